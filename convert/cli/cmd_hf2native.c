@@ -1,0 +1,286 @@
+/* cmd_hf2native.c - lvlm-convert hf2native SRC MODEL */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "convert/cli/commands.h"
+#include "convert/import.h"
+#include "convert/make.h"
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/cli/program.h"
+
+/* So many problems are shown; the count of all is always told. */
+enum { MAX_SHOWN = 20 };
+
+typedef struct args {
+    lvlm_common_args common;
+    const char *dtype;
+    bool dry_run;
+    const char *init_missing;
+    uint64_t seed;
+    bool force;
+} args;
+
+static const lvlm_option options[] = {
+    { "dtype", "keep|f32|bf16|f16", LVLM_OPTION_TEXT, offsetof(args, dtype),
+      "store weights as this type, rounded to nearest even (default: keep)" },
+    { "dry-run", NULL, LVLM_OPTION_FLAG, offsetof(args, dry_run),
+      "print the plan and write nothing; needs only the headers of SRC" },
+    { "init-missing", "zeros|normal:STD|xavier", LVLM_OPTION_TEXT,
+      offsetof(args, init_missing),
+      "make the connector's projection when SRC has none; recorded as made" },
+    { "seed", "N", LVLM_OPTION_COUNT, offsetof(args, seed),
+      "seed of what is made (default 0)" },
+    { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force), "overwrite MODEL" },
+    LVLM_OPTION_END,
+};
+
+/* ---- problems ------------------------------------------------------------------- */
+
+static void show_problem(void *user, const char *text)
+{
+    size_t *n = user;
+    if (++*n <= MAX_SHOWN) fprintf(stderr, PROGRAM ": %s\n", text);
+    if (*n == MAX_SHOWN + 1) fprintf(stderr, PROGRAM ": ... and more\n");
+}
+
+/* ---- the plan ------------------------------------------------------------------- */
+
+static const char *describe(char text[96], const lvlm_step *step)
+{
+    switch (step->kind) {
+    case LVLM_STEP_MADE: lvlm_init_describe(text, &step->init); return text;
+    case LVLM_STEP_ZEROS: return "padding";
+    case LVLM_STEP_COPY:
+        if (step->inputs[0]->dtype == step->out.dtype)
+            return lvlm_shape_equal(&step->inputs[0]->shape, &step->out.shape)
+                       ? "keep"
+                       : "reshape";
+        snprintf(text, 96, "%s to %s", lvlm_dtype_name(step->inputs[0]->dtype),
+                 lvlm_dtype_name(step->out.dtype));
+        return text;
+    default: return "rearrange";
+    }
+}
+
+static void print_step(const lvlm_step *step)
+{
+    char shape[LVLM_SHAPE_TEXT], how[96];
+    printf("%-44s %-5s %-16s %12" PRIu64 "  %-8s %s\n", step->out.name,
+           lvlm_dtype_name(step->out.dtype), lvlm_shape_text(shape, &step->out.shape),
+           step->out.n_bytes, describe(how, step),
+           step->n_inputs > 0 && step->inputs[0]->name != step->out.name
+               ? step->inputs[0]->name
+               : "");
+}
+
+static void print_plan(const lvlm_import *import)
+{
+    printf("%-44s %-5s %-16s %12s  %-8s %s\n", "tensor", "dtype", "shape", "bytes",
+           "how", "from");
+    for (size_t i = 0; i < import->plan.n_steps; i++)
+        print_step(&import->plan.steps[i]);
+    for (size_t i = 0; i < import->manifest.n_targets; i++) {
+        const lvlm_target *t = &import->manifest.targets[i];
+        if (t->row->tied_to == NULL) continue;
+        if (t->state == LVLM_TARGET_TIED)
+            printf("%-44s tied to %s\n", t->name, t->row->tied_to);
+        else if (import->source->headers_only)
+            printf("%-44s is left out, as tied, if its bytes equal %s\n", t->name,
+                   t->row->tied_to);
+    }
+}
+
+/* ---- the account ---------------------------------------------------------------- */
+
+typedef struct totals {
+    size_t used, tied, unused, made;
+} totals;
+
+static totals count(const lvlm_import *import)
+{
+    totals n = { 0 };
+    for (size_t i = 0; i < import->ledger.n_entries; i++) {
+        n.used += import->ledger.entries[i].use == LVLM_USE_USED;
+        n.tied += import->ledger.entries[i].use == LVLM_USE_TIED;
+        n.unused += import->ledger.entries[i].use == LVLM_USE_UNUSED;
+    }
+    n.made = import->ledger.n_made;
+    return n;
+}
+
+/* What a person should know beyond the numbers. */
+static void remark(const lvlm_import *import)
+{
+    const lvlm_manifest *m = &import->manifest;
+    for (size_t i = 0; i < m->n_targets; i++) {
+        const lvlm_target *t = &m->targets[i];
+        if (t->state == LVLM_TARGET_MADE)
+            fprintf(stderr, PROGRAM ": %s was made, not found: train it before use\n",
+                    t->name);
+        else if (t->row->tied_to != NULL && t->state == LVLM_TARGET_FOUND)
+            fprintf(stderr,
+                    PROGRAM ": '%s' differs from %s: kept as a head of its own\n",
+                    t->source->name, t->row->tied_to);
+    }
+    for (size_t i = 0; i < import->source->n_left_behind; i++)
+        fprintf(stderr, PROGRAM ": left behind: %s/%s holds other weights\n",
+                import->source->path, import->source->left_behind[i]);
+}
+
+static void print_unused(const lvlm_import *import)
+{
+    for (const lvlm_unused_rule *rule = import->manifest.family->unused;
+         rule->name != NULL; rule++) {
+        size_t n = 0;
+        for (size_t i = 0; i < import->manifest.n_extras; i++)
+            n += import->manifest.extras[i].rule == rule;
+        if (n > 0) printf("  %zu by rule %s: %s\n", n, rule->name, rule->why);
+    }
+}
+
+static void print_text(const lvlm_import *import, const char *model, const char *root,
+                       double seconds)
+{
+    const totals n = count(import);
+    char in[32], speed[32];
+    printf("%s: %s, %zu source tensors: %zu used, %zu tied, %zu kept unused",
+           import->source->path, import->manifest.family->title,
+           import->ledger.n_entries, n.used, n.tied, n.unused);
+    if (n.made > 0) printf("; %zu made", n.made);
+    printf("\n");
+    print_unused(import);
+    if (root == NULL) return;
+    printf("%s: %s in %.1f s (%s/s), root digest %.16s...\n", model,
+           lvlm_bytes_text(in, (double)import->plan.n_bytes), seconds,
+           lvlm_bytes_text(speed, (double)import->plan.n_bytes / (seconds + 1e-9)),
+           root);
+}
+
+static bool add_plan(cJSON *json, const lvlm_import *import)
+{
+    cJSON *steps = cJSON_AddArrayToObject(json, "plan");
+    for (size_t i = 0; i < import->plan.n_steps; i++) {
+        const lvlm_step *step = &import->plan.steps[i];
+        char how[96];
+        cJSON *row = cJSON_CreateObject();
+        cJSON *shape = cJSON_AddArrayToObject(row, "shape");
+        if (!cJSON_AddItemToArray(steps, row)) return false;
+        cJSON_AddStringToObject(row, "name", step->out.name);
+        cJSON_AddStringToObject(row, "dtype", lvlm_dtype_name(step->out.dtype));
+        for (size_t d = 0; d < step->out.shape.n; d++)
+            cJSON_AddItemToArray(shape,
+                                 cJSON_CreateNumber((double)step->out.shape.dims[d]));
+        cJSON_AddNumberToObject(row, "bytes", (double)step->out.n_bytes);
+        cJSON_AddStringToObject(row, "transform", describe(how, step));
+        cJSON *sources = cJSON_AddArrayToObject(row, "sources");
+        if (step->n_inputs > 0)
+            cJSON_AddItemToArray(sources, cJSON_CreateString(step->inputs[0]->name));
+    }
+    return true;
+}
+
+static int print_json(const lvlm_import *import, const char *root, double seconds,
+                      lvlm_error *err)
+{
+    const totals n = count(import);
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "family", import->manifest.family->name);
+    cJSON_AddNumberToObject(json, "used", (double)n.used);
+    cJSON_AddNumberToObject(json, "tied", (double)n.tied);
+    cJSON_AddNumberToObject(json, "unused", (double)n.unused);
+    cJSON_AddNumberToObject(json, "made", (double)n.made);
+    cJSON_AddNumberToObject(json, "bytes", (double)import->plan.n_bytes);
+    if (root != NULL) cJSON_AddStringToObject(json, "root", root);
+    if (root != NULL) cJSON_AddNumberToObject(json, "seconds", seconds);
+    if (root == NULL) add_plan(json, import);
+    return lvlm_print_json(json, err);
+}
+
+/* ---- the command ---------------------------------------------------------------- */
+
+static int read_options(lvlm_import_options *out, const args *a, lvlm_error *err)
+{
+    static const struct {
+        const char *name;
+        lvlm_dtype dtype;
+    } dtypes[] = { { "f32", LVLM_F32 }, { "bf16", LVLM_BF16 }, { "f16", LVLM_F16 } };
+    *out = (lvlm_import_options){ 0 };
+    for (size_t i = 0; a->dtype != NULL && i < 3; i++) {
+        if (strcmp(a->dtype, dtypes[i].name) != 0) continue;
+        out->change_dtype = true;
+        out->dtype = dtypes[i].dtype;
+    }
+    if (a->init_missing == NULL) return 0;
+    return lvlm_init_parse(&out->init, a->init_missing, a->seed, err);
+}
+
+static int convert(lvlm_import *import, const args *a, const char *model,
+                   char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
+{
+    lvlm_progress bar;
+    lvlm_progress_init(&bar, "converting", import->plan.n_bytes, a->common.quiet);
+    const lvlm_import_run run = { lvlm_thread_count(&a->common), a->force,
+                                  lvlm_progress_update, &bar };
+    const int rc = lvlm_import_execute(import, model, &run, root, err);
+    lvlm_progress_finish(&bar);
+    return rc;
+}
+
+static int run(const void *arguments, const lvlm_operands *operands)
+{
+    const args *a = arguments;
+    const char *source = operands->at[0], *model = operands->at[1];
+    const double started = lvlm_seconds();
+    lvlm_import_options import_options;
+    lvlm_import import = { 0 };
+    char root[LVLM_DIGEST_HEX + 1];
+    lvlm_error err;
+    size_t n_problems = 0;
+    int rc;
+
+    if (!a->dry_run && model == NULL) {
+        rc = lvlm_fail(&err, LVLM_EUSAGE, "hf2native takes SRC MODEL; 1 given");
+        goto done;
+    }
+    if ((rc = read_options(&import_options, a, &err)) < 0 ||
+        (rc = lvlm_import_plan(&import, source, &import_options, a->dry_run,
+                               show_problem, &n_problems, &err)) < 0 ||
+        (!a->dry_run && (rc = convert(&import, a, model, root, &err)) < 0))
+        goto done;
+    const char *made_root = a->dry_run ? NULL : root;
+    const double seconds = lvlm_seconds() - started;
+    if (a->dry_run && !a->common.json) print_plan(&import);
+    if (!a->common.quiet) remark(&import);
+    if (a->common.json)
+        rc = print_json(&import, made_root, seconds, &err);
+    else if (!a->common.quiet)
+        print_text(&import, model, made_root, seconds);
+done:
+    lvlm_import_free(&import);
+    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+}
+
+const lvlm_command command_hf2native = {
+    "hf2native",
+    "SRC MODEL",
+    1,
+    2,
+    "Hugging Face model directory to one native file",
+    "SRC is a directory with config.json and model.safetensors, or shards and their "
+    "index.\n"
+    "MODEL is the file to write, NAME.lvlm. Every source tensor is used, tied, or kept "
+    "by a\n"
+    "rule with a name; every native tensor has a source. Anything else is an error "
+    "that\n"
+    "names the tensor (exit 1) and nothing is written. Side files travel inside, so "
+    "the\n"
+    "native file alone is enough to run and to go back (native2hf).\n"
+    "\n"
+    "  lvlm-convert hf2native paligemma-3b-pt-224 model.lvlm\n"
+    "  lvlm-convert hf2native paligemma-3b-pt-224 --dry-run | less",
+    options,
+    sizeof(args),
+    run,
+};

@@ -1,0 +1,238 @@
+/* cmd_inspect.c - lvlm-convert inspect PATH */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "convert/cli/commands.h"
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/cli/program.h"
+#include "formats/manifest.h"
+#include "formats/native.h"
+
+typedef struct args {
+    lvlm_common_args common;
+    bool tensors;
+} args;
+
+static const lvlm_option options[] = {
+    { "tensors", NULL, LVLM_OPTION_FLAG, offsetof(args, tensors), "list every tensor" },
+    LVLM_OPTION_END,
+};
+
+/* ---- counting ------------------------------------------------------------------- */
+
+typedef struct part {
+    const char *name;
+    uint64_t n_tensors;
+    uint64_t n_values;
+} part;
+
+typedef struct summary {
+    part parts[4]; /* vision, connector, text, unused */
+    uint64_t dtypes[LVLM_N_DTYPES];
+    uint64_t n_values;
+    uint64_t n_bytes;
+} summary;
+
+static void add(summary *s, size_t index, const lvlm_tensor *t)
+{
+    const uint64_t n = lvlm_tensor_numel(t);
+    s->parts[index].n_tensors++;
+    s->parts[index].n_values += n;
+    s->dtypes[t->dtype]++;
+    s->n_bytes += t->n_bytes;
+    if (index < 3) s->n_values += n;
+}
+
+static summary summarise(const lvlm_manifest *m)
+{
+    summary s = { .parts = {
+                      { "vision" }, { "connector" }, { "text" }, { "unused" } } };
+    for (size_t i = 0; i < m->n_targets; i++) {
+        const lvlm_target *t = &m->targets[i];
+        if (t->source == NULL || t->state == LVLM_TARGET_TIED) continue;
+        for (size_t p = 0; p < 3; p++)
+            if (strncmp(t->name, s.parts[p].name, strlen(s.parts[p].name)) == 0)
+                add(&s, p, t->source);
+    }
+    for (size_t i = 0; i < m->n_extras; i++)
+        if (m->extras[i].kind == LVLM_EXTRA_UNUSED) add(&s, 3, m->extras[i].tensor);
+    return s;
+}
+
+/* ---- text ----------------------------------------------------------------------- */
+
+static void print_section(const cJSON *config, const char *name)
+{
+    const cJSON *section = lvlm_json_get(config, name), *item;
+    printf("  %-10s", name);
+    cJSON_ArrayForEach(item, section)
+    {
+        char *text = NULL;
+        if (lvlm_json_print(&text, item, NULL) == 0)
+            printf(" %s=%s", item->string, text);
+        lvlm_free(text);
+    }
+    printf("\n");
+}
+
+static void print_tensor(const lvlm_tensor *t, const char *note, const char *other)
+{
+    char shape[LVLM_SHAPE_TEXT];
+    printf("  %-52s %-5s %-18s %12" PRIu64 "%s%s\n", t->name, lvlm_dtype_name(t->dtype),
+           lvlm_shape_text(shape, &t->shape), t->n_bytes, note, other);
+}
+
+static void print_tensors(const lvlm_checkpoint *cp)
+{
+    for (size_t i = 0; i < cp->n_tensors; i++) print_tensor(&cp->tensors[i], "", "");
+}
+
+static void print_ledger(const lvlm_manifest *m)
+{
+    size_t uses[3] = { 0 };
+    for (size_t i = 0; i < m->ledger.n_entries; i++) uses[m->ledger.entries[i].use]++;
+    printf("ledger: %zu source tensors in %zu file%s: %zu used, %zu tied, %zu kept "
+           "unused; %zu made\n",
+           m->ledger.n_entries, m->ledger.n_files, m->ledger.n_files == 1 ? "" : "s",
+           uses[LVLM_USE_USED], uses[LVLM_USE_TIED], uses[LVLM_USE_UNUSED],
+           m->ledger.n_made);
+    for (size_t i = 0; i < m->ledger.n_made; i++)
+        printf("  made: %s (%s)\n", m->ledger.made[i].target, m->ledger.made[i].how);
+}
+
+static void print_differences(const lvlm_family *family)
+{
+    const lvlm_difference *d = family->differences;
+    if (d->name == NULL) return;
+    printf(
+        "where transformers computes something else than was trained (--reference):\n");
+    for (; d->name != NULL; d++)
+        printf("  %s, %s%s%s%s: %s\n", d->name, d->since != NULL ? "from " : "",
+               d->since != NULL ? d->since : "", d->until != NULL ? " before " : "",
+               d->until != NULL ? d->until : "", d->what);
+}
+
+static void print_model(const lvlm_manifest *m)
+{
+    const lvlm_checkpoint *cp = m->checkpoint;
+    const summary s = summarise(m);
+    char size[32];
+    printf(
+        "%s: %s, %s, %" PRIu64 " parameters, %s\n", cp->path, m->family->title,
+        cp->kind == LVLM_CHECKPOINT_NATIVE ? "native file" : "Hugging Face directory",
+        s.n_values, lvlm_bytes_text(size, (double)s.n_bytes));
+    for (size_t i = 0; i < 4; i++)
+        if (s.parts[i].n_tensors > 0)
+            printf("  %-10s %6" PRIu64 " tensors %14" PRIu64 " values\n",
+                   s.parts[i].name, s.parts[i].n_tensors, s.parts[i].n_values);
+    printf("dtypes:");
+    for (unsigned i = 0; i < LVLM_N_DTYPES; i++)
+        if (s.dtypes[i] > 0)
+            printf(" %s %" PRIu64, lvlm_dtype_name((lvlm_dtype)i), s.dtypes[i]);
+    printf("\nconfiguration:\n");
+    const cJSON *section;
+    cJSON_ArrayForEach(section, m->config) print_section(m->config, section->string);
+    if (cp->kind == LVLM_CHECKPOINT_NATIVE) {
+        printf("provenance: %s\n",
+               lvlm_json_string(lvlm_json_get(cp->metadata, "provenance")));
+        print_ledger(m);
+    }
+    print_differences(m->family);
+    const size_t n = lvlm_manifest_problems(m, NULL, NULL);
+    if (n > 0) printf("%zu problems: lvlm-verify schema lists them\n", n);
+}
+
+/* ---- JSON ----------------------------------------------------------------------- */
+
+static cJSON *tensor_json(const lvlm_tensor *t)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "name", t->name);
+    cJSON_AddStringToObject(json, "dtype", lvlm_dtype_name(t->dtype));
+    cJSON *shape = cJSON_AddArrayToObject(json, "shape");
+    for (size_t i = 0; i < t->shape.n; i++)
+        cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t->shape.dims[i]));
+    return json;
+}
+
+static cJSON *model_json(const lvlm_manifest *m)
+{
+    const summary s = summarise(m);
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "family", m->family->name);
+    cJSON_AddNumberToObject(json, "parameters", (double)s.n_values);
+    cJSON_AddNumberToObject(json, "bytes", (double)s.n_bytes);
+    cJSON *parts = cJSON_AddObjectToObject(json, "parts");
+    for (size_t i = 0; i < 4; i++)
+        cJSON_AddNumberToObject(parts, s.parts[i].name, (double)s.parts[i].n_values);
+    cJSON *dtypes = cJSON_AddObjectToObject(json, "dtypes");
+    for (unsigned i = 0; i < LVLM_N_DTYPES; i++)
+        if (s.dtypes[i] > 0)
+            cJSON_AddNumberToObject(dtypes, lvlm_dtype_name((lvlm_dtype)i),
+                                    (double)s.dtypes[i]);
+    cJSON_AddItemToObject(json, "config", cJSON_Duplicate(m->config, true));
+    static const char *const members[] = { "provenance", "ledger" };
+    for (size_t i = 0; i < 2 && m->checkpoint->kind == LVLM_CHECKPOINT_NATIVE; i++) {
+        cJSON *value = NULL;
+        if (lvlm_native_meta_json(&value, m->checkpoint, members[i], NULL) == 0)
+            cJSON_AddItemToObject(json, members[i], value);
+    }
+    cJSON_AddNumberToObject(json, "problems",
+                            (double)lvlm_manifest_problems(m, NULL, NULL));
+    return json;
+}
+
+static int print_json(const lvlm_checkpoint *cp, const lvlm_manifest *m, bool tensors,
+                      lvlm_error *err)
+{
+    cJSON *json = m != NULL ? model_json(m) : cJSON_CreateObject();
+    if (tensors || m == NULL) {
+        cJSON *all = cJSON_AddArrayToObject(json, "tensors");
+        for (size_t i = 0; i < cp->n_tensors; i++)
+            cJSON_AddItemToArray(all, tensor_json(&cp->tensors[i]));
+    }
+    return lvlm_print_json(json, err);
+}
+
+static int run(const void *arguments, const lvlm_operands *operands)
+{
+    const args *a = arguments;
+    const lvlm_open_options open = { .headers_only = true };
+    lvlm_checkpoint *cp = NULL;
+    lvlm_manifest m = { 0 };
+    lvlm_error err;
+    int rc = lvlm_checkpoint_open(&cp, operands->at[0], &open, &err);
+    if (rc < 0) return lvlm_report(PROGRAM, &err);
+    const bool model = cp->kind != LVLM_CHECKPOINT_PLAIN;
+    if (model && (rc = lvlm_manifest_build(&m, cp, &err)) < 0) goto done;
+    if (a->common.json) {
+        rc = print_json(cp, model ? &m : NULL, a->tensors, &err);
+        goto done;
+    }
+    if (model) print_model(&m);
+    if (!model)
+        printf("%s: %zu tensors, no model configuration\n", cp->path, cp->n_tensors);
+    if (a->tensors || !model) print_tensors(cp);
+done:
+    if (m.family != NULL) lvlm_manifest_free(&m);
+    lvlm_checkpoint_close(cp);
+    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+}
+
+const lvlm_command command_inspect = {
+    "inspect",
+    "PATH",
+    1,
+    1,
+    "what is in a checkpoint: family, sizes, types, parts, ledger",
+    "PATH is a model directory, a native file, or any .safetensors file. Only headers "
+    "are\n"
+    "read.\n"
+    "\n"
+    "  lvlm-convert inspect model.lvlm --tensors",
+    options,
+    sizeof(args),
+    run,
+};

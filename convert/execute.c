@@ -1,0 +1,184 @@
+/* execute.c - worker threads that stream tensors from input to output.
+ *
+ *   next tensor -> [ gather | make ] -> [ change dtype ] -> hash -> write at its offset
+ *
+ * A worker owns two buffers of CHUNK bytes; inputs are mapped and their pages are given
+ * back once used. Nothing grows with the model. */
+#include "convert/execute.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "convert/make.h"
+#include "formats/base/alloc.h"
+#include "formats/numeric.h"
+
+/* Fits the second-level cache of one core together with what is read: hashing then
+ * finds in cache what copying has just brought there. */
+enum { CHUNK = 256 * 1024, MAX_THREADS = 64 };
+
+typedef struct work {
+    lvlm_plan *plan;
+    lvlm_outfile *file;
+    const lvlm_execute_options *options;
+    size_t *order; /* steps, the largest first */
+    atomic_size_t next;
+    atomic_bool failed;
+    atomic_ullong done;
+    pthread_mutex_t lock; /* guards err */
+    lvlm_error *err;
+    int rc;
+} work;
+
+/* ---- one tensor ----------------------------------------------------------------- */
+
+/* Output elements [first, first + count) of a step, in the input's dtype. Returns where
+ * they are: in the mapped input, or in `buffer`. */
+static const void *fetch(const lvlm_step *step, uint64_t first, uint64_t count,
+                         void *buffer)
+{
+    const lvlm_tensor *input = step->n_inputs > 0 ? step->inputs[0] : NULL;
+    const size_t element =
+        input != NULL ? lvlm_dtype_bytes(input->dtype) : sizeof(float);
+    const void *parts[LVLM_MAX_PARTS];
+    switch (step->kind) {
+    case LVLM_STEP_COPY: return input->data + first * element;
+    case LVLM_STEP_FORWARD:
+        lvlm_transform_forward(buffer, first, count, &step->transform, input->data,
+                               element);
+        break;
+    case LVLM_STEP_INVERSE:
+        for (size_t i = 0; i < step->n_inputs; i++) parts[i] = step->inputs[i]->data;
+        lvlm_transform_inverse(buffer, first, count, &step->transform, parts, element);
+        break;
+    case LVLM_STEP_MADE:
+        lvlm_init_values(buffer, first, count, &step->init, &step->out);
+        break;
+    case LVLM_STEP_ZEROS: memset(buffer, 0, (size_t)count * element); break;
+    }
+    return buffer;
+}
+
+static lvlm_dtype input_dtype(const lvlm_step *step)
+{
+    if (step->n_inputs > 0) return step->inputs[0]->dtype;
+    return step->kind == LVLM_STEP_MADE ? LVLM_F32 : step->out.dtype;
+}
+
+static int stream_step(work *w, lvlm_step *step, unsigned char *buffer,
+                       unsigned char *converted, lvlm_error *err)
+{
+    const lvlm_dtype from = input_dtype(step), to = step->out.dtype;
+    const uint64_t numel = lvlm_tensor_numel(&step->out);
+    const uint64_t start = w->options->at + step->out.offset;
+    const size_t narrow = lvlm_dtype_bytes(from), wide = lvlm_dtype_bytes(to);
+    const uint64_t per_chunk = CHUNK / (narrow > wide ? narrow : wide);
+    lvlm_digest digest = LVLM_DIGEST_INIT;
+    int rc = lvlm_digest_start(&digest, err);
+
+    for (uint64_t at = 0; at < numel && rc == 0; at += per_chunk) {
+        const uint64_t count = numel - at < per_chunk ? numel - at : per_chunk;
+        const size_t n_bytes = (size_t)count * lvlm_dtype_bytes(to);
+        const void *bytes = fetch(step, at, count, buffer);
+        if (from != to) {
+            lvlm_convert_values(converted, to, bytes, from, (size_t)count);
+            bytes = converted;
+        }
+        lvlm_outfile_write_at(w->file, start + at * lvlm_dtype_bytes(to), bytes,
+                              n_bytes, &digest);
+        const uint64_t done = atomic_fetch_add(&w->done, n_bytes) + n_bytes;
+        if (w->options->progress != NULL) w->options->progress(w->options->user, done);
+    }
+    if (rc == 0) rc = lvlm_digest_finish(&digest, step->digest, err);
+    lvlm_digest_free(&digest);
+    return rc;
+}
+
+/* Do the inputs have the digests that were promised? What was copied unchanged has been
+ * hashed on the way. */
+static int check_inputs(const lvlm_step *step, lvlm_error *err)
+{
+    const bool unchanged =
+        step->kind == LVLM_STEP_COPY && input_dtype(step) == step->out.dtype;
+    for (size_t i = 0; i < step->n_inputs && step->expect != NULL; i++) {
+        const lvlm_tensor *input = step->inputs[i];
+        char hex[LVLM_DIGEST_HEX + 1];
+        if (unchanged)
+            memcpy(hex, step->digest, sizeof hex);
+        else
+            TRY(lvlm_digest_bytes(hex, input->data, (size_t)input->n_bytes, err));
+        FAIL_IF(strcmp(hex, step->expect[i]) != 0, err, LVLM_ECHECK,
+                "tensor '%s' is corrupt: its SHA-256 is %s, recorded is %s",
+                input->name, hex, step->expect[i]);
+    }
+    return 0;
+}
+
+/* ---- workers -------------------------------------------------------------------- */
+
+static void fail(work *w, int rc, const lvlm_error *err)
+{
+    pthread_mutex_lock(&w->lock);
+    if (w->rc == 0) {
+        w->rc = rc;
+        if (w->err != NULL) *w->err = *err;
+    }
+    pthread_mutex_unlock(&w->lock);
+    atomic_store(&w->failed, true);
+}
+
+static void *run_worker(void *user)
+{
+    work *w = user;
+    lvlm_error err;
+    unsigned char *buffers = lvlm_malloc(2 * CHUNK);
+    if (buffers == NULL) fail(w, lvlm_fail(&err, LVLM_ENOMEM, "out of memory"), &err);
+    while (!atomic_load(&w->failed)) {
+        const size_t i = atomic_fetch_add(&w->next, 1);
+        if (i >= w->plan->n_steps) break;
+        lvlm_step *step = &w->plan->steps[w->order[i]];
+        int rc = stream_step(w, step, buffers, buffers + CHUNK, &err);
+        if (rc == 0) rc = check_inputs(step, &err);
+        if (rc < 0) fail(w, rc, &err);
+    }
+    lvlm_free(buffers);
+    return NULL;
+}
+
+static int larger_first(const void *a, const void *b, void *user)
+{
+    const lvlm_step *steps = user;
+    const size_t i = *(const size_t *)a, j = *(const size_t *)b;
+    const uint64_t x = steps[i].out.n_bytes, y = steps[j].out.n_bytes;
+    if (x != y) return x > y ? -1 : 1;
+    return i < j ? -1 : i > j;
+}
+
+static void run_all(work *w)
+{
+    pthread_t threads[MAX_THREADS];
+    size_t n = 0;
+    const size_t wanted =
+        w->options->threads < MAX_THREADS ? w->options->threads : MAX_THREADS;
+    while (n + 1 < wanted && pthread_create(&threads[n], NULL, run_worker, w) == 0) n++;
+    run_worker(w); /* this thread works too, and alone if no other could be had */
+    while (n > 0) pthread_join(threads[--n], NULL);
+}
+
+int lvlm_execute(lvlm_plan *plan, lvlm_outfile *file,
+                 const lvlm_execute_options *options, lvlm_error *err)
+{
+    work w = { .plan = plan, .file = file, .options = options, .err = err };
+    w.order = lvlm_malloc((plan->n_steps + 1) * sizeof *w.order);
+    if (w.order == NULL) return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+    for (size_t i = 0; i < plan->n_steps; i++) w.order[i] = i;
+    qsort_r(w.order, plan->n_steps, sizeof *w.order, larger_first, plan->steps);
+    pthread_mutex_init(&w.lock, NULL);
+    run_all(&w);
+    pthread_mutex_destroy(&w.lock);
+    lvlm_free(w.order);
+    return w.rc;
+}

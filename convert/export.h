@@ -1,0 +1,55 @@
+/* export.h - a native file back to a Hugging Face directory.
+ *
+ *   source   every tensor file and side file as it came in, byte for byte: the frames
+ *            and spans of the ledger, filled with the native tensors
+ *   hub      written fresh under the names of the official files
+ *   current  written fresh under the names that the current library writes */
+#ifndef LVLM_CONVERT_EXPORT_H
+#define LVLM_CONVERT_EXPORT_H
+
+#include "convert/plan.h"
+#include "formats/manifest.h"
+
+typedef struct lvlm_export_options {
+    bool source; /* as it came in; else written fresh in `layout` */
+    lvlm_layout layout;
+    uint64_t max_shard; /* bytes of tensor data in one file, when written fresh */
+    size_t threads;
+    bool overwrite;
+    void (*progress)(void *user, uint64_t n_bytes); /* may be NULL */
+    void *user;
+} lvlm_export_options;
+
+/* One file of the directory. */
+typedef struct lvlm_export_file {
+    const char *name;
+    lvlm_plan plan;
+} lvlm_export_file;
+
+typedef struct lvlm_export {
+    lvlm_checkpoint *model;
+    lvlm_manifest manifest;
+    lvlm_export_options options;
+    lvlm_export_file *files;
+    size_t n_files;
+    uint64_t n_bytes;   /* of all files */
+    cJSON *digests;     /* of the native tensors, by name */
+    bool changed_dtype; /* conversion stored the weights as another type */
+    lvlm_arena arena;
+} lvlm_export;
+
+/* Open the native file at `path` and plan the directory. LVLM_EUSAGE when `source` is
+ * asked for and cannot be had, because conversion rounded the values. On success and on
+ * failure *out must be given to lvlm_export_free. */
+LVLM_MUST_CHECK int lvlm_export_plan(lvlm_export *out, const char *path,
+                                     const lvlm_export_options *options,
+                                     lvlm_error *err);
+
+/* Write the directory, which appears whole or not at all (outdir.h). Every native
+ * tensor is held against its digest on the way: LVLM_ECHECK names one that is
+ * corrupt. */
+LVLM_MUST_CHECK int lvlm_export_execute(lvlm_export *export, const char *dir,
+                                        lvlm_error *err);
+void lvlm_export_free(lvlm_export *export);
+
+#endif

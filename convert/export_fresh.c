@@ -1,0 +1,296 @@
+/* export_fresh.c - new safetensors files under the names of a layout.
+ *
+ *   targets in order of use -> source tensors -> shards by size -> sorted in each shard
+ *
+ * Order, padding and metadata are those of the reference's own writer, so that a
+ * file that it would write comes out with the same bytes. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "convert/export_parts.h"
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/native.h"
+#include "formats/safetensors.h"
+#include "formats/shards.h"
+
+/* A tensor that will be written, and what it is made of. */
+typedef struct fresh {
+    lvlm_tensor out; /* first: sorted by lvlm_safetensors_order */
+    lvlm_transform transform;
+    const char *parts[LVLM_MAX_PARTS];
+    size_t n_parts;
+    size_t shard;
+} fresh;
+
+typedef struct list {
+    fresh *at;
+    size_t n;
+    size_t n_shards;
+} list;
+
+/* ---- which tensors -------------------------------------------------------------- */
+
+/* The tensor whose source a target is part of, new or already listed. */
+static fresh *find_or_add(list *l, const lvlm_export *ex, const char *name,
+                          const lvlm_target *t)
+{
+    const size_t select = t->transform.select;
+    if (select > 0 && l->n > 0 && strcmp(l->at[l->n - 1].out.name, name) == 0)
+        return &l->at[l->n -
+                      1]; /* parts of one source stand side by side in the table */
+    fresh *f = &l->at[l->n++];
+    f->out.name = name;
+    f->out.dtype = lvlm_checkpoint_find(ex->model, t->name)->dtype;
+    f->out.shape = t->source_shape;
+    f->transform = t->transform;
+    f->n_parts = select > 0 ? (size_t)t->transform.axes[select - 1] : 1;
+    return f;
+}
+
+static int list_targets(list *l, lvlm_export *ex, lvlm_error *err)
+{
+    lvlm_manifest *m = &ex->manifest;
+    for (size_t i = 0; i < m->n_targets; i++) {
+        const lvlm_target *t = &m->targets[i];
+        if (t->state == LVLM_TARGET_TIED) continue;
+        FAIL_IF(t->state == LVLM_TARGET_MISSING, err, LVLM_EFORMAT,
+                "tensor '%s' is missing", t->name);
+        const char *rest =
+            lvlm_names_join(t->section->source, t->block, t->row->source, &ex->arena);
+        const char *canonical =
+            rest == NULL ? NULL
+                         : lvlm_names_join(m->family->roots[t->section->root].native, 0,
+                                           rest, &ex->arena);
+        const char *name = canonical == NULL
+                               ? NULL
+                               : lvlm_names_source(m->family, canonical,
+                                                   ex->options.layout, &ex->arena);
+        if (name == NULL) return lvlm_export_out_of_memory(err);
+        fresh *f = find_or_add(l, ex, name, t);
+        f->parts[t->transform.select > 0 ? t->transform.index : 0] = t->name;
+    }
+    return 0;
+}
+
+static int list_unused(list *l, lvlm_export *ex, lvlm_error *err)
+{
+    for (size_t i = 0; i < ex->manifest.n_extras; i++) {
+        const lvlm_extra *extra = &ex->manifest.extras[i];
+        if (extra->kind != LVLM_EXTRA_UNUSED) continue;
+        fresh *f = &l->at[l->n++];
+        f->out = *extra->tensor;
+        f->out.name = lvlm_names_source(ex->manifest.family, extra->canonical,
+                                        ex->options.layout, &ex->arena);
+        if (f->out.name == NULL) return lvlm_export_out_of_memory(err);
+        f->parts[0] = extra->tensor->name;
+        f->n_parts = 1;
+    }
+    return 0;
+}
+
+/* ---- shards --------------------------------------------------------------------- */
+
+/* Fill one shard after another in order of use, as the reference's writer does. */
+static void split(list *l, uint64_t max_shard)
+{
+    uint64_t used = 0;
+    l->n_shards = 1;
+    for (size_t i = 0; i < l->n; i++) {
+        uint64_t n_bytes = 0;
+        (void)lvlm_shape_bytes(&n_bytes, &l->at[i].out.shape, l->at[i].out.dtype);
+        if (used > 0 && used + n_bytes > max_shard) {
+            l->n_shards++;
+            used = 0;
+        }
+        used += n_bytes;
+        l->at[i].shard = l->n_shards - 1;
+    }
+}
+
+static const char *shard_name(lvlm_export *ex, const list *l, size_t shard)
+{
+    if (l->n_shards == 1) return LVLM_MODEL_FILE;
+    return lvlm_arena_printf(&ex->arena, "model-%05zu-of-%05zu.safetensors", shard + 1,
+                             l->n_shards);
+}
+
+static int by_shard(const void *a, const void *b)
+{
+    const fresh *x = a, *y = b;
+    if (x->shard != y->shard) return x->shard < y->shard ? -1 : 1;
+    return lvlm_safetensors_order(&x->out, &y->out);
+}
+
+static int compose_header(const char **text, size_t *n_bytes, lvlm_export *ex,
+                          const fresh *first, size_t n, lvlm_error *err)
+{
+    lvlm_strbuf header = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER + 16);
+    cJSON *metadata = cJSON_CreateObject();
+    lvlm_tensor *tensors = lvlm_arena_alloc(&ex->arena, n, sizeof *tensors);
+    int rc = lvlm_export_out_of_memory(err);
+    if (tensors != NULL && cJSON_AddStringToObject(metadata, "format", "pt") != NULL) {
+        for (size_t i = 0; i < n; i++) tensors[i] = first[i].out;
+        rc = lvlm_safetensors_header(&header, tensors, n, metadata, 8, err);
+    }
+    if (rc == 0) {
+        *text = lvlm_arena_strndup(&ex->arena, header.text, header.length);
+        *n_bytes = header.length;
+        if (*text == NULL) rc = lvlm_export_out_of_memory(err);
+    }
+    lvlm_json_free(metadata);
+    lvlm_strbuf_free(&header);
+    return rc;
+}
+
+static int add_shard(lvlm_export *ex, const char *name, const fresh *first, size_t n,
+                     lvlm_error *err)
+{
+    lvlm_export_file *file = &ex->files[ex->n_files++];
+    const char *header = NULL;
+    size_t header_bytes = 0;
+    file->name = name;
+    file->plan.steps = lvlm_arena_alloc(&ex->arena, n + 1, sizeof *file->plan.steps);
+    if (name == NULL || file->plan.steps == NULL) return lvlm_export_out_of_memory(err);
+    TRY(compose_header(&header, &header_bytes, ex, first, n, err));
+    TRY(lvlm_plan_bytes(&file->plan, "header", (const unsigned char *)header,
+                        header_bytes, &ex->arena, err));
+    for (size_t i = 0; i < n; i++)
+        TRY(lvlm_export_step(ex, &file->plan, &first[i].out, &first[i].transform,
+                             first[i].parts, first[i].n_parts, err));
+    return 0;
+}
+
+/* ---- index and configuration ---------------------------------------------------- */
+
+/* Append text as a file of the directory. */
+static int add_text(lvlm_export *ex, const char *name, const char *text, size_t n_bytes,
+                    lvlm_error *err)
+{
+    const char *copy = lvlm_arena_strndup(&ex->arena, text, n_bytes);
+    lvlm_export_file *file = &ex->files[ex->n_files++];
+    file->name = name;
+    file->plan.steps = lvlm_arena_alloc(&ex->arena, 1, sizeof *file->plan.steps);
+    if (copy == NULL || file->plan.steps == NULL) return lvlm_export_out_of_memory(err);
+    return lvlm_plan_bytes(&file->plan, name, (const unsigned char *)copy, n_bytes,
+                           &ex->arena, err);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const fresh *)a)->out.name, ((const fresh *)b)->out.name);
+}
+
+static int add_index(lvlm_export *ex, list *l, lvlm_error *err)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON *metadata = cJSON_AddObjectToObject(json, "metadata");
+    cJSON *map = cJSON_AddObjectToObject(json, "weight_map");
+    double numel = 0, total = 0;
+    bool ok = map != NULL;
+    qsort(l->at, l->n, sizeof *l->at, by_name);
+    for (size_t i = 0; i < l->n && ok; i++) {
+        uint64_t n = 0;
+        (void)lvlm_shape_numel(&n, &l->at[i].out.shape);
+        numel += (double)n;
+        total += (double)n * (double)lvlm_dtype_bytes(l->at[i].out.dtype);
+        ok = cJSON_AddStringToObject(map, l->at[i].out.name,
+                                     shard_name(ex, l, l->at[i].shard)) != NULL;
+    }
+    ok = ok && cJSON_AddNumberToObject(metadata, "total_parameters", numel) != NULL &&
+         cJSON_AddNumberToObject(metadata, "total_size", total) != NULL;
+    char *text = NULL;
+    int rc =
+        ok ? lvlm_json_print_pretty(&text, json, err) : lvlm_export_out_of_memory(err);
+    if (rc == 0) rc = add_text(ex, LVLM_INDEX_FILE, text, strlen(text), err);
+    lvlm_free(text);
+    lvlm_json_free(json);
+    return rc;
+}
+
+/* ---- config.json ---------------------------------------------------------------- */
+
+static const char *torch_name(lvlm_dtype dtype)
+{
+    return dtype == LVLM_F32    ? "float32"
+           : dtype == LVLM_BF16 ? "bfloat16"
+           : dtype == LVLM_F16  ? "float16"
+                                : "float64";
+}
+
+/* Is a "dtype" or "torch_dtype" key with a text as its value at `at`? Then *skip is the
+ * length up to the value. */
+static bool is_dtype(const char *at, size_t *skip)
+{
+    static const char *const keys[] = { "\"dtype\"", "\"torch_dtype\"" };
+    for (size_t i = 0; i < 2; i++) {
+        size_t n = strlen(keys[i]);
+        if (strncmp(at, keys[i], n) != 0) continue;
+        n += strspn(at + n, " \t\r\n");
+        if (at[n] != ':') continue;
+        n += 1 + strspn(at + n + 1, " \t\r\n");
+        *skip = n;
+        return at[n] == '"';
+    }
+    return false;
+}
+
+/* Replaces the values of dtype keys and leaves every other byte as it was: printing the
+ * whole file anew would turn 30.0 into 30, which strict readers refuse. */
+static void replace_dtypes(lvlm_strbuf *out, const char *text, const char *name)
+{
+    size_t skip;
+    while (*text != '\0') {
+        if (!is_dtype(text, &skip)) {
+            lvlm_strbuf_append(out, text++, 1);
+            continue;
+        }
+        lvlm_strbuf_append(out, text, skip);
+        lvlm_strbuf_printf(out, "\"%s\"", name);
+        text += skip + 1;
+        text += strcspn(text, "\"") + 1;
+    }
+}
+
+bool lvlm_export_keeps_side_file(const lvlm_export *ex, const char *name)
+{
+    return strcmp(name, LVLM_INDEX_FILE) != 0 &&
+           (!ex->changed_dtype || strcmp(name, "config.json") != 0);
+}
+
+int lvlm_export_amend_config(lvlm_export *ex, lvlm_error *err)
+{
+    const lvlm_side_file *config = lvlm_checkpoint_side_file(ex->model, "config.json");
+    const lvlm_target *table =
+        lvlm_manifest_find(&ex->manifest, ex->manifest.family->vocab_table);
+    if (config == NULL || !ex->changed_dtype || table == NULL || table->source == NULL)
+        return 0;
+    const char *text = lvlm_arena_strndup(&ex->arena, (const char *)config->bytes,
+                                          (size_t)config->n_bytes);
+    lvlm_strbuf out = LVLM_STRBUF_INIT(2 * (size_t)config->n_bytes + 64);
+    if (text == NULL) return lvlm_export_out_of_memory(err);
+    replace_dtypes(&out, text, torch_name(table->source->dtype));
+    int rc = lvlm_strbuf_check(&out, err);
+    if (rc == 0) rc = add_text(ex, "config.json", out.text, out.length, err);
+    lvlm_strbuf_free(&out);
+    return rc;
+}
+
+/* ---- the layout ----------------------------------------------------------------- */
+
+int lvlm_export_fresh(lvlm_export *ex, lvlm_error *err)
+{
+    const size_t most = ex->manifest.n_targets + ex->manifest.n_extras;
+    list l = { lvlm_arena_alloc(&ex->arena, most + 1, sizeof *l.at), 0, 0 };
+    if (l.at == NULL) return lvlm_export_out_of_memory(err);
+    TRY(list_targets(&l, ex, err));
+    TRY(list_unused(&l, ex, err));
+    split(&l, ex->options.max_shard);
+    qsort(l.at, l.n, sizeof *l.at, by_shard);
+    for (size_t i = 0, n; i < l.n; i += n) {
+        for (n = 1; i + n < l.n && l.at[i + n].shard == l.at[i].shard;) n++;
+        TRY(add_shard(ex, shard_name(ex, &l, l.at[i].shard), &l.at[i], n, err));
+    }
+    return l.n_shards > 1 ? add_index(ex, &l, err) : 0;
+}

@@ -1,0 +1,100 @@
+/* export_source.c - the files that came in, rebuilt byte for byte.
+ *
+ *   frame bytes | tensor | frame bytes | tensor | ... | frame bytes
+ *
+ * Nothing here knows a container format: the ledger says where each tensor was, the
+ * frame holds every byte in between. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "convert/export_parts.h"
+#include "formats/native.h"
+
+/* Values that were widened narrow back to the same bits; values that were rounded are
+ * gone. */
+static bool can_return(lvlm_dtype held, lvlm_dtype source)
+{
+    if (held == source) return true;
+    return lvlm_dtype_is_weight(held) && lvlm_dtype_is_weight(source) &&
+           lvlm_dtype_bytes(held) > lvlm_dtype_bytes(source);
+}
+
+static int add_tensor(lvlm_export *ex, lvlm_plan *plan, const lvlm_ledger_entry *entry,
+                      lvlm_error *err)
+{
+    const lvlm_tensor *held = lvlm_checkpoint_find(ex->model, entry->targets[0]);
+    FAIL_IF(held != NULL && !can_return(held->dtype, entry->source.dtype), err,
+            LVLM_EUSAGE,
+            "was converted from %s to %s, which rounds: the source's bytes are gone; "
+            "--layout hub writes the rounded weights",
+            lvlm_dtype_name(entry->source.dtype), lvlm_dtype_name(held->dtype));
+    return lvlm_export_step(ex, plan, &entry->source, &entry->transform, entry->targets,
+                            entry->n_targets, err);
+}
+
+/* A file's frame, handed out from the front. */
+typedef struct frame {
+    const lvlm_tensor *tensor;
+    uint64_t at;
+} frame;
+
+static int add_frame(lvlm_export *ex, lvlm_plan *plan, frame *f, uint64_t n_bytes,
+                     lvlm_error *err)
+{
+    FAIL_IF(n_bytes > f->tensor->n_bytes - f->at, err, LVLM_EFORMAT,
+            "'%s' is %" PRIu64 " bytes long, the ledger needs more", f->tensor->name,
+            f->tensor->n_bytes);
+    if (n_bytes == 0) return 0;
+    const unsigned char *bytes = f->tensor->data + f->at;
+    f->at += n_bytes;
+    return lvlm_plan_bytes(plan, f->tensor->name, bytes, n_bytes, &ex->arena, err);
+}
+
+/* The frame is used in pieces, so its digest is checked here and as a whole. */
+static int open_frame(lvlm_export *ex, frame *f, const char *file, lvlm_error *err)
+{
+    char hex[LVLM_DIGEST_HEX + 1];
+    const char *name = lvlm_arena_printf(&ex->arena, LVLM_NATIVE_FRAMES "%s", file);
+    if (name == NULL) return lvlm_export_out_of_memory(err);
+    const char *expected = lvlm_export_digest(ex, name);
+    *f = (frame){ lvlm_checkpoint_find(ex->model, name), 0 };
+    FAIL_IF(f->tensor == NULL || expected == NULL, err, LVLM_EFORMAT,
+            "tensor '%s' is not there or has no digest", name);
+    TRY(lvlm_digest_bytes(hex, f->tensor->data, (size_t)f->tensor->n_bytes, err));
+    FAIL_IF(strcmp(hex, expected) != 0, err, LVLM_ECHECK, "tensor '%s' is corrupt",
+            name);
+    return 0;
+}
+
+static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
+{
+    const lvlm_ledger *ledger = &ex->manifest.ledger;
+    lvlm_export_file *file = &ex->files[ex->n_files++];
+    lvlm_plan *plan = &file->plan;
+    frame f = { NULL, 0 };
+    file->name = ledger->files[index].name;
+    plan->steps =
+        lvlm_arena_alloc(&ex->arena, 2 * ledger->n_entries + 1, sizeof *plan->steps);
+    if (plan->steps == NULL) return lvlm_export_out_of_memory(err);
+    TRY(open_frame(ex, &f, file->name, err));
+    for (size_t i = 0; i < ledger->n_entries; i++) {
+        const lvlm_ledger_entry *entry = &ledger->entries[i];
+        if (entry->source.file != index) continue;
+        TRY(add_frame(ex, plan, &f, entry->source.offset - plan->n_bytes, err));
+        TRY(add_tensor(ex, plan, entry, err));
+    }
+    TRY(add_frame(ex, plan, &f, ledger->files[index].n_bytes - plan->n_bytes, err));
+    FAIL_IF(f.at != f.tensor->n_bytes, err, LVLM_EFORMAT,
+            "'%s' is %" PRIu64 " bytes long, the ledger uses %" PRIu64, f.tensor->name,
+            f.tensor->n_bytes, f.at);
+    return 0;
+}
+
+int lvlm_export_source(lvlm_export *ex, lvlm_error *err)
+{
+    const lvlm_ledger *ledger = &ex->manifest.ledger;
+    FAIL_IF(ledger->n_files == 0, err, LVLM_EUSAGE,
+            "was not converted from files; --layout hub writes fresh ones");
+    for (size_t i = 0; i < ledger->n_files; i++) TRY(lay_out(ex, i, err));
+    return 0;
+}

@@ -1,0 +1,54 @@
+/* import.h - a Hugging Face checkpoint to one native file.
+ *
+ *   lvlm_import_plan     accounts for every tensor and lays the file out; headers alone
+ *   lvlm_import_execute  streams the data and writes the header last
+ *
+ * Distinct imports may run in distinct threads. */
+#ifndef LVLM_CONVERT_IMPORT_H
+#define LVLM_CONVERT_IMPORT_H
+
+#include "convert/plan.h"
+#include "formats/manifest.h"
+
+typedef struct lvlm_import_options {
+    bool change_dtype; /* store weights as `dtype` instead of as they come */
+    lvlm_dtype dtype;
+    lvlm_init init; /* what may be done about missing connector tensors */
+} lvlm_import_options;
+
+typedef struct lvlm_import {
+    lvlm_checkpoint *source;
+    lvlm_manifest manifest;
+    lvlm_import_options options;
+    lvlm_plan plan;
+    lvlm_ledger ledger;
+    cJSON *ledger_json;
+    cJSON *provenance;
+    lvlm_arena arena;
+} lvlm_import;
+
+/* Open `path` and plan its conversion. `problem` is told, line by line, of every tensor
+ * that does not add up (may be NULL); then the result is LVLM_ECHECK. On success and on
+ * failure *out must be given to lvlm_import_free. `headers_only`: a dry run. */
+LVLM_MUST_CHECK int lvlm_import_plan(lvlm_import *out, const char *path,
+                                     const lvlm_import_options *options,
+                                     bool headers_only,
+                                     void (*problem)(void *user, const char *text),
+                                     void *user, lvlm_error *err);
+
+typedef struct lvlm_import_run {
+    size_t threads;
+    bool overwrite;
+    void (*progress)(void *user, uint64_t n_bytes); /* may be NULL */
+    void *user;
+} lvlm_import_run;
+
+/* Write the native file. It appears whole under `path` or not at all. `root`
+ * receives the root digest. */
+LVLM_MUST_CHECK int lvlm_import_execute(lvlm_import *import, const char *path,
+                                        const lvlm_import_run *run,
+                                        char root[LVLM_DIGEST_HEX + 1],
+                                        lvlm_error *err);
+void lvlm_import_free(lvlm_import *import);
+
+#endif

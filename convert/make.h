@@ -1,0 +1,21 @@
+/* make.h - values for a projection that a checkpoint does not have. */
+#ifndef LVLM_CONVERT_MAKE_H
+#define LVLM_CONVERT_MAKE_H
+
+#include "convert/plan.h"
+
+/* "zeros", "normal:STD" or "xavier"; LVLM_EUSAGE otherwise. */
+LVLM_MUST_CHECK int lvlm_init_parse(lvlm_init *out, const char *text, uint64_t seed,
+                                    lvlm_error *err);
+
+/* "normal, std 0.02, seed 7": what the ledger records. */
+void lvlm_init_describe(char text[96], const lvlm_init *init);
+
+/* Values [first, first + count) of a tensor of that name and shape as f32. Each value
+ * depends on seed, name and its own index alone. Biases (one dimension) are zero.
+ * normal: N(0, std^2). xavier: uniform in +-sqrt(6 / (fan_in + fan_out)) for a weight
+ * [out, in] (Glorot & Bengio 2010, eq. 16). */
+void lvlm_init_values(float *to, uint64_t first, uint64_t count, const lvlm_init *init,
+                      const lvlm_tensor *tensor);
+
+#endif

@@ -1,0 +1,26 @@
+/* arena.h - memory for the many small products of one parse, freed at once.
+ * Not for tensors. Distinct arenas may be used from distinct threads. */
+#ifndef LVLM_FORMATS_BASE_ARENA_H
+#define LVLM_FORMATS_BASE_ARENA_H
+
+#include <stddef.h>
+
+#include "formats/base/error.h"
+
+typedef struct lvlm_arena {
+    struct lvlm_arena_block *head; /* newest block first */
+} lvlm_arena;
+
+#define LVLM_ARENA_INIT                                                                \
+    {                                                                                  \
+        NULL                                                                           \
+    }
+
+/* `bytes` zeroed bytes aligned for any type, or NULL. They live until
+ * lvlm_arena_free; there is no way to free one. */
+void *lvlm_arena_alloc(lvlm_arena *arena, size_t count, size_t bytes);
+char *lvlm_arena_strndup(lvlm_arena *arena, const char *text, size_t length);
+char *lvlm_arena_printf(lvlm_arena *arena, const char *fmt, ...) LVLM_PRINTF(2, 3);
+void lvlm_arena_free(lvlm_arena *arena);
+
+#endif

@@ -1,0 +1,31 @@
+/* digest.h - SHA-256 (FIPS 180-4, by OpenSSL EVP) of a stream of bytes. */
+#ifndef LVLM_FORMATS_BASE_DIGEST_H
+#define LVLM_FORMATS_BASE_DIGEST_H
+
+#include <stddef.h>
+
+#include "formats/base/error.h"
+
+enum { LVLM_DIGEST_HEX = 64 };
+
+typedef struct lvlm_digest {
+    void *context; /* EVP_MD_CTX */
+} lvlm_digest;
+
+#define LVLM_DIGEST_INIT                                                               \
+    {                                                                                  \
+        NULL                                                                           \
+    }
+
+LVLM_MUST_CHECK int lvlm_digest_start(lvlm_digest *digest, lvlm_error *err);
+LVLM_MUST_CHECK int lvlm_digest_update(lvlm_digest *digest, const void *bytes,
+                                       size_t n_bytes, lvlm_error *err);
+/* Writes 64 lower-case digits and a zero byte, and frees the context. */
+LVLM_MUST_CHECK int lvlm_digest_finish(lvlm_digest *digest,
+                                       char hex[LVLM_DIGEST_HEX + 1], lvlm_error *err);
+void lvlm_digest_free(lvlm_digest *digest);
+/* All of it at once. */
+LVLM_MUST_CHECK int lvlm_digest_bytes(char hex[LVLM_DIGEST_HEX + 1], const void *bytes,
+                                      size_t n_bytes, lvlm_error *err);
+
+#endif

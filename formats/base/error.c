@@ -1,0 +1,51 @@
+/* error.c - one message a failure, context put in front. */
+#include "formats/base/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void describe(lvlm_error *err, lvlm_code code, const char *fmt, va_list args)
+{
+    err->code = code;
+    vsnprintf(err->text, sizeof err->text, fmt, args);
+}
+
+int lvlm_fail(lvlm_error *err, lvlm_code code, const char *fmt, ...)
+{
+    va_list args;
+    if (err == NULL) return code;
+    va_start(args, fmt);
+    describe(err, code, fmt, args);
+    va_end(args);
+    return code;
+}
+
+int lvlm_fail_errno(lvlm_error *err, const char *fmt, ...)
+{
+    char buffer[128];
+    va_list args;
+    if (err == NULL) return LVLM_EIO;
+    /* GNU's: returns the text, which need not be in the buffer */
+    const char *reason = strerror_r(errno, buffer, sizeof buffer);
+    va_start(args, fmt);
+    describe(err, LVLM_EIO, fmt, args);
+    va_end(args);
+    const size_t used = strlen(err->text);
+    snprintf(err->text + used, sizeof err->text - used, ": %s", reason);
+    return LVLM_EIO;
+}
+
+void lvlm_prefix(lvlm_error *err, const char *fmt, ...)
+{
+    char text[LVLM_ERROR_BYTES];
+    va_list args;
+    if (err == NULL) return;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    const size_t used = strlen(text);
+    snprintf(text + used, sizeof text - used, "%s", err->text);
+    memcpy(err->text, text, sizeof text);
+}

@@ -1,0 +1,58 @@
+/* error.h - how every fallible function of the project reports failure.
+ *
+ * A fallible function returns 0, or a negative lvlm_code, and describes the
+ * failure in one lower-case line: object, what is wrong, got, expected.
+ * Lower layers describe; upper layers only put context in front
+ * (lvlm_prefix): "model-00002.safetensors: tensor 'x': ends at ...".
+ * The lvlm_error is the caller's and may be NULL. Nothing here prints. */
+#ifndef LVLM_FORMATS_BASE_ERROR_H
+#define LVLM_FORMATS_BASE_ERROR_H
+
+#if defined(__GNUC__)
+#define LVLM_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define LVLM_MUST_CHECK __attribute__((warn_unused_result))
+#else
+#define LVLM_PRINTF(fmt, args)
+#define LVLM_MUST_CHECK
+#endif
+
+typedef enum lvlm_code {
+    LVLM_OK = 0,
+    LVLM_EUSAGE = -1,  /* the request makes no sense: exit status 2 */
+    LVLM_EFORMAT = -2, /* a file breaks a rule of its format: exit status 3 */
+    LVLM_EIO = -3,     /* the system refused to read or write: exit status 3 */
+    LVLM_ENOMEM = -4,  /* out of memory, or a limit of ours: exit status 3 */
+    LVLM_ECHECK = -5,  /* well-formed, but a check failed: exit status 1 */
+} lvlm_code;
+
+/* Longer messages are cut at the end, never overrun. */
+enum { LVLM_ERROR_BYTES = 1024 };
+
+typedef struct lvlm_error {
+    lvlm_code code;
+    char text[LVLM_ERROR_BYTES];
+} lvlm_error;
+
+/* Describe a failure; returns `code`, so that `return lvlm_fail(...)` is one line. */
+int lvlm_fail(lvlm_error *err, lvlm_code code, const char *fmt, ...) LVLM_PRINTF(3, 4);
+
+/* As lvlm_fail with LVLM_EIO; appends ": " and what errno says. */
+int lvlm_fail_errno(lvlm_error *err, const char *fmt, ...) LVLM_PRINTF(2, 3);
+
+/* Put context in front of a message that is already there; keeps its code. */
+void lvlm_prefix(lvlm_error *err, const char *fmt, ...) LVLM_PRINTF(2, 3);
+
+/* One check a line: leave the function with the failed call's code, for
+ * functions that own nothing yet. Where something is owned: `goto done`. */
+#define TRY(call)                                                                      \
+    do {                                                                               \
+        const int try_rc_ = (call);                                                    \
+        if (try_rc_ < 0) return try_rc_;                                               \
+    } while (0)
+
+#define FAIL_IF(cond, err, code, ...)                                                  \
+    do {                                                                               \
+        if (cond) return lvlm_fail((err), (code), __VA_ARGS__);                        \
+    } while (0)
+
+#endif

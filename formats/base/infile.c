@@ -1,0 +1,154 @@
+/* infile.c - mapped input and the few questions that are asked of paths. */
+#include "formats/base/infile.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "formats/base/alloc.h"
+
+static int map_file(lvlm_infile *file, int fd, lvlm_error *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0) return lvlm_fail_errno(err, "%s: cannot stat", file->path);
+    FAIL_IF(S_ISDIR(st.st_mode), err, LVLM_EIO, "%s: is a directory", file->path);
+    FAIL_IF(!S_ISREG(st.st_mode), err, LVLM_EIO, "%s: is not a regular file",
+            file->path);
+    file->n_bytes = (uint64_t)st.st_size;
+    if (file->n_bytes == 0) return 0;
+    FAIL_IF(file->n_bytes > SIZE_MAX, err, LVLM_EIO, "%s: too large to map",
+            file->path);
+    void *at = mmap(NULL, (size_t)file->n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (at == MAP_FAILED) return lvlm_fail_errno(err, "%s: cannot map", file->path);
+    file->bytes = at;
+    return 0;
+}
+
+int lvlm_infile_open(lvlm_infile **out, const char *path, lvlm_error *err)
+{
+    lvlm_infile *file = lvlm_calloc(1, sizeof *file);
+    int fd = -1;
+    int rc;
+
+    if (file == NULL || (file->path = lvlm_strdup(path)) == NULL) {
+        rc = lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+        goto done;
+    }
+    /* non-blocking, so that a pipe under the name is refused and not waited for */
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        rc = lvlm_fail_errno(err, "%s: cannot open", path);
+        goto done;
+    }
+    if ((rc = map_file(file, fd, err)) < 0) goto done;
+    *out = file;
+    file = NULL;
+done:
+    if (fd >= 0) close(fd);
+    lvlm_infile_close(file);
+    return rc;
+}
+
+/* munmap and madvise take pointers to writable memory, which this never is. */
+static void *unconst(const void *pointer)
+{
+    return (void *)(uintptr_t)pointer;
+}
+
+void lvlm_infile_close(lvlm_infile *file)
+{
+    if (file == NULL) return;
+    if (file->bytes != NULL) munmap(unconst(file->bytes), (size_t)file->n_bytes);
+    lvlm_free(file->path);
+    lvlm_free(file);
+}
+
+/* Advice for the pages of a range; `inner`: only pages that lie in it whole. */
+static void advise(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes,
+                   int advice, bool inner)
+{
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t begin = offset / page * page;
+    uint64_t end = offset + n_bytes;
+    if (inner) {
+        begin = (offset + page - 1) / page * page;
+        end = end / page * page;
+    }
+    if (file->bytes != NULL && begin < end)
+        (void)madvise(unconst(file->bytes + begin), (size_t)(end - begin), advice);
+}
+
+void lvlm_infile_will_need(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes)
+{
+    advise(file, offset, n_bytes, MADV_WILLNEED, false);
+}
+
+void lvlm_infile_done_with(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes)
+{
+    advise(file, offset, n_bytes, MADV_DONTNEED, true);
+}
+
+/* ---- paths ---------------------------------------------------------------------- */
+
+bool lvlm_path_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+bool lvlm_path_is_directory(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+const char *lvlm_path_base(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool is_regular_in(int dir_fd, const char *name)
+{
+    struct stat st;
+    return fstatat(dir_fd, name, &st, 0) == 0 && S_ISREG(st.st_mode);
+}
+
+int lvlm_path_list(char ***names_out, size_t *n_out, const char *dir, lvlm_error *err)
+{
+    DIR *handle = opendir(dir);
+    char **names = NULL;
+    size_t n = 0;
+
+    if (handle == NULL) return lvlm_fail_errno(err, "%s: cannot list", dir);
+    for (struct dirent *entry; (entry = readdir(handle)) != NULL;) {
+        if (!is_regular_in(dirfd(handle), entry->d_name)) continue;
+        char **grown = lvlm_realloc(names, n + 1, sizeof *names);
+        if (grown != NULL) names = grown;
+        if (grown == NULL || (names[n] = lvlm_strdup(entry->d_name)) == NULL) {
+            closedir(handle);
+            lvlm_path_list_free(names, n);
+            return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+        }
+        n++;
+    }
+    closedir(handle);
+    if (n > 0) qsort(names, n, sizeof *names, by_text);
+    *names_out = names;
+    *n_out = n;
+    return 0;
+}
+
+void lvlm_path_list_free(char **names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) lvlm_free(names[i]);
+    lvlm_free(names);
+}

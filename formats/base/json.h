@@ -1,0 +1,48 @@
+/* json.h - the door to cJSON: strict parsing, exact integers, stable output.
+ *
+ * cJSON tolerates what a checkpoint must not contain. lvlm_json_parse refuses:
+ * bytes after the value, invalid UTF-8, duplicate keys in any object, nesting
+ * over LVLM_JSON_MAX_DEPTH. Lookups are case-sensitive. Integers are exact up
+ * to 2^53; a value that is not an exact integer is an error, never rounded.
+ * (tests forbid cJSON_GetObjectItem, valueint and cJSON_Parse elsewhere.) */
+#ifndef LVLM_FORMATS_BASE_JSON_H
+#define LVLM_FORMATS_BASE_JSON_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "formats/base/error.h"
+
+enum { LVLM_JSON_MAX_DEPTH = 64 };
+
+/* *out is owned: lvlm_json_free. LVLM_EFORMAT names the rule and, where there
+ * is one, the key or the byte offset. */
+LVLM_MUST_CHECK int lvlm_json_parse(cJSON **out, const char *text, size_t n_bytes,
+                                    lvlm_error *err);
+void lvlm_json_free(cJSON *json);
+
+/* Text without white space, in the order of insertion, the same on every run;
+ * doubles in the shortest form that reads back equal. *out is owned: lvlm_free. */
+LVLM_MUST_CHECK int lvlm_json_print(char **out, const cJSON *json, lvlm_error *err);
+/* The same, indented by two spaces with a final newline, for people. */
+LVLM_MUST_CHECK int lvlm_json_print_pretty(char **out, const cJSON *json,
+                                           lvlm_error *err);
+
+/* Member `key` of an object, or NULL (also when `object` is NULL or no object).
+ * Borrowed. */
+const cJSON *lvlm_json_get(const cJSON *object, const char *key);
+/* The same along "a.b.c". */
+const cJSON *lvlm_json_path(const cJSON *object, const char *dotted);
+
+/* Exact non-negative integer; false when it is anything else. */
+bool lvlm_json_u64(uint64_t *out, const cJSON *item);
+bool lvlm_json_double(double *out, const cJSON *item);
+/* The string's bytes, or NULL when it is no string. Borrowed. */
+const char *lvlm_json_string(const cJSON *item);
+
+/* True when the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong). */
+bool lvlm_utf8_valid(const char *bytes, size_t n_bytes);
+
+#endif

@@ -1,0 +1,45 @@
+/* outfile.h - an output file that appears whole under its name or not at all.
+ *
+ *   open      a temporary file beside the target (".NAME.tmp-XXXXXX")
+ *   write...  in order, or lvlm_outfile_write_at anywhere; the first error sticks
+ *   commit    flush, fsync, rename over the name, fsync of the directory
+ *   close     before a commit: the temporary file is removed, the old state stays
+ *
+ * Writes need no check: commit reports the first error, with the file's name.
+ * lvlm_outfile_write_at may be called from several threads at once on
+ * disjoint ranges; everything else from one thread. An interrupted process
+ * leaves at most the temporary file behind. */
+#ifndef LVLM_FORMATS_BASE_OUTFILE_H
+#define LVLM_FORMATS_BASE_OUTFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "formats/base/digest.h"
+#include "formats/base/error.h"
+
+typedef struct lvlm_outfile lvlm_outfile;
+
+/* `overwrite` false: an existing target is LVLM_EUSAGE ("exists; --force overwrites"),
+ * checked here and again, atomically, at commit. */
+LVLM_MUST_CHECK int lvlm_outfile_open(lvlm_outfile **out, const char *path,
+                                      bool overwrite, lvlm_error *err);
+
+/* Append at the current end. */
+void lvlm_outfile_write(lvlm_outfile *file, const void *bytes, size_t n_bytes);
+
+/* Write at an offset, and into `digest` (started by the caller, or NULL) while the
+ * bytes are at hand. Starts writing back early, so that commit is not one long wait. */
+void lvlm_outfile_write_at(lvlm_outfile *file, uint64_t offset, const void *bytes,
+                           size_t n_bytes, lvlm_digest *digest);
+
+/* Make it real. After success or failure the object still needs close. */
+LVLM_MUST_CHECK int lvlm_outfile_commit(lvlm_outfile *file, lvlm_error *err);
+void lvlm_outfile_close(lvlm_outfile *file);
+
+/* Write one whole small file this way. */
+LVLM_MUST_CHECK int lvlm_outfile_save(const char *path, const void *bytes,
+                                      size_t n_bytes, bool overwrite, lvlm_error *err);
+
+#endif

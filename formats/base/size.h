@@ -1,0 +1,30 @@
+/* size.h - arithmetic on sizes that come from files. Shapes are multiplied and
+ * offsets are added only through these; false means that it does not fit. */
+#ifndef LVLM_FORMATS_BASE_SIZE_H
+#define LVLM_FORMATS_BASE_SIZE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+static inline bool lvlm_mul_u64(uint64_t *out, uint64_t a, uint64_t b)
+{
+    if (a != 0 && b > UINT64_MAX / a) return false;
+    *out = a * b;
+    return true;
+}
+
+static inline bool lvlm_add_u64(uint64_t *out, uint64_t a, uint64_t b)
+{
+    if (b > UINT64_MAX - a) return false;
+    *out = a + b;
+    return true;
+}
+
+/* `n` rounded up to a multiple of `step` (a power of two); n is far below 2^63. */
+static inline uint64_t lvlm_round_up(uint64_t n, uint64_t step)
+{
+    return (n + step - 1) & ~(step - 1);
+}
+
+#endif

@@ -1,0 +1,73 @@
+/* strbuf.c - doubling storage under a fixed maximum. */
+#include "formats/base/strbuf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+
+/* Room for `extra` more bytes and the final zero; false sets `failed`. */
+static bool reserve(lvlm_strbuf *buf, size_t extra)
+{
+    if (buf->failed || buf->length > buf->max || extra > buf->max - buf->length) {
+        buf->failed = true;
+        return false;
+    }
+    const size_t need = buf->length + extra + 1;
+    if (need <= buf->capacity) return true;
+    size_t capacity = buf->capacity > 0 ? buf->capacity : 64;
+    while (capacity < need) capacity *= 2;
+    char *grown = lvlm_realloc(buf->text, capacity, 1);
+    if (grown == NULL) {
+        buf->failed = true;
+        return false;
+    }
+    buf->text = grown;
+    buf->capacity = capacity;
+    return true;
+}
+
+void lvlm_strbuf_append(lvlm_strbuf *buf, const void *bytes, size_t n_bytes)
+{
+    if (!reserve(buf, n_bytes)) return;
+    if (n_bytes > 0) memcpy(buf->text + buf->length, bytes, n_bytes);
+    buf->length += n_bytes;
+    buf->text[buf->length] = '\0';
+}
+
+void lvlm_strbuf_puts(lvlm_strbuf *buf, const char *text)
+{
+    lvlm_strbuf_append(buf, text, strlen(text));
+}
+
+void lvlm_strbuf_printf(lvlm_strbuf *buf, const char *fmt, ...)
+{
+    va_list args, again;
+    va_start(args, fmt);
+    va_copy(again, args);
+    const int n = vsnprintf(NULL, 0, fmt, args);
+    if (n < 0) {
+        buf->failed = true;
+    } else if (reserve(buf, (size_t)n)) {
+        vsnprintf(buf->text + buf->length, (size_t)n + 1, fmt, again);
+        buf->length += (size_t)n;
+    }
+    va_end(again);
+    va_end(args);
+}
+
+int lvlm_strbuf_check(const lvlm_strbuf *buf, lvlm_error *err)
+{
+    FAIL_IF(buf->failed, err, LVLM_ENOMEM,
+            "text of more than %zu bytes: out of memory or over its limit of %zu",
+            buf->length, buf->max);
+    return 0;
+}
+
+void lvlm_strbuf_free(lvlm_strbuf *buf)
+{
+    const size_t max = buf->max;
+    lvlm_free(buf->text);
+    *buf = (lvlm_strbuf)LVLM_STRBUF_INIT(max);
+}

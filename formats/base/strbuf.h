@@ -1,0 +1,33 @@
+/* strbuf.h - a growing byte string with a maximum that it is born with.
+ *
+ * The first failure (no memory, beyond the maximum) sticks: later appends do
+ * nothing, and lvlm_strbuf_check reports it once at the end. */
+#ifndef LVLM_FORMATS_BASE_STRBUF_H
+#define LVLM_FORMATS_BASE_STRBUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "formats/base/error.h"
+
+typedef struct lvlm_strbuf {
+    char *text; /* always ends in a zero byte once anything was appended, else NULL */
+    size_t length;
+    size_t capacity;
+    size_t max;
+    bool failed;
+} lvlm_strbuf;
+
+#define LVLM_STRBUF_INIT(max_bytes)                                                    \
+    {                                                                                  \
+        NULL, 0, 0, (max_bytes), false                                                 \
+    }
+
+void lvlm_strbuf_append(lvlm_strbuf *buf, const void *bytes, size_t n_bytes);
+void lvlm_strbuf_puts(lvlm_strbuf *buf, const char *text);
+void lvlm_strbuf_printf(lvlm_strbuf *buf, const char *fmt, ...) LVLM_PRINTF(2, 3);
+/* LVLM_ENOMEM when any append failed. */
+LVLM_MUST_CHECK int lvlm_strbuf_check(const lvlm_strbuf *buf, lvlm_error *err);
+void lvlm_strbuf_free(lvlm_strbuf *buf);
+
+#endif

@@ -1,0 +1,334 @@
+/* checkpoint.c - opens a Hugging Face directory, a native file or a bare .safetensors
+ * file behind one type.
+ *
+ *   add_file      maps a file and reads its tensors       (all kinds)
+ *   open_dir      config.json, model files, side files    (Hugging Face)
+ *   open_file     one file; native when its metadata says so
+ *   index_names   sorts tensors by name, holds the shard index against them
+ *
+ * Other containers (.bin, .npz) join at add_file: whatever yields tensors that point
+ * into a mapped file. */
+#include "formats/checkpoint.h"
+
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/native.h"
+#include "formats/safetensors.h"
+#include "formats/shards.h"
+
+/* Files that hold weights of their own: never carried as side files. */
+static const char *const weight_globs[] = { "*.safetensors", "*.bin",       "*.pt",
+                                            "*.pth",         "*.ckpt",      "*.gguf",
+                                            "*.npz",         "*.h5",        "*.msgpack",
+                                            "*.onnx",        "*.onnx_data", "*.lvlm",
+                                            ".*.tmp-??????" };
+
+static int out_of_memory(lvlm_error *err)
+{
+    return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+}
+
+static bool holds_weights(const char *name)
+{
+    for (size_t i = 0; i < sizeof weight_globs / sizeof weight_globs[0]; i++)
+        if (fnmatch(weight_globs[i], name, 0) == 0) return true;
+    return false;
+}
+
+/* ---- tensors -------------------------------------------------------------------- */
+
+/* Append the tensors of one more file; they count as file number n_files. */
+static int append_tensors(lvlm_checkpoint *cp, const lvlm_safetensors *st,
+                          lvlm_error *err)
+{
+    lvlm_tensor *grown =
+        lvlm_realloc(cp->tensors, cp->n_tensors + st->n_tensors + 1, sizeof *grown);
+    if (grown == NULL) return out_of_memory(err);
+    cp->tensors = grown;
+    for (size_t i = 0; i < st->n_tensors; i++) {
+        grown[cp->n_tensors] = st->tensors[i];
+        grown[cp->n_tensors++].file = cp->n_files;
+    }
+    return 0;
+}
+
+/* Map `path`, known as `name`, and read its tensors. The metadata of the first file is
+ * the checkpoint's where there is no config.json. */
+static int add_file(lvlm_checkpoint *cp, const char *path, const char *name,
+                    lvlm_error *err)
+{
+    lvlm_safetensors st = { 0 };
+    lvlm_infile *map = NULL;
+    int rc;
+
+    TRY(lvlm_infile_open(&map, path, err));
+    if ((rc = lvlm_safetensors_read(&st, map, cp->headers_only, &cp->arena, err)) < 0) {
+        lvlm_prefix(err, "%s: ", path);
+        goto done;
+    }
+    if ((rc = append_tensors(cp, &st, err)) < 0) goto done;
+    cp->files[cp->n_files++] = (lvlm_source_file){ name, map };
+    map = NULL;
+    if (cp->metadata == NULL) {
+        cp->metadata = st.metadata;
+        st.metadata = NULL;
+    }
+done:
+    lvlm_safetensors_free(&st);
+    lvlm_infile_close(map);
+    return rc;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const lvlm_tensor *x = *(const lvlm_tensor *const *)a;
+    const lvlm_tensor *y = *(const lvlm_tensor *const *)b;
+    return strcmp(x->name, y->name);
+}
+
+static int index_names(lvlm_checkpoint *cp, lvlm_error *err)
+{
+    cp->by_name = lvlm_arena_alloc(&cp->arena, cp->n_tensors + 1, sizeof *cp->by_name);
+    if (cp->by_name == NULL) return out_of_memory(err);
+    for (size_t i = 0; i < cp->n_tensors; i++) cp->by_name[i] = &cp->tensors[i];
+    qsort(cp->by_name, cp->n_tensors, sizeof *cp->by_name, by_name);
+    return 0;
+}
+
+/* ---- a Hugging Face directory --------------------------------------------------- */
+
+static const char *join(lvlm_checkpoint *cp, const char *name)
+{
+    return lvlm_arena_printf(&cp->arena, "%s/%s", cp->path, name);
+}
+
+/* Map one side file and list it. */
+static int add_side_file(lvlm_checkpoint *cp, const char *name, lvlm_error *err)
+{
+    const char *path = join(cp, name);
+    lvlm_side_file *side = &cp->side_files[cp->n_side_files];
+    if (path == NULL) return out_of_memory(err);
+    TRY(lvlm_infile_open(&cp->side_maps[cp->n_side_maps], path, err));
+    const lvlm_infile *map = cp->side_maps[cp->n_side_maps++];
+    *side = (lvlm_side_file){ lvlm_path_base(path), map->bytes, map->n_bytes };
+    cp->n_side_files++;
+    return 0;
+}
+
+static bool is_model_file(const lvlm_checkpoint *cp, const char *name)
+{
+    for (size_t i = 0; i < cp->n_files; i++)
+        if (strcmp(cp->files[i].name, name) == 0) return true;
+    return false;
+}
+
+/* Everything in the directory that is not one of the model's own tensor files. */
+static int add_side_files(lvlm_checkpoint *cp, char *const *names, size_t n,
+                          lvlm_error *err)
+{
+    cp->side_files = lvlm_arena_alloc(&cp->arena, n + 1, sizeof *cp->side_files);
+    cp->side_maps = lvlm_arena_alloc(&cp->arena, n + 1, sizeof *cp->side_maps);
+    cp->left_behind = lvlm_arena_alloc(&cp->arena, n + 1, sizeof *cp->left_behind);
+    if (cp->side_files == NULL || cp->side_maps == NULL || cp->left_behind == NULL)
+        return out_of_memory(err);
+    for (size_t i = 0; i < n; i++) {
+        if (is_model_file(cp, names[i])) continue;
+        if (!holds_weights(names[i])) {
+            TRY(add_side_file(cp, names[i], err));
+            continue;
+        }
+        const char *copy = lvlm_arena_strndup(&cp->arena, names[i], strlen(names[i]));
+        if (copy == NULL) return out_of_memory(err);
+        cp->left_behind[cp->n_left_behind++] = copy;
+    }
+    return 0;
+}
+
+static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
+{
+    const lvlm_side_file *file = lvlm_checkpoint_side_file(cp, "config.json");
+    FAIL_IF(file == NULL, err, LVLM_EFORMAT,
+            "%s: holds no config.json; is it a Hugging Face model directory?",
+            cp->path);
+    const int rc = lvlm_json_parse(&cp->config, (const char *)file->bytes,
+                                   (size_t)file->n_bytes, err);
+    if (rc < 0) lvlm_prefix(err, "%s/config.json: ", cp->path);
+    return rc;
+}
+
+/* Map the shards that an index names and hold the index against them. */
+static int add_shards(lvlm_checkpoint *cp, lvlm_error *err)
+{
+    const char *path = join(cp, LVLM_INDEX_FILE);
+    lvlm_infile *index = NULL;
+    lvlm_shards shards;
+    int rc;
+
+    if (path == NULL) return out_of_memory(err);
+    TRY(lvlm_infile_open(&index, path, err));
+    if ((rc = lvlm_shards_parse(&shards, (const char *)index->bytes,
+                                (size_t)index->n_bytes, &cp->arena, err)) < 0) {
+        lvlm_prefix(err, "%s: ", path);
+        goto done;
+    }
+    cp->files = lvlm_arena_alloc(&cp->arena, shards.n_files, sizeof *cp->files);
+    if (cp->files == NULL) rc = out_of_memory(err);
+    for (size_t i = 0; i < shards.n_files && rc == 0; i++) {
+        const char *file = join(cp, shards.files[i]);
+        rc = file == NULL ? out_of_memory(err)
+                          : add_file(cp, file, shards.files[i], err);
+    }
+    if (rc == 0) rc = index_names(cp, err);
+    if (rc == 0 &&
+        (rc = lvlm_shards_agree(&shards, cp->by_name, cp->n_tensors, err)) < 0)
+        lvlm_prefix(err, "%s: ", path);
+done:
+    lvlm_infile_close(index);
+    return rc;
+}
+
+static int add_single(lvlm_checkpoint *cp, const char *path, const char *name,
+                      lvlm_error *err)
+{
+    cp->files = lvlm_arena_alloc(&cp->arena, 1, sizeof *cp->files);
+    if (cp->files == NULL) return out_of_memory(err);
+    TRY(add_file(cp, path, name, err));
+    return index_names(cp, err);
+}
+
+static bool lists(char *const *names, size_t n, const char *glob)
+{
+    for (size_t i = 0; i < n; i++)
+        if (fnmatch(glob, names[i], 0) == 0) return true;
+    return false;
+}
+
+/* One file counts before an index, as in the reference's own loader. */
+static int add_model_files(lvlm_checkpoint *cp, char *const *names, size_t n,
+                           lvlm_error *err)
+{
+    if (lists(names, n, LVLM_MODEL_FILE)) {
+        const char *path = join(cp, LVLM_MODEL_FILE);
+        return path == NULL ? out_of_memory(err)
+                            : add_single(cp, path, LVLM_MODEL_FILE, err);
+    }
+    if (lists(names, n, LVLM_INDEX_FILE)) return add_shards(cp, err);
+    FAIL_IF(
+        lists(names, n, "*.bin"), err, LVLM_EFORMAT,
+        "%s: holds its weights as .bin (pickled) files; convert them to safetensors",
+        cp->path);
+    return lvlm_fail(err, LVLM_EFORMAT, "%s: holds neither %s nor %s", cp->path,
+                     LVLM_MODEL_FILE, LVLM_INDEX_FILE);
+}
+
+static int open_dir(lvlm_checkpoint *cp, lvlm_error *err)
+{
+    char **names = NULL;
+    size_t n = 0;
+    int rc;
+
+    cp->kind = LVLM_CHECKPOINT_HF;
+    TRY(lvlm_path_list(&names, &n, cp->path, err));
+    if ((rc = add_model_files(cp, names, n, err)) == 0 &&
+        (rc = add_side_files(cp, names, n, err)) == 0)
+        rc = read_config(cp, err);
+    lvlm_path_list_free(names, n);
+    return rc;
+}
+
+/* ---- one file ------------------------------------------------------------------- */
+
+/* The side files that a native file carries inside. */
+static int carry_side_files(lvlm_checkpoint *cp, lvlm_error *err)
+{
+    const size_t skip = strlen(LVLM_NATIVE_FILES);
+    cp->side_files =
+        lvlm_arena_alloc(&cp->arena, cp->n_tensors + 1, sizeof *cp->side_files);
+    if (cp->side_files == NULL) return out_of_memory(err);
+    for (size_t i = 0; i < cp->n_tensors; i++) {
+        const lvlm_tensor *t = cp->by_name[i];
+        if (strncmp(t->name, LVLM_NATIVE_FILES, skip) != 0) continue;
+        cp->side_files[cp->n_side_files++] =
+            (lvlm_side_file){ t->name + skip, t->data, t->n_bytes };
+    }
+    return 0;
+}
+
+static int open_file(lvlm_checkpoint *cp, lvlm_error *err)
+{
+    cp->kind = LVLM_CHECKPOINT_PLAIN;
+    TRY(add_single(cp, cp->path, lvlm_path_base(cp->path), err));
+    if (!lvlm_native_is(cp->metadata)) return 0;
+    cp->kind = LVLM_CHECKPOINT_NATIVE;
+    const int rc = lvlm_native_validate(cp, err);
+    if (rc < 0) {
+        lvlm_prefix(err, "%s: ", cp->path);
+        return rc;
+    }
+    return carry_side_files(cp, err);
+}
+
+/* ---- public --------------------------------------------------------------------- */
+
+int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path,
+                         const lvlm_open_options *options, lvlm_error *err)
+{
+    lvlm_checkpoint *cp = lvlm_calloc(1, sizeof *cp);
+    int rc;
+
+    if (cp == NULL) return out_of_memory(err);
+    cp->headers_only = options != NULL && options->headers_only;
+    cp->path = lvlm_arena_strndup(&cp->arena, path, strlen(path));
+    if (cp->path == NULL)
+        rc = out_of_memory(err);
+    else
+        rc = lvlm_path_is_directory(path) ? open_dir(cp, err) : open_file(cp, err);
+    if (rc < 0) {
+        lvlm_checkpoint_close(cp);
+        return rc;
+    }
+    *out = cp;
+    return 0;
+}
+
+void lvlm_checkpoint_close(lvlm_checkpoint *cp)
+{
+    if (cp == NULL) return;
+    for (size_t i = 0; i < cp->n_files; i++) lvlm_infile_close(cp->files[i].map);
+    for (size_t i = 0; i < cp->n_side_maps; i++) lvlm_infile_close(cp->side_maps[i]);
+    lvlm_json_free(cp->config);
+    lvlm_json_free(cp->metadata);
+    lvlm_free(cp->tensors);
+    lvlm_arena_free(&cp->arena);
+    lvlm_free(cp);
+}
+
+static int name_of_tensor(const void *name, const void *tensor)
+{
+    return strcmp(name, (*(const lvlm_tensor *const *)tensor)->name);
+}
+
+const lvlm_tensor *lvlm_checkpoint_find(const lvlm_checkpoint *cp, const char *name)
+{
+    if (cp->n_tensors == 0) return NULL;
+    const lvlm_tensor *const *found =
+        bsearch(name, cp->by_name, cp->n_tensors, sizeof *cp->by_name, name_of_tensor);
+    return found != NULL ? *found : NULL;
+}
+
+static int name_of_side_file(const void *name, const void *side)
+{
+    return strcmp(name, ((const lvlm_side_file *)side)->name);
+}
+
+const lvlm_side_file *lvlm_checkpoint_side_file(const lvlm_checkpoint *cp,
+                                                const char *name)
+{
+    if (cp->n_side_files == 0) return NULL;
+    return bsearch(name, cp->side_files, cp->n_side_files, sizeof *cp->side_files,
+                   name_of_side_file);
+}

@@ -1,0 +1,79 @@
+/* checkpoint.h - a checkpoint of any kind behind one type.
+ *
+ *   Hugging Face directory   config.json + model.safetensors, or shards and an index
+ *   native file              NAME.lvlm (see native.h)
+ *   one .safetensors file    inputs, goldens, gradients
+ *
+ * A checkpoint is tensors in mapped files, the bytes around them, and side files.
+ * Nothing is copied and nothing is written. Distinct objects may be used from
+ * distinct threads; one object may be read from many. */
+#ifndef LVLM_FORMATS_CHECKPOINT_H
+#define LVLM_FORMATS_CHECKPOINT_H
+
+#include <cjson/cJSON.h>
+
+#include "formats/base/arena.h"
+#include "formats/base/infile.h"
+#include "formats/tensor.h"
+
+typedef enum lvlm_checkpoint_kind {
+    LVLM_CHECKPOINT_HF,     /* directory with config.json */
+    LVLM_CHECKPOINT_NATIVE, /* .lvlm */
+    LVLM_CHECKPOINT_PLAIN,  /* bare .safetensors file: no config */
+} lvlm_checkpoint_kind;
+
+/* A file that holds tensors. Its bytes that belong to no tensor (a safetensors header,
+ * a zip's directory) are its frame; spans and frame together are the whole file. */
+typedef struct lvlm_source_file {
+    const char *name; /* inside the directory */
+    lvlm_infile *map;
+} lvlm_source_file;
+
+/* A file beside the tensors: configuration, tokenizer, templates, the shard index. */
+typedef struct lvlm_side_file {
+    const char *name;
+    const unsigned char *bytes;
+    uint64_t n_bytes;
+} lvlm_side_file;
+
+typedef struct lvlm_checkpoint {
+    lvlm_checkpoint_kind kind;
+    const char *path;     /* as the user gave it */
+    lvlm_tensor *tensors; /* file by file, in order of offset */
+    size_t n_tensors;
+    const lvlm_tensor **by_name; /* the same, sorted by name */
+    lvlm_source_file *files;
+    size_t n_files;
+    lvlm_side_file *side_files; /* sorted by name; native: what it carries inside */
+    size_t n_side_files;
+    const char **left_behind; /* HF: files that hold other weights, not looked into */
+    size_t n_left_behind;
+    cJSON *config;   /* HF: config.json; native and plain: NULL */
+    cJSON *metadata; /* native and plain: __metadata__, or NULL */
+    bool headers_only;
+    /* owned below; not for callers */
+    lvlm_arena arena;
+    lvlm_infile **side_maps;
+    size_t n_side_maps;
+} lvlm_checkpoint;
+
+typedef struct lvlm_open_options {
+    bool
+        headers_only; /* tensor data need not be there: a dry run on names and shapes */
+} lvlm_open_options;
+
+/* Open whatever `path` is. `options` may be NULL. On success *out must be closed with
+ * lvlm_checkpoint_close; tensors, names and side files die with it. LVLM_EIO and
+ * LVLM_EFORMAT messages name the file, the tensor and the rule. */
+LVLM_MUST_CHECK int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path,
+                                         const lvlm_open_options *options,
+                                         lvlm_error *err);
+void lvlm_checkpoint_close(lvlm_checkpoint *checkpoint);
+
+/* By exact name, O(log n); NULL when there is none. */
+const lvlm_tensor *lvlm_checkpoint_find(const lvlm_checkpoint *checkpoint,
+                                        const char *name);
+const lvlm_side_file *lvlm_checkpoint_side_file(const lvlm_checkpoint *checkpoint,
+                                                const char *name);
+
+#endif

@@ -1,0 +1,59 @@
+/* program.h - what the programs share: dispatch, help, errors, exit status, progress.
+ *
+ * Together with the commands in <layer>/cli/ the only code that prints or exits. */
+#ifndef LVLM_FORMATS_CLI_PROGRAM_H
+#define LVLM_FORMATS_CLI_PROGRAM_H
+
+#include <cjson/cJSON.h>
+#include <pthread.h>
+
+#include "formats/base/options.h"
+
+typedef struct lvlm_program {
+    const char *name;
+    const char *summary;
+    const lvlm_command
+        *commands; /* ends with name NULL; all-zero arguments are defaults */
+} lvlm_program;
+
+/* A whole main(): "PROGRAM VERB ...", "--help", "help VERB", "--version". Returns the
+ * exit status; 3 when stdout could not be written. */
+int lvlm_program_main(const lvlm_program *program, int argc, char *argv[]);
+
+/* 0 success, 1 a check failed, 2 wrong usage, 3 bad input or I/O. `rc` is 0 or
+ * negative. */
+int lvlm_exit_status(int rc);
+
+/* Print "PROGRAM: MESSAGE" on stderr; returns the exit status of err->code. */
+int lvlm_report(const char *program, const lvlm_error *err);
+
+/* Print a result as indented JSON on stdout, and free it. */
+LVLM_MUST_CHECK int lvlm_print_json(cJSON *json, lvlm_error *err);
+
+/* --threads, or the number of cores. */
+size_t lvlm_thread_count(const lvlm_common_args *args);
+
+/* "1.5 GB", "442.7 kB": sizes for people, powers of 1000. */
+const char *lvlm_bytes_text(char text[32], double n_bytes);
+
+/* A bar on stderr: drawn when that is a terminal and the work has taken over a second,
+ * ten times a second at most. */
+typedef struct lvlm_progress {
+    const char *label;
+    double total; /* bytes */
+    double started;
+    double drawn; /* when; 0: not yet */
+    bool enabled;
+    pthread_mutex_t lock;
+} lvlm_progress;
+
+void lvlm_progress_init(lvlm_progress *progress, const char *label, uint64_t total,
+                        bool quiet);
+/* `done` of total; from any thread. The first argument is the lvlm_progress. */
+void lvlm_progress_update(void *progress, uint64_t done);
+void lvlm_progress_finish(lvlm_progress *progress);
+
+/* Seconds of a clock that never jumps. */
+double lvlm_seconds(void);
+
+#endif

@@ -1,0 +1,213 @@
+/* family.h - a family is data: one table says everything that convert, runtime and
+ * verify need to know about names, shapes, configuration and parts.
+ *
+ * A source name is read as   WRAPPER ROOT SECTION ROW
+ *     base_model.model. | model.language_model. | layers.3. | self_attn.q_proj.weight
+ * and becomes the native name
+ *     text. | blocks.3. | attn.q.weight
+ * Every generation of names that exists in the wild differs in the root alone; a
+ * root lists all of them, and the longest one that fits is taken, name by name, so
+ * mixed checkpoints need no special case.
+ *
+ * Shapes are symbols (LVLM_DIMS) that the configuration resolves, so that an error
+ * can say "expected [q_dim, hidden] = [2048, 2304]".
+ *
+ * Adding a family: one page family/NAME.c, one line in families.def
+ * (CONTRIBUTING.md). */
+#ifndef LVLM_FORMATS_FAMILY_H
+#define LVLM_FORMATS_FAMILY_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+
+#include "formats/base/error.h"
+#include "formats/tensor.h"
+#include "formats/transform.h"
+
+/* ---- symbols -------------------------------------------------------------------- */
+
+/* X(symbol, name in messages, product of canonical config paths or numbers) */
+// clang-format off
+#define LVLM_DIMS(X)                                                        \
+    X(ONE,              "1",                "1")                            \
+    X(THREE,            "3",                "3")                            \
+    X(VISION_HIDDEN,    "vision_hidden",    "vision.hidden")                \
+    X(VISION_MLP,       "vision_mlp",       "vision.mlp")                   \
+    X(CHANNELS,         "channels",         "vision.channels")              \
+    X(PATCH,            "patch",            "vision.patch")                 \
+    X(PATCH_DIM,        "channels*patch^2", "vision.channels vision.patch vision.patch") \
+    X(POSITIONS,        "positions",        "vision.grid vision.grid")      \
+    X(HIDDEN,           "hidden",           "text.hidden")                  \
+    X(MLP,              "mlp",              "text.mlp")                     \
+    X(Q_DIM,            "q_dim",            "text.heads text.head_dim")     \
+    X(KV_DIM,           "kv_dim",           "text.kv_heads text.head_dim")  \
+    X(VOCAB,            "vocab",            "text.vocab")
+// clang-format on
+
+typedef enum lvlm_dim {
+    LVLM_DIM_NONE = 0, /* ends a shape */
+#define LVLM_DIM_ENUM(symbol, name, product) LVLM_DIM_##symbol,
+    LVLM_DIMS(LVLM_DIM_ENUM)
+#undef LVLM_DIM_ENUM
+        LVLM_N_DIMS,
+} lvlm_dim;
+
+/* ---- tensors -------------------------------------------------------------------- */
+
+enum { LVLM_ROW_DIMS = 6 };
+
+/* A transform with symbols for extents; all zero: keep (or reshape, when the source
+ * has a shape of its own). Fields as in lvlm_transform. */
+typedef struct lvlm_row_transform {
+    unsigned char axes[LVLM_ROW_DIMS]; /* lvlm_dim */
+    unsigned char select;
+    unsigned char index;
+    unsigned char order[LVLM_ROW_DIMS];
+} lvlm_row_transform;
+
+/* One native tensor of a section. */
+typedef struct lvlm_row {
+    const char *native;                        /* "attn.q.weight" */
+    const char *source;                        /* "self_attn.q_proj.weight" */
+    unsigned char shape[LVLM_ROW_DIMS];        /* lvlm_dim: the native shape */
+    unsigned char source_shape[LVLM_ROW_DIMS]; /* lvlm_dim; empty: the same */
+    lvlm_row_transform transform;
+    const char *tied_to; /* full native name that stands in when the source has none */
+    bool connector;      /* --init-missing may make it */
+} lvlm_row;
+
+/* Rows that repeat together. "{i}" in both prefixes is the block's number. */
+typedef struct lvlm_section {
+    const char *native; /* full native prefix: "text.blocks.{i}." */
+    const char *source; /* behind the root: "layers.{i}." */
+    unsigned char root; /* index into the family's roots */
+    const char
+        *count; /* canonical config path of the number of repetitions; NULL: once */
+    const lvlm_row *rows; /* ends with native NULL */
+} lvlm_section;
+
+enum { LVLM_MAX_PREFIXES = 8 };
+
+/* One part's name space in every generation of names. */
+typedef struct lvlm_root {
+    const char *native;                      /* "vision." */
+    const char *prefixes[LVLM_MAX_PREFIXES]; /* [0] is the hub's */
+    unsigned char
+        current; /* which one current save_pretrained writes for a new model */
+} lvlm_root;
+
+/* Source tensors that are kept but not used, by a rule with a name. */
+typedef struct lvlm_unused_rule {
+    const char *name;
+    const char *glob; /* over native root + the rest of the name: "vision.head.*" */
+    const char *why;
+} lvlm_unused_rule;
+
+/* ---- configuration -------------------------------------------------------------- */
+
+typedef enum lvlm_setting_kind {
+    LVLM_SETTING_COUNT,        /* positive integer */
+    LVLM_SETTING_MAYBE_COUNT,  /* the same, or null, which is a value: "none" */
+    LVLM_SETTING_INDEX,        /* integer >= 0 */
+    LVLM_SETTING_NUMBER,       /* positive number */
+    LVLM_SETTING_MAYBE_NUMBER, /* the same, or null, which is a value: "none" */
+    LVLM_SETTING_BOOL,
+    LVLM_SETTING_WORD,     /* text, translated by `words` */
+    LVLM_SETTING_CONSTANT, /* not read: the fallback is the value */
+} lvlm_setting_kind;
+
+/* One word of config.json and what it means here; a list ends with theirs NULL. A word
+ * that is not listed is refused. */
+typedef struct lvlm_word {
+    const char *theirs;
+    const char *ours;
+} lvlm_word;
+
+/* One canonical setting. */
+typedef struct lvlm_setting {
+    const char *canonical; /* "text.rope_theta" */
+    lvlm_setting_kind kind;
+    const char *paths; /* where config.json may have it, best first: "a.b|c"; the first
+                             that is there counts */
+    const char *fallback; /* JSON text of the class default when the key is absent (or
+                             null, where null is no value); NULL: must be there */
+    const char *without_section; /* the default when the whole section ("a" of "a.b") is
+                                    absent, where it is another; NULL: the same */
+    const lvlm_word *words;      /* WORD */
+} lvlm_setting;
+
+/* ---- projections ---------------------------------------------------------------- */
+
+/* A linear map that carries vision into language, or a head. */
+typedef struct lvlm_projection {
+    const char *role;   /* "vision_to_text", "text_head" */
+    const char *native; /* without ".weight": "connector.proj" */
+    const char *form;   /* as commands.md lists them, when it is present and its own */
+    const char *equation; /* in words and symbols */
+    const char *what;     /* what it is, where it comes from */
+    const char *missing;  /* what a model without it does */
+} lvlm_projection;
+
+/* ---- behaviours that differ between references ---------------------------------- */
+
+/* A place where a version of transformers computes something else than what was
+ * trained. Active for transformers versions since <= v < until. */
+typedef struct lvlm_difference {
+    const char *name;  /* "final_softcap" */
+    const char *since; /* "4.42"; NULL: from the first */
+    const char *until; /* first version without it; NULL: still there */
+    const char *stage; /* first stage that shows it */
+    const char *what;  /* one sentence */
+} lvlm_difference;
+
+/* ---- the table ------------------------------------------------------------------ */
+
+typedef struct lvlm_family {
+    const char *name;  /* "paligemma2" */
+    const char *title; /* "PaliGemma 2" */
+    /* Is this config.json one of ours? */
+    bool (*recognises)(const cJSON *hf_config);
+    const lvlm_setting *settings; /* ends with canonical NULL */
+    /* Settings that follow from others ("vision.grid"); may refuse. May be NULL. */
+    int (*derive)(cJSON *config, lvlm_error *err);
+    const char *vocab_table; /* native tensor whose rows, not the configuration, decide
+                                text.vocab */
+    const lvlm_root *roots;  /* ends with native NULL */
+    const lvlm_section *sections;       /* in order of use; ends with native NULL */
+    const lvlm_unused_rule *unused;     /* ends with name NULL */
+    const lvlm_projection *projections; /* ends with role NULL */
+    const lvlm_difference *differences; /* ends with name NULL */
+} lvlm_family;
+
+/* All families, ends with NULL. */
+const lvlm_family *const *lvlm_families(void);
+/* By name, or NULL. Borrowed, lives for ever. */
+const lvlm_family *lvlm_family_by_name(const char *name);
+/* The one that recognises a config.json; LVLM_EFORMAT names model_type and the families
+ * that are known. */
+LVLM_MUST_CHECK int lvlm_family_detect(const lvlm_family **out, const cJSON *hf_config,
+                                       lvlm_error *err);
+
+/* The canonical configuration for a config.json, every default filled in, or an error
+ * that names the key. *out is owned: lvlm_json_free. */
+LVLM_MUST_CHECK int lvlm_family_config(cJSON **out, const lvlm_family *family,
+                                       const cJSON *hf_config, lvlm_error *err);
+
+/* Is `difference` in force under `reference` ("trained", "transformers-5.23.0")?
+ * Never under "trained". The reference has been checked by lvlm_reference_check. */
+bool lvlm_reference_applies(const lvlm_family *family, const char *difference,
+                            const char *reference);
+/* LVLM_EUSAGE unless `reference` is "trained" or "transformers-X.Y[.Z]". */
+LVLM_MUST_CHECK int lvlm_reference_check(const char *reference, lvlm_error *err);
+#define LVLM_REFERENCE_TRAINED "trained"
+
+/* Value of a symbol under a canonical configuration; false when a path is not there or
+ * the product overflows. */
+bool lvlm_dim_value(uint64_t *out, lvlm_dim dim, const cJSON *config);
+/* Resolve a row's symbols; false likewise. */
+bool lvlm_dims_shape(lvlm_shape *out, const unsigned char dims[LVLM_ROW_DIMS],
+                     const cJSON *config);
+/* Appends "[q_dim, hidden]". */
+void lvlm_dims_print(lvlm_strbuf *out, const unsigned char dims[LVLM_ROW_DIMS]);
+
+#endif

@@ -1,0 +1,365 @@
+/* paligemma.c - PaliGemma and PaliGemma 2: names, shapes, configuration.
+ *
+ *   image -> SigLIP So400m/14 -> one linear map -> rows of <image> -> Gemma or Gemma 2
+ *
+ * Facts and traps for people: family/paligemma.md. The two generations share tower,
+ * connector and names; they differ in the decoder's norms, caps and settings. */
+#include <stddef.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/family.h"
+
+#define DIM(symbol) LVLM_DIM_##symbol
+
+/* ---- names ---------------------------------------------------------------------- */
+
+enum { VISION, CONNECTOR, TEXT, HEAD };
+
+/* Generations: the hub's; transformers 4.52 to 5.5 in memory (raw state dicts of
+ * FSDP and DeepSpeed, save_pretrained of 4.52.0 to 4.52.3); 5.6 on, without
+ * vision_model; the mixtures that 5.4 and 5.5 wrote. */
+static const lvlm_root roots[] = {
+    [VISION] = { "vision.",
+                 { "vision_tower.vision_model.", "vision_tower.",
+                   "model.vision_tower.vision_model.", "model.vision_tower." },
+                 .current = 1 },
+    [CONNECTOR] = { "connector.",
+                    { "multi_modal_projector.", "model.multi_modal_projector." } },
+    [TEXT] = { "text.",
+               { "language_model.model.", "language_model.",
+                 "model.language_model.model.", "model.language_model." } },
+    [HEAD] = { "text.head.",
+               { "language_model.lm_head.", "lm_head.", "model.lm_head.",
+                 "model.language_model.lm_head." } },
+    { NULL },
+};
+
+// clang-format off
+static const lvlm_row vision_stem[] = {
+    { "patch.weight", "embeddings.patch_embedding.weight",
+      { DIM(VISION_HIDDEN), DIM(PATCH_DIM) },
+      .source_shape = { DIM(VISION_HIDDEN), DIM(CHANNELS), DIM(PATCH), DIM(PATCH) } },
+    { "patch.bias",       "embeddings.patch_embedding.bias",      { DIM(VISION_HIDDEN) } },
+    { "positions.weight", "embeddings.position_embedding.weight", { DIM(POSITIONS), DIM(VISION_HIDDEN) } },
+    { NULL },
+};
+
+static const lvlm_row vision_block[] = {
+    { "norm1.weight",    "layer_norm1.weight",        { DIM(VISION_HIDDEN) } },
+    { "norm1.bias",      "layer_norm1.bias",          { DIM(VISION_HIDDEN) } },
+    { "attn.q.weight",   "self_attn.q_proj.weight",   { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } },
+    { "attn.q.bias",     "self_attn.q_proj.bias",     { DIM(VISION_HIDDEN) } },
+    { "attn.k.weight",   "self_attn.k_proj.weight",   { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } },
+    { "attn.k.bias",     "self_attn.k_proj.bias",     { DIM(VISION_HIDDEN) } },
+    { "attn.v.weight",   "self_attn.v_proj.weight",   { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } },
+    { "attn.v.bias",     "self_attn.v_proj.bias",     { DIM(VISION_HIDDEN) } },
+    { "attn.out.weight", "self_attn.out_proj.weight", { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } },
+    { "attn.out.bias",   "self_attn.out_proj.bias",   { DIM(VISION_HIDDEN) } },
+    { "norm2.weight",    "layer_norm2.weight",        { DIM(VISION_HIDDEN) } },
+    { "norm2.bias",      "layer_norm2.bias",          { DIM(VISION_HIDDEN) } },
+    { "mlp.fc1.weight",  "mlp.fc1.weight",            { DIM(VISION_MLP), DIM(VISION_HIDDEN) } },
+    { "mlp.fc1.bias",    "mlp.fc1.bias",              { DIM(VISION_MLP) } },
+    { "mlp.fc2.weight",  "mlp.fc2.weight",            { DIM(VISION_HIDDEN), DIM(VISION_MLP) } },
+    { "mlp.fc2.bias",    "mlp.fc2.bias",              { DIM(VISION_HIDDEN) } },
+    { NULL },
+};
+
+static const lvlm_row vision_end[] = {
+    { "norm.weight", "post_layernorm.weight", { DIM(VISION_HIDDEN) } },
+    { "norm.bias",   "post_layernorm.bias",   { DIM(VISION_HIDDEN) } },
+    { NULL },
+};
+
+static const lvlm_row projector[] = {
+    { "proj.weight", "linear.weight", { DIM(HIDDEN), DIM(VISION_HIDDEN) }, .connector = true },
+    { "proj.bias",   "linear.bias",   { DIM(HIDDEN) },                     .connector = true },
+    { NULL },
+};
+
+static const lvlm_row text_stem[] = {
+    { "embed.weight", "embed_tokens.weight", { DIM(VOCAB), DIM(HIDDEN) } },
+    { NULL },
+};
+
+#define ATTENTION_AND_MLP                                                        \
+    { "attn.q.weight",   "self_attn.q_proj.weight", { DIM(Q_DIM), DIM(HIDDEN) } },  \
+    { "attn.k.weight",   "self_attn.k_proj.weight", { DIM(KV_DIM), DIM(HIDDEN) } }, \
+    { "attn.v.weight",   "self_attn.v_proj.weight", { DIM(KV_DIM), DIM(HIDDEN) } }, \
+    { "attn.out.weight", "self_attn.o_proj.weight", { DIM(HIDDEN), DIM(Q_DIM) } },  \
+    { "mlp.gate.weight", "mlp.gate_proj.weight",    { DIM(MLP), DIM(HIDDEN) } },    \
+    { "mlp.up.weight",   "mlp.up_proj.weight",      { DIM(MLP), DIM(HIDDEN) } },    \
+    { "mlp.down.weight", "mlp.down_proj.weight",    { DIM(HIDDEN), DIM(MLP) } }
+
+/* post_attention_layernorm stands before the MLP in Gemma and behind attention in
+ * Gemma 2: the same source name, two native ones. */
+static const lvlm_row gemma_block[] = {
+    { "norm1.weight", "input_layernorm.weight",          { DIM(HIDDEN) } },
+    { "norm2.weight", "post_attention_layernorm.weight", { DIM(HIDDEN) } },
+    ATTENTION_AND_MLP,
+    { NULL },
+};
+
+static const lvlm_row gemma2_block[] = {
+    { "norm1.weight",          "input_layernorm.weight",            { DIM(HIDDEN) } },
+    { "post_attn_norm.weight", "post_attention_layernorm.weight",   { DIM(HIDDEN) } },
+    { "norm2.weight",          "pre_feedforward_layernorm.weight",  { DIM(HIDDEN) } },
+    { "post_mlp_norm.weight",  "post_feedforward_layernorm.weight", { DIM(HIDDEN) } },
+    ATTENTION_AND_MLP,
+    { NULL },
+};
+
+static const lvlm_row text_end[] = {
+    { "norm.weight", "norm.weight", { DIM(HIDDEN) } },
+    { NULL },
+};
+
+static const lvlm_row text_head[] = {
+    { "weight", "weight", { DIM(VOCAB), DIM(HIDDEN) }, .tied_to = "text.embed.weight" },
+    { NULL },
+};
+
+#define SECTIONS(block)                                                            \
+    { "vision.",            "",                    VISION, NULL,            vision_stem },  \
+    { "vision.blocks.{i}.", "encoder.layers.{i}.", VISION, "vision.layers", vision_block }, \
+    { "vision.",            "",                    VISION, NULL,            vision_end },   \
+    { "connector.",         "",                    CONNECTOR, NULL,         projector },    \
+    { "text.",              "",                    TEXT,   NULL,            text_stem },    \
+    { "text.blocks.{i}.",   "layers.{i}.",         TEXT,   "text.layers",   block },        \
+    { "text.",              "",                    TEXT,   NULL,            text_end },     \
+    { "text.head.",         "",                    HEAD,   NULL,            text_head },    \
+    { NULL }
+
+static const lvlm_section gemma_sections[] = { SECTIONS(gemma_block) };
+static const lvlm_section gemma2_sections[] = { SECTIONS(gemma2_block) };
+// clang-format on
+
+static const lvlm_unused_rule unused[] = {
+    { "siglip_pooling_head", "vision.head.*",
+      "SigLIP's attention pooling: PaliGemma takes every patch, so nothing reads it" },
+    { "rotary_buffer", "*.rotary_emb.inv_freq",
+      "a buffer of old exports: rotary frequencies follow from the configuration" },
+    { "position_ids", "*.position_ids",
+      "a buffer of old exports: always 0, 1, 2, ..." },
+    { NULL },
+};
+
+/* ---- configuration -------------------------------------------------------------- */
+
+static const lvlm_word activations[] = {
+    { "gelu_pytorch_tanh", "gelu_tanh" },
+    { "gelu_new", "gelu_tanh" },
+    { NULL },
+};
+/* Gemma's first files say "gelu" and mean the tanh form; the reference corrects it. */
+static const lvlm_word gemma_activations[] = {
+    { "gelu_pytorch_tanh", "gelu_tanh" },
+    { "gelu_new", "gelu_tanh" },
+    { "gelu", "gelu_tanh" },
+    { NULL },
+};
+static const lvlm_word rope_types[] = { { "default", "default" }, { NULL } };
+
+#define ROPE "text_config.rope_parameters."
+
+// clang-format off
+#define COUNT       LVLM_SETTING_COUNT
+#define MAYBE_COUNT LVLM_SETTING_MAYBE_COUNT
+#define INDEX       LVLM_SETTING_INDEX
+#define NUMBER      LVLM_SETTING_NUMBER
+#define MAYBE       LVLM_SETTING_MAYBE_NUMBER
+#define BOOL        LVLM_SETTING_BOOL
+#define WORD        LVLM_SETTING_WORD
+#define CONSTANT    LVLM_SETTING_CONSTANT
+
+/* Class defaults of SiglipVisionConfig; without a section, PaliGemmaConfig's own. */
+#define VISION_SETTINGS                                                                              \
+    { "vision.tower",      CONSTANT, NULL,                               "\"siglip\"" },             \
+    { "vision.hidden",     COUNT,    "vision_config.hidden_size",         "768",   "1152" },         \
+    { "vision.layers",     COUNT,    "vision_config.num_hidden_layers",   "12",    "27" },           \
+    { "vision.heads",      COUNT,    "vision_config.num_attention_heads", "12",    "16" },           \
+    { "vision.mlp",        COUNT,    "vision_config.intermediate_size",   "3072",  "4096" },         \
+    { "vision.channels",   COUNT,    "vision_config.num_channels",        "3" },                     \
+    { "vision.patch",      COUNT,    "vision_config.patch_size",          "16",    "14" },           \
+    { "vision.image",      COUNT,    "vision_config.image_size",          "224" },                   \
+    { "vision.norm_eps",   NUMBER,   "vision_config.layer_norm_eps",      "1e-6" },                  \
+    { "vision.activation", WORD,     "vision_config.hidden_act",          "\"gelu_tanh\"", NULL, activations }, \
+    { "connector.kind",    CONSTANT, NULL,                                "\"linear\"" }
+
+/* hidden_size, vocab_size and projection_dim at the top of config.json are junk in some
+ * generations and are not read. */
+#define TEXT_SETTINGS(hidden_, layers_, heads_, kv_heads_, mlp_)                                     \
+    { "text.decoder",   CONSTANT, NULL,                               "\"gemma\"" },                 \
+    { "text.hidden",    COUNT,    "text_config.hidden_size",          hidden_,   "2048" },           \
+    { "text.layers",    COUNT,    "text_config.num_hidden_layers",    layers_,   "18" },             \
+    { "text.heads",     COUNT,    "text_config.num_attention_heads",  heads_,    "8" },              \
+    { "text.kv_heads",  COUNT,    "text_config.num_key_value_heads",  kv_heads_, "1" },              \
+    { "text.head_dim",  COUNT,    "text_config.head_dim",             "256" },                       \
+    { "text.mlp",       COUNT,    "text_config.intermediate_size",    mlp_,      "16384" },          \
+    { "text.vocab",     COUNT,    "text_config.vocab_size",           "256000",  "257152" },         \
+    { "text.norm_eps",  NUMBER,   "text_config.rms_norm_eps",         "1e-6" },                      \
+    { "text.norm_offset", CONSTANT, NULL,                             "1" },                         \
+    { "text.rope_theta", NUMBER,  ROPE "rope_theta|text_config.rope_theta", "10000.0" },             \
+    { "text.rope_type", WORD,     ROPE "rope_type|text_config.rope_scaling.rope_type|text_config.rope_scaling.type", "\"default\"", NULL, rope_types }, \
+    { "text.attention_bias", BOOL, "text_config.attention_bias",      "false" },                     \
+    { "text.embed_scale", CONSTANT, NULL,                             "\"sqrt_hidden\"" },           \
+    { "text.mask",      CONSTANT, NULL,                               "\"prefix_lm\"" },             \
+    { "text.first_position", CONSTANT, NULL,                          "1" },                         \
+    { "tokens.image",   INDEX,    "image_token_index|image_token_id", "256000" }
+
+static const lvlm_setting gemma_settings[] = {
+    VISION_SETTINGS,
+    TEXT_SETTINGS("3072", "28", "16", "16", "24576"),
+    { "text.activation",     WORD,     "text_config.hidden_activation|text_config.hidden_act", "\"gelu_tanh\"", NULL, gemma_activations },
+    { "text.sandwich_norms", CONSTANT, NULL, "false" },
+    { "text.attn_softcap",   CONSTANT, NULL, "null" },
+    { "text.final_softcap",  CONSTANT, NULL, "null" },
+    { "text.sliding_window", CONSTANT, NULL, "null" },
+    { NULL },
+};
+
+static const lvlm_setting gemma2_settings[] = {
+    VISION_SETTINGS,
+    TEXT_SETTINGS("2304", "26", "8", "4", "9216"),
+    { "text.activation",     WORD,        "text_config.hidden_activation|text_config.hidden_act", "\"gelu_tanh\"", NULL, gemma_activations },
+    { "text.sandwich_norms", CONSTANT,    NULL, "true" },
+    { "text.query_scalar",   NUMBER,      "text_config.query_pre_attn_scalar",   "256" },
+    { "text.attn_softcap",   MAYBE,       "text_config.attn_logit_softcapping",  "50.0" },
+    { "text.final_softcap",  MAYBE,       "text_config.final_logit_softcapping", "30.0" },
+    { "text.sliding_window", MAYBE_COUNT, "text_config.sliding_window",          "4096" },
+    { NULL },
+};
+// clang-format on
+
+static uint64_t count_of(const cJSON *config, const char *path)
+{
+    uint64_t value = 0;
+    (void)lvlm_json_u64(&value, lvlm_json_path(config, path));
+    return value;
+}
+
+static int add_number(cJSON *config, const char *section, const char *name,
+                      double value, lvlm_error *err)
+{
+    cJSON *at = cJSON_GetObjectItemCaseSensitive(config, section);
+    return cJSON_AddNumberToObject(at, name, value) != NULL
+               ? 0
+               : lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+}
+
+/* What follows from other settings, and what must hold between them. */
+static int derive(cJSON *config, lvlm_error *err)
+{
+    const uint64_t image = count_of(config, "vision.image");
+    const uint64_t patch = count_of(config, "vision.patch");
+    const uint64_t heads = count_of(config, "text.heads");
+    const uint64_t kv_heads = count_of(config, "text.kv_heads");
+    FAIL_IF(image < patch, err, LVLM_EFORMAT,
+            "config.json: vision_config: image_size %llu is below patch_size %llu",
+            (unsigned long long)image, (unsigned long long)patch);
+    FAIL_IF(count_of(config, "vision.hidden") % count_of(config, "vision.heads") != 0,
+            err, LVLM_EFORMAT,
+            "config.json: vision_config: hidden_size is no multiple of "
+            "num_attention_heads");
+    FAIL_IF(heads % kv_heads != 0, err, LVLM_EFORMAT,
+            "config.json: text_config: num_attention_heads %llu is no multiple of "
+            "num_key_value_heads %llu",
+            (unsigned long long)heads, (unsigned long long)kv_heads);
+    FAIL_IF(count_of(config, "text.head_dim") % 2 != 0, err, LVLM_EFORMAT,
+            "config.json: text_config: head_dim is odd; rotary positions need pairs");
+    FAIL_IF(cJSON_IsTrue(lvlm_json_path(config, "text.attention_bias")), err,
+            LVLM_EFORMAT,
+            "config.json: text_config: attention_bias is true; no PaliGemma has these "
+            "biases");
+    TRY(add_number(config, "vision", "grid", (double)(image / patch), err));
+    if (lvlm_json_path(config, "text.query_scalar") == NULL) /* Gemma: head_dim^-1/2 */
+        TRY(add_number(config, "text", "query_scalar",
+                       (double)count_of(config, "text.head_dim"), err));
+    return 0;
+}
+
+static bool is_paligemma(const cJSON *config, const char *text_type)
+{
+    const char *type = lvlm_json_string(lvlm_json_get(config, "model_type"));
+    const char *text =
+        lvlm_json_string(lvlm_json_path(config, "text_config.model_type"));
+    return type != NULL && strcmp(type, "paligemma") == 0 &&
+           strcmp(text != NULL ? text : "gemma", text_type) == 0;
+}
+
+static bool is_paligemma1(const cJSON *config)
+{
+    return is_paligemma(config, "gemma");
+}
+
+static bool is_paligemma2(const cJSON *config)
+{
+    return is_paligemma(config, "gemma2");
+}
+
+/* ---- projections ---------------------------------------------------------------- */
+
+static const lvlm_projection projections[] = {
+    { "vision_to_text", "connector.proj", "vit_head",
+      "z[p] = W h[p] + b for every patch p; h = vision.out, z replaces the rows of "
+      "<image>",
+      "the image tower's own classifier head (img/head in big_vision, trained from "
+      "zero), "
+      "which Hugging Face files under multi_modal_projector.linear; applied to every "
+      "patch, "
+      "no activation, no norm and no scale behind it",
+      "the language model sees no image: every <image> row would hold whatever stands "
+      "in "
+      "its place, and nothing else in the model reports it" },
+    { "text_head", "text.head", "linear",
+      "logits[t] = E h[t]; h = text.norm, E = text.embed.weight when tied",
+      "the output layer of the language model; released checkpoints tie it to the "
+      "embedding and do not store it, fine-tunes may store one of its own",
+      "nothing is lost: the embedding table is used, as released checkpoints do" },
+    { NULL },
+};
+
+/* ---- where transformers differs ------------------------------------------------- */
+
+static const lvlm_difference gemma_differences[] = { { NULL } };
+
+#define FINAL_SOFTCAP                                                                  \
+    "logits pass cap * tanh(logits / cap); PaliGemma 2 was trained without it"
+
+static const lvlm_difference gemma2_differences[] = {
+    { "final_softcap", NULL, "4.52", "logits", FINAL_SOFTCAP },
+    { "final_softcap", "5.23", NULL, "logits", FINAL_SOFTCAP },
+    { "sliding_window", "4.57", NULL, "text.blocks.0",
+      "in even blocks the suffix sees only the last sliding_window keys; PaliGemma 2 "
+      "was "
+      "trained to see them all" },
+    { NULL },
+};
+
+const lvlm_family lvlm_family_paligemma = {
+    .name = "paligemma",
+    .title = "PaliGemma",
+    .recognises = is_paligemma1,
+    .settings = gemma_settings,
+    .derive = derive,
+    .vocab_table = "text.embed.weight",
+    .roots = roots,
+    .sections = gemma_sections,
+    .unused = unused,
+    .projections = projections,
+    .differences = gemma_differences,
+};
+
+const lvlm_family lvlm_family_paligemma2 = {
+    .name = "paligemma2",
+    .title = "PaliGemma 2",
+    .recognises = is_paligemma2,
+    .settings = gemma2_settings,
+    .derive = derive,
+    .vocab_table = "text.embed.weight",
+    .roots = roots,
+    .sections = gemma2_sections,
+    .unused = unused,
+    .projections = projections,
+    .differences = gemma2_differences,
+};

@@ -1,0 +1,525 @@
+/* manifest.c - builds the account of a checkpoint against its family's table.
+ *
+ *   configuration -> one target per table row -> a source for each, by canonical name
+ *                 -> what is left over: unused by a rule, duplicate, or unknown
+ *
+ * A native file is its own source: canonical names are its names, and its ledger tells
+ * what they were called before. */
+#include "formats/manifest.h"
+
+#include <assert.h>
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/base/options.h"
+#include "formats/native.h"
+
+enum {
+    /* The deepest released model has 100 blocks; a hostile config may say 10^15. */
+    MAX_BLOCKS = 10000,
+    /* A nearest name is looked for this often: it is for people, who read the first
+     * few. */
+    MAX_NEAREST = 20,
+};
+
+/* A source tensor under its canonical name. */
+typedef struct named {
+    const char *canonical;
+    const lvlm_tensor *tensor;
+    bool used;
+} named;
+
+typedef struct builder {
+    lvlm_manifest *m;
+    named *names; /* sorted by canonical name, then by source name */
+    size_t n_names;
+    lvlm_error *err;
+} builder;
+
+static int out_of_memory(lvlm_error *err)
+{
+    return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+}
+
+static bool is_native(const lvlm_manifest *m)
+{
+    return m->checkpoint->kind == LVLM_CHECKPOINT_NATIVE;
+}
+
+/* ---- configuration -------------------------------------------------------------- */
+
+static int read_native_meta(builder *b)
+{
+    const lvlm_checkpoint *cp = b->m->checkpoint;
+    const char *family = lvlm_json_string(lvlm_json_get(cp->metadata, "family"));
+    cJSON *ledger = NULL;
+    b->m->family = lvlm_family_by_name(family);
+    FAIL_IF(b->m->family == NULL, b->err, LVLM_EFORMAT,
+            "family '%s' is not known to this version", family);
+    TRY(lvlm_native_meta_json(&b->m->config, cp, "config", b->err));
+    TRY(lvlm_native_meta_json(&ledger, cp, "ledger", b->err));
+    const int rc = lvlm_ledger_read(&b->m->ledger, ledger, &b->m->arena, b->err);
+    if (rc < 0) lvlm_prefix(b->err, "ledger: ");
+    lvlm_json_free(ledger);
+    return rc;
+}
+
+static int read_config(builder *b)
+{
+    const lvlm_checkpoint *cp = b->m->checkpoint;
+    if (is_native(b->m)) return read_native_meta(b);
+    FAIL_IF(cp->kind != LVLM_CHECKPOINT_HF, b->err, LVLM_EFORMAT,
+            "is a bare .safetensors file; expected a model directory or a native file");
+    TRY(lvlm_family_detect(&b->m->family, cp->config, b->err));
+    return lvlm_family_config(&b->m->config, b->m->family, cp->config, b->err);
+}
+
+/* ---- names ---------------------------------------------------------------------- */
+
+static int by_canonical(const void *a, const void *b)
+{
+    const named *x = a, *y = b;
+    const int order = strcmp(x->canonical, y->canonical);
+    return order != 0 ? order : strcmp(x->tensor->name, y->tensor->name);
+}
+
+static int name_sources(builder *b)
+{
+    const lvlm_checkpoint *cp = b->m->checkpoint;
+    b->names = lvlm_arena_alloc(&b->m->arena, cp->n_tensors + 1, sizeof *b->names);
+    if (b->names == NULL) return out_of_memory(b->err);
+    b->n_names = cp->n_tensors;
+    for (size_t i = 0; i < cp->n_tensors; i++) {
+        const lvlm_tensor *t = cp->by_name[i];
+        bool known;
+        b->names[i].tensor = t;
+        b->names[i].canonical =
+            is_native(b->m)
+                ? t->name
+                : lvlm_names_canonical(b->m->family, t->name, &known, &b->m->arena);
+        if (b->names[i].canonical == NULL) return out_of_memory(b->err);
+    }
+    qsort(b->names, b->n_names, sizeof *b->names, by_canonical);
+    return 0;
+}
+
+/* The first tensor of that canonical name, or NULL. */
+static named *find_named(const builder *b, const char *canonical)
+{
+    size_t low = 0, high = b->n_names;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (strcmp(b->names[middle].canonical, canonical) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == b->n_names || strcmp(b->names[low].canonical, canonical) != 0)
+        return NULL;
+    return &b->names[low];
+}
+
+/* The name under which a row's source is looked up; NULL: out of memory. */
+static char *lookup_name(builder *b, const lvlm_section *section, const lvlm_row *row,
+                         uint64_t block)
+{
+    lvlm_arena *arena = &b->m->arena;
+    if (is_native(b->m))
+        return lvlm_names_join(section->native, block, row->native, arena);
+    const char *rest = lvlm_names_join(section->source, block, row->source, arena);
+    if (rest == NULL) return NULL;
+    return lvlm_names_join(b->m->family->roots[section->root].native, 0, rest, arena);
+}
+
+/* ---- targets -------------------------------------------------------------------- */
+
+static int count_blocks(uint64_t *out, builder *b, const lvlm_section *section)
+{
+    *out = 1;
+    if (section->count == NULL) return 0;
+    FAIL_IF(!lvlm_json_u64(out, lvlm_json_path(b->m->config, section->count)) ||
+                *out > MAX_BLOCKS,
+            b->err, LVLM_EFORMAT,
+            "configuration: %s is missing or over the limit of %d", section->count,
+            MAX_BLOCKS);
+    return 0;
+}
+
+static size_t count_rows(const lvlm_section *section)
+{
+    size_t n = 0;
+    while (section->rows[n].native != NULL) n++;
+    return n;
+}
+
+static int allocate_targets(builder *b)
+{
+    size_t n = 0;
+    for (const lvlm_section *s = b->m->family->sections; s->native != NULL; s++) {
+        uint64_t blocks;
+        TRY(count_blocks(&blocks, b, s));
+        n += (size_t)blocks * count_rows(s);
+    }
+    b->m->targets = lvlm_arena_alloc(&b->m->arena, n + 1, sizeof *b->m->targets);
+    return b->m->targets != NULL ? 0 : out_of_memory(b->err);
+}
+
+/* The symbols of a row's source shape. */
+static const unsigned char *source_dims(const lvlm_row *row)
+{
+    return row->source_shape[0] != LVLM_DIM_NONE ? row->source_shape : row->shape;
+}
+
+/* The shape that target->source should have. */
+static const lvlm_shape *held_shape(const lvlm_manifest *m, const lvlm_target *target)
+{
+    return is_native(m) ? &target->shape : &target->source_shape;
+}
+
+/* Symbols of the row to numbers. */
+static int resolve(lvlm_target *target, builder *b)
+{
+    const lvlm_row *row = target->row;
+    const cJSON *config = b->m->config;
+    FAIL_IF(!lvlm_dims_shape(&target->shape, row->shape, config) ||
+                !lvlm_dims_shape(&target->source_shape, source_dims(row), config),
+            b->err, LVLM_EFORMAT, "configuration: the shape of %s cannot be computed",
+            target->name);
+    lvlm_shape axes;
+    if (row->transform.axes[0] == LVLM_DIM_NONE) return 0;
+    FAIL_IF(!lvlm_dims_shape(&axes, row->transform.axes, config), b->err, LVLM_EFORMAT,
+            "configuration: the layout of %s cannot be computed", target->name);
+    target->transform = (lvlm_transform){ .n = axes.n,
+                                          .select = row->transform.select,
+                                          .index = row->transform.index };
+    memcpy(target->transform.axes, axes.dims, sizeof axes.dims);
+    memcpy(target->transform.order, row->transform.order, sizeof row->transform.order);
+    return 0;
+}
+
+static int add_target(builder *b, const lvlm_section *section, const lvlm_row *row,
+                      uint64_t block)
+{
+    lvlm_target *target = &b->m->targets[b->m->n_targets++];
+    lvlm_arena *arena = &b->m->arena;
+    target->section = section;
+    target->row = row;
+    target->block = block;
+    target->name = lvlm_names_join(section->native, block, row->native, arena);
+    const char *lookup = lookup_name(b, section, row, block);
+    if (target->name == NULL || lookup == NULL) return out_of_memory(b->err);
+    TRY(resolve(target, b));
+
+    named *found = find_named(b, lookup);
+    if (found != NULL) {
+        found->used = true;
+        target->state = LVLM_TARGET_FOUND;
+        target->source = found->tensor;
+        target->source_name = found->tensor->name;
+        target->wrong_shape =
+            !lvlm_shape_equal(&found->tensor->shape, held_shape(b->m, target));
+        return 0;
+    }
+    target->state = row->tied_to != NULL ? LVLM_TARGET_TIED : LVLM_TARGET_MISSING;
+    target->source_name = is_native(b->m) ? target->name
+                                          : lvlm_names_source(b->m->family, lookup,
+                                                              LVLM_LAYOUT_HUB, arena);
+    return target->source_name != NULL ? 0 : out_of_memory(b->err);
+}
+
+/* Padding rows make the vocabulary's size in config.json unreliable: the table
+ * decides. */
+static int settle_vocabulary(builder *b)
+{
+    for (const lvlm_section *s = b->m->family->sections; s->native != NULL; s++) {
+        for (const lvlm_row *row = s->rows; row->native != NULL; row++) {
+            char *native = lvlm_names_join(s->native, 0, row->native, &b->m->arena);
+            if (native == NULL) return out_of_memory(b->err);
+            if (strcmp(native, b->m->family->vocab_table) != 0) continue;
+            char *lookup = lookup_name(b, s, row, 0);
+            if (lookup == NULL) return out_of_memory(b->err);
+            const named *table = find_named(b, lookup);
+            if (table == NULL || table->tensor->shape.n != 2) return 0;
+            cJSON *text = cJSON_GetObjectItemCaseSensitive(b->m->config, "text");
+            cJSON *rows = cJSON_CreateNumber((double)table->tensor->shape.dims[0]);
+            return cJSON_ReplaceItemInObjectCaseSensitive(text, "vocab", rows)
+                       ? 0
+                       : out_of_memory(b->err);
+        }
+    }
+    return 0;
+}
+
+static int add_targets(builder *b)
+{
+    TRY(settle_vocabulary(b));
+    TRY(allocate_targets(b));
+    for (const lvlm_section *s = b->m->family->sections; s->native != NULL; s++) {
+        uint64_t blocks;
+        TRY(count_blocks(&blocks, b, s));
+        for (uint64_t i = 0; i < blocks; i++)
+            for (const lvlm_row *row = s->rows; row->native != NULL; row++)
+                TRY(add_target(b, s, row, i));
+    }
+    return 0;
+}
+
+static int target_by_name(const void *a, const void *b)
+{
+    return strcmp((*(lvlm_target *const *)a)->name, (*(lvlm_target *const *)b)->name);
+}
+
+static int index_targets(builder *b)
+{
+    lvlm_manifest *m = b->m;
+    m->by_name = lvlm_arena_alloc(&m->arena, m->n_targets + 1, sizeof *m->by_name);
+    if (m->by_name == NULL) return out_of_memory(b->err);
+    for (size_t i = 0; i < m->n_targets; i++) m->by_name[i] = &m->targets[i];
+    qsort(m->by_name, m->n_targets, sizeof *m->by_name, target_by_name);
+    return 0;
+}
+
+static int name_of_target(const void *name, const void *target)
+{
+    return strcmp(name, (*(lvlm_target *const *)target)->name);
+}
+
+static lvlm_target *find_target(const lvlm_manifest *m, const char *name)
+{
+    lvlm_target **found = m->n_targets == 0
+                              ? NULL
+                              : bsearch(name, m->by_name, m->n_targets,
+                                        sizeof *m->by_name, name_of_target);
+    return found != NULL ? *found : NULL;
+}
+
+const lvlm_target *lvlm_manifest_find(const lvlm_manifest *m, const char *name)
+{
+    return find_target(m, name);
+}
+
+const lvlm_transform *lvlm_manifest_transform(const lvlm_manifest *m,
+                                              const lvlm_target *target)
+{
+    static const lvlm_transform keep;
+    return is_native(m) ? &keep : &target->transform;
+}
+
+/* The target that is tied to the one called `name`, or NULL. */
+static lvlm_target *find_tied(const lvlm_manifest *m, const char *name)
+{
+    for (size_t i = 0; i < m->n_targets; i++)
+        if (m->targets[i].row->tied_to != NULL &&
+            strcmp(m->targets[i].row->tied_to, name) == 0)
+            return &m->targets[i];
+    return NULL;
+}
+
+/* A head that is stored with the very bytes of the table is tied: no flag can say so
+ * more reliably. */
+static void settle_ties(lvlm_manifest *m)
+{
+    for (size_t i = 0; i < m->n_targets; i++) {
+        lvlm_target *t = &m->targets[i];
+        if (t->row->tied_to == NULL || t->state != LVLM_TARGET_FOUND) continue;
+        const lvlm_target *to = lvlm_manifest_find(m, t->row->tied_to);
+        const lvlm_tensor *a = t->source, *b = to != NULL ? to->source : NULL;
+        if (b != NULL && a->data != NULL && b->data != NULL && a->dtype == b->dtype &&
+            lvlm_shape_equal(&a->shape, &b->shape) &&
+            memcmp(a->data, b->data, (size_t)a->n_bytes) == 0)
+            t->state = LVLM_TARGET_TIED;
+    }
+}
+
+/* What the ledger of a native file adds: names before conversion, and what was made. */
+static void apply_ledger(lvlm_manifest *m)
+{
+    const lvlm_ledger *ledger = &m->ledger;
+    for (size_t i = 0; i < m->n_targets; i++)
+        if (m->targets[i].state == LVLM_TARGET_FOUND) m->targets[i].source_name = NULL;
+    for (size_t i = 0; i < ledger->n_entries; i++) {
+        const lvlm_ledger_entry *entry = &ledger->entries[i];
+        for (size_t j = 0; j < entry->n_targets; j++) {
+            lvlm_target *t = entry->use == LVLM_USE_TIED
+                                 ? find_tied(m, entry->targets[j])
+                                 : find_target(m, entry->targets[j]);
+            if (t != NULL) t->source_name = entry->source.name;
+        }
+    }
+    for (size_t i = 0; i < ledger->n_made; i++) {
+        lvlm_target *t = find_target(m, ledger->made[i].target);
+        if (t != NULL && t->state == LVLM_TARGET_FOUND) t->state = LVLM_TARGET_MADE;
+    }
+}
+
+/* ---- what is left over ---------------------------------------------------------- */
+
+static const lvlm_unused_rule *find_rule(const lvlm_family *family,
+                                         const char *canonical)
+{
+    for (const lvlm_unused_rule *rule = family->unused; rule->name != NULL; rule++)
+        if (fnmatch(rule->glob, canonical, 0) == 0) return rule;
+    return NULL;
+}
+
+static const char *nearest_source(builder *b, const char *name)
+{
+    const char *best = NULL;
+    size_t best_distance = SIZE_MAX;
+    for (size_t i = 0; i < b->m->n_targets; i++) {
+        const char *candidate = b->m->targets[i].source_name;
+        const size_t distance = lvlm_edit_distance(name, candidate);
+        if (distance >= best_distance) continue;
+        best = candidate;
+        best_distance = distance;
+    }
+    return best;
+}
+
+/* Parts of a native file that are not the model's: frames, side files, padding. */
+static bool is_carried(const char *name)
+{
+    return strncmp(name, LVLM_NATIVE_FRAMES, strlen(LVLM_NATIVE_FRAMES)) == 0 ||
+           strncmp(name, LVLM_NATIVE_FILES, strlen(LVLM_NATIVE_FILES)) == 0 ||
+           strncmp(name, LVLM_NATIVE_PAD, strlen(LVLM_NATIVE_PAD)) == 0;
+}
+
+static void classify(builder *b, lvlm_extra *extra, const named *name,
+                     size_t *n_nearest)
+{
+    const size_t skip = strlen(LVLM_NATIVE_UNUSED);
+    extra->tensor = name->tensor;
+    extra->canonical = name->canonical;
+    if (is_native(b->m) && strncmp(name->canonical, LVLM_NATIVE_UNUSED, skip) == 0)
+        extra->canonical += skip;
+    const named *first = find_named(b, name->canonical);
+    if (first->used) {
+        extra->kind = LVLM_EXTRA_DUPLICATE;
+        extra->other = first->tensor->name;
+        return;
+    }
+    extra->rule = find_rule(b->m->family, extra->canonical);
+    extra->kind = extra->rule != NULL ? LVLM_EXTRA_UNUSED : LVLM_EXTRA_UNKNOWN;
+    if (extra->rule == NULL && (*n_nearest)++ < MAX_NEAREST)
+        extra->other = nearest_source(b, name->tensor->name);
+}
+
+static int add_extras(builder *b)
+{
+    size_t n_nearest = 0;
+    b->m->extras = lvlm_arena_alloc(&b->m->arena, b->n_names + 1, sizeof *b->m->extras);
+    if (b->m->extras == NULL) return out_of_memory(b->err);
+    for (size_t i = 0; i < b->n_names; i++) {
+        const named *name = &b->names[i];
+        if (name->used || (is_native(b->m) && is_carried(name->canonical))) continue;
+        classify(b, &b->m->extras[b->m->n_extras++], name, &n_nearest);
+    }
+    return 0;
+}
+
+/* ---- public --------------------------------------------------------------------- */
+
+int lvlm_manifest_build(lvlm_manifest *out, const lvlm_checkpoint *checkpoint,
+                        lvlm_error *err)
+{
+    *out = (lvlm_manifest){ .checkpoint = checkpoint };
+    builder b = { .m = out, .err = err };
+    int rc;
+
+    if ((rc = read_config(&b)) < 0 || (rc = name_sources(&b)) < 0 ||
+        (rc = add_targets(&b)) < 0 || (rc = index_targets(&b)) < 0 ||
+        (rc = add_extras(&b)) < 0) {
+        lvlm_prefix(err, "%s: ", checkpoint->path);
+        lvlm_manifest_free(out);
+        return rc;
+    }
+    settle_ties(out);
+    if (is_native(out)) apply_ledger(out);
+    return 0;
+}
+
+void lvlm_manifest_free(lvlm_manifest *m)
+{
+    lvlm_json_free(m->config);
+    lvlm_arena_free(&m->arena);
+    *m = (lvlm_manifest){ 0 };
+}
+
+/* ---- problems ------------------------------------------------------------------- */
+
+typedef struct report {
+    size_t n;
+    void (*line)(void *user, const char *text);
+    void *user;
+} report;
+
+static void say(report *r, const char *fmt, ...) LVLM_PRINTF(2, 3);
+
+static void say(report *r, const char *fmt, ...)
+{
+    char text[LVLM_ERROR_BYTES];
+    r->n++;
+    if (r->line == NULL) return;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    r->line(r->user, text);
+}
+
+/* "[q_dim, hidden] = [2048, 2304]" of what the source should be. */
+static const char *expected(lvlm_strbuf *buf, const lvlm_manifest *m,
+                            const lvlm_target *t)
+{
+    lvlm_strbuf_free(buf);
+    lvlm_dims_print(buf, is_native(m) ? t->row->shape : source_dims(t->row));
+    lvlm_strbuf_puts(buf, " = ");
+    lvlm_shape_print(buf, held_shape(m, t));
+    return buf->text != NULL && !buf->failed ? buf->text : "(out of memory)";
+}
+
+static void report_target(report *r, lvlm_strbuf *buf, const lvlm_manifest *m,
+                          const lvlm_target *t)
+{
+    char got[LVLM_SHAPE_TEXT];
+    if (t->state == LVLM_TARGET_MISSING) {
+        say(r, "tensor '%s' is missing: expected %s, for %s", t->source_name,
+            expected(buf, m, t), t->name);
+        return;
+    }
+    if (t->source == NULL) return;
+    if (t->wrong_shape)
+        say(r, "tensor '%s': expected %s, got %s, for %s", t->source->name,
+            expected(buf, m, t), lvlm_shape_text(got, &t->source->shape), t->name);
+    if (!lvlm_dtype_is_weight(t->source->dtype))
+        say(r, "tensor '%s': expected dtype F32, BF16, F16 or F64, got %s, for %s",
+            t->source->name, lvlm_dtype_name(t->source->dtype), t->name);
+}
+
+static void report_extra(report *r, const lvlm_manifest *m, const lvlm_extra *extra)
+{
+    if (extra->kind == LVLM_EXTRA_DUPLICATE)
+        say(r, "tensor '%s' is a second one for %s: '%s' was taken",
+            extra->tensor->name, extra->canonical, extra->other);
+    else if (extra->kind == LVLM_EXTRA_UNKNOWN)
+        say(r, "tensor '%s': no rule of %s knows it%s%s%s", extra->tensor->name,
+            m->family->name, extra->other != NULL ? "; nearest known name is '" : "",
+            extra->other != NULL ? extra->other : "", extra->other != NULL ? "'" : "");
+}
+
+size_t lvlm_manifest_problems(const lvlm_manifest *m,
+                              void (*line)(void *user, const char *text), void *user)
+{
+    report r = { .line = line, .user = user };
+    lvlm_strbuf buf = LVLM_STRBUF_INIT(LVLM_ERROR_BYTES);
+    for (size_t i = 0; i < m->n_targets; i++)
+        report_target(&r, &buf, m, &m->targets[i]);
+    for (size_t i = 0; i < m->n_extras; i++) report_extra(&r, m, &m->extras[i]);
+    lvlm_strbuf_free(&buf);
+    return r.n;
+}

@@ -1,0 +1,58 @@
+/* names.c - the longest prefix of all roots decides; see names.h. */
+#include "formats/names.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* What training wrappers put in front of every name. */
+static const char *const wrappers[] = { "base_model.model.", "module.", NULL };
+
+static bool starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+char *lvlm_names_canonical(const lvlm_family *family, const char *source, bool *known,
+                           lvlm_arena *arena)
+{
+    const lvlm_root *best = NULL;
+    size_t best_length = 0;
+    for (const char *const *w = wrappers; *w != NULL; w++)
+        if (starts_with(source, *w)) source += strlen(*w);
+    for (const lvlm_root *root = family->roots; root->native != NULL; root++) {
+        for (size_t i = 0; i < LVLM_MAX_PREFIXES && root->prefixes[i] != NULL; i++) {
+            const size_t length = strlen(root->prefixes[i]);
+            if (length <= best_length || !starts_with(source, root->prefixes[i]))
+                continue;
+            best = root;
+            best_length = length;
+        }
+    }
+    *known = best != NULL;
+    return lvlm_arena_printf(arena, "%s%s", best != NULL ? best->native : "",
+                             source + best_length);
+}
+
+char *lvlm_names_source(const lvlm_family *family, const char *canonical,
+                        lvlm_layout layout, lvlm_arena *arena)
+{
+    const lvlm_root *best = NULL;
+    for (const lvlm_root *root = family->roots; root->native != NULL; root++)
+        if (starts_with(canonical, root->native) &&
+            (best == NULL || strlen(root->native) > strlen(best->native)))
+            best = root;
+    if (best == NULL) return lvlm_arena_strndup(arena, canonical, strlen(canonical));
+    return lvlm_arena_printf(
+        arena, "%s%s",
+        best->prefixes[layout == LVLM_LAYOUT_CURRENT ? best->current : 0],
+        canonical + strlen(best->native));
+}
+
+char *lvlm_names_join(const char *prefix, uint64_t block, const char *rest,
+                      lvlm_arena *arena)
+{
+    const char *hole = strstr(prefix, "{i}");
+    if (hole == NULL) return lvlm_arena_printf(arena, "%s%s", prefix, rest);
+    return lvlm_arena_printf(arena, "%.*s%" PRIu64 "%s%s", (int)(hole - prefix), prefix,
+                             block, hole + 3, rest);
+}

@@ -1,0 +1,92 @@
+/* numeric.c - arrays of values from one storage type to another, in blocks. */
+#include "formats/numeric.h"
+
+#include <assert.h>
+
+enum { BLOCK = 256 };
+
+/* Round a double to f32 "to odd", so that rounding once more to a 16-bit type gives the
+ * correctly rounded result (Boldo & Melquiond 2008: the intermediate has at least two
+ * more bits than the target). */
+static float narrow_to_odd(double value)
+{
+    const float nearest = (float)value;
+    if ((double)nearest == value || value != value) return nearest;
+    uint32_t bits = lvlm_bits_of_f32(nearest);
+    if ((bits & 0x7fffffffu) == 0x7f800000u)
+        return nearest; /* overflow stays infinite */
+    const double back = nearest;
+    const int away = value > 0 ? back > value : back < value;
+    if (away) bits--;                   /* truncate toward zero ... */
+    return lvlm_f32_of_bits(bits | 1u); /* ... and record that something was cut off */
+}
+
+static void load_f32(float *to, const unsigned char *from, lvlm_dtype dtype, size_t n,
+                     int to_odd)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half;
+        double wide;
+        switch (dtype) {
+        case LVLM_F16:
+            memcpy(&half, from + 2 * i, 2);
+            to[i] = lvlm_f32_of_f16(half);
+            break;
+        case LVLM_BF16:
+            memcpy(&half, from + 2 * i, 2);
+            to[i] = lvlm_f32_of_bf16(half);
+            break;
+        case LVLM_F32: memcpy(&to[i], from + 4 * i, 4); break;
+        default:
+            assert(dtype == LVLM_F64);
+            memcpy(&wide, from + 8 * i, 8);
+            to[i] = to_odd ? narrow_to_odd(wide) : (float)wide;
+        }
+    }
+}
+
+static void store_f32(unsigned char *to, lvlm_dtype dtype, const float *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half;
+        double wide;
+        switch (dtype) {
+        case LVLM_F16:
+            half = lvlm_f16_of_f32(from[i]);
+            memcpy(to + 2 * i, &half, 2);
+            break;
+        case LVLM_BF16:
+            half = lvlm_bf16_of_f32(from[i]);
+            memcpy(to + 2 * i, &half, 2);
+            break;
+        case LVLM_F32: memcpy(to + 4 * i, &from[i], 4); break;
+        default:
+            assert(dtype == LVLM_F64);
+            wide = from[i];
+            memcpy(to + 8 * i, &wide, 8);
+        }
+    }
+}
+
+void lvlm_convert_values(void *to, lvlm_dtype to_dtype, const void *from,
+                         lvlm_dtype from_dtype, size_t n)
+{
+    assert(lvlm_dtype_is_weight(to_dtype) && lvlm_dtype_is_weight(from_dtype));
+    const size_t to_bytes = lvlm_dtype_bytes(to_dtype);
+    const size_t from_bytes = lvlm_dtype_bytes(from_dtype);
+    unsigned char *out = to;
+    const unsigned char *in = from;
+    if (to_dtype == from_dtype) {
+        if (n > 0) memcpy(to, from, n * to_bytes);
+        return;
+    }
+    float block[BLOCK];
+    while (n > 0) {
+        const size_t some = n < BLOCK ? n : BLOCK;
+        load_f32(block, in, from_dtype, some, to_bytes == 2);
+        store_f32(out, to_dtype, block, some);
+        in += some * from_bytes;
+        out += some * to_bytes;
+        n -= some;
+    }
+}

@@ -1,0 +1,156 @@
+/* settings.c - config.json to the canonical configuration, one table row at a time.
+ *
+ *   find the first path that is there -> else the class default -> check -> translate
+ *
+ * A key that is absent takes the reference's own default, because the files on the
+ * hub leave out what equals it; a key that is present and wrong is an error that
+ * names it. */
+#include "formats/family.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+
+/* Longest "a.b.c" in any table, with room to spare. */
+enum { PATH_BYTES = 128 };
+
+static bool null_is_a_value(lvlm_setting_kind kind)
+{
+    return kind == LVLM_SETTING_MAYBE_COUNT || kind == LVLM_SETTING_MAYBE_NUMBER;
+}
+
+/* The first of "a.b|c.d" that config.json has; `path` tells which. */
+static const cJSON *find(char path[PATH_BYTES], const lvlm_setting *setting,
+                         const cJSON *hf_config)
+{
+    for (const char *at = setting->paths; at != NULL && *at != '\0';) {
+        const size_t length = strcspn(at, "|");
+        assert(length < PATH_BYTES);
+        memcpy(path, at, length);
+        path[length] = '\0';
+        const cJSON *item = lvlm_json_path(hf_config, path);
+        if (item != NULL && (!cJSON_IsNull(item) || null_is_a_value(setting->kind)))
+            return item;
+        at += length + (at[length] == '|');
+    }
+    return NULL;
+}
+
+/* Is the section "a" of the setting's first path "a.b" there at all? */
+static bool has_section(const lvlm_setting *setting, const cJSON *hf_config)
+{
+    char section[PATH_BYTES];
+    const size_t length = strcspn(setting->paths, ".");
+    assert(length < PATH_BYTES);
+    memcpy(section, setting->paths, length);
+    section[length] = '\0';
+    return cJSON_IsObject(lvlm_json_get(hf_config, section));
+}
+
+static int refuse(const lvlm_setting *setting, const char *path, const cJSON *item,
+                  const char *wanted, lvlm_error *err)
+{
+    char *got = NULL;
+    TRY(lvlm_json_print(&got, item, err));
+    const int rc = lvlm_fail(err, LVLM_EFORMAT,
+                             "config.json: %s: expected %s, got %.200s (it is %s)",
+                             path, wanted, got, setting->canonical);
+    lvlm_free(got);
+    return rc;
+}
+
+/* A checked copy of a value from config.json. */
+static int accept(cJSON **out, const lvlm_setting *setting, const char *path,
+                  const cJSON *item, lvlm_error *err)
+{
+    uint64_t whole;
+    double number;
+    *out = NULL;
+    switch (setting->kind) {
+    case LVLM_SETTING_MAYBE_COUNT:
+    case LVLM_SETTING_COUNT:
+        if (null_is_a_value(setting->kind) && cJSON_IsNull(item)) break;
+        if (!lvlm_json_u64(&whole, item) || whole == 0)
+            return refuse(setting, path, item, "a positive whole number", err);
+        break;
+    case LVLM_SETTING_INDEX:
+        if (!lvlm_json_u64(&whole, item))
+            return refuse(setting, path, item, "a whole number", err);
+        break;
+    case LVLM_SETTING_MAYBE_NUMBER:
+    case LVLM_SETTING_NUMBER:
+        if (null_is_a_value(setting->kind) && cJSON_IsNull(item)) break;
+        if (!lvlm_json_double(&number, item) || !(number > 0))
+            return refuse(setting, path, item, "a positive number", err);
+        break;
+    case LVLM_SETTING_BOOL:
+        if (!cJSON_IsBool(item))
+            return refuse(setting, path, item, "true or false", err);
+        break;
+    case LVLM_SETTING_WORD:
+        for (const lvlm_word *word = setting->words; word->theirs != NULL; word++) {
+            const char *got = lvlm_json_string(item);
+            if (got == NULL || strcmp(got, word->theirs) != 0) continue;
+            *out = cJSON_CreateString(word->ours);
+            return *out != NULL ? 0 : lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+        }
+        return refuse(setting, path, item, "a word that is known here", err);
+    case LVLM_SETTING_CONSTANT: assert(false); break; /* a constant has no paths */
+    }
+    *out = cJSON_Duplicate(item, true);
+    return *out != NULL ? 0 : lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+}
+
+static int fall_back(cJSON **out, const lvlm_setting *setting, const cJSON *hf_config,
+                     lvlm_error *err)
+{
+    const char *text = setting->fallback;
+    if (setting->without_section != NULL && !has_section(setting, hf_config))
+        text = setting->without_section;
+    FAIL_IF(text == NULL, err, LVLM_EFORMAT,
+            "config.json: %s is missing and has no default", setting->paths);
+    return lvlm_json_parse(out, text, strlen(text), err);
+}
+
+/* Put `value`, which is taken over, at "a.b" of the canonical configuration. */
+static int put(cJSON *config, const char *canonical, cJSON *value, lvlm_error *err)
+{
+    char part[PATH_BYTES];
+    const size_t length = strcspn(canonical, ".");
+    assert(canonical[length] == '.' && length < PATH_BYTES);
+    memcpy(part, canonical, length);
+    part[length] = '\0';
+    cJSON *section = cJSON_GetObjectItemCaseSensitive(config, part);
+    if (section == NULL) section = cJSON_AddObjectToObject(config, part);
+    if (section != NULL &&
+        cJSON_AddItemToObject(section, canonical + length + 1, value))
+        return 0;
+    lvlm_json_free(value);
+    return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+}
+
+int lvlm_family_config(cJSON **out, const lvlm_family *family, const cJSON *hf_config,
+                       lvlm_error *err)
+{
+    cJSON *config = cJSON_CreateObject();
+    int rc = config != NULL ? 0 : lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+
+    for (const lvlm_setting *s = family->settings; s->canonical != NULL && rc == 0;
+         s++) {
+        char path[PATH_BYTES];
+        cJSON *value = NULL;
+        const cJSON *item = find(path, s, hf_config);
+        rc = item != NULL ? accept(&value, s, path, item, err)
+                          : fall_back(&value, s, hf_config, err);
+        if (rc == 0) rc = put(config, s->canonical, value, err);
+    }
+    if (rc == 0 && family->derive != NULL) rc = family->derive(config, err);
+    if (rc < 0) {
+        lvlm_json_free(config);
+        return rc;
+    }
+    *out = config;
+    return 0;
+}

@@ -1,0 +1,48 @@
+/* shards.h - which files hold a model: one file, or shards and their index.
+ *
+ *   model.safetensors                                  one file
+ *   model.safetensors.index.json                       "weight_map": { TENSOR: FILE }
+ *   model-00001-of-00003.safetensors, ...              named by the index
+ *
+ * Not here: opening the files (checkpoint.c). */
+#ifndef LVLM_FORMATS_SHARDS_H
+#define LVLM_FORMATS_SHARDS_H
+
+#include "formats/base/arena.h"
+#include "formats/base/infile.h"
+#include "formats/tensor.h"
+
+#define LVLM_MODEL_FILE "model.safetensors"
+#define LVLM_INDEX_FILE "model.safetensors.index.json"
+
+/* An index names this many different files at most: the largest released model has
+ * under 200. */
+enum { LVLM_MAX_SHARDS = 10000 };
+
+typedef struct lvlm_shard_entry {
+    const char *tensor;
+    size_t file; /* index into files */
+} lvlm_shard_entry;
+
+typedef struct lvlm_shards {
+    const char **files; /* plain file names, sorted, each once */
+    size_t n_files;
+    lvlm_shard_entry *entries; /* sorted by tensor name */
+    size_t n_entries;
+} lvlm_shards;
+
+/* Parse and validate an index. Everything lives in `arena`. LVLM_EFORMAT when
+ * weight_map is missing, empty or holds anything but plain file names (no '/', no
+ * leading '.') that end in .safetensors. */
+LVLM_MUST_CHECK int lvlm_shards_parse(lvlm_shards *out, const char *text,
+                                      size_t n_bytes, lvlm_arena *arena,
+                                      lvlm_error *err);
+
+/* Does the index agree with what the files hold? Both ways: every entry is in the
+ * file it names, every tensor has an entry. `by_name` is sorted by name; tensors'
+ * `file` counts as in shards->files. */
+LVLM_MUST_CHECK int lvlm_shards_agree(const lvlm_shards *shards,
+                                      const lvlm_tensor *const *by_name,
+                                      size_t n_tensors, lvlm_error *err);
+
+#endif

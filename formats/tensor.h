@@ -1,0 +1,48 @@
+/* tensor.h - one tensor of a checkpoint: a name, a type, a shape, borrowed bytes. */
+#ifndef LVLM_FORMATS_TENSOR_H
+#define LVLM_FORMATS_TENSOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "formats/base/error.h"
+#include "formats/base/strbuf.h"
+#include "formats/dtype.h"
+
+/* The deepest shape of any known checkpoint has 6 dimensions (scanned big_vision
+ * stacks); more than this is refused, never cut. */
+enum { LVLM_MAX_DIMS = 8 };
+
+typedef struct lvlm_shape {
+    size_t n;                     /* 0: a scalar */
+    uint64_t dims[LVLM_MAX_DIMS]; /* row-major, last index fastest */
+} lvlm_shape;
+
+typedef struct lvlm_tensor {
+    const char *name;
+    lvlm_dtype dtype;
+    lvlm_shape shape;
+    const unsigned char
+        *data; /* n_bytes bytes, row-major; NULL when only headers were read */
+    uint64_t n_bytes;
+    size_t file;     /* index into the checkpoint's files */
+    uint64_t offset; /* of the first byte inside that file */
+} lvlm_tensor;
+
+bool lvlm_shape_equal(const lvlm_shape *a, const lvlm_shape *b);
+/* Product of the dimensions; false when it does not fit 64 bits. */
+bool lvlm_shape_numel(uint64_t *out, const lvlm_shape *shape);
+/* Product of the dimensions times the size of an element, checked. */
+bool lvlm_shape_bytes(uint64_t *out, const lvlm_shape *shape, lvlm_dtype dtype);
+/* Elements of a shape that has been validated. */
+uint64_t lvlm_tensor_numel(const lvlm_tensor *tensor);
+/* Appends "[2048, 16384]"; "[]" for a scalar. */
+void lvlm_shape_print(lvlm_strbuf *out, const lvlm_shape *shape);
+
+/* Room for a printed shape: 8 numbers of 20 digits, separators, brackets. */
+enum { LVLM_SHAPE_TEXT = 192 };
+/* The same into a caller's buffer; returns it, for use in one message. */
+const char *lvlm_shape_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape);
+
+#endif

@@ -1,0 +1,95 @@
+/* transform.c - strided copies between a source tensor and its native parts.
+ *
+ * Both directions walk an output of up to eight axes in row-major order and read each
+ * element from a sum of index x stride; they differ in the strides alone. The innermost
+ * axis is copied as one run where its stride is one element. */
+#include "formats/transform.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* One strided read: output axes with their extents and input strides, in elements. */
+typedef struct walk {
+    size_t n;
+    uint64_t extent[LVLM_MAX_DIMS];
+    uint64_t stride[LVLM_MAX_DIMS];
+    size_t part_axis; /* 1 + output axis whose index chooses the input; 0: inputs[0] */
+} walk;
+
+bool lvlm_transform_is_keep(const lvlm_transform *transform)
+{
+    return transform->n == 0;
+}
+
+uint64_t lvlm_transform_numel(const lvlm_transform *transform)
+{
+    uint64_t numel = 1;
+    for (size_t i = 0; i < transform->n; i++)
+        if (i + 1 != transform->select) numel *= transform->axes[i];
+    return numel;
+}
+
+/* Elements [first, first + count) of the walk's output. */
+static void copy(unsigned char *to, uint64_t first, uint64_t count, const walk *w,
+                 const void *const *inputs, size_t element)
+{
+    const size_t last = w->n - 1;
+    uint64_t index[LVLM_MAX_DIMS];
+    for (size_t i = w->n; i-- > 0; first /= w->extent[i])
+        index[i] = first % w->extent[i];
+
+    while (count > 0) {
+        uint64_t at = 0;
+        for (size_t i = 0; i < w->n; i++) at += index[i] * w->stride[i];
+        const size_t part = w->part_axis > 0 ? (size_t)index[w->part_axis - 1] : 0;
+        const unsigned char *from = (const unsigned char *)inputs[part] + at * element;
+        uint64_t run = w->part_axis == w->n ? 1 : w->extent[last] - index[last];
+        if (run > count) run = count;
+        if (w->stride[last] == 1 || run == 1)
+            memcpy(to, from, (size_t)run * element);
+        else
+            for (uint64_t i = 0; i < run; i++)
+                memcpy(to + i * element, from + i * w->stride[last] * element, element);
+        to += run * element;
+        count -= run;
+        index[last] += run;
+        for (size_t i = last; i > 0 && index[i] == w->extent[i]; i--) {
+            index[i] = 0;
+            index[i - 1]++;
+        }
+    }
+}
+
+void lvlm_transform_forward(void *to, uint64_t first, uint64_t count,
+                            const lvlm_transform *transform, const void *source,
+                            size_t element)
+{
+    assert(transform->n > 0);
+    uint64_t stride[LVLM_MAX_DIMS]; /* of the source's axes */
+    uint64_t step = 1;
+    for (size_t i = transform->n; i-- > 0; step *= transform->axes[i]) stride[i] = step;
+
+    walk w = { .n = transform->n - (transform->select > 0) };
+    for (size_t i = 0; i < w.n; i++) {
+        w.extent[i] = transform->axes[transform->order[i]];
+        w.stride[i] = stride[transform->order[i]];
+    }
+    const uint64_t base =
+        transform->select > 0 ? transform->index * stride[transform->select - 1] : 0;
+    const void *input = (const unsigned char *)source + base * element;
+    copy(to, first, count, &w, &input, element);
+}
+
+void lvlm_transform_inverse(void *to, uint64_t first, uint64_t count,
+                            const lvlm_transform *transform, const void *const *parts,
+                            size_t element)
+{
+    assert(transform->n > 0);
+    const size_t n_native = transform->n - (transform->select > 0);
+    walk w = { .n = transform->n, .part_axis = transform->select };
+    memcpy(w.extent, transform->axes, sizeof w.extent);
+    uint64_t step = 1; /* the selected axis keeps stride 0: it chooses the part */
+    for (size_t i = n_native; i-- > 0; step *= transform->axes[transform->order[i]])
+        w.stride[transform->order[i]] = step;
+    copy(to, first, count, &w, parts, element);
+}

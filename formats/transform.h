@@ -1,0 +1,49 @@
+/* transform.h - how a native tensor lies inside a source tensor, and back.
+ *
+ * Every layout difference between checkpoints is one shape of map: see the source as
+ * axes in memory order, take one index of at most one axis, and order the others anew.
+ *
+ *   keep, reshape  all axes in order: the bytes are the same
+ *   transpose      two axes swapped; permute: any order
+ *   split          one index of an axis ("the k third of a fused qkv")
+ *   merge          the inverse of split: several native tensors fill one source
+ *
+ * The map is a bijection between a source tensor and its native parts, so the way back
+ * is the same copy with the roles of the strides exchanged. */
+#ifndef LVLM_FORMATS_TRANSFORM_H
+#define LVLM_FORMATS_TRANSFORM_H
+
+#include "formats/tensor.h"
+
+/* The most native tensors that fill one source tensor. */
+enum { LVLM_MAX_PARTS = 8 };
+
+typedef struct lvlm_transform {
+    size_t n;                     /* axes of the source, outermost first; 0: keep */
+    uint64_t axes[LVLM_MAX_DIMS]; /* their extents; the product is the source's numel */
+    size_t select;  /* 1 + the axis of which one index is taken; 0: none */
+    uint64_t index; /* that index */
+    uint8_t order[LVLM_MAX_DIMS]; /* native axes, outermost first, as source axes (the
+                                     selected one left out) */
+} lvlm_transform;
+
+/* True when source and native bytes are the same bytes in the same order. */
+bool lvlm_transform_is_keep(const lvlm_transform *transform);
+
+/* Elements of one native tensor of this transform. Not for keep. */
+uint64_t lvlm_transform_numel(const lvlm_transform *transform);
+
+/* Native elements [first, first + count) in native order, gathered from the source's
+ * bytes. `element` is the size of one. Not for keep. */
+void lvlm_transform_forward(void *to, uint64_t first, uint64_t count,
+                            const lvlm_transform *transform, const void *source,
+                            size_t element);
+
+/* Source elements [first, first + count) in source order, gathered from the native
+ * parts: parts[i] is the native tensor taken at index i of the selected axis
+ * (parts[0] alone when nothing is selected). The inverse of forward. */
+void lvlm_transform_inverse(void *to, uint64_t first, uint64_t count,
+                            const lvlm_transform *transform, const void *const *parts,
+                            size_t element);
+
+#endif

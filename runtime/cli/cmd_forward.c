@@ -1,0 +1,234 @@
+/* cmd_forward.c - lvlm-run forward: one forward pass, its stages into a file.
+ *
+ *   MODEL + IN.safetensors -> model.h -> stages in memory -> OUT.safetensors */
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/cli/program.h"
+#include "formats/numeric.h"
+#include "formats/safetensors.h"
+#include "runtime/cli/run_commands.h"
+#include "runtime/collect.h"
+
+typedef struct forward_args {
+    lvlm_common_args common;
+    const char *inputs;
+    const char *out;
+    const char *compute;
+    const char *reference;
+    bool trace;
+    bool force;
+} forward_args;
+
+// clang-format off
+static const lvlm_option options[] = {
+    { "inputs", "IN.safetensors", LVLM_OPTION_TEXT, offsetof(forward_args, inputs),
+      "input_ids, attention_mask, pixel_values and so on, as the family's processor makes them" },
+    { "out", "OUT.safetensors", LVLM_OPTION_TEXT, offsetof(forward_args, out),
+      "logits, loss when labels are given, and the stages" },
+    { "trace", NULL, LVLM_OPTION_FLAG, offsetof(forward_args, trace),
+      "write every stage: vision.patches, ..., text.norm" },
+    { "compute", "f32|f64", LVLM_OPTION_TEXT, offsetof(forward_args, compute),
+      "precision of the computation and of the results (default f32)" },
+    { "reference", "trained|transformers-VERSION", LVLM_OPTION_TEXT, offsetof(forward_args, reference),
+      "whose behaviour, where versions of transformers differ from training (default trained)" },
+    { "force", NULL, LVLM_OPTION_FLAG, offsetof(forward_args, force),
+      "overwrite OUT.safetensors" },
+    LVLM_OPTION_END,
+};
+// clang-format on
+
+static int check_args(const forward_args *args, lvlm_error *err)
+{
+    FAIL_IF(args->inputs == NULL, err, LVLM_EUSAGE,
+            "--inputs IN.safetensors is needed");
+    FAIL_IF(args->out == NULL, err, LVLM_EUSAGE, "--out OUT.safetensors is needed");
+    /* before the work rather than after it */
+    FAIL_IF(!args->force && lvlm_path_exists(args->out), err, LVLM_EUSAGE,
+            "%s: exists; --force overwrites", args->out);
+    return 0;
+}
+
+static int open_model(lvlm_model **out, const char *path, const forward_args *args,
+                      lvlm_error *err)
+{
+    const bool f64 = args->compute != NULL && strcmp(args->compute, "f64") == 0;
+    const lvlm_model_options chosen = {
+        .compute = f64 ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
+        .threads = lvlm_thread_count(&args->common),
+        .reference = args->reference,
+    };
+    return lvlm_model_open(out, path, &chosen, err);
+}
+
+static int forward(lvlm_stage_list *list, lvlm_model *model, const char *path,
+                   lvlm_error *err)
+{
+    const lvlm_stage_sink sink = lvlm_stage_list_sink(list);
+    lvlm_checkpoint *inputs = NULL;
+    TRY(lvlm_checkpoint_open(&inputs, path, NULL, err));
+    const int rc = lvlm_model_forward(model, inputs, "", &sink, err);
+    if (rc == LVLM_EFORMAT) lvlm_prefix(err, "%s: ", path);
+    lvlm_checkpoint_close(inputs);
+    return rc;
+}
+
+static const char *compute_of(const forward_args *args)
+{
+    return args->compute != NULL ? args->compute : "f32";
+}
+
+static const char *reference_of(const forward_args *args)
+{
+    return args->reference != NULL ? args->reference : LVLM_REFERENCE_TRAINED;
+}
+
+/* What a reader of OUT needs to know about how it came to be. */
+static bool describe(cJSON *to, const lvlm_model *model, const forward_args *args)
+{
+    return cJSON_AddStringToObject(to, "family",
+                                   lvlm_model_manifest(model)->family->name) != NULL &&
+           cJSON_AddStringToObject(to, "compute", compute_of(args)) != NULL &&
+           cJSON_AddStringToObject(to, "reference", reference_of(args)) != NULL;
+}
+
+static int save(lvlm_stage_list *list, const lvlm_model *model,
+                const forward_args *args, lvlm_error *err)
+{
+    cJSON *const metadata = cJSON_CreateObject();
+    int rc = LVLM_ENOMEM;
+    lvlm_stage_list_sort(list);
+    if (metadata == NULL || !describe(metadata, model, args))
+        lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+    else
+        rc = lvlm_safetensors_save(args->out, list->stages, list->n, metadata,
+                                   args->force, err);
+    lvlm_json_free(metadata);
+    return rc;
+}
+
+/* ---- what is said about it ---------------------------------------------------- */
+
+static double scalar(const lvlm_tensor *tensor)
+{
+    double value = 0;
+    lvlm_convert_values(&value, LVLM_F64, tensor->data, tensor->dtype, 1);
+    return value;
+}
+
+static bool add_stages(cJSON *to, const lvlm_stage_list *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        cJSON *const shape = cJSON_AddArrayToObject(to, list->stages[i].name);
+        if (shape == NULL) return false;
+        for (size_t d = 0; d < list->stages[i].shape.n; d++) {
+            cJSON *const dim =
+                cJSON_CreateNumber((double)list->stages[i].shape.dims[d]);
+            if (dim == NULL || !cJSON_AddItemToArray(shape, dim)) return false;
+        }
+    }
+    return true;
+}
+
+static bool add_differences(cJSON *to, const lvlm_model *model)
+{
+    const lvlm_difference *d = NULL;
+    while ((d = lvlm_model_difference(model, d)) != NULL) {
+        cJSON *const name = cJSON_CreateString(d->name);
+        if (name == NULL || !cJSON_AddItemToArray(to, name)) return false;
+    }
+    return true;
+}
+
+static bool fill_result(cJSON *to, const lvlm_stage_list *list, const lvlm_model *model,
+                        const forward_args *args, double seconds)
+{
+    const lvlm_tensor *const loss = lvlm_stage_list_find(list, "loss");
+    cJSON *differences, *stages;
+    return describe(to, model, args) &&
+           (differences = cJSON_AddArrayToObject(to, "differences")) != NULL &&
+           add_differences(differences, model) &&
+           cJSON_AddNumberToObject(to, "seconds", seconds) != NULL &&
+           (loss == NULL ||
+            cJSON_AddNumberToObject(to, "loss", scalar(loss)) != NULL) &&
+           (stages = cJSON_AddObjectToObject(to, "stages")) != NULL &&
+           add_stages(stages, list);
+}
+
+static int print_json(const lvlm_stage_list *list, const lvlm_model *model,
+                      const forward_args *args, double seconds, lvlm_error *err)
+{
+    cJSON *const result = cJSON_CreateObject();
+    char *text = NULL;
+    int rc = LVLM_ENOMEM;
+    if (result == NULL || !fill_result(result, list, model, args, seconds))
+        lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+    else
+        rc = lvlm_json_print(&text, result, err);
+    if (rc == 0) puts(text);
+    lvlm_free(text);
+    lvlm_json_free(result);
+    return rc;
+}
+
+static void print_text(const lvlm_stage_list *list, const lvlm_model *model,
+                       const forward_args *args, double seconds)
+{
+    char shape[LVLM_SHAPE_TEXT];
+    const lvlm_tensor *const logits = lvlm_stage_list_find(list, "logits");
+    const lvlm_tensor *const loss = lvlm_stage_list_find(list, "loss");
+    const lvlm_difference *d = NULL;
+    printf("%s: %zu tensors, %s\n", args->out, list->n, compute_of(args));
+    if (logits != NULL) printf("logits  %s\n", lvlm_shape_text(shape, &logits->shape));
+    if (loss != NULL) printf("loss    %.6f\n", scalar(loss));
+    while ((d = lvlm_model_difference(model, d)) != NULL)
+        printf("as %s: %s\n", reference_of(args), d->what);
+    printf("%.2f s\n", seconds);
+}
+
+static int run(const void *arguments, const lvlm_operands *operands)
+{
+    const forward_args *const args = arguments;
+    lvlm_model *model = NULL;
+    lvlm_stage_list list = { .everything = args->trace };
+    lvlm_error err;
+    int rc;
+    if ((rc = check_args(args, &err)) < 0 ||
+        (rc = open_model(&model, operands->at[0], args, &err)) < 0)
+        goto done;
+    const double started = lvlm_seconds();
+    if ((rc = forward(&list, model, args->inputs, &err)) < 0) goto done;
+    const double seconds = lvlm_seconds() - started;
+    if ((rc = save(&list, model, args, &err)) < 0) goto done;
+    if (args->common.json)
+        rc = print_json(&list, model, args, seconds, &err);
+    else if (!args->common.quiet)
+        print_text(&list, model, args, seconds);
+done:
+    lvlm_stage_list_free(&list);
+    lvlm_model_free(model);
+    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+}
+
+const lvlm_command command_forward = {
+    "forward",
+    "MODEL",
+    1,
+    1,
+    "one forward pass over ready tensors",
+    "Runs a native model once over tensors that are ready for it and writes what "
+    "comes\n"
+    "out: logits [B, T, V], the loss when a label counts, and with --trace every stage "
+    "on\n"
+    "the way. Padding tokens are not computed; their rows are zeros. The same inputs "
+    "give\n"
+    "the same bytes, whatever --threads says.\n"
+    "\n"
+    "  lvlm-run forward model.lvlm --inputs in.safetensors --out out.safetensors "
+    "--trace",
+    options,
+    sizeof(forward_args),
+    run,
+};

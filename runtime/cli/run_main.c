@@ -1,0 +1,12 @@
+/* run_main.c - lvlm-run: vision-language models at work. */
+#include "formats/cli/program.h"
+#include "runtime/cli/run_commands.h"
+
+int main(int argc, char *argv[])
+{
+    const lvlm_command commands[] = { command_forward, { .name = NULL } };
+    const lvlm_program program = { PROGRAM,
+                                   "Runs vision-language models from native files",
+                                   commands };
+    return lvlm_program_main(&program, argc, argv);
+}

@@ -1,0 +1,79 @@
+/* collect.c - a stage sink that keeps what it takes. */
+#include "runtime/collect.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+
+static bool wants(void *user, const char *name)
+{
+    const lvlm_stage_list *const list = user;
+    return list->everything || strcmp(name, "logits") == 0 || strcmp(name, "loss") == 0;
+}
+
+static int make_room(lvlm_stage_list *list, lvlm_error *err)
+{
+    if (list->n < list->capacity) return 0;
+    const size_t capacity = list->capacity > 0 ? 2 * list->capacity : 64;
+    lvlm_tensor *const stages =
+        lvlm_realloc(list->stages, capacity, sizeof *list->stages);
+    FAIL_IF(stages == NULL, err, LVLM_ENOMEM, "out of memory for %zu stages", capacity);
+    list->stages = stages;
+    list->capacity = capacity;
+    return 0;
+}
+
+/* One block a stage: its data, then its name. */
+static int take(void *user, const lvlm_tensor *stage, lvlm_error *err)
+{
+    lvlm_stage_list *const list = user;
+    TRY(make_room(list, err));
+    const size_t name_bytes = strlen(stage->name) + 1;
+    unsigned char *const block = lvlm_malloc((size_t)stage->n_bytes + name_bytes);
+    FAIL_IF(block == NULL, err, LVLM_ENOMEM, "stage %s: out of memory", stage->name);
+    memcpy(block, stage->data, (size_t)stage->n_bytes);
+    memcpy(block + stage->n_bytes, stage->name, name_bytes);
+    lvlm_tensor *const kept = &list->stages[list->n++];
+    *kept = *stage;
+    kept->data = block;
+    kept->name = (const char *)(block + stage->n_bytes);
+    return 0;
+}
+
+lvlm_stage_sink lvlm_stage_list_sink(lvlm_stage_list *list)
+{
+    return (lvlm_stage_sink){ take, wants, list };
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const lvlm_tensor *)a)->name, ((const lvlm_tensor *)b)->name);
+}
+
+void lvlm_stage_list_sort(lvlm_stage_list *list)
+{
+    if (list->n > 0) qsort(list->stages, list->n, sizeof *list->stages, by_name);
+}
+
+const lvlm_tensor *lvlm_stage_list_find(const lvlm_stage_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (strcmp(list->stages[i].name, name) == 0) return &list->stages[i];
+    return NULL;
+}
+
+void lvlm_stage_list_free(lvlm_stage_list *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        /* the block is ours: take() made it and nothing else points into it */
+        union {
+            const unsigned char *borrowed;
+            void *owned;
+        } block;
+        block.borrowed = list->stages[i].data;
+        lvlm_free(block.owned);
+    }
+    lvlm_free(list->stages);
+    memset(list, 0, sizeof *list);
+}

@@ -1,0 +1,140 @@
+/* model.c - opening a model and choosing its precision.
+ *
+ *   path -> checkpoint -> manifest -> engine (pipeline.c, once per precision)
+ *
+ * Not here: how it is computed. */
+#include "runtime/model.h"
+
+#include <omp.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "runtime/model/engine.h"
+
+enum {
+    REFERENCE_BYTES = 64,
+    MAX_THREADS = 1024, /* scratch grows with it */
+};
+
+struct lvlm_model {
+    const lvlm_engine *engine;
+    void *pipeline;
+    const lvlm_manifest *manifest;
+    char reference[REFERENCE_BYTES];
+    /* lvlm_model_open only */
+    lvlm_checkpoint *checkpoint;
+    lvlm_manifest own;
+};
+
+static const lvlm_engine *const engines[] = {
+    [LVLM_COMPUTE_F32] = &lvlm_engine_f32,
+    [LVLM_COMPUTE_F64] = &lvlm_engine_f64,
+};
+
+static int set_reference(lvlm_model *model, const char *reference, lvlm_error *err)
+{
+    const char *const name = reference != NULL ? reference : LVLM_REFERENCE_TRAINED;
+    TRY(lvlm_reference_check(name, err));
+    const size_t length = strlen(name);
+    FAIL_IF(length >= sizeof model->reference, err, LVLM_EUSAGE,
+            "reference '%.40s...' is longer than any version", name);
+    memcpy(model->reference, name, length + 1);
+    return 0;
+}
+
+/* `model->manifest` is there; make it run. */
+static int start(lvlm_model *model, const lvlm_model_options *options, lvlm_error *err)
+{
+    const lvlm_model_options defaults = { LVLM_COMPUTE_F32, 0, NULL };
+    const lvlm_model_options *const given = options != NULL ? options : &defaults;
+    const size_t n_threads =
+        given->threads != 0 ? given->threads : (size_t)omp_get_num_procs();
+    FAIL_IF(n_threads > MAX_THREADS, err, LVLM_EUSAGE, "%zu threads, at most %d",
+            n_threads, MAX_THREADS);
+    TRY(set_reference(model, given->reference, err));
+    model->engine = engines[given->compute];
+    return model->engine->open(&model->pipeline, model->manifest, model->reference,
+                               n_threads, err);
+}
+
+static int open_native(lvlm_model *model, const char *path, lvlm_error *err)
+{
+    TRY(lvlm_checkpoint_open(&model->checkpoint, path, NULL, err));
+    FAIL_IF(model->checkpoint->kind != LVLM_CHECKPOINT_NATIVE, err, LVLM_EFORMAT,
+            "%s: is not a native model; lvlm-convert hf2native makes one of a Hugging "
+            "Face directory",
+            path);
+    TRY(lvlm_manifest_build(&model->own, model->checkpoint, err));
+    model->manifest = &model->own;
+    return 0;
+}
+
+int lvlm_model_open(lvlm_model **out, const char *path,
+                    const lvlm_model_options *options, lvlm_error *err)
+{
+    lvlm_model *model = lvlm_calloc(1, sizeof *model);
+    FAIL_IF(model == NULL, err, LVLM_ENOMEM, "out of memory");
+    int rc = open_native(model, path, err);
+    if (rc == 0 && (rc = start(model, options, err)) == LVLM_EFORMAT)
+        lvlm_prefix(err, "%s: ", path);
+    if (rc < 0) {
+        lvlm_model_free(model);
+        return rc;
+    }
+    *out = model;
+    return 0;
+}
+
+int lvlm_model_bind(lvlm_model **out, const lvlm_manifest *manifest,
+                    const lvlm_model_options *options, lvlm_error *err)
+{
+    lvlm_model *model = lvlm_calloc(1, sizeof *model);
+    FAIL_IF(model == NULL, err, LVLM_ENOMEM, "out of memory");
+    model->manifest = manifest;
+    const int rc = start(model, options, err);
+    if (rc < 0) {
+        lvlm_model_free(model);
+        return rc;
+    }
+    *out = model;
+    return 0;
+}
+
+void lvlm_model_free(lvlm_model *model)
+{
+    if (model == NULL) return;
+    if (model->pipeline != NULL) model->engine->free(model->pipeline);
+    if (model->manifest == &model->own) lvlm_manifest_free(&model->own);
+    lvlm_checkpoint_close(model->checkpoint);
+    lvlm_free(model);
+}
+
+const lvlm_manifest *lvlm_model_manifest(const lvlm_model *model)
+{
+    return model->manifest;
+}
+
+/* A difference that came, went and came back has several rows of one name. */
+static bool listed_before(const lvlm_difference *rows, const lvlm_difference *row)
+{
+    while (strcmp(rows->name, row->name) != 0) rows++;
+    return rows < row;
+}
+
+const lvlm_difference *lvlm_model_difference(const lvlm_model *model,
+                                             const lvlm_difference *previous)
+{
+    const lvlm_family *const family = model->manifest->family;
+    const lvlm_difference *row = previous != NULL ? previous + 1 : family->differences;
+    for (; row->name != NULL; row++)
+        if (!listed_before(family->differences, row) &&
+            lvlm_reference_applies(family, row->name, model->reference))
+            return row;
+    return NULL;
+}
+
+int lvlm_model_forward(lvlm_model *model, const lvlm_checkpoint *inputs,
+                       const char *prefix, const lvlm_stage_sink *sink, lvlm_error *err)
+{
+    return model->engine->forward(model->pipeline, inputs, prefix, sink, err);
+}

@@ -1,0 +1,109 @@
+/* model.h - a vision-language model that can be run.
+ *
+ *   image -> vision tower -> connector -> language model -> logits, loss
+ *
+ * The smallest program:
+ *
+ *     lvlm_model *model = NULL;
+ *     lvlm_checkpoint *inputs = NULL;
+ *     lvlm_stage_sink sink = { take, NULL, &mine };
+ *     if ((rc = lvlm_model_open(&model, "model.lvlm", NULL, &err)) < 0 ||
+ *         (rc = lvlm_checkpoint_open(&inputs, "in.safetensors", NULL, &err)) < 0 ||
+ *         (rc = lvlm_model_forward(model, inputs, "", &sink, &err)) < 0) ...
+ *     lvlm_checkpoint_close(inputs);
+ *     lvlm_model_free(model);
+ *
+ * Everything that is computed leaves through the sink, stage by stage, in order of
+ * computation; what nobody wants is not computed. Matrices stay in the mapped file in
+ * the type they are stored in. Results are bit-identical for every number of threads.
+ *
+ * Distinct models may be used from distinct threads, with one exception: a forward sets
+ * OpenBLAS, which is process-wide, to one thread of its own. One model runs one forward
+ * at a time. */
+#ifndef LVLM_RUNTIME_MODEL_H
+#define LVLM_RUNTIME_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "formats/manifest.h"
+
+typedef enum lvlm_compute {
+    LVLM_COMPUTE_F32, /* activations, sums and results in float */
+    LVLM_COMPUTE_F64, /* everything in double: tells rounding from a mistake */
+} lvlm_compute;
+
+/* All zero is a good choice. */
+typedef struct lvlm_model_options {
+    lvlm_compute compute;
+    size_t threads;        /* 0: every core */
+    const char *reference; /* whose behaviour, where versions differ: "trained" (also
+                              NULL) or "transformers-X.Y[.Z]"; read during open only */
+} lvlm_model_options;
+
+typedef struct lvlm_model lvlm_model;
+
+/* Where the stages of a forward go. The names and shapes:
+ *
+ *   vision.patches   [N, P, Cv]  behind the patch projection, before positions
+ *   vision.embed     [N, P, Cv]  entering block 0
+ *   vision.blocks.I  [N, P, Cv]  leaving block I
+ *   vision.out       [N, P, Cv]  behind the tower's last norm
+ *   connector.out    [N, P, C]   the rows that enter the text
+ *   text.embed       [B, T, C]   entering block 0: scaled embeddings, raw image rows
+ *   text.blocks.I    [B, T, C]   leaving block I
+ *   text.norm        [B, T, C]
+ *   logits           [B, T, V]
+ *   loss             []          only when at least one label counts
+ *
+ * for N images of P patches and B texts of T tokens. Rows of padding tokens are not
+ * computed and come out as zeros. Without images the first five are absent. */
+typedef struct lvlm_stage_sink {
+    /* One stage: F32, or F64 when that is the precision. Name and data are borrowed for
+     * the duration of the call. A negative lvlm_code ends the forward with it. */
+    int (*take)(void *user, const lvlm_tensor *stage, lvlm_error *err);
+    /* Whether `name` will be taken; asked several times, must not change its mind
+     * during a forward. NULL: everything. */
+    bool (*wants)(void *user, const char *name);
+    void *user;
+} lvlm_stage_sink;
+
+/* Open a native file and bind its weights. `options` may be NULL. On success *out must
+ * be freed with lvlm_model_free. LVLM_EFORMAT names the tensor or setting that does not
+ * fit, LVLM_EUSAGE a reference that does not exist. Not checked: digests. */
+LVLM_MUST_CHECK int lvlm_model_open(lvlm_model **out, const char *path,
+                                    const lvlm_model_options *options, lvlm_error *err);
+
+/* The same from a manifest that the caller keeps: it and its checkpoint must outlive
+ * the model. Any kind of checkpoint will do whose tensors need no transform. */
+LVLM_MUST_CHECK int lvlm_model_bind(lvlm_model **out, const lvlm_manifest *manifest,
+                                    const lvlm_model_options *options, lvlm_error *err);
+void lvlm_model_free(lvlm_model *model);
+
+/* Family and canonical configuration. Borrowed. */
+const lvlm_manifest *lvlm_model_manifest(const lvlm_model *model);
+
+/* The differences between references (lvlm_family.differences) that are in force in
+ * this model, one by one: `previous` NULL gives the first; NULL ends them. */
+const lvlm_difference *lvlm_model_difference(const lvlm_model *model,
+                                             const lvlm_difference *previous);
+
+/* One forward pass over the tensors of `inputs` whose names start with `prefix` ("", or
+ * "in." in a golden):
+ *
+ *   input_ids       I64 or I32 [B, T]
+ *   attention_mask  the same; 1 token, 0 padding, anywhere; absent: all 1
+ *   token_type_ids  the same; 0 prefix, 1 suffix; absent: all 0
+ *   labels          the same; -100 does not count
+ *   pixel_values    F32, F64, BF16 or F16 [N, channels, side, side]; absent: text only
+ *
+ * Others are not looked at. The rows of all images, in order, fill the image tokens of
+ * all texts, row by row; the numbers must match. The loss is the mean over the labels
+ * that count, of the whole batch, each predicted by the token before it; when none
+ * counts there is no loss. LVLM_EFORMAT names the tensor, the place, what was found and
+ * what was expected. Stages taken before a failure stay taken. */
+LVLM_MUST_CHECK int lvlm_model_forward(lvlm_model *model, const lvlm_checkpoint *inputs,
+                                       const char *prefix, const lvlm_stage_sink *sink,
+                                       lvlm_error *err);
+
+#endif

@@ -1,0 +1,21 @@
+/* engine.h - the model in one precision, as seen from code that has none.
+ *
+ * pipeline.c is compiled twice and fills in one of these each time; model.c picks. */
+#ifndef LVLM_RUNTIME_MODEL_ENGINE_H
+#define LVLM_RUNTIME_MODEL_ENGINE_H
+
+#include "runtime/model.h"
+
+typedef struct lvlm_engine {
+    /* Bind the weights; `manifest` is borrowed. *out is freed with free. */
+    int (*open)(void **out, const lvlm_manifest *manifest, const char *reference,
+                size_t n_threads, lvlm_error *err);
+    int (*forward)(void *pipeline, const lvlm_checkpoint *inputs, const char *prefix,
+                   const lvlm_stage_sink *sink, lvlm_error *err);
+    void (*free)(void *pipeline);
+} lvlm_engine;
+
+extern const lvlm_engine lvlm_engine_f32;
+extern const lvlm_engine lvlm_engine_f64;
+
+#endif

@@ -1,0 +1,80 @@
+/* stages.c - handing out stages; see stages.h. */
+#include "runtime/model/stages.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+bool stages_wants(const stages *s, const char *name)
+{
+    return s->sink->wants == NULL || s->sink->wants(s->sink->user, name);
+}
+
+void stages_announce(stages *s, const char *name)
+{
+    s->left += stages_wants(s, name);
+}
+
+const char *stages_block(char name[STAGE_NAME_BYTES], const char *prefix, size_t i)
+{
+    (void)snprintf(name, STAGE_NAME_BYTES, "%s%zu", prefix, i);
+    return name;
+}
+
+void stages_announce_blocks(stages *s, const char *prefix, size_t n_blocks)
+{
+    char name[STAGE_NAME_BYTES];
+    for (size_t i = 0; i < n_blocks; i++)
+        stages_announce(s, stages_block(name, prefix, i));
+}
+
+static int hand_out(stages *s, const char *name, const real *data, lvlm_shape shape,
+                    lvlm_error *err)
+{
+    assert(s->left > 0);
+    lvlm_tensor stage = { .name = name, .dtype = LVLM_REAL_DTYPE, .shape = shape };
+    stage.data = (const unsigned char *)data;
+    FAIL_IF(!lvlm_shape_bytes(&stage.n_bytes, &shape, stage.dtype), err, LVLM_ENOMEM,
+            "stage %s is too large", name);
+    s->left--;
+    return s->sink->take(s->sink->user, &stage, err);
+}
+
+int stages_emit(stages *s, const char *name, const real *data, size_t A, size_t B,
+                size_t C, lvlm_error *err)
+{
+    if (!stages_wants(s, name)) return 0;
+    return hand_out(s, name, data, (lvlm_shape){ 3, { A, B, C } }, err);
+}
+
+int stages_emit_scalar(stages *s, const char *name, real value, lvlm_error *err)
+{
+    if (!stages_wants(s, name)) return 0;
+    return hand_out(s, name, &value, (lvlm_shape){ 0, { 0 } }, err);
+}
+
+/* cell[n] >= n and both increase, so going down never overwrites a row that is still to
+ * be moved, even in place. */
+static void spread(real *to, const real *packed, size_t C, const lvlm_packing *packing)
+{
+    size_t n = packing->N;
+    for (size_t cell = packing->B * packing->T; cell-- > 0;) {
+        if (n > 0 && packing->cell[n - 1] == cell) {
+            n--;
+            memmove(to + cell * C, packed + n * C, C * sizeof *to);
+        } else {
+            memset(to + cell * C, 0, C * sizeof *to);
+        }
+    }
+}
+
+int stages_emit_rows(stages *s, const char *name, const real *packed, size_t C,
+                     const lvlm_packing *packing, real *spare, lvlm_error *err)
+{
+    if (!stages_wants(s, name)) return 0;
+    const bool padded = packing->N < packing->B * packing->T;
+    assert(!padded || spare != NULL);
+    if (padded) spread(spare, packed, C, packing);
+    return stages_emit(s, name, padded ? spare : packed, packing->B, packing->T, C,
+                       err);
+}

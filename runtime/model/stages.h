@@ -1,0 +1,36 @@
+/* stages.h - what has been computed leaves here, in order, if anyone wants it.
+ *
+ *   announce every stage that the input leads to -> compute, emit, stop at the last one
+ */
+#ifndef LVLM_RUNTIME_MODEL_STAGES_H
+#define LVLM_RUNTIME_MODEL_STAGES_H
+
+#include "runtime/model.h"
+#include "runtime/packing.h"
+#include "runtime/real.h"
+
+enum { STAGE_NAME_BYTES = 64 };
+
+typedef struct stages {
+    const lvlm_stage_sink *sink;
+    size_t left; /* announced, wanted and not yet emitted; 0: nothing more to compute */
+} stages;
+
+bool stages_wants(const stages *s, const char *name);
+
+/* A stage that will be emitted; `prefix` for block i is "text.blocks.", say. */
+void stages_announce(stages *s, const char *name);
+void stages_announce_blocks(stages *s, const char *prefix, size_t n_blocks);
+const char *stages_block(char name[STAGE_NAME_BYTES], const char *prefix, size_t i);
+
+/* Hand out a stage of shape [A, B, C], if wanted.  data (A,B,C) */
+int stages_emit(stages *s, const char *name, const real *data, size_t A, size_t B,
+                size_t C, lvlm_error *err);
+int stages_emit_scalar(stages *s, const char *name, real value, lvlm_error *err);
+
+/* Hand out packed rows as [B, T, C] with zeros in rows of padding. `spare` (B*T,C) may
+ * be packed, which is then spread in place; NULL without padding.  packed (N,C) */
+int stages_emit_rows(stages *s, const char *name, const real *packed, size_t C,
+                     const lvlm_packing *packing, real *spare, lvlm_error *err);
+
+#endif

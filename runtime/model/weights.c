@@ -1,0 +1,126 @@
+/* weights.c - from native names to fields.
+ *
+ *   row -> target of the manifest -> (tied: the target it stands for) -> checked source
+ *       -> matrix: borrowed from the mapping | vector: widened into `vectors` */
+#include "runtime/model/weights.h"
+
+#include <stdio.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/size.h"
+
+enum {
+    NAME_BYTES = 512, /* far above any native name */
+    VECTOR_STEP = 16, /* elements: every vector starts on a cache line of f32 */
+};
+
+/* The tensor that holds the values of `name`, or an error. */
+static int find_source(const lvlm_target **out, const lvlm_manifest *manifest,
+                       const char *name, lvlm_error *err)
+{
+    const lvlm_target *target = lvlm_manifest_find(manifest, name);
+    if (target != NULL && target->state == LVLM_TARGET_TIED)
+        target = lvlm_manifest_find(manifest, target->row->tied_to);
+    FAIL_IF(target == NULL, err, LVLM_EFORMAT,
+            "tensor '%s': the family %s does not have it", name,
+            manifest->family->name);
+    FAIL_IF(target->state == LVLM_TARGET_MISSING || target->source == NULL, err,
+            LVLM_EFORMAT, "tensor '%s': is missing", name);
+    *out = target;
+    return 0;
+}
+
+static int check_shape(const lvlm_target *target, const weight_row *row,
+                       const lvlm_manifest *manifest, const char *name, lvlm_error *err)
+{
+    lvlm_shape expected;
+    char want[LVLM_SHAPE_TEXT], got[LVLM_SHAPE_TEXT];
+    FAIL_IF(!lvlm_dims_shape(&expected, row->shape, manifest->config), err,
+            LVLM_EFORMAT, "tensor '%s': the configuration does not say its shape",
+            name);
+    FAIL_IF(target->wrong_shape, err, LVLM_EFORMAT,
+            "tensor '%s': shape %s, expected %s", name,
+            lvlm_shape_text(got, &target->source->shape),
+            lvlm_shape_text(want, &target->source_shape));
+    FAIL_IF(!lvlm_shape_equal(&target->shape, &expected), err, LVLM_EFORMAT,
+            "tensor '%s': shape %s, expected %s", name,
+            lvlm_shape_text(got, &target->shape), lvlm_shape_text(want, &expected));
+    return 0;
+}
+
+static int check_data(const lvlm_target *target, const char *name, lvlm_error *err)
+{
+    const lvlm_tensor *const source = target->source;
+    FAIL_IF(!lvlm_dtype_is_weight(source->dtype), err, LVLM_EFORMAT,
+            "tensor '%s': dtype %s, expected F32, F64, BF16 or F16", name,
+            lvlm_dtype_name(source->dtype));
+    FAIL_IF(!lvlm_transform_is_keep(&target->transform), err, LVLM_EFORMAT,
+            "tensor '%s': lies in another layout in its source; convert it first",
+            name);
+    FAIL_IF(source->data == NULL, err, LVLM_EFORMAT, "tensor '%s': has no data", name);
+    FAIL_IF((uintptr_t)source->data % lvlm_dtype_bytes(source->dtype) != 0, err,
+            LVLM_EFORMAT, "tensor '%s': starts off its alignment; convert it first",
+            name);
+    return 0;
+}
+
+static void keep_vector(weights *w, const real **field, lvlm_stored stored,
+                        size_t numel)
+{
+    if (w->vectors == NULL) {
+        w->numel += lvlm_round_up(numel, VECTOR_STEP);
+        return;
+    }
+    stored_widen(w->vectors + w->used, stored, 0, numel);
+    *field = w->vectors + w->used;
+    w->used += lvlm_round_up(numel, VECTOR_STEP);
+}
+
+static int bind_row(weights *w, void *field, const weight_row *row, const char *name,
+                    lvlm_error *err)
+{
+    const lvlm_target *target = NULL;
+    TRY(find_source(&target, w->manifest, name, err));
+    TRY(check_shape(target, row, w->manifest, name, err));
+    TRY(check_data(target, name, err));
+    const lvlm_stored stored = { target->source->data, target->source->dtype };
+    if (row->kind == WEIGHT_MATRIX)
+        *(lvlm_stored *)field = stored;
+    else
+        keep_vector(w, field, stored, (size_t)lvlm_tensor_numel(target->source));
+    return 0;
+}
+
+int weights_bind(weights *w, void *part, const weight_row *rows, unsigned has,
+                 const char *prefix, lvlm_error *err)
+{
+    for (const weight_row *row = rows; row->name != NULL; row++) {
+        char name[NAME_BYTES];
+        if ((row->when & ~has) != 0) continue;
+        (void)snprintf(name, sizeof name, "%s%s", prefix, row->name);
+        TRY(bind_row(w, (char *)part + row->offset, row, name, err));
+    }
+    return 0;
+}
+
+int weights_bind_block(weights *w, void *block, const weight_row *rows, unsigned has,
+                       const char *prefix, size_t i, lvlm_error *err)
+{
+    char full[NAME_BYTES];
+    (void)snprintf(full, sizeof full, "%s%zu.", prefix, i);
+    return weights_bind(w, block, rows, has, full, err);
+}
+
+int weights_allocate(weights *w, lvlm_error *err)
+{
+    w->vectors = lvlm_calloc(w->numel, sizeof *w->vectors);
+    FAIL_IF(w->vectors == NULL, err, LVLM_ENOMEM, "out of memory for %zu weights",
+            w->numel);
+    return 0;
+}
+
+void weights_free(weights *w)
+{
+    lvlm_free(w->vectors);
+    w->vectors = NULL;
+}

@@ -1,0 +1,54 @@
+/* weights.h - a part's weights: one table of name, shape and field.
+ *
+ *   static const weight_row rows[] = {
+ *       { "norm1.weight", { LVLM_DIM_HIDDEN }, WEIGHT_FIELD(block, norm1) },
+ *       { "fc1.weight", { LVLM_DIM_MLP, LVLM_DIM_HIDDEN }, WEIGHT_FIELD(block, fc1) },
+ *       WEIGHT_END };
+ *
+ * The field's type says how it is kept: `lvlm_stored` stays in the mapped file in its
+ * stored dtype, `const real *` is widened once, all of them into one allocation. */
+#ifndef LVLM_RUNTIME_MODEL_WEIGHTS_H
+#define LVLM_RUNTIME_MODEL_WEIGHTS_H
+
+#include "formats/manifest.h"
+#include "runtime/ops/stored.h"
+
+typedef enum weight_kind { WEIGHT_MATRIX, WEIGHT_VECTOR } weight_kind;
+
+typedef struct weight_row {
+    const char *name;                   /* behind the prefix; NULL ends the table */
+    unsigned char shape[LVLM_ROW_DIMS]; /* lvlm_dim */
+    weight_kind kind;
+    size_t offset;
+    unsigned when; /* bits that the model must have for the row to exist; 0: always */
+} weight_row;
+
+// clang-format off
+#define WEIGHT_FIELD(type, field) WEIGHT_FIELD_WHEN(type, field, 0)
+#define WEIGHT_FIELD_WHEN(type, field, bits)                                          \
+    _Generic(((type *)0)->field,                                                      \
+             lvlm_stored: WEIGHT_MATRIX, const real *: WEIGHT_VECTOR),                \
+    offsetof(type, field), (bits)
+#define WEIGHT_END { NULL, { 0 }, WEIGHT_MATRIX, 0, 0 }
+// clang-format on
+
+typedef struct weights {
+    const lvlm_manifest *manifest; /* borrowed */
+    real *vectors;                 /* owned; NULL: weights_bind only measures */
+    size_t numel;                  /* of vectors, once measured */
+    size_t used;
+} weights;
+
+/* Set the fields of `part` for tensors `prefix` + row name; rows whose `when` is not in
+ * `has` stay as they are. Bind every part twice: weights_bind of all, weights_allocate,
+ * weights_bind of all again. LVLM_EFORMAT names the tensor: missing, shape got and
+ * expected, dtype that is no weight. A tied tensor is the one that stands in for it. */
+int weights_bind(weights *w, void *part, const weight_row *rows, unsigned has,
+                 const char *prefix, lvlm_error *err);
+/* The same for block `i`: `prefix` + i + "." + row name. */
+int weights_bind_block(weights *w, void *block, const weight_row *rows, unsigned has,
+                       const char *prefix, size_t i, lvlm_error *err);
+int weights_allocate(weights *w, lvlm_error *err);
+void weights_free(weights *w);
+
+#endif

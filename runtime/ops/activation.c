@@ -1,0 +1,110 @@
+/* activation.c - elementwise activations, alone and as a gate.
+ *
+ * Arrays are walked in blocks that fit the first-level cache. For a block, `values`
+ * gives act(x) and `slopes` gives act(x) and act'(x); the rest is shared. */
+#include "runtime/ops/activation.h"
+
+#include <assert.h>
+
+#include "runtime/ops/vmath.h"
+
+#define BLOCK 512 /* elements per block */
+
+static const real gelu_c = (real)0.797884560802865355880; /* sqrt(2/pi) */
+static const real gelu_a = (real)0.044715;
+
+static size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* gelu_tanh(x) = x / (1 + e), e = exp(-2 c (x + a x^3)): the same function as with
+ * tanh, without the cancellation of 1 + tanh for negative x.  e (n)  x (n) */
+static void gelu_tanh_exp(real *e, const real *x, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        e[i] = -2 * gelu_c * (x[i] + gelu_a * x[i] * x[i] * x[i]);
+    vexp(e, e, 0, n);
+}
+
+/* y = act(x).  y, x (n), n <= BLOCK, y not x */
+static void values(real *y, const real *x, lvlm_activation act, size_t n)
+{
+    switch (act) {
+    case LVLM_ACTIVATION_GELU_TANH: gelu_tanh_exp(y, x, n);
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) y[i] = x[i] / (1 + y[i]);
+        return;
+    default: assert(0 && "not an activation");
+    }
+}
+
+/* y = act(x), slope = act'(x).  y, slope, x (n), n <= BLOCK, three different arrays */
+static void slopes(real *y, real *slope, const real *x, lvlm_activation act, size_t n)
+{
+    switch (act) {
+    case LVLM_ACTIVATION_GELU_TANH: gelu_tanh_exp(slope, x, n);
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) {
+            const real s = 1 / (1 + slope[i]); /* sigmoid; slope[i] * s = 1 - s */
+            const real inner = 2 * gelu_c * (1 + 3 * gelu_a * x[i] * x[i]);
+            y[i] = x[i] * s;
+            slope[i] = s + x[i] * s * (slope[i] * s) * inner;
+        }
+        return;
+    default: assert(0 && "not an activation");
+    }
+}
+
+void activation_forward(real *y, const real *x, lvlm_activation act, size_t n)
+{
+#pragma omp parallel for schedule(static) if (n > LVLM_PARALLEL_MIN)
+    for (size_t begin = 0; begin < n; begin += BLOCK) {
+        const size_t len = min_size(BLOCK, n - begin);
+        real a[BLOCK];
+        values(a, x + begin, act, len);
+        for (size_t i = 0; i < len; i++) y[begin + i] = a[i];
+    }
+}
+
+void activation_backward(real *dx, const real *dy, const real *x, lvlm_activation act,
+                         size_t n)
+{
+    assert(dx != dy && dx != x);
+#pragma omp parallel for schedule(static) if (n > LVLM_PARALLEL_MIN)
+    for (size_t begin = 0; begin < n; begin += BLOCK) {
+        const size_t len = min_size(BLOCK, n - begin);
+        real a[BLOCK], slope[BLOCK];
+        slopes(a, slope, x + begin, act, len);
+        for (size_t i = 0; i < len; i++) dx[begin + i] += dy[begin + i] * slope[i];
+    }
+}
+
+void gated_forward(real *y, const real *g, const real *u, lvlm_activation act, size_t n)
+{
+#pragma omp parallel for schedule(static) if (n > LVLM_PARALLEL_MIN)
+    for (size_t begin = 0; begin < n; begin += BLOCK) {
+        const size_t len = min_size(BLOCK, n - begin);
+        real a[BLOCK];
+        values(a, g + begin, act, len);
+#pragma omp simd
+        for (size_t i = 0; i < len; i++) y[begin + i] = a[i] * u[begin + i];
+    }
+}
+
+void gated_backward(real *dg, real *du, const real *dy, const real *g, const real *u,
+                    lvlm_activation act, size_t n)
+{
+    assert(dg != dy && du != dy);
+#pragma omp parallel for schedule(static) if (n > LVLM_PARALLEL_MIN)
+    for (size_t begin = 0; begin < n; begin += BLOCK) {
+        const size_t len = min_size(BLOCK, n - begin);
+        real a[BLOCK], slope[BLOCK];
+        slopes(a, slope, g + begin, act, len);
+        for (size_t i = begin; dg != NULL && i < begin + len; i++)
+            dg[i] += dy[i] * u[i] * slope[i - begin];
+        for (size_t i = begin; du != NULL && i < begin + len; i++)
+            du[i] += dy[i] * a[i - begin];
+    }
+}

@@ -1,0 +1,27 @@
+/* activation.h - elementwise activations, alone and as a gate. */
+#ifndef LVLM_RUNTIME_OPS_ACTIVATION_H
+#define LVLM_RUNTIME_OPS_ACTIVATION_H
+
+#include "runtime/ops/ops.h"
+
+/* To add one: a row here, a function pair and a case in activation.c, a test row. */
+typedef enum lvlm_activation {
+    LVLM_ACTIVATION_GELU_TANH, /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+    LVLM_N_ACTIVATIONS,
+} lvlm_activation;
+
+/* y = act(x). y may be x.  x, y (n) */
+void activation_forward(real *y, const real *x, lvlm_activation act, size_t n);
+/* dx += dy * act'(x).  dx, dy, x (n) */
+void activation_backward(real *dx, const real *dy, const real *x, lvlm_activation act,
+                         size_t n);
+
+/* y = act(g) * u. y may be g or u.  g, u, y (n) */
+void gated_forward(real *y, const real *g, const real *u, lvlm_activation act,
+                   size_t n);
+/* dg += dy * u * act'(g), du += dy * act(g); either may be NULL.
+ * dg, du, dy, g, u (n) */
+void gated_backward(real *dg, real *du, const real *dy, const real *g, const real *u,
+                    lvlm_activation act, size_t n);
+
+#endif

@@ -1,0 +1,17 @@
+/* add.h - sums: residuals and position tables. */
+#ifndef LVLM_RUNTIME_OPS_ADD_H
+#define LVLM_RUNTIME_OPS_ADD_H
+
+#include "runtime/ops/ops.h"
+
+/* y += x. Its own backward: dx += dy, and dy stays what it is.  x, y (n) */
+void add_forward(real *y, const real *x, size_t n);
+
+/* y[n] += table[n mod R]: the same R positions for each image of a batch.
+ * y (N,C), R divides N  table (R,C) */
+void add_rows_forward(real *y, const real *table, size_t N, size_t R, size_t C);
+/* dtable[r] += sum of dy[n] over n = r mod R; dy stays the gradient of y's old value.
+ * dtable (R,C)  dy (N,C) */
+void add_rows_backward(real *dtable, const real *dy, size_t N, size_t R, size_t C);
+
+#endif

@@ -1,0 +1,38 @@
+/* attention.h - softmax attention over one range of key rows per query.
+ *
+ * Causal, prefix-LM, sliding-window, packed and unpadded batches are all the same
+ * thing here: query t sees key rows [lo[t], hi[t]). Where rotary positions play no
+ * part, rows may be permuted first to make what is seen one range. */
+#ifndef LVLM_RUNTIME_OPS_ATTENTION_H
+#define LVLM_RUNTIME_OPS_ATTENTION_H
+
+#include "runtime/ops/ops.h"
+
+typedef struct attention_dims {
+    size_t Tq, Tk;    /* query rows; key and value rows */
+    size_t heads;     /* query heads */
+    size_t kv_heads;  /* divides heads; query head n uses kv head n/(heads/kv_heads) */
+    size_t D;         /* width of one head */
+    real scale;       /* s = scale * q.k */
+    real softcap;     /* 0: none; else s <- softcap * tanh(s / softcap) */
+    const size_t *lo; /* (Tq) first visible key row */
+    const size_t *hi; /* (Tq) one past the last, <= Tk; hi <= lo: nothing, out is 0 */
+} attention_dims;
+
+/* Elements of scratch for both directions, any ranges. */
+size_t attention_scratch(size_t Tq, size_t Tk, size_t heads, size_t D,
+                         size_t n_threads);
+
+/* out[t] = sum_k softmax_k(s[t,k]) v[k] per head. Keys no query of a block sees are
+ * never touched. out may be q.
+ * out, q (Tq,heads*D)  k, v (Tk,kv_heads*D) */
+void attention_forward(real *out, const real *q, const real *k, const real *v,
+                       const attention_dims *dims, const ops_scratch *scratch);
+
+/* Accumulates; any gradient may be NULL. Probabilities are computed again.
+ * dq, dout, q (Tq,heads*D)  dk, dv, k, v (Tk,kv_heads*D) */
+void attention_backward(real *dq, real *dk, real *dv, const real *dout, const real *q,
+                        const real *k, const real *v, const attention_dims *dims,
+                        const ops_scratch *scratch);
+
+#endif

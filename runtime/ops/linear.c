@@ -1,0 +1,215 @@
+/* linear.c - y = x w^T + b with the weight in its stored dtype.
+ *
+ *   forward   for each tile (rows of y, columns of y):      y  = sum over blocks of I
+ *   dx        for each tile (rows of dx, columns of dx):    dx += sum over blocks of O
+ *   dw        for each tile (rows of dw, columns of dw):    dw += one product over N
+ *
+ * A tile is one thread's work and its sum has one fixed order, so the result does not
+ * depend on how many threads share the tiles. Where w is not `real`, the panel of w
+ * that a product needs is widened into the thread's scratch, which stays in cache. */
+#include "runtime/ops/linear.h"
+
+#include <assert.h>
+#include <omp.h>
+
+#include "runtime/ops/gemm.h"
+
+#define PANEL_ROWS 576 /* most rows of w widened at once */
+#define PANEL_COLS 512 /* most columns widened at once: with the rows, 1.1 MiB of f32 */
+#define TILE_ROWS 512  /* most rows of x in one product */
+#define FEW_ROWS 8     /* up to here dot products row by row beat a matrix product */
+
+static size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The length of `n` equal pieces of `total`, in whole cache lines. */
+static size_t length_of(size_t total, size_t n)
+{
+    return round_up((total + n - 1) / n, 16);
+}
+
+/* The length of equal pieces of `total`, none above `most` (a multiple of 16). */
+static size_t piece(size_t total, size_t most)
+{
+    return length_of(total, (total + most - 1) / most);
+}
+
+/* The same for tiles shared by threads: four of them or a multiple where `total` is not
+ * small, so that teams of 2 and 4 end together. */
+static size_t shared_piece(size_t total, size_t most)
+{
+    const size_t n = (total + most - 1) / most;
+    return length_of(total, total >= most / 2 ? round_up(n, 4) : n);
+}
+
+static size_t n_pieces(size_t total, size_t length)
+{
+    return (total + length - 1) / length;
+}
+
+static size_t panel_numel(size_t I, size_t O)
+{
+    const size_t panel_size = min_size(O, PANEL_ROWS) * min_size(I, PANEL_COLS);
+    return round_up(max_size(panel_size, I), 64);
+}
+
+size_t linear_scratch(size_t I, size_t O, size_t n_threads)
+{
+    return panel_numel(I, O) * n_threads;
+}
+
+/* One panel of w: in place if w is `real`, else widened into `buffer`.
+ * w (O,I)  buffer (rows,cols) */
+typedef struct panel {
+    const real *data;
+    size_t ld; /* row stride of data */
+} panel;
+
+static panel panel_of(real *buffer, lvlm_stored w, size_t I, size_t row, size_t rows,
+                      size_t col, size_t cols)
+{
+    if (w.dtype == LVLM_REAL_DTYPE)
+        return (panel){ (const real *)w.data + row * I + col, I };
+    for (size_t r = 0; r < rows; r++)
+        stored_widen(buffer + r * cols, w, (row + r) * I + col, cols);
+    return (panel){ buffer, cols };
+}
+
+/* y = b in every row, or 0.  y (rows,cols) of row stride ldy  b (cols) or NULL */
+static void fill_bias(real *y, size_t ldy, const real *b, size_t rows, size_t cols)
+{
+    for (size_t n = 0; n < rows; n++)
+        for (size_t o = 0; o < cols; o++) y[n * ldy + o] = b != NULL ? b[o] : 0;
+}
+
+/* y (rows,cols) of row stride O  x (rows,I)  w (O,I), used from row `o` on */
+static void forward_tile(real *y, const real *x, lvlm_stored w, const real *b, size_t o,
+                         size_t rows, size_t cols, size_t I, size_t O, real *buffer)
+{
+    /* without widening one product over all of I is faster than one per block */
+    const size_t step = w.dtype == LVLM_REAL_DTYPE ? I : piece(I, PANEL_COLS);
+    fill_bias(y, O, b, rows, cols);
+    for (size_t i = 0; i < I; i += step) {
+        const size_t len = min_size(step, I - i);
+        const panel p = panel_of(buffer, w, I, o, cols, i, len);
+        gemm_nt(y, O, x + i, I, p.data, p.ld, rows, cols, len, 1, 1);
+    }
+}
+
+/* The same for few rows of x, as in generation: memory decides, so w is read once. */
+static void forward_few(real *y, const real *x, lvlm_stored w, const real *b, size_t o,
+                        size_t rows, size_t cols, size_t I, size_t O, real *buffer)
+{
+    for (size_t c = 0; c < cols; c++) {
+        const panel p = panel_of(buffer, w, I, o + c, 1, 0, I);
+        for (size_t n = 0; n < rows; n++)
+            y[n * O + c] = gemm_dot(x + n * I, p.data, I) + (b != NULL ? b[c] : 0);
+    }
+}
+
+void linear_forward(real *y, const real *x, lvlm_stored w, const real *b, size_t N,
+                    size_t I, size_t O, const ops_scratch *scratch)
+{
+    assert(I > 0 && O > 0 && w.data != NULL && y != x);
+    assert(scratch->numel >= linear_scratch(I, O, scratch->n_threads));
+    if (N == 0) return;
+    const size_t rows = piece(N, TILE_ROWS), cols = shared_piece(O, PANEL_ROWS);
+    const size_t n_rows = n_pieces(N, rows), n_cols = n_pieces(O, cols);
+    const size_t stride = panel_numel(I, O);
+#pragma omp parallel for collapse(2) schedule(dynamic, 1)                              \
+    num_threads((int)scratch->n_threads) if (N * I * O > LVLM_PARALLEL_MIN)
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t c = 0; c < n_cols; c++) {
+            const size_t n = r * rows, o = c * cols;
+            real *buffer = scratch->data + (size_t)omp_get_thread_num() * stride;
+            (N <= FEW_ROWS ? forward_few : forward_tile)(
+                y + n * O + o, x + n * I, w, b != NULL ? b + o : NULL, o,
+                min_size(rows, N - n), min_size(cols, O - o), I, O, buffer);
+        }
+}
+
+/* dx (rows,cols) of row stride I  dy (rows,O)  w (O,I), used from column `i` on */
+static void dx_tile(real *dx, const real *dy, lvlm_stored w, size_t i, size_t rows,
+                    size_t cols, size_t I, size_t O, real *buffer)
+{
+    const size_t step = w.dtype == LVLM_REAL_DTYPE ? O : piece(O, PANEL_ROWS);
+    for (size_t o = 0; o < O; o += step) {
+        const size_t len = min_size(step, O - o);
+        const panel p = panel_of(buffer, w, I, o, len, i, cols);
+        gemm_nn(dx, I, dy + o, O, p.data, p.ld, rows, cols, len, 1, 1);
+    }
+}
+
+static void backward_dx(real *dx, const real *dy, lvlm_stored w, size_t N, size_t I,
+                        size_t O, const ops_scratch *scratch)
+{
+    const size_t rows = piece(N, TILE_ROWS), cols = shared_piece(I, PANEL_COLS);
+    const size_t n_rows = n_pieces(N, rows), n_cols = n_pieces(I, cols);
+    const size_t stride = panel_numel(I, O);
+#pragma omp parallel for collapse(2) schedule(dynamic, 1)                              \
+    num_threads((int)scratch->n_threads) if (N * I * O > LVLM_PARALLEL_MIN)
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t c = 0; c < n_cols; c++) {
+            const size_t n = r * rows, i = c * cols;
+            real *buffer = scratch->data + (size_t)omp_get_thread_num() * stride;
+            dx_tile(dx + n * I + i, dy + n * O, w, i, min_size(rows, N - n),
+                    min_size(cols, I - i), I, O, buffer);
+        }
+}
+
+static void backward_dw(real *dw, const real *dy, const real *x, size_t N, size_t I,
+                        size_t O, const ops_scratch *scratch)
+{
+    const size_t rows = shared_piece(O, PANEL_ROWS), cols = piece(I, 4 * PANEL_COLS);
+    const size_t n_rows = n_pieces(O, rows), n_cols = n_pieces(I, cols);
+#pragma omp parallel for collapse(2) schedule(dynamic, 1)                              \
+    num_threads((int)scratch->n_threads) if (N * I * O > LVLM_PARALLEL_MIN)
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t c = 0; c < n_cols; c++) {
+            const size_t o = r * rows, i = c * cols;
+            gemm_tn(dw + o * I + i, I, dy + o, O, x + i, I, min_size(rows, O - o),
+                    min_size(cols, I - i), N, 1, 1);
+        }
+}
+
+static void backward_db(real *db, const real *dy, size_t N, size_t O,
+                        const ops_scratch *scratch)
+{
+    const size_t cols = shared_piece(O, PANEL_ROWS), n_cols = n_pieces(O, cols);
+#pragma omp parallel for schedule(static)                                              \
+    num_threads((int)scratch->n_threads) if (N * O > LVLM_PARALLEL_MIN)
+    for (size_t c = 0; c < n_cols; c++)
+        for (size_t n = 0; n < N; n++)
+            for (size_t o = c * cols; o < min_size(O, (c + 1) * cols); o++)
+                db[o] += dy[n * O + o];
+}
+
+void linear_backward(real *dx, real *dw, real *db, const real *dy, const real *x,
+                     lvlm_stored w, size_t N, size_t I, size_t O,
+                     const ops_scratch *scratch)
+{
+    assert(I > 0 && O > 0);
+    assert(scratch->numel >= linear_scratch(I, O, scratch->n_threads));
+    if (N == 0) return;
+    if (dx != NULL) {
+        assert(w.data != NULL && dx != dy);
+        backward_dx(dx, dy, w, N, I, O, scratch);
+    }
+    if (dw != NULL) {
+        assert(x != NULL);
+        backward_dw(dw, dy, x, N, I, O, scratch);
+    }
+    if (db != NULL) backward_db(db, dy, N, O, scratch);
+}

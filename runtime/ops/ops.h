@@ -1,0 +1,32 @@
+/* ops.h - what all ops share: the letters, scratch memory, threads.
+ *
+ *   N rows   I, O input and output features   C channels   V vocabulary
+ *   Tq, Tk query and key rows   D width of one head   P patches   p patch side
+ *
+ * All arrays are dense and row-major. x_forward overwrites its outputs; x_backward
+ * ACCUMULATES into gradients (+=, so the caller zeroes them once), reads nothing else
+ * that it writes, and skips every gradient whose pointer is NULL. Ops allocate nothing
+ * and keep no state; sizes are asserted, not reported. Outputs overlap inputs only
+ * where the op says so. Results are bit-identical for every number of threads. */
+#ifndef LVLM_RUNTIME_OPS_OPS_H
+#define LVLM_RUNTIME_OPS_OPS_H
+
+#include "runtime/real.h"
+
+/* Loops below this many elements run on one thread: starting a team costs more. */
+#define LVLM_PARALLEL_MIN 16384
+
+/* Memory an op may overwrite while it runs; borrowed. One buffer serves all ops of a
+ * model: make it the largest x_scratch() of the calls to come. */
+typedef struct ops_scratch {
+    real *data;       /* (numel); 64-byte alignment is faster, not required */
+    size_t numel;     /* elements, not bytes */
+    size_t n_threads; /* >= 1; the team size of ops that take scratch */
+} ops_scratch;
+
+/* Set OpenMP's team size to `n_threads` for the calling thread and OpenBLAS, which is
+ * called inside the teams, to one thread. Process-wide for OpenBLAS: call it once at
+ * start, before any other op, with the n_threads of every ops_scratch. */
+void ops_threads(size_t n_threads);
+
+#endif

@@ -1,0 +1,62 @@
+/* rope.c - rotary positions on half-split pairs. */
+#include "runtime/ops/rope.h"
+
+#include <assert.h>
+
+/* Models are trained with frequencies, angles, cosines and sines that are f32 whatever
+ * the dtype of the rest, and the angle pos * inv_freq is rounded: at position 10^5 that
+ * is 4e-3 in the angle, far above any other rounding. Those f32 values are part of the
+ * model's definition, so the f64 build uses the very same ones. Each function is taken
+ * in double and rounded once, which is what a correctly rounded f32 function gives. */
+void rope_table(real *cosines, real *sines, const int64_t *positions, size_t N,
+                size_t D, double theta)
+{
+    assert(D > 0 && D % 2 == 0 && theta > 0);
+    const size_t half = D / 2;
+#pragma omp parallel for schedule(static) if (N * D > LVLM_PARALLEL_MIN)
+    for (size_t j = 0; j < half; j++) {
+        const float exponent = (float)(2 * j) / (float)D;
+        const float inv_freq = 1.0f / (float)pow(theta, (double)exponent);
+        for (size_t n = 0; n < N; n++) {
+            assert(positions[n] > -(1 << 24) && positions[n] < 1 << 24);
+            const float angle = (float)positions[n] * inv_freq;
+            cosines[n * half + j] = (real)(float)cos((double)angle);
+            sines[n * half + j] = (real)(float)sin((double)angle);
+        }
+    }
+}
+
+/* y = x turned by the angle whose cosine is c and whose sine is direction * s; y may be
+ * x, as a pair is read before it is written.  x, y (N,heads,D)  c, s (N,D/2) */
+static void rotate(real *y, const real *x, const real *c, const real *s, real direction,
+                   size_t N, size_t heads, size_t D)
+{
+    assert(D > 0 && D % 2 == 0);
+    const size_t half = D / 2;
+#pragma omp parallel for collapse(2)                                                   \
+    schedule(static) if (N * heads * D > LVLM_PARALLEL_MIN)
+    for (size_t n = 0; n < N; n++)
+        for (size_t h = 0; h < heads; h++) {
+            const real *x_lo = x + (n * heads + h) * D, *x_hi = x_lo + half;
+            real *y_lo = y + (n * heads + h) * D, *y_hi = y_lo + half;
+            const real *c_n = c + n * half, *s_n = s + n * half;
+#pragma omp simd
+            for (size_t j = 0; j < half; j++) {
+                const real lo = x_lo[j], hi = x_hi[j], sine = direction * s_n[j];
+                y_lo[j] = lo * c_n[j] - hi * sine;
+                y_hi[j] = hi * c_n[j] + lo * sine;
+            }
+        }
+}
+
+void rope_forward(real *y, const real *x, const real *cosines, const real *sines,
+                  size_t N, size_t heads, size_t D)
+{
+    rotate(y, x, cosines, sines, 1, N, heads, D);
+}
+
+void rope_backward(real *dx, const real *dy, const real *cosines, const real *sines,
+                   size_t N, size_t heads, size_t D)
+{
+    rotate(dx, dy, cosines, sines, -1, N, heads, D);
+}

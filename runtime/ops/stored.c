@@ -1,0 +1,69 @@
+/* stored.c - matrices in the dtype of the file that holds them. */
+#include "runtime/ops/stored.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "formats/numeric.h"
+#include "runtime/ops/vmath.h"
+
+LVLM_SIMD_CLONES static void widen_bf16(real *out, const uint16_t *w, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = (uint32_t)w[i] << 16;
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        out[i] = (real)value;
+    }
+}
+
+/* numeric.h's function without its branches: 2^112 moves the exponent from f16's bias
+ * to f32's and makes subnormals normal; infinities and NaN get their exponent back. */
+LVLM_SIMD_CLONES static void widen_f16(real *out, const uint16_t *w, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t rest = (uint32_t)(w[i] & 0x7fffu) << 13;
+        uint32_t bits;
+        float value;
+        memcpy(&value, &rest, sizeof value);
+        value *= 0x1p112f;
+        memcpy(&bits, &value, sizeof bits);
+        bits |= (w[i] & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;
+        bits |= (uint32_t)(w[i] & 0x8000u) << 16;
+        memcpy(&value, &bits, sizeof value);
+        out[i] = (real)value;
+    }
+}
+
+static void widen_f32(real *out, const float *w, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) out[i] = (real)w[i];
+}
+
+static void widen_f64(real *out, const double *w, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) out[i] = (real)w[i];
+}
+
+void stored_widen(real *out, lvlm_stored w, size_t first, size_t n)
+{
+    assert(w.data != NULL && lvlm_dtype_is_weight(w.dtype));
+    switch (w.dtype) {
+    case LVLM_BF16: widen_bf16(out, (const uint16_t *)w.data + first, n); break;
+    case LVLM_F16: widen_f16(out, (const uint16_t *)w.data + first, n); break;
+    case LVLM_F32: widen_f32(out, (const float *)w.data + first, n); break;
+    case LVLM_F64: widen_f64(out, (const double *)w.data + first, n); break;
+    default: assert(0 && "not a dtype of weights");
+    }
+}
+
+lvlm_stored stored_at(lvlm_stored w, size_t first)
+{
+    if (w.data == NULL) return w;
+    const char *data = w.data;
+    return (lvlm_stored){ data + first * lvlm_dtype_bytes(w.dtype), w.dtype };
+}

@@ -1,0 +1,109 @@
+/* vmath.c - functions of whole arrays that the compiler can vectorise. */
+#include "runtime/ops/vmath.h"
+
+#include <assert.h>
+#include <string.h>
+
+#if LVLM_REAL_BITS == 32
+#define SIMD _Pragma("omp simd")
+
+static const float exp_least = -87.33f, exp_most = 88.02f; /* 2^-126 < exp < 2^127 */
+
+/* Cody and Waite: x = k ln 2 + r with |r| <= ln 2 / 2, exp r by Cephes' polynomial.
+ * Adding 1.5 * 2^23 rounds to an integer that then sits in the low mantissa bits; no
+ * float-to-int conversion, so NaN passes through. */
+static inline float exp_one(float x)
+{
+    const float shifter = 12582912.0f;
+    x = x < exp_least ? exp_least : x;
+    x = x > exp_most ? exp_most : x;
+    const float rounded = x * 1.44269504088896341f + shifter;
+    const float k = rounded - shifter;
+    const float r = x - k * 0.693359375f + k * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    uint32_t bits;
+    memcpy(&bits, &rounded, sizeof bits);
+    bits = (bits << 23) + (127u << 23); /* 2^k: the high bits fall off the left end */
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return p * power;
+}
+
+/* Cephes: a polynomial near 0, where 1 - 2/(exp(2x) + 1) would cancel. */
+static inline float tanh_one(float x)
+{
+    const float z = x * x, a = x < 0 ? -x : x;
+    float p = -5.70498872745e-3f;
+    p = p * z + 2.06390887954e-2f;
+    p = p * z - 5.37397155531e-2f;
+    p = p * z + 1.33314422036e-1f;
+    p = p * z - 3.33332819422e-1f;
+    const float near = p * z * x + x;
+    const float far = 1.0f - 2.0f / (exp_one(2.0f * a) + 1.0f);
+    const float signed_far = x < 0 ? -far : far;
+    return a < 0.625f ? near : signed_far;
+}
+
+#else
+#define SIMD /* libm's functions are calls */
+
+static inline double exp_one(double x)
+{
+    x = x < -708.0 ? -708.0 : x;
+    return exp(x > 709.0 ? 709.0 : x);
+}
+
+static inline double tanh_one(double x)
+{
+    return tanh(x);
+}
+
+#endif
+
+LVLM_SIMD_CLONES void vexp(real *y, const real *x, real shift, size_t n)
+{
+    SIMD for (size_t i = 0; i < n; i++) y[i] = exp_one(x[i] - shift);
+}
+
+LVLM_SIMD_CLONES void vtanh(real *y, const real *x, size_t n)
+{
+    SIMD for (size_t i = 0; i < n; i++) y[i] = tanh_one(x[i]);
+}
+
+LVLM_SIMD_CLONES real vsum(const real *x, size_t n)
+{
+    real sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) sum += x[i];
+    return sum;
+}
+
+/* Lanes by hand: clang will not reorder comparisons that a NaN could tell apart. */
+LVLM_SIMD_CLONES real vmax(const real *x, size_t n)
+{
+    enum { LANES = 16 };
+    real most[LANES];
+    size_t i = 0;
+    assert(n > 0);
+    for (size_t l = 0; l < LANES; l++) most[l] = x[0];
+    for (; i + LANES <= n; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            most[l] = x[i + l] > most[l] ? x[i + l] : most[l];
+    for (; i < n; i++) most[0] = x[i] > most[0] ? x[i] : most[0];
+    for (size_t l = 1; l < LANES; l++) most[0] = most[l] > most[0] ? most[l] : most[0];
+    return most[0];
+}
+
+LVLM_SIMD_CLONES real vdot(const real *x, const real *y, size_t n)
+{
+    real sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) sum += x[i] * y[i];
+    return sum;
+}

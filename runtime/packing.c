@@ -1,0 +1,80 @@
+/* packing.c - from cells to rows; see packing.h. */
+#include "runtime/packing.h"
+
+#include "runtime/mask.h"
+
+/* Arrays for N rows; false when out of memory. */
+static bool allocate(lvlm_packing *p, bool window, bool targets)
+{
+    lvlm_arena *const a = &p->arena;
+    const size_t N = p->N;
+    if ((p->cell = lvlm_arena_alloc(a, N, sizeof *p->cell)) == NULL ||
+        (p->ids = lvlm_arena_alloc(a, N, sizeof *p->ids)) == NULL ||
+        (p->image_row = lvlm_arena_alloc(a, N, sizeof *p->image_row)) == NULL ||
+        (p->types = lvlm_arena_alloc(a, N, sizeof *p->types)) == NULL ||
+        (p->positions = lvlm_arena_alloc(a, N, sizeof *p->positions)) == NULL ||
+        (p->lo = lvlm_arena_alloc(a, N, sizeof *p->lo)) == NULL ||
+        (p->hi = lvlm_arena_alloc(a, N, sizeof *p->hi)) == NULL)
+        return false;
+    if (window && (p->window_lo = lvlm_arena_alloc(a, N, sizeof *p->lo)) == NULL)
+        return false;
+    return !targets ||
+           (p->targets = lvlm_arena_alloc(a, N, sizeof *p->targets)) != NULL;
+}
+
+/* What the label behind cell i asks of it. */
+static int64_t target_of(const lvlm_inputs *in, size_t i)
+{
+    return (i + 1) % in->T != 0 ? in->labels[i + 1] : LVLM_IGNORE_LABEL;
+}
+
+/* Image tokens take the connector's rows in order of cells, those in padding too. */
+static void fill_rows(lvlm_packing *p, const lvlm_inputs *in,
+                      const lvlm_packing_options *options)
+{
+    int64_t next_image_row = 0;
+    for (size_t i = 0, n = 0; i < in->B * in->T; i++) {
+        const bool image = in->ids[i] == options->image_token;
+        const int64_t image_row = image ? next_image_row++ : -1;
+        if (in->real[i] == 0) continue;
+        p->cell[n] = i;
+        p->ids[n] = image ? -1 : in->ids[i];
+        p->image_row[n] = image_row;
+        p->types[n] = in->types[i];
+        p->positions[n] = (int64_t)(i % in->T) + options->first_position;
+        if (p->targets != NULL) {
+            p->targets[n] = target_of(in, i);
+            p->n_targets += p->targets[n] != LVLM_IGNORE_LABEL;
+        }
+        n++;
+    }
+}
+
+static void fill_ranges(lvlm_packing *p, size_t window)
+{
+    for (size_t first = 0, end = 0; first < p->N; first = end) {
+        const size_t text = p->cell[first] / p->T;
+        while (end < p->N && p->cell[end] / p->T == text) end++;
+        lvlm_mask_prefix_lm(p->lo, p->hi, p->types, first, end);
+        if (p->window_lo == NULL) continue;
+        for (size_t n = first; n < end; n++) p->window_lo[n] = p->lo[n];
+        lvlm_mask_window(p->window_lo, p->types, p->cell, window, first, end);
+    }
+}
+
+int lvlm_packing_make(lvlm_packing *out, const lvlm_inputs *inputs,
+                      const lvlm_packing_options *options, lvlm_error *err)
+{
+    *out = (lvlm_packing){ .B = inputs->B, .T = inputs->T, .arena = LVLM_ARENA_INIT };
+    for (size_t i = 0; i < inputs->B * inputs->T; i++) out->N += inputs->real[i] != 0;
+    FAIL_IF(!allocate(out, options->window != 0, inputs->labels != NULL), err,
+            LVLM_ENOMEM, "out of memory for a batch of %zu tokens", out->N);
+    fill_rows(out, inputs, options);
+    fill_ranges(out, options->window);
+    return 0;
+}
+
+void lvlm_packing_free(lvlm_packing *packing)
+{
+    lvlm_arena_free(&packing->arena);
+}

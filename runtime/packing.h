@@ -1,0 +1,40 @@
+/* packing.h - the real tokens of a batch, one row each, without the padding.
+ *
+ *   [B, T] cells -> N rows, text by text, in order -> what each row is and sees
+ *
+ * The decoder computes rows only; cell[] says where a row goes in the results. */
+#ifndef LVLM_RUNTIME_PACKING_H
+#define LVLM_RUNTIME_PACKING_H
+
+#include "runtime/inputs.h"
+
+typedef struct lvlm_packing {
+    size_t B, T;
+    size_t N;           /* real tokens */
+    size_t *cell;       /* (N) text * T + column; increasing */
+    int64_t *ids;       /* (N) token id; -1: an image row */
+    int64_t *image_row; /* (N) which row of the connector it is; -1: a token */
+    int64_t *types;     /* (N) */
+    int64_t *positions; /* (N) column + first_position, whatever the padding */
+    size_t *lo, *hi;    /* (N) sees packed rows [lo, hi) */
+    size_t *window_lo;  /* (N) in place of lo where a window slides; NULL: none */
+    int64_t *targets;   /* (N) id that the row predicts or LVLM_IGNORE_LABEL; NULL: no
+                            labels */
+    size_t n_targets;   /* rows that predict */
+    lvlm_arena arena;
+} lvlm_packing;
+
+typedef struct lvlm_packing_options {
+    int64_t image_token;
+    int64_t first_position;
+    size_t window; /* 0: none */
+} lvlm_packing_options;
+
+/* Pack a batch that lvlm_inputs_read has accepted. Free with lvlm_packing_free, also
+ * after a failure, which is LVLM_ENOMEM. */
+LVLM_MUST_CHECK int lvlm_packing_make(lvlm_packing *out, const lvlm_inputs *inputs,
+                                      const lvlm_packing_options *options,
+                                      lvlm_error *err);
+void lvlm_packing_free(lvlm_packing *packing);
+
+#endif

@@ -1,0 +1,62 @@
+/* real.h - the floating-point type that a source is compiled for.
+ *
+ * Every source below runtime/ is compiled twice, with -DLVLM_REAL_BITS=32 and with
+ * -DLVLM_REAL_BITS=64. `real` is float or double; the libm and CBLAS names below
+ * follow it; per_precision.h gives every function its suffix, so that both builds link into
+ * one program and sources, declarations and calls still read plainly. */
+#ifndef LVLM_RUNTIME_REAL_H
+#define LVLM_RUNTIME_REAL_H
+
+#include <cblas.h>
+#include <float.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#undef I /* complex.h's, brought in by cblas.h: here I is a number of features */
+
+#if !defined LVLM_REAL_BITS
+#error "compile with -DLVLM_REAL_BITS=32 or -DLVLM_REAL_BITS=64"
+#elif LVLM_REAL_BITS == 32
+typedef float real;
+#define LVLM_REAL_DTYPE LVLM_F32 /* the stored dtype that needs no widening */
+#define LVLM_PER_PRECISION(name) name##_f32
+#define REAL_EPSILON FLT_EPSILON
+#define REAL_MAX FLT_MAX
+#define real_exp expf
+#define real_log logf
+#define real_tanh tanhf
+#define real_erf erff
+#define real_sqrt sqrtf
+#define real_fabs fabsf
+#define real_sin sinf
+#define real_cos cosf
+#define real_pow powf
+#define real_gemm cblas_sgemm
+#define real_gemv cblas_sgemv
+#define real_dot cblas_sdot
+#elif LVLM_REAL_BITS == 64
+typedef double real;
+#define LVLM_REAL_DTYPE LVLM_F64
+#define LVLM_PER_PRECISION(name) name##_f64
+#define REAL_EPSILON DBL_EPSILON
+#define REAL_MAX DBL_MAX
+#define real_exp exp
+#define real_log log
+#define real_tanh tanh
+#define real_erf erf
+#define real_sqrt sqrt
+#define real_fabs fabs
+#define real_sin sin
+#define real_cos cos
+#define real_pow pow
+#define real_gemm cblas_dgemm
+#define real_gemv cblas_dgemv
+#define real_dot cblas_ddot
+#else
+#error "LVLM_REAL_BITS is 32 or 64"
+#endif
+
+#include "runtime/per_precision.h"
+
+#endif

@@ -1,0 +1,144 @@
+/* head.c - logits and loss; see head.h. */
+#include "runtime/text/head.h"
+
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "runtime/model/configure.h"
+#include "runtime/model/workspace.h"
+#include "runtime/ops/linear.h"
+#include "runtime/ops/loss.h"
+
+_Static_assert(LVLM_IGNORE_TARGET == LVLM_IGNORE_LABEL,
+               "one number for ignored labels");
+
+/* Rows whose logits are in memory at once when only the loss is wanted: with a
+ * vocabulary of 257216 that is 132 MB in f32. */
+enum { LOSS_ROWS = 128 };
+
+static const config_row config_rows[] = {
+    CONFIG("text.hidden", text_head_config, hidden),
+    CONFIG("text.vocab", text_head_config, vocab),
+    CONFIG_MAYBE("text.final_softcap", text_head_config, softcap),
+    CONFIG_END,
+};
+
+static const weight_row rows[] = {
+    { "weight", { LVLM_DIM_VOCAB, LVLM_DIM_HIDDEN }, WEIGHT_FIELD(text_head, weight) },
+    WEIGHT_END,
+};
+
+int head_open(text_head *head, const lvlm_manifest *manifest, const char *reference,
+              lvlm_error *err)
+{
+    TRY(configure(&head->config, config_rows, manifest->config, err));
+    if (!lvlm_reference_applies(manifest->family, "final_softcap", reference))
+        head->config.softcap = 0;
+    return 0;
+}
+
+int head_bind(text_head *head, weights *w, lvlm_error *err)
+{
+    return weights_bind(w, head, rows, 0, "text.head.", err);
+}
+
+size_t head_scratch(const text_head *head, size_t n_threads)
+{
+    return linear_scratch(head->config.hidden, head->config.vocab, n_threads);
+}
+
+void head_announce(const lvlm_packing *packing, stages *s)
+{
+    stages_announce(s, "logits");
+    if (packing->targets != NULL) stages_announce(s, "loss");
+}
+
+/* logits (N,V)  x (N,C) */
+static void project(real *logits, const real *x, const text_head *head, size_t N,
+                    const ops_scratch *scratch)
+{
+    const text_head_config *const c = &head->config;
+    linear_forward(logits, x, head->weight, NULL, N, c->hidden, c->vocab, scratch);
+    if (c->softcap > 0) softcap_forward(logits, logits, (real)c->softcap, N * c->vocab);
+}
+
+/* Sum of the losses of N rows, in order.  losses (N) */
+static double sum_losses(double *losses, const real *logits, const int64_t *targets,
+                         size_t N, size_t V)
+{
+    double sum = 0;
+    cross_entropy_forward(losses, logits, targets, N, V);
+    for (size_t n = 0; n < N; n++) sum += losses[n];
+    return sum;
+}
+
+static int loss_of_all(double *sum, const real *logits, const lvlm_packing *p, size_t V,
+                       lvlm_error *err)
+{
+    double *const losses = lvlm_calloc(p->N, sizeof *losses);
+    FAIL_IF(losses == NULL, err, LVLM_ENOMEM, "loss: out of memory");
+    *sum = sum_losses(losses, logits, p->targets, p->N, V);
+    lvlm_free(losses);
+    return 0;
+}
+
+static int emit_logits(const text_head *head, const real *x, const lvlm_packing *p,
+                       stages *s, const ops_scratch *scratch, lvlm_error *err)
+{
+    const size_t V = head->config.vocab;
+    const bool with_loss = p->targets != NULL && stages_wants(s, "loss");
+    real *logits = NULL;
+    void *block = NULL;
+    double sum = 0;
+    const workspace_slot slot = { &logits, p->B * p->T, V };
+    TRY(workspace_allocate(&block, &slot, 1, "logits", err));
+    project(logits, x, head, p->N, scratch);
+    int rc = with_loss ? loss_of_all(&sum, logits, p, V, err) : 0;
+    if (rc == 0) rc = stages_emit_rows(s, "logits", logits, V, p, logits, err);
+    if (rc == 0 && with_loss)
+        rc = stages_emit_scalar(s, "loss", (real)(sum / (double)p->n_targets), err);
+    lvlm_free(block);
+    return rc;
+}
+
+/* Next rows that have a target, from row *next on, at most LOSS_ROWS.
+ * gathered (LOSS_ROWS,C)  targets (LOSS_ROWS)  x (N,C) */
+static size_t gather(real *gathered, int64_t *targets, size_t *next, const real *x,
+                     size_t C, const lvlm_packing *p)
+{
+    size_t n = 0;
+    for (; *next < p->N && n < LOSS_ROWS; ++*next) {
+        if (p->targets[*next] == LVLM_IGNORE_TARGET) continue;
+        memcpy(gathered + n * C, x + *next * C, C * sizeof *x);
+        targets[n++] = p->targets[*next];
+    }
+    return n;
+}
+
+static int emit_loss(const text_head *head, const real *x, const lvlm_packing *p,
+                     stages *s, const ops_scratch *scratch, lvlm_error *err)
+{
+    const size_t C = head->config.hidden, V = head->config.vocab;
+    const size_t most = p->n_targets < LOSS_ROWS ? p->n_targets : LOSS_ROWS;
+    int64_t targets[LOSS_ROWS];
+    double losses[LOSS_ROWS], sum = 0;
+    real *logits = NULL, *gathered = NULL;
+    void *block = NULL;
+    const workspace_slot slots[] = { { &logits, most, V }, { &gathered, most, C } };
+    TRY(workspace_allocate(&block, slots, 2, "loss", err));
+    for (size_t next = 0, n; (n = gather(gathered, targets, &next, x, C, p)) > 0;) {
+        project(logits, gathered, head, n, scratch);
+        sum += sum_losses(losses, logits, targets, n, V);
+    }
+    lvlm_free(block);
+    return stages_emit_scalar(s, "loss", (real)(sum / (double)p->n_targets), err);
+}
+
+int head_forward(const text_head *head, const real *x, const lvlm_packing *packing,
+                 stages *s, const ops_scratch *scratch, lvlm_error *err)
+{
+    if (s->left == 0) return 0;
+    if (stages_wants(s, "logits"))
+        return emit_logits(head, x, packing, s, scratch, err);
+    return emit_loss(head, x, packing, s, scratch, err);
+}

@@ -1,0 +1,36 @@
+/* head.h - from the last norm to logits and loss.
+ *
+ *   logits = W h,  [cap * tanh(logits / cap)]       W is the embedding table when tied
+ *   loss   = mean of -log softmax(logits[n])[target n] over the rows that have a target
+ *
+ * N rows, C = hidden, V = vocab. */
+#ifndef LVLM_RUNTIME_TEXT_HEAD_H
+#define LVLM_RUNTIME_TEXT_HEAD_H
+
+#include "runtime/model/stages.h"
+#include "runtime/model/weights.h"
+
+typedef struct text_head_config {
+    size_t hidden, vocab;
+    double softcap; /* 0: none, or not in force */
+} text_head_config;
+
+typedef struct text_head {
+    text_head_config config;
+    lvlm_stored weight; /* (V,C) */
+} text_head;
+
+/* The softcap counts when the family's difference "final_softcap" is in force under
+ * `reference`. */
+int head_open(text_head *head, const lvlm_manifest *manifest, const char *reference,
+              lvlm_error *err);
+int head_bind(text_head *head, weights *w, lvlm_error *err);
+size_t head_scratch(const text_head *head, size_t n_threads);
+void head_announce(const lvlm_packing *packing, stages *s);
+
+/* Logits of every row when they are wanted; else, for the loss, of the rows that have a
+ * target, a few at a time.  x (N,C) */
+int head_forward(const text_head *head, const real *x, const lvlm_packing *packing,
+                 stages *s, const ops_scratch *scratch, lvlm_error *err);
+
+#endif

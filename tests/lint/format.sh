@@ -1,0 +1,16 @@
+#!/bin/sh
+# format.sh - sources are formatted as .clang-format says, by clang-format 14.
+# To reformat: clang-format -i FILE
+. "$(dirname "$0")/common.sh"
+
+for tool in clang-format-14 clang-format none; do
+    case $("$tool" --version 2>/dev/null) in *' version 14.'*) break ;; esac
+done
+if [ "$tool" = none ]; then
+    verdict ".clang-format:1: format: no clang-format 14 here: sh tests/install.sh test"
+fi
+
+# Its messages go "file:line:column: error: code should be clang-formatted [...]".
+verdict "$(files '*.c' '*.h' | xargs "$tool" --style=file --dry-run -Werror 2>&1 |
+    sed -n 's/^\([^:]*:[0-9]*\):[0-9]*: error:.*/\1: format: clang-format differs/p' |
+    uniq)"

@@ -1,0 +1,53 @@
+#!/bin/sh
+# layers.sh - a folder includes what its layer may see, and nothing else.
+. "$(dirname "$0")/common.sh"
+
+# Files (a regular expression; the first that fits counts) and what they may include.
+# tests/ mirrors the tree; the tests that join layers may see all of them. On top of it,
+# a header of a program is for that program, and those in formats/cli/ for programs.
+rules='
+^formats/base/     formats/base/
+^formats/          formats/
+^convert/          formats/ convert/
+^runtime/ops/      formats/ runtime/ops/ runtime/[^/]*$
+^runtime/          formats/ runtime/
+^verify/           formats/ runtime/[^/]*$ verify/
+^tests/formats/    formats/ tests/
+^tests/support/    formats/ tests/
+^tests/convert/    formats/ convert/ tests/
+^tests/runtime/    formats/ runtime/ tests/
+^tests/verify/     formats/ runtime/ verify/ tests/
+^tests/            formats/ convert/ runtime/ verify/ tests/
+'
+export rules
+
+verdict "$(files '*.c' '*.h' | scan '
+BEGIN {
+    n_rules = split(ENVIRON["rules"], rule, "\n")
+}
+# May this file, as far as it is about programs, include `header`?
+function program_may(header,    folder) {
+    if (header !~ /\/cli\// || FILENAME ~ /^tests\//) return 1
+    folder = header
+    sub(/[^\/]*$/, "", folder)
+    if (index(FILENAME, folder) == 1) return 1
+    return FILENAME ~ /\/cli\// && folder == "formats/cli/"
+}
+FNR == 1 {
+    allowed = ""
+    for (i = 1; i <= n_rules && allowed == ""; i++) {
+        n = split(rule[i], word, " ")
+        if (n < 2 || FILENAME !~ word[1]) continue
+        for (k = 2; k <= n; k++) allowed = allowed (k > 2 ? "|" : "") "^" word[k]
+    }
+}
+{
+    if (code($0) !~ /^[ \t]*#[ \t]*include[ \t]*"/) next
+    split($0, part, "\"")
+    at = FILENAME ":" FNR ": layers: "
+    if (allowed == "") print at "this folder belongs to no layer"
+    else if (part[2] !~ /\// || part[2] ~ /\.\.\//)
+        print at "name \"" part[2] "\" from the root of the tree"
+    else if (part[2] !~ allowed || !program_may(part[2]))
+        print at "may not include \"" part[2] "\""
+}')"

@@ -1,0 +1,226 @@
+/* test_attention.c - attention against plain loops, its gradients, its ranges. */
+#include "runtime/ops/attention.h"
+#include "tests/runtime/ops/ops_test.h"
+#include "tests/support/gradcheck.h"
+
+typedef enum range_kind { FULL, CAUSAL, PREFIX, WINDOW, PACKED, EMPTY_ROWS } range_kind;
+
+typedef struct attention_row {
+    size_t Tq, Tk, heads, kv_heads, D;
+    double softcap;
+    range_kind kind;
+} attention_row;
+
+static const attention_row rows[] = {
+    { 1, 1, 1, 1, 1, 0, FULL },       { 5, 5, 2, 2, 3, 0, CAUSAL },
+    { 7, 9, 4, 2, 5, 0, PREFIX },     { 9, 9, 6, 1, 4, 0, WINDOW },
+    { 7, 9, 4, 2, 5, 2, EMPTY_ROWS }, { 70, 70, 2, 1, 8, 0.5, PACKED },
+    { 67, 150, 4, 2, 7, 0, CAUSAL },  { 130, 140, 2, 2, 5, 3, WINDOW },
+    { 130, 135, 3, 1, 4, 1, PREFIX }, { 66, 131, 2, 1, 3, 0, EMPTY_ROWS },
+    { 1, 40, 8, 2, 16, 0, FULL },
+};
+
+typedef struct attention_case {
+    attention_dims dims;
+    size_t *lo, *hi;
+    double *q, *k, *v, *out, *dout;
+    ops_scratch scratch;
+} attention_case;
+
+static double *array(size_t n, uint64_t seed)
+{
+    double *x = test_calloc(n, sizeof *x);
+    gradcheck_fill(x, n, seed);
+    return x;
+}
+
+static void fill_range(size_t *lo, size_t *hi, const attention_row *r, size_t t)
+{
+    const size_t causal = t + 1 + r->Tk - r->Tq; /* queries are the last rows */
+    *lo = 0, *hi = r->Tk;
+    switch (r->kind) {
+    case FULL: break;
+    case CAUSAL: *hi = causal; break;
+    case PREFIX: *hi = causal > r->Tk / 2 ? causal : r->Tk / 2; break;
+    case WINDOW: *hi = causal, *lo = causal > 4 ? causal - 4 : 0; break;
+    case PACKED: *lo = t / 23 * 23, *hi = t + 1; break;
+    case EMPTY_ROWS:
+        *hi = causal;
+        if (t % 3 == 1 || t >= 64) *lo = 2, *hi = t % 2;
+        break;
+    }
+}
+
+static attention_case case_of(const attention_row *r, size_t n_threads)
+{
+    const size_t nq = r->Tq * r->heads * r->D, nk = r->Tk * r->kv_heads * r->D;
+    const size_t numel = attention_scratch(r->Tq, r->Tk, r->heads, r->D, n_threads);
+    attention_case c = {
+        .lo = test_calloc(r->Tq, sizeof(size_t)),
+        .hi = test_calloc(r->Tq, sizeof(size_t)),
+        .q = array(nq, 1),
+        .k = array(nk, 2),
+        .v = array(nk, 3),
+        .out = array(nq, 4),
+        .dout = array(nq, 5),
+        .scratch = { test_calloc(numel, sizeof(real)), numel, n_threads },
+    };
+    for (size_t t = 0; t < r->Tq; t++) fill_range(&c.lo[t], &c.hi[t], r, t);
+    c.dims = (attention_dims){ r->Tq, r->Tk,      r->heads, r->kv_heads, r->D,
+                               0.7,   r->softcap, c.lo,     c.hi };
+    return c;
+}
+
+static void case_free(attention_case *c)
+{
+    test_free(c->lo), test_free(c->hi), test_free(c->q), test_free(c->k);
+    test_free(c->v), test_free(c->out), test_free(c->dout), test_free(c->scratch.data);
+}
+
+/* out (heads*D) of query t, by the formula */
+static void plain_row(double *out, const attention_case *c, size_t t)
+{
+    const attention_dims *d = &c->dims;
+    for (size_t h = 0; h < d->heads; h++) {
+        const size_t g = h / (d->heads / d->kv_heads);
+        double sum = 0;
+        memset(out + h * d->D, 0, d->D * sizeof *out);
+        for (size_t j = d->lo[t]; j < d->hi[t]; j++) {
+            const double *k = c->k + (j * d->kv_heads + g) * d->D;
+            const double *v = c->v + (j * d->kv_heads + g) * d->D;
+            const double *q = c->q + (t * d->heads + h) * d->D;
+            double s = d->scale * gradcheck_dot(q, k, d->D);
+            if (d->softcap > 0) s = d->softcap * tanh(s / d->softcap);
+            sum += exp(s);
+            for (size_t i = 0; i < d->D; i++) out[h * d->D + i] += exp(s) * v[i];
+        }
+        for (size_t i = 0; sum > 0 && i < d->D; i++) out[h * d->D + i] /= sum;
+    }
+}
+
+static void attention_forward_is_the_formula(void **state)
+{
+    double expected[128];
+    (void)state;
+    for (size_t r = 0; r < COUNT(rows); r++) {
+        attention_case c = case_of(&rows[r], 2);
+        const size_t width = rows[r].heads * rows[r].D;
+        attention_forward(c.out, c.q, c.k, c.v, &c.dims, &c.scratch);
+        for (size_t t = 0; t < rows[r].Tq; t++) {
+            plain_row(expected, &c, t);
+            for (size_t i = 0; i < width; i++)
+                ASSERT_CLOSE(c.out[t * width + i], expected[i],
+                             1e-14 /* observed 9e-16 */);
+        }
+        case_free(&c);
+    }
+}
+
+static void attention_forward_in_place(void **state)
+{
+    (void)state;
+    for (size_t r = 0; r < COUNT(rows); r++) {
+        attention_case c = case_of(&rows[r], 2);
+        attention_forward(c.out, c.q, c.k, c.v, &c.dims, &c.scratch);
+        attention_forward(c.q, c.q, c.k, c.v, &c.dims, &c.scratch);
+        ASSERT_BYTES_EQUAL(c.q, c.out, rows[r].Tq * rows[r].heads * rows[r].D);
+        case_free(&c);
+    }
+}
+
+static void attention_never_reads_keys_outside_the_span(void **state)
+{
+    const attention_row row = { 4, 12, 2, 1, 3, 0, FULL };
+    attention_case c = case_of(&row, 1);
+    double dk[12 * 3] = { 0 }, dv[12 * 3] = { 0 }, dq[4 * 6] = { 0 };
+    (void)state;
+    for (size_t t = 0; t < 4; t++) c.lo[t] = 3 + t, c.hi[t] = 6 + t;
+    for (size_t j = 0; j < 12; j++)
+        for (size_t i = 0; i < 3; i++)
+            if (j < 3 || j >= 9) c.k[j * 3 + i] = c.v[j * 3 + i] = (double)NAN;
+    attention_forward(c.out, c.q, c.k, c.v, &c.dims, &c.scratch);
+    attention_backward(dq, dk, dv, c.dout, c.q, c.k, c.v, &c.dims, &c.scratch);
+    for (size_t i = 0; i < 4 * 6; i++) assert_false(isnan(c.out[i]) || isnan(dq[i]));
+    for (size_t i = 0; i < 12 * 3; i++) {
+        assert_false(isnan(dk[i]) || isnan(dv[i]));
+        if (i < 9 || i >= 27) assert_true(dk[i] == 0 && dv[i] == 0);
+    }
+    case_free(&c);
+}
+
+static void attention_survives_large_scores(void **state)
+{
+    const attention_row row = { 6, 6, 1, 1, 4, 0, CAUSAL };
+    attention_case c = case_of(&row, 1);
+    (void)state;
+    for (size_t i = 0; i < 24; i++) c.q[i] *= 1e4, c.k[i] *= 1e4;
+    attention_forward(c.out, c.q, c.k, c.v, &c.dims, &c.scratch);
+    for (size_t i = 0; i < 24; i++) assert_true(fabs(c.out[i]) <= 1);
+    case_free(&c);
+}
+
+static double attention_loss(void *context)
+{
+    const attention_case *c = context;
+    attention_forward(c->out, c->q, c->k, c->v, &c->dims, &c->scratch);
+    return gradcheck_dot(c->out, c->dout, c->dims.Tq * c->dims.heads * c->dims.D);
+}
+
+static void attention_gradients(void **state)
+{
+    (void)state;
+    for (size_t r = 0; r < COUNT(rows); r++) {
+        attention_case c = case_of(&rows[r], 2);
+        const size_t nq = rows[r].Tq * rows[r].heads * rows[r].D;
+        const size_t nk = rows[r].Tk * rows[r].kv_heads * rows[r].D;
+        double *dq = test_calloc(nq, 8), *dk = test_calloc(nk, 8);
+        double *dv = test_calloc(nk, 8);
+        attention_backward(dq, dk, dv, c.dout, c.q, c.k, c.v, &c.dims, &c.scratch);
+        ASSERT_BELOW(gradcheck(attention_loss, &c, c.q, dq, nq),
+                     1e-7 /* observed 1.4e-10 */);
+        ASSERT_BELOW(gradcheck(attention_loss, &c, c.k, dk, nk),
+                     1e-7 /* observed 3.3e-11 */);
+        ASSERT_BELOW(gradcheck(attention_loss, &c, c.v, dv, nk),
+                     1e-7 /* observed 3.2e-11 */);
+        test_free(dq), test_free(dk), test_free(dv);
+        case_free(&c);
+    }
+}
+
+static void attention_backward_skips_and_accumulates(void **state)
+{
+    const attention_row row = { 67, 150, 4, 2, 7, 1, CAUSAL };
+    attention_case c = case_of(&row, 2);
+    const size_t nq = 67 * 28, nk = 150 * 14;
+    double *all[3], *one[3];
+    (void)state;
+    for (size_t g = 0; g < 3; g++) {
+        all[g] = array(g == 0 ? nq : nk, 9 + g);
+        one[g] = array(g == 0 ? nq : nk, 9 + g);
+    }
+    attention_backward(all[0], all[1], all[2], c.dout, c.q, c.k, c.v, &c.dims,
+                       &c.scratch);
+    for (size_t g = 0; g < 3; g++)
+        attention_backward(g == 0 ? one[0] : NULL, g == 1 ? one[1] : NULL,
+                           g == 2 ? one[2] : NULL, c.dout, c.q, c.k, c.v, &c.dims,
+                           &c.scratch);
+    for (size_t g = 0; g < 3; g++) {
+        ASSERT_BYTES_EQUAL(one[g], all[g], g == 0 ? nq : nk);
+        test_free(all[g]), test_free(one[g]);
+    }
+    case_free(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attention_forward_is_the_formula),
+        cmocka_unit_test(attention_forward_in_place),
+        cmocka_unit_test(attention_never_reads_keys_outside_the_span),
+        cmocka_unit_test(attention_survives_large_scores),
+        cmocka_unit_test(attention_gradients),
+        cmocka_unit_test(attention_backward_skips_and_accumulates),
+    };
+    ops_threads(2);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

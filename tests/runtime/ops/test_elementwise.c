@@ -1,0 +1,332 @@
+/* test_elementwise.c - norms, activations, rope, softcap, sums: values, gradients. */
+#include "runtime/ops/activation.h"
+#include "runtime/ops/add.h"
+#include "runtime/ops/loss.h"
+#include "runtime/ops/norm.h"
+#include "runtime/ops/rope.h"
+#include "tests/runtime/ops/ops_test.h"
+#include "tests/support/gradcheck.h"
+
+/* N, C */
+static const size_t sizes[][2] = {
+    { 1, 1 }, { 1, 7 }, { 5, 3 }, { 9, 65 }, { 33, 130 }
+};
+
+/* Inputs, output and upstream gradient of one op: x, u (N,C)  w, b (C)  y, dy (N,C) */
+typedef struct op_case {
+    size_t N, C;
+    double *x, *u, *w, *b, *y, *dy, *dx, *du, *dw, *db;
+    double offset; /* of rmsnorm, or softcap's cap */
+    ops_scratch scratch;
+} op_case;
+
+static double *array(size_t n, uint64_t seed)
+{
+    double *x = test_calloc(n, sizeof *x);
+    if (seed != 0) gradcheck_fill(x, n, seed);
+    return x;
+}
+
+static op_case case_of(size_t k)
+{
+    const size_t N = sizes[k][0], C = sizes[k][1], n = N * C;
+    op_case c = { .N = N,
+                  .C = C,
+                  .x = array(n, 1),
+                  .u = array(n, 2),
+                  .w = array(C, 3),
+                  .b = array(C, 4),
+                  .y = array(n, 5),
+                  .dy = array(n, 6),
+                  .dx = array(n, 0),
+                  .du = array(n, 0),
+                  .dw = array(C, 0),
+                  .db = array(C, 0),
+                  .scratch = { array(norm_scratch(N), 7), norm_scratch(N), 2 } };
+    return c;
+}
+
+static void case_free(op_case *c)
+{
+    double *all[] = { c->x,  c->u,  c->w,  c->b,  c->y,           c->dy,
+                      c->dx, c->du, c->dw, c->db, c->scratch.data };
+    for (size_t i = 0; i < COUNT(all); i++) test_free(all[i]);
+}
+
+static const double eps = 1e-6;
+
+static double layernorm_loss(void *context)
+{
+    const op_case *c = context;
+    layernorm_forward(c->y, c->x, c->w, c->b, eps, c->N, c->C);
+    return gradcheck_dot(c->y, c->dy, c->N * c->C);
+}
+
+static double rmsnorm_loss(void *context)
+{
+    const op_case *c = context;
+    rmsnorm_forward(c->y, c->x, c->w, c->offset, eps, c->N, c->C);
+    return gradcheck_dot(c->y, c->dy, c->N * c->C);
+}
+
+static void norms_are_their_formulas(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < COUNT(sizes); k++) {
+        op_case c = case_of(k);
+        for (size_t n = 0; n < c.N; n++) {
+            const double *x = c.x + n * c.C;
+            double mean = 0, var = 0, square = 0;
+            for (size_t i = 0; i < c.C; i++) mean += x[i] / (double)c.C;
+            for (size_t i = 0; i < c.C; i++) {
+                var += (x[i] - mean) * (x[i] - mean) / (double)c.C;
+                square += x[i] * x[i] / (double)c.C;
+            }
+            layernorm_loss(&c);
+            for (size_t i = 0; i < c.C; i++)
+                ASSERT_CLOSE(c.y[n * c.C + i],
+                             (x[i] - mean) / sqrt(var + eps) * c.w[i] + c.b[i], 1e-13);
+            c.offset = (double)(k % 2);
+            rmsnorm_loss(&c);
+            for (size_t i = 0; i < c.C; i++)
+                ASSERT_CLOSE(c.y[n * c.C + i],
+                             x[i] / sqrt(square + eps) * (c.offset + c.w[i]), 1e-13);
+        }
+        rmsnorm_forward(c.x, c.x, c.w, c.offset, eps, c.N, c.C); /* in place */
+        ASSERT_BYTES_EQUAL(c.x, c.y, c.N * c.C);
+        layernorm_loss(&c);
+        layernorm_forward(c.x, c.x, c.w, c.b, eps, c.N, c.C);
+        ASSERT_BYTES_EQUAL(c.x, c.y, c.N * c.C);
+        case_free(&c);
+    }
+}
+
+static void layernorm_gradients(void **state)
+{
+    (void)state;
+    for (size_t k = 2; k < COUNT(sizes); k++) {
+        op_case c = case_of(k);
+        layernorm_backward(c.dx, c.dw, c.db, c.dy, c.x, c.w, eps, c.N, c.C, &c.scratch);
+        ASSERT_BELOW(gradcheck(layernorm_loss, &c, c.x, c.dx, c.N * c.C),
+                     1e-7 /* observed 2.7e-10 */);
+        ASSERT_BELOW(gradcheck(layernorm_loss, &c, c.w, c.dw, c.C),
+                     1e-7 /* observed 2.6e-11 */);
+        ASSERT_BELOW(gradcheck(layernorm_loss, &c, c.b, c.db, c.C),
+                     1e-7 /* observed 7.8e-12 */);
+        case_free(&c);
+    }
+}
+
+static void rmsnorm_gradients(void **state)
+{
+    (void)state;
+    for (size_t k = 1; k < COUNT(sizes); k++)
+        for (int gemma = 0; gemma < 2; gemma++) {
+            op_case c = case_of(k);
+            c.offset = gemma;
+            rmsnorm_backward(c.dx, c.dw, c.dy, c.x, c.w, c.offset, eps, c.N, c.C,
+                             &c.scratch);
+            ASSERT_BELOW(gradcheck(rmsnorm_loss, &c, c.x, c.dx, c.N * c.C),
+                         1e-7 /* observed 2.5e-10 */);
+            ASSERT_BELOW(gradcheck(rmsnorm_loss, &c, c.w, c.dw, c.C),
+                         1e-7 /* observed 8.1e-11 */);
+            case_free(&c);
+        }
+}
+
+static double plain_activation(lvlm_activation act, double x)
+{
+    switch (act) {
+    case LVLM_ACTIVATION_GELU_TANH:
+        return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
+    default: fail(); return 0;
+    }
+}
+
+/* From both tails, where tanh is +-1, through 0. */
+static void activations_are_their_formulas(void **state)
+{
+    enum { N = 4001 };
+    static double x[N], y[N], u[N], gated[N];
+    (void)state;
+    for (size_t i = 0; i < N; i++) x[i] = ((double)i - N / 2) * 0.02;
+    x[0] = -1e4, x[N - 1] = 1e4;
+    gradcheck_fill(u, N, 1);
+    for (int act = 0; act < LVLM_N_ACTIVATIONS; act++) {
+        activation_forward(y, x, (lvlm_activation)act, N);
+        gated_forward(gated, x, u, (lvlm_activation)act, N);
+        for (size_t i = 0; i < N; i++) {
+            ASSERT_CLOSE(y[i], plain_activation((lvlm_activation)act, x[i]), 1e-15);
+            assert_true(gated[i] == y[i] * u[i]);
+        }
+        gated_forward(u, x, u, (lvlm_activation)act, N);
+        ASSERT_BYTES_EQUAL(u, gated, N);
+        activation_forward(x, x, (lvlm_activation)act, N);
+        ASSERT_BYTES_EQUAL(x, y, N);
+        for (size_t i = 0; i < N; i++) x[i] = ((double)i - N / 2) * 0.02;
+    }
+}
+
+static double activation_loss(void *context)
+{
+    const op_case *c = context;
+    activation_forward(c->y, c->x, LVLM_ACTIVATION_GELU_TANH, c->N * c->C);
+    return gradcheck_dot(c->y, c->dy, c->N * c->C);
+}
+
+static double gated_loss(void *context)
+{
+    const op_case *c = context;
+    gated_forward(c->y, c->x, c->u, LVLM_ACTIVATION_GELU_TANH, c->N * c->C);
+    return gradcheck_dot(c->y, c->dy, c->N * c->C);
+}
+
+static void activation_gradients(void **state)
+{
+    static const double scales[] = { 0.1, 1, 5, 40 }; /* 40: most values saturate */
+    const lvlm_activation act = LVLM_ACTIVATION_GELU_TANH;
+    (void)state;
+    for (size_t k = 0; k < COUNT(sizes) * COUNT(scales); k++) {
+        op_case c = case_of(k / COUNT(scales));
+        const size_t n = c.N * c.C;
+        for (size_t i = 0; i < n; i++) c.x[i] *= scales[k % COUNT(scales)];
+        activation_backward(c.dx, c.dy, c.x, act, n);
+        ASSERT_BELOW(gradcheck(activation_loss, &c, c.x, c.dx, n),
+                     1e-7 /* observed 5.8e-11 */);
+        memset(c.dx, 0, n * sizeof *c.dx);
+        gated_backward(c.dx, c.du, c.dy, c.x, c.u, act, n);
+        ASSERT_BELOW(gradcheck(gated_loss, &c, c.x, c.dx, n),
+                     1e-7 /* observed 2.9e-10 */);
+        ASSERT_BELOW(gradcheck(gated_loss, &c, c.u, c.du, n),
+                     1e-7 /* observed 1.8e-11 */);
+        case_free(&c);
+    }
+}
+
+static void activation_slopes_stay_finite(void **state)
+{
+    const double x[] = { -1e30, -1e3, -40, 40, 1e3, 1e30 }, dy[] = { 1, 1, 1, 1, 1, 1 };
+    const double expected[] = { 0, 0, 0, 1, 1, 1 };
+    double dx[6] = { 0 };
+    (void)state;
+    activation_backward(dx, dy, x, LVLM_ACTIVATION_GELU_TANH, 6);
+    for (size_t i = 1; i < 5; i++) ASSERT_CLOSE(dx[i], expected[i], 1e-15);
+}
+
+static double softcap_loss(void *context)
+{
+    const op_case *c = context;
+    softcap_forward(c->y, c->x, c->offset, c->N * c->C);
+    return gradcheck_dot(c->y, c->dy, c->N * c->C);
+}
+
+static void softcap_value_and_gradient(void **state)
+{
+    static const double caps[] = { 0.1, 0.7, 30 }; /* 0.1: most values saturate */
+    (void)state;
+    for (size_t k = 0; k < COUNT(sizes) * COUNT(caps); k++) {
+        op_case c = case_of(k / COUNT(caps));
+        const size_t n = c.N * c.C;
+        c.offset = caps[k % COUNT(caps)];
+        softcap_loss(&c);
+        for (size_t i = 0; i < n; i++)
+            ASSERT_CLOSE(c.y[i], c.offset * tanh(c.x[i] / c.offset), 1e-15);
+        softcap_backward(c.dx, c.dy, c.y, c.offset, n);
+        ASSERT_BELOW(gradcheck(softcap_loss, &c, c.x, c.dx, n),
+                     1e-7 /* observed 4.0e-09 */);
+        softcap_forward(c.x, c.x, c.offset, n);
+        softcap_loss(&c);
+        case_free(&c);
+    }
+}
+
+/* The makers' formula, f32 throughout; 1000003 * f32 is not exact. */
+static void rope_table_is_f32(void **state)
+{
+    const int64_t positions[] = { 0, 1, 1000003 };
+    double c[12], s[12];
+    (void)state;
+    rope_table(c, s, positions, 3, 8, 10000);
+    for (size_t j = 0; j < 4; j++) {
+        const float inv = 1.0f / (float)pow(10000, 0.25 * (double)j);
+        assert_true(c[j] == 1 && s[j] == 0);
+        for (size_t n = 0; n < 3; n++) {
+            const float angle = (float)positions[n] * inv;
+            assert_true(c[n * 4 + j] == (double)(float)cos((double)angle));
+            assert_true(s[n * 4 + j] == (double)(float)sin((double)angle));
+        }
+    }
+}
+
+typedef struct rope_case {
+    double *x, *y, *dy, *c, *s;
+} rope_case;
+
+enum { ROPE_N = 5, ROPE_HEADS = 3, ROPE_D = 10, ROPE_X = ROPE_N * ROPE_HEADS * ROPE_D };
+
+static double rope_loss(void *context)
+{
+    const rope_case *r = context;
+    rope_forward(r->y, r->x, r->c, r->s, ROPE_N, ROPE_HEADS, ROPE_D);
+    return gradcheck_dot(r->y, r->dy, ROPE_X);
+}
+
+static void rope_value_inverse_and_gradient(void **state)
+{
+    static double c[ROPE_N * ROPE_D / 2], s[ROPE_N * ROPE_D / 2];
+    static double dx[ROPE_X], in[ROPE_X];
+    const int64_t positions[ROPE_N] = { 0, 1, 7, 100, 8191 };
+    rope_case r = { array(ROPE_X, 1), array(ROPE_X, 2), array(ROPE_X, 3), c, s };
+    (void)state;
+    rope_table(c, s, positions, ROPE_N, ROPE_D, 10000);
+    rope_loss(&r);
+    for (size_t i = 0; i < ROPE_X; i++) {
+        const size_t n = i / (ROPE_HEADS * ROPE_D), j = i % ROPE_D % 5;
+        const double other = i % ROPE_D < 5 ? -r.x[i + 5] : r.x[i - 5];
+        ASSERT_CLOSE(r.y[i], r.x[i] * c[n * 5 + j] + other * s[n * 5 + j], 1e-15);
+    }
+    memcpy(in, r.x, sizeof in);
+    rope_forward(in, in, c, s, ROPE_N, ROPE_HEADS, ROPE_D);
+    ASSERT_BYTES_EQUAL(in, r.y, ROPE_X);
+    rope_backward(dx, r.dy, c, s, ROPE_N, ROPE_HEADS, ROPE_D);
+    ASSERT_BELOW(gradcheck(rope_loss, &r, r.x, dx, ROPE_X),
+                 1e-7 /* observed 1.2e-12 */);
+    rope_backward(r.dy, r.dy, c, s, ROPE_N, ROPE_HEADS, ROPE_D);
+    ASSERT_BYTES_EQUAL(r.dy, dx, ROPE_X);
+    test_free(r.x), test_free(r.y), test_free(r.dy);
+}
+
+static void add_and_add_rows(void **state)
+{
+    enum { N = 6, R = 3, C = 5 };
+    double y[N * C], x[N * C], old[N * C], table[R * C], dtable[R * C] = { 0 };
+    (void)state;
+    gradcheck_fill(y, N * C, 1), gradcheck_fill(x, N * C, 2);
+    gradcheck_fill(table, R * C, 3);
+    memcpy(old, y, sizeof y);
+    add_forward(y, x, N * C);
+    for (size_t i = 0; i < N * C; i++) assert_true(y[i] == old[i] + x[i]);
+    memcpy(old, y, sizeof y);
+    add_rows_forward(y, table, N, R, C);
+    for (size_t i = 0; i < N * C; i++) assert_true(y[i] == old[i] + table[i % (R * C)]);
+    add_rows_backward(dtable, x, N, R, C);
+    for (size_t i = 0; i < R * C; i++) assert_true(dtable[i] == x[i] + x[i + R * C]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(norms_are_their_formulas),
+        cmocka_unit_test(layernorm_gradients),
+        cmocka_unit_test(rmsnorm_gradients),
+        cmocka_unit_test(activations_are_their_formulas),
+        cmocka_unit_test(activation_gradients),
+        cmocka_unit_test(activation_slopes_stay_finite),
+        cmocka_unit_test(softcap_value_and_gradient),
+        cmocka_unit_test(rope_table_is_f32),
+        cmocka_unit_test(rope_value_inverse_and_gradient),
+        cmocka_unit_test(add_and_add_rows),
+    };
+    ops_threads(2);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,153 @@
+/* test_rows.c - embedding, patches and cross entropy: formulas and gradients. */
+#include "formats/numeric.h"
+#include "runtime/ops/embed.h"
+#include "runtime/ops/loss.h"
+#include "runtime/ops/patchify.h"
+#include "tests/runtime/ops/ops_test.h"
+#include "tests/support/gradcheck.h"
+
+enum { N = 7, V = 5, C = 70 };
+static const int64_t ids[N] = { 4, 0, 4, -1, 2, 4, 0 }; /* repeated, and one skipped */
+
+typedef struct embed_case {
+    double table[V * C], y[N * C], dy[N * C];
+} embed_case;
+
+static double embed_loss(void *context)
+{
+    embed_case *c = context;
+    embed_forward(c->y, (lvlm_stored){ c->table, LVLM_F64 }, ids, 1.5, N, V, C);
+    return gradcheck_dot(c->y, c->dy, N * C);
+}
+
+static void embed_value_and_gradient(void **state)
+{
+    embed_case c;
+    double dtable[V * C] = { 0 };
+    (void)state;
+    gradcheck_fill(c.table, V * C, 1), gradcheck_fill(c.dy, N * C, 2);
+    embed_loss(&c);
+    for (size_t i = 0; i < N * C; i++)
+        assert_true(
+            c.y[i] ==
+            (ids[i / C] < 0 ? 0 : 1.5 * c.table[(size_t)ids[i / C] * C + i % C]));
+    embed_backward(dtable, c.dy, ids, 1.5, N, V, C);
+    ASSERT_BELOW(gradcheck(embed_loss, &c, c.table, dtable, V * C),
+                 1e-7 /* observed 6.7e-13 */);
+}
+
+static void embed_widens_stored_tables(void **state)
+{
+    double table[V * C], y[N * C];
+    uint16_t stored[V * C];
+    (void)state;
+    gradcheck_fill(table, V * C, 1);
+    lvlm_convert_values(stored, LVLM_BF16, table, LVLM_F64, V * C);
+    embed_forward(y, (lvlm_stored){ stored, LVLM_BF16 }, ids, 1, N, V, C);
+    for (size_t i = 0; i < N * C; i++)
+        if (ids[i / C] >= 0) {
+            const size_t at = (size_t)ids[i / C] * C + i % C;
+            assert_true(y[i] == (double)lvlm_f32_of_bf16(stored[at]));
+        }
+}
+
+enum { CHANNELS = 3, SY = 7, SX = 11, SIDE = 3, PY = SY / SIDE, PX = SX / SIDE };
+enum { IMAGE = CHANNELS * SY * SX, ROWS = PY * PX * CHANNELS * SIDE * SIDE };
+
+typedef struct patch_case {
+    double image[IMAGE], rows[ROWS], drows[ROWS];
+} patch_case;
+
+static double patchify_loss(void *context)
+{
+    patch_case *c = context;
+    patchify_forward(c->rows, c->image, CHANNELS, SY, SX, SIDE);
+    return gradcheck_dot(c->rows, c->drows, ROWS);
+}
+
+static void patchify_value_and_gradient(void **state)
+{
+    patch_case p;
+    double dimage[IMAGE] = { 0 };
+    size_t i = 0;
+    (void)state;
+    gradcheck_fill(p.image, IMAGE, 1), gradcheck_fill(p.drows, ROWS, 2);
+    patchify_loss(&p);
+    for (size_t py = 0; py < PY; py++)
+        for (size_t px = 0; px < PX; px++)
+            for (size_t c = 0; c < CHANNELS; c++)
+                for (size_t y = 0; y < SIDE; y++)
+                    for (size_t x = 0; x < SIDE; x++) {
+                        const size_t line = c * SY + py * SIDE + y;
+                        assert_true(p.rows[i++] == p.image[line * SX + px * SIDE + x]);
+                    }
+    patchify_backward(dimage, p.drows, CHANNELS, SY, SX, SIDE);
+    ASSERT_BELOW(gradcheck(patchify_loss, &p, p.image, dimage, IMAGE),
+                 1e-7 /* observed 1.4e-12 */);
+}
+
+enum { LOGITS_N = 5, LOGITS_V = 1031 };
+static const int64_t targets[LOGITS_N] = { 0, LVLM_IGNORE_TARGET, 1030, 17, 512 };
+
+typedef struct entropy_case {
+    double logits[LOGITS_N * LOGITS_V], loss[LOGITS_N], dloss[LOGITS_N];
+} entropy_case;
+
+static double entropy_loss(void *context)
+{
+    entropy_case *c = context;
+    cross_entropy_forward(c->loss, c->logits, targets, LOGITS_N, LOGITS_V);
+    return gradcheck_dot(c->loss, c->dloss, LOGITS_N);
+}
+
+static void cross_entropy_value_and_gradient(void **state)
+{
+    static entropy_case c;
+    static double dlogits[LOGITS_N * LOGITS_V];
+    (void)state;
+    gradcheck_fill(c.logits, COUNT(c.logits), 1), gradcheck_fill(c.dloss, LOGITS_N, 2);
+    for (size_t i = 0; i < COUNT(c.logits); i++) c.logits[i] *= 8;
+    entropy_loss(&c);
+    for (size_t n = 0; n < LOGITS_N; n++) {
+        double sum = 0;
+        for (size_t v = 0; v < LOGITS_V; v++) sum += exp(c.logits[n * LOGITS_V + v]);
+        if (targets[n] < 0)
+            assert_true(c.loss[n] == 0);
+        else
+            ASSERT_CLOSE(c.loss[n],
+                         log(sum) - c.logits[n * LOGITS_V + (size_t)targets[n]], 1e-14);
+    }
+    cross_entropy_backward(dlogits, c.dloss, c.logits, targets, LOGITS_N, LOGITS_V);
+    ASSERT_BELOW(gradcheck(entropy_loss, &c, c.logits, dlogits, COUNT(dlogits)),
+                 1e-7 /* observed 4.2e-11 */);
+    for (size_t v = 0; v < LOGITS_V; v++) assert_true(dlogits[LOGITS_V + v] == 0);
+}
+
+static void cross_entropy_is_stable(void **state)
+{
+    const double logits[] = { 1e5, 0, -1e5, -1e5, 0, 1e5 };
+    const int64_t target[] = { 0, 0 };
+    const double ones[] = { 1, 1 };
+    double loss[2], dlogits[6] = { 0 };
+    (void)state;
+    cross_entropy_forward(loss, logits, target, 2, 3);
+    ASSERT_CLOSE(loss[0], 0, 1e-15);
+    ASSERT_CLOSE(loss[1], 2e5, 1e-15);
+    cross_entropy_backward(dlogits, ones, logits, target, 2, 3);
+    ASSERT_CLOSE(dlogits[0], 0, 1e-15);
+    ASSERT_CLOSE(dlogits[3], -1, 1e-15);
+    ASSERT_CLOSE(dlogits[5], 1, 1e-15);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(embed_value_and_gradient),
+        cmocka_unit_test(embed_widens_stored_tables),
+        cmocka_unit_test(patchify_value_and_gradient),
+        cmocka_unit_test(cross_entropy_value_and_gradient),
+        cmocka_unit_test(cross_entropy_is_stable),
+    };
+    ops_threads(2);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,141 @@
+/* test_packing.c - which cells become rows, and what each row is, sees and predicts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "runtime/packing.h"
+
+#define IMAGE 9
+#define IGN LVLM_IGNORE_LABEL
+
+static const lvlm_packing_options options = { .image_token = IMAGE,
+                                              .first_position = 1,
+                                              .window = 0 };
+
+/* Left padding with an image token in it, right padding, a hole, an empty text. */
+static int64_t ids[20] = {
+    IMAGE, IMAGE, IMAGE, 4, 5, //
+    IMAGE, 6,     7,     0, 0, //
+    IMAGE, 8,     0,     2, 3, //
+    0,     0,     0,     0, 0,
+};
+static int64_t real[20] = {
+    0, 1, 1, 1, 1, //
+    1, 1, 1, 0, 0, //
+    1, 1, 0, 1, 1, //
+    0, 0, 0, 0, 0,
+};
+static int64_t types[20] = {
+    0, 0, 0, 0, 1, //
+    0, 0, 1, 1, 1, //
+    0, 0, 1, 1, 1, //
+    0, 0, 0, 0, 0,
+};
+static int64_t labels[20] = {
+    IGN, IGN, IGN, IGN, 5,   //
+    IGN, IGN, 7,   IGN, IGN, //
+    IGN, IGN, IGN, IGN, 3,   //
+    IGN, IGN, IGN, IGN, IGN,
+};
+static const lvlm_inputs batch = {
+    .B = 4, .T = 5, .ids = ids, .real = real, .types = types, .labels = labels
+};
+
+static void packing_keeps_real_tokens_in_order(void **state)
+{
+    (void)state;
+    static const size_t cells[11] = { 1, 2, 3, 4, 5, 6, 7, 10, 11, 13, 14 };
+    lvlm_packing p;
+    assert_int_equal(lvlm_packing_make(&p, &batch, &options, NULL), 0);
+    assert_int_equal(p.N, 11);
+    assert_memory_equal(p.cell, cells, sizeof cells);
+    lvlm_packing_free(&p);
+}
+
+static void packing_positions_are_columns_whatever_the_padding(void **state)
+{
+    (void)state;
+    static const int64_t want[11] = { 2, 3, 4, 5, 1, 2, 3, 1, 2, 4, 5 };
+    lvlm_packing p;
+    assert_int_equal(lvlm_packing_make(&p, &batch, &options, NULL), 0);
+    assert_memory_equal(p.positions, want, sizeof want);
+    lvlm_packing_free(&p);
+}
+
+static void packing_image_tokens_in_padding_use_up_their_rows(void **state)
+{
+    (void)state;
+    static const int64_t rows[11] = { 1, 2, -1, -1, 3, -1, -1, 4, -1, -1, -1 };
+    static const int64_t looked_up[11] = { -1, -1, 4, 5, -1, 6, 7, -1, 8, 2, 3 };
+    lvlm_packing p;
+    assert_int_equal(lvlm_packing_make(&p, &batch, &options, NULL), 0);
+    assert_memory_equal(p.image_row, rows, sizeof rows);
+    assert_memory_equal(p.ids, looked_up, sizeof looked_up);
+    lvlm_packing_free(&p);
+}
+
+/* The third text has types 0 0 (padding) 1 1. */
+static void packing_sees_rows_of_its_own_text_only(void **state)
+{
+    (void)state;
+    static const size_t lo[11] = { 0, 0, 0, 0, 4, 4, 4, 7, 7, 7, 7 };
+    static const size_t hi[11] = { 3, 3, 3, 4, 6, 6, 7, 9, 9, 10, 11 };
+    lvlm_packing p;
+    assert_int_equal(lvlm_packing_make(&p, &batch, &options, NULL), 0);
+    assert_memory_equal(p.lo, lo, sizeof lo);
+    assert_memory_equal(p.hi, hi, sizeof hi);
+    assert_null(p.window_lo);
+    lvlm_packing_free(&p);
+}
+
+static void packing_windows_leave_the_full_ranges_alone(void **state)
+{
+    (void)state;
+    static const size_t lo[11] = { 0, 0, 0, 0, 4, 4, 4, 7, 7, 7, 7 };
+    static const size_t narrow[11] = { 0, 0, 0, 2, 4, 4, 5, 7, 7, 9, 9 };
+    const lvlm_packing_options windowed = { IMAGE, 1, 2 };
+    lvlm_packing p;
+    assert_int_equal(lvlm_packing_make(&p, &batch, &windowed, NULL), 0);
+    assert_memory_equal(p.lo, lo, sizeof lo);
+    assert_memory_equal(p.window_lo, narrow, sizeof narrow);
+    lvlm_packing_free(&p);
+}
+
+static void packing_targets_are_the_labels_one_place_on(void **state)
+{
+    (void)state;
+    static const int64_t want[11] = { IGN, IGN, 5, IGN, IGN, 7, IGN, IGN, IGN, 3, IGN };
+    lvlm_packing p;
+    assert_int_equal(lvlm_packing_make(&p, &batch, &options, NULL), 0);
+    assert_memory_equal(p.targets, want, sizeof want);
+    assert_int_equal(p.n_targets, 3);
+    lvlm_packing_free(&p);
+}
+
+static void packing_without_labels_has_no_targets(void **state)
+{
+    (void)state;
+    lvlm_inputs unlabelled = batch;
+    unlabelled.labels = NULL;
+    lvlm_packing p;
+    assert_int_equal(lvlm_packing_make(&p, &unlabelled, &options, NULL), 0);
+    assert_null(p.targets);
+    lvlm_packing_free(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(packing_keeps_real_tokens_in_order),
+        cmocka_unit_test(packing_positions_are_columns_whatever_the_padding),
+        cmocka_unit_test(packing_image_tokens_in_padding_use_up_their_rows),
+        cmocka_unit_test(packing_sees_rows_of_its_own_text_only),
+        cmocka_unit_test(packing_windows_leave_the_full_ranges_alone),
+        cmocka_unit_test(packing_targets_are_the_labels_one_place_on),
+        cmocka_unit_test(packing_without_labels_has_no_targets),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

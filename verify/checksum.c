@@ -1,0 +1,132 @@
+/* checksum.c - digests of all tensors by a few threads, then compared in file order. */
+#include "verify/checksum.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/digest.h"
+#include "formats/base/json.h"
+#include "formats/native.h"
+
+enum { MAX_THREADS = 64 };
+
+/* A tensor is hashed in pieces of this size, each given back to the kernel when
+ * done. */
+#define PIECE ((uint64_t)8 << 20)
+
+typedef char hex_digest[LVLM_DIGEST_HEX + 1];
+
+typedef struct work {
+    const lvlm_checkpoint *cp;
+    const lvlm_checksum_options *options;
+    hex_digest *got;
+    atomic_size_t next;
+    atomic_ullong done;
+    atomic_int rc;
+} work;
+
+static int hash_tensor(work *w, const lvlm_tensor *t, hex_digest hex)
+{
+    const lvlm_infile *map = w->cp->files[0].map;
+    lvlm_digest digest = LVLM_DIGEST_INIT;
+    int rc = lvlm_digest_start(&digest, NULL);
+    for (uint64_t at = 0; at < t->n_bytes && rc == 0; at += PIECE) {
+        const uint64_t n = t->n_bytes - at < PIECE ? t->n_bytes - at : PIECE;
+        rc = lvlm_digest_update(&digest, t->data + at, (size_t)n, NULL);
+        lvlm_infile_done_with(map, t->offset + at, n);
+        const uint64_t done = atomic_fetch_add(&w->done, n) + n;
+        if (w->options->progress != NULL)
+            w->options->progress(w->options->progress_user, done);
+    }
+    if (rc == 0) rc = lvlm_digest_finish(&digest, hex, NULL);
+    lvlm_digest_free(&digest);
+    return rc;
+}
+
+static void *run_worker(void *user)
+{
+    work *w = user;
+    while (atomic_load(&w->rc) == 0) {
+        const size_t i = atomic_fetch_add(&w->next, 1);
+        if (i >= w->cp->n_tensors) break;
+        const int rc = hash_tensor(w, &w->cp->tensors[i], w->got[i]);
+        if (rc < 0) atomic_store(&w->rc, rc);
+    }
+    return NULL;
+}
+
+static int hash_all(work *w, lvlm_error *err)
+{
+    pthread_t threads[MAX_THREADS];
+    size_t n = 0;
+    const size_t wanted =
+        w->options->threads < MAX_THREADS ? w->options->threads : MAX_THREADS;
+    while (n + 1 < wanted && pthread_create(&threads[n], NULL, run_worker, w) == 0) n++;
+    run_worker(w);
+    while (n > 0) pthread_join(threads[--n], NULL);
+    FAIL_IF(w->rc < 0, err, LVLM_ENOMEM, "SHA-256 failed: out of memory");
+    return 0;
+}
+
+/* ---- comparing ------------------------------------------------------------------ */
+
+static void report(const lvlm_checksum_options *options, size_t *n, const char *name,
+                   const char *expected, const char *got)
+{
+    (*n)++;
+    if (options->corrupt != NULL) options->corrupt(options->user, name, expected, got);
+}
+
+/* Digests come in file order too; a renamed tensor breaks the pairing by name. */
+static void compare(size_t *n, const work *w, const cJSON *digests)
+{
+    const cJSON *item = digests->child;
+    for (size_t i = 0; i < w->cp->n_tensors; i++) {
+        const char *name = w->cp->tensors[i].name;
+        const bool paired = item != NULL && strcmp(item->string, name) == 0;
+        const char *expected =
+            lvlm_json_string(paired ? item : lvlm_json_get(digests, name));
+        if (expected == NULL || strcmp(expected, w->got[i]) != 0)
+            report(w->options, n, name, expected != NULL ? expected : "none recorded",
+                   w->got[i]);
+        if (paired) item = item->next;
+    }
+    const cJSON *left;
+    cJSON_ArrayForEach(left,
+                       digests) if (lvlm_checkpoint_find(w->cp, left->string) == NULL)
+        report(w->options, n, left->string, lvlm_json_string(left), "no such tensor");
+}
+
+static int check_header(size_t *n, const work *w, lvlm_error *err)
+{
+    hex_digest got;
+    const char *expected = lvlm_json_string(lvlm_json_get(w->cp->metadata, "root"));
+    TRY(lvlm_native_root(got, w->cp, err));
+    if (strcmp(expected, got) != 0) report(w->options, n, "header", expected, got);
+    return 0;
+}
+
+int lvlm_checksum(size_t *n_corrupt, const lvlm_checkpoint *native,
+                  const lvlm_checksum_options *options, lvlm_error *err)
+{
+    work w = { .cp = native, .options = options };
+    cJSON *digests = NULL;
+    int rc;
+
+    FAIL_IF(native->kind != LVLM_CHECKPOINT_NATIVE, err, LVLM_EUSAGE,
+            "%s: is no native file; only those carry digests", native->path);
+    *n_corrupt = 0;
+    w.got = lvlm_calloc(native->n_tensors + 1, sizeof *w.got);
+    if (w.got == NULL) return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+    if ((rc = check_header(n_corrupt, &w, err)) < 0 ||
+        (rc = lvlm_native_meta_json(&digests, native, "digests", err)) < 0 ||
+        (rc = hash_all(&w, err)) < 0)
+        goto done;
+    compare(n_corrupt, &w, digests);
+done:
+    lvlm_json_free(digests);
+    lvlm_free(w.got);
+    return rc;
+}

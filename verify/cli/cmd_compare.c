@@ -1,0 +1,163 @@
+/* cmd_compare.c - lvlm-verify compare A B */
+#include <math.h>
+#include <stdio.h>
+
+#include "formats/base/json.h"
+#include "formats/cli/program.h"
+#include "verify/cli/verify_commands.h"
+#include "verify/compare.h"
+
+typedef struct args {
+    lvlm_common_args common;
+    bool all;
+} args;
+
+static const lvlm_option options[] = {
+    { "all", NULL, LVLM_OPTION_FLAG, offsetof(args, all),
+      "list tensors that are the same, too" },
+    LVLM_OPTION_END,
+};
+
+typedef struct output {
+    cJSON *list; /* with --json */
+    bool all;
+    size_t n_renamed, n_reshaped, n_retied, n_same_bits;
+} output;
+
+static const char *word(lvlm_sameness sameness)
+{
+    static const char *const words[] = { "identical", "equal values", "DIFFERS",
+                                         "only in A", "only in B",    "other shape" };
+    return words[sameness];
+}
+
+static bool is_same(const lvlm_comparison *c)
+{
+    return c->sameness == LVLM_SAME_BITS || c->sameness == LVLM_SAME_VALUES;
+}
+
+static void print_notes(const lvlm_comparison *c)
+{
+    if (c->renamed) printf("; renamed: %s, %s", c->a->name, c->b->name);
+    if (c->reshaped) {
+        char a[LVLM_SHAPE_TEXT], b[LVLM_SHAPE_TEXT];
+        printf("; reshaped: %s, %s", lvlm_shape_text(a, &c->a->shape),
+               lvlm_shape_text(b, &c->b->shape));
+    }
+    if (c->retied) printf("; tied in one, stored in the other");
+}
+
+static void print_row(void *user, const lvlm_comparison *c)
+{
+    output *out = user;
+    out->n_renamed += c->renamed;
+    out->n_reshaped += c->reshaped;
+    out->n_retied += c->retied;
+    out->n_same_bits += c->sameness == LVLM_SAME_BITS;
+    if (is_same(c) && !out->all) return;
+    printf("%-44s %s", c->name, word(c->sameness));
+    if (c->sameness == LVLM_SAME_VALUES)
+        printf(", %s and %s", lvlm_dtype_name(c->a->dtype),
+               lvlm_dtype_name(c->b->dtype));
+    if (c->sameness == LVLM_DIFFERS)
+        printf(": max abs %.3e, rel L2 %.3e, cosine %.9f", c->distance.max_abs,
+               lvlm_relative_l2(&c->distance), lvlm_cosine(&c->distance));
+    print_notes(c);
+    printf("\n");
+}
+
+static void add_number(cJSON *to, const char *key, double value)
+{
+    cJSON_AddItemToObject(
+        to, key, isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull());
+}
+
+static void add_row(void *user, const lvlm_comparison *c)
+{
+    output *out = user;
+    if (is_same(c) && !out->all) return;
+    cJSON *row = cJSON_CreateObject();
+    cJSON_AddItemToArray(out->list, row);
+    cJSON_AddStringToObject(row, "name", c->name);
+    cJSON_AddStringToObject(row, "verdict", word(c->sameness));
+    if (c->a != NULL) cJSON_AddStringToObject(row, "a", c->a->name);
+    if (c->b != NULL) cJSON_AddStringToObject(row, "b", c->b->name);
+    cJSON_AddBoolToObject(row, "renamed", c->renamed);
+    cJSON_AddBoolToObject(row, "reshaped", c->reshaped);
+    cJSON_AddBoolToObject(row, "retied", c->retied);
+    if (c->sameness != LVLM_DIFFERS) return;
+    add_number(row, "max_abs", c->distance.max_abs);
+    add_number(row, "relative_l2", lvlm_relative_l2(&c->distance));
+    add_number(row, "cosine", lvlm_cosine(&c->distance));
+}
+
+static int print_result(const lvlm_compare_result *r, const output *out,
+                        const lvlm_operands *operands, lvlm_error *err)
+{
+    if (out->list == NULL) {
+        printf(
+            "%s and %s: %zu tensors, %zu the same (%zu bit for bit), %zu differ; %zu "
+            "renamed, %zu reshaped, %zu tied in one only\n",
+            operands->at[0], operands->at[1], r->n, r->n_same, out->n_same_bits,
+            r->n_differ, out->n_renamed, out->n_reshaped, out->n_retied);
+        return 0;
+    }
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddBoolToObject(json, "same", r->n_differ == 0);
+    cJSON_AddNumberToObject(json, "compared", (double)r->n);
+    cJSON_AddNumberToObject(json, "equal", (double)r->n_same);
+    cJSON_AddNumberToObject(json, "different", (double)r->n_differ);
+    cJSON_AddItemToObject(json, "tensors", out->list);
+    return lvlm_print_json(json, err);
+}
+
+static uint64_t total_bytes(const lvlm_checkpoint *cp)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < cp->n_tensors; i++) n += cp->tensors[i].n_bytes;
+    return n;
+}
+
+static int run(const void *arguments, const lvlm_operands *operands)
+{
+    const args *a = arguments;
+    lvlm_checkpoint *x = NULL, *y = NULL;
+    lvlm_compare_result result = { 0 };
+    lvlm_progress bar;
+    lvlm_error err;
+    int rc;
+
+    if ((rc = lvlm_checkpoint_open(&x, operands->at[0], NULL, &err)) < 0 ||
+        (rc = lvlm_checkpoint_open(&y, operands->at[1], NULL, &err)) < 0)
+        goto done;
+    output out = { .list = a->common.json ? cJSON_CreateArray() : NULL, .all = a->all };
+    lvlm_progress_init(&bar, "comparing", total_bytes(x), a->common.quiet);
+    const lvlm_compare_options compare_options = { a->common.json ? add_row : print_row,
+                                                   lvlm_progress_update, &out, &bar };
+    rc = lvlm_compare(&result, x, y, &compare_options, &err);
+    lvlm_progress_finish(&bar);
+    if (rc == 0)
+        rc = print_result(&result, &out, operands, &err);
+    else
+        lvlm_json_free(out.list);
+done:
+    lvlm_checkpoint_close(x);
+    lvlm_checkpoint_close(y);
+    if (rc < 0) return lvlm_report(PROGRAM, &err);
+    return lvlm_exit_status(result.n_differ > 0 ? LVLM_ECHECK : LVLM_OK);
+}
+
+const lvlm_command command_compare = {
+    "compare",
+    "A B",
+    2,
+    2,
+    "two checkpoints of any kind, tensor by tensor",
+    "A and B are model directories or native files in any combination, or two bare\n"
+    ".safetensors files. Tensors are paired by what they are, whatever each side "
+    "calls\n"
+    "them. Exit 0 when all values are the same, 1 when any differs.",
+    options,
+    sizeof(args),
+    run,
+};

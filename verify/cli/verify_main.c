@@ -1,0 +1,15 @@
+/* verify_main.c - lvlm-verify: proves checkpoints and conversions. */
+#include "formats/cli/program.h"
+#include "verify/cli/verify_commands.h"
+
+int main(int argc, char *argv[])
+{
+    const lvlm_command commands[] = { command_checksum,    command_schema,
+                                      command_projections, command_compare,
+                                      command_replay,      { .name = NULL } };
+    const lvlm_program program = {
+        PROGRAM, "Proves vision-language checkpoints and conversions stage by stage",
+        commands
+    };
+    return lvlm_program_main(&program, argc, argv);
+}

@@ -1,0 +1,49 @@
+/* compare.h - two checkpoints of any kind, tensor by tensor, under their native
+ * names. */
+#ifndef LVLM_VERIFY_COMPARE_H
+#define LVLM_VERIFY_COMPARE_H
+
+#include "formats/manifest.h"
+#include "verify/metrics.h"
+
+typedef enum lvlm_sameness {
+    LVLM_SAME_BITS,   /* the same type and the same bytes */
+    LVLM_SAME_VALUES, /* another type, every value equal */
+    LVLM_DIFFERS,
+    LVLM_ONLY_A, /* the other has none, nor a tie that says the same */
+    LVLM_ONLY_B,
+    LVLM_OTHER_SHAPE,
+} lvlm_sameness;
+
+typedef struct lvlm_comparison {
+    const char *name;     /* native, or as it is in two bare .safetensors files */
+    const lvlm_tensor *a; /* NULL: only b has it */
+    const lvlm_tensor *b;
+    lvlm_sameness sameness;
+    lvlm_distance distance; /* b is the reference */
+    bool renamed;           /* the tensors have other names */
+    bool reshaped;          /* the same values under another shape */
+    bool retied;            /* one stores a head of its own, the other ties it */
+} lvlm_comparison;
+
+typedef struct lvlm_compare_result {
+    size_t n;        /* tensors compared */
+    size_t n_same;   /* SAME_BITS or SAME_VALUES */
+    size_t n_differ; /* everything else */
+} lvlm_compare_result;
+
+typedef struct lvlm_compare_options {
+    /* One comparison, in order of use; borrowed for the call. */
+    void (*row)(void *user, const lvlm_comparison *comparison);
+    void (*progress)(void *user, uint64_t n_bytes); /* may be NULL */
+    void *user;
+    void *progress_user;
+} lvlm_compare_options;
+
+/* Both models, or both bare files. Memory is constant. LVLM_EUSAGE when they are of
+ * different families, or one is a model and the other is not. */
+LVLM_MUST_CHECK int lvlm_compare(lvlm_compare_result *out, const lvlm_checkpoint *a,
+                                 const lvlm_checkpoint *b,
+                                 const lvlm_compare_options *options, lvlm_error *err);
+
+#endif

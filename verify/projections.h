@@ -1,0 +1,28 @@
+/* projections.h - every linear map that carries vision into language, and every head:
+ * whether it is there, what it is, and what a model without it does. */
+#ifndef LVLM_VERIFY_PROJECTIONS_H
+#define LVLM_VERIFY_PROJECTIONS_H
+
+#include "formats/manifest.h"
+
+enum { LVLM_PROJECTION_SOURCES = 2 };
+
+typedef struct lvlm_projection_state {
+    const lvlm_projection *table; /* role, native name, equation, meaning */
+    const char
+        *form; /* "linear", "raw_parameter", "vit_head", "tied", "identity", "made",
+                           "missing" */
+    lvlm_shape shape; /* [out, in]; of a missing one: what it would be */
+    bool has_bias;
+    bool transposed;                              /* the source holds it as [in, out] */
+    const char *name;                             /* native name of the weight */
+    const char *sources[LVLM_PROJECTION_SOURCES]; /* names in the source; NULL: none */
+    size_t n_sources;
+} lvlm_projection_state;
+
+/* How many the family has. */
+size_t lvlm_projections_count(const lvlm_manifest *manifest);
+/* The state of number `i`. Borrows from the manifest. */
+lvlm_projection_state lvlm_projections_get(const lvlm_manifest *manifest, size_t i);
+
+#endif

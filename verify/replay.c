@@ -1,0 +1,329 @@
+/* replay.c - a forward pass held against a recording, stage by stage, as it is
+ * computed.
+ *
+ *   recording -> stages in order of computation, each with its band
+ *   forward   -> sink: find the stage, compare row by row, forget it
+ *
+ * Nothing is kept of a stage but its sums and its worst rows. */
+#include "verify/replay.h"
+
+#include <fnmatch.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/numeric.h"
+
+#define EXPECTED "out."
+#define INPUTS "in."
+
+typedef struct session {
+    lvlm_replay *replay;
+    const lvlm_tensor *ids;  /* I64 or NULL */
+    const lvlm_tensor *mask; /* I64 or NULL: no padding */
+} session;
+
+static int out_of_memory(lvlm_error *err)
+{
+    return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+}
+
+const char *lvlm_verdict_name(lvlm_verdict verdict)
+{
+    static const char *const names[] = { "ok", "OUT OF BAND", "missing",
+                                         "wrong shape" };
+    return names[verdict];
+}
+
+/* ---- stages of the recording ---------------------------------------------------- */
+
+/* Stages in order of computation; "*" is a number or the rest of the name. */
+static const char *const order[] = {
+    "vision.patches", "vision.embed", "vision.blocks.*", "vision.global_blocks.*",
+    "vision.out",     "connector.*",  "connector.out",   "text.embed",
+    "text.blocks.*",  "text.norm",    "logits",          "loss",
+};
+
+static size_t rank_of(const char *name)
+{
+    size_t best = sizeof order / sizeof order[0];
+    for (size_t i = 0; i < sizeof order / sizeof order[0];
+         i++) /* the last match: exact */
+        if (fnmatch(order[i], name, 0) == 0) best = i;
+    return best;
+}
+
+/* By place in the computation; numbered blocks by their numbers. */
+static int by_computation(const void *a, const void *b)
+{
+    const char *x = ((const lvlm_replay_stage *)a)->name;
+    const char *y = ((const lvlm_replay_stage *)b)->name;
+    const size_t rx = rank_of(x), ry = rank_of(y);
+    if (rx != ry) return rx < ry ? -1 : 1;
+    const size_t nx = strlen(x), ny = strlen(y);
+    if (strstr(x, "blocks.") != NULL && nx != ny) return nx < ny ? -1 : 1;
+    return strcmp(x, y);
+}
+
+static bool is_recorded_stage(const lvlm_tensor *t)
+{
+    return strncmp(t->name, EXPECTED, strlen(EXPECTED)) == 0 &&
+           lvlm_dtype_is_weight(t->dtype);
+}
+
+static int list_stages(lvlm_replay *r, lvlm_error *err)
+{
+    const lvlm_checkpoint *rec = r->recording;
+    r->stages = lvlm_arena_alloc(&r->arena, rec->n_tensors + 1, sizeof *r->stages);
+    if (r->stages == NULL) return out_of_memory(err);
+    for (size_t i = 0; i < rec->n_tensors; i++) {
+        const lvlm_tensor *t = &rec->tensors[i];
+        if (!is_recorded_stage(t)) continue;
+        lvlm_replay_stage *stage = &r->stages[r->n_stages++];
+        stage->name = t->name + strlen(EXPECTED);
+        stage->shape = t->shape;
+        stage->verdict = LVLM_VERDICT_MISSING;
+        stage->is_logits = strcmp(stage->name, "logits") == 0;
+        stage->relative_l2 = INFINITY;
+        stage->band = r->compute == LVLM_COMPUTE_F64 ? LVLM_BAND_F64 : LVLM_BAND_F32;
+    }
+    FAIL_IF(r->n_stages == 0, err, LVLM_EFORMAT,
+            "%s: records no stage (no tensor is called " EXPECTED "*)", r->golden);
+    qsort(r->stages, r->n_stages, sizeof *r->stages, by_computation);
+    return 0;
+}
+
+static lvlm_replay_stage *find_stage(const lvlm_replay *r, const char *name)
+{
+    for (size_t i = 0; i < r->n_stages; i++)
+        if (strcmp(r->stages[i].name, name) == 0) return &r->stages[i];
+    return NULL;
+}
+
+/* { "text.blocks.*": 1e-4, ... }: the first pattern that fits counts. */
+static int read_tolerance(lvlm_replay *r, const char *path, lvlm_error *err)
+{
+    lvlm_infile *file = NULL;
+    cJSON *json = NULL;
+    const cJSON *item;
+    double band;
+    int rc;
+    if (path == NULL) return 0;
+    TRY(lvlm_infile_open(&file, path, err));
+    rc = lvlm_json_parse(&json, (const char *)file->bytes, (size_t)file->n_bytes, err);
+    for (size_t i = 0; i < r->n_stages && rc == 0; i++) {
+        cJSON_ArrayForEach(item,
+                           json) if (fnmatch(item->string != NULL ? item->string : "",
+                                             r->stages[i].name, 0) == 0) break;
+        if (item == NULL) continue;
+        if (!lvlm_json_double(&band, item) || band < 0)
+            rc = lvlm_fail(err, LVLM_EFORMAT, "'%s': the band is no positive number",
+                           item->string);
+        r->stages[i].band = band;
+    }
+    if (rc < 0) lvlm_prefix(err, "%s: ", path);
+    lvlm_json_free(json);
+    lvlm_infile_close(file);
+    return rc;
+}
+
+/* ---- comparing ------------------------------------------------------------------ */
+
+static int64_t integer_at(const lvlm_tensor *t, size_t index)
+{
+    int64_t value = 0;
+    memcpy(&value, t->data + index * sizeof value, sizeof value);
+    return value;
+}
+
+/* Has this stage a row for each token? */
+static bool is_per_token(const session *s, const lvlm_replay_stage *stage)
+{
+    return (strncmp(stage->name, "text.", 5) == 0 || stage->is_logits) &&
+           s->ids != NULL && stage->shape.n >= 2 &&
+           stage->shape.dims[0] == s->ids->shape.dims[0] &&
+           stage->shape.dims[1] == s->ids->shape.dims[1];
+}
+
+static void note_row(lvlm_replay_stage *stage, const lvlm_worst_row *row)
+{
+    size_t at = stage->n_worst;
+    while (at > 0 && stage->worst[at - 1].relative_l2 < row->relative_l2) at--;
+    if (at == LVLM_WORST_ROWS) return;
+    if (stage->n_worst < LVLM_WORST_ROWS) stage->n_worst++;
+    memmove(&stage->worst[at + 1], &stage->worst[at],
+            (stage->n_worst - at - 1) * sizeof *row);
+    stage->worst[at] = *row;
+}
+
+/* Row `i` of a stage: a (computed) against b (recorded), C values each. */
+static void compare_row(const session *s, lvlm_replay_stage *stage, size_t i,
+                        const double *a, const double *b, size_t C)
+{
+    const bool per_token = is_per_token(s, stage);
+    const size_t inner = stage->shape.n >= 2 ? (size_t)stage->shape.dims[1] : 1;
+    lvlm_distance d = { 0 };
+    if (per_token && s->mask != NULL && integer_at(s->mask, i) == 0) return;
+    lvlm_distance_add(&d, a, b, C);
+    lvlm_distance_merge(&stage->distance, &d);
+    const lvlm_worst_row row = { .index = { i / inner, i % inner },
+                                 .relative_l2 = lvlm_relative_l2(&d),
+                                 .token = per_token ? integer_at(s->ids, i) : -1 };
+    note_row(stage, &row);
+    if (!stage->is_logits) return;
+    const double kl = lvlm_kl(a, b, C);
+    if (!(kl <= stage->max_kl)) stage->max_kl = kl;
+    stage->n_rows++;
+    stage->n_top1 += lvlm_argmax(a, C) == lvlm_argmax(b, C);
+}
+
+static void judge(lvlm_replay_stage *stage)
+{
+    stage->relative_l2 = lvlm_relative_l2(&stage->distance);
+    stage->cosine = lvlm_cosine(&stage->distance);
+    const bool inside = stage->relative_l2 <= stage->band &&
+                        (!stage->is_logits || stage->max_kl <= LVLM_BAND_KL);
+    stage->verdict = inside ? LVLM_VERDICT_OK : LVLM_VERDICT_OUT;
+}
+
+static int compare(const session *s, lvlm_replay_stage *stage, const lvlm_tensor *got,
+                   lvlm_error *err)
+{
+    const char *name = lvlm_arena_printf(&s->replay->arena, EXPECTED "%s", got->name);
+    const lvlm_tensor *want =
+        name != NULL ? lvlm_checkpoint_find(s->replay->recording, name) : NULL;
+    if (want == NULL) return out_of_memory(err);
+    const size_t n = want->shape.n;
+    const size_t C = n > 0 ? (size_t)want->shape.dims[n - 1] : 1;
+    const size_t rows = C > 0 ? (size_t)lvlm_tensor_numel(want) / C : 0;
+    const size_t got_bytes = C * lvlm_dtype_bytes(got->dtype);
+    const size_t want_bytes = C * lvlm_dtype_bytes(want->dtype);
+    double *a = lvlm_malloc(2 * C * sizeof *a);
+    if (a == NULL) return out_of_memory(err);
+    for (size_t i = 0; i < rows; i++) {
+        lvlm_convert_values(a, LVLM_F64, got->data + i * got_bytes, got->dtype, C);
+        lvlm_convert_values(a + C, LVLM_F64, want->data + i * want_bytes, want->dtype,
+                            C);
+        compare_row(s, stage, i, a, a + C, C);
+    }
+    lvlm_free(a);
+    judge(stage);
+    return 0;
+}
+
+static int take(void *user, const lvlm_tensor *got, lvlm_error *err)
+{
+    const session *s = user;
+    lvlm_replay_stage *stage = find_stage(s->replay, got->name);
+    if (stage == NULL) return 0;
+    stage->got = got->shape;
+    if (lvlm_shape_equal(&got->shape, &stage->shape))
+        return compare(s, stage, got, err);
+    stage->verdict = LVLM_VERDICT_SHAPE;
+    return 0;
+}
+
+static bool wants(void *user, const char *name)
+{
+    return find_stage(((const session *)user)->replay, name) != NULL;
+}
+
+/* ---- the run -------------------------------------------------------------------- */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static const lvlm_tensor *find_integers(const lvlm_replay *r, const char *name)
+{
+    const lvlm_tensor *t = lvlm_checkpoint_find(r->recording, name);
+    return t != NULL && t->dtype == LVLM_I64 && t->shape.n == 2 ? t : NULL;
+}
+
+/* Who is compared with whom, for the reports. */
+static int describe(lvlm_replay *r, const lvlm_model *model, lvlm_error *err)
+{
+    const lvlm_manifest *m = lvlm_model_manifest(model);
+    const lvlm_infile *map = r->recording->files[0].map;
+    const char *root = lvlm_json_string(lvlm_json_get(m->checkpoint->metadata, "root"));
+    size_t n = 0;
+    r->family = lvlm_arena_strndup(&r->arena, m->family->name, strlen(m->family->name));
+    while (m->family->differences[n].name != NULL) n++;
+    r->differences = lvlm_arena_alloc(&r->arena, n + 1, sizeof *r->differences);
+    if (r->family == NULL || r->differences == NULL) return out_of_memory(err);
+    for (const lvlm_difference *d = NULL;
+         (d = lvlm_model_difference(model, d)) != NULL;)
+        r->differences[r->n_differences++] = d->name;
+    if (root != NULL && strlen(root) == LVLM_DIGEST_HEX)
+        memcpy(r->model_root, root, sizeof r->model_root);
+    return lvlm_digest_bytes(r->golden_sha256, map->bytes, (size_t)map->n_bytes, err);
+}
+
+static void count_failures(lvlm_replay *r)
+{
+    for (size_t i = 0; i < r->n_stages; i++) {
+        if (r->stages[i].verdict == LVLM_VERDICT_OK) continue;
+        if (r->n_failed++ == 0) r->first_bad = &r->stages[i];
+    }
+}
+
+static int open_recording(lvlm_replay *r, const lvlm_replay_options *options,
+                          lvlm_error *err)
+{
+    TRY(lvlm_checkpoint_open(&r->recording, r->golden, NULL, err));
+    FAIL_IF(r->recording->kind != LVLM_CHECKPOINT_PLAIN, err, LVLM_EUSAGE,
+            "%s: is a model, not a recording", r->golden);
+    r->golden_metadata = r->recording->metadata;
+    const char *recorded =
+        lvlm_json_string(lvlm_json_get(r->recording->metadata, "reference"));
+    r->reference = options->reference != NULL ? options->reference
+                   : recorded != NULL         ? recorded
+                                              : LVLM_REFERENCE_TRAINED;
+    TRY(list_stages(r, err));
+    return read_tolerance(r, options->tolerance, err);
+}
+
+int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden,
+                    const lvlm_replay_options *options, lvlm_error *err)
+{
+    lvlm_model_options model_options = { options->compute, options->threads, NULL };
+    lvlm_model *model = NULL;
+    session s = { .replay = out };
+    const lvlm_stage_sink sink = { take, wants, &s };
+    const double started = now();
+    int rc;
+
+    *out = (lvlm_replay){ .model = model_path,
+                          .golden = golden,
+                          .compute = options->compute };
+    if ((rc = open_recording(out, options, err)) < 0) goto done;
+    s.ids = find_integers(out, INPUTS "input_ids");
+    s.mask = find_integers(out, INPUTS "attention_mask");
+    model_options.reference = out->reference;
+    if ((rc = lvlm_model_open(&model, model_path, &model_options, err)) < 0 ||
+        (rc = describe(out, model, err)) < 0)
+        goto done;
+    if ((rc = lvlm_model_forward(model, out->recording, INPUTS, &sink, err)) < 0) {
+        lvlm_prefix(err, "%s: ", golden);
+        goto done;
+    }
+    count_failures(out);
+    out->seconds = now() - started;
+done:
+    lvlm_model_free(model);
+    if (rc < 0) lvlm_replay_free(out);
+    return rc;
+}
+
+void lvlm_replay_free(lvlm_replay *replay)
+{
+    lvlm_checkpoint_close(replay->recording);
+    lvlm_arena_free(&replay->arena);
+    *replay = (lvlm_replay){ 0 };
+}

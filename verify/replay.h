@@ -1,0 +1,99 @@
+/* replay.h - runs a model on a recording's inputs and compares every stage.
+ *
+ * A recording (golden) is a .safetensors file: inputs under "in.", expected stages
+ * under "out.", and in its metadata the reference's versions and whose behaviour it
+ * shows ("reference": "trained" or "transformers-X.Y.Z"). Rows of padding tokens are
+ * not compared. A stage is within its band when its relative L2 is at most the
+ * band's. */
+#ifndef LVLM_VERIFY_REPLAY_H
+#define LVLM_VERIFY_REPLAY_H
+
+#include "formats/base/arena.h"
+#include "formats/base/digest.h"
+#include "formats/checkpoint.h"
+#include "runtime/model.h"
+#include "verify/metrics.h"
+
+/* Default bands. Stages: 1e-5 in f32 (observed on the fixtures, gcc 12 and OpenBLAS
+ * 0.3.21: at most 1e-6); 2e-6 in f64, because references keep rotary tables and
+ * softmax in float32 even then. Logits besides: divergence of any row. */
+#define LVLM_BAND_F32 1e-5
+#define LVLM_BAND_F64 2e-6
+#define LVLM_BAND_KL 1e-6
+
+enum { LVLM_WORST_ROWS = 5 };
+
+/* One row (a token or a patch) of a stage, among those that differ most. */
+typedef struct lvlm_worst_row {
+    size_t index[2]; /* [b, t] for text, [image, patch] for vision */
+    double relative_l2;
+    int64_t token; /* the input id there; -1 where there is none */
+} lvlm_worst_row;
+
+typedef enum lvlm_verdict {
+    LVLM_VERDICT_OK,
+    LVLM_VERDICT_OUT,     /* outside its band */
+    LVLM_VERDICT_MISSING, /* recorded, and this model does not compute it */
+    LVLM_VERDICT_SHAPE,   /* computed in another shape */
+} lvlm_verdict;
+
+/* One stage, in order of computation. */
+typedef struct lvlm_replay_stage {
+    const char *name; /* "text.blocks.0" */
+    lvlm_shape shape; /* as recorded */
+    lvlm_shape got;   /* as computed */
+    lvlm_distance distance;
+    double relative_l2;
+    double cosine;
+    double band;
+    lvlm_verdict verdict;
+    lvlm_worst_row worst[LVLM_WORST_ROWS];
+    size_t n_worst;
+    bool is_logits;
+    double max_kl;   /* logits: over rows of real tokens */
+    uint64_t n_rows; /* logits: how many those are ... */
+    uint64_t n_top1; /* ... and in how many both prefer the same token */
+} lvlm_replay_stage;
+
+typedef struct lvlm_replay {
+    const char *model;  /* path */
+    const char *golden; /* path */
+    const char *family;
+    const char *reference; /* whose behaviour was computed */
+    const char *
+        *differences; /* names of the differences from what was trained in force */
+    size_t n_differences;
+    const cJSON *golden_metadata;         /* borrowed from the recording */
+    char model_root[LVLM_DIGEST_HEX + 1]; /* root digest of the native file */
+    char golden_sha256[LVLM_DIGEST_HEX + 1];
+    lvlm_compute compute;
+    lvlm_replay_stage *stages;
+    size_t n_stages;
+    size_t n_failed;
+    const lvlm_replay_stage *first_bad; /* in order of computation; NULL: none */
+    double seconds;                     /* of the forward pass and comparing */
+    /* owned; not for callers */
+    lvlm_checkpoint *recording;
+    lvlm_arena arena;
+} lvlm_replay;
+
+typedef struct lvlm_replay_options {
+    lvlm_compute compute;
+    size_t threads;
+    const char *reference; /* NULL: what the recording says, else "trained" */
+    const char
+        *tolerance; /* path of a JSON file { STAGE or GLOB: band, ... }, or NULL */
+} lvlm_replay_options;
+
+/* Run and compare. 0 also when stages are out of band: see n_failed. On success *out
+ * must be freed with lvlm_replay_free. */
+LVLM_MUST_CHECK int lvlm_replay_run(lvlm_replay *out, const char *model,
+                                    const char *golden,
+                                    const lvlm_replay_options *options,
+                                    lvlm_error *err);
+void lvlm_replay_free(lvlm_replay *replay);
+
+/* "ok", "OUT OF BAND", "missing", "wrong shape". */
+const char *lvlm_verdict_name(lvlm_verdict verdict);
+
+#endif

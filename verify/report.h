@@ -1,0 +1,21 @@
+/* report.h - a replay's result for people and for programs. Each writes to `out`. */
+#ifndef LVLM_VERIFY_REPORT_H
+#define LVLM_VERIFY_REPORT_H
+
+#include "formats/base/strbuf.h"
+#include "verify/replay.h"
+
+enum { LVLM_MAX_REPORT = 64 << 20 };
+
+/* A table, one row a stage, the first bad one named below it. */
+void lvlm_report_text(lvlm_strbuf *out, const lvlm_replay *replay);
+/* One JSON object. */
+LVLM_MUST_CHECK int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *replay,
+                                     lvlm_error *err);
+/* JUnit XML: a test case a stage, as CI systems read it. */
+void lvlm_report_junit(lvlm_strbuf *out, const lvlm_replay *replay);
+/* One HTML file without outside references: verdict, chart of the error along the
+ * depth, table of stages, worst tokens, versions, digests. */
+void lvlm_report_html(lvlm_strbuf *out, const lvlm_replay *replay);
+
+#endif

@@ -1,0 +1,16 @@
+/* report_chart.h - the error along the depth of a model as an SVG. Private to
+ * verify/. */
+#ifndef LVLM_VERIFY_REPORT_CHART_H
+#define LVLM_VERIFY_REPORT_CHART_H
+
+#include "formats/base/strbuf.h"
+#include "verify/replay.h"
+
+/* Relative L2 of every stage on a logarithmic axis, the band as a line, parts labelled.
+ * Colours come from the page's style sheet. */
+void lvlm_report_chart(lvlm_strbuf *out, const lvlm_replay *replay);
+
+/* Text with markup escaped, for HTML and SVG. */
+void lvlm_report_escape(lvlm_strbuf *out, const char *text);
+
+#endif
