@@ -2,8 +2,8 @@
  *
  * Every source below runtime/ is compiled twice, with -DLVLM_REAL_BITS=32 and with
  * -DLVLM_REAL_BITS=64. `real` is float or double; the libm and CBLAS names below
- * follow it; per_precision.h gives every function its suffix, so that both builds link into
- * one program and sources, declarations and calls still read plainly. */
+ * follow it; per_precision.h gives every function its suffix, so that both builds link
+ * into one program and sources, declarations and calls still read plainly. */
 #ifndef LVLM_RUNTIME_REAL_H
 #define LVLM_RUNTIME_REAL_H
 
