@@ -17,7 +17,7 @@ void lvlm_mask_window(size_t *lo, const int64_t *types, const size_t *cell,
                       size_t window, size_t first, size_t end)
 {
     size_t n = first;
-    while (n < end && types[n] == 0) n++;
+    while (types != NULL && n < end && types[n] == 0) n++;
     for (size_t oldest = first; n < end; n++) {
         while (cell[oldest] + window <= cell[n]) oldest++;
         lo[n] = oldest;

@@ -50,7 +50,7 @@ static void fill_rows(lvlm_packing *p, const lvlm_inputs *in,
     }
 }
 
-static void fill_ranges(lvlm_packing *p, size_t window)
+static void fill_ranges(lvlm_packing *p, const lvlm_packing_options *options)
 {
     for (size_t first = 0, end = 0; first < p->N; first = end) {
         const size_t text = p->cell[first] / p->T;
@@ -58,7 +58,8 @@ static void fill_ranges(lvlm_packing *p, size_t window)
         lvlm_mask_prefix_lm(p->lo, p->hi, p->types, first, end);
         if (p->window_lo == NULL) continue;
         for (size_t n = first; n < end; n++) p->window_lo[n] = p->lo[n];
-        lvlm_mask_window(p->window_lo, p->types, p->cell, window, first, end);
+        lvlm_mask_window(p->window_lo, options->window_cuts_prefix ? NULL : p->types,
+                         p->cell, options->window, first, end);
     }
 }
 
@@ -70,7 +71,7 @@ int lvlm_packing_make(lvlm_packing *out, const lvlm_inputs *inputs,
     FAIL_IF(!allocate(out, options->window != 0, inputs->labels != NULL), err,
             LVLM_ENOMEM, "out of memory for a batch of %zu tokens", out->N);
     fill_rows(out, inputs, options);
-    fill_ranges(out, options->window);
+    fill_ranges(out, options);
     return 0;
 }
 

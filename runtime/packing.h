@@ -27,7 +27,8 @@ typedef struct lvlm_packing {
 typedef struct lvlm_packing_options {
     int64_t image_token;
     int64_t first_position;
-    size_t window; /* 0: none */
+    size_t window;           /* 0: none */
+    bool window_cuts_prefix; /* it counts for images and prefix too */
 } lvlm_packing_options;
 
 /* Pack a batch that lvlm_inputs_read has accepted. Free with lvlm_packing_free, also

@@ -329,7 +329,11 @@ static const lvlm_difference gemma_differences[] = { { NULL } };
 static const lvlm_difference gemma2_differences[] = {
     { "final_softcap", NULL, "4.52", "logits", FINAL_SOFTCAP },
     { "final_softcap", "5.23", NULL, "logits", FINAL_SOFTCAP },
-    { "sliding_window", "4.57", NULL, "text.blocks.0",
+    { "sliding_window_prefix", NULL, "4.53", "text.blocks.0",
+      "in even blocks every token sees only the last sliding_window keys, those of "
+      "images "
+      "and prefix too; PaliGemma 2 was trained to see them all" },
+    { "sliding_window", "5.0", NULL, "text.blocks.0",
       "in even blocks the suffix sees only the last sliding_window keys; PaliGemma 2 "
       "was "
       "trained to see them all" },

@@ -119,6 +119,7 @@ static int read_batch(pass *t, const lvlm_checkpoint *inputs, const char *prefix
         .image_token = p->image_token,
         .first_position = p->text.config.first_position,
         .window = p->text.config.sliding_window,
+        .window_cuts_prefix = p->text.config.window_cuts_prefix,
     };
     TRY(lvlm_inputs_read(&t->inputs, inputs, prefix, &spec, err));
     return lvlm_packing_make(&t->packing, &t->inputs, &options, err);

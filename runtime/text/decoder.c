@@ -118,7 +118,10 @@ int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *refer
     TRY(configure(c, config_rows, manifest->config, err));
     TRY(read_words(c, manifest->config, err));
     TRY(check_config(c, err));
-    if (!lvlm_reference_applies(manifest->family, "sliding_window", reference))
+    c->window_cuts_prefix =
+        lvlm_reference_applies(manifest->family, "sliding_window_prefix", reference);
+    if (!c->window_cuts_prefix &&
+        !lvlm_reference_applies(manifest->family, "sliding_window", reference))
         c->sliding_window = 0;
     text->blocks = lvlm_calloc(c->layers, sizeof *text->blocks);
     FAIL_IF(text->blocks == NULL, err, LVLM_ENOMEM, "out of memory for %zu blocks",

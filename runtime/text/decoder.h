@@ -21,10 +21,11 @@ typedef struct decoder_config {
     double norm_eps;
     int64_t norm_offset; /* 1: Gemma; 0 elsewhere */
     double rope_theta;
-    double query_scalar;    /* attention scale is its -1/2th power */
-    double attn_softcap;    /* 0: none */
-    size_t sliding_window;  /* in even blocks; 0: none, or not in force */
-    int64_t first_position; /* of column 0 */
+    double query_scalar;     /* attention scale is its -1/2th power */
+    double attn_softcap;     /* 0: none */
+    size_t sliding_window;   /* in even blocks; 0: none, or not in force */
+    bool window_cuts_prefix; /* as early versions of the reference do */
+    int64_t first_position;  /* of column 0 */
     double embed_scale;
     bool sandwich; /* norms behind attention and MLP too */
     lvlm_activation activation;
@@ -63,9 +64,9 @@ typedef struct decoder_acts {
     void *memory; /* owned: all of the above */
 } decoder_acts;
 
-/* Read the configuration; a sliding window counts when the family's difference
- * "sliding_window" is in force under `reference`. Free with decoder_free, also after a
- * failure. */
+/* Read the configuration; a sliding window counts when a difference of the family,
+ * "sliding_window" or "sliding_window_prefix", is in force under `reference`. Free
+ * with decoder_free, also after a failure. */
 int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *reference,
                  lvlm_error *err);
 int decoder_bind(decoder *text, weights *w, lvlm_error *err);

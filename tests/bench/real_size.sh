@@ -3,9 +3,9 @@
 #
 #   sh tests/bench/real_size.sh DIR [INPUTS.safetensors] [RUNS]
 #
-# DIR is a Hugging Face model directory; the work is done beside it, on the same disk, and
-# needs three times its size there. cp and hf2native alternate; the median of RUNS (3) is
-# shown. Peak memory is what /proc says: all of it, and the part that is not mapped files.
+# DIR is a Hugging Face model directory; the work is done beside it, on the same disk,
+# and needs three times its size there. cp and hf2native alternate; the median of RUNS
+# (3) is shown. Peak memory is what /proc says: all of it, and what is not mapped files.
 set -eu
 bin=$(cd "$(dirname "$0")/../../build/bin" && pwd)
 source=$(cd "$1" && pwd)
@@ -14,7 +14,7 @@ runs=${3:-3}
 work=$(mktemp -d "$(dirname "$source")/bench-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# measure COMMAND... - sets seconds, peak (MB resident) and anonymous (MB not of files).
+# measure COMMAND... - sets seconds, peak and anonymous (MB resident, not of files).
 measure() {
     begin=$(date +%s.%N)
     "$@" >/dev/null &
@@ -22,8 +22,8 @@ measure() {
     peak=0
     anonymous=0
     while kill -0 "$pid" 2>/dev/null; do
-        set -- $(awk '/^VmHWM|^RssAnon/ { printf "%d ", $2 / 1000 }' "/proc/$pid/status" \
-            2>/dev/null) 0 0
+        set -- $(awk '/^VmHWM|^RssAnon/ { printf "%d ", $2 / 1000 }' \
+            "/proc/$pid/status" 2>/dev/null) 0 0
         [ "$1" -gt "$peak" ] && peak=$1
         [ "$2" -gt "$anonymous" ] && anonymous=$2
         sleep 0.05
@@ -32,7 +32,10 @@ measure() {
     seconds=$(echo "$begin $(date +%s.%N)" | awk '{ printf "%.2f", $2 - $1 }')
 }
 
-median() { tr ' ' '\n' | grep . | sort -n | awk '{ x[NR] = $1 } END { print x[int((NR + 1) / 2)] }'; }
+median() {
+    tr ' ' '\n' | grep . | sort -n |
+        awk '{ x[NR] = $1 } END { print x[int((NR + 1) / 2)] }'
+}
 
 row() { printf '%-34s %9s s %9s MB %9s MB\n' "$1" "$seconds" "$peak" "$anonymous"; }
 

@@ -54,6 +54,17 @@ static void mask_window_narrows_the_suffix_only(void **state)
     for (size_t n = 0; n < 7; n++) assert_int_equal(lo[n], want[n]);
 }
 
+/* Without types the prefix slides too, as early versions of the reference did. */
+static void mask_window_without_types_narrows_every_row(void **state)
+{
+    const size_t cell[] = { 0, 1, 2, 3, 4 };
+    size_t lo[] = { 0, 0, 0, 0, 0 };
+    const size_t expected[] = { 0, 0, 1, 2, 3 };
+    (void)state;
+    lvlm_mask_window(lo, NULL, cell, 2, 0, 5);
+    assert_memory_equal(lo, expected, sizeof expected);
+}
+
 static void mask_window_counts_columns_of_padding(void **state)
 {
     (void)state;
@@ -81,6 +92,7 @@ int main(void)
         cmocka_unit_test(mask_prefix_lm_prefix_sees_prefix_and_suffix_is_causal),
         cmocka_unit_test(mask_prefix_lm_equals_its_definition_for_all_types),
         cmocka_unit_test(mask_window_narrows_the_suffix_only),
+        cmocka_unit_test(mask_window_without_types_narrows_every_row),
         cmocka_unit_test(mask_window_counts_columns_of_padding),
         cmocka_unit_test(mask_window_wider_than_the_text_changes_nothing),
     };

@@ -1,0 +1,280 @@
+/* test_fixtures.c - what every family must bring: a fixture that converts, comes
+ * back byte for byte, and replays in both precisions; and proof that a wrong weight
+ * is found.
+ *
+ *   families.def x fixtures/NAME -> hf2native -> native2hf == source
+ *                                -> replay golden, golden64: all stages ok
+ *                                -> one sign flipped: its stage is named */
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "convert/export.h"
+#include "convert/import.h"
+#include "formats/base/json.h"
+#include "formats/base/outfile.h"
+#include "verify/replay.h"
+
+enum { PATH = 512 };
+
+typedef struct fixture {
+    char name[128];
+    char model[PATH];
+    char golden[PATH];
+    char golden64[PATH];
+    char family[64];
+} fixture;
+
+static char scratch[128];
+
+static int make_scratch(void **state)
+{
+    (void)state;
+    const char *dir = getenv("TMPDIR");
+    (void)snprintf(scratch, sizeof scratch, "%s/lvlm-fixtures-XXXXXX",
+                   dir != NULL ? dir : P_tmpdir);
+    return mkdtemp(scratch) == NULL ? -1 : 0;
+}
+
+static void path_in_scratch(char path[PATH], const char *name)
+{
+    (void)snprintf(path, PATH, "%s/%s", scratch, name);
+}
+
+static int remove_scratch(void **state)
+{
+    char **names;
+    size_t n;
+    (void)state;
+    if (lvlm_path_list(&names, &n, scratch, NULL) < 0) return -1;
+    for (size_t i = 0; i < n; i++) {
+        char path[PATH];
+        path_in_scratch(path, names[i]);
+        (void)unlink(path);
+    }
+    lvlm_path_list_free(names, n);
+    return rmdir(scratch);
+}
+
+/* ---- fixtures ------------------------------------------------------------------- */
+
+/* Reads what a golden says about itself; false when the folder holds none. */
+static bool describe(fixture *f, const char *name)
+{
+    lvlm_checkpoint *golden = NULL;
+    (void)snprintf(f->name, sizeof f->name, "%s", name);
+    (void)snprintf(f->model, PATH, LVLM_FIXTURES "/%s/model", f->name);
+    (void)snprintf(f->golden, PATH, LVLM_FIXTURES "/%s/golden.safetensors", f->name);
+    (void)snprintf(f->golden64, PATH, LVLM_FIXTURES "/%s/golden64.safetensors",
+                   f->name);
+    if (lvlm_checkpoint_open(&golden, f->golden, NULL, NULL) < 0) return false;
+    const char *family = lvlm_json_string(lvlm_json_get(golden->metadata, "family"));
+    (void)snprintf(f->family, sizeof f->family, "%s", family != NULL ? family : "");
+    lvlm_checkpoint_close(golden);
+    return true;
+}
+
+static size_t for_each_fixture(void (*visit)(const fixture *f), const char *family)
+{
+    DIR *dir = opendir(LVLM_FIXTURES);
+    size_t n = 0;
+    assert_non_null(dir);
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        fixture f;
+        if (entry->d_name[0] == '.' || !describe(&f, entry->d_name)) continue;
+        if (family != NULL && strcmp(f.family, family) != 0) continue;
+        n++;
+        if (visit != NULL) visit(&f);
+    }
+    closedir(dir);
+    return n;
+}
+
+static void every_family_has_a_fixture(void **state)
+{
+    (void)state;
+    for (const lvlm_family *const *f = lvlm_families(); *f != NULL; f++)
+        if (for_each_fixture(NULL, (*f)->name) == 0)
+            fail_msg("no fixture records family %s", (*f)->name);
+}
+
+/* ---- round trip ----------------------------------------------------------------- */
+
+static void convert(const fixture *f, const char *native)
+{
+    const lvlm_import_options options = { 0 };
+    const lvlm_import_run run = { .threads = 2, .overwrite = true };
+    char root[LVLM_DIGEST_HEX + 1];
+    lvlm_import import;
+    lvlm_error err;
+    if (lvlm_import_plan(&import, f->model, &options, false, NULL, NULL, &err) < 0 ||
+        lvlm_import_execute(&import, native, &run, root, &err) < 0)
+        fail_msg("%s: %s", f->name, err.text);
+    lvlm_import_free(&import);
+}
+
+static void assert_same_file(const char *a, const char *b)
+{
+    lvlm_infile *x = NULL, *y = NULL;
+    lvlm_error err;
+    if (lvlm_infile_open(&x, a, &err) < 0 || lvlm_infile_open(&y, b, &err) < 0)
+        fail_msg("%s", err.text);
+    if (x->n_bytes != y->n_bytes || memcmp(x->bytes, y->bytes, (size_t)x->n_bytes) != 0)
+        fail_msg("%s and %s differ", a, b);
+    lvlm_infile_close(x);
+    lvlm_infile_close(y);
+}
+
+/* Both directories list the same names with the same bytes; `b` is then removed. */
+static void assert_same_directory(const char *a, const char *b)
+{
+    char **x, **y;
+    size_t n, m;
+    assert_int_equal(lvlm_path_list(&x, &n, a, NULL), 0);
+    assert_int_equal(lvlm_path_list(&y, &m, b, NULL), 0);
+    assert_int_equal(n, m);
+    for (size_t i = 0; i < n; i++) {
+        char left[2 * PATH], right[2 * PATH];
+        assert_string_equal(x[i], y[i]);
+        (void)snprintf(left, sizeof left, "%s/%s", a, x[i]);
+        (void)snprintf(right, sizeof right, "%s/%s", b, y[i]);
+        assert_same_file(left, right);
+        (void)unlink(right);
+    }
+    lvlm_path_list_free(x, n);
+    lvlm_path_list_free(y, m);
+    assert_int_equal(rmdir(b), 0);
+}
+
+static void round_trip(const fixture *f)
+{
+    const lvlm_export_options options = { .source = true, .threads = 2 };
+    char native[PATH], back[PATH];
+    lvlm_export export;
+    lvlm_error err;
+    path_in_scratch(native, "model.lvlm");
+    path_in_scratch(back, "back");
+    convert(f, native);
+    if (lvlm_export_plan(&export, native, &options, &err) < 0 ||
+        lvlm_export_execute(&export, back, &err) < 0)
+        fail_msg("%s: %s", f->name, err.text);
+    lvlm_export_free(&export);
+    assert_same_directory(f->model, back);
+}
+
+static void every_fixture_comes_back_byte_for_byte(void **state)
+{
+    (void)state;
+    assert_true(for_each_fixture(round_trip, NULL) > 0);
+}
+
+/* ---- replay --------------------------------------------------------------------- */
+
+static void run(lvlm_replay *replay, const char *native, const char *golden,
+                lvlm_compute compute)
+{
+    const lvlm_replay_options options = { .compute = compute, .threads = 2 };
+    lvlm_error err;
+    if (lvlm_replay_run(replay, native, golden, &options, &err) < 0)
+        fail_msg("%s: %s", golden, err.text);
+}
+
+static void replay_both(const fixture *f)
+{
+    char native[PATH];
+    path_in_scratch(native, "model.lvlm");
+    convert(f, native);
+    for (int twin = 0; twin < 2; twin++) {
+        lvlm_replay replay;
+        run(&replay, native, twin ? f->golden64 : f->golden,
+            twin ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32);
+        if (replay.n_failed > 0)
+            fail_msg("%s: first stage out of band is %s: %.2e", f->name,
+                     replay.first_bad->name, replay.first_bad->relative_l2);
+        assert_true(replay.n_stages >= 10);
+        lvlm_replay_free(&replay);
+    }
+}
+
+static void every_fixture_replays_in_both_precisions(void **state)
+{
+    (void)state;
+    assert_true(for_each_fixture(replay_both, NULL) > 0);
+}
+
+/* ---- planted errors ------------------------------------------------------------- */
+
+/* Write the native file with the sign of one value flipped. */
+static void plant(const char *native, const char *tensor, const char *wrong)
+{
+    lvlm_checkpoint *cp = NULL;
+    lvlm_outfile *out = NULL;
+    lvlm_error err;
+    if (lvlm_checkpoint_open(&cp, native, NULL, &err) < 0) fail_msg("%s", err.text);
+    const lvlm_tensor *t = lvlm_checkpoint_find(cp, tensor);
+    if (t == NULL) fail_msg("%s: no such tensor", tensor);
+    const size_t element = lvlm_dtype_bytes(t->dtype);
+    const uint64_t at = t->offset + 7 % lvlm_tensor_numel(t) * element + element - 1;
+    const lvlm_infile *map = cp->files[0].map;
+    const unsigned char flipped = map->bytes[at] ^ 0x80; /* the sign */
+    if (lvlm_outfile_open(&out, wrong, true, &err) < 0) fail_msg("%s", err.text);
+    lvlm_outfile_write(out, map->bytes, (size_t)map->n_bytes);
+    lvlm_outfile_write_at(out, at, &flipped, 1, NULL);
+    if (lvlm_outfile_commit(out, &err) < 0) fail_msg("%s", err.text);
+    lvlm_outfile_close(out);
+    lvlm_checkpoint_close(cp);
+}
+
+static void a_changed_weight_is_found_at_its_stage(void **state)
+{
+    static const struct {
+        const char *tensor;
+        const char *stage;
+    } planted[] = {
+        { "vision.patch.bias", "vision.patches" },
+        { "vision.positions.weight", "vision.embed" },
+        { "vision.blocks.1.attn.k.weight", "vision.blocks.1" },
+        { "vision.blocks.0.mlp.fc2.bias", "vision.blocks.0" },
+        { "vision.norm.weight", "vision.out" },
+        { "connector.proj.weight", "connector.out" },
+        { "connector.proj.bias", "connector.out" },
+        { "text.blocks.0.norm1.weight", "text.blocks.0" },
+        { "text.blocks.1.post_attn_norm.weight", "text.blocks.1" },
+        { "text.blocks.2.mlp.up.weight", "text.blocks.2" },
+        { "text.norm.weight", "text.norm" },
+    };
+    fixture f;
+    char native[PATH], wrong[PATH];
+    (void)state;
+    assert_true(describe(&f, "paligemma2-bf16"));
+    path_in_scratch(native, "model.lvlm");
+    path_in_scratch(wrong, "wrong.lvlm");
+    convert(&f, native);
+    for (size_t i = 0; i < sizeof planted / sizeof planted[0]; i++) {
+        lvlm_replay replay;
+        plant(native, planted[i].tensor, wrong);
+        run(&replay, wrong, f.golden, LVLM_COMPUTE_F32);
+        if (replay.first_bad == NULL) fail_msg("%s: not noticed", planted[i].tensor);
+        assert_string_equal(replay.first_bad->name, planted[i].stage);
+        lvlm_replay_free(&replay);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_family_has_a_fixture),
+        cmocka_unit_test(every_fixture_comes_back_byte_for_byte),
+        cmocka_unit_test(every_fixture_replays_in_both_precisions),
+        cmocka_unit_test(a_changed_weight_is_found_at_its_stage),
+    };
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+}
