@@ -14,11 +14,12 @@
 
 #include "convert/make.h"
 #include "formats/base/alloc.h"
+#include "formats/base/workers.h"
 #include "formats/numeric.h"
 
 /* Fits the second-level cache of one core together with what is read: hashing then
  * finds in cache what copying has just brought there. */
-enum { CHUNK = 256 * 1024, MAX_THREADS = 64 };
+enum { CHUNK = 256 * 1024 };
 
 typedef struct work {
     lvlm_plan *plan;
@@ -130,7 +131,7 @@ static void fail(work *w, int rc, const lvlm_error *err)
     atomic_store(&w->failed, true);
 }
 
-static void *run_worker(void *user)
+static void run_worker(void *user)
 {
     work *w = user;
     lvlm_error err;
@@ -145,7 +146,6 @@ static void *run_worker(void *user)
         if (rc < 0) fail(w, rc, &err);
     }
     lvlm_free(buffers);
-    return NULL;
 }
 
 static int larger_first(const void *a, const void *b, void *user)
@@ -157,17 +157,6 @@ static int larger_first(const void *a, const void *b, void *user)
     return i < j ? -1 : i > j;
 }
 
-static void run_all(work *w)
-{
-    pthread_t threads[MAX_THREADS];
-    size_t n = 0;
-    const size_t wanted =
-        w->options->threads < MAX_THREADS ? w->options->threads : MAX_THREADS;
-    while (n + 1 < wanted && pthread_create(&threads[n], NULL, run_worker, w) == 0) n++;
-    run_worker(w); /* this thread works too, and alone if no other could be had */
-    while (n > 0) pthread_join(threads[--n], NULL);
-}
-
 int lvlm_execute(lvlm_plan *plan, lvlm_outfile *file,
                  const lvlm_execute_options *options, lvlm_error *err)
 {
@@ -177,7 +166,7 @@ int lvlm_execute(lvlm_plan *plan, lvlm_outfile *file,
     for (size_t i = 0; i < plan->n_steps; i++) w.order[i] = i;
     qsort_r(w.order, plan->n_steps, sizeof *w.order, larger_first, plan->steps);
     pthread_mutex_init(&w.lock, NULL);
-    run_all(&w);
+    lvlm_workers_run(options->threads, run_worker, &w);
     pthread_mutex_destroy(&w.lock);
     lvlm_free(w.order);
     return w.rc;

@@ -10,8 +10,6 @@
 #include <assert.h>
 #include <fnmatch.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,12 +173,6 @@ static const unsigned char *source_dims(const lvlm_row *row)
     return row->source_shape[0] != LVLM_DIM_NONE ? row->source_shape : row->shape;
 }
 
-/* The shape that target->source should have. */
-static const lvlm_shape *held_shape(const lvlm_manifest *m, const lvlm_target *target)
-{
-    return is_native(m) ? &target->shape : &target->source_shape;
-}
-
 /* Symbols of the row to numbers. */
 static int resolve(lvlm_target *target, builder *b)
 {
@@ -190,6 +182,8 @@ static int resolve(lvlm_target *target, builder *b)
                 !lvlm_dims_shape(&target->source_shape, source_dims(row), config),
             b->err, LVLM_EFORMAT, "configuration: the shape of %s cannot be computed",
             target->name);
+    target->held_shape = is_native(b->m) ? target->shape : target->source_shape;
+    target->held_dims = is_native(b->m) ? row->shape : source_dims(row);
     lvlm_shape axes;
     if (row->transform.axes[0] == LVLM_DIM_NONE) return 0;
     FAIL_IF(!lvlm_dims_shape(&axes, row->transform.axes, config), b->err, LVLM_EFORMAT,
@@ -222,7 +216,7 @@ static int add_target(builder *b, const lvlm_section *section, const lvlm_row *r
         target->source = found->tensor;
         target->source_name = found->tensor->name;
         target->wrong_shape =
-            !lvlm_shape_equal(&found->tensor->shape, held_shape(b->m, target));
+            !lvlm_shape_equal(&found->tensor->shape, &target->held_shape);
         return 0;
     }
     target->state = row->tied_to != NULL ? LVLM_TARGET_TIED : LVLM_TARGET_MISSING;
@@ -448,78 +442,4 @@ void lvlm_manifest_free(lvlm_manifest *m)
     lvlm_json_free(m->config);
     lvlm_arena_free(&m->arena);
     *m = (lvlm_manifest){ 0 };
-}
-
-/* ---- problems ------------------------------------------------------------------- */
-
-typedef struct report {
-    size_t n;
-    void (*line)(void *user, const char *text);
-    void *user;
-} report;
-
-static void say(report *r, const char *fmt, ...) LVLM_PRINTF(2, 3);
-
-static void say(report *r, const char *fmt, ...)
-{
-    char text[LVLM_ERROR_BYTES];
-    r->n++;
-    if (r->line == NULL) return;
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    r->line(r->user, text);
-}
-
-/* "[q_dim, hidden] = [2048, 2304]" of what the source should be. */
-static const char *expected(lvlm_strbuf *buf, const lvlm_manifest *m,
-                            const lvlm_target *t)
-{
-    lvlm_strbuf_free(buf);
-    lvlm_dims_print(buf, is_native(m) ? t->row->shape : source_dims(t->row));
-    lvlm_strbuf_puts(buf, " = ");
-    lvlm_shape_print(buf, held_shape(m, t));
-    return buf->text != NULL && !buf->failed ? buf->text : "(out of memory)";
-}
-
-static void report_target(report *r, lvlm_strbuf *buf, const lvlm_manifest *m,
-                          const lvlm_target *t)
-{
-    char got[LVLM_SHAPE_TEXT];
-    if (t->state == LVLM_TARGET_MISSING) {
-        say(r, "tensor '%s' is missing: expected %s, for %s", t->source_name,
-            expected(buf, m, t), t->name);
-        return;
-    }
-    if (t->source == NULL) return;
-    if (t->wrong_shape)
-        say(r, "tensor '%s': expected %s, got %s, for %s", t->source->name,
-            expected(buf, m, t), lvlm_shape_text(got, &t->source->shape), t->name);
-    if (!lvlm_dtype_is_weight(t->source->dtype))
-        say(r, "tensor '%s': expected dtype F32, BF16, F16 or F64, got %s, for %s",
-            t->source->name, lvlm_dtype_name(t->source->dtype), t->name);
-}
-
-static void report_extra(report *r, const lvlm_manifest *m, const lvlm_extra *extra)
-{
-    if (extra->kind == LVLM_EXTRA_DUPLICATE)
-        say(r, "tensor '%s' is a second one for %s: '%s' was taken",
-            extra->tensor->name, extra->canonical, extra->other);
-    else if (extra->kind == LVLM_EXTRA_UNKNOWN)
-        say(r, "tensor '%s': no rule of %s knows it%s%s%s", extra->tensor->name,
-            m->family->name, extra->other != NULL ? "; nearest known name is '" : "",
-            extra->other != NULL ? extra->other : "", extra->other != NULL ? "'" : "");
-}
-
-size_t lvlm_manifest_problems(const lvlm_manifest *m,
-                              void (*line)(void *user, const char *text), void *user)
-{
-    report r = { .line = line, .user = user };
-    lvlm_strbuf buf = LVLM_STRBUF_INIT(LVLM_ERROR_BYTES);
-    for (size_t i = 0; i < m->n_targets; i++)
-        report_target(&r, &buf, m, &m->targets[i]);
-    for (size_t i = 0; i < m->n_extras; i++) report_extra(&r, m, &m->extras[i]);
-    lvlm_strbuf_free(&buf);
-    return r.n;
 }

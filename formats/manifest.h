@@ -24,10 +24,12 @@ typedef struct lvlm_target {
     const char *name; /* "text.blocks.0.attn.q.weight" */
     const lvlm_section *section;
     const lvlm_row *row;
-    uint64_t block;           /* the {i} of its section */
-    lvlm_shape shape;         /* as native tensor */
-    lvlm_shape source_shape;  /* of the Hugging Face tensor it comes from ... */
-    lvlm_transform transform; /* ... and where in it; for a native file too */
+    uint64_t block;                 /* the {i} of its section */
+    lvlm_shape shape;               /* as native tensor */
+    lvlm_shape source_shape;        /* of the Hugging Face tensor it comes from ... */
+    lvlm_transform transform;       /* ... and where in it; for a native file too */
+    lvlm_shape held_shape;          /* that `source` should have here ... */
+    const unsigned char *held_dims; /* ... and its symbols (LVLM_ROW_DIMS) */
     lvlm_target_state state;
     const lvlm_tensor
         *source; /* FOUND, MADE: where its values are. TIED: the tensor whose

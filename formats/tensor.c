@@ -56,3 +56,11 @@ const char *lvlm_shape_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape)
     text[at] = '\0';
     return text;
 }
+
+cJSON *lvlm_shape_json(const lvlm_shape *shape)
+{
+    cJSON *json = cJSON_CreateArray();
+    for (size_t i = 0; i < shape->n; i++)
+        cJSON_AddItemToArray(json, cJSON_CreateNumber((double)shape->dims[i]));
+    return json;
+}

@@ -2,6 +2,7 @@
 #ifndef LVLM_FORMATS_TENSOR_H
 #define LVLM_FORMATS_TENSOR_H
 
+#include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -44,5 +45,8 @@ void lvlm_shape_print(lvlm_strbuf *out, const lvlm_shape *shape);
 enum { LVLM_SHAPE_TEXT = 192 };
 /* The same into a caller's buffer; returns it, for use in one message. */
 const char *lvlm_shape_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape);
+
+/* A JSON array of the dimensions. Owned by the caller; NULL: out of memory. */
+cJSON *lvlm_shape_json(const lvlm_shape *shape);
 
 #endif

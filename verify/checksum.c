@@ -1,16 +1,14 @@
 /* checksum.c - digests of all tensors by a few threads, then compared in file order. */
 #include "verify/checksum.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/digest.h"
 #include "formats/base/json.h"
+#include "formats/base/workers.h"
 #include "formats/native.h"
-
-enum { MAX_THREADS = 64 };
 
 /* A tensor is hashed in pieces of this size, each given back to the kernel when
  * done. */
@@ -45,7 +43,7 @@ static int hash_tensor(work *w, const lvlm_tensor *t, hex_digest hex)
     return rc;
 }
 
-static void *run_worker(void *user)
+static void run_worker(void *user)
 {
     work *w = user;
     while (atomic_load(&w->rc) == 0) {
@@ -54,18 +52,11 @@ static void *run_worker(void *user)
         const int rc = hash_tensor(w, &w->cp->tensors[i], w->got[i]);
         if (rc < 0) atomic_store(&w->rc, rc);
     }
-    return NULL;
 }
 
 static int hash_all(work *w, lvlm_error *err)
 {
-    pthread_t threads[MAX_THREADS];
-    size_t n = 0;
-    const size_t wanted =
-        w->options->threads < MAX_THREADS ? w->options->threads : MAX_THREADS;
-    while (n + 1 < wanted && pthread_create(&threads[n], NULL, run_worker, w) == 0) n++;
-    run_worker(w);
-    while (n > 0) pthread_join(threads[--n], NULL);
+    lvlm_workers_run(w->options->threads, run_worker, w);
     FAIL_IF(w->rc < 0, err, LVLM_ENOMEM, "SHA-256 failed: out of memory");
     return 0;
 }

@@ -11,7 +11,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
@@ -233,13 +232,6 @@ static bool wants(void *user, const char *name)
 
 /* ---- the run -------------------------------------------------------------------- */
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static const lvlm_tensor *find_integers(const lvlm_replay *r, const char *name)
 {
     const lvlm_tensor *t = lvlm_checkpoint_find(r->recording, name);
@@ -296,7 +288,6 @@ int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden
     lvlm_model *model = NULL;
     session s = { .replay = out };
     const lvlm_stage_sink sink = { take, wants, &s };
-    const double started = now();
     int rc;
 
     *out = (lvlm_replay){ .model = model_path,
@@ -314,7 +305,6 @@ int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden
         goto done;
     }
     count_failures(out);
-    out->seconds = now() - started;
 done:
     lvlm_model_free(model);
     if (rc < 0) lvlm_replay_free(out);

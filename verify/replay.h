@@ -71,7 +71,6 @@ typedef struct lvlm_replay {
     size_t n_stages;
     size_t n_failed;
     const lvlm_replay_stage *first_bad; /* in order of computation; NULL: none */
-    double seconds;                     /* of the forward pass and comparing */
     /* owned; not for callers */
     lvlm_checkpoint *recording;
     lvlm_arena arena;

@@ -2,7 +2,6 @@
 #include "verify/report.h"
 
 #include <inttypes.h>
-#include <math.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
@@ -85,35 +84,21 @@ void lvlm_report_text(lvlm_strbuf *out, const lvlm_replay *r)
 
 /* ---- JSON ----------------------------------------------------------------------- */
 
-/* JSON has no infinity: null stands for what is not finite. */
-static void add_number(cJSON *to, const char *key, double value)
-{
-    cJSON_AddItemToObject(
-        to, key, isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull());
-}
-
-static cJSON *shape_json(const lvlm_shape *shape)
-{
-    cJSON *json = cJSON_CreateArray();
-    for (size_t i = 0; i < shape->n; i++)
-        cJSON_AddItemToArray(json, cJSON_CreateNumber((double)shape->dims[i]));
-    return json;
-}
-
 static cJSON *stage_json(const lvlm_replay_stage *s)
 {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "name", s->name);
-    cJSON_AddItemToObject(json, "shape", shape_json(&s->shape));
+    cJSON_AddItemToObject(json, "shape", lvlm_shape_json(&s->shape));
     cJSON_AddStringToObject(json, "verdict", lvlm_verdict_name(s->verdict));
-    add_number(json, "relative_l2", s->relative_l2);
-    add_number(json, "max_abs", s->distance.max_abs);
-    add_number(json, "cosine", s->cosine);
-    add_number(json, "band", s->band);
+    lvlm_json_add_number(json, "relative_l2", s->relative_l2);
+    lvlm_json_add_number(json, "max_abs", s->distance.max_abs);
+    lvlm_json_add_number(json, "cosine", s->cosine);
+    lvlm_json_add_number(json, "band", s->band);
     if (s->is_logits && s->n_rows > 0) {
-        add_number(json, "max_kl", s->max_kl);
-        add_number(json, "top1_agreement", (double)s->n_top1 / (double)s->n_rows);
-        add_number(json, "rows", (double)s->n_rows);
+        lvlm_json_add_number(json, "max_kl", s->max_kl);
+        lvlm_json_add_number(json, "top1_agreement",
+                             (double)s->n_top1 / (double)s->n_rows);
+        lvlm_json_add_number(json, "rows", (double)s->n_rows);
     }
     cJSON *worst = cJSON_AddArrayToObject(json, "worst_rows");
     for (size_t i = 0; i < s->n_worst; i++) {
@@ -122,8 +107,9 @@ static cJSON *stage_json(const lvlm_replay_stage *s)
                                  (double)s->worst[i].index[1] };
         cJSON_AddItemToArray(worst, row);
         cJSON_AddItemToObject(row, "index", cJSON_CreateDoubleArray(index, 2));
-        add_number(row, "relative_l2", s->worst[i].relative_l2);
-        if (s->worst[i].token >= 0) add_number(row, "token", (double)s->worst[i].token);
+        lvlm_json_add_number(row, "relative_l2", s->worst[i].relative_l2);
+        if (s->worst[i].token >= 0)
+            lvlm_json_add_number(row, "token", (double)s->worst[i].token);
     }
     return json;
 }

@@ -165,13 +165,10 @@ static bool add_plan(cJSON *json, const lvlm_import *import)
         const lvlm_step *step = &import->plan.steps[i];
         char how[96];
         cJSON *row = cJSON_CreateObject();
-        cJSON *shape = cJSON_AddArrayToObject(row, "shape");
         if (!cJSON_AddItemToArray(steps, row)) return false;
         cJSON_AddStringToObject(row, "name", step->out.name);
         cJSON_AddStringToObject(row, "dtype", lvlm_dtype_name(step->out.dtype));
-        for (size_t d = 0; d < step->out.shape.n; d++)
-            cJSON_AddItemToArray(shape,
-                                 cJSON_CreateNumber((double)step->out.shape.dims[d]));
+        cJSON_AddItemToObject(row, "shape", lvlm_shape_json(&step->out.shape));
         cJSON_AddNumberToObject(row, "bytes", (double)step->out.n_bytes);
         cJSON_AddStringToObject(row, "transform", describe(how, step));
         cJSON *sources = cJSON_AddArrayToObject(row, "sources");

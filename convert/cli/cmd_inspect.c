@@ -151,9 +151,7 @@ static cJSON *tensor_json(const lvlm_tensor *t)
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "name", t->name);
     cJSON_AddStringToObject(json, "dtype", lvlm_dtype_name(t->dtype));
-    cJSON *shape = cJSON_AddArrayToObject(json, "shape");
-    for (size_t i = 0; i < t->shape.n; i++)
-        cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t->shape.dims[i]));
+    cJSON_AddItemToObject(json, "shape", lvlm_shape_json(&t->shape));
     return json;
 }
 

@@ -303,3 +303,9 @@ const char *lvlm_json_string(const cJSON *item)
 {
     return cJSON_IsString(item) ? item->valuestring : NULL;
 }
+
+void lvlm_json_add_number(cJSON *object, const char *key, double value)
+{
+    cJSON *item = isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull();
+    cJSON_AddItemToObject(object, key, item);
+}

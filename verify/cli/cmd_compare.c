@@ -1,5 +1,4 @@
 /* cmd_compare.c - lvlm-verify compare A B */
-#include <math.h>
 #include <stdio.h>
 
 #include "formats/base/json.h"
@@ -66,12 +65,6 @@ static void print_row(void *user, const lvlm_comparison *c)
     printf("\n");
 }
 
-static void add_number(cJSON *to, const char *key, double value)
-{
-    cJSON_AddItemToObject(
-        to, key, isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull());
-}
-
 static void add_row(void *user, const lvlm_comparison *c)
 {
     output *out = user;
@@ -86,9 +79,9 @@ static void add_row(void *user, const lvlm_comparison *c)
     cJSON_AddBoolToObject(row, "reshaped", c->reshaped);
     cJSON_AddBoolToObject(row, "retied", c->retied);
     if (c->sameness != LVLM_DIFFERS) return;
-    add_number(row, "max_abs", c->distance.max_abs);
-    add_number(row, "relative_l2", lvlm_relative_l2(&c->distance));
-    add_number(row, "cosine", lvlm_cosine(&c->distance));
+    lvlm_json_add_number(row, "max_abs", c->distance.max_abs);
+    lvlm_json_add_number(row, "relative_l2", lvlm_relative_l2(&c->distance));
+    lvlm_json_add_number(row, "cosine", lvlm_cosine(&c->distance));
 }
 
 static int print_result(const lvlm_compare_result *r, const output *out,

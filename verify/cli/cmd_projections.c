@@ -19,9 +19,7 @@ static cJSON *projection_json(const lvlm_projection_state *p)
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "role", p->table->role);
     cJSON_AddStringToObject(json, "name", p->name);
-    cJSON *shape = cJSON_AddArrayToObject(json, "shape");
-    for (size_t i = 0; i < p->shape.n; i++)
-        cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)p->shape.dims[i]));
+    cJSON_AddItemToObject(json, "shape", lvlm_shape_json(&p->shape));
     cJSON_AddBoolToObject(json, "bias", p->has_bias);
     cJSON_AddStringToObject(json, "form", p->form);
     cJSON *sources = cJSON_AddArrayToObject(json, "sources");

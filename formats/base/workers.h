@@ -1,0 +1,15 @@
+/* workers.h - a few threads that share one piece of work.
+ *
+ * For streaming and hashing; the runtime's parallel loops are OpenMP's
+ * (runtime/ops). */
+#ifndef LVLM_FORMATS_BASE_WORKERS_H
+#define LVLM_FORMATS_BASE_WORKERS_H
+
+#include <stddef.h>
+
+/* Run `work(user)` in `n_threads` threads, the calling one among them, and wait for
+ * all. Fewer run where the system gives no more, so `work` must do everything that
+ * is left when it is alone: take the next item until there is none. */
+void lvlm_workers_run(size_t n_threads, void (*work)(void *user), void *user);
+
+#endif
