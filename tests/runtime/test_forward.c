@@ -232,7 +232,7 @@ static void forward_in_f32_is_f64_up_to_rounding(void **state)
     unmake(&f);
 }
 
-/* ---- only what is wanted ------------------------------------------------------ */
+/* ---- only what is wanted -------------------------------------------------------- */
 
 typedef struct one_stage {
     const char *name;
@@ -336,7 +336,7 @@ static void forward_loss_is_the_mean_over_labels_that_count(void **state)
     unmake(&f);
 }
 
-/* ---- references --------------------------------------------------------------- */
+/* ---- references ----------------------------------------------------------------- */
 
 /* 4.50 and 4.52 have the same masks; only the older one caps. */
 static void forward_caps_logits_only_where_the_reference_did(void **state)
@@ -390,7 +390,7 @@ static void forward_refuses_references_that_do_not_exist(void **state)
     unmake(&f);
 }
 
-/* ---- weights ------------------------------------------------------------------ */
+/* ---- weights -------------------------------------------------------------------- */
 
 static void forward_names_a_missing_tensor(void **state)
 {

@@ -1,0 +1,373 @@
+/* test_manifest.c - family tables, names, configuration and the account of a
+ * checkpoint.
+ *
+ * Broken checkpoints are copies of fixtures/paligemma-layouts/hub with one thing
+ * changed in the header, where a name or a shape keeps its length. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "formats/base/json.h"
+#include "formats/manifest.h"
+#include "tests/support/scratch.h"
+
+#define LAYOUTS LVLM_FIXTURES "/paligemma-layouts/"
+
+/* ---- tables --------------------------------------------------------------------- */
+
+static void families_have_complete_tables(void **state)
+{
+    (void)state;
+    for (const lvlm_family *const *f = lvlm_families(); *f != NULL; f++) {
+        assert_ptr_equal(lvlm_family_by_name((*f)->name), *f);
+        assert_non_null((*f)->title);
+        assert_non_null((*f)->vocab_table);
+        for (const lvlm_section *s = (*f)->sections; s->native != NULL; s++) {
+            const lvlm_root *root = &(*f)->roots[s->root];
+            assert_int_equal(strncmp(s->native, root->native, strlen(root->native)), 0);
+            assert_true((strstr(s->native, "{i}") != NULL) == (s->count != NULL));
+            for (const lvlm_row *row = s->rows; row->native != NULL; row++)
+                assert_true(row->shape[0] != LVLM_DIM_NONE);
+        }
+        for (const lvlm_projection *p = (*f)->projections; p->role != NULL; p++)
+            assert_true(p->equation != NULL && p->what != NULL && p->missing != NULL);
+    }
+    assert_null(lvlm_family_by_name("paligemma9"));
+}
+
+/* ---- names ---------------------------------------------------------------------- */
+
+static void names_of_every_generation_are_one(void **state)
+{
+    static const struct {
+        const char *source, *canonical;
+    } names[] = {
+        { "vision_tower.vision_model.post_layernorm.bias",
+          "vision.post_layernorm.bias" },
+        { "vision_tower.post_layernorm.bias", "vision.post_layernorm.bias" },
+        { "model.vision_tower.vision_model.post_layernorm.bias",
+          "vision.post_layernorm.bias" },
+        { "model.vision_tower.post_layernorm.bias", "vision.post_layernorm.bias" },
+        { "base_model.model.vision_tower.post_layernorm.bias",
+          "vision.post_layernorm.bias" },
+        { "base_model.model.model.vision_tower.post_layernorm.bias",
+          "vision.post_layernorm.bias" },
+        { "module.language_model.model.norm.weight", "text.norm.weight" },
+        { "language_model.norm.weight", "text.norm.weight" },
+        { "model.language_model.norm.weight", "text.norm.weight" },
+        { "model.language_model.model.norm.weight", "text.norm.weight" },
+        { "multi_modal_projector.linear.bias", "connector.linear.bias" },
+        { "model.multi_modal_projector.linear.bias", "connector.linear.bias" },
+        { "lm_head.weight", "text.head.weight" },
+        { "language_model.lm_head.weight", "text.head.weight" },
+    };
+    const lvlm_family *family = lvlm_family_by_name("paligemma");
+    lvlm_arena arena = LVLM_ARENA_INIT;
+    bool known;
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *got = lvlm_names_canonical(family, names[i].source, &known, &arena);
+        assert_true(known);
+        assert_string_equal(got, names[i].canonical);
+    }
+    (void)lvlm_names_canonical(family, "classifier.weight", &known, &arena);
+    assert_false(known);
+    assert_string_equal(lvlm_names_source(family, "vision.post_layernorm.bias",
+                                          LVLM_LAYOUT_HUB, &arena),
+                        "vision_tower.vision_model.post_layernorm.bias");
+    assert_string_equal(lvlm_names_source(family, "vision.post_layernorm.bias",
+                                          LVLM_LAYOUT_CURRENT, &arena),
+                        "vision_tower.post_layernorm.bias");
+    assert_string_equal(
+        lvlm_names_source(family, "text.head.weight", LVLM_LAYOUT_HUB, &arena),
+        "language_model.lm_head.weight");
+    lvlm_arena_free(&arena);
+}
+
+/* ---- configuration -------------------------------------------------------------- */
+
+static int read_config(cJSON **out, const char *text, lvlm_error *err)
+{
+    const lvlm_family *family;
+    cJSON *hf = NULL;
+    assert_int_equal(lvlm_json_parse(&hf, text, strlen(text), err), 0);
+    int rc = lvlm_family_detect(&family, hf, err);
+    if (rc == 0) rc = lvlm_family_config(out, family, hf, err);
+    lvlm_json_free(hf);
+    return rc;
+}
+
+static double number(const cJSON *config, const char *path)
+{
+    double value = -1;
+    (void)lvlm_json_double(&value, lvlm_json_path(config, path));
+    return value;
+}
+
+/* What the reference's classes fill in: SiglipVisionConfig, GemmaConfig, Gemma2Config,
+ * and PaliGemmaConfig where a section is absent altogether. */
+static void config_fills_in_the_class_defaults(void **state)
+{
+    cJSON *c = NULL;
+    (void)state;
+    assert_int_equal(read_config(&c, "{\"model_type\":\"paligemma\"}", NULL), 0);
+    assert_true(number(c, "vision.mlp") == 4096 && number(c, "vision.hidden") == 1152);
+    assert_true(number(c, "vision.grid") == 16 && number(c, "text.hidden") == 2048);
+    assert_true(number(c, "text.query_scalar") == 256);
+    assert_true(number(c, "tokens.image") == 256000);
+    lvlm_json_free(c);
+    assert_int_equal(read_config(&c,
+                                 "{\"model_type\":\"paligemma\",\"vision_config\":{},"
+                                 "\"text_config\":{\"model_type\":\"gemma2\"}}",
+                                 NULL),
+                     0);
+    assert_true(number(c, "vision.hidden") == 768 && number(c, "vision.patch") == 16);
+    assert_true(number(c, "text.hidden") == 2304 && number(c, "text.layers") == 26);
+    assert_true(number(c, "text.attn_softcap") == 50);
+    assert_true(number(c, "text.final_softcap") == 30);
+    assert_true(number(c, "text.sliding_window") == 4096);
+    assert_true(number(c, "text.rope_theta") == 10000);
+    lvlm_json_free(c);
+}
+
+static void config_takes_null_as_none_where_it_is_a_value(void **state)
+{
+    cJSON *c = NULL;
+    (void)state;
+    assert_int_equal(
+        read_config(&c,
+                    "{\"model_type\":\"paligemma\",\"text_config\":{"
+                    "\"model_type\":\"gemma2\",\"attn_logit_softcapping\":null,"
+                    "\"hidden_activation\":null,"
+                    "\"rope_parameters\":{\"rope_theta\":5000.0}}}",
+                    NULL),
+        0);
+    assert_true(cJSON_IsNull(lvlm_json_path(c, "text.attn_softcap")));
+    assert_string_equal(lvlm_json_string(lvlm_json_path(c, "text.activation")),
+                        "gelu_tanh");
+    assert_true(number(c, "text.rope_theta") == 5000);
+    lvlm_json_free(c);
+}
+
+static void config_errors_name_key_expected_and_got(void **state)
+{
+    static const struct {
+        const char *config, *message;
+    } bad[] = {
+        { "{\"model_type\":\"llava\"}", "model_type 'llava' is no known family" },
+        { "{}", "model_type '(none)'" },
+        { "{\"model_type\":\"paligemma\",\"vision_config\":{\"hidden_size\":0}}",
+          "vision_config.hidden_size: expected a positive whole number, got 0" },
+        { "{\"model_type\":\"paligemma\",\"vision_config\":{\"hidden_size\":\"big\"}}",
+          "expected a positive whole number, got \"big\"" },
+        { "{\"model_type\":\"paligemma\",\"vision_config\":{\"hidden_act\":\"relu\"}}",
+          "vision_config.hidden_act: expected a word that is known here, got "
+          "\"relu\"" },
+        { "{\"model_type\":\"paligemma\",\"text_config\":{\"rope_parameters\":{"
+          "\"rope_type\":\"yarn\"}}}",
+          "rope_type: expected a word that is known here, got \"yarn\"" },
+        { "{\"model_type\":\"paligemma\",\"text_config\":{\"attention_bias\":true}}",
+          "attention_bias is true" },
+        { "{\"model_type\":\"paligemma\",\"text_config\":{\"num_attention_heads\":3,"
+          "\"num_key_value_heads\":2}}",
+          "num_attention_heads 3 is no multiple of num_key_value_heads 2" },
+        { "{\"model_type\":\"paligemma\",\"vision_config\":{\"image_size\":7}}",
+          "image_size 7 is below patch_size 16" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        lvlm_error err = { .text = "" };
+        cJSON *c = NULL;
+        assert_int_equal(read_config(&c, bad[i].config, &err), LVLM_EFORMAT);
+        if (strstr(err.text, bad[i].message) == NULL) fail_msg("%s", err.text);
+    }
+}
+
+static void references_apply_by_version(void **state)
+{
+    const lvlm_family *f = lvlm_family_by_name("paligemma2");
+    (void)state;
+    assert_true(lvlm_reference_applies(f, "final_softcap", "transformers-4.51.3"));
+    assert_false(lvlm_reference_applies(f, "final_softcap", "transformers-4.52.0"));
+    assert_false(lvlm_reference_applies(f, "final_softcap", "transformers-5.22.2"));
+    assert_true(lvlm_reference_applies(f, "final_softcap", "transformers-5.23"));
+    assert_false(lvlm_reference_applies(f, "final_softcap", "trained"));
+    assert_false(lvlm_reference_applies(f, "sliding_window", "transformers-4.57.6"));
+    assert_true(lvlm_reference_applies(f, "sliding_window", "transformers-5.0.0"));
+    assert_int_equal(lvlm_reference_check("trained", NULL), 0);
+    assert_int_equal(lvlm_reference_check("transformers-4.51", NULL), 0);
+    assert_int_equal(lvlm_reference_check("transformers-5", NULL), LVLM_EUSAGE);
+    assert_int_equal(lvlm_reference_check("transformers-5.x", NULL), LVLM_EUSAGE);
+    assert_int_equal(lvlm_reference_check("jax", NULL), LVLM_EUSAGE);
+}
+
+/* ---- the account ---------------------------------------------------------------- */
+
+typedef struct account {
+    lvlm_checkpoint *checkpoint;
+    lvlm_manifest manifest;
+    size_t n_problems;
+    char first[LVLM_ERROR_BYTES];
+} account;
+
+static void note(void *user, const char *text)
+{
+    account *a = user;
+    if (a->first[0] == '\0') (void)snprintf(a->first, sizeof a->first, "%s", text);
+}
+
+static void open_account(account *a, const char *dir)
+{
+    lvlm_error err;
+    *a = (account){ .n_problems = 0 };
+    if (lvlm_checkpoint_open(&a->checkpoint, dir, NULL, &err) < 0 ||
+        lvlm_manifest_build(&a->manifest, a->checkpoint, &err) < 0)
+        fail_msg("%s", err.text);
+    a->n_problems = lvlm_manifest_problems(&a->manifest, note, a);
+}
+
+static void close_account(account *a)
+{
+    lvlm_manifest_free(&a->manifest);
+    lvlm_checkpoint_close(a->checkpoint);
+}
+
+static void manifest_accounts_for_every_layout(void **state)
+{
+    static const char *const layouts[] = { "hub",   "modules", "flat", "saved",
+                                           "mixed", "bare",    "peft", "tied-copy" };
+    (void)state;
+    for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++) {
+        char dir[SCRATCH_PATH];
+        account a;
+        (void)snprintf(dir, sizeof dir, LAYOUTS "%s", layouts[i]);
+        open_account(&a, dir);
+        if (a.n_problems != 0) fail_msg("%s: %s", layouts[i], a.first);
+        assert_int_equal(a.manifest.n_extras, 0);
+        const lvlm_target *head = lvlm_manifest_find(&a.manifest, "text.head.weight");
+        assert_int_equal(head->state, LVLM_TARGET_TIED);
+        assert_true((head->source != NULL) == (strcmp(layouts[i], "tied-copy") == 0));
+        close_account(&a);
+    }
+}
+
+static void manifest_keeps_an_untied_head_and_unused_tensors(void **state)
+{
+    account a;
+    (void)state;
+    open_account(&a, LVLM_FIXTURES "/paligemma-untied/model");
+    assert_int_equal(a.n_problems, 0);
+    assert_int_equal(lvlm_manifest_find(&a.manifest, "text.head.weight")->state,
+                     LVLM_TARGET_FOUND);
+    assert_int_equal(a.manifest.n_extras, 12);
+    for (size_t i = 0; i < 12; i++) {
+        assert_int_equal(a.manifest.extras[i].kind, LVLM_EXTRA_UNUSED);
+        assert_non_null(a.manifest.extras[i].rule);
+    }
+    close_account(&a);
+}
+
+static void manifest_takes_the_vocabulary_from_the_table(void **state)
+{
+    scratch s;
+    account a;
+    (void)state;
+    scratch_make(&s);
+    scratch_copy(&s, LAYOUTS "hub", "m");
+    file_replace(scratch_path(&s, "m/config.json"), "\"vocab_size\": 40",
+                 "\"vocab_size\": 99");
+    open_account(&a, scratch_path(&s, "m"));
+    assert_int_equal(a.n_problems, 0);
+    assert_true(number(a.manifest.config, "text.vocab") == 40);
+    close_account(&a);
+    scratch_remove(&s);
+}
+
+/* One change to the hub's header, and the first problem that it makes. */
+static void expect_problem(const char *from, const char *to, size_t n_problems,
+                           const char *message)
+{
+    scratch s;
+    account a;
+    scratch_make(&s);
+    scratch_copy(&s, LAYOUTS "hub", "m");
+    file_replace(scratch_path(&s, "m/model.safetensors"), from, to);
+    open_account(&a, scratch_path(&s, "m"));
+    if (a.n_problems != n_problems || strstr(a.first, message) == NULL)
+        fail_msg("%zu problems, first: %s", a.n_problems, a.first);
+    close_account(&a);
+    scratch_remove(&s);
+}
+
+static void manifest_names_a_misshapen_tensor(void **state)
+{
+    (void)state;
+    expect_problem("self_attn.k_proj.weight\":{\"dtype\":\"F32\",\"shape\":[6,12]",
+                   "self_attn.k_proj.weight\":{\"dtype\":\"F32\",\"shape\":[12,6]", 1,
+                   "self_attn.k_proj.weight': expected [kv_dim, hidden] = [6, 12], got "
+                   "[12, 6], for text.blocks.0.attn.k.weight");
+}
+
+static void manifest_names_missing_and_unknown_with_the_nearest(void **state)
+{
+    (void)state;
+    expect_problem("multi_modal_projector.linear.bias",
+                   "multi_modal_projector.linear.bia_", 2,
+                   "tensor 'multi_modal_projector.linear.bias' is missing: expected "
+                   "[hidden] = [12], for connector.proj.bias");
+    expect_problem("language_model.model.norm.weight",
+                   "language_model.model.nxrm.weight", 2,
+                   "tensor 'language_model.model.norm.weight' is missing");
+}
+
+static void manifest_refuses_other_types(void **state)
+{
+    (void)state;
+    expect_problem("language_model.model.norm.weight\":{\"dtype\":\"F32\"",
+                   "language_model.model.norm.weight\":{\"dtype\":\"I32\"", 1,
+                   "expected dtype F32, BF16, F16 or F64, got I32");
+}
+
+static void manifest_bounds_hostile_layer_counts(void **state)
+{
+    scratch s;
+    lvlm_checkpoint *cp = NULL;
+    lvlm_manifest m;
+    lvlm_error err;
+    (void)state;
+    scratch_make(&s);
+    scratch_copy(&s, LAYOUTS "hub", "m");
+    static const char config[] = "{\"model_type\":\"paligemma\",\"text_config\":{"
+                                 "\"num_hidden_layers\":999999999999}}";
+    (void)scratch_write(&s, "m/config.json", config, sizeof config - 1);
+    assert_int_equal(lvlm_checkpoint_open(&cp, scratch_path(&s, "m"), NULL, &err), 0);
+    assert_int_equal(lvlm_manifest_build(&m, cp, &err), LVLM_EFORMAT);
+    assert_non_null(strstr(err.text, "over the limit of 10000"));
+    lvlm_checkpoint_close(cp);
+    scratch_remove(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(families_have_complete_tables),
+        cmocka_unit_test(names_of_every_generation_are_one),
+        cmocka_unit_test(config_fills_in_the_class_defaults),
+        cmocka_unit_test(config_takes_null_as_none_where_it_is_a_value),
+        cmocka_unit_test(config_errors_name_key_expected_and_got),
+        cmocka_unit_test(references_apply_by_version),
+        cmocka_unit_test(manifest_accounts_for_every_layout),
+        cmocka_unit_test(manifest_keeps_an_untied_head_and_unused_tensors),
+        cmocka_unit_test(manifest_takes_the_vocabulary_from_the_table),
+        cmocka_unit_test(manifest_names_a_misshapen_tensor),
+        cmocka_unit_test(manifest_names_missing_and_unknown_with_the_nearest),
+        cmocka_unit_test(manifest_refuses_other_types),
+        cmocka_unit_test(manifest_bounds_hostile_layer_counts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,41 @@
+/* scratch.h - a directory of a test's own, and safetensors files made to measure. */
+#ifndef LVLM_TESTS_SUPPORT_SCRATCH_H
+#define LVLM_TESTS_SUPPORT_SCRATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SCRATCH_PATH = 512 };
+
+typedef struct scratch {
+    char dir[128];
+    char path[8][SCRATCH_PATH]; /* of scratch_path, handed out in turn */
+    size_t next;
+} scratch;
+
+/* Makes a directory below $TMPDIR. Fails the test when it cannot. */
+void scratch_make(scratch *s);
+/* Removes it and everything in it. */
+void scratch_remove(scratch *s);
+
+/* "DIR/NAME"; valid until eight more were asked for. */
+const char *scratch_path(scratch *s, const char *name);
+/* Write a file; returns its path. */
+const char *scratch_write(scratch *s, const char *name, const void *bytes, size_t n);
+/* A file of the 8-byte length, `header`, and `n` data bytes; returns its path. */
+const char *scratch_safetensors(scratch *s, const char *name, const char *header,
+                                const void *data, size_t n);
+/* Copy a file or, with its plain files, a directory. */
+void scratch_copy(scratch *s, const char *from, const char *name);
+/* How many names the directory `name` of the scratch holds, hidden ones too ("" : it
+ * itself). */
+size_t scratch_count(scratch *s, const char *name);
+
+bool files_equal(const char *a, const char *b);
+/* The same names with the same bytes. */
+bool directories_equal(const char *a, const char *b);
+/* In file `path` replace the first `from` by `to`, which has the same length. */
+void file_replace(const char *path, const char *from, const char *to);
+
+#endif
