@@ -57,7 +57,7 @@ lvlm_projection_state lvlm_projections_get(const lvlm_manifest *m, size_t i)
                                     .shape = weight->shape,
                                     .name = weight->name,
                                     .transposed = is_transposed(&weight->transform) };
-    state.has_bias = bias != NULL && bias->state != LVLM_TARGET_MISSING;
+    state.has_bias = bias != NULL;
     if (bias != NULL && bias->state == LVLM_TARGET_MISSING) state.form = "missing";
     add_source(&state, weight->state == LVLM_TARGET_TIED
                            ? lvlm_manifest_find(m, weight->row->tied_to)

@@ -13,9 +13,9 @@ typedef struct lvlm_projection_state {
         *form; /* "linear", "raw_parameter", "vit_head", "tied", "identity", "made",
                            "missing" */
     lvlm_shape shape; /* [out, in]; of a missing one: what it would be */
-    bool has_bias;
-    bool transposed;                              /* the source holds it as [in, out] */
-    const char *name;                             /* native name of the weight */
+    bool has_bias;    /* of a missing one: would have */
+    bool transposed;  /* the source holds it as [in, out] */
+    const char *name; /* native name of the weight */
     const char *sources[LVLM_PROJECTION_SOURCES]; /* names in the source; NULL: none */
     size_t n_sources;
 } lvlm_projection_state;

@@ -268,6 +268,7 @@ static void count_failures(lvlm_replay *r)
 static int open_recording(lvlm_replay *r, const lvlm_replay_options *options,
                           lvlm_error *err)
 {
+    if (options->reference != NULL) TRY(lvlm_reference_check(options->reference, err));
     TRY(lvlm_checkpoint_open(&r->recording, r->golden, NULL, err));
     FAIL_IF(r->recording->kind != LVLM_CHECKPOINT_PLAIN, err, LVLM_EUSAGE,
             "%s: is a model, not a recording", r->golden);

@@ -1,169 +1,492 @@
-/* report_chart.c - one point a stage; x is the order of computation, y is log10
- * error.
+/* report_chart.c - one mark a stage; x is the order of computation, y is log10 of the
+ * error. What has no logarithm has a lane of its own, drawn only when it is needed.
  *
- *   +--------------------------------------+  10^TOP     beyond: drawn on the edge
- *   |              o  x                    |
- *   |- - - - - - - - - - - - - - - band - -|
- *   |  o  o  o  o        o  o              |
- *   +--------------------------------------+  10^BOTTOM   and so is an error of zero
- *     vision        connector   text
- * */
+ *   inf   |  .  .  .  .  .  x  .  .  .  .     infinite, not a number, not compared
+ *   10^-4 |--------------------------------
+ *         | - - - - - - - - - - - - - band     above it: crosses
+ *   10^-6 |--------------------------------
+ *         |     o  o  o  o     o  o  o  o      within its band: dots
+ *   0     |  <>  .  .  .  .  .  .  .  .  .     equal in every value: diamonds
+ *            patches  0  1     0  1            last part of the name, block numbers
+ *            vision            text            parts of the model */
 #include "verify/report_chart.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "formats/base/json.h"
+
+/* In units of the view box. */
 enum {
     WIDTH = 960,
-    HEIGHT = 340,
-    LEFT = 64,
-    RIGHT = 20,
-    TOP_EDGE = 18,
-    BOTTOM_EDGE = 52,
-    LOG_TOP = 0,
-    LOG_BOTTOM = -10,
+    HEIGHT = 380,
+    LEFT = 58,
+    RIGHT = 14,
+    TOP_MARGIN = 16,
+    BOTTOM_MARGIN = 62,
+    LANE = 28,       /* height of a lane */
+    CHARACTER = 7,   /* about the width of one */
+    MAX_LABEL = 24,  /* characters of the name of a part */
+    MIN_DECADES = 5, /* shown of the axis */
+    MAX_LINES = 9,   /* of the grid, across */
+    MAX_POWER = 12,  /* errors beyond these are drawn on the edge */
+    MIN_POWER = -20,
 };
+
+typedef struct plot {
+    const lvlm_replay *replay;
+    double slot;        /* width of a stage */
+    double top, bottom; /* y of the ends of the logarithmic axis */
+    int high, low;      /* powers of ten there */
+    int step;           /* powers from one grid line to the next */
+    bool has_zero;      /* the lane below is there ... */
+    bool has_none;      /* ... and the one above */
+} plot;
+
+/* ---- text ----------------------------------------------------------------------- */
+
+/* Bytes of the well-formed character at `at`; 0 when there is none. */
+static size_t character_bytes(const char *at, const char *end)
+{
+    for (size_t n = 1; n <= 4 && n <= (size_t)(end - at); n++)
+        if (lvlm_utf8_valid(at, n)) return n;
+    return 0;
+}
+
+/* Controls, and what XML 1.0 has no place for: U+FFFE and U+FFFF. */
+static bool is_forbidden(const char *at, size_t n)
+{
+    const unsigned char c = (unsigned char)at[0];
+    if (n == 1) return c < 0x20 || c == 0x7f;
+    if (n == 2) return c == 0xc2 && (unsigned char)at[1] < 0xa0;
+    return n == 3 &&
+           (memcmp(at, "\xef\xbf\xbe", 3) == 0 || memcmp(at, "\xef\xbf\xbf", 3) == 0);
+}
+
+/* One character; returns where the next one begins. */
+static const char *escape_character(lvlm_strbuf *out, const char *at, const char *end)
+{
+    const size_t n = character_bytes(at, end);
+    switch (*at) {
+    case '<': lvlm_strbuf_puts(out, "&lt;"); break;
+    case '>': lvlm_strbuf_puts(out, "&gt;"); break;
+    case '&': lvlm_strbuf_puts(out, "&amp;"); break;
+    case '"': lvlm_strbuf_puts(out, "&quot;"); break;
+    case '\'': lvlm_strbuf_puts(out, "&#39;"); break;
+    case '\t':
+    case '\n':
+    case '\r': lvlm_strbuf_printf(out, "&#%d;", *at); break;
+    default:
+        if (n == 0 || is_forbidden(at, n))
+            lvlm_strbuf_puts(out, "\xef\xbf\xbd");
+        else
+            lvlm_strbuf_append(out, at, n);
+    }
+    return at + (n > 0 ? n : 1);
+}
 
 void lvlm_report_escape(lvlm_strbuf *out, const char *text)
 {
-    for (; *text != '\0'; text++) {
-        switch (*text) {
-        case '<': lvlm_strbuf_puts(out, "&lt;"); break;
-        case '>': lvlm_strbuf_puts(out, "&gt;"); break;
-        case '&': lvlm_strbuf_puts(out, "&amp;"); break;
-        case '"': lvlm_strbuf_puts(out, "&quot;"); break;
-        default: lvlm_strbuf_append(out, text, 1);
-        }
+    const char *const end = text + strlen(text);
+    while (text < end) text = escape_character(out, text, end);
+}
+
+/* The first `most` characters; a cut shows. */
+static void put_cut(lvlm_strbuf *out, const char *text, size_t n_bytes, size_t most)
+{
+    const char *const end = text + n_bytes;
+    for (; text < end && most > 0; most--) text = escape_character(out, text, end);
+    if (text < end) lvlm_strbuf_puts(out, "…");
+}
+
+const char *lvlm_report_error(char text[LVLM_ERROR_TEXT], double error)
+{
+    const char *const format = isnan(error) ? "nan" : error == 0 ? "0" : NULL;
+    if (format != NULL)
+        snprintf(text, LVLM_ERROR_TEXT, "%s", format);
+    else
+        snprintf(text, LVLM_ERROR_TEXT, "%.2e", error);
+    return text;
+}
+
+static void put_distance_reason(lvlm_strbuf *out, const lvlm_replay_stage *s)
+{
+    const bool inside = s->relative_l2 <= s->band;
+    char error[LVLM_ERROR_TEXT];
+    if (inside && s->verdict == LVLM_VERDICT_OUT && s->is_logits) {
+        lvlm_strbuf_printf(out, "max KL %s is over the band %.3g",
+                           lvlm_report_error(error, s->max_kl), LVLM_BAND_KL);
+        return;
+    }
+    lvlm_strbuf_printf(out, "relative L2 %s is %s the band %.3g",
+                       lvlm_report_error(error, s->relative_l2),
+                       inside ? "within" : "over", s->band);
+    if (s->distance.n_bad > 0)
+        lvlm_strbuf_printf(out, "; %" PRIu64 " of %" PRIu64 " values are not finite",
+                           s->distance.n_bad, s->distance.n);
+}
+
+void lvlm_report_reason(lvlm_strbuf *out, const lvlm_replay_stage *s)
+{
+    char want[LVLM_SHAPE_TEXT], got[LVLM_SHAPE_TEXT];
+    switch (s->verdict) {
+    case LVLM_VERDICT_MISSING:
+        lvlm_strbuf_puts(out, "recorded, and this model does not compute it");
+        break;
+    case LVLM_VERDICT_SHAPE:
+        lvlm_strbuf_printf(out, "recorded in shape %s, computed in shape %s",
+                           lvlm_shape_text(want, &s->shape),
+                           lvlm_shape_text(got, &s->got));
+        break;
+    case LVLM_VERDICT_OK:
+    case LVLM_VERDICT_OUT: put_distance_reason(out, s); break;
     }
 }
 
-static double x_of(size_t i, size_t n)
+/* ---- axes ----------------------------------------------------------------------- */
+
+/* The error that is drawn; infinite where nothing could be compared. */
+static double drawn_error(const lvlm_replay_stage *s)
 {
-    const double room = WIDTH - LEFT - RIGHT;
-    return LEFT + room * ((double)i + 0.5) / (double)n;
+    const bool compared =
+        s->verdict == LVLM_VERDICT_OK || s->verdict == LVLM_VERDICT_OUT;
+    return compared ? s->relative_l2 : (double)INFINITY;
 }
 
-/* The edges take what is beyond them: zero, infinite, not a number. */
-static double y_of(double error)
+/* Widens the axis so that it shows `value`. */
+static void include(plot *p, double value)
 {
-    double power = error > 0 ? log10(error) : LOG_BOTTOM;
-    if (!(power <= LOG_TOP)) power = LOG_TOP;
-    if (power < LOG_BOTTOM) power = LOG_BOTTOM;
-    const double room = HEIGHT - TOP_EDGE - BOTTOM_EDGE;
-    return TOP_EDGE + room * (LOG_TOP - power) / (LOG_TOP - LOG_BOTTOM);
+    if (!isfinite(value)) {
+        p->has_none = true;
+    } else if (value <= 0) {
+        p->has_zero = true;
+    } else {
+        const double power = fmin(fmax(log10(value), MIN_POWER), MAX_POWER);
+        if (floor(power) < p->low) p->low = (int)floor(power);
+        if (ceil(power) > p->high) p->high = (int)ceil(power);
+    }
 }
 
-static void put_grid(lvlm_strbuf *out)
+static int round_down(int value, int step)
 {
-    for (int power = LOG_TOP; power >= LOG_BOTTOM; power -= 2) {
-        const double y = y_of(pow(10, power));
-        lvlm_strbuf_printf(out,
-                           "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" "
-                           "y2=\"%.1f\"/>",
-                           LEFT, WIDTH - RIGHT, y, y);
+    return (int)floor((double)value / step) * step;
+}
+
+static plot make_plot(const lvlm_replay *r)
+{
+    plot p = { .replay = r, .low = MAX_POWER, .high = MIN_POWER, .step = 1 };
+    p.slot = (double)(WIDTH - LEFT - RIGHT) / (double)r->n_stages;
+    for (size_t i = 0; i < r->n_stages; i++) {
+        include(&p, drawn_error(&r->stages[i]));
+        include(&p, r->stages[i].band);
+    }
+    if (p.high < p.low) p.high = p.low = 0;
+    if (p.low > p.high - MIN_DECADES) p.low = p.high - MIN_DECADES;
+    while ((p.high - p.low) / p.step + 1 > MAX_LINES) p.step++;
+    p.low = round_down(p.low, p.step);
+    p.high = -round_down(-p.high, p.step);
+    p.top = TOP_MARGIN + (p.has_none ? LANE : 0);
+    p.bottom = HEIGHT - BOTTOM_MARGIN - (p.has_zero ? LANE : 0);
+    return p;
+}
+
+/* The middle of a stage. */
+static double x_of(const plot *p, size_t i)
+{
+    return LEFT + p->slot * ((double)i + 0.5);
+}
+
+static double y_of_power(const plot *p, double power)
+{
+    power = fmin(fmax(power, p->low), p->high);
+    return p->top + (p->bottom - p->top) * (p->high - power) / (p->high - p->low);
+}
+
+static double y_of(const plot *p, double value)
+{
+    if (!isfinite(value)) return p->top - LANE / 2.0;
+    if (value <= 0) return p->bottom + LANE / 2.0;
+    return y_of_power(p, log10(value));
+}
+
+static void put_grid_line(lvlm_strbuf *out, const char *class, double y)
+{
+    lvlm_strbuf_printf(
+        out, "<line class=\"%s\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>\n",
+        class, LEFT, WIDTH - RIGHT, y, y);
+}
+
+static void put_lane(lvlm_strbuf *out, double y, const char *label)
+{
+    put_grid_line(out, "lane", y);
+    lvlm_strbuf_printf(out,
+                       "<text class=\"axis\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">"
+                       "%s</text>\n",
+                       LEFT - 10, y + 4, label);
+}
+
+static void put_grid(lvlm_strbuf *out, const plot *p)
+{
+    for (int power = p->high; power >= p->low; power -= p->step) {
+        const double y = y_of_power(p, power);
+        put_grid_line(out, "grid", y);
         lvlm_strbuf_printf(out,
                            "<text class=\"axis\" x=\"%d\" y=\"%.1f\" "
-                           "text-anchor=\"end\">10<tspan dy=\"-4\" font-size=\"9\">%d"
-                           "</tspan></text>",
-                           LEFT - 8, y + 4, power);
+                           "text-anchor=\"end\">10<tspan dy=\"-5\" "
+                           "class=\"power\">%s%d</tspan></text>\n",
+                           LEFT - 10, y + 5, power < 0 ? "−" : "",
+                           power < 0 ? -power : power);
     }
+    if (p->has_none) put_lane(out, y_of(p, (double)INFINITY), "∞");
+    if (p->has_zero) put_lane(out, y_of(p, 0), "0");
 }
 
-/* "vision", "connector", "text"; the head counts as text. */
-static size_t part_length(const char *name)
+/* ---- names along the axis ------------------------------------------------------- */
+
+/* Blocks are labelled by every so manieth number: 1, 2, 5, 10, 20, ... */
+static size_t tick_distance(const plot *p)
 {
-    return strcspn(name, ".");
+    static const size_t factors[] = { 1, 2, 5 };
+    for (size_t unit = 1;; unit *= 10)
+        for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i++)
+            if ((double)(factors[i] * unit) * p->slot >= 22) return factors[i] * unit;
 }
 
-static bool same_part(const char *a, const char *b)
+static void put_tick(lvlm_strbuf *out, const plot *p, size_t i, size_t distance)
 {
-    const size_t n = part_length(a), m = part_length(b);
-    const bool head_a = a[n] == '\0', head_b = b[m] == '\0';
-    if (head_a || head_b) return head_a && head_b;
-    return n == m && memcmp(a, b, n) == 0;
+    const char *const name = p->replay->stages[i].name;
+    const char *const dot = strrchr(name, '.');
+    const char *const last = dot != NULL ? dot + 1 : name;
+    const size_t length = strlen(last);
+    const size_t digits = strspn(last, "0123456789");
+    size_t number = 0, room = 0;
+    if (digits == length && digits > 0 && digits <= 4) {
+        for (size_t k = 0; k < digits; k++)
+            number = number * 10 + (size_t)(last[k] - '0');
+        if (number % distance != 0) return;
+        room = digits;
+    } else {
+        room = (size_t)(p->slot / CHARACTER);
+        if (room < 5) return;
+    }
+    lvlm_strbuf_printf(
+        out, "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">",
+        x_of(p, i), HEIGHT - BOTTOM_MARGIN + 16);
+    put_cut(out, last, length, room);
+    lvlm_strbuf_puts(out, "</text>\n");
 }
 
-static void put_part(lvlm_strbuf *out, const lvlm_replay *r, size_t first, size_t end)
+/* Bytes of "vision", "connector", "text"; 0 for what stands alone: logits, loss. */
+static size_t part_bytes(const char *name)
 {
-    const char *name = r->stages[first].name;
-    const size_t n = part_length(name);
-    const double half = 0.5 * (x_of(1, r->n_stages) - x_of(0, r->n_stages));
-    const double from = x_of(first, r->n_stages) - half;
-    const double to = x_of(end - 1, r->n_stages) + half;
+    const size_t n = strcspn(name, ".");
+    return name[n] == '.' ? n : 0;
+}
+
+static bool is_same_part(const char *a, const char *b)
+{
+    const size_t n = part_bytes(a);
+    return n == part_bytes(b) && memcmp(a, b, n) == 0;
+}
+
+/* A bracket from one stage to another, and its name if the one before leaves room;
+ * *taken is where that one ends. */
+static void put_part(lvlm_strbuf *out, const plot *p, size_t first, size_t last,
+                     double *taken)
+{
+    const char *name = p->replay->stages[first].name;
+    const size_t in_name = part_bytes(name);
+    const size_t bytes = in_name > 0 ? in_name : strlen("head");
+    const size_t shown = bytes < MAX_LABEL ? bytes : MAX_LABEL;
+    const double gap = fmin(3, p->slot / 6);
+    const double from = x_of(p, first) - p->slot / 2 + gap;
+    const double to = x_of(p, last) + p->slot / 2 - gap;
+    const double half = 0.5 * CHARACTER * (double)shown;
+    const double middle = fmin((from + to) / 2, WIDTH - half);
     lvlm_strbuf_printf(out,
                        "<line class=\"part\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" "
-                       "y2=\"%d\"/><text class=\"label\" x=\"%.1f\" y=\"%d\" "
-                       "text-anchor=\"middle\">",
-                       from + 3, to - 3, HEIGHT - BOTTOM_EDGE + 12,
-                       HEIGHT - BOTTOM_EDGE + 12, (from + to) / 2,
-                       HEIGHT - BOTTOM_EDGE + 30);
-    if (name[n] == '\0')
-        lvlm_strbuf_puts(out, "head");
-    else
-        lvlm_strbuf_append(out, name, n);
-    lvlm_strbuf_puts(out, "</text>");
+                       "y2=\"%d\"/>\n",
+                       from, to, HEIGHT - 36, HEIGHT - 36);
+    if (middle - half < *taken) return;
+    *taken = middle + half + CHARACTER;
+    lvlm_strbuf_printf(
+        out, "<text class=\"label\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">",
+        middle, HEIGHT - 17);
+    put_cut(out, in_name > 0 ? name : "head", bytes, MAX_LABEL);
+    lvlm_strbuf_puts(out, "</text>\n");
 }
 
-static void put_parts(lvlm_strbuf *out, const lvlm_replay *r)
+static void put_names(lvlm_strbuf *out, const plot *p)
 {
-    for (size_t first = 0, end; first < r->n_stages; first = end) {
-        for (end = first + 1; end < r->n_stages; end++)
-            if (!same_part(r->stages[first].name, r->stages[end].name)) break;
-        put_part(out, r, first, end);
+    const lvlm_replay_stage *const stages = p->replay->stages;
+    const size_t n = p->replay->n_stages, distance = tick_distance(p);
+    double taken = 0;
+    for (size_t first = 0, end; first < n; first = end) {
+        for (end = first + 1; end < n; end++)
+            if (!is_same_part(stages[first].name, stages[end].name)) break;
+        put_part(out, p, first, end - 1, &taken);
+    }
+    for (size_t i = 0; i < n; i++) put_tick(out, p, i, distance);
+}
+
+/* ---- band ----------------------------------------------------------------------- */
+
+static void put_band_label(lvlm_strbuf *out, const plot *p)
+{
+    const lvlm_replay *r = p->replay;
+    double least = r->stages[0].band, most = least;
+    for (size_t i = 1; i < r->n_stages; i++) {
+        least = fmin(least, r->stages[i].band);
+        most = fmax(most, r->stages[i].band);
+    }
+    lvlm_strbuf_printf(out, "<text class=\"band-label\" x=\"%d\" y=\"%.1f\">band %.3g",
+                       LEFT + 6, y_of(p, r->stages[0].band) - 7, least);
+    if (most > least) lvlm_strbuf_printf(out, " to %.3g", most);
+    lvlm_strbuf_puts(out, "</text>\n");
+}
+
+/* A step for each change; the side of it that is out of band is tinted. */
+static void put_band(lvlm_strbuf *out, const plot *p)
+{
+    const lvlm_replay *r = p->replay;
+    const double ceiling = TOP_MARGIN;
+    for (int tint = 1; tint >= 0; tint--) {
+        double last = ceiling;
+        lvlm_strbuf_printf(out, "<path class=\"%s\" d=\"M%d %.1f",
+                           tint ? "tint" : "band", LEFT,
+                           tint ? ceiling : y_of(p, r->stages[0].band));
+        for (size_t i = 0; i < r->n_stages; i++) {
+            const double y = y_of(p, r->stages[i].band);
+            if (i == 0 || y < last || y > last) lvlm_strbuf_printf(out, "V%.1f", y);
+            lvlm_strbuf_printf(out, "H%.1f", x_of(p, i) + p->slot / 2);
+            last = y;
+        }
+        if (tint) lvlm_strbuf_printf(out, "V%.1fZ", ceiling);
+        lvlm_strbuf_puts(out, "\"/>\n");
     }
 }
 
-/* A step for each change of the band. */
-static void put_band(lvlm_strbuf *out, const lvlm_replay *r)
+/* ---- stages --------------------------------------------------------------------- */
+
+/* Joins neighbours that both have a logarithm. */
+static void put_trace(lvlm_strbuf *out, const plot *p)
 {
-    const double half = 0.5 * (x_of(1, r->n_stages) - x_of(0, r->n_stages));
-    lvlm_strbuf_puts(out, "<polyline class=\"band\" points=\"");
-    for (size_t i = 0; i < r->n_stages; i++) {
-        const double x = x_of(i, r->n_stages), y = y_of(r->stages[i].band);
-        lvlm_strbuf_printf(out, "%.1f,%.1f %.1f,%.1f ", x - half, y, x + half, y);
+    bool joined = false;
+    lvlm_strbuf_puts(out, "<path class=\"trace\" d=\"M0 0");
+    for (size_t i = 0; i < p->replay->n_stages; i++) {
+        const double error = drawn_error(&p->replay->stages[i]);
+        const bool drawn = isfinite(error) && error > 0;
+        if (drawn)
+            lvlm_strbuf_printf(out, "%c%.1f %.1f", joined ? 'L' : 'M', x_of(p, i),
+                               y_of(p, error));
+        joined = drawn;
     }
-    lvlm_strbuf_printf(out,
-                       "\"/><text class=\"axis band-label\" x=\"%d\" y=\"%.1f\" "
-                       "text-anchor=\"end\">band</text>",
-                       WIDTH - RIGHT, y_of(r->stages[r->n_stages - 1].band) - 6);
+    lvlm_strbuf_puts(out, "\"/>\n");
 }
 
-/* A dot for what is within its band, a cross for what is not: not by colour alone. */
-static void put_point(lvlm_strbuf *out, const lvlm_replay *r, size_t i)
+/* Told apart by form, not by colour alone. */
+static void put_mark(lvlm_strbuf *out, const lvlm_replay_stage *s, double x, double y,
+                     double r)
 {
-    const lvlm_replay_stage *s = &r->stages[i];
-    const double x = x_of(i, r->n_stages), y = y_of(s->relative_l2);
-    const bool ok = s->verdict == LVLM_VERDICT_OK;
-    lvlm_strbuf_printf(out, "<g class=\"point %s\"><title>", ok ? "ok" : "bad");
-    lvlm_report_escape(out, s->name);
-    lvlm_strbuf_printf(out, ": relative L2 %.2e, band %.1e, %s</title>", s->relative_l2,
-                       s->band, lvlm_verdict_name(s->verdict));
-    if (ok)
-        lvlm_strbuf_printf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\"/>", x, y);
-    else
+    if (s->verdict != LVLM_VERDICT_OK)
         lvlm_strbuf_printf(out,
-                           "<path d=\"M%.1f %.1fl10 10m0 -10l-10 10\"/>"
-                           "<rect x=\"%.1f\" y=\"%.1f\" width=\"16\" height=\"16\" "
-                           "fill=\"transparent\"/>",
-                           x - 5, y - 5, x - 8, y - 8);
-    lvlm_strbuf_puts(out, "</g>");
+                           "<path class=\"cross\" d=\"M%.1f %.1fl%.1f %.1fm0 %.1fl%.1f "
+                           "%.1f\"/>",
+                           x - r, y - r, 2 * r, 2 * r, -2 * r, -2 * r, 2 * r);
+    else if (s->relative_l2 > 0)
+        lvlm_strbuf_printf(
+            out, "<circle class=\"dot\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"/>", x, y, r);
+    else
+        lvlm_strbuf_printf(
+            out,
+            "<path class=\"exact\" d=\"M%.1f %.1fl%.1f %.1fl%.1f %.1fl%.1f %.1fz\"/>",
+            x, y - r - 1, r + 1, r + 1, -r - 1, r + 1, -r - 1, -r - 1);
+}
+
+/* The mark and, over the whole height, where the pointer finds it. */
+static void put_point(lvlm_strbuf *out, const plot *p, size_t i)
+{
+    const lvlm_replay_stage *s = &p->replay->stages[i];
+    const double x = x_of(p, i), radius = fmin(4.5, fmax(2, p->slot * 0.34));
+    char error[LVLM_ERROR_TEXT];
+    lvlm_strbuf_puts(out, "<g class=\"point\"><title>");
+    lvlm_report_escape(out, s->name);
+    lvlm_strbuf_puts(out, ": ");
+    lvlm_report_reason(out, s);
+    if (isfinite(drawn_error(s)))
+        lvlm_strbuf_printf(out, "; max abs %s, cosine %.9f",
+                           lvlm_report_error(error, s->distance.max_abs), s->cosine);
+    lvlm_strbuf_printf(out,
+                       "</title><rect class=\"hit\" x=\"%.2f\" y=\"%d\" "
+                       "width=\"%.2f\" height=\"%d\"/>",
+                       x - p->slot / 2, TOP_MARGIN, p->slot,
+                       HEIGHT - TOP_MARGIN - BOTTOM_MARGIN);
+    put_mark(out, s, x, y_of(p, drawn_error(s)), radius);
+    lvlm_strbuf_puts(out, "</g>\n");
+}
+
+/* The name of the first bad stage, on the side of its mark that has more room. */
+static void put_callout(lvlm_strbuf *out, const plot *p)
+{
+    const lvlm_replay_stage *s = p->replay->first_bad;
+    if (s == NULL) return;
+    const double x = x_of(p, (size_t)(s - p->replay->stages));
+    const bool on_right = x < WIDTH / 2.0;
+    lvlm_strbuf_printf(
+        out, "<text class=\"callout\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">",
+        on_right ? x + 12 : x - 12, y_of(p, drawn_error(s)) + 4,
+        on_right ? "start" : "end");
+    put_cut(out, s->name, strlen(s->name), 2 * MAX_LABEL);
+    lvlm_strbuf_puts(out, "</text>\n");
+}
+
+/* ---- legend --------------------------------------------------------------------- */
+
+static void put_key(lvlm_strbuf *out, const lvlm_replay_stage *s, const char *meaning)
+{
+    lvlm_strbuf_puts(out, "<span><svg class=\"key\" viewBox=\"0 0 16 16\">");
+    put_mark(out, s, 8, 8, 4.5);
+    lvlm_strbuf_printf(out, "</svg>%s</span>\n", meaning);
+}
+
+static void put_legend(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    static const lvlm_replay_stage within = { .relative_l2 = 1 };
+    static const lvlm_replay_stage equal = { .relative_l2 = 0 };
+    static const lvlm_replay_stage bad = { .verdict = LVLM_VERDICT_OUT };
+    size_t n_equal = 0, n_bad = 0;
+    for (size_t i = 0; i < r->n_stages; i++) {
+        const bool ok = r->stages[i].verdict == LVLM_VERDICT_OK;
+        n_bad += !ok;
+        n_equal += ok && !(r->stages[i].relative_l2 > 0);
+    }
+    lvlm_strbuf_puts(out, "<p class=\"legend\">\n");
+    if (n_equal + n_bad < r->n_stages) put_key(out, &within, "within its band");
+    if (n_equal > 0) put_key(out, &equal, "equal in every value");
+    if (n_bad > 0) put_key(out, &bad, "out of band, missing or in another shape");
+    lvlm_strbuf_puts(out, "<span><svg class=\"key\" viewBox=\"0 0 16 16\"><path "
+                          "class=\"band\" d=\"M0 8H16\"/></svg>band</span>\n</p>\n");
 }
 
 void lvlm_report_chart(lvlm_strbuf *out, const lvlm_replay *r)
 {
+    if (r->n_stages == 0) return;
+    const plot p = make_plot(r);
     lvlm_strbuf_printf(
         out,
-        "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"relative L2 "
-        "error of each stage in order of computation\">\n",
+        "<div class=\"scroll\"><svg class=\"chart\" viewBox=\"0 0 %d %d\" "
+        "role=\"img\" aria-label=\"relative L2 error of each stage in "
+        "order of computation; the numbers are in the table below\">\n",
         WIDTH, HEIGHT);
-    put_grid(out);
-    put_parts(out, r);
-    put_band(out, r);
-    lvlm_strbuf_puts(out, "<polyline class=\"trace\" points=\"");
-    for (size_t i = 0; i < r->n_stages; i++)
-        lvlm_strbuf_printf(out, "%.1f,%.1f ", x_of(i, r->n_stages),
-                           y_of(r->stages[i].relative_l2));
-    lvlm_strbuf_puts(out, "\"/>\n");
-    for (size_t i = 0; i < r->n_stages; i++) put_point(out, r, i);
-    lvlm_strbuf_puts(out, "\n</svg>\n");
+    put_band(out, &p);
+    put_grid(out, &p);
+    put_names(out, &p);
+    put_trace(out, &p);
+    for (size_t i = 0; i < r->n_stages; i++) put_point(out, &p, i);
+    put_band_label(out, &p);
+    put_callout(out, &p);
+    lvlm_strbuf_puts(out, "</svg></div>\n");
+    put_legend(out, r);
 }

@@ -119,7 +119,8 @@ static void remark(const lvlm_import *import)
         if (t->state == LVLM_TARGET_MADE)
             fprintf(stderr, PROGRAM ": %s was made, not found: train it before use\n",
                     t->name);
-        else if (t->row->tied_to != NULL && t->state == LVLM_TARGET_FOUND)
+        else if (t->row->tied_to != NULL && t->state == LVLM_TARGET_FOUND &&
+                 !import->source->headers_only)
             fprintf(stderr,
                     PROGRAM ": '%s' differs from %s: kept as a head of its own\n",
                     t->source->name, t->row->tied_to);

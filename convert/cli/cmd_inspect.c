@@ -108,10 +108,12 @@ static void print_differences(const lvlm_family *family)
     if (d->name == NULL) return;
     printf(
         "where transformers computes something else than was trained (--reference):\n");
-    for (; d->name != NULL; d++)
-        printf("  %s, %s%s%s%s: %s\n", d->name, d->since != NULL ? "from " : "",
-               d->since != NULL ? d->since : "", d->until != NULL ? " before " : "",
-               d->until != NULL ? d->until : "", d->what);
+    for (; d->name != NULL; d++) {
+        printf("  %s,", d->name);
+        if (d->since != NULL) printf(" from %s", d->since);
+        if (d->until != NULL) printf(" before %s", d->until);
+        printf(": %s\n", d->what);
+    }
 }
 
 static void print_model(const lvlm_manifest *m)

@@ -50,12 +50,11 @@ static int print_result(const lvlm_manifest *m, bool as_json, size_t *n_problems
 static int run(const void *arguments, const lvlm_operands *operands)
 {
     const lvlm_common_args *a = arguments;
-    const lvlm_open_options open = { .headers_only = true };
     lvlm_checkpoint *cp = NULL;
     lvlm_manifest m;
     lvlm_error err;
     size_t n_problems = 0;
-    int rc = lvlm_checkpoint_open(&cp, operands->at[0], &open, &err);
+    int rc = lvlm_checkpoint_open(&cp, operands->at[0], NULL, &err);
     if (rc == 0 && (rc = lvlm_manifest_build(&m, cp, &err)) == 0) {
         rc = print_result(&m, a->json, &n_problems, &err);
         lvlm_manifest_free(&m);
