@@ -1,85 +1,100 @@
-/* report_junit.c - a replay as JUnit XML: one test case a stage. */
+/* report_junit.c - a replay as JUnit XML: one test case a stage.
+ *
+ *   testsuites / testsuite "replay" / properties: versions, digests
+ *                                   / testcase FAMILY.COMPUTE, STAGE / failure
+ *
+ * No time and no host, which readers of the format do without: two runs give equal
+ * bytes. */
 #include "verify/report.h"
 
-#include <stdio.h>
-#include <string.h>
+#include <inttypes.h>
 
 #include "formats/base/json.h"
+#include "verify/report_chart.h"
 
-/* Text as XML 1.0 takes it: markup escaped, control characters (which it forbids) as
- * '?'. */
-static void put_escaped(lvlm_strbuf *out, const char *text)
-{
-    for (const char *at = text; *at != '\0'; at++) {
-        const unsigned char c = (unsigned char)*at;
-        if (c == '<')
-            lvlm_strbuf_puts(out, "&lt;");
-        else if (c == '>')
-            lvlm_strbuf_puts(out, "&gt;");
-        else if (c == '&')
-            lvlm_strbuf_puts(out, "&amp;");
-        else if (c == '"')
-            lvlm_strbuf_puts(out, "&quot;");
-        else
-            lvlm_strbuf_append(out, c < 0x20 ? "?" : at, 1);
-    }
-}
+/* ---- properties ----------------------------------------------------------------- */
 
-static void put_property(lvlm_strbuf *out, const char *name, const char *value)
+static void put_property(lvlm_strbuf *out, const char *prefix, const char *name,
+                         const char *value)
 {
-    lvlm_strbuf_puts(out, "      <property name=\"");
-    put_escaped(out, name);
+    lvlm_strbuf_printf(out, "      <property name=\"%s", prefix);
+    lvlm_report_escape(out, name);
     lvlm_strbuf_puts(out, "\" value=\"");
-    put_escaped(out, value);
+    lvlm_report_escape(out, value);
     lvlm_strbuf_puts(out, "\"/>\n");
 }
 
+/* What the golden says about its making has a prefix, so as not to hide the rest. */
 static void put_properties(lvlm_strbuf *out, const lvlm_replay *r)
 {
     const cJSON *item;
     lvlm_strbuf_puts(out, "    <properties>\n");
-    put_property(out, "lvlm", LVLM_VERSION);
-    put_property(out, "model", r->model);
-    put_property(out, "model root digest", r->model_root);
-    put_property(out, "golden", r->golden);
-    put_property(out, "golden SHA-256", r->golden_sha256);
-    put_property(out, "behaviour of", r->reference);
-    cJSON_ArrayForEach(item, r->golden_metadata) if (lvlm_json_string(item) != NULL)
-        put_property(out, item->string, lvlm_json_string(item));
+    put_property(out, "", "lvlm", LVLM_VERSION);
+    put_property(out, "", "model", r->model);
+    put_property(out, "", "model.root", r->model_root);
+    put_property(out, "", "golden", r->golden);
+    put_property(out, "", "golden.sha256", r->golden_sha256);
+    put_property(out, "", "reference", r->reference);
+    for (size_t i = 0; i < r->n_differences; i++)
+        put_property(out, "", "difference", r->differences[i]);
+    cJSON_ArrayForEach(item, r->golden_metadata)
+    {
+        if (lvlm_json_string(item) != NULL)
+            put_property(out, "golden.", item->string, lvlm_json_string(item));
+    }
     lvlm_strbuf_puts(out, "    </properties>\n");
+}
+
+/* ---- test cases ----------------------------------------------------------------- */
+
+static void put_rows(lvlm_strbuf *out, const lvlm_replay_stage *s)
+{
+    char error[LVLM_ERROR_TEXT];
+    for (size_t i = 0; i < s->n_worst; i++) {
+        const lvlm_worst_row *row = &s->worst[i];
+        lvlm_strbuf_printf(out, "row [%zu, %zu]", row->index[0], row->index[1]);
+        if (row->token >= 0) lvlm_strbuf_printf(out, " (id %" PRId64 ")", row->token);
+        lvlm_strbuf_printf(out, ": relative L2 %s\n",
+                           lvlm_report_error(error, row->relative_l2));
+    }
+}
+
+static void put_details(lvlm_strbuf *out, const lvlm_replay_stage *s)
+{
+    char shape[LVLM_SHAPE_TEXT], l2[LVLM_ERROR_TEXT], other[LVLM_ERROR_TEXT];
+    lvlm_strbuf_printf(out, "shape %s\n", lvlm_shape_text(shape, &s->shape));
+    if (s->verdict != LVLM_VERDICT_OUT) return;
+    lvlm_strbuf_printf(out, "relative L2 %s, max abs %s, cosine %.9f\n",
+                       lvlm_report_error(l2, s->relative_l2),
+                       lvlm_report_error(other, s->distance.max_abs), s->cosine);
+    lvlm_strbuf_printf(out, "%" PRIu64 " of %" PRIu64 " values differ\n",
+                       s->distance.n_differ, s->distance.n);
+    if (s->is_logits)
+        lvlm_strbuf_printf(out,
+                           "max KL %s, band %.3g; same first choice in %" PRIu64
+                           " of %" PRIu64 " rows\n",
+                           lvlm_report_error(other, s->max_kl), LVLM_BAND_KL, s->n_top1,
+                           s->n_rows);
+    put_rows(out, s);
 }
 
 static void put_failure(lvlm_strbuf *out, const lvlm_replay_stage *s)
 {
-    char want[LVLM_SHAPE_TEXT], got[LVLM_SHAPE_TEXT];
     lvlm_strbuf_puts(out, "      <failure message=\"");
-    switch (s->verdict) {
-    case LVLM_VERDICT_MISSING:
-        lvlm_strbuf_puts(out, "recorded, and this model does not compute it");
-        break;
-    case LVLM_VERDICT_SHAPE:
-        lvlm_strbuf_printf(out, "expected shape %s, got %s",
-                           lvlm_shape_text(want, &s->shape),
-                           lvlm_shape_text(got, &s->got));
-        break;
-    default:
-        lvlm_strbuf_printf(out, "relative L2 %.2e, band %.1e", s->relative_l2, s->band);
-        if (s->is_logits)
-            lvlm_strbuf_printf(out, "; max KL %.2e, band %.1e", s->max_kl,
-                               LVLM_BAND_KL);
-    }
-    lvlm_strbuf_printf(out, "\">max abs %.3e, cosine %.10f</failure>\n",
-                       s->distance.max_abs, s->cosine);
+    lvlm_report_reason(out, s);
+    lvlm_strbuf_printf(out, "\" type=\"%s\">", lvlm_verdict_name(s->verdict));
+    put_details(out, s);
+    lvlm_strbuf_puts(out, "</failure>\n");
 }
 
 static void put_case(lvlm_strbuf *out, const lvlm_replay *r, const lvlm_replay_stage *s)
 {
     const bool failed = s->verdict != LVLM_VERDICT_OK;
     lvlm_strbuf_puts(out, "    <testcase classname=\"");
-    put_escaped(out, r->family);
+    lvlm_report_escape(out, r->family);
     lvlm_strbuf_printf(out, ".%s\" name=\"",
                        r->compute == LVLM_COMPUTE_F64 ? "f64" : "f32");
-    put_escaped(out, s->name);
+    lvlm_report_escape(out, s->name);
     lvlm_strbuf_puts(out, failed ? "\">\n" : "\"/>\n");
     if (!failed) return;
     put_failure(out, s);
@@ -88,13 +103,12 @@ static void put_case(lvlm_strbuf *out, const lvlm_replay *r, const lvlm_replay_s
 
 void lvlm_report_junit(lvlm_strbuf *out, const lvlm_replay *r)
 {
-    lvlm_strbuf_puts(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    lvlm_strbuf_printf(out, "<testsuites tests=\"%zu\" failures=\"%zu\">\n",
-                       r->n_stages, r->n_failed);
     lvlm_strbuf_printf(out,
+                       "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+                       "<testsuites tests=\"%zu\" failures=\"%zu\">\n"
                        "  <testsuite name=\"replay\" tests=\"%zu\" failures=\"%zu\" "
                        "errors=\"0\" skipped=\"0\">\n",
-                       r->n_stages, r->n_failed);
+                       r->n_stages, r->n_failed, r->n_stages, r->n_failed);
     put_properties(out, r);
     for (size_t i = 0; i < r->n_stages; i++) put_case(out, r, &r->stages[i]);
     lvlm_strbuf_puts(out, "  </testsuite>\n</testsuites>\n");
