@@ -1,0 +1,178 @@
+/* test_json.c - strict parsing, exact numbers, stable printing. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/base/strbuf.h"
+
+static void json_refuses(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t n; /* 0: strlen */
+        const char *message;
+    } bad[] = {
+        { "", 0, "not JSON" },
+        { "{", 0, "not JSON" },
+        { "{\"a\":1,}", 0, "not JSON" },
+        { "nul", 0, "not JSON" },
+        { "1 2", 0, "something stands behind the value at byte 2" },
+        { "{\"a\":1,\"b\":2,\"a\":3}", 0, "key 'a' stands twice" },
+        { "[{\"x\":{\"k\":1,\"k\":1}}]", 0, "key 'k' stands twice" },
+        { "\"\\u0000\"", 0, "zero character" },
+        { "\"a\0b\"", 5, "zero byte at byte 2" },
+        { "\"\xc0\xaf\"", 0, "not UTF-8 at byte 1" },         /* overlong */
+        { "\"\xed\xa0\x80\"", 0, "not UTF-8 at byte 1" },     /* surrogate */
+        { "\"\xf4\x90\x80\x80\"", 0, "not UTF-8 at byte 1" }, /* beyond Unicode */
+        { "\"\xe2\x82", 0, "not UTF-8 at byte 1" },           /* cut off */
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        const size_t n = bad[i].n > 0 ? bad[i].n : strlen(bad[i].text);
+        cJSON *json = NULL;
+        lvlm_error err = { .text = "" };
+        assert_int_equal(lvlm_json_parse(&json, bad[i].text, n, &err), LVLM_EFORMAT);
+        if (strstr(err.text, bad[i].message) == NULL) fail_msg("%s", err.text);
+    }
+}
+
+static void json_bounds_its_depth(void **state)
+{
+    char text[2 * 65 + 1];
+    cJSON *json = NULL;
+    lvlm_error err;
+    (void)state;
+    for (size_t depth = 64; depth <= 65; depth++) {
+        memset(text, '[', depth);
+        memset(text + depth, ']', depth);
+        const int rc = lvlm_json_parse(&json, text, 2 * depth, &err);
+        assert_int_equal(rc, depth == 64 ? 0 : LVLM_EFORMAT);
+        if (rc == 0) lvlm_json_free(json);
+    }
+    /* brackets inside of text do not count */
+    assert_int_equal(lvlm_json_parse(&json, "\"[[[[[[[[\\\"[[[\"", 15, &err), 0);
+    lvlm_json_free(json);
+}
+
+static void json_checks_many_keys_quickly(void **state)
+{
+    lvlm_strbuf text = LVLM_STRBUF_INIT(4 << 20);
+    cJSON *json = NULL;
+    (void)state;
+    lvlm_strbuf_puts(&text, "{\"k\":0");
+    for (int i = 0; i < 100000; i++) lvlm_strbuf_printf(&text, ",\"key%d\":%d", i, i);
+    lvlm_strbuf_puts(&text, "}");
+    assert_int_equal(lvlm_json_parse(&json, text.text, text.length, NULL), 0);
+    lvlm_json_free(json);
+    text.text[text.length - 1] = ',';
+    lvlm_strbuf_puts(&text, "\"key77\":1}");
+    assert_int_equal(lvlm_json_parse(&json, text.text, text.length, NULL),
+                     LVLM_EFORMAT);
+    lvlm_strbuf_free(&text);
+}
+
+static void json_integers_are_exact_or_refused(void **state)
+{
+    static const struct {
+        const char *text;
+        bool ok;
+        uint64_t value;
+    } numbers[] = {
+        { "0", true, 0 },
+        { "9007199254740992", true, 9007199254740992u },
+        { "9007199254740994", false, 0 },
+        { "-1", false, 0 },
+        { "1.5", false, 0 },
+        { "1e300", false, 0 },
+        { "\"1\"", false, 0 },
+        { "null", false, 0 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        cJSON *json = NULL;
+        uint64_t value = 0;
+        assert_int_equal(
+            lvlm_json_parse(&json, numbers[i].text, strlen(numbers[i].text), NULL), 0);
+        assert_int_equal(lvlm_json_u64(&value, json), numbers[i].ok);
+        assert_int_equal(value, numbers[i].value);
+        lvlm_json_free(json);
+    }
+}
+
+static void expect_print(const char *in, const char *out)
+{
+    cJSON *json = NULL;
+    char *text = NULL;
+    assert_int_equal(lvlm_json_parse(&json, in, strlen(in), NULL), 0);
+    assert_int_equal(lvlm_json_print(&text, json, NULL), 0);
+    assert_string_equal(text, out);
+    lvlm_free(text);
+    lvlm_json_free(json);
+}
+
+static void json_prints_the_same_text_that_it_read(void **state)
+{
+    (void)state;
+    expect_print("{ \"b\" : [ 1 , true , null ] , \"a\" : {} }",
+                 "{\"b\":[1,true,null],\"a\":{}}");
+    expect_print("[1e-06,10000.0,0.1,1e300,-5]", "[1e-06,10000,0.1,1e+300,-5]");
+    expect_print("\"\\u0001\\t\\\"\\\\\\/\\u00e9\"", "\"\\u0001\\t\\\"\\\\/\xc3\xa9\"");
+    expect_print("[]", "[]");
+}
+
+static void json_doubles_survive_printing(void **state)
+{
+    uint64_t bits = 88172645463325252u;
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        double value, back;
+        char *text = NULL;
+        cJSON *again = NULL;
+        bits ^= bits << 13, bits ^= bits >> 7, bits ^= bits << 17;
+        memcpy(&value, &bits, sizeof value);
+        if (!isfinite(value)) continue;
+        cJSON *json = cJSON_CreateNumber(value);
+        assert_int_equal(lvlm_json_print(&text, json, NULL), 0);
+        assert_int_equal(lvlm_json_parse(&again, text, strlen(text), NULL), 0);
+        assert_true(lvlm_json_double(&back, again) && back == value);
+        lvlm_free(text);
+        lvlm_json_free(json);
+        lvlm_json_free(again);
+    }
+}
+
+static void json_paths_lead_through_objects(void **state)
+{
+    cJSON *json = NULL;
+    uint64_t value;
+    (void)state;
+    assert_int_equal(lvlm_json_parse(&json, "{\"a\":{\"B\":{\"c\":7}}}", 19, NULL), 0);
+    assert_true(lvlm_json_u64(&value, lvlm_json_path(json, "a.B.c")) && value == 7);
+    assert_null(lvlm_json_path(json, "a.b.c")); /* case counts */
+    assert_null(lvlm_json_path(json, "a.B.c.d"));
+    assert_null(lvlm_json_path(NULL, "a"));
+    lvlm_json_free(json);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(json_refuses),
+        cmocka_unit_test(json_bounds_its_depth),
+        cmocka_unit_test(json_checks_many_keys_quickly),
+        cmocka_unit_test(json_integers_are_exact_or_refused),
+        cmocka_unit_test(json_prints_the_same_text_that_it_read),
+        cmocka_unit_test(json_doubles_survive_printing),
+        cmocka_unit_test(json_paths_lead_through_objects),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,185 @@
+/* test_options.c - one table: parse, help, and the nearest word for a wrong one. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "formats/base/arena.h"
+#include "formats/base/options.h"
+
+typedef struct args {
+    lvlm_common_args common;
+    bool flag;
+    const char *word;
+    const char *text;
+    uint64_t count;
+    double real;
+    uint64_t bytes;
+} args;
+
+static const lvlm_option options[] = {
+    { "flag", NULL, LVLM_OPTION_FLAG, offsetof(args, flag), "a flag" },
+    { "word", "a|bc", LVLM_OPTION_TEXT, offsetof(args, word), "one of a list" },
+    { "text", "zeros|normal:STD", LVLM_OPTION_TEXT, offsetof(args, text), "any text" },
+    { "count", "N", LVLM_OPTION_COUNT, offsetof(args, count), "a number" },
+    { "real", "X", LVLM_OPTION_REAL, offsetof(args, real), "a real number" },
+    { "bytes", "SIZE", LVLM_OPTION_BYTES, offsetof(args, bytes), "a size" },
+    LVLM_OPTION_END,
+};
+
+static const lvlm_command command = { "verb",  "A [B]",      1,   2, "does it", NULL,
+                                      options, sizeof(args), NULL };
+
+enum { MAX_ARGS = 16 };
+
+static int parse(args *a, lvlm_operands *operands, lvlm_error *err, const char *line)
+{
+    char *argv[MAX_ARGS];
+    int argc = 0;
+    static char kept[256]; /* operands point into it */
+    strncpy(kept, line, sizeof kept - 1);
+    for (char *at = kept; *at != '\0' && argc < MAX_ARGS;) {
+        argv[argc++] = at;
+        at += strcspn(at, " ");
+        if (*at == ' ') *at++ = '\0';
+    }
+    *a = (args){ .flag = false };
+    return lvlm_options_parse(a, operands, &command, argc, argv, err);
+}
+
+static void options_parse_every_kind_anywhere(void **state)
+{
+    args a;
+    lvlm_operands o;
+    (void)state;
+    assert_int_equal(parse(&a, &o, NULL,
+                           "--flag x --word=bc --text=normal:1 --count 7 --real "
+                           "-2.5e-1 y --bytes 5GB"),
+                     0);
+    assert_true(a.flag && a.count == 7 && a.real == -0.25);
+    assert_string_equal(a.word, "bc");
+    assert_string_equal(a.text, "normal:1");
+    assert_true(a.bytes == 5000000000u);
+    assert_int_equal(o.n, 2);
+    assert_string_equal(o.at[1], "y");
+    assert_int_equal(parse(&a, &o, NULL, "--threads 3 --json -- --flag"), 0);
+    assert_true(a.common.threads == 3 && a.common.json && !a.flag);
+    assert_string_equal(o.at[0], "--flag");
+    assert_int_equal(parse(&a, &o, NULL, "--bytes 3MiB x"), 0);
+    assert_true(a.bytes == 3u << 20);
+    assert_int_equal(parse(&a, &o, NULL, "--help"), 0); /* operands do not count */
+}
+
+static void options_refuse_with_a_reason(void **state)
+{
+    static const struct {
+        const char *line, *message;
+    } bad[] = {
+        { "", "verb takes A [B]; 0 given" },
+        { "a b c", "verb takes A [B]; 3 given" },
+        { "a --flga", "unknown option --flga; did you mean --flag?" },
+        { "a -f", "unknown option -f; options begin with --" },
+        { "a --flag=1", "--flag takes no value" },
+        { "a --count", "--count needs a value: N" },
+        { "a --count -1", "--count '-1': expected N" },
+        { "a --count 99999999999999999999", "--count '99999999999999999999'" },
+        { "a --count 7x", "--count '7x': expected N" },
+        { "a --word b", "--word 'b': expected a|bc" },
+        { "a --real nan", "--real 'nan': expected X" },
+        { "a --bytes 5QB", "--bytes '5QB': expected SIZE" },
+        { "a --bytes 99999999999TB", "--bytes '99999999999TB': expected SIZE" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        args a;
+        lvlm_operands o;
+        lvlm_error err = { .text = "" };
+        assert_int_equal(parse(&a, &o, &err, bad[i].line), LVLM_EUSAGE);
+        if (strstr(err.text, bad[i].message) == NULL) fail_msg("%s", err.text);
+    }
+}
+
+static void help_lists_every_option(void **state)
+{
+    lvlm_strbuf text = LVLM_STRBUF_INIT(1 << 16);
+    (void)state;
+    lvlm_options_help(&text, "program", &command);
+    assert_non_null(strstr(text.text, "usage: program verb A [B] [options]"));
+    for (const lvlm_option *o = options; o->name != NULL; o++) {
+        assert_non_null(strstr(text.text, o->name));
+        assert_non_null(strstr(text.text, o->help));
+    }
+    assert_non_null(strstr(text.text, "--threads N"));
+    lvlm_strbuf_free(&text);
+}
+
+static void edit_distance_counts_changes(void **state)
+{
+    (void)state;
+    assert_int_equal(lvlm_edit_distance("kitten", "sitting"), 3);
+    assert_int_equal(lvlm_edit_distance("", "abc"), 3);
+    assert_int_equal(lvlm_edit_distance("same", "same"), 0);
+}
+
+/* ---- what options stand on ------------------------------------------------------ */
+
+static void strbuf_never_grows_beyond_its_maximum(void **state)
+{
+    lvlm_strbuf buf = LVLM_STRBUF_INIT(10);
+    (void)state;
+    lvlm_strbuf_puts(&buf, "12345");
+    lvlm_strbuf_printf(&buf, "%d", 67890);
+    assert_int_equal(lvlm_strbuf_check(&buf, NULL), 0);
+    assert_string_equal(buf.text, "1234567890");
+    lvlm_strbuf_puts(&buf, "!");
+    lvlm_strbuf_puts(&buf, ""); /* the first failure sticks */
+    assert_int_equal(lvlm_strbuf_check(&buf, NULL), LVLM_ENOMEM);
+    assert_string_equal(buf.text, "1234567890");
+    lvlm_strbuf_free(&buf);
+}
+
+static void arena_gives_zeroed_aligned_memory(void **state)
+{
+    lvlm_arena arena = LVLM_ARENA_INIT;
+    (void)state;
+    for (size_t n = 1; n < 100000; n = n * 3 + 1) {
+        const unsigned char *at = lvlm_arena_alloc(&arena, n, 3);
+        assert_non_null(at);
+        assert_int_equal((uintptr_t)at % _Alignof(max_align_t), 0);
+        for (size_t i = 0; i < 3 * n; i++) assert_int_equal(at[i], 0);
+    }
+    assert_null(lvlm_arena_alloc(&arena, SIZE_MAX / 2, 3));
+    assert_string_equal(lvlm_arena_printf(&arena, "%s-%d", "x", 7), "x-7");
+    assert_string_equal(lvlm_arena_strndup(&arena, "abcdef", 3), "abc");
+    lvlm_arena_free(&arena);
+}
+
+static void errors_gain_context_in_front(void **state)
+{
+    lvlm_error err;
+    (void)state;
+    assert_int_equal(lvlm_fail(&err, LVLM_EFORMAT, "ends at %d", 7), LVLM_EFORMAT);
+    lvlm_prefix(&err, "tensor '%s': ", "x");
+    lvlm_prefix(&err, "f.safetensors: ");
+    assert_string_equal(err.text, "f.safetensors: tensor 'x': ends at 7");
+    assert_int_equal(err.code, LVLM_EFORMAT);
+    assert_int_equal(lvlm_fail(NULL, LVLM_EIO, "nobody listens"), LVLM_EIO);
+    lvlm_prefix(NULL, "nobody listens");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(options_parse_every_kind_anywhere),
+        cmocka_unit_test(options_refuse_with_a_reason),
+        cmocka_unit_test(help_lists_every_option),
+        cmocka_unit_test(edit_distance_counts_changes),
+        cmocka_unit_test(strbuf_never_grows_beyond_its_maximum),
+        cmocka_unit_test(arena_gives_zeroed_aligned_memory),
+        cmocka_unit_test(errors_gain_context_in_front),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
