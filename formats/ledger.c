@@ -238,6 +238,7 @@ static bool add_entry(cJSON *array, const lvlm_ledger_entry *entry)
     if (ok && entry->rule != NULL)
         ok = cJSON_AddStringToObject(json, "rule", entry->rule) != NULL;
     cJSON *targets = cJSON_AddArrayToObject(json, "targets");
+    ok = ok && targets != NULL;
     for (size_t i = 0; i < entry->n_targets && ok; i++)
         ok = cJSON_AddItemToArray(targets, cJSON_CreateString(entry->targets[i]));
     if (ok && !lvlm_transform_is_keep(&entry->transform))

@@ -241,9 +241,9 @@ static int settle_vocabulary(builder *b)
             if (table == NULL || table->tensor->shape.n != 2) return 0;
             cJSON *text = cJSON_GetObjectItemCaseSensitive(b->m->config, "text");
             cJSON *rows = cJSON_CreateNumber((double)table->tensor->shape.dims[0]);
-            return cJSON_ReplaceItemInObjectCaseSensitive(text, "vocab", rows)
-                       ? 0
-                       : out_of_memory(b->err);
+            if (cJSON_ReplaceItemInObjectCaseSensitive(text, "vocab", rows)) return 0;
+            lvlm_json_free(rows);
+            return out_of_memory(b->err);
         }
     }
     return 0;

@@ -53,8 +53,8 @@ static bool add_digests(cJSON *metadata, const lvlm_tensor *tensors, size_t n_te
     cJSON *all = cJSON_CreateObject();
     bool ok = all != NULL;
     for (size_t i = 0; i < n_tensors && ok; i++) {
-        cJSON *hex = cJSON_CreateString(digests != NULL ? digests[i] : zeros);
-        ok = cJSON_AddItemToObject(all, tensors[i].name, hex);
+        const char *hex = digests != NULL ? digests[i] : zeros;
+        ok = cJSON_AddStringToObject(all, tensors[i].name, hex) != NULL;
     }
     ok = ok && add_text(metadata, "digests", all);
     lvlm_json_free(all);

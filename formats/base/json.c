@@ -306,6 +306,8 @@ const char *lvlm_json_string(const cJSON *item)
 
 void lvlm_json_add_number(cJSON *object, const char *key, double value)
 {
-    cJSON *item = isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull();
-    cJSON_AddItemToObject(object, key, item);
+    if (isfinite(value))
+        cJSON_AddNumberToObject(object, key, value);
+    else
+        cJSON_AddNullToObject(object, key);
 }

@@ -40,7 +40,8 @@ static int parse(args *a, lvlm_operands *operands, lvlm_error *err, const char *
     char *argv[MAX_ARGS];
     int argc = 0;
     static char kept[256]; /* operands point into it */
-    strncpy(kept, line, sizeof kept - 1);
+    assert_true(strlen(line) < sizeof kept);
+    memcpy(kept, line, strlen(line) + 1);
     for (char *at = kept; *at != '\0' && argc < MAX_ARGS;) {
         argv[argc++] = at;
         at += strcspn(at, " ");

@@ -1,0 +1,197 @@
+/* test_alloc.c - every operation with its first, second, third ... allocation failing:
+ * an error comes back, nothing leaks, nothing is left on disk. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "convert/export.h"
+#include "convert/import.h"
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/safetensors.h"
+#include "tests/support/alloc_failing.h"
+#include "tests/support/scratch.h"
+#include "verify/checksum.h"
+#include "verify/compare.h"
+#include "verify/replay.h"
+
+#define HUB LVLM_FIXTURES "/paligemma-layouts/hub"
+#define SHARDED LVLM_FIXTURES "/paligemma2-odd"
+
+/* An operation tells of success (0) or gives a code; `s` holds what it works on. */
+typedef int operation(scratch *s, lvlm_error *err);
+
+/* Fail the n-th allocation for n = 0, 1, 2, ... until the operation succeeds. Far
+ * out the steps grow: every place has then been met many times. */
+static void torture(scratch *s, operation *op)
+{
+    const size_t files = scratch_count(s, "");
+    const long before = alloc_live();
+    for (long n = 0;; n += 1 + n / 150) {
+        lvlm_error err = { .text = "" };
+        alloc_fail_at(n);
+        const int rc = op(s, &err);
+        alloc_fail_at(-1);
+        if (alloc_live() != before)
+            fail_msg("failing allocation %ld leaves %ld blocks", n,
+                     alloc_live() - before);
+        if (rc == 0) break;
+        /* a broken grammar and a full heap are one to cJSON */
+        if (rc != LVLM_ENOMEM && strstr(err.text, "not JSON") == NULL)
+            fail_msg("failing allocation %ld gives %d: %s", n, rc, err.text);
+        if (scratch_count(s, "") != files) fail_msg("allocation %ld leaves a file", n);
+    }
+}
+
+/* ---- operations ----------------------------------------------------------------- */
+
+static int parse_and_print(scratch *s, lvlm_error *err)
+{
+    static const char text[] = "{\"a\":[1,2.5,{\"b\":\"text\"}],\"c\":null,\"d\":true}";
+    cJSON *json = NULL;
+    char *printed = NULL;
+    (void)s;
+    int rc = lvlm_json_parse(&json, text, sizeof text - 1, err);
+    if (rc == 0) rc = lvlm_json_print_pretty(&printed, json, err);
+    lvlm_free(printed);
+    lvlm_json_free(json);
+    return rc;
+}
+
+static int open_and_account(const char *path, lvlm_error *err)
+{
+    lvlm_checkpoint *cp = NULL;
+    lvlm_manifest m;
+    int rc = lvlm_checkpoint_open(&cp, path, NULL, err);
+    if (rc == 0 && (rc = lvlm_manifest_build(&m, cp, err)) == 0) {
+        (void)lvlm_manifest_problems(&m, NULL, NULL);
+        lvlm_manifest_free(&m);
+    }
+    lvlm_checkpoint_close(cp);
+    return rc;
+}
+
+static int open_directory(scratch *s, lvlm_error *err)
+{
+    (void)s;
+    return open_and_account(HUB, err);
+}
+
+static int open_native(scratch *s, lvlm_error *err)
+{
+    return open_and_account(scratch_path(s, "model.lvlm"), err);
+}
+
+static int import(const char *source, const char *native, lvlm_error *err)
+{
+    const lvlm_import_options options = { .change_dtype = false };
+    const lvlm_import_run run = { .threads = 1, .overwrite = true };
+    char root[LVLM_DIGEST_HEX + 1];
+    lvlm_import im;
+    int rc = lvlm_import_plan(&im, source, &options, false, NULL, NULL, err);
+    if (rc == 0) rc = lvlm_import_execute(&im, native, &run, root, err);
+    lvlm_import_free(&im);
+    return rc;
+}
+
+static int import_hub(scratch *s, lvlm_error *err)
+{
+    return import(HUB, scratch_path(s, "model.lvlm"), err); /* replaces it */
+}
+
+static int export_in(scratch *s, bool source, lvlm_error *err)
+{
+    const lvlm_export_options options = {
+        .source = source, .max_shard = 20000, .threads = 1, .overwrite = true
+    };
+    lvlm_export ex;
+    int rc = lvlm_export_plan(&ex, scratch_path(s, "model.lvlm"), &options, err);
+    if (rc == 0) rc = lvlm_export_execute(&ex, scratch_path(s, "dir"), err);
+    lvlm_export_free(&ex);
+    return rc;
+}
+
+static int export_source(scratch *s, lvlm_error *err)
+{
+    return export_in(s, true, err);
+}
+
+static int export_shards(scratch *s, lvlm_error *err)
+{
+    return export_in(s, false, err);
+}
+
+static void ignore_row(void *user, const lvlm_comparison *comparison)
+{
+    (void)user;
+    (void)comparison;
+}
+
+static int check_and_compare(scratch *s, lvlm_error *err)
+{
+    const lvlm_checksum_options checksum = { .threads = 1 };
+    const lvlm_compare_options compare = { .row = ignore_row };
+    lvlm_compare_result result;
+    lvlm_checkpoint *a = NULL, *b = NULL;
+    size_t n_corrupt = 0;
+    int rc;
+    if ((rc = lvlm_checkpoint_open(&a, scratch_path(s, "model.lvlm"), NULL, err)) ==
+            0 &&
+        (rc = lvlm_checkpoint_open(&b, HUB, NULL, err)) == 0 &&
+        (rc = lvlm_checksum(&n_corrupt, a, &checksum, err)) == 0)
+        rc = lvlm_compare(&result, a, b, &compare, err);
+    lvlm_checkpoint_close(a);
+    lvlm_checkpoint_close(b);
+    return rc;
+}
+
+static int replay(scratch *s, lvlm_error *err)
+{
+    const lvlm_replay_options options = { .threads = 1 };
+    lvlm_replay r;
+    int rc = lvlm_replay_run(&r, scratch_path(s, "other.lvlm"),
+                             SHARDED "/golden.safetensors", &options, err);
+    if (rc == 0) lvlm_replay_free(&r);
+    return rc;
+}
+
+static void no_allocation_may_fail_badly(void **state)
+{
+    static const struct {
+        const char *name;
+        operation *run;
+    } all[] = {
+        { "parse_and_print", parse_and_print },
+        { "open_directory", open_directory },
+        { "open_native", open_native },
+        { "import_hub", import_hub },
+        { "export_source", export_source },
+        { "export_shards", export_shards },
+        { "check_and_compare", check_and_compare },
+        { "replay", replay },
+    };
+    scratch s;
+    (void)state;
+    scratch_make(&s);
+    assert_int_equal(import(HUB, scratch_path(&s, "model.lvlm"), NULL), 0);
+    assert_int_equal(import(SHARDED "/model", scratch_path(&s, "other.lvlm"), NULL), 0);
+    scratch_copy(&s, HUB, "dir"); /* export fills a directory that is there */
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        print_message("  %s\n", all[i].name);
+        torture(&s, all[i].run);
+    }
+    scratch_remove(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_allocation_may_fail_badly),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,65 @@
+/* alloc_failing.c - alloc.h over the system's heap, counting and failing on demand. */
+#include "tests/support/alloc_failing.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+
+static atomic_long until_failure = -1;
+static atomic_long live;
+
+void alloc_fail_at(long n)
+{
+    atomic_store(&until_failure, n);
+}
+
+long alloc_live(void)
+{
+    return atomic_load(&live);
+}
+
+static bool fails(void)
+{
+    if (atomic_load(&until_failure) < 0) return false;
+    return atomic_fetch_sub(&until_failure, 1) == 0;
+}
+
+static void *count(void *block)
+{
+    if (block != NULL) atomic_fetch_add(&live, 1);
+    return block;
+}
+
+void *lvlm_malloc(size_t bytes)
+{
+    return fails() ? NULL : count(malloc(bytes > 0 ? bytes : 1));
+}
+
+void *lvlm_calloc(size_t n, size_t bytes)
+{
+    return fails() ? NULL : count(calloc(n > 0 ? n : 1, bytes > 0 ? bytes : 1));
+}
+
+void *lvlm_realloc(void *old, size_t n, size_t bytes)
+{
+    if (fails() || (bytes > 0 && n > SIZE_MAX / bytes)) return NULL;
+    void *block = realloc(old, n * bytes > 0 ? n * bytes : 1);
+    return old == NULL ? count(block) : block;
+}
+
+void lvlm_free(void *block)
+{
+    if (block != NULL) atomic_fetch_sub(&live, 1);
+    free(block);
+}
+
+char *lvlm_strdup(const char *text)
+{
+    const size_t n = strlen(text) + 1;
+    char *copy = lvlm_malloc(n);
+    return copy != NULL ? memcpy(copy, text, n) : NULL;
+}

@@ -1,0 +1,11 @@
+/* alloc_failing.h - a heap that fails when told to, linked in place of base/alloc.o. */
+#ifndef LVLM_TESTS_SUPPORT_ALLOC_FAILING_H
+#define LVLM_TESTS_SUPPORT_ALLOC_FAILING_H
+
+/* The n-th allocation from now on fails, and none after it; -1: none does. Thread-safe,
+ * but "n-th" means something in one thread only. */
+void alloc_fail_at(long n);
+/* Blocks that were allocated and not freed. */
+long alloc_live(void);
+
+#endif
