@@ -66,6 +66,17 @@ static void print_text(const lvlm_export *ex, const char *dir, double seconds)
                lvlm_bytes_text(size, (double)ex->files[i].plan.n_bytes));
 }
 
+/* The source's files have no place for what conversion made. */
+static void remark(const lvlm_export *ex)
+{
+    const lvlm_ledger *ledger = &ex->manifest.ledger;
+    for (size_t i = 0; i < ledger->n_made && ex->options.source; i++)
+        fprintf(stderr,
+                PROGRAM ": %s was made, not found in the source, and is not in these "
+                        "files; --layout hub writes it too\n",
+                ledger->made[i].target);
+}
+
 static int run(const void *arguments, const lvlm_operands *operands)
 {
     const args *a = arguments;
@@ -86,6 +97,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
         rc = lvlm_export_execute(&export, operands->at[1], &err);
         lvlm_progress_finish(&bar);
     }
+    if (rc == 0) remark(&export);
     if (rc == 0 && a->common.json)
         rc = print_json(&export, lvlm_seconds() - started, &err);
     else if (rc == 0 && !a->common.quiet)

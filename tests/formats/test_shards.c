@@ -1,0 +1,207 @@
+/* test_shards.c - models in several files: the index is parsed strictly and held
+ * against the files; which files count; and the ledger, which is as strict. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "formats/base/json.h"
+#include "formats/checkpoint.h"
+#include "formats/ledger.h"
+#include "formats/shards.h"
+#include "tests/support/scratch.h"
+
+#define SHARDED LVLM_FIXTURES "/paligemma2-bf16/model"
+#define HUB LVLM_FIXTURES "/paligemma-layouts/hub"
+
+static void shards_refuse_a_bad_index(void **state)
+{
+    static const struct {
+        const char *text, *message;
+    } bad[] = {
+        { "{}", "weight_map is missing or empty" },
+        { "{\"weight_map\":{}}", "weight_map is missing or empty" },
+        { "{\"weight_map\":[]}", "weight_map is missing or empty" },
+        { "{\"weight_map\":{\"a\":\"../x.safetensors\"}}",
+          "'a' is not in a plain .safetensors file of this directory but in "
+          "'../x.safetensors'" },
+        { "{\"weight_map\":{\"a\":\"/etc/x.safetensors\"}}", "'/etc/x.safetensors'" },
+        { "{\"weight_map\":{\"a\":\".x.safetensors\"}}", "'.x.safetensors'" },
+        { "{\"weight_map\":{\"a\":\"x.bin\"}}", "'x.bin'" },
+        { "{\"weight_map\":{\"a\":\".safetensors\"}}", "'.safetensors'" },
+        { "{\"weight_map\":{\"a\":1}}", "'(no string)'" },
+        { "{\"weight_map\":{\"a\":\"x.safetensors\",\"a\":\"x.safetensors\"}}",
+          "key 'a' stands twice" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        lvlm_arena arena = LVLM_ARENA_INIT;
+        lvlm_shards shards;
+        lvlm_error err = { .text = "" };
+        assert_int_equal(
+            lvlm_shards_parse(&shards, bad[i].text, strlen(bad[i].text), &arena, &err),
+            LVLM_EFORMAT);
+        if (strstr(err.text, bad[i].message) == NULL) fail_msg("%s", err.text);
+        lvlm_arena_free(&arena);
+    }
+}
+
+/* Opening `dir` must fail with this message. */
+static void refuse(const char *dir, const char *message)
+{
+    lvlm_checkpoint *cp = NULL;
+    lvlm_error err = { .text = "" };
+    assert_true(lvlm_checkpoint_open(&cp, dir, NULL, &err) < 0);
+    assert_null(cp);
+    if (strstr(err.text, message) == NULL) fail_msg("%s", err.text);
+}
+
+static void expect_index(const char *from, const char *to, const char *message)
+{
+    scratch s;
+    scratch_make(&s);
+    scratch_copy(&s, SHARDED, "m");
+    file_replace(scratch_path(&s, "m/model.safetensors.index.json"), from, to);
+    refuse(scratch_path(&s, "m"), message);
+    scratch_remove(&s);
+}
+
+static void the_index_must_agree_with_the_files(void **state)
+{
+    (void)state;
+    expect_index("\"language_model.model.norm.weight\"",
+                 "\"language_model.model.nxrm.weight\"",
+                 "tensor 'language_model.model.norm.weight' of model-00002-of-00002."
+                 "safetensors is not in the index");
+    expect_index("embed_tokens.weight\": \"model-00001-of-",
+                 "embed_tokens.weight\": \"model-00002-of-",
+                 "tensor 'language_model.model.embed_tokens.weight' should be in "
+                 "model-00002-of-00002.safetensors and is in model-00001-of-00002");
+    expect_index("embed_tokens.weight\": \"model-00001-of-00002",
+                 "embed_tokens.weight\": \"model-00001-of-00009",
+                 "model-00001-of-00009.safetensors: cannot open");
+}
+
+static void a_shard_that_is_missing_is_named(void **state)
+{
+    scratch s;
+    (void)state;
+    scratch_make(&s);
+    scratch_copy(&s, SHARDED, "m");
+    assert_int_equal(unlink(scratch_path(&s, "m/model-00002-of-00002.safetensors")), 0);
+    refuse(scratch_path(&s, "m"), "model-00002-of-00002.safetensors: cannot open");
+    scratch_remove(&s);
+}
+
+static void one_file_counts_before_an_index(void **state)
+{
+    scratch s;
+    lvlm_checkpoint *cp = NULL;
+    (void)state;
+    scratch_make(&s);
+    scratch_copy(&s, SHARDED, "m");
+    scratch_copy(&s, HUB "/model.safetensors", "m/model.safetensors");
+    assert_int_equal(lvlm_checkpoint_open(&cp, scratch_path(&s, "m"), NULL, NULL), 0);
+    assert_int_equal(cp->n_files, 1);
+    assert_int_equal(cp->n_tensors, 34);
+    assert_int_equal(cp->n_left_behind, 2); /* the shards */
+    assert_non_null(lvlm_checkpoint_side_file(cp, "model.safetensors.index.json"));
+    assert_null(lvlm_checkpoint_side_file(cp, "model.safetensors"));
+    lvlm_checkpoint_close(cp);
+    scratch_remove(&s);
+}
+
+static void a_directory_without_a_model_says_what_it_lacks(void **state)
+{
+    scratch s;
+    (void)state;
+    scratch_make(&s);
+    refuse(s.dir, "holds neither model.safetensors nor model.safetensors.index.json");
+    scratch_copy(&s, HUB "/model.safetensors", "model.safetensors");
+    refuse(s.dir, "holds no config.json");
+    (void)scratch_write(&s, "config.json", "{\"a\":1,\"a\":2}", 13);
+    refuse(s.dir, "config.json: key 'a' stands twice");
+    scratch_remove(&s);
+}
+
+/* ---- ledger --------------------------------------------------------------------- */
+
+#define TENSOR                                                                         \
+    "{\"name\":\"t\",\"file\":0,\"offset\":8,\"dtype\":\"F32\",\"shape\":[6],"         \
+    "\"use\":\"used\",\"targets\":[\"a\"]}"
+#define LEDGER(tensors)                                                                \
+    "{\"files\":[{\"name\":\"m.safetensors\",\"bytes\":32}],\"tensors\":[" tensors "]" \
+    "}"
+
+static int read_ledger(const char *text, lvlm_error *err)
+{
+    lvlm_arena arena = LVLM_ARENA_INIT;
+    lvlm_ledger ledger;
+    cJSON *json = NULL;
+    assert_int_equal(lvlm_json_parse(&json, text, strlen(text), err), 0);
+    const int rc = lvlm_ledger_read(&ledger, json, &arena, err);
+    lvlm_json_free(json);
+    lvlm_arena_free(&arena);
+    return rc;
+}
+
+static void ledgers_are_checked_field_by_field(void **state)
+{
+    static const struct {
+        const char *text, *message;
+    } bad[] = {
+        { "{\"files\":[{\"name\":\"../m\",\"bytes\":1}]}", "is no plain file name" },
+        { "{\"files\":[{\"name\":\"m\"}]}", "file 'm' has no size" },
+        { LEDGER("{}"), "tensor name is missing" },
+        { LEDGER("{\"name\":\"t\",\"dtype\":\"F9\"}"), "tensor 't': unknown dtype" },
+        { LEDGER("{\"name\":\"t\",\"dtype\":\"F32\",\"shape\":[6],\"file\":1}"),
+          "file is no index" },
+        { LEDGER("{\"name\":\"t\",\"dtype\":\"F32\",\"shape\":[6],\"file\":0,"
+                 "\"offset\":9}"),
+          "lies outside its file" },
+        { LEDGER(TENSOR "," TENSOR), "tensor 't': overlaps or precedes 't'" },
+        { LEDGER("{\"name\":\"t\",\"file\":0,\"offset\":8,\"dtype\":\"F32\","
+                 "\"shape\":[6],\"use\":\"lost\",\"targets\":[\"a\"]}"),
+          "unknown use 'lost'" },
+        { LEDGER("{\"name\":\"t\",\"file\":0,\"offset\":8,\"dtype\":\"F32\","
+                 "\"shape\":[6],\"use\":\"used\",\"targets\":[\"a\",\"b\"]}"),
+          "has 2 targets, expected 1" },
+        { LEDGER("{\"name\":\"t\",\"file\":0,\"offset\":8,\"dtype\":\"F32\","
+                 "\"shape\":[6],\"use\":\"used\",\"targets\":[\"a\"],\"transform\":{"
+                 "\"axes\":[2,3],\"select\":0,\"order\":[0,0]}}"),
+          "order is no permutation" },
+        { LEDGER("{\"name\":\"t\",\"file\":0,\"offset\":8,\"dtype\":\"F32\","
+                 "\"shape\":[6],\"use\":\"used\",\"targets\":[\"a\"],\"transform\":{"
+                 "\"axes\":[2,4],\"select\":0,\"order\":[1,0]}}"),
+          "axes make 8 elements, the tensor has 6" },
+        { LEDGER("{\"name\":\"t\",\"file\":0,\"offset\":8,\"dtype\":\"F32\","
+                 "\"shape\":[6],\"use\":\"used\",\"targets\":[\"a\"],\"transform\":{"
+                 "\"axes\":[2,3],\"select\":1,\"order\":[1]}}"),
+          "has 1 targets, not one for each index" },
+    };
+    lvlm_error err;
+    (void)state;
+    assert_int_equal(read_ledger(LEDGER(TENSOR), &err), 0);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(read_ledger(bad[i].text, &err), LVLM_EFORMAT);
+        if (strstr(err.text, bad[i].message) == NULL) fail_msg("%s", err.text);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shards_refuse_a_bad_index),
+        cmocka_unit_test(the_index_must_agree_with_the_files),
+        cmocka_unit_test(a_shard_that_is_missing_is_named),
+        cmocka_unit_test(one_file_counts_before_an_index),
+        cmocka_unit_test(a_directory_without_a_model_says_what_it_lacks),
+        cmocka_unit_test(ledgers_are_checked_field_by_field),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
