@@ -11,12 +11,12 @@
  *            vision            text            parts of the model */
 #include "verify/report_chart.h"
 
-#include <inttypes.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/base/json.h"
+#include "verify/report_markup.h"
 
 /* In units of the view box. */
 enum {
@@ -24,12 +24,14 @@ enum {
     HEIGHT = 380,
     LEFT = 58,
     RIGHT = 14,
-    TOP_MARGIN = 16,
+    TOP_MARGIN = 20,
     BOTTOM_MARGIN = 62,
-    LANE = 28,       /* height of a lane */
+    LANE = 40,       /* height of a lane */
+    IN_LANE = 24,    /* its middle line, from the logarithmic axis */
     CHARACTER = 7,   /* about the width of one */
     MAX_LABEL = 24,  /* characters of the name of a part */
-    MIN_DECADES = 5, /* shown of the axis */
+    MIN_DECADES = 4, /* shown of the axis */
+    HEADROOM = 3,    /* shown above a band, so many times the band */
     MAX_LINES = 9,   /* of the grid, across */
     MAX_POWER = 12,  /* errors beyond these are drawn on the edge */
     MIN_POWER = -20,
@@ -44,106 +46,6 @@ typedef struct plot {
     bool has_zero;      /* the lane below is there ... */
     bool has_none;      /* ... and the one above */
 } plot;
-
-/* ---- text ----------------------------------------------------------------------- */
-
-/* Bytes of the well-formed character at `at`; 0 when there is none. */
-static size_t character_bytes(const char *at, const char *end)
-{
-    for (size_t n = 1; n <= 4 && n <= (size_t)(end - at); n++)
-        if (lvlm_utf8_valid(at, n)) return n;
-    return 0;
-}
-
-/* Controls, and what XML 1.0 has no place for: U+FFFE and U+FFFF. */
-static bool is_forbidden(const char *at, size_t n)
-{
-    const unsigned char c = (unsigned char)at[0];
-    if (n == 1) return c < 0x20 || c == 0x7f;
-    if (n == 2) return c == 0xc2 && (unsigned char)at[1] < 0xa0;
-    return n == 3 &&
-           (memcmp(at, "\xef\xbf\xbe", 3) == 0 || memcmp(at, "\xef\xbf\xbf", 3) == 0);
-}
-
-/* One character; returns where the next one begins. */
-static const char *escape_character(lvlm_strbuf *out, const char *at, const char *end)
-{
-    const size_t n = character_bytes(at, end);
-    switch (*at) {
-    case '<': lvlm_strbuf_puts(out, "&lt;"); break;
-    case '>': lvlm_strbuf_puts(out, "&gt;"); break;
-    case '&': lvlm_strbuf_puts(out, "&amp;"); break;
-    case '"': lvlm_strbuf_puts(out, "&quot;"); break;
-    case '\'': lvlm_strbuf_puts(out, "&#39;"); break;
-    case '\t':
-    case '\n':
-    case '\r': lvlm_strbuf_printf(out, "&#%d;", *at); break;
-    default:
-        if (n == 0 || is_forbidden(at, n))
-            lvlm_strbuf_puts(out, "\xef\xbf\xbd");
-        else
-            lvlm_strbuf_append(out, at, n);
-    }
-    return at + (n > 0 ? n : 1);
-}
-
-void lvlm_report_escape(lvlm_strbuf *out, const char *text)
-{
-    const char *const end = text + strlen(text);
-    while (text < end) text = escape_character(out, text, end);
-}
-
-/* The first `most` characters; a cut shows. */
-static void put_cut(lvlm_strbuf *out, const char *text, size_t n_bytes, size_t most)
-{
-    const char *const end = text + n_bytes;
-    for (; text < end && most > 0; most--) text = escape_character(out, text, end);
-    if (text < end) lvlm_strbuf_puts(out, "…");
-}
-
-const char *lvlm_report_error(char text[LVLM_ERROR_TEXT], double error)
-{
-    const char *const format = isnan(error) ? "nan" : error == 0 ? "0" : NULL;
-    if (format != NULL)
-        snprintf(text, LVLM_ERROR_TEXT, "%s", format);
-    else
-        snprintf(text, LVLM_ERROR_TEXT, "%.2e", error);
-    return text;
-}
-
-static void put_distance_reason(lvlm_strbuf *out, const lvlm_replay_stage *s)
-{
-    const bool inside = s->relative_l2 <= s->band;
-    char error[LVLM_ERROR_TEXT];
-    if (inside && s->verdict == LVLM_VERDICT_OUT && s->is_logits) {
-        lvlm_strbuf_printf(out, "max KL %s is over the band %.3g",
-                           lvlm_report_error(error, s->max_kl), LVLM_BAND_KL);
-        return;
-    }
-    lvlm_strbuf_printf(out, "relative L2 %s is %s the band %.3g",
-                       lvlm_report_error(error, s->relative_l2),
-                       inside ? "within" : "over", s->band);
-    if (s->distance.n_bad > 0)
-        lvlm_strbuf_printf(out, "; %" PRIu64 " of %" PRIu64 " values are not finite",
-                           s->distance.n_bad, s->distance.n);
-}
-
-void lvlm_report_reason(lvlm_strbuf *out, const lvlm_replay_stage *s)
-{
-    char want[LVLM_SHAPE_TEXT], got[LVLM_SHAPE_TEXT];
-    switch (s->verdict) {
-    case LVLM_VERDICT_MISSING:
-        lvlm_strbuf_puts(out, "recorded, and this model does not compute it");
-        break;
-    case LVLM_VERDICT_SHAPE:
-        lvlm_strbuf_printf(out, "recorded in shape %s, computed in shape %s",
-                           lvlm_shape_text(want, &s->shape),
-                           lvlm_shape_text(got, &s->got));
-        break;
-    case LVLM_VERDICT_OK:
-    case LVLM_VERDICT_OUT: put_distance_reason(out, s); break;
-    }
-}
 
 /* ---- axes ----------------------------------------------------------------------- */
 
@@ -181,6 +83,7 @@ static plot make_plot(const lvlm_replay *r)
     for (size_t i = 0; i < r->n_stages; i++) {
         include(&p, drawn_error(&r->stages[i]));
         include(&p, r->stages[i].band);
+        include(&p, fmin(HEADROOM * r->stages[i].band, DBL_MAX));
     }
     if (p.high < p.low) p.high = p.low = 0;
     if (p.low > p.high - MIN_DECADES) p.low = p.high - MIN_DECADES;
@@ -206,8 +109,8 @@ static double y_of_power(const plot *p, double power)
 
 static double y_of(const plot *p, double value)
 {
-    if (!isfinite(value)) return p->top - LANE / 2.0;
-    if (value <= 0) return p->bottom + LANE / 2.0;
+    if (!isfinite(value)) return p->top - IN_LANE;
+    if (value <= 0) return p->bottom + IN_LANE;
     return y_of_power(p, log10(value));
 }
 
@@ -274,7 +177,7 @@ static void put_tick(lvlm_strbuf *out, const plot *p, size_t i, size_t distance)
     lvlm_strbuf_printf(
         out, "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">",
         x_of(p, i), HEIGHT - BOTTOM_MARGIN + 16);
-    put_cut(out, last, length, room);
+    lvlm_report_escape_cut(out, last, length, room);
     lvlm_strbuf_puts(out, "</text>\n");
 }
 
@@ -304,7 +207,7 @@ static void put_part(lvlm_strbuf *out, const plot *p, size_t first, size_t last,
     const double from = x_of(p, first) - p->slot / 2 + gap;
     const double to = x_of(p, last) + p->slot / 2 - gap;
     const double half = 0.5 * CHARACTER * (double)shown;
-    const double middle = fmin((from + to) / 2, WIDTH - half);
+    const double middle = fmin((from + to) / 2, WIDTH - half - 4);
     lvlm_strbuf_printf(out,
                        "<line class=\"part\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" "
                        "y2=\"%d\"/>\n",
@@ -314,7 +217,7 @@ static void put_part(lvlm_strbuf *out, const plot *p, size_t first, size_t last,
     lvlm_strbuf_printf(
         out, "<text class=\"label\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">",
         middle, HEIGHT - 17);
-    put_cut(out, in_name > 0 ? name : "head", bytes, MAX_LABEL);
+    lvlm_report_escape_cut(out, in_name > 0 ? name : "head", bytes, MAX_LABEL);
     lvlm_strbuf_puts(out, "</text>\n");
 }
 
@@ -336,36 +239,46 @@ static void put_names(lvlm_strbuf *out, const plot *p)
 static void put_band_label(lvlm_strbuf *out, const plot *p)
 {
     const lvlm_replay *r = p->replay;
+    char band[LVLM_ERROR_TEXT];
     double least = r->stages[0].band, most = least;
     for (size_t i = 1; i < r->n_stages; i++) {
         least = fmin(least, r->stages[i].band);
         most = fmax(most, r->stages[i].band);
     }
-    lvlm_strbuf_printf(out, "<text class=\"band-label\" x=\"%d\" y=\"%.1f\">band %.3g",
-                       LEFT + 6, y_of(p, r->stages[0].band) - 7, least);
-    if (most > least) lvlm_strbuf_printf(out, " to %.3g", most);
+    lvlm_strbuf_printf(out, "<text class=\"band-label\" x=\"%d\" y=\"%.1f\">band %s",
+                       LEFT + 6, y_of(p, r->stages[0].band) - 7,
+                       lvlm_report_band(band, least));
+    if (most > least) lvlm_strbuf_printf(out, " to %s", lvlm_report_band(band, most));
     lvlm_strbuf_puts(out, "</text>\n");
 }
 
-/* A step for each change; the side of it that is out of band is tinted. */
+/* From stage to stage, from the current point on, with a step for each change. */
+static void put_steps(lvlm_strbuf *out, const plot *p)
+{
+    const lvlm_replay_stage *stages = p->replay->stages;
+    for (size_t i = 0; i < p->replay->n_stages; i++) {
+        const double y = y_of(p, stages[i].band), right = x_of(p, i) + p->slot / 2;
+        if (i == 0 || stages[i].band != stages[i - 1].band)
+            lvlm_strbuf_printf(out, "V%.1f", y);
+        if (i + 1 == p->replay->n_stages || stages[i].band != stages[i + 1].band)
+            lvlm_strbuf_printf(out, "H%.1f", right);
+    }
+}
+
+/* What is out of band. */
+static void put_tint(lvlm_strbuf *out, const plot *p)
+{
+    lvlm_strbuf_printf(out, "<path class=\"tint\" d=\"M%d %d", LEFT, TOP_MARGIN);
+    put_steps(out, p);
+    lvlm_strbuf_printf(out, "V%dZ\"/>\n", TOP_MARGIN);
+}
+
 static void put_band(lvlm_strbuf *out, const plot *p)
 {
-    const lvlm_replay *r = p->replay;
-    const double ceiling = TOP_MARGIN;
-    for (int tint = 1; tint >= 0; tint--) {
-        double last = ceiling;
-        lvlm_strbuf_printf(out, "<path class=\"%s\" d=\"M%d %.1f",
-                           tint ? "tint" : "band", LEFT,
-                           tint ? ceiling : y_of(p, r->stages[0].band));
-        for (size_t i = 0; i < r->n_stages; i++) {
-            const double y = y_of(p, r->stages[i].band);
-            if (i == 0 || y < last || y > last) lvlm_strbuf_printf(out, "V%.1f", y);
-            lvlm_strbuf_printf(out, "H%.1f", x_of(p, i) + p->slot / 2);
-            last = y;
-        }
-        if (tint) lvlm_strbuf_printf(out, "V%.1fZ", ceiling);
-        lvlm_strbuf_puts(out, "\"/>\n");
-    }
+    lvlm_strbuf_printf(out, "<path class=\"band\" d=\"M%d %.1f", LEFT,
+                       y_of(p, p->replay->stages[0].band));
+    put_steps(out, p);
+    lvlm_strbuf_puts(out, "\"/>\n");
 }
 
 /* ---- stages --------------------------------------------------------------------- */
@@ -427,18 +340,21 @@ static void put_point(lvlm_strbuf *out, const plot *p, size_t i)
     lvlm_strbuf_puts(out, "</g>\n");
 }
 
-/* The name of the first bad stage, on the side of its mark that has more room. */
+/* The name of the first bad stage: to the left of its mark, where all is within its
+ * band and so further down, else above. */
 static void put_callout(lvlm_strbuf *out, const plot *p)
 {
     const lvlm_replay_stage *s = p->replay->first_bad;
     if (s == NULL) return;
+    const size_t length = strlen(s->name);
+    const size_t shown = length < 2 * MAX_LABEL ? length : 2 * MAX_LABEL;
     const double x = x_of(p, (size_t)(s - p->replay->stages));
-    const bool on_right = x < WIDTH / 2.0;
+    const double y = y_of(p, drawn_error(s));
+    const bool on_left = x - 12 - (CHARACTER + 1.0) * (double)shown > LEFT;
     lvlm_strbuf_printf(
         out, "<text class=\"callout\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">",
-        on_right ? x + 12 : x - 12, y_of(p, drawn_error(s)) + 4,
-        on_right ? "start" : "end");
-    put_cut(out, s->name, strlen(s->name), 2 * MAX_LABEL);
+        on_left ? x - 12 : x - 5, on_left ? y + 4 : y - 11, on_left ? "end" : "start");
+    lvlm_report_escape_cut(out, s->name, length, shown);
     lvlm_strbuf_puts(out, "</text>\n");
 }
 
@@ -480,8 +396,9 @@ void lvlm_report_chart(lvlm_strbuf *out, const lvlm_replay *r)
         "role=\"img\" aria-label=\"relative L2 error of each stage in "
         "order of computation; the numbers are in the table below\">\n",
         WIDTH, HEIGHT);
-    put_band(out, &p);
+    put_tint(out, &p);
     put_grid(out, &p);
+    put_band(out, &p);
     put_names(out, &p);
     put_trace(out, &p);
     for (size_t i = 0; i < r->n_stages; i++) put_point(out, &p, i);

@@ -1,22 +1,10 @@
-/* report_chart.h - what the reports in markup share: text made safe, numbers in words,
- * and the error along the depth of a model as an SVG. Private to verify/. */
+/* report_chart.h - the error along the depth of a model as an SVG. Private to
+ * verify/. */
 #ifndef LVLM_VERIFY_REPORT_CHART_H
 #define LVLM_VERIFY_REPORT_CHART_H
 
 #include "formats/base/strbuf.h"
 #include "verify/replay.h"
-
-/* Text for XML, HTML and SVG, inside of elements and of quoted attributes: markup is
- * escaped; what is no UTF-8, and characters that XML 1.0 forbids, become U+FFFD. */
-void lvlm_report_escape(lvlm_strbuf *out, const char *text);
-
-enum { LVLM_ERROR_TEXT = 32 };
-/* "1.23e-07", "0", "inf", "nan" into a caller's buffer; returns it. */
-const char *lvlm_report_error(char text[LVLM_ERROR_TEXT], double error);
-
-/* Why a stage failed ("relative L2 1.20e-03 is over the band 1e-05"), or how far it is
- * from failing. Nothing in it needs to be escaped. */
-void lvlm_report_reason(lvlm_strbuf *out, const lvlm_replay_stage *stage);
 
 /* Relative L2 of every stage on a logarithmic axis, the bands as a line, the parts of
  * the model labelled, a legend. Colours come from the page's style sheet. */

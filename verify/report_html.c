@@ -14,9 +14,10 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "verify/report_chart.h"
+#include "verify/report_markup.h"
 
 // clang-format off
-static const char style[] =
+static const char page_style[] =
     ":root{color-scheme:light dark;--ink:#1b2129;--soft:#5b6672;--line:#e2e6eb;\n"
     "--page:#fff;--panel:#f8f9fb;--ok:#17743f;--bad:#b8261d;--mark:#2a66d1;\n"
     "--wash:#fdf3f2}\n"
@@ -53,16 +54,28 @@ static const char style[] =
     "tbody tr:last-child td{border-bottom:0}\n"
     ".n{text-align:right}td.name{min-width:11em;white-space:normal;\n"
     "overflow-wrap:anywhere}\n"
-    "tr.bad td{background:var(--wash);color:var(--ink)}\n"
+    ".stages td:first-child,.stages th:first-child{position:sticky;left:0;\n"
+    "background:var(--page)}\n"
+    ".stages tr.bad td{background:var(--wash);color:var(--ink)}\n"
     "tr.bad td.name{font-weight:650;box-shadow:inset 3px 0 var(--bad)}\n"
     ".verdict{text-transform:lowercase;font-weight:600}\n"
-    ".why-not{display:block;white-space:normal;min-width:13em;font-size:12.5px;\n"
+    ".why-not{display:block;white-space:normal;width:16em;font-size:12.5px;\n"
     "color:var(--soft)}.narrow{width:auto}\n"
-    "dl{display:grid;grid-template-columns:minmax(6em,max-content) 1fr;\n"
-    "gap:5px 24px;margin:0}dt{color:var(--soft);overflow-wrap:anywhere;max-width:16em}\n"
+    "dl{display:grid;grid-template-columns:12em 1fr;\n"
+    "gap:5px 24px;margin:0}dt{color:var(--soft);overflow-wrap:anywhere}\n"
     "dd{margin:0;overflow-wrap:anywhere;unicode-bidi:isolate}\n"
     ".mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,\"Liberation Mono\",\n"
     "monospace;font-size:13px;line-height:1.75}\n"
+    "@media(max-width:620px){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:8px}\n"
+    "header{grid-template-columns:34px 1fr;column-gap:13px}\n"
+    ".badge{width:34px;height:34px}.panel{padding:12px;border-radius:10px}}\n"
+    "@media print{body{padding:0;max-width:none;font-size:12px}.panel{border-width:0;\n"
+    "border-radius:0;padding:0;background:none}table{font-size:11px}\n"
+    "th,td{padding-left:10px}h2{margin-top:24px;break-after:avoid}\n"
+    "tr,dd{break-inside:avoid}thead{display:table-header-group}\n"
+    "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}\n";
+
+static const char chart_style[] =
     ".chart{display:block;width:100%;min-width:720px;height:auto}\n"
     ".grid{stroke:var(--line)}.lane{stroke:var(--line);stroke-dasharray:1 4;\n"
     "stroke-linecap:round;stroke-width:2}\n"
@@ -83,15 +96,13 @@ static const char style[] =
     ".legend{display:flex;flex-wrap:wrap;gap:4px 22px;margin-top:8px;font-size:13px;\n"
     "color:var(--soft)}.legend span{display:inline-flex;align-items:center;gap:7px}\n"
     ".key{width:16px;height:16px;flex:none}\n"
-    "@media(max-width:620px){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:8px}\n"
-    "header{grid-template-columns:34px 1fr;column-gap:13px}\n"
-    ".badge{width:34px;height:34px}.panel{padding:12px;border-radius:10px}}\n"
-    "@media print{body{padding:0;max-width:none;font-size:12px}.scroll{overflow:visible}\n"
-    ".chart{min-width:0}.panel{border-radius:0;border-width:0;padding:0;\n"
-    "background:none}table{font-size:11px}th,td{padding-left:10px}h2{margin-top:24px;\n"
-    "break-after:avoid}tr,.chart,dd{break-inside:avoid}thead{display:table-header-group}\n"
-    "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}\n";
+    "@media print{.scroll{overflow:visible}.chart{min-width:0;break-inside:avoid}}\n";
 // clang-format on
+
+static bool is_passed(const lvlm_replay *r)
+{
+    return r->first_bad == NULL && r->n_stages > 0;
+}
 
 static void put_name(lvlm_strbuf *out, const char *name)
 {
@@ -130,6 +141,7 @@ static const lvlm_replay_stage *closest(const lvlm_replay *r)
 static void put_success(lvlm_strbuf *out, const lvlm_replay *r)
 {
     const lvlm_replay_stage *s = closest(r);
+    char error[LVLM_ERROR_TEXT], band[LVLM_ERROR_TEXT];
     if (r->n_stages == 1)
         lvlm_strbuf_puts(out,
                          "<h1>Parity holds: the one stage is within its band</h1>\n"
@@ -145,8 +157,9 @@ static void put_success(lvlm_strbuf *out, const lvlm_replay *r)
     }
     lvlm_strbuf_puts(out, "Closest to the edge of its band: ");
     put_name(out, s->name);
-    lvlm_strbuf_printf(out, ", relative L2 %.2e of %.3g.</p>\n", s->relative_l2,
-                       s->band);
+    lvlm_strbuf_printf(out, ", relative L2 %s of %s.</p>\n",
+                       lvlm_report_error(error, s->relative_l2),
+                       lvlm_report_band(band, s->band));
 }
 
 /* How many times over the band, where that says something. */
@@ -171,15 +184,16 @@ static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
     put_excess(out, s);
     lvlm_strbuf_printf(out, ". %zu of %zu stages %s", r->n_failed, r->n_stages,
                        r->n_failed == 1 ? "fails" : "fail");
-    if (before > 0)
-        lvlm_strbuf_printf(out, "; the %zu before %s within", before,
-                           before == 1 ? "it is" : "it are");
+    if (before == 1)
+        lvlm_strbuf_puts(out, "; the one before it is within its band");
+    else if (before > 1)
+        lvlm_strbuf_printf(out, "; the %zu before it are within their bands", before);
     lvlm_strbuf_puts(out, ".</p>\n");
 }
 
 static void put_verdict(lvlm_strbuf *out, const lvlm_replay *r)
 {
-    put_badge(out, r->first_bad == NULL && r->n_stages > 0);
+    put_badge(out, is_passed(r));
     if (r->n_stages == 0)
         lvlm_strbuf_puts(out, "<h1>Nothing was compared: no stage is recorded</h1>\n");
     else if (r->first_bad == NULL)
@@ -247,18 +261,18 @@ static void put_numbers(lvlm_strbuf *out, const lvlm_replay_stage *s)
 
 static void put_stage(lvlm_strbuf *out, const lvlm_replay_stage *s)
 {
-    char shape[LVLM_SHAPE_TEXT];
+    char shape[LVLM_SHAPE_TEXT], band[LVLM_ERROR_TEXT];
     const bool ok = s->verdict == LVLM_VERDICT_OK;
     lvlm_strbuf_printf(out, "<tr%s><td class=\"name\">", ok ? "" : " class=\"bad\"");
     lvlm_report_escape(out, s->name);
     lvlm_strbuf_printf(out, "</td><td class=\"soft\">%s</td>",
                        lvlm_shape_text(shape, &s->shape));
     put_numbers(out, s);
-    lvlm_strbuf_printf(
-        out,
-        "<td class=\"n soft\">%.3g</td><td><span class=\"verdict %s\">%s "
-        "%s</span>",
-        s->band, ok ? "ok" : "bad", ok ? "✓" : "✗", lvlm_verdict_name(s->verdict));
+    lvlm_strbuf_printf(out,
+                       "<td class=\"n soft\">%s</td><td><span class=\"verdict %s\">%s "
+                       "%s</span>",
+                       lvlm_report_band(band, s->band), ok ? "ok" : "bad",
+                       ok ? "✓" : "✗", lvlm_verdict_name(s->verdict));
     if (s->verdict == LVLM_VERDICT_SHAPE)
         lvlm_strbuf_printf(out, "<span class=\"why-not\">computed in %s</span>",
                            lvlm_shape_text(shape, &s->got));
@@ -300,18 +314,18 @@ static const lvlm_replay_stage *find_logits(const lvlm_replay *r)
 static void put_logits(lvlm_strbuf *out, const lvlm_replay *r)
 {
     const lvlm_replay_stage *s = find_logits(r);
-    char kl[LVLM_ERROR_TEXT];
+    char kl[LVLM_ERROR_TEXT], band[LVLM_ERROR_TEXT];
     if (s == NULL || s->n_rows == 0) return;
     const bool ok = s->max_kl <= LVLM_BAND_KL;
     lvlm_strbuf_printf(out,
                        "<h2>Logits</h2>\n<div class=\"panel\"><dl>\n"
-                       "<dt>largest KL divergence of a row</dt><dd>%s "
-                       "<span class=\"%s\">%s</span> <span class=\"soft\">band %.3g"
-                       "</span></dd>\n",
+                       "<dt>largest KL of a row</dt><dd>%s <span class=\"%s\">%s the "
+                       "band %s</span></dd>\n",
                        lvlm_report_error(kl, s->max_kl), ok ? "ok" : "bad",
-                       ok ? "✓" : "✗ out of band", LVLM_BAND_KL);
+                       ok ? "✓ within" : "✗ over",
+                       lvlm_report_band(band, LVLM_BAND_KL));
     lvlm_strbuf_printf(out,
-                       "<dt>same first choice</dt><dd>%" PRIu64 " of %" PRIu64
+                       "<dt>top-1 agreement</dt><dd>%" PRIu64 " of %" PRIu64
                        " rows</dd>\n</dl></div>\n",
                        s->n_top1, s->n_rows);
 }
@@ -412,10 +426,11 @@ static void put_head(lvlm_strbuf *out, const lvlm_replay *r)
                        "<!DOCTYPE html>\n<html lang=\"en\"><head>"
                        "<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
                        "content=\"width=device-width,initial-scale=1\">\n<title>%s: ",
-                       r->n_failed == 0 ? "Parity holds" : "Out of parity");
+                       is_passed(r) ? "Parity holds" : "Out of parity");
     lvlm_report_escape(out, r->model);
     lvlm_strbuf_puts(out, "</title>\n<style>\n");
-    lvlm_strbuf_puts(out, style);
+    lvlm_strbuf_puts(out, page_style);
+    lvlm_strbuf_puts(out, chart_style);
     lvlm_strbuf_puts(out, "</style></head>\n<body>\n");
 }
 

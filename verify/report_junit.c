@@ -10,7 +10,7 @@
 #include <inttypes.h>
 
 #include "formats/base/json.h"
-#include "verify/report_chart.h"
+#include "verify/report_markup.h"
 
 /* ---- properties ----------------------------------------------------------------- */
 
@@ -61,7 +61,8 @@ static void put_rows(lvlm_strbuf *out, const lvlm_replay_stage *s)
 
 static void put_details(lvlm_strbuf *out, const lvlm_replay_stage *s)
 {
-    char shape[LVLM_SHAPE_TEXT], l2[LVLM_ERROR_TEXT], other[LVLM_ERROR_TEXT];
+    char shape[LVLM_SHAPE_TEXT], l2[LVLM_ERROR_TEXT], other[LVLM_ERROR_TEXT],
+        band[LVLM_ERROR_TEXT];
     lvlm_strbuf_printf(out, "shape %s\n", lvlm_shape_text(shape, &s->shape));
     if (s->verdict != LVLM_VERDICT_OUT) return;
     lvlm_strbuf_printf(out, "relative L2 %s, max abs %s, cosine %.9f\n",
@@ -71,10 +72,10 @@ static void put_details(lvlm_strbuf *out, const lvlm_replay_stage *s)
                        s->distance.n_differ, s->distance.n);
     if (s->is_logits)
         lvlm_strbuf_printf(out,
-                           "max KL %s, band %.3g; same first choice in %" PRIu64
+                           "max KL %s, band %s; same first choice in %" PRIu64
                            " of %" PRIu64 " rows\n",
-                           lvlm_report_error(other, s->max_kl), LVLM_BAND_KL, s->n_top1,
-                           s->n_rows);
+                           lvlm_report_error(other, s->max_kl),
+                           lvlm_report_band(band, LVLM_BAND_KL), s->n_top1, s->n_rows);
     put_rows(out, s);
 }
 
