@@ -136,7 +136,7 @@ static void run_worker(void *user)
     work *w = user;
     lvlm_error err;
     unsigned char *buffers = lvlm_malloc(2 * CHUNK);
-    if (buffers == NULL) fail(w, lvlm_fail(&err, LVLM_ENOMEM, "out of memory"), &err);
+    if (buffers == NULL) fail(w, lvlm_fail_memory(&err), &err);
     while (!atomic_load(&w->failed)) {
         const size_t i = atomic_fetch_add(&w->next, 1);
         if (i >= w->plan->n_steps) break;
@@ -162,7 +162,7 @@ int lvlm_execute(lvlm_plan *plan, lvlm_outfile *file,
 {
     work w = { .plan = plan, .file = file, .options = options, .err = err };
     w.order = lvlm_malloc((plan->n_steps + 1) * sizeof *w.order);
-    if (w.order == NULL) return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+    if (w.order == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < plan->n_steps; i++) w.order[i] = i;
     qsort_r(w.order, plan->n_steps, sizeof *w.order, larger_first, plan->steps);
     pthread_mutex_init(&w.lock, NULL);

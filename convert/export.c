@@ -13,11 +13,6 @@
 #include "formats/base/outdir.h"
 #include "formats/native.h"
 
-int lvlm_export_out_of_memory(lvlm_error *err)
-{
-    return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
-}
-
 const char *lvlm_export_digest(const lvlm_export *ex, const char *name)
 {
     return lvlm_json_string(lvlm_json_get(ex->digests, name));
@@ -29,7 +24,7 @@ int lvlm_export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_tensor *out,
 {
     const lvlm_tensor **inputs = lvlm_arena_alloc(&ex->arena, n_parts, sizeof *inputs);
     const char **expect = lvlm_arena_alloc(&ex->arena, n_parts, sizeof *expect);
-    if (inputs == NULL || expect == NULL) return lvlm_export_out_of_memory(err);
+    if (inputs == NULL || expect == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < n_parts; i++) {
         inputs[i] = lvlm_checkpoint_find(ex->model, parts[i]);
         expect[i] = lvlm_export_digest(ex, parts[i]);
@@ -67,10 +62,10 @@ static int add_side_files(lvlm_export *ex, lvlm_error *err)
                 err, LVLM_EFORMAT, "side file '%s' is no plain file name", side->name);
         file->name = side->name;
         file->plan.steps = lvlm_arena_alloc(&ex->arena, 1, sizeof *file->plan.steps);
-        if (file->plan.steps == NULL) return lvlm_export_out_of_memory(err);
+        if (file->plan.steps == NULL) return lvlm_fail_memory(err);
         const char *part =
             lvlm_arena_printf(&ex->arena, LVLM_NATIVE_FILES "%s", side->name);
-        if (part == NULL) return lvlm_export_out_of_memory(err);
+        if (part == NULL) return lvlm_fail_memory(err);
         const lvlm_tensor *held = lvlm_checkpoint_find(ex->model, part);
         const lvlm_transform keep = { 0 };
         TRY(lvlm_export_step(ex, &file->plan, held, &keep, &part, 1, err));
@@ -102,7 +97,7 @@ int lvlm_export_plan(lvlm_export *out, const char *path,
     const size_t most = out->manifest.n_targets + out->manifest.ledger.n_files +
                         out->model->n_side_files;
     out->files = lvlm_arena_alloc(&out->arena, most + 2, sizeof *out->files);
-    if (out->files == NULL) return lvlm_export_out_of_memory(err);
+    if (out->files == NULL) return lvlm_fail_memory(err);
     int rc =
         options->source ? lvlm_export_source(out, err) : lvlm_export_fresh(out, err);
     if (rc == 0) rc = add_side_files(out, err);
@@ -135,7 +130,7 @@ static int write_file(lvlm_export *ex, lvlm_export_file *file, const char *dir,
                                            progress };
     lvlm_outfile *out = NULL;
     int rc;
-    if (path == NULL) return lvlm_export_out_of_memory(err);
+    if (path == NULL) return lvlm_fail_memory(err);
     TRY(lvlm_outfile_open(&out, path, ex->options.overwrite, err));
     if ((rc = lvlm_execute(&file->plan, out, &options, err)) == 0)
         rc = lvlm_outfile_commit(out, err);

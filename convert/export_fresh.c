@@ -67,7 +67,7 @@ static int list_targets(list *l, lvlm_export *ex, lvlm_error *err)
                                ? NULL
                                : lvlm_names_source(m->family, canonical,
                                                    ex->options.layout, &ex->arena);
-        if (name == NULL) return lvlm_export_out_of_memory(err);
+        if (name == NULL) return lvlm_fail_memory(err);
         fresh *f = find_or_add(l, ex, name, t);
         f->parts[t->transform.select > 0 ? t->transform.index : 0] = t->name;
     }
@@ -83,7 +83,7 @@ static int list_unused(list *l, lvlm_export *ex, lvlm_error *err)
         f->out = *extra->tensor;
         f->out.name = lvlm_names_source(ex->manifest.family, extra->canonical,
                                         ex->options.layout, &ex->arena);
-        if (f->out.name == NULL) return lvlm_export_out_of_memory(err);
+        if (f->out.name == NULL) return lvlm_fail_memory(err);
         f->parts[0] = extra->tensor->name;
         f->n_parts = 1;
     }
@@ -129,7 +129,7 @@ static int compose_header(const char **text, size_t *n_bytes, lvlm_export *ex,
     lvlm_strbuf header = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER + 16);
     cJSON *metadata = cJSON_CreateObject();
     lvlm_tensor *tensors = lvlm_arena_alloc(&ex->arena, n, sizeof *tensors);
-    int rc = lvlm_export_out_of_memory(err);
+    int rc = lvlm_fail_memory(err);
     if (tensors != NULL && cJSON_AddStringToObject(metadata, "format", "pt") != NULL) {
         for (size_t i = 0; i < n; i++) tensors[i] = first[i].out;
         rc = lvlm_safetensors_header(&header, tensors, n, metadata, 8, err);
@@ -137,7 +137,7 @@ static int compose_header(const char **text, size_t *n_bytes, lvlm_export *ex,
     if (rc == 0) {
         *text = lvlm_arena_strndup(&ex->arena, header.text, header.length);
         *n_bytes = header.length;
-        if (*text == NULL) rc = lvlm_export_out_of_memory(err);
+        if (*text == NULL) rc = lvlm_fail_memory(err);
     }
     lvlm_json_free(metadata);
     lvlm_strbuf_free(&header);
@@ -152,7 +152,7 @@ static int add_shard(lvlm_export *ex, const char *name, const fresh *first, size
     size_t header_bytes = 0;
     file->name = name;
     file->plan.steps = lvlm_arena_alloc(&ex->arena, n + 1, sizeof *file->plan.steps);
-    if (name == NULL || file->plan.steps == NULL) return lvlm_export_out_of_memory(err);
+    if (name == NULL || file->plan.steps == NULL) return lvlm_fail_memory(err);
     TRY(compose_header(&header, &header_bytes, ex, first, n, err));
     TRY(lvlm_plan_bytes(&file->plan, "header", (const unsigned char *)header,
                         header_bytes, &ex->arena, err));
@@ -172,7 +172,7 @@ static int add_text(lvlm_export *ex, const char *name, const char *text, size_t 
     lvlm_export_file *file = &ex->files[ex->n_files++];
     file->name = name;
     file->plan.steps = lvlm_arena_alloc(&ex->arena, 1, sizeof *file->plan.steps);
-    if (copy == NULL || file->plan.steps == NULL) return lvlm_export_out_of_memory(err);
+    if (copy == NULL || file->plan.steps == NULL) return lvlm_fail_memory(err);
     return lvlm_plan_bytes(&file->plan, name, (const unsigned char *)copy, n_bytes,
                            &ex->arena, err);
 }
@@ -201,8 +201,7 @@ static int add_index(lvlm_export *ex, list *l, lvlm_error *err)
     ok = ok && cJSON_AddNumberToObject(metadata, "total_parameters", numel) != NULL &&
          cJSON_AddNumberToObject(metadata, "total_size", total) != NULL;
     char *text = NULL;
-    int rc =
-        ok ? lvlm_json_print_pretty(&text, json, err) : lvlm_export_out_of_memory(err);
+    int rc = ok ? lvlm_json_print_pretty(&text, json, err) : lvlm_fail_memory(err);
     if (rc == 0) rc = add_text(ex, LVLM_INDEX_FILE, text, strlen(text), err);
     lvlm_free(text);
     lvlm_json_free(json);
@@ -269,7 +268,7 @@ int lvlm_export_amend_config(lvlm_export *ex, lvlm_error *err)
     const char *text = lvlm_arena_strndup(&ex->arena, (const char *)config->bytes,
                                           (size_t)config->n_bytes);
     lvlm_strbuf out = LVLM_STRBUF_INIT(2 * (size_t)config->n_bytes + 64);
-    if (text == NULL) return lvlm_export_out_of_memory(err);
+    if (text == NULL) return lvlm_fail_memory(err);
     replace_dtypes(&out, text, torch_name(table->source->dtype));
     int rc = lvlm_strbuf_check(&out, err);
     if (rc == 0) rc = add_text(ex, "config.json", out.text, out.length, err);
@@ -283,7 +282,7 @@ int lvlm_export_fresh(lvlm_export *ex, lvlm_error *err)
 {
     const size_t most = ex->manifest.n_targets + ex->manifest.n_extras;
     list l = { lvlm_arena_alloc(&ex->arena, most + 1, sizeof *l.at), 0, 0 };
-    if (l.at == NULL) return lvlm_export_out_of_memory(err);
+    if (l.at == NULL) return lvlm_fail_memory(err);
     TRY(list_targets(&l, ex, err));
     TRY(list_unused(&l, ex, err));
     split(&l, ex->options.max_shard);

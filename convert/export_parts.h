@@ -4,8 +4,6 @@
 
 #include "convert/export.h"
 
-int lvlm_export_out_of_memory(lvlm_error *err);
-
 /* The recorded digest of a native tensor, or NULL. Borrowed. */
 const char *lvlm_export_digest(const lvlm_export *export, const char *name);
 

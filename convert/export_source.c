@@ -55,7 +55,7 @@ static int open_frame(lvlm_export *ex, frame *f, const char *file, lvlm_error *e
 {
     char hex[LVLM_DIGEST_HEX + 1];
     const char *name = lvlm_arena_printf(&ex->arena, LVLM_NATIVE_FRAMES "%s", file);
-    if (name == NULL) return lvlm_export_out_of_memory(err);
+    if (name == NULL) return lvlm_fail_memory(err);
     const char *expected = lvlm_export_digest(ex, name);
     *f = (frame){ lvlm_checkpoint_find(ex->model, name), 0 };
     FAIL_IF(f->tensor == NULL || expected == NULL, err, LVLM_EFORMAT,
@@ -75,7 +75,7 @@ static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
     file->name = ledger->files[index].name;
     plan->steps =
         lvlm_arena_alloc(&ex->arena, 2 * ledger->n_entries + 1, sizeof *plan->steps);
-    if (plan->steps == NULL) return lvlm_export_out_of_memory(err);
+    if (plan->steps == NULL) return lvlm_fail_memory(err);
     TRY(open_frame(ex, &f, file->name, err));
     for (size_t i = 0; i < ledger->n_entries; i++) {
         const lvlm_ledger_entry *entry = &ledger->entries[i];

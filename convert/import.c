@@ -20,11 +20,6 @@
 #include "formats/native.h"
 #include "formats/safetensors.h"
 
-static int out_of_memory(lvlm_error *err)
-{
-    return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
-}
-
 /* ---- what may be missing -------------------------------------------------------- */
 
 /* Mark the connector's missing tensors as to be made, when that was allowed. */
@@ -69,7 +64,7 @@ static int add_pad(lvlm_import *im, lvlm_dtype dtype, const lvlm_shape *shape,
     if (n_bytes == 0) return 0;
     const char *name =
         lvlm_arena_printf(&im->arena, LVLM_NATIVE_PAD "%zu", (*n_pads)++);
-    if (name == NULL) return out_of_memory(err);
+    if (name == NULL) return lvlm_fail_memory(err);
     const lvlm_shape pad = { 1, { n_bytes } };
     lvlm_plan_add(&im->plan, name, LVLM_U8, &pad)->kind = LVLM_STEP_ZEROS;
     return 0;
@@ -118,7 +113,7 @@ static int add_unused(lvlm_import *im, const lvlm_extra *extra, size_t *n_pads,
     const lvlm_tensor *t = extra->tensor;
     const lvlm_dtype dtype = stored_dtype(im, t->dtype);
     const char *name = unused_name(im, extra);
-    if (name == NULL) return out_of_memory(err);
+    if (name == NULL) return lvlm_fail_memory(err);
     TRY(add_pad(im, dtype, &t->shape, n_pads, err));
     return lvlm_plan_copy(&im->plan, name, dtype, &t->shape, t, &im->arena, err);
 }
@@ -147,7 +142,7 @@ static int add_frame(lvlm_import *im, size_t file, lvlm_error *err)
     const bool ok = !frame.failed && bytes != NULL && name != NULL;
     const size_t n_bytes = frame.length;
     lvlm_strbuf_free(&frame);
-    if (!ok) return out_of_memory(err);
+    if (!ok) return lvlm_fail_memory(err);
     return lvlm_plan_bytes(&im->plan, name, (unsigned char *)bytes, n_bytes, &im->arena,
                            err);
 }
@@ -159,7 +154,7 @@ static int lay_out(lvlm_import *im, lvlm_error *err)
     const size_t n = m->n_targets + m->n_extras + cp->n_files + cp->n_side_files;
     size_t n_pads = 0;
     im->plan.steps = lvlm_arena_alloc(&im->arena, 2 * n + 1, sizeof *im->plan.steps);
-    if (im->plan.steps == NULL) return out_of_memory(err);
+    if (im->plan.steps == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < m->n_targets; i++)
         if (m->targets[i].state != LVLM_TARGET_TIED)
             TRY(add_target(im, &m->targets[i], &n_pads, err));
@@ -170,7 +165,7 @@ static int lay_out(lvlm_import *im, lvlm_error *err)
         const lvlm_side_file *side = &cp->side_files[i];
         const char *name =
             lvlm_arena_printf(&im->arena, LVLM_NATIVE_FILES "%s", side->name);
-        if (name == NULL) return out_of_memory(err);
+        if (name == NULL) return lvlm_fail_memory(err);
         TRY(lvlm_plan_bytes(&im->plan, name, side->bytes, side->n_bytes, &im->arena,
                             err));
     }
@@ -193,7 +188,7 @@ static int account_target(lvlm_import *im, const lvlm_target *t, lvlm_error *err
         transform->select > 0 ? (size_t)transform->axes[transform->select - 1] : 1;
     if (entry->targets == NULL)
         entry->targets = lvlm_arena_alloc(&im->arena, n, sizeof *entry->targets);
-    if (entry->targets == NULL) return out_of_memory(err);
+    if (entry->targets == NULL) return lvlm_fail_memory(err);
     entry->n_targets = n;
     entry->transform = *transform;
     entry->use = t->state == LVLM_TARGET_TIED ? LVLM_USE_TIED : LVLM_USE_USED;
@@ -207,7 +202,7 @@ static int account_unused(lvlm_import *im, const lvlm_extra *extra, lvlm_error *
     lvlm_ledger_entry *entry = entry_of(im, extra->tensor);
     entry->targets = lvlm_arena_alloc(&im->arena, 1, sizeof *entry->targets);
     if (entry->targets == NULL || (entry->targets[0] = unused_name(im, extra)) == NULL)
-        return out_of_memory(err);
+        return lvlm_fail_memory(err);
     entry->n_targets = 1;
     entry->use = LVLM_USE_UNUSED;
     entry->rule = extra->rule->name;
@@ -221,7 +216,7 @@ static int account_made(lvlm_import *im, const lvlm_target *t, lvlm_error *err)
     lvlm_ledger_made *made = &im->ledger.made[im->ledger.n_made++];
     made->target = t->name;
     made->how = lvlm_arena_strndup(&im->arena, how, strlen(how));
-    return made->how != NULL ? 0 : out_of_memory(err);
+    return made->how != NULL ? 0 : lvlm_fail_memory(err);
 }
 
 static int account(lvlm_import *im, lvlm_error *err)
@@ -235,7 +230,7 @@ static int account(lvlm_import *im, lvlm_error *err)
         lvlm_arena_alloc(&im->arena, cp->n_tensors + 1, sizeof *ledger->entries);
     ledger->made = lvlm_arena_alloc(&im->arena, m->n_targets + 1, sizeof *ledger->made);
     if (ledger->files == NULL || ledger->entries == NULL || ledger->made == NULL)
-        return out_of_memory(err);
+        return lvlm_fail_memory(err);
     for (size_t i = 0; i < cp->n_files; i++)
         ledger->files[ledger->n_files++] =
             (lvlm_ledger_file){ cp->files[i].name, cp->files[i].map->n_bytes };
@@ -266,7 +261,7 @@ static int describe(lvlm_import *im, lvlm_error *err)
         (lvlm_json_string(version) != NULL &&
          cJSON_AddStringToObject(p, "transformers_version",
                                  lvlm_json_string(version)) == NULL))
-        return out_of_memory(err);
+        return lvlm_fail_memory(err);
     return 0;
 }
 
@@ -297,7 +292,7 @@ static int compose_header(lvlm_strbuf *header, const lvlm_import *im, bool with_
     const size_t n = im->plan.n_steps;
     lvlm_tensor *tensors = lvlm_malloc((n + 1) * sizeof *tensors);
     char(*digests)[LVLM_DIGEST_HEX + 1] = lvlm_malloc((n + 1) * sizeof *digests);
-    int rc = out_of_memory(err);
+    int rc = lvlm_fail_memory(err);
     if (tensors != NULL && digests != NULL) {
         for (size_t i = 0; i < n; i++) {
             tensors[i] = im->plan.steps[i].out;

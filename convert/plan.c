@@ -23,7 +23,7 @@ int lvlm_plan_copy(lvlm_plan *plan, const char *name, lvlm_dtype dtype,
                    lvlm_error *err)
 {
     const lvlm_tensor **inputs = lvlm_arena_alloc(arena, 1, sizeof *inputs);
-    if (inputs == NULL) return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+    if (inputs == NULL) return lvlm_fail_memory(err);
     inputs[0] = input;
     lvlm_step *step = lvlm_plan_add(plan, name, dtype, shape);
     step->kind = LVLM_STEP_COPY;
@@ -36,7 +36,7 @@ int lvlm_plan_bytes(lvlm_plan *plan, const char *name, const unsigned char *byte
                     uint64_t n_bytes, lvlm_arena *arena, lvlm_error *err)
 {
     lvlm_tensor *input = lvlm_arena_alloc(arena, 1, sizeof *input);
-    if (input == NULL) return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+    if (input == NULL) return lvlm_fail_memory(err);
     *input = (lvlm_tensor){ .name = name,
                             .dtype = LVLM_U8,
                             .shape = { 1, { n_bytes } },

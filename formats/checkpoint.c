@@ -27,11 +27,6 @@ static const char *const weight_globs[] = { "*.safetensors", "*.bin",       "*.p
                                             "*.onnx",        "*.onnx_data", "*.lvlm",
                                             ".*.tmp-??????" };
 
-static int out_of_memory(lvlm_error *err)
-{
-    return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
-}
-
 static bool holds_weights(const char *name)
 {
     for (size_t i = 0; i < sizeof weight_globs / sizeof weight_globs[0]; i++)
@@ -47,7 +42,7 @@ static int append_tensors(lvlm_checkpoint *cp, const lvlm_safetensors *st,
 {
     lvlm_tensor *grown =
         lvlm_realloc(cp->tensors, cp->n_tensors + st->n_tensors + 1, sizeof *grown);
-    if (grown == NULL) return out_of_memory(err);
+    if (grown == NULL) return lvlm_fail_memory(err);
     cp->tensors = grown;
     for (size_t i = 0; i < st->n_tensors; i++) {
         grown[cp->n_tensors] = st->tensors[i];
@@ -93,7 +88,7 @@ static int by_name(const void *a, const void *b)
 static int index_names(lvlm_checkpoint *cp, lvlm_error *err)
 {
     cp->by_name = lvlm_arena_alloc(&cp->arena, cp->n_tensors + 1, sizeof *cp->by_name);
-    if (cp->by_name == NULL) return out_of_memory(err);
+    if (cp->by_name == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < cp->n_tensors; i++) cp->by_name[i] = &cp->tensors[i];
     qsort(cp->by_name, cp->n_tensors, sizeof *cp->by_name, by_name);
     return 0;
@@ -111,7 +106,7 @@ static int add_side_file(lvlm_checkpoint *cp, const char *name, lvlm_error *err)
 {
     const char *path = join(cp, name);
     lvlm_side_file *side = &cp->side_files[cp->n_side_files];
-    if (path == NULL) return out_of_memory(err);
+    if (path == NULL) return lvlm_fail_memory(err);
     TRY(lvlm_infile_open(&cp->side_maps[cp->n_side_maps], path, err));
     const lvlm_infile *map = cp->side_maps[cp->n_side_maps++];
     *side = (lvlm_side_file){ lvlm_path_base(path), map->bytes, map->n_bytes };
@@ -134,7 +129,7 @@ static int add_side_files(lvlm_checkpoint *cp, char *const *names, size_t n,
     cp->side_maps = lvlm_arena_alloc(&cp->arena, n + 1, sizeof *cp->side_maps);
     cp->left_behind = lvlm_arena_alloc(&cp->arena, n + 1, sizeof *cp->left_behind);
     if (cp->side_files == NULL || cp->side_maps == NULL || cp->left_behind == NULL)
-        return out_of_memory(err);
+        return lvlm_fail_memory(err);
     for (size_t i = 0; i < n; i++) {
         if (is_model_file(cp, names[i])) continue;
         if (!holds_weights(names[i])) {
@@ -142,7 +137,7 @@ static int add_side_files(lvlm_checkpoint *cp, char *const *names, size_t n,
             continue;
         }
         const char *copy = lvlm_arena_strndup(&cp->arena, names[i], strlen(names[i]));
-        if (copy == NULL) return out_of_memory(err);
+        if (copy == NULL) return lvlm_fail_memory(err);
         cp->left_behind[cp->n_left_behind++] = copy;
     }
     return 0;
@@ -168,7 +163,7 @@ static int add_shards(lvlm_checkpoint *cp, lvlm_error *err)
     lvlm_shards shards;
     int rc;
 
-    if (path == NULL) return out_of_memory(err);
+    if (path == NULL) return lvlm_fail_memory(err);
     TRY(lvlm_infile_open(&index, path, err));
     if ((rc = lvlm_shards_parse(&shards, (const char *)index->bytes,
                                 (size_t)index->n_bytes, &cp->arena, err)) < 0) {
@@ -176,10 +171,10 @@ static int add_shards(lvlm_checkpoint *cp, lvlm_error *err)
         goto done;
     }
     cp->files = lvlm_arena_alloc(&cp->arena, shards.n_files, sizeof *cp->files);
-    if (cp->files == NULL) rc = out_of_memory(err);
+    if (cp->files == NULL) rc = lvlm_fail_memory(err);
     for (size_t i = 0; i < shards.n_files && rc == 0; i++) {
         const char *file = join(cp, shards.files[i]);
-        rc = file == NULL ? out_of_memory(err)
+        rc = file == NULL ? lvlm_fail_memory(err)
                           : add_file(cp, file, shards.files[i], err);
     }
     if (rc == 0) rc = index_names(cp, err);
@@ -195,7 +190,7 @@ static int add_single(lvlm_checkpoint *cp, const char *path, const char *name,
                       lvlm_error *err)
 {
     cp->files = lvlm_arena_alloc(&cp->arena, 1, sizeof *cp->files);
-    if (cp->files == NULL) return out_of_memory(err);
+    if (cp->files == NULL) return lvlm_fail_memory(err);
     TRY(add_file(cp, path, name, err));
     return index_names(cp, err);
 }
@@ -213,7 +208,7 @@ static int add_model_files(lvlm_checkpoint *cp, char *const *names, size_t n,
 {
     if (lists(names, n, LVLM_MODEL_FILE)) {
         const char *path = join(cp, LVLM_MODEL_FILE);
-        return path == NULL ? out_of_memory(err)
+        return path == NULL ? lvlm_fail_memory(err)
                             : add_single(cp, path, LVLM_MODEL_FILE, err);
     }
     if (lists(names, n, LVLM_INDEX_FILE)) return add_shards(cp, err);
@@ -248,7 +243,7 @@ static int carry_side_files(lvlm_checkpoint *cp, lvlm_error *err)
     const size_t skip = strlen(LVLM_NATIVE_FILES);
     cp->side_files =
         lvlm_arena_alloc(&cp->arena, cp->n_tensors + 1, sizeof *cp->side_files);
-    if (cp->side_files == NULL) return out_of_memory(err);
+    if (cp->side_files == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < cp->n_tensors; i++) {
         const lvlm_tensor *t = cp->by_name[i];
         if (strncmp(t->name, LVLM_NATIVE_FILES, skip) != 0) continue;
@@ -280,11 +275,11 @@ int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path,
     lvlm_checkpoint *cp = lvlm_calloc(1, sizeof *cp);
     int rc;
 
-    if (cp == NULL) return out_of_memory(err);
+    if (cp == NULL) return lvlm_fail_memory(err);
     cp->headers_only = options != NULL && options->headers_only;
     cp->path = lvlm_arena_strndup(&cp->arena, path, strlen(path));
     if (cp->path == NULL)
-        rc = out_of_memory(err);
+        rc = lvlm_fail_memory(err);
     else
         rc = lvlm_path_is_directory(path) ? open_dir(cp, err) : open_file(cp, err);
     if (rc < 0) {

@@ -14,11 +14,6 @@ const char *lvlm_use_name(lvlm_use use)
     return use_names[use];
 }
 
-static int out_of_memory(lvlm_error *err)
-{
-    return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
-}
-
 /* ---- reading -------------------------------------------------------------------- */
 
 static int copy_text(const char **out, const cJSON *item, const char *what,
@@ -27,7 +22,7 @@ static int copy_text(const char **out, const cJSON *item, const char *what,
     const char *text = lvlm_json_string(item);
     FAIL_IF(text == NULL, err, LVLM_EFORMAT, "%s is missing or no text", what);
     *out = lvlm_arena_strndup(arena, text, strlen(text));
-    return *out != NULL ? 0 : out_of_memory(err);
+    return *out != NULL ? 0 : lvlm_fail_memory(err);
 }
 
 static size_t count(const cJSON *array)
@@ -122,7 +117,7 @@ static int read_entry(lvlm_ledger_entry *entry, const lvlm_ledger *ledger,
         TRY(copy_text(&entry->rule, lvlm_json_get(json, "rule"), "rule", arena, err));
     entry->targets =
         lvlm_arena_alloc(arena, count(targets) + 1, sizeof *entry->targets);
-    if (entry->targets == NULL) return out_of_memory(err);
+    if (entry->targets == NULL) return lvlm_fail_memory(err);
     cJSON_ArrayForEach(item, targets)
         TRY(copy_text(&entry->targets[entry->n_targets++], item, "target", arena, err));
     if (transform != NULL)
@@ -138,7 +133,7 @@ static int read_files(lvlm_ledger *out, const cJSON *json, lvlm_arena *arena,
 {
     const cJSON *files = lvlm_json_get(json, "files"), *item;
     out->files = lvlm_arena_alloc(arena, count(files) + 1, sizeof *out->files);
-    if (out->files == NULL) return out_of_memory(err);
+    if (out->files == NULL) return lvlm_fail_memory(err);
     cJSON_ArrayForEach(item, files)
     {
         lvlm_ledger_file *file = &out->files[out->n_files++];
@@ -159,7 +154,7 @@ static int read_entries(lvlm_ledger *out, const cJSON *json, lvlm_arena *arena,
     const cJSON *tensors = lvlm_json_get(json, "tensors"), *item;
     const lvlm_tensor *before = NULL;
     out->entries = lvlm_arena_alloc(arena, count(tensors) + 1, sizeof *out->entries);
-    if (out->entries == NULL) return out_of_memory(err);
+    if (out->entries == NULL) return lvlm_fail_memory(err);
     cJSON_ArrayForEach(item, tensors)
     {
         lvlm_ledger_entry *entry = &out->entries[out->n_entries++];
@@ -189,7 +184,7 @@ int lvlm_ledger_read(lvlm_ledger *out, const cJSON *json, lvlm_arena *arena,
     TRY(read_files(out, json, arena, err));
     TRY(read_entries(out, json, arena, err));
     out->made = lvlm_arena_alloc(arena, count(made) + 1, sizeof *out->made);
-    if (out->made == NULL) return out_of_memory(err);
+    if (out->made == NULL) return lvlm_fail_memory(err);
     cJSON_ArrayForEach(item, made)
     {
         lvlm_ledger_made *m = &out->made[out->n_made++];
@@ -277,7 +272,7 @@ int lvlm_ledger_write(cJSON **out, const lvlm_ledger *ledger, lvlm_error *err)
         ok = add_made(made, &ledger->made[i]);
     if (!ok) {
         lvlm_json_free(json);
-        return out_of_memory(err);
+        return lvlm_fail_memory(err);
     }
     *out = json;
     return 0;

@@ -39,11 +39,6 @@ typedef struct builder {
     lvlm_error *err;
 } builder;
 
-static int out_of_memory(lvlm_error *err)
-{
-    return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
-}
-
 static bool is_native(const lvlm_manifest *m)
 {
     return m->checkpoint->kind == LVLM_CHECKPOINT_NATIVE;
@@ -90,7 +85,7 @@ static int name_sources(builder *b)
 {
     const lvlm_checkpoint *cp = b->m->checkpoint;
     b->names = lvlm_arena_alloc(&b->m->arena, cp->n_tensors + 1, sizeof *b->names);
-    if (b->names == NULL) return out_of_memory(b->err);
+    if (b->names == NULL) return lvlm_fail_memory(b->err);
     b->n_names = cp->n_tensors;
     for (size_t i = 0; i < cp->n_tensors; i++) {
         const lvlm_tensor *t = cp->by_name[i];
@@ -100,7 +95,7 @@ static int name_sources(builder *b)
             is_native(b->m)
                 ? t->name
                 : lvlm_names_canonical(b->m->family, t->name, &known, &b->m->arena);
-        if (b->names[i].canonical == NULL) return out_of_memory(b->err);
+        if (b->names[i].canonical == NULL) return lvlm_fail_memory(b->err);
     }
     qsort(b->names, b->n_names, sizeof *b->names, by_canonical);
     return 0;
@@ -164,7 +159,7 @@ static int allocate_targets(builder *b)
         n += (size_t)blocks * count_rows(s);
     }
     b->m->targets = lvlm_arena_alloc(&b->m->arena, n + 1, sizeof *b->m->targets);
-    return b->m->targets != NULL ? 0 : out_of_memory(b->err);
+    return b->m->targets != NULL ? 0 : lvlm_fail_memory(b->err);
 }
 
 /* The symbols of a row's source shape. */
@@ -206,7 +201,7 @@ static int add_target(builder *b, const lvlm_section *section, const lvlm_row *r
     target->block = block;
     target->name = lvlm_names_join(section->native, block, row->native, arena);
     const char *lookup = lookup_name(b, section, row, block);
-    if (target->name == NULL || lookup == NULL) return out_of_memory(b->err);
+    if (target->name == NULL || lookup == NULL) return lvlm_fail_memory(b->err);
     TRY(resolve(target, b));
 
     named *found = find_named(b, lookup);
@@ -223,7 +218,7 @@ static int add_target(builder *b, const lvlm_section *section, const lvlm_row *r
     target->source_name = is_native(b->m) ? target->name
                                           : lvlm_names_source(b->m->family, lookup,
                                                               LVLM_LAYOUT_HUB, arena);
-    return target->source_name != NULL ? 0 : out_of_memory(b->err);
+    return target->source_name != NULL ? 0 : lvlm_fail_memory(b->err);
 }
 
 /* Padding rows make the vocabulary's size in config.json unreliable: the table
@@ -233,17 +228,17 @@ static int settle_vocabulary(builder *b)
     for (const lvlm_section *s = b->m->family->sections; s->native != NULL; s++) {
         for (const lvlm_row *row = s->rows; row->native != NULL; row++) {
             char *native = lvlm_names_join(s->native, 0, row->native, &b->m->arena);
-            if (native == NULL) return out_of_memory(b->err);
+            if (native == NULL) return lvlm_fail_memory(b->err);
             if (strcmp(native, b->m->family->vocab_table) != 0) continue;
             char *lookup = lookup_name(b, s, row, 0);
-            if (lookup == NULL) return out_of_memory(b->err);
+            if (lookup == NULL) return lvlm_fail_memory(b->err);
             const named *table = find_named(b, lookup);
             if (table == NULL || table->tensor->shape.n != 2) return 0;
             cJSON *text = cJSON_GetObjectItemCaseSensitive(b->m->config, "text");
             cJSON *rows = cJSON_CreateNumber((double)table->tensor->shape.dims[0]);
             if (cJSON_ReplaceItemInObjectCaseSensitive(text, "vocab", rows)) return 0;
             lvlm_json_free(rows);
-            return out_of_memory(b->err);
+            return lvlm_fail_memory(b->err);
         }
     }
     return 0;
@@ -251,7 +246,7 @@ static int settle_vocabulary(builder *b)
 
 static int add_targets(builder *b)
 {
-    TRY(settle_vocabulary(b));
+    if (!is_native(b->m)) TRY(settle_vocabulary(b));
     TRY(allocate_targets(b));
     for (const lvlm_section *s = b->m->family->sections; s->native != NULL; s++) {
         uint64_t blocks;
@@ -272,7 +267,7 @@ static int index_targets(builder *b)
 {
     lvlm_manifest *m = b->m;
     m->by_name = lvlm_arena_alloc(&m->arena, m->n_targets + 1, sizeof *m->by_name);
-    if (m->by_name == NULL) return out_of_memory(b->err);
+    if (m->by_name == NULL) return lvlm_fail_memory(b->err);
     for (size_t i = 0; i < m->n_targets; i++) m->by_name[i] = &m->targets[i];
     qsort(m->by_name, m->n_targets, sizeof *m->by_name, target_by_name);
     return 0;
@@ -407,7 +402,7 @@ static int add_extras(builder *b)
 {
     size_t n_nearest = 0;
     b->m->extras = lvlm_arena_alloc(&b->m->arena, b->n_names + 1, sizeof *b->m->extras);
-    if (b->m->extras == NULL) return out_of_memory(b->err);
+    if (b->m->extras == NULL) return lvlm_fail_memory(b->err);
     for (size_t i = 0; i < b->n_names; i++) {
         const named *name = &b->names[i];
         if (name->used || (is_native(b->m) && is_carried(name->canonical))) continue;

@@ -18,11 +18,6 @@ static const char zeros[LVLM_DIGEST_HEX + 1] =
     "0000000000000000000000000000000000000000000000000000000000000000";
 static const char root_key[] = "\"root\":\"";
 
-static int out_of_memory(lvlm_error *err)
-{
-    return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
-}
-
 static uint64_t alignment(const lvlm_tensor *tensor)
 {
     const size_t element = lvlm_dtype_bytes(tensor->dtype);
@@ -95,7 +90,7 @@ int lvlm_native_header(lvlm_strbuf *out, const lvlm_native_meta *meta,
 {
     assert(out->length == 0);
     cJSON *metadata = compose(meta, tensors, n_tensors, digests);
-    if (metadata == NULL) return out_of_memory(err);
+    if (metadata == NULL) return lvlm_fail_memory(err);
     const int rc = lvlm_safetensors_header(out, tensors, n_tensors, metadata,
                                            LVLM_NATIVE_ALIGN_DATA, err);
     lvlm_json_free(metadata);
@@ -173,7 +168,7 @@ int lvlm_native_root(char hex[LVLM_DIGEST_HEX + 1], const lvlm_checkpoint *cp,
     char *header = lvlm_malloc(n);
     int rc;
 
-    if (header == NULL) return out_of_memory(err);
+    if (header == NULL) return lvlm_fail_memory(err);
     memcpy(header, map->bytes, n);
     char *root = find_root(header, n);
     if (root == NULL) {

@@ -114,7 +114,7 @@ static int read_entries(lvlm_safetensors *out, cJSON *header, lvlm_arena *arena,
     out->n_tensors = 0;
     out->tensors = lvlm_arena_alloc(arena, (size_t)cJSON_GetArraySize(header) + 1,
                                     sizeof *out->tensors);
-    FAIL_IF(out->tensors == NULL, err, LVLM_ENOMEM, "out of memory");
+    if (out->tensors == NULL) return lvlm_fail_memory(err);
     const cJSON *entry;
     cJSON_ArrayForEach(entry, header)
     {
@@ -129,7 +129,7 @@ static int read_entries(lvlm_safetensors *out, cJSON *header, lvlm_arena *arena,
             return rc;
         }
         tensor->name = lvlm_arena_strndup(arena, entry->string, strlen(entry->string));
-        FAIL_IF(tensor->name == NULL, err, LVLM_ENOMEM, "out of memory");
+        if (tensor->name == NULL) return lvlm_fail_memory(err);
     }
     return 0;
 }
@@ -221,8 +221,8 @@ static int put_string(lvlm_strbuf *out, const char *text, lvlm_error *err)
 {
     cJSON *item = cJSON_CreateString(text);
     char *literal = NULL;
-    const int rc = item == NULL ? lvlm_fail(err, LVLM_ENOMEM, "out of memory")
-                                : lvlm_json_print(&literal, item, err);
+    const int rc =
+        item == NULL ? lvlm_fail_memory(err) : lvlm_json_print(&literal, item, err);
     if (rc == 0) lvlm_strbuf_puts(out, literal);
     lvlm_free(literal);
     lvlm_json_free(item);

@@ -94,13 +94,13 @@ static int accept(cJSON **out, const lvlm_setting *setting, const char *path,
             const char *got = lvlm_json_string(item);
             if (got == NULL || strcmp(got, word->theirs) != 0) continue;
             *out = cJSON_CreateString(word->ours);
-            return *out != NULL ? 0 : lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+            return *out != NULL ? 0 : lvlm_fail_memory(err);
         }
         return refuse(setting, path, item, "a word that is known here", err);
     case LVLM_SETTING_CONSTANT: assert(false); break; /* a constant has no paths */
     }
     *out = cJSON_Duplicate(item, true);
-    return *out != NULL ? 0 : lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+    return *out != NULL ? 0 : lvlm_fail_memory(err);
 }
 
 static int fall_back(cJSON **out, const lvlm_setting *setting, const cJSON *hf_config,
@@ -128,14 +128,14 @@ static int put(cJSON *config, const char *canonical, cJSON *value, lvlm_error *e
         cJSON_AddItemToObject(section, canonical + length + 1, value))
         return 0;
     lvlm_json_free(value);
-    return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+    return lvlm_fail_memory(err);
 }
 
 int lvlm_family_config(cJSON **out, const lvlm_family *family, const cJSON *hf_config,
                        lvlm_error *err)
 {
     cJSON *config = cJSON_CreateObject();
-    int rc = config != NULL ? 0 : lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+    int rc = config != NULL ? 0 : lvlm_fail_memory(err);
 
     for (const lvlm_setting *s = family->settings; s->canonical != NULL && rc == 0;
          s++) {

@@ -45,7 +45,7 @@ static int collect_files(lvlm_shards *out, const cJSON *map, lvlm_arena *arena,
             "but in '%s'",
             item->string, file != NULL ? file : "(no string)");
         out->files[n] = lvlm_arena_strndup(arena, file, strlen(file));
-        FAIL_IF(out->files[n] == NULL, err, LVLM_ENOMEM, "out of memory");
+        if (out->files[n] == NULL) return lvlm_fail_memory(err);
         n++;
     }
     qsort(out->files, n, sizeof *out->files, by_text);
@@ -69,7 +69,7 @@ static int collect_entries(lvlm_shards *out, const cJSON *map, lvlm_arena *arena
             bsearch(&file, out->files, out->n_files, sizeof *out->files, by_text);
         lvlm_shard_entry *entry = &out->entries[out->n_entries++];
         entry->tensor = lvlm_arena_strndup(arena, item->string, strlen(item->string));
-        FAIL_IF(entry->tensor == NULL, err, LVLM_ENOMEM, "out of memory");
+        if (entry->tensor == NULL) return lvlm_fail_memory(err);
         entry->file = (size_t)(found - out->files);
     }
     qsort(out->entries, out->n_entries, sizeof *out->entries, by_tensor);
@@ -93,7 +93,7 @@ int lvlm_shards_parse(lvlm_shards *out, const char *text, size_t n_bytes,
     out->files = lvlm_arena_alloc(arena, n, sizeof *out->files);
     out->entries = lvlm_arena_alloc(arena, n, sizeof *out->entries);
     if (out->files == NULL || out->entries == NULL) {
-        rc = lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+        rc = lvlm_fail_memory(err);
         goto done;
     }
     if ((rc = collect_files(out, map, arena, err)) == 0)

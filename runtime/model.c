@@ -73,7 +73,7 @@ int lvlm_model_open(lvlm_model **out, const char *path,
                     const lvlm_model_options *options, lvlm_error *err)
 {
     lvlm_model *model = lvlm_calloc(1, sizeof *model);
-    FAIL_IF(model == NULL, err, LVLM_ENOMEM, "out of memory");
+    if (model == NULL) return lvlm_fail_memory(err);
     int rc = open_native(model, path, err);
     if (rc == 0 && (rc = start(model, options, err)) == LVLM_EFORMAT)
         lvlm_prefix(err, "%s: ", path);
@@ -89,7 +89,7 @@ int lvlm_model_bind(lvlm_model **out, const lvlm_manifest *manifest,
                     const lvlm_model_options *options, lvlm_error *err)
 {
     lvlm_model *model = lvlm_calloc(1, sizeof *model);
-    FAIL_IF(model == NULL, err, LVLM_ENOMEM, "out of memory");
+    if (model == NULL) return lvlm_fail_memory(err);
     model->manifest = manifest;
     const int rc = start(model, options, err);
     if (rc < 0) {

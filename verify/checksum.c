@@ -110,7 +110,7 @@ int lvlm_checksum(size_t *n_corrupt, const lvlm_checkpoint *native,
             "%s: is no native file; only those carry digests", native->path);
     *n_corrupt = 0;
     w.got = lvlm_calloc(native->n_tensors + 1, sizeof *w.got);
-    if (w.got == NULL) return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+    if (w.got == NULL) return lvlm_fail_memory(err);
     if ((rc = check_header(n_corrupt, &w, err)) < 0 ||
         (rc = lvlm_native_meta_json(&digests, native, "digests", err)) < 0 ||
         (rc = hash_all(&w, err)) < 0)

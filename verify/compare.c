@@ -214,7 +214,7 @@ int lvlm_compare(lvlm_compare_result *out, const lvlm_checkpoint *a,
     r.values = lvlm_malloc(2 * BLOCK * sizeof *r.values);
     r.bytes = lvlm_malloc(2 * BLOCK * sizeof(double));
     if (r.values == NULL || r.bytes == NULL)
-        rc = lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+        rc = lvlm_fail_memory(err);
     else if (bare)
         compare_bare(&r, a, b);
     else

@@ -25,11 +25,6 @@ typedef struct session {
     const lvlm_tensor *mask; /* I64 or NULL: no padding */
 } session;
 
-static int out_of_memory(lvlm_error *err)
-{
-    return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
-}
-
 const char *lvlm_verdict_name(lvlm_verdict verdict)
 {
     static const char *const names[] = { "ok", "OUT OF BAND", "missing",
@@ -77,7 +72,7 @@ static int list_stages(lvlm_replay *r, lvlm_error *err)
 {
     const lvlm_checkpoint *rec = r->recording;
     r->stages = lvlm_arena_alloc(&r->arena, rec->n_tensors + 1, sizeof *r->stages);
-    if (r->stages == NULL) return out_of_memory(err);
+    if (r->stages == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < rec->n_tensors; i++) {
         const lvlm_tensor *t = &rec->tensors[i];
         if (!is_recorded_stage(t)) continue;
@@ -194,14 +189,14 @@ static int compare(const session *s, lvlm_replay_stage *stage, const lvlm_tensor
     const char *name = lvlm_arena_printf(&s->replay->arena, EXPECTED "%s", got->name);
     const lvlm_tensor *want =
         name != NULL ? lvlm_checkpoint_find(s->replay->recording, name) : NULL;
-    if (want == NULL) return out_of_memory(err);
+    if (want == NULL) return lvlm_fail_memory(err);
     const size_t n = want->shape.n;
     const size_t C = n > 0 ? (size_t)want->shape.dims[n - 1] : 1;
     const size_t rows = C > 0 ? (size_t)lvlm_tensor_numel(want) / C : 0;
     const size_t got_bytes = C * lvlm_dtype_bytes(got->dtype);
     const size_t want_bytes = C * lvlm_dtype_bytes(want->dtype);
     double *a = lvlm_malloc(2 * C * sizeof *a);
-    if (a == NULL) return out_of_memory(err);
+    if (a == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < rows; i++) {
         lvlm_convert_values(a, LVLM_F64, got->data + i * got_bytes, got->dtype, C);
         lvlm_convert_values(a + C, LVLM_F64, want->data + i * want_bytes, want->dtype,
@@ -248,7 +243,7 @@ static int describe(lvlm_replay *r, const lvlm_model *model, lvlm_error *err)
     r->family = lvlm_arena_strndup(&r->arena, m->family->name, strlen(m->family->name));
     while (m->family->differences[n].name != NULL) n++;
     r->differences = lvlm_arena_alloc(&r->arena, n + 1, sizeof *r->differences);
-    if (r->family == NULL || r->differences == NULL) return out_of_memory(err);
+    if (r->family == NULL || r->differences == NULL) return lvlm_fail_memory(err);
     for (const lvlm_difference *d = NULL;
          (d = lvlm_model_difference(model, d)) != NULL;)
         r->differences[r->n_differences++] = d->name;

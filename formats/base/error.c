@@ -37,6 +37,11 @@ int lvlm_fail_errno(lvlm_error *err, const char *fmt, ...)
     return LVLM_EIO;
 }
 
+int lvlm_fail_memory(lvlm_error *err)
+{
+    return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+}
+
 void lvlm_prefix(lvlm_error *err, const char *fmt, ...)
 {
     char text[LVLM_ERROR_BYTES];

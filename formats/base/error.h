@@ -39,6 +39,9 @@ int lvlm_fail(lvlm_error *err, lvlm_code code, const char *fmt, ...) LVLM_PRINTF
 /* As lvlm_fail with LVLM_EIO; appends ": " and what errno says. */
 int lvlm_fail_errno(lvlm_error *err, const char *fmt, ...) LVLM_PRINTF(2, 3);
 
+/* LVLM_ENOMEM, "out of memory". */
+int lvlm_fail_memory(lvlm_error *err);
+
 /* Put context in front of a message that is already there; keeps its code. */
 void lvlm_prefix(lvlm_error *err, const char *fmt, ...) LVLM_PRINTF(2, 3);
 

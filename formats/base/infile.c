@@ -35,7 +35,7 @@ int lvlm_infile_open(lvlm_infile **out, const char *path, lvlm_error *err)
     int rc;
 
     if (file == NULL || (file->path = lvlm_strdup(path)) == NULL) {
-        rc = lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+        rc = lvlm_fail_memory(err);
         goto done;
     }
     /* non-blocking, so that a pipe under the name is refused and not waited for */
@@ -136,7 +136,7 @@ int lvlm_path_list(char ***names_out, size_t *n_out, const char *dir, lvlm_error
         if (grown == NULL || (names[n] = lvlm_strdup(entry->d_name)) == NULL) {
             closedir(handle);
             lvlm_path_list_free(names, n);
-            return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+            return lvlm_fail_memory(err);
         }
         n++;
     }

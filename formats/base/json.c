@@ -24,11 +24,6 @@
 /* Output is bounded by what a safetensors header may be, metadata escaped once more. */
 #define MAX_PRINTED ((size_t)256 << 20)
 
-static int out_of_memory(lvlm_error *err)
-{
-    return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
-}
-
 static void install_hooks(void)
 {
     cJSON_Hooks hooks = { lvlm_malloc, lvlm_free };
@@ -108,7 +103,7 @@ static int check_keys(const cJSON *object, lvlm_error *err)
     const cJSON *item;
     size_t i = 0;
     int rc = 0;
-    if (keys == NULL) return out_of_memory(err);
+    if (keys == NULL) return lvlm_fail_memory(err);
     cJSON_ArrayForEach(item, object) keys[i++] = item->string;
     qsort(keys, n, sizeof *keys, by_text);
     for (i = 1; i < n && rc == 0; i++)

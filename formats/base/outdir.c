@@ -43,7 +43,7 @@ static int make_temporary(lvlm_outdir *dir, lvlm_error *err)
     const char *base = lvlm_path_base(dir->path);
     const size_t n = strlen(dir->path) + sizeof "..tmp-XXXXXX";
     dir->temporary = lvlm_malloc(n);
-    if (dir->temporary == NULL) return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+    if (dir->temporary == NULL) return lvlm_fail_memory(err);
     snprintf(dir->temporary, n, "%.*s.%s.tmp-XXXXXX", (int)(base - dir->path),
              dir->path, base);
     if (mkdtemp(dir->temporary) == NULL)
@@ -61,7 +61,7 @@ int lvlm_outdir_open(lvlm_outdir **out, const char *path, bool overwrite,
     lvlm_outdir *dir = lvlm_calloc(1, sizeof *dir);
     int rc = 0;
     if (dir == NULL || (dir->path = trimmed(path)) == NULL)
-        rc = lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+        rc = lvlm_fail_memory(err);
     else if (lvlm_path_exists(dir->path) && !lvlm_path_is_directory(dir->path))
         rc = lvlm_fail(err, LVLM_EUSAGE, "%s: exists and is no directory", path);
     else if (!lvlm_path_exists(dir->path) || is_empty(dir->path))

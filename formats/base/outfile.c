@@ -62,7 +62,7 @@ int lvlm_outfile_open(lvlm_outfile **out, const char *path, bool overwrite,
     FAIL_IF(!overwrite && lstat(path, &st) == 0, err, LVLM_EUSAGE,
             "%s: exists; --force overwrites", path);
     lvlm_outfile *file = lvlm_calloc(1, sizeof *file);
-    if (file == NULL) return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+    if (file == NULL) return lvlm_fail_memory(err);
     file->fd = -1;
     file->overwrite = overwrite;
     file->path = lvlm_strdup(path);
@@ -70,7 +70,7 @@ int lvlm_outfile_open(lvlm_outfile **out, const char *path, bool overwrite,
     pthread_mutex_init(&file->lock, NULL);
     if (file->path == NULL || file->temporary == NULL) {
         lvlm_outfile_close(file);
-        return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+        return lvlm_fail_memory(err);
     }
     file->fd = mkostemp(file->temporary, O_CLOEXEC);
     if (file->fd < 0) {
@@ -141,7 +141,7 @@ void lvlm_outfile_write(lvlm_outfile *file, const void *bytes, size_t n_bytes)
 static int sync_directory(const char *path, lvlm_error *err)
 {
     char *dir = lvlm_strdup(path);
-    if (dir == NULL) return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+    if (dir == NULL) return lvlm_fail_memory(err);
     char *slash = strrchr(dir, '/');
     if (slash != NULL) slash[slash == dir] = '\0';
     const int fd = open(slash != NULL ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -81,7 +81,7 @@ static int run_command(const lvlm_program *program, const lvlm_command *command,
     int status;
 
     if (args == NULL) {
-        lvlm_fail(&err, LVLM_ENOMEM, "out of memory");
+        lvlm_fail_memory(&err);
         status = lvlm_report(program->name, &err);
     } else if (lvlm_options_parse(args, &operands, command, argc, argv, &err) < 0) {
         status = lvlm_report(program->name, &err);

@@ -242,9 +242,7 @@ static int add_number(cJSON *config, const char *section, const char *name,
                       double value, lvlm_error *err)
 {
     cJSON *at = cJSON_GetObjectItemCaseSensitive(config, section);
-    return cJSON_AddNumberToObject(at, name, value) != NULL
-               ? 0
-               : lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+    return cJSON_AddNumberToObject(at, name, value) != NULL ? 0 : lvlm_fail_memory(err);
 }
 
 /* What follows from other settings, and what must hold between them. */

@@ -101,7 +101,7 @@ static int save(lvlm_stage_list *list, const lvlm_model *model,
     int rc = LVLM_ENOMEM;
     lvlm_stage_list_sort(list);
     if (metadata == NULL || !describe(metadata, model, args))
-        lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+        lvlm_fail_memory(err);
     else
         rc = lvlm_safetensors_save(args->out, list->stages, list->n, metadata,
                                    args->force, err);
@@ -164,7 +164,7 @@ static int print_json(const lvlm_stage_list *list, const lvlm_model *model,
     char *text = NULL;
     int rc = LVLM_ENOMEM;
     if (result == NULL || !fill_result(result, list, model, args, seconds))
-        lvlm_fail(err, LVLM_ENOMEM, "out of memory");
+        lvlm_fail_memory(err);
     else
         rc = lvlm_json_print(&text, result, err);
     if (rc == 0) puts(text);

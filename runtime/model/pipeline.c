@@ -71,7 +71,7 @@ static int pipeline_open(void **out, const lvlm_manifest *manifest,
 {
     pipeline *const p = lvlm_calloc(1, sizeof *p);
     int rc;
-    FAIL_IF(p == NULL, err, LVLM_ENOMEM, "out of memory");
+    if (p == NULL) return lvlm_fail_memory(err);
     p->weights.manifest = manifest;
     p->n_threads = n_threads;
     if ((rc = open_parts(p, manifest, reference, err)) < 0 ||
