@@ -41,9 +41,15 @@ static int take(void *user, const lvlm_tensor *stage, lvlm_error *err)
     return 0;
 }
 
+static void progress(void *user, size_t done, size_t total)
+{
+    const lvlm_stage_list *list = user;
+    if (list->progress != NULL) list->progress(list->user, done, total);
+}
+
 lvlm_stage_sink lvlm_stage_list_sink(lvlm_stage_list *list)
 {
-    return (lvlm_stage_sink){ take, wants, list };
+    return (lvlm_stage_sink){ take, wants, list, progress };
 }
 
 static int by_name(const void *a, const void *b)

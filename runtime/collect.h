@@ -10,6 +10,8 @@ typedef struct lvlm_stage_list {
     size_t n;
     size_t capacity;
     bool everything; /* else logits and loss only */
+    void (*progress)(void *user, size_t done, size_t total); /* may be NULL */
+    void *user;                                              /* of progress */
 } lvlm_stage_list;
 
 /* `list` must outlive the sink. */

@@ -66,6 +66,8 @@ typedef struct lvlm_stage_sink {
      * during a forward. NULL: everything. */
     bool (*wants)(void *user, const char *name);
     void *user;
+    /* Told after each stage how many of all are computed; NULL: nobody is. */
+    void (*progress)(void *user, size_t done, size_t total);
 } lvlm_stage_sink;
 
 /* Open a native file and bind its weights. `options` may be NULL. On success *out must

@@ -23,6 +23,7 @@ typedef struct session {
     lvlm_replay *replay;
     const lvlm_tensor *ids;  /* I64 or NULL */
     const lvlm_tensor *mask; /* I64 or NULL: no padding */
+    const lvlm_replay_options *options;
 } session;
 
 const char *lvlm_verdict_name(lvlm_verdict verdict)
@@ -225,6 +226,13 @@ static bool wants(void *user, const char *name)
     return find_stage(((const session *)user)->replay, name) != NULL;
 }
 
+static void progress(void *user, size_t done, size_t total)
+{
+    const session *s = user;
+    if (s->options->progress != NULL)
+        s->options->progress(s->options->user, done, total);
+}
+
 /* ---- the run -------------------------------------------------------------------- */
 
 static const lvlm_tensor *find_integers(const lvlm_replay *r, const char *name)
@@ -282,8 +290,8 @@ int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden
 {
     lvlm_model_options model_options = { options->compute, options->threads, NULL };
     lvlm_model *model = NULL;
-    session s = { .replay = out };
-    const lvlm_stage_sink sink = { take, wants, &s };
+    session s = { .replay = out, .options = options };
+    const lvlm_stage_sink sink = { take, wants, &s, progress };
     int rc;
 
     *out = (lvlm_replay){ .model = model_path,

@@ -80,8 +80,9 @@ typedef struct lvlm_replay_options {
     lvlm_compute compute;
     size_t threads;
     const char *reference; /* NULL: what the recording says, else "trained" */
-    const char
-        *tolerance; /* path of a JSON file { STAGE or GLOB: band, ... }, or NULL */
+    const char *tolerance; /* path of JSON, { STAGE or GLOB: band, ... }, or NULL */
+    void (*progress)(void *user, size_t done, size_t total); /* stages; may be NULL */
+    void *user;
 } lvlm_replay_options;
 
 /* Run and compare. 0 also when stages are out of band: see n_failed. On success *out

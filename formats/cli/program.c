@@ -170,11 +170,11 @@ void lvlm_progress_init(lvlm_progress *progress, const char *label, uint64_t tot
 
 static void draw(lvlm_progress *p, double done, double now)
 {
-    char speed[32];
-    const double elapsed = now - p->started;
-    const double rate = done / elapsed;
-    fprintf(stderr, "\r%s %3.0f %%  %s/s  %.0f s left \033[K", p->label,
-            100 * done / p->total, lvlm_bytes_text(speed, rate),
+    char speed[32] = "";
+    const double rate = done / (now - p->started);
+    if (!p->stages) lvlm_bytes_text(speed, rate);
+    fprintf(stderr, "\r%s %3.0f %%  %s%s  %.0f s left \033[K", p->label,
+            100 * done / p->total, speed, p->stages ? "" : "/s",
             (p->total - done) / rate);
     p->drawn = now;
 }
@@ -186,6 +186,14 @@ void lvlm_progress_update(void *progress, uint64_t done)
     const double now = lvlm_seconds();
     if (now - p->started > 1 && now - p->drawn > 0.1) draw(p, (double)done, now);
     pthread_mutex_unlock(&p->lock);
+}
+
+void lvlm_progress_stages(void *progress, size_t done, size_t total)
+{
+    lvlm_progress *p = progress;
+    p->stages = true;
+    p->total = (double)total;
+    lvlm_progress_update(p, done);
 }
 
 void lvlm_progress_finish(lvlm_progress *progress)

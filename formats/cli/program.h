@@ -40,7 +40,8 @@ const char *lvlm_bytes_text(char text[32], double n_bytes);
  * ten times a second at most. */
 typedef struct lvlm_progress {
     const char *label;
-    double total; /* bytes */
+    double total; /* bytes, or stages */
+    bool stages;  /* counts stages: no speed is shown */
     double started;
     double drawn; /* when; 0: not yet */
     bool enabled;
@@ -51,6 +52,8 @@ void lvlm_progress_init(lvlm_progress *progress, const char *label, uint64_t tot
                         bool quiet);
 /* `done` of total; from any thread. The first argument is the lvlm_progress. */
 void lvlm_progress_update(void *progress, uint64_t done);
+/* The same for work that is counted in stages and learns their number on the way. */
+void lvlm_progress_stages(void *progress, size_t done, size_t total);
 void lvlm_progress_finish(lvlm_progress *progress);
 
 /* Seconds of a clock that never jumps. */

@@ -64,12 +64,17 @@ static int open_model(lvlm_model **out, const char *path, const forward_args *ar
 }
 
 static int forward(lvlm_stage_list *list, lvlm_model *model, const char *path,
-                   lvlm_error *err)
+                   bool quiet, lvlm_error *err)
 {
+    lvlm_progress bar;
+    list->progress = lvlm_progress_stages;
+    list->user = &bar;
     const lvlm_stage_sink sink = lvlm_stage_list_sink(list);
     lvlm_checkpoint *inputs = NULL;
     TRY(lvlm_checkpoint_open(&inputs, path, NULL, err));
+    lvlm_progress_init(&bar, "computing", 0, quiet);
     const int rc = lvlm_model_forward(model, inputs, "", &sink, err);
+    lvlm_progress_finish(&bar);
     if (rc == LVLM_EFORMAT) lvlm_prefix(err, "%s: ", path);
     lvlm_checkpoint_close(inputs);
     return rc;
@@ -199,7 +204,8 @@ static int run(const void *arguments, const lvlm_operands *operands)
         (rc = open_model(&model, operands->at[0], args, &err)) < 0)
         goto done;
     const double started = lvlm_seconds();
-    if ((rc = forward(&list, model, args->inputs, &err)) < 0) goto done;
+    if ((rc = forward(&list, model, args->inputs, args->common.quiet, &err)) < 0)
+        goto done;
     const double seconds = lvlm_seconds() - started;
     if ((rc = save(&list, model, args, &err)) < 0) goto done;
     if (args->common.json)

@@ -196,7 +196,7 @@ static int pipeline_forward(void *model, const lvlm_checkpoint *inputs,
                             const char *prefix, const lvlm_stage_sink *sink,
                             lvlm_error *err)
 {
-    pass t = { .p = model, .stages = { sink, 0 } };
+    pass t = { .p = model, .stages = { .sink = sink } };
     int rc;
     if ((rc = read_batch(&t, inputs, prefix, err)) < 0) goto done;
     announce(&t);

@@ -13,6 +13,7 @@ bool stages_wants(const stages *s, const char *name)
 void stages_announce(stages *s, const char *name)
 {
     s->left += stages_wants(s, name);
+    s->total++;
 }
 
 const char *stages_block(char name[STAGE_NAME_BYTES], const char *prefix, size_t i)
@@ -26,6 +27,13 @@ void stages_announce_blocks(stages *s, const char *prefix, size_t n_blocks)
     char name[STAGE_NAME_BYTES];
     for (size_t i = 0; i < n_blocks; i++)
         stages_announce(s, stages_block(name, prefix, i));
+}
+
+/* One more stage is computed, whether or not anyone wants it. */
+static void advance(stages *s)
+{
+    s->done++;
+    if (s->sink->progress != NULL) s->sink->progress(s->sink->user, s->done, s->total);
 }
 
 static int hand_out(stages *s, const char *name, const real *data, lvlm_shape shape,
@@ -43,12 +51,14 @@ static int hand_out(stages *s, const char *name, const real *data, lvlm_shape sh
 int stages_emit(stages *s, const char *name, const real *data, size_t A, size_t B,
                 size_t C, lvlm_error *err)
 {
+    advance(s);
     if (!stages_wants(s, name)) return 0;
     return hand_out(s, name, data, (lvlm_shape){ 3, { A, B, C } }, err);
 }
 
 int stages_emit_scalar(stages *s, const char *name, real value, lvlm_error *err)
 {
+    advance(s);
     if (!stages_wants(s, name)) return 0;
     return hand_out(s, name, &value, (lvlm_shape){ 0, { 0 } }, err);
 }
@@ -71,7 +81,10 @@ static void spread(real *to, const real *packed, size_t C, const lvlm_packing *p
 int stages_emit_rows(stages *s, const char *name, const real *packed, size_t C,
                      const lvlm_packing *packing, real *spare, lvlm_error *err)
 {
-    if (!stages_wants(s, name)) return 0;
+    if (!stages_wants(s, name)) {
+        advance(s);
+        return 0;
+    }
     const bool padded = packing->N < packing->B * packing->T;
     assert(!padded || spare != NULL);
     if (padded) spread(spare, packed, C, packing);

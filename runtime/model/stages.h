@@ -14,6 +14,7 @@ enum { STAGE_NAME_BYTES = 64 };
 typedef struct stages {
     const lvlm_stage_sink *sink;
     size_t left; /* announced, wanted and not yet emitted; 0: nothing more to compute */
+    size_t done, total; /* announced stages, wanted or not: the progress */
 } stages;
 
 bool stages_wants(const stages *s, const char *name);
