@@ -58,7 +58,7 @@ static int check_metadata(const cJSON *metadata, lvlm_error *err)
     FAIL_IF(!cJSON_IsObject(metadata), err, LVLM_EFORMAT,
             "__metadata__ is not an object");
     const cJSON *item;
-    cJSON_ArrayForEach(item, metadata)
+    cJSON_ArrayForEach (item, metadata)
         FAIL_IF(!cJSON_IsString(item), err, LVLM_EFORMAT,
                 "__metadata__: value of '%s' is not a string", item->string);
     return 0;
@@ -69,8 +69,7 @@ static int read_shape(lvlm_shape *shape, const cJSON *dims, lvlm_error *err)
     FAIL_IF(!cJSON_IsArray(dims), err, LVLM_EFORMAT, "shape is not an array");
     const cJSON *dim;
     shape->n = 0;
-    cJSON_ArrayForEach(dim, dims)
-    {
+    cJSON_ArrayForEach (dim, dims) {
         FAIL_IF(shape->n == LVLM_MAX_DIMS, err, LVLM_EFORMAT,
                 "shape has more than %d dimensions", LVLM_MAX_DIMS);
         FAIL_IF(!lvlm_json_u64(&shape->dims[shape->n], dim), err, LVLM_EFORMAT,
@@ -116,8 +115,7 @@ static int read_entries(lvlm_safetensors *out, cJSON *header, lvlm_arena *arena,
                                     sizeof *out->tensors);
     if (out->tensors == NULL) return lvlm_fail_memory(err);
     const cJSON *entry;
-    cJSON_ArrayForEach(entry, header)
-    {
+    cJSON_ArrayForEach (entry, header) {
         if (strcmp(entry->string, "__metadata__") == 0) {
             TRY(check_metadata(entry, err));
             continue;

@@ -36,8 +36,7 @@ static int collect_files(lvlm_shards *out, const cJSON *map, lvlm_arena *arena,
 {
     const cJSON *item;
     size_t n = 0;
-    cJSON_ArrayForEach(item, map)
-    {
+    cJSON_ArrayForEach (item, map) {
         const char *file = lvlm_json_string(item);
         FAIL_IF(
             file == NULL || !is_plain_name(file), err, LVLM_EFORMAT,
@@ -62,8 +61,7 @@ static int collect_entries(lvlm_shards *out, const cJSON *map, lvlm_arena *arena
                            lvlm_error *err)
 {
     const cJSON *item;
-    cJSON_ArrayForEach(item, map)
-    {
+    cJSON_ArrayForEach (item, map) {
         const char *file = item->valuestring;
         const char *const *found =
             bsearch(&file, out->files, out->n_files, sizeof *out->files, by_text);

@@ -85,9 +85,10 @@ static void compare(size_t *n, const work *w, const cJSON *digests)
         if (paired) item = item->next;
     }
     const cJSON *left;
-    cJSON_ArrayForEach(left,
-                       digests) if (lvlm_checkpoint_find(w->cp, left->string) == NULL)
-        report(w->options, n, left->string, lvlm_json_string(left), "no such tensor");
+    cJSON_ArrayForEach (left, digests)
+        if (lvlm_checkpoint_find(w->cp, left->string) == NULL)
+            report(w->options, n, left->string, lvlm_json_string(left),
+                   "no such tensor");
 }
 
 static int check_header(size_t *n, const work *w, lvlm_error *err)

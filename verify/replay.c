@@ -110,9 +110,10 @@ static int read_tolerance(lvlm_replay *r, const char *path, lvlm_error *err)
     TRY(lvlm_infile_open(&file, path, err));
     rc = lvlm_json_parse(&json, (const char *)file->bytes, (size_t)file->n_bytes, err);
     for (size_t i = 0; i < r->n_stages && rc == 0; i++) {
-        cJSON_ArrayForEach(item,
-                           json) if (fnmatch(item->string != NULL ? item->string : "",
-                                             r->stages[i].name, 0) == 0) break;
+        cJSON_ArrayForEach (item, json)
+            if (fnmatch(item->string != NULL ? item->string : "", r->stages[i].name,
+                        0) == 0)
+                break;
         if (item == NULL) continue;
         if (!lvlm_json_double(&band, item) || band < 0)
             rc = lvlm_fail(err, LVLM_EFORMAT, "'%s': the band is no positive number",

@@ -67,8 +67,7 @@ static void print_section(const cJSON *config, const char *name)
 {
     const cJSON *section = lvlm_json_get(config, name), *item;
     printf("  %-10s", name);
-    cJSON_ArrayForEach(item, section)
-    {
+    cJSON_ArrayForEach (item, section) {
         char *text = NULL;
         if (lvlm_json_print(&text, item, NULL) == 0)
             printf(" %s=%s", item->string, text);
@@ -135,7 +134,7 @@ static void print_model(const lvlm_manifest *m)
             printf(" %s %" PRIu64, lvlm_dtype_name((lvlm_dtype)i), s.dtypes[i]);
     printf("\nconfiguration:\n");
     const cJSON *section;
-    cJSON_ArrayForEach(section, m->config) print_section(m->config, section->string);
+    cJSON_ArrayForEach (section, m->config) print_section(m->config, section->string);
     if (cp->kind == LVLM_CHECKPOINT_NATIVE) {
         printf("provenance: %s\n",
                lvlm_json_string(lvlm_json_get(cp->metadata, "provenance")));

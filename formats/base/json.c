@@ -104,7 +104,7 @@ static int check_keys(const cJSON *object, lvlm_error *err)
     size_t i = 0;
     int rc = 0;
     if (keys == NULL) return lvlm_fail_memory(err);
-    cJSON_ArrayForEach(item, object) keys[i++] = item->string;
+    cJSON_ArrayForEach (item, object) keys[i++] = item->string;
     qsort(keys, n, sizeof *keys, by_text);
     for (i = 1; i < n && rc == 0; i++)
         if (strcmp(keys[i - 1], keys[i]) == 0)
@@ -119,7 +119,7 @@ static int check_tree(const cJSON *json, lvlm_error *err)
     const cJSON *item;
     if (cJSON_IsObject(json)) TRY(check_keys(json, err));
     if (cJSON_IsObject(json) || cJSON_IsArray(json))
-        cJSON_ArrayForEach(item, json) TRY(check_tree(item, err));
+        cJSON_ArrayForEach (item, json) TRY(check_tree(item, err));
     return 0;
 }
 

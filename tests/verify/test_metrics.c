@@ -59,7 +59,7 @@ static void divergence_is_its_formula(void **state)
         const double p = exp(b[i] - 1000) / zb, q = exp(a[i]) / za;
         expected += p * log(p / q);
     }
-    assert_true(fabs(lvlm_kl(a, b, 3) - expected) < 1e-12); /* observed 1e-13 */
+    assert_true(fabs(lvlm_kl(a, b, 3) - expected) < 1e-12); /* observed 5e-14 */
     assert_true(lvlm_kl(b, b, 3) == 0);
     const double bad[] = { NAN, 0, 0 };
     assert_true(isinf(lvlm_kl(bad, b, 3)));
