@@ -16,6 +16,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/hub_cache.h"
 #include "formats/native.h"
 #include "formats/safetensors.h"
 #include "formats/shards.h"
@@ -269,6 +270,16 @@ static int open_file(lvlm_checkpoint *cp, lvlm_error *err)
 
 /* ---- public --------------------------------------------------------------------- */
 
+/* Where `path` leads: itself, or, for the id of a model, its snapshot in the hub's
+ * cache. */
+static int find(lvlm_checkpoint *cp, const char *path, lvlm_error *err)
+{
+    if (!lvlm_path_exists(path) && lvlm_hub_id_is(path) && !holds_weights(path))
+        return lvlm_hub_cache_find(&cp->path, path, &cp->arena, err);
+    cp->path = lvlm_arena_strndup(&cp->arena, path, strlen(path));
+    return cp->path != NULL ? 0 : lvlm_fail_memory(err);
+}
+
 int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path,
                          const lvlm_open_options *options, lvlm_error *err)
 {
@@ -277,11 +288,8 @@ int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path,
 
     if (cp == NULL) return lvlm_fail_memory(err);
     cp->headers_only = options != NULL && options->headers_only;
-    cp->path = lvlm_arena_strndup(&cp->arena, path, strlen(path));
-    if (cp->path == NULL)
-        rc = lvlm_fail_memory(err);
-    else
-        rc = lvlm_path_is_directory(path) ? open_dir(cp, err) : open_file(cp, err);
+    if ((rc = find(cp, path, err)) == 0)
+        rc = lvlm_path_is_directory(cp->path) ? open_dir(cp, err) : open_file(cp, err);
     if (rc < 0) {
         lvlm_checkpoint_close(cp);
         return rc;

@@ -1,6 +1,7 @@
 /* checkpoint.h - a checkpoint of any kind behind one type.
  *
- *   Hugging Face directory   config.json + model.safetensors, or shards and an index
+ *   Hugging Face directory   config.json + model.safetensors, or shards and an index;
+ *                            also by its id in the local cache (hub_cache.h)
  *   native file              NAME.lvlm (see native.h)
  *   one .safetensors file    inputs, goldens, gradients
  *
@@ -38,7 +39,7 @@ typedef struct lvlm_side_file {
 
 typedef struct lvlm_checkpoint {
     lvlm_checkpoint_kind kind;
-    const char *path;     /* as the user gave it */
+    const char *path;     /* as the user gave it; of an id: its snapshot */
     lvlm_tensor *tensors; /* file by file, in order of offset */
     size_t n_tensors;
     const lvlm_tensor **by_name; /* the same, sorted by name */

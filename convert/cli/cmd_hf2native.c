@@ -267,7 +267,10 @@ const lvlm_command command_hf2native = {
     2,
     "Hugging Face model directory to one native file",
     "SRC is a directory with config.json and model.safetensors, or shards and their "
-    "index.\n"
+    "index;\n"
+    "or a model id such as google/paligemma-3b-pt-224[@revision] in the local Hugging "
+    "Face\n"
+    "cache; nothing is downloaded.\n"
     "MODEL is the file to write, NAME.lvlm. Every source tensor is used, tied, or kept "
     "by a\n"
     "rule with a name; every native tensor has a source. Anything else is an error "
