@@ -144,6 +144,19 @@ static int add_side_files(lvlm_checkpoint *cp, char *const *names, size_t n,
     return 0;
 }
 
+/* Weights that a method has packed are no longer the matrices of the family's table. */
+static int refuse_quantised(const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    const cJSON *settings = lvlm_json_get(cp->config, "quantization_config");
+    const char *method = lvlm_json_string(lvlm_json_get(settings, "quant_method"));
+    FAIL_IF(
+        cJSON_IsObject(settings), err, LVLM_EFORMAT,
+        "%s: is quantised (%s): its weights are packed; convert the checkpoint that "
+        "it was made from",
+        cp->path, method != NULL ? method : "method not named");
+    return 0;
+}
+
 static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
 {
     const lvlm_side_file *file = lvlm_checkpoint_side_file(cp, "config.json");
@@ -153,7 +166,7 @@ static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
     const int rc = lvlm_json_parse(&cp->config, (const char *)file->bytes,
                                    (size_t)file->n_bytes, err);
     if (rc < 0) lvlm_prefix(err, "%s/config.json: ", cp->path);
-    return rc;
+    return rc < 0 ? rc : refuse_quantised(cp, err);
 }
 
 /* Map the shards that an index names and hold the index against them. */
@@ -213,6 +226,10 @@ static int add_model_files(lvlm_checkpoint *cp, char *const *names, size_t n,
                             : add_single(cp, path, LVLM_MODEL_FILE, err);
     }
     if (lists(names, n, LVLM_INDEX_FILE)) return add_shards(cp, err);
+    FAIL_IF(lists(names, n, "adapter_config.json"), err, LVLM_EFORMAT,
+            "%s: is an adapter (PEFT), not a model: convert the base model that its "
+            "adapter_config.json names",
+            cp->path);
     FAIL_IF(
         lists(names, n, "*.bin"), err, LVLM_EFORMAT,
         "%s: holds its weights as .bin (pickled) files; convert them to safetensors",

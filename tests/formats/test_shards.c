@@ -129,6 +129,26 @@ static void a_directory_without_a_model_says_what_it_lacks(void **state)
     scratch_remove(&s);
 }
 
+static void what_is_no_plain_model_is_named(void **state)
+{
+    static const char pointer[] = "version https://git-lfs.example/spec/v1\noid x\n";
+    static const char quantised[] =
+        "{\"model_type\":\"paligemma\","
+        "\"quantization_config\":{\"quant_method\":\"awq\"}}";
+    scratch s;
+    (void)state;
+    scratch_make(&s);
+    (void)scratch_write(&s, "adapter_config.json", "{}", 2);
+    (void)scratch_write(&s, "adapter_model.safetensors", "", 0);
+    refuse(s.dir, "is an adapter (PEFT), not a model");
+    (void)scratch_write(&s, "config.json", quantised, sizeof quantised - 1);
+    (void)scratch_write(&s, "model.safetensors", pointer, sizeof pointer - 1);
+    refuse(s.dir, "model.safetensors: is a Git LFS pointer, not the file itself");
+    scratch_copy(&s, HUB "/model.safetensors", "model.safetensors");
+    refuse(s.dir, "is quantised (awq): its weights are packed");
+    scratch_remove(&s);
+}
+
 /* ---- ledger --------------------------------------------------------------------- */
 
 #define TENSOR                                                                         \
@@ -201,6 +221,7 @@ int main(void)
         cmocka_unit_test(a_shard_that_is_missing_is_named),
         cmocka_unit_test(one_file_counts_before_an_index),
         cmocka_unit_test(a_directory_without_a_model_says_what_it_lacks),
+        cmocka_unit_test(what_is_no_plain_model_is_named),
         cmocka_unit_test(ledgers_are_checked_field_by_field),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
