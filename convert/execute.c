@@ -69,6 +69,18 @@ static lvlm_dtype input_dtype(const lvlm_step *step)
     return step->kind == LVLM_STEP_MADE ? LVLM_F32 : step->out.dtype;
 }
 
+/* bf16 has the range of f32; f16 ends at 65504, and what is beyond becomes infinite. */
+static uint64_t count_infinite(const unsigned char *f16, uint64_t n)
+{
+    uint64_t found = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        uint16_t half;
+        memcpy(&half, f16 + 2 * i, sizeof half);
+        found += (half & 0x7fff) == 0x7c00;
+    }
+    return found;
+}
+
 static int stream_step(work *w, lvlm_step *step, unsigned char *buffer,
                        unsigned char *converted, lvlm_error *err)
 {
@@ -86,6 +98,7 @@ static int stream_step(work *w, lvlm_step *step, unsigned char *buffer,
         const void *bytes = fetch(step, at, count, buffer);
         if (from != to) {
             lvlm_convert_values(converted, to, bytes, from, (size_t)count);
+            if (to == LVLM_F16) step->n_infinite += count_infinite(converted, count);
             bytes = converted;
         }
         lvlm_outfile_write_at(w->file, start + at * lvlm_dtype_bytes(to), bytes,

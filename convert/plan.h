@@ -32,9 +32,10 @@ typedef struct lvlm_step {
     lvlm_step_kind kind;
     const lvlm_tensor *const *inputs; /* borrowed; their dtype is converted to out's */
     size_t n_inputs;
-    lvlm_transform transform;         /* FORWARD, INVERSE */
-    lvlm_init init;                   /* MADE */
-    const char *const *expect;        /* digests that the inputs must have, or NULL */
+    lvlm_transform transform;  /* FORWARD, INVERSE */
+    lvlm_init init;            /* MADE */
+    const char *const *expect; /* digests that the inputs must have, or NULL */
+    uint64_t n_infinite;       /* values that F16 cannot hold: set by execution */
     char digest[LVLM_DIGEST_HEX + 1]; /* of the bytes written: set by execution */
 } lvlm_step;
 

@@ -125,6 +125,15 @@ static void remark(const lvlm_import *import)
                     PROGRAM ": '%s' differs from %s: kept as a head of its own\n",
                     t->source->name, t->row->tied_to);
     }
+    for (size_t i = 0; i < import->plan.n_steps; i++) {
+        const lvlm_step *step = &import->plan.steps[i];
+        if (step->n_infinite > 0)
+            fprintf(stderr,
+                    PROGRAM ": %s: %" PRIu64 " value%s beyond the range of F16, now "
+                            "infinite: --dtype bf16 has the range of F32\n",
+                    step->out.name, step->n_infinite,
+                    step->n_infinite == 1 ? " is" : "s are");
+    }
     for (size_t i = 0; i < import->source->n_left_behind; i++)
         fprintf(stderr, PROGRAM ": left behind: %s/%s holds other weights\n",
                 import->source->path, import->source->left_behind[i]);

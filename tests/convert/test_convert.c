@@ -214,6 +214,37 @@ static void import_rounds_to_the_dtype_that_is_asked_for(void **state)
     assert_non_null(strstr(err.text, "the source's bytes are gone"));
 }
 
+static void import_counts_what_f16_cannot_hold(void **state)
+{
+    const lvlm_import_options options = { .change_dtype = true, .dtype = LVLM_F16 };
+    const lvlm_import_run run = { .threads = 2 };
+    const float large = 70000;
+    char root[LVLM_DIGEST_HEX + 1];
+    scratch *s = *state;
+    lvlm_checkpoint *cp = NULL;
+    lvlm_import im;
+    scratch_copy(s, HUB, "big");
+    assert_int_equal(lvlm_checkpoint_open(&cp, scratch_path(s, "big"), NULL, NULL), 0);
+    const lvlm_tensor *t =
+        lvlm_checkpoint_find(cp, "multi_modal_projector.linear.weight");
+    const long at = (long)t->offset + 8;
+    lvlm_checkpoint_close(cp);
+    FILE *file = fopen(scratch_path(s, "big/model.safetensors"), "r+b");
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    assert_int_equal(fwrite(&large, sizeof large, 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(lvlm_import_plan(&im, scratch_path(s, "big"), &options, false,
+                                      NULL, NULL, NULL),
+                     0);
+    assert_int_equal(
+        lvlm_import_execute(&im, scratch_path(s, "big.lvlm"), &run, root, NULL), 0);
+    for (size_t i = 0; i < im.plan.n_steps; i++)
+        assert_int_equal(
+            im.plan.steps[i].n_infinite,
+            strcmp(im.plan.steps[i].out.name, "connector.proj.weight") == 0);
+    lvlm_import_free(&im);
+}
+
 static void widened_weights_come_back_byte_for_byte(void **state)
 {
     const lvlm_import_options options = { .change_dtype = true, .dtype = LVLM_F32 };
@@ -379,6 +410,7 @@ int main(void)
         cmocka_unit_test(export_gives_unused_tensors_and_an_untied_head_back),
         cmocka_unit_test(export_names_a_corrupt_tensor_and_writes_nothing),
         cmocka_unit_test(import_rounds_to_the_dtype_that_is_asked_for),
+        cmocka_unit_test(import_counts_what_f16_cannot_hold),
         cmocka_unit_test(widened_weights_come_back_byte_for_byte),
         cmocka_unit_test(a_fresh_layout_says_the_new_dtype_and_changes_nothing_else),
         cmocka_unit_test(import_refuses_a_missing_projector_and_leaves_nothing),
