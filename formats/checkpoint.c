@@ -26,7 +26,7 @@ static const char *const weight_globs[] = { "*.safetensors", "*.bin",       "*.p
                                             "*.pth",         "*.ckpt",      "*.gguf",
                                             "*.npz",         "*.h5",        "*.msgpack",
                                             "*.onnx",        "*.onnx_data", "*.lvlm",
-                                            ".*.tmp-??????" };
+                                            ".*.tmp-*" };
 
 static bool holds_weights(const char *name)
 {
