@@ -103,6 +103,7 @@ static int stream_step(work *w, lvlm_step *step, unsigned char *buffer,
         }
         lvlm_outfile_write_at(w->file, start + at * lvlm_dtype_bytes(to), bytes,
                               n_bytes, &digest);
+        if ((rc = lvlm_outfile_check(w->file, err)) < 0) break;
         const uint64_t done = atomic_fetch_add(&w->done, n_bytes) + n_bytes;
         if (w->options->progress != NULL) w->options->progress(w->options->user, done);
     }

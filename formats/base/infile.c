@@ -2,6 +2,7 @@
 #include "formats/base/infile.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,25 +123,39 @@ static bool is_regular_in(int dir_fd, const char *name)
     return fstatat(dir_fd, name, &st, 0) == 0 && S_ISREG(st.st_mode);
 }
 
+static int add_name(char ***names, size_t *n, const char *name, lvlm_error *err)
+{
+    char **grown = lvlm_realloc(*names, *n + 1, sizeof **names);
+    if (grown == NULL) return lvlm_fail_memory(err);
+    *names = grown;
+    grown[*n] = lvlm_strdup(name);
+    if (grown[*n] == NULL) return lvlm_fail_memory(err);
+    ++*n;
+    return 0;
+}
+
 int lvlm_path_list(char ***names_out, size_t *n_out, const char *dir, lvlm_error *err)
 {
     DIR *handle = opendir(dir);
     char **names = NULL;
     size_t n = 0;
+    int rc = 0;
 
     if (handle == NULL) return lvlm_fail_errno(err, "%s: cannot list", dir);
-    for (struct dirent *entry; (entry = readdir(handle)) != NULL;) {
-        if (!is_regular_in(dirfd(handle), entry->d_name)) continue;
-        char **grown = lvlm_realloc(names, n + 1, sizeof *names);
-        if (grown != NULL) names = grown;
-        if (grown == NULL || (names[n] = lvlm_strdup(entry->d_name)) == NULL) {
-            closedir(handle);
-            lvlm_path_list_free(names, n);
-            return lvlm_fail_memory(err);
-        }
-        n++;
+    while (rc == 0) {
+        errno = 0; /* NULL is the end, or an error: a shorter list must not pass */
+        const struct dirent *entry = readdir(handle);
+        if (entry == NULL && errno != 0)
+            rc = lvlm_fail_errno(err, "%s: cannot list", dir);
+        if (entry == NULL) break;
+        if (is_regular_in(dirfd(handle), entry->d_name))
+            rc = add_name(&names, &n, entry->d_name, err);
     }
     closedir(handle);
+    if (rc < 0) {
+        lvlm_path_list_free(names, n);
+        return rc;
+    }
     if (n > 0) qsort(names, n, sizeof *names, by_text);
     *names_out = names;
     *n_out = n;

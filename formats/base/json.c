@@ -1,13 +1,14 @@
 /* json.c - what cJSON lets through is checked here; what it prints badly is printed
  * here.
  *
- *   scan   UTF-8, depth, no escaped zero byte      before cJSON sees the text
- *   cJSON  the grammar
- *   check  no key twice in an object, nothing behind the value
+ *   check_text  UTF-8, the grammar of RFC 8259 to the letter, depth, no zero character
+ *   cJSON       the tree; all that can fail now is memory, which it cannot tell apart
+ *   check_tree  no key twice in an object
  *
  * The printer is our own because cJSON's numbers lose digits and follow the locale. */
 #include "formats/base/json.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
@@ -20,6 +21,9 @@
 
 /* The largest whole number up to which every one is a double. */
 #define MAX_EXACT 9007199254740992.0
+
+/* Some versions of cJSON cut a longer number. */
+enum { MAX_NUMBER = 63 };
 
 /* Output is bounded by what a safetensors header may be, metadata escaped once more. */
 #define MAX_PRINTED ((size_t)256 << 20)
@@ -64,28 +68,166 @@ bool lvlm_utf8_valid(const char *bytes, size_t n_bytes)
     return first_invalid(bytes, n_bytes) == n_bytes;
 }
 
-static int scan(const char *text, size_t n_bytes, lvlm_error *err)
+/* What is left of the text: `at` is the next byte. Zero bytes are refused before, so
+ * that '\0' can stand for the end. */
+typedef struct reader {
+    const char *text;
+    size_t n;
+    size_t at;
+} reader;
+
+static char peek(const reader *r)
 {
+    return r->at < r->n ? r->text[r->at] : '\0';
+}
+
+static bool take(reader *r, char c)
+{
+    if (peek(r) != c) return false;
+    r->at++;
+    return true;
+}
+
+static bool take_digits(reader *r)
+{
+    const size_t start = r->at;
+    while (peek(r) >= '0' && peek(r) <= '9') r->at++;
+    return r->at > start;
+}
+
+static void skip_space(reader *r)
+{
+    while (take(r, ' ') || take(r, '\t') || take(r, '\n') || take(r, '\r')) continue;
+}
+
+static int not_json(const reader *r, lvlm_error *err)
+{
+    return lvlm_fail(err, LVLM_EFORMAT, "not JSON at byte %zu", r->at);
+}
+
+static int read_number(reader *r, lvlm_error *err)
+{
+    const size_t start = r->at;
+    (void)take(r, '-');
+    if (!take(r, '0') && !take_digits(r)) return not_json(r, err);
+    if (take(r, '.') && !take_digits(r)) return not_json(r, err);
+    if (take(r, 'e') || take(r, 'E')) {
+        if (!take(r, '+')) (void)take(r, '-');
+        if (!take_digits(r)) return not_json(r, err);
+    }
+    FAIL_IF(r->at - start > MAX_NUMBER, err, LVLM_EFORMAT,
+            "number of more than %d characters at byte %zu", MAX_NUMBER, start);
+    return 0;
+}
+
+/* The UTF-16 unit of "uXXXX", or -1. */
+static long read_unit(reader *r)
+{
+    long unit = 0;
+    if (!take(r, 'u')) return -1;
+    for (int i = 0; i < 4; i++, r->at++) {
+        const char c = peek(r);
+        const char lower = (char)(c | 0x20);
+        if (c >= '0' && c <= '9')
+            unit = unit * 16 + (c - '0');
+        else if (lower >= 'a' && lower <= 'f')
+            unit = unit * 16 + (lower - 'a' + 10);
+        else
+            return -1;
+    }
+    return unit;
+}
+
+/* Behind a backslash. Half a surrogate pair is no character. */
+static int read_escape(reader *r, lvlm_error *err)
+{
+    const size_t start = r->at - 1;
+    if (peek(r) != 'u') {
+        if (peek(r) == '\0' || strchr("\"\\/bfnrt", peek(r)) == NULL)
+            return not_json(r, err);
+        r->at++;
+        return 0;
+    }
+    const long unit = read_unit(r);
+    FAIL_IF(unit == 0, err, LVLM_EFORMAT, "text with a zero character at byte %zu",
+            start);
+    if (unit < 0 || (unit >= 0xdc00 && unit <= 0xdfff)) return not_json(r, err);
+    if (unit >= 0xd800 && unit <= 0xdbff) {
+        const long low = take(r, '\\') ? read_unit(r) : -1;
+        if (low < 0xdc00 || low > 0xdfff) return not_json(r, err);
+    }
+    return 0;
+}
+
+static int read_string(reader *r, lvlm_error *err)
+{
+    if (!take(r, '"')) return not_json(r, err);
+    while (!take(r, '"')) {
+        if ((unsigned char)peek(r) < ' ') return not_json(r, err); /* or the end */
+        if (take(r, '\\'))
+            TRY(read_escape(r, err));
+        else
+            r->at++;
+    }
+    return 0;
+}
+
+static int read_word(reader *r, const char *word, lvlm_error *err)
+{
+    for (; *word != '\0'; word++)
+        if (!take(r, *word)) return not_json(r, err);
+    return 0;
+}
+
+static int read_value(reader *r, size_t depth, lvlm_error *err);
+
+/* Behind '{' or '['. */
+static int read_members(reader *r, char close, size_t depth, lvlm_error *err)
+{
+    FAIL_IF(depth > LVLM_JSON_MAX_DEPTH, err, LVLM_EFORMAT,
+            "nested deeper than %d at byte %zu", LVLM_JSON_MAX_DEPTH, r->at - 1);
+    skip_space(r);
+    if (take(r, close)) return 0;
+    do {
+        skip_space(r);
+        if (close == '}') {
+            TRY(read_string(r, err));
+            skip_space(r);
+            if (!take(r, ':')) return not_json(r, err);
+            skip_space(r);
+        }
+        TRY(read_value(r, depth, err));
+        skip_space(r);
+    } while (take(r, ','));
+    return take(r, close) ? 0 : not_json(r, err);
+}
+
+static int read_value(reader *r, size_t depth, lvlm_error *err)
+{
+    switch (peek(r)) {
+    case '{': r->at++; return read_members(r, '}', depth + 1, err);
+    case '[': r->at++; return read_members(r, ']', depth + 1, err);
+    case '"': return read_string(r, err);
+    case 't': return read_word(r, "true", err);
+    case 'f': return read_word(r, "false", err);
+    case 'n': return read_word(r, "null", err);
+    default: return read_number(r, err);
+    }
+}
+
+static int check_text(const char *text, size_t n_bytes, lvlm_error *err)
+{
+    reader r = { text, n_bytes, 0 };
     const size_t bad = first_invalid(text, n_bytes);
     FAIL_IF(bad < n_bytes, err, LVLM_EFORMAT, "not UTF-8 at byte %zu", bad);
-    size_t depth = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < n_bytes; i++) {
-        const char c = text[i];
-        FAIL_IF(c == '\0', err, LVLM_EFORMAT, "zero byte at byte %zu", i);
-        if (in_string && c == '\\') {
-            FAIL_IF(n_bytes - i > 5 && memcmp(text + i, "\\u0000", 6) == 0, err,
-                    LVLM_EFORMAT, "text with a zero character at byte %zu", i);
-            i++;
-        } else if (c == '"') {
-            in_string = !in_string;
-        } else if (!in_string && (c == '{' || c == '[')) {
-            FAIL_IF(++depth > LVLM_JSON_MAX_DEPTH, err, LVLM_EFORMAT,
-                    "nested deeper than %d at byte %zu", LVLM_JSON_MAX_DEPTH, i);
-        } else if (!in_string && (c == '}' || c == ']') && depth > 0) {
-            depth--;
-        }
-    }
+    const char *zero = n_bytes > 0 ? memchr(text, '\0', n_bytes) : NULL;
+    FAIL_IF(zero != NULL, err, LVLM_EFORMAT, "zero byte at byte %zu",
+            (size_t)(zero - text));
+    skip_space(&r);
+    TRY(read_value(&r, 0, err));
+    skip_space(&r);
+    FAIL_IF(r.at < n_bytes, err, LVLM_EFORMAT,
+            "something stands behind the value at byte %zu", r.at);
     return 0;
 }
 
@@ -113,7 +255,7 @@ static int check_keys(const cJSON *object, lvlm_error *err)
     return rc;
 }
 
-/* Depth is bounded by scan. */
+/* Depth is bounded by check_text. */
 static int check_tree(const cJSON *json, lvlm_error *err)
 {
     const cJSON *item;
@@ -126,22 +268,12 @@ static int check_tree(const cJSON *json, lvlm_error *err)
 int lvlm_json_parse(cJSON **out, const char *text, size_t n_bytes, lvlm_error *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    const char *end = text;
     int rc;
 
     pthread_once(&once, install_hooks);
-    TRY(scan(text, n_bytes, err));
-    cJSON *json =
-        n_bytes > 0 ? cJSON_ParseWithLengthOpts(text, n_bytes, &end, false) : NULL;
-    FAIL_IF(json == NULL, err, LVLM_EFORMAT, "not JSON at byte %zu",
-            (size_t)(end - text));
-    for (; end < text + n_bytes; end++) {
-        if (strchr(" \t\r\n", *end) != NULL) continue;
-        lvlm_json_free(json);
-        return lvlm_fail(err, LVLM_EFORMAT,
-                         "something stands behind the value at byte %zu",
-                         (size_t)(end - text));
-    }
+    TRY(check_text(text, n_bytes, err));
+    cJSON *json = cJSON_ParseWithLengthOpts(text, n_bytes, NULL, false);
+    if (json == NULL) return lvlm_fail_memory(err);
     if ((rc = check_tree(json, err)) < 0) {
         lvlm_json_free(json);
         return rc;
@@ -187,10 +319,12 @@ static void print_number(lvlm_strbuf *out, double value)
         return;
     }
     if (value == floor(value) && fabs(value) <= MAX_EXACT) {
-        lvlm_strbuf_printf(out, "%" PRId64, (int64_t)value);
+        const bool minus_zero = value == 0 && signbit(value);
+        lvlm_strbuf_printf(out, "%s%" PRId64, minus_zero ? "-" : "", (int64_t)value);
         return;
     }
-    for (int digits = 15; digits <= 17; digits++) {
+    /* 15 digits always fit in a normal number, fewer in one that has lost precision */
+    for (int digits = fabs(value) < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value) break;
     }

@@ -1,10 +1,12 @@
 /* json.h - the door to cJSON: strict parsing, exact integers, stable output.
  *
- * cJSON tolerates what a checkpoint must not contain. lvlm_json_parse refuses:
- * bytes after the value, invalid UTF-8, duplicate keys in any object, nesting
- * over LVLM_JSON_MAX_DEPTH. Lookups are case-sensitive. Integers are exact up
- * to 2^53; a value that is not an exact integer is an error, never rounded.
- * (tests forbid cJSON_GetObjectItem, valueint and cJSON_Parse elsewhere.) */
+ * cJSON tolerates what a checkpoint must not contain. lvlm_json_parse refuses: what
+ * RFC 8259 does not allow (a byte order mark, 01, a raw new line in text), bytes after
+ * the value, invalid UTF-8, zero characters even when escaped, duplicate keys in any
+ * object, nesting over LVLM_JSON_MAX_DEPTH. Lookups are case-sensitive. Integers are
+ * exact up to 2^53; a value that is not an exact integer is an error, never rounded.
+ * (tests forbid cJSON_GetObjectItem, valueint and cJSON_Parse elsewhere.)
+ */
 #ifndef LVLM_FORMATS_BASE_JSON_H
 #define LVLM_FORMATS_BASE_JSON_H
 
@@ -18,7 +20,7 @@
 enum { LVLM_JSON_MAX_DEPTH = 64 };
 
 /* *out is owned: lvlm_json_free. LVLM_EFORMAT names the rule and, where there
- * is one, the key or the byte offset. */
+ * is one, the key or the byte offset; LVLM_ENOMEM is memory alone. */
 LVLM_MUST_CHECK int lvlm_json_parse(cJSON **out, const char *text, size_t n_bytes,
                                     lvlm_error *err);
 void lvlm_json_free(cJSON *json);

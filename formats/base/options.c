@@ -24,7 +24,8 @@ static const lvlm_option common[] = {
     LVLM_OPTION_END,
 };
 
-enum { COLUMN = 28, MAX_WORD = 256 };
+/* MAX_SEEN: no command comes near so many options. */
+enum { COLUMN = 28, MAX_WORD = 256, MAX_SEEN = 64 };
 
 /* ---- values --------------------------------------------------------------------- */
 
@@ -138,36 +139,59 @@ static const lvlm_option *find(const lvlm_command *command, const char *argument
 static int unknown(const lvlm_command *command, const char *argument, lvlm_error *err)
 {
     const lvlm_option *const tables[] = { command->options, common };
+    char name[MAX_WORD];
     const char *best = NULL;
     size_t best_distance = SIZE_MAX;
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(argument, "="), argument);
     for (size_t t = 0; t < 2; t++)
         for (const lvlm_option *o = tables[t]; o != NULL && o->name != NULL; o++) {
-            const size_t distance = lvlm_edit_distance(argument, o->name);
+            const size_t distance = lvlm_edit_distance(name, o->name);
             if (distance >= best_distance) continue;
             best = o->name;
             best_distance = distance;
         }
     return lvlm_fail(err, LVLM_EUSAGE, "%s: unknown option --%s; did you mean --%s?",
-                     command->name, argument, best);
+                     command->name, name, best);
 }
 
-/* One "--name", "--name=value" or "--name value"; *i moves past what was used. */
-static int parse_option(void *args, const lvlm_command *command, int argc,
-                        char *const argv[], int *i, lvlm_error *err)
+/* A walk along argv; `at` is the next argument. */
+typedef struct walk {
+    const lvlm_command *command;
+    int argc;
+    char *const *argv;
+    int at;
+    const lvlm_option *seen[MAX_SEEN];
+    size_t n_seen;
+} walk;
+
+/* A second value would silently replace the first. */
+static int note_once(walk *w, const lvlm_option *option, lvlm_error *err)
 {
-    const char *argument = argv[*i] + 2;
-    const lvlm_option *option = find(command, argument);
+    for (size_t i = 0; i < w->n_seen; i++)
+        FAIL_IF(w->seen[i] == option, err, LVLM_EUSAGE, "--%s is given twice",
+                option->name);
+    assert(w->n_seen < MAX_SEEN);
+    w->seen[w->n_seen++] = option;
+    return 0;
+}
+
+/* One "--name", "--name=value" or "--name value". */
+static int parse_option(void *args, walk *w, lvlm_error *err)
+{
+    const char *argument = w->argv[w->at++] + 2;
+    const lvlm_option *option = find(w->command, argument);
     const char *value = strchr(argument, '=');
-    if (option == NULL) return unknown(command, argument, err);
+    if (option == NULL) return unknown(w->command, argument, err);
+    TRY(note_once(w, option, err));
     const bool flag = option->kind == LVLM_OPTION_FLAG;
     FAIL_IF(flag && value != NULL, err, LVLM_EUSAGE, "--%s takes no value",
             option->name);
     if (value != NULL) {
         value++;
     } else if (!flag) {
-        FAIL_IF(*i + 1 >= argc, err, LVLM_EUSAGE, "--%s needs a value: %s",
+        FAIL_IF(w->at >= w->argc, err, LVLM_EUSAGE, "--%s needs a value: %s",
                 option->name, option->value);
-        value = argv[++*i];
+        value = w->argv[w->at++];
     }
     FAIL_IF(!store(args, option, value), err, LVLM_EUSAGE, "--%s '%s': expected %s",
             option->name, value, option->value);
@@ -187,20 +211,24 @@ int lvlm_options_parse(void *args, lvlm_operands *operands, const lvlm_command *
                        int argc, char *const argv[], lvlm_error *err)
 {
     const lvlm_common_args *got = args;
+    walk w = { .command = command, .argc = argc, .argv = argv };
     bool only_operands = false;
     *operands = (lvlm_operands){ .n = 0 };
-    for (int i = 0; i < argc; i++) {
-        if (!only_operands && strcmp(argv[i], "--") == 0) {
+    while (w.at < argc) {
+        const char *argument = argv[w.at];
+        if (!only_operands && strcmp(argument, "--") == 0) {
             only_operands = true;
-        } else if (!only_operands && strncmp(argv[i], "--", 2) == 0) {
-            TRY(parse_option(args, command, argc, argv, &i, err));
+            w.at++;
+        } else if (!only_operands && strncmp(argument, "--", 2) == 0) {
+            TRY(parse_option(args, &w, err));
         } else {
-            FAIL_IF(!only_operands && argv[i][0] == '-' && argv[i][1] != '\0', err,
+            FAIL_IF(!only_operands && argument[0] == '-' && argument[1] != '\0', err,
                     LVLM_EUSAGE, "%s: unknown option %s; options begin with --",
-                    command->name, argv[i]);
+                    command->name, argument);
             FAIL_IF(operands->n == LVLM_MAX_OPERANDS, err, LVLM_EUSAGE,
                     "%s: too many operands", command->name);
-            operands->at[operands->n++] = argv[i];
+            operands->at[operands->n++] = argument;
+            w.at++;
         }
     }
     return got->help || got->version ? 0 : check_operands(operands, command, err);

@@ -5,6 +5,10 @@
  *   commit  rename over the name, fsync of the parent
  *   close   before a commit: the temporary directory and what is in it are removed
  *
+ * An empty target that no rename can replace (".", a link, a mount point, a
+ * read-only parent) gets the
+ * temporary directory inside, and commit moves its files up one by one.
+ *
  * A target that holds files already cannot be replaced in one step, and what else it
  * holds is not ours to remove: with `overwrite` the files are then written into it one
  * by one, each whole or not at all. */

@@ -1,16 +1,19 @@
 /* outfile.c - temporary file, sticky error, fsync, rename.
  *
- *   .NAME.tmp-XXXXXX  --fsync-->  rename or link  -->  NAME  --fsync of the directory
+ *   .NAME.tmp-XXXXXX  --fsync-->  rename  -->  NAME  --fsync of the directory
  *
- * link(2) instead of rename makes "must not exist" atomic: it never replaces. */
+ * "Must not exist" is atomic where the system can say so: RENAME_NOREPLACE or link(2),
+ * which never replace. */
 #include "formats/base/outfile.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,46 +24,70 @@
  * works while we do. */
 #define WRITE_BACK_BYTES ((uint64_t)32 << 20)
 
+/* Appends shorter than this are collected. */
+enum { BUFFER_BYTES = 1 << 16 };
+
+enum { NAME_DIGITS = 8, NAME_ATTEMPTS = 100 };
+
 struct lvlm_outfile {
     int fd; /* -1 once committed or closed */
     char *path;
     char *temporary;
     bool overwrite;
     bool exists;  /* the temporary file is there and ours */
-    uint64_t end; /* of what lvlm_outfile_write appended */
+    uint64_t end; /* of what lvlm_outfile_write appended, the buffer left out */
+    size_t n_buffered;
     atomic_ullong since_write_back;
     pthread_mutex_t lock; /* guards error */
     atomic_bool failed;
     lvlm_error error;
+    unsigned char buffer[BUFFER_BYTES];
 };
 
 /* ---- opening -------------------------------------------------------------------- */
 
+/* ".NAME.tmp-" beside `path`, with room for NAME_DIGITS. */
 static char *temporary_name(const char *path)
 {
     const char *base = strrchr(path, '/');
     const size_t dir = base != NULL ? (size_t)(base - path) + 1 : 0;
-    const size_t n = strlen(path) + sizeof "..tmp-XXXXXX";
+    const size_t n = strlen(path) + sizeof "..tmp-" + NAME_DIGITS;
     char *name = lvlm_malloc(n);
-    if (name != NULL)
-        snprintf(name, n, "%.*s.%s.tmp-XXXXXX", (int)dir, path, path + dir);
+    if (name != NULL) snprintf(name, n, "%.*s.%s.tmp-", (int)dir, path, path + dir);
     return name;
 }
 
-/* mkostemp makes files for the owner alone; ours get what the umask leaves. */
-static void widen_mode(int fd)
+/* Not mkostemp: its files are for the owner alone, and to learn the umask for a chmod
+ * one has to change it, under the feet of other threads. */
+static int create_unique(char *name)
 {
-    const mode_t mask = umask(0);
-    umask(mask);
-    (void)fchmod(fd, 0666 & ~mask);
+    char *digits = name + strlen(name);
+    uint32_t bits;
+    for (int i = 0; i < NAME_ATTEMPTS; i++) {
+        if (getentropy(&bits, sizeof bits) < 0) return -1;
+        snprintf(digits, NAME_DIGITS + 1, "%0*" PRIx32, NAME_DIGITS, bits);
+        const int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0 || errno != EEXIST) return fd;
+    }
+    return -1;
+}
+
+/* What a rename at the end would refuse, or destroy, is refused at the beginning. */
+static int check_target(const char *path, bool overwrite, lvlm_error *err)
+{
+    struct stat st;
+    if (lstat(path, &st) < 0) return 0;
+    FAIL_IF(S_ISDIR(st.st_mode), err, LVLM_EUSAGE, "%s: is a directory", path);
+    FAIL_IF(!overwrite, err, LVLM_EUSAGE, "%s: exists; --force overwrites", path);
+    FAIL_IF(!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode), err, LVLM_EUSAGE,
+            "%s: is not a regular file", path);
+    return 0;
 }
 
 int lvlm_outfile_open(lvlm_outfile **out, const char *path, bool overwrite,
                       lvlm_error *err)
 {
-    struct stat st;
-    FAIL_IF(!overwrite && lstat(path, &st) == 0, err, LVLM_EUSAGE,
-            "%s: exists; --force overwrites", path);
+    TRY(check_target(path, overwrite, err));
     lvlm_outfile *file = lvlm_calloc(1, sizeof *file);
     if (file == NULL) return lvlm_fail_memory(err);
     file->fd = -1;
@@ -72,14 +99,13 @@ int lvlm_outfile_open(lvlm_outfile **out, const char *path, bool overwrite,
         lvlm_outfile_close(file);
         return lvlm_fail_memory(err);
     }
-    file->fd = mkostemp(file->temporary, O_CLOEXEC);
+    file->fd = create_unique(file->temporary);
     if (file->fd < 0) {
         const int rc = lvlm_fail_errno(err, "%s: cannot create", path);
         lvlm_outfile_close(file);
         return rc;
     }
     file->exists = true;
-    widen_mode(file->fd);
     *out = file;
     return 0;
 }
@@ -112,8 +138,10 @@ void lvlm_outfile_write_at(lvlm_outfile *file, uint64_t offset, const void *byte
     size_t left = n_bytes;
     lvlm_error error;
     if (file->failed) return;
-    if (digest != NULL && lvlm_digest_update(digest, bytes, n_bytes, &error) < 0)
+    if (digest != NULL && lvlm_digest_update(digest, bytes, n_bytes, &error) < 0) {
+        lvlm_prefix(&error, "%s: ", file->path);
         stick(file, &error);
+    }
     while (left > 0 && !file->failed) {
         const ssize_t n = pwrite(file->fd, at, left, (off_t)offset);
         if (n < 0 && errno == EINTR) continue;
@@ -129,23 +157,51 @@ void lvlm_outfile_write_at(lvlm_outfile *file, uint64_t offset, const void *byte
     write_back(file, n_bytes);
 }
 
-void lvlm_outfile_write(lvlm_outfile *file, const void *bytes, size_t n_bytes)
+static void append(lvlm_outfile *file, const void *bytes, size_t n_bytes)
 {
     lvlm_outfile_write_at(file, file->end, bytes, n_bytes, NULL);
     file->end += n_bytes;
 }
 
+static void flush_buffer(lvlm_outfile *file)
+{
+    append(file, file->buffer, file->n_buffered);
+    file->n_buffered = 0;
+}
+
+void lvlm_outfile_write(lvlm_outfile *file, const void *bytes, size_t n_bytes)
+{
+    if (n_bytes > BUFFER_BYTES - file->n_buffered) flush_buffer(file);
+    if (n_bytes >= BUFFER_BYTES) {
+        append(file, bytes, n_bytes);
+    } else if (n_bytes > 0) {
+        memcpy(file->buffer + file->n_buffered, bytes, n_bytes);
+        file->n_buffered += n_bytes;
+    }
+}
+
+int lvlm_outfile_check(lvlm_outfile *file, lvlm_error *err)
+{
+    if (!file->failed) return 0;
+    pthread_mutex_lock(&file->lock);
+    const lvlm_error error = file->error;
+    pthread_mutex_unlock(&file->lock);
+    if (err != NULL) *err = error;
+    return error.code;
+}
+
 /* ---- making it real ------------------------------------------------------------- */
 
-/* A rename is durable once its directory is. */
-static int sync_directory(const char *path, lvlm_error *err)
+/* No allocation: behind a rename nothing may fail for want of memory. */
+int lvlm_sync_parent(const char *path, lvlm_error *err)
 {
-    char *dir = lvlm_strdup(path);
-    if (dir == NULL) return lvlm_fail_memory(err);
-    char *slash = strrchr(dir, '/');
-    if (slash != NULL) slash[slash == dir] = '\0';
-    const int fd = open(slash != NULL ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    lvlm_free(dir);
+    char dir[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    const size_t n = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    if (n >= sizeof dir) return 0; /* no directory has such a name */
+    memcpy(dir, path, n);
+    dir[n] = '\0';
+    const int fd = open(n > 0 ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     /* some file systems cannot sync a directory; the file itself is safe by then */
     if (fd < 0) return 0;
     const int rc = fsync(fd) < 0 && errno == EIO
@@ -155,26 +211,42 @@ static int sync_directory(const char *path, lvlm_error *err)
     return rc;
 }
 
+/* -1 and EEXIST when `to` is there. */
+static int rename_to_new(const char *from, const char *to)
+{
+    struct stat st;
+#ifdef RENAME_NOREPLACE
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+    if (errno == EEXIST) return -1;
+#endif
+    if (link(from, to) == 0) {
+        (void)unlink(from);
+        return 0;
+    }
+    if (errno == EEXIST) return -1;
+    /* a file system with neither: look before the leap is the best that is left */
+    if (lstat(to, &st) < 0) return rename(from, to);
+    errno = EEXIST;
+    return -1;
+}
+
 static int move_into_place(lvlm_outfile *file, lvlm_error *err)
 {
-    if (!file->overwrite && link(file->temporary, file->path) == 0) {
-        (void)unlink(file->temporary);
-    } else if (!file->overwrite && errno == EEXIST) {
-        return lvlm_fail(err, LVLM_EUSAGE, "%s: exists; --force overwrites",
-                         file->path);
-    } else if (rename(file->temporary, file->path) < 0) { /* or no hard links here */
+    const int moved = file->overwrite ? rename(file->temporary, file->path)
+                                      : rename_to_new(file->temporary, file->path);
+    FAIL_IF(moved < 0 && !file->overwrite && errno == EEXIST, err, LVLM_EUSAGE,
+            "%s: exists; --force overwrites", file->path);
+    if (moved < 0)
         return lvlm_fail_errno(err, "%s: cannot rename into place", file->path);
-    }
     file->exists = false;
-    return sync_directory(file->path, err);
+    return lvlm_sync_parent(file->path, err);
 }
 
 int lvlm_outfile_commit(lvlm_outfile *file, lvlm_error *err)
 {
-    if (file->failed) {
-        if (err != NULL) *err = file->error;
-        return file->error.code;
-    }
+    assert(file->fd >= 0);
+    flush_buffer(file);
+    TRY(lvlm_outfile_check(file, err));
     if (fsync(file->fd) < 0)
         return lvlm_fail_errno(err, "%s: cannot flush to disk", file->path);
     const int fd = file->fd;

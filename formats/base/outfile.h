@@ -1,6 +1,6 @@
 /* outfile.h - an output file that appears whole under its name or not at all.
  *
- *   open      a temporary file beside the target (".NAME.tmp-XXXXXX")
+ *   open      a temporary file beside the target (".NAME.tmp-DIGITS")
  *   write...  in order, or lvlm_outfile_write_at anywhere; the first error sticks
  *   commit    flush, fsync, rename over the name, fsync of the directory
  *   close     before a commit: the temporary file is removed, the old state stays
@@ -22,7 +22,8 @@
 typedef struct lvlm_outfile lvlm_outfile;
 
 /* `overwrite` false: an existing target is LVLM_EUSAGE ("exists; --force overwrites"),
- * checked here and again, atomically, at commit. */
+ * checked here and again, atomically, at commit. A directory or a device is LVLM_EUSAGE
+ * with `overwrite` too; a link is replaced, not followed. */
 LVLM_MUST_CHECK int lvlm_outfile_open(lvlm_outfile **out, const char *path,
                                       bool overwrite, lvlm_error *err);
 
@@ -34,6 +35,10 @@ void lvlm_outfile_write(lvlm_outfile *file, const void *bytes, size_t n_bytes);
 void lvlm_outfile_write_at(lvlm_outfile *file, uint64_t offset, const void *bytes,
                            size_t n_bytes, lvlm_digest *digest);
 
+/* The first error of any write so far, for those who have more to do than to write:
+ * once there is one nothing is written any more, nor does a digest go on. */
+LVLM_MUST_CHECK int lvlm_outfile_check(lvlm_outfile *file, lvlm_error *err);
+
 /* Make it real. After success or failure the object still needs close. */
 LVLM_MUST_CHECK int lvlm_outfile_commit(lvlm_outfile *file, lvlm_error *err);
 void lvlm_outfile_close(lvlm_outfile *file);
@@ -41,5 +46,8 @@ void lvlm_outfile_close(lvlm_outfile *file);
 /* Write one whole small file this way. */
 LVLM_MUST_CHECK int lvlm_outfile_save(const char *path, const void *bytes,
                                       size_t n_bytes, bool overwrite, lvlm_error *err);
+
+/* fsync the directory that `path` stands in: a rename is durable once that is. */
+LVLM_MUST_CHECK int lvlm_sync_parent(const char *path, lvlm_error *err);
 
 #endif

@@ -1,7 +1,9 @@
 /* strbuf.c - doubling storage under a fixed maximum. */
 #include "formats/base/strbuf.h"
 
+#include <assert.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,6 +19,7 @@ static bool reserve(lvlm_strbuf *buf, size_t extra)
     const size_t need = buf->length + extra + 1;
     if (need <= buf->capacity) return true;
     size_t capacity = buf->capacity > 0 ? buf->capacity : 64;
+    assert(buf->max < SIZE_MAX / 2); /* so that neither sum nor doubling overflows */
     while (capacity < need) capacity *= 2;
     char *grown = lvlm_realloc(buf->text, capacity, 1);
     if (grown == NULL) {

@@ -32,10 +32,13 @@ int lvlm_report(const char *program, const lvlm_error *err)
 
 /* ---- dispatch ------------------------------------------------------------------- */
 
-static int print_text(lvlm_strbuf *text, FILE *to)
+static int print_text(const lvlm_program *program, lvlm_strbuf *text, FILE *to)
 {
-    if (text->text != NULL) fputs(text->text, to);
+    lvlm_error err;
+    const int rc = lvlm_strbuf_check(text, &err);
+    if (rc == 0) fputs(text->text, to);
     lvlm_strbuf_free(text);
+    if (rc < 0) return lvlm_report(program->name, &err);
     return to == stdout ? 0 : lvlm_exit_status(LVLM_EUSAGE);
 }
 
@@ -43,14 +46,14 @@ static int print_commands(const lvlm_program *program, FILE *to)
 {
     lvlm_strbuf text = LVLM_STRBUF_INIT(MAX_HELP);
     lvlm_commands_help(&text, program->name, program->summary, program->commands);
-    return print_text(&text, to);
+    return print_text(program, &text, to);
 }
 
 static int print_command(const lvlm_program *program, const lvlm_command *command)
 {
     lvlm_strbuf text = LVLM_STRBUF_INIT(MAX_HELP);
     lvlm_options_help(&text, program->name, command);
-    return print_text(&text, stdout);
+    return print_text(program, &text, stdout);
 }
 
 static int print_version(const lvlm_program *program)

@@ -10,10 +10,18 @@
 #include "formats/base/alloc.h"
 
 static atomic_long until_failure = -1;
+static atomic_bool for_good;
 static atomic_long live;
 
 void alloc_fail_at(long n)
 {
+    atomic_store(&for_good, false);
+    atomic_store(&until_failure, n);
+}
+
+void alloc_fail_from(long n)
+{
+    atomic_store(&for_good, true);
     atomic_store(&until_failure, n);
 }
 
@@ -24,7 +32,9 @@ long alloc_live(void)
 
 static bool fails(void)
 {
-    if (atomic_load(&until_failure) < 0) return false;
+    const long left = atomic_load(&until_failure);
+    if (left < 0) return false;
+    if (left == 0 && atomic_load(&for_good)) return true;
     return atomic_fetch_sub(&until_failure, 1) == 0;
 }
 

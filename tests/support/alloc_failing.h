@@ -5,6 +5,9 @@
 /* The n-th allocation from now on fails, and none after it; -1: none does. Thread-safe,
  * but "n-th" means something in one thread only. */
 void alloc_fail_at(long n);
+/* The same, and every one after it: there is no memory left, for cleaning up
+ * neither. */
+void alloc_fail_from(long n);
 /* Blocks that were allocated and not freed. */
 long alloc_live(void);
 

@@ -182,6 +182,26 @@ static void outfile_on_a_full_disk_leaves_the_old_one(void **state)
     assert_int_equal(scratch_count(s, ""), 2);
 }
 
+static void outfile_keeps_the_first_error(void **state)
+{
+    scratch *s = *state;
+    static const char much[100000];
+    const struct rlimit limit = { 4096, RLIM_INFINITY };
+    const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+    lvlm_outfile *file = NULL;
+    lvlm_error err = { .text = "" };
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(lvlm_outfile_open(&file, scratch_path(s, "f"), false, NULL), 0);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    lvlm_outfile_write(file, much, sizeof much);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    lvlm_outfile_write(file, much, sizeof much); /* there is room again: too late */
+    assert_int_equal(lvlm_outfile_commit(file, &err), LVLM_EIO);
+    assert_non_null(strstr(err.text, "f: cannot write: File too large"));
+    lvlm_outfile_close(file);
+    assert_int_equal(scratch_count(s, ""), 0);
+}
+
 static void digest_is_sha256(void **state)
 {
     char hex[LVLM_DIGEST_HEX + 1];
@@ -239,6 +259,39 @@ static void outdir_keeps_what_is_not_ours(void **state)
                      LVLM_EUSAGE);
 }
 
+/* A name that cannot be replaced by a rename: the files are moved in one by one. */
+static void fill_empty(scratch *s, const char *path, const char *name)
+{
+    lvlm_outdir *dir = NULL;
+    assert_int_equal(lvlm_outdir_open(&dir, path, false, NULL), 0);
+    fill(dir);
+    lvlm_outdir_close(dir); /* no commit */
+    assert_int_equal(scratch_count(s, name), 0);
+
+    assert_int_equal(lvlm_outdir_open(&dir, path, false, NULL), 0);
+    fill(dir);
+    assert_int_equal(lvlm_outdir_commit(dir, NULL), 0);
+    lvlm_outdir_close(dir);
+    assert_int_equal(scratch_count(s, name), 1);
+}
+
+static void outdir_fills_an_empty_directory_under_any_name(void **state)
+{
+    scratch *s = *state;
+    const int here = open(".", O_RDONLY | O_DIRECTORY);
+    assert_int_equal(mkdir(scratch_path(s, "a"), 0777), 0);
+    assert_int_equal(mkdir(scratch_path(s, "b"), 0777), 0);
+    assert_int_equal(symlink("b", scratch_path(s, "link")), 0);
+    assert_int_equal(chdir(scratch_path(s, "a")), 0);
+    fill_empty(s, ".", "a");
+    assert_int_equal(fchdir(here), 0);
+    assert_int_equal(close(here), 0);
+    fill_empty(s, scratch_path(s, "link"), "b");
+    assert_int_equal(scratch_count(s, ""), 3);
+    assert_int_equal(lvlm_outdir_open(&(lvlm_outdir *){ NULL }, "", false, NULL),
+                     LVLM_EUSAGE);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -251,9 +304,11 @@ int main(void)
         CASE(outfile_has_the_mode_that_the_umask_leaves),
         CASE(outfile_takes_parts_from_many_threads),
         CASE(outfile_on_a_full_disk_leaves_the_old_one),
+        CASE(outfile_keeps_the_first_error),
         CASE(digest_is_sha256),
         CASE(outdir_appears_whole_or_not_at_all),
         CASE(outdir_keeps_what_is_not_ours),
+        CASE(outdir_fills_an_empty_directory_under_any_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

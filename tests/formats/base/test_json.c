@@ -1,4 +1,5 @@
 /* test_json.c - strict parsing, exact numbers, stable printing. */
+#include <locale.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,10 +25,29 @@ static void json_refuses(void **state)
         { "", 0, "not JSON" },
         { "{", 0, "not JSON" },
         { "{\"a\":1,}", 0, "not JSON" },
-        { "nul", 0, "not JSON" },
+        { "nul", 0, "not JSON at byte 3" },
+        { "01", 0, "something stands behind the value at byte 1" },
+        { "[1.]", 0, "not JSON at byte 3" },
+        { "[.5]", 0, "not JSON at byte 1" },
+        { "[1e]", 0, "not JSON at byte 3" },
+        { "+1", 0, "not JSON at byte 0" },
+        { "NaN", 0, "not JSON at byte 0" },
+        { "[1 2]", 0, "not JSON at byte 3" },
+        { "{\"a\" 1}", 0, "not JSON at byte 5" },
+        { "{a:1}", 0, "not JSON at byte 1" },
+        { "\"a\nb\"", 0, "not JSON at byte 2" },  /* a raw new line */
+        { "\"\\x41\"", 0, "not JSON at byte 2" }, /* no such escape */
+        { "\"\\u00g0\"", 0, "not JSON at byte 5" },
+        { "\"\\ud800\"", 0, "not JSON at byte 7" }, /* half a pair */
+        { "\"\\udc00\"", 0, "not JSON at byte 7" },
+        { "\xef\xbb\xbf{}", 0, "not JSON at byte 0" }, /* byte order mark */
+        { "[\v1]", 0, "not JSON at byte 1" },          /* no white space of JSON */
+        { "0.00000000000000000000000000000000000000000000000000000000000001", 0,
+          "number of more than 63 characters at byte 0" },
         { "1 2", 0, "something stands behind the value at byte 2" },
         { "{\"a\":1,\"b\":2,\"a\":3}", 0, "key 'a' stands twice" },
         { "[{\"x\":{\"k\":1,\"k\":1}}]", 0, "key 'k' stands twice" },
+        { "\"\\udc00\\ud800\"", 0, "not JSON" },
         { "\"\\u0000\"", 0, "zero character" },
         { "\"a\0b\"", 5, "zero byte at byte 2" },
         { "\"\xc0\xaf\"", 0, "not UTF-8 at byte 1" },         /* overlong */
@@ -127,6 +147,93 @@ static void json_prints_the_same_text_that_it_read(void **state)
     expect_print("[1e-06,10000.0,0.1,1e300,-5]", "[1e-06,10000,0.1,1e+300,-5]");
     expect_print("\"\\u0001\\t\\\"\\\\\\/\\u00e9\"", "\"\\u0001\\t\\\"\\\\/\xc3\xa9\"");
     expect_print("[]", "[]");
+    expect_print(" [ -0.0 , 5e-324 , 2.5e-310 , 0.3 ] ", "[-0,5e-324,2.5e-310,0.3]");
+    expect_print("\"\\ud83d\\uDE00\"", "\"\xf0\x9f\x98\x80\"");
+    expect_print("[9007199254740992,-9007199254740992,123456789012]",
+                 "[9007199254740992,-9007199254740992,123456789012]");
+}
+
+static void json_prints_the_fewest_digits(void **state)
+{
+    static const struct {
+        double value;
+        const char *text;
+    } numbers[] = {
+        { 0.1, "0.1" },
+        { 1.0 / 3, "0.3333333333333333" },
+        { 5e-324, "5e-324" }, /* a subnormal: fifteen digits are too many */
+        { 2.2250738585072014e-308, "2.2250738585072014e-308" },
+        { 1.7976931348623157e308, "1.7976931348623157e+308" },
+        { 9007199254740992, "9007199254740992" },
+        { -9007199254740992, "-9007199254740992" },
+        { 9007199254740994, "9007199254740994" },
+        { 1e22, "1e+22" },
+        { -0.0, "-0" },
+        { NAN, "null" },
+        { -INFINITY, "null" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        cJSON *json = cJSON_CreateNumber(numbers[i].value);
+        char *text = NULL;
+        assert_int_equal(lvlm_json_print(&text, json, NULL), 0);
+        assert_string_equal(text, numbers[i].text);
+        lvlm_free(text);
+        lvlm_json_free(json);
+    }
+}
+
+static void json_does_not_follow_the_locale(void **state)
+{
+    static const char *const with_comma[] = { "de_DE.UTF-8", "de_DE.utf8",
+                                              "fr_FR.UTF-8", "fr_FR.utf8", "de_DE" };
+    size_t i = 0;
+    (void)state;
+    while (i < 5 && setlocale(LC_ALL, with_comma[i]) == NULL) i++;
+    if (i == 5) skip(); /* none is installed */
+    expect_print("[0.5,-2.25e-10,1]", "[0.5,-2.25e-10,1]");
+    assert_non_null(setlocale(LC_ALL, "C"));
+}
+
+static void json_takes_all_of_unicode(void **state)
+{
+    (void)state;
+    expect_print("\"\\u00e9\\uffff\\ud83d\\ude00\"",
+                 "\"\xc3\xa9\xef\xbf\xbf\xf0\x9f\x98\x80\"");
+    expect_print("\"\xf4\x8f\xbf\xbf\"", "\"\xf4\x8f\xbf\xbf\"");
+    expect_print("\"\\\\u0000\"", "\"\\\\u0000\""); /* an escaped backslash */
+}
+
+static void utf8_is_that_of_rfc_3629(void **state)
+{
+    static const char *const good[] = { "",
+                                        "a",
+                                        "\x7f",
+                                        "\xc2\x80",
+                                        "\xe0\xa0\x80",
+                                        "\xed\x9f\xbf",
+                                        "\xee\x80\x80",
+                                        "\xf0\x90\x80\x80",
+                                        "\xf4\x8f\xbf\xbf" };
+    static const char *const bad[] = { "\x80",
+                                       "\xc0\x80",
+                                       "\xc1\xbf",
+                                       "\xe0\x9f\xbf",
+                                       "\xed\xa0\x80",
+                                       "\xed\xbf\xbf",
+                                       "\xf0\x8f\xbf\xbf",
+                                       "\xf4\x90\x80\x80",
+                                       "\xf5\x80\x80\x80",
+                                       "\xff",
+                                       "\xc2",
+                                       "\xe2\x82",
+                                       "\xc2 ",
+                                       "\xe2\x82 " };
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_true(lvlm_utf8_valid(good[i], strlen(good[i])));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(lvlm_utf8_valid(bad[i], strlen(bad[i])));
 }
 
 static void json_doubles_survive_printing(void **state)
@@ -150,6 +257,35 @@ static void json_doubles_survive_printing(void **state)
     }
 }
 
+static void json_indents_for_people(void **state)
+{
+    static const char in[] = "{\"a\":[1,{}],\"b\":[]}";
+    cJSON *json = NULL;
+    char *text = NULL;
+    (void)state;
+    assert_int_equal(lvlm_json_parse(&json, in, sizeof in - 1, NULL), 0);
+    assert_int_equal(lvlm_json_print_pretty(&text, json, NULL), 0);
+    assert_string_equal(text, "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": []\n}\n");
+    lvlm_free(text);
+    lvlm_json_free(json);
+}
+
+static void json_says_null_where_there_is_no_number(void **state)
+{
+    cJSON *json = cJSON_CreateObject();
+    char *text = NULL;
+    double value = 0;
+    (void)state;
+    lvlm_json_add_number(json, "inf", INFINITY);
+    lvlm_json_add_number(json, "one", 1);
+    assert_int_equal(lvlm_json_print(&text, json, NULL), 0);
+    assert_string_equal(text, "{\"inf\":null,\"one\":1}");
+    assert_false(lvlm_json_double(&value, lvlm_json_get(json, "inf")));
+    assert_null(lvlm_json_string(lvlm_json_get(json, "one")));
+    lvlm_free(text);
+    lvlm_json_free(json);
+}
+
 static void json_paths_lead_through_objects(void **state)
 {
     cJSON *json = NULL;
@@ -171,7 +307,13 @@ int main(void)
         cmocka_unit_test(json_checks_many_keys_quickly),
         cmocka_unit_test(json_integers_are_exact_or_refused),
         cmocka_unit_test(json_prints_the_same_text_that_it_read),
+        cmocka_unit_test(json_prints_the_fewest_digits),
+        cmocka_unit_test(json_does_not_follow_the_locale),
+        cmocka_unit_test(json_takes_all_of_unicode),
+        cmocka_unit_test(utf8_is_that_of_rfc_3629),
         cmocka_unit_test(json_doubles_survive_printing),
+        cmocka_unit_test(json_indents_for_people),
+        cmocka_unit_test(json_says_null_where_there_is_no_number),
         cmocka_unit_test(json_paths_lead_through_objects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

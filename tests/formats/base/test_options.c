@@ -7,7 +7,6 @@
 
 #include <cmocka.h>
 
-#include "formats/base/arena.h"
 #include "formats/base/options.h"
 
 typedef struct args {
@@ -71,6 +70,12 @@ static void options_parse_every_kind_anywhere(void **state)
     assert_string_equal(o.at[0], "--flag");
     assert_int_equal(parse(&a, &o, NULL, "--bytes 3MiB x"), 0);
     assert_true(a.bytes == 3u << 20);
+    assert_int_equal(parse(&a, &o, NULL, "--text -- --count=5 - --"), 0);
+    assert_string_equal(a.text, "--"); /* a value, whatever it looks like */
+    assert_true(a.count == 5 && o.n == 1);
+    assert_string_equal(o.at[0], "-");
+    assert_int_equal(parse(&a, &o, NULL, "--text= x"), 0);
+    assert_string_equal(a.text, "");
     assert_int_equal(parse(&a, &o, NULL, "--help"), 0); /* operands do not count */
 }
 
@@ -82,6 +87,12 @@ static void options_refuse_with_a_reason(void **state)
         { "", "verb takes A [B]; 0 given" },
         { "a b c", "verb takes A [B]; 3 given" },
         { "a --flga", "unknown option --flga; did you mean --flag?" },
+        { "a --flga=1", "unknown option --flga; did you mean --flag?" },
+        { "a --wrod=normally", "unknown option --wrod; did you mean --word?" },
+        { "a --=7", "unknown option --; did you mean" },
+        { "a --count 1 --count 2", "--count is given twice" },
+        { "a --json --flag --json", "--json is given twice" },
+        { "a b c d e f g h i", "verb: too many operands" },
         { "a -f", "unknown option -f; options begin with --" },
         { "a --flag=1", "--flag takes no value" },
         { "a --count", "--count needs a value: N" },
@@ -125,52 +136,6 @@ static void edit_distance_counts_changes(void **state)
     assert_int_equal(lvlm_edit_distance("same", "same"), 0);
 }
 
-/* ---- what options stand on ------------------------------------------------------ */
-
-static void strbuf_never_grows_beyond_its_maximum(void **state)
-{
-    lvlm_strbuf buf = LVLM_STRBUF_INIT(10);
-    (void)state;
-    lvlm_strbuf_puts(&buf, "12345");
-    lvlm_strbuf_printf(&buf, "%d", 67890);
-    assert_int_equal(lvlm_strbuf_check(&buf, NULL), 0);
-    assert_string_equal(buf.text, "1234567890");
-    lvlm_strbuf_puts(&buf, "!");
-    lvlm_strbuf_puts(&buf, ""); /* the first failure sticks */
-    assert_int_equal(lvlm_strbuf_check(&buf, NULL), LVLM_ENOMEM);
-    assert_string_equal(buf.text, "1234567890");
-    lvlm_strbuf_free(&buf);
-}
-
-static void arena_gives_zeroed_aligned_memory(void **state)
-{
-    lvlm_arena arena = LVLM_ARENA_INIT;
-    (void)state;
-    for (size_t n = 1; n < 100000; n = n * 3 + 1) {
-        const unsigned char *at = lvlm_arena_alloc(&arena, n, 3);
-        assert_non_null(at);
-        assert_int_equal((uintptr_t)at % _Alignof(max_align_t), 0);
-        for (size_t i = 0; i < 3 * n; i++) assert_int_equal(at[i], 0);
-    }
-    assert_null(lvlm_arena_alloc(&arena, SIZE_MAX / 2, 3));
-    assert_string_equal(lvlm_arena_printf(&arena, "%s-%d", "x", 7), "x-7");
-    assert_string_equal(lvlm_arena_strndup(&arena, "abcdef", 3), "abc");
-    lvlm_arena_free(&arena);
-}
-
-static void errors_gain_context_in_front(void **state)
-{
-    lvlm_error err;
-    (void)state;
-    assert_int_equal(lvlm_fail(&err, LVLM_EFORMAT, "ends at %d", 7), LVLM_EFORMAT);
-    lvlm_prefix(&err, "tensor '%s': ", "x");
-    lvlm_prefix(&err, "f.safetensors: ");
-    assert_string_equal(err.text, "f.safetensors: tensor 'x': ends at 7");
-    assert_int_equal(err.code, LVLM_EFORMAT);
-    assert_int_equal(lvlm_fail(NULL, LVLM_EIO, "nobody listens"), LVLM_EIO);
-    lvlm_prefix(NULL, "nobody listens");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,9 +143,6 @@ int main(void)
         cmocka_unit_test(options_refuse_with_a_reason),
         cmocka_unit_test(help_lists_every_option),
         cmocka_unit_test(edit_distance_counts_changes),
-        cmocka_unit_test(strbuf_never_grows_beyond_its_maximum),
-        cmocka_unit_test(arena_gives_zeroed_aligned_memory),
-        cmocka_unit_test(errors_gain_context_in_front),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,96 @@
+/* test_infile.c - lists and names of files; advice that must not harm.
+ * (test_files.c has what is refused.) */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "formats/base/infile.h"
+#include "tests/support/scratch.h"
+
+static void list_is_sorted_and_of_regular_files(void **state)
+{
+    static const char *const expected[] = { ".hidden", "B", "a", "b", "link" };
+    scratch s;
+    char **names = NULL;
+    size_t n = 0;
+    (void)state;
+    scratch_make(&s);
+    (void)scratch_write(&s, "b", "", 0);
+    (void)scratch_write(&s, "a", "", 0);
+    (void)scratch_write(&s, "B", "", 0);
+    (void)scratch_write(&s, ".hidden", "", 0);
+    assert_int_equal(mkdir(scratch_path(&s, "folder"), 0700), 0);
+    assert_int_equal(symlink("a", scratch_path(&s, "link")), 0);
+    assert_int_equal(symlink("gone", scratch_path(&s, "dangling")), 0);
+    assert_int_equal(lvlm_path_list(&names, &n, s.dir, NULL), 0);
+    assert_int_equal(n, sizeof expected / sizeof expected[0]);
+    for (size_t i = 0; i < n; i++) assert_string_equal(names[i], expected[i]);
+    lvlm_path_list_free(names, n);
+    scratch_remove(&s);
+}
+
+static void list_of_what_is_no_directory_fails(void **state)
+{
+    scratch s;
+    char **names = NULL;
+    size_t n = 0;
+    lvlm_error err = { .text = "" };
+    (void)state;
+    scratch_make(&s);
+    const char *path = scratch_write(&s, "file", "", 0);
+    assert_int_equal(lvlm_path_list(&names, &n, path, &err), LVLM_EIO);
+    assert_non_null(strstr(err.text, "file: cannot list: Not a directory"));
+    assert_null(names);
+    scratch_remove(&s);
+}
+
+static void paths_are_told_apart(void **state)
+{
+    scratch s;
+    (void)state;
+    scratch_make(&s);
+    const char *path = scratch_write(&s, "file", "", 0);
+    assert_true(lvlm_path_exists(path) && !lvlm_path_is_directory(path));
+    assert_true(lvlm_path_exists(s.dir) && lvlm_path_is_directory(s.dir));
+    assert_false(lvlm_path_exists(scratch_path(&s, "none")));
+    assert_string_equal(lvlm_path_base("a/b/c"), "c");
+    assert_string_equal(lvlm_path_base("c"), "c");
+    assert_string_equal(lvlm_path_base("a/"), "");
+    scratch_remove(&s);
+}
+
+static void advice_changes_no_byte(void **state)
+{
+    static unsigned char bytes[20000];
+    scratch s;
+    lvlm_infile *file = NULL;
+    (void)state;
+    scratch_make(&s);
+    memset(bytes, 7, sizeof bytes);
+    const char *path = scratch_write(&s, "f", bytes, sizeof bytes);
+    assert_int_equal(lvlm_infile_open(&file, path, NULL), 0);
+    lvlm_infile_will_need(file, 1, sizeof bytes - 1);
+    lvlm_infile_done_with(file, 0, sizeof bytes);
+    lvlm_infile_done_with(file, 5, 10); /* no whole page */
+    assert_memory_equal(file->bytes, bytes, sizeof bytes);
+    lvlm_infile_close(file);
+    lvlm_infile_close(NULL);
+    scratch_remove(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(list_is_sorted_and_of_regular_files),
+        cmocka_unit_test(list_of_what_is_no_directory_fails),
+        cmocka_unit_test(paths_are_told_apart),
+        cmocka_unit_test(advice_changes_no_byte),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
