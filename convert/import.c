@@ -118,6 +118,18 @@ static int add_unused(lvlm_import *im, const lvlm_extra *extra, size_t *n_pads,
     return lvlm_plan_copy(&im->plan, name, dtype, &t->shape, t, &im->arena, err);
 }
 
+/* Bytes of a source file: as it is, or as it would be behind a header read alone. */
+static uint64_t file_bytes(const lvlm_checkpoint *cp, size_t file)
+{
+    uint64_t end = cp->files[file].map->n_bytes;
+    for (size_t i = 0; i < cp->n_tensors; i++) {
+        const lvlm_tensor *t = &cp->tensors[i];
+        if (t->file == file && t->offset + t->n_bytes > end)
+            end = t->offset + t->n_bytes;
+    }
+    return end;
+}
+
 /* The bytes of a source file that lie between and around its tensors, in order. */
 static int add_frame(lvlm_import *im, size_t file, lvlm_error *err)
 {
@@ -125,12 +137,9 @@ static int add_frame(lvlm_import *im, size_t file, lvlm_error *err)
     const lvlm_infile *map = cp->files[file].map;
     const char *name =
         lvlm_arena_printf(&im->arena, LVLM_NATIVE_FRAMES "%s", cp->files[file].name);
-    uint64_t tensor_bytes = 0, at = 0;
-    for (size_t i = 0; i < cp->n_tensors; i++)
-        if (cp->tensors[i].file == file) tensor_bytes += cp->tensors[i].n_bytes;
-    const uint64_t total =
-        cp->headers_only ? cp->tensors[0].offset + tensor_bytes : map->n_bytes;
-    lvlm_strbuf frame = LVLM_STRBUF_INIT((size_t)(total - tensor_bytes) + 1);
+    const uint64_t total = file_bytes(cp, file);
+    uint64_t at = 0;
+    lvlm_strbuf frame = LVLM_STRBUF_INIT((size_t)map->n_bytes + 1);
     for (size_t i = 0; i <= cp->n_tensors; i++) {
         if (i < cp->n_tensors && cp->tensors[i].file != file) continue;
         const uint64_t until = i < cp->n_tensors ? cp->tensors[i].offset : total;
@@ -233,7 +242,7 @@ static int account(lvlm_import *im, lvlm_error *err)
         return lvlm_fail_memory(err);
     for (size_t i = 0; i < cp->n_files; i++)
         ledger->files[ledger->n_files++] =
-            (lvlm_ledger_file){ cp->files[i].name, cp->files[i].map->n_bytes };
+            (lvlm_ledger_file){ cp->files[i].name, file_bytes(cp, i) };
     for (size_t i = 0; i < cp->n_tensors; i++)
         ledger->entries[ledger->n_entries++].source = cp->tensors[i];
     for (size_t i = 0; i < m->n_targets; i++) {
