@@ -295,6 +295,11 @@ static bool is_paligemma2(const cJSON *config)
     return is_paligemma(config, "gemma2");
 }
 
+static const lvlm_row_count row_counts[] = {
+    { "text.vocab", LVLM_EMBED_TABLE },
+    { NULL },
+};
+
 /* ---- projections ---------------------------------------------------------------- */
 
 static const lvlm_projection projections[] = {
@@ -344,7 +349,7 @@ const lvlm_family lvlm_family_paligemma = {
     .recognises = is_paligemma1,
     .settings = gemma_settings,
     .derive = derive,
-    .vocab_table = "text.embed.weight",
+    .row_counts = row_counts,
     .roots = roots,
     .sections = gemma_sections,
     .unused = unused,
@@ -358,7 +363,7 @@ const lvlm_family lvlm_family_paligemma2 = {
     .recognises = is_paligemma2,
     .settings = gemma2_settings,
     .derive = derive,
-    .vocab_table = "text.embed.weight",
+    .row_counts = row_counts,
     .roots = roots,
     .sections = gemma2_sections,
     .unused = unused,

@@ -14,7 +14,7 @@ enum {
     VECTOR_STEP = 16, /* elements: every vector starts on a cache line of f32 */
 };
 
-/* The tensor that holds the values of `name`, or an error. */
+/* The tensor that holds the values of `name`, or an error. NULL: it is the identity. */
 static int find_source(const lvlm_target **out, const lvlm_manifest *manifest,
                        const char *name, lvlm_error *err)
 {
@@ -24,6 +24,10 @@ static int find_source(const lvlm_target **out, const lvlm_manifest *manifest,
     FAIL_IF(target == NULL, err, LVLM_EFORMAT,
             "tensor '%s': the family %s does not have it", name,
             manifest->family->name);
+    if (target->state == LVLM_TARGET_IDENTITY) {
+        *out = NULL;
+        return 0;
+    }
     FAIL_IF(target->state == LVLM_TARGET_MISSING || target->source == NULL, err,
             LVLM_EFORMAT, "tensor '%s': is missing", name);
     *out = target;
@@ -81,6 +85,7 @@ static int bind_row(weights *w, void *field, const weight_row *row, const char *
 {
     const lvlm_target *target = NULL;
     TRY(find_source(&target, w->manifest, name, err));
+    if (target == NULL) return 0; /* the field stays absent */
     TRY(check_shape(target, row, w->manifest, name, err));
     TRY(check_data(target, name, err));
     const lvlm_stored stored = { target->source->data, target->source->dtype };
