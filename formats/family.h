@@ -96,8 +96,8 @@ typedef struct lvlm_row {
                             place and stores nothing */
 } lvlm_row;
 
-/* Rows that repeat together. "{i}" in both prefixes is the block's number. Sections that
- * follow one another with the same prefix and count are one sequence of blocks of
+/* Rows that repeat together. "{i}" in both prefixes is the block's number. Sections
+ * that follow one another with the same prefix and count are one sequence of blocks of
  * different kinds. */
 typedef struct lvlm_section {
     const char *native; /* full native prefix: "text.blocks.{i}." */

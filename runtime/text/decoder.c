@@ -37,7 +37,6 @@ static const config_row config_rows[] = {
 };
 
 /* A configuration that asks for more than is written here is refused by name. */
-static const char *const decoder_words[] = { "gemma", NULL };
 static const char *const mask_words[] = { "prefix_lm", NULL };
 
 enum { EMBED_ONE, EMBED_SQRT_HIDDEN };
@@ -104,7 +103,6 @@ static int check_config(const decoder_config *c, lvlm_error *err)
 static int read_words(decoder_config *c, const cJSON *config, lvlm_error *err)
 {
     size_t word = 0;
-    TRY(configure_word(&word, config, "text.decoder", decoder_words, err));
     TRY(configure_word(&word, config, "text.mask", mask_words, err));
     TRY(configure_word(&word, config, "text.embed_scale", embed_scale_words, err));
     c->embed_scale = word == EMBED_SQRT_HIDDEN ? sqrt((double)c->hidden) : 1;
