@@ -257,13 +257,10 @@ static int settle_row_counts(builder *b)
         section[length] = '\0';
         if (!find_row(&table, b, count->tensor)) return lvlm_fail_memory(b->err);
         if (table == NULL || table->shape.n != 2) continue;
-        cJSON *at = cJSON_GetObjectItemCaseSensitive(b->m->config, section);
-        cJSON *rows = cJSON_CreateNumber((double)table->shape.dims[0]);
-        if (cJSON_ReplaceItemInObjectCaseSensitive(at, count->setting + length + 1,
-                                                   rows))
-            continue;
-        lvlm_json_free(rows);
-        return lvlm_fail_memory(b->err);
+        cJSON *rows = cJSON_GetObjectItemCaseSensitive(
+            cJSON_GetObjectItemCaseSensitive(b->m->config, section),
+            count->setting + length + 1);
+        if (rows != NULL) cJSON_SetNumberValue(rows, (double)table->shape.dims[0]);
     }
     return 0;
 }

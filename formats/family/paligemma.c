@@ -69,7 +69,7 @@ static const lvlm_row vision_end[] = {
 };
 
 static const lvlm_row projector[] = {
-    { "proj.weight", "linear.weight", { DIM(HIDDEN), DIM(VISION_HIDDEN) }, .connector = true },
+    { "proj.weight", "linear.weight", { DIM(HIDDEN), DIM(VISION_OUT) }, .connector = true },
     { "proj.bias",   "linear.bias",   { DIM(HIDDEN) },                     .connector = true },
     { NULL },
 };
@@ -216,6 +216,8 @@ static const lvlm_setting gemma2_settings[] = {
 static int derive(cJSON *config, lvlm_error *err)
 {
     TRY(lvlm_page_add_grid(config, err));
+    TRY(lvlm_page_add_number(config, "vision.out",
+                             lvlm_page_count(config, "vision.hidden"), err));
     TRY(lvlm_page_check_multiple(config, "vision.hidden", "vision.heads", err));
     TRY(lvlm_page_check_multiple(config, "text.heads", "text.kv_heads", err));
     TRY(lvlm_page_check_even(config, "text.head_dim", err));

@@ -206,8 +206,6 @@ static const lvlm_setting qwen2_settings[] = {
     VISION_SETTINGS("\"quick_gelu\""),
     { "vision.hidden",    COUNT,    "vision_config.embed_dim",   "1280" },
     { "vision.mlp_ratio", NUMBER,   "vision_config.mlp_ratio",   "4" },
-    { "vision.norm",      CONSTANT, NULL,                        "\"layer\"" },
-    { "vision.gated_mlp", CONSTANT, NULL,                        "false" },
     { "connector.out",    COUNT,    "vision_config.hidden_size", "3584" },
     TEXT_SETTINGS,
     { NULL },
@@ -217,7 +215,7 @@ static const lvlm_setting qwen2_5_settings[] = {
     VISION_SETTINGS("\"silu\""),
     { "vision.hidden",      COUNT,    "vision_config.hidden_size",             "3584" },
     { "vision.mlp",         COUNT,    "vision_config.intermediate_size",       "3420" },
-    { "vision.norm",        CONSTANT, NULL,                                    "\"rms\"" },
+    { "vision.rms_norms",   CONSTANT, NULL,                                    "true" },
     { "vision.gated_mlp",   CONSTANT, NULL,                                    "true" },
     { "vision.window",      COUNT,    "vision_config.window_size",             "112" },
     { "vision.full_blocks", LIST,     "vision_config.fullatt_block_indexes",   "[7, 15, 23, 31]" },
@@ -323,33 +321,36 @@ static const lvlm_projection projections[] = {
 
 /* ---- where transformers differs ------------------------------------------------- */
 
-#define TRUNCATED_SECONDS                                                              \
-    "second_per_grid_ts is cut to whole seconds before it scales the time axis of a "  \
-    "video, so that all frames of a fast one share one time"
+#define COLLAPSED                                                                      \
+    {                                                                                  \
+        "video_positions_collapsed", "5.3", "5.6", "text.blocks.0",                    \
+            "all frames of a video get one time, and its rows repeat once a frame; "   \
+            "the "                                                                     \
+            "model was trained with a time for each"                                   \
+    }
+#define OVERLAPS                                                                       \
+    {                                                                                  \
+        "video_overlaps_text", "5.3", NULL, "text.blocks.0",                           \
+            "text behind a video starts max(height, width) after the video's start, "  \
+            "inside "                                                                  \
+            "the times of a long one; the model was trained to start behind every "    \
+            "position "                                                                \
+            "of the video"                                                             \
+    }
 
-static const lvlm_difference qwen2_differences[] = {
-    { "video_positions_collapsed", "5.3", "5.5.4", "text.blocks.0",
-      "all frames of a video get the time of the first, and its rows repeat; the model "
-      "was trained with one time a frame" },
-    { "video_overlaps_text", "5.5.4", NULL, "text.blocks.0",
-      "text behind a video starts max(height, width) after it, inside the times of a "
-      "long one; the model was trained to start after every position of the video" },
-    { NULL },
-};
+static const lvlm_difference qwen2_differences[] = { COLLAPSED, OVERLAPS, { NULL } };
 
 static const lvlm_difference qwen2_5_differences[] = {
     { "image_time_scaled", "5.3", "5.5.4", "text.blocks.0",
       "the time of an image is its start times tokens_per_second; the model was "
       "trained "
       "with its start" },
-    { "video_positions_collapsed", "5.3", "5.5.4", "text.blocks.0",
-      "all frames of a video get one time, and its rows repeat; the model was trained "
-      "with the time of each" },
-    { "video_overlaps_text", "5.5.4", NULL, "text.blocks.0",
-      "text behind a video starts max(height, width) after it, inside the times of a "
-      "long one; the model was trained to start after every position of the video" },
-    { "video_seconds_truncated", "4.52", "5.3", "text.blocks.0", TRUNCATED_SECONDS },
-    { "video_seconds_truncated", "5.5.4", NULL, "text.blocks.0", TRUNCATED_SECONDS },
+    COLLAPSED,
+    OVERLAPS,
+    { "video_seconds_truncated", "4.52", "5.18", "text.blocks.0",
+      "second_per_grid_ts is cut to whole seconds before it scales the times of a "
+      "video, so that the frames of a fast one share one time; the model was trained "
+      "with the product rounded down" },
     { NULL },
 };
 
