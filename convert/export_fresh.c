@@ -37,9 +37,8 @@ static fresh *find_or_add(list *l, const lvlm_export *ex, const char *name,
                           const lvlm_target *t)
 {
     const size_t select = t->transform.select;
-    if (select > 0 && l->n > 0 && strcmp(l->at[l->n - 1].out.name, name) == 0)
-        return &l->at[l->n -
-                      1]; /* parts of one source stand side by side in the table */
+    for (size_t i = l->n; select > 0 && i-- > 0;) /* parts stand near each other */
+        if (strcmp(l->at[i].out.name, name) == 0) return &l->at[i];
     fresh *f = &l->at[l->n++];
     f->out.name = name;
     f->out.dtype = lvlm_checkpoint_find(ex->model, t->name)->dtype;
