@@ -69,6 +69,7 @@
 #define siglip_tower           LVLM_PER_PRECISION(siglip_tower)
 #define openclip_tower         LVLM_PER_PRECISION(openclip_tower)
 #define qwen2_tower            LVLM_PER_PRECISION(qwen2_tower)
+#define tiles_tower            LVLM_PER_PRECISION(tiles_tower)
 #define tower_choose           LVLM_PER_PRECISION(tower_choose)
 #define tower_project_squares  LVLM_PER_PRECISION(tower_project_squares)
 #define seen_emit              LVLM_PER_PRECISION(seen_emit)

@@ -11,7 +11,7 @@
 #include "runtime/ops/patchify.h"
 
 static const vision_tower *const towers[] = { &siglip_tower, &openclip_tower,
-                                              &qwen2_tower, NULL };
+                                              &qwen2_tower, &tiles_tower, NULL };
 
 int tower_choose(const vision_tower **out, const cJSON *config, lvlm_error *err)
 {

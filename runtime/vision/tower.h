@@ -45,6 +45,7 @@ typedef struct vision_tower {
 extern const vision_tower siglip_tower;
 extern const vision_tower openclip_tower;
 extern const vision_tower qwen2_tower;
+extern const vision_tower tiles_tower;
 
 /* The one that the configuration names, or LVLM_EFORMAT. */
 int tower_choose(const vision_tower **out, const cJSON *config, lvlm_error *err);

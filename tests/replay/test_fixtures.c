@@ -278,6 +278,18 @@ static const struct {
     { "qwen2_5_vl-odd", "connector.norm.weight", "connector.norm" },
     { "qwen2_5_vl-odd", "text.blocks.0.attn.v.bias", "text.blocks.0" },
     { "qwen2_5_vl-odd", "text.norm.weight", "text.norm" },
+    { "mllama-odd", "vision.patch.weight", "vision.patches" },
+    { "mllama-odd", "vision.class", "vision.embed" },
+    { "mllama-odd", "vision.positions.gate", "vision.embed" },
+    { "mllama-odd", "vision.positions.tiles", "vision.embed" },
+    { "mllama-odd", "vision.pre_tile.gate", "vision.embed" },
+    { "mllama-odd", "vision.blocks.1.mlp.fc1.bias", "vision.blocks.1" },
+    { "mllama-odd", "vision.norm_post.bias", "vision.global_blocks.0" },
+    { "mllama-odd", "vision.post_tile.gate", "vision.global_blocks.0" },
+    { "mllama-odd", "vision.global_blocks.1.attn_gate", "vision.global_blocks.1" },
+    { "mllama-odd", "connector.proj.weight", "connector.out" },
+    { "mllama-odd", "text.blocks.0.attn.k.weight", "text.blocks.0" },
+    { "mllama-odd", "text.norm.weight", "text.norm" },
 };
 
 static void a_changed_weight_is_found_at_its_stage(void **state)
