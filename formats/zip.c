@@ -188,8 +188,8 @@ static int read_zip64(sizes *out, const unsigned char *field, size_t n, lvlm_err
     return 0;
 }
 
-/* Walk the extra fields; bytes that are no field are padding (torch aligns with them).
- * */
+/* Walk the extra fields; bytes that are no field are padding (torch aligns with
+ * them). */
 static int read_extra(sizes *out, const unsigned char *extra, size_t n, lvlm_error *err)
 {
     while (n >= 4) {
