@@ -121,7 +121,8 @@ static void a_directory_without_a_model_says_what_it_lacks(void **state)
     scratch s;
     (void)state;
     scratch_make(&s);
-    refuse(s.dir, "holds neither model.safetensors nor pytorch_model.bin, nor an index");
+    refuse(s.dir,
+           "holds neither model.safetensors nor pytorch_model.bin, nor an index");
     scratch_copy(&s, HUB "/model.safetensors", "model.safetensors");
     refuse(s.dir, "holds no config.json");
     (void)scratch_write(&s, "config.json", "{\"a\":1,\"a\":2}", 13);
