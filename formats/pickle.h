@@ -24,7 +24,7 @@
  * released models have a few thousand of them in a file. */
 #define LVLM_PICKLE_MAX_BYTES ((size_t)32 << 20)
 enum {
-    LVLM_PICKLE_MAX_VALUES = 1 << 22,
+    LVLM_PICKLE_MAX_VALUES = 1 << 21,
     LVLM_PICKLE_MAX_STACK = 1 << 20,
     LVLM_PICKLE_MAX_MARKS = 256, /* containers open at once: nesting */
 };
