@@ -236,8 +236,11 @@ static int settle_vocabulary(builder *b)
             if (table == NULL || table->tensor->shape.n != 2) return 0;
             cJSON *text = cJSON_GetObjectItemCaseSensitive(b->m->config, "text");
             cJSON *rows = cJSON_CreateNumber((double)table->tensor->shape.dims[0]);
-            if (cJSON_ReplaceItemInObjectCaseSensitive(text, "vocab", rows)) return 0;
-            lvlm_json_free(rows);
+            if (cJSON_ReplaceItemInObjectCaseSensitive(text, "vocab", rows)) {
+                if (rows->string != NULL) return 0; /* cJSON does not check its copy */
+            } else {
+                lvlm_json_free(rows);
+            }
             return lvlm_fail_memory(b->err);
         }
     }

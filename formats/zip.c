@@ -408,10 +408,10 @@ static void z_free(void *user, void *block)
     lvlm_free(block);
 }
 
-/* zlib counts in unsigned int: both sides are fed in pieces. True when the data end
- * exactly with both buffers. */
-static bool run_inflate(z_stream *z, unsigned char *to, uint64_t n_to,
-                        const unsigned char *from, uint64_t n_from)
+/* zlib counts in unsigned int: both sides are fed in pieces. Z_STREAM_END when the data
+ * end exactly with both buffers, Z_MEM_ERROR, or another code. */
+static int run_inflate(z_stream *z, unsigned char *to, uint64_t n_to,
+                       const unsigned char *from, uint64_t n_from)
 {
     int rc = Z_OK;
     unsigned char none; /* zlib wants a place even when nothing may be written */
@@ -428,8 +428,9 @@ static bool run_inflate(z_stream *z, unsigned char *to, uint64_t n_to,
         }
         rc = inflate(z, Z_NO_FLUSH);
     }
-    return rc == Z_STREAM_END && n_from == 0 && z->avail_in == 0 && n_to == 0 &&
-           z->avail_out == 0;
+    const bool exact =
+        n_from == 0 && z->avail_in == 0 && n_to == 0 && z->avail_out == 0;
+    return rc != Z_STREAM_END || exact ? rc : Z_DATA_ERROR;
 }
 
 static int inflate_member(unsigned char *to, const lvlm_zip_member *member,
@@ -437,9 +438,10 @@ static int inflate_member(unsigned char *to, const lvlm_zip_member *member,
 {
     z_stream z = { .zalloc = z_alloc, .zfree = z_free };
     if (inflateInit2(&z, -MAX_WBITS) != Z_OK) return lvlm_fail_memory(err);
-    const bool whole = run_inflate(&z, to, member->n_bytes, from, member->stored_bytes);
+    const int rc = run_inflate(&z, to, member->n_bytes, from, member->stored_bytes);
     inflateEnd(&z);
-    FAIL_IF(!whole, err, LVLM_EFORMAT,
+    if (rc == Z_MEM_ERROR) return lvlm_fail_memory(err);
+    FAIL_IF(rc != Z_STREAM_END, err, LVLM_EFORMAT,
             "member '%s': %" PRIu64 " bytes do not inflate to exactly %" PRIu64,
             member->name, member->stored_bytes, member->n_bytes);
     return 0;

@@ -116,6 +116,63 @@ static void one_file_counts_before_an_index(void **state)
     scratch_remove(&s);
 }
 
+/* As the reference's own loader: safetensors before .bin, one file before an index. */
+static void safetensors_count_before_torch_files(void **state)
+{
+    static const struct {
+        const char *add, *name, *first;
+    } steps[] = {
+        { LVLM_FIXTURES "/torch-files/zip/pytorch_model.bin", "m/pytorch_model.bin",
+          "pytorch_model.bin" },
+        { SHARDED "/model-00001-of-00002.safetensors",
+          "m/model-00001-of-00002.safetensors", "pytorch_model.bin" },
+        { SHARDED "/model-00002-of-00002.safetensors",
+          "m/model-00002-of-00002.safetensors", "pytorch_model.bin" },
+        { SHARDED "/model.safetensors.index.json", "m/model.safetensors.index.json",
+          "model-00001-of-00002.safetensors" },
+        { HUB "/model.safetensors", "m/model.safetensors", "model.safetensors" },
+    };
+    scratch s;
+    lvlm_checkpoint *cp = NULL;
+    (void)state;
+    scratch_make(&s);
+    scratch_copy(&s, LVLM_FIXTURES "/torch-files/sharded", "m");
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        assert_int_equal(lvlm_checkpoint_open(&cp, scratch_path(&s, "m"), NULL, NULL),
+                         0);
+        assert_string_equal(cp->files[0].name, i == 0
+                                                   ? "pytorch_model-00001-of-00003.bin"
+                                                   : steps[i - 1].first);
+        assert_non_null(lvlm_checkpoint_side_file(cp, "pytorch_model.bin.index.json"));
+        assert_null(lvlm_checkpoint_side_file(cp, "pytorch_model.bin"));
+        lvlm_checkpoint_close(cp);
+        scratch_copy(&s, steps[i].add, steps[i].name);
+    }
+    assert_int_equal(lvlm_checkpoint_open(&cp, scratch_path(&s, "m"), NULL, NULL), 0);
+    assert_string_equal(cp->files[0].name, "model.safetensors");
+    assert_int_equal(cp->n_left_behind, 6);
+    lvlm_checkpoint_close(cp);
+    scratch_remove(&s);
+}
+
+static void an_index_of_torch_files_names_torch_files(void **state)
+{
+    scratch s;
+    (void)state;
+    scratch_make(&s);
+    scratch_copy(&s, LVLM_FIXTURES "/torch-files/sharded", "m");
+    assert_int_equal(unlink(scratch_path(&s, "m/pytorch_model-00002-of-00003.bin")), 0);
+    refuse(scratch_path(&s, "m"), "pytorch_model-00002-of-00003.bin: cannot open");
+    scratch_copy(&s, LVLM_FIXTURES "/torch-files/hostile/system.bin",
+                 "m/pytorch_model-00002-of-00003.bin");
+    refuse(scratch_path(&s, "m"), "pytorch_model-00002-of-00003.bin: system/data.pkl: "
+                                  "pickle: byte 169: calls posix.system, which");
+    file_replace(scratch_path(&s, "m/pytorch_model.bin.index.json"), "001-of-00003.bin",
+                 "001-of-00003.txt");
+    refuse(scratch_path(&s, "m"), "is not in a plain .bin file of this directory");
+    scratch_remove(&s);
+}
+
 static void a_directory_without_a_model_says_what_it_lacks(void **state)
 {
     scratch s;
@@ -221,6 +278,8 @@ int main(void)
         cmocka_unit_test(the_index_must_agree_with_the_files),
         cmocka_unit_test(a_shard_that_is_missing_is_named),
         cmocka_unit_test(one_file_counts_before_an_index),
+        cmocka_unit_test(safetensors_count_before_torch_files),
+        cmocka_unit_test(an_index_of_torch_files_names_torch_files),
         cmocka_unit_test(a_directory_without_a_model_says_what_it_lacks),
         cmocka_unit_test(what_is_no_plain_model_is_named),
         cmocka_unit_test(ledgers_are_checked_field_by_field),

@@ -254,89 +254,89 @@ static void torchfile_reads_a_made_file(void **state)
     }
 }
 
+static const struct bad_tensor {
+    const char *pickle;
+    size_t n;
+    const char *message;
+} bad_tensors[] = {
+    { BYTES(PROTO "]."), "holds no state dict" },
+    { BYTES(PROTO "}U\1wK\1s."), "holds no state dict" },
+    { BYTES(PROTO PLAIN "."), "holds no state dict" },
+    { BYTES(W PLAIN "sU\1n}U\1x" PLAIN "ss."), "'n' holds tensors below those" },
+    { BYTES(PROTO "}(U\1w" PLAIN "U\1w" PLAIN "u."), "tensor 'w': is there twice" },
+    { BYTES(PROTO "}K\1" PLAIN "s."), "the name of a tensor is no text" },
+    { BYTES(PROTO "}U\1\377" PLAIN "s."), "the name of a tensor is no text" },
+    { BYTES(PROTO "}U\1\0" PLAIN "s."), "the name of a tensor is no text" },
+    { BYTES(W TENSOR(FLOATS("K\3"), "K\0", "K\2" TUPLE1, "K\1" TUPLE1) "s."),
+      "member 'm/data/0': has 8 bytes, fewer than 3 elements of 4" },
+    { BYTES(W TENSOR(FLOATS("\x8a\x8\0\0\0\0\0\0\0\100"), "K\0", "K\2" TUPLE1,
+                     "K\1" TUPLE1) "s."),
+      "has 8 bytes, fewer than 4611686018427387904 elements" },
+    { BYTES(W TENSOR(FLOATS("K\2"), "K\1", "K\2" TUPLE1, "K\1" TUPLE1) "s."),
+      "tensor 'w': goes from element 1 over the end of its storage, which has 2" },
+    { BYTES(W TENSOR(FLOATS("K\1"), "K\0", "K\2" TUPLE1, "K\1" TUPLE1) "s."),
+      "goes from element 0 over the end of its storage, which has 1" },
+    { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "K\2" TUPLE1, "K\2" TUPLE1) "s."),
+      "goes from element 0 over the end" },
+    { BYTES(W TENSOR(FLOATS("K\2"), "K\3", "K\0" TUPLE1, "K\1" TUPLE1) "s."),
+      "goes from element 3 over the end" },
+    { BYTES(W TENSOR(FLOATS("K\2"), "J\377\377\377\377", "K\2" TUPLE1,
+                     "K\1" TUPLE1) "s."),
+      "is not made of a storage and a place in it" },
+    { BYTES(W TENSOR("K\1", "K\0", "K\2" TUPLE1, "K\1" TUPLE1) "s."),
+      "is not made of a storage and a place in it" },
+    { BYTES(W "ctorch._utils\n_rebuild_tensor_v2\n(" FLOATS("K\2") "tRs."),
+      "is not made of a storage and a place in it" },
+    { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "K\2", "K\1" TUPLE1) "s."),
+      "size is no tuple of up to 8 numbers" },
+    { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "(K\1K\1K\1K\1K\1K\1K\1K\1K\1t",
+                     "K\1" TUPLE1) "s."),
+      "size is no tuple of up to 8 numbers" },
+    { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "J\377\377\377\377" TUPLE1,
+                     "K\1" TUPLE1) "s."),
+      "size: not a whole number" },
+    { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "K\2" TUPLE1,
+                     "J\377\377\377\377" TUPLE1) "s."),
+      "stride: not a whole number" },
+    { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "K\2" TUPLE1, "K\2K\1" TUPLE2) "s."),
+      "has 1 dimensions and 2 strides" },
+    { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "J\0\0\0\177J\0\0\0\177J\0\0\0\177\x87",
+                     "K\0K\0K\0\x87") "s."),
+      "size of the shape overflows 64 bits" },
+    { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "J\0\0\0\177" TUPLE1, "K\0" TUPLE1) "s."),
+      "tensor 'w': is expanded" },
+    { BYTES(W TENSOR(STORAGE("UntypedStorage", "K\x8"), "K\0", "K\2" TUPLE1,
+                     "K\1" TUPLE1) "s."),
+      "tensor 'w': has no dtype" },
+    { BYTES(
+          W TENSOR(STORAGE("float32", "K\2"), "K\0", "K\2" TUPLE1, "K\1" TUPLE1) "s."),
+      "a storage has type torch.float32" },
+    { BYTES(W "ctorch._utils\n_rebuild_tensor_v3\n(" FLOATS(
+          "K\2") "K\0K\2" TUPLE1 "K\1" TUPLE1 FALSE_ "}U\1xtRs."),
+      "tensor 'w': has no dtype" },
+    { BYTES(W "(U\6moduleNNNNtQs."), "a persistent id describes no storage" },
+    { BYTES(W "(U\7storageNNNNtQs."), "a persistent id describes no storage" },
+    { BYTES(W "(U\7storagectorch\nFloatStorage\nU\1 U\3cpuK\1tQs."),
+      "the key of a storage is no plain text" },
+    { BYTES(W "(U\7storagectorch\nFloatStorage\nU\1"
+              "1U\3cpuK\1tQs."),
+      "holds no member 'm/data/1'" },
+    { BYTES(W "(U\7storagectorch\nFloatStorage\nU\1"
+              "0U\3cpuK\1Nr\377\377\377\377"),
+      "m/data.pkl: pickle: byte " },
+    { BYTES(W "(U\7storagectorch\nFloatStorage\nU\1"
+              "0U\3cpuK\1U\1k"
+              "K\1K\1\x87tQs."),
+      "a view of a storage lies outside of it" },
+};
+
 static void torchfile_refuses_bad_tensors(void **state)
 {
-    static const struct {
-        const char *pickle;
-        size_t n;
-        const char *message;
-    } bad[] = {
-        { BYTES(PROTO "]."), "holds no state dict" },
-        { BYTES(PROTO "}U\1wK\1s."), "holds no state dict" },
-        { BYTES(PROTO PLAIN "."), "holds no state dict" },
-        { BYTES(W PLAIN "sU\1n}U\1x" PLAIN "ss."), "'n' holds tensors below those" },
-        { BYTES(PROTO "}(U\1w" PLAIN "U\1w" PLAIN "u."), "tensor 'w': is there twice" },
-        { BYTES(PROTO "}K\1" PLAIN "s."), "the name of a tensor is no text" },
-        { BYTES(PROTO "}U\1\377" PLAIN "s."), "the name of a tensor is no text" },
-        { BYTES(PROTO "}U\1\0" PLAIN "s."), "the name of a tensor is no text" },
-        { BYTES(W TENSOR(FLOATS("K\3"), "K\0", "K\2" TUPLE1, "K\1" TUPLE1) "s."),
-          "member 'm/data/0': has 8 bytes, fewer than 3 elements of 4" },
-        { BYTES(W TENSOR(FLOATS("\x8a\x8\0\0\0\0\0\0\0\100"), "K\0", "K\2" TUPLE1,
-                         "K\1" TUPLE1) "s."),
-          "has 8 bytes, fewer than 4611686018427387904 elements" },
-        { BYTES(W TENSOR(FLOATS("K\2"), "K\1", "K\2" TUPLE1, "K\1" TUPLE1) "s."),
-          "tensor 'w': goes from element 1 over the end of its storage, which has 2" },
-        { BYTES(W TENSOR(FLOATS("K\1"), "K\0", "K\2" TUPLE1, "K\1" TUPLE1) "s."),
-          "goes from element 0 over the end of its storage, which has 1" },
-        { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "K\2" TUPLE1, "K\2" TUPLE1) "s."),
-          "goes from element 0 over the end" },
-        { BYTES(W TENSOR(FLOATS("K\2"), "K\3", "K\0" TUPLE1, "K\1" TUPLE1) "s."),
-          "goes from element 3 over the end" },
-        { BYTES(W TENSOR(FLOATS("K\2"), "J\377\377\377\377", "K\2" TUPLE1,
-                         "K\1" TUPLE1) "s."),
-          "is not made of a storage and a place in it" },
-        { BYTES(W TENSOR("K\1", "K\0", "K\2" TUPLE1, "K\1" TUPLE1) "s."),
-          "is not made of a storage and a place in it" },
-        { BYTES(W "ctorch._utils\n_rebuild_tensor_v2\n(" FLOATS("K\2") "tRs."),
-          "is not made of a storage and a place in it" },
-        { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "K\2", "K\1" TUPLE1) "s."),
-          "size is no tuple of up to 8 numbers" },
-        { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "(K\1K\1K\1K\1K\1K\1K\1K\1K\1t",
-                         "K\1" TUPLE1) "s."),
-          "size is no tuple of up to 8 numbers" },
-        { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "J\377\377\377\377" TUPLE1,
-                         "K\1" TUPLE1) "s."),
-          "size: not a whole number" },
-        { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "K\2" TUPLE1,
-                         "J\377\377\377\377" TUPLE1) "s."),
-          "stride: not a whole number" },
-        { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "K\2" TUPLE1, "K\2K\1" TUPLE2) "s."),
-          "has 1 dimensions and 2 strides" },
-        { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "J\0\0\0\177J\0\0\0\177J\0\0\0\177\x87",
-                         "K\0K\0K\0\x87") "s."),
-          "size of the shape overflows 64 bits" },
-        { BYTES(
-              W TENSOR(FLOATS("K\2"), "K\0", "J\0\0\0\177" TUPLE1, "K\0" TUPLE1) "s."),
-          "tensor 'w': is expanded" },
-        { BYTES(W TENSOR(STORAGE("UntypedStorage", "K\x8"), "K\0", "K\2" TUPLE1,
-                         "K\1" TUPLE1) "s."),
-          "tensor 'w': has no dtype" },
-        { BYTES(W TENSOR(STORAGE("float32", "K\2"), "K\0", "K\2" TUPLE1,
-                         "K\1" TUPLE1) "s."),
-          "a storage has type torch.float32" },
-        { BYTES(W "ctorch._utils\n_rebuild_tensor_v3\n(" FLOATS(
-              "K\2") "K\0K\2" TUPLE1 "K\1" TUPLE1 FALSE_ "}U\1xtRs."),
-          "tensor 'w': has no dtype" },
-        { BYTES(W "(U\6moduleNNNNtQs."), "a persistent id describes no storage" },
-        { BYTES(W "(U\7storageNNNNtQs."), "a persistent id describes no storage" },
-        { BYTES(W "(U\7storagectorch\nFloatStorage\nU\1 U\3cpuK\1tQs."),
-          "the key of a storage is no plain text" },
-        { BYTES(W "(U\7storagectorch\nFloatStorage\nU\1"
-                  "1U\3cpuK\1tQs."),
-          "holds no member 'm/data/1'" },
-        { BYTES(W "(U\7storagectorch\nFloatStorage\nU\1"
-                  "0U\3cpuK\1Nr\377\377\377\377"),
-          "m/data.pkl: pickle: byte " },
-        { BYTES(W "(U\7storagectorch\nFloatStorage\nU\1"
-                  "0U\3cpuK\1U\1k"
-                  "K\1K\1\x87tQs."),
-          "a view of a storage lies outside of it" },
-    };
     (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < sizeof bad_tensors / sizeof bad_tensors[0]; i++) {
         archive a;
-        build(&a, bad[i].pickle, bad[i].n);
-        refuse(&a, bad[i].message);
+        build(&a, bad_tensors[i].pickle, bad_tensors[i].n);
+        refuse(&a, bad_tensors[i].message);
     }
 }
 
