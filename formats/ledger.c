@@ -93,7 +93,9 @@ static int read_source(lvlm_tensor *source, const lvlm_ledger *ledger,
         !lvlm_json_u64(&file, lvlm_json_get(json, "file")) || file >= ledger->n_files,
         err, LVLM_EFORMAT, "file is no index into files");
     source->file = (size_t)file;
-    source->detached = cJSON_IsTrue(lvlm_json_get(json, "detached"));
+    source->detached = lvlm_json_get(json, "detached") != NULL;
+    FAIL_IF(source->detached && !cJSON_IsTrue(lvlm_json_get(json, "detached")), err,
+            LVLM_EFORMAT, "detached is not true");
     FAIL_IF(!lvlm_json_u64(&source->offset, lvlm_json_get(json, "offset")) ||
                 !lvlm_add_u64(&end, source->offset,
                               source->detached ? 0 : source->n_bytes) ||

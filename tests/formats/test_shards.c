@@ -212,6 +212,10 @@ static void what_is_no_plain_model_is_named(void **state)
 #define TENSOR                                                                         \
     "{\"name\":\"t\",\"file\":0,\"offset\":8,\"dtype\":\"F32\",\"shape\":[6],"         \
     "\"use\":\"used\",\"targets\":[\"a\"]}"
+#define DETACHED(offset, detached)                                                     \
+    "{\"name\":\"d\",\"file\":0,\"offset\":" offset                                    \
+    ",\"dtype\":\"F32\",\"shape\":[6],\"use\":\"used\",\"detached\":" detached         \
+    ",\"targets\":[\"a\"]}"
 #define LEDGER(tensors)                                                                \
     "{\"files\":[{\"name\":\"m.safetensors\",\"bytes\":32}],\"tensors\":[" tensors "]" \
     "}"
@@ -243,6 +247,9 @@ static void ledgers_are_checked_field_by_field(void **state)
                  "\"offset\":9}"),
           "lies outside its file" },
         { LEDGER(TENSOR "," TENSOR), "tensor 't': overlaps or precedes 't'" },
+        { LEDGER(TENSOR "," DETACHED("33", "true")), "'d': lies outside its file" },
+        { LEDGER(TENSOR "," DETACHED("8", "false")), "'d': detached is not true" },
+        { LEDGER(DETACHED("8", "true") "," TENSOR), "'t': overlaps or precedes 'd'" },
         { LEDGER("{\"name\":\"t\",\"file\":0,\"offset\":8,\"dtype\":\"F32\","
                  "\"shape\":[6],\"use\":\"lost\",\"targets\":[\"a\"]}"),
           "unknown use 'lost'" },
@@ -265,6 +272,10 @@ static void ledgers_are_checked_field_by_field(void **state)
     lvlm_error err;
     (void)state;
     assert_int_equal(read_ledger(LEDGER(TENSOR), &err), 0);
+    assert_int_equal(
+        read_ledger(LEDGER(TENSOR "," DETACHED("32", "true") "," DETACHED("8", "true")),
+                    &err),
+        0);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(read_ledger(bad[i].text, &err), LVLM_EFORMAT);
         if (strstr(err.text, bad[i].message) == NULL) fail_msg("%s", err.text);
