@@ -254,6 +254,7 @@ static void replace_dtypes(lvlm_strbuf *out, const char *text, const char *name)
 bool lvlm_export_keeps_side_file(const lvlm_export *ex, const char *name)
 {
     return strcmp(name, LVLM_INDEX_FILE) != 0 &&
+           strcmp(name, LVLM_BIN_INDEX_FILE) != 0 &&
            (!ex->changed_dtype || strcmp(name, "config.json") != 0);
 }
 

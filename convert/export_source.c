@@ -3,7 +3,7 @@
  *   frame bytes | tensor | frame bytes | tensor | ... | frame bytes
  *
  * Nothing here knows a container format: the ledger says where each tensor was, the
- * frame holds every byte in between. */
+ * frame holds every byte in between, those of detached tensors too. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -79,7 +79,7 @@ static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
     TRY(open_frame(ex, &f, file->name, err));
     for (size_t i = 0; i < ledger->n_entries; i++) {
         const lvlm_ledger_entry *entry = &ledger->entries[i];
-        if (entry->source.file != index) continue;
+        if (entry->source.file != index || entry->source.detached) continue;
         TRY(add_frame(ex, plan, &f, entry->source.offset - plan->n_bytes, err));
         TRY(add_tensor(ex, plan, entry, err));
     }

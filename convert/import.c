@@ -9,6 +9,7 @@
 #include "convert/import.h"
 
 #include <assert.h>
+#include <fnmatch.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,13 +124,13 @@ static uint64_t file_bytes(const lvlm_checkpoint *cp, size_t file)
     uint64_t end = cp->files[file].map->n_bytes;
     for (size_t i = 0; i < cp->n_tensors; i++) {
         const lvlm_tensor *t = &cp->tensors[i];
-        if (t->file == file && t->offset + t->n_bytes > end)
+        if (t->file == file && !t->detached && t->offset + t->n_bytes > end)
             end = t->offset + t->n_bytes;
     }
     return end;
 }
 
-/* The bytes of a source file that lie between and around its tensors, in order. */
+/* The bytes of a source file that lie between and around its spans, in order. */
 static int add_frame(lvlm_import *im, size_t file, lvlm_error *err)
 {
     const lvlm_checkpoint *cp = im->source;
@@ -140,7 +141,9 @@ static int add_frame(lvlm_import *im, size_t file, lvlm_error *err)
     uint64_t at = 0;
     lvlm_strbuf frame = LVLM_STRBUF_INIT((size_t)map->n_bytes + 1);
     for (size_t i = 0; i <= cp->n_tensors; i++) {
-        if (i < cp->n_tensors && cp->tensors[i].file != file) continue;
+        if (i < cp->n_tensors &&
+            (cp->tensors[i].file != file || cp->tensors[i].detached))
+            continue;
         const uint64_t until = i < cp->n_tensors ? cp->tensors[i].offset : total;
         if (until <= map->n_bytes)
             lvlm_strbuf_append(&frame, map->bytes + at, (size_t)(until - at));
@@ -254,6 +257,12 @@ static int account(lvlm_import *im, lvlm_error *err)
     return lvlm_ledger_write(&im->ledger_json, ledger, err);
 }
 
+static const char *source_kind(const lvlm_checkpoint *cp)
+{
+    return fnmatch("*.bin", cp->files[0].name, 0) == 0 ? "huggingface pytorch_model.bin"
+                                                       : "huggingface safetensors";
+}
+
 /* What was converted, by what, and how; nothing about when, where or by whom. */
 static int describe(lvlm_import *im, lvlm_error *err)
 {
@@ -261,7 +270,7 @@ static int describe(lvlm_import *im, lvlm_error *err)
     cJSON *p = cJSON_CreateObject();
     im->provenance = p;
     if (cJSON_AddStringToObject(p, "converter", "lvlm-convert " LVLM_VERSION) == NULL ||
-        cJSON_AddStringToObject(p, "source", "huggingface safetensors") == NULL ||
+        cJSON_AddStringToObject(p, "source", source_kind(im->source)) == NULL ||
         cJSON_AddStringToObject(
             p, "dtype",
             im->options.change_dtype ? lvlm_dtype_name(im->options.dtype) : "keep") ==

@@ -1,13 +1,13 @@
-/* checkpoint.c - opens a Hugging Face directory, a native file or a bare .safetensors
- * file behind one type.
+/* checkpoint.c - opens a Hugging Face directory, a native file or a bare file of
+ * tensors behind one type.
  *
  *   add_file      maps a file and reads its tensors       (all kinds)
  *   open_dir      config.json, model files, side files    (Hugging Face)
  *   open_file     one file; native when its metadata says so
  *   index_names   sorts tensors by name, holds the shard index against them
  *
- * Other containers (.bin, .npz) join at add_file: whatever yields tensors that point
- * into a mapped file. */
+ * Containers join at add_file: whatever yields tensors that point into a mapped
+ * file. */
 #include "formats/checkpoint.h"
 
 #include <fnmatch.h>
@@ -20,6 +20,7 @@
 #include "formats/native.h"
 #include "formats/safetensors.h"
 #include "formats/shards.h"
+#include "formats/torchfile.h"
 
 /* Files that hold weights of their own: never carried as side files. */
 static const char *const weight_globs[] = {
@@ -37,45 +38,82 @@ static bool holds_weights(const char *name)
 /* ---- tensors -------------------------------------------------------------------- */
 
 /* Append the tensors of one more file; they count as file number n_files. */
-static int append_tensors(lvlm_checkpoint *cp, const lvlm_safetensors *st,
+static int append_tensors(lvlm_checkpoint *cp, const lvlm_tensor *tensors, size_t n,
                           lvlm_error *err)
 {
     lvlm_tensor *grown =
-        lvlm_realloc(cp->tensors, cp->n_tensors + st->n_tensors + 1, sizeof *grown);
+        lvlm_realloc(cp->tensors, cp->n_tensors + n + 1, sizeof *grown);
     if (grown == NULL) return lvlm_fail_memory(err);
     cp->tensors = grown;
-    for (size_t i = 0; i < st->n_tensors; i++) {
-        grown[cp->n_tensors] = st->tensors[i];
+    for (size_t i = 0; i < n; i++) {
+        grown[cp->n_tensors] = tensors[i];
         grown[cp->n_tensors++].file = cp->n_files;
     }
     return 0;
 }
 
-/* Map `path`, known as `name`, and read its tensors. The metadata of the first file is
- * the checkpoint's where there is no config.json. */
-static int add_file(lvlm_checkpoint *cp, const char *path, const char *name,
-                    lvlm_error *err)
+/* A repository that was cloned without git-lfs holds these small texts for files. */
+static int refuse_pointer(const lvlm_infile *map, lvlm_error *err)
+{
+    static const char start[] = "version https://git-lfs";
+    FAIL_IF(map->n_bytes >= sizeof start - 1 &&
+                memcmp(map->bytes, start, sizeof start - 1) == 0,
+            err, LVLM_EFORMAT,
+            "is a Git LFS pointer, not the file itself: \"git lfs pull\" fetches it");
+    return 0;
+}
+
+/* The metadata of the first file is the checkpoint's where there is no config.json. */
+static int add_safetensors(lvlm_checkpoint *cp, const lvlm_infile *map, lvlm_error *err)
 {
     lvlm_safetensors st = { 0 };
-    lvlm_infile *map = NULL;
-    int rc;
-
-    TRY(lvlm_infile_open(&map, path, err));
-    if ((rc = lvlm_safetensors_read(&st, map, cp->headers_only, &cp->arena, err)) < 0) {
-        lvlm_prefix(err, "%s: ", path);
-        goto done;
-    }
-    if ((rc = append_tensors(cp, &st, err)) < 0) goto done;
-    cp->files[cp->n_files++] = (lvlm_source_file){ name, map };
-    map = NULL;
-    if (cp->metadata == NULL) {
+    int rc = lvlm_safetensors_read(&st, map, cp->headers_only, &cp->arena, err);
+    if (rc == 0) rc = append_tensors(cp, st.tensors, st.n_tensors, err);
+    if (rc == 0 && cp->metadata == NULL) {
         cp->metadata = st.metadata;
         st.metadata = NULL;
     }
-done:
     lvlm_safetensors_free(&st);
-    lvlm_infile_close(map);
     return rc;
+}
+
+static int add_torchfile(lvlm_checkpoint *cp, const lvlm_infile *map, lvlm_error *err)
+{
+    lvlm_torchfile torch;
+    TRY(lvlm_torchfile_read(&torch, map, cp->headers_only, &cp->arena, err));
+    const int rc = append_tensors(cp, torch.tensors, torch.n_tensors, err);
+    if (rc == 0)
+        cp->files[cp->n_files].copies = torch.copies;
+    else
+        lvlm_torchfile_free(&torch);
+    return rc;
+}
+
+static bool is_torchfile(const char *name, const lvlm_infile *map)
+{
+    if (fnmatch("*.safetensors", name, 0) == 0) return false;
+    return fnmatch("*.bin", name, 0) == 0 || fnmatch("*.pt", name, 0) == 0 ||
+           fnmatch("*.pth", name, 0) == 0 || lvlm_torchfile_is(map);
+}
+
+/* Map `path`, known as `name`, and read its tensors. `files` has room and is zero. */
+static int add_file(lvlm_checkpoint *cp, const char *path, const char *name,
+                    lvlm_error *err)
+{
+    lvlm_infile *map = NULL;
+    TRY(lvlm_infile_open(&map, path, err));
+    int rc = refuse_pointer(map, err);
+    if (rc == 0)
+        rc = is_torchfile(name, map) ? add_torchfile(cp, map, err)
+                                     : add_safetensors(cp, map, err);
+    if (rc < 0) {
+        lvlm_prefix(err, "%s: ", path);
+        lvlm_infile_close(map);
+        return rc;
+    }
+    cp->files[cp->n_files].name = name;
+    cp->files[cp->n_files++].map = map;
+    return 0;
 }
 
 static int by_name(const void *a, const void *b)
@@ -168,10 +206,20 @@ static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
     return rc < 0 ? rc : refuse_quantised(cp, err);
 }
 
+/* The names that a model may have, in the order in which the reference's own loader
+ * looks for them: of each kind one file counts before an index. */
+static const struct model_names {
+    const char *file, *index, *suffix;
+} model_names[] = {
+    { LVLM_MODEL_FILE, LVLM_INDEX_FILE, ".safetensors" },
+    { LVLM_BIN_FILE, LVLM_BIN_INDEX_FILE, ".bin" },
+};
+
 /* Map the shards that an index names and hold the index against them. */
-static int add_shards(lvlm_checkpoint *cp, lvlm_error *err)
+static int add_shards(lvlm_checkpoint *cp, const struct model_names *names,
+                      lvlm_error *err)
 {
-    const char *path = join(cp, LVLM_INDEX_FILE);
+    const char *path = join(cp, names->index);
     lvlm_infile *index = NULL;
     lvlm_shards shards;
     int rc;
@@ -179,7 +227,8 @@ static int add_shards(lvlm_checkpoint *cp, lvlm_error *err)
     if (path == NULL) return lvlm_fail_memory(err);
     TRY(lvlm_infile_open(&index, path, err));
     if ((rc = lvlm_shards_parse(&shards, (const char *)index->bytes,
-                                (size_t)index->n_bytes, &cp->arena, err)) < 0) {
+                                (size_t)index->n_bytes, names->suffix, &cp->arena,
+                                err)) < 0) {
         lvlm_prefix(err, "%s: ", path);
         goto done;
     }
@@ -215,26 +264,24 @@ static bool lists(char *const *names, size_t n, const char *glob)
     return false;
 }
 
-/* One file counts before an index, as in the reference's own loader. */
 static int add_model_files(lvlm_checkpoint *cp, char *const *names, size_t n,
                            lvlm_error *err)
 {
-    if (lists(names, n, LVLM_MODEL_FILE)) {
-        const char *path = join(cp, LVLM_MODEL_FILE);
-        return path == NULL ? lvlm_fail_memory(err)
-                            : add_single(cp, path, LVLM_MODEL_FILE, err);
+    for (size_t i = 0; i < sizeof model_names / sizeof model_names[0]; i++) {
+        if (lists(names, n, model_names[i].file)) {
+            const char *path = join(cp, model_names[i].file);
+            return path == NULL ? lvlm_fail_memory(err)
+                                : add_single(cp, path, model_names[i].file, err);
+        }
+        if (lists(names, n, model_names[i].index))
+            return add_shards(cp, &model_names[i], err);
     }
-    if (lists(names, n, LVLM_INDEX_FILE)) return add_shards(cp, err);
     FAIL_IF(lists(names, n, "adapter_config.json"), err, LVLM_EFORMAT,
             "%s: is an adapter (PEFT), not a model: convert the base model that its "
             "adapter_config.json names",
             cp->path);
-    FAIL_IF(
-        lists(names, n, "*.bin"), err, LVLM_EFORMAT,
-        "%s: holds its weights as .bin (pickled) files; convert them to safetensors",
-        cp->path);
-    return lvlm_fail(err, LVLM_EFORMAT, "%s: holds neither %s nor %s", cp->path,
-                     LVLM_MODEL_FILE, LVLM_INDEX_FILE);
+    return lvlm_fail(err, LVLM_EFORMAT, "%s: holds neither %s nor %s, nor an index",
+                     cp->path, LVLM_MODEL_FILE, LVLM_BIN_FILE);
 }
 
 static int open_dir(lvlm_checkpoint *cp, lvlm_error *err)
@@ -317,7 +364,10 @@ int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path,
 void lvlm_checkpoint_close(lvlm_checkpoint *cp)
 {
     if (cp == NULL) return;
-    for (size_t i = 0; i < cp->n_files; i++) lvlm_infile_close(cp->files[i].map);
+    for (size_t i = 0; i < cp->n_files; i++) {
+        lvlm_infile_close(cp->files[i].map);
+        lvlm_free(cp->files[i].copies);
+    }
     for (size_t i = 0; i < cp->n_side_maps; i++) lvlm_infile_close(cp->side_maps[i]);
     lvlm_json_free(cp->config);
     lvlm_json_free(cp->metadata);

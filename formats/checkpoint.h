@@ -1,13 +1,16 @@
 /* checkpoint.h - a checkpoint of any kind behind one type.
  *
- *   Hugging Face directory   config.json + model.safetensors, or shards and an index;
+ *   Hugging Face directory   config.json + model.safetensors, or shards and an index,
+ *                            or else the same as pytorch_model.bin (torchfile.h);
  *                            also by its id in the local cache (hub_cache.h)
  *   native file              NAME.lvlm (see native.h)
  *   one .safetensors file    inputs, goldens, gradients
+ *   one .bin, .pt, .pth      weights without a configuration
  *
  * A checkpoint is tensors in mapped files, the bytes around them, and side files.
- * Nothing is copied and nothing is written. Distinct objects may be used from
- * distinct threads; one object may be read from many. */
+ * Nothing is copied, strided tensors of torch excepted, and nothing is written.
+ * Distinct objects may be used from distinct threads; one object may be read from
+ * many. */
 #ifndef LVLM_FORMATS_CHECKPOINT_H
 #define LVLM_FORMATS_CHECKPOINT_H
 
@@ -20,14 +23,16 @@
 typedef enum lvlm_checkpoint_kind {
     LVLM_CHECKPOINT_HF,     /* directory with config.json */
     LVLM_CHECKPOINT_NATIVE, /* .lvlm */
-    LVLM_CHECKPOINT_PLAIN,  /* bare .safetensors file: no config */
+    LVLM_CHECKPOINT_PLAIN,  /* one file of tensors: no config */
 } lvlm_checkpoint_kind;
 
 /* A file that holds tensors. Its bytes that belong to no tensor (a safetensors header,
- * a zip's directory) are its frame; spans and frame together are the whole file. */
+ * a zip's directory) are its frame; spans and frame together are the whole file. A
+ * detached tensor (tensor.h) has no span. */
 typedef struct lvlm_source_file {
     const char *name; /* inside the directory */
     lvlm_infile *map;
+    unsigned char *copies; /* values of its strided tensors, or NULL */
 } lvlm_source_file;
 
 /* A file beside the tensors: configuration, tokenizer, templates, the shard index. */
@@ -40,7 +45,8 @@ typedef struct lvlm_side_file {
 typedef struct lvlm_checkpoint {
     lvlm_checkpoint_kind kind;
     const char *path;     /* as the user gave it; of an id: its snapshot */
-    lvlm_tensor *tensors; /* file by file, in order of offset */
+    lvlm_tensor *tensors; /* file by file, spans in order of offset, then the detached
+                             ones in order of offset and name */
     size_t n_tensors;
     const lvlm_tensor **by_name; /* the same, sorted by name */
     lvlm_source_file *files;

@@ -93,8 +93,12 @@ static int read_source(lvlm_tensor *source, const lvlm_ledger *ledger,
         !lvlm_json_u64(&file, lvlm_json_get(json, "file")) || file >= ledger->n_files,
         err, LVLM_EFORMAT, "file is no index into files");
     source->file = (size_t)file;
+    source->detached = lvlm_json_get(json, "detached") != NULL;
+    FAIL_IF(source->detached && !cJSON_IsTrue(lvlm_json_get(json, "detached")), err,
+            LVLM_EFORMAT, "detached is not true");
     FAIL_IF(!lvlm_json_u64(&source->offset, lvlm_json_get(json, "offset")) ||
-                !lvlm_add_u64(&end, source->offset, source->n_bytes) ||
+                !lvlm_add_u64(&end, source->offset,
+                              source->detached ? 0 : source->n_bytes) ||
                 end > ledger->files[file].n_bytes,
             err, LVLM_EFORMAT, "lies outside its file");
     return 0;
@@ -147,6 +151,14 @@ static int read_files(lvlm_ledger *out, const cJSON *json, lvlm_arena *arena,
     return 0;
 }
 
+/* Does `t` stand behind `before` in the ledger where it should stand in front? */
+static bool precedes(const lvlm_tensor *t, const lvlm_tensor *before)
+{
+    if (t->file != before->file) return t->file < before->file;
+    if (before->detached) return !t->detached;
+    return !t->detached && t->offset < before->offset + before->n_bytes;
+}
+
 static int read_entries(lvlm_ledger *out, const cJSON *json, lvlm_arena *arena,
                         lvlm_error *err)
 {
@@ -163,12 +175,9 @@ static int read_entries(lvlm_ledger *out, const cJSON *json, lvlm_arena *arena,
             lvlm_prefix(err, "tensor '%s': ", entry->source.name);
             return rc;
         }
-        FAIL_IF(before != NULL &&
-                    (entry->source.file < before->file ||
-                     (entry->source.file == before->file &&
-                      entry->source.offset < before->offset + before->n_bytes)),
-                err, LVLM_EFORMAT, "tensor '%s': overlaps or precedes '%s'",
-                entry->source.name, before->name);
+        FAIL_IF(before != NULL && precedes(&entry->source, before), err, LVLM_EFORMAT,
+                "tensor '%s': overlaps or precedes '%s'", entry->source.name,
+                before->name);
         before = &entry->source;
     }
     return 0;
@@ -227,6 +236,7 @@ static bool add_entry(cJSON *array, const lvlm_ledger_entry *entry)
         cJSON_AddStringToObject(json, "dtype", lvlm_dtype_name(t->dtype)) != NULL &&
         add_numbers(json, "shape", t->shape.dims, t->shape.n) &&
         cJSON_AddStringToObject(json, "use", use_names[entry->use]) != NULL;
+    if (ok && t->detached) ok = cJSON_AddTrueToObject(json, "detached") != NULL;
     if (ok && entry->rule != NULL)
         ok = cJSON_AddStringToObject(json, "rule", entry->rule) != NULL;
     cJSON *targets = cJSON_AddArrayToObject(json, "targets");

@@ -4,15 +4,16 @@
  *     "tensors": [ { "name": SOURCE, "file": index, "offset": N, "dtype": "F32",
  *                    "shape": [..], "use": "used" | "tied" | "unused",
  *                    "rule": NAME,           where unused
+ *                    "detached": true,       where it is no span of its file
  *                    "targets": [NATIVE, ..],
  *                    "transform": { "axes": [..], "select": n, "order": [..] } } ],
  *     "made":    [ { "target": NATIVE, "how": TEXT }, ... ] }
  *
- * Tensors stand file by file in order of offset. Without "transform" the bytes of
- * the one target are the source's (but for its dtype, where conversion changed it).
- * With it, targets[i] is the native tensor at index i of the selected axis
- * (transform.h). The ledger and the frames are enough to rebuild every source file
- * byte for byte. */
+ * Tensors stand file by file: spans in order of offset, then the detached ones, whose
+ * bytes are in the frame (tensor.h). Without "transform" the bytes of the one target
+ * are the source's (but for its dtype, where conversion changed it). With it,
+ * targets[i] is the native tensor at index i of the selected axis (transform.h). The
+ * ledger and the frames are enough to rebuild every source file byte for byte. */
 #ifndef LVLM_FORMATS_LEDGER_H
 #define LVLM_FORMATS_LEDGER_H
 
@@ -33,7 +34,7 @@ typedef struct lvlm_ledger_file {
 } lvlm_ledger_file;
 
 typedef struct lvlm_ledger_entry {
-    lvlm_tensor source; /* name, dtype, shape, n_bytes, file, offset; no data */
+    lvlm_tensor source; /* all but its data */
     lvlm_use use;
     const char *rule; /* UNUSED: its rule; else NULL */
     const char **targets;

@@ -28,14 +28,6 @@ static int by_offset(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-/* A repository that was cloned without git-lfs holds these small texts for files. */
-static bool is_lfs_pointer(const lvlm_infile *file)
-{
-    static const char start[] = "version https://git-lfs";
-    return file->n_bytes >= sizeof start - 1 &&
-           memcmp(file->bytes, start, sizeof start - 1) == 0;
-}
-
 /* The header's text, its length checked against limit and file. */
 static int read_header(cJSON **out, uint64_t *header_bytes, const lvlm_infile *file,
                        lvlm_error *err)
@@ -43,8 +35,6 @@ static int read_header(cJSON **out, uint64_t *header_bytes, const lvlm_infile *f
     FAIL_IF(file->n_bytes < LENGTH_BYTES, err, LVLM_EFORMAT,
             "is %" PRIu64 " bytes long, too short for a safetensors header",
             file->n_bytes);
-    FAIL_IF(is_lfs_pointer(file), err, LVLM_EFORMAT,
-            "is a Git LFS pointer, not the file itself: \"git lfs pull\" fetches it");
     const uint64_t length = lvlm_load_le(file->bytes, LENGTH_BYTES);
     FAIL_IF(length > LVLM_SAFETENSORS_MAX_HEADER, err, LVLM_EFORMAT,
             "header length %" PRIu64 " is over the limit of %u bytes; is this a "

@@ -24,25 +24,23 @@ static bool has_suffix(const char *text, const char *suffix)
 }
 
 /* An index must not reach outside its directory, nor name anything but tensor files. */
-static bool is_plain_name(const char *name)
+static bool is_plain_name(const char *name, const char *suffix)
 {
-    return name[0] != '.' && strchr(name, '/') == NULL &&
-           has_suffix(name, ".safetensors");
+    return name[0] != '.' && strchr(name, '/') == NULL && has_suffix(name, suffix);
 }
 
 /* The distinct file names of weight_map, sorted. */
-static int collect_files(lvlm_shards *out, const cJSON *map, lvlm_arena *arena,
-                         lvlm_error *err)
+static int collect_files(lvlm_shards *out, const cJSON *map, const char *suffix,
+                         lvlm_arena *arena, lvlm_error *err)
 {
     const cJSON *item;
     size_t n = 0;
     cJSON_ArrayForEach (item, map) {
         const char *file = lvlm_json_string(item);
         FAIL_IF(
-            file == NULL || !is_plain_name(file), err, LVLM_EFORMAT,
-            "weight_map: '%s' is not in a plain .safetensors file of this directory "
-            "but in '%s'",
-            item->string, file != NULL ? file : "(no string)");
+            file == NULL || !is_plain_name(file, suffix), err, LVLM_EFORMAT,
+            "weight_map: '%s' is not in a plain %s file of this directory but in '%s'",
+            item->string, suffix, file != NULL ? file : "(no string)");
         out->files[n] = lvlm_arena_strndup(arena, file, strlen(file));
         if (out->files[n] == NULL) return lvlm_fail_memory(err);
         n++;
@@ -75,7 +73,7 @@ static int collect_entries(lvlm_shards *out, const cJSON *map, lvlm_arena *arena
 }
 
 int lvlm_shards_parse(lvlm_shards *out, const char *text, size_t n_bytes,
-                      lvlm_arena *arena, lvlm_error *err)
+                      const char *suffix, lvlm_arena *arena, lvlm_error *err)
 {
     cJSON *json = NULL;
     int rc;
@@ -94,7 +92,7 @@ int lvlm_shards_parse(lvlm_shards *out, const char *text, size_t n_bytes,
         rc = lvlm_fail_memory(err);
         goto done;
     }
-    if ((rc = collect_files(out, map, arena, err)) == 0)
+    if ((rc = collect_files(out, map, suffix, arena, err)) == 0)
         rc = collect_entries(out, map, arena, err);
 done:
     lvlm_json_free(json);

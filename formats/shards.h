@@ -1,8 +1,10 @@
 /* shards.h - which files hold a model: one file, or shards and their index.
  *
- *   model.safetensors                                  one file
- *   model.safetensors.index.json                       "weight_map": { TENSOR: FILE }
- *   model-00001-of-00003.safetensors, ...              named by the index
+ *   model.safetensors               pytorch_model.bin               one file
+ *   model.safetensors.index.json    pytorch_model.bin.index.json    "weight_map":
+ *                                                                   { TENSOR: FILE }
+ *   model-00001-of-00003            pytorch_model-00001-of-00003    named by the index
+ *   .safetensors, ...               .bin, ...
  *
  * Not here: opening the files (checkpoint.c). */
 #ifndef LVLM_FORMATS_SHARDS_H
@@ -14,6 +16,8 @@
 
 #define LVLM_MODEL_FILE "model.safetensors"
 #define LVLM_INDEX_FILE "model.safetensors.index.json"
+#define LVLM_BIN_FILE "pytorch_model.bin"
+#define LVLM_BIN_INDEX_FILE "pytorch_model.bin.index.json"
 
 /* An index names this many different files at most: the largest released model has
  * under 200. */
@@ -33,10 +37,10 @@ typedef struct lvlm_shards {
 
 /* Parse and validate an index. Everything lives in `arena`. LVLM_EFORMAT when
  * weight_map is missing, empty or holds anything but plain file names (no '/', no
- * leading '.') that end in .safetensors. */
+ * leading '.') that end in `suffix`: ".safetensors" or ".bin". */
 LVLM_MUST_CHECK int lvlm_shards_parse(lvlm_shards *out, const char *text,
-                                      size_t n_bytes, lvlm_arena *arena,
-                                      lvlm_error *err);
+                                      size_t n_bytes, const char *suffix,
+                                      lvlm_arena *arena, lvlm_error *err);
 
 /* Does the index agree with what the files hold? Both ways: every entry is in the
  * file it names, every tensor has an entry. `by_name` is sorted by name; tensors'

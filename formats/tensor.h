@@ -29,6 +29,9 @@ typedef struct lvlm_tensor {
     uint64_t n_bytes;
     size_t file;     /* index into the checkpoint's files */
     uint64_t offset; /* of the first byte inside that file */
+    /* Its bytes there are not a span of its own: it shares them with another tensor, or
+     * they lie in another order. They belong to the file's frame. */
+    bool detached;
 } lvlm_tensor;
 
 bool lvlm_shape_equal(const lvlm_shape *a, const lvlm_shape *b);

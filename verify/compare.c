@@ -216,7 +216,7 @@ int lvlm_compare(lvlm_compare_result *out, const lvlm_checkpoint *a,
 
     *out = (lvlm_compare_result){ 0 };
     FAIL_IF(bare != (b->kind == LVLM_CHECKPOINT_PLAIN), err, LVLM_EUSAGE,
-            "%s is a model, %s is a bare .safetensors file", bare ? b->path : a->path,
+            "%s is a model, %s is a bare file of tensors", bare ? b->path : a->path,
             bare ? a->path : b->path);
     r.values = lvlm_malloc(2 * BLOCK * sizeof *r.values);
     r.bytes = lvlm_malloc(2 * BLOCK * sizeof(double));

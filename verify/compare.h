@@ -16,7 +16,7 @@ typedef enum lvlm_sameness {
 } lvlm_sameness;
 
 typedef struct lvlm_comparison {
-    const char *name;     /* native, or as it is in two bare .safetensors files */
+    const char *name;     /* native, or as it is in two bare files */
     const lvlm_tensor *a; /* NULL: only b has it */
     const lvlm_tensor *b;
     lvlm_sameness sameness;

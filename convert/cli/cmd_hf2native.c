@@ -275,8 +275,9 @@ const lvlm_command command_hf2native = {
     1,
     2,
     "Hugging Face model directory to one native file",
-    "SRC is a directory with config.json and model.safetensors, or shards and their "
-    "index;\n"
+    "SRC is a directory with config.json and model.safetensors or pytorch_model.bin, "
+    "or\n"
+    "shards and their index (a pickle is read, never executed);\n"
     "or a model id such as google/paligemma-3b-pt-224[@revision] in the local Hugging "
     "Face\n"
     "cache; nothing is downloaded.\n"

@@ -229,9 +229,9 @@ const lvlm_command command_inspect = {
     1,
     1,
     "what is in a checkpoint: family, sizes, types, parts, ledger",
-    "PATH is a model directory, a native file, or any .safetensors file. Only headers "
-    "are\n"
-    "read.\n"
+    "PATH is a model directory, a native file, or any .safetensors or torch "
+    "file.\n"
+    "Only headers are read.\n"
     "\n"
     "  lvlm-convert inspect model.lvlm --tensors",
     options,

@@ -159,6 +159,76 @@ static void export_gives_unused_tensors_and_an_untied_head_back(void **state)
     assert_true(directories_equal(source, scratch_path(s, "u")));
 }
 
+/* ---- files of torch ------------------------------------------------------------- */
+
+/* Every tensor of the model has the bytes that it has in `reference`. */
+static void expect_same_model(const char *native, const char *reference)
+{
+    lvlm_checkpoint *a = NULL, *b = NULL;
+    size_t n = 0;
+    assert_int_equal(lvlm_checkpoint_open(&a, native, NULL, NULL), 0);
+    assert_int_equal(lvlm_checkpoint_open(&b, reference, NULL, NULL), 0);
+    for (size_t i = 0; i < b->n_tensors; i++) {
+        const lvlm_tensor *t = &b->tensors[i];
+        if (strchr(t->name, '/') != NULL) continue; /* frames, files, padding */
+        const lvlm_tensor *u = lvlm_checkpoint_find(a, t->name);
+        if (u == NULL || u->dtype != t->dtype ||
+            !lvlm_shape_equal(&u->shape, &t->shape) ||
+            memcmp(u->data, t->data, (size_t)t->n_bytes) != 0)
+            fail_msg("%s: '%s' differs", native, t->name);
+        n++;
+    }
+    assert_int_equal(n, 34);
+    lvlm_checkpoint_close(a);
+    lvlm_checkpoint_close(b);
+}
+
+static void torch_files_give_the_same_model_and_come_back(void **state)
+{
+    static const char *const forms[] = { "zip", "legacy", "sharded", "views" };
+    scratch *s = *state;
+    must_import(HUB, scratch_path(s, "t.lvlm"), NULL);
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        char source[SCRATCH_PATH], native[64], dir[64], file[80];
+        (void)snprintf(source, sizeof source, LVLM_FIXTURES "/torch-files/%s",
+                       forms[i]);
+        (void)snprintf(native, sizeof native, "t-%s.lvlm", forms[i]);
+        (void)snprintf(dir, sizeof dir, "t-%s", forms[i]);
+        must_import(source, scratch_path(s, native), NULL);
+        expect_same_model(scratch_path(s, native), scratch_path(s, "t.lvlm"));
+        must_export(scratch_path(s, native), scratch_path(s, dir), "source", 0);
+        assert_true(directories_equal(source, scratch_path(s, dir)));
+        (void)snprintf(dir, sizeof dir, "t-%s-hub", forms[i]);
+        (void)snprintf(file, sizeof file, "t-%s-hub/model.safetensors", forms[i]);
+        must_export(scratch_path(s, native), scratch_path(s, dir), "hub", 5000000000u);
+        assert_true(files_equal(scratch_path(s, file), HUB "/model.safetensors"));
+        assert_int_equal(scratch_count(s, dir), 2); /* config.json; no foreign index */
+    }
+}
+
+/* Four tensors have no span of their own, and the ledger says which. */
+static void the_ledger_keeps_what_is_detached(void **state)
+{
+    scratch *s = *state;
+    lvlm_checkpoint *cp = NULL;
+    lvlm_manifest m;
+    size_t n_detached = 0, n_tied = 0;
+    must_import(LVLM_FIXTURES "/torch-files/views", scratch_path(s, "detached.lvlm"),
+                NULL);
+    assert_int_equal(
+        lvlm_checkpoint_open(&cp, scratch_path(s, "detached.lvlm"), NULL, NULL), 0);
+    assert_int_equal(lvlm_manifest_build(&m, cp, NULL), 0);
+    assert_int_equal(m.ledger.n_entries, 35);
+    for (size_t i = 0; i < m.ledger.n_entries; i++) {
+        n_detached += m.ledger.entries[i].source.detached;
+        n_tied += m.ledger.entries[i].use == LVLM_USE_TIED;
+    }
+    assert_int_equal(n_detached, 4); /* head or embedding, two queries, the patches */
+    assert_int_equal(n_tied, 1);
+    lvlm_manifest_free(&m);
+    lvlm_checkpoint_close(cp);
+}
+
 static void export_names_a_corrupt_tensor_and_writes_nothing(void **state)
 {
     scratch *s = *state;
@@ -408,6 +478,8 @@ int main(void)
         cmocka_unit_test(export_to_the_current_layout_equals_the_librarys_bytes),
         cmocka_unit_test(export_splits_into_shards_that_open_again),
         cmocka_unit_test(export_gives_unused_tensors_and_an_untied_head_back),
+        cmocka_unit_test(torch_files_give_the_same_model_and_come_back),
+        cmocka_unit_test(the_ledger_keeps_what_is_detached),
         cmocka_unit_test(export_names_a_corrupt_tensor_and_writes_nothing),
         cmocka_unit_test(import_rounds_to_the_dtype_that_is_asked_for),
         cmocka_unit_test(import_counts_what_f16_cannot_hold),

@@ -20,6 +20,7 @@
 #include "formats/ledger.h"
 #include "formats/native.h"
 #include "formats/safetensors.h"
+#include "formats/zip.h"
 #include "tests/support/alloc_failing.h"
 #include "tests/support/scratch.h"
 #include "verify/checksum.h"
@@ -28,6 +29,7 @@
 
 #define HUB LVLM_FIXTURES "/paligemma-layouts/hub"
 #define SHARDED LVLM_FIXTURES "/paligemma2-bf16/model"
+#define TORCH LVLM_FIXTURES "/torch-files"
 #define RECORDED LVLM_FIXTURES "/paligemma2-odd"
 
 /* An operation tells of success (0) or gives a code; `s` holds what it works on. */
@@ -164,6 +166,43 @@ static int open_shards(scratch *s, lvlm_error *err)
     return open_and_account(SHARDED, err);
 }
 
+static int open_torch_zip(scratch *s, lvlm_error *err)
+{
+    (void)s;
+    return open_and_account(TORCH "/views", err);
+}
+
+static int open_torch_legacy(scratch *s, lvlm_error *err)
+{
+    (void)s;
+    return open_and_account(TORCH "/legacy", err);
+}
+
+static int open_torch_shards(scratch *s, lvlm_error *err)
+{
+    (void)s;
+    return open_and_account(TORCH "/sharded", err);
+}
+
+/* Members that are inflated. */
+static int inflate_archive(scratch *s, lvlm_error *err)
+{
+    lvlm_infile *file = NULL;
+    lvlm_arena arena = LVLM_ARENA_INIT;
+    lvlm_zip zip;
+    unsigned char bytes[1024];
+    (void)s;
+    int rc = lvlm_infile_open(&file, TORCH "/hostile/packed.bin", err);
+    if (rc == 0) rc = lvlm_zip_read(&zip, file, &arena, err);
+    for (size_t i = 0; rc == 0 && i < zip.n_members; i++) {
+        assert_true(zip.members[i].n_bytes <= sizeof bytes);
+        rc = lvlm_zip_inflate(bytes, &zip.members[i], file, err);
+    }
+    lvlm_arena_free(&arena);
+    lvlm_infile_close(file);
+    return rc;
+}
+
 static int open_native(scratch *s, lvlm_error *err)
 {
     return open_and_account(scratch_path(s, "model.lvlm"), err);
@@ -273,6 +312,10 @@ static void no_allocation_may_fail_badly(void **state)
         { "read_and_write_a_ledger", read_and_write_a_ledger },
         { "open_directory", open_directory },
         { "open_shards", open_shards },
+        { "open_torch_zip", open_torch_zip },
+        { "open_torch_legacy", open_torch_legacy },
+        { "open_torch_shards", open_torch_shards },
+        { "inflate_archive", inflate_archive },
         { "open_native", open_native },
         { "import_hub", import_hub },
         { "import_new", import_new },

@@ -43,9 +43,9 @@ static void shards_refuse_a_bad_index(void **state)
         lvlm_arena arena = LVLM_ARENA_INIT;
         lvlm_shards shards;
         lvlm_error err = { .text = "" };
-        assert_int_equal(
-            lvlm_shards_parse(&shards, bad[i].text, strlen(bad[i].text), &arena, &err),
-            LVLM_EFORMAT);
+        assert_int_equal(lvlm_shards_parse(&shards, bad[i].text, strlen(bad[i].text),
+                                           ".safetensors", &arena, &err),
+                         LVLM_EFORMAT);
         if (strstr(err.text, bad[i].message) == NULL) fail_msg("%s", err.text);
         lvlm_arena_free(&arena);
     }
@@ -116,12 +116,70 @@ static void one_file_counts_before_an_index(void **state)
     scratch_remove(&s);
 }
 
+/* As the reference's own loader: safetensors before .bin, one file before an index. */
+static void safetensors_count_before_torch_files(void **state)
+{
+    static const struct {
+        const char *add, *name, *first;
+    } steps[] = {
+        { LVLM_FIXTURES "/torch-files/zip/pytorch_model.bin", "m/pytorch_model.bin",
+          "pytorch_model.bin" },
+        { SHARDED "/model-00001-of-00002.safetensors",
+          "m/model-00001-of-00002.safetensors", "pytorch_model.bin" },
+        { SHARDED "/model-00002-of-00002.safetensors",
+          "m/model-00002-of-00002.safetensors", "pytorch_model.bin" },
+        { SHARDED "/model.safetensors.index.json", "m/model.safetensors.index.json",
+          "model-00001-of-00002.safetensors" },
+        { HUB "/model.safetensors", "m/model.safetensors", "model.safetensors" },
+    };
+    scratch s;
+    lvlm_checkpoint *cp = NULL;
+    (void)state;
+    scratch_make(&s);
+    scratch_copy(&s, LVLM_FIXTURES "/torch-files/sharded", "m");
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        assert_int_equal(lvlm_checkpoint_open(&cp, scratch_path(&s, "m"), NULL, NULL),
+                         0);
+        assert_string_equal(cp->files[0].name, i == 0
+                                                   ? "pytorch_model-00001-of-00003.bin"
+                                                   : steps[i - 1].first);
+        assert_non_null(lvlm_checkpoint_side_file(cp, "pytorch_model.bin.index.json"));
+        assert_null(lvlm_checkpoint_side_file(cp, "pytorch_model.bin"));
+        lvlm_checkpoint_close(cp);
+        scratch_copy(&s, steps[i].add, steps[i].name);
+    }
+    assert_int_equal(lvlm_checkpoint_open(&cp, scratch_path(&s, "m"), NULL, NULL), 0);
+    assert_string_equal(cp->files[0].name, "model.safetensors");
+    assert_int_equal(cp->n_left_behind, 6);
+    lvlm_checkpoint_close(cp);
+    scratch_remove(&s);
+}
+
+static void an_index_of_torch_files_names_torch_files(void **state)
+{
+    scratch s;
+    (void)state;
+    scratch_make(&s);
+    scratch_copy(&s, LVLM_FIXTURES "/torch-files/sharded", "m");
+    assert_int_equal(unlink(scratch_path(&s, "m/pytorch_model-00002-of-00003.bin")), 0);
+    refuse(scratch_path(&s, "m"), "pytorch_model-00002-of-00003.bin: cannot open");
+    scratch_copy(&s, LVLM_FIXTURES "/torch-files/hostile/system.bin",
+                 "m/pytorch_model-00002-of-00003.bin");
+    refuse(scratch_path(&s, "m"), "pytorch_model-00002-of-00003.bin: system/data.pkl: "
+                                  "pickle: byte 169: calls posix.system, which");
+    file_replace(scratch_path(&s, "m/pytorch_model.bin.index.json"), "001-of-00003.bin",
+                 "001-of-00003.txt");
+    refuse(scratch_path(&s, "m"), "is not in a plain .bin file of this directory");
+    scratch_remove(&s);
+}
+
 static void a_directory_without_a_model_says_what_it_lacks(void **state)
 {
     scratch s;
     (void)state;
     scratch_make(&s);
-    refuse(s.dir, "holds neither model.safetensors nor model.safetensors.index.json");
+    refuse(s.dir,
+           "holds neither model.safetensors nor pytorch_model.bin, nor an index");
     scratch_copy(&s, HUB "/model.safetensors", "model.safetensors");
     refuse(s.dir, "holds no config.json");
     (void)scratch_write(&s, "config.json", "{\"a\":1,\"a\":2}", 13);
@@ -154,6 +212,10 @@ static void what_is_no_plain_model_is_named(void **state)
 #define TENSOR                                                                         \
     "{\"name\":\"t\",\"file\":0,\"offset\":8,\"dtype\":\"F32\",\"shape\":[6],"         \
     "\"use\":\"used\",\"targets\":[\"a\"]}"
+#define DETACHED(offset, detached)                                                     \
+    "{\"name\":\"d\",\"file\":0,\"offset\":" offset                                    \
+    ",\"dtype\":\"F32\",\"shape\":[6],\"use\":\"used\",\"detached\":" detached         \
+    ",\"targets\":[\"a\"]}"
 #define LEDGER(tensors)                                                                \
     "{\"files\":[{\"name\":\"m.safetensors\",\"bytes\":32}],\"tensors\":[" tensors "]" \
     "}"
@@ -185,6 +247,9 @@ static void ledgers_are_checked_field_by_field(void **state)
                  "\"offset\":9}"),
           "lies outside its file" },
         { LEDGER(TENSOR "," TENSOR), "tensor 't': overlaps or precedes 't'" },
+        { LEDGER(TENSOR "," DETACHED("33", "true")), "'d': lies outside its file" },
+        { LEDGER(TENSOR "," DETACHED("8", "false")), "'d': detached is not true" },
+        { LEDGER(DETACHED("8", "true") "," TENSOR), "'t': overlaps or precedes 'd'" },
         { LEDGER("{\"name\":\"t\",\"file\":0,\"offset\":8,\"dtype\":\"F32\","
                  "\"shape\":[6],\"use\":\"lost\",\"targets\":[\"a\"]}"),
           "unknown use 'lost'" },
@@ -207,6 +272,10 @@ static void ledgers_are_checked_field_by_field(void **state)
     lvlm_error err;
     (void)state;
     assert_int_equal(read_ledger(LEDGER(TENSOR), &err), 0);
+    assert_int_equal(
+        read_ledger(LEDGER(TENSOR "," DETACHED("32", "true") "," DETACHED("8", "true")),
+                    &err),
+        0);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(read_ledger(bad[i].text, &err), LVLM_EFORMAT);
         if (strstr(err.text, bad[i].message) == NULL) fail_msg("%s", err.text);
@@ -220,6 +289,8 @@ int main(void)
         cmocka_unit_test(the_index_must_agree_with_the_files),
         cmocka_unit_test(a_shard_that_is_missing_is_named),
         cmocka_unit_test(one_file_counts_before_an_index),
+        cmocka_unit_test(safetensors_count_before_torch_files),
+        cmocka_unit_test(an_index_of_torch_files_names_torch_files),
         cmocka_unit_test(a_directory_without_a_model_says_what_it_lacks),
         cmocka_unit_test(what_is_no_plain_model_is_named),
         cmocka_unit_test(ledgers_are_checked_field_by_field),

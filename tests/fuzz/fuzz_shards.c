@@ -13,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     lvlm_arena arena = LVLM_ARENA_INIT;
     lvlm_shards shards;
     lvlm_error err;
-    if (lvlm_shards_parse(&shards, (const char *)data, size, &arena, &err) == 0) {
+    if (lvlm_shards_parse(&shards, (const char *)data, size, ".safetensors", &arena,
+                          &err) == 0) {
         for (size_t i = 0; i < shards.n_files; i++)
             if (strchr(shards.files[i], '/') != NULL || shards.files[i][0] == '.')
                 abort();

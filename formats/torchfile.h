@@ -1,0 +1,46 @@
+/* torchfile.h - what torch.save wrote, read without Python: pytorch_model.bin, .pt,
+ * .pth. *
+ *   zip form (since torch 1.6)          legacy form
+ *   NAME/data.pkl   the object          pickle: magic number
+ *   NAME/byteorder  "little"            pickle: protocol, 1001
+ *   NAME/data/KEY   each storage        pickle: { "little_endian": True, ... }
+ *                                       pickle: the object
+ *                                       pickle: [KEY, ...]
+ *                                       for each KEY: i64 elements | storage
+ *
+ * The object is a state dict, { name: tensor }, or holds one as "state_dict", "model"
+ * or "module". Values beside tensors that are none (numbers, texts, lists: an epoch, a
+ * learning rate) and whatever stands beside a wrapped state dict are skipped.
+ * Parameters are read as their tensors. The pickle is only read (pickle.h): nothing is
+ * executed. *
+ * A tensor that is contiguous and overlaps none before it is a span of the file, like
+ * one of safetensors. Any other is detached (tensor.h): it shares its storage, or is a
+ * strided view of it (a transposed matrix) and has its values copied in order. */
+#ifndef LVLM_FORMATS_TORCHFILE_H
+#define LVLM_FORMATS_TORCHFILE_H
+
+#include "formats/base/arena.h"
+#include "formats/base/infile.h"
+#include "formats/tensor.h"
+
+typedef struct lvlm_torchfile {
+    lvlm_tensor *tensors; /* spans in order of offset, then the detached ones in order
+                             of offset and name; `file` is 0 */
+    size_t n_tensors;
+    unsigned char *copies; /* values of strided tensors, or NULL; owned here */
+} lvlm_torchfile;
+
+/* True when the file begins as one of both forms does. */
+bool lvlm_torchfile_is(const lvlm_infile *file);
+
+/* Read `file`, which must be whole. Names live in `arena`, data in `file` or `copies`.
+ * With `headers_only` data is NULL and nothing is copied. Copies take at most as many
+ * bytes as the file. LVLM_EFORMAT names the member, the tensor and the rule; a function
+ * that the pickle calls and no state dict needs is named. Free with
+ * lvlm_torchfile_free. */
+LVLM_MUST_CHECK int lvlm_torchfile_read(lvlm_torchfile *out, const lvlm_infile *file,
+                                        bool headers_only, lvlm_arena *arena,
+                                        lvlm_error *err);
+void lvlm_torchfile_free(lvlm_torchfile *torchfile);
+
+#endif

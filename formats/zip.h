@@ -1,0 +1,56 @@
+/* zip.h - the members of a zip archive, checked: .bin files of torch, .npz of numpy.
+ *
+ *   local header, name, extra | data [| sizes behind it]     for each member
+ *   central directory                                        one entry for each
+ *   [zip64 end record, zip64 locator] end record [comment]   the file ends here
+ *
+ * The central directory decides; local headers are held against it. Reading never
+ * copies: a stored member's bytes are borrowed from the mapped file, a deflated one is
+ * inflated into a caller's buffer. Not here: writing, what the members mean. */
+#ifndef LVLM_FORMATS_ZIP_H
+#define LVLM_FORMATS_ZIP_H
+
+#include "formats/base/arena.h"
+#include "formats/base/infile.h"
+
+typedef enum lvlm_zip_method {
+    LVLM_ZIP_STORED = 0,
+    LVLM_ZIP_DEFLATED = 8,
+} lvlm_zip_method;
+
+typedef struct lvlm_zip_member {
+    const char *name; /* UTF-8, as stored: may hold '/', is not checked as a path */
+    lvlm_zip_method method;
+    uint32_t crc32;  /* of the data, inflated; checked by lvlm_zip_inflate alone */
+    uint64_t offset; /* in the file: first byte of its data */
+    uint64_t stored_bytes; /* in the file */
+    uint64_t n_bytes;      /* inflated; STORED: the same as stored_bytes */
+} lvlm_zip_member;
+
+typedef struct lvlm_zip {
+    lvlm_zip_member *members; /* in order of offset */
+    size_t n_members;
+    const lvlm_zip_member **by_name; /* the same, sorted by name */
+} lvlm_zip;
+
+/* True when the file begins as a zip archive does: with a local header, or, empty, with
+ * the end record. */
+bool lvlm_zip_is(const lvlm_infile *file);
+
+/* Read and validate the directory of `file`. Everything lives in `arena`; the file must
+ * be whole. LVLM_EFORMAT names the first rule that is broken; the rules are listed at
+ * lvlm_zip_read in zip.c. */
+LVLM_MUST_CHECK int lvlm_zip_read(lvlm_zip *out, const lvlm_infile *file,
+                                  lvlm_arena *arena, lvlm_error *err);
+
+/* By exact name, O(log n); NULL when there is none. */
+const lvlm_zip_member *lvlm_zip_find(const lvlm_zip *zip, const char *name);
+
+/* The data of `member` into `to`, which has room for n_bytes: inflated, or copied where
+ * it is stored. LVLM_EFORMAT when it is no deflated data of exactly n_bytes bytes, or
+ * does not have its CRC-32; what is in `to` is then of no use. Distinct members may be
+ * inflated from distinct threads. */
+LVLM_MUST_CHECK int lvlm_zip_inflate(void *to, const lvlm_zip_member *member,
+                                     const lvlm_infile *file, lvlm_error *err);
+
+#endif
