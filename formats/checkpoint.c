@@ -181,6 +181,36 @@ static int add_side_files(lvlm_checkpoint *cp, char *const *names, size_t n,
     return 0;
 }
 
+/* How packed weights call themselves, where config.json says nothing. */
+static const struct {
+    const char *glob;
+    const char *method;
+} packed_names[] = {
+    { "*.qweight", "GPTQ or AWQ" },
+    { "*.qzeros", "GPTQ or AWQ" },
+    { "*.g_idx", "GPTQ" },
+    { "*.SCB", "bitsandbytes, 8 bits" },
+    { "*.absmax", "bitsandbytes" },
+    { "*.quant_state*", "bitsandbytes" },
+    { "*.quant_map", "bitsandbytes" },
+    { "*.weight_scale", "fp8" },
+    { "*.weight_scale_inv", "fp8" },
+    { "*.weight_packed", "compressed-tensors" },
+};
+
+static int refuse_packed_names(const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    for (size_t i = 0; i < cp->n_tensors; i++)
+        for (size_t j = 0; j < sizeof packed_names / sizeof *packed_names; j++)
+            FAIL_IF(
+                fnmatch(packed_names[j].glob, cp->tensors[i].name, 0) == 0, err,
+                LVLM_EFORMAT,
+                "%s: is quantised (%s, by its tensor '%s'): its weights are packed; "
+                "convert the checkpoint that it was made from",
+                cp->path, packed_names[j].method, cp->tensors[i].name);
+    return 0;
+}
+
 /* Weights that a method has packed are no longer the matrices of the family's table. */
 static int refuse_quantised(const lvlm_checkpoint *cp, lvlm_error *err)
 {
@@ -191,7 +221,7 @@ static int refuse_quantised(const lvlm_checkpoint *cp, lvlm_error *err)
         "%s: is quantised (%s): its weights are packed; convert the checkpoint that "
         "it was made from",
         cp->path, method != NULL ? method : "method not named");
-    return 0;
+    return refuse_packed_names(cp, err);
 }
 
 static int read_config(lvlm_checkpoint *cp, lvlm_error *err)

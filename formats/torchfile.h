@@ -1,5 +1,5 @@
-/* torchfile.h - what torch.save wrote, read without Python: pytorch_model.bin, .pt,
- * .pth. *
+/* torchfile.h - what torch.save wrote, read without Python: pytorch_model.bin, .pt, .pth
+ *
  *   zip form (since torch 1.6)          legacy form
  *   NAME/data.pkl   the object          pickle: magic number
  *   NAME/byteorder  "little"            pickle: protocol, 1001
@@ -12,7 +12,8 @@
  * or "module". Values beside tensors that are none (numbers, texts, lists: an epoch, a
  * learning rate) and whatever stands beside a wrapped state dict are skipped.
  * Parameters are read as their tensors. The pickle is only read (pickle.h): nothing is
- * executed. *
+ * executed.
+ *
  * A tensor that is contiguous and overlaps none before it is a span of the file, like
  * one of safetensors. Any other is detached (tensor.h): it shares its storage, or is a
  * strided view of it (a transposed matrix) and has its values copied in order. */
