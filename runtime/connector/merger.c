@@ -20,11 +20,11 @@ typedef struct merger {
     double norm_eps;
     bool rms_norm;
     lvlm_activation activation;
-    const real *norm_w, *norm_b; /* (C) b: LayerNorm only */
-    lvlm_stored fc1_w;           /* (G C,G C) */
-    const real *fc1_b;           /* (G C) */
-    lvlm_stored fc2_w;           /* (H,G C) */
-    const real *fc2_b;           /* (H) */
+    weight_vector norm_w, norm_b; /* (C) b: LayerNorm only */
+    weight_matrix fc1_w;           /* (G C,G C) */
+    weight_vector fc1_b;           /* (G C) */
+    weight_matrix fc2_w;           /* (H,G C) */
+    weight_vector fc2_b;           /* (H) */
 } merger;
 
 static const config_row config_rows[] = {
@@ -98,15 +98,15 @@ static int run(const merger *c, real *out, real *normed, real *hidden, real *mer
 {
     const size_t U = merger_rows(c, seen), square = c->merge * c->merge * c->width;
     if (c->rms_norm)
-        rmsnorm_forward(normed, seen->rows, c->norm_w, 0, (real)c->norm_eps, seen->R,
+        rmsnorm_forward(normed, seen->rows, c->norm_w.v, 0, (real)c->norm_eps, seen->R,
                         c->width);
     else
-        layernorm_forward(normed, seen->rows, c->norm_w, c->norm_b, (real)c->norm_eps,
+        layernorm_forward(normed, seen->rows, c->norm_w.v, c->norm_b.v, (real)c->norm_eps,
                           seen->R, c->width);
     TRY(seen_emit(s, "connector.norm", normed, seen, c->width, err));
-    linear_forward(hidden, normed, c->fc1_w, c->fc1_b, U, square, square, scratch);
+    linear_forward(hidden, normed, c->fc1_w.w, c->fc1_b.v, U, square, square, scratch);
     activation_forward(hidden, hidden, c->activation, U * square);
-    linear_forward(merged, hidden, c->fc2_w, c->fc2_b, U, square, c->out, scratch);
+    linear_forward(merged, hidden, c->fc2_w.w, c->fc2_b.v, U, square, c->out, scratch);
     TRY(stages_emit(s, "connector.out", merged, SHAPE(U, c->out), err));
     for (size_t u = 0; u < U; u++)
         memcpy(out + (seen->order != NULL ? seen->order[u] : u) * c->out,

@@ -8,8 +8,8 @@
 
 typedef struct linear {
     size_t in, out;     /* I, O */
-    lvlm_stored proj_w; /* (O,I) */
-    const real *proj_b; /* (O) */
+    weight_matrix proj_w; /* (O,I) */
+    weight_vector proj_b; /* (O) */
 } linear;
 
 static const config_row config_rows[] = {
@@ -62,7 +62,7 @@ static int linear_run(const void *connector, real *out, const vision_rows *seen,
                       stages *s, const ops_scratch *scratch, lvlm_error *err)
 {
     const linear *const c = connector;
-    linear_forward(out, seen->rows, c->proj_w, c->proj_b, seen->R, c->in, c->out,
+    linear_forward(out, seen->rows, c->proj_w.w, c->proj_b.v, seen->R, c->in, c->out,
                    scratch);
     return seen_emit(s, "connector.out", out, seen, c->out, err);
 }

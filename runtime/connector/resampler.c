@@ -25,15 +25,15 @@
 typedef struct resampler {
     size_t in, width, heads, queries, out; /* C, D, heads, Q, H */
     double norm_eps;
-    lvlm_stored kv_w;                  /* (D,C), absent: the identity */
-    const real *query;                 /* (Q,D) */
-    const real *positions;             /* (Q,D) */
-    const real *norm_q_w, *norm_q_b;   /* (D) */
-    const real *norm_kv_w, *norm_kv_b; /* (D) */
-    lvlm_stored q_w, k_w, v_w, o_w;    /* (D,D) */
-    const real *q_b, *k_b, *v_b, *o_b; /* (D) */
-    const real *norm_w, *norm_b;       /* (D) norm_out */
-    lvlm_stored proj_w;                /* (H,D) */
+    weight_matrix kv_w;                  /* (D,C), absent: the identity */
+    weight_vector query;                 /* (Q,D) */
+    weight_vector positions;             /* (Q,D) */
+    weight_vector norm_q_w, norm_q_b;   /* (D) */
+    weight_vector norm_kv_w, norm_kv_b; /* (D) */
+    weight_matrix q_w, k_w, v_w, o_w;    /* (D,D) */
+    weight_vector q_b, k_b, v_b, o_b; /* (D) */
+    weight_vector norm_w, norm_b;       /* (D) norm_out */
+    weight_matrix proj_w;                /* (H,D) */
 } resampler;
 
 static const config_row config_rows[] = {
@@ -164,16 +164,16 @@ static void make_keys(resampler_acts *a, const resampler *c, const vision_rows *
     const size_t R = seen->R, D = c->width;
     const size_t grid = (size_t)sqrt((double)seen->P),
                  side = (size_t)sqrt((double)c->queries);
-    if (c->kv_w.data != NULL)
-        linear_forward(a->x, seen->rows, c->kv_w, NULL, R, c->in, D, scratch);
+    if (c->kv_w.w.data != NULL)
+        linear_forward(a->x, seen->rows, c->kv_w.w, NULL, R, c->in, D, scratch);
     else
         memcpy(a->x, seen->rows, R * D * sizeof *a->x);
-    layernorm_forward(a->x, a->x, c->norm_kv_w, c->norm_kv_b, (real)c->norm_eps, R, D);
-    resize_forward(a->table, c->positions, side, grid, D);
+    layernorm_forward(a->x, a->x, c->norm_kv_w.v, c->norm_kv_b.v, (real)c->norm_eps, R, D);
+    resize_forward(a->table, c->positions.v, side, grid, D);
     memcpy(a->keyed, a->x, R * D * sizeof *a->x);
     add_rows_forward(a->keyed, a->table, R, seen->P, D);
-    linear_forward(a->k, a->keyed, c->k_w, c->k_b, R, D, D, scratch);
-    linear_forward(a->v, a->x, c->v_w, c->v_b, R, D, D, scratch);
+    linear_forward(a->k, a->keyed, c->k_w.w, c->k_b.v, R, D, D, scratch);
+    linear_forward(a->v, a->x, c->v_w.w, c->v_b.v, R, D, D, scratch);
 }
 
 /* queries, the same for every image */
@@ -181,10 +181,10 @@ static void make_queries(resampler_acts *a, const resampler *c, const vision_row
                          const ops_scratch *scratch)
 {
     const size_t Q = c->queries, D = c->width;
-    layernorm_forward(a->attn, c->query, c->norm_q_w, c->norm_q_b, (real)c->norm_eps, Q,
+    layernorm_forward(a->attn, c->query.v, c->norm_q_w.v, c->norm_q_b.v, (real)c->norm_eps, Q,
                       D);
-    add_forward(a->attn, c->positions, Q * D);
-    linear_forward(a->q, a->attn, c->q_w, c->q_b, Q, D, D, scratch);
+    add_forward(a->attn, c->positions.v, Q * D);
+    linear_forward(a->q, a->attn, c->q_w.w, c->q_b.v, Q, D, D, scratch);
     for (size_t i = 0; i < seen->n_images; i++)
         memcpy(a->each + i * Q * D, a->q, Q * D * sizeof *a->q);
 }
@@ -205,12 +205,12 @@ static int run(const resampler *c, real *out, resampler_acts *a,
     make_keys(a, c, seen, scratch);
     make_queries(a, c, seen, scratch);
     attention_forward(a->each, a->each, a->k, a->v, &dims, scratch);
-    linear_forward(a->attn, a->each, c->o_w, c->o_b, N * Q, D, D, scratch);
+    linear_forward(a->attn, a->each, c->o_w.w, c->o_b.v, N * Q, D, D, scratch);
     TRY(stages_emit(s, "connector.attn", a->attn, SHAPE(N, Q, D), err));
-    layernorm_forward(a->normed, a->attn, c->norm_w, c->norm_b, (real)c->norm_eps,
+    layernorm_forward(a->normed, a->attn, c->norm_w.v, c->norm_b.v, (real)c->norm_eps,
                       N * Q, D);
     TRY(stages_emit(s, "connector.ln_post", a->normed, SHAPE(N, Q, D), err));
-    linear_forward(out, a->normed, c->proj_w, NULL, N * Q, D, c->out, scratch);
+    linear_forward(out, a->normed, c->proj_w.w, NULL, N * Q, D, c->out, scratch);
     return stages_emit(s, "connector.out", out, SHAPE(N, Q, c->out), err);
 }
 

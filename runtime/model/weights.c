@@ -70,16 +70,17 @@ static int check_data(const lvlm_target *target, const lvlm_manifest *manifest,
     return 0;
 }
 
-static void keep_vector(weights *w, const real **field, lvlm_stored stored,
-                        size_t numel)
+static const real *keep_vector(weights *w, lvlm_stored stored, size_t numel)
 {
+    const real *kept = NULL;
     if (w->vectors == NULL) {
         w->numel += lvlm_round_up(numel, VECTOR_STEP);
-        return;
+        return NULL;
     }
     stored_widen(w->vectors + w->used, stored, 0, numel);
-    *field = w->vectors + w->used;
+    kept = w->vectors + w->used;
     w->used += lvlm_round_up(numel, VECTOR_STEP);
+    return kept;
 }
 
 static int bind_row(weights *w, void *field, const weight_row *row, const char *name,
@@ -90,11 +91,18 @@ static int bind_row(weights *w, void *field, const weight_row *row, const char *
     if (target == NULL) return 0; /* the field stays absent */
     TRY(check_shape(target, row, w->manifest, name, err));
     TRY(check_data(target, w->manifest, name, err));
-    const lvlm_stored stored = { target->source->data, target->source->dtype };
-    if (row->kind == WEIGHT_MATRIX)
-        *(lvlm_stored *)field = stored;
-    else
-        keep_vector(w, field, stored, (size_t)lvlm_tensor_numel(target->source));
+    const size_t index = (size_t)(target - w->manifest->targets);
+    real *const grad = w->grads != NULL ? w->grads[index] : NULL;
+    real *const values = w->values != NULL ? w->values[index] : NULL;
+    lvlm_stored stored = { target->source->data, target->source->dtype };
+    if (values != NULL) stored = (lvlm_stored){ values, LVLM_REAL_DTYPE };
+    if (row->kind == WEIGHT_MATRIX) {
+        *(weight_matrix *)field = (weight_matrix){ stored, grad };
+        return 0;
+    }
+    const size_t numel = (size_t)lvlm_tensor_numel(target->source);
+    const real *v = values != NULL ? values : keep_vector(w, stored, numel);
+    *(weight_vector *)field = (weight_vector){ v, grad };
     return 0;
 }
 

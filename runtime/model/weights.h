@@ -5,13 +5,26 @@
  *       { "fc1.weight", { LVLM_DIM_MLP, LVLM_DIM_HIDDEN }, WEIGHT_FIELD(block, fc1) },
  *       WEIGHT_END };
  *
- * The field's type says how it is kept: `lvlm_stored` stays in the mapped file in its
- * stored dtype, `const real *` is widened once, all of them into one allocation. */
+ * The field's type says how it is kept: a weight_matrix stays in the mapped file in its
+ * stored dtype, a weight_vector is widened once, all of them into one allocation. */
 #ifndef LVLM_RUNTIME_MODEL_WEIGHTS_H
 #define LVLM_RUNTIME_MODEL_WEIGHTS_H
 
 #include "formats/manifest.h"
 #include "runtime/ops/stored.h"
+
+/* A matrix as the file holds it, and where its gradient is summed up; NULL: nowhere, it
+ * is frozen. */
+typedef struct weight_matrix {
+    lvlm_stored w;
+    real *grad;
+} weight_matrix;
+
+/* A vector, widened. */
+typedef struct weight_vector {
+    const real *v;
+    real *grad;
+} weight_vector;
 
 typedef enum weight_kind { WEIGHT_MATRIX, WEIGHT_VECTOR } weight_kind;
 
@@ -27,13 +40,16 @@ typedef struct weight_row {
 #define WEIGHT_FIELD(type, field) WEIGHT_FIELD_WHEN(type, field, 0)
 #define WEIGHT_FIELD_WHEN(type, field, bits)                                          \
     _Generic(((type *)0)->field,                                                      \
-             lvlm_stored: WEIGHT_MATRIX, const real *: WEIGHT_VECTOR),                \
+             weight_matrix: WEIGHT_MATRIX, weight_vector: WEIGHT_VECTOR),                \
     offsetof(type, field), (bits)
 #define WEIGHT_END { NULL, { 0 }, WEIGHT_MATRIX, 0, 0 }
 // clang-format on
 
 typedef struct weights {
     const lvlm_manifest *manifest; /* borrowed */
+    real *const *grads; /* (n_targets of the manifest) where gradients go, NULL: frozen;
+                           NULL altogether: nothing is trained. Borrowed */
+    real *const *values; /* (n_targets) values that stand in for the file's; borrowed */
     real *vectors;                 /* owned; NULL: weights_bind only measures */
     size_t numel;                  /* of vectors, once measured */
     size_t used;

@@ -51,16 +51,16 @@ static void attention_branch(decoder_acts *a, cross_acts *x, const decoder_block
                                   .scale = (real)(1 / sqrt(c->query_scalar)),
                                   .lo = sight->lo,
                                   .hi = sight->hi };
-    rmsnorm_forward(a->normed, a->x, b->norm1, (real)c->norm_offset, eps, N, C);
-    linear_forward(a->q, a->normed, b->q_w, NULL, N, C, Q, scratch);
-    rmsnorm_forward(a->q, a->q, b->q_norm, 0, eps, N * c->heads, D);
+    rmsnorm_forward(a->normed, a->x, b->norm1.v, (real)c->norm_offset, eps, N, C);
+    linear_forward(a->q, a->normed, b->q_w.w, NULL, N, C, Q, scratch);
+    rmsnorm_forward(a->q, a->q, b->q_norm.v, 0, eps, N * c->heads, D);
     if (n_keys > 0) {
-        linear_forward(x->k, x->states, b->k_w, NULL, n_keys, C, K, scratch);
-        linear_forward(x->v, x->states, b->v_w, NULL, n_keys, C, K, scratch);
-        rmsnorm_forward(x->k, x->k, b->k_norm, 0, eps, n_keys * c->kv_heads, D);
+        linear_forward(x->k, x->states, b->k_w.w, NULL, n_keys, C, K, scratch);
+        linear_forward(x->v, x->states, b->v_w.w, NULL, n_keys, C, K, scratch);
+        rmsnorm_forward(x->k, x->k, b->k_norm.v, 0, eps, n_keys * c->kv_heads, D);
     }
     attention_forward(a->q, a->q, x->k, x->v, &dims, scratch);
-    linear_forward(a->branch, a->q, b->out_w, NULL, N, Q, C, scratch);
+    linear_forward(a->branch, a->q, b->out_w.w, NULL, N, Q, C, scratch);
 }
 
 void cross_block_forward(decoder_acts *acts, cross_acts *cross,
@@ -69,8 +69,8 @@ void cross_block_forward(decoder_acts *acts, cross_acts *cross,
 {
     const size_t n = acts->N * config->hidden;
     attention_branch(acts, cross, block, config, sight, scratch);
-    add_scaled_forward(acts->x, acts->branch, real_tanh(*block->attn_gate), n);
+    add_scaled_forward(acts->x, acts->branch, real_tanh(*block->attn_gate.v), n);
     decoder_mlp_branch(acts, block, config, scratch);
     scale_rows_forward(acts->branch, cross->sees, acts->N, config->hidden);
-    add_scaled_forward(acts->x, acts->branch, real_tanh(*block->mlp_gate), n);
+    add_scaled_forward(acts->x, acts->branch, real_tanh(*block->mlp_gate.v), n);
 }

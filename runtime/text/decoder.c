@@ -324,28 +324,28 @@ static void attention_branch(decoder_acts *a, const decoder_block *b,
 {
     const size_t N = a->N, C = c->hidden, D = c->head_dim;
     const size_t Q = c->heads * D, K = c->kv_heads * D;
-    rms(a->normed, a->x, b->norm1, a, c);
-    linear_forward(a->q, a->normed, b->q_w, b->q_b, N, C, Q, scratch);
-    linear_forward(a->k, a->normed, b->k_w, b->k_b, N, C, K, scratch);
-    linear_forward(a->v, a->normed, b->v_w, b->v_b, N, C, K, scratch);
+    rms(a->normed, a->x, b->norm1.v, a, c);
+    linear_forward(a->q, a->normed, b->q_w.w, b->q_b.v, N, C, Q, scratch);
+    linear_forward(a->k, a->normed, b->k_w.w, b->k_b.v, N, C, K, scratch);
+    linear_forward(a->v, a->normed, b->v_w.w, b->v_b.v, N, C, K, scratch);
     rope_forward(a->q, a->q, a->cosines, a->sines, N, c->heads, D);
     rope_forward(a->k, a->k, a->cosines, a->sines, N, c->kv_heads, D);
     if (a->logn != NULL) scale_rows_forward(a->q, a->logn, N, Q);
     attention_forward(a->q, a->q, a->k, a->v, dims, scratch);
-    linear_forward(a->branch, a->q, b->out_w, NULL, N, Q, C, scratch);
-    if (c->sandwich) rms(a->branch, a->branch, b->post_attn_norm, a, c);
+    linear_forward(a->branch, a->q, b->out_w.w, NULL, N, Q, C, scratch);
+    if (c->sandwich) rms(a->branch, a->branch, b->post_attn_norm.v, a, c);
 }
 
 void decoder_mlp_branch(decoder_acts *a, const decoder_block *b,
                         const decoder_config *c, const ops_scratch *scratch)
 {
     const size_t N = a->N, C = c->hidden, F = c->mlp;
-    rms(a->normed, a->x, b->norm2, a, c);
-    linear_forward(a->gate, a->normed, b->gate_w, NULL, N, C, F, scratch);
-    linear_forward(a->up, a->normed, b->up_w, NULL, N, C, F, scratch);
+    rms(a->normed, a->x, b->norm2.v, a, c);
+    linear_forward(a->gate, a->normed, b->gate_w.w, NULL, N, C, F, scratch);
+    linear_forward(a->up, a->normed, b->up_w.w, NULL, N, C, F, scratch);
     gated_forward(a->gate, a->gate, a->up, c->activation, N * F);
-    linear_forward(a->branch, a->gate, b->down_w, NULL, N, F, C, scratch);
-    if (c->sandwich) rms(a->branch, a->branch, b->post_mlp_norm, a, c);
+    linear_forward(a->branch, a->gate, b->down_w.w, NULL, N, F, C, scratch);
+    if (c->sandwich) rms(a->branch, a->branch, b->post_mlp_norm.v, a, c);
 }
 
 static void self_block(decoder_acts *acts, const decoder *text, size_t i,
@@ -365,7 +365,7 @@ static void embed(decoder_acts *acts, const decoder *text, const lvlm_packing *p
 {
     const decoder_config *const c = &text->config;
     const size_t C = c->hidden;
-    embed_forward(acts->x, text->embed, p->ids, (real)c->embed_scale, p->N,
+    embed_forward(acts->x, text->embed.w, p->ids, (real)c->embed_scale, p->N,
                   c->embed_rows, C);
     for (size_t n = 0; n < p->N; n++)
         if (p->image_row[n] >= 0)
@@ -450,6 +450,6 @@ int decoder_forward(const decoder *text, decoder_acts *acts,
     if (rc == 0) rc = run_blocks(text, acts, &cross, packing, sight, s, scratch, err);
     cross_acts_free(&cross);
     if (rc < 0 || s->left == 0) return rc;
-    rms(acts->normed, acts->x, text->norm, acts, c);
+    rms(acts->normed, acts->x, text->norm.v, acts, c);
     return stages_emit_rows(s, "text.norm", acts->normed, C, packing, acts->spare, err);
 }

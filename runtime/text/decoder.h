@@ -58,26 +58,26 @@ typedef struct decoder_config {
 } decoder_config;
 
 typedef struct decoder_block {
-    const real *norm1;                /* (C) before attention */
-    lvlm_stored q_w;                  /* (Q,C) */
-    lvlm_stored k_w, v_w;             /* (K,C) */
-    const real *q_b, *k_b, *v_b;      /* (Q), (K), (K) qkv_bias only */
-    lvlm_stored out_w;                /* (C,Q) */
-    const real *q_norm, *k_norm;      /* (head_dim) cross-attention only */
-    const real *attn_gate, *mlp_gate; /* (1) before tanh; cross-attention only */
-    const real *post_attn_norm;       /* (C) sandwich only */
-    const real *norm2;                /* (C) before the MLP */
-    lvlm_stored gate_w, up_w;         /* (F,C) */
-    lvlm_stored down_w;               /* (C,F) */
-    const real *post_mlp_norm;        /* (C) sandwich only */
+    weight_vector norm1;                /* (C) before attention */
+    weight_matrix q_w;                  /* (Q,C) */
+    weight_matrix k_w, v_w;             /* (K,C) */
+    weight_vector q_b, k_b, v_b;      /* (Q), (K), (K) qkv_bias only */
+    weight_matrix out_w;                /* (C,Q) */
+    weight_vector q_norm, k_norm;      /* (head_dim) cross-attention only */
+    weight_vector attn_gate, mlp_gate; /* (1) before tanh; cross-attention only */
+    weight_vector post_attn_norm;       /* (C) sandwich only */
+    weight_vector norm2;                /* (C) before the MLP */
+    weight_matrix gate_w, up_w;         /* (F,C) */
+    weight_matrix down_w;               /* (C,F) */
+    weight_vector post_mlp_norm;        /* (C) sandwich only */
 } decoder_block;
 
 typedef struct decoder {
     decoder_config config;
-    lvlm_stored embed;     /* (embed_rows,C) */
+    weight_matrix embed;     /* (embed_rows,C) */
     bool *is_cross;        /* (layers), owned: looks at the image */
     decoder_block *blocks; /* (layers), owned */
-    const real *norm;      /* (C) */
+    weight_vector norm;      /* (C) */
 } decoder;
 
 /* Activations; every block uses the same ones. */

@@ -17,7 +17,7 @@ typedef struct text_head_config {
 
 typedef struct text_head {
     text_head_config config;
-    lvlm_stored weight; /* (V,C) */
+    weight_matrix weight; /* (V,C) */
 } text_head;
 
 /* The softcap counts when the family's difference "final_softcap" is in force under

@@ -23,12 +23,12 @@ typedef struct plain {
     vit_config vit;
     size_t layers, channels, patch, grid;
     unsigned has;                        /* which of the two it is */
-    lvlm_stored patch_w;                 /* (C, channels*patch^2) */
-    const real *patch_b;                 /* (C) SigLIP */
-    const real *positions;               /* (grid,grid,C) */
-    const real *norm_pre_w, *norm_pre_b; /* (C) OpenCLIP */
+    weight_matrix patch_w;                 /* (C, channels*patch^2) */
+    weight_vector patch_b;                 /* (C) SigLIP */
+    weight_vector positions;               /* (grid,grid,C) */
+    weight_vector norm_pre_w, norm_pre_b; /* (C) OpenCLIP */
     vit_block *blocks;                   /* (layers), owned */
-    const real *norm_w, *norm_b;         /* (C) SigLIP */
+    weight_vector norm_w, norm_b;         /* (C) SigLIP */
 } plain;
 
 enum { SIGLIP = 1, OPENCLIP = 2 };
@@ -151,7 +151,7 @@ static int add_positions(const plain *t, real *x, const vision_rows *seen, size_
     void *memory = NULL;
     const workspace_slot slot = { &table, seen->P, seen->C };
     TRY(workspace_allocate(&memory, &slot, 1, "positions", err));
-    resize_forward(table, t->positions, t->grid, side / t->patch, seen->C);
+    resize_forward(table, t->positions.v, t->grid, side / t->patch, seen->C);
     add_rows_forward(x, table, seen->R, seen->P, seen->C);
     lvlm_free(memory);
     return 0;
@@ -162,12 +162,12 @@ static int run(const plain *t, vit_acts *a, const vit_view *view,
                const ops_scratch *scratch, lvlm_error *err)
 {
     const size_t C = seen->C;
-    TRY(tower_project_squares(a->x, images->pixels, t->patch, t->patch_w, t->patch_b, C,
+    TRY(tower_project_squares(a->x, images->pixels, t->patch, t->patch_w.w, t->patch_b.v, C,
                               scratch, err));
     TRY(seen_emit(s, "vision.patches", a->x, seen, C, err));
     TRY(add_positions(t, a->x, seen, images->side, err));
     if (t->has & OPENCLIP)
-        layernorm_forward(a->x, a->x, t->norm_pre_w, t->norm_pre_b,
+        layernorm_forward(a->x, a->x, t->norm_pre_w.v, t->norm_pre_b.v,
                           (real)t->vit.norm_eps, seen->R, C);
     TRY(seen_emit(s, "vision.embed", a->x, seen, C, err));
     for (size_t i = 0; i < t->layers && s->left > 0; i++) {
@@ -177,7 +177,7 @@ static int run(const plain *t, vit_acts *a, const vit_view *view,
     }
     if (s->left == 0) return 0;
     if (t->has & SIGLIP)
-        layernorm_forward(seen->rows, a->x, t->norm_w, t->norm_b, (real)t->vit.norm_eps,
+        layernorm_forward(seen->rows, a->x, t->norm_w.v, t->norm_b.v, (real)t->vit.norm_eps,
                           seen->R, C);
     else
         memcpy(seen->rows, a->x, seen->R * C * sizeof *a->x);

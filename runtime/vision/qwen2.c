@@ -27,7 +27,7 @@ typedef struct qwen2 {
     size_t window; /* pixels; 0: there are none */
     double rope_theta;
     size_t full_blocks[MAX_FULL_BLOCKS], n_full_blocks;
-    lvlm_stored patch_w; /* (C, channels*frames*patch^2) */
+    weight_matrix patch_w; /* (C, channels*frames*patch^2) */
     vit_block *blocks;   /* (layers), owned */
 } qwen2;
 
@@ -210,7 +210,7 @@ static int project(real *out, const qwen2 *t, const lvlm_tensor *pixels,
         lvlm_convert_values(values, LVLM_REAL_DTYPE,
                             pixels->data + r * dim * lvlm_dtype_bytes(pixels->dtype),
                             pixels->dtype, n * dim);
-        linear_forward(out + r * C, values, t->patch_w, NULL, n, dim, C, scratch);
+        linear_forward(out + r * C, values, t->patch_w.w, NULL, n, dim, C, scratch);
     }
     lvlm_free(memory);
     return 0;

@@ -35,13 +35,13 @@ typedef struct tiles {
     double outer_norm_eps;    /* of norm_pre and norm_post */
     size_t taps[MAX_TAPS], K; /* blocks whose states are kept */
     tap_rule rule;
-    const real *class_row;                   /* (C) */
-    lvlm_stored patch_w;                     /* (C, channels*patch^2) */
-    const real *gate, *pre_gate, *post_gate; /* (1) before tanh */
-    const real *positions;                   /* (P,C) */
-    lvlm_stored tables;                      /* (ids,tiles,P,C) */
-    const real *pre, *post;                  /* (ids,tiles,C) */
-    const real *norm_pre_w, *norm_pre_b, *norm_post_w, *norm_post_b; /* (C) */
+    weight_vector class_row;                   /* (C) */
+    weight_matrix patch_w;                     /* (C, channels*patch^2) */
+    weight_vector gate, pre_gate, post_gate; /* (1) before tanh */
+    weight_vector positions;                   /* (P,C) */
+    weight_matrix tables;                      /* (ids,tiles,P,C) */
+    weight_vector pre, post;                  /* (ids,tiles,C) */
+    weight_vector norm_pre_w, norm_pre_b, norm_post_w, norm_post_b; /* (C) */
     vit_block *blocks, *global_blocks;                               /* owned */
 } tiles;
 
@@ -222,12 +222,12 @@ static void embed_tile(const tiles *t, real *e, const real *patches, size_t plac
                        real *table)
 {
     const size_t C = t->vit.hidden, n = t->P * C;
-    const real g = real_tanh(*t->gate), pre = real_tanh(*t->pre_gate);
-    stored_widen(table, t->tables, place * n, n);
-    memcpy(e, t->class_row, C * sizeof *e);
+    const real g = real_tanh(*t->gate.v), pre = real_tanh(*t->pre_gate.v);
+    stored_widen(table, t->tables.w, place * n, n);
+    memcpy(e, t->class_row.v, C * sizeof *e);
     for (size_t i = C; i < n; i++)
-        e[i] = patches[i - C] + pre * t->pre[place * C + i % C];
-    for (size_t i = 0; i < n; i++) e[i] += (1 - g) * t->positions[i] + g * table[i];
+        e[i] = patches[i - C] + pre * t->pre.v[place * C + i % C];
+    for (size_t i = 0; i < n; i++) e[i] += (1 - g) * t->positions.v[i] + g * table[i];
 }
 
 /* e (images*tiles*P,C), handed out, then spread over x (R,C) with padding between */
@@ -236,13 +236,13 @@ static int embed(const tiles *t, real *x, real *patches, real *e, real *table,
                  const ops_scratch *scratch, lvlm_error *err)
 {
     const size_t C = t->vit.hidden, n = images->n * t->tiles;
-    TRY(tower_project_squares(patches, images->pixels, t->patch, t->patch_w, NULL, C,
+    TRY(tower_project_squares(patches, images->pixels, t->patch, t->patch_w.w, NULL, C,
                               scratch, err));
     TRY(stages_emit(s, "vision.patches", patches, SHAPE(n, t->P - 1, C), err));
     for (size_t i = 0; i < n; i++)
         embed_tile(t, e + i * t->P * C, patches + i * (t->P - 1) * C,
                    place_of(t, images, i), table);
-    layernorm_forward(e, e, t->norm_pre_w, t->norm_pre_b, (real)t->outer_norm_eps,
+    layernorm_forward(e, e, t->norm_pre_w.v, t->norm_pre_b.v, (real)t->outer_norm_eps,
                       n * t->P, C);
     TRY(stages_emit(s, "vision.embed", e, SHAPE(images->n, t->tiles, t->P, C), err));
     for (size_t r = 0; r < l->R; r++) {
@@ -311,11 +311,11 @@ static int run_global(const tiles *t, vit_acts *a, const layout *l,
 {
     const vit_view view = { .lo = l->lo, .hi = l->hi };
     const size_t C = t->vit.hidden;
-    const real gate = real_tanh(*t->post_gate);
-    layernorm_forward(a->x, a->x, t->norm_post_w, t->norm_post_b,
+    const real gate = real_tanh(*t->post_gate.v);
+    layernorm_forward(a->x, a->x, t->norm_post_w.v, t->norm_post_b.v,
                       (real)t->outer_norm_eps, l->R, C);
     for (size_t r = 0; r < l->R; r++) {
-        const real *add = t->post + place_of(t, images, l->from[r] / t->L) * C;
+        const real *add = t->post.v + place_of(t, images, l->from[r] / t->L) * C;
         for (size_t c = 0; c < C; c++) a->x[r * C + c] += gate * add[c];
     }
     for (size_t i = 0; i < t->global_layers && s->left > 0; i++) {

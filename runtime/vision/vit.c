@@ -147,31 +147,31 @@ static void attention_branch(vit_acts *a, const vit_block *b, const vit_config *
                                   .scale = (real)(1 / sqrt((double)D)),
                                   .lo = view->lo,
                                   .hi = view->hi };
-    norm(a->normed, a->x, b->norm1_w, b->norm1_b, R, c);
-    linear_forward(a->q, a->normed, b->q_w, b->q_b, R, C, C, scratch);
-    linear_forward(a->k, a->normed, b->k_w, b->k_b, R, C, C, scratch);
-    linear_forward(a->v, a->normed, b->v_w, b->v_b, R, C, C, scratch);
+    norm(a->normed, a->x, b->norm1_w.v, b->norm1_b.v, R, c);
+    linear_forward(a->q, a->normed, b->q_w.w, b->q_b.v, R, C, C, scratch);
+    linear_forward(a->k, a->normed, b->k_w.w, b->k_b.v, R, C, C, scratch);
+    linear_forward(a->v, a->normed, b->v_w.w, b->v_b.v, R, C, C, scratch);
     if (view->cosines != NULL) {
         rope_forward(a->q, a->q, view->cosines, view->sines, R, c->heads, D);
         rope_forward(a->k, a->k, view->cosines, view->sines, R, c->heads, D);
     }
     attention_forward(a->q, a->q, a->k, a->v, &dims, scratch);
-    linear_forward(a->branch, a->q, b->out_w, b->out_b, R, C, C, scratch);
+    linear_forward(a->branch, a->q, b->out_w.w, b->out_b.v, R, C, C, scratch);
 }
 
 static void mlp_branch(vit_acts *a, const vit_block *b, const vit_config *c,
                        const ops_scratch *scratch)
 {
     const size_t R = a->R, C = c->hidden, M = c->mlp;
-    norm(a->normed, a->x, b->norm2_w, b->norm2_b, R, c);
-    linear_forward(a->hidden, a->normed, b->fc1_w, b->fc1_b, R, C, M, scratch);
+    norm(a->normed, a->x, b->norm2_w.v, b->norm2_b.v, R, c);
+    linear_forward(a->hidden, a->normed, b->fc1_w.w, b->fc1_b.v, R, C, M, scratch);
     if (c->gated_mlp) {
-        linear_forward(a->up, a->normed, b->up_w, b->up_b, R, C, M, scratch);
+        linear_forward(a->up, a->normed, b->up_w.w, b->up_b.v, R, C, M, scratch);
         gated_forward(a->hidden, a->hidden, a->up, c->activation, R * M);
     } else {
         activation_forward(a->hidden, a->hidden, c->activation, R * M);
     }
-    linear_forward(a->branch, a->hidden, b->fc2_w, b->fc2_b, R, M, C, scratch);
+    linear_forward(a->branch, a->hidden, b->fc2_w.w, b->fc2_b.v, R, M, C, scratch);
 }
 
 /* x += branch, or tanh(gate) times it. */
@@ -188,7 +188,7 @@ void vit_block_forward(vit_acts *acts, const vit_block *block, const vit_config 
                        const vit_view *view, const ops_scratch *scratch)
 {
     attention_branch(acts, block, config, view, scratch);
-    add_branch(acts, block->attn_gate, config);
+    add_branch(acts, block->attn_gate.v, config);
     mlp_branch(acts, block, config, scratch);
-    add_branch(acts, block->mlp_gate, config);
+    add_branch(acts, block->mlp_gate.v, config);
 }

@@ -28,16 +28,16 @@ typedef struct vit_config {
 enum { VIT_ATTENTION_BIASES = 1, VIT_GATES = 2 };
 
 typedef struct vit_block {
-    const real *norm1_w, *norm1_b;       /* (C) b: LayerNorm only */
-    lvlm_stored q_w, k_w, v_w, out_w;    /* (C,C) */
-    const real *q_b, *k_b, *v_b, *out_b; /* (C) or NULL */
-    const real *attn_gate;               /* (1) or NULL */
-    const real *norm2_w, *norm2_b;       /* (C) */
-    lvlm_stored fc1_w, up_w;             /* (M,C) W1 or Wgate; Wup */
-    const real *fc1_b, *up_b;            /* (M) */
-    lvlm_stored fc2_w;                   /* (C,M) W2 or Wdown */
-    const real *fc2_b;                   /* (C) */
-    const real *mlp_gate;                /* (1) or NULL */
+    weight_vector norm1_w, norm1_b;       /* (C) b: LayerNorm only */
+    weight_matrix q_w, k_w, v_w, out_w;    /* (C,C) */
+    weight_vector q_b, k_b, v_b, out_b; /* (C) or NULL */
+    weight_vector attn_gate;               /* (1) or NULL */
+    weight_vector norm2_w, norm2_b;       /* (C) */
+    weight_matrix fc1_w, up_w;             /* (M,C) W1 or Wgate; Wup */
+    weight_vector fc1_b, up_b;            /* (M) */
+    weight_matrix fc2_w;                   /* (C,M) W2 or Wdown */
+    weight_vector fc2_b;                   /* (C) */
+    weight_vector mlp_gate;                /* (1) or NULL */
 } vit_block;
 
 /* Activations; every block uses the same ones. */
