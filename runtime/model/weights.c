@@ -8,6 +8,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/size.h"
+#include "runtime/ops/linear.h"
 
 enum {
     NAME_BYTES = 512, /* far above any native name */
@@ -138,4 +139,19 @@ void weights_free(weights *w)
 {
     lvlm_free(w->vectors);
     w->vectors = NULL;
+}
+
+void dense_forward(real *y, const real *x, const weight_matrix *w,
+                   const weight_vector *b, size_t N, size_t I, size_t O,
+                   const ops_scratch *scratch)
+{
+    linear_forward(y, x, w->w, b != NULL ? b->v : NULL, N, I, O, scratch);
+}
+
+void dense_backward(real *dx, const real *dy, const real *x, const weight_matrix *w,
+                    const weight_vector *b, size_t N, size_t I, size_t O,
+                    const ops_scratch *scratch)
+{
+    linear_backward(dx, w->grad, b != NULL ? b->grad : NULL, dy, x, w->w, N, I, O,
+                    scratch);
 }

@@ -26,6 +26,16 @@ typedef struct weight_vector {
     real *grad;
 } weight_vector;
 
+/* y = x w^T + b.  x (N,I)  y (N,O)  b: all NULL for none */
+void dense_forward(real *y, const real *x, const weight_matrix *w,
+                   const weight_vector *b, size_t N, size_t I, size_t O,
+                   const ops_scratch *scratch);
+/* dx += ..., NULL: not needed; the gradients of w and b += ..., where they have one. x is
+ * read only when w has one.  dx (N,I)  dy (N,O)  x (N,I) */
+void dense_backward(real *dx, const real *dy, const real *x, const weight_matrix *w,
+                    const weight_vector *b, size_t N, size_t I, size_t O,
+                    const ops_scratch *scratch);
+
 typedef enum weight_kind { WEIGHT_MATRIX, WEIGHT_VECTOR } weight_kind;
 
 typedef struct weight_row {
@@ -50,8 +60,8 @@ typedef struct weights {
     real *const *grads; /* (n_targets of the manifest) where gradients go, NULL: frozen;
                            NULL altogether: nothing is trained. Borrowed */
     real *const *values; /* (n_targets) values that stand in for the file's; borrowed */
-    real *vectors;                 /* owned; NULL: weights_bind only measures */
-    size_t numel;                  /* of vectors, once measured */
+    real *vectors;       /* owned; NULL: weights_bind only measures */
+    size_t numel;        /* of vectors, once measured */
     size_t used;
 } weights;
 

@@ -22,12 +22,12 @@
 typedef struct plain {
     vit_config vit;
     size_t layers, channels, patch, grid;
-    unsigned has;                        /* which of the two it is */
-    weight_matrix patch_w;                 /* (C, channels*patch^2) */
-    weight_vector patch_b;                 /* (C) SigLIP */
-    weight_vector positions;               /* (grid,grid,C) */
+    unsigned has;                         /* which of the two it is */
+    weight_matrix patch_w;                /* (C, channels*patch^2) */
+    weight_vector patch_b;                /* (C) SigLIP */
+    weight_vector positions;              /* (grid,grid,C) */
     weight_vector norm_pre_w, norm_pre_b; /* (C) OpenCLIP */
-    vit_block *blocks;                   /* (layers), owned */
+    vit_block *blocks;                    /* (layers), owned */
     weight_vector norm_w, norm_b;         /* (C) SigLIP */
 } plain;
 
@@ -162,8 +162,8 @@ static int run(const plain *t, vit_acts *a, const vit_view *view,
                const ops_scratch *scratch, lvlm_error *err)
 {
     const size_t C = seen->C;
-    TRY(tower_project_squares(a->x, images->pixels, t->patch, t->patch_w.w, t->patch_b.v, C,
-                              scratch, err));
+    TRY(tower_project_squares(a->x, images->pixels, t->patch, t->patch_w.w,
+                              t->patch_b.v, C, scratch, err));
     TRY(seen_emit(s, "vision.patches", a->x, seen, C, err));
     TRY(add_positions(t, a->x, seen, images->side, err));
     if (t->has & OPENCLIP)
@@ -177,8 +177,8 @@ static int run(const plain *t, vit_acts *a, const vit_view *view,
     }
     if (s->left == 0) return 0;
     if (t->has & SIGLIP)
-        layernorm_forward(seen->rows, a->x, t->norm_w.v, t->norm_b.v, (real)t->vit.norm_eps,
-                          seen->R, C);
+        layernorm_forward(seen->rows, a->x, t->norm_w.v, t->norm_b.v,
+                          (real)t->vit.norm_eps, seen->R, C);
     else
         memcpy(seen->rows, a->x, seen->R * C * sizeof *a->x);
     return seen_emit(s, "vision.out", seen->rows, seen, C, err);
@@ -193,7 +193,7 @@ static int plain_forward(const void *tower, const vision_rows *seen,
     const vit_view view = { .lo = lo, .hi = lo + seen->R };
     vit_acts acts = { 0 };
     int rc = lo == NULL ? lvlm_fail_memory(err)
-                        : vit_acts_make(&acts, &t->vit, seen->R, err);
+                        : vit_acts_make(&acts, &t->vit, seen->R, false, err);
     if (rc == 0) {
         seen_all_to_all(lo, lo + seen->R, seen->R, seen->P);
         rc = run(t, &acts, &view, seen, images, s, scratch, err);

@@ -28,7 +28,7 @@ typedef struct qwen2 {
     double rope_theta;
     size_t full_blocks[MAX_FULL_BLOCKS], n_full_blocks;
     weight_matrix patch_w; /* (C, channels*frames*patch^2) */
-    vit_block *blocks;   /* (layers), owned */
+    vit_block *blocks;     /* (layers), owned */
 } qwen2;
 
 static const config_row config_rows[] = {
@@ -247,7 +247,7 @@ static int run(const qwen2 *t, vit_acts *a, const layout *l, const real *cosines
 {
     const vit_view frame = { l->frame_lo, l->frame_hi, cosines, sines };
     const vit_view window = { l->window_lo, l->window_hi, cosines, sines };
-    TRY(embed(t, a->x, a->branch, l, images, seen, s, scratch, err));
+    TRY(embed(t, a->x, a->attn, l, images, seen, s, scratch, err));
     for (size_t i = 0; i < t->layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
         vit_block_forward(a, &t->blocks[i], &t->vit, is_full(t, i) ? &frame : &window,
@@ -287,7 +287,7 @@ static int qwen2_forward(const void *tower, const vision_rows *seen,
     unsigned char *axis = lvlm_arena_alloc(&arena, half, 1);
     int rc = inv_freq != NULL && axis != NULL ? 0 : lvlm_fail_memory(err);
     if (rc == 0 && (rc = make_layout(&l, t, images, &arena, err)) == 0 &&
-        (rc = vit_acts_make(&acts, &t->vit, seen->R, err)) == 0 &&
+        (rc = vit_acts_make(&acts, &t->vit, seen->R, false, err)) == 0 &&
         (rc = workspace_allocate(&memory, slots, 2, "vision tower", err)) == 0) {
         fill_rope(cosines, sines, t, &l, inv_freq, axis);
         rc = run(t, &acts, &l, cosines, sines, seen, images, s, scratch, err);

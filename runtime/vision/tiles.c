@@ -35,14 +35,14 @@ typedef struct tiles {
     double outer_norm_eps;    /* of norm_pre and norm_post */
     size_t taps[MAX_TAPS], K; /* blocks whose states are kept */
     tap_rule rule;
-    weight_vector class_row;                   /* (C) */
-    weight_matrix patch_w;                     /* (C, channels*patch^2) */
+    weight_vector class_row;                 /* (C) */
+    weight_matrix patch_w;                   /* (C, channels*patch^2) */
     weight_vector gate, pre_gate, post_gate; /* (1) before tanh */
-    weight_vector positions;                   /* (P,C) */
-    weight_matrix tables;                      /* (ids,tiles,P,C) */
-    weight_vector pre, post;                  /* (ids,tiles,C) */
+    weight_vector positions;                 /* (P,C) */
+    weight_matrix tables;                    /* (ids,tiles,P,C) */
+    weight_vector pre, post;                 /* (ids,tiles,C) */
     weight_vector norm_pre_w, norm_pre_b, norm_post_w, norm_post_b; /* (C) */
-    vit_block *blocks, *global_blocks;                               /* owned */
+    vit_block *blocks, *global_blocks;                              /* owned */
 } tiles;
 
 static const config_row config_rows[] = {
@@ -297,7 +297,7 @@ static int run_local(const tiles *t, vit_acts *a, const layout *l,
         if (t->rule == TAP_ENTERING) tap(t, seen, a->x, l, i);
         vit_block_forward(a, &t->blocks[i], &t->vit, &view, scratch);
         if (t->rule == TAP_LEAVING) tap(t, seen, a->x, l, i);
-        TRY(emit_block(s, stages_block(name, blocks, i), a->x, a->normed, l,
+        TRY(emit_block(s, stages_block(name, blocks, i), a->x, a->normed1, l,
                        t->vit.hidden, err));
     }
     for (size_t k = 0; t->rule == TAP_LAST && k < t->K; k++)
@@ -321,7 +321,7 @@ static int run_global(const tiles *t, vit_acts *a, const layout *l,
     for (size_t i = 0; i < t->global_layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
         vit_block_forward(a, &t->global_blocks[i], &t->vit, &view, scratch);
-        TRY(emit_block(s, stages_block(name, global_blocks, i), a->x, a->normed, l, C,
+        TRY(emit_block(s, stages_block(name, global_blocks, i), a->x, a->normed1, l, C,
                        err));
     }
     return 0;
@@ -352,7 +352,7 @@ static int tiles_forward(const void *tower, const vision_rows *seen,
     int rc;
     if ((rc = make_layout(&l, t, images, err)) == 0 &&
         (rc = workspace_allocate(&memory, &slot, 1, "vision tower", err)) == 0 &&
-        (rc = vit_acts_make(&acts, &t->vit, l.R, err)) == 0)
+        (rc = vit_acts_make(&acts, &t->vit, l.R, false, err)) == 0)
         rc = run(t, &acts, table, &l, seen, images, s, scratch, err);
     vit_acts_free(&acts);
     lvlm_free(memory);
