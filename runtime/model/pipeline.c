@@ -197,16 +197,16 @@ done:
 static int read_text(pass *t, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    decoder_acts acts;
+    const lvlm_sight *const sight = looks(t) ? &t->sight : NULL;
+    decoder_tape tape;
     int rc;
-    if ((rc = decoder_acts_make(&acts, &p->text, &t->packing, err)) < 0 ||
-        (rc = decoder_forward(&p->text, &acts, &t->packing, t->image_rows,
-                              looks(t) ? &t->sight : NULL, &t->stages, &t->scratch,
-                              err)) < 0)
+    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, sight, false, err)) < 0 ||
+        (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
+                              &t->scratch, err)) < 0)
         goto done;
-    rc = head_forward(&p->head, acts.normed, &t->packing, &t->stages, &t->scratch, err);
+    rc = head_forward(&p->head, tape.normed, &t->packing, &t->stages, &t->scratch, err);
 done:
-    decoder_acts_free(&acts);
+    decoder_tape_free(&tape);
     return rc;
 }
 
