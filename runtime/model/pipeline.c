@@ -174,7 +174,7 @@ static int make_scratch(pass *t, lvlm_error *err)
 static int see(pass *t, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    void *seen_memory = NULL;
+    void *seen_memory = NULL, *tower_tape = NULL, *connector_tape = NULL;
     const workspace_slot seen_slot = { &t->seen.rows, t->seen.R, t->seen.C };
     const workspace_slot rows_slot = { &t->image_rows,
                                        p->connector->rows(p->projection, &t->seen),
@@ -182,13 +182,21 @@ static int see(pass *t, lvlm_error *err)
     int rc;
     if ((rc = workspace_allocate(&seen_memory, &seen_slot, 1, "images", err)) < 0 ||
         (rc = workspace_allocate(&t->image_memory, &rows_slot, 1, "images", err)) < 0 ||
-        (rc = p->tower->forward(p->vision, &t->seen, &t->inputs.images, &t->stages,
-                                &t->scratch, err)) < 0 ||
-        t->stages.left == 0)
+        (rc = p->tower->tape_make(p->vision, &tower_tape, &t->seen, &t->inputs.images,
+                                  false, err)) < 0 ||
+        (rc = p->tower->forward(p->vision, tower_tape, &t->seen, &t->inputs.images,
+                                &t->stages, &t->scratch, err)) < 0 ||
+        t->stages.left == 0 ||
+        (rc = p->connector->tape_make(p->projection, &connector_tape, &t->seen, err)) <
+            0)
         goto done;
-    rc = p->connector->forward(p->projection, t->image_rows, &t->seen, &t->stages,
-                               &t->scratch, err);
+    p->tower->tape_free(tower_tape);
+    tower_tape = NULL;
+    rc = p->connector->forward(p->projection, connector_tape, t->image_rows, &t->seen,
+                               &t->stages, &t->scratch, err);
 done:
+    p->tower->tape_free(tower_tape);
+    p->connector->tape_free(connector_tape);
     lvlm_free(seen_memory);
     return rc;
 }

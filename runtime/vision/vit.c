@@ -94,6 +94,7 @@ size_t vit_scratch(const vit_config *c, size_t R, size_t n_threads)
         linear_scratch(c->hidden, c->mlp, n_threads),
         linear_scratch(c->mlp, c->hidden, n_threads),
         attention_scratch(R, R, c->heads, c->hidden / c->heads, n_threads),
+        norm_scratch(R),
     };
     size_t most = 0;
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
@@ -158,6 +159,33 @@ void vit_grads_free(vit_grads *grads)
 {
     lvlm_free(grads->memory);
     grads->memory = NULL;
+}
+
+int vit_tape_make(vit_tape *tape, const vit_config *config, size_t R, size_t n_blocks,
+                  bool keep, lvlm_error *err)
+{
+    tape->n = keep ? n_blocks : 1;
+    tape->blocks = lvlm_calloc(tape->n, sizeof *tape->blocks);
+    if (tape->blocks == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < tape->n; i++)
+        TRY(vit_acts_make(&tape->blocks[i], config, R, keep, err));
+    return 0;
+}
+
+void vit_tape_free(vit_tape *tape)
+{
+    for (size_t i = 0; tape->blocks != NULL && i < tape->n; i++)
+        vit_acts_free(&tape->blocks[i]);
+    lvlm_free(tape->blocks);
+    tape->blocks = NULL;
+}
+
+vit_acts *vit_tape_enter(vit_tape *tape, size_t i, const real *x,
+                         const vit_config *config)
+{
+    vit_acts *const a = &tape->blocks[tape->n > 1 ? i : 0];
+    if (a->x != x) memcpy(a->x, x, a->R * config->hidden * sizeof *x);
+    return a;
 }
 
 /* ---- forward ------------------------------------------------------------------ */

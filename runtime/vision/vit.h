@@ -89,6 +89,20 @@ int vit_grads_make(vit_grads *grads, const vit_config *config, size_t R,
                    lvlm_error *err);
 void vit_grads_free(vit_grads *grads);
 
+/* The activations of n_blocks blocks in a row: one set, or one each when kept. */
+typedef struct vit_tape {
+    vit_acts *blocks;
+    size_t n;
+} vit_tape;
+
+int vit_tape_make(vit_tape *tape, const vit_config *config, size_t R, size_t n_blocks,
+                  bool keep, lvlm_error *err);
+void vit_tape_free(vit_tape *tape);
+/* The acts of block i, with x for its input. Block 0's x is there to be filled: pass
+ * it. */
+vit_acts *vit_tape_enter(vit_tape *tape, size_t i, const real *x,
+                         const vit_config *config);
+
 /* One block: acts->x to acts->out, which is acts->x when nothing is kept. */
 void vit_block_forward(vit_acts *acts, const vit_block *block, const vit_config *config,
                        const vit_view *view, const ops_scratch *scratch);
