@@ -121,9 +121,12 @@
 #define head_bind              LVLM_PER_PRECISION(head_bind)
 #define head_scratch           LVLM_PER_PRECISION(head_scratch)
 #define head_announce          LVLM_PER_PRECISION(head_announce)
+#define head_backward          LVLM_PER_PRECISION(head_backward)
 #define head_forward           LVLM_PER_PRECISION(head_forward)
 
 /* model/ */
+#define gradients_make         LVLM_PER_PRECISION(gradients_make)
+#define gradients_free         LVLM_PER_PRECISION(gradients_free)
 #define configure              LVLM_PER_PRECISION(configure)
 #define configure_list         LVLM_PER_PRECISION(configure_list)
 #define configure_word         LVLM_PER_PRECISION(configure_word)

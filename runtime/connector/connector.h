@@ -19,10 +19,10 @@ typedef struct vision_connector {
     /* Elements of ops_scratch that forward needs. */
     size_t (*scratch)(const void *connector, const vision_rows *seen, size_t n_threads);
     void (*announce)(const void *connector, stages *s);
-    /* Memory for one pass, for the way back too. *tape is owned: tape_free, also after a
-     * failure. */
+    /* Memory for one pass; with `keep` for the way back too. *tape is owned: tape_free,
+     * also after a failure. */
     int (*tape_make)(const void *connector, void **tape, const vision_rows *seen,
-                     lvlm_error *err);
+                     bool keep, lvlm_error *err);
     void (*tape_free)(void *tape);
     /* out (rows,H) in the order of the images, H the language model's width */
     int (*forward)(const void *connector, void *tape, real *out,

@@ -110,17 +110,21 @@ static void merger_tape_free(void *tape)
 }
 
 static int merger_tape_make(const void *connector, void **tape, const vision_rows *seen,
-                            lvlm_error *err)
+                            bool keep, lvlm_error *err)
 {
     const merger *const c = connector;
     const size_t U = merger_rows(c, seen), square = c->merge * c->merge * c->width;
     merger_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
     if (p == NULL) return lvlm_fail_memory(err);
     const workspace_slot slots[] = {
-        { &p->normed, seen->R, c->width }, { &p->pre, U, square },
-        { &p->hidden, U, square },         { &p->merged, U, c->out },
-        { &p->dmerged, U, c->out },        { &p->dhidden, U, square },
-        { &p->dpre, U, square },           { &p->dnormed, seen->R, c->width },
+        { &p->normed, seen->R, c->width },
+        { &p->pre, U, square },
+        { &p->hidden, U, square },
+        { &p->merged, U, c->out },
+        { &p->dmerged, keep ? U : 0, c->out },
+        { &p->dhidden, keep ? U : 0, square },
+        { &p->dpre, keep ? U : 0, square },
+        { &p->dnormed, keep ? seen->R : 0, c->width },
     };
     return workspace_allocate(&p->memory, slots, sizeof slots / sizeof *slots, "merger",
                               err);

@@ -60,9 +60,9 @@ static void linear_announce(const void *connector, stages *s)
 
 /* Nothing is needed but what goes in. */
 static int linear_tape_make(const void *connector, void **tape, const vision_rows *seen,
-                            lvlm_error *err)
+                            bool keep, lvlm_error *err)
 {
-    (void)connector, (void)seen, (void)err;
+    (void)connector, (void)seen, (void)keep, (void)err;
     *tape = NULL;
     return 0;
 }

@@ -150,21 +150,35 @@ static void resampler_tape_free(void *tape)
 }
 
 static int resampler_tape_make(const void *connector, void **tape,
-                               const vision_rows *seen, lvlm_error *err)
+                               const vision_rows *seen, bool keep, lvlm_error *err)
 {
     const resampler *const c = connector;
     const size_t R = seen->R, D = c->width, Q = c->queries, NQ = seen->n_images * Q;
     resampler_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
     if (p == NULL) return lvlm_fail_memory(err);
     const workspace_slot slots[] = {
-        { &p->wide, R, D },     { &p->x, R, D },       { &p->keyed, R, D },
-        { &p->k, R, D },        { &p->v, R, D },       { &p->table, seen->P, D },
-        { &p->asked, Q, D },    { &p->q, Q, D },       { &p->each, NQ, D },
-        { &p->heads, NQ, D },   { &p->attn, NQ, D },   { &p->normed, NQ, D },
-        { &p->dwide, R, D },    { &p->dx, R, D },      { &p->dk, R, D },
-        { &p->dv, R, D },       { &p->dq, Q, D },      { &p->dasked, Q, D },
-        { &p->deach, NQ, D },   { &p->dheads, NQ, D }, { &p->dattn, NQ, D },
-        { &p->dnormed, NQ, D },
+        { &p->wide, R, D },
+        { &p->x, R, D },
+        { &p->keyed, R, D },
+        { &p->k, R, D },
+        { &p->v, R, D },
+        { &p->table, seen->P, D },
+        { &p->asked, Q, D },
+        { &p->q, Q, D },
+        { &p->each, NQ, D },
+        { &p->heads, NQ, D },
+        { &p->attn, NQ, D },
+        { &p->normed, NQ, D },
+        { &p->dwide, keep ? R : 0, D },
+        { &p->dx, keep ? R : 0, D },
+        { &p->dk, keep ? R : 0, D },
+        { &p->dv, keep ? R : 0, D },
+        { &p->dq, keep ? Q : 0, D },
+        { &p->dasked, keep ? Q : 0, D },
+        { &p->deach, keep ? NQ : 0, D },
+        { &p->dheads, keep ? NQ : 0, D },
+        { &p->dattn, keep ? NQ : 0, D },
+        { &p->dnormed, keep ? NQ : 0, D },
     };
     TRY(workspace_allocate(&p->memory, slots, sizeof slots / sizeof *slots, "resampler",
                            err));
