@@ -45,7 +45,7 @@ static int set_reference(lvlm_model *model, const char *reference, lvlm_error *e
 /* `model->manifest` is there; make it run. */
 static int start(lvlm_model *model, const lvlm_model_options *options, lvlm_error *err)
 {
-    const lvlm_model_options defaults = { LVLM_COMPUTE_F32, 0, NULL };
+    const lvlm_model_options defaults = { LVLM_COMPUTE_F32, 0, NULL, NULL, NULL };
     const lvlm_model_options *const given = options != NULL ? options : &defaults;
     const size_t n_threads =
         given->threads != 0 ? given->threads : (size_t)omp_get_num_procs();
@@ -53,8 +53,10 @@ static int start(lvlm_model *model, const lvlm_model_options *options, lvlm_erro
             n_threads, MAX_THREADS);
     TRY(set_reference(model, given->reference, err));
     model->engine = engines[given->compute];
-    return model->engine->open(&model->pipeline, model->manifest, model->reference,
-                               n_threads, err);
+    lvlm_model_options checked = *given;
+    checked.reference = model->reference;
+    return model->engine->open(&model->pipeline, model->manifest, &checked, n_threads,
+                               err);
 }
 
 static int open_native(lvlm_model *model, const char *path, lvlm_error *err)
@@ -137,4 +139,23 @@ int lvlm_model_forward(lvlm_model *model, const lvlm_checkpoint *inputs,
                        const char *prefix, const lvlm_stage_sink *sink, lvlm_error *err)
 {
     return model->engine->forward(model->pipeline, inputs, prefix, sink, err);
+}
+
+int lvlm_model_backward(lvlm_model *model, lvlm_model_step *step,
+                        const lvlm_checkpoint *inputs, const char *prefix, double scale,
+                        lvlm_error *err)
+{
+    return model->engine->backward(model->pipeline, step, inputs, prefix, scale, err);
+}
+
+bool lvlm_model_gradient(const lvlm_model *model, lvlm_tensor *out, const char *name)
+{
+    const lvlm_target *t = lvlm_manifest_find(model->manifest, name);
+    return t != NULL && model->engine->gradient(model->pipeline, out,
+                                                (size_t)(t - model->manifest->targets));
+}
+
+void lvlm_model_zero_gradients(lvlm_model *model)
+{
+    model->engine->zero_gradients(model->pipeline);
 }

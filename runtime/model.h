@@ -39,6 +39,9 @@ typedef struct lvlm_model_options {
     size_t threads;        /* 0: every core */
     const char *reference; /* whose behaviour, where versions differ: "trained" (also
                               NULL) or "transformers-X.Y[.Z]"; read during open only */
+    /* Which weights are trained, by native name; NULL: none. Those have gradients. */
+    bool (*trains)(void *user, const char *name);
+    void *user; /* of trains */
 } lvlm_model_options;
 
 typedef struct lvlm_model lvlm_model;
@@ -107,5 +110,25 @@ const lvlm_difference *lvlm_model_difference(const lvlm_model *model,
 LVLM_MUST_CHECK int lvlm_model_forward(lvlm_model *model, const lvlm_checkpoint *inputs,
                                        const char *prefix, const lvlm_stage_sink *sink,
                                        lvlm_error *err);
+
+/* What one way there and back found. */
+typedef struct lvlm_model_step {
+    double loss;      /* sum over the labels that count; 0 when none does */
+    size_t n_targets; /* how many those are */
+} lvlm_model_step;
+
+/* Forward and backward over a batch, as in lvlm_model_forward: gradients of the loss
+ * summed over its labels, times `scale`, are added to those that are there. `scale` 0
+ * stands for one over the number of labels: the mean. Logits are never in memory as a
+ * whole, and nothing is computed below the first weight that is trained. */
+LVLM_MUST_CHECK int lvlm_model_backward(lvlm_model *model, lvlm_model_step *step,
+                                        const lvlm_checkpoint *inputs,
+                                        const char *prefix, double scale,
+                                        lvlm_error *err);
+
+/* The gradient of a weight by its native name: F32, or F64 when that is the precision,
+ * borrowed from the model; false when it is frozen or not there. */
+bool lvlm_model_gradient(const lvlm_model *model, lvlm_tensor *out, const char *name);
+void lvlm_model_zero_gradients(lvlm_model *model);
 
 #endif

@@ -19,9 +19,19 @@ typedef struct vision_connector {
     /* Elements of ops_scratch that forward needs. */
     size_t (*scratch)(const void *connector, const vision_rows *seen, size_t n_threads);
     void (*announce)(const void *connector, stages *s);
+    /* Memory for one pass; with `keep` for the way back too. *tape is owned: tape_free,
+     * also after a failure. */
+    int (*tape_make)(const void *connector, void **tape, const vision_rows *seen,
+                     bool keep, lvlm_error *err);
+    void (*tape_free)(void *tape);
     /* out (rows,H) in the order of the images, H the language model's width */
-    int (*forward)(const void *connector, real *out, const vision_rows *seen, stages *s,
-                   const ops_scratch *scratch, lvlm_error *err);
+    int (*forward)(const void *connector, void *tape, real *out,
+                   const vision_rows *seen, stages *s, const ops_scratch *scratch,
+                   lvlm_error *err);
+    /* From dout (rows,H) to the weights' gradients and, unless NULL, drows += (R,C), of
+     * seen->rows, which are those of forward. */
+    void (*backward)(const void *connector, void *tape, real *drows, const real *dout,
+                     const vision_rows *seen, const ops_scratch *scratch);
 } vision_connector;
 
 extern const vision_connector linear_connector;

@@ -20,11 +20,11 @@ typedef struct merger {
     double norm_eps;
     bool rms_norm;
     lvlm_activation activation;
-    const real *norm_w, *norm_b; /* (C) b: LayerNorm only */
-    lvlm_stored fc1_w;           /* (G C,G C) */
-    const real *fc1_b;           /* (G C) */
-    lvlm_stored fc2_w;           /* (H,G C) */
-    const real *fc2_b;           /* (H) */
+    weight_vector norm_w, norm_b; /* (C) b: LayerNorm only */
+    weight_matrix fc1_w;          /* (G C,G C) */
+    weight_vector fc1_b;          /* (G C) */
+    weight_matrix fc2_w;          /* (H,G C) */
+    weight_vector fc2_b;          /* (H) */
 } merger;
 
 static const config_row config_rows[] = {
@@ -80,8 +80,9 @@ static size_t merger_scratch(const void *connector, const vision_rows *seen,
     const size_t square = c->merge * c->merge * c->width;
     const size_t a = linear_scratch(square, square, n_threads);
     const size_t b = linear_scratch(square, c->out, n_threads);
-    (void)seen;
-    return a > b ? a : b;
+    const size_t n = norm_scratch(seen->R);
+    const size_t most = a > b ? a : b;
+    return most > n ? most : n;
 }
 
 static void merger_announce(const void *connector, stages *s)
@@ -91,43 +92,101 @@ static void merger_announce(const void *connector, stages *s)
     stages_announce(s, "connector.out");
 }
 
-/* Activations: normed (R,C) is (U,G C) too; hidden (U,G C); merged (U,H) */
-static int run(const merger *c, real *out, real *normed, real *hidden, real *merged,
-               const vision_rows *seen, stages *s, const ops_scratch *scratch,
-               lvlm_error *err)
+/* Memory of one pass, U squares. */
+typedef struct merger_tape {
+    real *normed;       /* (R,C), which is (U,G C) too */
+    real *pre, *hidden; /* (U,G C) before and behind the activation */
+    real *merged;       /* (U,H) in the tower's order */
+    real *dmerged, *dhidden, *dpre, *dnormed; /* as those */
+    void *memory;
+} merger_tape;
+
+static void merger_tape_free(void *tape)
 {
-    const size_t U = merger_rows(c, seen), square = c->merge * c->merge * c->width;
-    if (c->rms_norm)
-        rmsnorm_forward(normed, seen->rows, c->norm_w, 0, (real)c->norm_eps, seen->R,
-                        c->width);
-    else
-        layernorm_forward(normed, seen->rows, c->norm_w, c->norm_b, (real)c->norm_eps,
-                          seen->R, c->width);
-    TRY(seen_emit(s, "connector.norm", normed, seen, c->width, err));
-    linear_forward(hidden, normed, c->fc1_w, c->fc1_b, U, square, square, scratch);
-    activation_forward(hidden, hidden, c->activation, U * square);
-    linear_forward(merged, hidden, c->fc2_w, c->fc2_b, U, square, c->out, scratch);
-    TRY(stages_emit(s, "connector.out", merged, SHAPE(U, c->out), err));
-    for (size_t u = 0; u < U; u++)
-        memcpy(out + (seen->order != NULL ? seen->order[u] : u) * c->out,
-               merged + u * c->out, c->out * sizeof *out);
-    return 0;
+    merger_tape *const p = tape;
+    if (p == NULL) return;
+    lvlm_free(p->memory);
+    lvlm_free(p);
 }
 
-static int merger_forward(const void *connector, real *out, const vision_rows *seen,
-                          stages *s, const ops_scratch *scratch, lvlm_error *err)
+static int merger_tape_make(const void *connector, void **tape, const vision_rows *seen,
+                            bool keep, lvlm_error *err)
 {
     const merger *const c = connector;
     const size_t U = merger_rows(c, seen), square = c->merge * c->merge * c->width;
-    real *normed = NULL, *hidden = NULL, *merged = NULL;
-    void *memory = NULL;
-    const workspace_slot slots[] = { { &normed, seen->R, c->width },
-                                     { &hidden, U, square },
-                                     { &merged, U, c->out } };
-    TRY(workspace_allocate(&memory, slots, 3, "merger", err));
-    const int rc = run(c, out, normed, hidden, merged, seen, s, scratch, err);
-    lvlm_free(memory);
-    return rc;
+    merger_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
+    if (p == NULL) return lvlm_fail_memory(err);
+    const workspace_slot slots[] = {
+        { &p->normed, seen->R, c->width },
+        { &p->pre, U, square },
+        { &p->hidden, U, square },
+        { &p->merged, U, c->out },
+        { &p->dmerged, keep ? U : 0, c->out },
+        { &p->dhidden, keep ? U : 0, square },
+        { &p->dpre, keep ? U : 0, square },
+        { &p->dnormed, keep ? seen->R : 0, c->width },
+    };
+    return workspace_allocate(&p->memory, slots, sizeof slots / sizeof *slots, "merger",
+                              err);
+}
+
+/* Where square number u of the tower stands among the images' own. */
+static size_t place_of(const vision_rows *seen, size_t u)
+{
+    return seen->order != NULL ? seen->order[u] : u;
+}
+
+static int merger_forward(const void *connector, void *tape, real *out,
+                          const vision_rows *seen, stages *s,
+                          const ops_scratch *scratch, lvlm_error *err)
+{
+    const merger *const c = connector;
+    merger_tape *const p = tape;
+    const size_t U = merger_rows(c, seen), square = c->merge * c->merge * c->width;
+    if (c->rms_norm)
+        rmsnorm_forward(p->normed, seen->rows, c->norm_w.v, 0, (real)c->norm_eps,
+                        seen->R, c->width);
+    else
+        layernorm_forward(p->normed, seen->rows, c->norm_w.v, c->norm_b.v,
+                          (real)c->norm_eps, seen->R, c->width);
+    TRY(seen_emit(s, "connector.norm", p->normed, seen, c->width, err));
+    dense_forward(p->pre, p->normed, &c->fc1_w, &c->fc1_b, U, square, square, scratch);
+    activation_forward(p->hidden, p->pre, c->activation, U * square);
+    dense_forward(p->merged, p->hidden, &c->fc2_w, &c->fc2_b, U, square, c->out,
+                  scratch);
+    TRY(stages_emit(s, "connector.out", p->merged, SHAPE(U, c->out), err));
+    for (size_t u = 0; u < U; u++)
+        memcpy(out + place_of(seen, u) * c->out, p->merged + u * c->out,
+               c->out * sizeof *out);
+    return 0;
+}
+
+static void merger_backward(const void *connector, void *tape, real *drows,
+                            const real *dout, const vision_rows *seen,
+                            const ops_scratch *scratch)
+{
+    const merger *const c = connector;
+    merger_tape *const p = tape;
+    const size_t U = merger_rows(c, seen), square = c->merge * c->merge * c->width;
+    real *const dpre = p->dpre;
+    for (size_t u = 0; u < U; u++)
+        memcpy(p->dmerged + u * c->out, dout + place_of(seen, u) * c->out,
+               c->out * sizeof *dout);
+    memset(p->dhidden, 0, U * square * sizeof *p->dhidden);
+    memset(dpre, 0, U * square * sizeof *dpre);
+    memset(p->dnormed, 0, U * square * sizeof *p->dnormed);
+    dense_backward(p->dhidden, p->dmerged, p->hidden, &c->fc2_w, &c->fc2_b, U, square,
+                   c->out, scratch);
+    activation_backward(dpre, p->dhidden, p->pre, c->activation, U * square);
+    dense_backward(p->dnormed, dpre, p->normed, &c->fc1_w, &c->fc1_b, U, square, square,
+                   scratch);
+    if (c->rms_norm)
+        rmsnorm_backward(drows, c->norm_w.grad, p->dnormed, seen->rows, c->norm_w.v, 0,
+                         (real)c->norm_eps, seen->R, c->width, scratch);
+    else
+        layernorm_backward(drows, c->norm_w.grad, c->norm_b.grad, p->dnormed,
+                           seen->rows, c->norm_w.v, (real)c->norm_eps, seen->R,
+                           c->width, scratch);
 }
 
 const vision_connector merger_connector = {
@@ -138,5 +197,8 @@ const vision_connector merger_connector = {
     .rows = merger_rows,
     .scratch = merger_scratch,
     .announce = merger_announce,
+    .tape_make = merger_tape_make,
+    .tape_free = merger_tape_free,
     .forward = merger_forward,
+    .backward = merger_backward,
 };

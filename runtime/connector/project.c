@@ -7,9 +7,9 @@
 #include "runtime/ops/linear.h"
 
 typedef struct linear {
-    size_t in, out;     /* I, O */
-    lvlm_stored proj_w; /* (O,I) */
-    const real *proj_b; /* (O) */
+    size_t in, out;       /* I, O */
+    weight_matrix proj_w; /* (O,I) */
+    weight_vector proj_b; /* (O) */
 } linear;
 
 static const config_row config_rows[] = {
@@ -58,13 +58,34 @@ static void linear_announce(const void *connector, stages *s)
     stages_announce(s, "connector.out");
 }
 
-static int linear_run(const void *connector, real *out, const vision_rows *seen,
-                      stages *s, const ops_scratch *scratch, lvlm_error *err)
+/* Nothing is needed but what goes in. */
+static int linear_tape_make(const void *connector, void **tape, const vision_rows *seen,
+                            bool keep, lvlm_error *err)
+{
+    (void)connector, (void)seen, (void)keep, (void)err;
+    *tape = NULL;
+    return 0;
+}
+
+static int linear_run(const void *connector, void *tape, real *out,
+                      const vision_rows *seen, stages *s, const ops_scratch *scratch,
+                      lvlm_error *err)
 {
     const linear *const c = connector;
-    linear_forward(out, seen->rows, c->proj_w, c->proj_b, seen->R, c->in, c->out,
-                   scratch);
+    (void)tape;
+    dense_forward(out, seen->rows, &c->proj_w, &c->proj_b, seen->R, c->in, c->out,
+                  scratch);
     return seen_emit(s, "connector.out", out, seen, c->out, err);
+}
+
+static void linear_back(const void *connector, void *tape, real *drows,
+                        const real *dout, const vision_rows *seen,
+                        const ops_scratch *scratch)
+{
+    const linear *const c = connector;
+    (void)tape;
+    dense_backward(drows, dout, seen->rows, &c->proj_w, &c->proj_b, seen->R, c->in,
+                   c->out, scratch);
 }
 
 const vision_connector linear_connector = {
@@ -75,5 +96,8 @@ const vision_connector linear_connector = {
     .rows = linear_rows,
     .scratch = linear_needs,
     .announce = linear_announce,
+    .tape_make = linear_tape_make,
+    .tape_free = lvlm_free,
     .forward = linear_run,
+    .backward = linear_back,
 };

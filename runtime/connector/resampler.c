@@ -25,15 +25,15 @@
 typedef struct resampler {
     size_t in, width, heads, queries, out; /* C, D, heads, Q, H */
     double norm_eps;
-    lvlm_stored kv_w;                  /* (D,C), absent: the identity */
-    const real *query;                 /* (Q,D) */
-    const real *positions;             /* (Q,D) */
-    const real *norm_q_w, *norm_q_b;   /* (D) */
-    const real *norm_kv_w, *norm_kv_b; /* (D) */
-    lvlm_stored q_w, k_w, v_w, o_w;    /* (D,D) */
-    const real *q_b, *k_b, *v_b, *o_b; /* (D) */
-    const real *norm_w, *norm_b;       /* (D) norm_out */
-    lvlm_stored proj_w;                /* (H,D) */
+    weight_matrix kv_w;                 /* (D,C), absent: the identity */
+    weight_vector query;                /* (Q,D) */
+    weight_vector positions;            /* (Q,D) */
+    weight_vector norm_q_w, norm_q_b;   /* (D) */
+    weight_vector norm_kv_w, norm_kv_b; /* (D) */
+    weight_matrix q_w, k_w, v_w, o_w;   /* (D,D) */
+    weight_vector q_b, k_b, v_b, o_b;   /* (D) */
+    weight_vector norm_w, norm_b;       /* (D) norm_out */
+    weight_matrix proj_w;               /* (H,D) */
 } resampler;
 
 static const config_row config_rows[] = {
@@ -75,15 +75,20 @@ static const weight_row rows[] = {
 #undef D
 // clang-format on
 
-/* Activations. */
-typedef struct resampler_acts {
-    real *x, *keyed, *k, *v; /* (N*P,D) keyed: with positions */
-    real *table;             /* (P,D) positions resampled */
-    real *q, *each;          /* (Q,D) one image's; (N*Q,D) the same for every image */
-    real *attn, *normed;     /* (N*Q,D) */
-    size_t *lo, *hi;         /* (N*Q) rows of the query's image */
+/* Memory of one pass: N images of P patches, R = N P rows. */
+typedef struct resampler_tape {
+    real *wide, *x, *keyed;     /* (R,D) behind Wkv, its norm, and with positions */
+    real *k, *v;                /* (R,D) */
+    real *table;                /* (P,D) positions on the grid of the images */
+    real *asked, *q;            /* (Q,D) queries with positions; behind Wq */
+    real *each, *heads;         /* (N Q,D) q for every image; what attention gives */
+    real *attn, *normed;        /* (N Q,D) */
+    real *dwide, *dx, *dk, *dv; /* (R,D) */
+    real *dq, *dasked;          /* (Q,D) */
+    real *deach, *dheads, *dattn, *dnormed; /* (N Q,D) */
+    size_t *lo, *hi;                        /* (N Q) rows of the query's image */
     void *memory;
-} resampler_acts;
+} resampler_tape;
 
 /* ---- life ----------------------------------------------------------------------- */
 
@@ -119,6 +124,7 @@ static size_t resampler_scratch(const void *connector, const vision_rows *seen,
         linear_scratch(c->width, c->out, n_threads),
         attention_scratch(seen->n_images * c->queries, seen->R, c->heads,
                           c->width / c->heads, n_threads),
+        norm_scratch(seen->R + seen->n_images * c->queries),
     };
     size_t most = 0;
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
@@ -134,96 +140,193 @@ static void resampler_announce(const void *connector, stages *s)
     stages_announce(s, "connector.out");
 }
 
-static int acts_make(resampler_acts *a, const resampler *c, const vision_rows *seen,
-                     lvlm_error *err)
+static void resampler_tape_free(void *tape)
 {
-    const size_t R = seen->R, D = c->width, NQ = seen->n_images * c->queries;
+    resampler_tape *const p = tape;
+    if (p == NULL) return;
+    lvlm_free(p->lo);
+    lvlm_free(p->memory);
+    lvlm_free(p);
+}
+
+static int resampler_tape_make(const void *connector, void **tape,
+                               const vision_rows *seen, bool keep, lvlm_error *err)
+{
+    const resampler *const c = connector;
+    const size_t R = seen->R, D = c->width, Q = c->queries, NQ = seen->n_images * Q;
+    resampler_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
+    if (p == NULL) return lvlm_fail_memory(err);
     const workspace_slot slots[] = {
-        { &a->x, R, D },     { &a->keyed, R, D },       { &a->k, R, D },
-        { &a->v, R, D },     { &a->table, seen->P, D }, { &a->q, c->queries, D },
-        { &a->each, NQ, D }, { &a->attn, NQ, D },       { &a->normed, NQ, D },
+        { &p->wide, R, D },
+        { &p->x, R, D },
+        { &p->keyed, R, D },
+        { &p->k, R, D },
+        { &p->v, R, D },
+        { &p->table, seen->P, D },
+        { &p->asked, Q, D },
+        { &p->q, Q, D },
+        { &p->each, NQ, D },
+        { &p->heads, NQ, D },
+        { &p->attn, NQ, D },
+        { &p->normed, NQ, D },
+        { &p->dwide, keep ? R : 0, D },
+        { &p->dx, keep ? R : 0, D },
+        { &p->dk, keep ? R : 0, D },
+        { &p->dv, keep ? R : 0, D },
+        { &p->dq, keep ? Q : 0, D },
+        { &p->dasked, keep ? Q : 0, D },
+        { &p->deach, keep ? NQ : 0, D },
+        { &p->dheads, keep ? NQ : 0, D },
+        { &p->dattn, keep ? NQ : 0, D },
+        { &p->dnormed, keep ? NQ : 0, D },
     };
-    TRY(workspace_allocate(&a->memory, slots, sizeof slots / sizeof *slots, "resampler",
+    TRY(workspace_allocate(&p->memory, slots, sizeof slots / sizeof *slots, "resampler",
                            err));
-    a->lo = lvlm_calloc(NQ, 2 * sizeof *a->lo);
-    FAIL_IF(a->lo == NULL, err, LVLM_ENOMEM, "resampler: out of memory");
-    a->hi = a->lo + NQ;
+    p->lo = lvlm_calloc(NQ, 2 * sizeof *p->lo);
+    FAIL_IF(p->lo == NULL, err, LVLM_ENOMEM, "resampler: out of memory");
+    p->hi = p->lo + NQ;
     for (size_t n = 0; n < NQ; n++) {
-        a->lo[n] = n / c->queries * seen->P;
-        a->hi[n] = a->lo[n] + seen->P;
+        p->lo[n] = n / Q * seen->P;
+        p->hi[n] = p->lo[n] + seen->P;
     }
     return 0;
+}
+
+static size_t side_of(size_t n)
+{
+    return (size_t)(sqrt((double)n) + 0.5);
+}
+
+static attention_dims dims_of(const resampler *c, const resampler_tape *p,
+                              const vision_rows *seen)
+{
+    const size_t D = c->width / c->heads;
+    return (attention_dims){ .Tq = seen->n_images * c->queries,
+                             .Tk = seen->R,
+                             .heads = c->heads,
+                             .kv_heads = c->heads,
+                             .D = D,
+                             .scale = (real)(1 / sqrt((double)D)),
+                             .lo = p->lo,
+                             .hi = p->hi };
 }
 
 /* ---- forward -------------------------------------------------------------------- */
 
 /* keys and values of all patches */
-static void make_keys(resampler_acts *a, const resampler *c, const vision_rows *seen,
+static void make_keys(resampler_tape *p, const resampler *c, const vision_rows *seen,
                       const ops_scratch *scratch)
 {
     const size_t R = seen->R, D = c->width;
-    const size_t grid = (size_t)sqrt((double)seen->P),
-                 side = (size_t)sqrt((double)c->queries);
-    if (c->kv_w.data != NULL)
-        linear_forward(a->x, seen->rows, c->kv_w, NULL, R, c->in, D, scratch);
+    if (c->kv_w.w.data != NULL)
+        dense_forward(p->wide, seen->rows, &c->kv_w, NULL, R, c->in, D, scratch);
     else
-        memcpy(a->x, seen->rows, R * D * sizeof *a->x);
-    layernorm_forward(a->x, a->x, c->norm_kv_w, c->norm_kv_b, (real)c->norm_eps, R, D);
-    resize_forward(a->table, c->positions, side, grid, D);
-    memcpy(a->keyed, a->x, R * D * sizeof *a->x);
-    add_rows_forward(a->keyed, a->table, R, seen->P, D);
-    linear_forward(a->k, a->keyed, c->k_w, c->k_b, R, D, D, scratch);
-    linear_forward(a->v, a->x, c->v_w, c->v_b, R, D, D, scratch);
+        memcpy(p->wide, seen->rows, R * D * sizeof *p->wide);
+    layernorm_forward(p->x, p->wide, c->norm_kv_w.v, c->norm_kv_b.v, (real)c->norm_eps,
+                      R, D);
+    resize_forward(p->table, c->positions.v, side_of(c->queries), side_of(seen->P), D);
+    memcpy(p->keyed, p->x, R * D * sizeof *p->keyed);
+    add_rows_forward(p->keyed, p->table, R, seen->P, D);
+    dense_forward(p->k, p->keyed, &c->k_w, &c->k_b, R, D, D, scratch);
+    dense_forward(p->v, p->x, &c->v_w, &c->v_b, R, D, D, scratch);
 }
 
 /* queries, the same for every image */
-static void make_queries(resampler_acts *a, const resampler *c, const vision_rows *seen,
+static void make_queries(resampler_tape *p, const resampler *c, const vision_rows *seen,
                          const ops_scratch *scratch)
 {
     const size_t Q = c->queries, D = c->width;
-    layernorm_forward(a->attn, c->query, c->norm_q_w, c->norm_q_b, (real)c->norm_eps, Q,
-                      D);
-    add_forward(a->attn, c->positions, Q * D);
-    linear_forward(a->q, a->attn, c->q_w, c->q_b, Q, D, D, scratch);
+    layernorm_forward(p->asked, c->query.v, c->norm_q_w.v, c->norm_q_b.v,
+                      (real)c->norm_eps, Q, D);
+    add_forward(p->asked, c->positions.v, Q * D);
+    dense_forward(p->q, p->asked, &c->q_w, &c->q_b, Q, D, D, scratch);
     for (size_t i = 0; i < seen->n_images; i++)
-        memcpy(a->each + i * Q * D, a->q, Q * D * sizeof *a->q);
+        memcpy(p->each + i * Q * D, p->q, Q * D * sizeof *p->q);
 }
 
-static int run(const resampler *c, real *out, resampler_acts *a,
-               const vision_rows *seen, stages *s, const ops_scratch *scratch,
-               lvlm_error *err)
+static int resampler_forward(const void *connector, void *tape, real *out,
+                             const vision_rows *seen, stages *s,
+                             const ops_scratch *scratch, lvlm_error *err)
 {
+    const resampler *const c = connector;
+    resampler_tape *const p = tape;
     const size_t N = seen->n_images, Q = c->queries, D = c->width;
-    const attention_dims dims = { .Tq = N * Q,
-                                  .Tk = seen->R,
-                                  .heads = c->heads,
-                                  .kv_heads = c->heads,
-                                  .D = D / c->heads,
-                                  .scale = (real)(1 / sqrt((double)(D / c->heads))),
-                                  .lo = a->lo,
-                                  .hi = a->hi };
-    make_keys(a, c, seen, scratch);
-    make_queries(a, c, seen, scratch);
-    attention_forward(a->each, a->each, a->k, a->v, &dims, scratch);
-    linear_forward(a->attn, a->each, c->o_w, c->o_b, N * Q, D, D, scratch);
-    TRY(stages_emit(s, "connector.attn", a->attn, SHAPE(N, Q, D), err));
-    layernorm_forward(a->normed, a->attn, c->norm_w, c->norm_b, (real)c->norm_eps,
+    const attention_dims dims = dims_of(c, p, seen);
+    make_keys(p, c, seen, scratch);
+    make_queries(p, c, seen, scratch);
+    attention_forward(p->heads, p->each, p->k, p->v, &dims, scratch);
+    dense_forward(p->attn, p->heads, &c->o_w, &c->o_b, N * Q, D, D, scratch);
+    TRY(stages_emit(s, "connector.attn", p->attn, SHAPE(N, Q, D), err));
+    layernorm_forward(p->normed, p->attn, c->norm_w.v, c->norm_b.v, (real)c->norm_eps,
                       N * Q, D);
-    TRY(stages_emit(s, "connector.ln_post", a->normed, SHAPE(N, Q, D), err));
-    linear_forward(out, a->normed, c->proj_w, NULL, N * Q, D, c->out, scratch);
+    TRY(stages_emit(s, "connector.ln_post", p->normed, SHAPE(N, Q, D), err));
+    dense_forward(out, p->normed, &c->proj_w, NULL, N * Q, D, c->out, scratch);
     return stages_emit(s, "connector.out", out, SHAPE(N, Q, c->out), err);
 }
 
-static int resampler_forward(const void *connector, real *out, const vision_rows *seen,
-                             stages *s, const ops_scratch *scratch, lvlm_error *err)
+/* ---- backward ------------------------------------------------------------------- */
+
+/* From p->dk and p->dv to the patches' side. */
+static void keys_backward(resampler_tape *p, const resampler *c, real *drows,
+                          const vision_rows *seen, const ops_scratch *scratch)
+{
+    const size_t R = seen->R, D = c->width, bytes = R * D * sizeof(real);
+    memset(p->dx, 0, bytes);
+    memset(p->dwide, 0, bytes);
+    dense_backward(p->dx, p->dk, p->keyed, &c->k_w, &c->k_b, R, D, D, scratch);
+    if (c->positions.grad != NULL) {
+        memset(p->table, 0, seen->P * D * sizeof *p->table);
+        add_rows_backward(p->table, p->dx, R, seen->P, D);
+        resize_backward(c->positions.grad, p->table, side_of(c->queries),
+                        side_of(seen->P), D);
+    }
+    dense_backward(p->dx, p->dv, p->x, &c->v_w, &c->v_b, R, D, D, scratch);
+    layernorm_backward(p->dwide, c->norm_kv_w.grad, c->norm_kv_b.grad, p->dx, p->wide,
+                       c->norm_kv_w.v, (real)c->norm_eps, R, D, scratch);
+    if (c->kv_w.w.data != NULL)
+        dense_backward(drows, p->dwide, seen->rows, &c->kv_w, NULL, R, c->in, D,
+                       scratch);
+    else if (drows != NULL)
+        add_forward(drows, p->dwide, R * D);
+}
+
+/* From p->deach, summed over the images, to the queries' side. */
+static void queries_backward(resampler_tape *p, const resampler *c,
+                             const vision_rows *seen, const ops_scratch *scratch)
+{
+    const size_t Q = c->queries, D = c->width;
+    memset(p->dq, 0, Q * D * sizeof *p->dq);
+    memset(p->dasked, 0, Q * D * sizeof *p->dasked);
+    for (size_t i = 0; i < seen->n_images; i++)
+        add_forward(p->dq, p->deach + i * Q * D, Q * D);
+    dense_backward(p->dasked, p->dq, p->asked, &c->q_w, &c->q_b, Q, D, D, scratch);
+    if (c->positions.grad != NULL) add_forward(c->positions.grad, p->dasked, Q * D);
+    layernorm_backward(c->query.grad, c->norm_q_w.grad, c->norm_q_b.grad, p->dasked,
+                       c->query.v, c->norm_q_w.v, (real)c->norm_eps, Q, D, scratch);
+}
+
+static void resampler_backward(const void *connector, void *tape, real *drows,
+                               const real *dout, const vision_rows *seen,
+                               const ops_scratch *scratch)
 {
     const resampler *const c = connector;
-    resampler_acts acts = { 0 };
-    int rc = acts_make(&acts, c, seen, err);
-    if (rc == 0) rc = run(c, out, &acts, seen, s, scratch, err);
-    lvlm_free(acts.lo);
-    lvlm_free(acts.memory);
-    return rc;
+    resampler_tape *const p = tape;
+    const size_t NQ = seen->n_images * c->queries, D = c->width;
+    const attention_dims dims = dims_of(c, p, seen);
+    real *const cleared[] = { p->dnormed, p->dattn, p->dheads, p->deach };
+    for (size_t i = 0; i < sizeof cleared / sizeof *cleared; i++)
+        memset(cleared[i], 0, NQ * D * sizeof(real));
+    memset(p->dk, 0, seen->R * D * sizeof *p->dk);
+    memset(p->dv, 0, seen->R * D * sizeof *p->dv);
+    dense_backward(p->dnormed, dout, p->normed, &c->proj_w, NULL, NQ, D, c->out,
+                   scratch);
+    layernorm_backward(p->dattn, c->norm_w.grad, c->norm_b.grad, p->dnormed, p->attn,
+                       c->norm_w.v, (real)c->norm_eps, NQ, D, scratch);
+    dense_backward(p->dheads, p->dattn, p->heads, &c->o_w, &c->o_b, NQ, D, D, scratch);
+    attention_backward(p->deach, p->dk, p->dv, p->dheads, p->each, p->k, p->v, &dims,
+                       scratch);
+    keys_backward(p, c, drows, seen, scratch);
+    queries_backward(p, c, seen, scratch);
 }
 
 const vision_connector resampler_connector = {
@@ -234,5 +337,8 @@ const vision_connector resampler_connector = {
     .rows = resampler_rows,
     .scratch = resampler_scratch,
     .announce = resampler_announce,
+    .tape_make = resampler_tape_make,
+    .tape_free = resampler_tape_free,
     .forward = resampler_forward,
+    .backward = resampler_backward,
 };

@@ -8,10 +8,16 @@
 
 typedef struct lvlm_engine {
     /* Bind the weights; `manifest` is borrowed. *out is freed with free. */
-    int (*open)(void **out, const lvlm_manifest *manifest, const char *reference,
-                size_t n_threads, lvlm_error *err);
+    int (*open)(void **out, const lvlm_manifest *manifest,
+                const lvlm_model_options *options, size_t n_threads, lvlm_error *err);
     int (*forward)(void *pipeline, const lvlm_checkpoint *inputs, const char *prefix,
                    const lvlm_stage_sink *sink, lvlm_error *err);
+    int (*backward)(void *pipeline, lvlm_model_step *step,
+                    const lvlm_checkpoint *inputs, const char *prefix, double scale,
+                    lvlm_error *err);
+    /* As lvlm_model_gradient, by index of the manifest's targets. */
+    bool (*gradient)(const void *pipeline, lvlm_tensor *out, size_t target);
+    void (*zero_gradients)(void *pipeline);
     void (*free)(void *pipeline);
 } lvlm_engine;
 

@@ -7,9 +7,12 @@
  * enters the text are image rows in the places of image tokens, or keys and values
  * of cross-attention. The tower's activations are gone before the decoder's are
  * made. */
+#include <string.h>
+
 #include "formats/base/alloc.h"
 #include "runtime/connector/connector.h"
 #include "runtime/model/engine.h"
+#include "runtime/model/gradients.h"
 #include "runtime/model/workspace.h"
 #include "runtime/positions.h"
 #include "runtime/sight.h"
@@ -25,6 +28,7 @@ typedef struct pipeline {
     decoder text;
     text_head head;
     weights weights;
+    gradients gradients;
     lvlm_input_spec spec;
     size_t n_threads;
 } pipeline;
@@ -35,6 +39,7 @@ static void pipeline_free(void *model)
 {
     pipeline *const p = model;
     if (p == NULL) return;
+    gradients_free(&p->gradients);
     weights_free(&p->weights);
     decoder_free(&p->text);
     if (p->connector != NULL) p->connector->free(p->projection);
@@ -63,22 +68,26 @@ static int bind_parts(pipeline *p, lvlm_error *err)
 }
 
 static int pipeline_open(void **out, const lvlm_manifest *manifest,
-                         const char *reference, size_t n_threads, lvlm_error *err)
+                         const lvlm_model_options *options, size_t n_threads,
+                         lvlm_error *err)
 {
     pipeline *const p = lvlm_calloc(1, sizeof *p);
     int rc;
     if (p == NULL) return lvlm_fail_memory(err);
     p->weights.manifest = manifest;
     p->n_threads = n_threads;
-    if ((rc = open_parts(p, manifest, reference, err)) < 0 ||
-        (rc = bind_parts(p, err)) < 0 || /* measures */
-        (rc = weights_allocate(&p->weights, err)) < 0 ||
-        (rc = bind_parts(p, err)) < 0) {
-        pipeline_free(p);
-        return rc;
-    }
+    if ((rc = open_parts(p, manifest, options->reference, err)) < 0 ||
+        (rc = gradients_make(&p->gradients, manifest, options, err)) < 0)
+        goto fail;
+    p->weights.grads = p->gradients.at;
+    if ((rc = bind_parts(p, err)) < 0 || /* measures */
+        (rc = weights_allocate(&p->weights, err)) < 0 || (rc = bind_parts(p, err)) < 0)
+        goto fail;
     *out = p;
     return 0;
+fail:
+    pipeline_free(p);
+    return rc;
 }
 
 /* ---- forward -------------------------------------------------------------------- */
@@ -93,6 +102,8 @@ typedef struct pass {
     stages stages;
     ops_scratch scratch;
     void *scratch_memory;
+    void *tower_tape, *connector_tape;
+    void *seen_memory;
     real *image_rows; /* (connector's rows,C) */
     void *image_memory;
 } pass;
@@ -170,44 +181,65 @@ static int make_scratch(pass *t, lvlm_error *err)
     return 0;
 }
 
-/* Images to rows of the language model's width. */
-static int see(pass *t, lvlm_error *err)
+/* Images to rows of the language model's width. With `keep` the tapes stay for the way
+ * back. */
+static int see(pass *t, bool keep_tower, bool keep_connector, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    void *seen_memory = NULL;
     const workspace_slot seen_slot = { &t->seen.rows, t->seen.R, t->seen.C };
     const workspace_slot rows_slot = { &t->image_rows,
                                        p->connector->rows(p->projection, &t->seen),
                                        p->text.config.hidden };
-    int rc;
-    if ((rc = workspace_allocate(&seen_memory, &seen_slot, 1, "images", err)) < 0 ||
-        (rc = workspace_allocate(&t->image_memory, &rows_slot, 1, "images", err)) < 0 ||
-        (rc = p->tower->forward(p->vision, &t->seen, &t->inputs.images, &t->stages,
-                                &t->scratch, err)) < 0 ||
-        t->stages.left == 0)
-        goto done;
-    rc = p->connector->forward(p->projection, t->image_rows, &t->seen, &t->stages,
-                               &t->scratch, err);
-done:
-    lvlm_free(seen_memory);
-    return rc;
+    TRY(workspace_allocate(&t->seen_memory, &seen_slot, 1, "images", err));
+    TRY(workspace_allocate(&t->image_memory, &rows_slot, 1, "images", err));
+    TRY(p->tower->tape_make(p->vision, &t->tower_tape, &t->seen, &t->inputs.images,
+                            keep_tower, err));
+    TRY(p->tower->forward(p->vision, t->tower_tape, &t->seen, &t->inputs.images,
+                          &t->stages, &t->scratch, err));
+    if (!keep_tower) {
+        p->tower->tape_free(t->tower_tape);
+        t->tower_tape = NULL;
+    }
+    if (t->stages.left == 0) return 0;
+    TRY(p->connector->tape_make(p->projection, &t->connector_tape, &t->seen,
+                                keep_connector, err));
+    TRY(p->connector->forward(p->projection, t->connector_tape, t->image_rows, &t->seen,
+                              &t->stages, &t->scratch, err));
+    if (keep_tower || keep_connector) return 0;
+    lvlm_free(t->seen_memory);
+    t->seen_memory = NULL;
+    p->connector->tape_free(t->connector_tape);
+    t->connector_tape = NULL;
+    return 0;
 }
 
 /* Rows of the text to logits and loss. */
 static int read_text(pass *t, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    decoder_acts acts;
+    const lvlm_sight *const sight = looks(t) ? &t->sight : NULL;
+    decoder_tape tape;
     int rc;
-    if ((rc = decoder_acts_make(&acts, &p->text, &t->packing, err)) < 0 ||
-        (rc = decoder_forward(&p->text, &acts, &t->packing, t->image_rows,
-                              looks(t) ? &t->sight : NULL, &t->stages, &t->scratch,
-                              err)) < 0)
+    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, sight, false, err)) < 0 ||
+        (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
+                              &t->scratch, err)) < 0)
         goto done;
-    rc = head_forward(&p->head, acts.normed, &t->packing, &t->stages, &t->scratch, err);
+    rc = head_forward(&p->head, tape.normed, &t->packing, &t->stages, &t->scratch, err);
 done:
-    decoder_acts_free(&acts);
+    decoder_tape_free(&tape);
     return rc;
+}
+
+static void pass_free(pass *t)
+{
+    if (t->tower_tape != NULL) t->p->tower->tape_free(t->tower_tape);
+    if (t->connector_tape != NULL) t->p->connector->tape_free(t->connector_tape);
+    lvlm_free(t->seen_memory);
+    lvlm_free(t->image_memory);
+    lvlm_free(t->scratch_memory);
+    lvlm_sight_free(&t->sight);
+    lvlm_packing_free(&t->packing);
+    lvlm_inputs_free(&t->inputs);
 }
 
 static int pipeline_forward(void *model, const lvlm_checkpoint *inputs,
@@ -220,19 +252,128 @@ static int pipeline_forward(void *model, const lvlm_checkpoint *inputs,
     announce(&t);
     if (t.stages.left == 0 || (rc = make_scratch(&t, err)) < 0) goto done;
     ops_threads(t.p->n_threads);
-    if (has_images(&t) && (rc = see(&t, err)) < 0) goto done;
+    if (has_images(&t) && (rc = see(&t, false, false, err)) < 0) goto done;
     if (t.stages.left > 0) rc = read_text(&t, err);
 done:
-    lvlm_free(t.image_memory);
-    lvlm_free(t.scratch_memory);
-    lvlm_sight_free(&t.sight);
-    lvlm_packing_free(&t.packing);
-    lvlm_inputs_free(&t.inputs);
+    pass_free(&t);
     return rc;
+}
+
+/* ---- backward ------------------------------------------------------------------- */
+
+static bool wants_nothing(void *user, const char *name)
+{
+    (void)user, (void)name;
+    return false;
+}
+
+/* From the gradient of the connector's rows to connector and tower. */
+static int unsee(pass *t, const real *dimage_rows, lvlm_error *err)
+{
+    const pipeline *const p = t->p;
+    real *drows = NULL;
+    void *memory = NULL;
+    int rc = 0;
+    const workspace_slot slot = { &drows, p->gradients.vision ? t->seen.R : 0,
+                                  t->seen.C };
+    TRY(workspace_allocate(&memory, &slot, 1, "images", err));
+    if (drows != NULL) memset(drows, 0, t->seen.R * t->seen.C * sizeof *drows);
+    p->connector->backward(p->projection, t->connector_tape, drows, dimage_rows,
+                           &t->seen, &t->scratch);
+    if (drows != NULL)
+        rc = p->tower->backward(p->vision, t->tower_tape, drows, &t->seen,
+                                &t->inputs.images, &t->scratch, err);
+    lvlm_free(memory);
+    return rc;
+}
+
+/* Head and decoder, there and back; dimage_rows as decoder_backward has it. */
+static int learn_text(pass *t, lvlm_model_step *step, double scale, real *dimage_rows,
+                      lvlm_error *err)
+{
+    const pipeline *const p = t->p;
+    const lvlm_sight *const sight = looks(t) ? &t->sight : NULL;
+    decoder_tape tape;
+    real *dnormed = NULL;
+    void *memory = NULL;
+    const workspace_slot slot = { &dnormed, t->packing.N, p->text.config.hidden };
+    int rc;
+    if ((rc = workspace_allocate(&memory, &slot, 1, "gradients", err)) < 0) return rc;
+    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, sight, true, err)) < 0 ||
+        (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
+                              &t->scratch, err)) < 0 ||
+        (rc = head_backward(&p->head, &step->loss, dnormed, tape.normed, &t->packing,
+                            scale, &t->scratch, err)) < 0)
+        goto done;
+    rc = decoder_backward(&p->text, &tape, dnormed, dimage_rows, sight, &t->scratch,
+                          err);
+done:
+    decoder_tape_free(&tape);
+    lvlm_free(memory);
+    return rc;
+}
+
+static int learn(pass *t, lvlm_model_step *step, double scale, lvlm_error *err)
+{
+    const pipeline *const p = t->p;
+    const bool sees = has_images(t) && (p->gradients.vision || p->gradients.connector);
+    real *dimage_rows = NULL;
+    void *memory = NULL;
+    if (has_images(t)) TRY(see(t, p->gradients.vision, sees, err));
+    const size_t n = sees ? p->connector->rows(p->projection, &t->seen) : 0;
+    const workspace_slot slot = { &dimage_rows, n, p->text.config.hidden };
+    TRY(workspace_allocate(&memory, &slot, 1, "images", err));
+    if (sees) memset(dimage_rows, 0, n * p->text.config.hidden * sizeof *dimage_rows);
+    int rc = learn_text(t, step, scale, dimage_rows, err);
+    if (rc == 0 && sees) rc = unsee(t, dimage_rows, err);
+    lvlm_free(memory);
+    return rc;
+}
+
+static int pipeline_backward(void *model, lvlm_model_step *step,
+                             const lvlm_checkpoint *inputs, const char *prefix,
+                             double scale, lvlm_error *err)
+{
+    const lvlm_stage_sink nobody = { .wants = wants_nothing };
+    pass t = { .p = model, .stages = { .sink = &nobody, .left = 1 } };
+    int rc;
+    *step = (lvlm_model_step){ 0 };
+    if ((rc = read_batch(&t, inputs, prefix, err)) < 0) goto done;
+    step->n_targets = t.packing.n_targets;
+    if (t.packing.n_targets == 0 || (rc = make_scratch(&t, err)) < 0) goto done;
+    ops_threads(t.p->n_threads);
+    rc = learn(&t, step, scale != 0 ? scale : 1 / (double)step->n_targets, err);
+done:
+    pass_free(&t);
+    return rc;
+}
+
+static bool pipeline_gradient(const void *model, lvlm_tensor *out, size_t target)
+{
+    const gradients *const g = &((const pipeline *)model)->gradients;
+    if (g->at == NULL || g->at[target] == NULL) return false;
+    const lvlm_target *const t = &g->manifest->targets[target];
+    *out =
+        (lvlm_tensor){ .name = t->name, .dtype = LVLM_REAL_DTYPE, .shape = t->shape };
+    out->data = (const unsigned char *)g->at[target];
+    return lvlm_shape_bytes(&out->n_bytes, &out->shape, out->dtype);
+}
+
+static void pipeline_zero_gradients(void *model)
+{
+    const pipeline *const p = model;
+    for (size_t i = 0; i < p->gradients.manifest->n_targets; i++) {
+        lvlm_tensor g;
+        if (pipeline_gradient(p, &g, i))
+            memset(p->gradients.at[i], 0, (size_t)g.n_bytes);
+    }
 }
 
 const lvlm_engine LVLM_PER_PRECISION(lvlm_engine) = {
     .open = pipeline_open,
     .forward = pipeline_forward,
+    .backward = pipeline_backward,
+    .gradient = pipeline_gradient,
+    .zero_gradients = pipeline_zero_gradients,
     .free = pipeline_free,
 };

@@ -8,6 +8,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/size.h"
+#include "runtime/ops/linear.h"
 
 enum {
     NAME_BYTES = 512, /* far above any native name */
@@ -70,16 +71,17 @@ static int check_data(const lvlm_target *target, const lvlm_manifest *manifest,
     return 0;
 }
 
-static void keep_vector(weights *w, const real **field, lvlm_stored stored,
-                        size_t numel)
+static const real *keep_vector(weights *w, lvlm_stored stored, size_t numel)
 {
+    const real *kept = NULL;
     if (w->vectors == NULL) {
         w->numel += lvlm_round_up(numel, VECTOR_STEP);
-        return;
+        return NULL;
     }
     stored_widen(w->vectors + w->used, stored, 0, numel);
-    *field = w->vectors + w->used;
+    kept = w->vectors + w->used;
     w->used += lvlm_round_up(numel, VECTOR_STEP);
+    return kept;
 }
 
 static int bind_row(weights *w, void *field, const weight_row *row, const char *name,
@@ -90,11 +92,18 @@ static int bind_row(weights *w, void *field, const weight_row *row, const char *
     if (target == NULL) return 0; /* the field stays absent */
     TRY(check_shape(target, row, w->manifest, name, err));
     TRY(check_data(target, w->manifest, name, err));
-    const lvlm_stored stored = { target->source->data, target->source->dtype };
-    if (row->kind == WEIGHT_MATRIX)
-        *(lvlm_stored *)field = stored;
-    else
-        keep_vector(w, field, stored, (size_t)lvlm_tensor_numel(target->source));
+    const size_t index = (size_t)(target - w->manifest->targets);
+    real *const grad = w->grads != NULL ? w->grads[index] : NULL;
+    real *const values = w->values != NULL ? w->values[index] : NULL;
+    lvlm_stored stored = { target->source->data, target->source->dtype };
+    if (values != NULL) stored = (lvlm_stored){ values, LVLM_REAL_DTYPE };
+    if (row->kind == WEIGHT_MATRIX) {
+        *(weight_matrix *)field = (weight_matrix){ stored, grad };
+        return 0;
+    }
+    const size_t numel = (size_t)lvlm_tensor_numel(target->source);
+    const real *v = values != NULL ? values : keep_vector(w, stored, numel);
+    *(weight_vector *)field = (weight_vector){ v, grad };
     return 0;
 }
 
@@ -130,4 +139,19 @@ void weights_free(weights *w)
 {
     lvlm_free(w->vectors);
     w->vectors = NULL;
+}
+
+void dense_forward(real *y, const real *x, const weight_matrix *w,
+                   const weight_vector *b, size_t N, size_t I, size_t O,
+                   const ops_scratch *scratch)
+{
+    linear_forward(y, x, w->w, b != NULL ? b->v : NULL, N, I, O, scratch);
+}
+
+void dense_backward(real *dx, const real *dy, const real *x, const weight_matrix *w,
+                    const weight_vector *b, size_t N, size_t I, size_t O,
+                    const ops_scratch *scratch)
+{
+    linear_backward(dx, w->grad, b != NULL ? b->grad : NULL, dy, x, w->w, N, I, O,
+                    scratch);
 }

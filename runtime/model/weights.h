@@ -5,13 +5,36 @@
  *       { "fc1.weight", { LVLM_DIM_MLP, LVLM_DIM_HIDDEN }, WEIGHT_FIELD(block, fc1) },
  *       WEIGHT_END };
  *
- * The field's type says how it is kept: `lvlm_stored` stays in the mapped file in its
- * stored dtype, `const real *` is widened once, all of them into one allocation. */
+ * The field's type says how it is kept: a weight_matrix stays in the mapped file in its
+ * stored dtype, a weight_vector is widened once, all of them into one allocation. */
 #ifndef LVLM_RUNTIME_MODEL_WEIGHTS_H
 #define LVLM_RUNTIME_MODEL_WEIGHTS_H
 
 #include "formats/manifest.h"
 #include "runtime/ops/stored.h"
+
+/* A matrix as the file holds it, and where its gradient is summed up; NULL: nowhere, it
+ * is frozen. */
+typedef struct weight_matrix {
+    lvlm_stored w;
+    real *grad;
+} weight_matrix;
+
+/* A vector, widened. */
+typedef struct weight_vector {
+    const real *v;
+    real *grad;
+} weight_vector;
+
+/* y = x w^T + b.  x (N,I)  y (N,O)  b: all NULL for none */
+void dense_forward(real *y, const real *x, const weight_matrix *w,
+                   const weight_vector *b, size_t N, size_t I, size_t O,
+                   const ops_scratch *scratch);
+/* dx += ..., NULL: not needed; the gradients of w and b += ..., where they have one. x is
+ * read only when w has one.  dx (N,I)  dy (N,O)  x (N,I) */
+void dense_backward(real *dx, const real *dy, const real *x, const weight_matrix *w,
+                    const weight_vector *b, size_t N, size_t I, size_t O,
+                    const ops_scratch *scratch);
 
 typedef enum weight_kind { WEIGHT_MATRIX, WEIGHT_VECTOR } weight_kind;
 
@@ -27,15 +50,18 @@ typedef struct weight_row {
 #define WEIGHT_FIELD(type, field) WEIGHT_FIELD_WHEN(type, field, 0)
 #define WEIGHT_FIELD_WHEN(type, field, bits)                                          \
     _Generic(((type *)0)->field,                                                      \
-             lvlm_stored: WEIGHT_MATRIX, const real *: WEIGHT_VECTOR),                \
+             weight_matrix: WEIGHT_MATRIX, weight_vector: WEIGHT_VECTOR),                \
     offsetof(type, field), (bits)
 #define WEIGHT_END { NULL, { 0 }, WEIGHT_MATRIX, 0, 0 }
 // clang-format on
 
 typedef struct weights {
     const lvlm_manifest *manifest; /* borrowed */
-    real *vectors;                 /* owned; NULL: weights_bind only measures */
-    size_t numel;                  /* of vectors, once measured */
+    real *const *grads; /* (n_targets of the manifest) where gradients go, NULL: frozen;
+                           NULL altogether: nothing is trained. Borrowed */
+    real *const *values; /* (n_targets) values that stand in for the file's; borrowed */
+    real *vectors;       /* owned; NULL: weights_bind only measures */
+    size_t numel;        /* of vectors, once measured */
     size_t used;
 } weights;
 

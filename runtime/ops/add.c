@@ -36,3 +36,16 @@ void add_scaled_forward(real *y, const real *x, real a, size_t n)
 #pragma omp parallel for simd schedule(static) if (n > LVLM_PARALLEL_MIN)
     for (size_t i = 0; i < n; i++) y[i] += a * x[i];
 }
+
+void sum_forward(real *y, const real *a, const real *b, size_t n)
+{
+#pragma omp parallel for simd schedule(static) if (n > LVLM_PARALLEL_MIN)
+    for (size_t i = 0; i < n; i++) y[i] = a[i] + b[i];
+}
+
+real dot_forward(const real *a, const real *b, size_t n)
+{
+    double sum = 0; /* one order, whatever the threads */
+    for (size_t i = 0; i < n; i++) sum += (double)a[i] * (double)b[i];
+    return (real)sum;
+}

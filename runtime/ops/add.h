@@ -7,8 +7,14 @@
 /* y += x. Its own backward: dx += dy, and dy stays what it is.  x, y (n) */
 void add_forward(real *y, const real *x, size_t n);
 
+/* y = a + b; y may be either.  y, a, b (n) */
+void sum_forward(real *y, const real *a, const real *b, size_t n);
+
 /* y += a x; dx += a dy.  x, y (n) */
 void add_scaled_forward(real *y, const real *x, real a, size_t n);
+
+/* Sum of a[i] b[i], taken in double: the gradient of a factor.  a, b (n) */
+real dot_forward(const real *a, const real *b, size_t n);
 
 /* y[n] += table[n mod R]: the same R positions for each image of a batch.
  * y (N,C), R divides N  table (R,C) */

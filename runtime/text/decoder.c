@@ -16,7 +16,6 @@
 #include "runtime/ops/norm.h"
 #include "runtime/ops/rope.h"
 #include "runtime/ops/rows.h"
-#include "runtime/text/cross.h"
 
 static const config_row config_rows[] = {
     CONFIG("text.hidden", decoder_config, hidden),
@@ -243,48 +242,70 @@ static bool uses_logn(const decoder_config *c, const lvlm_packing *packing)
     return c->rope.logn && packing->T > c->rope.train_length;
 }
 
-int decoder_acts_make(decoder_acts *acts, const decoder *text,
-                      const lvlm_packing *packing, lvlm_error *err)
+static int make_blocks(decoder_tape *t, const decoder *text, const lvlm_sight *sight,
+                       lvlm_error *err)
+{
+    const decoder_config *const c = &text->config;
+    const size_t N = t->pass.N;
+    t->n_blocks = t->keep ? c->layers : 1;
+    t->blocks = lvlm_calloc(t->n_blocks, sizeof *t->blocks);
+    t->cross = lvlm_calloc(t->n_blocks, sizeof *t->cross);
+    if (t->blocks == NULL || t->cross == NULL) return lvlm_fail_memory(err);
+    if (sight != NULL) TRY(cross_keys_make(&t->keys, c, sight, N, t->keep, err));
+    for (size_t i = 0; i < t->n_blocks; i++) {
+        const bool looks = sight != NULL && (!t->keep || text->is_cross[i]);
+        if (t->keep && text->is_cross[i] && sight == NULL) continue; /* left out */
+        TRY(decoder_acts_make(&t->blocks[i], c, N, t->keep, t->keep && looks, err));
+        if (looks) TRY(cross_acts_make(&t->cross[i], c, &t->keys, t->keep, err));
+    }
+    return 0;
+}
+
+int decoder_tape_make(decoder_tape *t, const decoder *text, const lvlm_packing *packing,
+                      const lvlm_sight *sight, bool keep, lvlm_error *err)
 {
     const decoder_config *const c = &text->config;
     const size_t N = packing->N, C = c->hidden, cells = packing->B * packing->T;
-    const size_t Q = c->heads * c->head_dim, K = c->kv_heads * c->head_dim;
-    *acts = (decoder_acts){ .N = N };
+    *t = (decoder_tape){ .pass = { .N = N, .packing = packing }, .keep = keep };
     const workspace_slot slots[] = {
-        { &acts->x, N, C },
-        { &acts->normed, N, C },
-        { &acts->q, N, Q },
-        { &acts->k, N, K },
-        { &acts->v, N, K },
-        { &acts->gate, N, c->mlp },
-        { &acts->up, N, c->mlp },
-        { &acts->branch, N, C },
-        { &acts->cosines, N, c->head_dim / 2 },
-        { &acts->sines, N, c->head_dim / 2 },
-        { &acts->logn, uses_logn(c, packing) ? N : 0, 1 },
-        { &acts->spare, N < cells ? cells : 0, C },
+        { &t->pass.cosines, N, c->head_dim / 2 },
+        { &t->pass.sines, N, c->head_dim / 2 },
+        { &t->pass.logn, uses_logn(c, packing) ? N : 0, 1 },
+        { &t->last, N, C },
+        { &t->normed, N, C },
+        { &t->spare, N < cells ? cells : 0, C },
     };
-    return workspace_allocate(&acts->memory, slots, sizeof slots / sizeof *slots,
-                              "language model", err);
+    TRY(workspace_allocate(&t->memory, slots, sizeof slots / sizeof *slots,
+                           "language model", err));
+    return make_blocks(t, text, sight, err);
 }
 
-void decoder_acts_free(decoder_acts *acts)
+void decoder_tape_free(decoder_tape *t)
 {
-    lvlm_free(acts->memory);
-    acts->memory = NULL;
+    for (size_t i = 0; i < t->n_blocks; i++) {
+        if (t->blocks != NULL) decoder_acts_free(&t->blocks[i]);
+        if (t->cross != NULL) cross_acts_free(&t->cross[i]);
+    }
+    lvlm_free(t->blocks);
+    lvlm_free(t->cross);
+    cross_keys_free(&t->keys);
+    lvlm_free(t->memory);
+    *t = (decoder_tape){ 0 };
 }
 
 size_t decoder_scratch(const decoder *text, size_t N, size_t n_keys, size_t n_threads)
 {
     const decoder_config *const c = &text->config;
     const size_t Q = c->heads * c->head_dim, K = c->kv_heads * c->head_dim;
+    const size_t rows = N > n_keys ? N : n_keys;
     const size_t needs[] = {
         linear_scratch(c->hidden, Q, n_threads),
         linear_scratch(c->hidden, K, n_threads),
         linear_scratch(Q, c->hidden, n_threads),
         linear_scratch(c->hidden, c->mlp, n_threads),
         linear_scratch(c->mlp, c->hidden, n_threads),
-        attention_scratch(N, N > n_keys ? N : n_keys, c->heads, c->head_dim, n_threads),
+        attention_scratch(N, rows, c->heads, c->head_dim, n_threads),
+        norm_scratch(rows * c->heads),
     };
     size_t most = 0;
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
@@ -294,83 +315,17 @@ size_t decoder_scratch(const decoder *text, size_t N, size_t n_keys, size_t n_th
 
 /* ---- forward -------------------------------------------------------------------- */
 
-static void rms(real *y, const real *x, const real *w, const decoder_acts *a,
-                const decoder_config *c)
-{
-    rmsnorm_forward(y, x, w, (real)c->norm_offset, (real)c->norm_eps, a->N, c->hidden);
-}
-
-/* Even blocks slide where a window is in force. */
-static attention_dims visible(const decoder_acts *a, const decoder_config *c, size_t i,
-                              const lvlm_packing *p)
-{
-    const bool slides = p->window_lo != NULL && i % 2 == 0;
-    return (attention_dims){
-        .Tq = a->N,
-        .Tk = a->N,
-        .heads = c->heads,
-        .kv_heads = c->kv_heads,
-        .D = c->head_dim,
-        .scale = (real)(1 / sqrt(c->query_scalar)),
-        .softcap = (real)c->attn_softcap,
-        .lo = slides ? p->window_lo : p->lo,
-        .hi = p->hi,
-    };
-}
-
-static void attention_branch(decoder_acts *a, const decoder_block *b,
-                             const decoder_config *c, const attention_dims *dims,
-                             const ops_scratch *scratch)
-{
-    const size_t N = a->N, C = c->hidden, D = c->head_dim;
-    const size_t Q = c->heads * D, K = c->kv_heads * D;
-    rms(a->normed, a->x, b->norm1, a, c);
-    linear_forward(a->q, a->normed, b->q_w, b->q_b, N, C, Q, scratch);
-    linear_forward(a->k, a->normed, b->k_w, b->k_b, N, C, K, scratch);
-    linear_forward(a->v, a->normed, b->v_w, b->v_b, N, C, K, scratch);
-    rope_forward(a->q, a->q, a->cosines, a->sines, N, c->heads, D);
-    rope_forward(a->k, a->k, a->cosines, a->sines, N, c->kv_heads, D);
-    if (a->logn != NULL) scale_rows_forward(a->q, a->logn, N, Q);
-    attention_forward(a->q, a->q, a->k, a->v, dims, scratch);
-    linear_forward(a->branch, a->q, b->out_w, NULL, N, Q, C, scratch);
-    if (c->sandwich) rms(a->branch, a->branch, b->post_attn_norm, a, c);
-}
-
-void decoder_mlp_branch(decoder_acts *a, const decoder_block *b,
-                        const decoder_config *c, const ops_scratch *scratch)
-{
-    const size_t N = a->N, C = c->hidden, F = c->mlp;
-    rms(a->normed, a->x, b->norm2, a, c);
-    linear_forward(a->gate, a->normed, b->gate_w, NULL, N, C, F, scratch);
-    linear_forward(a->up, a->normed, b->up_w, NULL, N, C, F, scratch);
-    gated_forward(a->gate, a->gate, a->up, c->activation, N * F);
-    linear_forward(a->branch, a->gate, b->down_w, NULL, N, F, C, scratch);
-    if (c->sandwich) rms(a->branch, a->branch, b->post_mlp_norm, a, c);
-}
-
-static void self_block(decoder_acts *acts, const decoder *text, size_t i,
-                       const lvlm_packing *packing, const ops_scratch *scratch)
-{
-    const decoder_config *const c = &text->config;
-    const attention_dims dims = visible(acts, c, i, packing);
-    attention_branch(acts, &text->blocks[i], c, &dims, scratch);
-    add_forward(acts->x, acts->branch, acts->N * c->hidden);
-    decoder_mlp_branch(acts, &text->blocks[i], c, scratch);
-    add_forward(acts->x, acts->branch, acts->N * c->hidden);
-}
-
 /* x = scaled embeddings, and image rows as they are. */
-static void embed(decoder_acts *acts, const decoder *text, const lvlm_packing *p,
+static void embed(real *x, const decoder *text, const lvlm_packing *p,
                   const real *image_rows)
 {
     const decoder_config *const c = &text->config;
     const size_t C = c->hidden;
-    embed_forward(acts->x, text->embed, p->ids, (real)c->embed_scale, p->N,
-                  c->embed_rows, C);
+    embed_forward(x, text->embed.w, p->ids, (real)c->embed_scale, p->N, c->embed_rows,
+                  C);
     for (size_t n = 0; n < p->N; n++)
         if (p->image_row[n] >= 0)
-            memcpy(acts->x + n * C, image_rows + (size_t)p->image_row[n] * C,
-                   C * sizeof *acts->x);
+            memcpy(x + n * C, image_rows + (size_t)p->image_row[n] * C, C * sizeof *x);
 }
 
 void decoder_announce(const decoder *text, stages *s)
@@ -389,67 +344,117 @@ static double theta_of(const decoder_rope *rope, size_t T, size_t D)
     return rope->theta * pow(alpha, (double)D / (double)(D - 2));
 }
 
-static int fill_positions(decoder_acts *acts, const decoder_config *c,
-                          const lvlm_packing *p, lvlm_error *err)
+static int fill_positions(decoder_pass *pass, const decoder_config *c, lvlm_error *err)
 {
     const decoder_rope *const rope = &c->rope;
+    const lvlm_packing *const p = pass->packing;
     const size_t half = c->head_dim / 2, *s = rope->sections;
     float *const inv_freq = lvlm_malloc(half * sizeof *inv_freq);
     unsigned char *const axis = lvlm_calloc(half, 1);
-    if (inv_freq != NULL && axis != NULL) {
+    const bool ok = inv_freq != NULL && axis != NULL;
+    if (ok) {
         for (size_t j = 0; rope->axes == 3 && j < half; j++)
             axis[j] = (unsigned char)((j >= s[0]) + (j >= s[0] + s[1]));
         rope_frequencies(inv_freq, half, theta_of(rope, p->T, c->head_dim));
         if (rope->llama3)
             rope_scale_llama3(inv_freq, half, rope->factor, rope->low, rope->high,
                               rope->original);
-        rope_table(acts->cosines, acts->sines, p->positions, axis, inv_freq, acts->N,
+        rope_table(pass->cosines, pass->sines, p->positions, axis, inv_freq, pass->N,
                    half);
     }
-    for (size_t n = 0; acts->logn != NULL && n < acts->N; n++) {
+    for (size_t n = 0; pass->logn != NULL && n < pass->N; n++) {
         const double at = (double)p->positions[n] + 1,
                      most = (double)rope->train_length;
-        acts->logn[n] = at > most ? (real)(log(at) / log(most)) : 1;
+        pass->logn[n] = at > most ? (real)(log(at) / log(most)) : 1;
     }
-    const bool ok = inv_freq != NULL && axis != NULL;
     lvlm_free(inv_freq);
     lvlm_free(axis);
     return ok ? 0 : lvlm_fail_memory(err);
 }
 
-static int run_blocks(const decoder *text, decoder_acts *acts, cross_acts *cross,
-                      const lvlm_packing *packing, const lvlm_sight *sight, stages *s,
-                      const ops_scratch *scratch, lvlm_error *err)
+/* One block from x, which stands in its acts; *x becomes what it gives. */
+static void run_block(const decoder *text, decoder_tape *t, size_t i, real **x,
+                      const ops_scratch *scratch)
 {
     const decoder_config *const c = &text->config;
-    for (size_t i = 0; i < c->layers && s->left > 0; i++) {
-        char name[STAGE_NAME_BYTES];
-        if (!text->is_cross[i])
-            self_block(acts, text, i, packing, scratch);
-        else if (sight != NULL)
-            cross_block_forward(acts, cross, &text->blocks[i], c, sight, scratch);
-        TRY(stages_emit_rows(s, stages_block(name, blocks, i), acts->x, c->hidden,
-                             packing, acts->spare, err));
-    }
-    return 0;
+    const size_t at = t->keep ? i : 0, bytes = t->pass.N * c->hidden * sizeof **x;
+    decoder_acts *const a = &t->blocks[at];
+    if (text->is_cross[i] && t->keys.sight == NULL) return; /* left out */
+    if (a->x != *x) memcpy(a->x, *x, bytes);
+    if (text->is_cross[i])
+        cross_block_forward(a, &t->cross[at], &text->blocks[i], c, &t->keys, t->pass.N,
+                            scratch);
+    else
+        decoder_block_forward(a, &text->blocks[i], c, i, &t->pass, scratch);
+    *x = a->out;
 }
 
-int decoder_forward(const decoder *text, decoder_acts *acts,
-                    const lvlm_packing *packing, const real *image_rows,
+int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows,
                     const lvlm_sight *sight, stages *s, const ops_scratch *scratch,
                     lvlm_error *err)
 {
     const decoder_config *const c = &text->config;
+    const lvlm_packing *const p = t->pass.packing;
+    const size_t N = t->pass.N, C = c->hidden;
+    real *x = t->last;
+    embed(x, text, p, image_rows);
+    TRY(stages_emit_rows(s, "text.embed", x, C, p, t->spare, err));
+    TRY(fill_positions(&t->pass, c, err));
+    if (sight != NULL)
+        gather_rows_forward(t->keys.states, image_rows, t->keys.from, sight->n_keys, C);
+    for (size_t i = 0; i < c->layers && s->left > 0; i++) {
+        char name[STAGE_NAME_BYTES];
+        run_block(text, t, i, &x, scratch);
+        TRY(stages_emit_rows(s, stages_block(name, blocks, i), x, C, p, t->spare, err));
+    }
+    if (s->left == 0) return 0;
+    if (x != t->last) memcpy(t->last, x, N * C * sizeof *x);
+    rmsnorm_forward(t->normed, t->last, text->norm.v, (real)c->norm_offset,
+                    (real)c->norm_eps, N, C);
+    return stages_emit_rows(s, "text.norm", t->normed, C, p, t->spare, err);
+}
+
+/* ---- backward ------------------------------------------------------------------- */
+
+/* dx (N,C) of the first block's input, to the table and the image rows. */
+static void embed_gradient(const decoder *text, const lvlm_packing *p, const real *dx,
+                           real *dimage_rows)
+{
+    const decoder_config *const c = &text->config;
     const size_t C = c->hidden;
-    cross_acts cross = { 0 };
-    embed(acts, text, packing, image_rows);
-    TRY(stages_emit_rows(s, "text.embed", acts->x, C, packing, acts->spare, err));
-    TRY(fill_positions(acts, c, packing, err));
-    int rc =
-        sight != NULL ? cross_acts_make(&cross, c, sight, acts->N, image_rows, err) : 0;
-    if (rc == 0) rc = run_blocks(text, acts, &cross, packing, sight, s, scratch, err);
-    cross_acts_free(&cross);
-    if (rc < 0 || s->left == 0) return rc;
-    rms(acts->normed, acts->x, text->norm, acts, c);
-    return stages_emit_rows(s, "text.norm", acts->normed, C, packing, acts->spare, err);
+    if (text->embed.grad != NULL)
+        embed_backward(text->embed.grad, dx, p->ids, (real)c->embed_scale, p->N,
+                       c->embed_rows, C);
+    for (size_t n = 0; dimage_rows != NULL && n < p->N; n++)
+        if (p->image_row[n] >= 0)
+            add_forward(dimage_rows + (size_t)p->image_row[n] * C, dx + n * C, C);
+}
+
+int decoder_backward(const decoder *text, decoder_tape *t, const real *dnormed,
+                     real *dimage_rows, const lvlm_sight *sight,
+                     const ops_scratch *scratch, lvlm_error *err)
+{
+    const decoder_config *const c = &text->config;
+    const size_t N = t->pass.N, C = c->hidden;
+    decoder_grads g;
+    int rc = decoder_grads_make(&g, c, N, err);
+    if (rc < 0) goto done;
+    memset(g.x, 0, N * C * sizeof *g.x);
+    rmsnorm_backward(g.x, text->norm.grad, dnormed, t->last, text->norm.v,
+                     (real)c->norm_offset, (real)c->norm_eps, N, C, scratch);
+    for (size_t i = c->layers; i-- > 0;) {
+        if (!text->is_cross[i])
+            decoder_block_backward(&g, &t->blocks[i], &text->blocks[i], c, i, &t->pass,
+                                   scratch);
+        else if (sight != NULL)
+            cross_block_backward(&g, &t->blocks[i], &t->cross[i], &text->blocks[i], c,
+                                 &t->keys, N, scratch);
+    }
+    embed_gradient(text, t->pass.packing, g.x, dimage_rows);
+    if (sight != NULL && dimage_rows != NULL)
+        gather_rows_backward(dimage_rows, t->keys.dstates, t->keys.from, sight->n_keys,
+                             C);
+done:
+    decoder_grads_free(&g);
+    return rc;
 }

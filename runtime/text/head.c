@@ -58,7 +58,7 @@ static void project(real *logits, const real *x, const text_head *head, size_t N
                     const ops_scratch *scratch)
 {
     const text_head_config *const c = &head->config;
-    linear_forward(logits, x, head->weight, NULL, N, c->hidden, c->vocab, scratch);
+    linear_forward(logits, x, head->weight.w, NULL, N, c->hidden, c->vocab, scratch);
     if (c->softcap > 0) softcap_forward(logits, logits, (real)c->softcap, N * c->vocab);
 }
 
@@ -141,4 +141,71 @@ int head_forward(const text_head *head, const real *x, const lvlm_packing *packi
     if (stages_wants(s, "logits"))
         return emit_logits(head, x, packing, s, scratch, err);
     return emit_loss(head, x, packing, s, scratch, err);
+}
+
+/* ---- backward ------------------------------------------------------------------- */
+
+/* Memory for LOSS_ROWS rows. */
+typedef struct chunk {
+    real *logits, *dlogits, *dcapped; /* (rows,V) */
+    real *x, *dx;                     /* (rows,C) */
+    size_t rows[LOSS_ROWS];           /* where they stand */
+    int64_t targets[LOSS_ROWS];
+    double losses[LOSS_ROWS], scales[LOSS_ROWS];
+    size_t n;
+} chunk;
+
+static void gather_chunk(chunk *k, size_t *next, const real *x, size_t C,
+                         const lvlm_packing *p)
+{
+    for (k->n = 0; *next < p->N && k->n < LOSS_ROWS; ++*next) {
+        if (p->targets[*next] == LVLM_IGNORE_TARGET) continue;
+        memcpy(k->x + k->n * C, x + *next * C, C * sizeof *x);
+        k->targets[k->n] = p->targets[*next];
+        k->rows[k->n++] = *next;
+    }
+}
+
+static void chunk_backward(chunk *k, const text_head *head, const ops_scratch *scratch)
+{
+    const size_t C = head->config.hidden, V = head->config.vocab, n = k->n * V;
+    const real cap = (real)head->config.softcap;
+    memset(k->dlogits, 0, n * sizeof *k->dlogits);
+    memset(k->dx, 0, k->n * C * sizeof *k->dx);
+    cross_entropy_backward(k->dlogits, k->scales, k->logits, k->targets, k->n, V);
+    if (cap > 0) {
+        memset(k->dcapped, 0, n * sizeof *k->dcapped);
+        softcap_backward(k->dcapped, k->dlogits, k->logits, cap, n);
+    }
+    dense_backward(k->dx, cap > 0 ? k->dcapped : k->dlogits, k->x, &head->weight, NULL,
+                   k->n, C, V, scratch);
+}
+
+int head_backward(const text_head *head, double *sum, real *dx, const real *x,
+                  const lvlm_packing *p, double scale, const ops_scratch *scratch,
+                  lvlm_error *err)
+{
+    const size_t C = head->config.hidden, V = head->config.vocab;
+    const size_t most = p->n_targets < LOSS_ROWS ? p->n_targets : LOSS_ROWS;
+    chunk k = { .n = 0 };
+    void *memory = NULL;
+    const workspace_slot slots[] = { { &k.logits, most, V },
+                                     { &k.dlogits, most, V },
+                                     { &k.dcapped, head->config.softcap > 0 ? most : 0,
+                                       V },
+                                     { &k.x, most, C },
+                                     { &k.dx, most, C } };
+    TRY(workspace_allocate(&memory, slots, sizeof slots / sizeof *slots, "loss", err));
+    memset(dx, 0, p->N * C * sizeof *dx);
+    for (size_t i = 0; i < LOSS_ROWS; i++) k.scales[i] = scale;
+    *sum = 0;
+    for (size_t next = 0; gather_chunk(&k, &next, x, C, p), k.n > 0;) {
+        project(k.logits, k.x, head, k.n, scratch);
+        *sum += sum_losses(k.losses, k.logits, k.targets, k.n, V);
+        chunk_backward(&k, head, scratch);
+        for (size_t i = 0; i < k.n; i++)
+            memcpy(dx + k.rows[i] * C, k.dx + i * C, C * sizeof *dx);
+    }
+    lvlm_free(memory);
+    return 0;
 }

@@ -17,7 +17,7 @@ typedef struct text_head_config {
 
 typedef struct text_head {
     text_head_config config;
-    lvlm_stored weight; /* (V,C) */
+    weight_matrix weight; /* (V,C) */
 } text_head;
 
 /* The softcap counts when the family's difference "final_softcap" is in force under
@@ -32,5 +32,12 @@ void head_announce(const lvlm_packing *packing, stages *s);
  * target, a few at a time.  x (N,C) */
 int head_forward(const text_head *head, const real *x, const lvlm_packing *packing,
                  stages *s, const ops_scratch *scratch, lvlm_error *err);
+
+/* Loss and gradients in one walk over the rows that have a target, a few at a time:
+ * *sum = sum of their losses; dx (N,C) = the gradient of scale times that sum, and the
+ * head's own is added to. The logits of all rows are never in memory at once. */
+int head_backward(const text_head *head, double *sum, real *dx, const real *x,
+                  const lvlm_packing *packing, double scale, const ops_scratch *scratch,
+                  lvlm_error *err);
 
 #endif

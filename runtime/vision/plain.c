@@ -22,13 +22,13 @@
 typedef struct plain {
     vit_config vit;
     size_t layers, channels, patch, grid;
-    unsigned has;                        /* which of the two it is */
-    lvlm_stored patch_w;                 /* (C, channels*patch^2) */
-    const real *patch_b;                 /* (C) SigLIP */
-    const real *positions;               /* (grid,grid,C) */
-    const real *norm_pre_w, *norm_pre_b; /* (C) OpenCLIP */
-    vit_block *blocks;                   /* (layers), owned */
-    const real *norm_w, *norm_b;         /* (C) SigLIP */
+    unsigned has;                         /* which of the two it is */
+    weight_matrix patch_w;                /* (C, channels*patch^2) */
+    weight_vector patch_b;                /* (C) SigLIP */
+    weight_vector positions;              /* (grid,grid,C) */
+    weight_vector norm_pre_w, norm_pre_b; /* (C) OpenCLIP */
+    vit_block *blocks;                    /* (layers), owned */
+    weight_vector norm_w, norm_b;         /* (C) SigLIP */
 } plain;
 
 enum { SIGLIP = 1, OPENCLIP = 2 };
@@ -143,63 +143,139 @@ static void plain_announce(const void *tower, stages *s)
     stages_announce(s, "vision.out");
 }
 
-/* x += positions, resampled to the grid of the images. */
-static int add_positions(const plain *t, real *x, const vision_rows *seen, size_t side,
-                         lvlm_error *err)
+/* Memory of one pass. */
+typedef struct plain_tape {
+    vit_tape vit;
+    size_t *lo, *hi; /* (R) */
+    real *table;     /* (P,C) positions on the grid of the images */
+    real *embedded;  /* (R,C) before norm_pre; kept passes of OpenCLIP */
+    real *last;      /* (R,C) leaving the last block; kept passes */
+    void *memory;
+} plain_tape;
+
+static void plain_tape_free(void *tape)
 {
-    real *table = NULL;
-    void *memory = NULL;
-    const workspace_slot slot = { &table, seen->P, seen->C };
-    TRY(workspace_allocate(&memory, &slot, 1, "positions", err));
-    resize_forward(table, t->positions, t->grid, side / t->patch, seen->C);
-    add_rows_forward(x, table, seen->R, seen->P, seen->C);
-    lvlm_free(memory);
-    return 0;
+    plain_tape *const p = tape;
+    if (p == NULL) return;
+    vit_tape_free(&p->vit);
+    lvlm_free(p->lo);
+    lvlm_free(p->memory);
+    lvlm_free(p);
 }
 
-static int run(const plain *t, vit_acts *a, const vit_view *view,
-               const vision_rows *seen, const lvlm_images *images, stages *s,
-               const ops_scratch *scratch, lvlm_error *err)
+static int plain_tape_make(const void *tower, void **tape, const vision_rows *seen,
+                           const lvlm_images *images, bool keep, lvlm_error *err)
 {
-    const size_t C = seen->C;
-    TRY(tower_project_squares(a->x, images->pixels, t->patch, t->patch_w, t->patch_b, C,
+    const plain *const t = tower;
+    const size_t R = seen->R, C = seen->C;
+    plain_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
+    (void)images;
+    if (p == NULL) return lvlm_fail_memory(err);
+    const workspace_slot slots[] = { { &p->table, seen->P, C },
+                                     { &p->embedded, keep ? R : 0, C },
+                                     { &p->last, keep ? R : 0, C } };
+    TRY(workspace_allocate(&p->memory, slots, 3, "vision tower", err));
+    p->lo = lvlm_calloc(R, 2 * sizeof *p->lo);
+    FAIL_IF(p->lo == NULL, err, LVLM_ENOMEM, "vision tower: out of memory");
+    p->hi = p->lo + R;
+    seen_all_to_all(p->lo, p->hi, R, seen->P);
+    return vit_tape_make(&p->vit, &t->vit, R, t->layers, keep, err);
+}
+
+/* x (R,C) entering the first block */
+static int embed(const plain *t, plain_tape *p, real *x, const vision_rows *seen,
+                 const lvlm_images *images, stages *s, const ops_scratch *scratch,
+                 lvlm_error *err)
+{
+    const size_t R = seen->R, C = seen->C;
+    TRY(tower_project_squares(x, images->pixels, t->patch, &t->patch_w, &t->patch_b, C,
                               scratch, err));
-    TRY(seen_emit(s, "vision.patches", a->x, seen, C, err));
-    TRY(add_positions(t, a->x, seen, images->side, err));
-    if (t->has & OPENCLIP)
-        layernorm_forward(a->x, a->x, t->norm_pre_w, t->norm_pre_b,
-                          (real)t->vit.norm_eps, seen->R, C);
-    TRY(seen_emit(s, "vision.embed", a->x, seen, C, err));
-    for (size_t i = 0; i < t->layers && s->left > 0; i++) {
-        char name[STAGE_NAME_BYTES];
-        vit_block_forward(a, &t->blocks[i], &t->vit, view, scratch);
-        TRY(seen_emit(s, stages_block(name, blocks, i), a->x, seen, C, err));
+    TRY(seen_emit(s, "vision.patches", x, seen, C, err));
+    resize_forward(p->table, t->positions.v, t->grid, images->side / t->patch, C);
+    add_rows_forward(x, p->table, R, seen->P, C);
+    if (t->has & OPENCLIP) {
+        if (p->embedded != NULL) memcpy(p->embedded, x, R * C * sizeof *x);
+        layernorm_forward(x, x, t->norm_pre_w.v, t->norm_pre_b.v, (real)t->vit.norm_eps,
+                          R, C);
     }
-    if (s->left == 0) return 0;
-    if (t->has & SIGLIP)
-        layernorm_forward(seen->rows, a->x, t->norm_w, t->norm_b, (real)t->vit.norm_eps,
-                          seen->R, C);
-    else
-        memcpy(seen->rows, a->x, seen->R * C * sizeof *a->x);
-    return seen_emit(s, "vision.out", seen->rows, seen, C, err);
+    return seen_emit(s, "vision.embed", x, seen, C, err);
 }
 
-static int plain_forward(const void *tower, const vision_rows *seen,
+static int plain_forward(const void *tower, void *tape, const vision_rows *seen,
                          const lvlm_images *images, stages *s,
                          const ops_scratch *scratch, lvlm_error *err)
 {
     const plain *const t = tower;
-    size_t *const lo = lvlm_calloc(seen->R, 2 * sizeof *lo);
-    const vit_view view = { .lo = lo, .hi = lo + seen->R };
-    vit_acts acts = { 0 };
-    int rc = lo == NULL ? lvlm_fail_memory(err)
-                        : vit_acts_make(&acts, &t->vit, seen->R, err);
-    if (rc == 0) {
-        seen_all_to_all(lo, lo + seen->R, seen->R, seen->P);
-        rc = run(t, &acts, &view, seen, images, s, scratch, err);
+    plain_tape *const p = tape;
+    const vit_view view = { .lo = p->lo, .hi = p->hi };
+    const size_t R = seen->R, C = seen->C;
+    real *x = p->vit.blocks[0].x;
+    TRY(embed(t, p, x, seen, images, s, scratch, err));
+    for (size_t i = 0; i < t->layers && s->left > 0; i++) {
+        char name[STAGE_NAME_BYTES];
+        vit_acts *const a = vit_tape_enter(&p->vit, i, x, &t->vit);
+        vit_block_forward(a, &t->blocks[i], &t->vit, &view, scratch);
+        x = a->out;
+        TRY(seen_emit(s, stages_block(name, blocks, i), x, seen, C, err));
     }
-    vit_acts_free(&acts);
-    lvlm_free(lo);
+    if (s->left == 0) return 0;
+    if (p->last != NULL) memcpy(p->last, x, R * C * sizeof *x);
+    if (t->has & SIGLIP)
+        layernorm_forward(seen->rows, x, t->norm_w.v, t->norm_b.v,
+                          (real)t->vit.norm_eps, R, C);
+    else
+        memcpy(seen->rows, x, R * C * sizeof *x);
+    return seen_emit(s, "vision.out", seen->rows, seen, C, err);
+}
+
+/* ---- backward ------------------------------------------------------------------- */
+
+/* dx (R,C) of what enters the first block; `spare` (R,C) */
+static int embed_gradient(const plain *t, const plain_tape *p, real *dx, real *spare,
+                          const vision_rows *seen, const lvlm_images *images,
+                          const ops_scratch *scratch, lvlm_error *err)
+{
+    const size_t R = seen->R, C = seen->C, P = seen->P;
+    if (t->has & OPENCLIP) {
+        memset(spare, 0, R * C * sizeof *spare);
+        layernorm_backward(spare, t->norm_pre_w.grad, t->norm_pre_b.grad, dx,
+                           p->embedded, t->norm_pre_w.v, (real)t->vit.norm_eps, R, C,
+                           scratch);
+        dx = spare;
+    }
+    if (t->positions.grad != NULL) {
+        memset(p->table, 0, P * C * sizeof *p->table);
+        add_rows_backward(p->table, dx, R, P, C);
+        resize_backward(t->positions.grad, p->table, t->grid, images->side / t->patch,
+                        C);
+    }
+    return tower_project_squares_backward(dx, images->pixels, t->patch, &t->patch_w,
+                                          &t->patch_b, C, scratch, err);
+}
+
+static int plain_backward(const void *tower, void *tape, const real *drows,
+                          const vision_rows *seen, const lvlm_images *images,
+                          const ops_scratch *scratch, lvlm_error *err)
+{
+    const plain *const t = tower;
+    const plain_tape *const p = tape;
+    const vit_view view = { .lo = p->lo, .hi = p->hi };
+    const size_t R = seen->R, C = seen->C;
+    vit_grads g;
+    int rc = vit_grads_make(&g, &t->vit, R, err);
+    if (rc == 0) {
+        memset(g.x, 0, R * C * sizeof *g.x);
+        if (t->has & SIGLIP)
+            layernorm_backward(g.x, t->norm_w.grad, t->norm_b.grad, drows, p->last,
+                               t->norm_w.v, (real)t->vit.norm_eps, R, C, scratch);
+        else
+            memcpy(g.x, drows, R * C * sizeof *g.x);
+        for (size_t i = t->layers; i-- > 0;)
+            vit_block_backward(&g, &p->vit.blocks[i], &t->blocks[i], &t->vit, &view,
+                               scratch);
+        rc = embed_gradient(t, p, g.x, g.branch, seen, images, scratch, err);
+    }
+    vit_grads_free(&g);
     return rc;
 }
 
@@ -207,7 +283,8 @@ static int plain_forward(const void *tower, const vision_rows *seen,
     {                                                                                  \
         .word = name, .open = how, .bind = plain_bind, .free = plain_free,             \
         .look = plain_look, .scratch = plain_scratch, .announce = plain_announce,      \
-        .forward = plain_forward                                                       \
+        .tape_make = plain_tape_make, .tape_free = plain_tape_free,                    \
+        .forward = plain_forward, .backward = plain_backward                           \
     }
 
 const vision_tower siglip_tower = TOWER("siglip", siglip_open);

@@ -19,7 +19,10 @@
 #include "runtime/vision/tower.h"
 #include "runtime/vision/vit.h"
 
-enum { MAX_FULL_BLOCKS = 256 };
+enum {
+    MAX_FULL_BLOCKS = 256,
+    PATCHES = 256, /* projected at a time */
+};
 
 typedef struct qwen2 {
     vit_config vit;
@@ -27,8 +30,8 @@ typedef struct qwen2 {
     size_t window; /* pixels; 0: there are none */
     double rope_theta;
     size_t full_blocks[MAX_FULL_BLOCKS], n_full_blocks;
-    lvlm_stored patch_w; /* (C, channels*frames*patch^2) */
-    vit_block *blocks;   /* (layers), owned */
+    weight_matrix patch_w; /* (C, channels*frames*patch^2) */
+    vit_block *blocks;     /* (layers), owned */
 } qwen2;
 
 static const config_row config_rows[] = {
@@ -194,11 +197,10 @@ static void qwen2_announce(const void *tower, stages *s)
     stages_announce_blocks(s, blocks, t->layers);
 }
 
-/* Rows of `pixels` projected to out, PATCHES at a time. */
+/* Rows of `pixels` projected to out. */
 static int project(real *out, const qwen2 *t, const lvlm_tensor *pixels,
                    const ops_scratch *scratch, lvlm_error *err)
 {
-    enum { PATCHES = 256 };
     const size_t dim = t->channels * t->frames * t->patch * t->patch;
     const size_t C = t->vit.hidden, R = pixels != NULL ? pixels->shape.dims[0] : 0;
     real *values = NULL;
@@ -210,7 +212,7 @@ static int project(real *out, const qwen2 *t, const lvlm_tensor *pixels,
         lvlm_convert_values(values, LVLM_REAL_DTYPE,
                             pixels->data + r * dim * lvlm_dtype_bytes(pixels->dtype),
                             pixels->dtype, n * dim);
-        linear_forward(out + r * C, values, t->patch_w, NULL, n, dim, C, scratch);
+        dense_forward(out + r * C, values, &t->patch_w, NULL, n, dim, C, scratch);
     }
     lvlm_free(memory);
     return 0;
@@ -241,60 +243,134 @@ static bool is_full(const qwen2 *t, size_t block)
     return false;
 }
 
-static int run(const qwen2 *t, vit_acts *a, const layout *l, const real *cosines,
-               const real *sines, const vision_rows *seen, const lvlm_images *images,
-               stages *s, const ops_scratch *scratch, lvlm_error *err)
-{
-    const vit_view frame = { l->frame_lo, l->frame_hi, cosines, sines };
-    const vit_view window = { l->window_lo, l->window_hi, cosines, sines };
-    TRY(embed(t, a->x, a->branch, l, images, seen, s, scratch, err));
-    for (size_t i = 0; i < t->layers && s->left > 0; i++) {
-        char name[STAGE_NAME_BYTES];
-        vit_block_forward(a, &t->blocks[i], &t->vit, is_full(t, i) ? &frame : &window,
-                          scratch);
-        TRY(seen_emit(s, stages_block(name, blocks, i), a->x, seen, seen->C, err));
-    }
-    memcpy(seen->rows, a->x, seen->R * seen->C * sizeof *a->x);
-    return 0;
-}
+/* Memory of one pass. */
+typedef struct qwen2_tape {
+    vit_tape vit;
+    layout layout;
+    real *cosines, *sines; /* (R,D/2) */
+    void *memory;
+    lvlm_arena arena; /* the layout's */
+} qwen2_tape;
 
-/* Angles of a head's first half: a quarter from the row, a quarter from the column.
- * cosines, sines (R,D/2) */
-static void fill_rope(real *cosines, real *sines, const qwen2 *t, const layout *l,
-                      float *inv_freq, unsigned char *axis)
+/* Angles of a head's first half: a quarter from the row, a quarter from the column. */
+static int fill_rope(qwen2_tape *p, const qwen2 *t, lvlm_error *err)
 {
     const size_t half = t->vit.hidden / t->vit.heads / 2;
+    float *const inv_freq = lvlm_arena_alloc(&p->arena, half, sizeof *inv_freq);
+    unsigned char *const axis = lvlm_arena_alloc(&p->arena, half, 1);
+    if (inv_freq == NULL || axis == NULL) return lvlm_fail_memory(err);
     rope_frequencies(inv_freq, half / 2, t->rope_theta);
     memcpy(inv_freq + half / 2, inv_freq, half / 2 * sizeof *inv_freq);
     for (size_t j = 0; j < half; j++) axis[j] = j >= half / 2;
-    rope_table(cosines, sines, l->places, axis, inv_freq, l->R, half);
+    rope_table(p->cosines, p->sines, p->layout.places, axis, inv_freq, p->layout.R,
+               half);
+    return 0;
 }
 
-static int qwen2_forward(const void *tower, const vision_rows *seen,
+static void qwen2_tape_free(void *tape)
+{
+    qwen2_tape *const p = tape;
+    if (p == NULL) return;
+    vit_tape_free(&p->vit);
+    lvlm_free(p->memory);
+    lvlm_arena_free(&p->arena);
+    lvlm_free(p);
+}
+
+static int qwen2_tape_make(const void *tower, void **tape, const vision_rows *seen,
+                           const lvlm_images *images, bool keep, lvlm_error *err)
+{
+    const qwen2 *const t = tower;
+    const size_t half = t->vit.hidden / t->vit.heads / 2;
+    qwen2_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
+    if (p == NULL) return lvlm_fail_memory(err);
+    const workspace_slot slots[] = { { &p->cosines, seen->R, half },
+                                     { &p->sines, seen->R, half } };
+    TRY(make_layout(&p->layout, t, images, &p->arena, err));
+    TRY(workspace_allocate(&p->memory, slots, 2, "vision tower", err));
+    TRY(fill_rope(p, t, err));
+    return vit_tape_make(&p->vit, &t->vit, seen->R, t->layers, keep, err);
+}
+
+static vit_view view_of(const qwen2_tape *p, const qwen2 *t, size_t block)
+{
+    const layout *const l = &p->layout;
+    if (is_full(t, block))
+        return (vit_view){ l->frame_lo, l->frame_hi, p->cosines, p->sines };
+    return (vit_view){ l->window_lo, l->window_hi, p->cosines, p->sines };
+}
+
+static int qwen2_forward(const void *tower, void *tape, const vision_rows *seen,
                          const lvlm_images *images, stages *s,
                          const ops_scratch *scratch, lvlm_error *err)
 {
     const qwen2 *const t = tower;
-    const size_t half = t->vit.hidden / t->vit.heads / 2;
-    lvlm_arena arena = LVLM_ARENA_INIT;
-    layout l;
-    vit_acts acts = { 0 };
-    real *cosines = NULL, *sines = NULL;
+    qwen2_tape *const p = tape;
+    real *x = p->vit.blocks[0].x;
+    TRY(embed(t, x, p->vit.blocks[0].attn, &p->layout, images, seen, s, scratch, err));
+    for (size_t i = 0; i < t->layers && s->left > 0; i++) {
+        char name[STAGE_NAME_BYTES];
+        const vit_view view = view_of(p, t, i);
+        vit_acts *const a = vit_tape_enter(&p->vit, i, x, &t->vit);
+        vit_block_forward(a, &t->blocks[i], &t->vit, &view, scratch);
+        x = a->out;
+        TRY(seen_emit(s, stages_block(name, blocks, i), x, seen, seen->C, err));
+    }
+    memcpy(seen->rows, x, seen->R * seen->C * sizeof *x);
+    return 0;
+}
+
+/* ---- backward ------------------------------------------------------------------- */
+
+/* The patch weights' gradient from dx (R,C) in the order of the images. */
+static int project_backward(const real *dx, const qwen2 *t, const lvlm_tensor *pixels,
+                            const ops_scratch *scratch, lvlm_error *err)
+{
+    const size_t dim = t->channels * t->frames * t->patch * t->patch;
+    const size_t C = t->vit.hidden, R = pixels != NULL ? pixels->shape.dims[0] : 0;
+    real *values = NULL;
     void *memory = NULL;
-    const workspace_slot slots[] = { { &cosines, seen->R, half },
-                                     { &sines, seen->R, half } };
-    float *inv_freq = lvlm_arena_alloc(&arena, half, sizeof *inv_freq);
-    unsigned char *axis = lvlm_arena_alloc(&arena, half, 1);
-    int rc = inv_freq != NULL && axis != NULL ? 0 : lvlm_fail_memory(err);
-    if (rc == 0 && (rc = make_layout(&l, t, images, &arena, err)) == 0 &&
-        (rc = vit_acts_make(&acts, &t->vit, seen->R, err)) == 0 &&
-        (rc = workspace_allocate(&memory, slots, 2, "vision tower", err)) == 0) {
-        fill_rope(cosines, sines, t, &l, inv_freq, axis);
-        rc = run(t, &acts, &l, cosines, sines, seen, images, s, scratch, err);
+    const workspace_slot slot = { &values, PATCHES, dim };
+    if (t->patch_w.grad == NULL) return 0;
+    TRY(workspace_allocate(&memory, &slot, 1, "patches", err));
+    for (size_t r = 0; r < R; r += PATCHES) {
+        const size_t n = R - r < PATCHES ? R - r : PATCHES;
+        lvlm_convert_values(values, LVLM_REAL_DTYPE,
+                            pixels->data + r * dim * lvlm_dtype_bytes(pixels->dtype),
+                            pixels->dtype, n * dim);
+        dense_backward(NULL, dx + r * C, values, &t->patch_w, NULL, n, dim, C, scratch);
     }
     lvlm_free(memory);
-    vit_acts_free(&acts);
-    lvlm_arena_free(&arena);
+    return 0;
+}
+
+static int qwen2_backward(const void *tower, void *tape, const real *drows,
+                          const vision_rows *seen, const lvlm_images *images,
+                          const ops_scratch *scratch, lvlm_error *err)
+{
+    const qwen2 *const t = tower;
+    const qwen2_tape *const p = tape;
+    const layout *const l = &p->layout;
+    const size_t stills = lvlm_images_patches(images, 0, images->n - images->n_videos);
+    const size_t C = seen->C, group = l->unit * C;
+    vit_grads g;
+    int rc = vit_grads_make(&g, &t->vit, seen->R, err);
+    if (rc == 0) {
+        memcpy(g.x, drows, seen->R * C * sizeof *g.x);
+        for (size_t i = t->layers; i-- > 0;) {
+            const vit_view view = view_of(p, t, i);
+            vit_block_backward(&g, &p->vit.blocks[i], &t->blocks[i], &t->vit, &view,
+                               scratch);
+        }
+        for (size_t i = 0; i < l->R / l->unit; i++)
+            memcpy(g.branch + l->groups[i] * group, g.x + i * group,
+                   group * sizeof *g.x);
+        rc = project_backward(g.branch, t, images->pixels, scratch, err);
+    }
+    if (rc == 0)
+        rc = project_backward(g.branch + stills * C, t, images->video_pixels, scratch,
+                              err);
+    vit_grads_free(&g);
     return rc;
 }
 
@@ -306,5 +382,8 @@ const vision_tower qwen2_tower = {
     .look = qwen2_look,
     .scratch = qwen2_scratch,
     .announce = qwen2_announce,
+    .tape_make = qwen2_tape_make,
+    .tape_free = qwen2_tape_free,
     .forward = qwen2_forward,
+    .backward = qwen2_backward,
 };

@@ -1,49 +1,14 @@
-/* tiles.c - the tower of Llama 3.2-Vision: images cut into up to four tiles.
- *
- *   e[t,p] = W patch + tanh(g_pre) pre[id,t]              G = grid^2 patches a tile
- *   e[t]   = [class, e[t,0..G)]                           P = G + 1 rows
- *   e[t]   = LN_pre (e[t] + (1 - tanh(g)) positions + tanh(g) tables[id,t])
- *   all tiles of an image end to end, each padded with zeros to L, a multiple of 8
- *   local blocks (vit.h); some of the states between them are kept
- *   x      = LN_post x + tanh(g_post) post[id,t]
- *   global blocks, gated
- *   out    = [x, kept states], interleaved: feature d of state k at C + d * K + k
- *
- * Padding and the rows of tiles that are not there are dead: only pairs of dead rows do
- * not see each other. Rows are kept with the living ones of an image in front, so that
- * what a row sees is a range; stages leave in the order of the reference. */
+/* tiles.c - the tower of Llama 3.2-Vision, there and back; see tiles.h. */
+#include "runtime/vision/tiles.h"
+
 #include <string.h>
 
 #include "formats/base/alloc.h"
 #include "runtime/model/configure.h"
 #include "runtime/model/workspace.h"
+#include "runtime/ops/add.h"
 #include "runtime/ops/linear.h"
 #include "runtime/ops/norm.h"
-#include "runtime/vision/tower.h"
-#include "runtime/vision/vit.h"
-
-enum { MAX_TAPS = 64, ROWS_MULTIPLE = 8 };
-
-/* Which state counts as the one of a block: how the makers have it, and two versions of
- * the reference. */
-typedef enum tap_rule { TAP_ENTERING, TAP_LEAVING, TAP_LAST } tap_rule;
-
-typedef struct tiles {
-    vit_config vit;
-    size_t layers, global_layers, channels, patch, tiles;
-    size_t P, L;              /* rows of a tile, and with its padding */
-    double outer_norm_eps;    /* of norm_pre and norm_post */
-    size_t taps[MAX_TAPS], K; /* blocks whose states are kept */
-    tap_rule rule;
-    const real *class_row;                   /* (C) */
-    lvlm_stored patch_w;                     /* (C, channels*patch^2) */
-    const real *gate, *pre_gate, *post_gate; /* (1) before tanh */
-    const real *positions;                   /* (P,C) */
-    lvlm_stored tables;                      /* (ids,tiles,P,C) */
-    const real *pre, *post;                  /* (ids,tiles,C) */
-    const real *norm_pre_w, *norm_pre_b, *norm_post_w, *norm_post_b; /* (C) */
-    vit_block *blocks, *global_blocks;                               /* owned */
-} tiles;
 
 static const config_row config_rows[] = {
     CONFIG("vision.layers", tiles, layers),
@@ -133,19 +98,12 @@ static int tiles_bind(void *tower, weights *w, lvlm_error *err)
 
 /* ---- who stands where --------------------------------------------------------- */
 
-/* Rows of all images, S = tiles * L of each. */
-typedef struct layout {
-    size_t *from;    /* (R) which row of the reference stands here */
-    size_t *lo, *hi; /* (R) */
-    size_t R, S;
-} layout;
-
 static bool is_dead(const tiles *t, const lvlm_images *images, size_t image, size_t row)
 {
     return row % t->L >= t->P || images->live[image * t->tiles + row / t->L] == 0;
 }
 
-static void fill_image(layout *l, const tiles *t, const lvlm_images *images,
+static void fill_image(tiles_layout *l, const tiles *t, const lvlm_images *images,
                        size_t image)
 {
     const size_t base = image * l->S;
@@ -162,10 +120,10 @@ static void fill_image(layout *l, const tiles *t, const lvlm_images *images,
     }
 }
 
-static int make_layout(layout *l, const tiles *t, const lvlm_images *images,
+static int make_layout(tiles_layout *l, const tiles *t, const lvlm_images *images,
                        lvlm_error *err)
 {
-    *l = (layout){ .S = t->tiles * t->L };
+    *l = (tiles_layout){ .S = t->tiles * t->L };
     l->R = images->n * l->S;
     l->from = lvlm_calloc(l->R, 3 * sizeof *l->from);
     FAIL_IF(l->from == NULL, err, LVLM_ENOMEM, "vision tower: out of memory");
@@ -211,52 +169,34 @@ static void tiles_announce(const void *tower, stages *s)
     stages_announce(s, "vision.out");
 }
 
-/* Vectors of one tile's place in its image: id 0 is an image that is not there. */
-static size_t place_of(const tiles *t, const lvlm_images *images, size_t tile)
+static void tiles_tape_free(void *tape)
 {
-    return (size_t)images->aspect_ids[tile / t->tiles] * t->tiles + tile % t->tiles;
+    tiles_tape *const p = tape;
+    if (p == NULL) return;
+    vit_tape_free(&p->vit);
+    lvlm_free(p->layout.from);
+    lvlm_free(p->memory);
+    lvlm_free(p);
 }
 
-/* e (P,C) of one tile from its patches (G,C); `table` (P,C) is scratch */
-static void embed_tile(const tiles *t, real *e, const real *patches, size_t place,
-                       real *table)
+static int tiles_tape_make(const void *tower, void **tape, const vision_rows *seen,
+                           const lvlm_images *images, bool keep, lvlm_error *err)
 {
-    const size_t C = t->vit.hidden, n = t->P * C;
-    const real g = real_tanh(*t->gate), pre = real_tanh(*t->pre_gate);
-    stored_widen(table, t->tables, place * n, n);
-    memcpy(e, t->class_row, C * sizeof *e);
-    for (size_t i = C; i < n; i++)
-        e[i] = patches[i - C] + pre * t->pre[place * C + i % C];
-    for (size_t i = 0; i < n; i++) e[i] += (1 - g) * t->positions[i] + g * table[i];
+    const tiles *const t = tower;
+    tiles_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
+    if (p == NULL) return lvlm_fail_memory(err);
+    TRY(make_layout(&p->layout, t, images, err));
+    const size_t R = p->layout.R, C = t->vit.hidden;
+    const workspace_slot slots[] = { { &p->table, t->P, C },
+                                     { &p->before, keep ? seen->R : 0, C },
+                                     { &p->between, keep ? R : 0, C },
+                                     { &p->spare, R, C } };
+    TRY(workspace_allocate(&p->memory, slots, 4, "vision tower", err));
+    return vit_tape_make(&p->vit, &t->vit, R, t->layers + t->global_layers, keep, err);
 }
 
-/* e (images*tiles*P,C), handed out, then spread over x (R,C) with padding between */
-static int embed(const tiles *t, real *x, real *patches, real *e, real *table,
-                 const layout *l, const lvlm_images *images, stages *s,
-                 const ops_scratch *scratch, lvlm_error *err)
-{
-    const size_t C = t->vit.hidden, n = images->n * t->tiles;
-    TRY(tower_project_squares(patches, images->pixels, t->patch, t->patch_w, NULL, C,
-                              scratch, err));
-    TRY(stages_emit(s, "vision.patches", patches, SHAPE(n, t->P - 1, C), err));
-    for (size_t i = 0; i < n; i++)
-        embed_tile(t, e + i * t->P * C, patches + i * (t->P - 1) * C,
-                   place_of(t, images, i), table);
-    layernorm_forward(e, e, t->norm_pre_w, t->norm_pre_b, (real)t->outer_norm_eps,
-                      n * t->P, C);
-    TRY(stages_emit(s, "vision.embed", e, SHAPE(images->n, t->tiles, t->P, C), err));
-    for (size_t r = 0; r < l->R; r++) {
-        const size_t tile = l->from[r] / t->L, row = l->from[r] % t->L;
-        if (row < t->P)
-            memcpy(x + r * C, e + (tile * t->P + row) * C, C * sizeof *x);
-        else
-            memset(x + r * C, 0, C * sizeof *x);
-    }
-    return 0;
-}
-
-/* Column `first`, first + step, ... of out (rows without padding, width) = x (R,C) */
-static void keep_state(const tiles *t, real *out, const real *x, const layout *l,
+/* Columns first, first + step, ... of out (rows without padding, width) = x (R,C) */
+static void keep_state(const tiles *t, real *out, const real *x, const tiles_layout *l,
                        size_t width, size_t first, size_t step)
 {
     const size_t C = t->vit.hidden;
@@ -269,94 +209,168 @@ static void keep_state(const tiles *t, real *out, const real *x, const layout *l
 }
 
 /* Keep x where `block` is listed. */
-static void tap(const tiles *t, const vision_rows *seen, const real *x, const layout *l,
-                size_t block)
+static void tap(const tiles *t, const vision_rows *seen, const real *x,
+                const tiles_layout *l, size_t block)
 {
     for (size_t k = 0; k < t->K; k++)
         if (t->taps[k] == block)
             keep_state(t, seen->rows, x, l, seen->C, t->vit.hidden + k, t->K);
 }
 
-/* Hand out x in the order of the reference; `spare` (R,C) */
-static int emit_block(stages *s, const char *name, const real *x, real *spare,
-                      const layout *l, size_t C, lvlm_error *err)
+/* Hand out x in the order of the reference. */
+static int emit_block(stages *s, const char *name, const real *x, tiles_tape *p,
+                      size_t C, lvlm_error *err)
 {
+    const tiles_layout *const l = &p->layout;
     if (stages_wants(s, name))
         for (size_t r = 0; r < l->R; r++)
-            memcpy(spare + l->from[r] * C, x + r * C, C * sizeof *x);
-    return stages_emit(s, name, spare, SHAPE(l->R / l->S, l->S, C), err);
+            memcpy(p->spare + l->from[r] * C, x + r * C, C * sizeof *x);
+    return stages_emit(s, name, p->spare, SHAPE(l->R / l->S, l->S, C), err);
 }
 
-static int run_local(const tiles *t, vit_acts *a, const layout *l,
-                     const vision_rows *seen, stages *s, const ops_scratch *scratch,
-                     lvlm_error *err)
+/* *x through the local blocks */
+static int run_local(const tiles *t, tiles_tape *p, real **x, const vision_rows *seen,
+                     stages *s, const ops_scratch *scratch, lvlm_error *err)
 {
+    const tiles_layout *const l = &p->layout;
     const vit_view view = { .lo = l->lo, .hi = l->hi };
     for (size_t i = 0; i < t->layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
+        vit_acts *const a = vit_tape_enter(&p->vit, i, *x, &t->vit);
         if (t->rule == TAP_ENTERING) tap(t, seen, a->x, l, i);
         vit_block_forward(a, &t->blocks[i], &t->vit, &view, scratch);
-        if (t->rule == TAP_LEAVING) tap(t, seen, a->x, l, i);
-        TRY(emit_block(s, stages_block(name, blocks, i), a->x, a->normed, l,
-                       t->vit.hidden, err));
+        *x = a->out;
+        if (t->rule == TAP_LEAVING) tap(t, seen, *x, l, i);
+        TRY(emit_block(s, stages_block(name, blocks, i), *x, p, t->vit.hidden, err));
     }
     for (size_t k = 0; t->rule == TAP_LAST && k < t->K; k++)
-        keep_state(t, seen->rows, a->x, l, seen->C, t->vit.hidden + k, t->K);
+        keep_state(t, seen->rows, *x, l, seen->C, t->vit.hidden + k, t->K);
     return 0;
 }
 
-static int run_global(const tiles *t, vit_acts *a, const layout *l,
+/* *x through norm_post, the post-tile vectors and the global blocks */
+static int run_global(const tiles *t, tiles_tape *p, real **x,
                       const lvlm_images *images, stages *s, const ops_scratch *scratch,
                       lvlm_error *err)
 {
+    const tiles_layout *const l = &p->layout;
     const vit_view view = { .lo = l->lo, .hi = l->hi };
     const size_t C = t->vit.hidden;
-    const real gate = real_tanh(*t->post_gate);
-    layernorm_forward(a->x, a->x, t->norm_post_w, t->norm_post_b,
+    const real gate = real_tanh(*t->post_gate.v);
+    real *y = p->vit.n > 1 ? p->spare : *x;
+    if (p->between != NULL) memcpy(p->between, *x, l->R * C * sizeof **x);
+    layernorm_forward(y, *x, t->norm_post_w.v, t->norm_post_b.v,
                       (real)t->outer_norm_eps, l->R, C);
     for (size_t r = 0; r < l->R; r++) {
-        const real *add = t->post + place_of(t, images, l->from[r] / t->L) * C;
-        for (size_t c = 0; c < C; c++) a->x[r * C + c] += gate * add[c];
+        const real *add = t->post.v + tiles_place(t, images, l->from[r] / t->L) * C;
+        for (size_t c = 0; c < C; c++) y[r * C + c] += gate * add[c];
     }
+    *x = y;
     for (size_t i = 0; i < t->global_layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
+        vit_acts *const a = vit_tape_enter(&p->vit, t->layers + i, *x, &t->vit);
         vit_block_forward(a, &t->global_blocks[i], &t->vit, &view, scratch);
-        TRY(emit_block(s, stages_block(name, global_blocks, i), a->x, a->normed, l, C,
-                       err));
+        *x = a->out;
+        TRY(emit_block(s, stages_block(name, global_blocks, i), *x, p, C, err));
     }
     return 0;
 }
 
-static int run(const tiles *t, vit_acts *a, real *table, const layout *l,
-               const vision_rows *seen, const lvlm_images *images, stages *s,
-               const ops_scratch *scratch, lvlm_error *err)
-{
-    TRY(embed(t, a->x, a->q, a->k, table, l, images, s, scratch, err));
-    TRY(run_local(t, a, l, seen, s, scratch, err));
-    if (s->left == 0) return 0;
-    TRY(run_global(t, a, l, images, s, scratch, err));
-    keep_state(t, seen->rows, a->x, l, seen->C, 0, 1);
-    return seen_emit(s, "vision.out", seen->rows, seen, seen->C, err);
-}
-
-static int tiles_forward(const void *tower, const vision_rows *seen,
+static int tiles_forward(const void *tower, void *tape, const vision_rows *seen,
                          const lvlm_images *images, stages *s,
                          const ops_scratch *scratch, lvlm_error *err)
 {
     const tiles *const t = tower;
-    layout l = { 0 };
-    vit_acts acts = { 0 };
-    real *table = NULL;
-    void *memory = NULL;
-    const workspace_slot slot = { &table, t->P, t->vit.hidden };
-    int rc;
-    if ((rc = make_layout(&l, t, images, err)) == 0 &&
-        (rc = workspace_allocate(&memory, &slot, 1, "vision tower", err)) == 0 &&
-        (rc = vit_acts_make(&acts, &t->vit, l.R, err)) == 0)
-        rc = run(t, &acts, table, &l, seen, images, s, scratch, err);
-    vit_acts_free(&acts);
-    lvlm_free(memory);
-    lvlm_free(l.from);
+    tiles_tape *const p = tape;
+    real *x = p->vit.blocks[0].x;
+    TRY(tiles_embed(t, p, x, images, s, scratch, err));
+    TRY(run_local(t, p, &x, seen, s, scratch, err));
+    if (s->left == 0) return 0;
+    TRY(run_global(t, p, &x, images, s, scratch, err));
+    keep_state(t, seen->rows, x, &p->layout, seen->C, 0, 1);
+    return seen_emit(s, "vision.out", seen->rows, seen, seen->C, err);
+}
+
+/* ---- backward ----------------------------------------------------------------- */
+
+/* dx (R,C) += columns first, first + step, ... of drows; the inverse of keep_state */
+static void add_state(const tiles *t, real *dx, const real *drows,
+                      const tiles_layout *l, size_t width, size_t first, size_t step)
+{
+    const size_t C = t->vit.hidden;
+    for (size_t r = 0; r < l->R; r++) {
+        const size_t tile = l->from[r] / t->L, row = l->from[r] % t->L;
+        if (row >= t->P) continue;
+        const real *from = drows + (tile * t->P + row) * width + first;
+        for (size_t c = 0; c < C; c++) dx[r * C + c] += from[c * step];
+    }
+}
+
+static void add_taps(const tiles *t, real *dx, const real *drows, const tiles_layout *l,
+                     size_t width, size_t block)
+{
+    for (size_t k = 0; k < t->K; k++)
+        if (t->taps[k] == block)
+            add_state(t, dx, drows, l, width, t->vit.hidden + k, t->K);
+}
+
+/* dx of what enters the global blocks, back through the post-tile vectors and
+ * norm_post; `spare` (R,C) receives the result. */
+static void middle_backward(const tiles *t, const tiles_tape *p, const real *dx,
+                            real *spare, const lvlm_images *images,
+                            const ops_scratch *scratch)
+{
+    const tiles_layout *const l = &p->layout;
+    const size_t C = t->vit.hidden;
+    const real gate = real_tanh(*t->post_gate.v);
+    for (size_t r = 0; r < l->R; r++) {
+        const size_t at = tiles_place(t, images, l->from[r] / t->L) * C;
+        if (t->post.grad != NULL)
+            add_scaled_forward(t->post.grad + at, dx + r * C, gate, C);
+        if (t->post_gate.grad != NULL)
+            *t->post_gate.grad +=
+                (1 - gate * gate) * dot_forward(dx + r * C, t->post.v + at, C);
+    }
+    memset(spare, 0, l->R * C * sizeof *spare);
+    layernorm_backward(spare, t->norm_post_w.grad, t->norm_post_b.grad, dx, p->between,
+                       t->norm_post_w.v, (real)t->outer_norm_eps, l->R, C, scratch);
+}
+
+static int run_backward(const tiles *t, tiles_tape *p, vit_grads *g, const real *drows,
+                        size_t width, const lvlm_images *images,
+                        const ops_scratch *scratch, lvlm_error *err)
+{
+    const tiles_layout *const l = &p->layout;
+    const vit_view view = { .lo = l->lo, .hi = l->hi };
+    const size_t n = l->R * t->vit.hidden;
+    memset(g->x, 0, n * sizeof *g->x);
+    add_state(t, g->x, drows, l, width, 0, 1);
+    for (size_t i = t->global_layers; i-- > 0;)
+        vit_block_backward(g, &p->vit.blocks[t->layers + i], &t->global_blocks[i],
+                           &t->vit, &view, scratch);
+    middle_backward(t, p, g->x, g->branch, images, scratch);
+    memcpy(g->x, g->branch, n * sizeof *g->x);
+    for (size_t k = 0; t->rule == TAP_LAST && k < t->K; k++)
+        add_state(t, g->x, drows, l, width, t->vit.hidden + k, t->K);
+    for (size_t i = t->layers; i-- > 0;) {
+        if (t->rule == TAP_LEAVING) add_taps(t, g->x, drows, l, width, i);
+        vit_block_backward(g, &p->vit.blocks[i], &t->blocks[i], &t->vit, &view,
+                           scratch);
+        if (t->rule == TAP_ENTERING) add_taps(t, g->x, drows, l, width, i);
+    }
+    return tiles_embed_backward(t, p, g->x, g->branch, g->normed, images, scratch, err);
+}
+
+static int tiles_backward(const void *tower, void *tape, const real *drows,
+                          const vision_rows *seen, const lvlm_images *images,
+                          const ops_scratch *scratch, lvlm_error *err)
+{
+    const tiles *const t = tower;
+    tiles_tape *const p = tape;
+    vit_grads g;
+    int rc = vit_grads_make(&g, &t->vit, p->layout.R, err);
+    if (rc == 0) rc = run_backward(t, p, &g, drows, seen->C, images, scratch, err);
+    vit_grads_free(&g);
     return rc;
 }
 
@@ -368,5 +382,8 @@ const vision_tower tiles_tower = {
     .look = tiles_look,
     .scratch = tiles_scratch,
     .announce = tiles_announce,
+    .tape_make = tiles_tape_make,
+    .tape_free = tiles_tape_free,
     .forward = tiles_forward,
+    .backward = tiles_backward,
 };

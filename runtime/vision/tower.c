@@ -7,7 +7,6 @@
 #include "formats/base/json.h"
 #include "formats/numeric.h"
 #include "runtime/model/workspace.h"
-#include "runtime/ops/linear.h"
 #include "runtime/ops/patchify.h"
 
 static const vision_tower *const towers[] = { &siglip_tower, &openclip_tower,
@@ -42,26 +41,68 @@ void seen_all_to_all(size_t *lo, size_t *hi, size_t R, size_t P)
     }
 }
 
+/* Squares cut into patches, one image at a time. */
+typedef struct cutter {
+    const lvlm_tensor *pixels;
+    size_t patch, channels, side, n; /* images */
+    size_t P, dim;                   /* patches of one, values of a patch */
+    real *image;                     /* (channels,side,side) */
+    real *patches;                   /* (P,dim) */
+    void *memory;
+} cutter;
+
+static int cutter_make(cutter *c, const lvlm_tensor *pixels, size_t patch,
+                       lvlm_error *err)
+{
+    const size_t last = pixels->shape.n - 1;
+    *c = (cutter){ .pixels = pixels, .patch = patch };
+    c->side = (size_t)pixels->shape.dims[last];
+    c->channels = (size_t)pixels->shape.dims[last - 2];
+    c->n = (size_t)lvlm_tensor_numel(pixels) / (c->channels * c->side * c->side);
+    c->P = (c->side / patch) * (c->side / patch);
+    c->dim = c->channels * patch * patch;
+    const workspace_slot slots[] = { { &c->image, c->channels * c->side, c->side },
+                                     { &c->patches, c->P, c->dim } };
+    return workspace_allocate(&c->memory, slots, 2, "patches", err);
+}
+
+static void cut(const cutter *c, size_t i)
+{
+    const size_t numel = c->channels * c->side * c->side;
+    const lvlm_tensor *const pixels = c->pixels;
+    lvlm_convert_values(c->image, LVLM_REAL_DTYPE,
+                        pixels->data + i * numel * lvlm_dtype_bytes(pixels->dtype),
+                        pixels->dtype, numel);
+    patchify_forward(c->patches, c->image, c->channels, c->side, c->side, c->patch);
+}
+
 int tower_project_squares(real *out, const lvlm_tensor *pixels, size_t patch,
-                          lvlm_stored weight, const real *bias, size_t C,
+                          const weight_matrix *w, const weight_vector *b, size_t C,
                           const ops_scratch *scratch, lvlm_error *err)
 {
-    const size_t n = pixels->shape.n, channels = (size_t)pixels->shape.dims[n - 3];
-    const size_t side = (size_t)pixels->shape.dims[n - 1];
-    const size_t numel = channels * side * side; /* of one image */
-    const size_t P = (side / patch) * (side / patch), dim = channels * patch * patch;
-    const size_t n_images = (size_t)lvlm_tensor_numel(pixels) / numel;
-    real *image = NULL, *patches = NULL;
-    void *memory = NULL;
-    const workspace_slot slots[] = { { &image, numel, 1 }, { &patches, P, dim } };
-    TRY(workspace_allocate(&memory, slots, 2, "patches", err));
-    for (size_t i = 0; i < n_images; i++) {
-        lvlm_convert_values(image, LVLM_REAL_DTYPE,
-                            pixels->data + i * numel * lvlm_dtype_bytes(pixels->dtype),
-                            pixels->dtype, numel);
-        patchify_forward(patches, image, channels, side, side, patch);
-        linear_forward(out + i * P * C, patches, weight, bias, P, dim, C, scratch);
+    cutter c;
+    TRY(cutter_make(&c, pixels, patch, err));
+    for (size_t i = 0; i < c.n; i++) {
+        cut(&c, i);
+        dense_forward(out + i * c.P * C, c.patches, w, b, c.P, c.dim, C, scratch);
     }
-    lvlm_free(memory);
+    lvlm_free(c.memory);
+    return 0;
+}
+
+int tower_project_squares_backward(const real *dout, const lvlm_tensor *pixels,
+                                   size_t patch, const weight_matrix *w,
+                                   const weight_vector *b, size_t C,
+                                   const ops_scratch *scratch, lvlm_error *err)
+{
+    cutter c;
+    if (w->grad == NULL && (b == NULL || b->grad == NULL)) return 0;
+    TRY(cutter_make(&c, pixels, patch, err));
+    for (size_t i = 0; i < c.n; i++) {
+        cut(&c, i);
+        dense_backward(NULL, dout + i * c.P * C, c.patches, w, b, c.P, c.dim, C,
+                       scratch);
+    }
+    lvlm_free(c.memory);
     return 0;
 }

@@ -36,10 +36,20 @@ typedef struct vision_tower {
     size_t (*scratch)(const void *tower, const lvlm_images *images,
                       const vision_rows *seen, size_t n_threads);
     void (*announce)(const void *tower, stages *s);
+    /* Memory for one pass; with `keep` for the way back too. *tape is owned: tape_free,
+     * also after a failure. */
+    int (*tape_make)(const void *tower, void **tape, const vision_rows *seen,
+                     const lvlm_images *images, bool keep, lvlm_error *err);
+    void (*tape_free)(void *tape);
     /* Fill in seen->rows. Stops early, with them undefined, when no stage is left. */
-    int (*forward)(const void *tower, const vision_rows *seen,
+    int (*forward)(const void *tower, void *tape, const vision_rows *seen,
                    const lvlm_images *images, stages *s, const ops_scratch *scratch,
                    lvlm_error *err);
+    /* Through a kept tape: from the gradient of seen->rows, drows (R,C), to those of the
+     * weights. */
+    int (*backward)(const void *tower, void *tape, const real *drows,
+                    const vision_rows *seen, const lvlm_images *images,
+                    const ops_scratch *scratch, lvlm_error *err);
 } vision_tower;
 
 extern const vision_tower siglip_tower;
@@ -55,10 +65,15 @@ int seen_emit(stages *s, const char *name, const real *data, const vision_rows *
               size_t C, lvlm_error *err);
 /* Rows [first, first + P) see each other, P rows after P rows.  lo, hi (R) */
 void seen_all_to_all(size_t *lo, size_t *hi, size_t R, size_t P);
-/* Patch projections of squares [n, channels, side, side]: out (n*P,C), P =
- * (side/p)^2 */
+/* Patch projections of squares [n, channels, side, side]; b may be NULL.
+ * out (n*P,C), P = (side/patch)^2 */
 int tower_project_squares(real *out, const lvlm_tensor *pixels, size_t patch,
-                          lvlm_stored weight, const real *bias, size_t C,
+                          const weight_matrix *w, const weight_vector *b, size_t C,
                           const ops_scratch *scratch, lvlm_error *err);
+/* The gradients of w and b.  dout (n*P,C) */
+int tower_project_squares_backward(const real *dout, const lvlm_tensor *pixels,
+                                   size_t patch, const weight_matrix *w,
+                                   const weight_vector *b, size_t C,
+                                   const ops_scratch *scratch, lvlm_error *err);
 
 #endif

@@ -2,6 +2,7 @@
 #include "runtime/vision/vit.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "formats/base/alloc.h"
 #include "runtime/model/configure.h"
@@ -93,6 +94,7 @@ size_t vit_scratch(const vit_config *c, size_t R, size_t n_threads)
         linear_scratch(c->hidden, c->mlp, n_threads),
         linear_scratch(c->mlp, c->hidden, n_threads),
         attention_scratch(R, R, c->heads, c->hidden / c->heads, n_threads),
+        norm_scratch(R),
     };
     size_t most = 0;
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
@@ -100,22 +102,36 @@ size_t vit_scratch(const vit_config *c, size_t R, size_t n_threads)
     return most;
 }
 
-int vit_acts_make(vit_acts *a, const vit_config *c, size_t R, lvlm_error *err)
+int vit_acts_make(vit_acts *a, const vit_config *c, size_t R, bool keep,
+                  lvlm_error *err)
 {
-    const size_t C = c->hidden;
+    const size_t C = c->hidden, M = c->mlp, own = keep ? R : 0;
     *a = (vit_acts){ .R = R };
     const workspace_slot slots[] = {
         { &a->x, R, C },
-        { &a->normed, R, C },
+        { &a->normed1, R, C },
         { &a->q, R, C },
         { &a->k, R, C },
         { &a->v, R, C },
-        { &a->hidden, R, c->mlp },
-        { &a->up, c->gated_mlp ? R : 0, c->mlp },
-        { &a->branch, R, C },
+        { &a->heads, own, C },
+        { &a->attn, R, C },
+        { &a->mid, own, C },
+        { &a->normed2, own, C },
+        { &a->pre, R, M },
+        { &a->up, c->gated_mlp ? R : 0, M },
+        { &a->hidden, own, M },
+        { &a->mlp, own, C },
+        { &a->out, own, C },
     };
-    return workspace_allocate(&a->memory, slots, sizeof slots / sizeof *slots,
-                              "vision tower", err);
+    TRY(workspace_allocate(&a->memory, slots, sizeof slots / sizeof *slots,
+                           "vision tower", err));
+    if (keep) return 0;
+    a->heads = a->q;
+    a->mid = a->out = a->x;
+    a->normed2 = a->normed1;
+    a->hidden = a->pre;
+    a->mlp = a->attn;
+    return 0;
 }
 
 void vit_acts_free(vit_acts *acts)
@@ -124,71 +140,210 @@ void vit_acts_free(vit_acts *acts)
     acts->memory = NULL;
 }
 
-/* ---- forward -------------------------------------------------------------------- */
+int vit_grads_make(vit_grads *g, const vit_config *c, size_t R, lvlm_error *err)
+{
+    const size_t C = c->hidden, M = c->mlp;
+    *g = (vit_grads){ 0 };
+    const workspace_slot slots[] = {
+        { &g->x, R, C },      { &g->branch, R, C },
+        { &g->normed, R, C }, { &g->q, R, C },
+        { &g->k, R, C },      { &g->v, R, C },
+        { &g->heads, R, C },  { &g->hidden, R, M },
+        { &g->pre, R, M },    { &g->up, c->gated_mlp ? R : 0, M },
+    };
+    return workspace_allocate(&g->memory, slots, sizeof slots / sizeof *slots,
+                              "gradients of the vision tower", err);
+}
 
-static void norm(real *y, const real *x, const real *w, const real *b, size_t R,
-                 const vit_config *c)
+void vit_grads_free(vit_grads *grads)
+{
+    lvlm_free(grads->memory);
+    grads->memory = NULL;
+}
+
+int vit_tape_make(vit_tape *tape, const vit_config *config, size_t R, size_t n_blocks,
+                  bool keep, lvlm_error *err)
+{
+    tape->n = keep ? n_blocks : 1;
+    tape->blocks = lvlm_calloc(tape->n, sizeof *tape->blocks);
+    if (tape->blocks == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < tape->n; i++)
+        TRY(vit_acts_make(&tape->blocks[i], config, R, keep, err));
+    return 0;
+}
+
+void vit_tape_free(vit_tape *tape)
+{
+    for (size_t i = 0; tape->blocks != NULL && i < tape->n; i++)
+        vit_acts_free(&tape->blocks[i]);
+    lvlm_free(tape->blocks);
+    tape->blocks = NULL;
+}
+
+vit_acts *vit_tape_enter(vit_tape *tape, size_t i, const real *x,
+                         const vit_config *config)
+{
+    vit_acts *const a = &tape->blocks[tape->n > 1 ? i : 0];
+    if (a->x != x) memcpy(a->x, x, a->R * config->hidden * sizeof *x);
+    return a;
+}
+
+/* ---- forward ------------------------------------------------------------------ */
+
+static void norm(real *y, const real *x, const weight_vector *w, const weight_vector *b,
+                 size_t R, const vit_config *c)
 {
     if (c->rms_norms)
-        rmsnorm_forward(y, x, w, 0, (real)c->norm_eps, R, c->hidden);
+        rmsnorm_forward(y, x, w->v, 0, (real)c->norm_eps, R, c->hidden);
     else
-        layernorm_forward(y, x, w, b, (real)c->norm_eps, R, c->hidden);
+        layernorm_forward(y, x, w->v, b->v, (real)c->norm_eps, R, c->hidden);
+}
+
+static attention_dims dims_of(const vit_acts *a, const vit_config *c,
+                              const vit_view *view)
+{
+    const size_t D = c->hidden / c->heads;
+    return (attention_dims){ .Tq = a->R,
+                             .Tk = a->R,
+                             .heads = c->heads,
+                             .kv_heads = c->heads,
+                             .D = D,
+                             .scale = (real)(1 / sqrt((double)D)),
+                             .lo = view->lo,
+                             .hi = view->hi };
 }
 
 static void attention_branch(vit_acts *a, const vit_block *b, const vit_config *c,
                              const vit_view *view, const ops_scratch *scratch)
 {
     const size_t R = a->R, C = c->hidden, D = C / c->heads;
-    const attention_dims dims = { .Tq = R,
-                                  .Tk = R,
-                                  .heads = c->heads,
-                                  .kv_heads = c->heads,
-                                  .D = D,
-                                  .scale = (real)(1 / sqrt((double)D)),
-                                  .lo = view->lo,
-                                  .hi = view->hi };
-    norm(a->normed, a->x, b->norm1_w, b->norm1_b, R, c);
-    linear_forward(a->q, a->normed, b->q_w, b->q_b, R, C, C, scratch);
-    linear_forward(a->k, a->normed, b->k_w, b->k_b, R, C, C, scratch);
-    linear_forward(a->v, a->normed, b->v_w, b->v_b, R, C, C, scratch);
+    const attention_dims dims = dims_of(a, c, view);
+    norm(a->normed1, a->x, &b->norm1_w, &b->norm1_b, R, c);
+    dense_forward(a->q, a->normed1, &b->q_w, &b->q_b, R, C, C, scratch);
+    dense_forward(a->k, a->normed1, &b->k_w, &b->k_b, R, C, C, scratch);
+    dense_forward(a->v, a->normed1, &b->v_w, &b->v_b, R, C, C, scratch);
     if (view->cosines != NULL) {
         rope_forward(a->q, a->q, view->cosines, view->sines, R, c->heads, D);
         rope_forward(a->k, a->k, view->cosines, view->sines, R, c->heads, D);
     }
-    attention_forward(a->q, a->q, a->k, a->v, &dims, scratch);
-    linear_forward(a->branch, a->q, b->out_w, b->out_b, R, C, C, scratch);
+    attention_forward(a->heads, a->q, a->k, a->v, &dims, scratch);
+    dense_forward(a->attn, a->heads, &b->out_w, &b->out_b, R, C, C, scratch);
 }
 
 static void mlp_branch(vit_acts *a, const vit_block *b, const vit_config *c,
                        const ops_scratch *scratch)
 {
     const size_t R = a->R, C = c->hidden, M = c->mlp;
-    norm(a->normed, a->x, b->norm2_w, b->norm2_b, R, c);
-    linear_forward(a->hidden, a->normed, b->fc1_w, b->fc1_b, R, C, M, scratch);
+    norm(a->normed2, a->mid, &b->norm2_w, &b->norm2_b, R, c);
+    dense_forward(a->pre, a->normed2, &b->fc1_w, &b->fc1_b, R, C, M, scratch);
     if (c->gated_mlp) {
-        linear_forward(a->up, a->normed, b->up_w, b->up_b, R, C, M, scratch);
-        gated_forward(a->hidden, a->hidden, a->up, c->activation, R * M);
+        dense_forward(a->up, a->normed2, &b->up_w, &b->up_b, R, C, M, scratch);
+        gated_forward(a->hidden, a->pre, a->up, c->activation, R * M);
     } else {
-        activation_forward(a->hidden, a->hidden, c->activation, R * M);
+        activation_forward(a->hidden, a->pre, c->activation, R * M);
     }
-    linear_forward(a->branch, a->hidden, b->fc2_w, b->fc2_b, R, M, C, scratch);
+    dense_forward(a->mlp, a->hidden, &b->fc2_w, &b->fc2_b, R, M, C, scratch);
 }
 
-/* x += branch, or tanh(gate) times it. */
-static void add_branch(vit_acts *a, const real *gate, const vit_config *c)
+/* y = x + branch, or x + tanh(gate) branch. y may be x. */
+static void add_branch(real *y, const real *x, const real *branch,
+                       const weight_vector *gate, size_t n)
 {
-    const size_t n = a->R * c->hidden;
-    if (gate == NULL)
-        add_forward(a->x, a->branch, n);
-    else
-        add_scaled_forward(a->x, a->branch, real_tanh(*gate), n);
+    if (gate->v == NULL) {
+        sum_forward(y, x, branch, n);
+        return;
+    }
+    if (y != x) memcpy(y, x, n * sizeof *y);
+    add_scaled_forward(y, branch, real_tanh(*gate->v), n);
 }
 
-void vit_block_forward(vit_acts *acts, const vit_block *block, const vit_config *config,
+void vit_block_forward(vit_acts *a, const vit_block *block, const vit_config *config,
                        const vit_view *view, const ops_scratch *scratch)
 {
-    attention_branch(acts, block, config, view, scratch);
-    add_branch(acts, block->attn_gate, config);
-    mlp_branch(acts, block, config, scratch);
-    add_branch(acts, block->mlp_gate, config);
+    const size_t n = a->R * config->hidden;
+    attention_branch(a, block, config, view, scratch);
+    add_branch(a->mid, a->x, a->attn, &block->attn_gate, n);
+    mlp_branch(a, block, config, scratch);
+    add_branch(a->out, a->mid, a->mlp, &block->mlp_gate, n);
+}
+
+/* ---- backward ----------------------------------------------------------------- */
+
+/* dx += of x; the weights' own */
+static void norm_backward(real *dx, const real *dy, const real *x,
+                          const weight_vector *w, const weight_vector *b, size_t R,
+                          const vit_config *c, const ops_scratch *scratch)
+{
+    if (c->rms_norms)
+        rmsnorm_backward(dx, w->grad, dy, x, w->v, 0, (real)c->norm_eps, R, c->hidden,
+                         scratch);
+    else
+        layernorm_backward(dx, w->grad, b->grad, dy, x, w->v, (real)c->norm_eps, R,
+                           c->hidden, scratch);
+}
+
+/* dbranch = what dy is for the branch; dgate += */
+static void branch_backward(real *dbranch, const real *dy, const real *branch,
+                            const weight_vector *gate, size_t n)
+{
+    const real open = gate->v != NULL ? real_tanh(*gate->v) : 1;
+    if (gate->grad != NULL)
+        *gate->grad += (1 - open * open) * dot_forward(dy, branch, n);
+    memset(dbranch, 0, n * sizeof *dbranch);
+    add_scaled_forward(dbranch, dy, open, n);
+}
+
+static void mlp_backward(vit_grads *g, const vit_acts *a, const vit_block *b,
+                         const vit_config *c, const ops_scratch *scratch)
+{
+    const size_t R = a->R, C = c->hidden, M = c->mlp;
+    branch_backward(g->branch, g->x, a->mlp, &b->mlp_gate, R * C);
+    memset(g->hidden, 0, R * M * sizeof *g->hidden);
+    memset(g->pre, 0, R * M * sizeof *g->pre);
+    memset(g->normed, 0, R * C * sizeof *g->normed);
+    dense_backward(g->hidden, g->branch, a->hidden, &b->fc2_w, &b->fc2_b, R, M, C,
+                   scratch);
+    if (c->gated_mlp) {
+        memset(g->up, 0, R * M * sizeof *g->up);
+        gated_backward(g->pre, g->up, g->hidden, a->pre, a->up, c->activation, R * M);
+        dense_backward(g->normed, g->up, a->normed2, &b->up_w, &b->up_b, R, C, M,
+                       scratch);
+    } else {
+        activation_backward(g->pre, g->hidden, a->pre, c->activation, R * M);
+    }
+    dense_backward(g->normed, g->pre, a->normed2, &b->fc1_w, &b->fc1_b, R, C, M,
+                   scratch);
+    norm_backward(g->x, g->normed, a->mid, &b->norm2_w, &b->norm2_b, R, c, scratch);
+}
+
+static void attention_branch_backward(vit_grads *g, const vit_acts *a,
+                                      const vit_block *b, const vit_config *c,
+                                      const vit_view *view, const ops_scratch *scratch)
+{
+    const size_t R = a->R, C = c->hidden, D = C / c->heads,
+                 bytes = R * C * sizeof(real);
+    const attention_dims dims = dims_of(a, c, view);
+    real *const cleared[] = { g->heads, g->q, g->k, g->v, g->normed };
+    branch_backward(g->branch, g->x, a->attn, &b->attn_gate, R * C);
+    for (size_t i = 0; i < sizeof cleared / sizeof *cleared; i++)
+        memset(cleared[i], 0, bytes);
+    dense_backward(g->heads, g->branch, a->heads, &b->out_w, &b->out_b, R, C, C,
+                   scratch);
+    attention_backward(g->q, g->k, g->v, g->heads, a->q, a->k, a->v, &dims, scratch);
+    if (view->cosines != NULL) {
+        rope_backward(g->q, g->q, view->cosines, view->sines, R, c->heads, D);
+        rope_backward(g->k, g->k, view->cosines, view->sines, R, c->heads, D);
+    }
+    dense_backward(g->normed, g->q, a->normed1, &b->q_w, &b->q_b, R, C, C, scratch);
+    dense_backward(g->normed, g->k, a->normed1, &b->k_w, &b->k_b, R, C, C, scratch);
+    dense_backward(g->normed, g->v, a->normed1, &b->v_w, &b->v_b, R, C, C, scratch);
+    norm_backward(g->x, g->normed, a->x, &b->norm1_w, &b->norm1_b, R, c, scratch);
+}
+
+void vit_block_backward(vit_grads *grads, const vit_acts *acts, const vit_block *block,
+                        const vit_config *config, const vit_view *view,
+                        const ops_scratch *scratch)
+{
+    mlp_backward(grads, acts, block, config, scratch);
+    attention_branch_backward(grads, acts, block, config, view, scratch);
 }

@@ -28,28 +28,44 @@ typedef struct vit_config {
 enum { VIT_ATTENTION_BIASES = 1, VIT_GATES = 2 };
 
 typedef struct vit_block {
-    const real *norm1_w, *norm1_b;       /* (C) b: LayerNorm only */
-    lvlm_stored q_w, k_w, v_w, out_w;    /* (C,C) */
-    const real *q_b, *k_b, *v_b, *out_b; /* (C) or NULL */
-    const real *attn_gate;               /* (1) or NULL */
-    const real *norm2_w, *norm2_b;       /* (C) */
-    lvlm_stored fc1_w, up_w;             /* (M,C) W1 or Wgate; Wup */
-    const real *fc1_b, *up_b;            /* (M) */
-    lvlm_stored fc2_w;                   /* (C,M) W2 or Wdown */
-    const real *fc2_b;                   /* (C) */
-    const real *mlp_gate;                /* (1) or NULL */
+    weight_vector norm1_w, norm1_b;     /* (C) b: LayerNorm only */
+    weight_matrix q_w, k_w, v_w, out_w; /* (C,C) */
+    weight_vector q_b, k_b, v_b, out_b; /* (C) or NULL */
+    weight_vector attn_gate;            /* (1) or NULL */
+    weight_vector norm2_w, norm2_b;     /* (C) */
+    weight_matrix fc1_w, up_w;          /* (M,C) W1 or Wgate; Wup */
+    weight_vector fc1_b, up_b;          /* (M) */
+    weight_matrix fc2_w;                /* (C,M) W2 or Wdown */
+    weight_vector fc2_b;                /* (C) */
+    weight_vector mlp_gate;             /* (1) or NULL */
 } vit_block;
 
-/* Activations; every block uses the same ones. */
+/* Activations of one block. All blocks share one set, in which later arrays lie over
+ * earlier ones, unless they are kept for a backward pass. */
 typedef struct vit_acts {
     size_t R;
-    real *x;           /* (R,C) residual stream: a block's input, then its output */
-    real *normed;      /* (R,C) */
-    real *q, *k, *v;   /* (R,C) q becomes the heads' outputs */
-    real *hidden, *up; /* (R,M) up: gated MLP only */
-    real *branch;      /* (R,C) what is added to x */
-    void *memory;      /* owned: all of the above */
+    real *x;         /* (R,C) the block's input */
+    real *normed1;   /* (R,C) */
+    real *q, *k, *v; /* (R,C) turned */
+    real *heads;     /* (R,C) what attention gives */
+    real *attn;      /* (R,C) behind Wo */
+    real *mid;       /* (R,C) x + attn */
+    real *normed2;   /* (R,C) */
+    real *pre, *up;  /* (R,M) before the activation; up: gated MLP only */
+    real *hidden;    /* (R,M) behind it */
+    real *mlp;       /* (R,C) behind W2 */
+    real *out;       /* (R,C) mid + mlp */
+    void *memory;    /* owned: all of the above */
 } vit_acts;
+
+/* Gradients on the way back; one set for all blocks. */
+typedef struct vit_grads {
+    real *x;                 /* (R,C) of a block's output, then of its input */
+    real *branch, *normed;   /* (R,C) */
+    real *q, *k, *v, *heads; /* (R,C) */
+    real *hidden, *pre, *up; /* (R,M) */
+    void *memory;
+} vit_grads;
 
 /* Who sees whom, and where. */
 typedef struct vit_view {
@@ -64,12 +80,36 @@ int vit_bind(vit_block *block, weights *w, const vit_config *config, unsigned ha
 
 /* Elements of ops_scratch that blocks over R rows need. */
 size_t vit_scratch(const vit_config *config, size_t R, size_t n_threads);
-/* Free with vit_acts_free, also after a failure. */
-int vit_acts_make(vit_acts *acts, const vit_config *config, size_t R, lvlm_error *err);
+/* `keep`: every array has its own memory, and x stays what it was. Free with
+ * vit_acts_free, also after a failure. */
+int vit_acts_make(vit_acts *acts, const vit_config *config, size_t R, bool keep,
+                  lvlm_error *err);
 void vit_acts_free(vit_acts *acts);
+int vit_grads_make(vit_grads *grads, const vit_config *config, size_t R,
+                   lvlm_error *err);
+void vit_grads_free(vit_grads *grads);
 
-/* One block: acts->x from its input to its output. */
+/* The activations of n_blocks blocks in a row: one set, or one each when kept. */
+typedef struct vit_tape {
+    vit_acts *blocks;
+    size_t n;
+} vit_tape;
+
+int vit_tape_make(vit_tape *tape, const vit_config *config, size_t R, size_t n_blocks,
+                  bool keep, lvlm_error *err);
+void vit_tape_free(vit_tape *tape);
+/* The acts of block i, with x for its input. Block 0's x is there to be filled: pass
+ * it. */
+vit_acts *vit_tape_enter(vit_tape *tape, size_t i, const real *x,
+                         const vit_config *config);
+
+/* One block: acts->x to acts->out, which is acts->x when nothing is kept. */
 void vit_block_forward(vit_acts *acts, const vit_block *block, const vit_config *config,
                        const vit_view *view, const ops_scratch *scratch);
+/* The way back through kept acts: grads->x from the output's gradient to the input's;
+ * those of the weights are summed up where they have a place. */
+void vit_block_backward(vit_grads *grads, const vit_acts *acts, const vit_block *block,
+                        const vit_config *config, const vit_view *view,
+                        const ops_scratch *scratch);
 
 #endif

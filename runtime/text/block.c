@@ -1,0 +1,232 @@
+/* block.c - one block of the language model, there and back; see block.h. */
+#include "runtime/text/block.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "runtime/model/workspace.h"
+#include "runtime/ops/add.h"
+#include "runtime/ops/attention.h"
+#include "runtime/ops/norm.h"
+#include "runtime/ops/rope.h"
+#include "runtime/ops/rows.h"
+
+/* ---- memory ------------------------------------------------------------------- */
+
+/* What is not kept lies over what is no longer needed. */
+static void share(decoder_acts *a)
+{
+    a->heads = a->q;
+    a->mid = a->out = a->x;
+    a->normed2 = a->normed1;
+    a->hidden = a->gate;
+    a->mlp = a->attn;
+}
+
+int decoder_acts_make(decoder_acts *a, const decoder_config *c, size_t N, bool keep,
+                      bool cross, lvlm_error *err)
+{
+    const size_t C = c->hidden, Q = c->heads * c->head_dim, own = keep ? N : 0;
+    const size_t K = c->kv_heads * c->head_dim, F = c->mlp;
+    *a = (decoder_acts){ 0 };
+    const workspace_slot slots[] = {
+        { &a->x, N, C },
+        { &a->normed1, N, C },
+        { &a->raw_q, cross ? own : 0, Q },
+        { &a->q, N, Q },
+        { &a->k, keep && cross ? 0 : N, K },
+        { &a->v, keep && cross ? 0 : N, K },
+        { &a->heads, own, Q },
+        { &a->attn, N, C },
+        { &a->attn_out, c->sandwich ? own : 0, C },
+        { &a->mid, own, C },
+        { &a->normed2, own, C },
+        { &a->gate, N, F },
+        { &a->up, N, F },
+        { &a->hidden, own, F },
+        { &a->mlp, own, C },
+        { &a->mlp_out, c->sandwich ? own : 0, C },
+        { &a->out, own, C },
+    };
+    TRY(workspace_allocate(&a->memory, slots, sizeof slots / sizeof *slots,
+                           "language model", err));
+    if (!keep) share(a);
+    if (a->raw_q == NULL) a->raw_q = a->q;
+    if (a->attn_out == NULL) a->attn_out = a->attn;
+    if (a->mlp_out == NULL) a->mlp_out = a->mlp;
+    return 0;
+}
+
+void decoder_acts_free(decoder_acts *acts)
+{
+    lvlm_free(acts->memory);
+    acts->memory = NULL;
+}
+
+int decoder_grads_make(decoder_grads *g, const decoder_config *c, size_t N,
+                       lvlm_error *err)
+{
+    const size_t C = c->hidden, Q = c->heads * c->head_dim, F = c->mlp;
+    const size_t K = c->kv_heads * c->head_dim;
+    *g = (decoder_grads){ 0 };
+    const workspace_slot slots[] = {
+        { &g->x, N, C },  { &g->branch, N, C }, { &g->normed, N, C },
+        { &g->q, N, Q },  { &g->heads, N, Q },  { &g->k, N, K },
+        { &g->v, N, K },  { &g->hidden, N, F }, { &g->gate, N, F },
+        { &g->up, N, F },
+    };
+    return workspace_allocate(&g->memory, slots, sizeof slots / sizeof *slots,
+                              "gradients of the language model", err);
+}
+
+void decoder_grads_free(decoder_grads *grads)
+{
+    lvlm_free(grads->memory);
+    grads->memory = NULL;
+}
+
+/* ---- forward ------------------------------------------------------------------ */
+
+static void rms(real *y, const real *x, const weight_vector *w, size_t N,
+                const decoder_config *c)
+{
+    rmsnorm_forward(y, x, w->v, (real)c->norm_offset, (real)c->norm_eps, N, c->hidden);
+}
+
+/* Even blocks slide where a window is in force. */
+static attention_dims visible(const decoder_config *c, size_t i, const lvlm_packing *p)
+{
+    const bool slides = p->window_lo != NULL && i % 2 == 0;
+    return (attention_dims){
+        .Tq = p->N,
+        .Tk = p->N,
+        .heads = c->heads,
+        .kv_heads = c->kv_heads,
+        .D = c->head_dim,
+        .scale = (real)(1 / sqrt(c->query_scalar)),
+        .softcap = (real)c->attn_softcap,
+        .lo = slides ? p->window_lo : p->lo,
+        .hi = p->hi,
+    };
+}
+
+static void attention_branch(decoder_acts *a, const decoder_block *b,
+                             const decoder_config *c, const attention_dims *dims,
+                             const decoder_pass *pass, const ops_scratch *scratch)
+{
+    const size_t N = pass->N, C = c->hidden, D = c->head_dim;
+    const size_t Q = c->heads * D, K = c->kv_heads * D;
+    rms(a->normed1, a->x, &b->norm1, N, c);
+    dense_forward(a->q, a->normed1, &b->q_w, &b->q_b, N, C, Q, scratch);
+    dense_forward(a->k, a->normed1, &b->k_w, &b->k_b, N, C, K, scratch);
+    dense_forward(a->v, a->normed1, &b->v_w, &b->v_b, N, C, K, scratch);
+    rope_forward(a->q, a->q, pass->cosines, pass->sines, N, c->heads, D);
+    rope_forward(a->k, a->k, pass->cosines, pass->sines, N, c->kv_heads, D);
+    if (pass->logn != NULL) scale_rows_forward(a->q, pass->logn, N, Q);
+    attention_forward(a->heads, a->q, a->k, a->v, dims, scratch);
+    dense_forward(a->attn, a->heads, &b->out_w, NULL, N, Q, C, scratch);
+    if (c->sandwich) rms(a->attn_out, a->attn, &b->post_attn_norm, N, c);
+}
+
+void decoder_mlp_forward(decoder_acts *a, const decoder_block *b,
+                         const decoder_config *c, size_t N, const ops_scratch *scratch)
+{
+    const size_t C = c->hidden, F = c->mlp;
+    rms(a->normed2, a->mid, &b->norm2, N, c);
+    dense_forward(a->gate, a->normed2, &b->gate_w, NULL, N, C, F, scratch);
+    dense_forward(a->up, a->normed2, &b->up_w, NULL, N, C, F, scratch);
+    gated_forward(a->hidden, a->gate, a->up, c->activation, N * F);
+    dense_forward(a->mlp, a->hidden, &b->down_w, NULL, N, F, C, scratch);
+}
+
+void decoder_block_forward(decoder_acts *a, const decoder_block *block,
+                           const decoder_config *config, size_t i,
+                           const decoder_pass *pass, const ops_scratch *scratch)
+{
+    const size_t n = pass->N * config->hidden;
+    const attention_dims dims = visible(config, i, pass->packing);
+    attention_branch(a, block, config, &dims, pass, scratch);
+    sum_forward(a->mid, a->x, a->attn_out, n);
+    decoder_mlp_forward(a, block, config, pass->N, scratch);
+    if (config->sandwich)
+        rms(a->mlp_out, a->mlp, &block->post_mlp_norm, pass->N, config);
+    sum_forward(a->out, a->mid, a->mlp_out, n);
+}
+
+/* ---- backward ----------------------------------------------------------------- */
+
+/* dx += of x; the weight's own */
+static void rms_backward(real *dx, const real *dy, const real *x,
+                         const weight_vector *w, size_t N, const decoder_config *c,
+                         const ops_scratch *scratch)
+{
+    rmsnorm_backward(dx, w->grad, dy, x, w->v, (real)c->norm_offset, (real)c->norm_eps,
+                     N, c->hidden, scratch);
+}
+
+/* branch = the gradient of what went into a post norm, or of the branch itself */
+static void enter_branch(real *branch, const real *dy, const real *x,
+                         const weight_vector *norm, size_t N, const decoder_config *c,
+                         const ops_scratch *scratch)
+{
+    if (!c->sandwich) {
+        memcpy(branch, dy, N * c->hidden * sizeof *branch);
+        return;
+    }
+    memset(branch, 0, N * c->hidden * sizeof *branch);
+    rms_backward(branch, dy, x, norm, N, c, scratch);
+}
+
+void decoder_mlp_backward(decoder_grads *g, const decoder_acts *a,
+                          const decoder_block *b, const decoder_config *c, size_t N,
+                          const ops_scratch *scratch)
+{
+    const size_t C = c->hidden, F = c->mlp;
+    memset(g->hidden, 0, N * F * sizeof *g->hidden);
+    memset(g->gate, 0, N * F * sizeof *g->gate);
+    memset(g->up, 0, N * F * sizeof *g->up);
+    memset(g->normed, 0, N * C * sizeof *g->normed);
+    dense_backward(g->hidden, g->branch, a->hidden, &b->down_w, NULL, N, F, C, scratch);
+    gated_backward(g->gate, g->up, g->hidden, a->gate, a->up, c->activation, N * F);
+    dense_backward(g->normed, g->gate, a->normed2, &b->gate_w, NULL, N, C, F, scratch);
+    dense_backward(g->normed, g->up, a->normed2, &b->up_w, NULL, N, C, F, scratch);
+}
+
+static void attention_branch_backward(decoder_grads *g, const decoder_acts *a,
+                                      const decoder_block *b, const decoder_config *c,
+                                      const attention_dims *dims,
+                                      const decoder_pass *pass,
+                                      const ops_scratch *scratch)
+{
+    const size_t N = pass->N, C = c->hidden, D = c->head_dim;
+    const size_t Q = c->heads * D, K = c->kv_heads * D;
+    memset(g->heads, 0, N * Q * sizeof *g->heads);
+    memset(g->q, 0, N * Q * sizeof *g->q);
+    memset(g->k, 0, N * K * sizeof *g->k);
+    memset(g->v, 0, N * K * sizeof *g->v);
+    memset(g->normed, 0, N * C * sizeof *g->normed);
+    dense_backward(g->heads, g->branch, a->heads, &b->out_w, NULL, N, Q, C, scratch);
+    attention_backward(g->q, g->k, g->v, g->heads, a->q, a->k, a->v, dims, scratch);
+    if (pass->logn != NULL) scale_rows_forward(g->q, pass->logn, N, Q);
+    rope_backward(g->q, g->q, pass->cosines, pass->sines, N, c->heads, D);
+    rope_backward(g->k, g->k, pass->cosines, pass->sines, N, c->kv_heads, D);
+    dense_backward(g->normed, g->q, a->normed1, &b->q_w, &b->q_b, N, C, Q, scratch);
+    dense_backward(g->normed, g->k, a->normed1, &b->k_w, &b->k_b, N, C, K, scratch);
+    dense_backward(g->normed, g->v, a->normed1, &b->v_w, &b->v_b, N, C, K, scratch);
+}
+
+void decoder_block_backward(decoder_grads *g, const decoder_acts *a,
+                            const decoder_block *block, const decoder_config *config,
+                            size_t i, const decoder_pass *pass,
+                            const ops_scratch *scratch)
+{
+    const size_t N = pass->N;
+    const attention_dims dims = visible(config, i, pass->packing);
+    enter_branch(g->branch, g->x, a->mlp, &block->post_mlp_norm, N, config, scratch);
+    decoder_mlp_backward(g, a, block, config, N, scratch);
+    rms_backward(g->x, g->normed, a->mid, &block->norm2, N, config, scratch);
+    enter_branch(g->branch, g->x, a->attn, &block->post_attn_norm, N, config, scratch);
+    attention_branch_backward(g, a, block, config, &dims, pass, scratch);
+    rms_backward(g->x, g->normed, a->x, &block->norm1, N, config, scratch);
+}

@@ -1,0 +1,178 @@
+/* cmd_grad.c - lvlm-tune grad: loss and gradients of one batch, into a file.
+ *
+ *   MODEL + IN.safetensors -> lvlm_model_backward -> gradient_list.h -> GRADS */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/cli/program.h"
+#include "formats/safetensors.h"
+#include "runtime/tune/cli/tune_commands.h"
+#include "runtime/tune/gradient_list.h"
+#include "runtime/tune/stage.h"
+
+typedef struct grad_args {
+    lvlm_common_args common;
+    const char *inputs;
+    const char *out;
+    const char *stage;
+    const char *names;
+    const char *compute;
+    const char *reference;
+    bool force;
+} grad_args;
+
+// clang-format off
+static const lvlm_option options[] = {
+    { "inputs", "IN.safetensors", LVLM_OPTION_TEXT, offsetof(grad_args, inputs),
+      "a batch with labels, as the family's processor makes it" },
+    { "out", "GRADS.safetensors", LVLM_OPTION_TEXT, offsetof(grad_args, out),
+      "`loss` and the gradient of every trained tensor" },
+    { "stage", "1|2|3|full|connector", LVLM_OPTION_TEXT, offsetof(grad_args, stage),
+      "what is trained: 1 all but the language model, 2 and full everything, 3 all but the "
+      "vision tower (default full)" },
+    { "names", "native|hf", LVLM_OPTION_TEXT, offsetof(grad_args, names),
+      "native names, or those and the layouts of the source checkpoint (default native)" },
+    { "compute", "f32|f64", LVLM_OPTION_TEXT, offsetof(grad_args, compute),
+      "precision of the computation and of the results (default f32)" },
+    { "reference", "trained|transformers-VERSION", LVLM_OPTION_TEXT, offsetof(grad_args, reference),
+      "whose behaviour, where versions of transformers differ from training (default trained)" },
+    { "force", NULL, LVLM_OPTION_FLAG, offsetof(grad_args, force),
+      "overwrite GRADS.safetensors" },
+    LVLM_OPTION_END,
+};
+// clang-format on
+
+static bool is(const char *text, const char *word)
+{
+    return text != NULL && strcmp(text, word) == 0;
+}
+
+static int check_args(const grad_args *a, lvlm_error *err)
+{
+    FAIL_IF(a->inputs == NULL, err, LVLM_EUSAGE, "--inputs IN.safetensors is needed");
+    FAIL_IF(a->out == NULL, err, LVLM_EUSAGE, "--out GRADS.safetensors is needed");
+    FAIL_IF(!a->force && lvlm_path_exists(a->out), err, LVLM_EUSAGE,
+            "%s: exists; --force overwrites", a->out);
+    return 0;
+}
+
+static int backward(lvlm_model_step *step, lvlm_model *model, const char *path,
+                    lvlm_error *err)
+{
+    lvlm_checkpoint *inputs = NULL;
+    TRY(lvlm_checkpoint_open(&inputs, path, NULL, err));
+    int rc = lvlm_model_backward(model, step, inputs, "", 0, err);
+    if (rc == LVLM_EFORMAT) lvlm_prefix(err, "%s: ", path);
+    lvlm_checkpoint_close(inputs);
+    FAIL_IF(rc == 0 && step->n_targets == 0, err, LVLM_EFORMAT,
+            "%s: no label counts, so there is no loss to differentiate", path);
+    return rc;
+}
+
+/* The list and the loss, by name. */
+static int save(const lvlm_gradient_list *list, double loss, const grad_args *args,
+                lvlm_error *err)
+{
+    const bool f64 = is(args->compute, "f64");
+    const float loss32 = (float)loss;
+    lvlm_gradient_list all = { .arena = LVLM_ARENA_INIT };
+    all.tensors = lvlm_arena_alloc(&all.arena, list->n + 1, sizeof *all.tensors);
+    if (all.tensors == NULL) return lvlm_fail_memory(err);
+    if (list->n > 0) memcpy(all.tensors, list->tensors, list->n * sizeof *all.tensors);
+    all.tensors[list->n] = (lvlm_tensor){
+        .name = "loss",
+        .dtype = f64 ? LVLM_F64 : LVLM_F32,
+        .data = f64 ? (const unsigned char *)&loss : (const unsigned char *)&loss32,
+        .n_bytes = f64 ? sizeof loss : sizeof loss32,
+    };
+    qsort(all.tensors, list->n + 1, sizeof *all.tensors, lvlm_safetensors_order);
+    const int rc = lvlm_safetensors_save(args->out, all.tensors, list->n + 1, NULL,
+                                         args->force, err);
+    lvlm_gradient_list_free(&all);
+    return rc;
+}
+
+/* A gradient that is zero everywhere is how a missing projection shows in training. */
+static void tell_zeros(const lvlm_gradient_list *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        const lvlm_tensor *t = &list->tensors[i];
+        uint64_t at = 0;
+        while (at < t->n_bytes && t->data[at] == 0) at++;
+        if (at == t->n_bytes)
+            fprintf(stderr,
+                    PROGRAM ": %s: the gradient is zero everywhere: no image in the "
+                            "batch, a closed gate or a zero projection behind it\n",
+                    t->name);
+    }
+}
+
+static int report(const lvlm_gradient_list *list, const lvlm_model_step *step,
+                  double loss, const grad_args *args, lvlm_error *err)
+{
+    if (!args->common.json) {
+        if (!args->common.quiet)
+            printf("%s: loss %.6f over %zu labels, %zu gradients, %zu of them zero\n",
+                   args->out, loss, step->n_targets, list->n, list->n_zero);
+        return 0;
+    }
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddNumberToObject(json, "loss", loss);
+    cJSON_AddNumberToObject(json, "labels", (double)step->n_targets);
+    cJSON_AddNumberToObject(json, "gradients", (double)list->n);
+    cJSON_AddNumberToObject(json, "zero", (double)list->n_zero);
+    return lvlm_print_json(json, err);
+}
+
+static int run(const void *arguments, const lvlm_operands *operands)
+{
+    const grad_args *const args = arguments;
+    lvlm_model *model = NULL;
+    lvlm_model_step step;
+    lvlm_gradient_list list = { .arena = LVLM_ARENA_INIT };
+    lvlm_stage stage;
+    lvlm_error err;
+    int rc;
+    if ((rc = check_args(args, &err)) < 0 ||
+        (rc = lvlm_stage_parse(&stage, args->stage, &err)) < 0)
+        return lvlm_report(PROGRAM, &err);
+    const lvlm_model_options chosen = {
+        .compute = is(args->compute, "f64") ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
+        .threads = lvlm_thread_count(&args->common),
+        .reference = args->reference,
+        .trains = lvlm_stage_trains,
+        .user = &stage,
+    };
+    if ((rc = lvlm_model_open(&model, operands->at[0], &chosen, &err)) == 0 &&
+        (rc = backward(&step, model, args->inputs, &err)) == 0 &&
+        (rc = lvlm_gradient_list_make(&list, model, is(args->names, "hf"), &err)) ==
+            0) {
+        const double loss = step.loss / (double)step.n_targets;
+        if ((rc = save(&list, loss, args, &err)) == 0) {
+            tell_zeros(&list);
+            rc = report(&list, &step, loss, args, &err);
+        }
+    }
+    lvlm_gradient_list_free(&list);
+    lvlm_model_free(model);
+    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+}
+
+const lvlm_command command_grad = {
+    "grad",
+    "MODEL",
+    1,
+    1,
+    "loss and gradients of one batch",
+    "Runs a native model over a batch with labels, there and back, and writes the mean "
+    "loss\nand its gradient for every trained tensor. A gradient that is zero "
+    "everywhere "
+    "is told:\nthat is how a projection that is missing, or a closed gate, shows.\n"
+    "\n"
+    "  lvlm-tune grad model.lvlm --inputs batch.safetensors --out grads.safetensors",
+    options,
+    sizeof(grad_args),
+    run,
+};

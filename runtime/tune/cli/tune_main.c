@@ -1,0 +1,12 @@
+/* tune_main.c - lvlm-tune: gradients and fine-tuning. */
+#include "formats/cli/program.h"
+#include "runtime/tune/cli/tune_commands.h"
+
+int main(int argc, char *argv[])
+{
+    const lvlm_command commands[] = { command_grad, { .name = NULL } };
+    const lvlm_program program = {
+        PROGRAM, "Gradients of vision-language models in native files", commands
+    };
+    return lvlm_program_main(&program, argc, argv);
+}

@@ -1,0 +1,83 @@
+/* gradient_list.c - gradients as a list of tensors; see gradient_list.h. */
+#include <string.h>
+
+#include "runtime/tune/gradient_list.h"
+
+static bool is_zero(const lvlm_tensor *t)
+{
+    for (uint64_t i = 0; i < t->n_bytes; i++)
+        if (t->data[i] != 0) return false;
+    return true;
+}
+
+static void add(lvlm_gradient_list *list, const lvlm_tensor *t)
+{
+    list->tensors[list->n++] = *t;
+    list->n_zero += is_zero(t);
+}
+
+static int list_native(lvlm_gradient_list *list, const lvlm_model *model)
+{
+    const lvlm_manifest *m = lvlm_model_manifest(model);
+    for (size_t i = 0; i < m->n_targets; i++) {
+        lvlm_tensor t;
+        if (lvlm_model_gradient(model, &t, m->targets[i].name)) add(list, &t);
+    }
+    return 0;
+}
+
+/* The gradient of a source tensor out of those of its native parts. */
+static int add_source(lvlm_gradient_list *list, const lvlm_model *model,
+                      const lvlm_ledger_entry *entry, lvlm_error *err)
+{
+    const void **parts =
+        lvlm_arena_alloc(&list->arena, entry->n_targets, sizeof *parts);
+    lvlm_tensor t = { .name = entry->source.name, .shape = entry->source.shape };
+    if (parts == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < entry->n_targets; i++) {
+        lvlm_tensor part;
+        if (!lvlm_model_gradient(model, &part, entry->targets[i])) return 0;
+        parts[i] = part.data;
+        t.dtype = part.dtype;
+        t.data = part.data;
+    }
+    FAIL_IF(!lvlm_shape_bytes(&t.n_bytes, &t.shape, t.dtype), err, LVLM_EFORMAT,
+            "%s is too large", t.name);
+    if (!lvlm_transform_is_keep(&entry->transform)) {
+        const size_t element = lvlm_dtype_bytes(t.dtype);
+        unsigned char *bytes = lvlm_arena_alloc(&list->arena, (size_t)t.n_bytes, 1);
+        if (bytes == NULL) return lvlm_fail_memory(err);
+        lvlm_transform_inverse(bytes, 0, t.n_bytes / element, &entry->transform, parts,
+                               element);
+        t.data = bytes;
+    }
+    add(list, &t);
+    return 0;
+}
+
+static int list_sources(lvlm_gradient_list *list, const lvlm_model *model,
+                        lvlm_error *err)
+{
+    const lvlm_ledger *ledger = &lvlm_model_manifest(model)->ledger;
+    for (size_t i = 0; i < ledger->n_entries; i++)
+        if (ledger->entries[i].use == LVLM_USE_USED)
+            TRY(add_source(list, model, &ledger->entries[i], err));
+    return 0;
+}
+
+int lvlm_gradient_list_make(lvlm_gradient_list *out, const lvlm_model *model,
+                            bool source_names, lvlm_error *err)
+{
+    const lvlm_manifest *m = lvlm_model_manifest(model);
+    *out = (lvlm_gradient_list){ .arena = LVLM_ARENA_INIT };
+    out->tensors = lvlm_arena_alloc(&out->arena, m->n_targets + m->ledger.n_entries + 1,
+                                    sizeof *out->tensors);
+    if (out->tensors == NULL) return lvlm_fail_memory(err);
+    return source_names ? list_sources(out, model, err) : list_native(out, model);
+}
+
+void lvlm_gradient_list_free(lvlm_gradient_list *list)
+{
+    lvlm_arena_free(&list->arena);
+    *list = (lvlm_gradient_list){ 0 };
+}

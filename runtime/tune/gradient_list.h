@@ -1,0 +1,26 @@
+/* gradient_list.h - the gradients of a model as a list of tensors, under native names or
+ * those of the checkpoint that it came from.
+ *
+ * A source tensor that conversion split, turned or reshaped gets its gradient back in
+ * its own layout. */
+#ifndef LVLM_RUNTIME_TUNE_GRADIENT_LIST_H
+#define LVLM_RUNTIME_TUNE_GRADIENT_LIST_H
+
+#include "runtime/model.h"
+
+typedef struct lvlm_gradient_list {
+    lvlm_tensor *tensors; /* in order of use, or of the source */
+    size_t n;
+    size_t n_zero; /* of these, how many are zero everywhere */
+    lvlm_arena arena;
+} lvlm_gradient_list;
+
+/* Gradients of everything that is trained. With `source_names` a tensor of which only a
+ * part is trained is left out. Native ones are borrowed from the model. Free with
+ * lvlm_gradient_list_free, also after a failure. */
+LVLM_MUST_CHECK int lvlm_gradient_list_make(lvlm_gradient_list *out,
+                                            const lvlm_model *model, bool source_names,
+                                            lvlm_error *err);
+void lvlm_gradient_list_free(lvlm_gradient_list *list);
+
+#endif
