@@ -1,4 +1,4 @@
-/* torchfile.h - what torch.save wrote, read without Python: pytorch_model.bin, .pt, .pth
+/* torchfile.h - what torch.save wrote, read without Python: .bin, .pt, .pth
  *
  *   zip form (since torch 1.6)          legacy form
  *   NAME/data.pkl   the object          pickle: magic number

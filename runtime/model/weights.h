@@ -30,8 +30,8 @@ typedef struct weight_vector {
 void dense_forward(real *y, const real *x, const weight_matrix *w,
                    const weight_vector *b, size_t N, size_t I, size_t O,
                    const ops_scratch *scratch);
-/* dx += ..., NULL: not needed; the gradients of w and b += ..., where they have one. x is
- * read only when w has one.  dx (N,I)  dy (N,O)  x (N,I) */
+/* dx += ..., NULL: not needed; the gradients of w and b += ..., where they have one.
+ * x is read only when w has one.  dx (N,I)  dy (N,O)  x (N,I) */
 void dense_backward(real *dx, const real *dy, const real *x, const weight_matrix *w,
                     const weight_vector *b, size_t N, size_t I, size_t O,
                     const ops_scratch *scratch);

@@ -1,10 +1,12 @@
-/* cross.h - the block that looks at the image: gated cross-attention (Llama 3.2-Vision).
+/* cross.h - the block that looks at the image: gated cross-attention (Llama
+ * 3.2-Vision).
  *
  *   q = q_norm(Wq n) per head, n = norm1 x; k = k_norm(Wk z) per head; v = Wv z
  *   x += tanh(attn_gate) Wo attention(q, k, v)     no rotary positions, no causal mask
  *   x += tanh(mlp_gate) r MLP(norm2 x)             r: 1 where the row sees anything
  *
- * z are the connector's rows of the tiles that anybody sees (sight.h): n_keys of them. */
+ * z are the connector's rows of the tiles that anybody sees (sight.h): n_keys of
+ * them. */
 #ifndef LVLM_RUNTIME_TEXT_CROSS_H
 #define LVLM_RUNTIME_TEXT_CROSS_H
 

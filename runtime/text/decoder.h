@@ -69,8 +69,8 @@ void decoder_tape_free(decoder_tape *tape);
 int decoder_forward(const decoder *text, decoder_tape *tape, const real *image_rows,
                     const lvlm_sight *sight, stages *s, const ops_scratch *scratch,
                     lvlm_error *err);
-/* The way back through a kept tape: from the gradient of tape->normed, dnormed (N,C), to
- * those of the weights and, unless NULL, dimage_rows += (n,C). */
+/* The way back through a kept tape: from the gradient of tape->normed, dnormed
+ * (N,C), to those of the weights and, unless NULL, dimage_rows += (n,C). */
 int decoder_backward(const decoder *text, decoder_tape *tape, const real *dnormed,
                      real *dimage_rows, const lvlm_sight *sight,
                      const ops_scratch *scratch, lvlm_error *err);

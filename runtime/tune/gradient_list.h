@@ -1,8 +1,8 @@
-/* gradient_list.h - the gradients of a model as a list of tensors, under native names or
- * those of the checkpoint that it came from.
+/* gradient_list.h - the gradients of a model as a list of tensors, under native
+ * names or those of the checkpoint that it came from.
  *
- * A source tensor that conversion split, turned or reshaped gets its gradient back in
- * its own layout. */
+ * A source tensor that conversion split, turned or reshaped gets its gradient back
+ * in its own layout. */
 #ifndef LVLM_RUNTIME_TUNE_GRADIENT_LIST_H
 #define LVLM_RUNTIME_TUNE_GRADIENT_LIST_H
 

@@ -45,8 +45,8 @@ typedef struct vision_tower {
     int (*forward)(const void *tower, void *tape, const vision_rows *seen,
                    const lvlm_images *images, stages *s, const ops_scratch *scratch,
                    lvlm_error *err);
-    /* Through a kept tape: from the gradient of seen->rows, drows (R,C), to those of the
-     * weights. */
+    /* Through a kept tape: from the gradient of seen->rows, drows (R,C), to those of
+     * the weights. */
     int (*backward)(const void *tower, void *tape, const real *drows,
                     const vision_rows *seen, const lvlm_images *images,
                     const ops_scratch *scratch, lvlm_error *err);
