@@ -109,7 +109,7 @@ static int take(machine *m, const unsigned char **out, uint64_t n)
 /* The next n bytes as a little-endian number. */
 static int take_number(machine *m, uint64_t *out, size_t n)
 {
-    const unsigned char *bytes;
+    const unsigned char *bytes = NULL;
     TRY(take(m, &bytes, n));
     *out = lvlm_load_le(bytes, n);
     return 0;
@@ -198,7 +198,7 @@ static int pop_mark(machine *m, size_t *height)
 static int push_text(machine *m, lvlm_pickle_kind kind, size_t width)
 {
     uint64_t n;
-    const unsigned char *bytes;
+    const unsigned char *bytes = NULL;
     value *v;
     TRY(take_number(m, &n, width));
     TRY(take(m, &bytes, n));
@@ -211,7 +211,7 @@ static int push_text(machine *m, lvlm_pickle_kind kind, size_t width)
 /* Two's complement in as many bytes as its first one says. */
 static int push_long(machine *m)
 {
-    value *v;
+    value *v = NULL;
     TRY(push_text(m, LVLM_PICKLE_LONG, 1));
     TRY(top(m, &v));
     if (v->n > 8) return 0;
@@ -245,7 +245,7 @@ static int push_float(machine *m)
 /* A tuple of the topmost n values. */
 static int push_tuple(machine *m, size_t n)
 {
-    value *v;
+    value *v = NULL;
     value **items = lvlm_arena_alloc(m->arena, n, sizeof *items);
     if (items == NULL) return lvlm_fail_memory(m->err);
     FAIL_IF(m->stack.n - floor_of(m) < n, m->err, LVLM_EFORMAT,
@@ -260,7 +260,7 @@ static int push_tuple(machine *m, size_t n)
 
 static int push_marked_tuple(machine *m)
 {
-    size_t height;
+    size_t height = 0;
     TRY(pop_mark(m, &height));
     return push_tuple(m, m->stack.n - height);
 }
@@ -286,7 +286,7 @@ static int fill(machine *m, lvlm_pickle_kind kind, size_t height)
     static const char *const names[] = { [LVLM_PICKLE_LIST] = "list",
                                          [LVLM_PICKLE_SET] = "set",
                                          [LVLM_PICKLE_DICT] = "dictionary" };
-    value *to;
+    value *to = NULL;
     const size_t n = m->stack.n - height;
     m->stack.n = height;
     TRY(top(m, &to));
@@ -299,7 +299,7 @@ static int fill(machine *m, lvlm_pickle_kind kind, size_t height)
 
 static int fill_marked(machine *m, lvlm_pickle_kind kind)
 {
-    size_t height;
+    size_t height = 0;
     TRY(pop_mark(m, &height));
     return fill(m, kind, height);
 }
@@ -315,7 +315,7 @@ static int fill_some(machine *m, lvlm_pickle_kind kind, size_t n)
 
 static int memo_put(machine *m, uint64_t index)
 {
-    value *v;
+    value *v = NULL;
     TRY(top(m, &v));
     FAIL_IF(index >= LVLM_PICKLE_MAX_VALUES, m->err, LVLM_EFORMAT,
             "memo number %" PRIu64 " is over the limit of %d", index,
@@ -399,7 +399,7 @@ static int push_global_lines(machine *m)
 
 static int push_global_stack(machine *m)
 {
-    value *name, *module;
+    value *name = NULL, *module = NULL;
     TRY(pop(m, &name));
     TRY(pop(m, &module));
     FAIL_IF(name->kind != LVLM_PICKLE_TEXT || module->kind != LVLM_PICKLE_TEXT, m->err,
@@ -432,7 +432,7 @@ static int make_dict(machine *m, value *dict, const value *arguments)
 
 static int call(machine *m)
 {
-    value *arguments, *function, *v;
+    value *arguments = NULL, *function = NULL, *v;
     TRY(pop(m, &arguments));
     TRY(pop(m, &function));
     FAIL_IF(arguments->kind != LVLM_PICKLE_TUPLE, m->err, LVLM_EFORMAT,
@@ -457,7 +457,7 @@ static int call(machine *m)
 /* Attributes of a dictionary: torch keeps _metadata there. They are dropped. */
 static int build(machine *m)
 {
-    value *attributes, *object;
+    value *attributes, *object = NULL;
     TRY(pop(m, &attributes));
     TRY(top(m, &object));
     FAIL_IF(object->kind != LVLM_PICKLE_DICT || object->global == NULL, m->err,
@@ -467,7 +467,7 @@ static int build(machine *m)
 
 static int push_persistent(machine *m)
 {
-    value *id, *v;
+    value *id = NULL, *v;
     TRY(pop(m, &id));
     FAIL_IF(id->kind != LVLM_PICKLE_TUPLE, m->err, LVLM_EFORMAT,
             "a persistent id is no tuple");
@@ -559,7 +559,7 @@ static int step_push(machine *m, unsigned char code)
 
 static int step(machine *m)
 {
-    const unsigned char *code;
+    const unsigned char *code = NULL;
     m->op = m->at;
     TRY(take(m, &code, 1));
     switch (*code) {
@@ -590,7 +590,7 @@ static int step(machine *m)
 
 static int finish(lvlm_pickle *out, machine *m)
 {
-    value *result;
+    value *result = NULL;
     FAIL_IF(m->n_marks > 0, m->err, LVLM_EFORMAT, "ends inside a container");
     TRY(pop(m, &result));
     FAIL_IF(m->stack.n > 0, m->err, LVLM_EFORMAT, "ends with more than one value");

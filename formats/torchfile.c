@@ -149,7 +149,7 @@ static int read_view(view *v, const value *call, const torch_storage *storages,
     };
     value *const *a = call->items;
     uint64_t first;
-    size_t n_strides;
+    size_t n_strides = 0;
     FAIL_IF(call->n < n_arguments[call->global->role] ||
                 a[0]->kind != LVLM_PICKLE_PERSISTENT ||
                 !torch_whole_number(&first, a[1]),
