@@ -45,7 +45,7 @@ static int set_reference(lvlm_model *model, const char *reference, lvlm_error *e
 /* `model->manifest` is there; make it run. */
 static int start(lvlm_model *model, const lvlm_model_options *options, lvlm_error *err)
 {
-    const lvlm_model_options defaults = { LVLM_COMPUTE_F32, 0, NULL, NULL, NULL };
+    const lvlm_model_options defaults = { 0 };
     const lvlm_model_options *const given = options != NULL ? options : &defaults;
     const size_t n_threads =
         given->threads != 0 ? given->threads : (size_t)omp_get_num_procs();
@@ -158,4 +158,12 @@ bool lvlm_model_gradient(const lvlm_model *model, lvlm_tensor *out, const char *
 void lvlm_model_zero_gradients(lvlm_model *model)
 {
     model->engine->zero_gradients(model->pipeline);
+}
+
+void *lvlm_model_weight(lvlm_model *model, const char *name)
+{
+    const lvlm_target *t = lvlm_manifest_find(model->manifest, name);
+    if (t == NULL) return NULL;
+    return model->engine->weight(model->pipeline,
+                                 (size_t)(t - model->manifest->targets));
 }

@@ -39,9 +39,11 @@ typedef struct lvlm_model_options {
     size_t threads;        /* 0: every core */
     const char *reference; /* whose behaviour, where versions differ: "trained" (also
                               NULL) or "transformers-X.Y[.Z]"; read during open only */
-    /* Which weights are trained, by native name; NULL: none. Those have gradients. */
+    /* Which weights are trained, by native name; NULL: none. Those have gradients, and
+     * with `own_weights` values in memory that may be changed. */
     bool (*trains)(void *user, const char *name);
     void *user; /* of trains */
+    bool own_weights;
 } lvlm_model_options;
 
 typedef struct lvlm_model lvlm_model;
@@ -130,5 +132,10 @@ LVLM_MUST_CHECK int lvlm_model_backward(lvlm_model *model, lvlm_model_step *step
  * borrowed from the model; false when it is frozen or not there. */
 bool lvlm_model_gradient(const lvlm_model *model, lvlm_tensor *out, const char *name);
 void lvlm_model_zero_gradients(lvlm_model *model);
+
+/* The values of a trained weight that the model owns, in its precision, for the
+ * caller to change between passes; NULL when it is frozen, not there, or stays in
+ * the file. */
+void *lvlm_model_weight(lvlm_model *model, const char *name);
 
 #endif

@@ -18,6 +18,7 @@ typedef struct lvlm_engine {
     /* As lvlm_model_gradient, by index of the manifest's targets. */
     bool (*gradient)(const void *pipeline, lvlm_tensor *out, size_t target);
     void (*zero_gradients)(void *pipeline);
+    void *(*weight)(void *pipeline, size_t target); /* as lvlm_model_weight */
     void (*free)(void *pipeline);
 } lvlm_engine;
 

@@ -4,10 +4,23 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "runtime/ops/stored.h"
 
 static bool starts_with(const char *text, const char *prefix)
 {
     return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static int copy_values(gradients *g, size_t i, size_t numel, lvlm_error *err)
+{
+    const lvlm_target *t = &g->manifest->targets[i];
+    FAIL_IF(t->source->data == NULL || !lvlm_dtype_is_weight(t->source->dtype), err,
+            LVLM_EFORMAT, "tensor '%s': has no values that can be trained", t->name);
+    g->values[i] = lvlm_calloc(numel, sizeof **g->values);
+    FAIL_IF(g->values[i] == NULL, err, LVLM_ENOMEM, "out of memory for %s", t->name);
+    stored_widen(g->values[i], (lvlm_stored){ t->source->data, t->source->dtype }, 0,
+                 numel);
+    return 0;
 }
 
 int gradients_make(gradients *g, const lvlm_manifest *manifest,
@@ -16,7 +29,8 @@ int gradients_make(gradients *g, const lvlm_manifest *manifest,
     *g = (gradients){ .manifest = manifest };
     if (options->trains == NULL) return 0;
     g->at = lvlm_calloc(manifest->n_targets, sizeof *g->at);
-    if (g->at == NULL) return lvlm_fail_memory(err);
+    g->values = lvlm_calloc(manifest->n_targets, sizeof *g->values);
+    if (g->at == NULL || g->values == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < manifest->n_targets; i++) {
         const lvlm_target *t = &manifest->targets[i];
         uint64_t numel = 0;
@@ -27,6 +41,7 @@ int gradients_make(gradients *g, const lvlm_manifest *manifest,
         g->at[i] = lvlm_calloc((size_t)numel, sizeof **g->at);
         FAIL_IF(g->at[i] == NULL, err, LVLM_ENOMEM,
                 "out of memory for the gradient of %s", t->name);
+        if (options->own_weights) TRY(copy_values(g, i, (size_t)numel, err));
         g->vision |= starts_with(t->name, "vision.");
         g->connector |= starts_with(t->name, "connector.");
         g->text |= starts_with(t->name, "text.");
@@ -38,6 +53,9 @@ void gradients_free(gradients *g)
 {
     for (size_t i = 0; g->at != NULL && i < g->manifest->n_targets; i++)
         lvlm_free(g->at[i]);
+    for (size_t i = 0; g->values != NULL && i < g->manifest->n_targets; i++)
+        lvlm_free(g->values[i]);
     lvlm_free(g->at);
-    g->at = NULL;
+    lvlm_free(g->values);
+    g->at = g->values = NULL;
 }

@@ -1,5 +1,5 @@
-/* gradients.h - memory for the gradients of what is trained: one array a native tensor.
- */
+/* gradients.h - memory for what is trained: gradients, and values that stand in for the
+ * file's, one array each a native tensor. */
 #ifndef LVLM_RUNTIME_MODEL_GRADIENTS_H
 #define LVLM_RUNTIME_MODEL_GRADIENTS_H
 
@@ -9,10 +9,11 @@
 typedef struct gradients {
     const lvlm_manifest *manifest; /* borrowed */
     real **at;                     /* (n_targets) NULL: frozen; each owned */
+    real **values;                 /* (n_targets) NULL: stays in the file; each owned */
     bool vision, connector, text;  /* is anything of that part trained? */
 } gradients;
 
-/* Zeros for every tensor that options->trains names. A tied tensor shares the gradient
+/* Zeros, and copies of the values where options->own_weights, for every tensor that options->trains names. A tied tensor shares the gradient
  * of the one that it is tied to. Free with gradients_free, also after a failure. */
 int gradients_make(gradients *g, const lvlm_manifest *manifest,
                    const lvlm_model_options *options, lvlm_error *err);

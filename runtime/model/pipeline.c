@@ -80,6 +80,7 @@ static int pipeline_open(void **out, const lvlm_manifest *manifest,
         (rc = gradients_make(&p->gradients, manifest, options, err)) < 0)
         goto fail;
     p->weights.grads = p->gradients.at;
+    p->weights.values = p->gradients.values;
     if ((rc = bind_parts(p, err)) < 0 || /* measures */
         (rc = weights_allocate(&p->weights, err)) < 0 || (rc = bind_parts(p, err)) < 0)
         goto fail;
@@ -369,11 +370,18 @@ static void pipeline_zero_gradients(void *model)
     }
 }
 
+static void *pipeline_weight(void *model, size_t target)
+{
+    const gradients *const g = &((const pipeline *)model)->gradients;
+    return g->values != NULL ? g->values[target] : NULL;
+}
+
 const lvlm_engine LVLM_PER_PRECISION(lvlm_engine) = {
     .open = pipeline_open,
     .forward = pipeline_forward,
     .backward = pipeline_backward,
     .gradient = pipeline_gradient,
     .zero_gradients = pipeline_zero_gradients,
+    .weight = pipeline_weight,
     .free = pipeline_free,
 };

@@ -7,5 +7,6 @@
 #define PROGRAM "lvlm-tune"
 
 extern const lvlm_command command_grad;
+extern const lvlm_command command_train;
 
 #endif

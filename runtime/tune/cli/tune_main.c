@@ -4,9 +4,9 @@
 
 int main(int argc, char *argv[])
 {
-    const lvlm_command commands[] = { command_grad, { .name = NULL } };
-    const lvlm_program program = {
-        PROGRAM, "Gradients of vision-language models in native files", commands
-    };
+    const lvlm_command commands[] = { command_grad, command_train, { .name = NULL } };
+    const lvlm_program program = { PROGRAM,
+                                   "Fine-tunes vision-language models in native files",
+                                   commands };
     return lvlm_program_main(&program, argc, argv);
 }

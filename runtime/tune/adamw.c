@@ -1,0 +1,24 @@
+/* adamw.c - one step of AdamW; see adamw.h. */
+#include "runtime/tune/adamw.h"
+
+#include <math.h>
+
+void lvlm_adamw_step(float *w, float *m, float *v, const float *g, size_t n,
+                     size_t step, const lvlm_adamw *o)
+{
+    const double correction1 = 1 - pow(o->beta1, (double)step);
+    const double correction2 = sqrt(1 - pow(o->beta2, (double)step));
+    const float keep = (float)(1 - o->lr * o->decay),
+                rate = (float)(o->lr / correction1);
+    const float beta2 = (float)o->beta2, rest1 = (float)(1 - o->beta1);
+    const float rest2 = (float)(1 - o->beta2), eps = (float)o->eps;
+    const float root = (float)correction2, scale = (float)o->scale;
+#pragma omp parallel for simd schedule(static) if (n > 16384)
+    for (size_t i = 0; i < n; i++) {
+        const float slope = scale * g[i];
+        w[i] *= keep;
+        m[i] += rest1 * (slope - m[i]);
+        v[i] = beta2 * v[i] + rest2 * slope * slope;
+        w[i] -= rate * m[i] / (sqrtf(v[i]) / root + eps);
+    }
+}

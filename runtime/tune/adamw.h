@@ -1,0 +1,21 @@
+/* adamw.h - one step of AdamW as torch.optim.AdamW takes it, on plain arrays. */
+#ifndef LVLM_RUNTIME_TUNE_ADAMW_H
+#define LVLM_RUNTIME_TUNE_ADAMW_H
+
+#include <stddef.h>
+
+typedef struct lvlm_adamw {
+    double lr, beta1, beta2, eps;
+    double decay; /* weight decay, decoupled: w *= 1 - lr * decay first */
+    double scale; /* of the gradients, before anything else */
+} lvlm_adamw;
+
+/* m and v are the running means of g and its square; `step` counts from 1.
+ *   g = scale g
+ *   m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2
+ *   w -= lr / (1 - beta1^step) * m / (sqrt(v / (1 - beta2^step)) + eps)
+ * w, m, v, g (n) */
+void lvlm_adamw_step(float *w, float *m, float *v, const float *g, size_t n,
+                     size_t step, const lvlm_adamw *options);
+
+#endif

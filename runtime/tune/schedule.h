@@ -1,0 +1,26 @@
+/* schedule.h - the learning rate's factor at a step, as the reference's schedulers. */
+#ifndef LVLM_RUNTIME_TUNE_SCHEDULE_H
+#define LVLM_RUNTIME_TUNE_SCHEDULE_H
+
+#include <stddef.h>
+
+#include "formats/base/error.h"
+
+typedef enum lvlm_schedule_kind {
+    LVLM_SCHEDULE_CONSTANT,
+    LVLM_SCHEDULE_LINEAR, /* down to 0 */
+    LVLM_SCHEDULE_COSINE, /* half a wave, down to 0 */
+} lvlm_schedule_kind;
+
+typedef struct lvlm_schedule {
+    lvlm_schedule_kind kind;
+    size_t warmup, steps; /* rising over the first `warmup` of `steps` */
+} lvlm_schedule;
+
+/* "constant", "linear", "cosine"; LVLM_EUSAGE otherwise. NULL: linear. */
+LVLM_MUST_CHECK int lvlm_schedule_parse(lvlm_schedule_kind *out, const char *text,
+                                        lvlm_error *err);
+/* The factor of step number `step`, from 0. */
+double lvlm_schedule_factor(const lvlm_schedule *schedule, size_t step);
+
+#endif

@@ -1,0 +1,84 @@
+/* trainer.h - a model that is being trained: weights, moments, steps, state.
+ *
+ *   for each step: batches -> lvlm_trainer_add (there and back, one or several)
+ *                          -> lvlm_trainer_step (mean, clip, AdamW)
+ *
+ * Weights of any stored type train as float32 and are rounded once, when they are
+ * saved. What is frozen stays in the mapped file and has neither gradient nor
+ * moments. */
+#ifndef LVLM_RUNTIME_TUNE_TRAINER_H
+#define LVLM_RUNTIME_TUNE_TRAINER_H
+
+#include "runtime/model.h"
+#include "runtime/tune/adamw.h"
+#include "runtime/tune/schedule.h"
+#include "runtime/tune/stage.h"
+
+typedef struct lvlm_trainer_options {
+    lvlm_stage stage;
+    lvlm_adamw adamw; /* lr: of parts that have none of their own */
+    double lr_vision, lr_connector, lr_text; /* 0: adamw.lr */
+    bool decay_all; /* biases and norms too; else matrices alone */
+    double clip;    /* largest norm of all gradients together; 0: none */
+    lvlm_schedule schedule;
+    size_t threads;
+    const char *reference;
+} lvlm_trainer_options;
+
+/* What one step did. */
+typedef struct lvlm_trainer_report {
+    size_t step;      /* from 1 */
+    double loss;      /* mean over the labels of all its batches */
+    double grad_norm; /* before clipping */
+    double lr;        /* of adamw.lr */
+    size_t n_targets;
+} lvlm_trainer_report;
+
+/* One trained tensor. */
+typedef struct lvlm_trained {
+    const char *name;
+    size_t numel;
+    float *w, *m, *v;
+    const float *g;
+    double lr, decay;
+} lvlm_trained;
+
+typedef struct lvlm_trainer {
+    lvlm_trainer_options options;
+    lvlm_model *model;
+    lvlm_trained *tensors; /* in order of use */
+    size_t n_tensors;
+    size_t step; /* steps done */
+    double loss; /* of the step that is being made: sums */
+    size_t n_targets;
+    float *moments; /* owned: all m and v */
+} lvlm_trainer;
+
+/* Open the native file at `path` for training. Free with lvlm_trainer_close, also after
+ * a failure. LVLM_ENOMEM says what did not fit. */
+LVLM_MUST_CHECK int lvlm_trainer_open(lvlm_trainer *out, const char *path,
+                                      const lvlm_trainer_options *options,
+                                      lvlm_error *err);
+void lvlm_trainer_close(lvlm_trainer *trainer);
+
+/* Gradients of one more batch (lvlm_model_forward lists its tensors). LVLM_ECHECK when
+ * its loss is not finite: names the first stage with a value that is not. */
+LVLM_MUST_CHECK int lvlm_trainer_add(lvlm_trainer *trainer,
+                                     const lvlm_checkpoint *batch, lvlm_error *err);
+/* Move the weights by the mean gradient of the batches since the last step. Without a
+ * single label that counts it is an error. */
+LVLM_MUST_CHECK int lvlm_trainer_step(lvlm_trainer *trainer,
+                                      lvlm_trainer_report *report, lvlm_error *err);
+
+/* The native file that was opened, with trained weights in their stored types. */
+LVLM_MUST_CHECK int lvlm_trainer_save(const lvlm_trainer *trainer, const char *path,
+                                      bool overwrite, lvlm_error *err);
+
+/* Everything that the next step depends on, as one file: weights, moments, steps done.
+ * A run that is resumed from it ends in the same bytes as one that went on. */
+LVLM_MUST_CHECK int lvlm_trainer_save_state(const lvlm_trainer *trainer,
+                                            const char *path, lvlm_error *err);
+LVLM_MUST_CHECK int lvlm_trainer_load_state(lvlm_trainer *trainer, const char *path,
+                                            lvlm_error *err);
+
+#endif
