@@ -37,9 +37,8 @@ static fresh *find_or_add(list *l, const lvlm_export *ex, const char *name,
                           const lvlm_target *t)
 {
     const size_t select = t->transform.select;
-    if (select > 0 && l->n > 0 && strcmp(l->at[l->n - 1].out.name, name) == 0)
-        return &l->at[l->n -
-                      1]; /* parts of one source stand side by side in the table */
+    for (size_t i = l->n; select > 0 && i-- > 0;) /* parts stand near each other */
+        if (strcmp(l->at[i].out.name, name) == 0) return &l->at[i];
     fresh *f = &l->at[l->n++];
     f->out.name = name;
     f->out.dtype = lvlm_checkpoint_find(ex->model, t->name)->dtype;
@@ -54,7 +53,7 @@ static int list_targets(list *l, lvlm_export *ex, lvlm_error *err)
     lvlm_manifest *m = &ex->manifest;
     for (size_t i = 0; i < m->n_targets; i++) {
         const lvlm_target *t = &m->targets[i];
-        if (t->state == LVLM_TARGET_TIED) continue;
+        if (!lvlm_target_is_stored(t)) continue;
         FAIL_IF(t->state == LVLM_TARGET_MISSING, err, LVLM_EFORMAT,
                 "tensor '%s' is missing", t->name);
         const char *rest =
@@ -262,8 +261,7 @@ bool lvlm_export_keeps_side_file(const lvlm_export *ex, const char *name)
 int lvlm_export_amend_config(lvlm_export *ex, lvlm_error *err)
 {
     const lvlm_side_file *config = lvlm_checkpoint_side_file(ex->model, "config.json");
-    const lvlm_target *table =
-        lvlm_manifest_find(&ex->manifest, ex->manifest.family->vocab_table);
+    const lvlm_target *table = lvlm_manifest_find(&ex->manifest, LVLM_EMBED_TABLE);
     if (config == NULL || !ex->changed_dtype || table == NULL || table->source == NULL)
         return 0;
     const char *text = lvlm_arena_strndup(&ex->arena, (const char *)config->bytes,

@@ -75,8 +75,7 @@ static int add_pad(lvlm_import *im, lvlm_dtype dtype, const lvlm_shape *shape,
  * table. */
 static lvlm_dtype made_dtype(const lvlm_import *im)
 {
-    const lvlm_target *table =
-        lvlm_manifest_find(&im->manifest, im->manifest.family->vocab_table);
+    const lvlm_target *table = lvlm_manifest_find(&im->manifest, LVLM_EMBED_TABLE);
     assert(table != NULL && table->source != NULL);
     return table->source->dtype;
 }
@@ -168,7 +167,7 @@ static int lay_out(lvlm_import *im, lvlm_error *err)
     im->plan.steps = lvlm_arena_alloc(&im->arena, 2 * n + 1, sizeof *im->plan.steps);
     if (im->plan.steps == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < m->n_targets; i++)
-        if (m->targets[i].state != LVLM_TARGET_TIED)
+        if (lvlm_target_is_stored(&m->targets[i]))
             TRY(add_target(im, &m->targets[i], &n_pads, err));
     for (size_t i = 0; i < m->n_extras; i++)
         TRY(add_unused(im, &m->extras[i], &n_pads, err));

@@ -28,20 +28,38 @@
 
 /* X(symbol, name in messages, product of canonical config paths or numbers) */
 // clang-format off
-#define LVLM_DIMS(X)                                                        \
-    X(ONE,              "1",                "1")                            \
-    X(THREE,            "3",                "3")                            \
-    X(VISION_HIDDEN,    "vision_hidden",    "vision.hidden")                \
-    X(VISION_MLP,       "vision_mlp",       "vision.mlp")                   \
-    X(CHANNELS,         "channels",         "vision.channels")              \
-    X(PATCH,            "patch",            "vision.patch")                 \
-    X(PATCH_DIM,        "channels*patch^2", "vision.channels vision.patch vision.patch") \
-    X(POSITIONS,        "positions",        "vision.grid vision.grid")      \
-    X(HIDDEN,           "hidden",           "text.hidden")                  \
-    X(MLP,              "mlp",              "text.mlp")                     \
-    X(Q_DIM,            "q_dim",            "text.heads text.head_dim")     \
-    X(KV_DIM,           "kv_dim",           "text.kv_heads text.head_dim")  \
-    X(VOCAB,            "vocab",            "text.vocab")
+#define LVLM_DIMS(X)                                                                                      \
+    X(ONE, "1", "1")                                                                                      \
+    X(THREE, "3", "3")                                                                                    \
+    X(VISION_HIDDEN, "vision_hidden", "vision.hidden")                                                    \
+    X(VISION_MLP, "vision_mlp", "vision.mlp")                                                             \
+    X(VISION_HEADS, "vision_heads", "vision.heads")                                                       \
+    X(VISION_HEAD_DIM, "vision_head_dim", "vision.head_dim")                                              \
+    X(VISION_QKV, "3*vision_hidden", "3 vision.hidden")                                                   \
+    X(VISION_OUT, "vision_out", "vision.out")                                                             \
+    X(CHANNELS, "channels", "vision.channels")                                                            \
+    X(PATCH, "patch", "vision.patch")                                                                     \
+    X(FRAMES, "frames", "vision.frames")                                                                  \
+    X(PATCH_DIM, "channels*patch^2", "vision.channels vision.patch vision.patch")                         \
+    X(PATCH_VOLUME, "channels*frames*patch^2", "vision.channels vision.frames vision.patch vision.patch") \
+    X(POSITIONS, "positions", "vision.grid vision.grid")                                                  \
+    X(CLASS_POSITIONS, "rows", "vision.rows")                                                             \
+    X(TILES, "tiles", "vision.tiles")                                                                     \
+    X(ASPECTS, "aspects+1", "vision.aspect_ids")                                                          \
+    X(TILE_VECTORS, "tiles*vision_hidden", "vision.tiles vision.hidden")                                  \
+    X(TILE_TABLES, "tiles*rows*vision_hidden", "vision.tiles vision.rows vision.hidden")                  \
+    X(MERGED, "merge^2*vision_hidden", "vision.merge vision.merge vision.hidden")                         \
+    X(QUERIES, "queries", "connector.queries")                                                            \
+    X(CONNECTOR_HIDDEN, "connector_hidden", "connector.hidden")                                           \
+    X(CONNECTOR_QKV, "3*connector_hidden", "3 connector.hidden")                                          \
+    X(HIDDEN, "hidden", "text.hidden")                                                                    \
+    X(MLP, "mlp", "text.mlp")                                                                             \
+    X(HEAD_DIM, "head_dim", "text.head_dim")                                                              \
+    X(Q_DIM, "q_dim", "text.heads text.head_dim")                                                         \
+    X(QKV_DIM, "3*q_dim", "3 text.heads text.head_dim")                                                   \
+    X(KV_DIM, "kv_dim", "text.kv_heads text.head_dim")                                                    \
+    X(VOCAB, "vocab", "text.vocab")                                                                       \
+    X(EMBED_ROWS, "embed_rows", "text.embed_rows")
 // clang-format on
 
 typedef enum lvlm_dim {
@@ -74,16 +92,22 @@ typedef struct lvlm_row {
     lvlm_row_transform transform;
     const char *tied_to; /* full native name that stands in when the source has none */
     bool connector;      /* --init-missing may make it */
+    bool not_square;     /* where its shape is square, the model has the identity in its
+                            place and stores nothing */
 } lvlm_row;
 
-/* Rows that repeat together. "{i}" in both prefixes is the block's number. */
+/* Rows that repeat together. "{i}" in both prefixes is the block's number. Sections
+ * that follow one another with the same prefix and count are one sequence of blocks of
+ * different kinds. */
 typedef struct lvlm_section {
     const char *native; /* full native prefix: "text.blocks.{i}." */
     const char *source; /* behind the root: "layers.{i}." */
     unsigned char root; /* index into the family's roots */
     const char
         *count; /* canonical config path of the number of repetitions; NULL: once */
-    const lvlm_row *rows; /* ends with native NULL */
+    const lvlm_row *rows;    /* ends with native NULL */
+    const char *only_blocks; /* path of a list of blocks that alone have these rows */
+    const char *not_blocks;  /* ... or that do not have them; NULL: no list counts */
 } lvlm_section;
 
 enum { LVLM_MAX_PREFIXES = 8 };
@@ -113,6 +137,7 @@ typedef enum lvlm_setting_kind {
     LVLM_SETTING_MAYBE_NUMBER, /* the same, or null, which is a value: "none" */
     LVLM_SETTING_BOOL,
     LVLM_SETTING_WORD,     /* text, translated by `words` */
+    LVLM_SETTING_LIST,     /* of whole numbers >= 0, or of such lists */
     LVLM_SETTING_CONSTANT, /* not read: the fallback is the value */
 } lvlm_setting_kind;
 
@@ -141,7 +166,8 @@ typedef struct lvlm_setting {
 /* A linear map that carries vision into language, or a head. */
 typedef struct lvlm_projection {
     const char *role;   /* "vision_to_text", "text_head" */
-    const char *native; /* without ".weight": "connector.proj" */
+    const char *native; /* without ".weight": "connector.proj"; with "{i}": the one of
+                           every block that has it */
     const char *form;   /* as commands.md lists them, when it is present and its own */
     const char *equation; /* in words and symbols */
     const char *what;     /* what it is, where it comes from */
@@ -160,6 +186,16 @@ typedef struct lvlm_difference {
     const char *what;  /* one sentence */
 } lvlm_difference;
 
+/* The table of word vectors: every family has it. */
+#define LVLM_EMBED_TABLE "text.embed.weight"
+
+/* Tables are padded, cut and grown without a word in config.json: the rows of `tensor`
+ * (native name), where it is there, decide `setting` ("text.vocab"). */
+typedef struct lvlm_row_count {
+    const char *setting;
+    const char *tensor;
+} lvlm_row_count;
+
 /* ---- the table ------------------------------------------------------------------ */
 
 typedef struct lvlm_family {
@@ -170,9 +206,8 @@ typedef struct lvlm_family {
     const lvlm_setting *settings; /* ends with canonical NULL */
     /* Settings that follow from others ("vision.grid"); may refuse. May be NULL. */
     int (*derive)(cJSON *config, lvlm_error *err);
-    const char *vocab_table; /* native tensor whose rows, not the configuration, decide
-                                text.vocab */
-    const lvlm_root *roots;  /* ends with native NULL */
+    const lvlm_row_count *row_counts;   /* ends with setting NULL */
+    const lvlm_root *roots;             /* ends with native NULL */
     const lvlm_section *sections;       /* in order of use; ends with native NULL */
     const lvlm_unused_rule *unused;     /* ends with name NULL */
     const lvlm_projection *projections; /* ends with role NULL */

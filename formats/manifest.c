@@ -203,6 +203,11 @@ static int add_target(builder *b, const lvlm_section *section, const lvlm_row *r
     const char *lookup = lookup_name(b, section, row, block);
     if (target->name == NULL || lookup == NULL) return lvlm_fail_memory(b->err);
     TRY(resolve(target, b));
+    if (row->not_square && target->shape.dims[0] == target->shape.dims[1]) {
+        target->state = LVLM_TARGET_IDENTITY;
+        target->source_name = target->name;
+        return 0;
+    }
 
     named *found = find_named(b, lookup);
     if (found != NULL) {
@@ -221,42 +226,89 @@ static int add_target(builder *b, const lvlm_section *section, const lvlm_row *r
     return target->source_name != NULL ? 0 : lvlm_fail_memory(b->err);
 }
 
-/* Padding rows make the vocabulary's size in config.json unreliable: the table
- * decides. */
-static int settle_vocabulary(builder *b)
+/* The source of the row called `native`, or NULL; false: out of memory. */
+static bool find_row(const lvlm_tensor **out, builder *b, const char *native)
 {
-    for (const lvlm_section *s = b->m->family->sections; s->native != NULL; s++) {
+    *out = NULL;
+    for (const lvlm_section *s = b->m->family->sections; s->native != NULL; s++)
         for (const lvlm_row *row = s->rows; row->native != NULL; row++) {
-            char *native = lvlm_names_join(s->native, 0, row->native, &b->m->arena);
-            if (native == NULL) return lvlm_fail_memory(b->err);
-            if (strcmp(native, b->m->family->vocab_table) != 0) continue;
+            char *name = lvlm_names_join(s->native, 0, row->native, &b->m->arena);
+            if (name == NULL) return false;
+            if (strcmp(name, native) != 0) continue;
             char *lookup = lookup_name(b, s, row, 0);
-            if (lookup == NULL) return lvlm_fail_memory(b->err);
-            const named *table = find_named(b, lookup);
-            if (table == NULL || table->tensor->shape.n != 2) return 0;
-            cJSON *text = cJSON_GetObjectItemCaseSensitive(b->m->config, "text");
-            cJSON *rows = cJSON_CreateNumber((double)table->tensor->shape.dims[0]);
-            if (cJSON_ReplaceItemInObjectCaseSensitive(text, "vocab", rows)) {
-                if (rows->string != NULL) return 0; /* cJSON does not check its copy */
-            } else {
-                lvlm_json_free(rows);
-            }
-            return lvlm_fail_memory(b->err);
+            if (lookup == NULL) return false;
+            const named *found = find_named(b, lookup);
+            *out = found != NULL ? found->tensor : NULL;
+            return true;
         }
+    return true;
+}
+
+/* Tables decide how many rows they have. */
+static int settle_row_counts(builder *b)
+{
+    const lvlm_row_count *count = b->m->family->row_counts;
+    for (; count->setting != NULL; count++) {
+        char section[32];
+        const lvlm_tensor *table;
+        const size_t length = strcspn(count->setting, ".");
+        assert(length < sizeof section);
+        memcpy(section, count->setting, length);
+        section[length] = '\0';
+        if (!find_row(&table, b, count->tensor)) return lvlm_fail_memory(b->err);
+        if (table == NULL || table->shape.n != 2) continue;
+        cJSON *rows = cJSON_GetObjectItemCaseSensitive(
+            cJSON_GetObjectItemCaseSensitive(b->m->config, section),
+            count->setting + length + 1);
+        if (rows != NULL) cJSON_SetNumberValue(rows, (double)table->shape.dims[0]);
     }
+    return 0;
+}
+
+static bool lists_block(const cJSON *config, const char *path, uint64_t block)
+{
+    const cJSON *item;
+    uint64_t listed;
+    cJSON_ArrayForEach (item, lvlm_json_path(config, path))
+        if (lvlm_json_u64(&listed, item) && listed == block) return true;
+    return false;
+}
+
+static bool has_block(const lvlm_manifest *m, const lvlm_section *s, uint64_t block)
+{
+    if (s->only_blocks != NULL) return lists_block(m->config, s->only_blocks, block);
+    return s->not_blocks == NULL || !lists_block(m->config, s->not_blocks, block);
+}
+
+/* Does `next` go on with the blocks of `s`? */
+static bool same_blocks(const lvlm_section *s, const lvlm_section *next)
+{
+    return next->native != NULL && s->count != NULL && next->count != NULL &&
+           strcmp(s->native, next->native) == 0 && strcmp(s->count, next->count) == 0;
+}
+
+/* Block by block, the rows of sections [first, end). */
+static int add_blocks(builder *b, const lvlm_section *first, const lvlm_section *end)
+{
+    uint64_t blocks;
+    TRY(count_blocks(&blocks, b, first));
+    for (uint64_t i = 0; i < blocks; i++)
+        for (const lvlm_section *s = first; s < end; s++) {
+            if (!has_block(b->m, s, i)) continue;
+            for (const lvlm_row *row = s->rows; row->native != NULL; row++)
+                TRY(add_target(b, s, row, i));
+        }
     return 0;
 }
 
 static int add_targets(builder *b)
 {
-    if (!is_native(b->m)) TRY(settle_vocabulary(b));
+    if (!is_native(b->m)) TRY(settle_row_counts(b));
     TRY(allocate_targets(b));
-    for (const lvlm_section *s = b->m->family->sections; s->native != NULL; s++) {
-        uint64_t blocks;
-        TRY(count_blocks(&blocks, b, s));
-        for (uint64_t i = 0; i < blocks; i++)
-            for (const lvlm_row *row = s->rows; row->native != NULL; row++)
-                TRY(add_target(b, s, row, i));
+    const lvlm_section *end, *s = b->m->family->sections;
+    for (; s->native != NULL; s = end) {
+        for (end = s + 1; same_blocks(s, end); end++) continue;
+        TRY(add_blocks(b, s, end));
     }
     return 0;
 }
@@ -293,6 +345,11 @@ static lvlm_target *find_target(const lvlm_manifest *m, const char *name)
 const lvlm_target *lvlm_manifest_find(const lvlm_manifest *m, const char *name)
 {
     return find_target(m, name);
+}
+
+bool lvlm_target_is_stored(const lvlm_target *target)
+{
+    return target->state != LVLM_TARGET_TIED && target->state != LVLM_TARGET_IDENTITY;
 }
 
 const lvlm_transform *lvlm_manifest_transform(const lvlm_manifest *m,

@@ -13,10 +13,11 @@
 #include "formats/names.h"
 
 typedef enum lvlm_target_state {
-    LVLM_TARGET_FOUND,   /* has a source */
-    LVLM_TARGET_TIED,    /* stands for another native tensor (row->tied_to) */
-    LVLM_TARGET_MADE,    /* native files: was made at conversion, says the ledger */
-    LVLM_TARGET_MISSING, /* should be there and is not */
+    LVLM_TARGET_FOUND,    /* has a source */
+    LVLM_TARGET_TIED,     /* stands for another native tensor (row->tied_to) */
+    LVLM_TARGET_MADE,     /* native files: was made at conversion, says the ledger */
+    LVLM_TARGET_IDENTITY, /* the identity: row->not_square, and it would be square */
+    LVLM_TARGET_MISSING,  /* should be there and is not */
 } lvlm_target_state;
 
 /* One native tensor. */
@@ -83,6 +84,9 @@ void lvlm_manifest_free(lvlm_manifest *manifest);
  * file. */
 const lvlm_transform *lvlm_manifest_transform(const lvlm_manifest *manifest,
                                               const lvlm_target *target);
+
+/* Does a native file hold a tensor of its own for this target? */
+bool lvlm_target_is_stored(const lvlm_target *target);
 
 /* By native name; NULL when the family has no such tensor. O(log n). */
 const lvlm_target *lvlm_manifest_find(const lvlm_manifest *manifest, const char *name);

@@ -22,7 +22,8 @@ char *lvlm_names_canonical(const lvlm_family *family, const char *source, bool *
     for (const lvlm_root *root = family->roots; root->native != NULL; root++) {
         for (size_t i = 0; i < LVLM_MAX_PREFIXES && root->prefixes[i] != NULL; i++) {
             const size_t length = strlen(root->prefixes[i]);
-            if (length <= best_length || !starts_with(source, root->prefixes[i]))
+            if ((best != NULL && length <= best_length) ||
+                !starts_with(source, root->prefixes[i]))
                 continue;
             best = root;
             best_length = length;

@@ -61,6 +61,17 @@ static int refuse(const lvlm_setting *setting, const char *path, const cJSON *it
     return rc;
 }
 
+/* Whole numbers, or lists of them. */
+static bool is_list(const cJSON *item)
+{
+    const cJSON *element;
+    uint64_t whole;
+    if (!cJSON_IsArray(item)) return false;
+    cJSON_ArrayForEach (element, item)
+        if (!lvlm_json_u64(&whole, element) && !is_list(element)) return false;
+    return true;
+}
+
 /* A checked copy of a value from config.json. */
 static int accept(cJSON **out, const lvlm_setting *setting, const char *path,
                   const cJSON *item, lvlm_error *err)
@@ -97,6 +108,10 @@ static int accept(cJSON **out, const lvlm_setting *setting, const char *path,
             return *out != NULL ? 0 : lvlm_fail_memory(err);
         }
         return refuse(setting, path, item, "a word that is known here", err);
+    case LVLM_SETTING_LIST:
+        if (!is_list(item))
+            return refuse(setting, path, item, "a list of whole numbers", err);
+        break;
     case LVLM_SETTING_CONSTANT: assert(false); break; /* a constant has no paths */
     }
     *out = cJSON_Duplicate(item, true);

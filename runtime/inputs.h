@@ -4,34 +4,47 @@
 #ifndef LVLM_RUNTIME_INPUTS_H
 #define LVLM_RUNTIME_INPUTS_H
 
-#include "formats/checkpoint.h"
+#include "runtime/images.h"
 
 #define LVLM_IGNORE_LABEL (-100)
 
+/* How images enter the text. */
+typedef enum lvlm_splice {
+    LVLM_SPLICE_IMAGE_TOKENS,    /* rows of the connector fill image tokens, in order */
+    LVLM_SPLICE_BETWEEN_TAGS,    /* the rows of one image fill what stands between the
+                                    image token and the next id */
+    LVLM_SPLICE_CROSS_ATTENTION, /* they do not: some blocks look at them */
+} lvlm_splice;
+
 /* What the model can take. */
 typedef struct lvlm_input_spec {
-    size_t vocab;          /* ids and labels are below it */
-    int64_t image_token;   /* the one id that may lie beyond; never looked up */
-    size_t channels;       /* of an image */
-    size_t image;          /* its height and width */
-    size_t rows_per_image; /* image tokens that one image fills */
+    size_t vocab;        /* labels are below it */
+    size_t embed_rows;   /* ids are below it */
+    int64_t image_token; /* the one id that may lie beyond; then never looked up */
+    int64_t video_token; /* of videos, where they have one; -1: there are none */
+    lvlm_splice splice;
+    size_t rows_per_image; /* squares: rows of the connector for each; 0: other forms */
+    lvlm_image_spec images;
 } lvlm_input_spec;
 
 typedef struct lvlm_inputs {
     size_t B, T;
-    int64_t *ids;    /* (B,T) */
-    int64_t *real;   /* (B,T) 1: a token, 0: padding */
-    int64_t *types;  /* (B,T) 0: prefix, 1: suffix */
-    int64_t *labels; /* (B,T), or NULL when no label counts */
-    const lvlm_tensor
-        *pixels; /* [n_images, channels, image, image], borrowed, or NULL */
-    size_t n_images;
+    int64_t *ids;       /* (B,T) */
+    int64_t *real;      /* (B,T) 1: a token, 0: padding */
+    int64_t *types;     /* (B,T) 0: prefix, 1: suffix */
+    int64_t *labels;    /* (B,T), or NULL when no label counts */
+    int64_t *image_row; /* (B,T) the row of the connector that fills it, or -1 */
+    lvlm_images images;
     lvlm_arena arena;
 } lvlm_inputs;
 
+/* What a model of this canonical configuration takes, or LVLM_EFORMAT. */
+LVLM_MUST_CHECK int lvlm_input_spec_read(lvlm_input_spec *out, const cJSON *config,
+                                         lvlm_error *err);
+
 /* Read the tensors of `checkpoint` whose names start with `prefix`; lvlm_model_forward
- * lists them. Besides their shapes, types and ranges: as many image tokens as the
- * images fill, finite pixels, a token before every label that counts, at least one
+ * lists them. Besides their shapes, types and ranges: as many places for image rows as
+ * the images fill, finite pixels, a token before every label that counts, at least one
  * token. LVLM_EFORMAT names tensor, place, got and expected. Free with
  * lvlm_inputs_free, also after a failure. `checkpoint` must outlive `out`. */
 LVLM_MUST_CHECK int lvlm_inputs_read(lvlm_inputs *out,

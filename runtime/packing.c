@@ -12,7 +12,8 @@ static bool allocate(lvlm_packing *p, bool window, bool targets)
         (p->ids = lvlm_arena_alloc(a, N, sizeof *p->ids)) == NULL ||
         (p->image_row = lvlm_arena_alloc(a, N, sizeof *p->image_row)) == NULL ||
         (p->types = lvlm_arena_alloc(a, N, sizeof *p->types)) == NULL ||
-        (p->positions = lvlm_arena_alloc(a, N, sizeof *p->positions)) == NULL ||
+        (p->positions = lvlm_arena_alloc(a, p->axes * N, sizeof *p->positions)) ==
+            NULL ||
         (p->lo = lvlm_arena_alloc(a, N, sizeof *p->lo)) == NULL ||
         (p->hi = lvlm_arena_alloc(a, N, sizeof *p->hi)) == NULL)
         return false;
@@ -28,20 +29,18 @@ static int64_t target_of(const lvlm_inputs *in, size_t i)
     return (i + 1) % in->T != 0 ? in->labels[i + 1] : LVLM_IGNORE_LABEL;
 }
 
-/* Image tokens take the connector's rows in order of cells, those in padding too. */
 static void fill_rows(lvlm_packing *p, const lvlm_inputs *in,
                       const lvlm_packing_options *options)
 {
-    int64_t next_image_row = 0;
     for (size_t i = 0, n = 0; i < in->B * in->T; i++) {
-        const bool image = in->ids[i] == options->image_token;
-        const int64_t image_row = image ? next_image_row++ : -1;
         if (in->real[i] == 0) continue;
         p->cell[n] = i;
-        p->ids[n] = image ? -1 : in->ids[i];
-        p->image_row[n] = image_row;
-        p->types[n] = in->types[i];
-        p->positions[n] = (int64_t)(i % in->T) + options->first_position;
+        p->ids[n] = in->image_row[i] >= 0 ? -1 : in->ids[i];
+        p->image_row[n] = in->image_row[i];
+        p->types[n] = options->causal ? 1 : in->types[i];
+        for (size_t axis = 0; axis < p->axes; axis++)
+            p->positions[axis * p->N + n] =
+                (int64_t)(i % in->T) + options->first_position;
         if (p->targets != NULL) {
             p->targets[n] = target_of(in, i);
             p->n_targets += p->targets[n] != LVLM_IGNORE_LABEL;
@@ -66,7 +65,7 @@ static void fill_ranges(lvlm_packing *p, const lvlm_packing_options *options)
 int lvlm_packing_make(lvlm_packing *out, const lvlm_inputs *inputs,
                       const lvlm_packing_options *options, lvlm_error *err)
 {
-    *out = (lvlm_packing){ .B = inputs->B, .T = inputs->T, .arena = LVLM_ARENA_INIT };
+    *out = (lvlm_packing){ .B = inputs->B, .T = inputs->T, .axes = options->axes };
     for (size_t i = 0; i < inputs->B * inputs->T; i++) out->N += inputs->real[i] != 0;
     FAIL_IF(!allocate(out, options->window != 0, inputs->labels != NULL), err,
             LVLM_ENOMEM, "out of memory for a batch of %zu tokens", out->N);

@@ -15,7 +15,9 @@ typedef struct lvlm_packing {
     int64_t *ids;       /* (N) token id; -1: an image row */
     int64_t *image_row; /* (N) which row of the connector it is; -1: a token */
     int64_t *types;     /* (N) */
-    int64_t *positions; /* (N) column + first_position, whatever the padding */
+    size_t axes;        /* of positions: 1, or 3 (time, row, column) */
+    int64_t *positions; /* (axes,N) column + first_position on every axis, whatever the
+                            padding, until positions.h says otherwise */
     size_t *lo, *hi;    /* (N) sees packed rows [lo, hi) */
     size_t *window_lo;  /* (N) in place of lo where a window slides; NULL: none */
     int64_t *targets;   /* (N) id that the row predicts or LVLM_IGNORE_LABEL; NULL: no
@@ -25,8 +27,9 @@ typedef struct lvlm_packing {
 } lvlm_packing;
 
 typedef struct lvlm_packing_options {
-    int64_t image_token;
+    size_t axes; /* of positions */
     int64_t first_position;
+    bool causal;             /* each row sees those before it, whatever its type */
     size_t window;           /* 0: none */
     bool window_cuts_prefix; /* it counts for images and prefix too */
 } lvlm_packing_options;

@@ -26,6 +26,12 @@ static const lvlm_transform keep;
 
 /* ---- values --------------------------------------------------------------------- */
 
+static uint64_t side_numel(const side *s)
+{
+    return lvlm_transform_is_keep(s->transform) ? lvlm_tensor_numel(s->tensor)
+                                                : lvlm_transform_numel(s->transform);
+}
+
 /* Elements [first, first + n) of a side, as stored. */
 static const unsigned char *fetch(const side *s, uint64_t first, size_t n,
                                   unsigned char *buffer)
@@ -62,7 +68,7 @@ static void tell(run *r, uint64_t n_bytes)
 static bool walk(run *r, const side *a, const side *b, lvlm_distance *distance)
 {
     const lvlm_dtype da = a->tensor->dtype, db = b->tensor->dtype;
-    const uint64_t numel = lvlm_tensor_numel(a->tensor);
+    const uint64_t numel = side_numel(a);
     bool same = da == db;
     for (uint64_t at = 0; at < numel && (same || distance != NULL); at += BLOCK) {
         const size_t n = numel - at < BLOCK ? (size_t)(numel - at) : BLOCK;
@@ -97,7 +103,7 @@ static void compare_pair(run *r, const char *name, const side *a, const side *b,
     };
     if (a->tensor == NULL || b->tensor == NULL) {
         c.sameness = a->tensor == NULL ? LVLM_ONLY_B : LVLM_ONLY_A;
-    } else if (lvlm_tensor_numel(a->tensor) != lvlm_tensor_numel(b->tensor)) {
+    } else if (side_numel(a) != side_numel(b)) {
         c.sameness = LVLM_OTHER_SHAPE;
     } else {
         c.renamed = strcmp(a->tensor->name, b->tensor->name) != 0;
@@ -124,6 +130,7 @@ static void compare_targets(run *r, const lvlm_manifest *a, const lvlm_manifest 
     for (size_t i = 0; i < a->n_targets; i++) {
         const lvlm_target *x = &a->targets[i];
         const lvlm_target *y = lvlm_manifest_find(b, x->name);
+        if (x->state == LVLM_TARGET_IDENTITY) continue;
         if (x->state == LVLM_TARGET_TIED && y != NULL && y->state == LVLM_TARGET_TIED)
             continue; /* both tied: the table itself is compared */
         const side sx = side_of(a, x);

@@ -2,21 +2,22 @@
 #include "verify/projections.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-size_t lvlm_projections_count(const lvlm_manifest *m)
-{
-    size_t n = 0;
-    while (m->family->projections[n].role != NULL) n++;
-    return n;
-}
+enum { NAME_BYTES = 128 };
 
+/* The native name of one projection's tensor; "{i}" is the block. */
 static const lvlm_target *find(const lvlm_manifest *m, const char *native,
-                               const char *suffix)
+                               uint64_t block, const char *suffix)
 {
-    char name[128];
-    const int n = snprintf(name, sizeof name, "%s%s", native, suffix);
+    char name[NAME_BYTES];
+    const char *hole = strstr(native, "{i}");
+    const int n = hole == NULL
+                      ? snprintf(name, sizeof name, "%s%s", native, suffix)
+                      : snprintf(name, sizeof name, "%.*s%" PRIu64 "%s%s",
+                                 (int)(hole - native), native, block, hole + 3, suffix);
     assert(n > 0 && (size_t)n < sizeof name);
     (void)n;
     return lvlm_manifest_find(m, name);
@@ -26,6 +27,7 @@ static const char *form_of(const lvlm_projection *table, const lvlm_target *weig
 {
     switch (weight->state) {
     case LVLM_TARGET_MISSING: return "missing";
+    case LVLM_TARGET_IDENTITY: return "identity";
     case LVLM_TARGET_MADE: return "made";
     case LVLM_TARGET_TIED: return "tied";
     default: return table->form;
@@ -41,17 +43,16 @@ static bool is_transposed(const lvlm_transform *t)
 static void add_source(lvlm_projection_state *state, const lvlm_target *target)
 {
     if (target == NULL || target->state == LVLM_TARGET_MISSING ||
-        target->source_name == NULL)
+        target->state == LVLM_TARGET_IDENTITY || target->source_name == NULL)
         return;
     state->sources[state->n_sources++] = target->source_name;
 }
 
-lvlm_projection_state lvlm_projections_get(const lvlm_manifest *m, size_t i)
+static lvlm_projection_state state_of(const lvlm_manifest *m,
+                                      const lvlm_projection *table,
+                                      const lvlm_target *weight, uint64_t block)
 {
-    const lvlm_projection *table = &m->family->projections[i];
-    const lvlm_target *weight = find(m, table->native, ".weight");
-    const lvlm_target *bias = find(m, table->native, ".bias");
-    assert(weight != NULL); /* the table names its own tensors */
+    const lvlm_target *bias = find(m, table->native, block, ".bias");
     lvlm_projection_state state = { .table = table,
                                     .form = form_of(table, weight),
                                     .shape = weight->shape,
@@ -64,4 +65,30 @@ lvlm_projection_state lvlm_projections_get(const lvlm_manifest *m, size_t i)
                            : weight);
     add_source(&state, bias);
     return state;
+}
+
+/* Past the last block that any target stands in. */
+static uint64_t block_count(const lvlm_manifest *m)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < m->n_targets; i++)
+        if (m->targets[i].block >= n) n = m->targets[i].block + 1;
+    return n;
+}
+
+bool lvlm_projections_next(lvlm_projection_state *out, const lvlm_manifest *m,
+                           lvlm_projection_cursor *at)
+{
+    for (;; at->row++, at->block = 0) {
+        const lvlm_projection *table = &m->family->projections[at->row];
+        if (table->role == NULL) return false;
+        const uint64_t n = strstr(table->native, "{i}") != NULL ? block_count(m) : 1;
+        while (at->block < n) {
+            const uint64_t block = at->block++;
+            const lvlm_target *weight = find(m, table->native, block, ".weight");
+            if (weight == NULL) continue;
+            *out = state_of(m, table, weight, block);
+            return true;
+        }
+    }
 }

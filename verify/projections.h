@@ -20,9 +20,13 @@ typedef struct lvlm_projection_state {
     size_t n_sources;
 } lvlm_projection_state;
 
-/* How many the family has. */
-size_t lvlm_projections_count(const lvlm_manifest *manifest);
-/* The state of number `i`. Borrows from the manifest. */
-lvlm_projection_state lvlm_projections_get(const lvlm_manifest *manifest, size_t i);
+/* The next one in the order of the family's table: row by row, block by block of rows
+ * that every block has. Start with all zero; false: there are no more. */
+typedef struct lvlm_projection_cursor {
+    size_t row;
+    uint64_t block;
+} lvlm_projection_cursor;
+bool lvlm_projections_next(lvlm_projection_state *out, const lvlm_manifest *manifest,
+                           lvlm_projection_cursor *cursor);
 
 #endif

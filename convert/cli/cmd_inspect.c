@@ -35,13 +35,14 @@ typedef struct summary {
     uint64_t n_bytes;
 } summary;
 
-static void add(summary *s, size_t index, const lvlm_tensor *t)
+static void add(summary *s, size_t index, lvlm_dtype dtype, const lvlm_shape *shape)
 {
-    const uint64_t n = lvlm_tensor_numel(t);
+    uint64_t n = 0;
+    (void)lvlm_shape_numel(&n, shape);
     s->parts[index].n_tensors++;
     s->parts[index].n_values += n;
-    s->dtypes[t->dtype]++;
-    s->n_bytes += t->n_bytes;
+    s->dtypes[dtype]++;
+    s->n_bytes += n * lvlm_dtype_bytes(dtype);
     if (index < 3) s->n_values += n;
 }
 
@@ -54,10 +55,11 @@ static summary summarise(const lvlm_manifest *m)
         if (t->source == NULL || t->state == LVLM_TARGET_TIED) continue;
         for (size_t p = 0; p < 3; p++)
             if (strncmp(t->name, s.parts[p].name, strlen(s.parts[p].name)) == 0)
-                add(&s, p, t->source);
+                add(&s, p, t->source->dtype, &t->shape);
     }
     for (size_t i = 0; i < m->n_extras; i++)
-        if (m->extras[i].kind == LVLM_EXTRA_UNUSED) add(&s, 3, m->extras[i].tensor);
+        if (m->extras[i].kind == LVLM_EXTRA_UNUSED)
+            add(&s, 3, m->extras[i].tensor->dtype, &m->extras[i].tensor->shape);
     return s;
 }
 
@@ -109,6 +111,7 @@ static void print_differences(const lvlm_family *family)
         "where transformers computes something else than was trained (--reference):\n");
     for (; d->name != NULL; d++) {
         printf("  %s,", d->name);
+        if (d->since == NULL && d->until == NULL) printf(" in all versions");
         if (d->since != NULL) printf(" from %s", d->since);
         if (d->until != NULL) printf(" before %s", d->until);
         printf(": %s\n", d->what);

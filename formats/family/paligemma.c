@@ -4,13 +4,10 @@
  *
  * Facts and traps for people: family/paligemma.md. The two generations share tower,
  * connector and names; they differ in the decoder's norms, caps and settings. */
-#include <stddef.h>
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "formats/family.h"
-
-#define DIM(symbol) LVLM_DIM_##symbol
+#include "formats/family/page.h"
 
 /* ---- names ---------------------------------------------------------------------- */
 
@@ -72,7 +69,7 @@ static const lvlm_row vision_end[] = {
 };
 
 static const lvlm_row projector[] = {
-    { "proj.weight", "linear.weight", { DIM(HIDDEN), DIM(VISION_HIDDEN) }, .connector = true },
+    { "proj.weight", "linear.weight", { DIM(HIDDEN), DIM(VISION_OUT) }, .connector = true },
     { "proj.bias",   "linear.bias",   { DIM(HIDDEN) },                     .connector = true },
     { NULL },
 };
@@ -82,21 +79,13 @@ static const lvlm_row text_stem[] = {
     { NULL },
 };
 
-#define ATTENTION_AND_MLP                                                        \
-    { "attn.q.weight",   "self_attn.q_proj.weight", { DIM(Q_DIM), DIM(HIDDEN) } },  \
-    { "attn.k.weight",   "self_attn.k_proj.weight", { DIM(KV_DIM), DIM(HIDDEN) } }, \
-    { "attn.v.weight",   "self_attn.v_proj.weight", { DIM(KV_DIM), DIM(HIDDEN) } }, \
-    { "attn.out.weight", "self_attn.o_proj.weight", { DIM(HIDDEN), DIM(Q_DIM) } },  \
-    { "mlp.gate.weight", "mlp.gate_proj.weight",    { DIM(MLP), DIM(HIDDEN) } },    \
-    { "mlp.up.weight",   "mlp.up_proj.weight",      { DIM(MLP), DIM(HIDDEN) } },    \
-    { "mlp.down.weight", "mlp.down_proj.weight",    { DIM(HIDDEN), DIM(MLP) } }
-
 /* post_attention_layernorm stands before the MLP in Gemma and behind attention in
  * Gemma 2: the same source name, two native ones. */
 static const lvlm_row gemma_block[] = {
     { "norm1.weight", "input_layernorm.weight",          { DIM(HIDDEN) } },
     { "norm2.weight", "post_attention_layernorm.weight", { DIM(HIDDEN) } },
-    ATTENTION_AND_MLP,
+    ATTENTION_ROWS,
+    MLP_ROWS,
     { NULL },
 };
 
@@ -105,7 +94,8 @@ static const lvlm_row gemma2_block[] = {
     { "post_attn_norm.weight", "post_attention_layernorm.weight",   { DIM(HIDDEN) } },
     { "norm2.weight",          "pre_feedforward_layernorm.weight",  { DIM(HIDDEN) } },
     { "post_mlp_norm.weight",  "post_feedforward_layernorm.weight", { DIM(HIDDEN) } },
-    ATTENTION_AND_MLP,
+    ATTENTION_ROWS,
+    MLP_ROWS,
     { NULL },
 };
 
@@ -163,15 +153,6 @@ static const lvlm_word rope_types[] = { { "default", "default" }, { NULL } };
 #define ROPE "text_config.rope_parameters."
 
 // clang-format off
-#define COUNT       LVLM_SETTING_COUNT
-#define MAYBE_COUNT LVLM_SETTING_MAYBE_COUNT
-#define INDEX       LVLM_SETTING_INDEX
-#define NUMBER      LVLM_SETTING_NUMBER
-#define MAYBE       LVLM_SETTING_MAYBE_NUMBER
-#define BOOL        LVLM_SETTING_BOOL
-#define WORD        LVLM_SETTING_WORD
-#define CONSTANT    LVLM_SETTING_CONSTANT
-
 /* Class defaults of SiglipVisionConfig; without a section, PaliGemmaConfig's own. */
 #define VISION_SETTINGS                                                                              \
     { "vision.tower",      CONSTANT, NULL,                               "\"siglip\"" },             \
@@ -189,7 +170,6 @@ static const lvlm_word rope_types[] = { { "default", "default" }, { NULL } };
 /* hidden_size, vocab_size and projection_dim at the top of config.json are junk in some
  * generations and are not read. */
 #define TEXT_SETTINGS(hidden_, layers_, heads_, kv_heads_, mlp_)                                     \
-    { "text.decoder",   CONSTANT, NULL,                               "\"gemma\"" },                 \
     { "text.hidden",    COUNT,    "text_config.hidden_size",          hidden_,   "2048" },           \
     { "text.layers",    COUNT,    "text_config.num_hidden_layers",    layers_,   "18" },             \
     { "text.heads",     COUNT,    "text_config.num_attention_heads",  heads_,    "8" },              \
@@ -205,6 +185,7 @@ static const lvlm_word rope_types[] = { { "default", "default" }, { NULL } };
     { "text.embed_scale", CONSTANT, NULL,                             "\"sqrt_hidden\"" },           \
     { "text.mask",      CONSTANT, NULL,                               "\"prefix_lm\"" },             \
     { "text.first_position", CONSTANT, NULL,                          "1" },                         \
+    { "text.splice",    CONSTANT, NULL,                               "\"image_tokens\"" },          \
     { "tokens.image",   INDEX,    "image_token_index|image_token_id", "256000" }
 
 static const lvlm_setting gemma_settings[] = {
@@ -231,49 +212,22 @@ static const lvlm_setting gemma2_settings[] = {
 };
 // clang-format on
 
-static uint64_t count_of(const cJSON *config, const char *path)
-{
-    uint64_t value = 0;
-    (void)lvlm_json_u64(&value, lvlm_json_path(config, path));
-    return value;
-}
-
-static int add_number(cJSON *config, const char *section, const char *name,
-                      double value, lvlm_error *err)
-{
-    cJSON *at = cJSON_GetObjectItemCaseSensitive(config, section);
-    return cJSON_AddNumberToObject(at, name, value) != NULL ? 0 : lvlm_fail_memory(err);
-}
-
 /* What follows from other settings, and what must hold between them. */
 static int derive(cJSON *config, lvlm_error *err)
 {
-    const uint64_t image = count_of(config, "vision.image");
-    const uint64_t patch = count_of(config, "vision.patch");
-    const uint64_t heads = count_of(config, "text.heads");
-    const uint64_t kv_heads = count_of(config, "text.kv_heads");
-    FAIL_IF(image < patch, err, LVLM_EFORMAT,
-            "config.json: vision_config: image_size %llu is below patch_size %llu",
-            (unsigned long long)image, (unsigned long long)patch);
-    FAIL_IF(count_of(config, "vision.hidden") % count_of(config, "vision.heads") != 0,
-            err, LVLM_EFORMAT,
-            "config.json: vision_config: hidden_size is no multiple of "
-            "num_attention_heads");
-    FAIL_IF(heads % kv_heads != 0, err, LVLM_EFORMAT,
-            "config.json: text_config: num_attention_heads %llu is no multiple of "
-            "num_key_value_heads %llu",
-            (unsigned long long)heads, (unsigned long long)kv_heads);
-    FAIL_IF(count_of(config, "text.head_dim") % 2 != 0, err, LVLM_EFORMAT,
-            "config.json: text_config: head_dim is odd; rotary positions need pairs");
+    TRY(lvlm_page_add_grid(config, err));
+    TRY(lvlm_page_add_number(config, "vision.out",
+                             lvlm_page_count(config, "vision.hidden"), err));
+    TRY(lvlm_page_check_multiple(config, "vision.hidden", "vision.heads", err));
+    TRY(lvlm_page_check_multiple(config, "text.heads", "text.kv_heads", err));
+    TRY(lvlm_page_check_even(config, "text.head_dim", err));
     FAIL_IF(cJSON_IsTrue(lvlm_json_path(config, "text.attention_bias")), err,
             LVLM_EFORMAT,
             "config.json: text_config: attention_bias is true; no PaliGemma has these "
             "biases");
-    TRY(add_number(config, "vision", "grid", (double)(image / patch), err));
-    if (lvlm_json_path(config, "text.query_scalar") == NULL) /* Gemma: head_dim^-1/2 */
-        TRY(add_number(config, "text", "query_scalar",
-                       (double)count_of(config, "text.head_dim"), err));
-    return 0;
+    if (lvlm_json_path(config, "text.query_scalar") != NULL) return 0;
+    return lvlm_page_add_number(config, "text.query_scalar", /* Gemma: head_dim^-1/2 */
+                                lvlm_page_count(config, "text.head_dim"), err);
 }
 
 static bool is_paligemma(const cJSON *config, const char *text_type)
@@ -294,6 +248,11 @@ static bool is_paligemma2(const cJSON *config)
 {
     return is_paligemma(config, "gemma2");
 }
+
+static const lvlm_row_count row_counts[] = {
+    { "text.vocab", LVLM_EMBED_TABLE },
+    { NULL },
+};
 
 /* ---- projections ---------------------------------------------------------------- */
 
@@ -344,7 +303,7 @@ const lvlm_family lvlm_family_paligemma = {
     .recognises = is_paligemma1,
     .settings = gemma_settings,
     .derive = derive,
-    .vocab_table = "text.embed.weight",
+    .row_counts = row_counts,
     .roots = roots,
     .sections = gemma_sections,
     .unused = unused,
@@ -358,7 +317,7 @@ const lvlm_family lvlm_family_paligemma2 = {
     .recognises = is_paligemma2,
     .settings = gemma2_settings,
     .derive = derive,
-    .vocab_table = "text.embed.weight",
+    .row_counts = row_counts,
     .roots = roots,
     .sections = gemma2_sections,
     .unused = unused,

@@ -1,49 +1,79 @@
-/* project.c - the connector that is one linear map; see project.h. */
-#include "runtime/connector/project.h"
-
+/* project.c - the connector that is one linear map: z = W h + b for every row.
+ *
+ * Where it comes from in each family is told by lvlm-verify projections. */
+#include "formats/base/alloc.h"
+#include "runtime/connector/connector.h"
 #include "runtime/model/configure.h"
 #include "runtime/ops/linear.h"
 
+typedef struct linear {
+    size_t in, out;     /* I, O */
+    lvlm_stored proj_w; /* (O,I) */
+    const real *proj_b; /* (O) */
+} linear;
+
 static const config_row config_rows[] = {
-    CONFIG("vision.hidden", projector_config, in),
-    CONFIG("text.hidden", projector_config, out),
+    CONFIG("vision.out", linear, in),
+    CONFIG("text.hidden", linear, out),
     CONFIG_END,
 };
 
 // clang-format off
 static const weight_row rows[] = {
-    { "proj.weight", { LVLM_DIM_HIDDEN, LVLM_DIM_VISION_HIDDEN }, WEIGHT_FIELD(projector, proj_w) },
-    { "proj.bias",   { LVLM_DIM_HIDDEN },                         WEIGHT_FIELD(projector, proj_b) },
+    { "proj.weight", { LVLM_DIM_HIDDEN, LVLM_DIM_VISION_OUT }, WEIGHT_FIELD(linear, proj_w) },
+    { "proj.bias",   { LVLM_DIM_HIDDEN },                      WEIGHT_FIELD(linear, proj_b) },
     WEIGHT_END,
 };
 // clang-format on
 
-int projector_open(projector *connector, const cJSON *config, lvlm_error *err)
+static int linear_open(void **out, const lvlm_manifest *manifest, lvlm_error *err)
 {
-    return configure(&connector->config, config_rows, config, err);
+    linear *const c = *out = lvlm_calloc(1, sizeof *c);
+    if (c == NULL) return lvlm_fail_memory(err);
+    return configure(c, config_rows, manifest->config, err);
 }
 
-int projector_bind(projector *connector, weights *w, lvlm_error *err)
+static int linear_bind(void *connector, weights *w, lvlm_error *err)
 {
     return weights_bind(w, connector, rows, 0, "connector.", err);
 }
 
-size_t projector_scratch(const projector *connector, size_t n_threads)
+static size_t linear_rows(const void *connector, const vision_rows *seen)
 {
-    return linear_scratch(connector->config.in, connector->config.out, n_threads);
+    (void)connector;
+    return seen->R;
 }
 
-void projector_announce(stages *s)
+static size_t linear_needs(const void *connector, const vision_rows *seen,
+                           size_t n_threads)
 {
+    const linear *const c = connector;
+    (void)seen;
+    return linear_scratch(c->in, c->out, n_threads);
+}
+
+static void linear_announce(const void *connector, stages *s)
+{
+    (void)connector;
     stages_announce(s, "connector.out");
 }
 
-int projector_forward(const projector *connector, real *out, const real *x,
-                      size_t n_images, size_t P, stages *s, const ops_scratch *scratch,
-                      lvlm_error *err)
+static int linear_run(const void *connector, real *out, const vision_rows *seen,
+                      stages *s, const ops_scratch *scratch, lvlm_error *err)
 {
-    const projector_config *const c = &connector->config;
-    linear_forward(out, x, connector->proj_w, connector->proj_b, n_images * P, c->in,
-                   c->out, scratch);
-    return stages_emit(s, "connector.out", out, n_images, P, c->out, err);
+    const linear *const c = connector;
+    linear_forward(out, seen->rows, c->proj_w, c->proj_b, seen->R, c->in, c->out,
+                   scratch);
+    return seen_emit(s, "connector.out", out, seen, c->out, err);
 }
+
+const vision_connector linear_connector = {
+    .word = "linear",
+    .open = linear_open,
+    .bind = linear_bind,
+    .free = lvlm_free,
+    .rows = linear_rows,
+    .scratch = linear_needs,
+    .announce = linear_announce,
+    .forward = linear_run,
+};

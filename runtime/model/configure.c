@@ -7,6 +7,9 @@
 
 static const char *const activation_words[] = {
     [LVLM_ACTIVATION_GELU_TANH] = "gelu_tanh",
+    [LVLM_ACTIVATION_GELU] = "gelu",
+    [LVLM_ACTIVATION_QUICK_GELU] = "quick_gelu",
+    [LVLM_ACTIVATION_SILU] = "silu",
     [LVLM_N_ACTIVATIONS] = NULL,
 };
 
@@ -24,6 +27,23 @@ int configure_word(size_t *out, const cJSON *json, const char *path,
         err, LVLM_EFORMAT,
         "configuration: %s '%s' is not one that can be run (first known: '%s')", path,
         word, words[0]);
+}
+
+int configure_list(size_t *out, size_t capacity, size_t *n, const cJSON *json,
+                   const char *path, lvlm_error *err)
+{
+    const cJSON *item, *const list = lvlm_json_path(json, path);
+    *n = 0;
+    FAIL_IF(!cJSON_IsArray(list), err, LVLM_EFORMAT, "configuration: %s is no list",
+            path);
+    cJSON_ArrayForEach (item, list) {
+        uint64_t value;
+        FAIL_IF(!lvlm_json_u64(&value, item) || *n == capacity, err, LVLM_EFORMAT,
+                "configuration: %s is not a list of at most %zu whole numbers", path,
+                capacity);
+        out[(*n)++] = (size_t)value;
+    }
+    return 0;
 }
 
 static int read_whole(void *field, const config_row *row, const cJSON *item,
@@ -44,7 +64,7 @@ static int read_row(void *field, const config_row *row, const cJSON *json,
                     lvlm_error *err)
 {
     const cJSON *const item = lvlm_json_path(json, row->path);
-    if (row->maybe && cJSON_IsNull(item)) return 0;
+    if (row->maybe && (item == NULL || cJSON_IsNull(item))) return 0;
     switch (row->kind) {
     case CONFIG_COUNT:
     case CONFIG_INDEX: return read_whole(field, row, item, err);

@@ -1,11 +1,13 @@
-/* configure.h - a part reads its settings from the canonical configuration by a table.
+/* configure.h - a part reads its settings from the canonical configuration by a
+ * table.
  *
  *   static const config_row rows[] = {
  *       CONFIG("text.hidden", decoder_config, hidden), ...
  *       CONFIG_END };
  *
- * The field's type says what is read: size_t a count above 0, int64_t an index, double
- * a number above 0, bool, lvlm_activation. CONFIG_MAYBE takes null too, which is 0. */
+ * The field's type says what is read: size_t a count above 0, int64_t an index,
+ * double a number above 0, bool, lvlm_activation. CONFIG_MAYBE takes null or nothing
+ * at all too, which is 0. */
 #ifndef LVLM_RUNTIME_MODEL_CONFIGURE_H
 #define LVLM_RUNTIME_MODEL_CONFIGURE_H
 
@@ -48,5 +50,9 @@ int configure(void *config, const config_row *rows, const cJSON *json, lvlm_erro
 /* The setting must be one of `words` (ends with NULL); *out is its index. */
 int configure_word(size_t *out, const cJSON *json, const char *path,
                    const char *const *words, lvlm_error *err);
+
+/* The setting must be a list of at most `capacity` whole numbers.  out (*n) */
+int configure_list(size_t *out, size_t capacity, size_t *n, const cJSON *json,
+                   const char *path, lvlm_error *err);
 
 #endif

@@ -48,12 +48,12 @@ static int hand_out(stages *s, const char *name, const real *data, lvlm_shape sh
     return s->sink->take(s->sink->user, &stage, err);
 }
 
-int stages_emit(stages *s, const char *name, const real *data, size_t A, size_t B,
-                size_t C, lvlm_error *err)
+int stages_emit(stages *s, const char *name, const real *data, lvlm_shape shape,
+                lvlm_error *err)
 {
     advance(s);
     if (!stages_wants(s, name)) return 0;
-    return hand_out(s, name, data, (lvlm_shape){ 3, { A, B, C } }, err);
+    return hand_out(s, name, data, shape, err);
 }
 
 int stages_emit_scalar(stages *s, const char *name, real value, lvlm_error *err)
@@ -88,6 +88,6 @@ int stages_emit_rows(stages *s, const char *name, const real *packed, size_t C,
     const bool padded = packing->N < packing->B * packing->T;
     assert(!padded || spare != NULL);
     if (padded) spread(spare, packed, C, packing);
-    return stages_emit(s, name, padded ? spare : packed, packing->B, packing->T, C,
-                       err);
+    return stages_emit(s, name, padded ? spare : packed,
+                       SHAPE(packing->B, packing->T, C), err);
 }

@@ -24,9 +24,14 @@ void stages_announce(stages *s, const char *name);
 void stages_announce_blocks(stages *s, const char *prefix, size_t n_blocks);
 const char *stages_block(char name[STAGE_NAME_BYTES], const char *prefix, size_t i);
 
-/* Hand out a stage of shape [A, B, C], if wanted.  data (A,B,C) */
-int stages_emit(stages *s, const char *name, const real *data, size_t A, size_t B,
-                size_t C, lvlm_error *err);
+/* SHAPE(N, P, C): a shape to hand out. */
+#define SHAPE(...)                                                                     \
+    ((lvlm_shape){ sizeof((uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t),             \
+                   { __VA_ARGS__ } })
+
+/* Hand out a stage, if wanted.  data: of that shape */
+int stages_emit(stages *s, const char *name, const real *data, lvlm_shape shape,
+                lvlm_error *err);
 int stages_emit_scalar(stages *s, const char *name, real value, lvlm_error *err);
 
 /* Hand out packed rows as [B, T, C] with zeros in rows of padding. `spare` (B*T,C) may

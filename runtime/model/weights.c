@@ -14,7 +14,7 @@ enum {
     VECTOR_STEP = 16, /* elements: every vector starts on a cache line of f32 */
 };
 
-/* The tensor that holds the values of `name`, or an error. */
+/* The tensor that holds the values of `name`, or an error. NULL: it is the identity. */
 static int find_source(const lvlm_target **out, const lvlm_manifest *manifest,
                        const char *name, lvlm_error *err)
 {
@@ -24,6 +24,10 @@ static int find_source(const lvlm_target **out, const lvlm_manifest *manifest,
     FAIL_IF(target == NULL, err, LVLM_EFORMAT,
             "tensor '%s': the family %s does not have it", name,
             manifest->family->name);
+    if (target->state == LVLM_TARGET_IDENTITY) {
+        *out = NULL;
+        return 0;
+    }
     FAIL_IF(target->state == LVLM_TARGET_MISSING || target->source == NULL, err,
             LVLM_EFORMAT, "tensor '%s': is missing", name);
     *out = target;
@@ -48,13 +52,15 @@ static int check_shape(const lvlm_target *target, const weight_row *row,
     return 0;
 }
 
-static int check_data(const lvlm_target *target, const char *name, lvlm_error *err)
+static int check_data(const lvlm_target *target, const lvlm_manifest *manifest,
+                      const char *name, lvlm_error *err)
 {
     const lvlm_tensor *const source = target->source;
     FAIL_IF(!lvlm_dtype_is_weight(source->dtype), err, LVLM_EFORMAT,
             "tensor '%s': dtype %s, expected F32, F64, BF16 or F16", name,
             lvlm_dtype_name(source->dtype));
-    FAIL_IF(!lvlm_transform_is_keep(&target->transform), err, LVLM_EFORMAT,
+    FAIL_IF(!lvlm_transform_is_keep(lvlm_manifest_transform(manifest, target)), err,
+            LVLM_EFORMAT,
             "tensor '%s': lies in another layout in its source; convert it first",
             name);
     FAIL_IF(source->data == NULL, err, LVLM_EFORMAT, "tensor '%s': has no data", name);
@@ -81,8 +87,9 @@ static int bind_row(weights *w, void *field, const weight_row *row, const char *
 {
     const lvlm_target *target = NULL;
     TRY(find_source(&target, w->manifest, name, err));
+    if (target == NULL) return 0; /* the field stays absent */
     TRY(check_shape(target, row, w->manifest, name, err));
-    TRY(check_data(target, name, err));
+    TRY(check_data(target, w->manifest, name, err));
     const lvlm_stored stored = { target->source->data, target->source->dtype };
     if (row->kind == WEIGHT_MATRIX)
         *(lvlm_stored *)field = stored;

@@ -12,6 +12,8 @@
 
 static const real gelu_c = (real)0.797884560802865355880; /* sqrt(2/pi) */
 static const real gelu_a = (real)0.044715;
+static const real sqrt_half = (real)0.707106781186547524401;
+static const real inv_sqrt_2pi = (real)0.398942280401432677940;
 
 static size_t min_size(size_t a, size_t b)
 {
@@ -28,11 +30,34 @@ static void gelu_tanh_exp(real *e, const real *x, size_t n)
     vexp(e, e, 0, n);
 }
 
+/* e = exp(-a x): x / (1 + e) is silu for a = 1, quick gelu for a = 1.702.
+ * e (n)  x (n) */
+static void swish_exp(real *e, const real *x, real a, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) e[i] = -a * x[i];
+    vexp(e, e, 0, n);
+}
+
+static real steepness(lvlm_activation act)
+{
+    return act == LVLM_ACTIVATION_QUICK_GELU ? (real)1.702 : 1;
+}
+
 /* y = act(x).  y, x (n), n <= BLOCK, y not x */
 static void values(real *y, const real *x, lvlm_activation act, size_t n)
 {
     switch (act) {
     case LVLM_ACTIVATION_GELU_TANH: gelu_tanh_exp(y, x, n);
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) y[i] = x[i] / (1 + y[i]);
+        return;
+    case LVLM_ACTIVATION_GELU:
+        for (size_t i = 0; i < n; i++)
+            y[i] = x[i] / 2 * (1 + real_erf(x[i] * sqrt_half));
+        return;
+    case LVLM_ACTIVATION_QUICK_GELU:
+    case LVLM_ACTIVATION_SILU: swish_exp(y, x, steepness(act), n);
 #pragma omp simd
         for (size_t i = 0; i < n; i++) y[i] = x[i] / (1 + y[i]);
         return;
@@ -51,6 +76,22 @@ static void slopes(real *y, real *slope, const real *x, lvlm_activation act, siz
             const real inner = 2 * gelu_c * (1 + 3 * gelu_a * x[i] * x[i]);
             y[i] = x[i] * s;
             slope[i] = s + x[i] * s * (slope[i] * s) * inner;
+        }
+        return;
+    case LVLM_ACTIVATION_GELU:
+        for (size_t i = 0; i < n; i++) {
+            const real phi = (1 + real_erf(x[i] * sqrt_half)) / 2;
+            y[i] = x[i] * phi;
+            slope[i] = phi + x[i] * inv_sqrt_2pi * real_exp(-x[i] * x[i] / 2);
+        }
+        return;
+    case LVLM_ACTIVATION_QUICK_GELU:
+    case LVLM_ACTIVATION_SILU: swish_exp(slope, x, steepness(act), n);
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) {
+            const real s = 1 / (1 + slope[i]);
+            y[i] = x[i] * s;
+            slope[i] = s + steepness(act) * x[i] * s * (slope[i] * s);
         }
         return;
     default: assert(0 && "not an activation");

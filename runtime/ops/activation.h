@@ -6,7 +6,10 @@
 
 /* To add one: a row here, a function pair and a case in activation.c, a test row. */
 typedef enum lvlm_activation {
-    LVLM_ACTIVATION_GELU_TANH, /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+    LVLM_ACTIVATION_GELU_TANH,  /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+    LVLM_ACTIVATION_GELU,       /* x/2 (1 + erf(x / sqrt(2))) */
+    LVLM_ACTIVATION_QUICK_GELU, /* x / (1 + exp(-1.702 x)) */
+    LVLM_ACTIVATION_SILU,       /* x / (1 + exp(-x)) */
     LVLM_N_ACTIVATIONS,
 } lvlm_activation;
 

@@ -30,3 +30,9 @@ void add_rows_backward(real *dtable, const real *dy, size_t N, size_t R, size_t 
         for (size_t n = r; n < N; n += R)
             for (size_t c = 0; c < C; c++) dtable[r * C + c] += dy[n * C + c];
 }
+
+void add_scaled_forward(real *y, const real *x, real a, size_t n)
+{
+#pragma omp parallel for simd schedule(static) if (n > LVLM_PARALLEL_MIN)
+    for (size_t i = 0; i < n; i++) y[i] += a * x[i];
+}

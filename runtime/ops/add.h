@@ -7,6 +7,9 @@
 /* y += x. Its own backward: dx += dy, and dy stays what it is.  x, y (n) */
 void add_forward(real *y, const real *x, size_t n);
 
+/* y += a x; dx += a dy.  x, y (n) */
+void add_scaled_forward(real *y, const real *x, real a, size_t n);
+
 /* y[n] += table[n mod R]: the same R positions for each image of a batch.
  * y (N,C), R divides N  table (R,C) */
 void add_rows_forward(real *y, const real *table, size_t N, size_t R, size_t C);

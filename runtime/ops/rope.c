@@ -8,20 +8,42 @@
  * is 4e-3 in the angle, far above any other rounding. Those f32 values are part of the
  * model's definition, so the f64 build uses the very same ones. Each function is taken
  * in double and rounded once, which is what a correctly rounded f32 function gives. */
-void rope_table(real *cosines, real *sines, const int64_t *positions, size_t N,
-                size_t D, double theta)
+void rope_frequencies(float *inv_freq, size_t n, double theta)
 {
-    assert(D > 0 && D % 2 == 0 && theta > 0);
-    const size_t half = D / 2;
-#pragma omp parallel for schedule(static) if (N * D > LVLM_PARALLEL_MIN)
-    for (size_t j = 0; j < half; j++) {
-        const float exponent = (float)(2 * j) / (float)D;
-        const float inv_freq = 1.0f / (float)pow(theta, (double)exponent);
-        for (size_t n = 0; n < N; n++) {
-            assert(positions[n] > -(1 << 24) && positions[n] < 1 << 24);
-            const float angle = (float)positions[n] * inv_freq;
-            cosines[n * half + j] = (real)(float)cos((double)angle);
-            sines[n * half + j] = (real)(float)sin((double)angle);
+    assert(n > 0 && theta > 0);
+    for (size_t j = 0; j < n; j++) {
+        const float exponent = (float)(2 * j) / (float)(2 * n);
+        inv_freq[j] = 1.0f / (float)pow(theta, (double)exponent);
+    }
+}
+
+void rope_scale_llama3(float *inv_freq, size_t n, double factor, double low,
+                       double high, double original)
+{
+    const float two_pi = (float)6.28318530717958647692;
+    for (size_t j = 0; j < n; j++) {
+        const float wave = two_pi / inv_freq[j], slow = inv_freq[j] / (float)factor;
+        if (wave < (float)(original / high)) continue;
+        if (wave > (float)(original / low)) {
+            inv_freq[j] = slow;
+            continue;
+        }
+        const float share = ((float)original / wave - (float)low) / (float)(high - low);
+        inv_freq[j] = (1 - share) * slow + share * inv_freq[j];
+    }
+}
+
+void rope_table(real *cosines, real *sines, const int64_t *positions,
+                const unsigned char *axis, const float *inv_freq, size_t N, size_t n)
+{
+#pragma omp parallel for schedule(static) if (N * n > LVLM_PARALLEL_MIN)
+    for (size_t j = 0; j < n; j++) {
+        const int64_t *at = positions + (axis != NULL ? axis[j] * N : 0);
+        for (size_t i = 0; i < N; i++) {
+            assert(at[i] > -(1 << 24) && at[i] < 1 << 24);
+            const float angle = (float)at[i] * inv_freq[j];
+            cosines[i * n + j] = (real)(float)cos((double)angle);
+            sines[i * n + j] = (real)(float)sin((double)angle);
         }
     }
 }

@@ -14,7 +14,13 @@
 /* Two texts of three tokens, one image of two rows. The image token lies beyond the
  * vocabulary. */
 static const lvlm_input_spec spec = {
-    .vocab = 50, .image_token = 60, .channels = 1, .image = 2, .rows_per_image = 2
+    .vocab = 50,
+    .embed_rows = 50,
+    .image_token = 60,
+    .video_token = -1,
+    .splice = LVLM_SPLICE_IMAGE_TOKENS,
+    .rows_per_image = 2,
+    .images = { .form = LVLM_IMAGES_SQUARES, .channels = 1, .side = 2, .patch = 1 },
 };
 
 static void put_good(synthetic *s)
@@ -46,7 +52,7 @@ static void inputs_accepts_a_good_batch(void **state)
     assert_int_equal(in.real[5], 0);
     assert_int_equal(in.types[2], 1);
     assert_int_equal(in.labels[2], 7);
-    assert_int_equal(in.n_images, 1);
+    assert_int_equal(in.images.n, 1);
     lvlm_inputs_free(&in);
     synthetic_free(&s);
 }
@@ -62,7 +68,7 @@ static void inputs_fills_in_what_may_be_absent(void **state)
     assert_int_equal(in.real[0], 1);
     assert_int_equal(in.types[2], 0);
     assert_null(in.labels);
-    assert_null(in.pixels);
+    assert_null(in.images.pixels);
     lvlm_inputs_free(&in);
     synthetic_free(&s);
 }
@@ -112,22 +118,22 @@ static const bad_input bad_inputs[] = {
     { "input_ids", LVLM_F32, { 2, { 2, 3 } }, { 0 }, "input_ids: dtype F32, expected I64 or I32" },
     { "input_ids", LVLM_I64, { 1, { 6 } }, { 0 }, "input_ids: shape [6], expected [texts, tokens]" },
     { "input_ids", LVLM_I64, { 2, { 2, 0 } }, { 0 }, "input_ids: shape [2, 0]" },
-    { "input_ids", LVLM_I64, { 2, { 2, 3 } }, { 60, 60, 7, 1, 50, 0 }, "input_ids[1, 1]: got 50, expected 0 to 49 or the image token 60" },
+    { "input_ids", LVLM_I64, { 2, { 2, 3 } }, { 60, 60, 7, 1, 50, 0 }, "input_ids[1, 1]: got 50, expected 0 to 49 or 60 (the image token)" },
     { "input_ids", LVLM_I64, { 2, { 2, 3 } }, { 60, 60, -1, 1, 2, 0 }, "input_ids[0, 2]: got -1" },
-    { "input_ids", LVLM_I64, { 2, { 2, 3 } }, { 60, 2, 7, 1, 2, 0 }, "input_ids: 1 image tokens (id 60), but 1 images of 2 tokens each fill 2" },
-    { "input_ids", LVLM_I64, { 2, { 2, 3 } }, { 60, 60, 60, 60, 2, 0 }, "input_ids: 4 image tokens (id 60), but 1 images of 2 tokens each fill 2" },
+    { "input_ids", LVLM_I64, { 2, { 2, 3 } }, { 60, 2, 7, 1, 2, 0 }, "input_ids: 1 image tokens (id 60), but 1 image fill 2" },
+    { "input_ids", LVLM_I64, { 2, { 2, 3 } }, { 60, 60, 60, 60, 2, 0 }, "input_ids: 4 image tokens (id 60), but 1 image fill 2" },
     { "attention_mask", LVLM_I64, { 2, { 3, 2 } }, { 1 }, "attention_mask: shape [3, 2], expected [2, 3]" },
-    { "attention_mask", LVLM_I64, { 2, { 2, 3 } }, { 1, 2, 1, 1, 1, 1 }, "attention_mask[0, 1]: got 2, expected 0 or 1" },
+    { "attention_mask", LVLM_I64, { 2, { 2, 3 } }, { 1, 2, 1, 1, 1, 1 }, "attention_mask[0, 1]: got 2, expected 0 to 1" },
     { "attention_mask", LVLM_I64, { 2, { 2, 3 } }, { 0 }, "attention_mask: every token is padding" },
     { "attention_mask", LVLM_I64, { 2, { 2, 3 } }, { 1, 0, 1, 1, 1, 0 }, "labels[0, 2]: got 7, but the token before it" },
-    { "token_type_ids", LVLM_I64, { 2, { 2, 3 } }, { 0, 0, -1, 0, 0, 0 }, "token_type_ids[0, 2]: got -1, expected 0 or 1" },
-    { "labels", LVLM_I64, { 2, { 2, 3 } }, { -100, 60, 7, 1, 2, 0 }, "labels[0, 1]: got 60, expected 0 to 49, or -100 to ignore it" },
+    { "token_type_ids", LVLM_I64, { 2, { 2, 3 } }, { 0, 0, -1, 0, 0, 0 }, "token_type_ids[0, 2]: got -1, expected 0 to 1" },
+    { "labels", LVLM_I64, { 2, { 2, 3 } }, { -100, 60, 7, 1, 2, 0 }, "labels[0, 1]: got 60, expected 0 to 49 or -100 (to ignore it)" },
     { "labels", LVLM_I64, { 2, { 2, 3 } }, { -1, 0, 0, 0, 0, 0 }, "labels[0, 0]: got -1" },
     { "pixel_values", LVLM_I64, { 4, { 1, 1, 2, 2 } }, { 0 }, "pixel_values: dtype I64, expected F32, F64, BF16 or F16" },
-    { "pixel_values", LVLM_F32, { 4, { 1, 1, 2, 3 } }, { 0 }, "pixel_values: shape [1, 1, 2, 3], expected [images, 1, 2, 2]" },
-    { "pixel_values", LVLM_F32, { 3, { 1, 2, 2 } }, { 0 }, "pixel_values: shape [1, 2, 2], expected [images, 1, 2, 2]" },
-    { "pixel_values", LVLM_F32, { 4, { 0, 1, 2, 2 } }, { 0 }, "2 image tokens (id 60), but 0 images" },
-    { "pixel_values", LVLM_F32, { 4, { 2, 1, 2, 2 } }, { 0 }, "2 image tokens (id 60), but 2 images of 2 tokens each fill 4" },
+    { "pixel_values", LVLM_F32, { 4, { 1, 1, 2, 3 } }, { 0 }, "pixel_values: shape [1, 1, 2, 3], expected [any, 1, 2, 2]" },
+    { "pixel_values", LVLM_F32, { 3, { 1, 2, 2 } }, { 0 }, "pixel_values: shape [1, 2, 2], expected [any, 1, 2, 2]" },
+    { "pixel_values", LVLM_F32, { 4, { 0, 1, 2, 2 } }, { 0 }, "2 image tokens (id 60), but 0 images fill 0" },
+    { "pixel_values", LVLM_F32, { 4, { 2, 1, 2, 2 } }, { 0 }, "2 image tokens (id 60), but 2 images fill 4" },
 };
 // clang-format on
 

@@ -11,7 +11,7 @@
 #define IMAGE 9
 #define IGN LVLM_IGNORE_LABEL
 
-static const lvlm_packing_options options = { .image_token = IMAGE,
+static const lvlm_packing_options options = { .axes = 1,
                                               .first_position = 1,
                                               .window = 0 };
 
@@ -40,9 +40,20 @@ static int64_t labels[20] = {
     IGN, IGN, IGN, IGN, 3,   //
     IGN, IGN, IGN, IGN, IGN,
 };
-static const lvlm_inputs batch = {
-    .B = 4, .T = 5, .ids = ids, .real = real, .types = types, .labels = labels
+/* What splice.h makes of it: image tokens take rows in order, those in padding too. */
+static int64_t image_row[20] = {
+    0,  1,  2,  -1, -1, //
+    3,  -1, -1, -1, -1, //
+    4,  -1, -1, -1, -1, //
+    -1, -1, -1, -1, -1,
 };
+static const lvlm_inputs batch = { .B = 4,
+                                   .T = 5,
+                                   .ids = ids,
+                                   .real = real,
+                                   .types = types,
+                                   .labels = labels,
+                                   .image_row = image_row };
 
 static void packing_keeps_real_tokens_in_order(void **state)
 {
@@ -65,7 +76,7 @@ static void packing_positions_are_columns_whatever_the_padding(void **state)
     lvlm_packing_free(&p);
 }
 
-static void packing_image_tokens_in_padding_use_up_their_rows(void **state)
+static void packing_keeps_the_image_rows_of_real_tokens(void **state)
 {
     (void)state;
     static const int64_t rows[11] = { 1, 2, -1, -1, 3, -1, -1, 4, -1, -1, -1 };
@@ -91,12 +102,28 @@ static void packing_sees_rows_of_its_own_text_only(void **state)
     lvlm_packing_free(&p);
 }
 
+static void packing_causal_rows_see_what_is_before_them(void **state)
+{
+    (void)state;
+    static const size_t hi[11] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 };
+    static const int64_t columns[11] = { 1, 2, 3, 4, 0, 1, 2, 0, 1, 3, 4 };
+    const lvlm_packing_options causal = { .axes = 3, .causal = true };
+    lvlm_packing p;
+    assert_int_equal(lvlm_packing_make(&p, &batch, &causal, NULL), 0);
+    assert_memory_equal(p.hi, hi, sizeof hi);
+    for (size_t axis = 0; axis < 3; axis++)
+        assert_memory_equal(p.positions + axis * p.N, columns, sizeof columns);
+    lvlm_packing_free(&p);
+}
+
 static void packing_windows_leave_the_full_ranges_alone(void **state)
 {
     (void)state;
     static const size_t lo[11] = { 0, 0, 0, 0, 4, 4, 4, 7, 7, 7, 7 };
     static const size_t narrow[11] = { 0, 0, 0, 2, 4, 4, 5, 7, 7, 9, 9 };
-    const lvlm_packing_options windowed = { IMAGE, 1, 2 };
+    const lvlm_packing_options windowed = { .axes = 1,
+                                            .first_position = 1,
+                                            .window = 2 };
     lvlm_packing p;
     assert_int_equal(lvlm_packing_make(&p, &batch, &windowed, NULL), 0);
     assert_memory_equal(p.lo, lo, sizeof lo);
@@ -131,8 +158,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packing_keeps_real_tokens_in_order),
         cmocka_unit_test(packing_positions_are_columns_whatever_the_padding),
-        cmocka_unit_test(packing_image_tokens_in_padding_use_up_their_rows),
+        cmocka_unit_test(packing_keeps_the_image_rows_of_real_tokens),
         cmocka_unit_test(packing_sees_rows_of_its_own_text_only),
+        cmocka_unit_test(packing_causal_rows_see_what_is_before_them),
         cmocka_unit_test(packing_windows_leave_the_full_ranges_alone),
         cmocka_unit_test(packing_targets_are_the_labels_one_place_on),
         cmocka_unit_test(packing_without_labels_has_no_targets),

@@ -77,13 +77,15 @@ static void projections_say_what_each_map_is(void **state)
         lvlm_checkpoint_open(&cp, LVLM_FIXTURES "/paligemma-untied/model", NULL, NULL),
         0);
     assert_int_equal(lvlm_manifest_build(&m, cp, NULL), 0);
-    assert_int_equal(lvlm_projections_count(&m), 2);
-    const lvlm_projection_state p = lvlm_projections_get(&m, 0);
+    lvlm_projection_cursor at = { 0, 0 };
+    lvlm_projection_state p, head;
+    assert_true(lvlm_projections_next(&p, &m, &at));
     assert_string_equal(p.form, "vit_head");
     assert_string_equal(p.name, "connector.proj.weight");
     assert_true(p.has_bias && !p.transposed && p.n_sources == 2);
     assert_string_equal(p.sources[0], "multi_modal_projector.linear.weight");
-    const lvlm_projection_state head = lvlm_projections_get(&m, 1);
+    assert_true(lvlm_projections_next(&head, &m, &at));
+    assert_false(lvlm_projections_next(&head, &m, &at));
     assert_string_equal(head.form, "linear"); /* a head of its own */
     assert_string_equal(head.sources[0], "language_model.lm_head.weight");
     lvlm_manifest_free(&m);

@@ -60,8 +60,9 @@ static int print_all(const lvlm_manifest *m, bool as_json, size_t *n_missing,
 {
     cJSON *json = as_json ? cJSON_CreateObject() : NULL;
     cJSON *list = as_json ? cJSON_CreateArray() : NULL;
-    for (size_t i = 0; i < lvlm_projections_count(m); i++) {
-        const lvlm_projection_state p = lvlm_projections_get(m, i);
+    lvlm_projection_cursor at = { 0, 0 };
+    lvlm_projection_state p;
+    while (lvlm_projections_next(&p, m, &at)) {
         *n_missing += is_missing(&p);
         if (as_json)
             cJSON_AddItemToArray(list, projection_json(&p));

@@ -139,6 +139,9 @@ static double plain_activation(lvlm_activation act, double x)
     switch (act) {
     case LVLM_ACTIVATION_GELU_TANH:
         return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
+    case LVLM_ACTIVATION_GELU: return 0.5 * x * (1 + erf(x / sqrt(2)));
+    case LVLM_ACTIVATION_QUICK_GELU: return x / (1 + exp(-1.702 * x));
+    case LVLM_ACTIVATION_SILU: return x / (1 + exp(-x));
     default: fail(); return 0;
     }
 }
@@ -246,7 +249,9 @@ static void rope_table_is_f32(void **state)
     const int64_t positions[] = { 0, 1, 1000003 };
     double c[12], s[12];
     (void)state;
-    rope_table(c, s, positions, 3, 8, 10000);
+    float inv_freq[4];
+    rope_frequencies(inv_freq, 4, 10000);
+    rope_table(c, s, positions, NULL, inv_freq, 3, 4);
     for (size_t j = 0; j < 4; j++) {
         const float inv = 1.0f / (float)pow(10000, 0.25 * (double)j);
         assert_true(c[j] == 1 && s[j] == 0);
@@ -256,6 +261,43 @@ static void rope_table_is_f32(void **state)
             assert_true(s[n * 4 + j] == (double)(float)sin((double)angle));
         }
     }
+}
+
+/* Each pair takes its position from the axis that it belongs to. */
+static void rope_table_turns_pairs_by_their_axes(void **state)
+{
+    const int64_t positions[] = { 5, 6, 70, 80, 900, 1000 }; /* two rows, three axes */
+    const unsigned char axis[4] = { 0, 1, 1, 2 };
+    const float inv_freq[4] = { 1, 0.5f, 0.25f, 0.125f };
+    double c[8], s[8];
+    (void)state;
+    rope_table(c, s, positions, axis, inv_freq, 2, 4);
+    for (size_t n = 0; n < 2; n++)
+        for (size_t j = 0; j < 4; j++) {
+            const double angle =
+                (double)positions[axis[j] * 2 + n] * (double)inv_freq[j];
+            assert_true(c[n * 4 + j] == (double)(float)cos(angle));
+            assert_true(s[n * 4 + j] == (double)(float)sin(angle));
+        }
+}
+
+/* Llama 3.1's own: 29 pairs kept, 6 blended, the rest 8 times as slow. */
+static void rope_scaling_is_llama3s(void **state)
+{
+    float plain[64], scaled[64];
+    (void)state;
+    rope_frequencies(plain, 64, 500000);
+    memcpy(scaled, plain, sizeof plain);
+    rope_scale_llama3(scaled, 64, 8, 1, 4, 8192);
+    for (size_t j = 0; j < 64; j++) {
+        if (j < 29) assert_true(scaled[j] == plain[j]);
+        if (j >= 29 && j < 35)
+            assert_true(scaled[j] < plain[j] && scaled[j] > plain[j] / 8);
+        if (j >= 35) assert_true(scaled[j] == plain[j] / 8);
+    }
+    ASSERT_CLOSE((double)scaled[28], 0.0032114461, 1e-7 /* f32 */);
+    ASSERT_CLOSE((double)scaled[34], 1.7850779e-4, 1e-7);
+    ASSERT_CLOSE((double)scaled[63], 3.0689259e-7, 1e-7);
 }
 
 typedef struct rope_case {
@@ -278,7 +320,9 @@ static void rope_value_inverse_and_gradient(void **state)
     const int64_t positions[ROPE_N] = { 0, 1, 7, 100, 8191 };
     rope_case r = { array(ROPE_X, 1), array(ROPE_X, 2), array(ROPE_X, 3), c, s };
     (void)state;
-    rope_table(c, s, positions, ROPE_N, ROPE_D, 10000);
+    float inv_freq[ROPE_D / 2];
+    rope_frequencies(inv_freq, ROPE_D / 2, 10000);
+    rope_table(c, s, positions, NULL, inv_freq, ROPE_N, ROPE_D / 2);
     rope_loss(&r);
     for (size_t i = 0; i < ROPE_X; i++) {
         const size_t n = i / (ROPE_HEADS * ROPE_D), j = i % ROPE_D % 5;
@@ -324,6 +368,8 @@ int main(void)
         cmocka_unit_test(activation_slopes_stay_finite),
         cmocka_unit_test(softcap_value_and_gradient),
         cmocka_unit_test(rope_table_is_f32),
+        cmocka_unit_test(rope_table_turns_pairs_by_their_axes),
+        cmocka_unit_test(rope_scaling_is_llama3s),
         cmocka_unit_test(rope_value_inverse_and_gradient),
         cmocka_unit_test(add_and_add_rows),
     };

@@ -1,0 +1,349 @@
+/* mllama.c - Llama 3.2-Vision: names, shapes, configuration.
+ *
+ *   up to four tiles an image -> ViT of local and gated global blocks, its last state
+ *   and five earlier ones side by side -> one linear map -> keys and values of gated
+ *   cross-attention layers between the layers of Llama 3.1
+ *
+ * Facts and traps for people: family/mllama.md. */
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/family/page.h"
+
+/* ---- names ---------------------------------------------------------------------- */
+
+enum { VISION, CONNECTOR, TEXT, HEAD };
+
+/* The hub's, which save_pretrained of 5.23 writes again; module names from transformers
+ * 4.52 on; the base model saved alone; the language model saved alone. */
+static const lvlm_root roots[] = {
+    [VISION] = { "vision.", { "vision_model.", "model.vision_model." } },
+    [CONNECTOR] = { "connector.",
+                    { "multi_modal_projector.", "model.multi_modal_projector." } },
+    [TEXT] = { "text.",
+               { "language_model.model.", "model.language_model.", "language_model.",
+                 "model.language_model.model.", "model." } },
+    [HEAD] = { "text.head.",
+               { "language_model.lm_head.", "lm_head.", "model.lm_head.",
+                 "model.language_model.lm_head." } },
+    { NULL },
+};
+
+// clang-format off
+static const lvlm_row vision_stem[] = {
+    { "class", "class_embedding", { DIM(VISION_HIDDEN) } },
+    { "patch.weight", "patch_embedding.weight", { DIM(VISION_HIDDEN), DIM(PATCH_DIM) },
+      .source_shape = { DIM(VISION_HIDDEN), DIM(CHANNELS), DIM(PATCH), DIM(PATCH) } },
+    { "positions.gate",   "gated_positional_embedding.gate",      { DIM(ONE) } },
+    { "positions.weight", "gated_positional_embedding.embedding", { DIM(CLASS_POSITIONS), DIM(VISION_HIDDEN) } },
+    { "positions.tiles",  "gated_positional_embedding.tile_embedding.weight",
+      { DIM(ASPECTS), DIM(TILES), DIM(CLASS_POSITIONS), DIM(VISION_HIDDEN) },
+      .source_shape = { DIM(ASPECTS), DIM(TILE_TABLES) } },
+    { "pre_tile.gate",    "pre_tile_positional_embedding.gate",   { DIM(ONE) } },
+    { "pre_tile.weight",  "pre_tile_positional_embedding.embedding.weight",
+      { DIM(ASPECTS), DIM(TILES), DIM(VISION_HIDDEN) }, .source_shape = { DIM(ASPECTS), DIM(TILE_VECTORS) } },
+    { "norm_pre.weight",  "layernorm_pre.weight",                 { DIM(VISION_HIDDEN) } },
+    { "norm_pre.bias",    "layernorm_pre.bias",                   { DIM(VISION_HIDDEN) } },
+    { NULL },
+};
+
+#define VISION_BLOCK                                                                                  \
+    { "norm1.weight",    "input_layernorm.weight",          { DIM(VISION_HIDDEN) } },                 \
+    { "norm1.bias",      "input_layernorm.bias",            { DIM(VISION_HIDDEN) } },                 \
+    { "attn.q.weight",   "self_attn.q_proj.weight",         { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } }, \
+    { "attn.k.weight",   "self_attn.k_proj.weight",         { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } }, \
+    { "attn.v.weight",   "self_attn.v_proj.weight",         { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } }, \
+    { "attn.out.weight", "self_attn.o_proj.weight",         { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } }, \
+    { "norm2.weight",    "post_attention_layernorm.weight", { DIM(VISION_HIDDEN) } },                 \
+    { "norm2.bias",      "post_attention_layernorm.bias",   { DIM(VISION_HIDDEN) } },                 \
+    { "mlp.fc1.weight",  "mlp.fc1.weight",                  { DIM(VISION_MLP), DIM(VISION_HIDDEN) } }, \
+    { "mlp.fc1.bias",    "mlp.fc1.bias",                    { DIM(VISION_MLP) } },                    \
+    { "mlp.fc2.weight",  "mlp.fc2.weight",                  { DIM(VISION_HIDDEN), DIM(VISION_MLP) } }, \
+    { "mlp.fc2.bias",    "mlp.fc2.bias",                    { DIM(VISION_HIDDEN) } }
+
+static const lvlm_row local_block[] = { VISION_BLOCK, { NULL } };
+
+/* Gates are stored before tanh, and stay so. */
+static const lvlm_row global_block[] = {
+    VISION_BLOCK,
+    { "attn_gate", "gate_attn", { DIM(ONE) } },
+    { "mlp_gate",  "gate_ffn",  { DIM(ONE) } },
+    { NULL },
+};
+
+static const lvlm_row vision_middle[] = {
+    { "norm_post.weight", "layernorm_post.weight",               { DIM(VISION_HIDDEN) } },
+    { "norm_post.bias",   "layernorm_post.bias",                 { DIM(VISION_HIDDEN) } },
+    { "post_tile.gate",   "post_tile_positional_embedding.gate", { DIM(ONE) } },
+    { "post_tile.weight", "post_tile_positional_embedding.embedding.weight",
+      { DIM(ASPECTS), DIM(TILES), DIM(VISION_HIDDEN) }, .source_shape = { DIM(ASPECTS), DIM(TILE_VECTORS) } },
+    { NULL },
+};
+
+static const lvlm_row projector[] = {
+    { "proj.weight", "weight", { DIM(HIDDEN), DIM(VISION_OUT) }, .connector = true },
+    { "proj.bias",   "bias",   { DIM(HIDDEN) },                  .connector = true },
+    { NULL },
+};
+
+static const lvlm_row text_stem[] = {
+    { "embed.weight", "embed_tokens.weight", { DIM(EMBED_ROWS), DIM(HIDDEN) } },
+    { NULL },
+};
+
+static const lvlm_row self_block[] = {
+    { "norm1.weight", "input_layernorm.weight",          { DIM(HIDDEN) } },
+    ATTENTION_ROWS,
+    { "norm2.weight", "post_attention_layernorm.weight", { DIM(HIDDEN) } },
+    MLP_ROWS,
+    { NULL },
+};
+
+static const lvlm_row cross_block[] = {
+    { "norm1.weight",        "input_layernorm.weight",          { DIM(HIDDEN) } },
+    { "cross.q.weight",      "cross_attn.q_proj.weight",        { DIM(Q_DIM), DIM(HIDDEN) } },
+    { "cross.k.weight",      "cross_attn.k_proj.weight",        { DIM(KV_DIM), DIM(HIDDEN) } },
+    { "cross.v.weight",      "cross_attn.v_proj.weight",        { DIM(KV_DIM), DIM(HIDDEN) } },
+    { "cross.q_norm.weight", "cross_attn.q_norm.weight",        { DIM(HEAD_DIM) } },
+    { "cross.k_norm.weight", "cross_attn.k_norm.weight",        { DIM(HEAD_DIM) } },
+    { "cross.out.weight",    "cross_attn.o_proj.weight",        { DIM(HIDDEN), DIM(Q_DIM) } },
+    { "attn_gate",           "cross_attn_attn_gate",            { DIM(ONE) } },
+    { "norm2.weight",        "post_attention_layernorm.weight", { DIM(HIDDEN) } },
+    MLP_ROWS,
+    { "mlp_gate",            "cross_attn_mlp_gate",             { DIM(ONE) } },
+    { NULL },
+};
+
+static const lvlm_row text_end[] = {
+    { "norm.weight", "norm.weight", { DIM(HIDDEN) } },
+    { NULL },
+};
+
+/* Never tied: the embedding has more rows. */
+static const lvlm_row text_head[] = {
+    { "weight", "weight", { DIM(VOCAB), DIM(HIDDEN) } },
+    { NULL },
+};
+
+static const lvlm_section sections[] = {
+    { "vision.",                   "",                               VISION,    NULL,                   vision_stem },
+    { "vision.blocks.{i}.",        "transformer.layers.{i}.",        VISION,    "vision.layers",        local_block },
+    { "vision.",                   "",                               VISION,    NULL,                   vision_middle },
+    { "vision.global_blocks.{i}.", "global_transformer.layers.{i}.", VISION,    "vision.global_layers", global_block },
+    { "connector.",                "",                               CONNECTOR, NULL,                   projector },
+    { "text.",                     "",                               TEXT,      NULL,                   text_stem },
+    { "text.blocks.{i}.",          "layers.{i}.",                    TEXT,      "text.layers",          self_block,
+      .not_blocks = "text.cross_layers" },
+    { "text.blocks.{i}.",          "layers.{i}.",                    TEXT,      "text.layers",          cross_block,
+      .only_blocks = "text.cross_layers" },
+    { "text.",                     "",                               TEXT,      NULL,                   text_end },
+    { "text.head.",                "",                               HEAD,      NULL,                   text_head },
+    { NULL },
+};
+// clang-format on
+
+static const lvlm_unused_rule unused[] = {
+    { "rotary_buffer", "*.inv_freq",
+      "a buffer of old exports: rotary frequencies follow from the configuration" },
+    { NULL },
+};
+
+static const lvlm_row_count row_counts[] = {
+    { "text.vocab", "text.head.weight" },
+    { "text.embed_rows", LVLM_EMBED_TABLE },
+    { NULL },
+};
+
+/* ---- configuration -------------------------------------------------------------- */
+
+static const lvlm_word text_activations[] = { { "silu", "silu" }, { NULL } };
+static const lvlm_word vision_activations[] = { { "gelu", "gelu" }, { NULL } };
+static const lvlm_word rope_types[] = {
+    { "llama3", "llama3" },
+    { "default", "default" },
+    { NULL },
+};
+
+// clang-format off
+#define VISION(key) "vision_config." key
+#define TEXT(key) "text_config." key
+#define ROPE(key) "text_config.rope_parameters." key "|text_config.rope_scaling." key
+
+static const lvlm_setting settings[] = {
+    { "vision.tower",         CONSTANT, NULL,                                  "\"tiles\"" },
+    { "vision.hidden",        COUNT,    VISION("hidden_size"),                 "1280" },
+    { "vision.layers",        COUNT,    VISION("num_hidden_layers"),           "32" },
+    { "vision.global_layers", COUNT,    VISION("num_global_layers"),           "8" },
+    { "vision.heads",         COUNT,    VISION("attention_heads") "|" VISION("num_attention_heads"), "16" },
+    { "vision.mlp",           COUNT,    VISION("intermediate_size"),           "5120" },
+    { "vision.channels",      COUNT,    VISION("num_channels"),                "3" },
+    { "vision.patch",         COUNT,    VISION("patch_size"),                  "14" },
+    { "vision.image",         COUNT,    VISION("image_size"),                  "448" },
+    { "vision.tiles",         COUNT,    VISION("max_num_tiles"),               "4" },
+    { "vision.aspects",       LIST,     VISION("supported_aspect_ratios"),
+      "[[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]]" },
+    { "vision.taps",          LIST,     VISION("intermediate_layers_indices"), "[3, 7, 15, 23, 30]" },
+    { "vision.out",           COUNT,    VISION("vision_output_dim"),           "7680" },
+    { "vision.norm_eps",      NUMBER,   VISION("norm_eps"),                    "1e-5" },
+    { "vision.outer_norm_eps", CONSTANT, NULL,                                 "1e-5" },
+    { "vision.activation",    WORD,     VISION("hidden_act"),                  "\"gelu\"", NULL, vision_activations },
+    { "connector.kind",       CONSTANT, NULL,                                  "\"linear\"" },
+    { "text.hidden",          COUNT,    TEXT("hidden_size"),                   "4096" },
+    { "text.layers",          COUNT,    TEXT("num_hidden_layers"),             "40" },
+    { "text.cross_layers",    LIST,     TEXT("cross_attention_layers"),        "[3, 8, 13, 18, 23, 28, 33, 38]" },
+    { "text.heads",           COUNT,    TEXT("num_attention_heads"),           "32" },
+    { "text.kv_heads",        COUNT,    TEXT("num_key_value_heads"),           "8" },
+    { "text.mlp",             COUNT,    TEXT("intermediate_size"),             "14336" },
+    { "text.vocab",           COUNT,    TEXT("vocab_size"),                    "128256" },
+    { "text.embed_rows",      COUNT,    TEXT("vocab_size"),                    "128256" },
+    { "text.norm_eps",        NUMBER,   TEXT("rms_norm_eps"),                  "1e-5" },
+    { "text.norm_offset",     CONSTANT, NULL,                                  "0" },
+    { "text.rope_theta",      NUMBER,   "text_config.rope_parameters.rope_theta|text_config.rope_theta", "500000.0" },
+    { "text.rope_type",       WORD,     ROPE("rope_type") "|text_config.rope_scaling.type", "\"default\"", NULL, rope_types },
+    { "text.rope_factor",     MAYBE,    ROPE("factor"),                        "null" },
+    { "text.rope_low",        MAYBE,    ROPE("low_freq_factor"),               "null" },
+    { "text.rope_high",       MAYBE,    ROPE("high_freq_factor"),              "null" },
+    { "text.rope_original",   MAYBE,    ROPE("original_max_position_embeddings"), "null" },
+    { "text.activation",      WORD,     TEXT("hidden_act"),                    "\"silu\"", NULL, text_activations },
+    { "text.sandwich_norms",  CONSTANT, NULL,                                  "false" },
+    { "text.embed_scale",     CONSTANT, NULL,                                  "\"one\"" },
+    { "text.mask",            CONSTANT, NULL,                                  "\"causal\"" },
+    { "text.first_position",  CONSTANT, NULL,                                  "0" },
+    { "text.splice",          CONSTANT, NULL,                                  "\"cross_attention\"" },
+    { "tokens.image",         INDEX,    "image_token_index|image_token_id",    "128256" },
+    { NULL },
+};
+// clang-format on
+
+/* Every number of the list at `path` is below `limit`. */
+static int check_list(const cJSON *config, const char *path, const char *limit,
+                      lvlm_error *err)
+{
+    const cJSON *item;
+    uint64_t value;
+    cJSON_ArrayForEach (item, lvlm_json_path(config, path))
+        FAIL_IF(!lvlm_json_u64(&value, item) || value >= lvlm_page_count(config, limit),
+                err, LVLM_EFORMAT, "config.json: %s: every one must be below %s, %llu",
+                path, limit, (unsigned long long)lvlm_page_count(config, limit));
+    return 0;
+}
+
+static int check_rope(const cJSON *config, lvlm_error *err)
+{
+    static const char *const needed[] = { "text.rope_factor", "text.rope_low",
+                                          "text.rope_high", "text.rope_original" };
+    const char *type = lvlm_json_string(lvlm_json_path(config, "text.rope_type"));
+    double low, high;
+    if (strcmp(type, "llama3") != 0) return 0;
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        FAIL_IF(!cJSON_IsNumber(lvlm_json_path(config, needed[i])), err, LVLM_EFORMAT,
+                "config.json: rope type llama3 needs factor, low_freq_factor, "
+                "high_freq_factor and original_max_position_embeddings (no %s)",
+                needed[i]);
+    FAIL_IF(!lvlm_json_double(&low, lvlm_json_path(config, "text.rope_low")) ||
+                !lvlm_json_double(&high, lvlm_json_path(config, "text.rope_high")) ||
+                !(low < high),
+            err, LVLM_EFORMAT,
+            "config.json: rope: low_freq_factor has to be below high_freq_factor");
+    return 0;
+}
+
+static int derive(cJSON *config, lvlm_error *err)
+{
+    TRY(lvlm_page_add_grid(config, err));
+    const uint64_t grid = lvlm_page_count(config, "vision.grid");
+    const uint64_t n_taps =
+        (uint64_t)cJSON_GetArraySize(lvlm_json_path(config, "vision.taps"));
+    const uint64_t n_aspects =
+        (uint64_t)cJSON_GetArraySize(lvlm_json_path(config, "vision.aspects"));
+    TRY(lvlm_page_add_number(config, "vision.rows", grid * grid + 1, err));
+    TRY(lvlm_page_add_number(config, "vision.aspect_ids", n_aspects + 1, err));
+    TRY(lvlm_page_add_quotient(config, "vision.head_dim", "vision.hidden",
+                               "vision.heads", err));
+    TRY(check_list(config, "vision.taps", "vision.layers", err));
+    FAIL_IF(lvlm_page_count(config, "vision.out") !=
+                lvlm_page_count(config, "vision.hidden") * (n_taps + 1),
+            err, LVLM_EFORMAT,
+            "config.json: vision_output_dim %llu is not hidden_size x (1 + %llu "
+            "intermediate layers)",
+            (unsigned long long)lvlm_page_count(config, "vision.out"),
+            (unsigned long long)n_taps);
+    TRY(lvlm_page_add_quotient(config, "text.head_dim", "text.hidden", "text.heads",
+                               err));
+    TRY(lvlm_page_check_multiple(config, "text.heads", "text.kv_heads", err));
+    TRY(lvlm_page_check_even(config, "text.head_dim", err));
+    TRY(check_list(config, "text.cross_layers", "text.layers", err));
+    TRY(lvlm_page_add_number(config, "text.embed_rows",
+                             lvlm_page_count(config, "text.embed_rows") + 8, err));
+    TRY(lvlm_page_add_number(config, "text.query_scalar",
+                             lvlm_page_count(config, "text.head_dim"), err));
+    return check_rope(config, err);
+}
+
+static bool is_mllama(const cJSON *config)
+{
+    return strcmp(lvlm_page_model_type(config), "mllama") == 0;
+}
+
+/* ---- projections ---------------------------------------------------------------- */
+
+#define BLIND "the layer cannot look at the image; the others still do"
+
+static const lvlm_projection projections[] = {
+    { "vision_to_text", "connector.proj", "linear",
+      "z[r] = W [g(r), s(r)] + b for every patch and class row r of every tile; g = "
+      "last "
+      "global block, s = the earlier states interleaved: feature d of state k at "
+      "column "
+      "hidden + d * states + k",
+      "the one projection from vision width to text width, shared by all "
+      "cross-attention "
+      "layers; it reads the last state and five earlier ones side by side",
+      "the language model sees no image: no cross-attention layer has keys or values" },
+    { "image_keys", "text.blocks.{i}.cross.k", "linear",
+      "k[r] = k_norm(W z[r]) per head; z = connector.out",
+      "keys of one cross-attention layer, made from the projected image; every such "
+      "layer has a map of its own",
+      BLIND },
+    { "image_values", "text.blocks.{i}.cross.v", "linear",
+      "v[r] = W z[r]; z = connector.out",
+      "values of one cross-attention layer, made from the projected image; no norm",
+      BLIND },
+    { "image_to_stream", "text.blocks.{i}.cross.out", "linear",
+      "x[t] += tanh(attn_gate) W a[t]; a = what row t attends to",
+      "the way back into the text's residual stream; a gate of 0 closes it", BLIND },
+    { "text_head", "text.head", "linear", "logits[t] = W h[t]; h = text.norm",
+      "the output layer of the language model, never tied: the embedding has rows for "
+      "<|image|> and others that the head lacks",
+      "the model has no output" },
+    { NULL },
+};
+
+/* ---- where transformers differs ------------------------------------------------- */
+
+static const lvlm_difference differences[] = {
+    { "taps_last", "4.55", "4.56", "vision.out",
+      "all intermediate vision states are the last local one; the model was trained "
+      "with the states entering the listed blocks" },
+    { "taps_leaving", "4.56", NULL, "vision.out",
+      "intermediate vision states are those leaving the listed blocks, one block late; "
+      "the model was trained with the states entering them" },
+    { "unseeing_rows_attend", NULL, NULL, "text.blocks.3",
+      "text that may see no image attends to every tile without a mask; the model was "
+      "trained to pass such rows through cross-attention layers unchanged" },
+    { NULL },
+};
+
+const lvlm_family lvlm_family_mllama = {
+    .name = "mllama",
+    .title = "Llama 3.2-Vision",
+    .recognises = is_mllama,
+    .settings = settings,
+    .derive = derive,
+    .row_counts = row_counts,
+    .roots = roots,
+    .sections = sections,
+    .unused = unused,
+    .projections = projections,
+    .differences = differences,
+};

@@ -1,0 +1,84 @@
+/* page.c - what several pages derive and check alike; see page.h. */
+#include "formats/family/page.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+
+uint64_t lvlm_page_count(const cJSON *config, const char *path)
+{
+    uint64_t value = 0;
+    (void)lvlm_json_u64(&value, lvlm_json_path(config, path));
+    return value;
+}
+
+int lvlm_page_add_number(cJSON *config, const char *path, uint64_t value,
+                         lvlm_error *err)
+{
+    char section[32];
+    const size_t length = strcspn(path, ".");
+    assert(path[length] == '.' && length < sizeof section);
+    memcpy(section, path, length);
+    section[length] = '\0';
+    cJSON *at = cJSON_GetObjectItemCaseSensitive(config, section);
+    cJSON_DeleteItemFromObjectCaseSensitive(at, path + length + 1);
+    return cJSON_AddNumberToObject(at, path + length + 1, (double)value) != NULL
+               ? 0
+               : lvlm_fail_memory(err);
+}
+
+int lvlm_page_add_grid(cJSON *config, lvlm_error *err)
+{
+    const uint64_t image = lvlm_page_count(config, "vision.image");
+    const uint64_t patch = lvlm_page_count(config, "vision.patch");
+    FAIL_IF(image < patch, err, LVLM_EFORMAT,
+            "config.json: vision.image %" PRIu64 " is below vision.patch %" PRIu64,
+            image, patch);
+    return lvlm_page_add_number(config, "vision.grid", image / patch, err);
+}
+
+int lvlm_page_add_quotient(cJSON *config, const char *part, const char *whole,
+                           const char *n, lvlm_error *err)
+{
+    TRY(lvlm_page_check_multiple(config, whole, n, err));
+    return lvlm_page_add_number(
+        config, part, lvlm_page_count(config, whole) / lvlm_page_count(config, n), err);
+}
+
+int lvlm_page_check_multiple(const cJSON *config, const char *whole, const char *part,
+                             lvlm_error *err)
+{
+    const uint64_t a = lvlm_page_count(config, whole);
+    const uint64_t b = lvlm_page_count(config, part);
+    FAIL_IF(b == 0 || a % b != 0, err, LVLM_EFORMAT,
+            "config.json: %s %" PRIu64 " is no multiple of %s %" PRIu64, whole, a, part,
+            b);
+    return 0;
+}
+
+int lvlm_page_check_equal(const cJSON *config, const char *a, const char *b,
+                          lvlm_error *err)
+{
+    const uint64_t x = lvlm_page_count(config, a), y = lvlm_page_count(config, b);
+    FAIL_IF(x != y, err, LVLM_EFORMAT,
+            "config.json: %s %" PRIu64 " is not %s %" PRIu64 ", which it has to be", a,
+            x, b, y);
+    return 0;
+}
+
+int lvlm_page_check_even(const cJSON *config, const char *path, lvlm_error *err)
+{
+    const uint64_t value = lvlm_page_count(config, path);
+    FAIL_IF(value % 2 != 0, err, LVLM_EFORMAT,
+            "config.json: %s %" PRIu64 " is odd; rotary positions need pairs", path,
+            value);
+    return 0;
+}
+
+const char *lvlm_page_model_type(const cJSON *hf_config)
+{
+    const char *type = lvlm_json_string(lvlm_json_get(hf_config, "model_type"));
+    return type != NULL ? type : "";
+}

@@ -1,0 +1,383 @@
+/* qwen2_vl.c - Qwen2-VL and Qwen2.5-VL: names, shapes, configuration.
+ *
+ *   patches of two frames -> rotary ViT -> merger of 2 x 2 patches -> rows of
+ *   <|image_pad|> and <|video_pad|> -> Qwen2 with three-axis rotary positions
+ *
+ * Facts and traps for people: family/qwen2_vl.md. The generations share everything but
+ * the tower's norms, its MLP and its windows. */
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/family/page.h"
+
+/* ---- names ---------------------------------------------------------------------- */
+
+enum { VISION, MERGER, TEXT, HEAD };
+
+/* The hub's, which save_pretrained still writes; module names from transformers 4.52
+ * on, as savers of raw state dicts write them; the base model saved alone. */
+static const lvlm_root roots[] = {
+    [VISION] = { "vision.", { "visual.", "model.visual." } },
+    [MERGER] = { "connector.", { "visual.merger.", "model.visual.merger." } },
+    [TEXT] = { "text.", { "model.", "model.language_model.", "language_model." } },
+    [HEAD] = { "text.head.", { "lm_head.", "model.lm_head." } },
+    { NULL },
+};
+
+// clang-format off
+static const lvlm_row vision_stem[] = {
+    { "patch.weight", "patch_embed.proj.weight", { DIM(VISION_HIDDEN), DIM(PATCH_VOLUME) },
+      .source_shape = { DIM(VISION_HIDDEN), DIM(CHANNELS), DIM(FRAMES), DIM(PATCH), DIM(PATCH) } },
+    { NULL },
+};
+
+#define QKV_WEIGHT(i) "attn.qkv.weight", { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) }, \
+    { DIM(VISION_QKV), DIM(VISION_HIDDEN) }, THIRD(i, VISION_HIDDEN, VISION_HIDDEN)
+#define QKV_BIAS(i) "attn.qkv.bias", { DIM(VISION_HIDDEN) }, { DIM(VISION_QKV) }, \
+    THIRD_OF_VECTOR(i, VISION_HIDDEN)
+
+#define VISION_ATTENTION                                                                        \
+    { "attn.q.weight",   QKV_WEIGHT(0) },                                                       \
+    { "attn.q.bias",     QKV_BIAS(0) },                                                         \
+    { "attn.k.weight",   QKV_WEIGHT(1) },                                                       \
+    { "attn.k.bias",     QKV_BIAS(1) },                                                         \
+    { "attn.v.weight",   QKV_WEIGHT(2) },                                                       \
+    { "attn.v.bias",     QKV_BIAS(2) },                                                         \
+    { "attn.out.weight", "attn.proj.weight", { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } },      \
+    { "attn.out.bias",   "attn.proj.bias",   { DIM(VISION_HIDDEN) } }
+
+static const lvlm_row qwen2_vision_block[] = {
+    { "norm1.weight", "norm1.weight", { DIM(VISION_HIDDEN) } },
+    { "norm1.bias",   "norm1.bias",   { DIM(VISION_HIDDEN) } },
+    VISION_ATTENTION,
+    { "norm2.weight",   "norm2.weight",   { DIM(VISION_HIDDEN) } },
+    { "norm2.bias",     "norm2.bias",     { DIM(VISION_HIDDEN) } },
+    { "mlp.fc1.weight", "mlp.fc1.weight", { DIM(VISION_MLP), DIM(VISION_HIDDEN) } },
+    { "mlp.fc1.bias",   "mlp.fc1.bias",   { DIM(VISION_MLP) } },
+    { "mlp.fc2.weight", "mlp.fc2.weight", { DIM(VISION_HIDDEN), DIM(VISION_MLP) } },
+    { "mlp.fc2.bias",   "mlp.fc2.bias",   { DIM(VISION_HIDDEN) } },
+    { NULL },
+};
+
+static const lvlm_row qwen2_5_vision_block[] = {
+    { "norm1.weight", "norm1.weight", { DIM(VISION_HIDDEN) } },
+    VISION_ATTENTION,
+    { "norm2.weight",    "norm2.weight",         { DIM(VISION_HIDDEN) } },
+    { "mlp.gate.weight", "mlp.gate_proj.weight", { DIM(VISION_MLP), DIM(VISION_HIDDEN) } },
+    { "mlp.gate.bias",   "mlp.gate_proj.bias",   { DIM(VISION_MLP) } },
+    { "mlp.up.weight",   "mlp.up_proj.weight",   { DIM(VISION_MLP), DIM(VISION_HIDDEN) } },
+    { "mlp.up.bias",     "mlp.up_proj.bias",     { DIM(VISION_MLP) } },
+    { "mlp.down.weight", "mlp.down_proj.weight", { DIM(VISION_HIDDEN), DIM(VISION_MLP) } },
+    { "mlp.down.bias",   "mlp.down_proj.bias",   { DIM(VISION_HIDDEN) } },
+    { NULL },
+};
+
+#define MERGER_LINEARS                                                                          \
+    { "fc1.weight",  "mlp.0.weight", { DIM(MERGED), DIM(MERGED) }, .connector = true },         \
+    { "fc1.bias",    "mlp.0.bias",   { DIM(MERGED) },              .connector = true },         \
+    { "fc2.weight",  "mlp.2.weight", { DIM(HIDDEN), DIM(MERGED) }, .connector = true },         \
+    { "fc2.bias",    "mlp.2.bias",   { DIM(HIDDEN) },              .connector = true }
+
+static const lvlm_row qwen2_merger[] = {
+    { "norm.weight", "ln_q.weight", { DIM(VISION_HIDDEN) } },
+    { "norm.bias",   "ln_q.bias",   { DIM(VISION_HIDDEN) } },
+    MERGER_LINEARS,
+    { NULL },
+};
+
+static const lvlm_row qwen2_5_merger[] = {
+    { "norm.weight", "ln_q.weight", { DIM(VISION_HIDDEN) } },
+    MERGER_LINEARS,
+    { NULL },
+};
+
+static const lvlm_row text_stem[] = {
+    { "embed.weight", "embed_tokens.weight", { DIM(VOCAB), DIM(HIDDEN) } },
+    { NULL },
+};
+
+static const lvlm_row text_block[] = {
+    { "norm1.weight", "input_layernorm.weight", { DIM(HIDDEN) } },
+    ATTENTION_ROWS,
+    { "attn.q.bias",  "self_attn.q_proj.bias",  { DIM(Q_DIM) } },
+    { "attn.k.bias",  "self_attn.k_proj.bias",  { DIM(KV_DIM) } },
+    { "attn.v.bias",  "self_attn.v_proj.bias",  { DIM(KV_DIM) } },
+    { "norm2.weight", "post_attention_layernorm.weight", { DIM(HIDDEN) } },
+    MLP_ROWS,
+    { NULL },
+};
+
+static const lvlm_row text_end[] = {
+    { "norm.weight", "norm.weight", { DIM(HIDDEN) } },
+    { NULL },
+};
+
+static const lvlm_row text_head[] = {
+    { "weight", "weight", { DIM(VOCAB), DIM(HIDDEN) }, .tied_to = LVLM_EMBED_TABLE },
+    { NULL },
+};
+
+#define SECTIONS(block, merger)                                                    \
+    { "vision.",            "",            VISION, NULL,            vision_stem }, \
+    { "vision.blocks.{i}.", "blocks.{i}.", VISION, "vision.layers", block },       \
+    { "connector.",         "",            MERGER, NULL,            merger },      \
+    { "text.",              "",            TEXT,   NULL,            text_stem },   \
+    { "text.blocks.{i}.",   "layers.{i}.", TEXT,   "text.layers",   text_block },  \
+    { "text.",              "",            TEXT,   NULL,            text_end },    \
+    { "text.head.",         "",            HEAD,   NULL,            text_head },   \
+    { NULL }
+
+static const lvlm_section qwen2_sections[] = { SECTIONS(qwen2_vision_block, qwen2_merger) };
+static const lvlm_section qwen2_5_sections[] = { SECTIONS(qwen2_5_vision_block, qwen2_5_merger) };
+// clang-format on
+
+static const lvlm_unused_rule unused[] = {
+    { "rotary_buffer", "*.inv_freq",
+      "a buffer of old exports: rotary frequencies follow from the configuration" },
+    { NULL },
+};
+
+static const lvlm_row_count row_counts[] = {
+    { "text.vocab", LVLM_EMBED_TABLE },
+    { NULL },
+};
+
+/* ---- configuration -------------------------------------------------------------- */
+
+static const lvlm_word text_activations[] = { { "silu", "silu" }, { NULL } };
+static const lvlm_word vision_activations[] = {
+    { "quick_gelu", "quick_gelu" },
+    { "silu", "silu" },
+    { NULL },
+};
+/* "mrope" is the default frequencies on three axes. */
+static const lvlm_word rope_types[] = {
+    { "default", "default" },
+    { "mrope", "default" },
+    { NULL },
+};
+
+// clang-format off
+/* Text settings stand in text_config since transformers 4.52, at the top before. */
+#define TEXT(key) "text_config." key "|" key
+#define ROPE(key) "text_config.rope_parameters." key "|rope_parameters." key
+#define SCALING(key) "|text_config.rope_scaling." key "|rope_scaling." key
+
+/* Class defaults of Qwen2VLConfig and Qwen2_5_VLConfig: the same. */
+#define TEXT_SETTINGS                                                                                     \
+    { "text.hidden",         COUNT,    TEXT("hidden_size"),                        "8192" },              \
+    { "text.layers",         COUNT,    TEXT("num_hidden_layers"),                  "80" },                \
+    { "text.heads",          COUNT,    TEXT("num_attention_heads"),                "64" },                \
+    { "text.kv_heads",       COUNT,    TEXT("num_key_value_heads"),                "8" },                 \
+    { "text.mlp",            COUNT,    TEXT("intermediate_size"),                  "29568" },             \
+    { "text.vocab",          COUNT,    TEXT("vocab_size"),                         "152064" },            \
+    { "text.norm_eps",       NUMBER,   TEXT("rms_norm_eps"),                       "1e-5" },              \
+    { "text.norm_offset",    CONSTANT, NULL,                                       "0" },                 \
+    { "text.rope_theta",     NUMBER,   ROPE("rope_theta") "|" TEXT("rope_theta"),  "1000000.0" },         \
+    { "text.rope_type",      WORD,     ROPE("rope_type") SCALING("rope_type") SCALING("type"), "\"default\"", NULL, rope_types }, \
+    { "text.mrope_section",  LIST,     ROPE("mrope_section") SCALING("mrope_section") },                  \
+    { "text.activation",     WORD,     TEXT("hidden_act"),                         "\"silu\"", NULL, text_activations }, \
+    { "text.slides",         BOOL,     TEXT("use_sliding_window"),                 "false" },             \
+    { "text.qkv_bias",       CONSTANT, NULL,                                       "true" },              \
+    { "text.sandwich_norms", CONSTANT, NULL,                                       "false" },             \
+    { "text.embed_scale",    CONSTANT, NULL,                                       "\"one\"" },           \
+    { "text.mask",           CONSTANT, NULL,                                       "\"causal\"" },        \
+    { "text.first_position", CONSTANT, NULL,                                       "0" },                 \
+    { "text.splice",         CONSTANT, NULL,                                       "\"image_tokens\"" },  \
+    { "tokens.image",        INDEX,    "image_token_id",                           "151655" },            \
+    { "tokens.video",        INDEX,    "video_token_id",                           "151656" }
+
+#define VISION_SETTINGS(act)                                                                              \
+    { "vision.tower",        CONSTANT, NULL,                                       "\"qwen2\"" },         \
+    { "vision.layers",       COUNT,    "vision_config.depth",                      "32" },                \
+    { "vision.heads",        COUNT,    "vision_config.num_heads",                  "16" },                \
+    { "vision.channels",     COUNT,    "vision_config.in_channels|vision_config.in_chans", "3" },         \
+    { "vision.patch",        COUNT,    "vision_config.patch_size",                 "14" },                \
+    { "vision.frames",       COUNT,    "vision_config.temporal_patch_size",        "2" },                 \
+    { "vision.merge",        COUNT,    "vision_config.spatial_merge_size",         "2" },                 \
+    { "vision.activation",   WORD,     "vision_config.hidden_act",                 act, NULL, vision_activations }, \
+    { "vision.norm_eps",     CONSTANT, NULL,                                       "1e-6" },              \
+    { "vision.rope_theta",   NUMBER,   "vision_config.rope_parameters.rope_theta", "10000.0" },           \
+    { "connector.kind",      CONSTANT, NULL,                                       "\"merger\"" },        \
+    { "connector.activation", CONSTANT, NULL,                                      "\"gelu\"" }
+
+/* In Qwen2-VL hidden_size is the width behind the merger, in Qwen2.5-VL the tower's. */
+static const lvlm_setting qwen2_settings[] = {
+    VISION_SETTINGS("\"quick_gelu\""),
+    { "vision.hidden",    COUNT,    "vision_config.embed_dim",   "1280" },
+    { "vision.mlp_ratio", NUMBER,   "vision_config.mlp_ratio",   "4" },
+    { "connector.out",    COUNT,    "vision_config.hidden_size", "3584" },
+    TEXT_SETTINGS,
+    { NULL },
+};
+
+static const lvlm_setting qwen2_5_settings[] = {
+    VISION_SETTINGS("\"silu\""),
+    { "vision.hidden",      COUNT,    "vision_config.hidden_size",             "3584" },
+    { "vision.mlp",         COUNT,    "vision_config.intermediate_size",       "3420" },
+    { "vision.rms_norms",   CONSTANT, NULL,                                    "true" },
+    { "vision.gated_mlp",   CONSTANT, NULL,                                    "true" },
+    { "vision.window",      COUNT,    "vision_config.window_size",             "112" },
+    { "vision.full_blocks", LIST,     "vision_config.fullatt_block_indexes",   "[7, 15, 23, 31]" },
+    { "vision.tokens_per_second", NUMBER, "vision_config.tokens_per_second",   "4" },
+    { "connector.out",      COUNT,    "vision_config.out_hidden_size",         "3584" },
+    TEXT_SETTINGS,
+    { NULL },
+};
+// clang-format on
+
+/* Three axes share the pairs of a head. */
+static int check_mrope(const cJSON *config, lvlm_error *err)
+{
+    const cJSON *item, *section = lvlm_json_path(config, "text.mrope_section");
+    uint64_t sum = 0, pairs;
+    cJSON_ArrayForEach (item, section)
+        if (lvlm_json_u64(&pairs, item)) sum += pairs;
+    FAIL_IF(cJSON_GetArraySize(section) != 3 ||
+                2 * sum != lvlm_page_count(config, "text.head_dim"),
+            err, LVLM_EFORMAT,
+            "config.json: mrope_section has to be three numbers that add up to half of "
+            "the head's width, %llu",
+            (unsigned long long)lvlm_page_count(config, "text.head_dim") / 2);
+    return 0;
+}
+
+static int derive(cJSON *config, lvlm_error *err)
+{
+    double ratio;
+    if (lvlm_json_double(&ratio, lvlm_json_path(config, "vision.mlp_ratio")))
+        TRY(lvlm_page_add_number(
+            config, "vision.mlp",
+            (uint64_t)((double)lvlm_page_count(config, "vision.hidden") * ratio), err));
+    TRY(lvlm_page_add_quotient(config, "vision.head_dim", "vision.hidden",
+                               "vision.heads", err));
+    FAIL_IF(lvlm_page_count(config, "vision.head_dim") % 4 != 0, err, LVLM_EFORMAT,
+            "config.json: vision_config: a head is %llu wide; rotary positions on two "
+            "axes need a multiple of 4",
+            (unsigned long long)lvlm_page_count(config, "vision.head_dim"));
+    TRY(lvlm_page_add_quotient(config, "text.head_dim", "text.hidden", "text.heads",
+                               err));
+    TRY(lvlm_page_check_multiple(config, "text.heads", "text.kv_heads", err));
+    TRY(lvlm_page_check_even(config, "text.head_dim", err));
+    TRY(lvlm_page_check_equal(config, "connector.out", "text.hidden", err));
+    TRY(lvlm_page_add_number(config, "text.query_scalar",
+                             lvlm_page_count(config, "text.head_dim"), err));
+    FAIL_IF(cJSON_IsTrue(lvlm_json_path(config, "text.slides")), err, LVLM_EFORMAT,
+            "config.json: use_sliding_window is true; every released model has full "
+            "attention in all layers, and this version runs nothing else");
+    return check_mrope(config, err);
+}
+
+/* Windows are counted in merged patches. */
+static int derive_windows(cJSON *config, lvlm_error *err)
+{
+    TRY(derive(config, err));
+    const uint64_t unit = lvlm_page_count(config, "vision.patch") *
+                          lvlm_page_count(config, "vision.merge");
+    FAIL_IF(lvlm_page_count(config, "vision.window") < unit, err, LVLM_EFORMAT,
+            "config.json: vision_config: window_size %llu is below one merged patch, "
+            "%llu pixels",
+            (unsigned long long)lvlm_page_count(config, "vision.window"),
+            (unsigned long long)unit);
+    return 0;
+}
+
+static bool is_qwen2_vl(const cJSON *config)
+{
+    return strcmp(lvlm_page_model_type(config), "qwen2_vl") == 0;
+}
+
+static bool is_qwen2_5_vl(const cJSON *config)
+{
+    return strcmp(lvlm_page_model_type(config), "qwen2_5_vl") == 0;
+}
+
+/* ---- projections ---------------------------------------------------------------- */
+
+static const lvlm_projection projections[] = {
+    { "vision_to_text", "connector.fc1", "linear",
+      "m[u] = gelu(W [n(4u) n(4u+1) n(4u+2) n(4u+3)] + b); n = norm of vision.blocks, "
+      "four neighbouring patches end to end",
+      "the merger's first layer: a square of 2 x 2 patches becomes one row; gelu is "
+      "the "
+      "exact one, with erf",
+      "the language model sees no image: nothing stands between the tower's patches "
+      "and the rows that they should become" },
+    { "vision_to_text", "connector.fc2", "linear",
+      "z[u] = W m[u] + b; z replaces the rows of <|image_pad|> and <|video_pad|>",
+      "the merger's second layer, from four tower widths to the width of the language "
+      "model; no activation, norm or scale behind it",
+      "the language model sees no image: every image row would hold whatever stands in "
+      "its place, and nothing else in the model reports it" },
+    { "text_head", "text.head", "linear",
+      "logits[t] = E h[t]; h = text.norm, E = text.embed.weight when tied",
+      "the output layer of the language model; tied to the embedding, and then not "
+      "stored, in the small sizes, a matrix of its own in the others",
+      "the embedding table is used: right for sizes that tie it (2B, 3B), wrong for "
+      "the "
+      "others" },
+    { NULL },
+};
+
+/* ---- where transformers differs ------------------------------------------------- */
+
+#define COLLAPSED                                                                      \
+    {                                                                                  \
+        "video_positions_collapsed", "5.3", "5.6", "text.blocks.0",                    \
+            "all frames of a video get one time, and its rows repeat once a frame; "   \
+            "the "                                                                     \
+            "model was trained with a time for each"                                   \
+    }
+#define OVERLAPS                                                                       \
+    {                                                                                  \
+        "video_overlaps_text", "5.3", NULL, "text.blocks.0",                           \
+            "text behind a video starts max(height, width) after the video's start, "  \
+            "inside "                                                                  \
+            "the times of a long one; the model was trained to start behind every "    \
+            "position "                                                                \
+            "of the video"                                                             \
+    }
+
+static const lvlm_difference qwen2_differences[] = { COLLAPSED, OVERLAPS, { NULL } };
+
+static const lvlm_difference qwen2_5_differences[] = {
+    { "image_time_scaled", "5.3", "5.5.4", "text.blocks.0",
+      "the time of an image is its start times tokens_per_second; the model was "
+      "trained "
+      "with its start" },
+    COLLAPSED,
+    OVERLAPS,
+    { "video_seconds_truncated", "4.52", "5.18", "text.blocks.0",
+      "second_per_grid_ts is cut to whole seconds before it scales the times of a "
+      "video, so that the frames of a fast one share one time; the model was trained "
+      "with the product rounded down" },
+    { NULL },
+};
+
+const lvlm_family lvlm_family_qwen2_vl = {
+    .name = "qwen2_vl",
+    .title = "Qwen2-VL",
+    .recognises = is_qwen2_vl,
+    .settings = qwen2_settings,
+    .derive = derive,
+    .row_counts = row_counts,
+    .roots = roots,
+    .sections = qwen2_sections,
+    .unused = unused,
+    .projections = projections,
+    .differences = qwen2_differences,
+};
+
+const lvlm_family lvlm_family_qwen2_5_vl = {
+    .name = "qwen2_5_vl",
+    .title = "Qwen2.5-VL",
+    .recognises = is_qwen2_5_vl,
+    .settings = qwen2_5_settings,
+    .derive = derive_windows,
+    .row_counts = row_counts,
+    .roots = roots,
+    .sections = qwen2_5_sections,
+    .unused = unused,
+    .projections = projections,
+    .differences = qwen2_5_differences,
+};

@@ -1,0 +1,314 @@
+/* qwen_vl.c - Qwen-VL and Qwen-VL-Chat of 2023: names, shapes, configuration.
+ *
+ *   OpenCLIP ViT-bigG -> resampler: 256 queries look at all patches -> norm -> a raw
+ *   matrix -> rows between <img> and </img> -> Qwen
+ *
+ * Facts and traps for people: family/qwen_vl.md. */
+#include <math.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/family/page.h"
+
+/* ---- names ---------------------------------------------------------------------- */
+
+enum { VISION, TEXT, HEAD };
+
+/* The hub's; the base model saved alone. */
+static const lvlm_root roots[] = {
+    [VISION] = { "vision.", { "transformer.visual.", "visual." } },
+    [TEXT] = { "text.", { "transformer.", "" } },
+    [HEAD] = { "text.head.", { "lm_head." } },
+    { NULL },
+};
+
+// clang-format off
+static const lvlm_row vision_stem[] = {
+    { "patch.weight", "conv1.weight", { DIM(VISION_HIDDEN), DIM(PATCH_DIM) },
+      .source_shape = { DIM(VISION_HIDDEN), DIM(CHANNELS), DIM(PATCH), DIM(PATCH) } },
+    { "positions.weight", "positional_embedding", { DIM(POSITIONS), DIM(VISION_HIDDEN) } },
+    { "norm_pre.weight",  "ln_pre.weight",        { DIM(VISION_HIDDEN) } },
+    { "norm_pre.bias",    "ln_pre.bias",          { DIM(VISION_HIDDEN) } },
+    { NULL },
+};
+
+/* Head by head: q, k, v of head 0, then of head 1, ... */
+#define IN_PROJ_WEIGHT(i) "attn.in_proj.weight", { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) },        \
+    { DIM(VISION_QKV), DIM(VISION_HIDDEN) },                                                        \
+    { { DIM(VISION_HEADS), DIM(THREE), DIM(VISION_HEAD_DIM), DIM(VISION_HIDDEN) }, 2, (i), { 0, 2, 3 } }
+#define IN_PROJ_BIAS(i) "attn.in_proj.bias", { DIM(VISION_HIDDEN) }, { DIM(VISION_QKV) },           \
+    { { DIM(VISION_HEADS), DIM(THREE), DIM(VISION_HEAD_DIM) }, 2, (i), { 0, 2 } }
+
+static const lvlm_row vision_block[] = {
+    { "norm1.weight",    "ln_1.weight",          { DIM(VISION_HIDDEN) } },
+    { "norm1.bias",      "ln_1.bias",            { DIM(VISION_HIDDEN) } },
+    { "attn.q.weight",   IN_PROJ_WEIGHT(0) },
+    { "attn.q.bias",     IN_PROJ_BIAS(0) },
+    { "attn.k.weight",   IN_PROJ_WEIGHT(1) },
+    { "attn.k.bias",     IN_PROJ_BIAS(1) },
+    { "attn.v.weight",   IN_PROJ_WEIGHT(2) },
+    { "attn.v.bias",     IN_PROJ_BIAS(2) },
+    { "attn.out.weight", "attn.out_proj.weight", { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } },
+    { "attn.out.bias",   "attn.out_proj.bias",   { DIM(VISION_HIDDEN) } },
+    { "norm2.weight",    "ln_2.weight",          { DIM(VISION_HIDDEN) } },
+    { "norm2.bias",      "ln_2.bias",            { DIM(VISION_HIDDEN) } },
+    { "mlp.fc1.weight",  "mlp.c_fc.weight",      { DIM(VISION_MLP), DIM(VISION_HIDDEN) } },
+    { "mlp.fc1.bias",    "mlp.c_fc.bias",        { DIM(VISION_MLP) } },
+    { "mlp.fc2.weight",  "mlp.c_proj.weight",    { DIM(VISION_HIDDEN), DIM(VISION_MLP) } },
+    { "mlp.fc2.bias",    "mlp.c_proj.bias",      { DIM(VISION_HIDDEN) } },
+    { NULL },
+};
+
+#define POOL_WEIGHT(i) "attn_pool.attn.in_proj_weight", { DIM(CONNECTOR_HIDDEN), DIM(CONNECTOR_HIDDEN) }, \
+    { DIM(CONNECTOR_QKV), DIM(CONNECTOR_HIDDEN) }, THIRD(i, CONNECTOR_HIDDEN, CONNECTOR_HIDDEN)
+#define POOL_BIAS(i) "attn_pool.attn.in_proj_bias", { DIM(CONNECTOR_HIDDEN) }, { DIM(CONNECTOR_QKV) },    \
+    THIRD_OF_VECTOR(i, CONNECTOR_HIDDEN)
+
+static const lvlm_row resampler[] = {
+    { "kv.weight",        "attn_pool.kv_proj.weight",   { DIM(CONNECTOR_HIDDEN), DIM(VISION_HIDDEN) },
+      .connector = true, .not_square = true },
+    { "queries",          "attn_pool.query",            { DIM(QUERIES), DIM(CONNECTOR_HIDDEN) } },
+    { "positions.weight", "attn_pool.pos_embed",        { DIM(QUERIES), DIM(CONNECTOR_HIDDEN) } },
+    { "norm_q.weight",    "attn_pool.ln_q.weight",      { DIM(CONNECTOR_HIDDEN) } },
+    { "norm_q.bias",      "attn_pool.ln_q.bias",        { DIM(CONNECTOR_HIDDEN) } },
+    { "norm_kv.weight",   "attn_pool.ln_kv.weight",     { DIM(CONNECTOR_HIDDEN) } },
+    { "norm_kv.bias",     "attn_pool.ln_kv.bias",       { DIM(CONNECTOR_HIDDEN) } },
+    { "attn.q.weight",    POOL_WEIGHT(0),               .connector = true },
+    { "attn.q.bias",      POOL_BIAS(0),                 .connector = true },
+    { "attn.k.weight",    POOL_WEIGHT(1),               .connector = true },
+    { "attn.k.bias",      POOL_BIAS(1),                 .connector = true },
+    { "attn.v.weight",    POOL_WEIGHT(2),               .connector = true },
+    { "attn.v.bias",      POOL_BIAS(2),                 .connector = true },
+    { "attn.out.weight",  "attn_pool.attn.out_proj.weight", { DIM(CONNECTOR_HIDDEN), DIM(CONNECTOR_HIDDEN) },
+      .connector = true },
+    { "attn.out.bias",    "attn_pool.attn.out_proj.bias",   { DIM(CONNECTOR_HIDDEN) }, .connector = true },
+    { "norm_out.weight",  "ln_post.weight",             { DIM(CONNECTOR_HIDDEN) } },
+    { "norm_out.bias",    "ln_post.bias",               { DIM(CONNECTOR_HIDDEN) } },
+    /* y = x P in the source: [in, out], square, so that no shape tells */
+    { "proj.weight",      "proj",                       { DIM(HIDDEN), DIM(CONNECTOR_HIDDEN) },
+      { DIM(CONNECTOR_HIDDEN), DIM(HIDDEN) },
+      { { DIM(CONNECTOR_HIDDEN), DIM(HIDDEN) }, 0, 0, { 1, 0 } }, .connector = true },
+    { NULL },
+};
+
+static const lvlm_row text_stem[] = {
+    { "embed.weight", "wte.weight", { DIM(VOCAB), DIM(HIDDEN) } },
+    { NULL },
+};
+
+#define C_ATTN_WEIGHT(i) "attn.c_attn.weight", { DIM(Q_DIM), DIM(HIDDEN) }, { DIM(QKV_DIM), DIM(HIDDEN) }, \
+    THIRD(i, Q_DIM, HIDDEN)
+#define C_ATTN_BIAS(i) "attn.c_attn.bias", { DIM(Q_DIM) }, { DIM(QKV_DIM) }, THIRD_OF_VECTOR(i, Q_DIM)
+
+/* w2 is the gate and w1 is up: the reverse of what LLaMA calls them. */
+static const lvlm_row text_block[] = {
+    { "norm1.weight",    "ln_1.weight",        { DIM(HIDDEN) } },
+    { "attn.q.weight",   C_ATTN_WEIGHT(0) },
+    { "attn.q.bias",     C_ATTN_BIAS(0) },
+    { "attn.k.weight",   C_ATTN_WEIGHT(1) },
+    { "attn.k.bias",     C_ATTN_BIAS(1) },
+    { "attn.v.weight",   C_ATTN_WEIGHT(2) },
+    { "attn.v.bias",     C_ATTN_BIAS(2) },
+    { "attn.out.weight", "attn.c_proj.weight", { DIM(HIDDEN), DIM(Q_DIM) } },
+    { "norm2.weight",    "ln_2.weight",        { DIM(HIDDEN) } },
+    { "mlp.gate.weight", "mlp.w2.weight",      { DIM(MLP), DIM(HIDDEN) } },
+    { "mlp.up.weight",   "mlp.w1.weight",      { DIM(MLP), DIM(HIDDEN) } },
+    { "mlp.down.weight", "mlp.c_proj.weight",  { DIM(HIDDEN), DIM(MLP) } },
+    { NULL },
+};
+
+static const lvlm_row text_end[] = {
+    { "norm.weight", "ln_f.weight", { DIM(HIDDEN) } },
+    { NULL },
+};
+
+static const lvlm_row text_head[] = {
+    { "weight", "weight", { DIM(VOCAB), DIM(HIDDEN) } },
+    { NULL },
+};
+
+static const lvlm_section sections[] = {
+    { "vision.",            "",                           VISION, NULL,            vision_stem },
+    { "vision.blocks.{i}.", "transformer.resblocks.{i}.", VISION, "vision.layers", vision_block },
+    { "connector.",         "",                           VISION, NULL,            resampler },
+    { "text.",              "",                           TEXT,   NULL,            text_stem },
+    { "text.blocks.{i}.",   "h.{i}.",                     TEXT,   "text.layers",   text_block },
+    { "text.",              "",                           TEXT,   NULL,            text_end },
+    { "text.head.",         "",                           HEAD,   NULL,            text_head },
+    { NULL },
+};
+// clang-format on
+
+static const lvlm_unused_rule unused[] = {
+    { "causal_mask", "text.h.*.attn.masked_bias",
+      "a buffer of derived files: masks follow from the input" },
+    { "causal_mask", "text.h.*.attn.bias",
+      "a buffer of derived files: masks follow from the input" },
+    { "causal_mask", "*registered_causal_mask",
+      "a buffer of derived files: masks follow from the input" },
+    { "rotary_buffer", "*rotary_emb.inv_freq",
+      "a buffer of derived files: rotary frequencies follow from the configuration" },
+    { NULL },
+};
+
+static const lvlm_row_count row_counts[] = {
+    { "text.vocab", LVLM_EMBED_TABLE },
+    { NULL },
+};
+
+/* ---- configuration -------------------------------------------------------------- */
+
+// clang-format off
+/* Class defaults of QWenConfig, VisionTransformer and Resampler. */
+static const lvlm_setting settings[] = {
+    { "vision.tower",        CONSTANT, NULL,                     "\"openclip\"" },
+    { "vision.hidden",       COUNT,    "visual.width" },
+    { "vision.layers",       COUNT,    "visual.layers" },
+    { "vision.heads",        COUNT,    "visual.heads" },
+    { "vision.mlp_ratio",    NUMBER,   "visual.mlp_ratio" },
+    { "vision.channels",     CONSTANT, NULL,                     "3" },
+    { "vision.patch",        COUNT,    "visual.patch_size" },
+    { "vision.image",        COUNT,    "visual.image_size" },
+    { "vision.grid",         CONSTANT, NULL,                     "16" }, /* whatever image_size is */
+    { "vision.norm_eps",     CONSTANT, NULL,                     "1e-6" },
+    { "vision.activation",   CONSTANT, NULL,                     "\"gelu\"" },
+    { "connector.kind",      CONSTANT, NULL,                     "\"resampler\"" },
+    { "connector.queries",   COUNT,    "visual.n_queries",       "256" },
+    { "connector.hidden",    COUNT,    "visual.output_dim",      "512" },
+    { "connector.head_dim",  CONSTANT, NULL,                     "128" },
+    { "connector.norm_eps",  CONSTANT, NULL,                     "1e-6" },
+    { "text.hidden",         COUNT,    "hidden_size",            "4096" },
+    { "text.layers",         COUNT,    "num_hidden_layers",      "32" },
+    { "text.heads",          COUNT,    "num_attention_heads",    "32" },
+    { "text.kv_heads",       COUNT,    "num_attention_heads",    "32" },
+    { "text.head_dim",       COUNT,    "kv_channels",            "128" },
+    { "text.mlp",            COUNT,    "intermediate_size",      "22016" },
+    { "text.vocab",          COUNT,    "vocab_size",             "151936" },
+    { "text.norm_eps",       NUMBER,   "layer_norm_epsilon",     "1e-6" },
+    { "text.norm_offset",    CONSTANT, NULL,                     "0" },
+    { "text.rope_theta",     NUMBER,   "rotary_emb_base",        "10000" },
+    { "text.rope_share",     NUMBER,   "rotary_pct",             "1.0" },
+    { "text.rope_type",      CONSTANT, NULL,                     "\"default\"" },
+    { "text.train_length",   COUNT,    "seq_length" },
+    { "text.dynamic_ntk",    BOOL,     "use_dynamic_ntk",        "true" },
+    { "text.logn",           BOOL,     "use_logn_attn",          "true" },
+    { "text.no_bias",        BOOL,     "no_bias",                "true" },
+    { "text.activation",     CONSTANT, NULL,                     "\"silu\"" },
+    { "text.qkv_bias",       CONSTANT, NULL,                     "true" },
+    { "text.sandwich_norms", CONSTANT, NULL,                     "false" },
+    { "text.embed_scale",    CONSTANT, NULL,                     "\"one\"" },
+    { "text.mask",           CONSTANT, NULL,                     "\"causal\"" },
+    { "text.first_position", CONSTANT, NULL,                     "0" },
+    { "text.splice",         CONSTANT, NULL,                     "\"between_tags\"" },
+    { "tokens.image",        INDEX,    "visual.image_start_id",  "151857" }, /* </img> is the next id */
+    { NULL },
+};
+// clang-format on
+
+/* The resampler's queries stand on a square grid. */
+static int check_queries(const cJSON *config, lvlm_error *err)
+{
+    const uint64_t n = lvlm_page_count(config, "connector.queries");
+    const uint64_t side = (uint64_t)sqrt((double)n);
+    FAIL_IF(side * side != n, err, LVLM_EFORMAT,
+            "config.json: visual.n_queries %llu is no square number",
+            (unsigned long long)n);
+    return 0;
+}
+
+static int check_text(const cJSON *config, lvlm_error *err)
+{
+    double share = 1;
+    (void)lvlm_json_double(&share, lvlm_json_path(config, "text.rope_share"));
+    FAIL_IF(share != 1, err, LVLM_EFORMAT,
+            "config.json: rotary_pct is %g; no released model turns a part of a head",
+            share);
+    FAIL_IF(!cJSON_IsTrue(lvlm_json_path(config, "text.no_bias")), err, LVLM_EFORMAT,
+            "config.json: no_bias is false; no released model has these biases");
+    FAIL_IF(lvlm_page_count(config, "text.heads") *
+                    lvlm_page_count(config, "text.head_dim") !=
+                lvlm_page_count(config, "text.hidden"),
+            err, LVLM_EFORMAT,
+            "config.json: kv_channels x num_attention_heads is not hidden_size");
+    return lvlm_page_check_even(config, "text.head_dim", err);
+}
+
+/* intermediate_size counts gate and up together; the tower's MLP width is truncated. */
+static int derive(cJSON *config, lvlm_error *err)
+{
+    double ratio = 0;
+    (void)lvlm_json_double(&ratio, lvlm_json_path(config, "vision.mlp_ratio"));
+    TRY(lvlm_page_add_number(
+        config, "vision.mlp",
+        (uint64_t)((double)lvlm_page_count(config, "vision.hidden") * ratio), err));
+    TRY(lvlm_page_add_quotient(config, "vision.head_dim", "vision.hidden",
+                               "vision.heads", err));
+    TRY(lvlm_page_add_quotient(config, "connector.heads", "connector.hidden",
+                               "connector.head_dim", err));
+    TRY(check_queries(config, err));
+    TRY(lvlm_page_check_equal(config, "connector.hidden", "text.hidden", err));
+    TRY(lvlm_page_add_number(config, "text.mlp",
+                             lvlm_page_count(config, "text.mlp") / 2, err));
+    TRY(lvlm_page_add_number(config, "text.query_scalar",
+                             lvlm_page_count(config, "text.head_dim"), err));
+    return check_text(config, err);
+}
+
+/* model_type is "qwen" for the language model alone and for Qwen-Audio too. */
+static bool is_qwen_vl(const cJSON *config)
+{
+    return strcmp(lvlm_page_model_type(config), "qwen") == 0 &&
+           cJSON_IsObject(lvlm_json_get(config, "visual"));
+}
+
+/* ---- projections ---------------------------------------------------------------- */
+
+#define BLIND                                                                          \
+    "the language model sees no image: the rows between <img> and </img> would hold "  \
+    "whatever stands in their place"
+
+static const lvlm_projection projections[] = {
+    { "vision_to_resampler", "connector.kv", "linear",
+      "x[p] = norm_kv(W h[p]); h = vision.out",
+      "from the tower's width to the resampler's, no bias; the identity where the two "
+      "are equal",
+      BLIND },
+    { "resampler_queries", "connector.attn.q", "linear",
+      "q[j] = W (norm_q(query[j]) + position[j]) + b, scaled by head_dim^-1/2",
+      "the first third of the packed in_proj", BLIND },
+    { "resampler_keys", "connector.attn.k", "linear",
+      "k[p] = W (x[p] + position[p]) + b; positions resampled to the image's grid",
+      "the second third of the packed in_proj; positions are added before the map",
+      BLIND },
+    { "resampler_values", "connector.attn.v", "linear", "v[p] = W x[p] + b",
+      "the last third of the packed in_proj; without positions", BLIND },
+    { "resampler_out", "connector.attn.out", "linear",
+      "a[j] = W (attention of query j) + b; no residual",
+      "behind the resampler's attention", BLIND },
+    { "vision_to_text", "connector.proj", "raw_parameter",
+      "z[j] = W norm_out(a[j]); in the source z = norm_out(a) P with P [in, out], so "
+      "W = P transposed",
+      "the last map before the language model: a bare matrix called `proj`, OpenCLIP's "
+      "head for aligning image and text; square, so that no shape shows a missed "
+      "transpose",
+      BLIND },
+    { "text_head", "text.head", "linear", "logits[t] = W h[t]; h = text.norm",
+      "the output layer of the language model, never tied", "the model has no output" },
+    { NULL },
+};
+
+static const lvlm_difference differences[] = { { NULL } };
+
+const lvlm_family lvlm_family_qwen_vl = {
+    .name = "qwen_vl",
+    .title = "Qwen-VL",
+    .recognises = is_qwen_vl,
+    .settings = settings,
+    .derive = derive,
+    .row_counts = row_counts,
+    .roots = roots,
+    .sections = sections,
+    .unused = unused,
+    .projections = projections,
+    .differences = differences,
+};

@@ -1,0 +1,35 @@
+/* connector.h - what all connectors share: the interface through which the pipeline
+ * knows them.
+ *
+ *   configuration word "connector.kind" -> one connector: linear, merger, resampler
+ *   seen rows of the tower -> rows in the width of the language model */
+#ifndef LVLM_RUNTIME_CONNECTOR_CONNECTOR_H
+#define LVLM_RUNTIME_CONNECTOR_CONNECTOR_H
+
+#include "runtime/vision/tower.h"
+
+typedef struct vision_connector {
+    const char *word;
+    /* *out is owned: free, also after a failure. */
+    int (*open)(void **out, const lvlm_manifest *manifest, lvlm_error *err);
+    int (*bind)(void *connector, weights *w, lvlm_error *err);
+    void (*free)(void *connector);
+    /* Rows that come out for those of `seen`. */
+    size_t (*rows)(const void *connector, const vision_rows *seen);
+    /* Elements of ops_scratch that forward needs. */
+    size_t (*scratch)(const void *connector, const vision_rows *seen, size_t n_threads);
+    void (*announce)(const void *connector, stages *s);
+    /* out (rows,H) in the order of the images, H the language model's width */
+    int (*forward)(const void *connector, real *out, const vision_rows *seen, stages *s,
+                   const ops_scratch *scratch, lvlm_error *err);
+} vision_connector;
+
+extern const vision_connector linear_connector;
+extern const vision_connector merger_connector;
+extern const vision_connector resampler_connector;
+
+/* The one that the configuration names, or LVLM_EFORMAT. */
+int connector_choose(const vision_connector **out, const cJSON *config,
+                     lvlm_error *err);
+
+#endif

@@ -1,0 +1,252 @@
+/* images.c - reading and checking the images of a batch; see images.h. */
+#include "runtime/images.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/base/size.h"
+#include "formats/numeric.h"
+
+/* Sides of a grid: far above any image, and their product stays far from 2^64. */
+enum { MAX_GRID = 1 << 16 };
+
+/* ---- what the tower takes ------------------------------------------------------- */
+
+static const struct {
+    const char *tower;
+    lvlm_image_form form;
+    bool any_side;
+} towers[] = {
+    { "siglip", LVLM_IMAGES_SQUARES, false },
+    { "openclip", LVLM_IMAGES_SQUARES, true },
+    { "qwen2", LVLM_IMAGES_PATCHES, true },
+    { "tiles", LVLM_IMAGES_TILES, false },
+};
+
+static int read_count(size_t *out, const cJSON *config, const char *path,
+                      lvlm_error *err)
+{
+    uint64_t value;
+    FAIL_IF(!lvlm_json_u64(&value, lvlm_json_path(config, path)) || value == 0, err,
+            LVLM_EFORMAT, "configuration: %s is not a whole number of at least 1",
+            path);
+    *out = (size_t)value;
+    return 0;
+}
+
+int lvlm_image_spec_read(lvlm_image_spec *out, const cJSON *config, lvlm_error *err)
+{
+    const char *word = lvlm_json_string(lvlm_json_path(config, "vision.tower"));
+    size_t i = 0;
+    const size_t n = sizeof towers / sizeof *towers;
+    while (i < n && (word == NULL || strcmp(towers[i].tower, word) != 0)) i++;
+    FAIL_IF(i == n, err, LVLM_EFORMAT,
+            "configuration: vision.tower '%s' is not one that can be run",
+            word != NULL ? word : "(none)");
+    *out = (lvlm_image_spec){ .form = towers[i].form };
+    TRY(read_count(&out->channels, config, "vision.channels", err));
+    TRY(read_count(&out->patch, config, "vision.patch", err));
+    if (!towers[i].any_side) TRY(read_count(&out->side, config, "vision.image", err));
+    if (out->form == LVLM_IMAGES_PATCHES) {
+        TRY(read_count(&out->frames, config, "vision.frames", err));
+        return read_count(&out->merge, config, "vision.merge", err);
+    }
+    if (out->form == LVLM_IMAGES_SQUARES) return 0;
+    TRY(read_count(&out->tiles, config, "vision.tiles", err));
+    return read_count(&out->ratios, config, "vision.aspect_ids", err);
+}
+
+/* ---- squares -------------------------------------------------------------------- */
+
+static int read_squares(lvlm_images *out, const lvlm_input_source *source,
+                        const lvlm_image_spec *spec, lvlm_error *err)
+{
+    const lvlm_tensor *pixels = lvlm_input_find(source, "pixel_values");
+    if (pixels == NULL) return 0;
+    const lvlm_shape shape = { 4, { 0, spec->channels, spec->side, spec->side } };
+    TRY(lvlm_input_check_reals(pixels, &shape, err));
+    const uint64_t *d = pixels->shape.dims;
+    FAIL_IF(d[2] != d[3] || d[2] < spec->patch, err, LVLM_EFORMAT,
+            "%s: images of %" PRIu64 " x %" PRIu64
+            " pixels, expected squares of at least %zu",
+            pixels->name, d[2], d[3], spec->patch);
+    out->n = (size_t)d[0];
+    out->pixels = pixels;
+    out->side = (size_t)d[2];
+    return 0;
+}
+
+/* ---- patches -------------------------------------------------------------------- */
+
+/* A grid's own rules; the range of its numbers is checked already. */
+static int check_grid(const lvlm_tensor *grids, size_t i, const lvlm_grid *g,
+                      const lvlm_image_spec *spec, lvlm_error *err)
+{
+    FAIL_IF(g->h % spec->merge != 0 || g->w % spec->merge != 0, err, LVLM_EFORMAT,
+            "%s[%zu]: a grid of %zu x %zu patches, expected multiples of %zu",
+            grids->name, i, g->h, g->w, spec->merge);
+    return 0;
+}
+
+static int read_grids(lvlm_grid *out, const lvlm_input_source *source,
+                      const lvlm_tensor *grids, const lvlm_image_spec *spec,
+                      lvlm_error *err)
+{
+    const lvlm_shape shape = { 2, { 0, 3 } };
+    const lvlm_input_range range = { 1, MAX_GRID, 0, NULL };
+    int64_t *values;
+    TRY(lvlm_input_integers(&values, source, grids, &shape, &range, err));
+    for (size_t i = 0; i < grids->shape.dims[0]; i++) {
+        out[i] = (lvlm_grid){ (size_t)values[3 * i], (size_t)values[3 * i + 1],
+                              (size_t)values[3 * i + 2] };
+        TRY(check_grid(grids, i, &out[i], spec, err));
+    }
+    return 0;
+}
+
+size_t lvlm_images_patches(const lvlm_images *images, size_t first, size_t end)
+{
+    size_t n = 0;
+    for (size_t i = first; i < end; i++)
+        n += images->grids[i].t * images->grids[i].h * images->grids[i].w;
+    return n;
+}
+
+/* Pixels and grids come together; NULL, 0: neither is there. */
+static int find_pair(const lvlm_tensor **pixels, const lvlm_tensor **grids,
+                     const lvlm_input_source *source, const char *pixels_name,
+                     const char *grids_name, lvlm_error *err)
+{
+    *pixels = lvlm_input_find(source, pixels_name);
+    *grids = lvlm_input_find(source, grids_name);
+    FAIL_IF((*pixels == NULL) != (*grids == NULL), err, LVLM_EFORMAT,
+            "%s%s: is missing beside %s", source->prefix,
+            *pixels == NULL ? pixels_name : grids_name,
+            *pixels == NULL ? grids_name : pixels_name);
+    FAIL_IF(*grids != NULL && (*grids)->shape.n != 2, err, LVLM_EFORMAT,
+            "%s: expected the shape [images, 3]", (*grids)->name);
+    return 0;
+}
+
+static int check_patches(const lvlm_tensor *pixels, const lvlm_tensor *grids,
+                         const lvlm_image_spec *spec, size_t n_patches, lvlm_error *err)
+{
+    if (pixels == NULL) return 0;
+    const uint64_t values =
+        (uint64_t)spec->channels * spec->frames * spec->patch * spec->patch;
+    const lvlm_shape shape = { 2, { 0, values } };
+    TRY(lvlm_input_check_reals(pixels, &shape, err));
+    FAIL_IF(pixels->shape.dims[0] != n_patches, err, LVLM_EFORMAT,
+            "%s: %" PRIu64 " patches, but the grids of %s have %zu", pixels->name,
+            pixels->shape.dims[0], grids->name, n_patches);
+    return 0;
+}
+
+static int read_seconds(lvlm_images *out, const lvlm_input_source *source,
+                        lvlm_error *err)
+{
+    const lvlm_tensor *given = lvlm_input_find(source, "second_per_grid_ts");
+    const lvlm_shape shape = { 1, { out->n_videos } };
+    out->seconds = lvlm_arena_alloc(source->arena, out->n_videos + 1, sizeof(double));
+    if (out->seconds == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < out->n_videos; i++) out->seconds[i] = 1;
+    if (given == NULL || out->n_videos == 0) return 0;
+    TRY(lvlm_input_check_reals(given, &shape, err));
+    lvlm_convert_values(out->seconds, LVLM_F64, given->data, given->dtype,
+                        out->n_videos);
+    for (size_t i = 0; i < out->n_videos; i++)
+        FAIL_IF(!(out->seconds[i] >= 0 && out->seconds[i] < MAX_GRID), err,
+                LVLM_EFORMAT, "%s[%zu]: got %f seconds, expected 0 to %d", given->name,
+                i, out->seconds[i], MAX_GRID);
+    return 0;
+}
+
+static int read_patches(lvlm_images *out, const lvlm_input_source *source,
+                        const lvlm_image_spec *spec, lvlm_error *err)
+{
+    const lvlm_tensor *grids, *video_grids;
+    TRY(find_pair(&out->pixels, &grids, source, "pixel_values", "image_grid_thw", err));
+    TRY(find_pair(&out->video_pixels, &video_grids, source, "pixel_values_videos",
+                  "video_grid_thw", err));
+    const size_t n_images = grids != NULL ? (size_t)grids->shape.dims[0] : 0;
+    out->n_videos = video_grids != NULL ? (size_t)video_grids->shape.dims[0] : 0;
+    out->n = n_images + out->n_videos;
+    out->grids = lvlm_arena_alloc(source->arena, out->n + 1, sizeof *out->grids);
+    if (out->grids == NULL) return lvlm_fail_memory(err);
+    if (grids != NULL) TRY(read_grids(out->grids, source, grids, spec, err));
+    if (video_grids != NULL)
+        TRY(read_grids(out->grids + n_images, source, video_grids, spec, err));
+    TRY(check_patches(out->pixels, grids, spec, lvlm_images_patches(out, 0, n_images),
+                      err));
+    TRY(check_patches(out->video_pixels, video_grids, spec,
+                      lvlm_images_patches(out, n_images, out->n), err));
+    return read_seconds(out, source, err);
+}
+
+/* ---- tiles ---------------------------------------------------------------------- */
+
+static int read_tile_integers(int64_t **out, const lvlm_input_source *source,
+                              const char *name, const lvlm_shape *shape, int64_t most,
+                              lvlm_error *err)
+{
+    const lvlm_tensor *tensor = lvlm_input_find(source, name);
+    const lvlm_input_range range = { 0, most, 0, NULL };
+    FAIL_IF(tensor == NULL, err, LVLM_EFORMAT, "%s%s: is missing beside pixel_values",
+            source->prefix, name);
+    return lvlm_input_integers(out, source, tensor, shape, &range, err);
+}
+
+/* The reference masks rows of dead tiles from each other, which leaves an image without
+ * a live one with nothing to look at. Its processor never makes one. */
+static int check_live(const lvlm_images *images, const lvlm_input_source *source,
+                      size_t tiles, lvlm_error *err)
+{
+    for (size_t i = 0; i < images->n; i++) {
+        size_t n_live = 0;
+        for (size_t t = 0; t < tiles; t++) n_live += images->live[i * tiles + t] != 0;
+        FAIL_IF(
+            n_live == 0, err, LVLM_EFORMAT,
+            "%saspect_ratio_mask[%zu, %zu]: no tile is 1; the first one is, also of "
+            "an image that is not there",
+            source->prefix, i / images->per_text, i % images->per_text);
+    }
+    return 0;
+}
+
+static int read_tiles(lvlm_images *out, const lvlm_input_source *source,
+                      const lvlm_image_spec *spec, size_t B, size_t T, lvlm_error *err)
+{
+    const lvlm_tensor *pixels = lvlm_input_find(source, "pixel_values");
+    if (pixels == NULL) return 0;
+    const size_t S = spec->side, tiles = spec->tiles;
+    const lvlm_shape shape = { 6, { B, 0, tiles, spec->channels, S, S } };
+    TRY(lvlm_input_check_reals(pixels, &shape, err));
+    const size_t M = (size_t)pixels->shape.dims[1];
+    const lvlm_shape ids = { 2, { B, M } }, live = { 3, { B, M, tiles } };
+    const lvlm_shape sees = { 4, { B, T, M, tiles } };
+    if (M == 0) return 0;
+    out->pixels = pixels;
+    out->n = B * M;
+    out->per_text = M;
+    out->side = S;
+    TRY(read_tile_integers(&out->aspect_ids, source, "aspect_ratio_ids", &ids,
+                           (int64_t)spec->ratios - 1, err));
+    TRY(read_tile_integers(&out->live, source, "aspect_ratio_mask", &live, 1, err));
+    TRY(check_live(out, source, tiles, err));
+    if (lvlm_input_find(source, "cross_attention_mask") == NULL) return 0;
+    return read_tile_integers(&out->sees, source, "cross_attention_mask", &sees, 1,
+                              err);
+}
+
+int lvlm_images_read(lvlm_images *out, const lvlm_input_source *source,
+                     const lvlm_image_spec *spec, size_t B, size_t T, lvlm_error *err)
+{
+    *out = (lvlm_images){ 0 };
+    switch (spec->form) {
+    case LVLM_IMAGES_SQUARES: return read_squares(out, source, spec, err);
+    case LVLM_IMAGES_PATCHES: return read_patches(out, source, spec, err);
+    case LVLM_IMAGES_TILES: return read_tiles(out, source, spec, B, T, err);
+    }
+    return 0;
+}

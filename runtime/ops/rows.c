@@ -1,0 +1,29 @@
+/* rows.c - rows scaled and picked; see rows.h. */
+#include "runtime/ops/rows.h"
+
+#include <assert.h>
+#include <string.h>
+
+void scale_rows_forward(real *y, const real *scale, size_t N, size_t C)
+{
+#pragma omp parallel for schedule(static) if (N * C > LVLM_PARALLEL_MIN)
+    for (size_t n = 0; n < N; n++)
+#pragma omp simd
+        for (size_t c = 0; c < C; c++) y[n * C + c] *= scale[n];
+}
+
+void gather_rows_forward(real *y, const real *x, const size_t *at, size_t N, size_t C)
+{
+    assert(y != x);
+#pragma omp parallel for schedule(static) if (N * C > LVLM_PARALLEL_MIN)
+    for (size_t n = 0; n < N; n++) memcpy(y + n * C, x + at[n] * C, C * sizeof *y);
+}
+
+void gather_rows_backward(real *dx, const real *dy, const size_t *at, size_t N,
+                          size_t C)
+{
+    assert(dx != dy);
+    for (size_t n = 0; n < N; n++)
+#pragma omp simd
+        for (size_t c = 0; c < C; c++) dx[at[n] * C + c] += dy[n * C + c];
+}

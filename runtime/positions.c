@@ -1,0 +1,108 @@
+/* positions.c - positions on three axes; see positions.h. */
+#include "runtime/positions.h"
+
+#include <inttypes.h>
+
+/* Where the walk over the packed rows stands. */
+typedef struct walk {
+    lvlm_packing *p;
+    const lvlm_inputs *in;
+    const lvlm_position_rules *rules;
+    size_t next_image, next_video; /* grids that no run has taken yet */
+} walk;
+
+static int64_t at_least(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Steps between two frames, as f32 arithmetic of the reference has it. */
+static float interval(const walk *w, bool video)
+{
+    const float rate = (float)w->rules->tokens_per_second;
+    if (rate == 0) return 1;
+    if (!video) return w->rules->image_time_scaled ? rate : 1;
+    const size_t first_video = w->in->images.n - w->in->images.n_videos;
+    float seconds = (float)w->in->images.seconds[w->next_video - 1 - first_video];
+    if (w->rules->truncated) seconds = (float)(int64_t)seconds;
+    return rate * seconds;
+}
+
+/* Position of merged patch number i of a grid that starts at `start`. */
+static void place(int64_t at[3], const walk *w, const lvlm_grid *g, size_t i,
+                  int64_t start, float step, bool video)
+{
+    const size_t h = g->h / w->rules->merge, columns = g->w / w->rules->merge;
+    const bool odd = video ? w->rules->collapsed : w->rules->image_time_scaled;
+    at[0] = start + (int64_t)((float)(i / (h * columns)) * step);
+    at[1] = start + (int64_t)(i / columns % h);
+    at[2] = start + (int64_t)(i % columns);
+    if (odd) at[0] = start * (int64_t)step;
+    if (video && w->rules->collapsed) at[1] = start + (int64_t)(i / (columns * g->t));
+}
+
+/* Rows [n, n + grid) of the next image or video; returns where text goes on. */
+static int take_grid(int64_t *start, walk *w, size_t *n, size_t end, bool video,
+                     lvlm_error *err)
+{
+    size_t *const next = video ? &w->next_video : &w->next_image;
+    const lvlm_images *images = &w->in->images;
+    const lvlm_grid *g = &images->grids[(*next)++];
+    const size_t unit = w->rules->merge * w->rules->merge, N = w->p->N;
+    const size_t rows = g->t * g->h * g->w / unit;
+    const float step = interval(w, video);
+    int64_t most = *start;
+    FAIL_IF(rows > end - *n, err, LVLM_EFORMAT,
+            "input_ids[%zu, %zu]: the text ends after %zu of the %zu places that "
+            "the grid %zu x %zu x %zu has",
+            w->p->cell[*n] / w->p->T, w->p->cell[*n] % w->p->T, end - *n, rows, g->t,
+            g->h, g->w);
+    for (size_t i = 0; i < rows; i++, ++*n) {
+        int64_t at[3];
+        FAIL_IF(w->p->image_row[*n] < 0, err, LVLM_EFORMAT,
+                "input_ids[%zu, %zu]: expected place %zu of the %zu that the grid "
+                "%zu x %zu x %zu has",
+                w->p->cell[*n] / w->p->T, w->p->cell[*n] % w->p->T, i, rows, g->t, g->h,
+                g->w);
+        place(at, w, g, i, *start, step, video);
+        for (size_t axis = 0; axis < 3; axis++) {
+            w->p->positions[axis * N + *n] = at[axis];
+            most = at_least(most, at[axis]);
+        }
+    }
+    const size_t side = (g->h > g->w ? g->h : g->w) / w->rules->merge;
+    *start = w->rules->overlaps ? *start + (int64_t)side : most + 1;
+    return 0;
+}
+
+/* Rows [n, end) of one text. */
+static int walk_text(walk *w, const lvlm_input_spec *spec, size_t n, size_t end,
+                     lvlm_error *err)
+{
+    int64_t start = 0;
+    while (n < end) {
+        if (w->p->image_row[n] >= 0) {
+            const bool video = w->in->ids[w->p->cell[n]] == spec->video_token;
+            TRY(take_grid(&start, w, &n, end, video, err));
+            continue;
+        }
+        for (size_t axis = 0; axis < 3; axis++)
+            w->p->positions[axis * w->p->N + n] = start;
+        start++, n++;
+    }
+    return 0;
+}
+
+int lvlm_positions_grids(lvlm_packing *p, const lvlm_inputs *in,
+                         const lvlm_input_spec *spec, const lvlm_position_rules *rules,
+                         lvlm_error *err)
+{
+    walk w = { p, in, rules, 0, in->images.n - in->images.n_videos };
+    if (in->images.n == 0) return 0;
+    for (size_t first = 0, end = 0; first < p->N; first = end) {
+        const size_t text = p->cell[first] / p->T;
+        while (end < p->N && p->cell[end] / p->T == text) end++;
+        TRY(walk_text(&w, spec, first, end, err));
+    }
+    return 0;
+}

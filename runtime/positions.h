@@ -1,0 +1,29 @@
+/* positions.h - positions on three axes for texts with images: time, row, column.
+ *
+ * Text counts up on all three axes together. A grid that starts at position p gives
+ * its merged patch (f, y, x) the position (p + time of f, p + y, p + x); text goes
+ * on behind the largest position of the grid (Qwen2-VL, get_rope_index). */
+#ifndef LVLM_RUNTIME_POSITIONS_H
+#define LVLM_RUNTIME_POSITIONS_H
+
+#include "runtime/packing.h"
+
+typedef struct lvlm_position_rules {
+    size_t merge;             /* patches that one row of the text spans, per side */
+    double tokens_per_second; /* of videos; 0: a frame is one step */
+    /* as versions of the reference have it; none: as trained */
+    bool image_time_scaled;
+    bool collapsed;
+    bool overlaps;
+    bool truncated;
+} lvlm_position_rules;
+
+/* Set packing->positions (3,N) for images in the form of patches. Without any, they
+ * stay as they are. LVLM_EFORMAT when a run of image tokens does not fit its grid. */
+LVLM_MUST_CHECK int lvlm_positions_grids(lvlm_packing *packing,
+                                         const lvlm_inputs *inputs,
+                                         const lvlm_input_spec *spec,
+                                         const lvlm_position_rules *rules,
+                                         lvlm_error *err);
+
+#endif

@@ -1,0 +1,310 @@
+/* qwen2.c - the towers of Qwen2-VL and Qwen2.5-VL: a ViT with rotary positions.
+ *
+ *   e[p] = W patch[p]            a patch spans two frames; no bias, no positions
+ *   blocks (vit.h); rotary angles from the patch's row and column
+ *   out = x                      the merger's norm follows
+ *
+ * Patches come frame by frame, in squares of merge x merge. Every frame sees itself
+ * alone. Where there are windows (2.5), the squares are put into the order of their
+ * windows first, so that a window is a range of rows; blocks that are not listed as
+ * full see their window alone. The rows leave in that order. */
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/numeric.h"
+#include "runtime/model/configure.h"
+#include "runtime/model/workspace.h"
+#include "runtime/ops/linear.h"
+#include "runtime/ops/rope.h"
+#include "runtime/vision/tower.h"
+#include "runtime/vision/vit.h"
+
+enum { MAX_FULL_BLOCKS = 256 };
+
+typedef struct qwen2 {
+    vit_config vit;
+    size_t layers, channels, patch, frames, merge;
+    size_t window; /* pixels; 0: there are none */
+    double rope_theta;
+    size_t full_blocks[MAX_FULL_BLOCKS], n_full_blocks;
+    lvlm_stored patch_w; /* (C, channels*frames*patch^2) */
+    vit_block *blocks;   /* (layers), owned */
+} qwen2;
+
+static const config_row config_rows[] = {
+    CONFIG("vision.layers", qwen2, layers),
+    CONFIG("vision.channels", qwen2, channels),
+    CONFIG("vision.patch", qwen2, patch),
+    CONFIG("vision.frames", qwen2, frames),
+    CONFIG("vision.merge", qwen2, merge),
+    CONFIG("vision.rope_theta", qwen2, rope_theta),
+    CONFIG_MAYBE("vision.window", qwen2, window),
+    CONFIG_END,
+};
+
+static const weight_row rows[] = {
+    { "patch.weight",
+      { LVLM_DIM_VISION_HIDDEN, LVLM_DIM_PATCH_VOLUME },
+      WEIGHT_FIELD(qwen2, patch_w) },
+    WEIGHT_END,
+};
+
+static const char blocks[] = "vision.blocks."; /* of weights and of stages */
+
+/* ---- life ----------------------------------------------------------------------- */
+
+static void qwen2_free(void *tower)
+{
+    qwen2 *const t = tower;
+    if (t == NULL) return;
+    lvlm_free(t->blocks);
+    lvlm_free(t);
+}
+
+static int qwen2_open(void **out, const lvlm_manifest *manifest, const char *reference,
+                      lvlm_error *err)
+{
+    qwen2 *const t = *out = lvlm_calloc(1, sizeof *t);
+    (void)reference;
+    if (t == NULL) return lvlm_fail_memory(err);
+    TRY(vit_configure(&t->vit, manifest->config, err));
+    TRY(configure(t, config_rows, manifest->config, err));
+    if (t->window > 0)
+        TRY(configure_list(t->full_blocks, MAX_FULL_BLOCKS, &t->n_full_blocks,
+                           manifest->config, "vision.full_blocks", err));
+    FAIL_IF(t->vit.hidden / t->vit.heads % 4 != 0, err, LVLM_EFORMAT,
+            "configuration: vision heads of %zu are no multiple of 4",
+            t->vit.hidden / t->vit.heads);
+    FAIL_IF(t->window > 0 && t->window / t->patch / t->merge == 0, err, LVLM_EFORMAT,
+            "configuration: vision.window %zu is below a merged patch", t->window);
+    t->blocks = lvlm_calloc(t->layers, sizeof *t->blocks);
+    FAIL_IF(t->blocks == NULL, err, LVLM_ENOMEM, "out of memory for %zu blocks",
+            t->layers);
+    return 0;
+}
+
+static int qwen2_bind(void *tower, weights *w, lvlm_error *err)
+{
+    qwen2 *const t = tower;
+    TRY(weights_bind(w, t, rows, 0, "vision.", err));
+    for (size_t i = 0; i < t->layers; i++)
+        TRY(vit_bind(&t->blocks[i], w, &t->vit, VIT_ATTENTION_BIASES, blocks, i, err));
+    return 0;
+}
+
+/* ---- who stands where ----------------------------------------------------------- */
+
+/* For every row: its place on the grid, and whom it sees. */
+typedef struct layout {
+    int64_t *places;               /* (2,R) row, then column */
+    size_t *frame_lo, *frame_hi;   /* (R) rows of its frame */
+    size_t *window_lo, *window_hi; /* (R) rows of its window */
+    size_t *groups; /* (R/merge^2) which square of the images stands here */
+    size_t R, unit; /* merge^2: rows of one square */
+} layout;
+
+/* Squares of one window: [y0, y1) x [x0, x1) of a frame whose squares start at `first`,
+ * in a grid `columns` wide. */
+static void fill_window(layout *l, size_t *next, size_t first, size_t columns,
+                        const size_t y[2], const size_t x[2], size_t merge)
+{
+    const size_t begin = *next * l->unit;
+    for (size_t i = y[0]; i < y[1]; i++)
+        for (size_t j = x[0]; j < x[1]; j++, ++*next) {
+            l->groups[*next] = first + i * columns + j;
+            for (size_t k = 0; k < l->unit; k++) {
+                l->places[*next * l->unit + k] = (int64_t)(i * merge + k / merge);
+                l->places[l->R + *next * l->unit + k] =
+                    (int64_t)(j * merge + k % merge);
+            }
+        }
+    for (size_t r = begin; r < *next * l->unit; r++) {
+        l->window_lo[r] = begin;
+        l->window_hi[r] = *next * l->unit;
+    }
+}
+
+/* Window after window of one frame; without windows the frame is one. */
+static void fill_frame(layout *l, size_t *next, const qwen2 *t, const lvlm_grid *g)
+{
+    const size_t h = g->h / t->merge, w = g->w / t->merge, first = *next;
+    const size_t side = t->window / t->patch / t->merge;
+    const size_t dy = side > 0 ? side : h, dx = side > 0 ? side : w;
+    for (size_t y = 0; y < h; y += dy)
+        for (size_t x = 0; x < w; x += dx) {
+            const size_t ys[2] = { y, y + dy < h ? y + dy : h };
+            const size_t xs[2] = { x, x + dx < w ? x + dx : w };
+            fill_window(l, next, first, w, ys, xs, t->merge);
+        }
+    for (size_t r = first * l->unit; r < *next * l->unit; r++) {
+        l->frame_lo[r] = first * l->unit;
+        l->frame_hi[r] = *next * l->unit;
+    }
+}
+
+static int make_layout(layout *l, const qwen2 *t, const lvlm_images *images,
+                       lvlm_arena *arena, lvlm_error *err)
+{
+    const size_t R = lvlm_images_patches(images, 0, images->n), n = R + 1;
+    *l = (layout){ .R = R, .unit = t->merge * t->merge };
+    if ((l->places = lvlm_arena_alloc(arena, 2 * n, sizeof *l->places)) == NULL ||
+        (l->frame_lo = lvlm_arena_alloc(arena, n, sizeof *l->frame_lo)) == NULL ||
+        (l->frame_hi = lvlm_arena_alloc(arena, n, sizeof *l->frame_hi)) == NULL ||
+        (l->window_lo = lvlm_arena_alloc(arena, n, sizeof *l->window_lo)) == NULL ||
+        (l->window_hi = lvlm_arena_alloc(arena, n, sizeof *l->window_hi)) == NULL ||
+        (l->groups = lvlm_arena_alloc(arena, n, sizeof *l->groups)) == NULL)
+        return lvlm_fail_memory(err);
+    size_t next = 0;
+    for (size_t i = 0; i < images->n; i++)
+        for (size_t frame = 0; frame < images->grids[i].t; frame++)
+            fill_frame(l, &next, t, &images->grids[i]);
+    return 0;
+}
+
+/* ---- forward -------------------------------------------------------------------- */
+
+static int qwen2_look(const void *tower, vision_rows *out, const lvlm_images *images,
+                      lvlm_arena *arena, lvlm_error *err)
+{
+    const qwen2 *const t = tower;
+    layout l;
+    *out = (vision_rows){ .n_images = images->n, .C = t->vit.hidden };
+    TRY(make_layout(&l, t, images, arena, err));
+    out->R = l.R;
+    out->shape = SHAPE(out->R);
+    out->order = t->window > 0 ? l.groups : NULL;
+    return 0;
+}
+
+static size_t qwen2_scratch(const void *tower, const lvlm_images *images,
+                            const vision_rows *seen, size_t n_threads)
+{
+    const qwen2 *const t = tower;
+    const size_t blocks_need = vit_scratch(&t->vit, seen->R, n_threads);
+    const size_t patches_need = linear_scratch(
+        t->channels * t->frames * t->patch * t->patch, t->vit.hidden, n_threads);
+    (void)images;
+    return blocks_need > patches_need ? blocks_need : patches_need;
+}
+
+static void qwen2_announce(const void *tower, stages *s)
+{
+    const qwen2 *const t = tower;
+    stages_announce(s, "vision.patches");
+    stages_announce_blocks(s, blocks, t->layers);
+}
+
+/* Rows of `pixels` projected to out, PATCHES at a time. */
+static int project(real *out, const qwen2 *t, const lvlm_tensor *pixels,
+                   const ops_scratch *scratch, lvlm_error *err)
+{
+    enum { PATCHES = 256 };
+    const size_t dim = t->channels * t->frames * t->patch * t->patch;
+    const size_t C = t->vit.hidden, R = pixels != NULL ? pixels->shape.dims[0] : 0;
+    real *values = NULL;
+    void *memory = NULL;
+    const workspace_slot slot = { &values, PATCHES, dim };
+    TRY(workspace_allocate(&memory, &slot, 1, "patches", err));
+    for (size_t r = 0; r < R; r += PATCHES) {
+        const size_t n = R - r < PATCHES ? R - r : PATCHES;
+        lvlm_convert_values(values, LVLM_REAL_DTYPE,
+                            pixels->data + r * dim * lvlm_dtype_bytes(pixels->dtype),
+                            pixels->dtype, n * dim);
+        linear_forward(out + r * C, values, t->patch_w, NULL, n, dim, C, scratch);
+    }
+    lvlm_free(memory);
+    return 0;
+}
+
+/* x = patch projections in the order of the layout; `spare` (R,C) has them in the order
+ * of the images, in which they are handed out. */
+static int embed(const qwen2 *t, real *x, real *spare, const layout *l,
+                 const lvlm_images *images, const vision_rows *seen, stages *s,
+                 const ops_scratch *scratch, lvlm_error *err)
+{
+    const size_t stills = lvlm_images_patches(images, 0, images->n - images->n_videos);
+    const size_t C = seen->C;
+    TRY(project(spare, t, images->pixels, scratch, err));
+    TRY(project(spare + stills * C, t, images->video_pixels, scratch, err));
+    TRY(seen_emit(s, "vision.patches", spare, seen, C, err));
+    for (size_t g = 0; g < l->R / l->unit; g++)
+        memcpy(x + g * l->unit * C, spare + l->groups[g] * l->unit * C,
+               l->unit * C * sizeof *x);
+    return 0;
+}
+
+static bool is_full(const qwen2 *t, size_t block)
+{
+    if (t->window == 0) return true;
+    for (size_t i = 0; i < t->n_full_blocks; i++)
+        if (t->full_blocks[i] == block) return true;
+    return false;
+}
+
+static int run(const qwen2 *t, vit_acts *a, const layout *l, const real *cosines,
+               const real *sines, const vision_rows *seen, const lvlm_images *images,
+               stages *s, const ops_scratch *scratch, lvlm_error *err)
+{
+    const vit_view frame = { l->frame_lo, l->frame_hi, cosines, sines };
+    const vit_view window = { l->window_lo, l->window_hi, cosines, sines };
+    TRY(embed(t, a->x, a->branch, l, images, seen, s, scratch, err));
+    for (size_t i = 0; i < t->layers && s->left > 0; i++) {
+        char name[STAGE_NAME_BYTES];
+        vit_block_forward(a, &t->blocks[i], &t->vit, is_full(t, i) ? &frame : &window,
+                          scratch);
+        TRY(seen_emit(s, stages_block(name, blocks, i), a->x, seen, seen->C, err));
+    }
+    memcpy(seen->rows, a->x, seen->R * seen->C * sizeof *a->x);
+    return 0;
+}
+
+/* Angles of a head's first half: a quarter from the row, a quarter from the column.
+ * cosines, sines (R,D/2) */
+static void fill_rope(real *cosines, real *sines, const qwen2 *t, const layout *l,
+                      float *inv_freq, unsigned char *axis)
+{
+    const size_t half = t->vit.hidden / t->vit.heads / 2;
+    rope_frequencies(inv_freq, half / 2, t->rope_theta);
+    memcpy(inv_freq + half / 2, inv_freq, half / 2 * sizeof *inv_freq);
+    for (size_t j = 0; j < half; j++) axis[j] = j >= half / 2;
+    rope_table(cosines, sines, l->places, axis, inv_freq, l->R, half);
+}
+
+static int qwen2_forward(const void *tower, const vision_rows *seen,
+                         const lvlm_images *images, stages *s,
+                         const ops_scratch *scratch, lvlm_error *err)
+{
+    const qwen2 *const t = tower;
+    const size_t half = t->vit.hidden / t->vit.heads / 2;
+    lvlm_arena arena = LVLM_ARENA_INIT;
+    layout l;
+    vit_acts acts = { 0 };
+    real *cosines = NULL, *sines = NULL;
+    void *memory = NULL;
+    const workspace_slot slots[] = { { &cosines, seen->R, half },
+                                     { &sines, seen->R, half } };
+    float *inv_freq = lvlm_arena_alloc(&arena, half, sizeof *inv_freq);
+    unsigned char *axis = lvlm_arena_alloc(&arena, half, 1);
+    int rc = inv_freq != NULL && axis != NULL ? 0 : lvlm_fail_memory(err);
+    if (rc == 0 && (rc = make_layout(&l, t, images, &arena, err)) == 0 &&
+        (rc = vit_acts_make(&acts, &t->vit, seen->R, err)) == 0 &&
+        (rc = workspace_allocate(&memory, slots, 2, "vision tower", err)) == 0) {
+        fill_rope(cosines, sines, t, &l, inv_freq, axis);
+        rc = run(t, &acts, &l, cosines, sines, seen, images, s, scratch, err);
+    }
+    lvlm_free(memory);
+    vit_acts_free(&acts);
+    lvlm_arena_free(&arena);
+    return rc;
+}
+
+const vision_tower qwen2_tower = {
+    .word = "qwen2",
+    .open = qwen2_open,
+    .bind = qwen2_bind,
+    .free = qwen2_free,
+    .look = qwen2_look,
+    .scratch = qwen2_scratch,
+    .announce = qwen2_announce,
+    .forward = qwen2_forward,
+};

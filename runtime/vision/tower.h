@@ -1,0 +1,64 @@
+/* tower.h - what all vision towers share: the interface through which the pipeline
+ * knows them.
+ *
+ *   configuration word "vision.tower" -> one vision_tower
+ *   images of a batch -> how many rows, of what shape and order -> their values */
+#ifndef LVLM_RUNTIME_VISION_TOWER_H
+#define LVLM_RUNTIME_VISION_TOWER_H
+
+#include "runtime/images.h"
+#include "runtime/model/stages.h"
+#include "runtime/model/weights.h"
+
+/* What a tower makes of all images of a batch, and a connector takes. */
+typedef struct vision_rows {
+    size_t R, C;      /* rows and their width */
+    lvlm_shape shape; /* of a stage of such rows, without C: [N, P], [R], ... */
+    size_t n_images;  /* rows of one image are adjacent ... */
+    size_t P;      /* ... and as many as this, where all have the same number, or 0 */
+    size_t *order; /* rows come in groups; group g is group order[g] of the images in
+                         their own order; NULL: in order */
+    real *rows;    /* (R,C) */
+} vision_rows;
+
+typedef struct vision_tower {
+    const char *word;
+    /* Read the configuration and the differences in force under `reference`. *out is
+     * owned: free, also after a failure. */
+    int (*open)(void **out, const lvlm_manifest *manifest, const char *reference,
+                lvlm_error *err);
+    int (*bind)(void *tower, weights *w, lvlm_error *err);
+    void (*free)(void *tower);
+    /* Fill in everything of `out` but the rows; arrays live in `arena`. */
+    int (*look)(const void *tower, vision_rows *out, const lvlm_images *images,
+                lvlm_arena *arena, lvlm_error *err);
+    /* Elements of ops_scratch that forward needs. */
+    size_t (*scratch)(const void *tower, const lvlm_images *images,
+                      const vision_rows *seen, size_t n_threads);
+    void (*announce)(const void *tower, stages *s);
+    /* Fill in seen->rows. Stops early, with them undefined, when no stage is left. */
+    int (*forward)(const void *tower, const vision_rows *seen,
+                   const lvlm_images *images, stages *s, const ops_scratch *scratch,
+                   lvlm_error *err);
+} vision_tower;
+
+extern const vision_tower siglip_tower;
+extern const vision_tower openclip_tower;
+extern const vision_tower qwen2_tower;
+extern const vision_tower tiles_tower;
+
+/* The one that the configuration names, or LVLM_EFORMAT. */
+int tower_choose(const vision_tower **out, const cJSON *config, lvlm_error *err);
+
+/* A stage of seen->R rows. */
+int seen_emit(stages *s, const char *name, const real *data, const vision_rows *seen,
+              size_t C, lvlm_error *err);
+/* Rows [first, first + P) see each other, P rows after P rows.  lo, hi (R) */
+void seen_all_to_all(size_t *lo, size_t *hi, size_t R, size_t P);
+/* Patch projections of squares [n, channels, side, side]: out (n*P,C), P =
+ * (side/p)^2 */
+int tower_project_squares(real *out, const lvlm_tensor *pixels, size_t patch,
+                          lvlm_stored weight, const real *bias, size_t C,
+                          const ops_scratch *scratch, lvlm_error *err);
+
+#endif

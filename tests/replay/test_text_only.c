@@ -1,0 +1,119 @@
+/* test_text_only.c - what needs no reference: as trained, tokens that see no image are
+ * computed as if there were none.
+ *
+ *   mllama-odd, forward with images and without -> rows before the first image: the
+ *   same bits; as versions of the reference have it: not */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "convert/import.h"
+#include "runtime/collect.h"
+#include "tests/support/scratch.h"
+
+#define FIXTURE LVLM_FIXTURES "/mllama-odd/"
+
+/* A view of `golden` without pixels; `by_name` has room for all. */
+static lvlm_checkpoint without_images(const lvlm_checkpoint *golden,
+                                      const lvlm_tensor **by_name)
+{
+    lvlm_checkpoint view = *golden;
+    view.by_name = by_name;
+    view.n_tensors = 0;
+    for (size_t i = 0; i < golden->n_tensors; i++)
+        if (strcmp(golden->by_name[i]->name, "in.pixel_values") != 0)
+            by_name[view.n_tensors++] = golden->by_name[i];
+    return view;
+}
+
+static void forward(lvlm_stage_list *out, const char *model_path,
+                    const lvlm_checkpoint *inputs, const char *reference)
+{
+    const lvlm_model_options options = { .threads = 2, .reference = reference };
+    const lvlm_stage_sink sink = lvlm_stage_list_sink(out);
+    lvlm_model *model = NULL;
+    lvlm_error err;
+    if (lvlm_model_open(&model, model_path, &options, &err) < 0 ||
+        lvlm_model_forward(model, inputs, "in.", &sink, &err) < 0)
+        fail_msg("%s", err.text);
+    lvlm_model_free(model);
+}
+
+/* Does the token at this cell see a tile? */
+static bool sees(const lvlm_tensor *mask, size_t cell)
+{
+    const size_t places = (size_t)(mask->shape.dims[2] * mask->shape.dims[3]);
+    for (size_t i = 0; i < 8 * places; i++)
+        if (mask->data[8 * places * cell + i] != 0) return true;
+    return false;
+}
+
+/* Rows of real tokens that see no image, nor have one before them that does: how many
+ * there are, and how many have the same logits in both runs. */
+static void count(size_t *n, size_t *n_same, const lvlm_checkpoint *golden,
+                  const lvlm_stage_list *seen, const lvlm_stage_list *blind)
+{
+    const lvlm_tensor *x = lvlm_stage_list_find(seen, "logits");
+    const lvlm_tensor *y = lvlm_stage_list_find(blind, "logits");
+    const lvlm_tensor *mask = lvlm_checkpoint_find(golden, "in.cross_attention_mask");
+    const lvlm_tensor *real = lvlm_checkpoint_find(golden, "in.attention_mask");
+    const size_t B = (size_t)x->shape.dims[0], T = (size_t)x->shape.dims[1];
+    const size_t row = (size_t)x->n_bytes / (B * T);
+    *n = *n_same = 0;
+    for (size_t b = 0; b < B; b++)
+        for (size_t t = 0; t < T && !sees(mask, b * T + t); t++) {
+            const size_t cell = b * T + t;
+            if (real->data[8 * cell] == 0) continue;
+            ++*n;
+            *n_same += memcmp(x->data + cell * row, y->data + cell * row, row) == 0;
+        }
+}
+
+static void rows_that_see_nothing_are_those_of_the_text_alone(void **state)
+{
+    scratch scratch_dir, *const s = &scratch_dir;
+    (void)state;
+    scratch_make(s);
+    const lvlm_import_options options = { 0 };
+    const lvlm_import_run run = { .threads = 2 };
+    char root[LVLM_DIGEST_HEX + 1];
+    const lvlm_tensor *by_name[128];
+    lvlm_import import;
+    lvlm_checkpoint *golden = NULL;
+    lvlm_error err;
+    const char *native = scratch_path(s, "model.lvlm");
+    if (lvlm_import_plan(&import, FIXTURE "model", &options, false, NULL, NULL, &err) <
+            0 ||
+        lvlm_import_execute(&import, native, &run, root, &err) < 0 ||
+        lvlm_checkpoint_open(&golden, FIXTURE "golden.safetensors", NULL, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_true(golden->n_tensors < 128);
+    const lvlm_checkpoint blind_inputs = without_images(golden, by_name);
+    static const char *const references[] = { "trained", "transformers-5.23.0" };
+    for (size_t i = 0; i < 2; i++) {
+        lvlm_stage_list seen = { 0 }, blind = { 0 };
+        size_t n, n_same;
+        forward(&seen, native, golden, references[i]);
+        forward(&blind, native, &blind_inputs, references[i]);
+        count(&n, &n_same, golden, &seen, &blind);
+        assert_true(n >= 5);
+        assert_int_equal(n_same, i == 0 ? n : 0);
+        lvlm_stage_list_free(&seen);
+        lvlm_stage_list_free(&blind);
+    }
+    lvlm_checkpoint_close(golden);
+    lvlm_import_free(&import);
+    scratch_remove(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_that_see_nothing_are_those_of_the_text_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
