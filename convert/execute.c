@@ -44,7 +44,6 @@ static const void *fetch(const lvlm_step *step, uint64_t first, uint64_t count,
     const lvlm_tensor *input = step->n_inputs > 0 ? step->inputs[0] : NULL;
     const size_t element =
         input != NULL ? lvlm_dtype_bytes(input->dtype) : sizeof(float);
-    const void *parts[LVLM_MAX_PARTS];
     switch (step->kind) {
     case LVLM_STEP_COPY: return input->data + first * element;
     case LVLM_STEP_FORWARD:
@@ -52,8 +51,8 @@ static const void *fetch(const lvlm_step *step, uint64_t first, uint64_t count,
                                element);
         break;
     case LVLM_STEP_INVERSE:
-        for (size_t i = 0; i < step->n_inputs; i++) parts[i] = step->inputs[i]->data;
-        lvlm_transform_inverse(buffer, first, count, &step->transform, parts, element);
+        lvlm_transform_inverse(buffer, first, count, &step->transform, step->parts,
+                               element);
         break;
     case LVLM_STEP_MADE:
         lvlm_init_values(buffer, first, count, &step->init, &step->out);

@@ -24,28 +24,42 @@ int lvlm_export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_tensor *out,
 {
     const lvlm_tensor **inputs = lvlm_arena_alloc(&ex->arena, n_parts, sizeof *inputs);
     const char **expect = lvlm_arena_alloc(&ex->arena, n_parts, sizeof *expect);
-    if (inputs == NULL || expect == NULL) return lvlm_fail_memory(err);
+    const void **data = lvlm_arena_alloc(&ex->arena, n_parts, sizeof *data);
+    if (inputs == NULL || expect == NULL || data == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < n_parts; i++) {
         inputs[i] = lvlm_checkpoint_find(ex->model, parts[i]);
         expect[i] = lvlm_export_digest(ex, parts[i]);
         FAIL_IF(inputs[i] == NULL || expect[i] == NULL, err, LVLM_EFORMAT,
                 "tensor '%s' is needed for '%s' and is not there or has no digest",
                 parts[i], out->name);
+        data[i] = inputs[i]->data;
     }
     lvlm_step *step = lvlm_plan_add(plan, out->name, out->dtype, &out->shape);
     const bool keep = lvlm_transform_is_keep(transform);
     step->kind = keep ? LVLM_STEP_COPY : LVLM_STEP_INVERSE;
     step->transform = *transform;
     step->inputs = inputs;
+    step->parts = data;
     step->n_inputs = n_parts;
     step->expect = expect;
     const uint64_t numel =
         keep ? lvlm_tensor_numel(inputs[0]) : lvlm_transform_numel(transform);
-    FAIL_IF(lvlm_tensor_numel(inputs[0]) != numel ||
-                lvlm_tensor_numel(&step->out) != numel * n_parts,
-            err, LVLM_EFORMAT, "'%s' and '%s' do not have the same number of values",
-            out->name, parts[0]);
+    for (size_t i = 0; i < n_parts; i++)
+        FAIL_IF(lvlm_tensor_numel(inputs[i]) != numel ||
+                    inputs[i]->dtype != inputs[0]->dtype ||
+                    lvlm_tensor_numel(&step->out) != numel * n_parts,
+                err, LVLM_EFORMAT,
+                "'%s' and '%s' do not have the same number of values and type",
+                out->name, parts[i]);
     return 0;
+}
+
+/* Is this side file one of those that go into the directory? The config.json of an .npz
+ * was not beside it when it came in. */
+static bool takes_side_file(const lvlm_export *ex, const char *name)
+{
+    if (!ex->options.source) return lvlm_export_keeps_side_file(ex, name);
+    return !ex->added_config || strcmp(name, "config.json") != 0;
 }
 
 /* Side files travel as they are; a fresh layout has an index of its own, and says in
@@ -55,8 +69,7 @@ static int add_side_files(lvlm_export *ex, lvlm_error *err)
     for (size_t i = 0; i < ex->model->n_side_files; i++) {
         const lvlm_side_file *side = &ex->model->side_files[i];
         lvlm_export_file *file = &ex->files[ex->n_files];
-        if (!ex->options.source && !lvlm_export_keeps_side_file(ex, side->name))
-            continue;
+        if (!takes_side_file(ex, side->name)) continue;
         FAIL_IF(strchr(side->name, '/') != NULL || strcmp(side->name, ".") == 0 ||
                     strcmp(side->name, "..") == 0 || side->name[0] == '\0',
                 err, LVLM_EFORMAT, "side file '%s' is no plain file name", side->name);
@@ -79,6 +92,7 @@ static int read_provenance(lvlm_export *ex, lvlm_error *err)
     cJSON *provenance = NULL;
     TRY(lvlm_native_meta_json(&provenance, ex->model, "provenance", err));
     const char *dtype = lvlm_json_string(lvlm_json_get(provenance, "dtype"));
+    ex->added_config = lvlm_json_get(provenance, "config") != NULL;
     ex->changed_dtype = dtype != NULL && strcmp(dtype, "keep") != 0;
     lvlm_json_free(provenance);
     return 0;

@@ -35,6 +35,7 @@ typedef struct lvlm_export {
     uint64_t n_bytes;   /* of all files */
     cJSON *digests;     /* of the native tensors, by name */
     bool changed_dtype; /* conversion stored the weights as another type */
+    bool added_config;  /* config.json is conversion's, the source had none */
     lvlm_arena arena;
 } lvlm_export;
 

@@ -19,7 +19,7 @@
 typedef struct fresh {
     lvlm_tensor out; /* first: sorted by lvlm_safetensors_order */
     lvlm_transform transform;
-    const char *parts[LVLM_MAX_PARTS];
+    const char **parts;
     size_t n_parts;
     size_t shard;
 } fresh;
@@ -33,7 +33,8 @@ typedef struct list {
 /* ---- which tensors -------------------------------------------------------------- */
 
 /* The tensor whose source a target is part of, new or already listed. */
-static fresh *find_or_add(list *l, const lvlm_export *ex, const char *name,
+/* NULL: out of memory. */
+static fresh *find_or_add(list *l, lvlm_export *ex, const char *name,
                           const lvlm_target *t)
 {
     const size_t select = t->transform.select;
@@ -45,7 +46,8 @@ static fresh *find_or_add(list *l, const lvlm_export *ex, const char *name,
     f->out.shape = t->source_shape;
     f->transform = t->transform;
     f->n_parts = select > 0 ? (size_t)t->transform.axes[select - 1] : 1;
-    return f;
+    f->parts = lvlm_arena_alloc(&ex->arena, f->n_parts, sizeof *f->parts);
+    return f->parts != NULL ? f : NULL;
 }
 
 static int list_targets(list *l, lvlm_export *ex, lvlm_error *err)
@@ -68,6 +70,7 @@ static int list_targets(list *l, lvlm_export *ex, lvlm_error *err)
                                                    ex->options.layout, &ex->arena);
         if (name == NULL) return lvlm_fail_memory(err);
         fresh *f = find_or_add(l, ex, name, t);
+        if (f == NULL) return lvlm_fail_memory(err);
         f->parts[t->transform.select > 0 ? t->transform.index : 0] = t->name;
     }
     return 0;
@@ -78,7 +81,10 @@ static int list_unused(list *l, lvlm_export *ex, lvlm_error *err)
     for (size_t i = 0; i < ex->manifest.n_extras; i++) {
         const lvlm_extra *extra = &ex->manifest.extras[i];
         if (extra->kind != LVLM_EXTRA_UNUSED) continue;
+        if (strchr(extra->canonical, '/') != NULL) continue; /* no name on the hub */
         fresh *f = &l->at[l->n++];
+        f->parts = lvlm_arena_alloc(&ex->arena, 1, sizeof *f->parts);
+        if (f->parts == NULL) return lvlm_fail_memory(err);
         f->out = *extra->tensor;
         f->out.name = lvlm_names_source(ex->manifest.family, extra->canonical,
                                         ex->options.layout, &ex->arena);

@@ -78,6 +78,10 @@ static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
     plan->steps =
         lvlm_arena_alloc(&ex->arena, 2 * ledger->n_entries + 1, sizeof *plan->steps);
     if (plan->steps == NULL) return lvlm_fail_memory(err);
+    FAIL_IF(ledger->files[index].compressed, err, LVLM_EUSAGE,
+            "%s was compressed, and compressed bytes are not kept: it cannot come back "
+            "byte for byte; --layout hub writes its weights as safetensors",
+            file->name);
     TRY(open_frame(ex, &f, file->name, err));
     for (size_t i = 0; i < ledger->n_entries; i++) {
         const lvlm_ledger_entry *entry = &ledger->entries[i];

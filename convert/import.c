@@ -135,6 +135,7 @@ static int add_frame(lvlm_import *im, size_t file, lvlm_error *err)
 {
     const lvlm_checkpoint *cp = im->source;
     const lvlm_infile *map = cp->files[file].map;
+    if (cp->files[file].compressed) return 0;
     const char *name =
         lvlm_arena_printf(&im->arena, LVLM_NATIVE_FRAMES "%s", cp->files[file].name);
     const uint64_t total = file_bytes(cp, file);
@@ -244,7 +245,8 @@ static int account(lvlm_import *im, lvlm_error *err)
         return lvlm_fail_memory(err);
     for (size_t i = 0; i < cp->n_files; i++)
         ledger->files[ledger->n_files++] =
-            (lvlm_ledger_file){ cp->files[i].name, file_bytes(cp, i) };
+            (lvlm_ledger_file){ cp->files[i].name, file_bytes(cp, i),
+                                cp->files[i].compressed };
     for (size_t i = 0; i < cp->n_tensors; i++)
         ledger->entries[ledger->n_entries++].source = cp->tensors[i];
     for (size_t i = 0; i < m->n_targets; i++) {
@@ -259,6 +261,7 @@ static int account(lvlm_import *im, lvlm_error *err)
 
 static const char *source_kind(const lvlm_checkpoint *cp)
 {
+    if (cp->kind == LVLM_CHECKPOINT_NPZ) return "big_vision npz";
     return fnmatch("*.bin", cp->files[0].name, 0) == 0 ? "huggingface pytorch_model.bin"
                                                        : "huggingface safetensors";
 }
@@ -275,6 +278,10 @@ static int describe(lvlm_import *im, lvlm_error *err)
             p, "dtype",
             im->options.change_dtype ? lvlm_dtype_name(im->options.dtype) : "keep") ==
             NULL ||
+        (im->source->kind == LVLM_CHECKPOINT_NPZ &&
+         cJSON_AddStringToObject(
+             p, "config", im->source->config_made ? "made from shapes" : "given") ==
+             NULL) ||
         (lvlm_json_string(version) != NULL &&
          cJSON_AddStringToObject(p, "transformers_version",
                                  lvlm_json_string(version)) == NULL))
@@ -289,11 +296,16 @@ int lvlm_import_plan(lvlm_import *out, const char *path,
                      void (*problem)(void *user, const char *text), void *user,
                      lvlm_error *err)
 {
-    const lvlm_open_options open = { .headers_only = headers_only };
+    const lvlm_open_options open = { headers_only, options->config };
     *out = (lvlm_import){ .options = *options };
     TRY(lvlm_checkpoint_open(&out->source, path, &open, err));
-    FAIL_IF(out->source->kind != LVLM_CHECKPOINT_HF, err, LVLM_EUSAGE,
-            "%s: expected a Hugging Face model directory", path);
+    const lvlm_checkpoint_kind kind = out->source->kind;
+    FAIL_IF(kind != LVLM_CHECKPOINT_NPZ && options->npz, err, LVLM_EUSAGE,
+            "%s: expected PaliGemma as big_vision's .npz, with arrays below img/ and "
+            "llm/%s",
+            path, kind == LVLM_CHECKPOINT_HF ? "; hf2native converts directories" : "");
+    FAIL_IF(kind != LVLM_CHECKPOINT_HF && kind != LVLM_CHECKPOINT_NPZ, err, LVLM_EUSAGE,
+            "%s: expected a Hugging Face model directory or a big_vision .npz", path);
     TRY(lvlm_manifest_build(&out->manifest, out->source, err));
     TRY(check_account(out, problem, user, err));
     TRY(lay_out(out, err));

@@ -1,4 +1,4 @@
-/* import.h - a Hugging Face checkpoint to one native file.
+/* import.h - a Hugging Face checkpoint, or big_vision's .npz, to one native file.
  *
  *   lvlm_import_plan     accounts for every tensor and lays the file out; headers alone
  *   lvlm_import_execute  streams the data and writes the header last
@@ -13,7 +13,9 @@
 typedef struct lvlm_import_options {
     bool change_dtype; /* store weights as `dtype` instead of as they come */
     lvlm_dtype dtype;
-    lvlm_init init; /* what may be done about missing connector tensors */
+    lvlm_init init;     /* what may be done about missing connector tensors */
+    bool npz;           /* the source has to be an .npz */
+    const char *config; /* for an .npz: the config.json that goes with it, or NULL */
 } lvlm_import_options;
 
 typedef struct lvlm_import {

@@ -31,6 +31,7 @@ typedef struct lvlm_step {
     lvlm_tensor out; /* name, dtype, shape, n_bytes; offset in the output file */
     lvlm_step_kind kind;
     const lvlm_tensor *const *inputs; /* borrowed; their dtype is converted to out's */
+    const void *const *parts;         /* INVERSE: the data of each input */
     size_t n_inputs;
     lvlm_transform transform;  /* FORWARD, INVERSE */
     lvlm_init init;            /* MADE */

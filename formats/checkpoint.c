@@ -3,7 +3,8 @@
  *
  *   add_file      maps a file and reads its tensors       (all kinds)
  *   open_dir      config.json, model files, side files    (Hugging Face)
- *   open_file     one file; native when its metadata says so
+ *   open_file     one file; native when its metadata says so; an .npz with the
+ *                 config.json that its family makes of the shapes
  *   index_names   sorts tensors by name, holds the shard index against them
  *
  * Containers join at add_file: whatever yields tensors that point into a mapped
@@ -16,8 +17,10 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/family.h"
 #include "formats/hub_cache.h"
 #include "formats/native.h"
+#include "formats/npz.h"
 #include "formats/safetensors.h"
 #include "formats/shards.h"
 #include "formats/torchfile.h"
@@ -89,6 +92,25 @@ static int add_torchfile(lvlm_checkpoint *cp, const lvlm_infile *map, lvlm_error
     return rc;
 }
 
+static int add_npz(lvlm_checkpoint *cp, const lvlm_infile *map, lvlm_error *err)
+{
+    lvlm_npz npz;
+    TRY(lvlm_npz_read(&npz, map, cp->headers_only, &cp->arena, err));
+    const int rc = append_tensors(cp, npz.tensors, npz.n_tensors, err);
+    if (rc < 0) {
+        lvlm_npz_free(&npz);
+        return rc;
+    }
+    cp->files[cp->n_files].copies = npz.copies;
+    cp->files[cp->n_files].compressed = npz.compressed;
+    return 0;
+}
+
+static bool is_npz(const char *name)
+{
+    return fnmatch("*.npz", name, 0) == 0;
+}
+
 static bool is_torchfile(const char *name, const lvlm_infile *map)
 {
     if (fnmatch("*.safetensors", name, 0) == 0) return false;
@@ -104,8 +126,9 @@ static int add_file(lvlm_checkpoint *cp, const char *path, const char *name,
     TRY(lvlm_infile_open(&map, path, err));
     int rc = refuse_pointer(map, err);
     if (rc == 0)
-        rc = is_torchfile(name, map) ? add_torchfile(cp, map, err)
-                                     : add_safetensors(cp, map, err);
+        rc = is_npz(name)              ? add_npz(cp, map, err)
+             : is_torchfile(name, map) ? add_torchfile(cp, map, err)
+                                       : add_safetensors(cp, map, err);
     if (rc < 0) {
         lvlm_prefix(err, "%s: ", path);
         lvlm_infile_close(map);
@@ -347,10 +370,53 @@ static int carry_side_files(lvlm_checkpoint *cp, lvlm_error *err)
     return 0;
 }
 
-static int open_file(lvlm_checkpoint *cp, lvlm_error *err)
+/* ---- big_vision's .npz ---------------------------------------------------------- */
+
+/* Take `bytes` as the config.json of an .npz. */
+static int set_config(lvlm_checkpoint *cp, const char *path, const char *bytes,
+                      uint64_t n_bytes, lvlm_error *err)
+{
+    cp->kind = LVLM_CHECKPOINT_NPZ;
+    cp->side_files = lvlm_arena_alloc(&cp->arena, 1, sizeof *cp->side_files);
+    if (cp->side_files == NULL) return lvlm_fail_memory(err);
+    cp->side_files[cp->n_side_files++] =
+        (lvlm_side_file){ "config.json", (const unsigned char *)bytes, n_bytes };
+    const int rc = lvlm_json_parse(&cp->config, bytes, (size_t)n_bytes, err);
+    if (rc < 0) lvlm_prefix(err, "%s: ", path);
+    return rc;
+}
+
+static int give_config(lvlm_checkpoint *cp, const char *path, lvlm_error *err)
+{
+    cp->side_maps = lvlm_arena_alloc(&cp->arena, 1, sizeof *cp->side_maps);
+    if (cp->side_maps == NULL) return lvlm_fail_memory(err);
+    TRY(lvlm_infile_open(&cp->side_maps[0], path, err));
+    const lvlm_infile *map = cp->side_maps[cp->n_side_maps++];
+    return set_config(cp, path, (const char *)map->bytes, map->n_bytes, err);
+}
+
+/* The first family that knows these tensors says what their config.json is. */
+static int make_config(lvlm_checkpoint *cp, lvlm_error *err)
+{
+    const char *text = NULL;
+    const lvlm_family *const *f = lvlm_families();
+    while (*f != NULL && ((*f)->npz == NULL || !(*f)->npz->recognises(cp))) f++;
+    if (*f == NULL) return 0;
+    const int rc = (*f)->npz->config(&text, &cp->assumed, cp, &cp->arena, err);
+    if (rc < 0) {
+        lvlm_prefix(err, "%s: ", cp->path);
+        return rc;
+    }
+    cp->config_made = true;
+    return set_config(cp, cp->path, text, strlen(text), err);
+}
+
+static int open_file(lvlm_checkpoint *cp, const char *config, lvlm_error *err)
 {
     cp->kind = LVLM_CHECKPOINT_PLAIN;
     TRY(add_single(cp, cp->path, lvlm_path_base(cp->path), err));
+    if (is_npz(cp->path))
+        return config != NULL ? give_config(cp, config, err) : make_config(cp, err);
     if (!lvlm_native_is(cp->metadata)) return 0;
     cp->kind = LVLM_CHECKPOINT_NATIVE;
     const int rc = lvlm_native_validate(cp, err);
@@ -377,12 +443,14 @@ int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path,
                          const lvlm_open_options *options, lvlm_error *err)
 {
     lvlm_checkpoint *cp = lvlm_calloc(1, sizeof *cp);
+    const char *config = options != NULL ? options->config : NULL;
     int rc;
 
     if (cp == NULL) return lvlm_fail_memory(err);
     cp->headers_only = options != NULL && options->headers_only;
     if ((rc = find(cp, path, err)) == 0)
-        rc = lvlm_path_is_directory(cp->path) ? open_dir(cp, err) : open_file(cp, err);
+        rc = lvlm_path_is_directory(cp->path) ? open_dir(cp, err)
+                                              : open_file(cp, config, err);
     if (rc < 0) {
         lvlm_checkpoint_close(cp);
         return rc;

@@ -3,12 +3,15 @@
  *   Hugging Face directory   config.json + model.safetensors, or shards and an index,
  *                            or else the same as pytorch_model.bin (torchfile.h);
  *                            also by its id in the local cache (hub_cache.h)
+ *   big_vision .npz          NAME.npz (npz.h) of a family that has them; config.json is
+ *                            made from the shapes, or given
  *   native file              NAME.lvlm (see native.h)
  *   one .safetensors file    inputs, goldens, gradients
- *   one .bin, .pt, .pth      weights without a configuration
+ *   one .bin, .pt, .pth      weights without a configuration, as any other .npz
  *
  * A checkpoint is tensors in mapped files, the bytes around them, and side files.
- * Nothing is copied, strided tensors of torch excepted, and nothing is written.
+ * Nothing is copied but what no span holds: strided tensors of torch, arrays in Fortran
+ * order, deflated ones. Nothing is written.
  * Distinct objects may be used from distinct threads; one object may be read from
  * many. */
 #ifndef LVLM_FORMATS_CHECKPOINT_H
@@ -22,6 +25,7 @@
 
 typedef enum lvlm_checkpoint_kind {
     LVLM_CHECKPOINT_HF,     /* directory with config.json */
+    LVLM_CHECKPOINT_NPZ,    /* big_vision's .npz; with a config.json as if it had one */
     LVLM_CHECKPOINT_NATIVE, /* .lvlm */
     LVLM_CHECKPOINT_PLAIN,  /* one file of tensors: no config */
 } lvlm_checkpoint_kind;
@@ -32,7 +36,8 @@ typedef enum lvlm_checkpoint_kind {
 typedef struct lvlm_source_file {
     const char *name; /* inside the directory */
     lvlm_infile *map;
-    unsigned char *copies; /* values of its strided tensors, or NULL */
+    unsigned char *copies; /* values of its detached tensors, or NULL */
+    bool compressed;       /* holds deflated tensors: is not rebuilt byte for byte */
 } lvlm_source_file;
 
 /* A file beside the tensors: configuration, tokenizer, templates, the shard index. */
@@ -55,8 +60,11 @@ typedef struct lvlm_checkpoint {
     size_t n_side_files;
     const char **left_behind; /* HF: files that hold other weights, not looked into */
     size_t n_left_behind;
-    cJSON *config;   /* HF: config.json; native and plain: NULL */
-    cJSON *metadata; /* native and plain: __metadata__, or NULL */
+    cJSON *config;       /* HF, NPZ: config.json; native and plain: NULL */
+    bool config_made;    /* NPZ: from the shapes, not given */
+    const char *assumed; /* NPZ: a sentence on what neither shapes nor released models
+                            settle, or NULL */
+    cJSON *metadata;     /* native and plain: __metadata__, or NULL */
     bool headers_only;
     /* owned below; not for callers */
     lvlm_arena arena;
@@ -67,6 +75,7 @@ typedef struct lvlm_checkpoint {
 typedef struct lvlm_open_options {
     bool
         headers_only; /* tensor data need not be there: a dry run on names and shapes */
+    const char *config; /* for an .npz: the config.json that goes with it; NULL: none */
 } lvlm_open_options;
 
 /* Open whatever `path` is. `options` may be NULL. On success *out must be closed with

@@ -20,6 +20,7 @@
 #include <cjson/cJSON.h>
 #include <stdbool.h>
 
+#include "formats/base/arena.h"
 #include "formats/base/error.h"
 #include "formats/tensor.h"
 #include "formats/transform.h"
@@ -30,7 +31,9 @@
 // clang-format off
 #define LVLM_DIMS(X)                                                                                      \
     X(ONE, "1", "1")                                                                                      \
+    X(TWO, "2", "2")                                                                                      \
     X(THREE, "3", "3")                                                                                    \
+    X(VISION_LAYERS, "vision_layers", "vision.layers")                                                    \
     X(VISION_HIDDEN, "vision_hidden", "vision.hidden")                                                    \
     X(VISION_MLP, "vision_mlp", "vision.mlp")                                                             \
     X(VISION_HEADS, "vision_heads", "vision.heads")                                                       \
@@ -54,6 +57,9 @@
     X(CONNECTOR_QKV, "3*connector_hidden", "3 connector.hidden")                                          \
     X(HIDDEN, "hidden", "text.hidden")                                                                    \
     X(MLP, "mlp", "text.mlp")                                                                             \
+    X(LAYERS, "layers", "text.layers")                                                                    \
+    X(HEADS, "heads", "text.heads")                                                                       \
+    X(KV_HEADS, "kv_heads", "text.kv_heads")                                                              \
     X(HEAD_DIM, "head_dim", "text.head_dim")                                                              \
     X(Q_DIM, "q_dim", "text.heads text.head_dim")                                                         \
     X(QKV_DIM, "3*q_dim", "3 text.heads text.head_dim")                                                   \
@@ -196,6 +202,46 @@ typedef struct lvlm_row_count {
     const char *tensor;
 } lvlm_row_count;
 
+/* ---- a second kind of file ------------------------------------------------------ */
+
+/* How a native tensor is called in a big_vision .npz and lies there. Several rows for
+ * one native tensor are files of different makers: of those whose key is there the
+ * first one whose shape fits counts. */
+typedef struct lvlm_npz_row {
+    const char *native;                 /* as in the family's own row */
+    const char *key;                    /* behind the section's: "attn/q_einsum/w" */
+    unsigned char shape[LVLM_ROW_DIMS]; /* lvlm_dim: of the array, in one block */
+    unsigned char select; /* fields as in lvlm_transform, with the shape */
+    unsigned char index;  /* for axes; all zero: keep, or reshape */
+    unsigned char order[LVLM_ROW_DIMS];
+} lvlm_npz_row;
+
+/* Blocks are arrays of their own, or all of them stand stacked in one array behind a
+ * leading axis, as scan wrote it: name by name. */
+typedef struct lvlm_npz_section {
+    const char *native;       /* as in the family's own section */
+    const char *key;          /* "llm/layers/{i}/" */
+    const char *stacked;      /* "llm/layers/"; NULL: there are no blocks */
+    unsigned char n;          /* lvlm_dim: the leading axis */
+    const lvlm_npz_row *rows; /* ends with native NULL */
+} lvlm_npz_section;
+
+struct lvlm_checkpoint;
+
+typedef struct lvlm_npz_table {
+    const lvlm_npz_section *sections; /* ends with native NULL; a native tensor that has
+                                         no row is never there */
+    /* Are these tensors one of ours? */
+    bool (*recognises)(const struct lvlm_checkpoint *checkpoint);
+    /* The text of the config.json that the hub would have beside them, from their
+     * shapes. `assumed` receives a sentence about what shapes do not say and no
+     * released model of that size settles, or stays NULL. Both live in `arena`.
+     * LVLM_ECHECK names a tensor that is missing or has no possible shape. */
+    int (*config)(const char **text, const char **assumed,
+                  const struct lvlm_checkpoint *checkpoint, lvlm_arena *arena,
+                  lvlm_error *err);
+} lvlm_npz_table;
+
 /* ---- the table ------------------------------------------------------------------ */
 
 typedef struct lvlm_family {
@@ -212,6 +258,7 @@ typedef struct lvlm_family {
     const lvlm_unused_rule *unused;     /* ends with name NULL */
     const lvlm_projection *projections; /* ends with role NULL */
     const lvlm_difference *differences; /* ends with name NULL */
+    const lvlm_npz_table *npz;          /* NULL: big_vision has no such model */
 } lvlm_family;
 
 /* All families, ends with NULL. */

@@ -71,9 +71,7 @@ static int read_transform(lvlm_transform *out, const lvlm_tensor *source,
     FAIL_IF(numel != lvlm_tensor_numel(source), err, LVLM_EFORMAT,
             "axes make %" PRIu64 " elements, the tensor has %" PRIu64, numel,
             lvlm_tensor_numel(source));
-    FAIL_IF(n_targets > LVLM_MAX_PARTS ||
-                n_targets != (select > 0 ? out->axes[select - 1] : 1),
-            err, LVLM_EFORMAT,
+    FAIL_IF(n_targets != (select > 0 ? out->axes[select - 1] : 1), err, LVLM_EFORMAT,
             "has %zu targets, not one for each index of the selected axis", n_targets);
     return 0;
 }
@@ -147,6 +145,7 @@ static int read_files(lvlm_ledger *out, const cJSON *json, lvlm_arena *arena,
                 err, LVLM_EFORMAT, "'%s' is no plain file name", file->name);
         FAIL_IF(!lvlm_json_u64(&file->n_bytes, lvlm_json_get(item, "bytes")), err,
                 LVLM_EFORMAT, "file '%s' has no size", file->name);
+        file->compressed = cJSON_IsTrue(lvlm_json_get(item, "compressed"));
     }
     return 0;
 }
@@ -253,7 +252,8 @@ static bool add_file(cJSON *array, const lvlm_ledger_file *file)
     cJSON *json = cJSON_CreateObject();
     return cJSON_AddItemToArray(array, json) &&
            cJSON_AddStringToObject(json, "name", file->name) != NULL &&
-           cJSON_AddNumberToObject(json, "bytes", (double)file->n_bytes) != NULL;
+           cJSON_AddNumberToObject(json, "bytes", (double)file->n_bytes) != NULL &&
+           (!file->compressed || cJSON_AddTrueToObject(json, "compressed") != NULL);
 }
 
 static bool add_made(cJSON *array, const lvlm_ledger_made *made)

@@ -1,6 +1,7 @@
 /* ledger.h - what became of every source file and tensor, kept in the native file.
  *
- *   { "files":   [ { "name": FILE, "bytes": N }, ... ],
+ *   { "files":   [ { "name": FILE, "bytes": N,
+ *                    "compressed": true }, ... ],  where tensors were; it has no frame
  *     "tensors": [ { "name": SOURCE, "file": index, "offset": N, "dtype": "F32",
  *                    "shape": [..], "use": "used" | "tied" | "unused",
  *                    "rule": NAME,           where unused
@@ -31,6 +32,7 @@ const char *lvlm_use_name(lvlm_use use);
 typedef struct lvlm_ledger_file {
     const char *name;
     uint64_t n_bytes;
+    bool compressed; /* its bytes cannot come back: there is no frame */
 } lvlm_ledger_file;
 
 typedef struct lvlm_ledger_entry {

@@ -16,6 +16,7 @@
 #include "formats/base/json.h"
 #include "formats/base/options.h"
 #include "formats/native.h"
+#include "formats/npz_names.h"
 
 enum {
     /* The deepest released model has 100 blocks; a hostile config may say 10^15. */
@@ -44,6 +45,11 @@ static bool is_native(const lvlm_manifest *m)
     return m->checkpoint->kind == LVLM_CHECKPOINT_NATIVE;
 }
 
+static bool is_npz(const lvlm_manifest *m)
+{
+    return m->checkpoint->kind == LVLM_CHECKPOINT_NPZ;
+}
+
 /* ---- configuration -------------------------------------------------------------- */
 
 static int read_native_meta(builder *b)
@@ -66,9 +72,12 @@ static int read_config(builder *b)
 {
     const lvlm_checkpoint *cp = b->m->checkpoint;
     if (is_native(b->m)) return read_native_meta(b);
-    FAIL_IF(cp->kind != LVLM_CHECKPOINT_HF, b->err, LVLM_EFORMAT,
+    FAIL_IF(cp->kind == LVLM_CHECKPOINT_PLAIN, b->err, LVLM_EFORMAT,
             "is a bare .safetensors file; expected a model directory or a native file");
     TRY(lvlm_family_detect(&b->m->family, cp->config, b->err));
+    FAIL_IF(is_npz(b->m) && b->m->family->npz == NULL, b->err, LVLM_EFORMAT,
+            "is an .npz, and its config.json that of %s, which has no such files",
+            b->m->family->title);
     return lvlm_family_config(&b->m->config, b->m->family, cp->config, b->err);
 }
 
@@ -81,6 +90,15 @@ static int by_canonical(const void *a, const void *b)
     return order != 0 ? order : strcmp(x->tensor->name, y->tensor->name);
 }
 
+/* A tensor's canonical name; NULL: out of memory. */
+static const char *canonical_name(builder *b, const char *name)
+{
+    bool known;
+    if (is_native(b->m)) return name;
+    if (is_npz(b->m)) return lvlm_npz_canonical(name);
+    return lvlm_names_canonical(b->m->family, name, &known, &b->m->arena);
+}
+
 static int name_sources(builder *b)
 {
     const lvlm_checkpoint *cp = b->m->checkpoint;
@@ -89,12 +107,8 @@ static int name_sources(builder *b)
     b->n_names = cp->n_tensors;
     for (size_t i = 0; i < cp->n_tensors; i++) {
         const lvlm_tensor *t = cp->by_name[i];
-        bool known;
         b->names[i].tensor = t;
-        b->names[i].canonical =
-            is_native(b->m)
-                ? t->name
-                : lvlm_names_canonical(b->m->family, t->name, &known, &b->m->arena);
+        b->names[i].canonical = canonical_name(b, t->name);
         if (b->names[i].canonical == NULL) return lvlm_fail_memory(b->err);
     }
     qsort(b->names, b->n_names, sizeof *b->names, by_canonical);
@@ -191,6 +205,54 @@ static int resolve(lvlm_target *target, builder *b)
     return 0;
 }
 
+/* The best place of a native tensor in an .npz, and the tensor there, or NULL. Where
+ * the table has none its key is NULL. */
+static int find_place(lvlm_npz_place *place, named **found, builder *b,
+                      const lvlm_section *section, const lvlm_row *row, uint64_t block)
+{
+    lvlm_npz_place other;
+    bool fits = false;
+    *place = (lvlm_npz_place){ 0 };
+    *found = NULL;
+    for (size_t i = 0; !fits; i++) {
+        TRY(lvlm_npz_place_get(&other, i, b->m->family, section, row, block,
+                               b->m->config, &b->m->arena, b->err));
+        if (other.key == NULL) break;
+        if (i == 0) *place = other;
+        named *there = find_named(b, other.key);
+        if (there == NULL) continue;
+        fits = lvlm_shape_equal(&there->tensor->shape, &other.shape);
+        if (*found != NULL && !fits) continue;
+        *place = other;
+        *found = there;
+    }
+    return 0;
+}
+
+/* The tensor that a target's values come from, or NULL; and for an .npz, how. The name
+ * that it has, or would have, is the target's source_name. */
+static int find_source(named **found, builder *b, lvlm_target *t)
+{
+    lvlm_npz_place place;
+    const char *lookup = lookup_name(b, t->section, t->row, t->block);
+    if (lookup == NULL) return lvlm_fail_memory(b->err);
+    if (!is_npz(b->m)) {
+        *found = find_named(b, lookup);
+        t->source_name = is_native(b->m)
+                             ? t->name
+                             : lvlm_names_source(b->m->family, lookup, LVLM_LAYOUT_HUB,
+                                                 &b->m->arena);
+        return t->source_name != NULL ? 0 : lvlm_fail_memory(b->err);
+    }
+    TRY(find_place(&place, found, b, t->section, t->row, t->block));
+    t->source_name = place.key != NULL ? place.key : t->name;
+    if (place.key == NULL) return 0;
+    t->source_shape = t->held_shape = place.shape;
+    t->held_dims = place.dims;
+    t->transform = place.transform;
+    return 0;
+}
+
 static int add_target(builder *b, const lvlm_section *section, const lvlm_row *row,
                       uint64_t block)
 {
@@ -200,8 +262,7 @@ static int add_target(builder *b, const lvlm_section *section, const lvlm_row *r
     target->row = row;
     target->block = block;
     target->name = lvlm_names_join(section->native, block, row->native, arena);
-    const char *lookup = lookup_name(b, section, row, block);
-    if (target->name == NULL || lookup == NULL) return lvlm_fail_memory(b->err);
+    if (target->name == NULL) return lvlm_fail_memory(b->err);
     TRY(resolve(target, b));
     if (row->not_square && target->shape.dims[0] == target->shape.dims[1]) {
         target->state = LVLM_TARGET_IDENTITY;
@@ -209,7 +270,8 @@ static int add_target(builder *b, const lvlm_section *section, const lvlm_row *r
         return 0;
     }
 
-    named *found = find_named(b, lookup);
+    named *found;
+    TRY(find_source(&found, b, target));
     if (found != NULL) {
         found->used = true;
         target->state = LVLM_TARGET_FOUND;
@@ -220,28 +282,25 @@ static int add_target(builder *b, const lvlm_section *section, const lvlm_row *r
         return 0;
     }
     target->state = row->tied_to != NULL ? LVLM_TARGET_TIED : LVLM_TARGET_MISSING;
-    target->source_name = is_native(b->m) ? target->name
-                                          : lvlm_names_source(b->m->family, lookup,
-                                                              LVLM_LAYOUT_HUB, arena);
-    return target->source_name != NULL ? 0 : lvlm_fail_memory(b->err);
+    return 0;
 }
 
-/* The source of the row called `native`, or NULL; false: out of memory. */
-static bool find_row(const lvlm_tensor **out, builder *b, const char *native)
+/* The source of the row called `native`, which is in no block, or NULL. */
+static int find_row(const lvlm_tensor **out, builder *b, const char *native)
 {
     *out = NULL;
     for (const lvlm_section *s = b->m->family->sections; s->native != NULL; s++)
         for (const lvlm_row *row = s->rows; row->native != NULL; row++) {
             char *name = lvlm_names_join(s->native, 0, row->native, &b->m->arena);
-            if (name == NULL) return false;
+            lvlm_target t = { .name = name, .section = s, .row = row };
+            named *found;
+            if (name == NULL) return lvlm_fail_memory(b->err);
             if (strcmp(name, native) != 0) continue;
-            char *lookup = lookup_name(b, s, row, 0);
-            if (lookup == NULL) return false;
-            const named *found = find_named(b, lookup);
+            TRY(find_source(&found, b, &t));
             *out = found != NULL ? found->tensor : NULL;
-            return true;
+            return 0;
         }
-    return true;
+    return 0;
 }
 
 /* Tables decide how many rows they have. */
@@ -255,7 +314,7 @@ static int settle_row_counts(builder *b)
         assert(length < sizeof section);
         memcpy(section, count->setting, length);
         section[length] = '\0';
-        if (!find_row(&table, b, count->tensor)) return lvlm_fail_memory(b->err);
+        TRY(find_row(&table, b, count->tensor));
         if (table == NULL || table->shape.n != 2) continue;
         cJSON *rows = cJSON_GetObjectItemCaseSensitive(
             cJSON_GetObjectItemCaseSensitive(b->m->config, section),

@@ -27,8 +27,9 @@ typedef struct lvlm_target {
     const lvlm_row *row;
     uint64_t block;                 /* the {i} of its section */
     lvlm_shape shape;               /* as native tensor */
-    lvlm_shape source_shape;        /* of the Hugging Face tensor it comes from ... */
-    lvlm_transform transform;       /* ... and where in it; for a native file too */
+    lvlm_shape source_shape;        /* of the source's tensor that it comes from ... */
+    lvlm_transform transform;       /* ... and where in it; for a native file: of the
+                                       Hugging Face tensor, whatever it came from */
     lvlm_shape held_shape;          /* that `source` should have here ... */
     const unsigned char *held_dims; /* ... and its symbols (LVLM_ROW_DIMS) */
     lvlm_target_state state;
@@ -71,10 +72,10 @@ typedef struct lvlm_manifest {
     lvlm_arena arena;
 } lvlm_manifest;
 
-/* Account for `checkpoint` (a Hugging Face directory or a native file), which must
- * outlive the manifest. LVLM_EFORMAT when the configuration cannot be read or names an
- * unknown family. Ties are decided by presence and bytes; with headers only a head that
- * is present counts as FOUND. Free with lvlm_manifest_free. */
+/* Account for `checkpoint` (a Hugging Face directory, an .npz or a native file),
+ * which must outlive the manifest. LVLM_EFORMAT when the configuration cannot be read
+ * or names an unknown family. Ties are decided by presence and bytes; with headers
+ * only a head that is present counts as FOUND. Free with lvlm_manifest_free. */
 LVLM_MUST_CHECK int lvlm_manifest_build(lvlm_manifest *out,
                                         const lvlm_checkpoint *checkpoint,
                                         lvlm_error *err);

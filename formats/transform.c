@@ -29,6 +29,29 @@ uint64_t lvlm_transform_numel(const lvlm_transform *transform)
     return numel;
 }
 
+lvlm_transform lvlm_transform_stack(const lvlm_transform *transform,
+                                    const lvlm_shape *shape, uint64_t n, uint64_t i)
+{
+    lvlm_transform one = *transform;
+    if (one.n == 0) {
+        one = (lvlm_transform){ .n = shape->n };
+        memcpy(one.axes, shape->dims, sizeof one.axes);
+        for (size_t k = 0; k < one.n; k++) one.order[k] = (uint8_t)k;
+    }
+    assert(one.select <= 1 && one.n + (one.select == 0) <= LVLM_MAX_DIMS);
+    if (one.select == 1) {
+        one.index += i * one.axes[0];
+        one.axes[0] *= n;
+        return one;
+    }
+    lvlm_transform out = { .n = one.n + 1, .axes = { n }, .select = 1, .index = i };
+    for (size_t k = 0; k < one.n; k++) {
+        out.axes[k + 1] = one.axes[k];
+        out.order[k] = (uint8_t)(one.order[k] + 1);
+    }
+    return out;
+}
+
 /* Elements [first, first + count) of the walk's output. */
 static void copy(unsigned char *to, uint64_t first, uint64_t count, const walk *w,
                  const void *const *inputs, size_t element)

@@ -15,9 +15,6 @@
 
 #include "formats/tensor.h"
 
-/* The most native tensors that fill one source tensor. */
-enum { LVLM_MAX_PARTS = 8 };
-
 typedef struct lvlm_transform {
     size_t n;                     /* axes of the source, outermost first; 0: keep */
     uint64_t axes[LVLM_MAX_DIMS]; /* their extents; the product is the source's numel */
@@ -32,6 +29,12 @@ bool lvlm_transform_is_keep(const lvlm_transform *transform);
 
 /* Elements of one native tensor of this transform. Not for keep. */
 uint64_t lvlm_transform_numel(const lvlm_transform *transform);
+
+/* `transform` of one of `n` sources of that shape, when all of them stand stacked in
+ * one tensor behind a new leading axis, and this is number `i`. Of the transform's axes
+ * at most the first may be selected: the new one joins it. */
+lvlm_transform lvlm_transform_stack(const lvlm_transform *transform,
+                                    const lvlm_shape *shape, uint64_t n, uint64_t i);
 
 /* Native elements [first, first + count) in native order, gathered from the source's
  * bytes. `element` is the size of one. Not for keep. */

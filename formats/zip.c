@@ -10,6 +10,7 @@
  * twice. */
 #include "formats/zip.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -461,5 +462,30 @@ int lvlm_zip_inflate(void *to, const lvlm_zip_member *member, const lvlm_infile 
             "member '%s': is corrupt: its CRC-32 is %08" PRIx32
             ", the directory says %08" PRIx32,
             member->name, crc, member->crc32);
+    return 0;
+}
+
+int lvlm_zip_inflate_start(void *to, size_t n, const lvlm_zip_member *member,
+                           const lvlm_infile *file, lvlm_error *err)
+{
+    const unsigned char *from = file->bytes + member->offset;
+    assert(n <= member->n_bytes && n <= UINT_MAX);
+    if (n == 0) return 0;
+    if (member->method == LVLM_ZIP_STORED) {
+        memcpy(to, from, n);
+        return 0;
+    }
+    z_stream z = { .zalloc = z_alloc, .zfree = z_free };
+    const uint64_t n_from = member->stored_bytes;
+    if (inflateInit2(&z, -MAX_WBITS) != Z_OK) return lvlm_fail_memory(err);
+    z.next_in = from;
+    z.avail_in = (uInt)(n_from < UINT_MAX ? n_from : UINT_MAX);
+    z.next_out = to;
+    z.avail_out = (uInt)n;
+    const int rc = inflate(&z, Z_SYNC_FLUSH);
+    inflateEnd(&z);
+    if (rc == Z_MEM_ERROR) return lvlm_fail_memory(err);
+    FAIL_IF(z.avail_out > 0, err, LVLM_EFORMAT,
+            "member '%s': its first bytes do not inflate", member->name);
     return 0;
 }

@@ -53,4 +53,10 @@ const lvlm_zip_member *lvlm_zip_find(const lvlm_zip *zip, const char *name);
 LVLM_MUST_CHECK int lvlm_zip_inflate(void *to, const lvlm_zip_member *member,
                                      const lvlm_infile *file, lvlm_error *err);
 
+/* The first `n` bytes of the data, n <= n_bytes, into `to`: for headers. The CRC-32 is
+ * not checked. */
+LVLM_MUST_CHECK int lvlm_zip_inflate_start(void *to, size_t n,
+                                           const lvlm_zip_member *member,
+                                           const lvlm_infile *file, lvlm_error *err);
+
 #endif

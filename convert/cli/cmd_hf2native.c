@@ -1,4 +1,4 @@
-/* cmd_hf2native.c - lvlm-convert hf2native SRC MODEL */
+/* cmd_hf2native.c - lvlm-convert hf2native SRC MODEL, npz2native FILE.npz MODEL */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,19 +20,29 @@ typedef struct args {
     const char *init_missing;
     uint64_t seed;
     bool force;
+    const char *config;
 } args;
 
-static const lvlm_option options[] = {
-    { "dtype", "keep|f32|bf16|f16", LVLM_OPTION_TEXT, offsetof(args, dtype),
-      "store weights as this type, rounded to nearest even (default: keep)" },
-    { "dry-run", NULL, LVLM_OPTION_FLAG, offsetof(args, dry_run),
-      "print the plan and write nothing; needs only the headers of SRC" },
-    { "init-missing", "zeros|normal:STD|xavier", LVLM_OPTION_TEXT,
-      offsetof(args, init_missing),
-      "make the connector's projection when SRC has none; recorded as made" },
-    { "seed", "N", LVLM_OPTION_COUNT, offsetof(args, seed),
-      "seed of what is made (default 0)" },
-    { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force), "overwrite MODEL" },
+// clang-format off
+#define COMMON_OPTIONS                                                                 \
+    { "dtype", "keep|f32|bf16|f16", LVLM_OPTION_TEXT, offsetof(args, dtype),           \
+      "store weights as this type, rounded to nearest even (default: keep)" },         \
+    { "dry-run", NULL, LVLM_OPTION_FLAG, offsetof(args, dry_run),                      \
+      "print the plan and write nothing; needs only the headers of SRC" },             \
+    { "init-missing", "zeros|normal:STD|xavier", LVLM_OPTION_TEXT,                     \
+      offsetof(args, init_missing),                                                    \
+      "make the connector's projection when SRC has none; recorded as made" },         \
+    { "seed", "N", LVLM_OPTION_COUNT, offsetof(args, seed),                            \
+      "seed of what is made (default 0)" },                                            \
+    { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force), "overwrite MODEL" }
+// clang-format on
+
+static const lvlm_option options[] = { COMMON_OPTIONS, LVLM_OPTION_END };
+
+static const lvlm_option npz_options[] = {
+    { "config", "FILE.json", LVLM_OPTION_TEXT, offsetof(args, config),
+      "a Hugging Face config.json to go by, instead of one made from the shapes" },
+    COMMON_OPTIONS,
     LVLM_OPTION_END,
 };
 
@@ -134,6 +144,9 @@ static void remark(const lvlm_import *import)
                     step->out.name, step->n_infinite,
                     step->n_infinite == 1 ? " is" : "s are");
     }
+    if (import->source->assumed != NULL)
+        fprintf(stderr, PROGRAM ": %s: %s\n", import->source->path,
+                import->source->assumed);
     for (size_t i = 0; i < import->source->n_left_behind; i++)
         fprintf(stderr, PROGRAM ": left behind: %s/%s holds other weights\n",
                 import->source->path, import->source->left_behind[i]);
@@ -207,13 +220,14 @@ static int print_json(const lvlm_import *import, const char *root, double second
 
 /* ---- the command ---------------------------------------------------------------- */
 
-static int read_options(lvlm_import_options *out, const args *a, lvlm_error *err)
+static int read_options(lvlm_import_options *out, const args *a, bool npz,
+                        lvlm_error *err)
 {
     static const struct {
         const char *name;
         lvlm_dtype dtype;
     } dtypes[] = { { "f32", LVLM_F32 }, { "bf16", LVLM_BF16 }, { "f16", LVLM_F16 } };
-    *out = (lvlm_import_options){ 0 };
+    *out = (lvlm_import_options){ .npz = npz, .config = a->config };
     for (size_t i = 0; a->dtype != NULL && i < 3; i++) {
         if (strcmp(a->dtype, dtypes[i].name) != 0) continue;
         out->change_dtype = true;
@@ -235,7 +249,7 @@ static int convert(lvlm_import *import, const args *a, const char *model,
     return rc;
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run_any(const void *arguments, const lvlm_operands *operands, bool npz)
 {
     const args *a = arguments;
     const char *source = operands->at[0], *model = operands->at[1];
@@ -248,10 +262,11 @@ static int run(const void *arguments, const lvlm_operands *operands)
     int rc;
 
     if (!a->dry_run && model == NULL) {
-        rc = lvlm_fail(&err, LVLM_EUSAGE, "hf2native takes SRC MODEL; 1 given");
+        rc = lvlm_fail(&err, LVLM_EUSAGE, "%s MODEL; 1 given",
+                       npz ? "npz2native takes FILE.npz" : "hf2native takes SRC");
         goto done;
     }
-    if ((rc = read_options(&import_options, a, &err)) < 0 ||
+    if ((rc = read_options(&import_options, a, npz, &err)) < 0 ||
         (rc = lvlm_import_plan(&import, source, &import_options, a->dry_run,
                                show_problem, &n_problems, &err)) < 0 ||
         (!a->dry_run && (rc = convert(&import, a, model, root, &err)) < 0))
@@ -269,6 +284,16 @@ done:
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
 
+static int run(const void *arguments, const lvlm_operands *operands)
+{
+    return run_any(arguments, operands, false);
+}
+
+static int run_npz(const void *arguments, const lvlm_operands *operands)
+{
+    return run_any(arguments, operands, true);
+}
+
 const lvlm_command command_hf2native = {
     "hf2native",
     "SRC MODEL",
@@ -280,7 +305,7 @@ const lvlm_command command_hf2native = {
     "shards and their index (a pickle is read, never executed);\n"
     "or a model id such as google/paligemma-3b-pt-224[@revision] in the local Hugging "
     "Face\n"
-    "cache; nothing is downloaded.\n"
+    "cache; nothing is downloaded; or a big_vision .npz, see npz2native.\n"
     "MODEL is the file to write, NAME.lvlm. Every source tensor is used, tied, or kept "
     "by a\n"
     "rule with a name; every native tensor has a source. Anything else is an error "
@@ -294,4 +319,28 @@ const lvlm_command command_hf2native = {
     options,
     sizeof(args),
     run,
+};
+
+const lvlm_command command_npz2native = {
+    "npz2native",
+    "FILE.npz MODEL",
+    1,
+    2,
+    "PaliGemma as big_vision's .npz to one native file",
+    "FILE.npz is PaliGemma 1 or 2 as big_vision and Kaggle have it: arrays below img/ "
+    "and\n"
+    "llm/, with or without params/ in front, blocks stacked or one by one. It has no\n"
+    "configuration: one is made from the shapes, which settles every released model; "
+    "give\n"
+    "--config for others. The native file equals the one from the Hugging Face "
+    "checkpoint,\n"
+    "tensor by tensor, but for that one's 64 rows of padding. native2hf gives a "
+    "stored\n"
+    "FILE.npz back byte for byte, or with --layout hub a Hugging Face directory.\n"
+    "\n"
+    "  lvlm-convert npz2native paligemma-3b-pt-224.npz model.lvlm\n"
+    "  lvlm-convert native2hf model.lvlm hf --layout hub",
+    npz_options,
+    sizeof(args),
+    run_npz,
 };

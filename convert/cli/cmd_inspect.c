@@ -118,15 +118,20 @@ static void print_differences(const lvlm_family *family)
     }
 }
 
+static const char *kind_name(const lvlm_checkpoint *cp)
+{
+    return cp->kind == LVLM_CHECKPOINT_NATIVE ? "native file"
+           : cp->kind == LVLM_CHECKPOINT_NPZ  ? "big_vision npz"
+                                              : "Hugging Face directory";
+}
+
 static void print_model(const lvlm_manifest *m)
 {
     const lvlm_checkpoint *cp = m->checkpoint;
     const summary s = summarise(m);
     char size[32];
-    printf(
-        "%s: %s, %s, %" PRIu64 " parameters, %s\n", cp->path, m->family->title,
-        cp->kind == LVLM_CHECKPOINT_NATIVE ? "native file" : "Hugging Face directory",
-        s.n_values, lvlm_bytes_text(size, (double)s.n_bytes));
+    printf("%s: %s, %s, %" PRIu64 " parameters, %s\n", cp->path, m->family->title,
+           kind_name(cp), s.n_values, lvlm_bytes_text(size, (double)s.n_bytes));
     for (size_t i = 0; i < 4; i++)
         if (s.parts[i].n_tensors > 0)
             printf("  %-10s %6" PRIu64 " tensors %14" PRIu64 " values\n",
@@ -138,6 +143,7 @@ static void print_model(const lvlm_manifest *m)
     printf("\nconfiguration:\n");
     const cJSON *section;
     cJSON_ArrayForEach (section, m->config) print_section(m->config, section->string);
+    if (cp->assumed != NULL) printf("  %s\n", cp->assumed);
     if (cp->kind == LVLM_CHECKPOINT_NATIVE) {
         printf("provenance: %s\n",
                lvlm_json_string(lvlm_json_get(cp->metadata, "provenance")));
@@ -229,8 +235,9 @@ const lvlm_command command_inspect = {
     1,
     1,
     "what is in a checkpoint: family, sizes, types, parts, ledger",
-    "PATH is a model directory, a native file, or any .safetensors or torch "
-    "file.\n"
+    "PATH is a model directory, a native file, a big_vision .npz, or any "
+    ".safetensors,\n"
+    "torch or .npz file.\n"
     "Only headers are read.\n"
     "\n"
     "  lvlm-convert inspect model.lvlm --tensors",

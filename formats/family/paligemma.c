@@ -8,6 +8,7 @@
 
 #include "formats/base/json.h"
 #include "formats/family/page.h"
+#include "formats/family/paligemma_npz.h"
 
 /* ---- names ---------------------------------------------------------------------- */
 
@@ -131,6 +132,12 @@ static const lvlm_unused_rule unused[] = {
       "a buffer of old exports: rotary frequencies follow from the configuration" },
     { "position_ids", "*.position_ids",
       "a buffer of old exports: always 0, 1, 2, ..." },
+    { "siglip_pooling_head", "img/MAPHead_0/*",
+      "SigLIP's attention pooling: PaliGemma takes every patch, so nothing reads it" },
+    { "training_state", "opt/*",
+      "the optimizer's moments in a checkpoint of big_vision: not the model's" },
+    { "training_state", "chrono/*",
+      "the clock of a training run of big_vision: not the model's" },
     { NULL },
 };
 
@@ -218,7 +225,8 @@ static int derive(cJSON *config, lvlm_error *err)
     TRY(lvlm_page_add_grid(config, err));
     TRY(lvlm_page_add_number(config, "vision.out",
                              lvlm_page_count(config, "vision.hidden"), err));
-    TRY(lvlm_page_check_multiple(config, "vision.hidden", "vision.heads", err));
+    TRY(lvlm_page_add_quotient(config, "vision.head_dim", "vision.hidden",
+                               "vision.heads", err));
     TRY(lvlm_page_check_multiple(config, "text.heads", "text.kv_heads", err));
     TRY(lvlm_page_check_even(config, "text.head_dim", err));
     FAIL_IF(cJSON_IsTrue(lvlm_json_path(config, "text.attention_bias")), err,
@@ -309,6 +317,7 @@ const lvlm_family lvlm_family_paligemma = {
     .unused = unused,
     .projections = projections,
     .differences = gemma_differences,
+    .npz = &lvlm_npz_paligemma,
 };
 
 const lvlm_family lvlm_family_paligemma2 = {
@@ -323,4 +332,5 @@ const lvlm_family lvlm_family_paligemma2 = {
     .unused = unused,
     .projections = projections,
     .differences = gemma2_differences,
+    .npz = &lvlm_npz_paligemma2,
 };

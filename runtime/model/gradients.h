@@ -13,8 +13,9 @@ typedef struct gradients {
     bool vision, connector, text;  /* is anything of that part trained? */
 } gradients;
 
-/* Zeros, and copies of the values where options->own_weights, for every tensor that options->trains names. A tied tensor shares the gradient
- * of the one that it is tied to. Free with gradients_free, also after a failure. */
+/* Zeros, and copies of the values where options->own_weights, for every tensor that
+ * options->trains names. A tied tensor shares the gradient of the one that it is tied
+ * to. Free with gradients_free, also after a failure. */
 int gradients_make(gradients *g, const lvlm_manifest *manifest,
                    const lvlm_model_options *options, lvlm_error *err);
 void gradients_free(gradients *g);

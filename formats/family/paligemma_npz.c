@@ -1,0 +1,458 @@
+/* paligemma_npz.c - PaliGemma 1 and 2 as big_vision writes them: keys, shapes, and the
+ * config.json that such a file does not have.
+ *
+ *   img/   SigLIP; img/head, its classifier head, is the projection into the text
+ *   llm/   Gemma or Gemma 2, without a head of its own
+ *
+ * Kernels stand [in, out]; heads and their width are axes. Facts and traps for people:
+ * family/paligemma.md. */
+#include "formats/family/paligemma_npz.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/checkpoint.h"
+#include "formats/family/page.h"
+
+/* ---- keys ----------------------------------------------------------------------- */
+
+// clang-format off
+#define VECTOR(dim) { DIM(dim) }
+#define TRANSPOSED .order = { 1, 0 }
+
+static const lvlm_npz_row tower[] = {
+    { "patch.weight", "embedding/kernel", /* y, x, channel, out */
+      { DIM(PATCH), DIM(PATCH), DIM(CHANNELS), DIM(VISION_HIDDEN) }, .order = { 3, 2, 0, 1 } },
+    { "patch.bias",       "embedding/bias",                 VECTOR(VISION_HIDDEN) },
+    { "positions.weight", "pos_embedding",                  { DIM(ONE), DIM(POSITIONS), DIM(VISION_HIDDEN) } },
+    { "norm.weight",      "Transformer/encoder_norm/scale", VECTOR(VISION_HIDDEN) },
+    { "norm.bias",        "Transformer/encoder_norm/bias",  VECTOR(VISION_HIDDEN) },
+    { NULL },
+};
+
+#define ATTENTION "MultiHeadDotProductAttention_0/"
+#define MLP_BLOCK "MlpBlock_0/"
+#define SPLIT_HEADS(native, key)                                                         \
+    { native ".weight", ATTENTION key "/kernel",                                         \
+      { DIM(VISION_HIDDEN), DIM(VISION_HEADS), DIM(VISION_HEAD_DIM) }, .order = { 1, 2, 0 } }, \
+    { native ".bias",   ATTENTION key "/bias", { DIM(VISION_HEADS), DIM(VISION_HEAD_DIM) } }
+
+static const lvlm_npz_row vision_block[] = {
+    { "norm1.weight", "LayerNorm_0/scale", VECTOR(VISION_HIDDEN) },
+    { "norm1.bias",   "LayerNorm_0/bias",  VECTOR(VISION_HIDDEN) },
+    SPLIT_HEADS("attn.q", "query"),
+    SPLIT_HEADS("attn.k", "key"),
+    SPLIT_HEADS("attn.v", "value"),
+    { "attn.out.weight", ATTENTION "out/kernel",
+      { DIM(VISION_HEADS), DIM(VISION_HEAD_DIM), DIM(VISION_HIDDEN) }, .order = { 2, 0, 1 } },
+    { "attn.out.bias",  ATTENTION "out/bias",       VECTOR(VISION_HIDDEN) },
+    { "norm2.weight",   "LayerNorm_1/scale",        VECTOR(VISION_HIDDEN) },
+    { "norm2.bias",     "LayerNorm_1/bias",         VECTOR(VISION_HIDDEN) },
+    { "mlp.fc1.weight", MLP_BLOCK "Dense_0/kernel", { DIM(VISION_HIDDEN), DIM(VISION_MLP) }, TRANSPOSED },
+    { "mlp.fc1.bias",   MLP_BLOCK "Dense_0/bias",   VECTOR(VISION_MLP) },
+    { "mlp.fc2.weight", MLP_BLOCK "Dense_1/kernel", { DIM(VISION_MLP), DIM(VISION_HIDDEN) }, TRANSPOSED },
+    { "mlp.fc2.bias",   MLP_BLOCK "Dense_1/bias",   VECTOR(VISION_HIDDEN) },
+    { NULL },
+};
+
+static const lvlm_npz_row projector[] = {
+    { "proj.weight", "kernel", { DIM(VISION_HIDDEN), DIM(HIDDEN) }, TRANSPOSED },
+    { "proj.bias",   "bias",   VECTOR(HIDDEN) },
+    { NULL },
+};
+
+static const lvlm_npz_row decoder[] = {
+    { "embed.weight", "embedder/input_embedding", { DIM(VOCAB), DIM(HIDDEN) } },
+    { "norm.weight",  "final_norm/scale",         VECTOR(HIDDEN) },
+    { NULL },
+};
+
+/* One of n stacked maps [heads, hidden, head_dim]. */
+#define OF(n, i, heads) { DIM(n), DIM(heads), DIM(HIDDEN), DIM(HEAD_DIM) }, 1, (i), { 1, 3, 2 }
+/* gating_einsum of Gemma alone comes turned. */
+#define GATE(native, i)                                                                       \
+    { native, "mlp/gating_einsum", { DIM(TWO), DIM(HIDDEN), DIM(MLP) }, 1, (i), { 2, 1 } },   \
+    { native, "mlp/gating_einsum", { DIM(TWO), DIM(MLP), DIM(HIDDEN) }, 1, (i), { 1, 2 } }
+
+/* Where there are as many heads for keys as for queries, one array holds all three. */
+#define ATTENTION_AND_MLP                                                                     \
+    { "attn.q.weight", "attn/q_einsum/w",                                                     \
+      { DIM(HEADS), DIM(HIDDEN), DIM(HEAD_DIM) }, .order = { 0, 2, 1 } },                     \
+    { "attn.q.weight", "attn/qkv_einsum/w", OF(THREE, 0, HEADS) },                            \
+    { "attn.k.weight", "attn/kv_einsum/w",  OF(TWO, 0, KV_HEADS) },                           \
+    { "attn.k.weight", "attn/qkv_einsum/w", OF(THREE, 1, HEADS) },                            \
+    { "attn.v.weight", "attn/kv_einsum/w",  OF(TWO, 1, KV_HEADS) },                           \
+    { "attn.v.weight", "attn/qkv_einsum/w", OF(THREE, 2, HEADS) },                            \
+    { "attn.out.weight", "attn/attn_vec_einsum/w",                                            \
+      { DIM(HEADS), DIM(HEAD_DIM), DIM(HIDDEN) }, .order = { 2, 0, 1 } },                     \
+    GATE("mlp.gate.weight", 0),                                                               \
+    GATE("mlp.up.weight", 1),                                                                 \
+    { "mlp.down.weight", "mlp/linear", { DIM(MLP), DIM(HIDDEN) }, TRANSPOSED }
+
+static const lvlm_npz_row gemma_block[] = {
+    { "norm1.weight", "pre_attention_norm/scale", VECTOR(HIDDEN) },
+    { "norm2.weight", "pre_ffw_norm/scale",       VECTOR(HIDDEN) },
+    ATTENTION_AND_MLP,
+    { NULL },
+};
+
+static const lvlm_npz_row gemma2_block[] = {
+    { "norm1.weight",          "pre_attention_norm/scale",  VECTOR(HIDDEN) },
+    { "post_attn_norm.weight", "post_attention_norm/scale", VECTOR(HIDDEN) },
+    { "norm2.weight",          "pre_ffw_norm/scale",        VECTOR(HIDDEN) },
+    { "post_mlp_norm.weight",  "post_ffw_norm/scale",       VECTOR(HIDDEN) },
+    ATTENTION_AND_MLP,
+    { NULL },
+};
+
+#define VISION_BLOCKS "img/Transformer/encoderblock"
+#define TEXT_BLOCKS "llm/layers"
+
+#define SECTIONS(block)                                                                           \
+    { "vision.",            "img/",               NULL,              0,                  tower },       \
+    { "vision.blocks.{i}.", VISION_BLOCKS "_{i}/", VISION_BLOCKS "/", DIM(VISION_LAYERS), vision_block }, \
+    { "connector.",         "img/head/",          NULL,              0,                  projector },    \
+    { "text.",              "llm/",               NULL,              0,                  decoder },         \
+    { "text.blocks.{i}.",   TEXT_BLOCKS "/{i}/",  TEXT_BLOCKS "/",   DIM(LAYERS),        block },        \
+    { NULL }
+// clang-format on
+
+static const lvlm_npz_section gemma_sections[] = { SECTIONS(gemma_block) };
+static const lvlm_npz_section gemma2_sections[] = { SECTIONS(gemma2_block) };
+
+/* ---- shapes that are there ------------------------------------------------------ */
+
+static const lvlm_tensor *find(const lvlm_checkpoint *cp, const char *key)
+{
+    char name[128];
+    snprintf(name, sizeof name, "params/%s", key);
+    const lvlm_tensor *t = lvlm_checkpoint_find(cp, name);
+    return t != NULL ? t : lvlm_checkpoint_find(cp, key);
+}
+
+/* An array of the blocks: stacked, or that of block 0. */
+typedef struct blocks {
+    const lvlm_tensor *tensor; /* NULL: not there */
+    const uint64_t *dims;      /* of one block */
+    size_t n_dims;
+    uint64_t n; /* blocks */
+} blocks;
+
+/* `prefix` is the section's, `separator` stands before the number of a block. */
+static blocks find_blocks(const lvlm_checkpoint *cp, const char *prefix,
+                          const char *separator, const char *key)
+{
+    char name[128];
+    blocks b = { 0 };
+    snprintf(name, sizeof name, "%s/%s", prefix, key);
+    const lvlm_tensor *t = find(cp, name);
+    if (t != NULL && t->shape.n > 0)
+        return (blocks){ t, t->shape.dims + 1, t->shape.n - 1, t->shape.dims[0] };
+    for (;; b.n++) {
+        snprintf(name, sizeof name, "%s%s%" PRIu64 "/%s", prefix, separator, b.n, key);
+        t = find(cp, name);
+        if (t == NULL) return b;
+        if (b.n == 0) b = (blocks){ t, t->shape.dims, t->shape.n, 0 };
+    }
+}
+
+static blocks vision_blocks(const lvlm_checkpoint *cp, const char *key)
+{
+    return find_blocks(cp, VISION_BLOCKS, "_", key);
+}
+
+static blocks text_blocks(const lvlm_checkpoint *cp, const char *key)
+{
+    return find_blocks(cp, TEXT_BLOCKS, "/", key);
+}
+
+/* The config.json is read off arrays of so many dimensions, none of which is 0. */
+static int expect(const lvlm_tensor *t, const char *key, size_t n_dims, size_t expected,
+                  lvlm_error *err)
+{
+    char shape[LVLM_SHAPE_TEXT];
+    FAIL_IF(t == NULL, err, LVLM_ECHECK,
+            "tensor '%s' is missing: without it the sizes of the model are not known",
+            key);
+    uint64_t numel = 0;
+    (void)lvlm_shape_numel(&numel, &t->shape);
+    FAIL_IF(n_dims != expected || numel == 0, err, LVLM_ECHECK,
+            "tensor '%s': has shape %s: expected %zu dimensions%s", t->name,
+            lvlm_shape_text(shape, &t->shape), expected + t->shape.n - n_dims,
+            n_dims != t->shape.n ? ", blocks first" : "");
+    return 0;
+}
+
+/* What the shapes say. */
+typedef struct sizes {
+    uint64_t patch, channels, vision_hidden, image;
+    uint64_t vision_layers, vision_heads, vision_mlp;
+    uint64_t positions;
+    uint64_t rows, hidden, layers, heads, kv_heads, head_dim, mlp;
+    lvlm_dtype dtype;
+} sizes;
+
+static int read_vision(sizes *s, const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    const lvlm_tensor *patch = find(cp, "img/embedding/kernel");
+    const lvlm_tensor *positions = find(cp, "img/pos_embedding");
+    const blocks query = vision_blocks(cp, ATTENTION "query/kernel");
+    const blocks fc1 = vision_blocks(cp, MLP_BLOCK "Dense_0/kernel");
+    TRY(expect(patch, "img/embedding/kernel", patch != NULL ? patch->shape.n : 0, 4,
+               err));
+    TRY(expect(positions, "img/pos_embedding",
+               positions != NULL ? positions->shape.n : 0, 3, err));
+    TRY(expect(query.tensor, VISION_BLOCKS "/" ATTENTION "query/kernel", query.n_dims,
+               3, err));
+    TRY(expect(fc1.tensor, VISION_BLOCKS "/" MLP_BLOCK "Dense_0/kernel", fc1.n_dims, 2,
+               err));
+    s->patch = patch->shape.dims[0];
+    s->channels = patch->shape.dims[2];
+    s->vision_hidden = patch->shape.dims[3];
+    s->vision_layers = query.n;
+    s->vision_heads = query.dims[1];
+    s->vision_mlp = fc1.dims[1];
+    s->positions = positions->shape.dims[1];
+    uint64_t grid = 1;
+    while (grid * grid < s->positions) grid++;
+    FAIL_IF(grid * grid != s->positions, err, LVLM_ECHECK,
+            "tensor '%s': %" PRIu64
+            " positions are no square of patches: --config FILE.json says the "
+            "image's size",
+            positions->name, s->positions);
+    s->image = grid * s->patch;
+    return 0;
+}
+
+static int read_text(sizes *s, const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    const lvlm_tensor *table = find(cp, "llm/embedder/input_embedding");
+    const blocks q = text_blocks(cp, "attn/q_einsum/w");
+    const blocks kv = text_blocks(cp, "attn/kv_einsum/w");
+    const blocks qkv = text_blocks(cp, "attn/qkv_einsum/w");
+    const blocks linear = text_blocks(cp, "mlp/linear");
+    TRY(expect(table, "llm/embedder/input_embedding",
+               table != NULL ? table->shape.n : 0, 2, err));
+    TRY(expect(linear.tensor, TEXT_BLOCKS "/mlp/linear", linear.n_dims, 2, err));
+    if (qkv.tensor != NULL && q.tensor == NULL) {
+        TRY(expect(qkv.tensor, "", qkv.n_dims, 4, err));
+        s->heads = s->kv_heads = qkv.dims[1];
+        s->head_dim = qkv.dims[3];
+        s->layers = qkv.n;
+    } else {
+        TRY(expect(q.tensor, TEXT_BLOCKS "/attn/q_einsum/w", q.n_dims, 3, err));
+        TRY(expect(kv.tensor, TEXT_BLOCKS "/attn/kv_einsum/w", kv.n_dims, 4, err));
+        s->heads = q.dims[0];
+        s->kv_heads = kv.dims[1];
+        s->head_dim = q.dims[2];
+        s->layers = q.n;
+    }
+    s->rows = table->shape.dims[0];
+    s->hidden = table->shape.dims[1];
+    s->mlp = linear.dims[0];
+    s->dtype = table->dtype;
+    return 0;
+}
+
+/* ---- the released sizes --------------------------------------------------------- */
+
+/* Image tokens stand right behind the 257152 rows that big_vision has. */
+enum { IMAGE_TOKEN = 257152, PADDED_ROWS = 257216 };
+
+/* big_vision's names. query_scalar is the one number that shapes do not say: the 27b is
+ * scaled by width / heads, all others by the width of a head. */
+static const struct variant {
+    const char *name;
+    uint64_t hidden, layers, heads, kv_heads, head_dim, mlp, query_scalar;
+} gemma2_variants[] = {
+    { "gemma2_2b", 2304, 26, 8, 4, 256, 9216, 256 },
+    { "gemma2_9b", 3584, 42, 16, 8, 256, 14336, 256 },
+    { "gemma2_27b", 4608, 46, 32, 16, 128, 36864, 144 },
+};
+
+static const struct variant *find_variant(const sizes *s)
+{
+    for (size_t i = 0; i < sizeof gemma2_variants / sizeof gemma2_variants[0]; i++) {
+        const struct variant *v = &gemma2_variants[i];
+        if (v->hidden == s->hidden && v->layers == s->layers && v->heads == s->heads &&
+            v->kv_heads == s->kv_heads && v->head_dim == s->head_dim &&
+            v->mlp == s->mlp)
+            return v;
+    }
+    return NULL;
+}
+
+/* ---- config.json ---------------------------------------------------------------- */
+
+static const char *torch_name(lvlm_dtype dtype)
+{
+    return dtype == LVLM_BF16  ? "bfloat16"
+           : dtype == LVLM_F16 ? "float16"
+           : dtype == LVLM_F64 ? "float64"
+                               : "float32";
+}
+
+#define N(value) (unsigned long long)(value)
+
+static void print_top(lvlm_strbuf *out, const sizes *s)
+{
+    lvlm_strbuf_printf(out,
+                       "{\n"
+                       "  \"architectures\": [\n"
+                       "    \"PaliGemmaForConditionalGeneration\"\n"
+                       "  ],\n"
+                       "  \"bos_token_id\": 2,\n"
+                       "  \"eos_token_id\": 1,\n"
+                       "  \"hidden_size\": %llu,\n"
+                       "  \"ignore_index\": -100,\n"
+                       "  \"image_token_index\": %d,\n"
+                       "  \"model_type\": \"paligemma\",\n"
+                       "  \"pad_token_id\": 0,\n"
+                       "  \"projection_dim\": %llu,\n",
+                       N(s->hidden), IMAGE_TOKEN, N(s->hidden));
+}
+
+/* `generation` are the lines of Gemma 2 alone. */
+static void print_text(lvlm_strbuf *out, const sizes *s, const char *generation)
+{
+    lvlm_strbuf_printf(out,
+                       "  \"text_config\": {\n"
+                       "%s"
+                       "    \"head_dim\": %llu,\n"
+                       "    \"hidden_size\": %llu,\n"
+                       "    \"intermediate_size\": %llu,\n"
+                       "    \"num_attention_heads\": %llu,\n"
+                       "    \"num_hidden_layers\": %llu,\n"
+                       "    \"num_image_tokens\": %llu,\n"
+                       "    \"num_key_value_heads\": %llu,\n"
+                       "    \"torch_dtype\": \"%s\",\n"
+                       "    \"vocab_size\": %llu\n"
+                       "  },\n"
+                       "  \"torch_dtype\": \"%s\",\n",
+                       generation, N(s->head_dim), N(s->hidden), N(s->mlp), N(s->heads),
+                       N(s->layers), N(s->positions), N(s->kv_heads),
+                       torch_name(s->dtype), N(s->rows), torch_name(s->dtype));
+}
+
+static void print_vision(lvlm_strbuf *out, const sizes *s)
+{
+    lvlm_strbuf_printf(out,
+                       "  \"vision_config\": {\n"
+                       "    \"hidden_size\": %llu,\n"
+                       "    \"image_size\": %llu,\n"
+                       "    \"intermediate_size\": %llu,\n"
+                       "    \"model_type\": \"siglip_vision_model\",\n"
+                       "    \"num_attention_heads\": %llu,\n"
+                       "    \"num_channels\": %llu,\n"
+                       "    \"num_hidden_layers\": %llu,\n"
+                       "    \"patch_size\": %llu,\n"
+                       "    \"projection_dim\": %llu,\n"
+                       "    \"vision_use_head\": false\n"
+                       "  }\n"
+                       "}\n",
+                       N(s->vision_hidden), N(s->image), N(s->vision_mlp),
+                       N(s->vision_heads), N(s->channels), N(s->vision_layers),
+                       N(s->patch), N(s->hidden));
+}
+
+/* Soft caps and the window are those of gemma-2-2b-it, which the hub's files took. */
+static void generation_lines(char text[512], uint64_t query_scalar)
+{
+    snprintf(text, 512,
+             "    \"attn_logit_softcapping\": 50.0,\n"
+             "    \"cache_implementation\": \"hybrid\",\n"
+             "    \"final_logit_softcapping\": 30.0,\n"
+             "    \"hidden_activation\": \"gelu_pytorch_tanh\",\n"
+             "    \"model_type\": \"gemma2\",\n"
+             "    \"query_pre_attn_scalar\": %llu,\n"
+             "    \"sliding_window\": 4096,\n",
+             N(query_scalar));
+}
+
+/* What was taken for granted; nothing for what was released. */
+static int assume(const char **out, const sizes *s, bool gemma2, lvlm_arena *arena,
+                  lvlm_error *err)
+{
+    const bool token = s->rows != IMAGE_TOKEN && s->rows != PADDED_ROWS;
+    const bool scalar = gemma2 && find_variant(s) == NULL;
+    if (!token && !scalar) return 0;
+    *out = lvlm_arena_printf(
+        arena,
+        "no released model has these shapes, and they do not say everything: assumed "
+        "%s%s%s; --config FILE.json (a config.json) says otherwise",
+        token ? "image token 257152" : "", token && scalar ? " and " : "",
+        scalar ? "soft caps 50 and 30 and queries scaled by head_dim^-1/2" : "");
+    return *out != NULL ? 0 : lvlm_fail_memory(err);
+}
+
+static int compose(const char **out, const char **assumed, const lvlm_checkpoint *cp,
+                   bool gemma2, lvlm_arena *arena, lvlm_error *err)
+{
+    sizes s = { 0 };
+    char generation[512] = "    \"model_type\": \"gemma\",\n";
+    lvlm_strbuf json = LVLM_STRBUF_INIT(1 << 14);
+    TRY(read_vision(&s, cp, err));
+    TRY(read_text(&s, cp, err));
+    if (gemma2) {
+        const struct variant *v = find_variant(&s);
+        generation_lines(generation, v != NULL ? v->query_scalar : s.head_dim);
+    }
+    print_top(&json, &s);
+    print_text(&json, &s, generation);
+    print_vision(&json, &s);
+    int rc = lvlm_strbuf_check(&json, err);
+    if (rc == 0 && (*out = lvlm_arena_strndup(arena, json.text, json.length)) == NULL)
+        rc = lvlm_fail_memory(err);
+    lvlm_strbuf_free(&json);
+    return rc == 0 ? assume(assumed, &s, gemma2, arena, err) : rc;
+}
+
+/* ---- the tables ----------------------------------------------------------------- */
+
+static bool has_part(const lvlm_checkpoint *cp, const char *part)
+{
+    const size_t n = strlen(part);
+    for (size_t i = 0; i < cp->n_tensors; i++) {
+        const char *name = cp->tensors[i].name;
+        if (strncmp(name, "params/", 7) == 0) name += 7;
+        if (strncmp(name, part, n) == 0) return true;
+    }
+    return false;
+}
+
+static bool is_gemma2(const lvlm_checkpoint *cp)
+{
+    return text_blocks(cp, "post_attention_norm/scale").tensor != NULL ||
+           text_blocks(cp, "post_ffw_norm/scale").tensor != NULL;
+}
+
+static bool is_paligemma(const lvlm_checkpoint *cp)
+{
+    return has_part(cp, "img/") && has_part(cp, "llm/") && !is_gemma2(cp);
+}
+
+static bool is_paligemma2(const lvlm_checkpoint *cp)
+{
+    return has_part(cp, "img/") && has_part(cp, "llm/") && is_gemma2(cp);
+}
+
+static int paligemma_config(const char **text_out, const char **assumed,
+                            const lvlm_checkpoint *cp, lvlm_arena *arena,
+                            lvlm_error *err)
+{
+    return compose(text_out, assumed, cp, false, arena, err);
+}
+
+static int paligemma2_config(const char **text_out, const char **assumed,
+                             const lvlm_checkpoint *cp, lvlm_arena *arena,
+                             lvlm_error *err)
+{
+    return compose(text_out, assumed, cp, true, arena, err);
+}
+
+const lvlm_npz_table lvlm_npz_paligemma = { gemma_sections, is_paligemma,
+                                            paligemma_config };
+const lvlm_npz_table lvlm_npz_paligemma2 = { gemma2_sections, is_paligemma2,
+                                             paligemma2_config };

@@ -1,0 +1,11 @@
+/* paligemma_npz.h - PaliGemma 1 and 2 as big_vision writes them. Included by pages
+ * only. */
+#ifndef LVLM_FORMATS_FAMILY_PALIGEMMA_NPZ_H
+#define LVLM_FORMATS_FAMILY_PALIGEMMA_NPZ_H
+
+#include "formats/family.h"
+
+extern const lvlm_npz_table lvlm_npz_paligemma;
+extern const lvlm_npz_table lvlm_npz_paligemma2;
+
+#endif

@@ -1,0 +1,39 @@
+/* npz.h - what numpy.savez wrote: a zip archive with one KEY.npy for each array.
+ *
+ *   KEY.npy   "\x93NUMPY" | version, 2 bytes | header length | header | elements
+ *   header    a dictionary as Python writes it:
+ *             {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }
+ *
+ * The tensor is called KEY. Two-byte void ('|V2') is bf16: numpy has no name for it.
+ *
+ * A stored member in C order is a span of the file, like a tensor of safetensors. Any
+ * other tensor is detached (tensor.h) and its values are copied at once, when the file
+ * is opened: a member in Fortran order is turned, its bytes stay in the file's frame; a
+ * deflated member is inflated and held against its CRC-32, and then `compressed` is
+ * set: such a file is not rebuilt byte for byte. big_vision stores, it never deflates,
+ * so a lazy form would buy nothing. */
+#ifndef LVLM_FORMATS_NPZ_H
+#define LVLM_FORMATS_NPZ_H
+
+#include "formats/base/arena.h"
+#include "formats/base/infile.h"
+#include "formats/tensor.h"
+
+typedef struct lvlm_npz {
+    lvlm_tensor *tensors; /* spans in order of offset, then the detached ones in order
+                             of offset; `file` is 0 */
+    size_t n_tensors;
+    bool compressed;       /* a member is deflated */
+    unsigned char *copies; /* values of the detached, or NULL; owned here */
+} lvlm_npz;
+
+/* Read `file`, which must be whole. Names live in `arena`, data in `file` or `copies`.
+ * With `headers_only` data is NULL and nothing is copied. LVLM_EFORMAT names the member
+ * and the rule; arrays of Python objects are refused, for they are pickles. Free with
+ * lvlm_npz_free. */
+LVLM_MUST_CHECK int lvlm_npz_read(lvlm_npz *out, const lvlm_infile *file,
+                                  bool headers_only, lvlm_arena *arena,
+                                  lvlm_error *err);
+void lvlm_npz_free(lvlm_npz *npz);
+
+#endif

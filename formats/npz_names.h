@@ -1,0 +1,33 @@
+/* npz_names.h - where a native tensor may be in a big_vision .npz: its names there, and
+ * how it lies in the array (family.h, lvlm_npz_table).
+ *
+ *   params/llm/layers/attn/q_einsum/w     all blocks, stacked     released files
+ *   llm/layers/3/attn/q_einsum/w          one array a block       files saved again
+ *
+ * The canonical form of a key is the key without "params/". */
+#ifndef LVLM_FORMATS_NPZ_NAMES_H
+#define LVLM_FORMATS_NPZ_NAMES_H
+
+#include "formats/base/arena.h"
+#include "formats/family.h"
+
+typedef struct lvlm_npz_place {
+    const char *key; /* canonical; NULL: the table has no (further) place */
+    lvlm_shape shape;
+    const unsigned char *dims; /* its symbols (LVLM_ROW_DIMS) */
+    lvlm_transform transform;
+} lvlm_npz_place;
+
+/* Behind "params/", or `key` itself. Borrowed. */
+const char *lvlm_npz_canonical(const char *key);
+
+/* The place number `at`, best first, of the native tensor that `section` and `row` of
+ * the family and `block` name. What is made lives in `arena`. LVLM_EFORMAT when
+ * `config` (canonical) does not give a symbol. */
+LVLM_MUST_CHECK int lvlm_npz_place_get(lvlm_npz_place *out, size_t at,
+                                       const lvlm_family *family,
+                                       const lvlm_section *section, const lvlm_row *row,
+                                       uint64_t block, const cJSON *config,
+                                       lvlm_arena *arena, lvlm_error *err);
+
+#endif
