@@ -343,7 +343,8 @@ int lvlm_import_execute(lvlm_import *im, const char *path, const lvlm_import_run
     lvlm_outfile *file = NULL;
     int rc;
 
-    if ((rc = compose_header(&blank, im, false, err)) < 0 ||
+    if ((rc = lvlm_checkpoint_check(im->source, run->threads, err)) < 0 ||
+        (rc = compose_header(&blank, im, false, err)) < 0 ||
         (rc = lvlm_outfile_open(&file, path, run->overwrite, err)) < 0)
         goto done;
     const lvlm_execute_options options = { run->threads, blank.length, run->progress,

@@ -22,6 +22,7 @@
 #include "formats/base/arena.h"
 #include "formats/base/infile.h"
 #include "formats/tensor.h"
+#include "formats/zip.h"
 
 typedef enum lvlm_checkpoint_kind {
     LVLM_CHECKPOINT_HF,     /* directory with config.json */
@@ -38,6 +39,7 @@ typedef struct lvlm_source_file {
     lvlm_infile *map;
     unsigned char *copies; /* values of its detached tensors, or NULL */
     bool compressed;       /* holds deflated tensors: is not rebuilt byte for byte */
+    lvlm_zip zip;          /* NPZ: its members; else empty */
 } lvlm_source_file;
 
 /* A file beside the tensors: configuration, tokenizer, templates, the shard index. */
@@ -85,6 +87,12 @@ LVLM_MUST_CHECK int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path
                                          const lvlm_open_options *options,
                                          lvlm_error *err);
 void lvlm_checkpoint_close(lvlm_checkpoint *checkpoint);
+
+/* Hold the data of an .npz against the checksums inside, which opening does not: it
+ * reads all of them. LVLM_EFORMAT names the member that is corrupt. Others have no
+ * checksums and pass. */
+LVLM_MUST_CHECK int lvlm_checkpoint_check(const lvlm_checkpoint *checkpoint,
+                                          size_t n_threads, lvlm_error *err);
 
 /* By exact name, O(log n); NULL when there is none. */
 const lvlm_tensor *lvlm_checkpoint_find(const lvlm_checkpoint *checkpoint,

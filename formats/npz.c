@@ -15,7 +15,6 @@
 #include "formats/base/bytes.h"
 #include "formats/base/size.h"
 #include "formats/transform.h"
-#include "formats/zip.h"
 
 enum {
     /* "\x93NUMPY", version; then a length of 2 bytes, from version 2 on of 4. */
@@ -352,9 +351,10 @@ static int read_all(lvlm_npz *out, reader *r, bool headers_only)
 {
     FAIL_IF(!lvlm_zip_is(r->file), r->err, LVLM_EFORMAT,
             "is no .npz: it does not begin as a zip archive does");
-    TRY(lvlm_zip_read(&r->zip, r->file, &r->scratch, r->err));
+    TRY(lvlm_zip_read(&r->zip, r->file, r->arena, r->err));
     TRY(read_arrays(r));
     if (!headers_only) TRY(copy_detached(r, &out->copies));
+    out->zip = r->zip;
     out->tensors = lvlm_arena_alloc(r->arena, r->n_arrays, sizeof *out->tensors);
     if (out->tensors == NULL) return lvlm_fail_memory(r->err);
     for (size_t i = 0; i < r->n_arrays; i++) {

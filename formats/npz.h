@@ -18,11 +18,14 @@
 #include "formats/base/arena.h"
 #include "formats/base/infile.h"
 #include "formats/tensor.h"
+#include "formats/zip.h"
 
 typedef struct lvlm_npz {
     lvlm_tensor *tensors; /* spans in order of offset, then the detached ones in order
                              of offset; `file` is 0 */
     size_t n_tensors;
+    lvlm_zip zip;          /* its members: stored ones are not yet held against their
+                              CRC-32 (lvlm_zip_check) */
     bool compressed;       /* a member is deflated */
     unsigned char *copies; /* values of the detached, or NULL; owned here */
 } lvlm_npz;

@@ -448,6 +448,17 @@ static int inflate_member(unsigned char *to, const lvlm_zip_member *member,
     return 0;
 }
 
+static int check_crc(const lvlm_zip_member *member, const void *data, size_t n,
+                     lvlm_error *err)
+{
+    const uint32_t crc = n > 0 ? (uint32_t)crc32_z(0, data, n) : 0;
+    FAIL_IF(crc != member->crc32, err, LVLM_EFORMAT,
+            "member '%s': is corrupt: its CRC-32 is %08" PRIx32
+            ", the directory says %08" PRIx32,
+            member->name, crc, member->crc32);
+    return 0;
+}
+
 int lvlm_zip_inflate(void *to, const lvlm_zip_member *member, const lvlm_infile *file,
                      lvlm_error *err)
 {
@@ -457,12 +468,15 @@ int lvlm_zip_inflate(void *to, const lvlm_zip_member *member, const lvlm_infile 
         TRY(inflate_member(to, member, from, err));
     else if (n > 0)
         memcpy(to, from, n);
-    const uint32_t crc = n > 0 ? (uint32_t)crc32_z(0, to, n) : 0;
-    FAIL_IF(crc != member->crc32, err, LVLM_EFORMAT,
-            "member '%s': is corrupt: its CRC-32 is %08" PRIx32
-            ", the directory says %08" PRIx32,
-            member->name, crc, member->crc32);
-    return 0;
+    return check_crc(member, to, n, err);
+}
+
+int lvlm_zip_check(const lvlm_zip_member *member, const lvlm_infile *file,
+                   lvlm_error *err)
+{
+    assert(member->method == LVLM_ZIP_STORED);
+    return check_crc(member, file->bytes + member->offset, (size_t)member->n_bytes,
+                     err);
 }
 
 int lvlm_zip_inflate_start(void *to, size_t n, const lvlm_zip_member *member,

@@ -53,6 +53,11 @@ const lvlm_zip_member *lvlm_zip_find(const lvlm_zip *zip, const char *name);
 LVLM_MUST_CHECK int lvlm_zip_inflate(void *to, const lvlm_zip_member *member,
                                      const lvlm_infile *file, lvlm_error *err);
 
+/* LVLM_EFORMAT unless the data of a stored member have its CRC-32. Reads all of them,
+ * in place. */
+LVLM_MUST_CHECK int lvlm_zip_check(const lvlm_zip_member *member,
+                                   const lvlm_infile *file, lvlm_error *err);
+
 /* The first `n` bytes of the data, n <= n_bytes, into `to`: for headers. The CRC-32 is
  * not checked. */
 LVLM_MUST_CHECK int lvlm_zip_inflate_start(void *to, size_t n,

@@ -34,6 +34,18 @@ static const char *form_of(const lvlm_projection *table, const lvlm_target *weig
     }
 }
 
+/* How the map lies in its source. A native file's ledger knows, whatever the source
+ * was. */
+static const lvlm_transform *layout_of(const lvlm_manifest *m, const lvlm_target *t)
+{
+    for (size_t i = 0; i < m->ledger.n_entries; i++) {
+        const lvlm_ledger_entry *entry = &m->ledger.entries[i];
+        if (entry->use == LVLM_USE_USED && strcmp(entry->targets[0], t->name) == 0)
+            return &entry->transform;
+    }
+    return &t->transform;
+}
+
 /* Does the source hold the map as [in, out]? */
 static bool is_transposed(const lvlm_transform *t)
 {
@@ -57,7 +69,7 @@ static lvlm_projection_state state_of(const lvlm_manifest *m,
                                     .form = form_of(table, weight),
                                     .shape = weight->shape,
                                     .name = weight->name,
-                                    .transposed = is_transposed(&weight->transform) };
+                                    .transposed = is_transposed(layout_of(m, weight)) };
     state.has_bias = bias != NULL;
     if (bias != NULL && bias->state == LVLM_TARGET_MISSING) state.form = "missing";
     add_source(&state, weight->state == LVLM_TARGET_TIED

@@ -30,6 +30,7 @@
 #define HUB LVLM_FIXTURES "/paligemma-layouts/hub"
 #define SHARDED LVLM_FIXTURES "/paligemma2-bf16/model"
 #define TORCH LVLM_FIXTURES "/torch-files"
+#define NPZ LVLM_FIXTURES "/npz"
 #define RECORDED LVLM_FIXTURES "/paligemma2-odd"
 
 /* An operation tells of success (0) or gives a code; `s` holds what it works on. */
@@ -184,6 +185,18 @@ static int open_torch_shards(scratch *s, lvlm_error *err)
     return open_and_account(TORCH "/sharded", err);
 }
 
+static int open_npz_stored(scratch *s, lvlm_error *err)
+{
+    (void)s;
+    return open_and_account(NPZ "/paligemma-odd.npz", err);
+}
+
+static int open_npz_packed(scratch *s, lvlm_error *err)
+{
+    (void)s;
+    return open_and_account(NPZ "/packed.npz", err);
+}
+
 /* Members that are inflated. */
 static int inflate_archive(scratch *s, lvlm_error *err)
 {
@@ -315,6 +328,8 @@ static void no_allocation_may_fail_badly(void **state)
         { "open_torch_zip", open_torch_zip },
         { "open_torch_legacy", open_torch_legacy },
         { "open_torch_shards", open_torch_shards },
+        { "open_npz_stored", open_npz_stored },
+        { "open_npz_packed", open_npz_packed },
         { "inflate_archive", inflate_archive },
         { "open_native", open_native },
         { "import_hub", import_hub },

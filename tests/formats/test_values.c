@@ -138,12 +138,12 @@ static void arrays_convert_as_single_values_do(void **state)
 
 /* ---- transform ------------------------------------------------------------------ */
 
-static uint16_t source[24], parts[4][24], rebuilt[24];
+static uint16_t source[24], parts[6][24], rebuilt[24];
 
 /* Gather all parts, piece by piece, rebuild the source from them, and compare. */
 static void check_inverse(lvlm_transform t, size_t n_parts)
 {
-    const void *inputs[4];
+    const void *inputs[6];
     const uint64_t numel = 24 / n_parts;
     for (uint16_t i = 0; i < 24; i++) source[i] = i;
     memset(rebuilt, 0xff, sizeof rebuilt);
@@ -217,6 +217,32 @@ static void transform_takes_a_transposed_layer(void **state)
     assert_int_equal(parts[1][1], 12 + 4);
 }
 
+/* One layer's transform, and the same with all layers stacked in front: what is taken
+ * out of layer 2 of 3 is what the layer alone gives. */
+static void transform_stacks_layers(void **state)
+{
+    static const lvlm_transform one[] = {
+        { 0 },
+        { .n = 2, .axes = { 2, 4 }, .order = { 1, 0 } },
+        { .n = 3, .axes = { 2, 2, 2 }, .select = 1, .index = 1, .order = { 2, 1 } },
+    };
+    const lvlm_shape shape = { 2, { 2, 4 } };
+    uint16_t alone[8], stacked[8];
+    (void)state;
+    for (size_t i = 0; i < sizeof one / sizeof one[0]; i++) {
+        const lvlm_transform t = lvlm_transform_stack(&one[i], &shape, 3, 2);
+        const uint64_t n = lvlm_transform_numel(&t);
+        assert_int_equal(n, i == 2 ? 4 : 8);
+        assert_int_equal(t.index, i == 2 ? 5 : 2);
+        lvlm_transform_forward(stacked, 0, n, &t, source, sizeof *source);
+        memcpy(alone, source + 16, sizeof alone);
+        if (i > 0)
+            lvlm_transform_forward(alone, 0, n, &one[i], source + 16, sizeof *source);
+        assert_memory_equal(stacked, alone, (size_t)n * sizeof *alone);
+        check_inverse(t, (size_t)(24 / n));
+    }
+}
+
 /* The selected axis may be the last one. */
 static void transform_splits_the_innermost_axis(void **state)
 {
@@ -240,6 +266,7 @@ int main(void)
         cmocka_unit_test(transform_splits_thirds),
         cmocka_unit_test(transform_splits_within_heads),
         cmocka_unit_test(transform_takes_a_transposed_layer),
+        cmocka_unit_test(transform_stacks_layers),
         cmocka_unit_test(transform_splits_the_innermost_axis),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
