@@ -126,7 +126,7 @@ static const lvlm_npz_section gemma2_sections[] = { SECTIONS(gemma2_block) };
 
 static const lvlm_tensor *find(const lvlm_checkpoint *cp, const char *key)
 {
-    char name[128];
+    char name[128 + 8];
     snprintf(name, sizeof name, "params/%s", key);
     const lvlm_tensor *t = lvlm_checkpoint_find(cp, name);
     return t != NULL ? t : lvlm_checkpoint_find(cp, key);
