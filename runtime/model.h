@@ -48,21 +48,27 @@ typedef struct lvlm_model_options {
 
 typedef struct lvlm_model lvlm_model;
 
-/* Where the stages of a forward go. The names and shapes:
+/* Where the stages of a forward go. The names, in order of computation, and shapes:
  *
- *   vision.patches   [N, P, Cv]  behind the patch projection, before positions
- *   vision.embed     [N, P, Cv]  entering block 0
- *   vision.blocks.I  [N, P, Cv]  leaving block I
- *   vision.out       [N, P, Cv]  behind the tower's last norm
- *   connector.out    [N, P, C]   the rows that enter the text
- *   text.embed       [B, T, C]   entering block 0: scaled embeddings, raw image rows
- *   text.blocks.I    [B, T, C]   leaving block I
- *   text.norm        [B, T, C]
- *   logits           [B, T, V]
- *   loss             []          only when at least one label counts
+ *   vision.patches          behind the patch projection, before positions
+ *   vision.embed            entering block 0, where anything lies between
+ *   vision.blocks.I         leaving block I
+ *   vision.global_blocks.I  the same of gated global blocks
+ *   vision.out              behind the tower's end
+ *   connector.norm          merger: its norm
+ *   connector.attn          resampler: behind attention
+ *   connector.ln_post       resampler: behind the last norm
+ *   connector.out           what enters the text
+ *   text.embed  [B, T, C]   entering block 0: scaled embeddings, raw image rows
+ *   text.blocks.I [B, T, C] leaving block I
+ *   text.norm   [B, T, C]
+ *   logits      [B, T, V]
+ *   loss        []          only when at least one label counts
  *
- * for N images of P patches and B texts of T tokens. Rows of padding tokens are not
- * computed and come out as zeros. Without images the first five are absent. */
+ * Those of vision and connector are [N, P, C] for N squares of P patches, [R, C] for the
+ * patches of grids, and for tiles what runtime/vision/tiles.c hands out: the reference's
+ * own shapes and order of rows. Rows of padding tokens are not computed and come out as
+ * zeros. Without images those of vision and connector are absent. */
 typedef struct lvlm_stage_sink {
     /* One stage: F32, or F64 when that is the precision. Name and data are borrowed for
      * the duration of the call. A negative lvlm_code ends the forward with it. */
