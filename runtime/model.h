@@ -65,10 +65,10 @@ typedef struct lvlm_model lvlm_model;
  *   logits      [B, T, V]
  *   loss        []          only when at least one label counts
  *
- * Those of vision and connector are [N, P, C] for N squares of P patches, [R, C] for the
- * patches of grids, and for tiles what runtime/vision/tiles.c hands out: the reference's
- * own shapes and order of rows. Rows of padding tokens are not computed and come out as
- * zeros. Without images those of vision and connector are absent. */
+ * Those of vision and connector are [N, P, C] for N squares of P patches, [R, C] for
+ * the patches of grids, and for tiles what runtime/vision/tiles.c hands out: the
+ * reference's own shapes and order of rows. Rows of padding tokens are not computed and
+ * come out as zeros. Without images those of vision and connector are absent. */
 typedef struct lvlm_stage_sink {
     /* One stage: F32, or F64 when that is the precision. Name and data are borrowed for
      * the duration of the call. A negative lvlm_code ends the forward with it. */

@@ -19,6 +19,11 @@ build  library libcjson          libcjson-dev
 build  library zlib              zlib1g-dev
 build  library libcrypto         libssl-dev
 build  library openblas          libopenblas-dev
+build  library libjpeg           libjpeg62-turbo-dev
+build  library libpng            libpng-dev
+build  library libwebp           libwebp-dev
+build  library libpcre2-8        libpcre2-dev
+build  library libutf8proc       libutf8proc-dev
 test   command clang             clang
 test   header  clang omp.h       libomp-dev
 test   runtime asan              libclang-rt-14-dev
