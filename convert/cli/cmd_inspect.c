@@ -110,7 +110,7 @@ static void print_differences(const lvlm_family *family)
     printf(
         "where transformers computes something else than was trained (--reference):\n");
     for (; d->name != NULL; d++) {
-        printf("  %s,", d->name);
+        printf("  %s, seen at %s,", d->name, d->stage);
         if (d->since == NULL && d->until == NULL) printf(" in all versions");
         if (d->since != NULL) printf(" from %s", d->since);
         if (d->until != NULL) printf(" before %s", d->until);

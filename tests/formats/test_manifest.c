@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "formats/base/alloc.h"
+#include "formats/base/infile.h"
 #include "formats/base/json.h"
 #include "formats/manifest.h"
 #include "tests/support/scratch.h"
@@ -36,6 +38,39 @@ static void families_have_complete_tables(void **state)
             assert_true(p->equation != NULL && p->what != NULL && p->missing != NULL);
     }
     assert_null(lvlm_family_by_name("paligemma9"));
+}
+
+/* "| family | name | versions | stage | what |" of each one is a line of the page. */
+static void differences_are_documented(void **state)
+{
+    lvlm_infile *page = NULL;
+    lvlm_error err;
+    size_t n_rows = 0, n_lines = 0;
+    (void)state;
+    assert_int_equal(
+        lvlm_infile_open(&page, LVLM_FIXTURES "/../formats/family/DIFFERENCES.md",
+                         &err),
+        0);
+    char *text = lvlm_calloc(1, (size_t)page->n_bytes + 1);
+    memcpy(text, page->bytes, (size_t)page->n_bytes);
+    for (const lvlm_family *const *f = lvlm_families(); *f != NULL; f++)
+        for (const lvlm_difference *d = (*f)->differences; d->name != NULL; d++) {
+            char row[1024];
+            const bool always = d->since == NULL && d->until == NULL;
+            (void)snprintf(row, sizeof row, "| `%s` | `%s` |%s%s%s%s%s | `%s` | %s |\n",
+                           (*f)->name, d->name, always ? " all" : "",
+                           d->since != NULL ? " from " : "",
+                           d->since != NULL ? d->since : "",
+                           d->until != NULL ? " before " : "",
+                           d->until != NULL ? d->until : "", d->stage, d->what);
+            if (strstr(text, row) == NULL) print_error("not on the page: %s", row);
+            assert_non_null(strstr(text, row));
+            n_rows++;
+        }
+    for (const char *at = text; (at = strstr(at, "\n| `")) != NULL; at++) n_lines++;
+    assert_int_equal(n_lines, n_rows); /* and nothing else */
+    lvlm_free(text);
+    lvlm_infile_close(page);
 }
 
 /* ---- names ---------------------------------------------------------------------- */
@@ -354,6 +389,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(families_have_complete_tables),
+        cmocka_unit_test(differences_are_documented),
         cmocka_unit_test(names_of_every_generation_are_one),
         cmocka_unit_test(config_fills_in_the_class_defaults),
         cmocka_unit_test(config_takes_null_as_none_where_it_is_a_value),
