@@ -1,8 +1,9 @@
 /* replay.c - a forward pass held against a recording, stage by stage, as it is
- * computed.
+ * computed, and the way back, gradient by gradient.
  *
  *   recording -> stages in order of computation, each with its band
  *   forward   -> sink: find the stage, compare row by row, forget it
+ *   backward  -> gradients under the source's names, from the head down
  *
  * Nothing is kept of a stage but its sums and its worst rows. */
 #include "verify/replay.h"
@@ -15,9 +16,11 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/numeric.h"
+#include "runtime/gradient_list.h"
 
 #define EXPECTED "out."
 #define INPUTS "in."
+#define GRADIENT "grad."
 
 typedef struct session {
     lvlm_replay *replay;
@@ -185,13 +188,10 @@ static void judge(lvlm_replay_stage *stage)
     stage->verdict = inside ? LVLM_VERDICT_OK : LVLM_VERDICT_OUT;
 }
 
-static int compare(const session *s, lvlm_replay_stage *stage, const lvlm_tensor *got,
-                   lvlm_error *err)
+/* All rows of `got` against those of `want`, which is of the same shape. */
+static int compare(const session *s, lvlm_replay_stage *stage, const lvlm_tensor *want,
+                   const lvlm_tensor *got, lvlm_error *err)
 {
-    const char *name = lvlm_arena_printf(&s->replay->arena, EXPECTED "%s", got->name);
-    const lvlm_tensor *want =
-        name != NULL ? lvlm_checkpoint_find(s->replay->recording, name) : NULL;
-    if (want == NULL) return lvlm_fail_memory(err);
     const size_t n = want->shape.n;
     const size_t C = n > 0 ? (size_t)want->shape.dims[n - 1] : 1;
     const size_t rows = C > 0 ? (size_t)lvlm_tensor_numel(want) / C : 0;
@@ -206,7 +206,6 @@ static int compare(const session *s, lvlm_replay_stage *stage, const lvlm_tensor
         compare_row(s, stage, i, a, a + C, C);
     }
     lvlm_free(a);
-    judge(stage);
     return 0;
 }
 
@@ -216,9 +215,14 @@ static int take(void *user, const lvlm_tensor *got, lvlm_error *err)
     lvlm_replay_stage *stage = find_stage(s->replay, got->name);
     if (stage == NULL) return 0;
     stage->got = got->shape;
-    if (lvlm_shape_equal(&got->shape, &stage->shape))
-        return compare(s, stage, got, err);
     stage->verdict = LVLM_VERDICT_SHAPE;
+    if (!lvlm_shape_equal(&got->shape, &stage->shape)) return 0;
+    const char *name = lvlm_arena_printf(&s->replay->arena, EXPECTED "%s", got->name);
+    const lvlm_tensor *want =
+        name != NULL ? lvlm_checkpoint_find(s->replay->recording, name) : NULL;
+    if (want == NULL) return lvlm_fail_memory(err);
+    TRY(compare(s, stage, want, got, err));
+    judge(stage);
     return 0;
 }
 
@@ -232,6 +236,126 @@ static void progress(void *user, size_t done, size_t total)
     const session *s = user;
     if (s->options->progress != NULL)
         s->options->progress(s->options->user, done, total);
+}
+
+/* ---- gradients ------------------------------------------------------------------ */
+
+static bool is_gradient(const lvlm_tensor *t)
+{
+    return strncmp(t->name, GRADIENT, strlen(GRADIENT)) == 0 &&
+           lvlm_dtype_is_weight(t->dtype);
+}
+
+static void add_gradient(lvlm_replay *r, const lvlm_tensor *t)
+{
+    if (find_stage(r, t->name) != NULL) return;
+    r->stages[r->n_stages++] = (lvlm_replay_stage){ .name = t->name,
+                                                    .shape = t->shape,
+                                                    .verdict = LVLM_VERDICT_MISSING,
+                                                    .relative_l2 = INFINITY,
+                                                    .band = LVLM_BAND_GRADIENT };
+}
+
+/* A source tensor, and where the last of its native parts stands in order of use. */
+typedef struct place {
+    const char *source;
+    const lvlm_target *target;
+} place;
+
+static int last_first(const void *a, const void *b)
+{
+    const lvlm_target *x = ((const place *)a)->target, *y = ((const place *)b)->target;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* The recorded gradients, the last used first, as a backward pass meets them; then
+ * those that the model's source does not have, which can only be missing. */
+static int list_gradients(lvlm_replay *r, const lvlm_manifest *m, lvlm_error *err)
+{
+    const lvlm_checkpoint *rec = r->recording;
+    const size_t before = r->n_stages;
+    size_t n = 0;
+    place *places =
+        lvlm_arena_alloc(&r->arena, m->ledger.n_entries + 1, sizeof *places);
+    if (places == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < m->ledger.n_entries; i++) {
+        const lvlm_ledger_entry *e = &m->ledger.entries[i];
+        if (e->use != LVLM_USE_USED || e->n_targets == 0) continue;
+        places[n++] = (place){ e->source.name,
+                               lvlm_manifest_find(m, e->targets[e->n_targets - 1]) };
+    }
+    qsort(places, n, sizeof *places, last_first);
+    for (size_t i = 0; i < n; i++) {
+        const char *name =
+            lvlm_arena_printf(&r->arena, GRADIENT "%s", places[i].source);
+        if (name == NULL) return lvlm_fail_memory(err);
+        const lvlm_tensor *t = lvlm_checkpoint_find(rec, name);
+        if (t != NULL && is_gradient(t)) add_gradient(r, t);
+    }
+    for (size_t i = 0; i < rec->n_tensors; i++)
+        if (is_gradient(&rec->tensors[i])) add_gradient(r, &rec->tensors[i]);
+    FAIL_IF(r->n_stages == before, err, LVLM_EFORMAT,
+            "%s: records no gradient (no tensor is called " GRADIENT "*)", r->golden);
+    return 0;
+}
+
+/* Gradients that are nothing but rounding have no relative error worth a verdict: a
+ * norm below a thousandth of the average one of that size counts as that. */
+static void judge_gradients(lvlm_replay *r, size_t first)
+{
+    double sum = 0, n = 0;
+    for (size_t i = first; i < r->n_stages; i++) {
+        sum += r->stages[i].distance.b2;
+        n += (double)r->stages[i].distance.n;
+    }
+    for (size_t i = first; i < r->n_stages; i++) {
+        lvlm_replay_stage *stage = &r->stages[i];
+        const lvlm_distance *d = &stage->distance;
+        const double least = 1e-6 * sum / n * (double)d->n;
+        if (stage->verdict != LVLM_VERDICT_OK) continue;
+        judge(stage);
+        if (d->n_bad > 0 || d->b2 >= least) continue;
+        stage->relative_l2 = sqrt(d->difference2 / (least > 0 ? least : 1));
+        stage->verdict =
+            stage->relative_l2 <= stage->band ? LVLM_VERDICT_OK : LVLM_VERDICT_OUT;
+    }
+}
+
+static int compare_gradient(const session *s, const lvlm_tensor *got, lvlm_error *err)
+{
+    lvlm_replay *r = s->replay;
+    const char *name = lvlm_arena_printf(&r->arena, GRADIENT "%s", got->name);
+    if (name == NULL) return lvlm_fail_memory(err);
+    lvlm_replay_stage *stage = find_stage(r, name);
+    if (stage == NULL) return 0;
+    stage->got = got->shape;
+    stage->verdict = LVLM_VERDICT_SHAPE;
+    if (!lvlm_shape_equal(&got->shape, &stage->shape)) return 0;
+    stage->verdict = LVLM_VERDICT_OK; /* until all are there to be judged */
+    return compare(s, stage, lvlm_checkpoint_find(r->recording, name), got, err);
+}
+
+/* Back through the recording's loss. Gradients stand behind `first` stages. */
+static int replay_gradients(const session *s, lvlm_model *model, size_t first,
+                            lvlm_error *err)
+{
+    lvlm_gradient_list list = { .arena = LVLM_ARENA_INIT };
+    lvlm_model_step step;
+    TRY(lvlm_model_backward(model, &step, s->replay->recording, INPUTS, 0, err));
+    FAIL_IF(step.n_targets == 0, err, LVLM_EFORMAT,
+            "no label counts, so there is no loss to differentiate");
+    int rc = lvlm_gradient_list_make(&list, model, true, err);
+    for (size_t i = 0; rc == 0 && i < list.n; i++)
+        rc = compare_gradient(s, &list.tensors[i], err);
+    lvlm_gradient_list_free(&list);
+    if (rc == 0) judge_gradients(s->replay, first);
+    return rc;
+}
+
+static bool trains_all(void *user, const char *name)
+{
+    (void)user, (void)name;
+    return true;
 }
 
 /* ---- the run -------------------------------------------------------------------- */
@@ -282,17 +406,33 @@ static int open_recording(lvlm_replay *r, const lvlm_replay_options *options,
     r->reference = options->reference != NULL ? options->reference
                    : recorded != NULL         ? recorded
                                               : LVLM_REFERENCE_TRAINED;
-    TRY(list_stages(r, err));
-    return read_tolerance(r, options->tolerance, err);
+    return list_stages(r, err);
+}
+
+/* Model and recording are there: everything that is recorded, in order. */
+static int run(session *s, lvlm_model *model, lvlm_error *err)
+{
+    lvlm_replay *const r = s->replay;
+    const lvlm_stage_sink sink = { take, wants, s, progress };
+    const size_t n_forward = r->n_stages;
+    TRY(describe(r, model, err));
+    if (s->options->grads) TRY(list_gradients(r, lvlm_model_manifest(model), err));
+    TRY(read_tolerance(r, s->options->tolerance, err));
+    int rc = lvlm_model_forward(model, r->recording, INPUTS, &sink, err);
+    if (rc == 0 && s->options->grads) rc = replay_gradients(s, model, n_forward, err);
+    if (rc < 0) lvlm_prefix(err, "%s: ", r->golden);
+    count_failures(r);
+    return rc;
 }
 
 int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden,
                     const lvlm_replay_options *options, lvlm_error *err)
 {
-    lvlm_model_options model_options = { options->compute, options->threads, NULL };
+    lvlm_model_options model_options = { .compute = options->compute,
+                                         .threads = options->threads,
+                                         .trains = options->grads ? trains_all : NULL };
     lvlm_model *model = NULL;
     session s = { .replay = out, .options = options };
-    const lvlm_stage_sink sink = { take, wants, &s, progress };
     int rc;
 
     *out = (lvlm_replay){ .model = model_path,
@@ -302,14 +442,8 @@ int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden
     s.ids = find_integers(out, INPUTS "input_ids");
     s.mask = find_integers(out, INPUTS "attention_mask");
     model_options.reference = out->reference;
-    if ((rc = lvlm_model_open(&model, model_path, &model_options, err)) < 0 ||
-        (rc = describe(out, model, err)) < 0)
-        goto done;
-    if ((rc = lvlm_model_forward(model, out->recording, INPUTS, &sink, err)) < 0) {
-        lvlm_prefix(err, "%s: ", golden);
-        goto done;
-    }
-    count_failures(out);
+    if ((rc = lvlm_model_open(&model, model_path, &model_options, err)) == 0)
+        rc = run(&s, model, err);
 done:
     lvlm_model_free(model);
     if (rc < 0) lvlm_replay_free(out);

@@ -1,7 +1,8 @@
 /* replay.h - runs a model on a recording's inputs and compares every stage.
  *
  * A recording (golden) is a .safetensors file: inputs under "in.", expected stages
- * under "out.", and in its metadata the reference's versions and whose behaviour it
+ * under "out.", gradients of the mean loss under "grad." by the names of the source
+ * checkpoint, and in its metadata the reference's versions and whose behaviour it
  * shows ("reference": "trained" or "transformers-X.Y.Z"). Rows of padding tokens are
  * not compared. A stage is within its band when its relative L2 is at most the
  * band's. */
@@ -20,6 +21,8 @@
 #define LVLM_BAND_F32 1e-5
 #define LVLM_BAND_F64 2e-6
 #define LVLM_BAND_KL 1e-6
+/* Gradients: observed at most 2e-5 in f32 on the recorded families. */
+#define LVLM_BAND_GRADIENT 1e-4
 
 enum { LVLM_WORST_ROWS = 5 };
 
@@ -39,7 +42,7 @@ typedef enum lvlm_verdict {
 
 /* One stage, in order of computation. */
 typedef struct lvlm_replay_stage {
-    const char *name; /* "text.blocks.0" */
+    const char *name; /* "text.blocks.0", "grad.NAME" */
     lvlm_shape shape; /* as recorded */
     lvlm_shape got;   /* as computed */
     lvlm_distance distance;
@@ -81,6 +84,7 @@ typedef struct lvlm_replay_options {
     size_t threads;
     const char *reference; /* NULL: what the recording says, else "trained" */
     const char *tolerance; /* path of JSON, { STAGE or GLOB: band, ... }, or NULL */
+    bool grads;            /* compare the recorded gradients too, behind the stages */
     void (*progress)(void *user, size_t done, size_t total); /* stages; may be NULL */
     void *user;
 } lvlm_replay_options;

@@ -14,6 +14,7 @@ typedef struct args {
     const char *tolerance;
     const char *report;
     const char *junit;
+    bool grads;
 } args;
 
 static const lvlm_option options[] = {
@@ -23,6 +24,8 @@ static const lvlm_option options[] = {
       offsetof(args, reference),
       "whose behaviour to compute where they differ (default: what the recording "
       "says)" },
+    { "grads", NULL, LVLM_OPTION_FLAG, offsetof(args, grads),
+      "compare the recorded gradients too (grad.*), from the head down" },
     { "tolerance", "FILE.json", LVLM_OPTION_TEXT, offsetof(args, tolerance),
       "bands: { \"text.blocks.*\": 1e-4, ... }; the first pattern that fits counts" },
     { "report", "FILE.html", LVLM_OPTION_TEXT, offsetof(args, report),
@@ -84,6 +87,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
         .progress = lvlm_progress_stages,
         .user = &bar,
         .tolerance = a->tolerance,
+        .grads = a->grads,
     };
     lvlm_replay replay;
     lvlm_error err;

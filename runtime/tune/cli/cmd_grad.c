@@ -8,8 +8,8 @@
 #include "formats/base/json.h"
 #include "formats/cli/program.h"
 #include "formats/safetensors.h"
+#include "runtime/gradient_list.h"
 #include "runtime/tune/cli/tune_commands.h"
-#include "runtime/tune/gradient_list.h"
 #include "runtime/tune/stage.h"
 
 typedef struct grad_args {

@@ -1,7 +1,7 @@
 /* gradient_list.c - gradients as a list of tensors; see gradient_list.h. */
 #include <string.h>
 
-#include "runtime/tune/gradient_list.h"
+#include "runtime/gradient_list.h"
 
 static bool is_zero(const lvlm_tensor *t)
 {

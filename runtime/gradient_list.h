@@ -3,8 +3,8 @@
  *
  * A source tensor that conversion split, turned or reshaped gets its gradient back
  * in its own layout. */
-#ifndef LVLM_RUNTIME_TUNE_GRADIENT_LIST_H
-#define LVLM_RUNTIME_TUNE_GRADIENT_LIST_H
+#ifndef LVLM_RUNTIME_GRADIENT_LIST_H
+#define LVLM_RUNTIME_GRADIENT_LIST_H
 
 #include "runtime/model.h"
 
