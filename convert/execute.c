@@ -2,12 +2,11 @@
  *
  *   next tensor -> [ gather | make ] -> [ change dtype ] -> hash -> write at its offset
  *
- * A worker owns two buffers of CHUNK bytes; inputs are mapped and their pages are given
+ * A step has two buffers of CHUNK bytes; inputs are mapped and their pages are given
  * back once used. Nothing grows with the model. */
 #include "convert/execute.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,12 +25,7 @@ typedef struct work {
     lvlm_outfile *file;
     const lvlm_execute_options *options;
     size_t *order; /* steps, the largest first */
-    atomic_size_t next;
-    atomic_bool failed;
     atomic_ullong done;
-    pthread_mutex_t lock; /* guards err */
-    lvlm_error *err;
-    int rc;
 } work;
 
 /* ---- one tensor ----------------------------------------------------------------- */
@@ -133,32 +127,16 @@ static int check_inputs(const lvlm_step *step, lvlm_error *err)
 
 /* ---- workers -------------------------------------------------------------------- */
 
-static void fail(work *w, int rc, const lvlm_error *err)
+static int run_step(void *user, size_t i, lvlm_error *err)
 {
-    pthread_mutex_lock(&w->lock);
-    if (w->rc == 0) {
-        w->rc = rc;
-        if (w->err != NULL) *w->err = *err;
-    }
-    pthread_mutex_unlock(&w->lock);
-    atomic_store(&w->failed, true);
-}
-
-static void run_worker(void *user)
-{
-    work *w = user;
-    lvlm_error err;
-    unsigned char *buffers = lvlm_malloc(2 * CHUNK);
-    if (buffers == NULL) fail(w, lvlm_fail_memory(&err), &err);
-    while (!atomic_load(&w->failed)) {
-        const size_t i = atomic_fetch_add(&w->next, 1);
-        if (i >= w->plan->n_steps) break;
-        lvlm_step *step = &w->plan->steps[w->order[i]];
-        int rc = stream_step(w, step, buffers, buffers + CHUNK, &err);
-        if (rc == 0) rc = check_inputs(step, &err);
-        if (rc < 0) fail(w, rc, &err);
-    }
+    work *const w = user;
+    lvlm_step *const step = &w->plan->steps[w->order[i]];
+    unsigned char *const buffers = lvlm_malloc(2 * CHUNK);
+    if (buffers == NULL) return lvlm_fail_memory(err);
+    int rc = stream_step(w, step, buffers, buffers + CHUNK, err);
+    if (rc == 0) rc = check_inputs(step, err);
     lvlm_free(buffers);
+    return rc;
 }
 
 static int larger_first(const void *a, const void *b, void *user)
@@ -173,14 +151,13 @@ static int larger_first(const void *a, const void *b, void *user)
 int lvlm_execute(lvlm_plan *plan, lvlm_outfile *file,
                  const lvlm_execute_options *options, lvlm_error *err)
 {
-    work w = { .plan = plan, .file = file, .options = options, .err = err };
+    work w = { .plan = plan, .file = file, .options = options };
     w.order = lvlm_malloc((plan->n_steps + 1) * sizeof *w.order);
     if (w.order == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < plan->n_steps; i++) w.order[i] = i;
     qsort_r(w.order, plan->n_steps, sizeof *w.order, larger_first, plan->steps);
-    pthread_mutex_init(&w.lock, NULL);
-    lvlm_workers_run(options->threads, run_worker, &w);
-    pthread_mutex_destroy(&w.lock);
+    const int rc =
+        lvlm_workers_each(options->threads, plan->n_steps, run_step, &w, err);
     lvlm_free(w.order);
-    return w.rc;
+    return rc;
 }

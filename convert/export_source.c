@@ -10,7 +10,7 @@
 
 #include "convert/export_parts.h"
 #include "formats/base/json.h"
-#include "formats/native.h"
+#include "formats/rewrite.h"
 
 /* Values that were widened narrow back to the same bits; values that were rounded are
  * gone. */
@@ -98,17 +98,18 @@ static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
 
 /* What stands around the tensors of a .bin or .npz, checksums among it, is true of the
  * values that came in alone. */
-static int check_trained(const lvlm_export *ex, lvlm_error *err)
+static int check_values(const lvlm_export *ex, lvlm_error *err)
 {
     const lvlm_ledger *ledger = &ex->manifest.ledger;
     cJSON *provenance = NULL;
     TRY(lvlm_native_meta_json(&provenance, ex->model, "provenance", err));
-    const bool trained = lvlm_json_get(provenance, "trained_steps") != NULL;
+    const bool changed = lvlm_provenance_changed(provenance);
     lvlm_json_free(provenance);
-    for (size_t i = 0; trained && i < ledger->n_files; i++)
+    for (size_t i = 0; changed && i < ledger->n_files; i++)
         FAIL_IF(fnmatch("*.safetensors", ledger->files[i].name, 0) != 0, err,
                 LVLM_EUSAGE,
-                "has been trained, and %s cannot hold other values than it came with; "
+                "has been trained or merged, and %s cannot hold other values than it "
+                "came with; "
                 "--layout hub writes safetensors",
                 ledger->files[i].name);
     return 0;
@@ -119,7 +120,7 @@ int lvlm_export_source(lvlm_export *ex, lvlm_error *err)
     const lvlm_ledger *ledger = &ex->manifest.ledger;
     FAIL_IF(ledger->n_files == 0, err, LVLM_EUSAGE,
             "was not converted from files; --layout hub writes fresh ones");
-    TRY(check_trained(ex, err));
+    TRY(check_values(ex, err));
     for (size_t i = 0; i < ledger->n_files; i++) TRY(lay_out(ex, i, err));
     return 0;
 }

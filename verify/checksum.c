@@ -20,45 +20,27 @@ typedef struct work {
     const lvlm_checkpoint *cp;
     const lvlm_checksum_options *options;
     hex_digest *got;
-    atomic_size_t next;
     atomic_ullong done;
-    atomic_int rc;
 } work;
 
-static int hash_tensor(work *w, const lvlm_tensor *t, hex_digest hex)
+static int hash_tensor(void *user, size_t i, lvlm_error *err)
 {
+    work *const w = user;
+    const lvlm_tensor *const t = &w->cp->tensors[i];
     const lvlm_infile *map = w->cp->files[0].map;
     lvlm_digest digest = LVLM_DIGEST_INIT;
-    int rc = lvlm_digest_start(&digest, NULL);
+    int rc = lvlm_digest_start(&digest, err);
     for (uint64_t at = 0; at < t->n_bytes && rc == 0; at += PIECE) {
         const uint64_t n = t->n_bytes - at < PIECE ? t->n_bytes - at : PIECE;
-        rc = lvlm_digest_update(&digest, t->data + at, (size_t)n, NULL);
+        rc = lvlm_digest_update(&digest, t->data + at, (size_t)n, err);
         lvlm_infile_done_with(map, t->offset + at, n);
         const uint64_t done = atomic_fetch_add(&w->done, n) + n;
         if (w->options->progress != NULL)
             w->options->progress(w->options->progress_user, done);
     }
-    if (rc == 0) rc = lvlm_digest_finish(&digest, hex, NULL);
+    if (rc == 0) rc = lvlm_digest_finish(&digest, w->got[i], err);
     lvlm_digest_free(&digest);
     return rc;
-}
-
-static void run_worker(void *user)
-{
-    work *w = user;
-    while (atomic_load(&w->rc) == 0) {
-        const size_t i = atomic_fetch_add(&w->next, 1);
-        if (i >= w->cp->n_tensors) break;
-        const int rc = hash_tensor(w, &w->cp->tensors[i], w->got[i]);
-        if (rc < 0) atomic_store(&w->rc, rc);
-    }
-}
-
-static int hash_all(work *w, lvlm_error *err)
-{
-    lvlm_workers_run(w->options->threads, run_worker, w);
-    FAIL_IF(w->rc < 0, err, LVLM_ENOMEM, "SHA-256 failed: out of memory");
-    return 0;
 }
 
 /* ---- comparing ------------------------------------------------------------------ */
@@ -114,7 +96,8 @@ int lvlm_checksum(size_t *n_corrupt, const lvlm_checkpoint *native,
     if (w.got == NULL) return lvlm_fail_memory(err);
     if ((rc = check_header(n_corrupt, &w, err)) < 0 ||
         (rc = lvlm_native_meta_json(&digests, native, "digests", err)) < 0 ||
-        (rc = hash_all(&w, err)) < 0)
+        (rc = lvlm_workers_each(options->threads, native->n_tensors, hash_tensor, &w,
+                                err)) < 0)
         goto done;
     compare(n_corrupt, &w, digests);
 done:

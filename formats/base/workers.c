@@ -2,6 +2,8 @@
 #include "formats/base/workers.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
 enum { MAX_THREADS = 64 };
 
@@ -26,4 +28,51 @@ void lvlm_workers_run(size_t n_threads, void (*work)(void *user), void *user)
     while (n + 1 < n_threads && pthread_create(&threads[n], NULL, start, &j) == 0) n++;
     work(user);
     while (n > 0) pthread_join(threads[--n], NULL);
+}
+
+/* ---- item by item --------------------------------------------------------------- */
+
+typedef struct items {
+    int (*item)(void *user, size_t i, lvlm_error *err);
+    void *user;
+    size_t n;
+    atomic_size_t next;
+    atomic_bool failed;
+    pthread_mutex_t lock; /* guards rc and err */
+    int rc;
+    lvlm_error *err;
+} items;
+
+static void keep_failure(items *w, int rc, const lvlm_error *err)
+{
+    pthread_mutex_lock(&w->lock);
+    if (w->rc == 0) {
+        w->rc = rc;
+        if (w->err != NULL) *w->err = *err;
+    }
+    pthread_mutex_unlock(&w->lock);
+    atomic_store(&w->failed, true);
+}
+
+static void run_items(void *user)
+{
+    items *const w = user;
+    lvlm_error err;
+    while (!atomic_load(&w->failed)) {
+        const size_t i = atomic_fetch_add(&w->next, 1);
+        if (i >= w->n) break;
+        const int rc = w->item(w->user, i, &err);
+        if (rc < 0) keep_failure(w, rc, &err);
+    }
+}
+
+int lvlm_workers_each(size_t n_threads, size_t n,
+                      int (*item)(void *user, size_t i, lvlm_error *err), void *user,
+                      lvlm_error *err)
+{
+    items w = { .item = item, .user = user, .n = n, .err = err };
+    pthread_mutex_init(&w.lock, NULL);
+    lvlm_workers_run(n_threads, run_items, &w);
+    pthread_mutex_destroy(&w.lock);
+    return w.rc;
 }

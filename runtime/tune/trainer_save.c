@@ -8,9 +8,8 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
-#include "formats/base/outfile.h"
-#include "formats/native.h"
 #include "formats/numeric.h"
+#include "formats/rewrite.h"
 #include "formats/safetensors.h"
 #include "runtime/tune/trainer.h"
 
@@ -25,103 +24,49 @@ static const lvlm_trained *find(const lvlm_trainer *t, const char *name)
 
 /* ---- the model ------------------------------------------------------------------ */
 
-/* What goes into the header besides the tensors. */
-typedef struct meta {
-    cJSON *config, *provenance, *ledger;
-    lvlm_native_meta native;
-} meta;
-
-static void meta_free(meta *m)
+static bool is_trained(void *user, const lvlm_tensor *tensor)
 {
-    lvlm_json_free(m->config);
-    lvlm_json_free(m->provenance);
-    lvlm_json_free(m->ledger);
+    return find(user, tensor->name) != NULL;
 }
 
-/* That of the file, and how many steps it has been trained, all runs together. */
-static int meta_make(meta *m, const lvlm_trainer *t, lvlm_error *err)
+/* Narrowed from its float32 values. */
+static int write_trained(void *user, const lvlm_tensor *tensor, lvlm_rewrite_sink *sink,
+                         lvlm_error *err)
 {
-    const lvlm_manifest *manifest = lvlm_model_manifest(t->model);
-    const lvlm_checkpoint *cp = manifest->checkpoint;
-    uint64_t before = 0;
-    TRY(lvlm_native_meta_json(&m->config, cp, "config", err));
-    TRY(lvlm_native_meta_json(&m->provenance, cp, "provenance", err));
-    TRY(lvlm_native_meta_json(&m->ledger, cp, "ledger", err));
-    (void)lvlm_json_u64(&before, lvlm_json_get(m->provenance, "trained_steps"));
-    cJSON_DeleteItemFromObjectCaseSensitive(m->provenance, "trained_steps");
-    if (cJSON_AddNumberToObject(m->provenance, "trained_steps",
-                                (double)(before + t->step)) == NULL)
-        return lvlm_fail_memory(err);
-    m->native = (lvlm_native_meta){ manifest->family->name, m->config, m->provenance,
-                                    m->ledger };
-    return 0;
-}
-
-/* One tensor's bytes at its place, as they were or narrowed from its float32 values. */
-static int write_tensor(lvlm_outfile *file, uint64_t at, const lvlm_tensor *tensor,
-                        const lvlm_trained *trained, char hex[LVLM_DIGEST_HEX + 1],
-                        lvlm_error *err)
-{
-    lvlm_digest digest = LVLM_DIGEST_INIT;
+    const lvlm_trained *const p = find(user, tensor->name);
     const size_t element = lvlm_dtype_bytes(tensor->dtype);
-    unsigned char *buffer = lvlm_malloc(CHUNK * sizeof(double));
+    unsigned char *const buffer = lvlm_malloc(CHUNK * sizeof(double));
     if (buffer == NULL) return lvlm_fail_memory(err);
-    int rc = lvlm_digest_start(&digest, err);
-    if (rc == 0 && trained == NULL)
-        lvlm_outfile_write_at(file, at, tensor->data, (size_t)tensor->n_bytes, &digest);
-    for (size_t i = 0; rc == 0 && trained != NULL && i < trained->numel; i += CHUNK) {
-        const size_t n = trained->numel - i < CHUNK ? trained->numel - i : CHUNK;
-        lvlm_convert_values(buffer, tensor->dtype, trained->w + i, LVLM_F32, n);
-        lvlm_outfile_write_at(file, at + i * element, buffer, n * element, &digest);
+    for (size_t i = 0; i < p->numel; i += CHUNK) {
+        const size_t n = p->numel - i < CHUNK ? p->numel - i : CHUNK;
+        lvlm_convert_values(buffer, tensor->dtype, p->w + i, LVLM_F32, n);
+        lvlm_rewrite_put(sink, buffer, n * element);
     }
-    if (rc == 0) rc = lvlm_digest_finish(&digest, hex, err);
-    lvlm_digest_free(&digest);
     lvlm_free(buffer);
-    return rc;
-}
-
-/* Header, tensors in their order, and the header again, now with the digests. */
-static int write_model(const lvlm_trainer *t, const meta *m, lvlm_outfile *file,
-                       char (*digests)[LVLM_DIGEST_HEX + 1], lvlm_error *err)
-{
-    const lvlm_checkpoint *cp = lvlm_model_manifest(t->model)->checkpoint;
-    const size_t max = LVLM_SAFETENSORS_MAX_HEADER + 2 * LVLM_NATIVE_ALIGN_DATA;
-    lvlm_strbuf blank = LVLM_STRBUF_INIT(max), header = LVLM_STRBUF_INIT(max);
-    int rc =
-        lvlm_native_header(&blank, &m->native, cp->tensors, cp->n_tensors, NULL, err);
-    uint64_t at = blank.length;
-    for (size_t i = 0; rc == 0 && i < cp->n_tensors; i++) {
-        const lvlm_tensor *tensor = &cp->tensors[i];
-        rc = write_tensor(file, at, tensor, find(t, tensor->name), digests[i], err);
-        at += tensor->n_bytes;
-    }
-    if (rc == 0)
-        rc = lvlm_native_header(&header, &m->native, cp->tensors, cp->n_tensors,
-                                digests, err);
-    if (rc == 0) {
-        lvlm_outfile_write_at(file, 0, header.text, header.length, NULL);
-        rc = lvlm_outfile_commit(file, err);
-    }
-    lvlm_strbuf_free(&blank);
-    lvlm_strbuf_free(&header);
-    return rc;
+    return 0;
 }
 
 int lvlm_trainer_save(const lvlm_trainer *t, const char *path, bool overwrite,
                       lvlm_error *err)
 {
-    const lvlm_checkpoint *cp = lvlm_model_manifest(t->model)->checkpoint;
-    char(*digests)[LVLM_DIGEST_HEX + 1] = lvlm_calloc(cp->n_tensors, sizeof *digests);
-    lvlm_outfile *file = NULL;
-    meta m = { 0 };
-    int rc;
-    if (digests == NULL) return lvlm_fail_memory(err);
-    if ((rc = meta_make(&m, t, err)) == 0 &&
-        (rc = lvlm_outfile_open(&file, path, overwrite, err)) == 0)
-        rc = write_model(t, &m, file, digests, err);
-    lvlm_outfile_close(file);
-    meta_free(&m);
-    lvlm_free(digests);
+    const lvlm_checkpoint *const cp = lvlm_model_manifest(t->model)->checkpoint;
+    lvlm_trainer user = *t;
+    char root[LVLM_DIGEST_HEX + 1];
+    cJSON *provenance = NULL;
+    int rc = lvlm_native_meta_json(&provenance, cp, "provenance", err);
+    if (rc == 0)
+        rc = lvlm_provenance_add(provenance, LVLM_PROVENANCE_STEPS, t->step, err);
+    if (rc == 0) {
+        const lvlm_rewrite rewrite = { .source = cp,
+                                       .provenance = provenance,
+                                       .changes = is_trained,
+                                       .write = write_trained,
+                                       .user = &user,
+                                       .threads = t->options.threads,
+                                       .overwrite = overwrite };
+        rc = lvlm_rewrite_run(&rewrite, path, root, err);
+    }
+    lvlm_json_free(provenance);
     return rc;
 }
 
