@@ -192,6 +192,20 @@ typedef struct lvlm_difference {
     const char *what;  /* one sentence */
 } lvlm_difference;
 
+/* ---- stages of training --------------------------------------------------------- */
+
+/* Weights that a stage of training treats otherwise than the part they stand in: 1
+ * trains vision and connector, 2 everything, 3 connector and text, connector that
+ * alone. Where rules overlap the last one counts. */
+typedef struct lvlm_stage_rule {
+    const char *stages; /* those it holds in: "1 2 connector" */
+    const char *glob;   /* over native names: "connector.norm_out.*" */
+    const char *blocks; /* path of a list of blocks; only their tensors are meant; NULL:
+                           whatever the glob fits */
+    bool trained;
+    const char *why;
+} lvlm_stage_rule;
+
 /* The table of word vectors: every family has it. */
 #define LVLM_EMBED_TABLE "text.embed.weight"
 
@@ -258,6 +272,7 @@ typedef struct lvlm_family {
     const lvlm_unused_rule *unused;     /* ends with name NULL */
     const lvlm_projection *projections; /* ends with role NULL */
     const lvlm_difference *differences; /* ends with name NULL */
+    const lvlm_stage_rule *stage_rules; /* ends with stages NULL; NULL: none */
     const lvlm_npz_table *npz;          /* NULL: big_vision has no such model */
 } lvlm_family;
 

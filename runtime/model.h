@@ -39,9 +39,11 @@ typedef struct lvlm_model_options {
     size_t threads;        /* 0: every core */
     const char *reference; /* whose behaviour, where versions differ: "trained" (also
                               NULL) or "transformers-X.Y[.Z]"; read during open only */
-    /* Which weights are trained, by native name; NULL: none. Those have gradients, and
-     * with `own_weights` values in memory that may be changed. */
-    bool (*trains)(void *user, const char *name);
+    /* Which weights are trained; NULL: none. Those have gradients, and with
+     * `own_weights` values in memory that may be changed. `target` is one of the
+     * manifest's. */
+    bool (*trains)(void *user, const lvlm_manifest *manifest,
+                   const lvlm_target *target);
     void *user; /* of trains */
     bool own_weights;
 } lvlm_model_options;

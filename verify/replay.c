@@ -352,9 +352,10 @@ static int replay_gradients(const session *s, lvlm_model *model, size_t first,
     return rc;
 }
 
-static bool trains_all(void *user, const char *name)
+static bool trains_all(void *user, const lvlm_manifest *manifest,
+                       const lvlm_target *target)
 {
-    (void)user, (void)name;
+    (void)user, (void)manifest, (void)target;
     return true;
 }
 

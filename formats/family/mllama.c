@@ -334,6 +334,15 @@ static const lvlm_difference differences[] = {
     { NULL },
 };
 
+/* ---- stages of training --------------------------------------------------------- */
+
+static const lvlm_stage_rule stage_rules[] = {
+    { "1", "text.blocks.*", "text.cross_layers", true,
+      "the cross-attention layers are part of the adapter: they were trained while the "
+      "language model was left as it was" },
+    { NULL },
+};
+
 const lvlm_family lvlm_family_mllama = {
     .name = "mllama",
     .title = "Llama 3.2-Vision",
@@ -346,4 +355,5 @@ const lvlm_family lvlm_family_mllama = {
     .unused = unused,
     .projections = projections,
     .differences = differences,
+    .stage_rules = stage_rules,
 };

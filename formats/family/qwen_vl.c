@@ -299,6 +299,19 @@ static const lvlm_projection projections[] = {
 
 static const lvlm_difference differences[] = { { NULL } };
 
+/* ---- stages of training --------------------------------------------------------- */
+
+static const lvlm_stage_rule stage_rules[] = {
+    { "1 2 connector", "connector.positions.weight", NULL, false,
+      "the makers' code holds the resampler's table of sines fixed, except where it "
+      "freezes the tower" },
+    { "3", "connector.norm_out.*", NULL, false,
+      "the makers' code freezes the tower by its name, which this norm shares" },
+    { "3", "connector.proj.weight", NULL, false,
+      "the makers' code freezes the tower by its name, which the last map shares" },
+    { NULL },
+};
+
 const lvlm_family lvlm_family_qwen_vl = {
     .name = "qwen_vl",
     .title = "Qwen-VL",
@@ -311,4 +324,5 @@ const lvlm_family lvlm_family_qwen_vl = {
     .unused = unused,
     .projections = projections,
     .differences = differences,
+    .stage_rules = stage_rules,
 };

@@ -35,7 +35,7 @@ int gradients_make(gradients *g, const lvlm_manifest *manifest,
         const lvlm_target *t = &manifest->targets[i];
         uint64_t numel = 0;
         if (t->source == NULL || !lvlm_target_is_stored(t) ||
-            !options->trains(options->user, t->name))
+            !options->trains(options->user, manifest, t))
             continue;
         (void)lvlm_shape_numel(&numel, &t->shape);
         g->at[i] = lvlm_calloc((size_t)numel, sizeof **g->at);

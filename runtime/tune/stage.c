@@ -1,6 +1,7 @@
 /* stage.c - which weights a stage of training moves; see stage.h. */
 #include "runtime/tune/stage.h"
 
+#include <fnmatch.h>
 #include <string.h>
 
 /* Parts by the first word of a native name. */
@@ -28,10 +29,41 @@ int lvlm_stage_parse(lvlm_stage *out, const char *text, lvlm_error *err)
     return 0;
 }
 
-bool lvlm_stage_trains(void *stage, const char *name)
+const char *lvlm_stage_name(lvlm_stage stage)
+{
+    return stages[stage].name;
+}
+
+/* Is `word` one of those in `list`, which blanks separate? */
+static bool lists(const char *list, const char *word)
+{
+    const size_t length = strlen(word);
+    for (const char *at = list; *at != '\0'; at += strspn(at, " ")) {
+        const size_t n = strcspn(at, " ");
+        if (n == length && memcmp(at, word, n) == 0) return true;
+        at += n;
+    }
+    return false;
+}
+
+static bool means(const lvlm_stage_rule *rule, const lvlm_target *t)
+{
+    const char *const blocks = t->section->only_blocks;
+    if (fnmatch(rule->glob, t->name, 0) != 0) return false;
+    return rule->blocks == NULL ||
+           (blocks != NULL && strcmp(rule->blocks, blocks) == 0);
+}
+
+bool lvlm_stage_trains(void *stage, const lvlm_manifest *manifest,
+                       const lvlm_target *target)
 {
     const lvlm_stage s = *(const lvlm_stage *)stage;
-    if (strncmp(name, "vision.", 7) == 0) return stages[s].vision;
-    if (strncmp(name, "connector.", 10) == 0) return stages[s].connector;
-    return stages[s].text;
+    const lvlm_stage_rule *rule = manifest->family->stage_rules;
+    bool trained = stages[s].text;
+    if (strncmp(target->name, "vision.", 7) == 0) trained = stages[s].vision;
+    if (strncmp(target->name, "connector.", 10) == 0) trained = stages[s].connector;
+    for (; rule != NULL && rule->stages != NULL; rule++)
+        if (lists(rule->stages, stages[s].name) && means(rule, target))
+            trained = rule->trained;
+    return trained;
 }

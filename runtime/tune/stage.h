@@ -1,16 +1,16 @@
-/* stage.h - which weights a stage of training moves. */
+/* stage.h - which weights a stage of training moves.
+ *
+ * By parts, and by what the family's table says besides (lvlm_stage_rule). */
 #ifndef LVLM_RUNTIME_TUNE_STAGE_H
 #define LVLM_RUNTIME_TUNE_STAGE_H
 
-#include <stdbool.h>
-
-#include "formats/base/error.h"
+#include "formats/manifest.h"
 
 typedef enum lvlm_stage {
     LVLM_STAGE_1,         /* vision and connector; the language model is frozen */
-    LVLM_STAGE_2,         /* everything */
+    LVLM_STAGE_2,         /* all that the makers trained */
     LVLM_STAGE_3,         /* connector and language model; vision is frozen */
-    LVLM_STAGE_FULL,      /* everything */
+    LVLM_STAGE_FULL,      /* everything, without exceptions */
     LVLM_STAGE_CONNECTOR, /* the connector alone */
     LVLM_N_STAGES,
 } lvlm_stage;
@@ -18,9 +18,11 @@ typedef enum lvlm_stage {
 /* "1", "2", "3", "full", "connector"; LVLM_EUSAGE for anything else. NULL: full. */
 LVLM_MUST_CHECK int lvlm_stage_parse(lvlm_stage *out, const char *text,
                                      lvlm_error *err);
+const char *lvlm_stage_name(lvlm_stage stage);
 
-/* Is the weight of this native name trained? `stage` points to an lvlm_stage: fits
+/* Is this weight trained? `stage` points to an lvlm_stage: fits
  * lvlm_model_options.trains. */
-bool lvlm_stage_trains(void *stage, const char *name);
+bool lvlm_stage_trains(void *stage, const lvlm_manifest *manifest,
+                       const lvlm_target *target);
 
 #endif

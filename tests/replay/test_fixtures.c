@@ -6,21 +6,15 @@
  *                                -> replay golden, golden64: all stages ok
  *                                -> one sign flipped: its stage is named */
 #include <dirent.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "convert/export.h"
-#include "convert/import.h"
 #include "formats/base/json.h"
 #include "formats/base/outfile.h"
+#include "tests/replay/converted.h"
 #include "verify/replay.h"
 
 enum { PATH = 512 };
@@ -114,19 +108,6 @@ static void every_family_has_a_fixture(void **state)
 
 /* ---- round trip ----------------------------------------------------------------- */
 
-static void convert(const fixture *f, const char *native)
-{
-    const lvlm_import_options options = { 0 };
-    const lvlm_import_run run = { .threads = 2, .overwrite = true };
-    char root[LVLM_DIGEST_HEX + 1];
-    lvlm_import import;
-    lvlm_error err;
-    if (lvlm_import_plan(&import, f->model, &options, false, NULL, NULL, &err) < 0 ||
-        lvlm_import_execute(&import, native, &run, root, &err) < 0)
-        fail_msg("%s: %s", f->name, err.text);
-    lvlm_import_free(&import);
-}
-
 static void assert_same_file(const char *a, const char *b)
 {
     lvlm_infile *x = NULL, *y = NULL;
@@ -168,7 +149,7 @@ static void round_trip(const fixture *f)
     lvlm_error err;
     path_in_scratch(native, "model.lvlm");
     path_in_scratch(back, "back");
-    convert(f, native);
+    native_convert(f->model, native);
     if (lvlm_export_plan(&export, native, &options, &err) < 0 ||
         lvlm_export_execute(&export, back, &err) < 0)
         fail_msg("%s: %s", f->name, err.text);
@@ -199,7 +180,7 @@ static void replay_all(const fixture *f)
     char native[PATH], folder[PATH / 2], **names;
     size_t n, n_goldens = 0;
     path_in_scratch(native, "model.lvlm");
-    convert(f, native);
+    native_convert(f->model, native);
     (void)snprintf(folder, sizeof folder, LVLM_FIXTURES "/%s", f->name);
     assert_int_equal(lvlm_path_list(&names, &n, folder, NULL), 0);
     for (size_t i = 0; i < n; i++) {
@@ -315,7 +296,7 @@ static void a_changed_weight_is_found_at_its_stage(void **state)
         lvlm_replay replay;
         assert_true(describe(&f, planted[i].fixture));
         if (i == 0 || strcmp(planted[i].fixture, planted[i - 1].fixture) != 0)
-            convert(&f, native);
+            native_convert(f.model, native);
         plant(native, planted[i].tensor, wrong);
         run(&replay, wrong, f.golden, LVLM_COMPUTE_F32);
         if (replay.first_bad == NULL) fail_msg("%s: not noticed", planted[i].tensor);

@@ -3,16 +3,10 @@
  *
  *   mllama-odd, forward with images and without -> rows before the first image: the
  *   same bits; as versions of the reference have it: not */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#include "convert/import.h"
 #include "runtime/collect.h"
+#include "tests/replay/converted.h"
 #include "tests/support/scratch.h"
 
 #define FIXTURE LVLM_FIXTURES "/mllama-odd/"
@@ -78,18 +72,12 @@ static void rows_that_see_nothing_are_those_of_the_text_alone(void **state)
     scratch scratch_dir, *const s = &scratch_dir;
     (void)state;
     scratch_make(s);
-    const lvlm_import_options options = { 0 };
-    const lvlm_import_run run = { .threads = 2 };
-    char root[LVLM_DIGEST_HEX + 1];
     const lvlm_tensor *by_name[128];
-    lvlm_import import;
     lvlm_checkpoint *golden = NULL;
     lvlm_error err;
     const char *native = scratch_path(s, "model.lvlm");
-    if (lvlm_import_plan(&import, FIXTURE "model", &options, false, NULL, NULL, &err) <
-            0 ||
-        lvlm_import_execute(&import, native, &run, root, &err) < 0 ||
-        lvlm_checkpoint_open(&golden, FIXTURE "golden.safetensors", NULL, &err) < 0)
+    native_convert(FIXTURE "model", native);
+    if (lvlm_checkpoint_open(&golden, FIXTURE "golden.safetensors", NULL, &err) < 0)
         fail_msg("%s", err.text);
     assert_true(golden->n_tensors < 128);
     const lvlm_checkpoint blind_inputs = without_images(golden, by_name);
@@ -106,7 +94,6 @@ static void rows_that_see_nothing_are_those_of_the_text_alone(void **state)
         lvlm_stage_list_free(&blind);
     }
     lvlm_checkpoint_close(golden);
-    lvlm_import_free(&import);
     scratch_remove(s);
 }
 
