@@ -22,6 +22,7 @@ build  library openblas          libopenblas-dev
 build  library libjpeg           libjpeg62-turbo-dev
 build  library libpng            libpng-dev
 build  library libwebp           libwebp-dev
+build  library libwebpdemux      libwebp-dev
 build  library libpcre2-8        libpcre2-dev
 build  library libutf8proc       libutf8proc-dev
 test   command clang             clang

@@ -1,0 +1,47 @@
+/* image_codec.h - private to image decoding: what a codec makes of a file.
+ *
+ *   bytes -> image_jpeg.c | image_png.c | image_webp.c -> picture -> image.c -> RGB */
+#ifndef LVLM_RUNTIME_INPUT_IMAGE_CODEC_H
+#define LVLM_RUNTIME_INPUT_IMAGE_CODEC_H
+
+#include "runtime/input/image.h"
+
+/* The bytes of one file. */
+typedef struct image_bytes {
+    const unsigned char *bytes;
+    size_t n_bytes;
+    const lvlm_image_options *options; /* limits filled in */
+} image_bytes;
+
+typedef struct picture {
+    size_t width, height;
+    size_t channels;       /* 3: RGB, 4: RGBA */
+    unsigned orientation;  /* EXIF: 1 (upright) to 8 */
+    unsigned char *pixels; /* (height,width,channels) */
+} picture;
+
+typedef struct image_codec {
+    const char *name;
+    bool (*recognises)(const image_bytes *file);
+    /* Also after a failure, out->pixels are to be freed. Messages do not name the
+     * file. */
+    int (*decode)(picture *out, const image_bytes *file, lvlm_error *err);
+} image_codec;
+
+extern const image_codec jpeg_codec;
+extern const image_codec png_codec;
+extern const image_codec webp_codec;
+
+/* Check the size against the limits and allocate the pixels. */
+LVLM_MUST_CHECK int picture_make(picture *out, uint64_t width, uint64_t height,
+                                 size_t channels, const image_bytes *file,
+                                 lvlm_error *err);
+
+/* The orientation in a block of EXIF data, with or without "Exif\0\0" in front; 1 when
+ * it has none or makes no sense. */
+unsigned exif_orientation(const unsigned char *bytes, size_t n_bytes);
+
+/* Turn and mirror so that orientation becomes 1. */
+LVLM_MUST_CHECK int picture_turn(picture *image, lvlm_error *err);
+
+#endif

@@ -1,0 +1,225 @@
+/* image_png.c - PNG, by libpng, which gives raw samples; what they mean is decided
+ * here, as Pillow does: no gamma, no profile, high bytes of 16 bits. */
+#include <png.h>
+#include <setjmp.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/size.h"
+#include "runtime/input/image_codec.h"
+
+enum { SIGNATURE = 8, PALETTE = 256 };
+
+typedef struct reader {
+    png_structp png;
+    png_infop info;
+    const image_bytes *file;
+    size_t used; /* bytes of it */
+    picture *out;
+    lvlm_error *err;
+    int rc;
+    jmp_buf escape;
+    unsigned char *samples; /* rows of row_bytes */
+    size_t row_bytes;
+    /* of the file */
+    unsigned depth, type;
+    bool has_key;         /* one grey level or colour is transparent: ... */
+    unsigned char key[3]; /* ... this one, of 8 bits */
+    unsigned char palette[PALETTE][4]; /* RGBA */
+} reader;
+
+/* ---- what libpng calls ---------------------------------------------------------- */
+
+static void on_error(png_structp png, png_const_charp text)
+{
+    reader *const r = png_get_error_ptr(png);
+    if (r->rc == 0) r->rc = lvlm_fail(r->err, LVLM_EFORMAT, "is damaged: %s", text);
+    longjmp(r->escape, 1);
+}
+
+static void ignore_warning(png_structp png, png_const_charp text)
+{
+    (void)png;
+    (void)text;
+}
+
+static void *allocate(png_structp png, png_alloc_size_t n_bytes)
+{
+    (void)png;
+    return lvlm_malloc(n_bytes);
+}
+
+static void release(png_structp png, void *block)
+{
+    (void)png;
+    lvlm_free(block);
+}
+
+static void read_bytes(png_structp png, png_bytep to, size_t n)
+{
+    reader *const r = png_get_io_ptr(png);
+    if (n > r->file->n_bytes - r->used) {
+        r->rc = lvlm_fail(r->err, LVLM_EFORMAT, "is cut off: the image data end early");
+        png_error(png, "cut off");
+    }
+    memcpy(to, r->file->bytes + r->used, n);
+    r->used += n;
+}
+
+/* ---- samples to colours --------------------------------------------------------- */
+
+/* A grey sample of any depth, as 8 bits. */
+static unsigned char grey_level(const reader *r, const unsigned char *sample)
+{
+    if (r->depth < 8) return (unsigned char)(*sample * (255u / ((1u << r->depth) - 1)));
+    if (r->depth == 8) return *sample;
+    if (r->type == PNG_COLOR_TYPE_GRAY_ALPHA) return sample[0];
+    return sample[0] != 0 ? 255 : sample[1];
+}
+
+static bool is_key(const reader *r, const unsigned char *rgb)
+{
+    return r->has_key && memcmp(rgb, r->key, sizeof r->key) == 0;
+}
+
+/* One pixel of `step` bytes.  to (4) */
+static void colour(unsigned char *to, const reader *r, const unsigned char *from)
+{
+    const size_t sample = r->depth == 16 ? 2 : 1;
+    if (r->type == PNG_COLOR_TYPE_PALETTE) {
+        memcpy(to, r->palette[*from], 4);
+        return;
+    }
+    const bool is_grey = (r->type & PNG_COLOR_MASK_COLOR) == 0;
+    for (size_t c = 0; c < 3; c++)
+        to[c] = is_grey ? grey_level(r, from) : from[c * sample];
+    to[3] = is_key(r, to) ? 0 : 255;
+    if (r->type & PNG_COLOR_MASK_ALPHA) to[3] = from[(is_grey ? 1 : 3) * sample];
+}
+
+static void colour_rows(const reader *r)
+{
+    picture *const out = r->out;
+    const size_t step = r->row_bytes / out->width;
+    unsigned char rgba[4];
+    for (size_t y = 0; y < out->height; y++) {
+        const unsigned char *const from = r->samples + y * r->row_bytes;
+        unsigned char *const to = out->pixels + y * out->width * out->channels;
+        for (size_t x = 0; x < out->width; x++) {
+            colour(rgba, r, from + x * step);
+            memcpy(to + x * out->channels, rgba, out->channels);
+        }
+    }
+}
+
+/* ---- reading -------------------------------------------------------------------- */
+
+/* What stands in the file about transparency and palette. Returns whether any pixel can
+ * be transparent. */
+static bool read_colours(reader *r)
+{
+    png_colorp colours = NULL;
+    png_bytep alphas = NULL;
+    png_color_16p key = NULL;
+    int n_colours = 0, n_alphas = 0;
+    const bool has_trns =
+        png_get_tRNS(r->png, r->info, &alphas, &n_alphas, &key) == PNG_INFO_tRNS;
+    for (size_t i = 0; i < PALETTE; i++) r->palette[i][3] = 255;
+    if (r->type == PNG_COLOR_TYPE_PALETTE) {
+        (void)png_get_PLTE(r->png, r->info, &colours, &n_colours);
+        for (int i = 0; i < n_colours && i < PALETTE; i++) {
+            r->palette[i][0] = colours[i].red;
+            r->palette[i][1] = colours[i].green;
+            r->palette[i][2] = colours[i].blue;
+        }
+        for (int i = 0; has_trns && i < n_alphas && i < PALETTE; i++)
+            r->palette[i][3] = alphas[i];
+        return has_trns;
+    }
+    if (has_trns && key != NULL) {
+        /* Pillow holds the low byte against 8-bit levels, whatever the depth. */
+        r->has_key = true;
+        const bool is_grey = r->type == PNG_COLOR_TYPE_GRAY;
+        const unsigned grey = r->depth == 1 && key->gray != 0 ? 255u : key->gray;
+        r->key[0] = (unsigned char)(is_grey ? grey : key->red);
+        r->key[1] = (unsigned char)(is_grey ? grey : key->green);
+        r->key[2] = (unsigned char)(is_grey ? grey : key->blue);
+    }
+    return r->has_key || (r->type & PNG_COLOR_MASK_ALPHA) != 0;
+}
+
+static int read_header(reader *r, lvlm_error *err)
+{
+    static const unsigned char aside[] = /* chunks that say nothing about the pixels */
+        "cHRM\0gAMA\0iCCP\0sBIT\0sRGB\0bKGD\0hIST\0oFFs\0pCAL\0pHYs\0sCAL\0sPLT\0"
+        "tEXt\0zTXt\0iTXt\0tIME";
+    png_set_read_fn(r->png, r, read_bytes);
+    png_set_user_limits(r->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
+    png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_NEVER, aside,
+                                (int)(sizeof aside / 5));
+    png_read_info(r->png, r->info);
+    r->depth = png_get_bit_depth(r->png, r->info);
+    r->type = png_get_color_type(r->png, r->info);
+    const size_t channels = read_colours(r) ? 4 : 3;
+    return picture_make(r->out, png_get_image_width(r->png, r->info),
+                        png_get_image_height(r->png, r->info), channels, r->file, err);
+}
+
+static int read_samples(reader *r, lvlm_error *err)
+{
+    png_set_packing(r->png);
+    const int passes = png_set_interlace_handling(r->png);
+    png_read_update_info(r->png, r->info);
+    r->row_bytes = png_get_rowbytes(r->png, r->info);
+    uint64_t n_bytes;
+    if (lvlm_mul_u64(&n_bytes, r->row_bytes, r->out->height) && n_bytes <= SIZE_MAX)
+        r->samples = lvlm_calloc((size_t)n_bytes, 1);
+    if (r->samples == NULL) return lvlm_fail_memory(err);
+    for (int pass = 0; pass < passes; pass++)
+        for (size_t y = 0; y < r->out->height; y++)
+            png_read_row(r->png, r->samples + y * r->row_bytes, NULL);
+    return 0;
+}
+
+static void read_orientation(reader *r)
+{
+    png_uint_32 n = 0;
+    png_bytep exif = NULL;
+    if (png_get_eXIf_1(r->png, r->info, &n, &exif) != 0)
+        r->out->orientation = exif_orientation(exif, n);
+}
+
+static int read_all(reader *r, lvlm_error *err)
+{
+    TRY(read_header(r, err));
+    TRY(read_samples(r, err));
+    read_orientation(r);
+    return 0;
+}
+
+/* libpng leaves through r->escape when it fails. */
+static void guarded(reader *r)
+{
+    if (setjmp(r->escape) != 0) return;
+    r->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, r, on_error,
+                                      ignore_warning, NULL, allocate, release);
+    if (r->png != NULL) r->info = png_create_info_struct(r->png);
+    r->rc = r->info != NULL ? read_all(r, r->err) : lvlm_fail_memory(r->err);
+}
+
+static int decode_png(picture *out, const image_bytes *file, lvlm_error *err)
+{
+    reader r = { .file = file, .out = out, .err = err };
+    guarded(&r);
+    if (r.rc == 0) colour_rows(&r);
+    png_destroy_read_struct(&r.png, &r.info, NULL);
+    lvlm_free(r.samples);
+    return r.rc;
+}
+
+static bool is_png(const image_bytes *file)
+{
+    return file->n_bytes >= SIGNATURE && png_sig_cmp(file->bytes, 0, SIGNATURE) == 0;
+}
+
+const image_codec png_codec = { "PNG", is_png, decode_png };
