@@ -3,17 +3,9 @@
 
 #include "runtime/gradient_list.h"
 
-static bool is_zero(const lvlm_tensor *t)
-{
-    for (uint64_t i = 0; i < t->n_bytes; i++)
-        if (t->data[i] != 0) return false;
-    return true;
-}
-
 static void add(lvlm_gradient_list *list, const lvlm_tensor *t)
 {
     list->tensors[list->n++] = *t;
-    list->n_zero += is_zero(t);
 }
 
 static int list_native(lvlm_gradient_list *list, const lvlm_model *model)

@@ -11,7 +11,6 @@
 typedef struct lvlm_gradient_list {
     lvlm_tensor *tensors; /* in order of use, or of the source */
     size_t n;
-    size_t n_zero; /* of these, how many are zero everywhere */
     lvlm_arena arena;
 } lvlm_gradient_list;
 

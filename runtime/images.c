@@ -105,6 +105,14 @@ static int read_grids(lvlm_grid *out, const lvlm_input_source *source,
     return 0;
 }
 
+size_t lvlm_images_present(const lvlm_images *images)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < images->n; i++)
+        n += images->aspect_ids == NULL || images->aspect_ids[i] != 0;
+    return n;
+}
+
 size_t lvlm_images_patches(const lvlm_images *images, size_t first, size_t end)
 {
     size_t n = 0;

@@ -58,6 +58,9 @@ LVLM_MUST_CHECK int lvlm_images_read(lvlm_images *out, const lvlm_input_source *
                                      const lvlm_image_spec *spec, size_t B, size_t T,
                                      lvlm_error *err);
 
+/* How many there are, without the places that stand for none. */
+size_t lvlm_images_present(const lvlm_images *images);
+
 /* Patches of all grids [first, end). */
 size_t lvlm_images_patches(const lvlm_images *images, size_t first, size_t end);
 

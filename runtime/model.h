@@ -125,6 +125,8 @@ LVLM_MUST_CHECK int lvlm_model_forward(lvlm_model *model, const lvlm_checkpoint 
 typedef struct lvlm_model_step {
     double loss;      /* sum over the labels that count; 0 when none does */
     size_t n_targets; /* how many those are */
+    size_t n_tokens;  /* of the texts, without padding */
+    size_t n_images;  /* videos too */
 } lvlm_model_step;
 
 /* Forward and backward over a batch, as in lvlm_model_forward: gradients of the loss

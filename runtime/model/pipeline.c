@@ -341,6 +341,8 @@ static int pipeline_backward(void *model, lvlm_model_step *step,
     *step = (lvlm_model_step){ 0 };
     if ((rc = read_batch(&t, inputs, prefix, err)) < 0) goto done;
     step->n_targets = t.packing.n_targets;
+    step->n_tokens = t.packing.N;
+    step->n_images = lvlm_images_present(&t.inputs.images);
     if (t.packing.n_targets == 0 || (rc = make_scratch(&t, err)) < 0) goto done;
     ops_threads(t.p->n_threads);
     rc = learn(&t, step, scale != 0 ? scale : 1 / (double)step->n_targets, err);

@@ -11,6 +11,7 @@
 #include "runtime/gradient_list.h"
 #include "runtime/tune/cli/tune_commands.h"
 #include "runtime/tune/stage.h"
+#include "runtime/tune/zero_gradients.h"
 
 typedef struct grad_args {
     lvlm_common_args common;
@@ -30,8 +31,8 @@ static const lvlm_option options[] = {
     { "out", "GRADS.safetensors", LVLM_OPTION_TEXT, offsetof(grad_args, out),
       "`loss` and the gradient of every trained tensor" },
     { "stage", "1|2|3|full|connector", LVLM_OPTION_TEXT, offsetof(grad_args, stage),
-      "what is trained: 1 all but the language model, 2 and full everything, 3 all but the "
-      "vision tower (default full)" },
+      "what is trained: 1 vision and connector, 2 all that the makers trained, 3 connector and "
+      "language model; full everything (default)" },
     { "names", "native|hf", LVLM_OPTION_TEXT, offsetof(grad_args, names),
       "native names, or those and the layouts of the source checkpoint (default native)" },
     { "compute", "f32|f64", LVLM_OPTION_TEXT, offsetof(grad_args, compute),
@@ -94,36 +95,77 @@ static int save(const lvlm_gradient_list *list, double loss, const grad_args *ar
     return rc;
 }
 
-/* A gradient that is zero everywhere is how a missing projection shows in training. */
-static void tell_zeros(const lvlm_gradient_list *list)
+/* "vision.patch.weight", or with --names hf where it came from. */
+static const char *name_of(const lvlm_model *model, const char *native, bool hf)
 {
-    for (size_t i = 0; i < list->n; i++) {
-        const lvlm_tensor *t = &list->tensors[i];
-        uint64_t at = 0;
-        while (at < t->n_bytes && t->data[at] == 0) at++;
-        if (at == t->n_bytes)
-            fprintf(stderr,
-                    PROGRAM ": %s: the gradient is zero everywhere: no image in the "
-                            "batch, a closed gate or a zero projection behind it\n",
-                    t->name);
-    }
+    return hf ? lvlm_manifest_find(lvlm_model_manifest(model), native)->source_name
+              : native;
 }
 
-static int report(const lvlm_gradient_list *list, const lvlm_model_step *step,
-                  double loss, const grad_args *args, lvlm_error *err)
+static cJSON *names_json(const lvlm_zero_group *g, const lvlm_model *model, bool hf)
 {
+    cJSON *const names = cJSON_CreateArray();
+    const char *last = "";
+    for (size_t i = 0; i < g->n; i++) {
+        const char *const name = name_of(model, g->names[i], hf);
+        if (strcmp(name, last) !=
+            0) /* the parts of one fused tensor follow each other */
+            cJSON_AddItemToArray(names, cJSON_CreateString(name));
+        last = name;
+    }
+    return names;
+}
+
+static cJSON *zeros_json(const lvlm_zero_gradients *zeros, const lvlm_model *model,
+                         bool hf)
+{
+    cJSON *const list = cJSON_CreateArray();
+    for (size_t i = 0; i < zeros->n_groups; i++) {
+        const lvlm_zero_group *const g = &zeros->groups[i];
+        cJSON *const group = cJSON_CreateObject();
+        cJSON_AddStringToObject(group, "part", g->part);
+        cJSON_AddStringToObject(group, "cause", g->cause);
+        cJSON_AddItemToObject(group, "tensors", names_json(g, model, hf));
+        cJSON_AddItemToArray(list, group);
+    }
+    return list;
+}
+
+static int report(const lvlm_gradient_list *list, const lvlm_zero_gradients *zeros,
+                  const lvlm_model *model, const lvlm_model_step *step,
+                  const grad_args *args, lvlm_error *err)
+{
+    const double loss = step->loss / (double)step->n_targets;
+    if (!args->common.quiet) tune_tell_zeros(zeros);
     if (!args->common.json) {
         if (!args->common.quiet)
-            printf("%s: loss %.6f over %zu labels, %zu gradients, %zu of them zero\n",
-                   args->out, loss, step->n_targets, list->n, list->n_zero);
+            printf("%s: loss %.6f over %zu labels, %zu gradients\n", args->out, loss,
+                   step->n_targets, list->n);
         return 0;
     }
     cJSON *json = cJSON_CreateObject();
     cJSON_AddNumberToObject(json, "loss", loss);
     cJSON_AddNumberToObject(json, "labels", (double)step->n_targets);
     cJSON_AddNumberToObject(json, "gradients", (double)list->n);
-    cJSON_AddNumberToObject(json, "zero", (double)list->n_zero);
+    cJSON_AddItemToObject(json, "zero",
+                          zeros_json(zeros, model, is(args->names, "hf")));
     return lvlm_print_json(json, err);
+}
+
+/* Everything that is written and told, from a model that holds gradients. */
+static int finish(const lvlm_model *model, const lvlm_model_step *step,
+                  const grad_args *args, lvlm_error *err)
+{
+    lvlm_gradient_list list = { .arena = LVLM_ARENA_INIT };
+    lvlm_zero_gradients zeros = { .arena = LVLM_ARENA_INIT };
+    int rc;
+    if ((rc = lvlm_gradient_list_make(&list, model, is(args->names, "hf"), err)) == 0 &&
+        (rc = lvlm_zero_gradients_find(&zeros, model, step, err)) == 0 &&
+        (rc = save(&list, step->loss / (double)step->n_targets, args, err)) == 0)
+        rc = report(&list, &zeros, model, step, args, err);
+    lvlm_zero_gradients_free(&zeros);
+    lvlm_gradient_list_free(&list);
+    return rc;
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)
@@ -131,7 +173,6 @@ static int run(const void *arguments, const lvlm_operands *operands)
     const grad_args *const args = arguments;
     lvlm_model *model = NULL;
     lvlm_model_step step;
-    lvlm_gradient_list list = { .arena = LVLM_ARENA_INIT };
     lvlm_stage stage;
     lvlm_error err;
     int rc;
@@ -146,16 +187,8 @@ static int run(const void *arguments, const lvlm_operands *operands)
         .user = &stage,
     };
     if ((rc = lvlm_model_open(&model, operands->at[0], &chosen, &err)) == 0 &&
-        (rc = backward(&step, model, args->inputs, &err)) == 0 &&
-        (rc = lvlm_gradient_list_make(&list, model, is(args->names, "hf"), &err)) ==
-            0) {
-        const double loss = step.loss / (double)step.n_targets;
-        if ((rc = save(&list, loss, args, &err)) == 0) {
-            tell_zeros(&list);
-            rc = report(&list, &step, loss, args, &err);
-        }
-    }
-    lvlm_gradient_list_free(&list);
+        (rc = backward(&step, model, args->inputs, &err)) == 0)
+        rc = finish(model, &step, args, &err);
     lvlm_model_free(model);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
@@ -167,9 +200,9 @@ const lvlm_command command_grad = {
     1,
     "loss and gradients of one batch",
     "Runs a native model over a batch with labels, there and back, and writes the mean "
-    "loss\nand its gradient for every trained tensor. A gradient that is zero "
-    "everywhere "
-    "is told:\nthat is how a projection that is missing, or a closed gate, shows.\n"
+    "loss\nand its gradient for every trained tensor. Gradients that are zero "
+    "everywhere are told,\nwith the likely cause: that is how a projection that is "
+    "missing, or a closed gate, shows.\n"
     "\n"
     "  lvlm-tune grad model.lvlm --inputs batch.safetensors --out grads.safetensors",
     options,

@@ -1,12 +1,16 @@
-/* tune_commands.h - the verbs of lvlm-tune, one file each. */
+/* tune_commands.h - the verbs of lvlm-tune, and what they tell alike. */
 #ifndef LVLM_RUNTIME_TUNE_CLI_TUNE_COMMANDS_H
 #define LVLM_RUNTIME_TUNE_CLI_TUNE_COMMANDS_H
 
 #include "formats/base/options.h"
+#include "runtime/tune/zero_gradients.h"
 
 #define PROGRAM "lvlm-tune"
 
 extern const lvlm_command command_grad;
 extern const lvlm_command command_train;
+
+/* One line a group on stderr. */
+void tune_tell_zeros(const lvlm_zero_gradients *zeros);
 
 #endif

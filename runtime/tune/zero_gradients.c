@@ -1,0 +1,198 @@
+/* zero_gradients.c - gradients that are zero everywhere, and why; see
+ * zero_gradients.h.
+ *
+ * A cause is looked for from the nearest to the farthest: no image, the gate of the
+ * weight's own branch, every gate between image and text, a map of zeros behind it. */
+#include "runtime/tune/zero_gradients.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { NAME_BYTES = 512 };
+
+static bool starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* Of any floating-point type; -0 is zero too. */
+static bool is_zero(const lvlm_tensor *t)
+{
+    const size_t element = lvlm_dtype_bytes(t->dtype);
+    for (uint64_t i = 0; i < t->n_bytes; i++) {
+        const bool has_sign = i % element == element - 1;
+        if ((t->data[i] & (has_sign ? 0x7f : 0xff)) != 0) return false;
+    }
+    return true;
+}
+
+static bool is_zero_weight(const lvlm_target *t)
+{
+    return t->source != NULL && t->source->data != NULL && is_zero(t->source);
+}
+
+static const char *part_of(const char *name)
+{
+    if (starts_with(name, "vision.")) return "vision";
+    return starts_with(name, "connector.") ? "connector" : "text";
+}
+
+/* Rows of blocks that only some have are those of cross-attention. */
+static bool is_cross(const lvlm_target *t)
+{
+    return starts_with(t->name, "text.") && t->section->only_blocks != NULL;
+}
+
+/* ---- gates ---------------------------------------------------------------------- */
+
+/* "attn_gate" and "mlp_gate" of a block, "positions.gate" of a table. */
+static bool is_gate(const lvlm_target *t)
+{
+    const size_t length = strlen(t->row->native);
+    uint64_t numel = 0;
+    return lvlm_shape_numel(&numel, &t->shape) && numel == 1 && length >= 4 &&
+           strcmp(t->row->native + length - 4, "gate") == 0;
+}
+
+/* Does the gate stand in the way of this weight's gradient? Both are of one section. */
+static bool governs(const char *gate, const char *native)
+{
+    if (strcmp(gate, "attn_gate") == 0)
+        return starts_with(native, "attn.") || starts_with(native, "cross.") ||
+               starts_with(native, "norm1.");
+    if (strcmp(gate, "mlp_gate") == 0)
+        return starts_with(native, "mlp.") || starts_with(native, "norm2.");
+    const size_t stem = strlen(gate) - strlen("gate");
+    return stem > 0 && strncmp(native, gate, stem) == 0;
+}
+
+static const char *closed_gate(const lvlm_manifest *m, const lvlm_target *t)
+{
+    for (size_t i = 0; i < m->n_targets; i++) {
+        const lvlm_target *const g = &m->targets[i];
+        if (g != t && is_gate(g) && g->block == t->block &&
+            strcmp(g->section->native, t->section->native) == 0 &&
+            governs(g->row->native, t->row->native) && is_zero_weight(g))
+            return g->row->native;
+    }
+    return NULL;
+}
+
+/* Is there cross-attention, and every gate of it closed? */
+static bool all_closed(const lvlm_manifest *m)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < m->n_targets; i++) {
+        const lvlm_target *const g = &m->targets[i];
+        if (!is_cross(g) || strcmp(g->row->native, "attn_gate") != 0) continue;
+        if (!is_zero_weight(g)) return false;
+        n++;
+    }
+    return n > 0;
+}
+
+/* ---- causes --------------------------------------------------------------------- */
+
+/* The first map between vision and text whose weight is zero, other than `t`. */
+static const char *zero_map(const lvlm_manifest *m, const lvlm_target *t)
+{
+    for (const lvlm_projection *p = m->family->projections; p->role != NULL; p++) {
+        char name[NAME_BYTES];
+        (void)snprintf(name, sizeof name, "%s.weight", p->native);
+        const lvlm_target *const map = lvlm_manifest_find(m, name);
+        if (map != NULL && map != t && starts_with(name, "connector.") &&
+            is_zero_weight(map))
+            return map->name;
+    }
+    return NULL;
+}
+
+/* A matrix of zeros in the same block. */
+static const char *zero_neighbour(const lvlm_manifest *m, const lvlm_target *t)
+{
+    for (size_t i = 0; i < m->n_targets; i++) {
+        const lvlm_target *const other = &m->targets[i];
+        if (other != t && other->block == t->block && other->shape.n > 1 &&
+            strcmp(other->section->native, t->section->native) == 0 &&
+            is_zero_weight(other))
+            return other->name;
+    }
+    return NULL;
+}
+
+static const char *cause_of(lvlm_zero_gradients *z, const lvlm_manifest *m,
+                            const lvlm_target *t, const lvlm_model_step *step)
+{
+    const bool sees = !starts_with(t->name, "text.");
+    const char *name;
+    if ((sees || is_cross(t)) && step->n_images == 0) return "the batch holds no image";
+    if ((name = closed_gate(m, t)) != NULL)
+        return lvlm_arena_printf(&z->arena, "%s is closed (0)", name);
+    if (sees && all_closed(m)) return "every gate of cross-attention is closed (0)";
+    if (sees && (name = zero_map(m, t)) != NULL)
+        return lvlm_arena_printf(&z->arena,
+                                 "%s is zero: nothing of an image reaches "
+                                 "the text",
+                                 name);
+    if ((name = zero_neighbour(m, t)) != NULL)
+        return lvlm_arena_printf(&z->arena, "%s is zero", name);
+    return "no label of the batch depends on it";
+}
+
+/* ---- groups --------------------------------------------------------------------- */
+
+static lvlm_zero_group *group_of(lvlm_zero_gradients *z, const char *part,
+                                 const char *cause, size_t capacity)
+{
+    for (size_t i = 0; i < z->n_groups; i++)
+        if (strcmp(z->groups[i].part, part) == 0 &&
+            strcmp(z->groups[i].cause, cause) == 0)
+            return &z->groups[i];
+    lvlm_zero_group *const g = &z->groups[z->n_groups];
+    *g = (lvlm_zero_group){ .part = part, .cause = cause };
+    g->names = lvlm_arena_alloc(&z->arena, capacity, sizeof *g->names);
+    if (g->names == NULL) return NULL;
+    z->n_groups++;
+    return g;
+}
+
+static size_t count_trained(const lvlm_model *model, const char *part)
+{
+    const lvlm_manifest *const m = lvlm_model_manifest(model);
+    size_t n = 0;
+    for (size_t i = 0; i < m->n_targets; i++) {
+        lvlm_tensor g;
+        n += strcmp(part_of(m->targets[i].name), part) == 0 &&
+             lvlm_model_gradient(model, &g, m->targets[i].name);
+    }
+    return n;
+}
+
+int lvlm_zero_gradients_find(lvlm_zero_gradients *out, const lvlm_model *model,
+                             const lvlm_model_step *step, lvlm_error *err)
+{
+    const lvlm_manifest *const m = lvlm_model_manifest(model);
+    *out = (lvlm_zero_gradients){ .arena = LVLM_ARENA_INIT };
+    out->groups = lvlm_arena_alloc(&out->arena, m->n_targets + 1, sizeof *out->groups);
+    if (out->groups == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < m->n_targets; i++) {
+        const lvlm_target *const t = &m->targets[i];
+        lvlm_tensor gradient;
+        if (!lvlm_model_gradient(model, &gradient, t->name) || !is_zero(&gradient))
+            continue;
+        const char *const cause = cause_of(out, m, t, step);
+        lvlm_zero_group *const g =
+            cause != NULL ? group_of(out, part_of(t->name), cause, m->n_targets) : NULL;
+        if (g == NULL) return lvlm_fail_memory(err);
+        g->names[g->n++] = t->name;
+    }
+    for (size_t i = 0; i < out->n_groups; i++)
+        out->groups[i].n_trained = count_trained(model, out->groups[i].part);
+    return 0;
+}
+
+void lvlm_zero_gradients_free(lvlm_zero_gradients *zeros)
+{
+    lvlm_arena_free(&zeros->arena);
+    *zeros = (lvlm_zero_gradients){ 0 };
+}
