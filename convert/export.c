@@ -102,10 +102,7 @@ int lvlm_export_plan(lvlm_export *out, const char *path,
                      const lvlm_export_options *options, lvlm_error *err)
 {
     *out = (lvlm_export){ .options = *options };
-    TRY(lvlm_checkpoint_open(&out->model, path, NULL, err));
-    FAIL_IF(out->model->kind != LVLM_CHECKPOINT_NATIVE, err, LVLM_EUSAGE,
-            "%s: expected a native file (.lvlm)", path);
-    TRY(lvlm_manifest_build(&out->manifest, out->model, err));
+    TRY(lvlm_manifest_open(&out->manifest, &out->model, path, err));
     TRY(lvlm_native_meta_json(&out->digests, out->model, "digests", err));
     TRY(read_provenance(out, err));
     const size_t most = out->manifest.n_targets + out->manifest.ledger.n_files +

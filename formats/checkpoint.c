@@ -334,7 +334,7 @@ static int add_model_files(lvlm_checkpoint *cp, char *const *names, size_t n,
     }
     FAIL_IF(lists(names, n, "adapter_config.json"), err, LVLM_EFORMAT,
             "%s: is an adapter (PEFT), not a model: convert the base model that its "
-            "adapter_config.json names",
+            "adapter_config.json names; lvlm-convert merge-lora folds it in",
             cp->path);
     return lvlm_fail(err, LVLM_EFORMAT, "%s: holds neither %s nor %s, nor an index",
                      cp->path, LVLM_MODEL_FILE, LVLM_BIN_FILE);

@@ -100,6 +100,8 @@ typedef struct lvlm_row {
     bool connector;      /* --init-missing may make it */
     bool not_square;     /* where its shape is square, the model has the identity in its
                             place and stores nothing */
+    bool no_adapter; /* a matrix that is no linear map of its own: a table of vectors,
+                        or one that torch's attention reads past its module */
 } lvlm_row;
 
 /* Rows that repeat together. "{i}" in both prefixes is the block's number. Sections
@@ -124,6 +126,7 @@ typedef struct lvlm_root {
     const char *prefixes[LVLM_MAX_PREFIXES]; /* [0] is the hub's */
     unsigned char
         current; /* which one current save_pretrained writes for a new model */
+    unsigned char modules; /* which one the current library's modules have in memory */
 } lvlm_root;
 
 /* Source tensors that are kept but not used, by a rule with a name. */

@@ -551,6 +551,19 @@ int lvlm_manifest_build(lvlm_manifest *out, const lvlm_checkpoint *checkpoint,
     return 0;
 }
 
+int lvlm_manifest_open(lvlm_manifest *out, lvlm_checkpoint **checkpoint,
+                       const char *path, lvlm_error *err)
+{
+    *out = (lvlm_manifest){ 0 };
+    *checkpoint = NULL;
+    TRY(lvlm_checkpoint_open(checkpoint, path, NULL, err));
+    FAIL_IF((*checkpoint)->kind != LVLM_CHECKPOINT_NATIVE, err, LVLM_EFORMAT,
+            "%s: is not a native model; lvlm-convert hf2native makes one of a Hugging "
+            "Face directory",
+            path);
+    return lvlm_manifest_build(out, *checkpoint, err);
+}
+
 void lvlm_manifest_free(lvlm_manifest *m)
 {
     lvlm_json_free(m->config);

@@ -81,6 +81,12 @@ LVLM_MUST_CHECK int lvlm_manifest_build(lvlm_manifest *out,
                                         lvlm_error *err);
 void lvlm_manifest_free(lvlm_manifest *manifest);
 
+/* Open the native file at `path` and account for it; LVLM_EFORMAT when it is anything
+ * else. Free with lvlm_manifest_free and lvlm_checkpoint_close, also after a
+ * failure. */
+LVLM_MUST_CHECK int lvlm_manifest_open(lvlm_manifest *out, lvlm_checkpoint **checkpoint,
+                                       const char *path, lvlm_error *err);
+
 /* How a target's values lie in target->source: its transform, or keep in a native
  * file. */
 const lvlm_transform *lvlm_manifest_transform(const lvlm_manifest *manifest,

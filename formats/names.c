@@ -43,10 +43,11 @@ char *lvlm_names_source(const lvlm_family *family, const char *canonical,
             (best == NULL || strlen(root->native) > strlen(best->native)))
             best = root;
     if (best == NULL) return lvlm_arena_strndup(arena, canonical, strlen(canonical));
-    return lvlm_arena_printf(
-        arena, "%s%s",
-        best->prefixes[layout == LVLM_LAYOUT_CURRENT ? best->current : 0],
-        canonical + strlen(best->native));
+    const size_t which = layout == LVLM_LAYOUT_CURRENT   ? best->current
+                         : layout == LVLM_LAYOUT_MODULES ? best->modules
+                                                         : 0;
+    return lvlm_arena_printf(arena, "%s%s", best->prefixes[which],
+                             canonical + strlen(best->native));
 }
 
 char *lvlm_names_join(const char *prefix, uint64_t block, const char *rest,

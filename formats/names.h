@@ -14,6 +14,7 @@
 typedef enum lvlm_layout {
     LVLM_LAYOUT_HUB,     /* names of the official files */
     LVLM_LAYOUT_CURRENT, /* names that the current library writes for a new model */
+    LVLM_LAYOUT_MODULES, /* names of its modules in memory: those that adapters have */
 } lvlm_layout;
 
 /* The canonical form of a source name, or a copy of it without its wrapper when no root

@@ -44,14 +44,22 @@ static void copy(lvlm_rewrite_sink *sink, const lvlm_tensor *t)
                          (size_t)(t->n_bytes - at < PIECE ? t->n_bytes - at : PIECE));
 }
 
-static int check_copy(const work *w, const lvlm_tensor *t, const hex_digest got,
-                      lvlm_error *err)
+/* Is `got` the digest that the source has for its tensor? */
+static int check_source(const work *w, const lvlm_tensor *t, const hex_digest got,
+                        lvlm_error *err)
 {
     const char *recorded = lvlm_json_string(lvlm_json_get(w->recorded, t->name));
     FAIL_IF(recorded == NULL || strcmp(recorded, got) != 0, err, LVLM_ECHECK,
             "tensor '%s' is corrupt: its SHA-256 is %s, recorded is %s", t->name, got,
             recorded != NULL ? recorded : "none");
     return 0;
+}
+
+static int check_changed(const work *w, const lvlm_tensor *t, lvlm_error *err)
+{
+    hex_digest got;
+    TRY(lvlm_digest_bytes(got, t->data, (size_t)t->n_bytes, err));
+    return check_source(w, t, got, err);
 }
 
 static int write_tensor(void *user, size_t i, lvlm_error *err)
@@ -61,6 +69,7 @@ static int write_tensor(void *user, size_t i, lvlm_error *err)
     const lvlm_tensor *const t = &r->source->tensors[i];
     const bool changes = r->changes(r->user, t);
     lvlm_rewrite_sink sink = { w->file, w->starts[i], LVLM_DIGEST_INIT };
+    if (changes) TRY(check_changed(w, t, err));
     int rc = lvlm_digest_start(&sink.digest, err);
     if (rc == 0 && changes)
         rc = r->write(r->user, t, &sink, err);
@@ -69,7 +78,7 @@ static int write_tensor(void *user, size_t i, lvlm_error *err)
     assert(rc < 0 || sink.at == w->starts[i] + t->n_bytes);
     if (rc == 0) rc = lvlm_outfile_check(w->file, err);
     if (rc == 0) rc = lvlm_digest_finish(&sink.digest, w->digests[i], err);
-    if (rc == 0 && !changes) rc = check_copy(w, t, w->digests[i], err);
+    if (rc == 0 && !changes) rc = check_source(w, t, w->digests[i], err);
     lvlm_digest_free(&sink.digest);
     return rc;
 }

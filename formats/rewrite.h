@@ -2,8 +2,8 @@
  *
  *   header | every tensor at its place, in its type | header again, with the digests
  *
- * What training and merging leave. A tensor that stays is held against its digest on
- * the way. Several threads, each with a tensor of its own; nothing grows with the
+ * What training and merging leave. The source's tensors are held against their digests
+ * on the way. Several threads, each with a tensor of its own; nothing grows with the
  * model. */
 #ifndef LVLM_FORMATS_REWRITE_H
 #define LVLM_FORMATS_REWRITE_H
@@ -28,7 +28,7 @@ typedef struct lvlm_rewrite {
 } lvlm_rewrite;
 
 /* The new file appears whole under `path` or not at all; `root` receives its root
- * digest. LVLM_ECHECK names a tensor that stays and is corrupt. */
+ * digest. LVLM_ECHECK names a tensor of the source that is corrupt. */
 LVLM_MUST_CHECK int lvlm_rewrite_run(const lvlm_rewrite *rewrite, const char *path,
                                      char root[LVLM_DIGEST_HEX + 1], lvlm_error *err);
 

@@ -59,24 +59,13 @@ static int start(lvlm_model *model, const lvlm_model_options *options, lvlm_erro
                                err);
 }
 
-static int open_native(lvlm_model *model, const char *path, lvlm_error *err)
-{
-    TRY(lvlm_checkpoint_open(&model->checkpoint, path, NULL, err));
-    FAIL_IF(model->checkpoint->kind != LVLM_CHECKPOINT_NATIVE, err, LVLM_EFORMAT,
-            "%s: is not a native model; lvlm-convert hf2native makes one of a Hugging "
-            "Face directory",
-            path);
-    TRY(lvlm_manifest_build(&model->own, model->checkpoint, err));
-    model->manifest = &model->own;
-    return 0;
-}
-
 int lvlm_model_open(lvlm_model **out, const char *path,
                     const lvlm_model_options *options, lvlm_error *err)
 {
     lvlm_model *model = lvlm_calloc(1, sizeof *model);
     if (model == NULL) return lvlm_fail_memory(err);
-    int rc = open_native(model, path, err);
+    model->manifest = &model->own;
+    int rc = lvlm_manifest_open(&model->own, &model->checkpoint, path, err);
     if (rc == 0 && (rc = start(model, options, err)) == LVLM_EFORMAT)
         lvlm_prefix(err, "%s: ", path);
     if (rc < 0) {

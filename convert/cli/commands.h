@@ -10,5 +10,6 @@ extern const lvlm_command command_hf2native;
 extern const lvlm_command command_native2hf;
 extern const lvlm_command command_npz2native;
 extern const lvlm_command command_inspect;
+extern const lvlm_command command_merge_lora;
 
 #endif

@@ -17,15 +17,18 @@ enum { VISION, CONNECTOR, TEXT, HEAD };
 /* The hub's, which save_pretrained of 5.23 writes again; module names from transformers
  * 4.52 on; the base model saved alone; the language model saved alone. */
 static const lvlm_root roots[] = {
-    [VISION] = { "vision.", { "vision_model.", "model.vision_model." } },
+    [VISION] = { "vision.", { "vision_model.", "model.vision_model." }, .modules = 1 },
     [CONNECTOR] = { "connector.",
-                    { "multi_modal_projector.", "model.multi_modal_projector." } },
+                    { "multi_modal_projector.", "model.multi_modal_projector." },
+                    .modules = 1 },
     [TEXT] = { "text.",
                { "language_model.model.", "model.language_model.", "language_model.",
-                 "model.language_model.model.", "model." } },
+                 "model.language_model.model.", "model." },
+               .modules = 1 },
     [HEAD] = { "text.head.",
                { "language_model.lm_head.", "lm_head.", "model.lm_head.",
-                 "model.language_model.lm_head." } },
+                 "model.language_model.lm_head." },
+               .modules = 1 },
     { NULL },
 };
 
@@ -38,10 +41,12 @@ static const lvlm_row vision_stem[] = {
     { "positions.weight", "gated_positional_embedding.embedding", { DIM(CLASS_POSITIONS), DIM(VISION_HIDDEN) } },
     { "positions.tiles",  "gated_positional_embedding.tile_embedding.weight",
       { DIM(ASPECTS), DIM(TILES), DIM(CLASS_POSITIONS), DIM(VISION_HIDDEN) },
-      .source_shape = { DIM(ASPECTS), DIM(TILE_TABLES) } },
+      .source_shape = { DIM(ASPECTS), DIM(TILE_TABLES) },
+      .no_adapter = true },
     { "pre_tile.gate",    "pre_tile_positional_embedding.gate",   { DIM(ONE) } },
     { "pre_tile.weight",  "pre_tile_positional_embedding.embedding.weight",
-      { DIM(ASPECTS), DIM(TILES), DIM(VISION_HIDDEN) }, .source_shape = { DIM(ASPECTS), DIM(TILE_VECTORS) } },
+      { DIM(ASPECTS), DIM(TILES), DIM(VISION_HIDDEN) }, .source_shape = { DIM(ASPECTS), DIM(TILE_VECTORS) },
+      .no_adapter = true },
     { "norm_pre.weight",  "layernorm_pre.weight",                 { DIM(VISION_HIDDEN) } },
     { "norm_pre.bias",    "layernorm_pre.bias",                   { DIM(VISION_HIDDEN) } },
     { NULL },
@@ -76,7 +81,8 @@ static const lvlm_row vision_middle[] = {
     { "norm_post.bias",   "layernorm_post.bias",                 { DIM(VISION_HIDDEN) } },
     { "post_tile.gate",   "post_tile_positional_embedding.gate", { DIM(ONE) } },
     { "post_tile.weight", "post_tile_positional_embedding.embedding.weight",
-      { DIM(ASPECTS), DIM(TILES), DIM(VISION_HIDDEN) }, .source_shape = { DIM(ASPECTS), DIM(TILE_VECTORS) } },
+      { DIM(ASPECTS), DIM(TILES), DIM(VISION_HIDDEN) }, .source_shape = { DIM(ASPECTS), DIM(TILE_VECTORS) },
+      .no_adapter = true },
     { NULL },
 };
 
@@ -87,7 +93,7 @@ static const lvlm_row projector[] = {
 };
 
 static const lvlm_row text_stem[] = {
-    { "embed.weight", "embed_tokens.weight", { DIM(EMBED_ROWS), DIM(HIDDEN) } },
+    { "embed.weight", "embed_tokens.weight", { DIM(EMBED_ROWS), DIM(HIDDEN) }, .no_adapter = true },
     { NULL },
 };
 

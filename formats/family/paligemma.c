@@ -21,15 +21,19 @@ static const lvlm_root roots[] = {
     [VISION] = { "vision.",
                  { "vision_tower.vision_model.", "vision_tower.",
                    "model.vision_tower.vision_model.", "model.vision_tower." },
-                 .current = 1 },
+                 .current = 1,
+                 .modules = 3 },
     [CONNECTOR] = { "connector.",
-                    { "multi_modal_projector.", "model.multi_modal_projector." } },
+                    { "multi_modal_projector.", "model.multi_modal_projector." },
+                    .modules = 1 },
     [TEXT] = { "text.",
                { "language_model.model.", "language_model.",
-                 "model.language_model.model.", "model.language_model." } },
+                 "model.language_model.model.", "model.language_model." },
+               .modules = 3 },
     [HEAD] = { "text.head.",
                { "language_model.lm_head.", "lm_head.", "model.lm_head.",
-                 "model.language_model.lm_head." } },
+                 "model.language_model.lm_head." },
+               .modules = 1 },
     { NULL },
 };
 
@@ -39,7 +43,7 @@ static const lvlm_row vision_stem[] = {
       { DIM(VISION_HIDDEN), DIM(PATCH_DIM) },
       .source_shape = { DIM(VISION_HIDDEN), DIM(CHANNELS), DIM(PATCH), DIM(PATCH) } },
     { "patch.bias",       "embeddings.patch_embedding.bias",      { DIM(VISION_HIDDEN) } },
-    { "positions.weight", "embeddings.position_embedding.weight", { DIM(POSITIONS), DIM(VISION_HIDDEN) } },
+    { "positions.weight", "embeddings.position_embedding.weight", { DIM(POSITIONS), DIM(VISION_HIDDEN) }, .no_adapter = true },
     { NULL },
 };
 
@@ -76,7 +80,7 @@ static const lvlm_row projector[] = {
 };
 
 static const lvlm_row text_stem[] = {
-    { "embed.weight", "embed_tokens.weight", { DIM(VOCAB), DIM(HIDDEN) } },
+    { "embed.weight", "embed_tokens.weight", { DIM(VOCAB), DIM(HIDDEN) }, .no_adapter = true },
     { NULL },
 };
 

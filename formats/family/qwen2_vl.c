@@ -17,9 +17,13 @@ enum { VISION, MERGER, TEXT, HEAD };
 /* The hub's, which save_pretrained still writes; module names from transformers 4.52
  * on, as savers of raw state dicts write them; the base model saved alone. */
 static const lvlm_root roots[] = {
-    [VISION] = { "vision.", { "visual.", "model.visual." } },
-    [MERGER] = { "connector.", { "visual.merger.", "model.visual.merger." } },
-    [TEXT] = { "text.", { "model.", "model.language_model.", "language_model." } },
+    [VISION] = { "vision.", { "visual.", "model.visual." }, .modules = 1 },
+    [MERGER] = { "connector.",
+                 { "visual.merger.", "model.visual.merger." },
+                 .modules = 1 },
+    [TEXT] = { "text.",
+               { "model.", "model.language_model.", "language_model." },
+               .modules = 1 },
     [HEAD] = { "text.head.", { "lm_head.", "model.lm_head." } },
     { NULL },
 };
@@ -92,7 +96,7 @@ static const lvlm_row qwen2_5_merger[] = {
 };
 
 static const lvlm_row text_stem[] = {
-    { "embed.weight", "embed_tokens.weight", { DIM(VOCAB), DIM(HIDDEN) } },
+    { "embed.weight", "embed_tokens.weight", { DIM(VOCAB), DIM(HIDDEN) }, .no_adapter = true },
     { NULL },
 };
 

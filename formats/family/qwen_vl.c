@@ -80,7 +80,7 @@ static const lvlm_row resampler[] = {
     { "attn.v.weight",    POOL_WEIGHT(2),               .connector = true },
     { "attn.v.bias",      POOL_BIAS(2),                 .connector = true },
     { "attn.out.weight",  "attn_pool.attn.out_proj.weight", { DIM(CONNECTOR_HIDDEN), DIM(CONNECTOR_HIDDEN) },
-      .connector = true },
+      .connector = true, .no_adapter = true },
     { "attn.out.bias",    "attn_pool.attn.out_proj.bias",   { DIM(CONNECTOR_HIDDEN) }, .connector = true },
     { "norm_out.weight",  "ln_post.weight",             { DIM(CONNECTOR_HIDDEN) } },
     { "norm_out.bias",    "ln_post.bias",               { DIM(CONNECTOR_HIDDEN) } },
@@ -92,7 +92,7 @@ static const lvlm_row resampler[] = {
 };
 
 static const lvlm_row text_stem[] = {
-    { "embed.weight", "wte.weight", { DIM(VOCAB), DIM(HIDDEN) } },
+    { "embed.weight", "wte.weight", { DIM(VOCAB), DIM(HIDDEN) }, .no_adapter = true },
     { NULL },
 };
 

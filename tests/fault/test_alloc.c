@@ -12,6 +12,7 @@
 
 #include "convert/export.h"
 #include "convert/import.h"
+#include "convert/merge.h"
 #include "formats/base/alloc.h"
 #include "formats/base/infile.h"
 #include "formats/base/json.h"
@@ -32,6 +33,8 @@
 #define TORCH LVLM_FIXTURES "/torch-files"
 #define NPZ LVLM_FIXTURES "/npz"
 #define RECORDED LVLM_FIXTURES "/paligemma2-odd"
+#define ADAPTED LVLM_FIXTURES "/paligemma-odd/model"
+#define ADAPTER LVLM_FIXTURES "/lora/paligemma/end"
 
 /* An operation tells of success (0) or gives a code; `s` holds what it works on. */
 typedef int operation(scratch *s, lvlm_error *err);
@@ -279,6 +282,33 @@ static int export_shards(scratch *s, lvlm_error *err)
     return export_in(s, false, err);
 }
 
+static int merge_adapter(scratch *s, lvlm_error *err)
+{
+    const char *path = scratch_path(s, "new.lvlm");
+    char root[LVLM_DIGEST_HEX + 1];
+    lvlm_fold_cost cost;
+    const int rc = lvlm_merge(&cost, scratch_path(s, "adapted.lvlm"), ADAPTER, path, 1,
+                              false, root, err);
+    if (rc == 0) assert_int_equal(unlink(path), 0);
+    return rc;
+}
+
+static int write_adapter(scratch *s, lvlm_error *err)
+{
+    lvlm_checkpoint *cp = NULL;
+    lvlm_manifest manifest;
+    lvlm_adapter adapter = { .n = 0 };
+    int rc = lvlm_manifest_open(&manifest, &cp, scratch_path(s, "adapted.lvlm"), err);
+    if (rc == 0) rc = lvlm_adapter_open(&adapter, ADAPTER, &manifest, err);
+    if (rc == 0)
+        rc = lvlm_adapter_save(&adapter, scratch_path(s, "newdir"), false, err);
+    lvlm_adapter_free(&adapter);
+    lvlm_manifest_free(&manifest);
+    lvlm_checkpoint_close(cp);
+    if (rc == 0) remove_files(s, "newdir");
+    return rc;
+}
+
 static void ignore_row(void *user, const lvlm_comparison *comparison)
 {
     (void)user;
@@ -337,6 +367,8 @@ static void no_allocation_may_fail_badly(void **state)
         { "export_new", export_new },
         { "export_source", export_source },
         { "export_shards", export_shards },
+        { "merge_adapter", merge_adapter },
+        { "write_adapter", write_adapter },
         { "check_and_compare", check_and_compare },
         { "replay", replay },
     };
@@ -346,6 +378,7 @@ static void no_allocation_may_fail_badly(void **state)
     assert_int_equal(import(HUB, scratch_path(&s, "model.lvlm"), NULL), 0);
     assert_int_equal(import(RECORDED "/model", scratch_path(&s, "other.lvlm"), NULL),
                      0);
+    assert_int_equal(import(ADAPTED, scratch_path(&s, "adapted.lvlm"), NULL), 0);
     scratch_copy(&s, HUB, "dir"); /* export fills a directory that is there */
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         print_message("  %s\n", all[i].name);

@@ -1,0 +1,72 @@
+/* adapter.h - low-rank adapters as PEFT keeps them, beside the modules of one model.
+ *
+ *   DIR/adapter_config.json         rank, alpha, dropout, which modules
+ *   DIR/adapter_model.safetensors   base_model.model.MODULE.lora_A.weight   (r, in)
+ *                                   base_model.model.MODULE.lora_B.weight   (out, r)
+ *
+ *   y = W x + scale B (A x)     scale = alpha / r, or alpha / sqrt(r) with rsLoRA
+ *
+ * Modules are read under the names of every generation (names.h), with the adapter's
+ * own name in between (lora_A.default.weight) and from adapter_model.bin, and written
+ * under those of the current library. What else PEFT can put into an adapter (DoRA,
+ * biases, modules saved whole, ...) is refused by name.
+ *
+ * A module that holds several native tensors (q, k and v in one) has one A, and a B
+ * whose rows are theirs: each of them is adapted by A and its own rows of B. */
+#ifndef LVLM_FORMATS_ADAPTER_H
+#define LVLM_FORMATS_ADAPTER_H
+
+#include "formats/modules.h"
+
+typedef struct lvlm_adapter_config {
+    size_t r;
+    double alpha, dropout;
+    bool rslora;
+    const char *base; /* what it was made for, in its maker's words, or NULL */
+    const cJSON *rank_pattern, *alpha_pattern; /* { module: number }, or NULL */
+} lvlm_adapter_config;
+
+/* From adapter_config.json. Borrows from it. LVLM_EFORMAT names the key that is
+ * missing, malformed, or asks for what is not supported. */
+LVLM_MUST_CHECK int lvlm_adapter_config_read(lvlm_adapter_config *out,
+                                             const cJSON *json, lvlm_error *err);
+
+/* One adapted module. */
+typedef struct lvlm_adapted {
+    const lvlm_module *module;
+    size_t r;
+    double scale;
+    lvlm_tensor a, b; /* (r, in), (out, r); data: borrowed, or NULL for none yet */
+} lvlm_adapted;
+
+typedef struct lvlm_adapter {
+    lvlm_adapter_config config;
+    lvlm_modules modules; /* all of the model */
+    lvlm_adapted *at;     /* (modules.n) in order of use, each module once */
+    size_t n;
+    /* owned below: what was read */
+    cJSON *json;
+    lvlm_checkpoint *file;
+    lvlm_arena arena;
+} lvlm_adapter;
+
+/* An adapter of nothing yet, for the model of `manifest`, which must outlive it; what
+ * `config` points at too. Free with lvlm_adapter_free, also after a failure. */
+LVLM_MUST_CHECK int lvlm_adapter_begin(lvlm_adapter *out, const lvlm_manifest *manifest,
+                                       const lvlm_adapter_config *config,
+                                       lvlm_error *err);
+/* Adapt one more of adapter->modules: linear, and behind those that there are. */
+void lvlm_adapter_add(lvlm_adapter *adapter, const lvlm_module *module);
+
+/* Open a PEFT directory for that model. Free as above. LVLM_EFORMAT names the file,
+ * the tensor and what does not fit. */
+LVLM_MUST_CHECK int lvlm_adapter_open(lvlm_adapter *out, const char *dir,
+                                      const lvlm_manifest *manifest, lvlm_error *err);
+void lvlm_adapter_free(lvlm_adapter *adapter);
+
+/* Write one as a PEFT directory, which appears whole (outdir.h). Every a and b has
+ * data; the same adapter gives the same bytes. */
+LVLM_MUST_CHECK int lvlm_adapter_save(const lvlm_adapter *adapter, const char *dir,
+                                      bool overwrite, lvlm_error *err);
+
+#endif

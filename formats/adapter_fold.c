@@ -1,0 +1,198 @@
+/* adapter_fold.c - an adapter folded into a native file's weights; see adapter_fold.h.
+ *
+ *   a worker per adapted tensor: factors in double -> row by row into the new file */
+#include "formats/adapter_fold.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/numeric.h"
+#include "formats/rewrite.h"
+
+typedef struct work {
+    const lvlm_fold *fold;
+    lvlm_fold_cost *costs; /* (n, LVLM_MODULE_PARTS) of each tensor */
+} work;
+
+/* ---- one tensor ----------------------------------------------------------------- */
+
+/* An adapted tensor and what one row needs. */
+typedef struct row_fold {
+    const lvlm_tensor *stored;
+    size_t rows, in, r, element;
+    double scale;
+    double *a;                     /* (r,in) */
+    double *b;                     /* (rows,r) */
+    double *before, *exact, *kept; /* (in) as stored, with the adapter, rounded */
+    unsigned char *merged;         /* (in) the same as kept, in the stored type */
+} row_fold;
+
+/* The part of a module that is stored under this name, or NULL. */
+static const lvlm_adapted *find(size_t *part, const lvlm_adapter *adapter,
+                                const char *name)
+{
+    for (size_t i = 0; i < adapter->n; i++) {
+        const lvlm_module *const m = adapter->at[i].module;
+        for (*part = 0; *part < m->n_parts; ++*part)
+            if (strcmp(m->parts[*part]->name, name) == 0) return &adapter->at[i];
+    }
+    return NULL;
+}
+
+static bool changes(void *user, const lvlm_tensor *tensor)
+{
+    const work *const w = user;
+    size_t part;
+    return find(&part, w->fold->adapter, tensor->name) != NULL;
+}
+
+static void row_fold_free(row_fold *f)
+{
+    lvlm_free(f->a);
+    lvlm_free(f->b);
+    lvlm_free(f->before);
+    lvlm_free(f->merged);
+}
+
+/* Both factors in double, b's rows of this part alone. */
+static int row_fold_make(row_fold *f, const lvlm_adapted *x, size_t part,
+                         const lvlm_tensor *stored, lvlm_error *err)
+{
+    const lvlm_module *const m = x->module;
+    const lvlm_transform rows = lvlm_module_rows(m, part, x->r);
+    *f = (row_fold){ .stored = stored,
+                     .rows = (size_t)stored->shape.dims[0],
+                     .in = m->in,
+                     .r = x->r,
+                     .element = lvlm_dtype_bytes(stored->dtype),
+                     .scale = x->scale };
+    double *const all = lvlm_calloc(m->out, x->r * sizeof *all);
+    f->a = lvlm_calloc(x->r, m->in * sizeof *f->a);
+    f->b = lvlm_calloc(f->rows, x->r * sizeof *f->b);
+    f->before = lvlm_calloc(m->in, 3 * sizeof *f->before);
+    f->merged = lvlm_calloc(m->in, sizeof(double));
+    const bool ok = all != NULL && f->a != NULL && f->b != NULL && f->before != NULL &&
+                    f->merged != NULL;
+    if (ok) {
+        f->exact = f->before + m->in;
+        f->kept = f->exact + m->in;
+        lvlm_convert_values(f->a, LVLM_F64, x->a.data, x->a.dtype, x->r * m->in);
+        lvlm_convert_values(all, LVLM_F64, x->b.data, x->b.dtype, m->out * x->r);
+        if (rows.n == 0)
+            memcpy(f->b, all, m->out * x->r * sizeof *all);
+        else
+            lvlm_transform_forward(f->b, 0, f->rows * x->r, &rows, all, sizeof *all);
+    }
+    lvlm_free(all);
+    return ok ? 0 : lvlm_fail_memory(err);
+}
+
+/* exact = before + scale b a, for row o */
+static void add_row(const row_fold *f, size_t o)
+{
+    const size_t in = f->in;
+    double *const exact = f->exact;
+    memset(exact, 0, in * sizeof *exact);
+    for (size_t k = 0; k < f->r; k++) {
+        const double b = f->b[o * f->r + k], *const a = f->a + k * in;
+        for (size_t i = 0; i < in; i++) exact[i] += b * a[i];
+    }
+    for (size_t i = 0; i < in; i++) exact[i] = f->before[i] + f->scale * exact[i];
+}
+
+/* Row o to f->merged, and its cost. */
+static void merge_row(const row_fold *f, size_t o, lvlm_fold_cost *cost)
+{
+    const lvlm_dtype dtype = f->stored->dtype;
+    const unsigned char *const stored = f->stored->data + o * f->in * f->element;
+    lvlm_convert_values(f->before, LVLM_F64, stored, dtype, f->in);
+    add_row(f, o);
+    lvlm_convert_values(f->merged, dtype, f->exact, LVLM_F64, f->in);
+    lvlm_convert_values(f->kept, LVLM_F64, f->merged, dtype, f->in);
+    for (size_t i = 0; i < f->in; i++) {
+        const double error = fabs(f->kept[i] - f->exact[i]);
+        const double change = f->exact[i] - f->before[i];
+        cost->n_lost += change != 0 && f->kept[i] == f->before[i];
+        if (!(error <= cost->max_error)) cost->max_error = error;
+        cost->error2 += error * error;
+        cost->exact2 += f->exact[i] * f->exact[i];
+        cost->change2 += change * change;
+    }
+    cost->n_values += f->in;
+}
+
+static int write(void *user, const lvlm_tensor *tensor, lvlm_rewrite_sink *sink,
+                 lvlm_error *err)
+{
+    const work *const w = user;
+    const lvlm_adapter *const adapter = w->fold->adapter;
+    lvlm_fold_cost cost = { .n_tensors = 1 };
+    row_fold f;
+    size_t part;
+    const lvlm_adapted *const x = find(&part, adapter, tensor->name);
+    assert(x != NULL);
+    const int rc = row_fold_make(&f, x, part, tensor, err);
+    for (size_t o = 0; rc == 0 && o < f.rows; o++) {
+        merge_row(&f, o, &cost);
+        lvlm_rewrite_put(sink, f.merged, f.in * f.element);
+    }
+    row_fold_free(&f);
+    w->costs[(size_t)(x - adapter->at) * LVLM_MODULE_PARTS + part] = cost;
+    return rc;
+}
+
+/* ---- the file ------------------------------------------------------------------- */
+
+static void add_cost(lvlm_fold_cost *sum, const lvlm_fold_cost *more)
+{
+    sum->n_tensors += more->n_tensors;
+    sum->n_values += more->n_values;
+    sum->n_lost += more->n_lost;
+    if (!(more->max_error <= sum->max_error)) sum->max_error = more->max_error;
+    sum->error2 += more->error2;
+    sum->exact2 += more->exact2;
+    sum->change2 += more->change2;
+}
+
+/* Has every adapted tensor values of its own, of a type that can be merged? */
+static int check_targets(const lvlm_adapter *adapter, lvlm_error *err)
+{
+    for (size_t i = 0; i < adapter->n * LVLM_MODULE_PARTS; i++) {
+        const lvlm_module *const m = adapter->at[i / LVLM_MODULE_PARTS].module;
+        if (i % LVLM_MODULE_PARTS >= m->n_parts) continue;
+        const lvlm_target *const t = m->parts[i % LVLM_MODULE_PARTS];
+        FAIL_IF(t->state == LVLM_TARGET_TIED, err, LVLM_EUSAGE,
+                "%s is tied to %s and has no weight of its own: its adapter can be "
+                "kept beside the model, not folded in",
+                m->name, t->row->tied_to);
+        FAIL_IF(t->source == NULL || t->wrong_shape ||
+                    !lvlm_dtype_is_weight(t->source->dtype),
+                err, LVLM_EFORMAT, "tensor '%s': is missing or no weight", t->name);
+    }
+    return 0;
+}
+
+int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold, const char *path,
+                   char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
+{
+    const lvlm_adapter *const adapter = fold->adapter;
+    work w = { .fold = fold };
+    const lvlm_rewrite rewrite = { .source = adapter->modules.manifest->checkpoint,
+                                   .provenance = fold->provenance,
+                                   .changes = changes,
+                                   .write = write,
+                                   .user = &w,
+                                   .threads = fold->threads,
+                                   .overwrite = fold->overwrite };
+    *cost = (lvlm_fold_cost){ 0 };
+    TRY(check_targets(adapter, err));
+    w.costs = lvlm_calloc(adapter->n + 1, LVLM_MODULE_PARTS * sizeof *w.costs);
+    int rc = w.costs != NULL ? 0 : lvlm_fail_memory(err);
+    if (rc == 0) rc = lvlm_rewrite_run(&rewrite, path, root, err);
+    for (size_t i = 0; rc == 0 && i < adapter->n * LVLM_MODULE_PARTS; i++)
+        add_cost(cost, &w.costs[i]);
+    lvlm_free(w.costs);
+    return rc;
+}

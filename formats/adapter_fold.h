@@ -1,0 +1,36 @@
+/* adapter_fold.h - an adapter folded into the weights of its model.
+ *
+ *   exact  = stored + scale B A     in double, row by row
+ *   merged = exact, rounded once to the type that the weight is stored in */
+#ifndef LVLM_FORMATS_ADAPTER_FOLD_H
+#define LVLM_FORMATS_ADAPTER_FOLD_H
+
+#include "formats/adapter.h"
+#include "formats/base/digest.h"
+
+/* What rounding to the stored types cost, over all adapted tensors. */
+typedef struct lvlm_fold_cost {
+    size_t n_tensors;
+    uint64_t n_values;
+    uint64_t n_lost;  /* moved by the adapter, and yet the same when rounded */
+    double max_error; /* largest |merged - exact| */
+    double error2;    /* sums of squares: merged - exact, */
+    double exact2;    /* exact, */
+    double change2;   /* exact - stored */
+} lvlm_fold_cost;
+
+typedef struct lvlm_fold {
+    const lvlm_adapter *adapter; /* every a and b has data */
+    const cJSON *provenance;     /* of the new file */
+    size_t threads;
+    bool overwrite;
+} lvlm_fold;
+
+/* Write the adapter's model, a native file, again at `path` with the adapter folded in
+ * (rewrite.h). LVLM_EUSAGE when a module is tied to a table of vectors and has no
+ * weight of its own; LVLM_ECHECK names a tensor that is corrupt. */
+LVLM_MUST_CHECK int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold,
+                                   const char *path, char root[LVLM_DIGEST_HEX + 1],
+                                   lvlm_error *err);
+
+#endif

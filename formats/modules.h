@@ -1,0 +1,49 @@
+/* modules.h - the modules of the Hugging Face model that a native model stands for, as
+ * adapters name them, and the native tensors that are each one's weight.
+ *
+ *   model.language_model.layers.0.self_attn.q_proj   text.blocks.0.attn.q.weight
+ *   transformer.h.0.attn.c_attn                      text.blocks.0.attn.{q,k,v}.weight
+ *
+ * Only modules whose weight has two or more dimensions. */
+#ifndef LVLM_FORMATS_MODULES_H
+#define LVLM_FORMATS_MODULES_H
+
+#include "formats/manifest.h"
+
+enum { LVLM_MODULE_PARTS = 3 }; /* most native tensors in one weight: q, k, v */
+
+typedef struct lvlm_module {
+    const char *name;      /* as the current library calls it */
+    const char *canonical; /* of its weight (names.h): the same in every generation */
+    const lvlm_target *parts[LVLM_MODULE_PARTS]; /* by index of the selected axis */
+    size_t n_parts;
+    bool linear;    /* else a convolution, a table of vectors, or part of another */
+    size_t in, out; /* linear: the weight is (out, in) */
+} lvlm_module;
+
+typedef struct lvlm_modules {
+    const lvlm_manifest *manifest; /* borrowed */
+    lvlm_module *at;               /* in order of use */
+    size_t n;
+    lvlm_arena arena;
+} lvlm_modules;
+
+/* `manifest` must outlive the list. Free with lvlm_modules_free, also after a
+ * failure. */
+LVLM_MUST_CHECK int lvlm_modules_list(lvlm_modules *out, const lvlm_manifest *manifest,
+                                      lvlm_error *err);
+void lvlm_modules_free(lvlm_modules *modules);
+
+/* The one whose weight has this canonical name, or NULL. */
+const lvlm_module *lvlm_modules_find(const lvlm_modules *modules,
+                                     const char *canonical);
+
+/* Does a path of words end with `target`, from the start or behind a dot? That is how
+ * PEFT matches a module's name. */
+bool lvlm_module_named(const char *name, const char *target);
+
+/* Where part number `part` lies in a matrix (out, width) whose rows are those of the
+ * module's weight. */
+lvlm_transform lvlm_module_rows(const lvlm_module *module, size_t part, size_t width);
+
+#endif
