@@ -74,7 +74,7 @@ static int check_shape(const lvlm_tensor *tensor, const lvlm_shape *shape,
     return 0;
 }
 
-static int64_t integer_at(const lvlm_tensor *tensor, size_t i)
+int64_t lvlm_input_integer(const lvlm_tensor *tensor, size_t i)
 {
     if (tensor->dtype == LVLM_I64)
         return (int64_t)lvlm_load_le(tensor->data + 8 * i, 8);
@@ -91,7 +91,7 @@ static int refuse_value(const lvlm_tensor *tensor, size_t at,
     return lvlm_fail(err, LVLM_EFORMAT,
                      "%s%s: got %" PRId64 ", expected %" PRId64 " to %" PRId64 "%s",
                      tensor->name, place(where, &tensor->shape, at),
-                     integer_at(tensor, at), range->least, range->most, also);
+                     lvlm_input_integer(tensor, at), range->least, range->most, also);
 }
 
 int lvlm_input_integers(int64_t **out, const lvlm_input_source *source,
@@ -106,7 +106,7 @@ int lvlm_input_integers(int64_t **out, const lvlm_input_source *source,
     int64_t *values = lvlm_arena_alloc(source->arena, n + 1, sizeof *values);
     FAIL_IF(values == NULL, err, LVLM_ENOMEM, "out of memory for %s", tensor->name);
     for (size_t i = 0; i < n; i++) {
-        values[i] = integer_at(tensor, i);
+        values[i] = lvlm_input_integer(tensor, i);
         const bool inside = values[i] >= range->least && values[i] <= range->most;
         const bool other = range->also_what != NULL && values[i] == range->also;
         if (!inside && !other) return refuse_value(tensor, i, range, err);

@@ -24,6 +24,9 @@ typedef struct lvlm_input_range {
 /* NULL when there is no such tensor. */
 const lvlm_tensor *lvlm_input_find(const lvlm_input_source *source, const char *name);
 
+/* Value `i` of an I64 or I32 tensor. */
+int64_t lvlm_input_integer(const lvlm_tensor *tensor, size_t i);
+
 /* An I64 or I32 tensor of that shape, every value in range. */
 LVLM_MUST_CHECK int lvlm_input_integers(int64_t **out, const lvlm_input_source *source,
                                         const lvlm_tensor *tensor,

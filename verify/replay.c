@@ -17,6 +17,7 @@
 #include "formats/base/json.h"
 #include "formats/numeric.h"
 #include "runtime/gradient_list.h"
+#include "runtime/input_tensor.h"
 
 #define EXPECTED "out."
 #define INPUTS "in."
@@ -24,8 +25,8 @@
 
 typedef struct session {
     lvlm_replay *replay;
-    const lvlm_tensor *ids;  /* I64 or NULL */
-    const lvlm_tensor *mask; /* I64 or NULL: no padding */
+    const lvlm_tensor *ids;  /* integers or NULL */
+    const lvlm_tensor *mask; /* integers or NULL: no padding */
     const lvlm_replay_options *options;
 } session;
 
@@ -131,13 +132,6 @@ static int read_tolerance(lvlm_replay *r, const char *path, lvlm_error *err)
 
 /* ---- comparing ------------------------------------------------------------------ */
 
-static int64_t integer_at(const lvlm_tensor *t, size_t index)
-{
-    int64_t value = 0;
-    memcpy(&value, t->data + index * sizeof value, sizeof value);
-    return value;
-}
-
 /* Has this stage a row for each token? */
 static bool is_per_token(const session *s, const lvlm_replay_stage *stage)
 {
@@ -165,12 +159,13 @@ static void compare_row(const session *s, lvlm_replay_stage *stage, size_t i,
     const bool per_token = is_per_token(s, stage);
     const size_t inner = stage->shape.n >= 2 ? (size_t)stage->shape.dims[1] : 1;
     lvlm_distance d = { 0 };
-    if (per_token && s->mask != NULL && integer_at(s->mask, i) == 0) return;
+    if (per_token && s->mask != NULL && lvlm_input_integer(s->mask, i) == 0) return;
     lvlm_distance_add(&d, a, b, C);
     lvlm_distance_merge(&stage->distance, &d);
     const lvlm_worst_row row = { .index = { i / inner, i % inner },
                                  .relative_l2 = lvlm_relative_l2(&d),
-                                 .token = per_token ? integer_at(s->ids, i) : -1 };
+                                 .token =
+                                     per_token ? lvlm_input_integer(s->ids, i) : -1 };
     note_row(stage, &row);
     if (!stage->is_logits) return;
     const double kl = lvlm_kl(a, b, C);
@@ -364,7 +359,9 @@ static bool trains_all(void *user, const lvlm_manifest *manifest,
 static const lvlm_tensor *find_integers(const lvlm_replay *r, const char *name)
 {
     const lvlm_tensor *t = lvlm_checkpoint_find(r->recording, name);
-    return t != NULL && t->dtype == LVLM_I64 && t->shape.n == 2 ? t : NULL;
+    const bool integers =
+        t != NULL && (t->dtype == LVLM_I64 || t->dtype == LVLM_I32) && t->shape.n == 2;
+    return integers ? t : NULL;
 }
 
 /* Who is compared with whom, for the reports. */
