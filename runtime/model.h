@@ -131,8 +131,10 @@ typedef struct lvlm_model_step {
 
 /* Forward and backward over a batch, as in lvlm_model_forward: gradients of the loss
  * summed over its labels, times `scale`, are added to those that are there. `scale` 0
- * stands for one over the number of labels: the mean. Logits are never in memory as a
- * whole, and nothing is computed below the first weight that is trained. */
+ * stands for one over the number of labels: the mean. The model trains, which matters
+ * to Qwen-VL beyond its seq_length: what it does there in evaluation is left out.
+ * Logits are never in memory as a whole, and nothing is computed below the first weight
+ * that is trained. */
 LVLM_MUST_CHECK int lvlm_model_backward(lvlm_model *model, lvlm_model_step *step,
                                         const lvlm_checkpoint *inputs,
                                         const char *prefix, double scale,

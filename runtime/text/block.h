@@ -21,7 +21,8 @@ typedef struct decoder_rope {
     bool llama3; /* scaled (ops/rope.h) */
     double factor, low, high, original;
     bool dynamic_ntk;    /* theta grows where a text is longer than train_length */
-    bool logn;           /* queries grow there with the logarithm of their position */
+    bool logn;           /* queries grow there with the logarithm of their position;
+                            both in evaluation alone */
     size_t train_length; /* 0: neither */
     size_t sections[3];  /* pairs of a head that turn by time, row, column */
     size_t axes;         /* 1, or 3 */

@@ -237,9 +237,10 @@ void decoder_free(decoder *text)
     text->is_cross = NULL;
 }
 
-static bool uses_logn(const decoder_config *c, const lvlm_packing *packing)
+/* Past the length that it was trained for, a Qwen of 2023 does more in evaluation. */
+static bool is_beyond(const decoder_tape *t, const decoder_config *c)
 {
-    return c->rope.logn && packing->T > c->rope.train_length;
+    return !t->keep && t->pass.packing->T > c->rope.train_length;
 }
 
 static int make_blocks(decoder_tape *t, const decoder *text, const lvlm_sight *sight,
@@ -270,7 +271,7 @@ int decoder_tape_make(decoder_tape *t, const decoder *text, const lvlm_packing *
     const workspace_slot slots[] = {
         { &t->pass.cosines, N, c->head_dim / 2 },
         { &t->pass.sines, N, c->head_dim / 2 },
-        { &t->pass.logn, uses_logn(c, packing) ? N : 0, 1 },
+        { &t->pass.logn, c->rope.logn && is_beyond(t, c) ? N : 0, 1 },
         { &t->last, N, C },
         { &t->normed, N, C },
         { &t->spare, N < cells ? cells : 0, C },
@@ -335,18 +336,21 @@ void decoder_announce(const decoder *text, stages *s)
     stages_announce(s, "text.norm");
 }
 
-/* Past the length it was trained for, a Qwen of 2023 turns more slowly. */
-static double theta_of(const decoder_rope *rope, size_t T, size_t D)
-{
-    if (!rope->dynamic_ntk || T <= rope->train_length) return rope->theta;
-    const double ratio = log2((double)T / (double)rope->train_length);
-    const double alpha = exp2(ceil(ratio + 1)) - 1;
-    return rope->theta * pow(alpha, (double)D / (double)(D - 2));
-}
-
-static int fill_positions(decoder_pass *pass, const decoder_config *c, lvlm_error *err)
+/* Angles grow more slowly there. */
+static double theta_of(const decoder_tape *t, const decoder_config *c)
 {
     const decoder_rope *const rope = &c->rope;
+    const double D = (double)c->head_dim;
+    if (!rope->dynamic_ntk || !is_beyond(t, c)) return rope->theta;
+    const double ratio = log2((double)t->pass.packing->T / (double)rope->train_length);
+    const double alpha = exp2(ceil(ratio + 1)) - 1;
+    return rope->theta * pow(alpha, D / (D - 2));
+}
+
+static int fill_positions(decoder_tape *t, const decoder_config *c, lvlm_error *err)
+{
+    const decoder_rope *const rope = &c->rope;
+    decoder_pass *const pass = &t->pass;
     const lvlm_packing *const p = pass->packing;
     const size_t half = c->head_dim / 2, *s = rope->sections;
     float *const inv_freq = lvlm_malloc(half * sizeof *inv_freq);
@@ -355,7 +359,7 @@ static int fill_positions(decoder_pass *pass, const decoder_config *c, lvlm_erro
     if (ok) {
         for (size_t j = 0; rope->axes == 3 && j < half; j++)
             axis[j] = (unsigned char)((j >= s[0]) + (j >= s[0] + s[1]));
-        rope_frequencies(inv_freq, half, theta_of(rope, p->T, c->head_dim));
+        rope_frequencies(inv_freq, half, theta_of(t, c));
         if (rope->llama3)
             rope_scale_llama3(inv_freq, half, rope->factor, rope->low, rope->high,
                               rope->original);
@@ -399,7 +403,7 @@ int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows
     real *x = t->last;
     embed(x, text, p, image_rows);
     TRY(stages_emit_rows(s, "text.embed", x, C, p, t->spare, err));
-    TRY(fill_positions(&t->pass, c, err));
+    TRY(fill_positions(t, c, err));
     if (sight != NULL)
         gather_rows_forward(t->keys.states, image_rows, t->keys.from, sight->n_keys, C);
     for (size_t i = 0; i < c->layers && s->left > 0; i++) {

@@ -30,7 +30,8 @@ typedef struct decoder {
 } decoder;
 
 /* One pass through the decoder: shared tables, the activations of its blocks, and what
- * comes out. With `keep` each block has its own, for the way back. */
+ * comes out. With `keep` each block has its own, for the way back, and the model
+ * trains: what it does past its train_length in evaluation alone is left out. */
 typedef struct decoder_tape {
     decoder_pass pass;
     bool keep;
