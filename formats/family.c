@@ -121,7 +121,8 @@ typedef struct version {
     unsigned long part[3];
 } version;
 
-/* "5.23.0", "4.51"; false for anything else. */
+/* "5.23.0", "4.51", "5.0.0rc1", "5.24.0.dev0"; false for anything else. What stands
+ * behind the third number does not count. */
 static bool parse_version(version *out, const char *text)
 {
     *out = (version){ { 0, 0, 0 } };
@@ -130,6 +131,7 @@ static bool parse_version(version *out, const char *text)
         if (*text < '0' || *text > '9') return false;
         out->part[i] = strtoul(text, &end, 10);
         if (*end == '\0') return i > 0;
+        if (i == 2) return *end == '.' || (*end >= 'a' && *end <= 'z');
         if (*end != '.') return false;
         text = end + 1;
     }

@@ -8,13 +8,14 @@
 #include "formats/family.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 
-/* Longest "a.b.c" in any table, with room to spare. */
-enum { PATH_BYTES = 128 };
+/* Longest "a.b.c" and longest list of words in any table, with room to spare. */
+enum { PATH_BYTES = 128, WORDS_BYTES = 256 };
 
 static bool null_is_a_value(lvlm_setting_kind kind)
 {
@@ -72,6 +73,24 @@ static bool is_list(const cJSON *item)
     return true;
 }
 
+static int accept_word(cJSON **out, const lvlm_setting *setting, const char *path,
+                       const cJSON *item, lvlm_error *err)
+{
+    char known[WORDS_BYTES];
+    size_t used = (size_t)snprintf(known, sizeof known, "one of");
+    const char *got = lvlm_json_string(item);
+    for (const lvlm_word *word = setting->words; word->theirs != NULL; word++) {
+        if (got != NULL && strcmp(got, word->theirs) == 0) {
+            *out = cJSON_CreateString(word->ours);
+            return *out != NULL ? 0 : lvlm_fail_memory(err);
+        }
+        if (used < sizeof known)
+            used += (size_t)snprintf(known + used, sizeof known - used, " %s",
+                                     word->theirs);
+    }
+    return refuse(setting, path, item, known, err);
+}
+
 /* A checked copy of a value from config.json. */
 static int accept(cJSON **out, const lvlm_setting *setting, const char *path,
                   const cJSON *item, lvlm_error *err)
@@ -100,14 +119,7 @@ static int accept(cJSON **out, const lvlm_setting *setting, const char *path,
         if (!cJSON_IsBool(item))
             return refuse(setting, path, item, "true or false", err);
         break;
-    case LVLM_SETTING_WORD:
-        for (const lvlm_word *word = setting->words; word->theirs != NULL; word++) {
-            const char *got = lvlm_json_string(item);
-            if (got == NULL || strcmp(got, word->theirs) != 0) continue;
-            *out = cJSON_CreateString(word->ours);
-            return *out != NULL ? 0 : lvlm_fail_memory(err);
-        }
-        return refuse(setting, path, item, "a word that is known here", err);
+    case LVLM_SETTING_WORD: return accept_word(out, setting, path, item, err);
     case LVLM_SETTING_LIST:
         if (!is_list(item))
             return refuse(setting, path, item, "a list of whole numbers", err);

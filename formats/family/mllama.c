@@ -162,8 +162,6 @@ static const lvlm_row_count row_counts[] = {
 
 /* ---- configuration -------------------------------------------------------------- */
 
-static const lvlm_word text_activations[] = { { "silu", "silu" }, { NULL } };
-static const lvlm_word vision_activations[] = { { "gelu", "gelu" }, { NULL } };
 static const lvlm_word rope_types[] = {
     { "llama3", "llama3" },
     { "default", "default" },
@@ -192,7 +190,7 @@ static const lvlm_setting settings[] = {
     { "vision.out",           COUNT,    VISION("vision_output_dim"),           "7680" },
     { "vision.norm_eps",      NUMBER,   VISION("norm_eps"),                    "1e-5" },
     { "vision.outer_norm_eps", CONSTANT, NULL,                                 "1e-5" },
-    { "vision.activation",    WORD,     VISION("hidden_act"),                  "\"gelu\"", NULL, vision_activations },
+    { "vision.activation",    WORD,     VISION("hidden_act"),                  "\"gelu\"", NULL, lvlm_page_activations },
     { "connector.kind",       CONSTANT, NULL,                                  "\"linear\"" },
     { "text.hidden",          COUNT,    TEXT("hidden_size"),                   "4096" },
     { "text.layers",          COUNT,    TEXT("num_hidden_layers"),             "40" },
@@ -210,7 +208,7 @@ static const lvlm_setting settings[] = {
     { "text.rope_low",        MAYBE,    ROPE("low_freq_factor"),               "null" },
     { "text.rope_high",       MAYBE,    ROPE("high_freq_factor"),              "null" },
     { "text.rope_original",   MAYBE,    ROPE("original_max_position_embeddings"), "null" },
-    { "text.activation",      WORD,     TEXT("hidden_act"),                    "\"silu\"", NULL, text_activations },
+    { "text.activation",      WORD,     TEXT("hidden_act"),                    "\"silu\"", NULL, lvlm_page_activations },
     { "text.sandwich_norms",  CONSTANT, NULL,                                  "false" },
     { "text.embed_scale",     CONSTANT, NULL,                                  "\"one\"" },
     { "text.mask",            CONSTANT, NULL,                                  "\"causal\"" },

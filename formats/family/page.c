@@ -7,6 +7,20 @@
 
 #include "formats/base/json.h"
 
+const lvlm_word lvlm_page_activations[] = {
+    { "silu", "silu" },
+    { "swish", "silu" },
+    { "gelu", "gelu" },
+    { "gelu_python", "gelu" },
+    { "gelu_pytorch_tanh", "gelu_tanh" },
+    { "gelu_python_tanh", "gelu_tanh" },
+    { "gelu_new", "gelu_tanh" },
+    { "gelu_fast", "gelu_tanh" },
+    { "gelu_accurate", "gelu_tanh" },
+    { "quick_gelu", "quick_gelu" },
+    { NULL },
+};
+
 uint64_t lvlm_page_count(const cJSON *config, const char *path)
 {
     uint64_t value = 0;

@@ -37,6 +37,9 @@
 #define CONSTANT    LVLM_SETTING_CONSTANT
 // clang-format on
 
+/* Names of activations as transformers has them, and what they are here. */
+extern const lvlm_word lvlm_page_activations[];
+
 /* A canonical setting that is a whole number; 0 when it is not there. */
 uint64_t lvlm_page_count(const cJSON *config, const char *path);
 /* Add one at "section.name", or put it in the place of what is there. */

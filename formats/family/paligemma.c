@@ -147,11 +147,6 @@ static const lvlm_unused_rule unused[] = {
 
 /* ---- configuration -------------------------------------------------------------- */
 
-static const lvlm_word activations[] = {
-    { "gelu_pytorch_tanh", "gelu_tanh" },
-    { "gelu_new", "gelu_tanh" },
-    { NULL },
-};
 /* Gemma's first files say "gelu" and mean the tanh form; the reference corrects it. */
 static const lvlm_word gemma_activations[] = {
     { "gelu_pytorch_tanh", "gelu_tanh" },
@@ -175,7 +170,7 @@ static const lvlm_word rope_types[] = { { "default", "default" }, { NULL } };
     { "vision.patch",      COUNT,    "vision_config.patch_size",          "16",    "14" },           \
     { "vision.image",      COUNT,    "vision_config.image_size",          "224" },                   \
     { "vision.norm_eps",   NUMBER,   "vision_config.layer_norm_eps",      "1e-6" },                  \
-    { "vision.activation", WORD,     "vision_config.hidden_act",          "\"gelu_tanh\"", NULL, activations }, \
+    { "vision.activation", WORD,     "vision_config.hidden_act",          "\"gelu_tanh\"", NULL, lvlm_page_activations }, \
     { "connector.kind",    CONSTANT, NULL,                                "\"linear\"" }
 
 /* hidden_size, vocab_size and projection_dim at the top of config.json are junk in some

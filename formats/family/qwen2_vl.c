@@ -148,12 +148,6 @@ static const lvlm_row_count row_counts[] = {
 
 /* ---- configuration -------------------------------------------------------------- */
 
-static const lvlm_word text_activations[] = { { "silu", "silu" }, { NULL } };
-static const lvlm_word vision_activations[] = {
-    { "quick_gelu", "quick_gelu" },
-    { "silu", "silu" },
-    { NULL },
-};
 /* "mrope" is the default frequencies on three axes. */
 static const lvlm_word rope_types[] = {
     { "default", "default" },
@@ -180,7 +174,7 @@ static const lvlm_word rope_types[] = {
     { "text.rope_theta",     NUMBER,   ROPE("rope_theta") "|" TEXT("rope_theta"),  "1000000.0" },         \
     { "text.rope_type",      WORD,     ROPE("rope_type") SCALING("rope_type") SCALING("type"), "\"default\"", NULL, rope_types }, \
     { "text.mrope_section",  LIST,     ROPE("mrope_section") SCALING("mrope_section") },                  \
-    { "text.activation",     WORD,     TEXT("hidden_act"),                         "\"silu\"", NULL, text_activations }, \
+    { "text.activation",     WORD,     TEXT("hidden_act"),                         "\"silu\"", NULL, lvlm_page_activations }, \
     { "text.slides",         BOOL,     TEXT("use_sliding_window"),                 "false" },             \
     { "text.qkv_bias",       CONSTANT, NULL,                                       "true" },              \
     { "text.sandwich_norms", CONSTANT, NULL,                                       "false" },             \
@@ -199,7 +193,7 @@ static const lvlm_word rope_types[] = {
     { "vision.patch",        COUNT,    "vision_config.patch_size",                 "14" },                \
     { "vision.frames",       COUNT,    "vision_config.temporal_patch_size",        "2" },                 \
     { "vision.merge",        COUNT,    "vision_config.spatial_merge_size",         "2" },                 \
-    { "vision.activation",   WORD,     "vision_config.hidden_act",                 act, NULL, vision_activations }, \
+    { "vision.activation",   WORD,     "vision_config.hidden_act",                 act, NULL, lvlm_page_activations }, \
     { "vision.norm_eps",     CONSTANT, NULL,                                       "1e-6" },              \
     { "vision.rope_theta",   NUMBER,   "vision_config.rope_parameters.rope_theta", "10000.0" },           \
     { "connector.kind",      CONSTANT, NULL,                                       "\"merger\"" },        \
