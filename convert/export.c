@@ -6,12 +6,14 @@
  * Both yield files of steps; what is common stands here. */
 #include "convert/export_parts.h"
 
+#include <fnmatch.h>
 #include <string.h>
 
 #include "convert/execute.h"
 #include "formats/base/json.h"
 #include "formats/base/outdir.h"
 #include "formats/native.h"
+#include "formats/rewrite.h"
 
 const char *lvlm_export_digest(const lvlm_export *ex, const char *name)
 {
@@ -87,15 +89,33 @@ static int add_side_files(lvlm_export *ex, lvlm_error *err)
     return ex->options.source ? 0 : lvlm_export_amend_config(ex, err);
 }
 
+/* What stands around the tensors of a .bin or .npz, checksums among it, is true of the
+ * values that came in alone; names of an .npz would mean nothing elsewhere. */
+static int renew(lvlm_export *ex, lvlm_error *err)
+{
+    const lvlm_ledger *ledger = &ex->manifest.ledger;
+    for (size_t i = 0; i < ledger->n_files; i++) {
+        const char *const name = ledger->files[i].name;
+        FAIL_IF(fnmatch("*.npz", name, 0) == 0, err, LVLM_EUSAGE,
+                "has been trained or merged, and %s cannot hold other values than it "
+                "came with; --layout hub writes safetensors",
+                name);
+        if (fnmatch("*.safetensors", name, 0) != 0) ex->renewed = true;
+    }
+    if (ex->renewed) ex->options.source = false;
+    return 0;
+}
+
 static int read_provenance(lvlm_export *ex, lvlm_error *err)
 {
     cJSON *provenance = NULL;
     TRY(lvlm_native_meta_json(&provenance, ex->model, "provenance", err));
     const char *dtype = lvlm_json_string(lvlm_json_get(provenance, "dtype"));
+    const bool changed = lvlm_provenance_changed(provenance);
     ex->added_config = lvlm_json_get(provenance, "config") != NULL;
     ex->changed_dtype = dtype != NULL && strcmp(dtype, "keep") != 0;
     lvlm_json_free(provenance);
-    return 0;
+    return changed && ex->options.source ? renew(ex, err) : 0;
 }
 
 int lvlm_export_plan(lvlm_export *out, const char *path,
@@ -104,13 +124,14 @@ int lvlm_export_plan(lvlm_export *out, const char *path,
     *out = (lvlm_export){ .options = *options };
     TRY(lvlm_manifest_open(&out->manifest, &out->model, path, err));
     TRY(lvlm_native_meta_json(&out->digests, out->model, "digests", err));
-    TRY(read_provenance(out, err));
+    int rc = read_provenance(out, err);
     const size_t most = out->manifest.n_targets + out->manifest.ledger.n_files +
                         out->model->n_side_files;
     out->files = lvlm_arena_alloc(&out->arena, most + 2, sizeof *out->files);
     if (out->files == NULL) return lvlm_fail_memory(err);
-    int rc =
-        options->source ? lvlm_export_source(out, err) : lvlm_export_fresh(out, err);
+    if (rc == 0)
+        rc = out->options.source ? lvlm_export_source(out, err)
+                                 : lvlm_export_fresh(out, err);
     if (rc == 0) rc = add_side_files(out, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", path);
     for (size_t i = 0; i < out->n_files; i++)

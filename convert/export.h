@@ -1,7 +1,8 @@
 /* export.h - a native file back to a Hugging Face directory.
  *
  *   source   every tensor file and side file as it came in, byte for byte: the frames
- *            and spans of the ledger, filled with the native tensors
+ *            and spans of the ledger, filled with the native tensors; of a model from
+ *            .bin that has been trained or merged: fresh, under the names that came in
  *   hub      written fresh under the names of the official files
  *   current  written fresh under the names that the current library writes */
 #ifndef LVLM_CONVERT_EXPORT_H
@@ -36,6 +37,9 @@ typedef struct lvlm_export {
     cJSON *digests;     /* of the native tensors, by name */
     bool changed_dtype; /* conversion stored the weights as another type */
     bool added_config;  /* config.json is conversion's, the source had none */
+    bool renewed;       /* `source` was asked for, and is written fresh under the names
+                           that came in: a .bin holds no other values than it came with,
+                           and the model has been trained or merged */
     lvlm_arena arena;
 } lvlm_export;
 

@@ -95,6 +95,25 @@ static int list_unused(list *l, lvlm_export *ex, lvlm_error *err)
     return 0;
 }
 
+/* What came in, under its own names. */
+static int list_source(list *l, lvlm_export *ex, lvlm_error *err)
+{
+    const lvlm_ledger *ledger = &ex->manifest.ledger;
+    for (size_t i = 0; i < ledger->n_entries; i++) {
+        const lvlm_ledger_entry *entry = &ledger->entries[i];
+        const lvlm_tensor *held = lvlm_checkpoint_find(ex->model, entry->targets[0]);
+        FAIL_IF(held == NULL, err, LVLM_EFORMAT, "tensor '%s' is not there",
+                entry->targets[0]);
+        fresh *f = &l->at[l->n++];
+        *f = (fresh){ .out = entry->source,
+                      .transform = entry->transform,
+                      .parts = entry->targets,
+                      .n_parts = entry->n_targets };
+        f->out.dtype = held->dtype;
+    }
+    return 0;
+}
+
 /* ---- shards --------------------------------------------------------------------- */
 
 /* Fill one shard after another in order of use, as the reference's writer does. */
@@ -285,11 +304,13 @@ int lvlm_export_amend_config(lvlm_export *ex, lvlm_error *err)
 
 int lvlm_export_fresh(lvlm_export *ex, lvlm_error *err)
 {
-    const size_t most = ex->manifest.n_targets + ex->manifest.n_extras;
+    const size_t most =
+        ex->manifest.n_targets + ex->manifest.n_extras + ex->manifest.ledger.n_entries;
     list l = { lvlm_arena_alloc(&ex->arena, most + 1, sizeof *l.at), 0, 0 };
     if (l.at == NULL) return lvlm_fail_memory(err);
-    TRY(list_targets(&l, ex, err));
-    TRY(list_unused(&l, ex, err));
+    if (ex->renewed) TRY(list_source(&l, ex, err));
+    if (!ex->renewed) TRY(list_targets(&l, ex, err));
+    if (!ex->renewed) TRY(list_unused(&l, ex, err));
     split(&l, ex->options.max_shard);
     qsort(l.at, l.n, sizeof *l.at, by_shard);
     for (size_t i = 0, n; i < l.n; i += n) {

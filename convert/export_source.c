@@ -4,13 +4,11 @@
  *
  * Nothing here knows a container format: the ledger says where each tensor was, the
  * frame holds every byte in between, those of detached tensors too. */
-#include <fnmatch.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "convert/export_parts.h"
-#include "formats/base/json.h"
-#include "formats/rewrite.h"
+#include "formats/native.h"
 
 /* Values that were widened narrow back to the same bits; values that were rounded are
  * gone. */
@@ -96,31 +94,11 @@ static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
     return 0;
 }
 
-/* What stands around the tensors of a .bin or .npz, checksums among it, is true of the
- * values that came in alone. */
-static int check_values(const lvlm_export *ex, lvlm_error *err)
-{
-    const lvlm_ledger *ledger = &ex->manifest.ledger;
-    cJSON *provenance = NULL;
-    TRY(lvlm_native_meta_json(&provenance, ex->model, "provenance", err));
-    const bool changed = lvlm_provenance_changed(provenance);
-    lvlm_json_free(provenance);
-    for (size_t i = 0; changed && i < ledger->n_files; i++)
-        FAIL_IF(fnmatch("*.safetensors", ledger->files[i].name, 0) != 0, err,
-                LVLM_EUSAGE,
-                "has been trained or merged, and %s cannot hold other values than it "
-                "came with; "
-                "--layout hub writes safetensors",
-                ledger->files[i].name);
-    return 0;
-}
-
 int lvlm_export_source(lvlm_export *ex, lvlm_error *err)
 {
     const lvlm_ledger *ledger = &ex->manifest.ledger;
     FAIL_IF(ledger->n_files == 0, err, LVLM_EUSAGE,
             "was not converted from files; --layout hub writes fresh ones");
-    TRY(check_values(ex, err));
     for (size_t i = 0; i < ledger->n_files; i++) TRY(lay_out(ex, i, err));
     return 0;
 }

@@ -66,10 +66,18 @@ static void print_text(const lvlm_export *ex, const char *dir, double seconds)
                lvlm_bytes_text(size, (double)ex->files[i].plan.n_bytes));
 }
 
-/* The source's files have no place for what conversion made. */
+/* The source's files have no place for what conversion made, and some none for what
+ * training changed. */
 static void remark(const lvlm_export *ex)
 {
     const lvlm_ledger *ledger = &ex->manifest.ledger;
+    if (ex->renewed)
+        fprintf(stderr,
+                PROGRAM
+                ": the model has been trained or merged, and %s cannot hold other "
+                "values than it came with: safetensors instead, under the names "
+                "that came in\n",
+                ledger->files[0].name);
     for (size_t i = 0; i < ledger->n_made && ex->options.source; i++)
         fprintf(stderr,
                 PROGRAM ": %s was made, not found in the source, and is not in these "
@@ -114,7 +122,9 @@ const lvlm_command command_native2hf = {
     "native file back to a Hugging Face directory",
     "With --layout source every tensor file, the index and every side file come back "
     "byte\n"
-    "for byte under their names. hub and current are written fresh; both load in\n"
+    "for byte under their names; of a model from .bin that has been trained or\n"
+    "merged safetensors are written instead. hub and current are written fresh; both "
+    "load in\n"
     "transformers. Each tensor is held against its digest on the way: one that is "
     "corrupt\n"
     "is named (exit 1) and the directory does not appear.\n"
