@@ -15,8 +15,8 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "formats/base/json.h"
 #include "formats/base/size.h"
+#include "formats/base/utf8.h"
 #include "formats/torch_storages.h"
 #include "formats/zip.h"
 

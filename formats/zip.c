@@ -20,8 +20,8 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/bytes.h"
-#include "formats/base/json.h"
 #include "formats/base/size.h"
+#include "formats/base/utf8.h"
 
 #define LOCAL_MAGIC "PK\003\004"
 #define ENTRY_MAGIC "PK\001\002"

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/base/json.h"
+#include "formats/base/utf8.h"
 
 /* Bytes of the well-formed character at `at`; 0 when there is none. */
 static size_t character_bytes(const char *at, const char *end)

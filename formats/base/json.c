@@ -18,6 +18,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/strbuf.h"
+#include "formats/base/utf8.h"
 
 /* The largest whole number up to which every one is a double. */
 #define MAX_EXACT 9007199254740992.0
@@ -35,38 +36,6 @@ static void install_hooks(void)
 }
 
 /* ---- before the parse ----------------------------------------------------------- */
-
-/* Length of the well-formed UTF-8 sequence at `s`, or 0 (RFC 3629, table 3-7 of
- * Unicode). */
-static size_t sequence_length(const unsigned char *s, size_t n)
-{
-    static const unsigned char low[] = { 0xa0, 0x90 }; /* behind E0, F0: no overlong */
-    if (s[0] < 0x80) return 1;
-    const size_t length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4 || n < length) return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    if ((s[0] == 0xe0 && s[1] < low[0]) || (s[0] == 0xf0 && s[1] < low[1])) return 0;
-    if ((s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f)) return 0;
-    return length;
-}
-
-static size_t first_invalid(const char *bytes, size_t n_bytes)
-{
-    size_t at = 0;
-    while (at < n_bytes) {
-        const size_t length =
-            sequence_length((const unsigned char *)bytes + at, n_bytes - at);
-        if (length == 0) break;
-        at += length;
-    }
-    return at;
-}
-
-bool lvlm_utf8_valid(const char *bytes, size_t n_bytes)
-{
-    return first_invalid(bytes, n_bytes) == n_bytes;
-}
 
 /* What is left of the text: `at` is the next byte. Zero bytes are refused before, so
  * that '\0' can stand for the end. */
@@ -218,7 +187,7 @@ static int read_value(reader *r, size_t depth, lvlm_error *err)
 static int check_text(const char *text, size_t n_bytes, lvlm_error *err)
 {
     reader r = { text, n_bytes, 0 };
-    const size_t bad = first_invalid(text, n_bytes);
+    const size_t bad = lvlm_utf8_invalid_at(text, n_bytes);
     FAIL_IF(bad < n_bytes, err, LVLM_EFORMAT, "not UTF-8 at byte %zu", bad);
     const char *zero = n_bytes > 0 ? memchr(text, '\0', n_bytes) : NULL;
     FAIL_IF(zero != NULL, err, LVLM_EFORMAT, "zero byte at byte %zu",

@@ -47,7 +47,4 @@ const char *lvlm_json_string(const cJSON *item);
 /* Add a number to an object; null where JSON has no word for it (infinite, NaN). */
 void lvlm_json_add_number(cJSON *object, const char *key, double value);
 
-/* True when the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong). */
-bool lvlm_utf8_valid(const char *bytes, size_t n_bytes);
-
 #endif

@@ -7,5 +7,6 @@
 #define PROGRAM "lvlm-run"
 
 extern const lvlm_command command_forward;
+extern const lvlm_command command_tokenize;
 
 #endif

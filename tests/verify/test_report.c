@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/base/utf8.h"
 #include "verify/report.h"
 
 enum { MAX_STAGES = 512, NAME = 96, DEPTH = 64 };

@@ -204,38 +204,6 @@ static void json_takes_all_of_unicode(void **state)
     expect_print("\"\\\\u0000\"", "\"\\\\u0000\""); /* an escaped backslash */
 }
 
-static void utf8_is_that_of_rfc_3629(void **state)
-{
-    static const char *const good[] = { "",
-                                        "a",
-                                        "\x7f",
-                                        "\xc2\x80",
-                                        "\xe0\xa0\x80",
-                                        "\xed\x9f\xbf",
-                                        "\xee\x80\x80",
-                                        "\xf0\x90\x80\x80",
-                                        "\xf4\x8f\xbf\xbf" };
-    static const char *const bad[] = { "\x80",
-                                       "\xc0\x80",
-                                       "\xc1\xbf",
-                                       "\xe0\x9f\xbf",
-                                       "\xed\xa0\x80",
-                                       "\xed\xbf\xbf",
-                                       "\xf0\x8f\xbf\xbf",
-                                       "\xf4\x90\x80\x80",
-                                       "\xf5\x80\x80\x80",
-                                       "\xff",
-                                       "\xc2",
-                                       "\xe2\x82",
-                                       "\xc2 ",
-                                       "\xe2\x82 " };
-    (void)state;
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
-        assert_true(lvlm_utf8_valid(good[i], strlen(good[i])));
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_false(lvlm_utf8_valid(bad[i], strlen(bad[i])));
-}
-
 static void json_doubles_survive_printing(void **state)
 {
     uint64_t bits = 88172645463325252u;
@@ -310,7 +278,6 @@ int main(void)
         cmocka_unit_test(json_prints_the_fewest_digits),
         cmocka_unit_test(json_does_not_follow_the_locale),
         cmocka_unit_test(json_takes_all_of_unicode),
-        cmocka_unit_test(utf8_is_that_of_rfc_3629),
         cmocka_unit_test(json_doubles_survive_printing),
         cmocka_unit_test(json_indents_for_people),
         cmocka_unit_test(json_says_null_where_there_is_no_number),

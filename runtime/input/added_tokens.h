@@ -1,0 +1,85 @@
+/* added_tokens.h - tokens that are cut out of a text before it is split into words.
+ *
+ * Matching is literal, leftmost first, and of those that start there the longest.
+ * Tokens that are `normalized` are looked for, in their own normal form, in what the
+ * others left over, behind its normalisation. Flags act as in the tokenizers library:
+ *
+ *   lstrip, rstrip  white space on that side belongs to the match
+ *   single_word     no match where a word character touches it
+ *   special         see lvlm_special in tokenizer.h */
+#ifndef LVLM_RUNTIME_INPUT_ADDED_TOKENS_H
+#define LVLM_RUNTIME_INPUT_ADDED_TOKENS_H
+
+#include "runtime/input/tokenizer.h"
+#include "runtime/input/vocabulary.h"
+
+typedef struct added_token {
+    uint32_t id;
+    bool special, normalized, lstrip, rstrip, single_word;
+} added_token;
+
+/* One string to look for. */
+typedef struct added_pattern {
+    char *text; /* owned */
+    size_t n_bytes;
+    const added_token *token;
+} added_pattern;
+
+typedef struct added_matcher {
+    added_pattern *patterns; /* sorted by text */
+    size_t n;
+    size_t first[257]; /* by first byte: where its patterns start */
+} added_matcher;
+
+typedef struct added_tokens {
+    vocabulary texts; /* entry i is the text of tokens[i] */
+    added_token *tokens;
+    size_t n, capacity;
+    size_t n_ids;              /* one more than the highest id */
+    const added_token **by_id; /* sorted */
+    added_matcher raw, normalized;
+} added_tokens;
+
+/* All zero is an empty set. A text that is there already stays as it is. */
+LVLM_MUST_CHECK int added_tokens_add(added_tokens *set, const char *text,
+                                     size_t n_bytes, const added_token *token,
+                                     lvlm_error *err);
+void added_tokens_free(added_tokens *set);
+
+/* The token of this text, or NULL; its text, by id. Borrowed. */
+const added_token *added_tokens_find(const added_tokens *set, const char *text,
+                                     size_t n_bytes);
+const char *added_tokens_text(const added_tokens *set, const added_token *token,
+                              size_t *n_bytes);
+
+/* No more are added: get ready to match. `normalize` appends the normal form of a text.
+ * */
+typedef int added_normalize(void *user, lvlm_strbuf *out, const char *text,
+                            size_t n_bytes, lvlm_error *err);
+LVLM_MUST_CHECK int added_tokens_prepare(added_tokens *set, added_normalize *normalize,
+                                         void *user, lvlm_error *err);
+
+/* Prepared: by id, or NULL. */
+const added_token *added_tokens_by_id(const added_tokens *set, int64_t id);
+
+/* A match: `token` stands at [start, end) of the text. */
+typedef struct added_match {
+    const added_token *token;
+    size_t start, end;
+} added_match;
+
+/* Where the last one ended; all zero at first. */
+typedef struct added_cursor {
+    size_t at;    /* where the search goes on */
+    size_t taken; /* up to where the text belongs to matches */
+} added_cursor;
+
+/* The next match in `text`; false when there is none. */
+bool added_matcher_next(added_match *match, added_cursor *cursor,
+                        const added_matcher *matcher, const char *text, size_t n_bytes,
+                        const lvlm_special *special);
+
+/* Does `special` make an ordinary text, or nothing, of this special token? */
+bool special_is_off(const lvlm_special *special, int64_t id);
+
+#endif

@@ -1,0 +1,184 @@
+/* decode.c - ids to text: token -> bytes -> what of them is text by now. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "formats/base/utf8.h"
+#include "runtime/input/byte_level.h"
+#include "runtime/input/tokenizer_parts.h"
+
+#define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
+#define SPACE_MARK "\xe2\x96\x81"  /* U+2581 */
+
+/* ---- text ------------------------------------------------------------------------ */
+
+/* All text leaves through here. */
+static void write_text(lvlm_text_stream *s, lvlm_strbuf *text, const char *bytes,
+                       size_t n)
+{
+    if (n > 0 && !s->started && s->tokenizer->cut_first_space && bytes[0] == ' ')
+        bytes++, n--;
+    else if (n == 0)
+        return;
+    s->started = true;
+    lvlm_strbuf_append(text, bytes, n);
+}
+
+/* Write what of the held bytes is text, and with `all` what will never be one. */
+static void write_parts(lvlm_text_stream *s, lvlm_strbuf *text, bool all)
+{
+    const char *const bytes = s->held.text;
+    const size_t n = s->held.length;
+    size_t at = 0, length;
+    while (at < n) {
+        const size_t good = lvlm_utf8_invalid_at(bytes + at, n - at);
+        write_text(s, text, bytes + at, good);
+        if ((at += good) == n) break;
+        if (lvlm_utf8_next(&length, bytes + at, n - at) == LVLM_UTF8_BEGUN && !all)
+            break;
+        write_text(s, text, REPLACEMENT, strlen(REPLACEMENT));
+        at += length;
+    }
+    if (at > 0) memmove(s->held.text, bytes + at, n - at);
+    s->held.length = n - at;
+}
+
+/* Write the held run of bytes: as text, or as that many U+FFFD. */
+static void write_run(lvlm_text_stream *s, lvlm_strbuf *text)
+{
+    const size_t n = s->held.length;
+    if (n > 0 && lvlm_utf8_valid(s->held.text, n))
+        write_text(s, text, s->held.text, n);
+    else
+        for (size_t i = 0; i < n; i++)
+            write_text(s, text, REPLACEMENT, strlen(REPLACEMENT));
+    s->held.length = 0;
+}
+
+/* ---- tokens ---------------------------------------------------------------------- */
+
+/* In the byte alphabet; a token that is not spelled in it stands for itself. */
+static void hold_alphabet(lvlm_strbuf *held, const char *token, size_t n)
+{
+    const size_t start = held->length;
+    for (size_t at = 0; at < n; at++) {
+        const unsigned char c = (unsigned char)token[at];
+        uint32_t point = c;
+        if ((c & 0xe0) == 0xc0 && at + 1 < n)
+            point = (c & 0x1fu) << 6 | ((unsigned char)token[++at] & 0x3fu);
+        const int byte = c < 0x80 || point >= 0x80 ? byte_level_byte(point) : -1;
+        if (byte < 0) {
+            held->length = start;
+            lvlm_strbuf_append(held, token, n);
+            return;
+        }
+        const char one = (char)byte;
+        lvlm_strbuf_append(held, &one, 1);
+    }
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
+}
+
+/* The byte of "<0x41>", or -1. */
+static int byte_of(const char *token, size_t n)
+{
+    if (n != 6 || memcmp(token, "<0x", 3) != 0 || token[5] != '>') return -1;
+    const int high = hex_digit(token[3]), low = hex_digit(token[4]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+static void write_spaced(lvlm_text_stream *s, lvlm_strbuf *text, const char *token,
+                         size_t n)
+{
+    const size_t n_mark = strlen(SPACE_MARK);
+    for (const char *end = token + n, *mark; token < end; token = mark) {
+        mark = memmem(token, (size_t)(end - token), SPACE_MARK, n_mark);
+        if (mark == NULL) mark = end;
+        write_text(s, text, token, (size_t)(mark - token));
+        if (mark == end) break;
+        write_text(s, text, " ", 1);
+        mark += n_mark;
+    }
+}
+
+static void put_token(lvlm_text_stream *s, lvlm_strbuf *text, const char *token,
+                      size_t n, bool added)
+{
+    const token_spelling spelling = s->tokenizer->spelling;
+    if (spelling == SPELLING_SPACES) {
+        const int byte = byte_of(token, n);
+        const char one = (char)byte;
+        if (byte >= 0) {
+            lvlm_strbuf_append(&s->held, &one, 1);
+            return;
+        }
+        write_run(s, text);
+        write_spaced(s, text, token, n);
+        return;
+    }
+    if (spelling == SPELLING_ALPHABET && !added)
+        hold_alphabet(&s->held, token, n);
+    else
+        lvlm_strbuf_append(&s->held, token, n);
+    write_parts(s, text, false);
+}
+
+/* ---- streams --------------------------------------------------------------------- */
+
+void lvlm_text_stream_init(lvlm_text_stream *stream, const lvlm_tokenizer *tokenizer,
+                           const lvlm_special *special)
+{
+    *stream = (lvlm_text_stream){ .tokenizer = tokenizer,
+                                  .held = LVLM_STRBUF_INIT(LVLM_TEXT_MAX) };
+    if (special != NULL) stream->special = *special;
+}
+
+int lvlm_text_stream_put(lvlm_text_stream *s, lvlm_strbuf *text, int64_t id,
+                         lvlm_error *err)
+{
+    const lvlm_tokenizer *const t = s->tokenizer;
+    const added_token *const added = added_tokens_by_id(&t->added, id);
+    size_t n;
+    const char *const token = lvlm_tokenizer_token(t, id, &n);
+    FAIL_IF(token == NULL, err, LVLM_EFORMAT,
+            "id %" PRId64 " is no token's; the tokenizer has %zu", id,
+            lvlm_tokenizer_size(t));
+    if (added != NULL && added->special && special_is_off(&s->special, id)) return 0;
+    put_token(s, text, token, n, added != NULL);
+    TRY(lvlm_strbuf_check(&s->held, err));
+    return lvlm_strbuf_check(text, err);
+}
+
+int lvlm_text_stream_end(lvlm_text_stream *s, lvlm_strbuf *text, lvlm_error *err)
+{
+    if (s->tokenizer->broken == BROKEN_BY_RUN)
+        write_run(s, text);
+    else
+        write_parts(s, text, true);
+    s->started = false;
+    return lvlm_strbuf_check(text, err);
+}
+
+void lvlm_text_stream_free(lvlm_text_stream *stream)
+{
+    lvlm_strbuf_free(&stream->held);
+}
+
+int lvlm_tokenizer_decode(const lvlm_tokenizer *tokenizer, lvlm_strbuf *text,
+                          const int64_t *ids, size_t n_ids, const lvlm_special *special,
+                          lvlm_error *err)
+{
+    lvlm_text_stream stream;
+    int rc = 0;
+    lvlm_text_stream_init(&stream, tokenizer, special);
+    for (size_t i = 0; i < n_ids && rc == 0; i++)
+        rc = lvlm_text_stream_put(&stream, text, ids[i], err);
+    if (rc == 0) rc = lvlm_text_stream_end(&stream, text, err);
+    lvlm_text_stream_free(&stream);
+    return rc;
+}

@@ -1,0 +1,39 @@
+/* normal_form.h - what happens to a text before it is split: a list of steps.
+ *
+ *   NFC          the canonical composition of Unicode
+ *   replace      one string by another, wherever it stands
+ *   prepend      a string in front of what is not empty */
+#ifndef LVLM_RUNTIME_INPUT_NORMAL_FORM_H
+#define LVLM_RUNTIME_INPUT_NORMAL_FORM_H
+
+#include "formats/base/strbuf.h"
+
+enum { NORMAL_MAX_STEPS = 8 };
+
+typedef enum normal_kind {
+    NORMAL_NFC,
+    NORMAL_REPLACE,
+    NORMAL_PREPEND,
+} normal_kind;
+
+typedef struct normal_step {
+    normal_kind kind;
+    char *from, *to; /* owned; zero byte at the end */
+} normal_step;
+
+typedef struct normal_form {
+    normal_step steps[NORMAL_MAX_STEPS];
+    size_t n;
+} normal_form;
+
+/* `from` and `to` are copied; NULL where the kind has none. LVLM_EFORMAT: too many. */
+LVLM_MUST_CHECK int normal_form_add(normal_form *form, normal_kind kind,
+                                    const char *from, const char *to, lvlm_error *err);
+void normal_form_free(normal_form *form);
+
+/* Append the normal form of `text`, well-formed UTF-8, to `out`. */
+LVLM_MUST_CHECK int normal_form_apply(const normal_form *form, lvlm_strbuf *out,
+                                      const char *text, size_t n_bytes,
+                                      lvlm_error *err);
+
+#endif

@@ -1,0 +1,52 @@
+/* word_split.h - cuts a text into the words that are encoded one by one.
+ *
+ * A list of rules; each cuts the pieces of the one before. A rule is a pattern in the
+ * syntax that Oniguruma and PCRE2 share, or a literal, and what becomes of its matches:
+ *
+ *   isolated              match and what lies between matches are pieces
+ *   removed               what lies between them
+ *   merged with previous  what lies in front of a match, with it
+ *
+ * Patterns run compiled (PCRE2's JIT). Unicode classes are those of unicode_classes.h.
+ * */
+#ifndef LVLM_RUNTIME_INPUT_WORD_SPLIT_H
+#define LVLM_RUNTIME_INPUT_WORD_SPLIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "formats/base/error.h"
+
+enum { WORD_SPLIT_MAX_RULES = 8 };
+
+typedef enum word_split_kind {
+    WORD_SPLIT_ISOLATED,
+    WORD_SPLIT_REMOVED,
+    WORD_SPLIT_MERGED_WITH_PREVIOUS,
+} word_split_kind;
+
+typedef struct word_split_rule {
+    word_split_kind kind;
+    struct pcre2_real_code_8 *code; /* owned */
+} word_split_rule;
+
+typedef struct word_split {
+    word_split_rule rules[WORD_SPLIT_MAX_RULES];
+    size_t n;
+} word_split;
+
+/* LVLM_EFORMAT: the pattern does not compile, or too many. */
+LVLM_MUST_CHECK int word_split_add(word_split *split, word_split_kind kind,
+                                   const char *pattern, bool literal, lvlm_error *err);
+void word_split_free(word_split *split);
+
+typedef int word_split_sink(void *user, const char *word, size_t n_bytes,
+                            lvlm_error *err);
+
+/* Hand every word of `text`, well-formed UTF-8, to `sink`, in order; none is empty.
+ * LVLM_ENOMEM: the pattern needs more memory or steps than we give it. */
+LVLM_MUST_CHECK int word_split_apply(const word_split *split, const char *text,
+                                     size_t n_bytes, word_split_sink *sink, void *user,
+                                     lvlm_error *err);
+
+#endif
