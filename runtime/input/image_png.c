@@ -18,6 +18,7 @@ typedef struct reader {
     picture *out;
     lvlm_error *err;
     int rc;
+    bool no_memory; /* libpng does without some of what it asks for; we do not */
     jmp_buf escape;
     unsigned char *samples; /* rows of row_bytes */
     size_t row_bytes;
@@ -33,7 +34,8 @@ typedef struct reader {
 static void on_error(png_structp png, png_const_charp text)
 {
     reader *const r = png_get_error_ptr(png);
-    if (r->rc == 0) r->rc = lvlm_fail(r->err, LVLM_EFORMAT, "is damaged: %s", text);
+    if (r->rc == 0 && !r->no_memory)
+        r->rc = lvlm_fail(r->err, LVLM_EFORMAT, "is damaged: %s", text);
     longjmp(r->escape, 1);
 }
 
@@ -45,8 +47,10 @@ static void ignore_warning(png_structp png, png_const_charp text)
 
 static void *allocate(png_structp png, png_alloc_size_t n_bytes)
 {
-    (void)png;
-    return lvlm_malloc(n_bytes);
+    reader *const r = png_get_mem_ptr(png);
+    void *const block = lvlm_malloc(n_bytes);
+    if (block == NULL) r->no_memory = true;
+    return block;
 }
 
 static void release(png_structp png, void *block)
@@ -202,7 +206,7 @@ static void guarded(reader *r)
 {
     if (setjmp(r->escape) != 0) return;
     r->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, r, on_error,
-                                      ignore_warning, NULL, allocate, release);
+                                      ignore_warning, r, allocate, release);
     if (r->png != NULL) r->info = png_create_info_struct(r->png);
     r->rc = r->info != NULL ? read_all(r, r->err) : lvlm_fail_memory(r->err);
 }
@@ -211,6 +215,7 @@ static int decode_png(picture *out, const image_bytes *file, lvlm_error *err)
 {
     reader r = { .file = file, .out = out, .err = err };
     guarded(&r);
+    if (r.rc == 0 && r.no_memory) r.rc = lvlm_fail_memory(err);
     if (r.rc == 0) colour_rows(&r);
     png_destroy_read_struct(&r.png, &r.info, NULL);
     lvlm_free(r.samples);

@@ -22,6 +22,7 @@
 #include "formats/native.h"
 #include "formats/safetensors.h"
 #include "formats/zip.h"
+#include "runtime/input/vision_input.h"
 #include "tests/support/alloc_failing.h"
 #include "tests/support/scratch.h"
 #include "verify/checksum.h"
@@ -343,6 +344,37 @@ static int replay(scratch *s, lvlm_error *err)
     return rc;
 }
 
+/* An image of every kind as the tensors of a model. */
+static int prepare_images(scratch *s, lvlm_error *err)
+{
+    static const char *const names[] = { "/images/jpeg-cmyk.jpg",
+                                         "/images/png-turned-6.png",
+                                         "/images/webp-lossy-alpha.webp" };
+    const lvlm_vision_options options = { .image = { .upright = true } };
+    lvlm_checkpoint *checkpoint = NULL;
+    lvlm_vision_input *input = NULL;
+    lvlm_manifest manifest = { 0 };
+    lvlm_vision_batch out = { 0 };
+    char paths[3][SCRATCH_PATH];
+    lvlm_image_source images[3] = { { 0 } };
+    const lvlm_vision_request request = { .images = images, .n_images = 3 };
+    (void)s;
+    for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(paths[i], SCRATCH_PATH, "%s%s", LVLM_FIXTURES, names[i]);
+        images[i].name = paths[i];
+    }
+    int rc =
+        lvlm_checkpoint_open(&checkpoint, LVLM_FIXTURES "/mllama-odd/model", NULL, err);
+    if (rc == 0) rc = lvlm_manifest_build(&manifest, checkpoint, err);
+    if (rc == 0) rc = lvlm_vision_input_open(&input, &manifest, &options, err);
+    if (rc == 0) rc = lvlm_vision_input_read(&out, input, &request, err);
+    lvlm_vision_batch_free(&out);
+    lvlm_vision_input_close(input);
+    lvlm_manifest_free(&manifest);
+    lvlm_checkpoint_close(checkpoint);
+    return rc;
+}
+
 static void no_allocation_may_fail_badly(void **state)
 {
     static const struct {
@@ -371,6 +403,7 @@ static void no_allocation_may_fail_badly(void **state)
         { "write_adapter", write_adapter },
         { "check_and_compare", check_and_compare },
         { "replay", replay },
+        { "prepare_images", prepare_images },
     };
     scratch s;
     (void)state;

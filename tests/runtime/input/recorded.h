@@ -27,7 +27,8 @@ enum { RECORDED_PATH = 512 };
 /* Its file NAME; valid until `path` is. */
 static inline const char *recorded_path(char path[RECORDED_PATH], const char *name)
 {
-    (void)snprintf(path, RECORDED_PATH, "%s%s", RECORDED, name);
+    const int n = snprintf(path, RECORDED_PATH, "%s%s", RECORDED, name);
+    assert_true(n > 0 && n < RECORDED_PATH);
     return path;
 }
 

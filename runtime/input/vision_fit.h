@@ -1,0 +1,18 @@
+/* vision_fit.h - private to vision_input.c: the size that an image is brought to. */
+#ifndef LVLM_RUNTIME_INPUT_VISION_FIT_H
+#define LVLM_RUNTIME_INPUT_VISION_FIT_H
+
+#include "runtime/input/vision_settings.h"
+
+typedef struct vision_fit {
+    size_t width, height; /* of the resized image */
+    size_t rows, columns; /* of patches, of tiles; of squares 1, 1 */
+    size_t tokens;        /* as lvlm_image_note says */
+    size_t aspect_id; /* tiles: 1 + the index of (rows, columns) among all; else 0 */
+} vision_fit;
+
+/* For an image of width x height pixels. LVLM_EFORMAT: the processor refuses it. */
+LVLM_MUST_CHECK int vision_fit_find(vision_fit *out, const vision_settings *settings,
+                                    size_t width, size_t height, lvlm_error *err);
+
+#endif

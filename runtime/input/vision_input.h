@@ -1,0 +1,92 @@
+/* vision_input.h - image files as the tensors that a family's Hugging Face processor
+ * makes of them, for any model that can be run.
+ *
+ *   manifest: canonical configuration, side files -> lvlm_vision_input
+ *   images, text after text -> lvlm_vision_batch: tensors for the model,
+ *                                                 one note an image for the text
+ *
+ *   squares   (PaliGemma) pixel_values F32 [N, 3, S, S]; S from the file
+ *             (Qwen-VL)   the same; has no file, S from the configuration
+ *   patches   (Qwen2-VL, Qwen2.5-VL) pixel_values F32 [P, 3*frames*patch^2],
+ *             image_grid_thw I64 [N, 3]
+ *   tiles     (Llama 3.2-Vision) pixel_values F32 [B, M, tiles, 3, S, S],
+ *             aspect_ratio_ids I64 [B, M], aspect_ratio_mask I64 [B, M, tiles]
+ *
+ * Settings come from processor_config.json, where it has an "image_processor" (written
+ * since 5.0), else from preprocessor_config.json, in every generation of its keys; what
+ * is absent or null is the class default. Images always become RGB, whatever
+ * do_convert_rgb says. Transparency is laid on white, as the processors of transformers
+ * do since 5.21 (that of Llama 3.2-Vision always did); for Qwen-VL it is dropped, as in
+ * its own code.
+ *
+ * Distinct objects may be used from distinct threads, and one lvlm_vision_input from
+ * many. */
+#ifndef LVLM_RUNTIME_INPUT_VISION_INPUT_H
+#define LVLM_RUNTIME_INPUT_VISION_INPUT_H
+
+#include "formats/manifest.h"
+#include "runtime/input/image.h"
+#include "runtime/input/resample.h"
+
+/* All zero is the reference's way. */
+typedef struct lvlm_vision_options {
+    lvlm_resampling resampling; /* and with it how levels become numbers */
+    bool drop_alpha;            /* as transformers before 5.21 */
+    lvlm_image_options image;   /* limits and `upright`; its alpha does not count */
+} lvlm_vision_options;
+
+typedef struct lvlm_vision_input lvlm_vision_input;
+
+/* Read the settings for a model. `options` may be NULL. LVLM_EFORMAT: the model has no
+ * such file, or a value in it cannot be or does not fit the tower; names file, key, got
+ * and expected. LVLM_EUSAGE: Qwen-VL has no torchvision path. *out is owned:
+ * lvlm_vision_input_close; `manifest` need not outlive it. */
+LVLM_MUST_CHECK int lvlm_vision_input_open(lvlm_vision_input **out,
+                                           const lvlm_manifest *manifest,
+                                           const lvlm_vision_options *options,
+                                           lvlm_error *err);
+void lvlm_vision_input_close(lvlm_vision_input *input);
+
+/* One image: a file, or bytes in memory. */
+typedef struct lvlm_image_source {
+    const char *name;  /* the path; of bytes: what messages call them */
+    const void *bytes; /* NULL: read the file */
+    size_t n_bytes;
+} lvlm_image_source;
+
+/* The images of B texts, all of the first one's first. */
+typedef struct lvlm_vision_request {
+    const lvlm_image_source *images;
+    size_t n_images;
+    const size_t *per_text; /* (n_texts) they add up to n_images; NULL: one text has
+                               them all */
+    size_t n_texts;
+} lvlm_vision_request;
+
+/* What the text needs to know of one image. */
+typedef struct lvlm_image_note {
+    size_t width, height; /* as decoded */
+    size_t tokens;        /* places that it takes in the text: image tokens, or slots
+                             between the tags; 1 for tiles */
+    size_t rows, columns; /* of patches; of tiles; of squares 1, 1 */
+} lvlm_image_note;
+
+enum { LVLM_VISION_TENSORS = 3 };
+
+typedef struct lvlm_vision_batch {
+    lvlm_tensor tensors[LVLM_VISION_TENSORS]; /* as listed above, owned */
+    size_t n_tensors;                         /* 0: there are no images */
+    lvlm_image_note *notes;                   /* (n_images) owned */
+    size_t n_images;
+    size_t most_tiles; /* tiles: places for tiles of an image; else 0 */
+} lvlm_vision_batch;
+
+/* Decode, resize, normalise and pack. LVLM_EFORMAT and LVLM_EIO name the image. Free
+ * with lvlm_vision_batch_free. */
+LVLM_MUST_CHECK int lvlm_vision_input_read(lvlm_vision_batch *out,
+                                           const lvlm_vision_input *input,
+                                           const lvlm_vision_request *request,
+                                           lvlm_error *err);
+void lvlm_vision_batch_free(lvlm_vision_batch *batch);
+
+#endif

@@ -1,0 +1,39 @@
+/* vision_settings.h - private to vision_input.c: what a model's files say about pixels.
+ *
+ * One row per tower: the class whose files it takes, its defaults, what differs. */
+#ifndef LVLM_RUNTIME_INPUT_VISION_SETTINGS_H
+#define LVLM_RUNTIME_INPUT_VISION_SETTINGS_H
+
+#include "formats/manifest.h"
+#include "runtime/input/resample.h"
+#include "runtime/inputs.h"
+
+/* How levels 0 to 255 become numbers. */
+typedef enum vision_scaling {
+    VISION_SCALE_MULTIPLY, /* level * factor in double, to float; (x - mean) / std */
+    VISION_SCALE_DIVIDE,   /* level / 255 in float; the same */
+    VISION_SCALE_FUSED,    /* (level - mean/factor) / (std/factor) */
+} vision_scaling;
+
+typedef struct vision_settings {
+    lvlm_input_spec model; /* what the model takes */
+    bool resize, rescale, normalize;
+    lvlm_filter filter;
+    vision_scaling scaling;
+    double factor, mean[3], std[3];
+    lvlm_alpha alpha;
+    uint64_t side;                   /* squares and tiles */
+    uint64_t min_pixels, max_pixels; /* patches */
+    uint64_t patch, frames, merge;   /* patches */
+    uint64_t tiles;                  /* tiles */
+} vision_settings;
+
+/* For this model under `resampling`; as lvlm_vision_input_open says. */
+LVLM_MUST_CHECK int vision_settings_read(vision_settings *out,
+                                         const lvlm_manifest *manifest,
+                                         lvlm_resampling resampling, lvlm_error *err);
+
+/* levels[c][v]: what level v of channel c becomes. */
+void vision_levels(float levels[3][256], const vision_settings *settings);
+
+#endif
