@@ -97,6 +97,13 @@ static bool parse_real(double *out, const char *text)
     return end != text && *end == '\0' && isfinite(*out);
 }
 
+static bool add_word(lvlm_words *words, const char *text)
+{
+    if (words->n == LVLM_MAX_WORDS) return false;
+    words->at[words->n++] = text;
+    return true;
+}
+
 /* Store `text` in the option's field; false when it is malformed. */
 static bool store(void *args, const lvlm_option *option, const char *text)
 {
@@ -109,6 +116,7 @@ static bool store(void *args, const lvlm_option *option, const char *text)
     case LVLM_OPTION_COUNT: return parse_count(field, text);
     case LVLM_OPTION_REAL: return parse_real(field, text);
     case LVLM_OPTION_BYTES: return parse_bytes(field, text);
+    case LVLM_OPTION_WORDS: return add_word(field, text);
     }
     return false;
 }
@@ -167,6 +175,7 @@ typedef struct walk {
 /* A second value would silently replace the first. */
 static int note_once(walk *w, const lvlm_option *option, lvlm_error *err)
 {
+    if (option->kind == LVLM_OPTION_WORDS) return 0;
     for (size_t i = 0; i < w->n_seen; i++)
         FAIL_IF(w->seen[i] == option, err, LVLM_EUSAGE, "--%s is given twice",
                 option->name);
@@ -175,7 +184,7 @@ static int note_once(walk *w, const lvlm_option *option, lvlm_error *err)
     return 0;
 }
 
-/* One "--name", "--name=value" or "--name value". */
+/* One "--name", "--name=value", "--name value" or "--name word word...". */
 static int parse_option(void *args, walk *w, lvlm_error *err)
 {
     const char *argument = w->argv[w->at++] + 2;
@@ -184,6 +193,7 @@ static int parse_option(void *args, walk *w, lvlm_error *err)
     if (option == NULL) return unknown(w->command, argument, err);
     TRY(note_once(w, option, err));
     const bool flag = option->kind == LVLM_OPTION_FLAG;
+    const bool several = option->kind == LVLM_OPTION_WORDS && value == NULL;
     FAIL_IF(flag && value != NULL, err, LVLM_EUSAGE, "--%s takes no value",
             option->name);
     if (value != NULL) {
@@ -193,9 +203,13 @@ static int parse_option(void *args, walk *w, lvlm_error *err)
                 option->name, option->value);
         value = w->argv[w->at++];
     }
-    FAIL_IF(!store(args, option, value), err, LVLM_EUSAGE, "--%s '%s': expected %s",
-            option->name, value, option->value);
-    return 0;
+    while (true) {
+        FAIL_IF(!store(args, option, value), err, LVLM_EUSAGE, "--%s '%s': expected %s",
+                option->name, value, option->value);
+        if (!several || w->at >= w->argc || strncmp(w->argv[w->at], "--", 2) == 0)
+            return 0;
+        value = w->argv[w->at++];
+    }
 }
 
 static int check_operands(const lvlm_operands *operands, const lvlm_command *command,

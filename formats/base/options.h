@@ -9,7 +9,7 @@
  *       directory to native file", "longer help...", options, run };
  *
  * Options may stand anywhere after the verb, as "--name VALUE" or "--name=VALUE";
- * "--" ends them. Unknown, repeated-without-being-a-list, or malformed ones are
+ * "--" ends them. Unknown, repeated-without-being-words, or malformed ones are
  * LVLM_EUSAGE and name the nearest known option. This file does not print. */
 #ifndef LVLM_FORMATS_BASE_OPTIONS_H
 #define LVLM_FORMATS_BASE_OPTIONS_H
@@ -28,7 +28,16 @@ typedef enum lvlm_option_kind {
     LVLM_OPTION_REAL,  /* double: finite */
     LVLM_OPTION_BYTES, /* uint64_t: number with optional KB MB GB TB (powers of 1000)
                           or KiB MiB GiB TiB */
+    LVLM_OPTION_WORDS, /* lvlm_words: every word up to the next option, or the one
+                          behind "="; may be given again and again */
 } lvlm_option_kind;
+
+enum { LVLM_MAX_WORDS = 64 };
+
+typedef struct lvlm_words {
+    const char *at[LVLM_MAX_WORDS]; /* borrowed from argv */
+    size_t n;
+} lvlm_words;
 
 typedef struct lvlm_option {
     const char *name; /* without dashes */

@@ -17,6 +17,7 @@ typedef struct args {
     uint64_t count;
     double real;
     uint64_t bytes;
+    lvlm_words words;
 } args;
 
 static const lvlm_option options[] = {
@@ -26,6 +27,7 @@ static const lvlm_option options[] = {
     { "count", "N", LVLM_OPTION_COUNT, offsetof(args, count), "a number" },
     { "real", "X", LVLM_OPTION_REAL, offsetof(args, real), "a real number" },
     { "bytes", "SIZE", LVLM_OPTION_BYTES, offsetof(args, bytes), "a size" },
+    { "words", "W...", LVLM_OPTION_WORDS, offsetof(args, words), "one or more" },
     LVLM_OPTION_END,
 };
 
@@ -79,6 +81,19 @@ static void options_parse_every_kind_anywhere(void **state)
     assert_int_equal(parse(&a, &o, NULL, "--help"), 0); /* operands do not count */
 }
 
+static void words_go_up_to_the_next_option(void **state)
+{
+    args a;
+    lvlm_operands o;
+    (void)state;
+    assert_int_equal(parse(&a, &o, NULL, "x --words p q --flag --words=r y"), 0);
+    assert_true(a.flag && a.words.n == 3 && o.n == 2);
+    assert_string_equal(a.words.at[1], "q");
+    assert_string_equal(a.words.at[2], "r");
+    assert_int_equal(parse(&a, &o, NULL, "--words p q -- x"), 0);
+    assert_true(a.words.n == 2 && o.n == 1);
+}
+
 static void options_refuse_with_a_reason(void **state)
 {
     static const struct {
@@ -102,6 +117,8 @@ static void options_refuse_with_a_reason(void **state)
         { "a --word b", "--word 'b': expected a|bc" },
         { "a --real nan", "--real 'nan': expected X" },
         { "a --bytes 5QB", "--bytes '5QB': expected SIZE" },
+        { "a --words", "--words needs a value: W..." },
+        { "--words a b", "verb takes A [B]; 0 given" },
         { "a --bytes 99999999999TB", "--bytes '99999999999TB': expected SIZE" },
     };
     (void)state;
@@ -140,6 +157,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_parse_every_kind_anywhere),
+        cmocka_unit_test(words_go_up_to_the_next_option),
         cmocka_unit_test(options_refuse_with_a_reason),
         cmocka_unit_test(help_lists_every_option),
         cmocka_unit_test(edit_distance_counts_changes),

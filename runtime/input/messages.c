@@ -1,0 +1,218 @@
+/* messages.c - conversations, from JSON or from a single prompt. */
+#include "runtime/input/messages.h"
+
+#include <string.h>
+
+#include "formats/base/infile.h"
+#include "formats/base/json.h"
+
+static const char *const role_names[LVLM_N_ROLES] = {
+    [LVLM_ROLE_SYSTEM] = "system",
+    [LVLM_ROLE_USER] = "user",
+    [LVLM_ROLE_ASSISTANT] = "assistant",
+};
+
+const char *lvlm_role_name(lvlm_role role)
+{
+    return role_names[role];
+}
+
+/* What is being read, and the pictures that wait for a place. */
+typedef struct reader {
+    lvlm_messages *out;
+    const char *const *images;
+    size_t n_images;
+    size_t n_taken;  /* of them */
+    size_t n_places; /* parts that are pictures */
+    size_t message;  /* which one is being read */
+} reader;
+
+static const char *keep(lvlm_messages *out, const char *text)
+{
+    return lvlm_arena_strndup(&out->arena, text, strlen(text));
+}
+
+/* ---- parts ---------------------------------------------------------------------- */
+
+/* Where the file of a picture may be named. */
+static const char *const file_keys[] = { "path", "image", "url", "image_url.url",
+                                         "image_url" };
+
+static const char *file_of(const cJSON *part)
+{
+    for (size_t i = 0; i < sizeof file_keys / sizeof file_keys[0]; i++) {
+        const char *const file = lvlm_json_string(lvlm_json_path(part, file_keys[i]));
+        if (file != NULL) return file;
+    }
+    return NULL;
+}
+
+static int read_image(lvlm_part *out, const cJSON *item, reader *r, lvlm_error *err)
+{
+    static const char local[] = "file://";
+    static const char *const fetched[] = { "http://", "https://", "data:" };
+    const char *file = file_of(item);
+    r->n_places++;
+    if (file == NULL) {
+        FAIL_IF(r->n_taken == r->n_images, err, LVLM_EFORMAT,
+                "messages[%zu]: picture %zu names no file, and %zu %s given beside",
+                r->message, r->n_places, r->n_images, r->n_images == 1 ? "is" : "are");
+        file = r->images[r->n_taken++];
+    }
+    for (size_t i = 0; i < sizeof fetched / sizeof fetched[0]; i++)
+        FAIL_IF(strncmp(file, fetched[i], strlen(fetched[i])) == 0, err, LVLM_EFORMAT,
+                "messages[%zu]: '%.64s': pictures are not fetched, expected a file",
+                r->message, file);
+    if (strncmp(file, local, strlen(local)) == 0) file += strlen(local);
+    out->image = keep(r->out, file);
+    return out->image != NULL ? 0 : lvlm_fail_memory(err);
+}
+
+static int read_part(lvlm_part *out, const cJSON *item, reader *r, lvlm_error *err)
+{
+    const char *const type = lvlm_json_string(lvlm_json_get(item, "type"));
+    FAIL_IF(type == NULL, err, LVLM_EFORMAT,
+            "messages[%zu]: a part of content has no type", r->message);
+    if (strcmp(type, "image") == 0 || strcmp(type, "image_url") == 0)
+        return read_image(out, item, r, err);
+    FAIL_IF(strcmp(type, "text") != 0, err, LVLM_EFORMAT,
+            "messages[%zu]: type '%.64s': expected image or text", r->message, type);
+    const char *const text = lvlm_json_string(lvlm_json_get(item, "text"));
+    FAIL_IF(text == NULL, err, LVLM_EFORMAT, "messages[%zu]: a part has no text",
+            r->message);
+    out->text = keep(r->out, text);
+    return out->text != NULL ? 0 : lvlm_fail_memory(err);
+}
+
+/* ---- messages ------------------------------------------------------------------- */
+
+/* Room for `n` parts; true when there is memory. */
+static bool make_parts(lvlm_message *message, size_t n, lvlm_arena *arena)
+{
+    message->parts = lvlm_arena_alloc(arena, n, sizeof *message->parts);
+    message->n_parts = n;
+    return n == 0 || message->parts != NULL;
+}
+
+static int set_text(lvlm_message *message, lvlm_role role, const char *text,
+                    lvlm_messages *out, lvlm_error *err)
+{
+    message->role = role;
+    message->plain = true;
+    if (!make_parts(message, 1, &out->arena)) return lvlm_fail_memory(err);
+    message->parts[0].text = keep(out, text);
+    return message->parts[0].text != NULL ? 0 : lvlm_fail_memory(err);
+}
+
+static int read_role(lvlm_role *out, const cJSON *item, const reader *r,
+                     lvlm_error *err)
+{
+    const char *const role = lvlm_json_string(lvlm_json_get(item, "role"));
+    for (*out = 0; role != NULL && *out < LVLM_N_ROLES; (*out)++)
+        if (strcmp(role, role_names[*out]) == 0) return 0;
+    return lvlm_fail(err, LVLM_EFORMAT,
+                     "messages[%zu]: role '%.64s': expected system, user or assistant",
+                     r->message, role != NULL ? role : "");
+}
+
+static int read_message(lvlm_message *out, const cJSON *item, reader *r,
+                        lvlm_error *err)
+{
+    const cJSON *const content = lvlm_json_get(item, "content");
+    const char *const text = lvlm_json_string(content);
+    lvlm_role role;
+    TRY(read_role(&role, item, r, err));
+    if (text != NULL) return set_text(out, role, text, r->out, err);
+    FAIL_IF(!cJSON_IsArray(content), err, LVLM_EFORMAT,
+            "messages[%zu]: content: expected text or a list of parts", r->message);
+    out->role = role;
+    if (!make_parts(out, (size_t)cJSON_GetArraySize(content), &r->out->arena))
+        return lvlm_fail_memory(err);
+    const cJSON *part;
+    lvlm_part *at = out->parts;
+    cJSON_ArrayForEach (part, content) TRY(read_part(at++, part, r, err));
+    return 0;
+}
+
+/* Pictures that no part stands for. */
+static int keep_unplaced(reader *r, lvlm_error *err)
+{
+    lvlm_messages *const out = r->out;
+    const size_t n = r->n_images - r->n_taken;
+    FAIL_IF(n > 0 && r->n_places > 0, err, LVLM_EUSAGE,
+            "%zu %s given, and %zu of the messages' name no file", r->n_images,
+            r->n_images == 1 ? "picture is" : "pictures are", r->n_taken);
+    out->unplaced = lvlm_arena_alloc(&out->arena, n, sizeof *out->unplaced);
+    if (n > 0 && out->unplaced == NULL) return lvlm_fail_memory(err);
+    for (; out->n_unplaced < n; out->n_unplaced++) {
+        const char *const file = keep(out, r->images[out->n_unplaced]);
+        if (file == NULL) return lvlm_fail_memory(err);
+        out->unplaced[out->n_unplaced] = file;
+    }
+    return 0;
+}
+
+static int read_list(reader *r, const cJSON *list, lvlm_error *err)
+{
+    lvlm_messages *const out = r->out;
+    const cJSON *item;
+    FAIL_IF(!cJSON_IsArray(list) || cJSON_GetArraySize(list) == 0, err, LVLM_EFORMAT,
+            "expected a list of messages, each with a role and content");
+    out->n = (size_t)cJSON_GetArraySize(list);
+    out->at = lvlm_arena_alloc(&out->arena, out->n, sizeof *out->at);
+    if (out->at == NULL) return lvlm_fail_memory(err);
+    cJSON_ArrayForEach (item, list) {
+        TRY(read_message(&out->at[r->message], item, r, err));
+        r->message++;
+    }
+    return keep_unplaced(r, err);
+}
+
+int lvlm_messages_parse(lvlm_messages *out, const char *json, size_t n_bytes,
+                        const char *const *images, size_t n_images, lvlm_error *err)
+{
+    reader r = { .out = out, .images = images, .n_images = n_images };
+    cJSON *list = NULL;
+    *out = (lvlm_messages){ .n = 0 };
+    FAIL_IF(n_bytes > LVLM_MESSAGES_MAX_BYTES, err, LVLM_EFORMAT,
+            "%zu bytes of messages, at most %d", n_bytes, LVLM_MESSAGES_MAX_BYTES);
+    TRY(lvlm_json_parse(&list, json, n_bytes, err));
+    const int rc = read_list(&r, list, err);
+    lvlm_json_free(list);
+    return rc;
+}
+
+int lvlm_messages_read(lvlm_messages *out, const char *path, const char *const *images,
+                       size_t n_images, lvlm_error *err)
+{
+    lvlm_infile *file = NULL;
+    *out = (lvlm_messages){ .n = 0 };
+    TRY(lvlm_infile_open(&file, path, err));
+    const char *const text = file->bytes != NULL ? (const char *)file->bytes : "";
+    const int rc =
+        lvlm_messages_parse(out, text, (size_t)file->n_bytes, images, n_images, err);
+    if (rc < 0) lvlm_prefix(err, "%s: ", path);
+    lvlm_infile_close(file);
+    return rc;
+}
+
+int lvlm_messages_make(lvlm_messages *out, const char *system, const char *text,
+                       const char *answer, const char *const *images, size_t n_images,
+                       lvlm_error *err)
+{
+    const char *const said[LVLM_N_ROLES] = { system, text, answer };
+    reader r = { .out = out, .images = images, .n_images = n_images };
+    *out = (lvlm_messages){ .n = 0 };
+    out->at = lvlm_arena_alloc(&out->arena, LVLM_N_ROLES, sizeof *out->at);
+    if (out->at == NULL) return lvlm_fail_memory(err);
+    for (lvlm_role role = 0; role < LVLM_N_ROLES; role++)
+        if (said[role] != NULL)
+            TRY(set_text(&out->at[out->n++], role, said[role], out, err));
+    return keep_unplaced(&r, err);
+}
+
+void lvlm_messages_free(lvlm_messages *messages)
+{
+    lvlm_arena_free(&messages->arena);
+    *messages = (lvlm_messages){ .n = 0 };
+}
