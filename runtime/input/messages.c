@@ -17,13 +17,13 @@ const char *lvlm_role_name(lvlm_role role)
     return role_names[role];
 }
 
-/* What is being read, and the pictures that wait for a place. */
+/* What is being read, and the images that wait for a place. */
 typedef struct reader {
     lvlm_messages *out;
     const char *const *images;
     size_t n_images;
     size_t n_taken;  /* of them */
-    size_t n_places; /* parts that are pictures */
+    size_t n_places; /* parts that are images */
     size_t message;  /* which one is being read */
 } reader;
 
@@ -34,7 +34,7 @@ static const char *keep(lvlm_messages *out, const char *text)
 
 /* ---- parts ---------------------------------------------------------------------- */
 
-/* Where the file of a picture may be named. */
+/* Where the file of an image may be named. */
 static const char *const file_keys[] = { "path", "image", "url", "image_url.url",
                                          "image_url" };
 
@@ -55,13 +55,13 @@ static int read_image(lvlm_part *out, const cJSON *item, reader *r, lvlm_error *
     r->n_places++;
     if (file == NULL) {
         FAIL_IF(r->n_taken == r->n_images, err, LVLM_EFORMAT,
-                "messages[%zu]: picture %zu names no file, and %zu %s given beside",
-                r->message, r->n_places, r->n_images, r->n_images == 1 ? "is" : "are");
+                "messages[%zu]: image %zu names no file; given beside are %zu",
+                r->message, r->n_places, r->n_images);
         file = r->images[r->n_taken++];
     }
     for (size_t i = 0; i < sizeof fetched / sizeof fetched[0]; i++)
         FAIL_IF(strncmp(file, fetched[i], strlen(fetched[i])) == 0, err, LVLM_EFORMAT,
-                "messages[%zu]: '%.64s': pictures are not fetched, expected a file",
+                "messages[%zu]: '%.64s': images are not fetched, expected a file",
                 r->message, file);
     if (strncmp(file, local, strlen(local)) == 0) file += strlen(local);
     out->image = keep(r->out, file);
@@ -134,14 +134,14 @@ static int read_message(lvlm_message *out, const cJSON *item, reader *r,
     return 0;
 }
 
-/* Pictures that no part stands for. */
+/* Images that no part stands for. */
 static int keep_unplaced(reader *r, lvlm_error *err)
 {
     lvlm_messages *const out = r->out;
     const size_t n = r->n_images - r->n_taken;
     FAIL_IF(n > 0 && r->n_places > 0, err, LVLM_EUSAGE,
-            "%zu %s given, and %zu of the messages' name no file", r->n_images,
-            r->n_images == 1 ? "picture is" : "pictures are", r->n_taken);
+            "images: %zu are given, %zu of the messages' name no file", r->n_images,
+            r->n_taken);
     out->unplaced = lvlm_arena_alloc(&out->arena, n, sizeof *out->unplaced);
     if (n > 0 && out->unplaced == NULL) return lvlm_fail_memory(err);
     for (; out->n_unplaced < n; out->n_unplaced++) {

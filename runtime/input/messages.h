@@ -1,4 +1,4 @@
-/* messages.h - a conversation: who says what, with pictures among the words.
+/* messages.h - a conversation: who says what, with images among the words.
  *
  *   [ { "role": "user",
  *       "content": [ { "type": "image", "path": "cat.jpg" },
@@ -27,9 +27,9 @@ typedef enum lvlm_role {
 /* "system", "user", "assistant". */
 const char *lvlm_role_name(lvlm_role role);
 
-/* Words, or a picture. */
+/* Words, or an image. */
 typedef struct lvlm_part {
-    const char *text;  /* UTF-8, or NULL: a picture ... */
+    const char *text;  /* UTF-8, or NULL: an image ... */
     const char *image; /* ... in this file */
 } lvlm_part;
 
@@ -43,7 +43,7 @@ typedef struct lvlm_message {
 typedef struct lvlm_messages {
     lvlm_message *at;
     size_t n;              /* at least 1 */
-    const char **unplaced; /* pictures that no part stands for: the model's own form
+    const char **unplaced; /* images that no part stands for: the model's own form
                               says where they go */
     size_t n_unplaced;
     lvlm_arena arena; /* everything above lives here */
@@ -52,8 +52,8 @@ typedef struct lvlm_messages {
 /* A list of messages in JSON, as Hugging Face's chat templates take it. An image part
  * names its file as "path", "image" or "url"; one that names none is the next of
  * `images` (n_images, paths). Those that are left over are unplaced when no part of
- * the messages is a picture, and an error otherwise. LVLM_EFORMAT names the message and
- * the key: unknown roles and types, pictures that would have to be fetched. Free with
+ * the messages is an image, and an error otherwise. LVLM_EFORMAT names the message and
+ * the key: unknown roles and types, images that would have to be fetched. Free with
  * lvlm_messages_free, also after a failure. */
 LVLM_MUST_CHECK int lvlm_messages_parse(lvlm_messages *out, const char *json,
                                         size_t n_bytes, const char *const *images,

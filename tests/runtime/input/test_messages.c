@@ -51,7 +51,7 @@ static void parts_keep_their_order(void **state)
     lvlm_messages_free(&m);
 }
 
-static void pictures_without_a_part_are_unplaced(void **state)
+static void images_without_a_part_are_unplaced(void **state)
 {
     lvlm_messages m;
     lvlm_error err;
@@ -92,11 +92,11 @@ static void what_no_model_understands_is_refused(void **state)
         { PART("{\"type\": \"video\"}"), "type 'video': expected image or text" },
         { PART("{\"type\": \"text\"}"), "messages[0]: a part has no text" },
         { PART("{\"type\": \"image\"}, {\"type\": \"image\"}"),
-          "messages[0]: picture 2 names no file, and 1 is given beside" },
+          "messages[0]: image 2 names no file; given beside are 1" },
         { PART("{\"type\": \"image\", \"url\": \"https://x/y.png\"}"),
-          "'https://x/y.png': pictures are not fetched, expected a file" },
+          "'https://x/y.png': images are not fetched, expected a file" },
         { PART("{\"type\": \"image\", \"path\": \"c.png\"}"),
-          "1 picture is given, and 0 of the messages' name no file" },
+          "images: 1 are given, 0 of the messages' name no file" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -130,7 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_keep_their_order),
-        cmocka_unit_test(pictures_without_a_part_are_unplaced),
+        cmocka_unit_test(images_without_a_part_are_unplaced),
         cmocka_unit_test(what_no_model_understands_is_refused),
         cmocka_unit_test(a_file_is_named),
     };

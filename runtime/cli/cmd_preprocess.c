@@ -1,0 +1,134 @@
+/* cmd_preprocess.c - lvlm-run preprocess: a prompt and images as ready tensors.
+ *
+ *   MODEL + prompt + images -> prompting.h -> OUT.safetensors */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/cli/program.h"
+#include "formats/safetensors.h"
+#include "runtime/cli/prompting.h"
+#include "runtime/cli/run_commands.h"
+
+typedef struct preprocess_args {
+    lvlm_common_args common;
+    prompting_args prompting;
+    const char *out;
+    bool force;
+} preprocess_args;
+
+// clang-format off
+static const lvlm_option options[] = {
+    PROMPTING_OPTIONS(preprocess_args, prompting),
+    { "suffix", "TEXT", LVLM_OPTION_TEXT, offsetof(preprocess_args, prompting.suffix),
+      "the answer to learn; PaliGemma's labels are set on it" },
+    { "out", "IN.safetensors", LVLM_OPTION_TEXT, offsetof(preprocess_args, out),
+      "input_ids, attention_mask, pixel_values and so on" },
+    { "force", NULL, LVLM_OPTION_FLAG, offsetof(preprocess_args, force),
+      "overwrite IN.safetensors" },
+    LVLM_OPTION_END,
+};
+// clang-format on
+
+static int check_args(const preprocess_args *args, lvlm_error *err)
+{
+    FAIL_IF(args->out == NULL, err, LVLM_EUSAGE, "--out IN.safetensors is needed");
+    FAIL_IF(!args->force && lvlm_path_exists(args->out), err, LVLM_EUSAGE,
+            "%s: exists; --force overwrites", args->out);
+    return prompting_check(&args->prompting, err);
+}
+
+static int save(const prompting *p, const preprocess_args *args, lvlm_error *err)
+{
+    const lvlm_checkpoint *const batch = &p->inputs.batch;
+    lvlm_tensor sorted[LVLM_PROMPT_TENSORS];
+    memcpy(sorted, batch->tensors, batch->n_tensors * sizeof *sorted);
+    qsort(sorted, batch->n_tensors, sizeof *sorted, lvlm_safetensors_order);
+    return lvlm_safetensors_save(args->out, sorted, batch->n_tensors, NULL, args->force,
+                                 err);
+}
+
+/* ---- what is said about it ------------------------------------------------------ */
+
+static cJSON *result(const prompting *p)
+{
+    cJSON *const json = cJSON_CreateObject(), *tensors = NULL;
+    const lvlm_checkpoint *const batch = &p->inputs.batch;
+    bool fine =
+        json != NULL && (tensors = cJSON_AddObjectToObject(json, "tensors")) != NULL;
+    for (size_t i = 0; fine && i < batch->n_tensors; i++) {
+        cJSON *const shape = lvlm_shape_json(&batch->tensors[i].shape);
+        fine = shape != NULL &&
+               cJSON_AddItemToObject(tensors, batch->tensors[i].name, shape);
+    }
+    if (fine) return json;
+    lvlm_json_free(json);
+    return NULL;
+}
+
+static void print_text(const prompting *p, const preprocess_args *args)
+{
+    const lvlm_checkpoint *const batch = &p->inputs.batch;
+    char shape[LVLM_SHAPE_TEXT];
+    const size_t n = p->prompt.n_images;
+    printf("%s: %zu tokens, %zu %s\n", args->out, p->prompt.n, n,
+           n == 1 ? "image" : "images");
+    for (size_t i = 0; i < batch->n_tensors; i++)
+        printf("  %-22s %s\n", batch->tensors[i].name,
+               lvlm_shape_text(shape, &batch->tensors[i].shape));
+}
+
+static int print(const prompting *p, const preprocess_args *args, lvlm_error *err)
+{
+    if (args->common.json) {
+        cJSON *const json = result(p);
+        return json != NULL ? lvlm_print_json(json, err) : lvlm_fail_memory(err);
+    }
+    if (args->common.quiet) return 0;
+    print_text(p, args);
+    prompting_remark(p);
+    return 0;
+}
+
+static int run(const void *arguments, const lvlm_operands *operands)
+{
+    const preprocess_args *const args = arguments;
+    lvlm_checkpoint *cp = NULL;
+    lvlm_manifest manifest = { .checkpoint = NULL };
+    prompting p;
+    lvlm_error err;
+    int rc;
+    memset(&p, 0, sizeof p);
+    if ((rc = check_args(args, &err)) < 0 ||
+        (rc = lvlm_checkpoint_open(&cp, operands->at[0], NULL, &err)) < 0 ||
+        (rc = lvlm_manifest_build(&manifest, cp, &err)) < 0 ||
+        (rc = prompting_make(&p, &manifest, &args->prompting, false, &err)) < 0 ||
+        (rc = save(&p, args, &err)) < 0)
+        goto done;
+    rc = print(&p, args, &err);
+done:
+    prompting_free(&p);
+    lvlm_manifest_free(&manifest);
+    lvlm_checkpoint_close(cp);
+    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+}
+
+const lvlm_command command_preprocess = {
+    "preprocess",
+    "MODEL",
+    1,
+    1,
+    "a prompt and its images as ready tensors",
+    "Writes exactly the tensors that the model family's Hugging Face processor makes: "
+    "ids,\n"
+    "masks, pixels, by the tokenizer, the processor's settings and the chat template "
+    "that the\n"
+    "model ships. `generate --inputs` and `forward --inputs` take them.\n"
+    "\n"
+    "  lvlm-run preprocess model.lvlm --image cat.jpg --prompt \"caption en\" "
+    "--out in.safetensors",
+    options,
+    sizeof(preprocess_args),
+    run,
+};

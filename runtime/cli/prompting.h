@@ -1,0 +1,57 @@
+/* prompting.h - what the commands that take a prompt share: their options, and the way
+ * from them to tensors.
+ *
+ *   --prompt, --messages, --image ... -> messages -> ids, images -> tensors */
+#ifndef LVLM_RUNTIME_CLI_PROMPTING_H
+#define LVLM_RUNTIME_CLI_PROMPTING_H
+
+#include "formats/base/options.h"
+#include "runtime/input/prompt_inputs.h"
+
+typedef struct prompting_args {
+    lvlm_words images;
+    const char *prompt, *messages, *system, *suffix, *date, *resampling;
+    bool raw;
+} prompting_args;
+
+// clang-format off
+/* Rows of an option table, for arguments that hold a prompting_args `field`. */
+#define PROMPTING_OPTIONS(type, field)                                                              \
+    { "image", "FILE...", LVLM_OPTION_WORDS, offsetof(type, field.images),                          \
+      "images, JPEG, PNG or WebP, in order; the model's operand stands in front of them" },       \
+    { "prompt", "TEXT", LVLM_OPTION_TEXT, offsetof(type, field.prompt),                             \
+      "what the user says; images stand in front of it, or where it has a place for them" },      \
+    { "messages", "FILE.json", LVLM_OPTION_TEXT, offsetof(type, field.messages),                    \
+      "a conversation instead: [{\"role\": ..., \"content\": ...}, ...]" },                         \
+    { "system", "TEXT", LVLM_OPTION_TEXT, offsetof(type, field.system),                             \
+      "a system message in place of the model's own" },                                             \
+    { "raw", NULL, LVLM_OPTION_FLAG, offsetof(type, field.raw),                                     \
+      "the prompt as it is, without the model's chat template" },                                   \
+    { "date", "TEXT", LVLM_OPTION_TEXT, offsetof(type, field.date),                                 \
+      "what Llama 3.2 is told that today is (default " LVLM_PROMPT_DATE ")" },                      \
+    { "resampling", "pillow|torchvision", LVLM_OPTION_TEXT, offsetof(type, field.resampling),       \
+      "whose resized pixels, bit for bit (default pillow)" }
+// clang-format on
+
+typedef struct prompting {
+    lvlm_prompter *prompter;
+    lvlm_messages messages;
+    lvlm_prompt prompt;
+    lvlm_prompt_inputs inputs;
+} prompting;
+
+/* LVLM_EUSAGE when options do not go together. */
+LVLM_MUST_CHECK int prompting_check(const prompting_args *args, lvlm_error *err);
+
+/* `as_trained`: where transformers' processor differs from what a model was trained on,
+ * that (lvlm_prompt_options; Llama 3.2 saw images without their alpha). Free with
+ * prompting_free, also after a failure; `manifest` must outlive it. */
+LVLM_MUST_CHECK int prompting_make(prompting *out, const lvlm_manifest *manifest,
+                                   const prompting_args *args, bool as_trained,
+                                   lvlm_error *err);
+void prompting_free(prompting *p);
+
+/* On stderr: what was left out, if anything was. */
+void prompting_remark(const prompting *p);
+
+#endif

@@ -1,0 +1,413 @@
+/* test_prompts.c - prompts of every family against what its processor made of them.
+ *
+ *   fixtures/prompts/FAMILY/cases.json: a prompt or messages, images -> every id, and
+ *   the SHA-256 of every tensor; then again with some files of the model exchanged */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/digest.h"
+#include "formats/base/json.h"
+#include "runtime/input/prompt_inputs.h"
+#include "tests/support/scratch.h"
+
+static const char *const families[] = { "mllama", "paligemma", "paligemma2",
+                                        "qwen2_5_vl", "qwen2_vl" };
+enum { N_FAMILIES = sizeof families / sizeof families[0], MAX_IMAGES = 8 };
+
+/* A model folder, the case that is run on it, and what came out. */
+typedef struct run {
+    lvlm_checkpoint *cp;
+    lvlm_manifest manifest;
+    lvlm_vision_input *vision;
+    lvlm_prompter *prompter;
+    lvlm_messages messages;
+    lvlm_prompt prompt;
+    lvlm_prompt_inputs inputs;
+} run;
+
+static void open_model(run *r, const char *folder)
+{
+    const lvlm_open_options headers = { .headers_only = true };
+    lvlm_error err;
+    memset(r, 0, sizeof *r);
+    if (lvlm_checkpoint_open(&r->cp, folder, &headers, &err) < 0 ||
+        lvlm_manifest_build(&r->manifest, r->cp, &err) < 0 ||
+        lvlm_vision_input_open(&r->vision, &r->manifest, NULL, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static void close_model(run *r)
+{
+    lvlm_vision_input_close(r->vision);
+    lvlm_manifest_free(&r->manifest);
+    lvlm_checkpoint_close(r->cp);
+}
+
+static const char *text_in(const cJSON *item, const char *key)
+{
+    return lvlm_json_string(lvlm_json_get(item, key));
+}
+
+static int read_messages(lvlm_messages *out, const cJSON *item, lvlm_error *err)
+{
+    const char *images[MAX_IMAGES];
+    size_t n = 0;
+    const cJSON *image;
+    cJSON_ArrayForEach (image, lvlm_json_get(item, "images"))
+        images[n++] = lvlm_json_string(image);
+    if (lvlm_json_get(item, "messages") == NULL)
+        return lvlm_messages_make(out, text_in(item, "system"), text_in(item, "prompt"),
+                                  text_in(item, "suffix"), images, n, err);
+    char *json = NULL;
+    assert_int_equal(lvlm_json_print(&json, lvlm_json_get(item, "messages"), err), 0);
+    const int rc = lvlm_messages_parse(out, json, strlen(json), images, n, err);
+    lvlm_free(json);
+    return rc;
+}
+
+static int write_prompt(run *r, const cJSON *item, lvlm_error *err)
+{
+    const lvlm_prompt_options options = { .raw =
+                                              cJSON_IsTrue(lvlm_json_get(item, "raw")),
+                                          .date = text_in(item, "date") };
+    TRY(lvlm_prompter_open(&r->prompter, &r->manifest, &options, err));
+    TRY(read_messages(&r->messages, item, err));
+    return lvlm_prompt_write(&r->prompt, r->prompter, &r->messages, err);
+}
+
+static int make_inputs(run *r, lvlm_error *err)
+{
+    lvlm_prompt *const prompts[] = { &r->prompt };
+    return lvlm_prompt_inputs_make(&r->inputs, prompts, 1, r->vision, err);
+}
+
+static void finish(run *r)
+{
+    lvlm_prompt_inputs_free(&r->inputs);
+    lvlm_prompt_free(&r->prompt);
+    lvlm_messages_free(&r->messages);
+    lvlm_prompter_close(r->prompter);
+    r->prompter = NULL;
+}
+
+/* ---- what is expected ------------------------------------------------------------ */
+
+static void check_ids(const run *r, const cJSON *item, const char *what)
+{
+    const cJSON *const ids = lvlm_json_get(item, "input_ids"), *id;
+    size_t i = 0;
+    cJSON_ArrayForEach (id, ids) {
+        uint64_t want = 0;
+        assert_true(lvlm_json_u64(&want, id));
+        if (i >= r->prompt.n || r->prompt.ids[i] != (int64_t)want)
+            fail_msg("%s: token %zu differs", what, i);
+        i++;
+    }
+    if (i != r->prompt.n) fail_msg("%s: %zu tokens, got %zu", what, i, r->prompt.n);
+}
+
+static void check_tensors(const run *r, const cJSON *item, const char *what)
+{
+    const cJSON *const tensors = lvlm_json_get(item, "tensors"), *want;
+    size_t n = 0;
+    cJSON_ArrayForEach (want, tensors) {
+        const lvlm_tensor *const got =
+            lvlm_checkpoint_find(&r->inputs.batch, want->string);
+        char hex[LVLM_DIGEST_HEX + 1];
+        if (got == NULL) fail_msg("%s: %s is missing", what, want->string);
+        cJSON *const shape = lvlm_shape_json(&got->shape);
+        if (!cJSON_Compare(shape, lvlm_json_get(want, "shape"), true))
+            fail_msg("%s: %s: another shape", what, want->string);
+        lvlm_json_free(shape);
+        assert_string_equal(lvlm_dtype_name(got->dtype), text_in(want, "dtype"));
+        assert_int_equal(lvlm_digest_bytes(hex, got->data, (size_t)got->n_bytes, NULL),
+                         0);
+        if (strcmp(hex, text_in(want, "sha256")) != 0)
+            fail_msg("%s: %s differs", what, want->string);
+        n++;
+    }
+    assert_int_equal(r->inputs.batch.n_tensors, n);
+}
+
+/* Spans are all tokens, one behind the other. */
+static void check_spans(const run *r)
+{
+    size_t end = 0;
+    for (size_t i = 0; i < r->prompt.n_spans; i++) {
+        assert_int_equal(r->prompt.spans[i].first, end);
+        assert_true(r->prompt.spans[i].end >= end);
+        end = r->prompt.spans[i].end;
+    }
+    assert_int_equal(end, r->prompt.n);
+}
+
+static size_t run_cases(const char *folder, const cJSON *cases, const char *where)
+{
+    const cJSON *item;
+    size_t n = 0;
+    run r;
+    open_model(&r, folder);
+    cJSON_ArrayForEach (item, cases) {
+        char what[256];
+        lvlm_error err;
+        snprintf(what, sizeof what, "%s: %s", where, text_in(item, "name"));
+        if (write_prompt(&r, item, &err) < 0 || make_inputs(&r, &err) < 0)
+            fail_msg("%s: %s", what, err.text);
+        check_ids(&r, item, what);
+        check_tensors(&r, item, what);
+        check_spans(&r);
+        finish(&r);
+        n++;
+    }
+    close_model(&r);
+    return n;
+}
+
+static cJSON *read_cases(const char *family)
+{
+    char path[SCRATCH_PATH];
+    lvlm_infile *file = NULL;
+    cJSON *json = NULL;
+    snprintf(path, sizeof path, LVLM_FIXTURES "/prompts/%s/cases.json", family);
+    assert_int_equal(lvlm_infile_open(&file, path, NULL), 0);
+    assert_int_equal(
+        lvlm_json_parse(&json, (const char *)file->bytes, (size_t)file->n_bytes, NULL),
+        0);
+    lvlm_infile_close(file);
+    return json;
+}
+
+static void model_of(char path[SCRATCH_PATH], const char *family)
+{
+    snprintf(path, SCRATCH_PATH, LVLM_FIXTURES "/prompts/%s/model", family);
+}
+
+static void tensors_equal_the_processors(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_FAMILIES; i++) {
+        char folder[SCRATCH_PATH];
+        cJSON *const json = read_cases(families[i]);
+        model_of(folder, families[i]);
+        assert_true(run_cases(folder, lvlm_json_get(json, "cases"), families[i]) >= 2);
+        lvlm_json_free(json);
+    }
+}
+
+/* Exchange files of a copy of the model; a null text: remove. */
+static void exchange(scratch *s, const cJSON *files)
+{
+    const cJSON *file;
+    cJSON_ArrayForEach (file, files) {
+        char name[128];
+        const char *const text = lvlm_json_string(file);
+        snprintf(name, sizeof name, "model/%s", file->string);
+        if (text != NULL)
+            scratch_write(s, name, text, strlen(text));
+        else
+            assert_int_equal(unlink(scratch_path(s, name)), 0);
+    }
+}
+
+static void templates_and_formats_are_told_apart(void **state)
+{
+    size_t n = 0;
+    (void)state;
+    for (size_t i = 0; i < N_FAMILIES; i++) {
+        char folder[SCRATCH_PATH], where[128];
+        cJSON *const json = read_cases(families[i]);
+        const cJSON *variant;
+        model_of(folder, families[i]);
+        cJSON_ArrayForEach (variant, lvlm_json_get(json, "variants")) {
+            scratch s;
+            scratch_make(&s);
+            scratch_copy(&s, folder, "model");
+            exchange(&s, lvlm_json_get(variant, "files"));
+            snprintf(where, sizeof where, "%s, %s", families[i],
+                     text_in(variant, "name"));
+            n += run_cases(scratch_path(&s, "model"), lvlm_json_get(variant, "cases"),
+                           where);
+            scratch_remove(&s);
+        }
+        lvlm_json_free(json);
+    }
+    assert_true(n >= 14);
+}
+
+/* ---- spans ----------------------------------------------------------------------- */
+
+/* What a conversation's spans hold, the kind of each in front: H, C, E. */
+static void spans_are(const char *family, const char *json, const char *want)
+{
+    char folder[SCRATCH_PATH];
+    lvlm_strbuf text = LVLM_STRBUF_INIT(1 << 16);
+    lvlm_error err;
+    run r;
+    model_of(folder, family);
+    open_model(&r, folder);
+    assert_int_equal(lvlm_prompter_open(&r.prompter, &r.manifest, NULL, &err), 0);
+    assert_int_equal(
+        lvlm_messages_parse(&r.messages, json, strlen(json), NULL, 0, &err), 0);
+    assert_int_equal(lvlm_prompt_write(&r.prompt, r.prompter, &r.messages, &err), 0);
+    for (size_t i = 0; i < r.prompt.n_spans; i++) {
+        const lvlm_span *const span = &r.prompt.spans[i];
+        lvlm_strbuf_printf(&text, "%s%c", i > 0 ? "|" : "", "HCE"[span->kind]);
+        if (span->message != LVLM_NO_MESSAGE)
+            lvlm_strbuf_printf(&text, "%zu", span->message);
+        lvlm_strbuf_puts(&text, " ");
+        assert_int_equal(lvlm_tokenizer_decode(lvlm_prompter_tokenizer(r.prompter),
+                                               &text, r.prompt.ids + span->first,
+                                               span->end - span->first, NULL, &err),
+                         0);
+    }
+    assert_string_equal(text.text, want);
+    lvlm_strbuf_free(&text);
+    finish(&r);
+    close_model(&r);
+}
+
+#define ASKED "[{\"role\": \"user\", \"content\": \"Hello\"}]"
+#define ANSWERED                                                                       \
+    "[{\"role\": \"system\", \"content\": \"a\"}, {\"role\": \"user\", \"content\": "  \
+    "\"\\nHello\"}, {\"role\": \"assistant\", \"content\": \"\"}]"
+
+static void spans_say_who_speaks(void **state)
+{
+    (void)state;
+    spans_are(
+        "qwen2_vl", ASKED,
+        "H <|im_start|>system\n|C You are a helpful assistant.|E <|im_end|>\n"
+        "|H0 <|im_start|>user\n|C0 Hello|E0 <|im_end|>\n|H <|im_start|>assistant\n");
+    /* two new lines are one token: the content's */
+    spans_are("qwen2_vl", ANSWERED,
+              "H0 <|im_start|>system\n|C0 a|E0 <|im_end|>\n|H1 <|im_start|>user"
+              "|C1 \n\nHello|E1 <|im_end|>\n|H2 <|im_start|>assistant\n|C2 "
+              "|E2 <|im_end|>\n");
+    spans_are("mllama", ASKED,
+              "H <|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
+              "|C Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
+              "|E <|eot_id|>|H0 <|start_header_id|>user<|end_header_id|>\n\n|C0 Hello"
+              "|E0 <|eot_id|>|H <|start_header_id|>assistant<|end_header_id|>\n\n");
+    spans_are("paligemma",
+              "[{\"role\": \"user\", \"content\": [{\"type\": \"image\", \"path\": "
+              "\"x\"}, {\"type\": \"text\", \"text\": \"cat\"}]}, "
+              "{\"role\": \"assistant\", \"content\": \"dog\"}]",
+              "H0 <image><bos>|C0 cat\n|C1 dog|E1 <eos>");
+}
+
+/* ---- what is refused ------------------------------------------------------------ */
+
+static void refuses(const char *family, const char *item, const char *message)
+{
+    char folder[SCRATCH_PATH];
+    lvlm_error err = { .text = "" };
+    cJSON *json = NULL;
+    run r;
+    model_of(folder, family);
+    open_model(&r, folder);
+    assert_int_equal(lvlm_json_parse(&json, item, strlen(item), &err), 0);
+    int rc = write_prompt(&r, json, &err);
+    if (rc == 0) rc = make_inputs(&r, &err);
+    if (rc == 0 || strstr(err.text, message) == NULL)
+        fail_msg("%s: expected '%s', got '%s'", family, message, err.text);
+    lvlm_json_free(json);
+    finish(&r);
+    close_model(&r);
+}
+
+static void what_a_form_has_no_place_for_is_refused(void **state)
+{
+    (void)state;
+    refuses("mllama", "{\"prompt\": \"a\", \"system\": \"b\", \"images\": [\"x\"]}",
+            "messages[0]: the model takes no system message beside an image");
+    refuses("mllama",
+            "{\"messages\": [{\"role\": \"system\", \"content\": []}, "
+            "{\"role\": \"user\", \"content\": \"a\"}]}",
+            "content of a system message is a list");
+    refuses("mllama", "{\"prompt\": \"<|image|>\"}",
+            "images: the text has 1 places (<|image|>), 0 are given");
+    refuses("qwen2_vl",
+            "{\"prompt\": \"<|image_pad|><|image_pad|>\", \"images\": [\"x\"]}",
+            "images: the text has 2 places (<|image_pad|>), 1 are given");
+    refuses("qwen2_vl", "{\"prompt\": \"<|video_pad|>\"}", "videos are not read");
+    refuses("qwen2_vl", "{\"prompt\": \"\", \"raw\": true}", "the prompt is empty");
+    refuses("qwen2_vl", "{\"prompt\": \"a\", \"system\": \"b\", \"raw\": true}",
+            "the base form of Qwen2-VL takes no system message");
+    refuses("qwen2_vl",
+            "{\"messages\": [{\"role\": \"assistant\", \"content\": \"a\"}], "
+            "\"images\": [\"x\"]}",
+            "images: 1 are given, and no message of the user");
+    refuses("qwen2_vl", "{\"prompt\": \"a\", \"images\": [\"nowhere.png\"]}",
+            "nowhere.png: ");
+    refuses("paligemma", "{\"prompt\": \"a\"}",
+            "PaliGemma takes an image with every prompt");
+    refuses("paligemma", "{\"prompt\": \"a\", \"system\": \"b\"}",
+            "PaliGemma takes no system message");
+    refuses("paligemma",
+            "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, "
+            "{\"role\": \"user\", \"content\": \"b\"}]}",
+            "2 messages: PaliGemma takes one message of the user");
+    refuses("paligemma",
+            "{\"prompt\": \"a\", \"suffix\": \"<image>\", \"images\": [\"x\"]}",
+            "images: the text has 2 places (<image>), 1 are given");
+}
+
+/* A model without one of its files, or with another text in it. */
+static void refuses_file(const char *family, const char *file, const char *text,
+                         const char *message)
+{
+    char folder[SCRATCH_PATH];
+    lvlm_error err = { .text = "" };
+    scratch s;
+    cJSON *const files = cJSON_CreateObject();
+    cJSON_AddItemToObject(files, file,
+                          text != NULL ? cJSON_CreateString(text) : cJSON_CreateNull());
+    model_of(folder, family);
+    scratch_make(&s);
+    scratch_copy(&s, folder, "model");
+    exchange(&s, files);
+    lvlm_json_free(files);
+    run r;
+    open_model(&r, scratch_path(&s, "model"));
+    assert_int_equal(lvlm_prompter_open(&r.prompter, &r.manifest, NULL, &err),
+                     LVLM_EFORMAT);
+    if (strstr(err.text, message) == NULL) fail_msg("%s", err.text);
+    r.prompter = NULL;
+    finish(&r);
+    close_model(&r);
+    scratch_remove(&s);
+}
+
+static void files_that_do_not_say_how_are_refused(void **state)
+{
+    (void)state;
+    refuses_file("qwen2_vl", "chat_template.json",
+                 "{\"chat_template\": \"{{ messages | trim }}\"}",
+                 "chat_template.json: its chat template is none of those known");
+    refuses_file("mllama", "chat_template.json", "{", "chat_template.json: ");
+    refuses_file("mllama", "processor_config.json", "{\"chat_template\": \"?\"}",
+                 "processor_config.json: its chat template is none of those known");
+    refuses_file("qwen2_vl", "tokenizer.json", NULL, "tokenizer.json");
+    refuses_file("mllama", "tokenizer_config.json", "{}", "bos_token");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tensors_equal_the_processors),
+        cmocka_unit_test(templates_and_formats_are_told_apart),
+        cmocka_unit_test(spans_say_who_speaks),
+        cmocka_unit_test(what_a_form_has_no_place_for_is_refused),
+        cmocka_unit_test(files_that_do_not_say_how_are_refused),
+    };
+    if (chdir(LVLM_FIXTURES "/images") != 0) return 1; /* images go by bare names */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
