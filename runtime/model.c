@@ -156,3 +156,13 @@ void *lvlm_model_weight(lvlm_model *model, const char *name)
     return model->engine->weight(model->pipeline,
                                  (size_t)(t - model->manifest->targets));
 }
+
+bool lvlm_model_factors(const lvlm_model *model, lvlm_factors *out, size_t i)
+{
+    return model->engine->factors(model->pipeline, out, i);
+}
+
+void lvlm_model_set_noise(lvlm_model *model, uint64_t key)
+{
+    model->engine->set_noise(model->pipeline, key);
+}

@@ -26,7 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "formats/manifest.h"
+#include "formats/adapter.h"
 
 typedef enum lvlm_compute {
     LVLM_COMPUTE_F32, /* activations, sums and results in float */
@@ -46,6 +46,9 @@ typedef struct lvlm_model_options {
                    const lvlm_target *target);
     void *user; /* of trains */
     bool own_weights;
+    const lvlm_adapter *adapter; /* stands beside the weights and is trained; its
+                                    modules are those of the model's own manifest. It
+                                    must outlive the model. NULL: none */
 } lvlm_model_options;
 
 typedef struct lvlm_model lvlm_model;
@@ -149,5 +152,24 @@ void lvlm_model_zero_gradients(lvlm_model *model);
  * caller to change between passes; NULL when it is frozen, not there, or stays in
  * the file. */
 void *lvlm_model_weight(lvlm_model *model, const char *name);
+
+/* ---- adapters ------------------------------------------------------------------- */
+
+/* The factors of one adapted module, in the model's precision: values, for the caller
+ * to change between passes, and gradients. B's rows are those of the module's parts,
+ * one part after another. */
+typedef struct lvlm_factors {
+    void *a, *b;
+    const void *da, *db;
+    size_t a_numel, b_numel;
+} lvlm_factors;
+
+/* Those of options->adapter->at[i]; false when there is none. Borrowed. Every backward
+ * pass adds to the gradients; lvlm_model_zero_gradients is for them too. */
+bool lvlm_model_factors(const lvlm_model *model, lvlm_factors *out, size_t i);
+
+/* What dropout drops in the backward passes that follow: the same for the same key.
+ * A forward pass never drops. */
+void lvlm_model_set_noise(lvlm_model *model, uint64_t key);
 
 #endif

@@ -24,6 +24,9 @@
 #define linear_scratch         LVLM_PER_PRECISION(linear_scratch)
 #define linear_forward         LVLM_PER_PRECISION(linear_forward)
 #define linear_backward        LVLM_PER_PRECISION(linear_backward)
+#define lowrank_scratch        LVLM_PER_PRECISION(lowrank_scratch)
+#define lowrank_forward        LVLM_PER_PRECISION(lowrank_forward)
+#define lowrank_backward       LVLM_PER_PRECISION(lowrank_backward)
 #define norm_scratch           LVLM_PER_PRECISION(norm_scratch)
 #define layernorm_forward      LVLM_PER_PRECISION(layernorm_forward)
 #define layernorm_backward     LVLM_PER_PRECISION(layernorm_backward)
@@ -125,6 +128,11 @@
 #define head_forward           LVLM_PER_PRECISION(head_forward)
 
 /* model/ */
+#define adapters_make          LVLM_PER_PRECISION(adapters_make)
+#define adapters_free          LVLM_PER_PRECISION(adapters_free)
+#define adapters_touch         LVLM_PER_PRECISION(adapters_touch)
+#define adapters_scratch       LVLM_PER_PRECISION(adapters_scratch)
+#define adapters_factors       LVLM_PER_PRECISION(adapters_factors)
 #define gradients_make         LVLM_PER_PRECISION(gradients_make)
 #define gradients_free         LVLM_PER_PRECISION(gradients_free)
 #define configure              LVLM_PER_PRECISION(configure)

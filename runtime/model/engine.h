@@ -19,6 +19,8 @@ typedef struct lvlm_engine {
     bool (*gradient)(const void *pipeline, lvlm_tensor *out, size_t target);
     void (*zero_gradients)(void *pipeline);
     void *(*weight)(void *pipeline, size_t target); /* as lvlm_model_weight */
+    bool (*factors)(const void *pipeline, lvlm_factors *out, size_t i);
+    void (*set_noise)(void *pipeline, uint64_t key);
     void (*free)(void *pipeline);
 } lvlm_engine;
 

@@ -11,6 +11,7 @@
 
 #include "formats/base/alloc.h"
 #include "runtime/connector/connector.h"
+#include "runtime/model/adapters.h"
 #include "runtime/model/engine.h"
 #include "runtime/model/gradients.h"
 #include "runtime/model/workspace.h"
@@ -29,6 +30,7 @@ typedef struct pipeline {
     text_head head;
     weights weights;
     gradients gradients;
+    adapters adapters;
     lvlm_input_spec spec;
     size_t n_threads;
 } pipeline;
@@ -40,6 +42,7 @@ static void pipeline_free(void *model)
     pipeline *const p = model;
     if (p == NULL) return;
     gradients_free(&p->gradients);
+    adapters_free(&p->adapters);
     weights_free(&p->weights);
     decoder_free(&p->text);
     if (p->connector != NULL) p->connector->free(p->projection);
@@ -77,10 +80,15 @@ static int pipeline_open(void **out, const lvlm_manifest *manifest,
     p->weights.manifest = manifest;
     p->n_threads = n_threads;
     if ((rc = open_parts(p, manifest, options->reference, err)) < 0 ||
-        (rc = gradients_make(&p->gradients, manifest, options, err)) < 0)
+        (rc = gradients_make(&p->gradients, manifest, options, err)) < 0 ||
+        (rc = adapters_make(&p->adapters, manifest, options->adapter, err)) < 0)
         goto fail;
     p->weights.grads = p->gradients.at;
     p->weights.values = p->gradients.values;
+    p->weights.adapters = p->adapters.of;
+    p->gradients.vision |= adapters_touch(&p->adapters, "vision.");
+    p->gradients.connector |= adapters_touch(&p->adapters, "connector.");
+    p->gradients.text |= adapters_touch(&p->adapters, "text.");
     if ((rc = bind_parts(p, err)) < 0 || /* measures */
         (rc = weights_allocate(&p->weights, err)) < 0 || (rc = bind_parts(p, err)) < 0)
         goto fail;
@@ -170,6 +178,7 @@ static int make_scratch(pass *t, lvlm_error *err)
     const size_t n = p->n_threads;
     size_t numel = decoder_scratch(&p->text, t->packing.N, t->sight.n_keys, n);
     numel = larger(numel, head_scratch(&p->head, n));
+    numel = larger(numel, adapters_scratch(&p->adapters, n));
     if (has_images(t)) {
         numel =
             larger(numel, p->tower->scratch(p->vision, &t->inputs.images, &t->seen, n));
@@ -249,6 +258,7 @@ static int pipeline_forward(void *model, const lvlm_checkpoint *inputs,
 {
     pass t = { .p = model, .stages = { .sink = sink } };
     int rc;
+    ((pipeline *)model)->adapters.noise.active = false;
     if ((rc = read_batch(&t, inputs, prefix, err)) < 0) goto done;
     announce(&t);
     if (t.stages.left == 0 || (rc = make_scratch(&t, err)) < 0) goto done;
@@ -339,6 +349,7 @@ static int pipeline_backward(void *model, lvlm_model_step *step,
     pass t = { .p = model, .stages = { .sink = &nobody, .left = 1 } };
     int rc;
     *step = (lvlm_model_step){ 0 };
+    ((pipeline *)model)->adapters.noise.active = true;
     if ((rc = read_batch(&t, inputs, prefix, err)) < 0) goto done;
     step->n_targets = t.packing.n_targets;
     step->n_tokens = t.packing.N;
@@ -370,12 +381,25 @@ static void pipeline_zero_gradients(void *model)
         if (pipeline_gradient(p, &g, i))
             memset(p->gradients.at[i], 0, (size_t)g.n_bytes);
     }
+    if (p->adapters.numel > 0)
+        memset(p->adapters.gradients, 0,
+               p->adapters.numel * sizeof *p->adapters.gradients);
 }
 
 static void *pipeline_weight(void *model, size_t target)
 {
     const gradients *const g = &((const pipeline *)model)->gradients;
     return g->values != NULL ? g->values[target] : NULL;
+}
+
+static bool pipeline_factors(const void *model, lvlm_factors *out, size_t i)
+{
+    return adapters_factors(&((const pipeline *)model)->adapters, out, i);
+}
+
+static void pipeline_set_noise(void *model, uint64_t key)
+{
+    ((pipeline *)model)->adapters.noise.key = key;
 }
 
 const lvlm_engine LVLM_PER_PRECISION(lvlm_engine) = {
@@ -385,5 +409,7 @@ const lvlm_engine LVLM_PER_PRECISION(lvlm_engine) = {
     .gradient = pipeline_gradient,
     .zero_gradients = pipeline_zero_gradients,
     .weight = pipeline_weight,
+    .factors = pipeline_factors,
+    .set_noise = pipeline_set_noise,
     .free = pipeline_free,
 };

@@ -92,13 +92,18 @@ static int bind_row(weights *w, void *field, const weight_row *row, const char *
     if (target == NULL) return 0; /* the field stays absent */
     TRY(check_shape(target, row, w->manifest, name, err));
     TRY(check_data(target, w->manifest, name, err));
+    /* an adapter stands beside the weight of that name, tied or not */
+    const lvlm_target *const named = lvlm_manifest_find(w->manifest, name);
+    const lowrank *const adapter =
+        w->adapters != NULL ? w->adapters[named - w->manifest->targets] : NULL;
     const size_t index = (size_t)(target - w->manifest->targets);
     real *const grad = w->grads != NULL ? w->grads[index] : NULL;
     real *const values = w->values != NULL ? w->values[index] : NULL;
     lvlm_stored stored = { target->source->data, target->source->dtype };
     if (values != NULL) stored = (lvlm_stored){ values, LVLM_REAL_DTYPE };
+    w->n_trained += grad != NULL || adapter != NULL;
     if (row->kind == WEIGHT_MATRIX) {
-        *(weight_matrix *)field = (weight_matrix){ stored, grad };
+        *(weight_matrix *)field = (weight_matrix){ stored, grad, adapter };
         return 0;
     }
     const size_t numel = (size_t)lvlm_tensor_numel(target->source);
@@ -146,6 +151,7 @@ void dense_forward(real *y, const real *x, const weight_matrix *w,
                    const ops_scratch *scratch)
 {
     linear_forward(y, x, w->w, b != NULL ? b->v : NULL, N, I, O, scratch);
+    if (w->adapter != NULL) lowrank_forward(y, x, w->adapter, N, I, O, scratch);
 }
 
 void dense_backward(real *dx, const real *dy, const real *x, const weight_matrix *w,
@@ -154,4 +160,5 @@ void dense_backward(real *dx, const real *dy, const real *x, const weight_matrix
 {
     linear_backward(dx, w->grad, b != NULL ? b->grad : NULL, dy, x, w->w, N, I, O,
                     scratch);
+    if (w->adapter != NULL) lowrank_backward(dx, dy, x, w->adapter, N, I, O, scratch);
 }

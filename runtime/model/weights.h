@@ -11,13 +11,15 @@
 #define LVLM_RUNTIME_MODEL_WEIGHTS_H
 
 #include "formats/manifest.h"
+#include "runtime/ops/lowrank.h"
 #include "runtime/ops/stored.h"
 
-/* A matrix as the file holds it, and where its gradient is summed up; NULL: nowhere, it
- * is frozen. */
+/* A matrix as the file holds it, where its gradient is summed up (NULL: nowhere, it is
+ * frozen), and the adapter beside it, or NULL. */
 typedef struct weight_matrix {
     lvlm_stored w;
     real *grad;
+    const lowrank *adapter;
 } weight_matrix;
 
 /* A vector, widened. */
@@ -26,12 +28,13 @@ typedef struct weight_vector {
     real *grad;
 } weight_vector;
 
-/* y = x w^T + b.  x (N,I)  y (N,O)  b: all NULL for none */
+/* y = x w^T + b, and what the adapter adds.  x (N,I)  y (N,O)  b: all NULL for none */
 void dense_forward(real *y, const real *x, const weight_matrix *w,
                    const weight_vector *b, size_t N, size_t I, size_t O,
                    const ops_scratch *scratch);
-/* dx += ..., NULL: not needed; the gradients of w and b += ..., where they have one.
- * x is read only when w has one.  dx (N,I)  dy (N,O)  x (N,I) */
+/* dx += ..., NULL: not needed; the gradients of w, b and adapter += ..., where they
+ * have one. x is read only when w has one, or an adapter.  dx (N,I)  dy (N,O)
+ * x (N,I) */
 void dense_backward(real *dx, const real *dy, const real *x, const weight_matrix *w,
                     const weight_vector *b, size_t N, size_t I, size_t O,
                     const ops_scratch *scratch);
@@ -60,8 +63,10 @@ typedef struct weights {
     real *const *grads; /* (n_targets of the manifest) where gradients go, NULL: frozen;
                            NULL altogether: nothing is trained. Borrowed */
     real *const *values; /* (n_targets) values that stand in for the file's; borrowed */
-    real *vectors;       /* owned; NULL: weights_bind only measures */
-    size_t numel;        /* of vectors, once measured */
+    const lowrank *const *adapters; /* (n_targets) or NULL; borrowed */
+    size_t n_trained; /* fields that were bound and have a gradient or an adapter */
+    real *vectors;    /* owned; NULL: weights_bind only measures */
+    size_t numel;     /* of vectors, once measured */
     size_t used;
 } weights;
 

@@ -222,10 +222,14 @@ int decoder_bind(decoder *text, weights *w, lvlm_error *err)
         (c->sandwich ? HAS_SANDWICH : 0) | (c->qkv_bias ? HAS_BIAS : 0);
     TRY(weights_bind(w, text, decoder_rows, c->own_rows > 0 ? OWN_ROWS : HEAD_ROWS,
                      "text.", err));
-    for (size_t i = 0; i < c->layers; i++)
+    text->first = text->embed.grad != NULL ? 0 : c->layers;
+    for (size_t i = 0; i < c->layers; i++) {
+        const size_t before = w->n_trained;
         TRY(weights_bind_block(w, &text->blocks[i], block_rows,
                                has | (text->is_cross[i] ? IS_CROSS : IS_SELF), blocks,
                                i, err));
+        if (w->n_trained > before && i < text->first) text->first = i;
+    }
     return 0;
 }
 
@@ -446,7 +450,8 @@ int decoder_backward(const decoder *text, decoder_tape *t, const real *dnormed,
     memset(g.x, 0, N * C * sizeof *g.x);
     rmsnorm_backward(g.x, text->norm.grad, dnormed, t->last, text->norm.v,
                      (real)c->norm_offset, (real)c->norm_eps, N, C, scratch);
-    for (size_t i = c->layers; i-- > 0;) {
+    const size_t last = dimage_rows != NULL ? 0 : text->first;
+    for (size_t i = c->layers; i-- > last;) {
         if (!text->is_cross[i])
             decoder_block_backward(&g, &t->blocks[i], &text->blocks[i], c, i, &t->pass,
                                    scratch);

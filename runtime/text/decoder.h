@@ -27,6 +27,7 @@ typedef struct decoder {
     bool *is_cross;        /* (layers), owned: looks at the image */
     decoder_block *blocks; /* (layers), owned */
     weight_vector norm;    /* (C) */
+    size_t first; /* the first block with anything that is trained; layers: none has */
 } decoder;
 
 /* One pass through the decoder: shared tables, the activations of its blocks, and what

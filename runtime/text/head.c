@@ -58,7 +58,7 @@ static void project(real *logits, const real *x, const text_head *head, size_t N
                     const ops_scratch *scratch)
 {
     const text_head_config *const c = &head->config;
-    linear_forward(logits, x, head->weight.w, NULL, N, c->hidden, c->vocab, scratch);
+    dense_forward(logits, x, &head->weight, NULL, N, c->hidden, c->vocab, scratch);
     if (c->softcap > 0) softcap_forward(logits, logits, (real)c->softcap, N * c->vocab);
 }
 

@@ -6,6 +6,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/infile.h"
+#include "formats/base/random.h"
 
 int lvlm_batches_open(lvlm_batches *out, const char *folder, lvlm_error *err)
 {
@@ -34,25 +35,19 @@ void lvlm_batches_free(lvlm_batches *batches)
     *batches = (lvlm_batches){ 0 };
 }
 
-/* A generator whose every number follows from the seed (splitmix64). */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 const char *lvlm_batches_at(const lvlm_batches *b, size_t i)
 {
-    uint64_t state = b->seed + 0x632be59bd9b4e019u * (uint64_t)(i / b->n);
+    const uint64_t walk = lvlm_random_scramble(b->seed) + i / b->n;
+    const uint64_t stream = lvlm_random_scramble(walk);
     size_t at = i % b->n;
     if (!b->shuffled) return b->paths[at];
     size_t *const order = lvlm_calloc(b->n, sizeof *order);
     if (order == NULL) return NULL;
     for (size_t j = 0; j < b->n; j++) order[j] = j;
     for (size_t j = b->n - 1; j > 0; j--) {
-        const size_t k = (size_t)(next_random(&state) % (j + 1)), swap = order[j];
+        uint64_t bits;
+        lvlm_random_bits(&bits, stream, j, 1);
+        const size_t k = (size_t)(bits % (j + 1)), swap = order[j];
         order[j] = order[k];
         order[k] = swap;
     }

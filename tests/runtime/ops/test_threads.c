@@ -9,6 +9,7 @@
 #include "runtime/ops/embed.h"
 #include "runtime/ops/linear.h"
 #include "runtime/ops/loss.h"
+#include "runtime/ops/lowrank.h"
 #include "runtime/ops/norm.h"
 #include "runtime/ops/patchify.h"
 #include "runtime/ops/rope.h"
@@ -68,6 +69,23 @@ static void linear_backward_op(real *out, const real *in, const ops_scratch *scr
     linear_backward(out, out + N * I, out + N * I + O * I, in + 5, in,
                     (lvlm_stored){ w, LVLM_BF16 }, N, I, O, scratch);
     test_free(w);
+}
+
+enum { RANK = 5 };
+
+static void lowrank_op(real *out, const real *in, const ops_scratch *scratch)
+{
+    const lowrank_noise noise = { true, 0.25, 3 };
+    real *const dx = out + N * O, *const da = dx + N * I, *const db = da + RANK * I;
+    const lowrank w = { .a = in + 7,
+                        .b = in + 11,
+                        .da = da,
+                        .db = db,
+                        .r = RANK,
+                        .scale = (real)0.5,
+                        .noise = &noise };
+    lowrank_forward(out, in, &w, N, I, O, scratch);
+    lowrank_backward(dx, in + 5, in, &w, N, I, O, scratch);
 }
 
 enum { TQ = 150, TK = 290, HEADS = 6, KV_HEADS = 2, D = 20 };
@@ -140,6 +158,13 @@ static void linear_forward_threads(void **state)
                 linear_scratch(I, O, 7));
 }
 
+static void lowrank_threads(void **state)
+{
+    (void)state;
+    check_teams(lowrank_op, N * O + N * I + RANK * (I + O), N * O + N * I,
+                lowrank_scratch(I, RANK, 7));
+}
+
 static void linear_backward_threads(void **state)
 {
     (void)state;
@@ -176,6 +201,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_forward_threads),
+        cmocka_unit_test(lowrank_threads),
         cmocka_unit_test(linear_backward_threads),
         cmocka_unit_test(attention_threads),
         cmocka_unit_test(norm_threads),

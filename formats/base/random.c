@@ -1,0 +1,28 @@
+/* random.c - SplitMix64 (Steele, Lea & Flood 2014) of a counter; see random.h. */
+#include "formats/base/random.h"
+
+uint64_t lvlm_random_scramble(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+/* FNV-1a of the name. */
+uint64_t lvlm_random_stream(uint64_t seed, const char *name)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (; *name != '\0'; name++) hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
+    return lvlm_random_scramble(hash ^ lvlm_random_scramble(seed));
+}
+
+void lvlm_random_bits(uint64_t *out, uint64_t stream, uint64_t first, size_t n)
+{
+    for (size_t i = 0; i < n; i++) out[i] = lvlm_random_scramble(stream + first + i);
+}
+
+double lvlm_random_uniform(uint64_t stream, uint64_t place)
+{
+    return ((double)(lvlm_random_scramble(stream + place) >> 11) + 0.5) * 0x1p-53;
+}

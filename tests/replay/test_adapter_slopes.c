@@ -1,0 +1,145 @@
+/* test_adapter_slopes.c - the gradients of adapters of every linear map of every family
+ * against finite differences of the loss, in double, dropout included.
+ *
+ *   fixture -> native file -> a pair beside each linear map, random factors -> backward
+ *           -> each A and B along random directions */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/model.h"
+#include "tests/replay/converted.h"
+#include "tests/support/gradcheck.h"
+#include "tests/support/scratch.h"
+
+#define BAND 1e-7 /* observed 1.0e-8 */
+
+/* Fixtures, and how many linear maps there are: those that the library has as modules,
+ * the output layer among them. */
+static const struct {
+    const char *fixture;
+    size_t n_modules;
+} cases[] = {
+    { "paligemma-odd", 15 },  { "paligemma2-odd", 15 }, { "qwen2_vl-odd", 25 },
+    { "qwen2_5_vl-odd", 37 }, { "qwen_vl-odd", 15 },    { "mllama-odd", 73 },
+};
+
+typedef struct probe {
+    lvlm_model *model;
+    const lvlm_checkpoint *golden;
+} probe;
+
+/* The mean loss of a pass that trains: with dropout, the same each time. */
+static double loss_of(void *context)
+{
+    const probe *const p = context;
+    lvlm_model_step found;
+    lvlm_error err;
+    if (lvlm_model_backward(p->model, &found, p->golden, "in.", 0, &err) < 0)
+        fail_msg("%s", err.text);
+    return found.loss / (double)found.n_targets;
+}
+
+static double check(probe *p, void *values, const void *gradient, size_t n)
+{
+    double *const copy = malloc(n * sizeof *copy);
+    assert_non_null(copy);
+    memcpy(copy, gradient, n * sizeof *copy); /* passes add to it */
+    const double error = gradcheck(loss_of, p, values, copy, n);
+    free(copy);
+    return error;
+}
+
+static void check_all(probe *p, const char *fixture, size_t n_modules)
+{
+    const lvlm_manifest *const m = lvlm_model_manifest(p->model);
+    lvlm_factors f;
+    lvlm_tensor none;
+    double worst = 0;
+    for (size_t i = 0; lvlm_model_factors(p->model, &f, i); i++) {
+        double *const a = f.a, *const b = f.b;
+        gradcheck_fill(a, f.a_numel, 2 * i + 1);
+        gradcheck_fill(b, f.b_numel, 2 * i + 2);
+        for (size_t j = 0; j < f.b_numel; j++) b[j] *= 0.5;
+        for (size_t j = 0; j < f.a_numel; j++) a[j] *= 0.3;
+    }
+    const size_t stride = 1 + n_modules / 13; /* blocks repeat themselves */
+    for (size_t i = 0; i < n_modules; i += stride) {
+        assert_true(lvlm_model_factors(p->model, &f, i));
+        lvlm_model_zero_gradients(p->model);
+        (void)loss_of(p);
+        const double a = check(p, f.a, f.da, f.a_numel);
+        lvlm_model_zero_gradients(p->model);
+        (void)loss_of(p);
+        const double b = check(p, f.b, f.db, f.b_numel);
+        if (!(a <= BAND && b <= BAND))
+            fail_msg("%s: module %zu: A %.2e, B %.2e", fixture, i, a, b);
+        worst = a > worst ? a : worst;
+        worst = b > worst ? b : worst;
+    }
+    assert_false(lvlm_model_factors(p->model, &f, n_modules));
+    for (size_t i = 0; i < m->n_targets; i++) /* the base is frozen */
+        assert_false(lvlm_model_gradient(p->model, &none, m->targets[i].name));
+    if (getenv("LVLM_TEST_SHOW") != NULL) print_message("%s: %.2g\n", fixture, worst);
+}
+
+/* A pair of rank 2 beside every linear map. */
+static void adapt_everything(lvlm_adapter *x, const lvlm_manifest *m, double dropout)
+{
+    const lvlm_adapter_config config = { .r = 2, .alpha = 0.4, .dropout = dropout };
+    lvlm_error err;
+    if (lvlm_adapter_begin(x, m, &config, &err) < 0) fail_msg("%s", err.text);
+    for (size_t i = 0; i < x->modules.n; i++)
+        if (x->modules.at[i].linear) lvlm_adapter_add(x, &x->modules.at[i]);
+}
+
+static void check_fixture(scratch *s, const char *fixture, size_t n_modules,
+                          double dropout)
+{
+    const char *const native = scratch_path(s, "model.lvlm");
+    char path[SCRATCH_PATH];
+    lvlm_checkpoint *cp = NULL, *golden = NULL;
+    lvlm_manifest manifest;
+    lvlm_adapter adapter;
+    lvlm_model *model = NULL;
+    lvlm_error err;
+    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/model", fixture);
+    native_convert(path, native);
+    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/golden.safetensors", fixture);
+    if (lvlm_manifest_open(&manifest, &cp, native, &err) < 0 ||
+        lvlm_checkpoint_open(&golden, path, NULL, &err) < 0)
+        fail_msg("%s", err.text);
+    adapt_everything(&adapter, &manifest, dropout);
+    assert_int_equal(adapter.n, n_modules);
+    const lvlm_model_options options = { .compute = LVLM_COMPUTE_F64,
+                                         .threads = 1,
+                                         .adapter = &adapter };
+    if (lvlm_model_bind(&model, &manifest, &options, &err) < 0)
+        fail_msg("%s", err.text);
+    lvlm_model_set_noise(model, 5);
+    probe p = { model, golden };
+    check_all(&p, fixture, n_modules);
+    lvlm_model_free(model);
+    lvlm_adapter_free(&adapter);
+    lvlm_manifest_free(&manifest);
+    lvlm_checkpoint_close(golden);
+    lvlm_checkpoint_close(cp);
+}
+
+static void every_gradient_is_the_slope_of_the_loss(void **state)
+{
+    scratch scratch_dir, *const s = &scratch_dir;
+    (void)state;
+    scratch_make(s);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_fixture(s, cases[i].fixture, cases[i].n_modules, i % 2 == 0 ? 0.2 : 0);
+    scratch_remove(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_gradient_is_the_slope_of_the_loss),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
