@@ -105,6 +105,12 @@ const lvlm_manifest *lvlm_model_manifest(const lvlm_model *model)
     return model->manifest;
 }
 
+const lvlm_engine *lvlm_model_engine(const lvlm_model *model, void **pipeline)
+{
+    *pipeline = model->pipeline;
+    return model->engine;
+}
+
 /* A difference that came, went and came back has several rows of one name. */
 static bool listed_before(const lvlm_difference *rows, const lvlm_difference *row)
 {

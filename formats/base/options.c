@@ -104,6 +104,16 @@ static bool add_word(lvlm_words *words, const char *text)
     return true;
 }
 
+int lvlm_option_number(double *out, const char *name, const char *text, double absent,
+                       lvlm_error *err)
+{
+    *out = absent;
+    if (text == NULL) return 0;
+    FAIL_IF(!parse_real(out, text) || *out < 0, err, LVLM_EUSAGE,
+            "--%s '%s': expected a number of at least 0", name, text);
+    return 0;
+}
+
 /* Store `text` in the option's field; false when it is malformed. */
 static bool store(void *args, const lvlm_option *option, const char *text)
 {

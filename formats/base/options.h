@@ -100,6 +100,11 @@ void lvlm_options_help(lvlm_strbuf *out, const char *program,
 void lvlm_commands_help(lvlm_strbuf *out, const char *program, const char *summary,
                         const lvlm_command *commands);
 
+/* The value of option `name`, taken as LVLM_OPTION_TEXT because 0 means something: a
+ * finite number of at least 0; `absent` when `text` is NULL. LVLM_EUSAGE. */
+LVLM_MUST_CHECK int lvlm_option_number(double *out, const char *name, const char *text,
+                                       double absent, lvlm_error *err);
+
 /* Edit distance of two words (Levenshtein), for "did you mean". Strings beyond 256
  * bytes are compared by their first 256. */
 size_t lvlm_edit_distance(const char *a, const char *b);

@@ -7,6 +7,7 @@
 #define PROGRAM "lvlm-run"
 
 extern const lvlm_command command_forward;
+extern const lvlm_command command_generate;
 extern const lvlm_command command_preprocess;
 extern const lvlm_command command_tokenize;
 

@@ -4,9 +4,11 @@
 
 int main(int argc, char *argv[])
 {
-    const lvlm_command commands[] = {
-        command_forward, command_preprocess, command_tokenize, { .name = NULL }
-    };
+    const lvlm_command commands[] = { command_forward,
+                                      command_generate,
+                                      command_preprocess,
+                                      command_tokenize,
+                                      { .name = NULL } };
     const lvlm_program program = { PROGRAM,
                                    "Runs vision-language models from native files",
                                    commands };

@@ -21,10 +21,20 @@ typedef struct lvlm_engine {
     void *(*weight)(void *pipeline, size_t target); /* as lvlm_model_weight */
     bool (*factors)(const void *pipeline, lvlm_factors *out, size_t i);
     void (*set_noise)(void *pipeline, uint64_t key);
+    /* A text and the tokens behind it, as in runtime/generate/session.h. */
+    int (*begin)(void **out, void *pipeline, const lvlm_checkpoint *inputs,
+                 const char *prefix, const lvlm_stage_sink *sink, lvlm_error *err);
+    int (*step)(void *session, int64_t id, lvlm_error *err);
+    const int64_t *(*tokens)(const void *session, size_t *n);
+    void (*logits)(const void *session, lvlm_tensor *out);
+    void (*end)(void *session);
     void (*free)(void *pipeline);
 } lvlm_engine;
 
 extern const lvlm_engine lvlm_engine_f32;
 extern const lvlm_engine lvlm_engine_f64;
+
+/* The engine of a model and its pipeline, for runtime/generate. Borrowed. */
+const lvlm_engine *lvlm_model_engine(const lvlm_model *model, void **pipeline);
 
 #endif

@@ -7,33 +7,14 @@
  * enters the text are image rows in the places of image tokens, or keys and values
  * of cross-attention. The tower's activations are gone before the decoder's are
  * made. */
+#include "runtime/model/pipeline.h"
+
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "runtime/connector/connector.h"
-#include "runtime/model/adapters.h"
 #include "runtime/model/engine.h"
-#include "runtime/model/gradients.h"
 #include "runtime/model/workspace.h"
 #include "runtime/positions.h"
-#include "runtime/sight.h"
-#include "runtime/text/decoder.h"
-#include "runtime/text/head.h"
-#include "runtime/vision/tower.h"
-
-typedef struct pipeline {
-    const vision_tower *tower;
-    void *vision; /* the tower's own */
-    const vision_connector *connector;
-    void *projection; /* the connector's own */
-    decoder text;
-    text_head head;
-    weights weights;
-    gradients gradients;
-    adapters adapters;
-    lvlm_input_spec spec;
-    size_t n_threads;
-} pipeline;
 
 /* ---- life ----------------------------------------------------------------------- */
 
@@ -101,40 +82,25 @@ fail:
 
 /* ---- forward -------------------------------------------------------------------- */
 
-/* What one forward has; freed part by part as it goes. */
-typedef struct pass {
-    const pipeline *p;
-    lvlm_inputs inputs;
-    lvlm_packing packing;
-    lvlm_sight sight; /* cross-attention only */
-    vision_rows seen;
-    stages stages;
-    ops_scratch scratch;
-    void *scratch_memory;
-    void *tower_tape, *connector_tape;
-    void *seen_memory;
-    real *image_rows; /* (connector's rows,C) */
-    void *image_memory;
-} pass;
-
 static size_t larger(size_t a, size_t b)
 {
     return a > b ? a : b;
 }
 
-static bool has_images(const pass *t)
+bool pass_has_images(const pass *t)
 {
     return t->inputs.images.n > 0;
 }
 
-/* Do blocks look at the images of this batch? */
-static bool looks(const pass *t)
+const lvlm_sight *pass_sight(const pass *t)
 {
-    return has_images(t) && t->p->spec.splice == LVLM_SPLICE_CROSS_ATTENTION;
+    const bool looks =
+        pass_has_images(t) && t->p->spec.splice == LVLM_SPLICE_CROSS_ATTENTION;
+    return looks ? &t->sight : NULL;
 }
 
-static int read_batch(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
-                      lvlm_error *err)
+int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
+              lvlm_error *err)
 {
     const pipeline *const p = t->p;
     const decoder_config *const c = &p->text.config;
@@ -148,38 +114,36 @@ static int read_batch(pass *t, const lvlm_checkpoint *inputs, const char *prefix
     };
     TRY(lvlm_inputs_read(&t->inputs, inputs, prefix, &p->spec, err));
     TRY(lvlm_packing_make(&t->packing, &t->inputs, &options, err));
-    if (!has_images(t)) return 0;
+    if (!pass_has_images(t)) return 0;
     TRY(p->tower->look(p->vision, &t->seen, images, &t->inputs.arena, err));
     if (c->rope.axes == 3)
         TRY(lvlm_positions_grids(&t->packing, &t->inputs, &p->spec, &c->rope.positions,
                                  err));
-    if (!looks(t)) return 0;
+    if (pass_sight(t) == NULL) return 0;
     const size_t rows =
         t->seen.R / (images->n * p->spec.images.tiles); /* of one tile */
     return lvlm_sight_make(&t->sight, &t->packing, images, p->spec.images.tiles, rows,
                            c->attends_unseeing, err);
 }
 
-static void announce(pass *t)
+void pass_announce(pass *t)
 {
     const pipeline *const p = t->p;
-    if (has_images(t)) {
+    if (pass_has_images(t)) {
         p->tower->announce(p->vision, &t->stages);
         p->connector->announce(p->projection, &t->stages);
     }
     decoder_announce(&p->text, &t->stages);
-    head_announce(&t->packing, &t->stages);
 }
 
-/* One scratch for every op of the pass. */
-static int make_scratch(pass *t, lvlm_error *err)
+int pass_make_scratch(pass *t, lvlm_error *err)
 {
     const pipeline *const p = t->p;
     const size_t n = p->n_threads;
     size_t numel = decoder_scratch(&p->text, t->packing.N, t->sight.n_keys, n);
     numel = larger(numel, head_scratch(&p->head, n));
     numel = larger(numel, adapters_scratch(&p->adapters, n));
-    if (has_images(t)) {
+    if (pass_has_images(t)) {
         numel =
             larger(numel, p->tower->scratch(p->vision, &t->inputs.images, &t->seen, n));
         numel = larger(numel, p->connector->scratch(p->projection, &t->seen, n));
@@ -191,9 +155,7 @@ static int make_scratch(pass *t, lvlm_error *err)
     return 0;
 }
 
-/* Images to rows of the language model's width. With `keep` the tapes stay for the way
- * back. */
-static int see(pass *t, bool keep_tower, bool keep_connector, lvlm_error *err)
+int pass_see(pass *t, bool keep_tower, bool keep_connector, lvlm_error *err)
 {
     const pipeline *const p = t->p;
     const workspace_slot seen_slot = { &t->seen.rows, t->seen.R, t->seen.C };
@@ -227,10 +189,11 @@ static int see(pass *t, bool keep_tower, bool keep_connector, lvlm_error *err)
 static int read_text(pass *t, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    const lvlm_sight *const sight = looks(t) ? &t->sight : NULL;
+    const lvlm_sight *const sight = pass_sight(t);
     decoder_tape tape;
     int rc;
-    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, sight, false, err)) < 0 ||
+    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, sight, NULL, false,
+                                err)) < 0 ||
         (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
                               &t->scratch, err)) < 0)
         goto done;
@@ -240,7 +203,7 @@ done:
     return rc;
 }
 
-static void pass_free(pass *t)
+void pass_free(pass *t)
 {
     if (t->tower_tape != NULL) t->p->tower->tape_free(t->tower_tape);
     if (t->connector_tape != NULL) t->p->connector->tape_free(t->connector_tape);
@@ -259,11 +222,12 @@ static int pipeline_forward(void *model, const lvlm_checkpoint *inputs,
     pass t = { .p = model, .stages = { .sink = sink } };
     int rc;
     ((pipeline *)model)->adapters.noise.active = false;
-    if ((rc = read_batch(&t, inputs, prefix, err)) < 0) goto done;
-    announce(&t);
-    if (t.stages.left == 0 || (rc = make_scratch(&t, err)) < 0) goto done;
+    if ((rc = pass_read(&t, inputs, prefix, err)) < 0) goto done;
+    pass_announce(&t);
+    head_announce(&t.packing, &t.stages);
+    if (t.stages.left == 0 || (rc = pass_make_scratch(&t, err)) < 0) goto done;
     ops_threads(t.p->n_threads);
-    if (has_images(&t) && (rc = see(&t, false, false, err)) < 0) goto done;
+    if (pass_has_images(&t) && (rc = pass_see(&t, false, false, err)) < 0) goto done;
     if (t.stages.left > 0) rc = read_text(&t, err);
 done:
     pass_free(&t);
@@ -271,12 +235,6 @@ done:
 }
 
 /* ---- backward ------------------------------------------------------------------- */
-
-static bool wants_nothing(void *user, const char *name)
-{
-    (void)user, (void)name;
-    return false;
-}
 
 /* From the gradient of the connector's rows to connector and tower. */
 static int unsee(pass *t, const real *dimage_rows, lvlm_error *err)
@@ -303,14 +261,15 @@ static int learn_text(pass *t, lvlm_model_step *step, double scale, real *dimage
                       lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    const lvlm_sight *const sight = looks(t) ? &t->sight : NULL;
+    const lvlm_sight *const sight = pass_sight(t);
     decoder_tape tape;
     real *dnormed = NULL;
     void *memory = NULL;
     const workspace_slot slot = { &dnormed, t->packing.N, p->text.config.hidden };
     int rc;
     if ((rc = workspace_allocate(&memory, &slot, 1, "gradients", err)) < 0) return rc;
-    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, sight, true, err)) < 0 ||
+    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, sight, NULL, true, err)) <
+            0 ||
         (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
                               &t->scratch, err)) < 0 ||
         (rc = head_backward(&p->head, &step->loss, dnormed, tape.normed, &t->packing,
@@ -327,10 +286,11 @@ done:
 static int learn(pass *t, lvlm_model_step *step, double scale, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    const bool sees = has_images(t) && (p->gradients.vision || p->gradients.connector);
+    const bool sees =
+        pass_has_images(t) && (p->gradients.vision || p->gradients.connector);
     real *dimage_rows = NULL;
     void *memory = NULL;
-    if (has_images(t)) TRY(see(t, p->gradients.vision, sees, err));
+    if (pass_has_images(t)) TRY(pass_see(t, p->gradients.vision, sees, err));
     const size_t n = sees ? p->connector->rows(p->projection, &t->seen) : 0;
     const workspace_slot slot = { &dimage_rows, n, p->text.config.hidden };
     TRY(workspace_allocate(&memory, &slot, 1, "images", err));
@@ -345,16 +305,15 @@ static int pipeline_backward(void *model, lvlm_model_step *step,
                              const lvlm_checkpoint *inputs, const char *prefix,
                              double scale, lvlm_error *err)
 {
-    const lvlm_stage_sink nobody = { .wants = wants_nothing };
-    pass t = { .p = model, .stages = { .sink = &nobody, .left = 1 } };
+    pass t = { .p = model, .stages = stages_silent() };
     int rc;
     *step = (lvlm_model_step){ 0 };
     ((pipeline *)model)->adapters.noise.active = true;
-    if ((rc = read_batch(&t, inputs, prefix, err)) < 0) goto done;
+    if ((rc = pass_read(&t, inputs, prefix, err)) < 0) goto done;
     step->n_targets = t.packing.n_targets;
     step->n_tokens = t.packing.N;
     step->n_images = lvlm_images_present(&t.inputs.images);
-    if (t.packing.n_targets == 0 || (rc = make_scratch(&t, err)) < 0) goto done;
+    if (t.packing.n_targets == 0 || (rc = pass_make_scratch(&t, err)) < 0) goto done;
     ops_threads(t.p->n_threads);
     rc = learn(&t, step, scale != 0 ? scale : 1 / (double)step->n_targets, err);
 done:
@@ -411,5 +370,10 @@ const lvlm_engine LVLM_PER_PRECISION(lvlm_engine) = {
     .weight = pipeline_weight,
     .factors = pipeline_factors,
     .set_noise = pipeline_set_noise,
+    .begin = decoding_begin,
+    .step = decoding_step,
+    .tokens = decoding_tokens,
+    .logits = decoding_logits,
+    .end = decoding_end,
     .free = pipeline_free,
 };

@@ -17,6 +17,9 @@ typedef struct stages {
     size_t done, total; /* announced stages, wanted or not: the progress */
 } stages;
 
+/* Nothing leaves, and everything is computed. */
+stages stages_silent(void);
+
 bool stages_wants(const stages *s, const char *name);
 
 /* A stage that will be emitted; `prefix` for block i is "text.blocks.", say. */

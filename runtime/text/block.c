@@ -95,12 +95,14 @@ static void rms(real *y, const real *x, const weight_vector *w, size_t N,
 }
 
 /* Even blocks slide where a window is in force. */
-static attention_dims visible(const decoder_config *c, size_t i, const lvlm_packing *p)
+static attention_dims visible(const decoder_config *c, size_t i,
+                              const decoder_pass *pass)
 {
+    const lvlm_packing *const p = pass->packing;
     const bool slides = p->window_lo != NULL && i % 2 == 0;
     return (attention_dims){
         .Tq = p->N,
-        .Tk = p->N,
+        .Tk = pass->past + p->N,
         .heads = c->heads,
         .kv_heads = c->kv_heads,
         .D = c->head_dim,
@@ -124,7 +126,8 @@ static void attention_branch(decoder_acts *a, const decoder_block *b,
     rope_forward(a->q, a->q, pass->cosines, pass->sines, N, c->heads, D);
     rope_forward(a->k, a->k, pass->cosines, pass->sines, N, c->kv_heads, D);
     if (pass->logn != NULL) scale_rows_forward(a->q, pass->logn, N, Q);
-    attention_forward(a->heads, a->q, a->k, a->v, dims, scratch);
+    attention_forward(a->heads, a->q, a->k - pass->past * K, a->v - pass->past * K,
+                      dims, scratch);
     dense_forward(a->attn, a->heads, &b->out_w, NULL, N, Q, C, scratch);
     if (c->sandwich) rms(a->attn_out, a->attn, &b->post_attn_norm, N, c);
 }
@@ -145,7 +148,7 @@ void decoder_block_forward(decoder_acts *a, const decoder_block *block,
                            const decoder_pass *pass, const ops_scratch *scratch)
 {
     const size_t n = pass->N * config->hidden;
-    const attention_dims dims = visible(config, i, pass->packing);
+    const attention_dims dims = visible(config, i, pass);
     attention_branch(a, block, config, &dims, pass, scratch);
     sum_forward(a->mid, a->x, a->attn_out, n);
     decoder_mlp_forward(a, block, config, pass->N, scratch);
@@ -222,7 +225,7 @@ void decoder_block_backward(decoder_grads *g, const decoder_acts *a,
                             const ops_scratch *scratch)
 {
     const size_t N = pass->N;
-    const attention_dims dims = visible(config, i, pass->packing);
+    const attention_dims dims = visible(config, i, pass);
     enter_branch(g->branch, g->x, a->mlp, &block->post_mlp_norm, N, config, scratch);
     decoder_mlp_backward(g, a, block, config, N, scratch);
     rms_backward(g->x, g->normed, a->mid, &block->norm2, N, config, scratch);

@@ -69,6 +69,7 @@ typedef struct decoder_block {
 /* What all blocks of one pass share. */
 typedef struct decoder_pass {
     size_t N;
+    size_t past; /* rows before them, whose k and v a cache holds */
     const lvlm_packing *packing;
     real *cosines, *sines; /* (N,head_dim/2) */
     real *logn;            /* (N) factors of queries; NULL: all are 1 */
@@ -81,7 +82,8 @@ typedef struct decoder_acts {
     real *normed1;   /* (N,C) */
     real *raw_q;     /* (N,Q) before its norm; cross-attention only */
     real *q;         /* (N,Q) turned, scaled */
-    real *k, *v;     /* (N,K) turned; self-attention only */
+    real *k, *v;     /* (N,K) turned; self-attention only; in a cache: rows of it, those
+                        before them stand there too */
     real *heads;     /* (N,Q) what attention gives */
     real *attn;      /* (N,C) behind Wo */
     real *attn_out;  /* (N,C) behind post_attn_norm */

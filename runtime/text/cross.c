@@ -36,6 +36,15 @@ int cross_keys_make(cross_keys *x, const decoder_config *c, const lvlm_sight *si
     return 0;
 }
 
+int cross_keys_again(cross_keys *x, const lvlm_sight *sight, size_t N, lvlm_error *err)
+{
+    *x = (cross_keys){ .sight = sight };
+    const workspace_slot slot = { &x->sees, N, 1 };
+    TRY(workspace_allocate(&x->memory, &slot, 1, "cross-attention", err));
+    for (size_t n = 0; n < N; n++) x->sees[n] = sight->sees[n];
+    return 0;
+}
+
 void cross_keys_free(cross_keys *keys)
 {
     lvlm_free(keys->from);
@@ -77,22 +86,29 @@ static attention_dims dims_of(const decoder_config *c, const cross_keys *keys, s
                              .hi = keys->sight->hi };
 }
 
-static void attention_branch(decoder_acts *a, cross_acts *x, const decoder_block *b,
-                             const decoder_config *c, const cross_keys *keys, size_t N,
+void cross_keys_forward(cross_acts *x, const decoder_block *b, const decoder_config *c,
+                        const cross_keys *keys, const ops_scratch *scratch)
+{
+    const size_t n_keys = keys->sight->n_keys, D = c->head_dim, C = c->hidden;
+    const size_t K = c->kv_heads * D;
+    if (n_keys == 0) return;
+    dense_forward(x->raw_k, keys->states, &b->k_w, NULL, n_keys, C, K, scratch);
+    dense_forward(x->v, keys->states, &b->v_w, NULL, n_keys, C, K, scratch);
+    rmsnorm_forward(x->k, x->raw_k, b->k_norm.v, 0, (real)c->norm_eps,
+                    n_keys * c->kv_heads, D);
+}
+
+static void attention_branch(decoder_acts *a, const cross_acts *x,
+                             const decoder_block *b, const decoder_config *c,
+                             const cross_keys *keys, size_t N,
                              const ops_scratch *scratch)
 {
-    const size_t C = c->hidden, D = c->head_dim, n_keys = keys->sight->n_keys;
-    const size_t Q = c->heads * D, K = c->kv_heads * D;
+    const size_t C = c->hidden, D = c->head_dim, Q = c->heads * D;
     const real eps = (real)c->norm_eps;
     const attention_dims dims = dims_of(c, keys, N);
     rmsnorm_forward(a->normed1, a->x, b->norm1.v, (real)c->norm_offset, eps, N, C);
     dense_forward(a->raw_q, a->normed1, &b->q_w, NULL, N, C, Q, scratch);
     rmsnorm_forward(a->q, a->raw_q, b->q_norm.v, 0, eps, N * c->heads, D);
-    if (n_keys > 0) {
-        dense_forward(x->raw_k, keys->states, &b->k_w, NULL, n_keys, C, K, scratch);
-        dense_forward(x->v, keys->states, &b->v_w, NULL, n_keys, C, K, scratch);
-        rmsnorm_forward(x->k, x->raw_k, b->k_norm.v, 0, eps, n_keys * c->kv_heads, D);
-    }
     attention_forward(a->heads, a->q, x->k, x->v, &dims, scratch);
     dense_forward(a->attn, a->heads, &b->out_w, NULL, N, Q, C, scratch);
 }
@@ -105,9 +121,9 @@ static void add_gated(real *y, const real *x, const real *branch,
     add_scaled_forward(y, branch, real_tanh(*gate->v), n);
 }
 
-void cross_block_forward(decoder_acts *a, cross_acts *cross, const decoder_block *block,
-                         const decoder_config *config, const cross_keys *keys, size_t N,
-                         const ops_scratch *scratch)
+void cross_block_forward(decoder_acts *a, const cross_acts *cross,
+                         const decoder_block *block, const decoder_config *config,
+                         const cross_keys *keys, size_t N, const ops_scratch *scratch)
 {
     const size_t n = N * config->hidden;
     attention_branch(a, cross, block, config, keys, N, scratch);

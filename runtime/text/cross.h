@@ -33,13 +33,22 @@ typedef struct cross_acts {
 /* Free with cross_keys_free, cross_acts_free, also after a failure. */
 int cross_keys_make(cross_keys *keys, const decoder_config *config,
                     const lvlm_sight *sight, size_t N, bool keep, lvlm_error *err);
+/* The same for rows that look with keys and values that are there already. */
+int cross_keys_again(cross_keys *keys, const lvlm_sight *sight, size_t N,
+                     lvlm_error *err);
 void cross_keys_free(cross_keys *keys);
 int cross_acts_make(cross_acts *cross, const decoder_config *config,
                     const cross_keys *keys, bool keep, lvlm_error *err);
 void cross_acts_free(cross_acts *cross);
 
-/* One block, as in block.h. Backward adds to keys->dstates. */
-void cross_block_forward(decoder_acts *acts, cross_acts *cross,
+/* A block's keys and values of what is looked at. */
+void cross_keys_forward(cross_acts *cross, const decoder_block *block,
+                        const decoder_config *config, const cross_keys *keys,
+                        const ops_scratch *scratch);
+
+/* One block, as in block.h, behind cross_keys_forward. Backward adds to
+ * keys->dstates. */
+void cross_block_forward(decoder_acts *acts, const cross_acts *cross,
                          const decoder_block *block, const decoder_config *config,
                          const cross_keys *keys, size_t N, const ops_scratch *scratch);
 void cross_block_backward(decoder_grads *grads, const decoder_acts *acts,

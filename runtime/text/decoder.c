@@ -1,6 +1,7 @@
 /* decoder.c - the language model; see decoder.h for its equations. */
 #include "runtime/text/decoder.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -241,10 +242,19 @@ void decoder_free(decoder *text)
     text->is_cross = NULL;
 }
 
-/* Past the length that it was trained for, a Qwen of 2023 does more in evaluation. */
-static bool is_beyond(const decoder_tape *t, const decoder_config *c)
+/* What blocks look at, for every one of them or, without a cache, for one at a time. */
+static int make_cross(decoder_tape *t, const decoder *text, const lvlm_sight *sight,
+                      lvlm_error *err)
 {
-    return !t->keep && t->pass.packing->T > c->rope.train_length;
+    const decoder_config *const c = &text->config;
+    if (t->cache != NULL && t->cache->looked)
+        return cross_keys_again(&t->keys, sight, t->pass.N, err);
+    TRY(cross_keys_make(&t->keys, c, sight, t->pass.N, t->keep, err));
+    if (t->cache == NULL) return 0;
+    for (size_t i = 0; i < c->layers; i++)
+        if (text->is_cross[i])
+            TRY(cross_acts_make(&t->cache->cross[i], c, &t->keys, false, err));
+    return 0;
 }
 
 static int make_blocks(decoder_tape *t, const decoder *text, const lvlm_sight *sight,
@@ -256,26 +266,30 @@ static int make_blocks(decoder_tape *t, const decoder *text, const lvlm_sight *s
     t->blocks = lvlm_calloc(t->n_blocks, sizeof *t->blocks);
     t->cross = lvlm_calloc(t->n_blocks, sizeof *t->cross);
     if (t->blocks == NULL || t->cross == NULL) return lvlm_fail_memory(err);
-    if (sight != NULL) TRY(cross_keys_make(&t->keys, c, sight, N, t->keep, err));
+    if (sight != NULL) TRY(make_cross(t, text, sight, err));
     for (size_t i = 0; i < t->n_blocks; i++) {
         const bool looks = sight != NULL && (!t->keep || text->is_cross[i]);
         if (t->keep && text->is_cross[i] && sight == NULL) continue; /* left out */
         TRY(decoder_acts_make(&t->blocks[i], c, N, t->keep, t->keep && looks, err));
-        if (looks) TRY(cross_acts_make(&t->cross[i], c, &t->keys, t->keep, err));
+        if (looks && t->cache == NULL)
+            TRY(cross_acts_make(&t->cross[i], c, &t->keys, t->keep, err));
     }
     return 0;
 }
 
 int decoder_tape_make(decoder_tape *t, const decoder *text, const lvlm_packing *packing,
-                      const lvlm_sight *sight, bool keep, lvlm_error *err)
+                      const lvlm_sight *sight, kv_cache *cache, bool keep,
+                      lvlm_error *err)
 {
     const decoder_config *const c = &text->config;
     const size_t N = packing->N, C = c->hidden, cells = packing->B * packing->T;
-    *t = (decoder_tape){ .pass = { .N = N, .packing = packing }, .keep = keep };
+    *t = (decoder_tape){ .pass = { .N = N, .packing = packing } };
+    t->cache = cache;
+    t->keep = keep;
     const workspace_slot slots[] = {
         { &t->pass.cosines, N, c->head_dim / 2 },
         { &t->pass.sines, N, c->head_dim / 2 },
-        { &t->pass.logn, c->rope.logn && is_beyond(t, c) ? N : 0, 1 },
+        { &t->pass.logn, c->rope.logn && !keep ? N : 0, 1 },
         { &t->last, N, C },
         { &t->normed, N, C },
         { &t->spare, N < cells ? cells : 0, C },
@@ -340,13 +354,16 @@ void decoder_announce(const decoder *text, stages *s)
     stages_announce(s, "text.norm");
 }
 
-/* Angles grow more slowly there. */
+/* Past the length that it was trained for, a Qwen of 2023 turns more slowly, in
+ * evaluation alone; a text that goes on turns as it began. */
 static double theta_of(const decoder_tape *t, const decoder_config *c)
 {
     const decoder_rope *const rope = &c->rope;
+    const bool goes_on = t->cache != NULL && t->cache->rows > 0;
+    const size_t T = goes_on ? t->cache->length : t->pass.packing->T;
     const double D = (double)c->head_dim;
-    if (!rope->dynamic_ntk || !is_beyond(t, c)) return rope->theta;
-    const double ratio = log2((double)t->pass.packing->T / (double)rope->train_length);
+    if (!rope->dynamic_ntk || t->keep || T <= rope->train_length) return rope->theta;
+    const double ratio = log2((double)T / (double)rope->train_length);
     const double alpha = exp2(ceil(ratio + 1)) - 1;
     return rope->theta * pow(alpha, D / (D - 2));
 }
@@ -380,6 +397,29 @@ static int fill_positions(decoder_tape *t, const decoder_config *c, lvlm_error *
     return ok ? 0 : lvlm_fail_memory(err);
 }
 
+/* Keys and values of the pass's rows go behind those of block i that are there. */
+static void stand_in_cache(decoder_acts *a, const kv_cache *cache, size_t i,
+                           const decoder_config *c)
+{
+    const size_t at = cache->rows * c->kv_heads * c->head_dim;
+    a->k = cache->blocks[i].k + at;
+    a->v = cache->blocks[i].v + at;
+}
+
+/* A block that looks at the image: with the cache's keys and values of it, where they
+ * are there. */
+static void run_cross(const decoder *text, decoder_tape *t, size_t i, decoder_acts *a,
+                      const ops_scratch *scratch)
+{
+    const decoder_config *const c = &text->config;
+    const decoder_block *const b = &text->blocks[i];
+    cross_acts *const x =
+        t->cache != NULL ? &t->cache->cross[i] : &t->cross[t->keep ? i : 0];
+    if (t->cache == NULL || !t->cache->looked)
+        cross_keys_forward(x, b, c, &t->keys, scratch);
+    cross_block_forward(a, x, b, c, &t->keys, t->pass.N, scratch);
+}
+
 /* One block from x, which stands in its acts; *x becomes what it gives. */
 static void run_block(const decoder *text, decoder_tape *t, size_t i, real **x,
                       const ops_scratch *scratch)
@@ -389,11 +429,12 @@ static void run_block(const decoder *text, decoder_tape *t, size_t i, real **x,
     decoder_acts *const a = &t->blocks[at];
     if (text->is_cross[i] && t->keys.sight == NULL) return; /* left out */
     if (a->x != *x) memcpy(a->x, *x, bytes);
-    if (text->is_cross[i])
-        cross_block_forward(a, &t->cross[at], &text->blocks[i], c, &t->keys, t->pass.N,
-                            scratch);
-    else
+    if (text->is_cross[i]) {
+        run_cross(text, t, i, a, scratch);
+    } else {
+        if (t->cache != NULL) stand_in_cache(a, t->cache, i, c);
         decoder_block_forward(a, &text->blocks[i], c, i, &t->pass, scratch);
+    }
     *x = a->out;
 }
 
@@ -404,11 +445,16 @@ int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows
     const decoder_config *const c = &text->config;
     const lvlm_packing *const p = t->pass.packing;
     const size_t N = t->pass.N, C = c->hidden;
+    const bool looks_first = sight != NULL && (t->cache == NULL || !t->cache->looked);
     real *x = t->last;
+    if (t->cache != NULL) {
+        assert(t->cache->rows + N <= t->cache->capacity);
+        t->pass.past = t->cache->rows;
+    }
     embed(x, text, p, image_rows);
     TRY(stages_emit_rows(s, "text.embed", x, C, p, t->spare, err));
     TRY(fill_positions(t, c, err));
-    if (sight != NULL)
+    if (looks_first)
         gather_rows_forward(t->keys.states, image_rows, t->keys.from, sight->n_keys, C);
     for (size_t i = 0; i < c->layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
@@ -416,6 +462,7 @@ int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows
         TRY(stages_emit_rows(s, stages_block(name, blocks, i), x, C, p, t->spare, err));
     }
     if (s->left == 0) return 0;
+    if (t->cache != NULL) kv_cache_add(t->cache, N, p->T, sight != NULL);
     if (x != t->last) memcpy(t->last, x, N * C * sizeof *x);
     rmsnorm_forward(t->normed, t->last, text->norm.v, (real)c->norm_offset,
                     (real)c->norm_eps, N, C);

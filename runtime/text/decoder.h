@@ -20,6 +20,7 @@
 #include "runtime/sight.h"
 #include "runtime/text/block.h"
 #include "runtime/text/cross.h"
+#include "runtime/text/kv_cache.h"
 
 typedef struct decoder {
     decoder_config config;
@@ -35,14 +36,16 @@ typedef struct decoder {
  * trains: what it does past its train_length in evaluation alone is left out. */
 typedef struct decoder_tape {
     decoder_pass pass;
+    kv_cache *cache; /* borrowed; NULL: none */
     bool keep;
     decoder_acts *blocks; /* (layers), or one */
-    cross_acts *cross; /* (layers), or one; only those of blocks that look are made */
-    cross_keys keys;   /* what they look at */
-    real *last;        /* (N,C) leaving the last block; keep only */
-    real *normed;      /* (N,C) the last norm's output */
-    real *spare;       /* (B*T,C) rows with padding between, when there is padding */
-    void *memory;      /* owned: tables, last, normed, spare */
+    cross_acts *cross;    /* (layers), or one; only those of blocks that look are made;
+                          the cache's own, where there is one */
+    cross_keys keys;      /* what they look at */
+    real *last;           /* (N,C) leaving the last block; keep only */
+    real *normed;         /* (N,C) the last norm's output */
+    real *spare;          /* (B*T,C) rows with padding between, when there is padding */
+    void *memory;         /* owned: tables, last, normed, spare */
     size_t n_blocks;
 } decoder_tape;
 
@@ -54,19 +57,24 @@ int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *refer
 int decoder_bind(decoder *text, weights *w, lvlm_error *err);
 void decoder_free(decoder *text);
 
-/* Elements of ops_scratch that a pass over N rows and n_keys image rows needs. */
+/* Elements of ops_scratch that a pass over N rows needs that look at n_keys rows of
+ * the image, or of a cache. */
 size_t decoder_scratch(const decoder *text, size_t N, size_t n_keys, size_t n_threads);
 void decoder_announce(const decoder *text, stages *s);
 
 /* Memory for one pass. With a `sight` some blocks look at image rows; without one those
- * are left out. Free with decoder_tape_free, also after a failure. */
+ * are left out. With a `cache`, whose capacity has room for them, rows see those of
+ * earlier passes too: lo and hi of the packing count from the first of those, and of
+ * the image nothing but the first pass needs more than its sight. Free with
+ * decoder_tape_free, also after a failure. */
 int decoder_tape_make(decoder_tape *tape, const decoder *text,
-                      const lvlm_packing *packing, const lvlm_sight *sight, bool keep,
-                      lvlm_error *err);
+                      const lvlm_packing *packing, const lvlm_sight *sight,
+                      kv_cache *cache, bool keep, lvlm_error *err);
 void decoder_tape_free(decoder_tape *tape);
 
 /* From ids and connector rows to tape->normed, the final norm's output. Rows of the
  * text that are image rows take theirs. Stops early when no stage is left to compute.
+ * With a cache the rows are in it afterwards, and the tape is ready for as many more.
  * image_rows (n,C), NULL without images */
 int decoder_forward(const decoder *text, decoder_tape *tape, const real *image_rows,
                     const lvlm_sight *sight, stages *s, const ops_scratch *scratch,

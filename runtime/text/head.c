@@ -53,9 +53,8 @@ void head_announce(const lvlm_packing *packing, stages *s)
     if (packing->targets != NULL) stages_announce(s, "loss");
 }
 
-/* logits (N,V)  x (N,C) */
-static void project(real *logits, const real *x, const text_head *head, size_t N,
-                    const ops_scratch *scratch)
+void head_project(real *logits, const real *x, const text_head *head, size_t N,
+                  const ops_scratch *scratch)
 {
     const text_head_config *const c = &head->config;
     dense_forward(logits, x, &head->weight, NULL, N, c->hidden, c->vocab, scratch);
@@ -92,7 +91,7 @@ static int emit_logits(const text_head *head, const real *x, const lvlm_packing 
     double sum = 0;
     const workspace_slot slot = { &logits, p->B * p->T, V };
     TRY(workspace_allocate(&block, &slot, 1, "logits", err));
-    project(logits, x, head, p->N, scratch);
+    head_project(logits, x, head, p->N, scratch);
     int rc = with_loss ? loss_of_all(&sum, logits, p, V, err) : 0;
     if (rc == 0) rc = stages_emit_rows(s, "logits", logits, V, p, logits, err);
     if (rc == 0 && with_loss)
@@ -127,7 +126,7 @@ static int emit_loss(const text_head *head, const real *x, const lvlm_packing *p
     const workspace_slot slots[] = { { &logits, most, V }, { &gathered, most, C } };
     TRY(workspace_allocate(&block, slots, 2, "loss", err));
     for (size_t next = 0, n; (n = gather(gathered, targets, &next, x, C, p)) > 0;) {
-        project(logits, gathered, head, n, scratch);
+        head_project(logits, gathered, head, n, scratch);
         sum += sum_losses(losses, logits, targets, n, V);
     }
     lvlm_free(block);
@@ -200,7 +199,7 @@ int head_backward(const text_head *head, double *sum, real *dx, const real *x,
     for (size_t i = 0; i < LOSS_ROWS; i++) k.scales[i] = scale;
     *sum = 0;
     for (size_t next = 0; gather_chunk(&k, &next, x, C, p), k.n > 0;) {
-        project(k.logits, k.x, head, k.n, scratch);
+        head_project(k.logits, k.x, head, k.n, scratch);
         *sum += sum_losses(k.losses, k.logits, k.targets, k.n, V);
         chunk_backward(&k, head, scratch);
         for (size_t i = 0; i < k.n; i++)

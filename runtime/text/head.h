@@ -28,6 +28,10 @@ int head_bind(text_head *head, weights *w, lvlm_error *err);
 size_t head_scratch(const text_head *head, size_t n_threads);
 void head_announce(const lvlm_packing *packing, stages *s);
 
+/* Logits of N rows.  logits (N,V)  x (N,C) */
+void head_project(real *logits, const real *x, const text_head *head, size_t N,
+                  const ops_scratch *scratch);
+
 /* Logits of every row when they are wanted; else, for the loss, of the rows that have a
  * target, a few at a time.  x (N,C) */
 int head_forward(const text_head *head, const real *x, const lvlm_packing *packing,

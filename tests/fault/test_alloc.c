@@ -22,6 +22,7 @@
 #include "formats/native.h"
 #include "formats/safetensors.h"
 #include "formats/zip.h"
+#include "runtime/generate/generate.h"
 #include "runtime/input/vision_input.h"
 #include "tests/support/alloc_failing.h"
 #include "tests/support/scratch.h"
@@ -36,6 +37,7 @@
 #define RECORDED LVLM_FIXTURES "/paligemma2-odd"
 #define ADAPTED LVLM_FIXTURES "/paligemma-odd/model"
 #define ADAPTER LVLM_FIXTURES "/lora/paligemma/end"
+#define SPOKEN LVLM_FIXTURES "/mllama-odd"
 
 /* An operation tells of success (0) or gives a code; `s` holds what it works on. */
 typedef int operation(scratch *s, lvlm_error *err);
@@ -375,6 +377,40 @@ static int prepare_images(scratch *s, lvlm_error *err)
     return rc;
 }
 
+static int ignore_token(void *user, int64_t id, lvlm_error *err)
+{
+    (void)user, (void)id, (void)err;
+    return 0;
+}
+
+/* So many tokens that memory grows on the way. */
+static int generate(scratch *s, lvlm_error *err)
+{
+    const lvlm_model_options options = { .threads = 1 };
+    const lvlm_token_sink sink = { ignore_token, NULL };
+    lvlm_checkpoint *inputs = NULL;
+    lvlm_model *model = NULL;
+    lvlm_session *session = NULL;
+    lvlm_generation settings;
+    lvlm_generated made;
+    int rc;
+    if ((rc = lvlm_model_open(&model, scratch_path(s, "spoken.lvlm"), &options, err)) <
+            0 ||
+        (rc = lvlm_checkpoint_open(&inputs, SPOKEN "/generate.safetensors", NULL,
+                                   err)) < 0 ||
+        (rc = lvlm_generation_read(&settings, lvlm_model_manifest(model), err)) < 0 ||
+        (rc = lvlm_session_begin(&session, model, inputs, "in.", NULL, err)) < 0)
+        goto done;
+    settings.n_ends = 0;
+    settings.max_new_tokens = 100;
+    rc = lvlm_generate(&made, session, &settings, &sink, err);
+done:
+    lvlm_session_end(session);
+    lvlm_checkpoint_close(inputs);
+    lvlm_model_free(model);
+    return rc;
+}
+
 static void no_allocation_may_fail_badly(void **state)
 {
     static const struct {
@@ -404,6 +440,7 @@ static void no_allocation_may_fail_badly(void **state)
         { "check_and_compare", check_and_compare },
         { "replay", replay },
         { "prepare_images", prepare_images },
+        { "generate", generate },
     };
     scratch s;
     (void)state;
@@ -412,6 +449,7 @@ static void no_allocation_may_fail_badly(void **state)
     assert_int_equal(import(RECORDED "/model", scratch_path(&s, "other.lvlm"), NULL),
                      0);
     assert_int_equal(import(ADAPTED, scratch_path(&s, "adapted.lvlm"), NULL), 0);
+    assert_int_equal(import(SPOKEN "/model", scratch_path(&s, "spoken.lvlm"), NULL), 0);
     scratch_copy(&s, HUB, "dir"); /* export fills a directory that is there */
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         print_message("  %s\n", all[i].name);

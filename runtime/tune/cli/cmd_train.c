@@ -61,23 +61,11 @@ static const lvlm_option options[] = {
 
 /* ---- what was asked for --------------------------------------------------------- */
 
-static int number(double *out, const char *name, const char *text, double absent,
-                  lvlm_error *err)
-{
-    char *end;
-    *out = absent;
-    if (text == NULL) return 0;
-    *out = strtod(text, &end);
-    FAIL_IF(end == text || *end != '\0' || !isfinite(*out) || *out < 0, err,
-            LVLM_EUSAGE, "--%s '%s': expected a number of at least 0", name, text);
-    return 0;
-}
-
 /* A whole number of steps, or a share of them below 1. */
 static int read_warmup(size_t *out, const char *text, size_t steps, lvlm_error *err)
 {
     double value;
-    TRY(number(&value, "warmup", text, 0, err));
+    TRY(lvlm_option_number(&value, "warmup", text, 0, err));
     *out = value < 1 ? (size_t)ceil(value * (double)steps) : (size_t)value;
     return 0;
 }
@@ -95,12 +83,12 @@ static int read_options(lvlm_trainer_options *o, const train_args *a, size_t ste
     TRY(lvlm_stage_parse(&o->stage, a->stage, err));
     TRY(lvlm_schedule_parse(&o->schedule.kind, a->schedule, err));
     TRY(read_warmup(&o->schedule.warmup, a->warmup, steps, err));
-    TRY(number(&o->adamw.lr, "lr", a->lr, 5e-5, err));
-    TRY(number(&o->adamw.beta1, "beta1", a->beta1, 0.9, err));
-    TRY(number(&o->adamw.beta2, "beta2", a->beta2, 0.999, err));
-    TRY(number(&o->adamw.eps, "eps", a->eps, 1e-8, err));
-    TRY(number(&o->adamw.decay, "weight-decay", a->weight_decay, 0, err));
-    return number(&o->clip, "clip", a->clip, 1, err);
+    TRY(lvlm_option_number(&o->adamw.lr, "lr", a->lr, 5e-5, err));
+    TRY(lvlm_option_number(&o->adamw.beta1, "beta1", a->beta1, 0.9, err));
+    TRY(lvlm_option_number(&o->adamw.beta2, "beta2", a->beta2, 0.999, err));
+    TRY(lvlm_option_number(&o->adamw.eps, "eps", a->eps, 1e-8, err));
+    TRY(lvlm_option_number(&o->adamw.decay, "weight-decay", a->weight_decay, 0, err));
+    return lvlm_option_number(&o->clip, "clip", a->clip, 1, err);
 }
 
 static int check_args(const train_args *a, lvlm_error *err)

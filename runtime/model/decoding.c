@@ -1,0 +1,291 @@
+/* decoding.c - one text and the tokens behind it, in one precision.
+ *
+ *   begin   inputs -> the forward of pipeline.c, keys and values kept -> last logits
+ *   step    one token at the next column and position, seeing all -> its logits
+ *
+ * A step's row is a batch of its own: an lvlm_packing of one row that points into the
+ * session. What images a later row looks at is what the text's last row did. */
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "runtime/model/engine.h"
+#include "runtime/model/pipeline.h"
+#include "runtime/model/workspace.h"
+
+enum {
+    MAX_ROWS = 1 << 23, /* positions stay exact in float */
+    CHUNK = 64,         /* rows that memory grows by, at least */
+};
+
+/* The row of a step, as a packing has it. */
+typedef struct step_row {
+    size_t cell, lo, hi, window_lo;
+    int64_t id, image_row, type, positions[3];
+    /* what it looks at, as a sight has it */
+    size_t look_lo, look_hi;
+    bool sees;
+} step_row;
+
+typedef struct decoding {
+    pipeline *p;
+    int64_t *tokens; /* (rows) ids of real tokens, from the first one on */
+    size_t *columns; /* (rows) theirs; padding before them counts */
+    size_t rows, capacity;
+    kv_cache cache;
+    step_row row;
+    lvlm_packing packing; /* of the row; owns nothing */
+    lvlm_sight sight;     /* the same */
+    bool looks;
+    decoder_tape tape; /* of steps */
+    real *logits;      /* (V) */
+    void *logits_memory;
+    ops_scratch scratch; /* of steps */
+    void *scratch_memory;
+} decoding;
+
+/* ---- memory --------------------------------------------------------------------- */
+
+/* For steps that see up to `rows` rows. */
+static int make_scratch(decoding *d, size_t rows, lvlm_error *err)
+{
+    const pipeline *const p = d->p;
+    const size_t seen = d->sight.n_keys > rows ? d->sight.n_keys : rows;
+    const size_t needs[] = { decoder_scratch(&p->text, 1, seen, p->n_threads),
+                             head_scratch(&p->head, p->n_threads),
+                             adapters_scratch(&p->adapters, p->n_threads) };
+    workspace_slot slot = { &d->scratch.data, 0, 1 };
+    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
+        if (needs[i] > slot.rows) slot.rows = needs[i];
+    lvlm_free(d->scratch_memory);
+    d->scratch_memory = NULL;
+    TRY(workspace_allocate(&d->scratch_memory, &slot, 1, "scratch", err));
+    d->scratch.numel = slot.rows;
+    d->scratch.n_threads = p->n_threads;
+    return 0;
+}
+
+/* Room for `rows` rows in all. */
+static int reserve(decoding *d, size_t rows, lvlm_error *err)
+{
+    FAIL_IF(rows > MAX_ROWS, err, LVLM_ENOMEM, "a text of %zu tokens, at most %d", rows,
+            MAX_ROWS);
+    if (rows <= d->capacity) return 0;
+    const size_t wanted = rows + rows / 2 + CHUNK;
+    int64_t *const tokens = lvlm_realloc(d->tokens, wanted, sizeof *tokens);
+    if (tokens == NULL) return lvlm_fail_memory(err);
+    d->tokens = tokens;
+    size_t *const columns = lvlm_realloc(d->columns, wanted, sizeof *columns);
+    if (columns == NULL) return lvlm_fail_memory(err);
+    d->columns = columns;
+    TRY(kv_cache_reserve(&d->cache, &d->p->text.config, d->p->text.is_cross, wanted,
+                         err));
+    TRY(make_scratch(d, wanted, err));
+    d->capacity = wanted; /* last: a failure before is tried again */
+    return 0;
+}
+
+void decoding_end(void *session)
+{
+    decoding *const d = session;
+    if (d == NULL) return;
+    decoder_tape_free(&d->tape);
+    kv_cache_free(&d->cache);
+    lvlm_free(d->tokens);
+    lvlm_free(d->columns);
+    lvlm_free(d->logits_memory);
+    lvlm_free(d->scratch_memory);
+    lvlm_free(d);
+}
+
+/* ---- the text ------------------------------------------------------------------- */
+
+/* One text, whose padding on the right, behind the last token, is as if it were not
+ * there. */
+static int check_text(pass *t, const char *prefix, lvlm_error *err)
+{
+    lvlm_packing *const p = &t->packing;
+    FAIL_IF(p->B != 1, err, LVLM_EFORMAT,
+            "%sinput_ids: %zu texts, expected one; give them one by one", prefix, p->B);
+    p->T = p->cell[p->N - 1] + 1;
+    return 0;
+}
+
+static void point_at_row(decoding *d, const pass *t)
+{
+    step_row *const r = &d->row;
+    const lvlm_packing *const p = &t->packing;
+    d->packing = (lvlm_packing){
+        .B = 1,
+        .T = 1,
+        .N = 1,
+        .cell = &r->cell,
+        .ids = &r->id,
+        .image_row = &r->image_row,
+        .types = &r->type,
+        .axes = p->axes,
+        .positions = r->positions,
+        .lo = &r->lo,
+        .hi = &r->hi,
+        .window_lo = p->window_lo != NULL ? &r->window_lo : NULL,
+    };
+    d->sight = (lvlm_sight){ .n_tiles = t->sight.n_tiles,
+                             .n_keys = t->sight.n_keys,
+                             .lo = &r->look_lo,
+                             .hi = &r->look_hi,
+                             .sees = &r->sees };
+}
+
+/* Positions go on behind the largest; behind the last where the reference lets text
+ * overlap a clip. */
+static void place_behind(int64_t positions[3], const lvlm_packing *p, bool overlaps)
+{
+    int64_t most = p->positions[0];
+    for (size_t i = 1; i < p->axes * p->N; i++)
+        if (p->positions[i] > most) most = p->positions[i];
+    for (size_t axis = 0; axis < p->axes; axis++)
+        positions[axis] = (overlaps ? p->positions[axis * p->N + p->N - 1] : most) + 1;
+}
+
+/* The row behind the text's last one, but for its id. */
+static void place_first_row(decoding *d, const pass *t)
+{
+    step_row *const r = &d->row;
+    const lvlm_packing *const p = &t->packing;
+    place_behind(r->positions, p, d->p->text.config.rope.positions.overlaps);
+    r->cell = p->cell[p->N - 1] + 1;
+    r->hi = p->N + 1;
+    r->image_row = -1;
+    r->type = 1;
+    if (!d->looks) return;
+    r->look_lo = t->sight.lo[p->N - 1];
+    r->look_hi = t->sight.hi[p->N - 1];
+    r->sees = t->sight.sees[p->N - 1];
+}
+
+static void note_tokens(decoding *d, const pass *t)
+{
+    const lvlm_packing *const p = &t->packing;
+    for (size_t n = 0; n < p->N; n++) {
+        d->tokens[n] = t->inputs.ids[p->cell[n]];
+        d->columns[n] = p->cell[n];
+    }
+    d->rows = p->N;
+}
+
+/* The text through the decoder into the cache, and the last row's logits. */
+static int read_text(decoding *d, pass *t, lvlm_error *err)
+{
+    const pipeline *const p = d->p;
+    const size_t N = t->packing.N;
+    const lvlm_sight *const sight = pass_sight(t);
+    decoder_tape tape;
+    int rc;
+    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, sight, &d->cache, false,
+                                err)) < 0 ||
+        (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
+                              &t->scratch, err)) < 0)
+        goto done;
+    head_project(d->logits, tape.normed + (N - 1) * p->text.config.hidden, &p->head, 1,
+                 &t->scratch);
+done:
+    decoder_tape_free(&tape);
+    return rc;
+}
+
+static void start_evaluating(pipeline *p)
+{
+    p->adapters.noise.active = false;
+    ops_threads(p->n_threads);
+}
+
+static int begin(decoding *d, pass *t, const lvlm_checkpoint *inputs,
+                 const char *prefix, lvlm_error *err)
+{
+    const workspace_slot slot = { &d->logits, 1, d->p->head.config.vocab };
+    TRY(pass_read(t, inputs, prefix, err));
+    TRY(check_text(t, prefix, err));
+    pass_announce(t);
+    TRY(workspace_allocate(&d->logits_memory, &slot, 1, "logits", err));
+    d->looks = pass_sight(t) != NULL;
+    point_at_row(d, t);
+    TRY(reserve(d, t->packing.N, err));
+    TRY(pass_make_scratch(t, err));
+    start_evaluating(d->p);
+    if (pass_has_images(t)) TRY(pass_see(t, false, false, err));
+    TRY(read_text(d, t, err));
+    note_tokens(d, t);
+    place_first_row(d, t);
+    return decoder_tape_make(&d->tape, &d->p->text, &d->packing,
+                             d->looks ? &d->sight : NULL, &d->cache, false, err);
+}
+
+int decoding_begin(void **out, void *model, const lvlm_checkpoint *inputs,
+                   const char *prefix, const lvlm_stage_sink *sink, lvlm_error *err)
+{
+    decoding *const d = lvlm_calloc(1, sizeof *d);
+    pass t = { .p = model, .stages = stages_silent() };
+    if (d == NULL) return lvlm_fail_memory(err);
+    if (sink != NULL) t.stages.sink = sink;
+    d->p = model;
+    const int rc = begin(d, &t, inputs, prefix, err);
+    pass_free(&t);
+    if (rc < 0) {
+        decoding_end(d);
+        return rc;
+    }
+    *out = d;
+    return 0;
+}
+
+/* ---- what comes behind it ------------------------------------------------------- */
+
+/* The oldest row that the window still holds. */
+static void slide(decoding *d)
+{
+    const size_t window = d->p->text.config.sliding_window;
+    step_row *const r = &d->row;
+    if (d->packing.window_lo == NULL) return;
+    while (r->window_lo < d->rows && d->columns[r->window_lo] + window <= r->cell)
+        r->window_lo++;
+}
+
+int decoding_step(void *session, int64_t id, lvlm_error *err)
+{
+    decoding *const d = session;
+    const pipeline *const p = d->p;
+    step_row *const r = &d->row;
+    stages silent = stages_silent();
+    FAIL_IF(id < 0 || (uint64_t)id >= p->text.config.embed_rows, err, LVLM_EUSAGE,
+            "token %lld, expected 0 to %zu", (long long)id,
+            p->text.config.embed_rows - 1);
+    TRY(reserve(d, d->rows + 1, err));
+    r->id = id;
+    slide(d);
+    start_evaluating(d->p);
+    TRY(decoder_forward(&p->text, &d->tape, NULL, d->looks ? &d->sight : NULL, &silent,
+                        &d->scratch, err));
+    head_project(d->logits, d->tape.normed, &p->head, 1, &d->scratch);
+    d->tokens[d->rows] = id;
+    d->columns[d->rows++] = r->cell++;
+    r->hi++;
+    for (size_t axis = 0; axis < 3; axis++) r->positions[axis]++;
+    return 0;
+}
+
+const int64_t *decoding_tokens(const void *session, size_t *n)
+{
+    const decoding *const d = session;
+    *n = d->rows;
+    return d->tokens;
+}
+
+void decoding_logits(const void *session, lvlm_tensor *out)
+{
+    const decoding *const d = session;
+    const size_t V = d->p->head.config.vocab;
+    *out = (lvlm_tensor){ .name = "logits",
+                          .dtype = LVLM_REAL_DTYPE,
+                          .shape = SHAPE(V),
+                          .data = (const unsigned char *)d->logits,
+                          .n_bytes = V * sizeof *d->logits };
+}

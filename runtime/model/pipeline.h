@@ -1,0 +1,70 @@
+/* pipeline.h - the model in one precision, and one pass through it; private to
+ * runtime/model.
+ *
+ *   read -> announce -> scratch -> see (images) -> decoder and head, the caller's */
+#ifndef LVLM_RUNTIME_MODEL_PIPELINE_H
+#define LVLM_RUNTIME_MODEL_PIPELINE_H
+
+#include "runtime/connector/connector.h"
+#include "runtime/model/adapters.h"
+#include "runtime/model/gradients.h"
+#include "runtime/sight.h"
+#include "runtime/text/decoder.h"
+#include "runtime/text/head.h"
+#include "runtime/vision/tower.h"
+
+typedef struct pipeline {
+    const vision_tower *tower;
+    void *vision; /* the tower's own */
+    const vision_connector *connector;
+    void *projection; /* the connector's own */
+    decoder text;
+    text_head head;
+    weights weights;
+    gradients gradients;
+    adapters adapters;
+    lvlm_input_spec spec;
+    size_t n_threads;
+} pipeline;
+
+/* What one forward has; freed part by part as it goes. */
+typedef struct pass {
+    const pipeline *p;
+    lvlm_inputs inputs;
+    lvlm_packing packing;
+    lvlm_sight sight; /* cross-attention only */
+    vision_rows seen;
+    stages stages;
+    ops_scratch scratch;
+    void *scratch_memory;
+    void *tower_tape, *connector_tape;
+    void *seen_memory;
+    real *image_rows; /* (connector's rows,C) */
+    void *image_memory;
+} pass;
+
+/* Inputs to packed rows, positions and what sees what. `t` holds p and stages; free
+ * with pass_free, also after a failure. */
+int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
+              lvlm_error *err);
+bool pass_has_images(const pass *t);
+/* NULL: no block looks at images of this batch. Borrowed. */
+const lvlm_sight *pass_sight(const pass *t);
+/* The stages of tower, connector and decoder; the head's are head_announce's. */
+void pass_announce(pass *t);
+/* One scratch for every op of the pass. */
+int pass_make_scratch(pass *t, lvlm_error *err);
+/* Images to rows of the language model's width. With `keep` the tapes stay for the way
+ * back. */
+int pass_see(pass *t, bool keep_tower, bool keep_connector, lvlm_error *err);
+void pass_free(pass *t);
+
+/* Generation (decoding.c), as engine.h has it. */
+int decoding_begin(void **out, void *model, const lvlm_checkpoint *inputs,
+                   const char *prefix, const lvlm_stage_sink *sink, lvlm_error *err);
+int decoding_step(void *session, int64_t id, lvlm_error *err);
+const int64_t *decoding_tokens(const void *session, size_t *n);
+void decoding_logits(const void *session, lvlm_tensor *out);
+void decoding_end(void *session);
+
+#endif

@@ -1,0 +1,284 @@
+/* test_generated.c - texts that go on, against recordings and against one forward.
+ *
+ *   fixtures/NAME/generate*.safetensors, model
+ *       -> greedy in f32: the recorded tokens, one by one, and the end where it is
+ *       -> in f64: logits behind every step == those of one forward over text and
+ *          tokens, where the mathematics is that of one forward */
+#include <dirent.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "convert/import.h"
+#include "formats/base/bytes.h"
+#include "runtime/collect.h"
+#include "runtime/generate/generate.h"
+#include "tests/runtime/synthetic.h"
+#include "tests/support/scratch.h"
+
+/* Largest difference of two logits; they are of the order of 10. */
+#define BAND_STEPS 1e-10 /* observed 4.2e-14, gcc 12, OpenBLAS 0.3.21 */
+
+enum { RECORDINGS = 13, MOST = 64 /* tokens in one */ };
+
+static scratch place;
+
+static int make_place(void **state)
+{
+    (void)state;
+    scratch_make(&place);
+    return 0;
+}
+
+static int remove_place(void **state)
+{
+    (void)state;
+    scratch_remove(&place);
+    return 0;
+}
+
+/* ---- recordings ----------------------------------------------------------------- */
+
+typedef struct recording {
+    char name[300]; /* FIXTURE/FILE */
+    lvlm_checkpoint *file;
+    lvlm_model *model;
+    int64_t tokens[MOST];
+    size_t n;
+} recording;
+
+static const char *meta(const recording *r, const char *key)
+{
+    const char *const text = lvlm_json_string(lvlm_json_get(r->file->metadata, key));
+    assert_non_null(text);
+    return text;
+}
+
+static void convert(const char *model)
+{
+    const lvlm_import_options options = { 0 };
+    const lvlm_import_run run = { .threads = 1, .overwrite = true };
+    char root[LVLM_DIGEST_HEX + 1];
+    lvlm_import import;
+    lvlm_error err;
+    if (lvlm_import_plan(&import, model, &options, false, NULL, NULL, &err) < 0 ||
+        lvlm_import_execute(&import, scratch_path(&place, "model.lvlm"), &run, root,
+                            &err) < 0)
+        fail_msg("%s: %s", model, err.text);
+    lvlm_import_free(&import);
+}
+
+static void open_recording(recording *r, const char *fixture, const char *file,
+                           lvlm_compute compute)
+{
+    char path[2 * SCRATCH_PATH];
+    lvlm_error err;
+    (void)snprintf(r->name, sizeof r->name, "%s/%s", fixture, file);
+    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/model", fixture);
+    convert(path);
+    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s", r->name);
+    if (lvlm_checkpoint_open(&r->file, path, NULL, &err) < 0) fail_msg("%s", err.text);
+    const lvlm_model_options options = { compute, 2, meta(r, "reference") };
+    if (lvlm_model_open(&r->model, scratch_path(&place, "model.lvlm"), &options, &err) <
+        0)
+        fail_msg("%s: %s", r->name, err.text);
+    const lvlm_tensor *const tokens = lvlm_checkpoint_find(r->file, "out.tokens");
+    assert_non_null(tokens);
+    r->n = (size_t)lvlm_tensor_numel(tokens);
+    assert_in_range(r->n, 1, MOST);
+    for (size_t i = 0; i < r->n; i++)
+        r->tokens[i] = (int64_t)lvlm_load_le(tokens->data + 8 * i, 8);
+}
+
+static void close_recording(recording *r)
+{
+    lvlm_model_free(r->model);
+    lvlm_checkpoint_close(r->file);
+}
+
+/* Visit every recording of one fixture; their number. */
+static size_t visit_fixture(const char *fixture, lvlm_compute compute,
+                            void (*visit)(const recording *r))
+{
+    char path[2 * SCRATCH_PATH];
+    size_t n = 0;
+    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s", fixture);
+    DIR *const folder = opendir(path);
+    if (folder == NULL) return 0; /* a file */
+    for (const struct dirent *file; (file = readdir(folder)) != NULL;) {
+        recording r = { .n = 0 };
+        if (strncmp(file->d_name, "generate", 8) != 0) continue;
+        open_recording(&r, fixture, file->d_name, compute);
+        visit(&r);
+        close_recording(&r);
+        n++;
+    }
+    closedir(folder);
+    return n;
+}
+
+static void visit_all(lvlm_compute compute, void (*visit)(const recording *r))
+{
+    DIR *const fixtures = opendir(LVLM_FIXTURES);
+    size_t n = 0;
+    assert_non_null(fixtures);
+    for (const struct dirent *entry; (entry = readdir(fixtures)) != NULL;)
+        if (entry->d_name[0] != '.') n += visit_fixture(entry->d_name, compute, visit);
+    closedir(fixtures);
+    assert_int_equal(n, RECORDINGS);
+}
+
+/* ---- greedy tokens -------------------------------------------------------------- */
+
+typedef struct heard {
+    int64_t tokens[MOST];
+    size_t n;
+} heard;
+
+static int hear(void *user, int64_t id, lvlm_error *err)
+{
+    heard *const h = user;
+    FAIL_IF(h->n == MOST, err, LVLM_ECHECK, "too many tokens");
+    h->tokens[h->n++] = id;
+    return 0;
+}
+
+/* As the checkpoint and the recording say; no limit where an end is to be found. */
+static lvlm_generation settings_of(const recording *r)
+{
+    lvlm_generation g;
+    const char *const penalty = meta(r, "repetition_penalty");
+    assert_int_equal(lvlm_generation_read(&g, lvlm_model_manifest(r->model), NULL), 0);
+    if (penalty[0] != '\0') g.sampling.penalty = strtod(penalty, NULL);
+    g.max_new_tokens = r->n;
+    for (size_t i = 0; i < g.n_ends; i++)
+        if (g.ends[i] == r->tokens[r->n - 1]) g.max_new_tokens = MOST;
+    return g;
+}
+
+static void expect_tokens(const recording *r)
+{
+    const lvlm_generation settings = settings_of(r);
+    lvlm_session *session = NULL;
+    lvlm_generated made;
+    lvlm_error err;
+    heard h = { .n = 0 };
+    const lvlm_token_sink sink = { hear, &h };
+    if (lvlm_session_begin(&session, r->model, r->file, "in.", NULL, &err) < 0 ||
+        lvlm_generate(&made, session, &settings, &sink, &err) < 0)
+        fail_msg("%s: %s", r->name, err.text);
+    for (size_t i = 0; i < r->n; i++)
+        if (i >= h.n || h.tokens[i] != r->tokens[i])
+            fail_msg("%s: token %zu of %zu differs", r->name, i, r->n);
+    assert_int_equal(h.n, r->n);
+    assert_int_equal(made.n, r->n);
+    assert_int_equal(made.ended, settings.max_new_tokens == MOST);
+    lvlm_session_end(session);
+}
+
+static void greedy_tokens_are_those_of_the_reference(void **state)
+{
+    (void)state;
+    visit_all(LVLM_COMPUTE_F32, expect_tokens);
+}
+
+/* ---- steps and one forward ------------------------------------------------------ */
+
+/* An input [1, T, ...] of integers, with n rows more: `tokens`, or the last one
+ * again, or `fill`. */
+static void put_longer(synthetic *to, const char *name, const lvlm_tensor *t,
+                       const int64_t *tokens, const int64_t *fill, size_t n)
+{
+    const size_t T = (size_t)t->shape.dims[1];
+    const size_t row = (size_t)(lvlm_tensor_numel(t) / T);
+    const size_t bytes = lvlm_dtype_bytes(t->dtype);
+    int64_t *const values = calloc((T + n) * row, sizeof *values);
+    lvlm_shape shape = t->shape;
+    assert_non_null(values);
+    for (size_t i = 0; i < (T + n) * row; i++) {
+        const size_t at = i / row < T ? i : (T - 1) * row + i % row;
+        values[i] = (int64_t)lvlm_load_le(t->data + bytes * at, bytes);
+        if (i / row >= T && tokens != NULL) values[i] = tokens[i / row - T];
+        if (i / row >= T && fill != NULL) values[i] = *fill;
+    }
+    shape.dims[1] += n;
+    synthetic_put(to, name, LVLM_I64, &shape, values);
+    free(values);
+}
+
+/* The recording's inputs with its tokens behind them. */
+static void put_all(synthetic *to, const recording *r)
+{
+    static const int64_t one = 1; /* real, and a suffix */
+    for (size_t i = 0; i < r->file->n_tensors; i++) {
+        const lvlm_tensor *const t = &r->file->tensors[i];
+        if (strncmp(t->name, "in.", 3) != 0) continue;
+        const char *const name = t->name + 3;
+        if (strcmp(name, "input_ids") == 0)
+            put_longer(to, name, t, r->tokens, NULL, r->n);
+        else if (strcmp(name, "attention_mask") == 0 ||
+                 strcmp(name, "token_type_ids") == 0)
+            put_longer(to, name, t, NULL, &one, r->n);
+        else if (strcmp(name, "cross_attention_mask") == 0)
+            put_longer(to, name, t, NULL, NULL, r->n);
+        else
+            synthetic_put(to, name, t->dtype, &t->shape, t->data);
+    }
+}
+
+static double distance(const lvlm_tensor *row, const lvlm_tensor *all, size_t at)
+{
+    const size_t V = (size_t)row->shape.dims[0];
+    const double *const a = (const void *)row->data, *const b = (const void *)all->data;
+    double most = 0;
+    for (size_t v = 0; v < V; v++) most = fmax(most, fabs(a[v] - b[at * V + v]));
+    return most;
+}
+
+static void expect_one_forward(const recording *r)
+{
+    synthetic whole = { .arena = LVLM_ARENA_INIT };
+    lvlm_stage_list list = { .everything = false };
+    const lvlm_stage_sink sink = lvlm_stage_list_sink(&list);
+    lvlm_session *session = NULL;
+    lvlm_error err;
+    if (strcmp(meta(r, "one_forward"), "true") != 0) return;
+    put_all(&whole, r);
+    if (lvlm_model_forward(r->model, &whole.checkpoint, "", &sink, &err) < 0 ||
+        lvlm_session_begin(&session, r->model, r->file, "in.", NULL, &err) < 0)
+        fail_msg("%s: %s", r->name, err.text);
+    const lvlm_tensor *const logits = lvlm_stage_list_find(&list, "logits");
+    const size_t last = (size_t)logits->shape.dims[1] - r->n - 1;
+    for (size_t i = 0; i <= r->n; i++) {
+        const lvlm_tensor row = lvlm_session_logits(session);
+        const double far = distance(&row, logits, last + i);
+        if (!(far <= BAND_STEPS)) fail_msg("%s: step %zu: %g", r->name, i, far);
+        if (i < r->n)
+            assert_int_equal(lvlm_session_step(session, r->tokens[i], &err), 0);
+    }
+    lvlm_session_end(session);
+    lvlm_stage_list_free(&list);
+    synthetic_free(&whole);
+}
+
+static void steps_are_one_forward_over_the_whole_text(void **state)
+{
+    (void)state;
+    visit_all(LVLM_COMPUTE_F64, expect_one_forward);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(greedy_tokens_are_those_of_the_reference),
+        cmocka_unit_test(steps_are_one_forward_over_the_whole_text),
+    };
+    return cmocka_run_group_tests(tests, make_place, remove_place);
+}

@@ -1,0 +1,162 @@
+/* test_generation_config.c - what generation_config.json says, and what when it is
+ * silent. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime/generate/generation_config.h"
+
+/* Side files in order of name, as a checkpoint has them; NULL: no such file. */
+static int read_files(lvlm_generation *out, const char *config, const char *generation,
+                      lvlm_error *err)
+{
+    lvlm_side_file files[2];
+    lvlm_checkpoint checkpoint = { .side_files = files };
+    const lvlm_manifest manifest = { .checkpoint = &checkpoint };
+    const char *const texts[] = { config, generation };
+    static const char *const names[] = { "config.json", "generation_config.json" };
+    for (size_t i = 0; i < 2; i++) {
+        if (texts[i] == NULL) continue;
+        files[checkpoint.n_side_files++] =
+            (lvlm_side_file){ names[i], (const unsigned char *)texts[i],
+                              strlen(texts[i]) };
+    }
+    return lvlm_generation_read(out, &manifest, err);
+}
+
+static lvlm_generation read_one(const char *generation)
+{
+    lvlm_generation g;
+    assert_int_equal(read_files(&g, NULL, generation, NULL), 0);
+    return g;
+}
+
+static void expect_error(const char *config, const char *generation, const char *text)
+{
+    lvlm_generation g;
+    lvlm_error err;
+    assert_int_equal(read_files(&g, config, generation, &err), LVLM_EFORMAT);
+    assert_string_equal(err.text, text);
+}
+
+static void nothing_said_is_as_in_the_reference(void **state)
+{
+    (void)state;
+    static const char *const texts[] = { NULL, "{}",
+                                         "{\"top_p\": null, \"eos_token_id\": null}" };
+    for (size_t i = 0; i < 3; i++) {
+        const lvlm_generation g = read_one(texts[i]);
+        assert_true(g.sampling.temperature == 0);
+        assert_int_equal(g.sampling.top_k, 50);
+        assert_true(g.sampling.top_p == 1);
+        assert_true(g.sampling.penalty == 1);
+        assert_int_equal(g.max_new_tokens, LVLM_DEFAULT_NEW_TOKENS);
+        assert_int_equal(g.n_ends, 0);
+        assert_false(g.chatml);
+        assert_null(g.ignored);
+    }
+}
+
+static void what_the_file_says_counts_and_sampling_waits(void **state)
+{
+    (void)state;
+    const lvlm_generation g = read_one(
+        "{\"do_sample\": true, \"temperature\": 0.01, \"top_k\": 1, \"top_p\": 0.001,"
+        "\"repetition_penalty\": 1.05, \"max_new_tokens\": 7, \"eos_token_id\": 9}");
+    assert_true(g.sampling.temperature == 0);
+    assert_int_equal(g.sampling.top_k, 1);
+    assert_true(g.sampling.top_p == 0.001);
+    assert_true(g.sampling.penalty == 1.05);
+    assert_int_equal(g.max_new_tokens, 7);
+    assert_int_equal(g.n_ends, 1);
+    assert_int_equal(g.ends[0], 9);
+}
+
+static void ends_are_a_number_or_a_list(void **state)
+{
+    (void)state;
+    const lvlm_generation g = read_one("{\"eos_token_id\": [151645, 0]}");
+    assert_int_equal(g.n_ends, 2);
+    assert_int_equal(g.ends[0], 151645);
+    assert_int_equal(g.ends[1], 0);
+    assert_int_equal(read_one("{\"eos_token_id\": []}").n_ends, 0);
+}
+
+static void ends_come_from_the_configuration_where_nothing_else_has_them(void **state)
+{
+    (void)state;
+    static const char deep[] = "{\"text_config\": {\"eos_token_id\": [4, 5]}}";
+    lvlm_generation g;
+    assert_int_equal(read_files(&g, "{\"eos_token_id\": 3}", NULL, NULL), 0);
+    assert_int_equal(g.ends[0], 3);
+    assert_int_equal(read_files(&g, deep, "{\"top_k\": 2}", NULL), 0);
+    assert_int_equal(g.n_ends, 2);
+    assert_int_equal(g.ends[1], 5);
+    assert_int_equal(g.sampling.top_k, 2);
+    assert_int_equal(read_files(&g, deep, "{\"eos_token_id\": 6}", NULL), 0);
+    assert_int_equal(g.n_ends, 1);
+    assert_int_equal(g.ends[0], 6);
+}
+
+static void chatml_needs_an_end(void **state)
+{
+    (void)state;
+    assert_true(read_one("{\"chat_format\": \"chatml\", \"eos_token_id\": 2}").chatml);
+    assert_false(read_one("{\"chat_format\": \"chatml\"}").chatml);
+    assert_false(read_one("{\"chat_format\": \"raw\", \"eos_token_id\": 2}").chatml);
+}
+
+static void what_is_not_followed_is_named(void **state)
+{
+    (void)state;
+    assert_string_equal(read_one("{\"no_repeat_ngram_size\": 3}").ignored,
+                        "no_repeat_ngram_size");
+    assert_string_equal(read_one("{\"suppress_tokens\": [1]}").ignored,
+                        "suppress_tokens");
+    assert_null(read_one("{\"num_beams\": 1, \"min_length\": 0, \"typical_p\": 1.0,"
+                         "\"remove_invalid_values\": false, \"x\": 5}")
+                    .ignored);
+}
+
+static void what_makes_no_sense_is_refused_by_name(void **state)
+{
+    (void)state;
+    expect_error(NULL, "{\"top_p\": \"high\"}",
+                 "generation_config.json: top_p is not a number");
+    expect_error(NULL, "{\"top_k\": -1}",
+                 "generation_config.json: top_k is not a whole number, 0 to "
+                 "2147483647");
+    expect_error(NULL, "{\"max_new_tokens\": 1.5}",
+                 "generation_config.json: max_new_tokens is not a whole number, 0 to "
+                 "2147483647");
+    expect_error(NULL, "{\"eos_token_id\": [1, \"<end>\"]}",
+                 "generation_config.json: eos_token_id holds what is no token id");
+    expect_error("{\"eos_token_id\": -1}", NULL,
+                 "config.json: eos_token_id holds what is no token id");
+    expect_error(NULL,
+                 "{\"eos_token_id\": [0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,"
+                 "19,20,21,22,23,24,25,26,27,28,29,30,31,32]}",
+                 "generation_config.json: eos_token_id lists over 32 tokens");
+    lvlm_generation g;
+    lvlm_error err;
+    assert_int_equal(read_files(&g, NULL, "{", &err), LVLM_EFORMAT);
+    assert_non_null(strstr(err.text, "generation_config.json: "));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_said_is_as_in_the_reference),
+        cmocka_unit_test(what_the_file_says_counts_and_sampling_waits),
+        cmocka_unit_test(ends_are_a_number_or_a_list),
+        cmocka_unit_test(ends_come_from_the_configuration_where_nothing_else_has_them),
+        cmocka_unit_test(chatml_needs_an_end),
+        cmocka_unit_test(what_is_not_followed_is_named),
+        cmocka_unit_test(what_makes_no_sense_is_refused_by_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
