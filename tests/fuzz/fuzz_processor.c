@@ -1,0 +1,42 @@
+/* fuzz_processor.c - any bytes as a processor's settings, for every kind of tower. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "runtime/input/vision_input.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What is read of a canonical configuration. */
+#define CONFIG(splice, vision)                                                         \
+    "{\"text\":{\"splice\":\"" splice "\",\"vocab\":9},\"tokens\":{\"image\":8},"      \
+    "\"vision\":{\"channels\":3,\"patch\":14," vision "}}"
+static const char *const configs[] = {
+    CONFIG("image_tokens", "\"tower\":\"siglip\",\"image\":28,\"grid\":2"),
+    CONFIG("image_tokens", "\"tower\":\"qwen2\",\"frames\":2,\"merge\":2"),
+    CONFIG("cross_attention",
+           "\"tower\":\"tiles\",\"image\":28,\"tiles\":4,\"aspect_ids\":9"),
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    lvlm_side_file file = { "preprocessor_config.json", data, size };
+    const lvlm_checkpoint checkpoint = { .path = "fuzz",
+                                         .side_files = &file,
+                                         .n_side_files = 1 };
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+        lvlm_manifest manifest = { .checkpoint = &checkpoint };
+        lvlm_vision_input *input = NULL;
+        lvlm_error err = { 0 };
+        if (lvlm_json_parse(&manifest.config, configs[i], strlen(configs[i]), &err) < 0)
+            abort();
+        if (lvlm_vision_input_open(&input, &manifest, NULL, &err) < 0 &&
+            strncmp(err.text, "fuzz: preprocessor_config.json: ", 32) != 0)
+            abort(); /* the configurations above are good */
+        lvlm_vision_input_close(input);
+        lvlm_json_free(manifest.config);
+    }
+    return 0;
+}
