@@ -276,7 +276,9 @@ typedef struct lvlm_family {
     const lvlm_projection *projections; /* ends with role NULL */
     const lvlm_difference *differences; /* ends with name NULL */
     const lvlm_stage_rule *stage_rules; /* ends with stages NULL; NULL: none */
-    const lvlm_npz_table *npz;          /* NULL: big_vision has no such model */
+    bool blind_gradients; /* where a batch holds no image, the makers' training runs
+                             the tower on nothing: gradients are zero, not absent */
+    const lvlm_npz_table *npz; /* NULL: big_vision has no such model */
 } lvlm_family;
 
 /* All families, ends with NULL. */

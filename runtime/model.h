@@ -130,6 +130,7 @@ typedef struct lvlm_model_step {
     size_t n_targets; /* how many those are */
     size_t n_tokens;  /* of the texts, without padding */
     size_t n_images;  /* videos too */
+    bool sees; /* pixels took part: else tower, connector and cross-attention did not */
 } lvlm_model_step;
 
 /* Forward and backward over a batch, as in lvlm_model_forward: gradients of the loss

@@ -325,4 +325,5 @@ const lvlm_family lvlm_family_qwen_vl = {
     .projections = projections,
     .differences = differences,
     .stage_rules = stage_rules,
+    .blind_gradients = true,
 };

@@ -313,6 +313,7 @@ static int pipeline_backward(void *model, lvlm_model_step *step,
     step->n_targets = t.packing.n_targets;
     step->n_tokens = t.packing.N;
     step->n_images = lvlm_images_present(&t.inputs.images);
+    step->sees = pass_has_images(&t);
     if (t.packing.n_targets == 0 || (rc = pass_make_scratch(&t, err)) < 0) goto done;
     ops_threads(t.p->n_threads);
     rc = learn(&t, step, scale != 0 ? scale : 1 / (double)step->n_targets, err);

@@ -1,4 +1,6 @@
-/* adamw.h - one step of AdamW as torch.optim.AdamW takes it, on plain arrays. */
+/* adamw.h - one step of AdamW as torch.optim.AdamW takes it, on plain arrays.
+ *
+ * Results do not depend on the number of threads. */
 #ifndef LVLM_RUNTIME_TUNE_ADAMW_H
 #define LVLM_RUNTIME_TUNE_ADAMW_H
 
@@ -17,5 +19,8 @@ typedef struct lvlm_adamw {
  * w, m, v, g (n) */
 void lvlm_adamw_step(float *w, float *m, float *v, const float *g, size_t n,
                      size_t step, const lvlm_adamw *options);
+
+/* sum x^2, for the norm of all gradients together.  x (n) */
+double lvlm_sum_of_squares(const float *x, size_t n);
 
 #endif

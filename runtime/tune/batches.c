@@ -2,56 +2,144 @@
 #include "runtime/tune/batches.h"
 
 #include <fnmatch.h>
-#include <string.h>
+#include <inttypes.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/infile.h"
 #include "formats/base/random.h"
+#include "formats/base/strbuf.h"
 
-int lvlm_batches_open(lvlm_batches *out, const char *folder, lvlm_error *err)
+enum { MAX_LIST = 1 << 26 }; /* bytes of all names and sizes together */
+
+typedef struct folder {
+    const char **paths;  /* (n) sorted by name */
+    size_t n, at;        /* the number that comes next */
+    size_t *order, walk; /* (n) of walk number `walk` */
+    bool shuffled;
+    uint64_t seed;
+    lvlm_checkpoint *open; /* the batch that was handed out, or NULL */
+    lvlm_arena arena;
+} folder;
+
+/* ---- order ---------------------------------------------------------------------- */
+
+static void make_order(folder *f, size_t walk)
 {
-    char **names;
-    size_t n;
-    *out = (lvlm_batches){ .arena = LVLM_ARENA_INIT };
-    TRY(lvlm_path_list(&names, &n, folder, err));
-    out->paths = lvlm_arena_alloc(&out->arena, n + 1, sizeof *out->paths);
-    bool ok = out->paths != NULL;
-    for (size_t i = 0; ok && i < n; i++) {
-        if (fnmatch("batch-*.safetensors", names[i], 0) != 0) continue;
-        const char *path = lvlm_arena_printf(&out->arena, "%s/%s", folder, names[i]);
-        out->paths[out->n++] = path;
-        ok = path != NULL;
+    const uint64_t stream =
+        lvlm_random_scramble(lvlm_random_scramble(f->seed) + (uint64_t)walk);
+    for (size_t i = 0; i < f->n; i++) f->order[i] = i;
+    for (size_t i = f->n - 1; f->shuffled && i > 0; i--) {
+        uint64_t bits;
+        lvlm_random_bits(&bits, stream, i, 1);
+        const size_t k = (size_t)(bits % (i + 1)), swap = f->order[i];
+        f->order[i] = f->order[k];
+        f->order[k] = swap;
     }
-    lvlm_path_list_free(names, n);
-    if (!ok) return lvlm_fail_memory(err);
-    FAIL_IF(out->n == 0, err, LVLM_EFORMAT, "%s: holds no batch-NNN.safetensors",
-            folder);
+    f->walk = walk;
+}
+
+/* ---- as a source ---------------------------------------------------------------- */
+
+static int folder_seek(void *self, size_t i, lvlm_error *err)
+{
+    folder *const f = self;
+    (void)err;
+    f->at = i;
     return 0;
 }
 
-void lvlm_batches_free(lvlm_batches *batches)
+static int folder_next(void *self, lvlm_batch *out, lvlm_error *err)
 {
-    lvlm_arena_free(&batches->arena);
-    *batches = (lvlm_batches){ 0 };
+    folder *const f = self;
+    if (f->walk != f->at / f->n) make_order(f, f->at / f->n);
+    out->name = f->paths[f->order[f->at % f->n]];
+    lvlm_checkpoint_close(f->open);
+    f->open = NULL;
+    TRY(lvlm_checkpoint_open(&f->open, out->name, NULL, err));
+    out->tensors = f->open;
+    f->at++;
+    return 0;
 }
 
-const char *lvlm_batches_at(const lvlm_batches *b, size_t i)
+static void folder_close(void *self)
 {
-    const uint64_t walk = lvlm_random_scramble(b->seed) + i / b->n;
-    const uint64_t stream = lvlm_random_scramble(walk);
-    size_t at = i % b->n;
-    if (!b->shuffled) return b->paths[at];
-    size_t *const order = lvlm_calloc(b->n, sizeof *order);
-    if (order == NULL) return NULL;
-    for (size_t j = 0; j < b->n; j++) order[j] = j;
-    for (size_t j = b->n - 1; j > 0; j--) {
-        uint64_t bits;
-        lvlm_random_bits(&bits, stream, j, 1);
-        const size_t k = (size_t)(bits % (j + 1)), swap = order[j];
-        order[j] = order[k];
-        order[k] = swap;
+    folder *const f = self;
+    if (f == NULL) return;
+    lvlm_checkpoint_close(f->open);
+    lvlm_arena_free(&f->arena);
+    lvlm_free(f);
+}
+
+/* ---- opening -------------------------------------------------------------------- */
+
+static int list_paths(folder *f, const char *path, lvlm_error *err)
+{
+    char **names;
+    size_t n;
+    TRY(lvlm_path_list(&names, &n, path, err));
+    f->paths = lvlm_arena_alloc(&f->arena, n + 1, sizeof *f->paths);
+    f->order = lvlm_arena_alloc(&f->arena, n + 1, sizeof *f->order);
+    bool ok = f->paths != NULL && f->order != NULL;
+    for (size_t i = 0; ok && i < n; i++) {
+        if (fnmatch("batch-*.safetensors", names[i], 0) != 0) continue;
+        f->paths[f->n] = lvlm_arena_printf(&f->arena, "%s/%s", path, names[i]);
+        ok = f->paths[f->n++] != NULL;
     }
-    at = order[at];
-    lvlm_free(order);
-    return b->paths[at];
+    lvlm_path_list_free(names, n);
+    if (!ok) return lvlm_fail_memory(err);
+    FAIL_IF(f->n == 0, err, LVLM_EFORMAT, "%s: holds no batch-NNN.safetensors", path);
+    return 0;
+}
+
+/* Names, sizes and order stand for the data: reading it all would take its time. */
+static int describe(lvlm_batch_source *out, const folder *f, lvlm_error *err)
+{
+    lvlm_strbuf list = LVLM_STRBUF_INIT(MAX_LIST);
+    uint64_t most = 0;
+    int rc = 0;
+    if (f->shuffled) lvlm_strbuf_printf(&list, "shuffled by %" PRIu64 "\n", f->seed);
+    for (size_t i = 0; rc == 0 && i < f->n; i++) {
+        lvlm_infile *file = NULL;
+        rc = lvlm_infile_open(&file, f->paths[i], err);
+        if (rc < 0) break;
+        lvlm_strbuf_printf(&list, "%" PRIu64 " %s\n", file->n_bytes,
+                           lvlm_path_base(f->paths[i]));
+        if (file->n_bytes > most) {
+            most = file->n_bytes;
+            out->largest = i;
+        }
+        lvlm_infile_close(file);
+    }
+    for (size_t i = 0; f->shuffled && i < f->n; i++) /* its number in the first walk */
+        if (f->order[i] == out->largest) {
+            out->largest = i;
+            break;
+        }
+    if (rc == 0) rc = lvlm_strbuf_check(&list, err);
+    if (rc == 0) rc = lvlm_digest_bytes(out->id, list.text, list.length, err);
+    lvlm_strbuf_free(&list);
+    return rc;
+}
+
+int lvlm_batches_open(lvlm_batch_source *out, const char *path, bool shuffled,
+                      uint64_t seed, lvlm_error *err)
+{
+    folder *const f = lvlm_calloc(1, sizeof *f);
+    *out = (lvlm_batch_source){
+        .self = f, .seek = folder_seek, .next = folder_next, .close = folder_close
+    };
+    if (f == NULL) return lvlm_fail_memory(err);
+    f->shuffled = shuffled;
+    f->seed = seed;
+    int rc = list_paths(f, path, err);
+    if (rc == 0) {
+        make_order(f, 0);
+        rc = describe(out, f, err);
+    }
+    if (rc < 0) {
+        lvlm_batch_source_close(out);
+        return rc;
+    }
+    out->n = f->n;
+    return 0;
 }

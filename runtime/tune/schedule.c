@@ -23,6 +23,11 @@ int lvlm_schedule_parse(lvlm_schedule_kind *out, const char *text, lvlm_error *e
     return 0;
 }
 
+const char *lvlm_schedule_name(lvlm_schedule_kind kind)
+{
+    return kinds[kind];
+}
+
 double lvlm_schedule_factor(const lvlm_schedule *s, size_t step)
 {
     if (step < s->warmup) return (double)step / (double)s->warmup;

@@ -20,6 +20,7 @@ typedef struct lvlm_schedule {
 /* "constant", "linear", "cosine"; LVLM_EUSAGE otherwise. NULL: linear. */
 LVLM_MUST_CHECK int lvlm_schedule_parse(lvlm_schedule_kind *out, const char *text,
                                         lvlm_error *err);
+const char *lvlm_schedule_name(lvlm_schedule_kind kind);
 /* The factor of step number `step`, from 0. */
 double lvlm_schedule_factor(const lvlm_schedule *schedule, size_t step);
 

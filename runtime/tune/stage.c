@@ -67,3 +67,9 @@ bool lvlm_stage_trains(void *stage, const lvlm_manifest *manifest,
             trained = rule->trained;
     return trained;
 }
+
+bool lvlm_stage_needs_image(const lvlm_target *t)
+{
+    if (strncmp(t->name, "text.", 5) != 0) return true;
+    return t->section->only_blocks != NULL; /* blocks that only some are: cross ones */
+}

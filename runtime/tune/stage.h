@@ -25,4 +25,7 @@ const char *lvlm_stage_name(lvlm_stage stage);
 bool lvlm_stage_trains(void *stage, const lvlm_manifest *manifest,
                        const lvlm_target *target);
 
+/* Does it have a gradient only where a batch holds images? */
+bool lvlm_stage_needs_image(const lvlm_target *target);
+
 #endif

@@ -1,4 +1,5 @@
-/* trainer.c - weights, moments, steps; see trainer.h. Saving: trainer_save.c. */
+/* trainer.c - weights, moments, steps; see trainer.h. Saving: trainer_save.c,
+ * trainer_state.c. */
 #include "runtime/tune/trainer.h"
 
 #include <math.h>
@@ -38,6 +39,7 @@ static int list_tensors(lvlm_trainer *t, lvlm_error *err)
             continue;
         lvlm_trained *const p = &t->tensors[t->n_tensors++];
         *p = (lvlm_trained){ .name = target->name, .w = w };
+        p->needs_image = lvlm_stage_needs_image(target) && !m->family->blind_gradients;
         p->g = (const float *)(const void *)gradient.data;
         p->numel = (size_t)lvlm_tensor_numel(&gradient);
         p->lr = rate_of(&t->options, target->name);
@@ -89,42 +91,63 @@ typedef struct finder {
     bool found;
 } finder;
 
+static bool all_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
 static int look(void *user, const lvlm_tensor *stage, lvlm_error *err)
 {
     finder *const f = user;
-    const float *const x = (const float *)(const void *)stage->data;
     (void)err;
-    for (uint64_t i = 0; !f->found && i < lvlm_tensor_numel(stage); i++)
-        if (!isfinite(x[i])) {
-            f->found = true;
-            (void)snprintf(f->stage, sizeof f->stage, "%s", stage->name);
-        }
+    if (f->found || all_finite((const float *)(const void *)stage->data,
+                               (size_t)lvlm_tensor_numel(stage)))
+        return 0;
+    f->found = true;
+    (void)snprintf(f->stage, sizeof f->stage, "%s", stage->name);
     return 0;
+}
+
+/* Logits of a whole batch may be larger than all the rest. */
+static bool is_small(void *user, const char *name)
+{
+    (void)user;
+    return strcmp(name, "logits") != 0;
+}
+
+static const char *word_of(double value)
+{
+    return isnan(value) ? "nan" : "infinite";
 }
 
 static int refuse_loss(lvlm_trainer *t, const lvlm_checkpoint *batch, double loss,
                        lvlm_error *err)
 {
     finder f = { "none", false };
-    const lvlm_stage_sink sink = { .take = look, .user = &f };
+    const lvlm_stage_sink sink = { .take = look, .wants = is_small, .user = &f };
     TRY(lvlm_model_forward(t->model, batch, "", &sink, err));
     return lvlm_fail(err, LVLM_ECHECK,
-                     "step %zu: the loss is %f; the first stage with a value that is "
-                     "not finite is %s",
-                     t->step + 1, loss, f.stage);
+                     "the loss is %s; the first stage with a value that is not finite "
+                     "is %s",
+                     word_of(loss), f.stage);
 }
 
 int lvlm_trainer_add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *err)
 {
-    lvlm_model_step step;
-    if (t->n_targets == 0) {
+    lvlm_model_step found;
+    if (t->sum.n_targets == 0) {
         lvlm_model_zero_gradients(t->model);
-        t->loss = 0;
+        t->sum = (lvlm_model_step){ 0 };
     }
-    TRY(lvlm_model_backward(t->model, &step, batch, "", 1, err));
-    if (!isfinite(step.loss)) return refuse_loss(t, batch, step.loss, err);
-    t->loss += step.loss;
-    t->n_targets += step.n_targets;
+    TRY(lvlm_model_backward(t->model, &found, batch, "", 1, err));
+    if (!isfinite(found.loss)) return refuse_loss(t, batch, found.loss, err);
+    t->sum.loss += found.loss;
+    t->sum.n_targets += found.n_targets;
+    t->sum.n_tokens += found.n_tokens;
+    t->sum.n_images += found.n_images;
+    t->sum.sees |= found.sees;
     return 0;
 }
 
@@ -133,35 +156,48 @@ static double norm_of(const lvlm_trainer *t)
 {
     double sum = 0;
     for (size_t i = 0; i < t->n_tensors; i++)
-        for (size_t j = 0; j < t->tensors[i].numel; j++)
-            sum += (double)t->tensors[i].g[j] * (double)t->tensors[i].g[j];
-    return sqrt(sum) / (double)t->n_targets;
+        sum += lvlm_sum_of_squares(t->tensors[i].g, t->tensors[i].numel);
+    return sqrt(sum) / (double)t->sum.n_targets;
+}
+
+static int refuse_norm(const lvlm_trainer *t, double norm, lvlm_error *err)
+{
+    const char *first = "none, their squares are too large";
+    for (size_t i = 0; i < t->n_tensors;
+         i++) /* the last one is first on the way back */
+        if (!all_finite(t->tensors[i].g, t->tensors[i].numel))
+            first = t->tensors[i].name;
+    return lvlm_fail(err, LVLM_ECHECK,
+                     "the norm of the gradients is %s; the first gradient with a value "
+                     "that is not finite is that of %s",
+                     word_of(norm), first);
 }
 
 int lvlm_trainer_step(lvlm_trainer *t, lvlm_trainer_report *report, lvlm_error *err)
 {
-    FAIL_IF(t->n_targets == 0, err, LVLM_EFORMAT,
-            "step %zu: no label of its batches counts", t->step + 1);
+    const size_t n_targets = t->sum.n_targets;
+    FAIL_IF(n_targets == 0, err, LVLM_EFORMAT, "no label of its batches counts");
     const double norm = norm_of(t), most = t->options.clip;
-    FAIL_IF(!isfinite(norm), err, LVLM_ECHECK, "step %zu: the gradient's norm is %f",
-            t->step + 1, norm);
+    if (!isfinite(norm)) return refuse_norm(t, norm, err);
     const double factor = lvlm_schedule_factor(&t->options.schedule, t->step);
-    double scale = 1 / (double)t->n_targets;
+    double scale = 1 / (double)n_targets;
     if (most > 0 && most / (norm + 1e-6) < 1) scale *= most / (norm + 1e-6);
     t->step++;
     for (size_t i = 0; i < t->n_tensors; i++) {
-        const lvlm_trained *const p = &t->tensors[i];
+        lvlm_trained *const p = &t->tensors[i];
         lvlm_adamw o = t->options.adamw;
+        if (p->needs_image && !t->sum.sees) continue; /* as torch: it has no gradient */
         o.lr = p->lr * factor;
         o.decay = p->decay;
         o.scale = scale;
-        lvlm_adamw_step(p->w, p->m, p->v, p->g, p->numel, t->step, &o);
+        lvlm_adamw_step(p->w, p->m, p->v, p->g, p->numel, ++p->steps, &o);
     }
     *report = (lvlm_trainer_report){ .step = t->step,
-                                     .loss = t->loss / (double)t->n_targets,
+                                     .loss = t->sum.loss / (double)n_targets,
                                      .grad_norm = norm,
                                      .lr = t->options.adamw.lr * factor,
-                                     .n_targets = t->n_targets };
-    t->n_targets = 0;
+                                     .n_targets = n_targets,
+                                     .n_tokens = t->sum.n_tokens };
+    t->sum = (lvlm_model_step){ 0 };
     return 0;
 }

@@ -21,6 +21,9 @@ typedef struct lvlm_trainer_options {
     bool decay_all; /* biases and norms too; else matrices alone */
     double clip;    /* largest norm of all gradients together; 0: none */
     lvlm_schedule schedule;
+    size_t accumulate; /* batches a step */
+    const char *data;  /* which batches those are and in which order: what
+                          lvlm_batch_source.id says; NULL: nobody knows */
     size_t threads;
     const char *reference;
 } lvlm_trainer_options;
@@ -31,13 +34,16 @@ typedef struct lvlm_trainer_report {
     double loss;      /* mean over the labels of all its batches */
     double grad_norm; /* before clipping */
     double lr;        /* of adamw.lr */
-    size_t n_targets;
+    size_t n_targets; /* labels that counted */
+    size_t n_tokens;  /* of the texts, without padding */
 } lvlm_trainer_report;
 
 /* One trained tensor. */
 typedef struct lvlm_trained {
     const char *name;
     size_t numel;
+    size_t steps;     /* that moved it */
+    bool needs_image; /* a step without any does not move it, nor its moments */
     float *w, *m, *v;
     const float *g;
     double lr, decay;
@@ -48,10 +54,9 @@ typedef struct lvlm_trainer {
     lvlm_model *model;
     lvlm_trained *tensors; /* in order of use */
     size_t n_tensors;
-    size_t step; /* steps done */
-    double loss; /* of the step that is being made: sums */
-    size_t n_targets;
-    float *moments; /* owned: all m and v */
+    size_t step;         /* steps done */
+    lvlm_model_step sum; /* of the batches since then */
+    float *moments;      /* owned: all m and v */
 } lvlm_trainer;
 
 /* Open the native file at `path` for training. Free with lvlm_trainer_close, also after
@@ -62,11 +67,13 @@ LVLM_MUST_CHECK int lvlm_trainer_open(lvlm_trainer *out, const char *path,
 void lvlm_trainer_close(lvlm_trainer *trainer);
 
 /* Gradients of one more batch (lvlm_model_forward lists its tensors). LVLM_ECHECK when
- * its loss is not finite: names the first stage with a value that is not. */
+ * its loss is not finite: names the first stage with a value that is not. Weights and
+ * moments are what they were after the last step, and may be saved. */
 LVLM_MUST_CHECK int lvlm_trainer_add(lvlm_trainer *trainer,
                                      const lvlm_checkpoint *batch, lvlm_error *err);
 /* Move the weights by the mean gradient of the batches since the last step. Without a
- * single label that counts it is an error. */
+ * single label that counts it is an error. LVLM_ECHECK names the first gradient, on
+ * the way back, that is not finite; nothing has moved then. */
 LVLM_MUST_CHECK int lvlm_trainer_step(lvlm_trainer *trainer,
                                       lvlm_trainer_report *report, lvlm_error *err);
 
@@ -74,10 +81,12 @@ LVLM_MUST_CHECK int lvlm_trainer_step(lvlm_trainer *trainer,
 LVLM_MUST_CHECK int lvlm_trainer_save(const lvlm_trainer *trainer, const char *path,
                                       bool overwrite, lvlm_error *err);
 
-/* Everything that the next step depends on, as one file: weights, moments, steps done.
- * A run that is resumed from it ends in the same bytes as one that went on. */
+/* Everything that the next step depends on, as one file: weights, moments, steps done,
+ * and the settings of the run. A run that is resumed from it ends in the same bytes as
+ * one that went on. The old file stays until the new one is whole. */
 LVLM_MUST_CHECK int lvlm_trainer_save_state(const lvlm_trainer *trainer,
                                             const char *path, lvlm_error *err);
+/* LVLM_EUSAGE when it belongs to a run with other settings: names the first one. */
 LVLM_MUST_CHECK int lvlm_trainer_load_state(lvlm_trainer *trainer, const char *path,
                                             lvlm_error *err);
 

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/tune/stage.h"
+
 enum { NAME_BYTES = 512 };
 
 static bool starts_with(const char *text, const char *prefix)
@@ -35,12 +37,6 @@ static const char *part_of(const char *name)
 {
     if (starts_with(name, "vision.")) return "vision";
     return starts_with(name, "connector.") ? "connector" : "text";
-}
-
-/* Rows of blocks that only some have are those of cross-attention. */
-static bool is_cross(const lvlm_target *t)
-{
-    return starts_with(t->name, "text.") && t->section->only_blocks != NULL;
 }
 
 /* ---- gates ---------------------------------------------------------------------- */
@@ -84,7 +80,8 @@ static bool all_closed(const lvlm_manifest *m)
     size_t n = 0;
     for (size_t i = 0; i < m->n_targets; i++) {
         const lvlm_target *const g = &m->targets[i];
-        if (!is_cross(g) || strcmp(g->row->native, "attn_gate") != 0) continue;
+        if (!starts_with(g->name, "text.") || strcmp(g->row->native, "attn_gate") != 0)
+            continue;
         if (!is_zero_weight(g)) return false;
         n++;
     }
@@ -125,7 +122,8 @@ static const char *cause_of(lvlm_zero_gradients *z, const lvlm_manifest *m,
 {
     const bool sees = !starts_with(t->name, "text.");
     const char *name;
-    if ((sees || is_cross(t)) && step->n_images == 0) return "the batch holds no image";
+    if (lvlm_stage_needs_image(t) && step->n_images == 0)
+        return "the batch holds no image";
     if ((name = closed_gate(m, t)) != NULL)
         return lvlm_arena_printf(&z->arena, "%s is closed (0)", name);
     if (sees && all_closed(m)) return "every gate of cross-attention is closed (0)";

@@ -24,6 +24,11 @@
 #include "formats/zip.h"
 #include "runtime/generate/generate.h"
 #include "runtime/input/vision_input.h"
+#include "runtime/tune/batches.h"
+#include "runtime/tune/changes.h"
+#include "runtime/tune/loss_plot.h"
+#include "runtime/tune/trainer.h"
+#include "runtime/tune/zero_gradients.h"
 #include "tests/support/alloc_failing.h"
 #include "tests/support/scratch.h"
 #include "verify/checksum.h"
@@ -34,6 +39,7 @@
 #define SHARDED LVLM_FIXTURES "/paligemma2-bf16/model"
 #define TORCH LVLM_FIXTURES "/torch-files"
 #define NPZ LVLM_FIXTURES "/npz"
+#define BATCHES LVLM_FIXTURES "/train/batches"
 #define RECORDED LVLM_FIXTURES "/paligemma2-odd"
 #define ADAPTED LVLM_FIXTURES "/paligemma-odd/model"
 #define ADAPTER LVLM_FIXTURES "/lora/paligemma/end"
@@ -411,6 +417,59 @@ done:
     return rc;
 }
 
+/* Open, one step, the zeros in it, the state out and in, the model, what changed. */
+static int take_a_step(lvlm_trainer *t, lvlm_batch_source *source, scratch *s,
+                       lvlm_error *err)
+{
+    lvlm_zero_gradients zeros = { .arena = LVLM_ARENA_INIT };
+    lvlm_trainer_report report;
+    lvlm_batch batch;
+    int rc;
+    if ((rc = source->next(source->self, &batch, err)) == 0 &&
+        (rc = lvlm_trainer_add(t, batch.tensors, err)) == 0 &&
+        (rc = lvlm_zero_gradients_find(&zeros, t->model, &t->sum, err)) == 0 &&
+        (rc = lvlm_trainer_step(t, &report, err)) == 0 &&
+        (rc = lvlm_trainer_save_state(t, scratch_path(s, "state"), err)) == 0)
+        rc = lvlm_trainer_load_state(t, scratch_path(s, "state"), err);
+    lvlm_zero_gradients_free(&zeros);
+    return rc;
+}
+
+static int train(scratch *s, lvlm_error *err)
+{
+    const lvlm_trainer_options options = { .stage = LVLM_STAGE_3,
+                                           .adamw = { .lr = 1, .eps = 1 },
+                                           .accumulate = 1,
+                                           .threads = 1 };
+    const char *const state = scratch_path(s, "state");
+    const char *const tuned = scratch_path(s, "tuned.lvlm");
+    lvlm_batch_source source = { 0 };
+    lvlm_trainer trainer = { 0 };
+    lvlm_changes changes = { 0 };
+    int rc;
+    if ((rc = lvlm_batches_open(&source, BATCHES, true, 1, err)) == 0 &&
+        (rc = lvlm_trainer_open(&trainer, scratch_path(s, "model.lvlm"), &options,
+                                err)) == 0 &&
+        (rc = take_a_step(&trainer, &source, s, err)) == 0 &&
+        (rc = lvlm_trainer_save(&trainer, tuned, true, err)) == 0)
+        rc = lvlm_changes_find(&changes, trainer.model, tuned, err);
+    lvlm_changes_free(&changes);
+    lvlm_trainer_close(&trainer);
+    lvlm_batch_source_close(&source);
+    (void)unlink(state); /* the step itself is whole */
+    (void)unlink(tuned);
+    return rc;
+}
+
+static int draw(scratch *s, lvlm_error *err)
+{
+    const lvlm_loss_point points[] = { { 1, 3 }, { 2, 1 } };
+    const int rc =
+        lvlm_loss_plot_save(scratch_path(s, "loss.svg"), points, 2, true, err);
+    (void)unlink(scratch_path(s, "loss.svg"));
+    return rc;
+}
+
 static void no_allocation_may_fail_badly(void **state)
 {
     static const struct {
@@ -441,6 +500,8 @@ static void no_allocation_may_fail_badly(void **state)
         { "replay", replay },
         { "prepare_images", prepare_images },
         { "generate", generate },
+        { "train", train },
+        { "draw", draw },
     };
     scratch s;
     (void)state;

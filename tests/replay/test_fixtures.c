@@ -13,7 +13,6 @@
 
 #include "convert/export.h"
 #include "formats/base/json.h"
-#include "formats/base/outfile.h"
 #include "tests/replay/converted.h"
 #include "verify/replay.h"
 
@@ -209,25 +208,11 @@ static void every_fixture_replays_in_both_precisions(void **state)
 
 /* ---- planted errors ------------------------------------------------------------- */
 
-/* Write the native file with the sign of one value flipped. */
-static void plant(const char *native, const char *tensor, const char *wrong)
+/* Flips the sign of one value. */
+static void flip(unsigned char *bytes, const lvlm_tensor *t)
 {
-    lvlm_checkpoint *cp = NULL;
-    lvlm_outfile *out = NULL;
-    lvlm_error err;
-    if (lvlm_checkpoint_open(&cp, native, NULL, &err) < 0) fail_msg("%s", err.text);
-    const lvlm_tensor *t = lvlm_checkpoint_find(cp, tensor);
-    if (t == NULL) fail_msg("%s: no such tensor", tensor);
     const size_t element = lvlm_dtype_bytes(t->dtype);
-    const uint64_t at = t->offset + 7 % lvlm_tensor_numel(t) * element + element - 1;
-    const lvlm_infile *map = cp->files[0].map;
-    const unsigned char flipped = map->bytes[at] ^ 0x80; /* the sign */
-    if (lvlm_outfile_open(&out, wrong, true, &err) < 0) fail_msg("%s", err.text);
-    lvlm_outfile_write(out, map->bytes, (size_t)map->n_bytes);
-    lvlm_outfile_write_at(out, at, &flipped, 1, NULL);
-    if (lvlm_outfile_commit(out, &err) < 0) fail_msg("%s", err.text);
-    lvlm_outfile_close(out);
-    lvlm_checkpoint_close(cp);
+    bytes[7 % lvlm_tensor_numel(t) * element + element - 1] ^= 0x80;
 }
 
 /* Weights of every part, and the stage that shows a wrong one first. */
@@ -297,7 +282,7 @@ static void a_changed_weight_is_found_at_its_stage(void **state)
         assert_true(describe(&f, planted[i].fixture));
         if (i == 0 || strcmp(planted[i].fixture, planted[i - 1].fixture) != 0)
             native_convert(f.model, native);
-        plant(native, planted[i].tensor, wrong);
+        native_change(native, planted[i].tensor, flip, wrong);
         run(&replay, wrong, f.golden, LVLM_COMPUTE_F32);
         if (replay.first_bad == NULL) fail_msg("%s: not noticed", planted[i].tensor);
         assert_string_equal(replay.first_bad->name, planted[i].stage);

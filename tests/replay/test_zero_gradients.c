@@ -7,35 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/base/outfile.h"
 #include "runtime/tune/stage.h"
 #include "runtime/tune/zero_gradients.h"
 #include "tests/replay/converted.h"
 #include "tests/support/scratch.h"
 
-/* A native file again, the tensors that `glob` fits all zeros. */
-static void plant_zeros(const char *native, const char *glob, const char *planted)
+static void set_to_zero(unsigned char *bytes, const lvlm_tensor *tensor)
 {
-    static const unsigned char zeros[1 << 16];
-    lvlm_checkpoint *cp = NULL;
-    lvlm_outfile *out = NULL;
-    lvlm_error err;
-    size_t n = 0;
-    if (lvlm_checkpoint_open(&cp, native, NULL, &err) < 0 ||
-        lvlm_outfile_open(&out, planted, true, &err) < 0)
-        fail_msg("%s", err.text);
-    lvlm_outfile_write(out, cp->files[0].map->bytes, (size_t)cp->files[0].map->n_bytes);
-    for (size_t i = 0; i < cp->n_tensors; i++) {
-        const lvlm_tensor *const t = &cp->tensors[i];
-        if (fnmatch(glob, t->name, 0) != 0) continue;
-        assert_true(t->n_bytes <= sizeof zeros);
-        lvlm_outfile_write_at(out, t->offset, zeros, (size_t)t->n_bytes, NULL);
-        n++;
-    }
-    assert_true(n > 0);
-    if (lvlm_outfile_commit(out, &err) < 0) fail_msg("%s", err.text);
-    lvlm_outfile_close(out);
-    lvlm_checkpoint_close(cp);
+    memset(bytes, 0, (size_t)tensor->n_bytes);
 }
 
 /* What is found in a fixture whose tensors `glob` are zero (NULL: none are). */
@@ -60,8 +39,8 @@ static void find(finding *f, const char *fixture, const char *glob)
     (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/model", fixture);
     native_convert(path, scratch_path(&f->s, "model.lvlm"));
     if (glob != NULL)
-        plant_zeros(scratch_path(&f->s, "model.lvlm"), glob,
-                    scratch_path(&f->s, "planted.lvlm"));
+        native_change(scratch_path(&f->s, "model.lvlm"), glob, set_to_zero,
+                      scratch_path(&f->s, "planted.lvlm"));
     (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/golden.safetensors", fixture);
     if (lvlm_model_open(
             &f->model,

@@ -1,0 +1,38 @@
+/* batch_source.h - where the batches of a run come from, as training knows it.
+ *
+ *   seek(i) -> next, next, ...    batch number i of the run, i + 1, ...
+ *
+ * Which batch has a number depends on the source's options alone, so that a run can go
+ * on anywhere. One source is a folder of ready batches (batches.h); what reads and
+ * makes them beside the computation is another implementation of this type. */
+#ifndef LVLM_RUNTIME_TUNE_BATCH_SOURCE_H
+#define LVLM_RUNTIME_TUNE_BATCH_SOURCE_H
+
+#include "formats/base/digest.h"
+#include "formats/checkpoint.h"
+
+typedef struct lvlm_batch {
+    const lvlm_checkpoint *tensors; /* those of lvlm_model_forward, without a prefix */
+    const char *name;               /* for messages */
+} lvlm_batch;
+
+typedef struct lvlm_batch_source {
+    void *self;     /* owned: close */
+    size_t n;       /* batches of one walk over the data; the next walk follows */
+    size_t largest; /* number of the one that should need the most memory */
+    char id[LVLM_DIGEST_HEX + 1]; /* the same for the same data in the same order */
+    /* Batch number `i`, from 0, comes next. */
+    int (*seek)(void *self, size_t i, lvlm_error *err);
+    /* Borrowed until the next call. */
+    int (*next)(void *self, lvlm_batch *out, lvlm_error *err);
+    void (*close)(void *self);
+} lvlm_batch_source;
+
+/* Does nothing to a source that was never opened (all zero). */
+static inline void lvlm_batch_source_close(lvlm_batch_source *source)
+{
+    if (source->close != NULL) source->close(source->self);
+    *source = (lvlm_batch_source){ 0 };
+}
+
+#endif

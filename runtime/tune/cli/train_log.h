@@ -1,0 +1,29 @@
+/* train_log.h - the log of a run: one JSON object a line, one line a step.
+ *
+ * It grows line by line and outlives a run that is killed; a run that goes on from a
+ * saved step takes the lines behind that step away first. */
+#ifndef LVLM_RUNTIME_TUNE_CLI_TRAIN_LOG_H
+#define LVLM_RUNTIME_TUNE_CLI_TRAIN_LOG_H
+
+#include <stdio.h>
+
+#include "runtime/tune/loss_plot.h"
+#include "runtime/tune/trainer.h"
+
+typedef struct train_log {
+    const char *path; /* NULL: steps are remembered, and written nowhere */
+    FILE *file;
+    lvlm_loss_point *points; /* (n) of all steps so far */
+    size_t n, capacity;
+} train_log;
+
+/* Start a log, or with `done` above 0 go on behind that step. Close it with
+ * train_log_close, also after a failure. */
+LVLM_MUST_CHECK int train_log_open(train_log *out, const char *path, size_t done,
+                                   lvlm_error *err);
+/* Flushed: what is killed afterwards leaves the whole line. */
+LVLM_MUST_CHECK int train_log_add(train_log *log, const lvlm_trainer_report *report,
+                                  double seconds, lvlm_error *err);
+LVLM_MUST_CHECK int train_log_close(train_log *log, lvlm_error *err);
+
+#endif

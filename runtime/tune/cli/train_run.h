@@ -1,0 +1,57 @@
+/* train_run.h - one run of lvlm-tune train: what was asked for, and where it stands. */
+#ifndef LVLM_RUNTIME_TUNE_CLI_TRAIN_RUN_H
+#define LVLM_RUNTIME_TUNE_CLI_TRAIN_RUN_H
+
+#include "formats/base/options.h"
+#include "runtime/tune/batch_source.h"
+#include "runtime/tune/changes.h"
+#include "runtime/tune/cli/train_log.h"
+#include "runtime/tune/zero_gradients.h"
+
+typedef struct train_args {
+    lvlm_common_args common;
+    const char *out, *batches, *stage, *schedule, *warmup, *decay, *clip, *log, *plot;
+    const char *state, *resume, *reference, *compute;
+    const char *lr, *beta1, *beta2, *eps, *weight_decay;
+    const char *lr_vision, *lr_connector, *lr_text;
+    double epochs;
+    uint64_t steps, accumulate, save_every, seed;
+    bool shuffle, force;
+} train_args;
+
+typedef struct train_run {
+    const train_args *args;
+    const char *model; /* path */
+    lvlm_trainer_options options;
+    lvlm_trainer trainer;
+    lvlm_batch_source source;
+    train_log log;
+    const char *batch; /* name of the one that is being read */
+    size_t steps;      /* of the whole run */
+    size_t resumed;    /* done before this program started */
+    size_t saved;      /* the step that the saved state is of */
+    double seconds;    /* of the steps of this program */
+    double drawn;      /* when the progress line was drawn; 0: it is not there */
+    lvlm_changes changes;
+} train_run;
+
+/* Read the options for a source of `n` batches. */
+LVLM_MUST_CHECK int train_read_options(train_run *run, lvlm_error *err);
+
+/* The whole run: open, go on from a state or start, steps, model, changes. LVLM_ECHECK
+ * when a loss is not finite or a frozen tensor changed. Free with train_run_free, also
+ * after a failure. */
+LVLM_MUST_CHECK int train_run_all(train_run *run, lvlm_error *err);
+/* With an error in `err` already, that stays. */
+int train_run_free(train_run *run, int rc, lvlm_error *err);
+
+/* What people are told (train_tell.c): memory before the first step, where the run
+ * stands, what the first step shows, what has changed. */
+void train_tell_plan(const train_run *run);
+void train_tell_step(train_run *run, const lvlm_trainer_report *report);
+void train_tell_first(const train_run *run, const lvlm_zero_gradients *zeros,
+                      double seconds);
+void train_tell_done(train_run *run); /* takes the progress line away */
+LVLM_MUST_CHECK int train_tell_result(const train_run *run, lvlm_error *err);
+
+#endif

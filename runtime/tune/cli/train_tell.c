@@ -1,0 +1,146 @@
+/* train_tell.c - what a run tells people and programs; see train_run.h. */
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "formats/base/json.h"
+#include "formats/cli/program.h"
+#include "runtime/tune/cli/train_run.h"
+#include "runtime/tune/cli/tune_commands.h"
+
+enum { TIME_TEXT = 32, MOST_NAMES = 4 };
+
+/* "45 s", "3 min", "2 h 10 min" */
+static const char *time_text(char text[TIME_TEXT], double seconds)
+{
+    const double minutes = ceil(seconds / 60);
+    if (seconds < 90)
+        (void)snprintf(text, TIME_TEXT, "%.0f s", seconds);
+    else if (minutes < 120)
+        (void)snprintf(text, TIME_TEXT, "%.0f min", minutes);
+    else
+        (void)snprintf(text, TIME_TEXT, "%.0f h %.0f min", floor(minutes / 60),
+                       fmod(minutes, 60));
+    return text;
+}
+
+/* ---- before and on the way ------------------------------------------------------ */
+
+static void tell_memory(const char *what, double bytes)
+{
+    char text[32];
+    fprintf(stderr, "  %9s  %s\n", lvlm_bytes_text(text, bytes), what);
+}
+
+void train_tell_plan(const train_run *r)
+{
+    const lvlm_checkpoint *const cp = lvlm_model_manifest(r->trainer.model)->checkpoint;
+    double mapped = 0, each = 0;
+    if (r->args->common.quiet) return;
+    for (size_t i = 0; i < cp->n_tensors; i++)
+        if (lvlm_model_weight(r->trainer.model, cp->tensors[i].name) == NULL)
+            mapped += (double)cp->tensors[i].n_bytes;
+    for (size_t i = 0; i < r->trainer.n_tensors; i++)
+        each += (double)sizeof(float) * (double)r->trainer.tensors[i].numel;
+    fprintf(stderr, PROGRAM ": %zu tensors are trained; memory, as an estimate:\n",
+            r->trainer.n_tensors);
+    tell_memory("frozen weights, mapped from the file", mapped);
+    tell_memory("trained weights in float32", each);
+    tell_memory("their gradients", each);
+    tell_memory("their moments", 2 * each);
+}
+
+static double left_of(const train_run *r, size_t step)
+{
+    return r->seconds / (double)(step - r->resumed) * (double)(r->steps - step);
+}
+
+void train_tell_first(const train_run *r, const lvlm_zero_gradients *zeros,
+                      double seconds)
+{
+    const size_t step = r->resumed + 1;
+    char one[TIME_TEXT], all[TIME_TEXT];
+    if (r->args->common.quiet) return;
+    tune_tell_zeros(zeros);
+    if (left_of(r, step) >= 10)
+        fprintf(stderr, PROGRAM ": the first step took %s, %zu more take about %s\n",
+                time_text(one, seconds), r->steps - step,
+                time_text(all, left_of(r, step)));
+}
+
+void train_tell_step(train_run *r, const lvlm_trainer_report *report)
+{
+    const double now = lvlm_seconds();
+    char left[TIME_TEXT];
+    if (r->args->common.quiet || isatty(STDERR_FILENO) != 1 || now - r->drawn < 0.1)
+        return;
+    const double each = r->seconds / (double)(report->step - r->resumed);
+    fprintf(stderr,
+            "\rstep %zu of %zu  loss %.4f  gradient norm %.3g  %.0f tokens/s  %s "
+            "left\033[K",
+            report->step, r->steps, report->loss, report->grad_norm,
+            (double)report->n_tokens / fmax(each, 1e-9),
+            time_text(left, left_of(r, report->step)));
+    r->drawn = now;
+}
+
+void train_tell_done(train_run *r)
+{
+    if (r->drawn > 0) fprintf(stderr, "\r\033[K");
+    r->drawn = 0;
+}
+
+/* ---- at the end ----------------------------------------------------------------- */
+
+static void print_changes(const lvlm_changes *c)
+{
+    printf("  %-10s %8s %8s %8s\n", "", "trained,", "trained,", "frozen,");
+    printf("  %-10s %8s %8s %8s\n", "part", "changed", "the same", "the same");
+    for (size_t i = 0; i < LVLM_N_CHANGE_PARTS; i++) {
+        const lvlm_part_changes *const p = &c->parts[i];
+        printf("  %-10s %8zu %8zu %8zu", p->part, p->changed, p->same, p->frozen);
+        if (p->broken > 0) printf("   %zu frozen, CHANGED", p->broken);
+        printf("\n");
+    }
+    for (size_t i = 0; i < c->n_same && i < MOST_NAMES; i++)
+        printf("%s %s", i == 0 ? "  trained, and the same:" : ",", c->same[i]);
+    if (c->n_same > MOST_NAMES) printf(", and %zu more", c->n_same - MOST_NAMES);
+    if (c->n_same > 0) printf("\n");
+}
+
+static int print_json(const train_run *r, lvlm_error *err)
+{
+    const lvlm_changes *const c = &r->changes;
+    cJSON *const json = cJSON_CreateObject();
+    cJSON *const parts = cJSON_CreateArray(), *const same = cJSON_CreateArray();
+    cJSON_AddStringToObject(json, "out", r->args->out);
+    cJSON_AddNumberToObject(json, "steps", (double)r->trainer.step);
+    if (r->log.n > 0)
+        lvlm_json_add_number(json, "loss", r->log.points[r->log.n - 1].loss);
+    for (size_t i = 0; i < LVLM_N_CHANGE_PARTS; i++) {
+        const lvlm_part_changes *const p = &c->parts[i];
+        cJSON *const part = cJSON_CreateObject();
+        cJSON_AddStringToObject(part, "part", p->part);
+        cJSON_AddNumberToObject(part, "trained_changed", (double)p->changed);
+        cJSON_AddNumberToObject(part, "trained_same", (double)p->same);
+        cJSON_AddNumberToObject(part, "frozen_same", (double)p->frozen);
+        cJSON_AddNumberToObject(part, "frozen_changed", (double)p->broken);
+        cJSON_AddItemToArray(parts, part);
+    }
+    for (size_t i = 0; i < c->n_same; i++)
+        cJSON_AddItemToArray(same, cJSON_CreateString(c->same[i]));
+    cJSON_AddItemToObject(json, "parts", parts);
+    cJSON_AddItemToObject(json, "trained_same", same);
+    return lvlm_print_json(json, err);
+}
+
+int train_tell_result(const train_run *r, lvlm_error *err)
+{
+    if (r->args->common.json) return print_json(r, err);
+    if (r->args->common.quiet) return 0;
+    printf("%s: %zu steps", r->args->out, r->trainer.step);
+    if (r->log.n > 0) printf(", loss %.4f", r->log.points[r->log.n - 1].loss);
+    printf("\n");
+    print_changes(&r->changes);
+    return 0;
+}

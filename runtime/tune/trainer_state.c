@@ -1,0 +1,249 @@
+/* trainer_state.c - the state of a run, to go on from.
+ *
+ *   w/NAME, m/NAME, v/NAME   weights and moments in float32
+ *   steps                    I64 [tensors]: how many moved each, in order of use
+ *   metadata: steps          how many are done
+ *             settings       JSON: what the run was asked for, by option; a run goes on
+ *                            only as it began */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/bytes.h"
+#include "formats/base/json.h"
+#include "formats/safetensors.h"
+#include "runtime/tune/trainer.h"
+
+/* ---- settings ------------------------------------------------------------------- */
+
+static bool add_text(cJSON *json, const char *key, const char *text)
+{
+    return cJSON_AddStringToObject(json, key, text != NULL ? text : "") != NULL;
+}
+
+static bool add_number(cJSON *json, const char *key, double value)
+{
+    return cJSON_AddNumberToObject(json, key, value) != NULL;
+}
+
+static bool add_rates(cJSON *json, const lvlm_trainer_options *o)
+{
+    const double lr = o->adamw.lr;
+    return add_number(json, "lr", lr) &&
+           add_number(json, "lr-vision", o->lr_vision > 0 ? o->lr_vision : lr) &&
+           add_number(json, "lr-connector",
+                      o->lr_connector > 0 ? o->lr_connector : lr) &&
+           add_number(json, "lr-text", o->lr_text > 0 ? o->lr_text : lr) &&
+           add_number(json, "beta1", o->adamw.beta1) &&
+           add_number(json, "beta2", o->adamw.beta2) &&
+           add_number(json, "eps", o->adamw.eps) &&
+           add_number(json, "weight-decay", o->adamw.decay) &&
+           add_text(json, "decay", o->decay_all ? "all" : "matrices") &&
+           add_number(json, "clip", o->clip);
+}
+
+/* A constant rate does not depend on how long the run is to be. */
+static bool add_schedule(cJSON *json, const lvlm_schedule *s)
+{
+    return add_text(json, "schedule", lvlm_schedule_name(s->kind)) &&
+           add_number(json, "warmup", (double)s->warmup) &&
+           (s->kind == LVLM_SCHEDULE_CONSTANT ||
+            add_number(json, "steps", (double)s->steps));
+}
+
+/* What decides about every step. *out is owned: lvlm_json_free. */
+static int settings_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
+{
+    const lvlm_trainer_options *const o = &t->options;
+    const cJSON *const metadata = lvlm_model_manifest(t->model)->checkpoint->metadata;
+    cJSON *const json = *out = cJSON_CreateObject();
+    const bool ok =
+        json != NULL &&
+        add_text(json, "model", lvlm_json_string(lvlm_json_get(metadata, "root"))) &&
+        add_text(json, "stage", lvlm_stage_name(o->stage)) &&
+        add_text(json, "data", o->data) &&
+        add_number(json, "accumulate", (double)o->accumulate) && add_rates(json, o) &&
+        add_schedule(json, &o->schedule) &&
+        add_text(json, "reference",
+                 o->reference != NULL ? o->reference : LVLM_REFERENCE_TRAINED);
+    return ok ? 0 : lvlm_fail_memory(err);
+}
+
+static int refuse_setting(const char *name, const char *was, const char *is,
+                          lvlm_error *err)
+{
+    if (strcmp(name, "model") == 0)
+        return lvlm_fail(err, LVLM_EUSAGE, "belongs to a run from another model");
+    if (strcmp(name, "data") == 0)
+        return lvlm_fail(err, LVLM_EUSAGE,
+                         "belongs to a run on other batches, or in another order");
+    return lvlm_fail(err, LVLM_EUSAGE,
+                     "belongs to a run with --%s %s, not %s; a run goes on as it began",
+                     name, was, is);
+}
+
+/* The first setting of `a` that is another, or none, in `b`. */
+static const char *first_difference(const cJSON *a, const cJSON *b)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach (item, a)
+        if (!cJSON_Compare(item, lvlm_json_get(b, item->string), true))
+            return item->string;
+    return NULL;
+}
+
+static int compare_settings(const cJSON *was, const cJSON *is, lvlm_error *err)
+{
+    const char *name = first_difference(is, was);
+    char *before = NULL, *now = NULL;
+    if (name == NULL) name = first_difference(was, is);
+    if (name == NULL) return 0;
+    const cJSON *const old = lvlm_json_get(was, name), *const new =
+                                                           lvlm_json_get(is, name);
+    int rc = old != NULL ? lvlm_json_print(&before, old, err) : 0;
+    if (rc == 0 && new != NULL) rc = lvlm_json_print(&now, new, err);
+    if (rc == 0)
+        rc = refuse_setting(name, before != NULL ? before : "(none)",
+                            now != NULL ? now : "(none)", err);
+    lvlm_free(before);
+    lvlm_free(now);
+    return rc;
+}
+
+static int check_settings(const lvlm_trainer *t, const lvlm_checkpoint *state,
+                          lvlm_error *err)
+{
+    const char *const text =
+        lvlm_json_string(lvlm_json_get(state->metadata, "settings"));
+    cJSON *was = NULL, *is = NULL;
+    FAIL_IF(text == NULL, err, LVLM_EFORMAT, "is not the state of a run");
+    int rc = lvlm_json_parse(&was, text, strlen(text), err);
+    if (rc == 0) rc = settings_of(&is, t, err);
+    if (rc == 0) rc = compare_settings(was, is, err);
+    lvlm_json_free(was);
+    lvlm_json_free(is);
+    return rc;
+}
+
+/* ---- the file ------------------------------------------------------------------- */
+
+static const char kinds[3] = { 'w', 'm', 'v' };
+
+static float *values_of(const lvlm_trained *p, size_t kind)
+{
+    return kind == 0 ? p->w : kind == 1 ? p->m : p->v;
+}
+
+static int metadata_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
+{
+    cJSON *const metadata = *out = cJSON_CreateObject();
+    cJSON *settings = NULL;
+    char steps[32], *text = NULL;
+    (void)snprintf(steps, sizeof steps, "%zu", t->step);
+    if (metadata == NULL) return lvlm_fail_memory(err);
+    int rc = settings_of(&settings, t, err);
+    if (rc == 0) rc = lvlm_json_print(&text, settings, err);
+    if (rc == 0 &&
+        (!add_text(metadata, "settings", text) || !add_text(metadata, "steps", steps)))
+        rc = lvlm_fail_memory(err);
+    lvlm_free(text);
+    lvlm_json_free(settings);
+    return rc;
+}
+
+/* Counts of steps as they stand in the file. NULL: out of memory. */
+static int64_t *steps_of(const lvlm_trainer *t, lvlm_arena *arena)
+{
+    int64_t *const steps = lvlm_arena_alloc(arena, t->n_tensors, sizeof *steps);
+    for (size_t i = 0; steps != NULL && i < t->n_tensors; i++)
+        steps[i] = (int64_t)t->tensors[i].steps;
+    return steps;
+}
+
+/* All tensors of a state; the last one are the steps.  out (3 * n_tensors + 1) */
+static int list_tensors(lvlm_tensor *out, const lvlm_trainer *t, lvlm_arena *arena,
+                        lvlm_error *err)
+{
+    const size_t n = 3 * t->n_tensors;
+    for (size_t i = 0; i < n; i++) {
+        const lvlm_trained *const p = &t->tensors[i / 3];
+        out[i] = (lvlm_tensor){ .dtype = LVLM_F32, .shape = { 1, { p->numel } } };
+        out[i].name = lvlm_arena_printf(arena, "%c/%s", kinds[i % 3], p->name);
+        out[i].data = (const unsigned char *)values_of(p, i % 3);
+        out[i].n_bytes = p->numel * sizeof(float);
+        if (out[i].name == NULL) return lvlm_fail_memory(err);
+    }
+    out[n] = (lvlm_tensor){ .name = "steps",
+                            .dtype = LVLM_I64,
+                            .shape = { 1, { t->n_tensors } },
+                            .n_bytes = t->n_tensors * sizeof(int64_t) };
+    out[n].data = (const unsigned char *)steps_of(t, arena);
+    return out[n].data != NULL ? 0 : lvlm_fail_memory(err);
+}
+
+int lvlm_trainer_save_state(const lvlm_trainer *t, const char *path, lvlm_error *err)
+{
+    const size_t n = 3 * t->n_tensors + 1;
+    lvlm_arena arena = LVLM_ARENA_INIT;
+    lvlm_tensor *const tensors = lvlm_arena_alloc(&arena, n, sizeof *tensors);
+    cJSON *metadata = NULL;
+    int rc =
+        tensors != NULL ? list_tensors(tensors, t, &arena, err) : lvlm_fail_memory(err);
+    if (rc == 0) rc = metadata_of(&metadata, t, err);
+    if (rc == 0) rc = lvlm_safetensors_save(path, tensors, n, metadata, true, err);
+    lvlm_json_free(metadata);
+    lvlm_arena_free(&arena);
+    return rc;
+}
+
+static const unsigned char *find(const lvlm_checkpoint *state, const char *name,
+                                 lvlm_dtype dtype, size_t numel, lvlm_error *err)
+{
+    const lvlm_tensor *const tensor = lvlm_checkpoint_find(state, name);
+    if (tensor != NULL && tensor->dtype == dtype && lvlm_tensor_numel(tensor) == numel)
+        return tensor->data;
+    (void)lvlm_fail(err, LVLM_EFORMAT, "'%s' is not there with %zu values", name,
+                    numel);
+    return NULL;
+}
+
+static int load_tensors(lvlm_trainer *t, const lvlm_checkpoint *state, lvlm_error *err)
+{
+    for (size_t i = 0; i < 3 * t->n_tensors; i++) {
+        const lvlm_trained *const p = &t->tensors[i / 3];
+        char name[512];
+        (void)snprintf(name, sizeof name, "%c/%s", kinds[i % 3], p->name);
+        const unsigned char *const data = find(state, name, LVLM_F32, p->numel, err);
+        if (data == NULL) return LVLM_EFORMAT;
+        memcpy(values_of(p, i % 3), data, p->numel * sizeof(float));
+    }
+    const unsigned char *data = find(state, "steps", LVLM_I64, t->n_tensors, err);
+    if (data == NULL) return LVLM_EFORMAT;
+    for (size_t i = 0; i < t->n_tensors; i++, data += sizeof(int64_t))
+        t->tensors[i].steps = (size_t)lvlm_load_le(data, sizeof(int64_t));
+    return 0;
+}
+
+static int load_all(lvlm_trainer *t, const lvlm_checkpoint *state, lvlm_error *err)
+{
+    const char *const steps = lvlm_json_string(lvlm_json_get(state->metadata, "steps"));
+    char *end = NULL;
+    TRY(check_settings(t, state, err));
+    const unsigned long long done = steps != NULL ? strtoull(steps, &end, 10) : 0;
+    FAIL_IF(steps == NULL || end == steps || *end != '\0', err, LVLM_EFORMAT,
+            "does not say how many steps are done");
+    TRY(load_tensors(t, state, err));
+    t->step = (size_t)done;
+    return 0;
+}
+
+int lvlm_trainer_load_state(lvlm_trainer *t, const char *path, lvlm_error *err)
+{
+    lvlm_checkpoint *state = NULL;
+    TRY(lvlm_checkpoint_open(&state, path, NULL, err));
+    const int rc = load_all(t, state, err);
+    if (rc < 0) lvlm_prefix(err, "%s: ", path);
+    lvlm_checkpoint_close(state);
+    return rc;
+}

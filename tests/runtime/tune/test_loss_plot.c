@@ -1,0 +1,119 @@
+/* test_loss_plot.c - the loss as a picture: what is in it, and how large it grows. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "formats/base/infile.h"
+#include "runtime/tune/loss_plot.h"
+#include "tests/support/scratch.h"
+
+enum { MANY = 60000 };
+
+static lvlm_loss_point points[MANY];
+
+/* Falls from 8 towards 2, up and down. */
+static void fill(size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        points[i].step = i + 1;
+        points[i].loss = 2 + 6 / (1 + (double)i / 9) + 0.25 * (double)(i % 3);
+    }
+}
+
+static lvlm_infile *draw(scratch *s, size_t n)
+{
+    const char *const path = scratch_path(s, "loss.svg");
+    lvlm_infile *file = NULL;
+    lvlm_error err;
+    if (lvlm_loss_plot_save(path, points, n, true, &err) < 0 ||
+        lvlm_infile_open(&file, path, &err) < 0)
+        fail_msg("%s", err.text);
+    return file;
+}
+
+static size_t count(const lvlm_infile *file, const char *what)
+{
+    const char *at = (const char *)file->bytes, *const end = at + file->n_bytes;
+    size_t n = 0;
+    while ((at = memmem(at, (size_t)(end - at), what, strlen(what))) != NULL) {
+        at += strlen(what);
+        n++;
+    }
+    return n;
+}
+
+static void a_short_run_is_one_line(void **state)
+{
+    scratch s;
+    (void)state;
+    scratch_make(&s);
+    fill(10);
+    lvlm_infile *const file = draw(&s, 10);
+    assert_int_equal(count(file, "<polyline"), 1);
+    assert_int_equal(count(file, "class=\"steps alone\""), 1);
+    assert_int_equal(count(file, ">step</text>"), 1);
+    assert_int_equal(count(file, ">loss</text>"), 1);
+    assert_int_equal(count(file, "prefers-color-scheme:dark"), 1);
+    assert_int_equal(count(file, "nan"), 0);
+    lvlm_infile_close(file);
+    scratch_remove(&s);
+}
+
+static void a_long_run_has_a_mean_and_stays_small(void **state)
+{
+    scratch s;
+    (void)state;
+    scratch_make(&s);
+    fill(MANY);
+    lvlm_infile *const file = draw(&s, MANY);
+    assert_int_equal(count(file, "<polyline"), 2);
+    assert_int_equal(count(file, "mean of 2400 steps"), 1);
+    assert_true(file->n_bytes < 64 << 10); /* observed 37 kB */
+    lvlm_infile_close(file);
+    scratch_remove(&s);
+}
+
+static void one_step_and_one_value_can_be_drawn(void **state)
+{
+    scratch s;
+    (void)state;
+    scratch_make(&s);
+    for (size_t n = 1; n <= 40; n += 39) {
+        for (size_t i = 0; i < n; i++) points[i] = (lvlm_loss_point){ i + 1, 0 };
+        lvlm_infile *const file = draw(&s, n);
+        assert_int_equal(count(file, "nan"), 0);
+        assert_int_equal(count(file, "inf"), 0);
+        assert_int_equal(count(file, "<circle"), n == 1);
+        lvlm_infile_close(file);
+    }
+    scratch_remove(&s);
+}
+
+static void the_same_points_give_the_same_bytes(void **state)
+{
+    scratch s;
+    (void)state;
+    scratch_make(&s);
+    fill(50);
+    lvlm_infile *const a = draw(&s, 50), *const b = draw(&s, 50);
+    assert_int_equal(a->n_bytes, b->n_bytes);
+    assert_memory_equal(a->bytes, b->bytes, (size_t)a->n_bytes);
+    lvlm_infile_close(a);
+    lvlm_infile_close(b);
+    scratch_remove(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_short_run_is_one_line),
+        cmocka_unit_test(a_long_run_has_a_mean_and_stays_small),
+        cmocka_unit_test(one_step_and_one_value_can_be_drawn),
+        cmocka_unit_test(the_same_points_give_the_same_bytes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
