@@ -7,6 +7,7 @@
 #include <utf8proc.h>
 
 #include "formats/base/alloc.h"
+#include "runtime/input/unicode_newer.h"
 
 bool special_is_off(const lvlm_special *special, int64_t id)
 {
@@ -34,7 +35,12 @@ int added_tokens_add(added_tokens *set, const char *text, size_t n_bytes,
                      const added_token *token, lvlm_error *err)
 {
     assert(set->by_id == NULL);
-    if (n_bytes == 0 || added_tokens_find(set, text, n_bytes) != NULL) return 0;
+    if (n_bytes == 0) return 0;
+    const uint32_t at = vocabulary_find(&set->texts, text, n_bytes);
+    if (at != VOCABULARY_NO_ID) {
+        set->tokens[at].special |= token->special;
+        return 0;
+    }
     if (!make_room(set)) return lvlm_fail_memory(err);
     TRY(vocabulary_add(&set->texts, text, n_bytes, set->n, err));
     set->tokens[set->n++] = *token;
@@ -150,10 +156,11 @@ int added_tokens_prepare(added_tokens *set, added_normalize *normalize, void *us
         const added_token *const token = set->by_id[i] = &set->tokens[i];
         size_t n;
         const char *const text = added_tokens_text(set, token, &n);
-        if (token->normalized)
+        if (token->normalized && !token->verbatim)
             TRY(add_normalized(set, token, normalize, user, err));
         else
-            TRY(add_pattern(&set->raw, token, text, n, err));
+            TRY(add_pattern(token->normalized ? &set->normalized : &set->raw, token,
+                            text, n, err));
     }
     if (set->n > 0) qsort(set->by_id, set->n, sizeof *set->by_id, token_by_id);
     index_patterns(&set->raw);
@@ -221,7 +228,7 @@ static bool is_space(utf8proc_int32_t c)
 /* \w of UTS 18: alphabetic, marks, digits, connectors, joiners. */
 static bool is_word(utf8proc_int32_t c)
 {
-    switch (utf8proc_category(c)) {
+    switch (utf8proc_category((utf8proc_int32_t)unicode_newer_stand_in((uint32_t)c))) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:

@@ -16,6 +16,7 @@
 typedef struct added_token {
     uint32_t id;
     bool special, normalized, lstrip, rstrip, single_word;
+    bool verbatim; /* normalized, but looked for as it is written */
 } added_token;
 
 /* One string to look for. */
@@ -40,7 +41,8 @@ typedef struct added_tokens {
     added_matcher raw, normalized;
 } added_tokens;
 
-/* All zero is an empty set. A text that is there already stays as it is. */
+/* All zero is an empty set. A text that is there already stays as it is, but becomes
+ * special if `token` is. */
 LVLM_MUST_CHECK int added_tokens_add(added_tokens *set, const char *text,
                                      size_t n_bytes, const added_token *token,
                                      lvlm_error *err);

@@ -130,7 +130,7 @@ static bool find_merge(candidate *out, const bpe *model, const char *word,
                               (size_t)left->length + right->length);
     if (out->id == VOCABULARY_NO_ID) return false;
     out->rank = model->rank_of[out->id];
-    return out->rank != VOCABULARY_NO_ID;
+    return out->rank != BPE_NO_RANK;
 }
 
 /* ---- the heap -------------------------------------------------------------------- */
@@ -280,7 +280,9 @@ static void split_for_ranks(const bpe *model, bpe_scratch *s, const char *word,
 {
     for (size_t at = 0, length; at < n_bytes; at += length) {
         length = model->bytes ? 1 : char_length(word + at);
-        add_symbol(s, symbol_id(model, word, at, length), at, length);
+        const uint32_t id = symbol_id(model, word, at, length);
+        const bool ranked = id != VOCABULARY_NO_ID && model->rank_of[id] != BPE_NO_RANK;
+        add_symbol(s, ranked ? id : VOCABULARY_NO_ID, at, length);
     }
 }
 

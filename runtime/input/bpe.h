@@ -14,6 +14,8 @@
 #include "runtime/input/tokenizer.h"
 #include "runtime/input/vocabulary.h"
 
+#define BPE_NO_RANK UINT32_MAX
+
 typedef struct bpe_pair {
     uint64_t key; /* left id << 32 | right id */
     uint32_t rank;
@@ -25,7 +27,7 @@ typedef struct bpe {
     bpe_pair *pairs; /* hash table, a power of two of slots; NULL: ranks of strings */
     size_t n_slots, n_pairs;
     char *joined;           /* room for the two halves of a merge */
-    uint32_t *rank_of;      /* by id; VOCABULARY_NO_ID: nothing merges into it */
+    uint32_t *rank_of;      /* by id; BPE_NO_RANK: nothing becomes it */
     bool bytes;             /* symbols are bytes, not characters */
     uint32_t byte_ids[256]; /* of bytes, where they are the symbols or the fallback;
                               VOCABULARY_NO_ID: has none */

@@ -15,11 +15,14 @@
 static void write_text(lvlm_text_stream *s, lvlm_strbuf *text, const char *bytes,
                        size_t n)
 {
-    if (n > 0 && !s->started && s->tokenizer->cut_first_space && bytes[0] == ' ')
-        bytes++, n--;
-    else if (n == 0)
-        return;
-    s->started = true;
+    const cut_spaces cut = s->tokenizer->cut;
+    if (n == 0) return;
+    if (!s->started && cut != CUT_NONE && bytes[0] == ' ') {
+        s->started = cut == CUT_ONE;
+        bytes++;
+        n--;
+    }
+    s->started |= n > 0;
     lvlm_strbuf_append(text, bytes, n);
 }
 
@@ -35,6 +38,7 @@ static void write_parts(lvlm_text_stream *s, lvlm_strbuf *text, bool all)
         if ((at += good) == n) break;
         if (lvlm_utf8_next(&length, bytes + at, n - at) == LVLM_UTF8_BEGUN && !all)
             break;
+        if (s->tokenizer->broken == BROKEN_BY_BYTE) length = 1;
         write_text(s, text, REPLACEMENT, strlen(REPLACEMENT));
         at += length;
     }
@@ -42,21 +46,25 @@ static void write_parts(lvlm_text_stream *s, lvlm_strbuf *text, bool all)
     s->held.length = n - at;
 }
 
-/* Write the held run of bytes: as text, or as that many U+FFFD. */
-static void write_run(lvlm_text_stream *s, lvlm_strbuf *text)
+/* Nothing more belongs to the held bytes: write them, as text or as U+FFFD. */
+static void write_held(lvlm_text_stream *s, lvlm_strbuf *text)
 {
     const size_t n = s->held.length;
-    if (n > 0 && lvlm_utf8_valid(s->held.text, n))
-        write_text(s, text, s->held.text, n);
-    else
-        for (size_t i = 0; i < n; i++)
-            write_text(s, text, REPLACEMENT, strlen(REPLACEMENT));
+    if (n == 0) return;
+    if (s->tokenizer->broken != BROKEN_BY_RUN || lvlm_utf8_valid(s->held.text, n)) {
+        write_parts(s, text, true);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        write_text(s, text, REPLACEMENT, strlen(REPLACEMENT));
     s->held.length = 0;
 }
 
 /* ---- tokens ---------------------------------------------------------------------- */
 
-/* In the byte alphabet; a token that is not spelled in it stands for itself. */
+/* In the byte alphabet; a token that is not spelled in it stands for itself. So does an
+ * added one, which the tokenizers library takes for bytes where its letters allow it.
+ * */
 static void hold_alphabet(lvlm_strbuf *held, const char *token, size_t n)
 {
     const size_t start = held->length;
@@ -106,26 +114,46 @@ static void write_spaced(lvlm_text_stream *s, lvlm_strbuf *text, const char *tok
     }
 }
 
+static void put_byte(lvlm_text_stream *s, lvlm_strbuf *text, unsigned char byte)
+{
+    lvlm_strbuf_append(&s->held, &byte, 1);
+    if (s->tokenizer->broken != BROKEN_BY_RUN) write_parts(s, text, false);
+}
+
+static void put_spaced(lvlm_text_stream *s, lvlm_strbuf *text, const char *token,
+                       size_t n)
+{
+    const int byte = byte_of(token, n);
+    if (byte >= 0) {
+        put_byte(s, text, (unsigned char)byte);
+        return;
+    }
+    write_held(s, text);
+    write_spaced(s, text, token, n);
+}
+
 static void put_token(lvlm_text_stream *s, lvlm_strbuf *text, const char *token,
                       size_t n, bool added)
 {
-    const token_spelling spelling = s->tokenizer->spelling;
-    if (spelling == SPELLING_SPACES) {
-        const int byte = byte_of(token, n);
-        const char one = (char)byte;
-        if (byte >= 0) {
-            lvlm_strbuf_append(&s->held, &one, 1);
-            return;
-        }
-        write_run(s, text);
-        write_spaced(s, text, token, n);
-        return;
-    }
-    if (spelling == SPELLING_ALPHABET && !added)
+    if (s->tokenizer->spelling == SPELLING_ALPHABET && !added)
         hold_alphabet(&s->held, token, n);
     else
         lvlm_strbuf_append(&s->held, token, n);
     write_parts(s, text, false);
+}
+
+/* Between <img> and </img> the ids below 256 are bytes, up to the first padding. */
+static bool put_in_image(lvlm_text_stream *s, lvlm_strbuf *text, int64_t id)
+{
+    const image_span *const images = &s->tokenizer->images;
+    if (images->start < 0) return false;
+    if (id == images->start) s->image = LVLM_IMAGE_PATH;
+    if (id == images->end) s->image = LVLM_IMAGE_NONE;
+    if (id == images->pad && s->image != LVLM_IMAGE_NONE) s->image = LVLM_IMAGE_PADDING;
+    if (s->image == LVLM_IMAGE_PADDING) return true;
+    if (s->image == LVLM_IMAGE_NONE || id < 0 || id > 255) return false;
+    put_byte(s, text, (unsigned char)id);
+    return true;
 }
 
 /* ---- streams --------------------------------------------------------------------- */
@@ -148,19 +176,22 @@ int lvlm_text_stream_put(lvlm_text_stream *s, lvlm_strbuf *text, int64_t id,
     FAIL_IF(token == NULL, err, LVLM_EFORMAT,
             "id %" PRId64 " is no token's; the tokenizer has %zu", id,
             lvlm_tokenizer_size(t));
-    if (added != NULL && added->special && special_is_off(&s->special, id)) return 0;
-    put_token(s, text, token, n, added != NULL);
+    if (!put_in_image(s, text, id) &&
+        !(added != NULL && added->special && special_is_off(&s->special, id))) {
+        if (t->spelling == SPELLING_SPACES)
+            put_spaced(s, text, token, n);
+        else
+            put_token(s, text, token, n, added != NULL);
+    }
     TRY(lvlm_strbuf_check(&s->held, err));
     return lvlm_strbuf_check(text, err);
 }
 
 int lvlm_text_stream_end(lvlm_text_stream *s, lvlm_strbuf *text, lvlm_error *err)
 {
-    if (s->tokenizer->broken == BROKEN_BY_RUN)
-        write_run(s, text);
-    else
-        write_parts(s, text, true);
+    write_held(s, text);
     s->started = false;
+    s->image = LVLM_IMAGE_NONE;
     return lvlm_strbuf_check(text, err);
 }
 

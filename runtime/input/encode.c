@@ -84,7 +84,9 @@ int lvlm_tokenizer_encode(const lvlm_tokenizer *t, lvlm_ids *ids, const char *te
             "the text has %zu bytes, at most %zu", n_bytes, LVLM_TEXT_MAX);
     const size_t bad = lvlm_utf8_invalid_at(text, n_bytes);
     FAIL_IF(bad < n_bytes, err, LVLM_EFORMAT, "the text is not UTF-8 at byte %zu", bad);
-    const int rc = cut_added(&e, &t->added.raw, text, n_bytes, take_raw, err);
+    const size_t from = ids->n;
+    int rc = cut_added(&e, &t->added.raw, text, n_bytes, take_raw, err);
+    if (rc == 0) rc = image_span_wrap(&t->images, t, ids, from, err);
     bpe_scratch_free(&e.scratch);
     return rc;
 }

@@ -12,6 +12,7 @@
 #include <utf8proc.h>
 
 #include "formats/base/alloc.h"
+#include "runtime/input/unicode_newer.h"
 
 /* Characters below it are their own NFC, and compose with nothing in front of them. */
 #define FIRST_COMPOSED 0x300
@@ -75,14 +76,21 @@ static void order_marks(utf8proc_int32_t *points, size_t n, mark *marks)
     }
 }
 
+/* The character at `at`, and where the next one starts. */
+static size_t next_char(utf8proc_int32_t *c, const char *text, size_t n_bytes,
+                        size_t at)
+{
+    return at + (size_t)utf8proc_iterate((const utf8proc_uint8_t *)text + at,
+                                         (utf8proc_ssize_t)(n_bytes - at), c);
+}
+
 static size_t decompose(utf8proc_int32_t *points, const char *text, size_t n_bytes)
 {
     size_t n = 0;
     for (size_t at = 0; at < n_bytes;) {
         utf8proc_int32_t c;
         int boundary = 0;
-        at += (size_t)utf8proc_iterate((const utf8proc_uint8_t *)text + at,
-                                       (utf8proc_ssize_t)(n_bytes - at), &c);
+        at = next_char(&c, text, n_bytes, at);
         const utf8proc_ssize_t made = utf8proc_decompose_char(
             c, points + n, MAX_DECOMPOSED, UTF8PROC_DECOMPOSE, &boundary);
         assert(made > 0 && made <= MAX_DECOMPOSED);
@@ -119,37 +127,32 @@ static int compose(lvlm_strbuf *out, const char *text, size_t n_bytes, lvlm_erro
     return failed ? lvlm_fail_memory(err) : 0;
 }
 
-/* Does the character at `text` have a number below FIRST_COMPOSED? */
-static bool is_low(const char *text)
-{
-    return (unsigned char)*text < 0xcc;
-}
-
-static size_t skip_char(const char *text, size_t n_bytes, size_t at)
-{
-    do at++;
-    while (at < n_bytes && (text[at] & 0xc0) == 0x80);
-    return at;
-}
-
-/* Pieces that may change begin with the low character in front of them, and end in
- * front of the next low one. */
-static int apply_nfc(lvlm_strbuf *out, const char *text, size_t n_bytes,
+/* Pieces that may change begin with the low character in front of them, or behind an
+ * inert one, and end in front of the next of either. */
+static int apply_nfc(lvlm_strbuf *out, const char *text, size_t n_bytes, bool unicode_9,
                      lvlm_error *err)
 {
-    size_t done = 0, last = 0;
-    for (size_t at = 0; at < n_bytes;) {
-        if (is_low(text + at)) {
-            last = at;
-            at = skip_char(text, n_bytes, at);
+    size_t done = 0, start = 0; /* what is written; where the piece begins */
+    bool may_change = false;    /* it has more than its low character */
+    for (size_t at = 0, end; at < n_bytes; at = end) {
+        utf8proc_int32_t c;
+        end = next_char(&c, text, n_bytes, at);
+        const bool inert = unicode_9 && unicode_newer_is_inert((uint32_t)c);
+        if (c >= FIRST_COMPOSED && !inert) {
+            may_change = true;
             continue;
         }
-        lvlm_strbuf_append(out, text + done, last - done);
-        while (at < n_bytes && !is_low(text + at)) at = skip_char(text, n_bytes, at);
-        TRY(compose(out, text + last, at - last, err));
-        done = last = at;
+        if (may_change) {
+            lvlm_strbuf_append(out, text + done, start - done);
+            TRY(compose(out, text + start, at - start, err));
+            done = at;
+        }
+        start = inert ? end : at;
+        may_change = false;
     }
-    lvlm_strbuf_append(out, text + done, n_bytes - done);
+    lvlm_strbuf_append(out, text + done, start - done);
+    if (may_change) return compose(out, text + start, n_bytes - start, err);
+    lvlm_strbuf_append(out, text + start, n_bytes - start);
     return 0;
 }
 
@@ -169,16 +172,38 @@ static void apply_replace(lvlm_strbuf *out, const normal_step *step, const char 
     lvlm_strbuf_append(out, text, (size_t)(end - text));
 }
 
+static void apply_squeeze(lvlm_strbuf *out, const char *text, size_t n_bytes)
+{
+    bool behind_space = true;
+    for (size_t i = 0; i < n_bytes; i++) {
+        if (text[i] != ' ' || !behind_space) lvlm_strbuf_append(out, text + i, 1);
+        behind_space = text[i] == ' ';
+    }
+}
+
+static void apply_trim(lvlm_strbuf *out, const normal_step *step, const char *text,
+                       size_t n_bytes)
+{
+    const size_t n = strlen(step->from);
+    while (n_bytes >= n && memcmp(text + n_bytes - n, step->from, n) == 0) n_bytes -= n;
+    lvlm_strbuf_append(out, text, n_bytes);
+}
+
 static int apply_step(lvlm_strbuf *out, const normal_step *step, const char *text,
                       size_t n_bytes, lvlm_error *err)
 {
     switch (step->kind) {
-    case NORMAL_NFC: TRY(apply_nfc(out, text, n_bytes, err)); break;
+    case NORMAL_NFC:
+    case NORMAL_NFC_UNICODE_9:
+        TRY(apply_nfc(out, text, n_bytes, step->kind == NORMAL_NFC_UNICODE_9, err));
+        break;
     case NORMAL_REPLACE: apply_replace(out, step, text, n_bytes); break;
     case NORMAL_PREPEND:
         if (n_bytes > 0) lvlm_strbuf_puts(out, step->to);
         lvlm_strbuf_append(out, text, n_bytes);
         break;
+    case NORMAL_SQUEEZE_SPACES: apply_squeeze(out, text, n_bytes); break;
+    case NORMAL_TRIM_END: apply_trim(out, step, text, n_bytes); break;
     }
     return lvlm_strbuf_check(out, err);
 }

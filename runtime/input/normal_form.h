@@ -1,8 +1,10 @@
 /* normal_form.h - what happens to a text before it is split: a list of steps.
  *
- *   NFC          the canonical composition of Unicode
+ *   NFC          the canonical composition, of utf8proc's Unicode or of Unicode 9
  *   replace      one string by another, wherever it stands
- *   prepend      a string in front of what is not empty */
+ *   prepend      a string in front of what is not empty
+ *   squeeze      no spaces in front, one for a run of them
+ *   trim         a string at the end, as often as it stands there */
 #ifndef LVLM_RUNTIME_INPUT_NORMAL_FORM_H
 #define LVLM_RUNTIME_INPUT_NORMAL_FORM_H
 
@@ -12,8 +14,12 @@ enum { NORMAL_MAX_STEPS = 8 };
 
 typedef enum normal_kind {
     NORMAL_NFC,
+    NORMAL_NFC_UNICODE_9, /* the tokenizers library's: later marks neither move nor
+                             compose */
     NORMAL_REPLACE,
     NORMAL_PREPEND,
+    NORMAL_SQUEEZE_SPACES,
+    NORMAL_TRIM_END,
 } normal_kind;
 
 typedef struct normal_step {

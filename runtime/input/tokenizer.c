@@ -76,8 +76,9 @@ static int add_paligemma(lvlm_tokenizer *t, lvlm_error *err)
 
 /* ---- files ----------------------------------------------------------------------- */
 
-static int parse_config(cJSON **out, const lvlm_tokenizer_source *source,
-                        const char *name, lvlm_error *err)
+/* *out stays as it is when there is no such file. */
+static int parse_file(cJSON **out, const lvlm_tokenizer_source *source,
+                      const char *name, lvlm_error *err)
 {
     lvlm_side_file file;
     if (!source->find(&file, source->user, name)) return 0;
@@ -86,44 +87,56 @@ static int parse_config(cJSON **out, const lvlm_tokenizer_source *source,
     return rc;
 }
 
-static int read_model_file(lvlm_tokenizer *t, const tokenizer_files *files,
-                           lvlm_error *err)
+static int parse_files(tokenizer_files *files, const lvlm_tokenizer_source *source,
+                       lvlm_error *err)
 {
-    const lvlm_tokenizer_source *const source = files->source;
-    lvlm_side_file file;
-    if (source->find(&file, source->user, "tokenizer.json")) {
-        const int rc = tokenizer_read_json(t, &file, err);
-        if (rc < 0) lvlm_prefix(err, "tokenizer.json: ");
-        return rc;
-    }
-    return lvlm_fail(
-        err, LVLM_EFORMAT,
-        "no tokenizer: none of tokenizer.json, vocab.json with merges.txt, "
-        "qwen.tiktoken, tokenizer.model is there; convert the model again with them in "
-        "its directory, or give ids");
+    TRY(parse_file(&files->config, source, "tokenizer_config.json", err));
+    TRY(parse_file(&files->special_map, source, "special_tokens_map.json", err));
+    return parse_file(&files->added, source, "added_tokens.json", err);
 }
 
-/* "bos_token": a string, or an object with its content. */
-static void read_role(lvlm_tokenizer *t, const cJSON *config, const char *key,
-                      lvlm_token_role role)
+static void free_files(tokenizer_files *files)
 {
-    const cJSON *const item = lvlm_json_get(config, key);
-    const char *const text = cJSON_IsObject(item)
-                                 ? lvlm_json_string(lvlm_json_get(item, "content"))
-                                 : lvlm_json_string(item);
-    if (text != NULL) t->roles[role] = lvlm_tokenizer_id(t, text);
+    lvlm_json_free(files->config);
+    lvlm_json_free(files->special_map);
+    lvlm_json_free(files->added);
 }
 
-static void read_roles(lvlm_tokenizer *t, const cJSON *config)
+static bool find(lvlm_side_file *out, const lvlm_tokenizer_source *source,
+                 const char *name)
 {
-    static const char *const keys[LVLM_N_TOKEN_ROLES] = {
-        [LVLM_TOKEN_BOS] = "bos_token",
-        [LVLM_TOKEN_EOS] = "eos_token",
-        [LVLM_TOKEN_PAD] = "pad_token",
-        [LVLM_TOKEN_UNK] = "unk_token",
-    };
-    for (size_t i = 0; i < LVLM_N_TOKEN_ROLES; i++)
-        read_role(t, config, keys[i], (lvlm_token_role)i);
+    return source->find(out, source->user, name);
+}
+
+/* A protobuf begins with the tag of its first field; ranks begin with base64. */
+static int read_model(lvlm_tokenizer *t, const lvlm_side_file *file,
+                      const tokenizer_files *files, lvlm_error *err)
+{
+    if (file->n_bytes > 0 && file->bytes[0] == '\n')
+        return tokenizer_read_sentencepiece(t, file, err);
+    return tokenizer_read_llama3(t, file, files->config, err);
+}
+
+static int read_vocabulary(lvlm_tokenizer *t, const lvlm_tokenizer_source *source,
+                           const tokenizer_files *files, lvlm_error *err)
+{
+    lvlm_side_file file, merges;
+    int rc;
+    if (find(&file, source, "tokenizer.json"))
+        rc = tokenizer_read_json(t, &file, err);
+    else if (find(&file, source, "vocab.json") && find(&merges, source, "merges.txt"))
+        return tokenizer_read_vocab_and_merges(t, &file, &merges, err);
+    else if (find(&file, source, "qwen.tiktoken"))
+        rc = tokenizer_read_qwen(t, &file, err);
+    else if (find(&file, source, "tokenizer.model"))
+        rc = read_model(t, &file, files, err);
+    else
+        return lvlm_fail(err, LVLM_EFORMAT,
+                         "no tokenizer: none of tokenizer.json, vocab.json with "
+                         "merges.txt, qwen.tiktoken, tokenizer.model is there; convert "
+                         "the model again with them in its directory, or give ids");
+    if (rc < 0) lvlm_prefix(err, "%s: ", file.name);
+    return rc;
 }
 
 static int normalize(void *user, lvlm_strbuf *out, const char *text, size_t n_bytes,
@@ -133,26 +146,28 @@ static int normalize(void *user, lvlm_strbuf *out, const char *text, size_t n_by
     return normal_form_apply(&t->form, out, text, n_bytes, err);
 }
 
-static int read_all(lvlm_tokenizer *t, tokenizer_files *files, lvlm_error *err)
+static int read_all(lvlm_tokenizer *t, tokenizer_files *files,
+                    const lvlm_tokenizer_source *source, lvlm_error *err)
 {
-    TRY(parse_config(&files->config, files->source, "tokenizer_config.json", err));
-    TRY(read_model_file(t, files, err));
-    if (files->source->paligemma) TRY(add_paligemma(t, err));
-    TRY(added_tokens_prepare(&t->added, normalize, t, err));
-    read_roles(t, files->config);
-    return 0;
+    TRY(parse_files(files, source, err));
+    TRY(read_vocabulary(t, source, files, err));
+    /* Qwen-VL's code, not its configuration, says which tokens there are */
+    if (t->images.start < 0) TRY(tokenizer_apply_config(t, files, err));
+    if (source->paligemma) TRY(add_paligemma(t, err));
+    return added_tokens_prepare(&t->added, normalize, t, err);
 }
 
 int lvlm_tokenizer_open(lvlm_tokenizer **out, const lvlm_tokenizer_source *source,
                         lvlm_error *err)
 {
-    tokenizer_files files = { .source = source };
+    tokenizer_files files = { 0 };
     lvlm_tokenizer *const t = lvlm_calloc(1, sizeof *t);
     if (t == NULL) return lvlm_fail_memory(err);
     bpe_init(&t->model);
+    t->images = (image_span){ -1, -1, -1 };
     for (size_t i = 0; i < LVLM_N_TOKEN_ROLES; i++) t->roles[i] = -1;
-    const int rc = read_all(t, &files, err);
-    lvlm_json_free(files.config);
+    const int rc = read_all(t, &files, source, err);
+    free_files(&files);
     if (rc < 0) {
         lvlm_prefix(err, "%s: ", source->name);
         lvlm_tokenizer_close(t);

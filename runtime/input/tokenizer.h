@@ -128,6 +128,11 @@ typedef struct lvlm_text_stream {
     lvlm_special special;
     lvlm_strbuf held; /* bytes that are no text yet */
     bool started;     /* something was written: a leading space is no longer cut */
+    enum {
+        LVLM_IMAGE_NONE,
+        LVLM_IMAGE_PATH,
+        LVLM_IMAGE_PADDING
+    } image; /* where in <img>...</img> of Qwen-VL (2023) */
 } lvlm_text_stream;
 
 void lvlm_text_stream_init(lvlm_text_stream *stream, const lvlm_tokenizer *tokenizer,

@@ -60,7 +60,7 @@ static int read_sequence(lvlm_tokenizer *t, const cJSON *json, const char *list,
 static int read_normalizer(lvlm_tokenizer *t, const cJSON *json, lvlm_error *err)
 {
     if (is_type(json, "NFC"))
-        return normal_form_add(&t->form, NORMAL_NFC, NULL, NULL, err);
+        return normal_form_add(&t->form, NORMAL_NFC_UNICODE_9, NULL, NULL, err);
     if (is_type(json, "Prepend")) {
         const char *const text = lvlm_json_string(lvlm_json_get(json, "prepend"));
         if (text != NULL)
@@ -154,7 +154,7 @@ static int read_decoder(lvlm_tokenizer *t, const cJSON *json, lvlm_error *err)
     if (is_type(json, "ByteFallback") || is_type(json, "Fuse")) return 0;
     if (is_type(json, "Strip") && is_string(json, "content", " ") &&
         is_number(json, "start", 1) && is_number(json, "stop", 0)) {
-        t->cut_first_space = true;
+        t->cut = CUT_ONE;
         return 0;
     }
     return lvlm_fail(err, LVLM_EFORMAT, "decoder %s of this form is not supported",
@@ -163,11 +163,11 @@ static int read_decoder(lvlm_tokenizer *t, const cJSON *json, lvlm_error *err)
 
 /* ---- model ----------------------------------------------------------------------- */
 
-static int read_vocab(vocabulary *vocab, const cJSON *json, lvlm_error *err)
+int tokenizer_read_vocab(vocabulary *vocab, const cJSON *json, lvlm_error *err)
 {
     const cJSON *item;
     FAIL_IF(!cJSON_IsObject(json) || json->child == NULL, err, LVLM_EFORMAT,
-            "the model has no vocab");
+            "there is no vocab");
     cJSON_ArrayForEach (item, json) {
         uint64_t id;
         FAIL_IF(!lvlm_json_u64(&id, item), err, LVLM_EFORMAT,
@@ -235,7 +235,7 @@ static int read_model(bpe *model, const cJSON *json, lvlm_error *err)
 {
     const char *const unk = lvlm_json_string(lvlm_json_get(json, "unk_token"));
     TRY(check_model(json, err));
-    TRY(read_vocab(&model->vocab, lvlm_json_get(json, "vocab"), err));
+    TRY(tokenizer_read_vocab(&model->vocab, lvlm_json_get(json, "vocab"), err));
     TRY(read_merges(model, lvlm_json_get(json, "merges"), err));
     model->byte_fallback = is_true(json, "byte_fallback");
     model->fuse_unk = is_true(json, "fuse_unk");

@@ -8,6 +8,7 @@
 
 #include "runtime/input/added_tokens.h"
 #include "runtime/input/bpe.h"
+#include "runtime/input/image_span.h"
 #include "runtime/input/normal_form.h"
 #include "runtime/input/tokenizer.h"
 #include "runtime/input/word_split.h"
@@ -22,8 +23,16 @@ typedef enum token_spelling {
 /* What becomes of bytes that are no UTF-8. */
 typedef enum broken_text {
     BROKEN_BY_PART, /* one U+FFFD for each part that begins like a character */
+    BROKEN_BY_BYTE, /* one for each of them */
     BROKEN_BY_RUN,  /* one for each byte of the run of <0x..> tokens around them */
 } broken_text;
+
+/* Spaces that decoding drops at the beginning of a text. */
+typedef enum cut_spaces {
+    CUT_NONE,
+    CUT_ONE,
+    CUT_OF_EACH, /* one of each token, until something is written */
+} cut_spaces;
 
 struct lvlm_tokenizer {
     bpe model;
@@ -32,32 +41,62 @@ struct lvlm_tokenizer {
     word_split words;
     token_spelling spelling;
     broken_text broken;
-    bool cut_first_space; /* decoding drops one space at the beginning */
+    cut_spaces cut;
+    image_span images;
+    const char
+        *end_of_text; /* plays the roles that no file gives; NULL: nothing does */
     int64_t roles[LVLM_N_TOKEN_ROLES];
 };
 
-/* What all readers may look at. */
+/* The files beside the vocabulary, parsed, or NULL where there is none. */
 typedef struct tokenizer_files {
-    const lvlm_tokenizer_source *source;
-    cJSON *config; /* tokenizer_config.json, or NULL */
+    cJSON *config;      /* tokenizer_config.json */
+    cJSON *special_map; /* special_tokens_map.json */
+    cJSON *added;       /* added_tokens.json */
 } tokenizer_files;
 
-/* The readers: model, normal form, words, decoding and the file's own added tokens.
- * Messages do not name the file. */
+/* The readers: model, normal form, words, decoding, and the added tokens that the file
+ * or its makers' code has. What is left out is as lvlm_tokenizer_open set it. */
 LVLM_MUST_CHECK int tokenizer_read_json(lvlm_tokenizer *t, const lvlm_side_file *file,
                                         lvlm_error *err);
+LVLM_MUST_CHECK int tokenizer_read_vocab_and_merges(lvlm_tokenizer *t,
+                                                    const lvlm_side_file *vocab,
+                                                    const lvlm_side_file *merges,
+                                                    lvlm_error *err);
+LVLM_MUST_CHECK int tokenizer_read_qwen(lvlm_tokenizer *t, const lvlm_side_file *file,
+                                        lvlm_error *err);
+LVLM_MUST_CHECK int tokenizer_read_sentencepiece(lvlm_tokenizer *t,
+                                                 const lvlm_side_file *file,
+                                                 lvlm_error *err);
+/* With Llama 3's own special tokens, unless `config` lists added tokens. */
+LVLM_MUST_CHECK int tokenizer_read_llama3(lvlm_tokenizer *t, const lvlm_side_file *file,
+                                          const cJSON *config, lvlm_error *err);
+
+/* Add and mark the tokens that these files name, and set the roles. */
+LVLM_MUST_CHECK int tokenizer_apply_config(lvlm_tokenizer *t,
+                                           const tokenizer_files *files,
+                                           lvlm_error *err);
 
 /* Add a token: under the id that the model has for its text, or else the next free one.
- * LVLM_EFORMAT when that is not `stated` (-1: nothing is). */
+ * LVLM_EFORMAT when that is not `stated` (-1: nothing is). One that is there already
+ * stays as it is, but becomes special if `token` is. */
 LVLM_MUST_CHECK int tokenizer_add(lvlm_tokenizer *t, const char *text, size_t n_bytes,
                                   added_token token, int64_t stated, lvlm_error *err);
 
-/* Read the flags and the text of an added token as JSON has them; absent ones are
- * false, `normalized` the opposite of `special`. */
+/* The flags and the text of an added token as JSON has them; absent ones are false,
+ * `normalized` the opposite of `special`. */
 LVLM_MUST_CHECK int tokenizer_read_added(const char **text, added_token *token,
                                          const cJSON *json, lvlm_error *err);
 
-/* Qwen2's, and with 3 in place of 1 Llama 3's, way to cut words: `digits` at a time. */
-const char *tokenizer_pattern(int digits);
+/* { TOKEN: ID, ... } */
+LVLM_MUST_CHECK int tokenizer_read_vocab(vocabulary *vocab, const cJSON *json,
+                                         lvlm_error *err);
+
+/* How Qwen's models and Llama 3 cut words; they differ in the digits at a time. */
+#define TOKENIZER_PATTERN(digits)                                                      \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits               \
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define TOKENIZER_QWEN_PATTERN TOKENIZER_PATTERN("\\p{N}")
+#define TOKENIZER_LLAMA3_PATTERN TOKENIZER_PATTERN("\\p{N}{1,3}")
 
 #endif

@@ -2,10 +2,13 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "runtime/input/word_split.h"
 
+#include <assert.h>
 #include <pcre2.h>
 #include <string.h>
+#include <utf8proc.h>
 
 #include "formats/base/alloc.h"
+#include "runtime/input/unicode_newer.h"
 
 /* Of a compiled pattern's stack; more than any pattern of a model needs. */
 enum { MIN_STACK = 32 << 10, MAX_STACK = 8 << 20 };
@@ -78,6 +81,8 @@ typedef struct cutter {
     pcre2_match_context *context;
     pcre2_jit_stack *stack;
     pcre2_match_data *data[WORD_SPLIT_MAX_RULES];
+    const char *text;   /* all of it ... */
+    const char *shadow; /* ... and as PCRE2 sees it, byte for byte as long */
 } cutter;
 
 static void close_cutter(cutter *c)
@@ -138,7 +143,8 @@ static int cut_piece(cutter *c, size_t rule, const char *text, size_t start, siz
 static int cut(cutter *c, size_t rule, const char *text, size_t n_bytes,
                lvlm_error *err)
 {
-    if (rule == c->split->n) return c->sink(c->user, text, n_bytes, err);
+    if (rule == c->split->n)
+        return c->sink(c->user, c->text + (text - c->shadow), n_bytes, err);
     const word_split_kind kind = c->split->rules[rule].kind;
     size_t done = 0, start = 0, end = 0;
     bool found;
@@ -152,13 +158,43 @@ static int cut(cutter *c, size_t rule, const char *text, size_t n_bytes,
     }
 }
 
+/* A copy of `text` with stand-ins, or NULL: it needs none. */
+static int make_shadow(char **out, const char *text, size_t n_bytes, lvlm_error *err)
+{
+    for (size_t at = 0; at < n_bytes;) {
+        utf8proc_int32_t c;
+        const size_t length = (size_t)utf8proc_iterate(
+            (const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(n_bytes - at), &c);
+        const uint32_t stand_in = unicode_newer_stand_in((uint32_t)c);
+        if (stand_in != (uint32_t)c && *out == NULL) {
+            if ((*out = lvlm_malloc(n_bytes)) == NULL) return lvlm_fail_memory(err);
+            memcpy(*out, text, n_bytes);
+        }
+        if (stand_in != (uint32_t)c) {
+            const utf8proc_ssize_t n = utf8proc_encode_char(
+                (utf8proc_int32_t)stand_in, (utf8proc_uint8_t *)*out + at);
+            assert((size_t)n == length);
+            (void)n;
+        }
+        at += length;
+    }
+    return 0;
+}
+
 int word_split_apply(const word_split *split, const char *text, size_t n_bytes,
                      word_split_sink *sink, void *user, lvlm_error *err)
 {
     cutter c = { .split = split, .sink = sink, .user = user };
+    char *shadow = NULL;
     int rc;
     if (n_bytes == 0) return 0;
-    if ((rc = open_cutter(&c, err)) == 0) rc = cut(&c, 0, text, n_bytes, err);
+    if ((rc = make_shadow(&shadow, text, n_bytes, err)) == 0 &&
+        (rc = open_cutter(&c, err)) == 0) {
+        c.text = text;
+        c.shadow = shadow != NULL ? shadow : text;
+        rc = cut(&c, 0, c.shadow, n_bytes, err);
+    }
     close_cutter(&c);
+    lvlm_free(shadow);
     return rc;
 }

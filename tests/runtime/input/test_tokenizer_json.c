@@ -195,7 +195,7 @@ static void json_refuses_what_would_change_ids(void **state)
         const char *json, *message;
     } bad[] = {
         { "{", "not JSON" },
-        { "{}", "the model has no vocab" },
+        { "{}", "there is no vocab" },
         { "{\"model\":{\"type\":\"Unigram\"}}", "model Unigram is not supported" },
         { "{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}", "'a' is no number" },
         { "{\"model\":{\"vocab\":{\"a\":4194304},\"merges\":[]}}", "at most 4194303" },

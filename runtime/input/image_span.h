@@ -1,0 +1,23 @@
+/* image_span.h - how Qwen-VL (2023) writes the place of a picture: <img>, one id for
+ * each byte of the path, padding up to 256, </img>.
+ *
+ * The ids of the bytes are their numbers, whatever tokens these are otherwise. */
+#ifndef LVLM_RUNTIME_INPUT_IMAGE_SPAN_H
+#define LVLM_RUNTIME_INPUT_IMAGE_SPAN_H
+
+#include "runtime/input/tokenizer.h"
+
+enum { IMAGE_SPAN_IDS = 256 };
+
+typedef struct image_span {
+    int64_t start, end, pad; /* ids; -1: the tokenizer knows no such spans */
+} image_span;
+
+/* Rewrite the spans in ids[from...): what stands between <img> and </img> becomes the
+ * bytes of its text, padded. LVLM_EFORMAT: <img> without </img>, a special token
+ * between them, or over 256 bytes. */
+LVLM_MUST_CHECK int image_span_wrap(const image_span *span,
+                                    const lvlm_tokenizer *tokenizer, lvlm_ids *ids,
+                                    size_t from, lvlm_error *err);
+
+#endif

@@ -1,0 +1,244 @@
+/* tokenizer_config.c - what the files beside the vocabulary say about tokens.
+ *
+ *   tokenizer_config.json    added_tokens_decoder: { ID: flags and text }; bos_token,
+ *                            eos_token, any other "..._token"; lists of further ones
+ *   special_tokens_map.json  the same but the first, and
+ *   added_tokens.json        { TEXT: ID }: both only where there is no
+ *                            added_tokens_decoder
+ *
+ * What is missing in the vocabulary is added, in the order in which transformers does
+ * it: by id, then by role, then from the lists. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "runtime/input/tokenizer_parts.h"
+
+static const char *const role_keys[] = { "bos_token", "eos_token", "unk_token",
+                                         "sep_token", "pad_token", "cls_token",
+                                         "mask_token" };
+
+enum { N_ROLE_KEYS = sizeof role_keys / sizeof *role_keys };
+
+static bool is_legacy(const tokenizer_files *files)
+{
+    return lvlm_json_get(files->config, "added_tokens_decoder") == NULL;
+}
+
+/* Under `key`; special_tokens_map.json goes first where it is looked at. */
+static const cJSON *setting(const tokenizer_files *files, const char *key)
+{
+    const cJSON *const found =
+        is_legacy(files) ? lvlm_json_get(files->special_map, key) : NULL;
+    return found != NULL ? found : lvlm_json_get(files->config, key);
+}
+
+/* A token as a string, or as an object with its text; NULL: neither. */
+static const char *text_of(const cJSON *json)
+{
+    return cJSON_IsObject(json) ? lvlm_json_string(lvlm_json_get(json, "content"))
+                                : lvlm_json_string(json);
+}
+
+static int add_special(lvlm_tokenizer *t, const cJSON *json, lvlm_error *err)
+{
+    const char *text = text_of(json);
+    added_token token = { .special = true };
+    if (text == NULL || *text == '\0') return 0;
+    if (cJSON_IsObject(json)) TRY(tokenizer_read_added(&text, &token, json, err));
+    token.special = true;
+    return tokenizer_add(t, text, strlen(text), token, -1, err);
+}
+
+/* ---- by id ----------------------------------------------------------------------- */
+
+typedef struct numbered {
+    int64_t id;
+    const cJSON *item;
+} numbered;
+
+static int by_id(const void *a, const void *b)
+{
+    const numbered *const x = a, *const y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static bool parse_id(int64_t *id, const char *text)
+{
+    *id = 0;
+    for (const char *at = text; *at != '\0'; at++) {
+        if (*at < '0' || *at > '9' || at - text == 9) return false;
+        *id = *id * 10 + (*at - '0');
+    }
+    return *text != '\0';
+}
+
+/* "ID": { flags } of added_tokens_decoder. */
+static int read_decoder_id(int64_t *id, const cJSON *item, lvlm_error *err)
+{
+    FAIL_IF(!parse_id(id, item->string), err, LVLM_EFORMAT,
+            "tokenizer_config.json: added_tokens_decoder: '%.40s' is no id",
+            item->string);
+    return 0;
+}
+
+/* "TEXT": ID of added_tokens.json. */
+static int read_legacy_id(int64_t *id, const cJSON *item, lvlm_error *err)
+{
+    uint64_t value;
+    FAIL_IF(!lvlm_json_u64(&value, item) || value > INT32_MAX, err, LVLM_EFORMAT,
+            "added_tokens.json: '%.40s' has no id", item->string);
+    *id = (int64_t)value;
+    return 0;
+}
+
+static int add_decoder_token(lvlm_tokenizer *t, const tokenizer_files *files,
+                             const numbered *at, lvlm_error *err)
+{
+    const char *text;
+    added_token token;
+    (void)files;
+    TRY(tokenizer_read_added(&text, &token, at->item, err));
+    return tokenizer_add(t, text, strlen(text), token, at->id, err);
+}
+
+static bool is_in_list(const cJSON *list, const char *text)
+{
+    const cJSON *item;
+    if (!cJSON_IsArray(list)) return false;
+    cJSON_ArrayForEach (item, list) {
+        const char *const listed = text_of(item);
+        if (listed != NULL && strcmp(listed, text) == 0) return true;
+    }
+    return false;
+}
+
+static bool is_named_special(const tokenizer_files *files, const char *text)
+{
+    for (size_t i = 0; i < N_ROLE_KEYS; i++) {
+        const char *const role = text_of(setting(files, role_keys[i]));
+        if (role != NULL && strcmp(role, text) == 0) return true;
+    }
+    return is_in_list(setting(files, "extra_special_tokens"), text) ||
+           is_in_list(setting(files, "additional_special_tokens"), text);
+}
+
+static int add_legacy_token(lvlm_tokenizer *t, const tokenizer_files *files,
+                            const numbered *at, lvlm_error *err)
+{
+    const char *const text = at->item->string;
+    added_token token = { .special = is_named_special(files, text) };
+    token.normalized = !token.special;
+    return tokenizer_add(t, text, strlen(text), token, at->id, err);
+}
+
+/* Add the members of `json` in order of their ids. */
+static int add_by_id(lvlm_tokenizer *t, const tokenizer_files *files, const cJSON *json,
+                     int (*read)(int64_t *, const cJSON *, lvlm_error *),
+                     int (*add)(lvlm_tokenizer *, const tokenizer_files *,
+                                const numbered *, lvlm_error *),
+                     lvlm_error *err)
+{
+    const cJSON *item;
+    size_t n = 0;
+    int rc = 0;
+    if (!cJSON_IsObject(json) || json->child == NULL) return 0;
+    cJSON_ArrayForEach (item, json) n++;
+    numbered *const list = lvlm_calloc(n, sizeof *list);
+    if (list == NULL) return lvlm_fail_memory(err);
+    n = 0;
+    cJSON_ArrayForEach (item, json) {
+        list[n].item = item;
+        if ((rc = read(&list[n++].id, item, err)) < 0) goto done;
+    }
+    qsort(list, n, sizeof *list, by_id);
+    for (size_t i = 0; i < n && rc == 0; i++) rc = add(t, files, &list[i], err);
+done:
+    lvlm_free(list);
+    return rc;
+}
+
+/* ---- by role, and from lists -------------------------------------------------------
+ * */
+
+static bool is_role_key(const char *key)
+{
+    for (size_t i = 0; i < N_ROLE_KEYS; i++)
+        if (strcmp(role_keys[i], key) == 0) return true;
+    return false;
+}
+
+/* Of a model's own: "image_token" and the like. */
+static int add_own_roles(lvlm_tokenizer *t, const cJSON *config, lvlm_error *err)
+{
+    static const char ending[] = "_token";
+    const cJSON *item;
+    if (!cJSON_IsObject(config)) return 0;
+    cJSON_ArrayForEach (item, config) {
+        const size_t n = strlen(item->string);
+        if (n >= strlen(ending) &&
+            strcmp(item->string + n - strlen(ending), ending) == 0 &&
+            !is_role_key(item->string) && text_of(item) != NULL)
+            TRY(add_special(t, item, err));
+    }
+    return 0;
+}
+
+/* A list of tokens, or an object of named ones. */
+static int add_list(lvlm_tokenizer *t, const cJSON *list, lvlm_error *err)
+{
+    const cJSON *item;
+    if (!cJSON_IsArray(list) && !cJSON_IsObject(list)) return 0;
+    cJSON_ArrayForEach (item, list) TRY(add_special(t, item, err));
+    return 0;
+}
+
+static void set_role(lvlm_tokenizer *t, lvlm_token_role role, const cJSON *json)
+{
+    const char *const text = text_of(json);
+    if (text != NULL) t->roles[role] = lvlm_tokenizer_id(t, text);
+}
+
+/* Qwen2's class has it for the roles that are not given. */
+static int add_end_of_text(lvlm_tokenizer *t, const tokenizer_files *files,
+                           lvlm_error *err)
+{
+    static const struct {
+        const char *key;
+        lvlm_token_role role;
+    } roles[] = {
+        { "eos_token", LVLM_TOKEN_EOS },
+        { "unk_token", LVLM_TOKEN_UNK },
+        { "pad_token", LVLM_TOKEN_PAD },
+    };
+    const added_token special = { .special = true };
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        if (setting(files, roles[i].key) != NULL) continue;
+        TRY(tokenizer_add(t, t->end_of_text, strlen(t->end_of_text), special, -1, err));
+        t->roles[roles[i].role] = lvlm_tokenizer_id(t, t->end_of_text);
+    }
+    return 0;
+}
+
+int tokenizer_apply_config(lvlm_tokenizer *t, const tokenizer_files *files,
+                           lvlm_error *err)
+{
+    if (is_legacy(files))
+        TRY(add_by_id(t, files, files->added, read_legacy_id, add_legacy_token, err));
+    else
+        TRY(add_by_id(t, files, lvlm_json_get(files->config, "added_tokens_decoder"),
+                      read_decoder_id, add_decoder_token, err));
+    for (size_t i = 0; i < N_ROLE_KEYS; i++)
+        TRY(add_special(t, setting(files, role_keys[i]), err));
+    if (t->end_of_text != NULL) TRY(add_end_of_text(t, files, err));
+    TRY(add_own_roles(t, files->config, err));
+    TRY(add_list(t, setting(files, "extra_special_tokens"), err));
+    TRY(add_list(t, setting(files, "additional_special_tokens"), err));
+    set_role(t, LVLM_TOKEN_BOS, setting(files, "bos_token"));
+    set_role(t, LVLM_TOKEN_EOS, setting(files, "eos_token"));
+    set_role(t, LVLM_TOKEN_PAD, setting(files, "pad_token"));
+    set_role(t, LVLM_TOKEN_UNK, setting(files, "unk_token"));
+    return 0;
+}

@@ -1,0 +1,271 @@
+/* test_tokenizer_recorded.c - ten thousand texts in every file format: the ids of the
+ * reference, and the text that it makes of them (fixtures/text_tokenizers.py).
+ *
+ * Streams must hand out the same, whole characters only. A mismatch names the text;
+ * text_tokenizers.py --show prints what the reference has. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <zlib.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/bytes.h"
+#include "formats/base/infile.h"
+#include "formats/base/utf8.h"
+#include "tests/runtime/input/text_files.h"
+
+#ifndef LVLM_FIXTURES /* the build says where they are */
+#define LVLM_FIXTURES "fixtures"
+#endif
+#define RECORDED LVLM_FIXTURES "/tokenizers/"
+
+enum { N_TEXTS = 10000, MAX_TEXTS_BYTES = 4 << 20, REFUSED = 1, NOT_RECORDED = 2 };
+
+/* ---- texts ----------------------------------------------------------------------- */
+
+typedef struct recorded_texts {
+    unsigned char *bytes;
+    const char *at[N_TEXTS];
+    size_t n_bytes[N_TEXTS];
+} recorded_texts;
+
+static lvlm_infile *open_file(const char *folder, const char *name)
+{
+    char path[512];
+    lvlm_infile *file = NULL;
+    snprintf(path, sizeof path, RECORDED "%s%s", folder, name);
+    return lvlm_path_exists(path) && lvlm_infile_open(&file, path, NULL) == 0 ? file
+                                                                              : NULL;
+}
+
+static int read_texts(void **state)
+{
+    recorded_texts *const texts = lvlm_calloc(1, sizeof *texts);
+    lvlm_infile *const file = open_file("", "texts.z");
+    uLongf n = MAX_TEXTS_BYTES;
+    if (texts == NULL || file == NULL) return -1;
+    texts->bytes = lvlm_malloc(MAX_TEXTS_BYTES);
+    assert_int_equal(uncompress(texts->bytes, &n, file->bytes, file->n_bytes), Z_OK);
+    const unsigned char *at = texts->bytes;
+    for (size_t i = 0; i < N_TEXTS; i++) {
+        texts->n_bytes[i] = lvlm_load_le(at, 4);
+        texts->at[i] = (const char *)at + 4;
+        at += 4 + texts->n_bytes[i];
+    }
+    assert_ptr_equal(at, texts->bytes + n);
+    lvlm_infile_close(file);
+    *state = texts;
+    return 0;
+}
+
+static int free_texts(void **state)
+{
+    recorded_texts *const texts = *state;
+    lvlm_free(texts->bytes);
+    lvlm_free(texts);
+    return 0;
+}
+
+/* ---- tokenizers ------------------------------------------------------------------ */
+
+typedef struct folder {
+    char name[64];
+    lvlm_infile *open[8]; /* what was asked for */
+    size_t n;
+} folder;
+
+static bool find_in_folder(lvlm_side_file *out, void *user, const char *name)
+{
+    folder *const f = user;
+    lvlm_infile *const file = open_file(f->name, name);
+    if (file == NULL) return false;
+    f->open[f->n++] = file;
+    *out = (lvlm_side_file){ name, file->bytes, file->n_bytes };
+    return true;
+}
+
+static lvlm_tokenizer *open_recorded(const char *name)
+{
+    folder f = { .n = 0 };
+    lvlm_tokenizer *tokenizer = NULL;
+    lvlm_error err = { .text = "" };
+    snprintf(f.name, sizeof f.name, "%s/", name);
+    const lvlm_tokenizer_source source = { find_in_folder, &f, name,
+                                           strcmp(name, "gemma-json") == 0 };
+    if (lvlm_tokenizer_open(&tokenizer, &source, &err) < 0) fail_msg("%s", err.text);
+    while (f.n > 0) lvlm_infile_close(f.open[--f.n]);
+    return tokenizer;
+}
+
+/* ---- comparing ------------------------------------------------------------------- */
+
+static unsigned code_of(const void *bytes, size_t n)
+{
+    return 3 + (unsigned)(crc32(crc32(0, NULL, 0), bytes, (uInt)n) % 65533);
+}
+
+static unsigned code_of_ids(const lvlm_ids *ids)
+{
+    int32_t *const narrow = lvlm_calloc(ids->n + 1, sizeof *narrow);
+    for (size_t i = 0; i < ids->n; i++) narrow[i] = (int32_t)ids->at[i];
+    const unsigned code = code_of(narrow, ids->n * sizeof *narrow);
+    lvlm_free(narrow);
+    return code;
+}
+
+/* Put `ids` through a stream; every step must append whole characters. */
+static void stream_ids(const lvlm_tokenizer *tokenizer, const lvlm_ids *ids,
+                       lvlm_strbuf *out)
+{
+    lvlm_text_stream stream;
+    lvlm_text_stream_init(&stream, tokenizer, NULL);
+    for (size_t i = 0; i < ids->n; i++) {
+        const size_t before = out->length;
+        assert_int_equal(lvlm_text_stream_put(&stream, out, ids->at[i], NULL), 0);
+        if (out->length > before)
+            assert_true(lvlm_utf8_valid(out->text + before, out->length - before));
+    }
+    assert_int_equal(lvlm_text_stream_end(&stream, out, NULL), 0);
+    lvlm_text_stream_free(&stream);
+}
+
+static void check_text(const lvlm_tokenizer *tokenizer, const char *name, size_t number,
+                       const char *text, size_t n_bytes, const unsigned char *expected)
+{
+    const unsigned want_ids = (unsigned)lvlm_load_le(expected, 2);
+    const unsigned want_text = (unsigned)lvlm_load_le(expected + 2, 2);
+    lvlm_ids ids = LVLM_IDS_INIT;
+    lvlm_strbuf back = LVLM_STRBUF_INIT(1 << 20), streamed = LVLM_STRBUF_INIT(1 << 20);
+    lvlm_error err = { .text = "" };
+    const int rc = lvlm_tokenizer_encode(tokenizer, &ids, text, n_bytes, NULL, &err);
+    if ((rc < 0) != (want_ids == REFUSED) && want_ids != NOT_RECORDED)
+        fail_msg("%s, text %zu: %s", name, number, rc < 0 ? err.text : "not refused");
+    if (rc == 0) {
+        if (want_ids != NOT_RECORDED && code_of_ids(&ids) != want_ids)
+            fail_msg("%s, text %zu: other ids", name, number);
+        lvlm_strbuf_append(&back, "", 0);
+        assert_int_equal(
+            lvlm_tokenizer_decode(tokenizer, &back, ids.at, ids.n, NULL, &err), 0);
+        if (want_text != NOT_RECORDED && code_of(back.text, back.length) != want_text)
+            fail_msg("%s, text %zu: decodes to another text", name, number);
+        stream_ids(tokenizer, &ids, &streamed);
+        assert_int_equal(streamed.length, back.length);
+        assert_memory_equal(streamed.text, back.text, back.length);
+    }
+    lvlm_strbuf_free(&streamed);
+    lvlm_strbuf_free(&back);
+    lvlm_ids_free(&ids);
+}
+
+/* `most`: how many texts may be refused or not recorded. */
+static void check_format(const recorded_texts *texts, const char *name, size_t most)
+{
+    lvlm_tokenizer *const tokenizer = open_recorded(name);
+    char path[80];
+    size_t n_left_out = 0;
+    snprintf(path, sizeof path, "%s/", name);
+    lvlm_infile *const expected = open_file(path, "expected.bin");
+    assert_non_null(expected);
+    assert_int_equal(expected->n_bytes, 4 * N_TEXTS);
+    for (size_t i = 0; i < N_TEXTS; i++) {
+        check_text(tokenizer, name, i, texts->at[i], texts->n_bytes[i],
+                   expected->bytes + 4 * i);
+        n_left_out += lvlm_load_le(expected->bytes + 4 * i, 2) <= NOT_RECORDED;
+    }
+    assert_true(n_left_out <= most);
+    lvlm_infile_close(expected);
+    lvlm_tokenizer_close(tokenizer);
+}
+
+static void byte_level_json_of_qwen2_gives_the_reference_ids(void **state)
+{
+    check_format(*state, "qwen2-json", 0);
+}
+
+static void vocab_and_merges_give_the_reference_ids(void **state)
+{
+    check_format(*state, "vocab-merges", 0);
+}
+
+/* Many texts have an <img> that nothing closes. */
+static void qwen_tiktoken_gives_the_reference_ids(void **state)
+{
+    check_format(*state, "qwen-tiktoken", 1000);
+}
+
+static void tiktoken_of_llama3_gives_the_reference_ids(void **state)
+{
+    check_format(*state, "llama3-tiktoken", 0);
+}
+
+static void byte_level_json_of_llama3_gives_the_reference_ids(void **state)
+{
+    check_format(*state, "llama3-json", 0);
+}
+
+static void byte_fallback_json_of_gemma_gives_the_reference_ids(void **state)
+{
+    check_format(*state, "gemma-json", 0);
+}
+
+static void byte_fallback_json_with_a_prefix_gives_the_reference_ids(void **state)
+{
+    check_format(*state, "llama2-json", 0);
+}
+
+static void sentencepiece_of_gemma_gives_the_reference_ids(void **state)
+{
+    check_format(*state, "sentencepiece-gemma", 0);
+}
+
+static void sentencepiece_with_a_prefix_gives_the_reference_ids(void **state)
+{
+    check_format(*state, "sentencepiece-prefix", 0);
+}
+
+/* Nothing is normalised and every byte has a token, so that texts come back as they
+ * were. */
+static void texts_come_back_as_they_were(void **state)
+{
+    static const char *const names[] = { "llama3-tiktoken", "llama3-json" };
+    const recorded_texts *const texts = *state;
+    for (size_t k = 0; k < 2; k++) {
+        lvlm_tokenizer *const tokenizer = open_recorded(names[k]);
+        for (size_t i = 0; i < N_TEXTS; i++) {
+            lvlm_ids ids = LVLM_IDS_INIT;
+            lvlm_strbuf back = LVLM_STRBUF_INIT(1 << 20);
+            lvlm_strbuf_append(&back, "", 0);
+            assert_int_equal(lvlm_tokenizer_encode(tokenizer, &ids, texts->at[i],
+                                                   texts->n_bytes[i], NULL, NULL),
+                             0);
+            assert_int_equal(
+                lvlm_tokenizer_decode(tokenizer, &back, ids.at, ids.n, NULL, NULL), 0);
+            assert_int_equal(back.length, texts->n_bytes[i]);
+            assert_memory_equal(back.text, texts->at[i], back.length);
+            lvlm_strbuf_free(&back);
+            lvlm_ids_free(&ids);
+        }
+        lvlm_tokenizer_close(tokenizer);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(byte_level_json_of_qwen2_gives_the_reference_ids),
+        cmocka_unit_test(vocab_and_merges_give_the_reference_ids),
+        cmocka_unit_test(qwen_tiktoken_gives_the_reference_ids),
+        cmocka_unit_test(tiktoken_of_llama3_gives_the_reference_ids),
+        cmocka_unit_test(byte_level_json_of_llama3_gives_the_reference_ids),
+        cmocka_unit_test(byte_fallback_json_of_gemma_gives_the_reference_ids),
+        cmocka_unit_test(byte_fallback_json_with_a_prefix_gives_the_reference_ids),
+        cmocka_unit_test(sentencepiece_of_gemma_gives_the_reference_ids),
+        cmocka_unit_test(sentencepiece_with_a_prefix_gives_the_reference_ids),
+        cmocka_unit_test(texts_come_back_as_they_were),
+    };
+    return cmocka_run_group_tests(tests, read_texts, free_texts);
+}
