@@ -256,8 +256,8 @@ static void streams_hand_out_whole_characters(void **state)
                                          "\xf0\x9f\x90\xb1",
                                          "a",
                                          "",
-                                         "\xef\xbf\xbd"
-                                         "b",
+                                         ("\xef\xbf\xbd"
+                                          "b"),
                                          "",
                                          "" };
     lvlm_text_stream stream;
