@@ -46,6 +46,8 @@ typedef struct lvlm_model_options {
                    const lvlm_target *target);
     void *user; /* of trains */
     bool own_weights;
+    bool checkpointing; /* backward keeps what enters each block and computes the rest
+                           again: less memory, the same bits, a third more work */
     const lvlm_adapter *adapter; /* stands beside the weights and is trained; its
                                     modules are those of the model's own manifest. It
                                     must outlive the model. NULL: none */
@@ -143,6 +145,12 @@ LVLM_MUST_CHECK int lvlm_model_backward(lvlm_model *model, lvlm_model_step *step
                                         const lvlm_checkpoint *inputs,
                                         const char *prefix, double scale,
                                         lvlm_error *err);
+
+/* The memory that such a backward takes besides weights and gradients: activations,
+ * their gradients, logits, scratch. It is allocated for a moment, and not touched. */
+LVLM_MUST_CHECK int lvlm_model_backward_bytes(lvlm_model *model, uint64_t *out,
+                                              const lvlm_checkpoint *inputs,
+                                              const char *prefix, lvlm_error *err);
 
 /* The gradient of a weight by its native name: F32, or F64 when that is the precision,
  * borrowed from the model; false when it is frozen or not there. */

@@ -24,6 +24,7 @@ typedef struct vision_connector {
     int (*tape_make)(const void *connector, void **tape, const vision_rows *seen,
                      bool keep, lvlm_error *err);
     void (*tape_free)(void *tape);
+    uint64_t (*tape_bytes)(const void *tape);
     /* out (rows,H) in the order of the images, H the language model's width */
     int (*forward)(const void *connector, void *tape, real *out,
                    const vision_rows *seen, stages *s, const ops_scratch *scratch,

@@ -109,6 +109,12 @@ static void merger_tape_free(void *tape)
     lvlm_free(p);
 }
 
+static uint64_t merger_tape_bytes(const void *tape)
+{
+    const merger_tape *const p = tape;
+    return workspace_bytes(p->memory);
+}
+
 static int merger_tape_make(const void *connector, void **tape, const vision_rows *seen,
                             bool keep, lvlm_error *err)
 {
@@ -199,6 +205,7 @@ const vision_connector merger_connector = {
     .announce = merger_announce,
     .tape_make = merger_tape_make,
     .tape_free = merger_tape_free,
+    .tape_bytes = merger_tape_bytes,
     .forward = merger_forward,
     .backward = merger_backward,
 };

@@ -98,6 +98,7 @@ const vision_connector linear_connector = {
     .announce = linear_announce,
     .tape_make = linear_tape_make,
     .tape_free = lvlm_free,
+    .tape_bytes = workspace_bytes, /* there is none: 0 */
     .forward = linear_run,
     .backward = linear_back,
 };

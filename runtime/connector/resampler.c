@@ -149,6 +149,12 @@ static void resampler_tape_free(void *tape)
     lvlm_free(p);
 }
 
+static uint64_t resampler_tape_bytes(const void *tape)
+{
+    const resampler_tape *const p = tape;
+    return workspace_bytes(p->memory);
+}
+
 static int resampler_tape_make(const void *connector, void **tape,
                                const vision_rows *seen, bool keep, lvlm_error *err)
 {
@@ -339,6 +345,7 @@ const vision_connector resampler_connector = {
     .announce = resampler_announce,
     .tape_make = resampler_tape_make,
     .tape_free = resampler_tape_free,
+    .tape_bytes = resampler_tape_bytes,
     .forward = resampler_forward,
     .backward = resampler_backward,
 };

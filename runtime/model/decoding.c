@@ -180,8 +180,8 @@ static int read_text(decoding *d, pass *t, lvlm_error *err)
     const lvlm_sight *const sight = pass_sight(t);
     decoder_tape tape;
     int rc;
-    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, sight, &d->cache, false,
-                                err)) < 0 ||
+    const decoder_tape_options options = { .sight = sight, .cache = &d->cache };
+    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err)) < 0 ||
         (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
                               &t->scratch, err)) < 0)
         goto done;
@@ -211,12 +211,13 @@ static int begin(decoding *d, pass *t, const lvlm_checkpoint *inputs,
     TRY(reserve(d, t->packing.N, err));
     TRY(pass_make_scratch(t, err));
     start_evaluating(d->p);
-    if (pass_has_images(t)) TRY(pass_see(t, false, false, err));
+    if (pass_has_images(t)) TRY(pass_see(t, TAPE_NOTHING, false, err));
     TRY(read_text(d, t, err));
     note_tokens(d, t);
     place_first_row(d, t);
-    return decoder_tape_make(&d->tape, &d->p->text, &d->packing,
-                             d->looks ? &d->sight : NULL, &d->cache, false, err);
+    const decoder_tape_options options = { .sight = d->looks ? &d->sight : NULL,
+                                           .cache = &d->cache };
+    return decoder_tape_make(&d->tape, &d->p->text, &d->packing, &options, err);
 }
 
 int decoding_begin(void **out, void *model, const lvlm_checkpoint *inputs,

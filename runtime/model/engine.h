@@ -15,6 +15,8 @@ typedef struct lvlm_engine {
     int (*backward)(void *pipeline, lvlm_model_step *step,
                     const lvlm_checkpoint *inputs, const char *prefix, double scale,
                     lvlm_error *err);
+    int (*backward_bytes)(void *pipeline, uint64_t *out, const lvlm_checkpoint *inputs,
+                          const char *prefix, lvlm_error *err); /* as lvlm_model's */
     /* As lvlm_model_gradient, by index of the manifest's targets. */
     bool (*gradient)(const void *pipeline, lvlm_tensor *out, size_t target);
     void (*zero_gradients)(void *pipeline);

@@ -60,6 +60,7 @@ static int pipeline_open(void **out, const lvlm_manifest *manifest,
     if (p == NULL) return lvlm_fail_memory(err);
     p->weights.manifest = manifest;
     p->n_threads = n_threads;
+    p->keep = options->checkpointing ? TAPE_INPUTS : TAPE_ALL;
     if ((rc = open_parts(p, manifest, options->reference, err)) < 0 ||
         (rc = gradients_make(&p->gradients, manifest, options, err)) < 0 ||
         (rc = adapters_make(&p->adapters, manifest, options->adapter, err)) < 0)
@@ -155,7 +156,7 @@ int pass_make_scratch(pass *t, lvlm_error *err)
     return 0;
 }
 
-int pass_see(pass *t, bool keep_tower, bool keep_connector, lvlm_error *err)
+int pass_see(pass *t, tape_keep tower, bool connector, lvlm_error *err)
 {
     const pipeline *const p = t->p;
     const workspace_slot seen_slot = { &t->seen.rows, t->seen.R, t->seen.C };
@@ -165,19 +166,19 @@ int pass_see(pass *t, bool keep_tower, bool keep_connector, lvlm_error *err)
     TRY(workspace_allocate(&t->seen_memory, &seen_slot, 1, "images", err));
     TRY(workspace_allocate(&t->image_memory, &rows_slot, 1, "images", err));
     TRY(p->tower->tape_make(p->vision, &t->tower_tape, &t->seen, &t->inputs.images,
-                            keep_tower, err));
+                            tower, err));
     TRY(p->tower->forward(p->vision, t->tower_tape, &t->seen, &t->inputs.images,
                           &t->stages, &t->scratch, err));
-    if (!keep_tower) {
+    if (tower == TAPE_NOTHING) {
         p->tower->tape_free(t->tower_tape);
         t->tower_tape = NULL;
     }
     if (t->stages.left == 0) return 0;
-    TRY(p->connector->tape_make(p->projection, &t->connector_tape, &t->seen,
-                                keep_connector, err));
+    TRY(p->connector->tape_make(p->projection, &t->connector_tape, &t->seen, connector,
+                                err));
     TRY(p->connector->forward(p->projection, t->connector_tape, t->image_rows, &t->seen,
                               &t->stages, &t->scratch, err));
-    if (keep_tower || keep_connector) return 0;
+    if (tower != TAPE_NOTHING || connector) return 0;
     lvlm_free(t->seen_memory);
     t->seen_memory = NULL;
     p->connector->tape_free(t->connector_tape);
@@ -192,8 +193,8 @@ static int read_text(pass *t, lvlm_error *err)
     const lvlm_sight *const sight = pass_sight(t);
     decoder_tape tape;
     int rc;
-    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, sight, NULL, false,
-                                err)) < 0 ||
+    const decoder_tape_options options = { .sight = sight };
+    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err)) < 0 ||
         (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
                               &t->scratch, err)) < 0)
         goto done;
@@ -227,7 +228,8 @@ static int pipeline_forward(void *model, const lvlm_checkpoint *inputs,
     head_announce(&t.packing, &t.stages);
     if (t.stages.left == 0 || (rc = pass_make_scratch(&t, err)) < 0) goto done;
     ops_threads(t.p->n_threads);
-    if (pass_has_images(&t) && (rc = pass_see(&t, false, false, err)) < 0) goto done;
+    if (pass_has_images(&t) && (rc = pass_see(&t, TAPE_NOTHING, false, err)) < 0)
+        goto done;
     if (t.stages.left > 0) rc = read_text(&t, err);
 done:
     pass_free(&t);
@@ -268,8 +270,10 @@ static int learn_text(pass *t, lvlm_model_step *step, double scale, real *dimage
     const workspace_slot slot = { &dnormed, t->packing.N, p->text.config.hidden };
     int rc;
     if ((rc = workspace_allocate(&memory, &slot, 1, "gradients", err)) < 0) return rc;
-    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, sight, NULL, true, err)) <
-            0 ||
+    const decoder_tape_options options = { .sight = sight,
+                                           .keep = p->keep,
+                                           .to_images = dimage_rows != NULL };
+    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err)) < 0 ||
         (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
                               &t->scratch, err)) < 0 ||
         (rc = head_backward(&p->head, &step->loss, dnormed, tape.normed, &t->packing,
@@ -290,7 +294,8 @@ static int learn(pass *t, lvlm_model_step *step, double scale, lvlm_error *err)
         pass_has_images(t) && (p->gradients.vision || p->gradients.connector);
     real *dimage_rows = NULL;
     void *memory = NULL;
-    if (pass_has_images(t)) TRY(pass_see(t, p->gradients.vision, sees, err));
+    const tape_keep tower = p->gradients.vision ? p->keep : TAPE_NOTHING;
+    if (pass_has_images(t)) TRY(pass_see(t, tower, sees, err));
     const size_t n = sees ? p->connector->rows(p->projection, &t->seen) : 0;
     const workspace_slot slot = { &dimage_rows, n, p->text.config.hidden };
     TRY(workspace_allocate(&memory, &slot, 1, "images", err));
@@ -366,6 +371,7 @@ const lvlm_engine LVLM_PER_PRECISION(lvlm_engine) = {
     .open = pipeline_open,
     .forward = pipeline_forward,
     .backward = pipeline_backward,
+    .backward_bytes = pipeline_backward_bytes,
     .gradient = pipeline_gradient,
     .zero_gradients = pipeline_zero_gradients,
     .weight = pipeline_weight,

@@ -25,6 +25,7 @@ typedef struct pipeline {
     adapters adapters;
     lvlm_input_spec spec;
     size_t n_threads;
+    tape_keep keep; /* how training goes back */
 } pipeline;
 
 /* What one forward has; freed part by part as it goes. */
@@ -54,10 +55,13 @@ const lvlm_sight *pass_sight(const pass *t);
 void pass_announce(pass *t);
 /* One scratch for every op of the pass. */
 int pass_make_scratch(pass *t, lvlm_error *err);
-/* Images to rows of the language model's width. With `keep` the tapes stay for the way
- * back. */
-int pass_see(pass *t, bool keep_tower, bool keep_connector, lvlm_error *err);
+/* Images to rows of the language model's width. What is kept stays for the way back. */
+int pass_see(pass *t, tape_keep tower, bool connector, lvlm_error *err);
 void pass_free(pass *t);
+
+/* footprint.c, as engine.h has it. */
+int pipeline_backward_bytes(void *model, uint64_t *out, const lvlm_checkpoint *inputs,
+                            const char *prefix, lvlm_error *err);
 
 /* Generation (decoding.c), as engine.h has it. */
 int decoding_begin(void **out, void *model, const lvlm_checkpoint *inputs,

@@ -2,6 +2,7 @@
 #include "runtime/model/workspace.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/size.h"
@@ -21,10 +22,11 @@ static bool slot_bytes(uint64_t *out, const workspace_slot *slot)
     return true;
 }
 
+/* The size stands in front of the first array. */
 int workspace_allocate(void **block, const workspace_slot *slots, size_t n_slots,
                        const char *what, lvlm_error *err)
 {
-    uint64_t total = ALIGN, bytes = 0;
+    uint64_t total = 2 * ALIGN, bytes = 0;
     for (size_t i = 0; i < n_slots; i++) {
         FAIL_IF(!slot_bytes(&bytes, &slots[i]), err, LVLM_ENOMEM,
                 "%s: an array of %zu x %zu is too large", what, slots[i].rows,
@@ -34,7 +36,8 @@ int workspace_allocate(void **block, const workspace_slot *slots, size_t n_slots
     *block = lvlm_malloc(total);
     FAIL_IF(*block == NULL, err, LVLM_ENOMEM, "%s: out of memory for %" PRIu64 " bytes",
             what, total);
-    unsigned char *at = *block;
+    memcpy(*block, &total, sizeof total);
+    unsigned char *at = (unsigned char *)*block + sizeof total;
     at += (ALIGN - (uintptr_t)at % ALIGN) % ALIGN;
     for (size_t i = 0; i < n_slots; i++) {
         (void)slot_bytes(&bytes, &slots[i]); /* succeeded above */
@@ -42,4 +45,11 @@ int workspace_allocate(void **block, const workspace_slot *slots, size_t n_slots
         at += bytes;
     }
     return 0;
+}
+
+uint64_t workspace_bytes(const void *block)
+{
+    uint64_t total = 0;
+    if (block != NULL) memcpy(&total, block, sizeof total);
+    return total;
 }

@@ -24,37 +24,82 @@ static void share(decoder_acts *a)
     a->mlp = a->attn;
 }
 
-int decoder_acts_make(decoder_acts *a, const decoder_config *c, size_t N, bool keep,
-                      bool cross, lvlm_error *err)
+static real *or_lent(real *own, real *lent)
 {
-    const size_t C = c->hidden, Q = c->heads * c->head_dim, own = keep ? N : 0;
-    const size_t K = c->kv_heads * c->head_dim, F = c->mlp;
+    return own != NULL ? own : lent;
+}
+
+static void borrow(decoder_acts *a, const decoder_acts *lender)
+{
+    a->normed1 = or_lent(a->normed1, lender->normed1);
+    a->heads = or_lent(a->heads, lender->heads);
+    a->attn = or_lent(a->attn, lender->attn);
+    a->attn_out = or_lent(a->attn_out, lender->attn);
+    a->normed2 = or_lent(a->normed2, lender->normed2);
+    a->hidden = or_lent(a->hidden, lender->hidden);
+    a->mlp = or_lent(a->mlp, lender->mlp);
+    a->mlp_out = or_lent(a->mlp_out, lender->mlp);
+}
+
+static bool learns(const weight_matrix *w)
+{
+    return w->grad != NULL || w->adapter != NULL;
+}
+
+/* Rows of the arrays that gradients of some weights alone read. */
+typedef struct read_rows {
+    size_t normed1, heads, attn, attn_out, normed2, hidden, mlp, mlp_out;
+} read_rows;
+
+static read_rows rows_of(const decoder_config *c, const decoder_acts_options *o)
+{
+    const size_t N = o->N, norms = c->sandwich ? N : 0;
+    const decoder_block *const b = o->block;
+    if (!o->keep) return (read_rows){ .normed1 = N, .attn = N };
+    if (b == NULL) return (read_rows){ N, N, N, norms, N, N, N, norms };
+    return (read_rows){
+        .normed1 = learns(&b->q_w) || learns(&b->k_w) || learns(&b->v_w) ? N : 0,
+        .heads = learns(&b->out_w) ? N : 0,
+        .attn = c->sandwich || b->attn_gate.grad != NULL ? N : 0,
+        .normed2 = learns(&b->gate_w) || learns(&b->up_w) ? N : 0,
+        .hidden = learns(&b->down_w) ? N : 0,
+        .mlp = c->sandwich || b->mlp_gate.grad != NULL ? N : 0,
+    };
+}
+
+int decoder_acts_make(decoder_acts *a, const decoder_config *c,
+                      const decoder_acts_options *o, lvlm_error *err)
+{
+    const size_t C = c->hidden, Q = c->heads * c->head_dim, N = o->N;
+    const size_t K = c->kv_heads * c->head_dim, F = c->mlp, own = o->keep ? N : 0;
+    const read_rows read = rows_of(c, o);
     *a = (decoder_acts){ 0 };
     const workspace_slot slots[] = {
         { &a->x, N, C },
-        { &a->normed1, N, C },
-        { &a->raw_q, cross ? own : 0, Q },
+        { &a->normed1, read.normed1, C },
+        { &a->raw_q, o->cross ? own : 0, Q },
         { &a->q, N, Q },
-        { &a->k, keep && cross ? 0 : N, K },
-        { &a->v, keep && cross ? 0 : N, K },
-        { &a->heads, own, Q },
-        { &a->attn, N, C },
-        { &a->attn_out, c->sandwich ? own : 0, C },
+        { &a->k, N, K },
+        { &a->v, N, K },
+        { &a->heads, read.heads, Q },
+        { &a->attn, read.attn, C },
+        { &a->attn_out, read.attn_out, C },
         { &a->mid, own, C },
-        { &a->normed2, own, C },
+        { &a->normed2, read.normed2, C },
         { &a->gate, N, F },
         { &a->up, N, F },
-        { &a->hidden, own, F },
-        { &a->mlp, own, C },
-        { &a->mlp_out, c->sandwich ? own : 0, C },
-        { &a->out, own, C },
+        { &a->hidden, read.hidden, F },
+        { &a->mlp, read.mlp, C },
+        { &a->mlp_out, read.mlp_out, C },
+        { &a->out, o->block == NULL ? own : 0, C },
     };
     TRY(workspace_allocate(&a->memory, slots, sizeof slots / sizeof *slots,
                            "language model", err));
-    if (!keep) share(a);
-    if (a->raw_q == NULL) a->raw_q = a->q;
-    if (a->attn_out == NULL) a->attn_out = a->attn;
-    if (a->mlp_out == NULL) a->mlp_out = a->mlp;
+    if (!o->keep) share(a);
+    if (o->lender != NULL) borrow(a, o->lender);
+    a->raw_q = or_lent(a->raw_q, a->q);
+    a->attn_out = or_lent(a->attn_out, a->attn);
+    a->mlp_out = or_lent(a->mlp_out, a->mlp);
     return 0;
 }
 

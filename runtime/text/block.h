@@ -76,7 +76,8 @@ typedef struct decoder_pass {
 } decoder_pass;
 
 /* Activations of one block. All blocks share one set, in which later arrays lie over
- * earlier ones, unless they are kept for a backward pass. */
+ * earlier ones, unless they are kept for a backward pass: then x stays what it was, and
+ * so does everything else that the way back reads. */
 typedef struct decoder_acts {
     real *x;         /* (N,C) the block's input */
     real *normed1;   /* (N,C) */
@@ -107,10 +108,20 @@ typedef struct decoder_grads {
     void *memory;
 } decoder_grads;
 
-/* `keep`: every array has its own memory, and x stays what it was. `cross`: the block
- * looks at the image. Free with decoder_acts_free, also after a failure. */
-int decoder_acts_make(decoder_acts *acts, const decoder_config *config, size_t N,
-                      bool keep, bool cross, lvlm_error *err);
+typedef struct decoder_acts_options {
+    size_t N;
+    bool keep;
+    bool cross; /* kept: it may be a block that looks at the image */
+    /* Kept: for this block alone. What only gradients that it does not have would read
+     * lies in the arrays of `lender`, which is not kept and outlives the set; and `out`
+     * is the caller's to set. NULL: for any block, all arrays its own. */
+    const decoder_block *block;
+    const struct decoder_acts *lender;
+} decoder_acts_options;
+
+/* Free with decoder_acts_free, also after a failure. */
+int decoder_acts_make(decoder_acts *acts, const decoder_config *config,
+                      const decoder_acts_options *options, lvlm_error *err);
 void decoder_acts_free(decoder_acts *acts);
 int decoder_grads_make(decoder_grads *grads, const decoder_config *config, size_t N,
                        lvlm_error *err);

@@ -242,76 +242,6 @@ void decoder_free(decoder *text)
     text->is_cross = NULL;
 }
 
-/* What blocks look at, for every one of them or, without a cache, for one at a time. */
-static int make_cross(decoder_tape *t, const decoder *text, const lvlm_sight *sight,
-                      lvlm_error *err)
-{
-    const decoder_config *const c = &text->config;
-    if (t->cache != NULL && t->cache->looked)
-        return cross_keys_again(&t->keys, sight, t->pass.N, err);
-    TRY(cross_keys_make(&t->keys, c, sight, t->pass.N, t->keep, err));
-    if (t->cache == NULL) return 0;
-    for (size_t i = 0; i < c->layers; i++)
-        if (text->is_cross[i])
-            TRY(cross_acts_make(&t->cache->cross[i], c, &t->keys, false, err));
-    return 0;
-}
-
-static int make_blocks(decoder_tape *t, const decoder *text, const lvlm_sight *sight,
-                       lvlm_error *err)
-{
-    const decoder_config *const c = &text->config;
-    const size_t N = t->pass.N;
-    t->n_blocks = t->keep ? c->layers : 1;
-    t->blocks = lvlm_calloc(t->n_blocks, sizeof *t->blocks);
-    t->cross = lvlm_calloc(t->n_blocks, sizeof *t->cross);
-    if (t->blocks == NULL || t->cross == NULL) return lvlm_fail_memory(err);
-    if (sight != NULL) TRY(make_cross(t, text, sight, err));
-    for (size_t i = 0; i < t->n_blocks; i++) {
-        const bool looks = sight != NULL && (!t->keep || text->is_cross[i]);
-        if (t->keep && text->is_cross[i] && sight == NULL) continue; /* left out */
-        TRY(decoder_acts_make(&t->blocks[i], c, N, t->keep, t->keep && looks, err));
-        if (looks && t->cache == NULL)
-            TRY(cross_acts_make(&t->cross[i], c, &t->keys, t->keep, err));
-    }
-    return 0;
-}
-
-int decoder_tape_make(decoder_tape *t, const decoder *text, const lvlm_packing *packing,
-                      const lvlm_sight *sight, kv_cache *cache, bool keep,
-                      lvlm_error *err)
-{
-    const decoder_config *const c = &text->config;
-    const size_t N = packing->N, C = c->hidden, cells = packing->B * packing->T;
-    *t = (decoder_tape){ .pass = { .N = N, .packing = packing } };
-    t->cache = cache;
-    t->keep = keep;
-    const workspace_slot slots[] = {
-        { &t->pass.cosines, N, c->head_dim / 2 },
-        { &t->pass.sines, N, c->head_dim / 2 },
-        { &t->pass.logn, c->rope.logn && !keep ? N : 0, 1 },
-        { &t->last, N, C },
-        { &t->normed, N, C },
-        { &t->spare, N < cells ? cells : 0, C },
-    };
-    TRY(workspace_allocate(&t->memory, slots, sizeof slots / sizeof *slots,
-                           "language model", err));
-    return make_blocks(t, text, sight, err);
-}
-
-void decoder_tape_free(decoder_tape *t)
-{
-    for (size_t i = 0; i < t->n_blocks; i++) {
-        if (t->blocks != NULL) decoder_acts_free(&t->blocks[i]);
-        if (t->cross != NULL) cross_acts_free(&t->cross[i]);
-    }
-    lvlm_free(t->blocks);
-    lvlm_free(t->cross);
-    cross_keys_free(&t->keys);
-    lvlm_free(t->memory);
-    *t = (decoder_tape){ 0 };
-}
-
 size_t decoder_scratch(const decoder *text, size_t N, size_t n_keys, size_t n_threads)
 {
     const decoder_config *const c = &text->config;
@@ -362,7 +292,8 @@ static double theta_of(const decoder_tape *t, const decoder_config *c)
     const bool goes_on = t->cache != NULL && t->cache->rows > 0;
     const size_t T = goes_on ? t->cache->length : t->pass.packing->T;
     const double D = (double)c->head_dim;
-    if (!rope->dynamic_ntk || t->keep || T <= rope->train_length) return rope->theta;
+    if (!rope->dynamic_ntk || t->keep != TAPE_NOTHING || T <= rope->train_length)
+        return rope->theta;
     const double ratio = log2((double)T / (double)rope->train_length);
     const double alpha = exp2(ceil(ratio + 1)) - 1;
     return rope->theta * pow(alpha, D / (D - 2));
@@ -413,29 +344,48 @@ static void run_cross(const decoder *text, decoder_tape *t, size_t i, decoder_ac
 {
     const decoder_config *const c = &text->config;
     const decoder_block *const b = &text->blocks[i];
-    cross_acts *const x =
-        t->cache != NULL ? &t->cache->cross[i] : &t->cross[t->keep ? i : 0];
+    const bool is_kept = t->keep == TAPE_ALL && i >= t->first;
+    cross_acts *const x = t->cache != NULL ? &t->cache->cross[i]
+                          : is_kept        ? &t->cross[i]
+                                           : &t->shared_cross;
     if (t->cache == NULL || !t->cache->looked)
         cross_keys_forward(x, b, c, &t->keys, scratch);
     cross_block_forward(a, x, b, c, &t->keys, t->pass.N, scratch);
 }
 
-/* One block from x, which stands in its acts; *x becomes what it gives. */
-static void run_block(const decoder *text, decoder_tape *t, size_t i, real **x,
+/* Block i, whose input stands in a->x. */
+static void run_block(const decoder *text, decoder_tape *t, size_t i, decoder_acts *a,
                       const ops_scratch *scratch)
 {
     const decoder_config *const c = &text->config;
-    const size_t at = t->keep ? i : 0, bytes = t->pass.N * c->hidden * sizeof **x;
-    decoder_acts *const a = &t->blocks[at];
-    if (text->is_cross[i] && t->keys.sight == NULL) return; /* left out */
-    if (a->x != *x) memcpy(a->x, *x, bytes);
     if (text->is_cross[i]) {
         run_cross(text, t, i, a, scratch);
-    } else {
-        if (t->cache != NULL) stand_in_cache(a, t->cache, i, c);
-        decoder_block_forward(a, &text->blocks[i], c, i, &t->pass, scratch);
+        return;
     }
-    *x = a->out;
+    if (t->cache != NULL) stand_in_cache(a, t->cache, i, c);
+    decoder_block_forward(a, &text->blocks[i], c, i, &t->pass, scratch);
+}
+
+/* Is there nothing that the block could look at? Then it is left out. */
+static bool is_blind(const decoder *text, const decoder_tape *t, size_t i)
+{
+    return text->is_cross[i] && t->keys.sight == NULL;
+}
+
+/* Block i from x to what it gives, which is returned. */
+static real *enter_block(const decoder *text, decoder_tape *t, size_t i, real *x,
+                         const ops_scratch *scratch)
+{
+    const size_t n = t->pass.N * text->config.hidden;
+    const bool is_kept = t->keep == TAPE_ALL && i >= t->first;
+    decoder_acts *const a = is_kept ? &t->blocks[i] : &t->shared;
+    if (is_blind(text, t, i)) return x;
+    if (t->keep == TAPE_INPUTS && i >= t->first)
+        memcpy(t->inputs + (i - t->first) * n, x, n * sizeof *x);
+    if (a->x != x) memcpy(a->x, x, n * sizeof *x);
+    run_block(text, t, i, a, scratch);
+    t->held = i;
+    return a->out;
 }
 
 int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows,
@@ -458,7 +408,7 @@ int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows
         gather_rows_forward(t->keys.states, image_rows, t->keys.from, sight->n_keys, C);
     for (size_t i = 0; i < c->layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
-        run_block(text, t, i, &x, scratch);
+        x = enter_block(text, t, i, x, scratch);
         TRY(stages_emit_rows(s, stages_block(name, blocks, i), x, C, p, t->spare, err));
     }
     if (s->left == 0) return 0;
@@ -485,6 +435,33 @@ static void embed_gradient(const decoder *text, const lvlm_packing *p, const rea
             add_forward(dimage_rows + (size_t)p->image_row[n] * C, dx + n * C, C);
 }
 
+/* The activations of block i: they are there, or made again from its input. */
+static const decoder_acts *acts_again(const decoder *text, decoder_tape *t, size_t i,
+                                      const ops_scratch *scratch)
+{
+    const size_t n = t->pass.N * text->config.hidden;
+    if (t->keep == TAPE_ALL) return &t->blocks[i];
+    if (t->held != i) {
+        memcpy(t->shared.x, t->inputs + (i - t->first) * n, n * sizeof *t->inputs);
+        run_block(text, t, i, &t->shared, scratch);
+        t->held = i;
+    }
+    return &t->shared;
+}
+
+static void block_backward(const decoder *text, decoder_tape *t, size_t i,
+                           decoder_grads *g, const ops_scratch *scratch)
+{
+    const decoder_acts *const a = acts_again(text, t, i, scratch);
+    const decoder_block *const b = &text->blocks[i];
+    if (text->is_cross[i])
+        cross_block_backward(g, a,
+                             t->keep == TAPE_ALL ? &t->cross[i] : &t->shared_cross, b,
+                             &text->config, &t->keys, t->pass.N, scratch);
+    else
+        decoder_block_backward(g, a, b, &text->config, i, &t->pass, scratch);
+}
+
 int decoder_backward(const decoder *text, decoder_tape *t, const real *dnormed,
                      real *dimage_rows, const lvlm_sight *sight,
                      const ops_scratch *scratch, lvlm_error *err)
@@ -497,15 +474,8 @@ int decoder_backward(const decoder *text, decoder_tape *t, const real *dnormed,
     memset(g.x, 0, N * C * sizeof *g.x);
     rmsnorm_backward(g.x, text->norm.grad, dnormed, t->last, text->norm.v,
                      (real)c->norm_offset, (real)c->norm_eps, N, C, scratch);
-    const size_t last = dimage_rows != NULL ? 0 : text->first;
-    for (size_t i = c->layers; i-- > last;) {
-        if (!text->is_cross[i])
-            decoder_block_backward(&g, &t->blocks[i], &text->blocks[i], c, i, &t->pass,
-                                   scratch);
-        else if (sight != NULL)
-            cross_block_backward(&g, &t->blocks[i], &t->cross[i], &text->blocks[i], c,
-                                 &t->keys, N, scratch);
-    }
+    for (size_t i = c->layers; i-- > t->first;)
+        if (!is_blind(text, t, i)) block_backward(text, t, i, &g, scratch);
     embed_gradient(text, t->pass.packing, g.x, dimage_rows);
     if (sight != NULL && dimage_rows != NULL)
         gather_rows_backward(dimage_rows, t->keys.dstates, t->keys.from, sight->n_keys,

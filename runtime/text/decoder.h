@@ -17,6 +17,7 @@
 #define LVLM_RUNTIME_TEXT_DECODER_H
 
 #include "runtime/model/stages.h"
+#include "runtime/model/workspace.h"
 #include "runtime/sight.h"
 #include "runtime/text/block.h"
 #include "runtime/text/cross.h"
@@ -32,22 +33,35 @@ typedef struct decoder {
 } decoder;
 
 /* One pass through the decoder: shared tables, the activations of its blocks, and what
- * comes out. With `keep` each block has its own, for the way back, and the model
- * trains: what it does past its train_length in evaluation alone is left out. */
+ * comes out. With a way back the model trains: what it does past its train_length in
+ * evaluation alone is left out. */
 typedef struct decoder_tape {
     decoder_pass pass;
     kv_cache *cache; /* borrowed; NULL: none */
-    bool keep;
-    decoder_acts *blocks; /* (layers), or one */
-    cross_acts *cross;    /* (layers), or one; only those of blocks that look are made;
-                          the cache's own, where there is one */
-    cross_keys keys;      /* what they look at */
-    real *last;           /* (N,C) leaving the last block; keep only */
-    real *normed;         /* (N,C) the last norm's output */
-    real *spare;          /* (B*T,C) rows with padding between, when there is padding */
-    void *memory;         /* owned: tables, last, normed, spare */
+    tape_keep keep;
+    size_t first;            /* the block where the way back ends; layers without one */
+    decoder_acts shared;     /* of blocks that keep nothing; TAPE_INPUTS: of every block
+                                in its turn, whole */
+    cross_acts shared_cross; /* likewise; with a cache its own count */
+    decoder_acts *blocks;    /* (layers) TAPE_ALL: of blocks from `first` on */
+    cross_acts *cross;       /* (layers) of those among them that look */
+    real *inputs;            /* (layers-first,N,C) TAPE_INPUTS */
+    size_t held;             /* TAPE_INPUTS: the block that `shared` is of */
+    cross_keys keys;         /* what they look at */
+    real *last;              /* (N,C) leaving the last block */
+    real *normed;            /* (N,C) the last norm's output */
+    real *spare;  /* (B*T,C) rows with padding between, when there is padding */
+    void *memory; /* owned: tables, inputs, last, normed, spare */
     size_t n_blocks;
 } decoder_tape;
+
+typedef struct decoder_tape_options {
+    const lvlm_sight
+        *sight;      /* some blocks look at image rows; NULL: they are left out */
+    kv_cache *cache; /* NULL: none; else with room for the rows */
+    tape_keep keep;
+    bool to_images; /* the way back goes on to the image rows */
+} decoder_tape_options;
 
 /* Read the configuration; the family's differences that are in force under `reference`
  * decide about windows, positions and cross-attention. Free with decoder_free, also
@@ -62,15 +76,15 @@ void decoder_free(decoder *text);
 size_t decoder_scratch(const decoder *text, size_t N, size_t n_keys, size_t n_threads);
 void decoder_announce(const decoder *text, stages *s);
 
-/* Memory for one pass. With a `sight` some blocks look at image rows; without one those
- * are left out. With a `cache`, whose capacity has room for them, rows see those of
- * earlier passes too: lo and hi of the packing count from the first of those, and of
- * the image nothing but the first pass needs more than its sight. Free with
- * decoder_tape_free, also after a failure. */
+/* Memory for one pass (decoder_tape.c). With a cache rows see those of earlier passes
+ * too: lo and hi of the packing count from the first of those, and of the image nothing
+ * but the first pass needs more than its sight. Free with decoder_tape_free, also after
+ * a failure. */
 int decoder_tape_make(decoder_tape *tape, const decoder *text,
-                      const lvlm_packing *packing, const lvlm_sight *sight,
-                      kv_cache *cache, bool keep, lvlm_error *err);
+                      const lvlm_packing *packing, const decoder_tape_options *options,
+                      lvlm_error *err);
 void decoder_tape_free(decoder_tape *tape);
+uint64_t decoder_tape_bytes(const decoder_tape *tape);
 
 /* From ids and connector rows to tape->normed, the final norm's output. Rows of the
  * text that are image rows take theirs. Stops early when no stage is left to compute.
@@ -79,8 +93,8 @@ void decoder_tape_free(decoder_tape *tape);
 int decoder_forward(const decoder *text, decoder_tape *tape, const real *image_rows,
                     const lvlm_sight *sight, stages *s, const ops_scratch *scratch,
                     lvlm_error *err);
-/* The way back through a kept tape: from the gradient of tape->normed, dnormed
- * (N,C), to those of the weights and, unless NULL, dimage_rows += (n,C). */
+/* The way back: from the gradient of tape->normed, dnormed (N,C), to those of the
+ * weights and, with to_images, dimage_rows += (n,C); else that is NULL. */
 int decoder_backward(const decoder *text, decoder_tape *tape, const real *dnormed,
                      real *dimage_rows, const lvlm_sight *sight,
                      const ops_scratch *scratch, lvlm_error *err);

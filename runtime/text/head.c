@@ -208,3 +208,11 @@ int head_backward(const text_head *head, double *sum, real *dx, const real *x,
     lvlm_free(memory);
     return 0;
 }
+
+uint64_t head_backward_bytes(const text_head *head, size_t n_targets)
+{
+    const uint64_t most = n_targets < LOSS_ROWS ? n_targets : LOSS_ROWS;
+    const uint64_t arrays = head->config.softcap > 0 ? 3 : 2;
+    return most * sizeof(real) *
+           (arrays * head->config.vocab + 2 * (uint64_t)head->config.hidden);
+}

@@ -44,4 +44,7 @@ int head_backward(const text_head *head, double *sum, real *dx, const real *x,
                   const lvlm_packing *packing, double scale, const ops_scratch *scratch,
                   lvlm_error *err);
 
+/* The memory that takes besides. */
+uint64_t head_backward_bytes(const text_head *head, size_t n_targets);
+
 #endif

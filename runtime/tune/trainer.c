@@ -68,7 +68,8 @@ int lvlm_trainer_open(lvlm_trainer *t, const char *path,
                                         .reference = options->reference,
                                         .trains = lvlm_stage_trains,
                                         .user = &t->options.stage,
-                                        .own_weights = true };
+                                        .own_weights = true,
+                                        .checkpointing = options->checkpointing };
     TRY(lvlm_model_open(&t->model, path, &chosen, err));
     return list_tensors(t, err);
 }

@@ -21,9 +21,10 @@ typedef struct lvlm_trainer_options {
     bool decay_all; /* biases and norms too; else matrices alone */
     double clip;    /* largest norm of all gradients together; 0: none */
     lvlm_schedule schedule;
-    size_t accumulate; /* batches a step */
-    const char *data;  /* which batches those are and in which order: what
+    size_t accumulate;  /* batches a step */
+    const char *data;   /* which batches those are and in which order: what
                           lvlm_batch_source.id says; NULL: nobody knows */
+    bool checkpointing; /* as lvlm_model_options has it */
     size_t threads;
     const char *reference;
 } lvlm_trainer_options;

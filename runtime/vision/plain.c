@@ -163,8 +163,14 @@ static void plain_tape_free(void *tape)
     lvlm_free(p);
 }
 
+static uint64_t plain_tape_bytes(const void *tape)
+{
+    const plain_tape *const p = tape;
+    return vit_tape_bytes(&p->vit) + workspace_bytes(p->memory);
+}
+
 static int plain_tape_make(const void *tower, void **tape, const vision_rows *seen,
-                           const lvlm_images *images, bool keep, lvlm_error *err)
+                           const lvlm_images *images, tape_keep keep, lvlm_error *err)
 {
     const plain *const t = tower;
     const size_t R = seen->R, C = seen->C;
@@ -258,7 +264,7 @@ static int plain_backward(const void *tower, void *tape, const real *drows,
                           const ops_scratch *scratch, lvlm_error *err)
 {
     const plain *const t = tower;
-    const plain_tape *const p = tape;
+    plain_tape *const p = tape;
     const vit_view view = { .lo = p->lo, .hi = p->hi };
     const size_t R = seen->R, C = seen->C;
     vit_grads g;
@@ -271,8 +277,7 @@ static int plain_backward(const void *tower, void *tape, const real *drows,
         else
             memcpy(g.x, drows, R * C * sizeof *g.x);
         for (size_t i = t->layers; i-- > 0;)
-            vit_block_backward(&g, &p->vit.blocks[i], &t->blocks[i], &t->vit, &view,
-                               scratch);
+            vit_tape_back(&p->vit, i, &g, &t->blocks[i], &t->vit, &view, scratch);
         rc = embed_gradient(t, p, g.x, g.branch, seen, images, scratch, err);
     }
     vit_grads_free(&g);
@@ -284,7 +289,8 @@ static int plain_backward(const void *tower, void *tape, const real *drows,
         .word = name, .open = how, .bind = plain_bind, .free = plain_free,             \
         .look = plain_look, .scratch = plain_scratch, .announce = plain_announce,      \
         .tape_make = plain_tape_make, .tape_free = plain_tape_free,                    \
-        .forward = plain_forward, .backward = plain_backward                           \
+        .tape_bytes = plain_tape_bytes, .forward = plain_forward,                      \
+        .backward = plain_backward                                                     \
     }
 
 const vision_tower siglip_tower = TOWER("siglip", siglip_open);

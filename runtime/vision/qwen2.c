@@ -277,8 +277,14 @@ static void qwen2_tape_free(void *tape)
     lvlm_free(p);
 }
 
+static uint64_t qwen2_tape_bytes(const void *tape)
+{
+    const qwen2_tape *const p = tape;
+    return vit_tape_bytes(&p->vit) + workspace_bytes(p->memory);
+}
+
 static int qwen2_tape_make(const void *tower, void **tape, const vision_rows *seen,
-                           const lvlm_images *images, bool keep, lvlm_error *err)
+                           const lvlm_images *images, tape_keep keep, lvlm_error *err)
 {
     const qwen2 *const t = tower;
     const size_t half = t->vit.hidden / t->vit.heads / 2;
@@ -349,7 +355,7 @@ static int qwen2_backward(const void *tower, void *tape, const real *drows,
                           const ops_scratch *scratch, lvlm_error *err)
 {
     const qwen2 *const t = tower;
-    const qwen2_tape *const p = tape;
+    qwen2_tape *const p = tape;
     const layout *const l = &p->layout;
     const size_t stills = lvlm_images_patches(images, 0, images->n - images->n_videos);
     const size_t C = seen->C, group = l->unit * C;
@@ -359,8 +365,7 @@ static int qwen2_backward(const void *tower, void *tape, const real *drows,
         memcpy(g.x, drows, seen->R * C * sizeof *g.x);
         for (size_t i = t->layers; i-- > 0;) {
             const vit_view view = view_of(p, t, i);
-            vit_block_backward(&g, &p->vit.blocks[i], &t->blocks[i], &t->vit, &view,
-                               scratch);
+            vit_tape_back(&p->vit, i, &g, &t->blocks[i], &t->vit, &view, scratch);
         }
         for (size_t i = 0; i < l->R / l->unit; i++)
             memcpy(g.branch + l->groups[i] * group, g.x + i * group,
@@ -384,6 +389,7 @@ const vision_tower qwen2_tower = {
     .announce = qwen2_announce,
     .tape_make = qwen2_tape_make,
     .tape_free = qwen2_tape_free,
+    .tape_bytes = qwen2_tape_bytes,
     .forward = qwen2_forward,
     .backward = qwen2_backward,
 };

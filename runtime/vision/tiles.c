@@ -179,8 +179,14 @@ static void tiles_tape_free(void *tape)
     lvlm_free(p);
 }
 
+static uint64_t tiles_tape_bytes(const void *tape)
+{
+    const tiles_tape *const p = tape;
+    return vit_tape_bytes(&p->vit) + workspace_bytes(p->memory);
+}
+
 static int tiles_tape_make(const void *tower, void **tape, const vision_rows *seen,
-                           const lvlm_images *images, bool keep, lvlm_error *err)
+                           const lvlm_images *images, tape_keep keep, lvlm_error *err)
 {
     const tiles *const t = tower;
     tiles_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
@@ -346,16 +352,15 @@ static int run_backward(const tiles *t, tiles_tape *p, vit_grads *g, const real 
     memset(g->x, 0, n * sizeof *g->x);
     add_state(t, g->x, drows, l, width, 0, 1);
     for (size_t i = t->global_layers; i-- > 0;)
-        vit_block_backward(g, &p->vit.blocks[t->layers + i], &t->global_blocks[i],
-                           &t->vit, &view, scratch);
+        vit_tape_back(&p->vit, t->layers + i, g, &t->global_blocks[i], &t->vit, &view,
+                      scratch);
     middle_backward(t, p, g->x, g->branch, images, scratch);
     memcpy(g->x, g->branch, n * sizeof *g->x);
     for (size_t k = 0; t->rule == TAP_LAST && k < t->K; k++)
         add_state(t, g->x, drows, l, width, t->vit.hidden + k, t->K);
     for (size_t i = t->layers; i-- > 0;) {
         if (t->rule == TAP_LEAVING) add_taps(t, g->x, drows, l, width, i);
-        vit_block_backward(g, &p->vit.blocks[i], &t->blocks[i], &t->vit, &view,
-                           scratch);
+        vit_tape_back(&p->vit, i, g, &t->blocks[i], &t->vit, &view, scratch);
         if (t->rule == TAP_ENTERING) add_taps(t, g->x, drows, l, width, i);
     }
     return tiles_embed_backward(t, p, g->x, g->branch, g->normed, images, scratch, err);
@@ -384,6 +389,7 @@ const vision_tower tiles_tower = {
     .announce = tiles_announce,
     .tape_make = tiles_tape_make,
     .tape_free = tiles_tape_free,
+    .tape_bytes = tiles_tape_bytes,
     .forward = tiles_forward,
     .backward = tiles_backward,
 };

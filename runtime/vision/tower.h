@@ -9,6 +9,7 @@
 #include "runtime/images.h"
 #include "runtime/model/stages.h"
 #include "runtime/model/weights.h"
+#include "runtime/model/workspace.h"
 
 /* What a tower makes of all images of a batch, and a connector takes. */
 typedef struct vision_rows {
@@ -36,11 +37,11 @@ typedef struct vision_tower {
     size_t (*scratch)(const void *tower, const lvlm_images *images,
                       const vision_rows *seen, size_t n_threads);
     void (*announce)(const void *tower, stages *s);
-    /* Memory for one pass; with `keep` for the way back too. *tape is owned: tape_free,
-     * also after a failure. */
+    /* Memory for one pass. *tape is owned: tape_free, also after a failure. */
     int (*tape_make)(const void *tower, void **tape, const vision_rows *seen,
-                     const lvlm_images *images, bool keep, lvlm_error *err);
+                     const lvlm_images *images, tape_keep keep, lvlm_error *err);
     void (*tape_free)(void *tape);
+    uint64_t (*tape_bytes)(const void *tape);
     /* Fill in seen->rows. Stops early, with them undefined, when no stage is left. */
     int (*forward)(const void *tower, void *tape, const vision_rows *seen,
                    const lvlm_images *images, stages *s, const ops_scratch *scratch,

@@ -102,8 +102,10 @@ size_t vit_scratch(const vit_config *c, size_t R, size_t n_threads)
     return most;
 }
 
-int vit_acts_make(vit_acts *a, const vit_config *c, size_t R, bool keep,
-                  lvlm_error *err)
+/* `keep`: every array has its own memory, and x stays what it was; without `out`, that
+ * is set later. */
+static int make_acts(vit_acts *a, const vit_config *c, size_t R, bool keep, bool out,
+                     lvlm_error *err)
 {
     const size_t C = c->hidden, M = c->mlp, own = keep ? R : 0;
     *a = (vit_acts){ .R = R };
@@ -121,7 +123,7 @@ int vit_acts_make(vit_acts *a, const vit_config *c, size_t R, bool keep,
         { &a->up, c->gated_mlp ? R : 0, M },
         { &a->hidden, own, M },
         { &a->mlp, own, C },
-        { &a->out, own, C },
+        { &a->out, out ? own : 0, C },
     };
     TRY(workspace_allocate(&a->memory, slots, sizeof slots / sizeof *slots,
                            "vision tower", err));
@@ -132,12 +134,6 @@ int vit_acts_make(vit_acts *a, const vit_config *c, size_t R, bool keep,
     a->hidden = a->pre;
     a->mlp = a->attn;
     return 0;
-}
-
-void vit_acts_free(vit_acts *acts)
-{
-    lvlm_free(acts->memory);
-    acts->memory = NULL;
 }
 
 int vit_grads_make(vit_grads *g, const vit_config *c, size_t R, lvlm_error *err)
@@ -162,30 +158,62 @@ void vit_grads_free(vit_grads *grads)
 }
 
 int vit_tape_make(vit_tape *tape, const vit_config *config, size_t R, size_t n_blocks,
-                  bool keep, lvlm_error *err)
+                  tape_keep keep, lvlm_error *err)
 {
-    tape->n = keep ? n_blocks : 1;
+    const bool each = keep == TAPE_ALL;
+    *tape = (vit_tape){ .n = each ? n_blocks : 1, .R = R };
+    const workspace_slot slot = { &tape->inputs, keep == TAPE_INPUTS ? n_blocks * R : 0,
+                                  config->hidden };
     tape->blocks = lvlm_calloc(tape->n, sizeof *tape->blocks);
     if (tape->blocks == NULL) return lvlm_fail_memory(err);
+    TRY(workspace_allocate(&tape->memory, &slot, 1, "vision tower", err));
     for (size_t i = 0; i < tape->n; i++)
-        TRY(vit_acts_make(&tape->blocks[i], config, R, keep, err));
+        TRY(make_acts(&tape->blocks[i], config, R, keep != TAPE_NOTHING,
+                      i + 1 == tape->n, err));
+    for (size_t i = 0; i + 1 < tape->n; i++)
+        tape->blocks[i].out = tape->blocks[i + 1].x;
     return 0;
 }
 
 void vit_tape_free(vit_tape *tape)
 {
     for (size_t i = 0; tape->blocks != NULL && i < tape->n; i++)
-        vit_acts_free(&tape->blocks[i]);
+        lvlm_free(tape->blocks[i].memory);
     lvlm_free(tape->blocks);
-    tape->blocks = NULL;
+    lvlm_free(tape->memory);
+    *tape = (vit_tape){ 0 };
+}
+
+uint64_t vit_tape_bytes(const vit_tape *tape)
+{
+    uint64_t sum = workspace_bytes(tape->memory);
+    for (size_t i = 0; i < tape->n; i++) sum += workspace_bytes(tape->blocks[i].memory);
+    return sum;
 }
 
 vit_acts *vit_tape_enter(vit_tape *tape, size_t i, const real *x,
                          const vit_config *config)
 {
     vit_acts *const a = &tape->blocks[tape->n > 1 ? i : 0];
-    if (a->x != x) memcpy(a->x, x, a->R * config->hidden * sizeof *x);
+    const size_t n = tape->R * config->hidden;
+    if (tape->inputs != NULL) memcpy(tape->inputs + i * n, x, n * sizeof *x);
+    if (a->x != x) memcpy(a->x, x, n * sizeof *x);
+    tape->held = i;
     return a;
+}
+
+void vit_tape_back(vit_tape *tape, size_t i, vit_grads *grads, const vit_block *block,
+                   const vit_config *config, const vit_view *view,
+                   const ops_scratch *scratch)
+{
+    vit_acts *const a = &tape->blocks[tape->n > 1 ? i : 0];
+    const size_t n = tape->R * config->hidden;
+    if (tape->inputs != NULL && tape->held != i) {
+        memcpy(a->x, tape->inputs + i * n, n * sizeof *a->x);
+        vit_block_forward(a, block, config, view, scratch);
+        tape->held = i;
+    }
+    vit_block_backward(grads, a, block, config, view, scratch);
 }
 
 /* ---- forward ------------------------------------------------------------------ */

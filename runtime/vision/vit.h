@@ -14,6 +14,7 @@
 
 #include "runtime/model/stages.h"
 #include "runtime/model/weights.h"
+#include "runtime/model/workspace.h"
 #include "runtime/ops/activation.h"
 
 typedef struct vit_config {
@@ -80,28 +81,34 @@ int vit_bind(vit_block *block, weights *w, const vit_config *config, unsigned ha
 
 /* Elements of ops_scratch that blocks over R rows need. */
 size_t vit_scratch(const vit_config *config, size_t R, size_t n_threads);
-/* `keep`: every array has its own memory, and x stays what it was. Free with
- * vit_acts_free, also after a failure. */
-int vit_acts_make(vit_acts *acts, const vit_config *config, size_t R, bool keep,
-                  lvlm_error *err);
-void vit_acts_free(vit_acts *acts);
 int vit_grads_make(vit_grads *grads, const vit_config *config, size_t R,
                    lvlm_error *err);
 void vit_grads_free(vit_grads *grads);
 
-/* The activations of n_blocks blocks in a row: one set, or one each when kept. */
+/* The activations of n_blocks blocks in a row: one set, in which each overwrites the
+ * one before; one whole set and every block's input; or one each, in which a block's
+ * output is the next one's input. */
 typedef struct vit_tape {
-    vit_acts *blocks;
-    size_t n;
+    vit_acts *blocks; /* (n) */
+    size_t n, R;
+    real *inputs; /* (n_blocks,R,C) TAPE_INPUTS */
+    size_t held;  /* TAPE_INPUTS: the block that the set is of */
+    void *memory; /* owned: inputs */
 } vit_tape;
 
+/* Free with vit_tape_free, also after a failure. */
 int vit_tape_make(vit_tape *tape, const vit_config *config, size_t R, size_t n_blocks,
-                  bool keep, lvlm_error *err);
+                  tape_keep keep, lvlm_error *err);
 void vit_tape_free(vit_tape *tape);
+uint64_t vit_tape_bytes(const vit_tape *tape);
 /* The acts of block i, with x for its input. Block 0's x is there to be filled: pass
  * it. */
 vit_acts *vit_tape_enter(vit_tape *tape, size_t i, const real *x,
                          const vit_config *config);
+/* vit_block_backward of block i, whose activations are there or made again. */
+void vit_tape_back(vit_tape *tape, size_t i, vit_grads *grads, const vit_block *block,
+                   const vit_config *config, const vit_view *view,
+                   const ops_scratch *scratch);
 
 /* One block: acts->x to acts->out, which is acts->x when nothing is kept. */
 void vit_block_forward(vit_acts *acts, const vit_block *block, const vit_config *config,

@@ -41,6 +41,7 @@ static const lvlm_option options[] = {
     TEXT("state", "DIR", state, "save the state there at the end, and after the last good step when one fails"),
     COUNT("save-every", "N", save_every, "and after every N steps"),
     TEXT("resume", "DIR", resume, "go on from the state in that folder, and save there"),
+    FLAG("checkpointing", checkpointing, "compute activations again, block by block, instead of keeping them: less memory, a third more work, the same bits"),
     TEXT("compute", "f32|bf16", compute, "precision of the computation; bf16 is not there yet (default f32)"),
     TEXT("reference", "trained|transformers-VERSION", reference, "whose behaviour is computed (default trained)"),
     FLAG("force", force, "overwrite MODEL2, the log and the picture"),
@@ -84,6 +85,7 @@ int train_read_options(train_run *r, lvlm_error *err)
     const train_args *const a = r->args;
     lvlm_trainer_options *const o = &r->options;
     *o = (lvlm_trainer_options){ .data = r->source.id,
+                                 .checkpointing = a->checkpointing,
                                  .threads = lvlm_thread_count(&a->common),
                                  .reference = a->reference };
     read_length(r);

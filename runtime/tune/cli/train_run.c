@@ -181,7 +181,7 @@ int train_run_all(train_run *r, lvlm_error *err)
     TRY(lvlm_trainer_open(&r->trainer, r->model, &r->options, err));
     TRY(load_state(r, err));
     TRY(train_log_open(&r->log, a->log, r->trainer.step, err));
-    train_tell_plan(r);
+    TRY(train_tell_plan(r, err));
     TRY(take_steps(r, err));
     return finish(r, err);
 }

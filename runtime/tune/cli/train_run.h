@@ -16,7 +16,7 @@ typedef struct train_args {
     const char *lr_vision, *lr_connector, *lr_text;
     double epochs;
     uint64_t steps, accumulate, save_every, seed;
-    bool shuffle, force;
+    bool shuffle, checkpointing, force;
 } train_args;
 
 typedef struct train_run {
@@ -47,7 +47,7 @@ int train_run_free(train_run *run, int rc, lvlm_error *err);
 
 /* What people are told (train_tell.c): memory before the first step, where the run
  * stands, what the first step shows, what has changed. */
-void train_tell_plan(const train_run *run);
+LVLM_MUST_CHECK int train_tell_plan(train_run *run, lvlm_error *err);
 void train_tell_step(train_run *run, const lvlm_trainer_report *report);
 void train_tell_first(const train_run *run, const lvlm_zero_gradients *zeros,
                       double seconds);

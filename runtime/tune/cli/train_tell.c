@@ -32,11 +32,25 @@ static void tell_memory(const char *what, double bytes)
     fprintf(stderr, "  %9s  %s\n", lvlm_bytes_text(text, bytes), what);
 }
 
-void train_tell_plan(const train_run *r)
+/* Of the batch that should need the most. */
+static int count_activations(uint64_t *out, train_run *r, lvlm_error *err)
+{
+    lvlm_batch batch;
+    TRY(r->source.seek(r->source.self, r->source.largest, err));
+    TRY(r->source.next(r->source.self, &batch, err));
+    const int rc =
+        lvlm_model_backward_bytes(r->trainer.model, out, batch.tensors, "", err);
+    if (rc < 0) lvlm_prefix(err, "%s: ", batch.name);
+    return rc;
+}
+
+int train_tell_plan(train_run *r, lvlm_error *err)
 {
     const lvlm_checkpoint *const cp = lvlm_model_manifest(r->trainer.model)->checkpoint;
     double mapped = 0, each = 0;
-    if (r->args->common.quiet) return;
+    uint64_t activations = 0;
+    if (r->args->common.quiet) return 0;
+    TRY(count_activations(&activations, r, err));
     for (size_t i = 0; i < cp->n_tensors; i++)
         if (lvlm_model_weight(r->trainer.model, cp->tensors[i].name) == NULL)
             mapped += (double)cp->tensors[i].n_bytes;
@@ -48,6 +62,8 @@ void train_tell_plan(const train_run *r)
     tell_memory("trained weights in float32", each);
     tell_memory("their gradients", each);
     tell_memory("their moments", 2 * each);
+    tell_memory("activations and logits of the largest batch", (double)activations);
+    return 0;
 }
 
 static double left_of(const train_run *r, size_t step)
