@@ -23,6 +23,7 @@
 #include "formats/hub_cache.h"
 #include "formats/native.h"
 #include "formats/npz.h"
+#include "formats/packed.h"
 #include "formats/safetensors.h"
 #include "formats/shards.h"
 #include "formats/torchfile.h"
@@ -57,14 +58,19 @@ static int append_tensors(lvlm_checkpoint *cp, const lvlm_tensor *tensors, size_
     return 0;
 }
 
+#define POINTER "is a Git LFS pointer, not the file itself: \"git lfs pull\" fetches it"
+
 /* A repository that was cloned without git-lfs holds these small texts for files. */
-static int refuse_pointer(const lvlm_infile *map, lvlm_error *err)
+static bool is_pointer(const lvlm_infile *map)
 {
     static const char start[] = "version https://git-lfs";
-    FAIL_IF(map->n_bytes >= sizeof start - 1 &&
-                memcmp(map->bytes, start, sizeof start - 1) == 0,
-            err, LVLM_EFORMAT,
-            "is a Git LFS pointer, not the file itself: \"git lfs pull\" fetches it");
+    return map->n_bytes >= sizeof start - 1 &&
+           memcmp(map->bytes, start, sizeof start - 1) == 0;
+}
+
+static int refuse_pointer(const lvlm_infile *map, lvlm_error *err)
+{
+    FAIL_IF(is_pointer(map), err, LVLM_EFORMAT, POINTER);
     return 0;
 }
 
@@ -160,9 +166,24 @@ static int index_names(lvlm_checkpoint *cp, lvlm_error *err)
 
 /* ---- a Hugging Face directory --------------------------------------------------- */
 
+typedef struct listing {
+    char **names;
+    size_t n;
+} listing;
+
 static const char *join(lvlm_checkpoint *cp, const char *name)
 {
     return lvlm_arena_printf(&cp->arena, "%s/%s", cp->path, name);
+}
+
+/* Note that NAME is as `what` says. */
+static int remark(lvlm_checkpoint *cp, const char *name, const char *what,
+                  lvlm_error *err)
+{
+    const char *text = lvlm_arena_printf(&cp->arena, "%s %s", name, what);
+    if (text == NULL) return lvlm_fail_memory(err);
+    cp->remarks[cp->n_remarks++] = text;
+    return 0;
 }
 
 /* Map one side file and list it. */
@@ -175,7 +196,7 @@ static int add_side_file(lvlm_checkpoint *cp, const char *name, lvlm_error *err)
     const lvlm_infile *map = cp->side_maps[cp->n_side_maps++];
     *side = (lvlm_side_file){ lvlm_path_base(path), map->bytes, map->n_bytes };
     cp->n_side_files++;
-    return 0;
+    return is_pointer(map) ? remark(cp, name, POINTER, err) : 0;
 }
 
 static bool is_model_file(const lvlm_checkpoint *cp, const char *name)
@@ -185,69 +206,34 @@ static bool is_model_file(const lvlm_checkpoint *cp, const char *name)
     return false;
 }
 
-/* Everything in the directory that is not one of the model's own tensor files. */
-static int add_side_files(lvlm_checkpoint *cp, char *const *names, size_t n,
-                          lvlm_error *err)
+/* Everything in the directory that is not one of the model's own tensor files; what
+ * `others` names is no file. */
+static int add_side_files(lvlm_checkpoint *cp, const listing *files,
+                          const listing *others, lvlm_error *err)
 {
-    cp->side_files = lvlm_arena_alloc(&cp->arena, n + 1, sizeof *cp->side_files);
-    cp->side_maps = lvlm_arena_alloc(&cp->arena, n + 1, sizeof *cp->side_maps);
-    cp->left_behind = lvlm_arena_alloc(&cp->arena, n + 1, sizeof *cp->left_behind);
-    if (cp->side_files == NULL || cp->side_maps == NULL || cp->left_behind == NULL)
+    const size_t n = files->n + others->n + 1;
+    cp->side_files = lvlm_arena_alloc(&cp->arena, n, sizeof *cp->side_files);
+    cp->side_maps = lvlm_arena_alloc(&cp->arena, n, sizeof *cp->side_maps);
+    cp->remarks = lvlm_arena_alloc(&cp->arena, n, sizeof *cp->remarks);
+    if (cp->side_files == NULL || cp->side_maps == NULL || cp->remarks == NULL)
         return lvlm_fail_memory(err);
-    for (size_t i = 0; i < n; i++) {
-        if (is_model_file(cp, names[i])) continue;
-        if (!holds_weights(names[i])) {
-            TRY(add_side_file(cp, names[i], err));
-            continue;
-        }
-        const char *copy = lvlm_arena_strndup(&cp->arena, names[i], strlen(names[i]));
-        if (copy == NULL) return lvlm_fail_memory(err);
-        cp->left_behind[cp->n_left_behind++] = copy;
+    for (size_t i = 0; i < files->n; i++) {
+        const char *const name = files->names[i];
+        if (is_model_file(cp, name)) continue;
+        if (holds_weights(name))
+            TRY(remark(cp, name, "holds other weights: left behind", err));
+        else
+            TRY(add_side_file(cp, name, err));
+    }
+    for (size_t i = 0; i < others->n; i++) {
+        const char *const path = join(cp, others->names[i]);
+        if (path == NULL) return lvlm_fail_memory(err);
+        TRY(remark(cp, others->names[i],
+                   lvlm_path_is_directory(path) ? "is a folder: left behind"
+                                                : "leads to no file: left behind",
+                   err));
     }
     return 0;
-}
-
-/* How packed weights call themselves, where config.json says nothing. */
-static const struct {
-    const char *glob;
-    const char *method;
-} packed_names[] = {
-    { "*.qweight", "GPTQ or AWQ" },
-    { "*.qzeros", "GPTQ or AWQ" },
-    { "*.g_idx", "GPTQ" },
-    { "*.SCB", "bitsandbytes, 8 bits" },
-    { "*.absmax", "bitsandbytes" },
-    { "*.quant_state*", "bitsandbytes" },
-    { "*.quant_map", "bitsandbytes" },
-    { "*.weight_scale", "fp8" },
-    { "*.weight_scale_inv", "fp8" },
-    { "*.weight_packed", "compressed-tensors" },
-};
-
-static int refuse_packed_names(const lvlm_checkpoint *cp, lvlm_error *err)
-{
-    for (size_t i = 0; i < cp->n_tensors; i++)
-        for (size_t j = 0; j < sizeof packed_names / sizeof *packed_names; j++)
-            FAIL_IF(
-                fnmatch(packed_names[j].glob, cp->tensors[i].name, 0) == 0, err,
-                LVLM_EFORMAT,
-                "%s: is quantised (%s, by its tensor '%s'): its weights are packed; "
-                "convert the checkpoint that it was made from",
-                cp->path, packed_names[j].method, cp->tensors[i].name);
-    return 0;
-}
-
-/* Weights that a method has packed are no longer the matrices of the family's table. */
-static int refuse_quantised(const lvlm_checkpoint *cp, lvlm_error *err)
-{
-    const cJSON *settings = lvlm_json_get(cp->config, "quantization_config");
-    const char *method = lvlm_json_string(lvlm_json_get(settings, "quant_method"));
-    FAIL_IF(
-        cJSON_IsObject(settings), err, LVLM_EFORMAT,
-        "%s: is quantised (%s): its weights are packed; convert the checkpoint that "
-        "it was made from",
-        cp->path, method != NULL ? method : "method not named");
-    return refuse_packed_names(cp, err);
 }
 
 static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
@@ -256,10 +242,13 @@ static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
     FAIL_IF(file == NULL, err, LVLM_EFORMAT,
             "%s: holds no config.json; is it a Hugging Face model directory?",
             cp->path);
-    const int rc = lvlm_json_parse(&cp->config, (const char *)file->bytes,
-                                   (size_t)file->n_bytes, err);
+    const lvlm_infile text = { file->bytes, file->n_bytes, NULL };
+    int rc = refuse_pointer(&text, err);
+    if (rc == 0)
+        rc = lvlm_json_parse(&cp->config, (const char *)file->bytes,
+                             (size_t)file->n_bytes, err);
     if (rc < 0) lvlm_prefix(err, "%s/config.json: ", cp->path);
-    return rc < 0 ? rc : refuse_quantised(cp, err);
+    return rc < 0 ? rc : lvlm_packed_refuse(cp, err);
 }
 
 /* The names that a model may have, in the order in which the reference's own loader
@@ -282,7 +271,8 @@ static int add_shards(lvlm_checkpoint *cp, const struct model_names *names,
 
     if (path == NULL) return lvlm_fail_memory(err);
     TRY(lvlm_infile_open(&index, path, err));
-    if ((rc = lvlm_shards_parse(&shards, (const char *)index->bytes,
+    if ((rc = refuse_pointer(index, err)) < 0 ||
+        (rc = lvlm_shards_parse(&shards, (const char *)index->bytes,
                                 (size_t)index->n_bytes, names->suffix, &cp->arena,
                                 err)) < 0) {
         lvlm_prefix(err, "%s: ", path);
@@ -313,26 +303,25 @@ static int add_single(lvlm_checkpoint *cp, const char *path, const char *name,
     return index_names(cp, err);
 }
 
-static bool lists(char *const *names, size_t n, const char *glob)
+static bool lists(const listing *files, const char *name)
 {
-    for (size_t i = 0; i < n; i++)
-        if (fnmatch(glob, names[i], 0) == 0) return true;
+    for (size_t i = 0; i < files->n; i++)
+        if (strcmp(name, files->names[i]) == 0) return true;
     return false;
 }
 
-static int add_model_files(lvlm_checkpoint *cp, char *const *names, size_t n,
-                           lvlm_error *err)
+static int add_model_files(lvlm_checkpoint *cp, const listing *files, lvlm_error *err)
 {
     for (size_t i = 0; i < sizeof model_names / sizeof model_names[0]; i++) {
-        if (lists(names, n, model_names[i].file)) {
+        if (lists(files, model_names[i].file)) {
             const char *path = join(cp, model_names[i].file);
             return path == NULL ? lvlm_fail_memory(err)
                                 : add_single(cp, path, model_names[i].file, err);
         }
-        if (lists(names, n, model_names[i].index))
+        if (lists(files, model_names[i].index))
             return add_shards(cp, &model_names[i], err);
     }
-    FAIL_IF(lists(names, n, "adapter_config.json"), err, LVLM_EFORMAT,
+    FAIL_IF(lists(files, "adapter_config.json"), err, LVLM_EFORMAT,
             "%s: is an adapter (PEFT), not a model: convert the base model that its "
             "adapter_config.json names; lvlm-convert merge-lora folds it in",
             cp->path);
@@ -342,16 +331,17 @@ static int add_model_files(lvlm_checkpoint *cp, char *const *names, size_t n,
 
 static int open_dir(lvlm_checkpoint *cp, lvlm_error *err)
 {
-    char **names = NULL;
-    size_t n = 0;
+    listing files = { NULL, 0 }, others = { NULL, 0 };
     int rc;
 
     cp->kind = LVLM_CHECKPOINT_HF;
-    TRY(lvlm_path_list(&names, &n, cp->path, err));
-    if ((rc = add_model_files(cp, names, n, err)) == 0 &&
-        (rc = add_side_files(cp, names, n, err)) == 0)
+    if ((rc = lvlm_path_list(&files.names, &files.n, cp->path, err)) == 0 &&
+        (rc = lvlm_path_list_others(&others.names, &others.n, cp->path, err)) == 0 &&
+        (rc = add_model_files(cp, &files, err)) == 0 &&
+        (rc = add_side_files(cp, &files, &others, err)) == 0)
         rc = read_config(cp, err);
-    lvlm_path_list_free(names, n);
+    lvlm_path_list_free(files.names, files.n);
+    lvlm_path_list_free(others.names, others.n);
     return rc;
 }
 

@@ -60,8 +60,9 @@ typedef struct lvlm_checkpoint {
     size_t n_files;
     lvlm_side_file *side_files; /* sorted by name; native: what it carries inside */
     size_t n_side_files;
-    const char **left_behind; /* HF: files that hold other weights, not looked into */
-    size_t n_left_behind;
+    const char **remarks; /* HF: what of the directory is left behind, or is not what it
+                             seems; a sentence each that begins with the name */
+    size_t n_remarks;
     cJSON *config;       /* HF, NPZ: config.json; native and plain: NULL */
     bool config_made;    /* NPZ: from the shapes, not given */
     const char *assumed; /* NPZ: a sentence on what neither shapes nor released models

@@ -147,9 +147,9 @@ static void remark(const lvlm_import *import)
     if (import->source->assumed != NULL)
         fprintf(stderr, PROGRAM ": %s: %s\n", import->source->path,
                 import->source->assumed);
-    for (size_t i = 0; i < import->source->n_left_behind; i++)
-        fprintf(stderr, PROGRAM ": left behind: %s/%s holds other weights\n",
-                import->source->path, import->source->left_behind[i]);
+    for (size_t i = 0; i < import->source->n_remarks; i++)
+        fprintf(stderr, PROGRAM ": %s/%s\n", import->source->path,
+                import->source->remarks[i]);
 }
 
 static void print_unused(const lvlm_import *import)

@@ -134,7 +134,9 @@ static int add_name(char ***names, size_t *n, const char *name, lvlm_error *err)
     return 0;
 }
 
-int lvlm_path_list(char ***names_out, size_t *n_out, const char *dir, lvlm_error *err)
+/* Names of regular files, or of everything else that is not hidden. */
+static int list_names(char ***names_out, size_t *n_out, const char *dir, bool regular,
+                      lvlm_error *err)
 {
     DIR *handle = opendir(dir);
     char **names = NULL;
@@ -148,7 +150,8 @@ int lvlm_path_list(char ***names_out, size_t *n_out, const char *dir, lvlm_error
         if (entry == NULL && errno != 0)
             rc = lvlm_fail_errno(err, "%s: cannot list", dir);
         if (entry == NULL) break;
-        if (is_regular_in(dirfd(handle), entry->d_name))
+        if (is_regular_in(dirfd(handle), entry->d_name) == regular &&
+            (regular || entry->d_name[0] != '.'))
             rc = add_name(&names, &n, entry->d_name, err);
     }
     closedir(handle);
@@ -160,6 +163,17 @@ int lvlm_path_list(char ***names_out, size_t *n_out, const char *dir, lvlm_error
     *names_out = names;
     *n_out = n;
     return 0;
+}
+
+int lvlm_path_list(char ***names_out, size_t *n_out, const char *dir, lvlm_error *err)
+{
+    return list_names(names_out, n_out, dir, true, err);
+}
+
+int lvlm_path_list_others(char ***names_out, size_t *n_out, const char *dir,
+                          lvlm_error *err)
+{
+    return list_names(names_out, n_out, dir, false, err);
 }
 
 void lvlm_path_list_free(char **names, size_t n)

@@ -41,6 +41,10 @@ const char *lvlm_path_base(const char *path);
  * *names_out is owned: free with lvlm_path_list_free. */
 LVLM_MUST_CHECK int lvlm_path_list(char ***names_out, size_t *n_out, const char *dir,
                                    lvlm_error *err);
+/* The same of what is no regular file: folders, links that lead nowhere. Names that
+ * begin with a dot are not listed. */
+LVLM_MUST_CHECK int lvlm_path_list_others(char ***names_out, size_t *n_out,
+                                          const char *dir, lvlm_error *err);
 void lvlm_path_list_free(char **names, size_t n);
 
 #endif

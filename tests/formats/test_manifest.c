@@ -218,7 +218,10 @@ static void config_errors_name_key_expected_and_got(void **state)
     static const struct {
         const char *config, *message;
     } bad[] = {
-        { "{\"model_type\":\"llava\"}", "model_type 'llava' is no known family" },
+        { "{\"model_type\":\"llava\",\"vision_config\":{}}",
+          "model_type 'llava' is no known family" },
+        { "{\"model_type\":\"qwen\",\"audio\":{}}",
+          "model_type 'qwen', without a section about vision, is no known family" },
         { "{}", "model_type '(none)'" },
         { "{\"model_type\":\"paligemma\",\"vision_config\":{\"hidden_size\":0}}",
           "vision_config.hidden_size: expected a positive whole number, got 0" },

@@ -109,7 +109,7 @@ static void one_file_counts_before_an_index(void **state)
     assert_int_equal(lvlm_checkpoint_open(&cp, scratch_path(&s, "m"), NULL, NULL), 0);
     assert_int_equal(cp->n_files, 1);
     assert_int_equal(cp->n_tensors, 34);
-    assert_int_equal(cp->n_left_behind, 2); /* the shards */
+    assert_int_equal(cp->n_remarks, 2); /* the shards */
     assert_non_null(lvlm_checkpoint_side_file(cp, "model.safetensors.index.json"));
     assert_null(lvlm_checkpoint_side_file(cp, "model.safetensors"));
     lvlm_checkpoint_close(cp);
@@ -150,7 +150,7 @@ static void safetensors_count_before_torch_files(void **state)
     }
     assert_int_equal(lvlm_checkpoint_open(&cp, scratch_path(&s, "m"), NULL, NULL), 0);
     assert_string_equal(cp->files[0].name, "model.safetensors");
-    assert_int_equal(cp->n_left_behind, 6);
+    assert_int_equal(cp->n_remarks, 6);
     lvlm_checkpoint_close(cp);
     scratch_remove(&s);
 }

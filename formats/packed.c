@@ -1,0 +1,70 @@
+/* packed.c - by its configuration, by the names of its tensors, by their types; see
+ * packed.h. */
+#include "formats/packed.h"
+
+#include <fnmatch.h>
+
+#include "formats/base/json.h"
+
+/* How packed weights call themselves, where config.json says nothing. */
+static const struct {
+    const char *glob;
+    const char *method;
+} packed_names[] = {
+    { "*.qweight", "GPTQ or AWQ" },
+    { "*.qzeros", "GPTQ or AWQ" },
+    { "*.g_idx", "GPTQ" },
+    { "*.SCB", "bitsandbytes, 8 bits" },
+    { "*.absmax", "bitsandbytes" },
+    { "*.quant_state*", "bitsandbytes" },
+    { "*.quant_map", "bitsandbytes" },
+    { "*.weight_scale", "fp8" },
+    { "*.weight_scale_inv", "fp8" },
+    { "*.input_scale", "fp8" },
+    { "*.weight_packed", "compressed-tensors" },
+};
+
+static int refuse_tensors(const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    for (size_t i = 0; i < cp->n_tensors; i++)
+        for (size_t j = 0; j < sizeof packed_names / sizeof *packed_names; j++)
+            FAIL_IF(
+                fnmatch(packed_names[j].glob, cp->tensors[i].name, 0) == 0, err,
+                LVLM_EFORMAT,
+                "%s: is quantised (%s, by its tensor '%s'): its weights are packed; "
+                "convert the checkpoint that it was made from",
+                cp->path, packed_names[j].method, cp->tensors[i].name);
+    for (size_t i = 0; i < cp->n_tensors; i++)
+        FAIL_IF(
+            cp->tensors[i].dtype == LVLM_F8_E4M3 ||
+                cp->tensors[i].dtype == LVLM_F8_E5M2,
+            err, LVLM_EFORMAT,
+            "%s: is quantised (fp8, by the type %s of its tensor '%s'): convert the "
+            "checkpoint that it was made from",
+            cp->path, lvlm_dtype_name(cp->tensors[i].dtype), cp->tensors[i].name);
+    return 0;
+}
+
+/* The settings of a method that has packed the weights, or NULL. */
+static const cJSON *packing_of(const cJSON *section)
+{
+    static const char *const keys[] = { "quantization_config", "compression_config" };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (cJSON_IsObject(lvlm_json_get(section, keys[i])))
+            return lvlm_json_get(section, keys[i]);
+    return NULL;
+}
+
+/* Some name it in a section of config.json. */
+int lvlm_packed_refuse(const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    const cJSON *settings = packing_of(cp->config), *section;
+    cJSON_ArrayForEach (section, cp->config)
+        if (settings == NULL) settings = packing_of(section);
+    const char *method = lvlm_json_string(lvlm_json_get(settings, "quant_method"));
+    FAIL_IF(settings != NULL, err, LVLM_EFORMAT,
+            "%s: is quantised (%s): its weights are packed; convert the checkpoint "
+            "that it was made from",
+            cp->path, method != NULL ? method : "method not named");
+    return refuse_tensors(cp, err);
+}

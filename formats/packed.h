@@ -1,0 +1,12 @@
+/* packed.h - checkpoints whose weights a method of quantisation has packed. */
+#ifndef LVLM_FORMATS_PACKED_H
+#define LVLM_FORMATS_PACKED_H
+
+#include "formats/checkpoint.h"
+
+/* Packed weights are no longer the matrices of the family's table. LVLM_EFORMAT names
+ * the method, how it was recognised and what to do; 0: nothing is packed. */
+LVLM_MUST_CHECK int lvlm_packed_refuse(const lvlm_checkpoint *checkpoint,
+                                       lvlm_error *err);
+
+#endif
