@@ -432,6 +432,19 @@ static int find(lvlm_checkpoint *cp, const char *path, lvlm_error *err)
     return cp->path != NULL ? 0 : lvlm_fail_memory(err);
 }
 
+/* A snapshot of the cache holds what somebody has asked for: the tokenizer alone, or
+ * all but the shards that were still to come. */
+static void tell_partial(const lvlm_checkpoint *cp, const char *path, int rc,
+                         lvlm_error *err)
+{
+    if (cp->path == NULL || strcmp(cp->path, path) == 0) return;
+    if (lvlm_path_is_directory(cp->path) && (rc == LVLM_EIO || cp->n_files == 0))
+        lvlm_prefix(err,
+                    "%s is not whole in the local Hugging Face "
+                    "cache (\"hf download\" fetches the rest): ",
+                    path);
+}
+
 int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path,
                          const lvlm_open_options *options, lvlm_error *err)
 {
@@ -445,6 +458,7 @@ int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path,
         rc = lvlm_path_is_directory(cp->path) ? open_dir(cp, err)
                                               : open_file(cp, config, err);
     if (rc < 0) {
+        tell_partial(cp, path, rc, err);
         lvlm_checkpoint_close(cp);
         return rc;
     }
