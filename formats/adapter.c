@@ -179,6 +179,17 @@ void lvlm_adapter_add(lvlm_adapter *adapter, const lvlm_module *module)
     new->b = (lvlm_tensor){ .dtype = LVLM_F32, .shape = { 2, { module->out, r } } };
 }
 
+const lvlm_adapted *lvlm_adapter_find(size_t *part, const lvlm_adapter *adapter,
+                                      const char *name)
+{
+    for (size_t i = 0; i < adapter->n; i++) {
+        const lvlm_module *const m = adapter->at[i].module;
+        for (*part = 0; *part < m->n_parts; ++*part)
+            if (strcmp(m->parts[*part]->name, name) == 0) return &adapter->at[i];
+    }
+    return NULL;
+}
+
 void lvlm_adapter_free(lvlm_adapter *adapter)
 {
     lvlm_modules_free(&adapter->modules);

@@ -58,6 +58,11 @@ LVLM_MUST_CHECK int lvlm_adapter_begin(lvlm_adapter *out, const lvlm_manifest *m
 /* Adapt one more of adapter->modules: linear, and behind those that there are. */
 void lvlm_adapter_add(lvlm_adapter *adapter, const lvlm_module *module);
 
+/* The adapted module of which the native tensor `name` is a part, and which one; NULL
+ * when there is none. */
+const lvlm_adapted *lvlm_adapter_find(size_t *part, const lvlm_adapter *adapter,
+                                      const char *name);
+
 /* Open a PEFT directory for that model. Free as above. LVLM_EFORMAT names the file,
  * the tensor and what does not fit. */
 LVLM_MUST_CHECK int lvlm_adapter_open(lvlm_adapter *out, const char *dir,

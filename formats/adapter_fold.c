@@ -29,23 +29,11 @@ typedef struct row_fold {
     unsigned char *merged;         /* (in) the same as kept, in the stored type */
 } row_fold;
 
-/* The part of a module that is stored under this name, or NULL. */
-static const lvlm_adapted *find(size_t *part, const lvlm_adapter *adapter,
-                                const char *name)
-{
-    for (size_t i = 0; i < adapter->n; i++) {
-        const lvlm_module *const m = adapter->at[i].module;
-        for (*part = 0; *part < m->n_parts; ++*part)
-            if (strcmp(m->parts[*part]->name, name) == 0) return &adapter->at[i];
-    }
-    return NULL;
-}
-
 static bool changes(void *user, const lvlm_tensor *tensor)
 {
     const work *const w = user;
     size_t part;
-    return find(&part, w->fold->adapter, tensor->name) != NULL;
+    return lvlm_adapter_find(&part, w->fold->adapter, tensor->name) != NULL;
 }
 
 static void row_fold_free(row_fold *f)
@@ -131,7 +119,7 @@ static int write(void *user, const lvlm_tensor *tensor, lvlm_rewrite_sink *sink,
     lvlm_fold_cost cost = { .n_tensors = 1 };
     row_fold f;
     size_t part;
-    const lvlm_adapted *const x = find(&part, adapter, tensor->name);
+    const lvlm_adapted *const x = lvlm_adapter_find(&part, adapter, tensor->name);
     assert(x != NULL);
     const int rc = row_fold_make(&f, x, part, tensor, err);
     for (size_t o = 0; rc == 0 && o < f.rows; o++) {
@@ -156,8 +144,7 @@ static void add_cost(lvlm_fold_cost *sum, const lvlm_fold_cost *more)
     sum->change2 += more->change2;
 }
 
-/* Has every adapted tensor values of its own, of a type that can be merged? */
-static int check_targets(const lvlm_adapter *adapter, lvlm_error *err)
+int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err)
 {
     for (size_t i = 0; i < adapter->n * LVLM_MODULE_PARTS; i++) {
         const lvlm_module *const m = adapter->at[i / LVLM_MODULE_PARTS].module;
@@ -187,7 +174,7 @@ int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold, const char *path
                                    .threads = fold->threads,
                                    .overwrite = fold->overwrite };
     *cost = (lvlm_fold_cost){ 0 };
-    TRY(check_targets(adapter, err));
+    TRY(lvlm_fold_check(adapter, err));
     w.costs = lvlm_calloc(adapter->n + 1, LVLM_MODULE_PARTS * sizeof *w.costs);
     int rc = w.costs != NULL ? 0 : lvlm_fail_memory(err);
     if (rc == 0) rc = lvlm_rewrite_run(&rewrite, path, root, err);

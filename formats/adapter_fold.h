@@ -26,9 +26,12 @@ typedef struct lvlm_fold {
     bool overwrite;
 } lvlm_fold;
 
+/* Can it be folded in? LVLM_EUSAGE when a module is tied to a table of vectors and has
+ * no weight of its own, LVLM_EFORMAT when one is missing. */
+LVLM_MUST_CHECK int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err);
+
 /* Write the adapter's model, a native file, again at `path` with the adapter folded in
- * (rewrite.h). LVLM_EUSAGE when a module is tied to a table of vectors and has no
- * weight of its own; LVLM_ECHECK names a tensor that is corrupt. */
+ * (rewrite.h). LVLM_ECHECK names a tensor that is corrupt. */
 LVLM_MUST_CHECK int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold,
                                    const char *path, char root[LVLM_DIGEST_HEX + 1],
                                    lvlm_error *err);

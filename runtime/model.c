@@ -20,6 +20,7 @@ struct lvlm_model {
     const lvlm_engine *engine;
     void *pipeline;
     const lvlm_manifest *manifest;
+    const lvlm_adapter *adapter; /* or NULL */
     char reference[REFERENCE_BYTES];
     /* lvlm_model_open only */
     lvlm_checkpoint *checkpoint;
@@ -53,6 +54,7 @@ static int start(lvlm_model *model, const lvlm_model_options *options, lvlm_erro
             n_threads, MAX_THREADS);
     TRY(set_reference(model, given->reference, err));
     model->engine = engines[given->compute];
+    model->adapter = given->adapter;
     lvlm_model_options checked = *given;
     checked.reference = model->reference;
     return model->engine->open(&model->pipeline, model->manifest, &checked, n_threads,
@@ -173,6 +175,14 @@ void *lvlm_model_weight(lvlm_model *model, const char *name)
 bool lvlm_model_factors(const lvlm_model *model, lvlm_factors *out, size_t i)
 {
     return model->engine->factors(model->pipeline, out, i);
+}
+
+bool lvlm_model_moves(lvlm_model *model, const char *name)
+{
+    const lvlm_adapter *const adapter = model->adapter;
+    size_t part;
+    return lvlm_model_weight(model, name) != NULL ||
+           (adapter != NULL && lvlm_adapter_find(&part, adapter, name) != NULL);
 }
 
 void lvlm_model_set_noise(lvlm_model *model, uint64_t key)

@@ -177,6 +177,10 @@ typedef struct lvlm_factors {
  * pass adds to the gradients; lvlm_model_zero_gradients is for them too. */
 bool lvlm_model_factors(const lvlm_model *model, lvlm_factors *out, size_t i);
 
+/* Does training change the weight of this native name, by itself or when the adapter is
+ * folded in? */
+bool lvlm_model_moves(lvlm_model *model, const char *name);
+
 /* What dropout drops in the backward passes that follow: the same for the same key.
  * A forward pass never drops. */
 void lvlm_model_set_noise(lvlm_model *model, uint64_t key);

@@ -1,9 +1,9 @@
 /* cmd_merge_lora.c - lvlm-convert merge-lora MODEL ADAPTER OUT */
-#include <math.h>
 #include <stdio.h>
 
 #include "convert/cli/commands.h"
 #include "convert/merge.h"
+#include "formats/cli/fold_text.h"
 #include "formats/cli/program.h"
 
 typedef struct args {
@@ -16,22 +16,11 @@ static const lvlm_option options[] = {
     LVLM_OPTION_END,
 };
 
-static double share(double part2, double whole2)
-{
-    return whole2 > 0 ? sqrt(part2 / whole2) : 0;
-}
-
 static int print_json(const lvlm_fold_cost *cost, const char *root, double seconds,
                       lvlm_error *err)
 {
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddNumberToObject(json, "tensors", (double)cost->n_tensors);
-    cJSON_AddNumberToObject(json, "values", (double)cost->n_values);
-    cJSON_AddNumberToObject(json, "max_error", cost->max_error);
-    cJSON_AddNumberToObject(json, "relative_error", share(cost->error2, cost->exact2));
-    cJSON_AddNumberToObject(json, "error_of_change",
-                            share(cost->error2, cost->change2));
-    cJSON_AddNumberToObject(json, "lost", (double)cost->n_lost);
+    lvlm_fold_cost_add(json, cost);
     cJSON_AddStringToObject(json, "root", root);
     cJSON_AddNumberToObject(json, "seconds", seconds);
     return lvlm_print_json(json, err);
@@ -39,14 +28,9 @@ static int print_json(const lvlm_fold_cost *cost, const char *root, double secon
 
 static void print_text(const lvlm_fold_cost *cost, const char *out, const char *root)
 {
-    printf("%s: %zu tensors of %llu values changed, root digest %.16s...\n", out,
-           cost->n_tensors, (unsigned long long)cost->n_values, root);
-    printf("  rounding to the stored types: at most %.2g a value, %.2g of the weights, "
-           "%.2g of the change (relative L2)\n",
-           cost->max_error, share(cost->error2, cost->exact2),
-           share(cost->error2, cost->change2));
-    printf("  %llu values did not change although the adapter moves them\n",
-           (unsigned long long)cost->n_lost);
+    printf("%s: %zu tensors changed, root digest %.16s...\n", out, cost->n_tensors,
+           root);
+    lvlm_fold_cost_print(cost);
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)

@@ -46,7 +46,7 @@ static int compare(lvlm_changes *c, lvlm_model *model, const cJSON *before,
                                sizeof *c->same);
     if (c->same == NULL) return lvlm_fail_memory(err);
     cJSON_ArrayForEach (item, before)
-        TRY(count(c, item->string, lvlm_model_weight(model, item->string) != NULL,
+        TRY(count(c, item->string, lvlm_model_moves(model, item->string),
                   !cJSON_Compare(item, lvlm_json_get(after, item->string), true), err));
     return 0;
 }

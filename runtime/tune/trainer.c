@@ -8,6 +8,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/numeric.h"
+#include "runtime/tune/trainer_lora.h"
 
 /* ---- life ----------------------------------------------------------------------- */
 
@@ -16,7 +17,7 @@ static bool starts_with(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-static double rate_of(const lvlm_trainer_options *o, const char *name)
+double trainer_rate(const lvlm_trainer_options *o, const char *name)
 {
     double own = o->lr_text;
     if (starts_with(name, "vision.")) own = o->lr_vision;
@@ -24,13 +25,10 @@ static double rate_of(const lvlm_trainer_options *o, const char *name)
     return own > 0 ? own : o->adamw.lr;
 }
 
-/* Everything of the model that has values of its own. */
-static int list_tensors(lvlm_trainer *t, lvlm_error *err)
+/* Every weight of the model that has values of its own. */
+static void list_weights(lvlm_trainer *t)
 {
     const lvlm_manifest *m = lvlm_model_manifest(t->model);
-    size_t numel = 0;
-    t->tensors = lvlm_calloc(m->n_targets + 1, sizeof *t->tensors);
-    if (t->tensors == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < m->n_targets; i++) {
         const lvlm_target *target = &m->targets[i];
         lvlm_tensor gradient;
@@ -42,11 +40,21 @@ static int list_tensors(lvlm_trainer *t, lvlm_error *err)
         p->needs_image = lvlm_stage_needs_image(target) && !m->family->blind_gradients;
         p->g = (const float *)(const void *)gradient.data;
         p->numel = (size_t)lvlm_tensor_numel(&gradient);
-        p->lr = rate_of(&t->options, target->name);
+        p->lr = trainer_rate(&t->options, target->name);
         p->decay =
             t->options.decay_all || target->shape.n > 1 ? t->options.adamw.decay : 0;
-        numel += p->numel;
     }
+}
+
+static int list_tensors(lvlm_trainer *t, lvlm_error *err)
+{
+    const size_t most = lvlm_model_manifest(t->model)->n_targets + 2 * t->adapter.n;
+    size_t numel = 0;
+    t->tensors = lvlm_calloc(most + 1, sizeof *t->tensors);
+    if (t->tensors == NULL) return lvlm_fail_memory(err);
+    list_weights(t);
+    TRY(trainer_lora_list(t, err));
+    for (size_t i = 0; i < t->n_tensors; i++) numel += t->tensors[i].numel;
     FAIL_IF(t->n_tensors == 0, err, LVLM_EUSAGE, "nothing of this model is trained");
     t->moments = lvlm_calloc(numel, 2 * sizeof *t->moments);
     FAIL_IF(t->moments == NULL, err, LVLM_ENOMEM,
@@ -64,6 +72,10 @@ int lvlm_trainer_open(lvlm_trainer *t, const char *path,
                       const lvlm_trainer_options *options, lvlm_error *err)
 {
     *t = (lvlm_trainer){ .options = *options };
+    if (options->lora != NULL) {
+        TRY(trainer_lora_open(t, path, err));
+        return list_tensors(t, err);
+    }
     const lvlm_model_options chosen = { .threads = options->threads,
                                         .reference = options->reference,
                                         .trains = lvlm_stage_trains,
@@ -79,6 +91,9 @@ void lvlm_trainer_close(lvlm_trainer *t)
     lvlm_free(t->moments);
     lvlm_free(t->tensors);
     lvlm_model_free(t->model);
+    lvlm_adapter_free(&t->adapter);
+    lvlm_manifest_free(&t->manifest);
+    lvlm_checkpoint_close(t->checkpoint);
     *t = (lvlm_trainer){ 0 };
 }
 
@@ -141,7 +156,10 @@ int lvlm_trainer_add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *
     if (t->sum.n_targets == 0) {
         lvlm_model_zero_gradients(t->model);
         t->sum = (lvlm_model_step){ 0 };
+        t->n_batches = 0;
     }
+    trainer_lora_noise(t);
+    t->n_batches++;
     TRY(lvlm_model_backward(t->model, &found, batch, "", 1, err));
     if (!isfinite(found.loss)) return refuse_loss(t, batch, found.loss, err);
     t->sum.loss += found.loss;

@@ -5,12 +5,14 @@
  *
  * Weights of any stored type train as float32 and are rounded once, when they are
  * saved. What is frozen stays in the mapped file and has neither gradient nor
- * moments. */
+ * moments; with LoRA that is the whole model, and the adapter beside it trains. */
 #ifndef LVLM_RUNTIME_TUNE_TRAINER_H
 #define LVLM_RUNTIME_TUNE_TRAINER_H
 
+#include "formats/adapter_fold.h"
 #include "runtime/model.h"
 #include "runtime/tune/adamw.h"
+#include "runtime/tune/lora.h"
 #include "runtime/tune/schedule.h"
 #include "runtime/tune/stage.h"
 
@@ -27,6 +29,9 @@ typedef struct lvlm_trainer_options {
     bool checkpointing; /* as lvlm_model_options has it */
     size_t threads;
     const char *reference;
+    const lvlm_lora *lora; /* train an adapter, and `stage` counts for nothing; NULL:
+                              the weights themselves */
+    const char *adapter;   /* with lora: the PEFT directory to go on from, or NULL */
 } lvlm_trainer_options;
 
 /* What one step did. */
@@ -57,7 +62,12 @@ typedef struct lvlm_trainer {
     size_t n_tensors;
     size_t step;         /* steps done */
     lvlm_model_step sum; /* of the batches since then */
+    size_t n_batches;    /* how many those are */
     float *moments;      /* owned: all m and v */
+    /* LoRA only (trainer_lora.c): what the model is bound to */
+    lvlm_checkpoint *checkpoint;
+    lvlm_manifest manifest;
+    lvlm_adapter adapter; /* n is 0 without LoRA; its values are the model's */
 } lvlm_trainer;
 
 /* Open the native file at `path` for training. Free with lvlm_trainer_close, also after
@@ -78,9 +88,19 @@ LVLM_MUST_CHECK int lvlm_trainer_add(lvlm_trainer *trainer,
 LVLM_MUST_CHECK int lvlm_trainer_step(lvlm_trainer *trainer,
                                       lvlm_trainer_report *report, lvlm_error *err);
 
-/* The native file that was opened, with trained weights in their stored types. */
+/* The native file that was opened, with trained weights in their stored types. Not for
+ * LoRA. */
 LVLM_MUST_CHECK int lvlm_trainer_save(const lvlm_trainer *trainer, const char *path,
                                       bool overwrite, lvlm_error *err);
+
+/* With LoRA, instead: the native file with the adapter folded in (adapter_fold.h), and
+ * the adapter as a PEFT directory. */
+LVLM_MUST_CHECK int lvlm_trainer_save_merged(const lvlm_trainer *trainer,
+                                             const char *path, bool overwrite,
+                                             lvlm_fold_cost *cost, lvlm_error *err);
+LVLM_MUST_CHECK int lvlm_trainer_save_adapter(const lvlm_trainer *trainer,
+                                              const char *dir, bool overwrite,
+                                              lvlm_error *err);
 
 /* Everything that the next step depends on, as one file: weights, moments, steps done,
  * and the settings of the run. A run that is resumed from it ends in the same bytes as

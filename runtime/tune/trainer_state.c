@@ -13,7 +13,7 @@
 #include "formats/base/bytes.h"
 #include "formats/base/json.h"
 #include "formats/safetensors.h"
-#include "runtime/tune/trainer.h"
+#include "runtime/tune/trainer_lora.h"
 
 /* ---- settings ------------------------------------------------------------------- */
 
@@ -67,7 +67,8 @@ static int settings_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
         add_schedule(json, &o->schedule) &&
         add_text(json, "reference",
                  o->reference != NULL ? o->reference : LVLM_REFERENCE_TRAINED);
-    return ok ? 0 : lvlm_fail_memory(err);
+    if (!ok) return lvlm_fail_memory(err);
+    return trainer_lora_settings(json, t, err);
 }
 
 static int refuse_setting(const char *name, const char *was, const char *is,

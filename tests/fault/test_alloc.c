@@ -318,6 +318,34 @@ static int write_adapter(scratch *s, lvlm_error *err)
     return rc;
 }
 
+/* A step of a new adapter; the model with it folded in, then the adapter. */
+static int train_adapter(scratch *s, lvlm_error *err)
+{
+    static lvlm_lora lora;
+    const lvlm_trainer_options options = { .threads = 1, .lora = &lora };
+    const char *path = scratch_path(s, "new.lvlm");
+    lvlm_checkpoint *batch = NULL;
+    lvlm_trainer trainer = { .n_tensors = 0 };
+    lvlm_trainer_report report;
+    lvlm_fold_cost cost;
+    int rc;
+    if ((rc = lvlm_lora_parse(&lora, "r=2,targets=q_proj,dropout=0.5", err)) == 0 &&
+        (rc = lvlm_trainer_open(&trainer, scratch_path(s, "adapted.lvlm"), &options,
+                                err)) == 0 &&
+        (rc = lvlm_checkpoint_open(&batch, ADAPTER "/../batch-000.safetensors", NULL,
+                                   err)) == 0 &&
+        (rc = lvlm_trainer_add(&trainer, batch, err)) == 0 &&
+        (rc = lvlm_trainer_step(&trainer, &report, err)) == 0 &&
+        (rc = lvlm_trainer_save_merged(&trainer, path, false, &cost, err)) == 0) {
+        assert_int_equal(unlink(path), 0);
+        rc = lvlm_trainer_save_adapter(&trainer, scratch_path(s, "newdir"), false, err);
+    }
+    lvlm_trainer_close(&trainer);
+    lvlm_checkpoint_close(batch);
+    if (rc == 0) remove_files(s, "newdir");
+    return rc;
+}
+
 static void ignore_row(void *user, const lvlm_comparison *comparison)
 {
     (void)user;
@@ -496,6 +524,7 @@ static void no_allocation_may_fail_badly(void **state)
         { "export_shards", export_shards },
         { "merge_adapter", merge_adapter },
         { "write_adapter", write_adapter },
+        { "train_adapter", train_adapter },
         { "check_and_compare", check_and_compare },
         { "replay", replay },
         { "prepare_images", prepare_images },

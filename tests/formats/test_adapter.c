@@ -14,34 +14,11 @@
 #include "formats/adapter.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "tests/support/fixture_model.h"
 #include "tests/support/scratch.h"
 
 #define LORA LVLM_FIXTURES "/lora/"
 #define COUNT(array) (sizeof(array) / sizeof *(array))
-
-/* A fixture's model. */
-typedef struct model {
-    lvlm_checkpoint *checkpoint;
-    lvlm_manifest manifest;
-} model;
-
-static model open_model(const char *fixture)
-{
-    char path[256];
-    lvlm_error err;
-    model m;
-    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/model", fixture);
-    if (lvlm_checkpoint_open(&m.checkpoint, path, NULL, &err) < 0 ||
-        lvlm_manifest_build(&m.manifest, m.checkpoint, &err) < 0)
-        fail_msg("%s", err.text);
-    return m;
-}
-
-static void close_model(model *m)
-{
-    lvlm_manifest_free(&m->manifest);
-    lvlm_checkpoint_close(m->checkpoint);
-}
 
 static int setup(void **state)
 {
@@ -79,7 +56,8 @@ static void modules_are_those_of_the_library(void **state)
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
-        model m = open_model(cases[i].fixture);
+        fixture_model m;
+        fixture_model_open(&m, LVLM_FIXTURES, cases[i].fixture);
         lvlm_modules list;
         size_t n_linear = 0, n_found = 0, n_other = 0;
         assert_int_equal(lvlm_modules_list(&list, &m.manifest, NULL), 0);
@@ -94,14 +72,15 @@ static void modules_are_those_of_the_library(void **state)
         assert_int_equal(n_found, 1);
         assert_int_equal(n_other, 1);
         lvlm_modules_free(&list);
-        close_model(&m);
+        fixture_model_close(&m);
     }
 }
 
 static void a_fused_module_has_its_parts_in_order(void **state)
 {
     static const char *const words[] = { "q", "k", "v" };
-    model m = open_model("qwen_vl-odd");
+    fixture_model m;
+    fixture_model_open(&m, LVLM_FIXTURES, "qwen_vl-odd");
     lvlm_modules list;
     (void)state;
     assert_int_equal(lvlm_modules_list(&list, &m.manifest, NULL), 0);
@@ -126,7 +105,7 @@ static void a_fused_module_has_its_parts_in_order(void **state)
         }
     }
     lvlm_modules_free(&list);
-    close_model(&m);
+    fixture_model_close(&m);
 }
 
 static void names_match_as_peft_matches_them(void **state)
@@ -199,7 +178,9 @@ static void config_rules(void **state)
 
 static void ranks_and_scales_follow_the_configuration(void **state)
 {
-    model m = open_model("mllama-odd"), q = open_model("qwen2_vl-odd");
+    fixture_model m, q;
+    fixture_model_open(&m, LVLM_FIXTURES, "mllama-odd");
+    fixture_model_open(&q, LVLM_FIXTURES, "qwen2_vl-odd");
     lvlm_adapter x;
     lvlm_error err;
     (void)state;
@@ -219,8 +200,8 @@ static void ranks_and_scales_follow_the_configuration(void **state)
     assert_true(x.config.rslora);
     assert_true(x.at[0].scale == 6 / sqrt(5)); /* rsLoRA */
     lvlm_adapter_free(&x);
-    close_model(&m);
-    close_model(&q);
+    fixture_model_close(&m);
+    fixture_model_close(&q);
 }
 
 /* ---- tensors -------------------------------------------------------------------- */
@@ -244,7 +225,8 @@ static void tensor_rules(void **state)
         { "\"F32\"", "\"I32\"", "dtype I32" },
     };
     scratch *s = *state;
-    model m = open_model("paligemma-odd");
+    fixture_model m;
+    fixture_model_open(&m, LVLM_FIXTURES, "paligemma-odd");
     for (size_t i = 0; i < COUNT(rules); i++) {
         lvlm_adapter x;
         lvlm_error err = { .text = "" };
@@ -260,13 +242,14 @@ static void tensor_rules(void **state)
             fail_msg("'%s' is not in: %s", rules[i].why, err.text);
         if (strstr(err.text, file) == NULL) fail_msg("no file in: %s", err.text);
     }
-    close_model(&m);
+    fixture_model_close(&m);
 }
 
 static void a_pattern_that_names_nothing_is_refused(void **state)
 {
     scratch *s = *state;
-    model m = open_model("mllama-odd");
+    fixture_model m;
+    fixture_model_open(&m, LVLM_FIXTURES, "mllama-odd");
     lvlm_adapter x;
     lvlm_error err = { .text = "" };
     scratch_copy(s, LORA "mllama/end", "a");
@@ -275,7 +258,7 @@ static void a_pattern_that_names_nothing_is_refused(void **state)
                      LVLM_EFORMAT);
     assert_non_null(strstr(err.text, "the pattern 'fcx' names no module"));
     lvlm_adapter_free(&x);
-    close_model(&m);
+    fixture_model_close(&m);
 }
 
 /* ---- writing -------------------------------------------------------------------- */
@@ -291,7 +274,8 @@ static void what_is_read_is_written_again(void **state)
     scratch *s = *state;
     for (size_t i = 0; i < COUNT(cases); i++) {
         char dir[256], theirs[300];
-        model m = open_model(cases[i].fixture);
+        fixture_model m;
+        fixture_model_open(&m, LVLM_FIXTURES, cases[i].fixture);
         lvlm_adapter x, again;
         lvlm_error err;
         (void)snprintf(dir, sizeof dir, LORA "%s/end", cases[i].name);
@@ -310,12 +294,13 @@ static void what_is_read_is_written_again(void **state)
                         again.at[j].r == x.at[j].r);
         lvlm_adapter_free(&x);
         lvlm_adapter_free(&again);
-        close_model(&m);
+        fixture_model_close(&m);
     }
 }
 
 /* target_modules of an adapter of all linear modules for which `wanted` ends a name. */
-static char *targets_of(scratch *s, const model *m, const char *const *wanted, size_t n)
+static char *targets_of(scratch *s, const fixture_model *m, const char *const *wanted,
+                        size_t n)
 {
     static const float zeros[20000];
     const lvlm_adapter_config config = { .r = 2, .alpha = 4, .base = "some/model" };
@@ -356,7 +341,9 @@ static void targets_match_these_modules_and_no_others(void **state)
         "attn.proj"
     };
     scratch *s = *state;
-    model p = open_model("paligemma-odd"), q = open_model("qwen2_vl-text");
+    fixture_model p, q;
+    fixture_model_open(&p, LVLM_FIXTURES, "paligemma-odd");
+    fixture_model_open(&q, LVLM_FIXTURES, "qwen2_vl-text");
     char *got[] = { targets_of(s, &p, both, 2), targets_of(s, &p, text, 1),
                     targets_of(s, &q, number, 1), targets_of(s, &q, proj, 1) };
     assert_string_equal(got[0], "[\"q_proj\",\"v_proj\"]");
@@ -365,8 +352,8 @@ static void targets_match_these_modules_and_no_others(void **state)
     assert_string_equal(got[2], "[\"model.visual.merger.mlp.0\"]");
     assert_non_null(strstr(got[3], "\"model.visual.blocks.0.attn.proj\""));
     for (size_t i = 0; i < COUNT(got); i++) lvlm_free(got[i]);
-    close_model(&p);
-    close_model(&q);
+    fixture_model_close(&p);
+    fixture_model_close(&q);
 }
 
 int main(void)

@@ -16,11 +16,14 @@
 #define COUNT(name, value, field, help) { name, value, LVLM_OPTION_COUNT, offsetof(train_args, field), help }
 
 static const lvlm_option options[] = {
-    TEXT("out", "MODEL2", out, "the trained model"),
+    TEXT("out", "MODEL2", out, "the trained model; with LoRA, the adapter folded in"),
     TEXT("batches", "DIR", batches, "ready batches: batch-000.safetensors, ... in order, again from the start"),
     FLAG("shuffle", shuffle, "in an order that follows from the seed, a new one for each walk over the batches"),
-    COUNT("seed", "N", seed, "of that order (default 0)"),
+    COUNT("seed", "N", seed, "of that order, and of what LoRA draws (default 0)"),
     TEXT("stage", "1|2|3|full|connector", stage, "what is trained: 1 vision and connector, 2 all that the makers trained, 3 connector and language model, the connector alone, or everything (default full)"),
+    TEXT("lora", "KEY=VALUE,...", lora, "train a low-rank adapter and leave the model as it is: r=8,alpha=8,dropout=0,rslora=false,targets=q,v"),
+    TEXT("adapter", "DIR", adapter, "go on from this PEFT adapter"),
+    TEXT("adapter-out", "DIR", adapter_out, "the trained adapter, as PEFT writes it"),
     COUNT("steps", "N", steps, "how many steps"),
     REAL("epochs", "E", epochs, "or how often the batches are walked over"),
     COUNT("accumulate", "N", accumulate, "batches a step (default 1); the loss is the mean over all their labels"),
@@ -80,6 +83,17 @@ static void read_length(train_run *r)
                    : (size_t)ceil(a->epochs * (double)r->source.n / (double)each);
 }
 
+static int read_lora(train_run *r, lvlm_error *err)
+{
+    const train_args *const a = r->args;
+    if (a->lora == NULL && a->adapter == NULL) return 0;
+    if (a->lora != NULL) TRY(lvlm_lora_parse(&r->lora, a->lora, err));
+    r->lora.seed = a->seed;
+    r->options.lora = &r->lora;
+    r->options.adapter = a->adapter;
+    return 0;
+}
+
 int train_read_options(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
@@ -91,6 +105,7 @@ int train_read_options(train_run *r, lvlm_error *err)
     read_length(r);
     o->decay_all = a->decay != NULL && strcmp(a->decay, "all") == 0;
     o->schedule.steps = r->steps;
+    TRY(read_lora(r, err));
     TRY(lvlm_stage_parse(&o->stage, a->stage, err));
     TRY(lvlm_schedule_parse(&o->schedule.kind, a->schedule, err));
     TRY(read_warmup(&o->schedule.warmup, a->warmup, r->steps, err));
@@ -113,20 +128,32 @@ static int check_free(const train_args *a, const char *path, lvlm_error *err)
     return 0;
 }
 
+static int check_lora(const train_args *a, bool lora, lvlm_error *err)
+{
+    FAIL_IF(!lora && a->adapter_out != NULL, err, LVLM_EUSAGE,
+            "--adapter-out needs --lora or --adapter");
+    FAIL_IF(lora && a->stage != NULL, err, LVLM_EUSAGE,
+            "--stage: with LoRA the model is frozen; targets say what is adapted");
+    return check_free(a, a->adapter_out, err);
+}
+
 static int check_args(const train_args *a, lvlm_error *err)
 {
-    FAIL_IF(a->out == NULL, err, LVLM_EUSAGE, "--out MODEL2 is needed");
+    const bool lora = a->lora != NULL || a->adapter != NULL;
+    FAIL_IF(a->out == NULL && a->adapter_out == NULL, err, LVLM_EUSAGE,
+            "--out MODEL2 is needed%s", lora ? ", or --adapter-out DIR" : "");
     FAIL_IF(a->batches == NULL, err, LVLM_EUSAGE, "--batches DIR is needed");
     FAIL_IF((a->steps == 0) == !(a->epochs > 0), err, LVLM_EUSAGE,
             "either --steps N or --epochs E is needed");
     FAIL_IF(a->save_every > 0 && a->state == NULL && a->resume == NULL, err,
             LVLM_EUSAGE, "--save-every needs --state DIR");
-    FAIL_IF(a->seed > 0 && !a->shuffle, err, LVLM_EUSAGE,
-            "--seed decides nothing without --shuffle");
+    FAIL_IF(a->seed > 0 && !a->shuffle && !lora, err, LVLM_EUSAGE,
+            "--seed decides nothing without --shuffle or --lora");
     FAIL_IF(a->compute != NULL && strcmp(a->compute, "bf16") == 0, err, LVLM_EUSAGE,
             "--compute bf16: training computes in f32");
     TRY(check_free(a, a->out, err));
     TRY(check_free(a, a->plot, err));
+    TRY(check_lora(a, lora, err));
     return check_free(a, a->resume == NULL ? a->log : NULL, err);
 }
 
@@ -152,6 +179,19 @@ const lvlm_command command_train = {
     "on "
     "from its state to the\nsame bytes; a loss that is not finite stops it and names "
     "the batch and the first stage.\n"
+    "\n"
+    "--lora trains a pair of small matrices beside each target, W + alpha/r B A, and "
+    "leaves\n"
+    "the model in its file. A target is the end of a module's name as PEFT matches it "
+    "(q_proj:\n"
+    "in the tower too, where it has one), q k v o gate up down for the blocks of the "
+    "language\n"
+    "model alone, the end of a native name (vision.blocks.0.attn.q), or all-linear. "
+    "Where q, k\n"
+    "and v are one matrix in Hugging Face's model (c_attn, qkv) it is adapted whole.\n"
+    "--adapter-out is what PeftModel.from_pretrained loads; --out is the model with "
+    "the\n"
+    "adapter folded in, as lvlm-convert merge-lora does it; one of them is needed.\n"
     "\n"
     "  lvlm-tune train model.lvlm --out tuned.lvlm --batches batches/ --steps 100 "
     "--lr 1e-5",

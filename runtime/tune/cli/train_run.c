@@ -159,11 +159,23 @@ static int take_steps(train_run *r, lvlm_error *err)
 
 /* ---- the run -------------------------------------------------------------------- */
 
+static int save_model(train_run *r, lvlm_error *err)
+{
+    const train_args *const a = r->args;
+    if (a->out == NULL) return 0;
+    if (r->options.lora != NULL)
+        TRY(lvlm_trainer_save_merged(&r->trainer, a->out, a->force, &r->fold, err));
+    else
+        TRY(lvlm_trainer_save(&r->trainer, a->out, a->force, err));
+    return lvlm_changes_find(&r->changes, r->trainer.model, a->out, err);
+}
+
 static int finish(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
-    TRY(lvlm_trainer_save(&r->trainer, a->out, a->force, err));
-    TRY(lvlm_changes_find(&r->changes, r->trainer.model, a->out, err));
+    if (a->adapter_out != NULL)
+        TRY(lvlm_trainer_save_adapter(&r->trainer, a->adapter_out, a->force, err));
+    TRY(save_model(r, err));
     if (a->plot != NULL && r->log.n > 0)
         TRY(lvlm_loss_plot_save(a->plot, r->log.points, r->log.n, a->force, err));
     TRY(train_tell_result(r, err));
@@ -179,6 +191,7 @@ int train_run_all(train_run *r, lvlm_error *err)
     TRY(train_read_options(r, err));
     TRY(prepare_state(a, err));
     TRY(lvlm_trainer_open(&r->trainer, r->model, &r->options, err));
+    if (a->out != NULL) TRY(lvlm_fold_check(&r->trainer.adapter, err));
     TRY(load_state(r, err));
     TRY(train_log_open(&r->log, a->log, r->trainer.step, err));
     TRY(train_tell_plan(r, err));

@@ -12,6 +12,7 @@ typedef struct train_args {
     lvlm_common_args common;
     const char *out, *batches, *stage, *schedule, *warmup, *decay, *clip, *log, *plot;
     const char *state, *resume, *reference, *compute;
+    const char *lora, *adapter, *adapter_out;
     const char *lr, *beta1, *beta2, *eps, *weight_decay;
     const char *lr_vision, *lr_connector, *lr_text;
     double epochs;
@@ -23,6 +24,8 @@ typedef struct train_run {
     const train_args *args;
     const char *model; /* path */
     lvlm_trainer_options options;
+    lvlm_lora lora; /* --lora and --adapter */
+    lvlm_fold_cost fold;
     lvlm_trainer trainer;
     lvlm_batch_source source;
     train_log log;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "formats/base/json.h"
+#include "formats/cli/fold_text.h"
 #include "formats/cli/program.h"
 #include "runtime/tune/cli/train_run.h"
 #include "runtime/tune/cli/tune_commands.h"
@@ -124,15 +125,9 @@ static void print_changes(const lvlm_changes *c)
     if (c->n_same > 0) printf("\n");
 }
 
-static int print_json(const train_run *r, lvlm_error *err)
+static void add_changes(cJSON *json, const lvlm_changes *c)
 {
-    const lvlm_changes *const c = &r->changes;
-    cJSON *const json = cJSON_CreateObject();
     cJSON *const parts = cJSON_CreateArray(), *const same = cJSON_CreateArray();
-    cJSON_AddStringToObject(json, "out", r->args->out);
-    cJSON_AddNumberToObject(json, "steps", (double)r->trainer.step);
-    if (r->log.n > 0)
-        lvlm_json_add_number(json, "loss", r->log.points[r->log.n - 1].loss);
     for (size_t i = 0; i < LVLM_N_CHANGE_PARTS; i++) {
         const lvlm_part_changes *const p = &c->parts[i];
         cJSON *const part = cJSON_CreateObject();
@@ -147,6 +142,24 @@ static int print_json(const train_run *r, lvlm_error *err)
         cJSON_AddItemToArray(same, cJSON_CreateString(c->same[i]));
     cJSON_AddItemToObject(json, "parts", parts);
     cJSON_AddItemToObject(json, "trained_same", same);
+}
+
+static int print_json(const train_run *r, lvlm_error *err)
+{
+    const train_args *const a = r->args;
+    cJSON *const json = cJSON_CreateObject();
+    if (a->out != NULL) cJSON_AddStringToObject(json, "out", a->out);
+    if (a->adapter_out != NULL)
+        cJSON_AddStringToObject(json, "adapter", a->adapter_out);
+    cJSON_AddNumberToObject(json, "steps", (double)r->trainer.step);
+    if (r->log.n > 0)
+        lvlm_json_add_number(json, "loss", r->log.points[r->log.n - 1].loss);
+    if (a->out != NULL && r->options.lora != NULL) {
+        cJSON *const folded = cJSON_CreateObject();
+        lvlm_fold_cost_add(folded, &r->fold);
+        cJSON_AddItemToObject(json, "folded", folded);
+    }
+    if (a->out != NULL) add_changes(json, &r->changes);
     return lvlm_print_json(json, err);
 }
 
@@ -154,9 +167,12 @@ int train_tell_result(const train_run *r, lvlm_error *err)
 {
     if (r->args->common.json) return print_json(r, err);
     if (r->args->common.quiet) return 0;
-    printf("%s: %zu steps", r->args->out, r->trainer.step);
+    printf("%s: %zu steps", r->args->out != NULL ? r->args->out : r->args->adapter_out,
+           r->trainer.step);
     if (r->log.n > 0) printf(", loss %.4f", r->log.points[r->log.n - 1].loss);
     printf("\n");
+    if (r->args->out == NULL) return 0;
+    if (r->options.lora != NULL) lvlm_fold_cost_print(&r->fold);
     print_changes(&r->changes);
     return 0;
 }

@@ -1,0 +1,34 @@
+/* fold_text.c - the cost of folding in; see fold_text.h. */
+#include "formats/cli/fold_text.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "formats/base/json.h"
+
+/* Relative L2 of a part, from sums of squares. */
+static double share(double part2, double whole2)
+{
+    return whole2 > 0 ? sqrt(part2 / whole2) : 0;
+}
+
+void lvlm_fold_cost_print(const lvlm_fold_cost *c)
+{
+    printf("  rounding to the stored types: at most %.2g a value, %.2g of the weights, "
+           "%.2g of the change (relative L2)\n",
+           c->max_error, share(c->error2, c->exact2), share(c->error2, c->change2));
+    printf("  %" PRIu64 " of %" PRIu64
+           " values did not change although the adapter moves them\n",
+           c->n_lost, c->n_values);
+}
+
+void lvlm_fold_cost_add(cJSON *json, const lvlm_fold_cost *c)
+{
+    cJSON_AddNumberToObject(json, "tensors", (double)c->n_tensors);
+    cJSON_AddNumberToObject(json, "values", (double)c->n_values);
+    cJSON_AddNumberToObject(json, "lost", (double)c->n_lost);
+    lvlm_json_add_number(json, "max_error", c->max_error);
+    lvlm_json_add_number(json, "relative_error", share(c->error2, c->exact2));
+    lvlm_json_add_number(json, "error_of_change", share(c->error2, c->change2));
+}

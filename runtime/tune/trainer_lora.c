@@ -1,0 +1,182 @@
+/* trainer_lora.c - a trainer's adapter: made, listed, saved, folded in.
+ *
+ *   --lora text, or a PEFT directory -> pairs beside the weights of the mapped model
+ *   pairs -> a PEFT directory | the native file with the pairs folded in */
+#include "runtime/tune/trainer_lora.h"
+
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/base/random.h"
+#include "formats/rewrite.h"
+
+/* ---- made ----------------------------------------------------------------------- */
+
+/* A of a new adapter; B begins with zeros. */
+static void draw(const lvlm_trainer *t)
+{
+    lvlm_factors f;
+    for (size_t i = 0; lvlm_model_factors(t->model, &f, i); i++)
+        lvlm_lora_draw(f.a, &t->adapter.at[i], t->options.lora->seed);
+}
+
+int trainer_lora_open(lvlm_trainer *t, const char *path, lvlm_error *err)
+{
+    const lvlm_trainer_options *const o = &t->options;
+    TRY(lvlm_manifest_open(&t->manifest, &t->checkpoint, path, err));
+    if (o->adapter != NULL)
+        TRY(lvlm_lora_continue(&t->adapter, o->lora, o->adapter, &t->manifest, err));
+    else
+        TRY(lvlm_lora_begin(&t->adapter, o->lora, &t->manifest, err));
+    const lvlm_model_options chosen = { .threads = o->threads,
+                                        .reference = o->reference,
+                                        .adapter = &t->adapter,
+                                        .checkpointing = o->checkpointing };
+    const int rc = lvlm_model_bind(&t->model, &t->manifest, &chosen, err);
+    if (rc == LVLM_EFORMAT) lvlm_prefix(err, "%s: ", path);
+    if (rc == 0 && o->adapter == NULL) draw(t);
+    return rc;
+}
+
+int trainer_lora_list(lvlm_trainer *t, lvlm_error *err)
+{
+    for (size_t i = 0; i < 2 * t->adapter.n; i++) {
+        const lvlm_module *const m = t->adapter.at[i / 2].module;
+        const char *const native = m->parts[0]->name;
+        lvlm_factors f;
+        lvlm_trained *const p = &t->tensors[t->n_tensors++];
+        if (!lvlm_model_factors(t->model, &f, i / 2)) return lvlm_fail_memory(err);
+        const bool is_b = i % 2 == 1;
+        *p = (lvlm_trained){ .w = is_b ? f.b : f.a,
+                             .g = is_b ? f.db : f.da,
+                             .numel = is_b ? f.b_numel : f.a_numel };
+        p->name = lvlm_arena_printf(&t->adapter.arena, "%s.lora_%c", m->name,
+                                    is_b ? 'B' : 'A');
+        if (p->name == NULL) return lvlm_fail_memory(err);
+        p->needs_image =
+            lvlm_stage_needs_image(m->parts[0]) && !t->manifest.family->blind_gradients;
+        p->lr = trainer_rate(&t->options, native);
+        p->decay = t->options.adamw.decay;
+    }
+    return 0;
+}
+
+void trainer_lora_noise(const lvlm_trainer *t)
+{
+    uint64_t key;
+    if (t->options.lora == NULL) return;
+    const uint64_t stream = lvlm_random_stream(t->options.lora->seed, "dropout");
+    lvlm_random_bits(&key, stream + ((uint64_t)t->step << 24), t->n_batches, 1);
+    lvlm_model_set_noise(t->model, key);
+}
+
+/* Ranks and modules show in names and numbers of values. */
+int trainer_lora_settings(cJSON *settings, const lvlm_trainer *t, lvlm_error *err)
+{
+    const lvlm_adapter_config *const c = &t->adapter.config;
+    if (t->options.lora == NULL) return 0;
+    cJSON *const alphas = cJSON_IsObject(c->alpha_pattern)
+                              ? cJSON_Duplicate(c->alpha_pattern, true)
+                              : cJSON_CreateObject();
+    if (alphas == NULL || !cJSON_AddItemToObject(settings, "lora alphas", alphas)) {
+        lvlm_json_free(alphas);
+        return lvlm_fail_memory(err);
+    }
+    const bool ok =
+        cJSON_AddNumberToObject(settings, "lora alpha", c->alpha) != NULL &&
+        cJSON_AddNumberToObject(settings, "lora dropout", c->dropout) != NULL &&
+        cJSON_AddBoolToObject(settings, "lora rslora", c->rslora) != NULL &&
+        cJSON_AddNumberToObject(settings, "seed", (double)t->options.lora->seed) !=
+            NULL;
+    return ok ? 0 : lvlm_fail_memory(err);
+}
+
+/* ---- saved ---------------------------------------------------------------------- */
+
+/* The adapter with the values that the model has now. */
+typedef struct snapshot {
+    lvlm_adapter adapter; /* borrowed but for `at` */
+    float **joined; /* (n) B of modules with several parts, rows in order; owned */
+} snapshot;
+
+static void snapshot_free(snapshot *s)
+{
+    for (size_t i = 0; s->joined != NULL && i < s->adapter.n; i++)
+        lvlm_free(s->joined[i]);
+    lvlm_free(s->joined);
+    lvlm_free(s->adapter.at);
+}
+
+/* Rows of B in the module's own order, out of its parts'. */
+static float *join(const lvlm_adapted *x, const float *b, size_t n)
+{
+    const void *parts[LVLM_MODULE_PARTS];
+    const lvlm_transform rows = lvlm_module_rows(x->module, 0, x->r);
+    float *const out = lvlm_calloc(n, sizeof *out);
+    if (out == NULL) return NULL;
+    for (size_t p = 0; p < x->module->n_parts; p++) {
+        parts[p] = b;
+        b += (size_t)x->module->parts[p]->shape.dims[0] * x->r;
+    }
+    lvlm_transform_inverse(out, 0, n, &rows, parts, sizeof *out);
+    return out;
+}
+
+static int snapshot_make(snapshot *s, const lvlm_trainer *t, lvlm_error *err)
+{
+    *s = (snapshot){ .adapter = t->adapter };
+    s->adapter.at = lvlm_calloc(t->adapter.n + 1, sizeof *s->adapter.at);
+    s->joined = lvlm_calloc(t->adapter.n + 1, sizeof *s->joined);
+    if (s->adapter.at == NULL || s->joined == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < t->adapter.n; i++) {
+        lvlm_adapted *const x = &s->adapter.at[i];
+        lvlm_factors f;
+        *x = t->adapter.at[i];
+        if (!lvlm_model_factors(t->model, &f, i)) return lvlm_fail_memory(err);
+        const float *b = f.b;
+        if (x->module->n_parts > 1) {
+            b = s->joined[i] = join(x, b, f.b_numel);
+            if (b == NULL) return lvlm_fail_memory(err);
+        }
+        x->a = (lvlm_tensor){ .dtype = LVLM_F32, .shape = x->a.shape, .data = f.a };
+        x->b = (lvlm_tensor){ .dtype = LVLM_F32, .shape = x->b.shape };
+        x->b.data = (const unsigned char *)b;
+    }
+    return 0;
+}
+
+int lvlm_trainer_save_adapter(const lvlm_trainer *t, const char *dir, bool overwrite,
+                              lvlm_error *err)
+{
+    snapshot s;
+    int rc = snapshot_make(&s, t, err);
+    if (rc == 0) rc = lvlm_adapter_save(&s.adapter, dir, overwrite, err);
+    snapshot_free(&s);
+    return rc;
+}
+
+static int provenance_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
+{
+    TRY(lvlm_native_meta_json(out, t->checkpoint, "provenance", err));
+    TRY(lvlm_provenance_add(*out, LVLM_PROVENANCE_STEPS, t->step, err));
+    return lvlm_provenance_add(*out, LVLM_PROVENANCE_ADAPTERS, 1, err);
+}
+
+int lvlm_trainer_save_merged(const lvlm_trainer *t, const char *path, bool overwrite,
+                             lvlm_fold_cost *cost, lvlm_error *err)
+{
+    char root[LVLM_DIGEST_HEX + 1];
+    cJSON *provenance = NULL;
+    snapshot s;
+    int rc = snapshot_make(&s, t, err);
+    if (rc == 0) rc = provenance_of(&provenance, t, err);
+    if (rc == 0) {
+        const lvlm_fold fold = { &s.adapter, provenance, t->options.threads,
+                                 overwrite };
+        rc = lvlm_fold_save(cost, &fold, path, root, err);
+    }
+    lvlm_json_free(provenance);
+    snapshot_free(&s);
+    return rc;
+}
