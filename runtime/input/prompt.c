@@ -89,9 +89,9 @@ static int read_config(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_err
     if (lvlm_json_u64(&video, lvlm_json_path(manifest->config, "tokens.video")))
         p->video_token = (int64_t)video;
     if (p->style->image_close == NULL) return 0;
-    FAIL_IF(
-        !lvlm_json_u64(&queries, lvlm_json_path(manifest->config, "connector.queries")),
-        err, LVLM_EFORMAT, "config: connector.queries is no number");
+    const cJSON *const between = lvlm_json_path(manifest->config, "connector.queries");
+    FAIL_IF(!lvlm_json_u64(&queries, between) || queries < 2, err, LVLM_EFORMAT,
+            "config: connector.queries: expected 2 or more");
     p->between = (size_t)queries;
     return p->style->separate ? read_window(&p->window, manifest->checkpoint, err) : 0;
 }
@@ -304,7 +304,12 @@ static int find_places(lvlm_prompt *out, const lvlm_prompter *p, lvlm_error *err
 static int spelled_image(lvlm_prompt *out, const lvlm_prompter *p, size_t i,
                          lvlm_error *err)
 {
-    const int64_t *const slots = out->ids + out->places[i];
+    const size_t place = out->places[i];
+    FAIL_IF(out->n - place <= MAX_SLOTS ||
+                out->ids[place + MAX_SLOTS] != p->form.image_token + 1,
+            err, LVLM_EFORMAT,
+            "the model's tokenizer does not spell out the paths of images");
+    const int64_t *const slots = out->ids + place;
     char *const file = lvlm_arena_alloc(&out->arena, MAX_SLOTS + 1, 1);
     size_t n = 0;
     if (file == NULL) return lvlm_fail_memory(err);
@@ -350,7 +355,8 @@ static int name_images(lvlm_prompt *out, const lvlm_prompter *p,
     TRY(given_images(&given, &n, m, &out->arena, err));
     const bool all_given =
         p->between == 0 || (m->n_unplaced > 0 && prompt_names_places(source));
-    FAIL_IF(all_given && n != out->n_images && out->n_left_out == 0, err, LVLM_EFORMAT,
+    const bool fits = all_given ? n == out->n_images : n <= out->n_images;
+    FAIL_IF(!fits && out->n_left_out == 0, err, LVLM_EFORMAT,
             "images: the text has %zu places (%s), %zu are given", out->n_images,
             p->style->place, n);
     for (size_t i = 0; p->between > 0 && i < out->n_images; i++)
@@ -372,12 +378,16 @@ static int encode_all(encoder *e, const prompt_source *source, lvlm_error *err)
     return encode_pieces(e, &pieces, err);
 }
 
-/* Tokens in front of the last message. */
-static size_t history(const lvlm_prompt *prompt, size_t last)
+/* Tokens in front of the last message, images as long as they are going to be. */
+static size_t history(const encoder *e, size_t last)
 {
-    for (size_t i = 0; i < prompt->n_spans; i++)
-        if (prompt->spans[i].message == last) return prompt->spans[i].first;
-    return 0;
+    const lvlm_prompt *const prompt = e->out;
+    size_t first = 0, n_images = 0;
+    for (size_t i = 0; i < prompt->n_spans && first == 0; i++)
+        if (prompt->spans[i].message == last) first = prompt->spans[i].first;
+    for (size_t i = 0; i < first; i++)
+        n_images += e->ids.at[i] == e->p->form.image_token;
+    return first + n_images * e->p->between - n_images * MAX_SLOTS;
 }
 
 /* Leave out the oldest question and its answer until the rest fits the window. The new
@@ -389,7 +399,7 @@ static int encode_in_window(encoder *e, prompt_source *source, lvlm_error *err)
     TRY(encode_all(e, source, err));
     if (e->p->window == 0 || m->at[last].role == LVLM_ROLE_ASSISTANT) return 0;
     source->first = given;
-    while (history(e->out, last) > e->p->window && source->first + 2 <= last) {
+    while (history(e, last) > e->p->window && source->first + 2 <= last) {
         source->first += 2;
         e->out->n_left_out += 2;
         TRY(encode_all(e, source, err));

@@ -67,7 +67,13 @@ static int read_template(prompt_affix *out, const cJSON *template,
 static int read_tokenizer(prompt_affix *out, const lvlm_checkpoint *cp,
                           const lvlm_tokenizer *tokenizer, lvlm_error *err)
 {
+    static const char word[] = "TemplateProcessing";
+    const lvlm_side_file *const file = lvlm_checkpoint_side_file(cp, tokenizer_file);
     cJSON *json;
+    /* megabytes that are read once already */
+    if (file == NULL ||
+        memmem(file->bytes, (size_t)file->n_bytes, word, sizeof word - 1) == NULL)
+        return 0;
     int rc = read_json(&json, cp, tokenizer_file, err);
     const cJSON *const template =
         rc == 0 ? find_template(lvlm_json_get(json, "post_processor")) : NULL;

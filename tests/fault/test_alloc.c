@@ -23,7 +23,7 @@
 #include "formats/safetensors.h"
 #include "formats/zip.h"
 #include "runtime/generate/generate.h"
-#include "runtime/input/vision_input.h"
+#include "runtime/input/prompt_inputs.h"
 #include "runtime/tune/batches.h"
 #include "runtime/tune/changes.h"
 #include "runtime/tune/loss_plot.h"
@@ -498,6 +498,42 @@ static int draw(scratch *s, lvlm_error *err)
     return rc;
 }
 
+/* A conversation with an image as the tensors of a model. */
+static int write_prompt(scratch *s, lvlm_error *err)
+{
+    static const char json[] =
+        "[{\"role\": \"user\", \"content\": [{\"type\": \"image\", \"path\": "
+        "\"" LVLM_FIXTURES "/images/png-one.png\"}, {\"type\": \"text\", \"text\": "
+        "\"a\"}]}, {\"role\": \"assistant\", \"content\": \"b\"}]";
+    const char *const folder = LVLM_FIXTURES "/prompts/qwen2_vl/model";
+    lvlm_checkpoint *checkpoint = NULL;
+    lvlm_vision_input *vision = NULL;
+    lvlm_prompter *prompter = NULL;
+    lvlm_manifest manifest = { 0 };
+    lvlm_messages messages = { 0 };
+    lvlm_prompt prompt = { 0 };
+    lvlm_prompt_inputs inputs;
+    lvlm_prompt *const prompts[] = { &prompt };
+    (void)s;
+    memset(&inputs, 0, sizeof inputs);
+    int rc = lvlm_checkpoint_open(&checkpoint, folder, NULL, err);
+    if (rc == 0) rc = lvlm_manifest_build(&manifest, checkpoint, err);
+    if (rc == 0) rc = lvlm_vision_input_open(&vision, &manifest, NULL, err);
+    if (rc == 0) rc = lvlm_prompter_open(&prompter, &manifest, NULL, err);
+    if (rc == 0)
+        rc = lvlm_messages_parse(&messages, json, sizeof json - 1, NULL, 0, err);
+    if (rc == 0) rc = lvlm_prompt_write(&prompt, prompter, &messages, err);
+    if (rc == 0) rc = lvlm_prompt_inputs_make(&inputs, prompts, 1, vision, err);
+    lvlm_prompt_inputs_free(&inputs);
+    lvlm_prompt_free(&prompt);
+    lvlm_messages_free(&messages);
+    lvlm_prompter_close(prompter);
+    lvlm_vision_input_close(vision);
+    lvlm_manifest_free(&manifest);
+    lvlm_checkpoint_close(checkpoint);
+    return rc;
+}
+
 static void no_allocation_may_fail_badly(void **state)
 {
     static const struct {
@@ -531,6 +567,7 @@ static void no_allocation_may_fail_badly(void **state)
         { "generate", generate },
         { "train", train },
         { "draw", draw },
+        { "write_prompt", write_prompt },
     };
     scratch s;
     (void)state;

@@ -303,6 +303,42 @@ static void spans_say_who_speaks(void **state)
               "H0 <image><bos>|C0 cat\n|C1 dog|E1 <eos>");
 }
 
+/* ---- options -------------------------------------------------------------------- */
+
+/* The text of a prompt's ids. */
+static void reads(const char *family, const lvlm_prompt_options *options,
+                  const char *text, size_t n_images, const char *want)
+{
+    static const char *const images[] = { "x" };
+    char folder[SCRATCH_PATH];
+    lvlm_strbuf got = LVLM_STRBUF_INIT(1 << 16);
+    lvlm_error err;
+    run r;
+    model_of(folder, family);
+    open_model(&r, folder);
+    if (lvlm_prompter_open(&r.prompter, &r.manifest, options, &err) < 0 ||
+        lvlm_messages_make(&r.messages, NULL, text, NULL, images, n_images, &err) < 0 ||
+        lvlm_prompt_write(&r.prompt, r.prompter, &r.messages, &err) < 0 ||
+        lvlm_tokenizer_decode(lvlm_prompter_tokenizer(r.prompter), &got, r.prompt.ids,
+                              r.prompt.n, NULL, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_string_equal(got.text, want);
+    lvlm_strbuf_free(&got);
+    finish(&r);
+    close_model(&r);
+}
+
+static void makers_write_bos_first(void **state)
+{
+    const lvlm_prompt_options library = { .raw = true };
+    const lvlm_prompt_options makers = { .raw = true, .as_trained = true };
+    (void)state;
+    reads("mllama", &library, "Hello", 1, "<|image|><|begin_of_text|>Hello");
+    reads("mllama", &makers, "Hello", 1, "<|begin_of_text|><|image|>Hello");
+    reads("mllama", &makers, "<|image|>a<|begin_of_text|>", 1,
+          "<|image|>a<|begin_of_text|>");
+}
+
 /* ---- what is refused ------------------------------------------------------------ */
 
 static void refuses(const char *family, const char *item, const char *message)
@@ -405,6 +441,7 @@ int main(void)
         cmocka_unit_test(tensors_equal_the_processors),
         cmocka_unit_test(templates_and_formats_are_told_apart),
         cmocka_unit_test(spans_say_who_speaks),
+        cmocka_unit_test(makers_write_bos_first),
         cmocka_unit_test(what_a_form_has_no_place_for_is_refused),
         cmocka_unit_test(files_that_do_not_say_how_are_refused),
     };
