@@ -1,6 +1,9 @@
 /* cmd_generate.c - lvlm-run generate: what a model says next.
  *
- *   MODEL + IN.safetensors -> session.h -> generate.h -> ids on stdout, one by one */
+ *   MODEL + prompt, images -> prompting.h -+-> session.h -> generate.h -> answer.h
+ *         + IN.safetensors ----------------+                           -> ids
+ *
+ * Both go to stdout as they come. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,11 +11,15 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/cli/program.h"
+#include "runtime/cli/answer.h"
 #include "runtime/cli/run_commands.h"
 #include "runtime/generate/generate.h"
 
 typedef struct generate_args {
     lvlm_common_args common;
+    prompting_args prompting;
+    const char *boxes;
+    bool force;
     const char *inputs, *top_k, *top_p, *penalty, *compute, *reference;
     uint64_t max_new_tokens, seed;
     double temperature;
@@ -20,8 +27,13 @@ typedef struct generate_args {
 
 // clang-format off
 static const lvlm_option options[] = {
+    PROMPTING_OPTIONS(generate_args, prompting),
     { "inputs", "IN.safetensors", LVLM_OPTION_TEXT, offsetof(generate_args, inputs),
-      "input_ids, pixel_values and so on of one text, as the family's processor makes them" },
+      "in place of a prompt: input_ids, pixel_values and so on of one text; ids come out" },
+    { "boxes", "FILE.png", LVLM_OPTION_TEXT, offsetof(generate_args, boxes),
+      "draw the boxes that the answer names on the first image, and list them" },
+    { "force", NULL, LVLM_OPTION_FLAG, offsetof(generate_args, force),
+      "overwrite FILE.png" },
     { "max-new-tokens", "N", LVLM_OPTION_COUNT, offsetof(generate_args, max_new_tokens),
       "stop after that many (default: the model's own setting, or 512)" },
     { "temperature", "T", LVLM_OPTION_REAL, offsetof(generate_args, temperature),
@@ -76,8 +88,11 @@ static void say_what_is_ignored(const lvlm_generation *g, const generate_args *a
 
 /* ---- what comes out ------------------------------------------------------------- */
 
+/* Text of a prompt's answer, or ids behind ready tensors. */
 typedef struct output {
-    cJSON *ids; /* --json; else they are printed as they come */
+    const generate_args *args;
+    cJSON *result, *ids; /* --json; else NULL */
+    answer *text;        /* NULL: ids are printed */
     uint64_t n;
     double first; /* when the first one was there */
 } output;
@@ -85,16 +100,17 @@ typedef struct output {
 static int take(void *user, int64_t id, lvlm_error *err)
 {
     output *const o = user;
-    if (o->n == 0) o->first = lvlm_seconds();
-    if (o->ids == NULL) {
-        printf(o->n > 0 ? " %lld" : "%lld", (long long)id);
-        fflush(stdout);
-    } else {
+    if (o->n++ == 0) o->first = lvlm_seconds();
+    if (o->ids != NULL) {
         cJSON *const item = cJSON_CreateNumber((double)id);
         if (item == NULL || !cJSON_AddItemToArray(o->ids, item))
             return lvlm_fail_memory(err);
     }
-    o->n++;
+    if (o->text != NULL) return answer_take(o->text, id, err);
+    if (o->ids == NULL) {
+        printf(o->n > 1 ? " %lld" : "%lld", (long long)id);
+        fflush(stdout);
+    }
     return 0;
 }
 
@@ -116,10 +132,25 @@ static int print_json(cJSON *result, const lvlm_generated *made, size_t n_prompt
     return 0;
 }
 
+/* The text's end, and its boxes. */
+static int finish_text(output *o, const prompting *p, lvlm_error *err)
+{
+    TRY(answer_end(o->text, err));
+    if (o->result != NULL &&
+        cJSON_AddStringToObject(o->result, "text", o->text->text.text) == NULL)
+        return lvlm_fail_memory(err);
+    if (o->args->boxes == NULL) return 0;
+    return answer_draw(o->text, p, o->args->boxes, o->args->force, o->result, err);
+}
+
+/* ---- all of it ------------------------------------------------------------------ */
+
 static int open_session(lvlm_session **out, lvlm_model *model, const generate_args *a,
-                        lvlm_error *err)
+                        const prompting *p, lvlm_error *err)
 {
     lvlm_checkpoint *inputs = NULL;
+    if (a->inputs == NULL)
+        return lvlm_session_begin(out, model, &p->inputs.batch, "", NULL, err);
     TRY(lvlm_checkpoint_open(&inputs, a->inputs, NULL, err));
     const int rc = lvlm_session_begin(out, model, inputs, "", NULL, err);
     if (rc == LVLM_EFORMAT) lvlm_prefix(err, "%s: ", a->inputs);
@@ -127,32 +158,80 @@ static int open_session(lvlm_session **out, lvlm_model *model, const generate_ar
     return rc;
 }
 
-static int generate(lvlm_model *model, const lvlm_generation *settings,
-                    const generate_args *a, lvlm_error *err)
+static int say(output *o, lvlm_model *model, const lvlm_generation *settings,
+               const prompting *p, lvlm_error *err)
 {
-    cJSON *const result = a->common.json ? cJSON_CreateObject() : NULL;
-    output out = { .ids = result != NULL ? cJSON_AddArrayToObject(result, "tokens")
-                                         : NULL };
-    const lvlm_token_sink sink = { take, &out };
+    const lvlm_token_sink sink = { take, o };
     const double started = lvlm_seconds();
     lvlm_session *session = NULL;
     lvlm_generated made;
     size_t n_prompt = 0;
-    int rc;
-    if (a->common.json && out.ids == NULL) {
-        rc = lvlm_fail_memory(err);
-        goto done;
-    }
-    if ((rc = open_session(&session, model, a, err)) < 0) goto done;
+    int rc = open_session(&session, model, o->args, p, err);
+    if (rc < 0) goto done;
     (void)lvlm_session_tokens(session, &n_prompt);
     rc = lvlm_generate(&made, session, settings, &sink, err);
-    if (result == NULL && out.n > 0) putchar('\n');
-    if (rc == 0 && result != NULL)
-        rc = print_json(result, &made, n_prompt, started, out.first, err);
+    if (o->text == NULL && o->ids == NULL && o->n > 0) putchar('\n');
+    if (rc == 0 && o->text != NULL) rc = finish_text(o, p, err);
+    if (rc == 0 && o->result != NULL)
+        rc = print_json(o->result, &made, n_prompt, started, o->first, err);
 done:
     lvlm_session_end(session);
-    lvlm_json_free(result);
     return rc;
+}
+
+/* Behind the prompt `p`, or behind ready tensors. */
+static int generate(lvlm_model *model, const lvlm_generation *settings,
+                    const generate_args *a, const prompting *p, lvlm_error *err)
+{
+    output out = { .args = a };
+    answer text;
+    int rc = 0;
+    if (a->common.json) {
+        out.result = cJSON_CreateObject();
+        out.ids = cJSON_AddArrayToObject(out.result, "tokens");
+        if (out.ids == NULL) rc = lvlm_fail_memory(err);
+    }
+    if (a->inputs == NULL) {
+        answer_init(&text, p, a->common.json);
+        out.text = &text;
+    }
+    if (rc == 0) rc = say(&out, model, settings, p, err);
+    if (out.text != NULL) answer_free(&text);
+    lvlm_json_free(out.result);
+    return rc;
+}
+
+static int check_args(const generate_args *a, lvlm_error *err)
+{
+    const prompting_args *const p = &a->prompting;
+    FAIL_IF(a->boxes != NULL && !a->force && lvlm_path_exists(a->boxes), err,
+            LVLM_EUSAGE, "%s: exists; --force overwrites", a->boxes);
+    FAIL_IF(a->inputs == NULL && p->prompt == NULL && p->messages == NULL, err,
+            LVLM_EUSAGE,
+            "--prompt TEXT, --messages FILE.json or --inputs IN.safetensors is needed");
+    if (a->inputs == NULL) return prompting_check(p, err);
+    FAIL_IF(
+        p->prompt != NULL || p->messages != NULL || p->images.n > 0 || a->boxes != NULL,
+        err, LVLM_EUSAGE,
+        "--inputs takes the place of --prompt, --messages, --image and --boxes");
+    return 0;
+}
+
+/* The prompt as tensors, unless tensors are given. */
+static int read_prompt(prompting *p, const lvlm_model *model, lvlm_generation *settings,
+                       const generate_args *a, lvlm_error *err)
+{
+    const bool trained =
+        a->reference == NULL || strcmp(a->reference, LVLM_REFERENCE_TRAINED) == 0;
+    if (a->inputs != NULL) return 0;
+    TRY(prompting_make(p, lvlm_model_manifest(model), &a->prompting, trained, err));
+    FAIL_IF(a->boxes != NULL && p->prompt.n_images == 0, err, LVLM_EUSAGE,
+            "--boxes needs an image to draw on");
+    FAIL_IF(p->answered, err, LVLM_EFORMAT,
+            "the last message is the assistant's: there is nothing to say");
+    settings->chatml &= !a->prompting.raw;
+    if (!a->common.quiet) prompting_remark(p);
+    return 0;
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)
@@ -166,16 +245,19 @@ static int run(const void *arguments, const lvlm_operands *operands)
     };
     lvlm_model *model = NULL;
     lvlm_generation settings;
+    prompting p;
     lvlm_error err;
-    int rc = 0;
-    if (args->inputs == NULL)
-        rc = lvlm_fail(&err, LVLM_EUSAGE, "--inputs IN.safetensors is needed");
-    if (rc < 0 || (rc = lvlm_model_open(&model, operands->at[0], &chosen, &err)) < 0 ||
-        (rc = read_settings(&settings, model, args, &err)) < 0)
+    int rc;
+    memset(&p, 0, sizeof p);
+    if ((rc = check_args(args, &err)) < 0 ||
+        (rc = lvlm_model_open(&model, operands->at[0], &chosen, &err)) < 0 ||
+        (rc = read_settings(&settings, model, args, &err)) < 0 ||
+        (rc = read_prompt(&p, model, &settings, args, &err)) < 0)
         goto done;
     say_what_is_ignored(&settings, args);
-    rc = generate(model, &settings, args, &err);
+    rc = generate(model, &settings, args, &p, &err);
 done:
+    prompting_free(&p);
     lvlm_model_free(model);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
@@ -185,18 +267,22 @@ const lvlm_command command_generate = {
     "MODEL",
     1,
     1,
-    "the tokens that come next",
-    "Reads one text, with its images, as ready tensors and prints the ids of the "
-    "tokens "
-    "that\n"
-    "come behind it, each as soon as it is known, the one that ends the text included. "
-    "Greedy\n"
-    "unless a temperature is given; what the model's own generation_config.json says "
-    "of the\n"
-    "end, of repetition and of sampling counts, unless an option says otherwise. The "
-    "same\n"
-    "inputs, options and seed give the same tokens, whatever --threads says.\n"
+    "what comes next, in words",
+    "Answers a prompt about images, as text that streams as it is made; or reads "
+    "ready\n"
+    "tensors and prints the ids of the tokens behind them, the one that ends the text\n"
+    "included. The prompt is written as the model's chat template does it. Special "
+    "tokens\n"
+    "are left out of an answer but those that name things and places (<loc0000>, "
+    "<seg000>,\n"
+    "<ref>, <box>). Greedy unless a temperature is given; what the model's own\n"
+    "generation_config.json says of the end, of repetition and of sampling counts, "
+    "unless\n"
+    "an option says otherwise. The same inputs, options and seed give the same "
+    "tokens,\n"
+    "whatever --threads says.\n"
     "\n"
+    "  lvlm-run generate model.lvlm --image cat.jpg --prompt \"caption en\"\n"
     "  lvlm-run generate model.lvlm --inputs in.safetensors --max-new-tokens 64",
     options,
     sizeof(generate_args),

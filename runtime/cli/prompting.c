@@ -55,6 +55,7 @@ int prompting_make(prompting *out, const lvlm_manifest *manifest,
                                           .date = args->date };
     memset(out, 0, sizeof *out);
     TRY(read_messages(&out->messages, args, err));
+    out->answered = out->messages.at[out->messages.n - 1].role == LVLM_ROLE_ASSISTANT;
     TRY(lvlm_prompter_open(&out->prompter, manifest, &options, err));
     TRY(lvlm_prompt_write(&out->prompt, out->prompter, &out->messages, err));
     return make_inputs(out, manifest, args, as_trained, err);

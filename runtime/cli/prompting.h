@@ -38,6 +38,7 @@ typedef struct prompting {
     lvlm_messages messages;
     lvlm_prompt prompt;
     lvlm_prompt_inputs inputs;
+    bool answered; /* the last message is the assistant's */
 } prompting;
 
 /* LVLM_EUSAGE when options do not go together. */

@@ -6,21 +6,18 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "formats/base/alloc.h"
 #include "formats/base/digest.h"
-#include "formats/base/json.h"
 #include "runtime/input/prompt_inputs.h"
+#include "tests/runtime/input/prompt_cases.h"
 #include "tests/support/scratch.h"
 
 static const char *const families[] = { "mllama", "paligemma", "paligemma2",
                                         "qwen2_5_vl", "qwen2_vl" };
-enum { N_FAMILIES = sizeof families / sizeof families[0], MAX_IMAGES = 8 };
+enum { N_FAMILIES = sizeof families / sizeof families[0] };
 
 /* A model folder, the case that is run on it, and what came out. */
 typedef struct run {
@@ -51,35 +48,13 @@ static void close_model(run *r)
     lvlm_checkpoint_close(r->cp);
 }
 
-static const char *text_in(const cJSON *item, const char *key)
-{
-    return lvlm_json_string(lvlm_json_get(item, key));
-}
-
-static int read_messages(lvlm_messages *out, const cJSON *item, lvlm_error *err)
-{
-    const char *images[MAX_IMAGES];
-    size_t n = 0;
-    const cJSON *image;
-    cJSON_ArrayForEach (image, lvlm_json_get(item, "images"))
-        images[n++] = lvlm_json_string(image);
-    if (lvlm_json_get(item, "messages") == NULL)
-        return lvlm_messages_make(out, text_in(item, "system"), text_in(item, "prompt"),
-                                  text_in(item, "suffix"), images, n, err);
-    char *json = NULL;
-    assert_int_equal(lvlm_json_print(&json, lvlm_json_get(item, "messages"), err), 0);
-    const int rc = lvlm_messages_parse(out, json, strlen(json), images, n, err);
-    lvlm_free(json);
-    return rc;
-}
-
 static int write_prompt(run *r, const cJSON *item, lvlm_error *err)
 {
     const lvlm_prompt_options options = { .raw =
                                               cJSON_IsTrue(lvlm_json_get(item, "raw")),
-                                          .date = text_in(item, "date") };
+                                          .date = case_text(item, "date") };
     TRY(lvlm_prompter_open(&r->prompter, &r->manifest, &options, err));
-    TRY(read_messages(&r->messages, item, err));
+    TRY(case_messages(&r->messages, item, err));
     return lvlm_prompt_write(&r->prompt, r->prompter, &r->messages, err);
 }
 
@@ -127,10 +102,10 @@ static void check_tensors(const run *r, const cJSON *item, const char *what)
         if (!cJSON_Compare(shape, lvlm_json_get(want, "shape"), true))
             fail_msg("%s: %s: another shape", what, want->string);
         lvlm_json_free(shape);
-        assert_string_equal(lvlm_dtype_name(got->dtype), text_in(want, "dtype"));
+        assert_string_equal(lvlm_dtype_name(got->dtype), case_text(want, "dtype"));
         assert_int_equal(lvlm_digest_bytes(hex, got->data, (size_t)got->n_bytes, NULL),
                          0);
-        if (strcmp(hex, text_in(want, "sha256")) != 0)
+        if (strcmp(hex, case_text(want, "sha256")) != 0)
             fail_msg("%s: %s differs", what, want->string);
         n++;
     }
@@ -158,7 +133,7 @@ static size_t run_cases(const char *folder, const cJSON *cases, const char *wher
     cJSON_ArrayForEach (item, cases) {
         char what[256];
         lvlm_error err;
-        snprintf(what, sizeof what, "%s: %s", where, text_in(item, "name"));
+        snprintf(what, sizeof what, "%s: %s", where, case_text(item, "name"));
         if (write_prompt(&r, item, &err) < 0 || make_inputs(&r, &err) < 0)
             fail_msg("%s: %s", what, err.text);
         check_ids(&r, item, what);
@@ -171,32 +146,13 @@ static size_t run_cases(const char *folder, const cJSON *cases, const char *wher
     return n;
 }
 
-static cJSON *read_cases(const char *family)
-{
-    char path[SCRATCH_PATH];
-    lvlm_infile *file = NULL;
-    cJSON *json = NULL;
-    snprintf(path, sizeof path, LVLM_FIXTURES "/prompts/%s/cases.json", family);
-    assert_int_equal(lvlm_infile_open(&file, path, NULL), 0);
-    assert_int_equal(
-        lvlm_json_parse(&json, (const char *)file->bytes, (size_t)file->n_bytes, NULL),
-        0);
-    lvlm_infile_close(file);
-    return json;
-}
-
-static void model_of(char path[SCRATCH_PATH], const char *family)
-{
-    snprintf(path, SCRATCH_PATH, LVLM_FIXTURES "/prompts/%s/model", family);
-}
-
 static void tensors_equal_the_processors(void **state)
 {
     (void)state;
     for (size_t i = 0; i < N_FAMILIES; i++) {
-        char folder[SCRATCH_PATH];
-        cJSON *const json = read_cases(families[i]);
-        model_of(folder, families[i]);
+        char folder[CASES_PATH];
+        cJSON *const json = cases_read(families[i]);
+        cases_path(folder, families[i], "model");
         assert_true(run_cases(folder, lvlm_json_get(json, "cases"), families[i]) >= 2);
         lvlm_json_free(json);
     }
@@ -222,17 +178,17 @@ static void templates_and_formats_are_told_apart(void **state)
     size_t n = 0;
     (void)state;
     for (size_t i = 0; i < N_FAMILIES; i++) {
-        char folder[SCRATCH_PATH], where[128];
-        cJSON *const json = read_cases(families[i]);
+        char folder[CASES_PATH], where[128];
+        cJSON *const json = cases_read(families[i]);
         const cJSON *variant;
-        model_of(folder, families[i]);
+        cases_path(folder, families[i], "model");
         cJSON_ArrayForEach (variant, lvlm_json_get(json, "variants")) {
             scratch s;
             scratch_make(&s);
             scratch_copy(&s, folder, "model");
             exchange(&s, lvlm_json_get(variant, "files"));
             snprintf(where, sizeof where, "%s, %s", families[i],
-                     text_in(variant, "name"));
+                     case_text(variant, "name"));
             n += run_cases(scratch_path(&s, "model"), lvlm_json_get(variant, "cases"),
                            where);
             scratch_remove(&s);
@@ -247,11 +203,11 @@ static void templates_and_formats_are_told_apart(void **state)
 /* What a conversation's spans hold, the kind of each in front: H, C, E. */
 static void spans_are(const char *family, const char *json, const char *want)
 {
-    char folder[SCRATCH_PATH];
+    char folder[CASES_PATH];
     lvlm_strbuf text = LVLM_STRBUF_INIT(1 << 16);
     lvlm_error err;
     run r;
-    model_of(folder, family);
+    cases_path(folder, family, "model");
     open_model(&r, folder);
     assert_int_equal(lvlm_prompter_open(&r.prompter, &r.manifest, NULL, &err), 0);
     assert_int_equal(
@@ -310,11 +266,11 @@ static void reads(const char *family, const lvlm_prompt_options *options,
                   const char *text, size_t n_images, const char *want)
 {
     static const char *const images[] = { "x" };
-    char folder[SCRATCH_PATH];
+    char folder[CASES_PATH];
     lvlm_strbuf got = LVLM_STRBUF_INIT(1 << 16);
     lvlm_error err;
     run r;
-    model_of(folder, family);
+    cases_path(folder, family, "model");
     open_model(&r, folder);
     if (lvlm_prompter_open(&r.prompter, &r.manifest, options, &err) < 0 ||
         lvlm_messages_make(&r.messages, NULL, text, NULL, images, n_images, &err) < 0 ||
@@ -343,11 +299,11 @@ static void makers_write_bos_first(void **state)
 
 static void refuses(const char *family, const char *item, const char *message)
 {
-    char folder[SCRATCH_PATH];
+    char folder[CASES_PATH];
     lvlm_error err = { .text = "" };
     cJSON *json = NULL;
     run r;
-    model_of(folder, family);
+    cases_path(folder, family, "model");
     open_model(&r, folder);
     assert_int_equal(lvlm_json_parse(&json, item, strlen(item), &err), 0);
     int rc = write_prompt(&r, json, &err);
@@ -400,13 +356,13 @@ static void what_a_form_has_no_place_for_is_refused(void **state)
 static void refuses_file(const char *family, const char *file, const char *text,
                          const char *message)
 {
-    char folder[SCRATCH_PATH];
+    char folder[CASES_PATH];
     lvlm_error err = { .text = "" };
     scratch s;
     cJSON *const files = cJSON_CreateObject();
     cJSON_AddItemToObject(files, file,
                           text != NULL ? cJSON_CreateString(text) : cJSON_CreateNull());
-    model_of(folder, family);
+    cases_path(folder, family, "model");
     scratch_make(&s);
     scratch_copy(&s, folder, "model");
     exchange(&s, files);

@@ -1,0 +1,102 @@
+/* answer.c - an answer as text, and the boxes in it; see answer.h. */
+#include "runtime/cli/answer.h"
+
+#include <stdio.h>
+
+#include "runtime/input/boxes.h"
+#include "runtime/input/image_save.h"
+
+void answer_init(answer *a, const prompting *p, bool silent)
+{
+    *a = (answer){ .text = LVLM_STRBUF_INIT(LVLM_TEXT_MAX), .silent = silent };
+    lvlm_text_stream_init(&a->stream, lvlm_prompter_tokenizer(p->prompter),
+                          lvlm_prompter_answer(p->prompter));
+    lvlm_strbuf_puts(&a->text, "");
+}
+
+void answer_free(answer *a)
+{
+    lvlm_text_stream_free(&a->stream);
+    lvlm_strbuf_free(&a->text);
+}
+
+static void print_rest(answer *a)
+{
+    if (a->silent || a->printed == a->text.length) return;
+    fwrite(a->text.text + a->printed, 1, a->text.length - a->printed, stdout);
+    fflush(stdout);
+    a->printed = a->text.length;
+}
+
+int answer_take(answer *a, int64_t id, lvlm_error *err)
+{
+    TRY(lvlm_text_stream_put(&a->stream, &a->text, id, err));
+    print_rest(a);
+    return lvlm_strbuf_check(&a->text, err);
+}
+
+int answer_end(answer *a, lvlm_error *err)
+{
+    TRY(lvlm_text_stream_end(&a->stream, &a->text, err));
+    print_rest(a);
+    if (!a->silent) putchar('\n');
+    return lvlm_strbuf_check(&a->text, err);
+}
+
+/* ---- boxes ---------------------------------------------------------------------- */
+
+/* { "colour": "red", "label": "cat", "pixels": [left, top, right, bottom] } */
+static int list_box(cJSON *list, const char *colour, const lvlm_box *box,
+                    const size_t pixels[4], lvlm_error *err)
+{
+    cJSON *const item = cJSON_CreateObject();
+    cJSON *edges = NULL;
+    bool fine = item != NULL && cJSON_AddItemToArray(list, item) &&
+                cJSON_AddStringToObject(item, "colour", colour) != NULL &&
+                cJSON_AddStringToObject(item, "label", box->label) != NULL &&
+                (edges = cJSON_AddArrayToObject(item, "pixels")) != NULL;
+    for (size_t i = 0; fine && i < 4; i++) {
+        cJSON *const edge = cJSON_CreateNumber((double)pixels[i]);
+        fine = edge != NULL && cJSON_AddItemToArray(edges, edge);
+    }
+    return fine ? 0 : lvlm_fail_memory(err);
+}
+
+static int say(const lvlm_boxes *boxes, const lvlm_image *image, cJSON *json,
+               lvlm_error *err)
+{
+    cJSON *const list = json != NULL ? cJSON_AddArrayToObject(json, "boxes") : NULL;
+    if (json != NULL && list == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < boxes->n; i++) {
+        const lvlm_box *const box = &boxes->at[i];
+        unsigned char rgb[3];
+        size_t p[4];
+        const char *const colour = lvlm_box_colour(rgb, i);
+        lvlm_box_pixels(p, box, image->width, image->height);
+        if (list != NULL)
+            TRY(list_box(list, colour, box, p, err));
+        else
+            printf("%-8s %zu,%zu - %zu,%zu  %s\n", colour, p[0], p[1], p[2], p[3],
+                   box->label);
+    }
+    return 0;
+}
+
+int answer_draw(const answer *a, const prompting *p, const char *path, bool overwrite,
+                cJSON *json, lvlm_error *err)
+{
+    const lvlm_image_options options = { .alpha = LVLM_ALPHA_ON_WHITE };
+    lvlm_image image = { .pixels = NULL };
+    lvlm_boxes boxes;
+    int rc = lvlm_boxes_find(&boxes, a->text.text, err);
+    if (rc < 0 ||
+        (rc = lvlm_image_read(&image, p->prompt.images[0], &options, err)) < 0)
+        goto done;
+    lvlm_boxes_draw(&image, &boxes);
+    if ((rc = say(&boxes, &image, json, err)) < 0) goto done;
+    rc = lvlm_image_save(&image, path, overwrite, err);
+done:
+    lvlm_image_free(&image);
+    lvlm_boxes_free(&boxes);
+    return rc;
+}

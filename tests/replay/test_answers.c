@@ -1,0 +1,143 @@
+/* test_answers.c - from a prompt and an image to words, as the reference does it.
+ *
+ *   fixtures/prompts/FAMILY/model -> native file -> prompt, images -> tensors -> greedy
+ *   tokens and their text, streamed: those of the library's generate behind its own
+ *   processor (cases.json) */
+#include <unistd.h>
+
+#include "formats/base/utf8.h"
+#include "runtime/generate/generate.h"
+#include "runtime/input/prompt_inputs.h"
+#include "tests/replay/converted.h"
+#include "tests/runtime/input/prompt_cases.h"
+#include "tests/support/scratch.h"
+
+static const char *const families[] = { "mllama", "paligemma", "paligemma2",
+                                        "qwen2_5_vl", "qwen2_vl" };
+enum { N_FAMILIES = sizeof families / sizeof families[0], MOST = 64 };
+
+/* What was said. */
+typedef struct heard {
+    lvlm_text_stream stream;
+    lvlm_strbuf text;
+    int64_t ids[MOST];
+    size_t n;
+} heard;
+
+static int hear(void *user, int64_t id, lvlm_error *err)
+{
+    heard *const h = user;
+    FAIL_IF(h->n == MOST, err, LVLM_ECHECK, "too many tokens");
+    h->ids[h->n++] = id;
+    TRY(lvlm_text_stream_put(&h->stream, &h->text, id, err));
+    FAIL_IF(!lvlm_utf8_valid(h->text.text != NULL ? h->text.text : "", h->text.length),
+            err, LVLM_ECHECK, "a character is cut");
+    return 0;
+}
+
+static int answer(heard *h, lvlm_model *model, const cJSON *item, lvlm_error *err)
+{
+    const lvlm_manifest *const manifest = lvlm_model_manifest(model);
+    const bool raw = cJSON_IsTrue(lvlm_json_get(item, "raw"));
+    const lvlm_prompt_options options = { .raw = raw };
+    const lvlm_token_sink sink = { hear, h };
+    lvlm_vision_input *vision = NULL;
+    lvlm_prompter *prompter = NULL;
+    lvlm_session *session = NULL;
+    lvlm_messages messages = { .n = 0 };
+    lvlm_prompt prompt = { .n = 0 };
+    lvlm_prompt *const prompts[] = { &prompt };
+    lvlm_prompt_inputs inputs;
+    lvlm_generation settings;
+    lvlm_generated made;
+    int rc;
+    memset(&inputs, 0, sizeof inputs);
+    if ((rc = lvlm_prompter_open(&prompter, manifest, &options, err)) < 0 ||
+        (rc = lvlm_vision_input_open(&vision, manifest, NULL, err)) < 0 ||
+        (rc = case_messages(&messages, item, err)) < 0 ||
+        (rc = lvlm_prompt_write(&prompt, prompter, &messages, err)) < 0 ||
+        (rc = lvlm_prompt_inputs_make(&inputs, prompts, 1, vision, err)) < 0 ||
+        (rc = lvlm_generation_read(&settings, manifest, err)) < 0 ||
+        (rc = lvlm_session_begin(&session, model, &inputs.batch, "", NULL, err)) < 0)
+        goto done;
+    lvlm_text_stream_init(&h->stream, lvlm_prompter_tokenizer(prompter),
+                          lvlm_prompter_answer(prompter));
+    settings.chatml &= !raw;
+    settings.max_new_tokens =
+        (uint64_t)cJSON_GetArraySize(lvlm_json_path(item, "generated.tokens"));
+    if ((rc = lvlm_generate(&made, session, &settings, &sink, err)) == 0)
+        rc = lvlm_text_stream_end(&h->stream, &h->text, err);
+    lvlm_text_stream_free(&h->stream);
+done:
+    lvlm_session_end(session);
+    lvlm_prompt_inputs_free(&inputs);
+    lvlm_prompt_free(&prompt);
+    lvlm_messages_free(&messages);
+    lvlm_vision_input_close(vision);
+    lvlm_prompter_close(prompter);
+    return rc;
+}
+
+static void expect(lvlm_model *model, const cJSON *item, const char *family)
+{
+    const cJSON *const said = lvlm_json_get(item, "generated"), *token;
+    heard h = { .text = LVLM_STRBUF_INIT(1 << 16) };
+    lvlm_error err;
+    size_t i = 0;
+    if (answer(&h, model, item, &err) < 0)
+        fail_msg("%s: %s: %s", family, case_text(item, "name"), err.text);
+    cJSON_ArrayForEach (token, lvlm_json_get(said, "tokens")) {
+        uint64_t want = 0;
+        assert_true(lvlm_json_u64(&want, token));
+        if (i >= h.n || h.ids[i] != (int64_t)want)
+            fail_msg("%s: %s: token %zu differs", family, case_text(item, "name"), i);
+        i++;
+    }
+    assert_int_equal(h.n, i);
+    assert_string_equal(h.text.text, case_text(said, "text"));
+    lvlm_strbuf_free(&h.text);
+}
+
+static size_t run_family(scratch *s, const char *family)
+{
+    char path[CASES_PATH];
+    cJSON *const json = cases_read(family);
+    const char *const native = scratch_path(s, "model.lvlm");
+    const cJSON *item;
+    size_t n = 0;
+    native_convert(cases_path(path, family, "model"), native);
+    cJSON_ArrayForEach (item, lvlm_json_get(json, "cases")) {
+        const char *const reference =
+            lvlm_json_string(lvlm_json_path(item, "generated.reference"));
+        const lvlm_model_options options = { .threads = 2, .reference = reference };
+        lvlm_model *model = NULL;
+        lvlm_error err;
+        if (reference == NULL) continue;
+        if (lvlm_model_open(&model, native, &options, &err) < 0)
+            fail_msg("%s: %s", family, err.text);
+        expect(model, item, family);
+        lvlm_model_free(model);
+        n++;
+    }
+    lvlm_json_free(json);
+    return n;
+}
+
+static void answers_are_those_of_the_reference(void **state)
+{
+    scratch s;
+    (void)state;
+    scratch_make(&s);
+    for (size_t i = 0; i < N_FAMILIES; i++)
+        assert_true(run_family(&s, families[i]) >= 2);
+    scratch_remove(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_are_those_of_the_reference),
+    };
+    if (chdir(LVLM_FIXTURES "/images") != 0) return 1; /* images go by bare names */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
