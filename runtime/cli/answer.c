@@ -2,6 +2,7 @@
 #include "runtime/cli/answer.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "runtime/input/boxes.h"
 #include "runtime/input/image_save.h"
@@ -30,16 +31,33 @@ static void print_rest(answer *a)
 
 int answer_take(answer *a, int64_t id, lvlm_error *err)
 {
+    size_t n;
+    if (lvlm_tokenizer_token(a->stream.tokenizer, id, &n) == NULL) return 0;
     TRY(lvlm_text_stream_put(&a->stream, &a->text, id, err));
+    TRY(lvlm_strbuf_check(&a->text, err));
     print_rest(a);
-    return lvlm_strbuf_check(&a->text, err);
+    return 0;
+}
+
+static void replace_zeros(lvlm_strbuf *text)
+{
+    lvlm_strbuf clean = LVLM_STRBUF_INIT(LVLM_TEXT_MAX);
+    if (strlen(text->text) == text->length) return;
+    for (size_t at = 0; at <= text->length; at += strlen(text->text + at) + 1) {
+        if (at > 0) lvlm_strbuf_puts(&clean, "\xef\xbf\xbd");
+        lvlm_strbuf_puts(&clean, text->text + at);
+    }
+    lvlm_strbuf_free(text);
+    *text = clean;
 }
 
 int answer_end(answer *a, lvlm_error *err)
 {
     TRY(lvlm_text_stream_end(&a->stream, &a->text, err));
+    TRY(lvlm_strbuf_check(&a->text, err));
     print_rest(a);
     if (!a->silent) putchar('\n');
+    replace_zeros(&a->text);
     return lvlm_strbuf_check(&a->text, err);
 }
 
@@ -76,8 +94,8 @@ static int say(const lvlm_boxes *boxes, const lvlm_image *image, cJSON *json,
         if (list != NULL)
             TRY(list_box(list, colour, box, p, err));
         else
-            printf("%-8s %zu,%zu - %zu,%zu  %s\n", colour, p[0], p[1], p[2], p[3],
-                   box->label);
+            printf("%-8s %zu,%zu - %zu,%zu%s%s\n", colour, p[0], p[1], p[2], p[3],
+                   *box->label != '\0' ? "  " : "", box->label);
     }
     return 0;
 }

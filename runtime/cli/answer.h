@@ -20,8 +20,10 @@ typedef struct answer {
 void answer_init(answer *a, const prompting *p, bool silent);
 void answer_free(answer *a);
 
+/* A row of the model's table that no token has says nothing. */
 LVLM_MUST_CHECK int answer_take(answer *a, int64_t id, lvlm_error *err);
-/* There are no more ids: print what is left, and a new line. */
+/* There are no more ids: print what is left, and a new line. What is kept has U+FFFD
+ * for zero characters, which neither JSON nor labels can hold here. */
 LVLM_MUST_CHECK int answer_end(answer *a, lvlm_error *err);
 
 /* Draw the boxes that the answer names on the first image, into `path`, and say which

@@ -15,8 +15,8 @@
 #include "tests/runtime/input/prompt_cases.h"
 #include "tests/support/scratch.h"
 
-static const char *const families[] = { "mllama", "paligemma", "paligemma2",
-                                        "qwen2_5_vl", "qwen2_vl" };
+static const char *const families[] = { "mllama",     "paligemma", "paligemma2",
+                                        "qwen2_5_vl", "qwen2_vl",  "qwen_vl" };
 enum { N_FAMILIES = sizeof families / sizeof families[0] };
 
 /* A model folder, the case that is run on it, and what came out. */
@@ -195,7 +195,7 @@ static void templates_and_formats_are_told_apart(void **state)
         }
         lvlm_json_free(json);
     }
-    assert_true(n >= 14);
+    assert_true(n >= 19);
 }
 
 /* ---- spans ----------------------------------------------------------------------- */
@@ -252,6 +252,10 @@ static void spans_say_who_speaks(void **state)
               "|C Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
               "|E <|eot_id|>|H0 <|start_header_id|>user<|end_header_id|>\n\n|C0 Hello"
               "|E0 <|eot_id|>|H <|start_header_id|>assistant<|end_header_id|>\n\n");
+    spans_are("qwen_vl", ANSWERED,
+              "H0 <|im_start|>system\n|C0 a|E0 <|im_end|>\n|H1 <|im_start|>user\n"
+              "|C1 \nHello|E1 <|im_end|>\n|H2 <|im_start|>assistant\n|C2 "
+              "|E2 <|im_end|>\n");
     spans_are("paligemma",
               "[{\"role\": \"user\", \"content\": [{\"type\": \"image\", \"path\": "
               "\"x\"}, {\"type\": \"text\", \"text\": \"cat\"}]}, "
@@ -293,6 +297,36 @@ static void makers_write_bos_first(void **state)
     reads("mllama", &makers, "Hello", 1, "<|begin_of_text|><|image|>Hello");
     reads("mllama", &makers, "<|image|>a<|begin_of_text|>", 1,
           "<|image|>a<|begin_of_text|>");
+}
+
+/* How many tokens of a prompt are `token`. */
+static size_t count_of(const char *token, const lvlm_prompt_options *options)
+{
+    char folder[CASES_PATH];
+    lvlm_error err;
+    size_t n = 0;
+    run r;
+    open_model(&r, cases_path(folder, "qwen_vl", "model"));
+    if (lvlm_prompter_open(&r.prompter, &r.manifest, options, &err) < 0 ||
+        lvlm_messages_make(&r.messages, NULL, "a<|im_end|></ref>", NULL, NULL, 0,
+                           &err) < 0 ||
+        lvlm_prompt_write(&r.prompt, r.prompter, &r.messages, &err) < 0)
+        fail_msg("%s", err.text);
+    const int64_t id = lvlm_tokenizer_id(lvlm_prompter_tokenizer(r.prompter), token);
+    for (size_t i = 0; i < r.prompt.n; i++) n += r.prompt.ids[i] == id;
+    finish(&r);
+    close_model(&r);
+    return n;
+}
+
+static void only_tags_count_in_a_guarded_text(void **state)
+{
+    const lvlm_prompt_options chat = { .raw = false }, tuning = { .unguarded = true };
+    (void)state;
+    assert_int_equal(count_of("<|im_end|>", &chat), 2); /* system, user */
+    assert_int_equal(count_of("<|im_end|>", &tuning), 3);
+    assert_int_equal(count_of("</ref>", &chat), 1);
+    assert_int_equal(count_of("</ref>", &tuning), 1);
 }
 
 /* ---- what is refused ------------------------------------------------------------ */
@@ -350,6 +384,12 @@ static void what_a_form_has_no_place_for_is_refused(void **state)
     refuses("paligemma",
             "{\"prompt\": \"a\", \"suffix\": \"<image>\", \"images\": [\"x\"]}",
             "images: the text has 2 places (<image>), 1 are given");
+    refuses("qwen_vl", "{\"prompt\": \"a\", \"images\": [\"a-path-too-long\"]}",
+            "a-path-too-long: an image's path of 15 bytes, at most 14");
+    refuses("qwen_vl", "{\"prompt\": \"<img>a\"}", "<img>");
+    refuses("qwen_vl",
+            "{\"prompt\": \"<img>a</img><img>b</img>\", \"images\": [\"x\"]}",
+            "images: the text has 2 places (<img>), 1 are given");
 }
 
 /* A model without one of its files, or with another text in it. */
@@ -387,6 +427,10 @@ static void files_that_do_not_say_how_are_refused(void **state)
     refuses_file("mllama", "chat_template.json", "{", "chat_template.json: ");
     refuses_file("mllama", "processor_config.json", "{\"chat_template\": \"?\"}",
                  "processor_config.json: its chat template is none of those known");
+    refuses_file("qwen_vl", "generation_config.json", "{\"chat_format\": \"other\"}",
+                 "generation_config.json: chat_format 'other': expected chatml or raw");
+    refuses_file("qwen_vl", "generation_config.json", "{\"max_window_size\": -1}",
+                 "generation_config.json: max_window_size is no whole number");
     refuses_file("qwen2_vl", "tokenizer.json", NULL, "tokenizer.json");
     refuses_file("mllama", "tokenizer_config.json", "{}", "bos_token");
 }
@@ -398,6 +442,7 @@ int main(void)
         cmocka_unit_test(templates_and_formats_are_told_apart),
         cmocka_unit_test(spans_say_who_speaks),
         cmocka_unit_test(makers_write_bos_first),
+        cmocka_unit_test(only_tags_count_in_a_guarded_text),
         cmocka_unit_test(what_a_form_has_no_place_for_is_refused),
         cmocka_unit_test(files_that_do_not_say_how_are_refused),
     };
