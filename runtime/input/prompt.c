@@ -98,7 +98,7 @@ static int read_config(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_err
 
 static int open_all(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_error *err)
 {
-    TRY(prompt_style_choose(&p->style, manifest, p->options.raw, err));
+    TRY(prompt_style_choose(&p->style, manifest, &p->options, err));
     TRY(lvlm_tokenizer_open_model(&p->tokenizer, manifest->checkpoint, err));
     TRY(read_config(p, manifest, err));
     TRY(read_role(&p->bos, p, LVLM_TOKEN_BOS, err));

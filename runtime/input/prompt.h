@@ -33,9 +33,9 @@ typedef struct lvlm_prompt_options {
     /* Where transformers writes another prompt than a model was trained on, write that
      * one: Llama 3.2's base form begins with bos also in front of an image. */
     bool as_trained;
-    /* Every special token in a text counts, where chat guards against it: Qwen-VL's
-     * fine-tuning. */
-    bool unguarded;
+    /* As the family's fine-tuning code writes it. Of Qwen-VL: every special token in a
+     * text counts, which chat guards against, and the base model is made to chat. */
+    bool training;
     const char *date; /* "26 Jul 2024": what a system message says it is; NULL: that */
 } lvlm_prompt_options;
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "runtime/input/strip.h"
+
 enum { MAX_TEXT = 256 << 20 }; /* of one piece */
 
 /* ---- pieces --------------------------------------------------------------------- */
@@ -153,38 +155,17 @@ static int write_turn(writer *w, size_t message, lvlm_role role, const char *tex
                                 .message = message,
                                 .apart = style->separate,
                                 .guarded = style->tags != NULL &&
-                                           !w->source->options->unguarded };
+                                           !w->source->options->training };
     TRY(write_header(w, message, role, err));
     TRY(add(w->out, &said, err));
     return write_end(w, message, role, err);
 }
 
-/* Length of the white space that `text` begins with, in bytes: what Python strips. */
-static size_t space_length(const char *text)
+static const char *stripped(const char *text, lvlm_arena *arena)
 {
-    static const char *const wide[] = {
-        "\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81",
-        "\xe2\x80\x82", "\xe2\x80\x83", "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86",
-        "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8",
-        "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80",
-    };
-    if (*text != '\0' && strchr("\t\n\v\f\r\x1c\x1d\x1e\x1f ", *text) != NULL) return 1;
-    for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++)
-        if (strncmp(text, wide[i], strlen(wide[i])) == 0) return strlen(wide[i]);
-    return 0;
-}
-
-static const char *trimmed(const char *text, lvlm_arena *arena)
-{
-    size_t step, end = 0;
-    while ((step = space_length(text)) > 0) text += step;
-    for (size_t at = 0; text[at] != '\0'; at += step) {
-        step = space_length(text + at);
-        if (step > 0) continue;
-        step = 1;
-        end = at + 1;
-    }
-    return lvlm_arena_strndup(arena, text, end);
+    size_t n = strlen(text);
+    text = lvlm_strip(text, &n);
+    return lvlm_arena_strndup(arena, text, n);
 }
 
 /* The system message of Llama 3.2: what the model knows, and what was given. */
@@ -198,7 +179,7 @@ static int write_knowledge(writer *w, lvlm_error *err)
         FAIL_IF(!first->plain, err, LVLM_EFORMAT,
                 "messages[0]: content of a system message is a list; the model's "
                 "template takes text");
-        said = trimmed(first->parts[0].text, w->out->arena);
+        said = stripped(first->parts[0].text, w->out->arena);
         if (said == NULL) return lvlm_fail_memory(err);
     }
     if (has_images(s)) {

@@ -182,7 +182,7 @@ static choice choices_for(const cJSON *config)
 
 /* Files without a format are of fine-tuned models: the makers' code trains on chat. */
 static int choose_format(const prompt_style **out, const choice *c,
-                         const lvlm_checkpoint *cp, lvlm_error *err)
+                         const lvlm_checkpoint *cp, bool training, lvlm_error *err)
 {
     static const char name[] = "generation_config.json";
     const lvlm_side_file *const file = lvlm_checkpoint_side_file(cp, name);
@@ -193,9 +193,11 @@ static int choose_format(const prompt_style **out, const choice *c,
         if (rc < 0) lvlm_prefix(err, "%s: ", name);
         TRY(rc);
     }
-    const char *const word = lvlm_json_string(lvlm_json_get(json, "chat_format"));
+    const char *word = lvlm_json_string(lvlm_json_get(json, "chat_format"));
+    const bool raw = word != NULL && strcmp(word, "raw") == 0;
     int rc = 0;
-    *out = word != NULL && strcmp(word, "raw") == 0 ? c->base : NULL;
+    *out = raw && !training ? c->base : NULL;
+    if (raw) word = NULL;
     for (size_t i = 0; i < c->n && *out == NULL; i++)
         if (c->at[i]->chat_format != NULL &&
             (word == NULL || strcmp(word, c->at[i]->chat_format) == 0))
@@ -227,14 +229,15 @@ static int choose_template(const prompt_style **out, const choice *c,
 }
 
 int prompt_style_choose(const prompt_style **out, const lvlm_manifest *manifest,
-                        bool raw, lvlm_error *err)
+                        const lvlm_prompt_options *options, lvlm_error *err)
 {
     const choice c = choices_for(manifest->config);
     FAIL_IF(c.base == NULL, err, LVLM_EFORMAT,
             "%s: how such a model is prompted is not known", manifest->family->title);
     *out = c.base;
-    if (raw) return 0;
-    if (c.formats) return choose_format(out, &c, manifest->checkpoint, err);
+    if (options->raw) return 0;
+    if (c.formats)
+        return choose_format(out, &c, manifest->checkpoint, options->training, err);
     if (c.templates) return choose_template(out, &c, manifest->checkpoint, err);
     return 0;
 }

@@ -75,7 +75,8 @@ struct prompt_style {
 /* The style of a model. LVLM_EFORMAT: the template that it ships is none of those
  * known, or there is no style for such a model. */
 LVLM_MUST_CHECK int prompt_style_choose(const prompt_style **out,
-                                        const lvlm_manifest *manifest, bool raw,
+                                        const lvlm_manifest *manifest,
+                                        const lvlm_prompt_options *options,
                                         lvlm_error *err);
 
 /* Turns with a header each; a header of the assistant's at the end unless that has

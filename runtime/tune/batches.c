@@ -6,8 +6,8 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/infile.h"
-#include "formats/base/random.h"
 #include "formats/base/strbuf.h"
+#include "runtime/tune/order.h"
 
 enum { MAX_LIST = 1 << 26 }; /* bytes of all names and sizes together */
 
@@ -21,20 +21,9 @@ typedef struct folder {
     lvlm_arena arena;
 } folder;
 
-/* ---- order ---------------------------------------------------------------------- */
-
 static void make_order(folder *f, size_t walk)
 {
-    const uint64_t stream =
-        lvlm_random_scramble(lvlm_random_scramble(f->seed) + (uint64_t)walk);
-    for (size_t i = 0; i < f->n; i++) f->order[i] = i;
-    for (size_t i = f->n - 1; f->shuffled && i > 0; i--) {
-        uint64_t bits;
-        lvlm_random_bits(&bits, stream, i, 1);
-        const size_t k = (size_t)(bits % (i + 1)), swap = f->order[i];
-        f->order[i] = f->order[k];
-        f->order[k] = swap;
-    }
+    lvlm_order_make(f->order, f->n, f->shuffled, f->seed, walk);
     f->walk = walk;
 }
 

@@ -29,6 +29,7 @@
 #include "runtime/tune/loss_plot.h"
 #include "runtime/tune/trainer.h"
 #include "runtime/tune/zero_gradients.h"
+#include "tests/fault/torture.h"
 #include "tests/support/alloc_failing.h"
 #include "tests/support/scratch.h"
 #include "verify/checksum.h"
@@ -44,39 +45,6 @@
 #define ADAPTED LVLM_FIXTURES "/paligemma-odd/model"
 #define ADAPTER LVLM_FIXTURES "/lora/paligemma/end"
 #define SPOKEN LVLM_FIXTURES "/mllama-odd"
-
-/* An operation tells of success (0) or gives a code; `s` holds what it works on. */
-typedef int operation(scratch *s, lvlm_error *err);
-
-/* One run with allocation n failing, or all from n on; its code. */
-static int run_short_of_memory(scratch *s, operation *op, long n, bool for_good)
-{
-    const size_t files = scratch_count(s, "");
-    const long before = alloc_live();
-    lvlm_error err = { .text = "" };
-    if (for_good)
-        alloc_fail_from(n);
-    else
-        alloc_fail_at(n);
-    const int rc = op(s, &err);
-    alloc_fail_at(-1);
-    if (alloc_live() != before)
-        fail_msg("failing allocation %ld leaves %ld blocks", n, alloc_live() - before);
-    if (rc != 0 && (rc != LVLM_ENOMEM || err.text[0] == '\0'))
-        fail_msg("failing allocation %ld gives %d: %s", n, rc, err.text);
-    if (rc != 0 && scratch_count(s, "") != files)
-        fail_msg("failing allocation %ld leaves a file: %s", n, err.text);
-    return rc;
-}
-
-/* Fail the n-th allocation for n = 0, 1, 2, ... until the operation succeeds. Far
- * out the steps grow: every place has then been met many times. */
-static void torture(scratch *s, operation *op)
-{
-    for (int for_good = 0; for_good < 2; for_good++)
-        for (long n = 0; run_short_of_memory(s, op, n, for_good) != 0; n += 1 + n / 150)
-            continue;
-}
 
 /* After a success: remove a directory of plain files, with all the memory there is. */
 static void remove_files(scratch *s, const char *name)

@@ -1,0 +1,10 @@
+/* strip.h - a text without the white space at its ends, as Python's str.strip(). */
+#ifndef LVLM_RUNTIME_INPUT_STRIP_H
+#define LVLM_RUNTIME_INPUT_STRIP_H
+
+#include <stddef.h>
+
+/* Where the rest of `text`, UTF-8 of *n bytes, begins; *n becomes its length. */
+const char *lvlm_strip(const char *text, size_t *n);
+
+#endif

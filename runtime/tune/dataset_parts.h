@@ -1,0 +1,22 @@
+/* dataset_parts.h - private to dataset.c and dataset_batch.c: lines that are read, and
+ * lines that are left out. */
+#ifndef LVLM_RUNTIME_TUNE_DATASET_PARTS_H
+#define LVLM_RUNTIME_TUNE_DATASET_PARTS_H
+
+#include "runtime/tune/dataset.h"
+
+/* What lvlm_dataset.noted says of a line. */
+enum { DATASET_NOTED_BAD = 1, DATASET_NOTED_CUT = 2 };
+
+/* Messages begin with the line's place. Free with lvlm_example_free, also after a
+ * failure. */
+LVLM_MUST_CHECK int dataset_read_example(lvlm_example *out, const lvlm_dataset *dataset,
+                                         size_t value, lvlm_error *err);
+
+/* Is a line that failed with `rc` left out, and not the end? */
+bool dataset_may_skip(const lvlm_dataset *dataset, int rc);
+
+/* Tell of a bad line and count it, once. */
+void dataset_leave_out(lvlm_dataset *dataset, size_t value, const char *why);
+
+#endif

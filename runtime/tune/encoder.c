@@ -1,0 +1,352 @@
+/* encoder.c - examples to tensors; see encoder.h. */
+#include "runtime/tune/encoder.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "runtime/input/prompt_inputs.h"
+#include "runtime/inputs.h"
+#include "runtime/tune/labels.h"
+
+/* What an image of no fixed size is worth: of patches; of tiles, for which it is the
+ * tower that works. */
+enum { PATCHES_TOKENS = 256, TILES_TOKENS = 1600 };
+
+struct lvlm_encoder {
+    lvlm_checkpoint *checkpoint;
+    lvlm_manifest manifest;
+    lvlm_prompter *prompter;
+    lvlm_vision_input *vision; /* NULL: ... */
+    lvlm_error no_vision;      /* ... for this reason */
+    lvlm_labeller labeller;
+    lvlm_input_spec spec;
+    char *images;
+    size_t max_length; /* SIZE_MAX: any */
+};
+
+/* ---- opening -------------------------------------------------------------------- */
+
+static int open_all(lvlm_encoder *e, const char *model, lvlm_error *err)
+{
+    const lvlm_prompt_options options = { .training = true };
+    TRY(lvlm_checkpoint_open(&e->checkpoint, model, NULL, err));
+    TRY(lvlm_manifest_build(&e->manifest, e->checkpoint, err));
+    TRY(lvlm_input_spec_read(&e->spec, e->manifest.config, err));
+    TRY(lvlm_prompter_open(&e->prompter, &e->manifest, &options, err));
+    TRY(lvlm_labeller_init(&e->labeller, &e->manifest,
+                           lvlm_prompter_tokenizer(e->prompter), err));
+    /* texts alone do without */
+    const int rc =
+        lvlm_vision_input_open(&e->vision, &e->manifest, NULL, &e->no_vision);
+    if (rc == LVLM_ENOMEM) return lvlm_fail_memory(err);
+    if (rc < 0) e->vision = NULL;
+    return 0;
+}
+
+static int read_options(lvlm_encoder *e, const lvlm_encoder_options *options,
+                        lvlm_error *err)
+{
+    e->max_length = SIZE_MAX;
+    if (options == NULL) return 0;
+    if (options->max_length > 0) e->max_length = options->max_length;
+    if (options->images == NULL) return 0;
+    e->images = lvlm_strdup(options->images);
+    return e->images != NULL ? 0 : lvlm_fail_memory(err);
+}
+
+int lvlm_encoder_open(lvlm_encoder **out, const char *model,
+                      const lvlm_encoder_options *options, lvlm_error *err)
+{
+    lvlm_encoder *const e = lvlm_calloc(1, sizeof *e);
+    if (e == NULL) return lvlm_fail_memory(err);
+    int rc = open_all(e, model, err);
+    if (rc == 0) rc = read_options(e, options, err);
+    if (rc < 0)
+        lvlm_encoder_close(e);
+    else
+        *out = e;
+    return rc;
+}
+
+void lvlm_encoder_close(lvlm_encoder *e)
+{
+    if (e == NULL) return;
+    lvlm_vision_input_close(e->vision);
+    lvlm_prompter_close(e->prompter);
+    lvlm_manifest_free(&e->manifest);
+    lvlm_checkpoint_close(e->checkpoint);
+    lvlm_free(e->images);
+    lvlm_free(e);
+}
+
+bool lvlm_encoder_tags(const lvlm_encoder *e)
+{
+    return e->spec.splice == LVLM_SPLICE_BETWEEN_TAGS;
+}
+
+int lvlm_encoder_reads_images(const lvlm_encoder *e, lvlm_error *err)
+{
+    if (e->vision != NULL) return 0;
+    if (err != NULL) *err = e->no_vision;
+    return e->no_vision.code;
+}
+
+size_t lvlm_encoder_max_length(const lvlm_encoder *e)
+{
+    return e->max_length;
+}
+
+size_t lvlm_encoder_image_tokens(const lvlm_encoder *e)
+{
+    if (e->spec.images.form == LVLM_IMAGES_SQUARES) return e->spec.rows_per_image;
+    return e->spec.images.form == LVLM_IMAGES_PATCHES ? PATCHES_TOKENS : TILES_TOKENS;
+}
+
+const char *lvlm_encoder_image_path(const lvlm_encoder *e, const char *name,
+                                    lvlm_arena *arena)
+{
+    return e->images == NULL || *name == '/'
+               ? lvlm_arena_strndup(arena, name, strlen(name))
+               : lvlm_arena_printf(arena, "%s/%s", e->images, name);
+}
+
+/* ---- prompts -------------------------------------------------------------------- */
+
+/* What is being encoded. */
+typedef struct job {
+    const lvlm_encoder *e;
+    lvlm_encoded *out;
+    lvlm_example *const *examples;
+    size_t n;
+    lvlm_prompt *prompts; /* (n) */
+    lvlm_prompt **list;   /* (n) pointers to them */
+} job;
+
+static int check_ids(const lvlm_encoder *e, const lvlm_prompt *p, lvlm_error *err)
+{
+    const lvlm_labeller *const l = &e->labeller;
+    size_t n = 0, k = 0;
+    while (k < p->n && p->ids[k] != l->padding) k++;
+    if (!l->hidden || k == p->n) return 0;
+    const char *const token =
+        lvlm_tokenizer_token(lvlm_prompter_tokenizer(e->prompter), l->padding, &n);
+    return lvlm_fail(err, LVLM_EFORMAT,
+                     "the text holds %.*s, which this family's fine-tuning hides as "
+                     "padding",
+                     (int)n, token);
+}
+
+static int write_prompt(const job *j, size_t i, lvlm_error *err)
+{
+    lvlm_prompt *const p = &j->prompts[i];
+    lvlm_prompt_free(p);
+    TRY(lvlm_prompt_write(p, j->e->prompter, &j->examples[i]->messages, err));
+    TRY(check_ids(j->e, p, err));
+    if (p->n_images > 0) TRY(lvlm_encoder_reads_images(j->e, err));
+    for (size_t k = 0; k < p->n_images; k++) {
+        p->images[k] = lvlm_encoder_image_path(j->e, p->images[k], &p->arena);
+        if (p->images[k] == NULL) return lvlm_fail_memory(err);
+    }
+    return 0;
+}
+
+static int make_inputs(const job *j, lvlm_prompt *const *prompts, size_t n,
+                       lvlm_error *err)
+{
+    lvlm_prompt_inputs_free(j->out->inputs);
+    return lvlm_prompt_inputs_make(j->out->inputs, prompts, n, j->e->vision, err);
+}
+
+/* All of them together could not be made: which one cannot be made alone? */
+static int find_bad(size_t *bad, const job *j, int rc, lvlm_error *err)
+{
+    for (size_t i = 0; rc != LVLM_ENOMEM && i < j->n; i++) {
+        lvlm_error reason;
+        int alone = write_prompt(j, i, &reason);
+        if (alone == 0) alone = make_inputs(j, &j->list[i], 1, &reason);
+        if (alone == 0) continue;
+        *bad = i;
+        if (err != NULL) *err = reason;
+        return alone;
+    }
+    return rc;
+}
+
+/* ---- labels and length ---------------------------------------------------------- */
+
+static size_t cut_length(const lvlm_encoder *e, const lvlm_prompt *p)
+{
+    return p->n < e->max_length ? p->n : e->max_length;
+}
+
+/* The tokens of images, what closes them included, stand in front of the cut. */
+static int check_cut(const lvlm_encoder *e, const lvlm_prompt *p, lvlm_error *err)
+{
+    const int64_t image = e->spec.image_token;
+    const int64_t close = lvlm_encoder_tags(e) ? image + 1 : image;
+    for (size_t t = cut_length(e, p); t < p->n; t++)
+        FAIL_IF(p->ids[t] == image || p->ids[t] == close, err, LVLM_EFORMAT,
+                "an image would be cut: token %zu of %zu is of it, and --max-length is "
+                "%zu",
+                t + 1, p->n, e->max_length);
+    return 0;
+}
+
+/* Labels of one text into its row.  row (T), all ignored before */
+static int make_labels(int64_t *row, const job *j, size_t i, lvlm_error *err)
+{
+    const lvlm_prompt *const p = &j->prompts[i];
+    const size_t length = cut_length(j->e, p);
+    size_t n_targets = 0;
+    TRY(check_cut(j->e, p, err));
+    int64_t *const labels = lvlm_calloc(p->n, sizeof *labels);
+    if (labels == NULL) return lvlm_fail_memory(err);
+    lvlm_labels_make(labels, &j->e->labeller, p);
+    memcpy(row, labels, length * sizeof *row);
+    lvlm_free(labels);
+    for (size_t t = 1; t < length; t++) n_targets += row[t] != LVLM_IGNORE_LABEL;
+    FAIL_IF(n_targets == 0, err, LVLM_EFORMAT,
+            "nothing is left to learn: it has %zu tokens, and --max-length keeps %zu",
+            p->n, length);
+    j->out->n_targets += n_targets;
+    j->out->cut[i] = length < p->n;
+    return 0;
+}
+
+/* ---- tensors -------------------------------------------------------------------- */
+
+static bool is_one_of(const char *name, const char *const *names)
+{
+    for (; *names != NULL; names++)
+        if (strcmp(name, *names) == 0) return true;
+    return false;
+}
+
+/* Those with a cell for every token: [B, T, ...]; those not needed, or made here. */
+static const char *const of_tokens[] = { "input_ids", "attention_mask",
+                                         "token_type_ids", "cross_attention_mask",
+                                         NULL };
+static const char *const left_out[] = { "mm_token_type_ids", "labels", NULL };
+
+static void add(lvlm_encoded *out, const lvlm_tensor *tensor)
+{
+    assert(out->batch.n_tensors < LVLM_ENCODED_TENSORS);
+    out->tensors[out->batch.n_tensors++] = *tensor;
+}
+
+/* The first `T` cells of every row. */
+static int add_cut(const job *j, const lvlm_tensor *from, size_t T, lvlm_error *err)
+{
+    lvlm_tensor to = *from;
+    const size_t old = (size_t)from->shape.dims[1];
+    if (T < old) {
+        const size_t cell = (size_t)from->n_bytes / (j->n * old);
+        unsigned char *const data = lvlm_arena_alloc(&j->out->arena, j->n, T * cell);
+        if (data == NULL) return lvlm_fail_memory(err);
+        for (size_t b = 0; b < j->n; b++)
+            memcpy(data + b * T * cell, from->data + b * old * cell, T * cell);
+        to.data = data;
+        to.shape.dims[1] = T;
+        to.n_bytes = (uint64_t)j->n * T * cell;
+    }
+    add(j->out, &to);
+    return 0;
+}
+
+static int add_labels(size_t *bad, const job *j, size_t T, lvlm_error *err)
+{
+    int64_t *const labels = lvlm_arena_alloc(&j->out->arena, j->n, T * sizeof *labels);
+    if (labels == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < j->n * T; i++) labels[i] = LVLM_IGNORE_LABEL;
+    for (*bad = 0; *bad < j->n; ++*bad)
+        TRY(make_labels(labels + *bad * T, j, *bad, err));
+    const lvlm_tensor tensor = { .name = "labels",
+                                 .dtype = LVLM_I64,
+                                 .shape = { 2, { j->n, T } },
+                                 .data = (const unsigned char *)labels,
+                                 .n_bytes = (uint64_t)j->n * T * sizeof *labels };
+    add(j->out, &tensor);
+    return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp(((const lvlm_tensor *)a)->name, ((const lvlm_tensor *)b)->name);
+}
+
+static void finish(lvlm_encoded *out)
+{
+    lvlm_checkpoint *const batch = &out->batch;
+    qsort(out->tensors, batch->n_tensors, sizeof *out->tensors, compare);
+    for (size_t i = 0; i < batch->n_tensors; i++) out->by_name[i] = &out->tensors[i];
+    batch->kind = LVLM_CHECKPOINT_PLAIN;
+    batch->path = "batch";
+    batch->tensors = out->tensors;
+    batch->by_name = out->by_name;
+}
+
+static int encode(const job *j, size_t *bad, lvlm_error *err)
+{
+    size_t T = 0;
+    for (*bad = 0; *bad < j->n; ++*bad) TRY(write_prompt(j, *bad, err));
+    const int rc = make_inputs(j, j->list, j->n, err);
+    if (rc < 0) return find_bad(bad, j, rc, err);
+    for (size_t i = 0; i < j->n; i++)
+        if (cut_length(j->e, &j->prompts[i]) > T) T = cut_length(j->e, &j->prompts[i]);
+    const lvlm_checkpoint *const made = &j->out->inputs->batch;
+    for (size_t i = 0; i < made->n_tensors; i++)
+        if (is_one_of(made->tensors[i].name, of_tokens))
+            TRY(add_cut(j, &made->tensors[i], T, err));
+        else if (!is_one_of(made->tensors[i].name, left_out))
+            add(j->out, &made->tensors[i]);
+    TRY(add_labels(bad, j, T, err));
+    finish(j->out);
+    return 0;
+}
+
+/* What the job needs for as long as it lasts. */
+static int prepare(job *j, lvlm_arena *scratch, lvlm_error *err)
+{
+    j->out = lvlm_calloc(1, sizeof *j->out);
+    if (j->out == NULL) return lvlm_fail_memory(err);
+    j->out->inputs = lvlm_calloc(1, sizeof *j->out->inputs);
+    j->out->cut = lvlm_arena_alloc(&j->out->arena, j->n, sizeof *j->out->cut);
+    j->prompts = lvlm_arena_alloc(scratch, j->n, sizeof *j->prompts);
+    j->list = lvlm_arena_alloc(scratch, j->n, sizeof *j->list);
+    if (j->out->inputs == NULL || j->out->cut == NULL || j->prompts == NULL ||
+        j->list == NULL)
+        return lvlm_fail_memory(err);
+    for (size_t i = 0; i < j->n; i++) j->list[i] = &j->prompts[i];
+    return 0;
+}
+
+int lvlm_encode(lvlm_encoded **out, size_t *bad, const lvlm_encoder *encoder,
+                lvlm_example *const *examples, size_t n, lvlm_error *err)
+{
+    job j = { .e = encoder, .examples = examples, .n = n };
+    lvlm_arena scratch = LVLM_ARENA_INIT;
+    *bad = n;
+    int rc = prepare(&j, &scratch, err);
+    if (rc == 0) {
+        rc = encode(&j, bad, err);
+        for (size_t i = 0; i < n; i++) lvlm_prompt_free(&j.prompts[i]);
+    }
+    if (rc == LVLM_ENOMEM) *bad = n;
+    if (rc == 0)
+        *out = j.out;
+    else
+        lvlm_encoded_free(j.out);
+    lvlm_arena_free(&scratch);
+    return rc;
+}
+
+void lvlm_encoded_free(lvlm_encoded *encoded)
+{
+    if (encoded == NULL) return;
+    if (encoded->inputs != NULL) lvlm_prompt_inputs_free(encoded->inputs);
+    lvlm_free(encoded->inputs);
+    lvlm_arena_free(&encoded->arena);
+    lvlm_free(encoded);
+}

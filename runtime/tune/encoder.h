@@ -1,0 +1,66 @@
+/* encoder.h - examples as the batch that a model trains on.
+ *
+ *   example -> messages -> prompt  \
+ *   images -> pixels, places      -> ids, masks -> labels -> cut -> tensors
+ *
+ * by the code that makes prompts for generation, so that training sees what a model
+ * will see. An encoder never changes: any number of threads may use one. */
+#ifndef LVLM_RUNTIME_TUNE_ENCODER_H
+#define LVLM_RUNTIME_TUNE_ENCODER_H
+
+#include "formats/checkpoint.h"
+#include "runtime/tune/example.h"
+
+typedef struct lvlm_encoder_options {
+    const char *images; /* the folder of the images; NULL: their names say it all */
+    size_t max_length;  /* tokens of an example, the rest is cut off; 0: any number */
+} lvlm_encoder_options;
+
+typedef struct lvlm_encoder lvlm_encoder;
+
+/* For the native file `model`. LVLM_EFORMAT: it has no tokenizer, or there is no prompt
+ * or no rule of labels for such a model. `options` may be NULL. *out is closed with
+ * lvlm_encoder_close. */
+LVLM_MUST_CHECK int lvlm_encoder_open(lvlm_encoder **out, const char *model,
+                                      const lvlm_encoder_options *options,
+                                      lvlm_error *err);
+void lvlm_encoder_close(lvlm_encoder *encoder);
+
+/* Whether the model's prompts name images by tags, which then stay in the text
+ * (lvlm_example_read). */
+bool lvlm_encoder_tags(const lvlm_encoder *encoder);
+/* 0, or why this model cannot be given images: it has no processor's file. */
+LVLM_MUST_CHECK int lvlm_encoder_reads_images(const lvlm_encoder *encoder,
+                                              lvlm_error *err);
+/* SIZE_MAX: there is none. */
+size_t lvlm_encoder_max_length(const lvlm_encoder *encoder);
+/* Roughly how many tokens an image is worth. */
+size_t lvlm_encoder_image_tokens(const lvlm_encoder *encoder);
+/* Where an image of this name is; NULL: out of memory. */
+const char *lvlm_encoder_image_path(const lvlm_encoder *encoder, const char *name,
+                                    lvlm_arena *arena);
+
+enum { LVLM_ENCODED_TENSORS = 16 };
+
+typedef struct lvlm_encoded {
+    lvlm_checkpoint batch; /* what lvlm_model_backward takes */
+    size_t n_targets;      /* labels that count */
+    bool *cut;             /* (n) which examples were longer than max_length */
+    /* not for callers */
+    lvlm_tensor tensors[LVLM_ENCODED_TENSORS];
+    const lvlm_tensor *by_name[LVLM_ENCODED_TENSORS];
+    struct lvlm_prompt_inputs *inputs;
+    lvlm_arena arena;
+} lvlm_encoded;
+
+/* Encode `n` examples, at least 1, as one batch. On failure *bad is the one whose fault
+ * it is, or n when it is none's: what the model's prompts have no place for, an image
+ * that cannot be read or would be cut, a token that stands for padding, an answer of
+ * which nothing is left to learn. *out is owned: lvlm_encoded_free. */
+LVLM_MUST_CHECK int lvlm_encode(lvlm_encoded **out, size_t *bad,
+                                const lvlm_encoder *encoder,
+                                lvlm_example *const *examples, size_t n,
+                                lvlm_error *err);
+void lvlm_encoded_free(lvlm_encoded *encoded);
+
+#endif

@@ -1,0 +1,18 @@
+/* evaluate.h - the loss of a model over data that it is not trained on. */
+#ifndef LVLM_RUNTIME_TUNE_EVALUATE_H
+#define LVLM_RUNTIME_TUNE_EVALUATE_H
+
+#include "runtime/model.h"
+#include "runtime/tune/dataset.h"
+
+typedef struct lvlm_evaluation {
+    double loss; /* mean over the labels that count, of all examples */
+    size_t n_targets;
+} lvlm_evaluation;
+
+/* One walk over `data`; `depth` as in lvlm_dataset_source. The model's gradients stay
+ * what they are. */
+LVLM_MUST_CHECK int lvlm_evaluate(lvlm_evaluation *out, lvlm_model *model,
+                                  lvlm_dataset *data, size_t depth, lvlm_error *err);
+
+#endif

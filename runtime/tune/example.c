@@ -1,0 +1,351 @@
+/* example.c - training data in three forms; see example.h.
+ *
+ *   which form -> its images -> turn by turn: role, words cut at images -> messages */
+#include "runtime/tune/example.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "runtime/input/strip.h"
+
+static const char *const form_names[LVLM_N_EXAMPLE_FORMS] = {
+    [LVLM_EXAMPLE_LLAVA] = "LLaVA",
+    [LVLM_EXAMPLE_QWEN_VL] = "Qwen-VL",
+    [LVLM_EXAMPLE_PALIGEMMA] = "PaliGemma",
+};
+
+/* What "from" says in the forms that are conversations. */
+static const struct {
+    const char *word;
+    lvlm_example_form form;
+    lvlm_role role;
+} speakers[] = {
+    { "human", LVLM_EXAMPLE_LLAVA, LVLM_ROLE_USER },
+    { "gpt", LVLM_EXAMPLE_LLAVA, LVLM_ROLE_ASSISTANT },
+    { "user", LVLM_EXAMPLE_QWEN_VL, LVLM_ROLE_USER },
+    { "assistant", LVLM_EXAMPLE_QWEN_VL, LVLM_ROLE_ASSISTANT },
+};
+
+enum { N_SPEAKERS = sizeof speakers / sizeof speakers[0] };
+
+static const char place[] = "<image>", open_tag[] = "<img>", close_tag[] = "</img>";
+
+const char *lvlm_example_form_name(lvlm_example_form form)
+{
+    return form_names[form];
+}
+
+/* What is being read. */
+typedef struct reader {
+    lvlm_example *out;
+    bool tags;
+    size_t n_beside; /* files of the key "image" */
+    size_t n_taken;  /* of them, by <image> */
+    size_t turn;     /* which one is being read */
+} reader;
+
+/* A word of a value for a message: never longer than is good to read. */
+static const char *word_of(const cJSON *item)
+{
+    const char *const word = lvlm_json_string(item);
+    return word != NULL ? word : "(none)";
+}
+
+/* ---- parts ---------------------------------------------------------------------- */
+
+/* Room for `n` parts, still to be filled. */
+static int make_parts(lvlm_message *m, size_t n, reader *r, lvlm_error *err)
+{
+    m->parts = lvlm_arena_alloc(&r->out->messages.arena, n + 1, sizeof *m->parts);
+    m->n_parts = 0;
+    return m->parts != NULL ? 0 : lvlm_fail_memory(err);
+}
+
+static int add_text(lvlm_message *m, const char *text, size_t n, reader *r,
+                    lvlm_error *err)
+{
+    const char *const kept = lvlm_arena_strndup(&r->out->messages.arena, text, n);
+    if (kept == NULL) return lvlm_fail_memory(err);
+    m->parts[m->n_parts++].text = kept;
+    return 0;
+}
+
+static int add_image(lvlm_message *m, const char *file, size_t n, reader *r,
+                     lvlm_error *err)
+{
+    const char *const kept = lvlm_arena_strndup(&r->out->messages.arena, file, n);
+    if (kept == NULL) return lvlm_fail_memory(err);
+    m->parts[m->n_parts++].image = kept;
+    return 0;
+}
+
+/* Add to the list of files; there is room. */
+static int list_image(lvlm_example *out, const char *file, size_t n, lvlm_error *err)
+{
+    const char *const kept = lvlm_arena_strndup(&out->arena, file, n);
+    if (kept == NULL) return lvlm_fail_memory(err);
+    out->images[out->n_images++] = kept;
+    return 0;
+}
+
+static size_t count(const char *text, const char *word)
+{
+    size_t n = 0;
+    for (; (text = strstr(text, word)) != NULL; text += strlen(word)) n++;
+    return n;
+}
+
+/* One text as it is. */
+static int set_text(lvlm_message *m, const char *text, reader *r, lvlm_error *err)
+{
+    TRY(make_parts(m, 1, r, err));
+    return add_text(m, text, strlen(text), r, err);
+}
+
+/* A user's words in LLaVA's form. */
+static int cut_at_places(lvlm_message *m, const char *text, reader *r, lvlm_error *err)
+{
+    TRY(make_parts(m, 2 * count(text, place) + 1, r, err));
+    for (;;) {
+        const char *const next = strstr(text, place);
+        size_t n = next != NULL ? (size_t)(next - text) : strlen(text);
+        const char *const words = lvlm_strip(text, &n);
+        if (n > 0) TRY(add_text(m, words, n, r, err));
+        if (next == NULL) return 0;
+        FAIL_IF(r->n_taken == r->n_beside, err, LVLM_EFORMAT,
+                "conversations[%zu]: %s number %zu, and the line names %zu %s under "
+                "\"image\"",
+                r->turn, place, r->n_taken + 1, r->n_beside,
+                r->n_beside == 1 ? "file" : "files");
+        const char *const file = r->out->images[r->n_taken++];
+        TRY(add_image(m, file, strlen(file), r, err));
+        text = next + sizeof place - 1;
+    }
+}
+
+/* Length of `text` without a "Picture 12: " at its end. */
+static size_t without_number(const char *text, size_t n)
+{
+    static const char word[] = "Picture ";
+    const size_t word_length = sizeof word - 1;
+    size_t at = n;
+    if (at < 2 || memcmp(text + at - 2, ": ", 2) != 0) return n;
+    at -= 2;
+    const size_t digits = at;
+    while (at > 0 && isdigit((unsigned char)text[at - 1])) at--;
+    if (at == digits || at < word_length) return n;
+    return memcmp(text + at - word_length, word, word_length) == 0 ? at - word_length
+                                                                   : n;
+}
+
+/* Find the next "<img>FILE</img>": *file is NULL when there is none. */
+static int find_tag(const char **file, size_t *n, const char *text, const reader *r,
+                    lvlm_error *err)
+{
+    const char *const open = strstr(text, open_tag);
+    const char *const stray = strstr(text, close_tag);
+    *file = NULL;
+    FAIL_IF(stray != NULL && (open == NULL || stray < open), err, LVLM_EFORMAT,
+            "conversations[%zu]: %s without %s in front of it", r->turn, close_tag,
+            open_tag);
+    if (open == NULL) return 0;
+    const char *const from = open + sizeof open_tag - 1;
+    const char *const close = strstr(from, close_tag);
+    FAIL_IF(close == NULL, err, LVLM_EFORMAT, "conversations[%zu]: %s without %s",
+            r->turn, open_tag, close_tag);
+    FAIL_IF(close == from, err, LVLM_EFORMAT, "conversations[%zu]: %s%s names no file",
+            r->turn, open_tag, close_tag);
+    *file = from;
+    *n = (size_t)(close - from);
+    return 0;
+}
+
+/* A user's words in Qwen-VL's form: cut, or with `tags` only looked through. */
+static int cut_at_tags(lvlm_message *m, const char *text, reader *r, lvlm_error *err)
+{
+    const char *const all = text, *file;
+    size_t n;
+    TRY(make_parts(m, 2 * count(text, open_tag) + 1, r, err));
+    for (;;) {
+        TRY(find_tag(&file, &n, text, r, err));
+        if (file == NULL) break;
+        TRY(list_image(r->out, file, n, err));
+        if (!r->tags) {
+            const size_t before = (size_t)(file - text) - (sizeof open_tag - 1);
+            const size_t words = without_number(text, before);
+            if (words > 0) TRY(add_text(m, text, words, r, err));
+            TRY(add_image(m, file, n, r, err));
+        }
+        text = file + n + sizeof close_tag - 1;
+        if (!r->tags && *text == '\n') text++;
+    }
+    if (r->tags) text = all;
+    return *text != '\0' ? add_text(m, text, strlen(text), r, err) : 0;
+}
+
+/* ---- files ---------------------------------------------------------------------- */
+
+/* Room for all files of the line, and those of "image". */
+static int read_images(reader *r, const cJSON *json, lvlm_error *err)
+{
+    const cJSON *const list = lvlm_json_get(json, "image");
+    const cJSON *const video = lvlm_json_get(json, "video");
+    const cJSON *item = cJSON_IsArray(list) ? list->child : list, *turn;
+    size_t most = cJSON_IsArray(list) ? (size_t)cJSON_GetArraySize(list) : 1;
+    FAIL_IF(cJSON_IsString(video) || (cJSON_IsArray(video) && video->child != NULL),
+            err, LVLM_EFORMAT, "\"video\": videos cannot be trained on");
+    cJSON_ArrayForEach (turn, lvlm_json_get(json, "conversations")) {
+        const char *const words = lvlm_json_string(lvlm_json_get(turn, "value"));
+        if (words != NULL) most += count(words, open_tag);
+    }
+    r->out->images = lvlm_arena_alloc(&r->out->arena, most, sizeof *r->out->images);
+    if (r->out->images == NULL && most > 0) return lvlm_fail_memory(err);
+    if (cJSON_IsNull(item)) return 0;
+    for (; item != NULL; item = cJSON_IsArray(list) ? item->next : NULL) {
+        const char *const file = lvlm_json_string(item);
+        FAIL_IF(file == NULL || *file == '\0', err, LVLM_EFORMAT,
+                "\"image\": expected a file's name, or a list of them");
+        TRY(list_image(r->out, file, strlen(file), err));
+    }
+    r->n_beside = r->out->n_images;
+    return 0;
+}
+
+/* ---- conversations -------------------------------------------------------------- */
+
+/* The form and the role that "from" stands for; a system message fits every form. */
+static int read_speaker(lvlm_role *role, const cJSON *turn, bool *known, reader *r,
+                        lvlm_error *err)
+{
+    const char *const word = word_of(lvlm_json_get(turn, "from"));
+    *role = LVLM_ROLE_SYSTEM;
+    if (strcmp(word, "system") == 0) {
+        FAIL_IF(r->turn > 0, err, LVLM_EFORMAT,
+                "conversations[%zu]: from 'system', which only the first may be",
+                r->turn);
+        return 0;
+    }
+    for (size_t i = 0; i < N_SPEAKERS; i++) {
+        if (strcmp(word, speakers[i].word) != 0) continue;
+        FAIL_IF(
+            *known && r->out->form != speakers[i].form, err, LVLM_EFORMAT,
+            "conversations[%zu]: from '%s' is %s's form, and the line began in %s's",
+            r->turn, word, form_names[speakers[i].form], form_names[r->out->form]);
+        *known = true;
+        *role = speakers[i].role;
+        r->out->form = speakers[i].form;
+        return 0;
+    }
+    return lvlm_fail(
+        err, LVLM_EFORMAT,
+        "conversations[%zu]: from '%.64s': expected human and gpt, or user "
+        "and assistant",
+        r->turn, word);
+}
+
+static int read_words(lvlm_message *m, const char *words, reader *r, lvlm_error *err)
+{
+    const bool qwen = r->out->form == LVLM_EXAMPLE_QWEN_VL;
+    r->out->n_bytes += strlen(words);
+    if (m->role == LVLM_ROLE_USER)
+        return qwen ? cut_at_tags(m, words, r, err) : cut_at_places(m, words, r, err);
+    FAIL_IF(qwen && strstr(words, open_tag) != NULL, err, LVLM_EFORMAT,
+            "conversations[%zu]: an image in words of the %s", r->turn,
+            lvlm_role_name(m->role));
+    return set_text(m, words, r, err);
+}
+
+/* Read the turn into the next message, unless it is left out. */
+static int read_turn(reader *r, const cJSON *turn, bool *known, lvlm_error *err)
+{
+    lvlm_example *const out = r->out;
+    lvlm_message *const m = &out->messages.at[out->messages.n];
+    const char *const words = lvlm_json_string(lvlm_json_get(turn, "value"));
+    TRY(read_speaker(&m->role, turn, known, r, err));
+    FAIL_IF(words == NULL, err, LVLM_EFORMAT,
+            "conversations[%zu]: \"value\" is no text", r->turn);
+    if (r->turn == 0 && m->role == LVLM_ROLE_ASSISTANT &&
+        out->form == LVLM_EXAMPLE_QWEN_VL) {
+        out->left_out = true;
+        return 0;
+    }
+    m->plain = true;
+    out->messages.n++;
+    return read_words(m, words, r, err);
+}
+
+static int read_conversations(reader *r, const cJSON *json, lvlm_error *err)
+{
+    const cJSON *const turns = lvlm_json_get(json, "conversations"), *turn;
+    lvlm_messages *const m = &r->out->messages;
+    bool known = false;
+    FAIL_IF(!cJSON_IsArray(turns) || turns->child == NULL, err, LVLM_EFORMAT,
+            "\"conversations\": expected a list of turns");
+    m->at =
+        lvlm_arena_alloc(&m->arena, (size_t)cJSON_GetArraySize(turns), sizeof *m->at);
+    if (m->at == NULL) return lvlm_fail_memory(err);
+    cJSON_ArrayForEach (turn, turns) {
+        TRY(read_turn(r, turn, &known, err));
+        r->turn++;
+    }
+    FAIL_IF(m->n == 0 || m->at[m->n - 1].role != LVLM_ROLE_ASSISTANT, err, LVLM_EFORMAT,
+            "\"conversations\": the last turn is not an answer to learn");
+    const bool llava = r->out->form == LVLM_EXAMPLE_LLAVA;
+    FAIL_IF(llava && r->n_taken < r->n_beside, err, LVLM_EFORMAT,
+            "\"image\": %zu %s, and the text has %s %zu times", r->n_beside,
+            r->n_beside == 1 ? "file" : "files", place, r->n_taken);
+    FAIL_IF(!llava && r->n_beside > 0, err, LVLM_EFORMAT,
+            "\"image\" is LLaVA's form, and the turns are in Qwen-VL's, whose images "
+            "stand in the text as %sFILE%s",
+            open_tag, close_tag);
+    return 0;
+}
+
+/* ---- prefix and suffix ---------------------------------------------------------- */
+
+static int read_prefix(reader *r, const cJSON *json, lvlm_error *err)
+{
+    const char *const prefix = lvlm_json_string(lvlm_json_get(json, "prefix"));
+    const char *const suffix = lvlm_json_string(lvlm_json_get(json, "suffix"));
+    lvlm_example *const out = r->out;
+    FAIL_IF(prefix == NULL || suffix == NULL, err, LVLM_EFORMAT,
+            "\"%s\": expected a text beside \"%s\"",
+            prefix == NULL ? "prefix" : "suffix", prefix == NULL ? "suffix" : "prefix");
+    out->form = LVLM_EXAMPLE_PALIGEMMA;
+    out->n_bytes = strlen(prefix) + strlen(suffix);
+    return lvlm_messages_make(&out->messages, NULL, prefix, suffix, out->images,
+                              out->n_images, err);
+}
+
+/* ---- the line ------------------------------------------------------------------- */
+
+static int read_line(reader *r, const cJSON *json, lvlm_error *err)
+{
+    const bool turns = lvlm_json_get(json, "conversations") != NULL;
+    const bool prefixed =
+        lvlm_json_get(json, "prefix") != NULL || lvlm_json_get(json, "suffix") != NULL;
+    FAIL_IF(!cJSON_IsObject(json), err, LVLM_EFORMAT, "expected an object");
+    FAIL_IF(
+        turns && prefixed, err, LVLM_EFORMAT,
+        "has \"conversations\" and PaliGemma's \"prefix\" or \"suffix\": two forms at "
+        "once");
+    FAIL_IF(!turns && !prefixed, err, LVLM_EFORMAT,
+            "is in no known form: expected \"conversations\" (LLaVA, Qwen-VL), or "
+            "\"prefix\", \"suffix\" and \"image\" (PaliGemma)");
+    TRY(read_images(r, json, err));
+    return turns ? read_conversations(r, json, err) : read_prefix(r, json, err);
+}
+
+int lvlm_example_read(lvlm_example *out, const cJSON *json, bool tags, lvlm_error *err)
+{
+    reader r = { .out = out, .tags = tags };
+    *out = (lvlm_example){ .n_images = 0 };
+    return read_line(&r, json, err);
+}
+
+void lvlm_example_free(lvlm_example *example)
+{
+    lvlm_messages_free(&example->messages);
+    lvlm_arena_free(&example->arena);
+}

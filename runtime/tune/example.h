@@ -1,0 +1,55 @@
+/* example.h - one example of training data as a conversation, from the forms that
+ * people have.
+ *
+ *   LLaVA      { "conversations": [
+ *                    { "from": "human", "value": "<image>\nWhat is it?" },
+ *                    { "from": "gpt", "value": "A cat." } ],
+ *                "image": "cat.jpg" }           or a list: one for each <image>
+ *   Qwen-VL    { "conversations": [
+ *                    { "from": "user",
+ *                      "value": "Picture 1: <img>cat.jpg</img>\nWhat is it?" },
+ *                    { "from": "assistant", "value": "A cat." } ] }
+ *   PaliGemma  { "prefix": "caption en", "suffix": "a cat", "image": "cat.jpg" }
+ *
+ * Conversations may begin with { "from": "system" }. Keys that are not named here are
+ * not looked at. What comes out depends on the text alone: files are not opened. */
+#ifndef LVLM_RUNTIME_TUNE_EXAMPLE_H
+#define LVLM_RUNTIME_TUNE_EXAMPLE_H
+
+#include <cjson/cJSON.h>
+
+#include "runtime/input/messages.h"
+
+typedef enum lvlm_example_form {
+    LVLM_EXAMPLE_LLAVA,
+    LVLM_EXAMPLE_QWEN_VL,
+    LVLM_EXAMPLE_PALIGEMMA,
+    LVLM_N_EXAMPLE_FORMS,
+} lvlm_example_form;
+
+/* "LLaVA", "Qwen-VL", "PaliGemma". */
+const char *lvlm_example_form_name(lvlm_example_form form);
+
+typedef struct lvlm_example {
+    lvlm_example_form form;
+    lvlm_messages messages;
+    size_t n_bytes;      /* of all texts */
+    const char **images; /* (n_images) files, as they are named */
+    size_t n_images;
+    lvlm_arena arena; /* of that list */
+    /* Qwen-VL's form: an assistant's turn in front of the first user's is left out, as
+     * its fine-tuning does. */
+    bool left_out;
+} lvlm_example;
+
+/* Read one. The words around <image> lose the white space at their ends, as in Qwen's
+ * fine-tuning of this form. <img>FILE</img> becomes an image, its "Picture N: " and
+ * new line with it, or with `tags` stays in the text for a model that knows them.
+ * LVLM_EFORMAT names the place and says what was expected: no known form or two at
+ * once, a turn without words, no answer at the end, as many <image> as there are no
+ * files, videos. Free with lvlm_example_free, also after a failure. */
+LVLM_MUST_CHECK int lvlm_example_read(lvlm_example *out, const cJSON *json, bool tags,
+                                      lvlm_error *err);
+void lvlm_example_free(lvlm_example *example);
+
+#endif

@@ -1,0 +1,101 @@
+/* order.c - batches of similar lengths in a random order; see order.h. */
+#include "runtime/tune/order.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/random.h"
+
+/* The reference's: windows of at most 50 batches and a quarter of the data. */
+enum { WINDOW_BATCHES = 50, LEAST_WINDOWS = 4 };
+
+void lvlm_order_make(size_t *order, size_t n, bool shuffled, uint64_t seed, size_t walk)
+{
+    const uint64_t stream =
+        lvlm_random_scramble(lvlm_random_scramble(seed) + (uint64_t)walk);
+    for (size_t i = 0; i < n; i++) order[i] = i;
+    for (size_t i = n - 1; shuffled && i > 0; i--) {
+        uint64_t bits;
+        lvlm_random_bits(&bits, stream, i, 1);
+        const size_t k = (size_t)(bits % (i + 1)), swap = order[i];
+        order[i] = order[k];
+        order[k] = swap;
+    }
+}
+
+/* ---- lengths -------------------------------------------------------------------- */
+
+typedef struct slot {
+    size_t example, length, at; /* at: where it stood */
+} slot;
+
+/* Longest first; those of one length stay in their order. */
+static int compare(const void *a, const void *b)
+{
+    const slot *const x = a, *const y = b;
+    if (x->length != y->length) return x->length > y->length ? -1 : 1;
+    return x->at < y->at ? -1 : 1;
+}
+
+static void sort_window(size_t *examples, size_t n, const size_t *lengths, slot *slots)
+{
+    for (size_t i = 0; i < n; i++)
+        slots[i] = (slot){ examples[i], lengths[examples[i]], i };
+    qsort(slots, n, sizeof *slots, compare);
+    for (size_t i = 0; i < n; i++) examples[i] = slots[i].example;
+}
+
+static int sort_windows(lvlm_order *o, lvlm_error *err)
+{
+    size_t batches = o->n / (o->batch_size * LEAST_WINDOWS);
+    if (batches > WINDOW_BATCHES) batches = WINDOW_BATCHES;
+    if (batches == 0) batches = 1;
+    const size_t window = batches * o->batch_size;
+    slot *const slots = lvlm_calloc(window, sizeof *slots);
+    if (slots == NULL) return lvlm_fail_memory(err);
+    for (size_t first = 0; first < o->n; first += window) {
+        const size_t n = o->n - first < window ? o->n - first : window;
+        sort_window(o->examples + first, n, o->lengths, slots);
+    }
+    lvlm_free(slots);
+    return 0;
+}
+
+/* ---- walks ---------------------------------------------------------------------- */
+
+static int begin_walk(lvlm_order *o, size_t walk, lvlm_error *err)
+{
+    o->walk = walk;
+    lvlm_order_make(o->examples, o->n, o->shuffled, o->seed, walk);
+    lvlm_order_make(o->batches, o->n_batches, o->shuffled, ~o->seed, walk);
+    return o->shuffled ? sort_windows(o, err) : 0;
+}
+
+int lvlm_order_init(lvlm_order *o, lvlm_error *err)
+{
+    assert(o->n > 0 && o->batch_size > 0);
+    if (o->batch_size > o->n) o->batch_size = o->n; /* a batch has no example twice */
+    o->n_batches = (o->n - 1) / o->batch_size + 1;
+    o->examples = lvlm_calloc(o->n, sizeof *o->examples);
+    o->batches = lvlm_calloc(o->n_batches, sizeof *o->batches);
+    if (o->examples == NULL || o->batches == NULL) return lvlm_fail_memory(err);
+    return begin_walk(o, 0, err);
+}
+
+void lvlm_order_free(lvlm_order *o)
+{
+    lvlm_free(o->examples);
+    lvlm_free(o->batches);
+    o->examples = o->batches = NULL;
+}
+
+int lvlm_order_batch(const size_t **examples, size_t *n, lvlm_order *o, size_t i,
+                     lvlm_error *err)
+{
+    if (i / o->n_batches != o->walk) TRY(begin_walk(o, i / o->n_batches, err));
+    const size_t first = o->batches[i % o->n_batches] * o->batch_size;
+    *examples = o->examples + first;
+    *n = o->n - first < o->batch_size ? o->n - first : o->batch_size;
+    return 0;
+}

@@ -1,0 +1,38 @@
+/* prefetch.h - one thread that makes what is needed next while its caller computes.
+ *
+ *   make(0), make(1), ...   in a thread, at most `depth` ahead -> take, in order
+ *
+ * What comes out, and which failure, depends on `make` alone, not on who is faster. */
+#ifndef LVLM_RUNTIME_TUNE_PREFETCH_H
+#define LVLM_RUNTIME_TUNE_PREFETCH_H
+
+#include <stddef.h>
+
+#include "formats/base/error.h"
+
+typedef struct lvlm_prefetch_work {
+    /* Make item number `i`; called from one thread at a time, in order. NULL is an item
+     * like any other. After a failure no more are made. */
+    int (*make)(void **item, void *user, size_t i, lvlm_error *err);
+    void (*drop)(void *item); /* of those that nobody took; never NULL */
+    void *user;
+    size_t first, end; /* items [first, end) */
+    size_t depth;      /* 0: no thread, each is made when it is taken */
+} lvlm_prefetch_work;
+
+typedef struct lvlm_prefetch lvlm_prefetch;
+
+/* `work` is copied. Where the system gives no thread, depth is 0. On success *out must
+ * be freed with lvlm_prefetch_stop, which waits for the item that is being made.
+ * LVLM_ENOMEM. */
+LVLM_MUST_CHECK int lvlm_prefetch_start(lvlm_prefetch **out,
+                                        const lvlm_prefetch_work *work,
+                                        lvlm_error *err);
+void lvlm_prefetch_stop(lvlm_prefetch *prefetch);
+
+/* The next item, which is the caller's, or the failure that making it met, then and
+ * ever after. Not beyond the end. */
+LVLM_MUST_CHECK int lvlm_prefetch_take(void **item, lvlm_prefetch *prefetch,
+                                       lvlm_error *err);
+
+#endif

@@ -1,0 +1,181 @@
+/* test_labels.c - what is learnt of training data, position by position, against what
+ * each family's own fine-tuning code does (fixtures/labels.py). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "formats/base/infile.h"
+#include "formats/base/json.h"
+#include "runtime/inputs.h"
+#include "runtime/tune/example.h"
+#include "runtime/tune/labels.h"
+#include "tests/support/scratch.h"
+
+/* A model of the prompts' fixtures, and what labels need of it. */
+typedef struct model {
+    lvlm_checkpoint *checkpoint;
+    lvlm_manifest manifest;
+    lvlm_prompter *prompter;
+    lvlm_labeller labeller;
+    bool tags;
+} model;
+
+static void open_model(model *m, const char *path)
+{
+    const lvlm_prompt_options options = { .training = true };
+    lvlm_error err = { .text = "" };
+    *m = (model){ .tags = false };
+    if (lvlm_checkpoint_open(&m->checkpoint, path, NULL, &err) < 0 ||
+        lvlm_manifest_build(&m->manifest, m->checkpoint, &err) < 0 ||
+        lvlm_prompter_open(&m->prompter, &m->manifest, &options, &err) < 0 ||
+        lvlm_labeller_init(&m->labeller, &m->manifest,
+                           lvlm_prompter_tokenizer(m->prompter), &err) < 0)
+        fail_msg("%s", err.text);
+    m->tags = strcmp(m->manifest.family->name, "qwen_vl") == 0;
+}
+
+static void close_model(model *m)
+{
+    lvlm_prompter_close(m->prompter);
+    lvlm_manifest_free(&m->manifest);
+    lvlm_checkpoint_close(m->checkpoint);
+}
+
+/* A recorded line as a prompt, its places as long as they were. */
+static void write_prompt(lvlm_prompt *out, const model *m, const cJSON *recorded)
+{
+    const cJSON *const rows = lvlm_json_get(recorded, "rows"), *item;
+    lvlm_example example;
+    lvlm_error err = { .text = "" };
+    size_t n_rows[8], n = 0;
+    uint64_t value;
+    cJSON_ArrayForEach (item, rows) {
+        assert_true(n < 8 && lvlm_json_u64(&value, item));
+        n_rows[n++] = (size_t)value;
+    }
+    if (lvlm_example_read(&example, lvlm_json_get(recorded, "line"), m->tags, &err) <
+            0 ||
+        lvlm_prompt_write(out, m->prompter, &example.messages, &err) < 0)
+        fail_msg("%s", err.text);
+    if (n > 0) assert_int_equal(out->n_images, n);
+    assert_int_equal(out->n_images, example.n_images);
+    for (size_t i = 0; i < example.n_images; i++)
+        assert_string_equal(out->images[i], example.images[i]);
+    assert_int_equal(lvlm_prompt_expand(out, n_rows, NULL), 0);
+    lvlm_example_free(&example);
+}
+
+static void check_case(const model *m, const cJSON *recorded)
+{
+    const char *const name = lvlm_json_string(lvlm_json_get(recorded, "name"));
+    const char *const learnt = lvlm_json_string(lvlm_json_get(recorded, "learnt"));
+    const cJSON *item = lvlm_json_get(recorded, "ids")->child;
+    lvlm_prompt prompt;
+    write_prompt(&prompt, m, recorded);
+    int64_t *const labels = calloc(prompt.n, sizeof *labels);
+    assert_non_null(labels);
+    lvlm_labels_make(labels, &m->labeller, &prompt);
+    const size_t n = strlen(learnt);
+    if (lvlm_json_get(recorded, "max_length") == NULL) assert_int_equal(prompt.n, n);
+    assert_true(prompt.n >= n);
+    for (size_t i = 0; i < n; i++, item = item->next) {
+        uint64_t id;
+        assert_true(lvlm_json_u64(&id, item));
+        if (prompt.ids[i] != (int64_t)id)
+            fail_msg("%s: token %zu is %d, recorded %d", name, i, (int)prompt.ids[i],
+                     (int)id);
+        const int64_t wanted = learnt[i] == '1' ? (int64_t)id : LVLM_IGNORE_LABEL;
+        if (labels[i] != wanted)
+            fail_msg("%s: label %zu is %d, recorded %d", name, i, (int)labels[i],
+                     (int)wanted);
+    }
+    free(labels);
+    lvlm_prompt_free(&prompt);
+}
+
+/* The cases of a family, for a model of it. */
+static void check_model(const char *family, const char *folder, size_t least)
+{
+    char path[512];
+    lvlm_infile *file = NULL;
+    cJSON *cases = NULL;
+    const cJSON *recorded;
+    size_t n = 0;
+    model m;
+    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/labels/%s.json", family);
+    assert_int_equal(lvlm_infile_open(&file, path, NULL), 0);
+    assert_int_equal(
+        lvlm_json_parse(&cases, (const char *)file->bytes, (size_t)file->n_bytes, NULL),
+        0);
+    open_model(&m, folder);
+    cJSON_ArrayForEach (recorded, cases) {
+        check_case(&m, recorded);
+        n++;
+    }
+    assert_true(n >= least);
+    close_model(&m);
+    lvlm_json_free(cases);
+    lvlm_infile_close(file);
+}
+
+static void check_family(const char *family, size_t least)
+{
+    char path[512];
+    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/prompts/%s/model", family);
+    check_model(family, path, least);
+}
+
+static void labels_of_qwen_vl_are_those_of_its_finetune_py(void **state)
+{
+    (void)state;
+    check_family("qwen_vl", 16);
+}
+
+/* What it is fine-tuned on is ChatML, though it does not chat yet. */
+static void labels_of_the_base_qwen_vl_are_the_same(void **state)
+{
+    static const char raw[] = "{\"chat_format\": \"raw\"}";
+    scratch s = { .next = 0 };
+    (void)state;
+    scratch_make(&s);
+    scratch_copy(&s, LVLM_FIXTURES "/prompts/qwen_vl/model", "base");
+    (void)scratch_write(&s, "base/generation_config.json", raw, sizeof raw - 1);
+    check_model("qwen_vl", scratch_path(&s, "base"), 16);
+    scratch_remove(&s);
+}
+
+static void labels_of_qwen2_vl_follow_the_word_assistant(void **state)
+{
+    (void)state;
+    check_family("qwen2_vl", 18);
+}
+
+static void labels_of_mllama_are_those_of_the_cookbook(void **state)
+{
+    (void)state;
+    check_family("mllama", 16);
+}
+
+static void labels_of_paligemma_are_the_suffix(void **state)
+{
+    (void)state;
+    check_family("paligemma", 6);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(labels_of_qwen_vl_are_those_of_its_finetune_py),
+        cmocka_unit_test(labels_of_the_base_qwen_vl_are_the_same),
+        cmocka_unit_test(labels_of_qwen2_vl_follow_the_word_assistant),
+        cmocka_unit_test(labels_of_mllama_are_those_of_the_cookbook),
+        cmocka_unit_test(labels_of_paligemma_are_the_suffix),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
