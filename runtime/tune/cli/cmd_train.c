@@ -17,15 +17,23 @@
 
 static const lvlm_option options[] = {
     TEXT("out", "MODEL2", out, "the trained model; with LoRA, the adapter folded in"),
-    TEXT("batches", "DIR", batches, "ready batches: batch-000.safetensors, ... in order, again from the start"),
-    FLAG("shuffle", shuffle, "in an order that follows from the seed, a new one for each walk over the batches"),
-    COUNT("seed", "N", seed, "of that order, and of what LoRA draws (default 0)"),
+    TEXT("data", "FILE.jsonl", data, "examples, one a line or in one list: LLaVA's or Qwen-VL's conversations, PaliGemma's prefix and suffix"),
+    TEXT("images", "DIR", images, "where the images are that examples name"),
+    COUNT("batch-size", "N", batch_size, "examples a batch (default 1), those of similar lengths together"),
+    COUNT("max-length", "N", max_length, "cut examples at N tokens, those of images counted (default: never)"),
+    FLAG("skip-bad", skip_bad, "leave out examples that cannot be used, and tell; else the first one ends the run"),
+    FLAG("in-order", in_order, "take them as they stand in the file, not shuffled"),
+    TEXT("eval", "FILE.jsonl", eval, "examples for the loss on data that is not trained on, at the end"),
+    COUNT("eval-every", "N", eval_every, "and after every N steps"),
+    TEXT("batches", "DIR", batches, "ready batches in place of --data: batch-000.safetensors, ... in order, again from the start"),
+    FLAG("shuffle", shuffle, "shuffle ready batches too"),
+    COUNT("seed", "N", seed, "of the order, a new one for each walk over the data, and of what LoRA draws (default 0)"),
     TEXT("stage", "1|2|3|full|connector", stage, "what is trained: 1 vision and connector, 2 all that the makers trained, 3 connector and language model, the connector alone, or everything (default full)"),
     TEXT("lora", "KEY=VALUE,...", lora, "train a low-rank adapter and leave the model as it is: r=8,alpha=8,dropout=0,rslora=false,targets=q,v"),
     TEXT("adapter", "DIR", adapter, "go on from this PEFT adapter"),
     TEXT("adapter-out", "DIR", adapter_out, "the trained adapter, as PEFT writes it"),
     COUNT("steps", "N", steps, "how many steps"),
-    REAL("epochs", "E", epochs, "or how often the batches are walked over"),
+    REAL("epochs", "E", epochs, "or how often the data is walked over"),
     COUNT("accumulate", "N", accumulate, "batches a step (default 1); the loss is the mean over all their labels"),
     TEXT("lr", "RATE", lr, "learning rate (default 5e-5)"),
     TEXT("lr-vision", "RATE", lr_vision, "of the vision tower, where it differs"),
@@ -39,7 +47,7 @@ static const lvlm_option options[] = {
     TEXT("clip", "NORM", clip, "largest norm of all gradients together (default 1; 0: none)"),
     TEXT("schedule", "constant|linear|cosine", schedule, "of the learning rate (default linear)"),
     TEXT("warmup", "N|RATIO", warmup, "steps in which it rises, or their share of all (default 0)"),
-    TEXT("log", "FILE.jsonl", log, "one object a step: step, loss, grad_norm before clipping, lr, tokens, labels, seconds"),
+    TEXT("log", "FILE.jsonl", log, "one object a step: step, loss, grad_norm before clipping, lr, tokens, labels, seconds; one an evaluation: step, eval_loss"),
     TEXT("plot", "FILE.svg", plot, "the loss as a picture, at the end"),
     TEXT("state", "DIR", state, "save the state there at the end, and after the last good step when one fails"),
     COUNT("save-every", "N", save_every, "and after every N steps"),
@@ -142,13 +150,11 @@ static int check_args(const train_args *a, lvlm_error *err)
     const bool lora = a->lora != NULL || a->adapter != NULL;
     FAIL_IF(a->out == NULL && a->adapter_out == NULL, err, LVLM_EUSAGE,
             "--out MODEL2 is needed%s", lora ? ", or --adapter-out DIR" : "");
-    FAIL_IF(a->batches == NULL, err, LVLM_EUSAGE, "--batches DIR is needed");
+    TRY(train_check_data(a, err));
     FAIL_IF((a->steps == 0) == !(a->epochs > 0), err, LVLM_EUSAGE,
             "either --steps N or --epochs E is needed");
     FAIL_IF(a->save_every > 0 && a->state == NULL && a->resume == NULL, err,
             LVLM_EUSAGE, "--save-every needs --state DIR");
-    FAIL_IF(a->seed > 0 && !a->shuffle && !lora, err, LVLM_EUSAGE,
-            "--seed decides nothing without --shuffle or --lora");
     FAIL_IF(a->compute != NULL && strcmp(a->compute, "bf16") == 0, err, LVLM_EUSAGE,
             "--compute bf16: training computes in f32");
     TRY(check_free(a, a->out, err));
@@ -172,7 +178,7 @@ const lvlm_command command_train = {
     "MODEL",
     1,
     1,
-    "fine-tune a native file on ready batches",
+    "fine-tune a native file on images and text, or on ready batches",
     "Trains the parts that --stage names with AdamW and writes the model again, in the "
     "types\nthat it is stored in. What is frozen stays in the file as it is; a table "
     "at the end says\nwhich tensors changed. A run that was stopped, or killed, goes "
@@ -193,8 +199,27 @@ const lvlm_command command_train = {
     "the\n"
     "adapter folded in, as lvlm-convert merge-lora does it; one of them is needed.\n"
     "\n"
-    "  lvlm-tune train model.lvlm --out tuned.lvlm --batches batches/ --steps 100 "
-    "--lr 1e-5",
+    "  lvlm-tune train model.lvlm --out tuned.lvlm --data train.jsonl --images photos/ "
+    "\\\n"
+    "      --batch-size 4 --epochs 3 --stage 3 --lr 1e-5\n"
+    "\n"
+    "An example is one of\n"
+    "\n"
+    "  {\"conversations\": [{\"from\": \"human\", \"value\": \"<image>\\nWhat is "
+    "it?\"}, "
+    "{\"from\": \"gpt\",\n"
+    "   \"value\": \"A cat.\"}], \"image\": \"cat.jpg\"}             several: a list "
+    "of "
+    "files\n"
+    "  {\"conversations\": [{\"from\": \"user\", \"value\": \"Picture 1: "
+    "<img>cat.jpg</img>\\nWhat is it?\"},\n"
+    "   {\"from\": \"assistant\", \"value\": \"A cat.\"}]}\n"
+    "  {\"prefix\": \"caption en\", \"suffix\": \"a cat\", \"image\": \"cat.jpg\"}\n"
+    "\n"
+    "all of a file in one form, for a model of any family. Prompts are those of "
+    "lvlm-run; which\ntokens are learnt is what the family's own fine-tuning code "
+    "says. A line that cannot be\nused is named and ends the run, or with --skip-bad "
+    "is left out and counted; so is what\n--max-length cuts.",
     options,
     sizeof(train_args),
     run,

@@ -29,11 +29,13 @@ static int read_line(train_log *log, bool *ends, const char *line, size_t length
     uint64_t step = 0;
     double loss = 0;
     const int rc = lvlm_json_parse(&json, line, length, NULL);
+    const bool evaluation = lvlm_json_get(json, "eval_loss") != NULL;
     *ends = rc < 0 || !lvlm_json_u64(&step, lvlm_json_get(json, "step")) ||
-            !lvlm_json_double(&loss, lvlm_json_get(json, "loss")) || step > done;
+            (!evaluation && !lvlm_json_double(&loss, lvlm_json_get(json, "loss"))) ||
+            step > done;
     lvlm_json_free(json);
     if (rc == LVLM_ENOMEM) return lvlm_fail_memory(err);
-    return *ends ? 0 : remember(log, (size_t)step, loss, err);
+    return *ends || evaluation ? 0 : remember(log, (size_t)step, loss, err);
 }
 
 /* The lines up to step `done` stay; whatever stands behind them goes. */
@@ -70,6 +72,12 @@ int train_log_open(train_log *out, const char *path, size_t done, lvlm_error *er
     return 0;
 }
 
+static int flush(const train_log *log, lvlm_error *err)
+{
+    if (fflush(log->file) == 0) return 0;
+    return lvlm_fail_errno(err, "%s: cannot write", log->path);
+}
+
 int train_log_add(train_log *log, const lvlm_trainer_report *r, double seconds,
                   lvlm_error *err)
 {
@@ -79,8 +87,14 @@ int train_log_add(train_log *log, const lvlm_trainer_report *r, double seconds,
             "{\"step\": %zu, \"loss\": %.9g, \"grad_norm\": %.9g, \"lr\": %.9g, "
             "\"tokens\": %zu, \"labels\": %zu, \"seconds\": %.3f}\n",
             r->step, r->loss, r->grad_norm, r->lr, r->n_tokens, r->n_targets, seconds);
-    if (fflush(log->file) == 0) return 0;
-    return lvlm_fail_errno(err, "%s: cannot write", log->path);
+    return flush(log, err);
+}
+
+int train_log_evaluation(train_log *log, size_t step, double loss, lvlm_error *err)
+{
+    if (log->file == NULL) return 0;
+    fprintf(log->file, "{\"step\": %zu, \"eval_loss\": %.9g}\n", step, loss);
+    return flush(log, err);
 }
 
 int train_log_close(train_log *log, lvlm_error *err)

@@ -1,4 +1,5 @@
-/* train_log.h - the log of a run: one JSON object a line, one line a step.
+/* train_log.h - the log of a run: one JSON object a line, one line a step, and one an
+ * evaluation.
  *
  * It grows line by line and outlives a run that is killed; a run that goes on from a
  * saved step takes the lines behind that step away first. */
@@ -24,6 +25,9 @@ LVLM_MUST_CHECK int train_log_open(train_log *out, const char *path, size_t done
 /* Flushed: what is killed afterwards leaves the whole line. */
 LVLM_MUST_CHECK int train_log_add(train_log *log, const lvlm_trainer_report *report,
                                   double seconds, lvlm_error *err);
+/* The loss over other data, behind the line of that step. */
+LVLM_MUST_CHECK int train_log_evaluation(train_log *log, size_t step, double loss,
+                                         lvlm_error *err);
 LVLM_MUST_CHECK int train_log_close(train_log *log, lvlm_error *err);
 
 #endif

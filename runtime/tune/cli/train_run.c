@@ -1,6 +1,6 @@
 /* train_run.c - one run of lvlm-tune train; see train_run.h.
  *
- *   batches, model -> [state] -> step, log, [state] ... -> MODEL2, changes, picture
+ *   data, model -> [state] -> step, log, [evaluation], [state] ... -> MODEL2, changes
  *
  * The state is one file that is replaced whole; a run that is killed anywhere has the
  * one before or the one after. */
@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "formats/cli/program.h"
-#include "runtime/tune/batches.h"
 #include "runtime/tune/cli/tune_commands.h"
 
 #define STATE_FILE "state.safetensors"
@@ -128,8 +127,8 @@ static int take_step(train_run *r, lvlm_error *err)
     r->seconds += seconds;
     if (report.step == r->resumed + 1) train_tell_first(r, &zeros, seconds);
     train_tell_step(r, &report);
-    if ((rc = train_log_add(&r->log, &report, seconds, err)) == 0 && every > 0 &&
-        report.step % every == 0)
+    if ((rc = train_log_add(&r->log, &report, seconds, err)) == 0 &&
+        (rc = train_evaluate(r, err)) == 0 && every > 0 && report.step % every == 0)
         rc = save_state(r, err);
 done:
     lvlm_zero_gradients_free(&zeros);
@@ -187,7 +186,7 @@ static int finish(train_run *r, lvlm_error *err)
 int train_run_all(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
-    TRY(lvlm_batches_open(&r->source, a->batches, a->shuffle, a->seed, err));
+    TRY(train_open_data(r, err));
     TRY(train_read_options(r, err));
     TRY(prepare_state(a, err));
     TRY(lvlm_trainer_open(&r->trainer, r->model, &r->options, err));
@@ -204,6 +203,6 @@ int train_run_free(train_run *r, int rc, lvlm_error *err)
     const int closed = train_log_close(&r->log, rc < 0 ? NULL : err);
     lvlm_changes_free(&r->changes);
     lvlm_trainer_close(&r->trainer);
-    lvlm_batch_source_close(&r->source);
+    train_close_data(r);
     return rc < 0 ? rc : closed;
 }

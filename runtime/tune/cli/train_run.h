@@ -6,18 +6,21 @@
 #include "runtime/tune/batch_source.h"
 #include "runtime/tune/changes.h"
 #include "runtime/tune/cli/train_log.h"
+#include "runtime/tune/evaluate.h"
 #include "runtime/tune/zero_gradients.h"
 
 typedef struct train_args {
     lvlm_common_args common;
-    const char *out, *batches, *stage, *schedule, *warmup, *decay, *clip, *log, *plot;
+    const char *out, *data, *images, *batches, *eval, *stage, *schedule, *warmup,
+        *decay, *clip, *log, *plot;
     const char *state, *resume, *reference, *compute;
     const char *lora, *adapter, *adapter_out;
     const char *lr, *beta1, *beta2, *eps, *weight_decay;
     const char *lr_vision, *lr_connector, *lr_text;
     double epochs;
     uint64_t steps, accumulate, save_every, seed;
-    bool shuffle, checkpointing, force;
+    uint64_t batch_size, max_length, eval_every;
+    bool shuffle, in_order, skip_bad, checkpointing, force;
 } train_args;
 
 typedef struct train_run {
@@ -27,7 +30,10 @@ typedef struct train_run {
     lvlm_lora lora; /* --lora and --adapter */
     lvlm_fold_cost fold;
     lvlm_trainer trainer;
+    lvlm_encoder *encoder;   /* of examples */
+    lvlm_dataset data, eval; /* what --data and --eval name */
     lvlm_batch_source source;
+    lvlm_evaluation evaluation; /* the last one */
     train_log log;
     const char *batch; /* name of the one that is being read */
     size_t steps;      /* of the whole run */
@@ -47,6 +53,15 @@ LVLM_MUST_CHECK int train_read_options(train_run *run, lvlm_error *err);
 LVLM_MUST_CHECK int train_run_all(train_run *run, lvlm_error *err);
 /* With an error in `err` already, that stays. */
 int train_run_free(train_run *run, int rc, lvlm_error *err);
+
+/* The data of a run (train_data.c): what options say about it, opening, a walk over the
+ * evaluation's where one is due, and what became of its lines. */
+LVLM_MUST_CHECK int train_check_data(const train_args *args, lvlm_error *err);
+LVLM_MUST_CHECK int train_open_data(train_run *run, lvlm_error *err);
+LVLM_MUST_CHECK int train_evaluate(train_run *run, lvlm_error *err);
+void train_tell_data(const train_run *run);
+void train_data_json(cJSON *json, const train_run *run);
+void train_close_data(train_run *run);
 
 /* What people are told (train_tell.c): memory before the first step, where the run
  * stands, what the first step shows, what has changed. */

@@ -160,11 +160,13 @@ static int print_json(const train_run *r, lvlm_error *err)
         cJSON_AddItemToObject(json, "folded", folded);
     }
     if (a->out != NULL) add_changes(json, &r->changes);
+    train_data_json(json, r);
     return lvlm_print_json(json, err);
 }
 
 int train_tell_result(const train_run *r, lvlm_error *err)
 {
+    train_tell_data(r);
     if (r->args->common.json) return print_json(r, err);
     if (r->args->common.quiet) return 0;
     printf("%s: %zu steps", r->args->out != NULL ? r->args->out : r->args->adapter_out,
