@@ -321,7 +321,7 @@ static size_t count_of(const char *token, const lvlm_prompt_options *options)
 
 static void only_tags_count_in_a_guarded_text(void **state)
 {
-    const lvlm_prompt_options chat = { .raw = false }, tuning = { .unguarded = true };
+    const lvlm_prompt_options chat = { .raw = false }, tuning = { .training = true };
     (void)state;
     assert_int_equal(count_of("<|im_end|>", &chat), 2); /* system, user */
     assert_int_equal(count_of("<|im_end|>", &tuning), 3);
