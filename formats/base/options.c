@@ -180,6 +180,7 @@ typedef struct walk {
     int at;
     const lvlm_option *seen[MAX_SEEN];
     size_t n_seen;
+    const lvlm_option *words; /* the last one that took several */
 } walk;
 
 /* A second value would silently replace the first. */
@@ -204,6 +205,7 @@ static int parse_option(void *args, walk *w, lvlm_error *err)
     TRY(note_once(w, option, err));
     const bool flag = option->kind == LVLM_OPTION_FLAG;
     const bool several = option->kind == LVLM_OPTION_WORDS && value == NULL;
+    if (several) w->words = option;
     FAIL_IF(flag && value != NULL, err, LVLM_EUSAGE, "--%s takes no value",
             option->name);
     if (value != NULL) {
@@ -222,9 +224,12 @@ static int parse_option(void *args, walk *w, lvlm_error *err)
     }
 }
 
-static int check_operands(const lvlm_operands *operands, const lvlm_command *command,
-                          lvlm_error *err)
+static int check_operands(const lvlm_operands *operands, const walk *w, lvlm_error *err)
 {
+    const lvlm_command *const command = w->command;
+    FAIL_IF(operands->n < command->min_operands && w->words != NULL, err, LVLM_EUSAGE,
+            "%s takes %s; %zu given, for all words behind --%s are its own",
+            command->name, command->operands, operands->n, w->words->name);
     FAIL_IF(operands->n < command->min_operands || operands->n > command->max_operands,
             err, LVLM_EUSAGE, "%s takes %s; %zu given", command->name,
             command->operands, operands->n);
@@ -255,7 +260,7 @@ int lvlm_options_parse(void *args, lvlm_operands *operands, const lvlm_command *
             w.at++;
         }
     }
-    return got->help || got->version ? 0 : check_operands(operands, command, err);
+    return got->help || got->version ? 0 : check_operands(operands, &w, err);
 }
 
 /* ---- help ----------------------------------------------------------------------- */

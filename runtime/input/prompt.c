@@ -104,7 +104,7 @@ static int open_all(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_error 
     TRY(read_role(&p->bos, p, LVLM_TOKEN_BOS, err));
     TRY(read_role(&p->eos, p, LVLM_TOKEN_EOS, err));
     FAIL_IF(p->style->bos && *p->bos == '\0', err, LVLM_EFORMAT,
-            "the tokenizer's files name no bos_token, which %s begins with",
+            "the tokenizer's files name no bos_token; texts of %s have it",
             p->style->name);
     const int64_t pad = lvlm_tokenizer_role(p->tokenizer, LVLM_TOKEN_PAD);
     p->form.pad = pad >= 0 ? pad : 0;
@@ -243,7 +243,7 @@ static int encode_pieces(encoder *e, const prompt_pieces *pieces, lvlm_error *er
     return 0;
 }
 
-/* ---- images ------------------------------------------------------------------- */
+/* ---- images --------------------------------------------------------------------- */
 
 /* From `old` tokens at every place to `rows[i]`, or `all` where rows is NULL: the first
  * of them, the last one again and again where there are more. */

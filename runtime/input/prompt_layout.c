@@ -25,7 +25,7 @@ static int add(prompt_pieces *out, const prompt_piece *piece, lvlm_error *err)
     return 0;
 }
 
-/* ---- images ------------------------------------------------------------------- */
+/* ---- images --------------------------------------------------------------------- */
 
 static bool names_place(const lvlm_message *message, const char *place)
 {
@@ -307,6 +307,8 @@ int prompt_write_prefix(prompt_pieces *out, const prompt_source *source,
                             .role = LVLM_ROLE_USER };
     TRY(add(out, &piece, err));
     if (m->n == 1) return 0;
+    FAIL_IF(*source->eos == '\0', err, LVLM_EFORMAT,
+            "the tokenizer's files name no eos_token, which ends a suffix");
     const char *const suffix = content(&w, &m->at[1], err);
     if (suffix == NULL) return LVLM_ENOMEM;
     piece = (prompt_piece){ .text = suffix,

@@ -55,6 +55,7 @@ static const prompt_style styles[] = {
       .bos = true, .affixed = true, .form = { .crossed = true } },
     { .name = "PaliGemma", .splice = "image_tokens", .mask = "prefix_lm",
       .base = true, .write = prompt_write_prefix, .place = "<image>", .image = "<image>",
+      .bos = true,
       .form = { .expands = true, .prefix = true } },
     { .name = "Qwen-VL's chat", .splice = "between_tags", .mask = "causal", .chat_format = "chatml",
       .write = prompt_write_turns, .place = "<img>", .image = "<img>", .image_close = "</img>\n",

@@ -63,7 +63,7 @@ struct prompt_style {
     /* Said first, with the date behind it, unless there are images: beside those a
      * system says nothing. */
     const char *knowledge;
-    bool bos;      /* a text begins with it */
+    bool bos;      /* its texts have it in front, or behind images */
     bool affixed;  /* the tokenizer adds what it adds to any text (prompt_affix.h) */
     bool separate; /* role, content and what is around them are tokenised apart */
     lvlm_prompt_form form;   /* but its ids */

@@ -118,7 +118,8 @@ static void options_refuse_with_a_reason(void **state)
         { "a --real nan", "--real 'nan': expected X" },
         { "a --bytes 5QB", "--bytes '5QB': expected SIZE" },
         { "a --words", "--words needs a value: W..." },
-        { "--words a b", "verb takes A [B]; 0 given" },
+        { "--words a b", "verb takes A [B]; 0 given, for all words behind --words" },
+        { "--words=a", "verb takes A [B]; 0 given" },
         { "a --bytes 99999999999TB", "--bytes '99999999999TB': expected SIZE" },
     };
     (void)state;

@@ -433,6 +433,7 @@ static void files_that_do_not_say_how_are_refused(void **state)
                  "generation_config.json: max_window_size is no whole number");
     refuses_file("qwen2_vl", "tokenizer.json", NULL, "tokenizer.json");
     refuses_file("mllama", "tokenizer_config.json", "{}", "bos_token");
+    refuses_file("paligemma", "tokenizer_config.json", "{}", "bos_token");
 }
 
 int main(void)
