@@ -54,8 +54,7 @@ const added_token *added_tokens_find(const added_tokens *set, const char *text,
 const char *added_tokens_text(const added_tokens *set, const added_token *token,
                               size_t *n_bytes);
 
-/* No more are added: get ready to match. `normalize` appends the normal form of a text.
- * */
+/* No more are added: get ready to match. `normalize` appends a text's normal form. */
 typedef int added_normalize(void *user, lvlm_strbuf *out, const char *text,
                             size_t n_bytes, lvlm_error *err);
 LVLM_MUST_CHECK int added_tokens_prepare(added_tokens *set, added_normalize *normalize,

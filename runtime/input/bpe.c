@@ -2,8 +2,7 @@
  *
  * A candidate may be out of date when it comes to the top: one of its symbols was
  * merged with its other neighbour. It is taken all the same if the two symbols that
- * stand there now merge into the same token, as the reference does; else it is dropped.
- * */
+ * stand there now merge into the same token, as the reference does; else it goes. */
 #include "runtime/input/bpe.h"
 
 #include <assert.h>
@@ -24,9 +23,8 @@ typedef struct bpe_symbol {
 } symbol;
 
 typedef struct bpe_candidate {
-    uint32_t rank;
-    int32_t at;  /* the left symbol */
-    uint32_t id; /* that both become */
+    uint64_t order; /* rank << 32 | place of the left symbol: the least goes first */
+    uint32_t id;    /* what both become */
 } candidate;
 
 void bpe_init(bpe *model)
@@ -63,6 +61,7 @@ void bpe_scratch_free(bpe_scratch *scratch)
 
 /* ---- which pairs may be merged --------------------------------------------------- */
 
+/* At least a quarter of the slots is free. */
 static bpe_pair *pair_slot(const bpe *model, uint64_t key)
 {
     const size_t mask = model->n_slots - 1;
@@ -109,42 +108,35 @@ int bpe_add_merge(bpe *model, const char *left, size_t n_left, const char *right
         rank, (int)(n_left < 60 ? n_left : 60), left,
         (int)(n_right < 60 ? n_right : 60), right);
     bpe_pair *const slot = pair_slot(model, (uint64_t)left_id << 32 | right_id);
-    if (slot->key == NO_PAIR) model->n_pairs++;
-    assert(model->n_pairs < model->n_slots);
     *slot = (bpe_pair){ (uint64_t)left_id << 32 | right_id, (uint32_t)rank, id };
     return 0;
 }
 
-/* What the symbols at `left` and `right` become, or false: nothing. */
-static bool find_merge(candidate *out, const bpe *model, const char *word,
-                       const symbol *left, const symbol *right)
+/* What the symbols at `left` and `right` become, or VOCABULARY_NO_ID. */
+static uint32_t find_merge(uint32_t *rank, const bpe *model, const char *word,
+                           const symbol *left, const symbol *right)
 {
     if (model->pairs != NULL) {
         const uint64_t key = (uint64_t)left->id << 32 | right->id;
         const bpe_pair *const pair = pair_slot(model, key);
-        out->rank = pair->rank;
-        out->id = pair->id;
-        return pair->key == key;
+        *rank = pair->rank;
+        return pair->key == key ? pair->id : VOCABULARY_NO_ID;
     }
-    out->id = vocabulary_find(&model->vocab, word + left->start,
-                              (size_t)left->length + right->length);
-    if (out->id == VOCABULARY_NO_ID) return false;
-    out->rank = model->rank_of[out->id];
-    return out->rank != BPE_NO_RANK;
+    const uint32_t id = vocabulary_find(&model->vocab, word + left->start,
+                                        (size_t)left->length + right->length);
+    if (id == VOCABULARY_NO_ID || model->rank_of[id] == BPE_NO_RANK)
+        return VOCABULARY_NO_ID;
+    *rank = model->rank_of[id];
+    return id;
 }
 
 /* ---- the heap -------------------------------------------------------------------- */
-
-static bool before(const candidate *a, const candidate *b)
-{
-    return a->rank != b->rank ? a->rank < b->rank : a->at < b->at;
-}
 
 static void push(bpe_scratch *s, candidate c)
 {
     size_t at = s->n_heap++;
     assert(s->n_heap <= s->heap_capacity);
-    for (size_t up; at > 0 && before(&c, &s->heap[up = (at - 1) / 2]); at = up)
+    for (size_t up; at > 0 && c.order < s->heap[up = (at - 1) / 2].order; at = up)
         s->heap[at] = s->heap[up];
     s->heap[at] = c;
 }
@@ -155,8 +147,9 @@ static candidate pop(bpe_scratch *s)
     const candidate last = s->heap[--s->n_heap];
     size_t at = 0;
     for (size_t down; (down = 2 * at + 1) < s->n_heap; at = down) {
-        if (down + 1 < s->n_heap && before(&s->heap[down + 1], &s->heap[down])) down++;
-        if (!before(&s->heap[down], &last)) break;
+        if (down + 1 < s->n_heap && s->heap[down + 1].order < s->heap[down].order)
+            down++;
+        if (s->heap[down].order >= last.order) break;
         s->heap[at] = s->heap[down];
     }
     if (s->n_heap > 0) s->heap[at] = last;
@@ -166,10 +159,12 @@ static candidate pop(bpe_scratch *s)
 /* The symbol at `at` and its right neighbour, if they may be merged. */
 static void consider(const bpe *model, bpe_scratch *s, const char *word, int32_t at)
 {
+    uint32_t rank;
     if (at == NONE || s->symbols[at].next == NONE) return;
     const symbol *const left = &s->symbols[at];
-    candidate c = { .at = at };
-    if (find_merge(&c, model, word, left, &s->symbols[left->next])) push(s, c);
+    const uint32_t id = find_merge(&rank, model, word, left, &s->symbols[left->next]);
+    if (id != VOCABULARY_NO_ID)
+        push(s, (candidate){ (uint64_t)rank << 32 | (uint32_t)at, id });
 }
 
 static void merge_all(const bpe *model, bpe_scratch *s, const char *word)
@@ -178,18 +173,19 @@ static void merge_all(const bpe *model, bpe_scratch *s, const char *word)
     for (size_t i = 0; i + 1 < s->n_symbols; i++) consider(model, s, word, (int32_t)i);
     while (s->n_heap > 0) {
         const candidate c = pop(s);
-        candidate now;
-        symbol *const left = &s->symbols[c.at];
+        const int32_t at = (int32_t)(c.order & UINT32_MAX);
+        uint32_t rank;
+        symbol *const left = &s->symbols[at];
         if (left->length == 0 || left->next == NONE) continue;
         symbol *const right = &s->symbols[left->next];
-        if (!find_merge(&now, model, word, left, right) || now.id != c.id) continue;
+        if (find_merge(&rank, model, word, left, right) != c.id) continue;
         left->id = c.id;
         left->length += right->length;
         left->next = right->next;
         right->length = 0;
-        if (left->next != NONE) s->symbols[left->next].prev = c.at;
+        if (left->next != NONE) s->symbols[left->next].prev = at;
         consider(model, s, word, left->prev);
-        consider(model, s, word, c.at);
+        consider(model, s, word, at);
     }
 }
 

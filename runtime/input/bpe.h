@@ -7,7 +7,7 @@
  *   a table of pairs    (left id, right id) -> rank, id      tokenizer.json, merges.txt
  *   ranks of strings    any two neighbours whose text together is a token with a rank;
  *                       tiktoken, sentencepiece
- * O(n log n) in the length of the word. Not here: what a word is (text_rules.h). */
+ * O(n log n) in the length of the word. Not here: what a word is (word_split.h). */
 #ifndef LVLM_RUNTIME_INPUT_BPE_H
 #define LVLM_RUNTIME_INPUT_BPE_H
 
@@ -25,7 +25,7 @@ typedef struct bpe_pair {
 typedef struct bpe {
     vocabulary vocab;
     bpe_pair *pairs; /* hash table, a power of two of slots; NULL: ranks of strings */
-    size_t n_slots, n_pairs;
+    size_t n_slots;
     char *joined;           /* room for the two halves of a merge */
     uint32_t *rank_of;      /* by id; BPE_NO_RANK: nothing becomes it */
     bool bytes;             /* symbols are bytes, not characters */

@@ -1,13 +1,13 @@
 /* decode.c - ids to text: token -> bytes -> what of them is text by now. */
 #include <inttypes.h>
 #include <string.h>
+#include <utf8proc.h>
 
 #include "formats/base/utf8.h"
 #include "runtime/input/byte_level.h"
 #include "runtime/input/tokenizer_parts.h"
 
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
-#define SPACE_MARK "\xe2\x96\x81"  /* U+2581 */
 
 /* ---- text ------------------------------------------------------------------------ */
 
@@ -15,14 +15,12 @@
 static void write_text(lvlm_text_stream *s, lvlm_strbuf *text, const char *bytes,
                        size_t n)
 {
-    const cut_spaces cut = s->tokenizer->cut;
-    if (n == 0) return;
-    if (!s->started && cut != CUT_NONE && bytes[0] == ' ') {
-        s->started = cut == CUT_ONE;
+    if (n > 0 && bytes[0] == ' ' && s->cuts_space && !s->written) {
+        s->cuts_space = false;
         bytes++;
         n--;
     }
-    s->started |= n > 0;
+    s->written |= n > 0;
     lvlm_strbuf_append(text, bytes, n);
 }
 
@@ -63,17 +61,15 @@ static void write_held(lvlm_text_stream *s, lvlm_strbuf *text)
 /* ---- tokens ---------------------------------------------------------------------- */
 
 /* In the byte alphabet; a token that is not spelled in it stands for itself. So does an
- * added one, which the tokenizers library takes for bytes where its letters allow it.
- * */
+ * added one; the tokenizers library takes its letters for bytes where it can. */
 static void hold_alphabet(lvlm_strbuf *held, const char *token, size_t n)
 {
     const size_t start = held->length;
-    for (size_t at = 0; at < n; at++) {
-        const unsigned char c = (unsigned char)token[at];
-        uint32_t point = c;
-        if ((c & 0xe0) == 0xc0 && at + 1 < n)
-            point = (c & 0x1fu) << 6 | ((unsigned char)token[++at] & 0x3fu);
-        const int byte = c < 0x80 || point >= 0x80 ? byte_level_byte(point) : -1;
+    for (size_t at = 0; at < n;) {
+        utf8proc_int32_t c;
+        at += (size_t)utf8proc_iterate((const utf8proc_uint8_t *)token + at,
+                                       (utf8proc_ssize_t)(n - at), &c);
+        const int byte = byte_level_byte((uint32_t)c);
         if (byte < 0) {
             held->length = start;
             lvlm_strbuf_append(held, token, n);
@@ -103,9 +99,9 @@ static int byte_of(const char *token, size_t n)
 static void write_spaced(lvlm_text_stream *s, lvlm_strbuf *text, const char *token,
                          size_t n)
 {
-    const size_t n_mark = strlen(SPACE_MARK);
+    const size_t n_mark = strlen(TOKENIZER_SPACE_MARK);
     for (const char *end = token + n, *mark; token < end; token = mark) {
-        mark = memmem(token, (size_t)(end - token), SPACE_MARK, n_mark);
+        mark = memmem(token, (size_t)(end - token), TOKENIZER_SPACE_MARK, n_mark);
         if (mark == NULL) mark = end;
         write_text(s, text, token, (size_t)(mark - token));
         if (mark == end) break;
@@ -129,6 +125,7 @@ static void put_spaced(lvlm_text_stream *s, lvlm_strbuf *text, const char *token
         return;
     }
     write_held(s, text);
+    if (s->tokenizer->cut == CUT_OF_EACH) s->cuts_space = true;
     write_spaced(s, text, token, n);
 }
 
@@ -147,16 +144,25 @@ static bool put_in_image(lvlm_text_stream *s, lvlm_strbuf *text, int64_t id)
 {
     const image_span *const images = &s->tokenizer->images;
     if (images->start < 0) return false;
-    if (id == images->start) s->image = LVLM_IMAGE_PATH;
-    if (id == images->end) s->image = LVLM_IMAGE_NONE;
-    if (id == images->pad && s->image != LVLM_IMAGE_NONE) s->image = LVLM_IMAGE_PADDING;
-    if (s->image == LVLM_IMAGE_PADDING) return true;
-    if (s->image == LVLM_IMAGE_NONE || id < 0 || id > 255) return false;
+    if (id == images->start || id == images->end) {
+        s->in_path = id == images->start;
+        s->in_padding = false;
+    }
+    s->in_padding |= s->in_path && id == images->pad;
+    if (s->in_padding) return true;
+    if (!s->in_path || id > 255) return false;
     put_byte(s, text, (unsigned char)id);
     return true;
 }
 
 /* ---- streams --------------------------------------------------------------------- */
+
+/* Nothing was put in. */
+static void start_again(lvlm_text_stream *s)
+{
+    s->cuts_space = s->tokenizer->cut != CUT_NONE;
+    s->written = s->in_path = s->in_padding = false;
+}
 
 void lvlm_text_stream_init(lvlm_text_stream *stream, const lvlm_tokenizer *tokenizer,
                            const lvlm_special *special)
@@ -164,6 +170,7 @@ void lvlm_text_stream_init(lvlm_text_stream *stream, const lvlm_tokenizer *token
     *stream = (lvlm_text_stream){ .tokenizer = tokenizer,
                                   .held = LVLM_STRBUF_INIT(LVLM_TEXT_MAX) };
     if (special != NULL) stream->special = *special;
+    start_again(stream);
 }
 
 int lvlm_text_stream_put(lvlm_text_stream *s, lvlm_strbuf *text, int64_t id,
@@ -190,8 +197,7 @@ int lvlm_text_stream_put(lvlm_text_stream *s, lvlm_strbuf *text, int64_t id,
 int lvlm_text_stream_end(lvlm_text_stream *s, lvlm_strbuf *text, lvlm_error *err)
 {
     write_held(s, text);
-    s->started = false;
-    s->image = LVLM_IMAGE_NONE;
+    start_again(s);
     return lvlm_strbuf_check(text, err);
 }
 

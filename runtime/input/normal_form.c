@@ -213,7 +213,7 @@ int normal_form_apply(const normal_form *form, lvlm_strbuf *out, const char *tex
 {
     lvlm_strbuf from = LVLM_STRBUF_INIT(out->max), to = LVLM_STRBUF_INIT(out->max);
     int rc = 0;
-    for (size_t i = 0; i < form->n && rc == 0; i++) {
+    for (size_t i = 0; i < form->n && n_bytes > 0 && rc == 0; i++) {
         to.length = 0;
         rc = apply_step(&to, &form->steps[i], text, n_bytes, err);
         const lvlm_strbuf swap = from;

@@ -134,7 +134,7 @@ static int read_vocabulary(lvlm_tokenizer *t, const lvlm_tokenizer_source *sourc
         return lvlm_fail(err, LVLM_EFORMAT,
                          "no tokenizer: none of tokenizer.json, vocab.json with "
                          "merges.txt, qwen.tiktoken, tokenizer.model is there; convert "
-                         "the model again with them in its directory, or give ids");
+                         "the model again with them in its directory");
     if (rc < 0) lvlm_prefix(err, "%s: ", file.name);
     return rc;
 }

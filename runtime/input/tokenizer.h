@@ -43,7 +43,7 @@
 #include "formats/checkpoint.h"
 
 /* A longer text is refused; so is what would decode to one. */
-#define LVLM_TEXT_MAX ((size_t)1 << 29)
+#define LVLM_TEXT_MAX ((size_t)64 << 20)
 
 typedef struct lvlm_tokenizer lvlm_tokenizer;
 
@@ -121,18 +121,15 @@ LVLM_MUST_CHECK int lvlm_tokenizer_decode(const lvlm_tokenizer *tokenizer,
 
 /* The same id by id, for generation: what is appended ends with a whole character;
  * bytes that may still become one are kept for the next call. All calls together append
- * what lvlm_tokenizer_decode does. The tokenizer and special->except must outlive it.
- * */
+ * what lvlm_tokenizer_decode does. It dies before the tokenizer and special->except. */
 typedef struct lvlm_text_stream {
     const lvlm_tokenizer *tokenizer;
     lvlm_special special;
     lvlm_strbuf held; /* bytes that are no text yet */
-    bool started;     /* something was written: a leading space is no longer cut */
-    enum {
-        LVLM_IMAGE_NONE,
-        LVLM_IMAGE_PATH,
-        LVLM_IMAGE_PADDING
-    } image; /* where in <img>...</img> of Qwen-VL (2023) */
+    bool written;     /* some text */
+    bool cuts_space;  /* if it comes first */
+    bool in_path;     /* behind the <img> of Qwen-VL (2023) ... */
+    bool in_padding;  /* ... and behind its path */
 } lvlm_text_stream;
 
 void lvlm_text_stream_init(lvlm_text_stream *stream, const lvlm_tokenizer *tokenizer,

@@ -160,8 +160,7 @@ done:
     return rc;
 }
 
-/* ---- by role, and from lists -------------------------------------------------------
- * */
+/* ---- by role, and from lists ----------------------------------------------------- */
 
 static bool is_role_key(const char *key)
 {

@@ -17,8 +17,6 @@
 #include "runtime/input/byte_level.h"
 #include "runtime/input/tokenizer_parts.h"
 
-#define SPACE_MARK "\xe2\x96\x81" /* U+2581 */
-
 /* ---- small readers --------------------------------------------------------------- */
 
 static const char *type_of(const cJSON *json)
@@ -54,8 +52,7 @@ static int read_sequence(lvlm_tokenizer *t, const cJSON *json, const char *list,
     return 0;
 }
 
-/* ---- normalizer, pre_tokenizer, decoder -------------------------------------------
- * */
+/* ---- normalizer, pre_tokenizer, decoder ------------------------------------------ */
 
 static int read_normalizer(lvlm_tokenizer *t, const cJSON *json, lvlm_error *err)
 {
@@ -145,7 +142,8 @@ static int read_decoder(lvlm_tokenizer *t, const cJSON *json, lvlm_error *err)
         t->spelling = SPELLING_ALPHABET;
         return 0;
     }
-    if (is_type(json, "Replace") && is_string(json, "pattern.String", SPACE_MARK) &&
+    if (is_type(json, "Replace") &&
+        is_string(json, "pattern.String", TOKENIZER_SPACE_MARK) &&
         is_string(json, "content", " ")) {
         t->spelling = SPELLING_SPACES;
         t->broken = BROKEN_BY_RUN;

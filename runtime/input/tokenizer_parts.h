@@ -43,8 +43,7 @@ struct lvlm_tokenizer {
     broken_text broken;
     cut_spaces cut;
     image_span images;
-    const char
-        *end_of_text; /* plays the roles that no file gives; NULL: nothing does */
+    const char *end_of_text; /* has the roles that no file gives; NULL: nothing has */
     int64_t roles[LVLM_N_TOKEN_ROLES];
 };
 
@@ -76,6 +75,9 @@ LVLM_MUST_CHECK int tokenizer_read_llama3(lvlm_tokenizer *t, const lvlm_side_fil
 LVLM_MUST_CHECK int tokenizer_apply_config(lvlm_tokenizer *t,
                                            const tokenizer_files *files,
                                            lvlm_error *err);
+
+/* U+2581, which many vocabularies have in place of a space. */
+#define TOKENIZER_SPACE_MARK "\xe2\x96\x81"
 
 /* Add a token: under the id that the model has for its text, or else the next free one.
  * LVLM_EFORMAT when that is not `stated` (-1: nothing is). One that is there already

@@ -17,8 +17,6 @@
 #include "formats/base/utf8.h"
 #include "runtime/input/tokenizer_parts.h"
 
-#define SPACE_MARK "\xe2\x96\x81" /* U+2581 */
-
 typedef enum piece_type {
     PIECE_NORMAL = 1,
     PIECE_UNKNOWN,
@@ -132,7 +130,7 @@ static int read_normalizer(settings *s, message m, lvlm_error *err)
 /* In the order in which SentencePiece does it. */
 static int apply_settings(lvlm_tokenizer *t, const settings *s, lvlm_error *err)
 {
-    const char *const space = s->escape_spaces ? SPACE_MARK : " ";
+    const char *const space = s->escape_spaces ? TOKENIZER_SPACE_MARK : " ";
     FAIL_IF(s->kind != MODEL_BPE, err, LVLM_EFORMAT,
             "a SentencePiece model of kind %" PRIu64 ", only 2 (BPE) is supported",
             s->kind);
@@ -145,7 +143,7 @@ static int apply_settings(lvlm_tokenizer *t, const settings *s, lvlm_error *err)
     if (s->dummy_prefix)
         TRY(normal_form_add(&t->form, NORMAL_PREPEND, NULL, space, err));
     if (s->escape_spaces)
-        TRY(normal_form_add(&t->form, NORMAL_REPLACE, " ", SPACE_MARK, err));
+        TRY(normal_form_add(&t->form, NORMAL_REPLACE, " ", TOKENIZER_SPACE_MARK, err));
     if (s->remove_spaces)
         TRY(normal_form_add(&t->form, NORMAL_TRIM_END, space, NULL, err));
     t->spelling = SPELLING_SPACES;

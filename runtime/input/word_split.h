@@ -8,8 +8,7 @@
  *   merged with previous  what lies in front of a match, with it
  *
  * Patterns run compiled (PCRE2's JIT). Categories are those of Unicode 16
- * (unicode_newer.h).
- * */
+ * (unicode_newer.h). */
 #ifndef LVLM_RUNTIME_INPUT_WORD_SPLIT_H
 #define LVLM_RUNTIME_INPUT_WORD_SPLIT_H
 

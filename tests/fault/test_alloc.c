@@ -24,6 +24,7 @@
 #include "formats/zip.h"
 #include "runtime/generate/generate.h"
 #include "runtime/input/prompt_inputs.h"
+#include "runtime/input/tokenizer.h"
 #include "runtime/tune/batches.h"
 #include "runtime/tune/changes.h"
 #include "runtime/tune/loss_plot.h"
@@ -502,6 +503,51 @@ static int write_prompt(scratch *s, lvlm_error *err)
     return rc;
 }
 
+/* There and back with the tokenizer of `folder`, whose one file is `name`. */
+static int tokenize_with(const char *folder, const char *name, lvlm_error *err)
+{
+    static const char words[] = "a cat's <|im_end|>e\u0301 <loc0001><img>a</img>\n";
+    char path[512];
+    lvlm_infile *file = NULL;
+    lvlm_tokenizer *tokenizer = NULL;
+    lvlm_ids ids = LVLM_IDS_INIT;
+    lvlm_strbuf text = LVLM_STRBUF_INIT(1000);
+    int rc;
+    snprintf(path, sizeof path, LVLM_FIXTURES "/tokenizers/%s/%s", folder, name);
+    if ((rc = lvlm_infile_open(&file, path, err)) < 0) return rc;
+    lvlm_side_file side = { name, file->bytes, file->n_bytes };
+    const lvlm_checkpoint checkpoint = { .path = folder,
+                                         .side_files = &side,
+                                         .n_side_files = 1 };
+    if ((rc = lvlm_tokenizer_open_model(&tokenizer, &checkpoint, err)) == 0 &&
+        (rc = lvlm_tokenizer_encode(tokenizer, &ids, words, strlen(words), NULL,
+                                    err)) == 0)
+        rc = lvlm_tokenizer_decode(tokenizer, &text, ids.at, ids.n, NULL, err);
+    lvlm_strbuf_free(&text);
+    lvlm_ids_free(&ids);
+    lvlm_tokenizer_close(tokenizer);
+    lvlm_infile_close(file);
+    return rc;
+}
+
+static int tokenize_json(scratch *s, lvlm_error *err)
+{
+    (void)s;
+    return tokenize_with("llama2-json", "tokenizer.json", err);
+}
+
+static int tokenize_ranks(scratch *s, lvlm_error *err)
+{
+    (void)s;
+    return tokenize_with("qwen-tiktoken", "qwen.tiktoken", err);
+}
+
+static int tokenize_pieces(scratch *s, lvlm_error *err)
+{
+    (void)s;
+    return tokenize_with("sentencepiece-gemma", "tokenizer.model", err);
+}
+
 static void no_allocation_may_fail_badly(void **state)
 {
     static const struct {
@@ -532,6 +578,9 @@ static void no_allocation_may_fail_badly(void **state)
         { "check_and_compare", check_and_compare },
         { "replay", replay },
         { "prepare_images", prepare_images },
+        { "tokenize_json", tokenize_json },
+        { "tokenize_ranks", tokenize_ranks },
+        { "tokenize_pieces", tokenize_pieces },
         { "generate", generate },
         { "train", train },
         { "draw", draw },

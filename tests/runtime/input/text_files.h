@@ -12,6 +12,7 @@ enum { TEXT_FILES = 4 };
 
 typedef struct text_files {
     lvlm_side_file at[TEXT_FILES]; /* up to the first without a name */
+    bool paligemma;
 } text_files;
 
 static inline bool text_files_find(lvlm_side_file *out, void *user, const char *name)
@@ -25,17 +26,24 @@ static inline bool text_files_find(lvlm_side_file *out, void *user, const char *
     return false;
 }
 
-static inline void text_files_add(text_files *files, const char *name, const char *text)
+static inline void text_files_add_bytes(text_files *files, const char *name,
+                                        const void *bytes, size_t n_bytes)
 {
     size_t i = 0;
     while (files->at[i].name != NULL) i++;
-    files->at[i] = (lvlm_side_file){ name, (const unsigned char *)text, strlen(text) };
+    files->at[i] = (lvlm_side_file){ name, bytes, n_bytes };
+}
+
+static inline void text_files_add(text_files *files, const char *name, const char *text)
+{
+    text_files_add_bytes(files, name, text, strlen(text));
 }
 
 static inline int text_files_open(lvlm_tokenizer **out, text_files *files,
                                   lvlm_error *err)
 {
-    const lvlm_tokenizer_source source = { text_files_find, files, "model", false };
+    const lvlm_tokenizer_source source = { text_files_find, files, "model",
+                                           files->paligemma };
     return lvlm_tokenizer_open(out, &source, err);
 }
 
