@@ -17,7 +17,7 @@
 #define vtanh                  LVLM_PER_PRECISION(vtanh)
 #define vsum                   LVLM_PER_PRECISION(vsum)
 #define vmax                   LVLM_PER_PRECISION(vmax)
-#define vdot                   LVLM_PER_PRECISION(vdot)
+#define vmean                  LVLM_PER_PRECISION(vmean)
 #define ops_threads            LVLM_PER_PRECISION(ops_threads)
 #define stored_widen           LVLM_PER_PRECISION(stored_widen)
 #define stored_at              LVLM_PER_PRECISION(stored_at)

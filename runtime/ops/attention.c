@@ -193,7 +193,7 @@ static void backward_queries(const backward_args *a, const attention_dims *d,
         size_t from, to;
         visible(&from, &to, d, b, t);
         a->lse[t] = softmax(a->p, s, from, to, span);
-        a->delta[t] = vdot(a->p + from, dp + from, to - from);
+        a->delta[t] = (real)vmean(a->p + from, dp + from, to - from);
         grad_scores(dp, a->p, s, a->delta[t], d->softcap, span);
     }
     if (a->dq != NULL)

@@ -100,10 +100,13 @@ LVLM_SIMD_CLONES real vmax(const real *x, size_t n)
     return most[0];
 }
 
-LVLM_SIMD_CLONES real vdot(const real *x, const real *y, size_t n)
+LVLM_SIMD_CLONES double vmean(const real *w, const real *x, size_t n)
 {
-    real sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < n; i++) sum += x[i] * y[i];
-    return sum;
+    double sum = 0, weight = 0;
+#pragma omp simd reduction(+ : sum, weight)
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)w[i] * (double)x[i];
+        weight += (double)w[i];
+    }
+    return weight > 0 ? sum / weight : 0;
 }

@@ -22,10 +22,10 @@
 void vexp(real *y, const real *x, real shift, size_t n);
 /* y = tanh(x). y may be x.  x, y (n) */
 void vtanh(real *y, const real *x, size_t n);
-/* Sum, largest value (n >= 1), and dot product, in an order that depends on n only.
- * x, y (n) */
+/* Sum, and largest value (n >= 1), in an order that depends on n only.  x (n) */
 real vsum(const real *x, size_t n);
 real vmax(const real *x, size_t n);
-real vdot(const real *x, const real *y, size_t n);
+/* Mean of x weighed by w (none negative), likewise; 0 without any weight.  w, x (n) */
+double vmean(const real *w, const real *x, size_t n);
 
 #endif

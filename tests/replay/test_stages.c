@@ -129,7 +129,9 @@ static void check_memory(lvlm_trainer *t, const expectation *e)
     }
 }
 
-static void train(const expectation *e, const char *native, const char *tuned)
+/* The code of the save. */
+static int train(const expectation *e, const char *native, const char *tuned,
+                 lvlm_error *err)
 {
     lvlm_trainer_options options = {
         .adamw = { .lr = 0.05, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = 1 },
@@ -143,21 +145,21 @@ static void train(const expectation *e, const char *native, const char *tuned)
     lvlm_checkpoint *golden = NULL;
     lvlm_trainer trainer;
     lvlm_trainer_report report;
-    lvlm_error err;
     (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/golden.safetensors",
                    e->fixture);
-    if (lvlm_checkpoint_open(&golden, path, NULL, &err) < 0 ||
-        lvlm_stage_parse(&options.stage, e->stage, &err) < 0 ||
-        lvlm_trainer_open(&trainer, native, &options, &err) < 0)
-        fail_msg("%s", err.text);
+    if (lvlm_checkpoint_open(&golden, path, NULL, err) < 0 ||
+        lvlm_stage_parse(&options.stage, e->stage, err) < 0 ||
+        lvlm_trainer_open(&trainer, native, &options, err) < 0)
+        fail_msg("%s", err->text);
     check_memory(&trainer, e);
     const lvlm_checkpoint batch = batch_of(golden, tensors, by_name);
-    if (lvlm_trainer_add(&trainer, &batch, &err) < 0 ||
-        lvlm_trainer_step(&trainer, &report, &err) < 0 ||
-        lvlm_trainer_save(&trainer, tuned, true, &err) < 0)
-        fail_msg("%s, stage %s: %s", e->fixture, e->stage, err.text);
+    if (lvlm_trainer_add(&trainer, &batch, err) < 0 ||
+        lvlm_trainer_step(&trainer, &report, err) < 0)
+        fail_msg("%s, stage %s: %s", e->fixture, e->stage, err->text);
+    const int rc = lvlm_trainer_save(&trainer, tuned, true, err);
     lvlm_trainer_close(&trainer);
     lvlm_checkpoint_close(golden);
+    return rc;
 }
 
 static void check_changes(const expectation *e, const char *native, const char *tuned)
@@ -189,11 +191,38 @@ static void every_stage_changes_what_it_trains_and_nothing_else(void **state)
         const char *const tuned = scratch_path(s, "tuned.lvlm");
         const expectation *const e = &expectations[i];
         char path[SCRATCH_PATH];
+        lvlm_error err;
         (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/model", e->fixture);
         native_convert(path, native);
-        train(e, native, tuned);
+        if (train(e, native, tuned, &err) < 0)
+            fail_msg("%s, stage %s: %s", e->fixture, e->stage, err.text);
         check_changes(e, native, tuned);
     }
+    scratch_remove(s);
+}
+
+static void change_a_bit(unsigned char *bytes, const lvlm_tensor *tensor)
+{
+    bytes[tensor->n_bytes / 2] ^= 1;
+}
+
+/* It is not what it was when the file was made: the model that comes out would not be
+ * what its maker thinks. */
+static void a_frozen_tensor_that_changed_is_an_error(void **state)
+{
+    static const expectation e = { "paligemma-odd", "3", "connector.* text.*", "" };
+    scratch scratch_dir, *const s = &scratch_dir;
+    lvlm_error err;
+    (void)state;
+    scratch_make(s);
+    native_convert(LVLM_FIXTURES "/paligemma-odd/model", scratch_path(s, "model.lvlm"));
+    native_change(scratch_path(s, "model.lvlm"), "vision.norm.bias", change_a_bit,
+                  scratch_path(s, "changed.lvlm"));
+    assert_int_equal(
+        train(&e, scratch_path(s, "changed.lvlm"), scratch_path(s, "tuned.lvlm"), &err),
+        LVLM_ECHECK);
+    assert_non_null(strstr(err.text, "vision.norm.bias"));
+    assert_int_equal(scratch_count(s, ""), 2); /* and nothing comes out */
     scratch_remove(s);
 }
 
@@ -221,6 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_family_has_its_stages),
         cmocka_unit_test(every_stage_changes_what_it_trains_and_nothing_else),
+        cmocka_unit_test(a_frozen_tensor_that_changed_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,13 +66,16 @@ static void vexp_limits_and_nan(void **state)
 
 static void reductions_cover_every_length(void **state)
 {
-    float x[70];
+    float x[70], w[70] = { 0 };
     (void)state;
     for (size_t n = 1; n <= COUNT(x); n++) {
         for (size_t i = 0; i < n; i++) x[i] = (float)i - (float)n;
         assert_true(vsum(x, n) == -(float)(n * (n + 1) / 2));
         assert_true(vmax(x, n) == -1);
-        assert_true(vdot(x, x, n) == (float)(n * (n + 1) * (2 * n + 1) / 6));
+        assert_true(vmean(w, x, n) == 0);
+        for (size_t i = 0; i < n; i++) w[i] = 0.5f;
+        assert_true(vmean(w, x, n) == -(double)(n + 1) / 2);
+        memset(w, 0, sizeof w);
     }
 }
 
