@@ -102,6 +102,8 @@ static int read_text(const reader *r, lvlm_error *err)
     FAIL_IF(ids->shape.dims[1] > MAX_TOKENS, err, LVLM_EFORMAT,
             "%s: %" PRIu64 " tokens a text, at most %d", ids->name, ids->shape.dims[1],
             MAX_TOKENS);
+    r->out->has_types = lvlm_input_find(&r->source, "token_type_ids") != NULL;
+    r->out->has_labels = lvlm_input_find(&r->source, "labels") != NULL;
     r->out->B = (size_t)ids->shape.dims[0];
     r->out->T = (size_t)ids->shape.dims[1];
     const bool replaced = s->splice == LVLM_SPLICE_IMAGE_TOKENS; /* never looked up */

@@ -32,6 +32,8 @@ typedef struct lvlm_inputs {
     int64_t *ids;       /* (B,T) */
     int64_t *real;      /* (B,T) 1: a token, 0: padding */
     int64_t *types;     /* (B,T) 0: prefix, 1: suffix */
+    bool has_types;     /* they were given; else all are prefix */
+    bool has_labels;    /* those were given, also if none counts */
     int64_t *labels;    /* (B,T), or NULL when no label counts */
     int64_t *image_row; /* (B,T) the row of the connector that fills it, or -1 */
     lvlm_images images;

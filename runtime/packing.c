@@ -23,6 +23,40 @@ static bool allocate(lvlm_packing *p, bool window, bool targets)
            (p->targets = lvlm_arena_alloc(a, N, sizeof *p->targets)) != NULL;
 }
 
+/* Is padding seen? Only a batch that trains has types and labels. */
+static bool packs_padding(const lvlm_inputs *in, const lvlm_packing_options *options)
+{
+    return options->prefix.padding_is_prefix && in->has_types && in->has_labels &&
+           !options->causal;
+}
+
+static bool is_row(const lvlm_inputs *in, const lvlm_packing_options *options, size_t i)
+{
+    return in->real[i] != 0 || packs_padding(in, options);
+}
+
+static int64_t type_of(const lvlm_inputs *in, const lvlm_packing_options *options,
+                       size_t i)
+{
+    const lvlm_prefix_rules *const rules = &options->prefix;
+    if (options->causal || (rules->untyped_is_suffix && !in->has_types)) return 1;
+    return rules->unlabelled_is_prefix && !in->has_labels ? 0 : in->types[i];
+}
+
+/* Rows that count as prefix are seen by those before a suffix, which do not see it. */
+static int check_padding(const lvlm_inputs *in, const lvlm_packing_options *options,
+                         lvlm_error *err)
+{
+    for (size_t i = 1; packs_padding(in, options) && i < in->B * in->T; i++)
+        FAIL_IF(i % in->T != 0 && in->real[i] == 0 && in->types[i] == 0 &&
+                    in->types[i - 1] != 0,
+                err, LVLM_EFORMAT,
+                "attention_mask[%zu, %zu]: padding behind a text, which this reference "
+                "lets the prefix see: not computed; pad in front",
+                i / in->T, i % in->T);
+    return 0;
+}
+
 /* What the label behind cell i asks of it. */
 static int64_t target_of(const lvlm_inputs *in, size_t i)
 {
@@ -33,11 +67,11 @@ static void fill_rows(lvlm_packing *p, const lvlm_inputs *in,
                       const lvlm_packing_options *options)
 {
     for (size_t i = 0, n = 0; i < in->B * in->T; i++) {
-        if (in->real[i] == 0) continue;
+        if (!is_row(in, options, i)) continue;
         p->cell[n] = i;
         p->ids[n] = in->image_row[i] >= 0 ? -1 : in->ids[i];
         p->image_row[n] = in->image_row[i];
-        p->types[n] = options->causal ? 1 : in->types[i];
+        p->types[n] = type_of(in, options, i);
         for (size_t axis = 0; axis < p->axes; axis++)
             p->positions[axis * p->N + n] =
                 (int64_t)(i % in->T) + options->first_position;
@@ -66,7 +100,9 @@ int lvlm_packing_make(lvlm_packing *out, const lvlm_inputs *inputs,
                       const lvlm_packing_options *options, lvlm_error *err)
 {
     *out = (lvlm_packing){ .B = inputs->B, .T = inputs->T, .axes = options->axes };
-    for (size_t i = 0; i < inputs->B * inputs->T; i++) out->N += inputs->real[i] != 0;
+    TRY(check_padding(inputs, options, err));
+    for (size_t i = 0; i < inputs->B * inputs->T; i++)
+        out->N += is_row(inputs, options, i);
     FAIL_IF(!allocate(out, options->window != 0, inputs->labels != NULL), err,
             LVLM_ENOMEM, "out of memory for a batch of %zu tokens", out->N);
     fill_rows(out, inputs, options);

@@ -10,7 +10,7 @@
 
 typedef struct lvlm_packing {
     size_t B, T;
-    size_t N;           /* real tokens */
+    size_t N;           /* real tokens, and padding where prefix rules say so */
     size_t *cell;       /* (N) text * T + column; increasing */
     int64_t *ids;       /* (N) token id; -1: an image row */
     int64_t *image_row; /* (N) which row of the connector it is; -1: a token */
@@ -26,16 +26,27 @@ typedef struct lvlm_packing {
     lvlm_arena arena;
 } lvlm_packing;
 
+/* How versions of the reference tell prefix from suffix where that is not as trained;
+ * all false: as trained. */
+typedef struct lvlm_prefix_rules {
+    bool unlabelled_is_prefix; /* without labels all is prefix */
+    bool untyped_is_suffix;    /* without types all is suffix */
+    bool padding_is_prefix; /* with types and labels padding counts by its type: it is
+                                  computed, and seen */
+} lvlm_prefix_rules;
+
 typedef struct lvlm_packing_options {
     size_t axes; /* of positions */
     int64_t first_position;
-    bool causal;             /* each row sees those before it, whatever its type */
+    bool causal; /* each row sees those before it, whatever its type */
+    lvlm_prefix_rules prefix;
     size_t window;           /* 0: none */
     bool window_cuts_prefix; /* it counts for images and prefix too */
 } lvlm_packing_options;
 
 /* Pack a batch that lvlm_inputs_read has accepted. Free with lvlm_packing_free, also
- * after a failure, which is LVLM_ENOMEM. */
+ * after a failure: LVLM_ENOMEM, or LVLM_EFORMAT where padding that is prefix stands
+ * behind a suffix, so that what a row sees is no range. */
 LVLM_MUST_CHECK int lvlm_packing_make(lvlm_packing *out, const lvlm_inputs *inputs,
                                       const lvlm_packing_options *options,
                                       lvlm_error *err);

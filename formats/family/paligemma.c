@@ -285,12 +285,26 @@ static const lvlm_projection projections[] = {
 
 /* ---- where transformers differs ------------------------------------------------- */
 
-static const lvlm_difference gemma_differences[] = { { NULL } };
+// clang-format off
+#define MASK_DIFFERENCES                                                                          \
+    { "padding_seen", NULL, "4.49", "text.blocks.0",                                              \
+      "in a batch with labels every token sees the padding too, as if it were prefix; the model " \
+      "was trained to see none of it" },                                                          \
+    { "suffix_seen_unlabelled", NULL, "5.0", "text.blocks.0",                                     \
+      "in a batch without labels every token sees every other, those of the suffix too; the "     \
+      "model was trained to see the suffix up to the token itself" },                             \
+    { "causal_untyped", "5.9", NULL, "text.blocks.0",                                             \
+      "in a batch without token_type_ids every token sees those up to itself alone; the model "   \
+      "was trained to see the whole prefix" }
+// clang-format on
+
+static const lvlm_difference gemma_differences[] = { MASK_DIFFERENCES, { NULL } };
 
 #define FINAL_SOFTCAP                                                                  \
     "logits pass cap * tanh(logits / cap); PaliGemma 2 was trained without it"
 
 static const lvlm_difference gemma2_differences[] = {
+    MASK_DIFFERENCES,
     { "final_softcap", NULL, "4.52", "logits", FINAL_SOFTCAP },
     { "final_softcap", "5.23", NULL, "logits", FINAL_SOFTCAP },
     { "sliding_window_prefix", NULL, "4.53", "text.blocks.0",

@@ -110,6 +110,7 @@ int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
         .axes = c->rope.axes,
         .first_position = c->first_position,
         .causal = c->causal,
+        .prefix = c->prefix,
         .window = c->sliding_window,
         .window_cuts_prefix = c->window_cuts_prefix,
     };

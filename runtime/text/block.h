@@ -45,6 +45,7 @@ typedef struct decoder_config {
     bool sandwich; /* norms behind attention and MLP too */
     bool qkv_bias;
     bool causal; /* each row sees those before it; else the prefix sees all of itself */
+    lvlm_prefix_rules prefix;
     bool
         attends_unseeing; /* rows that see no image attend to all of it all the same, as
                               versions of the reference do */

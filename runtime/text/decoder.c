@@ -177,6 +177,13 @@ static void read_differences(decoder_config *c, const lvlm_family *family,
     if (!c->window_cuts_prefix &&
         !lvlm_reference_applies(family, "sliding_window", reference))
         c->sliding_window = 0;
+    c->prefix = (lvlm_prefix_rules){
+        .unlabelled_is_prefix =
+            lvlm_reference_applies(family, "suffix_seen_unlabelled", reference),
+        .untyped_is_suffix =
+            lvlm_reference_applies(family, "causal_untyped", reference),
+        .padding_is_prefix = lvlm_reference_applies(family, "padding_seen", reference),
+    };
     c->attends_unseeing =
         lvlm_reference_applies(family, "unseeing_rows_attend", reference);
     p->image_time_scaled =

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -153,6 +154,76 @@ static void packing_without_labels_has_no_targets(void **state)
     lvlm_packing_free(&p);
 }
 
+/* ---- as versions of the reference have it --------------------------------------- */
+
+/* One text of 0 0 1 1 behind one cell of padding: what each row sees ends where `want`
+ * says. */
+static void expect_ends(const lvlm_prefix_rules *rules, bool has_types, bool has_labels,
+                        const size_t *want, size_t n)
+{
+    const lvlm_packing_options options_of = { .axes = 1,
+                                              .first_position = 1,
+                                              .prefix = *rules };
+    lvlm_inputs in = batch;
+    in.B = 1;
+    in.has_types = has_types;
+    in.has_labels = has_labels;
+    in.ids = ids;
+    in.types = (int64_t[]){ 0, 0, 0, 1, 1 };
+    lvlm_packing p;
+    assert_int_equal(lvlm_packing_make(&p, &in, &options_of, NULL), 0);
+    assert_int_equal(p.N, n);
+    assert_memory_equal(p.hi, want, n * sizeof *want);
+    lvlm_packing_free(&p);
+}
+
+static void packing_without_labels_is_all_prefix_where_a_version_says_so(void **state)
+{
+    static const size_t all[] = { 4, 4, 4, 4 }, trained[] = { 2, 2, 3, 4 };
+    const lvlm_prefix_rules rules = { .unlabelled_is_prefix = true };
+    (void)state;
+    expect_ends(&rules, true, false, all, 4);
+    expect_ends(&rules, true, true, trained, 4);
+    expect_ends(&(lvlm_prefix_rules){ 0 }, true, false, trained, 4);
+}
+
+static void packing_without_types_is_causal_where_a_version_says_so(void **state)
+{
+    static const size_t causal[] = { 1, 2, 3, 4 }, trained[] = { 2, 2, 3, 4 };
+    const lvlm_prefix_rules rules = { .untyped_is_suffix = true };
+    (void)state;
+    expect_ends(&rules, false, true, causal, 4);
+    expect_ends(&rules, true, true, trained, 4);
+}
+
+static void packing_makes_rows_of_padding_where_a_version_sees_it(void **state)
+{
+    static const size_t seen[] = { 3, 3, 3, 4, 5 }, trained[] = { 2, 2, 3, 4 };
+    const lvlm_prefix_rules rules = { .padding_is_prefix = true };
+    (void)state;
+    expect_ends(&rules, true, true, seen, 5);
+    expect_ends(&rules, true, false, trained, 4);
+    expect_ends(&rules, false, true, trained, 4);
+}
+
+static void packing_refuses_seen_padding_behind_a_suffix(void **state)
+{
+    const lvlm_packing_options seen = { .axes = 1,
+                                        .first_position = 1,
+                                        .prefix = { .padding_is_prefix = true } };
+    lvlm_inputs in = batch;
+    lvlm_error err = { .text = "" };
+    lvlm_packing p;
+    (void)state;
+    in.B = 1;
+    in.has_types = in.has_labels = true;
+    in.types = (int64_t[]){ 0, 0, 1, 1, 0 };
+    in.real = (int64_t[]){ 1, 1, 1, 1, 0 };
+    assert_int_equal(lvlm_packing_make(&p, &in, &seen, &err), LVLM_EFORMAT);
+    assert_non_null(strstr(err.text, "attention_mask[0, 4]: padding behind a text"));
+    lvlm_packing_free(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +235,10 @@ int main(void)
         cmocka_unit_test(packing_windows_leave_the_full_ranges_alone),
         cmocka_unit_test(packing_targets_are_the_labels_one_place_on),
         cmocka_unit_test(packing_without_labels_has_no_targets),
+        cmocka_unit_test(packing_without_labels_is_all_prefix_where_a_version_says_so),
+        cmocka_unit_test(packing_without_types_is_causal_where_a_version_says_so),
+        cmocka_unit_test(packing_makes_rows_of_padding_where_a_version_sees_it),
+        cmocka_unit_test(packing_refuses_seen_padding_behind_a_suffix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
