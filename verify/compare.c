@@ -63,12 +63,13 @@ static void tell(run *r, uint64_t n_bytes)
         r->options->progress(r->options->progress_user, r->done);
 }
 
-/* Walks a pair in blocks; true when all bytes are the same. With `distance` the values
- * are added up as well, which the rare pair that differs needs. */
-static bool walk(run *r, const side *a, const side *b, lvlm_distance *distance)
+/* Walks the first `numel` elements of a pair in blocks; true when all bytes are the
+ * same. With `distance` the values are added up as well, which the rare pair that
+ * differs needs. */
+static bool walk(run *r, const side *a, const side *b, uint64_t numel,
+                 lvlm_distance *distance)
 {
     const lvlm_dtype da = a->tensor->dtype, db = b->tensor->dtype;
-    const uint64_t numel = side_numel(a);
     bool same = da == db;
     for (uint64_t at = 0; at < numel && (same || distance != NULL); at += BLOCK) {
         const size_t n = numel - at < BLOCK ? (size_t)(numel - at) : BLOCK;
@@ -95,6 +96,21 @@ static void finish(run *r, const lvlm_comparison *c)
     r->options->row(r->options->user, c);
 }
 
+/* Tables of word vectors have rows behind the last word, or not. */
+static uint64_t same_rows(run *r, const side *a, const side *b)
+{
+    const lvlm_shape *x = &a->tensor->shape, *y = &b->tensor->shape;
+    lvlm_shape both = *x;
+    if (x->n < 2 || x->n != y->n || !lvlm_transform_is_keep(a->transform) ||
+        !lvlm_transform_is_keep(b->transform))
+        return 0;
+    both.dims[0] = y->dims[0];
+    if (!lvlm_shape_equal(&both, y)) return 0;
+    const uint64_t rows = x->dims[0] < y->dims[0] ? x->dims[0] : y->dims[0];
+    const side *shorter = x->dims[0] < y->dims[0] ? a : b;
+    return walk(r, a, b, side_numel(shorter), NULL) ? rows : 0;
+}
+
 static void compare_pair(run *r, const char *name, const side *a, const side *b,
                          bool retied)
 {
@@ -105,11 +121,12 @@ static void compare_pair(run *r, const char *name, const side *a, const side *b,
         c.sameness = a->tensor == NULL ? LVLM_ONLY_B : LVLM_ONLY_A;
     } else if (side_numel(a) != side_numel(b)) {
         c.sameness = LVLM_OTHER_SHAPE;
+        c.n_rows = same_rows(r, a, b);
     } else {
         c.renamed = strcmp(a->tensor->name, b->tensor->name) != 0;
         c.reshaped = !lvlm_shape_equal(&a->tensor->shape, &b->tensor->shape);
-        const bool same = walk(r, a, b, NULL);
-        if (!same) (void)walk(r, a, b, &c.distance);
+        const bool same = walk(r, a, b, side_numel(a), NULL);
+        if (!same) (void)walk(r, a, b, side_numel(a), &c.distance);
         tell(r, a->tensor->n_bytes);
         const bool values = c.distance.n_differ == 0 && c.distance.n_bad == 0;
         c.sameness = same ? LVLM_SAME_BITS : values ? LVLM_SAME_VALUES : LVLM_DIFFERS;

@@ -24,6 +24,8 @@ typedef struct lvlm_comparison {
     bool renamed;           /* the tensors have other names */
     bool reshaped;          /* the same values under another shape */
     bool retied;            /* one stores a head of its own, the other ties it */
+    uint64_t n_rows; /* OTHER_SHAPE: the first rows of both are the same bits, up to
+                               the end of one of them: padding; else 0 */
 } lvlm_comparison;
 
 typedef struct lvlm_compare_result {

@@ -1,4 +1,5 @@
 /* cmd_compare.c - lvlm-verify compare A B */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "formats/base/json.h"
@@ -37,12 +38,16 @@ static bool is_same(const lvlm_comparison *c)
 
 static void print_notes(const lvlm_comparison *c)
 {
+    char a[LVLM_SHAPE_TEXT], b[LVLM_SHAPE_TEXT];
+    if (c->sameness == LVLM_OTHER_SHAPE)
+        printf(": %s, %s", lvlm_shape_text(a, &c->a->shape),
+               lvlm_shape_text(b, &c->b->shape));
+    if (c->n_rows > 0)
+        printf("; the first %" PRIu64 " rows are the same, bit for bit", c->n_rows);
     if (c->renamed) printf("; renamed: %s, %s", c->a->name, c->b->name);
-    if (c->reshaped) {
-        char a[LVLM_SHAPE_TEXT], b[LVLM_SHAPE_TEXT];
+    if (c->reshaped)
         printf("; reshaped: %s, %s", lvlm_shape_text(a, &c->a->shape),
                lvlm_shape_text(b, &c->b->shape));
-    }
     if (c->retied) printf("; tied in one, stored in the other");
 }
 
@@ -78,6 +83,7 @@ static void add_row(void *user, const lvlm_comparison *c)
     cJSON_AddBoolToObject(row, "renamed", c->renamed);
     cJSON_AddBoolToObject(row, "reshaped", c->reshaped);
     cJSON_AddBoolToObject(row, "retied", c->retied);
+    if (c->n_rows > 0) cJSON_AddNumberToObject(row, "same_rows", (double)c->n_rows);
     if (c->sameness != LVLM_DIFFERS) return;
     lvlm_json_add_number(row, "max_abs", c->distance.max_abs);
     lvlm_json_add_number(row, "relative_l2", lvlm_relative_l2(&c->distance));
