@@ -140,7 +140,17 @@ static int place_view(view *v, const torch_storage *s, uint64_t first, lvlm_erro
     return 0;
 }
 
-/* (storage, first element, size, stride, ...[, dtype]) */
+/* What may stand behind a tensor's arguments: that its values are to be taken negative,
+ * or conjugate. */
+static bool is_plain(const value *call, size_t n_arguments)
+{
+    if (call->n <= n_arguments) return true;
+    const value *marks = call->items[n_arguments];
+    return marks->kind == LVLM_PICKLE_NONE ||
+           (marks->kind == LVLM_PICKLE_DICT && marks->n == 0);
+}
+
+/* (storage, first element, size, stride, ...[, dtype][, marks]) */
 static int read_view(view *v, const value *call, const torch_storage *storages,
                      lvlm_error *err)
 {
@@ -154,6 +164,9 @@ static int read_view(view *v, const value *call, const torch_storage *storages,
                 a[0]->kind != LVLM_PICKLE_PERSISTENT ||
                 !torch_whole_number(&first, a[1]),
             err, LVLM_EFORMAT, "is not made of a storage and a place in it");
+    FAIL_IF(!is_plain(call, n_arguments[call->global->role]), err, LVLM_EFORMAT,
+            "is marked as negative or conjugate: its bytes are not its values; "
+            "resolve_neg() before torch.save makes them so");
     const torch_storage *s = &storages[a[0]->integer];
     TRY(read_dims(v->tensor.shape.dims, &v->tensor.shape.n, a[2], "size", err));
     TRY(read_dims(v->stride, &n_strides, a[3], "stride", err));

@@ -137,6 +137,7 @@ static void torchfile_refuses_hostile_files(void **state)
         { "system-legacy.bin", "calls posix.system, which no state dict needs;" },
         { "eval.bin", "calls __builtin__.eval, which" },
         { "complex.bin", "calls torch.ComplexFloatStorage, which" },
+        { "negated.bin", "tensor 'w': is marked as negative or conjugate" },
         { "pickle.bin", "is no file of torch.save" },
         { "cut.bin", "does not end as a zip archive does; the file is truncated" },
         { "packed.bin", "member 'whole/data/0': is compressed" },
