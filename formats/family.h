@@ -142,6 +142,8 @@ typedef enum lvlm_setting_kind {
     LVLM_SETTING_COUNT,        /* positive integer */
     LVLM_SETTING_MAYBE_COUNT,  /* the same, or null, which is a value: "none" */
     LVLM_SETTING_INDEX,        /* integer >= 0 */
+    LVLM_SETTING_MAYBE_INDEX,  /* the same, or null, which is a value: "none"; a number
+                                  below 0 says so too */
     LVLM_SETTING_NUMBER,       /* positive number */
     LVLM_SETTING_MAYBE_NUMBER, /* the same, or null, which is a value: "none" */
     LVLM_SETTING_BOOL,

@@ -19,7 +19,8 @@ enum { PATH_BYTES = 128, WORDS_BYTES = 256 };
 
 static bool null_is_a_value(lvlm_setting_kind kind)
 {
-    return kind == LVLM_SETTING_MAYBE_COUNT || kind == LVLM_SETTING_MAYBE_NUMBER;
+    return kind == LVLM_SETTING_MAYBE_COUNT || kind == LVLM_SETTING_MAYBE_INDEX ||
+           kind == LVLM_SETTING_MAYBE_NUMBER;
 }
 
 /* The first of "a.b|c.d" that config.json has; `path` tells which. */
@@ -105,6 +106,11 @@ static int accept(cJSON **out, const lvlm_setting *setting, const char *path,
         if (!lvlm_json_u64(&whole, item) || whole == 0)
             return refuse(setting, path, item, "a positive whole number", err);
         break;
+    case LVLM_SETTING_MAYBE_INDEX:
+        if (cJSON_IsNull(item)) break;
+        if (lvlm_json_double(&number, item) && number < 0)
+            return lvlm_json_parse(out, "null", strlen("null"), err);
+        /* fall through */
     case LVLM_SETTING_INDEX:
         if (!lvlm_json_u64(&whole, item))
             return refuse(setting, path, item, "a whole number", err);

@@ -215,6 +215,7 @@ static const lvlm_setting settings[] = {
     { "text.first_position",  CONSTANT, NULL,                                  "0" },
     { "text.splice",          CONSTANT, NULL,                                  "\"cross_attention\"" },
     { "tokens.image",         INDEX,    "image_token_index|image_token_id",    "128256" },
+    { "tokens.pad",           MAYBE_INDEX, TEXT("pad_token_id"),               "128004" },
     { NULL },
 };
 // clang-format on

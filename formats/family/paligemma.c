@@ -192,7 +192,8 @@ static const lvlm_word rope_types[] = { { "default", "default" }, { NULL } };
     { "text.mask",      CONSTANT, NULL,                               "\"prefix_lm\"" },             \
     { "text.first_position", CONSTANT, NULL,                          "1" },                         \
     { "text.splice",    CONSTANT, NULL,                               "\"image_tokens\"" },          \
-    { "tokens.image",   INDEX,    "image_token_index|image_token_id", "256000" }
+    { "tokens.image",   INDEX,    "image_token_index|image_token_id", "256000" },                    \
+    { "tokens.pad",     MAYBE_INDEX, "text_config.pad_token_id",      "0" }
 
 static const lvlm_setting gemma_settings[] = {
     VISION_SETTINGS,

@@ -183,7 +183,8 @@ static const lvlm_word rope_types[] = {
     { "text.first_position", CONSTANT, NULL,                                       "0" },                 \
     { "text.splice",         CONSTANT, NULL,                                       "\"image_tokens\"" },  \
     { "tokens.image",        INDEX,    "image_token_id",                           "151655" },            \
-    { "tokens.video",        INDEX,    "video_token_id",                           "151656" }
+    { "tokens.video",        INDEX,    "video_token_id",                           "151656" },            \
+    { "tokens.pad",          MAYBE_INDEX, TEXT("pad_token_id"),                    "null" }
 
 #define VISION_SETTINGS(act)                                                                              \
     { "vision.tower",        CONSTANT, NULL,                                       "\"qwen2\"" },         \

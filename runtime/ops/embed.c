@@ -24,15 +24,15 @@ void embed_forward(real *y, lvlm_stored table, const int64_t *ids, real scale, s
     (void)V;
 }
 
-void embed_backward(real *dtable, const real *dy, const int64_t *ids, real scale,
-                    size_t N, size_t V, size_t C)
+void embed_backward(real *dtable, const real *dy, const int64_t *ids, int64_t pad,
+                    real scale, size_t N, size_t V, size_t C)
 {
     if (dtable == NULL) return;
 #pragma omp parallel for schedule(static) if (N * C > LVLM_PARALLEL_MIN)
     for (size_t begin = 0; begin < C; begin += COLUMN_BLOCK) {
         const size_t end = begin + COLUMN_BLOCK < C ? begin + COLUMN_BLOCK : C;
         for (size_t n = 0; n < N; n++) {
-            if (ids[n] < 0) continue;
+            if (ids[n] < 0 || ids[n] == pad) continue;
             assert((uint64_t)ids[n] < V);
             real *row = dtable + (size_t)ids[n] * C;
             for (size_t c = begin; c < end; c++) row[c] += scale * dy[n * C + c];

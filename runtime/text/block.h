@@ -33,6 +33,7 @@ typedef struct decoder_config {
     size_t hidden, layers, heads, kv_heads, head_dim, mlp;
     size_t embed_rows; /* of the table of word vectors */
     size_t own_rows;   /* the same where the head has another number of rows, else 0 */
+    int64_t pad; /* its row has no gradient from being looked up; -1: there is none */
     double norm_eps;
     int64_t norm_offset; /* 1: Gemma; 0 elsewhere */
     decoder_rope rope;

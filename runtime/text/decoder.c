@@ -150,6 +150,9 @@ static int read_words(decoder_config *c, const cJSON *config, lvlm_error *err)
     c->rope.llama3 = word == ROPE_LLAMA3;
     TRY(configure_word(&word, config, "text.embed_scale", embed_scale_words, err));
     c->embed_scale = word == EMBED_SQRT_HIDDEN ? sqrt((double)c->hidden) : 1;
+    uint64_t pad;
+    const bool pads = lvlm_json_u64(&pad, lvlm_json_path(config, "tokens.pad"));
+    c->pad = pads && pad < c->embed_rows ? (int64_t)pad : -1;
     return 0;
 }
 
@@ -435,7 +438,7 @@ static void embed_gradient(const decoder *text, const lvlm_packing *p, const rea
     const decoder_config *const c = &text->config;
     const size_t C = c->hidden;
     if (text->embed.grad != NULL)
-        embed_backward(text->embed.grad, dx, p->ids, (real)c->embed_scale, p->N,
+        embed_backward(text->embed.grad, dx, p->ids, c->pad, (real)c->embed_scale, p->N,
                        c->embed_rows, C);
     for (size_t n = 0; dimage_rows != NULL && n < p->N; n++)
         if (p->image_row[n] >= 0)

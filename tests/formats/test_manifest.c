@@ -187,6 +187,28 @@ static void config_takes_null_as_none_where_it_is_a_value(void **state)
     lvlm_json_free(c);
 }
 
+static void config_knows_the_padding_that_has_no_gradient(void **state)
+{
+    static const struct {
+        const char *text;
+        double pad; /* -1: none */
+    } given[] = { { "{}", 0 },
+                  { "{\"pad_token_id\":7}", 7 },
+                  { "{\"pad_token_id\":null}", -1 },
+                  { "{\"pad_token_id\":-1}", -1 } };
+    (void)state;
+    for (size_t i = 0; i < sizeof given / sizeof given[0]; i++) {
+        char config[128];
+        cJSON *c = NULL;
+        (void)snprintf(config, sizeof config,
+                       "{\"model_type\":\"paligemma\",\"text_config\":%s}",
+                       given[i].text);
+        assert_int_equal(read_config(&c, config, NULL), 0);
+        assert_true(number(c, "tokens.pad") == given[i].pad);
+        lvlm_json_free(c);
+    }
+}
+
 /* Every tower computes what its config.json names, as the reference does. */
 static void config_takes_any_activation_of_the_reference(void **state)
 {
@@ -425,6 +447,7 @@ int main(void)
         cmocka_unit_test(names_of_every_generation_are_one),
         cmocka_unit_test(config_fills_in_the_class_defaults),
         cmocka_unit_test(config_takes_null_as_none_where_it_is_a_value),
+        cmocka_unit_test(config_knows_the_padding_that_has_no_gradient),
         cmocka_unit_test(config_takes_any_activation_of_the_reference),
         cmocka_unit_test(config_errors_name_key_expected_and_got),
         cmocka_unit_test(references_apply_by_version),

@@ -24,7 +24,7 @@ static const char config[] =
     "\"query_pre_attn_scalar\": 8, \"sliding_window\": 5}}";
 
 /* A version in which windows slide. */
-#define SLIDING "transformers-5.23.0"
+#define SLIDING "transformers-5.2.0"
 
 enum { IMAGE = 90, PATCHES = 4, TEXT = 11, VOCAB = 80 };
 

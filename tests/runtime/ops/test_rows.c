@@ -31,9 +31,23 @@ static void embed_value_and_gradient(void **state)
         assert_true(
             c.y[i] ==
             (ids[i / C] < 0 ? 0 : 1.5 * c.table[(size_t)ids[i / C] * C + i % C]));
-    embed_backward(dtable, c.dy, ids, 1.5, N, V, C);
+    embed_backward(dtable, c.dy, ids, -1, 1.5, N, V, C);
     ASSERT_BELOW(gradcheck(embed_loss, &c, c.table, dtable, V * C),
                  1e-7 /* observed 6.7e-13 */);
+}
+
+/* torch's padding_idx: looked up like any other, and left alone on the way back. */
+static void embed_gives_padding_no_gradient(void **state)
+{
+    double all[V * C] = { 0 }, but_one[V * C] = { 0 }, dy[N * C];
+    const int64_t pad = ids[0];
+    (void)state;
+    gradcheck_fill(dy, N * C, 2);
+    embed_backward(all, dy, ids, -1, 1.5, N, V, C);
+    embed_backward(but_one, dy, ids, pad, 1.5, N, V, C);
+    for (size_t i = 0; i < V * C; i++)
+        assert_true(but_one[i] == (i / C == (size_t)pad ? 0 : all[i]));
+    assert_true(all[(size_t)pad * C] != 0);
 }
 
 static void embed_widens_stored_tables(void **state)
@@ -143,6 +157,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(embed_value_and_gradient),
+        cmocka_unit_test(embed_gives_padding_no_gradient),
         cmocka_unit_test(embed_widens_stored_tables),
         cmocka_unit_test(patchify_value_and_gradient),
         cmocka_unit_test(cross_entropy_value_and_gradient),

@@ -139,7 +139,7 @@ static void row_op(real *out, const real *in, const ops_scratch *scratch)
     for (size_t n = 0; n < ROWS; n++)
         ids[n] = (int64_t)(n * n % 7), ones[n] = (double)in[n];
     embed_forward(out, (lvlm_stored){ in, LVLM_REAL_DTYPE }, ids, 3, ROWS, 7, C);
-    embed_backward(out + RC, in, ids, 3, ROWS, 7, C);
+    embed_backward(out + RC, in, ids, -1, 3, ROWS, 7, C);
     cross_entropy_forward(loss, in, ids, ROWS, C);
     cross_entropy_backward(out + 2 * RC, ones, in, ids, ROWS, C);
     for (size_t n = 0; n < ROWS; n++) out[3 * RC + n] = (real)loss[n];
