@@ -223,7 +223,6 @@ static int pipeline_forward(void *model, const lvlm_checkpoint *inputs,
 {
     pass t = { .p = model, .stages = { .sink = sink } };
     int rc;
-    ((pipeline *)model)->adapters.noise.active = false;
     if ((rc = pass_read(&t, inputs, prefix, err)) < 0) goto done;
     pass_announce(&t);
     head_announce(&t.packing, &t.stages);
@@ -311,10 +310,11 @@ static int pipeline_backward(void *model, lvlm_model_step *step,
                              const lvlm_checkpoint *inputs, const char *prefix,
                              double scale, lvlm_error *err)
 {
-    pass t = { .p = model, .stages = stages_silent() };
+    pipeline *const p = model;
+    pass t = { .p = p, .stages = stages_silent() };
     int rc;
     *step = (lvlm_model_step){ 0 };
-    ((pipeline *)model)->adapters.noise.active = true;
+    p->adapters.noise.active = true; /* here alone */
     if ((rc = pass_read(&t, inputs, prefix, err)) < 0) goto done;
     step->n_targets = t.packing.n_targets;
     step->n_tokens = t.packing.N;
@@ -324,6 +324,7 @@ static int pipeline_backward(void *model, lvlm_model_step *step,
     ops_threads(t.p->n_threads);
     rc = learn(&t, step, scale != 0 ? scale : 1 / (double)step->n_targets, err);
 done:
+    p->adapters.noise.active = false;
     pass_free(&t);
     return rc;
 }
