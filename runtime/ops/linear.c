@@ -13,10 +13,12 @@
 #include <omp.h>
 
 #include "runtime/ops/gemm.h"
+#include "runtime/ops/gemv.h"
 
 #define PANEL_ROWS 576 /* most rows of w widened at once */
 #define PANEL_COLS 512 /* most columns widened at once: with the rows, 1.1 MiB of f32 */
 #define TILE_ROWS 512  /* most rows of x in one product */
+#define GEMV_ROWS 128  /* most rows of w that one thread takes at once for one of x */
 #define FEW_ROWS 8     /* up to here dot products row by row beat a matrix product */
 
 static size_t min_size(size_t a, size_t b)
@@ -108,7 +110,7 @@ static void forward_tile(real *y, const real *x, lvlm_stored w, const real *b, s
     }
 }
 
-/* The same for few rows of x, as in generation: memory decides, so w is read once. */
+/* The same for few rows of x: memory decides, so w is read once. */
 static void forward_few(real *y, const real *x, lvlm_stored w, const real *b, size_t o,
                         size_t rows, size_t cols, size_t I, size_t O, real *buffer)
 {
@@ -119,12 +121,30 @@ static void forward_few(real *y, const real *x, lvlm_stored w, const real *b, si
     }
 }
 
+/* The same for one row of x, as in generation. */
+static void forward_one(real *y, const real *x, lvlm_stored w, const real *b, size_t I,
+                        size_t O, const ops_scratch *scratch)
+{
+    const size_t rows = piece(O, GEMV_ROWS), n = n_pieces(O, rows);
+#pragma omp parallel for schedule(dynamic, 1)                                          \
+    num_threads((int)scratch->n_threads) if (I * O > LVLM_PARALLEL_MIN)
+    for (size_t r = 0; r < n; r++) {
+        const size_t o = r * rows;
+        gemv_forward(y + o, x, stored_at(w, o * I), b != NULL ? b + o : NULL,
+                     min_size(rows, O - o), I);
+    }
+}
+
 void linear_forward(real *y, const real *x, lvlm_stored w, const real *b, size_t N,
                     size_t I, size_t O, const ops_scratch *scratch)
 {
     assert(I > 0 && O > 0 && w.data != NULL && y != x);
     assert(scratch->numel >= linear_scratch(I, O, scratch->n_threads));
     if (N == 0) return;
+    if (N == 1) {
+        forward_one(y, x, w, b, I, O, scratch);
+        return;
+    }
     const size_t rows = piece(N, TILE_ROWS), cols = shared_piece(O, PANEL_ROWS);
     const size_t n_rows = n_pieces(N, rows), n_cols = n_pieces(O, cols);
     const size_t stride = panel_numel(I, O);

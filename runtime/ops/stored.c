@@ -10,31 +10,13 @@
 LVLM_SIMD_CLONES static void widen_bf16(real *out, const uint16_t *w, size_t n)
 {
 #pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t bits = (uint32_t)w[i] << 16;
-        float value;
-        memcpy(&value, &bits, sizeof value);
-        out[i] = (real)value;
-    }
+    for (size_t i = 0; i < n; i++) out[i] = (real)lvlm_f32_of_bf16(w[i]);
 }
 
-/* numeric.h's function without its branches: 2^112 moves the exponent from f16's bias
- * to f32's and makes subnormals normal; infinities and NaN get their exponent back. */
 LVLM_SIMD_CLONES static void widen_f16(real *out, const uint16_t *w, size_t n)
 {
 #pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t rest = (uint32_t)(w[i] & 0x7fffu) << 13;
-        uint32_t bits;
-        float value;
-        memcpy(&value, &rest, sizeof value);
-        value *= 0x1p112f;
-        memcpy(&bits, &value, sizeof bits);
-        bits |= (w[i] & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;
-        bits |= (uint32_t)(w[i] & 0x8000u) << 16;
-        memcpy(&value, &bits, sizeof value);
-        out[i] = (real)value;
-    }
+    for (size_t i = 0; i < n; i++) out[i] = (real)lvlm_f32_of_f16_fast(w[i]);
 }
 
 static void widen_f32(real *out, const float *w, size_t n)

@@ -17,6 +17,13 @@
 #define LVLM_SIMD_CLONES
 #endif
 
+/* Memory that will be read soon. */
+#if defined __GNUC__
+#define LVLM_PREFETCH(address) __builtin_prefetch(address)
+#else
+#define LVLM_PREFETCH(address) ((void)(address))
+#endif
+
 /* y = exp(x - shift), with x - shift first limited so that y is finite and not 0
  * (f32: about 1e-38 to 1e38). y may be x.  x, y (n) */
 void vexp(real *y, const real *x, real shift, size_t n);
