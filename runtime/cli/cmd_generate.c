@@ -13,6 +13,7 @@
 #include "formats/cli/program.h"
 #include "runtime/cli/answer.h"
 #include "runtime/cli/run_commands.h"
+#include "runtime/collect.h"
 #include "runtime/generate/generate.h"
 
 typedef struct generate_args {
@@ -145,14 +146,28 @@ static int finish_text(output *o, const prompting *p, lvlm_error *err)
 
 /* ---- all of it ------------------------------------------------------------------ */
 
+/* Reads `inputs`, behind a bar. */
+static int begin(lvlm_session **out, lvlm_model *model, const lvlm_checkpoint *inputs,
+                 bool quiet, lvlm_error *err)
+{
+    lvlm_progress bar;
+    lvlm_stage_list nothing = { .progress = lvlm_progress_stages, .user = &bar };
+    const lvlm_stage_sink sink = lvlm_stage_list_sink(&nothing);
+    lvlm_progress_init(&bar, "reading", 0, quiet);
+    const int rc = lvlm_session_begin(out, model, inputs, "", &sink, err);
+    lvlm_progress_finish(&bar);
+    lvlm_stage_list_free(&nothing);
+    return rc;
+}
+
 static int open_session(lvlm_session **out, lvlm_model *model, const generate_args *a,
                         const prompting *p, lvlm_error *err)
 {
+    const bool quiet = a->common.quiet;
     lvlm_checkpoint *inputs = NULL;
-    if (a->inputs == NULL)
-        return lvlm_session_begin(out, model, &p->inputs.batch, "", NULL, err);
+    if (a->inputs == NULL) return begin(out, model, &p->inputs.batch, quiet, err);
     TRY(lvlm_checkpoint_open(&inputs, a->inputs, NULL, err));
-    const int rc = lvlm_session_begin(out, model, inputs, "", NULL, err);
+    const int rc = begin(out, model, inputs, quiet, err);
     if (rc == LVLM_EFORMAT) lvlm_prefix(err, "%s: ", a->inputs);
     lvlm_checkpoint_close(inputs);
     return rc;

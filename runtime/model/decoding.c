@@ -224,7 +224,7 @@ int decoding_begin(void **out, void *model, const lvlm_checkpoint *inputs,
                    const char *prefix, const lvlm_stage_sink *sink, lvlm_error *err)
 {
     decoding *const d = lvlm_calloc(1, sizeof *d);
-    pass t = { .p = model, .stages = stages_silent() };
+    pass t = { .p = model, .unlabelled = true, .stages = stages_silent() };
     if (d == NULL) return lvlm_fail_memory(err);
     if (sink != NULL) t.stages.sink = sink;
     d->p = model;

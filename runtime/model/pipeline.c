@@ -115,6 +115,7 @@ int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
         .window_cuts_prefix = c->window_cuts_prefix,
     };
     TRY(lvlm_inputs_read(&t->inputs, inputs, prefix, &p->spec, err));
+    if (t->unlabelled) t->inputs.labels = NULL, t->inputs.has_labels = false;
     TRY(lvlm_packing_make(&t->packing, &t->inputs, &options, err));
     if (!pass_has_images(t)) return 0;
     TRY(p->tower->look(p->vision, &t->seen, images, &t->inputs.arena, err));

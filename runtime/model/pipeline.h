@@ -31,6 +31,7 @@ typedef struct pipeline {
 /* What one forward has; freed part by part as it goes. */
 typedef struct pass {
     const pipeline *p;
+    bool unlabelled; /* labels that come with the inputs are not looked at */
     lvlm_inputs inputs;
     lvlm_packing packing;
     lvlm_sight sight; /* cross-attention only */
@@ -44,8 +45,8 @@ typedef struct pass {
     void *image_memory;
 } pass;
 
-/* Inputs to packed rows, positions and what sees what. `t` holds p and stages; free
- * with pass_free, also after a failure. */
+/* Inputs to packed rows, positions and what sees what. `t` holds p, stages and
+ * unlabelled; free with pass_free, also after a failure. */
 int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
               lvlm_error *err);
 bool pass_has_images(const pass *t);
