@@ -130,7 +130,8 @@ static int add_listed(lvlm_tokenizer *t, const char *const *texts, size_t n,
 
 #define N_OF(list) (sizeof(list) / sizeof *(list))
 
-/* Qwen composes the whole text before it looks for special tokens: "normalized". */
+/* Qwen's code composes the whole text before it looks for special tokens, which are
+ * "normalized" here; by the Unicode of Python there, of utf8proc here. */
 int tokenizer_read_qwen(lvlm_tokenizer *t, const lvlm_side_file *file, lvlm_error *err)
 {
     static const char *const first[] = { "<|endoftext|>", "<|im_start|>",
