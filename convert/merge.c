@@ -4,26 +4,40 @@
 #include "formats/base/json.h"
 #include "formats/rewrite.h"
 
-int lvlm_merge(lvlm_fold_cost *cost, const char *model, const char *adapter,
-               const char *out, size_t threads, bool overwrite,
-               char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
+int lvlm_merge_open(lvlm_merge *out, const char *model, const char *adapter,
+                    lvlm_error *err)
 {
-    lvlm_checkpoint *cp = NULL;
-    lvlm_manifest manifest;
-    lvlm_adapter peft = { .n = 0 };
+    *out = (lvlm_merge){ .n_bytes = 0 };
+    TRY(lvlm_manifest_open(&out->manifest, &out->model, model, err));
+    for (size_t i = 0; i < out->model->n_tensors; i++)
+        out->n_bytes += out->model->tensors[i].n_bytes;
+    return lvlm_adapter_open(&out->adapter, adapter, &out->manifest, err);
+}
+
+int lvlm_merge_execute(const lvlm_merge *merge, const char *path,
+                       const lvlm_merge_run *run, lvlm_fold_cost *cost,
+                       char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
+{
     cJSON *provenance = NULL;
-    int rc;
-    if ((rc = lvlm_manifest_open(&manifest, &cp, model, err)) < 0 ||
-        (rc = lvlm_adapter_open(&peft, adapter, &manifest, err)) < 0 ||
-        (rc = lvlm_native_meta_json(&provenance, cp, "provenance", err)) < 0 ||
-        (rc = lvlm_provenance_add(provenance, LVLM_PROVENANCE_ADAPTERS, 1, err)) < 0)
-        goto done;
-    const lvlm_fold fold = { &peft, provenance, threads, overwrite };
-    rc = lvlm_fold_save(cost, &fold, out, root, err);
-done:
+    int rc = lvlm_native_meta_json(&provenance, merge->model, "provenance", err);
+    if (rc == 0) rc = lvlm_provenance_add(provenance, LVLM_PROVENANCE_ADAPTERS, 1, err);
+    if (rc == 0) {
+        const lvlm_fold fold = { .adapter = &merge->adapter,
+                                 .provenance = provenance,
+                                 .threads = run->threads,
+                                 .overwrite = run->overwrite,
+                                 .progress = run->progress,
+                                 .user = run->user };
+        rc = lvlm_fold_save(cost, &fold, path, root, err);
+    }
     lvlm_json_free(provenance);
-    lvlm_adapter_free(&peft);
-    lvlm_manifest_free(&manifest);
-    lvlm_checkpoint_close(cp);
     return rc;
+}
+
+void lvlm_merge_free(lvlm_merge *merge)
+{
+    lvlm_adapter_free(&merge->adapter);
+    lvlm_manifest_free(&merge->manifest);
+    lvlm_checkpoint_close(merge->model);
+    *merge = (lvlm_merge){ .n_bytes = 0 };
 }

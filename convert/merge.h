@@ -1,15 +1,37 @@
-/* merge.h - a PEFT adapter folded into a native file. */
+/* merge.h - a PEFT adapter folded into a native file.
+ *
+ *   lvlm_merge_open      both are there and fit
+ *   lvlm_merge_execute   streams the file with the adapter folded in */
 #ifndef LVLM_CONVERT_MERGE_H
 #define LVLM_CONVERT_MERGE_H
 
 #include "formats/adapter_fold.h"
 
-/* `model` again at `out`, with the adapter of directory `adapter` folded into the
- * weights that it adapts, each in its stored type. Nothing else changes, but that the
- * provenance counts the adapter. */
-LVLM_MUST_CHECK int lvlm_merge(lvlm_fold_cost *cost, const char *model,
-                               const char *adapter, const char *out, size_t threads,
-                               bool overwrite, char root[LVLM_DIGEST_HEX + 1],
-                               lvlm_error *err);
+typedef struct lvlm_merge {
+    lvlm_checkpoint *model;
+    lvlm_manifest manifest;
+    lvlm_adapter adapter;
+    uint64_t n_bytes; /* of all tensors */
+} lvlm_merge;
+
+/* The native file `model` and the PEFT directory `adapter`. On success and on failure
+ * *out must be given to lvlm_merge_free. */
+LVLM_MUST_CHECK int lvlm_merge_open(lvlm_merge *out, const char *model,
+                                    const char *adapter, lvlm_error *err);
+
+typedef struct lvlm_merge_run {
+    size_t threads;
+    bool overwrite;
+    void (*progress)(void *user, uint64_t n_bytes); /* may be NULL */
+    void *user;
+} lvlm_merge_run;
+
+/* The model again at `path` with the adapter folded into the weights that it adapts,
+ * each in its stored type. Nothing else changes, but that the provenance counts the
+ * adapter. `root` receives the root digest. */
+LVLM_MUST_CHECK int lvlm_merge_execute(const lvlm_merge *merge, const char *path,
+                                       const lvlm_merge_run *run, lvlm_fold_cost *cost,
+                                       char root[LVLM_DIGEST_HEX + 1], lvlm_error *err);
+void lvlm_merge_free(lvlm_merge *merge);
 
 #endif

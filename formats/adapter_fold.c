@@ -172,7 +172,9 @@ int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold, const char *path
                                    .write = write,
                                    .user = &w,
                                    .threads = fold->threads,
-                                   .overwrite = fold->overwrite };
+                                   .overwrite = fold->overwrite,
+                                   .progress = fold->progress,
+                                   .progress_user = fold->user };
     *cost = (lvlm_fold_cost){ 0 };
     TRY(lvlm_fold_check(adapter, err));
     w.costs = lvlm_calloc(adapter->n + 1, LVLM_MODULE_PARTS * sizeof *w.costs);

@@ -24,6 +24,9 @@ typedef struct lvlm_fold {
     const cJSON *provenance;     /* of the new file */
     size_t threads;
     bool overwrite;
+    /* Told how many bytes of tensors are written, from any thread; may be NULL. */
+    void (*progress)(void *user, uint64_t n_bytes);
+    void *user;
 } lvlm_fold;
 
 /* Can it be folded in? LVLM_EUSAGE when a module is tied to a table of vectors and has

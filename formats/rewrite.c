@@ -2,6 +2,7 @@
 #include "formats/rewrite.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -12,12 +13,6 @@
 
 enum { PIECE = 256 * 1024 }; /* copied at a time: hashing finds it in cache */
 
-struct lvlm_rewrite_sink {
-    lvlm_outfile *file;
-    uint64_t at;
-    lvlm_digest digest;
-};
-
 typedef char hex_digest[LVLM_DIGEST_HEX + 1];
 
 typedef struct work {
@@ -27,14 +22,25 @@ typedef struct work {
     hex_digest *digests; /* (n_tensors) of what was written */
     cJSON *config, *ledger, *recorded;
     lvlm_native_meta meta;
+    atomic_ullong done; /* bytes */
 } work;
+
+struct lvlm_rewrite_sink {
+    work *work;
+    uint64_t at;
+    lvlm_digest digest;
+};
 
 /* ---- one tensor ----------------------------------------------------------------- */
 
 void lvlm_rewrite_put(lvlm_rewrite_sink *sink, const void *bytes, size_t n_bytes)
 {
-    lvlm_outfile_write_at(sink->file, sink->at, bytes, n_bytes, &sink->digest);
+    work *const w = sink->work;
+    lvlm_outfile_write_at(w->file, sink->at, bytes, n_bytes, &sink->digest);
     sink->at += n_bytes;
+    const uint64_t done = atomic_fetch_add(&w->done, n_bytes) + n_bytes;
+    if (w->rewrite->progress != NULL)
+        w->rewrite->progress(w->rewrite->progress_user, done);
 }
 
 static void copy(lvlm_rewrite_sink *sink, const lvlm_tensor *t)
@@ -68,7 +74,7 @@ static int write_tensor(void *user, size_t i, lvlm_error *err)
     const lvlm_rewrite *const r = w->rewrite;
     const lvlm_tensor *const t = &r->source->tensors[i];
     const bool changes = r->changes(r->user, t);
-    lvlm_rewrite_sink sink = { w->file, w->starts[i], LVLM_DIGEST_INIT };
+    lvlm_rewrite_sink sink = { w, w->starts[i], LVLM_DIGEST_INIT };
     if (changes) TRY(check_changed(w, t, err));
     int rc = lvlm_digest_start(&sink.digest, err);
     if (rc == 0 && changes)

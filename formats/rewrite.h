@@ -25,6 +25,9 @@ typedef struct lvlm_rewrite {
     void *user;
     size_t threads; /* at least 1 */
     bool overwrite;
+    /* Told how many bytes of tensors are written, from any thread; may be NULL. */
+    void (*progress)(void *user, uint64_t n_bytes);
+    void *progress_user;
 } lvlm_rewrite;
 
 /* The new file appears whole under `path` or not at all; `root` receives its root

@@ -33,19 +33,33 @@ static void print_text(const lvlm_fold_cost *cost, const char *out, const char *
     lvlm_fold_cost_print(cost);
 }
 
+static int merge(lvlm_merge *m, lvlm_fold_cost *cost, const args *a, const char *out,
+                 char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
+{
+    lvlm_progress bar;
+    lvlm_progress_init(&bar, "merging", m->n_bytes, a->common.quiet);
+    const lvlm_merge_run run = { lvlm_thread_count(&a->common), a->force,
+                                 lvlm_progress_update, &bar };
+    const int rc = lvlm_merge_execute(m, out, &run, cost, root, err);
+    lvlm_progress_finish(&bar);
+    return rc;
+}
+
 static int run(const void *arguments, const lvlm_operands *operands)
 {
     const args *const a = arguments;
     const double started = lvlm_seconds();
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_fold_cost cost;
+    lvlm_merge m;
     lvlm_error err;
-    int rc = lvlm_merge(&cost, operands->at[0], operands->at[1], operands->at[2],
-                        lvlm_thread_count(&a->common), a->force, root, &err);
+    int rc = lvlm_merge_open(&m, operands->at[0], operands->at[1], &err);
+    if (rc == 0) rc = merge(&m, &cost, a, operands->at[2], root, &err);
     if (rc == 0 && a->common.json)
         rc = print_json(&cost, root, lvlm_seconds() - started, &err);
     else if (rc == 0 && !a->common.quiet)
         print_text(&cost, operands->at[2], root);
+    lvlm_merge_free(&m);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
 

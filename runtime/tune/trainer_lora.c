@@ -172,8 +172,10 @@ int lvlm_trainer_save_merged(const lvlm_trainer *t, const char *path, bool overw
     int rc = snapshot_make(&s, t, err);
     if (rc == 0) rc = provenance_of(&provenance, t, err);
     if (rc == 0) {
-        const lvlm_fold fold = { &s.adapter, provenance, t->options.threads,
-                                 overwrite };
+        const lvlm_fold fold = { .adapter = &s.adapter,
+                                 .provenance = provenance,
+                                 .threads = t->options.threads,
+                                 .overwrite = overwrite };
         rc = lvlm_fold_save(cost, &fold, path, root, err);
     }
     lvlm_json_free(provenance);

@@ -65,25 +65,35 @@ static const char *native_of(scratch *s, const char *model, const char *name)
     return path;
 }
 
+static int merge(lvlm_fold_cost *cost, const char *model, const char *adapter,
+                 const char *out, size_t threads, bool overwrite, lvlm_error *err)
+{
+    const lvlm_merge_run run = { .threads = threads, .overwrite = overwrite };
+    char root[LVLM_DIGEST_HEX + 1];
+    lvlm_merge m;
+    int rc = lvlm_merge_open(&m, model, adapter, err);
+    if (rc == 0) rc = lvlm_merge_execute(&m, out, &run, cost, root, err);
+    lvlm_merge_free(&m);
+    return rc;
+}
+
 static lvlm_fold_cost must_merge(const char *model, const char *adapter,
                                  const char *out, size_t threads)
 {
-    char root[LVLM_DIGEST_HEX + 1];
     lvlm_fold_cost cost;
     lvlm_error err;
-    if (lvlm_merge(&cost, model, adapter, out, threads, true, root, &err) < 0)
+    if (merge(&cost, model, adapter, out, threads, true, &err) < 0)
         fail_msg("%s", err.text);
     return cost;
 }
 
 static void must_refuse(scratch *s, const char *adapter, int code, const char *why)
 {
-    char root[LVLM_DIGEST_HEX + 1];
     lvlm_fold_cost cost;
     lvlm_error err = { .text = "" };
     const size_t files = scratch_count(s, "");
-    assert_int_equal(lvlm_merge(&cost, scratch_path(s, "m.lvlm"), adapter,
-                                scratch_path(s, "no.lvlm"), 2, false, root, &err),
+    assert_int_equal(merge(&cost, scratch_path(s, "m.lvlm"), adapter,
+                           scratch_path(s, "no.lvlm"), 2, false, &err),
                      code);
     if (strstr(err.text, why) == NULL) fail_msg("'%s' is not in: %s", why, err.text);
     assert_int_equal(scratch_count(s, ""), files);

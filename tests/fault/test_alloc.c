@@ -262,11 +262,14 @@ static int export_shards(scratch *s, lvlm_error *err)
 
 static int merge_adapter(scratch *s, lvlm_error *err)
 {
+    const lvlm_merge_run run = { .threads = 1 };
     const char *path = scratch_path(s, "new.lvlm");
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_fold_cost cost;
-    const int rc = lvlm_merge(&cost, scratch_path(s, "adapted.lvlm"), ADAPTER, path, 1,
-                              false, root, err);
+    lvlm_merge m;
+    int rc = lvlm_merge_open(&m, scratch_path(s, "adapted.lvlm"), ADAPTER, err);
+    if (rc == 0) rc = lvlm_merge_execute(&m, path, &run, &cost, root, err);
+    lvlm_merge_free(&m);
     if (rc == 0) assert_int_equal(unlink(path), 0);
     return rc;
 }

@@ -349,6 +349,7 @@ static void a_merged_model_is_model_and_adapter(void **state)
 {
     static const char *const fixtures[] = { "paligemma-odd", "qwen2_vl-odd",
                                             "mllama-odd", "qwen_vl-odd" };
+    const lvlm_merge_run once = { .threads = 1, .overwrite = true };
     scratch *s = *state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *const native = scratch_path(s, "m"), *dir = scratch_path(s, "a");
@@ -356,6 +357,7 @@ static void a_merged_model_is_model_and_adapter(void **state)
         char model[256], batch[256], root[LVLM_DIGEST_HEX + 1];
         lvlm_checkpoint *x = NULL, *y = NULL;
         lvlm_model *merged = NULL;
+        lvlm_merge m;
         lvlm_fold_cost cost;
         lvlm_lora lora;
         lvlm_trainer t;
@@ -368,7 +370,8 @@ static void a_merged_model_is_model_and_adapter(void **state)
         for (size_t k = 0; k < 2; k++) (void)step_of(&t, cases[i].name);
         save_adapter(&t, dir);
         if (lvlm_trainer_save_merged(&t, ours, true, &cost, &err) < 0 ||
-            lvlm_merge(&cost, native, dir, theirs, 1, true, root, &err) < 0 ||
+            lvlm_merge_open(&m, native, dir, &err) < 0 ||
+            lvlm_merge_execute(&m, theirs, &once, &cost, root, &err) < 0 ||
             lvlm_checkpoint_open(&x, ours, NULL, &err) < 0 ||
             lvlm_checkpoint_open(&y, theirs, NULL, &err) < 0 ||
             lvlm_model_open(&merged, ours, NULL, &err) < 0)
@@ -382,6 +385,7 @@ static void a_merged_model_is_model_and_adapter(void **state)
         assert_true(error <= (i < 3 ? 3e-6 /* observed 9.9e-7 */
                                     : 3e-2 /* bf16, observed 8.5e-3 */));
         lvlm_model_free(merged);
+        lvlm_merge_free(&m);
         lvlm_checkpoint_close(x);
         lvlm_checkpoint_close(y);
         lvlm_trainer_close(&t);
