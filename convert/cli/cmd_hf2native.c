@@ -120,21 +120,36 @@ static totals count(const lvlm_import *import)
     return n;
 }
 
+/* Does config.json say that the head is a matrix of its own? */
+static bool says_untied(const cJSON *config)
+{
+    const cJSON *top = lvlm_json_get(config, "tie_word_embeddings");
+    const cJSON *text = lvlm_json_path(config, "text_config.tie_word_embeddings");
+    return cJSON_IsFalse(top) || (top == NULL && cJSON_IsFalse(text));
+}
+
+static void remark_target(const lvlm_import *import, const lvlm_target *t)
+{
+    if (t->state == LVLM_TARGET_MADE)
+        fprintf(stderr, PROGRAM ": %s was made, not found: train it before use\n",
+                t->name);
+    else if (t->row->tied_to != NULL && t->state == LVLM_TARGET_FOUND &&
+             !import->source->headers_only)
+        fprintf(stderr, PROGRAM ": '%s' differs from %s: kept as a head of its own\n",
+                t->source->name, t->row->tied_to);
+    else if (t->state == LVLM_TARGET_TIED && t->source == NULL &&
+             says_untied(import->source->config))
+        fprintf(stderr,
+                PROGRAM ": config.json says tie_word_embeddings false, but there is no "
+                        "'%s': %s stands in; is it a base model saved alone?\n",
+                t->source_name, t->row->tied_to);
+}
+
 /* What a person should know beyond the numbers. */
 static void remark(const lvlm_import *import)
 {
     const lvlm_manifest *m = &import->manifest;
-    for (size_t i = 0; i < m->n_targets; i++) {
-        const lvlm_target *t = &m->targets[i];
-        if (t->state == LVLM_TARGET_MADE)
-            fprintf(stderr, PROGRAM ": %s was made, not found: train it before use\n",
-                    t->name);
-        else if (t->row->tied_to != NULL && t->state == LVLM_TARGET_FOUND &&
-                 !import->source->headers_only)
-            fprintf(stderr,
-                    PROGRAM ": '%s' differs from %s: kept as a head of its own\n",
-                    t->source->name, t->row->tied_to);
-    }
+    for (size_t i = 0; i < m->n_targets; i++) remark_target(import, &m->targets[i]);
     for (size_t i = 0; i < import->plan.n_steps; i++) {
         const lvlm_step *step = &import->plan.steps[i];
         if (step->n_infinite > 0)
