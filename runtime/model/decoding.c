@@ -19,7 +19,8 @@ enum {
 
 /* The row of a step, as a packing has it. */
 typedef struct step_row {
-    size_t cell, lo, hi, window_lo;
+    size_t cell; /* its column behind the text's; padding counts */
+    size_t lo, hi, window_lo;
     int64_t id, image_row, type, positions[3];
     /* what it looks at, as a sight has it */
     size_t look_lo, look_hi;
