@@ -5,7 +5,10 @@
 #include <string.h>
 
 /* What training wrappers put in front of every name. */
-static const char *const wrappers[] = { "base_model.model.", "module.", NULL };
+static const char *const wrappers[] = {
+    "base_model.model.",     "module.", "_orig_mod.", "_forward_module.",
+    "_fsdp_wrapped_module.", NULL
+};
 
 static bool starts_with(const char *text, const char *prefix)
 {
@@ -17,8 +20,11 @@ char *lvlm_names_canonical(const lvlm_family *family, const char *source, bool *
 {
     const lvlm_root *best = NULL;
     size_t best_length = 0;
-    for (const char *const *w = wrappers; *w != NULL; w++)
-        if (starts_with(source, *w)) source += strlen(*w);
+    for (const char *const *w = wrappers; *w != NULL;) {
+        const bool wrapped = starts_with(source, *w);
+        if (wrapped) source += strlen(*w);
+        w = wrapped ? wrappers : w + 1; /* they come in any order */
+    }
     for (const lvlm_root *root = family->roots; root->native != NULL; root++) {
         for (size_t i = 0; i < LVLM_MAX_PREFIXES && root->prefixes[i] != NULL; i++) {
             const size_t length = strlen(root->prefixes[i]);
