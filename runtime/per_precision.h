@@ -155,6 +155,7 @@
 #define weights_bind_block     LVLM_PER_PRECISION(weights_bind_block)
 #define weights_allocate       LVLM_PER_PRECISION(weights_allocate)
 #define weights_free           LVLM_PER_PRECISION(weights_free)
+#define weights_rest           LVLM_PER_PRECISION(weights_rest)
 #define workspace_allocate     LVLM_PER_PRECISION(workspace_allocate)
 #define workspace_bytes        LVLM_PER_PRECISION(workspace_bytes)
 #define pipeline_backward_bytes LVLM_PER_PRECISION(pipeline_backward_bytes)

@@ -171,9 +171,10 @@ int pass_see(pass *t, tape_keep tower, bool connector, lvlm_error *err)
                             tower, err));
     TRY(p->tower->forward(p->vision, t->tower_tape, &t->seen, &t->inputs.images,
                           &t->stages, &t->scratch, err));
-    if (tower == TAPE_NOTHING) {
+    if (tower == TAPE_NOTHING) { /* it has done its part, and so have its weights */
         p->tower->tape_free(t->tower_tape);
         t->tower_tape = NULL;
+        weights_rest(&p->weights, "vision.");
     }
     if (t->stages.left == 0) return 0;
     TRY(p->connector->tape_make(p->projection, &t->connector_tape, &t->seen, connector,

@@ -5,6 +5,7 @@
 #include "runtime/model/weights.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/size.h"
@@ -144,6 +145,18 @@ void weights_free(weights *w)
 {
     lvlm_free(w->vectors);
     w->vectors = NULL;
+}
+
+void weights_rest(const weights *w, const char *prefix)
+{
+    const lvlm_manifest *const m = w->manifest;
+    for (size_t i = 0; i < m->n_targets; i++) {
+        const lvlm_tensor *const t = m->targets[i].source;
+        if (t == NULL || t->detached || t->file >= m->checkpoint->n_files ||
+            strncmp(m->targets[i].name, prefix, strlen(prefix)) != 0)
+            continue;
+        lvlm_infile_done_with(m->checkpoint->files[t->file].map, t->offset, t->n_bytes);
+    }
 }
 
 void dense_forward(real *y, const real *x, const weight_matrix *w,

@@ -82,4 +82,8 @@ int weights_bind_block(weights *w, void *block, const weight_row *rows, unsigned
 int weights_allocate(weights *w, lvlm_error *err);
 void weights_free(weights *w);
 
+/* Matrices whose names start with `prefix` are not needed for a while: those in a
+ * mapped file leave the resident set, and come back when they are read. */
+void weights_rest(const weights *w, const char *prefix);
+
 #endif

@@ -153,10 +153,9 @@ static int refuse_loss(lvlm_trainer *t, const lvlm_checkpoint *batch, double los
 int lvlm_trainer_add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *err)
 {
     lvlm_model_step found;
-    if (t->sum.n_targets == 0) {
+    if (t->n_batches == 0) {
         lvlm_model_zero_gradients(t->model);
         t->sum = (lvlm_model_step){ 0 };
-        t->n_batches = 0;
     }
     trainer_lora_noise(t);
     t->n_batches++;
@@ -182,8 +181,8 @@ static double norm_of(const lvlm_trainer *t)
 static int refuse_norm(const lvlm_trainer *t, double norm, lvlm_error *err)
 {
     const char *first = "none, their squares are too large";
-    for (size_t i = 0; i < t->n_tensors;
-         i++) /* the last one is first on the way back */
+    /* the last one is first on the way back */
+    for (size_t i = 0; i < t->n_tensors; i++)
         if (!all_finite(t->tensors[i].g, t->tensors[i].numel))
             first = t->tensors[i].name;
     return lvlm_fail(err, LVLM_ECHECK,
@@ -217,6 +216,6 @@ int lvlm_trainer_step(lvlm_trainer *t, lvlm_trainer_report *report, lvlm_error *
                                      .lr = t->options.adamw.lr * factor,
                                      .n_targets = n_targets,
                                      .n_tokens = t->sum.n_tokens };
-    t->sum = (lvlm_model_step){ 0 };
+    t->n_batches = 0;
     return 0;
 }
