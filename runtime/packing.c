@@ -20,7 +20,8 @@ static bool allocate(lvlm_packing *p, bool window, bool targets)
     if (window && (p->window_lo = lvlm_arena_alloc(a, N, sizeof *p->lo)) == NULL)
         return false;
     return !targets ||
-           (p->targets = lvlm_arena_alloc(a, N, sizeof *p->targets)) != NULL;
+           ((p->targets = lvlm_arena_alloc(a, N, sizeof *p->targets)) != NULL &&
+            (p->predicting = lvlm_arena_alloc(a, N, sizeof *p->predicting)) != NULL);
 }
 
 /* Is padding seen? Only a batch that trains has types and labels. */
@@ -77,7 +78,7 @@ static void fill_rows(lvlm_packing *p, const lvlm_inputs *in,
                 (int64_t)(i % in->T) + options->first_position;
         if (p->targets != NULL) {
             p->targets[n] = target_of(in, i);
-            p->n_targets += p->targets[n] != LVLM_IGNORE_LABEL;
+            if (p->targets[n] != LVLM_IGNORE_LABEL) p->predicting[p->n_targets++] = n;
         }
         n++;
     }

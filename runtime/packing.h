@@ -22,7 +22,8 @@ typedef struct lvlm_packing {
     size_t *window_lo;  /* (N) in place of lo where a window slides; NULL: none */
     int64_t *targets;   /* (N) id that the row predicts or LVLM_IGNORE_LABEL; NULL: no
                             labels */
-    size_t n_targets;   /* rows that predict */
+    size_t *predicting; /* (n_targets) rows that have one; NULL: no labels */
+    size_t n_targets;
     lvlm_arena arena;
 } lvlm_packing;
 

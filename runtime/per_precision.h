@@ -64,6 +64,8 @@
 #define scale_rows_forward     LVLM_PER_PRECISION(scale_rows_forward)
 #define gather_rows_forward    LVLM_PER_PRECISION(gather_rows_forward)
 #define gather_rows_backward   LVLM_PER_PRECISION(gather_rows_backward)
+#define select_rows_forward    LVLM_PER_PRECISION(select_rows_forward)
+#define select_rows_backward   LVLM_PER_PRECISION(select_rows_backward)
 
 /* vision/ */
 #define vit_configure          LVLM_PER_PRECISION(vit_configure)

@@ -177,17 +177,20 @@ static void note_tokens(decoding *d, const pass *t)
 static int read_text(decoding *d, pass *t, lvlm_error *err)
 {
     const pipeline *const p = d->p;
-    const size_t N = t->packing.N;
+    const size_t last = t->packing.N - 1;
     const lvlm_sight *const sight = pass_sight(t);
     decoder_tape tape;
     int rc;
-    const decoder_tape_options options = { .sight = sight, .cache = &d->cache };
+    const decoder_tape_options options = { .sight = sight,
+                                           .cache = &d->cache,
+                                           .wanted = &last,
+                                           .n_wanted = 1,
+                                           .stages = &t->stages };
     if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err)) < 0 ||
         (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
                               &t->scratch, err)) < 0)
         goto done;
-    head_project(d->logits, tape.normed + (N - 1) * p->text.config.hidden, &p->head, 1,
-                 &t->scratch);
+    head_project(d->logits, tape.normed, &p->head, 1, &t->scratch);
 done:
     decoder_tape_free(&tape);
     return rc;

@@ -35,7 +35,9 @@ static int text_bytes(uint64_t *out, const pass *t, bool to_images, lvlm_error *
     const pipeline *const p = t->p;
     const decoder_tape_options options = { .sight = pass_sight(t),
                                            .keep = p->keep,
-                                           .to_images = to_images };
+                                           .to_images = to_images,
+                                           .wanted = t->packing.predicting,
+                                           .n_wanted = t->packing.n_targets };
     decoder_tape tape;
     decoder_grads grads = { 0 };
     int rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err);
@@ -55,7 +57,7 @@ static int count(pass *t, uint64_t *out, lvlm_error *err)
     const bool sees =
         pass_has_images(t) && (p->gradients.vision || p->gradients.connector);
     const tape_keep keep = p->gradients.vision ? p->keep : TAPE_NOTHING;
-    const size_t C = p->text.config.hidden, N = t->packing.N;
+    const size_t C = p->text.config.hidden, M = t->packing.n_targets;
     uint64_t rows = 0, tower = 0, connector = 0, text = 0;
     if (pass_has_images(t)) {
         const uint64_t seen = t->seen.R * t->seen.C * sizeof(real);
@@ -64,7 +66,7 @@ static int count(pass *t, uint64_t *out, lvlm_error *err)
         rows += seen + (sees ? rows : 0) + (p->gradients.vision ? seen : 0);
     }
     TRY(text_bytes(&text, t, sees, err));
-    text += connector + (keep != TAPE_NOTHING ? tower : 0) + N * C * sizeof(real);
+    text += connector + (keep != TAPE_NOTHING ? tower : 0) + M * C * sizeof(real);
     *out = larger(tower, text) + rows + workspace_bytes(t->scratch_memory);
     return 0;
 }

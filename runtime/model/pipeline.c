@@ -194,14 +194,21 @@ static int read_text(pass *t, lvlm_error *err)
 {
     const pipeline *const p = t->p;
     const lvlm_sight *const sight = pass_sight(t);
+    const lvlm_packing *const packing = &t->packing;
+    const bool all = stages_wants(&t->stages, "logits") || packing->n_targets == 0;
     decoder_tape tape;
     int rc;
-    const decoder_tape_options options = { .sight = sight };
+    const decoder_tape_options options = {
+        .sight = sight,
+        .wanted = all ? NULL : packing->predicting,
+        .n_wanted = packing->n_targets,
+        .stages = &t->stages,
+    };
     if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err)) < 0 ||
         (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
                               &t->scratch, err)) < 0)
         goto done;
-    rc = head_forward(&p->head, tape.normed, &t->packing, &t->stages, &t->scratch, err);
+    rc = head_forward(&p->head, tape.normed, packing, &t->stages, &t->scratch, err);
 done:
     decoder_tape_free(&tape);
     return rc;
@@ -269,12 +276,15 @@ static int learn_text(pass *t, lvlm_model_step *step, double scale, real *dimage
     decoder_tape tape;
     real *dnormed = NULL;
     void *memory = NULL;
-    const workspace_slot slot = { &dnormed, t->packing.N, p->text.config.hidden };
+    const workspace_slot slot = { &dnormed, t->packing.n_targets,
+                                  p->text.config.hidden };
     int rc;
     if ((rc = workspace_allocate(&memory, &slot, 1, "gradients", err)) < 0) return rc;
     const decoder_tape_options options = { .sight = sight,
                                            .keep = p->keep,
-                                           .to_images = dimage_rows != NULL };
+                                           .to_images = dimage_rows != NULL,
+                                           .wanted = t->packing.predicting,
+                                           .n_wanted = t->packing.n_targets };
     if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err)) < 0 ||
         (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
                               &t->scratch, err)) < 0 ||

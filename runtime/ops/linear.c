@@ -20,6 +20,8 @@
 #define TILE_ROWS 512  /* most rows of x in one product */
 #define GEMV_ROWS 128  /* most rows of w that one thread takes at once for one of x */
 #define FEW_ROWS 8     /* up to here dot products row by row beat a matrix product */
+#define ROWS_AHEAD 4   /* how early stored rows are asked for */
+#define CACHE_LINE 64
 
 static size_t min_size(size_t a, size_t b)
 {
@@ -72,6 +74,15 @@ size_t linear_scratch(size_t I, size_t O, size_t n_threads)
     return panel_numel(I, O) * n_threads;
 }
 
+/* Rows of a panel are too short for the processor to see a stream in them: those to
+ * come are asked for. */
+static void fetch(lvlm_stored row, size_t cols)
+{
+    const char *const at = row.data;
+    for (size_t b = 0; b < cols * lvlm_dtype_bytes(row.dtype); b += CACHE_LINE)
+        __builtin_prefetch(at + b);
+}
+
 /* One panel of w: in place if w is `real`, else widened into `buffer`.
  * w (O,I)  buffer (rows,cols) */
 typedef struct panel {
@@ -84,8 +95,11 @@ static panel panel_of(real *buffer, lvlm_stored w, size_t I, size_t row, size_t 
 {
     if (w.dtype == LVLM_REAL_DTYPE)
         return (panel){ (const real *)w.data + row * I + col, I };
-    for (size_t r = 0; r < rows; r++)
+    for (size_t r = 0; r < rows; r++) {
+        if (r + ROWS_AHEAD < rows)
+            fetch(stored_at(w, (row + r + ROWS_AHEAD) * I + col), cols);
         stored_widen(buffer + r * cols, w, (row + r) * I + col, cols);
+    }
     return (panel){ buffer, cols };
 }
 

@@ -1,4 +1,4 @@
-/* rows.h - rows multiplied by a number of their own, and rows picked from a table. */
+/* rows.h - rows multiplied by a number of their own, picked from a table, left out. */
 #ifndef LVLM_RUNTIME_OPS_ROWS_H
 #define LVLM_RUNTIME_OPS_ROWS_H
 
@@ -12,5 +12,12 @@ void gather_rows_forward(real *y, const real *x, const size_t *at, size_t N, siz
 /* dx[at[n]] += dy[n], in order of n.  dx (rows,C)  dy (N,C) */
 void gather_rows_backward(real *dx, const real *dy, const size_t *at, size_t N,
                           size_t C);
+
+/* x[n] = x[at[n]], in place: the other rows are gone.
+ * x (rows,C) -> (N,C)  at (N), increasing, < rows */
+void select_rows_forward(real *x, const size_t *at, size_t N, size_t C);
+/* The way back, in place too: a row goes where it came from, and the others are 0.
+ * dx (N,C) -> (rows,C) */
+void select_rows_backward(real *dx, const size_t *at, size_t N, size_t rows, size_t C);
 
 #endif

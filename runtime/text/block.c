@@ -46,6 +46,11 @@ static bool learns(const weight_matrix *w)
     return w->grad != NULL || w->adapter != NULL;
 }
 
+static size_t behind_attention(const decoder_acts_options *o)
+{
+    return o->M != 0 ? o->M : o->N;
+}
+
 /* Rows of the arrays that gradients of some weights alone read. */
 typedef struct read_rows {
     size_t normed1, heads, attn, attn_out, normed2, hidden, mlp, mlp_out;
@@ -53,7 +58,8 @@ typedef struct read_rows {
 
 static read_rows rows_of(const decoder_config *c, const decoder_acts_options *o)
 {
-    const size_t N = o->N, norms = c->sandwich ? N : 0;
+    const size_t N = o->N, M = behind_attention(o);
+    const size_t norms = c->sandwich ? N : 0;
     const decoder_block *const b = o->block;
     if (!o->keep) return (read_rows){ .normed1 = N, .attn = N };
     if (b == NULL) return (read_rows){ N, N, N, norms, N, N, N, norms };
@@ -61,17 +67,18 @@ static read_rows rows_of(const decoder_config *c, const decoder_acts_options *o)
         .normed1 = learns(&b->q_w) || learns(&b->k_w) || learns(&b->v_w) ? N : 0,
         .heads = learns(&b->out_w) ? N : 0,
         .attn = c->sandwich || b->attn_gate.grad != NULL ? N : 0,
-        .normed2 = learns(&b->gate_w) || learns(&b->up_w) ? N : 0,
-        .hidden = learns(&b->down_w) ? N : 0,
-        .mlp = c->sandwich || b->mlp_gate.grad != NULL ? N : 0,
+        .normed2 = learns(&b->gate_w) || learns(&b->up_w) ? M : 0,
+        .hidden = learns(&b->down_w) ? M : 0,
+        .mlp = c->sandwich || b->mlp_gate.grad != NULL ? M : 0,
     };
 }
 
 int decoder_acts_make(decoder_acts *a, const decoder_config *c,
                       const decoder_acts_options *o, lvlm_error *err)
 {
-    const size_t C = c->hidden, Q = c->heads * c->head_dim, N = o->N;
-    const size_t K = c->kv_heads * c->head_dim, F = c->mlp, own = o->keep ? N : 0;
+    const size_t N = o->N, M = behind_attention(o), own = o->keep ? N : 0;
+    const size_t C = c->hidden, Q = c->heads * c->head_dim;
+    const size_t K = c->kv_heads * c->head_dim, F = c->mlp;
     const read_rows read = rows_of(c, o);
     *a = (decoder_acts){ 0 };
     const workspace_slot slots[] = {
@@ -86,8 +93,8 @@ int decoder_acts_make(decoder_acts *a, const decoder_config *c,
         { &a->attn_out, read.attn_out, C },
         { &a->mid, own, C },
         { &a->normed2, read.normed2, C },
-        { &a->gate, N, F },
-        { &a->up, N, F },
+        { &a->gate, M, F },
+        { &a->up, M, F },
         { &a->hidden, read.hidden, F },
         { &a->mlp, read.mlp, C },
         { &a->mlp_out, read.mlp_out, C },
@@ -158,6 +165,11 @@ static attention_dims visible(const decoder_config *c, size_t i,
     };
 }
 
+static size_t rows_behind_attention(const decoder_pass *pass, size_t i)
+{
+    return i == pass->narrows ? pass->n_wanted : pass->N;
+}
+
 static void attention_branch(decoder_acts *a, const decoder_block *b,
                              const decoder_config *c, const attention_dims *dims,
                              const decoder_pass *pass, const ops_scratch *scratch)
@@ -192,14 +204,14 @@ void decoder_block_forward(decoder_acts *a, const decoder_block *block,
                            const decoder_config *config, size_t i,
                            const decoder_pass *pass, const ops_scratch *scratch)
 {
-    const size_t n = pass->N * config->hidden;
+    const size_t C = config->hidden, M = rows_behind_attention(pass, i);
     const attention_dims dims = visible(config, i, pass);
     attention_branch(a, block, config, &dims, pass, scratch);
-    sum_forward(a->mid, a->x, a->attn_out, n);
-    decoder_mlp_forward(a, block, config, pass->N, scratch);
-    if (config->sandwich)
-        rms(a->mlp_out, a->mlp, &block->post_mlp_norm, pass->N, config);
-    sum_forward(a->out, a->mid, a->mlp_out, n);
+    sum_forward(a->mid, a->x, a->attn_out, pass->N * C);
+    if (M < pass->N) select_rows_forward(a->mid, pass->wanted, M, C);
+    decoder_mlp_forward(a, block, config, M, scratch);
+    if (config->sandwich) rms(a->mlp_out, a->mlp, &block->post_mlp_norm, M, config);
+    sum_forward(a->out, a->mid, a->mlp_out, M * C);
 }
 
 /* ---- backward ----------------------------------------------------------------- */
@@ -269,11 +281,12 @@ void decoder_block_backward(decoder_grads *g, const decoder_acts *a,
                             size_t i, const decoder_pass *pass,
                             const ops_scratch *scratch)
 {
-    const size_t N = pass->N;
+    const size_t N = pass->N, C = config->hidden, M = rows_behind_attention(pass, i);
     const attention_dims dims = visible(config, i, pass);
-    enter_branch(g->branch, g->x, a->mlp, &block->post_mlp_norm, N, config, scratch);
-    decoder_mlp_backward(g, a, block, config, N, scratch);
-    rms_backward(g->x, g->normed, a->mid, &block->norm2, N, config, scratch);
+    enter_branch(g->branch, g->x, a->mlp, &block->post_mlp_norm, M, config, scratch);
+    decoder_mlp_backward(g, a, block, config, M, scratch);
+    rms_backward(g->x, g->normed, a->mid, &block->norm2, M, config, scratch);
+    if (M < N) select_rows_backward(g->x, pass->wanted, M, N, C);
     enter_branch(g->branch, g->x, a->attn, &block->post_attn_norm, N, config, scratch);
     attention_branch_backward(g, a, block, config, &dims, pass, scratch);
     rms_backward(g->x, g->normed, a->x, &block->norm1, N, config, scratch);

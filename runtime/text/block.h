@@ -6,7 +6,10 @@
  * Norms are RMS norms whose weights are used as norm_offset + w; the ones in brackets
  * exist when `sandwich`. Rows are packed (packing.h): N rows, C = hidden, Q = heads *
  * head_dim, K = kv_heads * head_dim, F = mlp. The blocks that look at the image share
- * everything but attention (cross.h). */
+ * everything but attention (cross.h).
+ *
+ * Behind the last attention no row reads another: what is left of the last block is
+ * computed for the rows alone whose outcome is wanted, M of them. */
 #ifndef LVLM_RUNTIME_TEXT_BLOCK_H
 #define LVLM_RUNTIME_TEXT_BLOCK_H
 
@@ -75,11 +78,16 @@ typedef struct decoder_pass {
     const lvlm_packing *packing;
     real *cosines, *sines; /* (N,head_dim/2) */
     real *logn;            /* (N) factors of queries; NULL: all are 1 */
+    const size_t *wanted;  /* (n_wanted) rows that are left, increasing, from behind the
+                              attention of block `narrows` on; NULL: all are */
+    size_t n_wanted;       /* N when all are */
+    size_t narrows;        /* the number of blocks: behind the last norm */
 } decoder_pass;
 
 /* Activations of one block. All blocks share one set, in which later arrays lie over
  * earlier ones, unless they are kept for a backward pass: then x stays what it was, and
- * so does everything else that the way back reads. */
+ * so does everything else that the way back reads. From mid on (N) is (M) where rows
+ * are left out. */
 typedef struct decoder_acts {
     real *x;         /* (N,C) the block's input */
     real *normed1;   /* (N,C) */
@@ -112,6 +120,7 @@ typedef struct decoder_grads {
 
 typedef struct decoder_acts_options {
     size_t N;
+    size_t M; /* rows behind attention; 0: N */
     bool keep;
     bool cross; /* kept: it may be a block that looks at the image */
     /* Kept: for this block alone. What only gradients that it does not have would read

@@ -23,6 +23,8 @@
 #include "runtime/text/cross.h"
 #include "runtime/text/kv_cache.h"
 
+#define DECODER_BLOCKS "text.blocks." /* in front of names of weights and stages */
+
 typedef struct decoder {
     decoder_config config;
     weight_matrix embed;   /* (embed_rows,C) */
@@ -48,8 +50,8 @@ typedef struct decoder_tape {
     real *inputs;            /* (layers-first,N,C) TAPE_INPUTS */
     size_t held;             /* TAPE_INPUTS: the block that `shared` is of */
     cross_keys keys;         /* what they look at */
-    real *last;              /* (N,C) leaving the last block */
-    real *normed;            /* (N,C) the last norm's output */
+    real *last;              /* (n_wanted,C) leaving the last block; before, (N,C) */
+    real *normed;            /* likewise: the last norm's output */
     real *spare;  /* (B*T,C) rows with padding between, when there is padding */
     void *memory; /* owned: tables, inputs, last, normed, spare */
     size_t n_blocks;
@@ -61,6 +63,10 @@ typedef struct decoder_tape_options {
     kv_cache *cache; /* NULL: none; else with room for the rows */
     tape_keep keep;
     bool to_images; /* the way back goes on to the image rows */
+    const size_t
+        *wanted; /* (n_wanted) rows of normed, increasing; NULL: all. Borrowed */
+    size_t n_wanted;
+    const stages *stages; /* that will leave; NULL: none */
 } decoder_tape_options;
 
 /* Read the configuration; the family's differences that are in force under `reference`
@@ -86,14 +92,15 @@ int decoder_tape_make(decoder_tape *tape, const decoder *text,
 void decoder_tape_free(decoder_tape *tape);
 uint64_t decoder_tape_bytes(const decoder_tape *tape);
 
-/* From ids and connector rows to tape->normed, the final norm's output. Rows of the
- * text that are image rows take theirs. Stops early when no stage is left to compute.
- * With a cache the rows are in it afterwards, and the tape is ready for as many more.
+/* From ids and connector rows to tape->normed, the final norm's output of the rows that
+ * are wanted. Rows of the text that are image rows take theirs. Stops early when no
+ * stage is left to compute. With a cache all rows are in it afterwards, and the tape is
+ * ready for as many more.
  * image_rows (n,C), NULL without images */
 int decoder_forward(const decoder *text, decoder_tape *tape, const real *image_rows,
                     const lvlm_sight *sight, stages *s, const ops_scratch *scratch,
                     lvlm_error *err);
-/* The way back: from the gradient of tape->normed, dnormed (N,C), to those of the
+/* The way back: from the gradient of tape->normed, dnormed like it, to those of the
  * weights and, with to_images, dimage_rows += (n,C); else that is NULL. */
 int decoder_backward(const decoder *text, decoder_tape *tape, const real *dnormed,
                      real *dimage_rows, const lvlm_sight *sight,

@@ -26,6 +26,28 @@ static int make_cross(decoder_tape *t, const decoder *text,
     return 0;
 }
 
+/* Is a stage wanted that comes from block `first` or from behind it? */
+static bool shows_end(const stages *s, size_t first, size_t layers)
+{
+    char name[STAGE_NAME_BYTES];
+    if (s == NULL) return false;
+    for (size_t i = first; i < layers; i++)
+        if (stages_wants(s, stages_block(name, DECODER_BLOCKS, i))) return true;
+    return stages_wants(s, "text.norm");
+}
+
+/* Behind whose attention rows are left out: the last block that is not blind, where it
+ * looks at the text and nobody wants to see all rows. */
+static size_t narrowing_block(const decoder *text, const decoder_tape_options *o)
+{
+    const size_t layers = text->config.layers;
+    size_t i = layers;
+    while (i > 0 && text->is_cross[i - 1] && o->sight == NULL) i--;
+    if (i == 0 || text->is_cross[i - 1] || shows_end(o->stages, i - 1, layers))
+        return layers;
+    return i - 1;
+}
+
 /* Where the way back ends. */
 static size_t first_block(const decoder *text, const decoder_tape_options *o)
 {
@@ -45,7 +67,9 @@ static int make_kept(decoder_tape *t, const decoder *text,
     real *next = t->last;
     for (size_t i = c->layers; i-- > t->first;) {
         const bool looks = text->is_cross[i];
+        const bool narrows = i == t->pass.narrows;
         const decoder_acts_options kept = { .N = t->pass.N,
+                                            .M = narrows ? t->pass.n_wanted : 0,
                                             .keep = true,
                                             .cross = looks,
                                             .block = &text->blocks[i],
@@ -81,7 +105,12 @@ int decoder_tape_make(decoder_tape *t, const decoder *text, const lvlm_packing *
     const decoder_config *const c = &text->config;
     const size_t N = packing->N, C = c->hidden, cells = packing->B * packing->T;
     const bool evaluates = o->keep == TAPE_NOTHING;
-    *t = (decoder_tape){ .pass = { .N = N, .packing = packing } };
+    const size_t M = o->wanted != NULL ? o->n_wanted : N;
+    *t = (decoder_tape){ .pass = { .N = N,
+                                   .packing = packing,
+                                   .wanted = o->wanted,
+                                   .n_wanted = M,
+                                   .narrows = narrowing_block(text, o) } };
     t->cache = o->cache;
     t->keep = o->keep;
     t->first = first_block(text, o);
@@ -91,7 +120,7 @@ int decoder_tape_make(decoder_tape *t, const decoder *text, const lvlm_packing *
         { &t->pass.logn, c->rope.logn && evaluates ? N : 0, 1 },
         { &t->inputs, o->keep == TAPE_INPUTS ? (c->layers - t->first) * N : 0, C },
         { &t->last, N, C },
-        { &t->normed, N, C },
+        { &t->normed, t->pass.narrows < c->layers ? M : N, C },
         { &t->spare, N < cells ? cells : 0, C },
     };
     TRY(workspace_allocate(&t->memory, slots, sizeof slots / sizeof *slots,

@@ -100,33 +100,33 @@ static int emit_logits(const text_head *head, const real *x, const lvlm_packing 
     return rc;
 }
 
-/* Next rows that have a target, from row *next on, at most LOSS_ROWS.
- * gathered (LOSS_ROWS,C)  targets (LOSS_ROWS)  x (N,C) */
-static size_t gather(real *gathered, int64_t *targets, size_t *next, const real *x,
-                     size_t C, const lvlm_packing *p)
+/* Their targets: n of those that predict, from the first one on; returns n, at most
+ * LOSS_ROWS.  targets (LOSS_ROWS) */
+static size_t take_targets(int64_t *targets, const lvlm_packing *p, size_t first)
 {
-    size_t n = 0;
-    for (; *next < p->N && n < LOSS_ROWS; ++*next) {
-        if (p->targets[*next] == LVLM_IGNORE_TARGET) continue;
-        memcpy(gathered + n * C, x + *next * C, C * sizeof *x);
-        targets[n++] = p->targets[*next];
-    }
+    const size_t left = p->n_targets - first, n = left < LOSS_ROWS ? left : LOSS_ROWS;
+    for (size_t i = 0; i < n; i++) targets[i] = p->targets[p->predicting[first + i]];
     return n;
+}
+
+static size_t rows_at_once(size_t n_targets)
+{
+    return n_targets < LOSS_ROWS ? n_targets : LOSS_ROWS;
 }
 
 static int emit_loss(const text_head *head, const real *x, const lvlm_packing *p,
                      stages *s, const ops_scratch *scratch, lvlm_error *err)
 {
     const size_t C = head->config.hidden, V = head->config.vocab;
-    const size_t most = p->n_targets < LOSS_ROWS ? p->n_targets : LOSS_ROWS;
     int64_t targets[LOSS_ROWS];
     double losses[LOSS_ROWS], sum = 0;
-    real *logits = NULL, *gathered = NULL;
+    real *logits = NULL;
     void *block = NULL;
-    const workspace_slot slots[] = { { &logits, most, V }, { &gathered, most, C } };
-    TRY(workspace_allocate(&block, slots, 2, "loss", err));
-    for (size_t next = 0, n; (n = gather(gathered, targets, &next, x, C, p)) > 0;) {
-        head_project(logits, gathered, head, n, scratch);
+    const workspace_slot slot = { &logits, rows_at_once(p->n_targets), V };
+    TRY(workspace_allocate(&block, &slot, 1, "loss", err));
+    for (size_t first = 0, n; first < p->n_targets; first += n) {
+        n = take_targets(targets, p, first);
+        head_project(logits, x + first * C, head, n, scratch);
         sum += sum_losses(losses, logits, targets, n, V);
     }
     lvlm_free(block);
@@ -144,40 +144,29 @@ int head_forward(const text_head *head, const real *x, const lvlm_packing *packi
 
 /* ---- backward ------------------------------------------------------------------- */
 
-/* Memory for LOSS_ROWS rows. */
+/* Memory for some rows. */
 typedef struct chunk {
     real *logits, *dlogits, *dcapped; /* (rows,V) */
-    real *x, *dx;                     /* (rows,C) */
-    size_t rows[LOSS_ROWS];           /* where they stand */
     int64_t targets[LOSS_ROWS];
     double losses[LOSS_ROWS], scales[LOSS_ROWS];
     size_t n;
 } chunk;
 
-static void gather_chunk(chunk *k, size_t *next, const real *x, size_t C,
-                         const lvlm_packing *p)
-{
-    for (k->n = 0; *next < p->N && k->n < LOSS_ROWS; ++*next) {
-        if (p->targets[*next] == LVLM_IGNORE_TARGET) continue;
-        memcpy(k->x + k->n * C, x + *next * C, C * sizeof *x);
-        k->targets[k->n] = p->targets[*next];
-        k->rows[k->n++] = *next;
-    }
-}
-
-static void chunk_backward(chunk *k, const text_head *head, const ops_scratch *scratch)
+/* dx, x (n,C) */
+static void chunk_backward(chunk *k, real *dx, const real *x, const text_head *head,
+                           const ops_scratch *scratch)
 {
     const size_t C = head->config.hidden, V = head->config.vocab, n = k->n * V;
     const real cap = (real)head->config.softcap;
     memset(k->dlogits, 0, n * sizeof *k->dlogits);
-    memset(k->dx, 0, k->n * C * sizeof *k->dx);
+    memset(dx, 0, k->n * C * sizeof *dx);
     cross_entropy_backward(k->dlogits, k->scales, k->logits, k->targets, k->n, V);
     if (cap > 0) {
         memset(k->dcapped, 0, n * sizeof *k->dcapped);
         softcap_backward(k->dcapped, k->dlogits, k->logits, cap, n);
     }
-    dense_backward(k->dx, cap > 0 ? k->dcapped : k->dlogits, k->x, &head->weight, NULL,
-                   k->n, C, V, scratch);
+    dense_backward(dx, cap > 0 ? k->dcapped : k->dlogits, x, &head->weight, NULL, k->n,
+                   C, V, scratch);
 }
 
 int head_backward(const text_head *head, double *sum, real *dx, const real *x,
@@ -185,25 +174,23 @@ int head_backward(const text_head *head, double *sum, real *dx, const real *x,
                   lvlm_error *err)
 {
     const size_t C = head->config.hidden, V = head->config.vocab;
-    const size_t most = p->n_targets < LOSS_ROWS ? p->n_targets : LOSS_ROWS;
+    const size_t most = rows_at_once(p->n_targets);
     chunk k = { .n = 0 };
     void *memory = NULL;
-    const workspace_slot slots[] = { { &k.logits, most, V },
-                                     { &k.dlogits, most, V },
-                                     { &k.dcapped, head->config.softcap > 0 ? most : 0,
-                                       V },
-                                     { &k.x, most, C },
-                                     { &k.dx, most, C } };
+    const workspace_slot slots[] = {
+        { &k.logits, most, V },
+        { &k.dlogits, most, V },
+        { &k.dcapped, head->config.softcap > 0 ? most : 0, V },
+    };
     TRY(workspace_allocate(&memory, slots, sizeof slots / sizeof *slots, "loss", err));
-    memset(dx, 0, p->N * C * sizeof *dx);
     for (size_t i = 0; i < LOSS_ROWS; i++) k.scales[i] = scale;
     *sum = 0;
-    for (size_t next = 0; gather_chunk(&k, &next, x, C, p), k.n > 0;) {
-        head_project(k.logits, k.x, head, k.n, scratch);
+    for (size_t first = 0; first < p->n_targets; first += k.n) {
+        const real *const some = x + first * C;
+        k.n = take_targets(k.targets, p, first);
+        head_project(k.logits, some, head, k.n, scratch);
         *sum += sum_losses(k.losses, k.logits, k.targets, k.n, V);
-        chunk_backward(&k, head, scratch);
-        for (size_t i = 0; i < k.n; i++)
-            memcpy(dx + k.rows[i] * C, k.dx + i * C, C * sizeof *dx);
+        chunk_backward(&k, dx + first * C, some, head, scratch);
     }
     lvlm_free(memory);
     return 0;
@@ -211,8 +198,6 @@ int head_backward(const text_head *head, double *sum, real *dx, const real *x,
 
 uint64_t head_backward_bytes(const text_head *head, size_t n_targets)
 {
-    const uint64_t most = n_targets < LOSS_ROWS ? n_targets : LOSS_ROWS;
     const uint64_t arrays = head->config.softcap > 0 ? 3 : 2;
-    return most * sizeof(real) *
-           (arrays * head->config.vocab + 2 * (uint64_t)head->config.hidden);
+    return arrays * rows_at_once(n_targets) * head->config.vocab * sizeof(real);
 }

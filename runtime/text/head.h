@@ -32,14 +32,15 @@ void head_announce(const lvlm_packing *packing, stages *s);
 void head_project(real *logits, const real *x, const text_head *head, size_t N,
                   const ops_scratch *scratch);
 
-/* Logits of every row when they are wanted; else, for the loss, of the rows that have a
- * target, a few at a time.  x (N,C) */
+/* With the stage of logits wanted those of every row, x (N,C); else the loss alone, a
+ * few rows at a time: x (n_targets,C), the rows of packing->predicting. */
 int head_forward(const text_head *head, const real *x, const lvlm_packing *packing,
                  stages *s, const ops_scratch *scratch, lvlm_error *err);
 
 /* Loss and gradients in one walk over the rows that have a target, a few at a time:
- * *sum = sum of their losses; dx (N,C) = the gradient of scale times that sum, and the
- * head's own is added to. The logits of all rows are never in memory at once. */
+ * *sum = sum of their losses; dx = the gradient of scale times that sum, and the
+ * head's own is added to. The logits of all rows are never in memory at once.
+ * x, dx (n_targets,C): the rows of packing->predicting */
 int head_backward(const text_head *head, double *sum, real *dx, const real *x,
                   const lvlm_packing *packing, double scale, const ops_scratch *scratch,
                   lvlm_error *err);

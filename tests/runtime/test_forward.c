@@ -277,6 +277,47 @@ static void forward_computes_any_stage_alone(void **state)
     unmake(&f);
 }
 
+typedef struct loss_and_one {
+    const char *name;
+    double loss;
+} loss_and_one;
+
+static bool wants_loss_and_one(void *user, const char *name)
+{
+    return strcmp(name, "loss") == 0 ||
+           strcmp(name, ((const loss_and_one *)user)->name) == 0;
+}
+
+static int take_loss(void *user, const lvlm_tensor *stage, lvlm_error *err)
+{
+    (void)err;
+    if (strcmp(stage->name, "loss") == 0)
+        ((loss_and_one *)user)->loss = *(const double *)(const void *)stage->data;
+    return 0;
+}
+
+/* Rows that the loss does not read are left out early, or late where they are shown. */
+static void forward_gives_the_same_loss_beside_any_stage(void **state)
+{
+    (void)state;
+    fixture f;
+    make(&f, gemma2);
+    lvlm_stage_list all = run(&f, with(LVLM_COMPUTE_F64, 1, NULL), true);
+    const lvlm_model_options options = with(LVLM_COMPUTE_F64, 1, NULL);
+    lvlm_model *model = NULL;
+    assert_int_equal(lvlm_model_bind(&model, &f.model.manifest, &options, NULL), 0);
+    for (size_t i = 0; i < all.n; i++) {
+        loss_and_one both = { all.stages[i].name, 0 };
+        const lvlm_stage_sink sink = { take_loss, wants_loss_and_one, &both };
+        assert_int_equal(
+            lvlm_model_forward(model, &f.batch.checkpoint, "", &sink, NULL), 0);
+        assert_true(fabs(both.loss - value(&all, "loss", 0)) < 1e-12);
+    }
+    lvlm_model_free(model);
+    lvlm_stage_list_free(&all);
+    unmake(&f);
+}
+
 static int refuse(void *user, const lvlm_tensor *stage, lvlm_error *err)
 {
     (void)user;
@@ -424,6 +465,7 @@ int main(void)
         cmocka_unit_test(forward_of_a_text_does_not_depend_on_its_batch),
         cmocka_unit_test(forward_in_f32_is_f64_up_to_rounding),
         cmocka_unit_test(forward_computes_any_stage_alone),
+        cmocka_unit_test(forward_gives_the_same_loss_beside_any_stage),
         cmocka_unit_test(forward_stops_when_the_sink_refuses),
         cmocka_unit_test(forward_runs_text_without_images),
         cmocka_unit_test(forward_loss_is_the_mean_over_labels_that_count),

@@ -139,7 +139,9 @@ static void packing_targets_are_the_labels_one_place_on(void **state)
     lvlm_packing p;
     assert_int_equal(lvlm_packing_make(&p, &batch, &options, NULL), 0);
     assert_memory_equal(p.targets, want, sizeof want);
+    static const size_t predicting[3] = { 2, 5, 9 };
     assert_int_equal(p.n_targets, 3);
+    assert_memory_equal(p.predicting, predicting, sizeof predicting);
     lvlm_packing_free(&p);
 }
 
@@ -151,6 +153,7 @@ static void packing_without_labels_has_no_targets(void **state)
     lvlm_packing p;
     assert_int_equal(lvlm_packing_make(&p, &unlabelled, &options, NULL), 0);
     assert_null(p.targets);
+    assert_null(p.predicting);
     lvlm_packing_free(&p);
 }
 

@@ -1,8 +1,10 @@
-/* test_rows.c - embedding, patches and cross entropy: formulas and gradients. */
+/* test_rows.c - embedding, patches, rows left out and cross entropy: formulas and
+ * gradients. */
 #include "formats/numeric.h"
 #include "runtime/ops/embed.h"
 #include "runtime/ops/loss.h"
 #include "runtime/ops/patchify.h"
+#include "runtime/ops/rows.h"
 #include "tests/runtime/ops/ops_test.h"
 #include "tests/support/gradcheck.h"
 
@@ -100,6 +102,29 @@ static void patchify_value_and_gradient(void **state)
                  1e-7 /* observed 1.4e-12 */);
 }
 
+/* In place, both ways, with the first and the last row among them and without. */
+static void selected_rows_go_where_they_came_from(void **state)
+{
+    static const size_t some[] = { 1, 2, 5 }, ends[] = { 0, 3, N - 1 };
+    static const size_t *const lists[] = { some, ends };
+    double x[N * C], rows[N * C];
+    (void)state;
+    gradcheck_fill(x, N * C, 1);
+    for (size_t l = 0; l < COUNT(lists); l++) {
+        const size_t *const at = lists[l];
+        memcpy(rows, x, sizeof rows);
+        select_rows_forward(rows, at, 3, C);
+        for (size_t n = 0; n < 3; n++)
+            assert_memory_equal(rows + n * C, x + at[n] * C, C * sizeof *x);
+        select_rows_backward(rows, at, 3, N, C);
+        for (size_t n = 0; n < N; n++) {
+            const bool is_in = n == at[0] || n == at[1] || n == at[2];
+            for (size_t c = 0; c < C; c++)
+                assert_true(rows[n * C + c] == (is_in ? x[n * C + c] : 0));
+        }
+    }
+}
+
 enum { LOGITS_N = 5, LOGITS_V = 1031 };
 static const int64_t targets[LOGITS_N] = { 0, LVLM_IGNORE_TARGET, 1030, 17, 512 };
 
@@ -160,6 +185,7 @@ int main(void)
         cmocka_unit_test(embed_gives_padding_no_gradient),
         cmocka_unit_test(embed_widens_stored_tables),
         cmocka_unit_test(patchify_value_and_gradient),
+        cmocka_unit_test(selected_rows_go_where_they_came_from),
         cmocka_unit_test(cross_entropy_value_and_gradient),
         cmocka_unit_test(cross_entropy_is_stable),
     };

@@ -41,7 +41,7 @@ static double loss(void *context)
         decoder_block_forward(&b->acts, &b->block, &b->config, 0, &b->pass,
                               &b->scratch);
     }
-    return gradcheck_dot(b->acts.out, b->r, n);
+    return gradcheck_dot(b->acts.out, b->r, b->pass.n_wanted * b->config.hidden);
 }
 
 /* Two texts of 4 and 3 rows, the first with a prefix of 2; angles, factors. */
@@ -62,7 +62,8 @@ static void fill_pass(bench *b)
                               .packing = &b->packing,
                               .cosines = b->cosines,
                               .sines = b->sines,
-                              .logn = b->logn };
+                              .logn = b->logn,
+                              .n_wanted = N };
 }
 
 static void fill_block(bench *b)
@@ -119,8 +120,9 @@ static void fill_sight(bench *b)
     b->states = block_place(&b->places, "image rows", KEYS * b->config.hidden, 1);
 }
 
-/* There and back, then every array. */
-static void check(const decoder_config *config, bool looks)
+/* There and back, then every array. With `wanted` (3) all other rows end behind
+ * attention. */
+static void check_rows(const decoder_config *config, bool looks, const size_t *wanted)
 {
     bench *const b = calloc(1, sizeof *b);
     assert_non_null(b);
@@ -131,6 +133,7 @@ static void check(const decoder_config *config, bool looks)
     const decoder_acts_options options = { .N = N, .keep = true, .cross = looks };
     decoder_grads g;
     fill_pass(b);
+    if (wanted != NULL) b->pass.wanted = wanted, b->pass.n_wanted = 3;
     fill_block(b);
     if (looks) fill_sight(b);
     b->x = block_place(&b->places, "input", n, 1);
@@ -138,7 +141,7 @@ static void check(const decoder_config *config, bool looks)
     assert_int_equal(decoder_acts_make(&b->acts, config, &options, NULL), 0);
     assert_int_equal(decoder_grads_make(&g, config, N, NULL), 0);
     (void)loss(b);
-    memcpy(g.x, b->r, n * sizeof *g.x);
+    memcpy(g.x, b->r, b->pass.n_wanted * config->hidden * sizeof *g.x);
     if (looks)
         cross_block_backward(&g, &b->acts, &b->cross, &b->block, config, &b->keys, N,
                              &b->scratch);
@@ -156,6 +159,11 @@ static void check(const decoder_config *config, bool looks)
     cross_acts_free(&b->cross);
     cross_keys_free(&b->keys);
     free(b);
+}
+
+static void check(const decoder_config *config, bool looks)
+{
+    check_rows(config, looks, NULL);
 }
 
 static const decoder_config plain = {
@@ -190,6 +198,16 @@ static void a_block_with_norms_behind_and_caps_goes_back(void **state)
     check(&c, false);
 }
 
+static void a_last_block_goes_back_from_the_rows_that_are_wanted(void **state)
+{
+    static const size_t wanted[] = { 0, 3, 5 };
+    decoder_config c = plain;
+    (void)state;
+    check_rows(&c, false, wanted);
+    c.sandwich = true;
+    check_rows(&c, false, wanted);
+}
+
 static void a_block_that_looks_goes_back(void **state)
 {
     (void)state;
@@ -201,6 +219,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plain_block_goes_back),
         cmocka_unit_test(a_block_with_norms_behind_and_caps_goes_back),
+        cmocka_unit_test(a_last_block_goes_back_from_the_rows_that_are_wanted),
         cmocka_unit_test(a_block_that_looks_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,262 @@
+/* decoder_open.c - what a language model is: its configuration and weights; see
+ * decoder.h. */
+#include <inttypes.h>
+#include <math.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "runtime/model/configure.h"
+#include "runtime/ops/attention.h"
+#include "runtime/ops/linear.h"
+#include "runtime/ops/norm.h"
+#include "runtime/text/decoder.h"
+
+static const config_row config_rows[] = {
+    CONFIG("text.hidden", decoder_config, hidden),
+    CONFIG("text.layers", decoder_config, layers),
+    CONFIG("text.heads", decoder_config, heads),
+    CONFIG("text.kv_heads", decoder_config, kv_heads),
+    CONFIG("text.head_dim", decoder_config, head_dim),
+    CONFIG("text.mlp", decoder_config, mlp),
+    CONFIG("text.vocab", decoder_config, embed_rows),
+    CONFIG_MAYBE("text.embed_rows", decoder_config, embed_rows), /* where they differ */
+    CONFIG_MAYBE("text.embed_rows", decoder_config, own_rows),
+    CONFIG("text.norm_eps", decoder_config, norm_eps),
+    CONFIG("text.norm_offset", decoder_config, norm_offset),
+    CONFIG("text.rope_theta", decoder_config, rope.theta),
+    CONFIG_MAYBE("text.rope_factor", decoder_config, rope.factor),
+    CONFIG_MAYBE("text.rope_low", decoder_config, rope.low),
+    CONFIG_MAYBE("text.rope_high", decoder_config, rope.high),
+    CONFIG_MAYBE("text.rope_original", decoder_config, rope.original),
+    CONFIG_MAYBE("text.train_length", decoder_config, rope.train_length),
+    CONFIG_MAYBE("text.dynamic_ntk", decoder_config, rope.dynamic_ntk),
+    CONFIG_MAYBE("text.logn", decoder_config, rope.logn),
+    CONFIG_MAYBE("vision.merge", decoder_config, rope.positions.merge),
+    CONFIG_MAYBE("vision.tokens_per_second", decoder_config,
+                 rope.positions.tokens_per_second),
+    CONFIG("text.query_scalar", decoder_config, query_scalar),
+    CONFIG_MAYBE("text.attn_softcap", decoder_config, attn_softcap),
+    CONFIG_MAYBE("text.sliding_window", decoder_config, sliding_window),
+    CONFIG("text.first_position", decoder_config, first_position),
+    CONFIG("text.sandwich_norms", decoder_config, sandwich),
+    CONFIG_MAYBE("text.qkv_bias", decoder_config, qkv_bias),
+    CONFIG("text.activation", decoder_config, activation),
+    CONFIG_END,
+};
+
+/* A configuration that asks for more than is written here is refused by name. */
+enum { MASK_PREFIX_LM, MASK_CAUSAL };
+static const char *const mask_words[] = { "prefix_lm", "causal", NULL };
+
+enum { ROPE_DEFAULT, ROPE_LLAMA3 };
+static const char *const rope_words[] = { "default", "llama3", NULL };
+
+enum { EMBED_ONE, EMBED_SQRT_HIDDEN };
+static const char *const embed_scale_words[] = {
+    [EMBED_ONE] = "one",
+    [EMBED_SQRT_HIDDEN] = "sqrt_hidden",
+    NULL,
+};
+
+enum {
+    HAS_SANDWICH = 1,
+    HAS_BIAS = 2,
+    IS_SELF = 4,
+    IS_CROSS = 8,
+    HEAD_ROWS = 16,
+    OWN_ROWS = 32
+};
+
+// clang-format off
+#define C LVLM_DIM_HIDDEN
+#define Q LVLM_DIM_Q_DIM
+#define D LVLM_DIM_HEAD_DIM
+#define K LVLM_DIM_KV_DIM
+#define F LVLM_DIM_MLP
+#define TEXT(bits, field) WEIGHT_FIELD_WHEN(decoder, field, bits)
+#define BLOCK(field) WEIGHT_FIELD(decoder_block, field)
+#define WHEN(bits, field) WEIGHT_FIELD_WHEN(decoder_block, field, bits)
+
+static const weight_row decoder_rows[] = {
+    { "embed.weight", { LVLM_DIM_VOCAB, C },      TEXT(HEAD_ROWS, embed) },
+    { "embed.weight", { LVLM_DIM_EMBED_ROWS, C }, TEXT(OWN_ROWS, embed) },
+    { "norm.weight",  { C },                 WEIGHT_FIELD(decoder, norm) },
+    WEIGHT_END,
+};
+
+static const weight_row block_rows[] = {
+    { "norm1.weight",          { C },    BLOCK(norm1) },
+    { "attn.q.weight",         { Q, C }, WHEN(IS_SELF, q_w) },
+    { "attn.k.weight",         { K, C }, WHEN(IS_SELF, k_w) },
+    { "attn.v.weight",         { K, C }, WHEN(IS_SELF, v_w) },
+    { "attn.q.bias",           { Q },    WHEN(IS_SELF | HAS_BIAS, q_b) },
+    { "attn.k.bias",           { K },    WHEN(IS_SELF | HAS_BIAS, k_b) },
+    { "attn.v.bias",           { K },    WHEN(IS_SELF | HAS_BIAS, v_b) },
+    { "attn.out.weight",       { C, Q }, WHEN(IS_SELF, out_w) },
+    { "cross.q.weight",        { Q, C }, WHEN(IS_CROSS, q_w) },
+    { "cross.k.weight",        { K, C }, WHEN(IS_CROSS, k_w) },
+    { "cross.v.weight",        { K, C }, WHEN(IS_CROSS, v_w) },
+    { "cross.q_norm.weight",   { D },    WHEN(IS_CROSS, q_norm) },
+    { "cross.k_norm.weight",   { D },    WHEN(IS_CROSS, k_norm) },
+    { "cross.out.weight",      { C, Q }, WHEN(IS_CROSS, out_w) },
+    { "attn_gate",             { LVLM_DIM_ONE }, WHEN(IS_CROSS, attn_gate) },
+    { "post_attn_norm.weight", { C },    WHEN(HAS_SANDWICH, post_attn_norm) },
+    { "norm2.weight",          { C },    BLOCK(norm2) },
+    { "mlp.gate.weight",       { F, C }, BLOCK(gate_w) },
+    { "mlp.up.weight",         { F, C }, BLOCK(up_w) },
+    { "mlp.down.weight",       { C, F }, BLOCK(down_w) },
+    { "mlp_gate",              { LVLM_DIM_ONE }, WHEN(IS_CROSS, mlp_gate) },
+    { "post_mlp_norm.weight",  { C },    WHEN(HAS_SANDWICH, post_mlp_norm) },
+    WEIGHT_END,
+};
+
+#undef C
+#undef Q
+#undef D
+#undef K
+#undef F
+// clang-format on
+
+static int check_config(const decoder_config *c, lvlm_error *err)
+{
+    FAIL_IF(c->heads % c->kv_heads != 0, err, LVLM_EFORMAT,
+            "configuration: text.heads %zu is no multiple of text.kv_heads %zu",
+            c->heads, c->kv_heads);
+    FAIL_IF(c->head_dim % 2 != 0, err, LVLM_EFORMAT,
+            "configuration: text.head_dim %zu is odd", c->head_dim);
+    FAIL_IF(c->first_position > 1, err, LVLM_EFORMAT,
+            "configuration: text.first_position %" PRId64 " is not 0 or 1",
+            c->first_position);
+    return 0;
+}
+
+static int read_words(decoder_config *c, const cJSON *config, lvlm_error *err)
+{
+    size_t word = 0;
+    TRY(configure_word(&word, config, "text.mask", mask_words, err));
+    c->causal = word == MASK_CAUSAL;
+    TRY(configure_word(&word, config, "text.rope_type", rope_words, err));
+    c->rope.llama3 = word == ROPE_LLAMA3;
+    TRY(configure_word(&word, config, "text.embed_scale", embed_scale_words, err));
+    c->embed_scale = word == EMBED_SQRT_HIDDEN ? sqrt((double)c->hidden) : 1;
+    uint64_t pad;
+    const bool pads = lvlm_json_u64(&pad, lvlm_json_path(config, "tokens.pad"));
+    c->pad = pads && pad < c->embed_rows ? (int64_t)pad : -1;
+    return 0;
+}
+
+/* Pairs of a head that turn by each axis, where there are three. */
+static int read_sections(decoder_config *c, const cJSON *config, lvlm_error *err)
+{
+    size_t n = 0;
+    const size_t *s = c->rope.sections;
+    c->rope.axes = 1;
+    if (lvlm_json_path(config, "text.mrope_section") == NULL) return 0;
+    TRY(configure_list(c->rope.sections, 3, &n, config, "text.mrope_section", err));
+    FAIL_IF(n != 3 || s[0] + s[1] + s[2] != c->head_dim / 2, err, LVLM_EFORMAT,
+            "configuration: text.mrope_section does not add up to half of a head");
+    c->rope.axes = 3;
+    return 0;
+}
+
+/* What of the family's differences is in force. */
+static void read_differences(decoder_config *c, const lvlm_family *family,
+                             const char *reference)
+{
+    lvlm_position_rules *const p = &c->rope.positions;
+    c->window_cuts_prefix =
+        lvlm_reference_applies(family, "sliding_window_prefix", reference);
+    if (!c->window_cuts_prefix &&
+        !lvlm_reference_applies(family, "sliding_window", reference))
+        c->sliding_window = 0;
+    c->prefix = (lvlm_prefix_rules){
+        .unlabelled_is_prefix =
+            lvlm_reference_applies(family, "suffix_seen_unlabelled", reference),
+        .untyped_is_suffix =
+            lvlm_reference_applies(family, "causal_untyped", reference),
+        .padding_is_prefix = lvlm_reference_applies(family, "padding_seen", reference),
+    };
+    c->attends_unseeing =
+        lvlm_reference_applies(family, "unseeing_rows_attend", reference);
+    p->image_time_scaled =
+        lvlm_reference_applies(family, "image_time_scaled", reference);
+    p->collapsed =
+        lvlm_reference_applies(family, "video_positions_collapsed", reference);
+    p->overlaps = lvlm_reference_applies(family, "video_overlaps_text", reference);
+    p->truncated = lvlm_reference_applies(family, "video_seconds_truncated", reference);
+}
+
+/* Which blocks look at the image. */
+static int read_cross(decoder *text, const cJSON *config, lvlm_error *err)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach (item, lvlm_json_path(config, "text.cross_layers")) {
+        uint64_t i;
+        FAIL_IF(!lvlm_json_u64(&i, item) || i >= text->config.layers, err, LVLM_EFORMAT,
+                "configuration: text.cross_layers names a block that is not there");
+        text->is_cross[i] = true;
+    }
+    return 0;
+}
+
+int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *reference,
+                 lvlm_error *err)
+{
+    decoder_config *const c = &text->config;
+    TRY(configure(c, config_rows, manifest->config, err));
+    TRY(read_words(c, manifest->config, err));
+    TRY(check_config(c, err));
+    TRY(read_sections(c, manifest->config, err));
+    read_differences(c, manifest->family, reference);
+    text->blocks = lvlm_calloc(c->layers, sizeof *text->blocks);
+    text->is_cross = lvlm_calloc(c->layers, sizeof *text->is_cross);
+    FAIL_IF(text->blocks == NULL || text->is_cross == NULL, err, LVLM_ENOMEM,
+            "out of memory for %zu blocks", c->layers);
+    return read_cross(text, manifest->config, err);
+}
+
+int decoder_bind(decoder *text, weights *w, lvlm_error *err)
+{
+    const decoder_config *const c = &text->config;
+    const unsigned has =
+        (c->sandwich ? HAS_SANDWICH : 0) | (c->qkv_bias ? HAS_BIAS : 0);
+    TRY(weights_bind(w, text, decoder_rows, c->own_rows > 0 ? OWN_ROWS : HEAD_ROWS,
+                     "text.", err));
+    text->first = text->embed.grad != NULL ? 0 : c->layers;
+    for (size_t i = 0; i < c->layers; i++) {
+        const size_t before = w->n_trained;
+        const unsigned kind = has | (text->is_cross[i] ? IS_CROSS : IS_SELF);
+        TRY(weights_bind_block(w, &text->blocks[i], block_rows, kind, DECODER_BLOCKS, i,
+                               err));
+        if (w->n_trained > before && i < text->first) text->first = i;
+    }
+    return 0;
+}
+
+void decoder_free(decoder *text)
+{
+    lvlm_free(text->blocks);
+    lvlm_free(text->is_cross);
+    text->blocks = NULL;
+    text->is_cross = NULL;
+}
+
+size_t decoder_scratch(const decoder *text, size_t N, size_t n_keys, size_t n_threads)
+{
+    const decoder_config *const c = &text->config;
+    const size_t Q = c->heads * c->head_dim, K = c->kv_heads * c->head_dim;
+    const size_t rows = N > n_keys ? N : n_keys;
+    const size_t needs[] = {
+        linear_scratch(c->hidden, Q, n_threads),
+        linear_scratch(c->hidden, K, n_threads),
+        linear_scratch(Q, c->hidden, n_threads),
+        linear_scratch(c->hidden, c->mlp, n_threads),
+        linear_scratch(c->mlp, c->hidden, n_threads),
+        attention_scratch(N, rows, c->heads, c->head_dim, n_threads),
+        norm_scratch(rows * c->heads),
+    };
+    size_t most = 0;
+    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
+        if (needs[i] > most) most = needs[i];
+    return most;
+}
