@@ -12,7 +12,6 @@
 #define gemm_nt                LVLM_PER_PRECISION(gemm_nt)
 #define gemm_nn                LVLM_PER_PRECISION(gemm_nn)
 #define gemm_tn                LVLM_PER_PRECISION(gemm_tn)
-#define gemm_dot               LVLM_PER_PRECISION(gemm_dot)
 #define gemv_forward           LVLM_PER_PRECISION(gemv_forward)
 #define vexp                   LVLM_PER_PRECISION(vexp)
 #define vtanh                  LVLM_PER_PRECISION(vtanh)

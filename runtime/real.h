@@ -34,7 +34,6 @@ typedef float real;
 #define real_pow powf
 #define real_gemm cblas_sgemm
 #define real_gemv cblas_sgemv
-#define real_dot cblas_sdot
 #elif LVLM_REAL_BITS == 64
 typedef double real;
 #define LVLM_REAL_DTYPE LVLM_F64
@@ -52,7 +51,6 @@ typedef double real;
 #define real_pow pow
 #define real_gemm cblas_dgemm
 #define real_gemv cblas_dgemv
-#define real_dot cblas_ddot
 #else
 #error "LVLM_REAL_BITS is 32 or 64"
 #endif

@@ -315,19 +315,15 @@ const lvlm_command command_hf2native = {
     1,
     2,
     "Hugging Face model directory to one native file",
-    "SRC is a directory with config.json and model.safetensors or pytorch_model.bin, "
-    "or\n"
-    "shards and their index (a pickle is read, never executed);\n"
-    "or a model id such as google/paligemma-3b-pt-224[@revision] in the local Hugging "
-    "Face\n"
-    "cache; nothing is downloaded; or a big_vision .npz, see npz2native.\n"
-    "MODEL is the file to write, NAME.lvlm. Every source tensor is used, tied, or kept "
-    "by a\n"
-    "rule with a name; every native tensor has a source. Anything else is an error "
-    "that\n"
-    "names the tensor (exit 1) and nothing is written. Side files travel inside, so "
-    "the\n"
-    "native file alone is enough to run and to go back (native2hf).\n"
+    "SRC is a directory with config.json and model.safetensors or pytorch_model.bin,\n"
+    "or shards and their index (a pickle is read, never executed); or a model id such\n"
+    "as google/paligemma-3b-pt-224[@revision] in the local Hugging Face cache;\n"
+    "nothing is downloaded; or a big_vision .npz, see npz2native.\n"
+    "MODEL is the file to write, NAME.lvlm. Every source tensor is used, tied, or\n"
+    "kept by a rule with a name; every native tensor has a source. Anything else is\n"
+    "an error that names the tensor (exit 1) and nothing is written. Side files\n"
+    "travel inside, so the native file alone is enough to run and to go back\n"
+    "(native2hf).\n"
     "\n"
     "  lvlm-convert hf2native paligemma-3b-pt-224 model.lvlm\n"
     "  lvlm-convert hf2native paligemma-3b-pt-224 --dry-run | less",
@@ -342,16 +338,13 @@ const lvlm_command command_npz2native = {
     1,
     2,
     "PaliGemma as big_vision's .npz to one native file",
-    "FILE.npz is PaliGemma 1 or 2 as big_vision and Kaggle have it: arrays below img/ "
-    "and\n"
-    "llm/, with or without params/ in front, blocks stacked or one by one. It has no\n"
-    "configuration: one is made from the shapes, which settles every released model; "
-    "give\n"
-    "--config for others. The native file equals the one from the Hugging Face "
-    "checkpoint,\n"
-    "tensor by tensor, but for that one's 64 rows of padding. native2hf gives a "
-    "stored\n"
-    "FILE.npz back byte for byte, or with --layout hub a Hugging Face directory.\n"
+    "FILE.npz is PaliGemma 1 or 2 as big_vision and Kaggle have it: arrays below img/\n"
+    "and llm/, with or without params/ in front, blocks stacked or one by one. It has\n"
+    "no configuration: one is made from the shapes, which settles every released\n"
+    "model; give --config for others. The native file equals the one from the Hugging\n"
+    "Face checkpoint, tensor by tensor, but for that one's 64 rows of padding.\n"
+    "native2hf gives a stored FILE.npz back byte for byte, or with --layout hub a\n"
+    "Hugging Face directory.\n"
     "\n"
     "  lvlm-convert npz2native paligemma-3b-pt-224.npz model.lvlm\n"
     "  lvlm-convert native2hf model.lvlm hf --layout hub",

@@ -235,10 +235,8 @@ const lvlm_command command_inspect = {
     1,
     1,
     "what is in a checkpoint: family, sizes, types, parts, ledger",
-    "PATH is a model directory, a native file, a big_vision .npz, or any "
-    ".safetensors,\n"
-    "torch or .npz file.\n"
-    "Only headers are read.\n"
+    "PATH is a model directory, a native file, a big_vision .npz, or any\n"
+    ".safetensors, torch or .npz file. Only headers are read.\n"
     "\n"
     "  lvlm-convert inspect model.lvlm --tensors",
     options,

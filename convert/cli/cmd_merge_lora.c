@@ -69,19 +69,14 @@ const lvlm_command command_merge_lora = {
     3,
     3,
     "fold a PEFT adapter into a native file",
-    "ADAPTER is a directory with adapter_config.json and adapter_model.safetensors "
-    "(or\n"
-    ".bin) of a LoRA, under the names of any version of transformers; OUT is MODEL "
-    "with\n"
-    "W + scale B A in the place of every W that it adapts, computed in double and "
-    "rounded\n"
-    "once to the type that W is stored in. What that rounding costs is told: a "
-    "bfloat16\n"
-    "weight has steps that a small change does not reach, and such values stay what "
-    "they\n"
-    "were. DoRA, trained biases, modules saved whole and adapted tables are refused "
-    "by\n"
-    "name, and so is an output layer that is tied to the embedding.\n"
+    "ADAPTER is a directory with adapter_config.json and adapter_model.safetensors\n"
+    "(or .bin) of a LoRA, under the names of any version of transformers; OUT is\n"
+    "MODEL with W + scale B A in the place of every W that it adapts, computed in\n"
+    "double and rounded once to the type that W is stored in. What that rounding\n"
+    "costs is told: a bfloat16 weight has steps that a small change does not reach,\n"
+    "and such values stay what they were. DoRA, trained biases, modules saved whole\n"
+    "and adapted tables are refused by name, and so is an output layer that is tied\n"
+    "to the embedding.\n"
     "\n"
     "  lvlm-convert merge-lora model.lvlm adapter merged.lvlm",
     options,

@@ -25,7 +25,7 @@ static const lvlm_option common[] = {
 };
 
 /* MAX_SEEN: no command comes near so many options. */
-enum { COLUMN = 28, MAX_WORD = 256, MAX_SEEN = 64 };
+enum { COLUMN = 28, WIDTH = 80, MAX_WORD = 256, MAX_SEEN = 64 };
 
 /* ---- values --------------------------------------------------------------------- */
 
@@ -265,11 +265,31 @@ int lvlm_options_parse(void *args, lvlm_operands *operands, const lvlm_command *
 
 /* ---- help ----------------------------------------------------------------------- */
 
+/* How many bytes of a text are its next line: whole words, at least one. */
+static size_t line_of(const char *text, size_t most)
+{
+    size_t n = strcspn(text, " ");
+    while (text[n] != '\0') {
+        const size_t more = n + 1 + strcspn(text + n + 1, " ");
+        if (more > most) break;
+        n = more;
+    }
+    return n;
+}
+
+/* A word, and in a column beside it or below what it is for. */
 static void print_row(lvlm_strbuf *out, const char *left, const char *help)
 {
-    lvlm_strbuf_printf(
-        out, "  %-*s%s%s\n", COLUMN - 2, left,
-        strlen(left) + 2 >= COLUMN ? "\n                            " : "", help);
+    size_t at = strlen(left) + 2; /* the column where the line stands */
+    lvlm_strbuf_printf(out, "  %s", left);
+    while (*help != '\0') {
+        const size_t n = line_of(help, WIDTH - COLUMN);
+        if (at >= COLUMN) lvlm_strbuf_puts(out, "\n"), at = 0;
+        lvlm_strbuf_printf(out, "%*s%.*s", (int)(COLUMN - at), "", (int)n, help);
+        at = COLUMN + n;
+        help += n + strspn(help + n, " ");
+    }
+    lvlm_strbuf_puts(out, "\n");
 }
 
 static void print_options(lvlm_strbuf *out, const lvlm_option *options)

@@ -224,16 +224,13 @@ const lvlm_command command_forward = {
     1,
     1,
     "one forward pass over ready tensors",
-    "Runs a native model once over tensors that are ready for it and writes what "
-    "comes\n"
-    "out: logits [B, T, V], the loss when a label counts, and with --trace every stage "
-    "on\n"
-    "the way. Padding tokens are not computed; their rows are zeros. The same inputs "
-    "give\n"
-    "the same bytes, whatever --threads says.\n"
+    "Runs a native model once over tensors that are ready for it and writes what\n"
+    "comes out: logits [B, T, V], the loss when a label counts, and with --trace\n"
+    "every stage on the way. Padding tokens are not computed; their rows are zeros.\n"
+    "The same inputs give the same bytes, whatever --threads says.\n"
     "\n"
-    "  lvlm-run forward model.lvlm --inputs in.safetensors --out out.safetensors "
-    "--trace",
+    "  lvlm-run forward model.lvlm --inputs in.safetensors --out out.safetensors \\\n"
+    "      --trace",
     options,
     sizeof(forward_args),
     run,

@@ -283,19 +283,14 @@ const lvlm_command command_generate = {
     1,
     1,
     "what comes next, in words",
-    "Answers a prompt about images, as text that streams as it is made; or reads "
-    "ready\n"
-    "tensors and prints the ids of the tokens behind them, the one that ends the text\n"
-    "included. The prompt is written as the model's chat template does it. Special "
-    "tokens\n"
-    "are left out of an answer but those that name things and places (<loc0000>, "
-    "<seg000>,\n"
-    "<ref>, <box>). Greedy unless a temperature is given; what the model's own\n"
-    "generation_config.json says of the end, of repetition and of sampling counts, "
-    "unless\n"
-    "an option says otherwise. The same inputs, options and seed give the same "
-    "tokens,\n"
-    "whatever --threads says.\n"
+    "Answers a prompt about images, as text that streams as it is made; or reads\n"
+    "ready tensors and prints the ids of the tokens behind them, the one that ends\n"
+    "the text included. The prompt is written as the model's chat template does it.\n"
+    "Special tokens are left out of an answer but those that name things and places\n"
+    "(<loc0000>, <seg000>, <ref>, <box>). Greedy unless a temperature is given; what\n"
+    "the model's own generation_config.json says of the end, of repetition and of\n"
+    "sampling counts, unless an option says otherwise. The same inputs, options and\n"
+    "seed give the same tokens, whatever --threads says.\n"
     "\n"
     "  lvlm-run generate model.lvlm --image cat.jpg --prompt \"caption en\"\n"
     "  lvlm-run generate model.lvlm --inputs in.safetensors --max-new-tokens 64",

@@ -120,14 +120,13 @@ const lvlm_command command_preprocess = {
     1,
     1,
     "a prompt and its images as ready tensors",
-    "Writes exactly the tensors that the model family's Hugging Face processor makes: "
-    "ids,\n"
-    "masks, pixels, by the tokenizer, the processor's settings and the chat template "
-    "that the\n"
-    "model ships. `generate --inputs` and `forward --inputs` take them.\n"
+    "Writes exactly the tensors that the model family's Hugging Face processor makes:\n"
+    "ids, masks, pixels, by the tokenizer, the processor's settings and the chat\n"
+    "template that the model ships. `generate --inputs` and `forward --inputs` take\n"
+    "them.\n"
     "\n"
-    "  lvlm-run preprocess model.lvlm --image cat.jpg --prompt \"caption en\" "
-    "--out in.safetensors",
+    "  lvlm-run preprocess model.lvlm --image cat.jpg --prompt \"caption en\" \\\n"
+    "      --out in.safetensors",
     options,
     sizeof(preprocess_args),
     run,

@@ -189,13 +189,11 @@ const lvlm_command command_tokenize = {
     1,
     1,
     "lines of text to ids, and back",
-    "Reads texts from stdin, one a line, and writes the ids of each on a line. No "
-    "special\n"
-    "tokens are added; those that are written in a text are recognised. The tokenizer "
-    "is\n"
-    "the one of the files that the model came with. --decode takes lines of ids and "
-    "writes\n"
-    "texts. A text that is not UTF-8 is refused with the place (exit status 3).\n"
+    "Reads texts from stdin, one a line, and writes the ids of each on a line. No\n"
+    "special tokens are added; those that are written in a text are recognised. The\n"
+    "tokenizer is the one of the files that the model came with. --decode takes lines\n"
+    "of ids and writes texts. A text that is not UTF-8 is refused with the place\n"
+    "(exit status 3).\n"
     "\n"
     "  echo 'a photo of' | lvlm-run tokenize model.lvlm\n"
     "  echo '64 6548 315' | lvlm-run tokenize model.lvlm --decode",

@@ -45,8 +45,3 @@ void gemm_tn(real *c, size_t ldc, const real *a, size_t lda, const real *b, size
               blas_int(K), alpha, a, blas_int(lda), b, blas_int(ldb), beta, c,
               blas_int(ldc));
 }
-
-real gemm_dot(const real *a, const real *b, size_t K)
-{
-    return real_dot(blas_int(K), a, 1, b, 1);
-}

@@ -17,7 +17,4 @@ void gemm_nn(real *c, size_t ldc, const real *a, size_t lda, const real *b, size
 void gemm_tn(real *c, size_t ldc, const real *a, size_t lda, const real *b, size_t ldb,
              size_t M, size_t N, size_t K, real alpha, real beta);
 
-/* sum_k a[k] * b[k].  a, b (K) */
-real gemm_dot(const real *a, const real *b, size_t K);
-
 #endif

@@ -14,12 +14,14 @@
 
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/gemv.h"
+#include "runtime/ops/vmath.h"
 
 #define PANEL_ROWS 576 /* most rows of w widened at once */
 #define PANEL_COLS 512 /* most columns widened at once: with the rows, 1.1 MiB of f32 */
 #define TILE_ROWS 512  /* most rows of x in one product */
 #define GEMV_ROWS 128  /* most rows of w that one thread takes at once for one of x */
-#define FEW_ROWS 8     /* up to here dot products row by row beat a matrix product */
+#define FEW_ROWS 32    /* up to here panels are smaller: nearer caches hold them */
+#define FEW_CELLS 1024 /* of FEW_CELLS / N rows, for N rows of x */
 #define ROWS_AHEAD 4   /* how early stored rows are asked for */
 #define CACHE_LINE 64
 
@@ -31,11 +33,6 @@ static size_t min_size(size_t a, size_t b)
 static size_t round_up(size_t n, size_t to)
 {
     return (n + to - 1) / to * to;
-}
-
-static size_t max_size(size_t a, size_t b)
-{
-    return a > b ? a : b;
 }
 
 /* The length of `n` equal pieces of `total`, in whole cache lines. */
@@ -63,10 +60,16 @@ static size_t n_pieces(size_t total, size_t length)
     return (total + length - 1) / length;
 }
 
+/* Most rows of w widened at once for N rows of x. */
+static size_t panel_rows(size_t N)
+{
+    return N <= FEW_ROWS ? min_size(round_up(FEW_CELLS / N, 16), PANEL_ROWS)
+                         : PANEL_ROWS;
+}
+
 static size_t panel_numel(size_t I, size_t O)
 {
-    const size_t panel_size = min_size(O, PANEL_ROWS) * min_size(I, PANEL_COLS);
-    return round_up(max_size(panel_size, I), 64);
+    return round_up(min_size(O, PANEL_ROWS) * min_size(I, PANEL_COLS), 64);
 }
 
 size_t linear_scratch(size_t I, size_t O, size_t n_threads)
@@ -80,7 +83,7 @@ static void fetch(lvlm_stored row, size_t cols)
 {
     const char *const at = row.data;
     for (size_t b = 0; b < cols * lvlm_dtype_bytes(row.dtype); b += CACHE_LINE)
-        __builtin_prefetch(at + b);
+        LVLM_PREFETCH(at + b);
 }
 
 /* One panel of w: in place if w is `real`, else widened into `buffer`.
@@ -103,6 +106,13 @@ static panel panel_of(real *buffer, lvlm_stored w, size_t I, size_t row, size_t 
     return (panel){ buffer, cols };
 }
 
+/* The length of the blocks of a sum: without widening and for many rows of x one
+ * product over all of it is faster than one per block. */
+static size_t block_length(lvlm_stored w, size_t rows, size_t total, size_t most)
+{
+    return w.dtype == LVLM_REAL_DTYPE && rows > FEW_ROWS ? total : piece(total, most);
+}
+
 /* y = b in every row, or 0.  y (rows,cols) of row stride ldy  b (cols) or NULL */
 static void fill_bias(real *y, size_t ldy, const real *b, size_t rows, size_t cols)
 {
@@ -114,24 +124,12 @@ static void fill_bias(real *y, size_t ldy, const real *b, size_t rows, size_t co
 static void forward_tile(real *y, const real *x, lvlm_stored w, const real *b, size_t o,
                          size_t rows, size_t cols, size_t I, size_t O, real *buffer)
 {
-    /* without widening one product over all of I is faster than one per block */
-    const size_t step = w.dtype == LVLM_REAL_DTYPE ? I : piece(I, PANEL_COLS);
+    const size_t step = block_length(w, rows, I, PANEL_COLS);
     fill_bias(y, O, b, rows, cols);
     for (size_t i = 0; i < I; i += step) {
         const size_t len = min_size(step, I - i);
         const panel p = panel_of(buffer, w, I, o, cols, i, len);
         gemm_nt(y, O, x + i, I, p.data, p.ld, rows, cols, len, 1, 1);
-    }
-}
-
-/* The same for few rows of x: memory decides, so w is read once. */
-static void forward_few(real *y, const real *x, lvlm_stored w, const real *b, size_t o,
-                        size_t rows, size_t cols, size_t I, size_t O, real *buffer)
-{
-    for (size_t c = 0; c < cols; c++) {
-        const panel p = panel_of(buffer, w, I, o + c, 1, 0, I);
-        for (size_t n = 0; n < rows; n++)
-            y[n * O + c] = gemm_dot(x + n * I, p.data, I) + (b != NULL ? b[c] : 0);
     }
 }
 
@@ -159,7 +157,7 @@ void linear_forward(real *y, const real *x, lvlm_stored w, const real *b, size_t
         forward_one(y, x, w, b, I, O, scratch);
         return;
     }
-    const size_t rows = piece(N, TILE_ROWS), cols = shared_piece(O, PANEL_ROWS);
+    const size_t rows = piece(N, TILE_ROWS), cols = shared_piece(O, panel_rows(N));
     const size_t n_rows = n_pieces(N, rows), n_cols = n_pieces(O, cols);
     const size_t stride = panel_numel(I, O);
 #pragma omp parallel for collapse(2) schedule(dynamic, 1)                              \
@@ -168,9 +166,8 @@ void linear_forward(real *y, const real *x, lvlm_stored w, const real *b, size_t
         for (size_t c = 0; c < n_cols; c++) {
             const size_t n = r * rows, o = c * cols;
             real *buffer = scratch->data + (size_t)omp_get_thread_num() * stride;
-            (N <= FEW_ROWS ? forward_few : forward_tile)(
-                y + n * O + o, x + n * I, w, b != NULL ? b + o : NULL, o,
-                min_size(rows, N - n), min_size(cols, O - o), I, O, buffer);
+            forward_tile(y + n * O + o, x + n * I, w, b != NULL ? b + o : NULL, o,
+                         min_size(rows, N - n), min_size(cols, O - o), I, O, buffer);
         }
 }
 
@@ -178,7 +175,7 @@ void linear_forward(real *y, const real *x, lvlm_stored w, const real *b, size_t
 static void dx_tile(real *dx, const real *dy, lvlm_stored w, size_t i, size_t rows,
                     size_t cols, size_t I, size_t O, real *buffer)
 {
-    const size_t step = w.dtype == LVLM_REAL_DTYPE ? O : piece(O, PANEL_ROWS);
+    const size_t step = block_length(w, rows, O, panel_rows(rows));
     for (size_t o = 0; o < O; o += step) {
         const size_t len = min_size(step, O - o);
         const panel p = panel_of(buffer, w, I, o, len, i, cols);

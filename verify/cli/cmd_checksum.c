@@ -71,11 +71,9 @@ const lvlm_command command_checksum = {
     1,
     1,
     "every tensor and the header of a native file against the digests inside",
-    "Reads every byte once. Names each tensor that is not what was written (exit 1). "
-    "The\n"
-    "root digest printed at the end covers the whole file: two files with the same one "
-    "are\n"
-    "the same.",
+    "Reads every byte once. Names each tensor that is not what was written (exit 1).\n"
+    "The root digest printed at the end covers the whole file: two files with the\n"
+    "same one are the same.",
     options,
     sizeof(lvlm_common_args),
     run,

@@ -153,10 +153,8 @@ const lvlm_command command_compare = {
     2,
     "two checkpoints of any kind, tensor by tensor",
     "A and B are model directories or native files in any combination, or two bare\n"
-    ".safetensors or torch files. Tensors are paired by what they are, whatever each "
-    "side "
-    "calls\n"
-    "them. Exit 0 when all values are the same, 1 when any differs.",
+    ".safetensors or torch files. Tensors are paired by what they are, whatever each\n"
+    "side calls them. Exit 0 when all values are the same, 1 when any differs.",
     options,
     sizeof(args),
     run,

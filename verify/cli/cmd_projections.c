@@ -101,11 +101,9 @@ const lvlm_command command_projections = {
     1,
     1,
     "every linear map from vision into language, and every head",
-    "PATH is a model directory or a native file. Tells each map's shape, bias, form, "
-    "where\n"
-    "it comes from and its equation; for one that is missing (exit 1) what shape it "
-    "would\n"
-    "have and what the model does without it.\n"
+    "PATH is a model directory or a native file. Tells each map's shape, bias, form,\n"
+    "where it comes from and its equation; for one that is missing (exit 1) what\n"
+    "shape it would have and what the model does without it.\n"
     "\n"
     "forms: linear, raw_parameter, vit_head, tied, identity, made, missing",
     options,

@@ -110,12 +110,10 @@ const lvlm_command command_replay = {
     2,
     2,
     "run a recording's inputs and compare every stage that it holds",
-    "MODEL is a native file, GOLDEN a .safetensors recording of a reference run on the "
-    "same\n"
-    "weights: inputs under in., stages under out. Each stage is one row, in order of\n"
-    "computation; the first one out of its band is named (exit 1). Rows of padding "
-    "tokens\n"
-    "are not compared.\n"
+    "MODEL is a native file, GOLDEN a .safetensors recording of a reference run on\n"
+    "the same weights: inputs under in., stages under out. Each stage is one row, in\n"
+    "order of computation; the first one out of its band is named (exit 1). Rows of\n"
+    "padding tokens are not compared.\n"
     "\n"
     "  lvlm-verify replay model.lvlm golden.safetensors --report report.html",
     options,

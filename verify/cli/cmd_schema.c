@@ -70,9 +70,9 @@ const lvlm_command command_schema = {
     1,
     1,
     "missing, unexpected, misshapen and mistyped tensors",
-    "PATH is a model directory or a native file. Shapes are told in the family's own "
-    "terms:\n"
-    "expected [q_dim, hidden] = [2048, 2304], got ... Exit 1 when anything is wrong.",
+    "PATH is a model directory or a native file. Shapes are told in the family's own\n"
+    "terms: expected [q_dim, hidden] = [2048, 2304], got ... Exit 1 when anything is\n"
+    "wrong.",
     options,
     sizeof(lvlm_common_args),
     run,

@@ -199,9 +199,9 @@ const lvlm_command command_grad = {
     1,
     1,
     "loss and gradients of one batch",
-    "Runs a native model over a batch with labels, there and back, and writes the mean "
-    "loss\nand its gradient for every trained tensor. Gradients that are zero "
-    "everywhere are told,\nwith the likely cause: that is how a projection that is "
+    "Runs a native model over a batch with labels, there and back, and writes the\n"
+    "mean loss and its gradient for every trained tensor. Gradients that are zero\n"
+    "everywhere are told, with the likely cause: that is how a projection that is\n"
     "missing, or a closed gate, shows.\n"
     "\n"
     "  lvlm-tune grad model.lvlm --inputs batch.safetensors --out grads.safetensors",

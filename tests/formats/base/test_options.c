@@ -146,6 +146,34 @@ static void help_lists_every_option(void **state)
     lvlm_strbuf_free(&text);
 }
 
+/* A long text goes on in its column, word for word; one word may be too long. */
+static void help_is_80_columns_wide(void **state)
+{
+    static const lvlm_option wordy[] = {
+        { .name = "one",
+          .help = "a text that is longer than what is left of the line beside it" },
+        { .name = "another-with-a-long-name",
+          .value = "VALUE",
+          .help = "a-word-that-is-longer-than-the-fifty-two-columns-of-a-line then" },
+        LVLM_OPTION_END
+    };
+    lvlm_command wide = command;
+    lvlm_strbuf text = LVLM_STRBUF_INIT(1 << 16);
+    (void)state;
+    wide.options = wordy;
+    lvlm_options_help(&text, "program", &wide);
+    static const char want[] =
+        "  --one                     "
+        "a text that is longer than what is left of the line\n"
+        "                            beside it\n"
+        "  --another-with-a-long-name VALUE\n"
+        "                            "
+        "a-word-that-is-longer-than-the-fifty-two-columns-of-a-line\n"
+        "                            then\n";
+    assert_non_null(strstr(text.text, want));
+    lvlm_strbuf_free(&text);
+}
+
 static void edit_distance_counts_changes(void **state)
 {
     (void)state;
@@ -161,6 +189,7 @@ int main(void)
         cmocka_unit_test(words_go_up_to_the_next_option),
         cmocka_unit_test(options_refuse_with_a_reason),
         cmocka_unit_test(help_lists_every_option),
+        cmocka_unit_test(help_is_80_columns_wide),
         cmocka_unit_test(edit_distance_counts_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -112,11 +112,10 @@ static void config_adds_tokens_by_id_then_by_role_then_from_lists(void **state)
     static const char *const config[][2] = {
         { "tokenizer_config.json",
           "{\"added_tokens_decoder\":{" DECODER("259", "<b>", "false") "," DECODER(
-              "258", "<a>",
-              "true") "},\"eos_token\":\"<eos>\",\"pad_token\":{"
-                      "\"content\":\"<a>\"},\"unk_token\":null,"
-                      "\"image_token\":\"<i>\","
-                      "\"additional_special_tokens\":[\"<m>\",\"<b>\"]}" }
+              "258", "<a>", "true") "},\"eos_token\":\"<eos>\",\"pad_token\":{"
+                                    "\"content\":\"<a>\"},\"unk_token\":null,"
+                                    "\"image_token\":\"<i>\","
+                                    "\"additional_special_tokens\":[\"<m>\",\"<b>\"]}" }
     };
     (void)state;
     lvlm_tokenizer *const t = open_beside(config, 1);
