@@ -52,7 +52,7 @@ static size_t piece(size_t total, size_t most)
 static size_t shared_piece(size_t total, size_t most)
 {
     const size_t n = (total + most - 1) / most;
-    return length_of(total, total >= most / 2 ? round_up(n, 4) : n);
+    return length_of(total, total >= most / 4 ? round_up(n, 4) : n);
 }
 
 static size_t n_pieces(size_t total, size_t length)
@@ -82,8 +82,8 @@ size_t linear_scratch(size_t I, size_t O, size_t n_threads)
 static void fetch(lvlm_stored row, size_t cols)
 {
     const char *const at = row.data;
-    for (size_t b = 0; b < cols * lvlm_dtype_bytes(row.dtype); b += CACHE_LINE)
-        LVLM_PREFETCH(at + b);
+    const size_t n = cols * lvlm_dtype_bytes(row.dtype);
+    for (size_t i = 0; i < n; i += CACHE_LINE) LVLM_PREFETCH(at + i);
 }
 
 /* One panel of w: in place if w is `real`, else widened into `buffer`.
