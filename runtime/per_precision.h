@@ -164,6 +164,7 @@
 #define pass_has_images        LVLM_PER_PRECISION(pass_has_images)
 #define pass_sight             LVLM_PER_PRECISION(pass_sight)
 #define pass_announce          LVLM_PER_PRECISION(pass_announce)
+#define pass_learning          LVLM_PER_PRECISION(pass_learning)
 #define pass_make_scratch      LVLM_PER_PRECISION(pass_make_scratch)
 #define pass_see               LVLM_PER_PRECISION(pass_see)
 #define pass_free              LVLM_PER_PRECISION(pass_free)

@@ -33,11 +33,7 @@ static int vision_bytes(uint64_t *tower, uint64_t *connector, pass *t, tape_keep
 static int text_bytes(uint64_t *out, const pass *t, bool to_images, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    const decoder_tape_options options = { .sight = pass_sight(t),
-                                           .keep = p->keep,
-                                           .to_images = to_images,
-                                           .wanted = t->packing.predicting,
-                                           .n_wanted = t->packing.n_targets };
+    const decoder_tape_options options = pass_learning(t, to_images);
     decoder_tape tape;
     decoder_grads grads = { 0 };
     int rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err);

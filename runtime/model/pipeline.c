@@ -129,6 +129,15 @@ int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
                            c->attends_unseeing, err);
 }
 
+decoder_tape_options pass_learning(const pass *t, bool to_images)
+{
+    return (decoder_tape_options){ .sight = pass_sight(t),
+                                   .keep = t->p->keep,
+                                   .to_images = to_images,
+                                   .wanted = t->packing.predicting,
+                                   .n_wanted = t->packing.n_targets };
+}
+
 void pass_announce(pass *t)
 {
     const pipeline *const p = t->p;
@@ -280,11 +289,7 @@ static int learn_text(pass *t, lvlm_model_step *step, double scale, real *dimage
                                   p->text.config.hidden };
     int rc;
     if ((rc = workspace_allocate(&memory, &slot, 1, "gradients", err)) < 0) return rc;
-    const decoder_tape_options options = { .sight = sight,
-                                           .keep = p->keep,
-                                           .to_images = dimage_rows != NULL,
-                                           .wanted = t->packing.predicting,
-                                           .n_wanted = t->packing.n_targets };
+    const decoder_tape_options options = pass_learning(t, dimage_rows != NULL);
     if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err)) < 0 ||
         (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
                               &t->scratch, err)) < 0 ||

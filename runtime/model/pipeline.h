@@ -54,6 +54,8 @@ bool pass_has_images(const pass *t);
 const lvlm_sight *pass_sight(const pass *t);
 /* The stages of tower, connector and decoder; the head's are head_announce's. */
 void pass_announce(pass *t);
+/* How the decoder trains; to_images: the way back goes on to the image rows. */
+decoder_tape_options pass_learning(const pass *t, bool to_images);
 /* One scratch for every op of the pass. */
 int pass_make_scratch(pass *t, lvlm_error *err);
 /* Images to rows of the language model's width. What is kept stays for the way back. */

@@ -18,7 +18,6 @@ enum {
     STREAMS = 8,
     LANES = 16,  /* sums of a row, which are added up in order in the end */
     BLOCK = 32,  /* elements of one stream before the next one's turn */
-    LINE = 64,   /* bytes that memory hands out at once */
     AHEAD = 512, /* bytes between what is used and what is asked for */
 };
 
@@ -33,7 +32,7 @@ enum {
         for (; i + BLOCK <= I; i += BLOCK)                                             \
             for (size_t k = 0; k < n; k++) {                                           \
                 const type *const p = w + k * apart * I + i;                           \
-                for (size_t b = 0; b < BLOCK * sizeof *p; b += LINE)                   \
+                for (size_t b = 0; b < BLOCK * sizeof *p; b += LVLM_CACHE_LINE)        \
                     LVLM_PREFETCH((const char *)p + AHEAD + b);                        \
                 for (size_t j = 0; j < BLOCK; j += LANES)                              \
                     _Pragma("omp simd") for (size_t l = 0; l < LANES; l++)             \

@@ -23,7 +23,6 @@
 #define FEW_ROWS 32    /* up to here panels are smaller: nearer caches hold them */
 #define FEW_CELLS 1024 /* of FEW_CELLS / N rows, for N rows of x */
 #define ROWS_AHEAD 4   /* how early stored rows are asked for */
-#define CACHE_LINE 64
 
 static size_t min_size(size_t a, size_t b)
 {
@@ -83,7 +82,7 @@ static void fetch(lvlm_stored row, size_t cols)
 {
     const char *const at = row.data;
     const size_t n = cols * lvlm_dtype_bytes(row.dtype);
-    for (size_t i = 0; i < n; i += CACHE_LINE) LVLM_PREFETCH(at + i);
+    for (size_t i = 0; i < n; i += LVLM_CACHE_LINE) LVLM_PREFETCH(at + i);
 }
 
 /* One panel of w: in place if w is `real`, else widened into `buffer`.

@@ -17,7 +17,8 @@
 #define LVLM_SIMD_CLONES
 #endif
 
-/* Memory that will be read soon. */
+/* Memory that will be read soon, and how much of it one such call brings. */
+#define LVLM_CACHE_LINE 64
 #if defined __GNUC__
 #define LVLM_PREFETCH(address) __builtin_prefetch(address)
 #else

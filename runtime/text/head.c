@@ -100,18 +100,19 @@ static int emit_logits(const text_head *head, const real *x, const lvlm_packing 
     return rc;
 }
 
-/* Their targets: n of those that predict, from the first one on; returns n, at most
- * LOSS_ROWS.  targets (LOSS_ROWS) */
-static size_t take_targets(int64_t *targets, const lvlm_packing *p, size_t first)
-{
-    const size_t left = p->n_targets - first, n = left < LOSS_ROWS ? left : LOSS_ROWS;
-    for (size_t i = 0; i < n; i++) targets[i] = p->targets[p->predicting[first + i]];
-    return n;
-}
-
+/* Of so many rows, those whose logits are in memory at once. */
 static size_t rows_at_once(size_t n_targets)
 {
     return n_targets < LOSS_ROWS ? n_targets : LOSS_ROWS;
+}
+
+/* Targets of the next rows that predict, from number `first` of them on; returns how
+ * many those are.  targets (LOSS_ROWS) */
+static size_t take_targets(int64_t *targets, const lvlm_packing *p, size_t first)
+{
+    const size_t n = rows_at_once(p->n_targets - first);
+    for (size_t i = 0; i < n; i++) targets[i] = p->targets[p->predicting[first + i]];
+    return n;
 }
 
 static int emit_loss(const text_head *head, const real *x, const lvlm_packing *p,
