@@ -58,7 +58,8 @@ static bool is_listed(const char *word, const char *const *list, size_t n)
 static bool is_nothing(const cJSON *item)
 {
     return cJSON_IsNull(item) || cJSON_IsFalse(item) ||
-           ((cJSON_IsArray(item) || cJSON_IsObject(item)) && item->child == NULL);
+           ((cJSON_IsArray(item) || cJSON_IsObject(item)) &&
+            lvlm_json_first_item(item) == NULL && lvlm_json_first_member(item) == NULL);
 }
 
 static int check_keys(const cJSON *json, lvlm_error *err)
@@ -78,7 +79,7 @@ static int check_keys(const cJSON *json, lvlm_error *err)
         "than the model's; PEFT converts it when path_initial_model_for_weight_"
         "conversion is given to save_pretrained",
         beginning->valuestring);
-    cJSON_ArrayForEach (item, json)
+    LVLM_JSON_MEMBERS (item, json)
         FAIL_IF(!LISTED(item->string, known_keys) && !is_nothing(item), err,
                 LVLM_EFORMAT, "%.60s is set, which is not supported", item->string);
     return 0;
@@ -106,7 +107,7 @@ static int check_pattern(const cJSON **out, const cJSON *json, const char *key,
     *out = lvlm_json_get(json, key);
     if (*out == NULL || is_nothing(*out)) return 0;
     FAIL_IF(!cJSON_IsObject(*out), err, LVLM_EFORMAT, "%s is no object", key);
-    cJSON_ArrayForEach (item, *out) {
+    LVLM_JSON_MEMBERS (item, *out) {
         FAIL_IF(strspn(item->string, "abcdefghijklmnopqrstuvwxyz"
                                      "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") !=
                     strlen(item->string),
@@ -149,7 +150,7 @@ int lvlm_adapter_config_read(lvlm_adapter_config *out, const cJSON *json,
 static const cJSON *find_pattern(const cJSON *pattern, const lvlm_module *module)
 {
     const cJSON *item;
-    cJSON_ArrayForEach (item, pattern)
+    LVLM_JSON_MEMBERS (item, pattern)
         if (lvlm_module_named(module->name, item->string)) return item;
     return NULL;
 }
@@ -275,7 +276,7 @@ static int check_names(const lvlm_adapter *adapter, const cJSON *pattern,
                        lvlm_error *err)
 {
     const cJSON *item;
-    cJSON_ArrayForEach (item, pattern) {
+    LVLM_JSON_MEMBERS (item, pattern) {
         size_t i = 0;
         while (i < adapter->modules.n &&
                !lvlm_module_named(adapter->modules.at[i].name, item->string))

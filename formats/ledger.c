@@ -27,7 +27,7 @@ static int copy_text(const char **out, const cJSON *item, const char *what,
 
 static size_t count(const cJSON *array)
 {
-    return cJSON_IsArray(array) ? (size_t)cJSON_GetArraySize(array) : 0;
+    return lvlm_json_count(array);
 }
 
 /* Up to LVLM_MAX_DIMS whole numbers. */
@@ -38,7 +38,7 @@ static int read_numbers(uint64_t *out, size_t *n_out, const cJSON *array,
     size_t n = 0;
     FAIL_IF(!cJSON_IsArray(array) || count(array) > LVLM_MAX_DIMS, err, LVLM_EFORMAT,
             "%s is no list of up to %d numbers", what, LVLM_MAX_DIMS);
-    cJSON_ArrayForEach (item, array)
+    LVLM_JSON_ITEMS (item, array)
         FAIL_IF(!lvlm_json_u64(&out[n++], item), err, LVLM_EFORMAT,
                 "%s: not a whole number", what);
     *n_out = n;
@@ -120,7 +120,7 @@ static int read_entry(lvlm_ledger_entry *entry, const lvlm_ledger *ledger,
     entry->targets =
         lvlm_arena_alloc(arena, count(targets) + 1, sizeof *entry->targets);
     if (entry->targets == NULL) return lvlm_fail_memory(err);
-    cJSON_ArrayForEach (item, targets)
+    LVLM_JSON_ITEMS (item, targets)
         TRY(copy_text(&entry->targets[entry->n_targets++], item, "target", arena, err));
     if (transform != NULL)
         return read_transform(&entry->transform, &entry->source, entry->n_targets,
@@ -136,7 +136,7 @@ static int read_files(lvlm_ledger *out, const cJSON *json, lvlm_arena *arena,
     const cJSON *files = lvlm_json_get(json, "files"), *item;
     out->files = lvlm_arena_alloc(arena, count(files) + 1, sizeof *out->files);
     if (out->files == NULL) return lvlm_fail_memory(err);
-    cJSON_ArrayForEach (item, files) {
+    LVLM_JSON_ITEMS (item, files) {
         lvlm_ledger_file *file = &out->files[out->n_files++];
         TRY(copy_text(&file->name, lvlm_json_get(item, "name"), "file name", arena,
                       err));
@@ -165,7 +165,7 @@ static int read_entries(lvlm_ledger *out, const cJSON *json, lvlm_arena *arena,
     const lvlm_tensor *before = NULL;
     out->entries = lvlm_arena_alloc(arena, count(tensors) + 1, sizeof *out->entries);
     if (out->entries == NULL) return lvlm_fail_memory(err);
-    cJSON_ArrayForEach (item, tensors) {
+    LVLM_JSON_ITEMS (item, tensors) {
         lvlm_ledger_entry *entry = &out->entries[out->n_entries++];
         TRY(copy_text(&entry->source.name, lvlm_json_get(item, "name"), "tensor name",
                       arena, err));
@@ -191,7 +191,7 @@ int lvlm_ledger_read(lvlm_ledger *out, const cJSON *json, lvlm_arena *arena,
     TRY(read_entries(out, json, arena, err));
     out->made = lvlm_arena_alloc(arena, count(made) + 1, sizeof *out->made);
     if (out->made == NULL) return lvlm_fail_memory(err);
-    cJSON_ArrayForEach (item, made) {
+    LVLM_JSON_ITEMS (item, made) {
         lvlm_ledger_made *m = &out->made[out->n_made++];
         TRY(copy_text(&m->target, lvlm_json_get(item, "target"), "made: target", arena,
                       err));

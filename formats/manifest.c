@@ -328,7 +328,7 @@ static bool lists_block(const cJSON *config, const char *path, uint64_t block)
 {
     const cJSON *item;
     uint64_t listed;
-    cJSON_ArrayForEach (item, lvlm_json_path(config, path))
+    LVLM_JSON_ITEMS (item, lvlm_json_path(config, path))
         if (lvlm_json_u64(&listed, item) && listed == block) return true;
     return false;
 }

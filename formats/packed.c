@@ -59,7 +59,7 @@ static const cJSON *packing_of(const cJSON *section)
 int lvlm_packed_refuse(const lvlm_checkpoint *cp, lvlm_error *err)
 {
     const cJSON *settings = packing_of(cp->config), *section;
-    cJSON_ArrayForEach (section, cp->config)
+    LVLM_JSON_MEMBERS (section, cp->config)
         if (settings == NULL) settings = packing_of(section);
     const char *method = lvlm_json_string(lvlm_json_get(settings, "quant_method"));
     FAIL_IF(settings != NULL, err, LVLM_EFORMAT,

@@ -58,7 +58,7 @@ static int check_metadata(const cJSON *metadata, lvlm_error *err)
     FAIL_IF(!cJSON_IsObject(metadata), err, LVLM_EFORMAT,
             "__metadata__ is not an object");
     const cJSON *item;
-    cJSON_ArrayForEach (item, metadata)
+    LVLM_JSON_MEMBERS (item, metadata)
         FAIL_IF(!cJSON_IsString(item), err, LVLM_EFORMAT,
                 "__metadata__: value of '%s' is not a string", item->string);
     return 0;
@@ -69,7 +69,7 @@ static int read_shape(lvlm_shape *shape, const cJSON *dims, lvlm_error *err)
     FAIL_IF(!cJSON_IsArray(dims), err, LVLM_EFORMAT, "shape is not an array");
     const cJSON *dim;
     shape->n = 0;
-    cJSON_ArrayForEach (dim, dims) {
+    LVLM_JSON_ITEMS (dim, dims) {
         FAIL_IF(shape->n == LVLM_MAX_DIMS, err, LVLM_EFORMAT,
                 "shape has more than %d dimensions", LVLM_MAX_DIMS);
         FAIL_IF(!lvlm_json_u64(&shape->dims[shape->n], dim), err, LVLM_EFORMAT,
@@ -90,9 +90,9 @@ static int read_entry(lvlm_tensor *tensor, const cJSON *entry, lvlm_error *err)
 
     const cJSON *offsets = lvlm_json_get(entry, "data_offsets");
     uint64_t begin, end, expected;
-    FAIL_IF(!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2 ||
-                !lvlm_json_u64(&begin, offsets->child) ||
-                !lvlm_json_u64(&end, offsets->child->next),
+    FAIL_IF(lvlm_json_count(offsets) != 2 ||
+                !lvlm_json_u64(&begin, lvlm_json_item(offsets, 0)) ||
+                !lvlm_json_u64(&end, lvlm_json_item(offsets, 1)),
             err, LVLM_EFORMAT, "data_offsets is not a pair of whole numbers");
     FAIL_IF(begin > end, err, LVLM_EFORMAT,
             "begins at %" PRIu64 ", after its end at %" PRIu64, begin, end);
@@ -111,11 +111,11 @@ static int read_entries(lvlm_safetensors *out, cJSON *header, lvlm_arena *arena,
                         lvlm_error *err)
 {
     out->n_tensors = 0;
-    out->tensors = lvlm_arena_alloc(arena, (size_t)cJSON_GetArraySize(header) + 1,
+    out->tensors = lvlm_arena_alloc(arena, lvlm_json_count_members(header) + 1,
                                     sizeof *out->tensors);
     if (out->tensors == NULL) return lvlm_fail_memory(err);
     const cJSON *entry;
-    cJSON_ArrayForEach (entry, header) {
+    LVLM_JSON_MEMBERS (entry, header) {
         if (strcmp(entry->string, "__metadata__") == 0) {
             TRY(check_metadata(entry, err));
             continue;

@@ -69,7 +69,7 @@ static bool is_list(const cJSON *item)
     const cJSON *element;
     uint64_t whole;
     if (!cJSON_IsArray(item)) return false;
-    cJSON_ArrayForEach (element, item)
+    LVLM_JSON_ITEMS (element, item)
         if (!lvlm_json_u64(&whole, element) && !is_list(element)) return false;
     return true;
 }

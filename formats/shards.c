@@ -35,7 +35,7 @@ static int collect_files(lvlm_shards *out, const cJSON *map, const char *suffix,
 {
     const cJSON *item;
     size_t n = 0;
-    cJSON_ArrayForEach (item, map) {
+    LVLM_JSON_MEMBERS (item, map) {
         const char *file = lvlm_json_string(item);
         FAIL_IF(
             file == NULL || !is_plain_name(file, suffix), err, LVLM_EFORMAT,
@@ -59,7 +59,7 @@ static int collect_entries(lvlm_shards *out, const cJSON *map, lvlm_arena *arena
                            lvlm_error *err)
 {
     const cJSON *item;
-    cJSON_ArrayForEach (item, map) {
+    LVLM_JSON_MEMBERS (item, map) {
         const char *file = item->valuestring;
         const char *const *found =
             bsearch(&file, out->files, out->n_files, sizeof *out->files, by_text);
@@ -81,7 +81,7 @@ int lvlm_shards_parse(lvlm_shards *out, const char *text, size_t n_bytes,
     *out = (lvlm_shards){ 0 };
     TRY(lvlm_json_parse(&json, text, n_bytes, err));
     const cJSON *map = lvlm_json_get(json, "weight_map");
-    const size_t n = cJSON_IsObject(map) ? (size_t)cJSON_GetArraySize(map) : 0;
+    const size_t n = lvlm_json_count_members(map);
     if (n == 0) {
         rc = lvlm_fail(err, LVLM_EFORMAT, "weight_map is missing or empty");
         goto done;

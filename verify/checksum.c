@@ -55,7 +55,7 @@ static void report(const lvlm_checksum_options *options, size_t *n, const char *
 /* Digests come in file order too; a renamed tensor breaks the pairing by name. */
 static void compare(size_t *n, const work *w, const cJSON *digests)
 {
-    const cJSON *item = digests->child;
+    const cJSON *item = lvlm_json_first_member(digests);
     for (size_t i = 0; i < w->cp->n_tensors; i++) {
         const char *name = w->cp->tensors[i].name;
         const bool paired = item != NULL && strcmp(item->string, name) == 0;
@@ -67,7 +67,7 @@ static void compare(size_t *n, const work *w, const cJSON *digests)
         if (paired) item = item->next;
     }
     const cJSON *left;
-    cJSON_ArrayForEach (left, digests)
+    LVLM_JSON_MEMBERS (left, digests)
         if (lvlm_checkpoint_find(w->cp, left->string) == NULL)
             report(w->options, n, left->string, lvlm_json_string(left),
                    "no such tensor");

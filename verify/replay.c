@@ -114,7 +114,7 @@ static int read_tolerance(lvlm_replay *r, const char *path, lvlm_error *err)
     TRY(lvlm_infile_open(&file, path, err));
     rc = lvlm_json_parse(&json, (const char *)file->bytes, (size_t)file->n_bytes, err);
     for (size_t i = 0; i < r->n_stages && rc == 0; i++) {
-        cJSON_ArrayForEach (item, json)
+        LVLM_JSON_MEMBERS (item, json)
             if (fnmatch(item->string != NULL ? item->string : "", r->stages[i].name,
                         0) == 0)
                 break;

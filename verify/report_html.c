@@ -385,7 +385,7 @@ static void put_metadata(lvlm_strbuf *out, const cJSON *metadata)
 {
     const cJSON *item;
     size_t n = 0;
-    cJSON_ArrayForEach (item, metadata) n += lvlm_json_string(item) != NULL;
+    LVLM_JSON_MEMBERS (item, metadata) n += lvlm_json_string(item) != NULL;
     if (n == 0) return;
     const cJSON **sorted = lvlm_calloc(n, sizeof *sorted);
     if (sorted == NULL) {
@@ -393,7 +393,7 @@ static void put_metadata(lvlm_strbuf *out, const cJSON *metadata)
         return;
     }
     n = 0;
-    cJSON_ArrayForEach (item, metadata) {
+    LVLM_JSON_MEMBERS (item, metadata) {
         if (lvlm_json_string(item) != NULL) sorted[n++] = item;
     }
     qsort(sorted, n, sizeof *sorted, by_key);

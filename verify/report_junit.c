@@ -37,7 +37,7 @@ static void put_properties(lvlm_strbuf *out, const lvlm_replay *r)
     put_property(out, "", "reference", r->reference);
     for (size_t i = 0; i < r->n_differences; i++)
         put_property(out, "", "difference", r->differences[i]);
-    cJSON_ArrayForEach (item, r->golden_metadata) {
+    LVLM_JSON_MEMBERS (item, r->golden_metadata) {
         if (lvlm_json_string(item) != NULL)
             put_property(out, "golden.", item->string, lvlm_json_string(item));
     }

@@ -69,7 +69,7 @@ static void print_section(const cJSON *config, const char *name)
 {
     const cJSON *section = lvlm_json_get(config, name), *item;
     printf("  %-10s", name);
-    cJSON_ArrayForEach (item, section) {
+    LVLM_JSON_MEMBERS (item, section) {
         char *text = NULL;
         if (lvlm_json_print(&text, item, NULL) == 0)
             printf(" %s=%s", item->string, text);
@@ -142,7 +142,7 @@ static void print_model(const lvlm_manifest *m)
             printf(" %s %" PRIu64, lvlm_dtype_name((lvlm_dtype)i), s.dtypes[i]);
     printf("\nconfiguration:\n");
     const cJSON *section;
-    cJSON_ArrayForEach (section, m->config) print_section(m->config, section->string);
+    LVLM_JSON_MEMBERS (section, m->config) print_section(m->config, section->string);
     if (cp->assumed != NULL) printf("  %s\n", cp->assumed);
     if (cp->kind == LVLM_CHECKPOINT_NATIVE) {
         printf("provenance: %s\n",

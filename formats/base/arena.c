@@ -1,8 +1,13 @@
-/* arena.c - blocks of growing size, filled from the front. */
+/* arena.c - blocks of growing size, filled from the front.
+ *
+ * Under the address sanitizer each request is a block of its own, exactly as long as
+ * was asked for: otherwise a write beyond its end hits the next one, which no tool can
+ * see. */
 #include "formats/base/arena.h"
 
 #include <stdalign.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +16,18 @@
 
 enum { FIRST_BLOCK = 4096, LARGEST_BLOCK = 1 << 20 };
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ONE_BLOCK_EACH true
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define ONE_BLOCK_EACH true
+#endif
+#ifndef ONE_BLOCK_EACH
+#define ONE_BLOCK_EACH false
+#endif
+
 struct lvlm_arena_block {
     struct lvlm_arena_block *next;
     size_t used;
@@ -18,12 +35,18 @@ struct lvlm_arena_block {
     alignas(max_align_t) unsigned char bytes[];
 };
 
-/* A block with room for `bytes`, twice the last one's size up to a limit. */
+/* How large the block after `head` is: twice as large up to a limit, or `bytes`. */
+static size_t next_capacity(const struct lvlm_arena_block *head, size_t bytes)
+{
+    size_t capacity = head != NULL ? 2 * head->capacity : FIRST_BLOCK;
+    if (capacity > LARGEST_BLOCK) capacity = LARGEST_BLOCK;
+    return capacity < bytes || ONE_BLOCK_EACH ? bytes : capacity;
+}
+
+/* A new block with room for `bytes`. */
 static struct lvlm_arena_block *grow(lvlm_arena *arena, size_t bytes)
 {
-    size_t capacity = arena->head != NULL ? 2 * arena->head->capacity : FIRST_BLOCK;
-    if (capacity > LARGEST_BLOCK) capacity = LARGEST_BLOCK;
-    if (capacity < bytes) capacity = bytes;
+    const size_t capacity = next_capacity(arena->head, bytes);
     if (capacity > SIZE_MAX - sizeof *arena->head) return NULL;
     struct lvlm_arena_block *block = lvlm_calloc(1, sizeof *arena->head + capacity);
     if (block == NULL) return NULL;
@@ -37,9 +60,10 @@ void *lvlm_arena_alloc(lvlm_arena *arena, size_t count, size_t bytes)
 {
     const size_t step = alignof(max_align_t);
     if (bytes > 0 && count > (SIZE_MAX - step) / bytes) return NULL;
-    const size_t need = (count * bytes + step - 1) / step * step;
+    size_t need = count * bytes;
+    if (!ONE_BLOCK_EACH) need = (need + step - 1) / step * step;
     struct lvlm_arena_block *block = arena->head;
-    if (block == NULL || block->capacity - block->used < need)
+    if (ONE_BLOCK_EACH || block == NULL || block->capacity - block->used < need)
         block = grow(arena, need);
     if (block == NULL) return NULL;
     void *at = block->bytes + block->used;

@@ -209,13 +209,13 @@ static int by_text(const void *a, const void *b)
 
 static int check_keys(const cJSON *object, lvlm_error *err)
 {
-    const size_t n = (size_t)cJSON_GetArraySize(object);
+    const size_t n = lvlm_json_count_members(object);
     const char **keys = lvlm_calloc(n, sizeof *keys);
     const cJSON *item;
     size_t i = 0;
     int rc = 0;
     if (keys == NULL) return lvlm_fail_memory(err);
-    cJSON_ArrayForEach (item, object) keys[i++] = item->string;
+    LVLM_JSON_MEMBERS (item, object) keys[i++] = item->string;
     qsort(keys, n, sizeof *keys, by_text);
     for (i = 1; i < n && rc == 0; i++)
         if (strcmp(keys[i - 1], keys[i]) == 0)
@@ -229,8 +229,8 @@ static int check_tree(const cJSON *json, lvlm_error *err)
 {
     const cJSON *item;
     if (cJSON_IsObject(json)) TRY(check_keys(json, err));
-    if (cJSON_IsObject(json) || cJSON_IsArray(json))
-        cJSON_ArrayForEach (item, json) TRY(check_tree(item, err));
+    LVLM_JSON_ITEMS (item, json) TRY(check_tree(item, err));
+    LVLM_JSON_MEMBERS (item, json) TRY(check_tree(item, err));
     return 0;
 }
 
@@ -379,6 +379,39 @@ const cJSON *lvlm_json_path(const cJSON *object, const char *dotted)
         dotted += length + (dotted[length] == '.');
     }
     return object;
+}
+
+const cJSON *lvlm_json_first_item(const cJSON *json)
+{
+    return cJSON_IsArray(json) ? json->child : NULL;
+}
+
+const cJSON *lvlm_json_first_member(const cJSON *json)
+{
+    return cJSON_IsObject(json) ? json->child : NULL;
+}
+
+size_t lvlm_json_count(const cJSON *json)
+{
+    const cJSON *item;
+    size_t n = 0;
+    LVLM_JSON_ITEMS (item, json) n++;
+    return n;
+}
+
+size_t lvlm_json_count_members(const cJSON *json)
+{
+    const cJSON *item;
+    size_t n = 0;
+    LVLM_JSON_MEMBERS (item, json) n++;
+    return n;
+}
+
+const cJSON *lvlm_json_item(const cJSON *json, size_t i)
+{
+    const cJSON *item = lvlm_json_first_item(json);
+    while (item != NULL && i-- > 0) item = item->next;
+    return item;
 }
 
 bool lvlm_json_u64(uint64_t *out, const cJSON *item)

@@ -5,7 +5,8 @@
  * the value, invalid UTF-8, zero characters even when escaped, duplicate keys in any
  * object, nesting over LVLM_JSON_MAX_DEPTH. Lookups are case-sensitive. Integers are
  * exact up to 2^53; a value that is not an exact integer is an error, never rounded.
- * (tests forbid cJSON_GetObjectItem, valueint and cJSON_Parse elsewhere.)
+ * Nodes are walked by the functions below alone, which check what kind a node is: the
+ * children of an object are no list. (tests/lint/banned.sh forbids cJSON's own.)
  */
 #ifndef LVLM_FORMATS_BASE_JSON_H
 #define LVLM_FORMATS_BASE_JSON_H
@@ -37,6 +38,25 @@ LVLM_MUST_CHECK int lvlm_json_print_pretty(char **out, const cJSON *json,
 const cJSON *lvlm_json_get(const cJSON *object, const char *key);
 /* The same along "a.b.c". */
 const cJSON *lvlm_json_path(const cJSON *object, const char *dotted);
+
+/* The first element of a list, and the first member of an object; NULL where there
+ * is none, and where `json` is of another kind or NULL. Borrowed. The next one, in the
+ * order of the text, is item->next. */
+const cJSON *lvlm_json_first_item(const cJSON *json);
+const cJSON *lvlm_json_first_member(const cJSON *json);
+/* How many elements a list has, and members an object; 0 where `json` is of another
+ * kind or NULL. */
+size_t lvlm_json_count(const cJSON *json);
+size_t lvlm_json_count_members(const cJSON *json);
+/* Element `i` of a list; NULL where there is none, or `json` is no list. */
+const cJSON *lvlm_json_item(const cJSON *json, size_t i);
+
+/* Loops over them: for each element of a list; for each member of an object, whose key
+ * is item->string. */
+#define LVLM_JSON_ITEMS(item, list)                                                    \
+    for ((item) = lvlm_json_first_item(list); (item) != NULL; (item) = (item)->next)
+#define LVLM_JSON_MEMBERS(item, object)                                                \
+    for ((item) = lvlm_json_first_member(object); (item) != NULL; (item) = (item)->next)
 
 /* Exact non-negative integer; false when it is anything else. */
 bool lvlm_json_u64(uint64_t *out, const cJSON *item);

@@ -7,6 +7,7 @@
 #include <cjson/cJSON.h>
 #include <pthread.h>
 
+#include "formats/base/notes.h"
 #include "formats/base/options.h"
 
 typedef struct lvlm_program {
@@ -26,6 +27,12 @@ int lvlm_exit_status(int rc);
 
 /* Print "PROGRAM: MESSAGE" on stderr; returns the exit status of err->code. */
 int lvlm_report(const char *program, const lvlm_error *err);
+
+/* Print the notes that have not been printed yet on stderr, one line per note, under
+ * --quiet too: "PROGRAM: note: SENTENCE". */
+void lvlm_print_notes(const char *program, lvlm_notes *notes);
+/* Add all of them to a result, as "notes": [sentence, ...], where there are any. */
+void lvlm_add_notes(cJSON *result, const lvlm_notes *notes);
 
 /* Print a result as indented JSON on stdout, and free it. */
 LVLM_MUST_CHECK int lvlm_print_json(cJSON *json, lvlm_error *err);

@@ -226,7 +226,7 @@ static int check_list(const cJSON *config, const char *path, const char *limit,
 {
     const cJSON *item;
     uint64_t value;
-    cJSON_ArrayForEach (item, lvlm_json_path(config, path))
+    LVLM_JSON_ITEMS (item, lvlm_json_path(config, path))
         FAIL_IF(!lvlm_json_u64(&value, item) || value >= lvlm_page_count(config, limit),
                 err, LVLM_EFORMAT, "config.json: %s: every one must be below %s, %llu",
                 path, limit, (unsigned long long)lvlm_page_count(config, limit));
@@ -257,10 +257,9 @@ static int derive(cJSON *config, lvlm_error *err)
 {
     TRY(lvlm_page_add_grid(config, err));
     const uint64_t grid = lvlm_page_count(config, "vision.grid");
-    const uint64_t n_taps =
-        (uint64_t)cJSON_GetArraySize(lvlm_json_path(config, "vision.taps"));
+    const uint64_t n_taps = lvlm_json_count(lvlm_json_path(config, "vision.taps"));
     const uint64_t n_aspects =
-        (uint64_t)cJSON_GetArraySize(lvlm_json_path(config, "vision.aspects"));
+        lvlm_json_count(lvlm_json_path(config, "vision.aspects"));
     TRY(lvlm_page_add_number(config, "vision.rows", grid * grid + 1, err));
     TRY(lvlm_page_add_number(config, "vision.aspect_ids", n_aspects + 1, err));
     TRY(lvlm_page_add_quotient(config, "vision.head_dim", "vision.hidden",

@@ -230,9 +230,9 @@ static int check_mrope(const cJSON *config, lvlm_error *err)
 {
     const cJSON *item, *section = lvlm_json_path(config, "text.mrope_section");
     uint64_t sum = 0, pairs;
-    cJSON_ArrayForEach (item, section)
+    LVLM_JSON_ITEMS (item, section)
         if (lvlm_json_u64(&pairs, item)) sum += pairs;
-    FAIL_IF(cJSON_GetArraySize(section) != 3 ||
+    FAIL_IF(lvlm_json_count(section) != 3 ||
                 2 * sum != lvlm_page_count(config, "text.head_dim"),
             err, LVLM_EFORMAT,
             "config.json: mrope_section has to be three numbers that add up to half of "

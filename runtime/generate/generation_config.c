@@ -77,7 +77,7 @@ static int read_ends(lvlm_generation *g, const cJSON *json, const char *file,
     const cJSON *const ends = find(json, "eos_token_id"), *item;
     if (ends == NULL) return 0;
     if (!cJSON_IsArray(ends)) return add_end(g, ends, file, err);
-    cJSON_ArrayForEach (item, ends) TRY(add_end(g, item, file, err));
+    LVLM_JSON_ITEMS (item, ends) TRY(add_end(g, item, file, err));
     return 0;
 }
 

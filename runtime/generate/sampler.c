@@ -78,15 +78,15 @@ static size_t largest(const float *x, size_t n)
     return best;
 }
 
-/* heap[i] down to where no child is smaller: the root is the smallest. */
+/* heap[i] down to where no below is smaller: the root is the smallest. */
 static void sift(float *heap, size_t n, size_t i)
 {
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && heap[child + 1] < heap[child]) child++;
-        if (heap[i] <= heap[child]) return;
+    for (size_t below; (below = 2 * i + 1) < n; i = below) {
+        if (below + 1 < n && heap[below + 1] < heap[below]) below++;
+        if (heap[i] <= heap[below]) return;
         const float swap = heap[i];
-        heap[i] = heap[child];
-        heap[child] = swap;
+        heap[i] = heap[below];
+        heap[below] = swap;
     }
 }
 

@@ -126,11 +126,11 @@ static int read_message(lvlm_message *out, const cJSON *item, reader *r,
     FAIL_IF(!cJSON_IsArray(content), err, LVLM_EFORMAT,
             "messages[%zu]: content: expected text or a list of parts", r->message);
     out->role = role;
-    if (!make_parts(out, (size_t)cJSON_GetArraySize(content), &r->out->arena))
+    if (!make_parts(out, lvlm_json_count(content), &r->out->arena))
         return lvlm_fail_memory(err);
     const cJSON *part;
     lvlm_part *at = out->parts;
-    cJSON_ArrayForEach (part, content) TRY(read_part(at++, part, r, err));
+    LVLM_JSON_ITEMS (part, content) TRY(read_part(at++, part, r, err));
     return 0;
 }
 
@@ -156,12 +156,12 @@ static int read_list(reader *r, const cJSON *list, lvlm_error *err)
 {
     lvlm_messages *const out = r->out;
     const cJSON *item;
-    FAIL_IF(!cJSON_IsArray(list) || cJSON_GetArraySize(list) == 0, err, LVLM_EFORMAT,
+    FAIL_IF(lvlm_json_count(list) == 0, err, LVLM_EFORMAT,
             "expected a list of messages, each with a role and content");
-    out->n = (size_t)cJSON_GetArraySize(list);
+    out->n = lvlm_json_count(list);
     out->at = lvlm_arena_alloc(&out->arena, out->n, sizeof *out->at);
     if (out->at == NULL) return lvlm_fail_memory(err);
-    cJSON_ArrayForEach (item, list) {
+    LVLM_JSON_ITEMS (item, list) {
         TRY(read_message(&out->at[r->message], item, r, err));
         r->message++;
     }

@@ -35,7 +35,7 @@ static const cJSON *find_template(const cJSON *processor)
     const cJSON *item;
     if (is_type(processor, "TemplateProcessing")) return processor;
     if (!is_type(processor, "Sequence")) return NULL;
-    cJSON_ArrayForEach (item, lvlm_json_get(processor, "processors"))
+    LVLM_JSON_ITEMS (item, lvlm_json_get(processor, "processors"))
         if (is_type(item, "TemplateProcessing")) return item;
     return NULL;
 }
@@ -46,7 +46,7 @@ static int read_template(prompt_affix *out, const cJSON *template,
 {
     bool behind = false;
     const cJSON *item;
-    cJSON_ArrayForEach (item, lvlm_json_get(template, "single")) {
+    LVLM_JSON_ITEMS (item, lvlm_json_get(template, "single")) {
         const cJSON *const token = lvlm_json_get(item, "SpecialToken");
         if (token == NULL) {
             behind = true;

@@ -81,7 +81,7 @@ static const char *const template_files[] = { "processor_config.json",
 static const char *template_in(const cJSON *json)
 {
     const cJSON *const item = lvlm_json_get(json, "chat_template"), *named;
-    cJSON_ArrayForEach (named, item) {
+    LVLM_JSON_ITEMS (named, item) {
         const char *const name = lvlm_json_string(lvlm_json_get(named, "name"));
         if (name != NULL && strcmp(name, "default") == 0)
             return lvlm_json_string(lvlm_json_get(named, "template"));

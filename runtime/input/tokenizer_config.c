@@ -107,8 +107,7 @@ static int add_decoder_token(lvlm_tokenizer *t, const tokenizer_files *files,
 static bool is_in_list(const cJSON *list, const char *text)
 {
     const cJSON *item;
-    if (!cJSON_IsArray(list)) return false;
-    cJSON_ArrayForEach (item, list) {
+    LVLM_JSON_ITEMS (item, list) {
         const char *const listed = text_of(item);
         if (listed != NULL && strcmp(listed, text) == 0) return true;
     }
@@ -144,12 +143,10 @@ static int add_by_id(lvlm_tokenizer *t, const tokenizer_files *files, const cJSO
     const cJSON *item;
     size_t n = 0;
     int rc = 0;
-    if (!cJSON_IsObject(json) || json->child == NULL) return 0;
-    cJSON_ArrayForEach (item, json) n++;
-    numbered *const list = lvlm_calloc(n, sizeof *list);
+    if (lvlm_json_first_member(json) == NULL) return 0;
+    numbered *const list = lvlm_calloc(lvlm_json_count_members(json), sizeof *list);
     if (list == NULL) return lvlm_fail_memory(err);
-    n = 0;
-    cJSON_ArrayForEach (item, json) {
+    LVLM_JSON_MEMBERS (item, json) {
         list[n].item = item;
         if ((rc = read(&list[n++].id, item, err)) < 0) goto done;
     }
@@ -174,8 +171,7 @@ static int add_own_roles(lvlm_tokenizer *t, const cJSON *config, lvlm_error *err
 {
     static const char ending[] = "_token";
     const cJSON *item;
-    if (!cJSON_IsObject(config)) return 0;
-    cJSON_ArrayForEach (item, config) {
+    LVLM_JSON_MEMBERS (item, config) {
         const size_t n = strlen(item->string);
         if (n >= strlen(ending) &&
             strcmp(item->string + n - strlen(ending), ending) == 0 &&
@@ -189,8 +185,8 @@ static int add_own_roles(lvlm_tokenizer *t, const cJSON *config, lvlm_error *err
 static int add_list(lvlm_tokenizer *t, const cJSON *list, lvlm_error *err)
 {
     const cJSON *item;
-    if (!cJSON_IsArray(list) && !cJSON_IsObject(list)) return 0;
-    cJSON_ArrayForEach (item, list) TRY(add_special(t, item, err));
+    LVLM_JSON_ITEMS (item, list) TRY(add_special(t, item, err));
+    LVLM_JSON_MEMBERS (item, list) TRY(add_special(t, item, err));
     return 0;
 }
 

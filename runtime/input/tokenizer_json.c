@@ -48,7 +48,7 @@ static int read_sequence(lvlm_tokenizer *t, const cJSON *json, const char *list,
     const cJSON *step;
     if (is_absent(json)) return 0;
     if (!is_type(json, "Sequence")) return read(t, json, err);
-    cJSON_ArrayForEach (step, lvlm_json_get(json, list)) TRY(read(t, step, err));
+    LVLM_JSON_ITEMS (step, lvlm_json_get(json, list)) TRY(read(t, step, err));
     return 0;
 }
 
@@ -164,9 +164,9 @@ static int read_decoder(lvlm_tokenizer *t, const cJSON *json, lvlm_error *err)
 int tokenizer_read_vocab(vocabulary *vocab, const cJSON *json, lvlm_error *err)
 {
     const cJSON *item;
-    FAIL_IF(!cJSON_IsObject(json) || json->child == NULL, err, LVLM_EFORMAT,
+    FAIL_IF(lvlm_json_first_member(json) == NULL, err, LVLM_EFORMAT,
             "there is no vocab");
-    cJSON_ArrayForEach (item, json) {
+    LVLM_JSON_MEMBERS (item, json) {
         uint64_t id;
         FAIL_IF(!lvlm_json_u64(&id, item), err, LVLM_EFORMAT,
                 "vocab: the id of '%.60s' is no number", item->string);
@@ -179,13 +179,13 @@ int tokenizer_read_vocab(vocabulary *vocab, const cJSON *json, lvlm_error *err)
 static int read_merge(bpe *model, const cJSON *json, size_t rank, lvlm_error *err)
 {
     const char *const text = lvlm_json_string(json);
-    const char *const left = lvlm_json_string(json->child);
-    const char *right = left != NULL ? lvlm_json_string(json->child->next) : NULL;
+    const char *const left = lvlm_json_string(lvlm_json_item(json, 0));
+    const char *right = lvlm_json_string(lvlm_json_item(json, 1));
     if (text != NULL && (right = strchr(text, ' ')) != NULL &&
         strchr(right + 1, ' ') == NULL)
         return bpe_add_merge(model, text, (size_t)(right - text), right + 1,
                              strlen(right + 1), rank, err);
-    FAIL_IF(text != NULL || right == NULL || json->child->next->next != NULL, err,
+    FAIL_IF(left == NULL || right == NULL || lvlm_json_count(json) != 2, err,
             LVLM_EFORMAT, "merge %zu is not two strings", rank);
     return bpe_add_merge(model, left, strlen(left), right, strlen(right), rank, err);
 }
@@ -195,10 +195,8 @@ static int read_merges(bpe *model, const cJSON *json, lvlm_error *err)
     const cJSON *item;
     size_t rank = 0;
     FAIL_IF(!cJSON_IsArray(json), err, LVLM_EFORMAT, "the model has no merges");
-    cJSON_ArrayForEach (item, json) rank++;
-    TRY(bpe_reserve_merges(model, rank, err));
-    rank = 0;
-    cJSON_ArrayForEach (item, json) TRY(read_merge(model, item, rank++, err));
+    TRY(bpe_reserve_merges(model, lvlm_json_count(json), err));
+    LVLM_JSON_ITEMS (item, json) TRY(read_merge(model, item, rank++, err));
     return 0;
 }
 
@@ -251,7 +249,7 @@ static int read_model(bpe *model, const cJSON *json, lvlm_error *err)
 static int read_added_tokens(lvlm_tokenizer *t, const cJSON *json, lvlm_error *err)
 {
     const cJSON *item;
-    cJSON_ArrayForEach (item, json) {
+    LVLM_JSON_ITEMS (item, json) {
         const char *text;
         added_token token;
         uint64_t id;

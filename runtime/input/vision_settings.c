@@ -150,9 +150,9 @@ static int read_channels(double out[3], const reader *r, const char *key, bool a
 {
     const cJSON *const item = given(r->object, key);
     if (item == NULL) return 0;
-    const bool is_list = cJSON_IsArray(item) && cJSON_GetArraySize(item) == 3;
+    const bool is_list = lvlm_json_count(item) == 3;
     for (int c = 0; c < 3; c++) {
-        const cJSON *const value = is_list ? cJSON_GetArrayItem(item, c) : item;
+        const cJSON *const value = is_list ? lvlm_json_item(item, (size_t)c) : item;
         if (!lvlm_json_double(&out[c], value) || (above_0 && !(out[c] > 0)))
             return wrong(r, key,
                          above_0 ? "a number above 0, or three" : "a number, or three",

@@ -36,7 +36,7 @@ int configure_list(size_t *out, size_t capacity, size_t *n, const cJSON *json,
     *n = 0;
     FAIL_IF(!cJSON_IsArray(list), err, LVLM_EFORMAT, "configuration: %s is no list",
             path);
-    cJSON_ArrayForEach (item, list) {
+    LVLM_JSON_ITEMS (item, list) {
         uint64_t value;
         FAIL_IF(!lvlm_json_u64(&value, item) || *n == capacity, err, LVLM_EFORMAT,
                 "configuration: %s is not a list of at most %zu whole numbers", path,

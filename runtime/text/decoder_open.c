@@ -190,7 +190,7 @@ static void read_differences(decoder_config *c, const lvlm_family *family,
 static int read_cross(decoder *text, const cJSON *config, lvlm_error *err)
 {
     const cJSON *item;
-    cJSON_ArrayForEach (item, lvlm_json_path(config, "text.cross_layers")) {
+    LVLM_JSON_ITEMS (item, lvlm_json_path(config, "text.cross_layers")) {
         uint64_t i;
         FAIL_IF(!lvlm_json_u64(&i, item) || i >= text->config.layers, err, LVLM_EFORMAT,
                 "configuration: text.cross_layers names a block that is not there");

@@ -42,10 +42,10 @@ static int compare(lvlm_changes *c, lvlm_model *model, const cJSON *before,
                    const cJSON *after, lvlm_error *err)
 {
     const cJSON *item;
-    c->same = lvlm_arena_alloc(&c->arena, (size_t)cJSON_GetArraySize(before) + 1,
+    c->same = lvlm_arena_alloc(&c->arena, lvlm_json_count_members(before) + 1,
                                sizeof *c->same);
     if (c->same == NULL) return lvlm_fail_memory(err);
-    cJSON_ArrayForEach (item, before)
+    LVLM_JSON_MEMBERS (item, before)
         TRY(count(c, item->string, lvlm_model_moves(model, item->string),
                   !cJSON_Compare(item, lvlm_json_get(after, item->string), true), err));
     return 0;

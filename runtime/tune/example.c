@@ -191,11 +191,11 @@ static int read_images(reader *r, const cJSON *json, lvlm_error *err)
 {
     const cJSON *const list = lvlm_json_get(json, "image");
     const cJSON *const video = lvlm_json_get(json, "video");
-    const cJSON *item = cJSON_IsArray(list) ? list->child : list, *turn;
-    size_t most = cJSON_IsArray(list) ? (size_t)cJSON_GetArraySize(list) : 1;
-    FAIL_IF(cJSON_IsString(video) || (cJSON_IsArray(video) && video->child != NULL),
-            err, LVLM_EFORMAT, "\"video\": videos cannot be trained on");
-    cJSON_ArrayForEach (turn, lvlm_json_get(json, "conversations")) {
+    const cJSON *item = cJSON_IsArray(list) ? lvlm_json_first_item(list) : list, *turn;
+    size_t most = cJSON_IsArray(list) ? lvlm_json_count(list) : 1;
+    FAIL_IF(cJSON_IsString(video) || lvlm_json_count(video) > 0, err, LVLM_EFORMAT,
+            "\"video\": videos cannot be trained on");
+    LVLM_JSON_ITEMS (turn, lvlm_json_get(json, "conversations")) {
         const char *const words = lvlm_json_string(lvlm_json_get(turn, "value"));
         if (words != NULL) most += count(words, open_tag);
     }
@@ -280,12 +280,11 @@ static int read_conversations(reader *r, const cJSON *json, lvlm_error *err)
     const cJSON *const turns = lvlm_json_get(json, "conversations"), *turn;
     lvlm_messages *const m = &r->out->messages;
     bool known = false;
-    FAIL_IF(!cJSON_IsArray(turns) || turns->child == NULL, err, LVLM_EFORMAT,
+    FAIL_IF(lvlm_json_count(turns) == 0, err, LVLM_EFORMAT,
             "\"conversations\": expected a list of turns");
-    m->at =
-        lvlm_arena_alloc(&m->arena, (size_t)cJSON_GetArraySize(turns), sizeof *m->at);
+    m->at = lvlm_arena_alloc(&m->arena, lvlm_json_count(turns), sizeof *m->at);
     if (m->at == NULL) return lvlm_fail_memory(err);
-    cJSON_ArrayForEach (turn, turns) {
+    LVLM_JSON_ITEMS (turn, turns) {
         TRY(read_turn(r, turn, &known, err));
         r->turn++;
     }

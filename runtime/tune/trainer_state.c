@@ -88,7 +88,7 @@ static int refuse_setting(const char *name, const char *was, const char *is,
 static const char *first_difference(const cJSON *a, const cJSON *b)
 {
     const cJSON *item;
-    cJSON_ArrayForEach (item, a)
+    LVLM_JSON_MEMBERS (item, a)
         if (!cJSON_Compare(item, lvlm_json_get(b, item->string), true))
             return item->string;
     return NULL;

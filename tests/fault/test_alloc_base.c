@@ -63,7 +63,7 @@ static int print_json(scratch *s, lvlm_error *err)
         item[i] = (cJSON){ .type = cJSON_Number,
                            .valuedouble = 0.1,
                            .next = i < 63 ? &item[i + 1] : NULL };
-    array.child = item;
+    array.child = item; // lint: allow child
     const int rc = lvlm_json_print_pretty(&text, &array, err);
     assert_true(rc == 0 || text == NULL);
     lvlm_free(text);

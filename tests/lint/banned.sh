@@ -53,6 +53,12 @@ abort               call cli     assert, or an error code
 fopen               call files   lvlm_infile or lvlm_outfile
 getenv              call cli     an option of the command
 cJSON_GetObjectItem call json    lvlm_json (this one ignores case)
+cJSON_Parse         call json    lvlm_json_parse
+cJSON_ParseWithLength call json  lvlm_json_parse
+cJSON_ArrayForEach  call json    LVLM_JSON_ITEMS or LVLM_JSON_MEMBERS
+cJSON_GetArraySize  call json    lvlm_json_count or lvlm_json_count_members
+cJSON_GetArrayItem  call json    lvlm_json_item (this one takes an object)
+child               word json    lvlm_json_first_item or lvlm_json_first_member
 valueint            word json    lvlm_json (this one saturates)
 '
 export places table

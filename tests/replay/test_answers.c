@@ -65,8 +65,7 @@ static int answer(heard *h, lvlm_model *model, const cJSON *item, lvlm_error *er
     lvlm_text_stream_init(&h->stream, lvlm_prompter_tokenizer(prompter),
                           lvlm_prompter_answer(prompter));
     settings.chatml &= !raw;
-    settings.max_new_tokens =
-        (uint64_t)cJSON_GetArraySize(lvlm_json_path(item, "generated.tokens"));
+    settings.max_new_tokens = lvlm_json_count(lvlm_json_path(item, "generated.tokens"));
     if ((rc = lvlm_generate(&made, session, &settings, &sink, err)) == 0)
         rc = lvlm_text_stream_end(&h->stream, &h->text, err);
     lvlm_text_stream_free(&h->stream);
@@ -88,7 +87,7 @@ static void expect(lvlm_model *model, const cJSON *item, const char *family)
     size_t i = 0;
     if (answer(&h, model, item, &err) < 0)
         fail_msg("%s: %s: %s", family, case_text(item, "name"), err.text);
-    cJSON_ArrayForEach (token, lvlm_json_get(said, "tokens")) {
+    LVLM_JSON_ITEMS (token, lvlm_json_get(said, "tokens")) {
         uint64_t want = 0;
         assert_true(lvlm_json_u64(&want, token));
         if (i >= h.n || h.ids[i] != (int64_t)want)
@@ -108,7 +107,7 @@ static size_t run_family(scratch *s, const char *family)
     const cJSON *item;
     size_t n = 0;
     native_convert(cases_path(path, family, "model"), native);
-    cJSON_ArrayForEach (item, lvlm_json_get(json, "cases")) {
+    LVLM_JSON_ITEMS (item, lvlm_json_get(json, "cases")) {
         const char *const reference =
             lvlm_json_string(lvlm_json_path(item, "generated.reference"));
         const lvlm_model_options options = { .threads = 2, .reference = reference };

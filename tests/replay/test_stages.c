@@ -167,7 +167,7 @@ static void check_changes(const expectation *e, const char *native, const char *
     cJSON *const before = digests_of(native), *const after = digests_of(tuned);
     const cJSON *item;
     size_t n_changed = 0;
-    cJSON_ArrayForEach (item, before) {
+    LVLM_JSON_MEMBERS (item, before) {
         const char *const now = lvlm_json_string(lvlm_json_get(after, item->string));
         assert_non_null(now);
         const bool changed = strcmp(now, item->valuestring) != 0;

@@ -47,7 +47,7 @@ static double number(const cJSON *run, const char *key, double absent)
 static double number_at(const cJSON *run, const char *key, size_t i)
 {
     double value = NAN;
-    (void)lvlm_json_double(&value, cJSON_GetArrayItem(lvlm_json_get(run, key), (int)i));
+    (void)lvlm_json_double(&value, lvlm_json_item(lvlm_json_get(run, key), i));
     return value;
 }
 
@@ -119,6 +119,16 @@ static double value_of(const lvlm_tensor *t, uint64_t i)
     return value;
 }
 
+/* Values of bf16 that lie next to each other: a value near the middle may be rounded to
+ * either, as the last bits of its sum fall, and those are the processor's. */
+static bool are_neighbours(const lvlm_tensor *a, const lvlm_tensor *b, uint64_t i)
+{
+    if (a->dtype != LVLM_BF16) return false;
+    const int x = a->data[2 * i] | a->data[2 * i + 1] << 8;
+    const int y = b->data[2 * i] | b->data[2 * i + 1] << 8;
+    return abs(x - y) == 1;
+}
+
 /* A bias of keys moves all scores of a query alike: its true gradient is 0, and AdamW
  * makes steps of the rounding. */
 static bool has_no_slope(const char *name)
@@ -153,7 +163,7 @@ static void compare(const char *name, const char *native, const char *tuned)
         assert_int_equal(got->n_bytes, e->n_bytes);
         for (uint64_t k = 0; k < lvlm_tensor_numel(e); k++, n++) {
             const double a = value_of(got, k), b = value_of(e, k), w = value_of(was, k);
-            apart += (a - b) * (a - b);
+            if (!are_neighbours(got, e, k)) apart += (a - b) * (a - b);
             moved += (b - w) * (b - w);
             n_other += a != b;
         }
@@ -196,7 +206,7 @@ static void training_is_that_of_torch(void **state)
     const cJSON *run;
     size_t n = 0;
     (void)state;
-    cJSON_ArrayForEach (run, expected) {
+    LVLM_JSON_MEMBERS (run, expected) {
         scratch s;
         scratch_make(&s);
         train(run, &s, strcmp(run->string, "bf16") == 0 ? LVLM_BF16 : LVLM_F32);

@@ -63,8 +63,7 @@ static double number(const cJSON *json, const char *key)
 static double entry(const cJSON *json, const char *key, size_t i)
 {
     double value = NAN;
-    assert_true(
-        lvlm_json_double(&value, cJSON_GetArrayItem(lvlm_json_get(json, key), (int)i)));
+    assert_true(lvlm_json_double(&value, lvlm_json_item(lvlm_json_get(json, key), i)));
     return value;
 }
 

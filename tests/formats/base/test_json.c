@@ -267,6 +267,34 @@ static void json_paths_lead_through_objects(void **state)
     lvlm_json_free(json);
 }
 
+static void lists_and_objects_are_walked_as_what_they_are(void **state)
+{
+    const char text[] = "{\"list\":[1,2,3],\"object\":{\"a\":1,\"b\":2},\"n\":4}";
+    cJSON *json = NULL;
+    assert_int_equal(lvlm_json_parse(&json, text, strlen(text), NULL), 0);
+    const cJSON *const list = lvlm_json_get(json, "list");
+    const cJSON *const object = lvlm_json_get(json, "object");
+    const cJSON *item;
+    size_t n = 0;
+    (void)state;
+    LVLM_JSON_ITEMS (item, object) n++;
+    LVLM_JSON_MEMBERS (item, list) n++;
+    LVLM_JSON_ITEMS (item, lvlm_json_get(json, "n")) n++;
+    LVLM_JSON_MEMBERS (item, NULL) n++;
+    assert_int_equal(n, 0);
+    LVLM_JSON_ITEMS (item, list) n++;
+    LVLM_JSON_MEMBERS (item, object) n++;
+    assert_int_equal(n, 5);
+    assert_int_equal(lvlm_json_count(list), 3);
+    assert_int_equal(lvlm_json_count(object), 0);
+    assert_int_equal(lvlm_json_count_members(object), 2);
+    assert_int_equal(lvlm_json_count_members(list), 0);
+    assert_null(lvlm_json_item(object, 0));
+    assert_null(lvlm_json_item(list, 3));
+    assert_non_null(lvlm_json_item(list, 2));
+    lvlm_json_free(json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +308,7 @@ int main(void)
         cmocka_unit_test(json_takes_all_of_unicode),
         cmocka_unit_test(json_doubles_survive_printing),
         cmocka_unit_test(json_indents_for_people),
+        cmocka_unit_test(lists_and_objects_are_walked_as_what_they_are),
         cmocka_unit_test(json_says_null_where_there_is_no_number),
         cmocka_unit_test(json_paths_lead_through_objects),
     };

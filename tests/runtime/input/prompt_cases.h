@@ -56,7 +56,7 @@ static inline int case_messages(lvlm_messages *out, const cJSON *item, lvlm_erro
     const char *images[CASES_IMAGES];
     size_t n = 0;
     const cJSON *image;
-    cJSON_ArrayForEach (image, lvlm_json_get(item, "images"))
+    LVLM_JSON_ITEMS (image, lvlm_json_get(item, "images"))
         images[n++] = lvlm_json_string(image);
     if (lvlm_json_get(item, "messages") == NULL)
         return lvlm_messages_make(out, case_text(item, "system"),

@@ -30,7 +30,7 @@ static void images_decode_to_pillows_pixels(void **state)
     cJSON *const json = recorded_json();
     const cJSON *entry;
     size_t n = 0;
-    cJSON_ArrayForEach (entry, lvlm_json_get(json, "images")) {
+    LVLM_JSON_ITEMS (entry, lvlm_json_get(json, "images")) {
         same_pixels(entry, "rgb", false, LVLM_ALPHA_DROP);
         same_pixels(entry, "white", false, LVLM_ALPHA_ON_WHITE);
         same_pixels(entry, "upright", true, LVLM_ALPHA_DROP);
@@ -79,7 +79,7 @@ static void cut_files_are_refused(void **state)
     enum { CUTS = 24, TAIL = 24 };
     cJSON *const json = recorded_json();
     const cJSON *entry;
-    cJSON_ArrayForEach (entry, lvlm_json_get(json, "images")) {
+    LVLM_JSON_ITEMS (entry, lvlm_json_get(json, "images")) {
         const char *const name = recorded_word(entry, "file");
         lvlm_image whole = recorded_image(name, NULL);
         lvlm_infile *const file = recorded_file(name);

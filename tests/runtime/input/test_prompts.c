@@ -79,7 +79,7 @@ static void check_ids(const run *r, const cJSON *item, const char *what)
 {
     const cJSON *const ids = lvlm_json_get(item, "input_ids"), *id;
     size_t i = 0;
-    cJSON_ArrayForEach (id, ids) {
+    LVLM_JSON_ITEMS (id, ids) {
         uint64_t want = 0;
         assert_true(lvlm_json_u64(&want, id));
         if (i >= r->prompt.n || r->prompt.ids[i] != (int64_t)want)
@@ -93,7 +93,7 @@ static void check_tensors(const run *r, const cJSON *item, const char *what)
 {
     const cJSON *const tensors = lvlm_json_get(item, "tensors"), *want;
     size_t n = 0;
-    cJSON_ArrayForEach (want, tensors) {
+    LVLM_JSON_MEMBERS (want, tensors) {
         const lvlm_tensor *const got =
             lvlm_checkpoint_find(&r->inputs.batch, want->string);
         char hex[LVLM_DIGEST_HEX + 1];
@@ -130,7 +130,7 @@ static size_t run_cases(const char *folder, const cJSON *cases, const char *wher
     size_t n = 0;
     run r;
     open_model(&r, folder);
-    cJSON_ArrayForEach (item, cases) {
+    LVLM_JSON_ITEMS (item, cases) {
         char what[256];
         lvlm_error err;
         snprintf(what, sizeof what, "%s: %s", where, case_text(item, "name"));
@@ -162,7 +162,7 @@ static void tensors_equal_the_processors(void **state)
 static void exchange(scratch *s, const cJSON *files)
 {
     const cJSON *file;
-    cJSON_ArrayForEach (file, files) {
+    LVLM_JSON_MEMBERS (file, files) {
         char name[128];
         const char *const text = lvlm_json_string(file);
         snprintf(name, sizeof name, "model/%s", file->string);
@@ -182,7 +182,7 @@ static void templates_and_formats_are_told_apart(void **state)
         cJSON *const json = cases_read(families[i]);
         const cJSON *variant;
         cases_path(folder, families[i], "model");
-        cJSON_ArrayForEach (variant, lvlm_json_get(json, "variants")) {
+        LVLM_JSON_ITEMS (variant, lvlm_json_get(json, "variants")) {
             scratch s;
             scratch_make(&s);
             scratch_copy(&s, folder, "model");

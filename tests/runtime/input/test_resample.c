@@ -41,7 +41,7 @@ static void resized_pixels_are_the_references(void **state)
     cJSON *const json = recorded_json();
     const cJSON *entry;
     size_t n = 0, n_other_order = 0;
-    cJSON_ArrayForEach (entry, lvlm_json_get(json, "resizes")) {
+    LVLM_JSON_ITEMS (entry, lvlm_json_get(json, "resizes")) {
         n_other_order += same_as_recorded(entry);
         n++;
     }

@@ -72,7 +72,7 @@ static void check_category(const cJSON *recorded, const lvlm_strbuf *everything)
 {
     word_split split = { .n = 0 };
     unsigned char *const unmatched = lvlm_calloc(N_POINTS, 1);
-    const cJSON *bound = recorded->child;
+    const cJSON *bound = lvlm_json_first_item(recorded);
     bool inside = false;
     assert_int_equal(
         word_split_add(&split, WORD_SPLIT_REMOVED, recorded->string, false, NULL), 0);
@@ -103,7 +103,7 @@ static void patterns_see_every_character_as_the_reference_does(void **state)
     for (int32_t c = 0; c < N_POINTS; c++)
         if (is_character(c)) put_char(&everything, c);
     assert_int_equal(lvlm_strbuf_check(&everything, NULL), 0);
-    cJSON_ArrayForEach (category, lvlm_json_get(*state, "classes"))
+    LVLM_JSON_ITEMS (category, lvlm_json_get(*state, "classes"))
         check_category(category, &everything);
     lvlm_strbuf_free(&everything);
 }

@@ -27,15 +27,15 @@ static void batch_read(batch *b, const cJSON *texts)
 {
     const cJSON *text, *name;
     *b = (batch){ .request = { .images = b->images } };
-    cJSON_ArrayForEach (text, texts) {
+    LVLM_JSON_ITEMS (text, texts) {
         if (cJSON_IsString(text)) {
             add_image(b, text->valuestring);
             continue;
         }
         assert_true(b->request.n_texts < TEXTS);
         b->request.per_text = b->per_text;
-        b->per_text[b->request.n_texts++] = (size_t)cJSON_GetArraySize(text);
-        cJSON_ArrayForEach (name, text) add_image(b, name->valuestring);
+        b->per_text[b->request.n_texts++] = lvlm_json_count(text);
+        LVLM_JSON_ITEMS (name, text) add_image(b, name->valuestring);
     }
 }
 
@@ -54,9 +54,9 @@ static void same_shape(const lvlm_tensor *got, const cJSON *shape, const char *w
 {
     char text[LVLM_SHAPE_TEXT];
     const cJSON *dim;
-    bool same = got->shape.n == (size_t)cJSON_GetArraySize(shape);
+    bool same = got->shape.n == lvlm_json_count(shape);
     size_t i = 0;
-    cJSON_ArrayForEach (dim, shape) {
+    LVLM_JSON_ITEMS (dim, shape) {
         uint64_t value = 0;
         same = same && lvlm_json_u64(&value, dim) && got->shape.dims[i++] == value;
     }
@@ -83,8 +83,8 @@ static void same_tensors(const recorded_run *r, const lvlm_vision_batch *out,
                          const cJSON *expected)
 {
     const cJSON *entry;
-    assert_int_equal(out->n_tensors, cJSON_GetArraySize(expected));
-    cJSON_ArrayForEach (entry, expected) {
+    assert_int_equal(out->n_tensors, lvlm_json_count_members(expected));
+    LVLM_JSON_MEMBERS (entry, expected) {
         size_t i = 0;
         while (i < out->n_tensors && strcmp(out->tensors[i].name, entry->string) != 0)
             i++;
@@ -170,13 +170,13 @@ static size_t same_case(const cJSON *entry, const lvlm_checkpoint *whole)
                        .whole = whole,
                        .case_name = recorded_word(entry, "model") };
     bare_model_open(&m, r.case_name);
-    cJSON_ArrayForEach (file, lvlm_json_get(entry, "files")) {
+    LVLM_JSON_MEMBERS (file, lvlm_json_get(entry, "files")) {
         char *text = NULL;
         assert_int_equal(lvlm_json_print(&text, file, NULL), 0);
         bare_model_add(&m, file->string, text);
         lvlm_free(text);
     }
-    cJSON_ArrayForEach (r.run, lvlm_json_get(entry, "runs")) {
+    LVLM_JSON_ITEMS (r.run, lvlm_json_get(entry, "runs")) {
         r.resampling = "pillow";
         n += same_as_recorded(&r);
         r.resampling = "torchvision";
@@ -197,7 +197,7 @@ static void tensors_are_the_processors(void **state)
     assert_int_equal(lvlm_checkpoint_open(
                          &whole, recorded_path(path, "whole.safetensors"), NULL, NULL),
                      0);
-    cJSON_ArrayForEach (entry, lvlm_json_get(json, "processors"))
+    LVLM_JSON_ITEMS (entry, lvlm_json_get(json, "processors"))
         n += same_case(entry, whole);
     assert_true(n >= 400);
     lvlm_checkpoint_close(whole);

@@ -55,7 +55,7 @@ static void write_prompt(lvlm_prompt *out, const model *m, const cJSON *recorded
     lvlm_error err = { .text = "" };
     size_t n_rows[8], n = 0;
     uint64_t value;
-    cJSON_ArrayForEach (item, rows) {
+    LVLM_JSON_ITEMS (item, rows) {
         assert_true(n < 8 && lvlm_json_u64(&value, item));
         n_rows[n++] = (size_t)value;
     }
@@ -75,7 +75,7 @@ static void check_case(const model *m, const cJSON *recorded)
 {
     const char *const name = lvlm_json_string(lvlm_json_get(recorded, "name"));
     const char *const learnt = lvlm_json_string(lvlm_json_get(recorded, "learnt"));
-    const cJSON *item = lvlm_json_get(recorded, "ids")->child;
+    const cJSON *item = lvlm_json_first_item(lvlm_json_get(recorded, "ids"));
     lvlm_prompt prompt;
     write_prompt(&prompt, m, recorded);
     int64_t *const labels = calloc(prompt.n, sizeof *labels);
@@ -114,7 +114,7 @@ static void check_model(const char *family, const char *folder, size_t least)
         lvlm_json_parse(&cases, (const char *)file->bytes, (size_t)file->n_bytes, NULL),
         0);
     open_model(&m, folder);
-    cJSON_ArrayForEach (recorded, cases) {
+    LVLM_JSON_ITEMS (recorded, cases) {
         check_case(&m, recorded);
         n++;
     }

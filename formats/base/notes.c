@@ -1,0 +1,55 @@
+/* notes.c - a list of sentences that knows which it has. */
+#include "formats/base/notes.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+
+enum { NOTE_BYTES = 1024 }; /* longer ones are cut */
+
+static bool is_known(const lvlm_notes *notes, const char *text)
+{
+    for (size_t i = 0; i < notes->n; i++)
+        if (strcmp(notes->at[i], text) == 0) return true;
+    return false;
+}
+
+static bool push(lvlm_notes *notes, const char *text)
+{
+    if (notes->n == notes->capacity) {
+        const size_t capacity = 2 * notes->capacity + 8;
+        char **const grown = lvlm_realloc(notes->at, capacity, sizeof *grown);
+        if (grown == NULL) return false;
+        notes->at = grown;
+        notes->capacity = capacity;
+    }
+    notes->at[notes->n] = lvlm_strdup(text);
+    if (notes->at[notes->n] == NULL) return false;
+    notes->n++;
+    return true;
+}
+
+int lvlm_notes_add(lvlm_notes *notes, lvlm_error *err, const char *fmt, ...)
+{
+    char text[NOTE_BYTES];
+    va_list args;
+    if (notes == NULL) return 0;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    pthread_mutex_lock(&notes->lock);
+    const bool ok = is_known(notes, text) || push(notes, text);
+    pthread_mutex_unlock(&notes->lock);
+    return ok ? 0 : lvlm_fail_memory(err);
+}
+
+void lvlm_notes_free(lvlm_notes *notes)
+{
+    for (size_t i = 0; i < notes->n; i++) lvlm_free(notes->at[i]);
+    lvlm_free(notes->at);
+    notes->at = NULL;
+    notes->n = notes->capacity = notes->n_printed = 0;
+}
