@@ -296,7 +296,8 @@ int lvlm_import_plan(lvlm_import *out, const char *path,
                      void (*problem)(void *user, const char *text), void *user,
                      lvlm_error *err)
 {
-    const lvlm_open_options open = { headers_only, options->config };
+    const lvlm_open_options open = { .headers_only = headers_only,
+                                     .config = options->config };
     *out = (lvlm_import){ .options = *options };
     TRY(lvlm_checkpoint_open(&out->source, path, &open, err));
     const lvlm_checkpoint_kind kind = out->source->kind;

@@ -454,6 +454,7 @@ int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path,
 
     if (cp == NULL) return lvlm_fail_memory(err);
     cp->headers_only = options != NULL && options->headers_only;
+    cp->notes = options != NULL ? options->notes : NULL;
     if ((rc = find(cp, path, err)) == 0)
         rc = lvlm_path_is_directory(cp->path) ? open_dir(cp, err)
                                               : open_file(cp, config, err);

@@ -21,6 +21,7 @@
 
 #include "formats/base/arena.h"
 #include "formats/base/infile.h"
+#include "formats/base/notes.h"
 #include "formats/tensor.h"
 #include "formats/zip.h"
 
@@ -69,6 +70,7 @@ typedef struct lvlm_checkpoint {
                             settle, or NULL */
     cJSON *metadata;     /* native and plain: __metadata__, or NULL */
     bool headers_only;
+    lvlm_notes *notes; /* borrowed: where readers put what they pass over; or NULL */
     /* owned below; not for callers */
     lvlm_arena arena;
     lvlm_infile **side_maps;
@@ -79,6 +81,7 @@ typedef struct lvlm_open_options {
     bool
         headers_only; /* tensor data need not be there: a dry run on names and shapes */
     const char *config; /* for an .npz: the config.json that goes with it; NULL: none */
+    lvlm_notes *notes;  /* of the caller, outlives the checkpoint; NULL: none */
 } lvlm_open_options;
 
 /* Open whatever `path` is. `options` may be NULL. On success *out must be closed with
