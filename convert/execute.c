@@ -30,16 +30,18 @@ typedef struct work {
 
 /* ---- one tensor ----------------------------------------------------------------- */
 
-/* Output elements [first, first + count) of a step, in the input's dtype. Returns where
- * they are: in the mapped input, or in `buffer`. */
-static const void *fetch(const lvlm_step *step, uint64_t first, uint64_t count,
-                         void *buffer)
+/* Output elements [first, first + count) of a step, in the input's dtype. Copied also
+ * where nothing changes: what is hashed must be what is written, whoever writes to the
+ * mapped input meanwhile. */
+static void fetch(const lvlm_step *step, uint64_t first, uint64_t count, void *buffer)
 {
     const lvlm_tensor *input = step->n_inputs > 0 ? step->inputs[0] : NULL;
     const size_t element =
         input != NULL ? lvlm_dtype_bytes(input->dtype) : sizeof(float);
     switch (step->kind) {
-    case LVLM_STEP_COPY: return input->data + first * element;
+    case LVLM_STEP_COPY:
+        memcpy(buffer, input->data + first * element, (size_t)count * element);
+        break;
     case LVLM_STEP_FORWARD:
         lvlm_transform_forward(buffer, first, count, &step->transform, input->data,
                                element);
@@ -53,7 +55,6 @@ static const void *fetch(const lvlm_step *step, uint64_t first, uint64_t count,
         break;
     case LVLM_STEP_ZEROS: memset(buffer, 0, (size_t)count * element); break;
     }
-    return buffer;
 }
 
 static lvlm_dtype input_dtype(const lvlm_step *step)
@@ -88,7 +89,8 @@ static int stream_step(work *w, lvlm_step *step, unsigned char *buffer,
     for (uint64_t at = 0; at < numel && rc == 0; at += per_chunk) {
         const uint64_t count = numel - at < per_chunk ? numel - at : per_chunk;
         const size_t n_bytes = (size_t)count * lvlm_dtype_bytes(to);
-        const void *bytes = fetch(step, at, count, buffer);
+        const void *bytes = buffer;
+        fetch(step, at, count, buffer);
         if (from != to) {
             lvlm_convert_values(converted, to, bytes, from, (size_t)count);
             if (to == LVLM_F16) step->n_infinite += count_infinite(converted, count);

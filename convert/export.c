@@ -181,7 +181,8 @@ int lvlm_export_execute(lvlm_export *ex, const char *dir, lvlm_error *err)
         if ((rc = write_file(ex, &ex->files[i], lvlm_outdir_path(out), &progress,
                              err)) < 0)
             goto done;
-    rc = lvlm_outdir_commit(out, err);
+    if ((rc = lvlm_checkpoint_unchanged(ex->model, err)) == 0)
+        rc = lvlm_outdir_commit(out, err);
 done:
     lvlm_outdir_close(out);
     return rc;

@@ -355,7 +355,8 @@ int lvlm_import_execute(lvlm_import *im, const char *path, const lvlm_import_run
         goto done;
     assert(header.length == blank.length);
     lvlm_outfile_write_at(file, 0, header.text, header.length, NULL);
-    if ((rc = lvlm_native_find_root(root, header.text, header.length, err)) == 0)
+    if ((rc = lvlm_native_find_root(root, header.text, header.length, err)) == 0 &&
+        (rc = lvlm_checkpoint_unchanged(im->source, err)) == 0)
         rc = lvlm_outfile_commit(file, err);
 done:
     lvlm_outfile_close(file);

@@ -167,6 +167,7 @@ int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold, const char *path
     const lvlm_adapter *const adapter = fold->adapter;
     work w = { .fold = fold };
     const lvlm_rewrite rewrite = { .source = adapter->modules.manifest->checkpoint,
+                                   .other = adapter->file,
                                    .provenance = fold->provenance,
                                    .changes = changes,
                                    .write = write,

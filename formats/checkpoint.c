@@ -132,7 +132,7 @@ static int add_file(lvlm_checkpoint *cp, const char *path, const char *name,
                     lvlm_error *err)
 {
     lvlm_infile *map = NULL;
-    TRY(lvlm_infile_open(&map, path, err));
+    TRY(lvlm_infile_map(&map, path, err));
     int rc = refuse_pointer(map, err);
     if (rc == 0)
         rc = is_npz(name)              ? add_npz(cp, map, err)
@@ -186,7 +186,7 @@ static int remark(lvlm_checkpoint *cp, const char *name, const char *what,
     return 0;
 }
 
-/* Map one side file and list it. */
+/* Read one side file and list it. */
 static int add_side_file(lvlm_checkpoint *cp, const char *name, lvlm_error *err)
 {
     const char *path = join(cp, name);
@@ -242,7 +242,7 @@ static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
     FAIL_IF(file == NULL, err, LVLM_EFORMAT,
             "%s: holds no config.json; is it a Hugging Face model directory?",
             cp->path);
-    const lvlm_infile text = { file->bytes, file->n_bytes, NULL };
+    const lvlm_infile text = { .bytes = file->bytes, .n_bytes = file->n_bytes };
     int rc = refuse_pointer(&text, err);
     if (rc == 0)
         rc = lvlm_json_parse(&cp->config, (const char *)file->bytes,
@@ -515,6 +515,15 @@ int lvlm_checkpoint_check(const lvlm_checkpoint *cp, size_t n_threads, lvlm_erro
         lvlm_prefix(err, "%s: ", cp->path);
         return rc;
     }
+    return 0;
+}
+
+int lvlm_checkpoint_unchanged(const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    for (size_t i = 0; i < cp->n_files; i++)
+        TRY(lvlm_infile_unchanged(cp->files[i].map, err));
+    for (size_t i = 0; i < cp->n_side_maps; i++)
+        TRY(lvlm_infile_unchanged(cp->side_maps[i], err));
     return 0;
 }
 

@@ -98,6 +98,11 @@ void lvlm_checkpoint_close(lvlm_checkpoint *checkpoint);
 LVLM_MUST_CHECK int lvlm_checkpoint_check(const lvlm_checkpoint *checkpoint,
                                           size_t n_threads, lvlm_error *err);
 
+/* LVLM_EIO names a file of the checkpoint, side files too, that has been written to
+ * since it was opened (lvlm_infile_unchanged): what was made of it is not committed. */
+LVLM_MUST_CHECK int lvlm_checkpoint_unchanged(const lvlm_checkpoint *checkpoint,
+                                              lvlm_error *err);
+
 /* By exact name, O(log n); NULL when there is none. */
 const lvlm_tensor *lvlm_checkpoint_find(const lvlm_checkpoint *checkpoint,
                                         const char *name);

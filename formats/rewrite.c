@@ -43,11 +43,19 @@ void lvlm_rewrite_put(lvlm_rewrite_sink *sink, const void *bytes, size_t n_bytes
         w->rewrite->progress(w->rewrite->progress_user, done);
 }
 
-static void copy(lvlm_rewrite_sink *sink, const lvlm_tensor *t)
+/* By a buffer: what is hashed must be what is written, whoever writes to the mapped
+ * source meanwhile. */
+static int copy(lvlm_rewrite_sink *sink, const lvlm_tensor *t, lvlm_error *err)
 {
-    for (uint64_t at = 0; at < t->n_bytes; at += PIECE)
-        lvlm_rewrite_put(sink, t->data + at,
-                         (size_t)(t->n_bytes - at < PIECE ? t->n_bytes - at : PIECE));
+    unsigned char *const buffer = lvlm_malloc(PIECE);
+    if (buffer == NULL) return lvlm_fail_memory(err);
+    for (uint64_t at = 0; at < t->n_bytes; at += PIECE) {
+        const size_t n = (size_t)(t->n_bytes - at < PIECE ? t->n_bytes - at : PIECE);
+        memcpy(buffer, t->data + at, n);
+        lvlm_rewrite_put(sink, buffer, n);
+    }
+    lvlm_free(buffer);
+    return 0;
 }
 
 /* Is `got` the digest that the source has for its tensor? */
@@ -80,7 +88,7 @@ static int write_tensor(void *user, size_t i, lvlm_error *err)
     if (rc == 0 && changes)
         rc = r->write(r->user, t, &sink, err);
     else if (rc == 0)
-        copy(&sink, t);
+        rc = copy(&sink, t, err);
     assert(rc < 0 || sink.at == w->starts[i] + t->n_bytes);
     if (rc == 0) rc = lvlm_outfile_check(w->file, err);
     if (rc == 0) rc = lvlm_digest_finish(&sink.digest, w->digests[i], err);
@@ -129,6 +137,9 @@ static int write_all(work *w, char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
             lvlm_workers_each(w->rewrite->threads, cp->n_tensors, write_tensor, w, err);
     if (rc == 0) rc = compose(&header, w, w->digests, err);
     if (rc == 0) rc = lvlm_native_find_root(root, header.text, header.length, err);
+    if (rc == 0) rc = lvlm_checkpoint_unchanged(cp, err);
+    if (rc == 0 && w->rewrite->other != NULL)
+        rc = lvlm_checkpoint_unchanged(w->rewrite->other, err);
     if (rc == 0) {
         assert(header.length == blank.length);
         lvlm_outfile_write_at(w->file, 0, header.text, header.length, NULL);

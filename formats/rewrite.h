@@ -15,6 +15,7 @@ typedef struct lvlm_rewrite_sink lvlm_rewrite_sink;
 
 typedef struct lvlm_rewrite {
     const lvlm_checkpoint *source; /* a native file */
+    const lvlm_checkpoint *other;  /* where new values come from; may be NULL */
     const cJSON *provenance;       /* of the new one; all else is the source's */
     /* Does this tensor get other values? */
     bool (*changes)(void *user, const lvlm_tensor *tensor);
@@ -31,7 +32,8 @@ typedef struct lvlm_rewrite {
 } lvlm_rewrite;
 
 /* The new file appears whole under `path` or not at all; `root` receives its root
- * digest. LVLM_ECHECK names a tensor of the source that is corrupt. */
+ * digest. LVLM_ECHECK names a tensor of the source that is corrupt, LVLM_EIO a file
+ * that was written to meanwhile. */
 LVLM_MUST_CHECK int lvlm_rewrite_run(const lvlm_rewrite *rewrite, const char *path,
                                      char root[LVLM_DIGEST_HEX + 1], lvlm_error *err);
 

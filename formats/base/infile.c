@@ -1,4 +1,4 @@
-/* infile.c - mapped input and the few questions that are asked of paths. */
+/* infile.c - input, read or mapped, and the few questions that are asked of paths. */
 #include "formats/base/infile.h"
 
 #include <dirent.h>
@@ -12,24 +12,90 @@
 
 #include "formats/base/alloc.h"
 
-static int map_file(lvlm_infile *file, int fd, lvlm_error *err)
+/* ---- opening -------------------------------------------------------------------- */
+
+static void (*watch_mapped)(const lvlm_infile *file);
+static void (*watch_unmapped)(const lvlm_infile *file);
+
+void lvlm_infile_watch(void (*mapped)(const lvlm_infile *file),
+                       void (*unmapped)(const lvlm_infile *file))
+{
+    watch_mapped = mapped;
+    watch_unmapped = unmapped;
+}
+
+static lvlm_stamp stamp_of(const struct stat *st)
+{
+    return (lvlm_stamp){ (uint64_t)st->st_dev, (uint64_t)st->st_ino,
+                         (uint64_t)st->st_size, (int64_t)st->st_mtim.tv_sec,
+                         (int64_t)st->st_mtim.tv_nsec };
+}
+
+static bool same_file(const lvlm_stamp *a, const lvlm_stamp *b)
+{
+    return a->device == b->device && a->inode == b->inode;
+}
+
+static bool same_content(const lvlm_stamp *a, const lvlm_stamp *b)
+{
+    return a->n_bytes == b->n_bytes && a->seconds == b->seconds &&
+           a->nanoseconds == b->nanoseconds;
+}
+
+static int map_bytes(lvlm_infile *file, int fd, lvlm_error *err)
+{
+    void *at = mmap(NULL, (size_t)file->n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (at == MAP_FAILED) return lvlm_fail_errno(err, "%s: cannot map", file->path);
+    file->bytes = at;
+    file->mapped = true;
+    if (watch_mapped != NULL) watch_mapped(file);
+    return 0;
+}
+
+static int read_bytes(lvlm_infile *file, int fd, lvlm_error *err)
+{
+    const size_t n_bytes = (size_t)file->n_bytes;
+    unsigned char *const bytes = lvlm_malloc(n_bytes);
+    struct stat st;
+    size_t n = 0;
+
+    if (bytes == NULL) {
+        lvlm_fail_memory(err);
+        lvlm_prefix(err, "%s: ", file->path);
+        return LVLM_ENOMEM;
+    }
+    file->bytes = bytes;
+    while (n < n_bytes) {
+        const ssize_t more = read(fd, bytes + n, n_bytes - n);
+        if (more < 0 && errno == EINTR) continue;
+        if (more < 0) return lvlm_fail_errno(err, "%s: cannot read", file->path);
+        if (more == 0) break; /* shorter than it was */
+        n += (size_t)more;
+    }
+    if (fstat(fd, &st) < 0) return lvlm_fail_errno(err, "%s: cannot stat", file->path);
+    const lvlm_stamp now = stamp_of(&st);
+    FAIL_IF(n < n_bytes || !same_content(&now, &file->stamp), err, LVLM_EIO,
+            "%s: was written to while it was read; try again when it is complete",
+            file->path);
+    return 0;
+}
+
+static int open_bytes(lvlm_infile *file, int fd, bool map, lvlm_error *err)
 {
     struct stat st;
     if (fstat(fd, &st) < 0) return lvlm_fail_errno(err, "%s: cannot stat", file->path);
     FAIL_IF(S_ISDIR(st.st_mode), err, LVLM_EIO, "%s: is a directory", file->path);
     FAIL_IF(!S_ISREG(st.st_mode), err, LVLM_EIO, "%s: is not a regular file",
             file->path);
+    file->stamp = stamp_of(&st);
     file->n_bytes = (uint64_t)st.st_size;
+    FAIL_IF(file->n_bytes > SIZE_MAX, err, LVLM_EIO, "%s: too large to %s", file->path,
+            map ? "map" : "read");
     if (file->n_bytes == 0) return 0;
-    FAIL_IF(file->n_bytes > SIZE_MAX, err, LVLM_EIO, "%s: too large to map",
-            file->path);
-    void *at = mmap(NULL, (size_t)file->n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (at == MAP_FAILED) return lvlm_fail_errno(err, "%s: cannot map", file->path);
-    file->bytes = at;
-    return 0;
+    return map ? map_bytes(file, fd, err) : read_bytes(file, fd, err);
 }
 
-int lvlm_infile_open(lvlm_infile **out, const char *path, lvlm_error *err)
+static int open_file(lvlm_infile **out, const char *path, bool map, lvlm_error *err)
 {
     lvlm_infile *file = lvlm_calloc(1, sizeof *file);
     int fd = -1;
@@ -45,7 +111,7 @@ int lvlm_infile_open(lvlm_infile **out, const char *path, lvlm_error *err)
         rc = lvlm_fail_errno(err, "%s: cannot open", path);
         goto done;
     }
-    if ((rc = map_file(file, fd, err)) < 0) goto done;
+    if ((rc = open_bytes(file, fd, map, err)) < 0) goto done;
     *out = file;
     file = NULL;
 done:
@@ -54,7 +120,17 @@ done:
     return rc;
 }
 
-/* munmap and madvise take pointers to writable memory, which this never is. */
+int lvlm_infile_open(lvlm_infile **out, const char *path, lvlm_error *err)
+{
+    return open_file(out, path, false, err);
+}
+
+int lvlm_infile_map(lvlm_infile **out, const char *path, lvlm_error *err)
+{
+    return open_file(out, path, true, err);
+}
+
+/* munmap, madvise and free take pointers to writable memory, which this never is. */
 static void *unconst(const void *pointer)
 {
     return (void *)(uintptr_t)pointer;
@@ -63,10 +139,28 @@ static void *unconst(const void *pointer)
 void lvlm_infile_close(lvlm_infile *file)
 {
     if (file == NULL) return;
-    if (file->bytes != NULL) munmap(unconst(file->bytes), (size_t)file->n_bytes);
+    if (file->mapped && watch_unmapped != NULL) watch_unmapped(file);
+    if (file->mapped)
+        munmap(unconst(file->bytes), (size_t)file->n_bytes);
+    else
+        lvlm_free(unconst(file->bytes));
     lvlm_free(file->path);
     lvlm_free(file);
 }
+
+int lvlm_infile_unchanged(const lvlm_infile *file, lvlm_error *err)
+{
+    struct stat st;
+    if (stat(file->path, &st) < 0) return 0;
+    const lvlm_stamp now = stamp_of(&st);
+    FAIL_IF(same_file(&now, &file->stamp) && !same_content(&now, &file->stamp), err,
+            LVLM_EIO,
+            "%s: was written to while it was in use; try again when it is complete",
+            file->path);
+    return 0;
+}
+
+/* ---- advice --------------------------------------------------------------------- */
 
 /* Advice for the pages of a range; `inner`: only pages that lie in it whole. */
 static void advise(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes,
@@ -79,7 +173,7 @@ static void advise(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes,
         begin = (offset + page - 1) / page * page;
         end = end / page * page;
     }
-    if (file->bytes != NULL && begin < end)
+    if (file->mapped && begin < end)
         (void)madvise(unconst(file->bytes + begin), (size_t)(end - begin), advice);
 }
 

@@ -1,9 +1,12 @@
-/* infile.h - a file mapped for reading. The file is never written to.
+/* infile.h - a file for reading: in memory, or mapped.
  *
- * The mapping is of the file as it was opened: replacing the file by rename
- * leaves it intact. Links are followed (a model directory in the hub's cache
- * holds links to blobs). Distinct objects may be used from distinct threads,
- * and one object from many threads for reading. */
+ * Reading copies: nobody can change what has been read. Mapping is for weights, which
+ * are larger than memory. A mapping is of the file as it was opened: replacing the file
+ * by rename leaves it intact, writing to it shows through, and where it becomes shorter
+ * the process gets SIGBUS (lvlm_infile_watch is for programs that handle it).
+ * Links are followed (a model directory in the hub's cache holds links to blobs).
+ * Distinct objects may be used from distinct threads, and one object from many threads
+ * for reading. */
 #ifndef LVLM_FORMATS_BASE_INFILE_H
 #define LVLM_FORMATS_BASE_INFILE_H
 
@@ -13,21 +16,43 @@
 
 #include "formats/base/error.h"
 
+/* Which file it was and when it was last written to. */
+typedef struct lvlm_stamp {
+    uint64_t device, inode, n_bytes;
+    int64_t seconds, nanoseconds;
+} lvlm_stamp;
+
 typedef struct lvlm_infile {
     const unsigned char *bytes; /* NULL when the file is empty */
     uint64_t n_bytes;
     char *path;
+    bool mapped;
+    lvlm_stamp stamp; /* when it was opened */
 } lvlm_infile;
 
-/* Map `path`, a regular file. On success *out must be closed with
- * lvlm_infile_close. LVLM_EIO: "PATH: cannot open: ..." and the like;
- * a directory or a device is LVLM_EIO too ("is not a regular file"). */
+/* Read `path`, a regular file, into memory. On success *out must be closed with
+ * lvlm_infile_close. LVLM_EIO: "PATH: cannot open: ..." and the like; a directory or
+ * a device ("is not a regular file"), and a file that is written to meanwhile, are
+ * LVLM_EIO too. */
 LVLM_MUST_CHECK int lvlm_infile_open(lvlm_infile **out, const char *path,
                                      lvlm_error *err);
+/* Map it instead. For files of weights only. */
+LVLM_MUST_CHECK int lvlm_infile_map(lvlm_infile **out, const char *path,
+                                    lvlm_error *err);
 void lvlm_infile_close(lvlm_infile *file);
 
-/* Tell the kernel that these bytes are needed soon, or no more (they leave the
- * resident set, not the page cache). Advice only: never fails. */
+/* LVLM_EIO when the file has been written to since it was opened. One that has been
+ * replaced by another of the same name, or removed, is as it was. A write within the
+ * resolution of the file system's clock, some milliseconds, after opening is missed. */
+LVLM_MUST_CHECK int lvlm_infile_unchanged(const lvlm_infile *file, lvlm_error *err);
+
+/* From now on `mapped` is called after each file that is mapped, and `unmapped` before
+ * its mapping goes. For programs: called once, before there are threads. */
+void lvlm_infile_watch(void (*mapped)(const lvlm_infile *file),
+                       void (*unmapped)(const lvlm_infile *file));
+
+/* Tell the kernel that these bytes of a mapped file are needed soon, or no more (they
+ * leave the resident set, not the page cache). Advice only: never fails. */
 void lvlm_infile_will_need(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes);
 void lvlm_infile_done_with(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes);
 

@@ -31,7 +31,9 @@ LVLM_MUST_CHECK int lvlm_outfile_open(lvlm_outfile **out, const char *path,
 void lvlm_outfile_write(lvlm_outfile *file, const void *bytes, size_t n_bytes);
 
 /* Write at an offset, and into `digest` (started by the caller, or NULL) while the
- * bytes are at hand. Starts writing back early, so that commit is not one long wait. */
+ * bytes are at hand; with a digest they must not be those of a mapped file, which may
+ * change between hashing and writing. Starts writing back early, so that commit is not
+ * one long wait. */
 void lvlm_outfile_write_at(lvlm_outfile *file, uint64_t offset, const void *bytes,
                            size_t n_bytes, lvlm_digest *digest);
 

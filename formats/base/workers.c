@@ -38,16 +38,18 @@ typedef struct items {
     size_t n;
     atomic_size_t next;
     atomic_bool failed;
-    pthread_mutex_t lock; /* guards rc and err */
+    pthread_mutex_t lock; /* guards rc, at and err */
     int rc;
+    size_t at; /* the first item that failed: every earlier one has been run */
     lvlm_error *err;
 } items;
 
-static void keep_failure(items *w, int rc, const lvlm_error *err)
+static void keep_failure(items *w, size_t i, int rc, const lvlm_error *err)
 {
     pthread_mutex_lock(&w->lock);
-    if (w->rc == 0) {
+    if (w->rc == 0 || i < w->at) {
         w->rc = rc;
+        w->at = i;
         if (w->err != NULL) *w->err = *err;
     }
     pthread_mutex_unlock(&w->lock);
@@ -62,7 +64,7 @@ static void run_items(void *user)
         const size_t i = atomic_fetch_add(&w->next, 1);
         if (i >= w->n) break;
         const int rc = w->item(w->user, i, &err);
-        if (rc < 0) keep_failure(w, rc, &err);
+        if (rc < 0) keep_failure(w, i, rc, &err);
     }
 }
 

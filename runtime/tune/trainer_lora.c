@@ -151,6 +151,8 @@ int lvlm_trainer_save_adapter(const lvlm_trainer *t, const char *dir, bool overw
 {
     snapshot s;
     int rc = snapshot_make(&s, t, err);
+    if (rc == 0)
+        rc = lvlm_checkpoint_unchanged(lvlm_model_manifest(t->model)->checkpoint, err);
     if (rc == 0) rc = lvlm_adapter_save(&s.adapter, dir, overwrite, err);
     snapshot_free(&s);
     return rc;

@@ -1,5 +1,6 @@
 /* test_infile.c - lists and names of files; advice that must not harm.
  * (test_files.c has what is refused.) */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -74,13 +75,92 @@ static void advice_changes_no_byte(void **state)
     scratch_make(&s);
     memset(bytes, 7, sizeof bytes);
     const char *path = scratch_write(&s, "f", bytes, sizeof bytes);
-    assert_int_equal(lvlm_infile_open(&file, path, NULL), 0);
+    assert_int_equal(lvlm_infile_map(&file, path, NULL), 0);
     lvlm_infile_will_need(file, 1, sizeof bytes - 1);
     lvlm_infile_done_with(file, 0, sizeof bytes);
     lvlm_infile_done_with(file, 5, 10); /* no whole page */
     assert_memory_equal(file->bytes, bytes, sizeof bytes);
     lvlm_infile_close(file);
     lvlm_infile_close(NULL);
+    scratch_remove(&s);
+}
+
+/* What has been read stays as it was; the advice that drops mapped pages must not reach
+ * it. */
+static void read_bytes_are_our_own(void **state)
+{
+    static unsigned char bytes[20000];
+    scratch s;
+    lvlm_infile *file = NULL;
+    (void)state;
+    scratch_make(&s);
+    memset(bytes, 7, sizeof bytes);
+    const char *path = scratch_write(&s, "f", bytes, sizeof bytes);
+    assert_int_equal(lvlm_infile_open(&file, path, NULL), 0);
+    assert_false(file->mapped);
+    assert_int_equal(truncate(path, 0), 0);
+    lvlm_infile_done_with(file, 0, sizeof bytes);
+    assert_memory_equal(file->bytes, bytes, sizeof bytes);
+    lvlm_infile_close(file);
+    scratch_remove(&s);
+}
+
+static void written_is_not_unchanged(void **state)
+{
+    scratch s;
+    lvlm_infile *file = NULL;
+    lvlm_error err;
+    (void)state;
+    scratch_make(&s);
+    const char *path = scratch_write(&s, "f", "12345", 5);
+    const struct timespec other_time[2] = { { 1, 0 }, { 1, 0 } };
+    assert_int_equal(lvlm_infile_map(&file, path, NULL), 0);
+    assert_int_equal(lvlm_infile_unchanged(file, &err), 0);
+    assert_int_equal(utimensat(AT_FDCWD, path, other_time, 0), 0);
+    assert_int_equal(lvlm_infile_unchanged(file, &err), LVLM_EIO);
+    assert_non_null(strstr(err.text, "f: was written to while it was in use"));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(lvlm_infile_unchanged(file, &err), 0); /* ours is the old one */
+    scratch_write(&s, "f", "other", 5);
+    assert_int_equal(lvlm_infile_unchanged(file, &err), 0);
+    lvlm_infile_close(file);
+
+    assert_int_equal(lvlm_infile_map(&file, path, NULL), 0);
+    assert_int_equal(truncate(path, 2), 0);
+    assert_int_equal(lvlm_infile_unchanged(file, &err), LVLM_EIO);
+    lvlm_infile_close(file);
+    scratch_remove(&s);
+}
+
+static const lvlm_infile *watched;
+
+static void see_mapped(const lvlm_infile *file)
+{
+    watched = file;
+}
+
+static void see_unmapped(const lvlm_infile *file)
+{
+    assert_ptr_equal(file, watched);
+    watched = NULL;
+}
+
+static void mappings_are_watched(void **state)
+{
+    scratch s;
+    lvlm_infile *file = NULL;
+    (void)state;
+    scratch_make(&s);
+    const char *path = scratch_write(&s, "f", "12345", 5);
+    lvlm_infile_watch(see_mapped, see_unmapped);
+    assert_int_equal(lvlm_infile_open(&file, path, NULL), 0);
+    assert_null(watched);
+    lvlm_infile_close(file);
+    assert_int_equal(lvlm_infile_map(&file, path, NULL), 0);
+    assert_ptr_equal(watched, file);
+    lvlm_infile_close(file);
+    assert_null(watched);
+    lvlm_infile_watch(NULL, NULL);
     scratch_remove(&s);
 }
 
@@ -91,6 +171,9 @@ int main(void)
         cmocka_unit_test(list_of_what_is_no_directory_fails),
         cmocka_unit_test(paths_are_told_apart),
         cmocka_unit_test(advice_changes_no_byte),
+        cmocka_unit_test(read_bytes_are_our_own),
+        cmocka_unit_test(written_is_not_unchanged),
+        cmocka_unit_test(mappings_are_watched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

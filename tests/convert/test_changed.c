@@ -1,0 +1,132 @@
+/* test_changed.c - somebody writes to a source between plan and commit: nothing is
+ * committed, and the file is named. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "convert/export.h"
+#include "convert/import.h"
+#include "convert/merge.h"
+#include "formats/base/infile.h"
+#include "tests/support/scratch.h"
+
+#define MODEL LVLM_FIXTURES "/paligemma-odd/model"
+#define ADAPTER LVLM_FIXTURES "/lora/paligemma/end"
+
+/* As a writer leaves it that changes bytes and not their number. */
+static void touch(const char *path)
+{
+    const struct timespec times[2] = { { 1, 0 }, { 1, 0 } };
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void refuses_import(scratch *s, const char *changed)
+{
+    static const lvlm_import_options keep;
+    const lvlm_import_run run = { .threads = 2 };
+    char name[128], root[LVLM_DIGEST_HEX + 1];
+    const char *const native = scratch_path(s, "new.lvlm");
+    lvlm_import im;
+    lvlm_error err = { 0 };
+    snprintf(name, sizeof name, "model/%s", changed);
+    const char *const dir = scratch_path(s, "model");
+    assert_int_equal(lvlm_import_plan(&im, dir, &keep, false, NULL, NULL, &err), 0);
+    touch(scratch_path(s, name));
+    assert_int_equal(lvlm_import_execute(&im, native, &run, root, &err), LVLM_EIO);
+    assert_non_null(strstr(err.text, changed));
+    assert_non_null(strstr(err.text, "was written to while it was in use"));
+    assert_false(lvlm_path_exists(native));
+    lvlm_import_free(&im);
+}
+
+static const char *native_of(scratch *s, const char *dir)
+{
+    static const lvlm_import_options keep;
+    const lvlm_import_run run = { .threads = 2 };
+    char root[LVLM_DIGEST_HEX + 1];
+    const char *path = scratch_path(s, "model.lvlm");
+    lvlm_import im;
+    assert_int_equal(lvlm_import_plan(&im, dir, &keep, false, NULL, NULL, NULL), 0);
+    assert_int_equal(lvlm_import_execute(&im, path, &run, root, NULL), 0);
+    lvlm_import_free(&im);
+    return path;
+}
+
+static void import_refuses(void **state)
+{
+    scratch s;
+    (void)state;
+    scratch_make(&s);
+    scratch_copy(&s, MODEL, "model");
+    refuses_import(&s, "model.safetensors");
+    refuses_import(&s, "config.json");
+    refuses_import(&s, "tokenizer_config.json");
+    scratch_remove(&s);
+}
+
+static void export_refuses(void **state)
+{
+    const lvlm_export_options options = { .source = true, .threads = 2 };
+    scratch s;
+    lvlm_export ex;
+    lvlm_error err = { 0 };
+    (void)state;
+    scratch_make(&s);
+    const char *const native = native_of(&s, MODEL);
+    const char *const dir = scratch_path(&s, "back");
+    assert_int_equal(lvlm_export_plan(&ex, native, &options, &err), 0);
+    touch(native);
+    assert_int_equal(lvlm_export_execute(&ex, dir, &err), LVLM_EIO);
+    assert_non_null(strstr(err.text, "model.lvlm: was written to"));
+    assert_false(lvlm_path_exists(dir));
+    lvlm_export_free(&ex);
+    scratch_remove(&s);
+}
+
+/* `changed`: which of the two sources is written to. */
+static void refuses_merge(const char *changed)
+{
+    const lvlm_merge_run run = { .threads = 2 };
+    char root[LVLM_DIGEST_HEX + 1];
+    scratch s;
+    lvlm_merge merge;
+    lvlm_fold_cost cost;
+    lvlm_error err = { 0 };
+    scratch_make(&s);
+    scratch_copy(&s, ADAPTER, "adapter");
+    const char *const native = native_of(&s, MODEL);
+    const char *const out = scratch_path(&s, "merged.lvlm");
+    assert_int_equal(lvlm_merge_open(&merge, native, scratch_path(&s, "adapter"), &err),
+                     0);
+    touch(scratch_path(&s, changed));
+    assert_int_equal(lvlm_merge_execute(&merge, out, &run, &cost, root, &err),
+                     LVLM_EIO);
+    assert_non_null(strstr(err.text, changed));
+    assert_false(lvlm_path_exists(out));
+    lvlm_merge_free(&merge);
+    scratch_remove(&s);
+}
+
+static void merge_refuses(void **state)
+{
+    (void)state;
+    refuses_merge("model.lvlm");
+    refuses_merge("adapter/adapter_model.safetensors");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(import_refuses),
+        cmocka_unit_test(export_refuses),
+        cmocka_unit_test(merge_refuses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
