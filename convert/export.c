@@ -17,7 +17,8 @@
 
 const char *lvlm_export_digest(const lvlm_export *ex, const char *name)
 {
-    return lvlm_json_string(lvlm_json_get(ex->digests, name));
+    const lvlm_tensor *tensor = lvlm_checkpoint_find(ex->model, name);
+    return tensor != NULL ? lvlm_native_digest_of(ex->model, tensor) : NULL;
 }
 
 int lvlm_export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_tensor *out,
@@ -123,7 +124,6 @@ int lvlm_export_plan(lvlm_export *out, const char *path,
 {
     *out = (lvlm_export){ .options = *options };
     TRY(lvlm_manifest_open(&out->manifest, &out->model, path, err));
-    TRY(lvlm_native_meta_json(&out->digests, out->model, "digests", err));
     int rc = read_provenance(out, err);
     const size_t most = out->manifest.n_targets + out->manifest.ledger.n_files +
                         out->model->n_side_files;
@@ -190,7 +190,6 @@ done:
 
 void lvlm_export_free(lvlm_export *ex)
 {
-    lvlm_json_free(ex->digests);
     lvlm_manifest_free(&ex->manifest);
     lvlm_checkpoint_close(ex->model);
     lvlm_arena_free(&ex->arena);

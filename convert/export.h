@@ -34,7 +34,6 @@ typedef struct lvlm_export {
     lvlm_export_file *files;
     size_t n_files;
     uint64_t n_bytes;   /* of all files */
-    cJSON *digests;     /* of the native tensors, by name */
     bool changed_dtype; /* conversion stored the weights as another type */
     bool added_config;  /* config.json is conversion's, the source had none */
     bool renewed;       /* `source` was asked for, and is written fresh under the names

@@ -20,6 +20,7 @@
 #include <cjson/cJSON.h>
 
 #include "formats/base/arena.h"
+#include "formats/base/digest.h"
 #include "formats/base/infile.h"
 #include "formats/base/notes.h"
 #include "formats/tensor.h"
@@ -69,6 +70,8 @@ typedef struct lvlm_checkpoint {
     const char *assumed; /* NPZ: a sentence on what neither shapes nor released models
                             settle, or NULL */
     cJSON *metadata;     /* native and plain: __metadata__, or NULL */
+    char (
+        *digests)[LVLM_DIGEST_HEX + 1]; /* native: of each of `tensors`, as recorded */
     bool headers_only;
     lvlm_notes *notes; /* borrowed: where readers put what they pass over; or NULL */
     /* owned below; not for callers */

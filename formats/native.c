@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "formats/base/bytes.h"
 #include "formats/base/json.h"
 #include "formats/base/size.h"
 #include "formats/safetensors.h"
@@ -75,10 +76,10 @@ static cJSON *compose(const lvlm_native_meta *meta, const lvlm_tensor *tensors,
 
 /* Where the 64 digits of the root stand: the first "root" of the header, for only
  * "format" and "version" precede it. NULL when there is none. */
-static char *find_root(char *header, size_t n_bytes)
+static const char *find_root(const char *header, size_t n_bytes)
 {
     const size_t skip = strlen(root_key);
-    char *key = memmem(header, n_bytes, root_key, skip);
+    const char *key = memmem(header, n_bytes, root_key, skip);
     if (key == NULL || n_bytes - (size_t)(key - header) < skip + LVLM_DIGEST_HEX)
         return NULL;
     return key + skip;
@@ -98,7 +99,8 @@ int lvlm_native_header(lvlm_strbuf *out, const lvlm_native_meta *meta,
 
     char root[LVLM_DIGEST_HEX + 1];
     TRY(lvlm_digest_bytes(root, out->text, out->length, err));
-    memcpy(find_root(out->text, out->length), root, LVLM_DIGEST_HEX);
+    const char *const at = find_root(out->text, out->length);
+    memcpy(out->text + (at - out->text), root, LVLM_DIGEST_HEX);
     return 0;
 }
 
@@ -120,6 +122,23 @@ bool lvlm_native_is(const cJSON *metadata)
     return format != NULL && strcmp(format, "lvlm") == 0;
 }
 
+bool lvlm_native_claims(const char *path)
+{
+    /* what no other file has there: the members that come first, one of them whole */
+    static const char *const marks[] = { "\"format\":\"lvlm\"", "\"root\":\"" };
+    enum { BEGINNING = 160 };
+    const size_t n = strlen(path), skip = strlen(".lvlm");
+    lvlm_infile *map = NULL;
+    bool found = n > skip && strcmp(path + n - skip, ".lvlm") == 0;
+    if (lvlm_infile_open(&map, path, NULL) < 0) return false;
+    for (size_t i = 0; i < 2 && map->n_bytes > 0; i++)
+        if (memmem(map->bytes, map->n_bytes < BEGINNING ? map->n_bytes : BEGINNING,
+                   marks[i], strlen(marks[i])) != NULL)
+            found = true;
+    lvlm_infile_close(map);
+    return found;
+}
+
 static int check_alignment(const lvlm_checkpoint *cp, lvlm_error *err)
 {
     for (size_t i = 0; i < cp->n_tensors; i++) {
@@ -135,7 +154,58 @@ static int check_alignment(const lvlm_checkpoint *cp, lvlm_error *err)
     return 0;
 }
 
-int lvlm_native_validate(const lvlm_checkpoint *cp, lvlm_error *err)
+/* 64 lower-case hexadecimal digits. */
+static bool is_digest(const char *text)
+{
+    return text != NULL && strlen(text) == LVLM_DIGEST_HEX &&
+           strspn(text, "0123456789abcdef") == LVLM_DIGEST_HEX;
+}
+
+/* One digest for each tensor, in file order, and no other. */
+static int read_digests(lvlm_checkpoint *cp, lvlm_error *err)
+{
+    cJSON *json = NULL;
+    TRY(lvlm_native_meta_json(&json, cp, "digests", err));
+    const cJSON *item = lvlm_json_first_member(json);
+    int rc = 0;
+    cp->digests = lvlm_arena_alloc(&cp->arena, cp->n_tensors + 1, sizeof *cp->digests);
+    if (cp->digests == NULL) rc = lvlm_fail_memory(err);
+    for (size_t i = 0; i < cp->n_tensors && rc == 0; i++) {
+        const char *const hex = lvlm_json_string(item);
+        if (item == NULL || strcmp(item->string, cp->tensors[i].name) != 0)
+            rc =
+                lvlm_fail(err, LVLM_EFORMAT,
+                          "digests: expected tensor '%s' as number %zu, got %s",
+                          cp->tensors[i].name, i, item != NULL ? item->string : "none");
+        else if (!is_digest(hex))
+            rc = lvlm_fail(
+                err, LVLM_EFORMAT,
+                "digests: that of '%s' is not 64 lower-case hexadecimal digits",
+                item->string);
+        else
+            memcpy(cp->digests[i], hex, LVLM_DIGEST_HEX);
+        if (rc == 0) item = item->next;
+    }
+    if (rc == 0 && item != NULL)
+        rc = lvlm_fail(err, LVLM_EFORMAT, "digests: '%s' is not a tensor of the file",
+                       item->string);
+    lvlm_json_free(json);
+    return rc;
+}
+
+static int check_root(const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    const char *const recorded = lvlm_json_string(lvlm_json_get(cp->metadata, "root"));
+    char root[LVLM_DIGEST_HEX + 1];
+    TRY(lvlm_native_root(root, cp, err));
+    FAIL_IF(strcmp(root, recorded) != 0, err, LVLM_EFORMAT,
+            "header is corrupt: its SHA-256 is %s, recorded is %s; the file is damaged "
+            "or was edited",
+            root, recorded);
+    return 0;
+}
+
+int lvlm_native_validate(lvlm_checkpoint *cp, lvlm_error *err)
 {
     static const char *const keys[] = { "version", "family",  "config", "provenance",
                                         "ledger",  "digests", "root" };
@@ -146,7 +216,9 @@ int lvlm_native_validate(const lvlm_checkpoint *cp, lvlm_error *err)
     FAIL_IF(strcmp(version, LVLM_NATIVE_VERSION) != 0, err, LVLM_EFORMAT,
             "native file of version %s; this program reads version %s", version,
             LVLM_NATIVE_VERSION);
-    return check_alignment(cp, err);
+    TRY(check_root(cp, err));
+    TRY(check_alignment(cp, err));
+    return read_digests(cp, err);
 }
 
 int lvlm_native_meta_json(cJSON **out, const lvlm_checkpoint *cp, const char *key,
@@ -163,20 +235,71 @@ int lvlm_native_meta_json(cJSON **out, const lvlm_checkpoint *cp, const char *ke
 int lvlm_native_root(char hex[LVLM_DIGEST_HEX + 1], const lvlm_checkpoint *cp,
                      lvlm_error *err)
 {
-    const lvlm_infile *map = cp->files[0].map;
-    const size_t n = (size_t)(cp->n_tensors > 0 ? cp->tensors[0].offset : map->n_bytes);
-    char *header = lvlm_malloc(n);
-    int rc;
+    const unsigned char *const bytes = cp->files[0].map->bytes;
+    const size_t n = (size_t)lvlm_load_le(bytes, 8) + 8;
+    const char *const root = find_root((const char *)bytes, n);
+    lvlm_digest digest = LVLM_DIGEST_INIT;
+    FAIL_IF(root == NULL, err, LVLM_EFORMAT, "header without a root digest");
+    const size_t before = (size_t)(root - (const char *)bytes);
+    const size_t after = before + LVLM_DIGEST_HEX;
+    int rc = lvlm_digest_start(&digest, err);
+    if (rc == 0) rc = lvlm_digest_update(&digest, bytes, before, err);
+    if (rc == 0) rc = lvlm_digest_update(&digest, zeros, LVLM_DIGEST_HEX, err);
+    if (rc == 0) rc = lvlm_digest_update(&digest, bytes + after, n - after, err);
+    if (rc == 0) rc = lvlm_digest_finish(&digest, hex, err);
+    lvlm_digest_free(&digest);
+    return rc;
+}
 
-    if (header == NULL) return lvlm_fail_memory(err);
-    memcpy(header, map->bytes, n);
-    char *root = find_root(header, n);
-    if (root == NULL) {
-        rc = lvlm_fail(err, LVLM_EFORMAT, "header without a root digest");
-    } else {
-        memset(root, '0', LVLM_DIGEST_HEX);
-        rc = lvlm_digest_bytes(hex, header, n, err);
+/* ---- digests -------------------------------------------------------------------- */
+
+const char *lvlm_native_digest_of(const lvlm_checkpoint *cp, const lvlm_tensor *tensor)
+{
+    assert(cp->digests != NULL);
+    assert(tensor >= cp->tensors && tensor < cp->tensors + cp->n_tensors);
+    return cp->digests[tensor - cp->tensors];
+}
+
+bool lvlm_native_is_model(const lvlm_tensor *tensor)
+{
+    static const char *const others[] = { LVLM_NATIVE_UNUSED, LVLM_NATIVE_FRAMES,
+                                          LVLM_NATIVE_FILES, LVLM_NATIVE_PAD };
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (strncmp(tensor->name, others[i], strlen(others[i])) == 0) return false;
+    return true;
+}
+
+/* "NAME DTYPE [2048, 1152] DIGEST\n" */
+static int add_line(lvlm_digest *digest, const lvlm_checkpoint *cp,
+                    const lvlm_tensor *tensor, lvlm_error *err)
+{
+    char shape[LVLM_SHAPE_TEXT];
+    lvlm_strbuf line = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER);
+    lvlm_strbuf_printf(
+        &line, "%s %s %s %s\n", tensor->name, lvlm_dtype_name(tensor->dtype),
+        lvlm_shape_text(shape, &tensor->shape), lvlm_native_digest_of(cp, tensor));
+    int rc = lvlm_strbuf_check(&line, err);
+    if (rc == 0) rc = lvlm_digest_update(digest, line.text, line.length, err);
+    lvlm_strbuf_free(&line);
+    return rc;
+}
+
+int lvlm_native_weights_digest(char hex[LVLM_DIGEST_HEX + 1], const lvlm_checkpoint *cp,
+                               lvlm_error *err)
+{
+    static const char *const keys[] = { "family", "config" };
+    lvlm_digest digest = LVLM_DIGEST_INIT;
+    assert(cp->kind == LVLM_CHECKPOINT_NATIVE);
+    int rc = lvlm_digest_start(&digest, err);
+    for (size_t i = 0; i < 2 && rc == 0; i++) {
+        const char *text = lvlm_json_string(lvlm_json_get(cp->metadata, keys[i]));
+        rc = lvlm_digest_update(&digest, text, strlen(text), err);
+        if (rc == 0) rc = lvlm_digest_update(&digest, "\n", 1, err);
     }
-    lvlm_free(header);
+    for (size_t i = 0; i < cp->n_tensors && rc == 0; i++)
+        if (lvlm_native_is_model(&cp->tensors[i]))
+            rc = add_line(&digest, cp, &cp->tensors[i], err);
+    if (rc == 0) rc = lvlm_digest_finish(&digest, hex, err);
+    lvlm_digest_free(&digest);
     return rc;
 }

@@ -66,10 +66,26 @@ LVLM_MUST_CHECK int lvlm_native_find_root(char hex[LVLM_DIGEST_HEX + 1], char *h
 /* Does metadata say that it is a native file? */
 bool lvlm_native_is(const cJSON *metadata);
 
-/* Check what open needs: version, metadata fields, alignment.
- * Not checked: digests (that reads every byte; lvlm-verify checksum does). */
-LVLM_MUST_CHECK int lvlm_native_validate(const lvlm_checkpoint *checkpoint,
-                                         lvlm_error *err);
+/* Is the file at `path`, which cannot be opened as a native file, one all the same, and
+ * damaged? By its name or by what the beginning of its header looks like. */
+bool lvlm_native_claims(const char *path);
+
+/* Check the header, its root digest included, and keep the digests that it records.
+ * Not checked: the tensors against them (that reads every byte; lvlm-verify checksum
+ * does, and whoever copies or computes with a tensor). */
+LVLM_MUST_CHECK int lvlm_native_validate(lvlm_checkpoint *checkpoint, lvlm_error *err);
+
+/* The SHA-256 recorded for a tensor of the file, in hex. O(1). */
+const char *lvlm_native_digest_of(const lvlm_checkpoint *checkpoint,
+                                  const lvlm_tensor *tensor);
+/* Is it a tensor of the model, not an unused one, a frame, a side file or padding? */
+bool lvlm_native_is_model(const lvlm_tensor *tensor);
+/* SHA-256 over what is computed with: names, types, shapes and digests of the model's
+ * tensors, family and configuration (NATIVE.md). Two files with the same one hold the
+ * same weights, whatever else differs. Needs only the header. */
+LVLM_MUST_CHECK int lvlm_native_weights_digest(char hex[LVLM_DIGEST_HEX + 1],
+                                               const lvlm_checkpoint *checkpoint,
+                                               lvlm_error *err);
 
 /* A JSON member of the metadata, parsed. *out is owned: lvlm_json_free. */
 LVLM_MUST_CHECK int lvlm_native_meta_json(cJSON **out,

@@ -20,7 +20,7 @@ typedef struct work {
     lvlm_outfile *file;
     uint64_t *starts;    /* (n_tensors) where each begins in the new file */
     hex_digest *digests; /* (n_tensors) of what was written */
-    cJSON *config, *ledger, *recorded;
+    cJSON *config, *ledger;
     lvlm_native_meta meta;
     atomic_ullong done; /* bytes */
 } work;
@@ -62,10 +62,10 @@ static int copy(lvlm_rewrite_sink *sink, const lvlm_tensor *t, lvlm_error *err)
 static int check_source(const work *w, const lvlm_tensor *t, const hex_digest got,
                         lvlm_error *err)
 {
-    const char *recorded = lvlm_json_string(lvlm_json_get(w->recorded, t->name));
-    FAIL_IF(recorded == NULL || strcmp(recorded, got) != 0, err, LVLM_ECHECK,
+    const char *recorded = lvlm_native_digest_of(w->rewrite->source, t);
+    FAIL_IF(strcmp(recorded, got) != 0, err, LVLM_ECHECK,
             "tensor '%s' is corrupt: its SHA-256 is %s, recorded is %s", t->name, got,
-            recorded != NULL ? recorded : "none");
+            recorded);
     return 0;
 }
 
@@ -104,7 +104,6 @@ static int read_meta(work *w, lvlm_error *err)
     const lvlm_checkpoint *const cp = w->rewrite->source;
     TRY(lvlm_native_meta_json(&w->config, cp, "config", err));
     TRY(lvlm_native_meta_json(&w->ledger, cp, "ledger", err));
-    TRY(lvlm_native_meta_json(&w->recorded, cp, "digests", err));
     w->meta =
         (lvlm_native_meta){ lvlm_json_string(lvlm_json_get(cp->metadata, "family")),
                             w->config, w->rewrite->provenance, w->ledger };
@@ -160,7 +159,6 @@ int lvlm_rewrite_run(const lvlm_rewrite *rewrite, const char *path,
     lvlm_outfile_close(w.file);
     lvlm_json_free(w.config);
     lvlm_json_free(w.ledger);
-    lvlm_json_free(w.recorded);
     lvlm_free(w.starts);
     lvlm_free(w.digests);
     return rc;

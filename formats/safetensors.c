@@ -132,6 +132,17 @@ static int read_entries(lvlm_safetensors *out, cJSON *header, lvlm_arena *arena,
     return 0;
 }
 
+/* Does each tensor begin where the one before it ended, as they are listed? */
+static bool in_order(const lvlm_safetensors *st)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < st->n_tensors; i++) {
+        if (st->tensors[i].offset != end) return false;
+        end += st->tensors[i].n_bytes;
+    }
+    return true;
+}
+
 /* Every rule that a file must satisfy, in the order in which they are checked:
  *
  *   the file holds at least the 8 bytes of the header's length      read_header
@@ -197,7 +208,8 @@ int lvlm_safetensors_read(lvlm_safetensors *out, const lvlm_infile *file,
     if ((rc = read_header(&header, &out->header_bytes, file, err)) < 0 ||
         (rc = read_entries(out, header, arena, err)) < 0)
         goto done;
-    qsort(out->tensors, out->n_tensors, sizeof *out->tensors, by_offset);
+    if (!in_order(out))
+        qsort(out->tensors, out->n_tensors, sizeof *out->tensors, by_offset);
     if ((rc = validate(out, file->n_bytes, headers_only, err)) < 0) goto done;
     place(out, file, headers_only);
     out->metadata = cJSON_DetachItemFromObjectCaseSensitive(header, "__metadata__");

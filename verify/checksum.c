@@ -1,12 +1,12 @@
 /* checksum.c - digests of all tensors by a few threads, then compared in file order. */
 #include "verify/checksum.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/digest.h"
-#include "formats/base/json.h"
 #include "formats/base/workers.h"
 #include "formats/native.h"
 
@@ -52,56 +52,27 @@ static void report(const lvlm_checksum_options *options, size_t *n, const char *
     if (options->corrupt != NULL) options->corrupt(options->user, name, expected, got);
 }
 
-/* Digests come in file order too; a renamed tensor breaks the pairing by name. */
-static void compare(size_t *n, const work *w, const cJSON *digests)
+static void compare(size_t *n, const work *w)
 {
-    const cJSON *item = lvlm_json_first_member(digests);
     for (size_t i = 0; i < w->cp->n_tensors; i++) {
-        const char *name = w->cp->tensors[i].name;
-        const bool paired = item != NULL && strcmp(item->string, name) == 0;
-        const char *expected =
-            lvlm_json_string(paired ? item : lvlm_json_get(digests, name));
-        if (expected == NULL || strcmp(expected, w->got[i]) != 0)
-            report(w->options, n, name, expected != NULL ? expected : "none recorded",
-                   w->got[i]);
-        if (paired) item = item->next;
+        const char *expected = lvlm_native_digest_of(w->cp, &w->cp->tensors[i]);
+        if (strcmp(expected, w->got[i]) != 0)
+            report(w->options, n, w->cp->tensors[i].name, expected, w->got[i]);
     }
-    const cJSON *left;
-    LVLM_JSON_MEMBERS (left, digests)
-        if (lvlm_checkpoint_find(w->cp, left->string) == NULL)
-            report(w->options, n, left->string, lvlm_json_string(left),
-                   "no such tensor");
-}
-
-static int check_header(size_t *n, const work *w, lvlm_error *err)
-{
-    hex_digest got;
-    const char *expected = lvlm_json_string(lvlm_json_get(w->cp->metadata, "root"));
-    TRY(lvlm_native_root(got, w->cp, err));
-    if (strcmp(expected, got) != 0) report(w->options, n, "header", expected, got);
-    return 0;
 }
 
 int lvlm_checksum(size_t *n_corrupt, const lvlm_checkpoint *native,
                   const lvlm_checksum_options *options, lvlm_error *err)
 {
     work w = { .cp = native, .options = options };
-    cJSON *digests = NULL;
-    int rc;
 
-    FAIL_IF(native->kind != LVLM_CHECKPOINT_NATIVE, err, LVLM_EUSAGE,
-            "%s: is no native file; only those carry digests", native->path);
+    assert(native->kind == LVLM_CHECKPOINT_NATIVE);
     *n_corrupt = 0;
     w.got = lvlm_calloc(native->n_tensors + 1, sizeof *w.got);
     if (w.got == NULL) return lvlm_fail_memory(err);
-    if ((rc = check_header(n_corrupt, &w, err)) < 0 ||
-        (rc = lvlm_native_meta_json(&digests, native, "digests", err)) < 0 ||
-        (rc = lvlm_workers_each(options->threads, native->n_tensors, hash_tensor, &w,
-                                err)) < 0)
-        goto done;
-    compare(n_corrupt, &w, digests);
-done:
-    lvlm_json_free(digests);
+    const int rc =
+        lvlm_workers_each(options->threads, native->n_tensors, hash_tensor, &w, err);
+    if (rc == 0) compare(n_corrupt, &w);
     lvlm_free(w.got);
     return rc;
 }

@@ -125,7 +125,7 @@ static const char *kind_name(const lvlm_checkpoint *cp)
                                               : "Hugging Face directory";
 }
 
-static void print_model(const lvlm_manifest *m)
+static void print_model(const lvlm_manifest *m, const char *weights_digest)
 {
     const lvlm_checkpoint *cp = m->checkpoint;
     const summary s = summarise(m);
@@ -145,6 +145,7 @@ static void print_model(const lvlm_manifest *m)
     LVLM_JSON_MEMBERS (section, m->config) print_section(m->config, section->string);
     if (cp->assumed != NULL) printf("  %s\n", cp->assumed);
     if (cp->kind == LVLM_CHECKPOINT_NATIVE) {
+        printf("weights digest: %s\n", weights_digest);
         printf("provenance: %s\n",
                lvlm_json_string(lvlm_json_get(cp->metadata, "provenance")));
         print_ledger(m);
@@ -165,11 +166,13 @@ static cJSON *tensor_json(const lvlm_tensor *t)
     return json;
 }
 
-static cJSON *model_json(const lvlm_manifest *m)
+static cJSON *model_json(const lvlm_manifest *m, const char *weights_digest)
 {
     const summary s = summarise(m);
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "family", m->family->name);
+    if (m->checkpoint->kind == LVLM_CHECKPOINT_NATIVE)
+        cJSON_AddStringToObject(json, "weights_digest", weights_digest);
     cJSON_AddNumberToObject(json, "parameters", (double)s.n_values);
     cJSON_AddNumberToObject(json, "bytes", (double)s.n_bytes);
     cJSON *parts = cJSON_AddObjectToObject(json, "parts");
@@ -192,10 +195,10 @@ static cJSON *model_json(const lvlm_manifest *m)
     return json;
 }
 
-static int print_json(const lvlm_checkpoint *cp, const lvlm_manifest *m, bool tensors,
-                      lvlm_error *err)
+static int print_json(const lvlm_checkpoint *cp, const lvlm_manifest *m,
+                      const char *weights_digest, bool tensors, lvlm_error *err)
 {
-    cJSON *json = m != NULL ? model_json(m) : cJSON_CreateObject();
+    cJSON *json = m != NULL ? model_json(m, weights_digest) : cJSON_CreateObject();
     if (tensors || m == NULL) {
         cJSON *all = cJSON_AddArrayToObject(json, "tensors");
         for (size_t i = 0; i < cp->n_tensors; i++)
@@ -210,16 +213,20 @@ static int run(const void *arguments, const lvlm_operands *operands)
     const lvlm_open_options open = { .headers_only = true };
     lvlm_checkpoint *cp = NULL;
     lvlm_manifest m = { 0 };
+    char weights[LVLM_DIGEST_HEX + 1] = "";
     lvlm_error err;
     int rc = lvlm_checkpoint_open(&cp, operands->at[0], &open, &err);
     if (rc < 0) return lvlm_report(PROGRAM, &err);
     const bool model = cp->kind != LVLM_CHECKPOINT_PLAIN;
     if (model && (rc = lvlm_manifest_build(&m, cp, &err)) < 0) goto done;
+    if (cp->kind == LVLM_CHECKPOINT_NATIVE &&
+        (rc = lvlm_native_weights_digest(weights, cp, &err)) < 0)
+        goto done;
     if (a->common.json) {
-        rc = print_json(cp, model ? &m : NULL, a->tensors, &err);
+        rc = print_json(cp, model ? &m : NULL, weights, a->tensors, &err);
         goto done;
     }
-    if (model) print_model(&m);
+    if (model) print_model(&m, weights);
     if (!model)
         printf("%s: %zu tensors, no model configuration\n", cp->path, cp->n_tensors);
     if (a->tensors || !model) print_tensors(cp);

@@ -16,7 +16,6 @@
 #include "convert/export.h"
 #include "convert/import.h"
 #include "convert/make.h"
-#include "formats/base/json.h"
 #include "formats/native.h"
 #include "formats/numeric.h"
 #include "tests/support/scratch.h"
@@ -437,38 +436,6 @@ static void a_full_disk_is_named_and_leaves_the_old_state(void **state)
     assert_int_equal(scratch_count(s, ""), before);
 }
 
-/* ---- the native file ------------------------------------------------------------ */
-
-static void the_root_digest_covers_the_header(void **state)
-{
-    scratch *s = *state;
-    lvlm_checkpoint *cp = NULL;
-    char before[LVLM_DIGEST_HEX + 1], after[LVLM_DIGEST_HEX + 1];
-    must_import(HUB, scratch_path(s, "root.lvlm"), NULL);
-    assert_int_equal(
-        lvlm_checkpoint_open(&cp, scratch_path(s, "root.lvlm"), NULL, NULL), 0);
-    assert_int_equal(lvlm_native_root(before, cp, NULL), 0);
-    assert_string_equal(before, lvlm_json_string(lvlm_json_get(cp->metadata, "root")));
-    for (size_t i = 0; i < cp->n_tensors; i++)
-        if (cp->tensors[i].n_bytes >= 4096 && cp->tensors[i].dtype != LVLM_U8)
-            assert_int_equal(cp->tensors[i].offset % 64, 0);
-    lvlm_checkpoint_close(cp);
-    file_replace(scratch_path(s, "root.lvlm"), "\"family\":\"paligemma\"",
-                 "\"famile\":\"paligemma\"");
-    lvlm_error err;
-    assert_int_equal(
-        lvlm_checkpoint_open(&cp, scratch_path(s, "root.lvlm"), NULL, &err),
-        LVLM_EFORMAT);
-    assert_non_null(strstr(err.text, "native file without 'family'"));
-    file_replace(scratch_path(s, "root.lvlm"), "\"famile\"", "\"family\"");
-    file_replace(scratch_path(s, "root.lvlm"), "norm_eps", "norm_epz");
-    assert_int_equal(
-        lvlm_checkpoint_open(&cp, scratch_path(s, "root.lvlm"), NULL, NULL), 0);
-    assert_int_equal(lvlm_native_root(after, cp, NULL), 0);
-    assert_string_not_equal(before, after);
-    lvlm_checkpoint_close(cp);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -489,7 +456,6 @@ int main(void)
         cmocka_unit_test(import_makes_only_what_was_allowed_and_records_it),
         cmocka_unit_test(made_values_follow_from_seed_name_and_index),
         cmocka_unit_test(a_full_disk_is_named_and_leaves_the_old_state),
-        cmocka_unit_test(the_root_digest_covers_the_header),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -3,6 +3,7 @@
 
 #include "formats/base/json.h"
 #include "formats/cli/program.h"
+#include "formats/native.h"
 #include "verify/checksum.h"
 #include "verify/cli/verify_commands.h"
 
@@ -40,29 +41,66 @@ static int print_result(const lvlm_checkpoint *cp, cJSON *list, size_t n_corrupt
     return lvlm_print_json(json, err);
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+/* The file is ours and cannot be opened: that is what this command is asked. */
+static int print_damage(const lvlm_common_args *a, const lvlm_error *damage)
 {
-    const lvlm_common_args *a = arguments;
-    lvlm_checkpoint *cp = NULL;
+    lvlm_error err;
+    if (!a->json) {
+        printf("corrupt: %s\n", damage->text);
+        return lvlm_exit_status(LVLM_ECHECK);
+    }
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddBoolToObject(json, "passed", false);
+    cJSON *row = cJSON_CreateObject();
+    cJSON_AddStringToObject(row, "name", "header");
+    cJSON_AddStringToObject(row, "problem", damage->text);
+    cJSON_AddItemToArray(cJSON_AddArrayToObject(json, "corrupt"), row);
+    if (lvlm_print_json(json, &err) < 0) return lvlm_report(PROGRAM, &err);
+    return lvlm_exit_status(LVLM_ECHECK);
+}
+
+static int open_native(lvlm_checkpoint **cp, const char *path, lvlm_error *err)
+{
+    TRY(lvlm_checkpoint_open(cp, path, NULL, err));
+    FAIL_IF((*cp)->kind != LVLM_CHECKPOINT_NATIVE, err, LVLM_EFORMAT,
+            "%s: not a native file%s", path,
+            lvlm_native_claims(path) ? ", by what its header says"
+                                     : "; only those carry digests");
+    return 0;
+}
+
+static int check(const lvlm_checkpoint *cp, const lvlm_common_args *a)
+{
     lvlm_progress bar;
     lvlm_error err;
     size_t n_corrupt = 0;
-    int rc = lvlm_checkpoint_open(&cp, operands->at[0], NULL, &err);
-    if (rc < 0) return lvlm_report(PROGRAM, &err);
-
     cJSON *list = a->json ? cJSON_CreateArray() : NULL;
     lvlm_progress_init(&bar, "checking", cp->files[0].map->n_bytes, a->quiet);
     const lvlm_checksum_options checksum_options = { lvlm_thread_count(a), tell,
                                                      lvlm_progress_update, list, &bar };
-    rc = lvlm_checksum(&n_corrupt, cp, &checksum_options, &err);
+    int rc = lvlm_checksum(&n_corrupt, cp, &checksum_options, &err);
     lvlm_progress_finish(&bar);
     if (rc == 0)
         rc = print_result(cp, list, n_corrupt, &err);
     else
         lvlm_json_free(list);
-    lvlm_checkpoint_close(cp);
     if (rc < 0) return lvlm_report(PROGRAM, &err);
     return lvlm_exit_status(n_corrupt > 0 ? LVLM_ECHECK : LVLM_OK);
+}
+
+static int run(const void *arguments, const lvlm_operands *operands)
+{
+    const lvlm_common_args *a = arguments;
+    const char *path = operands->at[0];
+    lvlm_checkpoint *cp = NULL;
+    lvlm_error err;
+    const int rc = open_native(&cp, path, &err);
+    const bool damaged = rc == LVLM_EFORMAT && lvlm_native_claims(path);
+    const int status = rc == 0   ? check(cp, a)
+                       : damaged ? print_damage(a, &err)
+                                 : lvlm_report(PROGRAM, &err);
+    lvlm_checkpoint_close(cp);
+    return status;
 }
 
 const lvlm_command command_checksum = {
