@@ -1,11 +1,27 @@
-/* fuzz_config.c - any bytes as config.json; what is accepted resolves every shape. */
+/* fuzz_config.c - any bytes as config.json: what is accepted resolves every shape of
+ * its family, and says what the model takes. */
 #include <stddef.h>
 #include <stdint.h>
 
 #include "formats/base/json.h"
-#include "formats/family.h"
+#include "formats/manifest.h"
+#include "runtime/inputs.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* As a checkpoint without tensors: everything is missing, and has a shape. */
+static void account(cJSON *hf)
+{
+    const lvlm_checkpoint empty = { .kind = LVLM_CHECKPOINT_HF,
+                                    .path = "fuzz",
+                                    .config = hf };
+    lvlm_manifest manifest;
+    lvlm_input_spec spec;
+    lvlm_error err;
+    if (lvlm_manifest_build(&manifest, &empty, &err) == 0)
+        (void)!lvlm_input_spec_read(&spec, manifest.config, &err);
+    lvlm_manifest_free(&manifest);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -20,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             (void)lvlm_dim_value(&value, (lvlm_dim)dim, config);
         }
         lvlm_json_free(config);
+        account(hf);
     }
     lvlm_json_free(hf);
     return 0;

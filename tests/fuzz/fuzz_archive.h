@@ -1,0 +1,13 @@
+/* fuzz_archive.h - zip archives for fuzz targets, with checksums and offsets right. */
+#ifndef LVLM_TESTS_FUZZ_ARCHIVE_H
+#define LVLM_TESTS_FUZZ_ARCHIVE_H
+
+#include "formats/base/json.h"
+#include "formats/base/strbuf.h"
+
+/* From a list of { "name": text, "text": text | "hex": digits, "repeat": n, "deflate":
+ * bool }. With "header" (the text of an .npy header) the data become an array of NumPy.
+ * False: this describes none. */
+bool kit_archive(lvlm_strbuf *out, const cJSON *members);
+
+#endif

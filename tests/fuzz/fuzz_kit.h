@@ -1,0 +1,51 @@
+/* fuzz_kit.h - what fuzz targets share: files made to a description, small models.
+ *
+ * A target that reads a whole file, or several, takes a description of them in JSON, so
+ * that mutation keeps what is needed to get past the first check (lengths, offsets,
+ * digests, checksums) and changes what comes after it. */
+#ifndef LVLM_TESTS_FUZZ_KIT_H
+#define LVLM_TESTS_FUZZ_KIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "formats/base/json.h"
+#include "formats/base/strbuf.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* A folder of this process below $TMPDIR, removed at exit. */
+const char *kit_folder(void);
+/* "FOLDER/NAME"; valid until eight more were asked for. A name that is no plain file
+ * name becomes "_". */
+const char *kit_path(const char *name);
+/* Write a file of that name; returns its path. A folder in front of the name, "d/n", is
+ * made. */
+const char *kit_write(const char *name, const void *bytes, size_t n);
+/* Remove a file, or a folder of files. */
+void kit_remove(const char *name);
+
+/* The input as JSON, or NULL. Owned: lvlm_json_free. */
+cJSON *kit_parse(const uint8_t *data, size_t size);
+/* Member `key` as text: a string as it is, anything else as JSON; NULL when absent.
+ * Owned: lvlm_free. */
+char *kit_text(const cJSON *json, const char *key);
+
+/* The bytes of a safetensors file:
+ *
+ *   { "metadata": { key: text, ... },
+ *     "tensors":  { NAME: { "dtype": "F32", "shape": [..], "data": [numbers] |
+ *                           "text": text | "hex": digits }, ... } }
+ *
+ * Values repeat until the tensor is full. False: this describes none, or one of more
+ * than a few megabytes. */
+bool kit_safetensors(lvlm_strbuf *out, const cJSON *json);
+
+/* The same as a native file, with `metadata` any JSON: what is not text is written as
+ * text; digests, where they are not given, and the root are those of the bytes. */
+bool kit_native(lvlm_strbuf *out, const cJSON *json);
+
+/* Path of fixture `name` ("qwen2_vl-odd/model") as a native file, converted once. */
+const char *kit_model(const char *name);
+
+#endif

@@ -1,0 +1,124 @@
+/* fuzz_native.c - a native file as a whole, from its parts (kit_native): what opens
+ * goes through every command that reads one. */
+#include "convert/export.h"
+#include "formats/adapter_fold.h"
+#include "formats/base/alloc.h"
+#include "formats/rewrite.h"
+#include "runtime/model.h"
+#include "tests/fuzz/fuzz_kit.h"
+#include "verify/checksum.h"
+#include "verify/compare.h"
+#include "verify/projections.h"
+
+static const uint64_t id_values[] = { 1, 2, 3 };
+
+static void no_row(void *user, const lvlm_comparison *comparison)
+{
+    (void)user;
+    (void)comparison;
+}
+
+static int no_stage(void *user, const lvlm_tensor *stage, lvlm_error *err)
+{
+    (void)user;
+    (void)stage;
+    (void)err;
+    return 0;
+}
+
+/* `max_shard` 1: a file for each tensor. */
+static void export(const char *path, bool source, lvlm_layout layout,
+                   uint64_t max_shard)
+{
+    const lvlm_export_options options = { .source = source,
+                                          .layout = layout,
+                                          .max_shard = max_shard,
+                                          .threads = 1,
+                                          .overwrite = true };
+    lvlm_export ex = { 0 };
+    if (lvlm_export_plan(&ex, path, &options, NULL) == 0)
+        (void)!lvlm_export_execute(&ex, kit_path("out"), NULL);
+    lvlm_export_free(&ex);
+    kit_remove("out");
+}
+
+static void run(const char *path)
+{
+    lvlm_tensor ids = { .name = "input_ids",
+                        .dtype = LVLM_I64,
+                        .shape = { 2, { 1, 3 } },
+                        .data = (const unsigned char *)id_values,
+                        .n_bytes = sizeof id_values };
+    const lvlm_tensor *by_name = &ids;
+    const lvlm_checkpoint inputs = { .kind = LVLM_CHECKPOINT_PLAIN,
+                                     .tensors = &ids,
+                                     .n_tensors = 1,
+                                     .by_name = &by_name };
+    const lvlm_model_options options = { .threads = 1 };
+    const lvlm_stage_sink sink = { .take = no_stage };
+    lvlm_model *model = NULL;
+    if (lvlm_model_open(&model, path, &options, NULL) == 0)
+        (void)!lvlm_model_forward(model, &inputs, "", &sink, NULL);
+    lvlm_model_free(model);
+}
+
+/* Written again with nothing changed, as training and merging do. */
+static void rewrite(const lvlm_manifest *manifest)
+{
+    const lvlm_adapter_config config = { .r = 1, .alpha = 1 };
+    lvlm_adapter adapter = { 0 };
+    lvlm_fold_cost cost;
+    char root[LVLM_DIGEST_HEX + 1];
+    cJSON *const provenance = cJSON_CreateObject();
+    if (lvlm_adapter_begin(&adapter, manifest, &config, NULL) == 0) {
+        const lvlm_fold fold = { .adapter = &adapter,
+                                 .provenance = provenance,
+                                 .threads = 1,
+                                 .overwrite = true };
+        (void)!lvlm_fold_save(&cost, &fold, kit_path("again.lvlm"), root, NULL);
+    }
+    lvlm_adapter_free(&adapter);
+    lvlm_json_free(provenance);
+    kit_remove("again.lvlm");
+}
+
+static void account(const lvlm_checkpoint *cp)
+{
+    lvlm_manifest manifest;
+    if (lvlm_manifest_build(&manifest, cp, NULL) == 0) {
+        lvlm_projection_state state;
+        lvlm_projection_cursor cursor = { 0 };
+        while (lvlm_projections_next(&state, &manifest, &cursor)) continue;
+        rewrite(&manifest);
+    }
+    lvlm_manifest_free(&manifest);
+}
+
+static void use(const char *path)
+{
+    const lvlm_checksum_options checksum = { .threads = 1 };
+    const lvlm_compare_options compare = { .row = no_row };
+    lvlm_compare_result result;
+    lvlm_checkpoint *cp = NULL;
+    size_t n_corrupt;
+    if (lvlm_checkpoint_open(&cp, path, NULL, NULL) < 0) return;
+    (void)!lvlm_checksum(&n_corrupt, cp, &checksum, NULL);
+    account(cp);
+    (void)!lvlm_compare(&result, cp, cp, &compare, NULL);
+    lvlm_checkpoint_close(cp);
+    export(path, true, LVLM_LAYOUT_HUB, 0);
+    export(path, false, LVLM_LAYOUT_HUB, 1);
+    export(path, false, LVLM_LAYOUT_CURRENT, UINT64_MAX);
+    run(path);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    lvlm_strbuf file = LVLM_STRBUF_INIT(16 << 20);
+    cJSON *const json = kit_parse(data, size);
+    if (kit_native(&file, json)) use(kit_write("m.lvlm", file.text, file.length));
+    kit_remove("m.lvlm");
+    lvlm_strbuf_free(&file);
+    lvlm_json_free(json);
+    return 0;
+}

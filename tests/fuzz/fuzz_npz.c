@@ -1,0 +1,64 @@
+/* fuzz_npz.c - an .npz put together from { "members": [ { "name", "header": text of the
+ * .npy header, "text" | "hex": data, "deflate": bool }, .. ], "config": {..} }: read as
+ * tensors, and as big_vision's PaliGemma. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "convert/import.h"
+#include "formats/base/alloc.h"
+#include "formats/npz.h"
+#include "tests/fuzz/fuzz_archive.h"
+#include "tests/fuzz/fuzz_kit.h"
+
+static void read_arrays(const lvlm_strbuf *file)
+{
+    const lvlm_infile map = { .bytes = (const unsigned char *)file->text,
+                              .n_bytes = file->length };
+    for (int headers_only = 0; headers_only < 2; headers_only++) {
+        lvlm_arena arena = LVLM_ARENA_INIT;
+        lvlm_npz npz;
+        unsigned sum = 0;
+        if (lvlm_npz_read(&npz, &map, headers_only, &arena, NULL) == 0)
+            for (size_t i = 0; i < npz.n_tensors && !headers_only; i++)
+                for (uint64_t j = 0; j < npz.tensors[i].n_bytes; j++)
+                    sum += npz.tensors[i].data[j];
+        if (sum == 0xffffffffu) abort(); /* the bytes are read for the sanitizer */
+        lvlm_npz_free(&npz);
+        lvlm_arena_free(&arena);
+    }
+}
+
+static void convert(const lvlm_strbuf *file, const char *config)
+{
+    const char *const path = kit_write("m.npz", file->text, file->length);
+    const lvlm_import_options options = {
+        .npz = true,
+        .config =
+            config != NULL ? kit_write("config.json", config, strlen(config)) : NULL
+    };
+    const lvlm_import_run run = { .threads = 1, .overwrite = true };
+    char root[LVLM_DIGEST_HEX + 1];
+    lvlm_import import = { 0 };
+    if (lvlm_import_plan(&import, path, &options, false, NULL, NULL, NULL) == 0)
+        (void)!lvlm_import_execute(&import, kit_path("m.lvlm"), &run, root, NULL);
+    lvlm_import_free(&import);
+    kit_remove("m.lvlm");
+    kit_remove("m.npz");
+    kit_remove("config.json");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    lvlm_strbuf archive = LVLM_STRBUF_INIT(16 << 20);
+    cJSON *const json = kit_parse(data, size);
+    char *const config = kit_text(json, "config");
+    if (json == NULL) lvlm_strbuf_append(&archive, data, size);
+    if (json == NULL || kit_archive(&archive, lvlm_json_get(json, "members"))) {
+        read_arrays(&archive);
+        convert(&archive, config);
+    }
+    lvlm_free(config);
+    lvlm_strbuf_free(&archive);
+    lvlm_json_free(json);
+    return 0;
+}
