@@ -278,7 +278,9 @@ typedef struct lvlm_family {
     const lvlm_projection *projections; /* ends with role NULL */
     const lvlm_difference *differences; /* ends with name NULL */
     const lvlm_stage_rule *stage_rules; /* ends with stages NULL; NULL: none */
-    bool blind_gradients; /* where a batch holds no image, the makers' training runs
+    bool untied_unless_said; /* a config.json without tie_word_embeddings means that
+                                   the head is a matrix of its own */
+    bool blind_gradients;    /* where a batch holds no image, the makers' training runs
                              the tower on nothing: gradients are zero, not absent */
     const lvlm_npz_table *npz; /* NULL: big_vision has no such model */
 } lvlm_family;
@@ -296,6 +298,18 @@ LVLM_MUST_CHECK int lvlm_family_detect(const lvlm_family **out, const cJSON *hf_
  * that names the key. *out is owned: lvlm_json_free. */
 LVLM_MUST_CHECK int lvlm_family_config(cJSON **out, const lvlm_family *family,
                                        const cJSON *hf_config, lvlm_error *err);
+
+/* Whether the head is the table of word vectors, as config.json has it. Versions of
+ * transformers look in different places. */
+typedef struct lvlm_ties {
+    bool tied; /* what the document means: some place says so, or none says no */
+    bool top;  /* what its top level says or leaves to the default: from 5.0 on */
+    bool text; /* the same of text_config, where there is one: before 5.0 */
+} lvlm_ties;
+
+/* `hf_config` may be NULL: says nothing. */
+lvlm_ties lvlm_family_ties(const lvlm_family *family, const cJSON *hf_config);
+#define LVLM_TIE_KEY "tie_word_embeddings"
 
 /* Is `difference` in force under `reference` ("trained", "transformers-5.23.0")?
  * Never under "trained". The reference has been checked by lvlm_reference_check. */

@@ -428,10 +428,13 @@ static lvlm_target *find_tied(const lvlm_manifest *m, const char *name)
     return NULL;
 }
 
-/* A head that is stored with the very bytes of the table is tied: no flag can say so
- * more reliably. */
-static void settle_ties(lvlm_manifest *m)
+/* Absent is tied, and has been found so. Stored under a configuration that says untied,
+ * a head is a matrix of its own, whatever its bytes; under one that says tied it is
+ * tied when the bytes are those of the table. A native file stores what is not tied. */
+static void resolve_ties(lvlm_manifest *m)
 {
+    if (is_native(m) || !lvlm_family_ties(m->family, m->checkpoint->config).tied)
+        return;
     for (size_t i = 0; i < m->n_targets; i++) {
         lvlm_target *t = &m->targets[i];
         if (t->row->tied_to == NULL || t->state != LVLM_TARGET_FOUND) continue;
@@ -442,6 +445,22 @@ static void settle_ties(lvlm_manifest *m)
             memcmp(a->data, b->data, (size_t)a->n_bytes) == 0)
             t->state = LVLM_TARGET_TIED;
     }
+}
+
+int lvlm_manifest_ties(lvlm_ties *out, const lvlm_manifest *m, lvlm_error *err)
+{
+    const lvlm_checkpoint *const cp = m->checkpoint;
+    const lvlm_side_file *const side = lvlm_checkpoint_side_file(cp, "config.json");
+    cJSON *carried = NULL;
+    if (is_native(m) && side != NULL) {
+        const int rc = lvlm_json_parse(&carried, (const char *)side->bytes,
+                                       (size_t)side->n_bytes, err);
+        if (rc < 0) lvlm_prefix(err, LVLM_NATIVE_FILES "config.json: ");
+        TRY(rc);
+    }
+    *out = lvlm_family_ties(m->family, is_native(m) ? carried : cp->config);
+    lvlm_json_free(carried);
+    return 0;
 }
 
 /* What the ledger of a native file adds: names before conversion, and what was made. */
@@ -546,7 +565,7 @@ int lvlm_manifest_build(lvlm_manifest *out, const lvlm_checkpoint *checkpoint,
         lvlm_manifest_free(out);
         return rc;
     }
-    settle_ties(out);
+    resolve_ties(out);
     if (is_native(out)) apply_ledger(out);
     return 0;
 }

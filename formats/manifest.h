@@ -14,7 +14,7 @@
 
 typedef enum lvlm_target_state {
     LVLM_TARGET_FOUND,    /* has a source */
-    LVLM_TARGET_TIED,     /* stands for another native tensor (row->tied_to) */
+    LVLM_TARGET_TIED,     /* has the values of another native tensor (row->tied_to) */
     LVLM_TARGET_MADE,     /* native files: was made at conversion, says the ledger */
     LVLM_TARGET_IDENTITY, /* the identity: row->not_square, and it would be square */
     LVLM_TARGET_MISSING,  /* should be there and is not */
@@ -86,6 +86,11 @@ void lvlm_manifest_free(lvlm_manifest *manifest);
  * failure. */
 LVLM_MUST_CHECK int lvlm_manifest_open(lvlm_manifest *out, lvlm_checkpoint **checkpoint,
                                        const char *path, lvlm_error *err);
+
+/* What the model's config.json says about the head (family.h): the checkpoint's own, or
+ * the one that a native file carries. LVLM_EFORMAT when that one cannot be read. */
+LVLM_MUST_CHECK int lvlm_manifest_ties(lvlm_ties *out, const lvlm_manifest *manifest,
+                                       lvlm_error *err);
 
 /* How a target's values lie in target->source: its transform, or keep in a native
  * file. */

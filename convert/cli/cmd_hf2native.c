@@ -85,6 +85,12 @@ static void print_step(const lvlm_step *step)
                : "");
 }
 
+/* Does config.json say that the head is the table of word vectors? */
+static bool says_tied(const lvlm_import *import)
+{
+    return lvlm_family_ties(import->manifest.family, import->source->config).tied;
+}
+
 static void print_plan(const lvlm_import *import)
 {
     printf("%-44s %-5s %-16s %12s  %-8s %s\n", "tensor", "dtype", "shape", "bytes",
@@ -96,7 +102,7 @@ static void print_plan(const lvlm_import *import)
         if (t->row->tied_to == NULL) continue;
         if (t->state == LVLM_TARGET_TIED)
             printf("%-44s tied to %s\n", t->name, t->row->tied_to);
-        else if (import->source->headers_only)
+        else if (says_tied(import))
             printf("%-44s is left out, as tied, if its bytes equal %s\n", t->name,
                    t->row->tied_to);
     }
@@ -120,28 +126,21 @@ static totals count(const lvlm_import *import)
     return n;
 }
 
-/* Does config.json say that the head is a matrix of its own? */
-static bool says_untied(const cJSON *config)
-{
-    const cJSON *top = lvlm_json_get(config, "tie_word_embeddings");
-    const cJSON *text = lvlm_json_path(config, "text_config.tie_word_embeddings");
-    return cJSON_IsFalse(top) || (top == NULL && cJSON_IsFalse(text));
-}
-
 static void remark_target(const lvlm_import *import, const lvlm_target *t)
 {
     if (t->state == LVLM_TARGET_MADE)
         fprintf(stderr, PROGRAM ": %s was made, not found: train it before use\n",
                 t->name);
     else if (t->row->tied_to != NULL && t->state == LVLM_TARGET_FOUND &&
-             !import->source->headers_only)
-        fprintf(stderr, PROGRAM ": '%s' differs from %s: kept as a head of its own\n",
-                t->source->name, t->row->tied_to);
-    else if (t->state == LVLM_TARGET_TIED && t->source == NULL &&
-             says_untied(import->source->config))
+             !import->source->headers_only && says_tied(import))
         fprintf(stderr,
-                PROGRAM ": config.json says tie_word_embeddings false, but there is no "
-                        "'%s': %s stands in; is it a base model saved alone?\n",
+                PROGRAM ": '%s' differs from %s, although tie_word_embeddings is true: "
+                        "kept as a head of its own\n",
+                t->source->name, t->row->tied_to);
+    else if (t->state == LVLM_TARGET_TIED && t->source == NULL && !says_tied(import))
+        fprintf(stderr,
+                PROGRAM ": tie_word_embeddings is false, but there is no '%s': %s is "
+                        "used; is it a base model saved alone?\n",
                 t->source_name, t->row->tied_to);
 }
 

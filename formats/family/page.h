@@ -36,6 +36,12 @@
 #define WORD        LVLM_SETTING_WORD
 #define LIST        LVLM_SETTING_LIST
 #define CONSTANT    LVLM_SETTING_CONSTANT
+/* Before 5.0 a head was made the table's before its values were read or thrown away; from
+ * 5.0 on one with other values stays. */
+#define STORED_HEAD_IGNORED                                                                \
+    { "stored_head_ignored", NULL, "5.0", "logits",                                        \
+      "a head that is stored beside tie_word_embeddings true is ignored and the embedding " \
+      "table used in its place; the model was trained with its head" }
 // clang-format on
 
 /* Names of activations as transformers has them, and what they are here. */

@@ -299,7 +299,9 @@ static const lvlm_projection projections[] = {
       "was trained to see the whole prefix" }
 // clang-format on
 
-static const lvlm_difference gemma_differences[] = { MASK_DIFFERENCES, { NULL } };
+static const lvlm_difference gemma_differences[] = { MASK_DIFFERENCES,
+                                                     STORED_HEAD_IGNORED,
+                                                     { NULL } };
 
 #define FINAL_SOFTCAP                                                                  \
     "logits pass cap * tanh(logits / cap); PaliGemma 2 was trained without it"
@@ -316,6 +318,7 @@ static const lvlm_difference gemma2_differences[] = {
       "in even blocks the suffix sees only the last sliding_window keys; PaliGemma 2 "
       "was "
       "trained to see them all" },
+    STORED_HEAD_IGNORED,
     { NULL },
 };
 

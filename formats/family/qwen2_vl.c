@@ -337,7 +337,9 @@ static const lvlm_projection projections[] = {
             "of the video"                                                             \
     }
 
-static const lvlm_difference qwen2_differences[] = { COLLAPSED, OVERLAPS, { NULL } };
+static const lvlm_difference qwen2_differences[] = {
+    COLLAPSED, OVERLAPS, STORED_HEAD_IGNORED, { NULL }
+};
 
 static const lvlm_difference qwen2_5_differences[] = {
     { "image_time_scaled", "5.3", "5.5.4", "text.blocks.0",
@@ -350,6 +352,7 @@ static const lvlm_difference qwen2_5_differences[] = {
       "second_per_grid_ts is cut to whole seconds before it scales the times of a "
       "video, so that the frames of a fast one share one time; the model was trained "
       "with the product rounded down" },
+    STORED_HEAD_IGNORED,
     { NULL },
 };
 
@@ -360,6 +363,7 @@ const lvlm_family lvlm_family_qwen2_vl = {
     .settings = qwen2_settings,
     .derive = derive,
     .row_counts = row_counts,
+    .untied_unless_said = true,
     .roots = roots,
     .sections = qwen2_sections,
     .unused = unused,
@@ -374,6 +378,7 @@ const lvlm_family lvlm_family_qwen2_5_vl = {
     .settings = qwen2_5_settings,
     .derive = derive_windows,
     .row_counts = row_counts,
+    .untied_unless_said = true,
     .roots = roots,
     .sections = qwen2_5_sections,
     .unused = unused,

@@ -34,12 +34,18 @@ int head_open(text_head *head, const lvlm_manifest *manifest, const char *refere
     TRY(configure(&head->config, config_rows, manifest->config, err));
     if (!lvlm_reference_applies(manifest->family, "final_softcap", reference))
         head->config.softcap = 0;
+    if (!lvlm_reference_applies(manifest->family, "stored_head_ignored", reference))
+        return 0;
+    lvlm_ties ties;
+    TRY(lvlm_manifest_ties(&ties, manifest, err));
+    head->ignored = ties.text;
     return 0;
 }
 
 int head_bind(text_head *head, weights *w, lvlm_error *err)
 {
-    return weights_bind(w, head, rows, 0, "text.head.", err);
+    return weights_bind(w, head, rows, 0, head->ignored ? "text.embed." : "text.head.",
+                        err);
 }
 
 size_t head_scratch(const text_head *head, size_t n_threads)

@@ -17,11 +17,13 @@ typedef struct text_head_config {
 
 typedef struct text_head {
     text_head_config config;
+    bool ignored;         /* a head of its own is stored, and the table is used */
     weight_matrix weight; /* (V,C) */
 } text_head;
 
 /* The softcap counts when the family's difference "final_softcap" is in force under
- * `reference`. */
+ * `reference`; "stored_head_ignored" takes the embedding table where config.json says
+ * tied, whatever is stored. */
 int head_open(text_head *head, const lvlm_manifest *manifest, const char *reference,
               lvlm_error *err);
 int head_bind(text_head *head, weights *w, lvlm_error *err);

@@ -363,6 +363,75 @@ static void manifest_keeps_an_untied_head_and_unused_tensors(void **state)
     close_account(&a);
 }
 
+/* The head of a checkpoint that stores the table's bytes for it, with one change to the
+ * text of config.json; "": none. */
+static lvlm_target_state state_of_copied_head(const char *family, const char *from,
+                                              const char *to)
+{
+    char dir[SCRATCH_PATH];
+    scratch s;
+    account a;
+    scratch_make(&s);
+    (void)snprintf(dir, sizeof dir, LVLM_FIXTURES "/%s-layouts/tied-copy", family);
+    scratch_copy(&s, dir, "m");
+    for (size_t i = 0; i < 2 && from[0] != '\0'; i++) /* top and text_config */
+        if (i == 0 || strcmp(family, "paligemma") == 0)
+            file_replace(scratch_path(&s, "m/config.json"), from, to);
+    open_account(&a, scratch_path(&s, "m"));
+    const lvlm_target_state state =
+        lvlm_manifest_find(&a.manifest, "text.head.weight")->state;
+    close_account(&a);
+    scratch_remove(&s);
+    return state;
+}
+
+static void manifest_believes_what_config_json_says_of_ties(void **state)
+{
+    static const char said[] = "\"tie_word_embeddings\": true";
+    (void)state;
+    assert_int_equal(state_of_copied_head("paligemma", "", ""), LVLM_TARGET_TIED);
+    assert_int_equal(state_of_copied_head("qwen2_vl", "", ""), LVLM_TARGET_TIED);
+    static const char untied[] = "\"tie_word_embeddings\":false";
+    assert_int_equal(state_of_copied_head("paligemma", said, untied),
+                     LVLM_TARGET_FOUND);
+    assert_int_equal(state_of_copied_head("qwen2_vl", said, untied), LVLM_TARGET_FOUND);
+    /* nothing said: each family's class default */
+    static const char silent[] = "\"tie_word_embeddingz\": true";
+    assert_int_equal(state_of_copied_head("paligemma", said, silent), LVLM_TARGET_TIED);
+    assert_int_equal(state_of_copied_head("qwen2_vl", said, silent), LVLM_TARGET_FOUND);
+}
+
+static void ties_are_looked_for_where_each_version_does(void **state)
+{
+    static const struct {
+        const char *family, *config;
+        bool tied, top, text;
+    } cases[] = {
+        { "paligemma", "{}", true, true, true },
+        { "qwen2_vl", "{}", false, false, false },
+        { "qwen2_vl", "{\"tie_word_embeddings\":true}", true, true, true },
+        { "qwen2_vl", "{\"tie_word_embeddings\":true,\"text_config\":{}}", true, true,
+          false },
+        { "paligemma", "{\"tie_word_embeddings\":false,\"text_config\":{}}", false,
+          false, true },
+        { "paligemma", "{\"text_config\":{\"tie_word_embeddings\":false}}", false, true,
+          false },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cJSON *config = NULL;
+        assert_int_equal(
+            lvlm_json_parse(&config, cases[i].config, strlen(cases[i].config), NULL),
+            0);
+        const lvlm_ties ties =
+            lvlm_family_ties(lvlm_family_by_name(cases[i].family), config);
+        assert_int_equal(ties.tied, cases[i].tied);
+        assert_int_equal(ties.top, cases[i].top);
+        assert_int_equal(ties.text, cases[i].text);
+        lvlm_json_free(config);
+    }
+}
+
 static void manifest_takes_the_vocabulary_from_the_table(void **state)
 {
     scratch s;
@@ -457,6 +526,8 @@ int main(void)
         cmocka_unit_test(references_apply_by_version),
         cmocka_unit_test(manifest_accounts_for_every_layout),
         cmocka_unit_test(manifest_keeps_an_untied_head_and_unused_tensors),
+        cmocka_unit_test(manifest_believes_what_config_json_says_of_ties),
+        cmocka_unit_test(ties_are_looked_for_where_each_version_does),
         cmocka_unit_test(manifest_takes_the_vocabulary_from_the_table),
         cmocka_unit_test(manifest_names_a_misshapen_tensor),
         cmocka_unit_test(manifest_names_missing_and_unknown_with_the_nearest),
