@@ -11,6 +11,7 @@
 
 #include "formats/base/infile.h"
 #include "formats/base/json.h"
+#include "formats/finite.h"
 
 /* ---- configuration -------------------------------------------------------------- */
 
@@ -267,6 +268,7 @@ static int take(lvlm_tensor *wanted, const lvlm_tensor *t, lvlm_error *err)
     FAIL_IF(!lvlm_shape_equal(&t->shape, &wanted->shape), err, LVLM_EFORMAT,
             "'%s': shape %s, expected %s", t->name, lvlm_shape_text(got, &t->shape),
             lvlm_shape_text(want, &wanted->shape));
+    TRY(lvlm_check_finite(t, err)); /* a run that broke leaves such factors */
     *wanted = *t;
     return 0;
 }

@@ -64,7 +64,8 @@ const lvlm_adapted *lvlm_adapter_find(size_t *part, const lvlm_adapter *adapter,
                                       const char *name);
 
 /* Open a PEFT directory for that model. Free as above. LVLM_EFORMAT names the file,
- * the tensor and what does not fit. */
+ * the tensor and what does not fit, LVLM_ECHECK a tensor with values that are not
+ * finite. */
 LVLM_MUST_CHECK int lvlm_adapter_open(lvlm_adapter *out, const char *dir,
                                       const lvlm_manifest *manifest, lvlm_error *err);
 void lvlm_adapter_free(lvlm_adapter *adapter);

@@ -4,16 +4,25 @@
 #include "formats/adapter_fold.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "formats/finite.h"
 #include "formats/numeric.h"
 #include "formats/rewrite.h"
 
+/* One adapted tensor's part of the cost. */
+typedef struct part_cost {
+    lvlm_fold_cost cost;
+    uint64_t first; /* index of the first value that is not finite */
+} part_cost;
+
 typedef struct work {
     const lvlm_fold *fold;
-    lvlm_fold_cost *costs; /* (n, LVLM_MODULE_PARTS) of each tensor */
+    part_cost *parts;     /* (n, LVLM_MODULE_PARTS) of each tensor */
+    lvlm_fold_cost *cost; /* of all */
 } work;
 
 /* ---- one tensor ----------------------------------------------------------------- */
@@ -90,8 +99,9 @@ static void add_row(const row_fold *f, size_t o)
     for (size_t i = 0; i < in; i++) exact[i] = f->before[i] + f->scale * exact[i];
 }
 
-/* Row o to f->merged, and its cost. */
-static void merge_row(const row_fold *f, size_t o, lvlm_fold_cost *cost)
+/* Row o to f->merged, and its cost. *first: the first value that is not finite. */
+static void merge_row(const row_fold *f, size_t o, lvlm_fold_cost *cost,
+                      uint64_t *first)
 {
     const lvlm_dtype dtype = f->stored->dtype;
     const unsigned char *const stored = f->stored->data + o * f->in * f->element;
@@ -100,6 +110,11 @@ static void merge_row(const row_fold *f, size_t o, lvlm_fold_cost *cost)
     lvlm_convert_values(f->merged, dtype, f->exact, LVLM_F64, f->in);
     lvlm_convert_values(f->kept, LVLM_F64, f->merged, dtype, f->in);
     for (size_t i = 0; i < f->in; i++) {
+        if (!isfinite(f->kept[i])) { /* what was not before is what it was */
+            if (isfinite(f->before[i]) && cost->n_not_finite++ == 0)
+                *first = o * f->in + i;
+            continue;
+        }
         const double error = fabs(f->kept[i] - f->exact[i]);
         const double change = f->exact[i] - f->before[i];
         cost->n_lost += change != 0 && f->kept[i] == f->before[i];
@@ -116,18 +131,18 @@ static int write(void *user, const lvlm_tensor *tensor, lvlm_rewrite_sink *sink,
 {
     const work *const w = user;
     const lvlm_adapter *const adapter = w->fold->adapter;
-    lvlm_fold_cost cost = { .n_tensors = 1 };
+    part_cost c = { .cost = { .n_tensors = 1 } };
     row_fold f;
     size_t part;
     const lvlm_adapted *const x = lvlm_adapter_find(&part, adapter, tensor->name);
     assert(x != NULL);
     const int rc = row_fold_make(&f, x, part, tensor, err);
     for (size_t o = 0; rc == 0 && o < f.rows; o++) {
-        merge_row(&f, o, &cost);
+        merge_row(&f, o, &c.cost, &c.first);
         lvlm_rewrite_put(sink, f.merged, f.in * f.element);
     }
     row_fold_free(&f);
-    w->costs[(size_t)(x - adapter->at) * LVLM_MODULE_PARTS + part] = cost;
+    w->parts[(size_t)(x - adapter->at) * LVLM_MODULE_PARTS + part] = c;
     return rc;
 }
 
@@ -138,10 +153,39 @@ static void add_cost(lvlm_fold_cost *sum, const lvlm_fold_cost *more)
     sum->n_tensors += more->n_tensors;
     sum->n_values += more->n_values;
     sum->n_lost += more->n_lost;
+    sum->n_not_finite += more->n_not_finite;
     if (!(more->max_error <= sum->max_error)) sum->max_error = more->max_error;
     sum->error2 += more->error2;
     sum->exact2 += more->exact2;
     sum->change2 += more->change2;
+}
+
+static int refuse_overflow(const work *w, size_t i, lvlm_error *err)
+{
+    const lvlm_module *const m = w->fold->adapter->at[i / LVLM_MODULE_PARTS].module;
+    const lvlm_target *const t = m->parts[i % LVLM_MODULE_PARTS];
+    const lvlm_dtype dtype = t->source->dtype;
+    char place[LVLM_SHAPE_TEXT];
+    return lvlm_fail(err, LVLM_ECHECK,
+                     "%" PRIu64
+                     " values are not finite with the adapter folded in, the "
+                     "first in '%s' at %s; %s ends at %.6g",
+                     w->cost->n_not_finite, t->name,
+                     lvlm_place_text(place, &t->shape, w->parts[i].first),
+                     lvlm_dtype_name(dtype), lvlm_dtype_most(dtype));
+}
+
+/* The cost of all tensors; a model that it breaks is not written. */
+static int finish(void *user, lvlm_error *err)
+{
+    work *const w = user;
+    const size_t n = w->fold->adapter->n * LVLM_MODULE_PARTS;
+    size_t first = n;
+    for (size_t i = n; i > 0; i--) {
+        add_cost(w->cost, &w->parts[i - 1].cost);
+        if (w->parts[i - 1].cost.n_not_finite > 0) first = i - 1;
+    }
+    return first < n ? refuse_overflow(w, first, err) : 0;
 }
 
 int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err)
@@ -165,12 +209,13 @@ int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold, const char *path
                    char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
 {
     const lvlm_adapter *const adapter = fold->adapter;
-    work w = { .fold = fold };
+    work w = { .fold = fold, .cost = cost };
     const lvlm_rewrite rewrite = { .source = adapter->modules.manifest->checkpoint,
                                    .other = adapter->file,
                                    .provenance = fold->provenance,
                                    .changes = changes,
                                    .write = write,
+                                   .finish = finish,
                                    .user = &w,
                                    .threads = fold->threads,
                                    .overwrite = fold->overwrite,
@@ -178,11 +223,9 @@ int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold, const char *path
                                    .progress_user = fold->user };
     *cost = (lvlm_fold_cost){ 0 };
     TRY(lvlm_fold_check(adapter, err));
-    w.costs = lvlm_calloc(adapter->n + 1, LVLM_MODULE_PARTS * sizeof *w.costs);
-    int rc = w.costs != NULL ? 0 : lvlm_fail_memory(err);
+    w.parts = lvlm_calloc(adapter->n + 1, LVLM_MODULE_PARTS * sizeof *w.parts);
+    int rc = w.parts != NULL ? 0 : lvlm_fail_memory(err);
     if (rc == 0) rc = lvlm_rewrite_run(&rewrite, path, root, err);
-    for (size_t i = 0; rc == 0 && i < adapter->n * LVLM_MODULE_PARTS; i++)
-        add_cost(cost, &w.costs[i]);
-    lvlm_free(w.costs);
+    lvlm_free(w.parts);
     return rc;
 }

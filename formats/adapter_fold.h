@@ -12,11 +12,12 @@
 typedef struct lvlm_fold_cost {
     size_t n_tensors;
     uint64_t n_values;
-    uint64_t n_lost;  /* moved by the adapter, and yet the same when rounded */
-    double max_error; /* largest |merged - exact| */
-    double error2;    /* sums of squares: merged - exact, */
-    double exact2;    /* exact, */
-    double change2;   /* exact - stored */
+    uint64_t n_lost;       /* moved by the adapter, and yet the same when rounded */
+    uint64_t n_not_finite; /* not finite with the adapter, and finite before */
+    double max_error;      /* largest |merged - exact| */
+    double error2;         /* sums of squares: merged - exact, */
+    double exact2;         /* exact, */
+    double change2;        /* exact - stored */
 } lvlm_fold_cost;
 
 typedef struct lvlm_fold {
@@ -34,7 +35,8 @@ typedef struct lvlm_fold {
 LVLM_MUST_CHECK int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err);
 
 /* Write the adapter's model, a native file, again at `path` with the adapter folded in
- * (rewrite.h). LVLM_ECHECK names a tensor that is corrupt. */
+ * (rewrite.h). LVLM_ECHECK names a tensor that is corrupt, or the first in which a
+ * value overflows its stored type, with how many do in all; *cost counts them too. */
 LVLM_MUST_CHECK int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold,
                                    const char *path, char root[LVLM_DIGEST_HEX + 1],
                                    lvlm_error *err);

@@ -8,6 +8,7 @@
 #include "formats/base/json.h"
 #include "formats/base/outdir.h"
 #include "formats/base/outfile.h"
+#include "formats/finite.h"
 #include "formats/safetensors.h"
 
 /* ---- which modules -------------------------------------------------------------- */
@@ -127,7 +128,7 @@ static int name_factor(lvlm_tensor *out, const lvlm_tensor *factor,
     if (out->name == NULL) return lvlm_fail_memory(err);
     FAIL_IF(!lvlm_shape_bytes(&out->n_bytes, &out->shape, out->dtype), err,
             LVLM_EFORMAT, "%s is too large", out->name);
-    return 0;
+    return lvlm_check_finite(out, err);
 }
 
 static int save_tensors(const lvlm_adapter *adapter, const char *path, lvlm_error *err)

@@ -134,6 +134,8 @@ static int write_all(work *w, char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
     if (rc == 0)
         rc =
             lvlm_workers_each(w->rewrite->threads, cp->n_tensors, write_tensor, w, err);
+    if (rc == 0 && w->rewrite->finish != NULL)
+        rc = w->rewrite->finish(w->rewrite->user, err);
     if (rc == 0) rc = compose(&header, w, w->digests, err);
     if (rc == 0) rc = lvlm_native_find_root(root, header.text, header.length, err);
     if (rc == 0) rc = lvlm_checkpoint_unchanged(cp, err);

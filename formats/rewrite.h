@@ -23,6 +23,9 @@ typedef struct lvlm_rewrite {
      * any thread. */
     int (*write)(void *user, const lvlm_tensor *tensor, lvlm_rewrite_sink *sink,
                  lvlm_error *err);
+    /* Called once, after the last tensor and before the file appears, with what all of
+     * them together have shown: a negative code is the result. May be NULL. */
+    int (*finish)(void *user, lvlm_error *err);
     void *user;
     size_t threads; /* at least 1 */
     bool overwrite;

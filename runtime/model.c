@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "formats/digests.h"
 #include "runtime/model/engine.h"
 
 enum {
@@ -43,6 +44,19 @@ static int set_reference(lvlm_model *model, const char *reference, lvlm_error *e
     return 0;
 }
 
+/* Before any value is read: what a damaged tensor computes looks like a result. */
+static int check(const lvlm_model *model, const lvlm_model_options *options,
+                 size_t n_threads, lvlm_error *err)
+{
+    const lvlm_checkpoint *const cp = model->manifest->checkpoint;
+    const lvlm_digests_run run = { .threads = n_threads,
+                                   .wants = lvlm_native_runs_with,
+                                   .progress = options->checking,
+                                   .user = options->checking_user };
+    if (!options->check || cp->kind != LVLM_CHECKPOINT_NATIVE) return 0;
+    return lvlm_native_check_tensors(cp, &run, err);
+}
+
 /* `model->manifest` is there; make it run. */
 static int start(lvlm_model *model, const lvlm_model_options *options, lvlm_error *err)
 {
@@ -53,6 +67,7 @@ static int start(lvlm_model *model, const lvlm_model_options *options, lvlm_erro
     FAIL_IF(n_threads > MAX_THREADS, err, LVLM_EUSAGE, "%zu threads, at most %d",
             n_threads, MAX_THREADS);
     TRY(set_reference(model, given->reference, err));
+    TRY(check(model, given, n_threads, err));
     model->engine = engines[given->compute];
     model->adapter = given->adapter;
     lvlm_model_options checked = *given;

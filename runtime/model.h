@@ -51,6 +51,12 @@ typedef struct lvlm_model_options {
     const lvlm_adapter *adapter; /* stands beside the weights and is trained; its
                                     modules are those of the model's own manifest. It
                                     must outlive the model. NULL: none */
+    bool check; /* of a native file: compare every weight and side file with its digest
+                   before anything is computed. Other checkpoints record none */
+    /* Called while that is done with the bytes that are read, of how many, from any
+     * thread; may be NULL. */
+    void (*checking)(void *user, uint64_t done, uint64_t total);
+    void *checking_user;
 } lvlm_model_options;
 
 typedef struct lvlm_model lvlm_model;
@@ -90,7 +96,8 @@ typedef struct lvlm_stage_sink {
 
 /* Open a native file and bind its weights. `options` may be NULL. On success *out must
  * be freed with lvlm_model_free. LVLM_EFORMAT names the tensor or setting that does not
- * fit, LVLM_EUSAGE a reference that does not exist. Not checked: digests. */
+ * fit, LVLM_EUSAGE a reference that does not exist, LVLM_ECHECK a tensor that is not
+ * what its digest says, where options->check asks for that. */
 LVLM_MUST_CHECK int lvlm_model_open(lvlm_model **out, const char *path,
                                     const lvlm_model_options *options, lvlm_error *err);
 

@@ -15,6 +15,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/finite.h"
 #include "formats/numeric.h"
 #include "runtime/gradient_list.h"
 #include "runtime/input_tensor.h"
@@ -152,6 +153,16 @@ static void note_row(lvlm_replay_stage *stage, const lvlm_worst_row *row)
     stage->worst[at] = *row;
 }
 
+/* Values of row `i`, b (recorded), that are infinite or NaN. */
+static void note_not_finite(lvlm_replay_stage *stage, size_t i, const double *b,
+                            size_t C)
+{
+    uint64_t first;
+    const uint64_t n = lvlm_count_not_finite(&first, b, LVLM_F64, C);
+    if (n > 0 && stage->n_not_finite == 0) stage->not_finite = i * C + first;
+    stage->n_not_finite += n;
+}
+
 /* Row `i` of a stage: a (computed) against b (recorded), C values each. */
 static void compare_row(const session *s, lvlm_replay_stage *stage, size_t i,
                         const double *a, const double *b, size_t C)
@@ -160,6 +171,7 @@ static void compare_row(const session *s, lvlm_replay_stage *stage, size_t i,
     const size_t inner = stage->shape.n >= 2 ? (size_t)stage->shape.dims[1] : 1;
     lvlm_distance d = { 0 };
     if (per_token && s->mask != NULL && lvlm_input_integer(s->mask, i) == 0) return;
+    note_not_finite(stage, i, b, C);
     lvlm_distance_add(&d, a, b, C);
     lvlm_distance_merge(&stage->distance, &d);
     const lvlm_worst_row row = { .index = { i / inner, i % inner },
@@ -178,7 +190,7 @@ static void judge(lvlm_replay_stage *stage)
 {
     stage->relative_l2 = lvlm_relative_l2(&stage->distance);
     stage->cosine = lvlm_cosine(&stage->distance);
-    const bool inside = stage->relative_l2 <= stage->band &&
+    const bool inside = stage->n_not_finite == 0 && stage->relative_l2 <= stage->band &&
                         (!stage->is_logits || stage->max_kl <= LVLM_BAND_KL);
     stage->verdict = inside ? LVLM_VERDICT_OK : LVLM_VERDICT_OUT;
 }
@@ -309,7 +321,7 @@ static void judge_gradients(lvlm_replay *r, size_t first)
         const double least = 1e-6 * sum / n * (double)d->n;
         if (stage->verdict != LVLM_VERDICT_OK) continue;
         judge(stage);
-        if (d->n_bad > 0 || d->b2 >= least) continue;
+        if (d->n_bad > 0 || stage->n_not_finite > 0 || d->b2 >= least) continue;
         stage->relative_l2 = sqrt(d->difference2 / (least > 0 ? least : 1));
         stage->verdict =
             stage->relative_l2 <= stage->band ? LVLM_VERDICT_OK : LVLM_VERDICT_OUT;
@@ -428,7 +440,10 @@ int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden
 {
     lvlm_model_options model_options = { .compute = options->compute,
                                          .threads = options->threads,
-                                         .trains = options->grads ? trains_all : NULL };
+                                         .trains = options->grads ? trains_all : NULL,
+                                         .check = true,
+                                         .checking = options->checking,
+                                         .checking_user = options->checking_user };
     lvlm_model *model = NULL;
     session s = { .replay = out, .options = options };
     int rc;

@@ -5,7 +5,8 @@
  * checkpoint, and in its metadata the reference's versions and whose behaviour it
  * shows ("reference": "trained" or "transformers-X.Y.Z"). Rows of padding tokens are
  * not compared. A stage is within its band when its relative L2 is at most the
- * band's. */
+ * band's. A recorded value that is not finite proves nothing: its stage fails, whatever
+ * is computed. */
 #ifndef LVLM_VERIFY_REPLAY_H
 #define LVLM_VERIFY_REPLAY_H
 
@@ -52,6 +53,9 @@ typedef struct lvlm_replay_stage {
     lvlm_verdict verdict;
     lvlm_worst_row worst[LVLM_WORST_ROWS];
     size_t n_worst;
+    uint64_t
+        n_not_finite;    /* of the recorded values that are compared: the stage fails */
+    uint64_t not_finite; /* index of the first of those */
     bool is_logits;
     double max_kl;   /* logits: over rows of real tokens */
     uint64_t n_rows; /* logits: how many those are ... */
@@ -87,10 +91,13 @@ typedef struct lvlm_replay_options {
     bool grads;            /* compare the recorded gradients too, behind the stages */
     void (*progress)(void *user, size_t done, size_t total); /* stages; may be NULL */
     void *user;
+    void (*checking)(void *user, uint64_t done, uint64_t total); /* may be NULL */
+    void *checking_user; /* as lvlm_model_options has both */
 } lvlm_replay_options;
 
-/* Run and compare. 0 also when stages are out of band: see n_failed. On success *out
- * must be freed with lvlm_replay_free. */
+/* Compare every tensor of the model with its digest (LVLM_ECHECK names one that is
+ * damaged), then run and compare. 0 also when stages are out of band: see n_failed. On
+ * success *out must be freed with lvlm_replay_free. */
 LVLM_MUST_CHECK int lvlm_replay_run(lvlm_replay *out, const char *model,
                                     const char *golden,
                                     const lvlm_replay_options *options,

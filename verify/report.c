@@ -5,6 +5,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/finite.h"
 
 static const char *compute_name(lvlm_compute compute)
 {
@@ -35,6 +36,15 @@ static void put_stage(lvlm_strbuf *out, const lvlm_replay_stage *s)
     lvlm_strbuf_printf(out, " %9.1e  %s", s->band, lvlm_verdict_name(s->verdict));
     if (s->verdict == LVLM_VERDICT_SHAPE)
         lvlm_strbuf_printf(out, ", got %s", lvlm_shape_text(shape, &s->got));
+    if (s->n_not_finite > 0)
+        lvlm_strbuf_printf(out,
+                           ", %" PRIu64 " recorded values are not finite, the first at "
+                           "%s",
+                           s->n_not_finite,
+                           lvlm_place_text(shape, &s->shape, s->not_finite));
+    else if (s->distance.n_bad > 0)
+        lvlm_strbuf_printf(out, ", %" PRIu64 " computed values are not finite",
+                           s->distance.n_bad);
     lvlm_strbuf_puts(out, "\n");
 }
 
@@ -94,6 +104,10 @@ static cJSON *stage_json(const lvlm_replay_stage *s)
     lvlm_json_add_number(json, "max_abs", s->distance.max_abs);
     lvlm_json_add_number(json, "cosine", s->cosine);
     lvlm_json_add_number(json, "band", s->band);
+    if (s->n_not_finite > 0)
+        lvlm_json_add_number(json, "recorded_not_finite", (double)s->n_not_finite);
+    if (s->distance.n_bad > 0)
+        lvlm_json_add_number(json, "computed_not_finite", (double)s->distance.n_bad);
     if (s->is_logits && s->n_rows > 0) {
         lvlm_json_add_number(json, "max_kl", s->max_kl);
         lvlm_json_add_number(json, "top1_agreement",

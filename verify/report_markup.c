@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "formats/base/utf8.h"
+#include "formats/finite.h"
 
 /* Bytes of the well-formed character at `at`; 0 when there is none. */
 static size_t character_bytes(const char *at, const char *end)
@@ -87,7 +88,15 @@ const char *lvlm_report_band(char text[LVLM_ERROR_TEXT], double band)
 static void put_distance_reason(lvlm_strbuf *out, const lvlm_replay_stage *s)
 {
     const bool inside = s->relative_l2 <= s->band;
-    char error[LVLM_ERROR_TEXT], band[LVLM_ERROR_TEXT];
+    char error[LVLM_ERROR_TEXT], band[LVLM_ERROR_TEXT], place[LVLM_SHAPE_TEXT];
+    if (s->n_not_finite > 0) {
+        lvlm_strbuf_printf(out,
+                           "%" PRIu64 " recorded values are not finite, the first at "
+                           "%s",
+                           s->n_not_finite,
+                           lvlm_place_text(place, &s->shape, s->not_finite));
+        return;
+    }
     if (inside && s->verdict == LVLM_VERDICT_OUT && s->is_logits) {
         lvlm_strbuf_printf(out, "max KL %s is over the band %s",
                            lvlm_report_error(error, s->max_kl),

@@ -206,6 +206,13 @@ void lvlm_progress_update(void *progress, uint64_t done)
     pthread_mutex_unlock(&p->lock);
 }
 
+void lvlm_progress_bytes(void *progress, uint64_t done, uint64_t total)
+{
+    lvlm_progress *p = progress;
+    p->total = (double)total;
+    lvlm_progress_update(p, done);
+}
+
 void lvlm_progress_stages(void *progress, size_t done, size_t total)
 {
     lvlm_progress *p = progress;

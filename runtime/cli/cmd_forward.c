@@ -7,6 +7,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/cli/program.h"
+#include "formats/finite.h"
 #include "formats/numeric.h"
 #include "formats/safetensors.h"
 #include "runtime/cli/run_commands.h"
@@ -19,6 +20,7 @@ typedef struct forward_args {
     const char *compute;
     const char *reference;
     bool trace;
+    bool check;
     bool force;
 } forward_args;
 
@@ -34,6 +36,8 @@ static const lvlm_option options[] = {
       "precision of the computation and of the results (default f32)" },
     { "reference", "trained|transformers-VERSION", LVLM_OPTION_TEXT, offsetof(forward_args, reference),
       "whose behaviour, where versions of transformers differ from training (default trained)" },
+    { "check", NULL, LVLM_OPTION_FLAG, offsetof(forward_args, check),
+      "compare every weight with its digest before it is used" },
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(forward_args, force),
       "overwrite OUT.safetensors" },
     LVLM_OPTION_END,
@@ -55,12 +59,19 @@ static int open_model(lvlm_model **out, const char *path, const forward_args *ar
                       lvlm_error *err)
 {
     const bool f64 = args->compute != NULL && strcmp(args->compute, "f64") == 0;
+    lvlm_progress bar;
     const lvlm_model_options chosen = {
         .compute = f64 ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
         .threads = lvlm_thread_count(&args->common),
         .reference = args->reference,
+        .check = args->check,
+        .checking = lvlm_progress_bytes,
+        .checking_user = &bar,
     };
-    return lvlm_model_open(out, path, &chosen, err);
+    lvlm_progress_init(&bar, "checking", 0, args->common.quiet);
+    const int rc = lvlm_model_open(out, path, &chosen, err);
+    lvlm_progress_finish(&bar);
+    return rc;
 }
 
 static int forward(lvlm_stage_list *list, lvlm_model *model, const char *path,
@@ -147,6 +158,23 @@ static bool add_differences(cJSON *to, const lvlm_model *model)
     return true;
 }
 
+/* null where it is not finite. */
+static bool add_loss(cJSON *to, double loss)
+{
+    lvlm_json_add_number(to, "loss", loss);
+    return lvlm_json_get(to, "loss") != NULL;
+}
+
+/* `bad`: what lvlm_check_all_finite found. */
+static bool add_not_finite(cJSON *to, const cJSON *bad)
+{
+    if (lvlm_json_count(bad) == 0) return true;
+    cJSON *const copy = cJSON_Duplicate(bad, true);
+    if (copy != NULL && cJSON_AddItemToObject(to, "not_finite", copy)) return true;
+    lvlm_json_free(copy);
+    return false;
+}
+
 static bool fill_result(cJSON *to, const lvlm_stage_list *list, const lvlm_model *model,
                         const forward_args *args, double seconds)
 {
@@ -155,20 +183,22 @@ static bool fill_result(cJSON *to, const lvlm_stage_list *list, const lvlm_model
     return describe(to, model, args) &&
            (differences = cJSON_AddArrayToObject(to, "differences")) != NULL &&
            add_differences(differences, model) &&
+           cJSON_AddBoolToObject(to, "checked", args->check) != NULL &&
            cJSON_AddNumberToObject(to, "seconds", seconds) != NULL &&
-           (loss == NULL ||
-            cJSON_AddNumberToObject(to, "loss", scalar(loss)) != NULL) &&
+           (loss == NULL || add_loss(to, scalar(loss))) &&
            (stages = cJSON_AddObjectToObject(to, "stages")) != NULL &&
            add_stages(stages, list);
 }
 
-static int print_json(const lvlm_stage_list *list, const lvlm_model *model,
-                      const forward_args *args, double seconds, lvlm_error *err)
+static int print_json(const lvlm_stage_list *list, const cJSON *bad,
+                      const lvlm_model *model, const forward_args *args, double seconds,
+                      lvlm_error *err)
 {
     cJSON *const result = cJSON_CreateObject();
     char *text = NULL;
     int rc = LVLM_ENOMEM;
-    if (result == NULL || !fill_result(result, list, model, args, seconds))
+    if (result == NULL || !fill_result(result, list, model, args, seconds) ||
+        !add_not_finite(result, bad))
         lvlm_fail_memory(err);
     else
         rc = lvlm_json_print(&text, result, err);
@@ -190,6 +220,8 @@ static void print_text(const lvlm_stage_list *list, const lvlm_model *model,
     if (loss != NULL) printf("loss    %.6f\n", scalar(loss));
     while ((d = lvlm_model_difference(model, d)) != NULL)
         printf("as %s: %s\n", reference_of(args), d->what);
+    if (!args->check)
+        printf("weights were not checked against their digests (--check)\n");
     printf("%.2f s\n", seconds);
 }
 
@@ -198,8 +230,9 @@ static int run(const void *arguments, const lvlm_operands *operands)
     const forward_args *const args = arguments;
     lvlm_model *model = NULL;
     lvlm_stage_list list = { .everything = args->trace };
-    lvlm_error err;
-    int rc;
+    cJSON *const bad = cJSON_CreateArray();
+    lvlm_error err, not_finite;
+    int rc, finite;
     if ((rc = check_args(args, &err)) < 0 ||
         (rc = open_model(&model, operands->at[0], args, &err)) < 0)
         goto done;
@@ -207,12 +240,18 @@ static int run(const void *arguments, const lvlm_operands *operands)
     if ((rc = forward(&list, model, args->inputs, args->common.quiet, &err)) < 0)
         goto done;
     const double seconds = lvlm_seconds() - started;
+    finite = lvlm_check_all_finite(bad, list.stages, list.n, &not_finite);
     if ((rc = save(&list, model, args, &err)) < 0) goto done;
     if (args->common.json)
-        rc = print_json(&list, model, args, seconds, &err);
+        rc = print_json(&list, bad, model, args, seconds, &err);
     else if (!args->common.quiet)
         print_text(&list, model, args, seconds);
+    if (rc == 0 && finite < 0) {
+        err = not_finite;
+        rc = finite;
+    }
 done:
+    lvlm_json_free(bad);
     lvlm_stage_list_free(&list);
     lvlm_model_free(model);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
@@ -227,7 +266,10 @@ const lvlm_command command_forward = {
     "Runs a native model once over tensors that are ready for it and writes what\n"
     "comes out: logits [B, T, V], the loss when a label counts, and with --trace\n"
     "every stage on the way. Padding tokens are not computed; their rows are zeros.\n"
-    "The same inputs give the same bytes, whatever --threads says.\n"
+    "The same inputs give the same bytes, whatever --threads says. Results that are\n"
+    "not finite are written, counted, and a failure (exit 1): the first stage is\n"
+    "named, which --trace finds. Weights are used as they are in the file; --check\n"
+    "compares each with its digest first and names one that is damaged (exit 1).\n"
     "\n"
     "  lvlm-run forward model.lvlm --inputs in.safetensors --out out.safetensors \\\n"
     "      --trace",

@@ -11,6 +11,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/cli/program.h"
+#include "formats/digests.h"
 #include "runtime/cli/answer.h"
 #include "runtime/cli/run_commands.h"
 #include "runtime/collect.h"
@@ -20,7 +21,7 @@ typedef struct generate_args {
     lvlm_common_args common;
     prompting_args prompting;
     const char *boxes;
-    bool force;
+    bool force, check;
     const char *inputs, *top_k, *top_p, *penalty, *compute, *reference;
     uint64_t max_new_tokens, seed;
     double temperature;
@@ -51,6 +52,8 @@ static const lvlm_option options[] = {
       "precision of the computation (default f32)" },
     { "reference", "trained|transformers-VERSION", LVLM_OPTION_TEXT, offsetof(generate_args, reference),
       "whose behaviour, where versions of transformers differ from training (default trained)" },
+    { "check", NULL, LVLM_OPTION_FLAG, offsetof(generate_args, check),
+      "compare every weight with its digest before it is used" },
     LVLM_OPTION_END,
 };
 // clang-format on
@@ -87,6 +90,14 @@ static void say_what_is_ignored(const lvlm_generation *g, const generate_args *a
                 PROGRAM);
 }
 
+static void say_what_is_unchecked(const generate_args *a)
+{
+    if (a->check || a->common.quiet) return;
+    fflush(stdout);
+    fprintf(stderr, "%s: weights were not checked against their digests (--check)\n",
+            PROGRAM);
+}
+
 /* ---- what comes out ------------------------------------------------------------- */
 
 /* Text of a prompt's answer, or ids behind ready tensors. */
@@ -116,13 +127,14 @@ static int take(void *user, int64_t id, lvlm_error *err)
 }
 
 static int print_json(cJSON *result, const lvlm_generated *made, size_t n_prompt,
-                      double started, double first, lvlm_error *err)
+                      bool checked, double started, double first, lvlm_error *err)
 {
     const double now = lvlm_seconds();
     lvlm_json_add_number(result, "prompt_tokens", (double)n_prompt);
     lvlm_json_add_number(result, "new_tokens", (double)made->n);
     if (cJSON_AddStringToObject(result, "stopped", made->ended ? "end" : "limit") ==
-        NULL)
+            NULL ||
+        cJSON_AddBoolToObject(result, "checked", checked) == NULL)
         return lvlm_fail_memory(err);
     lvlm_json_add_number(result, "prompt_seconds", first - started);
     lvlm_json_add_number(result, "seconds", now - started);
@@ -188,7 +200,8 @@ static int say(output *o, lvlm_model *model, const lvlm_generation *settings,
     if (o->text == NULL && o->ids == NULL && o->n > 0) putchar('\n');
     if (rc == 0 && o->text != NULL) rc = finish_text(o, p, err);
     if (rc == 0 && o->result != NULL)
-        rc = print_json(o->result, &made, n_prompt, started, o->first, err);
+        rc = print_json(o->result, &made, n_prompt, o->args->check, started, o->first,
+                        err);
 done:
     lvlm_session_end(session);
     return rc;
@@ -249,15 +262,32 @@ static int read_prompt(prompting *p, const lvlm_model *model, lvlm_generation *s
     return 0;
 }
 
+/* The side files are checked in any case: they say where an answer ends. */
+static int open_model(lvlm_model **out, const char *path, const generate_args *a,
+                      lvlm_error *err)
+{
+    const bool f64 = a->compute != NULL && strcmp(a->compute, "f64") == 0;
+    const size_t threads = lvlm_thread_count(&a->common);
+    lvlm_progress bar;
+    const lvlm_model_options chosen = {
+        .compute = f64 ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
+        .threads = threads,
+        .reference = a->reference,
+        .check = a->check,
+        .checking = lvlm_progress_bytes,
+        .checking_user = &bar,
+    };
+    lvlm_progress_init(&bar, "checking", 0, a->common.quiet);
+    const int rc = lvlm_model_open(out, path, &chosen, err);
+    lvlm_progress_finish(&bar);
+    if (rc < 0 || a->check) return rc;
+    return lvlm_native_check_side_files(lvlm_model_manifest(*out)->checkpoint, threads,
+                                        err);
+}
+
 static int run(const void *arguments, const lvlm_operands *operands)
 {
     const generate_args *const args = arguments;
-    const bool f64 = args->compute != NULL && strcmp(args->compute, "f64") == 0;
-    const lvlm_model_options chosen = {
-        .compute = f64 ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
-        .threads = lvlm_thread_count(&args->common),
-        .reference = args->reference,
-    };
     lvlm_model *model = NULL;
     lvlm_generation settings;
     prompting p;
@@ -265,12 +295,13 @@ static int run(const void *arguments, const lvlm_operands *operands)
     int rc;
     memset(&p, 0, sizeof p);
     if ((rc = check_args(args, &err)) < 0 ||
-        (rc = lvlm_model_open(&model, operands->at[0], &chosen, &err)) < 0 ||
+        (rc = open_model(&model, operands->at[0], args, &err)) < 0 ||
         (rc = read_settings(&settings, model, args, &err)) < 0 ||
         (rc = read_prompt(&p, model, &settings, args, &err)) < 0)
         goto done;
     say_what_is_ignored(&settings, args);
     rc = generate(model, &settings, args, &p, &err);
+    if (rc == 0) say_what_is_unchecked(args);
 done:
     prompting_free(&p);
     lvlm_model_free(model);
@@ -290,7 +321,8 @@ const lvlm_command command_generate = {
     "(<loc0000>, <seg000>, <ref>, <box>). Greedy unless a temperature is given; what\n"
     "the model's own generation_config.json says of the end, of repetition and of\n"
     "sampling counts, unless an option says otherwise. The same inputs, options and\n"
-    "seed give the same tokens, whatever --threads says.\n"
+    "seed give the same tokens, whatever --threads says. Tokenizer, templates and\n"
+    "settings are compared with their digests; weights are with --check.\n"
     "\n"
     "  lvlm-run generate model.lvlm --image cat.jpg --prompt \"caption en\"\n"
     "  lvlm-run generate model.lvlm --inputs in.safetensors --max-new-tokens 64",

@@ -7,6 +7,7 @@
 
 #include "formats/base/json.h"
 #include "formats/cli/program.h"
+#include "formats/digests.h"
 #include "formats/safetensors.h"
 #include "runtime/cli/prompting.h"
 #include "runtime/cli/run_commands.h"
@@ -102,6 +103,8 @@ static int run(const void *arguments, const lvlm_operands *operands)
     memset(&p, 0, sizeof p);
     if ((rc = check_args(args, &err)) < 0 ||
         (rc = lvlm_checkpoint_open(&cp, operands->at[0], NULL, &err)) < 0 ||
+        (rc = lvlm_native_check_side_files(cp, lvlm_thread_count(&args->common),
+                                           &err)) < 0 ||
         (rc = lvlm_manifest_build(&manifest, cp, &err)) < 0 ||
         (rc = prompting_make(&p, &manifest, &args->prompting, false, &err)) < 0 ||
         (rc = save(&p, args, &err)) < 0)

@@ -7,6 +7,7 @@
 
 #include "formats/base/json.h"
 #include "formats/cli/program.h"
+#include "formats/digests.h"
 #include "runtime/cli/run_commands.h"
 #include "runtime/input/tokenizer.h"
 
@@ -161,11 +162,13 @@ static int answer_json(const lvlm_tokenizer *tokenizer, const tokenize_args *arg
     return rc;
 }
 
-static int open_tokenizer(lvlm_tokenizer **out, const char *path, lvlm_error *err)
+static int open_tokenizer(lvlm_tokenizer **out, const char *path, size_t threads,
+                          lvlm_error *err)
 {
     lvlm_checkpoint *checkpoint = NULL;
     TRY(lvlm_checkpoint_open(&checkpoint, path, NULL, err));
-    const int rc = lvlm_tokenizer_open_model(out, checkpoint, err);
+    int rc = lvlm_native_check_side_files(checkpoint, threads, err);
+    if (rc == 0) rc = lvlm_tokenizer_open_model(out, checkpoint, err);
     lvlm_checkpoint_close(checkpoint);
     return rc;
 }
@@ -175,7 +178,8 @@ static int run(const void *arguments, const lvlm_operands *operands)
     const tokenize_args *const args = arguments;
     lvlm_tokenizer *tokenizer = NULL;
     lvlm_error err;
-    int rc = open_tokenizer(&tokenizer, operands->at[0], &err);
+    int rc = open_tokenizer(&tokenizer, operands->at[0],
+                            lvlm_thread_count(&args->common), &err);
     if (rc == 0)
         rc = args->common.json ? answer_json(tokenizer, args, &err)
                                : each_line(tokenizer, args, NULL, &err);

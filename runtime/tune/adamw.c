@@ -42,3 +42,11 @@ double lvlm_sum_of_squares(const float *x, size_t n)
     for (size_t p = 0; p < PIECES; p++) sum += parts[p];
     return sum;
 }
+
+size_t lvlm_not_finite(const float *x, size_t n)
+{
+    size_t found = 0;
+#pragma omp parallel for schedule(static) reduction(+ : found) if (n > PARALLEL_MIN)
+    for (size_t i = 0; i < n; i++) found += isfinite(x[i]) ? 0 : 1;
+    return found;
+}

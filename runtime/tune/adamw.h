@@ -23,4 +23,7 @@ void lvlm_adamw_step(float *w, float *m, float *v, const float *g, size_t n,
 /* sum x^2, for the norm of all gradients together.  x (n) */
 double lvlm_sum_of_squares(const float *x, size_t n);
 
+/* How many of the n values are infinite or NaN. */
+size_t lvlm_not_finite(const float *x, size_t n);
+
 #endif

@@ -81,6 +81,9 @@ int lvlm_trainer_open(lvlm_trainer *t, const char *path,
                                         .trains = lvlm_stage_trains,
                                         .user = &t->options.stage,
                                         .own_weights = true,
+                                        .check = true,
+                                        .checking = options->checking,
+                                        .checking_user = options->checking_user,
                                         .checkpointing = options->checkpointing };
     TRY(lvlm_model_open(&t->model, path, &chosen, err));
     return list_tensors(t, err);
@@ -200,7 +203,6 @@ int lvlm_trainer_step(lvlm_trainer *t, lvlm_trainer_report *report, lvlm_error *
     const double factor = lvlm_schedule_factor(&t->options.schedule, t->step);
     double scale = 1 / (double)n_targets;
     if (most > 0 && most / (norm + 1e-6) < 1) scale *= most / (norm + 1e-6);
-    t->step++;
     for (size_t i = 0; i < t->n_tensors; i++) {
         lvlm_trained *const p = &t->tensors[i];
         lvlm_adamw o = t->options.adamw;
@@ -210,6 +212,8 @@ int lvlm_trainer_step(lvlm_trainer *t, lvlm_trainer_report *report, lvlm_error *
         o.scale = scale;
         lvlm_adamw_step(p->w, p->m, p->v, p->g, p->numel, ++p->steps, &o);
     }
+    TRY(lvlm_trainer_check(t, err));
+    t->step++;
     *report = (lvlm_trainer_report){ .step = t->step,
                                      .loss = t->sum.loss / (double)n_targets,
                                      .grad_norm = norm,

@@ -32,6 +32,8 @@ typedef struct lvlm_trainer_options {
     const lvlm_lora *lora; /* train an adapter, and `stage` counts for nothing; NULL:
                               the weights themselves */
     const char *adapter;   /* with lora: the PEFT directory to go on from, or NULL */
+    void (*checking)(void *user, uint64_t done, uint64_t total); /* may be NULL */
+    void *checking_user; /* as lvlm_model_options has both */
 } lvlm_trainer_options;
 
 /* What one step did. */
@@ -70,8 +72,9 @@ typedef struct lvlm_trainer {
     lvlm_adapter adapter; /* n is 0 without LoRA; its values are the model's */
 } lvlm_trainer;
 
-/* Open the native file at `path` for training. Free with lvlm_trainer_close, also after
- * a failure. LVLM_ENOMEM says what did not fit. */
+/* Open the native file at `path` for training. Its tensors are compared with their
+ * digests first: LVLM_ECHECK names one that is damaged. Free with lvlm_trainer_close,
+ * also after a failure. LVLM_ENOMEM says what did not fit. */
 LVLM_MUST_CHECK int lvlm_trainer_open(lvlm_trainer *out, const char *path,
                                       const lvlm_trainer_options *options,
                                       lvlm_error *err);
@@ -84,12 +87,19 @@ LVLM_MUST_CHECK int lvlm_trainer_add(lvlm_trainer *trainer,
                                      const lvlm_checkpoint *batch, lvlm_error *err);
 /* Move the weights by the mean gradient of the batches since the last step. Without a
  * single label that counts it is an error. LVLM_ECHECK names the first gradient, on
- * the way back, that is not finite; nothing has moved then. */
+ * the way back, that is not finite; nothing has moved then. LVLM_ECHECK also when the
+ * weights are not finite after it (lvlm_trainer_check): it is no step then, and what is
+ * left is not worth saving. */
 LVLM_MUST_CHECK int lvlm_trainer_step(lvlm_trainer *trainer,
                                       lvlm_trainer_report *report, lvlm_error *err);
 
+/* LVLM_ECHECK names the first trained tensor of which a value or moment is infinite or
+ * NaN, and how many such values and tensors there are. */
+LVLM_MUST_CHECK int lvlm_trainer_check(const lvlm_trainer *trainer, lvlm_error *err);
+
 /* The native file that was opened, with trained weights in their stored types. Not for
- * LoRA. */
+ * LoRA. LVLM_ECHECK when values that are finite in float32 overflow their stored type:
+ * how many, and the first tensor; nothing is written then. */
 LVLM_MUST_CHECK int lvlm_trainer_save(const lvlm_trainer *trainer, const char *path,
                                       bool overwrite, lvlm_error *err);
 

@@ -32,6 +32,9 @@ int trainer_lora_open(lvlm_trainer *t, const char *path, lvlm_error *err)
     const lvlm_model_options chosen = { .threads = o->threads,
                                         .reference = o->reference,
                                         .adapter = &t->adapter,
+                                        .check = true,
+                                        .checking = o->checking,
+                                        .checking_user = o->checking_user,
                                         .checkpointing = o->checkpointing };
     const int rc = lvlm_model_bind(&t->model, &t->manifest, &chosen, err);
     if (rc == LVLM_EFORMAT) lvlm_prefix(err, "%s: ", path);

@@ -1,17 +1,31 @@
 /* trainer_save.c - the native file again, in its order and types, trained tensors
  * replaced. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/finite.h"
 #include "formats/numeric.h"
 #include "formats/rewrite.h"
 #include "runtime/tune/trainer.h"
 
 enum { CHUNK = 1 << 16 }; /* values narrowed at a time */
 
-static const lvlm_trained *find(const lvlm_trainer *t, const char *name)
+/* Values that are finite in float32 and not in the type of their tensor. */
+typedef struct overflow {
+    uint64_t n;
+    uint64_t first; /* index in the tensor */
+} overflow;
+
+typedef struct saving {
+    const lvlm_trainer *trainer;
+    overflow *overflows; /* (n_tensors) */
+} saving;
+
+static const lvlm_trained *find(const saving *s, const char *name)
 {
+    const lvlm_trainer *const t = s->trainer;
     for (size_t i = 0; i < t->n_tensors; i++)
         if (strcmp(t->tensors[i].name, name) == 0) return &t->tensors[i];
     return NULL;
@@ -26,16 +40,67 @@ static bool is_trained(void *user, const lvlm_tensor *tensor)
 static int write_trained(void *user, const lvlm_tensor *tensor, lvlm_rewrite_sink *sink,
                          lvlm_error *err)
 {
-    const lvlm_trained *const p = find(user, tensor->name);
+    const saving *const s = user;
+    const lvlm_trained *const p = find(s, tensor->name);
     const size_t element = lvlm_dtype_bytes(tensor->dtype);
+    overflow *const o = &s->overflows[p - s->trainer->tensors];
     unsigned char *const buffer = lvlm_malloc(CHUNK * sizeof(double));
     if (buffer == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < p->numel; i += CHUNK) {
         const size_t n = p->numel - i < CHUNK ? p->numel - i : CHUNK;
+        uint64_t first;
         lvlm_convert_values(buffer, tensor->dtype, p->w + i, LVLM_F32, n);
+        const uint64_t found = lvlm_count_not_finite(&first, buffer, tensor->dtype, n);
+        if (o->n == 0) o->first = i + first;
+        o->n += found;
         lvlm_rewrite_put(sink, buffer, n * element);
     }
     lvlm_free(buffer);
+    return 0;
+}
+
+/* A model that rounding to its types breaks is not written; the state holds the values
+ * as they are. */
+static int check_overflow(void *user, lvlm_error *err)
+{
+    const saving *const s = user;
+    const lvlm_trainer *const t = s->trainer;
+    uint64_t n = 0;
+    size_t first = t->n_tensors;
+    for (size_t i = t->n_tensors; i > 0; i--) {
+        n += s->overflows[i - 1].n;
+        if (s->overflows[i - 1].n > 0) first = i - 1;
+    }
+    if (n == 0) return 0;
+    const lvlm_target *const target =
+        lvlm_manifest_find(lvlm_model_manifest(t->model), t->tensors[first].name);
+    const lvlm_dtype dtype = target->source->dtype;
+    char place[LVLM_SHAPE_TEXT];
+    return lvlm_fail(err, LVLM_ECHECK,
+                     "%" PRIu64 " trained values are beyond their stored type, the "
+                     "first in '%s' at %s; %s ends at %.6g",
+                     n, target->name,
+                     lvlm_place_text(place, &target->shape, s->overflows[first].first),
+                     lvlm_dtype_name(dtype), lvlm_dtype_most(dtype));
+}
+
+int lvlm_trainer_check(const lvlm_trainer *t, lvlm_error *err)
+{
+    size_t n = 0, n_tensors = 0;
+    const char *first = NULL;
+    for (size_t i = 0; i < t->n_tensors; i++) {
+        const lvlm_trained *const p = &t->tensors[i];
+        const size_t found = lvlm_not_finite(p->w, p->numel) +
+                             lvlm_not_finite(p->m, p->numel) +
+                             lvlm_not_finite(p->v, p->numel);
+        if (found == 0) continue;
+        if (n_tensors++ == 0) first = p->name;
+        n += found;
+    }
+    FAIL_IF(n > 0, err, LVLM_ECHECK,
+            "%zu weights and moments of %zu trained tensors are not finite, the first "
+            "of %s; a lower --lr or --clip may help",
+            n, n_tensors, first);
     return 0;
 }
 
@@ -43,9 +108,11 @@ int lvlm_trainer_save(const lvlm_trainer *t, const char *path, bool overwrite,
                       lvlm_error *err)
 {
     const lvlm_checkpoint *const cp = lvlm_model_manifest(t->model)->checkpoint;
-    lvlm_trainer user = *t;
+    saving user = { .trainer = t };
     char root[LVLM_DIGEST_HEX + 1];
     cJSON *provenance = NULL;
+    user.overflows = lvlm_calloc(t->n_tensors + 1, sizeof *user.overflows);
+    if (user.overflows == NULL) return lvlm_fail_memory(err);
     int rc = lvlm_native_meta_json(&provenance, cp, "provenance", err);
     if (rc == 0)
         rc = lvlm_provenance_add(provenance, LVLM_PROVENANCE_STEPS, t->step, err);
@@ -54,11 +121,13 @@ int lvlm_trainer_save(const lvlm_trainer *t, const char *path, bool overwrite,
                                        .provenance = provenance,
                                        .changes = is_trained,
                                        .write = write_trained,
+                                       .finish = check_overflow,
                                        .user = &user,
                                        .threads = t->options.threads,
                                        .overwrite = overwrite };
         rc = lvlm_rewrite_run(&rewrite, path, root, err);
     }
     lvlm_json_free(provenance);
+    lvlm_free(user.overflows);
     return rc;
 }

@@ -189,8 +189,9 @@ int lvlm_trainer_save_state(const lvlm_trainer *t, const char *path, lvlm_error 
     lvlm_arena arena = LVLM_ARENA_INIT;
     lvlm_tensor *const tensors = lvlm_arena_alloc(&arena, n, sizeof *tensors);
     cJSON *metadata = NULL;
-    int rc =
-        tensors != NULL ? list_tensors(tensors, t, &arena, err) : lvlm_fail_memory(err);
+    int rc = lvlm_trainer_check(t, err);
+    if (rc == 0 && tensors == NULL) rc = lvlm_fail_memory(err);
+    if (rc == 0) rc = list_tensors(tensors, t, &arena, err);
     if (rc == 0) rc = metadata_of(&metadata, t, err);
     if (rc == 0) rc = lvlm_safetensors_save(path, tensors, n, metadata, true, err);
     lvlm_json_free(metadata);

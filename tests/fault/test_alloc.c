@@ -294,7 +294,9 @@ static int write_adapter(scratch *s, lvlm_error *err)
 static int train_adapter(scratch *s, lvlm_error *err)
 {
     static lvlm_lora lora;
-    const lvlm_trainer_options options = { .threads = 1, .lora = &lora };
+    const lvlm_trainer_options options = { .adamw = { .eps = 1 },
+                                           .threads = 1,
+                                           .lora = &lora };
     const char *path = scratch_path(s, "new.lvlm");
     lvlm_checkpoint *batch = NULL;
     lvlm_trainer trainer = { .n_tensors = 0 };

@@ -13,7 +13,9 @@
 #include <cmocka.h>
 
 #include "convert/import.h"
+#include "formats/base/json.h"
 #include "formats/base/outfile.h"
+#include "formats/rewrite.h"
 
 /* Converts a Hugging Face directory; fails the test when it cannot. */
 static inline void native_convert_as(const char *source, const char *native,
@@ -35,28 +37,76 @@ static inline void native_convert(const char *source, const char *native)
     native_convert_as(source, native, &options);
 }
 
-/* A native file again, with `change` done to the bytes of every tensor that `glob`
- * fits; at least one must. */
+/* The tensors that `glob` fits, and what is done to their bytes. */
+typedef struct native_edit {
+    const char *glob;
+    void (*change)(unsigned char *bytes, const lvlm_tensor *tensor);
+} native_edit;
+
+static inline bool native_edits(void *user, const lvlm_tensor *tensor)
+{
+    return fnmatch(((const native_edit *)user)->glob, tensor->name, 0) == 0;
+}
+
+static inline int native_edit_one(void *user, const lvlm_tensor *tensor,
+                                  lvlm_rewrite_sink *sink, lvlm_error *err)
+{
+    unsigned char *const bytes = malloc((size_t)tensor->n_bytes);
+    (void)err;
+    assert_non_null(bytes);
+    memcpy(bytes, tensor->data, (size_t)tensor->n_bytes);
+    ((const native_edit *)user)->change(bytes, tensor);
+    lvlm_rewrite_put(sink, bytes, (size_t)tensor->n_bytes);
+    free(bytes);
+    return 0;
+}
+
+/* A sound native file again, with `change` done to the bytes of every tensor that
+ * `glob` fits; at least one must. */
 static inline void native_change(const char *native, const char *glob,
                                  void (*change)(unsigned char *bytes,
                                                 const lvlm_tensor *tensor),
                                  const char *changed)
 {
+    native_edit edit = { glob, change };
+    char root[LVLM_DIGEST_HEX + 1];
     lvlm_checkpoint *cp = NULL;
+    cJSON *provenance = NULL;
     lvlm_error err;
     size_t n = 0;
+    if (lvlm_checkpoint_open(&cp, native, NULL, &err) < 0 ||
+        lvlm_native_meta_json(&provenance, cp, "provenance", &err) < 0)
+        fail_msg("%s", err.text);
+    for (size_t i = 0; i < cp->n_tensors; i++)
+        n += native_edits(&edit, &cp->tensors[i]);
+    if (n == 0) fail_msg("%s: no such tensor", glob);
+    const lvlm_rewrite rewrite = { .source = cp,
+                                   .provenance = provenance,
+                                   .changes = native_edits,
+                                   .write = native_edit_one,
+                                   .user = &edit,
+                                   .threads = 1,
+                                   .overwrite = true };
+    if (lvlm_rewrite_run(&rewrite, changed, root, &err) < 0) fail_msg("%s", err.text);
+    lvlm_json_free(provenance);
+    lvlm_checkpoint_close(cp);
+}
+
+/* A native file with bit `bit` of byte `at` turned over, counted from where `tensor`
+ * begins; in the header where that is NULL. */
+static inline void native_damage(const char *native, const char *tensor, uint64_t at,
+                                 unsigned bit, const char *damaged)
+{
+    lvlm_checkpoint *cp = NULL;
+    lvlm_error err;
     if (lvlm_checkpoint_open(&cp, native, NULL, &err) < 0) fail_msg("%s", err.text);
     const lvlm_infile *const map = cp->files[0].map;
     unsigned char *const bytes = malloc((size_t)map->n_bytes);
     assert_non_null(bytes);
     memcpy(bytes, map->bytes, (size_t)map->n_bytes);
-    for (size_t i = 0; i < cp->n_tensors; i++) {
-        if (fnmatch(glob, cp->tensors[i].name, 0) != 0) continue;
-        change(bytes + cp->tensors[i].offset, &cp->tensors[i]);
-        n++;
-    }
-    if (n == 0) fail_msg("%s: no such tensor", glob);
-    if (lvlm_outfile_save(changed, bytes, (size_t)map->n_bytes, true, &err) < 0)
+    if (tensor != NULL) at += lvlm_checkpoint_find(cp, tensor)->offset;
+    bytes[at] = (unsigned char)(bytes[at] ^ 1u << bit);
+    if (lvlm_outfile_save(damaged, bytes, (size_t)map->n_bytes, true, &err) < 0)
         fail_msg("%s", err.text);
     free(bytes);
     lvlm_checkpoint_close(cp);

@@ -79,22 +79,26 @@ static int run(const void *arguments, const lvlm_operands *operands)
 {
     const args *a = arguments;
     const bool f64 = a->compute != NULL && strcmp(a->compute, "f64") == 0;
-    lvlm_progress bar;
+    lvlm_progress bar, checking;
     const lvlm_replay_options replay_options = {
         .compute = f64 ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
         .threads = lvlm_thread_count(&a->common),
         .reference = a->reference,
         .progress = lvlm_progress_stages,
         .user = &bar,
+        .checking = lvlm_progress_bytes,
+        .checking_user = &checking,
         .tolerance = a->tolerance,
         .grads = a->grads,
     };
     lvlm_replay replay;
     lvlm_error err;
     lvlm_progress_init(&bar, "replaying", 0, a->common.quiet);
+    lvlm_progress_init(&checking, "checking", 0, a->common.quiet);
     int rc = lvlm_replay_run(&replay, operands->at[0], operands->at[1], &replay_options,
                              &err);
     lvlm_progress_finish(&bar);
+    lvlm_progress_finish(&checking);
     if (rc < 0) return lvlm_report(PROGRAM, &err);
     if ((rc = print_result(&replay, a, &err)) == 0)
         rc = write_reports(&replay, a, &err);

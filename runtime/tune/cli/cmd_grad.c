@@ -1,12 +1,14 @@
 /* cmd_grad.c - lvlm-tune grad: loss and gradients of one batch, into a file.
  *
  *   MODEL + IN.safetensors -> lvlm_model_backward -> gradient_list.h -> GRADS */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "formats/base/json.h"
 #include "formats/cli/program.h"
+#include "formats/finite.h"
 #include "formats/safetensors.h"
 #include "runtime/gradient_list.h"
 #include "runtime/tune/cli/tune_commands.h"
@@ -131,9 +133,10 @@ static cJSON *zeros_json(const lvlm_zero_gradients *zeros, const lvlm_model *mod
     return list;
 }
 
+/* `bad`: what lvlm_check_all_finite found. */
 static int report(const lvlm_gradient_list *list, const lvlm_zero_gradients *zeros,
-                  const lvlm_model *model, const lvlm_model_step *step,
-                  const grad_args *args, lvlm_error *err)
+                  const cJSON *bad, const lvlm_model *model,
+                  const lvlm_model_step *step, const grad_args *args, lvlm_error *err)
 {
     const double loss = step->loss / (double)step->n_targets;
     if (!args->common.quiet) tune_tell_zeros(zeros);
@@ -144,25 +147,49 @@ static int report(const lvlm_gradient_list *list, const lvlm_zero_gradients *zer
         return 0;
     }
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddNumberToObject(json, "loss", loss);
+    lvlm_json_add_number(json, "loss", loss);
     cJSON_AddNumberToObject(json, "labels", (double)step->n_targets);
     cJSON_AddNumberToObject(json, "gradients", (double)list->n);
     cJSON_AddItemToObject(json, "zero",
                           zeros_json(zeros, model, is(args->names, "hf")));
+    if (lvlm_json_count(bad) > 0)
+        cJSON_AddItemToObject(json, "not_finite", cJSON_Duplicate(bad, true));
     return lvlm_print_json(json, err);
 }
 
-/* Everything that is written and told, from a model that holds gradients. */
+/* The loss, or the first gradient with a value that is not finite. */
+static int check_finite(cJSON *bad, const lvlm_gradient_list *list,
+                        const lvlm_model_step *step, lvlm_error *err)
+{
+    const int rc = lvlm_check_all_finite(bad, list->tensors, list->n, err);
+    if (isfinite(step->loss) || (rc < 0 && rc != LVLM_ECHECK)) return rc;
+    return lvlm_fail(err, LVLM_ECHECK,
+                     "the loss is %s, and %zu of %zu gradients hold values that are "
+                     "not finite",
+                     isnan(step->loss) ? "nan" : "infinite", lvlm_json_count(bad),
+                     list->n);
+}
+
+/* Everything that is written and reported, from a model that holds gradients. */
 static int finish(const lvlm_model *model, const lvlm_model_step *step,
                   const grad_args *args, lvlm_error *err)
 {
     lvlm_gradient_list list = { .arena = LVLM_ARENA_INIT };
     lvlm_zero_gradients zeros = { .arena = LVLM_ARENA_INIT };
-    int rc;
+    cJSON *const bad = cJSON_CreateArray();
+    lvlm_error not_finite;
+    int rc, finite = 0;
     if ((rc = lvlm_gradient_list_make(&list, model, is(args->names, "hf"), err)) == 0 &&
         (rc = lvlm_zero_gradients_find(&zeros, model, step, err)) == 0 &&
-        (rc = save(&list, step->loss / (double)step->n_targets, args, err)) == 0)
-        rc = report(&list, &zeros, model, step, args, err);
+        (rc = save(&list, step->loss / (double)step->n_targets, args, err)) == 0) {
+        finite = check_finite(bad, &list, step, &not_finite);
+        rc = report(&list, &zeros, bad, model, step, args, err);
+    }
+    if (rc == 0 && finite < 0) {
+        if (err != NULL) *err = not_finite;
+        rc = finite;
+    }
+    lvlm_json_free(bad);
     lvlm_zero_gradients_free(&zeros);
     lvlm_gradient_list_free(&list);
     return rc;
@@ -173,6 +200,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
     const grad_args *const args = arguments;
     lvlm_model *model = NULL;
     lvlm_model_step step;
+    lvlm_progress bar;
     lvlm_stage stage;
     lvlm_error err;
     int rc;
@@ -185,9 +213,14 @@ static int run(const void *arguments, const lvlm_operands *operands)
         .reference = args->reference,
         .trains = lvlm_stage_trains,
         .user = &stage,
+        .check = true,
+        .checking = lvlm_progress_bytes,
+        .checking_user = &bar,
     };
-    if ((rc = lvlm_model_open(&model, operands->at[0], &chosen, &err)) == 0 &&
-        (rc = backward(&step, model, args->inputs, &err)) == 0)
+    lvlm_progress_init(&bar, "checking", 0, args->common.quiet);
+    rc = lvlm_model_open(&model, operands->at[0], &chosen, &err);
+    lvlm_progress_finish(&bar);
+    if (rc == 0 && (rc = backward(&step, model, args->inputs, &err)) == 0)
         rc = finish(model, &step, args, &err);
     lvlm_model_free(model);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
@@ -202,7 +235,9 @@ const lvlm_command command_grad = {
     "Runs a native model over a batch with labels, there and back, and writes the\n"
     "mean loss and its gradient for every trained tensor. Gradients that are zero\n"
     "everywhere are told, with the likely cause: that is how a projection that is\n"
-    "missing, or a closed gate, shows.\n"
+    "missing, or a closed gate, shows. A loss or gradient that is not finite is\n"
+    "written, counted, and a failure (exit 1). Every weight is compared with its\n"
+    "digest first.\n"
     "\n"
     "  lvlm-tune grad model.lvlm --inputs batch.safetensors --out grads.safetensors",
     options,

@@ -183,13 +183,26 @@ static int finish(train_run *r, lvlm_error *err)
     return 0;
 }
 
+/* Every digest of the model is checked, which takes a while where it is large. */
+static int open_trainer(train_run *r, lvlm_error *err)
+{
+    lvlm_progress bar;
+    lvlm_progress_init(&bar, "checking", 0, r->args->common.quiet);
+    r->options.checking = lvlm_progress_bytes;
+    r->options.checking_user = &bar;
+    const int rc = lvlm_trainer_open(&r->trainer, r->model, &r->options, err);
+    lvlm_progress_finish(&bar);
+    r->options.checking_user = NULL;
+    return rc;
+}
+
 int train_run_all(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
     TRY(train_open_data(r, err));
     TRY(train_read_options(r, err));
     TRY(prepare_state(a, err));
-    TRY(lvlm_trainer_open(&r->trainer, r->model, &r->options, err));
+    TRY(open_trainer(r, err));
     if (a->out != NULL) TRY(lvlm_fold_check(&r->trainer.adapter, err));
     TRY(load_state(r, err));
     TRY(train_log_open(&r->log, a->log, r->trainer.step, err));
