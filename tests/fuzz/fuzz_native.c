@@ -1,5 +1,7 @@
 /* fuzz_native.c - a native file as a whole, from its parts (kit_native): what opens
- * goes through every command that reads one. */
+ * goes through one of the commands that read it, which "use" names. */
+#include <string.h>
+
 #include "convert/export.h"
 #include "formats/adapter_fold.h"
 #include "formats/base/alloc.h"
@@ -94,29 +96,48 @@ static void account(const lvlm_checkpoint *cp)
     lvlm_manifest_free(&manifest);
 }
 
-static void use(const char *path)
+static void check(const lvlm_checkpoint *cp)
 {
-    const lvlm_checksum_options checksum = { .threads = 1 };
-    const lvlm_compare_options compare = { .row = no_row };
-    lvlm_compare_result result;
-    lvlm_checkpoint *cp = NULL;
+    const lvlm_checksum_options options = { .threads = 1 };
     size_t n_corrupt;
-    if (lvlm_checkpoint_open(&cp, path, NULL, NULL) < 0) return;
-    (void)!lvlm_checksum(&n_corrupt, cp, &checksum, NULL);
+    (void)!lvlm_checksum(&n_corrupt, cp, &options, NULL);
     account(cp);
-    (void)!lvlm_compare(&result, cp, cp, &compare, NULL);
+}
+
+static void compare(const lvlm_checkpoint *cp)
+{
+    const lvlm_compare_options options = { .row = no_row };
+    lvlm_compare_result result;
+    (void)!lvlm_compare(&result, cp, cp, &options, NULL);
+}
+
+/* "use" names one thing to do with the file, so that a run is short. */
+static void use(const char *path, const char *what)
+{
+    lvlm_checkpoint *cp = NULL;
+    if (lvlm_checkpoint_open(&cp, path, NULL, NULL) < 0) return;
+    if (strcmp(what, "compare") == 0)
+        compare(cp);
+    else if (strcmp(what, "source") == 0)
+        export(path, true, LVLM_LAYOUT_HUB, 0);
+    else if (strcmp(what, "shards") == 0)
+        export(path, false, LVLM_LAYOUT_HUB, 1);
+    else if (strcmp(what, "current") == 0)
+        export(path, false, LVLM_LAYOUT_CURRENT, UINT64_MAX);
+    else if (strcmp(what, "run") == 0)
+        run(path);
+    else
+        check(cp);
     lvlm_checkpoint_close(cp);
-    export(path, true, LVLM_LAYOUT_HUB, 0);
-    export(path, false, LVLM_LAYOUT_HUB, 1);
-    export(path, false, LVLM_LAYOUT_CURRENT, UINT64_MAX);
-    run(path);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     lvlm_strbuf file = LVLM_STRBUF_INIT(16 << 20);
     cJSON *const json = kit_parse(data, size);
-    if (kit_native(&file, json)) use(kit_write("m.lvlm", file.text, file.length));
+    const char *const what = lvlm_json_string(lvlm_json_get(json, "use"));
+    if (kit_native(&file, json))
+        use(kit_write("m.lvlm", file.text, file.length), what != NULL ? what : "check");
     kit_remove("m.lvlm");
     lvlm_strbuf_free(&file);
     lvlm_json_free(json);
