@@ -231,14 +231,18 @@ int prompt_write_turns(prompt_pieces *out, const prompt_source *source, lvlm_err
 static int check_single(const prompt_source *s, bool answers, lvlm_error *err)
 {
     const lvlm_messages *const m = s->messages;
+    const bool chosen = s->options->raw || s->style->unturned == NULL;
+    const char *const why = chosen ? "" : s->style->unturned;
+    const char *const between = chosen ? "" : ": ";
     FAIL_IF(m->at[0].role == LVLM_ROLE_SYSTEM, err, LVLM_EFORMAT,
-            "messages[0]: %s takes no system message", s->style->name);
+            "messages[0]: %s takes no system message%s%s", s->style->name, between,
+            why);
     const bool fits =
         m->at[0].role == LVLM_ROLE_USER &&
         (m->n == 1 || (answers && m->n == 2 && m->at[1].role == LVLM_ROLE_ASSISTANT));
     FAIL_IF(!fits, err, LVLM_EFORMAT,
-            "%zu messages: %s takes one message of the user%s", m->n, s->style->name,
-            answers ? ", and an answer to learn" : "");
+            "%zu messages: %s takes one message of the user%s%s%s", m->n,
+            s->style->name, answers ? ", and an answer to learn" : "", between, why);
     return 0;
 }
 

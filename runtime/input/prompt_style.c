@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "runtime/input/prompt_template.h"
 
 /* All that counts in a guarded text; what names things in answers is kept in them. */
 #define NAMING "<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>"
@@ -24,33 +25,31 @@ static const char *const qwen2_kept[] = {
 // clang-format off
 #define VISION_PLACE "<|vision_start|><|image_pad|><|vision_end|>"
 #define HELPFUL      "You are a helpful assistant."
-#define LLAMA_HEADER "'<|start_header_id|>' + message['role'] + '<|end_header_id|>"
+#define NO_TURNS     "the model ships no chat template that writes turns"
 #define KNOWLEDGE    "Cutting Knowledge Date: December 2023\nToday Date: "
 
-/* Of several that a template fits the first counts. Marks are compared with "\n" of a
- * template's strings written out. */
 static const prompt_style styles[] = {
     { .name = "ChatML", .splice = "image_tokens", .mask = "causal",
-      .marks = { "<|im_start|>system\n" HELPFUL "<|im_end|>\n", "<|im_start|>assistant\n" },
-      .never = { "trim", "strip(" },
+      .forms = template_forms_chatml,
       .write = prompt_write_turns, .place = "<|image_pad|>", .image = VISION_PLACE,
       .open = "<|im_start|>", .opened = "\n", .close = "<|im_end|>\n", .system = HELPFUL,
       .affixed = true, .form = { .expands = true, .typed = true }, .kept = qwen2_kept },
     { .name = "the base form of Qwen2-VL", .splice = "image_tokens", .mask = "causal",
-      .marks = { "{% if messages is string %}{{ messages }}{% else %}" },
+      .forms = template_forms_qwen2_base, .unturned = NO_TURNS,
       .base = true, .write = prompt_write_text, .place = "<|image_pad|>", .image = VISION_PLACE,
       .affixed = true, .form = { .expands = true, .typed = true }, .kept = qwen2_kept },
     { .name = "Llama 3.2", .splice = "cross_attention", .mask = "causal",
-      .marks = { LLAMA_HEADER, "\"Cutting Knowledge Date: December 2023\n\"", "\"Today Date: \"" },
+      .forms = template_forms_llama32,
       .write = prompt_write_turns, .place = "<|image|>", .image = "<|image|>",
       .open = "<|start_header_id|>", .opened = "<|end_header_id|>\n\n", .close = "<|eot_id|>",
       .knowledge = KNOWLEDGE, .bos = true, .form = { .crossed = true } },
     { .name = "Llama 3", .splice = "cross_attention", .mask = "causal",
-      .marks = { LLAMA_HEADER }, .never = { "Cutting Knowledge Date", "trim" },
+      .forms = template_forms_llama3,
       .write = prompt_write_turns, .place = "<|image|>", .image = "<|image|>",
       .open = "<|start_header_id|>", .opened = "<|end_header_id|>\n\n", .close = "<|eot_id|>",
       .bos = true, .form = { .crossed = true } },
     { .name = "the base form of Llama 3.2", .splice = "cross_attention", .mask = "causal",
+      .unturned = NO_TURNS,
       .base = true, .write = prompt_write_text, .place = "<|image|>", .image = "<|image|>",
       .bos = true, .affixed = true, .form = { .crossed = true } },
     { .name = "PaliGemma", .splice = "image_tokens", .mask = "prefix_lm",
@@ -62,82 +61,13 @@ static const prompt_style styles[] = {
       .numbered = true, .open = "<|im_start|>", .opened = "\n", .close = "<|im_end|>\n",
       .system = HELPFUL, .separate = true, .tags = qwen_tags, .kept = qwen_kept },
     { .name = "the base form of Qwen-VL", .splice = "between_tags", .mask = "causal",
+      .unturned = "generation_config.json says chat_format raw",
       .base = true, .write = prompt_write_text, .place = "<img>", .image = "<img>", .image_close = "</img>",
       .kept = qwen_kept },
 };
 // clang-format on
 
 enum { N_STYLES = sizeof styles / sizeof styles[0] };
-
-/* ---- what a model ships --------------------------------------------------------- */
-
-/* As transformers looks for it; the last is the tokenizer's own. */
-static const char *const template_files[] = { "processor_config.json",
-                                              "chat_template.json",
-                                              "chat_template.jinja",
-                                              "tokenizer_config.json" };
-
-/* A template in a JSON file: a text, or a list of named ones. */
-static const char *template_in(const cJSON *json)
-{
-    const cJSON *const item = lvlm_json_get(json, "chat_template"), *named;
-    LVLM_JSON_ITEMS (named, item) {
-        const char *const name = lvlm_json_string(lvlm_json_get(named, "name"));
-        if (name != NULL && strcmp(name, "default") == 0)
-            return lvlm_json_string(lvlm_json_get(named, "template"));
-    }
-    return lvlm_json_string(item);
-}
-
-/* Copy `text` with "\n", as a string in a template has it, as a new line. */
-static int write_out(char **out, const char *text, size_t n, lvlm_arena *arena,
-                     lvlm_error *err)
-{
-    char *const copy = lvlm_arena_strndup(arena, text, n);
-    if (copy == NULL) return lvlm_fail_memory(err);
-    char *to = copy;
-    for (const char *at = copy; *at != '\0'; at++) {
-        const bool line = at[0] == '\\' && at[1] == 'n';
-        *to++ = line ? '\n' : *at;
-        at += line;
-    }
-    *to = '\0';
-    *out = copy;
-    return 0;
-}
-
-/* The template of one file; *out stays NULL when it has none. */
-static int read_template(char **out, const lvlm_side_file *file, lvlm_arena *arena,
-                         lvlm_error *err)
-{
-    const char *const bytes = (const char *)file->bytes;
-    const char *const end = strrchr(file->name, '.');
-    if (strcmp(end, ".jinja") == 0)
-        return write_out(out, bytes, (size_t)file->n_bytes, arena, err);
-    cJSON *json = NULL;
-    int rc = lvlm_json_parse(&json, bytes, (size_t)file->n_bytes, err);
-    const char *const text = rc == 0 ? template_in(json) : NULL;
-    if (text != NULL) rc = write_out(out, text, strlen(text), arena, err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", file->name);
-    lvlm_json_free(json);
-    return rc;
-}
-
-/* The template that a model ships and the file it is in; NULL when it ships none. */
-static int find_template(char **out, const char **file, const lvlm_checkpoint *cp,
-                         lvlm_arena *arena, lvlm_error *err)
-{
-    *out = NULL;
-    for (size_t i = 0; i < sizeof template_files / sizeof template_files[0]; i++) {
-        const lvlm_side_file *const side =
-            lvlm_checkpoint_side_file(cp, template_files[i]);
-        if (side == NULL || side->n_bytes == 0) continue;
-        *file = side->name;
-        TRY(read_template(out, side, arena, err));
-        if (*out != NULL) return 0;
-    }
-    return 0;
-}
 
 /* ---- the choice ----------------------------------------------------------------- */
 
@@ -147,16 +77,6 @@ static bool is_for(const prompt_style *style, const cJSON *config)
     const char *const mask = lvlm_json_string(lvlm_json_path(config, "text.mask"));
     return splice != NULL && strcmp(splice, style->splice) == 0 && mask != NULL &&
            strcmp(mask, style->mask) == 0;
-}
-
-static bool fits_template(const prompt_style *style, const char *text)
-{
-    if (style->marks[0] == NULL) return false;
-    for (size_t i = 0; i < 3 && style->marks[i] != NULL; i++)
-        if (strstr(text, style->marks[i]) == NULL) return false;
-    for (size_t i = 0; i < 2 && style->never[i] != NULL; i++)
-        if (strstr(text, style->never[i]) != NULL) return false;
-    return true;
 }
 
 /* What a model can have: one base form, and others that are told by a format's name or
@@ -175,7 +95,7 @@ static choice choices_for(const cJSON *config)
         if (!is_for(&styles[i], config)) continue;
         if (styles[i].base) c.base = &styles[i];
         c.formats |= styles[i].chat_format != NULL;
-        c.templates |= styles[i].marks[0] != NULL;
+        c.templates |= styles[i].forms != NULL;
         c.at[c.n++] = &styles[i];
     }
     return c;
@@ -194,7 +114,9 @@ static int choose_format(const prompt_style **out, const choice *c,
         if (rc < 0) lvlm_prefix(err, "%s: ", name);
         TRY(rc);
     }
-    const char *word = lvlm_json_string(lvlm_json_get(json, "chat_format"));
+    const cJSON *const format = lvlm_json_get(json, "chat_format");
+    const char *word = lvlm_json_string(format);
+    if (word == NULL && format != NULL && !cJSON_IsNull(format)) word = "(not a text)";
     const bool raw = word != NULL && strcmp(word, "raw") == 0;
     int rc = 0;
     *out = raw && !training ? c->base : NULL;
@@ -210,35 +132,65 @@ static int choose_format(const prompt_style **out, const choice *c,
     return rc;
 }
 
-static int choose_template(const prompt_style **out, const choice *c,
-                           const lvlm_checkpoint *cp, lvlm_error *err)
+/* The style whose form the template is; the base form where there is no template. */
+static int match_template(const prompt_style **out, const choice *c,
+                          const prompt_template *t, lvlm_error *err)
 {
-    lvlm_arena arena = LVLM_ARENA_INIT;
-    const char *file = NULL;
-    char *text = NULL;
-    int rc = find_template(&text, &file, cp, &arena, err);
-    *out = text == NULL ? c->base : NULL;
-    for (size_t i = 0; rc == 0 && i < c->n && *out == NULL; i++)
-        if (fits_template(c->at[i], text)) *out = c->at[i];
-    if (rc == 0 && *out == NULL)
-        rc = lvlm_fail(err, LVLM_EFORMAT,
-                       "%s: its chat template is none of those known for such a model; "
-                       "--raw takes a prompt as it is",
-                       file);
-    lvlm_arena_free(&arena);
+    prompt_template_nearest nearest = { .form = NULL };
+    *out = t->file == NULL ? c->base : NULL;
+    for (size_t i = 0; i < c->n && *out == NULL; i++) {
+        bool fits;
+        TRY(prompt_template_match(&fits, &nearest, t, c->at[i]->forms, err));
+        if (fits) *out = c->at[i];
+    }
+    return *out != NULL ? 0 : prompt_template_refuse(t, &nearest, err);
+}
+
+/* What can be done about a template that is refused. */
+static int add_way_out(lvlm_error *err, bool training)
+{
+    const lvlm_error why = *err;
+    return lvlm_fail(
+        err, why.code, "%s; %sconvert the model with its released template", why.text,
+        training ? "" : "write the prompt out and pass it with --raw, or ");
+}
+
+static int choose_template(const prompt_style **out, const choice *c,
+                           const lvlm_checkpoint *cp, bool training, lvlm_error *err)
+{
+    prompt_template t;
+    int rc = prompt_template_read(&t, cp, err);
+    if (rc == 0) rc = match_template(out, c, &t, err);
+    if (rc == LVLM_EFORMAT && t.file != NULL && err != NULL)
+        rc = add_way_out(err, training);
+    prompt_template_free(&t);
+    return rc;
+}
+
+/* A model that is prompted otherwise may ship a template: it is named. */
+static int ignore_template(const choice *c, const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    prompt_template t;
+    int rc = prompt_template_read(&t, cp, err);
+    if (rc == 0 && t.file != NULL)
+        rc = lvlm_notes_add(cp->notes, err,
+                            "%s: its chat template is not used: the model is prompted "
+                            "as %s",
+                            t.file, c->base->name);
+    prompt_template_free(&t);
     return rc;
 }
 
 int prompt_style_choose(const prompt_style **out, const lvlm_manifest *manifest,
                         const lvlm_prompt_options *options, lvlm_error *err)
 {
+    const lvlm_checkpoint *const cp = manifest->checkpoint;
     const choice c = choices_for(manifest->config);
     FAIL_IF(c.base == NULL, err, LVLM_EFORMAT,
             "%s: how such a model is prompted is not known", manifest->family->title);
     *out = c.base;
     if (options->raw) return 0;
-    if (c.formats)
-        return choose_format(out, &c, manifest->checkpoint, options->training, err);
-    if (c.templates) return choose_template(out, &c, manifest->checkpoint, err);
-    return 0;
+    if (c.templates) return choose_template(out, &c, cp, options->training, err);
+    TRY(ignore_template(&c, cp, err));
+    return c.formats ? choose_format(out, &c, cp, options->training, err) : 0;
 }

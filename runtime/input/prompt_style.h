@@ -4,11 +4,12 @@
  *
  * A style is data: the strings around a turn and around an image, and the layout that
  * puts them together. Which one a model has follows from its canonical configuration
- * and the chat template that it ships; templates are recognised, never executed. */
+ * and the chat template that it ships (prompt_template.h). */
 #ifndef LVLM_RUNTIME_INPUT_PROMPT_STYLE_H
 #define LVLM_RUNTIME_INPUT_PROMPT_STYLE_H
 
 #include "runtime/input/prompt.h"
+#include "runtime/input/template_forms.h"
 
 /* One stretch of text. */
 typedef struct prompt_piece {
@@ -45,12 +46,12 @@ struct prompt_style {
     const char *name;
     /* Whose it is: words of the canonical configuration. */
     const char *splice, *mask;
-    /* How it is told from others of those: its chat template has all of the marks and
-     * none of `never`, or generation_config.json names its format. The base form is
-     * what --raw asks for, and what a model has that ships no template. */
+    /* How it is told from others of those: the model's chat template is one of these
+     * forms, or generation_config.json names its format. The base form is what --raw
+     * asks for, and what a model has that ships no template. */
     bool base;
-    const char *marks[3];
-    const char *never[2];
+    const template_form *forms; /* or NULL */
+    const char *unturned; /* why a model has the base form; NULL: it has no other */
     const char *chat_format;
     prompt_layout *write;
     const char *place;         /* what stands for an image in a text */

@@ -26,9 +26,24 @@ static size_t space_length(const char *text, size_t n, int at_end)
     return 0;
 }
 
+size_t lvlm_space_at_start(const char *text, size_t n)
+{
+    size_t at = 0;
+    for (size_t step; (step = space_length(text + at, n - at, 0)) > 0;) at += step;
+    return at;
+}
+
+size_t lvlm_space_at_end(const char *text, size_t n)
+{
+    size_t left = n;
+    for (size_t step; (step = space_length(text, left, 1)) > 0;) left -= step;
+    return n - left;
+}
+
 const char *lvlm_strip(const char *text, size_t *n)
 {
-    for (size_t step; (step = space_length(text, *n, 0)) > 0; *n -= step) text += step;
-    for (size_t step; (step = space_length(text, *n, 1)) > 0;) *n -= step;
-    return text;
+    const size_t start = lvlm_space_at_start(text, *n);
+    *n -= start;
+    *n -= lvlm_space_at_end(text + start, *n);
+    return text + start;
 }

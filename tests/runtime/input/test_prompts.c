@@ -392,12 +392,13 @@ static void what_a_form_has_no_place_for_is_refused(void **state)
             "images: the text has 2 places (<img>), 1 are given");
 }
 
-/* A model without one of its files, or with another text in it. */
-static void refuses_file(const char *family, const char *file, const char *text,
-                         const char *message)
+/* Open the prompter of a model without one of its files, or with another text in it;
+ * it puts what it passes over into `notes`. */
+static int open_changed(const char *family, const char *file, const char *text,
+                        const lvlm_prompt_options *options, lvlm_notes *notes,
+                        lvlm_error *err)
 {
     char folder[CASES_PATH];
-    lvlm_error err = { .text = "" };
     scratch s;
     cJSON *const files = cJSON_CreateObject();
     cJSON_AddItemToObject(files, file,
@@ -409,31 +410,190 @@ static void refuses_file(const char *family, const char *file, const char *text,
     lvlm_json_free(files);
     run r;
     open_model(&r, scratch_path(&s, "model"));
-    assert_int_equal(lvlm_prompter_open(&r.prompter, &r.manifest, NULL, &err),
-                     LVLM_EFORMAT);
-    if (strstr(err.text, message) == NULL) fail_msg("%s", err.text);
-    r.prompter = NULL;
+    r.cp->notes = notes;
+    const int rc = lvlm_prompter_open(&r.prompter, &r.manifest, options, err);
+    if (rc < 0) r.prompter = NULL;
     finish(&r);
     close_model(&r);
     scratch_remove(&s);
+    return rc;
+}
+
+static void refuses_file(const char *family, const char *file, const char *text,
+                         const char *message)
+{
+    lvlm_error err = { .text = "" };
+    assert_int_equal(open_changed(family, file, text, NULL, NULL, &err), LVLM_EFORMAT);
+    if (strstr(err.text, message) == NULL)
+        fail_msg("%s: expected '%s', got '%s'", family, message, err.text);
 }
 
 static void files_that_do_not_say_how_are_refused(void **state)
 {
     (void)state;
-    refuses_file("qwen2_vl", "chat_template.json",
-                 "{\"chat_template\": \"{{ messages | trim }}\"}",
-                 "chat_template.json: its chat template is none of those known");
-    refuses_file("mllama", "chat_template.json", "{", "chat_template.json: ");
-    refuses_file("mllama", "processor_config.json", "{\"chat_template\": \"?\"}",
-                 "processor_config.json: its chat template is none of those known");
     refuses_file("qwen_vl", "generation_config.json", "{\"chat_format\": \"other\"}",
                  "generation_config.json: chat_format 'other': expected chatml or raw");
+    refuses_file("qwen_vl", "generation_config.json", "{\"chat_format\": 1}",
+                 "generation_config.json: chat_format '(not a text)': expected");
     refuses_file("qwen_vl", "generation_config.json", "{\"max_window_size\": -1}",
                  "generation_config.json: max_window_size is no whole number");
     refuses_file("qwen2_vl", "tokenizer.json", NULL, "tokenizer.json");
     refuses_file("mllama", "tokenizer_config.json", "{}", "bos_token");
     refuses_file("paligemma", "tokenizer_config.json", "{}", "bos_token");
+}
+
+/* ---- chat templates ------------------------------------------------------------- */
+
+static void templates_that_are_not_known_are_refused(void **state)
+{
+    static const lvlm_prompt_options raw = { .raw = true },
+                                     training = { .training = true };
+    static const char changed[] = "{\"chat_template\": \"{{ messages | trim }}\"}";
+    static const char way_out[] = "write the prompt out and pass it with --raw, or "
+                                  "convert the model with its released template";
+    lvlm_error err = { .text = "" };
+    (void)state;
+    refuses_file("qwen2_vl", "chat_template.json", changed,
+                 "chat_template.json: its chat template is not a released one, and "
+                 "templates are not executed: {{ messages | trim }} where that of "
+                 "Qwen2-VL-Instruct has {% set image_count");
+    refuses_file("qwen2_vl", "chat_template.json", changed, way_out);
+    assert_int_equal(
+        open_changed("qwen2_vl", "chat_template.json", changed, &raw, NULL, &err), 0);
+    assert_int_equal(
+        open_changed("qwen2_vl", "chat_template.json", changed, &training, NULL, &err),
+        LVLM_EFORMAT);
+    assert_null(strstr(err.text, "--raw")); /* train has no such option */
+    assert_non_null(strstr(err.text, "; convert the model with its released template"));
+    refuses_file("qwen2_5_vl", "chat_template.json",
+                 "{\"chat_template\": \"{% for message in messages %}\"}",
+                 "its end where that of lvlm's own fixtures has {% if loop['first']");
+    refuses_file("qwen2_vl", "chat_template.json", "{\"chat_template\": \"\"}",
+                 "its end where");
+    refuses_file("mllama", "processor_config.json", "{\"chat_template\": \"?\"}",
+                 "processor_config.json: its chat template is not a released one");
+    refuses_file("mllama", "chat_template.json", "{\"chat_template\": \"{{\"}",
+                 "chat_template.json: line 1: a tag is not closed; write");
+    refuses_file("mllama", "chat_template.json", "{\"chat_template\": 1}",
+                 "chat_template: expected a text, or texts with names; write");
+    refuses_file("mllama", "chat_template.json", "{\"chat_template\": null}",
+                 "chat_template.json: chat_template: is not there");
+    refuses_file("mllama", "chat_template.json", "{", "chat_template.json: ");
+}
+
+/* An object with `text` as the template of the model's file, in one of three forms. */
+static char *named_template(const char *family, bool list, const char *name)
+{
+    char path[CASES_PATH];
+    lvlm_infile *file = NULL;
+    cJSON *old = NULL, *const json = cJSON_CreateObject();
+    cases_path(path, family, "model/chat_template.json");
+    assert_int_equal(lvlm_infile_open(&file, path, NULL), 0);
+    assert_int_equal(
+        lvlm_json_parse(&old, (const char *)file->bytes, (size_t)file->n_bytes, NULL),
+        0);
+    const char *const text = lvlm_json_string(lvlm_json_get(old, "chat_template"));
+    cJSON *const all = list ? cJSON_AddArrayToObject(json, "chat_template")
+                            : cJSON_AddObjectToObject(json, "chat_template");
+    for (size_t i = 0; i < 2; i++) {
+        const char *const as = i == 0 ? "tool_use" : name;
+        const char *const said = i == 0 ? "?" : text;
+        if (list) {
+            cJSON *const item = cJSON_CreateObject();
+            cJSON_AddStringToObject(item, "name", as);
+            cJSON_AddStringToObject(item, "template", said);
+            cJSON_AddItemToArray(all, item);
+        } else {
+            cJSON_AddStringToObject(all, as, said);
+        }
+    }
+    char *out = NULL;
+    assert_int_equal(lvlm_json_print(&out, json, NULL), 0);
+    lvlm_json_free(json);
+    lvlm_json_free(old);
+    lvlm_infile_close(file);
+    return out;
+}
+
+static void of_named_templates_the_default_counts(void **state)
+{
+    (void)state;
+    for (int list = 0; list < 2; list++) {
+        lvlm_notes notes = LVLM_NOTES_INIT;
+        lvlm_error err = { .text = "" };
+        char *text = named_template("qwen2_vl", list, "default");
+        assert_int_equal(
+            open_changed("qwen2_vl", "chat_template.json", text, NULL, &notes, &err),
+            0);
+        assert_int_equal(notes.n, 1);
+        assert_string_equal(notes.at[0],
+                            "chat_template.json: chat template 'tool_use' is not used: "
+                            "prompts follow the one named default");
+        lvlm_free(text);
+        text = named_template("qwen2_vl", list, "rag");
+        refuses_file("qwen2_vl", "chat_template.json", text,
+                     "chat_template.json: chat_template: none is named default");
+        lvlm_free(text);
+        lvlm_notes_free(&notes);
+    }
+}
+
+/* The first file counts; another one that says the same is not worth a word. */
+static void other_templates_are_named(void **state)
+{
+    lvlm_notes notes = LVLM_NOTES_INIT;
+    lvlm_error err = { .text = "" };
+    char *const text = named_template("mllama", true, "default");
+    (void)state;
+    assert_int_equal(
+        open_changed("mllama", "processor_config.json", text, NULL, &notes, &err), 0);
+    assert_int_equal(notes.n, 1); /* tool_use */
+    assert_int_equal(
+        open_changed("mllama", "chat_template.jinja", "?", NULL, &notes, &err), 0);
+    assert_int_equal(notes.n, 2);
+    assert_string_equal(
+        notes.at[1], "chat_template.jinja: its chat template is not used: it differs "
+                     "from that in chat_template.json, which counts first");
+    assert_int_equal(
+        open_changed("paligemma", "chat_template.jinja", "?", NULL, &notes, &err), 0);
+    assert_string_equal(notes.at[2],
+                        "chat_template.jinja: its chat template is not used: the model "
+                        "is prompted as PaliGemma");
+    assert_int_equal(
+        open_changed("qwen_vl", "chat_template.jinja", "?", NULL, &notes, &err), 0);
+    assert_int_equal(notes.n, 4);
+    lvlm_free(text);
+    lvlm_notes_free(&notes);
+}
+
+/* Where a model has no other form for want of a template, the message says so. */
+static void a_missing_template_is_named(void **state)
+{
+    static const char turns[] =
+        "{\"messages\": [{\"role\": \"user\", \"content\": "
+        "\"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]}";
+    static const char *const names[] = { "qwen2_vl", "mllama" };
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        char folder[CASES_PATH];
+        lvlm_error err = { .text = "" };
+        cJSON *json = NULL;
+        scratch s;
+        run r;
+        scratch_make(&s);
+        scratch_copy(&s, cases_path(folder, names[i], "model"), "model");
+        assert_int_equal(unlink(scratch_path(&s, "model/chat_template.json")), 0);
+        open_model(&r, scratch_path(&s, "model"));
+        assert_int_equal(lvlm_json_parse(&json, turns, sizeof turns - 1, &err), 0);
+        assert_int_equal(write_prompt(&r, json, &err), LVLM_EFORMAT);
+        if (strstr(err.text, "takes one message of the user: the model ships no chat "
+                             "template that writes turns") == NULL)
+            fail_msg("%s", err.text);
+        lvlm_json_free(json);
+        finish(&r);
+        close_model(&r);
+        scratch_remove(&s);
+    }
 }
 
 int main(void)
@@ -446,6 +606,10 @@ int main(void)
         cmocka_unit_test(only_tags_count_in_a_guarded_text),
         cmocka_unit_test(what_a_form_has_no_place_for_is_refused),
         cmocka_unit_test(files_that_do_not_say_how_are_refused),
+        cmocka_unit_test(templates_that_are_not_known_are_refused),
+        cmocka_unit_test(of_named_templates_the_default_counts),
+        cmocka_unit_test(other_templates_are_named),
+        cmocka_unit_test(a_missing_template_is_named),
     };
     if (chdir(LVLM_FIXTURES "/images") != 0) return 1; /* images go by bare names */
     return cmocka_run_group_tests(tests, NULL, NULL);
