@@ -11,6 +11,7 @@
 #include "formats/base/alloc.h"
 #include "formats/digests.h"
 #include "runtime/model/engine.h"
+#include "runtime/threads.h"
 
 enum {
     REFERENCE_BYTES = 64,
@@ -62,11 +63,12 @@ static int start(lvlm_model *model, const lvlm_model_options *options, lvlm_erro
 {
     const lvlm_model_options defaults = { 0 };
     const lvlm_model_options *const given = options != NULL ? options : &defaults;
-    const size_t n_threads =
+    size_t n_threads =
         given->threads != 0 ? given->threads : (size_t)omp_get_num_procs();
     FAIL_IF(n_threads > MAX_THREADS, err, LVLM_EUSAGE, "%zu threads, at most %d",
             n_threads, MAX_THREADS);
     TRY(set_reference(model, given->reference, err));
+    TRY(lvlm_threads_reserve(&n_threads, model->manifest->checkpoint->notes, err));
     TRY(check(model, given, n_threads, err));
     model->engine = engines[given->compute];
     model->adapter = given->adapter;

@@ -14,6 +14,9 @@ LVLM_MUST_CHECK int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *replay
                                      lvlm_error *err);
 /* JUnit XML: a test case a stage, as CI systems read it. */
 void lvlm_report_junit(lvlm_strbuf *out, const lvlm_replay *replay);
+/* The same of a replay that did not come to its stages: one test case, an error. */
+void lvlm_report_junit_error(lvlm_strbuf *out, const char *model, const char *golden,
+                             const lvlm_error *error);
 /* One HTML file without outside references: verdict, chart of the error along the
  * depth, table of stages, worst tokens, versions, digests. */
 void lvlm_report_html(lvlm_strbuf *out, const lvlm_replay *replay);

@@ -101,6 +101,24 @@ static void put_case(lvlm_strbuf *out, const lvlm_replay *r, const lvlm_replay_s
     lvlm_strbuf_puts(out, "    </testcase>\n");
 }
 
+void lvlm_report_junit_error(lvlm_strbuf *out, const char *model, const char *golden,
+                             const lvlm_error *error)
+{
+    lvlm_strbuf_puts(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+                          "<testsuites tests=\"1\" failures=\"0\" errors=\"1\">\n"
+                          "  <testsuite name=\"replay\" tests=\"1\" failures=\"0\" "
+                          "errors=\"1\" skipped=\"0\">\n"
+                          "    <properties>\n");
+    put_property(out, "", "lvlm", LVLM_VERSION);
+    put_property(out, "", "model", model);
+    put_property(out, "", "golden", golden);
+    lvlm_strbuf_puts(out, "    </properties>\n"
+                          "    <testcase classname=\"replay\" name=\"run\">\n"
+                          "      <error message=\"");
+    lvlm_report_escape(out, error->text);
+    lvlm_strbuf_puts(out, "\"/>\n    </testcase>\n  </testsuite>\n</testsuites>\n");
+}
+
 void lvlm_report_junit(lvlm_strbuf *out, const lvlm_replay *r)
 {
     lvlm_strbuf_printf(out,

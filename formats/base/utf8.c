@@ -1,5 +1,7 @@
-/* utf8.c - table 3-7 of Unicode: which byte may stand where. */
+/* utf8.c - table 3-7 of Unicode: which byte may stand where; what a terminal shows. */
 #include "formats/base/utf8.h"
+
+#include <string.h>
 
 /* What the second byte may be, by the first one. */
 static bool is_second(unsigned char first, unsigned char second)
@@ -36,4 +38,53 @@ size_t lvlm_utf8_invalid_at(const char *bytes, size_t n_bytes)
 bool lvlm_utf8_valid(const char *bytes, size_t n_bytes)
 {
     return lvlm_utf8_invalid_at(bytes, n_bytes) == n_bytes;
+}
+
+/* ---- for a terminal ------------------------------------------------------------- */
+
+/* C0, DEL, and C1, which is two bytes long; `length` bytes at `s` are one character. */
+static bool is_control(const char *s, size_t length)
+{
+    const unsigned char first = (unsigned char)s[0], second = (unsigned char)s[1];
+    if (length == 1) return first < 0x20 || first == 0x7f;
+    return length == 2 && first == 0xc2 && second < 0xa0;
+}
+
+/* How many bytes at `s` are one character; `shown`: which can be shown as it is. */
+static size_t next_shown(bool *shown, const char *s, size_t n)
+{
+    size_t length;
+    const bool whole = lvlm_utf8_next(&length, s, n) == LVLM_UTF8_WHOLE;
+    *shown = whole && !is_control(s, length);
+    return length;
+}
+
+static void put_byte(char *to, unsigned char byte)
+{
+    static const char digits[] = "0123456789abcdef";
+    to[0] = '\\';
+    to[1] = 'x';
+    to[2] = digits[byte >> 4];
+    to[3] = digits[byte & 15];
+}
+
+const char *lvlm_visible(char *text, size_t size, const char *from)
+{
+    const size_t n = strlen(from);
+    bool shown = true;
+    size_t out = 0, length;
+    for (size_t i = 0; i < n && shown; i += length)
+        length = next_shown(&shown, from + i, n - i);
+    if (shown) return from;
+    for (size_t at = 0; at < n; at += length) {
+        length = next_shown(&shown, from + at, n - at);
+        const size_t bytes = shown ? length : 4 * length;
+        if (out + bytes >= size) break;
+        if (shown) memcpy(text + out, from + at, length);
+        for (size_t i = 0; i < length && !shown; i++)
+            put_byte(text + out + 4 * i, (unsigned char)from[at + i]);
+        out += bytes;
+    }
+    text[out] = '\0';
+    return text;
 }

@@ -21,4 +21,10 @@ typedef enum lvlm_utf8_part {
 /* What stands at the first of n_bytes > 0 bytes, and how many of them it takes. */
 lvlm_utf8_part lvlm_utf8_next(size_t *length, const char *bytes, size_t n_bytes);
 
+/* Text as a terminal may be given it, on one line: control characters and what is not
+ * UTF-8 become \xNN, byte by byte. Returns `from` where nothing is to be changed, else
+ * `text`, cut where `size` bytes, the final zero included, do not hold it. Allocates
+ * nothing and is async-signal-safe. */
+const char *lvlm_visible(char *text, size_t size, const char *from);
+
 #endif

@@ -1,6 +1,9 @@
 /* program.c - dispatch of verbs, help, errors, exit status and the progress bar. */
 #include "formats/cli/program.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -8,6 +11,8 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/utf8.h"
+#include "formats/cli/mapped.h"
 
 enum { MAX_HELP = 1 << 16 };
 
@@ -23,18 +28,63 @@ int lvlm_exit_status(int rc)
     }
 }
 
+/* What --json owes to stdout: one document, a result or an error. */
+static struct {
+    atomic_bool owed;
+    cJSON *members; /* of the error's document */
+} document;
+
+bool lvlm_json_owed(void)
+{
+    return atomic_load(&document.owed);
+}
+
+/* By hand: being out of memory is an error, too. `message` has no control character. */
+static void print_error(const char *message, int status)
+{
+    char *members = NULL;
+    printf("{\n  \"error\": {\n    \"message\": \"");
+    for (const char *at = message; *at != '\0'; at++) {
+        if (*at == '"' || *at == '\\') putchar('\\');
+        putchar(*at);
+    }
+    printf("\",\n    \"exit_status\": %d\n  }", status);
+    if (document.members != NULL &&
+        lvlm_json_print_pretty(&members, document.members, NULL) == 0) {
+        members[strlen(members) - strlen("\n}\n")] = '\0';
+        putchar(',');
+        lvlm_print_json_text(members + strlen("{"));
+    }
+    printf("\n}\n");
+    lvlm_free(members);
+    atomic_store(&document.owed, false);
+}
+
 int lvlm_report(const char *program, const lvlm_error *err)
 {
+    const int status = lvlm_exit_status(err->code);
+    char text[4 * LVLM_ERROR_BYTES];
+    const char *const message = lvlm_visible(text, sizeof text, err->text);
+    if (lvlm_json_owed()) print_error(message, status);
     fflush(stdout);
-    fprintf(stderr, "%s: %s\n", program, err->text);
-    return lvlm_exit_status(err->code);
+    fprintf(stderr, "%s: %s\n", program, message);
+    return status;
+}
+
+void lvlm_report_with(const char *key, cJSON *value)
+{
+    if (document.members == NULL) document.members = cJSON_CreateObject();
+    if (value != NULL && !cJSON_AddItemToObject(document.members, key, value))
+        lvlm_json_free(value);
 }
 
 void lvlm_print_notes(const char *program, lvlm_notes *notes)
 {
+    char text[LVLM_VISIBLE_BYTES];
     fflush(stdout);
     for (; notes->n_printed < notes->n; notes->n_printed++)
-        fprintf(stderr, "%s: note: %s\n", program, notes->at[notes->n_printed]);
+        fprintf(stderr, "%s: note: %s\n", program,
+                lvlm_visible(text, sizeof text, notes->at[notes->n_printed]));
 }
 
 void lvlm_add_notes(cJSON *result, const lvlm_notes *notes)
@@ -85,8 +135,10 @@ static const lvlm_command *find_command(const lvlm_program *program, const char 
         if (lvlm_edit_distance(verb, c->name) < lvlm_edit_distance(verb, best->name))
             best = c;
     }
-    fprintf(stderr, "%s: unknown command '%s'; did you mean %s?\n", program->name, verb,
-            best->name);
+    lvlm_error err;
+    lvlm_fail(&err, LVLM_EUSAGE, "unknown command '%s'; did you mean %s?", verb,
+              best->name);
+    (void)lvlm_report(program->name, &err);
     return NULL;
 }
 
@@ -110,6 +162,7 @@ static int run_command(const lvlm_program *program, const lvlm_command *command,
     } else if (args->version) {
         status = print_version(program);
     } else {
+        atomic_store(&document.owed, args->json);
         status = command->run(args, &operands);
     }
     lvlm_free(args);
@@ -130,9 +183,30 @@ static int dispatch(const lvlm_program *program, int argc, char *argv[])
     return run_command(program, command, argc - 2, argv + 2);
 }
 
+/* A file that we open must not get the number of a standard stream, into which others
+ * print. Opened the wrong way round, so that using one stays an error. */
+static void open_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+/* Until the command line is understood. */
+static bool asks_for_json(int argc, char *argv[])
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0) return true;
+    return false;
+}
+
 int lvlm_program_main(const lvlm_program *program, int argc, char *argv[])
 {
+    open_standard();
+    lvlm_mapped_watch(program->name);
+    atomic_store(&document.owed, asks_for_json(argc, argv));
     const int status = dispatch(program, argc, argv);
+    lvlm_json_free(document.members);
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;
     fprintf(stderr, "%s: cannot write to standard output\n", program->name);
     return lvlm_exit_status(LVLM_EIO);
@@ -144,10 +218,29 @@ int lvlm_print_json(cJSON *json, lvlm_error *err)
 {
     char *text = NULL;
     const int rc = lvlm_json_print_pretty(&text, json, err);
-    if (rc == 0) fputs(text, stdout);
+    if (rc == 0) lvlm_print_json_text(text);
     lvlm_free(text);
     lvlm_json_free(json);
     return rc;
+}
+
+void lvlm_print_json_text(const char *text)
+{
+    const size_t n = strlen(text);
+    size_t from = 0, length;
+    atomic_store(&document.owed, false);
+    for (size_t at = 0; at < n; at += length) {
+        const bool whole =
+            lvlm_utf8_next(&length, text + at, n - at) == LVLM_UTF8_WHOLE;
+        const unsigned char first = (unsigned char)text[at];
+        const unsigned char last = (unsigned char)text[at + length - 1];
+        const bool c1 = length == 2 && first == 0xc2 && last < 0xa0;
+        if (whole && first != 0x7f && !c1) continue;
+        fwrite(text + from, 1, at - from, stdout);
+        printf("\\u%04x", whole ? (unsigned)last : 0xfffdU);
+        from = at + length;
+    }
+    fwrite(text + from, 1, n - from, stdout);
 }
 
 size_t lvlm_thread_count(const lvlm_common_args *args)

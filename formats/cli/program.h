@@ -18,15 +18,23 @@ typedef struct lvlm_program {
 } lvlm_program;
 
 /* A whole main(): "PROGRAM VERB ...", "--help", "help VERB", "--version". Returns the
- * exit status; 3 when stdout could not be written. */
+ * exit status; 3 when stdout could not be written. Descriptors 0, 1 and 2 that are
+ * closed are opened so that they only fail: no file of ours gets their numbers. */
 int lvlm_program_main(const lvlm_program *program, int argc, char *argv[]);
 
 /* 0 success, 1 a check failed, 2 wrong usage, 3 bad input or I/O. `rc` is 0 or
  * negative. */
 int lvlm_exit_status(int rc);
 
-/* Print "PROGRAM: MESSAGE" on stderr; returns the exit status of err->code. */
+/* Print "PROGRAM: MESSAGE" on stderr; returns the exit status of err->code. With
+ * --json, and no result printed yet, stdout gets what a pipeline waits for:
+ * {"error": {"message": ..., "exit_status": ...}}. */
 int lvlm_report(const char *program, const lvlm_error *err);
+/* Add a member to that document, beside "error". Takes `value`, which may be NULL. */
+void lvlm_report_with(const char *key, cJSON *value);
+
+/* Names from files are shown by lvlm_visible (utf8.h): room for one. */
+enum { LVLM_VISIBLE_BYTES = 1024 };
 
 /* Print the notes that have not been printed yet on stderr, one line per note, under
  * --quiet too: "PROGRAM: note: SENTENCE". */
@@ -34,8 +42,14 @@ void lvlm_print_notes(const char *program, lvlm_notes *notes);
 /* Add all of them to a result, as "notes": [sentence, ...], where there are any. */
 void lvlm_add_notes(cJSON *result, const lvlm_notes *notes);
 
+/* Does stdout still owe --json a document? Async-signal-safe. */
+bool lvlm_json_owed(void);
+
 /* Print a result as indented JSON on stdout, and free it. */
 LVLM_MUST_CHECK int lvlm_print_json(cJSON *json, lvlm_error *err);
+/* Print one that is text already. What a terminal would obey is escaped, in a way that
+ * reads back as the same value; bytes that are not UTF-8 become U+FFFD. */
+void lvlm_print_json_text(const char *text);
 
 /* --threads, or the number of cores. */
 size_t lvlm_thread_count(const lvlm_common_args *args);

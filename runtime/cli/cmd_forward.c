@@ -202,7 +202,10 @@ static int print_json(const lvlm_stage_list *list, const cJSON *bad,
         lvlm_fail_memory(err);
     else
         rc = lvlm_json_print(&text, result, err);
-    if (rc == 0) puts(text);
+    if (rc == 0) {
+        lvlm_print_json_text(text);
+        putchar('\n');
+    }
     lvlm_free(text);
     lvlm_json_free(result);
     return rc;

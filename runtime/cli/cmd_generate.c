@@ -140,7 +140,8 @@ static int print_json(cJSON *result, const lvlm_generated *made, size_t n_prompt
     lvlm_json_add_number(result, "seconds", now - started);
     char *text = NULL;
     TRY(lvlm_json_print(&text, result, err));
-    puts(text);
+    lvlm_print_json_text(text);
+    putchar('\n');
     lvlm_free(text);
     return 0;
 }

@@ -549,6 +549,20 @@ static void junit_escapes_what_comes_from_files(void **state)
     lvlm_strbuf_free(&out);
 }
 
+static void junit_has_an_error_where_nothing_ran(void **state)
+{
+    lvlm_strbuf out = LVLM_STRBUF_INIT(1 << 16);
+    lvlm_error err;
+    (void)state;
+    lvlm_fail(&err, LVLM_EIO, "<none>: cannot open");
+    lvlm_report_junit_error(&out, "<none>", "golden", &err);
+    assert_int_equal(lvlm_strbuf_check(&out, NULL), 0);
+    expect(out.text, "<testsuites tests=\"1\" failures=\"0\" errors=\"1\">");
+    expect(out.text, "<error message=\"&lt;none&gt;: cannot open\"/>");
+    expect(out.text, "</testsuites>\n");
+    lvlm_strbuf_free(&out);
+}
+
 /* ---- both ----------------------------------------------------------------------- */
 
 static void reports_are_equal_bytes_on_every_run(void **state)
@@ -600,6 +614,7 @@ int main(void)
         cmocka_unit_test(html_draws_any_number_of_stages),
         cmocka_unit_test(junit_has_a_case_for_every_stage),
         cmocka_unit_test(junit_escapes_what_comes_from_files),
+        cmocka_unit_test(junit_has_an_error_where_nothing_ran),
         cmocka_unit_test(reports_are_equal_bytes_on_every_run),
         cmocka_unit_test(reports_stop_at_the_maximum),
     };

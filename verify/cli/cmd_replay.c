@@ -70,7 +70,10 @@ static int print_result(const lvlm_replay *replay, const args *a, lvlm_error *er
     else
         lvlm_report_text(&text, replay);
     if (rc == 0) rc = lvlm_strbuf_check(&text, err);
-    if (rc == 0) fputs(text.text, stdout);
+    if (rc == 0 && a->common.json)
+        lvlm_print_json_text(text.text);
+    else if (rc == 0)
+        fputs(text.text, stdout);
     lvlm_strbuf_free(&text);
     return rc;
 }

@@ -78,12 +78,37 @@ static void utf8_parts_are_as_long_as_they_could_be_a_character(void **state)
     }
 }
 
+static void visible_is_what_a_terminal_may_get(void **state)
+{
+    static const struct {
+        const char *from, *shown;
+    } texts[] = {
+        { "", "" },
+        { "plain \\ text, \xc3\xa9\xf0\x9f\x98\x80",
+          "plain \\ text, \xc3\xa9\xf0\x9f\x98\x80" },
+        { "a\x1b]0;x\x07\nb\t\x7f", "a\\x1b]0;x\\x07\\x0ab\\x09\\x7f" },
+        { "c1 \xc2\x9b, no-break space \xc2\xa0",
+          "c1 \\xc2\\x9b, no-break space \xc2\xa0" },
+        { "broken \xe2\x82", "broken \\xe2\\x82" },
+        { "\xff", "\\xff" },
+    };
+    char text[64], small[8];
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        assert_string_equal(lvlm_visible(text, sizeof text, texts[i].from),
+                            texts[i].shown);
+    assert_ptr_equal(lvlm_visible(text, 1, texts[1].from), texts[1].from);
+    assert_string_equal(lvlm_visible(small, sizeof small, "ab\n\nc"), "ab\\x0a");
+    assert_string_equal(lvlm_visible(small, sizeof small, "\xc2\x80"), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(utf8_is_that_of_rfc_3629),
         cmocka_unit_test(utf8_says_where_it_ends),
         cmocka_unit_test(utf8_parts_are_as_long_as_they_could_be_a_character),
+        cmocka_unit_test(visible_is_what_a_terminal_may_get),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
