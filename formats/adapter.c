@@ -337,7 +337,7 @@ static int read_tensors(lvlm_adapter *adapter, const char *dir,
     if (path == NULL || bin == NULL || found == NULL) return lvlm_fail_memory(err);
     if (!lvlm_path_exists(path) && lvlm_path_exists(bin)) path = bin;
     TRY(lvlm_checkpoint_open(&adapter->file, path, NULL, err));
-    int rc = 0;
+    int rc = lvlm_adapter_check_seal(adapter, err);
     for (size_t i = 0; rc == 0 && i < adapter->file->n_tensors; i++)
         rc = place_tensor(found, adapter, manifest->family, &adapter->file->tensors[i],
                           err);

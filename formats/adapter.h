@@ -11,6 +11,11 @@
  * under those of the current library. What else PEFT can put into an adapter (DoRA,
  * biases, modules saved whole, ...) is refused by name.
  *
+ * An adapter that is written here is sealed (digests.h): the metadata of its tensors
+ * has their digests, the members of adapter_config.json that decide what it computes,
+ * and which weights it was trained beside. PEFT passes over that. Whoever opens the
+ * adapter again checks it; one of another maker records nothing, and is read as it is.
+ *
  * A module that holds several native tensors (q, k and v in one) has one A, and a B
  * whose rows are theirs: each of them is adapted by A and its own rows of B. */
 #ifndef LVLM_FORMATS_ADAPTER_H
@@ -65,10 +70,24 @@ const lvlm_adapted *lvlm_adapter_find(size_t *part, const lvlm_adapter *adapter,
 
 /* Open a PEFT directory for that model. Free as above. LVLM_EFORMAT names the file,
  * the tensor and what does not fit, LVLM_ECHECK a tensor with values that are not
- * finite. */
+ * finite, and in a sealed adapter what is not as it was written. That it was trained
+ * beside other weights than those of the model is noted (checkpoint->notes). */
 LVLM_MUST_CHECK int lvlm_adapter_open(lvlm_adapter *out, const char *dir,
                                       const lvlm_manifest *manifest, lvlm_error *err);
 void lvlm_adapter_free(lvlm_adapter *adapter);
+
+/* The members of adapter_config.json that decide what the adapter computes, under their
+ * names. *out is owned: lvlm_json_free. */
+LVLM_MUST_CHECK int lvlm_adapter_settings(cJSON **out, const lvlm_adapter *adapter,
+                                          lvlm_error *err);
+
+/* Check the seal of an adapter that has one, of which `json` and `file` are open: every
+ * tensor, the settings recorded against `json`; a note where the base is another. */
+LVLM_MUST_CHECK int lvlm_adapter_check_seal(lvlm_adapter *adapter, lvlm_error *err);
+/* Seal one that is about to be written: its tensors, under their names in the file. */
+LVLM_MUST_CHECK int lvlm_adapter_seal(cJSON *metadata, const lvlm_adapter *adapter,
+                                      const lvlm_tensor *tensors, size_t n_tensors,
+                                      lvlm_error *err);
 
 /* Write one as a PEFT directory, which appears whole (outdir.h). Every a and b has
  * data; the same adapter gives the same bytes. */

@@ -103,6 +103,20 @@ static int make_config(cJSON *out, const lvlm_adapter *adapter, lvlm_error *err)
     return 0;
 }
 
+int lvlm_adapter_settings(cJSON **out, const lvlm_adapter *adapter, lvlm_error *err)
+{
+    const lvlm_adapter_config *const c = &adapter->config;
+    cJSON *const json = *out = cJSON_CreateObject();
+    if (json == NULL || cJSON_AddNumberToObject(json, "r", (double)c->r) == NULL ||
+        cJSON_AddNumberToObject(json, "lora_alpha", c->alpha) == NULL ||
+        cJSON_AddNumberToObject(json, "lora_dropout", c->dropout) == NULL ||
+        cJSON_AddBoolToObject(json, "use_rslora", c->rslora) == NULL ||
+        !add_pattern(json, "rank_pattern", c->rank_pattern) ||
+        !add_pattern(json, "alpha_pattern", c->alpha_pattern))
+        return lvlm_fail_memory(err);
+    return add_targets(json, adapter, err);
+}
+
 static int save_config(const lvlm_adapter *adapter, const char *path, lvlm_error *err)
 {
     cJSON *config = cJSON_CreateObject();
@@ -148,8 +162,9 @@ static int save_tensors(const lvlm_adapter *adapter, const char *path, lvlm_erro
     }
     if (rc == 0) {
         qsort(tensors, n, sizeof *tensors, lvlm_safetensors_order);
-        rc = lvlm_safetensors_save(path, tensors, n, metadata, true, err);
+        rc = lvlm_adapter_seal(metadata, adapter, tensors, n, err);
     }
+    if (rc == 0) rc = lvlm_safetensors_save(path, tensors, n, metadata, true, err);
     lvlm_json_free(metadata);
     lvlm_arena_free(&arena);
     return rc;

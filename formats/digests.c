@@ -9,6 +9,7 @@
 #include "formats/base/json.h"
 #include "formats/base/workers.h"
 #include "formats/native.h"
+#include "formats/safetensors.h"
 
 /* A tensor is hashed in pieces of this size, which then leave the resident set. */
 #define PIECE ((uint64_t)8 << 20)
@@ -59,57 +60,104 @@ int lvlm_digests_compute(lvlm_hex_digest *out, const lvlm_checkpoint *file,
 
 /* ---- comparing ------------------------------------------------------------------ */
 
-/* Names the first tensor that is another one than recorded. */
-static int compare(const lvlm_checkpoint *file, const cJSON *recorded,
-                   const lvlm_digests_run *run, lvlm_hex_digest *got, lvlm_error *err)
+/* Names the first tensor that is not what is recorded. */
+static int compare(const lvlm_checkpoint *file, const lvlm_digests_run *run,
+                   lvlm_hex_digest *got, lvlm_error *err)
 {
-    const cJSON *next = lvlm_json_first_member(recorded);
-    const char *expected = NULL;
     size_t first = 0, n = 0;
     char more[48] = "";
-    for (size_t i = 0; i < file->n_tensors; i++) {
-        const lvlm_tensor *const t = &file->tensors[i];
-        const bool paired = next != NULL && strcmp(next->string, t->name) == 0;
-        const char *const hex =
-            lvlm_json_string(paired ? next : lvlm_json_get(recorded, t->name));
-        if (paired) next = next->next;
-        if (!is_wanted(run, t) || (hex != NULL && strcmp(hex, got[i]) == 0)) continue;
-        if (n++ > 0) continue;
-        first = i;
-        expected = hex;
+    for (size_t i = file->n_tensors; i > 0; i--) {
+        const lvlm_tensor *const t = &file->tensors[i - 1];
+        if (!is_wanted(run, t) ||
+            strcmp(got[i - 1], lvlm_native_digest_of(file, t)) == 0)
+            continue;
+        first = i - 1;
+        n++;
     }
     if (n == 0) return 0;
     if (n > 1)
         (void)snprintf(more, sizeof more, "; so %s %zu more", n > 2 ? "are" : "is",
                        n - 1);
+    const lvlm_tensor *const t = &file->tensors[first];
     return lvlm_fail(err, LVLM_ECHECK,
-                     "%s: tensor '%s' is corrupt: its SHA-256 is %s, recorded is %s%s",
-                     file->path, file->tensors[first].name, got[first],
-                     expected != NULL ? expected : "none", more);
+                     "tensor '%s' is corrupt: its SHA-256 is %s, recorded is %s%s",
+                     t->name, got[first], lvlm_native_digest_of(file, t), more);
 }
 
-int lvlm_digests_check(const lvlm_checkpoint *file, const cJSON *recorded,
-                       const lvlm_digests_run *run, lvlm_error *err)
+int lvlm_digests_check(const lvlm_checkpoint *file, const lvlm_digests_run *run,
+                       lvlm_error *err)
 {
     lvlm_hex_digest *const got = lvlm_calloc(file->n_tensors + 1, sizeof *got);
     if (got == NULL) return lvlm_fail_memory(err);
     int rc = lvlm_digests_compute(got, file, run, err);
-    if (rc == 0) rc = compare(file, recorded, run, got, err);
+    if (rc == 0) rc = compare(file, run, got, err);
     lvlm_free(got);
     return rc;
 }
 
-/* ---- native files --------------------------------------------------------------- */
+/* ---- sealing -------------------------------------------------------------------- */
 
-int lvlm_native_check_tensors(const lvlm_checkpoint *native,
-                              const lvlm_digests_run *run, lvlm_error *err)
+typedef struct sealing {
+    const lvlm_tensor *tensors;
+    lvlm_hex_digest *out;
+} sealing;
+
+static int hash_in_memory(void *user, size_t i, lvlm_error *err)
 {
-    cJSON *recorded = NULL;
-    TRY(lvlm_native_meta_json(&recorded, native, "digests", err));
-    const int rc = lvlm_digests_check(native, recorded, run, err);
-    lvlm_json_free(recorded);
+    const sealing *const s = user;
+    const lvlm_tensor *const t = &s->tensors[i];
+    return lvlm_digest_bytes(s->out[i], t->data, (size_t)t->n_bytes, err);
+}
+
+static int add_digests(cJSON *metadata, const sealing *s, size_t n_tensors,
+                       lvlm_error *err)
+{
+    cJSON *const all = cJSON_CreateObject();
+    char *text = NULL;
+    bool ok = all != NULL;
+    for (size_t i = 0; i < n_tensors && ok; i++)
+        ok = cJSON_AddStringToObject(all, s->tensors[i].name, s->out[i]) != NULL;
+    int rc = ok ? lvlm_json_print(&text, all, err) : lvlm_fail_memory(err);
+    if (rc == 0 && cJSON_AddStringToObject(metadata, "digests", text) == NULL)
+        rc = lvlm_fail_memory(err);
+    lvlm_free(text);
+    lvlm_json_free(all);
     return rc;
 }
+
+/* The header is laid out with zeros for the root, and its digest replaces them. */
+static int add_root(cJSON *metadata, const lvlm_tensor *tensors, size_t n_tensors,
+                    lvlm_error *err)
+{
+    static const lvlm_hex_digest zeros =
+        "0000000000000000000000000000000000000000000000000000000000000000";
+    lvlm_strbuf header = LVLM_STRBUF_INIT(2 * (size_t)LVLM_SAFETENSORS_MAX_HEADER);
+    lvlm_hex_digest root;
+    cJSON *const member = cJSON_AddStringToObject(metadata, "root", zeros);
+    int rc = member != NULL ? 0 : lvlm_fail_memory(err);
+    if (rc == 0)
+        rc = lvlm_safetensors_header(&header, tensors, n_tensors, metadata,
+                                     LVLM_SAFETENSORS_ALIGN, err);
+    if (rc == 0) rc = lvlm_digest_bytes(root, header.text, header.length, err);
+    if (rc == 0 && cJSON_SetValuestring(member, root) == NULL)
+        rc = lvlm_fail_memory(err);
+    lvlm_strbuf_free(&header);
+    return rc;
+}
+
+int lvlm_seal(cJSON *metadata, const lvlm_tensor *tensors, size_t n_tensors,
+              size_t threads, lvlm_error *err)
+{
+    sealing s = { .tensors = tensors };
+    s.out = lvlm_calloc(n_tensors + 1, sizeof *s.out);
+    if (s.out == NULL) return lvlm_fail_memory(err);
+    int rc = lvlm_workers_each(threads, n_tensors, hash_in_memory, &s, err);
+    if (rc == 0) rc = add_digests(metadata, &s, n_tensors, err);
+    lvlm_free(s.out);
+    return rc < 0 ? rc : add_root(metadata, tensors, n_tensors, err);
+}
+
+/* ---- native files --------------------------------------------------------------- */
 
 static bool is_below(const lvlm_tensor *tensor, const char *prefix)
 {
@@ -132,5 +180,7 @@ int lvlm_native_check_side_files(const lvlm_checkpoint *checkpoint, size_t threa
 {
     const lvlm_digests_run run = { .threads = threads, .wants = is_side_file };
     if (checkpoint->kind != LVLM_CHECKPOINT_NATIVE) return 0;
-    return lvlm_native_check_tensors(checkpoint, &run, err);
+    const int rc = lvlm_digests_check(checkpoint, &run, err);
+    if (rc < 0) lvlm_prefix(err, "%s: ", checkpoint->path);
+    return rc;
 }

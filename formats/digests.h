@@ -1,7 +1,13 @@
-/* digests.h - tensors checked against the SHA-256 that their own file records of them.
+/* digests.h - tensors and the SHA-256 that their own file records of them.
  *
- * Native files, training states and adapters record one per tensor, in a JSON object
- * { NAME: 64 hexadecimal digits }. Tensors are read side by side, each once. */
+ * A sealed file is a safetensors file whose metadata has
+ *
+ *   root      SHA-256 of the header, its length included, with these 64 digits read
+ *             as '0'
+ *   digests   JSON: { NAME: SHA-256 of its bytes, ... } for every tensor, in file order
+ *
+ * so that no bit of it changes unnoticed: native files, training states and adapters.
+ * Tensors are read side by side, each once. */
 #ifndef LVLM_FORMATS_DIGESTS_H
 #define LVLM_FORMATS_DIGESTS_H
 
@@ -9,6 +15,15 @@
 #include "formats/checkpoint.h"
 
 typedef char lvlm_hex_digest[LVLM_DIGEST_HEX + 1];
+
+/* ---- writing -------------------------------------------------------------------- */
+
+/* Add both members to `metadata`, an object of texts without them, for a file of these
+ * tensors in memory in the order in which lvlm_safetensors_write writes them. */
+LVLM_MUST_CHECK int lvlm_seal(cJSON *metadata, const lvlm_tensor *tensors,
+                              size_t n_tensors, size_t threads, lvlm_error *err);
+
+/* ---- reading -------------------------------------------------------------------- */
 
 typedef struct lvlm_digests_run {
     size_t threads;                           /* at least 1 */
@@ -23,25 +38,21 @@ LVLM_MUST_CHECK int lvlm_digests_compute(lvlm_hex_digest *out,
                                          const lvlm_checkpoint *file,
                                          const lvlm_digests_run *run, lvlm_error *err);
 
-/* Are those tensors what `recorded` says? LVLM_ECHECK names the file and the first
- * tensor that has another digest, or none recorded, and how many more there are.
- * Lookups are fast where `recorded` has the tensors in file order. */
+/* Are those tensors of a sealed file, of which lvlm_native_check_seal has read the
+ * digests, what was written? LVLM_ECHECK names the first tensor that is not, and how
+ * many more there are. */
 LVLM_MUST_CHECK int lvlm_digests_check(const lvlm_checkpoint *file,
-                                       const cJSON *recorded,
                                        const lvlm_digests_run *run, lvlm_error *err);
 
-/* The same for a native file and the digests in its header. */
-LVLM_MUST_CHECK int lvlm_native_check_tensors(const lvlm_checkpoint *native,
-                                              const lvlm_digests_run *run,
-                                              lvlm_error *err);
-
-/* The side files of a native file only, whose settings, tokenizers and templates decide
- * what is computed. Other checkpoints record no digests and pass. */
-LVLM_MUST_CHECK int lvlm_native_check_side_files(const lvlm_checkpoint *checkpoint,
-                                                 size_t threads, lvlm_error *err);
+/* ---- native files --------------------------------------------------------------- */
 
 /* Does a program that runs the model read this tensor of a native file: weights and
  * side files, and neither what is kept for export nor padding? For `wants`. */
 bool lvlm_native_runs_with(const lvlm_tensor *tensor);
+
+/* Check the side files of a native file: their settings, tokenizers and templates
+ * decide what is computed. Other checkpoints record no digests and pass. */
+LVLM_MUST_CHECK int lvlm_native_check_side_files(const lvlm_checkpoint *checkpoint,
+                                                 size_t threads, lvlm_error *err);
 
 #endif

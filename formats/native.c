@@ -205,6 +205,14 @@ static int check_root(const lvlm_checkpoint *cp, lvlm_error *err)
     return 0;
 }
 
+int lvlm_native_check_seal(lvlm_checkpoint *cp, lvlm_error *err)
+{
+    FAIL_IF(lvlm_json_string(lvlm_json_get(cp->metadata, "root")) == NULL, err,
+            LVLM_EFORMAT, "header without a root digest");
+    TRY(check_root(cp, err));
+    return read_digests(cp, err);
+}
+
 int lvlm_native_validate(lvlm_checkpoint *cp, lvlm_error *err)
 {
     static const char *const keys[] = { "version", "family",  "config", "provenance",
@@ -216,17 +224,15 @@ int lvlm_native_validate(lvlm_checkpoint *cp, lvlm_error *err)
     FAIL_IF(strcmp(version, LVLM_NATIVE_VERSION) != 0, err, LVLM_EFORMAT,
             "native file of version %s; this program reads version %s", version,
             LVLM_NATIVE_VERSION);
-    TRY(check_root(cp, err));
-    TRY(check_alignment(cp, err));
-    return read_digests(cp, err);
+    TRY(lvlm_native_check_seal(cp, err));
+    return check_alignment(cp, err);
 }
 
 int lvlm_native_meta_json(cJSON **out, const lvlm_checkpoint *cp, const char *key,
                           lvlm_error *err)
 {
     const char *text = lvlm_json_string(lvlm_json_get(cp->metadata, key));
-    FAIL_IF(text == NULL, err, LVLM_EFORMAT, "native file without '%s' in its metadata",
-            key);
+    FAIL_IF(text == NULL, err, LVLM_EFORMAT, "file without '%s' in its metadata", key);
     const int rc = lvlm_json_parse(out, text, strlen(text), err);
     if (rc < 0) lvlm_prefix(err, "metadata: %s: ", key);
     return rc;

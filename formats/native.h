@@ -75,7 +75,12 @@ bool lvlm_native_claims(const char *path);
  * does, and whoever copies or computes with a tensor). */
 LVLM_MUST_CHECK int lvlm_native_validate(lvlm_checkpoint *checkpoint, lvlm_error *err);
 
-/* The SHA-256 recorded for a tensor of the file, in hex. O(1). */
+/* The part of that which every sealed file shares, native or not (digests.h): "root" is
+ * the digest of the header, and "digests" has one for each tensor, which are kept. */
+LVLM_MUST_CHECK int lvlm_native_check_seal(lvlm_checkpoint *checkpoint,
+                                           lvlm_error *err);
+
+/* The SHA-256 recorded for a tensor of a sealed file, in hex. O(1). */
 const char *lvlm_native_digest_of(const lvlm_checkpoint *checkpoint,
                                   const lvlm_tensor *tensor);
 /* Is it a tensor of the model, not an unused one, a frame, a side file or padding? */

@@ -16,6 +16,9 @@
 #include "formats/base/infile.h"
 #include "formats/tensor.h"
 
+/* Where tensor bytes begin in files that are written whole: at a multiple of this. */
+enum { LVLM_SAFETENSORS_ALIGN = 8 };
+
 /* As the reference implementation: a header bomb is refused before it is read. */
 #define LVLM_SAFETENSORS_MAX_HEADER 100000000u
 

@@ -55,7 +55,9 @@ static int check(const lvlm_model *model, const lvlm_model_options *options,
                                    .progress = options->checking,
                                    .user = options->checking_user };
     if (!options->check || cp->kind != LVLM_CHECKPOINT_NATIVE) return 0;
-    return lvlm_native_check_tensors(cp, &run, err);
+    const int rc = lvlm_digests_check(cp, &run, err);
+    if (rc < 0) lvlm_prefix(err, "%s: ", cp->path);
+    return rc;
 }
 
 /* `model->manifest` is there; make it run. */

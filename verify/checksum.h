@@ -11,7 +11,8 @@ typedef struct lvlm_checksum_options {
      * order. */
     void (*corrupt)(void *user, const char *name, const char *expected,
                     const char *got);
-    void (*progress)(void *user, uint64_t n_bytes); /* from any thread; may be NULL */
+    /* As lvlm_digests_run has it. */
+    void (*progress)(void *user, uint64_t done, uint64_t total);
     void *user;
     void *progress_user;
 } lvlm_checksum_options;

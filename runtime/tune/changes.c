@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "formats/base/json.h"
 #include "formats/native.h"
 
 static const char *const parts[LVLM_N_CHANGE_PARTS] = { "vision", "connector", "text",
@@ -38,16 +37,19 @@ static int count(lvlm_changes *c, const char *name, bool trained, bool changed,
     return 0;
 }
 
-static int compare(lvlm_changes *c, lvlm_model *model, const cJSON *before,
-                   const cJSON *after, lvlm_error *err)
+static int compare(lvlm_changes *c, lvlm_model *model, const lvlm_checkpoint *after,
+                   lvlm_error *err)
 {
-    const cJSON *item;
-    c->same = lvlm_arena_alloc(&c->arena, lvlm_json_count_members(before) + 1,
-                               sizeof *c->same);
+    const lvlm_checkpoint *const before = lvlm_model_manifest(model)->checkpoint;
+    c->same = lvlm_arena_alloc(&c->arena, before->n_tensors + 1, sizeof *c->same);
     if (c->same == NULL) return lvlm_fail_memory(err);
-    LVLM_JSON_MEMBERS (item, before)
-        TRY(count(c, item->string, lvlm_model_moves(model, item->string),
-                  !cJSON_Compare(item, lvlm_json_get(after, item->string), true), err));
+    for (size_t i = 0; i < before->n_tensors; i++) {
+        const lvlm_tensor *const was = &before->tensors[i];
+        const lvlm_tensor *const is = lvlm_checkpoint_find(after, was->name);
+        const bool same = is != NULL && strcmp(lvlm_native_digest_of(before, was),
+                                               lvlm_native_digest_of(after, is)) == 0;
+        TRY(count(c, was->name, lvlm_model_moves(model, was->name), !same, err));
+    }
     return 0;
 }
 
@@ -55,17 +57,10 @@ int lvlm_changes_find(lvlm_changes *out, lvlm_model *trained, const char *after,
                       lvlm_error *err)
 {
     lvlm_checkpoint *cp = NULL;
-    cJSON *was = NULL, *is = NULL;
-    int rc;
     *out = (lvlm_changes){ .arena = LVLM_ARENA_INIT };
     for (size_t i = 0; i < LVLM_N_CHANGE_PARTS; i++) out->parts[i].part = parts[i];
-    if ((rc = lvlm_checkpoint_open(&cp, after, NULL, err)) == 0 &&
-        (rc = lvlm_native_meta_json(&was, lvlm_model_manifest(trained)->checkpoint,
-                                    "digests", err)) == 0 &&
-        (rc = lvlm_native_meta_json(&is, cp, "digests", err)) == 0)
-        rc = compare(out, trained, was, is, err);
-    lvlm_json_free(was);
-    lvlm_json_free(is);
+    TRY(lvlm_checkpoint_open(&cp, after, NULL, err));
+    const int rc = compare(out, trained, cp, err);
     lvlm_checkpoint_close(cp);
     return rc;
 }

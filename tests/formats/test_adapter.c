@@ -13,6 +13,7 @@
 
 #include "formats/adapter.h"
 #include "formats/base/alloc.h"
+#include "formats/base/infile.h"
 #include "formats/base/json.h"
 #include "tests/support/fixture_model.h"
 #include "tests/support/scratch.h"
@@ -263,6 +264,24 @@ static void a_pattern_that_names_nothing_is_refused(void **state)
 
 /* ---- writing -------------------------------------------------------------------- */
 
+/* The same tensors in the same order, whatever the metadata. */
+static bool tensors_equal(const char *a, const char *b)
+{
+    lvlm_checkpoint *x = NULL, *y = NULL;
+    assert_int_equal(lvlm_checkpoint_open(&x, a, NULL, NULL), 0);
+    assert_int_equal(lvlm_checkpoint_open(&y, b, NULL, NULL), 0);
+    bool same = x->n_tensors == y->n_tensors;
+    for (size_t i = 0; same && i < x->n_tensors; i++) {
+        const lvlm_tensor *const t = &x->tensors[i], *const u = &y->tensors[i];
+        same = strcmp(t->name, u->name) == 0 && t->dtype == u->dtype &&
+               lvlm_shape_equal(&t->shape, &u->shape) &&
+               memcmp(t->data, u->data, (size_t)t->n_bytes) == 0;
+    }
+    lvlm_checkpoint_close(x);
+    lvlm_checkpoint_close(y);
+    return same;
+}
+
 static void what_is_read_is_written_again(void **state)
 {
     static const struct {
@@ -287,13 +306,130 @@ static void what_is_read_is_written_again(void **state)
             fail_msg("%s", err.text);
         assert_true(directories_equal(scratch_path(s, "one"), scratch_path(s, "two")));
         assert_true(
-            files_equal(scratch_path(s, "one/adapter_model.safetensors"), theirs));
+            tensors_equal(scratch_path(s, "one/adapter_model.safetensors"), theirs));
         assert_int_equal(again.n, x.n);
         for (size_t j = 0; j < x.n; j++)
             assert_true(again.at[j].scale == x.at[j].scale &&
                         again.at[j].r == x.at[j].r);
         lvlm_adapter_free(&x);
         lvlm_adapter_free(&again);
+        fixture_model_close(&m);
+    }
+}
+
+/* ---- sealed --------------------------------------------------------------------- */
+
+/* PaliGemma's adapter, written here. */
+static void write_sealed(scratch *s, const fixture_model *m)
+{
+    lvlm_adapter x;
+    lvlm_error err;
+    if (lvlm_adapter_open(&x, LORA "paligemma/end", &m->manifest, &err) < 0 ||
+        lvlm_adapter_save(&x, scratch_path(s, "sealed"), true, &err) < 0)
+        fail_msg("%s", err.text);
+    lvlm_adapter_free(&x);
+}
+
+/* What it computes with, as text. */
+static char *settings_text(const lvlm_adapter *x)
+{
+    cJSON *json = NULL;
+    char *text = NULL;
+    assert_int_equal(lvlm_adapter_settings(&json, x, NULL), 0);
+    assert_int_equal(lvlm_json_print(&text, json, NULL), 0);
+    lvlm_json_free(json);
+    return text;
+}
+
+/* The adapter with one bit of one of its files turned over: the code of opening it, or
+ * 1 when it opens and computes what it did. */
+static int open_flipped(scratch *s, const fixture_model *m, const char *name,
+                        const unsigned char *bytes, size_t n, size_t at,
+                        const char *sound)
+{
+    unsigned char *const copy = malloc(n);
+    char path[64];
+    lvlm_adapter x;
+    assert_non_null(copy);
+    memcpy(copy, bytes, n);
+    copy[at] = (unsigned char)(copy[at] ^ 1u << at % 8);
+    (void)snprintf(path, sizeof path, "sealed/%s", name);
+    scratch_write(s, path, copy, n);
+    int rc = lvlm_adapter_open(&x, scratch_path(s, "sealed"), &m->manifest, NULL);
+    if (rc == 0) {
+        char *const text = settings_text(&x);
+        rc = strcmp(text, sound) == 0;
+        lvlm_free(text);
+    }
+    lvlm_adapter_free(&x);
+    free(copy);
+    return rc;
+}
+
+static void flip_file(scratch *s, const fixture_model *m, const char *name, size_t step,
+                      bool may_open, const char *sound)
+{
+    lvlm_infile *file = NULL;
+    char path[64];
+    (void)snprintf(path, sizeof path, "sealed/%s", name);
+    assert_int_equal(lvlm_infile_open(&file, scratch_path(s, path), NULL), 0);
+    const size_t n = (size_t)file->n_bytes;
+    unsigned char *const bytes = malloc(n);
+    assert_non_null(bytes);
+    memcpy(bytes, file->bytes, n);
+    lvlm_infile_close(file);
+    for (size_t at = 0; at < n; at += step) {
+        const int rc = open_flipped(s, m, name, bytes, n, at, sound);
+        if (rc >= 0 && !(may_open && rc == 1))
+            fail_msg("%s: bit %zu of byte %zu is not noticed", name, at % 8, at);
+    }
+    scratch_write(s, path, bytes, n);
+    free(bytes);
+}
+
+static void every_bit_of_a_sealed_adapter_counts(void **state)
+{
+    scratch *s = *state;
+    fixture_model m;
+    lvlm_adapter x;
+    fixture_model_open(&m, LVLM_FIXTURES, "paligemma-odd");
+    write_sealed(s, &m);
+    assert_int_equal(
+        lvlm_adapter_open(&x, scratch_path(s, "sealed"), &m.manifest, NULL), 0);
+    char *const sound = settings_text(&x);
+    lvlm_adapter_free(&x);
+    flip_file(s, &m, "adapter_model.safetensors", 7, false, sound);
+    /* the name of the base, white space, and keys that are null decide about nothing */
+    flip_file(s, &m, "adapter_config.json", 1, true, sound);
+    lvlm_free(sound);
+    fixture_model_close(&m);
+}
+
+static void edited_settings_are_named(void **state)
+{
+    static const struct {
+        const char *from, *to, *why;
+    } cases[] = {
+        { "\"lora_alpha\": 8", "\"lora_alpha\": 9",
+          "records lora_alpha 8, and adapter_config.json says 9" },
+        { "\"use_rslora\": false", "\"use_rslora\": true ",
+          "records use_rslora false, and adapter_config.json says true" },
+        { "\"lora_dropout\": 0", "\"lora_dropouT\": 0", "lora_dropouT is set" },
+    };
+    scratch *s = *state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        fixture_model m;
+        lvlm_adapter x;
+        lvlm_error err = { .text = "" };
+        fixture_model_open(&m, LVLM_FIXTURES, "paligemma-odd");
+        write_sealed(s, &m);
+        file_replace(scratch_path(s, "sealed/adapter_config.json"), cases[i].from,
+                     cases[i].to);
+        assert_true(
+            lvlm_adapter_open(&x, scratch_path(s, "sealed"), &m.manifest, &err) < 0);
+        if (strstr(err.text, cases[i].why) == NULL)
+            fail_msg("'%s' is not in: %s", cases[i].why, err.text);
+        lvlm_adapter_free(&x);
         fixture_model_close(&m);
     }
 }
@@ -368,6 +504,8 @@ int main(void)
         CASE(tensor_rules),
         CASE(a_pattern_that_names_nothing_is_refused),
         CASE(what_is_read_is_written_again),
+        CASE(every_bit_of_a_sealed_adapter_counts),
+        CASE(edited_settings_are_named),
         CASE(targets_match_these_modules_and_no_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

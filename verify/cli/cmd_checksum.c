@@ -77,7 +77,7 @@ static int check(const lvlm_checkpoint *cp, const lvlm_common_args *a)
     cJSON *list = a->json ? cJSON_CreateArray() : NULL;
     lvlm_progress_init(&bar, "checking", cp->files[0].map->n_bytes, a->quiet);
     const lvlm_checksum_options checksum_options = { lvlm_thread_count(a), tell,
-                                                     lvlm_progress_update, list, &bar };
+                                                     lvlm_progress_bytes, list, &bar };
     int rc = lvlm_checksum(&n_corrupt, cp, &checksum_options, &err);
     lvlm_progress_finish(&bar);
     if (rc == 0)
