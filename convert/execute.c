@@ -30,11 +30,32 @@ typedef struct work {
 
 /* ---- one tensor ----------------------------------------------------------------- */
 
+/* Bytes [first, first + count) of all inputs in a row. */
+static void join(const lvlm_step *step, uint64_t first, uint64_t count,
+                 unsigned char *to)
+{
+    for (size_t i = 0; i < step->n_inputs && count > 0; i++) {
+        const lvlm_tensor *input = step->inputs[i];
+        if (first >= input->n_bytes) {
+            first -= input->n_bytes;
+            continue;
+        }
+        const uint64_t left = input->n_bytes - first,
+                       some = left < count ? left : count;
+        memcpy(to, input->data + first, (size_t)some);
+        to += some;
+        count -= some;
+        first = 0;
+    }
+}
+
 /* Output elements [first, first + count) of a step, in the input's dtype. Copied also
  * where nothing changes: what is hashed must be what is written, whoever writes to the
  * mapped input meanwhile. */
-static void fetch(const lvlm_step *step, uint64_t first, uint64_t count, void *buffer)
+static int fetch(const lvlm_step *step, uint64_t first, uint64_t count, void *buffer,
+                 lvlm_error *err)
 {
+    bool ok = true;
     const lvlm_tensor *input = step->n_inputs > 0 ? step->inputs[0] : NULL;
     const size_t element =
         input != NULL ? lvlm_dtype_bytes(input->dtype) : sizeof(float);
@@ -43,36 +64,28 @@ static void fetch(const lvlm_step *step, uint64_t first, uint64_t count, void *b
         memcpy(buffer, input->data + first * element, (size_t)count * element);
         break;
     case LVLM_STEP_FORWARD:
-        lvlm_transform_forward(buffer, first, count, &step->transform, input->data,
-                               element);
+        ok = lvlm_transform_forward(buffer, first, count, &step->transform,
+                                    lvlm_tensor_elements(input));
         break;
     case LVLM_STEP_INVERSE:
-        lvlm_transform_inverse(buffer, first, count, &step->transform, step->parts,
-                               element);
+        ok = lvlm_transform_inverse(buffer, first, count, &step->transform, step->parts,
+                                    step->n_inputs);
         break;
+    case LVLM_STEP_JOIN: join(step, first, count, buffer); break;
     case LVLM_STEP_MADE:
         lvlm_init_values(buffer, first, count, &step->init, &step->out);
         break;
     case LVLM_STEP_ZEROS: memset(buffer, 0, (size_t)count * element); break;
     }
+    FAIL_IF(!ok, err, LVLM_EFORMAT, "tensor '%s': does not have the size of its layout",
+            step->out.name);
+    return 0;
 }
 
 static lvlm_dtype input_dtype(const lvlm_step *step)
 {
     if (step->n_inputs > 0) return step->inputs[0]->dtype;
     return step->kind == LVLM_STEP_MADE ? LVLM_F32 : step->out.dtype;
-}
-
-/* bf16 has the range of f32; f16 ends at 65504, and what is beyond becomes infinite. */
-static uint64_t count_infinite(const unsigned char *f16, uint64_t n)
-{
-    uint64_t found = 0;
-    for (uint64_t i = 0; i < n; i++) {
-        uint16_t half;
-        memcpy(&half, f16 + 2 * i, sizeof half);
-        found += (half & 0x7fff) == 0x7c00;
-    }
-    return found;
 }
 
 static int stream_step(work *w, lvlm_step *step, unsigned char *buffer,
@@ -90,10 +103,11 @@ static int stream_step(work *w, lvlm_step *step, unsigned char *buffer,
         const uint64_t count = numel - at < per_chunk ? numel - at : per_chunk;
         const size_t n_bytes = (size_t)count * lvlm_dtype_bytes(to);
         const void *bytes = buffer;
-        fetch(step, at, count, buffer);
+        if ((rc = fetch(step, at, count, buffer, err)) < 0) break;
         if (from != to) {
-            lvlm_convert_values(converted, to, bytes, from, (size_t)count);
-            if (to == LVLM_F16) step->n_infinite += count_infinite(converted, count);
+            lvlm_convert_values(converted, to, buffer, from, (size_t)count);
+            lvlm_narrowing_count(&step->narrowing, converted, to, buffer, from,
+                                 (size_t)count);
             bytes = converted;
         }
         lvlm_outfile_write_at(w->file, start + at * lvlm_dtype_bytes(to), bytes,

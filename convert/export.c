@@ -2,18 +2,22 @@
  *
  *   source layout          export_source.c    frames and spans of the ledger
  *   hub, current layouts   export_fresh.c     names of the family's table
+ *                          export_config.c    config.json, where it is not true of them
  *
  * Both yield files of steps; what is common stands here. */
 #include "convert/export_parts.h"
 
 #include <fnmatch.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "convert/execute.h"
 #include "formats/base/json.h"
 #include "formats/base/outdir.h"
+#include "formats/base/size.h"
 #include "formats/native.h"
 #include "formats/rewrite.h"
+#include "formats/shards.h"
 
 const char *lvlm_export_digest(const lvlm_export *ex, const char *name)
 {
@@ -27,7 +31,8 @@ int lvlm_export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_tensor *out,
 {
     const lvlm_tensor **inputs = lvlm_arena_alloc(&ex->arena, n_parts, sizeof *inputs);
     const char **expect = lvlm_arena_alloc(&ex->arena, n_parts, sizeof *expect);
-    const void **data = lvlm_arena_alloc(&ex->arena, n_parts, sizeof *data);
+    lvlm_elements *data = lvlm_arena_alloc(&ex->arena, n_parts, sizeof *data);
+    lvlm_step *step;
     if (inputs == NULL || expect == NULL || data == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < n_parts; i++) {
         inputs[i] = lvlm_checkpoint_find(ex->model, parts[i]);
@@ -35,9 +40,9 @@ int lvlm_export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_tensor *out,
         FAIL_IF(inputs[i] == NULL || expect[i] == NULL, err, LVLM_EFORMAT,
                 "tensor '%s' is needed for '%s' and is not there or has no digest",
                 parts[i], out->name);
-        data[i] = inputs[i]->data;
+        data[i] = lvlm_tensor_elements(inputs[i]);
     }
-    lvlm_step *step = lvlm_plan_add(plan, out->name, out->dtype, &out->shape);
+    TRY(lvlm_plan_add(&step, plan, out, err));
     const bool keep = lvlm_transform_is_keep(transform);
     step->kind = keep ? LVLM_STEP_COPY : LVLM_STEP_INVERSE;
     step->transform = *transform;
@@ -47,48 +52,97 @@ int lvlm_export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_tensor *out,
     step->expect = expect;
     const uint64_t numel =
         keep ? lvlm_tensor_numel(inputs[0]) : lvlm_transform_numel(transform);
+    uint64_t all;
     for (size_t i = 0; i < n_parts; i++)
-        FAIL_IF(lvlm_tensor_numel(inputs[i]) != numel ||
-                    inputs[i]->dtype != inputs[0]->dtype ||
-                    lvlm_tensor_numel(&step->out) != numel * n_parts,
+        FAIL_IF(data[i].n != numel || inputs[i]->dtype != inputs[0]->dtype ||
+                    !lvlm_mul_u64(&all, numel, n_parts) ||
+                    lvlm_tensor_numel(&step->out) != all,
                 err, LVLM_EFORMAT,
                 "'%s' and '%s' do not have the same number of values and type",
                 out->name, parts[i]);
     return 0;
 }
 
-/* Is this side file one of those that go into the directory? The config.json of an .npz
- * was not beside it when it came in. */
-static bool takes_side_file(const lvlm_export *ex, const char *name)
+/* ---- files ---------------------------------------------------------------------- */
+
+int lvlm_export_add_file(lvlm_export_file **file, lvlm_export *ex, const char *name,
+                         lvlm_error *err)
 {
-    if (!ex->options.source) return lvlm_export_keeps_side_file(ex, name);
-    return !ex->added_config || strcmp(name, "config.json") != 0;
+    lvlm_export_file *const files = lvlm_arena_room(&ex->arena, ex->files, ex->n_files,
+                                                    &ex->capacity, sizeof *files);
+    if (files == NULL || name == NULL) return lvlm_fail_memory(err);
+    ex->files = files;
+    for (size_t i = 0; i < ex->n_files; i++)
+        FAIL_IF(strcmp(files[i].name, name) == 0, err, LVLM_EFORMAT,
+                "holds '%s' twice, of the model and beside it: it was not converted "
+                "from such a directory",
+                name);
+    *file = &files[ex->n_files++];
+    **file = (lvlm_export_file){ .name = name, .plan = { .arena = &ex->arena } };
+    return 0;
 }
 
-/* Side files travel as they are; a fresh layout has an index of its own, and says in
- * config.json what the weights are stored as. */
+int lvlm_export_add_text(lvlm_export *ex, const char *name, const char *text,
+                         size_t n_bytes, lvlm_error *err)
+{
+    const char *copy = lvlm_arena_strndup(&ex->arena, text, n_bytes);
+    lvlm_export_file *file;
+    if (copy == NULL) return lvlm_fail_memory(err);
+    TRY(lvlm_export_add_file(&file, ex, name, err));
+    return lvlm_plan_bytes(&file->plan, name, (const unsigned char *)copy, n_bytes,
+                           err);
+}
+
+/* Weights of their own would be taken for the model by whoever loads the directory. */
+static int check_side_name(const char *name, lvlm_error *err)
+{
+    FAIL_IF(strchr(name, '/') != NULL || strcmp(name, ".") == 0 ||
+                strcmp(name, "..") == 0 || name[0] == '\0',
+            err, LVLM_EFORMAT, "side file '%s' is not a plain file name", name);
+    FAIL_IF(fnmatch("*.safetensors", name, 0) == 0 || fnmatch("*.bin", name, 0) == 0,
+            err, LVLM_EFORMAT,
+            "carries '%s', weights of their own, as a side file; it was not converted "
+            "from such a directory",
+            name);
+    return 0;
+}
+
+static int add_side_file(lvlm_export *ex, const lvlm_side_file *side, lvlm_error *err)
+{
+    const lvlm_transform keep = { 0 };
+    const char *text = NULL;
+    size_t n_bytes = 0;
+    lvlm_export_file *file;
+    TRY(check_side_name(side->name, err));
+    if (!ex->options.source && strcmp(side->name, "config.json") == 0)
+        TRY(lvlm_export_config(&text, &n_bytes, ex, side, err));
+    if (text != NULL) return lvlm_export_add_text(ex, side->name, text, n_bytes, err);
+    const char *part =
+        lvlm_arena_printf(&ex->arena, LVLM_NATIVE_FILES "%s", side->name);
+    if (part == NULL) return lvlm_fail_memory(err);
+    TRY(lvlm_export_add_file(&file, ex, side->name, err));
+    return lvlm_export_step(ex, &file->plan, lvlm_checkpoint_find(ex->model, part),
+                            &keep, &part, 1, err);
+}
+
+/* Is this side file one of those that go into the directory? The config.json of an .npz
+ * was not beside it when it came in; a fresh layout has an index of its own. */
+static bool takes_side_file(const lvlm_export *ex, const char *name)
+{
+    if (ex->options.source)
+        return !ex->added_config || strcmp(name, "config.json") != 0;
+    return strcmp(name, LVLM_INDEX_FILE) != 0 && strcmp(name, LVLM_BIN_INDEX_FILE) != 0;
+}
+
 static int add_side_files(lvlm_export *ex, lvlm_error *err)
 {
-    for (size_t i = 0; i < ex->model->n_side_files; i++) {
-        const lvlm_side_file *side = &ex->model->side_files[i];
-        lvlm_export_file *file = &ex->files[ex->n_files];
-        if (!takes_side_file(ex, side->name)) continue;
-        FAIL_IF(strchr(side->name, '/') != NULL || strcmp(side->name, ".") == 0 ||
-                    strcmp(side->name, "..") == 0 || side->name[0] == '\0',
-                err, LVLM_EFORMAT, "side file '%s' is no plain file name", side->name);
-        file->name = side->name;
-        file->plan.steps = lvlm_arena_alloc(&ex->arena, 1, sizeof *file->plan.steps);
-        if (file->plan.steps == NULL) return lvlm_fail_memory(err);
-        const char *part =
-            lvlm_arena_printf(&ex->arena, LVLM_NATIVE_FILES "%s", side->name);
-        if (part == NULL) return lvlm_fail_memory(err);
-        const lvlm_tensor *held = lvlm_checkpoint_find(ex->model, part);
-        const lvlm_transform keep = { 0 };
-        TRY(lvlm_export_step(ex, &file->plan, held, &keep, &part, 1, err));
-        ex->n_files++;
-    }
-    return ex->options.source ? 0 : lvlm_export_amend_config(ex, err);
+    for (size_t i = 0; i < ex->model->n_side_files; i++)
+        if (takes_side_file(ex, ex->model->side_files[i].name))
+            TRY(add_side_file(ex, &ex->model->side_files[i], err));
+    return 0;
 }
+
+/* ---- the plan ------------------------------------------------------------------- */
 
 /* What stands around the tensors of a .bin or .npz, checksums among it, is true of the
  * values that came in alone; names of an .npz would mean nothing elsewhere. */
@@ -112,11 +166,11 @@ static int read_provenance(lvlm_export *ex, lvlm_error *err)
     cJSON *provenance = NULL;
     TRY(lvlm_native_meta_json(&provenance, ex->model, "provenance", err));
     const char *dtype = lvlm_json_string(lvlm_json_get(provenance, "dtype"));
-    const bool changed = lvlm_provenance_changed(provenance);
+    ex->changed = lvlm_provenance_changed(provenance);
     ex->added_config = lvlm_json_get(provenance, "config") != NULL;
     ex->changed_dtype = dtype != NULL && strcmp(dtype, "keep") != 0;
     lvlm_json_free(provenance);
-    return changed && ex->options.source ? renew(ex, err) : 0;
+    return ex->changed && ex->options.source ? renew(ex, err) : 0;
 }
 
 int lvlm_export_plan(lvlm_export *out, const char *path,
@@ -125,10 +179,6 @@ int lvlm_export_plan(lvlm_export *out, const char *path,
     *out = (lvlm_export){ .options = *options };
     TRY(lvlm_manifest_open(&out->manifest, &out->model, path, err));
     int rc = read_provenance(out, err);
-    const size_t most = out->manifest.n_targets + out->manifest.ledger.n_files +
-                        out->model->n_side_files;
-    out->files = lvlm_arena_alloc(&out->arena, most + 2, sizeof *out->files);
-    if (out->files == NULL) return lvlm_fail_memory(err);
     if (rc == 0)
         rc = out->options.source ? lvlm_export_source(out, err)
                                  : lvlm_export_fresh(out, err);
@@ -153,6 +203,19 @@ static void tell(void *user, uint64_t n_bytes)
     o->export->options.progress(o->export->options.user, o->before + n_bytes);
 }
 
+/* No value may become infinite that was not. */
+static int check_range(const lvlm_plan *plan, lvlm_error *err)
+{
+    for (size_t i = 0; i < plan->n_steps; i++)
+        FAIL_IF(plan->steps[i].narrowing.n_overflowed > 0, err, LVLM_ECHECK,
+                "tensor '%s': %" PRIu64 " of its values are beyond the range of %s, "
+                "the type that it came in; --layout hub writes them as %s",
+                plan->steps[i].out.name, plan->steps[i].narrowing.n_overflowed,
+                lvlm_dtype_name(plan->steps[i].out.dtype),
+                lvlm_dtype_name(plan->steps[i].inputs[0]->dtype));
+    return 0;
+}
+
 static int write_file(lvlm_export *ex, lvlm_export_file *file, const char *dir,
                       overall *progress, lvlm_error *err)
 {
@@ -164,7 +227,8 @@ static int write_file(lvlm_export *ex, lvlm_export_file *file, const char *dir,
     int rc;
     if (path == NULL) return lvlm_fail_memory(err);
     TRY(lvlm_outfile_open(&out, path, ex->options.overwrite, err));
-    if ((rc = lvlm_execute(&file->plan, out, &options, err)) == 0)
+    if ((rc = lvlm_execute(&file->plan, out, &options, err)) == 0 &&
+        (rc = check_range(&file->plan, err)) == 0)
         rc = lvlm_outfile_commit(out, err);
     lvlm_outfile_close(out);
     progress->before += file->plan.n_bytes;
@@ -186,6 +250,21 @@ int lvlm_export_execute(lvlm_export *ex, const char *dir, lvlm_error *err)
 done:
     lvlm_outdir_close(out);
     return rc;
+}
+
+bool lvlm_export_is_exact(const lvlm_export *ex)
+{
+    return ex->options.source && !ex->changed;
+}
+
+lvlm_narrowing lvlm_export_narrowing(const lvlm_export *ex)
+{
+    lvlm_narrowing sum = { 0 };
+    for (size_t i = 0; i < ex->n_files; i++) {
+        const lvlm_narrowing file = lvlm_plan_narrowing(&ex->files[i].plan);
+        lvlm_narrowing_add(&sum, &file);
+    }
+    return sum;
 }
 
 void lvlm_export_free(lvlm_export *ex)

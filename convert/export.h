@@ -17,6 +17,7 @@ typedef struct lvlm_export_options {
     uint64_t max_shard; /* bytes of tensor data in one file, when written fresh */
     size_t threads;
     bool overwrite;
+    lvlm_notes *notes; /* receives what is not as it came in; NULL: none */
     void (*progress)(void *user, uint64_t n_bytes); /* may be NULL */
     void *user;
 } lvlm_export_options;
@@ -32,8 +33,9 @@ typedef struct lvlm_export {
     lvlm_manifest manifest;
     lvlm_export_options options;
     lvlm_export_file *files;
-    size_t n_files;
+    size_t n_files, capacity;
     uint64_t n_bytes;   /* of all files */
+    bool changed;       /* the model has been trained or merged since it came in */
     bool changed_dtype; /* conversion stored the weights as another type */
     bool added_config;  /* config.json is conversion's, the source had none */
     bool renewed;       /* `source` was asked for, and is written fresh under the names
@@ -41,6 +43,12 @@ typedef struct lvlm_export {
                            and the model has been trained or merged */
     lvlm_arena arena;
 } lvlm_export;
+
+/* Are the bytes of all files those that came in? */
+bool lvlm_export_is_exact(const lvlm_export *export);
+/* What writing in narrower types than the model's made of the values; after
+ * lvlm_export_execute. */
+lvlm_narrowing lvlm_export_narrowing(const lvlm_export *export);
 
 /* Open the native file at `path` and plan the directory. LVLM_EUSAGE when `source` is
  * asked for and cannot be had, because conversion rounded the values. On success and on

@@ -26,28 +26,38 @@ typedef struct fresh {
 
 typedef struct list {
     fresh *at;
-    size_t n;
+    size_t n, capacity;
     size_t n_shards;
 } list;
 
 /* ---- which tensors -------------------------------------------------------------- */
 
-/* The tensor whose source a target is part of, new or already listed. */
-/* NULL: out of memory. */
+/* One more; it stays in place until the next one. NULL: out of memory. */
+static fresh *push(list *l, lvlm_export *ex, size_t n_parts)
+{
+    const char **parts = lvlm_arena_alloc(&ex->arena, n_parts, sizeof *parts);
+    fresh *at = lvlm_arena_room(&ex->arena, l->at, l->n, &l->capacity, sizeof *at);
+    if (parts == NULL || at == NULL) return NULL;
+    l->at = at;
+    at[l->n] = (fresh){ .parts = parts, .n_parts = n_parts };
+    return &at[l->n++];
+}
+
+/* The tensor whose source a target is part of, new or already listed. NULL: out of
+ * memory. */
 static fresh *find_or_add(list *l, lvlm_export *ex, const char *name,
                           const lvlm_target *t)
 {
     const size_t select = t->transform.select;
-    for (size_t i = l->n; select > 0 && i-- > 0;) /* parts stand near each other */
+    for (size_t i = l->n; select > 0 && i-- > 0;) /* parts are near each other */
         if (strcmp(l->at[i].out.name, name) == 0) return &l->at[i];
-    fresh *f = &l->at[l->n++];
+    fresh *f = push(l, ex, select > 0 ? (size_t)t->transform.axes[select - 1] : 1);
+    if (f == NULL) return NULL;
     f->out.name = name;
     f->out.dtype = lvlm_checkpoint_find(ex->model, t->name)->dtype;
     f->out.shape = t->source_shape;
     f->transform = t->transform;
-    f->n_parts = select > 0 ? (size_t)t->transform.axes[select - 1] : 1;
-    f->parts = lvlm_arena_alloc(&ex->arena, f->n_parts, sizeof *f->parts);
-    return f->parts != NULL ? f : NULL;
+    return f;
 }
 
 static int list_targets(list *l, lvlm_export *ex, lvlm_error *err)
@@ -82,15 +92,13 @@ static int list_unused(list *l, lvlm_export *ex, lvlm_error *err)
         const lvlm_extra *extra = &ex->manifest.extras[i];
         if (extra->kind != LVLM_EXTRA_UNUSED) continue;
         if (strchr(extra->canonical, '/') != NULL) continue; /* no name on the hub */
-        fresh *f = &l->at[l->n++];
-        f->parts = lvlm_arena_alloc(&ex->arena, 1, sizeof *f->parts);
-        if (f->parts == NULL) return lvlm_fail_memory(err);
+        fresh *f = push(l, ex, 1);
+        if (f == NULL) return lvlm_fail_memory(err);
         f->out = *extra->tensor;
         f->out.name = lvlm_names_source(ex->manifest.family, extra->canonical,
                                         ex->options.layout, &ex->arena);
         if (f->out.name == NULL) return lvlm_fail_memory(err);
         f->parts[0] = extra->tensor->name;
-        f->n_parts = 1;
     }
     return 0;
 }
@@ -104,12 +112,12 @@ static int list_source(list *l, lvlm_export *ex, lvlm_error *err)
         const lvlm_tensor *held = lvlm_checkpoint_find(ex->model, entry->targets[0]);
         FAIL_IF(held == NULL, err, LVLM_EFORMAT, "tensor '%s' is not there",
                 entry->targets[0]);
-        fresh *f = &l->at[l->n++];
-        *f = (fresh){ .out = entry->source,
-                      .transform = entry->transform,
-                      .parts = entry->targets,
-                      .n_parts = entry->n_targets };
+        fresh *f = push(l, ex, entry->n_targets);
+        if (f == NULL) return lvlm_fail_memory(err);
+        f->out = entry->source;
         f->out.dtype = held->dtype;
+        f->transform = entry->transform;
+        for (size_t k = 0; k < entry->n_targets; k++) f->parts[k] = entry->targets[k];
     }
     return 0;
 }
@@ -171,35 +179,20 @@ static int compose_header(const char **text, size_t *n_bytes, lvlm_export *ex,
 static int add_shard(lvlm_export *ex, const char *name, const fresh *first, size_t n,
                      lvlm_error *err)
 {
-    lvlm_export_file *file = &ex->files[ex->n_files++];
+    lvlm_export_file *file;
     const char *header = NULL;
     size_t header_bytes = 0;
-    file->name = name;
-    file->plan.steps = lvlm_arena_alloc(&ex->arena, n + 1, sizeof *file->plan.steps);
-    if (name == NULL || file->plan.steps == NULL) return lvlm_fail_memory(err);
+    TRY(lvlm_export_add_file(&file, ex, name, err));
     TRY(compose_header(&header, &header_bytes, ex, first, n, err));
     TRY(lvlm_plan_bytes(&file->plan, "header", (const unsigned char *)header,
-                        header_bytes, &ex->arena, err));
+                        header_bytes, err));
     for (size_t i = 0; i < n; i++)
         TRY(lvlm_export_step(ex, &file->plan, &first[i].out, &first[i].transform,
                              first[i].parts, first[i].n_parts, err));
     return 0;
 }
 
-/* ---- index and configuration ---------------------------------------------------- */
-
-/* Append text as a file of the directory. */
-static int add_text(lvlm_export *ex, const char *name, const char *text, size_t n_bytes,
-                    lvlm_error *err)
-{
-    const char *copy = lvlm_arena_strndup(&ex->arena, text, n_bytes);
-    lvlm_export_file *file = &ex->files[ex->n_files++];
-    file->name = name;
-    file->plan.steps = lvlm_arena_alloc(&ex->arena, 1, sizeof *file->plan.steps);
-    if (copy == NULL || file->plan.steps == NULL) return lvlm_fail_memory(err);
-    return lvlm_plan_bytes(&file->plan, name, (const unsigned char *)copy, n_bytes,
-                           &ex->arena, err);
-}
+/* ---- index ---------------------------------------------------------------------- */
 
 static int by_name(const void *a, const void *b)
 {
@@ -226,77 +219,10 @@ static int add_index(lvlm_export *ex, list *l, lvlm_error *err)
          cJSON_AddNumberToObject(metadata, "total_size", total) != NULL;
     char *text = NULL;
     int rc = ok ? lvlm_json_print_pretty(&text, json, err) : lvlm_fail_memory(err);
-    if (rc == 0) rc = add_text(ex, LVLM_INDEX_FILE, text, strlen(text), err);
+    if (rc == 0)
+        rc = lvlm_export_add_text(ex, LVLM_INDEX_FILE, text, strlen(text), err);
     lvlm_free(text);
     lvlm_json_free(json);
-    return rc;
-}
-
-/* ---- config.json ---------------------------------------------------------------- */
-
-static const char *torch_name(lvlm_dtype dtype)
-{
-    return dtype == LVLM_F32    ? "float32"
-           : dtype == LVLM_BF16 ? "bfloat16"
-           : dtype == LVLM_F16  ? "float16"
-                                : "float64";
-}
-
-/* Is a "dtype" or "torch_dtype" key with a text as its value at `at`? Then *skip is the
- * length up to the value. */
-static bool is_dtype(const char *at, size_t *skip)
-{
-    static const char *const keys[] = { "\"dtype\"", "\"torch_dtype\"" };
-    for (size_t i = 0; i < 2; i++) {
-        size_t n = strlen(keys[i]);
-        if (strncmp(at, keys[i], n) != 0) continue;
-        n += strspn(at + n, " \t\r\n");
-        if (at[n] != ':') continue;
-        n += 1 + strspn(at + n + 1, " \t\r\n");
-        *skip = n;
-        return at[n] == '"';
-    }
-    return false;
-}
-
-/* Replaces the values of dtype keys and leaves every other byte as it was: printing the
- * whole file anew would turn 30.0 into 30, which strict readers refuse. */
-static void replace_dtypes(lvlm_strbuf *out, const char *text, const char *name)
-{
-    size_t skip;
-    while (*text != '\0') {
-        if (!is_dtype(text, &skip)) {
-            lvlm_strbuf_append(out, text++, 1);
-            continue;
-        }
-        lvlm_strbuf_append(out, text, skip);
-        lvlm_strbuf_printf(out, "\"%s\"", name);
-        text += skip + 1;
-        text += strcspn(text, "\"") + 1;
-    }
-}
-
-bool lvlm_export_keeps_side_file(const lvlm_export *ex, const char *name)
-{
-    return strcmp(name, LVLM_INDEX_FILE) != 0 &&
-           strcmp(name, LVLM_BIN_INDEX_FILE) != 0 &&
-           (!ex->changed_dtype || strcmp(name, "config.json") != 0);
-}
-
-int lvlm_export_amend_config(lvlm_export *ex, lvlm_error *err)
-{
-    const lvlm_side_file *config = lvlm_checkpoint_side_file(ex->model, "config.json");
-    const lvlm_target *table = lvlm_manifest_find(&ex->manifest, LVLM_EMBED_TABLE);
-    if (config == NULL || !ex->changed_dtype || table == NULL || table->source == NULL)
-        return 0;
-    const char *text = lvlm_arena_strndup(&ex->arena, (const char *)config->bytes,
-                                          (size_t)config->n_bytes);
-    lvlm_strbuf out = LVLM_STRBUF_INIT(2 * (size_t)config->n_bytes + 64);
-    if (text == NULL) return lvlm_fail_memory(err);
-    replace_dtypes(&out, text, torch_name(table->source->dtype));
-    int rc = lvlm_strbuf_check(&out, err);
-    if (rc == 0) rc = add_text(ex, "config.json", out.text, out.length, err);
-    lvlm_strbuf_free(&out);
     return rc;
 }
 
@@ -304,10 +230,7 @@ int lvlm_export_amend_config(lvlm_export *ex, lvlm_error *err)
 
 int lvlm_export_fresh(lvlm_export *ex, lvlm_error *err)
 {
-    const size_t most =
-        ex->manifest.n_targets + ex->manifest.n_extras + ex->manifest.ledger.n_entries;
-    list l = { lvlm_arena_alloc(&ex->arena, most + 1, sizeof *l.at), 0, 0 };
-    if (l.at == NULL) return lvlm_fail_memory(err);
+    list l = { 0 };
     if (ex->renewed) TRY(list_source(&l, ex, err));
     if (!ex->renewed) TRY(list_targets(&l, ex, err));
     if (!ex->renewed) TRY(list_unused(&l, ex, err));

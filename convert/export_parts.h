@@ -14,14 +14,24 @@ LVLM_MUST_CHECK int lvlm_export_step(lvlm_export *export, lvlm_plan *plan,
                                      const char *const *parts, size_t n_parts,
                                      lvlm_error *err);
 
+/* Append an empty file; *file stays in place until the next one is appended. Its name,
+ * which may be NULL for out of memory, must outlive the export. LVLM_EFORMAT when there
+ * is one of that name. */
+LVLM_MUST_CHECK int lvlm_export_add_file(lvlm_export_file **file, lvlm_export *export,
+                                         const char *name, lvlm_error *err);
+/* Append a file with a copy of this text. */
+LVLM_MUST_CHECK int lvlm_export_add_text(lvlm_export *export, const char *name,
+                                         const char *text, size_t n_bytes,
+                                         lvlm_error *err);
+
 /* Append the tensor files of a layout to export->files. */
 LVLM_MUST_CHECK int lvlm_export_source(lvlm_export *export, lvlm_error *err);
 LVLM_MUST_CHECK int lvlm_export_fresh(lvlm_export *export, lvlm_error *err);
 
-/* Fresh layouts: is this side file still true? */
-bool lvlm_export_keeps_side_file(const lvlm_export *export, const char *name);
-/* Fresh layouts: config.json naming the dtype that the weights now have, where
- * conversion changed it. */
-LVLM_MUST_CHECK int lvlm_export_amend_config(lvlm_export *export, lvlm_error *err);
+/* Fresh layouts: config.json as it has to be for the weights as they are written, in
+ * the export's arena; *text is NULL where `side`, the one that came in, is right. */
+LVLM_MUST_CHECK int lvlm_export_config(const char **text, size_t *n_bytes,
+                                       lvlm_export *export, const lvlm_side_file *side,
+                                       lvlm_error *err);
 
 #endif

@@ -10,8 +10,8 @@
 #include "convert/export_parts.h"
 #include "formats/native.h"
 
-/* Values that were widened narrow back to the same bits; values that were rounded are
- * gone. */
+/* Values that were widened narrow to the same bits again, or, where training or merging
+ * has changed them, to the nearest that there are; what was rounded is gone. */
 static bool can_return(lvlm_dtype held, lvlm_dtype source)
 {
     if (held == source) return true;
@@ -38,8 +38,7 @@ typedef struct frame {
     uint64_t at;
 } frame;
 
-static int add_frame(lvlm_export *ex, lvlm_plan *plan, frame *f, uint64_t n_bytes,
-                     lvlm_error *err)
+static int add_frame(lvlm_plan *plan, frame *f, uint64_t n_bytes, lvlm_error *err)
 {
     FAIL_IF(n_bytes > f->tensor->n_bytes - f->at, err, LVLM_EFORMAT,
             "'%s' is %" PRIu64 " bytes long, the ledger needs more", f->tensor->name,
@@ -47,7 +46,7 @@ static int add_frame(lvlm_export *ex, lvlm_plan *plan, frame *f, uint64_t n_byte
     if (n_bytes == 0) return 0;
     const unsigned char *bytes = f->tensor->data + f->at;
     f->at += n_bytes;
-    return lvlm_plan_bytes(plan, f->tensor->name, bytes, n_bytes, &ex->arena, err);
+    return lvlm_plan_bytes(plan, f->tensor->name, bytes, n_bytes, err);
 }
 
 /* The frame is used in pieces, so its digest is checked here and as a whole. */
@@ -69,13 +68,10 @@ static int open_frame(lvlm_export *ex, frame *f, const char *file, lvlm_error *e
 static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
 {
     const lvlm_ledger *ledger = &ex->manifest.ledger;
-    lvlm_export_file *file = &ex->files[ex->n_files++];
-    lvlm_plan *plan = &file->plan;
+    lvlm_export_file *file;
     frame f = { NULL, 0 };
-    file->name = ledger->files[index].name;
-    plan->steps =
-        lvlm_arena_alloc(&ex->arena, 2 * ledger->n_entries + 1, sizeof *plan->steps);
-    if (plan->steps == NULL) return lvlm_fail_memory(err);
+    TRY(lvlm_export_add_file(&file, ex, ledger->files[index].name, err));
+    lvlm_plan *const plan = &file->plan;
     FAIL_IF(ledger->files[index].compressed, err, LVLM_EUSAGE,
             "%s was compressed, and compressed bytes are not kept: it cannot come back "
             "byte for byte; --layout hub writes its weights as safetensors",
@@ -84,10 +80,10 @@ static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
     for (size_t i = 0; i < ledger->n_entries; i++) {
         const lvlm_ledger_entry *entry = &ledger->entries[i];
         if (entry->source.file != index || entry->source.detached) continue;
-        TRY(add_frame(ex, plan, &f, entry->source.offset - plan->n_bytes, err));
+        TRY(add_frame(plan, &f, entry->source.offset - plan->n_bytes, err));
         TRY(add_tensor(ex, plan, entry, err));
     }
-    TRY(add_frame(ex, plan, &f, ledger->files[index].n_bytes - plan->n_bytes, err));
+    TRY(add_frame(plan, &f, ledger->files[index].n_bytes - plan->n_bytes, err));
     FAIL_IF(f.at != f.tensor->n_bytes, err, LVLM_EFORMAT,
             "'%s' is %" PRIu64 " bytes long, the ledger uses %" PRIu64, f.tensor->name,
             f.tensor->n_bytes, f.at);

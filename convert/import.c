@@ -58,16 +58,19 @@ static int add_pad(lvlm_import *im, lvlm_dtype dtype, const lvlm_shape *shape,
                    size_t *n_pads, lvlm_error *err)
 {
     lvlm_tensor next = { .dtype = dtype, .shape = *shape };
-    const bool fits = lvlm_shape_bytes(&next.n_bytes, shape, dtype);
-    assert(fits);
-    (void)fits;
+    lvlm_step *step;
+    FAIL_IF(!lvlm_shape_bytes(&next.n_bytes, shape, dtype), err, LVLM_EFORMAT,
+            "size of a tensor overflows 64 bits");
     const uint64_t n_bytes = lvlm_native_pad(im->plan.n_bytes, &next);
     if (n_bytes == 0) return 0;
     const char *name =
         lvlm_arena_printf(&im->arena, LVLM_NATIVE_PAD "%zu", (*n_pads)++);
     if (name == NULL) return lvlm_fail_memory(err);
-    const lvlm_shape pad = { 1, { n_bytes } };
-    lvlm_plan_add(&im->plan, name, LVLM_U8, &pad)->kind = LVLM_STEP_ZEROS;
+    const lvlm_tensor pad = { .name = name,
+                              .dtype = LVLM_U8,
+                              .shape = { 1, { n_bytes } } };
+    TRY(lvlm_plan_add(&step, &im->plan, &pad, err));
+    step->kind = LVLM_STEP_ZEROS;
     return 0;
 }
 
@@ -86,17 +89,17 @@ static int add_target(lvlm_import *im, const lvlm_target *t, size_t *n_pads,
     const bool made = t->state == LVLM_TARGET_MADE;
     const lvlm_dtype dtype = stored_dtype(im, made ? made_dtype(im) : t->source->dtype);
     const lvlm_transform *transform = lvlm_manifest_transform(&im->manifest, t);
+    const lvlm_tensor out = { .name = t->name, .dtype = dtype, .shape = t->shape };
+    lvlm_step *step;
     TRY(add_pad(im, dtype, &t->shape, n_pads, err));
     if (made) {
-        lvlm_step *step = lvlm_plan_add(&im->plan, t->name, dtype, &t->shape);
+        TRY(lvlm_plan_add(&step, &im->plan, &out, err));
         step->kind = LVLM_STEP_MADE;
         step->init = im->options.init;
         return 0;
     }
-    TRY(lvlm_plan_copy(&im->plan, t->name, dtype, &t->shape, t->source, &im->arena,
-                       err));
+    TRY(lvlm_plan_copy(&step, &im->plan, &out, t->source, err));
     if (lvlm_transform_is_keep(transform)) return 0;
-    lvlm_step *step = &im->plan.steps[im->plan.n_steps - 1];
     step->kind = LVLM_STEP_FORWARD;
     step->transform = *transform;
     return 0;
@@ -111,11 +114,12 @@ static int add_unused(lvlm_import *im, const lvlm_extra *extra, size_t *n_pads,
                       lvlm_error *err)
 {
     const lvlm_tensor *t = extra->tensor;
-    const lvlm_dtype dtype = stored_dtype(im, t->dtype);
-    const char *name = unused_name(im, extra);
-    if (name == NULL) return lvlm_fail_memory(err);
-    TRY(add_pad(im, dtype, &t->shape, n_pads, err));
-    return lvlm_plan_copy(&im->plan, name, dtype, &t->shape, t, &im->arena, err);
+    const lvlm_tensor out = { .name = unused_name(im, extra),
+                              .dtype = stored_dtype(im, t->dtype),
+                              .shape = t->shape };
+    if (out.name == NULL) return lvlm_fail_memory(err);
+    TRY(add_pad(im, out.dtype, &t->shape, n_pads, err));
+    return lvlm_plan_copy(NULL, &im->plan, &out, t, err);
 }
 
 /* Bytes of a source file: as it is, or as it would be behind a header read alone. */
@@ -130,43 +134,72 @@ static uint64_t file_bytes(const lvlm_checkpoint *cp, size_t file)
     return end;
 }
 
-/* The bytes of a source file that lie between and around its spans, in order. */
-static int add_frame(lvlm_import *im, size_t file, lvlm_error *err)
+/* Bytes of a mapped file as a tensor; NULL: out of memory. */
+static const lvlm_tensor *piece(lvlm_import *im, const char *name,
+                                const unsigned char *bytes, uint64_t n_bytes)
+{
+    lvlm_tensor *t = lvlm_arena_alloc(&im->arena, 1, sizeof *t);
+    if (t == NULL) return NULL;
+    *t = (lvlm_tensor){ .name = name,
+                        .dtype = LVLM_U8,
+                        .shape = { 1, { n_bytes } },
+                        .data = bytes,
+                        .n_bytes = n_bytes };
+    return t;
+}
+
+/* The pieces of a source file between and around its spans, in order. Behind the end of
+ * what is mapped, in a header that was read without its data, there are none. */
+static int list_pieces(lvlm_step *frame, lvlm_import *im, size_t file, lvlm_error *err)
 {
     const lvlm_checkpoint *cp = im->source;
     const lvlm_infile *map = cp->files[file].map;
-    if (cp->files[file].compressed) return 0;
-    const char *name =
-        lvlm_arena_printf(&im->arena, LVLM_NATIVE_FRAMES "%s", cp->files[file].name);
     const uint64_t total = file_bytes(cp, file);
+    const lvlm_tensor **pieces = NULL;
+    size_t n = 0, capacity = 0;
     uint64_t at = 0;
-    lvlm_strbuf frame = LVLM_STRBUF_INIT((size_t)map->n_bytes + 1);
     for (size_t i = 0; i <= cp->n_tensors; i++) {
-        if (i < cp->n_tensors &&
-            (cp->tensors[i].file != file || cp->tensors[i].detached))
-            continue;
-        const uint64_t until = i < cp->n_tensors ? cp->tensors[i].offset : total;
-        if (until <= map->n_bytes)
-            lvlm_strbuf_append(&frame, map->bytes + at, (size_t)(until - at));
-        at = i < cp->n_tensors ? until + cp->tensors[i].n_bytes : until;
+        const lvlm_tensor *t = i < cp->n_tensors ? &cp->tensors[i] : NULL;
+        if (t != NULL && (t->file != file || t->detached)) continue;
+        const uint64_t until = t != NULL ? t->offset : total;
+        if (until <= map->n_bytes && until > at) {
+            pieces = lvlm_arena_room(&im->arena, pieces, n, &capacity, sizeof *pieces);
+            if (pieces == NULL ||
+                (pieces[n] = piece(im, frame->out.name, map->bytes + at, until - at)) ==
+                    NULL)
+                return lvlm_fail_memory(err);
+            frame->out.shape.dims[0] += pieces[n++]->n_bytes;
+        }
+        at = t != NULL ? until + t->n_bytes : until;
     }
-    char *bytes = lvlm_arena_strndup(&im->arena, frame.text, frame.length);
-    const bool ok = !frame.failed && bytes != NULL && name != NULL;
-    const size_t n_bytes = frame.length;
-    lvlm_strbuf_free(&frame);
-    if (!ok) return lvlm_fail_memory(err);
-    return lvlm_plan_bytes(&im->plan, name, (unsigned char *)bytes, n_bytes, &im->arena,
-                           err);
+    frame->inputs = pieces;
+    frame->n_inputs = n;
+    return 0;
+}
+
+/* All bytes of a source file that are not a tensor's span. */
+static int add_frame(lvlm_import *im, size_t file, lvlm_error *err)
+{
+    const lvlm_source_file *source = &im->source->files[file];
+    lvlm_step frame = { .out = { .dtype = LVLM_U8, .shape = { 1, { 0 } } } }, *step;
+    if (source->compressed) return 0;
+    frame.out.name =
+        lvlm_arena_printf(&im->arena, LVLM_NATIVE_FRAMES "%s", source->name);
+    if (frame.out.name == NULL) return lvlm_fail_memory(err);
+    TRY(list_pieces(&frame, im, file, err));
+    TRY(lvlm_plan_add(&step, &im->plan, &frame.out, err));
+    step->kind = LVLM_STEP_JOIN;
+    step->inputs = frame.inputs;
+    step->n_inputs = frame.n_inputs;
+    return 0;
 }
 
 static int lay_out(lvlm_import *im, lvlm_error *err)
 {
     const lvlm_manifest *m = &im->manifest;
     const lvlm_checkpoint *cp = im->source;
-    const size_t n = m->n_targets + m->n_extras + cp->n_files + cp->n_side_files;
     size_t n_pads = 0;
-    im->plan.steps = lvlm_arena_alloc(&im->arena, 2 * n + 1, sizeof *im->plan.steps);
-    if (im->plan.steps == NULL) return lvlm_fail_memory(err);
+    im->plan.arena = &im->arena;
     for (size_t i = 0; i < m->n_targets; i++)
         if (lvlm_target_is_stored(&m->targets[i]))
             TRY(add_target(im, &m->targets[i], &n_pads, err));
@@ -178,8 +211,7 @@ static int lay_out(lvlm_import *im, lvlm_error *err)
         const char *name =
             lvlm_arena_printf(&im->arena, LVLM_NATIVE_FILES "%s", side->name);
         if (name == NULL) return lvlm_fail_memory(err);
-        TRY(lvlm_plan_bytes(&im->plan, name, side->bytes, side->n_bytes, &im->arena,
-                            err));
+        TRY(lvlm_plan_bytes(&im->plan, name, side->bytes, side->n_bytes, err));
     }
     return 0;
 }
@@ -266,6 +298,35 @@ static const char *source_kind(const lvlm_checkpoint *cp)
                                                        : "huggingface safetensors";
 }
 
+/* What another type made of the values, in the provenance; known after the data is
+ * written, so that the header is laid out for the longest numbers. */
+static int describe_narrowing(lvlm_import *im, const lvlm_narrowing *n, lvlm_error *err)
+{
+    cJSON *const json = cJSON_CreateObject();
+    cJSON_DeleteItemFromObjectCaseSensitive(im->provenance, "narrowed");
+    if (!cJSON_AddItemToObject(im->provenance, "narrowed", json) ||
+        cJSON_AddNumberToObject(json, "rounded", (double)n->n_rounded) == NULL ||
+        cJSON_AddNumberToObject(json, "overflowed", (double)n->n_overflowed) == NULL ||
+        cJSON_AddNumberToObject(json, "flushed", (double)n->n_flushed) == NULL)
+        return lvlm_fail_memory(err);
+    return 0;
+}
+
+static int reserve_narrowing(lvlm_import *im, lvlm_error *err)
+{
+    const uint64_t most = im->plan.n_bytes; /* there are never as many values */
+    const lvlm_narrowing longest = { .n_rounded = most,
+                                     .n_overflowed = most,
+                                     .n_flushed = most };
+    char *text = NULL;
+    if (!im->options.change_dtype) return 0;
+    TRY(describe_narrowing(im, &longest, err));
+    TRY(lvlm_json_print(&text, im->provenance, err));
+    im->provenance_bytes = strlen(text);
+    lvlm_free(text);
+    return 0;
+}
+
 /* What was converted, by what, and how; nothing about when, where or by whom. */
 static int describe(lvlm_import *im, lvlm_error *err)
 {
@@ -286,7 +347,7 @@ static int describe(lvlm_import *im, lvlm_error *err)
          cJSON_AddStringToObject(p, "transformers_version",
                                  lvlm_json_string(version)) == NULL))
         return lvlm_fail_memory(err);
-    return 0;
+    return reserve_narrowing(im, err);
 }
 
 /* ---- public --------------------------------------------------------------------- */
@@ -297,7 +358,8 @@ int lvlm_import_plan(lvlm_import *out, const char *path,
                      lvlm_error *err)
 {
     const lvlm_open_options open = { .headers_only = headers_only,
-                                     .config = options->config };
+                                     .config = options->config,
+                                     .notes = options->notes };
     *out = (lvlm_import){ .options = *options };
     TRY(lvlm_checkpoint_open(&out->source, path, &open, err));
     const lvlm_checkpoint_kind kind = out->source->kind;
@@ -317,8 +379,11 @@ int lvlm_import_plan(lvlm_import *out, const char *path,
 static int compose_header(lvlm_strbuf *header, const lvlm_import *im, bool with_digests,
                           lvlm_error *err)
 {
-    const lvlm_native_meta meta = { im->manifest.family->name, im->manifest.config,
-                                    im->provenance, im->ledger_json };
+    const lvlm_native_meta meta = { .family = im->manifest.family->name,
+                                    .config = im->manifest.config,
+                                    .provenance = im->provenance,
+                                    .provenance_bytes = im->provenance_bytes,
+                                    .ledger = im->ledger_json };
     const size_t n = im->plan.n_steps;
     lvlm_tensor *tensors = lvlm_malloc((n + 1) * sizeof *tensors);
     char(*digests)[LVLM_DIGEST_HEX + 1] = lvlm_malloc((n + 1) * sizeof *digests);
@@ -336,6 +401,12 @@ static int compose_header(lvlm_strbuf *header, const lvlm_import *im, bool with_
     return rc;
 }
 
+static int record_narrowing(lvlm_import *im, lvlm_error *err)
+{
+    im->narrowing = lvlm_plan_narrowing(&im->plan);
+    return im->options.change_dtype ? describe_narrowing(im, &im->narrowing, err) : 0;
+}
+
 int lvlm_import_execute(lvlm_import *im, const char *path, const lvlm_import_run *run,
                         char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
 {
@@ -351,6 +422,7 @@ int lvlm_import_execute(lvlm_import *im, const char *path, const lvlm_import_run
     const lvlm_execute_options options = { run->threads, blank.length, run->progress,
                                            run->user };
     if ((rc = lvlm_execute(&im->plan, file, &options, err)) < 0 ||
+        (rc = record_narrowing(im, err)) < 0 ||
         (rc = compose_header(&header, im, true, err)) < 0)
         goto done;
     assert(header.length == blank.length);

@@ -16,6 +16,7 @@ typedef struct lvlm_import_options {
     lvlm_init init;     /* what may be done about missing connector tensors */
     bool npz;           /* the source has to be an .npz */
     const char *config; /* for an .npz: the config.json that goes with it, or NULL */
+    lvlm_notes *notes;  /* receives what of the source is passed over; NULL: none */
 } lvlm_import_options;
 
 typedef struct lvlm_import {
@@ -26,6 +27,8 @@ typedef struct lvlm_import {
     lvlm_ledger ledger;
     cJSON *ledger_json;
     cJSON *provenance;
+    size_t provenance_bytes;  /* that the header has room for */
+    lvlm_narrowing narrowing; /* what `dtype` made of the values; after execution */
     lvlm_arena arena;
 } lvlm_import;
 

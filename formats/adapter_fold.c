@@ -79,8 +79,14 @@ static int row_fold_make(row_fold *f, const lvlm_adapted *x, size_t part,
         lvlm_convert_values(all, LVLM_F64, x->b.data, x->b.dtype, m->out * x->r);
         if (rows.n == 0)
             memcpy(f->b, all, m->out * x->r * sizeof *all);
-        else
-            lvlm_transform_forward(f->b, 0, f->rows * x->r, &rows, all, sizeof *all);
+        else if (!lvlm_transform_forward(
+                     f->b, 0, f->rows * x->r, &rows,
+                     (lvlm_elements){ all, m->out * x->r, sizeof *all })) {
+            lvlm_free(all);
+            return lvlm_fail(err, LVLM_EFORMAT,
+                             "%s: the rows of its parts are not those of the module",
+                             m->name);
+        }
     }
     lvlm_free(all);
     return ok ? 0 : lvlm_fail_memory(err);

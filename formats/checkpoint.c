@@ -180,10 +180,7 @@ static const char *join(lvlm_checkpoint *cp, const char *name)
 static int remark(lvlm_checkpoint *cp, const char *name, const char *what,
                   lvlm_error *err)
 {
-    const char *text = lvlm_arena_printf(&cp->arena, "%s %s", name, what);
-    if (text == NULL) return lvlm_fail_memory(err);
-    cp->remarks[cp->n_remarks++] = text;
-    return 0;
+    return lvlm_notes_add(cp->notes, err, "%s/%s %s", cp->path, name, what);
 }
 
 /* Read one side file and list it. */
@@ -196,7 +193,8 @@ static int add_side_file(lvlm_checkpoint *cp, const char *name, lvlm_error *err)
     const lvlm_infile *map = cp->side_maps[cp->n_side_maps++];
     *side = (lvlm_side_file){ lvlm_path_base(path), map->bytes, map->n_bytes };
     cp->n_side_files++;
-    return is_pointer(map) ? remark(cp, name, POINTER, err) : 0;
+    const bool refused_later = strcmp(name, "config.json") == 0;
+    return is_pointer(map) && !refused_later ? remark(cp, name, POINTER, err) : 0;
 }
 
 static bool is_model_file(const lvlm_checkpoint *cp, const char *name)
@@ -214,9 +212,7 @@ static int add_side_files(lvlm_checkpoint *cp, const listing *files,
     const size_t n = files->n + others->n + 1;
     cp->side_files = lvlm_arena_alloc(&cp->arena, n, sizeof *cp->side_files);
     cp->side_maps = lvlm_arena_alloc(&cp->arena, n, sizeof *cp->side_maps);
-    cp->remarks = lvlm_arena_alloc(&cp->arena, n, sizeof *cp->remarks);
-    if (cp->side_files == NULL || cp->side_maps == NULL || cp->remarks == NULL)
-        return lvlm_fail_memory(err);
+    if (cp->side_files == NULL || cp->side_maps == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < files->n; i++) {
         const char *const name = files->names[i];
         if (is_model_file(cp, name)) continue;

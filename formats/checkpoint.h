@@ -62,9 +62,6 @@ typedef struct lvlm_checkpoint {
     size_t n_files;
     lvlm_side_file *side_files; /* sorted by name; native: what it carries inside */
     size_t n_side_files;
-    const char **remarks; /* HF: what of the directory is left behind, or is not what it
-                             seems; a sentence each that begins with the name */
-    size_t n_remarks;
     cJSON *config;       /* HF, NPZ: config.json; native and plain: NULL */
     bool config_made;    /* NPZ: from the shapes, not given */
     const char *assumed; /* NPZ: a sentence on what neither shapes nor released models
@@ -73,7 +70,8 @@ typedef struct lvlm_checkpoint {
     char (
         *digests)[LVLM_DIGEST_HEX + 1]; /* native: of each of `tensors`, as recorded */
     bool headers_only;
-    lvlm_notes *notes; /* borrowed: where readers put what they pass over; or NULL */
+    lvlm_notes *notes; /* borrowed: where readers put what they pass over, files of a
+                          directory that are left behind among it; or NULL */
     /* owned below; not for callers */
     lvlm_arena arena;
     lvlm_infile **side_maps;

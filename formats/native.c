@@ -33,14 +33,24 @@ uint64_t lvlm_native_pad(uint64_t end, const lvlm_tensor *tensor)
 
 /* ---- composing ------------------------------------------------------------------ */
 
-/* A JSON value as the text of a metadata member. */
-static bool add_text(cJSON *metadata, const char *key, const cJSON *value)
+/* A JSON value as the text of a metadata member, of `n_bytes` bytes at least. */
+static bool add_padded(cJSON *metadata, const char *key, const cJSON *value,
+                       size_t n_bytes)
 {
     char *text = NULL;
-    const bool ok = lvlm_json_print(&text, value, NULL) == 0 &&
-                    cJSON_AddStringToObject(metadata, key, text) != NULL;
+    lvlm_strbuf padded = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER);
+    bool ok = lvlm_json_print(&text, value, NULL) == 0;
+    if (ok) lvlm_strbuf_printf(&padded, "%-*s", (int)n_bytes, text);
+    ok = ok && lvlm_strbuf_check(&padded, NULL) == 0 &&
+         cJSON_AddStringToObject(metadata, key, padded.text) != NULL;
+    lvlm_strbuf_free(&padded);
     lvlm_free(text);
     return ok;
+}
+
+static bool add_text(cJSON *metadata, const char *key, const cJSON *value)
+{
+    return add_padded(metadata, key, value, 0);
 }
 
 static bool add_digests(cJSON *metadata, const lvlm_tensor *tensors, size_t n_tensors,
@@ -66,7 +76,7 @@ static cJSON *compose(const lvlm_native_meta *meta, const lvlm_tensor *tensors,
         cJSON_AddStringToObject(m, "root", zeros) != NULL &&
         cJSON_AddStringToObject(m, "family", meta->family) != NULL &&
         add_text(m, "config", meta->config) &&
-        add_text(m, "provenance", meta->provenance) &&
+        add_padded(m, "provenance", meta->provenance, meta->provenance_bytes) &&
         add_text(m, "ledger", meta->ledger) &&
         add_digests(m, tensors, n_tensors, digests))
         return m;

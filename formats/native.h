@@ -48,6 +48,8 @@ typedef struct lvlm_native_meta {
     const cJSON *config;
     const cJSON *provenance;
     const cJSON *ledger;
+    size_t provenance_bytes; /* its text is padded with spaces to as many, so that a
+                                header with other numbers is as long; 0: is not */
 } lvlm_native_meta;
 
 /* The complete header (items 1 and 2) for `tensors`, pads included and in file order.

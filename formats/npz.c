@@ -292,8 +292,11 @@ static void turn(unsigned char *to, const lvlm_tensor *t, const unsigned char *f
         reversed.axes[i] = t->shape.dims[n - 1 - i];
         reversed.order[i] = (uint8_t)(n - 1 - i);
     }
-    lvlm_transform_forward(to, 0, lvlm_tensor_numel(t), &reversed, from,
-                           lvlm_dtype_bytes(t->dtype));
+    const lvlm_elements source = { from, lvlm_tensor_numel(t),
+                                   lvlm_dtype_bytes(t->dtype) };
+    const bool ok = lvlm_transform_forward(to, 0, source.n, &reversed, source);
+    assert(ok); /* the reversed shape has the elements of the shape */
+    (void)ok;
 }
 
 /* The values of a detached tensor, at `to`, which has room for its whole member. */

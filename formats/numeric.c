@@ -2,6 +2,7 @@
 #include "formats/numeric.h"
 
 #include <assert.h>
+#include <math.h>
 
 enum { BLOCK = 256 };
 
@@ -89,4 +90,48 @@ void lvlm_convert_values(void *to, lvlm_dtype to_dtype, const void *from,
         out += some * to_bytes;
         n -= some;
     }
+}
+
+/* ---- what does not fit ---------------------------------------------------------- */
+
+bool lvlm_dtype_narrows(lvlm_dtype to, lvlm_dtype from)
+{
+    return to != from && lvlm_dtype_bytes(to) <= lvlm_dtype_bytes(from);
+}
+
+static void count_one(lvlm_narrowing *sum, double before, double after)
+{
+    if (before == after || !isfinite(before)) return;
+    sum->n_rounded++;
+    if (!isfinite(after)) sum->n_overflowed++;
+    if (after == 0) sum->n_flushed++;
+    const double relative = fabs(after - before) / fabs(before);
+    if (isfinite(after) && relative > sum->max_relative) sum->max_relative = relative;
+}
+
+void lvlm_narrowing_count(lvlm_narrowing *sum, const void *to, lvlm_dtype to_dtype,
+                          const void *from, lvlm_dtype from_dtype, size_t n)
+{
+    double before[BLOCK], after[BLOCK];
+    const size_t to_bytes = lvlm_dtype_bytes(to_dtype);
+    const size_t from_bytes = lvlm_dtype_bytes(from_dtype);
+    const unsigned char *out = to, *in = from;
+    if (!lvlm_dtype_narrows(to_dtype, from_dtype)) return;
+    sum->n += n;
+    for (size_t some; n > 0;
+         n -= some, in += some * from_bytes, out += some * to_bytes) {
+        some = n < BLOCK ? n : BLOCK;
+        lvlm_convert_values(before, LVLM_F64, in, from_dtype, some);
+        lvlm_convert_values(after, LVLM_F64, out, to_dtype, some);
+        for (size_t i = 0; i < some; i++) count_one(sum, before[i], after[i]);
+    }
+}
+
+void lvlm_narrowing_add(lvlm_narrowing *sum, const lvlm_narrowing *more)
+{
+    sum->n += more->n;
+    sum->n_rounded += more->n_rounded;
+    sum->n_overflowed += more->n_overflowed;
+    sum->n_flushed += more->n_flushed;
+    if (more->max_relative > sum->max_relative) sum->max_relative = more->max_relative;
 }

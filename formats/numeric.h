@@ -7,6 +7,7 @@
 #ifndef LVLM_FORMATS_NUMERIC_H
 #define LVLM_FORMATS_NUMERIC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -103,5 +104,22 @@ static inline uint16_t lvlm_f16_of_f32(float value)
  * passes through f32; from F64 it is rounded once, to the target. */
 void lvlm_convert_values(void *to, lvlm_dtype to_dtype, const void *from,
                          lvlm_dtype from_dtype, size_t n);
+
+/* What another type has made of values. What was not finite before is not counted. */
+typedef struct lvlm_narrowing {
+    uint64_t n;            /* values, of types in which some do not fit */
+    uint64_t n_rounded;    /* finite, and now another number, those below among them */
+    uint64_t n_overflowed; /* ... that are infinite now */
+    uint64_t n_flushed;    /* ... that are zero now and were not */
+    double max_relative;   /* largest |after - before| / |before| of those that stayed
+                              finite */
+} lvlm_narrowing;
+
+/* Do values of `from` exist that `to` has not? */
+bool lvlm_dtype_narrows(lvlm_dtype to, lvlm_dtype from);
+/* Count `n` values `from` that became `to`. */
+void lvlm_narrowing_count(lvlm_narrowing *sum, const void *to, lvlm_dtype to_dtype,
+                          const void *from, lvlm_dtype from_dtype, size_t n);
+void lvlm_narrowing_add(lvlm_narrowing *sum, const lvlm_narrowing *more);
 
 #endif

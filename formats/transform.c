@@ -8,6 +8,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "formats/base/size.h"
+
 /* One strided read: output axes with their extents and input strides, in elements. */
 typedef struct walk {
     size_t n;
@@ -52,11 +54,36 @@ lvlm_transform lvlm_transform_stack(const lvlm_transform *transform,
     return out;
 }
 
+lvlm_elements lvlm_tensor_elements(const lvlm_tensor *tensor)
+{
+    return (lvlm_elements){ tensor->data, lvlm_tensor_numel(tensor),
+                            lvlm_dtype_bytes(tensor->dtype) };
+}
+
+/* ---- sizes ---------------------------------------------------------------------- */
+
+/* Do the axes make `numel` elements, and is the selected index one of its axis'? */
+static bool makes(const lvlm_transform *t, uint64_t numel)
+{
+    uint64_t product = 1;
+    for (size_t i = 0; i < t->n; i++)
+        if (!lvlm_mul_u64(&product, product, t->axes[i])) return false;
+    return t->n > 0 && product == numel && t->select <= t->n &&
+           (t->select == 0 || t->index < t->axes[t->select - 1]);
+}
+
+static bool is_range(uint64_t first, uint64_t count, uint64_t numel)
+{
+    return first <= numel && count <= numel - first;
+}
+
+/* ---- the copy ------------------------------------------------------------------- */
+
 /* Elements [first, first + count) of the walk's output. */
 static void copy(unsigned char *to, uint64_t first, uint64_t count, const walk *w,
-                 const void *const *inputs, size_t element)
+                 const lvlm_elements *inputs)
 {
-    const size_t last = w->n - 1;
+    const size_t last = w->n - 1, element = inputs[0].bytes;
     uint64_t index[LVLM_MAX_DIMS];
     for (size_t i = w->n; i-- > 0; first /= w->extent[i])
         index[i] = first % w->extent[i];
@@ -65,7 +92,8 @@ static void copy(unsigned char *to, uint64_t first, uint64_t count, const walk *
         uint64_t at = 0;
         for (size_t i = 0; i < w->n; i++) at += index[i] * w->stride[i];
         const size_t part = w->part_axis > 0 ? (size_t)index[w->part_axis - 1] : 0;
-        const unsigned char *from = (const unsigned char *)inputs[part] + at * element;
+        const unsigned char *from =
+            (const unsigned char *)inputs[part].at + at * element;
         uint64_t run = w->part_axis == w->n ? 1 : w->extent[last] - index[last];
         if (run > count) run = count;
         if (w->stride[last] == 1 || run == 1)
@@ -83,11 +111,13 @@ static void copy(unsigned char *to, uint64_t first, uint64_t count, const walk *
     }
 }
 
-void lvlm_transform_forward(void *to, uint64_t first, uint64_t count,
-                            const lvlm_transform *transform, const void *source,
-                            size_t element)
+bool lvlm_transform_forward(void *to, uint64_t first, uint64_t count,
+                            const lvlm_transform *transform, lvlm_elements source)
 {
-    assert(transform->n > 0);
+    if (!makes(transform, source.n) ||
+        !is_range(first, count, lvlm_transform_numel(transform)))
+        return false;
+    if (count == 0) return true;
     uint64_t stride[LVLM_MAX_DIMS]; /* of the source's axes */
     uint64_t step = 1;
     for (size_t i = transform->n; i-- > 0; step *= transform->axes[i]) stride[i] = step;
@@ -97,22 +127,34 @@ void lvlm_transform_forward(void *to, uint64_t first, uint64_t count,
         w.extent[i] = transform->axes[transform->order[i]];
         w.stride[i] = stride[transform->order[i]];
     }
-    const uint64_t base =
-        transform->select > 0 ? transform->index * stride[transform->select - 1] : 0;
-    const void *input = (const unsigned char *)source + base * element;
-    copy(to, first, count, &w, &input, element);
+    if (w.n == 0) w = (walk){ .n = 1, .extent = { 1 }, .stride = { 1 } };
+    if (transform->select > 0)
+        source.at = (const unsigned char *)source.at +
+                    transform->index * stride[transform->select - 1] * source.bytes;
+    copy(to, first, count, &w, &source);
+    return true;
 }
 
-void lvlm_transform_inverse(void *to, uint64_t first, uint64_t count,
-                            const lvlm_transform *transform, const void *const *parts,
-                            size_t element)
+bool lvlm_transform_inverse(void *to, uint64_t first, uint64_t count,
+                            const lvlm_transform *transform, const lvlm_elements *parts,
+                            size_t n_parts)
 {
-    assert(transform->n > 0);
+    uint64_t numel;
+    const uint64_t part = lvlm_transform_numel(transform);
+    if (!lvlm_mul_u64(&numel, part, n_parts) || !makes(transform, numel) ||
+        n_parts !=
+            (transform->select > 0 ? transform->axes[transform->select - 1] : 1) ||
+        !is_range(first, count, numel))
+        return false;
+    for (size_t i = 0; i < n_parts; i++)
+        if (parts[i].n != part || parts[i].bytes != parts[0].bytes) return false;
+    if (count == 0) return true;
     const size_t n_native = transform->n - (transform->select > 0);
     walk w = { .n = transform->n, .part_axis = transform->select };
     memcpy(w.extent, transform->axes, sizeof w.extent);
     uint64_t step = 1; /* the selected axis keeps stride 0: it chooses the part */
     for (size_t i = n_native; i-- > 0; step *= transform->axes[transform->order[i]])
         w.stride[transform->order[i]] = step;
-    copy(to, first, count, &w, parts, element);
+    copy(to, first, count, &w, parts);
+    return true;
 }

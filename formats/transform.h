@@ -36,17 +36,29 @@ uint64_t lvlm_transform_numel(const lvlm_transform *transform);
 lvlm_transform lvlm_transform_stack(const lvlm_transform *transform,
                                     const lvlm_shape *shape, uint64_t n, uint64_t i);
 
-/* Native elements [first, first + count) in native order, gathered from the source's
- * bytes. `element` is the size of one. Not for keep. */
-void lvlm_transform_forward(void *to, uint64_t first, uint64_t count,
-                            const lvlm_transform *transform, const void *source,
-                            size_t element);
+/* An array to read from. */
+typedef struct lvlm_elements {
+    const void *at;
+    uint64_t n;
+    size_t bytes; /* of one */
+} lvlm_elements;
+
+/* All of a tensor's, whose data is there. */
+lvlm_elements lvlm_tensor_elements(const lvlm_tensor *tensor);
+
+/* Native elements [first, first + count) in native order, gathered from the source. Not
+ * for keep. False, with nothing written, when the source does not have as many elements
+ * as the axes make, or the range leaves the native tensor. */
+LVLM_MUST_CHECK bool lvlm_transform_forward(void *to, uint64_t first, uint64_t count,
+                                            const lvlm_transform *transform,
+                                            lvlm_elements source);
 
 /* Source elements [first, first + count) in source order, gathered from the native
- * parts: parts[i] is the native tensor taken at index i of the selected axis
- * (parts[0] alone when nothing is selected). The inverse of forward. */
-void lvlm_transform_inverse(void *to, uint64_t first, uint64_t count,
-                            const lvlm_transform *transform, const void *const *parts,
-                            size_t element);
+ * parts: parts[i] is the native tensor taken at index i of the selected axis; n_parts
+ * is that axis' extent, 1 where nothing is selected. The inverse of forward, and false
+ * likewise. */
+LVLM_MUST_CHECK bool lvlm_transform_inverse(void *to, uint64_t first, uint64_t count,
+                                            const lvlm_transform *transform,
+                                            const lvlm_elements *parts, size_t n_parts);
 
 #endif

@@ -22,14 +22,14 @@ static int list_native(lvlm_gradient_list *list, const lvlm_model *model)
 static int add_source(lvlm_gradient_list *list, const lvlm_model *model,
                       const lvlm_ledger_entry *entry, lvlm_error *err)
 {
-    const void **parts =
+    lvlm_elements *parts =
         lvlm_arena_alloc(&list->arena, entry->n_targets, sizeof *parts);
     lvlm_tensor t = { .name = entry->source.name, .shape = entry->source.shape };
     if (parts == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < entry->n_targets; i++) {
         lvlm_tensor part;
         if (!lvlm_model_gradient(model, &part, entry->targets[i])) return 0;
-        parts[i] = part.data;
+        parts[i] = lvlm_tensor_elements(&part);
         t.dtype = part.dtype;
         t.data = part.data;
     }
@@ -39,8 +39,10 @@ static int add_source(lvlm_gradient_list *list, const lvlm_model *model,
         const size_t element = lvlm_dtype_bytes(t.dtype);
         unsigned char *bytes = lvlm_arena_alloc(&list->arena, (size_t)t.n_bytes, 1);
         if (bytes == NULL) return lvlm_fail_memory(err);
-        lvlm_transform_inverse(bytes, 0, t.n_bytes / element, &entry->transform, parts,
-                               element);
+        FAIL_IF(!lvlm_transform_inverse(bytes, 0, t.n_bytes / element,
+                                        &entry->transform, parts, entry->n_targets),
+                err, LVLM_EFORMAT, "'%s' is not made of its parts in the ledger",
+                t.name);
         t.data = bytes;
     }
     add(list, &t);

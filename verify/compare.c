@@ -1,6 +1,8 @@
 /* compare.c - pairs tensors by native name and walks each pair in blocks. */
 #include "verify/compare.h"
 
+#include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -10,8 +12,10 @@ enum { BLOCK = 1 << 15 };
 
 /* One side of a pair: a tensor and how the compared values lie in it. */
 typedef struct side {
-    const lvlm_tensor *tensor;
+    const lvlm_tensor *tensor; /* NULL: there is none */
     const lvlm_transform *transform;
+    const lvlm_shape *expected; /* where the tensor has another shape; then no value of
+                                   it is read by this one's measure */
 } side;
 
 typedef struct run {
@@ -32,28 +36,85 @@ static uint64_t side_numel(const side *s)
                                                 : lvlm_transform_numel(s->transform);
 }
 
-/* Elements [first, first + n) of a side, as stored. */
+/* Elements [first, first + n) of a side, as stored; its shape has been checked. */
 static const unsigned char *fetch(const side *s, uint64_t first, size_t n,
                                   unsigned char *buffer)
 {
     const size_t element = lvlm_dtype_bytes(s->tensor->dtype);
     if (lvlm_transform_is_keep(s->transform)) return s->tensor->data + first * element;
-    lvlm_transform_forward(buffer, first, n, s->transform, s->tensor->data, element);
+    const bool ok = lvlm_transform_forward(buffer, first, n, s->transform,
+                                           lvlm_tensor_elements(s->tensor));
+    assert(ok);
+    (void)ok;
     return buffer;
+}
+
+static bool is_signed(lvlm_dtype dtype)
+{
+    return dtype == LVLM_I8 || dtype == LVLM_I16 || dtype == LVLM_I32 ||
+           dtype == LVLM_I64;
+}
+
+static bool is_integer(lvlm_dtype dtype)
+{
+    return is_signed(dtype) || dtype == LVLM_BOOL || dtype == LVLM_U8 ||
+           dtype == LVLM_U16 || dtype == LVLM_U32 || dtype == LVLM_U64;
+}
+
+/* Bits of an integer in 64, its sign carried into the upper ones. */
+static uint64_t load_integer(const unsigned char *from, lvlm_dtype dtype)
+{
+    const size_t size = lvlm_dtype_bytes(dtype);
+    uint64_t bits = 0;
+    memcpy(&bits, from, size);
+    if (is_signed(dtype) && size < 8 && (bits >> (8 * size - 1) & 1) != 0)
+        bits |= UINT64_MAX << (8 * size);
+    return bits;
+}
+
+static double integer_value(uint64_t bits, lvlm_dtype dtype)
+{
+    return is_signed(dtype) ? (double)(int64_t)bits : (double)bits;
+}
+
+/* Eight-bit floating point: f16's upper half; or 4 bits of exponent around 7, without
+ * infinities (OCP 8-bit floating point, 2023). */
+static double f8_value(unsigned char byte, lvlm_dtype dtype)
+{
+    if (dtype == LVLM_F8_E5M2) return (double)lvlm_f32_of_f16((uint16_t)(byte << 8));
+    const int exponent = byte >> 3 & 15, mantissa = byte & 7;
+    const double value = exponent == 15 && mantissa == 7 ? NAN
+                         : exponent == 0                 ? ldexp(mantissa, -9)
+                                         : ldexp(8 + mantissa, exponent - 10);
+    return byte >> 7 != 0 ? -value : value;
 }
 
 static void to_double(double *to, const unsigned char *from, lvlm_dtype dtype, size_t n)
 {
+    const size_t size = lvlm_dtype_bytes(dtype);
     if (lvlm_dtype_is_weight(dtype)) {
         lvlm_convert_values(to, LVLM_F64, from, dtype, n);
         return;
     }
-    const size_t size = lvlm_dtype_bytes(dtype); /* integers: by their bits, unsigned */
+    for (size_t i = 0; i < n; i++)
+        to[i] = is_integer(dtype)
+                    ? integer_value(load_integer(from + i * size, dtype), dtype)
+                    : f8_value(from[i], dtype);
+}
+
+/* Pairs of integers that are equal as doubles and are not. */
+static uint64_t count_hidden(const unsigned char *x, lvlm_dtype dx,
+                             const unsigned char *y, lvlm_dtype dy, size_t n)
+{
+    uint64_t hidden = 0;
+    if (!is_integer(dx) || !is_integer(dy)) return 0;
     for (size_t i = 0; i < n; i++) {
-        uint64_t value = 0;
-        memcpy(&value, from + i * size, size);
-        to[i] = (double)value;
+        const uint64_t a = load_integer(x + i * lvlm_dtype_bytes(dx), dx);
+        const uint64_t b = load_integer(y + i * lvlm_dtype_bytes(dy), dy);
+        /* equal bits of another sign are far apart as doubles */
+        hidden += a != b && integer_value(a, dx) == integer_value(b, dy);
     }
+    return hidden;
 }
 
 static void tell(run *r, uint64_t n_bytes)
@@ -80,6 +141,9 @@ static bool walk(run *r, const side *a, const side *b, uint64_t numel,
         to_double(r->values, x, da, n);
         to_double(r->values + BLOCK, y, db, n);
         lvlm_distance_add(distance, r->values, r->values + BLOCK, n);
+        const uint64_t hidden = count_hidden(x, da, y, db, n);
+        distance->n_differ += hidden;
+        if (hidden > 0 && distance->max_abs == 0) distance->max_abs = 1; /* at least */
     }
     return same;
 }
@@ -91,12 +155,14 @@ static void finish(run *r, const lvlm_comparison *c)
     r->result->n++;
     if (c->sameness == LVLM_SAME_BITS || c->sameness == LVLM_SAME_VALUES)
         r->result->n_same++;
+    else if (c->sameness == LVLM_IN_NEITHER)
+        r->result->n_missing++;
     else
         r->result->n_differ++;
     r->options->row(r->options->user, c);
 }
 
-/* Tables of word vectors have rows behind the last word, or not. */
+/* Tables of word vectors have rows after the last word, or not. */
 static uint64_t same_rows(run *r, const side *a, const side *b)
 {
     const lvlm_shape *x = &a->tensor->shape, *y = &b->tensor->shape;
@@ -118,7 +184,13 @@ static void compare_pair(run *r, const char *name, const side *a, const side *b,
         .name = name, .a = a->tensor, .b = b->tensor, .retied = retied
     };
     if (a->tensor == NULL || b->tensor == NULL) {
-        c.sameness = a->tensor == NULL ? LVLM_ONLY_B : LVLM_ONLY_A;
+        c.sameness = a->tensor != NULL   ? LVLM_ONLY_A
+                     : b->tensor != NULL ? LVLM_ONLY_B
+                                         : LVLM_IN_NEITHER;
+    } else if (a->expected != NULL || b->expected != NULL) {
+        c.sameness = LVLM_WRONG_SHAPE;
+        c.a_expected = a->expected;
+        c.b_expected = b->expected;
     } else if (side_numel(a) != side_numel(b)) {
         c.sameness = LVLM_OTHER_SHAPE;
         c.n_rows = same_rows(r, a, b);
@@ -134,12 +206,27 @@ static void compare_pair(run *r, const char *name, const side *a, const side *b,
     finish(r, &c);
 }
 
+static const side none = { NULL, &keep, NULL };
+
+static side bare_side(const lvlm_tensor *tensor)
+{
+    return (side){ tensor, &keep, NULL };
+}
+
 /* What a target's values are: its own tensor, or that of the one it is tied to. */
 static side side_of(const lvlm_manifest *m, const lvlm_target *t)
 {
     if (t->state == LVLM_TARGET_TIED) t = lvlm_manifest_find(m, t->row->tied_to);
-    return (side){ t != NULL ? t->source : NULL,
-                   t != NULL ? lvlm_manifest_transform(m, t) : &keep };
+    if (t == NULL) return none;
+    return (side){ t->source, lvlm_manifest_transform(m, t),
+                   t->wrong_shape ? &t->held_shape : NULL };
+}
+
+/* Nothing to compare: both are the identity, or both tied (the table is compared). */
+static bool says_nothing(const lvlm_target *x, const lvlm_target *y)
+{
+    return y != NULL && x->state == y->state &&
+           (x->state == LVLM_TARGET_IDENTITY || x->state == LVLM_TARGET_TIED);
 }
 
 static void compare_targets(run *r, const lvlm_manifest *a, const lvlm_manifest *b)
@@ -147,20 +234,17 @@ static void compare_targets(run *r, const lvlm_manifest *a, const lvlm_manifest 
     for (size_t i = 0; i < a->n_targets; i++) {
         const lvlm_target *x = &a->targets[i];
         const lvlm_target *y = lvlm_manifest_find(b, x->name);
-        if (x->state == LVLM_TARGET_IDENTITY) continue;
-        if (x->state == LVLM_TARGET_TIED && y != NULL && y->state == LVLM_TARGET_TIED)
-            continue; /* both tied: the table itself is compared */
-        const side sx = side_of(a, x);
-        const side sy = y != NULL ? side_of(b, y) : (side){ NULL, &keep };
+        if (says_nothing(x, y)) continue;
+        const side sx = side_of(a, x), sy = y != NULL ? side_of(b, y) : none;
         const bool retied = y != NULL && (x->state == LVLM_TARGET_TIED) !=
                                              (y->state == LVLM_TARGET_TIED);
         compare_pair(r, x->name, &sx, &sy, retied);
     }
     for (size_t i = 0; i < b->n_targets; i++) {
         const lvlm_target *y = &b->targets[i];
-        if (lvlm_manifest_find(a, y->name) != NULL) continue;
-        const side none = { NULL, &keep }, sy = side_of(b, y);
-        compare_pair(r, y->name, &none, &sy, false);
+        const side sy = side_of(b, y);
+        if (lvlm_manifest_find(a, y->name) == NULL)
+            compare_pair(r, y->name, &none, &sy, false);
     }
 }
 
@@ -177,14 +261,14 @@ static void compare_extras(run *r, const lvlm_manifest *a, const lvlm_manifest *
 {
     for (size_t i = 0; i < a->n_extras; i++) {
         const char *name = a->extras[i].canonical;
-        const side x = { a->extras[i].tensor, &keep },
-                   y = { find_extra(b, name), &keep };
+        const side x = bare_side(a->extras[i].tensor);
+        const side y = bare_side(find_extra(b, name));
         compare_pair(r, name, &x, &y, false);
     }
     for (size_t i = 0; i < b->n_extras; i++) {
         const char *name = b->extras[i].canonical;
         if (find_extra(a, name) != NULL) continue;
-        const side none = { NULL, &keep }, y = { b->extras[i].tensor, &keep };
+        const side y = bare_side(b->extras[i].tensor);
         compare_pair(r, name, &none, &y, false);
     }
 }
@@ -192,12 +276,12 @@ static void compare_extras(run *r, const lvlm_manifest *a, const lvlm_manifest *
 static void compare_bare(run *r, const lvlm_checkpoint *a, const lvlm_checkpoint *b)
 {
     for (size_t i = 0; i < a->n_tensors; i++) {
-        const side x = { a->by_name[i], &keep };
-        const side y = { lvlm_checkpoint_find(b, x.tensor->name), &keep };
+        const side x = bare_side(a->by_name[i]);
+        const side y = bare_side(lvlm_checkpoint_find(b, x.tensor->name));
         compare_pair(r, x.tensor->name, &x, &y, false);
     }
     for (size_t i = 0; i < b->n_tensors; i++) {
-        const side none = { NULL, &keep }, y = { b->by_name[i], &keep };
+        const side y = bare_side(b->by_name[i]);
         if (lvlm_checkpoint_find(a, y.tensor->name) == NULL)
             compare_pair(r, y.tensor->name, &none, &y, false);
     }

@@ -13,12 +13,16 @@ typedef enum lvlm_sameness {
     LVLM_ONLY_A, /* the other has none, nor a tie that says the same */
     LVLM_ONLY_B,
     LVLM_OTHER_SHAPE,
+    LVLM_WRONG_SHAPE, /* one does not have the shape that its configuration gives it */
+    LVLM_IN_NEITHER,  /* both models should have it */
 } lvlm_sameness;
 
 typedef struct lvlm_comparison {
     const char *name;     /* native, or as it is in two bare files */
-    const lvlm_tensor *a; /* NULL: only b has it */
+    const lvlm_tensor *a; /* NULL: a has none */
     const lvlm_tensor *b;
+    const lvlm_shape *a_expected; /* WRONG_SHAPE: what a should have; NULL: as it has */
+    const lvlm_shape *b_expected;
     lvlm_sameness sameness;
     lvlm_distance distance; /* b is the reference */
     bool renamed;           /* the tensors have other names */
@@ -29,9 +33,10 @@ typedef struct lvlm_comparison {
 } lvlm_comparison;
 
 typedef struct lvlm_compare_result {
-    size_t n;        /* tensors compared */
-    size_t n_same;   /* SAME_BITS or SAME_VALUES */
-    size_t n_differ; /* everything else */
+    size_t n;         /* tensors compared */
+    size_t n_same;    /* SAME_BITS or SAME_VALUES */
+    size_t n_missing; /* IN_NEITHER: nothing differs, and nothing is there */
+    size_t n_differ;  /* everything else */
 } lvlm_compare_result;
 
 typedef struct lvlm_compare_options {

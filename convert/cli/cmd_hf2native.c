@@ -62,6 +62,7 @@ static const char *describe(char text[96], const lvlm_step *step)
     switch (step->kind) {
     case LVLM_STEP_MADE: lvlm_init_describe(text, &step->init); return text;
     case LVLM_STEP_ZEROS: return "padding";
+    case LVLM_STEP_JOIN: return "keep";
     case LVLM_STEP_COPY:
         if (step->inputs[0]->dtype == step->out.dtype)
             return lvlm_shape_equal(&step->inputs[0]->shape, &step->out.shape)
@@ -126,44 +127,66 @@ static totals count(const lvlm_import *import)
     return n;
 }
 
-static void remark_target(const lvlm_import *import, const lvlm_target *t)
+static int note_target(const lvlm_import *import, const lvlm_target *t, lvlm_error *err)
 {
+    lvlm_notes *const notes = import->options.notes;
     if (t->state == LVLM_TARGET_MADE)
-        fprintf(stderr, PROGRAM ": %s was made, not found: train it before use\n",
-                t->name);
-    else if (t->row->tied_to != NULL && t->state == LVLM_TARGET_FOUND &&
-             !import->source->headers_only && says_tied(import))
-        fprintf(stderr,
-                PROGRAM ": '%s' differs from %s, although tie_word_embeddings is true: "
-                        "kept as a head of its own\n",
-                t->source->name, t->row->tied_to);
-    else if (t->state == LVLM_TARGET_TIED && t->source == NULL && !says_tied(import))
-        fprintf(stderr,
-                PROGRAM ": tie_word_embeddings is false, but there is no '%s': %s is "
-                        "used; is it a base model saved alone?\n",
-                t->source_name, t->row->tied_to);
+        return lvlm_notes_add(notes, err, "%s was made, not found: train it before use",
+                              t->name);
+    if (t->row->tied_to == NULL) return 0;
+    const bool tied = says_tied(import);
+    if (t->state == LVLM_TARGET_FOUND && tied && !import->source->headers_only)
+        return lvlm_notes_add(
+            notes, err,
+            "'%s' differs from %s, although tie_word_embeddings is true: kept as a "
+            "head of its own",
+            t->source->name, t->row->tied_to);
+    if (t->state == LVLM_TARGET_TIED && t->source == NULL && !tied)
+        return lvlm_notes_add(
+            notes, err,
+            "tie_word_embeddings is false, but there is no '%s': %s is used; is it a "
+            "base model saved alone?",
+            t->source_name, t->row->tied_to);
+    return 0;
+}
+
+/* What the type that was asked for cannot hold, and the first tensor with such. */
+static int note_narrowing(const lvlm_import *import, lvlm_error *err)
+{
+    lvlm_notes *const notes = import->options.notes;
+    const lvlm_narrowing *const n = &import->narrowing;
+    const char *const dtype = lvlm_dtype_name(import->options.dtype);
+    const char *overflowed = "", *flushed = "";
+    for (size_t i = import->plan.n_steps; i-- > 0;) {
+        const lvlm_step *const step = &import->plan.steps[i];
+        if (step->narrowing.n_overflowed > 0) overflowed = step->out.name;
+        if (step->narrowing.n_flushed > 0) flushed = step->out.name;
+    }
+    if (n->n_overflowed > 0)
+        TRY(lvlm_notes_add(notes, err,
+                           "%s: %" PRIu64 " value%s beyond the range of %s, now "
+                           "infinite: --dtype bf16 has the range of F32",
+                           overflowed, n->n_overflowed,
+                           n->n_overflowed == 1 ? " is" : "s, in it and others, are",
+                           dtype));
+    if (n->n_flushed > 0)
+        TRY(lvlm_notes_add(
+            notes, err, "%s: %" PRIu64 " value%s too small for %s, now zero", flushed,
+            n->n_flushed, n->n_flushed == 1 ? " is" : "s, in it and others, are",
+            dtype));
+    return 0;
 }
 
 /* What a person should know beyond the numbers. */
-static void remark(const lvlm_import *import)
+static int add_notes(const lvlm_import *import, lvlm_error *err)
 {
     const lvlm_manifest *m = &import->manifest;
-    for (size_t i = 0; i < m->n_targets; i++) remark_target(import, &m->targets[i]);
-    for (size_t i = 0; i < import->plan.n_steps; i++) {
-        const lvlm_step *step = &import->plan.steps[i];
-        if (step->n_infinite > 0)
-            fprintf(stderr,
-                    PROGRAM ": %s: %" PRIu64 " value%s beyond the range of F16, now "
-                            "infinite: --dtype bf16 has the range of F32\n",
-                    step->out.name, step->n_infinite,
-                    step->n_infinite == 1 ? " is" : "s are");
-    }
+    for (size_t i = 0; i < m->n_targets; i++)
+        TRY(note_target(import, &m->targets[i], err));
     if (import->source->assumed != NULL)
-        fprintf(stderr, PROGRAM ": %s: %s\n", import->source->path,
-                import->source->assumed);
-    for (size_t i = 0; i < import->source->n_remarks; i++)
-        fprintf(stderr, PROGRAM ": %s/%s\n", import->source->path,
-                import->source->remarks[i]);
+        TRY(lvlm_notes_add(import->options.notes, err, "%s: %s", import->source->path,
+                           import->source->assumed));
+    return note_narrowing(import, err);
 }
 
 static void print_unused(const lvlm_import *import)
@@ -215,6 +238,17 @@ static bool add_plan(cJSON *json, const lvlm_import *import)
     return true;
 }
 
+static void add_narrowing(cJSON *json, const lvlm_import *import)
+{
+    const lvlm_narrowing *const n = &import->narrowing;
+    cJSON *narrowed = cJSON_AddObjectToObject(json, "narrowed");
+    cJSON_AddNumberToObject(narrowed, "values", (double)n->n);
+    cJSON_AddNumberToObject(narrowed, "rounded", (double)n->n_rounded);
+    cJSON_AddNumberToObject(narrowed, "overflowed", (double)n->n_overflowed);
+    cJSON_AddNumberToObject(narrowed, "flushed", (double)n->n_flushed);
+    lvlm_json_add_number(narrowed, "max_relative", n->max_relative);
+}
+
 static int print_json(const lvlm_import *import, const char *root, double seconds,
                       lvlm_error *err)
 {
@@ -229,6 +263,8 @@ static int print_json(const lvlm_import *import, const char *root, double second
     if (root != NULL) cJSON_AddStringToObject(json, "root", root);
     if (root != NULL) cJSON_AddNumberToObject(json, "seconds", seconds);
     if (root == NULL) add_plan(json, import);
+    if (root != NULL && import->options.change_dtype) add_narrowing(json, import);
+    lvlm_add_notes(json, import->options.notes);
     return lvlm_print_json(json, err);
 }
 
@@ -270,6 +306,7 @@ static int run_any(const void *arguments, const lvlm_operands *operands, bool np
     const double started = lvlm_seconds();
     lvlm_import_options import_options;
     lvlm_import import = { 0 };
+    lvlm_notes notes = LVLM_NOTES_INIT;
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_error err;
     size_t n_problems = 0;
@@ -280,21 +317,25 @@ static int run_any(const void *arguments, const lvlm_operands *operands, bool np
                        npz ? "npz2native takes FILE.npz" : "hf2native takes SRC");
         goto done;
     }
-    if ((rc = read_options(&import_options, a, npz, &err)) < 0 ||
-        (rc = lvlm_import_plan(&import, source, &import_options, a->dry_run,
+    if ((rc = read_options(&import_options, a, npz, &err)) < 0) goto done;
+    import_options.notes = &notes;
+    if ((rc = lvlm_import_plan(&import, source, &import_options, a->dry_run,
                                show_problem, &n_problems, &err)) < 0 ||
-        (!a->dry_run && (rc = convert(&import, a, model, root, &err)) < 0))
+        (!a->dry_run && (rc = convert(&import, a, model, root, &err)) < 0) ||
+        (rc = add_notes(&import, &err)) < 0)
         goto done;
     const char *made_root = a->dry_run ? NULL : root;
     const double seconds = lvlm_seconds() - started;
     if (a->dry_run && !a->common.json) print_plan(&import);
-    if (!a->common.quiet) remark(&import);
+    lvlm_print_notes(PROGRAM, &notes);
     if (a->common.json)
         rc = print_json(&import, made_root, seconds, &err);
     else if (!a->common.quiet)
         print_text(&import, model, made_root, seconds);
 done:
     lvlm_import_free(&import);
+    lvlm_print_notes(PROGRAM, &notes);
+    lvlm_notes_free(&notes);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
 

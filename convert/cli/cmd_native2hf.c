@@ -1,4 +1,5 @@
 /* cmd_native2hf.c - lvlm-convert native2hf MODEL DIR */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,6 +53,16 @@ static int print_json(const lvlm_export *ex, double seconds, lvlm_error *err)
         cJSON_AddItemToArray(files, cJSON_CreateString(ex->files[i].name));
     cJSON_AddNumberToObject(json, "bytes", (double)ex->n_bytes);
     cJSON_AddNumberToObject(json, "seconds", seconds);
+    cJSON_AddBoolToObject(json, "exact", lvlm_export_is_exact(ex));
+    const lvlm_narrowing n = lvlm_export_narrowing(ex);
+    if (n.n > 0) {
+        cJSON *narrowed = cJSON_AddObjectToObject(json, "narrowed");
+        cJSON_AddNumberToObject(narrowed, "values", (double)n.n);
+        cJSON_AddNumberToObject(narrowed, "changed", (double)n.n_rounded);
+        cJSON_AddNumberToObject(narrowed, "flushed", (double)n.n_flushed);
+        lvlm_json_add_number(narrowed, "max_relative", n.max_relative);
+    }
+    lvlm_add_notes(json, ex->options.notes);
     return lvlm_print_json(json, err);
 }
 
@@ -60,29 +71,40 @@ static void print_text(const lvlm_export *ex, const char *dir, double seconds)
     char size[32];
     printf("%s: %zu files, %s in %.1f s%s\n", dir, ex->n_files,
            lvlm_bytes_text(size, (double)ex->n_bytes), seconds,
-           ex->options.source ? ", byte for byte as they came in" : "");
+           lvlm_export_is_exact(ex) ? ", byte for byte as they came in"
+           : ex->options.source     ? ", as they came in but for changed values"
+                                    : "");
     for (size_t i = 0; i < ex->n_files; i++)
         printf("  %-44s %10s\n", ex->files[i].name,
                lvlm_bytes_text(size, (double)ex->files[i].plan.n_bytes));
 }
 
-/* The source's files have no place for what conversion made, and some none for what
- * training changed. */
-static void remark(const lvlm_export *ex)
+/* The source's files have no place for what conversion made, some none for what
+ * training changed, and their types may have no such values. */
+static int add_notes(const lvlm_export *ex, lvlm_error *err)
 {
     const lvlm_ledger *ledger = &ex->manifest.ledger;
+    lvlm_notes *const notes = ex->options.notes;
+    const lvlm_narrowing n = lvlm_export_narrowing(ex);
     if (ex->renewed)
-        fprintf(stderr,
-                PROGRAM
-                ": the model has been trained or merged, and %s cannot hold other "
-                "values than it came with: safetensors instead, under the names "
-                "that came in\n",
-                ledger->files[0].name);
+        TRY(lvlm_notes_add(notes, err,
+                           "the model has been trained or merged, and %s cannot hold "
+                           "other values than it came with: safetensors instead, under "
+                           "the names that came in",
+                           ledger->files[0].name));
     for (size_t i = 0; i < ledger->n_made && ex->options.source; i++)
-        fprintf(stderr,
-                PROGRAM ": %s was made, not found in the source, and is not in these "
-                        "files; --layout hub writes it too\n",
-                ledger->made[i].target);
+        TRY(lvlm_notes_add(notes, err,
+                           "%s was made, not found in the source, and is not in these "
+                           "files; --layout hub writes it too",
+                           ledger->made[i].target));
+    if (n.n_rounded > 0)
+        TRY(lvlm_notes_add(notes, err,
+                           "the types that came in do not hold what the model has been "
+                           "trained or merged to: %" PRIu64 " of %" PRIu64
+                           " values are rounded, by up to %.2g of their size, %" PRIu64
+                           " of them to zero; --layout hub writes all of their bits",
+                           n.n_rounded, n.n, n.max_relative, n.n_flushed));
+    return 0;
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)
@@ -91,6 +113,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
     const double started = lvlm_seconds();
     lvlm_export_options export_options;
     lvlm_export export = { 0 };
+    lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_progress bar;
     lvlm_error err;
     int rc;
@@ -99,18 +122,21 @@ static int run(const void *arguments, const lvlm_operands *operands)
         return lvlm_report(PROGRAM, &err);
     export_options.progress = lvlm_progress_update;
     export_options.user = &bar;
+    export_options.notes = &notes;
     rc = lvlm_export_plan(&export, operands->at[0], &export_options, &err);
     if (rc == 0) {
         lvlm_progress_init(&bar, "writing", export.n_bytes, a->common.quiet);
         rc = lvlm_export_execute(&export, operands->at[1], &err);
         lvlm_progress_finish(&bar);
     }
-    if (rc == 0) remark(&export);
+    if (rc == 0) rc = add_notes(&export, &err);
+    lvlm_print_notes(PROGRAM, &notes);
     if (rc == 0 && a->common.json)
         rc = print_json(&export, lvlm_seconds() - started, &err);
     else if (rc == 0 && !a->common.quiet)
         print_text(&export, operands->at[1], lvlm_seconds() - started);
     lvlm_export_free(&export);
+    lvlm_notes_free(&notes);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
 

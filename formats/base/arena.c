@@ -71,6 +71,18 @@ void *lvlm_arena_alloc(lvlm_arena *arena, size_t count, size_t bytes)
     return at;
 }
 
+void *lvlm_arena_room(lvlm_arena *arena, void *list, size_t n, size_t *capacity,
+                      size_t bytes)
+{
+    if (n < *capacity) return list;
+    const size_t more = n < SIZE_MAX / 4 ? 2 * n + 4 : SIZE_MAX;
+    void *const grown = lvlm_arena_alloc(arena, more, bytes);
+    if (grown == NULL) return NULL;
+    if (n > 0) memcpy(grown, list, n * bytes);
+    *capacity = more;
+    return grown;
+}
+
 char *lvlm_arena_strndup(lvlm_arena *arena, const char *text, size_t length)
 {
     char *copy = length < SIZE_MAX ? lvlm_arena_alloc(arena, length + 1, 1) : NULL;

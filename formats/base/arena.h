@@ -21,6 +21,11 @@ typedef struct lvlm_arena {
 void *lvlm_arena_alloc(lvlm_arena *arena, size_t count, size_t bytes);
 char *lvlm_arena_strndup(lvlm_arena *arena, const char *text, size_t length);
 char *lvlm_arena_printf(lvlm_arena *arena, const char *fmt, ...) LVLM_PRINTF(2, 3);
+/* `list` with room for one more than its `n` elements of `bytes` bytes: the same, or a
+ * larger copy that takes its place; *capacity is how many it has room for. NULL: out of
+ * memory, and `list` is as it was. */
+void *lvlm_arena_room(lvlm_arena *arena, void *list, size_t n, size_t *capacity,
+                      size_t bytes);
 void lvlm_arena_free(lvlm_arena *arena);
 
 #endif

@@ -4,6 +4,7 @@
  *   pairs -> a PEFT directory | the native file with the pairs folded in */
 #include "runtime/tune/trainer_lora.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -114,15 +115,18 @@ static void snapshot_free(snapshot *s)
 /* Rows of B in the module's own order, out of its parts'. */
 static float *join(const lvlm_adapted *x, const float *b, size_t n)
 {
-    const void *parts[LVLM_MODULE_PARTS];
+    lvlm_elements parts[LVLM_MODULE_PARTS];
     const lvlm_transform rows = lvlm_module_rows(x->module, 0, x->r);
     float *const out = lvlm_calloc(n, sizeof *out);
     if (out == NULL) return NULL;
     for (size_t p = 0; p < x->module->n_parts; p++) {
-        parts[p] = b;
-        b += (size_t)x->module->parts[p]->shape.dims[0] * x->r;
+        parts[p] =
+            (lvlm_elements){ b, x->module->parts[p]->shape.dims[0] * x->r, sizeof *b };
+        b += parts[p].n;
     }
-    lvlm_transform_inverse(out, 0, n, &rows, parts, sizeof *out);
+    const bool ok = lvlm_transform_inverse(out, 0, n, &rows, parts, x->module->n_parts);
+    assert(ok); /* a module is made of its parts */
+    (void)ok;
     return out;
 }
 

@@ -16,6 +16,7 @@
 #include "convert/export.h"
 #include "convert/import.h"
 #include "convert/make.h"
+#include "formats/base/json.h"
 #include "formats/native.h"
 #include "formats/numeric.h"
 #include "tests/support/scratch.h"
@@ -155,7 +156,25 @@ static void export_gives_unused_tensors_and_an_untied_head_back(void **state)
     scratch *s = *state;
     must_import(source, scratch_path(s, "u.lvlm"), NULL);
     must_export(scratch_path(s, "u.lvlm"), scratch_path(s, "u"), "hub", 5000000000u);
+    /* config.json says tied, which the head is not: that alone is another */
+    assert_false(directories_equal(source, scratch_path(s, "u")));
+    scratch_copy(s, LVLM_FIXTURES "/paligemma-untied/model/config.json",
+                 "u/config.json");
     assert_true(directories_equal(source, scratch_path(s, "u")));
+}
+
+/* Every unused tensor in a shard of its own: more files than targets. */
+static void export_has_room_for_as_many_shards_as_tensors(void **state)
+{
+    lvlm_checkpoint *cp = NULL;
+    scratch *s = *state;
+    must_import(LVLM_FIXTURES "/paligemma-untied/model", scratch_path(s, "n.lvlm"),
+                NULL);
+    must_export(scratch_path(s, "n.lvlm"), scratch_path(s, "n"), "hub", 1);
+    assert_int_equal(lvlm_checkpoint_open(&cp, scratch_path(s, "n"), NULL, NULL), 0);
+    assert_int_equal(cp->n_files, 47);
+    assert_int_equal(cp->n_tensors, 47);
+    lvlm_checkpoint_close(cp);
 }
 
 /* ---- files of torch ------------------------------------------------------------- */
@@ -283,6 +302,13 @@ static void import_rounds_to_the_dtype_that_is_asked_for(void **state)
     assert_non_null(strstr(err.text, "the source's bytes are gone"));
 }
 
+static const lvlm_checkpoint *open_native(lvlm_checkpoint **cp, const char *path)
+{
+    lvlm_error err;
+    if (lvlm_checkpoint_open(cp, path, NULL, &err) < 0) fail_msg("%s", err.text);
+    return *cp;
+}
+
 static void import_counts_what_f16_cannot_hold(void **state)
 {
     const lvlm_import_options options = { .change_dtype = true, .dtype = LVLM_F16 };
@@ -309,8 +335,14 @@ static void import_counts_what_f16_cannot_hold(void **state)
         lvlm_import_execute(&im, scratch_path(s, "big.lvlm"), &run, root, NULL), 0);
     for (size_t i = 0; i < im.plan.n_steps; i++)
         assert_int_equal(
-            im.plan.steps[i].n_infinite,
+            im.plan.steps[i].narrowing.n_overflowed,
             strcmp(im.plan.steps[i].out.name, "connector.proj.weight") == 0);
+    assert_int_equal(im.narrowing.n_overflowed, 1);
+    assert_int_equal(im.narrowing.n_flushed, 0);
+    const char *provenance = lvlm_json_string(lvlm_json_get(
+        open_native(&cp, scratch_path(s, "big.lvlm"))->metadata, "provenance"));
+    assert_non_null(strstr(provenance, "\"overflowed\":1,\"flushed\":0}"));
+    lvlm_checkpoint_close(cp);
     lvlm_import_free(&im);
 }
 
@@ -444,6 +476,7 @@ int main(void)
         cmocka_unit_test(export_to_the_hub_layout_equals_the_hubs_bytes),
         cmocka_unit_test(export_to_the_current_layout_equals_the_librarys_bytes),
         cmocka_unit_test(export_splits_into_shards_that_open_again),
+        cmocka_unit_test(export_has_room_for_as_many_shards_as_tensors),
         cmocka_unit_test(export_gives_unused_tensors_and_an_untied_head_back),
         cmocka_unit_test(torch_files_give_the_same_model_and_come_back),
         cmocka_unit_test(the_ledger_keeps_what_is_detached),

@@ -99,7 +99,8 @@ static void a_fused_module_has_its_parts_in_order(void **state)
         /* rows of a (54, 2) matrix: 3 heads, of each 6 of q, of k, of v */
         for (size_t j = 0; j < COUNT(rows); j++) rows[j] = (float)j;
         const lvlm_transform t = lvlm_module_rows(x, i, 2);
-        lvlm_transform_forward(part, 0, COUNT(part), &t, rows, sizeof *rows);
+        const lvlm_elements all = { rows, COUNT(rows), sizeof *rows };
+        assert_true(lvlm_transform_forward(part, 0, COUNT(part), &t, all));
         for (size_t j = 0; j < COUNT(part); j++) {
             const size_t row = j / 2, at = row / 6 * 18 + i * 6 + row % 6;
             assert_true(part[j] == (float)(at * 2 + j % 2));

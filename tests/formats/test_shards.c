@@ -102,14 +102,18 @@ static void one_file_counts_before_an_index(void **state)
 {
     scratch s;
     lvlm_checkpoint *cp = NULL;
+    lvlm_notes notes = LVLM_NOTES_INIT;
+    const lvlm_open_options options = { .notes = &notes };
     (void)state;
     scratch_make(&s);
     scratch_copy(&s, SHARDED, "m");
     scratch_copy(&s, HUB "/model.safetensors", "m/model.safetensors");
-    assert_int_equal(lvlm_checkpoint_open(&cp, scratch_path(&s, "m"), NULL, NULL), 0);
+    assert_int_equal(lvlm_checkpoint_open(&cp, scratch_path(&s, "m"), &options, NULL),
+                     0);
     assert_int_equal(cp->n_files, 1);
     assert_int_equal(cp->n_tensors, 34);
-    assert_int_equal(cp->n_remarks, 2); /* the shards */
+    assert_int_equal(notes.n, 2); /* the shards */
+    lvlm_notes_free(&notes);
     assert_non_null(lvlm_checkpoint_side_file(cp, "model.safetensors.index.json"));
     assert_null(lvlm_checkpoint_side_file(cp, "model.safetensors"));
     lvlm_checkpoint_close(cp);
@@ -134,6 +138,8 @@ static void safetensors_count_before_torch_files(void **state)
     };
     scratch s;
     lvlm_checkpoint *cp = NULL;
+    lvlm_notes notes = LVLM_NOTES_INIT;
+    const lvlm_open_options options = { .notes = &notes };
     (void)state;
     scratch_make(&s);
     scratch_copy(&s, LVLM_FIXTURES "/torch-files/sharded", "m");
@@ -148,9 +154,11 @@ static void safetensors_count_before_torch_files(void **state)
         lvlm_checkpoint_close(cp);
         scratch_copy(&s, steps[i].add, steps[i].name);
     }
-    assert_int_equal(lvlm_checkpoint_open(&cp, scratch_path(&s, "m"), NULL, NULL), 0);
+    assert_int_equal(lvlm_checkpoint_open(&cp, scratch_path(&s, "m"), &options, NULL),
+                     0);
     assert_string_equal(cp->files[0].name, "model.safetensors");
-    assert_int_equal(cp->n_remarks, 6);
+    assert_int_equal(notes.n, 6);
+    lvlm_notes_free(&notes);
     lvlm_checkpoint_close(cp);
     scratch_remove(&s);
 }

@@ -136,6 +136,30 @@ static void arrays_convert_as_single_values_do(void **state)
     assert_memory_equal(back, bf16, sizeof bf16);
 }
 
+static void narrowing_counts_what_does_not_fit(void **state)
+{
+    static const float values[] = { 1.0f, 1.0009765f, 70000.0f, -70000.0f, 1e-9f,
+                                    0.0f, -0.0f,      INFINITY, NAN,       65504.0f };
+    uint16_t half[10];
+    lvlm_narrowing sum = { 0 };
+    (void)state;
+    lvlm_convert_values(half, LVLM_F16, values, LVLM_F32, 10);
+    lvlm_narrowing_count(&sum, half, LVLM_F16, values, LVLM_F32, 10);
+    assert_int_equal(sum.n, 10);
+    assert_int_equal(sum.n_rounded, 4); /* not those that were infinite or NaN before */
+    assert_int_equal(sum.n_overflowed, 2);
+    assert_int_equal(sum.n_flushed, 1);
+    assert_true(sum.max_relative == 1); /* 1e-9 became 0 */
+    const lvlm_narrowing once = sum;
+    lvlm_narrowing_add(&sum, &once);
+    assert_int_equal(sum.n_overflowed, 4);
+    /* widening is exact, and what is stored again is not looked at */
+    lvlm_narrowing none = { 0 };
+    lvlm_narrowing_count(&none, values, LVLM_F32, half, LVLM_F16, 10);
+    lvlm_narrowing_count(&none, half, LVLM_F16, half, LVLM_F16, 10);
+    assert_int_equal(none.n, 0);
+}
+
 /* ---- transform ------------------------------------------------------------------ */
 
 static uint16_t source[24], parts[6][24], rebuilt[24];
@@ -143,7 +167,7 @@ static uint16_t source[24], parts[6][24], rebuilt[24];
 /* Gather all parts, piece by piece, rebuild the source from them, and compare. */
 static void check_inverse(lvlm_transform t, size_t n_parts)
 {
-    const void *inputs[6];
+    lvlm_elements inputs[6];
     const uint64_t numel = 24 / n_parts;
     for (uint16_t i = 0; i < 24; i++) source[i] = i;
     memset(rebuilt, 0xff, sizeof rebuilt);
@@ -151,13 +175,14 @@ static void check_inverse(lvlm_transform t, size_t n_parts)
         t.index = p;
         assert_int_equal(lvlm_transform_numel(&t), numel);
         for (uint64_t at = 0; at < numel; at += 5)
-            lvlm_transform_forward(parts[p] + at, at, numel - at < 5 ? numel - at : 5,
-                                   &t, source, 2);
-        inputs[p] = parts[p];
+            assert_true(lvlm_transform_forward(parts[p] + at, at,
+                                               numel - at < 5 ? numel - at : 5, &t,
+                                               (lvlm_elements){ source, 24, 2 }));
+        inputs[p] = (lvlm_elements){ parts[p], numel, 2 };
     }
     for (uint64_t at = 0; at < 24; at += 7)
-        lvlm_transform_inverse(rebuilt + at, at, 24 - at < 7 ? 24 - at : 7, &t, inputs,
-                               2);
+        assert_true(lvlm_transform_inverse(rebuilt + at, at, 24 - at < 7 ? 24 - at : 7,
+                                           &t, inputs, n_parts));
     assert_memory_equal(rebuilt, source, sizeof source);
 }
 
@@ -234,13 +259,42 @@ static void transform_stacks_layers(void **state)
         const uint64_t n = lvlm_transform_numel(&t);
         assert_int_equal(n, i == 2 ? 4 : 8);
         assert_int_equal(t.index, i == 2 ? 5 : 2);
-        lvlm_transform_forward(stacked, 0, n, &t, source, sizeof *source);
+        assert_true(lvlm_transform_forward(stacked, 0, n, &t,
+                                           (lvlm_elements){ source, 24, 2 }));
         memcpy(alone, source + 16, sizeof alone);
         if (i > 0)
-            lvlm_transform_forward(alone, 0, n, &one[i], source + 16, sizeof *source);
+            assert_true(lvlm_transform_forward(alone, 0, n, &one[i],
+                                               (lvlm_elements){ source + 16, 8, 2 }));
         assert_memory_equal(stacked, alone, (size_t)n * sizeof *alone);
         check_inverse(t, (size_t)(24 / n));
     }
+}
+
+/* Nothing is read outside of an array, whatever the axes claim. */
+static void transform_refuses_arrays_of_other_sizes(void **state)
+{
+    const lvlm_transform t = { .n = 2, .axes = { 4, 6 }, .order = { 1, 0 } };
+    const lvlm_transform wraps = { .n = 2,
+                                   .axes = { UINT64_C(1) << 63, 48 },
+                                   .order = { 1, 0 } };
+    lvlm_transform third = { .n = 2, .axes = { 3, 8 }, .select = 1, .order = { 1 } };
+    const lvlm_elements two[] = { { parts[0], 8, 2 }, { parts[1], 8, 2 } };
+    const lvlm_elements odd[] = { two[0], two[1], { parts[2], 7, 2 } };
+    (void)state;
+    for (uint64_t n = 22; n < 27; n++)
+        assert_int_equal(
+            lvlm_transform_forward(rebuilt, 0, 24, &t, (lvlm_elements){ source, n, 2 }),
+            n == 24);
+    const lvlm_elements all = { source, 24, 2 };
+    assert_false(lvlm_transform_forward(rebuilt, 0, 25, &t, all));
+    assert_false(lvlm_transform_forward(rebuilt, 25, 0, &t, all));
+    assert_false(lvlm_transform_forward(rebuilt, 1, UINT64_MAX, &t, all));
+    assert_false(
+        lvlm_transform_forward(rebuilt, 0, 0, &wraps, (lvlm_elements){ source, 0, 2 }));
+    third.index = 3;
+    assert_false(lvlm_transform_forward(rebuilt, 0, 8, &third, all));
+    assert_false(lvlm_transform_inverse(rebuilt, 0, 24, &third, two, 2));
+    assert_false(lvlm_transform_inverse(rebuilt, 0, 24, &third, odd, 3));
 }
 
 /* The selected axis may be the last one. */
@@ -266,7 +320,9 @@ int main(void)
         cmocka_unit_test(transform_splits_thirds),
         cmocka_unit_test(transform_splits_within_heads),
         cmocka_unit_test(transform_takes_a_transposed_layer),
+        cmocka_unit_test(narrowing_counts_what_does_not_fit),
         cmocka_unit_test(transform_stacks_layers),
+        cmocka_unit_test(transform_refuses_arrays_of_other_sizes),
         cmocka_unit_test(transform_splits_the_innermost_axis),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

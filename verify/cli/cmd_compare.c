@@ -1,5 +1,6 @@
 /* cmd_compare.c - lvlm-verify compare A B */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "formats/base/json.h"
@@ -26,8 +27,9 @@ typedef struct output {
 
 static const char *word(lvlm_sameness sameness)
 {
-    static const char *const words[] = { "identical", "equal values", "DIFFERS",
-                                         "only in A", "only in B",    "other shape" };
+    static const char *const words[] = { "identical",   "equal values",   "DIFFERS",
+                                         "only in A",   "only in B",      "other shape",
+                                         "wrong shape", "missing in both" };
     return words[sameness];
 }
 
@@ -42,6 +44,12 @@ static void print_notes(const lvlm_comparison *c)
     if (c->sameness == LVLM_OTHER_SHAPE)
         printf(": %s, %s", lvlm_shape_text(a, &c->a->shape),
                lvlm_shape_text(b, &c->b->shape));
+    if (c->a_expected != NULL)
+        printf(": A has %s, its configuration says %s",
+               lvlm_shape_text(a, &c->a->shape), lvlm_shape_text(b, c->a_expected));
+    if (c->b_expected != NULL)
+        printf(": B has %s, its configuration says %s",
+               lvlm_shape_text(a, &c->b->shape), lvlm_shape_text(b, c->b_expected));
     if (c->n_rows > 0)
         printf("; the first %" PRIu64 " rows are the same, bit for bit", c->n_rows);
     if (c->renamed) printf("; renamed: %s, %s", c->a->name, c->b->name);
@@ -49,6 +57,18 @@ static void print_notes(const lvlm_comparison *c)
         printf("; reshaped: %s, %s", lvlm_shape_text(a, &c->a->shape),
                lvlm_shape_text(b, &c->b->shape));
     if (c->retied) printf("; tied in one, stored in the other");
+}
+
+/* Infinity is not 0 away: pairs that are not finite are counted, others measured. */
+static void print_distance(const lvlm_distance *d)
+{
+    printf(": %" PRIu64 " of %" PRIu64 " values", d->n_differ + d->n_bad, d->n);
+    if (d->n_bad > 0)
+        printf(", %" PRIu64 " of them not finite on one side or both", d->n_bad);
+    if (d->n_bad > 0 && d->n_differ == 0) return;
+    printf("%s max abs %.3e", d->n_bad > 0 ? "; the others:" : ",", d->max_abs);
+    if (d->n_bad == 0)
+        printf(", rel L2 %.3e, cosine %.9f", lvlm_relative_l2(d), lvlm_cosine(d));
 }
 
 static void print_row(void *user, const lvlm_comparison *c)
@@ -63,9 +83,7 @@ static void print_row(void *user, const lvlm_comparison *c)
     if (c->sameness == LVLM_SAME_VALUES)
         printf(", %s and %s", lvlm_dtype_name(c->a->dtype),
                lvlm_dtype_name(c->b->dtype));
-    if (c->sameness == LVLM_DIFFERS)
-        printf(": max abs %.3e, rel L2 %.3e, cosine %.9f", c->distance.max_abs,
-               lvlm_relative_l2(&c->distance), lvlm_cosine(&c->distance));
+    if (c->sameness == LVLM_DIFFERS) print_distance(&c->distance);
     print_notes(c);
     printf("\n");
 }
@@ -85,7 +103,12 @@ static void add_row(void *user, const lvlm_comparison *c)
     cJSON_AddBoolToObject(row, "retied", c->retied);
     if (c->n_rows > 0) cJSON_AddNumberToObject(row, "same_rows", (double)c->n_rows);
     if (c->sameness != LVLM_DIFFERS) return;
-    lvlm_json_add_number(row, "max_abs", c->distance.max_abs);
+    cJSON_AddNumberToObject(row, "values", (double)c->distance.n);
+    cJSON_AddNumberToObject(row, "different",
+                            (double)(c->distance.n_differ + c->distance.n_bad));
+    cJSON_AddNumberToObject(row, "not_finite", (double)c->distance.n_bad);
+    lvlm_json_add_number(row, "max_abs",
+                         c->distance.n_bad > 0 ? INFINITY : c->distance.max_abs);
     lvlm_json_add_number(row, "relative_l2", lvlm_relative_l2(&c->distance));
     lvlm_json_add_number(row, "cosine", lvlm_cosine(&c->distance));
 }
@@ -96,9 +119,11 @@ static int print_result(const lvlm_compare_result *r, const output *out,
     if (out->list == NULL) {
         printf(
             "%s and %s: %zu tensors, %zu the same (%zu bit for bit), %zu differ; %zu "
-            "renamed, %zu reshaped, %zu tied in one only\n",
+            "renamed, %zu reshaped, %zu tied in one only",
             operands->at[0], operands->at[1], r->n, r->n_same, out->n_same_bits,
             r->n_differ, out->n_renamed, out->n_reshaped, out->n_retied);
+        if (r->n_missing > 0) printf("; %zu missing in both", r->n_missing);
+        printf("\n");
         return 0;
     }
     cJSON *json = cJSON_CreateObject();
@@ -106,6 +131,7 @@ static int print_result(const lvlm_compare_result *r, const output *out,
     cJSON_AddNumberToObject(json, "compared", (double)r->n);
     cJSON_AddNumberToObject(json, "equal", (double)r->n_same);
     cJSON_AddNumberToObject(json, "different", (double)r->n_differ);
+    cJSON_AddNumberToObject(json, "missing_in_both", (double)r->n_missing);
     cJSON_AddItemToObject(json, "tensors", out->list);
     return lvlm_print_json(json, err);
 }
@@ -154,7 +180,9 @@ const lvlm_command command_compare = {
     "two checkpoints of any kind, tensor by tensor",
     "A and B are model directories or native files in any combination, or two bare\n"
     ".safetensors or torch files. Tensors are paired by what they are, whatever each\n"
-    "side calls them. Exit 0 when all values are the same, 1 when any differs.",
+    "side calls them. Exit 0 when all values are the same, 1 when any differs. What\n"
+    "both should have and neither has is listed and is no difference: lvlm-verify\n"
+    "schema judges one model alone.",
     options,
     sizeof(args),
     run,
