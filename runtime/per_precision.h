@@ -2,7 +2,8 @@
  *
  * One line per function with external linkage below runtime/ whose source is compiled
  * for both precisions; x becomes x_f32 or x_f64. A function missing here shows up as
- * a duplicate definition at link time. Included by real.h only. */
+ * a duplicate definition at link time. The same holds for static functions with
+ * LVLM_SIMD_CLONES. Included by real.h only. */
 #ifndef LVLM_RUNTIME_PER_PRECISION_H
 #define LVLM_RUNTIME_PER_PRECISION_H
 
@@ -13,12 +14,23 @@
 #define gemm_nn                LVLM_PER_PRECISION(gemm_nn)
 #define gemm_tn                LVLM_PER_PRECISION(gemm_tn)
 #define gemv_forward           LVLM_PER_PRECISION(gemv_forward)
+#define rows_bf16              LVLM_PER_PRECISION(rows_bf16)
+#define rows_f16               LVLM_PER_PRECISION(rows_f16)
+#define rows_f32               LVLM_PER_PRECISION(rows_f32)
+#define rows_f64               LVLM_PER_PRECISION(rows_f64)
 #define vexp                   LVLM_PER_PRECISION(vexp)
 #define vtanh                  LVLM_PER_PRECISION(vtanh)
 #define vsum                   LVLM_PER_PRECISION(vsum)
 #define vmax                   LVLM_PER_PRECISION(vmax)
 #define vmean                  LVLM_PER_PRECISION(vmean)
+#define exp_all                LVLM_PER_PRECISION(exp_all)
+#define tanh_all               LVLM_PER_PRECISION(tanh_all)
+#define sum_of                 LVLM_PER_PRECISION(sum_of)
+#define most_of                LVLM_PER_PRECISION(most_of)
+#define mean_of                LVLM_PER_PRECISION(mean_of)
 #define ops_threads            LVLM_PER_PRECISION(ops_threads)
+#define widen_bf16             LVLM_PER_PRECISION(widen_bf16)
+#define widen_f16              LVLM_PER_PRECISION(widen_f16)
 #define stored_widen           LVLM_PER_PRECISION(stored_widen)
 #define stored_at              LVLM_PER_PRECISION(stored_at)
 #define linear_scratch         LVLM_PER_PRECISION(linear_scratch)
@@ -41,6 +53,7 @@
 #define rope_table             LVLM_PER_PRECISION(rope_table)
 #define rope_forward           LVLM_PER_PRECISION(rope_forward)
 #define rope_backward          LVLM_PER_PRECISION(rope_backward)
+#define attention_span         LVLM_PER_PRECISION(attention_span)
 #define attention_scratch      LVLM_PER_PRECISION(attention_scratch)
 #define attention_forward      LVLM_PER_PRECISION(attention_forward)
 #define attention_backward     LVLM_PER_PRECISION(attention_backward)

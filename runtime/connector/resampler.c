@@ -122,8 +122,7 @@ static size_t resampler_scratch(const void *connector, const vision_rows *seen,
         linear_scratch(c->in, c->width, n_threads),
         linear_scratch(c->width, c->width, n_threads),
         linear_scratch(c->width, c->out, n_threads),
-        attention_scratch(seen->n_images * c->queries, seen->R, c->heads,
-                          c->width / c->heads, n_threads),
+        attention_scratch(seen->n_images * c->queries, seen->P, c->heads, n_threads),
         norm_scratch(seen->R + seen->n_images * c->queries),
     };
     size_t most = 0;

@@ -51,7 +51,7 @@ static int make_scratch(decoding *d, size_t rows, lvlm_error *err)
 {
     const pipeline *const p = d->p;
     const size_t seen = d->sight.n_keys > rows ? d->sight.n_keys : rows;
-    const size_t needs[] = { decoder_scratch(&p->text, 1, seen, p->n_threads),
+    const size_t needs[] = { decoder_scratch(&p->text, 1, seen, seen, p->n_threads),
                              head_scratch(&p->head, p->n_threads),
                              adapters_scratch(&p->adapters, p->n_threads) };
     workspace_slot slot = { &d->scratch.data, 0, 1 };

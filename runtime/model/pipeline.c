@@ -14,6 +14,7 @@
 #include "formats/base/alloc.h"
 #include "runtime/model/engine.h"
 #include "runtime/model/workspace.h"
+#include "runtime/ops/attention.h"
 #include "runtime/positions.h"
 
 /* ---- life ----------------------------------------------------------------------- */
@@ -152,7 +153,11 @@ int pass_make_scratch(pass *t, lvlm_error *err)
 {
     const pipeline *const p = t->p;
     const size_t n = p->n_threads;
-    size_t numel = decoder_scratch(&p->text, t->packing.N, t->sight.n_keys, n);
+    const lvlm_packing *const text = &t->packing;
+    size_t span = attention_span(text->lo, text->hi, text->N);
+    if (pass_sight(t) != NULL)
+        span = larger(span, attention_span(t->sight.lo, t->sight.hi, text->N));
+    size_t numel = decoder_scratch(&p->text, text->N, t->sight.n_keys, span, n);
     numel = larger(numel, head_scratch(&p->head, n));
     numel = larger(numel, adapters_scratch(&p->adapters, n));
     if (pass_has_images(t)) {

@@ -7,9 +7,11 @@
  *                 queries in order:  dv += P^T dout, dk += scale dS^T q
  *
  * A block of queries is multiplied with the keys between the least lo and the largest
- * hi of its rows only; inside that span P is set to 0 where a row does not see. Each
- * output element belongs to one task with one fixed order of sums, so results do not
- * depend on the number of threads. */
+ * hi of its rows only; inside that span P is set to 0 where a row does not see. A block
+ * ends before a row whose range does not overlap those of the rows before it, so that a
+ * NaN of one text, frame or window never meets a P of 0 of another one. Each output
+ * element belongs to one task with one fixed order of sums, so results do not depend on
+ * the number of threads. */
 #include "runtime/ops/attention.h"
 
 #include <assert.h>
@@ -32,35 +34,47 @@ static size_t max_size(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* Per thread: two (QUERY_BLOCK,Tk) matrices and one row (Tk). */
-static size_t thread_numel(size_t Tq, size_t Tk)
-{
-    return ((2 * min_size(Tq, QUERY_BLOCK) + 1) * Tk + 15) / 16 * 16;
-}
-
-size_t attention_scratch(size_t Tq, size_t Tk, size_t heads, size_t D, size_t n_threads)
-{
-    (void)D;
-    return thread_numel(Tq, Tk) * n_threads + 2 * heads * Tq;
-}
-
 /* Some rows of queries and the keys that they are multiplied with. */
 typedef struct block {
     size_t q0, q1; /* query rows */
     size_t k0, k1; /* key rows; k0 >= k1: none */
 } block;
 
-/* Queries [q0, q1) with the part of [k0, k1) that at least one of them sees. */
-static block block_of(const attention_dims *d, size_t q0, size_t k0, size_t k1)
+/* Queries of [q0, end) from q0 on whose ranges overlap, and the union of those. */
+static block block_of(const size_t *lo, const size_t *hi, size_t q0, size_t end)
 {
-    block b = { q0, min_size(q0 + QUERY_BLOCK, d->Tq), k1, k0 };
-    for (size_t t = b.q0; t < b.q1; t++) {
-        const size_t lo = max_size(d->lo[t], k0), hi = min_size(d->hi[t], k1);
-        if (lo >= hi) continue;
-        b.k0 = min_size(b.k0, lo);
-        b.k1 = max_size(b.k1, hi);
+    block b = { q0, q0, SIZE_MAX, 0 };
+    for (; b.q1 < end; b.q1++) {
+        const size_t from = lo[b.q1], to = hi[b.q1];
+        if (from >= to) continue;
+        if (b.k0 < b.k1 && (from >= b.k1 || to <= b.k0)) break;
+        b.k0 = min_size(b.k0, from);
+        b.k1 = max_size(b.k1, to);
     }
     return b;
+}
+
+size_t attention_span(const size_t *lo, const size_t *hi, size_t Tq)
+{
+    size_t most = 0;
+    for (size_t q0 = 0; q0 < Tq; q0 += QUERY_BLOCK) {
+        const size_t end = min_size(q0 + QUERY_BLOCK, Tq);
+        for (block b = block_of(lo, hi, q0, end); b.q0 < end;
+             b = block_of(lo, hi, b.q1, end))
+            if (b.k0 < b.k1) most = max_size(most, b.k1 - b.k0);
+    }
+    return most;
+}
+
+/* Per thread: two (QUERY_BLOCK,span) matrices and one row (span). */
+static size_t thread_numel(size_t Tq, size_t span)
+{
+    return ((2 * min_size(Tq, QUERY_BLOCK) + 1) * span + 15) / 16 * 16;
+}
+
+size_t attention_scratch(size_t Tq, size_t span, size_t heads, size_t n_threads)
+{
+    return thread_numel(Tq, span) * n_threads + 2 * heads * Tq;
 }
 
 /* The visible part of a block's row t, as offsets from the block's first key. */
@@ -125,30 +139,34 @@ static void forward_block(real *out, const real *q, const real *k, const real *v
             span, 1, 0);
 }
 
-static void check_dims(const attention_dims *d, const ops_scratch *scratch)
+static void check_dims(const attention_dims *d, size_t span, const ops_scratch *scratch)
 {
     assert(d->D > 0 && d->kv_heads > 0 && d->heads % d->kv_heads == 0);
     assert(d->softcap >= 0);
     for (size_t t = 0; t < d->Tq; t++) assert(d->hi[t] <= d->Tk);
     assert(scratch->numel >=
-           attention_scratch(d->Tq, d->Tk, d->heads, d->D, scratch->n_threads));
-    (void)d, (void)scratch;
+           attention_scratch(d->Tq, span, d->heads, scratch->n_threads));
+    (void)d, (void)span, (void)scratch;
 }
 
 void attention_forward(real *out, const real *q, const real *k, const real *v,
                        const attention_dims *dims, const ops_scratch *scratch)
 {
     const attention_dims d = *dims;
-    const size_t group = d.heads / d.kv_heads, stride = thread_numel(d.Tq, d.Tk);
-    check_dims(dims, scratch);
+    const size_t group = d.heads / d.kv_heads;
+    const size_t span = attention_span(d.lo, d.hi, d.Tq);
+    const size_t stride = thread_numel(d.Tq, span);
+    check_dims(dims, span, scratch);
 #pragma omp parallel for collapse(2) schedule(dynamic, 1) num_threads(                 \
-    (int)scratch->n_threads) if (d.Tq * d.Tk * d.heads * d.D > LVLM_PARALLEL_MIN)
+    (int)scratch->n_threads) if (d.Tq * span * d.heads * d.D > LVLM_PARALLEL_MIN)
     for (size_t h = 0; h < d.heads; h++)
         for (size_t q0 = 0; q0 < d.Tq; q0 += QUERY_BLOCK) {
             const size_t at = h * d.D, at_kv = h / group * d.D;
-            const block b = block_of(&d, q0, 0, d.Tk);
-            forward_block(out + at, q + at, k + at_kv, v + at_kv, &d, &b,
-                          scratch->data + (size_t)omp_get_thread_num() * stride);
+            const size_t end = min_size(q0 + QUERY_BLOCK, d.Tq);
+            real *const own = scratch->data + (size_t)omp_get_thread_num() * stride;
+            for (block b = block_of(d.lo, d.hi, q0, end); b.q0 < end;
+                 b = block_of(d.lo, d.hi, b.q1, end))
+                forward_block(out + at, q + at, k + at_kv, v + at_kv, &d, &b, own);
         }
 }
 
@@ -159,6 +177,7 @@ typedef struct backward_args {
     const real *k, *v;    /* (Tk,kv_heads*D) */
     real *lse, *delta;    /* (Tq) of this head: written by pass 1, read by pass 2 */
     real *s, *dp, *p;     /* scratch (rows,span), (rows,span), (span) */
+    size_t span;          /* of the widest block */
 } backward_args;
 
 /* dp = dout v^T.  dp (rows,span) */
@@ -230,8 +249,8 @@ static backward_args at_head(const backward_args *all, const attention_dims *d,
                              size_t h, size_t thread)
 {
     const size_t at = h * d->D, at_kv = h / (d->heads / d->kv_heads) * d->D;
-    real *own = all->s + thread * thread_numel(d->Tq, d->Tk);
-    const size_t matrix = min_size(d->Tq, QUERY_BLOCK) * d->Tk;
+    real *own = all->s + thread * thread_numel(d->Tq, all->span);
+    const size_t matrix = min_size(d->Tq, QUERY_BLOCK) * all->span;
     backward_args a = *all;
     if (a.dq != NULL) a.dq += at;
     if (a.dk != NULL) a.dk += at_kv;
@@ -242,6 +261,17 @@ static backward_args at_head(const backward_args *all, const attention_dims *d,
     return a;
 }
 
+/* dq of the queries [q0, q0 + QUERY_BLOCK) of one head. */
+static void backward_query_block(const backward_args *all, const attention_dims *d,
+                                 size_t h, size_t q0, size_t thread)
+{
+    const backward_args a = at_head(all, d, h, thread);
+    const size_t end = min_size(q0 + QUERY_BLOCK, d->Tq);
+    for (block b = block_of(d->lo, d->hi, q0, end); b.q0 < end;
+         b = block_of(d->lo, d->hi, b.q1, end))
+        backward_queries(&a, d, &b);
+}
+
 /* dk and dv of the keys [k0, k0 + KEY_BLOCK) of one kv head. */
 static void backward_key_block(const backward_args *all, const attention_dims *d,
                                size_t kv_head, size_t k0, size_t thread)
@@ -249,8 +279,12 @@ static void backward_key_block(const backward_args *all, const attention_dims *d
     const size_t group = d->heads / d->kv_heads, k1 = min_size(k0 + KEY_BLOCK, d->Tk);
     for (size_t h = kv_head * group; h < (kv_head + 1) * group; h++) {
         const backward_args a = at_head(all, d, h, thread);
-        for (size_t q0 = 0; q0 < d->Tq; q0 += QUERY_BLOCK) {
-            const block b = block_of(d, q0, k0, k1);
+        for (size_t q0 = 0; q0 < d->Tq;) {
+            const size_t end = min_size((q0 / QUERY_BLOCK + 1) * QUERY_BLOCK, d->Tq);
+            block b = block_of(d->lo, d->hi, q0, end);
+            q0 = b.q1;
+            b.k0 = max_size(b.k0, k0);
+            b.k1 = min_size(b.k1, k1);
             if (b.k0 < b.k1) backward_keys(&a, d, &b);
         }
     }
@@ -261,21 +295,20 @@ void attention_backward(real *dq, real *dk, real *dv, const real *dout, const re
                         const ops_scratch *scratch)
 {
     const attention_dims d = *dims;
-    const int parallel = d.Tq * d.Tk * d.heads * d.D > LVLM_PARALLEL_MIN;
-    real *lse = scratch->data + thread_numel(d.Tq, d.Tk) * scratch->n_threads;
+    const size_t span = attention_span(d.lo, d.hi, d.Tq);
+    const int parallel = d.Tq * span * d.heads * d.D > LVLM_PARALLEL_MIN;
+    real *lse = scratch->data + thread_numel(d.Tq, span) * scratch->n_threads;
     const backward_args all = {
-        dq, dk, dv, dout, q, k, v, lse, lse + d.heads * d.Tq, scratch->data, NULL, NULL
+        dq,   dk,   dv,  dout, q, k, v, lse, lse + d.heads * d.Tq, scratch->data,
+        NULL, NULL, span
     };
-    check_dims(dims, scratch);
+    check_dims(dims, span, scratch);
     assert(dq == NULL || dq != dout);
 #pragma omp parallel for collapse(2) schedule(dynamic, 1)                              \
     num_threads((int)scratch->n_threads) if (parallel)
     for (size_t h = 0; h < d.heads; h++)
-        for (size_t q0 = 0; q0 < d.Tq; q0 += QUERY_BLOCK) {
-            const backward_args a = at_head(&all, &d, h, (size_t)omp_get_thread_num());
-            const block b = block_of(&d, q0, 0, d.Tk);
-            backward_queries(&a, &d, &b);
-        }
+        for (size_t q0 = 0; q0 < d.Tq; q0 += QUERY_BLOCK)
+            backward_query_block(&all, &d, h, q0, (size_t)omp_get_thread_num());
     if (dk == NULL && dv == NULL) return;
 #pragma omp parallel for collapse(2) schedule(dynamic, 1)                              \
     num_threads((int)scratch->n_threads) if (parallel)

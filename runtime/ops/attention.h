@@ -19,12 +19,16 @@ typedef struct attention_dims {
     const size_t *hi; /* (Tq) one past the last, <= Tk; hi <= lo: nothing, out is 0 */
 } attention_dims;
 
-/* Elements of scratch for both directions, any ranges. */
-size_t attention_scratch(size_t Tq, size_t Tk, size_t heads, size_t D,
-                         size_t n_threads);
+/* The most key rows that one block of queries is multiplied with: the largest range
+ * where ranges are equal or disjoint, and never more than ranges that overlap span.
+ * lo, hi (Tq) */
+size_t attention_span(const size_t *lo, const size_t *hi, size_t Tq);
+/* Elements of scratch for both directions; `span` as above, or anything larger. */
+size_t attention_scratch(size_t Tq, size_t span, size_t heads, size_t n_threads);
 
-/* out[t] = sum_k softmax_k(s[t,k]) v[k] per head. Keys no query of a block sees are
- * never touched. out may be q.
+/* out[t] = sum_k softmax_k(s[t,k]) v[k] per head. Keys that no query of a block sees
+ * are never touched; where ranges do not overlap, no value of one reaches another, NaN
+ * neither. out may be q.
  * out, q (Tq,heads*D)  k, v (Tk,kv_heads*D) */
 void attention_forward(real *out, const real *q, const real *k, const real *v,
                        const attention_dims *dims, const ops_scratch *scratch);

@@ -7,7 +7,7 @@
 #if LVLM_REAL_BITS == 32
 #define SIMD _Pragma("omp simd")
 
-static const float exp_least = -87.33f, exp_most = 88.02f; /* 2^-126 < exp < 2^127 */
+static const float exp_least = -69.3147f, exp_most = 88.02f; /* 2^-100, 2^127 */
 
 /* Cody and Waite: x = k ln 2 + r with |r| <= ln 2 / 2, exp r by Cephes' polynomial.
  * Adding 1.5 * 2^23 rounds to an integer that then sits in the low mantissa bits; no
@@ -15,7 +15,8 @@ static const float exp_least = -87.33f, exp_most = 88.02f; /* 2^-126 < exp < 2^1
 static inline float exp_one(float x)
 {
     const float shifter = 12582912.0f;
-    x = x < exp_least ? exp_least : x;
+    const int is_tiny = x < exp_least;
+    x = is_tiny ? exp_least : x;
     x = x > exp_most ? exp_most : x;
     const float rounded = x * 1.44269504088896341f + shifter;
     const float k = rounded - shifter;
@@ -32,7 +33,7 @@ static inline float exp_one(float x)
     bits = (bits << 23) + (127u << 23); /* 2^k: the high bits fall off the left end */
     float power;
     memcpy(&power, &bits, sizeof power);
-    return p * power;
+    return is_tiny ? 0 : p * power;
 }
 
 /* Cephes: a polynomial near 0, where 1 - 2/(exp(2x) + 1) would cancel. */
@@ -55,7 +56,7 @@ static inline float tanh_one(float x)
 
 static inline double exp_one(double x)
 {
-    x = x < -708.0 ? -708.0 : x;
+    if (x < -693.147) return 0; /* 2^-1000 */
     return exp(x > 709.0 ? 709.0 : x);
 }
 
@@ -66,17 +67,17 @@ static inline double tanh_one(double x)
 
 #endif
 
-LVLM_SIMD_CLONES void vexp(real *y, const real *x, real shift, size_t n)
+LVLM_SIMD_CLONES static void exp_all(real *y, const real *x, real shift, size_t n)
 {
     SIMD for (size_t i = 0; i < n; i++) y[i] = exp_one(x[i] - shift);
 }
 
-LVLM_SIMD_CLONES void vtanh(real *y, const real *x, size_t n)
+LVLM_SIMD_CLONES static void tanh_all(real *y, const real *x, size_t n)
 {
     SIMD for (size_t i = 0; i < n; i++) y[i] = tanh_one(x[i]);
 }
 
-LVLM_SIMD_CLONES real vsum(const real *x, size_t n)
+LVLM_SIMD_CLONES static real sum_of(const real *x, size_t n)
 {
     real sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -85,7 +86,7 @@ LVLM_SIMD_CLONES real vsum(const real *x, size_t n)
 }
 
 /* Lanes by hand: clang will not reorder comparisons that a NaN could tell apart. */
-LVLM_SIMD_CLONES real vmax(const real *x, size_t n)
+LVLM_SIMD_CLONES static real most_of(const real *x, size_t n)
 {
     enum { LANES = 16 };
     real most[LANES];
@@ -100,7 +101,7 @@ LVLM_SIMD_CLONES real vmax(const real *x, size_t n)
     return most[0];
 }
 
-LVLM_SIMD_CLONES double vmean(const real *w, const real *x, size_t n)
+LVLM_SIMD_CLONES static double mean_of(const real *w, const real *x, size_t n)
 {
     double sum = 0, weight = 0;
 #pragma omp simd reduction(+ : sum, weight)
@@ -109,4 +110,31 @@ LVLM_SIMD_CLONES double vmean(const real *w, const real *x, size_t n)
         weight += (double)w[i];
     }
     return weight > 0 ? sum / weight : 0;
+}
+
+/* ---- public --------------------------------------------------------------------- */
+
+void vexp(real *y, const real *x, real shift, size_t n)
+{
+    exp_all(y, x, shift, n);
+}
+
+void vtanh(real *y, const real *x, size_t n)
+{
+    tanh_all(y, x, n);
+}
+
+real vsum(const real *x, size_t n)
+{
+    return sum_of(x, n);
+}
+
+real vmax(const real *x, size_t n)
+{
+    return most_of(x, n);
+}
+
+double vmean(const real *w, const real *x, size_t n)
+{
+    return mean_of(w, x, n);
 }

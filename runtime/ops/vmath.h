@@ -8,13 +8,16 @@
 
 #include "runtime/ops/ops.h"
 
-/* Functions with this macro are compiled for several instruction sets, the best is
- * picked when the program starts. Products and sums are never fused in any of them. */
-#if defined __GNUC__ && !defined __clang__ && defined __x86_64__ &&                    \
-    !defined __SANITIZE_ADDRESS__
-#define LVLM_SIMD_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
+/* Static functions with this macro are compiled for several instruction sets; the best
+ * is picked when the program starts. Products and sums are never fused in any of them.
+ * Sanitizers are not ready yet when that happens. clang gives the picking function an
+ * external name, so each is listed in per_precision.h. */
 #define LVLM_SIMD_CLONES
+#if defined __has_attribute && defined __x86_64__ && !defined LVLM_SANITIZED
+#if __has_attribute(target_clones)
+#undef LVLM_SIMD_CLONES
+#define LVLM_SIMD_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
+#endif
 #endif
 
 /* Memory that will be read soon, and how much of it one such call brings. */
@@ -25,8 +28,10 @@
 #define LVLM_PREFETCH(address) ((void)(address))
 #endif
 
-/* y = exp(x - shift), with x - shift first limited so that y is finite and not 0
- * (f32: about 1e-38 to 1e38). y may be x.  x, y (n) */
+/* y = exp(x - shift), at most about 1e38 (f64: 1e307); 0 below 2^-100 (f64: 2^-1000),
+ * too little to count beside the 1 of softmax's largest term. What is left may be
+ * divided and multiplied some way before it becomes a denormal number, on which many
+ * processors spend a hundred times as long. y may be x.  x, y (n) */
 void vexp(real *y, const real *x, real shift, size_t n);
 /* y = tanh(x). y may be x.  x, y (n) */
 void vtanh(real *y, const real *x, size_t n);

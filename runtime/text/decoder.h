@@ -77,9 +77,10 @@ int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *refer
 int decoder_bind(decoder *text, weights *w, lvlm_error *err);
 void decoder_free(decoder *text);
 
-/* Elements of ops_scratch that a pass over N rows needs that look at n_keys rows of
- * the image, or of a cache. */
-size_t decoder_scratch(const decoder *text, size_t N, size_t n_keys, size_t n_threads);
+/* Elements of ops_scratch that a pass over N rows needs, with n_keys rows of the image
+ * and blocks of queries that see up to `span` of these or those (attention_span). */
+size_t decoder_scratch(const decoder *text, size_t N, size_t n_keys, size_t span,
+                       size_t n_threads);
 void decoder_announce(const decoder *text, stages *s);
 
 /* Memory for one pass (decoder_tape.c). With a cache rows see those of earlier passes

@@ -241,7 +241,8 @@ void decoder_free(decoder *text)
     text->is_cross = NULL;
 }
 
-size_t decoder_scratch(const decoder *text, size_t N, size_t n_keys, size_t n_threads)
+size_t decoder_scratch(const decoder *text, size_t N, size_t n_keys, size_t span,
+                       size_t n_threads)
 {
     const decoder_config *const c = &text->config;
     const size_t Q = c->heads * c->head_dim, K = c->kv_heads * c->head_dim;
@@ -252,7 +253,7 @@ size_t decoder_scratch(const decoder *text, size_t N, size_t n_keys, size_t n_th
         linear_scratch(Q, c->hidden, n_threads),
         linear_scratch(c->hidden, c->mlp, n_threads),
         linear_scratch(c->mlp, c->hidden, n_threads),
-        attention_scratch(N, rows, c->heads, c->head_dim, n_threads),
+        attention_scratch(N, span, c->heads, n_threads),
         norm_scratch(rows * c->heads),
     };
     size_t most = 0;

@@ -127,7 +127,7 @@ static size_t plain_scratch(const void *tower, const lvlm_images *images,
                             const vision_rows *seen, size_t n_threads)
 {
     const plain *const t = tower;
-    const size_t blocks_need = vit_scratch(&t->vit, seen->R, n_threads);
+    const size_t blocks_need = vit_scratch(&t->vit, seen->R, seen->P, n_threads);
     const size_t patches_need =
         linear_scratch(t->channels * t->patch * t->patch, t->vit.hidden, n_threads);
     (void)images;

@@ -179,14 +179,25 @@ static int qwen2_look(const void *tower, vision_rows *out, const lvlm_images *im
     return 0;
 }
 
+/* Patches of the largest frame. */
+static size_t largest_frame(const lvlm_images *images)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < images->n; i++) {
+        const size_t n = images->grids[i].h * images->grids[i].w;
+        if (n > most) most = n;
+    }
+    return most;
+}
+
 static size_t qwen2_scratch(const void *tower, const lvlm_images *images,
                             const vision_rows *seen, size_t n_threads)
 {
     const qwen2 *const t = tower;
-    const size_t blocks_need = vit_scratch(&t->vit, seen->R, n_threads);
+    const size_t frame = largest_frame(images);
+    const size_t blocks_need = vit_scratch(&t->vit, seen->R, frame, n_threads);
     const size_t patches_need = linear_scratch(
         t->channels * t->frames * t->patch * t->patch, t->vit.hidden, n_threads);
-    (void)images;
     return blocks_need > patches_need ? blocks_need : patches_need;
 }
 

@@ -152,7 +152,7 @@ static size_t tiles_scratch(const void *tower, const lvlm_images *images,
 {
     const tiles *const t = tower;
     const size_t R = images->n * t->tiles * t->L;
-    const size_t blocks_need = vit_scratch(&t->vit, R, n_threads);
+    const size_t blocks_need = vit_scratch(&t->vit, R, t->tiles * t->L, n_threads);
     const size_t patches_need =
         linear_scratch(t->channels * t->patch * t->patch, t->vit.hidden, n_threads);
     (void)seen;

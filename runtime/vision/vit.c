@@ -87,13 +87,13 @@ int vit_bind(vit_block *block, weights *w, const vit_config *config, unsigned ha
     return weights_bind_block(w, block, rows, has, prefix, i, err);
 }
 
-size_t vit_scratch(const vit_config *c, size_t R, size_t n_threads)
+size_t vit_scratch(const vit_config *c, size_t R, size_t span, size_t n_threads)
 {
     const size_t needs[] = {
         linear_scratch(c->hidden, c->hidden, n_threads),
         linear_scratch(c->hidden, c->mlp, n_threads),
         linear_scratch(c->mlp, c->hidden, n_threads),
-        attention_scratch(R, R, c->heads, c->hidden / c->heads, n_threads),
+        attention_scratch(R, span, c->heads, n_threads),
         norm_scratch(R),
     };
     size_t most = 0;

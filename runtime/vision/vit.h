@@ -79,8 +79,9 @@ int vit_configure(vit_config *config, const cJSON *json, lvlm_error *err);
 int vit_bind(vit_block *block, weights *w, const vit_config *config, unsigned has,
              const char *prefix, size_t i, lvlm_error *err);
 
-/* Elements of ops_scratch that blocks over R rows need. */
-size_t vit_scratch(const vit_config *config, size_t R, size_t n_threads);
+/* Elements of ops_scratch that blocks over R rows need, each of which sees up to
+ * `span` of them. */
+size_t vit_scratch(const vit_config *config, size_t R, size_t span, size_t n_threads);
 int vit_grads_make(vit_grads *grads, const vit_config *config, size_t R,
                    lvlm_error *err);
 void vit_grads_free(vit_grads *grads);

@@ -54,7 +54,7 @@ static void fill_range(size_t *lo, size_t *hi, const attention_row *r, size_t t)
 static attention_case case_of(const attention_row *r, size_t n_threads)
 {
     const size_t nq = r->Tq * r->heads * r->D, nk = r->Tk * r->kv_heads * r->D;
-    const size_t numel = attention_scratch(r->Tq, r->Tk, r->heads, r->D, n_threads);
+    const size_t numel = attention_scratch(r->Tq, r->Tk, r->heads, n_threads);
     attention_case c = {
         .lo = test_calloc(r->Tq, sizeof(size_t)),
         .hi = test_calloc(r->Tq, sizeof(size_t)),
@@ -148,6 +148,47 @@ static void attention_never_reads_keys_outside_the_span(void **state)
     case_free(&c);
 }
 
+/* Two texts, two frames: what one of them holds never reaches the other. */
+static void attention_keeps_a_nan_in_its_range(void **state)
+{
+    enum { ROWS = 150, FIRST = 41, WIDTH = 6, KEYS = 3 };
+    const attention_row row = { ROWS, ROWS, 2, 1, 3, 0, FULL };
+    attention_case c = case_of(&row, 2);
+    double dk[ROWS * KEYS] = { 0 }, dv[ROWS * KEYS] = { 0 }, dq[ROWS * WIDTH] = { 0 };
+    (void)state;
+    for (size_t t = 0; t < ROWS; t++) {
+        c.lo[t] = t < FIRST ? 0 : FIRST;
+        c.hi[t] = t < FIRST ? FIRST : t + 1;
+    }
+    const size_t nan_row = FIRST + 2; /* and all after it */
+    for (size_t i = 0; i < KEYS; i++) {
+        c.q[nan_row * WIDTH + i] = c.dout[nan_row * WIDTH + i] = (double)NAN;
+        c.k[nan_row * KEYS + i] = c.v[nan_row * KEYS + i] = (double)NAN;
+    }
+    attention_forward(c.out, c.q, c.k, c.v, &c.dims, &c.scratch);
+    attention_backward(dq, dk, dv, c.dout, c.q, c.k, c.v, &c.dims, &c.scratch);
+    for (size_t i = 0; i < FIRST * WIDTH; i++)
+        assert_false(isnan(c.out[i]) || isnan(dq[i]));
+    for (size_t i = 0; i < FIRST * KEYS; i++)
+        assert_false(isnan(dk[i]) || isnan(dv[i]));
+    assert_true(isnan(c.out[nan_row * WIDTH]) && isnan(dv[nan_row * KEYS]));
+    case_free(&c);
+}
+
+static void attention_span_follows_ranges(void **state)
+{
+    size_t lo[200], hi[200];
+    (void)state;
+    for (size_t t = 0; t < 200; t++) lo[t] = t / 50 * 50, hi[t] = lo[t] + 50;
+    assert_int_equal(attention_span(lo, hi, 200), 50);
+    for (size_t t = 0; t < 200; t++) lo[t] = 0, hi[t] = t + 1;
+    assert_int_equal(attention_span(lo, hi, 200), 200);
+    for (size_t t = 0; t < 200; t++) lo[t] = t > 9 ? t - 9 : 0;
+    assert_int_equal(attention_span(lo, hi, 200), 64 + 9); /* a block of 64 rows */
+    for (size_t t = 0; t < 200; t++) lo[t] = 7, hi[t] = 7;
+    assert_int_equal(attention_span(lo, hi, 200), 0);
+}
+
 static void attention_survives_large_scores(void **state)
 {
     const attention_row row = { 6, 6, 1, 1, 4, 0, CAUSAL };
@@ -217,6 +258,8 @@ int main(void)
         cmocka_unit_test(attention_forward_is_the_formula),
         cmocka_unit_test(attention_forward_in_place),
         cmocka_unit_test(attention_never_reads_keys_outside_the_span),
+        cmocka_unit_test(attention_keeps_a_nan_in_its_range),
+        cmocka_unit_test(attention_span_follows_ranges),
         cmocka_unit_test(attention_survives_large_scores),
         cmocka_unit_test(attention_gradients),
         cmocka_unit_test(attention_backward_skips_and_accumulates),

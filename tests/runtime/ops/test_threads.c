@@ -176,7 +176,7 @@ static void attention_threads(void **state)
 {
     (void)state;
     check_teams(attention_op, 2 * NQ + 2 * NK, NQ + 2 * NK + 7,
-                attention_scratch(TQ, TK, HEADS, D, 7));
+                attention_scratch(TQ, TK, HEADS, 7));
 }
 
 static void norm_threads(void **state)
