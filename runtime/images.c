@@ -8,7 +8,7 @@
 #include "formats/base/size.h"
 #include "formats/numeric.h"
 
-/* Sides of a grid: far above any image, and their product stays far from 2^64. */
+/* Sides of a grid: far above any image; the product of three is below 2^64. */
 enum { MAX_GRID = 1 << 16 };
 
 /* ---- what the tower takes ------------------------------------------------------- */
@@ -89,19 +89,32 @@ static int check_grid(const lvlm_tensor *grids, size_t i, const lvlm_grid *g,
     return 0;
 }
 
+/* Grids and the pixels of their patches, which are exactly as many. */
 static int read_grids(lvlm_grid *out, const lvlm_input_source *source,
-                      const lvlm_tensor *grids, const lvlm_image_spec *spec,
-                      lvlm_error *err)
+                      const lvlm_tensor *grids, const lvlm_tensor *pixels,
+                      const lvlm_image_spec *spec, lvlm_error *err)
 {
     const lvlm_shape shape = { 2, { 0, 3 } };
     const lvlm_input_range range = { 1, MAX_GRID, 0, NULL };
+    const uint64_t n_rows = pixels->shape.dims[0];
     int64_t *values;
+    uint64_t n_patches = 0;
     TRY(lvlm_input_integers(&values, source, grids, &shape, &range, err));
     for (size_t i = 0; i < grids->shape.dims[0]; i++) {
-        out[i] = (lvlm_grid){ (size_t)values[3 * i], (size_t)values[3 * i + 1],
-                              (size_t)values[3 * i + 2] };
-        TRY(check_grid(grids, i, &out[i], spec, err));
+        lvlm_grid *const g = &out[i];
+        *g = (lvlm_grid){ (size_t)values[3 * i], (size_t)values[3 * i + 1],
+                          (size_t)values[3 * i + 2] };
+        TRY(check_grid(grids, i, g, spec, err));
+        const uint64_t more = (uint64_t)g->t * g->h * g->w;
+        FAIL_IF(more > n_rows - n_patches, err, LVLM_EFORMAT,
+                "%s: %" PRIu64 " patches, but the grid of %s[%zu] ends after number "
+                "%" PRIu64,
+                pixels->name, n_rows, grids->name, i, n_patches + more);
+        n_patches += more;
     }
+    FAIL_IF(n_patches != n_rows, err, LVLM_EFORMAT,
+            "%s: %" PRIu64 " patches, but the grids of %s have %" PRIu64, pixels->name,
+            n_rows, grids->name, n_patches);
     return 0;
 }
 
@@ -137,18 +150,17 @@ static int find_pair(const lvlm_tensor **pixels, const lvlm_tensor **grids,
     return 0;
 }
 
-static int check_patches(const lvlm_tensor *pixels, const lvlm_tensor *grids,
-                         const lvlm_image_spec *spec, size_t n_patches, lvlm_error *err)
+static int check_patches(const lvlm_tensor *pixels, const lvlm_image_spec *spec,
+                         lvlm_error *err)
 {
-    if (pixels == NULL) return 0;
-    const uint64_t values =
-        (uint64_t)spec->channels * spec->frames * spec->patch * spec->patch;
+    uint64_t values = 1;
+    FAIL_IF(!lvlm_mul_u64(&values, spec->channels, spec->frames) ||
+                !lvlm_mul_u64(&values, values, spec->patch) ||
+                !lvlm_mul_u64(&values, values, spec->patch),
+            err, LVLM_EFORMAT, "configuration: vision.patch %zu is too large",
+            spec->patch);
     const lvlm_shape shape = { 2, { 0, values } };
-    TRY(lvlm_input_check_reals(pixels, &shape, err));
-    FAIL_IF(pixels->shape.dims[0] != n_patches, err, LVLM_EFORMAT,
-            "%s: %" PRIu64 " patches, but the grids of %s have %zu", pixels->name,
-            pixels->shape.dims[0], grids->name, n_patches);
-    return 0;
+    return lvlm_input_check_reals(pixels, &shape, err);
 }
 
 static int read_seconds(lvlm_images *out, const lvlm_input_source *source,
@@ -182,13 +194,15 @@ static int read_patches(lvlm_images *out, const lvlm_input_source *source,
     out->n = n_images + out->n_videos;
     out->grids = lvlm_arena_alloc(source->arena, out->n + 1, sizeof *out->grids);
     if (out->grids == NULL) return lvlm_fail_memory(err);
-    if (grids != NULL) TRY(read_grids(out->grids, source, grids, spec, err));
-    if (video_grids != NULL)
-        TRY(read_grids(out->grids + n_images, source, video_grids, spec, err));
-    TRY(check_patches(out->pixels, grids, spec, lvlm_images_patches(out, 0, n_images),
-                      err));
-    TRY(check_patches(out->video_pixels, video_grids, spec,
-                      lvlm_images_patches(out, n_images, out->n), err));
+    if (grids != NULL) {
+        TRY(check_patches(out->pixels, spec, err));
+        TRY(read_grids(out->grids, source, grids, out->pixels, spec, err));
+    }
+    if (video_grids != NULL) {
+        TRY(check_patches(out->video_pixels, spec, err));
+        TRY(read_grids(out->grids + n_images, source, video_grids, out->video_pixels,
+                       spec, err));
+    }
     return read_seconds(out, source, err);
 }
 

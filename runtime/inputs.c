@@ -10,8 +10,10 @@
 #include "formats/base/json.h"
 #include "runtime/splice.h"
 
-/* Positions stay exact in float. */
-enum { MAX_TOKENS = 1 << 23 };
+enum {
+    MAX_TOKENS = 1 << 23, /* positions stay exact in float */
+    MAX_GRID = 1 << 16,   /* patches on a side of a square */
+};
 
 /* ---- what a model takes --------------------------------------------------------- */
 
@@ -60,7 +62,11 @@ int lvlm_input_spec_read(lvlm_input_spec *out, const cJSON *config, lvlm_error *
     out->embed_rows = (size_t)rows;
     if (out->images.form != LVLM_IMAGES_SQUARES) return 0;
     TRY(read_number(&grid, config, "vision.grid", 0, err));
+    FAIL_IF(grid > MAX_GRID, err, LVLM_EFORMAT,
+            "configuration: vision.grid %" PRId64 " is above %d", grid, MAX_GRID);
     TRY(read_number(&queries, config, "connector.queries", grid * grid, err));
+    FAIL_IF(queries > (int64_t)MAX_GRID * MAX_GRID, err, LVLM_EFORMAT,
+            "configuration: connector.queries %" PRId64 " are too many", queries);
     out->rows_per_image = (size_t)queries;
     return 0;
 }

@@ -2,6 +2,7 @@
 #include "runtime/positions.h"
 
 #include <inttypes.h>
+#include <math.h>
 
 /* Where the walk over the packed rows stands. */
 typedef struct walk {
@@ -16,29 +17,42 @@ static int64_t at_least(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* Steps between two frames, as f32 arithmetic of the reference has it. */
-static float interval(const walk *w, bool video)
+/* Steps from the first frame of the grid that was taken last to frame number `frame`:
+ * the reference's f32 products in its order. */
+static float time_of(const walk *w, bool video, size_t frame)
 {
-    const float rate = (float)w->rules->tokens_per_second;
-    if (rate == 0) return 1;
-    if (!video) return w->rules->image_time_scaled ? rate : 1;
+    const float rate = (float)w->rules->tokens_per_second, count = (float)frame;
+    if (rate == 0) return count;
+    if (!video) return w->rules->image_time_scaled ? count * rate : count;
     const size_t first_video = w->in->images.n - w->in->images.n_videos;
-    float seconds = (float)w->in->images.seconds[w->next_video - 1 - first_video];
-    if (w->rules->truncated) seconds = (float)(int64_t)seconds;
-    return rate * seconds;
+    const float seconds = (float)w->in->images.seconds[w->next_video - 1 - first_video];
+    return count * (w->rules->truncated ? truncf(seconds) : seconds) * rate;
 }
 
-/* Position of merged patch number i of a grid that starts at `start`. */
-static void place(int64_t at[3], const walk *w, const lvlm_grid *g, size_t i,
-                  int64_t start, float step, bool video)
+/* Position of merged patch number i of a grid that starts at `start`; false: a time
+ * that is no position. */
+static bool place(int64_t at[3], const walk *w, const lvlm_grid *g, size_t i,
+                  int64_t start, bool video)
 {
     const size_t h = g->h / w->rules->merge, columns = g->w / w->rules->merge;
     const bool odd = video ? w->rules->collapsed : w->rules->image_time_scaled;
-    at[0] = start + (int64_t)((float)(i / (h * columns)) * step);
+    const float steps = time_of(w, video, odd ? 1 : i / (h * columns));
+    if (!(steps >= 0 && steps < LVLM_MAX_POSITIONS)) return false;
+    at[0] = odd ? start * (int64_t)steps : start + (int64_t)steps;
     at[1] = start + (int64_t)(i / columns % h);
     at[2] = start + (int64_t)(i % columns);
-    if (odd) at[0] = start * (int64_t)step;
     if (video && w->rules->collapsed) at[1] = start + (int64_t)(i / (columns * g->t));
+    return true;
+}
+
+static int refuse_position(const walk *w, size_t n, lvlm_error *err)
+{
+    return lvlm_fail(
+        err, LVLM_EFORMAT,
+        "input_ids[%zu, %zu]: its position would be beyond %d, where float "
+        "does not tell one from the next%s",
+        w->p->cell[n] / w->p->T, w->p->cell[n] % w->p->T, LVLM_MAX_POSITIONS - 1,
+        w->in->images.n_videos > 0 ? "; see second_per_grid_ts" : "");
 }
 
 /* Rows [n, n + grid) of the next image or video; returns where text goes on. */
@@ -50,7 +64,6 @@ static int take_grid(int64_t *start, walk *w, size_t *n, size_t end, bool video,
     const lvlm_grid *g = &images->grids[(*next)++];
     const size_t unit = w->rules->merge * w->rules->merge, N = w->p->N;
     const size_t rows = g->t * g->h * g->w / unit;
-    const float step = interval(w, video);
     int64_t most = *start;
     FAIL_IF(rows > end - *n, err, LVLM_EFORMAT,
             "input_ids[%zu, %zu]: the text ends after %zu of the %zu places that "
@@ -64,8 +77,9 @@ static int take_grid(int64_t *start, walk *w, size_t *n, size_t end, bool video,
                 "%zu x %zu x %zu has",
                 w->p->cell[*n] / w->p->T, w->p->cell[*n] % w->p->T, i, rows, g->t, g->h,
                 g->w);
-        place(at, w, g, i, *start, step, video);
+        if (!place(at, w, g, i, *start, video)) return refuse_position(w, *n, err);
         for (size_t axis = 0; axis < 3; axis++) {
+            if (at[axis] >= LVLM_MAX_POSITIONS) return refuse_position(w, *n, err);
             w->p->positions[axis * N + *n] = at[axis];
             most = at_least(most, at[axis]);
         }
@@ -86,6 +100,7 @@ static int walk_text(walk *w, const lvlm_input_spec *spec, size_t n, size_t end,
             TRY(take_grid(&start, w, &n, end, video, err));
             continue;
         }
+        if (start >= LVLM_MAX_POSITIONS) return refuse_position(w, n, err);
         for (size_t axis = 0; axis < 3; axis++)
             w->p->positions[axis * w->p->N + n] = start;
         start++, n++;

@@ -8,6 +8,10 @@
 
 #include "runtime/packing.h"
 
+/* Positions are below it: rotary angles are products in float, which holds every whole
+ * number up to here. */
+enum { LVLM_MAX_POSITIONS = 1 << 24 };
+
 typedef struct lvlm_position_rules {
     size_t merge;             /* patches that one row of the text spans, per side */
     double tokens_per_second; /* of videos; 0: a frame is one step */
@@ -19,7 +23,8 @@ typedef struct lvlm_position_rules {
 } lvlm_position_rules;
 
 /* Set packing->positions (3,N) for images in the form of patches. Without any, they
- * stay as they are. LVLM_EFORMAT when a run of image tokens does not fit its grid. */
+ * stay as they are. LVLM_EFORMAT when a run of image tokens does not fit its grid, or a
+ * position would be too large. */
 LVLM_MUST_CHECK int lvlm_positions_grids(lvlm_packing *packing,
                                          const lvlm_inputs *inputs,
                                          const lvlm_input_spec *spec,

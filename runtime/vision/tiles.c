@@ -14,6 +14,7 @@ static const config_row config_rows[] = {
     CONFIG("vision.layers", tiles, layers),
     CONFIG("vision.global_layers", tiles, global_layers),
     CONFIG("vision.channels", tiles, channels),
+    CONFIG("vision.image", tiles, image),
     CONFIG("vision.patch", tiles, patch),
     CONFIG("vision.tiles", tiles, tiles),
     CONFIG("vision.rows", tiles, P),
@@ -71,6 +72,10 @@ static int tiles_open(void **out, const lvlm_manifest *manifest, const char *ref
     TRY(vit_configure(&t->vit, manifest->config, err));
     TRY(configure(t, config_rows, manifest->config, err));
     TRY(configure_list(t->taps, MAX_TAPS, &t->K, manifest->config, "vision.taps", err));
+    const size_t grid = t->image / t->patch;
+    FAIL_IF(t->P != grid * grid + 1, err, LVLM_EFORMAT,
+            "configuration: vision.rows %zu, but a tile has %zu patches and one more",
+            t->P, grid * grid);
     t->L = (t->P + ROWS_MULTIPLE - 1) / ROWS_MULTIPLE * ROWS_MULTIPLE;
     t->rule = TAP_ENTERING;
     if (lvlm_reference_applies(manifest->family, "taps_leaving", reference))

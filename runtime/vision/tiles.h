@@ -26,7 +26,7 @@ typedef enum tap_rule { TAP_ENTERING, TAP_LEAVING, TAP_LAST } tap_rule;
 
 typedef struct tiles {
     vit_config vit;
-    size_t layers, global_layers, channels, patch, tiles;
+    size_t layers, global_layers, channels, image, patch, tiles;
     size_t P, L;              /* rows of a tile, and with its padding */
     double outer_norm_eps;    /* of norm_pre and norm_post */
     size_t taps[MAX_TAPS], K; /* blocks whose states are kept */

@@ -176,6 +176,40 @@ static void inputs_refuses_pixels_that_are_not_finite(void **state)
     }
 }
 
+/* 65536 grids of 2^48 patches are 2^64 together, and one more of 4 agrees with the
+ * pixels again. */
+static void inputs_count_patches_of_grids_that_wrap_around(void **state)
+{
+    enum { GRIDS = 65537 };
+    static int64_t grids[3 * GRIDS];
+    static const int64_t ids[1] = { 60 };
+    static const float pixels[4] = { 0 };
+    static const lvlm_shape shape = { 2, { 4, 1 } };
+    lvlm_input_spec patches = spec;
+    synthetic s = { 0 };
+    lvlm_inputs in;
+    lvlm_error err;
+    (void)state;
+    patches.images = (lvlm_image_spec){
+        .form = LVLM_IMAGES_PATCHES, .channels = 1, .patch = 1, .frames = 1, .merge = 2
+    };
+    for (size_t i = 0; i < 3 * (GRIDS - 1); i++) grids[i] = 65536;
+    grids[3 * GRIDS - 3] = 1;
+    grids[3 * GRIDS - 2] = grids[3 * GRIDS - 1] = 2;
+    synthetic_put_integers(&s, "input_ids", 1, 1, ids);
+    synthetic_put_integers(&s, "image_grid_thw", GRIDS, 3, grids);
+    synthetic_put(&s, "pixel_values", LVLM_F32, &shape, pixels);
+    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &patches, &err),
+                     LVLM_EFORMAT);
+    assert_non_null(strstr(err.text, "pixel_values: 4 patches, but the grid of "
+                                     "image_grid_thw[0] ends after number"));
+    lvlm_inputs_free(&in);
+    synthetic_put_integers(&s, "image_grid_thw", 1, 3, &grids[3 * GRIDS - 3]);
+    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &patches, &err), 0);
+    lvlm_inputs_free(&in);
+    synthetic_free(&s);
+}
+
 static void inputs_names_a_missing_tensor_with_its_prefix(void **state)
 {
     (void)state;
@@ -199,6 +233,7 @@ int main(void)
         cmocka_unit_test(inputs_takes_labels_that_never_count_for_absent),
         cmocka_unit_test(inputs_names_what_is_wrong),
         cmocka_unit_test(inputs_refuses_pixels_that_are_not_finite),
+        cmocka_unit_test(inputs_count_patches_of_grids_that_wrap_around),
         cmocka_unit_test(inputs_names_a_missing_tensor_with_its_prefix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
