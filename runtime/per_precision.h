@@ -82,6 +82,7 @@
 /* vision/ */
 #define vit_configure          LVLM_PER_PRECISION(vit_configure)
 #define vit_bind               LVLM_PER_PRECISION(vit_bind)
+#define vit_grads_bytes        LVLM_PER_PRECISION(vit_grads_bytes)
 #define vit_scratch            LVLM_PER_PRECISION(vit_scratch)
 #define vit_acts_make          LVLM_PER_PRECISION(vit_acts_make)
 #define vit_acts_free          LVLM_PER_PRECISION(vit_acts_free)

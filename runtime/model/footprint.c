@@ -3,8 +3,9 @@
  *   seeing     rows of the images, the tower's tape
  *   learning   those of them that stay, the decoder's tape, then logits or the
  *              gradients of a block
+ *   unseeing   those of them that stay, the gradients of a block of the tower
  *
- * The larger of the two, and what both need. Lists of rows are left out: they are
+ * The largest of the three, and what all need. Lists of rows are left out: they are
  * small beside activations. */
 #include "formats/base/alloc.h"
 #include "runtime/model/engine.h"
@@ -15,9 +16,9 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* The tapes of tower and connector. */
-static int vision_bytes(uint64_t *tower, uint64_t *connector, pass *t, tape_keep keep,
-                        lvlm_error *err)
+/* The tapes of tower and connector, and what the tower's backward takes. */
+static int vision_bytes(uint64_t *tower, uint64_t *connector, uint64_t *grads, pass *t,
+                        tape_keep keep, lvlm_error *err)
 {
     const pipeline *const p = t->p;
     TRY(p->tower->tape_make(p->vision, &t->tower_tape, &t->seen, &t->inputs.images,
@@ -26,7 +27,9 @@ static int vision_bytes(uint64_t *tower, uint64_t *connector, pass *t, tape_keep
     TRY(p->connector->tape_make(p->projection, &t->connector_tape, &t->seen,
                                 keep != TAPE_NOTHING, err));
     *connector = p->connector->tape_bytes(t->connector_tape);
-    return 0;
+    return keep == TAPE_NOTHING
+               ? 0
+               : p->tower->backward_bytes(p->vision, t->tower_tape, grads, err);
 }
 
 /* The decoder's tape, and the larger of what head and blocks need on the way back. */
@@ -54,16 +57,18 @@ static int count(pass *t, uint64_t *out, lvlm_error *err)
         pass_has_images(t) && (p->gradients.vision || p->gradients.connector);
     const tape_keep keep = p->gradients.vision ? p->keep : TAPE_NOTHING;
     const size_t C = p->text.config.hidden, M = t->packing.n_targets;
-    uint64_t rows = 0, tower = 0, connector = 0, text = 0;
+    uint64_t rows = 0, tower = 0, connector = 0, grads = 0, text = 0;
     if (pass_has_images(t)) {
         const uint64_t seen = t->seen.R * t->seen.C * sizeof(real);
         rows = p->connector->rows(p->projection, &t->seen) * C * sizeof(real);
-        TRY(vision_bytes(&tower, &connector, t, keep, err));
+        TRY(vision_bytes(&tower, &connector, &grads, t, keep, err));
         rows += seen + (sees ? rows : 0) + (p->gradients.vision ? seen : 0);
     }
     TRY(text_bytes(&text, t, sees, err));
-    text += connector + (keep != TAPE_NOTHING ? tower : 0) + M * C * sizeof(real);
-    *out = larger(tower, text) + rows + workspace_bytes(t->scratch_memory);
+    const uint64_t kept = connector + (keep != TAPE_NOTHING ? tower : 0);
+    text += kept + M * C * sizeof(real);
+    *out = larger(larger(tower, text), kept + grads) + rows +
+           workspace_bytes(t->scratch_memory);
     return 0;
 }
 

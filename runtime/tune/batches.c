@@ -130,5 +130,6 @@ int lvlm_batches_open(lvlm_batch_source *out, const char *path, bool shuffled,
         return rc;
     }
     out->n = f->n;
+    out->held = 1;
     return 0;
 }

@@ -65,9 +65,9 @@ typedef struct lvlm_dataset_note {
 } lvlm_dataset_note;
 
 typedef struct lvlm_dataset_batch {
-    lvlm_encoded *encoded; /* NULL: nothing of it can be used */
-    const char *name;      /* "data.jsonl lines 3, 17" */
-    lvlm_dataset_note *notes;
+    lvlm_encoded *encoded;           /* NULL: nothing of it can be used */
+    const char *name;                /* "data.jsonl lines 3, 17" */
+    lvlm_dataset_note *notes, *last; /* of the list */
     lvlm_arena arena;
 } lvlm_dataset_batch;
 
@@ -75,6 +75,10 @@ typedef struct lvlm_dataset_batch {
 LVLM_MUST_CHECK int lvlm_dataset_make(lvlm_dataset_batch **out, lvlm_dataset *dataset,
                                       size_t i, lvlm_error *err);
 void lvlm_dataset_batch_free(lvlm_dataset_batch *batch);
+
+/* Make every batch of a walk and let it go: LVLM_EFORMAT as when they are used, or when
+ * not one example can be. What a run would meet hours later is met before it. */
+LVLM_MUST_CHECK int lvlm_dataset_check(lvlm_dataset *dataset, lvlm_error *err);
 
 /* Tell and count what its lines went through, each line once. */
 void lvlm_dataset_note_batch(lvlm_dataset *dataset, const lvlm_dataset_batch *batch);

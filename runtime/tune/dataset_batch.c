@@ -25,14 +25,19 @@ typedef struct maker {
 static int add_note(maker *m, size_t value, const char *bad, lvlm_error *err)
 {
     lvlm_arena *const arena = &m->out->arena;
-    lvlm_dataset_note **end = &m->out->notes;
-    while (*end != NULL) end = &(*end)->next;
-    *end = lvlm_arena_alloc(arena, 1, sizeof **end);
-    if (*end == NULL) return lvlm_fail_memory(err);
-    (*end)->value = value;
-    if (bad == NULL) return 0;
-    (*end)->bad = lvlm_arena_strndup(arena, bad, strlen(bad));
-    return (*end)->bad != NULL ? 0 : lvlm_fail_memory(err);
+    lvlm_dataset_note *const note = lvlm_arena_alloc(arena, 1, sizeof *note);
+    if (note == NULL) return lvlm_fail_memory(err);
+    note->value = value;
+    if (bad != NULL) {
+        note->bad = lvlm_arena_strndup(arena, bad, strlen(bad));
+        if (note->bad == NULL) return lvlm_fail_memory(err);
+    }
+    if (m->out->last != NULL)
+        m->out->last->next = note;
+    else
+        m->out->notes = note;
+    m->out->last = note;
+    return 0;
 }
 
 /* Example `at` of the list cannot be used, says `why`: it is noted, or all fails. */
@@ -178,6 +183,21 @@ void lvlm_dataset_note_batch(lvlm_dataset *d, const lvlm_dataset_batch *batch)
     }
 }
 
+int lvlm_dataset_check(lvlm_dataset *d, lvlm_error *err)
+{
+    bool any = false;
+    for (size_t i = 0; i < d->order.n_batches; i++) {
+        lvlm_dataset_batch *batch = NULL;
+        TRY(lvlm_dataset_make(&batch, d, i, err));
+        lvlm_dataset_note_batch(d, batch);
+        any |= batch->encoded != NULL;
+        lvlm_dataset_batch_free(batch);
+    }
+    FAIL_IF(!any, err, LVLM_EFORMAT, "%s: none of its examples can be used",
+            d->file.file->path);
+    return 0;
+}
+
 /* ---- as a source ---------------------------------------------------------------- */
 
 typedef struct source {
@@ -264,6 +284,7 @@ int lvlm_dataset_source(lvlm_batch_source *out, lvlm_dataset *dataset, size_t de
     if (s == NULL) return lvlm_fail_memory(err);
     *s = (source){ .d = dataset, .depth = depth };
     *out = (lvlm_batch_source){ .n = dataset->order.n_batches,
+                                .held = depth + 1,
                                 .self = s,
                                 .seek = source_seek,
                                 .next = source_next,

@@ -152,28 +152,6 @@ static int write_prompt(const job *j, size_t i, lvlm_error *err)
     return 0;
 }
 
-static int make_inputs(const job *j, lvlm_prompt *const *prompts, size_t n,
-                       lvlm_error *err)
-{
-    lvlm_prompt_inputs_free(j->out->inputs);
-    return lvlm_prompt_inputs_make(j->out->inputs, prompts, n, j->e->vision, err);
-}
-
-/* All of them together could not be made: which one cannot be made alone? */
-static int find_bad(size_t *bad, const job *j, int rc, lvlm_error *err)
-{
-    for (size_t i = 0; rc != LVLM_ENOMEM && i < j->n; i++) {
-        lvlm_error reason;
-        int alone = write_prompt(j, i, &reason);
-        if (alone == 0) alone = make_inputs(j, &j->list[i], 1, &reason);
-        if (alone == 0) continue;
-        *bad = i;
-        if (err != NULL) *err = reason;
-        return alone;
-    }
-    return rc;
-}
-
 /* ---- labels and length ---------------------------------------------------------- */
 
 static size_t cut_length(const lvlm_encoder *e, const lvlm_prompt *p)
@@ -287,12 +265,37 @@ static void finish(lvlm_encoded *out)
     batch->by_name = out->by_name;
 }
 
-static int encode(const job *j, size_t *bad, lvlm_error *err)
+/* As the model reads it: a token that its tables do not have, a tag of an image on its
+ * own. */
+static int check_batch(const job *j, lvlm_error *err)
+{
+    lvlm_inputs in;
+    const int rc = lvlm_inputs_read(&in, &j->out->batch, "", &j->e->spec, err);
+    lvlm_inputs_free(&in);
+    return rc;
+}
+
+/* All of them together could not be encoded: which one cannot be alone? */
+static int find_bad(size_t *bad, const job *j, int rc, lvlm_error *err)
+{
+    *bad = j->n == 1 ? 0 : j->n;
+    for (size_t i = 0; rc != LVLM_ENOMEM && j->n > 1 && i < j->n; i++) {
+        lvlm_encoded *one = NULL;
+        lvlm_error reason;
+        size_t none;
+        const int alone = lvlm_encode(&one, &none, j->e, &j->examples[i], 1, &reason);
+        lvlm_encoded_free(one);
+        if (alone == 0) continue;
+        *bad = i;
+        if (err != NULL) *err = reason;
+        return alone;
+    }
+    return rc;
+}
+
+static int make_tensors(const job *j, size_t *bad, lvlm_error *err)
 {
     size_t T = 0;
-    for (*bad = 0; *bad < j->n; ++*bad) TRY(write_prompt(j, *bad, err));
-    const int rc = make_inputs(j, j->list, j->n, err);
-    if (rc < 0) return find_bad(bad, j, rc, err);
     for (size_t i = 0; i < j->n; i++)
         if (cut_length(j->e, &j->prompts[i]) > T) T = cut_length(j->e, &j->prompts[i]);
     const lvlm_checkpoint *const made = &j->out->inputs->batch;
@@ -304,6 +307,16 @@ static int encode(const job *j, size_t *bad, lvlm_error *err)
     TRY(add_labels(bad, j, T, err));
     finish(j->out);
     return 0;
+}
+
+static int encode(const job *j, size_t *bad, lvlm_error *err)
+{
+    for (*bad = 0; *bad < j->n; ++*bad) TRY(write_prompt(j, *bad, err));
+    int rc = lvlm_prompt_inputs_make(j->out->inputs, j->list, j->n, j->e->vision, err);
+    if (rc < 0) return find_bad(bad, j, rc, err);
+    TRY(make_tensors(j, bad, err));
+    rc = check_batch(j, err);
+    return rc < 0 ? find_bad(bad, j, rc, err) : 0;
 }
 
 /* What the job needs for as long as it lasts. */

@@ -56,7 +56,8 @@ typedef struct lvlm_encoded {
 /* Encode `n` examples, at least 1, as one batch. On failure *bad is the one whose fault
  * it is, or n when it is none's: what the model's prompts have no place for, an image
  * that cannot be read or would be cut, a token that stands for padding, an answer of
- * which nothing is left to learn. *out is owned: lvlm_encoded_free. */
+ * which nothing is left to learn, and whatever lvlm_inputs_read refuses: a batch that
+ * comes out is one that the model takes. *out is owned: lvlm_encoded_free. */
 LVLM_MUST_CHECK int lvlm_encode(lvlm_encoded **out, size_t *bad,
                                 const lvlm_encoder *encoder,
                                 lvlm_example *const *examples, size_t n,

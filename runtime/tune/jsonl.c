@@ -26,6 +26,12 @@ static void step(scanner *s)
     s->at++;
 }
 
+static bool starts_with(const scanner *s, const char *bytes)
+{
+    const size_t n = strlen(bytes);
+    return s->n >= n && memcmp(s->text, bytes, n) == 0;
+}
+
 static void skip_space(scanner *s)
 {
     while (s->at < s->n && is_space(s->text[s->at])) step(s);
@@ -118,6 +124,9 @@ int lvlm_jsonl_read(lvlm_jsonl *out, const lvlm_infile *file, lvlm_error *err)
     scanner s = {
         .out = out, .text = (const char *)file->bytes, .n = file->n_bytes, .line = 1
     };
+    FAIL_IF(starts_with(&s, "\xff\xfe") || starts_with(&s, "\xfe\xff"), err,
+            LVLM_EFORMAT, "%s: is UTF-16 text; save it as UTF-8", file->path);
+    if (starts_with(&s, "\xef\xbb\xbf")) s.at += 3; /* a byte order mark */
     skip_space(&s);
     TRY(s.at < s.n && s.text[s.at] == '[' ? scan_list(&s, err) : scan_lines(&s, err));
     FAIL_IF(out->n == 0, err, LVLM_EFORMAT, "%s: holds no example", file->path);

@@ -3,6 +3,8 @@
  *   JSON Lines   a value a line; lines of white space alone do not count
  *   one list     when the file begins with "[": its elements, wherever lines end
  *
+ * A byte order mark in front is passed over.
+ *
  * Opening walks over the file once, for where each value begins and ends. It stays
  * mapped, and a value is parsed when it is asked for. Distinct objects may be used from
  * distinct threads, and one object from many threads for reading. */
@@ -29,7 +31,7 @@ typedef struct lvlm_jsonl {
     size_t n, capacity;
 } lvlm_jsonl;
 
-/* LVLM_EFORMAT: no value, too long a one, a list that does not end. Close with
+/* LVLM_EFORMAT: no value, too long a one, a list that does not end, UTF-16. Close with
  * lvlm_jsonl_close, also after a failure. */
 LVLM_MUST_CHECK int lvlm_jsonl_open(lvlm_jsonl *out, const char *path, lvlm_error *err);
 /* The same of a mapped file, which must outlive *out. */

@@ -153,15 +153,9 @@ static int refuse_loss(lvlm_trainer *t, const lvlm_checkpoint *batch, double los
                      word_of(loss), f.stage);
 }
 
-int lvlm_trainer_add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *err)
+static int add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *err)
 {
     lvlm_model_step found;
-    if (t->n_batches == 0) {
-        lvlm_model_zero_gradients(t->model);
-        t->sum = (lvlm_model_step){ 0 };
-    }
-    trainer_lora_noise(t);
-    t->n_batches++;
     TRY(lvlm_model_backward(t->model, &found, batch, "", 1, err));
     if (!isfinite(found.loss)) return refuse_loss(t, batch, found.loss, err);
     t->sum.loss += found.loss;
@@ -170,6 +164,19 @@ int lvlm_trainer_add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *
     t->sum.n_images += found.n_images;
     t->sum.sees |= found.sees;
     return 0;
+}
+
+int lvlm_trainer_add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *err)
+{
+    if (t->n_batches == 0) {
+        lvlm_model_zero_gradients(t->model);
+        t->sum = (lvlm_model_step){ 0 };
+    }
+    trainer_lora_noise(t);
+    t->n_batches++;
+    const int rc = add(t, batch, err);
+    if (rc < 0) t->n_batches = 0; /* gradients may be half of what they should be */
+    return rc;
 }
 
 /* Norm of all mean gradients together. */
@@ -196,7 +203,8 @@ static int refuse_norm(const lvlm_trainer *t, double norm, lvlm_error *err)
 
 int lvlm_trainer_step(lvlm_trainer *t, lvlm_trainer_report *report, lvlm_error *err)
 {
-    const size_t n_targets = t->sum.n_targets;
+    const size_t n_targets = t->n_batches > 0 ? t->sum.n_targets : 0;
+    t->n_batches = 0; /* whatever happens */
     FAIL_IF(n_targets == 0, err, LVLM_EFORMAT, "no label of its batches counts");
     const double norm = norm_of(t), most = t->options.clip;
     if (!isfinite(norm)) return refuse_norm(t, norm, err);
@@ -220,6 +228,5 @@ int lvlm_trainer_step(lvlm_trainer *t, lvlm_trainer_report *report, lvlm_error *
                                      .lr = t->options.adamw.lr * factor,
                                      .n_targets = n_targets,
                                      .n_tokens = t->sum.n_tokens };
-    t->n_batches = 0;
     return 0;
 }

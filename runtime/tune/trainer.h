@@ -81,15 +81,16 @@ LVLM_MUST_CHECK int lvlm_trainer_open(lvlm_trainer *out, const char *path,
 void lvlm_trainer_close(lvlm_trainer *trainer);
 
 /* Gradients of one more batch (lvlm_model_forward lists its tensors). LVLM_ECHECK when
- * its loss is not finite: names the first stage with a value that is not. Weights and
- * moments are what they were after the last step, and may be saved. */
+ * its loss is not finite: names the first stage with a value that is not. After a
+ * failure weights and moments are what they were after the last step, and may be saved;
+ * the batches since then are forgotten, and a step may be started anew. */
 LVLM_MUST_CHECK int lvlm_trainer_add(lvlm_trainer *trainer,
                                      const lvlm_checkpoint *batch, lvlm_error *err);
 /* Move the weights by the mean gradient of the batches since the last step. Without a
  * single label that counts it is an error. LVLM_ECHECK names the first gradient, on
  * the way back, that is not finite; nothing has moved then. LVLM_ECHECK also when the
  * weights are not finite after it (lvlm_trainer_check): it is no step then, and what is
- * left is not worth saving. */
+ * left is not worth saving. The batches are forgotten, as after lvlm_trainer_add. */
 LVLM_MUST_CHECK int lvlm_trainer_step(lvlm_trainer *trainer,
                                       lvlm_trainer_report *report, lvlm_error *err);
 

@@ -50,7 +50,8 @@ int trainer_lora_list(lvlm_trainer *t, lvlm_error *err)
         const char *const native = m->parts[0]->name;
         lvlm_factors f;
         lvlm_trained *const p = &t->tensors[t->n_tensors++];
-        if (!lvlm_model_factors(t->model, &f, i / 2)) return lvlm_fail_memory(err);
+        FAIL_IF(!lvlm_model_factors(t->model, &f, i / 2), err, LVLM_EFORMAT,
+                "adapter: the model has no factors for %s", m->name);
         const bool is_b = i % 2 == 1;
         *p = (lvlm_trained){ .w = is_b ? f.b : f.a,
                              .g = is_b ? f.db : f.da,

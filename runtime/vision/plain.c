@@ -169,6 +169,14 @@ static uint64_t plain_tape_bytes(const void *tape)
     return vit_tape_bytes(&p->vit) + workspace_bytes(p->memory);
 }
 
+static int plain_backward_bytes(const void *tower, const void *tape, uint64_t *out,
+                                lvlm_error *err)
+{
+    const plain *const t = tower;
+    const plain_tape *const p = tape;
+    return vit_grads_bytes(out, &t->vit, p->vit.R, err);
+}
+
 static int plain_tape_make(const void *tower, void **tape, const vision_rows *seen,
                            const lvlm_images *images, tape_keep keep, lvlm_error *err)
 {
@@ -289,8 +297,8 @@ static int plain_backward(const void *tower, void *tape, const real *drows,
         .word = name, .open = how, .bind = plain_bind, .free = plain_free,             \
         .look = plain_look, .scratch = plain_scratch, .announce = plain_announce,      \
         .tape_make = plain_tape_make, .tape_free = plain_tape_free,                    \
-        .tape_bytes = plain_tape_bytes, .forward = plain_forward,                      \
-        .backward = plain_backward                                                     \
+        .tape_bytes = plain_tape_bytes, .backward_bytes = plain_backward_bytes,        \
+        .forward = plain_forward, .backward = plain_backward                           \
     }
 
 const vision_tower siglip_tower = TOWER("siglip", siglip_open);

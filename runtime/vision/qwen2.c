@@ -294,6 +294,14 @@ static uint64_t qwen2_tape_bytes(const void *tape)
     return vit_tape_bytes(&p->vit) + workspace_bytes(p->memory);
 }
 
+static int qwen2_backward_bytes(const void *tower, const void *tape, uint64_t *out,
+                                lvlm_error *err)
+{
+    const qwen2 *const t = tower;
+    const qwen2_tape *const p = tape;
+    return vit_grads_bytes(out, &t->vit, p->vit.R, err);
+}
+
 static int qwen2_tape_make(const void *tower, void **tape, const vision_rows *seen,
                            const lvlm_images *images, tape_keep keep, lvlm_error *err)
 {
@@ -401,6 +409,7 @@ const vision_tower qwen2_tower = {
     .tape_make = qwen2_tape_make,
     .tape_free = qwen2_tape_free,
     .tape_bytes = qwen2_tape_bytes,
+    .backward_bytes = qwen2_backward_bytes,
     .forward = qwen2_forward,
     .backward = qwen2_backward,
 };

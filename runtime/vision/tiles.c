@@ -190,6 +190,14 @@ static uint64_t tiles_tape_bytes(const void *tape)
     return vit_tape_bytes(&p->vit) + workspace_bytes(p->memory);
 }
 
+static int tiles_backward_bytes(const void *tower, const void *tape, uint64_t *out,
+                                lvlm_error *err)
+{
+    const tiles *const t = tower;
+    const tiles_tape *const p = tape;
+    return vit_grads_bytes(out, &t->vit, p->vit.R, err);
+}
+
 static int tiles_tape_make(const void *tower, void **tape, const vision_rows *seen,
                            const lvlm_images *images, tape_keep keep, lvlm_error *err)
 {
@@ -395,6 +403,7 @@ const vision_tower tiles_tower = {
     .tape_make = tiles_tape_make,
     .tape_free = tiles_tape_free,
     .tape_bytes = tiles_tape_bytes,
+    .backward_bytes = tiles_backward_bytes,
     .forward = tiles_forward,
     .backward = tiles_backward,
 };

@@ -42,6 +42,9 @@ typedef struct vision_tower {
                      const lvlm_images *images, tape_keep keep, lvlm_error *err);
     void (*tape_free)(void *tape);
     uint64_t (*tape_bytes)(const void *tape);
+    /* What backward takes besides the tape. */
+    int (*backward_bytes)(const void *tower, const void *tape, uint64_t *out,
+                          lvlm_error *err);
     /* Fill in seen->rows. Stops early, with them undefined, when no stage is left. */
     int (*forward)(const void *tower, void *tape, const vision_rows *seen,
                    const lvlm_images *images, stages *s, const ops_scratch *scratch,

@@ -157,6 +157,15 @@ void vit_grads_free(vit_grads *grads)
     grads->memory = NULL;
 }
 
+int vit_grads_bytes(uint64_t *out, const vit_config *config, size_t R, lvlm_error *err)
+{
+    vit_grads g;
+    const int rc = vit_grads_make(&g, config, R, err);
+    *out = workspace_bytes(g.memory);
+    vit_grads_free(&g);
+    return rc;
+}
+
 int vit_tape_make(vit_tape *tape, const vit_config *config, size_t R, size_t n_blocks,
                   tape_keep keep, lvlm_error *err)
 {

@@ -85,6 +85,8 @@ size_t vit_scratch(const vit_config *config, size_t R, size_t span, size_t n_thr
 int vit_grads_make(vit_grads *grads, const vit_config *config, size_t R,
                    lvlm_error *err);
 void vit_grads_free(vit_grads *grads);
+/* What such a set takes, for the rows of a tape. */
+int vit_grads_bytes(uint64_t *out, const vit_config *config, size_t R, lvlm_error *err);
 
 /* The activations of n_blocks blocks in a row: one set, in which each overwrites the
  * one before; one whole set and every block's input; or one each, in which a block's

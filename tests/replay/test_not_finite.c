@@ -110,11 +110,55 @@ static void a_pixel_that_is_not_finite_is_refused_by_its_place(void **state)
     scratch_remove(s);
 }
 
+/* One step of good batches into values (n). */
+static void step_well(lvlm_trainer *t, const lvlm_checkpoint *batch, float *values,
+                      size_t n)
+{
+    lvlm_trainer_report report;
+    lvlm_error err;
+    if (lvlm_trainer_add(t, batch, &err) < 0 || lvlm_trainer_step(t, &report, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_true(t->tensors[0].numel >= n);
+    memcpy(values, t->tensors[0].w, n * sizeof *values);
+}
+
+static void a_bad_batch_is_forgotten_with_those_before_it(void **state)
+{
+    enum { N = 16 };
+    scratch scratch_dir, *const s = &scratch_dir;
+    const lvlm_checkpoint nothing = { .path = "nothing" };
+    float clean[N], after[N];
+    lvlm_checkpoint *batch = NULL;
+    lvlm_trainer_report report;
+    lvlm_trainer t;
+    lvlm_error err;
+    (void)state;
+    scratch_make(s);
+    const char *const model = scratch_path(s, "model.lvlm");
+    native_convert(HUB, model);
+    assert_int_equal(
+        lvlm_checkpoint_open(&batch, BATCHES "/batch-000.safetensors", NULL, &err), 0);
+    assert_int_equal(lvlm_trainer_open(&t, model, &options, &err), 0);
+    step_well(&t, batch, clean, N);
+    lvlm_trainer_close(&t);
+    assert_int_equal(lvlm_trainer_open(&t, model, &options, &err), 0);
+    assert_int_equal(lvlm_trainer_add(&t, batch, &err), 0);
+    assert_int_equal(lvlm_trainer_add(&t, &nothing, &err), LVLM_EFORMAT);
+    assert_int_equal(lvlm_trainer_step(&t, &report, &err), LVLM_EFORMAT);
+    assert_non_null(strstr(err.text, "no label of its batches counts"));
+    step_well(&t, batch, after, N);
+    assert_memory_equal(after, clean, sizeof clean);
+    lvlm_trainer_close(&t);
+    lvlm_checkpoint_close(batch);
+    scratch_remove(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_nan_in_a_weight_is_named_by_its_stage),
         cmocka_unit_test(a_pixel_that_is_not_finite_is_refused_by_its_place),
+        cmocka_unit_test(a_bad_batch_is_forgotten_with_those_before_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

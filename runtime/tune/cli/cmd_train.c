@@ -62,12 +62,46 @@ static const lvlm_option options[] = {
 
 /* ---- what was asked for --------------------------------------------------------- */
 
-/* 0 stands for that of --lr, so it cannot be one. */
-static int part_rate(double *out, const char *name, const char *text, lvlm_error *err)
+/* Whole numbers that a double holds: far above any run. */
+#define MAX_COUNT 0x1p53
+
+/* Numbers as torch takes them. */
+#define NUMBER(name, text, value, absent, below)                                       \
+    {                                                                                  \
+        name, offsetof(train_args, text), offsetof(lvlm_trainer_options, value),       \
+            absent, below                                                              \
+    }
+static const struct number {
+    const char *name;
+    size_t text, value;
+    double absent, below;
+} numbers[] = {
+    NUMBER("lr", lr, adamw.lr, 5e-5, HUGE_VAL),
+    NUMBER("lr-vision", lr_vision, lr_vision, 0, HUGE_VAL),
+    NUMBER("lr-connector", lr_connector, lr_connector, 0, HUGE_VAL),
+    NUMBER("lr-text", lr_text, lr_text, 0, HUGE_VAL),
+    NUMBER("beta1", beta1, adamw.beta1, 0.9, 1),
+    NUMBER("beta2", beta2, adamw.beta2, 0.999, 1),
+    NUMBER("eps", eps, adamw.eps, 1e-8, HUGE_VAL),
+    NUMBER("weight-decay", weight_decay, adamw.decay, 0, HUGE_VAL),
+    NUMBER("clip", clip, clip, 1, HUGE_VAL),
+};
+
+static int read_numbers(lvlm_trainer_options *o, const train_args *a, lvlm_error *err)
 {
-    TRY(lvlm_option_number(out, name, text, 0, err));
-    FAIL_IF(text != NULL && *out == 0, err, LVLM_EUSAGE,
-            "--%s 0: a part is frozen by --stage", name);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        const struct number *const n = &numbers[i];
+        const char *const text =
+            *(const char *const *)(const void *)((const char *)a + n->text);
+        double *const value = (double *)(void *)((char *)o + n->value);
+        TRY(lvlm_option_number(value, n->name, text, n->absent, err));
+        FAIL_IF(*value >= n->below, err, LVLM_EUSAGE,
+                "--%s '%s': expected a number of at least 0 and below %g", n->name,
+                text, n->below);
+        /* it stands for that of --lr, so it cannot be one */
+        FAIL_IF(text != NULL && *value == 0 && strncmp(n->name, "lr-", 3) == 0, err,
+                LVLM_EUSAGE, "--%s 0: a part is frozen by --stage", n->name);
+    }
     return 0;
 }
 
@@ -76,19 +110,26 @@ static int read_warmup(size_t *out, const char *text, size_t steps, lvlm_error *
 {
     double value;
     TRY(lvlm_option_number(&value, "warmup", text, 0, err));
+    FAIL_IF(value >= 1 && (value != floor(value) || value > MAX_COUNT), err,
+            LVLM_EUSAGE, "--warmup '%s': expected a whole number, or a share below 1",
+            text);
     *out = value < 1 ? (size_t)ceil(value * (double)steps) : (size_t)value;
     return 0;
 }
 
 /* How many steps, and how many batches each. */
-static void read_length(train_run *r)
+static int read_length(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
-    const size_t each = a->accumulate > 0 ? (size_t)a->accumulate : 1;
-    r->options.accumulate = each;
-    r->steps = a->steps > 0
-                   ? (size_t)a->steps
-                   : (size_t)ceil(a->epochs * (double)r->source.n / (double)each);
+    const double each = a->accumulate > 0 ? (double)a->accumulate : 1;
+    const double steps =
+        a->steps > 0 ? (double)a->steps : ceil(a->epochs * (double)r->source.n / each);
+    FAIL_IF(!(steps * each <= MAX_COUNT), err, LVLM_EUSAGE,
+            "%s: %g batches in all, at most %g", a->steps > 0 ? "--steps" : "--epochs",
+            steps * each, MAX_COUNT);
+    r->options.accumulate = (size_t)each;
+    r->steps = (size_t)steps;
+    return 0;
 }
 
 static int read_lora(train_run *r, lvlm_error *err)
@@ -110,22 +151,14 @@ int train_read_options(train_run *r, lvlm_error *err)
                                  .checkpointing = a->checkpointing,
                                  .threads = lvlm_thread_count(&a->common),
                                  .reference = a->reference };
-    read_length(r);
+    TRY(read_length(r, err));
     o->decay_all = a->decay != NULL && strcmp(a->decay, "all") == 0;
     o->schedule.steps = r->steps;
     TRY(read_lora(r, err));
     TRY(lvlm_stage_parse(&o->stage, a->stage, err));
     TRY(lvlm_schedule_parse(&o->schedule.kind, a->schedule, err));
     TRY(read_warmup(&o->schedule.warmup, a->warmup, r->steps, err));
-    TRY(part_rate(&o->lr_vision, "lr-vision", a->lr_vision, err));
-    TRY(part_rate(&o->lr_connector, "lr-connector", a->lr_connector, err));
-    TRY(part_rate(&o->lr_text, "lr-text", a->lr_text, err));
-    TRY(lvlm_option_number(&o->adamw.lr, "lr", a->lr, 5e-5, err));
-    TRY(lvlm_option_number(&o->adamw.beta1, "beta1", a->beta1, 0.9, err));
-    TRY(lvlm_option_number(&o->adamw.beta2, "beta2", a->beta2, 0.999, err));
-    TRY(lvlm_option_number(&o->adamw.eps, "eps", a->eps, 1e-8, err));
-    TRY(lvlm_option_number(&o->adamw.decay, "weight-decay", a->weight_decay, 0, err));
-    return lvlm_option_number(&o->clip, "clip", a->clip, 1, err);
+    return read_numbers(o, a, err);
 }
 
 /* A result must not cost one that is there, nor a run end in that refusal. */
@@ -151,7 +184,7 @@ static int check_args(const train_args *a, lvlm_error *err)
     FAIL_IF(a->out == NULL && a->adapter_out == NULL, err, LVLM_EUSAGE,
             "--out MODEL2 is needed%s", lora ? ", or --adapter-out DIR" : "");
     TRY(train_check_data(a, err));
-    FAIL_IF((a->steps == 0) == !(a->epochs > 0), err, LVLM_EUSAGE,
+    FAIL_IF((a->steps == 0) == !(a->epochs > 0) || a->epochs < 0, err, LVLM_EUSAGE,
             "either --steps N or --epochs E is needed");
     FAIL_IF(a->save_every > 0 && a->state == NULL && a->resume == NULL, err,
             LVLM_EUSAGE, "--save-every needs --state DIR");

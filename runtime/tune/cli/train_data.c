@@ -68,7 +68,10 @@ int train_open_data(train_run *r, lvlm_error *err)
                                            .max_length = (size_t)a->max_length };
     if (a->data != NULL || a->eval != NULL)
         TRY(lvlm_encoder_open(&r->encoder, r->model, &options, err));
-    if (a->eval != NULL) TRY(open_examples(&r->eval, r, a->eval, false, err));
+    if (a->eval != NULL) {
+        TRY(open_examples(&r->eval, r, a->eval, false, err));
+        TRY(lvlm_dataset_check(&r->eval, err));
+    }
     if (a->data == NULL)
         return lvlm_batches_open(&r->source, a->batches, a->shuffle, a->seed, err);
     TRY(open_examples(&r->data, r, a->data, !a->in_order, err));

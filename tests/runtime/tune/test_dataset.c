@@ -362,6 +362,49 @@ static void dataset_finds_the_line_of_a_batch_that_is_bad(void **state)
     }
 }
 
+/* A batch is read as the model reads it: here a tag of an image on its own. */
+static void dataset_leaves_out_what_the_model_refuses(void **state)
+{
+    static const char text[] =
+        SAID("a", "b", "[]") SAID("a</img> b", "c", "[]") SAID("b", "c", "[]");
+    bench b;
+    const wanted w = {
+        .model = MODEL("qwen_vl"), .text = text, .batch_size = 3, .skip_bad = true
+    };
+    (void)state;
+    open_well(&b, &w);
+    lvlm_dataset_batch *const batch = make(&b, 0);
+    assert_non_null(strstr(batch->name, "data.jsonl lines 1, 3"));
+    assert_non_null(strstr(b.told, "data.jsonl:2: input_ids[0, "));
+    lvlm_dataset_batch_free(batch);
+    close_bench(&b);
+}
+
+static void dataset_is_checked_as_a_whole(void **state)
+{
+    static const char bad[] = SAID("<image>a", "b", "\"expected.json\"");
+    bench b;
+    lvlm_error err;
+    char text[2048];
+    (void)state;
+    (void)snprintf(text, sizeof text, "%s%s", GOOD, bad);
+    wanted w = { .model = MODEL("qwen2_vl"), .text = text };
+    open_well(&b, &w);
+    assert_int_equal(lvlm_dataset_check(&b.data, &err), LVLM_EFORMAT);
+    assert_non_null(strstr(err.text, "data.jsonl:2: " IMAGES "/expected.json"));
+    close_bench(&b);
+    w.skip_bad = true;
+    open_well(&b, &w);
+    assert_int_equal(lvlm_dataset_check(&b.data, &err), 0);
+    assert_int_equal(b.data.counts.bad, 1);
+    close_bench(&b);
+    w.text = bad;
+    open_well(&b, &w);
+    assert_int_equal(lvlm_dataset_check(&b.data, &err), LVLM_EFORMAT);
+    assert_non_null(strstr(err.text, "none of its examples can be used"));
+    close_bench(&b);
+}
+
 /* ---- as a source ---------------------------------------------------------------- */
 
 #define BAD SAID("<image>a", "b", "\"expected.json\"")
@@ -474,6 +517,8 @@ int main(void)
         cmocka_unit_test(dataset_names_the_line_that_cannot_be_used),
         cmocka_unit_test(dataset_without_a_line_to_use_is_refused),
         cmocka_unit_test(dataset_finds_the_line_of_a_batch_that_is_bad),
+        cmocka_unit_test(dataset_leaves_out_what_the_model_refuses),
+        cmocka_unit_test(dataset_is_checked_as_a_whole),
         cmocka_unit_test(dataset_gives_the_same_batches_ahead_and_from_anywhere),
         cmocka_unit_test(dataset_puts_the_next_batch_for_one_that_is_lost),
         cmocka_unit_test(dataset_of_which_no_image_can_be_read_ends),

@@ -48,6 +48,22 @@ static void jsonl_finds_every_line_of_its_own(void **state)
     scratch_remove(&s);
 }
 
+static void jsonl_passes_over_a_byte_order_mark(void **state)
+{
+    scratch s = { .next = 0 };
+    lvlm_jsonl file;
+    lvlm_error err;
+    const uint32_t lines[] = { 1, 2 }, one[] = { 1 };
+    (void)state;
+    scratch_make(&s);
+    holds(&s, "\xef\xbb\xbf{\"i\":0}\n{\"i\":1}\n", 2, lines);
+    holds(&s, "\xef\xbb\xbf[{\"i\":0}]", 1, one);
+    assert_int_equal(open_text(&s, &file, "\xff\xfe{", &err), LVLM_EFORMAT);
+    assert_non_null(strstr(err.text, "is UTF-16 text; save it as UTF-8"));
+    lvlm_jsonl_close(&file);
+    scratch_remove(&s);
+}
+
 static void jsonl_finds_the_elements_of_a_list(void **state)
 {
     scratch s = { .next = 0 };
@@ -125,6 +141,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jsonl_finds_every_line_of_its_own),
+        cmocka_unit_test(jsonl_passes_over_a_byte_order_mark),
         cmocka_unit_test(jsonl_finds_the_elements_of_a_list),
         cmocka_unit_test(jsonl_refuses_files_without_an_end_or_a_value),
         cmocka_unit_test(jsonl_names_the_line_of_a_broken_value),
