@@ -8,6 +8,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/numeric.h"
+#include "runtime/tune/decay.h"
 #include "runtime/tune/trainer_lora.h"
 
 /* ---- life ----------------------------------------------------------------------- */
@@ -42,7 +43,7 @@ static void list_weights(lvlm_trainer *t)
         p->numel = (size_t)lvlm_tensor_numel(&gradient);
         p->lr = trainer_rate(&t->options, target->name);
         p->decay =
-            t->options.decay_all || target->shape.n > 1 ? t->options.adamw.decay : 0;
+            t->options.decay_all || lvlm_decays(m, target) ? t->options.adamw.decay : 0;
     }
 }
 

@@ -20,7 +20,7 @@ typedef struct lvlm_trainer_options {
     lvlm_stage stage;
     lvlm_adamw adamw; /* lr: of parts that have none of their own */
     double lr_vision, lr_connector, lr_text; /* 0: adamw.lr */
-    bool decay_all; /* biases and norms too; else matrices alone */
+    bool decay_all; /* biases and norms too; else what decay.h says */
     double clip;    /* largest norm of all gradients together; 0: none */
     lvlm_schedule schedule;
     size_t accumulate;  /* batches a step */

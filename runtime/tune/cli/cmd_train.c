@@ -43,7 +43,7 @@ static const lvlm_option options[] = {
     TEXT("beta2", "B", beta2, "of AdamW (default 0.999)"),
     TEXT("eps", "E", eps, "of AdamW (default 1e-8)"),
     TEXT("weight-decay", "D", weight_decay, "of AdamW (default 0)"),
-    TEXT("decay", "all|matrices", decay, "what decays: everything, or no biases and norms (default matrices)"),
+    TEXT("decay", "all|matrices", decay, "what decays: everything, or no biases and norms, as transformers' Trainer tells them (default matrices)"),
     TEXT("clip", "NORM", clip, "largest norm of all gradients together (default 1; 0: none)"),
     TEXT("schedule", "constant|linear|cosine", schedule, "of the learning rate (default linear)"),
     TEXT("warmup", "N|RATIO", warmup, "steps in which it rises, or their share of all (default 0)"),
