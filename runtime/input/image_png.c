@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "formats/base/size.h"
 #include "runtime/input/image_codec.h"
 
 enum { SIGNATURE = 8, PALETTE = 256 };
@@ -20,8 +19,7 @@ typedef struct reader {
     int rc;
     bool no_memory; /* libpng does without some of what it asks for; we do not */
     jmp_buf escape;
-    unsigned char *samples; /* rows of row_bytes */
-    size_t row_bytes;
+    unsigned char *row; /* samples of one row: all that is kept besides pixels */
     /* of the file */
     unsigned depth, type;
     bool has_key;         /* one grey level or colour is transparent: ... */
@@ -101,18 +99,19 @@ static void colour(unsigned char *to, const reader *r, const unsigned char *from
     if (r->type & PNG_COLOR_MASK_ALPHA) to[3] = from[(is_grey ? 1 : 3) * sample];
 }
 
-static void colour_rows(const reader *r)
+/* Columns of an image that a row has: first, first + apart, ... */
+typedef struct columns {
+    size_t first, apart, n;
+} columns;
+
+static void colour_row(const reader *r, size_t y, const columns *c, size_t step)
 {
     picture *const out = r->out;
-    const size_t step = r->row_bytes / out->width;
+    unsigned char *const to = out->pixels + y * out->width * out->channels;
     unsigned char rgba[4];
-    for (size_t y = 0; y < out->height; y++) {
-        const unsigned char *const from = r->samples + y * r->row_bytes;
-        unsigned char *const to = out->pixels + y * out->width * out->channels;
-        for (size_t x = 0; x < out->width; x++) {
-            colour(rgba, r, from + x * step);
-            memcpy(to + x * out->channels, rgba, out->channels);
-        }
+    for (size_t i = 0; i < c->n; i++) {
+        colour(rgba, r, r->row + i * step);
+        memcpy(to + (c->first + i * c->apart) * out->channels, rgba, out->channels);
     }
 }
 
@@ -169,19 +168,40 @@ static int read_header(reader *r, lvlm_error *err)
                         png_get_image_height(r->png, r->info), channels, r->file, err);
 }
 
-static int read_samples(reader *r, lvlm_error *err)
+/* The rows of one pass over an interlaced image (Adam7), each of some columns. */
+static void read_pass(const reader *r, unsigned pass, size_t step)
 {
+    static const size_t first_row[] = { 0, 0, 4, 0, 2, 0, 1 };
+    static const size_t row_apart[] = { 8, 8, 8, 4, 4, 2, 2 };
+    static const size_t first_column[] = { 0, 4, 0, 2, 0, 1, 0 };
+    static const size_t column_apart[] = { 8, 8, 4, 4, 2, 2, 1 };
+    columns c = { first_column[pass], column_apart[pass], 0 };
+    if (r->out->width > c.first) c.n = (r->out->width - c.first - 1) / c.apart + 1;
+    for (size_t y = first_row[pass]; c.n > 0 && y < r->out->height;
+         y += row_apart[pass]) {
+        png_read_row(r->png, r->row, NULL);
+        colour_row(r, y, &c, step);
+    }
+}
+
+static int read_pixels(reader *r, lvlm_error *err)
+{
+    const columns all = { 0, 1, r->out->width };
     png_set_packing(r->png);
-    const int passes = png_set_interlace_handling(r->png);
     png_read_update_info(r->png, r->info);
-    r->row_bytes = png_get_rowbytes(r->png, r->info);
-    uint64_t n_bytes;
-    if (lvlm_mul_u64(&n_bytes, r->row_bytes, r->out->height) && n_bytes <= SIZE_MAX)
-        r->samples = lvlm_calloc((size_t)n_bytes, 1);
-    if (r->samples == NULL) return lvlm_fail_memory(err);
-    for (int pass = 0; pass < passes; pass++)
-        for (size_t y = 0; y < r->out->height; y++)
-            png_read_row(r->png, r->samples + y * r->row_bytes, NULL);
+    const size_t row_bytes = png_get_rowbytes(r->png, r->info);
+    const size_t step = row_bytes / r->out->width;
+    r->row = lvlm_malloc(row_bytes);
+    if (r->row == NULL) return lvlm_fail_memory(err);
+    if (png_get_interlace_type(r->png, r->info) != PNG_INTERLACE_NONE) {
+        for (unsigned pass = 0; pass < PNG_INTERLACE_ADAM7_PASSES; pass++)
+            read_pass(r, pass, step);
+        return 0;
+    }
+    for (size_t y = 0; y < r->out->height; y++) {
+        png_read_row(r->png, r->row, NULL);
+        colour_row(r, y, &all, step);
+    }
     return 0;
 }
 
@@ -196,7 +216,7 @@ static void read_orientation(reader *r)
 static int read_all(reader *r, lvlm_error *err)
 {
     TRY(read_header(r, err));
-    TRY(read_samples(r, err));
+    TRY(read_pixels(r, err));
     read_orientation(r);
     return 0;
 }
@@ -216,9 +236,8 @@ static int decode_png(picture *out, const image_bytes *file, lvlm_error *err)
     reader r = { .file = file, .out = out, .err = err };
     guarded(&r);
     if (r.rc == 0 && r.no_memory) r.rc = lvlm_fail_memory(err);
-    if (r.rc == 0) colour_rows(&r);
     png_destroy_read_struct(&r.png, &r.info, NULL);
-    lvlm_free(r.samples);
+    lvlm_free(r.row);
     return r.rc;
 }
 

@@ -6,7 +6,7 @@
 
 enum { NAME_BYTES = 256 };
 
-/* Does a part of the name, between dots, end with "norm" as a word: "norm", "q_norm"? */
+/* Does a part of the name, between dots, end with the word "norm": "norm", "q_norm"? */
 static bool names_norm(const char *name)
 {
     for (const char *at = name; (at = strstr(at, "norm")) != NULL; at += 4) {

@@ -1,5 +1,6 @@
-/* test_decay.c - which weights decay, in every family: where that is not "matrices do,
- * vectors do not", by name. The lists are those of Trainer.get_decay_parameter_names. */
+/* test_decay.c - which weights decay, in every family: where that is not what "matrices
+ * do, vectors do not" says, by name. The lists are those of the reference: Trainer's
+ * get_decay_parameter_names. */
 #include <fnmatch.h>
 #include <setjmp.h>
 #include <stdarg.h>
