@@ -13,7 +13,7 @@
 
 #include "convert/execute.h"
 #include "formats/base/json.h"
-#include "formats/base/outdir.h"
+#include "formats/base/outfile.h"
 #include "formats/base/size.h"
 #include "formats/native.h"
 #include "formats/rewrite.h"
@@ -226,7 +226,7 @@ static int write_file(lvlm_export *ex, lvlm_export_file *file, const char *dir,
     lvlm_outfile *out = NULL;
     int rc;
     if (path == NULL) return lvlm_fail_memory(err);
-    TRY(lvlm_outfile_open(&out, path, ex->options.overwrite, err));
+    TRY(lvlm_outfile_open(&out, path, false, err));
     if ((rc = lvlm_execute(&file->plan, out, &options, err)) == 0 &&
         (rc = check_range(&file->plan, err)) == 0)
         rc = lvlm_outfile_commit(out, err);
@@ -235,21 +235,21 @@ static int write_file(lvlm_export *ex, lvlm_export_file *file, const char *dir,
     return rc;
 }
 
-int lvlm_export_execute(lvlm_export *ex, const char *dir, lvlm_error *err)
+/* One file is loaded before shards, and safetensors before .bin: the ones that come
+ * second are removed first, or a loader would take them in between. */
+static const char *const parts[] = { LVLM_BIN_INDEX_FILE, "pytorch_model*.bin",
+                                     LVLM_INDEX_FILE, "model*.safetensors", NULL };
+static const char *const last[] = { LVLM_BIN_FILE, LVLM_MODEL_FILE, "*.index.json",
+                                    NULL };
+const lvlm_outdir_set lvlm_model_set = { parts, last };
+
+int lvlm_export_execute(lvlm_export *ex, lvlm_outdir *dir, lvlm_error *err)
 {
     overall progress = { ex, 0 };
-    lvlm_outdir *out = NULL;
-    int rc;
-    TRY(lvlm_outdir_open(&out, dir, ex->options.overwrite, err));
     for (size_t i = 0; i < ex->n_files; i++)
-        if ((rc = write_file(ex, &ex->files[i], lvlm_outdir_path(out), &progress,
-                             err)) < 0)
-            goto done;
-    if ((rc = lvlm_checkpoint_unchanged(ex->model, err)) == 0)
-        rc = lvlm_outdir_commit(out, err);
-done:
-    lvlm_outdir_close(out);
-    return rc;
+        TRY(write_file(ex, &ex->files[i], lvlm_outdir_path(dir), &progress, err));
+    TRY(lvlm_checkpoint_unchanged(ex->model, err));
+    return lvlm_outdir_commit(dir, err);
 }
 
 bool lvlm_export_is_exact(const lvlm_export *ex)

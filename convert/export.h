@@ -9,6 +9,7 @@
 #define LVLM_CONVERT_EXPORT_H
 
 #include "convert/plan.h"
+#include "formats/base/outdir.h"
 #include "formats/manifest.h"
 
 typedef struct lvlm_export_options {
@@ -16,7 +17,6 @@ typedef struct lvlm_export_options {
     lvlm_layout layout;
     uint64_t max_shard; /* bytes of tensor data in one file, when written fresh */
     size_t threads;
-    bool overwrite;
     lvlm_notes *notes; /* receives what is not as it came in; NULL: none */
     void (*progress)(void *user, uint64_t n_bytes); /* may be NULL */
     void *user;
@@ -57,10 +57,12 @@ LVLM_MUST_CHECK int lvlm_export_plan(lvlm_export *out, const char *path,
                                      const lvlm_export_options *options,
                                      lvlm_error *err);
 
-/* Write the directory, which appears whole or not at all (outdir.h). Every native
- * tensor is held against its digest on the way: LVLM_ECHECK names one that is
- * corrupt. */
-LVLM_MUST_CHECK int lvlm_export_execute(lvlm_export *export, const char *dir,
+/* What loaders of a model look for, for lvlm_outdir_open. */
+extern const lvlm_outdir_set lvlm_model_set;
+
+/* Write the directory and commit it. Every native tensor is compared with its digest on
+ * the way: LVLM_ECHECK names one that is corrupt. */
+LVLM_MUST_CHECK int lvlm_export_execute(lvlm_export *export, lvlm_outdir *dir,
                                         lvlm_error *err);
 void lvlm_export_free(lvlm_export *export);
 

@@ -407,17 +407,15 @@ static int record_narrowing(lvlm_import *im, lvlm_error *err)
     return im->options.change_dtype ? describe_narrowing(im, &im->narrowing, err) : 0;
 }
 
-int lvlm_import_execute(lvlm_import *im, const char *path, const lvlm_import_run *run,
+int lvlm_import_execute(lvlm_import *im, lvlm_outfile *file, const lvlm_import_run *run,
                         char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
 {
     const size_t max = LVLM_SAFETENSORS_MAX_HEADER + 2 * LVLM_NATIVE_ALIGN_DATA;
     lvlm_strbuf blank = LVLM_STRBUF_INIT(max), header = LVLM_STRBUF_INIT(max);
-    lvlm_outfile *file = NULL;
     int rc;
 
     if ((rc = lvlm_checkpoint_check(im->source, run->threads, err)) < 0 ||
-        (rc = compose_header(&blank, im, false, err)) < 0 ||
-        (rc = lvlm_outfile_open(&file, path, run->overwrite, err)) < 0)
+        (rc = compose_header(&blank, im, false, err)) < 0)
         goto done;
     const lvlm_execute_options options = { run->threads, blank.length, run->progress,
                                            run->user };
@@ -431,7 +429,6 @@ int lvlm_import_execute(lvlm_import *im, const char *path, const lvlm_import_run
         (rc = lvlm_checkpoint_unchanged(im->source, err)) == 0)
         rc = lvlm_outfile_commit(file, err);
 done:
-    lvlm_outfile_close(file);
     lvlm_strbuf_free(&blank);
     lvlm_strbuf_free(&header);
     return rc;

@@ -8,6 +8,7 @@
 #define LVLM_CONVERT_IMPORT_H
 
 #include "convert/plan.h"
+#include "formats/base/outfile.h"
 #include "formats/manifest.h"
 
 typedef struct lvlm_import_options {
@@ -43,14 +44,12 @@ LVLM_MUST_CHECK int lvlm_import_plan(lvlm_import *out, const char *path,
 
 typedef struct lvlm_import_run {
     size_t threads;
-    bool overwrite;
     void (*progress)(void *user, uint64_t n_bytes); /* may be NULL */
     void *user;
 } lvlm_import_run;
 
-/* Write the native file. It appears whole under `path` or not at all. `root`
- * receives the root digest. */
-LVLM_MUST_CHECK int lvlm_import_execute(lvlm_import *import, const char *path,
+/* Write the native file and commit it. `root` receives the root digest. */
+LVLM_MUST_CHECK int lvlm_import_execute(lvlm_import *import, lvlm_outfile *file,
                                         const lvlm_import_run *run,
                                         char root[LVLM_DIGEST_HEX + 1],
                                         lvlm_error *err);

@@ -14,7 +14,7 @@ int lvlm_merge_open(lvlm_merge *out, const char *model, const char *adapter,
     return lvlm_adapter_open(&out->adapter, adapter, &out->manifest, err);
 }
 
-int lvlm_merge_execute(const lvlm_merge *merge, const char *path,
+int lvlm_merge_execute(const lvlm_merge *merge, lvlm_outfile *file,
                        const lvlm_merge_run *run, lvlm_fold_cost *cost,
                        char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
 {
@@ -25,10 +25,9 @@ int lvlm_merge_execute(const lvlm_merge *merge, const char *path,
         const lvlm_fold fold = { .adapter = &merge->adapter,
                                  .provenance = provenance,
                                  .threads = run->threads,
-                                 .overwrite = run->overwrite,
                                  .progress = run->progress,
                                  .user = run->user };
-        rc = lvlm_fold_save(cost, &fold, path, root, err);
+        rc = lvlm_fold_save(cost, &fold, file, root, err);
     }
     lvlm_json_free(provenance);
     return rc;

@@ -21,15 +21,14 @@ LVLM_MUST_CHECK int lvlm_merge_open(lvlm_merge *out, const char *model,
 
 typedef struct lvlm_merge_run {
     size_t threads;
-    bool overwrite;
     void (*progress)(void *user, uint64_t n_bytes); /* may be NULL */
     void *user;
 } lvlm_merge_run;
 
-/* The model again at `path` with the adapter folded into the weights that it adapts,
- * each in its stored type. Nothing else changes, but that the provenance counts the
- * adapter. `root` receives the root digest. */
-LVLM_MUST_CHECK int lvlm_merge_execute(const lvlm_merge *merge, const char *path,
+/* The model again in `file`, which is committed, with the adapter folded into the
+ * weights that it adapts, each in its stored type. Nothing else changes, but that the
+ * provenance counts the adapter. `root` receives the root digest. */
+LVLM_MUST_CHECK int lvlm_merge_execute(const lvlm_merge *merge, lvlm_outfile *file,
                                        const lvlm_merge_run *run, lvlm_fold_cost *cost,
                                        char root[LVLM_DIGEST_HEX + 1], lvlm_error *err);
 void lvlm_merge_free(lvlm_merge *merge);

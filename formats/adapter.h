@@ -21,6 +21,7 @@
 #ifndef LVLM_FORMATS_ADAPTER_H
 #define LVLM_FORMATS_ADAPTER_H
 
+#include "formats/base/outdir.h"
 #include "formats/modules.h"
 
 typedef struct lvlm_adapter_config {
@@ -89,9 +90,12 @@ LVLM_MUST_CHECK int lvlm_adapter_seal(cJSON *metadata, const lvlm_adapter *adapt
                                       const lvlm_tensor *tensors, size_t n_tensors,
                                       lvlm_error *err);
 
-/* Write one as a PEFT directory, which appears whole (outdir.h). Every a and b has
- * data; the same adapter gives the same bytes. */
-LVLM_MUST_CHECK int lvlm_adapter_save(const lvlm_adapter *adapter, const char *dir,
-                                      bool overwrite, lvlm_error *err);
+/* What PEFT looks for, for lvlm_outdir_open. */
+extern const lvlm_outdir_set lvlm_adapter_set;
+
+/* Write one as a PEFT directory and commit it. Every a and b has data; the same adapter
+ * gives the same bytes. */
+LVLM_MUST_CHECK int lvlm_adapter_save(const lvlm_adapter *adapter, lvlm_outdir *dir,
+                                      lvlm_error *err);
 
 #endif

@@ -211,7 +211,7 @@ int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err)
     return 0;
 }
 
-int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold, const char *path,
+int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold, lvlm_outfile *file,
                    char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
 {
     const lvlm_adapter *const adapter = fold->adapter;
@@ -224,14 +224,13 @@ int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold, const char *path
                                    .finish = finish,
                                    .user = &w,
                                    .threads = fold->threads,
-                                   .overwrite = fold->overwrite,
                                    .progress = fold->progress,
                                    .progress_user = fold->user };
     *cost = (lvlm_fold_cost){ 0 };
     TRY(lvlm_fold_check(adapter, err));
     w.parts = lvlm_calloc(adapter->n + 1, LVLM_MODULE_PARTS * sizeof *w.parts);
     int rc = w.parts != NULL ? 0 : lvlm_fail_memory(err);
-    if (rc == 0) rc = lvlm_rewrite_run(&rewrite, path, root, err);
+    if (rc == 0) rc = lvlm_rewrite_run(&rewrite, file, root, err);
     lvlm_free(w.parts);
     return rc;
 }

@@ -7,6 +7,7 @@
 
 #include "formats/adapter.h"
 #include "formats/base/digest.h"
+#include "formats/base/outfile.h"
 
 /* What rounding to the stored types cost, over all adapted tensors. */
 typedef struct lvlm_fold_cost {
@@ -24,7 +25,6 @@ typedef struct lvlm_fold {
     const lvlm_adapter *adapter; /* every a and b has data */
     const cJSON *provenance;     /* of the new file */
     size_t threads;
-    bool overwrite;
     /* Told how many bytes of tensors are written, from any thread; may be NULL. */
     void (*progress)(void *user, uint64_t n_bytes);
     void *user;
@@ -34,11 +34,12 @@ typedef struct lvlm_fold {
  * no weight of its own, LVLM_EFORMAT when one is missing. */
 LVLM_MUST_CHECK int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err);
 
-/* Write the adapter's model, a native file, again at `path` with the adapter folded in
- * (rewrite.h). LVLM_ECHECK names a tensor that is corrupt, or the first in which a
- * value overflows its stored type, with how many do in all; *cost counts them too. */
+/* Write the adapter's model, a native file, again into `file` with the adapter folded
+ * in, and commit it (rewrite.h). LVLM_ECHECK names a tensor that is corrupt, or the
+ * first in which a value overflows its stored type, with how many do in all; *cost
+ * counts them too. */
 LVLM_MUST_CHECK int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold,
-                                   const char *path, char root[LVLM_DIGEST_HEX + 1],
+                                   lvlm_outfile *file, char root[LVLM_DIGEST_HEX + 1],
                                    lvlm_error *err);
 
 #endif

@@ -6,7 +6,6 @@
 #include "formats/adapter.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
-#include "formats/base/outdir.h"
 #include "formats/base/outfile.h"
 #include "formats/finite.h"
 #include "formats/safetensors.h"
@@ -124,7 +123,7 @@ static int save_config(const lvlm_adapter *adapter, const char *path, lvlm_error
     if (config == NULL) return lvlm_fail_memory(err);
     int rc = make_config(config, adapter, err);
     if (rc == 0) rc = lvlm_json_print_pretty(&text, config, err);
-    if (rc == 0) rc = lvlm_outfile_save(path, text, strlen(text), true, err);
+    if (rc == 0) rc = lvlm_outfile_save(path, text, strlen(text), false, err);
     lvlm_free(text);
     lvlm_json_free(config);
     return rc;
@@ -164,29 +163,27 @@ static int save_tensors(const lvlm_adapter *adapter, const char *path, lvlm_erro
         qsort(tensors, n, sizeof *tensors, lvlm_safetensors_order);
         rc = lvlm_adapter_seal(metadata, adapter, tensors, n, err);
     }
-    if (rc == 0) rc = lvlm_safetensors_save(path, tensors, n, metadata, true, err);
+    if (rc == 0) rc = lvlm_safetensors_save(path, tensors, n, metadata, false, err);
     lvlm_json_free(metadata);
     lvlm_arena_free(&arena);
     return rc;
 }
 
-int lvlm_adapter_save(const lvlm_adapter *adapter, const char *dir, bool overwrite,
-                      lvlm_error *err)
+static const char *const parts[] = { "adapter_config.json", "adapter_model*", NULL };
+static const char *const last[] = { "adapter_config.json", NULL };
+const lvlm_outdir_set lvlm_adapter_set = { parts, last };
+
+int lvlm_adapter_save(const lvlm_adapter *adapter, lvlm_outdir *dir, lvlm_error *err)
 {
     lvlm_arena arena = LVLM_ARENA_INIT;
-    lvlm_outdir *out = NULL;
-    int rc = lvlm_outdir_open(&out, dir, overwrite, err);
-    if (rc == 0) {
-        const char *in = lvlm_outdir_path(out);
-        const char *config = lvlm_arena_printf(&arena, "%s/adapter_config.json", in);
-        const char *weights =
-            lvlm_arena_printf(&arena, "%s/adapter_model.safetensors", in);
-        if (config == NULL || weights == NULL) rc = lvlm_fail_memory(err);
-        if (rc == 0) rc = save_config(adapter, config, err);
-        if (rc == 0) rc = save_tensors(adapter, weights, err);
-        if (rc == 0) rc = lvlm_outdir_commit(out, err);
-    }
-    lvlm_outdir_close(out);
+    const char *const in = lvlm_outdir_path(dir);
+    const char *const config = lvlm_arena_printf(&arena, "%s/adapter_config.json", in);
+    const char *const weights =
+        lvlm_arena_printf(&arena, "%s/adapter_model.safetensors", in);
+    int rc = config != NULL && weights != NULL ? 0 : lvlm_fail_memory(err);
+    if (rc == 0) rc = save_config(adapter, config, err);
+    if (rc == 0) rc = save_tensors(adapter, weights, err);
+    if (rc == 0) rc = lvlm_outdir_commit(dir, err);
     lvlm_arena_free(&arena);
     return rc;
 }

@@ -29,10 +29,11 @@
 #include "formats/torchfile.h"
 
 /* Files that hold weights of their own: never carried as side files. */
-static const char *const weight_globs[] = {
-    "*.safetensors", "*.bin",     "*.pt",   "*.pth",       "*.ckpt", "*.gguf",  "*.npz",
-    "*.h5",          "*.msgpack", "*.onnx", "*.onnx_data", "*.lvlm", ".*.tmp-*"
-};
+static const char *const weight_globs[] = { "*.safetensors", "*.bin",       "*.pt",
+                                            "*.pth",         "*.ckpt",      "*.gguf",
+                                            "*.npz",         "*.h5",        "*.msgpack",
+                                            "*.onnx",        "*.onnx_data", "*.lvlm",
+                                            ".*.lvlm-tmp" };
 
 static bool holds_weights(const char *name)
 {

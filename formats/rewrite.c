@@ -7,7 +7,6 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
-#include "formats/base/outfile.h"
 #include "formats/base/workers.h"
 #include "formats/safetensors.h"
 
@@ -151,14 +150,12 @@ static int write_all(work *w, char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
     return rc;
 }
 
-int lvlm_rewrite_run(const lvlm_rewrite *rewrite, const char *path,
+int lvlm_rewrite_run(const lvlm_rewrite *rewrite, lvlm_outfile *file,
                      char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
 {
-    work w = { .rewrite = rewrite };
+    work w = { .rewrite = rewrite, .file = file };
     int rc = read_meta(&w, err);
-    if (rc == 0) rc = lvlm_outfile_open(&w.file, path, rewrite->overwrite, err);
     if (rc == 0) rc = write_all(&w, root, err);
-    lvlm_outfile_close(w.file);
     lvlm_json_free(w.config);
     lvlm_json_free(w.ledger);
     lvlm_free(w.starts);

@@ -8,6 +8,7 @@
 #ifndef LVLM_FORMATS_REWRITE_H
 #define LVLM_FORMATS_REWRITE_H
 
+#include "formats/base/outfile.h"
 #include "formats/native.h"
 
 /* Where the bytes of one tensor go. */
@@ -28,16 +29,15 @@ typedef struct lvlm_rewrite {
     int (*finish)(void *user, lvlm_error *err);
     void *user;
     size_t threads; /* at least 1 */
-    bool overwrite;
     /* Told how many bytes of tensors are written, from any thread; may be NULL. */
     void (*progress)(void *user, uint64_t n_bytes);
     void *progress_user;
 } lvlm_rewrite;
 
-/* The new file appears whole under `path` or not at all; `root` receives its root
- * digest. LVLM_ECHECK names a tensor of the source that is corrupt, LVLM_EIO a file
- * that was written to meanwhile. */
-LVLM_MUST_CHECK int lvlm_rewrite_run(const lvlm_rewrite *rewrite, const char *path,
+/* Write the new file and commit it; `root` receives its root digest. LVLM_ECHECK names
+ * a tensor of the source that is corrupt, LVLM_EIO a file that was written to
+ * meanwhile. */
+LVLM_MUST_CHECK int lvlm_rewrite_run(const lvlm_rewrite *rewrite, lvlm_outfile *file,
                                      char root[LVLM_DIGEST_HEX + 1], lvlm_error *err);
 
 /* The next bytes of the tensor. Errors are told by lvlm_rewrite_run. */

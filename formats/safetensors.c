@@ -297,24 +297,29 @@ int lvlm_safetensors_order(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+int lvlm_safetensors_write(lvlm_outfile *file, const lvlm_tensor *tensors,
+                           size_t n_tensors, const cJSON *metadata, lvlm_error *err)
+{
+    lvlm_strbuf header = LVLM_STRBUF_INIT(LENGTH_BYTES + LVLM_SAFETENSORS_MAX_HEADER);
+    int rc = lvlm_safetensors_header(&header, tensors, n_tensors, metadata,
+                                     LENGTH_BYTES, err);
+    if (rc == 0) {
+        lvlm_outfile_write(file, header.text, header.length);
+        for (size_t i = 0; i < n_tensors; i++)
+            lvlm_outfile_write(file, tensors[i].data, (size_t)tensors[i].n_bytes);
+        rc = lvlm_outfile_commit(file, err);
+    }
+    lvlm_strbuf_free(&header);
+    return rc;
+}
+
 int lvlm_safetensors_save(const char *path, const lvlm_tensor *tensors,
                           size_t n_tensors, const cJSON *metadata, bool overwrite,
                           lvlm_error *err)
 {
-    lvlm_strbuf header = LVLM_STRBUF_INIT(LENGTH_BYTES + LVLM_SAFETENSORS_MAX_HEADER);
     lvlm_outfile *file = NULL;
-    int rc;
-
-    if ((rc = lvlm_safetensors_header(&header, tensors, n_tensors, metadata,
-                                      LENGTH_BYTES, err)) < 0 ||
-        (rc = lvlm_outfile_open(&file, path, overwrite, err)) < 0)
-        goto done;
-    lvlm_outfile_write(file, header.text, header.length);
-    for (size_t i = 0; i < n_tensors; i++)
-        lvlm_outfile_write(file, tensors[i].data, (size_t)tensors[i].n_bytes);
-    rc = lvlm_outfile_commit(file, err);
-done:
+    TRY(lvlm_outfile_open(&file, path, overwrite, err));
+    const int rc = lvlm_safetensors_write(file, tensors, n_tensors, metadata, err);
     lvlm_outfile_close(file);
-    lvlm_strbuf_free(&header);
     return rc;
 }

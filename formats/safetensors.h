@@ -14,6 +14,7 @@
 
 #include "formats/base/arena.h"
 #include "formats/base/infile.h"
+#include "formats/base/outfile.h"
 #include "formats/tensor.h"
 
 /* Where tensor bytes begin in files that are written whole: at a multiple of this. */
@@ -53,7 +54,11 @@ LVLM_MUST_CHECK int lvlm_safetensors_header(lvlm_strbuf *out,
  * over lvlm_tensor. */
 int lvlm_safetensors_order(const void *a, const void *b);
 
-/* Write a whole file from tensors in memory, in the order given. */
+/* Write a whole file from tensors in memory, in the order given, and commit it. */
+LVLM_MUST_CHECK int lvlm_safetensors_write(lvlm_outfile *file,
+                                           const lvlm_tensor *tensors, size_t n_tensors,
+                                           const cJSON *metadata, lvlm_error *err);
+/* The same, opened and closed here. */
 LVLM_MUST_CHECK int lvlm_safetensors_save(const char *path, const lvlm_tensor *tensors,
                                           size_t n_tensors, const cJSON *metadata,
                                           bool overwrite, lvlm_error *err);

@@ -8,6 +8,7 @@
 #include "convert/make.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 
 /* So many problems are shown; the count of all is always told. */
@@ -287,13 +288,27 @@ static int read_options(lvlm_import_options *out, const args *a, bool npz,
     return lvlm_init_parse(&out->init, a->init_missing, a->seed, err);
 }
 
-static int convert(lvlm_import *import, const args *a, const char *model,
+/* MODEL may not be one of the files that it is made of. */
+static int spare_source(const lvlm_outputs *outputs, const lvlm_import *import,
+                        const char *config, lvlm_error *err)
+{
+    const lvlm_checkpoint *const cp = import->source;
+    for (size_t i = 0; i < cp->n_files + cp->n_side_maps; i++) {
+        const lvlm_infile *const map =
+            i < cp->n_files ? cp->files[i].map : cp->side_maps[i - cp->n_files];
+        const char *const path = map->path;
+        TRY(lvlm_outputs_spare(outputs, &path, 1, err));
+    }
+    return lvlm_outputs_spare(outputs, &config, 1, err);
+}
+
+static int convert(lvlm_import *import, const args *a, lvlm_outfile *model,
                    char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
 {
     lvlm_progress bar;
     lvlm_progress_init(&bar, "converting", import->plan.n_bytes, a->common.quiet);
-    const lvlm_import_run run = { lvlm_thread_count(&a->common), a->force,
-                                  lvlm_progress_update, &bar };
+    const lvlm_import_run run = { lvlm_thread_count(&a->common), lvlm_progress_update,
+                                  &bar };
     const int rc = lvlm_import_execute(import, model, &run, root, err);
     lvlm_progress_finish(&bar);
     return rc;
@@ -307,6 +322,8 @@ static int run_any(const void *arguments, const lvlm_operands *operands, bool np
     lvlm_import_options import_options;
     lvlm_import import = { 0 };
     lvlm_notes notes = LVLM_NOTES_INIT;
+    lvlm_outputs outputs = { .force = a->force };
+    lvlm_outfile *out = NULL;
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_error err;
     size_t n_problems = 0;
@@ -317,11 +334,14 @@ static int run_any(const void *arguments, const lvlm_operands *operands, bool np
                        npz ? "npz2native takes FILE.npz" : "hf2native takes SRC");
         goto done;
     }
-    if ((rc = read_options(&import_options, a, npz, &err)) < 0) goto done;
+    if ((rc = read_options(&import_options, a, npz, &err)) < 0 ||
+        (rc = lvlm_outputs_file(&outputs, &out, a->dry_run ? NULL : model, &err)) < 0)
+        goto done;
     import_options.notes = &notes;
     if ((rc = lvlm_import_plan(&import, source, &import_options, a->dry_run,
                                show_problem, &n_problems, &err)) < 0 ||
-        (!a->dry_run && (rc = convert(&import, a, model, root, &err)) < 0) ||
+        (rc = spare_source(&outputs, &import, a->config, &err)) < 0 ||
+        (!a->dry_run && (rc = convert(&import, a, out, root, &err)) < 0) ||
         (rc = add_notes(&import, &err)) < 0)
         goto done;
     const char *made_root = a->dry_run ? NULL : root;
@@ -333,6 +353,7 @@ static int run_any(const void *arguments, const lvlm_operands *operands, bool np
     else if (!a->common.quiet)
         print_text(&import, model, made_root, seconds);
 done:
+    lvlm_outputs_close(&outputs);
     lvlm_import_free(&import);
     lvlm_print_notes(PROGRAM, &notes);
     lvlm_notes_free(&notes);

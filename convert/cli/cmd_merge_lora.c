@@ -4,6 +4,7 @@
 #include "convert/cli/commands.h"
 #include "convert/merge.h"
 #include "formats/cli/fold_text.h"
+#include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 
 typedef struct args {
@@ -33,16 +34,25 @@ static void print_text(const lvlm_fold_cost *cost, const char *out, const char *
     lvlm_fold_cost_print(cost);
 }
 
-static int merge(lvlm_merge *m, lvlm_fold_cost *cost, const args *a, const char *out,
+static int merge(lvlm_merge *m, lvlm_fold_cost *cost, const args *a, lvlm_outfile *out,
                  char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
 {
     lvlm_progress bar;
     lvlm_progress_init(&bar, "merging", m->n_bytes, a->common.quiet);
-    const lvlm_merge_run run = { lvlm_thread_count(&a->common), a->force,
-                                 lvlm_progress_update, &bar };
+    const lvlm_merge_run run = { lvlm_thread_count(&a->common), lvlm_progress_update,
+                                 &bar };
     const int rc = lvlm_merge_execute(m, out, &run, cost, root, err);
     lvlm_progress_finish(&bar);
     return rc;
+}
+
+static int open_output(lvlm_outputs *outputs, lvlm_outfile **out,
+                       const lvlm_operands *operands, lvlm_error *err)
+{
+    static const char *const adapter_files[] = { "adapter_*", NULL };
+    TRY(lvlm_outputs_file(outputs, out, operands->at[2], err));
+    TRY(lvlm_outputs_spare(outputs, operands->at, 1, err));
+    return lvlm_outputs_spare_folder(outputs, operands->at[1], adapter_files, err);
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)
@@ -50,15 +60,19 @@ static int run(const void *arguments, const lvlm_operands *operands)
     const args *const a = arguments;
     const double started = lvlm_seconds();
     char root[LVLM_DIGEST_HEX + 1];
+    lvlm_outputs outputs = { .force = a->force };
+    lvlm_outfile *out = NULL;
     lvlm_fold_cost cost;
-    lvlm_merge m;
+    lvlm_merge m = { .n_bytes = 0 };
     lvlm_error err;
-    int rc = lvlm_merge_open(&m, operands->at[0], operands->at[1], &err);
-    if (rc == 0) rc = merge(&m, &cost, a, operands->at[2], root, &err);
+    int rc = open_output(&outputs, &out, operands, &err);
+    if (rc == 0) rc = lvlm_merge_open(&m, operands->at[0], operands->at[1], &err);
+    if (rc == 0) rc = merge(&m, &cost, a, out, root, &err);
     if (rc == 0 && a->common.json)
         rc = print_json(&cost, root, lvlm_seconds() - started, &err);
     else if (rc == 0 && !a->common.quiet)
         print_text(&cost, operands->at[2], root);
+    lvlm_outputs_close(&outputs);
     lvlm_merge_free(&m);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }

@@ -7,6 +7,7 @@
 #include "convert/export.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 
 /* Where the reference splits by default. */
@@ -26,7 +27,8 @@ static const lvlm_option options[] = {
     { "max-shard-size", "SIZE", LVLM_OPTION_BYTES, offsetof(args, max_shard),
       "hub and current: split into files of at most SIZE (default 5GB)" },
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force),
-      "write into DIR although it holds files" },
+      "write into DIR although it holds files; those of an older model go, others "
+      "stay" },
     LVLM_OPTION_END,
 };
 
@@ -34,8 +36,7 @@ static int read_options(lvlm_export_options *out, const args *a, lvlm_error *err
 {
     const char *layout = a->layout != NULL ? a->layout : "source";
     *out = (lvlm_export_options){ .source = strcmp(layout, "source") == 0,
-                                  .threads = lvlm_thread_count(&a->common),
-                                  .overwrite = a->force };
+                                  .threads = lvlm_thread_count(&a->common) };
     out->layout = strcmp(layout, "hub") == 0 ? LVLM_LAYOUT_HUB : LVLM_LAYOUT_CURRENT;
     out->max_shard = a->max_shard > 0 ? a->max_shard : DEFAULT_SHARD;
     FAIL_IF(
@@ -114,6 +115,8 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_export_options export_options;
     lvlm_export export = { 0 };
     lvlm_notes notes = LVLM_NOTES_INIT;
+    lvlm_outputs outputs = { .force = a->force };
+    lvlm_outdir *out = NULL;
     lvlm_progress bar;
     lvlm_error err;
     int rc;
@@ -123,10 +126,13 @@ static int run(const void *arguments, const lvlm_operands *operands)
     export_options.progress = lvlm_progress_update;
     export_options.user = &bar;
     export_options.notes = &notes;
-    rc = lvlm_export_plan(&export, operands->at[0], &export_options, &err);
+    if ((rc = lvlm_outputs_dir(&outputs, &out, operands->at[1], &lvlm_model_set,
+                               &err)) == 0 &&
+        (rc = lvlm_outputs_spare(&outputs, operands->at, 1, &err)) == 0)
+        rc = lvlm_export_plan(&export, operands->at[0], &export_options, &err);
     if (rc == 0) {
         lvlm_progress_init(&bar, "writing", export.n_bytes, a->common.quiet);
-        rc = lvlm_export_execute(&export, operands->at[1], &err);
+        rc = lvlm_export_execute(&export, out, &err);
         lvlm_progress_finish(&bar);
     }
     if (rc == 0) rc = add_notes(&export, &err);
@@ -135,6 +141,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
         rc = print_json(&export, lvlm_seconds() - started, &err);
     else if (rc == 0 && !a->common.quiet)
         print_text(&export, operands->at[1], lvlm_seconds() - started);
+    lvlm_outputs_close(&outputs);
     lvlm_export_free(&export);
     lvlm_notes_free(&notes);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;

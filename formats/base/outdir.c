@@ -1,11 +1,13 @@
-/* outdir.c - temporary directory, rename; or in place where a directory is filled. */
+/* outdir.c - temporary directory, rename; or moved up, file by file, in an order that
+ * never shows a mixture; see outdir.h. */
 #include "formats/base/outdir.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,21 +15,29 @@
 #include "formats/base/alloc.h"
 #include "formats/base/infile.h"
 #include "formats/base/outfile.h"
+#include "formats/base/temporary.h"
+
+#define INSIDE ".lvlm-tmp"
 
 struct lvlm_outdir {
     char *path;
-    char *temporary; /* NULL: in place */
-    bool inside;     /* the temporary directory is in the target, not beside it */
-    bool exists;     /* the temporary directory is there and ours */
+    char *temporary;
+    const lvlm_outdir_set *set; /* or NULL */
+    int lock;                   /* the temporary directory, open; -1: not there */
+    bool inside;                /* it is in the target, not beside it */
 };
 
+/* ---- opening -------------------------------------------------------------------- */
+
+/* What an interrupted run left does not count. */
 static bool is_empty(const char *path)
 {
     DIR *handle = opendir(path);
     size_t n = 0;
     if (handle == NULL) return false;
     for (const struct dirent *entry; (entry = readdir(handle)) != NULL;)
-        n += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+        n += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+             strcmp(entry->d_name, INSIDE) != 0;
     closedir(handle);
     return n == 0;
 }
@@ -57,42 +67,53 @@ static bool is_replaceable(const char *path)
            st.st_ino != above.st_ino; /* the root is its own parent */
 }
 
-static int make_temporary(lvlm_outdir *dir, lvlm_error *err)
+static char *name_inside(const char *path)
 {
-    const char *base = lvlm_path_base(dir->path);
-    const size_t n = strlen(dir->path) + sizeof "/..tmp-XXXXXX";
-    dir->temporary = lvlm_malloc(n);
-    if (dir->temporary == NULL) return lvlm_fail_memory(err);
-    dir->inside = lvlm_path_exists(dir->path) && !is_replaceable(dir->path);
-    if (dir->inside)
-        snprintf(dir->temporary, n, "%s/.tmp-XXXXXX", dir->path);
-    else
-        snprintf(dir->temporary, n, "%.*s.%s.tmp-XXXXXX", (int)(base - dir->path),
-                 dir->path, base);
-    if (mkdtemp(dir->temporary) == NULL)
-        return lvlm_fail_errno(err, "%s: cannot create", dir->path);
-    dir->exists = true;
-    const mode_t mask = umask(0);
-    umask(mask);
-    (void)chmod(dir->temporary, 0777 & ~mask);
-    return 0;
+    const size_t n = strlen(path) + sizeof "/" INSIDE;
+    char *const name = lvlm_malloc(n);
+    if (name != NULL) (void)snprintf(name, n, "%s/" INSIDE, path);
+    return name;
+}
+
+static int create(lvlm_outdir *dir, lvlm_error *err)
+{
+    struct stat st;
+    const bool exists = stat(dir->path, &st) == 0;
+    char *const inside = name_inside(dir->path);
+    char *const beside = lvlm_temporary_name(dir->path);
+    int rc = inside != NULL && beside != NULL ? 0 : lvlm_fail_memory(err);
+    dir->inside = rc == 0 && exists &&
+                  (!is_empty(dir->path) || !is_replaceable(dir->path) ||
+                   lvlm_path_exists(inside));
+    /* one that was killed while the target was not there yet, or empty */
+    if (dir->inside && is_replaceable(dir->path))
+        rc = lvlm_temporary_sweep(beside, dir->path, err);
+    dir->temporary = dir->inside ? inside : beside;
+    lvlm_free(dir->inside ? beside : inside);
+    if (rc == 0)
+        rc = lvlm_temporary_create(&dir->lock, dir->temporary, 0777, true, dir->path,
+                                   err);
+    if (rc == 0 && exists && !dir->inside)
+        (void)fchmod(dir->lock, st.st_mode & 0777); /* of the one that it replaces */
+    return rc;
 }
 
 int lvlm_outdir_open(lvlm_outdir **out, const char *path, bool overwrite,
-                     lvlm_error *err)
+                     const lvlm_outdir_set *set, lvlm_error *err)
 {
     lvlm_outdir *dir = lvlm_calloc(1, sizeof *dir);
     int rc = 0;
+    if (dir != NULL) *dir = (lvlm_outdir){ .lock = -1, .set = set };
     if (dir == NULL || (dir->path = trimmed(path)) == NULL)
         rc = lvlm_fail_memory(err);
     else if (lvlm_path_exists(dir->path) && !lvlm_path_is_directory(dir->path))
-        rc = lvlm_fail(err, LVLM_EUSAGE, "%s: exists and is no directory", path);
+        rc = lvlm_fail(err, LVLM_EUSAGE, "%s: exists and is not a directory", path);
     else if (dir->path[0] == '\0')
         rc = lvlm_fail(err, LVLM_EUSAGE, "the name of the output directory is empty");
-    else if (!lvlm_path_exists(dir->path) || is_empty(dir->path))
-        rc = make_temporary(dir, err);
-    else if (!overwrite)
+    else if (!overwrite && lvlm_path_exists(dir->path) && !is_empty(dir->path))
         rc = lvlm_fail(err, LVLM_EUSAGE, "%s: is not empty; --force overwrites", path);
+    else
+        rc = create(dir, err);
     if (rc < 0) {
         lvlm_outdir_close(dir);
         return rc;
@@ -103,61 +124,161 @@ int lvlm_outdir_open(lvlm_outdir **out, const char *path, bool overwrite,
 
 const char *lvlm_outdir_path(const lvlm_outdir *dir)
 {
-    return dir->temporary != NULL ? dir->temporary : dir->path;
+    return dir->temporary;
+}
+
+const char *lvlm_outdir_target(const lvlm_outdir *dir)
+{
+    return dir->path;
+}
+
+static bool matches(const char *const *patterns, const char *name)
+{
+    for (; *patterns != NULL; patterns++)
+        if (fnmatch(*patterns, name, 0) == 0) return true;
+    return false;
+}
+
+bool lvlm_outdir_removes(const lvlm_outdir *dir, const char *name)
+{
+    return dir->set != NULL && matches(dir->set->parts, name);
+}
+
+/* ---- moving up ------------------------------------------------------------------ */
+
+typedef struct move {
+    lvlm_outdir *dir;
+    int from, to; /* descriptors */
+    char **made;  /* names of the new files */
+    size_t n_made;
+    char **there; /* and of those that are in the target */
+    size_t n_there;
+} move;
+
+static int fail(const move *m, const char *name, const char *what, lvlm_error *err)
+{
+    return lvlm_fail_errno(err, "%s/%s: %s", m->dir->path, name, what);
+}
+
+/* Before anything is touched: what could only fail half way, and modes, which files
+ * keep. Parts whose name is new are as private as the old parts together. */
+static int prepare(const move *m, lvlm_error *err)
+{
+    mode_t parts = 0777;
+    struct stat st;
+    for (size_t i = 0; i < m->n_there; i++)
+        if (lvlm_outdir_removes(m->dir, m->there[i]) &&
+            fstatat(m->to, m->there[i], &st, 0) == 0)
+            parts &= st.st_mode;
+    for (size_t i = 0; i < m->n_made; i++) {
+        const char *const name = m->made[i];
+        const bool exists = fstatat(m->to, name, &st, 0) == 0;
+        FAIL_IF(exists && S_ISDIR(st.st_mode), err, LVLM_EUSAGE,
+                "%s/%s: is a directory", m->dir->path, name);
+        if (exists)
+            (void)fchmodat(m->from, name, st.st_mode & 0777, 0);
+        else if (lvlm_outdir_removes(m->dir, name) &&
+                 fstatat(m->from, name, &st, 0) == 0)
+            (void)fchmodat(m->from, name, st.st_mode & parts, 0);
+    }
+    return 0;
+}
+
+/* Parts of the old set, pattern by pattern. */
+static int remove_old(const move *m, lvlm_error *err)
+{
+    if (m->dir->set == NULL) return 0;
+    for (const char *const *part = m->dir->set->parts; *part != NULL; part++)
+        for (size_t i = 0; i < m->n_there; i++)
+            if (fnmatch(*part, m->there[i], 0) == 0 &&
+                unlinkat(m->to, m->there[i], 0) < 0 && errno != ENOENT)
+                return fail(m, m->there[i], "cannot remove", err);
+    (void)fsync(m->to); /* gone for good before a new one is there */
+    return 0;
+}
+
+/* The new files that match `pattern`; NULL: those that are not among the last. */
+static int move_matching(const move *m, const char *pattern, lvlm_error *err)
+{
+    static const char *const none[] = { NULL };
+    const char *const *const last = m->dir->set != NULL ? m->dir->set->last : none;
+    for (size_t i = 0; i < m->n_made; i++) {
+        const char *const name = m->made[i];
+        if (pattern != NULL ? fnmatch(pattern, name, 0) != 0 : matches(last, name))
+            continue;
+        if (renameat(m->from, name, m->to, name) == 0 || errno == ENOENT)
+            continue; /* an earlier pattern has moved it */
+        return fail(m, name, "cannot rename into place", err);
+    }
+    return 0;
+}
+
+static int move_new(const move *m, lvlm_error *err)
+{
+    int rc = move_matching(m, NULL, err);
+    if (rc == 0) (void)fsync(m->to);
+    for (const char *const *last = m->dir->set != NULL ? m->dir->set->last : NULL;
+         rc == 0 && last != NULL && *last != NULL; last++)
+        rc = move_matching(m, *last, err);
+    return rc;
+}
+
+/* The new set is not lost because it could not be moved. */
+static int keep_the_rest(lvlm_outdir *dir, lvlm_error *why, lvlm_error *err)
+{
+    close(dir->lock);
+    dir->lock = -1;
+    return lvlm_fail(err, why->code, "%s; what is not in place yet is in %s", why->text,
+                     dir->temporary);
+}
+
+static int replace(const move *m, lvlm_error *err)
+{
+    lvlm_error why;
+    TRY(prepare(m, err));
+    if (remove_old(m, &why) < 0 || move_new(m, &why) < 0)
+        return keep_the_rest(m->dir, &why, err);
+    (void)rmdir(m->dir->temporary);
+    return 0;
 }
 
 /* Out of the temporary directory into the target above it. */
 static int move_up(lvlm_outdir *dir, lvlm_error *err)
 {
-    char **names = NULL;
-    size_t n = 0;
-    int rc;
-
-    TRY(lvlm_path_list(&names, &n, dir->temporary, err));
-    const int from = open(dir->temporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const int to = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    rc = from < 0 || to < 0 ? lvlm_fail_errno(err, "%s: cannot open", dir->path) : 0;
-    for (size_t i = 0; i < n && rc == 0; i++)
-        if (renameat(from, names[i], to, names[i]) < 0)
-            rc = lvlm_fail_errno(err, "%s/%s: cannot rename into place", dir->path,
-                                 names[i]);
-    if (rc == 0 && rmdir(dir->temporary) == 0) dir->exists = false;
-    if (from >= 0) close(from);
-    if (to >= 0) close(to);
-    lvlm_path_list_free(names, n);
+    move m = { .dir = dir, .from = dir->lock, .to = -1 };
+    int rc = lvlm_path_list(&m.made, &m.n_made, dir->temporary, err);
+    if (rc == 0) rc = lvlm_path_list(&m.there, &m.n_there, dir->path, err);
+    if (rc == 0) {
+        m.to = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        rc = m.to < 0 ? lvlm_fail_errno(err, "%s: cannot open", dir->path)
+                      : replace(&m, err);
+    }
+    if (m.to >= 0) close(m.to);
+    lvlm_path_list_free(m.made, m.n_made);
+    lvlm_path_list_free(m.there, m.n_there);
     return rc;
 }
 
+/* ---- the end -------------------------------------------------------------------- */
+
 int lvlm_outdir_commit(lvlm_outdir *dir, lvlm_error *err)
 {
-    if (dir->temporary == NULL) return 0;
-    if (dir->inside) {
+    if (dir->inside)
         TRY(move_up(dir, err));
-    } else {
-        if (rename(dir->temporary, dir->path) < 0)
-            return lvlm_fail_errno(err, "%s: cannot rename into place", dir->path);
-        dir->exists = false;
-    }
-    return lvlm_sync_parent(dir->temporary, err); /* it stood where the new names are */
-}
-
-/* Removes what was written so far: plain files, for nothing else is ever put there.
- * No allocation: this cleans up after one that failed, too. */
-static void remove_temporary(const lvlm_outdir *dir)
-{
-    DIR *handle = opendir(dir->temporary);
-    if (handle != NULL) {
-        for (const struct dirent *entry; (entry = readdir(handle)) != NULL;)
-            (void)unlinkat(dirfd(handle), entry->d_name, 0);
-        closedir(handle);
-    }
-    (void)rmdir(dir->temporary);
+    else if (rename(dir->temporary, dir->path) < 0)
+        return lvlm_fail_errno(err, "%s: cannot rename into place", dir->path);
+    close(dir->lock);
+    dir->lock = -1;
+    return lvlm_sync_parent(dir->temporary, err); /* it was where the new names are */
 }
 
 void lvlm_outdir_close(lvlm_outdir *dir)
 {
     if (dir == NULL) return;
-    if (dir->exists) remove_temporary(dir);
+    if (dir->lock >= 0) {
+        lvlm_temporary_remove(dir->temporary, dir->lock);
+        close(dir->lock);
+    }
     lvlm_free(dir->path);
     lvlm_free(dir->temporary);
     lvlm_free(dir);

@@ -1,6 +1,6 @@
 /* outfile.c - temporary file, sticky error, fsync, rename.
  *
- *   .NAME.tmp-XXXXXX  --fsync-->  rename  -->  NAME  --fsync of the directory
+ *   .NAME.lvlm-tmp  --fsync-->  rename  -->  NAME  --fsync of the directory
  *
  * "Must not exist" is atomic where the system can say so: RENAME_NOREPLACE or link(2),
  * which never replace. */
@@ -9,7 +9,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,6 +18,7 @@
 #include <unistd.h>
 
 #include "formats/base/alloc.h"
+#include "formats/base/temporary.h"
 
 /* Write-back of what has been written starts after this many bytes, so that the disk
  * works while we do. */
@@ -26,8 +26,6 @@
 
 /* Appends shorter than this are collected. */
 enum { BUFFER_BYTES = 1 << 16 };
-
-enum { NAME_DIGITS = 8, NAME_ATTEMPTS = 100 };
 
 struct lvlm_outfile {
     int fd; /* -1 once committed or closed */
@@ -46,68 +44,60 @@ struct lvlm_outfile {
 
 /* ---- opening -------------------------------------------------------------------- */
 
-/* ".NAME.tmp-" beside `path`, with room for NAME_DIGITS. */
-static char *temporary_name(const char *path)
-{
-    const char *base = strrchr(path, '/');
-    const size_t dir = base != NULL ? (size_t)(base - path) + 1 : 0;
-    const size_t n = strlen(path) + sizeof "..tmp-" + NAME_DIGITS;
-    char *name = lvlm_malloc(n);
-    if (name != NULL) snprintf(name, n, "%.*s.%s.tmp-", (int)dir, path, path + dir);
-    return name;
-}
-
-/* Not mkostemp: its files are for the owner alone, and to learn the umask for a chmod
- * one has to change it, under the feet of other threads. */
-static int create_unique(char *name)
-{
-    char *digits = name + strlen(name);
-    uint32_t bits;
-    for (int i = 0; i < NAME_ATTEMPTS; i++) {
-        if (getentropy(&bits, sizeof bits) < 0) return -1;
-        snprintf(digits, NAME_DIGITS + 1, "%0*" PRIx32, NAME_DIGITS, bits);
-        const int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd >= 0 || errno != EEXIST) return fd;
-    }
-    return -1;
-}
-
-/* What a rename at the end would refuse, or destroy, is refused at the beginning. */
-static int check_target(const char *path, bool overwrite, lvlm_error *err)
+/* What a rename at the end would refuse, or destroy, is refused at the beginning.
+ * `mode`: of the file that is replaced, or 0: there is none. */
+static int check_target(const char *path, bool overwrite, mode_t *mode, lvlm_error *err)
 {
     struct stat st;
+    *mode = 0;
     if (lstat(path, &st) < 0) return 0;
     FAIL_IF(S_ISDIR(st.st_mode), err, LVLM_EUSAGE, "%s: is a directory", path);
     FAIL_IF(!overwrite, err, LVLM_EUSAGE, "%s: exists; --force overwrites", path);
-    FAIL_IF(!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode), err, LVLM_EUSAGE,
-            "%s: is not a regular file", path);
+    if (stat(path, &st) < 0) return 0; /* a link that leads nowhere */
+    FAIL_IF(!S_ISREG(st.st_mode), err, LVLM_EUSAGE, "%s: is not a regular file", path);
+    *mode = st.st_mode & 0777;
+    return 0;
+}
+
+static int create_temporary(lvlm_outfile *file, mode_t mode, lvlm_error *err)
+{
+    TRY(lvlm_temporary_create(&file->fd, file->temporary, mode > 0 ? 0600 : 0666, false,
+                              file->path, err));
+    file->exists = true;
+    if (mode > 0) (void)fchmod(file->fd, mode); /* some file systems have no modes */
     return 0;
 }
 
 int lvlm_outfile_open(lvlm_outfile **out, const char *path, bool overwrite,
                       lvlm_error *err)
 {
-    TRY(check_target(path, overwrite, err));
+    mode_t mode;
+    TRY(check_target(path, overwrite, &mode, err));
     lvlm_outfile *file = lvlm_calloc(1, sizeof *file);
     if (file == NULL) return lvlm_fail_memory(err);
     file->fd = -1;
     file->overwrite = overwrite;
     file->path = lvlm_strdup(path);
-    file->temporary = temporary_name(path);
+    file->temporary = lvlm_temporary_name(path);
     pthread_mutex_init(&file->lock, NULL);
-    if (file->path == NULL || file->temporary == NULL) {
+    const int rc = file->path != NULL && file->temporary != NULL
+                       ? create_temporary(file, mode, err)
+                       : lvlm_fail_memory(err);
+    if (rc < 0)
         lvlm_outfile_close(file);
-        return lvlm_fail_memory(err);
-    }
-    file->fd = create_unique(file->temporary);
-    if (file->fd < 0) {
-        const int rc = lvlm_fail_errno(err, "%s: cannot create", path);
-        lvlm_outfile_close(file);
-        return rc;
-    }
-    file->exists = true;
-    *out = file;
-    return 0;
+    else
+        *out = file;
+    return rc;
+}
+
+const char *lvlm_outfile_path(const lvlm_outfile *file)
+{
+    return file->path;
+}
+
+const char *lvlm_outfile_temporary(const lvlm_outfile *file)
+{
+    return file->temporary;
 }
 
 /* ---- writing -------------------------------------------------------------------- */
@@ -192,7 +182,7 @@ int lvlm_outfile_check(lvlm_outfile *file, lvlm_error *err)
 
 /* ---- making it real ------------------------------------------------------------- */
 
-/* No allocation: behind a rename nothing may fail for want of memory. */
+/* No allocation: after a rename nothing may fail for want of memory. */
 int lvlm_sync_parent(const char *path, lvlm_error *err)
 {
     char dir[PATH_MAX];
@@ -249,17 +239,18 @@ int lvlm_outfile_commit(lvlm_outfile *file, lvlm_error *err)
     TRY(lvlm_outfile_check(file, err));
     if (fsync(file->fd) < 0)
         return lvlm_fail_errno(err, "%s: cannot flush to disk", file->path);
-    const int fd = file->fd;
+    /* it stays open, and so locked, until it has its name */
+    TRY(move_into_place(file, err));
+    close(file->fd);
     file->fd = -1;
-    if (close(fd) < 0) return lvlm_fail_errno(err, "%s: cannot close", file->path);
-    return move_into_place(file, err);
+    return 0;
 }
 
 void lvlm_outfile_close(lvlm_outfile *file)
 {
     if (file == NULL) return;
+    if (file->exists) (void)unlink(file->temporary); /* while it is locked */
     if (file->fd >= 0) close(file->fd);
-    if (file->exists) (void)unlink(file->temporary);
     pthread_mutex_destroy(&file->lock);
     lvlm_free(file->path);
     lvlm_free(file->temporary);

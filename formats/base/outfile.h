@@ -1,14 +1,15 @@
 /* outfile.h - an output file that appears whole under its name or not at all.
  *
- *   open      a temporary file beside the target (".NAME.tmp-DIGITS")
+ *   open      a temporary file beside the target, locked (temporary.h)
  *   write...  in order, or lvlm_outfile_write_at anywhere; the first error sticks
  *   commit    flush, fsync, rename over the name, fsync of the directory
  *   close     before a commit: the temporary file is removed, the old state stays
  *
- * Writes need no check: commit reports the first error, with the file's name.
- * lvlm_outfile_write_at may be called from several threads at once on
- * disjoint ranges; everything else from one thread. An interrupted process
- * leaves at most the temporary file behind. */
+ * Opened before the work that it is for, a target that cannot be written is reported
+ * before that work. Writes need no check: commit reports the first error, with the
+ * file's name. lvlm_outfile_write_at may be called from several threads at once on
+ * disjoint ranges; everything else from one thread. An interrupted process leaves at
+ * most the temporary file, which the next one on the same target removes. */
 #ifndef LVLM_FORMATS_BASE_OUTFILE_H
 #define LVLM_FORMATS_BASE_OUTFILE_H
 
@@ -22,10 +23,15 @@
 typedef struct lvlm_outfile lvlm_outfile;
 
 /* `overwrite` false: an existing target is LVLM_EUSAGE ("exists; --force overwrites"),
- * checked here and again, atomically, at commit. A directory or a device is LVLM_EUSAGE
- * with `overwrite` too; a link is replaced, not followed. */
+ * checked here and again, atomically, at commit. With `overwrite`, a directory, a
+ * device and a link to one are LVLM_EUSAGE; a link to a file is replaced, not followed.
+ * The new file has the mode of the one that it replaces. LVLM_EIO when another run is
+ * writing the same target. */
 LVLM_MUST_CHECK int lvlm_outfile_open(lvlm_outfile **out, const char *path,
                                       bool overwrite, lvlm_error *err);
+/* As it was given to open, and where the bytes are until commit. Borrowed. */
+const char *lvlm_outfile_path(const lvlm_outfile *file);
+const char *lvlm_outfile_temporary(const lvlm_outfile *file);
 
 /* Append at the current end. */
 void lvlm_outfile_write(lvlm_outfile *file, const void *bytes, size_t n_bytes);
@@ -49,7 +55,7 @@ void lvlm_outfile_close(lvlm_outfile *file);
 LVLM_MUST_CHECK int lvlm_outfile_save(const char *path, const void *bytes,
                                       size_t n_bytes, bool overwrite, lvlm_error *err);
 
-/* fsync the directory that `path` stands in: a rename is durable once that is. */
+/* fsync the directory that `path` is in: a rename is durable once that is done. */
 LVLM_MUST_CHECK int lvlm_sync_parent(const char *path, lvlm_error *err);
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "formats/base/infile.h"
 #include "formats/base/utf8.h"
+#include "formats/cli/cleanup.h"
 #include "formats/cli/program.h"
 
 /* More are not named when they become shorter. */
@@ -108,6 +109,7 @@ static _Noreturn void end_by(const char *path)
         print(STDOUT_FILENO, &json);
     }
     print(STDERR_FILENO, &error);
+    lvlm_cleanup_run();
     _exit(3);
 }
 

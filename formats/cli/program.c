@@ -12,6 +12,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/utf8.h"
+#include "formats/cli/cleanup.h"
 #include "formats/cli/mapped.h"
 
 enum { MAX_HELP = 1 << 16 };
@@ -203,6 +204,7 @@ static bool asks_for_json(int argc, char *argv[])
 int lvlm_program_main(const lvlm_program *program, int argc, char *argv[])
 {
     open_standard();
+    lvlm_cleanup_install();
     lvlm_mapped_watch(program->name);
     atomic_store(&document.owed, asks_for_json(argc, argv));
     const int status = dispatch(program, argc, argv);

@@ -100,8 +100,8 @@ static int say(const lvlm_boxes *boxes, const lvlm_image *image, cJSON *json,
     return 0;
 }
 
-int answer_draw(const answer *a, const prompting *p, const char *path, bool overwrite,
-                cJSON *json, lvlm_error *err)
+int answer_draw(const answer *a, const prompting *p, lvlm_outfile *file, cJSON *json,
+                lvlm_error *err)
 {
     const lvlm_image_options options = { .alpha = LVLM_ALPHA_ON_WHITE };
     lvlm_image image = { .pixels = NULL };
@@ -112,7 +112,7 @@ int answer_draw(const answer *a, const prompting *p, const char *path, bool over
         goto done;
     lvlm_boxes_draw(&image, &boxes);
     if ((rc = say(&boxes, &image, json, err)) < 0) goto done;
-    rc = lvlm_image_save(&image, path, overwrite, err);
+    rc = lvlm_image_save(&image, file, err);
 done:
     lvlm_image_free(&image);
     lvlm_boxes_free(&boxes);

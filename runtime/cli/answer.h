@@ -7,6 +7,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "formats/base/outfile.h"
 #include "runtime/cli/prompting.h"
 
 typedef struct answer {
@@ -26,9 +27,9 @@ LVLM_MUST_CHECK int answer_take(answer *a, int64_t id, lvlm_error *err);
  * for zero characters, which neither JSON nor labels can hold here. */
 LVLM_MUST_CHECK int answer_end(answer *a, lvlm_error *err);
 
-/* Draw the boxes that the answer names on the first image, into `path`, and say which
+/* Draw the boxes that the answer names on the first image, into `file`, and say which
  * they are: a line each on stdout, or in `json` where that is not NULL. */
-LVLM_MUST_CHECK int answer_draw(const answer *a, const prompting *p, const char *path,
-                                bool overwrite, cJSON *json, lvlm_error *err);
+LVLM_MUST_CHECK int answer_draw(const answer *a, const prompting *p, lvlm_outfile *file,
+                                cJSON *json, lvlm_error *err);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 #include "formats/finite.h"
 #include "formats/numeric.h"
@@ -49,10 +50,15 @@ static int check_args(const forward_args *args, lvlm_error *err)
     FAIL_IF(args->inputs == NULL, err, LVLM_EUSAGE,
             "--inputs IN.safetensors is needed");
     FAIL_IF(args->out == NULL, err, LVLM_EUSAGE, "--out OUT.safetensors is needed");
-    /* before the work rather than after it */
-    FAIL_IF(!args->force && lvlm_path_exists(args->out), err, LVLM_EUSAGE,
-            "%s: exists; --force overwrites", args->out);
     return 0;
+}
+
+static int open_output(lvlm_outputs *outputs, lvlm_outfile **out,
+                       const forward_args *args, const char *model, lvlm_error *err)
+{
+    const char *const inputs[] = { model, args->inputs };
+    TRY(lvlm_outputs_file(outputs, out, args->out, err));
+    return lvlm_outputs_spare(outputs, inputs, 2, err);
 }
 
 static int open_model(lvlm_model **out, const char *path, const forward_args *args,
@@ -111,7 +117,7 @@ static bool describe(cJSON *to, const lvlm_model *model, const forward_args *arg
 }
 
 static int save(lvlm_stage_list *list, const lvlm_model *model,
-                const forward_args *args, lvlm_error *err)
+                const forward_args *args, lvlm_outfile *out, lvlm_error *err)
 {
     cJSON *const metadata = cJSON_CreateObject();
     int rc = LVLM_ENOMEM;
@@ -119,8 +125,7 @@ static int save(lvlm_stage_list *list, const lvlm_model *model,
     if (metadata == NULL || !describe(metadata, model, args))
         lvlm_fail_memory(err);
     else
-        rc = lvlm_safetensors_save(args->out, list->stages, list->n, metadata,
-                                   args->force, err);
+        rc = lvlm_safetensors_write(out, list->stages, list->n, metadata, err);
     lvlm_json_free(metadata);
     return rc;
 }
@@ -233,10 +238,13 @@ static int run(const void *arguments, const lvlm_operands *operands)
     const forward_args *const args = arguments;
     lvlm_model *model = NULL;
     lvlm_stage_list list = { .everything = args->trace };
+    lvlm_outputs outputs = { .force = args->force };
+    lvlm_outfile *out = NULL;
     cJSON *const bad = cJSON_CreateArray();
     lvlm_error err, not_finite;
     int rc, finite;
     if ((rc = check_args(args, &err)) < 0 ||
+        (rc = open_output(&outputs, &out, args, operands->at[0], &err)) < 0 ||
         (rc = open_model(&model, operands->at[0], args, &err)) < 0)
         goto done;
     const double started = lvlm_seconds();
@@ -244,7 +252,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
         goto done;
     const double seconds = lvlm_seconds() - started;
     finite = lvlm_check_all_finite(bad, list.stages, list.n, &not_finite);
-    if ((rc = save(&list, model, args, &err)) < 0) goto done;
+    if ((rc = save(&list, model, args, out, &err)) < 0) goto done;
     if (args->common.json)
         rc = print_json(&list, bad, model, args, seconds, &err);
     else if (!args->common.quiet)
@@ -254,6 +262,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
         rc = finite;
     }
 done:
+    lvlm_outputs_close(&outputs);
     lvlm_json_free(bad);
     lvlm_stage_list_free(&list);
     lvlm_model_free(model);

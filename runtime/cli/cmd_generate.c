@@ -10,6 +10,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 #include "formats/digests.h"
 #include "runtime/cli/answer.h"
@@ -103,6 +104,7 @@ static void say_what_is_unchecked(const generate_args *a)
 /* Text of a prompt's answer, or ids behind ready tensors. */
 typedef struct output {
     const generate_args *args;
+    lvlm_outfile *boxes; /* or NULL */
     cJSON *result, *ids; /* --json; else NULL */
     answer *text;        /* NULL: ids are printed */
     uint64_t n;
@@ -153,8 +155,8 @@ static int finish_text(output *o, const prompting *p, lvlm_error *err)
     if (o->result != NULL &&
         cJSON_AddStringToObject(o->result, "text", o->text->text.text) == NULL)
         return lvlm_fail_memory(err);
-    if (o->args->boxes == NULL) return 0;
-    return answer_draw(o->text, p, o->args->boxes, o->args->force, o->result, err);
+    if (o->boxes == NULL) return 0;
+    return answer_draw(o->text, p, o->boxes, o->result, err);
 }
 
 /* ---- all of it ------------------------------------------------------------------ */
@@ -210,9 +212,10 @@ done:
 
 /* Behind the prompt `p`, or behind ready tensors. */
 static int generate(lvlm_model *model, const lvlm_generation *settings,
-                    const generate_args *a, const prompting *p, lvlm_error *err)
+                    const generate_args *a, const prompting *p, lvlm_outfile *boxes,
+                    lvlm_error *err)
 {
-    output out = { .args = a };
+    output out = { .args = a, .boxes = boxes };
     answer text;
     int rc = 0;
     if (a->common.json) {
@@ -233,8 +236,6 @@ static int generate(lvlm_model *model, const lvlm_generation *settings,
 static int check_args(const generate_args *a, lvlm_error *err)
 {
     const prompting_args *const p = &a->prompting;
-    FAIL_IF(a->boxes != NULL && !a->force && lvlm_path_exists(a->boxes), err,
-            LVLM_EUSAGE, "%s: exists; --force overwrites", a->boxes);
     FAIL_IF(a->inputs == NULL && p->prompt == NULL && p->messages == NULL, err,
             LVLM_EUSAGE,
             "--prompt TEXT, --messages FILE.json or --inputs IN.safetensors is needed");
@@ -291,19 +292,25 @@ static int run(const void *arguments, const lvlm_operands *operands)
     const generate_args *const args = arguments;
     lvlm_model *model = NULL;
     lvlm_generation settings;
+    lvlm_outputs outputs = { .force = args->force };
+    lvlm_outfile *boxes = NULL;
     prompting p;
     lvlm_error err;
     int rc;
     memset(&p, 0, sizeof p);
     if ((rc = check_args(args, &err)) < 0 ||
+        (rc = lvlm_outputs_file(&outputs, &boxes, args->boxes, &err)) < 0 ||
         (rc = open_model(&model, operands->at[0], args, &err)) < 0 ||
         (rc = read_settings(&settings, model, args, &err)) < 0 ||
-        (rc = read_prompt(&p, model, &settings, args, &err)) < 0)
+        (rc = read_prompt(&p, model, &settings, args, &err)) < 0 ||
+        (rc = prompting_spare(&p, &args->prompting, &outputs, operands->at[0], &err)) <
+            0)
         goto done;
     say_what_is_ignored(&settings, args);
-    rc = generate(model, &settings, args, &p, &err);
+    rc = generate(model, &settings, args, &p, boxes, &err);
     if (rc == 0) say_what_is_unchecked(args);
 done:
+    lvlm_outputs_close(&outputs);
     prompting_free(&p);
     lvlm_model_free(model);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 #include "formats/digests.h"
 #include "formats/safetensors.h"
@@ -35,19 +36,16 @@ static const lvlm_option options[] = {
 static int check_args(const preprocess_args *args, lvlm_error *err)
 {
     FAIL_IF(args->out == NULL, err, LVLM_EUSAGE, "--out IN.safetensors is needed");
-    FAIL_IF(!args->force && lvlm_path_exists(args->out), err, LVLM_EUSAGE,
-            "%s: exists; --force overwrites", args->out);
     return prompting_check(&args->prompting, err);
 }
 
-static int save(const prompting *p, const preprocess_args *args, lvlm_error *err)
+static int save(const prompting *p, lvlm_outfile *out, lvlm_error *err)
 {
     const lvlm_checkpoint *const batch = &p->inputs.batch;
     lvlm_tensor sorted[LVLM_PROMPT_TENSORS];
     memcpy(sorted, batch->tensors, batch->n_tensors * sizeof *sorted);
     qsort(sorted, batch->n_tensors, sizeof *sorted, lvlm_safetensors_order);
-    return lvlm_safetensors_save(args->out, sorted, batch->n_tensors, NULL, args->force,
-                                 err);
+    return lvlm_safetensors_write(out, sorted, batch->n_tensors, NULL, err);
 }
 
 /* ---- what is said about it ------------------------------------------------------ */
@@ -97,20 +95,26 @@ static int run(const void *arguments, const lvlm_operands *operands)
     const preprocess_args *const args = arguments;
     lvlm_checkpoint *cp = NULL;
     lvlm_manifest manifest = { .checkpoint = NULL };
+    lvlm_outputs outputs = { .force = args->force };
+    lvlm_outfile *out = NULL;
     prompting p;
     lvlm_error err;
     int rc;
     memset(&p, 0, sizeof p);
     if ((rc = check_args(args, &err)) < 0 ||
+        (rc = lvlm_outputs_file(&outputs, &out, args->out, &err)) < 0 ||
         (rc = lvlm_checkpoint_open(&cp, operands->at[0], NULL, &err)) < 0 ||
         (rc = lvlm_native_check_side_files(cp, lvlm_thread_count(&args->common),
                                            &err)) < 0 ||
         (rc = lvlm_manifest_build(&manifest, cp, &err)) < 0 ||
         (rc = prompting_make(&p, &manifest, &args->prompting, false, &err)) < 0 ||
-        (rc = save(&p, args, &err)) < 0)
+        (rc = prompting_spare(&p, &args->prompting, &outputs, operands->at[0], &err)) <
+            0 ||
+        (rc = save(&p, out, &err)) < 0)
         goto done;
     rc = print(&p, args, &err);
 done:
+    lvlm_outputs_close(&outputs);
     prompting_free(&p);
     lvlm_manifest_free(&manifest);
     lvlm_checkpoint_close(cp);

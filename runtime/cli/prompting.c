@@ -69,6 +69,18 @@ void prompting_free(prompting *p)
     lvlm_prompter_close(p->prompter);
 }
 
+int prompting_spare(const prompting *p, const prompting_args *args,
+                    const lvlm_outputs *outputs, const char *model, lvlm_error *err)
+{
+    const char *const files[] = { model, args->messages };
+    TRY(lvlm_outputs_spare(outputs, files, 2, err));
+    for (size_t i = 0; i < p->prompt.n_images; i++) {
+        const char *const image = p->prompt.images[i];
+        TRY(lvlm_outputs_spare(outputs, &image, 1, err));
+    }
+    return 0;
+}
+
 void prompting_remark(const prompting *p)
 {
     if (p->prompt.n_left_out > 0)

@@ -6,6 +6,7 @@
 #define LVLM_RUNTIME_CLI_PROMPTING_H
 
 #include "formats/base/options.h"
+#include "formats/cli/outputs.h"
 #include "runtime/input/prompt_inputs.h"
 
 typedef struct prompting_args {
@@ -51,6 +52,11 @@ LVLM_MUST_CHECK int prompting_make(prompting *out, const lvlm_manifest *manifest
                                    const prompting_args *args, bool as_trained,
                                    lvlm_error *err);
 void prompting_free(prompting *p);
+
+/* May the outputs be written? Not over the model, the messages or the images. */
+LVLM_MUST_CHECK int prompting_spare(const prompting *p, const prompting_args *args,
+                                    const lvlm_outputs *outputs, const char *model,
+                                    lvlm_error *err);
 
 /* On stderr: what was left out, if anything was. */
 void prompting_remark(const prompting *p);

@@ -5,7 +5,6 @@
 #include <png.h>
 
 #include "formats/base/alloc.h"
-#include "formats/base/outfile.h"
 
 static int refused(const png_image *png, const char *path, lvlm_error *err)
 {
@@ -13,9 +12,9 @@ static int refused(const png_image *png, const char *path, lvlm_error *err)
                      png->message);
 }
 
-int lvlm_image_save(const lvlm_image *image, const char *path, bool overwrite,
-                    lvlm_error *err)
+int lvlm_image_save(const lvlm_image *image, lvlm_outfile *file, lvlm_error *err)
 {
+    const char *const path = lvlm_outfile_path(file);
     png_image png = { .version = PNG_IMAGE_VERSION,
                       .width = (png_uint_32)image->width,
                       .height = (png_uint_32)image->height,
@@ -28,7 +27,10 @@ int lvlm_image_save(const lvlm_image *image, const char *path, bool overwrite,
     int rc = 0;
     if (!png_image_write_to_memory(&png, bytes, &n_bytes, 0, image->pixels, 0, NULL))
         rc = refused(&png, path, err);
-    if (rc == 0) rc = lvlm_outfile_save(path, bytes, n_bytes, overwrite, err);
+    if (rc == 0) {
+        lvlm_outfile_write(file, bytes, n_bytes);
+        rc = lvlm_outfile_commit(file, err);
+    }
     lvlm_free(bytes);
     return rc;
 }

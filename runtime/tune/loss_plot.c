@@ -12,7 +12,6 @@
 #include <math.h>
 #include <stdint.h>
 
-#include "formats/base/outfile.h"
 #include "formats/base/strbuf.h"
 
 /* In units of the view box. */
@@ -183,8 +182,8 @@ static void put_mean(lvlm_strbuf *out, const plot *p, size_t window)
                        WIDTH - RIGHT, window);
 }
 
-int lvlm_loss_plot_save(const char *path, const lvlm_loss_point *points, size_t n,
-                        bool overwrite, lvlm_error *err)
+int lvlm_loss_plot_save(lvlm_outfile *file, const lvlm_loss_point *points, size_t n,
+                        lvlm_error *err)
 {
     const plot p = make_plot(points, n);
     const bool smooth = n >= SMOOTH_FROM;
@@ -203,7 +202,8 @@ int lvlm_loss_plot_save(const char *path, const lvlm_loss_point *points, size_t 
     if (smooth) put_mean(&out, &p, n / SMOOTH_PARTS > 2 ? n / SMOOTH_PARTS : 2);
     lvlm_strbuf_puts(&out, "</svg>\n");
     int rc = lvlm_strbuf_check(&out, err);
-    if (rc == 0) rc = lvlm_outfile_save(path, out.text, out.length, overwrite, err);
+    lvlm_outfile_write(file, out.text, rc == 0 ? out.length : 0);
+    if (rc == 0) rc = lvlm_outfile_commit(file, err);
     lvlm_strbuf_free(&out);
     return rc;
 }

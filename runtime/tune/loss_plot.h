@@ -3,18 +3,19 @@
 #ifndef LVLM_RUNTIME_TUNE_LOSS_PLOT_H
 #define LVLM_RUNTIME_TUNE_LOSS_PLOT_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
-#include "formats/base/error.h"
+#include "formats/base/outfile.h"
 
 typedef struct lvlm_loss_point {
     size_t step;
     double loss; /* finite */
 } lvlm_loss_point;
 
-/* points (n), at least one, in order of step. The same points give the same bytes. */
-LVLM_MUST_CHECK int lvlm_loss_plot_save(const char *path, const lvlm_loss_point *points,
-                                        size_t n, bool overwrite, lvlm_error *err);
+/* points (n), at least one, in order of step. Committed. The same
+ * points give the same bytes. */
+LVLM_MUST_CHECK int lvlm_loss_plot_save(lvlm_outfile *file,
+                                        const lvlm_loss_point *points, size_t n,
+                                        lvlm_error *err);
 
 #endif

@@ -46,6 +46,8 @@ typedef struct lvlm_trainer_report {
     size_t n_tokens;  /* of the texts, without padding */
 } lvlm_trainer_report;
 
+enum { LVLM_TRAINER_LAST = 256 };
+
 /* One trained tensor. */
 typedef struct lvlm_trained {
     const char *name;
@@ -62,10 +64,12 @@ typedef struct lvlm_trainer {
     lvlm_model *model;
     lvlm_trained *tensors; /* in order of use */
     size_t n_tensors;
-    size_t step;         /* steps done */
-    lvlm_model_step sum; /* of the batches since then */
-    size_t n_batches;    /* how many those are */
-    float *moments;      /* owned: all m and v */
+    size_t step;                  /* steps done */
+    lvlm_model_step sum;          /* of the batches since then */
+    size_t n_batches;             /* how many those are */
+    char last[LVLM_TRAINER_LAST]; /* what the run's log says of the last step, kept with
+                                     the state: by it the log is found again; or "" */
+    float *moments;               /* owned: all m and v */
     /* LoRA only (trainer_lora.c): what the model is bound to */
     lvlm_checkpoint *checkpoint;
     lvlm_manifest manifest;
@@ -98,20 +102,19 @@ LVLM_MUST_CHECK int lvlm_trainer_step(lvlm_trainer *trainer,
  * NaN, and how many such values and tensors there are. */
 LVLM_MUST_CHECK int lvlm_trainer_check(const lvlm_trainer *trainer, lvlm_error *err);
 
-/* The native file that was opened, with trained weights in their stored types. Not for
- * LoRA. LVLM_ECHECK when values that are finite in float32 overflow their stored type:
- * how many, and the first tensor; nothing is written then. */
-LVLM_MUST_CHECK int lvlm_trainer_save(const lvlm_trainer *trainer, const char *path,
-                                      bool overwrite, lvlm_error *err);
+/* The native file that was opened, with trained weights in their stored types,
+ * committed. Not for LoRA. LVLM_ECHECK when values that are finite in float32 overflow
+ * their stored type: how many, and the first tensor; nothing is written then. */
+LVLM_MUST_CHECK int lvlm_trainer_save(const lvlm_trainer *trainer, lvlm_outfile *file,
+                                      lvlm_error *err);
 
 /* With LoRA, instead: the native file with the adapter folded in (adapter_fold.h), and
  * the adapter as a PEFT directory. */
 LVLM_MUST_CHECK int lvlm_trainer_save_merged(const lvlm_trainer *trainer,
-                                             const char *path, bool overwrite,
-                                             lvlm_fold_cost *cost, lvlm_error *err);
+                                             lvlm_outfile *file, lvlm_fold_cost *cost,
+                                             lvlm_error *err);
 LVLM_MUST_CHECK int lvlm_trainer_save_adapter(const lvlm_trainer *trainer,
-                                              const char *dir, bool overwrite,
-                                              lvlm_error *err);
+                                              lvlm_outdir *dir, lvlm_error *err);
 
 /* Everything that the next step depends on, as one file: weights, moments, steps done,
  * and the settings of the run. A run that is resumed from it ends in the same bytes as

@@ -154,14 +154,13 @@ static int snapshot_make(snapshot *s, const lvlm_trainer *t, lvlm_error *err)
     return 0;
 }
 
-int lvlm_trainer_save_adapter(const lvlm_trainer *t, const char *dir, bool overwrite,
-                              lvlm_error *err)
+int lvlm_trainer_save_adapter(const lvlm_trainer *t, lvlm_outdir *dir, lvlm_error *err)
 {
     snapshot s;
     int rc = snapshot_make(&s, t, err);
     if (rc == 0)
         rc = lvlm_checkpoint_unchanged(lvlm_model_manifest(t->model)->checkpoint, err);
-    if (rc == 0) rc = lvlm_adapter_save(&s.adapter, dir, overwrite, err);
+    if (rc == 0) rc = lvlm_adapter_save(&s.adapter, dir, err);
     snapshot_free(&s);
     return rc;
 }
@@ -173,7 +172,7 @@ static int provenance_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
     return lvlm_provenance_add(*out, LVLM_PROVENANCE_ADAPTERS, 1, err);
 }
 
-int lvlm_trainer_save_merged(const lvlm_trainer *t, const char *path, bool overwrite,
+int lvlm_trainer_save_merged(const lvlm_trainer *t, lvlm_outfile *file,
                              lvlm_fold_cost *cost, lvlm_error *err)
 {
     char root[LVLM_DIGEST_HEX + 1];
@@ -184,9 +183,8 @@ int lvlm_trainer_save_merged(const lvlm_trainer *t, const char *path, bool overw
     if (rc == 0) {
         const lvlm_fold fold = { .adapter = &s.adapter,
                                  .provenance = provenance,
-                                 .threads = t->options.threads,
-                                 .overwrite = overwrite };
-        rc = lvlm_fold_save(cost, &fold, path, root, err);
+                                 .threads = t->options.threads };
+        rc = lvlm_fold_save(cost, &fold, file, root, err);
     }
     lvlm_json_free(provenance);
     snapshot_free(&s);

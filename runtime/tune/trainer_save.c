@@ -104,8 +104,7 @@ int lvlm_trainer_check(const lvlm_trainer *t, lvlm_error *err)
     return 0;
 }
 
-int lvlm_trainer_save(const lvlm_trainer *t, const char *path, bool overwrite,
-                      lvlm_error *err)
+int lvlm_trainer_save(const lvlm_trainer *t, lvlm_outfile *file, lvlm_error *err)
 {
     const lvlm_checkpoint *const cp = lvlm_model_manifest(t->model)->checkpoint;
     saving user = { .trainer = t };
@@ -123,9 +122,8 @@ int lvlm_trainer_save(const lvlm_trainer *t, const char *path, bool overwrite,
                                        .write = write_trained,
                                        .finish = check_overflow,
                                        .user = &user,
-                                       .threads = t->options.threads,
-                                       .overwrite = overwrite };
-        rc = lvlm_rewrite_run(&rewrite, path, root, err);
+                                       .threads = t->options.threads };
+        rc = lvlm_rewrite_run(&rewrite, file, root, err);
     }
     lvlm_json_free(provenance);
     lvlm_free(user.overflows);

@@ -4,7 +4,8 @@
  *   steps                    I64 [tensors]: how many moved each, in order of use
  *   metadata: steps          how many are done
  *             settings       JSON: what the run was asked for, by option; a run goes on
- *                            only as it began */
+ *                            only as it began
+ *             last           the line of the log for the last step */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,7 +147,8 @@ static int metadata_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
     int rc = settings_of(&settings, t, err);
     if (rc == 0) rc = lvlm_json_print(&text, settings, err);
     if (rc == 0 &&
-        (!add_text(metadata, "settings", text) || !add_text(metadata, "steps", steps)))
+        (!add_text(metadata, "settings", text) || !add_text(metadata, "steps", steps) ||
+         !add_text(metadata, "last", t->last)))
         rc = lvlm_fail_memory(err);
     lvlm_free(text);
     lvlm_json_free(settings);
@@ -236,6 +238,8 @@ static int load_all(lvlm_trainer *t, const lvlm_checkpoint *state, lvlm_error *e
     FAIL_IF(steps == NULL || end == steps || *end != '\0', err, LVLM_EFORMAT,
             "does not say how many steps are done");
     TRY(load_tensors(t, state, err));
+    const char *const last = lvlm_json_string(lvlm_json_get(state->metadata, "last"));
+    (void)snprintf(t->last, sizeof t->last, "%s", last != NULL ? last : "");
     t->step = (size_t)done;
     return 0;
 }

@@ -39,7 +39,9 @@ static void refuses_import(scratch *s, const char *changed)
     const char *const dir = scratch_path(s, "model");
     assert_int_equal(lvlm_import_plan(&im, dir, &keep, false, NULL, NULL, &err), 0);
     touch(scratch_path(s, name));
-    assert_int_equal(lvlm_import_execute(&im, native, &run, root, &err), LVLM_EIO);
+    lvlm_outfile *const file = open_outfile(native);
+    assert_int_equal(lvlm_import_execute(&im, file, &run, root, &err), LVLM_EIO);
+    lvlm_outfile_close(file);
     assert_non_null(strstr(err.text, changed));
     assert_non_null(strstr(err.text, "was written to while it was in use"));
     assert_false(lvlm_path_exists(native));
@@ -54,7 +56,9 @@ static const char *native_of(scratch *s, const char *dir)
     const char *path = scratch_path(s, "model.lvlm");
     lvlm_import im;
     assert_int_equal(lvlm_import_plan(&im, dir, &keep, false, NULL, NULL, NULL), 0);
-    assert_int_equal(lvlm_import_execute(&im, path, &run, root, NULL), 0);
+    lvlm_outfile *const file = open_outfile(path);
+    assert_int_equal(lvlm_import_execute(&im, file, &run, root, NULL), 0);
+    lvlm_outfile_close(file);
     lvlm_import_free(&im);
     return path;
 }
@@ -83,7 +87,9 @@ static void export_refuses(void **state)
     const char *const dir = scratch_path(&s, "back");
     assert_int_equal(lvlm_export_plan(&ex, native, &options, &err), 0);
     touch(native);
-    assert_int_equal(lvlm_export_execute(&ex, dir, &err), LVLM_EIO);
+    lvlm_outdir *const out = open_outdir(dir, &lvlm_model_set);
+    assert_int_equal(lvlm_export_execute(&ex, out, &err), LVLM_EIO);
+    lvlm_outdir_close(out);
     assert_non_null(strstr(err.text, "model.lvlm: was written to"));
     assert_false(lvlm_path_exists(dir));
     lvlm_export_free(&ex);
@@ -106,8 +112,10 @@ static void refuses_merge(const char *changed)
     assert_int_equal(lvlm_merge_open(&merge, native, scratch_path(&s, "adapter"), &err),
                      0);
     touch(scratch_path(&s, changed));
-    assert_int_equal(lvlm_merge_execute(&merge, out, &run, &cost, root, &err),
+    lvlm_outfile *const file = open_outfile(out);
+    assert_int_equal(lvlm_merge_execute(&merge, file, &run, &cost, root, &err),
                      LVLM_EIO);
+    lvlm_outfile_close(file);
     assert_non_null(strstr(err.text, changed));
     assert_false(lvlm_path_exists(out));
     lvlm_merge_free(&merge);

@@ -44,10 +44,13 @@ static int import(const char *source, const char *native,
     static const lvlm_import_options keep;
     const lvlm_import_run run = { .threads = threads };
     char root[LVLM_DIGEST_HEX + 1];
+    lvlm_outfile *file = NULL;
     lvlm_import im;
     int rc = lvlm_import_plan(&im, source, options != NULL ? options : &keep, false,
                               NULL, NULL, err);
-    if (rc == 0) rc = lvlm_import_execute(&im, native, &run, root, err);
+    if (rc == 0) rc = lvlm_outfile_open(&file, native, false, err);
+    if (rc == 0) rc = lvlm_import_execute(&im, file, &run, root, err);
+    lvlm_outfile_close(file);
     lvlm_import_free(&im);
     return rc;
 }
@@ -68,9 +71,12 @@ static int export(const char *native, const char *dir, const char *layout,
         .max_shard = max_shard,
         .threads = 2,
     };
+    lvlm_outdir *out = NULL;
     lvlm_export ex;
     int rc = lvlm_export_plan(&ex, native, &options, err);
-    if (rc == 0) rc = lvlm_export_execute(&ex, dir, err);
+    if (rc == 0) rc = lvlm_outdir_open(&out, dir, false, &lvlm_model_set, err);
+    if (rc == 0) rc = lvlm_export_execute(&ex, out, err);
+    lvlm_outdir_close(out);
     lvlm_export_free(&ex);
     return rc;
 }
@@ -331,8 +337,9 @@ static void import_counts_what_f16_cannot_hold(void **state)
     assert_int_equal(lvlm_import_plan(&im, scratch_path(s, "big"), &options, false,
                                       NULL, NULL, NULL),
                      0);
-    assert_int_equal(
-        lvlm_import_execute(&im, scratch_path(s, "big.lvlm"), &run, root, NULL), 0);
+    lvlm_outfile *const native = open_outfile(scratch_path(s, "big.lvlm"));
+    assert_int_equal(lvlm_import_execute(&im, native, &run, root, NULL), 0);
+    lvlm_outfile_close(native);
     for (size_t i = 0; i < im.plan.n_steps; i++)
         assert_int_equal(
             im.plan.steps[i].narrowing.n_overflowed,

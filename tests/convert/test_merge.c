@@ -53,26 +53,31 @@ static int teardown(void **state)
 static const char *native_of(scratch *s, const char *model, const char *name)
 {
     static const lvlm_import_options keep;
-    const lvlm_import_run run = { .threads = 2, .overwrite = true };
+    const lvlm_import_run run = { .threads = 2 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_error err;
     lvlm_import im;
     const char *path = scratch_path(s, name);
+    lvlm_outfile *const file = open_outfile(path);
     if (lvlm_import_plan(&im, model, &keep, false, NULL, NULL, &err) < 0 ||
-        lvlm_import_execute(&im, path, &run, root, &err) < 0)
+        lvlm_import_execute(&im, file, &run, root, &err) < 0)
         fail_msg("%s", err.text);
     lvlm_import_free(&im);
+    lvlm_outfile_close(file);
     return path;
 }
 
 static int merge(lvlm_fold_cost *cost, const char *model, const char *adapter,
                  const char *out, size_t threads, bool overwrite, lvlm_error *err)
 {
-    const lvlm_merge_run run = { .threads = threads, .overwrite = overwrite };
+    const lvlm_merge_run run = { .threads = threads };
     char root[LVLM_DIGEST_HEX + 1];
+    lvlm_outfile *file = NULL;
     lvlm_merge m;
     int rc = lvlm_merge_open(&m, model, adapter, err);
-    if (rc == 0) rc = lvlm_merge_execute(&m, out, &run, cost, root, err);
+    if (rc == 0) rc = lvlm_outfile_open(&file, out, overwrite, err);
+    if (rc == 0) rc = lvlm_merge_execute(&m, file, &run, cost, root, err);
+    lvlm_outfile_close(file);
     lvlm_merge_free(&m);
     return rc;
 }
@@ -250,8 +255,10 @@ static int export_source(const char *model, const char *dir, lvlm_error *err)
 {
     const lvlm_export_options options = { .source = true, .threads = 2 };
     lvlm_export ex;
+    lvlm_outdir *const out = open_outdir(dir, &lvlm_model_set);
     int rc = lvlm_export_plan(&ex, model, &options, err);
-    if (rc == 0) rc = lvlm_export_execute(&ex, dir, err);
+    if (rc == 0) rc = lvlm_export_execute(&ex, out, err);
+    lvlm_outdir_close(out);
     lvlm_export_free(&ex);
     return rc;
 }
@@ -293,8 +300,9 @@ static const char *make_adapter(scratch *s, const char *model, const char *word)
     while (!lvlm_module_named(x.modules.at[i].name, word)) i++;
     lvlm_adapter_add(&x, &x.modules.at[i]);
     x.at[0].a.data = x.at[0].b.data = (const unsigned char *)ones;
-    if (lvlm_adapter_save(&x, scratch_path(s, "made"), true, &err) < 0)
-        fail_msg("%s", err.text);
+    lvlm_outdir *const dir = open_outdir(scratch_path(s, "made"), &lvlm_adapter_set);
+    if (lvlm_adapter_save(&x, dir, &err) < 0) fail_msg("%s", err.text);
+    lvlm_outdir_close(dir);
     lvlm_adapter_free(&x);
     lvlm_manifest_free(&manifest);
     lvlm_checkpoint_close(cp);

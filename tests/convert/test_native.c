@@ -31,11 +31,13 @@ static int teardown(void **state)
 static int import(const char *source, const char *native, bool to_f16, lvlm_error *err)
 {
     const lvlm_import_options options = { .change_dtype = to_f16, .dtype = LVLM_F16 };
-    const lvlm_import_run run = { .threads = 2, .overwrite = true };
+    const lvlm_import_run run = { .threads = 2 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_import im;
     int rc = lvlm_import_plan(&im, source, &options, false, NULL, NULL, err);
-    if (rc == 0) rc = lvlm_import_execute(&im, native, &run, root, err);
+    lvlm_outfile *const file = open_outfile(native);
+    if (rc == 0) rc = lvlm_import_execute(&im, file, &run, root, err);
+    lvlm_outfile_close(file);
     lvlm_import_free(&im);
     return rc;
 }

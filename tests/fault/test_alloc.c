@@ -92,7 +92,7 @@ static int save_new_directory(scratch *s, lvlm_error *err)
 {
     const char *path = scratch_path(s, "newdir");
     lvlm_outdir *dir = NULL;
-    int rc = lvlm_outdir_open(&dir, path, false, err);
+    int rc = lvlm_outdir_open(&dir, path, false, NULL, err);
     for (int i = 0; i < 3 && rc == 0; i++) {
         char file[2 * SCRATCH_PATH];
         (void)snprintf(file, sizeof file, "%s/%d", lvlm_outdir_path(dir), i);
@@ -205,11 +205,14 @@ static int open_native(scratch *s, lvlm_error *err)
 static int import(const char *source, const char *native, lvlm_error *err)
 {
     const lvlm_import_options options = { .change_dtype = false };
-    const lvlm_import_run run = { .threads = 1, .overwrite = true };
+    const lvlm_import_run run = { .threads = 1 };
     char root[LVLM_DIGEST_HEX + 1];
+    lvlm_outfile *file = NULL;
     lvlm_import im;
     int rc = lvlm_import_plan(&im, source, &options, false, NULL, NULL, err);
-    if (rc == 0) rc = lvlm_import_execute(&im, native, &run, root, err);
+    if (rc == 0) rc = lvlm_outfile_open(&file, native, true, err);
+    if (rc == 0) rc = lvlm_import_execute(&im, file, &run, root, err);
+    lvlm_outfile_close(file);
     lvlm_import_free(&im);
     return rc;
 }
@@ -230,9 +233,14 @@ static int import_new(scratch *s, lvlm_error *err)
 static int export_new(scratch *s, lvlm_error *err)
 {
     const lvlm_export_options options = { .source = true, .threads = 1 };
+    lvlm_outdir *out = NULL;
     lvlm_export ex;
     int rc = lvlm_export_plan(&ex, scratch_path(s, "model.lvlm"), &options, err);
-    if (rc == 0) rc = lvlm_export_execute(&ex, scratch_path(s, "newdir"), err);
+    if (rc == 0)
+        rc = lvlm_outdir_open(&out, scratch_path(s, "newdir"), false, &lvlm_model_set,
+                              err);
+    if (rc == 0) rc = lvlm_export_execute(&ex, out, err);
+    lvlm_outdir_close(out);
     lvlm_export_free(&ex);
     if (rc == 0) remove_files(s, "newdir");
     return rc;
@@ -240,12 +248,16 @@ static int export_new(scratch *s, lvlm_error *err)
 
 static int export_in(scratch *s, bool source, lvlm_error *err)
 {
-    const lvlm_export_options options = {
-        .source = source, .max_shard = 20000, .threads = 1, .overwrite = true
-    };
+    const lvlm_export_options options = { .source = source,
+                                          .max_shard = 20000,
+                                          .threads = 1 };
+    lvlm_outdir *out = NULL;
     lvlm_export ex;
     int rc = lvlm_export_plan(&ex, scratch_path(s, "model.lvlm"), &options, err);
-    if (rc == 0) rc = lvlm_export_execute(&ex, scratch_path(s, "dir"), err);
+    if (rc == 0)
+        rc = lvlm_outdir_open(&out, scratch_path(s, "dir"), true, &lvlm_model_set, err);
+    if (rc == 0) rc = lvlm_export_execute(&ex, out, err);
+    lvlm_outdir_close(out);
     lvlm_export_free(&ex);
     return rc;
 }
@@ -266,9 +278,12 @@ static int merge_adapter(scratch *s, lvlm_error *err)
     const char *path = scratch_path(s, "new.lvlm");
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_fold_cost cost;
+    lvlm_outfile *file = NULL;
     lvlm_merge m;
     int rc = lvlm_merge_open(&m, scratch_path(s, "adapted.lvlm"), ADAPTER, err);
-    if (rc == 0) rc = lvlm_merge_execute(&m, path, &run, &cost, root, err);
+    if (rc == 0) rc = lvlm_outfile_open(&file, path, false, err);
+    if (rc == 0) rc = lvlm_merge_execute(&m, file, &run, &cost, root, err);
+    lvlm_outfile_close(file);
     lvlm_merge_free(&m);
     if (rc == 0) assert_int_equal(unlink(path), 0);
     return rc;
@@ -276,13 +291,17 @@ static int merge_adapter(scratch *s, lvlm_error *err)
 
 static int write_adapter(scratch *s, lvlm_error *err)
 {
+    lvlm_outdir *out = NULL;
     lvlm_checkpoint *cp = NULL;
     lvlm_manifest manifest;
     lvlm_adapter adapter = { .n = 0 };
     int rc = lvlm_manifest_open(&manifest, &cp, scratch_path(s, "adapted.lvlm"), err);
     if (rc == 0) rc = lvlm_adapter_open(&adapter, ADAPTER, &manifest, err);
     if (rc == 0)
-        rc = lvlm_adapter_save(&adapter, scratch_path(s, "newdir"), false, err);
+        rc = lvlm_outdir_open(&out, scratch_path(s, "newdir"), false, &lvlm_adapter_set,
+                              err);
+    if (rc == 0) rc = lvlm_adapter_save(&adapter, out, err);
+    lvlm_outdir_close(out);
     lvlm_adapter_free(&adapter);
     lvlm_manifest_free(&manifest);
     lvlm_checkpoint_close(cp);
@@ -302,6 +321,8 @@ static int train_adapter(scratch *s, lvlm_error *err)
     lvlm_trainer trainer = { .n_tensors = 0 };
     lvlm_trainer_report report;
     lvlm_fold_cost cost;
+    lvlm_outfile *file = NULL;
+    lvlm_outdir *dir = NULL;
     int rc;
     if ((rc = lvlm_lora_parse(&lora, "r=2,targets=q_proj,dropout=0.5", err)) == 0 &&
         (rc = lvlm_trainer_open(&trainer, scratch_path(s, "adapted.lvlm"), &options,
@@ -310,10 +331,15 @@ static int train_adapter(scratch *s, lvlm_error *err)
                                    err)) == 0 &&
         (rc = lvlm_trainer_add(&trainer, batch, err)) == 0 &&
         (rc = lvlm_trainer_step(&trainer, &report, err)) == 0 &&
-        (rc = lvlm_trainer_save_merged(&trainer, path, false, &cost, err)) == 0) {
+        (rc = lvlm_outfile_open(&file, path, false, err)) == 0 &&
+        (rc = lvlm_trainer_save_merged(&trainer, file, &cost, err)) == 0) {
         assert_int_equal(unlink(path), 0);
-        rc = lvlm_trainer_save_adapter(&trainer, scratch_path(s, "newdir"), false, err);
+        rc = lvlm_outdir_open(&dir, scratch_path(s, "newdir"), false, &lvlm_adapter_set,
+                              err);
+        if (rc == 0) rc = lvlm_trainer_save_adapter(&trainer, dir, err);
     }
+    lvlm_outfile_close(file);
+    lvlm_outdir_close(dir);
     lvlm_trainer_close(&trainer);
     lvlm_checkpoint_close(batch);
     if (rc == 0) remove_files(s, "newdir");
@@ -439,6 +465,7 @@ static int take_a_step(lvlm_trainer *t, lvlm_batch_source *source, scratch *s,
 
 static int train(scratch *s, lvlm_error *err)
 {
+    lvlm_outfile *file = NULL;
     const lvlm_trainer_options options = { .stage = LVLM_STAGE_3,
                                            .adamw = { .lr = 1, .eps = 1 },
                                            .accumulate = 1,
@@ -453,8 +480,10 @@ static int train(scratch *s, lvlm_error *err)
         (rc = lvlm_trainer_open(&trainer, scratch_path(s, "model.lvlm"), &options,
                                 err)) == 0 &&
         (rc = take_a_step(&trainer, &source, s, err)) == 0 &&
-        (rc = lvlm_trainer_save(&trainer, tuned, true, err)) == 0)
+        (rc = lvlm_outfile_open(&file, tuned, true, err)) == 0 &&
+        (rc = lvlm_trainer_save(&trainer, file, err)) == 0)
         rc = lvlm_changes_find(&changes, trainer.model, tuned, err);
+    lvlm_outfile_close(file);
     lvlm_changes_free(&changes);
     lvlm_trainer_close(&trainer);
     lvlm_batch_source_close(&source);
@@ -466,8 +495,10 @@ static int train(scratch *s, lvlm_error *err)
 static int draw(scratch *s, lvlm_error *err)
 {
     const lvlm_loss_point points[] = { { 1, 3 }, { 2, 1 } };
-    const int rc =
-        lvlm_loss_plot_save(scratch_path(s, "loss.svg"), points, 2, true, err);
+    lvlm_outfile *file = NULL;
+    int rc = lvlm_outfile_open(&file, scratch_path(s, "loss.svg"), true, err);
+    if (rc == 0) rc = lvlm_loss_plot_save(file, points, 2, err);
+    lvlm_outfile_close(file);
     (void)unlink(scratch_path(s, "loss.svg"));
     return rc;
 }

@@ -56,11 +56,14 @@ typedef int operation(scratch *s, lvlm_error *err);
 static int import_from(const char *source, const char *native, lvlm_error *err)
 {
     const lvlm_import_options options = { .change_dtype = false };
-    const lvlm_import_run run = { .threads = 1, .overwrite = true };
+    const lvlm_import_run run = { .threads = 1 };
     char root[LVLM_DIGEST_HEX + 1];
+    lvlm_outfile *file = NULL;
     lvlm_import im;
     int rc = lvlm_import_plan(&im, source, &options, false, NULL, NULL, err);
-    if (rc == 0) rc = lvlm_import_execute(&im, native, &run, root, err);
+    if (rc == 0) rc = lvlm_outfile_open(&file, native, true, err);
+    if (rc == 0) rc = lvlm_import_execute(&im, file, &run, root, err);
+    lvlm_outfile_close(file);
     lvlm_import_free(&im);
     return rc;
 }
@@ -76,9 +79,13 @@ static int export_to(scratch *s, bool source, const char *name, lvlm_error *err)
     const lvlm_export_options options = { .source = source,
                                           .max_shard = 20000,
                                           .threads = 1 };
+    lvlm_outdir *out = NULL;
     lvlm_export ex;
     int rc = lvlm_export_plan(&ex, scratch_path(s, "model.lvlm"), &options, err);
-    if (rc == 0) rc = lvlm_export_execute(&ex, scratch_path(s, name), err);
+    if (rc == 0)
+        rc = lvlm_outdir_open(&out, scratch_path(s, name), false, &lvlm_model_set, err);
+    if (rc == 0) rc = lvlm_export_execute(&ex, out, err);
+    lvlm_outdir_close(out);
     lvlm_export_free(&ex);
     return rc;
 }
@@ -186,7 +193,7 @@ static void refuse_in_read_only_directory(scratch *s)
     assert_int_equal(lvlm_outfile_save(scratch_path(s, "f"), "x", 1, true, &err),
                      LVLM_EIO);
     assert_non_null(strstr(err.text, "f: cannot create: Permission denied"));
-    assert_int_equal(lvlm_outdir_open(&dir, scratch_path(s, "dir"), false, &err),
+    assert_int_equal(lvlm_outdir_open(&dir, scratch_path(s, "dir"), false, NULL, &err),
                      LVLM_EIO);
     assert_null(dir);
     assert_non_null(strstr(err.text, "dir: cannot create: Permission denied"));
@@ -223,7 +230,7 @@ static void outdir_needs_no_permission_beside_an_empty_target(void **state)
     assert_int_equal(chmod(target, 0777), 0); /* whatever the umask */
     assert_int_equal(chmod(s->dir, 0555), 0);
     if (root && seteuid(NOBODY) < 0) skip();
-    if (lvlm_outdir_open(&dir, target, false, &err) < 0) fail_msg("%s", err.text);
+    if (lvlm_outdir_open(&dir, target, false, NULL, &err) < 0) fail_msg("%s", err.text);
     (void)snprintf(file, sizeof file, "%s/f", lvlm_outdir_path(dir));
     assert_int_equal(lvlm_outfile_save(file, "x", 1, false, NULL), 0);
     if (lvlm_outdir_commit(dir, &err) < 0) fail_msg("%s", err.text);
@@ -257,7 +264,8 @@ static void outdir_does_not_replace_what_came_meanwhile(void **state)
     lvlm_error err = { .text = "" };
     lvlm_outdir *dir = NULL;
     char file[2 * SCRATCH_PATH];
-    assert_int_equal(lvlm_outdir_open(&dir, scratch_path(s, "dir"), false, NULL), 0);
+    assert_int_equal(lvlm_outdir_open(&dir, scratch_path(s, "dir"), false, NULL, NULL),
+                     0);
     (void)snprintf(file, sizeof file, "%s/f", lvlm_outdir_path(dir));
     assert_int_equal(lvlm_outfile_save(file, "mine", 4, false, NULL), 0);
     assert_int_equal(mkdir(scratch_path(s, "dir"), 0777), 0);

@@ -263,6 +263,14 @@ static void a_pattern_that_names_nothing_is_refused(void **state)
     fixture_model_close(&m);
 }
 
+static int save(const lvlm_adapter *adapter, const char *path, lvlm_error *err)
+{
+    lvlm_outdir *const dir = open_outdir(path, &lvlm_adapter_set);
+    const int rc = lvlm_adapter_save(adapter, dir, err);
+    lvlm_outdir_close(dir);
+    return rc;
+}
+
 /* ---- writing -------------------------------------------------------------------- */
 
 /* The same tensors in the same order, whatever the metadata. */
@@ -301,9 +309,9 @@ static void what_is_read_is_written_again(void **state)
         (void)snprintf(dir, sizeof dir, LORA "%s/end", cases[i].name);
         (void)snprintf(theirs, sizeof theirs, "%s/adapter_model.safetensors", dir);
         if (lvlm_adapter_open(&x, dir, &m.manifest, &err) < 0 ||
-            lvlm_adapter_save(&x, scratch_path(s, "one"), true, &err) < 0 ||
+            save(&x, scratch_path(s, "one"), &err) < 0 ||
             lvlm_adapter_open(&again, scratch_path(s, "one"), &m.manifest, &err) < 0 ||
-            lvlm_adapter_save(&again, scratch_path(s, "two"), true, &err) < 0)
+            save(&again, scratch_path(s, "two"), &err) < 0)
             fail_msg("%s", err.text);
         assert_true(directories_equal(scratch_path(s, "one"), scratch_path(s, "two")));
         assert_true(
@@ -326,7 +334,7 @@ static void write_sealed(scratch *s, const fixture_model *m)
     lvlm_adapter x;
     lvlm_error err;
     if (lvlm_adapter_open(&x, LORA "paligemma/end", &m->manifest, &err) < 0 ||
-        lvlm_adapter_save(&x, scratch_path(s, "sealed"), true, &err) < 0)
+        save(&x, scratch_path(s, "sealed"), &err) < 0)
         fail_msg("%s", err.text);
     lvlm_adapter_free(&x);
 }
@@ -453,7 +461,7 @@ static char *targets_of(scratch *s, const fixture_model *m, const char *const *w
             x.at[x.n - 1].a.data = (const unsigned char *)zeros;
             x.at[x.n - 1].b.data = (const unsigned char *)zeros;
         }
-    assert_int_equal(lvlm_adapter_save(&x, scratch_path(s, "x"), true, NULL), 0);
+    assert_int_equal(save(&x, scratch_path(s, "x"), NULL), 0);
     FILE *f = fopen(scratch_path(s, "x/adapter_config.json"), "rb");
     const size_t length = fread(bytes, 1, sizeof bytes, f);
     assert_int_equal(fclose(f), 0);

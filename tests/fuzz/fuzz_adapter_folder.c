@@ -33,14 +33,16 @@ static void use(lvlm_adapter *adapter, const lvlm_manifest *manifest)
 {
     const lvlm_model_options options = { .threads = 1, .adapter = adapter };
     cJSON *const provenance = cJSON_CreateObject();
-    const lvlm_fold fold = {
-        .adapter = adapter, .provenance = provenance, .threads = 1, .overwrite = true
-    };
+    const lvlm_fold fold = { .adapter = adapter,
+                             .provenance = provenance,
+                             .threads = 1 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_model *model = NULL;
     lvlm_fold_cost cost;
+    lvlm_outfile *const file = kit_outfile("m.lvlm");
     if (lvlm_fold_check(adapter, NULL) == 0)
-        (void)!lvlm_fold_save(&cost, &fold, kit_path("m.lvlm"), root, NULL);
+        (void)!lvlm_fold_save(&cost, &fold, file, root, NULL);
+    lvlm_outfile_close(file);
     (void)!lvlm_model_bind(&model, manifest, &options, NULL);
     lvlm_model_free(model);
     lvlm_json_free(provenance);

@@ -292,15 +292,18 @@ bool kit_native(lvlm_strbuf *out, const cJSON *json)
 static void convert(const char *source, const char *native)
 {
     const lvlm_import_options options = { 0 };
-    const lvlm_import_run run = { .threads = 1, .overwrite = true };
+    const lvlm_import_run run = { .threads = 1 };
     char root[LVLM_DIGEST_HEX + 1];
+    lvlm_outfile *file = NULL;
     lvlm_import import;
     lvlm_error err;
     if (lvlm_import_plan(&import, source, &options, false, NULL, NULL, &err) < 0 ||
-        lvlm_import_execute(&import, native, &run, root, &err) < 0) {
+        lvlm_outfile_open(&file, native, true, &err) < 0 ||
+        lvlm_import_execute(&import, file, &run, root, &err) < 0) {
         (void)fprintf(stderr, "%s: %s\n", source, err.text);
         abort();
     }
+    lvlm_outfile_close(file);
     lvlm_import_free(&import);
 }
 
@@ -314,4 +317,18 @@ const char *kit_model(const char *name)
     const char *const native = kit_path(flat);
     if (access(native, F_OK) != 0) convert(source, native);
     return native;
+}
+
+lvlm_outfile *kit_outfile(const char *name)
+{
+    lvlm_outfile *file = NULL;
+    if (lvlm_outfile_open(&file, kit_path(name), true, NULL) < 0) abort();
+    return file;
+}
+
+lvlm_outdir *kit_outdir(const char *name, const lvlm_outdir_set *set)
+{
+    lvlm_outdir *dir = NULL;
+    if (lvlm_outdir_open(&dir, kit_path(name), true, set, NULL) < 0) abort();
+    return dir;
 }

@@ -10,6 +10,8 @@
 #include <stdint.h>
 
 #include "formats/base/json.h"
+#include "formats/base/outdir.h"
+#include "formats/base/outfile.h"
 #include "formats/base/strbuf.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -47,5 +49,10 @@ bool kit_native(lvlm_strbuf *out, const cJSON *json);
 
 /* Path of fixture `name` ("qwen2_vl-odd/model") as a native file, converted once. */
 const char *kit_model(const char *name);
+
+/* An output over whatever is there, for code that takes an open one. Closed by the
+ * caller. */
+lvlm_outfile *kit_outfile(const char *name);
+lvlm_outdir *kit_outdir(const char *name, const lvlm_outdir_set *set);
 
 #endif

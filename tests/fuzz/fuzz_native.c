@@ -32,14 +32,14 @@ static int no_stage(void *user, const lvlm_tensor *stage, lvlm_error *err)
 static void export(const char *path, bool source, lvlm_layout layout,
                    uint64_t max_shard)
 {
-    const lvlm_export_options options = { .source = source,
-                                          .layout = layout,
-                                          .max_shard = max_shard,
-                                          .threads = 1,
-                                          .overwrite = true };
+    const lvlm_export_options options = {
+        .source = source, .layout = layout, .max_shard = max_shard, .threads = 1
+    };
     lvlm_export ex = { 0 };
+    lvlm_outdir *const dir = kit_outdir("out", &lvlm_model_set);
     if (lvlm_export_plan(&ex, path, &options, NULL) == 0)
-        (void)!lvlm_export_execute(&ex, kit_path("out"), NULL);
+        (void)!lvlm_export_execute(&ex, dir, NULL);
+    lvlm_outdir_close(dir);
     lvlm_export_free(&ex);
     kit_remove("out");
 }
@@ -75,9 +75,10 @@ static void rewrite(const lvlm_manifest *manifest)
     if (lvlm_adapter_begin(&adapter, manifest, &config, NULL) == 0) {
         const lvlm_fold fold = { .adapter = &adapter,
                                  .provenance = provenance,
-                                 .threads = 1,
-                                 .overwrite = true };
-        (void)!lvlm_fold_save(&cost, &fold, kit_path("again.lvlm"), root, NULL);
+                                 .threads = 1 };
+        lvlm_outfile *const file = kit_outfile("again.lvlm");
+        (void)!lvlm_fold_save(&cost, &fold, file, root, NULL);
+        lvlm_outfile_close(file);
     }
     lvlm_adapter_free(&adapter);
     lvlm_json_free(provenance);

@@ -36,11 +36,13 @@ static void convert(const lvlm_strbuf *file, const char *config)
         .config =
             config != NULL ? kit_write("config.json", config, strlen(config)) : NULL
     };
-    const lvlm_import_run run = { .threads = 1, .overwrite = true };
+    const lvlm_import_run run = { .threads = 1 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_import import = { 0 };
+    lvlm_outfile *const out = kit_outfile("m.lvlm");
     if (lvlm_import_plan(&import, path, &options, false, NULL, NULL, NULL) == 0)
-        (void)!lvlm_import_execute(&import, kit_path("m.lvlm"), &run, root, NULL);
+        (void)!lvlm_import_execute(&import, out, &run, root, NULL);
+    lvlm_outfile_close(out);
     lvlm_import_free(&import);
     kit_remove("m.lvlm");
     kit_remove("m.npz");

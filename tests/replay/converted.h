@@ -16,18 +16,21 @@
 #include "formats/base/json.h"
 #include "formats/base/outfile.h"
 #include "formats/rewrite.h"
+#include "tests/support/scratch.h"
 
 /* Converts a Hugging Face directory; fails the test when it cannot. */
 static inline void native_convert_as(const char *source, const char *native,
                                      const lvlm_import_options *options)
 {
-    const lvlm_import_run run = { .threads = 2, .overwrite = true };
+    const lvlm_import_run run = { .threads = 2 };
     char root[LVLM_DIGEST_HEX + 1];
+    lvlm_outfile *const file = open_outfile(native);
     lvlm_import import;
     lvlm_error err;
     if (lvlm_import_plan(&import, source, options, false, NULL, NULL, &err) < 0 ||
-        lvlm_import_execute(&import, native, &run, root, &err) < 0)
+        lvlm_import_execute(&import, file, &run, root, &err) < 0)
         fail_msg("%s: %s", source, err.text);
+    lvlm_outfile_close(file);
     lvlm_import_free(&import);
 }
 
@@ -85,9 +88,10 @@ static inline void native_change(const char *native, const char *glob,
                                    .changes = native_edits,
                                    .write = native_edit_one,
                                    .user = &edit,
-                                   .threads = 1,
-                                   .overwrite = true };
-    if (lvlm_rewrite_run(&rewrite, changed, root, &err) < 0) fail_msg("%s", err.text);
+                                   .threads = 1 };
+    lvlm_outfile *const file = open_outfile(changed);
+    if (lvlm_rewrite_run(&rewrite, file, root, &err) < 0) fail_msg("%s", err.text);
+    lvlm_outfile_close(file);
     lvlm_json_free(provenance);
     lvlm_checkpoint_close(cp);
 }

@@ -25,20 +25,20 @@ typedef struct fixture {
     char family[64];
 } fixture;
 
-static char scratch[128];
+static char place[128];
 
 static int make_scratch(void **state)
 {
     (void)state;
     const char *dir = getenv("TMPDIR");
-    (void)snprintf(scratch, sizeof scratch, "%s/lvlm-fixtures-XXXXXX",
+    (void)snprintf(place, sizeof place, "%s/lvlm-fixtures-XXXXXX",
                    dir != NULL ? dir : P_tmpdir);
-    return mkdtemp(scratch) == NULL ? -1 : 0;
+    return mkdtemp(place) == NULL ? -1 : 0;
 }
 
 static void path_in_scratch(char path[PATH], const char *name)
 {
-    (void)snprintf(path, PATH, "%s/%s", scratch, name);
+    (void)snprintf(path, PATH, "%s/%s", place, name);
 }
 
 static int remove_scratch(void **state)
@@ -46,14 +46,14 @@ static int remove_scratch(void **state)
     char **names;
     size_t n;
     (void)state;
-    if (lvlm_path_list(&names, &n, scratch, NULL) < 0) return -1;
+    if (lvlm_path_list(&names, &n, place, NULL) < 0) return -1;
     for (size_t i = 0; i < n; i++) {
         char path[PATH];
         path_in_scratch(path, names[i]);
         (void)unlink(path);
     }
     lvlm_path_list_free(names, n);
-    return rmdir(scratch);
+    return rmdir(place);
 }
 
 /* ---- fixtures ------------------------------------------------------------------- */
@@ -149,9 +149,11 @@ static void round_trip(const fixture *f)
     path_in_scratch(native, "model.lvlm");
     path_in_scratch(back, "back");
     native_convert(f->model, native);
+    lvlm_outdir *const dir = open_outdir(back, &lvlm_model_set);
     if (lvlm_export_plan(&export, native, &options, &err) < 0 ||
-        lvlm_export_execute(&export, back, &err) < 0)
+        lvlm_export_execute(&export, dir, &err) < 0)
         fail_msg("%s: %s", f->name, err.text);
+    lvlm_outdir_close(dir);
     lvlm_export_free(&export);
     assert_same_directory(f->model, back);
 }

@@ -64,14 +64,15 @@ static const char *meta(const recording *r, const char *key)
 static void convert(const char *model)
 {
     const lvlm_import_options options = { 0 };
-    const lvlm_import_run run = { .threads = 1, .overwrite = true };
+    const lvlm_import_run run = { .threads = 1 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_import import;
     lvlm_error err;
+    lvlm_outfile *const file = open_outfile(scratch_path(&place, "model.lvlm"));
     if (lvlm_import_plan(&import, model, &options, false, NULL, NULL, &err) < 0 ||
-        lvlm_import_execute(&import, scratch_path(&place, "model.lvlm"), &run, root,
-                            &err) < 0)
+        lvlm_import_execute(&import, file, &run, root, &err) < 0)
         fail_msg("%s: %s", model, err.text);
+    lvlm_outfile_close(file);
     lvlm_import_free(&import);
 }
 

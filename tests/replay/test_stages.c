@@ -156,7 +156,9 @@ static int train(const expectation *e, const char *native, const char *tuned,
     if (lvlm_trainer_add(&trainer, &batch, err) < 0 ||
         lvlm_trainer_step(&trainer, &report, err) < 0)
         fail_msg("%s, stage %s: %s", e->fixture, e->stage, err->text);
-    const int rc = lvlm_trainer_save(&trainer, tuned, true, err);
+    lvlm_outfile *const file = open_outfile(tuned);
+    const int rc = lvlm_trainer_save(&trainer, file, err);
+    lvlm_outfile_close(file);
     lvlm_trainer_close(&trainer);
     lvlm_checkpoint_close(golden);
     return rc;

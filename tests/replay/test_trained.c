@@ -194,7 +194,9 @@ static void train(const cJSON *run, scratch *s, lvlm_dtype dtype)
         lvlm_trainer_open(&trainer, native, &options, &err) < 0)
         fail_msg("%s", err.text);
     take_steps(&trainer, run, &source);
-    if (lvlm_trainer_save(&trainer, tuned, true, &err) < 0) fail_msg("%s", err.text);
+    lvlm_outfile *const file = open_outfile(tuned);
+    if (lvlm_trainer_save(&trainer, file, &err) < 0) fail_msg("%s", err.text);
+    lvlm_outfile_close(file);
     compare(run->string, native, tuned);
     lvlm_trainer_close(&trainer);
     lvlm_batch_source_close(&source);

@@ -141,6 +141,14 @@ static double error_of_change(const lvlm_trainer *t, const char *ours, const cha
     return error;
 }
 
+static void save_adapter(const lvlm_trainer *t, const char *dir)
+{
+    lvlm_error err;
+    lvlm_outdir *const out = open_outdir(dir, &lvlm_adapter_set);
+    if (lvlm_trainer_save_adapter(t, out, &err) < 0) fail_msg("%s", err.text);
+    lvlm_outdir_close(out);
+}
+
 static void a_run_is_pefts_run(void **state)
 {
     scratch *s = *state;
@@ -167,8 +175,7 @@ static void a_run_is_pefts_run(void **state)
             norm = fmax(norm, fabs(r.grad_norm - n) / n);
         }
         const char *const dir = scratch_path(s, "ours");
-        if (lvlm_trainer_save_adapter(&t, dir, true, &err) < 0)
-            fail_msg("%s", err.text);
+        save_adapter(&t, dir);
         const double change = error_of_change(&t, dir, name);
         if (getenv("LVLM_TEST_SHOW") != NULL)
             print_message("%s: loss %.2g, norm %.2g, change %.2g\n", name, loss, norm,
@@ -201,12 +208,6 @@ static void begin(lvlm_trainer *t, lvlm_lora *lora, const char *text,
     if (lvlm_lora_parse(lora, text, &err) < 0) fail_msg("%s", err.text);
     lora->seed = 5;
     if (lvlm_trainer_open(t, native, &options, &err) < 0) fail_msg("%s", err.text);
-}
-
-static void save_adapter(const lvlm_trainer *t, const char *dir)
-{
-    lvlm_error err;
-    if (lvlm_trainer_save_adapter(t, dir, true, &err) < 0) fail_msg("%s", err.text);
 }
 
 static lvlm_stage_list run(lvlm_model *model, const lvlm_checkpoint *batch)
@@ -348,7 +349,7 @@ static void a_merged_model_is_model_and_adapter(void **state)
 {
     static const char *const fixtures[] = { "paligemma-odd", "qwen2_vl-odd",
                                             "mllama-odd", "qwen_vl-odd" };
-    const lvlm_merge_run once = { .threads = 1, .overwrite = true };
+    const lvlm_merge_run once = { .threads = 1 };
     scratch *s = *state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *const native = scratch_path(s, "m"), *dir = scratch_path(s, "a");
@@ -368,13 +369,16 @@ static void a_merged_model_is_model_and_adapter(void **state)
         begin(&t, &lora, "r=4,targets=all-linear", native, 2, false);
         for (size_t k = 0; k < 2; k++) (void)step_of(&t, cases[i].name);
         save_adapter(&t, dir);
-        if (lvlm_trainer_save_merged(&t, ours, true, &cost, &err) < 0 ||
+        lvlm_outfile *const a = open_outfile(ours), *const b = open_outfile(theirs);
+        if (lvlm_trainer_save_merged(&t, a, &cost, &err) < 0 ||
             lvlm_merge_open(&m, native, dir, &err) < 0 ||
-            lvlm_merge_execute(&m, theirs, &once, &cost, root, &err) < 0 ||
+            lvlm_merge_execute(&m, b, &once, &cost, root, &err) < 0 ||
             lvlm_checkpoint_open(&x, ours, NULL, &err) < 0 ||
             lvlm_checkpoint_open(&y, theirs, NULL, &err) < 0 ||
             lvlm_model_open(&merged, ours, NULL, &err) < 0)
             fail_msg("%s", err.text);
+        lvlm_outfile_close(a);
+        lvlm_outfile_close(b);
         for (size_t j = 0; j < x->n_tensors; j++)
             assert_memory_equal(x->tensors[j].data, y->tensors[j].data,
                                 (size_t)x->tensors[j].n_bytes);

@@ -14,7 +14,6 @@
 
 #include "formats/base/bytes.h"
 #include "formats/base/infile.h"
-#include "formats/base/outfile.h"
 
 void scratch_make(scratch *s)
 {
@@ -161,4 +160,20 @@ void file_replace(const char *path, const char *from, const char *to)
     assert_int_equal(fseek(file, at - bytes, SEEK_SET), 0);
     assert_int_equal(fwrite(to, 1, strlen(to), file), strlen(to));
     assert_int_equal(fclose(file), 0);
+}
+
+lvlm_outfile *open_outfile(const char *path)
+{
+    lvlm_outfile *file = NULL;
+    lvlm_error err;
+    if (lvlm_outfile_open(&file, path, true, &err) < 0) fail_msg("%s", err.text);
+    return file;
+}
+
+lvlm_outdir *open_outdir(const char *path, const lvlm_outdir_set *set)
+{
+    lvlm_outdir *dir = NULL;
+    lvlm_error err;
+    if (lvlm_outdir_open(&dir, path, true, set, &err) < 0) fail_msg("%s", err.text);
+    return dir;
 }

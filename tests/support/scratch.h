@@ -6,6 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "formats/base/outdir.h"
+#include "formats/base/outfile.h"
+
 enum { SCRATCH_PATH = 512 };
 
 typedef struct scratch {
@@ -37,5 +40,10 @@ bool files_equal(const char *a, const char *b);
 bool directories_equal(const char *a, const char *b);
 /* In file `path` replace the first `from` by `to`, which has the same length. */
 void file_replace(const char *path, const char *from, const char *to);
+
+/* An output over whatever is there, for code that takes an open one; where that fails
+ * the test does. Closed by the caller. */
+lvlm_outfile *open_outfile(const char *path);
+lvlm_outdir *open_outdir(const char *path, const lvlm_outdir_set *set);
 
 #endif

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/base/outfile.h"
+#include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 #include "verify/cli/verify_commands.h"
 #include "verify/report.h"
@@ -14,7 +14,7 @@ typedef struct args {
     const char *tolerance;
     const char *report;
     const char *junit;
-    bool grads;
+    bool grads, force;
 } args;
 
 static const lvlm_option options[] = {
@@ -32,29 +32,45 @@ static const lvlm_option options[] = {
       "write a report for people" },
     { "junit", "FILE.xml", LVLM_OPTION_TEXT, offsetof(args, junit),
       "write a report for CI systems" },
+    { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force), "overwrite the reports" },
     LVLM_OPTION_END,
 };
 
-/* Reports of an earlier run are replaced: they hold nothing that a run does not
- * make. */
-static int save(const char *path, const lvlm_strbuf *text, lvlm_error *err)
+/* What a run leaves beside its output; files that were not asked for are NULL. */
+typedef struct reports {
+    lvlm_outputs outputs;
+    lvlm_outfile *html, *junit;
+} reports;
+
+static int open_reports(reports *r, const args *a, const lvlm_operands *operands,
+                        lvlm_error *err)
 {
-    TRY(lvlm_strbuf_check(text, err));
-    return lvlm_outfile_save(path, text->text, text->length, true, err);
+    const char *const inputs[] = { operands->at[0], operands->at[1], a->tolerance };
+    r->outputs.force = a->force;
+    TRY(lvlm_outputs_file(&r->outputs, &r->html, a->report, err));
+    TRY(lvlm_outputs_file(&r->outputs, &r->junit, a->junit, err));
+    return lvlm_outputs_spare(&r->outputs, inputs, 3, err);
 }
 
-static int write_reports(const lvlm_replay *replay, const args *a, lvlm_error *err)
+static int save(lvlm_outfile *file, const lvlm_strbuf *text, lvlm_error *err)
+{
+    TRY(lvlm_strbuf_check(text, err));
+    lvlm_outfile_write(file, text->text, text->length);
+    return lvlm_outfile_commit(file, err);
+}
+
+static int write_reports(const lvlm_replay *replay, const reports *r, lvlm_error *err)
 {
     lvlm_strbuf html = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
     lvlm_strbuf xml = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
     int rc = 0;
-    if (a->report != NULL) {
+    if (r->html != NULL) {
         lvlm_report_html(&html, replay);
-        rc = save(a->report, &html, err);
+        rc = save(r->html, &html, err);
     }
-    if (rc == 0 && a->junit != NULL) {
+    if (rc == 0 && r->junit != NULL) {
         lvlm_report_junit(&xml, replay);
-        rc = save(a->junit, &xml, err);
+        rc = save(r->junit, &xml, err);
     }
     lvlm_strbuf_free(&html);
     lvlm_strbuf_free(&xml);
@@ -82,6 +98,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
 {
     const args *a = arguments;
     const bool f64 = a->compute != NULL && strcmp(a->compute, "f64") == 0;
+    bool failed = false;
     lvlm_progress bar, checking;
     const lvlm_replay_options replay_options = {
         .compute = f64 ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
@@ -94,19 +111,24 @@ static int run(const void *arguments, const lvlm_operands *operands)
         .tolerance = a->tolerance,
         .grads = a->grads,
     };
+    reports r = { .html = NULL };
     lvlm_replay replay;
     lvlm_error err;
+    int rc = open_reports(&r, a, operands, &err);
+    if (rc < 0) goto done;
     lvlm_progress_init(&bar, "replaying", 0, a->common.quiet);
     lvlm_progress_init(&checking, "checking", 0, a->common.quiet);
-    int rc = lvlm_replay_run(&replay, operands->at[0], operands->at[1], &replay_options,
-                             &err);
+    rc = lvlm_replay_run(&replay, operands->at[0], operands->at[1], &replay_options,
+                         &err);
     lvlm_progress_finish(&bar);
     lvlm_progress_finish(&checking);
-    if (rc < 0) return lvlm_report(PROGRAM, &err);
+    if (rc < 0) goto done;
     if ((rc = print_result(&replay, a, &err)) == 0)
-        rc = write_reports(&replay, a, &err);
-    const bool failed = replay.n_failed > 0;
+        rc = write_reports(&replay, &r, &err);
+    failed = replay.n_failed > 0;
     lvlm_replay_free(&replay);
+done:
+    lvlm_outputs_close(&r.outputs);
     if (rc < 0) return lvlm_report(PROGRAM, &err);
     return lvlm_exit_status(failed ? LVLM_ECHECK : LVLM_OK);
 }

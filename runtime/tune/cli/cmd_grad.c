@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 #include "formats/finite.h"
 #include "formats/safetensors.h"
@@ -56,9 +57,15 @@ static int check_args(const grad_args *a, lvlm_error *err)
 {
     FAIL_IF(a->inputs == NULL, err, LVLM_EUSAGE, "--inputs IN.safetensors is needed");
     FAIL_IF(a->out == NULL, err, LVLM_EUSAGE, "--out GRADS.safetensors is needed");
-    FAIL_IF(!a->force && lvlm_path_exists(a->out), err, LVLM_EUSAGE,
-            "%s: exists; --force overwrites", a->out);
     return 0;
+}
+
+static int open_output(lvlm_outputs *outputs, lvlm_outfile **out, const grad_args *a,
+                       const char *model, lvlm_error *err)
+{
+    const char *const inputs[] = { model, a->inputs };
+    TRY(lvlm_outputs_file(outputs, out, a->out, err));
+    return lvlm_outputs_spare(outputs, inputs, 2, err);
 }
 
 static int backward(lvlm_model_step *step, lvlm_model *model, const char *path,
@@ -76,7 +83,7 @@ static int backward(lvlm_model_step *step, lvlm_model *model, const char *path,
 
 /* The list and the loss, by name. */
 static int save(const lvlm_gradient_list *list, double loss, const grad_args *args,
-                lvlm_error *err)
+                lvlm_outfile *out, lvlm_error *err)
 {
     const bool f64 = is(args->compute, "f64");
     const float loss32 = (float)loss;
@@ -91,8 +98,7 @@ static int save(const lvlm_gradient_list *list, double loss, const grad_args *ar
         .n_bytes = f64 ? sizeof loss : sizeof loss32,
     };
     qsort(all.tensors, list->n + 1, sizeof *all.tensors, lvlm_safetensors_order);
-    const int rc = lvlm_safetensors_save(args->out, all.tensors, list->n + 1, NULL,
-                                         args->force, err);
+    const int rc = lvlm_safetensors_write(out, all.tensors, list->n + 1, NULL, err);
     lvlm_gradient_list_free(&all);
     return rc;
 }
@@ -172,7 +178,7 @@ static int check_finite(cJSON *bad, const lvlm_gradient_list *list,
 
 /* Everything that is written and reported, from a model that holds gradients. */
 static int finish(const lvlm_model *model, const lvlm_model_step *step,
-                  const grad_args *args, lvlm_error *err)
+                  const grad_args *args, lvlm_outfile *out, lvlm_error *err)
 {
     lvlm_gradient_list list = { .arena = LVLM_ARENA_INIT };
     lvlm_zero_gradients zeros = { .arena = LVLM_ARENA_INIT };
@@ -181,7 +187,7 @@ static int finish(const lvlm_model *model, const lvlm_model_step *step,
     int rc, finite = 0;
     if ((rc = lvlm_gradient_list_make(&list, model, is(args->names, "hf"), err)) == 0 &&
         (rc = lvlm_zero_gradients_find(&zeros, model, step, err)) == 0 &&
-        (rc = save(&list, step->loss / (double)step->n_targets, args, err)) == 0) {
+        (rc = save(&list, step->loss / (double)step->n_targets, args, out, err)) == 0) {
         finite = check_finite(bad, &list, step, &not_finite);
         rc = report(&list, &zeros, bad, model, step, args, err);
     }
@@ -202,6 +208,8 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_model_step step;
     lvlm_progress bar;
     lvlm_stage stage;
+    lvlm_outputs outputs = { .force = args->force };
+    lvlm_outfile *out = NULL;
     lvlm_error err;
     int rc;
     if ((rc = check_args(args, &err)) < 0 ||
@@ -217,11 +225,14 @@ static int run(const void *arguments, const lvlm_operands *operands)
         .checking = lvlm_progress_bytes,
         .checking_user = &bar,
     };
+    if ((rc = open_output(&outputs, &out, args, operands->at[0], &err)) < 0) goto done;
     lvlm_progress_init(&bar, "checking", 0, args->common.quiet);
     rc = lvlm_model_open(&model, operands->at[0], &chosen, &err);
     lvlm_progress_finish(&bar);
     if (rc == 0 && (rc = backward(&step, model, args->inputs, &err)) == 0)
-        rc = finish(model, &step, args, &err);
+        rc = finish(model, &step, args, out, &err);
+done:
+    lvlm_outputs_close(&outputs);
     lvlm_model_free(model);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/base/infile.h"
 #include "formats/cli/program.h"
 #include "runtime/tune/cli/train_run.h"
 #include "runtime/tune/cli/tune_commands.h"
@@ -55,7 +54,7 @@ static const lvlm_option options[] = {
     FLAG("checkpointing", checkpointing, "compute activations again, block by block, instead of keeping them: less memory, a third more work, the same bits"),
     TEXT("compute", "f32|bf16", compute, "precision of the computation; bf16 is not there yet (default f32)"),
     TEXT("reference", "trained|transformers-VERSION", reference, "whose behaviour is computed (default trained)"),
-    FLAG("force", force, "overwrite MODEL2, the log and the picture"),
+    FLAG("force", force, "overwrite MODEL2, the adapter, the log, the picture and the state of another run"),
     LVLM_OPTION_END,
 };
 // clang-format on
@@ -161,21 +160,13 @@ int train_read_options(train_run *r, lvlm_error *err)
     return read_numbers(o, a, err);
 }
 
-/* A result must not cost one that is there, nor a run end in that refusal. */
-static int check_free(const train_args *a, const char *path, lvlm_error *err)
-{
-    FAIL_IF(path != NULL && !a->force && lvlm_path_exists(path), err, LVLM_EUSAGE,
-            "%s: exists; --force overwrites", path);
-    return 0;
-}
-
 static int check_lora(const train_args *a, bool lora, lvlm_error *err)
 {
     FAIL_IF(!lora && a->adapter_out != NULL, err, LVLM_EUSAGE,
             "--adapter-out needs --lora or --adapter");
     FAIL_IF(lora && a->stage != NULL, err, LVLM_EUSAGE,
             "--stage: with LoRA the model is frozen; targets say what is adapted");
-    return check_free(a, a->adapter_out, err);
+    return 0;
 }
 
 static int check_args(const train_args *a, lvlm_error *err)
@@ -190,15 +181,14 @@ static int check_args(const train_args *a, lvlm_error *err)
             LVLM_EUSAGE, "--save-every needs --state DIR");
     FAIL_IF(a->compute != NULL && strcmp(a->compute, "bf16") == 0, err, LVLM_EUSAGE,
             "--compute bf16: training computes in f32");
-    TRY(check_free(a, a->out, err));
-    TRY(check_free(a, a->plot, err));
-    TRY(check_lora(a, lora, err));
-    return check_free(a, a->resume == NULL ? a->log : NULL, err);
+    return check_lora(a, lora, err);
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)
 {
-    train_run r = { .args = arguments, .model = operands->at[0] };
+    train_run r = { .args = arguments,
+                    .model = operands->at[0],
+                    .state = { .lock = -1, .cleanup = -1 } };
     lvlm_error err;
     int rc = check_args(r.args, &err);
     if (rc == 0) rc = train_run_all(&r, &err);

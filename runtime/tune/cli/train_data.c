@@ -78,6 +78,19 @@ int train_open_data(train_run *r, lvlm_error *err)
     return lvlm_dataset_source(&r->source, &r->data, DEPTH, err);
 }
 
+int train_spare_inputs(const train_run *r, lvlm_error *err)
+{
+    static const char *const batches[] = { "batch-*.safetensors", NULL };
+    static const char *const adapter[] = { "adapter_*", NULL };
+    static const char *const images[] = { "*.jpg", "*.jpeg", "*.png", "*.webp", NULL };
+    const train_args *const a = r->args;
+    const char *const files[] = { r->model, a->data, a->eval };
+    TRY(lvlm_outputs_spare(&r->outputs, files, 3, err));
+    TRY(lvlm_outputs_spare_folder(&r->outputs, a->batches, batches, err));
+    TRY(lvlm_outputs_spare_folder(&r->outputs, a->adapter, adapter, err));
+    return lvlm_outputs_spare_folder(&r->outputs, a->images, images, err);
+}
+
 void train_close_data(train_run *r)
 {
     lvlm_batch_source_close(&r->source);

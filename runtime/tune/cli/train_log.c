@@ -1,12 +1,17 @@
 /* train_log.c - the log of a run; see train_log.h. */
 #include "runtime/tune/cli/train_log.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/infile.h"
 #include "formats/base/json.h"
 #include "formats/base/outfile.h"
+#include "formats/base/temporary.h"
 
 static int remember(train_log *log, size_t step, double loss, lvlm_error *err)
 {
@@ -21,56 +26,141 @@ static int remember(train_log *log, size_t step, double loss, lvlm_error *err)
     return 0;
 }
 
-/* Remembers the step of a line; *ends when it is none, or of a step behind `done`. */
-static int read_line(train_log *log, bool *ends, const char *line, size_t length,
-                     size_t done, lvlm_error *err)
+/* ---- whose log is it? ----------------------------------------------------------- */
+
+typedef struct log_line {
+    bool is_one; /* of a log: a step and its loss, or its eval_loss */
+    bool evaluation;
+    uint64_t step;
+    double loss;
+} log_line;
+
+static int parse_line(log_line *out, const char *line, size_t length, lvlm_error *err)
 {
     cJSON *json = NULL;
-    uint64_t step = 0;
-    double loss = 0;
+    *out = (log_line){ .is_one = false };
     const int rc = lvlm_json_parse(&json, line, length, NULL);
-    const bool evaluation = lvlm_json_get(json, "eval_loss") != NULL;
-    *ends = rc < 0 || !lvlm_json_u64(&step, lvlm_json_get(json, "step")) ||
-            (!evaluation && !lvlm_json_double(&loss, lvlm_json_get(json, "loss"))) ||
-            step > done;
-    lvlm_json_free(json);
     if (rc == LVLM_ENOMEM) return lvlm_fail_memory(err);
-    return *ends || evaluation ? 0 : remember(log, (size_t)step, loss, err);
+    out->evaluation = lvlm_json_get(json, "eval_loss") != NULL;
+    out->is_one =
+        rc == 0 && lvlm_json_u64(&out->step, lvlm_json_get(json, "step")) &&
+        (out->evaluation || lvlm_json_double(&out->loss, lvlm_json_get(json, "loss")));
+    lvlm_json_free(json);
+    return 0;
 }
 
-/* The lines up to step `done` stay; whatever stands behind them goes. */
-static int cut(train_log *log, size_t done, lvlm_error *err)
+/* What was found in a file that may be the log of this run. */
+typedef struct search {
+    size_t done;
+    const char *last;
+    bool found;  /* the line of step `done` */
+    bool broken; /* a line that is of no log, or steps out of order */
+    size_t kept; /* bytes up to and with that step */
+    uint64_t step;
+} search;
+
+static int search_line(search *s, train_log *log, const char *line, size_t length,
+                       lvlm_error *err)
+{
+    const size_t n_last = strlen(s->last);
+    log_line l;
+    TRY(parse_line(&l, line, length, err));
+    s->broken |= !l.is_one || (l.evaluation ? l.step < s->step : l.step <= s->step);
+    if (s->broken) return 0;
+    s->step = l.step;
+    if (!l.evaluation && l.step == s->done && n_last > 0 && length > n_last)
+        s->found = memcmp(line, s->last, n_last) == 0;
+    if (l.step <= s->done) s->kept += length + 1;
+    return !l.evaluation && l.step <= s->done ? remember(log, l.step, l.loss, err) : 0;
+}
+
+/* A torn line at the end is what a kill leaves. */
+static int find_end(search *s, train_log *log, const lvlm_infile *file, lvlm_error *err)
+{
+    const char *at = (const char *)file->bytes;
+    const char *const end = at + file->n_bytes, *stop;
+    for (; at < end && !s->broken; at = stop + 1) {
+        stop = memchr(at, '\n', (size_t)(end - at));
+        if (stop == NULL) break;
+        TRY(search_line(s, log, at, (size_t)(stop - at), err));
+    }
+    return 0;
+}
+
+/* Is the file the log of this run? Then what comes after step `done` is removed. */
+static int resume(train_log *log, search *s, lvlm_error *err)
 {
     lvlm_infile *old = NULL;
-    bool ends = false;
-    size_t kept = 0;
-    if (!lvlm_path_exists(log->path)) return 0;
     TRY(lvlm_infile_open(&old, log->path, err));
-    const char *const text = (const char *)old->bytes;
-    int rc = 0;
-    while (rc == 0 && !ends && kept < old->n_bytes) {
-        const char *const line = text + kept;
-        const char *const end = memchr(line, '\n', (size_t)old->n_bytes - kept);
-        if (end == NULL) break; /* torn */
-        rc = read_line(log, &ends, line, (size_t)(end - line), done, err);
-        if (!ends) kept += (size_t)(end - line) + 1;
-    }
-    if (rc == 0 && kept < old->n_bytes)
-        rc = lvlm_outfile_save(log->path, text, kept, true, err);
+    int rc = find_end(s, log, old, err);
+    if (rc == 0 && s->found && !s->broken && s->kept < old->n_bytes)
+        rc = lvlm_outfile_save(log->path, old->bytes, s->kept, true, err);
+    if (rc == 0 && (!s->found || s->broken)) log->n = 0;
     lvlm_infile_close(old);
     return rc;
 }
 
-int train_log_open(train_log *out, const char *path, size_t done, lvlm_error *err)
+/* ---- opening -------------------------------------------------------------------- */
+
+/* A device or a pipe; one without a reader is an error rather than a wait. */
+static int open_device(train_log *log, lvlm_error *err)
 {
+    const int fd = open(log->path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0) return lvlm_fail_errno(err, "%s: cannot open", log->path);
+    (void)fcntl(fd, F_SETFL, O_APPEND);
+    log->file = fdopen(fd, "a");
+    if (log->file == NULL) close(fd);
+    return log->file != NULL ? 0 : lvlm_fail_errno(err, "%s: cannot open", log->path);
+}
+
+/* It grows line by line, so it is no outfile; it is never reached through a link. */
+static int open_file(train_log *log, lvlm_error *err)
+{
+    const int fd = open(log->path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return lvlm_fail_errno(err, "%s: cannot open", log->path);
+    const int rc = lvlm_lock(fd, log->path, err);
+    if (rc == 0) log->file = fdopen(fd, "a");
+    if (log->file == NULL) close(fd);
+    if (rc < 0) return rc;
+    return log->file != NULL ? 0 : lvlm_fail_errno(err, "%s: cannot open", log->path);
+}
+
+/* A file is there: continue it, or begin anew. */
+static int take_over(train_log *log, search *s, bool force, lvlm_error *err)
+{
+    if (s->done > 0) TRY(resume(log, s, err));
+    if (s->found && !s->broken) return 0;
+    FAIL_IF(!force && s->done > 0, err, LVLM_EUSAGE,
+            "%s: exists and is not the log of this run; --force overwrites", log->path);
+    return lvlm_outfile_save(log->path, "", 0, force, err);
+}
+
+int train_log_open(train_log *out, const char *path, size_t done, const char *last,
+                   bool force, lvlm_error *err)
+{
+    search s = { .done = done, .last = last };
+    struct stat st;
     *out = (train_log){ .path = path };
     if (path == NULL) return 0;
-    if (done > 0) TRY(cut(out, done, err));
-    /* it grows line by line: no outfile */
-    out->file = fopen(path, done > 0 ? "a" : "w"); // lint: allow fopen
-    if (out->file == NULL) return lvlm_fail_errno(err, "%s: cannot open", path);
-    return 0;
+    const bool leads = stat(path, &st) == 0;
+    FAIL_IF(leads && S_ISDIR(st.st_mode), err, LVLM_EUSAGE, "%s: is a directory", path);
+    FAIL_IF(leads && !S_ISREG(st.st_mode) && !force, err, LVLM_EUSAGE,
+            "%s: exists; --force overwrites", path);
+    if (leads && !S_ISREG(st.st_mode)) return open_device(out, err);
+    if (!leads) {
+        TRY(lvlm_outfile_save(path, "", 0, force, err));
+        return open_file(out, err);
+    }
+    /* whoever is writing it keeps it */
+    const int held = open(path, O_RDONLY | O_CLOEXEC);
+    if (held < 0) return lvlm_fail_errno(err, "%s: cannot open", path);
+    int rc = lvlm_lock(held, path, err);
+    if (rc == 0) rc = take_over(out, &s, force, err);
+    close(held);
+    return rc < 0 ? rc : open_file(out, err);
 }
+
+/* ---- writing -------------------------------------------------------------------- */
 
 static int flush(const train_log *log, lvlm_error *err)
 {
@@ -78,15 +168,22 @@ static int flush(const train_log *log, lvlm_error *err)
     return lvlm_fail_errno(err, "%s: cannot write", log->path);
 }
 
+void train_log_text(char text[LVLM_TRAINER_LAST], const lvlm_trainer_report *r)
+{
+    (void)snprintf(text, LVLM_TRAINER_LAST,
+                   "{\"step\": %zu, \"loss\": %.9g, \"grad_norm\": %.9g, \"lr\": %.9g, "
+                   "\"tokens\": %zu, \"labels\": %zu",
+                   r->step, r->loss, r->grad_norm, r->lr, r->n_tokens, r->n_targets);
+}
+
 int train_log_add(train_log *log, const lvlm_trainer_report *r, double seconds,
                   lvlm_error *err)
 {
+    char text[LVLM_TRAINER_LAST];
     TRY(remember(log, r->step, r->loss, err));
     if (log->file == NULL) return 0;
-    fprintf(log->file,
-            "{\"step\": %zu, \"loss\": %.9g, \"grad_norm\": %.9g, \"lr\": %.9g, "
-            "\"tokens\": %zu, \"labels\": %zu, \"seconds\": %.3f}\n",
-            r->step, r->loss, r->grad_norm, r->lr, r->n_tokens, r->n_targets, seconds);
+    train_log_text(text, r);
+    fprintf(log->file, "%s, \"seconds\": %.3f}\n", text, seconds);
     return flush(log, err);
 }
 
@@ -95,6 +192,14 @@ int train_log_evaluation(train_log *log, size_t step, double loss, lvlm_error *e
     if (log->file == NULL) return 0;
     fprintf(log->file, "{\"step\": %zu, \"eval_loss\": %.9g}\n", step, loss);
     return flush(log, err);
+}
+
+int train_log_sync(const train_log *log, lvlm_error *err)
+{
+    /* pipes and some devices cannot */
+    if (log->file == NULL || fdatasync(fileno(log->file)) == 0 || errno != EIO)
+        return 0;
+    return lvlm_fail_errno(err, "%s: cannot flush to disk", log->path);
 }
 
 int train_log_close(train_log *log, lvlm_error *err)

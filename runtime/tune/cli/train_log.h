@@ -1,8 +1,10 @@
 /* train_log.h - the log of a run: one JSON object a line, one line a step, and one an
  * evaluation.
  *
- * It grows line by line and outlives a run that is killed; a run that goes on from a
- * saved step takes the lines behind that step away first. */
+ * It grows line by line and outlives a run that is killed; a run that continues from a
+ * saved step first removes the lines after that step. By the line of that step, which
+ * the state has too, it knows that the log is its own: any other file stays as it is.
+ * */
 #ifndef LVLM_RUNTIME_TUNE_CLI_TRAIN_LOG_H
 #define LVLM_RUNTIME_TUNE_CLI_TRAIN_LOG_H
 
@@ -18,16 +20,22 @@ typedef struct train_log {
     size_t n, capacity;
 } train_log;
 
-/* Start a log, or with `done` above 0 go on behind that step. Close it with
- * train_log_close, also after a failure. */
+/* Start a log, or with `done` above 0 continue the one whose line of step `done` begins
+ * with `last` (train_log_text). LVLM_EUSAGE when the file exists and is not that log,
+ * unless `force`: it is begun anew then; LVLM_EIO when another run is writing it. Close
+ * it with train_log_close, also after a failure. */
 LVLM_MUST_CHECK int train_log_open(train_log *out, const char *path, size_t done,
-                                   lvlm_error *err);
+                                   const char *last, bool force, lvlm_error *err);
+/* What the line of a step says except for the time that it took. */
+void train_log_text(char text[LVLM_TRAINER_LAST], const lvlm_trainer_report *report);
 /* Flushed: what is killed afterwards leaves the whole line. */
 LVLM_MUST_CHECK int train_log_add(train_log *log, const lvlm_trainer_report *report,
                                   double seconds, lvlm_error *err);
-/* The loss over other data, behind the line of that step. */
+/* The loss over other data, after the line of that step. */
 LVLM_MUST_CHECK int train_log_evaluation(train_log *log, size_t step, double loss,
                                          lvlm_error *err);
+/* On the disk, before a state that refers to it. */
+LVLM_MUST_CHECK int train_log_sync(const train_log *log, lvlm_error *err);
 LVLM_MUST_CHECK int train_log_close(train_log *log, lvlm_error *err);
 
 #endif

@@ -3,6 +3,7 @@
 #define LVLM_RUNTIME_TUNE_CLI_TRAIN_RUN_H
 
 #include "formats/base/options.h"
+#include "formats/cli/outputs.h"
 #include "runtime/tune/batch_source.h"
 #include "runtime/tune/changes.h"
 #include "runtime/tune/cli/train_log.h"
@@ -23,6 +24,15 @@ typedef struct train_args {
     bool shuffle, in_order, skip_bad, checkpointing, force;
 } train_args;
 
+/* Where the state is saved (train_state.c). */
+typedef struct train_state {
+    char *folder; /* NULL: nowhere */
+    char *path;   /* of the file in it */
+    int lock;     /* on the folder; -1: none */
+    int cleanup;  /* handle of the file's temporary */
+    size_t saved; /* the step that the saved state is of */
+} train_state;
+
 typedef struct train_run {
     const train_args *args;
     const char *model; /* path */
@@ -38,10 +48,15 @@ typedef struct train_run {
     const char *batch; /* name of the one that is being read */
     size_t steps;      /* of the whole run */
     size_t resumed;    /* done before this program started */
-    size_t saved;      /* the step that the saved state is of */
     double seconds;    /* of the steps of this program */
     double drawn;      /* when the progress line was drawn; 0: it is not there */
     lvlm_changes changes;
+    lvlm_outputs
+        outputs; /* all but the log's and the state's bytes, of which it has the
+                             names; what is not asked for is NULL: */
+    lvlm_outfile *out, *plot;
+    lvlm_outdir *adapter_out;
+    train_state state;
 } train_run;
 
 /* Read the options for a source of `n` batches. */
@@ -54,6 +69,19 @@ LVLM_MUST_CHECK int train_run_all(train_run *run, lvlm_error *err);
 /* With an error in `err` already, that stays. */
 int train_run_free(train_run *run, int rc, lvlm_error *err);
 
+/* The state of a run (train_state.c). Opening locks the folder of --state or --resume,
+ * and tries whether a state can be written; another run's is LVLM_EUSAGE without
+ * --force. Saving does nothing when there is no folder, or that step is saved. */
+LVLM_MUST_CHECK int train_open_state(train_run *run, lvlm_error *err);
+LVLM_MUST_CHECK int train_load_state(train_run *run, lvlm_error *err);
+LVLM_MUST_CHECK int train_save_state(train_run *run, lvlm_error *err);
+/* A step failed with `rc`: keep the weights of the one before it. */
+void train_keep_state(train_run *run, int rc);
+/* The result could not be saved: say where the trained weights are, or save their state
+ * beside it. `again`: trying once more may help. */
+void train_rescue_state(train_run *run, bool again);
+void train_close_state(train_run *run);
+
 /* The data of a run (train_data.c): what options say about it, opening, a walk over the
  * evaluation's where one is due, and what became of its lines. */
 LVLM_MUST_CHECK int train_check_data(const train_args *args, lvlm_error *err);
@@ -62,6 +90,8 @@ LVLM_MUST_CHECK int train_evaluate(train_run *run, lvlm_error *err);
 void train_tell_data(const train_run *run);
 void train_data_json(cJSON *json, const train_run *run);
 void train_close_data(train_run *run);
+/* LVLM_EUSAGE when an output would replace something that the run reads. */
+LVLM_MUST_CHECK int train_spare_inputs(const train_run *run, lvlm_error *err);
 
 /* What people are told (train_tell.c): memory before the first step, where the run
  * stands, what the first step shows, what has changed. */

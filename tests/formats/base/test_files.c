@@ -103,11 +103,13 @@ static void outfile_never_replaces_unasked(void **state)
     /* the other one comes between open and commit */
     assert_int_equal(lvlm_outfile_open(&file, path, false, NULL), 0);
     lvlm_outfile_write(file, "mine", 4);
-    (void)scratch_write(s, "x", "theirs", 6);
+    scratch_copy(s, scratch_write(s, "y", "theirs", 6), "other");
+    assert_int_equal(rename(scratch_path(s, "other"), path), 0);
     assert_int_equal(lvlm_outfile_commit(file, &err), LVLM_EUSAGE);
     assert_non_null(strstr(err.text, "x: exists; --force overwrites"));
     lvlm_outfile_close(file);
-    assert_int_equal(scratch_count(s, ""), 1);
+    assert_int_equal(scratch_count(s, ""), 2);
+    assert_true(files_equal(path, scratch_path(s, "y")));
     assert_int_equal(lvlm_outfile_open(&file, path, false, NULL), LVLM_EUSAGE);
     assert_int_equal(lvlm_outfile_save(path, "mine", 4, true, NULL), 0);
     assert_true(files_equal(path, scratch_write(s, "y", "mine", 4)));
@@ -225,12 +227,12 @@ static void outdir_appears_whole_or_not_at_all(void **state)
     scratch *s = *state;
     const char *path = scratch_path(s, "dir/");
     lvlm_outdir *dir = NULL;
-    assert_int_equal(lvlm_outdir_open(&dir, path, false, NULL), 0);
+    assert_int_equal(lvlm_outdir_open(&dir, path, false, NULL, NULL), 0);
     fill(dir);
     lvlm_outdir_close(dir);
     assert_int_equal(scratch_count(s, ""), 0);
     assert_int_equal(mkdir(scratch_path(s, "dir"), 0777), 0); /* empty is fine */
-    assert_int_equal(lvlm_outdir_open(&dir, path, false, NULL), 0);
+    assert_int_equal(lvlm_outdir_open(&dir, path, false, NULL, NULL), 0);
     fill(dir);
     assert_int_equal(scratch_count(s, "dir"), 0);
     assert_int_equal(lvlm_outdir_commit(dir, NULL), 0);
@@ -247,15 +249,15 @@ static void outdir_keeps_what_is_not_ours(void **state)
     assert_int_equal(mkdir(scratch_path(s, "full"), 0777), 0);
     (void)scratch_write(s, "full/theirs", "x", 1);
     const char *path = scratch_path(s, "full");
-    assert_int_equal(lvlm_outdir_open(&dir, path, false, &err), LVLM_EUSAGE);
+    assert_int_equal(lvlm_outdir_open(&dir, path, false, NULL, &err), LVLM_EUSAGE);
     assert_non_null(strstr(err.text, "is not empty; --force overwrites"));
-    assert_int_equal(lvlm_outdir_open(&dir, path, true, NULL), 0);
+    assert_int_equal(lvlm_outdir_open(&dir, path, true, NULL, NULL), 0);
     fill(dir);
     assert_int_equal(lvlm_outdir_commit(dir, NULL), 0);
     lvlm_outdir_close(dir);
     assert_int_equal(scratch_count(s, "full"), 2);
     (void)scratch_write(s, "plain", "x", 1);
-    assert_int_equal(lvlm_outdir_open(&dir, scratch_path(s, "plain"), true, NULL),
+    assert_int_equal(lvlm_outdir_open(&dir, scratch_path(s, "plain"), true, NULL, NULL),
                      LVLM_EUSAGE);
 }
 
@@ -263,12 +265,12 @@ static void outdir_keeps_what_is_not_ours(void **state)
 static void fill_empty(scratch *s, const char *path, const char *name)
 {
     lvlm_outdir *dir = NULL;
-    assert_int_equal(lvlm_outdir_open(&dir, path, false, NULL), 0);
+    assert_int_equal(lvlm_outdir_open(&dir, path, false, NULL, NULL), 0);
     fill(dir);
     lvlm_outdir_close(dir); /* no commit */
     assert_int_equal(scratch_count(s, name), 0);
 
-    assert_int_equal(lvlm_outdir_open(&dir, path, false, NULL), 0);
+    assert_int_equal(lvlm_outdir_open(&dir, path, false, NULL, NULL), 0);
     fill(dir);
     assert_int_equal(lvlm_outdir_commit(dir, NULL), 0);
     lvlm_outdir_close(dir);
@@ -288,7 +290,7 @@ static void outdir_fills_an_empty_directory_under_any_name(void **state)
     assert_int_equal(close(here), 0);
     fill_empty(s, scratch_path(s, "link"), "b");
     assert_int_equal(scratch_count(s, ""), 3);
-    assert_int_equal(lvlm_outdir_open(&(lvlm_outdir *){ NULL }, "", false, NULL),
+    assert_int_equal(lvlm_outdir_open(&(lvlm_outdir *){ NULL }, "", false, NULL, NULL),
                      LVLM_EUSAGE);
 }
 

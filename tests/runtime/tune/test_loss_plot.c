@@ -29,9 +29,11 @@ static lvlm_infile *draw(scratch *s, size_t n)
     const char *const path = scratch_path(s, "loss.svg");
     lvlm_infile *file = NULL;
     lvlm_error err;
-    if (lvlm_loss_plot_save(path, points, n, true, &err) < 0 ||
+    lvlm_outfile *const out = open_outfile(path);
+    if (lvlm_loss_plot_save(out, points, n, &err) < 0 ||
         lvlm_infile_open(&file, path, &err) < 0)
         fail_msg("%s", err.text);
+    lvlm_outfile_close(out);
     return file;
 }
 

@@ -1,0 +1,57 @@
+/* cleanup.c - a table of names and the handler that removes them; see cleanup.h. */
+#include "formats/cli/cleanup.h"
+
+#include <limits.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "formats/base/temporary.h"
+
+enum { MOST = 16 };
+
+static struct {
+    char name[PATH_MAX];
+    volatile sig_atomic_t listed;
+} table[MOST];
+
+void lvlm_cleanup_run(void)
+{
+    for (size_t i = 0; i < MOST; i++)
+        if (table[i].listed) lvlm_temporary_remove(table[i].name, -1);
+}
+
+static void end_by(int number)
+{
+    lvlm_cleanup_run();
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
+}
+
+void lvlm_cleanup_install(void)
+{
+    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGXCPU };
+    struct sigaction action = { .sa_handler = end_by }, old;
+    sigfillset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+            (void)sigaction(numbers[i], &action, NULL); /* nohup stays nohup */
+    (void)signal(SIGXFSZ, SIG_IGN);
+}
+
+int lvlm_cleanup_add(const char *temporary)
+{
+    const size_t n = strlen(temporary) + 1;
+    for (int i = 0; i < MOST; i++) {
+        if (table[i].listed || n > sizeof table[i].name) continue;
+        memcpy(table[i].name, temporary, n);
+        table[i].listed = 1;
+        return i;
+    }
+    return -1;
+}
+
+void lvlm_cleanup_drop(int handle)
+{
+    if (handle >= 0) table[handle].listed = 0;
+}

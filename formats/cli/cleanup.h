@@ -1,0 +1,22 @@
+/* cleanup.h - temporaries of the running command, removed when a signal ends it.
+ *
+ * Ctrl-C and its like (INT, TERM, HUP, QUIT, PIPE, XCPU) remove what is listed here and
+ * then end the program as they would have. SIGXFSZ is ignored: a write beyond a limit
+ * on file sizes is an error like a full disk. From one thread. */
+#ifndef LVLM_FORMATS_CLI_CLEANUP_H
+#define LVLM_FORMATS_CLI_CLEANUP_H
+
+/* Once, at the start of a program. */
+void lvlm_cleanup_install(void);
+
+/* List a temporary file, or folder of files, that only this run uses. Returns a handle
+ * for lvlm_cleanup_drop; -1: it is not listed, since there are too many or its name is
+ * too long. */
+int lvlm_cleanup_add(const char *temporary);
+void lvlm_cleanup_drop(int handle);
+
+/* Remove all of them now. Async-signal-safe, for other handlers that end the program.
+ * */
+void lvlm_cleanup_run(void);
+
+#endif

@@ -1,0 +1,167 @@
+/* train_state.c - where the state of a run is, and who may write it; see train_run.h.
+ *
+ * One file in a folder, replaced whole: a run that is killed anywhere has the one
+ * before or the one after. One run at a time: the folder is locked. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/infile.h"
+#include "formats/base/temporary.h"
+#include "formats/cli/cleanup.h"
+#include "runtime/tune/cli/train_run.h"
+#include "runtime/tune/cli/tune_commands.h"
+
+#define STATE_FILE "state.safetensors"
+
+/* ---- the folder ----------------------------------------------------------------- */
+
+/* Owned; NULL: out of memory. */
+static char *join(const char *folder, const char *name)
+{
+    const size_t n = strlen(folder) + strlen(name) + 1;
+    char *const path = lvlm_malloc(n);
+    if (path != NULL) (void)snprintf(path, n, "%s%s", folder, name);
+    return path;
+}
+
+static int lock_folder(train_state *s, lvlm_error *err)
+{
+    if (mkdir(s->folder, 0777) != 0 && errno != EEXIST)
+        return lvlm_fail_errno(err, "%s: cannot make the folder", s->folder);
+    s->lock = open(s->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->lock < 0) return lvlm_fail_errno(err, "%s: cannot open", s->folder);
+    return lvlm_lock(s->lock, s->folder, err);
+}
+
+/* Also removes what a run left that was killed while it saved. */
+static int try_writing(train_state *s, lvlm_error *err)
+{
+    lvlm_outfile *file = NULL;
+    TRY(lvlm_outfile_open(&file, s->path, true, err));
+    s->cleanup = lvlm_cleanup_add(lvlm_outfile_temporary(file));
+    lvlm_outfile_close(file);
+    return 0;
+}
+
+static int use_folder(train_state *s, const char *folder, lvlm_error *err)
+{
+    s->folder = join(folder, "");
+    s->path = join(folder, "/" STATE_FILE);
+    if (s->folder == NULL || s->path == NULL) return lvlm_fail_memory(err);
+    return lock_folder(s, err);
+}
+
+static bool same_folder(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
+int train_open_state(train_run *r, lvlm_error *err)
+{
+    const train_args *const a = r->args;
+    const char *const folder = a->state != NULL ? a->state : a->resume;
+    train_state *const s = &r->state;
+    if (folder == NULL) return 0;
+    FAIL_IF(a->resume != NULL && !lvlm_path_is_directory(a->resume), err, LVLM_EIO,
+            "%s: is not a folder with a state", a->resume);
+    TRY(use_folder(s, folder, err));
+    const bool continues = a->resume != NULL && same_folder(a->resume, folder);
+    FAIL_IF(
+        !continues && !a->force && lvlm_path_exists(s->path), err, LVLM_EUSAGE,
+        "%s: holds the state of a run; --resume continues it, --force overwrites it",
+        folder);
+    TRY(lvlm_outputs_name(&r->outputs, s->path, err));
+    return try_writing(s, err);
+}
+
+void train_close_state(train_run *r)
+{
+    train_state *const s = &r->state;
+    lvlm_cleanup_drop(s->cleanup);
+    if (s->lock >= 0) close(s->lock);
+    lvlm_free(s->folder);
+    lvlm_free(s->path);
+}
+
+/* ---- the file ------------------------------------------------------------------- */
+
+/* A run that was killed before it first saved begins again. */
+int train_load_state(train_run *r, lvlm_error *err)
+{
+    const char *const folder = r->args->resume;
+    if (folder == NULL) return 0;
+    char *const path = join(folder, "/" STATE_FILE);
+    int rc = path != NULL ? 0 : lvlm_fail_memory(err);
+    if (rc == 0 && !lvlm_path_exists(path))
+        fprintf(stderr, PROGRAM ": %s: holds no state yet; the run begins\n", folder);
+    else if (rc == 0 && (rc = lvlm_trainer_load_state(&r->trainer, path, err)) == 0)
+        r->resumed = r->state.saved = r->trainer.step;
+    lvlm_free(path);
+    return rc;
+}
+
+int train_save_state(train_run *r, lvlm_error *err)
+{
+    train_state *const s = &r->state;
+    if (s->path == NULL || (s->saved == r->trainer.step && s->saved > 0)) return 0;
+    TRY(train_log_sync(&r->log, err));
+    TRY(lvlm_trainer_save_state(&r->trainer, s->path, err));
+    s->saved = r->trainer.step;
+    return 0;
+}
+
+/* The weights are kept, unless it is they that may be the reason and an earlier state
+ * is there. */
+void train_keep_state(train_run *r, int rc)
+{
+    const train_state *const s = &r->state;
+    const bool suspect = rc == LVLM_ECHECK && s->saved > 0;
+    if (s->path == NULL || (!suspect && train_save_state(r, NULL) < 0)) return;
+    fprintf(stderr, PROGRAM ": the state after step %zu is in %s\n", s->saved,
+            s->folder);
+}
+
+/* `why` it could not be saved; NULL: it was. */
+static void tell_rescue(const train_run *r, const lvlm_error *why, bool again)
+{
+    const train_state *const s = &r->state;
+    if (why != NULL) {
+        fprintf(stderr,
+                PROGRAM ": what was trained is lost, its state could not be saved "
+                        "either (%s); --state DIR keeps it in another place\n",
+                why->text);
+        return;
+    }
+    fprintf(stderr,
+            PROGRAM ": what was trained is kept: the state after step %zu is "
+                    "in %s",
+            s->saved, s->folder);
+    if (again)
+        fprintf(stderr, "; the same command with --resume %s saves the result",
+                s->folder);
+    fputc('\n', stderr);
+}
+
+void train_rescue_state(train_run *r, bool again)
+{
+    const train_args *const a = r->args;
+    train_state *const s = &r->state;
+    lvlm_error why;
+    int rc = 0;
+    if (s->path == NULL) {
+        char *const folder = join(a->out != NULL ? a->out : a->adapter_out, ".state");
+        rc = folder != NULL ? use_folder(s, folder, &why) : lvlm_fail_memory(&why);
+        lvlm_free(folder);
+        if (rc == 0 && lvlm_path_exists(s->path))
+            rc = lvlm_fail(&why, LVLM_EUSAGE, "%s: exists", s->path);
+    }
+    if (rc == 0) rc = train_save_state(r, &why);
+    tell_rescue(r, rc < 0 ? &why : NULL, again);
+}
