@@ -111,6 +111,8 @@ static int open_all(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_error 
     list(&p->tags, p->style->tags, p->tokenizer);
     list(&p->kept, p->style->kept, p->tokenizer);
     if (p->options.date != NULL) {
+        FAIL_IF(p->style->knowledge == NULL, err, LVLM_EUSAGE,
+                "a date is given: prompts of %s have none", p->style->name);
         p->options.date =
             lvlm_arena_strndup(&p->arena, p->options.date, strlen(p->options.date));
         if (p->options.date == NULL) return lvlm_fail_memory(err);

@@ -36,7 +36,8 @@ typedef struct lvlm_prompt_options {
     /* As the family's fine-tuning code writes it. Of Qwen-VL: every special token in a
      * text counts, which chat guards against, and the base model is made to chat. */
     bool training;
-    const char *date; /* "26 Jul 2024": what a system message says it is; NULL: that */
+    const char *date; /* "26 Jul 2024": what a system message says it is; NULL: that.
+                         LVLM_EUSAGE for models whose prompts have none */
 } lvlm_prompt_options;
 
 typedef enum lvlm_span_kind {

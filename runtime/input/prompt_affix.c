@@ -23,81 +23,129 @@ static int read_json(cJSON **out, const lvlm_checkpoint *cp, const char *name,
 
 /* ---- tokenizer.json ------------------------------------------------------------- */
 
-static bool is_type(const cJSON *item, const char *type)
+/* The template among post-processors, NULL where there is none. ByteLevel only moves
+ * offsets; others would add what nothing here knows of. */
+static int find_template(const cJSON **out, const cJSON *processor, lvlm_error *err)
 {
-    const char *const word = lvlm_json_string(lvlm_json_get(item, "type"));
-    return word != NULL && strcmp(word, type) == 0;
+    const char *const type = lvlm_json_string(lvlm_json_get(processor, "type"));
+    const cJSON *item;
+    if (processor == NULL || cJSON_IsNull(processor)) return 0;
+    if (type != NULL && strcmp(type, "ByteLevel") == 0) return 0;
+    if (type != NULL && strcmp(type, "Sequence") == 0) {
+        LVLM_JSON_ITEMS (item, lvlm_json_get(processor, "processors"))
+            TRY(find_template(out, item, err));
+        return 0;
+    }
+    FAIL_IF(type == NULL || strcmp(type, "TemplateProcessing") != 0, err, LVLM_EFORMAT,
+            "post_processor: type '%.64s' is not known", type != NULL ? type : "");
+    FAIL_IF(*out != NULL, err, LVLM_EFORMAT, "post_processor: two templates");
+    *out = processor;
+    return 0;
 }
 
-/* The template among post-processors, or NULL. */
-static const cJSON *find_template(const cJSON *processor)
+/* The id of a token that a template names, as the template's own list has it. */
+static int read_token(int64_t *out, const cJSON *template, const cJSON *token,
+                      const lvlm_tokenizer *tokenizer, lvlm_error *err)
 {
-    const cJSON *item;
-    if (is_type(processor, "TemplateProcessing")) return processor;
-    if (!is_type(processor, "Sequence")) return NULL;
-    LVLM_JSON_ITEMS (item, lvlm_json_get(processor, "processors"))
-        if (is_type(item, "TemplateProcessing")) return item;
-    return NULL;
+    const char *const name = lvlm_json_string(lvlm_json_get(token, "id"));
+    const int64_t id = name != NULL ? lvlm_tokenizer_id(tokenizer, name) : -1;
+    FAIL_IF(id < 0, err, LVLM_EFORMAT, "post_processor: '%.64s' is no token",
+            name != NULL ? name : "");
+    const cJSON *const listed =
+        lvlm_json_get(lvlm_json_get(template, "special_tokens"), name);
+    const cJSON *const ids = lvlm_json_get(listed, "ids");
+    uint64_t value = 0;
+    FAIL_IF(lvlm_json_count(ids) != 1 ||
+                !lvlm_json_u64(&value, lvlm_json_first_item(ids)) ||
+                value != (uint64_t)id,
+            err, LVLM_EFORMAT,
+            "post_processor: special_tokens: '%.64s': expected the one id %lld", name,
+            (long long)id);
+    *out = id;
+    return 0;
 }
 
 /* [ { "SpecialToken": { "id": "<bos>" } }, { "Sequence": { "id": "A" } }, ... ] */
 static int read_template(prompt_affix *out, const cJSON *template,
                          const lvlm_tokenizer *tokenizer, lvlm_error *err)
 {
-    bool behind = false;
     const cJSON *item;
+    bool passed = false; /* the text that is put around */
     LVLM_JSON_ITEMS (item, lvlm_json_get(template, "single")) {
         const cJSON *const token = lvlm_json_get(item, "SpecialToken");
+        const char *const text =
+            lvlm_json_string(lvlm_json_get(lvlm_json_get(item, "Sequence"), "id"));
         if (token == NULL) {
-            behind = true;
+            FAIL_IF(text == NULL || strcmp(text, "A") != 0 || passed, err, LVLM_EFORMAT,
+                    "post_processor: single: expected tokens around one sequence A");
+            passed = true;
             continue;
         }
-        const char *const name = lvlm_json_string(lvlm_json_get(token, "id"));
-        const int64_t id = name != NULL ? lvlm_tokenizer_id(tokenizer, name) : -1;
-        size_t *const n = behind ? &out->n_back : &out->n_front;
-        FAIL_IF(id < 0, err, LVLM_EFORMAT, "%s: post_processor: '%.64s' is no token",
-                tokenizer_file, name != NULL ? name : "");
+        size_t *const n = passed ? &out->n_back : &out->n_front;
         FAIL_IF(*n == PROMPT_MAX_AFFIX, err, LVLM_EFORMAT,
-                "%s: post_processor: over %d tokens", tokenizer_file, PROMPT_MAX_AFFIX);
-        (behind ? out->back : out->front)[(*n)++] = id;
+                "post_processor: over %d tokens", PROMPT_MAX_AFFIX);
+        int64_t *const to = passed ? out->back : out->front;
+        TRY(read_token(&to[(*n)++], template, token, tokenizer, err));
     }
+    FAIL_IF(!passed, err, LVLM_EFORMAT,
+            "post_processor: single: expected tokens around one sequence A");
     return 0;
 }
 
 static int read_tokenizer(prompt_affix *out, const lvlm_checkpoint *cp,
                           const lvlm_tokenizer *tokenizer, lvlm_error *err)
 {
-    static const char word[] = "TemplateProcessing";
+    static const char word[] = "Processing\"";
     const lvlm_side_file *const file = lvlm_checkpoint_side_file(cp, tokenizer_file);
+    const cJSON *template = NULL;
     cJSON *json;
-    /* megabytes that are read once already */
+    /* megabytes that are read once already; every processor that adds a token has it */
     if (file == NULL ||
         memmem(file->bytes, (size_t)file->n_bytes, word, sizeof word - 1) == NULL)
         return 0;
-    int rc = read_json(&json, cp, tokenizer_file, err);
-    const cJSON *const template =
-        rc == 0 ? find_template(lvlm_json_get(json, "post_processor")) : NULL;
-    if (template != NULL) rc = read_template(out, template, tokenizer, err);
+    TRY(read_json(&json, cp, tokenizer_file, err));
+    int rc = find_template(&template, lvlm_json_get(json, "post_processor"), err);
+    if (rc == 0 && template != NULL) rc = read_template(out, template, tokenizer, err);
+    if (rc < 0) lvlm_prefix(err, "%s: ", tokenizer_file);
     lvlm_json_free(json);
     return rc;
 }
 
 /* ---- tokenizer_config.json ------------------------------------------------------ */
 
+/* Whether `key` decides about a token, and its id where it adds it, else -1. */
+static int read_switch(bool *decides, int64_t *id, const cJSON *config, const char *key,
+                       lvlm_token_role role, const lvlm_tokenizer *tokenizer,
+                       lvlm_error *err)
+{
+    const cJSON *const value = lvlm_json_get(config, key);
+    *id = -1;
+    if (value == NULL || cJSON_IsNull(value)) return 0;
+    FAIL_IF(!cJSON_IsBool(value), err, LVLM_EFORMAT, "%s: %s: expected true or false",
+            config_file, key);
+    *decides = true;
+    if (!cJSON_IsTrue(value)) return 0;
+    *id = lvlm_tokenizer_role(tokenizer, role);
+    FAIL_IF(*id < 0, err, LVLM_EFORMAT, "%s: %s: there is no such token", config_file,
+            key);
+    return 0;
+}
+
 int prompt_affix_read(prompt_affix *out, const lvlm_checkpoint *cp,
                       const lvlm_tokenizer *tokenizer, lvlm_error *err)
 {
     cJSON *config;
+    int64_t first = -1, last = -1;
+    bool decides = false;
     *out = (prompt_affix){ .n_front = 0 };
     TRY(read_json(&config, cp, config_file, err));
-    const cJSON *const bos = lvlm_json_get(config, "add_bos_token");
-    const cJSON *const eos = lvlm_json_get(config, "add_eos_token");
-    const bool decides = bos != NULL || eos != NULL;
-    const int64_t first =
-        cJSON_IsTrue(bos) ? lvlm_tokenizer_role(tokenizer, LVLM_TOKEN_BOS) : -1;
-    const int64_t last =
-        cJSON_IsTrue(eos) ? lvlm_tokenizer_role(tokenizer, LVLM_TOKEN_EOS) : -1;
+    int rc = read_switch(&decides, &first, config, "add_bos_token", LVLM_TOKEN_BOS,
+                         tokenizer, err);
+    if (rc == 0)
+        rc = read_switch(&decides, &last, config, "add_eos_token", LVLM_TOKEN_EOS,
+                         tokenizer, err);
     lvlm_json_free(config);
+    TRY(rc);
     if (!decides) return read_tokenizer(out, cp, tokenizer, err);
     if (first >= 0) out->front[out->n_front++] = first;
     if (last >= 0) out->back[out->n_back++] = last;

@@ -14,8 +14,9 @@ typedef struct prompt_affix {
     size_t n_front, n_back;
 } prompt_affix;
 
-/* LVLM_EFORMAT: a template that names no token of the tokenizer, or over
- * PROMPT_MAX_AFFIX. */
+/* LVLM_EFORMAT: a switch that is not true or false or whose token is not there; another
+ * post_processor than templates and ByteLevel; a template that names no token of the
+ * tokenizer, or over PROMPT_MAX_AFFIX, or anything but tokens around one text. */
 LVLM_MUST_CHECK int prompt_affix_read(prompt_affix *out, const lvlm_checkpoint *cp,
                                       const lvlm_tokenizer *tokenizer, lvlm_error *err);
 

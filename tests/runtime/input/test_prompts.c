@@ -263,6 +263,33 @@ static void spans_say_who_speaks(void **state)
               "H0 <image><bos>|C0 cat\n|C1 dog|E1 <eos>");
 }
 
+/* Open the prompter of a model without one of its files, or with another text in it;
+ * it puts what it passes over into `notes`. */
+static int open_changed(const char *family, const char *file, const char *text,
+                        const lvlm_prompt_options *options, lvlm_notes *notes,
+                        lvlm_error *err)
+{
+    char folder[CASES_PATH];
+    scratch s;
+    cJSON *const files = cJSON_CreateObject();
+    cJSON_AddItemToObject(files, file,
+                          text != NULL ? cJSON_CreateString(text) : cJSON_CreateNull());
+    cases_path(folder, family, "model");
+    scratch_make(&s);
+    scratch_copy(&s, folder, "model");
+    exchange(&s, files);
+    lvlm_json_free(files);
+    run r;
+    open_model(&r, scratch_path(&s, "model"));
+    r.cp->notes = notes;
+    const int rc = lvlm_prompter_open(&r.prompter, &r.manifest, options, err);
+    if (rc < 0) r.prompter = NULL;
+    finish(&r);
+    close_model(&r);
+    scratch_remove(&s);
+    return rc;
+}
+
 /* ---- options -------------------------------------------------------------------- */
 
 /* The text of a prompt's ids. */
@@ -297,6 +324,23 @@ static void makers_write_bos_first(void **state)
     reads("mllama", &makers, "Hello", 1, "<|begin_of_text|><|image|>Hello");
     reads("mllama", &makers, "<|image|>a<|begin_of_text|>", 1,
           "<|image|>a<|begin_of_text|>");
+}
+
+static void a_date_is_for_prompts_that_have_one(void **state)
+{
+    static const lvlm_prompt_options dated = { .date = "01 Jan 2030" };
+    static const lvlm_prompt_options raw = { .date = "01 Jan 2030", .raw = true };
+    lvlm_error err = { .text = "" };
+    (void)state;
+    assert_int_equal(
+        open_changed("mllama", "generation_config.json", "{}", &dated, NULL, &err), 0);
+    assert_int_equal(
+        open_changed("mllama", "generation_config.json", "{}", &raw, NULL, &err),
+        LVLM_EUSAGE);
+    assert_int_equal(
+        open_changed("qwen2_vl", "generation_config.json", "{}", &dated, NULL, &err),
+        LVLM_EUSAGE);
+    assert_string_equal(err.text, "a date is given: prompts of ChatML have none");
 }
 
 /* How many tokens of a prompt are `token`. */
@@ -392,33 +436,6 @@ static void what_a_form_has_no_place_for_is_refused(void **state)
             "images: the text has 2 places (<img>), 1 are given");
 }
 
-/* Open the prompter of a model without one of its files, or with another text in it;
- * it puts what it passes over into `notes`. */
-static int open_changed(const char *family, const char *file, const char *text,
-                        const lvlm_prompt_options *options, lvlm_notes *notes,
-                        lvlm_error *err)
-{
-    char folder[CASES_PATH];
-    scratch s;
-    cJSON *const files = cJSON_CreateObject();
-    cJSON_AddItemToObject(files, file,
-                          text != NULL ? cJSON_CreateString(text) : cJSON_CreateNull());
-    cases_path(folder, family, "model");
-    scratch_make(&s);
-    scratch_copy(&s, folder, "model");
-    exchange(&s, files);
-    lvlm_json_free(files);
-    run r;
-    open_model(&r, scratch_path(&s, "model"));
-    r.cp->notes = notes;
-    const int rc = lvlm_prompter_open(&r.prompter, &r.manifest, options, err);
-    if (rc < 0) r.prompter = NULL;
-    finish(&r);
-    close_model(&r);
-    scratch_remove(&s);
-    return rc;
-}
-
 static void refuses_file(const char *family, const char *file, const char *text,
                          const char *message)
 {
@@ -440,6 +457,90 @@ static void files_that_do_not_say_how_are_refused(void **state)
     refuses_file("qwen2_vl", "tokenizer.json", NULL, "tokenizer.json");
     refuses_file("mllama", "tokenizer_config.json", "{}", "bos_token");
     refuses_file("paligemma", "tokenizer_config.json", "{}", "bos_token");
+}
+
+/* ---- what a tokenizer adds ------------------------------------------------------ */
+
+/* The text of a model's file with another `value`, in JSON, of member `key`. Owned. */
+static char *file_with(const char *family, const char *name, const char *key,
+                       const char *value)
+{
+    char path[CASES_PATH];
+    lvlm_infile *file = NULL;
+    cJSON *json = NULL, *item = NULL;
+    char *out = NULL;
+    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/prompts/%s/model/%s", family,
+                   name);
+    assert_int_equal(lvlm_infile_open(&file, path, NULL), 0);
+    assert_int_equal(
+        lvlm_json_parse(&json, (const char *)file->bytes, (size_t)file->n_bytes, NULL),
+        0);
+    assert_int_equal(lvlm_json_parse(&item, value, strlen(value), NULL), 0);
+    cJSON_DeleteItemFromObjectCaseSensitive(json, key);
+    cJSON_AddItemToObject(json, key, item);
+    assert_int_equal(lvlm_json_print(&out, json, NULL), 0);
+    lvlm_json_free(json);
+    lvlm_infile_close(file);
+    return out;
+}
+
+#define TEMPLATE(single, ids)                                                          \
+    "{\"type\": \"TemplateProcessing\", \"single\": " single                           \
+    ", \"special_tokens\": {\"<|im_end|>\": {\"ids\": " ids "}}}"
+#define END "{\"SpecialToken\": {\"id\": \"<|im_end|>\"}}"
+#define TEXT "{\"Sequence\": {\"id\": \"A\"}}"
+
+static void what_a_tokenizer_adds_is_followed_or_refused(void **state)
+{
+    static const struct {
+        const char *file, *key, *value, *message; /* NULL: taken */
+    } cases[] = {
+        { "tokenizer.json", "post_processor", TEMPLATE("[" END ", " TEXT "]", "[332]"),
+          NULL },
+        { "tokenizer.json", "post_processor", "{\"type\": \"ByteLevel\"}", NULL },
+        { "tokenizer.json", "post_processor", "{\"type\": \"RobertaProcessing\"}",
+          "tokenizer.json: post_processor: type 'RobertaProcessing' is not known" },
+        { "tokenizer.json", "post_processor",
+          "{\"type\": \"Sequence\", \"processors\": [{\"type\": \"BertProcessing\"}]}",
+          "type 'BertProcessing' is not known" },
+        { "tokenizer.json", "post_processor",
+          "{\"type\": \"Sequence\", \"processors\": [" TEMPLATE("[" TEXT "]", "[]") //
+          ", " TEMPLATE("[" TEXT "]", "[]") "]}",
+          "post_processor: two templates" },
+        { "tokenizer.json", "post_processor", TEMPLATE("[" END "]", "[332]"),
+          "expected tokens around one sequence A" },
+        { "tokenizer.json", "post_processor", TEMPLATE("[" TEXT ", " TEXT "]", "[]"),
+          "expected tokens around one sequence A" },
+        { "tokenizer.json", "post_processor",
+          TEMPLATE("[{\"Sequence\": {\"id\": \"B\"}}]", "[]"),
+          "expected tokens around one sequence A" },
+        { "tokenizer.json", "post_processor", TEMPLATE("1", "[]"),
+          "expected tokens around one sequence A" },
+        { "tokenizer.json", "post_processor", TEMPLATE("[" END ", " TEXT "]", "[7]"),
+          "special_tokens: '<|im_end|>': expected the one id 332" },
+        { "tokenizer.json", "post_processor",
+          TEMPLATE("[{\"SpecialToken\": {\"id\": \"<|none|>\"}}, " TEXT "]", "[7]"),
+          "post_processor: '<|none|>' is no token" },
+        { "tokenizer_config.json", "add_bos_token", "false", NULL },
+        { "tokenizer_config.json", "add_bos_token", "null", NULL },
+        { "tokenizer_config.json", "add_eos_token", "true", NULL },
+        { "tokenizer_config.json", "add_bos_token", "true",
+          "tokenizer_config.json: add_bos_token: there is no such token" },
+        { "tokenizer_config.json", "add_eos_token", "\"yes\"",
+          "tokenizer_config.json: add_eos_token: expected true or false" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *const text =
+            file_with("qwen2_vl", cases[i].file, cases[i].key, cases[i].value);
+        lvlm_error err = { .text = "" };
+        const int rc = open_changed("qwen2_vl", cases[i].file, text, NULL, NULL, &err);
+        const char *const wanted = cases[i].message;
+        if (rc != (wanted == NULL ? 0 : LVLM_EFORMAT) ||
+            (wanted != NULL && strstr(err.text, wanted) == NULL))
+            fail_msg("%s: %s: '%s'", cases[i].key, cases[i].value, err.text);
+        lvlm_free(text);
+    }
 }
 
 /* ---- chat templates ------------------------------------------------------------- */
@@ -603,9 +704,11 @@ int main(void)
         cmocka_unit_test(templates_and_formats_are_told_apart),
         cmocka_unit_test(spans_say_who_speaks),
         cmocka_unit_test(makers_write_bos_first),
+        cmocka_unit_test(a_date_is_for_prompts_that_have_one),
         cmocka_unit_test(only_tags_count_in_a_guarded_text),
         cmocka_unit_test(what_a_form_has_no_place_for_is_refused),
         cmocka_unit_test(files_that_do_not_say_how_are_refused),
+        cmocka_unit_test(what_a_tokenizer_adds_is_followed_or_refused),
         cmocka_unit_test(templates_that_are_not_known_are_refused),
         cmocka_unit_test(of_named_templates_the_default_counts),
         cmocka_unit_test(other_templates_are_named),
