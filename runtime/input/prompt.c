@@ -451,7 +451,8 @@ done:
 
 int lvlm_prompt_expand(lvlm_prompt *prompt, const size_t *rows, lvlm_error *err)
 {
-    return prompt->form.expands ? resize_places(prompt, 1, rows, 0, err) : 0;
+    if (!prompt->form.expands || prompt->n_images == 0) return 0;
+    return resize_places(prompt, 1, rows, 0, err);
 }
 
 void lvlm_prompt_free(lvlm_prompt *prompt)
