@@ -278,6 +278,7 @@ typedef struct lvlm_family {
     const lvlm_projection *projections; /* ends with role NULL */
     const lvlm_difference *differences; /* ends with name NULL */
     const lvlm_stage_rule *stage_rules; /* ends with stages NULL; NULL: none */
+    uint32_t max_positions;  /* of a config.json without max_position_embeddings */
     bool untied_unless_said; /* a config.json without tie_word_embeddings means that
                                    the head is a matrix of its own */
     bool blind_gradients;    /* where a batch holds no image, the makers' training runs

@@ -447,22 +447,6 @@ static void resolve_ties(lvlm_manifest *m)
     }
 }
 
-int lvlm_manifest_ties(lvlm_ties *out, const lvlm_manifest *m, lvlm_error *err)
-{
-    const lvlm_checkpoint *const cp = m->checkpoint;
-    const lvlm_side_file *const side = lvlm_checkpoint_side_file(cp, "config.json");
-    cJSON *carried = NULL;
-    if (is_native(m) && side != NULL) {
-        const int rc = lvlm_json_parse(&carried, (const char *)side->bytes,
-                                       (size_t)side->n_bytes, err);
-        if (rc < 0) lvlm_prefix(err, LVLM_NATIVE_FILES "config.json: ");
-        TRY(rc);
-    }
-    *out = lvlm_family_ties(m->family, is_native(m) ? carried : cp->config);
-    lvlm_json_free(carried);
-    return 0;
-}
-
 /* What the ledger of a native file adds: names before conversion, and what was made. */
 static void apply_ledger(lvlm_manifest *m)
 {

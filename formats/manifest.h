@@ -91,6 +91,11 @@ LVLM_MUST_CHECK int lvlm_manifest_open(lvlm_manifest *out, lvlm_checkpoint **che
  * the one that a native file carries. LVLM_EFORMAT when that one cannot be read. */
 LVLM_MUST_CHECK int lvlm_manifest_ties(lvlm_ties *out, const lvlm_manifest *manifest,
                                        lvlm_error *err);
+/* How many positions it says a text may have, or its absence means: a model computes
+ * beyond them, and was not trained to. */
+LVLM_MUST_CHECK int lvlm_manifest_max_positions(uint64_t *out,
+                                                const lvlm_manifest *manifest,
+                                                lvlm_error *err);
 
 /* How a target's values lie in target->source: its transform, or keep in a native
  * file. */

@@ -109,7 +109,8 @@ static int read_text(const reader *r, lvlm_error *err)
             "%s: %" PRIu64 " tokens a text, at most %d", ids->name, ids->shape.dims[1],
             MAX_TOKENS);
     r->out->has_types = lvlm_input_find(&r->source, "token_type_ids") != NULL;
-    r->out->has_labels = lvlm_input_find(&r->source, "labels") != NULL;
+    r->out->has_labels =
+        !s->unlabelled && lvlm_input_find(&r->source, "labels") != NULL;
     r->out->B = (size_t)ids->shape.dims[0];
     r->out->T = (size_t)ids->shape.dims[1];
     const bool replaced = s->splice == LVLM_SPLICE_IMAGE_TOKENS; /* never looked up */
@@ -121,6 +122,7 @@ static int read_text(const reader *r, lvlm_error *err)
     TRY(read_cells(&r->out->ids, r, "input_ids", &id, 0, err));
     TRY(read_cells(&r->out->real, r, "attention_mask", &bit, 1, err));
     TRY(read_cells(&r->out->types, r, "token_type_ids", &bit, 0, err));
+    if (s->unlabelled) return 0;
     return read_cells(&r->out->labels, r, "labels", &label, LVLM_IGNORE_LABEL, err);
 }
 
@@ -140,6 +142,7 @@ static int check_labels(const reader *r, lvlm_error *err)
 {
     lvlm_inputs *const in = r->out;
     size_t n_counted = 0;
+    if (in->labels == NULL) return 0;
     for (size_t i = 0; i < in->B * in->T; i++) {
         if (i % in->T == 0 || in->labels[i] == LVLM_IGNORE_LABEL) continue;
         FAIL_IF(

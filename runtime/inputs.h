@@ -22,6 +22,7 @@ typedef struct lvlm_input_spec {
     size_t embed_rows;   /* ids are below it */
     int64_t image_token; /* the one id that may lie beyond; then never looked up */
     int64_t video_token; /* of videos, where they have one; -1: there are none */
+    bool unlabelled;     /* labels are not looked at, whatever they are */
     lvlm_splice splice;
     size_t rows_per_image; /* squares: rows of the connector for each; 0: other forms */
     lvlm_image_spec images;

@@ -122,13 +122,20 @@ const lvlm_difference *lvlm_model_difference(const lvlm_model *model,
  *   attention_mask  the same; 1 token, 0 padding, anywhere; absent: all 1
  *   token_type_ids  the same; 0 prefix, 1 suffix; absent: all 0
  *   labels          the same; -100 does not count
- *   pixel_values    F32, F64, BF16 or F16 [N, channels, side, side]; absent: text only
+ *   pixel_values    F32, F64, BF16 or F16; absent: no images. With those beside it that
+ *                   the model's form of images has (images.h):
+ *     squares         [N, channels, side, side]
+ *     patches         [P, values of a patch], image_grid_thw [N, 3]; of videos
+ *                     pixel_values_videos, video_grid_thw, second_per_grid_ts
+ *     tiles           [B, M, tiles, channels, side, side], aspect_ratio_ids,
+ *                     aspect_ratio_mask, cross_attention_mask
  *
- * Others are not looked at. The rows of all images, in order, fill the image tokens of
- * all texts, row by row; the numbers must match. The loss is the mean over the labels
- * that count, of the whole batch, each predicted by the token before it; when none
- * counts there is no loss. LVLM_EFORMAT names the tensor, the place, what was found and
- * what was expected. Stages taken before a failure stay taken. */
+ * The rows of all images, in order, fill the image tokens of all texts, row by row; the
+ * numbers must match. Positions beyond max_position_embeddings are computed and noted.
+ * The loss is the mean over the labels that count, of the whole batch, each predicted
+ * by the token before it; when none counts there is no loss. LVLM_EFORMAT names the
+ * tensor, the place, what was found and what was expected. Stages taken before a
+ * failure stay taken. */
 LVLM_MUST_CHECK int lvlm_model_forward(lvlm_model *model, const lvlm_checkpoint *inputs,
                                        const char *prefix, const lvlm_stage_sink *sink,
                                        lvlm_error *err);

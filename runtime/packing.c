@@ -111,6 +111,18 @@ int lvlm_packing_make(lvlm_packing *out, const lvlm_inputs *inputs,
     return 0;
 }
 
+size_t lvlm_packing_beyond(const lvlm_packing *p, int64_t most)
+{
+    size_t n_beyond = 0;
+    for (size_t n = 0; n < p->N; n++) {
+        bool beyond = false;
+        for (size_t axis = 0; axis < p->axes; axis++)
+            beyond |= p->positions[axis * p->N + n] >= most;
+        n_beyond += beyond;
+    }
+    return n_beyond;
+}
+
 void lvlm_packing_free(lvlm_packing *packing)
 {
     lvlm_arena_free(&packing->arena);

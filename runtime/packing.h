@@ -53,4 +53,7 @@ LVLM_MUST_CHECK int lvlm_packing_make(lvlm_packing *out, const lvlm_inputs *inpu
                                       lvlm_error *err);
 void lvlm_packing_free(lvlm_packing *packing);
 
+/* Rows whose position, on any axis, is `most` or more. */
+size_t lvlm_packing_beyond(const lvlm_packing *packing, int64_t most);
+
 #endif

@@ -186,6 +186,7 @@
 #define decoding_step          LVLM_PER_PRECISION(decoding_step)
 #define decoding_tokens        LVLM_PER_PRECISION(decoding_tokens)
 #define decoding_logits        LVLM_PER_PRECISION(decoding_logits)
+#define decoding_room          LVLM_PER_PRECISION(decoding_room)
 #define decoding_end           LVLM_PER_PRECISION(decoding_end)
 #define stages_silent          LVLM_PER_PRECISION(stages_silent)
 #define stages_wants           LVLM_PER_PRECISION(stages_wants)

@@ -360,4 +360,5 @@ const lvlm_family lvlm_family_mllama = {
     .projections = projections,
     .differences = differences,
     .stage_rules = stage_rules,
+    .max_positions = 131072,
 };

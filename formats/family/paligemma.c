@@ -335,6 +335,7 @@ const lvlm_family lvlm_family_paligemma = {
     .projections = projections,
     .differences = gemma_differences,
     .npz = &lvlm_npz_paligemma,
+    .max_positions = 8192,
 };
 
 const lvlm_family lvlm_family_paligemma2 = {
@@ -350,4 +351,5 @@ const lvlm_family lvlm_family_paligemma2 = {
     .projections = projections,
     .differences = gemma2_differences,
     .npz = &lvlm_npz_paligemma2,
+    .max_positions = 8192,
 };

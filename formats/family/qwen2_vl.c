@@ -369,6 +369,7 @@ const lvlm_family lvlm_family_qwen2_vl = {
     .unused = unused,
     .projections = projections,
     .differences = qwen2_differences,
+    .max_positions = 32768,
 };
 
 const lvlm_family lvlm_family_qwen2_5_vl = {
@@ -384,4 +385,5 @@ const lvlm_family lvlm_family_qwen2_5_vl = {
     .unused = unused,
     .projections = projections,
     .differences = qwen2_5_differences,
+    .max_positions = 32768,
 };

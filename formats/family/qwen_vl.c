@@ -326,4 +326,5 @@ const lvlm_family lvlm_family_qwen_vl = {
     .differences = differences,
     .stage_rules = stage_rules,
     .blind_gradients = true,
+    .max_positions = 8192,
 };

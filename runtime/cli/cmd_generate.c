@@ -128,14 +128,19 @@ static int take(void *user, int64_t id, lvlm_error *err)
     return 0;
 }
 
+static const char *stopped_by(const lvlm_generated *made)
+{
+    if (made->full) return "positions";
+    return made->ended ? "end" : "limit";
+}
+
 static int print_json(cJSON *result, const lvlm_generated *made, size_t n_prompt,
                       bool checked, double started, double first, lvlm_error *err)
 {
     const double now = lvlm_seconds();
     lvlm_json_add_number(result, "prompt_tokens", (double)n_prompt);
     lvlm_json_add_number(result, "new_tokens", (double)made->n);
-    if (cJSON_AddStringToObject(result, "stopped", made->ended ? "end" : "limit") ==
-            NULL ||
+    if (cJSON_AddStringToObject(result, "stopped", stopped_by(made)) == NULL ||
         cJSON_AddBoolToObject(result, "checked", checked) == NULL)
         return lvlm_fail_memory(err);
     lvlm_json_add_number(result, "prompt_seconds", first - started);
@@ -201,6 +206,11 @@ static int say(output *o, lvlm_model *model, const lvlm_generation *settings,
     (void)lvlm_session_tokens(session, &n_prompt);
     rc = lvlm_generate(&made, session, settings, &sink, err);
     if (o->text == NULL && o->ids == NULL && o->n > 0) putchar('\n');
+    if (rc == 0 && made.full)
+        fprintf(stderr,
+                "%s: stopped: the text has reached the last position that the model "
+                "was made for (max_position_embeddings)\n",
+                PROGRAM);
     if (rc == 0 && o->text != NULL) rc = finish_text(o, p, err);
     if (rc == 0 && o->result != NULL)
         rc = print_json(o->result, &made, n_prompt, o->args->check, started, o->first,

@@ -18,8 +18,14 @@ static bool turns(const lvlm_generation *g, int64_t id)
 static int run(lvlm_generated *out, lvlm_session *session, lvlm_sampler *sampler,
                const lvlm_generation *g, const lvlm_token_sink *sink, lvlm_error *err)
 {
+    size_t room = lvlm_session_room(session), n_text;
     int64_t id = -1;
-    while (out->n < g->max_new_tokens) {
+    (void)lvlm_session_tokens(session, &n_text);
+    FAIL_IF(room == 0, err, LVLM_EFORMAT,
+            "the text of %zu tokens takes all positions that the model was made for "
+            "(max_position_embeddings): there is no room for an answer",
+            n_text);
+    while (out->n < g->max_new_tokens && !(out->full = room-- == 0)) {
         if (turns(g, id)) {
             id = g->ends[0];
         } else {

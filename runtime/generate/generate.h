@@ -16,11 +16,13 @@ typedef struct lvlm_token_sink {
 
 typedef struct lvlm_generated {
     uint64_t n; /* new tokens */
-    bool ended; /* by a token that ends a text, which is the last; else by the limit */
+    bool ended; /* by a token that ends a text, which is the last */
+    bool full; /* by the model's positions (lvlm_session_room); neither: by the limit */
 } lvlm_generated;
 
 /* New tokens behind the session's text, at most max_new_tokens, the one that ends it
- * included. The last of them is not read into the session. */
+ * included. The last of them is not read into the session. LVLM_EFORMAT when the text
+ * leaves no position for a single one. */
 LVLM_MUST_CHECK int lvlm_generate(lvlm_generated *out, lvlm_session *session,
                                   const lvlm_generation *settings,
                                   const lvlm_token_sink *sink, lvlm_error *err);

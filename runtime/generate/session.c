@@ -43,6 +43,11 @@ const int64_t *lvlm_session_tokens(const lvlm_session *session, size_t *n)
     return session->engine->tokens(session->decoding, n);
 }
 
+size_t lvlm_session_room(const lvlm_session *session)
+{
+    return session->engine->room(session->decoding);
+}
+
 void lvlm_session_end(lvlm_session *session)
 {
     if (session == NULL) return;

@@ -47,6 +47,10 @@ lvlm_tensor lvlm_session_logits(const lvlm_session *session);
 /* The ids of the text so far, padding left out. (n), borrowed until the next step. */
 const int64_t *lvlm_session_tokens(const lvlm_session *session, size_t *n);
 
+/* How many more tokens there are positions for that the model was made for
+ * (max_position_embeddings); steps beyond them are computed all the same. */
+size_t lvlm_session_room(const lvlm_session *session);
+
 void lvlm_session_end(lvlm_session *session);
 
 #endif

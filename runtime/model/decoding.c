@@ -254,6 +254,17 @@ static void slide(decoding *d)
         r->window_lo++;
 }
 
+size_t decoding_room(const void *session)
+{
+    const decoding *const d = session;
+    const decoder_config *const c = &d->p->text.config;
+    const int64_t end = c->first_position + (int64_t)c->max_positions;
+    int64_t next = 0;
+    for (size_t axis = 0; axis < d->packing.axes; axis++)
+        if (d->row.positions[axis] > next) next = d->row.positions[axis];
+    return next < end ? (size_t)(end - next) : 0;
+}
+
 int decoding_step(void *session, int64_t id, lvlm_error *err)
 {
     decoding *const d = session;
@@ -263,6 +274,9 @@ int decoding_step(void *session, int64_t id, lvlm_error *err)
     FAIL_IF(id < 0 || (uint64_t)id >= p->text.config.embed_rows, err, LVLM_EUSAGE,
             "token %lld, expected 0 to %zu", (long long)id,
             p->text.config.embed_rows - 1);
+    for (size_t axis = 0; axis < 3; axis++)
+        FAIL_IF(r->positions[axis] >= LVLM_MAX_POSITIONS, err, LVLM_ENOMEM,
+                "a text of more than %d positions", LVLM_MAX_POSITIONS);
     TRY(reserve(d, d->rows + 1, err));
     r->id = id;
     slide(d);

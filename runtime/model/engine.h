@@ -29,6 +29,7 @@ typedef struct lvlm_engine {
     int (*step)(void *session, int64_t id, lvlm_error *err);
     const int64_t *(*tokens)(const void *session, size_t *n);
     void (*logits)(const void *session, lvlm_tensor *out);
+    size_t (*room)(const void *session);
     void (*end)(void *session);
     void (*free)(void *pipeline);
 } lvlm_engine;

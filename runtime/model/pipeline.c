@@ -101,8 +101,25 @@ const lvlm_sight *pass_sight(const pass *t)
     return looks ? &t->sight : NULL;
 }
 
-int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
-              lvlm_error *err)
+/* Said of the first such batch: those of a run would differ in numbers alone. */
+static int note_positions(pass *t, const char *prefix, lvlm_error *err)
+{
+    pipeline *const p = t->p;
+    const decoder_config *const c = &p->text.config;
+    const int64_t most = c->first_position + (int64_t)c->max_positions;
+    const size_t n = lvlm_packing_beyond(&t->packing, most);
+    if (n == 0 || p->noted_positions) return 0;
+    p->noted_positions = true;
+    return lvlm_notes_add(p->weights.manifest->checkpoint->notes, err,
+                          "%sinput_ids: %zu of %zu tokens are beyond the %zu positions "
+                          "that the model was made for (max_position_embeddings); they "
+                          "are computed as the reference does",
+                          prefix, n, t->packing.N, c->max_positions);
+}
+
+/* The batch in rows, and what its images are. */
+static int read_batch(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
+                      lvlm_error *err)
 {
     const pipeline *const p = t->p;
     const decoder_config *const c = &p->text.config;
@@ -115,8 +132,9 @@ int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
         .window = c->sliding_window,
         .window_cuts_prefix = c->window_cuts_prefix,
     };
-    TRY(lvlm_inputs_read(&t->inputs, inputs, prefix, &p->spec, err));
-    if (t->unlabelled) t->inputs.labels = NULL, t->inputs.has_labels = false;
+    lvlm_input_spec spec = p->spec;
+    spec.unlabelled = t->unlabelled;
+    TRY(lvlm_inputs_read(&t->inputs, inputs, prefix, &spec, err));
     TRY(lvlm_packing_make(&t->packing, &t->inputs, &options, err));
     if (!pass_has_images(t)) return 0;
     TRY(p->tower->look(p->vision, &t->seen, images, &t->inputs.arena, err));
@@ -128,6 +146,13 @@ int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
         t->seen.R / (images->n * p->spec.images.tiles); /* of one tile */
     return lvlm_sight_make(&t->sight, &t->packing, images, p->spec.images.tiles, rows,
                            c->attends_unseeing, err);
+}
+
+int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
+              lvlm_error *err)
+{
+    TRY(read_batch(t, inputs, prefix, err));
+    return note_positions(t, prefix, err);
 }
 
 decoder_tape_options pass_learning(const pass *t, bool to_images)
@@ -405,6 +430,7 @@ const lvlm_engine LVLM_PER_PRECISION(lvlm_engine) = {
     .step = decoding_step,
     .tokens = decoding_tokens,
     .logits = decoding_logits,
+    .room = decoding_room,
     .end = decoding_end,
     .free = pipeline_free,
 };

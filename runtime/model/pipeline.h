@@ -25,12 +25,13 @@ typedef struct pipeline {
     adapters adapters;
     lvlm_input_spec spec;
     size_t n_threads;
-    tape_keep keep; /* how training goes back */
+    tape_keep keep;       /* how training goes back */
+    bool noted_positions; /* that a batch has more than the model was made for */
 } pipeline;
 
 /* What one forward has; freed part by part as it goes. */
 typedef struct pass {
-    const pipeline *p;
+    pipeline *p;
     bool unlabelled; /* labels that come with the inputs are not looked at */
     lvlm_inputs inputs;
     lvlm_packing packing;
@@ -72,6 +73,7 @@ int decoding_begin(void **out, void *model, const lvlm_checkpoint *inputs,
 int decoding_step(void *session, int64_t id, lvlm_error *err);
 const int64_t *decoding_tokens(const void *session, size_t *n);
 void decoding_logits(const void *session, lvlm_tensor *out);
+size_t decoding_room(const void *session);
 void decoding_end(void *session);
 
 #endif

@@ -45,6 +45,7 @@ typedef struct decoder_config {
     size_t sliding_window;   /* in even blocks; 0: none, or not in force */
     bool window_cuts_prefix; /* as early versions of the reference do */
     int64_t first_position;  /* of column 0 */
+    size_t max_positions;    /* that the model was trained on; computed beyond them */
     double embed_scale;
     bool sandwich; /* norms behind attention and MLP too */
     bool qkv_bias;

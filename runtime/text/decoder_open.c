@@ -203,10 +203,13 @@ int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *refer
                  lvlm_error *err)
 {
     decoder_config *const c = &text->config;
+    uint64_t max_positions;
     TRY(configure(c, config_rows, manifest->config, err));
     TRY(read_words(c, manifest->config, err));
     TRY(check_config(c, err));
     TRY(read_sections(c, manifest->config, err));
+    TRY(lvlm_manifest_max_positions(&max_positions, manifest, err));
+    c->max_positions = (size_t)max_positions;
     read_differences(c, manifest->family, reference);
     text->blocks = lvlm_calloc(c->layers, sizeof *text->blocks);
     text->is_cross = lvlm_calloc(c->layers, sizeof *text->is_cross);

@@ -14,14 +14,15 @@
 #include "runtime/generate/generate.h"
 #include "tests/runtime/synthetic.h"
 
-static const char config[] =
+/* %s: more of the language model's settings */
+static const char config_form[] =
     "{\"model_type\": \"paligemma\", \"image_token_index\": 90, \"vision_config\": {"
     "\"hidden_size\": 24, \"num_hidden_layers\": 1, \"num_attention_heads\": 3,"
     "\"intermediate_size\": 20, \"image_size\": 8, \"patch_size\": 4},"
     "\"text_config\": {\"model_type\": \"gemma2\", \"hidden_size\": 32,"
     "\"num_hidden_layers\": 3, \"num_attention_heads\": 4, \"num_key_value_heads\": 2,"
     "\"intermediate_size\": 40, \"head_dim\": 8, \"vocab_size\": 80,"
-    "\"query_pre_attn_scalar\": 8, \"sliding_window\": 5}}";
+    "\"query_pre_attn_scalar\": 8, \"sliding_window\": 5%s}}";
 
 /* A version in which windows slide. */
 #define SLIDING "transformers-5.2.0"
@@ -48,15 +49,23 @@ typedef struct fixture {
     lvlm_model *model;
 } fixture;
 
+static void open_model_with(fixture *f, const char *more,
+                            const lvlm_model_options *options)
+{
+    char config[1024];
+    lvlm_error err;
+    memset(f, 0, sizeof *f);
+    (void)snprintf(config, sizeof config, config_form, more);
+    synthetic_model(&f->source, config);
+    if (lvlm_model_bind(&f->model, &f->source.manifest, options, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
 static void open_model_as(fixture *f, lvlm_compute compute, size_t threads,
                           const char *reference)
 {
     const lvlm_model_options options = { compute, threads, reference };
-    lvlm_error err;
-    memset(f, 0, sizeof *f);
-    synthetic_model(&f->source, config);
-    if (lvlm_model_bind(&f->model, &f->source.manifest, &options, &err) < 0)
-        fail_msg("%s", err.text);
+    open_model_with(f, "", &options);
 }
 
 static void open_model(fixture *f, lvlm_compute compute, size_t threads)
@@ -132,8 +141,9 @@ static void labels_do_not_count(void **state)
     int64_t labels[TEXT + 3] = { 0 }, types[TEXT + 3] = { 0 };
     double plain[VOCAB];
     for (size_t i = 0; i < 4; i++) labels[i] = -100;
-    for (int labelled = 0; labelled < 2; labelled++) {
+    for (int labelled = 0; labelled < 3; labelled++) { /* 2: with labels of no model */
         fixture f;
+        for (size_t i = 0; i < TEXT + 3 && labelled == 2; i++) labels[i] = 90000;
         open_model_as(&f, LVLM_COMPUTE_F32, 1, "transformers-4.46.0");
         put_text(&f.batch, 3, 0);
         synthetic_put_integers(&f.batch, "token_type_ids", 1, TEXT + 3, types);
@@ -403,6 +413,55 @@ static void generate_ends_behind_a_turn_of_chatml(void **state)
     }
 }
 
+/* A text of 11 tokens for a model of 14 positions, or of 11. */
+static void generate_stops_where_positions_end(void **state)
+{
+    static const char *const more[] = { ", \"max_position_embeddings\": 14",
+                                        ", \"max_position_embeddings\": 11" };
+    const lvlm_model_options options = { .threads = 1 };
+    const lvlm_generation g = some_settings(9);
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        heard h = { .most = 16 };
+        const lvlm_token_sink sink = { hear, &h };
+        lvlm_generated made;
+        lvlm_error err;
+        fixture f;
+        open_model_with(&f, more[i], &options);
+        put_text(&f.batch, 0, 0);
+        lvlm_session *const session = begin(&f, NULL);
+        assert_int_equal(lvlm_session_room(session), i == 0 ? 3 : 0);
+        assert_int_equal(lvlm_generate(&made, session, &g, &sink, &err),
+                         i == 0 ? 0 : LVLM_EFORMAT);
+        assert_int_equal(h.n, i == 0 ? 3 : 0);
+        if (i == 0) assert_true(made.full && !made.ended && made.n == 3);
+        if (i == 1) assert_non_null(strstr(err.text, "no room for an answer"));
+        lvlm_session_end(session);
+        close_model(&f);
+    }
+}
+
+static void positions_beyond_are_computed_and_noted_once(void **state)
+{
+    const lvlm_model_options options = { .threads = 1 };
+    lvlm_notes notes = LVLM_NOTES_INIT;
+    fixture f;
+    (void)state;
+    open_model_with(&f, ", \"max_position_embeddings\": 8", &options);
+    f.source.checkpoint.notes = &notes;
+    put_text(&f.batch, 0, 0);
+    for (size_t i = 0; i < 2; i++) {
+        lvlm_session *const session = begin(&f, NULL);
+        assert_int_equal(lvlm_session_room(session), 0);
+        step(session, i);
+        lvlm_session_end(session);
+    }
+    assert_int_equal(notes.n, 1);
+    assert_non_null(strstr(notes.at[0], "input_ids: 3 of 11 tokens are beyond the 8"));
+    close_model(&f);
+    lvlm_notes_free(&notes);
+}
+
 static void generate_stops_when_the_sink_refuses(void **state)
 {
     (void)state;
@@ -428,6 +487,8 @@ int main(void)
         cmocka_unit_test(more_than_one_text_is_refused),
         cmocka_unit_test(generate_stops_at_the_limit_and_at_the_end),
         cmocka_unit_test(generate_ends_behind_a_turn_of_chatml),
+        cmocka_unit_test(generate_stops_where_positions_end),
+        cmocka_unit_test(positions_beyond_are_computed_and_noted_once),
         cmocka_unit_test(generate_stops_when_the_sink_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
