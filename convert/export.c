@@ -177,7 +177,7 @@ int lvlm_export_plan(lvlm_export *out, const char *path,
                      const lvlm_export_options *options, lvlm_error *err)
 {
     *out = (lvlm_export){ .options = *options };
-    TRY(lvlm_manifest_open(&out->manifest, &out->model, path, err));
+    TRY(lvlm_manifest_open(&out->manifest, &out->model, path, NULL, err));
     int rc = read_provenance(out, err);
     if (rc == 0)
         rc = out->options.source ? lvlm_export_source(out, err)

@@ -5,10 +5,10 @@
 #include "formats/rewrite.h"
 
 int lvlm_merge_open(lvlm_merge *out, const char *model, const char *adapter,
-                    lvlm_error *err)
+                    lvlm_notes *notes, lvlm_error *err)
 {
     *out = (lvlm_merge){ .n_bytes = 0 };
-    TRY(lvlm_manifest_open(&out->manifest, &out->model, model, err));
+    TRY(lvlm_manifest_open(&out->manifest, &out->model, model, notes, err));
     for (size_t i = 0; i < out->model->n_tensors; i++)
         out->n_bytes += out->model->tensors[i].n_bytes;
     return lvlm_adapter_open(&out->adapter, adapter, &out->manifest, err);

@@ -14,10 +14,12 @@ typedef struct lvlm_merge {
     uint64_t n_bytes; /* of all tensors */
 } lvlm_merge;
 
-/* The native file `model` and the PEFT directory `adapter`. On success and on failure
- * *out must be given to lvlm_merge_free. */
+/* The native file `model` and the PEFT directory `adapter`; `notes` receives what of
+ * them is passed over, NULL: nothing does. On success and on failure *out must be given
+ * to lvlm_merge_free. */
 LVLM_MUST_CHECK int lvlm_merge_open(lvlm_merge *out, const char *model,
-                                    const char *adapter, lvlm_error *err);
+                                    const char *adapter, lvlm_notes *notes,
+                                    lvlm_error *err);
 
 typedef struct lvlm_merge_run {
     size_t threads;

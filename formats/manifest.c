@@ -555,11 +555,12 @@ int lvlm_manifest_build(lvlm_manifest *out, const lvlm_checkpoint *checkpoint,
 }
 
 int lvlm_manifest_open(lvlm_manifest *out, lvlm_checkpoint **checkpoint,
-                       const char *path, lvlm_error *err)
+                       const char *path, lvlm_notes *notes, lvlm_error *err)
 {
+    const lvlm_open_options options = { .notes = notes };
     *out = (lvlm_manifest){ 0 };
     *checkpoint = NULL;
-    TRY(lvlm_checkpoint_open(checkpoint, path, NULL, err));
+    TRY(lvlm_checkpoint_open(checkpoint, path, &options, err));
     FAIL_IF((*checkpoint)->kind != LVLM_CHECKPOINT_NATIVE, err, LVLM_EFORMAT,
             "%s: is not a native model; lvlm-convert hf2native makes one of a Hugging "
             "Face directory",

@@ -82,10 +82,11 @@ LVLM_MUST_CHECK int lvlm_manifest_build(lvlm_manifest *out,
 void lvlm_manifest_free(lvlm_manifest *manifest);
 
 /* Open the native file at `path` and account for it; LVLM_EFORMAT when it is anything
- * else. Free with lvlm_manifest_free and lvlm_checkpoint_close, also after a
- * failure. */
+ * else. `notes` becomes the checkpoint's, NULL: none. Free with lvlm_manifest_free and
+ * lvlm_checkpoint_close, also after a failure. */
 LVLM_MUST_CHECK int lvlm_manifest_open(lvlm_manifest *out, lvlm_checkpoint **checkpoint,
-                                       const char *path, lvlm_error *err);
+                                       const char *path, lvlm_notes *notes,
+                                       lvlm_error *err);
 
 /* What the model's config.json says about the head (family.h): the checkpoint's own, or
  * the one that a native file carries. LVLM_EFORMAT when that one cannot be read. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/base/keys.h"
 #include "runtime/splice.h"
 
 enum {
@@ -54,6 +55,8 @@ int lvlm_input_spec_read(lvlm_input_spec *out, const cJSON *config, lvlm_error *
     *out = (lvlm_input_spec){ 0 };
     TRY(lvlm_image_spec_read(&out->images, config, err));
     TRY(read_splice(out, config, err));
+    const char *const mask = lvlm_json_string(lvlm_json_path(config, "text.mask"));
+    out->typed = mask != NULL && strcmp(mask, "prefix_lm") == 0;
     TRY(read_number(&vocab, config, "text.vocab", 0, err));
     TRY(read_number(&rows, config, "text.embed_rows", vocab, err));
     TRY(read_number(&out->image_token, config, "tokens.image", 0, err));
@@ -156,14 +159,77 @@ static int check_labels(const reader *r, lvlm_error *err)
     return 0;
 }
 
+/* ---- what has no use ------------------------------------------------------------ */
+
+/* What a batch must have for a tensor of it to count. */
+enum { TYPED = 1, SQUARES = 2, PATCHES = 4, TILES = 8, IMAGES = 16, VIDEOS = 32 };
+
+/* Every tensor that some family's processor makes. */
+static const struct {
+    lvlm_key key;
+    unsigned needs;
+} tensors[] = {
+    { { "input_ids" }, 0 },
+    { { "attention_mask" }, 0 },
+    { { "labels" }, 0 },
+    { { "mm_token_type_ids", LVLM_KEY_INERT, "the ids say the same" }, 0 },
+    { { "out.*", LVLM_KEY_INERT, "a recording's results, beside its inputs" }, 0 },
+    { { "grad.*", LVLM_KEY_INERT, "likewise" }, 0 },
+    { { "token_type_ids" }, TYPED },
+    { { "pixel_values" }, 0 },
+    { { "image_grid_thw" }, PATCHES },
+    { { "pixel_values_videos" }, PATCHES },
+    { { "video_grid_thw" }, PATCHES },
+    { { "second_per_grid_ts" }, PATCHES | VIDEOS },
+    { { "aspect_ratio_ids" }, TILES | IMAGES },
+    { { "aspect_ratio_mask" }, TILES | IMAGES },
+    { { "cross_attention_mask" }, TILES | IMAGES },
+};
+
+enum { N_TENSORS = sizeof tensors / sizeof *tensors };
+
+static unsigned has(const reader *r)
+{
+    static const unsigned forms[] = {
+        [LVLM_IMAGES_SQUARES] = SQUARES,
+        [LVLM_IMAGES_PATCHES] = PATCHES,
+        [LVLM_IMAGES_TILES] = TILES,
+    };
+    return forms[r->spec->images.form] | (r->spec->typed ? TYPED : 0) |
+           (r->out->images.n > 0 ? IMAGES : 0) |
+           (r->out->images.n_videos > 0 ? VIDEOS : 0);
+}
+
+static int note_tensors(const reader *r, lvlm_notes *notes, lvlm_error *err)
+{
+    const lvlm_checkpoint *const cp = r->source.checkpoint;
+    const size_t length = strlen(r->source.prefix);
+    lvlm_key keys[N_TENSORS + 1] = { { NULL } };
+    for (size_t i = 0; i < N_TENSORS; i++) {
+        keys[i] = tensors[i].key;
+        if ((tensors[i].needs & ~has(r)) == 0) continue;
+        keys[i].use = LVLM_KEY_NOTED;
+        keys[i].why = (tensors[i].needs & ~has(r) & (IMAGES | VIDEOS)) != 0
+                          ? "there are no pixels that it is about"
+                          : "this model has no use for it";
+    }
+    for (size_t i = 0; notes != NULL && i < cp->n_tensors; i++)
+        if (strncmp(cp->tensors[i].name, r->source.prefix, length) == 0)
+            TRY(lvlm_key_check(cp->tensors[i].name + length, NULL,
+                               "tensors of the inputs", keys, notes, err));
+    return 0;
+}
+
 int lvlm_inputs_read(lvlm_inputs *out, const lvlm_checkpoint *checkpoint,
-                     const char *prefix, const lvlm_input_spec *spec, lvlm_error *err)
+                     const char *prefix, const lvlm_input_spec *spec, lvlm_notes *notes,
+                     lvlm_error *err)
 {
     const reader r = { out, { checkpoint, prefix, &out->arena }, spec };
     *out = (lvlm_inputs){ .arena = LVLM_ARENA_INIT };
     TRY(read_text(&r, err));
     TRY(lvlm_images_read(&out->images, &r.source, &spec->images, out->B, out->T, err));
     TRY(lvlm_splice_rows(out, spec, prefix, err));
+    TRY(note_tensors(&r, notes, err));
     TRY(check_padding(&r, err));
     return check_labels(&r, err);
 }

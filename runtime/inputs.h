@@ -24,6 +24,7 @@ typedef struct lvlm_input_spec {
     int64_t video_token; /* of videos, where they have one; -1: there are none */
     bool unlabelled;     /* labels are not looked at, whatever they are */
     lvlm_splice splice;
+    bool typed;            /* token_type_ids tell prefix from suffix */
     size_t rows_per_image; /* squares: rows of the connector for each; 0: other forms */
     lvlm_image_spec images;
 } lvlm_input_spec;
@@ -48,12 +49,13 @@ LVLM_MUST_CHECK int lvlm_input_spec_read(lvlm_input_spec *out, const cJSON *conf
 /* Read the tensors of `checkpoint` whose names start with `prefix`; lvlm_model_forward
  * lists them. Besides their shapes, types and ranges: as many places for image rows as
  * the images fill, finite pixels, a token before every label that counts, at least one
- * token. LVLM_EFORMAT names tensor, place, got and expected. Free with
+ * token. A tensor that this model has no use for, or that nobody knows, is noted
+ * (`notes` may be NULL). LVLM_EFORMAT names tensor, place, got and expected. Free with
  * lvlm_inputs_free, also after a failure. `checkpoint` must outlive `out`. */
 LVLM_MUST_CHECK int lvlm_inputs_read(lvlm_inputs *out,
                                      const lvlm_checkpoint *checkpoint,
                                      const char *prefix, const lvlm_input_spec *spec,
-                                     lvlm_error *err);
+                                     lvlm_notes *notes, lvlm_error *err);
 void lvlm_inputs_free(lvlm_inputs *inputs);
 
 #endif

@@ -86,7 +86,8 @@ int lvlm_model_open(lvlm_model **out, const char *path,
     lvlm_model *model = lvlm_calloc(1, sizeof *model);
     if (model == NULL) return lvlm_fail_memory(err);
     model->manifest = &model->own;
-    int rc = lvlm_manifest_open(&model->own, &model->checkpoint, path, err);
+    lvlm_notes *const notes = options != NULL ? options->notes : NULL;
+    int rc = lvlm_manifest_open(&model->own, &model->checkpoint, path, notes, err);
     if (rc == 0 && (rc = start(model, options, err)) == LVLM_EFORMAT)
         lvlm_prefix(err, "%s: ", path);
     if (rc < 0) {

@@ -57,6 +57,9 @@ typedef struct lvlm_model_options {
      * thread; may be NULL. */
     void (*checking)(void *user, uint64_t done, uint64_t total);
     void *checking_user;
+    lvlm_notes *notes; /* of lvlm_model_open: receives what the model's files and its
+                          batches have and nothing follows; it must outlive the model.
+                          NULL: none. A bound model uses its checkpoint's */
 } lvlm_model_options;
 
 typedef struct lvlm_model lvlm_model;

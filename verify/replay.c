@@ -441,6 +441,7 @@ int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden
     lvlm_model_options model_options = { .compute = options->compute,
                                          .threads = options->threads,
                                          .trains = options->grads ? trains_all : NULL,
+                                         .notes = options->notes,
                                          .check = true,
                                          .checking = options->checking,
                                          .checking_user = options->checking_user };
@@ -450,7 +451,8 @@ int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden
 
     *out = (lvlm_replay){ .model = model_path,
                           .golden = golden,
-                          .compute = options->compute };
+                          .compute = options->compute,
+                          .notes = options->notes };
     if ((rc = open_recording(out, options, err)) < 0) goto done;
     s.ids = find_integers(out, INPUTS "input_ids");
     s.mask = find_integers(out, INPUTS "attention_mask");

@@ -74,6 +74,7 @@ typedef struct lvlm_replay {
     char model_root[LVLM_DIGEST_HEX + 1]; /* root digest of the native file */
     char golden_sha256[LVLM_DIGEST_HEX + 1];
     lvlm_compute compute;
+    const lvlm_notes *notes; /* of the options */
     lvlm_replay_stage *stages;
     size_t n_stages;
     size_t n_failed;
@@ -93,6 +94,8 @@ typedef struct lvlm_replay_options {
     void *user;
     void (*checking)(void *user, uint64_t done, uint64_t total); /* may be NULL */
     void *checking_user; /* as lvlm_model_options has both */
+    lvlm_notes *notes;   /* receives what of model and recording is passed over, and
+                          outlives the replay; NULL: none */
 } lvlm_replay_options;
 
 /* Compare every tensor of the model with its digest (LVLM_ECHECK names one that is

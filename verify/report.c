@@ -154,6 +154,7 @@ int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_error *err)
     cJSON *stages = cJSON_AddArrayToObject(json, "stages");
     for (size_t i = 0; i < r->n_stages; i++)
         cJSON_AddItemToArray(stages, stage_json(&r->stages[i]));
+    if (r->notes != NULL) lvlm_add_notes(json, r->notes);
     const int rc = lvlm_json_print_pretty(&text, json, err);
     if (rc == 0) lvlm_strbuf_puts(out, text);
     lvlm_free(text);

@@ -18,12 +18,13 @@ static const lvlm_option options[] = {
 };
 
 static int print_json(const lvlm_fold_cost *cost, const char *root, double seconds,
-                      lvlm_error *err)
+                      const lvlm_notes *notes, lvlm_error *err)
 {
     cJSON *json = cJSON_CreateObject();
     lvlm_fold_cost_add(json, cost);
     cJSON_AddStringToObject(json, "root", root);
     cJSON_AddNumberToObject(json, "seconds", seconds);
+    lvlm_add_notes(json, notes);
     return lvlm_print_json(json, err);
 }
 
@@ -64,16 +65,20 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_outfile *out = NULL;
     lvlm_fold_cost cost;
     lvlm_merge m = { .n_bytes = 0 };
+    lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_error err;
     int rc = open_output(&outputs, &out, operands, &err);
-    if (rc == 0) rc = lvlm_merge_open(&m, operands->at[0], operands->at[1], &err);
+    if (rc == 0)
+        rc = lvlm_merge_open(&m, operands->at[0], operands->at[1], &notes, &err);
     if (rc == 0) rc = merge(&m, &cost, a, out, root, &err);
     if (rc == 0 && a->common.json)
-        rc = print_json(&cost, root, lvlm_seconds() - started, &err);
+        rc = print_json(&cost, root, lvlm_seconds() - started, &notes, &err);
     else if (rc == 0 && !a->common.quiet)
         print_text(&cost, operands->at[2], root);
     lvlm_outputs_close(&outputs);
     lvlm_merge_free(&m);
+    lvlm_print_notes(PROGRAM, &notes);
+    lvlm_notes_free(&notes);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
 

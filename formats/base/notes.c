@@ -46,6 +46,14 @@ int lvlm_notes_add(lvlm_notes *notes, lvlm_error *err, const char *fmt, ...)
     return ok ? 0 : lvlm_fail_memory(err);
 }
 
+void lvlm_add_notes(cJSON *result, const lvlm_notes *notes)
+{
+    if (notes->n == 0) return;
+    cJSON *const list = cJSON_AddArrayToObject(result, "notes");
+    for (size_t i = 0; i < notes->n; i++)
+        cJSON_AddItemToArray(list, cJSON_CreateString(notes->at[i]));
+}
+
 void lvlm_notes_free(lvlm_notes *notes)
 {
     for (size_t i = 0; i < notes->n; i++) lvlm_free(notes->at[i]);

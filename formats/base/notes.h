@@ -8,6 +8,7 @@
 #ifndef LVLM_FORMATS_BASE_NOTES_H
 #define LVLM_FORMATS_BASE_NOTES_H
 
+#include <cjson/cJSON.h>
 #include <pthread.h>
 #include <stddef.h>
 
@@ -29,6 +30,8 @@ typedef struct lvlm_notes {
 /* Add one sentence; nothing is done where `notes` is NULL. LVLM_ENOMEM. */
 LVLM_MUST_CHECK int lvlm_notes_add(lvlm_notes *notes, lvlm_error *err, const char *fmt,
                                    ...) LVLM_PRINTF(3, 4);
+/* Add all of them to a result, as "notes": [sentence, ...], where there are any. */
+void lvlm_add_notes(cJSON *result, const lvlm_notes *notes);
 void lvlm_notes_free(lvlm_notes *notes);
 
 #endif

@@ -88,14 +88,6 @@ void lvlm_print_notes(const char *program, lvlm_notes *notes)
                 lvlm_visible(text, sizeof text, notes->at[notes->n_printed]));
 }
 
-void lvlm_add_notes(cJSON *result, const lvlm_notes *notes)
-{
-    if (notes->n == 0) return;
-    cJSON *const list = cJSON_AddArrayToObject(result, "notes");
-    for (size_t i = 0; i < notes->n; i++)
-        cJSON_AddItemToArray(list, cJSON_CreateString(notes->at[i]));
-}
-
 /* ---- dispatch ------------------------------------------------------------------- */
 
 static int print_text(const lvlm_program *program, lvlm_strbuf *text, FILE *to)

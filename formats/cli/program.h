@@ -39,8 +39,6 @@ enum { LVLM_VISIBLE_BYTES = 1024 };
 /* Print the notes that have not been printed yet on stderr, one line per note, under
  * --quiet too: "PROGRAM: note: SENTENCE". */
 void lvlm_print_notes(const char *program, lvlm_notes *notes);
-/* Add all of them to a result, as "notes": [sentence, ...], where there are any. */
-void lvlm_add_notes(cJSON *result, const lvlm_notes *notes);
 
 /* Does stdout still owe --json a document? Async-signal-safe. */
 bool lvlm_json_owed(void);

@@ -62,7 +62,7 @@ static int open_output(lvlm_outputs *outputs, lvlm_outfile **out,
 }
 
 static int open_model(lvlm_model **out, const char *path, const forward_args *args,
-                      lvlm_error *err)
+                      lvlm_notes *notes, lvlm_error *err)
 {
     const bool f64 = args->compute != NULL && strcmp(args->compute, "f64") == 0;
     lvlm_progress bar;
@@ -73,6 +73,7 @@ static int open_model(lvlm_model **out, const char *path, const forward_args *ar
         .check = args->check,
         .checking = lvlm_progress_bytes,
         .checking_user = &bar,
+        .notes = notes,
     };
     lvlm_progress_init(&bar, "checking", 0, args->common.quiet);
     const int rc = lvlm_model_open(out, path, &chosen, err);
@@ -197,16 +198,18 @@ static bool fill_result(cJSON *to, const lvlm_stage_list *list, const lvlm_model
 
 static int print_json(const lvlm_stage_list *list, const cJSON *bad,
                       const lvlm_model *model, const forward_args *args, double seconds,
-                      lvlm_error *err)
+                      const lvlm_notes *notes, lvlm_error *err)
 {
     cJSON *const result = cJSON_CreateObject();
     char *text = NULL;
     int rc = LVLM_ENOMEM;
     if (result == NULL || !fill_result(result, list, model, args, seconds) ||
-        !add_not_finite(result, bad))
+        !add_not_finite(result, bad)) {
         lvlm_fail_memory(err);
-    else
+    } else {
+        lvlm_add_notes(result, notes);
         rc = lvlm_json_print(&text, result, err);
+    }
     if (rc == 0) {
         lvlm_print_json_text(text);
         putchar('\n');
@@ -241,11 +244,12 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_outputs outputs = { .force = args->force };
     lvlm_outfile *out = NULL;
     cJSON *const bad = cJSON_CreateArray();
+    lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_error err, not_finite;
     int rc, finite;
     if ((rc = check_args(args, &err)) < 0 ||
         (rc = open_output(&outputs, &out, args, operands->at[0], &err)) < 0 ||
-        (rc = open_model(&model, operands->at[0], args, &err)) < 0)
+        (rc = open_model(&model, operands->at[0], args, &notes, &err)) < 0)
         goto done;
     const double started = lvlm_seconds();
     if ((rc = forward(&list, model, args->inputs, args->common.quiet, &err)) < 0)
@@ -254,7 +258,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
     finite = lvlm_check_all_finite(bad, list.stages, list.n, &not_finite);
     if ((rc = save(&list, model, args, out, &err)) < 0) goto done;
     if (args->common.json)
-        rc = print_json(&list, bad, model, args, seconds, &err);
+        rc = print_json(&list, bad, model, args, seconds, &notes, &err);
     else if (!args->common.quiet)
         print_text(&list, model, args, seconds);
     if (rc == 0 && finite < 0) {
@@ -266,6 +270,8 @@ done:
     lvlm_json_free(bad);
     lvlm_stage_list_free(&list);
     lvlm_model_free(model);
+    lvlm_print_notes(PROGRAM, &notes);
+    lvlm_notes_free(&notes);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
 

@@ -107,6 +107,7 @@ typedef struct output {
     lvlm_outfile *boxes; /* or NULL */
     cJSON *result, *ids; /* --json; else NULL */
     answer *text;        /* NULL: ids are printed */
+    lvlm_notes *notes;
     uint64_t n;
     double first; /* when the first one was there */
 } output;
@@ -202,6 +203,7 @@ static int say(output *o, lvlm_model *model, const lvlm_generation *settings,
     lvlm_generated made;
     size_t n_prompt = 0;
     int rc = open_session(&session, model, o->args, p, err);
+    lvlm_print_notes(PROGRAM, o->notes);
     if (rc < 0) goto done;
     (void)lvlm_session_tokens(session, &n_prompt);
     rc = lvlm_generate(&made, session, settings, &sink, err);
@@ -212,6 +214,7 @@ static int say(output *o, lvlm_model *model, const lvlm_generation *settings,
                 "was made for (max_position_embeddings)\n",
                 PROGRAM);
     if (rc == 0 && o->text != NULL) rc = finish_text(o, p, err);
+    if (rc == 0 && o->result != NULL) lvlm_add_notes(o->result, o->notes);
     if (rc == 0 && o->result != NULL)
         rc = print_json(o->result, &made, n_prompt, o->args->check, started, o->first,
                         err);
@@ -223,9 +226,9 @@ done:
 /* Behind the prompt `p`, or behind ready tensors. */
 static int generate(lvlm_model *model, const lvlm_generation *settings,
                     const generate_args *a, const prompting *p, lvlm_outfile *boxes,
-                    lvlm_error *err)
+                    lvlm_notes *notes, lvlm_error *err)
 {
-    output out = { .args = a, .boxes = boxes };
+    output out = { .args = a, .boxes = boxes, .notes = notes };
     answer text;
     int rc = 0;
     if (a->common.json) {
@@ -259,12 +262,13 @@ static int check_args(const generate_args *a, lvlm_error *err)
 
 /* The prompt as tensors, unless tensors are given. */
 static int read_prompt(prompting *p, const lvlm_model *model, lvlm_generation *settings,
-                       const generate_args *a, lvlm_error *err)
+                       const generate_args *a, lvlm_notes *notes, lvlm_error *err)
 {
     const bool trained =
         a->reference == NULL || strcmp(a->reference, LVLM_REFERENCE_TRAINED) == 0;
     if (a->inputs != NULL) return 0;
-    TRY(prompting_make(p, lvlm_model_manifest(model), &a->prompting, trained, err));
+    TRY(prompting_make(p, lvlm_model_manifest(model), &a->prompting, trained, notes,
+                       err));
     FAIL_IF(a->boxes != NULL && p->prompt.n_images == 0, err, LVLM_EUSAGE,
             "--boxes needs an image to draw on");
     FAIL_IF(p->answered, err, LVLM_EFORMAT,
@@ -276,7 +280,7 @@ static int read_prompt(prompting *p, const lvlm_model *model, lvlm_generation *s
 
 /* The side files are checked in any case: they say where an answer ends. */
 static int open_model(lvlm_model **out, const char *path, const generate_args *a,
-                      lvlm_error *err)
+                      lvlm_notes *notes, lvlm_error *err)
 {
     const bool f64 = a->compute != NULL && strcmp(a->compute, "f64") == 0;
     const size_t threads = lvlm_thread_count(&a->common);
@@ -285,6 +289,7 @@ static int open_model(lvlm_model **out, const char *path, const generate_args *a
         .compute = f64 ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
         .threads = threads,
         .reference = a->reference,
+        .notes = notes,
         .check = a->check,
         .checking = lvlm_progress_bytes,
         .checking_user = &bar,
@@ -300,6 +305,7 @@ static int open_model(lvlm_model **out, const char *path, const generate_args *a
 static int run(const void *arguments, const lvlm_operands *operands)
 {
     const generate_args *const args = arguments;
+    lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_model *model = NULL;
     lvlm_generation settings;
     lvlm_outputs outputs = { .force = args->force };
@@ -310,19 +316,21 @@ static int run(const void *arguments, const lvlm_operands *operands)
     memset(&p, 0, sizeof p);
     if ((rc = check_args(args, &err)) < 0 ||
         (rc = lvlm_outputs_file(&outputs, &boxes, args->boxes, &err)) < 0 ||
-        (rc = open_model(&model, operands->at[0], args, &err)) < 0 ||
+        (rc = open_model(&model, operands->at[0], args, &notes, &err)) < 0 ||
         (rc = read_settings(&settings, model, args, &err)) < 0 ||
-        (rc = read_prompt(&p, model, &settings, args, &err)) < 0 ||
+        (rc = read_prompt(&p, model, &settings, args, &notes, &err)) < 0 ||
         (rc = prompting_spare(&p, &args->prompting, &outputs, operands->at[0], &err)) <
             0)
         goto done;
     say_what_is_ignored(&settings, args);
-    rc = generate(model, &settings, args, &p, boxes, &err);
+    rc = generate(model, &settings, args, &p, boxes, &notes, &err);
     if (rc == 0) say_what_is_unchecked(args);
 done:
     lvlm_outputs_close(&outputs);
     prompting_free(&p);
     lvlm_model_free(model);
+    lvlm_print_notes(PROGRAM, &notes);
+    lvlm_notes_free(&notes);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
 

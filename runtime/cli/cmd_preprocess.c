@@ -78,11 +78,14 @@ static void print_text(const prompting *p, const preprocess_args *args)
                lvlm_shape_text(shape, &batch->tensors[i].shape));
 }
 
-static int print(const prompting *p, const preprocess_args *args, lvlm_error *err)
+static int print(const prompting *p, const preprocess_args *args,
+                 const lvlm_notes *notes, lvlm_error *err)
 {
     if (args->common.json) {
         cJSON *const json = result(p);
-        return json != NULL ? lvlm_print_json(json, err) : lvlm_fail_memory(err);
+        if (json == NULL) return lvlm_fail_memory(err);
+        lvlm_add_notes(json, notes);
+        return lvlm_print_json(json, err);
     }
     if (args->common.quiet) return 0;
     print_text(p, args);
@@ -90,9 +93,19 @@ static int print(const prompting *p, const preprocess_args *args, lvlm_error *er
     return 0;
 }
 
+/* A directory is only read: what a conversion would leave behind is no matter. */
+static int open_model(lvlm_checkpoint **out, const char *path,
+                      const preprocess_args *args, lvlm_notes *notes, lvlm_error *err)
+{
+    TRY(lvlm_checkpoint_open(out, path, NULL, err));
+    (*out)->notes = notes;
+    return lvlm_native_check_side_files(*out, lvlm_thread_count(&args->common), err);
+}
+
 static int run(const void *arguments, const lvlm_operands *operands)
 {
     const preprocess_args *const args = arguments;
+    lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_checkpoint *cp = NULL;
     lvlm_manifest manifest = { .checkpoint = NULL };
     lvlm_outputs outputs = { .force = args->force };
@@ -103,21 +116,22 @@ static int run(const void *arguments, const lvlm_operands *operands)
     memset(&p, 0, sizeof p);
     if ((rc = check_args(args, &err)) < 0 ||
         (rc = lvlm_outputs_file(&outputs, &out, args->out, &err)) < 0 ||
-        (rc = lvlm_checkpoint_open(&cp, operands->at[0], NULL, &err)) < 0 ||
-        (rc = lvlm_native_check_side_files(cp, lvlm_thread_count(&args->common),
-                                           &err)) < 0 ||
+        (rc = open_model(&cp, operands->at[0], args, &notes, &err)) < 0 ||
         (rc = lvlm_manifest_build(&manifest, cp, &err)) < 0 ||
-        (rc = prompting_make(&p, &manifest, &args->prompting, false, &err)) < 0 ||
+        (rc = prompting_make(&p, &manifest, &args->prompting, false, &notes, &err)) <
+            0 ||
         (rc = prompting_spare(&p, &args->prompting, &outputs, operands->at[0], &err)) <
             0 ||
         (rc = save(&p, out, &err)) < 0)
         goto done;
-    rc = print(&p, args, &err);
+    rc = print(&p, args, &notes, &err);
 done:
     lvlm_outputs_close(&outputs);
     prompting_free(&p);
     lvlm_manifest_free(&manifest);
     lvlm_checkpoint_close(cp);
+    lvlm_print_notes(PROGRAM, &notes);
+    lvlm_notes_free(&notes);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
 

@@ -148,7 +148,7 @@ static int each_line(const lvlm_tokenizer *tokenizer, const tokenize_args *args,
 }
 
 static int answer_json(const lvlm_tokenizer *tokenizer, const tokenize_args *args,
-                       lvlm_error *err)
+                       const lvlm_notes *notes, lvlm_error *err)
 {
     cJSON *const result = cJSON_CreateObject();
     cJSON *const list = cJSON_AddArrayToObject(result, args->decode ? "texts" : "ids");
@@ -157,16 +157,20 @@ static int answer_json(const lvlm_tokenizer *tokenizer, const tokenize_args *arg
         rc = lvlm_fail_memory(err);
     else
         rc = each_line(tokenizer, args, list, err);
-    if (rc == 0) return lvlm_print_json(result, err);
+    if (rc == 0) {
+        lvlm_add_notes(result, notes);
+        return lvlm_print_json(result, err);
+    }
     lvlm_json_free(result);
     return rc;
 }
 
 static int open_tokenizer(lvlm_tokenizer **out, const char *path, size_t threads,
-                          lvlm_error *err)
+                          lvlm_notes *notes, lvlm_error *err)
 {
     lvlm_checkpoint *checkpoint = NULL;
     TRY(lvlm_checkpoint_open(&checkpoint, path, NULL, err));
+    checkpoint->notes = notes; /* not of what a conversion would leave behind */
     int rc = lvlm_native_check_side_files(checkpoint, threads, err);
     if (rc == 0) rc = lvlm_tokenizer_open_model(out, checkpoint, err);
     lvlm_checkpoint_close(checkpoint);
@@ -177,13 +181,16 @@ static int run(const void *arguments, const lvlm_operands *operands)
 {
     const tokenize_args *const args = arguments;
     lvlm_tokenizer *tokenizer = NULL;
+    lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_error err;
     int rc = open_tokenizer(&tokenizer, operands->at[0],
-                            lvlm_thread_count(&args->common), &err);
+                            lvlm_thread_count(&args->common), &notes, &err);
+    lvlm_print_notes(PROGRAM, &notes);
     if (rc == 0)
-        rc = args->common.json ? answer_json(tokenizer, args, &err)
+        rc = args->common.json ? answer_json(tokenizer, args, &notes, &err)
                                : each_line(tokenizer, args, NULL, &err);
     lvlm_tokenizer_close(tokenizer);
+    lvlm_notes_free(&notes);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
 

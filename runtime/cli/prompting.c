@@ -19,10 +19,12 @@ int prompting_check(const prompting_args *args, lvlm_error *err)
     return 0;
 }
 
-static int read_messages(lvlm_messages *out, const prompting_args *a, lvlm_error *err)
+static int read_messages(lvlm_messages *out, const prompting_args *a, lvlm_notes *notes,
+                         lvlm_error *err)
 {
     if (a->messages != NULL)
-        return lvlm_messages_read(out, a->messages, a->images.at, a->images.n, err);
+        return lvlm_messages_read(out, a->messages, a->images.at, a->images.n, notes,
+                                  err);
     return lvlm_messages_make(out, a->system, a->prompt, a->suffix, a->images.at,
                               a->images.n, err);
 }
@@ -48,13 +50,14 @@ static int make_inputs(prompting *p, const lvlm_manifest *manifest,
 }
 
 int prompting_make(prompting *out, const lvlm_manifest *manifest,
-                   const prompting_args *args, bool as_trained, lvlm_error *err)
+                   const prompting_args *args, bool as_trained, lvlm_notes *notes,
+                   lvlm_error *err)
 {
     const lvlm_prompt_options options = { .raw = args->raw,
                                           .as_trained = as_trained,
                                           .date = args->date };
     memset(out, 0, sizeof *out);
-    TRY(read_messages(&out->messages, args, err));
+    TRY(read_messages(&out->messages, args, notes, err));
     out->answered = out->messages.at[out->messages.n - 1].role == LVLM_ROLE_ASSISTANT;
     TRY(lvlm_prompter_open(&out->prompter, manifest, &options, err));
     TRY(lvlm_prompt_write(&out->prompt, out->prompter, &out->messages, err));

@@ -22,9 +22,10 @@ typedef struct reader {
     lvlm_messages *out;
     const char *const *images;
     size_t n_images;
-    size_t n_taken;  /* of them */
-    size_t n_places; /* parts that are images */
-    size_t message;  /* which one is being read */
+    size_t n_taken;    /* of them */
+    size_t n_places;   /* parts that are images */
+    size_t message;    /* which one is being read */
+    lvlm_notes *notes; /* or NULL */
 } reader;
 
 static const char *keep(lvlm_messages *out, const char *text)
@@ -169,9 +170,10 @@ static int read_list(reader *r, const cJSON *list, lvlm_error *err)
 }
 
 int lvlm_messages_parse(lvlm_messages *out, const char *json, size_t n_bytes,
-                        const char *const *images, size_t n_images, lvlm_error *err)
+                        const char *const *images, size_t n_images, lvlm_notes *notes,
+                        lvlm_error *err)
 {
-    reader r = { .out = out, .images = images, .n_images = n_images };
+    reader r = { out, images, n_images, .notes = notes };
     cJSON *list = NULL;
     *out = (lvlm_messages){ .n = 0 };
     FAIL_IF(n_bytes > LVLM_MESSAGES_MAX_BYTES, err, LVLM_EFORMAT,
@@ -183,14 +185,14 @@ int lvlm_messages_parse(lvlm_messages *out, const char *json, size_t n_bytes,
 }
 
 int lvlm_messages_read(lvlm_messages *out, const char *path, const char *const *images,
-                       size_t n_images, lvlm_error *err)
+                       size_t n_images, lvlm_notes *notes, lvlm_error *err)
 {
     lvlm_infile *file = NULL;
     *out = (lvlm_messages){ .n = 0 };
     TRY(lvlm_infile_open(&file, path, err));
     const char *const text = file->bytes != NULL ? (const char *)file->bytes : "";
-    const int rc =
-        lvlm_messages_parse(out, text, (size_t)file->n_bytes, images, n_images, err);
+    const int rc = lvlm_messages_parse(out, text, (size_t)file->n_bytes, images,
+                                       n_images, notes, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", path);
     lvlm_infile_close(file);
     return rc;

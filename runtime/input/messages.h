@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "formats/base/arena.h"
+#include "formats/base/notes.h"
 
 /* Bytes of a file of messages; a conversation is far below. */
 enum { LVLM_MESSAGES_MAX_BYTES = 64 << 20 };
@@ -53,15 +54,17 @@ typedef struct lvlm_messages {
  * names its file as "path", "image" or "url"; one that names none is the next of
  * `images` (n_images, paths). Those that are left over are unplaced when no part of
  * the messages is an image, and an error otherwise. LVLM_EFORMAT names the message and
- * the key: unknown roles and types, images that would have to be fetched. Free with
- * lvlm_messages_free, also after a failure. */
+ * the key: unknown roles and types, images that would have to be fetched. Keys that
+ * nothing follows are noted (`notes` may be NULL). Free with lvlm_messages_free, also
+ * after a failure. */
 LVLM_MUST_CHECK int lvlm_messages_parse(lvlm_messages *out, const char *json,
                                         size_t n_bytes, const char *const *images,
-                                        size_t n_images, lvlm_error *err);
+                                        size_t n_images, lvlm_notes *notes,
+                                        lvlm_error *err);
 /* The same from a file, whose name messages begin with. */
 LVLM_MUST_CHECK int lvlm_messages_read(lvlm_messages *out, const char *path,
                                        const char *const *images, size_t n_images,
-                                       lvlm_error *err);
+                                       lvlm_notes *notes, lvlm_error *err);
 
 /* One user message `text`, all `images` unplaced; in front of it a system message
  * unless `system` is NULL, behind it an assistant's unless `answer` is NULL. */

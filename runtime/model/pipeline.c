@@ -134,7 +134,8 @@ static int read_batch(pass *t, const lvlm_checkpoint *inputs, const char *prefix
     };
     lvlm_input_spec spec = p->spec;
     spec.unlabelled = t->unlabelled;
-    TRY(lvlm_inputs_read(&t->inputs, inputs, prefix, &spec, err));
+    TRY(lvlm_inputs_read(&t->inputs, inputs, prefix, &spec,
+                         p->weights.manifest->checkpoint->notes, err));
     TRY(lvlm_packing_make(&t->packing, &t->inputs, &options, err));
     if (!pass_has_images(t)) return 0;
     TRY(p->tower->look(p->vision, &t->seen, images, &t->inputs.arena, err));

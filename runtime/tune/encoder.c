@@ -28,10 +28,12 @@ struct lvlm_encoder {
 
 /* ---- opening -------------------------------------------------------------------- */
 
-static int open_all(lvlm_encoder *e, const char *model, lvlm_error *err)
+static int open_all(lvlm_encoder *e, const char *model, lvlm_notes *notes,
+                    lvlm_error *err)
 {
+    const lvlm_open_options open = { .notes = notes };
     const lvlm_prompt_options options = { .training = true };
-    TRY(lvlm_checkpoint_open(&e->checkpoint, model, NULL, err));
+    TRY(lvlm_checkpoint_open(&e->checkpoint, model, &open, err));
     TRY(lvlm_manifest_build(&e->manifest, e->checkpoint, err));
     TRY(lvlm_input_spec_read(&e->spec, e->manifest.config, err));
     TRY(lvlm_prompter_open(&e->prompter, &e->manifest, &options, err));
@@ -61,7 +63,7 @@ int lvlm_encoder_open(lvlm_encoder **out, const char *model,
 {
     lvlm_encoder *const e = lvlm_calloc(1, sizeof *e);
     if (e == NULL) return lvlm_fail_memory(err);
-    int rc = open_all(e, model, err);
+    int rc = open_all(e, model, options != NULL ? options->notes : NULL, err);
     if (rc == 0) rc = read_options(e, options, err);
     if (rc < 0)
         lvlm_encoder_close(e);
@@ -270,7 +272,7 @@ static void finish(lvlm_encoded *out)
 static int check_batch(const job *j, lvlm_error *err)
 {
     lvlm_inputs in;
-    const int rc = lvlm_inputs_read(&in, &j->out->batch, "", &j->e->spec, err);
+    const int rc = lvlm_inputs_read(&in, &j->out->batch, "", &j->e->spec, NULL, err);
     lvlm_inputs_free(&in);
     return rc;
 }

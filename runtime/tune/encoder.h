@@ -12,6 +12,8 @@
 #include "runtime/tune/example.h"
 
 typedef struct lvlm_encoder_options {
+    lvlm_notes *notes;  /* receives what of model and examples is passed over; outlives
+                          the encoder; NULL: none */
     const char *images; /* the folder of the images; NULL: their names say it all */
     size_t max_length;  /* tokens of an example, the rest is cut off; 0: any number */
 } lvlm_encoder_options;

@@ -25,7 +25,7 @@ static void draw(const lvlm_trainer *t)
 int trainer_lora_open(lvlm_trainer *t, const char *path, lvlm_error *err)
 {
     const lvlm_trainer_options *const o = &t->options;
-    TRY(lvlm_manifest_open(&t->manifest, &t->checkpoint, path, err));
+    TRY(lvlm_manifest_open(&t->manifest, &t->checkpoint, path, o->notes, err));
     if (o->adapter != NULL)
         TRY(lvlm_lora_continue(&t->adapter, o->lora, o->adapter, &t->manifest, err));
     else

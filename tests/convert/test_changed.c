@@ -109,8 +109,8 @@ static void refuses_merge(const char *changed)
     scratch_copy(&s, ADAPTER, "adapter");
     const char *const native = native_of(&s, MODEL);
     const char *const out = scratch_path(&s, "merged.lvlm");
-    assert_int_equal(lvlm_merge_open(&merge, native, scratch_path(&s, "adapter"), &err),
-                     0);
+    assert_int_equal(
+        lvlm_merge_open(&merge, native, scratch_path(&s, "adapter"), NULL, &err), 0);
     touch(scratch_path(&s, changed));
     lvlm_outfile *const file = open_outfile(out);
     assert_int_equal(lvlm_merge_execute(&merge, file, &run, &cost, root, &err),

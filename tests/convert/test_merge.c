@@ -74,7 +74,7 @@ static int merge(lvlm_fold_cost *cost, const char *model, const char *adapter,
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_outfile *file = NULL;
     lvlm_merge m;
-    int rc = lvlm_merge_open(&m, model, adapter, err);
+    int rc = lvlm_merge_open(&m, model, adapter, NULL, err);
     if (rc == 0) rc = lvlm_outfile_open(&file, out, overwrite, err);
     if (rc == 0) rc = lvlm_merge_execute(&m, file, &run, cost, root, err);
     lvlm_outfile_close(file);
@@ -160,7 +160,7 @@ static sums compare(const char *model, const char *adapter, const char *merged,
     lvlm_error err;
     sums sum = { 0 };
     size_t n = 0;
-    if (lvlm_manifest_open(&manifest, &cp, model, &err) < 0 ||
+    if (lvlm_manifest_open(&manifest, &cp, model, NULL, &err) < 0 ||
         lvlm_adapter_open(&x, adapter, &manifest, &err) < 0 ||
         lvlm_checkpoint_open(&got, merged, NULL, &err) < 0 ||
         lvlm_checkpoint_open(&want, peft, NULL, &err) < 0)
@@ -294,7 +294,7 @@ static const char *make_adapter(scratch *s, const char *model, const char *word)
     lvlm_error err;
     size_t i = 0;
     for (size_t j = 0; j < COUNT(ones); j++) ones[j] = 1;
-    if (lvlm_manifest_open(&manifest, &cp, model, &err) < 0 ||
+    if (lvlm_manifest_open(&manifest, &cp, model, NULL, &err) < 0 ||
         lvlm_adapter_begin(&x, &manifest, &config, &err) < 0)
         fail_msg("%s", err.text);
     while (!lvlm_module_named(x.modules.at[i].name, word)) i++;

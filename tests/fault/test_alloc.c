@@ -280,7 +280,7 @@ static int merge_adapter(scratch *s, lvlm_error *err)
     lvlm_fold_cost cost;
     lvlm_outfile *file = NULL;
     lvlm_merge m;
-    int rc = lvlm_merge_open(&m, scratch_path(s, "adapted.lvlm"), ADAPTER, err);
+    int rc = lvlm_merge_open(&m, scratch_path(s, "adapted.lvlm"), ADAPTER, NULL, err);
     if (rc == 0) rc = lvlm_outfile_open(&file, path, false, err);
     if (rc == 0) rc = lvlm_merge_execute(&m, file, &run, &cost, root, err);
     lvlm_outfile_close(file);
@@ -295,7 +295,8 @@ static int write_adapter(scratch *s, lvlm_error *err)
     lvlm_checkpoint *cp = NULL;
     lvlm_manifest manifest;
     lvlm_adapter adapter = { .n = 0 };
-    int rc = lvlm_manifest_open(&manifest, &cp, scratch_path(s, "adapted.lvlm"), err);
+    int rc =
+        lvlm_manifest_open(&manifest, &cp, scratch_path(s, "adapted.lvlm"), NULL, err);
     if (rc == 0) rc = lvlm_adapter_open(&adapter, ADAPTER, &manifest, err);
     if (rc == 0)
         rc = lvlm_outdir_open(&out, scratch_path(s, "newdir"), false, &lvlm_adapter_set,
@@ -526,7 +527,7 @@ static int write_prompt(scratch *s, lvlm_error *err)
     if (rc == 0) rc = lvlm_vision_input_open(&vision, &manifest, NULL, err);
     if (rc == 0) rc = lvlm_prompter_open(&prompter, &manifest, NULL, err);
     if (rc == 0)
-        rc = lvlm_messages_parse(&messages, json, sizeof json - 1, NULL, 0, err);
+        rc = lvlm_messages_parse(&messages, json, sizeof json - 1, NULL, 0, NULL, err);
     if (rc == 0) rc = lvlm_prompt_write(&prompt, prompter, &messages, err);
     if (rc == 0) rc = lvlm_prompt_inputs_make(&inputs, prompts, 1, vision, err);
     lvlm_prompt_inputs_free(&inputs);

@@ -55,7 +55,7 @@ static void encode(const talker *t, lvlm_example *const *examples, size_t n)
         if (bad >= n) abort();
         return;
     }
-    if (lvlm_inputs_read(&inputs, &encoded->batch, "", &t->spec, &err) < 0) {
+    if (lvlm_inputs_read(&inputs, &encoded->batch, "", &t->spec, NULL, &err) < 0) {
         (void)fprintf(stderr, "%s\n", err.text);
         abort(); /* what is encoded is what the model takes */
     }

@@ -18,7 +18,7 @@ static void read_conversation(const char *json, size_t n_bytes)
     static const char *const images[] = { "a", "b" };
     lvlm_messages m;
     lvlm_error err;
-    if (lvlm_messages_parse(&m, json, n_bytes, images, 2, &err) == 0) {
+    if (lvlm_messages_parse(&m, json, n_bytes, images, 2, NULL, &err) == 0) {
         if (m.n == 0 || m.n_unplaced > 2) abort();
         for (size_t i = 0; i < m.n; i++)
             for (size_t j = 0; j < m.at[i].n_parts; j++)

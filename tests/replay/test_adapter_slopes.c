@@ -106,7 +106,7 @@ static void check_fixture(scratch *s, const char *fixture, size_t n_modules,
     (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/model", fixture);
     native_convert(path, native);
     (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/golden.safetensors", fixture);
-    if (lvlm_manifest_open(&manifest, &cp, native, &err) < 0 ||
+    if (lvlm_manifest_open(&manifest, &cp, native, NULL, &err) < 0 ||
         lvlm_checkpoint_open(&golden, path, NULL, &err) < 0)
         fail_msg("%s", err.text);
     adapt_everything(&adapter, &manifest, dropout);

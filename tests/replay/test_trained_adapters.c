@@ -371,7 +371,7 @@ static void a_merged_model_is_model_and_adapter(void **state)
         save_adapter(&t, dir);
         lvlm_outfile *const a = open_outfile(ours), *const b = open_outfile(theirs);
         if (lvlm_trainer_save_merged(&t, a, &cost, &err) < 0 ||
-            lvlm_merge_open(&m, native, dir, &err) < 0 ||
+            lvlm_merge_open(&m, native, dir, NULL, &err) < 0 ||
             lvlm_merge_execute(&m, b, &once, &cost, root, &err) < 0 ||
             lvlm_checkpoint_open(&x, ours, NULL, &err) < 0 ||
             lvlm_checkpoint_open(&y, theirs, NULL, &err) < 0 ||

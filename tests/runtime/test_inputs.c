@@ -45,7 +45,7 @@ static void inputs_accepts_a_good_batch(void **state)
     synthetic s = { 0 };
     lvlm_inputs in;
     put_good(&s);
-    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &spec, NULL), 0);
+    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &spec, NULL, NULL), 0);
     assert_int_equal(in.B, 2);
     assert_int_equal(in.T, 3);
     assert_int_equal(in.ids[4], 49);
@@ -57,6 +57,53 @@ static void inputs_accepts_a_good_batch(void **state)
     synthetic_free(&s);
 }
 
+/* The only note on the batch `s`; "" when there is none. */
+static const char *noted(const synthetic *s, const lvlm_input_spec *model,
+                         lvlm_notes *notes)
+{
+    lvlm_inputs in;
+    assert_int_equal(lvlm_inputs_read(&in, &s->checkpoint, "", model, notes, NULL), 0);
+    lvlm_inputs_free(&in);
+    assert_true(notes->n <= 1);
+    return notes->n == 1 ? notes->at[0] : "";
+}
+
+static void inputs_notes_tensors_without_a_use(void **state)
+{
+    static const int64_t values[6] = { 0 };
+    static const struct {
+        const char *name;
+        bool typed;
+        const char *said;
+    } cases[] = {
+        { "mm_token_type_ids", true, "" },
+        { "pixel_value", true,
+          "tensors of the inputs: 'pixel_value' is not known and not followed; did you "
+          "mean 'pixel_values'?" },
+        { "inputs_embeds", true,
+          "tensors of the inputs: 'inputs_embeds' is not known and not followed" },
+        { "image_grid_thw", true,
+          "tensors of the inputs: 'image_grid_thw' is not followed: this model has no "
+          "use for it" },
+        { "mm_token_type_ids", false,
+          "tensors of the inputs: 'token_type_ids' is not followed: this model has no "
+          "use for it" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lvlm_notes notes = LVLM_NOTES_INIT;
+        lvlm_input_spec model = spec;
+        synthetic s = { 0 };
+        model.typed = cases[i].typed;
+        put_good(&s);
+        if (strcmp(cases[i].name, "mm_token_type_ids") != 0)
+            synthetic_put_integers(&s, cases[i].name, 2, 3, values);
+        assert_string_equal(noted(&s, &model, &notes), cases[i].said);
+        lvlm_notes_free(&notes);
+        synthetic_free(&s);
+    }
+}
+
 static void inputs_fills_in_what_may_be_absent(void **state)
 {
     (void)state;
@@ -64,7 +111,7 @@ static void inputs_fills_in_what_may_be_absent(void **state)
     synthetic s = { 0 };
     lvlm_inputs in;
     synthetic_put_integers(&s, "in.input_ids", 1, 3, ids);
-    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "in.", &spec, NULL), 0);
+    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "in.", &spec, NULL, NULL), 0);
     assert_int_equal(in.real[0], 1);
     assert_int_equal(in.types[2], 0);
     assert_null(in.labels);
@@ -82,7 +129,7 @@ static void inputs_accepts_i32(void **state)
     lvlm_inputs in;
     synthetic_put(&s, "input_ids", LVLM_I32, &shape, ids);
     synthetic_put(&s, "labels", LVLM_I32, &shape, labels);
-    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &spec, NULL), 0);
+    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &spec, NULL, NULL), 0);
     assert_int_equal(in.ids[1], 4);
     assert_int_equal(in.labels[0], -100);
     lvlm_inputs_free(&in);
@@ -98,7 +145,7 @@ static void inputs_takes_labels_that_never_count_for_absent(void **state)
     lvlm_inputs in;
     synthetic_put_integers(&s, "input_ids", 1, 3, ids);
     synthetic_put_integers(&s, "labels", 1, 3, labels);
-    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &spec, NULL), 0);
+    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &spec, NULL, NULL), 0);
     assert_null(in.labels);
     lvlm_inputs_free(&in);
     synthetic_free(&s);
@@ -147,7 +194,7 @@ static void inputs_names_what_is_wrong(void **state)
         lvlm_error err;
         put_good(&s);
         synthetic_put(&s, bad->name, bad->dtype, &bad->shape, bad->integers);
-        assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &spec, &err),
+        assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &spec, NULL, &err),
                          LVLM_EFORMAT);
         if (strstr(err.text, bad->message) == NULL)
             fail_msg("got '%s', expected '%s'", err.text, bad->message);
@@ -168,7 +215,7 @@ static void inputs_refuses_pixels_that_are_not_finite(void **state)
         lvlm_error err;
         put_good(&s);
         synthetic_put(&s, "pixel_values", LVLM_F32, &shape, pixels);
-        assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &spec, &err),
+        assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &spec, NULL, &err),
                          LVLM_EFORMAT);
         assert_non_null(strstr(err.text, "pixel_values[0, 0, 1, 0]: got "));
         lvlm_inputs_free(&in);
@@ -199,13 +246,13 @@ static void inputs_count_patches_of_grids_that_wrap_around(void **state)
     synthetic_put_integers(&s, "input_ids", 1, 1, ids);
     synthetic_put_integers(&s, "image_grid_thw", GRIDS, 3, grids);
     synthetic_put(&s, "pixel_values", LVLM_F32, &shape, pixels);
-    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &patches, &err),
+    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &patches, NULL, &err),
                      LVLM_EFORMAT);
     assert_non_null(strstr(err.text, "pixel_values: 4 patches, but the grid of "
                                      "image_grid_thw[0] ends after number"));
     lvlm_inputs_free(&in);
     synthetic_put_integers(&s, "image_grid_thw", 1, 3, &grids[3 * GRIDS - 3]);
-    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &patches, &err), 0);
+    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &patches, NULL, &err), 0);
     lvlm_inputs_free(&in);
     synthetic_free(&s);
 }
@@ -217,7 +264,7 @@ static void inputs_names_a_missing_tensor_with_its_prefix(void **state)
     lvlm_inputs in;
     lvlm_error err;
     put_good(&s);
-    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "in.", &spec, &err),
+    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "in.", &spec, NULL, &err),
                      LVLM_EFORMAT);
     assert_string_equal(err.text, "in.input_ids: is missing");
     lvlm_inputs_free(&in);
@@ -228,6 +275,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inputs_accepts_a_good_batch),
+        cmocka_unit_test(inputs_notes_tensors_without_a_use),
         cmocka_unit_test(inputs_fills_in_what_may_be_absent),
         cmocka_unit_test(inputs_accepts_i32),
         cmocka_unit_test(inputs_takes_labels_that_never_count_for_absent),

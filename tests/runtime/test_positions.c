@@ -50,7 +50,7 @@ static int positions_of(int64_t *time, int64_t *next, size_t frames, float secon
     lvlm_inputs in;
     lvlm_packing p;
     put_video(&s, frames, seconds);
-    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &spec, err), 0);
+    assert_int_equal(lvlm_inputs_read(&in, &s.checkpoint, "", &spec, NULL, err), 0);
     assert_int_equal(lvlm_packing_make(&p, &in, &options, err), 0);
     const int rc = lvlm_positions_grids(&p, &in, &spec, rules, err);
     *time = p.positions[frames - 1];

@@ -99,6 +99,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
     const args *a = arguments;
     const bool f64 = a->compute != NULL && strcmp(a->compute, "f64") == 0;
     bool failed = false;
+    lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_progress bar, checking;
     const lvlm_replay_options replay_options = {
         .compute = f64 ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
@@ -110,6 +111,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
         .checking_user = &checking,
         .tolerance = a->tolerance,
         .grads = a->grads,
+        .notes = &notes,
     };
     reports r = { .html = NULL };
     lvlm_replay replay;
@@ -122,12 +124,14 @@ static int run(const void *arguments, const lvlm_operands *operands)
                          &err);
     lvlm_progress_finish(&bar);
     lvlm_progress_finish(&checking);
+    lvlm_print_notes(PROGRAM, &notes);
     if (rc < 0) goto done;
     if ((rc = print_result(&replay, a, &err)) == 0)
         rc = write_reports(&replay, &r, &err);
     failed = replay.n_failed > 0;
     lvlm_replay_free(&replay);
 done:
+    lvlm_notes_free(&notes);
     lvlm_outputs_close(&r.outputs);
     if (rc < 0) return lvlm_report(PROGRAM, &err);
     return lvlm_exit_status(failed ? LVLM_ECHECK : LVLM_OK);

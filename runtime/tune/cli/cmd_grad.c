@@ -142,7 +142,8 @@ static cJSON *zeros_json(const lvlm_zero_gradients *zeros, const lvlm_model *mod
 /* `bad`: what lvlm_check_all_finite found. */
 static int report(const lvlm_gradient_list *list, const lvlm_zero_gradients *zeros,
                   const cJSON *bad, const lvlm_model *model,
-                  const lvlm_model_step *step, const grad_args *args, lvlm_error *err)
+                  const lvlm_model_step *step, const grad_args *args,
+                  const lvlm_notes *notes, lvlm_error *err)
 {
     const double loss = step->loss / (double)step->n_targets;
     if (!args->common.quiet) tune_tell_zeros(zeros);
@@ -160,6 +161,7 @@ static int report(const lvlm_gradient_list *list, const lvlm_zero_gradients *zer
                           zeros_json(zeros, model, is(args->names, "hf")));
     if (lvlm_json_count(bad) > 0)
         cJSON_AddItemToObject(json, "not_finite", cJSON_Duplicate(bad, true));
+    lvlm_add_notes(json, notes);
     return lvlm_print_json(json, err);
 }
 
@@ -178,7 +180,8 @@ static int check_finite(cJSON *bad, const lvlm_gradient_list *list,
 
 /* Everything that is written and reported, from a model that holds gradients. */
 static int finish(const lvlm_model *model, const lvlm_model_step *step,
-                  const grad_args *args, lvlm_outfile *out, lvlm_error *err)
+                  const grad_args *args, lvlm_outfile *out, const lvlm_notes *notes,
+                  lvlm_error *err)
 {
     lvlm_gradient_list list = { .arena = LVLM_ARENA_INIT };
     lvlm_zero_gradients zeros = { .arena = LVLM_ARENA_INIT };
@@ -189,7 +192,7 @@ static int finish(const lvlm_model *model, const lvlm_model_step *step,
         (rc = lvlm_zero_gradients_find(&zeros, model, step, err)) == 0 &&
         (rc = save(&list, step->loss / (double)step->n_targets, args, out, err)) == 0) {
         finite = check_finite(bad, &list, step, &not_finite);
-        rc = report(&list, &zeros, bad, model, step, args, err);
+        rc = report(&list, &zeros, bad, model, step, args, notes, err);
     }
     if (rc == 0 && finite < 0) {
         if (err != NULL) *err = not_finite;
@@ -205,6 +208,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
 {
     const grad_args *const args = arguments;
     lvlm_model *model = NULL;
+    lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_model_step step;
     lvlm_progress bar;
     lvlm_stage stage;
@@ -221,6 +225,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
         .reference = args->reference,
         .trains = lvlm_stage_trains,
         .user = &stage,
+        .notes = &notes,
         .check = true,
         .checking = lvlm_progress_bytes,
         .checking_user = &bar,
@@ -230,10 +235,12 @@ static int run(const void *arguments, const lvlm_operands *operands)
     rc = lvlm_model_open(&model, operands->at[0], &chosen, &err);
     lvlm_progress_finish(&bar);
     if (rc == 0 && (rc = backward(&step, model, args->inputs, &err)) == 0)
-        rc = finish(model, &step, args, out, &err);
+        rc = finish(model, &step, args, out, &notes, &err);
 done:
     lvlm_outputs_close(&outputs);
     lvlm_model_free(model);
+    lvlm_print_notes(PROGRAM, &notes);
+    lvlm_notes_free(&notes);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
 

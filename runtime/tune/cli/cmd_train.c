@@ -149,6 +149,7 @@ int train_read_options(train_run *r, lvlm_error *err)
     *o = (lvlm_trainer_options){ .data = r->source.id,
                                  .checkpointing = a->checkpointing,
                                  .threads = lvlm_thread_count(&a->common),
+                                 .notes = &r->notes,
                                  .reference = a->reference };
     TRY(read_length(r, err));
     o->decay_all = a->decay != NULL && strcmp(a->decay, "all") == 0;
@@ -188,11 +189,14 @@ static int run(const void *arguments, const lvlm_operands *operands)
 {
     train_run r = { .args = arguments,
                     .model = operands->at[0],
-                    .state = { .lock = -1, .cleanup = -1 } };
+                    .state = { .lock = -1, .cleanup = -1 },
+                    .notes = LVLM_NOTES_INIT };
     lvlm_error err;
     int rc = check_args(r.args, &err);
     if (rc == 0) rc = train_run_all(&r, &err);
     rc = train_run_free(&r, rc, &err);
+    lvlm_print_notes(PROGRAM, &r.notes);
+    lvlm_notes_free(&r.notes);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
 

@@ -64,7 +64,8 @@ static int open_examples(lvlm_dataset *out, train_run *r, const char *path,
 int train_open_data(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
-    const lvlm_encoder_options options = { .images = a->images,
+    const lvlm_encoder_options options = { .notes = &r->notes,
+                                           .images = a->images,
                                            .max_length = (size_t)a->max_length };
     if (a->data != NULL || a->eval != NULL)
         TRY(lvlm_encoder_open(&r->encoder, r->model, &options, err));

@@ -48,6 +48,7 @@ static int take_step(train_run *r, lvlm_error *err)
     const double seconds = lvlm_seconds() - started;
     r->seconds += seconds;
     if (report.step == r->resumed + 1) train_tell_first(r, &zeros, seconds);
+    train_tell_notes(r);
     train_tell_step(r, &report);
     train_log_text(r->trainer.last, &report);
     if ((rc = train_log_add(&r->log, &report, seconds, err)) == 0 &&

@@ -36,6 +36,7 @@ typedef struct train_state {
 typedef struct train_run {
     const train_args *args;
     const char *model; /* path */
+    lvlm_notes notes;  /* of model, data and adapter */
     lvlm_trainer_options options;
     lvlm_lora lora; /* --lora and --adapter */
     lvlm_fold_cost fold;
@@ -96,6 +97,7 @@ LVLM_MUST_CHECK int train_spare_inputs(const train_run *run, lvlm_error *err);
 /* What people are told (train_tell.c): memory before the first step, where the run
  * stands, what the first step shows, what has changed. */
 LVLM_MUST_CHECK int train_tell_plan(train_run *run, lvlm_error *err);
+void train_tell_notes(train_run *run); /* those that are new */
 void train_tell_step(train_run *run, const lvlm_trainer_report *report);
 void train_tell_first(const train_run *run, const lvlm_zero_gradients *zeros,
                       double seconds);

@@ -91,6 +91,12 @@ void train_tell_first(const train_run *r, const lvlm_zero_gradients *zeros,
                 time_text(all, left_of(r, step)));
 }
 
+void train_tell_notes(train_run *r)
+{
+    if (r->notes.n > r->notes.n_printed) train_tell_done(r);
+    lvlm_print_notes(PROGRAM, &r->notes);
+}
+
 void train_tell_step(train_run *r, const lvlm_trainer_report *report)
 {
     const double now = lvlm_seconds();
@@ -167,6 +173,7 @@ static int print_json(const train_run *r, lvlm_error *err)
     }
     if (a->out != NULL) add_changes(json, &r->changes);
     train_data_json(json, r);
+    lvlm_add_notes(json, &r->notes);
     return lvlm_print_json(json, err);
 }
 

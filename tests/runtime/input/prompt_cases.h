@@ -64,7 +64,7 @@ static inline int case_messages(lvlm_messages *out, const cJSON *item, lvlm_erro
                                   images, n, err);
     char *json = NULL;
     assert_int_equal(lvlm_json_print(&json, lvlm_json_get(item, "messages"), err), 0);
-    const int rc = lvlm_messages_parse(out, json, strlen(json), images, n, err);
+    const int rc = lvlm_messages_parse(out, json, strlen(json), images, n, NULL, err);
     lvlm_free(json);
     return rc;
 }

@@ -14,7 +14,7 @@ static const char *const files[] = { "a.png", "b.png" };
 
 static int parse(lvlm_messages *out, const char *json, size_t n_images, lvlm_error *err)
 {
-    return lvlm_messages_parse(out, json, strlen(json), files, n_images, err);
+    return lvlm_messages_parse(out, json, strlen(json), files, n_images, NULL, err);
 }
 
 static void parts_keep_their_order(void **state)
@@ -117,11 +117,11 @@ static void a_file_is_named(void **state)
     (void)state;
     scratch_make(&s);
     const char *const path = scratch_write(&s, "m.json", "[1]", 3);
-    assert_int_equal(lvlm_messages_read(&m, path, files, 0, &err), LVLM_EFORMAT);
+    assert_int_equal(lvlm_messages_read(&m, path, files, 0, NULL, &err), LVLM_EFORMAT);
     lvlm_messages_free(&m);
     assert_memory_equal(err.text, path, strlen(path));
     const char *const empty = scratch_write(&s, "e.json", "", 0);
-    assert_int_equal(lvlm_messages_read(&m, empty, files, 0, &err), LVLM_EFORMAT);
+    assert_int_equal(lvlm_messages_read(&m, empty, files, 0, NULL, &err), LVLM_EFORMAT);
     lvlm_messages_free(&m);
     scratch_remove(&s);
 }

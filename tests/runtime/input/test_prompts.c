@@ -211,7 +211,7 @@ static void spans_are(const char *family, const char *json, const char *want)
     open_model(&r, folder);
     assert_int_equal(lvlm_prompter_open(&r.prompter, &r.manifest, NULL, &err), 0);
     assert_int_equal(
-        lvlm_messages_parse(&r.messages, json, strlen(json), NULL, 0, &err), 0);
+        lvlm_messages_parse(&r.messages, json, strlen(json), NULL, 0, NULL, &err), 0);
     assert_int_equal(lvlm_prompt_write(&r.prompt, r.prompter, &r.messages, &err), 0);
     for (size_t i = 0; i < r.prompt.n_spans; i++) {
         const lvlm_span *const span = &r.prompt.spans[i];

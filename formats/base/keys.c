@@ -1,0 +1,95 @@
+/* keys.c - known, noted and unknown keys; see keys.h. */
+#include "formats/base/keys.h"
+
+#include <fnmatch.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/base/options.h"
+
+const lvlm_key *lvlm_key_find(const lvlm_key *keys, const char *name)
+{
+    for (const lvlm_key *key = keys; key->name != NULL; key++)
+        if (strcmp(key->name, name) == 0 || fnmatch(key->name, name, 0) == 0)
+            return key;
+    return NULL;
+}
+
+/* Is `text` one of "a|b|c"? */
+static bool is_listed(const char *list, const char *text)
+{
+    const size_t length = strlen(text);
+    for (const char *at = list; at != NULL && *at != '\0';) {
+        const size_t n = strcspn(at, "|");
+        if (n == length && memcmp(at, text, n) == 0) return true;
+        at += n + (at[n] == '|');
+    }
+    return false;
+}
+
+static int is_neutral(bool *out, const lvlm_key *key, const cJSON *value,
+                      lvlm_error *err)
+{
+    char *text = NULL;
+    *out = false;
+    if (key->neutral == NULL || value == NULL) return 0;
+    TRY(lvlm_json_print(&text, value, err));
+    *out = is_listed(key->neutral, text);
+    lvlm_free(text);
+    return 0;
+}
+
+/* The key that is followed and that `name` is probably meant to be; NULL: none. */
+static const char *nearest(const lvlm_key *keys, const char *name)
+{
+    const char *best = NULL;
+    size_t least = strlen(name) / 3 + 1;
+    for (const lvlm_key *key = keys; key->name != NULL; key++) {
+        if (key->use != LVLM_KEY_FOLLOWED) continue;
+        const size_t distance = lvlm_edit_distance(key->name, name);
+        if (distance >= least) continue;
+        least = distance;
+        best = key->name;
+    }
+    return best;
+}
+
+static int note_unknown(const char *name, const char *where, const lvlm_key *keys,
+                        lvlm_notes *notes, lvlm_error *err)
+{
+    const char *const meant = nearest(keys, name);
+    if (meant != NULL)
+        return lvlm_notes_add(notes, err,
+                              "%s: '%s' is not known and not followed; did you mean "
+                              "'%s'?",
+                              where, name, meant);
+    return lvlm_notes_add(notes, err, "%s: '%s' is not known and not followed", where,
+                          name);
+}
+
+int lvlm_key_check(const char *name, const cJSON *value, const char *where,
+                   const lvlm_key *keys, lvlm_notes *notes, lvlm_error *err)
+{
+    const lvlm_key *const key = lvlm_key_find(keys, name);
+    bool neutral;
+    if (cJSON_IsNull(value)) return 0;
+    if (key == NULL) return note_unknown(name, where, keys, notes, err);
+    if (key->use == LVLM_KEY_FOLLOWED || key->use == LVLM_KEY_INERT) return 0;
+    TRY(is_neutral(&neutral, key, value, err));
+    if (neutral) return 0;
+    FAIL_IF(key->use == LVLM_KEY_REFUSED, err, LVLM_EFORMAT,
+            "%s: '%s' is not supported: %s", where, name, key->why);
+    return lvlm_notes_add(notes, err, "%s: '%s' is not followed: %s", where, name,
+                          key->why);
+}
+
+int lvlm_keys_check(const cJSON *object, const char *where, const lvlm_key *keys,
+                    lvlm_notes *notes, lvlm_error *err)
+{
+    const cJSON *member;
+    LVLM_JSON_MEMBERS (member, object)
+        TRY(lvlm_key_check(member->string, member, where, keys, notes, err));
+    return 0;
+}

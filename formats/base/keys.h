@@ -1,0 +1,50 @@
+/* keys.h - what this program does with each key of a JSON object.
+ *
+ * One table per kind of object lists every key that is known:
+ *
+ *   { "top_k" }                                    is followed
+ *   { "auto_map", LVLM_KEY_INERT, "..." }          changes no result here, and why
+ *   { "num_beams", LVLM_KEY_NOTED, "...", "1" }    is not followed, and what happens
+ *                                                  instead; 1 would change nothing
+ *   { "lora_bias", LVLM_KEY_REFUSED, "...", "false" }
+ *
+ * lvlm_keys_check adds a note for every key that could change a result and does not: a
+ * noted one, and one that no row knows. What is null counts as absent. */
+#ifndef LVLM_FORMATS_BASE_KEYS_H
+#define LVLM_FORMATS_BASE_KEYS_H
+
+#include <cjson/cJSON.h>
+
+#include "formats/base/notes.h"
+
+typedef enum lvlm_key_use {
+    LVLM_KEY_FOLLOWED,
+    LVLM_KEY_INERT,
+    LVLM_KEY_NOTED,
+    LVLM_KEY_REFUSED,
+} lvlm_key_use;
+
+typedef struct lvlm_key {
+    const char *name; /* or a pattern with '*'; NULL ends a table. The first row that
+                         fits counts */
+    lvlm_key_use use;
+    const char *why;     /* INERT: for readers of the table; NOTED, REFUSED: the end of
+                            the sentence "'KEY' is not followed: ..." */
+    const char *neutral; /* values that change nothing, in JSON, separated by '|' */
+} lvlm_key;
+
+/* Check every member of `object`, if it is one. `where` begins the sentences:
+ * "generation_config.json". LVLM_EFORMAT for the first one that is refused. */
+LVLM_MUST_CHECK int lvlm_keys_check(const cJSON *object, const char *where,
+                                    const lvlm_key *keys, lvlm_notes *notes,
+                                    lvlm_error *err);
+
+/* One name, with the value that it has (NULL: none to look at). */
+LVLM_MUST_CHECK int lvlm_key_check(const char *name, const cJSON *value,
+                                   const char *where, const lvlm_key *keys,
+                                   lvlm_notes *notes, lvlm_error *err);
+
+/* The row of `keys` for `name`; NULL: it is not known. */
+const lvlm_key *lvlm_key_find(const lvlm_key *keys, const char *name);
+
+#endif
