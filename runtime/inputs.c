@@ -9,6 +9,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/keys.h"
+#include "runtime/position_ids.h"
 #include "runtime/splice.h"
 
 enum {
@@ -57,6 +58,8 @@ int lvlm_input_spec_read(lvlm_input_spec *out, const cJSON *config, lvlm_error *
     TRY(read_splice(out, config, err));
     const char *const mask = lvlm_json_string(lvlm_json_path(config, "text.mask"));
     out->typed = mask != NULL && strcmp(mask, "prefix_lm") == 0;
+    out->position_axes = lvlm_json_path(config, "text.mrope_section") != NULL ? 3 : 1;
+    if (out->splice == LVLM_SPLICE_BETWEEN_TAGS) out->position_axes = 0;
     TRY(read_number(&vocab, config, "text.vocab", 0, err));
     TRY(read_number(&rows, config, "text.embed_rows", vocab, err));
     TRY(read_number(&out->image_token, config, "tokens.image", 0, err));
@@ -111,6 +114,7 @@ static int read_text(const reader *r, lvlm_error *err)
     FAIL_IF(ids->shape.dims[1] > MAX_TOKENS, err, LVLM_EFORMAT,
             "%s: %" PRIu64 " tokens a text, at most %d", ids->name, ids->shape.dims[1],
             MAX_TOKENS);
+    r->out->has_mask = lvlm_input_find(&r->source, "attention_mask") != NULL;
     r->out->has_types = lvlm_input_find(&r->source, "token_type_ids") != NULL;
     r->out->has_labels =
         !s->unlabelled && lvlm_input_find(&r->source, "labels") != NULL;
@@ -162,7 +166,15 @@ static int check_labels(const reader *r, lvlm_error *err)
 /* ---- what has no use ------------------------------------------------------------ */
 
 /* What a batch must have for a tensor of it to count. */
-enum { TYPED = 1, SQUARES = 2, PATCHES = 4, TILES = 8, IMAGES = 16, VIDEOS = 32 };
+enum {
+    TYPED = 1,
+    PLACED = 2,
+    SQUARES = 4,
+    PATCHES = 8,
+    TILES = 16,
+    IMAGES = 32,
+    VIDEOS = 64,
+};
 
 /* Every tensor that some family's processor makes. */
 static const struct {
@@ -176,6 +188,7 @@ static const struct {
     { { "out.*", LVLM_KEY_INERT, "a recording's results, beside its inputs" }, 0 },
     { { "grad.*", LVLM_KEY_INERT, "likewise" }, 0 },
     { { "token_type_ids" }, TYPED },
+    { { "position_ids" }, PLACED },
     { { "pixel_values" }, 0 },
     { { "image_grid_thw" }, PATCHES },
     { { "pixel_values_videos" }, PATCHES },
@@ -196,6 +209,7 @@ static unsigned has(const reader *r)
         [LVLM_IMAGES_TILES] = TILES,
     };
     return forms[r->spec->images.form] | (r->spec->typed ? TYPED : 0) |
+           (r->spec->position_axes > 0 ? PLACED : 0) |
            (r->out->images.n > 0 ? IMAGES : 0) |
            (r->out->images.n_videos > 0 ? VIDEOS : 0);
 }
@@ -231,6 +245,7 @@ int lvlm_inputs_read(lvlm_inputs *out, const lvlm_checkpoint *checkpoint,
     TRY(lvlm_splice_rows(out, spec, prefix, err));
     TRY(note_tensors(&r, notes, err));
     TRY(check_padding(&r, err));
+    TRY(lvlm_position_ids_read(out, &r.source, spec, notes, err));
     return check_labels(&r, err);
 }
 

@@ -25,6 +25,7 @@ typedef struct lvlm_input_spec {
     bool unlabelled;     /* labels are not looked at, whatever they are */
     lvlm_splice splice;
     bool typed;            /* token_type_ids tell prefix from suffix */
+    size_t position_axes;  /* of position_ids; 0: the family's code never reads them */
     size_t rows_per_image; /* squares: rows of the connector for each; 0: other forms */
     lvlm_image_spec images;
 } lvlm_input_spec;
@@ -34,10 +35,14 @@ typedef struct lvlm_inputs {
     int64_t *ids;       /* (B,T) */
     int64_t *real;      /* (B,T) 1: a token, 0: padding */
     int64_t *types;     /* (B,T) 0: prefix, 1: suffix */
+    bool has_mask;      /* attention_mask was given; else all are tokens */
     bool has_types;     /* they were given; else all are prefix */
     bool has_labels;    /* those were given, also if none counts */
     int64_t *labels;    /* (B,T), or NULL when no label counts */
     int64_t *image_row; /* (B,T) the row of the connector that fills it, or -1 */
+    int64_t *positions; /* (position_axes,B,T) as given, or NULL (position_ids.h) */
+    size_t position_axes;
+    bool *begins; /* (B,T) another text begins there; NULL: a row is one text */
     lvlm_images images;
     lvlm_arena arena;
 } lvlm_inputs;

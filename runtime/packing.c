@@ -64,6 +64,14 @@ static int64_t target_of(const lvlm_inputs *in, size_t i)
     return (i + 1) % in->T != 0 ? in->labels[i + 1] : LVLM_IGNORE_LABEL;
 }
 
+/* Of cell i on one axis. */
+static int64_t position_of(const lvlm_inputs *in, const lvlm_packing_options *options,
+                           size_t axis, size_t i)
+{
+    if (in->positions == NULL) return (int64_t)(i % in->T) + options->first_position;
+    return in->positions[(axis < in->position_axes ? axis : 0) * in->B * in->T + i];
+}
+
 static void fill_rows(lvlm_packing *p, const lvlm_inputs *in,
                       const lvlm_packing_options *options)
 {
@@ -74,8 +82,7 @@ static void fill_rows(lvlm_packing *p, const lvlm_inputs *in,
         p->image_row[n] = in->image_row[i];
         p->types[n] = type_of(in, options, i);
         for (size_t axis = 0; axis < p->axes; axis++)
-            p->positions[axis * p->N + n] =
-                (int64_t)(i % in->T) + options->first_position;
+            p->positions[axis * p->N + n] = position_of(in, options, axis, i);
         if (p->targets != NULL) {
             p->targets[n] = target_of(in, i);
             if (p->targets[n] != LVLM_IGNORE_LABEL) p->predicting[p->n_targets++] = n;
@@ -84,11 +91,21 @@ static void fill_rows(lvlm_packing *p, const lvlm_inputs *in,
     }
 }
 
-static void fill_ranges(lvlm_packing *p, const lvlm_packing_options *options)
+/* Behind the rows of the text that begins with row `first`. */
+static size_t text_end(const lvlm_packing *p, const lvlm_inputs *in, size_t first)
+{
+    size_t end = first + 1;
+    while (end < p->N && p->cell[end] / p->T == p->cell[first] / p->T &&
+           (in->begins == NULL || !in->begins[p->cell[end]]))
+        end++;
+    return end;
+}
+
+static void fill_ranges(lvlm_packing *p, const lvlm_inputs *in,
+                        const lvlm_packing_options *options)
 {
     for (size_t first = 0, end = 0; first < p->N; first = end) {
-        const size_t text = p->cell[first] / p->T;
-        while (end < p->N && p->cell[end] / p->T == text) end++;
+        end = text_end(p, in, first);
         lvlm_mask_prefix_lm(p->lo, p->hi, p->types, first, end);
         if (p->window_lo == NULL) continue;
         for (size_t n = first; n < end; n++) p->window_lo[n] = p->lo[n];
@@ -107,7 +124,7 @@ int lvlm_packing_make(lvlm_packing *out, const lvlm_inputs *inputs,
     FAIL_IF(!allocate(out, options->window != 0, inputs->labels != NULL), err,
             LVLM_ENOMEM, "out of memory for a batch of %zu tokens", out->N);
     fill_rows(out, inputs, options);
-    fill_ranges(out, options);
+    fill_ranges(out, inputs, options);
     return 0;
 }
 

@@ -16,8 +16,9 @@ typedef struct lvlm_packing {
     int64_t *image_row; /* (N) which row of the connector it is; -1: a token */
     int64_t *types;     /* (N) */
     size_t axes;        /* of positions: 1, or 3 (time, row, column) */
-    int64_t *positions; /* (axes,N) column + first_position on every axis, whatever the
-                            padding, until positions.h says otherwise */
+    int64_t *positions; /* (axes,N) those that the batch brings; else column +
+                            first_position on every axis, whatever the padding, until
+                            positions.h says otherwise */
     size_t *lo, *hi;    /* (N) sees packed rows [lo, hi) */
     size_t *window_lo;  /* (N) in place of lo where a window slides; NULL: none */
     int64_t *targets;   /* (N) id that the row predicts or LVLM_IGNORE_LABEL; NULL: no

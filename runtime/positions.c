@@ -113,7 +113,7 @@ int lvlm_positions_grids(lvlm_packing *p, const lvlm_inputs *in,
                          lvlm_error *err)
 {
     walk w = { p, in, rules, 0, in->images.n - in->images.n_videos };
-    if (in->images.n == 0) return 0;
+    if (in->images.n == 0 || in->positions != NULL) return 0;
     for (size_t first = 0, end = 0; first < p->N; first = end) {
         const size_t text = p->cell[first] / p->T;
         while (end < p->N && p->cell[end] / p->T == text) end++;

@@ -22,9 +22,9 @@ typedef struct lvlm_position_rules {
     bool truncated;
 } lvlm_position_rules;
 
-/* Set packing->positions (3,N) for images in the form of patches. Without any, they
- * stay as they are. LVLM_EFORMAT when a run of image tokens does not fit its grid, or a
- * position would be too large. */
+/* Set packing->positions (3,N) for images in the form of patches. Without any, or where
+ * the batch brings positions, they stay as they are. LVLM_EFORMAT when a run of image
+ * tokens does not fit its grid, or a position would be too large. */
 LVLM_MUST_CHECK int lvlm_positions_grids(lvlm_packing *packing,
                                          const lvlm_inputs *inputs,
                                          const lvlm_input_spec *spec,

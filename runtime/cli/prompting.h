@@ -46,9 +46,9 @@ typedef struct prompting {
 LVLM_MUST_CHECK int prompting_check(const prompting_args *args, lvlm_error *err);
 
 /* `as_trained`: where transformers' processor differs from what a model was trained on,
- * that (lvlm_prompt_options; Llama 3.2 saw images without their alpha). `notes` receives
- * what of the messages is passed over; what of the model is, its checkpoint's notes do.
- * Free with prompting_free, also after a failure; `manifest` must outlive it. */
+ * that (lvlm_prompt_options; Llama 3.2 saw images without their alpha). `notes` gets
+ * what of the messages is passed over; what of the model is goes where its checkpoint
+ * says. Free with prompting_free, also after a failure; `manifest` must outlive it. */
 LVLM_MUST_CHECK int prompting_make(prompting *out, const lvlm_manifest *manifest,
                                    const prompting_args *args, bool as_trained,
                                    lvlm_notes *notes, lvlm_error *err);

@@ -107,6 +107,10 @@ static int check_text(pass *t, const char *prefix, lvlm_error *err)
     lvlm_packing *const p = &t->packing;
     FAIL_IF(p->B != 1, err, LVLM_EFORMAT,
             "%sinput_ids: %zu texts, expected one; give them one by one", prefix, p->B);
+    FAIL_IF(t->inputs.begins != NULL && p->lo[p->N - 1] != 0, err, LVLM_EFORMAT,
+            "%sposition_ids: several texts in the row, expected one; give them one by "
+            "one",
+            prefix);
     p->T = p->cell[p->N - 1] + 1;
     return 0;
 }
@@ -136,8 +140,8 @@ static void point_at_row(decoding *d, const pass *t)
                              .sees = &r->sees };
 }
 
-/* Positions go on behind the largest; behind the last where the reference lets text
- * overlap a clip. */
+/* Positions go on behind the largest; behind the last where the batch brings them, and
+ * where the reference lets text overlap a clip. */
 static void place_behind(int64_t positions[3], const lvlm_packing *p, bool overlaps)
 {
     int64_t most = p->positions[0];
@@ -152,7 +156,9 @@ static void place_first_row(decoding *d, const pass *t)
 {
     step_row *const r = &d->row;
     const lvlm_packing *const p = &t->packing;
-    place_behind(r->positions, p, d->p->text.config.rope.positions.overlaps);
+    place_behind(
+        r->positions, p,
+        d->p->text.config.rope.positions.overlaps || t->inputs.positions != NULL);
     r->cell = p->cell[p->N - 1] + 1;
     r->hi = p->N + 1;
     r->image_row = -1;
