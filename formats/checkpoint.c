@@ -26,6 +26,7 @@
 #include "formats/packed.h"
 #include "formats/safetensors.h"
 #include "formats/shards.h"
+#include "formats/side_file.h"
 #include "formats/torchfile.h"
 
 /* Files that hold weights of their own: never carried as side files. */
@@ -59,19 +60,10 @@ static int append_tensors(lvlm_checkpoint *cp, const lvlm_tensor *tensors, size_
     return 0;
 }
 
-#define POINTER "is a Git LFS pointer, not the file itself: \"git lfs pull\" fetches it"
-
-/* A repository that was cloned without git-lfs holds these small texts for files. */
-static bool is_pointer(const lvlm_infile *map)
-{
-    static const char start[] = "version https://git-lfs";
-    return map->n_bytes >= sizeof start - 1 &&
-           memcmp(map->bytes, start, sizeof start - 1) == 0;
-}
-
 static int refuse_pointer(const lvlm_infile *map, lvlm_error *err)
 {
-    FAIL_IF(is_pointer(map), err, LVLM_EFORMAT, POINTER);
+    FAIL_IF(lvlm_is_pointer(map->bytes, (size_t)map->n_bytes), err, LVLM_EFORMAT,
+            LVLM_POINTER_TEXT);
     return 0;
 }
 
@@ -195,7 +187,8 @@ static int add_side_file(lvlm_checkpoint *cp, const char *name, lvlm_error *err)
     *side = (lvlm_side_file){ lvlm_path_base(path), map->bytes, map->n_bytes };
     cp->n_side_files++;
     const bool refused_later = strcmp(name, "config.json") == 0;
-    return is_pointer(map) && !refused_later ? remark(cp, name, POINTER, err) : 0;
+    if (refused_later || !lvlm_is_pointer(map->bytes, (size_t)map->n_bytes)) return 0;
+    return remark(cp, name, LVLM_POINTER_TEXT, err);
 }
 
 static bool is_model_file(const lvlm_checkpoint *cp, const char *name)

@@ -79,16 +79,12 @@ static int read_settings(lvlm_generation *g, const lvlm_model *model,
     return lvlm_sampling_check(s, err);
 }
 
-static void say_what_is_ignored(const lvlm_generation *g, const generate_args *a)
+/* --top-k and --top-p without a temperature. */
+static int note_options(const generate_args *a, lvlm_notes *notes, lvlm_error *err)
 {
-    const bool drawn_only = a->top_k != NULL || a->top_p != NULL;
-    if (a->common.quiet) return;
-    if (g->ignored != NULL)
-        fprintf(stderr, "%s: generation_config.json: %s is not followed\n", PROGRAM,
-                g->ignored);
-    if (drawn_only && a->temperature == 0)
-        fprintf(stderr, "%s: --top-k and --top-p count only with --temperature\n",
-                PROGRAM);
+    if ((a->top_k == NULL && a->top_p == NULL) || a->temperature != 0) return 0;
+    return lvlm_notes_add(notes, err,
+                          "--top-k and --top-p count only with --temperature");
 }
 
 static void say_what_is_unchecked(const generate_args *a)
@@ -318,11 +314,11 @@ static int run(const void *arguments, const lvlm_operands *operands)
         (rc = lvlm_outputs_file(&outputs, &boxes, args->boxes, &err)) < 0 ||
         (rc = open_model(&model, operands->at[0], args, &notes, &err)) < 0 ||
         (rc = read_settings(&settings, model, args, &err)) < 0 ||
+        (rc = note_options(args, &notes, &err)) < 0 ||
         (rc = read_prompt(&p, model, &settings, args, &notes, &err)) < 0 ||
         (rc = prompting_spare(&p, &args->prompting, &outputs, operands->at[0], &err)) <
             0)
         goto done;
-    say_what_is_ignored(&settings, args);
     rc = generate(model, &settings, args, &p, boxes, &notes, &err);
     if (rc == 0) say_what_is_unchecked(args);
 done:

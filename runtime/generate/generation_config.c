@@ -4,35 +4,95 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/base/keys.h"
+#include "formats/side_file.h"
 
 static const char generation_file[] = "generation_config.json";
 static const char config_file[] = "config.json";
 
 enum { MOST = INT32_MAX }; /* of counts and ids: far above any that means something */
 
-/* Change what comes out when they are not what stands here. */
-static const struct neutral {
-    const char *name;
-    double value;
-} not_followed[] = {
-    { "num_beams", 1 },
-    { "no_repeat_ngram_size", 0 },
-    { "min_length", 0 },
-    { "min_new_tokens", 0 },
-    { "guidance_scale", 1 },
-    { "bad_words_ids", 0 },
-    { "sequence_bias", 0 },
-    { "forced_bos_token_id", -1 },
-    { "forced_eos_token_id", -1 },
-    { "exponential_decay_length_penalty", 0 },
-    { "suppress_tokens", 0 },
-    { "begin_suppress_tokens", 0 },
-    { "watermarking_config", 0 },
-    { "min_p", 0 },
-    { "typical_p", 1 },
-    { "epsilon_cutoff", 0 },
-    { "eta_cutoff", 0 },
+#define NOTED LVLM_KEY_NOTED
+#define INERT LVLM_KEY_INERT
+#define ONE_TEXT "one text is continued, token by token"
+#define ALL_TOKENS "every token may come"
+#define AS_FAST                                                                        \
+    "changes how fast the same tokens come, or what is handed out beside them"
+
+// clang-format off
+/* What transformers' GenerationConfig has, of any version, and what Qwen-VL's adds. */
+static const lvlm_key keys[] = {
+    { "top_k" },
+    { "top_p" },
+    { "repetition_penalty" },
+    { "max_new_tokens" },
+    { "eos_token_id" },
+    { "chat_format" },
+    { "max_window_size" }, /* where the prompt is written */
+    { "do_sample",   INERT, "greedy unless --temperature asks for more" },
+    { "temperature", INERT, "likewise" },
+    { "bos_token_id", INERT, "the prompt is written by its template" },
+    { "pad_token_id", INERT, "texts are not padded" },
+    { "decoder_start_token_id", INERT, "of encoders with a decoder" },
+    { "transformers_version", INERT, "says where the file came from" },
+    { "_*", INERT, "likewise" },
+    { "stop_strings", NOTED, "only end tokens end a text", "[]" },
+    { "max_length", NOTED, "--max-new-tokens limits the answer", "20" },
+    { "max_time", NOTED, "time ends no text" },
+    { "min_length", NOTED, "an answer may be shorter", "0" },
+    { "min_new_tokens", NOTED, "an answer may be shorter", "0" },
+    { "num_beams", NOTED, ONE_TEXT, "1" },
+    { "num_beam_groups", NOTED, ONE_TEXT, "1" },
+    { "diversity_penalty", NOTED, ONE_TEXT, "0" },
+    { "num_return_sequences", NOTED, ONE_TEXT, "1" },
+    { "early_stopping", INERT, "of beams" },
+    { "length_penalty", INERT, "of beams" },
+    { "constraints", NOTED, ONE_TEXT, "[]" },
+    { "force_words_ids", NOTED, ONE_TEXT, "[]" },
+    { "penalty_alpha", NOTED, ONE_TEXT, "0" },
+    { "dola_layers", NOTED, "the last layer alone decides" },
+    { "guidance_scale", NOTED, "the prompt alone decides", "1" },
+    { "token_healing", NOTED, "the prompt stays as it is", "false" },
+    { "encoder_repetition_penalty", NOTED, "no penalty but repetition_penalty", "1" },
+    { "encoder_no_repeat_ngram_size", NOTED, ALL_TOKENS, "0" },
+    { "no_repeat_ngram_size", NOTED, ALL_TOKENS, "0" },
+    { "bad_words_ids", NOTED, ALL_TOKENS, "[]" },
+    { "suppress_tokens", NOTED, ALL_TOKENS, "[]" },
+    { "begin_suppress_tokens", NOTED, ALL_TOKENS, "[]" },
+    { "sequence_bias", NOTED, ALL_TOKENS, "[]|{}" },
+    { "forced_bos_token_id", NOTED, ALL_TOKENS },
+    { "forced_eos_token_id", NOTED, ALL_TOKENS },
+    { "exponential_decay_length_penalty", NOTED, ALL_TOKENS },
+    { "remove_invalid_values", INERT, "values that are not finite are an error" },
+    { "renormalize_logits", INERT, "probabilities are what is drawn from" },
+    { "watermarking_config", NOTED, "no watermark is written" },
+    { "min_p", NOTED, "only top_k and top_p cut", "0" },
+    { "top_h", NOTED, "only top_k and top_p cut" },
+    { "typical_p", NOTED, "only top_k and top_p cut", "1" },
+    { "epsilon_cutoff", NOTED, "only top_k and top_p cut", "0" },
+    { "eta_cutoff", NOTED, "only top_k and top_p cut", "0" },
+    { "use_cache", INERT, AS_FAST },
+    { "use_mtp", INERT, AS_FAST },
+    { "cache_*", INERT, AS_FAST },
+    { "max_cache_len", INERT, AS_FAST },
+    { "return_legacy_cache", INERT, AS_FAST },
+    { "low_memory", INERT, AS_FAST },
+    { "compile_config", INERT, AS_FAST },
+    { "disable_compile", INERT, AS_FAST },
+    { "continuous_batching_config", INERT, AS_FAST },
+    { "prefill_chunk_size", INERT, AS_FAST },
+    { "is_assistant", INERT, AS_FAST },
+    { "assistant_*", INERT, AS_FAST },
+    { "num_assistant_tokens*", INERT, AS_FAST },
+    { "prompt_lookup_num_tokens", INERT, AS_FAST },
+    { "max_matching_ngram_size", INERT, AS_FAST },
+    { "target_lookbehind", INERT, AS_FAST },
+    { "speculation_type", INERT, AS_FAST },
+    { "output_*", INERT, AS_FAST },
+    { "return_dict_in_generate", INERT, AS_FAST },
+    { NULL },
 };
+// clang-format on
 
 static const cJSON *find(const cJSON *json, const char *name)
 {
@@ -81,18 +141,6 @@ static int read_ends(lvlm_generation *g, const cJSON *json, const char *file,
     return 0;
 }
 
-static const char *first_ignored(const cJSON *json)
-{
-    for (size_t i = 0; i < sizeof not_followed / sizeof *not_followed; i++) {
-        double value;
-        const cJSON *const item = find(json, not_followed[i].name);
-        if (item == NULL || cJSON_IsFalse(item)) continue;
-        if (!lvlm_json_double(&value, item) || value != not_followed[i].value)
-            return not_followed[i].name;
-    }
-    return NULL;
-}
-
 static int read_generation(lvlm_generation *g, const cJSON *json, lvlm_error *err)
 {
     const char *const chat = lvlm_json_string(find(json, "chat_format"));
@@ -102,7 +150,6 @@ static int read_generation(lvlm_generation *g, const cJSON *json, lvlm_error *er
     TRY(read_count(&g->max_new_tokens, json, "max_new_tokens", err));
     TRY(read_ends(g, json, generation_file, err));
     g->chatml = chat != NULL && strcmp(chat, "chatml") == 0 && g->n_ends > 0;
-    g->ignored = first_ignored(json);
     return 0;
 }
 
@@ -119,15 +166,15 @@ read_side_file(lvlm_generation *g, const lvlm_checkpoint *checkpoint, const char
                int (*read)(lvlm_generation *g, const cJSON *json, lvlm_error *err),
                lvlm_error *err)
 {
-    const lvlm_side_file *const file = lvlm_checkpoint_side_file(checkpoint, name);
     cJSON *json = NULL;
-    if (file == NULL) return 0;
-    int rc =
-        lvlm_json_parse(&json, (const char *)file->bytes, (size_t)file->n_bytes, err);
-    if (rc < 0)
-        lvlm_prefix(err, "%s: ", name);
-    else
+    TRY(lvlm_side_file_json(&json, checkpoint, name, err));
+    int rc = 0;
+    if (json != NULL && !cJSON_IsObject(json))
+        rc = lvlm_fail(err, LVLM_EFORMAT, "%s: is not an object", name);
+    else if (json != NULL)
         rc = read(g, json, err);
+    if (rc == 0 && name == generation_file)
+        rc = lvlm_keys_check(json, name, keys, checkpoint->notes, err);
     lvlm_json_free(json);
     return rc;
 }

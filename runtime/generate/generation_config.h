@@ -17,8 +17,6 @@ typedef struct lvlm_generation {
     size_t n_ends;
     bool chatml; /* behind the tokens that open and close a turn only ends[0] can come:
                     Qwen-VL's chat */
-    const char *ignored; /* a setting of the file that would change results and is not
-                            followed, or NULL. A literal */
 } lvlm_generation;
 
 /* From the model's side files, or the reference's defaults:
@@ -29,7 +27,8 @@ typedef struct lvlm_generation {
  *   config.json             eos_token_id, also of its text_config, when it has none
  *
  * Greedy, whatever do_sample and temperature say: sampling is for the caller to ask
- * for. LVLM_EFORMAT names the file and the setting. */
+ * for. Other settings that would change what comes out are noted, in the checkpoint's
+ * notes. LVLM_EFORMAT names the file and the setting. */
 LVLM_MUST_CHECK int lvlm_generation_read(lvlm_generation *out,
                                          const lvlm_manifest *manifest,
                                          lvlm_error *err);

@@ -8,6 +8,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/side_file.h"
 #include "runtime/input/prompt_affix.h"
 #include "runtime/input/prompt_style.h"
 
@@ -63,16 +64,13 @@ static void list(listed *out, const char *const *names, const lvlm_tokenizer *t)
 static int read_window(size_t *out, const lvlm_checkpoint *cp, lvlm_error *err)
 {
     static const char name[] = "generation_config.json";
-    const lvlm_side_file *const file = lvlm_checkpoint_side_file(cp, name);
     cJSON *json = NULL;
     uint64_t window = 0;
-    if (file == NULL) return 0;
-    int rc =
-        lvlm_json_parse(&json, (const char *)file->bytes, (size_t)file->n_bytes, err);
+    int rc = lvlm_side_file_json(&json, cp, name, err);
     const cJSON *const item = lvlm_json_get(json, "max_window_size");
     if (rc == 0 && item != NULL && !lvlm_json_u64(&window, item))
-        rc = lvlm_fail(err, LVLM_EFORMAT, "max_window_size is no whole number");
-    if (rc < 0) lvlm_prefix(err, "%s: ", name);
+        rc = lvlm_fail(err, LVLM_EFORMAT, "%s: max_window_size is not a whole number",
+                       name);
     lvlm_json_free(json);
     *out = (size_t)window;
     return rc;

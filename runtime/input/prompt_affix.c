@@ -4,22 +4,10 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/side_file.h"
 
 static const char tokenizer_file[] = "tokenizer.json";
 static const char config_file[] = "tokenizer_config.json";
-
-/* *out is owned, NULL when there is no such file. */
-static int read_json(cJSON **out, const lvlm_checkpoint *cp, const char *name,
-                     lvlm_error *err)
-{
-    const lvlm_side_file *const file = lvlm_checkpoint_side_file(cp, name);
-    *out = NULL;
-    if (file == NULL) return 0;
-    const int rc =
-        lvlm_json_parse(out, (const char *)file->bytes, (size_t)file->n_bytes, err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", name);
-    return rc;
-}
 
 /* ---- tokenizer.json ------------------------------------------------------------- */
 
@@ -103,7 +91,7 @@ static int read_tokenizer(prompt_affix *out, const lvlm_checkpoint *cp,
     if (file == NULL ||
         memmem(file->bytes, (size_t)file->n_bytes, word, sizeof word - 1) == NULL)
         return 0;
-    TRY(read_json(&json, cp, tokenizer_file, err));
+    TRY(lvlm_side_file_parse(&json, file, err));
     int rc = find_template(&template, lvlm_json_get(json, "post_processor"), err);
     if (rc == 0 && template != NULL) rc = read_template(out, template, tokenizer, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", tokenizer_file);
@@ -138,7 +126,7 @@ int prompt_affix_read(prompt_affix *out, const lvlm_checkpoint *cp,
     int64_t first = -1, last = -1;
     bool decides = false;
     *out = (prompt_affix){ .n_front = 0 };
-    TRY(read_json(&config, cp, config_file, err));
+    TRY(lvlm_side_file_json(&config, cp, config_file, err));
     int rc = read_switch(&decides, &first, config, "add_bos_token", LVLM_TOKEN_BOS,
                          tokenizer, err);
     if (rc == 0)

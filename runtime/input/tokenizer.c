@@ -7,6 +7,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/side_file.h"
 #include "runtime/input/tokenizer_parts.h"
 
 #define N_LOCATIONS 1024
@@ -82,9 +83,7 @@ static int parse_file(cJSON **out, const lvlm_tokenizer_source *source,
 {
     lvlm_side_file file;
     if (!source->find(&file, source->user, name)) return 0;
-    const int rc = lvlm_json_parse(out, (const char *)file.bytes, file.n_bytes, err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", name);
-    return rc;
+    return lvlm_side_file_parse(out, &file, err);
 }
 
 static int parse_files(tokenizer_files *files, const lvlm_tokenizer_source *source,
@@ -122,19 +121,25 @@ static int read_vocabulary(lvlm_tokenizer *t, const lvlm_tokenizer_source *sourc
 {
     lvlm_side_file file, merges;
     int rc;
-    if (find(&file, source, "tokenizer.json"))
+    if (find(&file, source, "tokenizer.json")) {
+        TRY(lvlm_side_file_check(&file, err));
         rc = tokenizer_read_json(t, &file, err);
-    else if (find(&file, source, "vocab.json") && find(&merges, source, "merges.txt"))
+    } else if (find(&file, source, "vocab.json") &&
+               find(&merges, source, "merges.txt")) {
+        TRY(lvlm_side_file_check(&merges, err));
         return tokenizer_read_vocab_and_merges(t, &file, &merges, err);
-    else if (find(&file, source, "qwen.tiktoken"))
+    } else if (find(&file, source, "qwen.tiktoken")) {
+        TRY(lvlm_side_file_check(&file, err));
         rc = tokenizer_read_qwen(t, &file, err);
-    else if (find(&file, source, "tokenizer.model"))
+    } else if (find(&file, source, "tokenizer.model")) {
+        TRY(lvlm_side_file_check(&file, err));
         rc = read_model(t, &file, files, err);
-    else
+    } else {
         return lvlm_fail(err, LVLM_EFORMAT,
                          "no tokenizer: none of tokenizer.json, vocab.json with "
                          "merges.txt, qwen.tiktoken, tokenizer.model is there; convert "
                          "the model again with them in its directory");
+    }
     if (rc < 0) lvlm_prefix(err, "%s: ", file.name);
     return rc;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/side_file.h"
 #include "runtime/input/tokenizer_parts.h"
 
 static const char *line_end(const char *at, const char *end)
@@ -52,10 +53,10 @@ static int read_vocab_file(vocabulary *vocab, const lvlm_side_file *file,
                            lvlm_error *err)
 {
     cJSON *json = NULL;
-    int rc = lvlm_json_parse(&json, (const char *)file->bytes, file->n_bytes, err);
-    if (rc == 0) rc = tokenizer_read_vocab(vocab, json, err);
-    lvlm_json_free(json);
+    TRY(lvlm_side_file_parse(&json, file, err));
+    const int rc = tokenizer_read_vocab(vocab, json, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", file->name);
+    lvlm_json_free(json);
     return rc;
 }
 

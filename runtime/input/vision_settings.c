@@ -8,6 +8,8 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/keys.h"
+#include "formats/side_file.h"
 
 enum { WORD_BYTES = 64 };
 
@@ -28,27 +30,28 @@ enum { WORD_BYTES = 64 };
 
 typedef struct processor {
     const char *tower;
-    const char *class_name; /* NULL: there is no file; the defaults are all there is */
+    const char *class_names[3]; /* none: there is no file; the defaults are all there
+                                   is. Others are earlier names of the first */
     vision_settings defaults;
 } processor;
 
 static const processor processors[] = {
     { "openclip",
-      NULL,
+      { NULL },
       { .filter = LVLM_FILTER_BICUBIC,
         .scaling = VISION_SCALE_DIVIDE,
         .mean = CLIP_MEAN,
         .std = CLIP_STD,
         .alpha = LVLM_ALPHA_DROP } },
     { "siglip",
-      "SiglipImageProcessor",
+      { "SiglipImageProcessor" },
       { .filter = LVLM_FILTER_BICUBIC,
         .mean = HALF,
         .std = HALF,
         .alpha = LVLM_ALPHA_ON_WHITE,
         .side = 224 } },
     { "qwen2",
-      "Qwen2VLImageProcessor",
+      { "Qwen2VLImageProcessor", "Qwen2_5_VLImageProcessor" },
       { .filter = LVLM_FILTER_BICUBIC,
         .mean = CLIP_MEAN,
         .std = CLIP_STD,
@@ -59,7 +62,7 @@ static const processor processors[] = {
         .frames = 2,
         .merge = 2 } },
     { "tiles",
-      "MllamaImageProcessor",
+      { "MllamaImageProcessor" },
       { .filter = LVLM_FILTER_BILINEAR,
         .mean = HALF,
         .std = HALF,
@@ -74,22 +77,15 @@ typedef struct reader {
     const char *file;    /* its name, for messages */
     const cJSON *object; /* the settings in it */
     cJSON *json;         /* owned */
+    lvlm_notes *notes;
 } reader;
-
-static int parse(cJSON **out, const lvlm_side_file *file, lvlm_error *err)
-{
-    const int rc =
-        lvlm_json_parse(out, (const char *)file->bytes, (size_t)file->n_bytes, err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", file->name);
-    return rc;
-}
 
 static int find_settings(reader *r, const lvlm_checkpoint *checkpoint, lvlm_error *err)
 {
     const lvlm_side_file *file =
         lvlm_checkpoint_side_file(checkpoint, "processor_config.json");
     if (file != NULL) {
-        TRY(parse(&r->json, file, err));
+        TRY(lvlm_side_file_parse(&r->json, file, err));
         r->object = lvlm_json_get(r->json, "image_processor");
         r->file = "processor_config.json: image_processor";
         if (r->object != NULL) return 0; /* null, too, is a wrong value */
@@ -100,7 +96,7 @@ static int find_settings(reader *r, const lvlm_checkpoint *checkpoint, lvlm_erro
     FAIL_IF(file == NULL, err, LVLM_EFORMAT,
             "has no preprocessor_config.json, so images cannot be prepared for it; "
             "convert again from a directory that has one");
-    TRY(parse(&r->json, file, err));
+    TRY(lvlm_side_file_parse(&r->json, file, err));
     r->object = r->json;
     r->file = file->name;
     return 0;
@@ -125,10 +121,16 @@ static int wrong(const reader *r, const char *key, const char *expected,
     return rc;
 }
 
+/* Null is the default for the classes of transformers 5, and false for earlier ones. */
 static int read_flag(bool *out, const reader *r, const char *key, lvlm_error *err)
 {
-    const cJSON *const item = given(r->object, key);
-    if (item == NULL) return 0;
+    const cJSON *const item = lvlm_json_get(r->object, key);
+    if (item == NULL || (cJSON_IsNull(item) && !*out)) return 0;
+    if (cJSON_IsNull(item))
+        return lvlm_notes_add(r->notes, err,
+                              "%s: '%s' is null: counts as true, as transformers 5 has "
+                              "it; earlier ones take it for false",
+                              r->file, key);
     if (!cJSON_IsBool(item)) return wrong(r, key, "true or false", err);
     *out = cJSON_IsTrue(item);
     return 0;
@@ -164,17 +166,22 @@ static int read_channels(double out[3], const reader *r, const char *key, bool a
 /* ---- what all processors have --------------------------------------------------- */
 
 /* "SiglipImageProcessor", also with "Fast" or "Pil" behind. */
-static int check_class(const reader *r, const char *class_name, lvlm_error *err)
+static bool is_class(const char *word, const char *class_name)
+{
+    const size_t n = strlen(class_name);
+    return strncmp(word, class_name, n) == 0 &&
+           (word[n] == '\0' || strcmp(word + n, "Fast") == 0 ||
+            strcmp(word + n, "Pil") == 0);
+}
+
+static int check_class(const reader *r, const processor *p, lvlm_error *err)
 {
     const cJSON *const item = given(r->object, "image_processor_type");
-    if (item == NULL) return 0;
     const char *const word = lvlm_json_string(item);
-    const size_t n = strlen(class_name);
-    if (word == NULL || strncmp(word, class_name, n) != 0 ||
-        (word[n] != '\0' && strcmp(word + n, "Fast") != 0 &&
-         strcmp(word + n, "Pil") != 0))
-        return wrong(r, "image_processor_type", class_name, err);
-    return 0;
+    if (item == NULL) return 0;
+    for (size_t i = 0; word != NULL && p->class_names[i] != NULL; i++)
+        if (is_class(word, p->class_names[i])) return 0;
+    return wrong(r, "image_processor_type", p->class_names[0], err);
 }
 
 static int read_filter(lvlm_filter *out, const reader *r, lvlm_error *err)
@@ -283,12 +290,113 @@ static int read_tiles(vision_settings *s, const reader *r, lvlm_error *err)
     return must_equal(r, "max_image_tiles", s->tiles, s->model.images.tiles, err);
 }
 
-static int read_file(vision_settings *s, const reader *r, const char *class_name,
+#define INERT LVLM_KEY_INERT
+#define NOTED LVLM_KEY_NOTED
+
+// clang-format off
+/* Settings of image processors, of any class and version. */
+#define COMMON_KEYS                                                                     \
+    { "image_processor_type" },                                                         \
+    { "do_resize" },                                                                    \
+    { "size" },                                                                         \
+    { "resample" },                                                                     \
+    { "do_rescale" },                                                                   \
+    { "rescale_factor" },                                                               \
+    { "do_normalize" },                                                                 \
+    { "image_mean" },                                                                   \
+    { "image_std" },                                                                    \
+    { "do_center_crop" },                                                               \
+    { "crop_size", INERT, "do_center_crop is refused" },                                \
+    { "processor_class", INERT, "the class is the family's" },                          \
+    { "feature_extractor_type", INERT, "the class under an older name" },               \
+    { "auto_map", INERT, "code of the model's own is not run" },                        \
+    { "_*", INERT, "the class's own notes" },                                           \
+    { "do_convert_rgb", NOTED, "every image is read as RGB", "true" },                  \
+    { "default_to_square", INERT, "sizes are read in full" },                           \
+    { "data_format", NOTED, "pixels are [channels, height, width]", "\"channels_first\"" }, \
+    { "input_data_format", NOTED, "images are files", "\"channels_first\"|\"channels_last\"" }, \
+    { "return_tensors", INERT, "tensors are what there is" },                           \
+    { "device", INERT, "where, not what" },                                             \
+    { "disable_grouping", INERT, "how fast, not what" },                                \
+    { "transformers_version", INERT, "says where the file came from" }
+
+static const lvlm_key keys_of_squares[] = {
+    COMMON_KEYS,
+    { "image_seq_length" },
+    { "do_pad", NOTED, "images are resized to the square", "false" },
+    { NULL },
+};
+
+static const lvlm_key keys_of_patches[] = {
+    COMMON_KEYS,
+    { "patch_size" },
+    { "temporal_patch_size" },
+    { "merge_size" },
+    { "min_pixels" },
+    { "max_pixels" },
+    { "do_pad", NOTED, "images keep their shape", "false" },
+    { NULL },
+};
+
+static const lvlm_key keys_of_tiles[] = {
+    COMMON_KEYS,
+    { "do_pad" },
+    { "max_image_tiles" },
+    { "pad_size", NOTED, "images are padded to whole tiles" },
+    { NULL },
+};
+
+static const lvlm_key keys_of_size[] = { { "height" }, { "width" }, { NULL } };
+static const lvlm_key keys_of_bounds[] = { { "shortest_edge" },
+                                           { "longest_edge" },
+                                           { "min_pixels" },
+                                           { "max_pixels" },
+                                           { NULL } };
+
+/* Of processor_config.json, around image_processor. */
+static const lvlm_key keys_around[] = {
+    { "image_processor" },
+    { "processor_class", INERT, "the class is the family's" },
+    { "auto_map", INERT, "code of the model's own is not run" },
+    { "video_processor", INERT, "videos come as ready tensors" },
+    { "feature_extractor", INERT, "of sound" },
+    { "tokenizer", INERT, "has files of its own" },
+    { "chat_template", INERT, "is read where prompts are written" },
+    { "image_seq_length", INERT, "follows from image and patches" },
+    { "image_token", INERT, "is the configuration's" },
+    { "video_token", INERT, "likewise" },
+    { "_*", INERT, "the class's own notes" },
+    { "transformers_version", INERT, "says where the file came from" },
+    { NULL },
+};
+// clang-format on
+
+static int note_keys(const reader *r, lvlm_image_form form, lvlm_error *err)
+{
+    static const lvlm_key *const keys[] = {
+        [LVLM_IMAGES_SQUARES] = keys_of_squares,
+        [LVLM_IMAGES_PATCHES] = keys_of_patches,
+        [LVLM_IMAGES_TILES] = keys_of_tiles,
+    };
+    char where[WORD_BYTES];
+    (void)snprintf(where, sizeof where, "%s: size", r->file);
+    if (r->json != r->object)
+        TRY(lvlm_keys_check(r->json, "processor_config.json", keys_around, r->notes,
+                            err));
+    TRY(lvlm_keys_check(lvlm_json_get(r->object, "size"), where,
+                        form == LVLM_IMAGES_PATCHES ? keys_of_bounds : keys_of_size,
+                        r->notes, err));
+    return lvlm_keys_check(r->object, r->file, keys[form], r->notes, err);
+}
+
+static int read_file(vision_settings *s, const reader *r, const processor *p,
                      lvlm_error *err)
 {
-    FAIL_IF(!cJSON_IsObject(r->object), err, LVLM_EFORMAT, "%s: is no object", r->file);
-    TRY(check_class(r, class_name, err));
+    FAIL_IF(!cJSON_IsObject(r->object), err, LVLM_EFORMAT, "%s: is not an object",
+            r->file);
+    TRY(check_class(r, p, err));
     TRY(read_common(s, r, err));
+    TRY(note_keys(r, s->model.images.form, err));
     switch (s->model.images.form) {
     case LVLM_IMAGES_SQUARES: return read_squares(s, r, err);
     case LVLM_IMAGES_PATCHES: return read_patches(s, r, err);
@@ -312,7 +420,7 @@ int vision_settings_read(vision_settings *out, const lvlm_manifest *manifest,
 {
     const processor *const p = choose(manifest->config);
     const char *const path = manifest->checkpoint->path;
-    reader r = { 0 };
+    reader r = { .notes = manifest->checkpoint->notes };
     lvlm_input_spec model;
     TRY(lvlm_input_spec_read(&model, manifest->config, err));
     FAIL_IF(p == NULL, err, LVLM_EFORMAT, "%s: no way to prepare images is known",
@@ -321,7 +429,7 @@ int vision_settings_read(vision_settings *out, const lvlm_manifest *manifest,
     out->model = model;
     out->resize = out->rescale = out->normalize = true;
     out->factor = 1.0 / 255;
-    if (p->class_name == NULL) {
+    if (p->class_names[0] == NULL) {
         uint64_t side = 0;
         FAIL_IF(resampling == LVLM_RESAMPLING_TORCHVISION, err, LVLM_EUSAGE,
                 "%s: its images are resized by Pillow alone, not by torchvision", path);
@@ -332,7 +440,7 @@ int vision_settings_read(vision_settings *out, const lvlm_manifest *manifest,
     }
     if (resampling == LVLM_RESAMPLING_TORCHVISION) out->scaling = VISION_SCALE_FUSED;
     int rc = find_settings(&r, manifest->checkpoint, err);
-    if (rc == 0) rc = read_file(out, &r, p->class_name, err);
+    if (rc == 0) rc = read_file(out, &r, p, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", path);
     lvlm_json_free(r.json);
     return rc;

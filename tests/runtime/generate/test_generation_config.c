@@ -11,11 +11,11 @@
 #include "runtime/generate/generation_config.h"
 
 /* Side files in order of name, as a checkpoint has them; NULL: no such file. */
-static int read_files(lvlm_generation *out, const char *config, const char *generation,
-                      lvlm_error *err)
+static int read_noted(lvlm_generation *out, const char *config, const char *generation,
+                      lvlm_notes *notes, lvlm_error *err)
 {
     lvlm_side_file files[2];
-    lvlm_checkpoint checkpoint = { .side_files = files };
+    lvlm_checkpoint checkpoint = { .side_files = files, .notes = notes };
     const lvlm_manifest manifest = { .checkpoint = &checkpoint };
     const char *const texts[] = { config, generation };
     static const char *const names[] = { "config.json", "generation_config.json" };
@@ -26,6 +26,12 @@ static int read_files(lvlm_generation *out, const char *config, const char *gene
                               strlen(texts[i]) };
     }
     return lvlm_generation_read(out, &manifest, err);
+}
+
+static int read_files(lvlm_generation *out, const char *config, const char *generation,
+                      lvlm_error *err)
+{
+    return read_noted(out, config, generation, NULL, err);
 }
 
 static lvlm_generation read_one(const char *generation)
@@ -57,7 +63,6 @@ static void nothing_said_is_as_in_the_reference(void **state)
         assert_int_equal(g.max_new_tokens, LVLM_DEFAULT_NEW_TOKENS);
         assert_int_equal(g.n_ends, 0);
         assert_false(g.chatml);
-        assert_null(g.ignored);
     }
 }
 
@@ -110,16 +115,47 @@ static void chatml_needs_an_end(void **state)
     assert_false(read_one("{\"chat_format\": \"raw\", \"eos_token_id\": 2}").chatml);
 }
 
-static void what_is_not_followed_is_named(void **state)
+static void what_is_not_followed_is_noted(void **state)
+{
+    static const struct {
+        const char *json, *note;
+    } cases[] = {
+        { "{\"stop_strings\": [\"a\"]}",
+          "generation_config.json: 'stop_strings' is not followed: only end tokens end "
+          "a text" },
+        { "{\"no_repeat_ngram_size\": 3}",
+          "generation_config.json: 'no_repeat_ngram_size' is not followed: every token "
+          "may come" },
+        { "{\"dola_layers\": \"high\"}",
+          "generation_config.json: 'dola_layers' is not followed: the last layer alone "
+          "decides" },
+        { "{\"repetition_penalti\": 2}",
+          "generation_config.json: 'repetition_penalti' is not known and not followed; "
+          "did you mean 'repetition_penalty'?" },
+        { "{\"num_beams\": 1, \"min_length\": 0, \"typical_p\": 1.0,"
+          "\"remove_invalid_values\": false, \"do_sample\": true,"
+          "\"temperature\": 0.01, \"_from_model_config\": true,"
+          "\"transformers_version\": \"4.45.0\"}",
+          NULL },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lvlm_notes notes = LVLM_NOTES_INIT;
+        lvlm_generation g;
+        assert_int_equal(read_noted(&g, NULL, cases[i].json, &notes, NULL), 0);
+        assert_int_equal(notes.n, cases[i].note != NULL);
+        if (notes.n > 0) assert_string_equal(notes.at[0], cases[i].note);
+        lvlm_notes_free(&notes);
+    }
+}
+
+static void pointers_are_named(void **state)
 {
     (void)state;
-    assert_string_equal(read_one("{\"no_repeat_ngram_size\": 3}").ignored,
-                        "no_repeat_ngram_size");
-    assert_string_equal(read_one("{\"suppress_tokens\": [1]}").ignored,
-                        "suppress_tokens");
-    assert_null(read_one("{\"num_beams\": 1, \"min_length\": 0, \"typical_p\": 1.0,"
-                         "\"remove_invalid_values\": false, \"x\": 5}")
-                    .ignored);
+    expect_error(NULL, "version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+                 "generation_config.json: is a Git LFS pointer, not the file itself: "
+                 "\"git lfs pull\" fetches it; convert the model again then");
+    expect_error(NULL, "[]", "generation_config.json: is not an object");
 }
 
 static void what_makes_no_sense_is_refused_by_name(void **state)
@@ -155,7 +191,8 @@ int main(void)
         cmocka_unit_test(ends_are_a_number_or_a_list),
         cmocka_unit_test(ends_come_from_the_configuration_where_nothing_else_has_them),
         cmocka_unit_test(chatml_needs_an_end),
-        cmocka_unit_test(what_is_not_followed_is_named),
+        cmocka_unit_test(what_is_not_followed_is_noted),
+        cmocka_unit_test(pointers_are_named),
         cmocka_unit_test(what_makes_no_sense_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

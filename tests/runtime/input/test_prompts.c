@@ -453,7 +453,7 @@ static void files_that_do_not_say_how_are_refused(void **state)
     refuses_file("qwen_vl", "generation_config.json", "{\"chat_format\": 1}",
                  "generation_config.json: chat_format '(not a text)': expected");
     refuses_file("qwen_vl", "generation_config.json", "{\"max_window_size\": -1}",
-                 "generation_config.json: max_window_size is no whole number");
+                 "generation_config.json: max_window_size is not a whole number");
     refuses_file("qwen2_vl", "tokenizer.json", NULL, "tokenizer.json");
     refuses_file("mllama", "tokenizer_config.json", "{}", "bos_token");
     refuses_file("paligemma", "tokenizer_config.json", "{}", "bos_token");

@@ -15,7 +15,7 @@ static void wrong_settings_are_named(void **state)
     } all[] = {
         // clang-format off
         { QWEN2, "{", "preprocessor_config.json: " },
-        { QWEN2, "[]", "preprocessor_config.json: is no object" },
+        { QWEN2, "[]", "preprocessor_config.json: is not an object" },
         { QWEN2, "{\"image_processor_type\":\"CLIPImageProcessor\"}", "image_processor_type is \"CLIPImageProcessor\", expected Qwen2VLImageProcessor" },
         { QWEN2, "{\"image_processor_type\":\"Qwen2VLImageProcessorX\"}", "expected Qwen2VLImageProcessor" },
         { QWEN2, "{\"do_resize\":1}", "do_resize is 1, expected true or false" },
@@ -53,6 +53,43 @@ static void wrong_settings_are_named(void **state)
             strncmp(err.text, "model.lvlm: ", 12) != 0)
             fail_msg("expected \"%s\", got \"%s\"", all[i].message, err.text);
         assert_null(input);
+        bare_model_close(&m);
+    }
+}
+
+/* Stock settings give no note, nor does the older name of a class. */
+static void settings_that_are_not_followed_are_noted(void **state)
+{
+    static const struct {
+        const char *folder, *text, *note;
+    } all[] = {
+        // clang-format off
+        { QWEN2, "{\"min_pixels\":3136,\"max_pixels\":12845056,\"patch_size\":14,\"temporal_patch_size\":2,\"merge_size\":2,\"image_mean\":[0.48,0.45,0.40],\"image_std\":[0.26,0.26,0.27],\"image_processor_type\":\"Qwen2VLImageProcessor\",\"processor_class\":\"Qwen2VLProcessor\"}", NULL },
+        { QWEN2, "{\"image_processor_type\":\"Qwen2_5_VLImageProcessor\"}", NULL },
+        { QWEN2, "{\"crop_size\":null,\"data_format\":\"channels_first\",\"default_to_square\":true,\"device\":null,\"disable_grouping\":null,\"do_center_crop\":null,\"do_convert_rgb\":true,\"do_normalize\":true,\"image_processor_type\":\"Qwen2VLImageProcessorFast\",\"input_data_format\":null,\"return_tensors\":null,\"size\":{\"longest_edge\":12845056,\"shortest_edge\":3136}}", NULL },
+        { SIGLIP, "{" SIZE448 ",\"do_convert_rgb\":null,\"image_seq_length\":1024,\"_valid_processor_keys\":[\"images\"]}", NULL },
+        { QWEN2, "{\"max_pixel\":64}", "preprocessor_config.json: 'max_pixel' is not known and not followed; did you mean 'max_pixels'?" },
+        { QWEN2, "{\"do_convert_rgb\":false}", "preprocessor_config.json: 'do_convert_rgb' is not followed: every image is read as RGB" },
+        { QWEN2, "{\"do_pad\":true}", "preprocessor_config.json: 'do_pad' is not followed: images keep their shape" },
+        { QWEN2, "{\"do_rescale\":null}", "preprocessor_config.json: 'do_rescale' is null: counts as true, as transformers 5 has it; earlier ones take it for false" },
+        { QWEN2, "{\"size\":{\"longest_edge\":12845056,\"shortest_edge\":3136,\"height\":4}}", "preprocessor_config.json: size: 'height' is not known and not followed" },
+        // clang-format on
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        bare_model m;
+        lvlm_vision_input *input = NULL;
+        lvlm_notes notes = LVLM_NOTES_INIT;
+        lvlm_error err = { 0 };
+        bare_model_open(&m, all[i].folder);
+        bare_model_add(&m, "preprocessor_config.json", all[i].text);
+        m.checkpoint.notes = &notes;
+        if (lvlm_vision_input_open(&input, &m.manifest, NULL, &err) < 0)
+            fail_msg("%s", err.text);
+        assert_int_equal(notes.n, all[i].note != NULL);
+        if (notes.n > 0) assert_string_equal(notes.at[0], all[i].note);
+        lvlm_vision_input_close(input);
+        lvlm_notes_free(&notes);
         bare_model_close(&m);
     }
 }
@@ -112,6 +149,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_settings_are_named),
+        cmocka_unit_test(settings_that_are_not_followed_are_noted),
         cmocka_unit_test(the_newer_file_counts_first),
         cmocka_unit_test(models_without_a_way_are_refused),
     };
