@@ -15,6 +15,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/options.h"
+#include "formats/config_keys.h"
 #include "formats/native.h"
 #include "formats/npz_names.h"
 
@@ -78,6 +79,7 @@ static int read_config(builder *b)
     FAIL_IF(is_npz(b->m) && b->m->family->npz == NULL, b->err, LVLM_EFORMAT,
             "is an .npz, and its config.json that of %s, which has no such files",
             b->m->family->title);
+    TRY(lvlm_config_check(b->m->family, cp->config, cp->notes, b->err));
     return lvlm_family_config(&b->m->config, b->m->family, cp->config, b->err);
 }
 

@@ -202,7 +202,7 @@ static const lvlm_setting settings[] = {
     { "text.embed_rows",      COUNT,    TEXT("vocab_size"),                    "128256" },
     { "text.norm_eps",        NUMBER,   TEXT("rms_norm_eps"),                  "1e-5" },
     { "text.norm_offset",     CONSTANT, NULL,                                  "0" },
-    { "text.rope_theta",      NUMBER,   "text_config.rope_parameters.rope_theta|text_config.rope_theta", "500000.0" },
+    { "text.rope_theta",      NUMBER,   ROPE("rope_theta") "|text_config.rope_theta", "500000.0" },
     { "text.rope_type",       WORD,     ROPE("rope_type") "|text_config.rope_scaling.type", "\"default\"", NULL, rope_types },
     { "text.rope_factor",     MAYBE,    ROPE("factor"),                        "null" },
     { "text.rope_low",        MAYBE,    ROPE("low_freq_factor"),               "null" },

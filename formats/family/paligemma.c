@@ -185,7 +185,7 @@ static const lvlm_word rope_types[] = { { "default", "default" }, { NULL } };
     { "text.vocab",     COUNT,    "text_config.vocab_size",           "256000",  "257152" },         \
     { "text.norm_eps",  NUMBER,   "text_config.rms_norm_eps",         "1e-6" },                      \
     { "text.norm_offset", CONSTANT, NULL,                             "1" },                         \
-    { "text.rope_theta", NUMBER,  ROPE "rope_theta|text_config.rope_theta", "10000.0" },             \
+    { "text.rope_theta", NUMBER,  ROPE "rope_theta|text_config.rope_scaling.rope_theta|text_config.rope_theta", "10000.0" }, \
     { "text.rope_type", WORD,     ROPE "rope_type|text_config.rope_scaling.rope_type|text_config.rope_scaling.type", "\"default\"", NULL, rope_types }, \
     { "text.attention_bias", BOOL, "text_config.attention_bias",      "false" },                     \
     { "text.embed_scale", CONSTANT, NULL,                             "\"sqrt_hidden\"" },           \

@@ -171,7 +171,7 @@ static const lvlm_word rope_types[] = {
     { "text.vocab",          COUNT,    TEXT("vocab_size"),                         "152064" },            \
     { "text.norm_eps",       NUMBER,   TEXT("rms_norm_eps"),                       "1e-5" },              \
     { "text.norm_offset",    CONSTANT, NULL,                                       "0" },                 \
-    { "text.rope_theta",     NUMBER,   ROPE("rope_theta") "|" TEXT("rope_theta"),  "1000000.0" },         \
+    { "text.rope_theta",     NUMBER,   ROPE("rope_theta") SCALING("rope_theta") "|" TEXT("rope_theta"), "1000000.0" }, \
     { "text.rope_type",      WORD,     ROPE("rope_type") SCALING("rope_type") SCALING("type"), "\"default\"", NULL, rope_types }, \
     { "text.mrope_section",  LIST,     ROPE("mrope_section") SCALING("mrope_section") },                  \
     { "text.activation",     WORD,     TEXT("hidden_act"),                         "\"silu\"", NULL, lvlm_page_activations }, \
