@@ -45,7 +45,7 @@ static int is_neutral(bool *out, const lvlm_key *key, const cJSON *value,
 static const char *nearest(const lvlm_key *keys, const char *name)
 {
     const char *best = NULL;
-    size_t least = strlen(name) / 3 + 1;
+    size_t least = strlen(name) / 4 + 2; /* two letters may have changed places */
     for (const lvlm_key *key = keys; key->name != NULL; key++) {
         if (key->use != LVLM_KEY_FOLLOWED) continue;
         const size_t distance = lvlm_edit_distance(key->name, name);

@@ -5,6 +5,7 @@
 
 #include "formats/base/infile.h"
 #include "formats/base/json.h"
+#include "formats/base/keys.h"
 
 static const char *const role_names[LVLM_N_ROLES] = {
     [LVLM_ROLE_SYSTEM] = "system",
@@ -33,26 +34,81 @@ static const char *keep(lvlm_messages *out, const char *text)
     return lvlm_arena_strndup(&out->arena, text, strlen(text));
 }
 
+/* ---- keys ------------------------------------------------------------------------ */
+
+#define REFUSED LVLM_KEY_REFUSED
+#define BOUNDS                                                                         \
+    "sizes of a single picture are not followed; give it in the size that it is to "   \
+    "have, or set the bounds of all in preprocessor_config.json"
+#define TOOLS "templates are written without tools"
+
+static const lvlm_key message_keys[] = {
+    { "role" },
+    { "content" },
+    { "name", LVLM_KEY_NOTED, "templates write roles, not names" },
+    { "reasoning_content", LVLM_KEY_NOTED, "only the content is written" },
+    { "thinking", LVLM_KEY_NOTED, "only the content is written" },
+    { "tool_calls", REFUSED, TOOLS, "[]" },
+    { "function_call", REFUSED, TOOLS },
+    { "tools", REFUSED, TOOLS, "[]" },
+    { NULL },
+};
+
+static const lvlm_key text_keys[] = { { "type" }, { "text" }, { NULL } };
+
+/* Of an image part, and of the object that image_url may be. */
+static const lvlm_key image_keys[] = {
+    { "type" },
+    { "path" },
+    { "image" },
+    { "url" },
+    { "image_url" },
+    { "min_pixels", REFUSED, BOUNDS },
+    { "max_pixels", REFUSED, BOUNDS },
+    { "total_pixels", REFUSED, BOUNDS },
+    { "resized_height", REFUSED, BOUNDS },
+    { "resized_width", REFUSED, BOUNDS },
+    { "detail", LVLM_KEY_NOTED, "every picture is seen alike", "\"auto\"" },
+    { NULL },
+};
+
+/* What cannot be followed, or is not known: once for all messages. */
+static int check_keys(const cJSON *object, const lvlm_key *keys, const reader *r,
+                      lvlm_error *err)
+{
+    return lvlm_keys_check(object, "messages", keys, r->notes, err);
+}
+
 /* ---- parts ---------------------------------------------------------------------- */
 
 /* Where the file of an image may be named. */
 static const char *const file_keys[] = { "path", "image", "url", "image_url.url",
                                          "image_url" };
 
-static const char *file_of(const cJSON *part)
+/* *out is NULL where none is named. */
+static int find_file(const char **out, const cJSON *part, const reader *r,
+                     lvlm_error *err)
 {
+    *out = NULL;
     for (size_t i = 0; i < sizeof file_keys / sizeof file_keys[0]; i++) {
         const char *const file = lvlm_json_string(lvlm_json_path(part, file_keys[i]));
-        if (file != NULL) return file;
+        if (file == NULL) continue;
+        FAIL_IF(*out != NULL && strcmp(*out, file) != 0, err, LVLM_EFORMAT,
+                "messages[%zu]: an image names '%.64s' and '%.64s'; keep one of them",
+                r->message, *out, file);
+        *out = file;
     }
-    return NULL;
+    return 0;
 }
 
 static int read_image(lvlm_part *out, const cJSON *item, reader *r, lvlm_error *err)
 {
     static const char local[] = "file://";
     static const char *const fetched[] = { "http://", "https://", "data:" };
-    const char *file = file_of(item);
+    const char *file;
+    TRY(find_file(&file, item, r, err));
+    TRY(check_keys(item, image_keys, r, err));
+    TRY(check_keys(lvlm_json_get(item, "image_url"), image_keys, r, err));
     r->n_places++;
     if (file == NULL) {
         FAIL_IF(r->n_taken == r->n_images, err, LVLM_EFORMAT,
@@ -78,6 +134,7 @@ static int read_part(lvlm_part *out, const cJSON *item, reader *r, lvlm_error *e
         return read_image(out, item, r, err);
     FAIL_IF(strcmp(type, "text") != 0, err, LVLM_EFORMAT,
             "messages[%zu]: type '%.64s': expected image or text", r->message, type);
+    TRY(check_keys(item, text_keys, r, err));
     const char *const text = lvlm_json_string(lvlm_json_get(item, "text"));
     FAIL_IF(text == NULL, err, LVLM_EFORMAT, "messages[%zu]: a part has no text",
             r->message);
@@ -123,6 +180,7 @@ static int read_message(lvlm_message *out, const cJSON *item, reader *r,
     const char *const text = lvlm_json_string(content);
     lvlm_role role;
     TRY(read_role(&role, item, r, err));
+    TRY(check_keys(item, message_keys, r, err));
     if (text != NULL) return set_text(out, role, text, r->out, err);
     FAIL_IF(!cJSON_IsArray(content), err, LVLM_EFORMAT,
             "messages[%zu]: content: expected text or a list of parts", r->message);

@@ -21,7 +21,8 @@ int dataset_read_example(lvlm_example *out, const lvlm_dataset *d, size_t value,
     cJSON *json = NULL;
     *out = (lvlm_example){ .n_images = 0 };
     TRY(lvlm_jsonl_parse(&json, &d->file, value, err));
-    const int rc = lvlm_example_read(out, json, lvlm_encoder_tags(d->encoder), err);
+    const int rc = lvlm_example_read(out, json, lvlm_encoder_tags(d->encoder),
+                                     lvlm_encoder_notes(d->encoder), err);
     if (rc < 0) lvlm_jsonl_prefix(err, &d->file, value);
     lvlm_json_free(json);
     return rc;

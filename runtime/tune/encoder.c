@@ -95,6 +95,11 @@ int lvlm_encoder_reads_images(const lvlm_encoder *e, lvlm_error *err)
     return e->no_vision.code;
 }
 
+lvlm_notes *lvlm_encoder_notes(const lvlm_encoder *e)
+{
+    return e->checkpoint->notes;
+}
+
 size_t lvlm_encoder_max_length(const lvlm_encoder *e)
 {
     return e->max_length;

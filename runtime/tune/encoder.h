@@ -31,6 +31,8 @@ void lvlm_encoder_close(lvlm_encoder *encoder);
 /* Whether the model's prompts name images by tags, which then stay in the text
  * (lvlm_example_read). */
 bool lvlm_encoder_tags(const lvlm_encoder *encoder);
+/* Those of the options. */
+lvlm_notes *lvlm_encoder_notes(const lvlm_encoder *encoder);
 /* 0, or why this model cannot be given images: it has no processor's file. */
 LVLM_MUST_CHECK int lvlm_encoder_reads_images(const lvlm_encoder *encoder,
                                               lvlm_error *err);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/base/keys.h"
 #include "runtime/input/strip.h"
 
 static const char *const form_names[LVLM_N_EXAMPLE_FORMS] = {
@@ -40,9 +41,11 @@ const char *lvlm_example_form_name(lvlm_example_form form)
 typedef struct reader {
     lvlm_example *out;
     bool tags;
-    size_t n_beside; /* files of the key "image" */
+    const char *key; /* "image", or "images" where the line has that */
+    size_t n_beside; /* files of that key */
     size_t n_taken;  /* of them, by <image> */
     size_t turn;     /* which one is being read */
+    lvlm_notes *notes;
 } reader;
 
 /* A word of a value for a message: never longer than is good to read. */
@@ -115,9 +118,9 @@ static int cut_at_places(lvlm_message *m, const char *text, reader *r, lvlm_erro
         if (next == NULL) return 0;
         FAIL_IF(r->n_taken == r->n_beside, err, LVLM_EFORMAT,
                 "conversations[%zu]: %s number %zu, and the line names %zu %s under "
-                "\"image\"",
+                "\"%s\"",
                 r->turn, place, r->n_taken + 1, r->n_beside,
-                r->n_beside == 1 ? "file" : "files");
+                r->n_beside == 1 ? "file" : "files", r->key);
         const char *const file = r->out->images[r->n_taken++];
         TRY(add_image(m, file, strlen(file), r, err));
         text = next + sizeof place - 1;
@@ -186,15 +189,26 @@ static int cut_at_tags(lvlm_message *m, const char *text, reader *r, lvlm_error 
 
 /* ---- files ---------------------------------------------------------------------- */
 
-/* Room for all files of the line, and those of "image". */
+/* "image", or under the name that other trainers have for it. */
+static int find_images(const cJSON **out, reader *r, const cJSON *json, lvlm_error *err)
+{
+    const cJSON *const image = lvlm_json_get(json, "image");
+    const cJSON *const images = lvlm_json_get(json, "images");
+    const bool both = image != NULL && images != NULL && !cJSON_IsNull(image) &&
+                      !cJSON_IsNull(images);
+    FAIL_IF(both, err, LVLM_EFORMAT, "has \"image\" and \"images\"; keep one of them");
+    *out = image != NULL && !cJSON_IsNull(image) ? image : images;
+    r->key = *out == images && images != NULL ? "images" : "image";
+    return 0;
+}
+
+/* Room for all files of the line, and those that it names beside the text. */
 static int read_images(reader *r, const cJSON *json, lvlm_error *err)
 {
-    const cJSON *const list = lvlm_json_get(json, "image");
-    const cJSON *const video = lvlm_json_get(json, "video");
-    const cJSON *item = cJSON_IsArray(list) ? lvlm_json_first_item(list) : list, *turn;
+    const cJSON *list = NULL, *turn;
+    TRY(find_images(&list, r, json, err));
+    const cJSON *item = cJSON_IsArray(list) ? lvlm_json_first_item(list) : list;
     size_t most = cJSON_IsArray(list) ? lvlm_json_count(list) : 1;
-    FAIL_IF(cJSON_IsString(video) || lvlm_json_count(video) > 0, err, LVLM_EFORMAT,
-            "\"video\": videos cannot be trained on");
     LVLM_JSON_ITEMS (turn, lvlm_json_get(json, "conversations")) {
         const char *const words = lvlm_json_string(lvlm_json_get(turn, "value"));
         if (words != NULL) most += count(words, open_tag);
@@ -205,12 +219,60 @@ static int read_images(reader *r, const cJSON *json, lvlm_error *err)
     for (; item != NULL; item = cJSON_IsArray(list) ? item->next : NULL) {
         const char *const file = lvlm_json_string(item);
         FAIL_IF(file == NULL || *file == '\0', err, LVLM_EFORMAT,
-                "\"image\": expected a file's name, or a list of them");
+                "\"%s\": expected a file's name, or a list of them", r->key);
         TRY(list_image(r->out, file, strlen(file), err));
     }
     r->n_beside = r->out->n_images;
     return 0;
 }
+
+/* ---- keys ------------------------------------------------------------------------ */
+
+#define INERT LVLM_KEY_INERT
+#define NOTED LVLM_KEY_NOTED
+#define REFUSED LVLM_KEY_REFUSED
+#define ABOUT "about the example, not of it"
+#define VIDEOS "videos cannot be trained on"
+
+/* Of a line, in whatever form. */
+static const lvlm_key line_keys[] = {
+    { "conversations" },
+    { "image" },
+    { "images" },
+    { "prefix" },
+    { "suffix" },
+    { "video", REFUSED, VIDEOS, "\"\"|[]" },
+    { "videos", REFUSED, VIDEOS, "\"\"|[]" },
+    { "audio", REFUSED, "sound cannot be trained on", "\"\"|[]" },
+    { "audios", REFUSED, "sound cannot be trained on", "\"\"|[]" },
+    { "system", REFUSED, "a system message is a first turn, from 'system'", "\"\"" },
+    { "tools", REFUSED, "templates are written without tools", "\"\"|[]|\"[]\"" },
+    { "chosen", REFUSED, "answers are learnt, not preferred" },
+    { "rejected", REFUSED, "answers are learnt, not preferred" },
+    { "weight", NOTED, "every example counts alike", "1" },
+    { "id", INERT, ABOUT },
+    { "*_id", INERT, ABOUT },
+    { "source", INERT, ABOUT },
+    { "*_source", INERT, ABOUT },
+    { "dataset", INERT, ABOUT },
+    { "task", INERT, ABOUT },
+    { "category", INERT, ABOUT },
+    { "type", INERT, ABOUT },
+    { "model", INERT, ABOUT },
+    { "metadata", INERT, ABOUT },
+    { "height*", INERT, "the file says it" },
+    { "width*", INERT, "the file says it" },
+    { NULL },
+};
+
+static const lvlm_key turn_keys[] = {
+    { "from" },
+    { "value" },
+    { "weight", NOTED, "every turn counts alike", "1" },
+    { "loss", NOTED, "every answer is learnt", "true|1" },
+    { "train", NOTED, "every answer is learnt", "true|1" },
+    { NULL },
+};
 
 /* ---- conversations -------------------------------------------------------------- */
 
@@ -285,6 +347,8 @@ static int read_conversations(reader *r, const cJSON *json, lvlm_error *err)
     m->at = lvlm_arena_alloc(&m->arena, lvlm_json_count(turns), sizeof *m->at);
     if (m->at == NULL) return lvlm_fail_memory(err);
     LVLM_JSON_ITEMS (turn, turns) {
+        TRY(lvlm_keys_check(turn, "training examples: conversations", turn_keys,
+                            r->notes, err));
         TRY(read_turn(r, turn, &known, err));
         r->turn++;
     }
@@ -292,12 +356,12 @@ static int read_conversations(reader *r, const cJSON *json, lvlm_error *err)
             "\"conversations\": the last turn is not an answer to learn");
     const bool llava = r->out->form == LVLM_EXAMPLE_LLAVA;
     FAIL_IF(llava && r->n_taken < r->n_beside, err, LVLM_EFORMAT,
-            "\"image\": %zu %s, and the text has %s %zu times", r->n_beside,
+            "\"%s\": %zu %s, and the text has %s %zu times", r->key, r->n_beside,
             r->n_beside == 1 ? "file" : "files", place, r->n_taken);
     FAIL_IF(!llava && r->n_beside > 0, err, LVLM_EFORMAT,
-            "\"image\" is LLaVA's form, and the turns are in Qwen-VL's, whose images "
+            "\"%s\" is LLaVA's form, and the turns are in Qwen-VL's, whose images "
             "stand in the text as %sFILE%s",
-            open_tag, close_tag);
+            r->key, open_tag, close_tag);
     return 0;
 }
 
@@ -332,13 +396,15 @@ static int read_line(reader *r, const cJSON *json, lvlm_error *err)
     FAIL_IF(!turns && !prefixed, err, LVLM_EFORMAT,
             "is in no known form: expected \"conversations\" (LLaVA, Qwen-VL), or "
             "\"prefix\", \"suffix\" and \"image\" (PaliGemma)");
+    TRY(lvlm_keys_check(json, "training examples", line_keys, r->notes, err));
     TRY(read_images(r, json, err));
     return turns ? read_conversations(r, json, err) : read_prefix(r, json, err);
 }
 
-int lvlm_example_read(lvlm_example *out, const cJSON *json, bool tags, lvlm_error *err)
+int lvlm_example_read(lvlm_example *out, const cJSON *json, bool tags,
+                      lvlm_notes *notes, lvlm_error *err)
 {
-    reader r = { .out = out, .tags = tags };
+    reader r = { .out = out, .tags = tags, .key = "image", .notes = notes };
     *out = (lvlm_example){ .n_images = 0 };
     return read_line(&r, json, err);
 }

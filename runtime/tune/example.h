@@ -11,8 +11,8 @@
  *                    { "from": "assistant", "value": "A cat." } ] }
  *   PaliGemma  { "prefix": "caption en", "suffix": "a cat", "image": "cat.jpg" }
  *
- * Conversations may begin with { "from": "system" }. Keys that are not named here are
- * not looked at. What comes out depends on the text alone: files are not opened. */
+ * Conversations may begin with { "from": "system" }. "images" is "image" under another
+ * name. What comes out depends on the text alone: files are not opened. */
 #ifndef LVLM_RUNTIME_TUNE_EXAMPLE_H
 #define LVLM_RUNTIME_TUNE_EXAMPLE_H
 
@@ -47,9 +47,11 @@ typedef struct lvlm_example {
  * new line with it, or with `tags` stays in the text for a model that knows them.
  * LVLM_EFORMAT names the place and says what was expected: no known form or two at
  * once, a turn without words, no answer at the end, as many <image> as there are no
- * files, videos. Free with lvlm_example_free, also after a failure. */
+ * files, videos, tools. Keys that could matter and that nothing follows are noted, once
+ * for all examples (`notes` may be NULL). Free with lvlm_example_free, also after a
+ * failure. */
 LVLM_MUST_CHECK int lvlm_example_read(lvlm_example *out, const cJSON *json, bool tags,
-                                      lvlm_error *err);
+                                      lvlm_notes *notes, lvlm_error *err);
 void lvlm_example_free(lvlm_example *example);
 
 #endif

@@ -16,7 +16,7 @@ static void read_value(const lvlm_jsonl *file, size_t i, bool tags)
     lvlm_example example;
     cJSON *json = NULL;
     if (lvlm_jsonl_parse(&json, file, i, &err) < 0) return;
-    if (lvlm_example_read(&example, json, tags, &err) == 0) {
+    if (lvlm_example_read(&example, json, tags, NULL, &err) == 0) {
         const lvlm_messages *const m = &example.messages;
         if (m->n == 0 || m->at[m->n - 1].role != LVLM_ROLE_ASSISTANT) abort();
     }

@@ -97,6 +97,14 @@ static void what_no_model_understands_is_refused(void **state)
           "'https://x/y.png': images are not fetched, expected a file" },
         { PART("{\"type\": \"image\", \"path\": \"c.png\"}"),
           "images: 1 are given, 0 of the messages' name no file" },
+        { PART("{\"type\": \"image\", \"max_pixels\": 64}"),
+          "messages: 'max_pixels' is not supported: sizes of a single picture" },
+        { PART("{\"type\": \"image\", \"resized_height\": 8, \"resized_width\": 8}"),
+          "messages: 'resized_height' is not supported: sizes of a single picture" },
+        { PART("{\"type\": \"image\", \"path\": \"a.png\", \"url\": \"b.png\"}"),
+          "messages[0]: an image names 'a.png' and 'b.png'; keep one of them" },
+        { "[{\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{}]}]",
+          "messages: 'tool_calls' is not supported: templates are written without" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -107,6 +115,30 @@ static void what_no_model_understands_is_refused(void **state)
         assert_true(rc == LVLM_EFORMAT || rc == LVLM_EUSAGE);
         if (strstr(err.text, bad[i].message) == NULL) fail_msg("%s", err.text);
     }
+}
+
+static void keys_that_nothing_follows_are_noted(void **state)
+{
+    static const char json[] =
+        "[{\"role\": \"user\", \"name\": \"Ann\", \"tool_calls\": null, \"content\": ["
+        "{\"type\": \"text\", \"text\": \"a\", \"txt\": 1},"
+        "{\"type\": \"text\", \"text\": \"a\", \"txt\": 1},"
+        "{\"type\": \"image_url\", \"image_url\": {\"url\": \"a.png\", \"detail\":"
+        " \"low\"}}]}]";
+    static const char *const expected[] = {
+        "messages: 'name' is not followed: templates write roles, not names",
+        "messages: 'txt' is not known and not followed; did you mean 'text'?",
+        "messages: 'detail' is not followed: every picture is seen alike",
+    };
+    lvlm_notes notes = LVLM_NOTES_INIT;
+    lvlm_messages m;
+    (void)state;
+    assert_int_equal(
+        lvlm_messages_parse(&m, json, sizeof json - 1, NULL, 0, &notes, NULL), 0);
+    assert_int_equal(notes.n, 3);
+    for (size_t i = 0; i < 3; i++) assert_string_equal(notes.at[i], expected[i]);
+    lvlm_messages_free(&m);
+    lvlm_notes_free(&notes);
 }
 
 static void a_file_is_named(void **state)
@@ -132,6 +164,7 @@ int main(void)
         cmocka_unit_test(parts_keep_their_order),
         cmocka_unit_test(images_without_a_part_are_unplaced),
         cmocka_unit_test(what_no_model_understands_is_refused),
+        cmocka_unit_test(keys_that_nothing_follows_are_noted),
         cmocka_unit_test(a_file_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

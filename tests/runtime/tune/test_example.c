@@ -16,7 +16,7 @@ static int read_text(lvlm_example *out, const char *text, bool tags, lvlm_error 
 {
     cJSON *json = NULL;
     assert_int_equal(lvlm_json_parse(&json, text, strlen(text), NULL), 0);
-    const int rc = lvlm_example_read(out, json, tags, err);
+    const int rc = lvlm_example_read(out, json, tags, NULL, err);
     lvlm_json_free(json);
     return rc;
 }
@@ -159,63 +159,107 @@ static void example_reads_paligemmas_form(void **state)
     check(cases, sizeof cases / sizeof cases[0]);
 }
 
+static const struct {
+    const char *json, *said;
+} refused[] = {
+    { "[1]", "expected an object" },
+    { "{\"text\":\"a\"}", "is in no known form" },
+    { "{\"conversations\":[],\"suffix\":\"a\"}", "two forms at once" },
+    { "{\"conversations\":{}}", "\"conversations\": expected a list of turns" },
+    { TURNS(""), "\"conversations\": expected a list of turns" },
+    { TURNS("1"), "conversations[0]: from '(none)': expected human and gpt" },
+    { TURNS(SAYS("bot", "a")), "conversations[0]: from 'bot': expected human and gpt" },
+    { TURNS(SAYS("human", "a") "," SAYS("assistant", "b")),
+      "conversations[1]: from 'assistant' is Qwen-VL's form, and the line began in "
+      "LLaVA's" },
+    { TURNS(SAYS("human", "a") "," SAYS("system", "b")),
+      "conversations[1]: from 'system', which only the first may be" },
+    { TURNS("{\"from\":\"human\"}"), "conversations[0]: \"value\" is no text" },
+    { TURNS("{\"from\":\"human\",\"value\":[1]}"),
+      "conversations[0]: \"value\" is no text" },
+    { TURNS(SAYS("human", "a")), "the last turn is not an answer to learn" },
+    { TURNS(SAYS("assistant", "a")), "the last turn is not an answer to learn" },
+    { TURNS(SAYS("human", "<image>") "," SAYS("gpt", "b")),
+      "conversations[0]: <image> number 1, and the line names 0 files" },
+    { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "<image>"), "\"image\":\"x\""),
+      "\"image\": 1 file, and the text has <image> 0 times" },
+    { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "b"), "\"image\":[1]"),
+      "\"image\": expected a file's name, or a list of them" },
+    { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "b"), "\"image\":\"\""),
+      "\"image\": expected a file's name, or a list of them" },
+    { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "b"), "\"video\":\"x.mp4\""),
+      "training examples: 'video' is not supported: videos cannot be trained on" },
+    { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "b"), "\"images\":[\"x\"]"),
+      "\"images\": 1 file, and the text has <image> 0 times" },
+    { TURNS_AND(SAYS("human", "<image>") "," SAYS("gpt", "b"),
+                "\"images\":[\"x\"],\"image\":\"x\""),
+      "has \"image\" and \"images\"; keep one of them" },
+    { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "b"), "\"system\":\"x\""),
+      "'system' is not supported: a system message is a first turn" },
+    { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "b"), "\"tools\":[{}]"),
+      "'tools' is not supported: templates are written without tools" },
+    { TURNS_AND(SAYS("user", "a") "," SAYS("assistant", "b"), "\"image\":\"x\""),
+      "\"image\" is LLaVA's form, and the turns are in Qwen-VL's" },
+    { TURNS(SAYS("user", "<img>a") "," SAYS("assistant", "b")),
+      "conversations[0]: <img> without </img>" },
+    { TURNS(SAYS("user", "a</img><img>b</img>") "," SAYS("assistant", "b")),
+      "conversations[0]: </img> without <img>" },
+    { TURNS(SAYS("user", "<img></img>") "," SAYS("assistant", "b")),
+      "conversations[0]: <img></img> names no file" },
+    { TURNS(SAYS("user", "a") "," SAYS("assistant", "<img>x</img>")),
+      "conversations[1]: an image in words of the assistant" },
+    { "{\"prefix\":\"a\"}", "\"suffix\": expected a text beside \"prefix\"" },
+    { "{\"suffix\":\"a\",\"prefix\":1}",
+      "\"prefix\": expected a text beside \"suffix\"" },
+};
+
 static void example_refuses_what_is_in_no_form(void **state)
 {
-    static const struct {
-        const char *json, *said;
-    } cases[] = {
-        { "[1]", "expected an object" },
-        { "{\"text\":\"a\"}", "is in no known form" },
-        { "{\"conversations\":[],\"suffix\":\"a\"}", "two forms at once" },
-        { "{\"conversations\":{}}", "\"conversations\": expected a list of turns" },
-        { TURNS(""), "\"conversations\": expected a list of turns" },
-        { TURNS("1"), "conversations[0]: from '(none)': expected human and gpt" },
-        { TURNS(SAYS("bot", "a")),
-          "conversations[0]: from 'bot': expected human and gpt" },
-        { TURNS(SAYS("human", "a") "," SAYS("assistant", "b")),
-          "conversations[1]: from 'assistant' is Qwen-VL's form, and the line began in "
-          "LLaVA's" },
-        { TURNS(SAYS("human", "a") "," SAYS("system", "b")),
-          "conversations[1]: from 'system', which only the first may be" },
-        { TURNS("{\"from\":\"human\"}"), "conversations[0]: \"value\" is no text" },
-        { TURNS("{\"from\":\"human\",\"value\":[1]}"),
-          "conversations[0]: \"value\" is no text" },
-        { TURNS(SAYS("human", "a")), "the last turn is not an answer to learn" },
-        { TURNS(SAYS("assistant", "a")), "the last turn is not an answer to learn" },
-        { TURNS(SAYS("human", "<image>") "," SAYS("gpt", "b")),
-          "conversations[0]: <image> number 1, and the line names 0 files" },
-        { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "<image>"), "\"image\":\"x\""),
-          "\"image\": 1 file, and the text has <image> 0 times" },
-        { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "b"), "\"image\":[1]"),
-          "\"image\": expected a file's name, or a list of them" },
-        { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "b"), "\"image\":\"\""),
-          "\"image\": expected a file's name, or a list of them" },
-        { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "b"), "\"video\":\"x.mp4\""),
-          "videos cannot be trained on" },
-        { TURNS_AND(SAYS("user", "a") "," SAYS("assistant", "b"), "\"image\":\"x\""),
-          "\"image\" is LLaVA's form, and the turns are in Qwen-VL's" },
-        { TURNS(SAYS("user", "<img>a") "," SAYS("assistant", "b")),
-          "conversations[0]: <img> without </img>" },
-        { TURNS(SAYS("user", "a</img><img>b</img>") "," SAYS("assistant", "b")),
-          "conversations[0]: </img> without <img>" },
-        { TURNS(SAYS("user", "<img></img>") "," SAYS("assistant", "b")),
-          "conversations[0]: <img></img> names no file" },
-        { TURNS(SAYS("user", "a") "," SAYS("assistant", "<img>x</img>")),
-          "conversations[1]: an image in words of the assistant" },
-        { "{\"prefix\":\"a\"}", "\"suffix\": expected a text beside \"prefix\"" },
-        { "{\"suffix\":\"a\",\"prefix\":1}",
-          "\"prefix\": expected a text beside \"suffix\"" },
-    };
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
         for (int tags = 0; tags < 2; tags++) {
             lvlm_example e;
             lvlm_error err;
-            assert_int_equal(read_text(&e, cases[i].json, tags, &err), LVLM_EFORMAT);
-            if (strstr(err.text, cases[i].said) == NULL)
-                fail_msg("case %zu: '%s' lacks '%s'", i, err.text, cases[i].said);
+            assert_int_equal(read_text(&e, refused[i].json, tags, &err), LVLM_EFORMAT);
+            if (strstr(err.text, refused[i].said) == NULL)
+                fail_msg("case %zu: '%s' lacks '%s'", i, err.text, refused[i].said);
             lvlm_example_free(&e);
         }
+}
+
+static void example_notes_what_nothing_follows(void **state)
+{
+    static const struct {
+        const char *keys, *note;
+    } cases[] = {
+        { "\"id\":\"7\",\"images\":null,\"videos\":[],\"system\":\"\",\"tools\":null",
+          NULL },
+        { "\"imgae\":\"x.png\"",
+          "training examples: 'imgae' is not known and not followed; did you mean "
+          "'image'?" },
+        { "\"weight\":0.5",
+          "training examples: 'weight' is not followed: every example counts alike" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char line[512];
+        cJSON *json = NULL;
+        lvlm_example e;
+        lvlm_notes notes = LVLM_NOTES_INIT;
+        (void)snprintf(
+            line, sizeof line,
+            "{\"conversations\":[" SAYS("human", "a") "," SAYS("gpt", "b") "],%s}",
+            cases[i].keys);
+        assert_int_equal(lvlm_json_parse(&json, line, strlen(line), NULL), 0);
+        for (int twice = 0; twice < 2; twice++) {
+            assert_int_equal(lvlm_example_read(&e, json, false, &notes, NULL), 0);
+            lvlm_example_free(&e);
+        }
+        assert_int_equal(notes.n, cases[i].note != NULL);
+        if (notes.n > 0) assert_string_equal(notes.at[0], cases[i].note);
+        lvlm_notes_free(&notes);
+        lvlm_json_free(json);
+    }
 }
 
 int main(void)
@@ -224,6 +268,7 @@ int main(void)
         cmocka_unit_test(example_reads_llavas_form),
         cmocka_unit_test(example_reads_qwen_vls_form),
         cmocka_unit_test(example_reads_paligemmas_form),
+        cmocka_unit_test(example_notes_what_nothing_follows),
         cmocka_unit_test(example_refuses_what_is_in_no_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,8 +59,8 @@ static void write_prompt(lvlm_prompt *out, const model *m, const cJSON *recorded
         assert_true(n < 8 && lvlm_json_u64(&value, item));
         n_rows[n++] = (size_t)value;
     }
-    if (lvlm_example_read(&example, lvlm_json_get(recorded, "line"), m->tags, &err) <
-            0 ||
+    if (lvlm_example_read(&example, lvlm_json_get(recorded, "line"), m->tags, NULL,
+                          &err) < 0 ||
         lvlm_prompt_write(out, m->prompter, &example.messages, &err) < 0)
         fail_msg("%s", err.text);
     if (n > 0) assert_int_equal(out->n_images, n);
