@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "formats/adapter_folder.h"
 #include "formats/base/infile.h"
 #include "formats/base/json.h"
 #include "formats/finite.h"
@@ -353,6 +354,7 @@ int lvlm_adapter_open(lvlm_adapter *out, const char *dir, const lvlm_manifest *m
     cJSON *json = NULL;
     *out = (lvlm_adapter){ 0 };
     int rc = read_config(&json, &config, dir, err);
+    if (rc == 0) rc = lvlm_adapter_note_folder(dir, manifest->checkpoint->notes, err);
     if (rc == 0) rc = lvlm_adapter_begin(out, manifest, &config, err);
     out->json = json;
     return rc < 0 ? rc : read_tensors(out, dir, manifest, err);

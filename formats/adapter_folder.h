@@ -1,0 +1,12 @@
+/* adapter_folder.h - what lies in an adapter's folder besides the adapter. */
+#ifndef LVLM_FORMATS_ADAPTER_FOLDER_H
+#define LVLM_FORMATS_ADAPTER_FOLDER_H
+
+#include "formats/base/notes.h"
+
+/* Note every file in `dir` that may hold weights which were trained together
+ * with the adapter: trainers keep connectors, embeddings and heads beside it. */
+LVLM_MUST_CHECK int lvlm_adapter_note_folder(const char *dir, lvlm_notes *notes,
+                                             lvlm_error *err);
+
+#endif
