@@ -19,6 +19,7 @@
 #include "formats/numeric.h"
 #include "runtime/gradient_list.h"
 #include "runtime/input_tensor.h"
+#include "verify/recording.h"
 
 #define EXPECTED "out."
 #define INPUTS "in."
@@ -56,6 +57,11 @@ static size_t rank_of(const char *name)
     return best;
 }
 
+bool lvlm_replay_knows(const char *name)
+{
+    return rank_of(name) < sizeof order / sizeof order[0];
+}
+
 /* By place in the computation; numbered blocks by their numbers. */
 static int by_computation(const void *a, const void *b)
 {
@@ -88,6 +94,7 @@ static int list_stages(lvlm_replay *r, lvlm_error *err)
         stage->verdict = LVLM_VERDICT_MISSING;
         stage->is_logits = strcmp(stage->name, "logits") == 0;
         stage->relative_l2 = INFINITY;
+        stage->band_kl = LVLM_BAND_KL;
         stage->band = r->compute == LVLM_COMPUTE_F64 ? LVLM_BAND_F64 : LVLM_BAND_F32;
     }
     FAIL_IF(r->n_stages == 0, err, LVLM_EFORMAT,
@@ -101,34 +108,6 @@ static lvlm_replay_stage *find_stage(const lvlm_replay *r, const char *name)
     for (size_t i = 0; i < r->n_stages; i++)
         if (strcmp(r->stages[i].name, name) == 0) return &r->stages[i];
     return NULL;
-}
-
-/* { "text.blocks.*": 1e-4, ... }: the first pattern that fits counts. */
-static int read_tolerance(lvlm_replay *r, const char *path, lvlm_error *err)
-{
-    lvlm_infile *file = NULL;
-    cJSON *json = NULL;
-    const cJSON *item;
-    double band;
-    int rc;
-    if (path == NULL) return 0;
-    TRY(lvlm_infile_open(&file, path, err));
-    rc = lvlm_json_parse(&json, (const char *)file->bytes, (size_t)file->n_bytes, err);
-    for (size_t i = 0; i < r->n_stages && rc == 0; i++) {
-        LVLM_JSON_MEMBERS (item, json)
-            if (fnmatch(item->string != NULL ? item->string : "", r->stages[i].name,
-                        0) == 0)
-                break;
-        if (item == NULL) continue;
-        if (!lvlm_json_double(&band, item) || band < 0)
-            rc = lvlm_fail(err, LVLM_EFORMAT, "'%s': the band is no positive number",
-                           item->string);
-        r->stages[i].band = band;
-    }
-    if (rc < 0) lvlm_prefix(err, "%s: ", path);
-    lvlm_json_free(json);
-    lvlm_infile_close(file);
-    return rc;
 }
 
 /* ---- comparing ------------------------------------------------------------------ */
@@ -191,7 +170,7 @@ static void judge(lvlm_replay_stage *stage)
     stage->relative_l2 = lvlm_relative_l2(&stage->distance);
     stage->cosine = lvlm_cosine(&stage->distance);
     const bool inside = stage->n_not_finite == 0 && stage->relative_l2 <= stage->band &&
-                        (!stage->is_logits || stage->max_kl <= LVLM_BAND_KL);
+                        (!stage->is_logits || stage->max_kl <= stage->band_kl);
     stage->verdict = inside ? LVLM_VERDICT_OK : LVLM_VERDICT_OUT;
 }
 
@@ -426,8 +405,9 @@ static int run(session *s, lvlm_model *model, lvlm_error *err)
     const lvlm_stage_sink sink = { take, wants, s, progress };
     const size_t n_forward = r->n_stages;
     TRY(describe(r, model, err));
+    TRY(lvlm_recording_check(r->recording, r->family, s->options->notes, err));
     if (s->options->grads) TRY(list_gradients(r, lvlm_model_manifest(model), err));
-    TRY(read_tolerance(r, s->options->tolerance, err));
+    TRY(lvlm_tolerance_read(r, s->options->tolerance, err));
     int rc = lvlm_model_forward(model, r->recording, INPUTS, &sink, err);
     if (rc == 0 && s->options->grads) rc = replay_gradients(s, model, n_forward, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", r->golden);

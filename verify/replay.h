@@ -50,6 +50,7 @@ typedef struct lvlm_replay_stage {
     double relative_l2;
     double cosine;
     double band;
+    double band_kl; /* logits: of max_kl */
     lvlm_verdict verdict;
     lvlm_worst_row worst[LVLM_WORST_ROWS];
     size_t n_worst;
@@ -106,6 +107,9 @@ LVLM_MUST_CHECK int lvlm_replay_run(lvlm_replay *out, const char *model,
                                     const lvlm_replay_options *options,
                                     lvlm_error *err);
 void lvlm_replay_free(lvlm_replay *replay);
+
+/* Can a stage have this name? Also of a pattern, "text.blocks.*". */
+bool lvlm_replay_knows(const char *name);
 
 /* "ok", "OUT OF BAND", "missing", "wrong shape". */
 const char *lvlm_verdict_name(lvlm_verdict verdict);

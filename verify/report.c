@@ -56,7 +56,7 @@ static void put_logits(lvlm_strbuf *out, const lvlm_replay *r)
             lvlm_strbuf_printf(out,
                                "logits: max KL %.2e (band %.0e), same first choice in "
                                "%" PRIu64 " of %" PRIu64 " rows\n",
-                               s->max_kl, LVLM_BAND_KL, s->n_top1, s->n_rows);
+                               s->max_kl, s->band_kl, s->n_top1, s->n_rows);
     }
 }
 

@@ -316,14 +316,13 @@ static void put_logits(lvlm_strbuf *out, const lvlm_replay *r)
     const lvlm_replay_stage *s = find_logits(r);
     char kl[LVLM_ERROR_TEXT], band[LVLM_ERROR_TEXT];
     if (s == NULL || s->n_rows == 0) return;
-    const bool ok = s->max_kl <= LVLM_BAND_KL;
+    const bool ok = s->max_kl <= s->band_kl;
     lvlm_strbuf_printf(out,
                        "<h2>Logits</h2>\n<div class=\"panel\"><dl>\n"
                        "<dt>largest KL of a row</dt><dd>%s <span class=\"%s\">%s the "
                        "band %s</span></dd>\n",
                        lvlm_report_error(kl, s->max_kl), ok ? "ok" : "bad",
-                       ok ? "✓ within" : "✗ over",
-                       lvlm_report_band(band, LVLM_BAND_KL));
+                       ok ? "✓ within" : "✗ over", lvlm_report_band(band, s->band_kl));
     lvlm_strbuf_printf(out,
                        "<dt>top-1 agreement</dt><dd>%" PRIu64 " of %" PRIu64
                        " rows</dd>\n</dl></div>\n",

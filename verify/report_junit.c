@@ -74,7 +74,7 @@ static void put_details(lvlm_strbuf *out, const lvlm_replay_stage *s)
                            "max KL %s, band %s; same first choice in %" PRIu64
                            " of %" PRIu64 " rows\n",
                            lvlm_report_error(other, s->max_kl),
-                           lvlm_report_band(band, LVLM_BAND_KL), s->n_top1, s->n_rows);
+                           lvlm_report_band(band, s->band_kl), s->n_top1, s->n_rows);
     put_rows(out, s);
 }
 

@@ -100,7 +100,7 @@ static void put_distance_reason(lvlm_strbuf *out, const lvlm_replay_stage *s)
     if (inside && s->verdict == LVLM_VERDICT_OUT && s->is_logits) {
         lvlm_strbuf_printf(out, "max KL %s is over the band %s",
                            lvlm_report_error(error, s->max_kl),
-                           lvlm_report_band(band, LVLM_BAND_KL));
+                           lvlm_report_band(band, s->band_kl));
         return;
     }
     lvlm_strbuf_printf(out, "relative L2 %s is %s the band %s",

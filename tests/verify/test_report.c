@@ -48,6 +48,7 @@ static lvlm_replay_stage *add(sample *s, const char *name, double relative_l2)
         .relative_l2 = relative_l2,
         .cosine = 1 - relative_l2 * relative_l2 / 2,
         .band = 1e-5,
+        .band_kl = LVLM_BAND_KL,
         .n_worst = 2,
         .worst = { { { 0, 12 }, 3 * relative_l2, 257152 },
                    { { 1, 3 }, relative_l2, 2 } },
