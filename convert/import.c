@@ -34,11 +34,34 @@ static void allow_missing(lvlm_import *im)
     }
 }
 
+/* How many names no rule knows; the first and the last of them. Missing tensors are
+ * listed before those, and under other prefixes they would be all that is seen. */
+static size_t find_unknown(const lvlm_extra **first, const lvlm_extra **last,
+                           const lvlm_manifest *m)
+{
+    size_t n = 0;
+    *first = *last = NULL;
+    for (size_t i = 0; i < m->n_extras; i++) {
+        if (m->extras[i].kind != LVLM_EXTRA_UNKNOWN) continue;
+        if (n++ == 0) *first = &m->extras[i];
+        *last = &m->extras[i];
+    }
+    return n;
+}
+
 static int check_account(lvlm_import *im, void (*problem)(void *, const char *),
                          void *user, lvlm_error *err)
 {
     allow_missing(im);
     const size_t n = lvlm_manifest_problems(&im->manifest, problem, user);
+    const lvlm_extra *first, *last;
+    const size_t n_unknown = find_unknown(&first, &last, &im->manifest);
+    FAIL_IF(n > 0 && n_unknown > 1, err, LVLM_ECHECK,
+            "%s: %zu tensors do not add up as %s; nothing was written; %zu have names "
+            "that no rule knows, from '%s' to '%s', where '%s' is expected",
+            im->source->path, n, im->manifest.family->title, n_unknown,
+            first->tensor->name, last->tensor->name,
+            im->manifest.targets[0].source_name);
     FAIL_IF(n > 0, err, LVLM_ECHECK,
             "%s: %zu tensor%s not add up as %s; nothing was written", im->source->path,
             n, n == 1 ? " does" : "s do", im->manifest.family->title);
