@@ -18,6 +18,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/temporary.h"
 #include "formats/base/workers.h"
 #include "formats/family.h"
 #include "formats/hub_cache.h"
@@ -33,8 +34,7 @@
 static const char *const weight_globs[] = { "*.safetensors", "*.bin",       "*.pt",
                                             "*.pth",         "*.ckpt",      "*.gguf",
                                             "*.npz",         "*.h5",        "*.msgpack",
-                                            "*.onnx",        "*.onnx_data", "*.lvlm",
-                                            ".*.lvlm-tmp" };
+                                            "*.onnx",        "*.onnx_data", "*.lvlm" };
 
 static bool holds_weights(const char *name)
 {
@@ -209,9 +209,13 @@ static int add_side_files(lvlm_checkpoint *cp, const listing *files,
     if (cp->side_files == NULL || cp->side_maps == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < files->n; i++) {
         const char *const name = files->names[i];
-        if (is_model_file(cp, name)) continue;
+        if (is_model_file(cp, name) || lvlm_temporary_is(name)) continue;
+        const char *const path = join(cp, name);
+        if (path == NULL) return lvlm_fail_memory(err);
         if (holds_weights(name))
             TRY(remark(cp, name, "holds other weights: left behind", err));
+        else if (lvlm_native_is_file(path))
+            TRY(remark(cp, name, "is a native file: left behind", err));
         else
             TRY(add_side_file(cp, name, err));
     }

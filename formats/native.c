@@ -132,6 +132,18 @@ bool lvlm_native_is(const cJSON *metadata)
     return format != NULL && strcmp(format, "lvlm") == 0;
 }
 
+bool lvlm_native_is_file(const char *path)
+{
+    /* after the length of the header: what the writer puts first */
+    static const char start[] = "{\"__metadata__\":{\"format\":\"lvlm\"";
+    const size_t n = sizeof start - 1, at = sizeof(uint64_t);
+    lvlm_infile *map = NULL;
+    if (lvlm_infile_map(&map, path, NULL) < 0) return false;
+    const bool is = map->n_bytes >= at + n && memcmp(map->bytes + at, start, n) == 0;
+    lvlm_infile_close(map);
+    return is;
+}
+
 bool lvlm_native_claims(const char *path)
 {
     /* what no other file has there: the members that come first, one of them whole */

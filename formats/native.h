@@ -68,6 +68,9 @@ LVLM_MUST_CHECK int lvlm_native_find_root(char hex[LVLM_DIGEST_HEX + 1], char *h
 /* Does metadata say that it is a native file? */
 bool lvlm_native_is(const cJSON *metadata);
 
+/* Does the file at `path` begin as a native file does, whatever its name? */
+bool lvlm_native_is_file(const char *path);
+
 /* Is the file at `path`, which cannot be opened as a native file, one all the same, and
  * damaged? By its name or by what the beginning of its header looks like. */
 bool lvlm_native_claims(const char *path);

@@ -127,11 +127,6 @@ const char *lvlm_outdir_path(const lvlm_outdir *dir)
     return dir->temporary;
 }
 
-const char *lvlm_outdir_target(const lvlm_outdir *dir)
-{
-    return dir->path;
-}
-
 static bool matches(const char *const *patterns, const char *name)
 {
     for (; *patterns != NULL; patterns++)

@@ -41,8 +41,6 @@ LVLM_MUST_CHECK int lvlm_outdir_open(lvlm_outdir **out, const char *path,
                                      lvlm_error *err);
 /* Where files go until commit. Borrowed. */
 const char *lvlm_outdir_path(const lvlm_outdir *dir);
-/* The directory itself, without slashes at its end. Borrowed. */
-const char *lvlm_outdir_target(const lvlm_outdir *dir);
 /* Would commit remove a file of this name, as a part of an older set? */
 bool lvlm_outdir_removes(const lvlm_outdir *dir, const char *name);
 

@@ -47,6 +47,13 @@ char *lvlm_temporary_name(const char *path)
     return name;
 }
 
+bool lvlm_temporary_is(const char *path)
+{
+    const char *const base = lvlm_path_base(path);
+    const size_t n = strlen(base), skip = sizeof SUFFIX - 1;
+    return base[0] == '.' && n >= skip && strcmp(base + n - skip, SUFFIX) == 0;
+}
+
 /* ---- the lock ------------------------------------------------------------------- */
 
 int lvlm_lock(int fd, const char *target, lvlm_error *err)

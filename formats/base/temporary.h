@@ -18,6 +18,9 @@
  * path. Owned; NULL: out of memory. */
 char *lvlm_temporary_name(const char *path);
 
+/* Is the last part of `path` such a name? */
+bool lvlm_temporary_is(const char *path);
+
 /* Create the file (or folder) `name`, locked, in place of one that a killed run left.
  * `target` is what messages name. LVLM_EIO when another run holds it. *fd is open for
  * writing (a folder: for reading) and keeps the lock until it is closed. */

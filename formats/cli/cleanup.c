@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -28,10 +29,32 @@ static void end_by(int number)
     (void)raise(number);
 }
 
+/* The signal that waits, 0: none. Whoever of handler and release comes second ends the
+ * program, whatever threads they are on. */
+static atomic_int held, waiting;
+
+static void handle(int number)
+{
+    atomic_store(&waiting, number);
+    if (!atomic_load(&held)) end_by(number);
+}
+
+void lvlm_cleanup_hold(void)
+{
+    atomic_store(&held, 1);
+}
+
+void lvlm_cleanup_release(void)
+{
+    atomic_store(&held, 0);
+    const int number = atomic_load(&waiting);
+    if (number != 0) end_by(number);
+}
+
 void lvlm_cleanup_install(void)
 {
     static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGXCPU };
-    struct sigaction action = { .sa_handler = end_by }, old;
+    struct sigaction action = { .sa_handler = handle, .sa_flags = SA_RESTART }, old;
     sigfillset(&action.sa_mask);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)

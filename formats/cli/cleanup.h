@@ -15,6 +15,11 @@ void lvlm_cleanup_install(void);
 int lvlm_cleanup_add(const char *temporary);
 void lvlm_cleanup_drop(int handle);
 
+/* Between these a signal waits: what is created must be listed before one comes. Not
+ * nested, and short. */
+void lvlm_cleanup_hold(void);
+void lvlm_cleanup_release(void);
+
 /* Remove all of them now. Async-signal-safe, for other handlers that end the program.
  * */
 void lvlm_cleanup_run(void);

@@ -18,11 +18,22 @@ enum { MOST_LEVELS = 8 };
 
 /* ---- who an output is ----------------------------------------------------------- */
 
+/* The last part of `path`, of `*n` characters: slashes at the end do not count. */
+static const char *name_of(const char *path, size_t *n)
+{
+    const char *end = path + strlen(path), *start;
+    while (end > path && end[-1] == '/') end--;
+    for (start = end; start > path && start[-1] != '/';) start--;
+    *n = (size_t)(end - start);
+    return start;
+}
+
 /* The folder that the name `path` is in. */
 static int stat_folder(struct stat *out, const char *path)
 {
     char folder[PATH_MAX];
-    const size_t n = (size_t)(lvlm_path_base(path) - path);
+    size_t n_name;
+    const size_t n = (size_t)(name_of(path, &n_name) - path);
     if (n >= sizeof folder) return -1;
     memcpy(folder, path, n);
     folder[n] = '\0';
@@ -47,8 +58,10 @@ static lvlm_output describe(const char *path)
 
 static bool same_name(const lvlm_output *a, const lvlm_output *b)
 {
-    return a->folder_dev == b->folder_dev && a->folder_ino == b->folder_ino &&
-           strcmp(lvlm_path_base(a->path), lvlm_path_base(b->path)) == 0;
+    size_t n, m;
+    const char *const x = name_of(a->path, &n), *const y = name_of(b->path, &m);
+    return a->folder_dev == b->folder_dev && a->folder_ino == b->folder_ino && n == m &&
+           memcmp(x, y, n) == 0;
 }
 
 static bool is_it(const lvlm_output *output, const struct stat *st)
@@ -77,11 +90,13 @@ int lvlm_outputs_file(lvlm_outputs *outputs, lvlm_outfile **out, const char *pat
     *out = NULL;
     if (path == NULL) return 0;
     TRY(claim(outputs, path, err));
-    TRY(lvlm_outfile_open(out, path, outputs->force, err));
     lvlm_output *const output = &outputs->at[outputs->n - 1];
+    lvlm_cleanup_hold();
+    const int rc = lvlm_outfile_open(out, path, outputs->force, err);
+    if (rc == 0) output->cleanup = lvlm_cleanup_add(lvlm_outfile_temporary(*out));
+    lvlm_cleanup_release();
     output->file = *out;
-    output->cleanup = lvlm_cleanup_add(lvlm_outfile_temporary(*out));
-    return 0;
+    return rc;
 }
 
 int lvlm_outputs_dir(lvlm_outputs *outputs, lvlm_outdir **out, const char *path,
@@ -89,17 +104,14 @@ int lvlm_outputs_dir(lvlm_outputs *outputs, lvlm_outdir **out, const char *path,
 {
     *out = NULL;
     if (path == NULL) return 0;
-    TRY(lvlm_outdir_open(out, path, outputs->force, set, err));
-    const int rc = claim(outputs, lvlm_outdir_target(*out), err);
-    if (rc < 0) {
-        lvlm_outdir_close(*out);
-        *out = NULL;
-        return rc;
-    }
+    TRY(claim(outputs, path, err));
     lvlm_output *const output = &outputs->at[outputs->n - 1];
+    lvlm_cleanup_hold();
+    const int rc = lvlm_outdir_open(out, path, outputs->force, set, err);
+    if (rc == 0) output->cleanup = lvlm_cleanup_add(lvlm_outdir_path(*out));
+    lvlm_cleanup_release();
     output->dir = *out;
-    output->cleanup = lvlm_cleanup_add(lvlm_outdir_path(*out));
-    return 0;
+    return rc;
 }
 
 int lvlm_outputs_name(lvlm_outputs *outputs, const char *path, lvlm_error *err)

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "formats/cli/cleanup.h"
 #include "formats/cli/program.h"
 #include "runtime/tune/cli/tune_commands.h"
 
@@ -128,9 +129,19 @@ static int open_outputs(train_run *r, lvlm_error *err)
     TRY(lvlm_outputs_dir(&r->outputs, &r->adapter_out, a->adapter_out,
                          &lvlm_adapter_set, err));
     TRY(lvlm_outputs_file(&r->outputs, &r->plot, a->plot, err));
-    TRY(lvlm_outputs_name(&r->outputs, a->log, err));
     TRY(train_open_state(r, err));
+    TRY(lvlm_outputs_name(&r->outputs, a->log, err));
     return train_spare_inputs(r, err);
+}
+
+/* Its temporary is not listed anywhere, so a signal waits until it is gone. */
+static int open_log(train_run *r, lvlm_error *err)
+{
+    lvlm_cleanup_hold();
+    const int rc = train_log_open(&r->log, r->args->log, r->trainer.step,
+                                  r->trainer.last, r->args->force, err);
+    lvlm_cleanup_release();
+    return rc;
 }
 
 int train_run_all(train_run *r, lvlm_error *err)
@@ -142,8 +153,7 @@ int train_run_all(train_run *r, lvlm_error *err)
     TRY(open_trainer(r, err));
     if (a->out != NULL) TRY(lvlm_fold_check(&r->trainer.adapter, err));
     TRY(train_load_state(r, err));
-    TRY(train_log_open(&r->log, a->log, r->trainer.step, r->trainer.last, a->force,
-                       err));
+    TRY(open_log(r, err));
     TRY(train_tell_plan(r, err));
     TRY(take_steps(r, err));
     return finish(r, err);

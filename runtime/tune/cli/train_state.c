@@ -42,10 +42,12 @@ static int lock_folder(train_state *s, lvlm_error *err)
 static int try_writing(train_state *s, lvlm_error *err)
 {
     lvlm_outfile *file = NULL;
-    TRY(lvlm_outfile_open(&file, s->path, true, err));
-    s->cleanup = lvlm_cleanup_add(lvlm_outfile_temporary(file));
+    lvlm_cleanup_hold();
+    const int rc = lvlm_outfile_open(&file, s->path, true, err);
+    if (rc == 0) s->cleanup = lvlm_cleanup_add(lvlm_outfile_temporary(file));
+    lvlm_cleanup_release();
     lvlm_outfile_close(file);
-    return 0;
+    return rc;
 }
 
 static int use_folder(train_state *s, const char *folder, lvlm_error *err)
@@ -163,5 +165,6 @@ void train_rescue_state(train_run *r, bool again)
             rc = lvlm_fail(&why, LVLM_EUSAGE, "%s: exists", s->path);
     }
     if (rc == 0) rc = train_save_state(r, &why);
+    if (rc < 0 && s->folder != NULL) (void)rmdir(s->folder); /* if it is empty */
     tell_rescue(r, rc < 0 ? &why : NULL, again);
 }
