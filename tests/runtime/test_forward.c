@@ -219,6 +219,34 @@ static void forward_of_a_text_does_not_depend_on_its_batch(void **state)
     unmake(&f);
 }
 
+/* A word of the second text is not a number: no row of the others is. */
+static void forward_keeps_a_nan_in_its_text(void **state)
+{
+    enum { WORD = 79, WORDS = 80, WIDTH = 48, ROWS = TEXTS * TOKENS };
+    const size_t n = (size_t)ROWS * WIDTH, first = (size_t)WORD * WIDTH;
+    const size_t at = TOKENS + 10;
+    float table[WORDS * WIDTH];
+    int64_t ids[ROWS];
+    fixture f;
+    (void)state;
+    make(&f, gemma);
+    const lvlm_tensor embed =
+        *lvlm_manifest_find(&f.model.manifest, "text.embed.weight")->source;
+    memcpy(table, embed.data, sizeof table);
+    for (size_t i = 0; i < WIDTH; i++) table[first + i] = NAN;
+    synthetic_put(&f.model, embed.name, LVLM_F32, &embed.shape, table);
+    memcpy(ids, lvlm_checkpoint_find(&f.batch.checkpoint, "input_ids")->data,
+           sizeof ids);
+    ids[at] = WORD;
+    synthetic_put_integers(&f.batch, "input_ids", TEXTS, TOKENS, ids);
+    lvlm_stage_list list = run(&f, with(LVLM_COMPUTE_F32, 2, NULL), true);
+    for (size_t i = 0; i < n; i++)
+        if (i / WIDTH / TOKENS != 1) assert_true(!isnan(value(&list, "text.norm", i)));
+    assert_true(isnan(value(&list, "text.norm", at * WIDTH)) != 0);
+    lvlm_stage_list_free(&list);
+    unmake(&f);
+}
+
 static void forward_in_f32_is_f64_up_to_rounding(void **state)
 {
     (void)state;
@@ -431,6 +459,7 @@ int main(void)
         cmocka_unit_test(forward_names_its_stages_in_order_with_their_shapes),
         cmocka_unit_test(forward_leaves_rows_of_padding_zero),
         cmocka_unit_test(forward_of_a_text_does_not_depend_on_its_batch),
+        cmocka_unit_test(forward_keeps_a_nan_in_its_text),
         cmocka_unit_test(forward_in_f32_is_f64_up_to_rounding),
         cmocka_unit_test(forward_computes_any_stage_alone_and_beside_the_loss),
         cmocka_unit_test(forward_stops_when_the_sink_refuses),
