@@ -192,6 +192,11 @@ static int make_labels(int64_t *row, const job *j, size_t i, lvlm_error *err)
     memcpy(row, labels, length * sizeof *row);
     lvlm_free(labels);
     for (size_t t = 1; t < length; t++) n_targets += row[t] != LVLM_IGNORE_LABEL;
+    FAIL_IF(
+        n_targets == 0 && length == p->n, err, LVLM_EFORMAT,
+        "nothing of it is learnt: by the rules of this family's fine-tuning none of "
+        "its %zu tokens belongs to an answer",
+        p->n);
     FAIL_IF(n_targets == 0, err, LVLM_EFORMAT,
             "nothing is left to learn: it has %zu tokens, and --max-length keeps %zu",
             p->n, length);

@@ -72,6 +72,8 @@ static int settings_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
     return trainer_lora_settings(json, t, err);
 }
 
+static const char not_there[] = "(none)";
+
 static int refuse_setting(const char *name, const char *was, const char *is,
                           lvlm_error *err)
 {
@@ -80,6 +82,11 @@ static int refuse_setting(const char *name, const char *was, const char *is,
     if (strcmp(name, "data") == 0)
         return lvlm_fail(err, LVLM_EUSAGE,
                          "belongs to a run on other batches, or in another order");
+    if (strncmp(name, "lora ", 5) == 0 &&
+        (strcmp(was, not_there) == 0 || strcmp(is, not_there) == 0))
+        return lvlm_fail(err, LVLM_EUSAGE,
+                         "belongs to a run %s --lora; a run goes on as it began",
+                         strcmp(was, not_there) == 0 ? "without" : "with");
     return lvlm_fail(err, LVLM_EUSAGE,
                      "belongs to a run with --%s %s, not %s; a run goes on as it began",
                      name, was, is);
@@ -106,8 +113,8 @@ static int compare_settings(const cJSON *was, const cJSON *is, lvlm_error *err)
     int rc = old != NULL ? lvlm_json_print(&before, old, err) : 0;
     if (rc == 0 && new != NULL) rc = lvlm_json_print(&now, new, err);
     if (rc == 0)
-        rc = refuse_setting(name, before != NULL ? before : "(none)",
-                            now != NULL ? now : "(none)", err);
+        rc = refuse_setting(name, before != NULL ? before : not_there,
+                            now != NULL ? now : not_there, err);
     lvlm_free(before);
     lvlm_free(now);
     return rc;
