@@ -37,7 +37,7 @@ static int read_token(int64_t *out, const cJSON *template, const cJSON *token,
 {
     const char *const name = lvlm_json_string(lvlm_json_get(token, "id"));
     const int64_t id = name != NULL ? lvlm_tokenizer_id(tokenizer, name) : -1;
-    FAIL_IF(id < 0, err, LVLM_EFORMAT, "post_processor: '%.64s' is no token",
+    FAIL_IF(id < 0, err, LVLM_EFORMAT, "post_processor: '%.64s' is not a token",
             name != NULL ? name : "");
     const cJSON *const listed =
         lvlm_json_get(lvlm_json_get(template, "special_tokens"), name);

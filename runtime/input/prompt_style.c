@@ -167,7 +167,7 @@ static int choose_template(const prompt_style **out, const choice *c,
     return rc;
 }
 
-/* A model that is prompted otherwise may ship a template: it is named. */
+/* Name the template of a model that is not prompted by one. */
 static int ignore_template(const choice *c, const lvlm_checkpoint *cp, lvlm_error *err)
 {
     prompt_template t;

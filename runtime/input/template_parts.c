@@ -243,8 +243,8 @@ static int add_token(cutter *c, token_kind kind, size_t first, size_t depth,
     return 0;
 }
 
-/* The value of the escape at c->at, behind its backslash, which is passed; -1: one that
- * no template is known to have (\u0041, \N{...}, octal). */
+/* The value of the escape at c->at, after its backslash, which is passed; -1: one that
+ * no known template has (\u0041, \N{...}, octal). */
 static int read_escape(cutter *c)
 {
     static const char from[] = "nrt\\'\"", to[] = "\n\r\t\\'\"";

@@ -520,7 +520,7 @@ static void what_a_tokenizer_adds_is_followed_or_refused(void **state)
           "special_tokens: '<|im_end|>': expected the one id 332" },
         { "tokenizer.json", "post_processor",
           TEMPLATE("[{\"SpecialToken\": {\"id\": \"<|none|>\"}}, " TEXT "]", "[7]"),
-          "post_processor: '<|none|>' is no token" },
+          "post_processor: '<|none|>' is not a token" },
         { "tokenizer_config.json", "add_bos_token", "false", NULL },
         { "tokenizer_config.json", "add_bos_token", "null", NULL },
         { "tokenizer_config.json", "add_eos_token", "true", NULL },

@@ -54,7 +54,7 @@ static void text_and_tags_are_told_apart(void **state)
 }
 
 /* Only a text among the first two operands makes texts of all. */
-static void sums_are_no_texts(void **state)
+static void sums_are_not_texts(void **state)
 {
     (void)state;
     parts_are("{{ a + b }}", "<a + b>");
@@ -368,7 +368,7 @@ static void parts_out_of_place_make_another_template(void **state)
 }
 
 /* What people do to templates. */
-static void changed_templates_are_no_forms(void **state)
+static void changed_templates_are_not_forms(void **state)
 {
     static const struct {
         const char *from, *to;
@@ -419,7 +419,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_and_tags_are_told_apart),
-        cmocka_unit_test(sums_are_no_texts),
+        cmocka_unit_test(sums_are_not_texts),
         cmocka_unit_test(one_spelling_for_all),
         cmocka_unit_test(white_space_is_dropped_as_jinja_does),
         cmocka_unit_test(what_jinja_cannot_read_is_refused),
@@ -429,7 +429,7 @@ int main(void)
         cmocka_unit_test(released_files_pass),
         cmocka_unit_test(one_byte_makes_another_template),
         cmocka_unit_test(parts_out_of_place_make_another_template),
-        cmocka_unit_test(changed_templates_are_no_forms),
+        cmocka_unit_test(changed_templates_are_not_forms),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
