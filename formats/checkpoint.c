@@ -12,14 +12,12 @@
 #include "formats/checkpoint.h"
 
 #include <fnmatch.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/temporary.h"
-#include "formats/base/workers.h"
 #include "formats/family.h"
 #include "formats/hub_cache.h"
 #include "formats/native.h"
@@ -86,11 +84,13 @@ static int add_torchfile(lvlm_checkpoint *cp, const lvlm_infile *map, lvlm_error
     lvlm_torchfile torch;
     TRY(lvlm_torchfile_read(&torch, map, cp->headers_only, &cp->arena, err));
     const int rc = append_tensors(cp, torch.tensors, torch.n_tensors, err);
-    if (rc == 0)
-        cp->files[cp->n_files].copies = torch.copies;
-    else
+    if (rc < 0) {
         lvlm_torchfile_free(&torch);
-    return rc;
+        return rc;
+    }
+    cp->files[cp->n_files].copies = torch.copies;
+    cp->files[cp->n_files].zip = torch.zip;
+    return 0;
 }
 
 static int add_npz(lvlm_checkpoint *cp, const lvlm_infile *map, lvlm_error *err)
@@ -476,41 +476,7 @@ void lvlm_checkpoint_close(lvlm_checkpoint *cp)
     lvlm_free(cp);
 }
 
-/* ---- checksums ------------------------------------------------------------------ */
-
-/* Members are taken in order of offset; the first bad one of a file is told. */
-typedef struct check {
-    const lvlm_source_file *file;
-    atomic_size_t next;
-    atomic_size_t bad; /* the first that is; n_members: none */
-} check;
-
-static void check_members(void *user)
-{
-    check *c = user;
-    const lvlm_zip *zip = &c->file->zip;
-    for (size_t i; (i = atomic_fetch_add(&c->next, 1)) < zip->n_members;) {
-        const lvlm_zip_member *m = &zip->members[i];
-        if (m->method != LVLM_ZIP_STORED) continue; /* inflating has checked it */
-        if (lvlm_zip_check(m, c->file->map, NULL) == 0) continue;
-        size_t bad = atomic_load(&c->bad);
-        while (i < bad && !atomic_compare_exchange_weak(&c->bad, &bad, i)) continue;
-    }
-}
-
-int lvlm_checkpoint_check(const lvlm_checkpoint *cp, size_t n_threads, lvlm_error *err)
-{
-    for (size_t i = 0; i < cp->n_files; i++) {
-        const lvlm_source_file *file = &cp->files[i];
-        check c = { .file = file, .next = 0, .bad = file->zip.n_members };
-        lvlm_workers_run(n_threads, check_members, &c);
-        if (c.bad == file->zip.n_members) continue;
-        const int rc = lvlm_zip_check(&file->zip.members[c.bad], file->map, err);
-        lvlm_prefix(err, "%s: ", cp->path);
-        return rc;
-    }
-    return 0;
-}
+/* ---- changes -------------------------------------------------------------------- */
 
 int lvlm_checkpoint_unchanged(const lvlm_checkpoint *cp, lvlm_error *err)
 {

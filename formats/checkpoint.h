@@ -41,7 +41,7 @@ typedef struct lvlm_source_file {
     lvlm_infile *map;
     unsigned char *copies; /* values of its detached tensors, or NULL */
     bool compressed;       /* holds deflated tensors: is not rebuilt byte for byte */
-    lvlm_zip zip;          /* NPZ: its members; else empty */
+    lvlm_zip zip;          /* of an archive (.npz, .bin): its members; else empty */
 } lvlm_source_file;
 
 /* A file beside the tensors: configuration, tokenizer, templates, the shard index. */
@@ -93,9 +93,11 @@ LVLM_MUST_CHECK int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path
                                          lvlm_error *err);
 void lvlm_checkpoint_close(lvlm_checkpoint *checkpoint);
 
-/* Hold the data of an .npz against the checksums inside, which opening does not: it
- * reads all of them. LVLM_EFORMAT names the member that is corrupt. Others have no
- * checksums and pass. */
+/* Check the data against the checksums that the source has, which opening does not, for
+ * it reads all of them: the CRC-32 of an archive's members (.npz, .bin), the SHA-256
+ * that the hub's cache names a file by. LVLM_EFORMAT names the member or file that is
+ * corrupt. Others have no checksums and pass; a .bin that was written without is
+ * noted. */
 LVLM_MUST_CHECK int lvlm_checkpoint_check(const lvlm_checkpoint *checkpoint,
                                           size_t n_threads, lvlm_error *err);
 

@@ -1,13 +1,21 @@
 /* hub_cache.c - follows a ref to a snapshot; see hub_cache.h. */
 #include "formats/hub_cache.h"
 
+#include <ctype.h>
+#include <limits.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "formats/base/infile.h"
+#include "formats/base/strbuf.h"
 
-/* A ref holds the 40 digits of a commit. */
-enum { MAX_COMMIT = 64 };
+enum {
+    MAX_COMMIT = 64,     /* a ref holds the 40 digits of a commit */
+    MAX_PATH = 1 << 16,  /* far above what the system takes */
+    PASSWD_BYTES = 4096, /* of one entry */
+};
 
 static bool is_word(char c)
 {
@@ -37,25 +45,109 @@ bool lvlm_hub_id_is(const char *text)
            strstr(revision, "..") == NULL && strchr(revision, '@') == NULL;
 }
 
-/* Where the cache is, is the hub's convention and no setting of ours. */
+/* ---- where the cache is --------------------------------------------------------- */
+
+/* The hub's own variables say it. */
 static const char *variable(const char *name)
 {
     const char *value = getenv(name); // lint: allow getenv
     return value != NULL && value[0] != '\0' ? value : NULL;
 }
 
+/* The home of "~" (n = 0) or of "~user", n bytes at `user`; NULL: there is none. */
+static const char *home_of(const char *user, size_t n, lvlm_arena *arena)
+{
+    char *const buffer = lvlm_arena_alloc(arena, 1, PASSWD_BYTES);
+    const char *const name = lvlm_arena_strndup(arena, user, n);
+    struct passwd entry, *found = NULL;
+    if (n == 0 && variable("HOME") != NULL) return variable("HOME");
+    if (buffer == NULL || name == NULL) return NULL;
+    if (n == 0)
+        (void)getpwuid_r(getuid(), &entry, buffer, PASSWD_BYTES, &found);
+    else
+        (void)getpwnam_r(name, &entry, buffer, PASSWD_BYTES, &found);
+    return found != NULL ? found->pw_dir : NULL;
+}
+
+/* Python's os.path.expanduser; NULL: out of memory. */
+static const char *expand_user(const char *path, lvlm_arena *arena)
+{
+    if (path[0] != '~') return path;
+    const size_t n = strcspn(path + 1, "/");
+    const char *const home = home_of(path + 1, n, arena);
+    return home != NULL ? lvlm_arena_printf(arena, "%s%s", home, path + 1 + n) : path;
+}
+
+/* The bytes of "$NAME" or "${NAME}" at `at`, and its value; 0: none of both. */
+static size_t take_variable(const char **value, const char *at, lvlm_arena *arena)
+{
+    const bool braces = at[1] == '{';
+    const char *const name = at + 1 + braces;
+    size_t n = 0;
+    while (name[n] == '_' || isalnum((unsigned char)name[n]) ||
+           (braces && name[n] != '}' && name[n] != '\0'))
+        n++;
+    if (n == 0 || (braces && name[n] != '}')) return 0;
+    const char *const copy = lvlm_arena_strndup(arena, name, n);
+    *value = copy != NULL ? getenv(copy) : NULL; // lint: allow getenv
+    return *value != NULL ? (size_t)(name - at) + n + braces : 0;
+}
+
+/* Python's os.path.expandvars: what is not set stays. NULL: out of memory. */
+static const char *expand(const char *path, lvlm_arena *arena)
+{
+    lvlm_strbuf out = LVLM_STRBUF_INIT(MAX_PATH);
+    path = expand_user(path, arena);
+    for (size_t n; path != NULL && *path != '\0'; path += n) {
+        const char *value = NULL;
+        n = *path == '$' ? take_variable(&value, path, arena) : 0;
+        if (n > 0)
+            lvlm_strbuf_puts(&out, value);
+        else
+            lvlm_strbuf_append(&out, path, n = 1);
+    }
+    const char *const kept =
+        path != NULL && lvlm_strbuf_check(&out, NULL) == 0
+            ? lvlm_arena_printf(arena, "%s", out.text != NULL ? out.text : "")
+            : NULL;
+    lvlm_strbuf_free(&out);
+    return kept;
+}
+
 static const char *cache_directory(lvlm_arena *arena)
 {
-    const char *at;
-    if ((at = variable("HF_HUB_CACHE")) != NULL)
-        return lvlm_arena_printf(arena, "%s", at);
-    if ((at = variable("HF_HOME")) != NULL)
-        return lvlm_arena_printf(arena, "%s/hub", at);
-    if ((at = variable("XDG_CACHE_HOME")) != NULL)
-        return lvlm_arena_printf(arena, "%s/huggingface/hub", at);
-    at = variable("HOME");
-    return lvlm_arena_printf(arena, "%s/.cache/huggingface/hub", at != NULL ? at : "");
+    static const struct {
+        const char *name, *below;
+    } places[] = { { "HF_HUB_CACHE", "" },
+                   { "HUGGINGFACE_HUB_CACHE", "" },
+                   { "HF_HOME", "/hub" },
+                   { "XDG_CACHE_HOME", "/huggingface/hub" } };
+    const char *at = "~", *below = "/.cache/huggingface/hub";
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (variable(places[i].name) != NULL) {
+            at = variable(places[i].name);
+            below = places[i].below;
+            break;
+        }
+    at = expand(at, arena);
+    return at != NULL ? lvlm_arena_printf(arena, "%s%s", at, below) : NULL;
 }
+
+bool lvlm_hub_blob_digest(char hex[LVLM_DIGEST_HEX + 1], const char *path)
+{
+    static const char folder[] = "/blobs/";
+    char blob[PATH_MAX];
+    if (realpath(path, blob) == NULL) return false;
+    const char *const name = lvlm_path_base(blob);
+    const size_t before = (size_t)(name - blob), skip = sizeof folder - 1;
+    const bool is = before > skip && memcmp(name - skip, folder, skip) == 0 &&
+                    strlen(name) == LVLM_DIGEST_HEX &&
+                    strspn(name, "0123456789abcdef") == LVLM_DIGEST_HEX;
+    if (is) memcpy(hex, name, LVLM_DIGEST_HEX + 1);
+    return is;
+}
+
+/* ---- what is in it -------------------------------------------------------------- */
 
 /* "CACHE/models--owner--name". */
 static const char *model_directory(const char *cache, const char *id, lvlm_arena *arena)

@@ -21,6 +21,8 @@ typedef torch_storage storage;
 typedef struct reader {
     const lvlm_infile *file;
     lvlm_arena *arena;
+    lvlm_arena *members; /* of the archive: they outlive the object */
+    lvlm_zip zip;
     lvlm_pickle pickle; /* of the object */
     storage *storages;
     lvlm_error *err;
@@ -167,15 +169,15 @@ static int place_in_zip(reader *r, storage *s, const lvlm_zip *zip, const char *
 
 static int read_zip(reader *r)
 {
-    lvlm_zip zip;
+    const lvlm_zip *const zip = &r->zip;
     const lvlm_zip_member *object;
     const unsigned char *bytes;
-    TRY(lvlm_zip_read(&zip, r->file, r->arena, r->err));
-    TRY(find_pickle(&object, &zip, r->err));
+    TRY(lvlm_zip_read(&r->zip, r->file, r->members, r->err));
+    TRY(find_pickle(&object, zip, r->err));
     const size_t n_folder = strlen(object->name) - strlen("data.pkl");
     const char *folder = lvlm_arena_strndup(r->arena, object->name, n_folder);
     if (folder == NULL) return lvlm_fail_memory(r->err);
-    TRY(check_byteorder(r, &zip, folder));
+    TRY(check_byteorder(r, zip, folder));
     TRY(member_bytes(&bytes, r, object));
     const int rc =
         lvlm_pickle_read(&r->pickle, bytes, object->n_bytes, r->arena, r->err);
@@ -185,7 +187,7 @@ static int read_zip(reader *r)
     }
     TRY(read_storages(r));
     for (size_t i = 0; i < r->pickle.n_persistent; i++)
-        TRY(place_in_zip(r, &r->storages[i], &zip, folder));
+        TRY(place_in_zip(r, &r->storages[i], zip, folder));
     return 0;
 }
 
@@ -319,13 +321,13 @@ static int read_legacy(reader *r)
 /* ---- both ----------------------------------------------------------------------- */
 
 int torch_object_read(torch_object *out, const lvlm_infile *file, lvlm_arena *arena,
-                      lvlm_error *err)
+                      lvlm_arena *members, lvlm_error *err)
 {
-    reader r = { .file = file, .arena = arena, .err = err };
+    reader r = { .file = file, .arena = arena, .members = members, .err = err };
     FAIL_IF(
         !lvlm_zip_is(file) && !torch_is_legacy(file), err, LVLM_EFORMAT,
         "is no file of torch.save: it begins as neither a zip archive nor a pickle");
     TRY(lvlm_zip_is(file) ? read_zip(&r) : read_legacy(&r));
-    *out = (torch_object){ r.pickle, r.storages };
+    *out = (torch_object){ r.pickle, r.storages, r.zip };
     return 0;
 }

@@ -332,7 +332,7 @@ bool lvlm_torchfile_is(const lvlm_infile *file)
 
 static int read_all(lvlm_torchfile *out, reader *r)
 {
-    TRY(torch_object_read(&r->object, r->file, &r->scratch, r->err));
+    TRY(torch_object_read(&r->object, r->file, &r->scratch, r->arena, r->err));
     TRY(read_views(r));
     TRY(check_names(r));
     settle(r);
@@ -341,6 +341,7 @@ static int read_all(lvlm_torchfile *out, reader *r)
     if (out->tensors == NULL) return lvlm_fail_memory(r->err);
     for (size_t i = 0; i < r->n_views; i++) out->tensors[i] = r->views[i].tensor;
     out->n_tensors = r->n_views;
+    out->zip = r->object.zip;
     return 0;
 }
 

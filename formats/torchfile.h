@@ -23,12 +23,15 @@
 #include "formats/base/arena.h"
 #include "formats/base/infile.h"
 #include "formats/tensor.h"
+#include "formats/zip.h"
 
 typedef struct lvlm_torchfile {
     lvlm_tensor *tensors; /* spans in order of offset, then the detached ones in order
                              of offset and name; `file` is 0 */
     size_t n_tensors;
     unsigned char *copies; /* values of strided tensors, or NULL; owned here */
+    lvlm_zip zip;          /* zip form: its members, in the caller's arena; stored ones
+                              are not yet checked against their CRC-32 */
 } lvlm_torchfile;
 
 /* True when the file begins as one of both forms does. */

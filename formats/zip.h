@@ -21,8 +21,9 @@ typedef enum lvlm_zip_method {
 typedef struct lvlm_zip_member {
     const char *name; /* UTF-8, as stored: may hold '/', is not checked as a path */
     lvlm_zip_method method;
-    uint32_t crc32;  /* of the data, inflated; checked by lvlm_zip_inflate alone */
-    uint64_t offset; /* in the file: first byte of its data */
+    uint32_t crc32;        /* of the data, inflated; checked by lvlm_zip_inflate and
+                        lvlm_zip_check, and by nothing else */
+    uint64_t offset;       /* in the file: first byte of its data */
     uint64_t stored_bytes; /* in the file */
     uint64_t n_bytes;      /* inflated; STORED: the same as stored_bytes */
 } lvlm_zip_member;

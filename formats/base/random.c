@@ -24,5 +24,7 @@ void lvlm_random_bits(uint64_t *out, uint64_t stream, uint64_t first, size_t n)
 
 double lvlm_random_uniform(uint64_t stream, uint64_t place)
 {
-    return ((double)(lvlm_random_scramble(stream + place) >> 11) + 0.5) * 0x1p-53;
+    const uint64_t bits = lvlm_random_scramble(stream + place) >> 11;
+    const double u = ((double)bits + 0.5) * 0x1p-53;
+    return u < 1 ? u : 1 - 0x1p-53; /* half of the largest rounds up to 1 */
 }

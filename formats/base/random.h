@@ -15,8 +15,8 @@ uint64_t lvlm_random_stream(uint64_t seed, const char *name);
 /* Numbers [first, first + n) of a stream.  out (n) */
 void lvlm_random_bits(uint64_t *out, uint64_t stream, uint64_t first, size_t n);
 
-/* Number `place` of a stream as a double in (0, 1): 53 random bits, never 0, so that
- * its logarithm is finite. */
+/* Number `place` of a stream as a double in (0, 1), never 0, so that its logarithm is
+ * finite, and never 1. 53 random bits, of which doubles of 1/2 and more hold 52. */
 double lvlm_random_uniform(uint64_t stream, uint64_t place);
 
 #endif

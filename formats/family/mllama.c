@@ -260,14 +260,18 @@ static int derive(cJSON *config, lvlm_error *err)
     const uint64_t n_taps = lvlm_json_count(lvlm_json_path(config, "vision.taps"));
     const uint64_t n_aspects =
         lvlm_json_count(lvlm_json_path(config, "vision.aspects"));
-    TRY(lvlm_page_add_number(config, "vision.rows", grid * grid + 1, err));
+    uint64_t rows, out, embed_rows;
+    TRY(lvlm_page_product(&rows, grid, grid, 1,
+                          "vision_config: image_size / patch_size", err));
+    TRY(lvlm_page_add_number(config, "vision.rows", rows, err));
     TRY(lvlm_page_add_number(config, "vision.aspect_ids", n_aspects + 1, err));
     TRY(lvlm_page_add_quotient(config, "vision.head_dim", "vision.hidden",
                                "vision.heads", err));
     TRY(check_list(config, "vision.taps", "vision.layers", err));
-    FAIL_IF(lvlm_page_count(config, "vision.out") !=
-                lvlm_page_count(config, "vision.hidden") * (n_taps + 1),
-            err, LVLM_EFORMAT,
+    TRY(lvlm_page_product(&out, lvlm_page_count(config, "vision.hidden"), n_taps + 1, 0,
+                          "vision_config: hidden_size of all intermediate layers",
+                          err));
+    FAIL_IF(lvlm_page_count(config, "vision.out") != out, err, LVLM_EFORMAT,
             "config.json: vision_output_dim %llu is not hidden_size x (1 + %llu "
             "intermediate layers)",
             (unsigned long long)lvlm_page_count(config, "vision.out"),
@@ -277,8 +281,9 @@ static int derive(cJSON *config, lvlm_error *err)
     TRY(lvlm_page_check_multiple(config, "text.heads", "text.kv_heads", err));
     TRY(lvlm_page_check_even(config, "text.head_dim", err));
     TRY(check_list(config, "text.cross_layers", "text.layers", err));
-    TRY(lvlm_page_add_number(config, "text.embed_rows",
-                             lvlm_page_count(config, "text.embed_rows") + 8, err));
+    TRY(lvlm_page_product(&embed_rows, lvlm_page_count(config, "text.embed_rows"), 1, 8,
+                          "vocab_size", err));
+    TRY(lvlm_page_add_number(config, "text.embed_rows", embed_rows, err));
     TRY(lvlm_page_add_number(config, "text.query_scalar",
                              lvlm_page_count(config, "text.head_dim"), err));
     return check_rope(config, err);

@@ -6,6 +6,10 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/base/size.h"
+
+/* Whole numbers up to here are exact in JSON as most read it. */
+#define MAX_EXACT 0x1p53
 
 const lvlm_word lvlm_page_activations[] = {
     { "silu", "silu" },
@@ -36,11 +40,34 @@ int lvlm_page_add_number(cJSON *config, const char *path, uint64_t value,
     assert(path[length] == '.' && length < sizeof section);
     memcpy(section, path, length);
     section[length] = '\0';
+    FAIL_IF((double)value > MAX_EXACT, err, LVLM_EFORMAT,
+            "config.json: %s would be %" PRIu64 ", which is too large", path, value);
     cJSON *at = cJSON_GetObjectItemCaseSensitive(config, section);
     cJSON_DeleteItemFromObjectCaseSensitive(at, path + length + 1);
     return cJSON_AddNumberToObject(at, path + length + 1, (double)value) != NULL
                ? 0
                : lvlm_fail_memory(err);
+}
+
+int lvlm_page_product(uint64_t *out, uint64_t a, uint64_t b, uint64_t c,
+                      const char *what, lvlm_error *err)
+{
+    FAIL_IF(!lvlm_mul_u64(out, a, b) || !lvlm_add_u64(out, *out, c), err, LVLM_EFORMAT,
+            "config.json: %s is too large", what);
+    return 0;
+}
+
+int lvlm_page_add_vision_mlp(cJSON *config, lvlm_error *err)
+{
+    const uint64_t hidden = lvlm_page_count(config, "vision.hidden");
+    double ratio = 0;
+    (void)lvlm_json_double(&ratio, lvlm_json_path(config, "vision.mlp_ratio"));
+    const double mlp = (double)hidden * ratio;
+    FAIL_IF(!(mlp >= 1 && mlp <= MAX_EXACT), err, LVLM_EFORMAT,
+            "config.json: vision_config: mlp_ratio %g times the width %" PRIu64
+            " makes no width",
+            ratio, hidden);
+    return lvlm_page_add_number(config, "vision.mlp", (uint64_t)mlp, err);
 }
 
 int lvlm_page_add_grid(cJSON *config, lvlm_error *err)

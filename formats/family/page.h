@@ -49,9 +49,15 @@ extern const lvlm_word lvlm_page_activations[];
 
 /* A canonical setting that is a whole number; 0 when it is not there. */
 uint64_t lvlm_page_count(const cJSON *config, const char *path);
-/* Add one at "section.name", or put it in the place of what is there. */
+/* Add one at "section.name", or put it in the place of what is there. LVLM_EFORMAT over
+ * 2^53, which JSON's readers round. */
 LVLM_MUST_CHECK int lvlm_page_add_number(cJSON *config, const char *path,
                                          uint64_t value, lvlm_error *err);
+/* a * b + c of settings, or LVLM_EFORMAT: `what` of it is too large. */
+LVLM_MUST_CHECK int lvlm_page_product(uint64_t *out, uint64_t a, uint64_t b, uint64_t c,
+                                      const char *what, lvlm_error *err);
+/* vision.mlp = vision.hidden * vision.mlp_ratio, rounded down as the reference does. */
+LVLM_MUST_CHECK int lvlm_page_add_vision_mlp(cJSON *config, lvlm_error *err);
 /* vision.grid = vision.image / vision.patch. */
 LVLM_MUST_CHECK int lvlm_page_add_grid(cJSON *config, lvlm_error *err);
 /* `part` = `whole` / `n`, which must come out even: the width of one head. */

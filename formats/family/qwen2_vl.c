@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/base/size.h"
 #include "formats/family/page.h"
 
 /* ---- names ---------------------------------------------------------------------- */
@@ -231,9 +232,11 @@ static int check_mrope(const cJSON *config, lvlm_error *err)
     const cJSON *item, *section = lvlm_json_path(config, "text.mrope_section");
     uint64_t sum = 0, pairs;
     LVLM_JSON_ITEMS (item, section)
-        if (lvlm_json_u64(&pairs, item)) sum += pairs;
+        if (!lvlm_json_u64(&pairs, item) || !lvlm_add_u64(&sum, sum, pairs))
+            sum = UINT64_MAX;
+    /* the width is even; halves do not wrap */
     FAIL_IF(lvlm_json_count(section) != 3 ||
-                2 * sum != lvlm_page_count(config, "text.head_dim"),
+                sum != lvlm_page_count(config, "text.head_dim") / 2,
             err, LVLM_EFORMAT,
             "config.json: mrope_section has to be three numbers that add up to half of "
             "the head's width, %llu",
@@ -243,11 +246,8 @@ static int check_mrope(const cJSON *config, lvlm_error *err)
 
 static int derive(cJSON *config, lvlm_error *err)
 {
-    double ratio;
-    if (lvlm_json_double(&ratio, lvlm_json_path(config, "vision.mlp_ratio")))
-        TRY(lvlm_page_add_number(
-            config, "vision.mlp",
-            (uint64_t)((double)lvlm_page_count(config, "vision.hidden") * ratio), err));
+    if (lvlm_json_path(config, "vision.mlp_ratio") != NULL)
+        TRY(lvlm_page_add_vision_mlp(config, err));
     TRY(lvlm_page_add_quotient(config, "vision.head_dim", "vision.hidden",
                                "vision.heads", err));
     FAIL_IF(lvlm_page_count(config, "vision.head_dim") % 4 != 0, err, LVLM_EFORMAT,
@@ -271,8 +271,10 @@ static int derive(cJSON *config, lvlm_error *err)
 static int derive_windows(cJSON *config, lvlm_error *err)
 {
     TRY(derive(config, err));
-    const uint64_t unit = lvlm_page_count(config, "vision.patch") *
-                          lvlm_page_count(config, "vision.merge");
+    uint64_t unit;
+    TRY(lvlm_page_product(&unit, lvlm_page_count(config, "vision.patch"),
+                          lvlm_page_count(config, "vision.merge"), 0,
+                          "patch_size x spatial_merge_size", err));
     FAIL_IF(lvlm_page_count(config, "vision.window") < unit, err, LVLM_EFORMAT,
             "config.json: vision_config: window_size %llu is below one merged patch, "
             "%llu pixels",

@@ -225,10 +225,11 @@ static int check_text(const cJSON *config, lvlm_error *err)
             share);
     FAIL_IF(!cJSON_IsTrue(lvlm_json_path(config, "text.no_bias")), err, LVLM_EFORMAT,
             "config.json: no_bias is false; no released model has these biases");
-    FAIL_IF(lvlm_page_count(config, "text.heads") *
-                    lvlm_page_count(config, "text.head_dim") !=
-                lvlm_page_count(config, "text.hidden"),
-            err, LVLM_EFORMAT,
+    uint64_t width;
+    TRY(lvlm_page_product(&width, lvlm_page_count(config, "text.heads"),
+                          lvlm_page_count(config, "text.head_dim"), 0,
+                          "kv_channels x num_attention_heads", err));
+    FAIL_IF(width != lvlm_page_count(config, "text.hidden"), err, LVLM_EFORMAT,
             "config.json: kv_channels x num_attention_heads is not hidden_size");
     return lvlm_page_check_even(config, "text.head_dim", err);
 }
@@ -236,11 +237,7 @@ static int check_text(const cJSON *config, lvlm_error *err)
 /* intermediate_size counts gate and up together; the tower's MLP width is truncated. */
 static int derive(cJSON *config, lvlm_error *err)
 {
-    double ratio = 0;
-    (void)lvlm_json_double(&ratio, lvlm_json_path(config, "vision.mlp_ratio"));
-    TRY(lvlm_page_add_number(
-        config, "vision.mlp",
-        (uint64_t)((double)lvlm_page_count(config, "vision.hidden") * ratio), err));
+    TRY(lvlm_page_add_vision_mlp(config, err));
     TRY(lvlm_page_add_quotient(config, "vision.head_dim", "vision.hidden",
                                "vision.heads", err));
     TRY(lvlm_page_add_quotient(config, "connector.heads", "connector.hidden",

@@ -191,6 +191,62 @@ static void config_takes_null_as_none_where_it_is_a_value(void **state)
     lvlm_json_free(c);
 }
 
+#define VISUAL                                                                         \
+    "\"width\":1664,\"layers\":48,\"heads\":16,\"patch_size\":14,\"image_size\":448,"
+
+/* Products and sums of what a file says neither wrap nor become another number. */
+static void config_refuses_sizes_that_overflow(void **state)
+{
+    // clang-format off
+    static const struct {
+        const char *text, *message;
+    } bad[] = {
+        { "{\"model_type\":\"qwen2_vl\",\"rope_scaling\":{\"mrope_section\":[16,24,24]},"
+          "\"vision_config\":{\"mlp_ratio\":1e300}}",
+          "mlp_ratio 1e+300 times the width 1280 makes no width" },
+        { "{\"model_type\":\"qwen2_vl\",\"rope_scaling\":{\"mrope_section\":[16,24,24]},"
+          "\"vision_config\":{\"mlp_ratio\":1e-300}}",
+          "makes no width" },
+        { "{\"model_type\":\"qwen\",\"visual\":{" VISUAL
+          "\"mlp_ratio\":1e300},\"seq_length\":2048}",
+          "makes no width" },
+        { "{\"model_type\":\"qwen\",\"visual\":{" VISUAL
+          "\"mlp_ratio\":4.9,\"output_dim\":4096},\"seq_length\":2048,\"hidden_size\":"
+          "4096,\"kv_channels\":4503599627370496,\"num_attention_heads\":4503599627370496}",
+          "kv_channels x num_attention_heads is too large" },
+        { "{\"model_type\":\"mllama\",\"vision_config\":{\"image_size\":"
+          "9007199254740992,\"patch_size\":1}}",
+          "image_size / patch_size is too large" },
+        { "{\"model_type\":\"mllama\",\"vision_config\":{\"image_size\":134217728,"
+          "\"patch_size\":1}}",
+          "vision.rows would be 18014398509481985, which is too large" },
+        { "{\"model_type\":\"mllama\",\"vision_config\":{\"hidden_size\":"
+          "9007199254740992,\"attention_heads\":16,\"intermediate_layers_indices\":["
+          "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0"
+          "]}}",
+          "vision_output_dim 7680 is not hidden_size" },
+        { "{\"model_type\":\"qwen2_5_vl\",\"vision_config\":{\"patch_size\":"
+          "4503599627370496,\"spatial_merge_size\":4503599627370496,\"hidden_size\":1280},"
+          "\"text_config\":{\"hidden_size\":3584,\"num_attention_heads\":28,"
+          "\"num_key_value_heads\":4,\"rope_scaling\":{\"mrope_section\":[16,24,24]}}}",
+          "patch_size x spatial_merge_size is too large" },
+        { "{\"model_type\":\"qwen2_vl\",\"text_config\":{\"hidden_size\":3584,"
+          "\"num_attention_heads\":28,\"num_key_value_heads\":4,\"rope_scaling\":{"
+          "\"mrope_section\":[9007199254740992,9007199254740992,9007199254740992]}}}",
+          "mrope_section has to be three numbers" },
+    };
+    // clang-format on
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cJSON *c = NULL;
+        lvlm_error err = { .text = "" };
+        if (read_config(&c, bad[i].text, &err) != LVLM_EFORMAT ||
+            strstr(err.text, bad[i].message) == NULL)
+            fail_msg("row %zu: %s", i, err.text);
+        lvlm_json_free(c);
+    }
+}
+
 static void config_knows_the_padding_that_has_no_gradient(void **state)
 {
     static const struct {
@@ -520,6 +576,7 @@ int main(void)
         cmocka_unit_test(names_of_every_generation_are_one),
         cmocka_unit_test(config_fills_in_the_class_defaults),
         cmocka_unit_test(config_takes_null_as_none_where_it_is_a_value),
+        cmocka_unit_test(config_refuses_sizes_that_overflow),
         cmocka_unit_test(config_knows_the_padding_that_has_no_gradient),
         cmocka_unit_test(config_takes_any_activation_of_the_reference),
         cmocka_unit_test(config_errors_name_key_expected_and_got),

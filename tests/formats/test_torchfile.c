@@ -13,6 +13,7 @@
 #include "formats/checkpoint.h"
 #include "formats/torchfile.h"
 #include "tests/support/archive.h"
+#include "tests/support/scratch.h"
 
 #define FILES LVLM_FIXTURES "/torch-files"
 #define HUB LVLM_FIXTURES "/paligemma-layouts/hub"
@@ -151,6 +152,76 @@ static void torchfile_refuses_hostile_files(void **state)
 }
 
 /* Every shorter file is refused: in the legacy form, cut behind the pickles too. */
+/* The zip form of the model as the directory "m", after `change`; what checking says.
+ * *n_notes: how many notes. */
+static int check_changed(void (*change)(unsigned char *bytes, size_t n),
+                         size_t *n_notes, lvlm_error *err)
+{
+    scratch s;
+    lvlm_infile *file = NULL;
+    lvlm_checkpoint *cp = NULL;
+    lvlm_notes notes = LVLM_NOTES_INIT;
+    const lvlm_open_options options = { .notes = &notes };
+    scratch_make(&s);
+    scratch_copy(&s, FILES "/zip", "m");
+    assert_int_equal(lvlm_infile_open(&file, FILES "/zip/pytorch_model.bin", err), 0);
+    const size_t n = (size_t)file->n_bytes;
+    unsigned char *bytes = malloc(n);
+    memcpy(bytes, file->bytes, n);
+    change(bytes, n);
+    scratch_write(&s, "m/pytorch_model.bin", bytes, n);
+    int rc = lvlm_checkpoint_open(&cp, scratch_path(&s, "m"), &options, err);
+    if (rc == 0) rc = lvlm_checkpoint_check(cp, 2, err);
+    *n_notes = notes.n;
+    lvlm_checkpoint_close(cp);
+    lvlm_infile_close(file);
+    lvlm_notes_free(&notes);
+    free(bytes);
+    scratch_remove(&s);
+    return rc;
+}
+
+static void leave(unsigned char *bytes, size_t n)
+{
+    (void)bytes;
+    (void)n;
+}
+
+/* In the middle, which is the data of some storage. */
+static void flip_a_bit(unsigned char *bytes, size_t n)
+{
+    bytes[n / 2] ^= 4;
+}
+
+/* As set_crc32_options(False) has it: CRC-32 fields that hold something else. */
+static void forget_checksums(unsigned char *bytes, size_t n)
+{
+    for (size_t i = 0; i + 20 < n; i++) {
+        if (bytes[i] != 'P' || bytes[i + 1] != 'K') continue;
+        const size_t field = memcmp(bytes + i + 2, "\3\4", 2) == 0    ? 14
+                             : memcmp(bytes + i + 2, "\1\2", 2) == 0  ? 16
+                             : memcmp(bytes + i + 2, "\7\10", 2) == 0 ? 4
+                                                                      : 0;
+        for (size_t k = 0; k < 4 && field > 0; k++)
+            if ((bytes[i + 3] & 8) != 0 || bytes[i + field + k] != 0)
+                bytes[i + field + k] = 0x5a;
+    }
+}
+
+static void members_have_their_checksums_or_none_has(void **state)
+{
+    lvlm_error err;
+    size_t n_notes;
+    (void)state;
+    assert_int_equal(check_changed(leave, &n_notes, &err), 0);
+    assert_int_equal(n_notes, 0);
+    assert_int_equal(check_changed(flip_a_bit, &n_notes, &err), LVLM_EFORMAT);
+    assert_non_null(strstr(err.text, "/data/"));
+    assert_non_null(strstr(err.text, "is corrupt: its CRC-32 is"));
+    if (check_changed(forget_checksums, &n_notes, &err) < 0) fail_msg("%s", err.text);
+    assert_int_equal(n_notes, 1);
+}
+
 static void torchfile_refuses_cut_files(void **state)
 {
     static const char *const files[] = { FILES "/kinds.pt", FILES "/kinds.pth" };
@@ -466,6 +537,7 @@ int main(void)
         cmocka_unit_test(torchfile_detaches_what_is_no_span),
         cmocka_unit_test(torchfile_reads_headers_alone),
         cmocka_unit_test(torchfile_refuses_hostile_files),
+        cmocka_unit_test(members_have_their_checksums_or_none_has),
         cmocka_unit_test(torchfile_refuses_cut_files),
         cmocka_unit_test(torchfile_reads_a_made_file),
         cmocka_unit_test(torchfile_refuses_bad_tensors),
