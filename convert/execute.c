@@ -2,8 +2,8 @@
  *
  *   next tensor -> [ gather | make ] -> [ change dtype ] -> hash -> write at its offset
  *
- * A step has two buffers of CHUNK bytes; inputs are mapped and their pages are given
- * back once used. Nothing grows with the model. */
+ * A step has two buffers of CHUNK bytes; inputs are mapped, and strided ones gathered
+ * from where they are. Nothing grows with the model. */
 #include "convert/execute.h"
 
 #include <assert.h>
@@ -55,13 +55,15 @@ static void join(const lvlm_step *step, uint64_t first, uint64_t count,
 static int fetch(const lvlm_step *step, uint64_t first, uint64_t count, void *buffer,
                  lvlm_error *err)
 {
+    lvlm_elements elements;
     bool ok = true;
     const lvlm_tensor *input = step->n_inputs > 0 ? step->inputs[0] : NULL;
     const size_t element =
         input != NULL ? lvlm_dtype_bytes(input->dtype) : sizeof(float);
     switch (step->kind) {
     case LVLM_STEP_COPY:
-        memcpy(buffer, input->data + first * element, (size_t)count * element);
+        elements = lvlm_tensor_elements(input);
+        lvlm_elements_read(buffer, first, count, &elements);
         break;
     case LVLM_STEP_FORWARD:
         ok = lvlm_transform_forward(buffer, first, count, &step->transform,

@@ -381,6 +381,7 @@ int lvlm_import_plan(lvlm_import *out, const char *path,
                      lvlm_error *err)
 {
     const lvlm_open_options open = { .headers_only = headers_only,
+                                     .in_place = true,
                                      .config = options->config,
                                      .notes = options->notes };
     *out = (lvlm_import){ .options = *options };

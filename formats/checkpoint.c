@@ -79,10 +79,17 @@ static int add_safetensors(lvlm_checkpoint *cp, const lvlm_infile *map, lvlm_err
     return rc;
 }
 
+static lvlm_read how_to_read(const lvlm_checkpoint *cp)
+{
+    return cp->headers_only ? LVLM_READ_HEADERS
+           : cp->in_place   ? LVLM_READ_IN_PLACE
+                            : LVLM_READ_ALL;
+}
+
 static int add_torchfile(lvlm_checkpoint *cp, const lvlm_infile *map, lvlm_error *err)
 {
     lvlm_torchfile torch;
-    TRY(lvlm_torchfile_read(&torch, map, cp->headers_only, &cp->arena, err));
+    TRY(lvlm_torchfile_read(&torch, map, how_to_read(cp), &cp->arena, err));
     const int rc = append_tensors(cp, torch.tensors, torch.n_tensors, err);
     if (rc < 0) {
         lvlm_torchfile_free(&torch);
@@ -96,7 +103,7 @@ static int add_torchfile(lvlm_checkpoint *cp, const lvlm_infile *map, lvlm_error
 static int add_npz(lvlm_checkpoint *cp, const lvlm_infile *map, lvlm_error *err)
 {
     lvlm_npz npz;
-    TRY(lvlm_npz_read(&npz, map, cp->headers_only, &cp->arena, err));
+    TRY(lvlm_npz_read(&npz, map, how_to_read(cp), &cp->arena, err));
     const int rc = append_tensors(cp, npz.tensors, npz.n_tensors, err);
     if (rc < 0) {
         lvlm_npz_free(&npz);
@@ -448,6 +455,7 @@ int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path,
 
     if (cp == NULL) return lvlm_fail_memory(err);
     cp->headers_only = options != NULL && options->headers_only;
+    cp->in_place = options != NULL && options->in_place;
     cp->notes = options != NULL ? options->notes : NULL;
     if ((rc = find(cp, path, err)) == 0)
         rc = lvlm_path_is_directory(cp->path) ? open_dir(cp, err)

@@ -10,8 +10,8 @@
  *   one .bin, .pt, .pth      weights without a configuration, as any other .npz
  *
  * A checkpoint is tensors in mapped files, the bytes around them, and side files.
- * Nothing is copied but what no span holds: strided tensors of torch, arrays in Fortran
- * order, deflated ones. Nothing is written.
+ * Nothing is copied but deflated arrays and, unless they are read in place, strided
+ * tensors of torch and arrays in Fortran order. Nothing is written.
  * Distinct objects may be used from distinct threads; one object may be read from
  * many. */
 #ifndef LVLM_FORMATS_CHECKPOINT_H
@@ -69,7 +69,7 @@ typedef struct lvlm_checkpoint {
     cJSON *metadata;     /* native and plain: __metadata__, or NULL */
     char (
         *digests)[LVLM_DIGEST_HEX + 1]; /* native: of each of `tensors`, as recorded */
-    bool headers_only;
+    bool headers_only, in_place;
     lvlm_notes *notes; /* borrowed: where readers put what they pass over, files of a
                           directory that are left behind among it; or NULL */
     /* owned below; not for callers */
@@ -81,6 +81,8 @@ typedef struct lvlm_checkpoint {
 typedef struct lvlm_open_options {
     bool
         headers_only; /* tensor data need not be there: a dry run on names and shapes */
+    bool in_place;    /* data may be strided (tensor.h): for who reads it by
+                      lvlm_elements_read and lvlm_transform_forward */
     const char *config; /* for an .npz: the config.json that goes with it; NULL: none */
     lvlm_notes *notes;  /* of the caller, outlives the checkpoint; NULL: none */
 } lvlm_open_options;

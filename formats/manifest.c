@@ -430,6 +430,24 @@ static lvlm_target *find_tied(const lvlm_manifest *m, const char *name)
     return NULL;
 }
 
+/* Of one type and shape; either may be strided. */
+static bool same_values(const lvlm_tensor *a, const lvlm_tensor *b)
+{
+    enum { SOME = 4096 };
+    const lvlm_elements x = lvlm_tensor_elements(a), y = lvlm_tensor_elements(b);
+    unsigned char of_x[SOME], of_y[SOME];
+    if (x.stride == NULL && y.stride == NULL)
+        return memcmp(a->data, b->data, (size_t)a->n_bytes) == 0;
+    const uint64_t per_block = SOME / x.bytes;
+    for (uint64_t at = 0, n; at < x.n; at += n) {
+        n = x.n - at < per_block ? x.n - at : per_block;
+        lvlm_elements_read(of_x, at, n, &x);
+        lvlm_elements_read(of_y, at, n, &y);
+        if (memcmp(of_x, of_y, (size_t)n * x.bytes) != 0) return false;
+    }
+    return true;
+}
+
 /* Absent is tied, and has been found so. Stored under a configuration that says untied,
  * a head is a matrix of its own, whatever its bytes; under one that says tied it is
  * tied when the bytes are those of the table. A native file stores what is not tied. */
@@ -443,8 +461,7 @@ static void resolve_ties(lvlm_manifest *m)
         const lvlm_target *to = lvlm_manifest_find(m, t->row->tied_to);
         const lvlm_tensor *a = t->source, *b = to != NULL ? to->source : NULL;
         if (b != NULL && a->data != NULL && b->data != NULL && a->dtype == b->dtype &&
-            lvlm_shape_equal(&a->shape, &b->shape) &&
-            memcmp(a->data, b->data, (size_t)a->n_bytes) == 0)
+            lvlm_shape_equal(&a->shape, &b->shape) && same_values(a, b))
             t->state = LVLM_TARGET_TIED;
     }
 }

@@ -320,11 +320,30 @@ static int copy_array(reader *r, array *a, unsigned char *to)
     return rc;
 }
 
+/* The first index fastest: the strides of the reversed shape, reversed. */
+static int read_in_place(reader *r, array *a)
+{
+    lvlm_tensor *const t = &a->tensor;
+    uint64_t *const stride = lvlm_arena_alloc(r->arena, t->shape.n, sizeof *stride);
+    if (stride == NULL) return lvlm_fail_memory(r->err);
+    uint64_t step = 1;
+    for (size_t i = 0; i < t->shape.n; step *= t->shape.dims[i++]) stride[i] = step;
+    t->stride = stride;
+    t->data = r->file->bytes + t->offset;
+    return 0;
+}
+
+/* Has it to be copied, for want of another way to read it? */
+static bool is_copied(const array *a)
+{
+    return a->tensor.detached && a->tensor.stride == NULL;
+}
+
 static int copy_detached(reader *r, unsigned char **copies)
 {
     uint64_t total = 0;
     for (size_t i = 0; i < r->n_arrays; i++)
-        if (r->arrays[i].tensor.detached &&
+        if (is_copied(&r->arrays[i]) &&
             !lvlm_add_u64(&total, total,
                           lvlm_round_up(r->arrays[i].member->n_bytes, COPY_ALIGN)))
             return lvlm_fail_memory(r->err);
@@ -334,7 +353,7 @@ static int copy_detached(reader *r, unsigned char **copies)
     unsigned char *to = *copies;
     for (size_t i = 0; i < r->n_arrays; i++) {
         array *a = &r->arrays[i];
-        if (!a->tensor.detached) continue;
+        if (!is_copied(a)) continue;
         TRY(copy_array(r, a, to));
         to += lvlm_round_up(a->member->n_bytes, COPY_ALIGN);
     }
@@ -350,32 +369,37 @@ static int spans_first(const void *a, const void *b)
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-static int read_all(lvlm_npz *out, reader *r, bool headers_only)
+static int read_all(lvlm_npz *out, reader *r, lvlm_read how)
 {
     FAIL_IF(!lvlm_zip_is(r->file), r->err, LVLM_EFORMAT,
             "is no .npz: it does not begin as a zip archive does");
     TRY(lvlm_zip_read(&r->zip, r->file, r->arena, r->err));
     TRY(read_arrays(r));
-    if (!headers_only) TRY(copy_detached(r, &out->copies));
+    for (size_t i = 0; i < r->n_arrays && how == LVLM_READ_IN_PLACE; i++)
+        if (r->arrays[i].tensor.detached &&
+            r->arrays[i].member->method == LVLM_ZIP_STORED)
+            TRY(read_in_place(r, &r->arrays[i]));
+    if (how != LVLM_READ_HEADERS) TRY(copy_detached(r, &out->copies));
     out->zip = r->zip;
     out->tensors = lvlm_arena_alloc(r->arena, r->n_arrays, sizeof *out->tensors);
     if (out->tensors == NULL) return lvlm_fail_memory(r->err);
     for (size_t i = 0; i < r->n_arrays; i++) {
         lvlm_tensor *t = &out->tensors[out->n_tensors++];
         *t = r->arrays[i].tensor;
-        if (!headers_only && !t->detached) t->data = r->file->bytes + t->offset;
+        if (how != LVLM_READ_HEADERS && !t->detached)
+            t->data = r->file->bytes + t->offset;
         out->compressed |= r->arrays[i].member->method == LVLM_ZIP_DEFLATED;
     }
     qsort(out->tensors, out->n_tensors, sizeof *out->tensors, spans_first);
     return 0;
 }
 
-int lvlm_npz_read(lvlm_npz *out, const lvlm_infile *file, bool headers_only,
+int lvlm_npz_read(lvlm_npz *out, const lvlm_infile *file, lvlm_read how,
                   lvlm_arena *arena, lvlm_error *err)
 {
     reader r = { .file = file, .arena = arena, .err = err };
     *out = (lvlm_npz){ 0 };
-    const int rc = read_all(out, &r, headers_only);
+    const int rc = read_all(out, &r, how);
     if (rc < 0) lvlm_npz_free(out);
     lvlm_arena_free(&r.scratch);
     return rc;

@@ -8,10 +8,10 @@
  *
  * A stored member in C order is a span of the file, like a tensor of safetensors. Any
  * other tensor is detached (tensor.h) and its values are copied at once, when the file
- * is opened: a member in Fortran order is turned, its bytes stay in the file's frame; a
- * deflated member is inflated and held against its CRC-32, and then `compressed` is
- * set: such a file is not rebuilt byte for byte. big_vision stores, it never deflates,
- * so a lazy form would buy nothing. */
+ * is opened: a member in Fortran order is transposed, unless it is read in place, and
+ * its bytes stay in the file's frame; a deflated member is inflated and checked against
+ * its CRC-32, and then `compressed` is set: such a file is not rebuilt byte for byte.
+ * big_vision stores, it never deflates, so a lazy form would buy nothing. */
 #ifndef LVLM_FORMATS_NPZ_H
 #define LVLM_FORMATS_NPZ_H
 
@@ -31,12 +31,12 @@ typedef struct lvlm_npz {
 } lvlm_npz;
 
 /* Read `file`, which must be whole. Names live in `arena`, data in `file` or `copies`.
- * With `headers_only` data is NULL and nothing is copied. LVLM_EFORMAT names the member
+ * How data is read: tensor.h; a deflated member is inflated unless only headers are.
+ * LVLM_EFORMAT names the member
  * and the rule; arrays of Python objects are refused, for they are pickles. Free with
  * lvlm_npz_free. */
-LVLM_MUST_CHECK int lvlm_npz_read(lvlm_npz *out, const lvlm_infile *file,
-                                  bool headers_only, lvlm_arena *arena,
-                                  lvlm_error *err);
+LVLM_MUST_CHECK int lvlm_npz_read(lvlm_npz *out, const lvlm_infile *file, lvlm_read how,
+                                  lvlm_arena *arena, lvlm_error *err);
 void lvlm_npz_free(lvlm_npz *npz);
 
 #endif

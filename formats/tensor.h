@@ -32,7 +32,19 @@ typedef struct lvlm_tensor {
     /* Its bytes there are not a span of its own: it shares them with another tensor, or
      * they lie in another order. They belong to the file's frame. */
     bool detached;
+    /* Detached, and read where it is (lvlm_elements): elements from one index of each
+     * axis to the next; `data` is its first element, and n_bytes what it would be in
+     * rows. NULL, and always so but for LVLM_READ_IN_PLACE: data is row-major. */
+    const uint64_t *stride;
 } lvlm_tensor;
+
+/* How much of a file is read. */
+typedef enum lvlm_read {
+    LVLM_READ_ALL,      /* data row-major in the file, or in copies */
+    LVLM_READ_HEADERS,  /* data is NULL */
+    LVLM_READ_IN_PLACE, /* data in the file, in whatever order it has there: nothing
+                           that is stored is copied */
+} lvlm_read;
 
 bool lvlm_shape_equal(const lvlm_shape *a, const lvlm_shape *b);
 /* Product of the dimensions; false when it does not fit 64 bits. */

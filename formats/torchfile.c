@@ -31,7 +31,7 @@ typedef struct view {
 
 typedef struct reader {
     const lvlm_infile *file;
-    bool headers_only;
+    lvlm_read how;
     lvlm_arena *arena;  /* the caller's: names */
     lvlm_arena scratch; /* the object, the views */
     torch_object object;
@@ -255,7 +255,9 @@ static void settle(reader *r)
         lvlm_tensor *t = &v->tensor;
         t->detached = v->strided || t->offset < end;
         if (!t->detached) end = t->offset + t->n_bytes;
-        if (!r->headers_only && !v->strided) t->data = r->file->bytes + t->offset;
+        const bool there =
+            r->how == LVLM_READ_IN_PLACE || (r->how == LVLM_READ_ALL && !v->strided);
+        if (there) t->data = r->file->bytes + t->offset;
     }
     qsort(r->views, r->n_views, sizeof *r->views, spans_first);
 }
@@ -297,6 +299,20 @@ static void gather(unsigned char *to, const view *v, const unsigned char *from)
     }
 }
 
+/* For who reads them where they are. */
+static int keep_strides(reader *r)
+{
+    for (size_t i = 0; i < r->n_views; i++) {
+        view *v = &r->views[i];
+        if (!v->strided) continue;
+        uint64_t *stride = lvlm_arena_alloc(r->arena, LVLM_MAX_DIMS, sizeof *stride);
+        if (stride == NULL) return lvlm_fail_memory(r->err);
+        memcpy(stride, v->stride, sizeof v->stride);
+        v->tensor.stride = stride;
+    }
+    return 0;
+}
+
 static int copy_strided(reader *r)
 {
     uint64_t total = 0;
@@ -310,7 +326,8 @@ static int copy_strided(reader *r)
                 "the file has",
                 v->tensor.name);
     }
-    if (total == 0 || r->headers_only) return 0;
+    if (r->how == LVLM_READ_IN_PLACE) return keep_strides(r);
+    if (total == 0 || r->how == LVLM_READ_HEADERS) return 0;
     unsigned char *to = r->copies = lvlm_malloc((size_t)total);
     if (to == NULL) return lvlm_fail_memory(r->err);
     for (size_t i = 0; i < r->n_views; i++) {
@@ -345,12 +362,10 @@ static int read_all(lvlm_torchfile *out, reader *r)
     return 0;
 }
 
-int lvlm_torchfile_read(lvlm_torchfile *out, const lvlm_infile *file, bool headers_only,
+int lvlm_torchfile_read(lvlm_torchfile *out, const lvlm_infile *file, lvlm_read how,
                         lvlm_arena *arena, lvlm_error *err)
 {
-    reader r = {
-        .file = file, .headers_only = headers_only, .arena = arena, .err = err
-    };
+    reader r = { .file = file, .how = how, .arena = arena, .err = err };
     *out = (lvlm_torchfile){ 0 };
     const int rc = read_all(out, &r);
     out->copies = r.copies;

@@ -16,7 +16,8 @@
  *
  * A tensor that is contiguous and overlaps none before it is a span of the file, like
  * one of safetensors. Any other is detached (tensor.h): it shares its storage, or is a
- * strided view of it (a transposed matrix) and has its values copied in order. */
+ * strided view of it (a transposed matrix) and has its values copied in order, unless
+ * it is read in place. */
 #ifndef LVLM_FORMATS_TORCHFILE_H
 #define LVLM_FORMATS_TORCHFILE_H
 
@@ -38,12 +39,12 @@ typedef struct lvlm_torchfile {
 bool lvlm_torchfile_is(const lvlm_infile *file);
 
 /* Read `file`, which must be whole. Names live in `arena`, data in `file` or `copies`.
- * With `headers_only` data is NULL and nothing is copied. Copies take at most as many
+ * How data is read: tensor.h. Copies take at most as many
  * bytes as the file. LVLM_EFORMAT names the member, the tensor and the rule; a function
  * that the pickle calls and no state dict needs is named. Free with
  * lvlm_torchfile_free. */
 LVLM_MUST_CHECK int lvlm_torchfile_read(lvlm_torchfile *out, const lvlm_infile *file,
-                                        bool headers_only, lvlm_arena *arena,
+                                        lvlm_read how, lvlm_arena *arena,
                                         lvlm_error *err);
 void lvlm_torchfile_free(lvlm_torchfile *torchfile);
 

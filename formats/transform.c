@@ -16,6 +16,7 @@ typedef struct walk {
     uint64_t extent[LVLM_MAX_DIMS];
     uint64_t stride[LVLM_MAX_DIMS];
     size_t part_axis; /* 1 + output axis whose index chooses the input; 0: inputs[0] */
+    uint64_t base;    /* added to the sum of strides */
 } walk;
 
 bool lvlm_transform_is_keep(const lvlm_transform *transform)
@@ -57,7 +58,42 @@ lvlm_transform lvlm_transform_stack(const lvlm_transform *transform,
 lvlm_elements lvlm_tensor_elements(const lvlm_tensor *tensor)
 {
     return (lvlm_elements){ tensor->data, lvlm_tensor_numel(tensor),
-                            lvlm_dtype_bytes(tensor->dtype) };
+                            lvlm_dtype_bytes(tensor->dtype), &tensor->shape,
+                            tensor->stride };
+}
+
+/* Element number `at` in row-major order. */
+static const unsigned char *element_at(const lvlm_elements *from, uint64_t at)
+{
+    uint64_t place = 0;
+    if (from->stride == NULL)
+        place = at;
+    else
+        for (size_t i = from->shape->n; i-- > 0; at /= from->shape->dims[i])
+            place += at % from->shape->dims[i] * from->stride[i];
+    return (const unsigned char *)from->at + place * from->bytes;
+}
+
+void lvlm_elements_read(void *to, uint64_t first, uint64_t count,
+                        const lvlm_elements *from)
+{
+    unsigned char *out = to;
+    if (count == 0) return;
+    if (from->stride == NULL) {
+        memcpy(out, element_at(from, first), (size_t)count * from->bytes);
+        return;
+    }
+    const size_t last = from->shape->n - 1; /* a scalar has no other order */
+    const uint64_t width = from->shape->dims[last];
+    const uint64_t step = from->stride[last] * from->bytes;
+    while (count > 0) {
+        const uint64_t left = width - first % width, run = left < count ? left : count;
+        const unsigned char *in = element_at(from, first);
+        for (uint64_t i = 0; i < run; i++, out += from->bytes)
+            memcpy(out, in + i * step, from->bytes);
+        first += run;
+        count -= run;
+    }
 }
 
 /* ---- sizes ---------------------------------------------------------------------- */
@@ -89,18 +125,18 @@ static void copy(unsigned char *to, uint64_t first, uint64_t count, const walk *
         index[i] = first % w->extent[i];
 
     while (count > 0) {
-        uint64_t at = 0;
+        uint64_t at = w->base;
         for (size_t i = 0; i < w->n; i++) at += index[i] * w->stride[i];
         const size_t part = w->part_axis > 0 ? (size_t)index[w->part_axis - 1] : 0;
-        const unsigned char *from =
-            (const unsigned char *)inputs[part].at + at * element;
+        const lvlm_elements *const from = &inputs[part];
         uint64_t run = w->part_axis == w->n ? 1 : w->extent[last] - index[last];
         if (run > count) run = count;
         if (w->stride[last] == 1 || run == 1)
-            memcpy(to, from, (size_t)run * element);
+            lvlm_elements_read(to, at, run, from);
         else
             for (uint64_t i = 0; i < run; i++)
-                memcpy(to + i * element, from + i * w->stride[last] * element, element);
+                memcpy(to + i * element, element_at(from, at + i * w->stride[last]),
+                       element);
         to += run * element;
         count -= run;
         index[last] += run;
@@ -129,8 +165,7 @@ bool lvlm_transform_forward(void *to, uint64_t first, uint64_t count,
     }
     if (w.n == 0) w = (walk){ .n = 1, .extent = { 1 }, .stride = { 1 } };
     if (transform->select > 0)
-        source.at = (const unsigned char *)source.at +
-                    transform->index * stride[transform->select - 1] * source.bytes;
+        w.base = transform->index * stride[transform->select - 1];
     copy(to, first, count, &w, &source);
     return true;
 }

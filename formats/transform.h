@@ -40,8 +40,14 @@ lvlm_transform lvlm_transform_stack(const lvlm_transform *transform,
 typedef struct lvlm_elements {
     const void *at;
     uint64_t n;
-    size_t bytes; /* of one */
+    size_t bytes;            /* of one */
+    const lvlm_shape *shape; /* with `stride`, as in lvlm_tensor; else not looked at */
+    const uint64_t *stride;
 } lvlm_elements;
+
+/* Elements [first, first + count), which are there, in row-major order. */
+void lvlm_elements_read(void *to, uint64_t first, uint64_t count,
+                        const lvlm_elements *from);
 
 /* All of a tensor's, whose data is there. */
 lvlm_elements lvlm_tensor_elements(const lvlm_tensor *tensor);

@@ -12,6 +12,7 @@
 
 #include "formats/checkpoint.h"
 #include "formats/torchfile.h"
+#include "formats/transform.h"
 #include "tests/support/archive.h"
 #include "tests/support/scratch.h"
 
@@ -110,6 +111,37 @@ static void torchfile_detaches_what_is_no_span(void **state)
         }
         lvlm_checkpoint_close(cp);
     }
+}
+
+/* The same values, gathered from where they are, in pieces of any size. */
+static void strided_tensors_are_read_in_place(void **state)
+{
+    const lvlm_open_options options = { .in_place = true };
+    static const char *const files[] = { FILES "/views", FILES "/kinds.pt",
+                                         FILES "/kinds.pth",
+                                         LVLM_FIXTURES "/npz/paligemma-odd.npz",
+                                         LVLM_FIXTURES "/npz/paligemma2-odd.npz" };
+    lvlm_checkpoint *copied = NULL, *placed = NULL;
+    size_t n_strided = 0;
+    (void)state;
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
+        assert_int_equal(lvlm_checkpoint_open(&copied, files[f], NULL, NULL), 0);
+        assert_int_equal(lvlm_checkpoint_open(&placed, files[f], &options, NULL), 0);
+        for (size_t i = 0; i < copied->n_tensors; i++) {
+            const lvlm_tensor *t = &copied->tensors[i];
+            const lvlm_elements in = lvlm_tensor_elements(&placed->tensors[i]);
+            unsigned char *got = malloc((size_t)t->n_bytes + 1);
+            n_strided += in.stride != NULL;
+            for (uint64_t at = 0; at < in.n; at += 7)
+                lvlm_elements_read(got + at * in.bytes, at,
+                                   in.n - at < 7 ? in.n - at : 7, &in);
+            if (t->n_bytes > 0) assert_memory_equal(got, t->data, (size_t)t->n_bytes);
+            free(got);
+        }
+        lvlm_checkpoint_close(copied);
+        lvlm_checkpoint_close(placed);
+    }
+    assert_true(n_strided > 3);
 }
 
 static void torchfile_reads_headers_alone(void **state)
@@ -535,6 +567,7 @@ int main(void)
         cmocka_unit_test(torchfile_reads_every_type_and_shape),
         cmocka_unit_test(torchfile_reads_models),
         cmocka_unit_test(torchfile_detaches_what_is_no_span),
+        cmocka_unit_test(strided_tensors_are_read_in_place),
         cmocka_unit_test(torchfile_reads_headers_alone),
         cmocka_unit_test(torchfile_refuses_hostile_files),
         cmocka_unit_test(members_have_their_checksums_or_none_has),
