@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "formats/base/json.h"
 #include "formats/base/size.h"
 
 bool lvlm_shape_equal(const lvlm_shape *a, const lvlm_shape *b)
@@ -61,6 +62,9 @@ cJSON *lvlm_shape_json(const lvlm_shape *shape)
 {
     cJSON *json = cJSON_CreateArray();
     for (size_t i = 0; i < shape->n; i++)
-        cJSON_AddItemToArray(json, cJSON_CreateNumber((double)shape->dims[i]));
+        if (!cJSON_AddItemToArray(json, cJSON_CreateNumber((double)shape->dims[i]))) {
+            lvlm_json_free(json);
+            return NULL;
+        }
     return json;
 }

@@ -32,8 +32,27 @@ int lvlm_exit_status(int rc)
 /* What --json owes to stdout: one document, a result or an error. */
 static struct {
     atomic_bool owed;
-    cJSON *members; /* of the error's document */
+    cJSON *members;         /* of the error's document */
+    atomic_bool incomplete; /* some member of a result could not be made */
 } document;
+
+/* Whoever builds a result adds members without looking; a failure is found here, before
+ * the document is printed. */
+static void *allocate_json(size_t n_bytes)
+{
+    void *const block = lvlm_malloc(n_bytes);
+    if (block == NULL) atomic_store(&document.incomplete, true);
+    return block;
+}
+
+static void watch_json(void)
+{
+    cJSON_Hooks hooks = { allocate_json, lvlm_free };
+    cJSON *null = NULL;
+    if (lvlm_json_parse(&null, "null", 4, NULL) == 0) /* sets hooks of its own */
+        lvlm_json_free(null);
+    cJSON_InitHooks(&hooks);
+}
 
 bool lvlm_json_owed(void)
 {
@@ -198,6 +217,8 @@ int lvlm_program_main(const lvlm_program *program, int argc, char *argv[])
     open_standard();
     lvlm_cleanup_install();
     lvlm_mapped_watch(program->name);
+    atomic_store(&document.incomplete, false);
+    watch_json();
     atomic_store(&document.owed, asks_for_json(argc, argv));
     const int status = dispatch(program, argc, argv);
     lvlm_json_free(document.members);
@@ -211,7 +232,9 @@ int lvlm_program_main(const lvlm_program *program, int argc, char *argv[])
 int lvlm_print_json(cJSON *json, lvlm_error *err)
 {
     char *text = NULL;
-    const int rc = lvlm_json_print_pretty(&text, json, err);
+    const int rc = atomic_load(&document.incomplete)
+                       ? lvlm_fail_memory(err)
+                       : lvlm_json_print_pretty(&text, json, err);
     if (rc == 0) lvlm_print_json_text(text);
     lvlm_free(text);
     lvlm_json_free(json);
