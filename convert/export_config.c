@@ -3,7 +3,7 @@
  *
  *   tie_word_embeddings    where the head is stored and it says tied, or the reverse
  *   dtype, torch_dtype     where conversion stored another type
- *   quantization_config    left out: the weights are not packed
+ *   quantization_config, compression_config   left out: the weights are not packed
  *
  * The text is edited and not printed anew: that would turn 30.0 into 30, which strict
  * readers refuse. The result is parsed, and has to say what was meant. */
@@ -96,17 +96,21 @@ static int edit_dtypes(edits *e, const lvlm_export *ex, const cJSON *config,
 
 static int edit_packing(edits *e, lvlm_export *ex, const cJSON *config, lvlm_error *err)
 {
-    static const char key[] = "quantization_config";
-    const cJSON *section;
-    const size_t before = e->n;
-    if (lvlm_json_get(config, key) != NULL) TRY(push(e, NULL, key, NULL, false, err));
-    LVLM_JSON_MEMBERS (section, config)
-        if (lvlm_json_get(section, key) != NULL)
-            TRY(push(e, section->string, key, NULL, false, err));
-    if (e->n == before) return 0;
-    return lvlm_notes_add(ex->options.notes, err,
-                          "config.json: %s is left out: the weights are not packed",
-                          key);
+    static const char *const keys[] = { "quantization_config", "compression_config" };
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        const cJSON *section;
+        const size_t before = e->n;
+        if (lvlm_json_get(config, keys[k]) != NULL)
+            TRY(push(e, NULL, keys[k], NULL, false, err));
+        LVLM_JSON_MEMBERS (section, config)
+            if (lvlm_json_get(section, keys[k]) != NULL)
+                TRY(push(e, section->string, keys[k], NULL, false, err));
+        if (e->n > before)
+            TRY(lvlm_notes_add(
+                ex->options.notes, err,
+                "config.json: %s is left out: the weights are not packed", keys[k]));
+    }
+    return 0;
 }
 
 /* ---- the text ------------------------------------------------------------------- */
