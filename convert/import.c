@@ -145,7 +145,7 @@ static int add_unused(lvlm_import *im, const lvlm_extra *extra, size_t *n_pads,
     return lvlm_plan_copy(NULL, &im->plan, &out, t, err);
 }
 
-/* Bytes of a source file: as it is, or as it would be behind a header read alone. */
+/* Bytes of a source file: as it is, or as it would be after a header read alone. */
 static uint64_t file_bytes(const lvlm_checkpoint *cp, size_t file)
 {
     uint64_t end = cp->files[file].map->n_bytes;

@@ -4,27 +4,35 @@
 #include <stdlib.h>
 
 #include "formats/torchfile.h"
+#include "formats/transform.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The bytes are read for the sanitizer. */
-static void look_at(const unsigned char *bytes, uint64_t n)
+static void look_at(const lvlm_tensor *tensor)
 {
+    const lvlm_elements elements = lvlm_tensor_elements(tensor);
+    unsigned char one[8];
     unsigned sum = 0;
-    for (uint64_t i = 0; i < n; i++) sum += bytes[i];
+    for (uint64_t i = 0; i < elements.n; i++) {
+        lvlm_elements_read(one, i, 1, &elements);
+        for (size_t k = 0; k < elements.bytes; k++) sum += one[k];
+    }
     if (sum == 0xffffffffu) abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const lvlm_infile file = { .bytes = data, .n_bytes = size };
-    for (int headers_only = 0; headers_only < 2; headers_only++) {
+    static const lvlm_read ways[] = { LVLM_READ_ALL, LVLM_READ_HEADERS,
+                                      LVLM_READ_IN_PLACE };
+    for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
         lvlm_arena arena = LVLM_ARENA_INIT;
         lvlm_torchfile torch;
         lvlm_error err;
-        if (lvlm_torchfile_read(&torch, &file, headers_only, &arena, &err) == 0) {
-            for (size_t i = 0; i < torch.n_tensors && !headers_only; i++)
-                look_at(torch.tensors[i].data, torch.tensors[i].n_bytes);
+        if (lvlm_torchfile_read(&torch, &file, ways[way], &arena, &err) == 0) {
+            for (size_t i = 0; i < torch.n_tensors; i++)
+                if (ways[way] != LVLM_READ_HEADERS) look_at(&torch.tensors[i]);
             lvlm_torchfile_free(&torch);
         }
         lvlm_arena_free(&arena);
