@@ -61,10 +61,10 @@ const char *lvlm_shape_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape)
 cJSON *lvlm_shape_json(const lvlm_shape *shape)
 {
     cJSON *json = cJSON_CreateArray();
-    for (size_t i = 0; i < shape->n; i++)
-        if (!cJSON_AddItemToArray(json, cJSON_CreateNumber((double)shape->dims[i]))) {
-            lvlm_json_free(json);
-            return NULL;
-        }
-    return json;
+    bool ok = json != NULL;
+    for (size_t i = 0; i < shape->n && ok; i++)
+        ok = cJSON_AddItemToArray(json, cJSON_CreateNumber((double)shape->dims[i]));
+    if (ok) return json;
+    lvlm_json_free(json);
+    return NULL;
 }

@@ -44,7 +44,10 @@ static int run(const void *arguments, const lvlm_operands *operands)
     if (!cJSON_AddItemToObject(json, "shape", dims)) lvlm_json_free(dims);
     cJSON *rows = cJSON_AddArrayToObject(json, "rows");
     cJSON *row = cJSON_CreateObject();
-    if (!cJSON_AddItemToArray(rows, row)) lvlm_json_free(row);
+    if (!cJSON_AddItemToArray(rows, row)) {
+        lvlm_json_free(row);
+        row = NULL;
+    }
     lvlm_json_add_number(row, "value", 0.5);
     const int rc = lvlm_print_json(json, &err);
     alloc_fail_at(-1);
