@@ -204,20 +204,23 @@ static int print_json(const lvlm_checkpoint *cp, const lvlm_manifest *m,
         for (size_t i = 0; i < cp->n_tensors; i++)
             cJSON_AddItemToArray(all, tensor_json(&cp->tensors[i]));
     }
+    lvlm_add_notes(json, cp->notes);
     return lvlm_print_json(json, err);
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)
 {
     const args *a = arguments;
-    const lvlm_open_options open = { .headers_only = true };
+    lvlm_notes notes = LVLM_NOTES_INIT;
+    const lvlm_open_options open = { .headers_only = true, .notes = &notes };
     lvlm_checkpoint *cp = NULL;
     lvlm_manifest m = { 0 };
     char weights[LVLM_DIGEST_HEX + 1] = "";
+    bool model;
     lvlm_error err;
     int rc = lvlm_checkpoint_open(&cp, operands->at[0], &open, &err);
-    if (rc < 0) return lvlm_report(PROGRAM, &err);
-    const bool model = cp->kind != LVLM_CHECKPOINT_PLAIN;
+    if (rc < 0) goto done;
+    model = cp->kind != LVLM_CHECKPOINT_PLAIN;
     if (model && (rc = lvlm_manifest_build(&m, cp, &err)) < 0) goto done;
     if (cp->kind == LVLM_CHECKPOINT_NATIVE &&
         (rc = lvlm_native_weights_digest(weights, cp, &err)) < 0)
@@ -233,6 +236,8 @@ static int run(const void *arguments, const lvlm_operands *operands)
 done:
     if (m.family != NULL) lvlm_manifest_free(&m);
     lvlm_checkpoint_close(cp);
+    lvlm_print_notes(PROGRAM, &notes);
+    lvlm_notes_free(&notes);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
 
