@@ -155,6 +155,7 @@ static int read_all(lvlm_tokenizer *t, tokenizer_files *files,
                     const lvlm_tokenizer_source *source, lvlm_error *err)
 {
     TRY(parse_files(files, source, err));
+    TRY(tokenizer_note_config(files->config, source->notes, err));
     TRY(read_vocabulary(t, source, files, err));
     /* Qwen-VL's code, not its configuration, says which tokens there are */
     if (t->images.start < 0) TRY(tokenizer_apply_config(t, files, err));
@@ -202,7 +203,8 @@ int lvlm_tokenizer_open_model(lvlm_tokenizer **out, const lvlm_checkpoint *check
 {
     lvlm_checkpoint copy = *checkpoint; /* only looked at: find() takes no const */
     const lvlm_tokenizer_source source = { find_side_file, &copy, checkpoint->path,
-                                           is_paligemma(checkpoint) };
+                                           is_paligemma(checkpoint),
+                                           checkpoint->notes };
     return lvlm_tokenizer_open(out, &source, err);
 }
 

@@ -60,6 +60,7 @@ typedef struct lvlm_tokenizer_source {
      * <seg127>: each is one token, whatever the files say, under the id that it has
      * there or else the next free one. */
     bool paligemma;
+    lvlm_notes *notes; /* receives settings that nothing follows; NULL: none */
 } lvlm_tokenizer_source;
 
 /* *out is owned: lvlm_tokenizer_close. LVLM_EFORMAT names the file and what is wrong in

@@ -14,6 +14,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/keys.h"
 #include "runtime/input/tokenizer_parts.h"
 
 static const char *const role_keys[] = { "bos_token", "eos_token", "unk_token",
@@ -21,6 +22,65 @@ static const char *const role_keys[] = { "bos_token", "eos_token", "unk_token",
                                          "mask_token" };
 
 enum { N_ROLE_KEYS = sizeof role_keys / sizeof *role_keys };
+
+#define INERT LVLM_KEY_INERT
+#define NOTED LVLM_KEY_NOTED
+#define FILES "the files are those that are here"
+#define AS_IS "texts are cut and decoded as the vocabulary's file says"
+
+// clang-format off
+static const lvlm_key config_keys[] = {
+    { "added_tokens_decoder" },
+    { "extra_special_tokens" },
+    { "additional_special_tokens" },
+    { "model_specific_special_tokens", INERT, "the same tokens by name" },
+    { "*_token" },
+    { "add_bos_token" }, /* these two where prompts are written */
+    { "add_eos_token" },
+    { "chat_template", INERT, "is read where prompts are written" },
+    { "tokenizer_class", INERT, "the files say it" },
+    { "processor_class", INERT, "the class is the family's" },
+    { "auto_map", INERT, "code of the model's own is not run" },
+    { "_*", INERT, FILES },
+    { "*_token_id", INERT, "follows from the token" },
+    { "model_max_length", INERT, "texts are not cut" },
+    { "max_length", INERT, "texts are not cut" },
+    { "max_pixels", INERT, "of the image processor" },
+    { "min_pixels", INERT, "of the image processor" },
+    { "model_input_names", INERT, "the model says it" },
+    { "image_seq_length", INERT, "follows from image and patches" },
+    { "padding_side", INERT, "texts are not padded" },
+    { "truncation*", INERT, "texts are not cut" },
+    { "pad_to_multiple_of", INERT, "texts are not padded" },
+    { "stride", INERT, "texts are not cut" },
+    { "clean_up_tokenization_spaces", INERT, "only of plain decoding in Python" },
+    { "spaces_between_special_tokens", INERT, "only of slow tokenizers" },
+    { "errors", INERT, "broken text is replaced" },
+    { "use_default_system_prompt", INERT, "the template says it" },
+    { "legacy", INERT, "the tokenizer is the fast one" },
+    { "from_slow", INERT, "the tokenizer is the fast one" },
+    { "use_fast", INERT, "the tokenizer is the fast one" },
+    { "backend", INERT, "the tokenizer is the fast one" },
+    { "is_local", INERT, FILES },
+    { "name_or_path", INERT, FILES },
+    { "tokenizer_file", INERT, FILES },
+    { "special_tokens_map_file", INERT, FILES },
+    { "device_map", INERT, FILES },
+    { "transformers_version", INERT, FILES },
+    { "split_special_tokens", NOTED, "tokens in a text are recognised", "false" },
+    { "sp_model_kwargs", NOTED, AS_IS, "{}" },
+    { "add_prefix_space", NOTED, AS_IS, "false" },
+    { "do_lower_case", NOTED, AS_IS, "false" },
+    { "strip_accents", NOTED, AS_IS, "false" },
+    { "remove_space", NOTED, AS_IS, "false" },
+    { NULL },
+};
+// clang-format on
+
+int tokenizer_note_config(const cJSON *config, lvlm_notes *notes, lvlm_error *err)
+{
+    return lvlm_keys_check(config, "tokenizer_config.json", config_keys, notes, err);
+}
 
 static bool is_legacy(const tokenizer_files *files)
 {

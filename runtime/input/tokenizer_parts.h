@@ -71,6 +71,10 @@ LVLM_MUST_CHECK int tokenizer_read_sentencepiece(lvlm_tokenizer *t,
 LVLM_MUST_CHECK int tokenizer_read_llama3(lvlm_tokenizer *t, const lvlm_side_file *file,
                                           const cJSON *config, lvlm_error *err);
 
+/* Note what tokenizer_config.json says that could change ids and is not followed. */
+LVLM_MUST_CHECK int tokenizer_note_config(const cJSON *config, lvlm_notes *notes,
+                                          lvlm_error *err);
+
 /* Add and mark the tokens that these files name, and set the roles. */
 LVLM_MUST_CHECK int tokenizer_apply_config(lvlm_tokenizer *t,
                                            const tokenizer_files *files,

@@ -9,6 +9,7 @@
 #include "formats/base/alloc.h"
 #include "formats/numeric.h"
 #include "runtime/tune/decay.h"
+#include "runtime/tune/dropout.h"
 #include "runtime/tune/trainer_lora.h"
 
 /* ---- life ----------------------------------------------------------------------- */
@@ -75,6 +76,7 @@ int lvlm_trainer_open(lvlm_trainer *t, const char *path,
     *t = (lvlm_trainer){ .options = *options };
     if (options->lora != NULL) {
         TRY(trainer_lora_open(t, path, err));
+        TRY(lvlm_dropout_note(&t->manifest, err));
         return list_tensors(t, err);
     }
     const lvlm_model_options chosen = { .threads = options->threads,
@@ -88,6 +90,7 @@ int lvlm_trainer_open(lvlm_trainer *t, const char *path,
                                         .checkpointing = options->checkpointing,
                                         .notes = options->notes };
     TRY(lvlm_model_open(&t->model, path, &chosen, err));
+    TRY(lvlm_dropout_note(lvlm_model_manifest(t->model), err));
     return list_tensors(t, err);
 }
 
