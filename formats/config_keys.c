@@ -162,6 +162,51 @@ static const lvlm_setting *find_setting(const lvlm_family *family, const char *n
     return NULL;
 }
 
+/* ---- null ------------------------------------------------------------------------ */
+
+/* What config.json has for a setting: null where null is all that it has. */
+static const cJSON *find_value(char path[PATH_BYTES], const lvlm_setting *s,
+                               const cJSON *hf_config)
+{
+    const cJSON *null = NULL;
+    for (const char *at = s->paths; at != NULL && *at != '\0';) {
+        char here[PATH_BYTES];
+        const size_t n = strcspn(at, "|");
+        (void)snprintf(here, sizeof here, "%.*s", (int)n, at);
+        const cJSON *const item = lvlm_json_path(hf_config, here);
+        if (item != NULL && !cJSON_IsNull(item)) return item;
+        if (item != NULL && null == NULL) {
+            null = item;
+            memcpy(path, here, sizeof here);
+        }
+        at += n + (at[n] == '|');
+    }
+    return null;
+}
+
+/* A number that is null counts as its default here, and is None there; a switch is
+ * off there. Words have a default in both. */
+static int check_nulls(const lvlm_family *family, const cJSON *hf_config,
+                       lvlm_notes *notes, lvlm_error *err)
+{
+    for (const lvlm_setting *s = family->settings; s->canonical != NULL; s++) {
+        char path[PATH_BYTES] = "";
+        const bool number =
+            s->kind == LVLM_SETTING_COUNT || s->kind == LVLM_SETTING_INDEX ||
+            s->kind == LVLM_SETTING_NUMBER || s->kind == LVLM_SETTING_LIST;
+        const bool on = s->kind == LVLM_SETTING_BOOL && s->fallback != NULL &&
+                        strcmp(s->fallback, "true") == 0;
+        const cJSON *const value = find_value(path, s, hf_config);
+        if ((!number && !on) || s->fallback == NULL || !cJSON_IsNull(value)) continue;
+        TRY(lvlm_notes_add(notes, err,
+                           "config.json: '%s' is null: counts as its default, %s; the "
+                           "reference %s",
+                           path, s->fallback,
+                           on ? "takes null for false" : "may take it for another"));
+    }
+    return 0;
+}
+
 /* ---- rotary settings ------------------------------------------------------------ */
 
 /* Where they are, in `section` ("" at the top). */
@@ -355,6 +400,7 @@ int lvlm_config_check(const lvlm_family *family, const cJSON *hf_config,
 {
     TRY(check_layers(family, lvlm_json_path(hf_config, "text_config.layer_types"),
                      err));
+    TRY(check_nulls(family, hf_config, notes, err));
     TRY(check_members(family, hf_config, "", notes, err));
     for (const char *const *s = sections; *s != NULL; s++)
         TRY(check_members(family, lvlm_json_get(hf_config, *s), *s, notes, err));
