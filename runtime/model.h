@@ -125,6 +125,8 @@ const lvlm_difference *lvlm_model_difference(const lvlm_model *model,
  *   attention_mask  the same; 1 token, 0 padding, anywhere; absent: all 1
  *   token_type_ids  the same; 0 prefix, 1 suffix; absent: all 0
  *   labels          the same; -100 does not count
+ *   position_ids    the same, or more axes of it (runtime/position_ids.h); absent: the
+ *                   reference's own
  *   pixel_values    F32, F64, BF16 or F16; absent: no images. With those beside it that
  *                   the model's form of images has (images.h):
  *     squares         [N, channels, side, side]
@@ -132,6 +134,8 @@ const lvlm_difference *lvlm_model_difference(const lvlm_model *model,
  *                     pixel_values_videos, video_grid_thw, second_per_grid_ts
  *     tiles           [B, M, tiles, channels, side, side], aspect_ratio_ids,
  *                     aspect_ratio_mask, cross_attention_mask
+ *
+ * Others are noted.
  *
  * The rows of all images, in order, fill the image tokens of all texts, row by row; the
  * numbers must match. Positions beyond max_position_embeddings are computed and noted.

@@ -79,9 +79,15 @@ static int read_settings(lvlm_generation *g, const lvlm_model *model,
     return lvlm_sampling_check(s, err);
 }
 
-/* --top-k and --top-p without a temperature. */
+/* Options that have nothing to be about. */
 static int note_options(const generate_args *a, lvlm_notes *notes, lvlm_error *err)
 {
+    const prompting_args *const p = &a->prompting;
+    if (a->inputs != NULL && (p->system != NULL || p->date != NULL || p->raw ||
+                              p->suffix != NULL || p->resampling != NULL))
+        TRY(lvlm_notes_add(notes, err,
+                           "--system, --suffix, --raw, --date and --resampling count "
+                           "only with a prompt"));
     if ((a->top_k == NULL && a->top_p == NULL) || a->temperature != 0) return 0;
     return lvlm_notes_add(notes, err,
                           "--top-k and --top-p count only with --temperature");

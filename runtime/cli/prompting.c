@@ -61,6 +61,12 @@ int prompting_make(prompting *out, const lvlm_manifest *manifest,
     out->answered = out->messages.at[out->messages.n - 1].role == LVLM_ROLE_ASSISTANT;
     TRY(lvlm_prompter_open(&out->prompter, manifest, &options, err));
     TRY(lvlm_prompt_write(&out->prompt, out->prompter, &out->messages, err));
+    if (args->date != NULL && out->prompt.n_images > 0)
+        TRY(lvlm_notes_add(notes, err,
+                           "--date counts only without images: prompts with "
+                           "images have none"));
+    if (args->resampling != NULL && out->prompt.n_images == 0)
+        TRY(lvlm_notes_add(notes, err, "--resampling counts only with images"));
     return make_inputs(out, manifest, args, as_trained, err);
 }
 
