@@ -151,7 +151,7 @@ static int renew(lvlm_export *ex, lvlm_error *err)
     const lvlm_ledger *ledger = &ex->manifest.ledger;
     for (size_t i = 0; i < ledger->n_files; i++) {
         const char *const name = ledger->files[i].name;
-        FAIL_IF(fnmatch("*.npz", name, 0) == 0, err, LVLM_EUSAGE,
+        FAIL_IF(fnmatch("*.npz", name, 0) == 0, err, LVLM_EFORMAT,
                 "has been trained or merged, and %s cannot hold other values than it "
                 "came with; --layout hub writes safetensors",
                 name);

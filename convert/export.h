@@ -50,7 +50,7 @@ bool lvlm_export_is_exact(const lvlm_export *export);
  * lvlm_export_execute. */
 lvlm_narrowing lvlm_export_narrowing(const lvlm_export *export);
 
-/* Open the native file at `path` and plan the directory. LVLM_EUSAGE when `source` is
+/* Open the native file at `path` and plan the directory. LVLM_EFORMAT when `source` is
  * asked for and cannot be had, because conversion rounded the values. On success and on
  * failure *out must be given to lvlm_export_free. */
 LVLM_MUST_CHECK int lvlm_export_plan(lvlm_export *out, const char *path,

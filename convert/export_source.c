@@ -24,7 +24,7 @@ static int add_tensor(lvlm_export *ex, lvlm_plan *plan, const lvlm_ledger_entry 
 {
     const lvlm_tensor *held = lvlm_checkpoint_find(ex->model, entry->targets[0]);
     FAIL_IF(held != NULL && !can_return(held->dtype, entry->source.dtype), err,
-            LVLM_EUSAGE,
+            LVLM_EFORMAT,
             "was converted from %s to %s, which rounds: the source's bytes are gone; "
             "--layout hub writes the rounded weights",
             lvlm_dtype_name(entry->source.dtype), lvlm_dtype_name(held->dtype));
@@ -72,7 +72,7 @@ static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
     frame f = { NULL, 0 };
     TRY(lvlm_export_add_file(&file, ex, ledger->files[index].name, err));
     lvlm_plan *const plan = &file->plan;
-    FAIL_IF(ledger->files[index].compressed, err, LVLM_EUSAGE,
+    FAIL_IF(ledger->files[index].compressed, err, LVLM_EFORMAT,
             "%s was compressed, and compressed bytes are not kept: it cannot come back "
             "byte for byte; --layout hub writes its weights as safetensors",
             file->name);
@@ -93,7 +93,7 @@ static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
 int lvlm_export_source(lvlm_export *ex, lvlm_error *err)
 {
     const lvlm_ledger *ledger = &ex->manifest.ledger;
-    FAIL_IF(ledger->n_files == 0, err, LVLM_EUSAGE,
+    FAIL_IF(ledger->n_files == 0, err, LVLM_EFORMAT,
             "was not converted from files; --layout hub writes fresh ones");
     for (size_t i = 0; i < ledger->n_files; i++) TRY(lay_out(ex, i, err));
     return 0;

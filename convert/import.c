@@ -387,11 +387,12 @@ int lvlm_import_plan(lvlm_import *out, const char *path,
     *out = (lvlm_import){ .options = *options };
     TRY(lvlm_checkpoint_open(&out->source, path, &open, err));
     const lvlm_checkpoint_kind kind = out->source->kind;
-    FAIL_IF(kind != LVLM_CHECKPOINT_NPZ && options->npz, err, LVLM_EUSAGE,
+    FAIL_IF(kind != LVLM_CHECKPOINT_NPZ && options->npz, err, LVLM_EFORMAT,
             "%s: expected PaliGemma as big_vision's .npz, with arrays below img/ and "
             "llm/%s",
             path, kind == LVLM_CHECKPOINT_HF ? "; hf2native converts directories" : "");
-    FAIL_IF(kind != LVLM_CHECKPOINT_HF && kind != LVLM_CHECKPOINT_NPZ, err, LVLM_EUSAGE,
+    FAIL_IF(kind != LVLM_CHECKPOINT_HF && kind != LVLM_CHECKPOINT_NPZ, err,
+            LVLM_EFORMAT,
             "%s: expected a Hugging Face model directory or a big_vision .npz", path);
     TRY(lvlm_manifest_build(&out->manifest, out->source, err));
     TRY(check_account(out, problem, user, err));

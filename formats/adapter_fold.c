@@ -200,7 +200,7 @@ int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err)
         const lvlm_module *const m = adapter->at[i / LVLM_MODULE_PARTS].module;
         if (i % LVLM_MODULE_PARTS >= m->n_parts) continue;
         const lvlm_target *const t = m->parts[i % LVLM_MODULE_PARTS];
-        FAIL_IF(t->state == LVLM_TARGET_TIED, err, LVLM_EUSAGE,
+        FAIL_IF(t->state == LVLM_TARGET_TIED, err, LVLM_EFORMAT,
                 "%s is tied to %s and has no weight of its own: its adapter can be "
                 "kept beside the model, not folded in",
                 m->name, t->row->tied_to);

@@ -30,8 +30,8 @@ typedef struct lvlm_fold {
     void *user;
 } lvlm_fold;
 
-/* Can it be folded in? LVLM_EUSAGE when a module is tied to a table of vectors and has
- * no weight of its own, LVLM_EFORMAT when one is missing. */
+/* Can it be folded in? LVLM_EFORMAT when a module is tied to a table of vectors and has
+ * no weight of its own, or is missing. */
 LVLM_MUST_CHECK int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err);
 
 /* Write the adapter's model, a native file, again into `file` with the adapter folded

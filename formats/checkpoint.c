@@ -198,6 +198,16 @@ static int add_side_file(lvlm_checkpoint *cp, const char *name, lvlm_error *err)
     return remark(cp, name, LVLM_POINTER_TEXT, err);
 }
 
+/* People share native files: what is packed in from elsewhere must be seen. */
+static int note_link(lvlm_checkpoint *cp, const char *name, lvlm_error *err)
+{
+    if (!lvlm_path_leads_out(cp->path, name)) return 0;
+    return remark(cp, name,
+                  "is a link to a file outside of the model's directory: its contents "
+                  "are taken as part of the model",
+                  err);
+}
+
 static bool is_model_file(const lvlm_checkpoint *cp, const char *name)
 {
     for (size_t i = 0; i < cp->n_files; i++)
@@ -205,27 +215,36 @@ static bool is_model_file(const lvlm_checkpoint *cp, const char *name)
     return false;
 }
 
-/* Everything in the directory that is not one of the model's own tensor files; what
- * `others` names is no file. */
-static int add_side_files(lvlm_checkpoint *cp, const listing *files,
-                          const listing *others, lvlm_error *err)
+/* Everything in the directory that holds no weights. */
+static int add_side_files(lvlm_checkpoint *cp, const listing *files, size_t n,
+                          lvlm_error *err)
 {
-    const size_t n = files->n + others->n + 1;
     cp->side_files = lvlm_arena_alloc(&cp->arena, n, sizeof *cp->side_files);
     cp->side_maps = lvlm_arena_alloc(&cp->arena, n, sizeof *cp->side_maps);
     if (cp->side_files == NULL || cp->side_maps == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < files->n; i++) {
         const char *const name = files->names[i];
-        if (is_model_file(cp, name) || lvlm_temporary_is(name)) continue;
+        if (holds_weights(name) || lvlm_temporary_is(name)) continue;
         const char *const path = join(cp, name);
         if (path == NULL) return lvlm_fail_memory(err);
-        if (holds_weights(name))
-            TRY(remark(cp, name, "holds other weights: left behind", err));
-        else if (lvlm_native_is_file(path))
+        if (lvlm_native_is_file(path)) {
             TRY(remark(cp, name, "is a native file: left behind", err));
-        else
-            TRY(add_side_file(cp, name, err));
+            continue;
+        }
+        TRY(add_side_file(cp, name, err));
+        TRY(note_link(cp, name, err));
     }
+    return 0;
+}
+
+/* Weights that are not the model's, and `others`, which are no files. */
+static int remark_others(lvlm_checkpoint *cp, const listing *files,
+                         const listing *others, lvlm_error *err)
+{
+    for (size_t i = 0; i < files->n; i++)
+        if (holds_weights(files->names[i]) && !is_model_file(cp, files->names[i]) &&
+            !lvlm_temporary_is(files->names[i]))
+            TRY(remark(cp, files->names[i], "holds other weights: left behind", err));
     for (size_t i = 0; i < others->n; i++) {
         const char *const path = join(cp, others->names[i]);
         if (path == NULL) return lvlm_fail_memory(err);
@@ -240,16 +259,14 @@ static int add_side_files(lvlm_checkpoint *cp, const listing *files,
 static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
 {
     const lvlm_side_file *file = lvlm_checkpoint_side_file(cp, "config.json");
-    FAIL_IF(file == NULL, err, LVLM_EFORMAT,
-            "%s: holds no config.json; is it a Hugging Face model directory?",
-            cp->path);
+    if (file == NULL) return 0;
     const lvlm_infile text = { .bytes = file->bytes, .n_bytes = file->n_bytes };
     int rc = refuse_pointer(&text, err);
     if (rc == 0)
         rc = lvlm_json_parse(&cp->config, (const char *)file->bytes,
                              (size_t)file->n_bytes, err);
     if (rc < 0) lvlm_prefix(err, "%s/config.json: ", cp->path);
-    return rc < 0 ? rc : lvlm_packed_refuse(cp, err);
+    return rc;
 }
 
 /* The names that a model may have, in the order in which the reference's own loader
@@ -330,6 +347,32 @@ static int add_model_files(lvlm_checkpoint *cp, const listing *files, lvlm_error
                      cp->path, LVLM_MODEL_FILE, LVLM_BIN_FILE);
 }
 
+/* Weights that cannot be read (pointers, missing shards, a type of another kind) are
+ * not asked for where config.json says that they would be of no use. */
+static int judge_config(const lvlm_checkpoint *cp, int rc, lvlm_error *err)
+{
+    const lvlm_family *family;
+    lvlm_error why;
+    if (cp->config == NULL || rc == LVLM_ENOMEM) return rc;
+    int judged = lvlm_packed_settings_refuse(cp, &why);
+    if (judged == 0 && (judged = lvlm_family_detect(&family, cp->config, &why)) < 0)
+        lvlm_prefix(&why, "%s: ", cp->path);
+    if (judged == 0) return rc;
+    if (err != NULL) *err = why;
+    return judged;
+}
+
+/* The model's own files, and what config.json makes of them. */
+static int add_weights(lvlm_checkpoint *cp, const listing *files, lvlm_error *err)
+{
+    const int rc = add_model_files(cp, files, err);
+    if (rc < 0) return judge_config(cp, rc, err);
+    FAIL_IF(cp->config == NULL, err, LVLM_EFORMAT,
+            "%s: holds no config.json; is it a Hugging Face model directory?",
+            cp->path);
+    return lvlm_packed_refuse(cp, err);
+}
+
 static int open_dir(lvlm_checkpoint *cp, lvlm_error *err)
 {
     listing files = { NULL, 0 }, others = { NULL, 0 };
@@ -338,9 +381,9 @@ static int open_dir(lvlm_checkpoint *cp, lvlm_error *err)
     cp->kind = LVLM_CHECKPOINT_HF;
     if ((rc = lvlm_path_list(&files.names, &files.n, cp->path, err)) == 0 &&
         (rc = lvlm_path_list_others(&others.names, &others.n, cp->path, err)) == 0 &&
-        (rc = add_model_files(cp, &files, err)) == 0 &&
-        (rc = add_side_files(cp, &files, &others, err)) == 0)
-        rc = read_config(cp, err);
+        (rc = add_side_files(cp, &files, files.n + others.n + 1, err)) == 0 &&
+        (rc = read_config(cp, err)) == 0 && (rc = add_weights(cp, &files, err)) == 0)
+        rc = remark_others(cp, &files, &others, err);
     lvlm_path_list_free(files.names, files.n);
     lvlm_path_list_free(others.names, others.n);
     return rc;

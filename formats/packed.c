@@ -55,16 +55,49 @@ static const cJSON *packing_of(const cJSON *section)
     return NULL;
 }
 
-/* Some name it in a section of config.json. */
-int lvlm_packed_refuse(const lvlm_checkpoint *cp, lvlm_error *err)
+static const cJSON *find_settings(const cJSON *config)
 {
-    const cJSON *settings = packing_of(cp->config), *section;
-    LVLM_JSON_MEMBERS (section, cp->config)
+    const cJSON *settings = packing_of(config), *section;
+    LVLM_JSON_MEMBERS (section, config)
         if (settings == NULL) settings = packing_of(section);
+    return settings;
+}
+
+static const char *method_of(const cJSON *settings)
+{
     const char *method = lvlm_json_string(lvlm_json_get(settings, "quant_method"));
+    return method != NULL ? method : "method not named";
+}
+
+int lvlm_packed_settings_refuse(const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    const cJSON *const settings = find_settings(cp->config);
     FAIL_IF(settings != NULL, err, LVLM_EFORMAT,
             "%s: is quantised (%s): its weights are packed; convert the checkpoint "
             "that it was made from",
-            cp->path, method != NULL ? method : "method not named");
-    return refuse_tensors(cp, err);
+            cp->path, method_of(settings));
+    return 0;
+}
+
+/* Every method packs into integers of up to 32 bits or into 8-bit floats; the 64-bit
+ * ones are position ids. */
+static bool is_plain(const lvlm_checkpoint *cp)
+{
+    for (size_t i = 0; i < cp->n_tensors; i++)
+        if (!lvlm_dtype_is_weight(cp->tensors[i].dtype) &&
+            cp->tensors[i].dtype != LVLM_I64)
+            return false;
+    return true;
+}
+
+int lvlm_packed_refuse(const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    const cJSON *const settings = find_settings(cp->config);
+    TRY(refuse_tensors(cp, err));
+    if (settings == NULL) return 0;
+    if (!is_plain(cp)) return lvlm_packed_settings_refuse(cp, err);
+    return lvlm_notes_add(cp->notes, err,
+                          "config.json: quantization_config (%s) is not followed: no "
+                          "tensor is packed",
+                          method_of(settings));
 }

@@ -295,7 +295,7 @@ static int compare_models(run *r, const lvlm_checkpoint *a, const lvlm_checkpoin
     TRY(lvlm_manifest_build(&ma, a, err));
     if ((rc = lvlm_manifest_build(&mb, b, err)) == 0) {
         if (ma.family != mb.family) {
-            rc = lvlm_fail(err, LVLM_EUSAGE, "%s is %s, %s is %s", a->path,
+            rc = lvlm_fail(err, LVLM_ECHECK, "%s is %s, %s is %s", a->path,
                            ma.family->title, b->path, mb.family->title);
         } else {
             compare_targets(r, &ma, &mb);
@@ -316,7 +316,7 @@ int lvlm_compare(lvlm_compare_result *out, const lvlm_checkpoint *a,
     int rc = 0;
 
     *out = (lvlm_compare_result){ 0 };
-    FAIL_IF(bare != (b->kind == LVLM_CHECKPOINT_PLAIN), err, LVLM_EUSAGE,
+    FAIL_IF(bare != (b->kind == LVLM_CHECKPOINT_PLAIN), err, LVLM_EFORMAT,
             "%s is a model, %s is a bare file of tensors", bare ? b->path : a->path,
             bare ? a->path : b->path);
     r.values = lvlm_malloc(2 * BLOCK * sizeof *r.values);

@@ -47,8 +47,8 @@ typedef struct lvlm_compare_options {
     void *progress_user;
 } lvlm_compare_options;
 
-/* Both models, or both bare files. Memory is constant. LVLM_EUSAGE when they are of
- * different families, or one is a model and the other is not. */
+/* Both models, or both bare files. Memory is constant. LVLM_ECHECK when they are of
+ * different families, LVLM_EFORMAT when one is a model and the other is not. */
 LVLM_MUST_CHECK int lvlm_compare(lvlm_compare_result *out, const lvlm_checkpoint *a,
                                  const lvlm_checkpoint *b,
                                  const lvlm_compare_options *options, lvlm_error *err);

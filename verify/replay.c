@@ -387,7 +387,7 @@ static int open_recording(lvlm_replay *r, const lvlm_replay_options *options,
 {
     if (options->reference != NULL) TRY(lvlm_reference_check(options->reference, err));
     TRY(lvlm_checkpoint_open(&r->recording, r->golden, NULL, err));
-    FAIL_IF(r->recording->kind != LVLM_CHECKPOINT_PLAIN, err, LVLM_EUSAGE,
+    FAIL_IF(r->recording->kind != LVLM_CHECKPOINT_PLAIN, err, LVLM_EFORMAT,
             "%s: is a model, not a recording", r->golden);
     r->golden_metadata = r->recording->metadata;
     const char *recorded =

@@ -5,7 +5,11 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/utf8.h"
 #include "formats/finite.h"
+
+/* A name as a terminal may get it; a longer one is cut where it has to be escaped. */
+enum { NAME_BYTES = 512 };
 
 static const char *compute_name(lvlm_compute compute)
 {
@@ -16,8 +20,12 @@ static const char *compute_name(lvlm_compute compute)
 
 static void put_heading(lvlm_strbuf *out, const lvlm_replay *r)
 {
-    lvlm_strbuf_printf(out, "%s (%s, %s) against %s, behaviour: %s", r->model,
-                       r->family, compute_name(r->compute), r->golden, r->reference);
+    char model[NAME_BYTES], golden[NAME_BYTES], reference[NAME_BYTES];
+    lvlm_strbuf_printf(out, "%s (%s, %s) against %s, behaviour: %s",
+                       lvlm_visible(model, sizeof model, r->model), r->family,
+                       compute_name(r->compute),
+                       lvlm_visible(golden, sizeof golden, r->golden),
+                       lvlm_visible(reference, sizeof reference, r->reference));
     for (size_t i = 0; i < r->n_differences; i++)
         lvlm_strbuf_printf(out, "%s%s", i == 0 ? ", differs from trained in: " : ", ",
                            r->differences[i]);
@@ -26,8 +34,9 @@ static void put_heading(lvlm_strbuf *out, const lvlm_replay *r)
 
 static void put_stage(lvlm_strbuf *out, const lvlm_replay_stage *s)
 {
-    char shape[LVLM_SHAPE_TEXT];
-    lvlm_strbuf_printf(out, "%-24s %-16s", s->name, lvlm_shape_text(shape, &s->shape));
+    char shape[LVLM_SHAPE_TEXT], name[NAME_BYTES];
+    lvlm_strbuf_printf(out, "%-24s %-16s", lvlm_visible(name, sizeof name, s->name),
+                       lvlm_shape_text(shape, &s->shape));
     if (s->verdict == LVLM_VERDICT_MISSING || s->verdict == LVLM_VERDICT_SHAPE)
         lvlm_strbuf_printf(out, " %10s %10s %13s", "-", "-", "-");
     else
@@ -75,6 +84,7 @@ static void put_worst(lvlm_strbuf *out, const lvlm_replay_stage *s)
 
 void lvlm_report_text(lvlm_strbuf *out, const lvlm_replay *r)
 {
+    char name[NAME_BYTES];
     put_heading(out, r);
     lvlm_strbuf_printf(out, "%-24s %-16s %10s %10s %13s %9s  %s\n", "stage", "shape",
                        "rel L2", "max abs", "cosine", "band", "verdict");
@@ -85,10 +95,10 @@ void lvlm_report_text(lvlm_strbuf *out, const lvlm_replay *r)
         lvlm_strbuf_printf(out, "all %zu stages are within their bands\n", r->n_stages);
         return;
     }
-    lvlm_strbuf_printf(out,
-                       "first stage that is wrong: %s (%s); %zu of %zu stages fail\n",
-                       r->first_bad->name, lvlm_verdict_name(r->first_bad->verdict),
-                       r->n_failed, r->n_stages);
+    lvlm_strbuf_printf(
+        out, "first stage that is wrong: %s (%s); %zu of %zu stages fail\n",
+        lvlm_visible(name, sizeof name, r->first_bad->name),
+        lvlm_verdict_name(r->first_bad->verdict), r->n_failed, r->n_stages);
     put_worst(out, r->first_bad);
 }
 

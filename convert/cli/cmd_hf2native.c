@@ -49,11 +49,17 @@ static const lvlm_option npz_options[] = {
 
 /* ---- problems ------------------------------------------------------------------- */
 
+typedef struct problems {
+    size_t n;
+    cJSON *list; /* with --json: all of them */
+} problems;
+
 static void show_problem(void *user, const char *text)
 {
-    size_t *n = user;
-    if (++*n <= MAX_SHOWN) fprintf(stderr, PROGRAM ": %s\n", text);
-    if (*n == MAX_SHOWN + 1) fprintf(stderr, PROGRAM ": ... and more\n");
+    problems *const p = user;
+    if (++p->n <= MAX_SHOWN) fprintf(stderr, PROGRAM ": %s\n", lvlm_shown(text));
+    if (p->n == MAX_SHOWN + 1) fprintf(stderr, PROGRAM ": ... and more\n");
+    if (p->list != NULL) cJSON_AddItemToArray(p->list, cJSON_CreateString(text));
 }
 
 /* ---- the plan ------------------------------------------------------------------- */
@@ -79,11 +85,11 @@ static const char *describe(char text[96], const lvlm_step *step)
 static void print_step(const lvlm_step *step)
 {
     char shape[LVLM_SHAPE_TEXT], how[96];
-    printf("%-44s %-5s %-16s %12" PRIu64 "  %-8s %s\n", step->out.name,
+    printf("%-44s %-5s %-16s %12" PRIu64 "  %-8s %s\n", lvlm_shown(step->out.name),
            lvlm_dtype_name(step->out.dtype), lvlm_shape_text(shape, &step->out.shape),
            step->out.n_bytes, describe(how, step),
            step->n_inputs > 0 && step->inputs[0]->name != step->out.name
-               ? step->inputs[0]->name
+               ? lvlm_shown(step->inputs[0]->name)
                : "");
 }
 
@@ -326,7 +332,7 @@ static int run_any(const void *arguments, const lvlm_operands *operands, bool np
     lvlm_outfile *out = NULL;
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_error err;
-    size_t n_problems = 0;
+    problems found = { 0, a->common.json ? cJSON_CreateArray() : NULL };
     int rc;
 
     if (!a->dry_run && model == NULL) {
@@ -339,7 +345,7 @@ static int run_any(const void *arguments, const lvlm_operands *operands, bool np
         goto done;
     import_options.notes = &notes;
     if ((rc = lvlm_import_plan(&import, source, &import_options, a->dry_run,
-                               show_problem, &n_problems, &err)) < 0 ||
+                               show_problem, &found, &err)) < 0 ||
         (rc = spare_source(&outputs, &import, a->config, &err)) < 0 ||
         (!a->dry_run && (rc = convert(&import, a, out, root, &err)) < 0) ||
         (rc = add_notes(&import, &err)) < 0)
@@ -357,6 +363,10 @@ done:
     lvlm_import_free(&import);
     lvlm_print_notes(PROGRAM, &notes);
     lvlm_notes_free(&notes);
+    if (found.n > 0)
+        lvlm_report_with("problems", found.list);
+    else
+        lvlm_json_free(found.list);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
 

@@ -68,11 +68,11 @@ static summary summarise(const lvlm_manifest *m)
 static void print_section(const cJSON *config, const char *name)
 {
     const cJSON *section = lvlm_json_get(config, name), *item;
-    printf("  %-10s", name);
+    printf("  %-10s", lvlm_shown(name));
     LVLM_JSON_MEMBERS (item, section) {
         char *text = NULL;
         if (lvlm_json_print(&text, item, NULL) == 0)
-            printf(" %s=%s", item->string, text);
+            printf(" %s=%s", lvlm_shown(item->string), lvlm_shown(text));
         lvlm_free(text);
     }
     printf("\n");
@@ -81,8 +81,9 @@ static void print_section(const cJSON *config, const char *name)
 static void print_tensor(const lvlm_tensor *t, const char *note, const char *other)
 {
     char shape[LVLM_SHAPE_TEXT];
-    printf("  %-52s %-5s %-18s %12" PRIu64 "%s%s\n", t->name, lvlm_dtype_name(t->dtype),
-           lvlm_shape_text(shape, &t->shape), t->n_bytes, note, other);
+    printf("  %-52s %-5s %-18s %12" PRIu64 "%s%s\n", lvlm_shown(t->name),
+           lvlm_dtype_name(t->dtype), lvlm_shape_text(shape, &t->shape), t->n_bytes,
+           note, lvlm_shown(other));
 }
 
 static void print_tensors(const lvlm_checkpoint *cp)
@@ -100,7 +101,8 @@ static void print_ledger(const lvlm_manifest *m)
            uses[LVLM_USE_USED], uses[LVLM_USE_TIED], uses[LVLM_USE_UNUSED],
            m->ledger.n_made);
     for (size_t i = 0; i < m->ledger.n_made; i++)
-        printf("  made: %s (%s)\n", m->ledger.made[i].target, m->ledger.made[i].how);
+        printf("  made: %s (%s)\n", lvlm_shown(m->ledger.made[i].target),
+               lvlm_shown(m->ledger.made[i].how));
 }
 
 static void print_differences(const lvlm_family *family)
@@ -147,7 +149,7 @@ static void print_model(const lvlm_manifest *m, const char *weights_digest)
     if (cp->kind == LVLM_CHECKPOINT_NATIVE) {
         printf("weights digest: %s\n", weights_digest);
         printf("provenance: %s\n",
-               lvlm_json_string(lvlm_json_get(cp->metadata, "provenance")));
+               lvlm_shown(lvlm_json_string(lvlm_json_get(cp->metadata, "provenance"))));
         print_ledger(m);
     }
     print_differences(m->family);

@@ -76,7 +76,7 @@ static void print_text(const lvlm_export *ex, const char *dir, double seconds)
            : ex->options.source     ? ", as they came in but for changed values"
                                     : "");
     for (size_t i = 0; i < ex->n_files; i++)
-        printf("  %-44s %10s\n", ex->files[i].name,
+        printf("  %-44s %10s\n", lvlm_shown(ex->files[i].name),
                lvlm_bytes_text(size, (double)ex->files[i].plan.n_bytes));
 }
 

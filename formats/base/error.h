@@ -18,7 +18,7 @@
 
 typedef enum lvlm_code {
     LVLM_OK = 0,
-    LVLM_EUSAGE = -1,  /* the request makes no sense: exit status 2 */
+    LVLM_EUSAGE = -1,  /* the command line can be corrected: exit status 2 */
     LVLM_EFORMAT = -2, /* a file breaks a rule of its format: exit status 3 */
     LVLM_EIO = -3,     /* the system refused to read or write: exit status 3 */
     LVLM_ENOMEM = -4,  /* out of memory, or a limit of ours: exit status 3 */

@@ -4,6 +4,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -204,6 +207,19 @@ const char *lvlm_path_base(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash != NULL ? slash + 1 : path;
+}
+
+bool lvlm_path_leads_out(const char *dir, const char *name)
+{
+    char path[PATH_MAX], to[PATH_MAX], from[PATH_MAX];
+    struct stat st;
+    const int n = snprintf(path, sizeof path, "%s/%s", dir, name);
+    if (n < 0 || (size_t)n >= sizeof path || lstat(path, &st) < 0) return false;
+    if (!S_ISLNK(st.st_mode)) return false;
+    if (realpath(path, to) == NULL || realpath(dir, from) == NULL) return false;
+    const size_t length = strlen(from);
+    const bool inside = strncmp(to, from, length) == 0 && to[length] == '/';
+    return !inside && fnmatch("*/models--*/blobs/*", to, 0) != 0;
 }
 
 static int by_text(const void *a, const void *b)

@@ -62,6 +62,10 @@ bool lvlm_path_is_directory(const char *path);
 /* Part after the last '/', borrowed from `path`. */
 const char *lvlm_path_base(const char *path);
 
+/* True when `name` in `dir` is a link to a file outside of it. Files of the hub's cache
+ * are not outside: its snapshots are links to its blobs. */
+bool lvlm_path_leads_out(const char *dir, const char *name);
+
 /* The regular files (links followed) directly inside `dir`, names sorted bytewise.
  * *names_out is owned: free with lvlm_path_list_free. */
 LVLM_MUST_CHECK int lvlm_path_list(char ***names_out, size_t *n_out, const char *dir,

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* What every command takes. */
 static const lvlm_option common[] = {
@@ -70,7 +71,7 @@ static bool parse_bytes(uint64_t *out, const char *text)
         const char *name;
         uint64_t bytes;
     } units[] = { { "", 1 },
-                  { "KB", 1000 },
+                  { "kB", 1000 },
                   { "MB", 1000000 },
                   { "GB", 1000000000 },
                   { "TB", 1000000000000 },
@@ -82,7 +83,7 @@ static bool parse_bytes(uint64_t *out, const char *text)
     uint64_t n;
     if (!parse_whole(&n, text, &rest)) return false;
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (strcmp(rest, units[i].name) != 0 || n > UINT64_MAX / units[i].bytes)
+        if (strcasecmp(rest, units[i].name) != 0 || n > UINT64_MAX / units[i].bytes)
             continue;
         *out = n * units[i].bytes;
         return true;

@@ -11,7 +11,6 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
-#include "formats/base/utf8.h"
 #include "formats/cli/cleanup.h"
 #include "formats/cli/mapped.h"
 
@@ -91,6 +90,14 @@ int lvlm_report(const char *program, const lvlm_error *err)
     return status;
 }
 
+const char *lvlm_shown(const char *text)
+{
+    static _Thread_local char shown[8][1024];
+    static _Thread_local size_t next;
+    char *const to = shown[next++ % 8];
+    return lvlm_visible(to, sizeof shown[0], text);
+}
+
 void lvlm_report_with(const char *key, cJSON *value)
 {
     if (document.members == NULL) document.members = cJSON_CreateObject();
@@ -100,11 +107,10 @@ void lvlm_report_with(const char *key, cJSON *value)
 
 void lvlm_print_notes(const char *program, lvlm_notes *notes)
 {
-    char text[LVLM_VISIBLE_BYTES];
     fflush(stdout);
     for (; notes->n_printed < notes->n; notes->n_printed++)
         fprintf(stderr, "%s: note: %s\n", program,
-                lvlm_visible(text, sizeof text, notes->at[notes->n_printed]));
+                lvlm_shown(notes->at[notes->n_printed]));
 }
 
 /* ---- dispatch ------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 
 #include "formats/base/notes.h"
 #include "formats/base/options.h"
+#include "formats/base/utf8.h"
 
 typedef struct lvlm_program {
     const char *name;
@@ -33,8 +34,9 @@ int lvlm_report(const char *program, const lvlm_error *err);
 /* Add a member to that document, beside "error". Takes `value`, which may be NULL. */
 void lvlm_report_with(const char *key, cJSON *value);
 
-/* Names from files are shown by lvlm_visible (utf8.h): room for one. */
-enum { LVLM_VISIBLE_BYTES = 1024 };
+/* A name from a file, or a text with one in it, as it may be printed (lvlm_visible).
+ * Valid until eight more are asked for in the same thread. */
+const char *lvlm_shown(const char *text);
 
 /* Print the notes that have not been printed yet on stderr, one line per note, under
  * --quiet too: "PROGRAM: note: SENTENCE". */

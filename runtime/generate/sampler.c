@@ -27,7 +27,7 @@ int lvlm_sampler_make(lvlm_sampler *s, const lvlm_sampling *sampling, uint64_t v
 {
     *s = (lvlm_sampler){ .sampling = *sampling, .vocab = (size_t)vocab };
     TRY(lvlm_sampling_check(sampling, err));
-    FAIL_IF(vocab == 0 || vocab > UINT32_MAX, err, LVLM_EUSAGE,
+    FAIL_IF(vocab == 0 || vocab > UINT32_MAX, err, LVLM_EFORMAT,
             "%llu logits to choose from", (unsigned long long)vocab);
     s->stream = lvlm_random_stream(sampling->seed, "tokens");
     s->scores = lvlm_calloc(s->vocab, sizeof *s->scores);

@@ -304,7 +304,7 @@ static void import_rounds_to_the_dtype_that_is_asked_for(void **state)
     lvlm_error err;
     assert_int_equal(
         export(scratch_path(s, "d.lvlm"), scratch_path(s, "d"), "source", 0, &err),
-        LVLM_EUSAGE);
+        LVLM_EFORMAT);
     assert_non_null(strstr(err.text, "the source's bytes are gone"));
 }
 

@@ -368,7 +368,7 @@ static void what_does_not_fit_is_refused(void **state)
     file_replace(scratch_path(s, "other/adapter_config.json"), "\"r\": 4", "\"r\": 5");
     must_refuse(s, scratch_path(s, "other"), LVLM_EFORMAT,
                 "lora_A.weight': shape [4, 36], expected [5, 36]");
-    must_refuse(s, make_adapter(s, scratch_path(s, "m.lvlm"), "lm_head"), LVLM_EUSAGE,
+    must_refuse(s, make_adapter(s, scratch_path(s, "m.lvlm"), "lm_head"), LVLM_EFORMAT,
                 "lm_head is tied to text.embed.weight");
 }
 

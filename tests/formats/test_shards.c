@@ -201,17 +201,34 @@ static void what_is_no_plain_model_is_named(void **state)
     static const char quantised[] =
         "{\"model_type\":\"paligemma\","
         "\"quantization_config\":{\"quant_method\":\"awq\"}}";
+    static const char plain[] = "{\"model_type\":\"paligemma\"}";
+    static const char foreign[] = "{\"model_type\":\"whisper\"}";
+    lvlm_notes notes = LVLM_NOTES_INIT;
+    const lvlm_open_options options = { .notes = &notes };
+    lvlm_checkpoint *cp = NULL;
     scratch s;
     (void)state;
     scratch_make(&s);
     (void)scratch_write(&s, "adapter_config.json", "{}", 2);
     (void)scratch_write(&s, "adapter_model.safetensors", "", 0);
     refuse(s.dir, "is an adapter (PEFT), not a model");
-    (void)scratch_write(&s, "config.json", quantised, sizeof quantised - 1);
+    (void)scratch_write(&s, "config.json", plain, sizeof plain - 1);
     (void)scratch_write(&s, "model.safetensors", pointer, sizeof pointer - 1);
     refuse(s.dir, "model.safetensors: is a Git LFS pointer, not the file itself");
-    scratch_copy(&s, HUB "/model.safetensors", "model.safetensors");
+    (void)scratch_write(&s, "config.json", foreign, sizeof foreign - 1);
+    refuse(s.dir, "model_type 'whisper', without a section about vision, is no known");
+    (void)scratch_write(&s, "config.json", quantised, sizeof quantised - 1);
     refuse(s.dir, "is quantised (awq): its weights are packed");
+
+    /* settings that are left over from before */
+    scratch_copy(&s, HUB "/model.safetensors", "model.safetensors");
+    assert_int_equal(lvlm_checkpoint_open(&cp, s.dir, &options, NULL), 0);
+    assert_int_equal(notes.n, 2); /* and the adapter's weights */
+    assert_string_equal(notes.at[0],
+                        "config.json: quantization_config (awq) is not followed: no "
+                        "tensor is packed");
+    lvlm_checkpoint_close(cp);
+    lvlm_notes_free(&notes);
     scratch_remove(&s);
 }
 

@@ -21,7 +21,8 @@ static void tell(void *user, const char *name, const char *expected, const char 
         cJSON_AddItemToArray(list, row);
         return;
     }
-    printf("corrupt: %s\n  recorded %s\n  computed %s\n", name, expected, got);
+    printf("corrupt: %s\n  recorded %s\n  computed %s\n", lvlm_shown(name),
+           lvlm_shown(expected), got);
 }
 
 static int print_result(const lvlm_checkpoint *cp, cJSON *list, size_t n_corrupt,
@@ -46,7 +47,7 @@ static int print_damage(const lvlm_common_args *a, const lvlm_error *damage)
 {
     lvlm_error err;
     if (!a->json) {
-        printf("corrupt: %s\n", damage->text);
+        printf("corrupt: %s\n", lvlm_shown(damage->text));
         return lvlm_exit_status(LVLM_ECHECK);
     }
     cJSON *json = cJSON_CreateObject();

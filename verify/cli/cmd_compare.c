@@ -52,7 +52,8 @@ static void print_notes(const lvlm_comparison *c)
                lvlm_shape_text(a, &c->b->shape), lvlm_shape_text(b, c->b_expected));
     if (c->n_rows > 0)
         printf("; the first %" PRIu64 " rows are the same, bit for bit", c->n_rows);
-    if (c->renamed) printf("; renamed: %s, %s", c->a->name, c->b->name);
+    if (c->renamed)
+        printf("; renamed: %s, %s", lvlm_shown(c->a->name), lvlm_shown(c->b->name));
     if (c->reshaped)
         printf("; reshaped: %s, %s", lvlm_shape_text(a, &c->a->shape),
                lvlm_shape_text(b, &c->b->shape));
@@ -79,7 +80,7 @@ static void print_row(void *user, const lvlm_comparison *c)
     out->n_retied += c->retied;
     out->n_same_bits += c->sameness == LVLM_SAME_BITS;
     if (is_same(c) && !out->all) return;
-    printf("%-44s %s", c->name, word(c->sameness));
+    printf("%-44s %s", lvlm_shown(c->name), word(c->sameness));
     if (c->sameness == LVLM_SAME_VALUES)
         printf(", %s and %s", lvlm_dtype_name(c->a->dtype),
                lvlm_dtype_name(c->b->dtype));

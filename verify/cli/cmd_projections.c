@@ -41,7 +41,8 @@ static void print_projection(const lvlm_projection_state *p)
            p->has_bias ? "with" : "no",
            is_missing(p) ? "  (what it would be; the checkpoint lacks it)" : "");
     for (size_t i = 0; i < p->n_sources; i++)
-        printf("  %s %s\n", i == 0 ? "source   " : "         ", p->sources[i]);
+        printf("  %s %s\n", i == 0 ? "source   " : "         ",
+               lvlm_shown(p->sources[i]));
     printf("  equation  %s\n", p->table->equation);
     printf("  what      %s\n", p->table->what);
     if (is_missing(p))

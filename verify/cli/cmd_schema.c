@@ -11,7 +11,7 @@ static const lvlm_option options[] = { LVLM_OPTION_END };
 static void print_line(void *user, const char *text)
 {
     (void)user;
-    printf("%s\n", text);
+    printf("%s\n", lvlm_shown(text));
 }
 
 static void add_line(void *user, const char *text)
@@ -23,8 +23,8 @@ static void print_unused(const lvlm_manifest *m)
 {
     for (size_t i = 0; i < m->n_extras; i++)
         if (m->extras[i].kind == LVLM_EXTRA_UNUSED)
-            printf("'%s' is not used, by rule %s\n", m->extras[i].tensor->name,
-                   m->extras[i].rule->name);
+            printf("'%s' is not used, by rule %s\n",
+                   lvlm_shown(m->extras[i].tensor->name), m->extras[i].rule->name);
 }
 
 static int print_result(const lvlm_manifest *m, bool as_json, size_t *n_problems,

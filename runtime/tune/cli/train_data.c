@@ -45,7 +45,8 @@ static void tell_bad(void *run, const char *text)
 {
     train_run *const r = run;
     train_tell_done(r);
-    if (!r->args->common.quiet) fprintf(stderr, PROGRAM ": left out: %s\n", text);
+    if (!r->args->common.quiet)
+        fprintf(stderr, PROGRAM ": left out: %s\n", lvlm_shown(text));
 }
 
 static int open_examples(lvlm_dataset *out, train_run *r, const char *path,

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -164,6 +165,33 @@ static void mappings_are_watched(void **state)
     scratch_remove(&s);
 }
 
+static void links_that_lead_out(void **state)
+{
+    scratch s;
+    (void)state;
+    scratch_make(&s);
+    char dir[SCRATCH_PATH];
+    snprintf(dir, sizeof dir, "%s", scratch_path(&s, "model"));
+    assert_int_equal(mkdir(dir, 0700), 0);
+    assert_int_equal(mkdir(scratch_path(&s, "models--a--b"), 0700), 0);
+    assert_int_equal(mkdir(scratch_path(&s, "models--a--b/blobs"), 0700), 0);
+    scratch_write(&s, "models--a--b/blobs/01", "x", 1);
+    scratch_write(&s, "model/file", "x", 1);
+    scratch_write(&s, "modelfile", "x", 1);
+    assert_int_equal(symlink("file", scratch_path(&s, "model/in")), 0);
+    assert_int_equal(symlink("../modelfile", scratch_path(&s, "model/out")), 0);
+    assert_int_equal(symlink("/etc/passwd", scratch_path(&s, "model/far")), 0);
+    assert_int_equal(symlink("../models--a--b/blobs/01", scratch_path(&s, "model/hub")),
+                     0);
+    assert_false(lvlm_path_leads_out(dir, "file"));
+    assert_false(lvlm_path_leads_out(dir, "in"));
+    assert_true(lvlm_path_leads_out(dir, "out"));
+    assert_true(lvlm_path_leads_out(dir, "far"));
+    assert_false(lvlm_path_leads_out(dir, "hub"));
+    assert_false(lvlm_path_leads_out(dir, "none"));
+    scratch_remove(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +202,7 @@ int main(void)
         cmocka_unit_test(read_bytes_are_our_own),
         cmocka_unit_test(written_is_not_unchanged),
         cmocka_unit_test(mappings_are_watched),
+        cmocka_unit_test(links_that_lead_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,6 +72,10 @@ static void options_parse_every_kind_anywhere(void **state)
     assert_string_equal(o.at[0], "--flag");
     assert_int_equal(parse(&a, &o, NULL, "--bytes 3MiB x"), 0);
     assert_true(a.bytes == 3u << 20);
+    assert_int_equal(parse(&a, &o, NULL, "--bytes 100kB x"), 0);
+    assert_true(a.bytes == 100000);
+    assert_int_equal(parse(&a, &o, NULL, "--bytes 2gb x"), 0);
+    assert_true(a.bytes == 2000000000u);
     assert_int_equal(parse(&a, &o, NULL, "--text -- --count=5 - --"), 0);
     assert_string_equal(a.text, "--"); /* a value, whatever it looks like */
     assert_true(a.count == 5 && o.n == 1);
