@@ -482,6 +482,7 @@ static void tell_partial(const lvlm_checkpoint *cp, const char *path, int rc,
                          lvlm_error *err)
 {
     if (cp->path == NULL || strcmp(cp->path, path) == 0) return;
+    if (judge_config(cp, 0, NULL) < 0) return; /* the rest would be of no use */
     if (lvlm_path_is_directory(cp->path) && (rc == LVLM_EIO || cp->n_files == 0))
         lvlm_prefix(err,
                     "%s is not whole in the local Hugging Face "

@@ -219,7 +219,7 @@ bool lvlm_path_leads_out(const char *dir, const char *name)
     if (realpath(path, to) == NULL || realpath(dir, from) == NULL) return false;
     const size_t length = strlen(from);
     const bool inside = strncmp(to, from, length) == 0 && to[length] == '/';
-    return !inside && fnmatch("*/models--*/blobs/*", to, 0) != 0;
+    return !inside && fnmatch("*/blobs/*", to, 0) != 0;
 }
 
 static int by_text(const void *a, const void *b)
