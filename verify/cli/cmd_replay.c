@@ -77,6 +77,17 @@ static int write_reports(const lvlm_replay *replay, const reports *r, lvlm_error
     return rc;
 }
 
+/* A pipeline waits for its test results also where no stage came about. */
+static void write_error(const reports *r, const lvlm_operands *operands,
+                        const lvlm_error *error)
+{
+    lvlm_strbuf xml = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
+    if (r->junit == NULL) return;
+    lvlm_report_junit_error(&xml, operands->at[0], operands->at[1], error);
+    (void)save(r->junit, &xml, NULL); /* the first error is the one to report */
+    lvlm_strbuf_free(&xml);
+}
+
 static int print_result(const lvlm_replay *replay, const args *a, lvlm_error *err)
 {
     lvlm_strbuf text = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
@@ -125,7 +136,10 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_progress_finish(&bar);
     lvlm_progress_finish(&checking);
     lvlm_print_notes(PROGRAM, &notes);
-    if (rc < 0) goto done;
+    if (rc < 0) {
+        write_error(&r, operands, &err);
+        goto done;
+    }
     if ((rc = print_result(&replay, a, &err)) == 0)
         rc = write_reports(&replay, &r, &err);
     failed = replay.n_failed > 0;

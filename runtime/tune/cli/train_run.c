@@ -73,6 +73,24 @@ static int take_steps(train_run *r, lvlm_error *err)
 
 /* ---- the run -------------------------------------------------------------------- */
 
+/* By now the model is written, which too little memory for looking at it again does not
+ * change. */
+static int find_changes(train_run *r, lvlm_error *err)
+{
+    lvlm_error why;
+    const int rc = lvlm_changes_find(&r->changes, r->trainer.model, r->args->out, &why);
+    r->compared = rc == 0;
+    if (rc == LVLM_ENOMEM || rc == LVLM_EIO) {
+        fprintf(stderr,
+                PROGRAM ": %s: is written, but not compared with the model that "
+                        "it came from: %s\n",
+                r->args->out, lvlm_shown(why.text));
+        return 0;
+    }
+    if (rc < 0) *err = why;
+    return rc;
+}
+
 static int save_model(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
@@ -81,7 +99,7 @@ static int save_model(train_run *r, lvlm_error *err)
         TRY(lvlm_trainer_save_merged(&r->trainer, r->out, &r->fold, err));
     else
         TRY(lvlm_trainer_save(&r->trainer, r->out, err));
-    return lvlm_changes_find(&r->changes, r->trainer.model, a->out, err);
+    return find_changes(r, err);
 }
 
 /* What was trained is not lost because the disk is full. */

@@ -52,6 +52,7 @@ typedef struct train_run {
     double seconds;    /* of the steps of this program */
     double drawn;      /* when the progress line was drawn; 0: it is not there */
     lvlm_changes changes;
+    bool compared; /* changes have been found */
     lvlm_outputs
         outputs; /* all but the log's and the state's bytes, of which it has the
                              names; what is not asked for is NULL: */

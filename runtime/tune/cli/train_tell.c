@@ -171,7 +171,8 @@ static int print_json(const train_run *r, lvlm_error *err)
         lvlm_fold_cost_add(folded, &r->fold);
         cJSON_AddItemToObject(json, "folded", folded);
     }
-    if (a->out != NULL) add_changes(json, &r->changes);
+    if (a->out != NULL) cJSON_AddBoolToObject(json, "compared", r->compared);
+    if (r->compared) add_changes(json, &r->changes);
     train_data_json(json, r);
     lvlm_add_notes(json, &r->notes);
     return lvlm_print_json(json, err);
@@ -188,6 +189,6 @@ int train_tell_result(const train_run *r, lvlm_error *err)
     printf("\n");
     if (r->args->out == NULL) return 0;
     if (r->options.lora != NULL) lvlm_fold_cost_print(&r->fold);
-    print_changes(&r->changes);
+    if (r->compared) print_changes(&r->changes);
     return 0;
 }

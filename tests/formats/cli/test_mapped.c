@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "formats/base/infile.h"
+#include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 #include "tests/support/scratch.h"
 
@@ -24,11 +25,16 @@ typedef struct args {
 } args;
 
 /* Reads its last operand's end, after it has been made shorter; the other one is mapped
- * and closed. */
+ * and closed, and an output is open. */
 static int run(const void *arguments, const lvlm_operands *operands)
 {
     lvlm_infile *closed = NULL, *file = NULL;
+    lvlm_outputs outputs = { .force = false };
+    lvlm_outfile *output = NULL;
+    char path[SCRATCH_PATH + 8];
     (void)arguments;
+    snprintf(path, sizeof path, "%s.new", operands->at[0]);
+    if (lvlm_outputs_file(&outputs, &output, path, NULL) < 0) return 95;
     if (lvlm_infile_map(&closed, operands->at[0], NULL) < 0 ||
         lvlm_infile_map(&file, operands->at[1], NULL) < 0)
         return 99;
@@ -87,6 +93,7 @@ static void ends_in_one_line(void **state)
     assert_non_null(
         strstr(err, "/model.lvlm: became shorter while it was in use, or its disk"));
     assert_ptr_equal(strchr(err, '\n'), err + strlen(err) - 1);
+    assert_int_equal(scratch_count(&s, ""), 4); /* no temporary file */
     scratch_remove(&s);
 }
 
