@@ -1,10 +1,12 @@
 /* test_trained_adapters.c - adapters that are trained here against those that PEFT
  * trained on the same batches, from the same values; runs that are cut in two; what is
  * folded in. */
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "convert/merge.h"
 #include "formats/base/json.h"
@@ -395,6 +397,27 @@ static void a_merged_model_is_model_and_adapter(void **state)
     }
 }
 
+/* Somebody writes to the model while it is trained. */
+static void a_changed_base_is_not_committed(void **state)
+{
+    scratch *s = *state;
+    const char *const native = scratch_path(s, "m"), *const dir = scratch_path(s, "x");
+    const struct timespec other_time[2] = { { 1, 0 }, { 1, 0 } };
+    lvlm_lora lora;
+    lvlm_trainer t;
+    lvlm_error err;
+    native_convert(LVLM_FIXTURES "/paligemma-odd/model", native);
+    begin(&t, &lora, "targets=q_proj", native, 1, false);
+    (void)step_of(&t, "paligemma");
+    assert_int_equal(utimensat(AT_FDCWD, native, other_time, 0), 0);
+    lvlm_outdir *const out = open_outdir(dir, &lvlm_adapter_set);
+    assert_int_equal(lvlm_trainer_save_adapter(&t, out, &err), LVLM_EIO);
+    assert_non_null(strstr(err.text, "m: was written to while it was in use"));
+    lvlm_outdir_close(out);
+    assert_false(lvlm_path_exists(dir));
+    lvlm_trainer_close(&t);
+}
+
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -404,6 +427,7 @@ int main(void)
         CASE(the_model_is_left_alone),
         CASE(a_run_goes_on_to_the_same_bytes),
         CASE(a_merged_model_is_model_and_adapter),
+        CASE(a_changed_base_is_not_committed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
