@@ -170,11 +170,12 @@ static int prepare(const move *m, lvlm_error *err)
         const bool exists = fstatat(m->to, name, &st, 0) == 0;
         FAIL_IF(exists && S_ISDIR(st.st_mode), err, LVLM_EUSAGE,
                 "%s/%s: is a directory", m->dir->path, name);
+        /* a file system without modes keeps what it gives */
         if (exists)
-            (void)fchmodat(m->from, name, st.st_mode & 0777, 0);
+            (void)!fchmodat(m->from, name, st.st_mode & 0777, 0);
         else if (lvlm_outdir_removes(m->dir, name) &&
                  fstatat(m->from, name, &st, 0) == 0)
-            (void)fchmodat(m->from, name, st.st_mode & parts, 0);
+            (void)!fchmodat(m->from, name, st.st_mode & parts, 0);
     }
     return 0;
 }
