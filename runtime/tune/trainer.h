@@ -122,7 +122,9 @@ LVLM_MUST_CHECK int lvlm_trainer_save_adapter(const lvlm_trainer *trainer,
  * one that went on. The old file stays until the new one is whole. */
 LVLM_MUST_CHECK int lvlm_trainer_save_state(const lvlm_trainer *trainer,
                                             const char *path, lvlm_error *err);
-/* LVLM_EUSAGE when it belongs to a run with other settings: names the first one. */
+/* The whole file is checked first, against the digests in it: LVLM_EFORMAT when its
+ * header is damaged, LVLM_ECHECK names a tensor that is. LVLM_EUSAGE when it belongs to
+ * a run from another model, or with other settings: names the first one. */
 LVLM_MUST_CHECK int lvlm_trainer_load_state(lvlm_trainer *trainer, const char *path,
                                             lvlm_error *err);
 

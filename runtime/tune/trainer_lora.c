@@ -5,6 +5,7 @@
 #include "runtime/tune/trainer_lora.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -76,25 +77,42 @@ void trainer_lora_noise(const lvlm_trainer *t)
     lvlm_model_set_noise(t->model, key);
 }
 
-/* Ranks and modules show in names and numbers of values. */
+/* What --lora calls a member of adapter_config.json. */
+static const char *lora_word(const char *member)
+{
+    static const struct {
+        const char *member, *word;
+    } words[] = { { "lora_alpha", "alpha" },
+                  { "lora_dropout", "dropout" },
+                  { "use_rslora", "rslora" },
+                  { "target_modules", "targets" } };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(words[i].member, member) == 0) return words[i].word;
+    return member;
+}
+
+/* "lora r", "lora alpha", "lora targets", ... */
 int trainer_lora_settings(cJSON *settings, const lvlm_trainer *t, lvlm_error *err)
 {
-    const lvlm_adapter_config *const c = &t->adapter.config;
+    cJSON *all = NULL;
+    const cJSON *item;
     if (t->options.lora == NULL) return 0;
-    cJSON *const alphas = cJSON_IsObject(c->alpha_pattern)
-                              ? cJSON_Duplicate(c->alpha_pattern, true)
-                              : cJSON_CreateObject();
-    if (alphas == NULL || !cJSON_AddItemToObject(settings, "lora alphas", alphas)) {
-        lvlm_json_free(alphas);
-        return lvlm_fail_memory(err);
+    int rc = lvlm_adapter_settings(&all, &t->adapter, err);
+    LVLM_JSON_MEMBERS (item, all) {
+        char name[64];
+        cJSON *const copy = cJSON_Duplicate(item, true);
+        (void)snprintf(name, sizeof name, "lora %s", lora_word(item->string));
+        if (copy != NULL && cJSON_AddItemToObject(settings, name, copy)) continue;
+        lvlm_json_free(copy);
+        rc = lvlm_fail_memory(err);
+        break;
     }
-    const bool ok =
-        cJSON_AddNumberToObject(settings, "lora alpha", c->alpha) != NULL &&
-        cJSON_AddNumberToObject(settings, "lora dropout", c->dropout) != NULL &&
-        cJSON_AddBoolToObject(settings, "lora rslora", c->rslora) != NULL &&
-        cJSON_AddNumberToObject(settings, "seed", (double)t->options.lora->seed) !=
-            NULL;
-    return ok ? 0 : lvlm_fail_memory(err);
+    lvlm_json_free(all);
+    if (rc < 0) return rc;
+    const double seed = (double)t->options.lora->seed;
+    return cJSON_AddNumberToObject(settings, "seed", seed) != NULL
+               ? 0
+               : lvlm_fail_memory(err);
 }
 
 /* ---- saved ---------------------------------------------------------------------- */

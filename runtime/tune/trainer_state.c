@@ -1,11 +1,13 @@
-/* trainer_state.c - the state of a run, to go on from.
+/* trainer_state.c - the state of a run, to go on from: a sealed file (digests.h).
  *
  *   w/NAME, m/NAME, v/NAME   weights and moments in float32
  *   steps                    I64 [tensors]: how many moved each, in order of use
- *   metadata: steps          how many are done
+ *   metadata: format         "lvlm-state", and version "1"
+ *             base           the weights digest of the model that is trained
  *             settings       JSON: what the run was asked for, by option; a run goes on
  *                            only as it began
- *             last           the line of the log for the last step */
+ *             steps, last    how many are done, and the line of the log for the last
+ *             root, digests  of the header and of every tensor */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,8 @@
 #include "formats/base/alloc.h"
 #include "formats/base/bytes.h"
 #include "formats/base/json.h"
+#include "formats/digests.h"
+#include "formats/native.h"
 #include "formats/safetensors.h"
 #include "runtime/tune/trainer_lora.h"
 
@@ -57,12 +61,9 @@ static bool add_schedule(cJSON *json, const lvlm_schedule *s)
 static int settings_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
 {
     const lvlm_trainer_options *const o = &t->options;
-    const cJSON *const metadata = lvlm_model_manifest(t->model)->checkpoint->metadata;
     cJSON *const json = *out = cJSON_CreateObject();
     const bool ok =
-        json != NULL &&
-        add_text(json, "model", lvlm_json_string(lvlm_json_get(metadata, "root"))) &&
-        add_text(json, "stage", lvlm_stage_name(o->stage)) &&
+        json != NULL && add_text(json, "stage", lvlm_stage_name(o->stage)) &&
         add_text(json, "data", o->data) &&
         add_number(json, "accumulate", (double)o->accumulate) && add_rates(json, o) &&
         add_schedule(json, &o->schedule) &&
@@ -77,8 +78,6 @@ static const char not_there[] = "(none)";
 static int refuse_setting(const char *name, const char *was, const char *is,
                           lvlm_error *err)
 {
-    if (strcmp(name, "model") == 0)
-        return lvlm_fail(err, LVLM_EUSAGE, "belongs to a run from another model");
     if (strcmp(name, "data") == 0)
         return lvlm_fail(err, LVLM_EUSAGE,
                          "belongs to a run on other batches, or in another order");
@@ -126,7 +125,7 @@ static int check_settings(const lvlm_trainer *t, const lvlm_checkpoint *state,
     const char *const text =
         lvlm_json_string(lvlm_json_get(state->metadata, "settings"));
     cJSON *was = NULL, *is = NULL;
-    FAIL_IF(text == NULL, err, LVLM_EFORMAT, "is not the state of a run");
+    FAIL_IF(text == NULL, err, LVLM_EFORMAT, "header without settings");
     int rc = lvlm_json_parse(&was, text, strlen(text), err);
     if (rc == 0) rc = settings_of(&is, t, err);
     if (rc == 0) rc = compare_settings(was, is, err);
@@ -137,6 +136,9 @@ static int check_settings(const lvlm_trainer *t, const lvlm_checkpoint *state,
 
 /* ---- the file ------------------------------------------------------------------- */
 
+#define FORMAT "lvlm-state"
+#define VERSION "1"
+
 static const char kinds[3] = { 'w', 'm', 'v' };
 
 static float *values_of(const lvlm_trained *p, size_t kind)
@@ -146,15 +148,20 @@ static float *values_of(const lvlm_trained *p, size_t kind)
 
 static int metadata_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
 {
+    const lvlm_checkpoint *const model = lvlm_model_manifest(t->model)->checkpoint;
     cJSON *const metadata = *out = cJSON_CreateObject();
     cJSON *settings = NULL;
+    lvlm_hex_digest base;
     char steps[32], *text = NULL;
     (void)snprintf(steps, sizeof steps, "%zu", t->step);
     if (metadata == NULL) return lvlm_fail_memory(err);
-    int rc = settings_of(&settings, t, err);
+    int rc = lvlm_native_weights_digest(base, model, err);
+    if (rc == 0) rc = settings_of(&settings, t, err);
     if (rc == 0) rc = lvlm_json_print(&text, settings, err);
     if (rc == 0 &&
-        (!add_text(metadata, "settings", text) || !add_text(metadata, "steps", steps) ||
+        (!add_text(metadata, "format", FORMAT) ||
+         !add_text(metadata, "version", VERSION) || !add_text(metadata, "base", base) ||
+         !add_text(metadata, "settings", text) || !add_text(metadata, "steps", steps) ||
          !add_text(metadata, "last", t->last)))
         rc = lvlm_fail_memory(err);
     lvlm_free(text);
@@ -192,6 +199,11 @@ static int list_tensors(lvlm_tensor *out, const lvlm_trainer *t, lvlm_arena *are
     return out[n].data != NULL ? 0 : lvlm_fail_memory(err);
 }
 
+static size_t threads_of(const lvlm_trainer *t)
+{
+    return t->options.threads > 0 ? t->options.threads : 1;
+}
+
 int lvlm_trainer_save_state(const lvlm_trainer *t, const char *path, lvlm_error *err)
 {
     const size_t n = 3 * t->n_tensors + 1;
@@ -202,10 +214,16 @@ int lvlm_trainer_save_state(const lvlm_trainer *t, const char *path, lvlm_error 
     if (rc == 0 && tensors == NULL) rc = lvlm_fail_memory(err);
     if (rc == 0) rc = list_tensors(tensors, t, &arena, err);
     if (rc == 0) rc = metadata_of(&metadata, t, err);
+    if (rc == 0) rc = lvlm_seal(metadata, tensors, n, threads_of(t), err);
     if (rc == 0) rc = lvlm_safetensors_save(path, tensors, n, metadata, true, err);
     lvlm_json_free(metadata);
     lvlm_arena_free(&arena);
     return rc;
+}
+
+static const char *member(const lvlm_checkpoint *state, const char *key)
+{
+    return lvlm_json_string(lvlm_json_get(state->metadata, key));
 }
 
 static const unsigned char *find(const lvlm_checkpoint *state, const char *name,
@@ -236,14 +254,45 @@ static int load_tensors(lvlm_trainer *t, const lvlm_checkpoint *state, lvlm_erro
     return 0;
 }
 
-static int load_all(lvlm_trainer *t, const lvlm_checkpoint *state, lvlm_error *err)
+/* The whole file before anything of it counts. */
+static int check_state(const lvlm_trainer *t, lvlm_checkpoint *state, lvlm_error *err)
 {
-    const char *const steps = lvlm_json_string(lvlm_json_get(state->metadata, "steps"));
-    char *end = NULL;
+    const lvlm_checkpoint *const model = lvlm_model_manifest(t->model)->checkpoint;
+    const lvlm_digests_run run = { .threads = threads_of(t),
+                                   .progress = t->options.checking,
+                                   .user = t->options.checking_user };
+    const char *const format = member(state, "format");
+    const char *const version = member(state, "version");
+    const char *const base = member(state, "base");
+    lvlm_hex_digest weights;
+    FAIL_IF(format == NULL && member(state, "settings") != NULL, err, LVLM_EFORMAT,
+            "is a state without digests, of a version that is not read any more; the "
+            "run has to begin again");
+    FAIL_IF(format == NULL || strcmp(format, FORMAT) != 0, err, LVLM_EFORMAT,
+            "is not the state of a run");
+    FAIL_IF(version == NULL || strcmp(version, VERSION) != 0, err, LVLM_EFORMAT,
+            "is a state of version %.20s; this program reads version " VERSION,
+            version != NULL ? version : "(none)");
+    TRY(lvlm_native_check_seal(state, err));
+    TRY(lvlm_native_weights_digest(weights, model, err));
+    FAIL_IF(base == NULL || strcmp(base, weights) != 0, err, LVLM_EUSAGE,
+            "belongs to a run from another model: its weights digest is %.16s..., that "
+            "of %s is %.16s...",
+            base != NULL ? base : "(none)", model->path, weights);
     TRY(check_settings(t, state, err));
+    return lvlm_digests_check(state, &run, err);
+}
+
+static int load_all(lvlm_trainer *t, lvlm_checkpoint *state, lvlm_error *err)
+{
+    char *end = NULL;
+    TRY(check_state(t, state, err));
+    const char *const steps = member(state, "steps");
     const unsigned long long done = steps != NULL ? strtoull(steps, &end, 10) : 0;
     FAIL_IF(steps == NULL || end == steps || *end != '\0', err, LVLM_EFORMAT,
             "does not say how many steps are done");
+    FAIL_IF(state->n_tensors != 3 * t->n_tensors + 1, err, LVLM_EFORMAT,
+            "holds %zu tensors, expected %zu", state->n_tensors, 3 * t->n_tensors + 1);
     TRY(load_tensors(t, state, err));
     const char *const last = lvlm_json_string(lvlm_json_get(state->metadata, "last"));
     (void)snprintf(t->last, sizeof t->last, "%s", last != NULL ? last : "");

@@ -125,16 +125,18 @@ static int finish(train_run *r, lvlm_error *err)
     return 0;
 }
 
-/* Every digest of the model is checked, which takes a while where it is large. */
+/* Every digest of the model is checked, and of the state: it takes a while where they
+ * are large. */
 static int open_trainer(train_run *r, lvlm_error *err)
 {
-    lvlm_progress bar;
-    lvlm_progress_init(&bar, "checking", 0, r->args->common.quiet);
+    const train_args *const a = r->args;
+    lvlm_progress_init(&r->checking, "checking", 0, a->common.quiet);
     r->options.checking = lvlm_progress_bytes;
-    r->options.checking_user = &bar;
-    const int rc = lvlm_trainer_open(&r->trainer, r->model, &r->options, err);
-    lvlm_progress_finish(&bar);
-    r->options.checking_user = NULL;
+    r->options.checking_user = &r->checking;
+    int rc = lvlm_trainer_open(&r->trainer, r->model, &r->options, err);
+    if (rc == 0 && a->out != NULL) rc = lvlm_fold_check(&r->trainer.adapter, err);
+    if (rc == 0) rc = train_load_state(r, err);
+    lvlm_progress_finish(&r->checking);
     return rc;
 }
 
@@ -164,13 +166,10 @@ static int open_log(train_run *r, lvlm_error *err)
 
 int train_run_all(train_run *r, lvlm_error *err)
 {
-    const train_args *const a = r->args;
     TRY(open_outputs(r, err));
     TRY(train_open_data(r, err));
     TRY(train_read_options(r, err));
     TRY(open_trainer(r, err));
-    if (a->out != NULL) TRY(lvlm_fold_check(&r->trainer.adapter, err));
-    TRY(train_load_state(r, err));
     TRY(open_log(r, err));
     TRY(train_tell_plan(r, err));
     TRY(take_steps(r, err));

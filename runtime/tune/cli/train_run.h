@@ -4,6 +4,7 @@
 
 #include "formats/base/options.h"
 #include "formats/cli/outputs.h"
+#include "formats/cli/program.h"
 #include "runtime/tune/batch_source.h"
 #include "runtime/tune/changes.h"
 #include "runtime/tune/cli/train_log.h"
@@ -46,11 +47,12 @@ typedef struct train_run {
     lvlm_batch_source source;
     lvlm_evaluation evaluation; /* the last one */
     train_log log;
-    const char *batch; /* name of the one that is being read */
-    size_t steps;      /* of the whole run */
-    size_t resumed;    /* done before this program started */
-    double seconds;    /* of the steps of this program */
-    double drawn;      /* when the progress line was drawn; 0: it is not there */
+    const char *batch;      /* name of the one that is being read */
+    size_t steps;           /* of the whole run */
+    size_t resumed;         /* done before this program started */
+    double seconds;         /* of the steps of this program */
+    double drawn;           /* when the progress line was drawn; 0: it is not there */
+    lvlm_progress checking; /* of digests, while model and state are opened */
     lvlm_changes changes;
     bool compared; /* changes have been found */
     lvlm_outputs
