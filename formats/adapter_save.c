@@ -75,14 +75,19 @@ static bool add_pattern(cJSON *config, const char *key, const cJSON *pattern)
     return false;
 }
 
+static bool add_base(cJSON *config, const char *base)
+{
+    static const char key[] = "base_model_name_or_path";
+    return base != NULL ? cJSON_AddStringToObject(config, key, base) != NULL
+                        : cJSON_AddNullToObject(config, key) != NULL;
+}
+
 /* In PEFT's order; what is not here has the class default. */
 static int make_config(cJSON *out, const lvlm_adapter *adapter, lvlm_error *err)
 {
     const lvlm_adapter_config *const c = &adapter->config;
     const bool ok = add_pattern(out, "alpha_pattern", c->alpha_pattern) &&
-                    cJSON_AddItemToObject(out, "base_model_name_or_path",
-                                          c->base != NULL ? cJSON_CreateString(c->base)
-                                                          : cJSON_CreateNull()) &&
+                    add_base(out, c->base) &&
                     cJSON_AddStringToObject(out, "bias", "none") != NULL &&
                     cJSON_AddFalseToObject(out, "fan_in_fan_out") != NULL &&
                     cJSON_AddTrueToObject(out, "inference_mode") != NULL &&
