@@ -18,7 +18,8 @@
 #include "convert/make.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
-#include "formats/native.h"
+#include "formats/base/utf8.h"
+#include "formats/native_writer.h"
 #include "formats/safetensors.h"
 
 /* ---- what may be missing -------------------------------------------------------- */
@@ -65,6 +66,38 @@ static int check_account(lvlm_import *im, void (*problem)(void *, const char *),
     FAIL_IF(n > 0, err, LVLM_ECHECK,
             "%s: %zu tensor%s not add up as %s; nothing was written", im->source->path,
             n, n == 1 ? " does" : "s do", im->manifest.family->title);
+    return 0;
+}
+
+/* ---- names ---------------------------------------------------------------------- */
+
+/* Why a native file cannot hold a file of that name, or NULL. */
+static const char *name_problem(const char *name)
+{
+    if (!lvlm_utf8_valid(name, strlen(name))) return "is not UTF-8";
+    for (; *name != '\0'; name++)
+        if ((unsigned char)*name < ' ' || *name == 0x7f)
+            return "has a control character";
+    return NULL;
+}
+
+/* Told here, by the names that the user has: native_rules.c refuses the same. */
+static int check_names(const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    for (size_t i = 0; i < cp->n_files; i++) {
+        const char *const name = cp->files[i].name;
+        const char *const problem = name_problem(name);
+        FAIL_IF(problem != NULL || !lvlm_ledger_names_file(name), err, LVLM_EFORMAT,
+                "%s: the file's name %s; rename it", name,
+                problem != NULL ? problem : "begins with a dot");
+    }
+    for (size_t i = 0; i < cp->n_side_files; i++) {
+        const char *const name = cp->side_files[i].name;
+        const char *const problem = name_problem(name);
+        FAIL_IF(problem != NULL, err, LVLM_EFORMAT,
+                "%s: the side file's name %s; rename it or move it away", name,
+                problem);
+    }
     return 0;
 }
 
@@ -311,7 +344,7 @@ static int account(lvlm_import *im, lvlm_error *err)
     }
     for (size_t i = 0; i < m->n_extras; i++)
         TRY(account_unused(im, &m->extras[i], err));
-    return lvlm_ledger_write(&im->ledger_json, ledger, err);
+    return 0;
 }
 
 static const char *source_kind(const lvlm_checkpoint *cp)
@@ -394,6 +427,7 @@ int lvlm_import_plan(lvlm_import *out, const char *path,
     FAIL_IF(kind != LVLM_CHECKPOINT_HF && kind != LVLM_CHECKPOINT_NPZ, err,
             LVLM_EFORMAT,
             "%s: expected a Hugging Face model directory or a big_vision .npz", path);
+    TRY(check_names(out->source, err));
     TRY(lvlm_manifest_build(&out->manifest, out->source, err));
     TRY(check_account(out, problem, user, err));
     TRY(lay_out(out, err));
@@ -401,67 +435,106 @@ int lvlm_import_plan(lvlm_import *out, const char *path,
     return describe(out, err);
 }
 
-static int compose_header(lvlm_strbuf *header, const lvlm_import *im, bool with_digests,
-                          lvlm_error *err)
+/* ---- writing -------------------------------------------------------------------- */
+
+/* The texts of a header, owned. */
+typedef struct texts {
+    char *config, *provenance;
+    lvlm_strbuf ledger;
+} texts;
+
+/* Padded with spaces: the header has to be as long with the numbers that are not known
+ * yet. */
+static int print_provenance(char **out, const lvlm_import *im, lvlm_error *err)
 {
-    const lvlm_native_meta meta = { .family = im->manifest.family->name,
-                                    .config = im->manifest.config,
-                                    .provenance = im->provenance,
-                                    .provenance_bytes = im->provenance_bytes,
-                                    .ledger = im->ledger_json };
-    const size_t n = im->plan.n_steps;
-    lvlm_tensor *tensors = lvlm_malloc((n + 1) * sizeof *tensors);
-    char(*digests)[LVLM_DIGEST_HEX + 1] = lvlm_malloc((n + 1) * sizeof *digests);
-    int rc = lvlm_fail_memory(err);
-    if (tensors != NULL && digests != NULL) {
-        for (size_t i = 0; i < n; i++) {
-            tensors[i] = im->plan.steps[i].out;
-            memcpy(digests[i], im->plan.steps[i].digest, sizeof digests[i]);
-        }
-        rc = lvlm_native_header(header, &meta, tensors, n,
-                                with_digests ? digests : NULL, err);
-    }
-    lvlm_free(tensors);
-    lvlm_free(digests);
+    lvlm_strbuf padded = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER);
+    char *text = NULL;
+    TRY(lvlm_json_print(&text, im->provenance, err));
+    lvlm_strbuf_printf(&padded, "%-*s", (int)im->provenance_bytes, text);
+    lvlm_free(text);
+    const int rc = lvlm_strbuf_check(&padded, err);
+    if (rc == 0)
+        *out = padded.text;
+    else
+        lvlm_strbuf_free(&padded);
     return rc;
 }
 
-static int record_narrowing(lvlm_import *im, lvlm_error *err)
+static int print_texts(texts *t, const lvlm_import *im, lvlm_error *err)
+{
+    *t = (texts){ .ledger = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER) };
+    TRY(lvlm_json_print(&t->config, im->manifest.config, err));
+    TRY(print_provenance(&t->provenance, im, err));
+    lvlm_ledger_print(&t->ledger, &im->ledger);
+    return lvlm_strbuf_check(&t->ledger, err);
+}
+
+static void free_texts(texts *t)
+{
+    lvlm_free(t->config);
+    lvlm_free(t->provenance);
+    lvlm_strbuf_free(&t->ledger);
+}
+
+static int open_writer(lvlm_native_writer *w, const lvlm_import *im, const texts *t,
+                       lvlm_arena *arena, lvlm_outfile *file, lvlm_error *err)
+{
+    const size_t n = im->plan.n_steps;
+    const lvlm_native_meta meta = { im->manifest.family->name, t->config, t->provenance,
+                                    t->ledger.text };
+    lvlm_tensor *tensors = lvlm_arena_alloc(arena, n + 1, sizeof *tensors);
+    if (tensors == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < n; i++) tensors[i] = im->plan.steps[i].out;
+    return lvlm_native_writer_open(w, &meta, tensors, n, file, err);
+}
+
+static int write_data(lvlm_native_writer *w, lvlm_import *im,
+                      const lvlm_import_run *run, lvlm_error *err)
+{
+    const lvlm_execute_options options = { run->threads, w->starts[0], run->progress,
+                                           run->user };
+    TRY(lvlm_execute(&im->plan, w->file, &options, err));
+    for (size_t i = 0; i < im->plan.n_steps; i++)
+        memcpy(w->digests[i], im->plan.steps[i].digest, sizeof w->digests[i]);
+    return lvlm_checkpoint_unchanged(im->source, err);
+}
+
+/* What only the data show, into the provenance. */
+static int record_narrowing(lvlm_native_writer *w, texts *t, lvlm_import *im,
+                            lvlm_error *err)
 {
     im->narrowing = lvlm_plan_narrowing(&im->plan);
-    return im->options.change_dtype ? describe_narrowing(im, &im->narrowing, err) : 0;
+    if (!im->options.change_dtype) return 0;
+    TRY(describe_narrowing(im, &im->narrowing, err));
+    lvlm_free(t->provenance);
+    t->provenance = NULL;
+    TRY(print_provenance(&t->provenance, im, err));
+    w->meta.provenance = t->provenance;
+    return 0;
 }
 
 int lvlm_import_execute(lvlm_import *im, lvlm_outfile *file, const lvlm_import_run *run,
                         char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
 {
-    const size_t max = LVLM_SAFETENSORS_MAX_HEADER + 2 * LVLM_NATIVE_ALIGN_DATA;
-    lvlm_strbuf blank = LVLM_STRBUF_INIT(max), header = LVLM_STRBUF_INIT(max);
+    lvlm_native_writer writer = { 0 };
+    texts t;
     int rc;
 
-    if ((rc = lvlm_checkpoint_check(im->source, run->threads, err)) < 0 ||
-        (rc = compose_header(&blank, im, false, err)) < 0)
+    if ((rc = print_texts(&t, im, err)) < 0 ||
+        (rc = lvlm_checkpoint_check(im->source, run->threads, err)) < 0 ||
+        (rc = open_writer(&writer, im, &t, &im->arena, file, err)) < 0 ||
+        (rc = write_data(&writer, im, run, err)) < 0 ||
+        (rc = record_narrowing(&writer, &t, im, err)) < 0)
         goto done;
-    const lvlm_execute_options options = { run->threads, blank.length, run->progress,
-                                           run->user };
-    if ((rc = lvlm_execute(&im->plan, file, &options, err)) < 0 ||
-        (rc = record_narrowing(im, err)) < 0 ||
-        (rc = compose_header(&header, im, true, err)) < 0)
-        goto done;
-    assert(header.length == blank.length);
-    lvlm_outfile_write_at(file, 0, header.text, header.length, NULL);
-    if ((rc = lvlm_native_find_root(root, header.text, header.length, err)) == 0 &&
-        (rc = lvlm_checkpoint_unchanged(im->source, err)) == 0)
-        rc = lvlm_outfile_commit(file, err);
+    rc = lvlm_native_writer_finish(&writer, root, err);
 done:
-    lvlm_strbuf_free(&blank);
-    lvlm_strbuf_free(&header);
+    lvlm_native_writer_close(&writer);
+    free_texts(&t);
     return rc;
 }
 
 void lvlm_import_free(lvlm_import *im)
 {
-    lvlm_json_free(im->ledger_json);
     lvlm_json_free(im->provenance);
     lvlm_manifest_free(&im->manifest);
     lvlm_checkpoint_close(im->source);

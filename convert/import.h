@@ -26,7 +26,6 @@ typedef struct lvlm_import {
     lvlm_import_options options;
     lvlm_plan plan;
     lvlm_ledger ledger;
-    cJSON *ledger_json;
     cJSON *provenance;
     size_t provenance_bytes;  /* that the header has room for */
     lvlm_narrowing narrowing; /* what `dtype` made of the values; after execution */

@@ -238,7 +238,7 @@ static int find_module(size_t *out, lvlm_adapter *adapter, const lvlm_family *fa
     const char *canonical = lvlm_names_canonical(family, weight, &known, arena);
     if (canonical == NULL) return lvlm_fail_memory(err);
     const lvlm_module *const m = lvlm_modules_find(&adapter->modules, canonical);
-    FAIL_IF(m == NULL || !m->linear, err, LVLM_EFORMAT,
+    FAIL_IF(!known || m == NULL || !m->linear, err, LVLM_EFORMAT,
             "'%s' names no linear map of %s", name, family->title);
     *out = (size_t)(m - adapter->modules.at);
     return 0;

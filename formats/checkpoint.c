@@ -69,8 +69,17 @@ static int refuse_pointer(const lvlm_infile *map, lvlm_error *err)
 static int add_safetensors(lvlm_checkpoint *cp, const lvlm_infile *map, lvlm_error *err)
 {
     lvlm_safetensors st = { 0 };
-    int rc = lvlm_safetensors_read(&st, map, cp->headers_only, &cp->arena, err);
-    if (rc == 0) rc = append_tensors(cp, st.tensors, st.n_tensors, err);
+    TRY(lvlm_safetensors_read(&st, map, cp->headers_only, &cp->arena, err));
+    int rc = 0;
+    if (cp->tensors == NULL) { /* not copied: there may be a million */
+        cp->tensors = st.tensors;
+        cp->n_tensors = st.n_tensors;
+        st.tensors = NULL;
+        cp->header_bytes = st.header_bytes;
+        cp->header_in_order = st.metadata_first && st.data_in_order;
+    } else {
+        rc = append_tensors(cp, st.tensors, st.n_tensors, err);
+    }
     if (rc == 0 && cp->metadata == NULL) {
         cp->metadata = st.metadata;
         st.metadata = NULL;
@@ -464,6 +473,22 @@ static int open_file(lvlm_checkpoint *cp, const char *config, lvlm_error *err)
     return carry_side_files(cp, err);
 }
 
+int lvlm_checkpoint_check_native(const void *header, size_t n_bytes, lvlm_error *err)
+{
+    lvlm_infile map = { .bytes = header, .n_bytes = n_bytes };
+    lvlm_source_file file = { .name = "", .map = &map };
+    lvlm_checkpoint *cp = lvlm_calloc(1, sizeof *cp);
+    if (cp == NULL) return lvlm_fail_memory(err);
+    cp->kind = LVLM_CHECKPOINT_NATIVE;
+    cp->headers_only = true;
+    cp->files = &file;
+    int rc = add_safetensors(cp, &map, err);
+    if (rc == 0) rc = index_names(cp, err);
+    if (rc == 0) rc = lvlm_native_validate(cp, err);
+    lvlm_checkpoint_close(cp); /* n_files is 0: the header stays the caller's */
+    return rc;
+}
+
 /* ---- public --------------------------------------------------------------------- */
 
 /* Where `path` leads: itself, or, for the id of a model, its snapshot in the hub's
@@ -521,6 +546,7 @@ void lvlm_checkpoint_close(lvlm_checkpoint *cp)
         lvlm_free(cp->files[i].copies);
     }
     for (size_t i = 0; i < cp->n_side_maps; i++) lvlm_infile_close(cp->side_maps[i]);
+    lvlm_native_free(cp->native);
     lvlm_json_free(cp->config);
     lvlm_json_free(cp->metadata);
     lvlm_free(cp->tensors);

@@ -51,6 +51,8 @@ typedef struct lvlm_side_file {
     uint64_t n_bytes;
 } lvlm_side_file;
 
+struct lvlm_native;
+
 typedef struct lvlm_checkpoint {
     lvlm_checkpoint_kind kind;
     const char *path;     /* as the user gave it; of an id: its snapshot */
@@ -67,8 +69,12 @@ typedef struct lvlm_checkpoint {
     const char *assumed; /* NPZ: a sentence on what neither shapes nor released models
                             settle, or NULL */
     cJSON *metadata;     /* native and plain: __metadata__, or NULL */
-    char (
-        *digests)[LVLM_DIGEST_HEX + 1]; /* native: of each of `tensors`, as recorded */
+    /* sealed files (digests.h), once that was checked: of each of `tensors` */
+    char (*digests)[LVLM_DIGEST_HEX + 1];
+    struct lvlm_native *native; /* native: what else its header says (native.h) */
+    uint64_t
+        header_bytes;     /* of a first file that is safetensors, its length included */
+    bool header_in_order; /* ... which lists metadata first, then the data in order */
     bool headers_only, in_place;
     lvlm_notes *notes; /* borrowed: where readers put what they pass over, files of a
                           directory that are left behind among it; or NULL */
@@ -94,6 +100,11 @@ LVLM_MUST_CHECK int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path
                                          const lvlm_open_options *options,
                                          lvlm_error *err);
 void lvlm_checkpoint_close(lvlm_checkpoint *checkpoint);
+
+/* Is this header, in memory, that of a native file? All rules are checked, as when the
+ * file is opened. For whoever is going to write it. */
+LVLM_MUST_CHECK int lvlm_checkpoint_check_native(const void *header, size_t n_bytes,
+                                                 lvlm_error *err);
 
 /* Check the data against the checksums that the source has, which opening does not, for
  * it reads all of them: the CRC-32 of an archive's members (.npz, .bin), the SHA-256

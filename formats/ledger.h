@@ -1,24 +1,9 @@
 /* ledger.h - what became of every source file and tensor, kept in the native file.
- *
- *   { "files":   [ { "name": FILE, "bytes": N,
- *                    "compressed": true }, ... ],  where tensors were; it has no frame
- *     "tensors": [ { "name": SOURCE, "file": index, "offset": N, "dtype": "F32",
- *                    "shape": [..], "use": "used" | "tied" | "unused",
- *                    "rule": NAME,           where unused
- *                    "detached": true,       where it is no span of its file
- *                    "targets": [NATIVE, ..],
- *                    "transform": { "axes": [..], "select": n, "order": [..] } } ],
- *     "made":    [ { "target": NATIVE, "how": TEXT }, ... ] }
- *
- * Tensors stand file by file: spans in order of offset, then the detached ones, whose
- * bytes are in the frame (tensor.h). Without "transform" the bytes of the one target
- * are the source's (but for its dtype, where conversion changed it). With it,
- * targets[i] is the native tensor at index i of the selected axis (transform.h). The
- * ledger and the frames are enough to rebuild every source file byte for byte. */
+ * formats/NATIVE.md describes its JSON. The ledger and the frames are enough to rebuild
+ * every source file byte for byte. Distinct ledgers may be used from distinct
+ * threads. */
 #ifndef LVLM_FORMATS_LEDGER_H
 #define LVLM_FORMATS_LEDGER_H
-
-#include <cjson/cJSON.h>
 
 #include "formats/base/arena.h"
 #include "formats/tensor.h"
@@ -58,12 +43,15 @@ typedef struct lvlm_ledger {
     size_t n_made;
 } lvlm_ledger;
 
-/* From its JSON, into `arena`; strings are copied. LVLM_EFORMAT names the entry. Spans
- * are checked: inside their file, in order, without overlap. */
-LVLM_MUST_CHECK int lvlm_ledger_read(lvlm_ledger *out, const cJSON *json,
+/* May a source file be called so? Not empty, not hidden, no '/'. */
+bool lvlm_ledger_names_file(const char *name);
+
+/* From its JSON, into `arena`; strings are copied. LVLM_EFORMAT names the tensor and
+ * the member. Everything is checked that the ledger alone can show: members, spans
+ * inside their file, in order and without overlap, transforms, names. */
+LVLM_MUST_CHECK int lvlm_ledger_read(lvlm_ledger *out, const char *text, size_t n_bytes,
                                      lvlm_arena *arena, lvlm_error *err);
-/* To its JSON. *out is owned: lvlm_json_free. */
-LVLM_MUST_CHECK int lvlm_ledger_write(cJSON **out, const lvlm_ledger *ledger,
-                                      lvlm_error *err);
+/* Appends its JSON. Two equal ledgers give equal text. */
+void lvlm_ledger_print(lvlm_strbuf *out, const lvlm_ledger *ledger);
 
 #endif

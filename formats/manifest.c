@@ -27,17 +27,23 @@ enum {
     MAX_NEAREST = 20,
 };
 
+/* Pairs of characters that the search for nearest names compares in all: a fraction of
+ * a second, enough for every name of every released model. */
+#define MAX_NEAREST_WORK ((size_t)1 << 28)
+
 /* A source tensor under its canonical name. */
 typedef struct named {
     const char *canonical;
     const lvlm_tensor *tensor;
+    bool known; /* begins as names of some generation do */
     bool used;
 } named;
 
 typedef struct builder {
     lvlm_manifest *m;
-    named *names; /* sorted by canonical name, then by source name */
+    named *names; /* sorted by canonical name, known ones first, then by source name */
     size_t n_names;
+    size_t n_nearest, nearest_work; /* what the search for nearest names has done */
     lvlm_error *err;
 } builder;
 
@@ -53,26 +59,19 @@ static bool is_npz(const lvlm_manifest *m)
 
 /* ---- configuration -------------------------------------------------------------- */
 
-static int read_native_meta(builder *b)
+static int read_native(builder *b)
 {
-    const lvlm_checkpoint *cp = b->m->checkpoint;
-    const char *family = lvlm_json_string(lvlm_json_get(cp->metadata, "family"));
-    cJSON *ledger = NULL;
-    b->m->family = lvlm_family_by_name(family);
-    FAIL_IF(b->m->family == NULL, b->err, LVLM_EFORMAT,
-            "family '%s' is not known to this version", family);
-    TRY(lvlm_native_meta_json(&b->m->config, cp, "config", b->err));
-    TRY(lvlm_native_meta_json(&ledger, cp, "ledger", b->err));
-    const int rc = lvlm_ledger_read(&b->m->ledger, ledger, &b->m->arena, b->err);
-    if (rc < 0) lvlm_prefix(b->err, "ledger: ");
-    lvlm_json_free(ledger);
-    return rc;
+    const lvlm_native *const native = b->m->checkpoint->native;
+    b->m->family = native->family;
+    b->m->ledger = native->ledger;
+    b->m->config = cJSON_Duplicate(native->config, true);
+    return b->m->config != NULL ? 0 : lvlm_fail_memory(b->err);
 }
 
 static int read_config(builder *b)
 {
     const lvlm_checkpoint *cp = b->m->checkpoint;
-    if (is_native(b->m)) return read_native_meta(b);
+    if (is_native(b->m)) return read_native(b);
     FAIL_IF(cp->kind == LVLM_CHECKPOINT_PLAIN, b->err, LVLM_EFORMAT,
             "is a bare .safetensors file; expected a model directory or a native file");
     TRY(lvlm_family_detect(&b->m->family, cp->config, b->err));
@@ -89,16 +88,18 @@ static int by_canonical(const void *a, const void *b)
 {
     const named *x = a, *y = b;
     const int order = strcmp(x->canonical, y->canonical);
-    return order != 0 ? order : strcmp(x->tensor->name, y->tensor->name);
+    if (order != 0 || x->known == y->known)
+        return order != 0 ? order : strcmp(x->tensor->name, y->tensor->name);
+    return x->known ? -1 : 1;
 }
 
 /* A tensor's canonical name; NULL: out of memory. */
-static const char *canonical_name(builder *b, const char *name)
+static const char *canonical_name(bool *known, builder *b, const char *name)
 {
-    bool known;
+    *known = true;
     if (is_native(b->m)) return name;
     if (is_npz(b->m)) return lvlm_npz_canonical(name);
-    return lvlm_names_canonical(b->m->family, name, &known, &b->m->arena);
+    return lvlm_names_canonical(b->m->family, name, known, &b->m->arena);
 }
 
 static int name_sources(builder *b)
@@ -110,14 +111,15 @@ static int name_sources(builder *b)
     for (size_t i = 0; i < cp->n_tensors; i++) {
         const lvlm_tensor *t = cp->by_name[i];
         b->names[i].tensor = t;
-        b->names[i].canonical = canonical_name(b, t->name);
+        b->names[i].canonical = canonical_name(&b->names[i].known, b, t->name);
         if (b->names[i].canonical == NULL) return lvlm_fail_memory(b->err);
     }
     qsort(b->names, b->n_names, sizeof *b->names, by_canonical);
     return 0;
 }
 
-/* The first tensor of that canonical name, or NULL. */
+/* The first tensor of that canonical name, or NULL. A name that no generation has
+ * counts for nothing, even where it reads like a canonical one. */
 static named *find_named(const builder *b, const char *canonical)
 {
     size_t low = 0, high = b->n_names;
@@ -128,7 +130,8 @@ static named *find_named(const builder *b, const char *canonical)
         else
             high = middle;
     }
-    if (low == b->n_names || strcmp(b->names[low].canonical, canonical) != 0)
+    if (low == b->n_names || !b->names[low].known ||
+        strcmp(b->names[low].canonical, canonical) != 0)
         return NULL;
     return &b->names[low];
 }
@@ -489,20 +492,36 @@ static void apply_ledger(lvlm_manifest *m)
 
 /* ---- what is left over ---------------------------------------------------------- */
 
-static const lvlm_unused_rule *find_rule(const lvlm_family *family,
+/* Rules name places of the family's parts, but for those that begin with '*'. */
+static const lvlm_unused_rule *find_rule(const lvlm_family *family, const named *name,
                                          const char *canonical)
 {
     for (const lvlm_unused_rule *rule = family->unused; rule->name != NULL; rule++)
-        if (fnmatch(rule->glob, canonical, 0) == 0) return rule;
+        if ((name->known || rule->glob[0] == '*') &&
+            fnmatch(rule->glob, canonical, 0) == 0)
+            return rule;
     return NULL;
 }
 
+static size_t distance_between(size_t a, size_t b)
+{
+    return a > b ? a - b : b - a;
+}
+
+/* The known source name that is nearest to `name`, or NULL: there is none, or enough
+ * has been looked for. */
 static const char *nearest_source(builder *b, const char *name)
 {
     const char *best = NULL;
     size_t best_distance = SIZE_MAX;
+    const size_t n = strlen(name);
+    if (b->n_nearest++ >= MAX_NEAREST) return NULL;
     for (size_t i = 0; i < b->m->n_targets; i++) {
-        const char *candidate = b->m->targets[i].source_name;
+        const char *const candidate = b->m->targets[i].source_name;
+        const size_t m = strlen(candidate);
+        if (distance_between(n, m) >= best_distance) continue;
+        b->nearest_work += (n + 1) * (m + 1);
+        if (b->nearest_work > MAX_NEAREST_WORK) return NULL;
         const size_t distance = lvlm_edit_distance(name, candidate);
         if (distance >= best_distance) continue;
         best = candidate;
@@ -519,37 +538,57 @@ static bool is_carried(const char *name)
            strncmp(name, LVLM_NATIVE_PAD, strlen(LVLM_NATIVE_PAD)) == 0;
 }
 
-static void classify(builder *b, lvlm_extra *extra, const named *name,
-                     size_t *n_nearest)
+static void classify(builder *b, lvlm_extra *extra, const named *name)
 {
     const size_t skip = strlen(LVLM_NATIVE_UNUSED);
+    const named *const first = find_named(b, name->canonical);
     extra->tensor = name->tensor;
     extra->canonical = name->canonical;
     if (is_native(b->m) && strncmp(name->canonical, LVLM_NATIVE_UNUSED, skip) == 0)
         extra->canonical += skip;
-    const named *first = find_named(b, name->canonical);
-    if (first->used) {
+    extra->rule = find_rule(b->m->family, name, extra->canonical);
+    if (name->known && (first->used || (first != name && extra->rule != NULL))) {
         extra->kind = LVLM_EXTRA_DUPLICATE;
         extra->other = first->tensor->name;
         return;
     }
-    extra->rule = find_rule(b->m->family, extra->canonical);
     extra->kind = extra->rule != NULL ? LVLM_EXTRA_UNUSED : LVLM_EXTRA_UNKNOWN;
-    if (extra->rule == NULL && (*n_nearest)++ < MAX_NEAREST)
-        extra->other = nearest_source(b, name->tensor->name);
+    if (extra->rule == NULL) extra->other = nearest_source(b, name->tensor->name);
+}
+
+static int extra_by_name(const void *a, const void *b)
+{
+    const lvlm_extra *x = a, *y = b;
+    const int order = strcmp(x->canonical, y->canonical);
+    return order != 0 ? order : strcmp(x->tensor->name, y->tensor->name);
 }
 
 static int add_extras(builder *b)
 {
-    size_t n_nearest = 0;
     b->m->extras = lvlm_arena_alloc(&b->m->arena, b->n_names + 1, sizeof *b->m->extras);
     if (b->m->extras == NULL) return lvlm_fail_memory(b->err);
     for (size_t i = 0; i < b->n_names; i++) {
         const named *name = &b->names[i];
         if (name->used || (is_native(b->m) && is_carried(name->canonical))) continue;
-        classify(b, &b->m->extras[b->m->n_extras++], name, &n_nearest);
+        classify(b, &b->m->extras[b->m->n_extras++], name);
     }
+    /* without "unused/" the order of a native file's may be another */
+    qsort(b->m->extras, b->m->n_extras, sizeof *b->m->extras, extra_by_name);
     return 0;
+}
+
+static int name_of_extra(const void *canonical, const void *extra)
+{
+    return strcmp(canonical, ((const lvlm_extra *)extra)->canonical);
+}
+
+const lvlm_tensor *lvlm_manifest_find_extra(const lvlm_manifest *m,
+                                            const char *canonical)
+{
+    if (m->n_extras == 0) return NULL;
+    const lvlm_extra *const found =
+        bsearch(canonical, m->extras, m->n_extras, sizeof *m->extras, name_of_extra);
+    return found != NULL ? found->tensor : NULL;
 }
 
 /* ---- public --------------------------------------------------------------------- */

@@ -68,7 +68,7 @@ typedef struct lvlm_manifest {
     lvlm_target **by_name; /* the same, sorted by name */
     lvlm_extra *extras;    /* in order of name */
     size_t n_extras;
-    lvlm_ledger ledger; /* native files: what is inside; else empty */
+    lvlm_ledger ledger; /* native files: the checkpoint's; else empty */
     lvlm_arena arena;
 } lvlm_manifest;
 
@@ -108,6 +108,11 @@ bool lvlm_target_is_stored(const lvlm_target *target);
 
 /* By native name; NULL when the family has no such tensor. O(log n). */
 const lvlm_target *lvlm_manifest_find(const lvlm_manifest *manifest, const char *name);
+
+/* A tensor that is no target's, by canonical name; NULL when there is none. O(log n).
+ * */
+const lvlm_tensor *lvlm_manifest_find_extra(const lvlm_manifest *manifest,
+                                            const char *canonical);
 
 /* Everything that is wrong, one line each: missing targets, wrong shapes and types in
  * order of use, then unknown and duplicate source tensors. Returns the number of lines;

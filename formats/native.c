@@ -1,16 +1,10 @@
-/* native.c - the header of a .lvlm file: composed, recognised, checked.
- *
- * The header's length depends on names, shapes and metadata alone, never on digests: so
- * it is laid out first, data is written behind it in one pass, and the header with the
- * digests of what was written goes in last. */
+/* native.c - the header of a .lvlm file: composed, recognised, its digests. The rules
+ * are in native_rules.c. */
 #include "formats/native.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
-#include "formats/base/bytes.h"
 #include "formats/base/json.h"
 #include "formats/base/size.h"
 #include "formats/safetensors.h"
@@ -33,52 +27,30 @@ uint64_t lvlm_native_pad(uint64_t end, const lvlm_tensor *tensor)
 
 /* ---- composing ------------------------------------------------------------------ */
 
-/* A JSON value as the text of a metadata member, of `n_bytes` bytes at least. */
-static bool add_padded(cJSON *metadata, const char *key, const cJSON *value,
-                       size_t n_bytes)
+static int put_digests(lvlm_strbuf *out, const lvlm_tensor *tensors, size_t n_tensors,
+                       char (*digests)[LVLM_DIGEST_HEX + 1], lvlm_error *err)
 {
-    char *text = NULL;
-    lvlm_strbuf padded = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER);
-    bool ok = lvlm_json_print(&text, value, NULL) == 0;
-    if (ok) lvlm_strbuf_printf(&padded, "%-*s", (int)n_bytes, text);
-    ok = ok && lvlm_strbuf_check(&padded, NULL) == 0 &&
-         cJSON_AddStringToObject(metadata, key, padded.text) != NULL;
-    lvlm_strbuf_free(&padded);
-    lvlm_free(text);
-    return ok;
-}
-
-static bool add_text(cJSON *metadata, const char *key, const cJSON *value)
-{
-    return add_padded(metadata, key, value, 0);
-}
-
-static bool add_digests(cJSON *metadata, const lvlm_tensor *tensors, size_t n_tensors,
-                        char (*digests)[LVLM_DIGEST_HEX + 1])
-{
-    cJSON *all = cJSON_CreateObject();
-    bool ok = all != NULL;
-    for (size_t i = 0; i < n_tensors && ok; i++) {
-        const char *hex = digests != NULL ? digests[i] : zeros;
-        ok = cJSON_AddStringToObject(all, tensors[i].name, hex) != NULL;
+    lvlm_strbuf_puts(out, "{");
+    for (size_t i = 0; i < n_tensors; i++) {
+        if (i > 0) lvlm_strbuf_puts(out, ",");
+        lvlm_json_put_text(out, tensors[i].name);
+        lvlm_strbuf_printf(out, ":\"%s\"", digests != NULL ? digests[i] : zeros);
     }
-    ok = ok && add_text(metadata, "digests", all);
-    lvlm_json_free(all);
-    return ok;
+    lvlm_strbuf_puts(out, "}");
+    return lvlm_strbuf_check(out, err);
 }
 
-static cJSON *compose(const lvlm_native_meta *meta, const lvlm_tensor *tensors,
-                      size_t n_tensors, char (*digests)[LVLM_DIGEST_HEX + 1])
+static cJSON *compose(const lvlm_native_meta *meta, const char *digests)
 {
     cJSON *m = cJSON_CreateObject();
     if (m != NULL && cJSON_AddStringToObject(m, "format", "lvlm") != NULL &&
         cJSON_AddStringToObject(m, "version", LVLM_NATIVE_VERSION) != NULL &&
         cJSON_AddStringToObject(m, "root", zeros) != NULL &&
         cJSON_AddStringToObject(m, "family", meta->family) != NULL &&
-        add_text(m, "config", meta->config) &&
-        add_padded(m, "provenance", meta->provenance, meta->provenance_bytes) &&
-        add_text(m, "ledger", meta->ledger) &&
-        add_digests(m, tensors, n_tensors, digests))
+        cJSON_AddStringToObject(m, "config", meta->config) != NULL &&
+        cJSON_AddStringToObject(m, "provenance", meta->provenance) != NULL &&
+        cJSON_AddStringToObject(m, "ledger", meta->ledger) != NULL &&
+        cJSON_AddStringToObject(m, "digests", digests) != NULL)
         return m;
     lvlm_json_free(m);
     return NULL;
@@ -97,30 +69,26 @@ static const char *find_root(const char *header, size_t n_bytes)
 
 int lvlm_native_header(lvlm_strbuf *out, const lvlm_native_meta *meta,
                        const lvlm_tensor *tensors, size_t n_tensors,
-                       char (*digests)[LVLM_DIGEST_HEX + 1], lvlm_error *err)
+                       char (*digests)[LVLM_DIGEST_HEX + 1],
+                       char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
 {
     assert(out->length == 0);
-    cJSON *metadata = compose(meta, tensors, n_tensors, digests);
-    if (metadata == NULL) return lvlm_fail_memory(err);
-    const int rc = lvlm_safetensors_header(out, tensors, n_tensors, metadata,
+    lvlm_strbuf text = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER);
+    cJSON *metadata = NULL;
+    int rc = put_digests(&text, tensors, n_tensors, digests, err);
+    if (rc == 0) {
+        metadata = compose(meta, text.text);
+        rc = metadata == NULL
+                 ? lvlm_fail_memory(err)
+                 : lvlm_safetensors_header(out, tensors, n_tensors, metadata,
                                            LVLM_NATIVE_ALIGN_DATA, err);
+    }
     lvlm_json_free(metadata);
-    if (rc < 0 || digests == NULL) return rc;
-
-    char root[LVLM_DIGEST_HEX + 1];
-    TRY(lvlm_digest_bytes(root, out->text, out->length, err));
+    lvlm_strbuf_free(&text);
+    if (rc == 0) rc = lvlm_digest_bytes(root, out->text, out->length, err);
+    if (rc < 0) return rc;
     const char *const at = find_root(out->text, out->length);
     memcpy(out->text + (at - out->text), root, LVLM_DIGEST_HEX);
-    return 0;
-}
-
-int lvlm_native_find_root(char hex[LVLM_DIGEST_HEX + 1], char *header, size_t n_bytes,
-                          lvlm_error *err)
-{
-    const char *root = find_root(header, n_bytes);
-    FAIL_IF(root == NULL, err, LVLM_EFORMAT, "header without a root digest");
-    memcpy(hex, root, LVLM_DIGEST_HEX);
-    hex[LVLM_DIGEST_HEX] = '\0';
     return 0;
 }
 
@@ -152,7 +120,7 @@ bool lvlm_native_claims(const char *path)
     const size_t n = strlen(path), skip = strlen(".lvlm");
     lvlm_infile *map = NULL;
     bool found = n > skip && strcmp(path + n - skip, ".lvlm") == 0;
-    if (lvlm_infile_open(&map, path, NULL) < 0) return false;
+    if (lvlm_infile_map(&map, path, NULL) < 0) return false;
     for (size_t i = 0; i < 2 && map->n_bytes > 0; i++)
         if (memmem(map->bytes, map->n_bytes < BEGINNING ? map->n_bytes : BEGINNING,
                    marks[i], strlen(marks[i])) != NULL)
@@ -161,93 +129,11 @@ bool lvlm_native_claims(const char *path)
     return found;
 }
 
-static int check_alignment(const lvlm_checkpoint *cp, lvlm_error *err)
+void lvlm_native_free(lvlm_native *native)
 {
-    for (size_t i = 0; i < cp->n_tensors; i++) {
-        const lvlm_tensor *t = &cp->tensors[i];
-        FAIL_IF(t->offset % alignment(t) != 0, err, LVLM_EFORMAT,
-                "tensor '%s': begins at %" PRIu64 ", not at a multiple of %" PRIu64,
-                t->name, t->offset, alignment(t));
-    }
-    FAIL_IF(cp->n_tensors > 0 && cp->tensors[0].offset % LVLM_NATIVE_ALIGN_DATA != 0,
-            err, LVLM_EFORMAT,
-            "tensor data begins at %" PRIu64 ", not at a multiple of %d",
-            cp->tensors[0].offset, LVLM_NATIVE_ALIGN_DATA);
-    return 0;
-}
-
-/* 64 lower-case hexadecimal digits. */
-static bool is_digest(const char *text)
-{
-    return text != NULL && strlen(text) == LVLM_DIGEST_HEX &&
-           strspn(text, "0123456789abcdef") == LVLM_DIGEST_HEX;
-}
-
-/* One digest for each tensor, in file order, and no other. */
-static int read_digests(lvlm_checkpoint *cp, lvlm_error *err)
-{
-    cJSON *json = NULL;
-    TRY(lvlm_native_meta_json(&json, cp, "digests", err));
-    const cJSON *item = lvlm_json_first_member(json);
-    int rc = 0;
-    cp->digests = lvlm_arena_alloc(&cp->arena, cp->n_tensors + 1, sizeof *cp->digests);
-    if (cp->digests == NULL) rc = lvlm_fail_memory(err);
-    for (size_t i = 0; i < cp->n_tensors && rc == 0; i++) {
-        const char *const hex = lvlm_json_string(item);
-        if (item == NULL || strcmp(item->string, cp->tensors[i].name) != 0)
-            rc =
-                lvlm_fail(err, LVLM_EFORMAT,
-                          "digests: expected tensor '%s' as number %zu, got %s",
-                          cp->tensors[i].name, i, item != NULL ? item->string : "none");
-        else if (!is_digest(hex))
-            rc = lvlm_fail(
-                err, LVLM_EFORMAT,
-                "digests: that of '%s' is not 64 lower-case hexadecimal digits",
-                item->string);
-        else
-            memcpy(cp->digests[i], hex, LVLM_DIGEST_HEX);
-        if (rc == 0) item = item->next;
-    }
-    if (rc == 0 && item != NULL)
-        rc = lvlm_fail(err, LVLM_EFORMAT, "digests: '%s' is not a tensor of the file",
-                       item->string);
-    lvlm_json_free(json);
-    return rc;
-}
-
-static int check_root(const lvlm_checkpoint *cp, lvlm_error *err)
-{
-    const char *const recorded = lvlm_json_string(lvlm_json_get(cp->metadata, "root"));
-    char root[LVLM_DIGEST_HEX + 1];
-    TRY(lvlm_native_root(root, cp, err));
-    FAIL_IF(strcmp(root, recorded) != 0, err, LVLM_EFORMAT,
-            "header is corrupt: its SHA-256 is %s, recorded is %s; the file is damaged "
-            "or was edited",
-            root, recorded);
-    return 0;
-}
-
-int lvlm_native_check_seal(lvlm_checkpoint *cp, lvlm_error *err)
-{
-    FAIL_IF(lvlm_json_string(lvlm_json_get(cp->metadata, "root")) == NULL, err,
-            LVLM_EFORMAT, "header without a root digest");
-    TRY(check_root(cp, err));
-    return read_digests(cp, err);
-}
-
-int lvlm_native_validate(lvlm_checkpoint *cp, lvlm_error *err)
-{
-    static const char *const keys[] = { "version", "family",  "config", "provenance",
-                                        "ledger",  "digests", "root" };
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        FAIL_IF(lvlm_json_string(lvlm_json_get(cp->metadata, keys[i])) == NULL, err,
-                LVLM_EFORMAT, "native file without '%s' in its metadata", keys[i]);
-    const char *version = lvlm_json_string(lvlm_json_get(cp->metadata, "version"));
-    FAIL_IF(strcmp(version, LVLM_NATIVE_VERSION) != 0, err, LVLM_EFORMAT,
-            "native file of version %s; this program reads version %s", version,
-            LVLM_NATIVE_VERSION);
-    TRY(lvlm_native_check_seal(cp, err));
-    return check_alignment(cp, err);
+    if (native == NULL) return;
+    lvlm_json_free(native->config);
+    lvlm_json_free(native->provenance);
 }
 
 int lvlm_native_meta_json(cJSON **out, const lvlm_checkpoint *cp, const char *key,
@@ -264,7 +150,7 @@ int lvlm_native_root(char hex[LVLM_DIGEST_HEX + 1], const lvlm_checkpoint *cp,
                      lvlm_error *err)
 {
     const unsigned char *const bytes = cp->files[0].map->bytes;
-    const size_t n = (size_t)lvlm_load_le(bytes, 8) + 8;
+    const size_t n = (size_t)cp->header_bytes;
     const char *const root = find_root((const char *)bytes, n);
     lvlm_digest digest = LVLM_DIGEST_INIT;
     FAIL_IF(root == NULL, err, LVLM_EFORMAT, "header without a root digest");

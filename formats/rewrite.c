@@ -8,7 +8,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/workers.h"
-#include "formats/safetensors.h"
+#include "formats/native_writer.h"
 
 enum { PIECE = 256 * 1024 }; /* copied at a time: hashing finds it in cache */
 
@@ -16,11 +16,7 @@ typedef char hex_digest[LVLM_DIGEST_HEX + 1];
 
 typedef struct work {
     const lvlm_rewrite *rewrite;
-    lvlm_outfile *file;
-    uint64_t *starts;    /* (n_tensors) where each begins in the new file */
-    hex_digest *digests; /* (n_tensors) of what was written */
-    cJSON *config, *ledger;
-    lvlm_native_meta meta;
+    lvlm_native_writer writer;
     atomic_ullong done; /* bytes */
 } work;
 
@@ -35,7 +31,7 @@ struct lvlm_rewrite_sink {
 void lvlm_rewrite_put(lvlm_rewrite_sink *sink, const void *bytes, size_t n_bytes)
 {
     work *const w = sink->work;
-    lvlm_outfile_write_at(w->file, sink->at, bytes, n_bytes, &sink->digest);
+    lvlm_outfile_write_at(w->writer.file, sink->at, bytes, n_bytes, &sink->digest);
     sink->at += n_bytes;
     const uint64_t done = atomic_fetch_add(&w->done, n_bytes) + n_bytes;
     if (w->rewrite->progress != NULL)
@@ -81,85 +77,52 @@ static int write_tensor(void *user, size_t i, lvlm_error *err)
     const lvlm_rewrite *const r = w->rewrite;
     const lvlm_tensor *const t = &r->source->tensors[i];
     const bool changes = r->changes(r->user, t);
-    lvlm_rewrite_sink sink = { w, w->starts[i], LVLM_DIGEST_INIT };
+    lvlm_rewrite_sink sink = { w, w->writer.starts[i], LVLM_DIGEST_INIT };
     if (changes) TRY(check_changed(w, t, err));
     int rc = lvlm_digest_start(&sink.digest, err);
     if (rc == 0 && changes)
         rc = r->write(r->user, t, &sink, err);
     else if (rc == 0)
         rc = copy(&sink, t, err);
-    assert(rc < 0 || sink.at == w->starts[i] + t->n_bytes);
-    if (rc == 0) rc = lvlm_outfile_check(w->file, err);
-    if (rc == 0) rc = lvlm_digest_finish(&sink.digest, w->digests[i], err);
-    if (rc == 0 && !changes) rc = check_source(w, t, w->digests[i], err);
+    assert(rc < 0 || sink.at == w->writer.starts[i] + t->n_bytes);
+    if (rc == 0) rc = lvlm_outfile_check(w->writer.file, err);
+    if (rc == 0) rc = lvlm_digest_finish(&sink.digest, w->writer.digests[i], err);
+    if (rc == 0 && !changes) rc = check_source(w, t, w->writer.digests[i], err);
     lvlm_digest_free(&sink.digest);
     return rc;
 }
 
 /* ---- the file ------------------------------------------------------------------- */
 
-static int read_meta(work *w, lvlm_error *err)
-{
-    const lvlm_checkpoint *const cp = w->rewrite->source;
-    TRY(lvlm_native_meta_json(&w->config, cp, "config", err));
-    TRY(lvlm_native_meta_json(&w->ledger, cp, "ledger", err));
-    w->meta =
-        (lvlm_native_meta){ lvlm_json_string(lvlm_json_get(cp->metadata, "family")),
-                            w->config, w->rewrite->provenance, w->ledger };
-    w->starts = lvlm_calloc(cp->n_tensors + 1, sizeof *w->starts);
-    w->digests = lvlm_calloc(cp->n_tensors + 1, sizeof *w->digests);
-    return w->starts != NULL && w->digests != NULL ? 0 : lvlm_fail_memory(err);
-}
-
-/* The header: once without digests, for its length, and once with them. */
-static int compose(lvlm_strbuf *out, const work *w, hex_digest *digests,
-                   lvlm_error *err)
-{
-    const lvlm_checkpoint *const cp = w->rewrite->source;
-    return lvlm_native_header(out, &w->meta, cp->tensors, cp->n_tensors, digests, err);
-}
-
 static int write_all(work *w, char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
 {
-    const lvlm_checkpoint *const cp = w->rewrite->source;
-    const size_t max = LVLM_SAFETENSORS_MAX_HEADER + 2 * LVLM_NATIVE_ALIGN_DATA;
-    lvlm_strbuf blank = LVLM_STRBUF_INIT(max), header = LVLM_STRBUF_INIT(max);
-    int rc = compose(&blank, w, NULL, err);
-    uint64_t at = blank.length;
-    for (size_t i = 0; i < cp->n_tensors; i++) {
-        w->starts[i] = at;
-        at += cp->tensors[i].n_bytes;
-    }
-    if (rc == 0)
-        rc =
-            lvlm_workers_each(w->rewrite->threads, cp->n_tensors, write_tensor, w, err);
-    if (rc == 0 && w->rewrite->finish != NULL)
-        rc = w->rewrite->finish(w->rewrite->user, err);
-    if (rc == 0) rc = compose(&header, w, w->digests, err);
-    if (rc == 0) rc = lvlm_native_find_root(root, header.text, header.length, err);
-    if (rc == 0) rc = lvlm_checkpoint_unchanged(cp, err);
-    if (rc == 0 && w->rewrite->other != NULL)
-        rc = lvlm_checkpoint_unchanged(w->rewrite->other, err);
-    if (rc == 0) {
-        assert(header.length == blank.length);
-        lvlm_outfile_write_at(w->file, 0, header.text, header.length, NULL);
-        rc = lvlm_outfile_commit(w->file, err);
-    }
-    lvlm_strbuf_free(&blank);
-    lvlm_strbuf_free(&header);
-    return rc;
+    const lvlm_rewrite *const r = w->rewrite;
+    TRY(lvlm_workers_each(r->threads, r->source->n_tensors, write_tensor, w, err));
+    if (r->finish != NULL) TRY(r->finish(r->user, err));
+    TRY(lvlm_checkpoint_unchanged(r->source, err));
+    if (r->other != NULL) TRY(lvlm_checkpoint_unchanged(r->other, err));
+    return lvlm_native_writer_finish(&w->writer, root, err);
 }
 
+/* Everything but the provenance is the source's, which has been checked at opening. */
 int lvlm_rewrite_run(const lvlm_rewrite *rewrite, lvlm_outfile *file,
                      char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
 {
-    work w = { .rewrite = rewrite, .file = file };
-    int rc = read_meta(&w, err);
+    const lvlm_checkpoint *const cp = rewrite->source;
+    const cJSON *const m = cp->metadata;
+    work w = { .rewrite = rewrite };
+    char *provenance = NULL;
+    assert(cp->native != NULL);
+    TRY(lvlm_json_print(&provenance, rewrite->provenance, err));
+    const lvlm_native_meta meta = { lvlm_json_string(lvlm_json_get(m, "family")),
+                                    lvlm_json_string(lvlm_json_get(m, "config")),
+                                    provenance,
+                                    lvlm_json_string(lvlm_json_get(m, "ledger")) };
+    int rc = lvlm_native_writer_open(&w.writer, &meta, cp->tensors, cp->n_tensors, file,
+                                     err);
     if (rc == 0) rc = write_all(&w, root, err);
-    lvlm_json_free(w.config);
-    lvlm_json_free(w.ledger);
-    lvlm_free(w.starts);
-    lvlm_free(w.digests);
+    lvlm_native_writer_close(&w.writer);
+    lvlm_free(provenance);
     return rc;
 }
 

@@ -15,10 +15,17 @@
 #include "formats/base/alloc.h"
 #include "formats/base/bytes.h"
 #include "formats/base/json.h"
+#include "formats/base/list.h"
 #include "formats/base/outfile.h"
 #include "formats/base/size.h"
 
-enum { LENGTH_BYTES = 8 };
+enum {
+    LENGTH_BYTES = 8,
+    MAX_METADATA = 100000, /* members: they become a tree */
+};
+
+/* Where data can end at most: sums with a header then fit 64 bits. */
+#define MAX_FILE ((uint64_t)1 << 62)
 
 static int by_offset(const void *a, const void *b)
 {
@@ -29,7 +36,7 @@ static int by_offset(const void *a, const void *b)
 }
 
 /* The header's text, its length checked against limit and file. */
-static int read_header(cJSON **out, uint64_t *header_bytes, const lvlm_infile *file,
+static int find_header(const char **text, size_t *n_bytes, const lvlm_infile *file,
                        lvlm_error *err)
 {
     FAIL_IF(file->n_bytes < LENGTH_BYTES, err, LVLM_EFORMAT,
@@ -44,92 +51,153 @@ static int read_header(cJSON **out, uint64_t *header_bytes, const lvlm_infile *f
             "header length %" PRIu64 " is beyond the end of the file (%" PRIu64
             " bytes); the file is truncated",
             length, file->n_bytes);
-    const char *text = (const char *)file->bytes + LENGTH_BYTES;
-    FAIL_IF(length == 0 || text[0] != '{', err, LVLM_EFORMAT,
+    *text = (const char *)file->bytes + LENGTH_BYTES;
+    *n_bytes = (size_t)length;
+    FAIL_IF(length == 0 || (*text)[0] != '{', err, LVLM_EFORMAT,
             "header does not begin with '{'");
-    const int rc = lvlm_json_parse(out, text, (size_t)length, err);
-    if (rc < 0) lvlm_prefix(err, "header: ");
-    *header_bytes = LENGTH_BYTES + length;
+    return 0;
+}
+
+static int read_metadata(cJSON **out, lvlm_json_reader *r, lvlm_error *err)
+{
+    const cJSON *item;
+    int rc = 0;
+    if (lvlm_json_peek(r) != LVLM_JSON_OBJECT)
+        rc = lvlm_fail(err, LVLM_EFORMAT, "not an object");
+    if (rc == 0) rc = lvlm_json_read_tree(out, MAX_METADATA + 1, r, err);
+    LVLM_JSON_MEMBERS (item, *out)
+        if (rc == 0 && !cJSON_IsString(item))
+            rc = lvlm_fail(err, LVLM_EFORMAT, "value of '%s' is not a string",
+                           item->string);
+    if (rc < 0) lvlm_prefix(err, "__metadata__: ");
     return rc;
 }
 
-static int check_metadata(const cJSON *metadata, lvlm_error *err)
+static int read_dtype(lvlm_dtype *out, lvlm_json_reader *r, lvlm_error *err)
 {
-    FAIL_IF(!cJSON_IsObject(metadata), err, LVLM_EFORMAT,
-            "__metadata__ is not an object");
-    const cJSON *item;
-    LVLM_JSON_MEMBERS (item, metadata)
-        FAIL_IF(!cJSON_IsString(item), err, LVLM_EFORMAT,
-                "__metadata__: value of '%s' is not a string", item->string);
+    const char *name;
+    TRY(lvlm_json_read_text(&name, r, err));
+    FAIL_IF(!lvlm_dtype_from_name(out, name), err, LVLM_EFORMAT, "unknown dtype '%s'",
+            name);
     return 0;
 }
 
-static int read_shape(lvlm_shape *shape, const cJSON *dims, lvlm_error *err)
+static int read_offsets(uint64_t offsets[2], lvlm_json_reader *r, lvlm_error *err)
 {
-    FAIL_IF(!cJSON_IsArray(dims), err, LVLM_EFORMAT, "shape is not an array");
-    const cJSON *dim;
-    shape->n = 0;
-    LVLM_JSON_ITEMS (dim, dims) {
-        FAIL_IF(shape->n == LVLM_MAX_DIMS, err, LVLM_EFORMAT,
-                "shape has more than %d dimensions", LVLM_MAX_DIMS);
-        FAIL_IF(!lvlm_json_u64(&shape->dims[shape->n], dim), err, LVLM_EFORMAT,
-                "dimension %zu of the shape is not a whole number", shape->n);
-        shape->n++;
+    size_t n = 0;
+    int rc;
+    TRY(lvlm_json_begin_list(r, err));
+    while ((rc = lvlm_json_next_item(r, err)) > 0) {
+        FAIL_IF(n == 2, err, LVLM_EFORMAT, "more than two numbers");
+        TRY(lvlm_json_read_u64(&offsets[n++], r, err));
     }
-    return 0;
+    FAIL_IF(rc == 0 && n < 2, err, LVLM_EFORMAT, "not a pair of numbers");
+    return rc;
 }
 
-/* One member of the header. Offsets stay relative to the data here. */
-static int read_entry(lvlm_tensor *tensor, const cJSON *entry, lvlm_error *err)
-{
-    const char *dtype = lvlm_json_string(lvlm_json_get(entry, "dtype"));
-    FAIL_IF(dtype == NULL, err, LVLM_EFORMAT, "has no dtype");
-    FAIL_IF(!lvlm_dtype_from_name(&tensor->dtype, dtype), err, LVLM_EFORMAT,
-            "unknown dtype '%s'", dtype);
-    TRY(read_shape(&tensor->shape, lvlm_json_get(entry, "shape"), err));
+/* What the members of an entry say. */
+typedef struct entry {
+    bool has_dtype, has_shape, has_offsets;
+    uint64_t offsets[2];
+} entry;
 
-    const cJSON *offsets = lvlm_json_get(entry, "data_offsets");
-    uint64_t begin, end, expected;
-    FAIL_IF(lvlm_json_count(offsets) != 2 ||
-                !lvlm_json_u64(&begin, lvlm_json_item(offsets, 0)) ||
-                !lvlm_json_u64(&end, lvlm_json_item(offsets, 1)),
-            err, LVLM_EFORMAT, "data_offsets is not a pair of whole numbers");
+static int read_member(entry *e, lvlm_tensor *tensor, const char *key,
+                       lvlm_json_reader *r, lvlm_error *err)
+{
+    const char *what = NULL;
+    int rc;
+    if (strcmp(key, "dtype") == 0) {
+        e->has_dtype = true;
+        return read_dtype(&tensor->dtype, r, err);
+    }
+    if (strcmp(key, "shape") == 0) {
+        e->has_shape = true;
+        what = "shape";
+        rc = lvlm_shape_read(&tensor->shape, r, err);
+    } else if (strcmp(key, "data_offsets") == 0) {
+        e->has_offsets = true;
+        what = "data_offsets";
+        rc = read_offsets(e->offsets, r, err);
+    } else {
+        return lvlm_fail(err, LVLM_EFORMAT, "unknown member '%s'", key);
+    }
+    if (rc < 0) lvlm_prefix(err, "%s: ", what);
+    return rc;
+}
+
+/* Offsets stay relative to the data here. */
+static int finish_entry(lvlm_tensor *tensor, const entry *e, lvlm_error *err)
+{
+    const uint64_t begin = e->offsets[0], end = e->offsets[1];
+    uint64_t expected;
+    FAIL_IF(!e->has_dtype, err, LVLM_EFORMAT, "has no dtype");
+    FAIL_IF(!e->has_shape, err, LVLM_EFORMAT, "has no shape");
+    FAIL_IF(!e->has_offsets, err, LVLM_EFORMAT, "has no data_offsets");
     FAIL_IF(begin > end, err, LVLM_EFORMAT,
             "begins at %" PRIu64 ", after its end at %" PRIu64, begin, end);
+    FAIL_IF(end > MAX_FILE, err, LVLM_EFORMAT,
+            "ends at %" PRIu64 ", beyond what a file can hold", end);
     FAIL_IF(!lvlm_shape_bytes(&expected, &tensor->shape, tensor->dtype), err,
             LVLM_EFORMAT, "size of the shape overflows 64 bits");
     char shape[LVLM_SHAPE_TEXT];
     FAIL_IF(end - begin != expected, err, LVLM_EFORMAT,
-            "%s %s takes %" PRIu64 " bytes, data_offsets span %" PRIu64, dtype,
-            lvlm_shape_text(shape, &tensor->shape), expected, end - begin);
+            "%s %s takes %" PRIu64 " bytes, data_offsets span %" PRIu64,
+            lvlm_dtype_name(tensor->dtype), lvlm_shape_text(shape, &tensor->shape),
+            expected, end - begin);
     tensor->offset = begin;
     tensor->n_bytes = end - begin;
     return 0;
 }
 
-static int read_entries(lvlm_safetensors *out, cJSON *header, lvlm_arena *arena,
-                        lvlm_error *err)
+static int read_entry(lvlm_tensor *tensor, lvlm_json_reader *r, lvlm_error *err)
 {
-    out->n_tensors = 0;
-    out->tensors = lvlm_arena_alloc(arena, lvlm_json_count_members(header) + 1,
-                                    sizeof *out->tensors);
-    if (out->tensors == NULL) return lvlm_fail_memory(err);
-    const cJSON *entry;
-    LVLM_JSON_MEMBERS (entry, header) {
-        if (strcmp(entry->string, "__metadata__") == 0) {
-            TRY(check_metadata(entry, err));
-            continue;
-        }
-        lvlm_tensor *tensor = &out->tensors[out->n_tensors++];
-        const int rc = read_entry(tensor, entry, err);
-        if (rc < 0) {
-            lvlm_prefix(err, "tensor '%s': ", entry->string);
-            return rc;
-        }
-        tensor->name = lvlm_arena_strndup(arena, entry->string, strlen(entry->string));
-        if (tensor->name == NULL) return lvlm_fail_memory(err);
-    }
+    entry e = { 0 };
+    const char *key;
+    int rc;
+    TRY(lvlm_json_begin_object(r, err));
+    while ((rc = lvlm_json_next_key(&key, r, err)) > 0)
+        TRY(read_member(&e, tensor, key, r, err));
+    return rc < 0 ? rc : finish_entry(tensor, &e, err);
+}
+
+/* The list grows on the heap and is given away: a million tensors are not copied. */
+static int add_tensor(lvlm_safetensors *st, size_t *capacity, lvlm_error *err)
+{
+    TRY(lvlm_list_room(&st->tensors, capacity, st->n_tensors, sizeof *st->tensors,
+                       err));
+    st->tensors[st->n_tensors++] = (lvlm_tensor){ 0 };
     return 0;
+}
+
+static int read_named(lvlm_safetensors *out, const char *key, size_t *capacity,
+                      lvlm_json_reader *r, lvlm_arena *arena, lvlm_error *err)
+{
+    if (strcmp(key, "__metadata__") == 0 && out->metadata == NULL) {
+        out->metadata_first = out->n_tensors == 0;
+        return read_metadata(&out->metadata, r, err);
+    }
+    TRY(add_tensor(out, capacity, err));
+    lvlm_tensor *tensor = &out->tensors[out->n_tensors - 1];
+    tensor->name = lvlm_arena_strndup(arena, key, strlen(key));
+    if (tensor->name == NULL) return lvlm_fail_memory(err);
+    const int rc = read_entry(tensor, r, err);
+    if (rc < 0) lvlm_prefix(err, "tensor '%s': ", tensor->name);
+    return rc;
+}
+
+static int read_header(lvlm_safetensors *out, const char *text, size_t n_bytes,
+                       lvlm_arena *arena, lvlm_error *err)
+{
+    lvlm_json_reader r;
+    const char *key;
+    size_t capacity = 0;
+    TRY(lvlm_json_open(&r, text, n_bytes, err));
+    int rc = lvlm_json_begin_object(&r, err);
+    while (rc == 0 && (rc = lvlm_json_next_key(&key, &r, err)) > 0)
+        rc = read_named(out, key, &capacity, &r, arena, err);
+    if (rc == 0) rc = lvlm_json_end(&r, err);
+    lvlm_json_close(&r);
+    return rc;
 }
 
 /* Does each tensor begin where the one before it ended, as they are listed? */
@@ -145,13 +213,13 @@ static bool in_order(const lvlm_safetensors *st)
 
 /* Every rule that a file must satisfy, in the order in which they are checked:
  *
- *   the file holds at least the 8 bytes of the header's length      read_header
+ *   the file holds at least the 8 bytes of the header's length      find_header
  *   the header is at most LVLM_SAFETENSORS_MAX_HEADER bytes
  *   the header ends inside the file and begins with '{'
- *   it is one JSON object in UTF-8, no key twice, nothing behind    json.c
- *   __metadata__ is an object of strings                            check_metadata
- *   dtype is known; shape is up to 8 whole numbers                  read_entry
- *   data_offsets are two whole numbers, begin <= end
+ *   it is one JSON object in UTF-8, no key twice, nothing after it  json_reader.c
+ *   __metadata__ is an object of strings                            read_metadata
+ *   dtype is known; shape is up to 8 whole numbers; no other member read_entry
+ *   data_offsets are two whole numbers, begin <= end < 2^62         finish_entry
  *   shape x dtype is the span, computed without overflow
  *   sorted by offset, the first tensor begins at 0                  validate
  *   each begins where the one before ended: no hole, no overlap
@@ -182,7 +250,7 @@ static int validate(const lvlm_safetensors *st, uint64_t file_bytes, bool header
             " bytes of data; it is truncated",
             st->tensors[st->n_tensors - 1].name, end, data_bytes);
     FAIL_IF(end < data_bytes, err, LVLM_EFORMAT,
-            "%" PRIu64 " bytes behind the last tensor belong to no tensor",
+            "%" PRIu64 " bytes after the last tensor belong to no tensor",
             data_bytes - end);
     return 0;
 }
@@ -201,43 +269,34 @@ static void place(lvlm_safetensors *st, const lvlm_infile *file, bool headers_on
 int lvlm_safetensors_read(lvlm_safetensors *out, const lvlm_infile *file,
                           bool headers_only, lvlm_arena *arena, lvlm_error *err)
 {
-    cJSON *header = NULL;
-    int rc;
-
+    const char *text = NULL;
+    size_t n_bytes = 0;
     *out = (lvlm_safetensors){ 0 };
-    if ((rc = read_header(&header, &out->header_bytes, file, err)) < 0 ||
-        (rc = read_entries(out, header, arena, err)) < 0)
+    TRY(find_header(&text, &n_bytes, file, err));
+    out->header_bytes = LENGTH_BYTES + n_bytes;
+    int rc = read_header(out, text, n_bytes, arena, err);
+    if (rc < 0) {
+        lvlm_prefix(err, "header: ");
         goto done;
-    if (!in_order(out))
+    }
+    out->data_in_order = in_order(out);
+    if (!out->data_in_order)
         qsort(out->tensors, out->n_tensors, sizeof *out->tensors, by_offset);
-    if ((rc = validate(out, file->n_bytes, headers_only, err)) < 0) goto done;
-    place(out, file, headers_only);
-    out->metadata = cJSON_DetachItemFromObjectCaseSensitive(header, "__metadata__");
+    if ((rc = validate(out, file->n_bytes, headers_only, err)) == 0)
+        place(out, file, headers_only);
 done:
-    lvlm_json_free(header);
+    if (rc < 0) lvlm_safetensors_free(out);
     return rc;
 }
 
 void lvlm_safetensors_free(lvlm_safetensors *st)
 {
     lvlm_json_free(st->metadata);
-    st->metadata = NULL;
+    lvlm_free(st->tensors);
+    *st = (lvlm_safetensors){ 0 };
 }
 
 /* ---- writing -------------------------------------------------------------------- */
-
-/* A JSON string literal, by the one printer that the project has. */
-static int put_string(lvlm_strbuf *out, const char *text, lvlm_error *err)
-{
-    cJSON *item = cJSON_CreateString(text);
-    char *literal = NULL;
-    const int rc =
-        item == NULL ? lvlm_fail_memory(err) : lvlm_json_print(&literal, item, err);
-    if (rc == 0) lvlm_strbuf_puts(out, literal);
-    lvlm_free(literal);
-    lvlm_json_free(item);
-    return rc;
-}
 
 static int put_metadata(lvlm_strbuf *out, const cJSON *metadata, lvlm_error *err)
 {
@@ -256,7 +315,7 @@ static int put_tensor(lvlm_strbuf *out, const lvlm_tensor *tensor, uint64_t *end
     FAIL_IF(!lvlm_shape_bytes(&n_bytes, &tensor->shape, tensor->dtype) ||
                 !lvlm_add_u64(end, begin, n_bytes),
             err, LVLM_EFORMAT, "tensor '%s': size overflows 64 bits", tensor->name);
-    TRY(put_string(out, tensor->name, err));
+    lvlm_json_put_text(out, tensor->name);
     lvlm_strbuf_printf(out, ":{\"dtype\":\"%s\",\"shape\":[",
                        lvlm_dtype_name(tensor->dtype));
     for (size_t i = 0; i < tensor->shape.n; i++)

@@ -24,15 +24,17 @@ enum { LVLM_SAFETENSORS_ALIGN = 8 };
 #define LVLM_SAFETENSORS_MAX_HEADER 100000000u
 
 typedef struct lvlm_safetensors {
-    lvlm_tensor *tensors; /* in order of offset; `file` is 0 */
+    lvlm_tensor *tensors; /* in order of offset; `file` is 0; owned here (lvlm_free) */
     size_t n_tensors;
+    bool data_in_order;    /* the header lists them in this order */
     uint64_t header_bytes; /* 8 + N: where tensor bytes begin */
     uint64_t data_bytes;   /* where the last tensor ends, from there */
     cJSON *metadata;       /* object of strings, or NULL; owned here */
+    bool metadata_first;   /* it precedes all tensors */
 } lvlm_safetensors;
 
 /* Read and validate the header of `file`. Names live in `arena`, data in `file`.
- * `headers_only` accepts a file that ends behind its header: data is then NULL.
+ * `headers_only` accepts a file that ends after its header: data is then NULL.
  * LVLM_EFORMAT names the first rule that is broken; the rules are listed at
  * `validate` in safetensors.c. Free with lvlm_safetensors_free. */
 LVLM_MUST_CHECK int lvlm_safetensors_read(lvlm_safetensors *out,
@@ -40,7 +42,7 @@ LVLM_MUST_CHECK int lvlm_safetensors_read(lvlm_safetensors *out,
                                           lvlm_arena *arena, lvlm_error *err);
 void lvlm_safetensors_free(lvlm_safetensors *st);
 
-/* The 8 + N header bytes for `tensors` laid out one behind the other in the order
+/* The 8 + N header bytes for `tensors` laid out one after the other in the order
  * given; only name, dtype and shape are read. `metadata` (an object of strings) may
  * be NULL. Tensor bytes begin at a multiple of `align` (a power of two, at least 8).
  * Appends to `out`, whose maximum must allow LVLM_SAFETENSORS_MAX_HEADER. */

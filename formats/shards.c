@@ -1,10 +1,12 @@
-/* shards.c - the index of a model in several files, parsed and held against them. */
+/* shards.c - the index of a model in several files, read from the reader's events (it
+ * may list a million tensors), and checked against the files. */
 #include "formats/shards.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/base/json.h"
+#include "formats/base/json_reader.h"
+#include "formats/base/list.h"
 
 static int by_text(const void *a, const void *b)
 {
@@ -29,44 +31,106 @@ static bool is_plain_name(const char *name, const char *suffix)
     return name[0] != '.' && strchr(name, '/') == NULL && has_suffix(name, suffix);
 }
 
-/* The distinct file names of weight_map, sorted. */
-static int collect_files(lvlm_shards *out, const cJSON *map, const char *suffix,
-                         lvlm_arena *arena, lvlm_error *err)
+/* Lists that grow on the heap and end in the arena. */
+typedef struct parser {
+    lvlm_json_reader reader;
+    const char **files; /* sorted, each once */
+    const char **homes; /* of each entry, the same pointers */
+    lvlm_shard_entry *entries;
+    size_t n_files, n_entries, file_room, home_room, entry_room;
+    const char *suffix;
+    lvlm_arena *arena;
+    lvlm_error *err;
+} parser;
+
+/* `name` among the files, added where it is new. */
+static int find_file(const char **out, parser *p, const char *name)
 {
-    const cJSON *item;
-    size_t n = 0;
-    LVLM_JSON_MEMBERS (item, map) {
-        const char *file = lvlm_json_string(item);
-        FAIL_IF(
-            file == NULL || !is_plain_name(file, suffix), err, LVLM_EFORMAT,
-            "weight_map: '%s' is not in a plain %s file of this directory but in '%s'",
-            item->string, suffix, file != NULL ? file : "(no string)");
-        out->files[n] = lvlm_arena_strndup(arena, file, strlen(file));
-        if (out->files[n] == NULL) return lvlm_fail_memory(err);
-        n++;
+    size_t low = 0, high = p->n_files;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const int order = strcmp(p->files[middle], name);
+        if (order == 0) {
+            *out = p->files[middle];
+            return 0;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    qsort(out->files, n, sizeof *out->files, by_text);
-    for (size_t i = 0; i < n; i++)
-        if (i == 0 || strcmp(out->files[i], out->files[out->n_files - 1]) != 0)
-            out->files[out->n_files++] = out->files[i];
-    FAIL_IF(out->n_files > LVLM_MAX_SHARDS, err, LVLM_EFORMAT,
-            "weight_map names %zu files, the limit is %d", out->n_files,
-            LVLM_MAX_SHARDS);
+    FAIL_IF(p->n_files == LVLM_MAX_SHARDS, p->err, LVLM_EFORMAT,
+            "weight_map names more files than the limit of %d", LVLM_MAX_SHARDS);
+    TRY(lvlm_list_room(&p->files, &p->file_room, p->n_files, sizeof *p->files, p->err));
+    *out = lvlm_arena_strndup(p->arena, name, strlen(name));
+    if (*out == NULL) return lvlm_fail_memory(p->err);
+    memmove(p->files + low + 1, p->files + low, (p->n_files - low) * sizeof *p->files);
+    p->files[low] = *out;
+    p->n_files++;
     return 0;
 }
 
-static int collect_entries(lvlm_shards *out, const cJSON *map, lvlm_arena *arena,
-                           lvlm_error *err)
+static int read_entry(parser *p, const char *key)
 {
-    const cJSON *item;
-    LVLM_JSON_MEMBERS (item, map) {
-        const char *file = item->valuestring;
-        const char *const *found =
-            bsearch(&file, out->files, out->n_files, sizeof *out->files, by_text);
-        lvlm_shard_entry *entry = &out->entries[out->n_entries++];
-        entry->tensor = lvlm_arena_strndup(arena, item->string, strlen(item->string));
-        if (entry->tensor == NULL) return lvlm_fail_memory(err);
-        entry->file = (size_t)(found - out->files);
+    const size_t n = p->n_entries;
+    const char *file = NULL;
+    TRY(lvlm_list_room(&p->entries, &p->entry_room, n, sizeof *p->entries, p->err));
+    TRY(lvlm_list_room(&p->homes, &p->home_room, n, sizeof *p->homes, p->err));
+    const char *const tensor = lvlm_arena_strndup(p->arena, key, strlen(key));
+    if (tensor == NULL) return lvlm_fail_memory(p->err);
+    const int rc = lvlm_json_read_text(&file, &p->reader, p->err);
+    if (rc < 0) {
+        lvlm_prefix(p->err, "weight_map: '%s': ", tensor);
+        return rc;
+    }
+    FAIL_IF(!is_plain_name(file, p->suffix), p->err, LVLM_EFORMAT,
+            "weight_map: '%s' is not in a plain %s file of this directory but in '%s'",
+            tensor, p->suffix, file);
+    TRY(find_file(&p->homes[n], p, file));
+    p->entries[p->n_entries++] = (lvlm_shard_entry){ .tensor = tensor };
+    return 0;
+}
+
+static int read_map(parser *p)
+{
+    const char *key;
+    int rc = lvlm_json_begin_object(&p->reader, p->err);
+    if (rc < 0) {
+        lvlm_prefix(p->err, "weight_map: ");
+        return rc;
+    }
+    while ((rc = lvlm_json_next_key(&key, &p->reader, p->err)) > 0)
+        TRY(read_entry(p, key));
+    return rc;
+}
+
+static int read_index(parser *p)
+{
+    const char *key;
+    int rc;
+    TRY(lvlm_json_begin_object(&p->reader, p->err));
+    while ((rc = lvlm_json_next_key(&key, &p->reader, p->err)) > 0)
+        TRY(strcmp(key, "weight_map") == 0 ? read_map(p)
+                                           : lvlm_json_skip(&p->reader, p->err));
+    TRY(rc);
+    FAIL_IF(p->n_entries == 0, p->err, LVLM_EFORMAT, "weight_map is missing or empty");
+    return lvlm_json_end(&p->reader, p->err);
+}
+
+/* Into the arena, files by number. */
+static int settle(lvlm_shards *out, const parser *p)
+{
+    out->n_files = p->n_files;
+    out->n_entries = p->n_entries;
+    out->files = lvlm_arena_alloc(p->arena, p->n_files, sizeof *out->files);
+    out->entries = lvlm_arena_alloc(p->arena, p->n_entries, sizeof *out->entries);
+    if (out->files == NULL || out->entries == NULL) return lvlm_fail_memory(p->err);
+    memcpy(out->files, p->files, p->n_files * sizeof *out->files);
+    for (size_t i = 0; i < p->n_entries; i++) {
+        const char *const *const found =
+            bsearch(&p->homes[i], p->files, p->n_files, sizeof *p->files, by_text);
+        out->entries[i] =
+            (lvlm_shard_entry){ p->entries[i].tensor, (size_t)(found - p->files) };
     }
     qsort(out->entries, out->n_entries, sizeof *out->entries, by_tensor);
     return 0;
@@ -75,27 +139,15 @@ static int collect_entries(lvlm_shards *out, const cJSON *map, lvlm_arena *arena
 int lvlm_shards_parse(lvlm_shards *out, const char *text, size_t n_bytes,
                       const char *suffix, lvlm_arena *arena, lvlm_error *err)
 {
-    cJSON *json = NULL;
-    int rc;
-
+    parser p = { .suffix = suffix, .arena = arena, .err = err };
     *out = (lvlm_shards){ 0 };
-    TRY(lvlm_json_parse(&json, text, n_bytes, err));
-    const cJSON *map = lvlm_json_get(json, "weight_map");
-    const size_t n = lvlm_json_count_members(map);
-    if (n == 0) {
-        rc = lvlm_fail(err, LVLM_EFORMAT, "weight_map is missing or empty");
-        goto done;
-    }
-    out->files = lvlm_arena_alloc(arena, n, sizeof *out->files);
-    out->entries = lvlm_arena_alloc(arena, n, sizeof *out->entries);
-    if (out->files == NULL || out->entries == NULL) {
-        rc = lvlm_fail_memory(err);
-        goto done;
-    }
-    if ((rc = collect_files(out, map, suffix, arena, err)) == 0)
-        rc = collect_entries(out, map, arena, err);
-done:
-    lvlm_json_free(json);
+    TRY(lvlm_json_open(&p.reader, text, n_bytes, err));
+    int rc = read_index(&p);
+    if (rc == 0) rc = settle(out, &p);
+    lvlm_json_close(&p.reader);
+    lvlm_free(p.files);
+    lvlm_free(p.homes);
+    lvlm_free(p.entries);
     return rc;
 }
 

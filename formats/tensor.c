@@ -58,6 +58,23 @@ const char *lvlm_shape_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape)
     return text;
 }
 
+int lvlm_shape_read(lvlm_shape *shape, lvlm_json_reader *r, lvlm_error *err)
+{
+    int rc;
+    shape->n = 0;
+    TRY(lvlm_json_begin_list(r, err));
+    while ((rc = lvlm_json_next_item(r, err)) > 0) {
+        FAIL_IF(shape->n == LVLM_MAX_DIMS, err, LVLM_EFORMAT, "more than %d dimensions",
+                LVLM_MAX_DIMS);
+        if ((rc = lvlm_json_read_u64(&shape->dims[shape->n], r, err)) < 0) {
+            lvlm_prefix(err, "dimension %zu: ", shape->n);
+            return rc;
+        }
+        shape->n++;
+    }
+    return rc;
+}
+
 cJSON *lvlm_shape_json(const lvlm_shape *shape)
 {
     cJSON *json = cJSON_CreateArray();

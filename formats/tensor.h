@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "formats/base/error.h"
+#include "formats/base/json_reader.h"
 #include "formats/base/strbuf.h"
 #include "formats/dtype.h"
 
@@ -61,6 +62,9 @@ enum { LVLM_SHAPE_TEXT = 192 };
 /* The same into a caller's buffer; returns it, for use in one message. */
 const char *lvlm_shape_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape);
 
+/* From a JSON list of whole numbers; more than LVLM_MAX_DIMS are refused at once. */
+LVLM_MUST_CHECK int lvlm_shape_read(lvlm_shape *out, lvlm_json_reader *reader,
+                                    lvlm_error *err);
 /* A JSON array of the dimensions. Owned by the caller; NULL: out of memory. */
 cJSON *lvlm_shape_json(const lvlm_shape *shape);
 

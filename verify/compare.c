@@ -248,13 +248,6 @@ static void compare_targets(run *r, const lvlm_manifest *a, const lvlm_manifest 
     }
 }
 
-static const lvlm_tensor *find_extra(const lvlm_manifest *m, const char *canonical)
-{
-    for (size_t i = 0; i < m->n_extras; i++)
-        if (strcmp(m->extras[i].canonical, canonical) == 0) return m->extras[i].tensor;
-    return NULL;
-}
-
 /* Tensors that no target uses: compared where both have them, reported where one
  * has. */
 static void compare_extras(run *r, const lvlm_manifest *a, const lvlm_manifest *b)
@@ -262,12 +255,12 @@ static void compare_extras(run *r, const lvlm_manifest *a, const lvlm_manifest *
     for (size_t i = 0; i < a->n_extras; i++) {
         const char *name = a->extras[i].canonical;
         const side x = bare_side(a->extras[i].tensor);
-        const side y = bare_side(find_extra(b, name));
+        const side y = bare_side(lvlm_manifest_find_extra(b, name));
         compare_pair(r, name, &x, &y, false);
     }
     for (size_t i = 0; i < b->n_extras; i++) {
         const char *name = b->extras[i].canonical;
-        if (find_extra(a, name) != NULL) continue;
+        if (lvlm_manifest_find_extra(a, name) != NULL) continue;
         const side y = bare_side(b->extras[i].tensor);
         compare_pair(r, name, &none, &y, false);
     }

@@ -1,15 +1,12 @@
-/* json.c - what cJSON lets through is checked here; what it prints badly is printed
- * here.
+/* json.c - trees of cJSON: built from the strict reader, printed, looked up.
  *
- *   check_text  UTF-8, the grammar of RFC 8259 to the letter, depth, no zero character
- *   cJSON       the tree; all that can fail now is memory, which it cannot tell apart
- *   check_tree  no key twice in an object
- *
- * The printer is our own because cJSON's numbers lose digits and follow the locale. */
+ * cJSON's own parser accepts too much and its printer loses digits and follows the
+ * locale; only its nodes are used. */
 #include "formats/base/json.h"
 
 #include <float.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -18,13 +15,9 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/strbuf.h"
-#include "formats/base/utf8.h"
 
 /* The largest whole number up to which every one is a double. */
 #define MAX_EXACT 9007199254740992.0
-
-/* Some versions of cJSON cut a longer number. */
-enum { MAX_NUMBER = 63 };
 
 /* Output is bounded by what a safetensors header may be, metadata escaped once more. */
 #define MAX_PRINTED ((size_t)256 << 20)
@@ -35,220 +28,116 @@ static void install_hooks(void)
     cJSON_InitHooks(&hooks);
 }
 
-/* ---- before the parse ----------------------------------------------------------- */
+/* ---- parsing -------------------------------------------------------------------- */
 
-/* What is left of the text: `at` is the next byte. Zero bytes are refused before, so
- * that '\0' can stand for the end. */
-typedef struct reader {
-    const char *text;
-    size_t n;
-    size_t at;
-} reader;
+typedef struct builder {
+    lvlm_json_reader *reader;
+    size_t n_left; /* values that it may still have */
+    lvlm_error *err;
+} builder;
 
-static char peek(const reader *r)
+static int build(cJSON **out, builder *b);
+
+static int build_items(cJSON *list, builder *b)
 {
-    return r->at < r->n ? r->text[r->at] : '\0';
-}
-
-static bool take(reader *r, char c)
-{
-    if (peek(r) != c) return false;
-    r->at++;
-    return true;
-}
-
-static bool take_digits(reader *r)
-{
-    const size_t start = r->at;
-    while (peek(r) >= '0' && peek(r) <= '9') r->at++;
-    return r->at > start;
-}
-
-static void skip_space(reader *r)
-{
-    while (take(r, ' ') || take(r, '\t') || take(r, '\n') || take(r, '\r')) continue;
-}
-
-static int not_json(const reader *r, lvlm_error *err)
-{
-    return lvlm_fail(err, LVLM_EFORMAT, "not JSON at byte %zu", r->at);
-}
-
-static int read_number(reader *r, lvlm_error *err)
-{
-    const size_t start = r->at;
-    (void)take(r, '-');
-    if (!take(r, '0') && !take_digits(r)) return not_json(r, err);
-    if (take(r, '.') && !take_digits(r)) return not_json(r, err);
-    if (take(r, 'e') || take(r, 'E')) {
-        if (!take(r, '+')) (void)take(r, '-');
-        if (!take_digits(r)) return not_json(r, err);
+    int rc;
+    TRY(lvlm_json_begin_list(b->reader, b->err));
+    while ((rc = lvlm_json_next_item(b->reader, b->err)) > 0) {
+        cJSON *item;
+        TRY(build(&item, b));
+        cJSON_AddItemToArray(list, item);
     }
-    FAIL_IF(r->at - start > MAX_NUMBER, err, LVLM_EFORMAT,
-            "number of more than %d characters at byte %zu", MAX_NUMBER, start);
-    return 0;
-}
-
-/* The UTF-16 unit of "uXXXX", or -1. */
-static long read_unit(reader *r)
-{
-    long unit = 0;
-    if (!take(r, 'u')) return -1;
-    for (int i = 0; i < 4; i++, r->at++) {
-        const char c = peek(r);
-        const char lower = (char)(c | 0x20);
-        if (c >= '0' && c <= '9')
-            unit = unit * 16 + (c - '0');
-        else if (lower >= 'a' && lower <= 'f')
-            unit = unit * 16 + (lower - 'a' + 10);
-        else
-            return -1;
-    }
-    return unit;
-}
-
-/* Behind a backslash. Half a surrogate pair is no character. */
-static int read_escape(reader *r, lvlm_error *err)
-{
-    const size_t start = r->at - 1;
-    if (peek(r) != 'u') {
-        if (peek(r) == '\0' || strchr("\"\\/bfnrt", peek(r)) == NULL)
-            return not_json(r, err);
-        r->at++;
-        return 0;
-    }
-    const long unit = read_unit(r);
-    FAIL_IF(unit == 0, err, LVLM_EFORMAT, "text with a zero character at byte %zu",
-            start);
-    if (unit < 0 || (unit >= 0xdc00 && unit <= 0xdfff)) return not_json(r, err);
-    if (unit >= 0xd800 && unit <= 0xdbff) {
-        const long low = take(r, '\\') ? read_unit(r) : -1;
-        if (low < 0xdc00 || low > 0xdfff) return not_json(r, err);
-    }
-    return 0;
-}
-
-static int read_string(reader *r, lvlm_error *err)
-{
-    if (!take(r, '"')) return not_json(r, err);
-    while (!take(r, '"')) {
-        if ((unsigned char)peek(r) < ' ') return not_json(r, err); /* or the end */
-        if (take(r, '\\'))
-            TRY(read_escape(r, err));
-        else
-            r->at++;
-    }
-    return 0;
-}
-
-static int read_word(reader *r, const char *word, lvlm_error *err)
-{
-    for (; *word != '\0'; word++)
-        if (!take(r, *word)) return not_json(r, err);
-    return 0;
-}
-
-static int read_value(reader *r, size_t depth, lvlm_error *err);
-
-/* Behind '{' or '['. */
-static int read_members(reader *r, char close, size_t depth, lvlm_error *err)
-{
-    FAIL_IF(depth > LVLM_JSON_MAX_DEPTH, err, LVLM_EFORMAT,
-            "nested deeper than %d at byte %zu", LVLM_JSON_MAX_DEPTH, r->at - 1);
-    skip_space(r);
-    if (take(r, close)) return 0;
-    do {
-        skip_space(r);
-        if (close == '}') {
-            TRY(read_string(r, err));
-            skip_space(r);
-            if (!take(r, ':')) return not_json(r, err);
-            skip_space(r);
-        }
-        TRY(read_value(r, depth, err));
-        skip_space(r);
-    } while (take(r, ','));
-    return take(r, close) ? 0 : not_json(r, err);
-}
-
-static int read_value(reader *r, size_t depth, lvlm_error *err)
-{
-    switch (peek(r)) {
-    case '{': r->at++; return read_members(r, '}', depth + 1, err);
-    case '[': r->at++; return read_members(r, ']', depth + 1, err);
-    case '"': return read_string(r, err);
-    case 't': return read_word(r, "true", err);
-    case 'f': return read_word(r, "false", err);
-    case 'n': return read_word(r, "null", err);
-    default: return read_number(r, err);
-    }
-}
-
-static int check_text(const char *text, size_t n_bytes, lvlm_error *err)
-{
-    reader r = { text, n_bytes, 0 };
-    const size_t bad = lvlm_utf8_invalid_at(text, n_bytes);
-    FAIL_IF(bad < n_bytes, err, LVLM_EFORMAT, "not UTF-8 at byte %zu", bad);
-    const char *zero = n_bytes > 0 ? memchr(text, '\0', n_bytes) : NULL;
-    FAIL_IF(zero != NULL, err, LVLM_EFORMAT, "zero byte at byte %zu",
-            (size_t)(zero - text));
-    skip_space(&r);
-    TRY(read_value(&r, 0, err));
-    skip_space(&r);
-    FAIL_IF(r.at < n_bytes, err, LVLM_EFORMAT,
-            "something stands behind the value at byte %zu", r.at);
-    return 0;
-}
-
-/* ---- after the parse ------------------------------------------------------------ */
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static int check_keys(const cJSON *object, lvlm_error *err)
-{
-    const size_t n = lvlm_json_count_members(object);
-    const char **keys = lvlm_calloc(n, sizeof *keys);
-    const cJSON *item;
-    size_t i = 0;
-    int rc = 0;
-    if (keys == NULL) return lvlm_fail_memory(err);
-    LVLM_JSON_MEMBERS (item, object) keys[i++] = item->string;
-    qsort(keys, n, sizeof *keys, by_text);
-    for (i = 1; i < n && rc == 0; i++)
-        if (strcmp(keys[i - 1], keys[i]) == 0)
-            rc = lvlm_fail(err, LVLM_EFORMAT, "key '%s' stands twice", keys[i]);
-    lvlm_free(keys);
     return rc;
 }
 
-/* Depth is bounded by check_text. */
-static int check_tree(const cJSON *json, lvlm_error *err)
+static int build_members(cJSON *object, builder *b)
 {
-    const cJSON *item;
-    if (cJSON_IsObject(json)) TRY(check_keys(json, err));
-    LVLM_JSON_ITEMS (item, json) TRY(check_tree(item, err));
-    LVLM_JSON_MEMBERS (item, json) TRY(check_tree(item, err));
+    const char *text;
+    int rc;
+    TRY(lvlm_json_begin_object(b->reader, b->err));
+    while ((rc = lvlm_json_next_key(&text, b->reader, b->err)) > 0) {
+        cJSON *item = NULL;
+        char *const key = lvlm_strdup(text);
+        rc = key != NULL ? build(&item, b) : lvlm_fail_memory(b->err);
+        if (rc < 0) {
+            lvlm_free(key);
+            return rc;
+        }
+        item->string = key; /* cJSON's memory is ours: install_hooks */
+        cJSON_AddItemToArray(object, item);
+    }
+    return rc;
+}
+
+/* A double. One that is a whole number where the text is not, or is another, is marked
+ * by an integer that does not go with it: lvlm_json_u64 refuses it. */
+static int build_number(cJSON **out, builder *b)
+{
+    lvlm_json_number n;
+    TRY(lvlm_json_read_number(&n, b->reader, b->err));
+    *out = cJSON_CreateNumber(n.value);
+    if (*out == NULL) return lvlm_fail_memory(b->err);
+    const bool exact =
+        n.is_whole && n.whole <= (uint64_t)MAX_EXACT && n.value == (double)n.whole;
+    if (!exact && n.value >= 0 && n.value == floor(n.value))
+        (*out)->valueint = ~(*out)->valueint;
     return 0;
+}
+
+static int build_scalar(cJSON **out, builder *b)
+{
+    const lvlm_json_kind kind = lvlm_json_peek(b->reader);
+    const char *text;
+    if (kind == LVLM_JSON_NUMBER) return build_number(out, b);
+    if (kind == LVLM_JSON_TEXT)
+        TRY(lvlm_json_read_text(&text, b->reader, b->err));
+    else
+        TRY(lvlm_json_skip(b->reader, b->err));
+    *out = kind == LVLM_JSON_TEXT   ? cJSON_CreateString(text)
+           : kind == LVLM_JSON_NULL ? cJSON_CreateNull()
+                                    : cJSON_CreateBool(kind == LVLM_JSON_TRUE);
+    return *out != NULL ? 0 : lvlm_fail_memory(b->err);
+}
+
+static int build(cJSON **out, builder *b)
+{
+    const lvlm_json_kind kind = lvlm_json_peek(b->reader);
+    FAIL_IF(b->n_left-- == 0, b->err, LVLM_EFORMAT, "too many values at byte %zu",
+            b->reader->at);
+    if (kind != LVLM_JSON_OBJECT && kind != LVLM_JSON_LIST) return build_scalar(out, b);
+    cJSON *json = kind == LVLM_JSON_OBJECT ? cJSON_CreateObject() : cJSON_CreateArray();
+    if (json == NULL) return lvlm_fail_memory(b->err);
+    const int rc =
+        kind == LVLM_JSON_OBJECT ? build_members(json, b) : build_items(json, b);
+    if (rc < 0)
+        lvlm_json_free(json);
+    else
+        *out = json;
+    return rc;
+}
+
+int lvlm_json_read_tree(cJSON **out, size_t max, lvlm_json_reader *reader,
+                        lvlm_error *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    builder b = { reader, max, err };
+    pthread_once(&once, install_hooks);
+    return build(out, &b);
 }
 
 int lvlm_json_parse(cJSON **out, const char *text, size_t n_bytes, lvlm_error *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    int rc;
-
-    pthread_once(&once, install_hooks);
-    TRY(check_text(text, n_bytes, err));
-    cJSON *json = cJSON_ParseWithLengthOpts(text, n_bytes, NULL, false);
-    if (json == NULL) return lvlm_fail_memory(err);
-    if ((rc = check_tree(json, err)) < 0) {
+    lvlm_json_reader reader;
+    cJSON *json = NULL;
+    TRY(lvlm_json_open(&reader, text, n_bytes, err));
+    int rc = lvlm_json_read_tree(&json, LVLM_JSON_MAX_NODES, &reader, err);
+    if (rc == 0) rc = lvlm_json_end(&reader, err);
+    lvlm_json_close(&reader);
+    if (rc < 0)
         lvlm_json_free(json);
-        return rc;
-    }
-    *out = json;
-    return 0;
+    else
+        *out = json;
+    return rc;
 }
 
 void lvlm_json_free(cJSON *json)
@@ -258,7 +147,7 @@ void lvlm_json_free(cJSON *json)
 
 /* ---- printing ------------------------------------------------------------------- */
 
-static void print_string(lvlm_strbuf *out, const char *text)
+void lvlm_json_put_text(lvlm_strbuf *out, const char *text)
 {
     lvlm_strbuf_puts(out, "\"");
     for (const char *at = text; *at != '\0';) {
@@ -313,7 +202,7 @@ static void print_value(lvlm_strbuf *out, const cJSON *json, bool pretty, size_t
 {
     const bool object = cJSON_IsObject(json);
     if (cJSON_IsString(json)) {
-        print_string(out, json->valuestring);
+        lvlm_json_put_text(out, json->valuestring);
     } else if (cJSON_IsNumber(json)) {
         print_number(out, json->valuedouble);
     } else if (cJSON_IsBool(json)) {
@@ -325,7 +214,7 @@ static void print_value(lvlm_strbuf *out, const cJSON *json, bool pretty, size_t
         for (const cJSON *item = json->child; item != NULL; item = item->next) {
             new_line(out, pretty, depth + 1);
             if (object) {
-                print_string(out, item->string);
+                lvlm_json_put_text(out, item->string);
                 lvlm_strbuf_puts(out, pretty ? ": " : ":");
             }
             print_value(out, item, pretty, depth + 1);
@@ -418,7 +307,9 @@ bool lvlm_json_u64(uint64_t *out, const cJSON *item)
 {
     if (!cJSON_IsNumber(item)) return false;
     const double value = item->valuedouble;
-    if (!(value >= 0 && value <= MAX_EXACT) || value != floor(value)) return false;
+    const bool whole = value >= 0 && value <= MAX_EXACT && value == floor(value);
+    if (!whole || item->valueint != (value >= INT_MAX ? INT_MAX : (int)value))
+        return false; /* or rounded: build_number */
     *out = (uint64_t)value;
     return true;
 }

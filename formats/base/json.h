@@ -1,12 +1,10 @@
-/* json.h - the door to cJSON: strict parsing, exact integers, stable output.
+/* json.h - trees of JSON: cJSON's nodes, built from the strict reader (json_reader.h).
  *
- * cJSON tolerates what a checkpoint must not contain. lvlm_json_parse refuses: what
- * RFC 8259 does not allow (a byte order mark, 01, a raw new line in text), bytes after
- * the value, invalid UTF-8, zero characters even when escaped, duplicate keys in any
- * object, nesting over LVLM_JSON_MAX_DEPTH. Lookups are case-sensitive. Integers are
- * exact up to 2^53; a value that is not an exact integer is an error, never rounded.
- * Nodes are walked by the functions below alone, which check what kind a node is: the
- * children of an object are no list. (tests/lint/banned.sh forbids cJSON's own.)
+ * Lookups are case-sensitive. Integers are exact up to 2^53; a value that is not an
+ * exact integer is an error, never rounded. Nodes are walked by the functions below
+ * only, which check what kind a node is: the children of an object are not a list
+ * (tests/lint/banned.sh forbids cJSON's own). Files that may list a million things are
+ * read from the reader, without a tree.
  */
 #ifndef LVLM_FORMATS_BASE_JSON_H
 #define LVLM_FORMATS_BASE_JSON_H
@@ -17,13 +15,19 @@
 #include <stdint.h>
 
 #include "formats/base/error.h"
+#include "formats/base/json_reader.h"
+#include "formats/base/strbuf.h"
 
-enum { LVLM_JSON_MAX_DEPTH = 64 };
+/* A node takes some 80 bytes. The largest real file, a tokenizer's, has two million. */
+enum { LVLM_JSON_MAX_NODES = 10000000 };
 
 /* *out is owned: lvlm_json_free. LVLM_EFORMAT names the rule and, where there
- * is one, the key or the byte offset; LVLM_ENOMEM is memory alone. */
+ * is one, the key or the byte offset; LVLM_ENOMEM is memory only. */
 LVLM_MUST_CHECK int lvlm_json_parse(cJSON **out, const char *text, size_t n_bytes,
                                     lvlm_error *err);
+/* The same of a reader's next value, which has at most `max` values inside. */
+LVLM_MUST_CHECK int lvlm_json_read_tree(cJSON **out, size_t max,
+                                        lvlm_json_reader *reader, lvlm_error *err);
 void lvlm_json_free(cJSON *json);
 
 /* Text without white space, in the order of insertion, the same on every run;
@@ -32,6 +36,9 @@ LVLM_MUST_CHECK int lvlm_json_print(char **out, const cJSON *json, lvlm_error *e
 /* The same, indented by two spaces with a final newline, for people. */
 LVLM_MUST_CHECK int lvlm_json_print_pretty(char **out, const cJSON *json,
                                            lvlm_error *err);
+
+/* Appends `text` as a JSON text, quotes included. */
+void lvlm_json_put_text(lvlm_strbuf *out, const char *text);
 
 /* Member `key` of an object, or NULL (also when `object` is NULL or no object).
  * Borrowed. */
@@ -58,7 +65,7 @@ const cJSON *lvlm_json_item(const cJSON *json, size_t i);
 #define LVLM_JSON_MEMBERS(item, object)                                                \
     for ((item) = lvlm_json_first_member(object); (item) != NULL; (item) = (item)->next)
 
-/* Exact non-negative integer; false when it is anything else. */
+/* Exact non-negative integer up to 2^53; false when it is anything else. */
 bool lvlm_json_u64(uint64_t *out, const cJSON *item);
 bool lvlm_json_double(double *out, const cJSON *item);
 /* The string's bytes, or NULL when it is no string. Borrowed. */

@@ -3,12 +3,16 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "convert/export.h"
 #include "convert/import.h"
+#include "formats/base/bytes.h"
 #include "formats/base/json.h"
+#include "formats/base/workers.h"
 #include "formats/native.h"
 #include "tests/support/scratch.h"
 
@@ -50,6 +54,195 @@ static lvlm_checkpoint *must_open(const char *native)
     return cp;
 }
 
+/* ---- crafted files -------------------------------------------------------------- */
+
+static const char *const root_key = "\"root\":\"";
+
+/* Replaces `from` by `to` in the header of `native`, pads it again and gives it the
+ * root digest that it then has: what only the other rules can refuse. */
+static void craft(scratch *s, const char *native, const char *from, const char *to)
+{
+    lvlm_infile *in = NULL;
+    char root[LVLM_DIGEST_HEX + 1];
+    lvlm_strbuf out = LVLM_STRBUF_INIT(16 << 20);
+    assert_int_equal(lvlm_infile_open(&in, native, NULL), 0);
+    const size_t n = (size_t)lvlm_load_le(in->bytes, 8) + 8;
+    const char *const header = (const char *)in->bytes;
+    const char *const at = memmem(header, n, from, strlen(from));
+    if (at == NULL) fail_msg("no %s in the header", from);
+    size_t end = n;
+    while (header[end - 1] == ' ') end--;
+    lvlm_strbuf_append(&out, header, (size_t)(at - header));
+    lvlm_strbuf_puts(&out, to);
+    lvlm_strbuf_append(&out, at + strlen(from),
+                       end - (size_t)(at - header) - strlen(from));
+    while (out.length % LVLM_NATIVE_ALIGN_DATA != 0) lvlm_strbuf_puts(&out, " ");
+    lvlm_store_le((unsigned char *)out.text, out.length - 8, 8);
+    char *const digits = strstr(out.text + 8, root_key);
+    if (digits != NULL) {
+        memset(digits + strlen(root_key), '0', LVLM_DIGEST_HEX);
+        assert_int_equal(lvlm_digest_bytes(root, out.text, out.length, NULL), 0);
+        memcpy(digits + strlen(root_key), root, LVLM_DIGEST_HEX);
+    }
+    lvlm_strbuf_append(&out, in->bytes + n, (size_t)(in->n_bytes - n));
+    (void)scratch_write(s, "crafted.lvlm", out.text, out.length);
+    lvlm_strbuf_free(&out);
+    lvlm_infile_close(in);
+}
+
+static void refuse(const char *native, const char *message)
+{
+    lvlm_checkpoint *cp = NULL;
+    lvlm_error err = { .text = "" };
+    assert_int_equal(lvlm_checkpoint_open(&cp, native, NULL, &err), LVLM_EFORMAT);
+    if (strstr(err.text, message) == NULL)
+        fail_msg("expected: %s\ngot: %s", message, err.text);
+}
+
+/* From, to, and what is said: each breaks one rule of native_rules.c. */
+static const struct crafted {
+    const char *from, *to, *message;
+} crafted[] = {
+    { "\"version\":\"1\"", "\"version\":\"2\"", "native file of version 2" },
+    { "\"root\":", "\"boot\":", "without a root digest" },
+    { "\"family\":", "\"famile\":", "expected 'family' as member 3, got 'famile'" },
+    { "\"family\":\"paligemma\",", "", "expected 'family' as member 3, got 'config'" },
+    { "\"family\":\"paligemma\"", "\"family\":\"paligemna\"",
+      "family 'paligemna' is not known" },
+    { "\"format\":\"lvlm\",\"version\":\"1\"", "\"version\":\"1\",\"format\":\"lvlm\"",
+      "expected 'format' as member 0" },
+    { "}\"},\"", "}\",\"more\":\"x\"},\"", "unknown member 'more'" },
+    { "\\\"rope_theta\\\":", "\\\"rope_tetha\\\":", "text.rope_theta is missing" },
+    { "\\\"dtype\\\":\\\"keep\\\"", "\\\"dtype\\\":\\\"I32\\\"",
+      "unknown dtype 'I32'" },
+    { "\\\"converter\\\":", "\\\"convertor\\\":", "'converter' is missing" },
+    { "\"digests\":\"{", "\"digests\":\"[1,2,3]\",\"x\":\"{", "unknown member 'x'" },
+    { "\"digests\":\"{\\\"vision", "\"digests\":\"[{\\\"vision",
+      "digests: not an object" },
+    { "\"digests\":\"{\\\"vision", "\"digests\":\"{\\\"wision",
+      "expected tensor 'vision" },
+    { "\"ledger\":\"{\\\"files\\\":[{\\\"name\\\":",
+      "\"ledger\":\"{\\\"files\\\":[{\\\"mane\\\":",
+      "ledger: files: mane: unknown member 'mane'" },
+    { "\"ledger\":\"{",
+      "\"ledger\":\"{\\\"files\\\":{\\\"k0\\\":{\\\"name\\\":\\\"A\\\"}},",
+      "ledger: files: not a list" },
+    { "\\\"tensors\\\":[", "\\\"tensors\\\":[{},",
+      "ledger: tensors: tensor 0: has no name" },
+    { "\\\"targets\\\":[\\\"text.embed.weight\\\"]", "\\\"targets\\\":[]",
+      "has no targets" },
+    { "\\\"targets\\\":[\\\"text.embed.weight\\\"]",
+      "\\\"targets\\\":[\\\"text.embed\\\"]",
+      "its target 'text.embed' is not in the file" },
+    { "\\\"targets\\\":[\\\"text.embed.weight\\\"]",
+      "\\\"targets\\\":[\\\"connector.proj.weight\\\"]",
+      "values for 'connector.proj.weight'" },
+    { "\\\"targets\\\":[\\\"text.blocks.0.mlp.up.weight\\\"]",
+      "\\\"targets\\\":[\\\"text.blocks.0.mlp.gate.weight\\\"]",
+      "'text.blocks.0.mlp.gate.weight' has another source too" },
+    { "\\\"made\\\":[]",
+      "\\\"made\\\":[{\\\"target\\\":\\\"text.embed.weight\\\",\\\"how\\\":\\\"x\\\"}]",
+      "made: 'text.embed.weight' is not in the file or has a source" },
+    { "\\\"name\\\":\\\"model.safetensors\\\"",
+      "\\\"name\\\":\\\"model.safetensorz\\\"", "its frame is missing" },
+    { "\"},\"vision", "\"},\"wision", "digests: expected tensor" },
+    { "\"files/config.json\":{", "\"files/conf/ig.js\":{", "is not a plain file name" },
+    { "\"frames/model.safetensors\":{", "\"grames/model.safetensors\":{",
+      "is of no section of a native file" },
+};
+
+static void every_rule_of_a_native_file_is_checked(void **state)
+{
+    scratch *s = *state;
+    assert_int_equal(import(HUB, scratch_path(s, "sound.lvlm"), false, NULL), 0);
+    craft(s, scratch_path(s, "sound.lvlm"), "lvlm-convert", "lvlm-canvert");
+    lvlm_checkpoint_close(must_open(scratch_path(s, "crafted.lvlm")));
+    for (size_t i = 0; i < sizeof crafted / sizeof crafted[0]; i++) {
+        craft(s, scratch_path(s, "sound.lvlm"), crafted[i].from, crafted[i].to);
+        refuse(scratch_path(s, "crafted.lvlm"), crafted[i].message);
+    }
+}
+
+typedef struct flips {
+    const unsigned char *header;
+    size_t n;
+} flips;
+
+/* All bits of byte `i`, in a copy of its own. */
+static int flip_byte(void *user, size_t i, lvlm_error *err)
+{
+    const flips *const f = user;
+    unsigned char *const header = malloc(f->n);
+    int rc = 0;
+    memcpy(header, f->header, f->n);
+    for (int bit = 0; bit < 8 && rc == 0; bit++) {
+        header[i] ^= (unsigned char)(1 << bit);
+        if (lvlm_checkpoint_check_native(header, f->n, NULL) != LVLM_EFORMAT)
+            rc = lvlm_fail(err, LVLM_ECHECK, "bit %d of byte %zu can be flipped", bit,
+                           i);
+        header[i] ^= (unsigned char)(1 << bit);
+    }
+    free(header);
+    return rc;
+}
+
+/* Without exception: the length, the JSON, the spaces after it, the digest itself. */
+static void every_bit_of_a_header_counts(void **state)
+{
+    scratch *s = *state;
+    lvlm_infile *in = NULL;
+    lvlm_error err;
+    assert_int_equal(import(HUB, scratch_path(s, "bits.lvlm"), false, NULL), 0);
+    assert_int_equal(lvlm_infile_open(&in, scratch_path(s, "bits.lvlm"), NULL), 0);
+    flips f = { in->bytes, (size_t)lvlm_load_le(in->bytes, 8) + 8 };
+    assert_int_equal(lvlm_checkpoint_check_native(f.header, f.n, NULL), 0);
+    if (lvlm_workers_each(4, f.n, flip_byte, &f, &err) < 0) fail_msg("%s", err.text);
+    lvlm_infile_close(in);
+}
+
+/* ---- exact numbers -------------------------------------------------------------- */
+
+/* The hub's model with one more unused tensor, empty, of an extent that no double has.
+ * */
+static void make_wide(scratch *s)
+{
+    static const char more[] =
+        "{\"vision_tower.vision_model.head.extra\":{\"dtype\":\"F32\",\"shape\":"
+        "[0,18446744073709551615],\"data_offsets\":[0,0]},";
+    lvlm_infile *in = NULL;
+    lvlm_strbuf header = LVLM_STRBUF_INIT(1 << 20);
+    scratch_copy(s, HUB, "wide");
+    assert_int_equal(lvlm_infile_open(&in, HUB "/model.safetensors", NULL), 0);
+    const size_t n = (size_t)lvlm_load_le(in->bytes, 8);
+    lvlm_strbuf_puts(&header, more);
+    lvlm_strbuf_append(&header, in->bytes + 9, n - 1);
+    (void)scratch_safetensors(s, "wide/model.safetensors", header.text,
+                              in->bytes + 8 + n, (size_t)in->n_bytes - 8 - n);
+    lvlm_strbuf_free(&header);
+    lvlm_infile_close(in);
+}
+
+static void a_shape_beyond_doubles_comes_back(void **state)
+{
+    const lvlm_export_options options = { .source = true, .threads = 2 };
+    scratch *s = *state;
+    lvlm_outdir *out = NULL;
+    lvlm_export ex;
+    lvlm_error err;
+    make_wide(s);
+    if (import(scratch_path(s, "wide"), scratch_path(s, "wide.lvlm"), false, &err) < 0)
+        fail_msg("%s", err.text);
+    int rc = lvlm_export_plan(&ex, scratch_path(s, "wide.lvlm"), &options, &err);
+    if (rc == 0)
+        rc = lvlm_outdir_open(&out, scratch_path(s, "back"), false, &lvlm_model_set,
+                              &err);
+    if (rc == 0) rc = lvlm_export_execute(&ex, out, &err);
+    lvlm_outdir_close(out);
+    lvlm_export_free(&ex);
+    if (rc < 0) fail_msg("%s", err.text);
+    assert_true(directories_equal(scratch_path(s, "wide"), scratch_path(s, "back")));
+}
+
 /* ---- digests -------------------------------------------------------------------- */
 
 static void the_root_digest_covers_the_header(void **state)
@@ -71,7 +264,7 @@ static void the_root_digest_covers_the_header(void **state)
     assert_int_equal(
         lvlm_checkpoint_open(&cp, scratch_path(s, "root.lvlm"), NULL, &err),
         LVLM_EFORMAT);
-    assert_non_null(strstr(err.text, "native file without 'family'"));
+    assert_non_null(strstr(err.text, "header is corrupt"));
     file_replace(scratch_path(s, "root.lvlm"), "\"famile\"", "\"family\"");
     file_replace(scratch_path(s, "root.lvlm"), "norm_eps", "norm_epz");
     assert_int_equal(
@@ -108,6 +301,9 @@ static void the_weights_digest_ignores_side_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_rule_of_a_native_file_is_checked),
+        cmocka_unit_test(every_bit_of_a_header_counts),
+        cmocka_unit_test(a_shape_beyond_doubles_comes_back),
         cmocka_unit_test(the_root_digest_covers_the_header),
         cmocka_unit_test(the_weights_digest_ignores_side_files),
     };

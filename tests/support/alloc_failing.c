@@ -1,6 +1,7 @@
 /* alloc_failing.c - alloc.h over the system's heap, counting and failing on demand. */
 #include "tests/support/alloc_failing.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,6 +13,7 @@
 static atomic_long until_failure = -1;
 static atomic_bool for_good;
 static atomic_long live;
+static atomic_size_t bytes_live, bytes_peak;
 
 void alloc_fail_at(long n)
 {
@@ -38,9 +40,25 @@ static bool fails(void)
     return atomic_fetch_sub(&until_failure, 1) == 0;
 }
 
+size_t alloc_peak(void)
+{
+    return atomic_exchange(&bytes_peak, atomic_load(&bytes_live));
+}
+
+static void add_bytes(void *block)
+{
+    const size_t n = malloc_usable_size(block);
+    const size_t now = atomic_fetch_add(&bytes_live, n) + n;
+    size_t peak = atomic_load(&bytes_peak);
+    while (now > peak && !atomic_compare_exchange_weak(&bytes_peak, &peak, now))
+        continue;
+}
+
 static void *count(void *block)
 {
-    if (block != NULL) atomic_fetch_add(&live, 1);
+    if (block == NULL) return NULL;
+    atomic_fetch_add(&live, 1);
+    add_bytes(block);
     return block;
 }
 
@@ -57,13 +75,20 @@ void *lvlm_calloc(size_t n, size_t bytes)
 void *lvlm_realloc(void *old, size_t n, size_t bytes)
 {
     if (fails() || (bytes > 0 && n > SIZE_MAX / bytes)) return NULL;
+    const size_t was = old != NULL ? malloc_usable_size(old) : 0;
     void *block = realloc(old, n * bytes > 0 ? n * bytes : 1);
-    return old == NULL ? count(block) : block;
+    if (old == NULL || block == NULL) return count(block);
+    atomic_fetch_sub(&bytes_live, was);
+    add_bytes(block);
+    return block;
 }
 
 void lvlm_free(void *block)
 {
-    if (block != NULL) atomic_fetch_sub(&live, 1);
+    if (block != NULL) {
+        atomic_fetch_sub(&live, 1);
+        atomic_fetch_sub(&bytes_live, malloc_usable_size(block));
+    }
     free(block);
 }
 

@@ -2,6 +2,8 @@
 #ifndef LVLM_TESTS_SUPPORT_ALLOC_FAILING_H
 #define LVLM_TESTS_SUPPORT_ALLOC_FAILING_H
 
+#include <stddef.h>
+
 /* The n-th allocation from now on fails, and none after it; -1: none does. Thread-safe,
  * but "n-th" means something in one thread only. */
 void alloc_fail_at(long n);
@@ -10,5 +12,7 @@ void alloc_fail_at(long n);
 void alloc_fail_from(long n);
 /* Blocks that were allocated and not freed. */
 long alloc_live(void);
+/* The most bytes that were allocated at once since this was last called. */
+size_t alloc_peak(void);
 
 #endif

@@ -26,7 +26,7 @@ static void json_refuses(void **state)
         { "{", 0, "not JSON" },
         { "{\"a\":1,}", 0, "not JSON" },
         { "nul", 0, "not JSON at byte 3" },
-        { "01", 0, "something stands behind the value at byte 1" },
+        { "01", 0, "1 byte after the value, at byte 1" },
         { "[1.]", 0, "not JSON at byte 3" },
         { "[.5]", 0, "not JSON at byte 1" },
         { "[1e]", 0, "not JSON at byte 3" },
@@ -40,13 +40,17 @@ static void json_refuses(void **state)
         { "\"\\u00g0\"", 0, "not JSON at byte 5" },
         { "\"\\ud800\"", 0, "not JSON at byte 7" }, /* half a pair */
         { "\"\\udc00\"", 0, "not JSON at byte 7" },
-        { "\xef\xbb\xbf{}", 0, "not JSON at byte 0" }, /* byte order mark */
-        { "[\v1]", 0, "not JSON at byte 1" },          /* no white space of JSON */
+        { "\xef\xbb\xbf{}", 0, "not JSON: begins with a byte order mark of UTF-8" },
+        { "\xff\xfe{\0}\0", 6, "not JSON: begins with a byte order mark of UTF-16" },
+        { "{\"a\":1,\"\\u0061\":2}", 0, "duplicate key 'a'" }, /* other spelling */
+        { "{\"a\":{\"a\":1},\"b\":[{\"a\":1}],\"a\":1}", 0, "duplicate key 'a'" },
+        { "{} []", 0, "2 bytes after the value, at byte 3" },
+        { "[\v1]", 0, "not JSON at byte 1" }, /* no white space of JSON */
         { "0.00000000000000000000000000000000000000000000000000000000000001", 0,
           "number of more than 63 characters at byte 0" },
-        { "1 2", 0, "something stands behind the value at byte 2" },
-        { "{\"a\":1,\"b\":2,\"a\":3}", 0, "key 'a' stands twice" },
-        { "[{\"x\":{\"k\":1,\"k\":1}}]", 0, "key 'k' stands twice" },
+        { "1 2", 0, "1 byte after the value, at byte 2" },
+        { "{\"a\":1,\"b\":2,\"a\":3}", 0, "duplicate key 'a'" },
+        { "[{\"x\":{\"k\":1,\"k\":1}}]", 0, "duplicate key 'k'" },
         { "\"\\udc00\\ud800\"", 0, "not JSON" },
         { "\"\\u0000\"", 0, "zero character" },
         { "\"a\0b\"", 5, "zero byte at byte 2" },
@@ -109,7 +113,17 @@ static void json_integers_are_exact_or_refused(void **state)
     } numbers[] = {
         { "0", true, 0 },
         { "9007199254740992", true, 9007199254740992u },
+        { "9007199254740991", true, 9007199254740991u },
+        { "9007199254740993", false, 0 }, /* the nearest double is 2^53 */
         { "9007199254740994", false, 0 },
+        { "0.99999999999999999999", false, 0 }, /* 1 as a double */
+        { "1.0000000000000000001", false, 0 },
+        { "4503599627370496.2", false, 0 },
+        { "1e-400", false, 0 },
+        { "1.0", true, 1 },
+        { "12.50e1", true, 125 },
+        { "3000000000", true, 3000000000u }, /* more than an int */
+        { "-0", true, 0 },
         { "-1", false, 0 },
         { "1.5", false, 0 },
         { "1e300", false, 0 },
