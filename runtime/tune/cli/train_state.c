@@ -73,6 +73,7 @@ int train_open_state(train_run *r, lvlm_error *err)
     if (folder == NULL) return 0;
     FAIL_IF(a->resume != NULL && !lvlm_path_is_directory(a->resume), err, LVLM_EIO,
             "%s: is not a folder with a state", a->resume);
+    TRY(lvlm_outputs_name(&r->outputs, folder, err));
     TRY(use_folder(s, folder, err));
     const bool continues = a->resume != NULL && same_folder(a->resume, folder);
     FAIL_IF(
