@@ -18,6 +18,7 @@
 #include "formats/base/temporary.h"
 
 #define INSIDE ".lvlm-tmp"
+#define MOVING ".lvlm-moving" /* the same while its files are moved up */
 
 struct lvlm_outdir {
     char *path;
@@ -67,19 +68,29 @@ static bool is_replaceable(const char *path)
            st.st_ino != above.st_ino; /* the root is its own parent */
 }
 
-static char *name_inside(const char *path)
+static char *name_inside(const char *path, const char *base)
 {
-    const size_t n = strlen(path) + sizeof "/" INSIDE;
+    const size_t n = strlen(path) + 1 + strlen(base) + 1;
     char *const name = lvlm_malloc(n);
-    if (name != NULL) (void)snprintf(name, n, "%s/" INSIDE, path);
+    if (name != NULL) (void)snprintf(name, n, "%s/%s", path, base);
     return name;
+}
+
+/* What a run left that was killed while it moved files up. */
+static int sweep_moving(const lvlm_outdir *dir, lvlm_error *err)
+{
+    char *const moving = name_inside(dir->path, MOVING);
+    if (moving == NULL) return lvlm_fail_memory(err);
+    const int rc = lvlm_temporary_sweep(moving, dir->path, err);
+    lvlm_free(moving);
+    return rc;
 }
 
 static int create(lvlm_outdir *dir, lvlm_error *err)
 {
     struct stat st;
     const bool exists = stat(dir->path, &st) == 0;
-    char *const inside = name_inside(dir->path);
+    char *const inside = name_inside(dir->path, INSIDE);
     char *const beside = lvlm_temporary_name(dir->path);
     int rc = inside != NULL && beside != NULL ? 0 : lvlm_fail_memory(err);
     dir->inside = rc == 0 && exists &&
@@ -90,6 +101,7 @@ static int create(lvlm_outdir *dir, lvlm_error *err)
         rc = lvlm_temporary_sweep(beside, dir->path, err);
     dir->temporary = dir->inside ? inside : beside;
     lvlm_free(dir->inside ? beside : inside);
+    if (rc == 0 && dir->inside) rc = sweep_moving(dir, err);
     if (rc == 0)
         rc = lvlm_temporary_create(&dir->lock, dir->temporary, 0777, true, dir->path,
                                    err);
@@ -228,10 +240,26 @@ static int keep_the_rest(lvlm_outdir *dir, lvlm_error *why, lvlm_error *err)
                      dir->temporary);
 }
 
+/* From here on the new set may be all that there is: whoever removes temporaries when a
+ * signal ends the program does not find it under this name. */
+static int rename_temporary(lvlm_outdir *dir, lvlm_error *err)
+{
+    char *const moving = name_inside(dir->path, MOVING);
+    if (moving == NULL) return lvlm_fail_memory(err);
+    if (rename(dir->temporary, moving) < 0) {
+        lvlm_free(moving);
+        return lvlm_fail_errno(err, "%s: cannot rename the new files", dir->path);
+    }
+    lvlm_free(dir->temporary);
+    dir->temporary = moving;
+    return 0;
+}
+
 static int replace(const move *m, lvlm_error *err)
 {
     lvlm_error why;
     TRY(prepare(m, err));
+    TRY(rename_temporary(m->dir, err));
     if (remove_old(m, &why) < 0 || move_new(m, &why) < 0)
         return keep_the_rest(m->dir, &why, err);
     (void)rmdir(m->dir->temporary);

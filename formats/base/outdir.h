@@ -44,8 +44,8 @@ const char *lvlm_outdir_path(const lvlm_outdir *dir);
 /* Would commit remove a file of this name, as a part of an older set? */
 bool lvlm_outdir_removes(const lvlm_outdir *dir, const char *name);
 
-/* When moving fails half way, what was not moved is kept, and the message says where.
- * */
+/* When moving fails half way, or a signal ends it, what was not moved is kept in
+ * PATH/.lvlm-moving: the message says so, and a run with `overwrite` removes it. */
 LVLM_MUST_CHECK int lvlm_outdir_commit(lvlm_outdir *dir, lvlm_error *err);
 void lvlm_outdir_close(lvlm_outdir *dir);
 

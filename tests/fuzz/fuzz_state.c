@@ -1,6 +1,6 @@
-/* fuzz_state.c - the state of a training run: { "metadata": {..}, "tensors": {..} }, with
- * digests right and what the metadata leave out as a run of this harness writes it. What
- * loads goes through a step and is saved again. */
+/* fuzz_state.c - the state of a training run: { "metadata": {..}, "tensors": {..} },
+ * with digests right, and what the metadata leave out as a run of this harness writes
+ * it. What loads is saved again. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -19,6 +19,7 @@
 #include "formats/base/infile.h"
 #include "formats/base/outdir.h"
 #include "formats/base/outfile.h"
+#include "formats/base/temporary.h"
 #include "tests/support/scratch.h"
 
 /* ---- the kill ------------------------------------------------------------------- */
@@ -27,11 +28,16 @@ enum { KILLED = 77, MOST_CALLS = 40 };
 
 static int calls_left = -1; /* -1: never */
 static bool fails;          /* and is not killed */
+static char listed[512];    /* the temporary that a handler of signals would remove */
 
 /* Is this the call that fails? */
 static bool count_call(void)
 {
-    if (calls_left == 0 && !fails) _exit(KILLED);
+    if (calls_left == 0 && !fails) {
+        calls_left = -1;
+        if (listed[0] != '\0') lvlm_temporary_remove(listed, -1);
+        _exit(KILLED);
+    }
     if (calls_left >= 0) calls_left--;
     return calls_left == -1 && fails;
 }
@@ -183,12 +189,13 @@ typedef struct replacement {
     char (*load)(const char *dir);
 } replacement;
 
-static int replace(const char *dir, const replacement *r, int calls)
+static int replace(const char *dir, const replacement *r, int calls, bool by_signal)
 {
     lvlm_outdir *out = NULL;
     lvlm_error err;
     if (lvlm_outdir_open(&out, dir, true, r->set, &err) < 0) fail_msg("%s", err.text);
     write_set(lvlm_outdir_path(out), r->new, 'n');
+    if (by_signal) (void)snprintf(listed, sizeof listed, "%s", lvlm_outdir_path(out));
     calls_left = calls;
     const int rc = lvlm_outdir_commit(out, &err);
     calls_left = -1;
@@ -197,12 +204,12 @@ static int replace(const char *dir, const replacement *r, int calls)
 }
 
 /* In a process of its own, which is killed before call number `calls`. */
-static bool killed_at(const char *dir, const replacement *r, int calls)
+static bool killed_at(const char *dir, const replacement *r, int calls, bool by_signal)
 {
     int status = 0;
     const pid_t process = fork();
     assert_true(process >= 0);
-    if (process == 0) _exit(replace(dir, r, calls) == 0 ? 0 : 1);
+    if (process == 0) _exit(replace(dir, r, calls, by_signal) == 0 ? 0 : 1);
     assert_int_equal(waitpid(process, &status, 0), process);
     assert_true(WIFEXITED(status));
     if (WEXITSTATUS(status) != KILLED) assert_int_equal(WEXITSTATUS(status), 0);
@@ -234,11 +241,11 @@ static void check_every_kill(scratch *s, const replacement *r)
     int calls = 0;
     for (bool killed = true; killed; calls++) {
         start(s, dir, r);
-        killed = killed_at(dir, r, calls);
+        killed = killed_at(dir, r, calls, false);
         const char tag = r->load(dir);
         if (tag == '?') fail_msg("call %d of %s: a mixture", calls, r->new[1]);
         seen_old |= tag == 'o';
-        assert_int_equal(replace(dir, r, -1), 0); /* the next run */
+        assert_int_equal(replace(dir, r, -1, false), 0); /* the next run */
         assert_int_equal(r->load(dir), 'n');
         assert_int_equal(scratch_count(s, "d"), count(r->new) + 1);
         assert_true(lvlm_path_exists(scratch_path(s, "d/notes.txt")));
@@ -277,6 +284,28 @@ static void no_kill_leaves_a_mixture_of_two_adapters(void **state)
     scratch_remove(&s);
 }
 
+/* Ctrl-C removes the temporary, but never the only set that there is. */
+static void no_signal_loses_both_sets(void **state)
+{
+    const replacement r = { kinds[0], kinds[1], &model_set, load_model };
+    char dir[SCRATCH_PATH], moving[SCRATCH_PATH + 16];
+    scratch s;
+    bool killed = true;
+    (void)state;
+    scratch_make(&s);
+    for (int calls = 0; killed; calls++) {
+        start(&s, dir, &r);
+        (void)snprintf(moving, sizeof moving, "%s/.lvlm-moving", dir);
+        killed = killed_at(dir, &r, calls, true);
+        bool is_new = true;
+        for (const char *const *name = r.new; *name != NULL; name++)
+            is_new &=
+                read_file(dir, *name).tag == 'n' || read_file(moving, *name).tag == 'n';
+        if (!is_new) assert_int_equal(load_model(dir), 'o');
+    }
+    scratch_remove(&s);
+}
+
 static mode_t mode_of(const char *path)
 {
     struct stat st;
@@ -296,7 +325,7 @@ static void files_keep_their_modes_and_new_parts_are_as_private(void **state)
     write_set(dir, r.old, 'o');
     assert_int_equal(chmod(scratch_path(&s, "d/config.json"), 0640), 0);
     assert_int_equal(chmod(scratch_path(&s, "d/model.safetensors"), 0600), 0);
-    assert_int_equal(replace(dir, &r, -1), 0);
+    assert_int_equal(replace(dir, &r, -1, false), 0);
     assert_int_equal(mode_of(scratch_path(&s, "d/config.json")), 0640);
     assert_int_equal(mode_of(scratch_path(&s, "d/model-1-of-2.safetensors")), 0600);
     scratch_remove(&s);
@@ -316,13 +345,13 @@ static void a_move_that_fails_keeps_the_new_set(void **state)
     assert_int_equal(lvlm_outdir_open(&out, dir, true, r.set, NULL), 0);
     write_set(lvlm_outdir_path(out), r.new, 'n');
     fails = true;
-    calls_left = 1; /* the old weights are gone, and nothing is moved */
+    calls_left = 2; /* the old weights are gone, and nothing is moved */
     assert_int_equal(lvlm_outdir_commit(out, &err), LVLM_EIO);
     calls_left = -1;
     lvlm_outdir_close(out);
     assert_non_null(strstr(err.text, "config.json: cannot rename into place"));
     assert_non_null(strstr(err.text, "what is not in place yet is in"));
-    assert_int_equal(scratch_count(&s, "d/.lvlm-tmp"), count(r.new));
+    assert_int_equal(scratch_count(&s, "d/.lvlm-moving"), count(r.new));
     scratch_remove(&s);
 }
 
@@ -331,6 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_kill_leaves_a_mixture_of_two_models),
         cmocka_unit_test(no_kill_leaves_a_mixture_of_two_adapters),
+        cmocka_unit_test(no_signal_loses_both_sets),
         cmocka_unit_test(files_keep_their_modes_and_new_parts_are_as_private),
         cmocka_unit_test(a_move_that_fails_keeps_the_new_set),
     };
