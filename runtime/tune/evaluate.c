@@ -1,6 +1,7 @@
 /* evaluate.c - forward passes over a file of examples; see evaluate.h. */
 #include "runtime/tune/evaluate.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "runtime/tune/prefetch.h"
@@ -31,7 +32,10 @@ static int add_batch(lvlm_evaluation *sum, lvlm_model *model,
                                    .wants = wants_loss,
                                    .user = &loss };
     if (batch->encoded == NULL) return 0;
-    const int rc = lvlm_model_forward(model, &batch->encoded->batch, "", &sink, err);
+    int rc = lvlm_model_forward(model, &batch->encoded->batch, "", &sink, err);
+    if (rc == 0 && !isfinite(loss))
+        rc = lvlm_fail(err, LVLM_ECHECK, "the loss is %s",
+                       isnan(loss) ? "nan" : "infinite");
     if (rc < 0) lvlm_prefix(err, "%s: ", batch->name);
     sum->loss += loss * (double)batch->encoded->n_targets;
     sum->n_targets += batch->encoded->n_targets;
@@ -63,19 +67,21 @@ int lvlm_evaluate(lvlm_evaluation *out, lvlm_model *model, lvlm_dataset *data,
                                       .depth = depth };
     lvlm_prefetch *ahead = NULL;
     int rc = 0;
-    *out = (lvlm_evaluation){ .n_targets = 0 };
+    lvlm_evaluation sum = { .n_targets = 0 };
+    *out = (lvlm_evaluation){ .loss = NAN };
     TRY(lvlm_prefetch_start(&ahead, &work, err));
     for (size_t i = 0; rc == 0 && i < work.end; i++) {
         void *batch = NULL;
         if ((rc = lvlm_prefetch_take(&batch, ahead, err)) < 0) break;
         lvlm_dataset_note_batch(data, batch);
-        rc = add_batch(out, model, batch, err);
+        rc = add_batch(&sum, model, batch, err);
         lvlm_dataset_batch_free(batch);
     }
     lvlm_prefetch_stop(ahead);
     TRY(rc);
-    FAIL_IF(out->n_targets == 0, err, LVLM_EFORMAT,
+    FAIL_IF(sum.n_targets == 0, err, LVLM_EFORMAT,
             "%s: none of its examples can be used", data->file.file->path);
-    out->loss /= (double)out->n_targets;
+    sum.loss /= (double)sum.n_targets;
+    *out = sum;
     return 0;
 }

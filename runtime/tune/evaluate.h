@@ -11,7 +11,8 @@ typedef struct lvlm_evaluation {
 } lvlm_evaluation;
 
 /* One walk over `data`; `depth` as in lvlm_dataset_source. The model's gradients stay
- * what they are. */
+ * what they are. LVLM_ECHECK names the batch whose loss is not finite; after a failure
+ * the loss is NaN. */
 LVLM_MUST_CHECK int lvlm_evaluate(lvlm_evaluation *out, lvlm_model *model,
                                   lvlm_dataset *data, size_t depth, lvlm_error *err);
 

@@ -107,11 +107,12 @@ int train_evaluate(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
     const size_t step = r->trainer.step;
-    if (a->eval == NULL ||
-        (step < r->steps && (a->eval_every == 0 || step % a->eval_every != 0)))
-        return 0;
-    TRY(lvlm_evaluate(&r->evaluation, r->trainer.model, &r->eval, DEPTH, err));
+    if (a->eval == NULL) return 0;
+    const int rc =
+        lvlm_evaluate(&r->evaluation, r->trainer.model, &r->eval, DEPTH, err);
     train_tell_done(r);
+    if (rc < 0) lvlm_prefix(err, "evaluation after step %zu: ", step);
+    if (rc < 0) return rc;
     if (!a->common.quiet)
         fprintf(stderr, PROGRAM ": step %zu: loss %.4f over %zu labels of %s\n", step,
                 r->evaluation.loss, r->evaluation.n_targets, a->eval);

@@ -71,6 +71,7 @@ static int search_line(search *s, train_log *log, const char *line, size_t lengt
     if (!l.evaluation && l.step == s->done && n_last > 0 && length > n_last)
         s->found = memcmp(line, s->last, n_last) == 0;
     if (l.step <= s->done) s->kept += length + 1;
+    if (l.step <= s->done && l.evaluation) log->evaluated = l.step;
     return !l.evaluation && l.step <= s->done ? remember(log, l.step, l.loss, err) : 0;
 }
 
@@ -95,7 +96,7 @@ static int resume(train_log *log, search *s, lvlm_error *err)
     int rc = find_end(s, log, old, err);
     if (rc == 0 && s->found && !s->broken && s->kept < old->n_bytes)
         rc = lvlm_outfile_save(log->path, old->bytes, s->kept, true, err);
-    if (rc == 0 && (!s->found || s->broken)) log->n = 0;
+    if (rc == 0 && (!s->found || s->broken)) log->n = log->evaluated = 0;
     lvlm_infile_close(old);
     return rc;
 }
@@ -189,7 +190,8 @@ int train_log_add(train_log *log, const lvlm_trainer_report *r, double seconds,
 
 int train_log_evaluation(train_log *log, size_t step, double loss, lvlm_error *err)
 {
-    if (log->file == NULL) return 0;
+    if (log->file == NULL || log->evaluated == step) return 0;
+    log->evaluated = step;
     fprintf(log->file, "{\"step\": %zu, \"eval_loss\": %.9g}\n", step, loss);
     return flush(log, err);
 }

@@ -18,6 +18,7 @@ typedef struct train_log {
     FILE *file;
     lvlm_loss_point *points; /* (n) of all steps so far */
     size_t n, capacity;
+    uint64_t evaluated; /* the step that it has the last evaluation of; 0: none */
 } train_log;
 
 /* Start a log, or with `done` above 0 continue the one whose line of step `done` begins
@@ -31,7 +32,7 @@ void train_log_text(char text[LVLM_TRAINER_LAST], const lvlm_trainer_report *rep
 /* Flushed: what is killed afterwards leaves the whole line. */
 LVLM_MUST_CHECK int train_log_add(train_log *log, const lvlm_trainer_report *report,
                                   double seconds, lvlm_error *err);
-/* The loss over other data, after the line of that step. */
+/* The loss over other data, after the line of that step; once. */
 LVLM_MUST_CHECK int train_log_evaluation(train_log *log, size_t step, double loss,
                                          lvlm_error *err);
 /* On the disk, before a state that refers to it. */

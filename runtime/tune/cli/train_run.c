@@ -1,6 +1,7 @@
 /* train_run.c - one run of lvlm-tune train; see train_run.h.
  *
- *   data, model -> [state] -> step, log, [evaluation], [state] ... -> MODEL2, changes
+ *   data, model -> [state] -> step, log, [evaluation], [state] ... -> [evaluation]
+ *     -> MODEL2, changes
  *
  * The state is one file that is replaced whole; a run that is killed anywhere has the
  * one before or the one after. */
@@ -34,10 +35,16 @@ static int find_zeros(lvlm_zero_gradients *out, const train_run *r, lvlm_error *
     return lvlm_zero_gradients_find(out, r->trainer.model, &r->trainer.sum, err);
 }
 
+/* Is step number `step` followed by something that happens every so many? */
+static bool is_due(size_t step, uint64_t every)
+{
+    return every > 0 && step % every == 0;
+}
+
 static int take_step(train_run *r, lvlm_error *err)
 {
+    const train_args *const a = r->args;
     const double started = lvlm_seconds();
-    const uint64_t every = r->args->save_every;
     lvlm_zero_gradients zeros = { .arena = LVLM_ARENA_INIT };
     lvlm_trainer_report report;
     int rc;
@@ -52,9 +59,10 @@ static int take_step(train_run *r, lvlm_error *err)
     train_tell_notes(r);
     train_tell_step(r, &report);
     train_log_text(r->trainer.last, &report);
-    if ((rc = train_log_add(&r->log, &report, seconds, err)) == 0 &&
-        (rc = train_evaluate(r, err)) == 0 && every > 0 && report.step % every == 0)
-        rc = train_save_state(r, err);
+    rc = train_log_add(&r->log, &report, seconds, err);
+    if (rc == 0 && report.step < r->steps && is_due(report.step, a->eval_every))
+        rc = train_evaluate(r, err);
+    if (rc == 0 && is_due(report.step, a->save_every)) rc = train_save_state(r, err);
 done:
     lvlm_zero_gradients_free(&zeros);
     return rc;
@@ -125,6 +133,21 @@ static int finish(train_run *r, lvlm_error *err)
     return 0;
 }
 
+/* What was trained is written whatever the last evaluation met. */
+static int evaluate_and_finish(train_run *r, lvlm_error *err)
+{
+    lvlm_error why;
+    const int evaluated = train_evaluate(r, &why);
+    const int rc = finish(r, err);
+    if (evaluated == 0) return rc;
+    if (rc < 0) {
+        fprintf(stderr, PROGRAM ": %s\n", lvlm_shown(why.text));
+        return rc;
+    }
+    *err = why;
+    return evaluated;
+}
+
 /* Every digest of the model is checked, and of the state: it takes a while where they
  * are large. */
 static int open_trainer(train_run *r, lvlm_error *err)
@@ -173,7 +196,7 @@ int train_run_all(train_run *r, lvlm_error *err)
     TRY(open_log(r, err));
     TRY(train_tell_plan(r, err));
     TRY(take_steps(r, err));
-    return finish(r, err);
+    return evaluate_and_finish(r, err);
 }
 
 int train_run_free(train_run *r, int rc, lvlm_error *err)

@@ -67,8 +67,9 @@ typedef struct train_run {
 LVLM_MUST_CHECK int train_read_options(train_run *run, lvlm_error *err);
 
 /* The whole run: open, go on from a state or start, steps, model, changes. LVLM_ECHECK
- * when a loss is not finite or a frozen tensor changed. Free with train_run_free, also
- * after a failure. */
+ * when a loss is not finite or a frozen tensor changed. Where only the last evaluation
+ * failed, all is written before that is returned. Free with train_run_free, also after
+ * a failure. */
 LVLM_MUST_CHECK int train_run_all(train_run *run, lvlm_error *err);
 /* With an error in `err` already, that stays. */
 int train_run_free(train_run *run, int rc, lvlm_error *err);
@@ -87,7 +88,7 @@ void train_rescue_state(train_run *run, bool again);
 void train_close_state(train_run *run);
 
 /* The data of a run (train_data.c): what options say about it, opening, a walk over the
- * evaluation's where one is due, and what became of its lines. */
+ * evaluation's where there is one, and what became of its lines. */
 LVLM_MUST_CHECK int train_check_data(const train_args *args, lvlm_error *err);
 LVLM_MUST_CHECK int train_open_data(train_run *run, lvlm_error *err);
 LVLM_MUST_CHECK int train_evaluate(train_run *run, lvlm_error *err);
