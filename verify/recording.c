@@ -67,21 +67,28 @@ static bool starts_with(const char *text, const char *prefix)
 }
 
 int lvlm_recording_check(const lvlm_checkpoint *recording, const char *family,
-                         lvlm_notes *notes, lvlm_error *err)
+                         bool grads, lvlm_notes *notes, lvlm_error *err)
 {
+    size_t n_left_out = 0;
     TRY(check_metadata(recording->metadata, family, notes, err));
     for (size_t i = 0; i < recording->n_tensors; i++) {
         const lvlm_tensor *const t = &recording->tensors[i];
         const bool compared =
             starts_with(t->name, "out.") || starts_with(t->name, "grad.");
-        if (starts_with(t->name, "in.") || (compared && lvlm_dtype_is_weight(t->dtype)))
+        if (starts_with(t->name, "in.")) continue;
+        if (compared && lvlm_dtype_is_weight(t->dtype)) {
+            n_left_out += starts_with(t->name, "grad.") && !grads;
             continue;
+        }
         TRY(lvlm_notes_add(notes, err, "recording: '%s' is compared with nothing: %s",
                            t->name,
                            compared ? "its values are not those of a stage"
                                     : "stages are called out.*, gradients grad.*"));
     }
-    return 0;
+    if (n_left_out == 0) return 0;
+    return lvlm_notes_add(notes, err,
+                          "recording: %zu gradient%s not compared without --grads",
+                          n_left_out, n_left_out == 1 ? " is" : "s are");
 }
 
 /* ---- bands ---------------------------------------------------------------------- */

@@ -4,11 +4,12 @@
 
 #include "verify/replay.h"
 
-/* Note what of a recording is compared with nothing, metadata that nothing follows, and
- * a reference that was never released; `family` is the model's. */
+/* Note what of a recording is compared with nothing, gradients where `grads` does not
+ * ask for them among it, metadata that nothing follows, and a reference that was never
+ * released; `family` is the model's. */
 LVLM_MUST_CHECK int lvlm_recording_check(const lvlm_checkpoint *recording,
-                                         const char *family, lvlm_notes *notes,
-                                         lvlm_error *err);
+                                         const char *family, bool grads,
+                                         lvlm_notes *notes, lvlm_error *err);
 
 /* Bands from a file, { STAGE or GLOB: band, ... }: of each stage the first that fits
  * counts, and of the divergence of logits the first that fits "logits.kl"; without one

@@ -405,7 +405,8 @@ static int run(session *s, lvlm_model *model, lvlm_error *err)
     const lvlm_stage_sink sink = { take, wants, s, progress };
     const size_t n_forward = r->n_stages;
     TRY(describe(r, model, err));
-    TRY(lvlm_recording_check(r->recording, r->family, s->options->notes, err));
+    TRY(lvlm_recording_check(r->recording, r->family, s->options->grads,
+                             s->options->notes, err));
     if (s->options->grads) TRY(list_gradients(r, lvlm_model_manifest(model), err));
     TRY(lvlm_tolerance_read(r, s->options->tolerance, err));
     int rc = lvlm_model_forward(model, r->recording, INPUTS, &sink, err);

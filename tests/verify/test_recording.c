@@ -19,10 +19,12 @@ static void recordings_are_taken_at_their_word(void **state)
         const char *metadata, *tensor;
         lvlm_dtype dtype;
         const char *note; /* begins with it; NULL: there is none */
+        bool grads;
     } cases[] = {
         // clang-format off
         { "{\"reference\":\"transformers-5.23.0\",\"family\":\"mllama\",\"seed\":\"1\",\"torch\":\"2\"}", "out.logits", LVLM_F32, NULL },
-        { "{\"reference\":\"trained\"}", "grad.lm_head.weight", LVLM_F32, NULL },
+        { "{\"reference\":\"trained\"}", "grad.lm_head.weight", LVLM_F32, NULL, true },
+        { "{\"reference\":\"trained\"}", "grad.lm_head.weight", LVLM_F32, "recording: 1 gradient is not compared without --grads" },
         { "{}", "in.anything", LVLM_I64, NULL },
         { "{\"reference\":\"transformers-4.57.1\"}", "out.logits", LVLM_F32, NULL },
         { "{\"reference\":\"transformers-4.99.0\"}", "out.logits", LVLM_F32, "recording: reference 'transformers-4.99.0': no such version was released" },
@@ -46,8 +48,9 @@ static void recordings_are_taken_at_their_word(void **state)
             lvlm_json_parse(&json, cases[i].metadata, strlen(cases[i].metadata), NULL),
             0);
         s.checkpoint.metadata = json;
-        assert_int_equal(lvlm_recording_check(&s.checkpoint, "mllama", &notes, NULL),
-                         0);
+        assert_int_equal(
+            lvlm_recording_check(&s.checkpoint, "mllama", cases[i].grads, &notes, NULL),
+            0);
         assert_int_equal(notes.n, cases[i].note != NULL);
         if (notes.n > 0 &&
             strncmp(notes.at[0], cases[i].note, strlen(cases[i].note)) != 0)
