@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "formats/base/list.h"
 #include "formats/base/strbuf.h"
 #include "runtime/input/strip.h"
 
@@ -48,15 +49,7 @@ static int add_part(cutter *c, template_kind kind, const lvlm_strbuf *text,
 {
     template_parts *const out = c->out;
     TRY(lvlm_strbuf_check(text, err));
-    if (out->n == out->capacity) {
-        const size_t capacity = 2 * out->capacity + 16;
-        template_part *const grown =
-            lvlm_arena_alloc(&out->arena, capacity, sizeof *grown);
-        if (grown == NULL) return lvlm_fail_memory(err);
-        if (out->n > 0) memcpy(grown, out->at, out->n * sizeof *grown);
-        out->at = grown;
-        out->capacity = capacity;
-    }
+    TRY(lvlm_list_room(&out->at, &out->capacity, out->n, sizeof *out->at, err));
     const char *const kept = lvlm_arena_strndup(
         &out->arena, text->length > 0 ? text->text : "", text->length);
     if (kept == NULL) return lvlm_fail_memory(err);
@@ -232,13 +225,7 @@ static int add_token(cutter *c, token_kind kind, size_t first, size_t depth,
                      lvlm_error *err)
 {
     TRY(lvlm_strbuf_check(&c->tokens, err));
-    if (c->n == c->capacity) {
-        const size_t capacity = 2 * c->capacity + 64;
-        token *const grown = lvlm_realloc(c->list, capacity, sizeof *grown);
-        if (grown == NULL) return lvlm_fail_memory(err);
-        c->list = grown;
-        c->capacity = capacity;
-    }
+    TRY(lvlm_list_room(&c->list, &c->capacity, c->n, sizeof *c->list, err));
     c->list[c->n++] = (token){ kind, first, c->tokens.length - first, depth };
     return 0;
 }
@@ -287,7 +274,7 @@ static int read_string(cutter *c, size_t depth, lvlm_error *err)
 /* Letters of names and digits; all that is not ASCII is taken for a letter. */
 static bool is_word(char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
            c == '_' || (unsigned char)c >= 0x80;
 }
 
@@ -475,6 +462,7 @@ int template_parts_cut(template_parts *out, const char *text, size_t n, lvlm_err
 
 void template_parts_free(template_parts *parts)
 {
+    lvlm_free(parts->at);
     lvlm_arena_free(&parts->arena);
     *parts = (template_parts){ .n = 0 };
 }

@@ -36,7 +36,7 @@ typedef struct template_part {
 typedef struct template_parts {
     template_part *at; /* (n) */
     size_t n, capacity;
-    lvlm_arena arena;
+    lvlm_arena arena; /* texts of the parts */
 } template_parts;
 
 /* Cut a template of n bytes, in time linear in n. LVLM_EFORMAT: over 1 MiB, or a tag, a
