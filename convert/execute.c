@@ -131,7 +131,7 @@ static int check_inputs(const lvlm_step *step, lvlm_error *err)
         step->kind == LVLM_STEP_COPY && input_dtype(step) == step->out.dtype;
     for (size_t i = 0; i < step->n_inputs && step->expect != NULL; i++) {
         const lvlm_tensor *input = step->inputs[i];
-        char hex[LVLM_DIGEST_HEX + 1];
+        lvlm_hex_digest hex;
         if (unchanged)
             memcpy(hex, step->digest, sizeof hex);
         else

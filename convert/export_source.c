@@ -52,7 +52,7 @@ static int add_frame(lvlm_plan *plan, frame *f, uint64_t n_bytes, lvlm_error *er
 /* The frame is used in pieces, so its digest is checked here and as a whole. */
 static int open_frame(lvlm_export *ex, frame *f, const char *file, lvlm_error *err)
 {
-    char hex[LVLM_DIGEST_HEX + 1];
+    lvlm_hex_digest hex;
     const char *name = lvlm_arena_printf(&ex->arena, LVLM_NATIVE_FRAMES "%s", file);
     if (name == NULL) return lvlm_fail_memory(err);
     const char *expected = lvlm_export_digest(ex, name);

@@ -514,7 +514,7 @@ static int record_narrowing(lvlm_native_writer *w, texts *t, lvlm_import *im,
 }
 
 int lvlm_import_execute(lvlm_import *im, lvlm_outfile *file, const lvlm_import_run *run,
-                        char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
+                        lvlm_hex_digest root, lvlm_error *err)
 {
     lvlm_native_writer writer = { 0 };
     texts t;

@@ -50,8 +50,7 @@ typedef struct lvlm_import_run {
 /* Write the native file and commit it. `root` receives the root digest. */
 LVLM_MUST_CHECK int lvlm_import_execute(lvlm_import *import, lvlm_outfile *file,
                                         const lvlm_import_run *run,
-                                        char root[LVLM_DIGEST_HEX + 1],
-                                        lvlm_error *err);
+                                        lvlm_hex_digest root, lvlm_error *err);
 void lvlm_import_free(lvlm_import *import);
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "formats/base/random.h"
+#include "formats/base/text.h"
 
 #define TWO_PI 6.283185307179586476925
 
@@ -23,7 +24,7 @@ int lvlm_init_parse(lvlm_init *out, const char *text, uint64_t seed, lvlm_error 
         out->kind = LVLM_INIT_XAVIER;
         return 0;
     }
-    if (strncmp(text, normal, strlen(normal)) == 0) {
+    if (lvlm_starts_with(text, normal)) {
         char *end;
         out->kind = LVLM_INIT_NORMAL;
         out->std = strtod(text + strlen(normal), &end);

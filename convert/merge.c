@@ -16,7 +16,7 @@ int lvlm_merge_open(lvlm_merge *out, const char *model, const char *adapter,
 
 int lvlm_merge_execute(const lvlm_merge *merge, lvlm_outfile *file,
                        const lvlm_merge_run *run, lvlm_fold_cost *cost,
-                       char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
+                       lvlm_hex_digest root, lvlm_error *err)
 {
     cJSON *provenance = NULL;
     int rc = lvlm_native_meta_json(&provenance, merge->model, "provenance", err);

@@ -32,7 +32,7 @@ typedef struct lvlm_merge_run {
  * provenance counts the adapter. `root` receives the root digest. */
 LVLM_MUST_CHECK int lvlm_merge_execute(const lvlm_merge *merge, lvlm_outfile *file,
                                        const lvlm_merge_run *run, lvlm_fold_cost *cost,
-                                       char root[LVLM_DIGEST_HEX + 1], lvlm_error *err);
+                                       lvlm_hex_digest root, lvlm_error *err);
 void lvlm_merge_free(lvlm_merge *merge);
 
 #endif

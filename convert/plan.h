@@ -39,7 +39,7 @@ typedef struct lvlm_step {
     lvlm_init init;            /* MADE */
     const char *const *expect; /* digests that the inputs must have, or NULL */
     lvlm_narrowing narrowing;  /* what out's type made of the values: by execution */
-    char digest[LVLM_DIGEST_HEX + 1]; /* of the bytes written: set by execution */
+    lvlm_hex_digest digest;    /* of the bytes written: set by execution */
 } lvlm_step;
 
 typedef struct lvlm_plan {

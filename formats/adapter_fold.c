@@ -212,7 +212,7 @@ int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err)
 }
 
 int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold, lvlm_outfile *file,
-                   char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
+                   lvlm_hex_digest root, lvlm_error *err)
 {
     const lvlm_adapter *const adapter = fold->adapter;
     work w = { .fold = fold, .cost = cost };

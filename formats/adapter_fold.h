@@ -39,7 +39,7 @@ LVLM_MUST_CHECK int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err
  * first in which a value overflows its stored type, with how many do in all; *cost
  * counts them too. */
 LVLM_MUST_CHECK int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold,
-                                   lvlm_outfile *file, char root[LVLM_DIGEST_HEX + 1],
+                                   lvlm_outfile *file, lvlm_hex_digest root,
                                    lvlm_error *err);
 
 #endif

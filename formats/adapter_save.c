@@ -7,6 +7,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/outfile.h"
+#include "formats/base/text.h"
 #include "formats/finite.h"
 #include "formats/safetensors.h"
 
@@ -41,11 +42,6 @@ static bool words_are_enough(const lvlm_adapter *adapter)
     return true;
 }
 
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* Words where they are enough, else whole names; each once, sorted. */
 static int add_targets(cJSON *config, const lvlm_adapter *adapter, lvlm_error *err)
 {
@@ -56,7 +52,7 @@ static int add_targets(cJSON *config, const lvlm_adapter *adapter, lvlm_error *e
     for (size_t i = 0; ok && i < adapter->n; i++)
         names[i] =
             words ? last_word(adapter->at[i].module) : adapter->at[i].module->name;
-    if (ok) qsort(names, adapter->n, sizeof *names, by_text);
+    if (ok) qsort(names, adapter->n, sizeof *names, lvlm_by_text);
     for (size_t i = 0; ok && i < adapter->n; i++)
         if (i == 0 || strcmp(names[i], names[i - 1]) != 0)
             ok = cJSON_AddItemToArray(list, cJSON_CreateString(names[i]));

@@ -70,7 +70,7 @@ typedef struct lvlm_checkpoint {
                             settle, or NULL */
     cJSON *metadata;     /* native and plain: __metadata__, or NULL */
     /* sealed files (digests.h), once that was checked: of each of `tensors` */
-    char (*digests)[LVLM_DIGEST_HEX + 1];
+    lvlm_hex_digest *digests;
     struct lvlm_native *native; /* native: what else its header says (native.h) */
     uint64_t
         header_bytes;     /* of a first file that is safetensors, its length included */

@@ -65,7 +65,7 @@ static int check_blob(void *user, size_t i, lvlm_error *err)
     const lvlm_checkpoint *const cp = ((const blobs *)user)->cp;
     const lvlm_infile *const file =
         i < cp->n_files ? cp->files[i].map : cp->side_maps[i - cp->n_files];
-    char named[LVLM_DIGEST_HEX + 1], got[LVLM_DIGEST_HEX + 1];
+    lvlm_hex_digest named, got;
     if (!lvlm_hub_blob_digest(named, file->path)) return 0;
     TRY(lvlm_digest_bytes(got, file->bytes, (size_t)file->n_bytes, err));
     FAIL_IF(

@@ -6,6 +6,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/keys.h"
+#include "formats/base/text.h"
 
 enum { PATH_BYTES = 192 };
 
@@ -136,22 +137,10 @@ static const char *const sections[] = { "text_config", "vision_config", "visual"
 
 /* ---- what is followed ----------------------------------------------------------- */
 
-/* Is `path` one of "a.b|c.d"? */
-static bool is_listed(const char *paths, const char *path)
-{
-    const size_t length = strlen(path);
-    for (const char *at = paths; at != NULL && *at != '\0';) {
-        const size_t n = strcspn(at, "|");
-        if (n == length && memcmp(at, path, n) == 0) return true;
-        at += n + (at[n] == '|');
-    }
-    return false;
-}
-
 static bool is_followed(const lvlm_family *family, const char *path)
 {
     for (const lvlm_setting *s = family->settings; s->canonical != NULL; s++)
-        if (is_listed(s->paths, path)) return true;
+        if (lvlm_is_listed(s->paths, path)) return true;
     return false;
 }
 

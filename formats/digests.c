@@ -7,6 +7,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "formats/base/workers.h"
 #include "formats/native.h"
 #include "formats/safetensors.h"
@@ -159,20 +160,16 @@ int lvlm_seal(cJSON *metadata, const lvlm_tensor *tensors, size_t n_tensors,
 
 /* ---- native files --------------------------------------------------------------- */
 
-static bool is_below(const lvlm_tensor *tensor, const char *prefix)
-{
-    return strncmp(tensor->name, prefix, strlen(prefix)) == 0;
-}
-
 bool lvlm_native_runs_with(const lvlm_tensor *tensor)
 {
-    return !is_below(tensor, LVLM_NATIVE_UNUSED) &&
-           !is_below(tensor, LVLM_NATIVE_FRAMES) && !is_below(tensor, LVLM_NATIVE_PAD);
+    return !lvlm_starts_with(tensor->name, LVLM_NATIVE_UNUSED) &&
+           !lvlm_starts_with(tensor->name, LVLM_NATIVE_FRAMES) &&
+           !lvlm_starts_with(tensor->name, LVLM_NATIVE_PAD);
 }
 
 static bool is_side_file(const lvlm_tensor *tensor)
 {
-    return is_below(tensor, LVLM_NATIVE_FILES);
+    return lvlm_starts_with(tensor->name, LVLM_NATIVE_FILES);
 }
 
 int lvlm_native_check_side_files(const lvlm_checkpoint *checkpoint, size_t threads,

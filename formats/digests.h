@@ -14,8 +14,6 @@
 #include "formats/base/digest.h"
 #include "formats/checkpoint.h"
 
-typedef char lvlm_hex_digest[LVLM_DIGEST_HEX + 1];
-
 /* ---- writing -------------------------------------------------------------------- */
 
 /* Add both members to `metadata`, an object of texts without them, for a file of these

@@ -133,7 +133,7 @@ static const char *cache_directory(lvlm_arena *arena)
     return at != NULL ? lvlm_arena_printf(arena, "%s%s", at, below) : NULL;
 }
 
-bool lvlm_hub_blob_digest(char hex[LVLM_DIGEST_HEX + 1], const char *path)
+bool lvlm_hub_blob_digest(lvlm_hex_digest hex, const char *path)
 {
     static const char folder[] = "/blobs/";
     char blob[PATH_MAX];

@@ -24,7 +24,7 @@ bool lvlm_hub_id_is(const char *text);
 
 /* Does `path`, through links, lead to a blob of a cache that is named by the SHA-256 of
  * its bytes? Then `hex` receives that (smaller files are named by git's SHA-1). */
-bool lvlm_hub_blob_digest(char hex[LVLM_DIGEST_HEX + 1], const char *path);
+bool lvlm_hub_blob_digest(lvlm_hex_digest hex, const char *path);
 
 /* The snapshot's directory, into `arena`. LVLM_EIO tells where was looked and how to
  * get the model. */

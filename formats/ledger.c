@@ -15,6 +15,7 @@
 #include "formats/base/json.h"
 #include "formats/base/list.h"
 #include "formats/base/size.h"
+#include "formats/base/text.h"
 
 static const char *const use_names[] = { "used", "tied", "unused" };
 
@@ -358,11 +359,6 @@ static int check_places(const lvlm_ledger *l, lvlm_error *err)
     return 0;
 }
 
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* No name of a source tensor, and none of a file, is there twice. */
 static int check_names(const lvlm_ledger *l, lvlm_arena *arena, lvlm_error *err)
 {
@@ -371,8 +367,8 @@ static int check_names(const lvlm_ledger *l, lvlm_arena *arena, lvlm_error *err)
     if (names == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < l->n_entries; i++) names[i] = l->entries[i].source.name;
     for (size_t i = 0; i < l->n_files; i++) names[l->n_entries + i] = l->files[i].name;
-    qsort(names, l->n_entries, sizeof *names, by_text);
-    qsort(names + l->n_entries, l->n_files, sizeof *names, by_text);
+    qsort(names, l->n_entries, sizeof *names, lvlm_by_text);
+    qsort(names + l->n_entries, l->n_files, sizeof *names, lvlm_by_text);
     for (size_t i = 1; i < n; i++)
         FAIL_IF(i != l->n_entries && strcmp(names[i - 1], names[i]) == 0, err,
                 LVLM_EFORMAT, "'%s' is listed twice", names[i]);

@@ -15,6 +15,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/options.h"
+#include "formats/base/text.h"
 #include "formats/config_keys.h"
 #include "formats/native.h"
 #include "formats/npz_names.h"
@@ -533,9 +534,9 @@ static const char *nearest_source(builder *b, const char *name)
 /* Parts of a native file that are not the model's: frames, side files, padding. */
 static bool is_carried(const char *name)
 {
-    return strncmp(name, LVLM_NATIVE_FRAMES, strlen(LVLM_NATIVE_FRAMES)) == 0 ||
-           strncmp(name, LVLM_NATIVE_FILES, strlen(LVLM_NATIVE_FILES)) == 0 ||
-           strncmp(name, LVLM_NATIVE_PAD, strlen(LVLM_NATIVE_PAD)) == 0;
+    return lvlm_starts_with(name, LVLM_NATIVE_FRAMES) ||
+           lvlm_starts_with(name, LVLM_NATIVE_FILES) ||
+           lvlm_starts_with(name, LVLM_NATIVE_PAD);
 }
 
 static void classify(builder *b, lvlm_extra *extra, const named *name)

@@ -4,16 +4,13 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "formats/base/text.h"
+
 /* What training wrappers put in front of every name. */
 static const char *const wrappers[] = {
     "base_model.model.",     "module.", "_orig_mod.", "_forward_module.",
     "_fsdp_wrapped_module.", NULL
 };
-
-static bool starts_with(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
 
 char *lvlm_names_canonical(const lvlm_family *family, const char *source, bool *known,
                            lvlm_arena *arena)
@@ -21,7 +18,7 @@ char *lvlm_names_canonical(const lvlm_family *family, const char *source, bool *
     const lvlm_root *best = NULL;
     size_t best_length = 0;
     for (const char *const *w = wrappers; *w != NULL;) {
-        const bool wrapped = starts_with(source, *w);
+        const bool wrapped = lvlm_starts_with(source, *w);
         if (wrapped) source += strlen(*w);
         w = wrapped ? wrappers : w + 1; /* they come in any order */
     }
@@ -29,7 +26,7 @@ char *lvlm_names_canonical(const lvlm_family *family, const char *source, bool *
         for (size_t i = 0; i < LVLM_MAX_PREFIXES && root->prefixes[i] != NULL; i++) {
             const size_t length = strlen(root->prefixes[i]);
             if ((best != NULL && length <= best_length) ||
-                !starts_with(source, root->prefixes[i]))
+                !lvlm_starts_with(source, root->prefixes[i]))
                 continue;
             best = root;
             best_length = length;
@@ -45,7 +42,7 @@ char *lvlm_names_source(const lvlm_family *family, const char *canonical,
 {
     const lvlm_root *best = NULL;
     for (const lvlm_root *root = family->roots; root->native != NULL; root++)
-        if (starts_with(canonical, root->native) &&
+        if (lvlm_starts_with(canonical, root->native) &&
             (best == NULL || strlen(root->native) > strlen(best->native)))
             best = root;
     if (best == NULL) return lvlm_arena_strndup(arena, canonical, strlen(canonical));

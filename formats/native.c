@@ -7,9 +7,10 @@
 
 #include "formats/base/json.h"
 #include "formats/base/size.h"
+#include "formats/base/text.h"
 #include "formats/safetensors.h"
 
-static const char zeros[LVLM_DIGEST_HEX + 1] =
+static const lvlm_hex_digest zeros =
     "0000000000000000000000000000000000000000000000000000000000000000";
 static const char root_key[] = "\"root\":\"";
 
@@ -28,7 +29,7 @@ uint64_t lvlm_native_pad(uint64_t end, const lvlm_tensor *tensor)
 /* ---- composing ------------------------------------------------------------------ */
 
 static int put_digests(lvlm_strbuf *out, const lvlm_tensor *tensors, size_t n_tensors,
-                       char (*digests)[LVLM_DIGEST_HEX + 1], lvlm_error *err)
+                       lvlm_hex_digest *digests, lvlm_error *err)
 {
     lvlm_strbuf_puts(out, "{");
     for (size_t i = 0; i < n_tensors; i++) {
@@ -69,8 +70,7 @@ static const char *find_root(const char *header, size_t n_bytes)
 
 int lvlm_native_header(lvlm_strbuf *out, const lvlm_native_meta *meta,
                        const lvlm_tensor *tensors, size_t n_tensors,
-                       char (*digests)[LVLM_DIGEST_HEX + 1],
-                       char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
+                       lvlm_hex_digest *digests, lvlm_hex_digest root, lvlm_error *err)
 {
     assert(out->length == 0);
     lvlm_strbuf text = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER);
@@ -146,8 +146,7 @@ int lvlm_native_meta_json(cJSON **out, const lvlm_checkpoint *cp, const char *ke
     return rc;
 }
 
-int lvlm_native_root(char hex[LVLM_DIGEST_HEX + 1], const lvlm_checkpoint *cp,
-                     lvlm_error *err)
+int lvlm_native_root(lvlm_hex_digest hex, const lvlm_checkpoint *cp, lvlm_error *err)
 {
     const unsigned char *const bytes = cp->files[0].map->bytes;
     const size_t n = (size_t)cp->header_bytes;
@@ -174,12 +173,13 @@ const char *lvlm_native_digest_of(const lvlm_checkpoint *cp, const lvlm_tensor *
     return cp->digests[tensor - cp->tensors];
 }
 
-bool lvlm_native_is_model(const lvlm_tensor *tensor)
+/* Is it a tensor of the model, not an unused one, a frame, a side file or padding? */
+static bool is_model(const lvlm_tensor *tensor)
 {
     static const char *const others[] = { LVLM_NATIVE_UNUSED, LVLM_NATIVE_FRAMES,
                                           LVLM_NATIVE_FILES, LVLM_NATIVE_PAD };
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        if (strncmp(tensor->name, others[i], strlen(others[i])) == 0) return false;
+        if (lvlm_starts_with(tensor->name, others[i])) return false;
     return true;
 }
 
@@ -198,7 +198,7 @@ static int add_line(lvlm_digest *digest, const lvlm_checkpoint *cp,
     return rc;
 }
 
-int lvlm_native_weights_digest(char hex[LVLM_DIGEST_HEX + 1], const lvlm_checkpoint *cp,
+int lvlm_native_weights_digest(lvlm_hex_digest hex, const lvlm_checkpoint *cp,
                                lvlm_error *err)
 {
     static const char *const keys[] = { "family", "config" };
@@ -211,8 +211,7 @@ int lvlm_native_weights_digest(char hex[LVLM_DIGEST_HEX + 1], const lvlm_checkpo
         if (rc == 0) rc = lvlm_digest_update(&digest, "\n", 1, err);
     }
     for (size_t i = 0; i < cp->n_tensors && rc == 0; i++)
-        if (lvlm_native_is_model(&cp->tensors[i]))
-            rc = add_line(&digest, cp, &cp->tensors[i], err);
+        if (is_model(&cp->tensors[i])) rc = add_line(&digest, cp, &cp->tensors[i], err);
     if (rc == 0) rc = lvlm_digest_finish(&digest, hex, err);
     lvlm_digest_free(&digest);
     return rc;

@@ -47,8 +47,8 @@ typedef struct lvlm_native_meta {
  * only. `root` receives the root digest. */
 LVLM_MUST_CHECK int lvlm_native_header(lvlm_strbuf *out, const lvlm_native_meta *meta,
                                        const lvlm_tensor *tensors, size_t n_tensors,
-                                       char (*digests)[LVLM_DIGEST_HEX + 1],
-                                       char root[LVLM_DIGEST_HEX + 1], lvlm_error *err);
+                                       lvlm_hex_digest *digests, lvlm_hex_digest root,
+                                       lvlm_error *err);
 
 /* ---- reading -------------------------------------------------------------------- */
 
@@ -91,18 +91,16 @@ LVLM_MUST_CHECK int lvlm_native_meta_json(cJSON **out,
 /* ---- digests -------------------------------------------------------------------- */
 
 /* The root digest as it should be: SHA-256 of the header with its own digits as '0'. */
-LVLM_MUST_CHECK int lvlm_native_root(char hex[LVLM_DIGEST_HEX + 1],
+LVLM_MUST_CHECK int lvlm_native_root(lvlm_hex_digest hex,
                                      const lvlm_checkpoint *checkpoint,
                                      lvlm_error *err);
 /* The SHA-256 recorded for a tensor of a sealed file, in hex. O(1). */
 const char *lvlm_native_digest_of(const lvlm_checkpoint *checkpoint,
                                   const lvlm_tensor *tensor);
-/* Is it a tensor of the model, not an unused one, a frame, a side file or padding? */
-bool lvlm_native_is_model(const lvlm_tensor *tensor);
 /* SHA-256 over what is computed with: names, types, shapes and digests of the model's
  * tensors, family and configuration (NATIVE.md). Two files with the same one hold the
  * same weights, whatever else differs. Needs only the header. */
-LVLM_MUST_CHECK int lvlm_native_weights_digest(char hex[LVLM_DIGEST_HEX + 1],
+LVLM_MUST_CHECK int lvlm_native_weights_digest(lvlm_hex_digest hex,
                                                const lvlm_checkpoint *checkpoint,
                                                lvlm_error *err);
 

@@ -28,6 +28,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "formats/native.h"
 
 /* ---- header --------------------------------------------------------------------- */
@@ -49,7 +50,7 @@ static int check_version(const lvlm_checkpoint *cp, lvlm_error *err)
 static int check_root(const lvlm_checkpoint *cp, lvlm_error *err)
 {
     const char *const recorded = member(cp, "root");
-    char root[LVLM_DIGEST_HEX + 1];
+    lvlm_hex_digest root;
     TRY(lvlm_native_root(root, cp, err));
     FAIL_IF(recorded == NULL || strcmp(root, recorded) != 0, err, LVLM_EFORMAT,
             "header is corrupt: its SHA-256 is %s, recorded is %s; the file is damaged "
@@ -104,7 +105,7 @@ static const char *const prefixes[] = { "", LVLM_NATIVE_UNUSED, LVLM_NATIVE_FRAM
 static int section_of(const lvlm_tensor *t)
 {
     for (int i = UNUSED; i <= PAD; i++)
-        if (strncmp(t->name, prefixes[i], strlen(prefixes[i])) == 0) return i;
+        if (lvlm_starts_with(t->name, prefixes[i])) return i;
     return t->name[0] == '\0' || strchr(t->name, '/') != NULL ? NOT_A_SECTION : MODEL;
 }
 

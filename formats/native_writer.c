@@ -32,7 +32,7 @@ int lvlm_native_writer_open(lvlm_native_writer *out, const lvlm_native_meta *met
                             lvlm_outfile *file, lvlm_error *err)
 {
     lvlm_strbuf header = LVLM_STRBUF_INIT(MAX_HEADER);
-    char root[LVLM_DIGEST_HEX + 1];
+    lvlm_hex_digest root;
     *out = (lvlm_native_writer){
         .file = file, .meta = *meta, .tensors = tensors, .n_tensors = n_tensors
     };
@@ -45,7 +45,7 @@ int lvlm_native_writer_open(lvlm_native_writer *out, const lvlm_native_meta *met
     return rc < 0 ? rc : lay_out(out, err);
 }
 
-int lvlm_native_writer_finish(lvlm_native_writer *w, char root[LVLM_DIGEST_HEX + 1],
+int lvlm_native_writer_finish(lvlm_native_writer *w, lvlm_hex_digest root,
                               lvlm_error *err)
 {
     lvlm_strbuf header = LVLM_STRBUF_INIT(MAX_HEADER);

@@ -14,9 +14,9 @@
 #include "formats/native.h"
 
 typedef struct lvlm_native_writer {
-    lvlm_outfile *file;                   /* borrowed */
-    uint64_t *starts;                     /* (n_tensors) where each begins */
-    char (*digests)[LVLM_DIGEST_HEX + 1]; /* (n_tensors) set by the caller */
+    lvlm_outfile *file;       /* borrowed */
+    uint64_t *starts;         /* (n_tensors) where each begins */
+    lvlm_hex_digest *digests; /* (n_tensors) set by the caller */
     lvlm_native_meta meta; /* may change before finish, to texts of the same length */
     /* not for callers */
     const lvlm_tensor *tensors;
@@ -34,8 +34,7 @@ LVLM_MUST_CHECK int lvlm_native_writer_open(lvlm_native_writer *out,
                                             lvlm_error *err);
 /* `root` receives the root digest. */
 LVLM_MUST_CHECK int lvlm_native_writer_finish(lvlm_native_writer *writer,
-                                              char root[LVLM_DIGEST_HEX + 1],
-                                              lvlm_error *err);
+                                              lvlm_hex_digest root, lvlm_error *err);
 void lvlm_native_writer_close(lvlm_native_writer *writer);
 
 #endif

@@ -94,7 +94,8 @@ void lvlm_convert_values(void *to, lvlm_dtype to_dtype, const void *from,
 
 /* ---- what does not fit ---------------------------------------------------------- */
 
-bool lvlm_dtype_narrows(lvlm_dtype to, lvlm_dtype from)
+/* Do values of `from` exist that `to` has not? */
+static bool narrows(lvlm_dtype to, lvlm_dtype from)
 {
     return to != from && lvlm_dtype_bytes(to) <= lvlm_dtype_bytes(from);
 }
@@ -116,7 +117,7 @@ void lvlm_narrowing_count(lvlm_narrowing *sum, const void *to, lvlm_dtype to_dty
     const size_t to_bytes = lvlm_dtype_bytes(to_dtype);
     const size_t from_bytes = lvlm_dtype_bytes(from_dtype);
     const unsigned char *out = to, *in = from;
-    if (!lvlm_dtype_narrows(to_dtype, from_dtype)) return;
+    if (!narrows(to_dtype, from_dtype)) return;
     sum->n += n;
     for (size_t some; n > 0;
          n -= some, in += some * from_bytes, out += some * to_bytes) {

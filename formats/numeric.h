@@ -115,8 +115,6 @@ typedef struct lvlm_narrowing {
                               finite */
 } lvlm_narrowing;
 
-/* Do values of `from` exist that `to` has not? */
-bool lvlm_dtype_narrows(lvlm_dtype to, lvlm_dtype from);
 /* Count `n` values `from` that became `to`. */
 void lvlm_narrowing_count(lvlm_narrowing *sum, const void *to, lvlm_dtype to_dtype,
                           const void *from, lvlm_dtype from_dtype, size_t n);

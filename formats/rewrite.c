@@ -12,8 +12,6 @@
 
 enum { PIECE = 256 * 1024 }; /* copied at a time: hashing finds it in cache */
 
-typedef char hex_digest[LVLM_DIGEST_HEX + 1];
-
 typedef struct work {
     const lvlm_rewrite *rewrite;
     lvlm_native_writer writer;
@@ -54,7 +52,7 @@ static int copy(lvlm_rewrite_sink *sink, const lvlm_tensor *t, lvlm_error *err)
 }
 
 /* Is `got` the digest that the source has for its tensor? */
-static int check_source(const work *w, const lvlm_tensor *t, const hex_digest got,
+static int check_source(const work *w, const lvlm_tensor *t, const lvlm_hex_digest got,
                         lvlm_error *err)
 {
     const char *recorded = lvlm_native_digest_of(w->rewrite->source, t);
@@ -66,7 +64,7 @@ static int check_source(const work *w, const lvlm_tensor *t, const hex_digest go
 
 static int check_changed(const work *w, const lvlm_tensor *t, lvlm_error *err)
 {
-    hex_digest got;
+    lvlm_hex_digest got;
     TRY(lvlm_digest_bytes(got, t->data, (size_t)t->n_bytes, err));
     return check_source(w, t, got, err);
 }
@@ -94,7 +92,7 @@ static int write_tensor(void *user, size_t i, lvlm_error *err)
 
 /* ---- the file ------------------------------------------------------------------- */
 
-static int write_all(work *w, char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
+static int write_all(work *w, lvlm_hex_digest root, lvlm_error *err)
 {
     const lvlm_rewrite *const r = w->rewrite;
     TRY(lvlm_workers_each(r->threads, r->source->n_tensors, write_tensor, w, err));
@@ -106,7 +104,7 @@ static int write_all(work *w, char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
 
 /* Everything but the provenance is the source's, which has been checked at opening. */
 int lvlm_rewrite_run(const lvlm_rewrite *rewrite, lvlm_outfile *file,
-                     char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
+                     lvlm_hex_digest root, lvlm_error *err)
 {
     const lvlm_checkpoint *const cp = rewrite->source;
     const cJSON *const m = cp->metadata;

@@ -38,7 +38,7 @@ typedef struct lvlm_rewrite {
  * a tensor of the source that is corrupt, LVLM_EIO a file that was written to
  * meanwhile. */
 LVLM_MUST_CHECK int lvlm_rewrite_run(const lvlm_rewrite *rewrite, lvlm_outfile *file,
-                                     char root[LVLM_DIGEST_HEX + 1], lvlm_error *err);
+                                     lvlm_hex_digest root, lvlm_error *err);
 
 /* The next bytes of the tensor. Errors are told by lvlm_rewrite_run. */
 void lvlm_rewrite_put(lvlm_rewrite_sink *sink, const void *bytes, size_t n_bytes);

@@ -7,11 +7,7 @@
 
 #include "formats/base/json_reader.h"
 #include "formats/base/list.h"
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
+#include "formats/base/text.h"
 
 static int by_tensor(const void *a, const void *b)
 {
@@ -19,16 +15,10 @@ static int by_tensor(const void *a, const void *b)
                   ((const lvlm_shard_entry *)b)->tensor);
 }
 
-static bool has_suffix(const char *text, const char *suffix)
-{
-    const size_t n = strlen(text), m = strlen(suffix);
-    return n > m && strcmp(text + n - m, suffix) == 0;
-}
-
 /* An index must not reach outside its directory, nor name anything but tensor files. */
 static bool is_plain_name(const char *name, const char *suffix)
 {
-    return name[0] != '.' && strchr(name, '/') == NULL && has_suffix(name, suffix);
+    return name[0] != '.' && strchr(name, '/') == NULL && lvlm_ends_with(name, suffix);
 }
 
 /* Lists that grow on the heap and end in the arena. */
@@ -128,7 +118,7 @@ static int settle(lvlm_shards *out, const parser *p)
     memcpy(out->files, p->files, p->n_files * sizeof *out->files);
     for (size_t i = 0; i < p->n_entries; i++) {
         const char *const *const found =
-            bsearch(&p->homes[i], p->files, p->n_files, sizeof *p->files, by_text);
+            bsearch(&p->homes[i], p->files, p->n_files, sizeof *p->files, lvlm_by_text);
         out->entries[i] =
             (lvlm_shard_entry){ p->entries[i].tensor, (size_t)(found - p->files) };
     }

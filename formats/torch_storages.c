@@ -11,6 +11,7 @@
 
 #include "formats/base/bytes.h"
 #include "formats/base/size.h"
+#include "formats/base/text.h"
 #include "formats/zip.h"
 
 enum { MAX_KEY = 200 };
@@ -93,12 +94,6 @@ static int read_storages(reader *r)
 
 /* ---- zip form ------------------------------------------------------------------- */
 
-static bool has_suffix(const char *text, const char *suffix)
-{
-    const size_t n = strlen(text), m = strlen(suffix);
-    return n > m && strcmp(text + n - m, suffix) == 0;
-}
-
 /* "NAME/data.pkl": the only pickle one folder deep. */
 static int find_pickle(const lvlm_zip_member **out, const lvlm_zip *zip,
                        lvlm_error *err)
@@ -106,7 +101,7 @@ static int find_pickle(const lvlm_zip_member **out, const lvlm_zip *zip,
     *out = NULL;
     for (size_t i = 0; i < zip->n_members; i++) {
         const lvlm_zip_member *m = &zip->members[i];
-        if (!has_suffix(m->name, "/data.pkl") ||
+        if (!lvlm_ends_with(m->name, "/data.pkl") ||
             strchr(m->name, '/') != strrchr(m->name, '/'))
             continue;
         FAIL_IF(*out != NULL, err, LVLM_EFORMAT, "holds two objects, '%s' and '%s'",

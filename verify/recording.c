@@ -7,6 +7,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/keys.h"
+#include "formats/base/text.h"
 
 /* ---- metadata ------------------------------------------------------------------- */
 
@@ -61,11 +62,6 @@ static int check_metadata(const cJSON *metadata, const char *family, lvlm_notes 
 
 /* ---- tensors -------------------------------------------------------------------- */
 
-static bool starts_with(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
-
 int lvlm_recording_check(const lvlm_checkpoint *recording, const char *family,
                          bool grads, lvlm_notes *notes, lvlm_error *err)
 {
@@ -74,10 +70,10 @@ int lvlm_recording_check(const lvlm_checkpoint *recording, const char *family,
     for (size_t i = 0; i < recording->n_tensors; i++) {
         const lvlm_tensor *const t = &recording->tensors[i];
         const bool compared =
-            starts_with(t->name, "out.") || starts_with(t->name, "grad.");
-        if (starts_with(t->name, "in.")) continue;
+            lvlm_starts_with(t->name, "out.") || lvlm_starts_with(t->name, "grad.");
+        if (lvlm_starts_with(t->name, "in.")) continue;
         if (compared && lvlm_dtype_is_weight(t->dtype)) {
-            n_left_out += starts_with(t->name, "grad.") && !grads;
+            n_left_out += lvlm_starts_with(t->name, "grad.") && !grads;
             continue;
         }
         TRY(lvlm_notes_add(notes, err, "recording: '%s' is compared with nothing: %s",

@@ -15,6 +15,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "formats/finite.h"
 #include "formats/numeric.h"
 #include "runtime/gradient_list.h"
@@ -76,8 +77,7 @@ static int by_computation(const void *a, const void *b)
 
 static bool is_recorded_stage(const lvlm_tensor *t)
 {
-    return strncmp(t->name, EXPECTED, strlen(EXPECTED)) == 0 &&
-           lvlm_dtype_is_weight(t->dtype);
+    return lvlm_starts_with(t->name, EXPECTED) && lvlm_dtype_is_weight(t->dtype);
 }
 
 static int list_stages(lvlm_replay *r, lvlm_error *err)
@@ -228,8 +228,7 @@ static void progress(void *user, size_t done, size_t total)
 
 static bool is_gradient(const lvlm_tensor *t)
 {
-    return strncmp(t->name, GRADIENT, strlen(GRADIENT)) == 0 &&
-           lvlm_dtype_is_weight(t->dtype);
+    return lvlm_starts_with(t->name, GRADIENT) && lvlm_dtype_is_weight(t->dtype);
 }
 
 static void add_gradient(lvlm_replay *r, const lvlm_tensor *t)

@@ -71,9 +71,9 @@ typedef struct lvlm_replay {
     const char *
         *differences; /* names of the differences from what was trained in force */
     size_t n_differences;
-    const cJSON *golden_metadata;         /* borrowed from the recording */
-    char model_root[LVLM_DIGEST_HEX + 1]; /* root digest of the native file */
-    char golden_sha256[LVLM_DIGEST_HEX + 1];
+    const cJSON *golden_metadata; /* borrowed from the recording */
+    lvlm_hex_digest model_root;   /* root digest of the native file */
+    lvlm_hex_digest golden_sha256;
     lvlm_compute compute;
     const lvlm_notes *notes; /* of the options */
     lvlm_replay_stage *stages;

@@ -309,7 +309,7 @@ static int spare_source(const lvlm_outputs *outputs, const lvlm_import *import,
 }
 
 static int convert(lvlm_import *import, const args *a, lvlm_outfile *model,
-                   char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
+                   lvlm_hex_digest root, lvlm_error *err)
 {
     lvlm_progress bar;
     lvlm_progress_init(&bar, "converting", import->plan.n_bytes, a->common.quiet);
@@ -330,7 +330,7 @@ static int run_any(const void *arguments, const lvlm_operands *operands, bool np
     lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_outputs outputs = { .force = a->force };
     lvlm_outfile *out = NULL;
-    char root[LVLM_DIGEST_HEX + 1];
+    lvlm_hex_digest root;
     lvlm_error err;
     problems found = { 0, a->common.json ? cJSON_CreateArray() : NULL };
     int rc;

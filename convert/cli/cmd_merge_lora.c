@@ -36,7 +36,7 @@ static void print_text(const lvlm_fold_cost *cost, const char *out, const char *
 }
 
 static int merge(lvlm_merge *m, lvlm_fold_cost *cost, const args *a, lvlm_outfile *out,
-                 char root[LVLM_DIGEST_HEX + 1], lvlm_error *err)
+                 lvlm_hex_digest root, lvlm_error *err)
 {
     lvlm_progress bar;
     lvlm_progress_init(&bar, "merging", m->n_bytes, a->common.quiet);
@@ -60,7 +60,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
 {
     const args *const a = arguments;
     const double started = lvlm_seconds();
-    char root[LVLM_DIGEST_HEX + 1];
+    lvlm_hex_digest root;
     lvlm_outputs outputs = { .force = a->force };
     lvlm_outfile *out = NULL;
     lvlm_fold_cost cost;

@@ -25,8 +25,7 @@ int lvlm_digest_update(lvlm_digest *digest, const void *bytes, size_t n_bytes,
     return 0;
 }
 
-int lvlm_digest_finish(lvlm_digest *digest, char hex[LVLM_DIGEST_HEX + 1],
-                       lvlm_error *err)
+int lvlm_digest_finish(lvlm_digest *digest, lvlm_hex_digest hex, lvlm_error *err)
 {
     static const char digits[] = "0123456789abcdef";
     unsigned char raw[LVLM_DIGEST_HEX / 2];
@@ -47,7 +46,7 @@ void lvlm_digest_free(lvlm_digest *digest)
     digest->context = NULL;
 }
 
-int lvlm_digest_bytes(char hex[LVLM_DIGEST_HEX + 1], const void *bytes, size_t n_bytes,
+int lvlm_digest_bytes(lvlm_hex_digest hex, const void *bytes, size_t n_bytes,
                       lvlm_error *err)
 {
     lvlm_digest digest = LVLM_DIGEST_INIT;

@@ -7,6 +7,8 @@
 #include "formats/base/error.h"
 
 enum { LVLM_DIGEST_HEX = 64 };
+/* Lower-case digits and a zero byte. */
+typedef char lvlm_hex_digest[LVLM_DIGEST_HEX + 1];
 
 typedef struct lvlm_digest {
     void *context; /* EVP_MD_CTX */
@@ -20,12 +22,12 @@ typedef struct lvlm_digest {
 LVLM_MUST_CHECK int lvlm_digest_start(lvlm_digest *digest, lvlm_error *err);
 LVLM_MUST_CHECK int lvlm_digest_update(lvlm_digest *digest, const void *bytes,
                                        size_t n_bytes, lvlm_error *err);
-/* Writes 64 lower-case digits and a zero byte, and frees the context. */
-LVLM_MUST_CHECK int lvlm_digest_finish(lvlm_digest *digest,
-                                       char hex[LVLM_DIGEST_HEX + 1], lvlm_error *err);
+/* Writes the digest and frees the context. */
+LVLM_MUST_CHECK int lvlm_digest_finish(lvlm_digest *digest, lvlm_hex_digest hex,
+                                       lvlm_error *err);
 void lvlm_digest_free(lvlm_digest *digest);
 /* All of it at once. */
-LVLM_MUST_CHECK int lvlm_digest_bytes(char hex[LVLM_DIGEST_HEX + 1], const void *bytes,
+LVLM_MUST_CHECK int lvlm_digest_bytes(lvlm_hex_digest hex, const void *bytes,
                                       size_t n_bytes, lvlm_error *err);
 
 #endif

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "formats/base/alloc.h"
+#include "formats/base/text.h"
 
 /* ---- opening -------------------------------------------------------------------- */
 
@@ -222,11 +223,6 @@ bool lvlm_path_leads_out(const char *dir, const char *name)
     return !inside && fnmatch("*/blobs/*", to, 0) != 0;
 }
 
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static bool is_regular_in(int dir_fd, const char *name)
 {
     struct stat st;
@@ -269,7 +265,7 @@ static int list_names(char ***names_out, size_t *n_out, const char *dir, bool re
         lvlm_path_list_free(names, n);
         return rc;
     }
-    if (n > 0) qsort(names, n, sizeof *names, by_text);
+    if (n > 0) qsort(names, n, sizeof *names, lvlm_by_text);
     *names_out = names;
     *n_out = n;
     return 0;

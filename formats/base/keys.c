@@ -8,25 +8,15 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/options.h"
+#include "formats/base/text.h"
 
-const lvlm_key *lvlm_key_find(const lvlm_key *keys, const char *name)
+/* The row for `name`; NULL: it is not known. */
+static const lvlm_key *find(const lvlm_key *keys, const char *name)
 {
     for (const lvlm_key *key = keys; key->name != NULL; key++)
         if (strcmp(key->name, name) == 0 || fnmatch(key->name, name, 0) == 0)
             return key;
     return NULL;
-}
-
-/* Is `text` one of "a|b|c"? */
-static bool is_listed(const char *list, const char *text)
-{
-    const size_t length = strlen(text);
-    for (const char *at = list; at != NULL && *at != '\0';) {
-        const size_t n = strcspn(at, "|");
-        if (n == length && memcmp(at, text, n) == 0) return true;
-        at += n + (at[n] == '|');
-    }
-    return false;
 }
 
 static int is_neutral(bool *out, const lvlm_key *key, const cJSON *value,
@@ -36,7 +26,7 @@ static int is_neutral(bool *out, const lvlm_key *key, const cJSON *value,
     *out = false;
     if (key->neutral == NULL || value == NULL) return 0;
     TRY(lvlm_json_print(&text, value, err));
-    *out = is_listed(key->neutral, text);
+    *out = lvlm_is_listed(key->neutral, text);
     lvlm_free(text);
     return 0;
 }
@@ -72,7 +62,7 @@ static int note_unknown(const char *name, const char *where, const lvlm_key *key
 int lvlm_key_check(const char *name, const cJSON *value, const char *where,
                    const lvlm_key *keys, lvlm_notes *notes, lvlm_error *err)
 {
-    const lvlm_key *const key = lvlm_key_find(keys, name);
+    const lvlm_key *const key = find(keys, name);
     bool neutral;
     if (cJSON_IsNull(value)) return 0;
     if (key == NULL) return note_unknown(name, where, keys, notes, err);

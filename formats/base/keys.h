@@ -44,7 +44,4 @@ LVLM_MUST_CHECK int lvlm_key_check(const char *name, const cJSON *value,
                                    const char *where, const lvlm_key *keys,
                                    lvlm_notes *notes, lvlm_error *err);
 
-/* The row of `keys` for `name`; NULL: it is not known. */
-const lvlm_key *lvlm_key_find(const lvlm_key *keys, const char *name);
-
 #endif

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "formats/base/text.h"
+
 enum { LOC_BINS = 1024, BOX_BINS = 1000, LOC_BYTES = 9, LOC_DIGITS = 4 };
 
 /* ---- finding -------------------------------------------------------------------- */
@@ -14,11 +16,6 @@ static const struct tags {
     { "<ref>", "</ref>", "<box>", "</box>" },
     { "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>", "<|box_end|>" },
 };
-
-static bool starts(const char *text, const char *with)
-{
-    return strncmp(text, with, strlen(with)) == 0;
-}
 
 static void order(double *low, double *high)
 {
@@ -54,16 +51,16 @@ static const char *number(double *out, const char *text, double whole)
 /* "<loc0102>" */
 static bool is_loc(double *out, const char *text)
 {
-    return starts(text, "<loc") && number(out, text + 4, LOC_BINS) == text + 8 &&
-           text[8] == '>';
+    return lvlm_starts_with(text, "<loc") &&
+           number(out, text + 4, LOC_BINS) == text + 8 && text[8] == '>';
 }
 
 /* Bytes of the "<seg012>" that `text` begins with, or 0. */
 static size_t seg_bytes(const char *text)
 {
     double part;
-    return starts(text, "<seg") && number(&part, text + 4, LOC_BINS) == text + 7 &&
-                   text[7] == '>'
+    return lvlm_starts_with(text, "<seg") &&
+                   number(&part, text + 4, LOC_BINS) == text + 7 && text[7] == '>'
                ? 8
                : 0;
 }
@@ -89,11 +86,11 @@ static const char *corners(double edges[4], const char *text, const char *end)
 {
     static const char between[4][4] = { "(", ",", "),(", "," };
     for (size_t i = 0; i < 4; i++) {
-        if (!starts(text, between[i])) return NULL;
+        if (!lvlm_starts_with(text, between[i])) return NULL;
         text = number(&edges[i], text + strlen(between[i]), BOX_BINS);
         if (text == NULL) return NULL;
     }
-    if (*text != ')' || !starts(text + 1, end)) return NULL;
+    if (*text != ')' || !lvlm_starts_with(text + 1, end)) return NULL;
     return text + 1 + strlen(end);
 }
 
@@ -108,12 +105,12 @@ static int find_between(lvlm_boxes *out, finder *f, const struct tags *tags,
                         lvlm_error *err)
 {
     double edges[4];
-    if (starts(f->at, tags->ref)) {
+    if (lvlm_starts_with(f->at, tags->ref)) {
         f->label = f->at + strlen(tags->ref);
         const char *const end = strstr(f->label, tags->ref_end);
         f->label_bytes = end != NULL ? (size_t)(end - f->label) : 0;
         f->at = f->label + f->label_bytes;
-    } else if (starts(f->at, tags->box)) {
+    } else if (lvlm_starts_with(f->at, tags->box)) {
         const char *const behind =
             corners(edges, f->at + strlen(tags->box), tags->box_end);
         if (behind == NULL) return 0;

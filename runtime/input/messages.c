@@ -6,6 +6,7 @@
 #include "formats/base/infile.h"
 #include "formats/base/json.h"
 #include "formats/base/keys.h"
+#include "formats/base/text.h"
 
 static const char *const role_names[LVLM_N_ROLES] = {
     [LVLM_ROLE_SYSTEM] = "system",
@@ -117,10 +118,10 @@ static int read_image(lvlm_part *out, const cJSON *item, reader *r, lvlm_error *
         file = r->images[r->n_taken++];
     }
     for (size_t i = 0; i < sizeof fetched / sizeof fetched[0]; i++)
-        FAIL_IF(strncmp(file, fetched[i], strlen(fetched[i])) == 0, err, LVLM_EFORMAT,
+        FAIL_IF(lvlm_starts_with(file, fetched[i]), err, LVLM_EFORMAT,
                 "messages[%zu]: '%.64s': images are not fetched, expected a file",
                 r->message, file);
-    if (strncmp(file, local, strlen(local)) == 0) file += strlen(local);
+    if (lvlm_starts_with(file, local)) file += strlen(local);
     out->image = keep(r->out, file);
     return out->image != NULL ? 0 : lvlm_fail_memory(err);
 }

@@ -7,6 +7,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "formats/side_file.h"
 #include "runtime/input/tokenizer_parts.h"
 
@@ -195,7 +196,7 @@ static bool is_paligemma(const lvlm_checkpoint *checkpoint)
     const cJSON *const family = lvlm_json_get(checkpoint->metadata, "family");
     const cJSON *const type = lvlm_json_get(checkpoint->config, "model_type");
     const char *const name = lvlm_json_string(family != NULL ? family : type);
-    return name != NULL && strncmp(name, "paligemma", strlen("paligemma")) == 0;
+    return name != NULL && lvlm_starts_with(name, "paligemma");
 }
 
 int lvlm_tokenizer_open_model(lvlm_tokenizer **out, const lvlm_checkpoint *checkpoint,

@@ -6,6 +6,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/size.h"
+#include "formats/base/text.h"
 #include "formats/numeric.h"
 
 /* Where every module's factors begin. */
@@ -112,7 +113,7 @@ void adapters_free(adapters *x)
 bool adapters_touch(const adapters *x, const char *prefix)
 {
     for (size_t i = 0; x->list != NULL && i < x->list->n; i++)
-        if (strncmp(x->list->at[i].module->parts[0]->name, prefix, strlen(prefix)) == 0)
+        if (lvlm_starts_with(x->list->at[i].module->parts[0]->name, prefix))
             return true;
     return false;
 }

@@ -1,15 +1,9 @@
 /* gradients.c - memory for gradients; see gradients.h. */
 #include "runtime/model/gradients.h"
 
-#include <string.h>
-
 #include "formats/base/alloc.h"
+#include "formats/base/text.h"
 #include "runtime/ops/stored.h"
-
-static bool starts_with(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
 
 static int copy_values(gradients *g, size_t i, size_t numel, lvlm_error *err)
 {
@@ -42,9 +36,9 @@ int gradients_make(gradients *g, const lvlm_manifest *manifest,
         FAIL_IF(g->at[i] == NULL, err, LVLM_ENOMEM,
                 "out of memory for the gradient of %s", t->name);
         if (options->own_weights) TRY(copy_values(g, i, (size_t)numel, err));
-        g->vision |= starts_with(t->name, "vision.");
-        g->connector |= starts_with(t->name, "connector.");
-        g->text |= starts_with(t->name, "text.");
+        g->vision |= lvlm_starts_with(t->name, "vision.");
+        g->connector |= lvlm_starts_with(t->name, "connector.");
+        g->text |= lvlm_starts_with(t->name, "text.");
     }
     return 0;
 }

@@ -5,10 +5,10 @@
 #include "runtime/model/weights.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/size.h"
+#include "formats/base/text.h"
 #include "runtime/ops/linear.h"
 
 enum {
@@ -153,7 +153,7 @@ void weights_rest(const weights *w, const char *prefix)
     for (size_t i = 0; i < m->n_targets; i++) {
         const lvlm_tensor *const t = m->targets[i].source;
         if (t == NULL || t->detached || t->file >= m->checkpoint->n_files ||
-            strncmp(m->targets[i].name, prefix, strlen(prefix)) != 0)
+            !lvlm_starts_with(m->targets[i].name, prefix))
             continue;
         lvlm_infile_done_with(m->checkpoint->files[t->file].map, t->offset, t->n_bytes);
     }

@@ -17,11 +17,11 @@ typedef struct lvlm_batch {
 } lvlm_batch;
 
 typedef struct lvlm_batch_source {
-    void *self;     /* owned: close */
-    size_t n;       /* batches of one walk over the data; the next walk follows */
-    size_t largest; /* number of the one that should need the most memory */
-    size_t held;    /* batches in memory at a time, those made ahead included */
-    char id[LVLM_DIGEST_HEX + 1]; /* the same for the same data in the same order */
+    void *self;         /* owned: close */
+    size_t n;           /* batches of one walk over the data; the next walk follows */
+    size_t largest;     /* number of the one that should need the most memory */
+    size_t held;        /* batches in memory at a time, those made ahead included */
+    lvlm_hex_digest id; /* the same for the same data in the same order */
     /* Batch number `i`, from 0, comes next. */
     int (*seek)(void *self, size_t i, lvlm_error *err);
     /* Borrowed until the next call. */

@@ -8,6 +8,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "runtime/tune/dataset_parts.h"
 
 /* Text has about so many bytes a token, and an example so many tokens around it. */
@@ -46,7 +47,7 @@ static int check_image(const lvlm_dataset *d, const char *name, lvlm_arena *aren
 {
     static const char *const fetched[] = { "http://", "https://", "data:" };
     for (size_t k = 0; k < sizeof fetched / sizeof fetched[0]; k++)
-        FAIL_IF(strncmp(name, fetched[k], strlen(fetched[k])) == 0, err, LVLM_EFORMAT,
+        FAIL_IF(lvlm_starts_with(name, fetched[k]), err, LVLM_EFORMAT,
                 "'%.64s': images are not fetched, expected a file", name);
     const char *const path = lvlm_encoder_image_path(d->encoder, name, arena);
     if (path == NULL) return lvlm_fail_memory(err);

@@ -44,8 +44,8 @@ typedef struct lvlm_dataset {
     size_t n_images;
     lvlm_order order;
     lvlm_dataset_counts counts;
-    unsigned char *noted;         /* (file.n) what was counted of each line */
-    char id[LVLM_DIGEST_HEX + 1]; /* the same for the same lines in the same batches */
+    unsigned char *noted; /* (file.n) what was counted of each line */
+    lvlm_hex_digest id;   /* the same for the same lines in the same batches */
 } lvlm_dataset;
 
 /* Open the file at `path`. LVLM_EFORMAT names the first bad line, also when its form is

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "formats/base/text.h"
 #include "formats/numeric.h"
 #include "runtime/tune/decay.h"
 #include "runtime/tune/dropout.h"
@@ -14,16 +15,11 @@
 
 /* ---- life ----------------------------------------------------------------------- */
 
-static bool starts_with(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
-
 double trainer_rate(const lvlm_trainer_options *o, const char *name)
 {
     double own = o->lr_text;
-    if (starts_with(name, "vision.")) own = o->lr_vision;
-    if (starts_with(name, "connector.")) own = o->lr_connector;
+    if (lvlm_starts_with(name, "vision.")) own = o->lr_vision;
+    if (lvlm_starts_with(name, "connector.")) own = o->lr_connector;
     return own > 0 ? own : o->adamw.lr;
 }
 

@@ -193,7 +193,7 @@ static int provenance_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
 int lvlm_trainer_save_merged(const lvlm_trainer *t, lvlm_outfile *file,
                              lvlm_fold_cost *cost, lvlm_error *err)
 {
-    char root[LVLM_DIGEST_HEX + 1];
+    lvlm_hex_digest root;
     cJSON *provenance = NULL;
     snapshot s;
     int rc = snapshot_make(&s, t, err);

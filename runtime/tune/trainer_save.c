@@ -108,7 +108,7 @@ int lvlm_trainer_save(const lvlm_trainer *t, lvlm_outfile *file, lvlm_error *err
 {
     const lvlm_checkpoint *const cp = lvlm_model_manifest(t->model)->checkpoint;
     saving user = { .trainer = t };
-    char root[LVLM_DIGEST_HEX + 1];
+    lvlm_hex_digest root;
     cJSON *provenance = NULL;
     user.overflows = lvlm_calloc(t->n_tensors + 1, sizeof *user.overflows);
     if (user.overflows == NULL) return lvlm_fail_memory(err);

@@ -8,14 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "formats/base/text.h"
 #include "runtime/tune/stage.h"
 
 enum { NAME_BYTES = 512 };
-
-static bool starts_with(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
 
 /* Of any floating-point type; -0 is zero too. */
 static bool is_zero(const lvlm_tensor *t)
@@ -35,8 +31,8 @@ static bool is_zero_weight(const lvlm_target *t)
 
 static const char *part_of(const char *name)
 {
-    if (starts_with(name, "vision.")) return "vision";
-    return starts_with(name, "connector.") ? "connector" : "text";
+    if (lvlm_starts_with(name, "vision.")) return "vision";
+    return lvlm_starts_with(name, "connector.") ? "connector" : "text";
 }
 
 /* ---- gates ---------------------------------------------------------------------- */
@@ -54,10 +50,10 @@ static bool is_gate(const lvlm_target *t)
 static bool governs(const char *gate, const char *native)
 {
     if (strcmp(gate, "attn_gate") == 0)
-        return starts_with(native, "attn.") || starts_with(native, "cross.") ||
-               starts_with(native, "norm1.");
+        return lvlm_starts_with(native, "attn.") ||
+               lvlm_starts_with(native, "cross.") || lvlm_starts_with(native, "norm1.");
     if (strcmp(gate, "mlp_gate") == 0)
-        return starts_with(native, "mlp.") || starts_with(native, "norm2.");
+        return lvlm_starts_with(native, "mlp.") || lvlm_starts_with(native, "norm2.");
     const size_t stem = strlen(gate) - strlen("gate");
     return stem > 0 && strncmp(native, gate, stem) == 0;
 }
@@ -80,7 +76,8 @@ static bool all_closed(const lvlm_manifest *m)
     size_t n = 0;
     for (size_t i = 0; i < m->n_targets; i++) {
         const lvlm_target *const g = &m->targets[i];
-        if (!starts_with(g->name, "text.") || strcmp(g->row->native, "attn_gate") != 0)
+        if (!lvlm_starts_with(g->name, "text.") ||
+            strcmp(g->row->native, "attn_gate") != 0)
             continue;
         if (!is_zero_weight(g)) return false;
         n++;
@@ -97,7 +94,7 @@ static const char *zero_map(const lvlm_manifest *m, const lvlm_target *t)
         char name[NAME_BYTES];
         (void)snprintf(name, sizeof name, "%s.weight", p->native);
         const lvlm_target *const map = lvlm_manifest_find(m, name);
-        if (map != NULL && map != t && starts_with(name, "connector.") &&
+        if (map != NULL && map != t && lvlm_starts_with(name, "connector.") &&
             is_zero_weight(map))
             return map->name;
     }
@@ -120,7 +117,7 @@ static const char *zero_neighbour(const lvlm_manifest *m, const lvlm_target *t)
 static const char *cause_of(lvlm_zero_gradients *z, const lvlm_manifest *m,
                             const lvlm_target *t, const lvlm_model_step *step)
 {
-    const bool sees = !starts_with(t->name, "text.");
+    const bool sees = !lvlm_starts_with(t->name, "text.");
     const char *name;
     if (lvlm_stage_needs_image(t) && step->n_images == 0)
         return "the batch holds no image";
