@@ -2,10 +2,10 @@
  *
  *   targets of the manifest, in order of use     found: copy or transform; made
  *   unused/NAME   tensors kept by a rule
- *   frames/FILE   the bytes of each source file that are no tensor's
+ *   frames/FILE   the bytes of each source file that are not in a tensor
  *   files/NAME    side files
  *
- * The ledger is written from the same walk, so it cannot disagree with the plan. */
+ * The ledger is written from the same tensors, so it cannot disagree with the plan. */
 #include "convert/import.h"
 
 #include <assert.h>
@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "convert/execute.h"
+#include "convert/import_frames.h"
 #include "convert/make.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
@@ -81,7 +82,7 @@ static const char *name_problem(const char *name)
     return NULL;
 }
 
-/* Told here, by the names that the user has: native_rules.c refuses the same. */
+/* Reported here by the names that the user has; native_rules.c refuses the same. */
 static int check_names(const lvlm_checkpoint *cp, lvlm_error *err)
 {
     for (size_t i = 0; i < cp->n_files; i++) {
@@ -178,78 +179,6 @@ static int add_unused(lvlm_import *im, const lvlm_extra *extra, size_t *n_pads,
     return lvlm_plan_copy(NULL, &im->plan, &out, t, err);
 }
 
-/* Bytes of a source file: as it is, or as it would be after a header read alone. */
-static uint64_t file_bytes(const lvlm_checkpoint *cp, size_t file)
-{
-    uint64_t end = cp->files[file].map->n_bytes;
-    for (size_t i = 0; i < cp->n_tensors; i++) {
-        const lvlm_tensor *t = &cp->tensors[i];
-        if (t->file == file && !t->detached && t->offset + t->n_bytes > end)
-            end = t->offset + t->n_bytes;
-    }
-    return end;
-}
-
-/* Bytes of a mapped file as a tensor; NULL: out of memory. */
-static const lvlm_tensor *piece(lvlm_import *im, const char *name,
-                                const unsigned char *bytes, uint64_t n_bytes)
-{
-    lvlm_tensor *t = lvlm_arena_alloc(&im->arena, 1, sizeof *t);
-    if (t == NULL) return NULL;
-    *t = (lvlm_tensor){ .name = name,
-                        .dtype = LVLM_U8,
-                        .shape = { 1, { n_bytes } },
-                        .data = bytes,
-                        .n_bytes = n_bytes };
-    return t;
-}
-
-/* The pieces of a source file between and around its spans, in order. Behind the end of
- * what is mapped, in a header that was read without its data, there are none. */
-static int list_pieces(lvlm_step *frame, lvlm_import *im, size_t file, lvlm_error *err)
-{
-    const lvlm_checkpoint *cp = im->source;
-    const lvlm_infile *map = cp->files[file].map;
-    const uint64_t total = file_bytes(cp, file);
-    const lvlm_tensor **pieces = NULL;
-    size_t n = 0, capacity = 0;
-    uint64_t at = 0;
-    for (size_t i = 0; i <= cp->n_tensors; i++) {
-        const lvlm_tensor *t = i < cp->n_tensors ? &cp->tensors[i] : NULL;
-        if (t != NULL && (t->file != file || t->detached)) continue;
-        const uint64_t until = t != NULL ? t->offset : total;
-        if (until <= map->n_bytes && until > at) {
-            pieces = lvlm_arena_room(&im->arena, pieces, n, &capacity, sizeof *pieces);
-            if (pieces == NULL ||
-                (pieces[n] = piece(im, frame->out.name, map->bytes + at, until - at)) ==
-                    NULL)
-                return lvlm_fail_memory(err);
-            frame->out.shape.dims[0] += pieces[n++]->n_bytes;
-        }
-        at = t != NULL ? until + t->n_bytes : until;
-    }
-    frame->inputs = pieces;
-    frame->n_inputs = n;
-    return 0;
-}
-
-/* All bytes of a source file that are not a tensor's span. */
-static int add_frame(lvlm_import *im, size_t file, lvlm_error *err)
-{
-    const lvlm_source_file *source = &im->source->files[file];
-    lvlm_step frame = { .out = { .dtype = LVLM_U8, .shape = { 1, { 0 } } } }, *step;
-    if (source->compressed) return 0;
-    frame.out.name =
-        lvlm_arena_printf(&im->arena, LVLM_NATIVE_FRAMES "%s", source->name);
-    if (frame.out.name == NULL) return lvlm_fail_memory(err);
-    TRY(list_pieces(&frame, im, file, err));
-    TRY(lvlm_plan_add(&step, &im->plan, &frame.out, err));
-    step->kind = LVLM_STEP_JOIN;
-    step->inputs = frame.inputs;
-    step->n_inputs = frame.n_inputs;
-    return 0;
-}
-
 static int lay_out(lvlm_import *im, lvlm_error *err)
 {
     const lvlm_manifest *m = &im->manifest;
@@ -261,7 +190,7 @@ static int lay_out(lvlm_import *im, lvlm_error *err)
             TRY(add_target(im, &m->targets[i], &n_pads, err));
     for (size_t i = 0; i < m->n_extras; i++)
         TRY(add_unused(im, &m->extras[i], &n_pads, err));
-    for (size_t i = 0; i < cp->n_files; i++) TRY(add_frame(im, i, err));
+    for (size_t i = 0; i < cp->n_files; i++) TRY(lvlm_import_frame(im, i, err));
     for (size_t i = 0; i < cp->n_side_files; i++) {
         const lvlm_side_file *side = &cp->side_files[i];
         const char *name =
@@ -279,7 +208,7 @@ static lvlm_ledger_entry *entry_of(lvlm_import *im, const lvlm_tensor *tensor)
     return &im->ledger.entries[tensor - im->source->tensors];
 }
 
-/* Targets of one source stand at their index of the selected axis. */
+/* Targets of one source are at their index of the selected axis. */
 static int account_target(lvlm_import *im, const lvlm_target *t, lvlm_error *err)
 {
     lvlm_ledger_entry *entry = entry_of(im, t->source);
@@ -333,7 +262,7 @@ static int account(lvlm_import *im, lvlm_error *err)
         return lvlm_fail_memory(err);
     for (size_t i = 0; i < cp->n_files; i++)
         ledger->files[ledger->n_files++] =
-            (lvlm_ledger_file){ cp->files[i].name, file_bytes(cp, i),
+            (lvlm_ledger_file){ cp->files[i].name, lvlm_import_file_bytes(cp, i),
                                 cp->files[i].compressed };
     for (size_t i = 0; i < cp->n_tensors; i++)
         ledger->entries[ledger->n_entries++].source = cp->tensors[i];
