@@ -1,6 +1,6 @@
 /* import.h - a Hugging Face checkpoint, or big_vision's .npz, to one native file.
  *
- *   lvlm_import_plan     accounts for every tensor and lays the file out; headers alone
+ *   lvlm_import_plan     accounts for every tensor and lays the file out; headers only
  *   lvlm_import_execute  streams the data and writes the header last
  *
  * Distinct imports may run in distinct threads. */
@@ -32,9 +32,9 @@ typedef struct lvlm_import {
     lvlm_arena arena;
 } lvlm_import;
 
-/* Open `path` and plan its conversion. `problem` is told, line by line, of every tensor
- * that does not add up (may be NULL); then the result is LVLM_ECHECK. On success and on
- * failure *out must be given to lvlm_import_free. `headers_only`: a dry run. */
+/* Open `path` and plan its conversion. `problem` (may be NULL) is called with a line
+ * for each tensor that does not add up; then the result is LVLM_ECHECK. On success and
+ * on failure *out must be given to lvlm_import_free. `headers_only`: a dry run. */
 LVLM_MUST_CHECK int lvlm_import_plan(lvlm_import *out, const char *path,
                                      const lvlm_import_options *options,
                                      bool headers_only,

@@ -501,13 +501,13 @@ static int find(lvlm_checkpoint *cp, const char *path, lvlm_error *err)
     return cp->path != NULL ? 0 : lvlm_fail_memory(err);
 }
 
-/* A snapshot of the cache holds what somebody has asked for: the tokenizer alone, or
- * all but the shards that were still to come. */
+/* A snapshot of the cache holds what somebody has asked for: only the tokenizer, or
+ * all except the shards that were still to come. */
 static void tell_partial(const lvlm_checkpoint *cp, const char *path, int rc,
                          lvlm_error *err)
 {
     if (cp->path == NULL || strcmp(cp->path, path) == 0) return;
-    if (judge_config(cp, 0, NULL) < 0) return; /* the rest would be of no use */
+    if (judge_config(cp, 0, NULL) < 0) return; /* fetching more is of no use */
     if (lvlm_path_is_directory(cp->path) && (rc == LVLM_EIO || cp->n_files == 0))
         lvlm_prefix(err,
                     "%s is not whole in the local Hugging Face "

@@ -1,4 +1,4 @@
-/* checkpoint.h - a checkpoint of any kind behind one type.
+/* checkpoint.h - one type for a checkpoint of any kind.
  *
  *   Hugging Face directory   config.json + model.safetensors, or shards and an index,
  *                            or else the same as pytorch_model.bin (torchfile.h);
@@ -67,7 +67,7 @@ typedef struct lvlm_checkpoint {
     cJSON *config;       /* HF, NPZ: config.json; native and plain: NULL */
     bool config_made;    /* NPZ: from the shapes, not given */
     const char *assumed; /* NPZ: a sentence on what neither shapes nor released models
-                            settle, or NULL */
+                            decide, or NULL */
     cJSON *metadata;     /* native and plain: __metadata__, or NULL */
     /* sealed files (digests.h), once that was checked: of each of `tensors` */
     lvlm_hex_digest *digests;
@@ -76,8 +76,8 @@ typedef struct lvlm_checkpoint {
         header_bytes;     /* of a first file that is safetensors, its length included */
     bool header_in_order; /* ... which lists metadata first, then the data in order */
     bool headers_only, in_place;
-    lvlm_notes *notes; /* borrowed: where readers put what they pass over, files of a
-                          directory that are left behind among it; or NULL */
+    lvlm_notes *notes; /* borrowed: where readers put what they pass over, such as
+                          files of a directory that are not kept; or NULL */
     /* owned below; not for callers */
     lvlm_arena arena;
     lvlm_infile **side_maps;

@@ -36,8 +36,8 @@ static void check_members(void *user)
     }
 }
 
-/* torch.save writes other numbers in the place of checksums where it was told to
- * (set_crc32_options): then no member has its own. */
+/* torch.save writes other numbers in the place of checksums where that was asked
+ * for (set_crc32_options): then no member has its own. */
 static int check_archive(const lvlm_checkpoint *cp, const lvlm_source_file *file,
                          size_t n_threads, lvlm_error *err)
 {

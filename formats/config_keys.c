@@ -21,7 +21,7 @@ enum { PATH_BYTES = 192 };
 /* By name, in whatever section: keys that transformers and the makers' files have and
  * that no family's settings read. */
 static const lvlm_key keys[] = {
-    { "architectures" }, /* families are told by these three */
+    { "architectures" }, /* families are recognised by these three */
     { "model_type" },
     { "auto_map", INERT, "code of the model's own is not run" },
     { "tie_word_embeddings" },

@@ -2,7 +2,7 @@
  *
  *   read_...   members into the structs, from the reader's events: no tree, for there
  *              may be hundreds of thousands of tensors
- *   check_...  every rule that the ledger alone can show; native_rules.c has those that
+ *   check_...  every rule that needs only the ledger; native_rules.c has those that
  *              need the file's tensors
  *   print_...  the same JSON back
  */

@@ -47,7 +47,7 @@ typedef struct lvlm_ledger {
 bool lvlm_ledger_names_file(const char *name);
 
 /* From its JSON, into `arena`; strings are copied. LVLM_EFORMAT names the tensor and
- * the member. Everything is checked that the ledger alone can show: members, spans
+ * the member. Everything is checked that needs only the ledger: members, spans
  * inside their file, in order and without overlap, transforms, names. */
 LVLM_MUST_CHECK int lvlm_ledger_read(lvlm_ledger *out, const char *text, size_t n_bytes,
                                      lvlm_arena *arena, lvlm_error *err);

@@ -49,7 +49,7 @@ typedef enum lvlm_extra_kind {
     LVLM_EXTRA_DUPLICATE, /* a second name for a target that has one already */
 } lvlm_extra_kind;
 
-/* One source tensor that is no target's. */
+/* One source tensor that is not a target's. */
 typedef struct lvlm_extra {
     const lvlm_tensor *tensor;
     lvlm_extra_kind kind;
@@ -109,8 +109,8 @@ bool lvlm_target_is_stored(const lvlm_target *target);
 /* By native name; NULL when the family has no such tensor. O(log n). */
 const lvlm_target *lvlm_manifest_find(const lvlm_manifest *manifest, const char *name);
 
-/* A tensor that is no target's, by canonical name; NULL when there is none. O(log n).
- * */
+/* A tensor that is not a target's, by canonical name; NULL when there is none. O(log
+ * n). */
 const lvlm_tensor *lvlm_manifest_find_extra(const lvlm_manifest *manifest,
                                             const char *canonical);
 

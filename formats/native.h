@@ -26,7 +26,7 @@ enum {
     LVLM_NATIVE_LARGE = 4096,
 };
 
-/* Bytes of padding that must stand before `tensor` when the data so far ends at
+/* Bytes of padding that must be before `tensor` when the data so far ends at
  * `end`. */
 uint64_t lvlm_native_pad(uint64_t end, const lvlm_tensor *tensor);
 

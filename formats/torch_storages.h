@@ -31,7 +31,7 @@ typedef struct torch_object {
  * length of a safetensors header, both are over its limit. */
 bool torch_is_legacy(const lvlm_infile *file);
 
-/* Read the object of a file of either form; everything lives in `arena` and `file`, the
+/* Read the object of a file of either form; everything is in `arena` and `file`, the
  * archive's members in `members`. Every storage has its bytes inside the file.
  * LVLM_EFORMAT names what is wrong. */
 LVLM_MUST_CHECK int torch_object_read(torch_object *out, const lvlm_infile *file,

@@ -30,7 +30,7 @@
 
 typedef enum lvlm_compute {
     LVLM_COMPUTE_F32, /* activations, sums and results in float */
-    LVLM_COMPUTE_F64, /* everything in double: tells rounding from a mistake */
+    LVLM_COMPUTE_F64, /* everything in double: distinguishes rounding from a mistake */
 } lvlm_compute;
 
 /* All zero is a good choice. */
@@ -48,7 +48,7 @@ typedef struct lvlm_model_options {
     bool own_weights;
     bool checkpointing; /* backward keeps what enters each block and computes the rest
                            again: less memory, the same bits, a third more work */
-    const lvlm_adapter *adapter; /* stands beside the weights and is trained; its
+    const lvlm_adapter *adapter; /* is used beside the weights and is trained; its
                                     modules are those of the model's own manifest. It
                                     must outlive the model. NULL: none */
     bool check; /* of a native file: compare every weight and side file with its digest
@@ -66,14 +66,14 @@ typedef struct lvlm_model lvlm_model;
 
 /* Where the stages of a forward go. The names, in order of computation, and shapes:
  *
- *   vision.patches          behind the patch projection, before positions
- *   vision.embed            entering block 0, where anything lies between
+ *   vision.patches          after the patch projection, before positions
+ *   vision.embed            entering block 0, where anything is between
  *   vision.blocks.I         leaving block I
  *   vision.global_blocks.I  the same of gated global blocks
- *   vision.out              behind the tower's end
+ *   vision.out              after the tower's end
  *   connector.norm          merger: its norm
- *   connector.attn          resampler: behind attention
- *   connector.ln_post       resampler: behind the last norm
+ *   connector.attn          resampler: after attention
+ *   connector.ln_post       resampler: after the last norm
  *   connector.out           what enters the text
  *   text.embed  [B, T, C]   entering block 0: scaled embeddings, raw image rows
  *   text.blocks.I [B, T, C] leaving block I
@@ -93,7 +93,7 @@ typedef struct lvlm_stage_sink {
      * during a forward. NULL: everything. */
     bool (*wants)(void *user, const char *name);
     void *user;
-    /* Told after each stage how many of all are computed; NULL: nobody is. */
+    /* Called after each stage: how many of all are computed. May be NULL. */
     void (*progress)(void *user, size_t done, size_t total);
 } lvlm_stage_sink;
 
@@ -147,7 +147,7 @@ LVLM_MUST_CHECK int lvlm_model_forward(lvlm_model *model, const lvlm_checkpoint 
                                        const char *prefix, const lvlm_stage_sink *sink,
                                        lvlm_error *err);
 
-/* What one way there and back found. */
+/* What one forward and backward pass found. */
 typedef struct lvlm_model_step {
     double loss;      /* sum over the labels that count; 0 when none does */
     size_t n_targets; /* how many those are */
@@ -158,7 +158,7 @@ typedef struct lvlm_model_step {
 
 /* Forward and backward over a batch, as in lvlm_model_forward: gradients of the loss
  * summed over its labels, times `scale`, are added to those that are there. `scale` 0
- * stands for one over the number of labels: the mean. The model trains, which matters
+ * means one over the number of labels: the mean. The model trains, which matters
  * to Qwen-VL beyond its seq_length: what it does there in evaluation is left out.
  * Logits are never in memory as a whole, and nothing is computed below the first weight
  * that is trained. */

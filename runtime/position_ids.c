@@ -9,7 +9,7 @@ static const char name[] = "position_ids";
 
 /* ---- reading -------------------------------------------------------------------- */
 
-/* Axes in front of [B, T]: 1 where there is none, 0 where the shape does not fit. */
+/* Axes before [B, T]: 1 where there is none, 0 where the shape does not fit. */
 static size_t count_axes(const lvlm_tensor *t, const lvlm_inputs *in, size_t axes)
 {
     const lvlm_shape *const s = &t->shape;

@@ -30,7 +30,7 @@ static float time_of(const walk *w, bool video, size_t frame)
 }
 
 /* Position of merged patch number i of a grid that starts at `start`; false: a time
- * that is no position. */
+ * that is not a position. */
 static bool place(int64_t at[3], const walk *w, const lvlm_grid *g, size_t i,
                   int64_t start, bool video)
 {

@@ -70,7 +70,7 @@ bool lvlm_path_leads_out(const char *dir, const char *name);
  * *names_out is owned: free with lvlm_path_list_free. */
 LVLM_MUST_CHECK int lvlm_path_list(char ***names_out, size_t *n_out, const char *dir,
                                    lvlm_error *err);
-/* The same of what is no regular file: folders, links that lead nowhere. Names that
+/* The same of what is not a regular file: folders, links that lead nowhere. Names that
  * begin with a dot are not listed. */
 LVLM_MUST_CHECK int lvlm_path_list_others(char ***names_out, size_t *n_out,
                                           const char *dir, lvlm_error *err);

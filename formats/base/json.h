@@ -55,7 +55,7 @@ const cJSON *lvlm_json_first_member(const cJSON *json);
  * kind or NULL. */
 size_t lvlm_json_count(const cJSON *json);
 size_t lvlm_json_count_members(const cJSON *json);
-/* Element `i` of a list; NULL where there is none, or `json` is no list. */
+/* Element `i` of a list; NULL where there is none, or `json` is not a list. */
 const cJSON *lvlm_json_item(const cJSON *json, size_t i);
 
 /* Loops over them: for each element of a list; for each member of an object, whose key

@@ -44,7 +44,7 @@ void lvlm_outfile_write_at(lvlm_outfile *file, uint64_t offset, const void *byte
                            size_t n_bytes, lvlm_digest *digest);
 
 /* The first error of any write so far, for those who have more to do than to write:
- * once there is one nothing is written any more, nor does a digest go on. */
+ * once there is one nothing is written any more, nor does a digest continue. */
 LVLM_MUST_CHECK int lvlm_outfile_check(lvlm_outfile *file, lvlm_error *err);
 
 /* Make it real. After success or failure the object still needs close. */

@@ -16,7 +16,7 @@
 
 #define SUFFIX ".lvlm-tmp"
 
-/* Longer names are cut, and told apart by a hash, so that the suffix always fits. */
+/* Longer names are cut, and distinguished by a hash, so that the suffix always fits. */
 enum { LONGEST_BASE = 120, CUT_BASE = 96 };
 
 /* Runs that start and end at once may take a name from each other this often. */

@@ -1,4 +1,4 @@
-/* utf8.c - table 3-7 of Unicode: which byte may stand where; what a terminal shows. */
+/* utf8.c - table 3-7 of Unicode: which byte may be where; what a terminal shows. */
 #include "formats/base/utf8.h"
 
 #include <string.h>

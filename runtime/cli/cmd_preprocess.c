@@ -93,7 +93,7 @@ static int print(const prompting *p, const preprocess_args *args,
     return 0;
 }
 
-/* A directory is only read: what a conversion would leave behind is no matter. */
+/* A directory is only read: files that a conversion would not keep are not noted. */
 static int open_model(lvlm_checkpoint **out, const char *path,
                       const preprocess_args *args, lvlm_notes *notes, lvlm_error *err)
 {

@@ -170,7 +170,8 @@ static int open_tokenizer(lvlm_tokenizer **out, const char *path, size_t threads
 {
     lvlm_checkpoint *checkpoint = NULL;
     TRY(lvlm_checkpoint_open(&checkpoint, path, NULL, err));
-    checkpoint->notes = notes; /* not of what a conversion would leave behind */
+    checkpoint->notes = notes; /* files that a conversion would not keep
+                                    are not noted */
     int rc = lvlm_native_check_side_files(checkpoint, threads, err);
     if (rc == 0) rc = lvlm_tokenizer_open_model(out, checkpoint, err);
     lvlm_checkpoint_close(checkpoint);

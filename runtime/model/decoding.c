@@ -1,4 +1,4 @@
-/* decoding.c - one text and the tokens behind it, in one precision.
+/* decoding.c - one text and the tokens after it, in one precision.
  *
  *   begin   inputs -> the forward of pipeline.c, keys and values kept -> last logits
  *   step    one token at the next column and position, seeing all -> its logits
@@ -19,7 +19,7 @@ enum {
 
 /* The row of a step, as a packing has it. */
 typedef struct step_row {
-    size_t cell; /* its column behind the text's; padding counts */
+    size_t cell; /* its column, after the text's; padding counts */
     size_t lo, hi, window_lo;
     int64_t id, image_row, type, positions[3];
     /* what it looks at, as a sight has it */
@@ -100,7 +100,7 @@ void decoding_end(void *session)
 
 /* ---- the text ------------------------------------------------------------------- */
 
-/* One text, whose padding on the right, behind the last token, is as if it were not
+/* One text, whose padding on the right, after the last token, is as if it were not
  * there. */
 static int check_text(pass *t, const char *prefix, lvlm_error *err)
 {
@@ -140,9 +140,9 @@ static void point_at_row(decoding *d, const pass *t)
                              .sees = &r->sees };
 }
 
-/* Positions go on behind the largest; behind the last where the batch brings them, and
+/* Positions continue after the largest; after the last where the batch brings them, and
  * where the reference lets text overlap a clip. */
-static void place_behind(int64_t positions[3], const lvlm_packing *p, bool overlaps)
+static void place_after(int64_t positions[3], const lvlm_packing *p, bool overlaps)
 {
     int64_t most = p->positions[0];
     for (size_t i = 1; i < p->axes * p->N; i++)
@@ -151,12 +151,12 @@ static void place_behind(int64_t positions[3], const lvlm_packing *p, bool overl
         positions[axis] = (overlaps ? p->positions[axis * p->N + p->N - 1] : most) + 1;
 }
 
-/* The row behind the text's last one, but for its id. */
+/* The row after the text's last one, but for its id. */
 static void place_first_row(decoding *d, const pass *t)
 {
     step_row *const r = &d->row;
     const lvlm_packing *const p = &t->packing;
-    place_behind(
+    place_after(
         r->positions, p,
         d->p->text.config.rope.positions.overlaps || t->inputs.positions != NULL);
     r->cell = p->cell[p->N - 1] + 1;
@@ -248,7 +248,7 @@ int decoding_begin(void **out, void *model, const lvlm_checkpoint *inputs,
     return 0;
 }
 
-/* ---- what comes behind it ------------------------------------------------------- */
+/* ---- what comes after it -------------------------------------------------------- */
 
 /* The oldest row that the window still holds. */
 static void slide(decoding *d)

@@ -101,7 +101,7 @@ const lvlm_sight *pass_sight(const pass *t)
     return looks ? &t->sight : NULL;
 }
 
-/* Said of the first such batch: those of a run would differ in numbers alone. */
+/* Noted for the first such batch: notes on the others would differ only in numbers. */
 static int note_positions(pass *t, const char *prefix, lvlm_error *err)
 {
     pipeline *const p = t->p;

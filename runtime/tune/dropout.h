@@ -4,7 +4,7 @@
 
 #include "formats/manifest.h"
 
-/* Note every rate above 0 in config.json: training drops nothing but what LoRA's own
+/* Note every rate above 0 in config.json: training drops only what LoRA's own
  * dropout says. Notes go to the checkpoint's. */
 LVLM_MUST_CHECK int lvlm_dropout_note(const lvlm_manifest *manifest, lvlm_error *err);
 

@@ -287,7 +287,7 @@ static int check_batch(const job *j, lvlm_error *err)
     return rc;
 }
 
-/* All of them together could not be encoded: which one cannot be alone? */
+/* All of them together could not be encoded: find the one that cannot be by itself. */
 static int find_bad(size_t *bad, const job *j, int rc, lvlm_error *err)
 {
     *bad = j->n == 1 ? 0 : j->n;

@@ -12,7 +12,7 @@
  *   PaliGemma  { "prefix": "caption en", "suffix": "a cat", "image": "cat.jpg" }
  *
  * Conversations may begin with { "from": "system" }. "images" is "image" under another
- * name. What comes out depends on the text alone: files are not opened. */
+ * name. What comes out depends only on the text: files are not opened. */
 #ifndef LVLM_RUNTIME_TUNE_EXAMPLE_H
 #define LVLM_RUNTIME_TUNE_EXAMPLE_H
 

@@ -92,10 +92,11 @@ void lvlm_trainer_close(lvlm_trainer *trainer);
 LVLM_MUST_CHECK int lvlm_trainer_add(lvlm_trainer *trainer,
                                      const lvlm_checkpoint *batch, lvlm_error *err);
 /* Move the weights by the mean gradient of the batches since the last step. Without a
- * single label that counts it is an error. LVLM_ECHECK names the first gradient, on
- * the way back, that is not finite; nothing has moved then. LVLM_ECHECK also when the
- * weights are not finite after it (lvlm_trainer_check): it is no step then, and what is
- * left is not worth saving. The batches are forgotten, as after lvlm_trainer_add. */
+ * single label that counts it is an error. LVLM_ECHECK names the first gradient, in
+ * backward order, that is not finite; nothing has moved then. LVLM_ECHECK also when the
+ * weights are not finite after it (lvlm_trainer_check): the step does not count then,
+ * and what is left is not worth saving. The batches are forgotten, as after
+ * lvlm_trainer_add. */
 LVLM_MUST_CHECK int lvlm_trainer_step(lvlm_trainer *trainer,
                                       lvlm_trainer_report *report, lvlm_error *err);
 

@@ -97,7 +97,7 @@ static int read_numbers(lvlm_trainer_options *o, const train_args *a, lvlm_error
         FAIL_IF(*value >= n->below, err, LVLM_EUSAGE,
                 "--%s '%s': expected a number of at least 0 and below %g", n->name,
                 text, n->below);
-        /* it stands for that of --lr, so it cannot be one */
+        /* 0 means that of --lr, so it cannot be given */
         FAIL_IF(text != NULL && *value == 0 && strncmp(n->name, "lr-", 3) == 0, err,
                 LVLM_EUSAGE, "--%s 0: a part is frozen by --stage", n->name);
     }

@@ -114,7 +114,7 @@ static int open_device(train_log *log, lvlm_error *err)
     return log->file != NULL ? 0 : lvlm_fail_errno(err, "%s: cannot open", log->path);
 }
 
-/* It grows line by line, so it is no outfile; it is never reached through a link. */
+/* It grows line by line, so it is not an outfile; never through a link. */
 static int open_file(train_log *log, lvlm_error *err)
 {
     const int fd = open(log->path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);

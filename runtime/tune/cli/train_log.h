@@ -1,10 +1,9 @@
-/* train_log.h - the log of a run: one JSON object a line, one line a step, and one an
- * evaluation.
+/* train_log.h - the log of a run: one JSON object per line, one line per step, and one
+ * per evaluation.
  *
  * It grows line by line and outlives a run that is killed; a run that continues from a
  * saved step first removes the lines after that step. By the line of that step, which
- * the state has too, it knows that the log is its own: any other file stays as it is.
- * */
+ * the state has too, it knows that the log is its own. Another file stays as it is. */
 #ifndef LVLM_RUNTIME_TUNE_CLI_TRAIN_LOG_H
 #define LVLM_RUNTIME_TUNE_CLI_TRAIN_LOG_H
 
