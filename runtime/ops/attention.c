@@ -157,6 +157,10 @@ void attention_forward(real *out, const real *q, const real *k, const real *v,
     const size_t span = attention_span(d.lo, d.hi, d.Tq);
     const size_t stride = thread_numel(d.Tq, span);
     check_dims(dims, span, scratch);
+    if (span == 0) { /* nobody sees a key: there need not be any */
+        memset(out, 0, d.Tq * d.heads * d.D * sizeof *out);
+        return;
+    }
 #pragma omp parallel for collapse(2) schedule(dynamic, 1) num_threads(                 \
     (int)scratch->n_threads) if (d.Tq * span * d.heads * d.D > LVLM_PARALLEL_MIN)
     for (size_t h = 0; h < d.heads; h++)
@@ -304,6 +308,7 @@ void attention_backward(real *dq, real *dk, real *dv, const real *dout, const re
     };
     check_dims(dims, span, scratch);
     assert(dq == NULL || dq != dout);
+    if (span == 0) return;
 #pragma omp parallel for collapse(2) schedule(dynamic, 1)                              \
     num_threads((int)scratch->n_threads) if (parallel)
     for (size_t h = 0; h < d.heads; h++)

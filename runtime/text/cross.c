@@ -13,18 +13,24 @@
 
 /* ---- memory ------------------------------------------------------------------- */
 
+/* Rows of an array of keys: one where no text sees an image, for an array of none would
+ * have no address. */
+static size_t key_rows(const lvlm_sight *sight)
+{
+    return sight->n_keys > 0 ? sight->n_keys : 1;
+}
+
 int cross_keys_make(cross_keys *x, const decoder_config *c, const lvlm_sight *sight,
                     size_t N, bool keep, lvlm_error *err)
 {
     const size_t n_keys = sight->n_keys, C = c->hidden;
     const size_t K = c->kv_heads * c->head_dim;
+    const size_t room = key_rows(sight), kept = keep ? room : 0;
     const size_t rows = sight->n_tiles > 0 ? n_keys / sight->n_tiles : 1;
     *x = (cross_keys){ .sight = sight };
-    const workspace_slot slots[] = {
-        { &x->states, n_keys, C },          { &x->dstates, keep ? n_keys : 0, C },
-        { &x->dk, keep ? n_keys : 0, K },   { &x->dv, keep ? n_keys : 0, K },
-        { &x->draw, keep ? n_keys : 0, K }, { &x->sees, N, 1 }
-    };
+    const workspace_slot slots[] = { { &x->states, room, C }, { &x->dstates, kept, C },
+                                     { &x->dk, kept, K },     { &x->dv, kept, K },
+                                     { &x->draw, kept, K },   { &x->sees, N, 1 } };
     x->from = lvlm_calloc(n_keys + 1, sizeof *x->from);
     FAIL_IF(x->from == NULL, err, LVLM_ENOMEM, "cross-attention: out of memory");
     TRY(workspace_allocate(&x->memory, slots, sizeof slots / sizeof *slots,
@@ -55,11 +61,11 @@ void cross_keys_free(cross_keys *keys)
 int cross_acts_make(cross_acts *x, const decoder_config *c, const cross_keys *keys,
                     bool keep, lvlm_error *err)
 {
-    const size_t n_keys = keys->sight->n_keys, K = c->kv_heads * c->head_dim;
+    const size_t room = key_rows(keys->sight), K = c->kv_heads * c->head_dim;
     *x = (cross_acts){ 0 };
-    const workspace_slot slots[] = { { &x->raw_k, keep ? n_keys : 0, K },
-                                     { &x->k, n_keys, K },
-                                     { &x->v, n_keys, K } };
+    const workspace_slot slots[] = { { &x->raw_k, keep ? room : 0, K },
+                                     { &x->k, room, K },
+                                     { &x->v, room, K } };
     TRY(workspace_allocate(&x->memory, slots, sizeof slots / sizeof *slots,
                            "cross-attention", err));
     if (!keep) x->raw_k = x->k;

@@ -189,6 +189,22 @@ static void attention_span_follows_ranges(void **state)
     assert_int_equal(attention_span(lo, hi, 200), 0);
 }
 
+/* A text that no image belongs to has no keys in cross attention, and no array of them. */
+static void attention_without_keys_is_zero(void **state)
+{
+    const size_t none[2] = { 0, 0 };
+    const attention_dims dims = { 2, 0, 2, 1, 3, 1, 0, none, none };
+    double out[12], dq[12] = { 0 }, scratch[64];
+    double *const q = array(12, 1);
+    const ops_scratch s = { scratch, 64, 1 };
+    (void)state;
+    for (size_t i = 0; i < 12; i++) out[i] = NAN;
+    attention_forward(out, q, NULL, NULL, &dims, &s);
+    attention_backward(dq, NULL, NULL, out, q, NULL, NULL, &dims, &s);
+    for (size_t i = 0; i < 12; i++) assert_true(out[i] == 0 && dq[i] == 0);
+    test_free(q);
+}
+
 static void attention_survives_large_scores(void **state)
 {
     const attention_row row = { 6, 6, 1, 1, 4, 0, CAUSAL };
@@ -260,6 +276,7 @@ int main(void)
         cmocka_unit_test(attention_never_reads_keys_outside_the_span),
         cmocka_unit_test(attention_keeps_a_nan_in_its_range),
         cmocka_unit_test(attention_span_follows_ranges),
+        cmocka_unit_test(attention_without_keys_is_zero),
         cmocka_unit_test(attention_survives_large_scores),
         cmocka_unit_test(attention_gradients),
         cmocka_unit_test(attention_backward_skips_and_accumulates),
