@@ -189,7 +189,7 @@ static void attention_span_follows_ranges(void **state)
     assert_int_equal(attention_span(lo, hi, 200), 0);
 }
 
-/* A text that no image belongs to has no keys in cross attention, and no array of them. */
+/* A text without an image has no keys in cross attention, and no array of them. */
 static void attention_without_keys_is_zero(void **state)
 {
     const size_t none[2] = { 0, 0 };
