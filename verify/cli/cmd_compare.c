@@ -38,7 +38,7 @@ static bool is_same(const lvlm_comparison *c)
     return c->sameness == LVLM_SAME_BITS || c->sameness == LVLM_SAME_VALUES;
 }
 
-static void print_notes(const lvlm_comparison *c)
+static void print_remarks(const lvlm_comparison *c)
 {
     char a[LVLM_SHAPE_TEXT], b[LVLM_SHAPE_TEXT];
     if (c->sameness == LVLM_OTHER_SHAPE)
@@ -85,7 +85,7 @@ static void print_row(void *user, const lvlm_comparison *c)
         printf(", %s and %s", lvlm_dtype_name(c->a->dtype),
                lvlm_dtype_name(c->b->dtype));
     if (c->sameness == LVLM_DIFFERS) print_distance(&c->distance);
-    print_notes(c);
+    print_remarks(c);
     printf("\n");
 }
 
@@ -115,7 +115,8 @@ static void add_row(void *user, const lvlm_comparison *c)
 }
 
 static int print_result(const lvlm_compare_result *r, const output *out,
-                        const lvlm_operands *operands, lvlm_error *err)
+                        const lvlm_operands *operands, const lvlm_notes *notes,
+                        lvlm_error *err)
 {
     if (out->list == NULL) {
         printf(
@@ -134,6 +135,7 @@ static int print_result(const lvlm_compare_result *r, const output *out,
     cJSON_AddNumberToObject(json, "different", (double)r->n_differ);
     cJSON_AddNumberToObject(json, "missing_in_both", (double)r->n_missing);
     cJSON_AddItemToObject(json, "tensors", out->list);
+    lvlm_add_notes(json, notes);
     return lvlm_print_json(json, err);
 }
 
@@ -147,14 +149,16 @@ static uint64_t total_bytes(const lvlm_checkpoint *cp)
 static int run(const void *arguments, const lvlm_operands *operands)
 {
     const args *a = arguments;
+    lvlm_notes notes = LVLM_NOTES_INIT;
+    const lvlm_open_options open = { .notes = &notes };
     lvlm_checkpoint *x = NULL, *y = NULL;
     lvlm_compare_result result = { 0 };
     lvlm_progress bar;
     lvlm_error err;
     int rc;
 
-    if ((rc = lvlm_checkpoint_open(&x, operands->at[0], NULL, &err)) < 0 ||
-        (rc = lvlm_checkpoint_open(&y, operands->at[1], NULL, &err)) < 0)
+    if ((rc = lvlm_checkpoint_open(&x, operands->at[0], &open, &err)) < 0 ||
+        (rc = lvlm_checkpoint_open(&y, operands->at[1], &open, &err)) < 0)
         goto done;
     output out = { .list = a->common.json ? cJSON_CreateArray() : NULL, .all = a->all };
     lvlm_progress_init(&bar, "comparing", total_bytes(x), a->common.quiet);
@@ -163,12 +167,14 @@ static int run(const void *arguments, const lvlm_operands *operands)
     rc = lvlm_compare(&result, x, y, &compare_options, &err);
     lvlm_progress_finish(&bar);
     if (rc == 0)
-        rc = print_result(&result, &out, operands, &err);
+        rc = print_result(&result, &out, operands, &notes, &err);
     else
         lvlm_json_free(out.list);
 done:
     lvlm_checkpoint_close(x);
     lvlm_checkpoint_close(y);
+    lvlm_print_notes(PROGRAM, &notes);
+    lvlm_notes_free(&notes);
     if (rc < 0) return lvlm_report(PROGRAM, &err);
     return lvlm_exit_status(result.n_differ > 0 ? LVLM_ECHECK : LVLM_OK);
 }

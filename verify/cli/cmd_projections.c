@@ -73,22 +73,27 @@ static int print_all(const lvlm_manifest *m, bool as_json, size_t *n_missing,
     if (!as_json) return 0;
     cJSON_AddStringToObject(json, "family", m->family->name);
     cJSON_AddItemToObject(json, "projections", list);
+    lvlm_add_notes(json, m->checkpoint->notes);
     return lvlm_print_json(json, err);
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)
 {
     const lvlm_common_args *a = arguments;
+    lvlm_notes notes = LVLM_NOTES_INIT;
+    const lvlm_open_options open = { .notes = &notes };
     lvlm_checkpoint *cp = NULL;
     lvlm_manifest m;
     lvlm_error err;
     size_t n_missing = 0;
-    int rc = lvlm_checkpoint_open(&cp, operands->at[0], NULL, &err);
+    int rc = lvlm_checkpoint_open(&cp, operands->at[0], &open, &err);
     if (rc == 0 && (rc = lvlm_manifest_build(&m, cp, &err)) == 0) {
         rc = print_all(&m, a->json, &n_missing, &err);
         lvlm_manifest_free(&m);
     }
     lvlm_checkpoint_close(cp);
+    lvlm_print_notes(PROGRAM, &notes);
+    lvlm_notes_free(&notes);
     if (rc < 0) return lvlm_report(PROGRAM, &err);
     if (n_missing > 0)
         fprintf(stderr, PROGRAM ": %s: %zu projection%s missing\n", operands->at[0],

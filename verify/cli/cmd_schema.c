@@ -44,22 +44,27 @@ static int print_result(const lvlm_manifest *m, bool as_json, size_t *n_problems
     cJSON_AddStringToObject(json, "family", m->family->name);
     cJSON_AddNumberToObject(json, "tensors", (double)m->n_targets);
     cJSON_AddBoolToObject(json, "passed", *n_problems == 0);
+    lvlm_add_notes(json, m->checkpoint->notes);
     return lvlm_print_json(json, err);
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)
 {
     const lvlm_common_args *a = arguments;
+    lvlm_notes notes = LVLM_NOTES_INIT;
+    const lvlm_open_options open = { .notes = &notes };
     lvlm_checkpoint *cp = NULL;
     lvlm_manifest m;
     lvlm_error err;
     size_t n_problems = 0;
-    int rc = lvlm_checkpoint_open(&cp, operands->at[0], NULL, &err);
+    int rc = lvlm_checkpoint_open(&cp, operands->at[0], &open, &err);
     if (rc == 0 && (rc = lvlm_manifest_build(&m, cp, &err)) == 0) {
         rc = print_result(&m, a->json, &n_problems, &err);
         lvlm_manifest_free(&m);
     }
     lvlm_checkpoint_close(cp);
+    lvlm_print_notes(PROGRAM, &notes);
+    lvlm_notes_free(&notes);
     if (rc < 0) return lvlm_report(PROGRAM, &err);
     return lvlm_exit_status(n_problems > 0 ? LVLM_ECHECK : LVLM_OK);
 }
