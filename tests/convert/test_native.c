@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,6 +201,33 @@ static void every_bit_of_a_header_counts(void **state)
     lvlm_infile_close(in);
 }
 
+/* Calls the side file config.json `name`. */
+static void refuse_side_file(scratch *s, const char *name, const char *message)
+{
+    const lvlm_export_options options = { .source = true, .threads = 2 };
+    const char *const native = scratch_path(s, "crafted.lvlm");
+    char tensor[64], digest[64];
+    lvlm_export ex;
+    lvlm_error err = { .text = "" };
+    (void)snprintf(tensor, sizeof tensor, "\"files/%s\":", name);
+    (void)snprintf(digest, sizeof digest, "\\\"files/%s\\\":", name);
+    craft(s, scratch_path(s, "side.lvlm"), "\"files/config.json\":", tensor);
+    craft(s, native, "\\\"files/config.json\\\":", digest);
+    assert_int_equal(lvlm_export_plan(&ex, native, &options, &err), LVLM_EFORMAT);
+    if (strstr(err.text, message) == NULL) fail_msg("%s", err.text);
+    lvlm_export_free(&ex);
+}
+
+/* They would be taken for the model by whoever loads the folder. */
+static void side_files_are_no_weights(void **state)
+{
+    scratch *s = *state;
+    assert_int_equal(import(HUB, scratch_path(s, "side.lvlm"), false, NULL), 0);
+    refuse_side_file(s, "model.safetensors", "is a source file and a side file");
+    refuse_side_file(s, "more.safetensors", "carries 'more.safetensors', weights");
+    refuse_side_file(s, "pytorch_model.bin", "carries 'pytorch_model.bin', weights");
+}
+
 /* ---- exact numbers -------------------------------------------------------------- */
 
 /* The hub's model with one more unused tensor, empty, of an extent that no double has.
@@ -303,6 +331,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rule_of_a_native_file_is_checked),
         cmocka_unit_test(every_bit_of_a_header_counts),
+        cmocka_unit_test(side_files_are_no_weights),
         cmocka_unit_test(a_shape_beyond_doubles_comes_back),
         cmocka_unit_test(the_root_digest_covers_the_header),
         cmocka_unit_test(the_weights_digest_ignores_side_files),
