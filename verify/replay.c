@@ -231,9 +231,12 @@ static bool is_gradient(const lvlm_tensor *t)
     return lvlm_starts_with(t->name, GRADIENT) && lvlm_dtype_is_weight(t->dtype);
 }
 
-static void add_gradient(lvlm_replay *r, const lvlm_tensor *t)
+/* Unless it is listed; `listed` has a flag for each tensor of the recording. */
+static void add_gradient(lvlm_replay *r, bool *listed, const lvlm_tensor *t)
 {
-    if (find_stage(r, t->name) != NULL) return;
+    bool *const flag = &listed[t - r->recording->tensors];
+    if (*flag || !is_gradient(t)) return;
+    *flag = true;
     r->stages[r->n_stages++] = (lvlm_replay_stage){ .name = t->name,
                                                     .shape = t->shape,
                                                     .verdict = LVLM_VERDICT_MISSING,
@@ -262,7 +265,8 @@ static int list_gradients(lvlm_replay *r, const lvlm_manifest *m, lvlm_error *er
     size_t n = 0;
     place *places =
         lvlm_arena_alloc(&r->arena, m->ledger.n_entries + 1, sizeof *places);
-    if (places == NULL) return lvlm_fail_memory(err);
+    bool *const listed = lvlm_arena_alloc(&r->arena, rec->n_tensors, sizeof *listed);
+    if (places == NULL || listed == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < m->ledger.n_entries; i++) {
         const lvlm_ledger_entry *e = &m->ledger.entries[i];
         if (e->use != LVLM_USE_USED || e->n_targets == 0) continue;
@@ -275,10 +279,10 @@ static int list_gradients(lvlm_replay *r, const lvlm_manifest *m, lvlm_error *er
             lvlm_arena_printf(&r->arena, GRADIENT "%s", places[i].source);
         if (name == NULL) return lvlm_fail_memory(err);
         const lvlm_tensor *t = lvlm_checkpoint_find(rec, name);
-        if (t != NULL && is_gradient(t)) add_gradient(r, t);
+        if (t != NULL) add_gradient(r, listed, t);
     }
     for (size_t i = 0; i < rec->n_tensors; i++)
-        if (is_gradient(&rec->tensors[i])) add_gradient(r, &rec->tensors[i]);
+        add_gradient(r, listed, &rec->tensors[i]);
     FAIL_IF(r->n_stages == before, err, LVLM_EFORMAT,
             "%s: records no gradient (no tensor is called " GRADIENT "*)", r->golden);
     return 0;
