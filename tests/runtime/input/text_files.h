@@ -43,7 +43,7 @@ static inline int text_files_open(lvlm_tokenizer **out, text_files *files,
                                   lvlm_error *err)
 {
     const lvlm_tokenizer_source source = { text_files_find, files, "model",
-                                           files->paligemma };
+                                           files->paligemma, NULL };
     return lvlm_tokenizer_open(out, &source, err);
 }
 
