@@ -8,7 +8,10 @@
 
 #include "formats/base/alloc.h"
 
-enum { NOTE_BYTES = 1024 }; /* longer ones are cut */
+enum {
+    NOTE_BYTES = 1024, /* longer ones are cut */
+    MOST_NOTES = 200,  /* nobody reads more, and each is compared with all others */
+};
 
 static bool is_known(const lvlm_notes *notes, const char *text)
 {
@@ -41,7 +44,10 @@ int lvlm_notes_add(lvlm_notes *notes, lvlm_error *err, const char *fmt, ...)
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     pthread_mutex_lock(&notes->lock);
-    const bool ok = is_known(notes, text) || push(notes, text);
+    if (notes->n == MOST_NOTES)
+        (void)snprintf(text, sizeof text, "more than %d notes: the others are left out",
+                       MOST_NOTES);
+    const bool ok = notes->n > MOST_NOTES || is_known(notes, text) || push(notes, text);
     pthread_mutex_unlock(&notes->lock);
     return ok ? 0 : lvlm_fail_memory(err);
 }

@@ -4,7 +4,8 @@
  * A reader adds sentences while it reads; a program prints them on stderr, also under
  * --quiet, and puts them into its --json. A sentence begins with the name of the thing
  * ("batch.safetensors: tensor 'pixel_value' is not used: ..."). The same sentence is
- * kept once. lvlm_notes_add may be called from several threads at once. */
+ * kept once; of a great many the first 200 are kept, and a sentence that says so.
+ * lvlm_notes_add may be called from several threads at once. */
 #ifndef LVLM_FORMATS_BASE_NOTES_H
 #define LVLM_FORMATS_BASE_NOTES_H
 

@@ -23,6 +23,18 @@ static void each_sentence_is_kept_once_in_order(void **state)
     assert_int_equal(notes.n, 0);
 }
 
+static void of_a_great_many_the_last_says_that_there_are_more(void **state)
+{
+    lvlm_notes notes = LVLM_NOTES_INIT;
+    (void)state;
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(lvlm_notes_add(&notes, NULL, "key %d", i), 0);
+    assert_int_equal(notes.n, 201);
+    assert_string_equal(notes.at[199], "key 199");
+    assert_string_equal(notes.at[200], "more than 200 notes: the others are left out");
+    lvlm_notes_free(&notes);
+}
+
 static void no_list_takes_anything(void **state)
 {
     (void)state;
@@ -45,6 +57,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_sentence_is_kept_once_in_order),
+        cmocka_unit_test(of_a_great_many_the_last_says_that_there_are_more),
         cmocka_unit_test(no_list_takes_anything),
         cmocka_unit_test(a_long_sentence_is_cut),
     };
