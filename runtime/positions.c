@@ -17,16 +17,25 @@ static int64_t at_least(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* Steps from the first frame of the grid that was taken last to frame number `frame`:
- * the reference's f32 products in its order. */
-static float time_of(const walk *w, bool video, size_t frame)
+/* A value of the computation, rounded to f32 where that is what it runs in. */
+static double rounded(const walk *w, double x)
 {
-    const float rate = (float)w->rules->tokens_per_second, count = (float)frame;
+    return w->rules->in_double ? x : (double)(float)x;
+}
+
+/* Steps from the first frame of the grid that was taken last to frame number `frame`:
+ * the reference's products in its order. */
+static double time_of(const walk *w, bool video, size_t frame)
+{
+    const double rate = rounded(w, w->rules->tokens_per_second), count = (double)frame;
     if (rate == 0) return count;
-    if (!video) return w->rules->image_time_scaled ? count * rate : count;
+    if (!video) return w->rules->image_time_scaled ? rounded(w, count * rate) : count;
     const size_t first_video = w->in->images.n - w->in->images.n_videos;
-    const float seconds = (float)w->in->images.seconds[w->next_video - 1 - first_video];
-    return count * (w->rules->truncated ? truncf(seconds) : seconds) * rate;
+    const double seconds =
+        rounded(w, w->in->images.seconds[w->next_video - 1 - first_video]);
+    const double since =
+        rounded(w, count * (w->rules->truncated ? trunc(seconds) : seconds));
+    return rounded(w, since * rate);
 }
 
 /* Position of merged patch number i of a grid that starts at `start`; false: a time
@@ -36,7 +45,7 @@ static bool place(int64_t at[3], const walk *w, const lvlm_grid *g, size_t i,
 {
     const size_t h = g->h / w->rules->merge, columns = g->w / w->rules->merge;
     const bool odd = video ? w->rules->collapsed : w->rules->image_time_scaled;
-    const float steps = time_of(w, video, odd ? 1 : i / (h * columns));
+    const double steps = time_of(w, video, odd ? 1 : i / (h * columns));
     if (!(steps >= 0 && steps < LVLM_MAX_POSITIONS)) return false;
     at[0] = odd ? start * (int64_t)steps : start + (int64_t)steps;
     at[1] = start + (int64_t)(i / columns % h);

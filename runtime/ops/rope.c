@@ -3,47 +3,48 @@
 
 #include <assert.h>
 
-/* Models are trained with frequencies, angles, cosines and sines that are f32 whatever
- * the dtype of the rest, and the angle pos * inv_freq is rounded: at position 10^5 that
- * is 4e-3 in the angle, far above any other rounding. Those f32 values are part of the
- * model's definition, so the f64 build uses the very same ones. Each function is taken
- * in double and rounded once, which is what a correctly rounded f32 function gives. */
-void rope_frequencies(float *inv_freq, size_t n, double theta)
+/* Every intermediate value is a real. Models are trained with frequencies, angles,
+ * cosines and sines that are f32, and the angle pos * inv_freq is rounded: at position
+ * 10^5 that is 4e-3 in the angle, far above any other rounding, so an f32 run has to
+ * round where training did. Each function is taken in double and rounded once, which is
+ * what a correctly rounded f32 function gives. In the f64 build nothing is rounded to
+ * f32: it computes what the formulas say. */
+void rope_frequencies(real *inv_freq, size_t n, double theta)
 {
     assert(n > 0 && theta > 0);
     for (size_t j = 0; j < n; j++) {
-        const float exponent = (float)(2 * j) / (float)(2 * n);
-        inv_freq[j] = 1.0f / (float)pow(theta, (double)exponent);
+        const real exponent = (real)(2 * j) / (real)(2 * n);
+        inv_freq[j] = 1 / (real)pow(theta, (double)exponent);
     }
 }
 
-void rope_scale_llama3(float *inv_freq, size_t n, double factor, double low,
-                       double high, double original)
+void rope_scale_llama3(real *inv_freq, size_t n, double factor, double low, double high,
+                       double original)
 {
-    const float two_pi = (float)6.28318530717958647692;
+    const real two_pi = (real)6.28318530717958647692;
     for (size_t j = 0; j < n; j++) {
-        const float wave = two_pi / inv_freq[j], slow = inv_freq[j] / (float)factor;
-        if (wave < (float)(original / high)) continue;
-        if (wave > (float)(original / low)) {
+        const real wave = two_pi / inv_freq[j], slow = inv_freq[j] / (real)factor;
+        if (wave < (real)(original / high)) continue;
+        if (wave > (real)(original / low)) {
             inv_freq[j] = slow;
             continue;
         }
-        const float share = ((float)original / wave - (float)low) / (float)(high - low);
+        const real share = ((real)original / wave - (real)low) / (real)(high - low);
         inv_freq[j] = (1 - share) * slow + share * inv_freq[j];
     }
 }
 
 void rope_table(real *cosines, real *sines, const int64_t *positions,
-                const unsigned char *axis, const float *inv_freq, size_t N, size_t n)
+                const unsigned char *axis, const real *inv_freq, size_t N, size_t n)
 {
 #pragma omp parallel for schedule(static) if (N * n > LVLM_PARALLEL_MIN)
     for (size_t j = 0; j < n; j++) {
         const int64_t *at = positions + (axis != NULL ? axis[j] * N : 0);
         for (size_t i = 0; i < N; i++) {
             assert(at[i] > -(1 << 24) && at[i] < 1 << 24);
-            const float angle = (float)at[i] * inv_freq[j];
-            cosines[i * n + j] = (real)(float)cos((double)angle);
-            sines[i * n + j] = (real)(float)sin((double)angle);
+            const real angle = (real)at[i] * inv_freq[j];
+            cosines[i * n + j] = (real)cos((double)angle);
+            sines[i * n + j] = (real)sin((double)angle);
         }
     }
 }

@@ -5,19 +5,19 @@
 #include "runtime/ops/ops.h"
 
 /* inv_freq[j] = theta^(-j/n): the frequencies of a head 2n wide.  inv_freq (n) */
-void rope_frequencies(float *inv_freq, size_t n, double theta);
+void rope_frequencies(real *inv_freq, size_t n, double theta);
 
 /* Llama 3.1's scaling: waves longer than original/low are slowed down by `factor`,
  * those shorter than original/high are kept, those between are blended.  inv_freq
  * (n) */
-void rope_scale_llama3(float *inv_freq, size_t n, double factor, double low,
-                       double high, double original);
+void rope_scale_llama3(real *inv_freq, size_t n, double factor, double low, double high,
+                       double original);
 
-/* cos and sin of positions[axis[j],n] * inv_freq[j]. In f32 in both builds; rope.c says
- * why. `axis` NULL: all pairs turn by axis 0.
+/* cos and sin of positions[axis[j],n] * inv_freq[j], each step rounded to real; rope.c
+ * says why. `axis` NULL: all pairs turn by axis 0.
  * cosines, sines (N,n)  positions (axes,N), |position| < 2^24  axis, inv_freq (n) */
 void rope_table(real *cosines, real *sines, const int64_t *positions,
-                const unsigned char *axis, const float *inv_freq, size_t N, size_t n);
+                const unsigned char *axis, const real *inv_freq, size_t N, size_t n);
 
 /* y_j = x_j cos_j - x_k sin_j, y_k = x_k cos_j + x_j sin_j, k = j + D/2, the same for
  * every head. y may be x.  x, y (N,heads,D)  cosines, sines (N,D/2) */

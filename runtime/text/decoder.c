@@ -56,7 +56,7 @@ static int fill_positions(decoder_tape *t, const decoder_config *c, lvlm_error *
     decoder_pass *const pass = &t->pass;
     const lvlm_packing *const p = pass->packing;
     const size_t half = c->head_dim / 2, *s = rope->sections;
-    float *const inv_freq = lvlm_malloc(half * sizeof *inv_freq);
+    real *const inv_freq = lvlm_malloc(half * sizeof *inv_freq);
     unsigned char *const axis = lvlm_calloc(half, 1);
     const bool ok = inv_freq != NULL && axis != NULL;
     if (ok) {

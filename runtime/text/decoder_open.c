@@ -178,6 +178,7 @@ static void read_differences(decoder_config *c, const lvlm_family *family,
     };
     c->attends_unseeing =
         lvlm_reference_applies(family, "unseeing_rows_attend", reference);
+    p->in_double = LVLM_REAL_BITS == 64;
     p->image_time_scaled =
         lvlm_reference_applies(family, "image_time_scaled", reference);
     p->collapsed =

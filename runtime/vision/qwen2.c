@@ -267,7 +267,7 @@ typedef struct qwen2_tape {
 static int fill_rope(qwen2_tape *p, const qwen2 *t, lvlm_error *err)
 {
     const size_t half = t->vit.hidden / t->vit.heads / 2;
-    float *const inv_freq = lvlm_arena_alloc(&p->arena, half, sizeof *inv_freq);
+    real *const inv_freq = lvlm_arena_alloc(&p->arena, half, sizeof *inv_freq);
     unsigned char *const axis = lvlm_arena_alloc(&p->arena, half, 1);
     if (inv_freq == NULL || axis == NULL) return lvlm_fail_memory(err);
     rope_frequencies(inv_freq, half / 2, t->rope_theta);

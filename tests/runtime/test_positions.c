@@ -90,6 +90,19 @@ static void positions_multiply_in_the_order_of_the_reference(void **state)
     }
 }
 
+/* 30 * 0.7 is 21 in float and, from the same stored 0.7f, a little less in double. */
+static void positions_multiply_in_double(void **state)
+{
+    lvlm_position_rules rules = { .merge = 1, .tokens_per_second = 1 };
+    int64_t time, next;
+    (void)state;
+    assert_int_equal(positions_of(&time, &next, 31, 0.7f, &rules, NULL), 0);
+    assert_int_equal(time, 21);
+    rules.in_double = true;
+    assert_int_equal(positions_of(&time, &next, 31, 0.7f, &rules, NULL), 0);
+    assert_int_equal(time, 20);
+}
+
 static void positions_refuse_what_float_cannot_hold(void **state)
 {
     static const struct {
@@ -118,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(positions_multiply_in_the_order_of_the_reference),
+        cmocka_unit_test(positions_multiply_in_double),
         cmocka_unit_test(positions_refuse_what_float_cannot_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -243,22 +243,21 @@ static void softcap_value_and_gradient(void **state)
     }
 }
 
-/* The makers' formula, f32 throughout; 1000003 * f32 is not exact. */
-static void rope_table_is_f32(void **state)
+/* The formula, nothing of it rounded to f32: at position 1000003 an angle in f32 would
+ * be off by 0.03. */
+static void rope_table_is_double(void **state)
 {
     const int64_t positions[] = { 0, 1, 1000003 };
-    double c[12], s[12];
+    double c[12], s[12], inv_freq[4];
     (void)state;
-    float inv_freq[4];
     rope_frequencies(inv_freq, 4, 10000);
     rope_table(c, s, positions, NULL, inv_freq, 3, 4);
     for (size_t j = 0; j < 4; j++) {
-        const float inv = 1.0f / (float)pow(10000, 0.25 * (double)j);
+        const double inv = 1 / pow(10000, 0.25 * (double)j);
         assert_true(c[j] == 1 && s[j] == 0);
         for (size_t n = 0; n < 3; n++) {
-            const float angle = (float)positions[n] * inv;
-            assert_true(c[n * 4 + j] == (double)(float)cos((double)angle));
-            assert_true(s[n * 4 + j] == (double)(float)sin((double)angle));
+            assert_true(c[n * 4 + j] == cos((double)positions[n] * inv));
+            assert_true(s[n * 4 + j] == sin((double)positions[n] * inv));
         }
     }
 }
@@ -268,23 +267,22 @@ static void rope_table_turns_pairs_by_their_axes(void **state)
 {
     const int64_t positions[] = { 5, 6, 70, 80, 900, 1000 }; /* two rows, three axes */
     const unsigned char axis[4] = { 0, 1, 1, 2 };
-    const float inv_freq[4] = { 1, 0.5f, 0.25f, 0.125f };
+    const double inv_freq[4] = { 1, 0.5, 0.25, 0.125 };
     double c[8], s[8];
     (void)state;
     rope_table(c, s, positions, axis, inv_freq, 2, 4);
     for (size_t n = 0; n < 2; n++)
         for (size_t j = 0; j < 4; j++) {
-            const double angle =
-                (double)positions[axis[j] * 2 + n] * (double)inv_freq[j];
-            assert_true(c[n * 4 + j] == (double)(float)cos(angle));
-            assert_true(s[n * 4 + j] == (double)(float)sin(angle));
+            const double angle = (double)positions[axis[j] * 2 + n] * inv_freq[j];
+            assert_true(c[n * 4 + j] == cos(angle));
+            assert_true(s[n * 4 + j] == sin(angle));
         }
 }
 
 /* Llama 3.1's own: 29 pairs kept, 6 blended, the rest 8 times as slow. */
 static void rope_scaling_is_llama3s(void **state)
 {
-    float plain[64], scaled[64];
+    double plain[64], scaled[64];
     (void)state;
     rope_frequencies(plain, 64, 500000);
     memcpy(scaled, plain, sizeof plain);
@@ -295,9 +293,9 @@ static void rope_scaling_is_llama3s(void **state)
             assert_true(scaled[j] < plain[j] && scaled[j] > plain[j] / 8);
         if (j >= 35) assert_true(scaled[j] == plain[j] / 8);
     }
-    ASSERT_CLOSE((double)scaled[28], 0.0032114461, 1e-7 /* f32 */);
-    ASSERT_CLOSE((double)scaled[34], 1.7850779e-4, 1e-7);
-    ASSERT_CLOSE((double)scaled[63], 3.0689259e-7, 1e-7);
+    ASSERT_CLOSE(scaled[28], 0.0032114459947525909, 1e-15);
+    ASSERT_CLOSE(scaled[34], 0.00017850781276799641, 1e-15);
+    ASSERT_CLOSE(scaled[63], 3.0689259889145111e-07, 1e-15);
 }
 
 typedef struct rope_case {
@@ -320,7 +318,7 @@ static void rope_value_inverse_and_gradient(void **state)
     const int64_t positions[ROPE_N] = { 0, 1, 7, 100, 8191 };
     rope_case r = { array(ROPE_X, 1), array(ROPE_X, 2), array(ROPE_X, 3), c, s };
     (void)state;
-    float inv_freq[ROPE_D / 2];
+    double inv_freq[ROPE_D / 2];
     rope_frequencies(inv_freq, ROPE_D / 2, 10000);
     rope_table(c, s, positions, NULL, inv_freq, ROPE_N, ROPE_D / 2);
     rope_loss(&r);
@@ -367,7 +365,7 @@ int main(void)
         cmocka_unit_test(activation_gradients),
         cmocka_unit_test(activation_slopes_stay_finite),
         cmocka_unit_test(softcap_value_and_gradient),
-        cmocka_unit_test(rope_table_is_f32),
+        cmocka_unit_test(rope_table_is_double),
         cmocka_unit_test(rope_table_turns_pairs_by_their_axes),
         cmocka_unit_test(rope_scaling_is_llama3s),
         cmocka_unit_test(rope_value_inverse_and_gradient),
