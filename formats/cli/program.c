@@ -1,4 +1,4 @@
-/* program.c - dispatch of verbs, help, errors, exit status and the progress bar. */
+/* program.c - dispatch of verbs, help, errors and exit status. */
 #include "formats/cli/program.h"
 
 #include <errno.h>
@@ -6,7 +6,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "formats/base/alloc.h"
@@ -223,6 +222,7 @@ int lvlm_program_main(const lvlm_program *program, int argc, char *argv[])
     open_standard();
     lvlm_cleanup_install();
     lvlm_mapped_watch(program->name);
+    lvlm_progress_install(program->name);
     atomic_store(&document.incomplete, false);
     watch_json();
     atomic_store(&document.owed, asks_for_json(argc, argv));
@@ -271,74 +271,4 @@ size_t lvlm_thread_count(const lvlm_common_args *args)
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (args->threads > 0) return (size_t)args->threads;
     return cores > 0 ? (size_t)cores : 1;
-}
-
-const char *lvlm_bytes_text(char text[32], double n_bytes)
-{
-    static const char *const units[] = { "B", "kB", "MB", "GB", "TB" };
-    size_t unit = 0;
-    while (n_bytes >= 1000 && unit + 1 < sizeof units / sizeof units[0]) {
-        n_bytes /= 1000;
-        unit++;
-    }
-    snprintf(text, 32, unit > 0 ? "%.1f %s" : "%.0f %s", n_bytes, units[unit]);
-    return text;
-}
-
-double lvlm_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-void lvlm_progress_init(lvlm_progress *progress, const char *label, uint64_t total,
-                        bool quiet)
-{
-    *progress = (lvlm_progress){ .label = label,
-                                 .total = total > 0 ? (double)total : 1,
-                                 .started = lvlm_seconds(),
-                                 .enabled = !quiet && isatty(STDERR_FILENO) == 1 };
-    pthread_mutex_init(&progress->lock, NULL);
-}
-
-static void draw(lvlm_progress *p, double done, double now)
-{
-    char speed[32] = "";
-    const double rate = done / (now - p->started);
-    if (!p->stages) lvlm_bytes_text(speed, rate);
-    fprintf(stderr, "\r%s %3.0f %%  %s%s  %.0f s left \033[K", p->label,
-            100 * done / p->total, speed, p->stages ? "" : "/s",
-            (p->total - done) / rate);
-    p->drawn = now;
-}
-
-void lvlm_progress_update(void *progress, uint64_t done)
-{
-    lvlm_progress *p = progress;
-    if (!p->enabled || done == 0 || pthread_mutex_trylock(&p->lock) != 0) return;
-    const double now = lvlm_seconds();
-    if (now - p->started > 1 && now - p->drawn > 0.1) draw(p, (double)done, now);
-    pthread_mutex_unlock(&p->lock);
-}
-
-void lvlm_progress_bytes(void *progress, uint64_t done, uint64_t total)
-{
-    lvlm_progress *p = progress;
-    p->total = (double)total;
-    lvlm_progress_update(p, done);
-}
-
-void lvlm_progress_stages(void *progress, size_t done, size_t total)
-{
-    lvlm_progress *p = progress;
-    p->stages = true;
-    p->total = (double)total;
-    lvlm_progress_update(p, done);
-}
-
-void lvlm_progress_finish(lvlm_progress *progress)
-{
-    if (progress->drawn > 0) fprintf(stderr, "\r\033[K");
-    pthread_mutex_destroy(&progress->lock);
 }

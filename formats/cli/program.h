@@ -1,15 +1,16 @@
-/* program.h - what the programs share: dispatch, help, errors, exit status, progress.
+/* program.h - what the programs share: dispatch, help, errors, exit status.
  *
  * Together with the commands in <layer>/cli/ the only code that prints or exits. */
 #ifndef LVLM_FORMATS_CLI_PROGRAM_H
 #define LVLM_FORMATS_CLI_PROGRAM_H
 
 #include <cjson/cJSON.h>
-#include <pthread.h>
 
 #include "formats/base/notes.h"
 #include "formats/base/options.h"
 #include "formats/base/utf8.h"
+#include "formats/cli/amounts.h"
+#include "formats/cli/progress.h"
 
 typedef struct lvlm_program {
     const char *name;
@@ -54,33 +55,5 @@ void lvlm_print_json_text(const char *text);
 
 /* --threads, or the number of cores. */
 size_t lvlm_thread_count(const lvlm_common_args *args);
-
-/* "1.5 GB", "442.7 kB": sizes for people, powers of 1000. */
-const char *lvlm_bytes_text(char text[32], double n_bytes);
-
-/* A bar on stderr: drawn when that is a terminal and the work has taken over a second,
- * ten times a second at most. */
-typedef struct lvlm_progress {
-    const char *label;
-    double total; /* bytes, or stages */
-    bool stages;  /* counts stages: no speed is shown */
-    double started;
-    double drawn; /* when; 0: not yet */
-    bool enabled;
-    pthread_mutex_t lock;
-} lvlm_progress;
-
-void lvlm_progress_init(lvlm_progress *progress, const char *label, uint64_t total,
-                        bool quiet);
-/* `done` of total; from any thread. The first argument is the lvlm_progress. */
-void lvlm_progress_update(void *progress, uint64_t done);
-/* The same for bytes of which the work itself knows how many there are. */
-void lvlm_progress_bytes(void *progress, uint64_t done, uint64_t total);
-/* The same for work that is counted in stages and learns their number on the way. */
-void lvlm_progress_stages(void *progress, size_t done, size_t total);
-void lvlm_progress_finish(lvlm_progress *progress);
-
-/* Seconds of a clock that never jumps. */
-double lvlm_seconds(void);
 
 #endif

@@ -72,6 +72,7 @@ static int take_steps(train_run *r, lvlm_error *err)
 {
     int rc =
         r->source.seek(r->source.self, r->trainer.step * r->options.accumulate, err);
+    lvlm_status_init(&r->status, r->args->common.quiet);
     while (rc == 0 && r->trainer.step < r->steps) rc = take_step(r, err);
     train_tell_done(r);
     if (rc == 0) return train_save_state(r, err);

@@ -21,7 +21,7 @@ typedef struct train_args {
     const char *lr_vision, *lr_connector, *lr_text;
     double epochs;
     uint64_t steps, accumulate, save_every, seed;
-    uint64_t batch_size, max_length, eval_every;
+    uint64_t batch_size, max_length, eval_every, report_every;
     bool shuffle, in_order, skip_bad, checkpointing, force;
 } train_args;
 
@@ -51,7 +51,7 @@ typedef struct train_run {
     size_t steps;           /* of the whole run */
     size_t resumed;         /* done before this program started */
     double seconds;         /* of the steps of this program */
-    double drawn;           /* when the progress line was drawn; 0: it is not there */
+    lvlm_status status;     /* the line that says where the run is */
     lvlm_progress checking; /* of digests, while model and state are opened */
     lvlm_changes changes;
     bool compared; /* changes have been found */
@@ -105,7 +105,7 @@ void train_tell_notes(train_run *run); /* those that are new */
 void train_tell_step(train_run *run, const lvlm_trainer_report *report);
 void train_tell_first(const train_run *run, const lvlm_zero_gradients *zeros,
                       double seconds);
-void train_tell_done(train_run *run); /* takes the progress line away */
+void train_tell_done(train_run *run); /* erases the progress line */
 LVLM_MUST_CHECK int train_tell_result(const train_run *run, lvlm_error *err);
 
 #endif

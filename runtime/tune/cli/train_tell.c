@@ -1,7 +1,6 @@
 /* train_tell.c - what a run tells people and programs; see train_run.h. */
 #include <math.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "formats/base/json.h"
 #include "formats/cli/fold_text.h"
@@ -9,27 +8,13 @@
 #include "runtime/tune/cli/train_run.h"
 #include "runtime/tune/cli/tune_commands.h"
 
-enum { TIME_TEXT = 32, MOST_NAMES = 4 };
-
-/* "45 s", "3 min", "2 h 10 min" */
-static const char *time_text(char text[TIME_TEXT], double seconds)
-{
-    const double minutes = ceil(seconds / 60);
-    if (seconds < 90)
-        (void)snprintf(text, TIME_TEXT, "%.0f s", seconds);
-    else if (minutes < 120)
-        (void)snprintf(text, TIME_TEXT, "%.0f min", minutes);
-    else
-        (void)snprintf(text, TIME_TEXT, "%.0f h %.0f min", floor(minutes / 60),
-                       fmod(minutes, 60));
-    return text;
-}
+enum { MOST_NAMES = 4 };
 
 /* ---- before and on the way ------------------------------------------------------ */
 
 static void tell_memory(const char *what, double bytes)
 {
-    char text[32];
+    char text[LVLM_AMOUNT_TEXT];
     fprintf(stderr, "  %9s  %s\n", lvlm_bytes_text(text, bytes), what);
 }
 
@@ -82,13 +67,13 @@ void train_tell_first(const train_run *r, const lvlm_zero_gradients *zeros,
                       double seconds)
 {
     const size_t step = r->resumed + 1;
-    char one[TIME_TEXT], all[TIME_TEXT];
+    char one[LVLM_AMOUNT_TEXT], all[LVLM_AMOUNT_TEXT];
     if (r->args->common.quiet) return;
     tune_tell_zeros(zeros);
     if (left_of(r, step) >= 10)
         fprintf(stderr, PROGRAM ": the first step took %s, %zu more take about %s\n",
-                time_text(one, seconds), r->steps - step,
-                time_text(all, left_of(r, step)));
+                lvlm_time_text(one, seconds), r->steps - step,
+                lvlm_time_text(all, left_of(r, step)));
 }
 
 void train_tell_notes(train_run *r)
@@ -97,26 +82,39 @@ void train_tell_notes(train_run *r)
     lvlm_print_notes(PROGRAM, &r->notes);
 }
 
+/* The parts that matter most come first: a narrow terminal cuts the end. */
+static void step_text(char *text, size_t n, const train_run *r,
+                      const lvlm_trainer_report *report)
+{
+    const double each = r->seconds / (double)(report->step - r->resumed);
+    char left[LVLM_AMOUNT_TEXT];
+    (void)snprintf(text, n,
+                   "step %zu of %zu  loss %.4f  %s left  gradient norm %.3g  "
+                   "%.0f tokens/s",
+                   report->step, r->steps, report->loss,
+                   lvlm_time_text(left, left_of(r, report->step)), report->grad_norm,
+                   (double)report->n_tokens / fmax(each, 1e-9));
+}
+
 void train_tell_step(train_run *r, const lvlm_trainer_report *report)
 {
+    const uint64_t every = r->args->report_every;
     const double now = lvlm_seconds();
-    char left[TIME_TEXT];
-    if (r->args->common.quiet || isatty(STDERR_FILENO) != 1 || now - r->drawn < 0.1)
-        return;
-    const double each = r->seconds / (double)(report->step - r->resumed);
-    fprintf(stderr,
-            "\rstep %zu of %zu  loss %.4f  gradient norm %.3g  %.0f tokens/s  %s "
-            "left\033[K",
-            report->step, r->steps, report->loss, report->grad_norm,
-            (double)report->n_tokens / fmax(each, 1e-9),
-            time_text(left, left_of(r, report->step)));
-    r->drawn = now;
+    char text[256];
+    if (r->args->common.quiet) return;
+    step_text(text, sizeof text, r, report);
+    if (every > 0 && report->step % every == 0) {
+        train_tell_done(r);
+        fprintf(stderr, PROGRAM ": %s\n", text);
+        r->status.shown = now;
+    } else if (lvlm_status_due(&r->status, now)) {
+        lvlm_status_show(&r->status, text, now);
+    }
 }
 
 void train_tell_done(train_run *r)
 {
-    if (r->drawn > 0) fprintf(stderr, "\r\033[K");
-    r->drawn = 0;
+    lvlm_status_clear(&r->status);
 }
 
 /* ---- at the end ----------------------------------------------------------------- */

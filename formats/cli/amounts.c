@@ -1,0 +1,64 @@
+/* amounts.c - sizes and durations for people; see amounts.h. */
+#include "formats/cli/amounts.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+
+static const char *const units[] = { "B", "kB", "MB", "GB", "TB" };
+
+/* Which of `units` is that of n_bytes; *size is its bytes. */
+static size_t unit_of(double *size, double n_bytes)
+{
+    size_t unit = 0;
+    for (*size = 1; n_bytes / *size >= 1000 && unit + 1 < sizeof units / sizeof *units;
+         unit++)
+        *size *= 1000;
+    return unit;
+}
+
+const char *lvlm_bytes_text(char text[LVLM_AMOUNT_TEXT], double n_bytes)
+{
+    double size;
+    const size_t unit = unit_of(&size, n_bytes);
+    (void)snprintf(text, LVLM_AMOUNT_TEXT, "%.*f %s", unit > 0, n_bytes / size,
+                   units[unit]);
+    return text;
+}
+
+const char *lvlm_bytes_of_text(char text[2 * LVLM_AMOUNT_TEXT], double n_bytes,
+                               double total)
+{
+    double size;
+    const size_t unit = unit_of(&size, total);
+    (void)snprintf(text, 2 * LVLM_AMOUNT_TEXT, "%.*f of %.*f %s", unit > 0,
+                   n_bytes / size, unit > 0, total / size, units[unit]);
+    return text;
+}
+
+/* Rounded up: what is left takes at least that long. */
+static void put_minutes(char text[LVLM_AMOUNT_TEXT], double minutes)
+{
+    if (minutes < 120)
+        (void)snprintf(text, LVLM_AMOUNT_TEXT, "%.0f min", minutes);
+    else if (minutes < 1e9)
+        (void)snprintf(text, LVLM_AMOUNT_TEXT, "%.0f h %.0f min", floor(minutes / 60),
+                       fmod(minutes, 60));
+    else
+        (void)snprintf(text, LVLM_AMOUNT_TEXT, "more than 1900 years");
+}
+
+const char *lvlm_time_text(char text[LVLM_AMOUNT_TEXT], double seconds)
+{
+    if (seconds < 0.00995)
+        (void)snprintf(text, LVLM_AMOUNT_TEXT, "%.1f ms", seconds * 1e3);
+    else if (seconds < 0.9995)
+        (void)snprintf(text, LVLM_AMOUNT_TEXT, "%.0f ms", seconds * 1e3);
+    else if (seconds < 9.95)
+        (void)snprintf(text, LVLM_AMOUNT_TEXT, "%.1f s", seconds);
+    else if (seconds < 90)
+        (void)snprintf(text, LVLM_AMOUNT_TEXT, "%.0f s", seconds);
+    else
+        put_minutes(text, ceil(seconds / 60));
+    return text;
+}

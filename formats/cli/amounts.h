@@ -1,0 +1,15 @@
+/* amounts.h - sizes and durations for people: the one place where they become text. */
+#ifndef LVLM_FORMATS_CLI_AMOUNTS_H
+#define LVLM_FORMATS_CLI_AMOUNTS_H
+
+enum { LVLM_AMOUNT_TEXT = 32 };
+
+/* "1.5 GB", "442.7 kB": powers of 1000. */
+const char *lvlm_bytes_text(char text[LVLM_AMOUNT_TEXT], double n_bytes);
+/* "0.8 of 1.3 GB": both in the unit of `total`. */
+const char *lvlm_bytes_of_text(char text[2 * LVLM_AMOUNT_TEXT], double n_bytes,
+                               double total);
+/* "1.5 ms", "850 ms", "4.5 s", "45 s", "3 min", "2 h 10 min". */
+const char *lvlm_time_text(char text[LVLM_AMOUNT_TEXT], double seconds);
+
+#endif

@@ -1,0 +1,146 @@
+/* progress.c - the line on stderr that says how far long work is; see progress.h. */
+#include "formats/cli/progress.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "formats/cli/amounts.h"
+
+static const double first_after = 1, redrawn_after = 0.1, repeated_after = 60;
+enum { LINE_BYTES = 512, USUAL_COLUMNS = 80 };
+
+static const char *program_name = "";
+
+void lvlm_progress_install(const char *program)
+{
+    program_name = program;
+}
+
+size_t lvlm_terminal_columns(void)
+{
+    struct winsize size;
+    const char *const term = getenv("TERM");
+    if (isatty(STDERR_FILENO) != 1) return 0;
+    if (term != NULL && strcmp(term, "dumb") == 0) return 0;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return USUAL_COLUMNS;
+    return size.ws_col;
+}
+
+double lvlm_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* ---- the line ------------------------------------------------------------------- */
+
+void lvlm_status_init(lvlm_status *status, bool quiet)
+{
+    *status = (lvlm_status){ .enabled = !quiet,
+                             .columns = lvlm_terminal_columns(),
+                             .started = lvlm_seconds() };
+}
+
+bool lvlm_status_due(const lvlm_status *s, double now)
+{
+    const double last = fmax(s->started, s->shown);
+    if (!s->enabled) return false;
+    if (s->columns == 0) return now - last >= repeated_after;
+    return now - s->started > first_after && now - last > redrawn_after;
+}
+
+void lvlm_status_cut(char *out, size_t n, const char *text, size_t columns)
+{
+    /* the last column stays free: some terminals wrap after it */
+    const size_t room = columns > 1 ? columns - 1 : columns > 0 ? 1 : n;
+    (void)snprintf(out, room < n ? room + 1 : n, "%s", text);
+}
+
+void lvlm_status_show(lvlm_status *s, const char *text, double now)
+{
+    char line[LINE_BYTES];
+    if (!s->enabled) return;
+    s->shown = now;
+    if (s->columns == 0) {
+        fprintf(stderr, "%s: %s\n", program_name, text);
+        return;
+    }
+    s->columns = lvlm_terminal_columns(); /* it may have become narrower */
+    lvlm_status_cut(line, sizeof line, text, s->columns);
+    fprintf(stderr, "\r%s\033[K", line);
+    s->drawn = true;
+}
+
+void lvlm_status_clear(lvlm_status *s)
+{
+    if (s->drawn) fprintf(stderr, "\r\033[K");
+    s->drawn = false;
+}
+
+/* ---- the line of work that is counted ------------------------------------------- */
+
+void lvlm_progress_init(lvlm_progress *progress, const char *label, uint64_t total,
+                        bool quiet)
+{
+    *progress =
+        (lvlm_progress){ .label = label, .total = total > 0 ? (double)total : 1 };
+    lvlm_status_init(&progress->status, quiet);
+    pthread_mutex_init(&progress->lock, NULL);
+}
+
+void lvlm_progress_text(char *text, size_t n, const lvlm_progress *p, double done,
+                        double seconds)
+{
+    char left[LVLM_AMOUNT_TEXT], speed[LVLM_AMOUNT_TEXT], amount[2 * LVLM_AMOUNT_TEXT];
+    const double rate = done / fmax(seconds, 1e-9);
+    lvlm_time_text(left, (p->total - done) / rate);
+    if (p->stages) {
+        (void)snprintf(text, n, "%s  stage %.0f of %.0f  %s left", p->label, done,
+                       p->total, left);
+        return;
+    }
+    (void)snprintf(text, n, "%s %s  %s/s  %s left", p->label,
+                   lvlm_bytes_of_text(amount, done, p->total),
+                   lvlm_bytes_text(speed, rate), left);
+}
+
+void lvlm_progress_update(void *progress, uint64_t done)
+{
+    lvlm_progress *p = progress;
+    if (!p->status.enabled || done == 0 || pthread_mutex_trylock(&p->lock) != 0) return;
+    const double now = lvlm_seconds();
+    char text[LINE_BYTES];
+    if (lvlm_status_due(&p->status, now)) {
+        lvlm_progress_text(text, sizeof text, p, (double)done, now - p->status.started);
+        lvlm_status_show(&p->status, text, now);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+void lvlm_progress_bytes(void *progress, uint64_t done, uint64_t total)
+{
+    lvlm_progress *p = progress;
+    p->total = (double)total;
+    lvlm_progress_update(p, done);
+}
+
+void lvlm_progress_stages(void *progress, size_t done, size_t total)
+{
+    lvlm_progress *p = progress;
+    p->stages = true;
+    p->total = (double)total;
+    lvlm_progress_update(p, done);
+}
+
+void lvlm_progress_finish(lvlm_progress *progress)
+{
+    lvlm_status_clear(&progress->status);
+    pthread_mutex_destroy(&progress->lock);
+}

@@ -1,0 +1,69 @@
+/* progress.h - how far long work is: one line on stderr.
+ *
+ *   converting 0.8 of 1.3 GB  214.8 MB/s  3 s left
+ *   reading  stage 12 of 40  3 min left
+ *
+ * On a terminal the line is drawn again as the work advances, cut to the terminal's
+ * width, and erased at the end. Anywhere else (a file, a pipe, TERM=dumb) a whole line
+ * appears once a minute: "PROGRAM: LINE". */
+#ifndef LVLM_FORMATS_CLI_PROGRESS_H
+#define LVLM_FORMATS_CLI_PROGRESS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Once, at the start of a program: its name. */
+void lvlm_progress_install(const char *program);
+
+/* Columns of the terminal that stderr is; 0 when nothing can be drawn there. */
+size_t lvlm_terminal_columns(void);
+
+/* Seconds of a clock that never jumps. */
+double lvlm_seconds(void);
+
+/* ---- the line ------------------------------------------------------------------- */
+
+typedef struct lvlm_status {
+    bool enabled;
+    size_t columns; /* 0: whole lines, seldom */
+    double started;
+    double shown; /* when last; 0: not yet */
+    bool drawn;   /* it is on the terminal now */
+} lvlm_status;
+
+void lvlm_status_init(lvlm_status *status, bool quiet);
+/* Is it time to show it? After the first second ten times a second on a terminal, else
+ * once a minute. */
+bool lvlm_status_due(const lvlm_status *status, double now);
+void lvlm_status_show(lvlm_status *status, const char *text, double now);
+/* Erase it, before something else is printed, or at the end. */
+void lvlm_status_clear(lvlm_status *status);
+/* `text` as it is shown in so many columns; 0: whole.  out (n) */
+void lvlm_status_cut(char *out, size_t n, const char *text, size_t columns);
+
+/* ---- the line of work that is counted ------------------------------------------- */
+
+typedef struct lvlm_progress {
+    const char *label;
+    double total; /* bytes, or stages */
+    bool stages;  /* counts stages: no speed is shown */
+    lvlm_status status;
+    pthread_mutex_t lock;
+} lvlm_progress;
+
+void lvlm_progress_init(lvlm_progress *progress, const char *label, uint64_t total,
+                        bool quiet);
+/* `done` of total; from any thread. The first argument is the lvlm_progress. */
+void lvlm_progress_update(void *progress, uint64_t done);
+/* The same for bytes of which the work itself knows how many there are. */
+void lvlm_progress_bytes(void *progress, uint64_t done, uint64_t total);
+/* The same for work that is counted in stages and learns their number on the way. */
+void lvlm_progress_stages(void *progress, size_t done, size_t total);
+void lvlm_progress_finish(lvlm_progress *progress);
+/* The line after `seconds` of work, `done` of the total.  text (n) */
+void lvlm_progress_text(char *text, size_t n, const lvlm_progress *progress,
+                        double done, double seconds);
+
+#endif
