@@ -154,7 +154,7 @@ bool lvlm_transform_forward(void *to, uint64_t first, uint64_t count,
         !is_range(first, count, lvlm_transform_numel(transform)))
         return false;
     if (count == 0) return true;
-    uint64_t stride[LVLM_MAX_DIMS]; /* of the source's axes */
+    uint64_t stride[LVLM_MAX_DIMS] = { 0 }; /* of the source's axes */
     uint64_t step = 1;
     for (size_t i = transform->n; i-- > 0; step *= transform->axes[i]) stride[i] = step;
 

@@ -8,7 +8,8 @@
 # install; for anyone else it prints the command. Exit 1 when something stays missing.
 set -u
 
-# What for, how to see that it is there, the package. omp.h: threads with clang.
+# What for, how to see that it is there, the package. omp.h: threads with clang. A wish
+# is installed where the system has such a package; where not, its test is skipped.
 needs='
 build  command gcc               gcc
 build  header  gcc stdio.h       libc6-dev
@@ -25,11 +26,12 @@ build  library libwebp           libwebp-dev
 build  library libwebpdemux      libwebp-dev
 build  library libpcre2-8        libpcre2-dev
 build  library libutf8proc       libutf8proc-dev
+test   command g++               g++
 test   command clang             clang
 test   header  clang omp.h       libomp-dev
-test   runtime asan              libclang-rt-14-dev
-test   command clang-format      clang-format
+test   runtime asan              libclang-rt-dev
 test   library cmocka            libcmocka-dev
+wish   command clang-format-14   clang-format-14
 '
 
 # is_there KIND WORD...
@@ -42,44 +44,58 @@ is_there() {
     esac
 }
 
-# The packages for `$1`, build or test, that are not there: one line.
+# The packages for any of PURPOSE... that are not there, each once: one line.
 missing() {
     echo "$needs" | while read -r purpose kind word more; do
-        case $purpose in '' ) continue ;; test) [ "$1" = test ] || continue ;; esac
+        case " $* " in *" ${purpose:-none} "*) ;; *) continue ;; esac
         # The package is the last word; what comes before it are the arguments.
         # shellcheck disable=SC2086
-        is_there "$kind" "$word" ${more% *} || printf ' %s' "${more##* }"
+        is_there "$kind" "$word" ${more% *} || echo "${more##* }"
+    done | awk '!seen[$0]++ { printf " %s", $0 }'
+}
+
+# Those of the packages missing for a wish that this system has.
+granted() {
+    for package in $(missing wish); do
+        apt-cache show "$package" >/dev/null 2>&1 && printf ' %s' "$package"
     done
 }
 
 case ${1:-} in
-build | test) ;;
+build) purposes=build wishes= ;;
+test) purposes='build test' wishes=granted ;;
 *)
     echo "usage: sh tests/install.sh build|test" >&2
     exit 2
     ;;
 esac
 
-packages=$(missing "$1")
-[ -z "$packages" ] && exit 0
-install="apt-get install --yes --no-install-recommends$packages"
+# shellcheck disable=SC2086
+packages=$(missing $purposes)
+command='apt-get install --yes --no-install-recommends'
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    [ -z "$packages" ] && exit 0
     echo "install.sh: missing:$packages" >&2
-    echo "install.sh: as root on Debian 12:  $install" >&2
+    echo "install.sh: as root on Debian 12 or 13:  $command$packages" >&2
     exit 1
 fi
+[ -z "$packages$($wishes)" ] && exit 0
 
-echo "installing:$packages"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 DEBIAN_FRONTEND=noninteractive
 export DEBIAN_FRONTEND
-if ! { apt-get update && $install; } >"$log" 2>&1 </dev/null; then
+apt-get update >"$log" 2>&1 </dev/null
+packages=$packages$($wishes)
+echo "installing:$packages"
+# shellcheck disable=SC2086
+if ! $command $packages >>"$log" 2>&1 </dev/null; then
     cat "$log" >&2
-    echo "install.sh: failed:  $install" >&2
+    echo "install.sh: failed:  $command$packages" >&2
     exit 1
 fi
-packages=$(missing "$1")
+# shellcheck disable=SC2086
+packages=$(missing $purposes)
 [ -z "$packages" ] && exit 0
 echo "install.sh: installed, but still not found:$packages" >&2
 exit 1

@@ -1,13 +1,15 @@
 #!/bin/sh
-# format.sh - sources are formatted as .clang-format says, by clang-format 14.
-# To reformat: clang-format -i FILE
+# format.sh - sources are formatted as .clang-format says, by clang-format 14: others
+# lay out some lines differently. Without it, exit status 77: skipped.
+# To reformat: clang-format-14 -i FILE
 . "$(dirname "$0")/common.sh"
 
 for tool in clang-format-14 clang-format none; do
     case $("$tool" --version 2>/dev/null) in *' version 14.'*) break ;; esac
 done
 if [ "$tool" = none ]; then
-    verdict ".clang-format:1: format: no clang-format 14 here: sh tests/install.sh test"
+    echo 'format: skipped: there is no clang-format 14 here'
+    exit 77
 fi
 
 # Its messages go "file:line:column: error: code should be clang-formatted [...]".
