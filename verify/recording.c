@@ -22,12 +22,14 @@ static const lvlm_key metadata_keys[] = {
     { "transformers", INERT, MADE },
     { "torch", INERT, MADE },
     { "attention", INERT, MADE },
+    { "instruction_set", INERT, MADE },
     { "seed", INERT, MADE },
     { "model", INERT, MADE },
+    { "checkpoint", INERT, MADE },
     { "what", INERT, MADE },
     { "one_forward", INERT, MADE },
     { "repetition_penalty", INERT, "of a recording of generated tokens" },
-    { "precision", LVLM_KEY_NOTED, "bands are those of --compute", "\"single\"|\"float32\"" },
+    { "precision", LVLM_KEY_NOTED, "bands are those of --compute", "\"double\"|\"float32\"" },
     { NULL },
 };
 // clang-format on

@@ -31,7 +31,7 @@ static void recordings_are_taken_at_their_word(void **state)
         { "{\"reference\":\"transformers-9.0\"}", "out.logits", LVLM_F32, "recording: reference 'transformers-9.0': no such version" },
         { "{\"family\":\"qwen2_vl\"}", "out.logits", LVLM_F32, "recording: is of family 'qwen2_vl', the model is mllama" },
         { "{\"refrence\":\"trained\"}", "out.logits", LVLM_F32, "recording: metadata: 'refrence' is not known and not followed; did you mean 'reference'?" },
-        { "{\"precision\":\"double\"}", "out.logits", LVLM_F32, "recording: metadata: 'precision' is not followed" },
+        { "{\"precision\":\"bfloat16\"}", "out.logits", LVLM_F32, "recording: metadata: 'precision' is not followed" },
         { "{}", "outt.logits", LVLM_F32, "recording: 'outt.logits' is compared with nothing: stages are called out.*" },
         { "{}", "out.tokens", LVLM_I64, "recording: 'out.tokens' is compared with nothing: its values" },
         // clang-format on
