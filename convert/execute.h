@@ -9,6 +9,8 @@
 #include "convert/plan.h"
 #include "formats/base/outfile.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_execute_options {
     size_t threads; /* at least 1 */
     uint64_t at;    /* where in the output file the plan's offset 0 is */
@@ -22,5 +24,7 @@ typedef struct lvlm_execute_options {
  * are reported by its commit. */
 LVLM_MUST_CHECK int lvlm_execute(lvlm_plan *plan, lvlm_outfile *file,
                                  const lvlm_execute_options *options, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -12,6 +12,8 @@
 #include "formats/base/outdir.h"
 #include "formats/manifest.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_export_options {
     bool source; /* as it came in; else written fresh in `layout` */
     lvlm_layout layout;
@@ -45,10 +47,10 @@ typedef struct lvlm_export {
 } lvlm_export;
 
 /* Are the bytes of all files those that came in? */
-bool lvlm_export_is_exact(const lvlm_export *export);
+bool lvlm_export_is_exact(const lvlm_export *ex);
 /* What writing in narrower types than the model's made of the values; after
  * lvlm_export_execute. */
-lvlm_narrowing lvlm_export_narrowing(const lvlm_export *export);
+lvlm_narrowing lvlm_export_narrowing(const lvlm_export *ex);
 
 /* Open the native file at `path` and plan the directory. LVLM_EFORMAT when `source` is
  * asked for and cannot be had, because conversion rounded the values. On success and on
@@ -62,8 +64,10 @@ extern const lvlm_outdir_set lvlm_model_set;
 
 /* Write the directory and commit it. Every native tensor is compared with its digest on
  * the way: LVLM_ECHECK names one that is corrupt. */
-LVLM_MUST_CHECK int lvlm_export_execute(lvlm_export *export, lvlm_outdir *dir,
+LVLM_MUST_CHECK int lvlm_export_execute(lvlm_export *ex, lvlm_outdir *dir,
                                         lvlm_error *err);
-void lvlm_export_free(lvlm_export *export);
+void lvlm_export_free(lvlm_export *ex);
+
+LVLM_END_DECLS
 
 #endif

@@ -20,6 +20,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/utf8.h"
+#include "formats/base/version.h"
 #include "formats/native_writer.h"
 #include "formats/safetensors.h"
 

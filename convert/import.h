@@ -11,6 +11,8 @@
 #include "formats/base/outfile.h"
 #include "formats/manifest.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_import_options {
     bool change_dtype; /* store weights as `dtype` instead of as they come */
     lvlm_dtype dtype;
@@ -52,5 +54,7 @@ LVLM_MUST_CHECK int lvlm_import_execute(lvlm_import *import, lvlm_outfile *file,
                                         const lvlm_import_run *run,
                                         lvlm_hex_digest root, lvlm_error *err);
 void lvlm_import_free(lvlm_import *import);
+
+LVLM_END_DECLS
 
 #endif

@@ -4,6 +4,8 @@
 
 #include "convert/import.h"
 
+LVLM_BEGIN_DECLS
+
 /* Bytes of a source file, also when only its header is there: then those that the
  * header describes. */
 uint64_t lvlm_import_file_bytes(const lvlm_checkpoint *source, size_t file);
@@ -12,5 +14,7 @@ uint64_t lvlm_import_file_bytes(const lvlm_checkpoint *source, size_t file);
  * compressed file has none. */
 LVLM_MUST_CHECK int lvlm_import_frame(lvlm_import *import, size_t file,
                                       lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -4,6 +4,8 @@
 
 #include "convert/plan.h"
 
+LVLM_BEGIN_DECLS
+
 /* "zeros", "normal:STD" or "xavier"; LVLM_EUSAGE otherwise. */
 LVLM_MUST_CHECK int lvlm_init_parse(lvlm_init *out, const char *text, uint64_t seed,
                                     lvlm_error *err);
@@ -17,5 +19,7 @@ void lvlm_init_describe(char text[96], const lvlm_init *init);
  * [out, in] (Glorot & Bengio 2010, eq. 16). */
 void lvlm_init_values(float *to, uint64_t first, uint64_t count, const lvlm_init *init,
                       const lvlm_tensor *tensor);
+
+LVLM_END_DECLS
 
 #endif

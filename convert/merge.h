@@ -7,6 +7,8 @@
 
 #include "formats/adapter_fold.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_merge {
     lvlm_checkpoint *model;
     lvlm_manifest manifest;
@@ -34,5 +36,7 @@ LVLM_MUST_CHECK int lvlm_merge_execute(const lvlm_merge *merge, lvlm_outfile *fi
                                        const lvlm_merge_run *run, lvlm_fold_cost *cost,
                                        lvlm_hex_digest root, lvlm_error *err);
 void lvlm_merge_free(lvlm_merge *merge);
+
+LVLM_END_DECLS
 
 #endif

@@ -13,6 +13,8 @@
 #include "formats/tensor.h"
 #include "formats/transform.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_step_kind {
     LVLM_STEP_COPY, /* inputs[0] as it is, or element by element into another dtype */
     LVLM_STEP_FORWARD, /* a native tensor out of a source tensor: inputs[0] */
@@ -69,5 +71,7 @@ LVLM_MUST_CHECK int lvlm_plan_bytes(lvlm_plan *plan, const char *name,
 
 /* What narrower types made of all values, added up. */
 lvlm_narrowing lvlm_plan_narrowing(const lvlm_plan *plan);
+
+LVLM_END_DECLS
 
 #endif

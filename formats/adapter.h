@@ -24,6 +24,8 @@
 #include "formats/base/outdir.h"
 #include "formats/modules.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_adapter_config {
     size_t r;
     double alpha, dropout;
@@ -97,5 +99,7 @@ extern const lvlm_outdir_set lvlm_adapter_set;
  * gives the same bytes. */
 LVLM_MUST_CHECK int lvlm_adapter_save(const lvlm_adapter *adapter, lvlm_outdir *dir,
                                       lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -9,6 +9,8 @@
 #include "formats/base/digest.h"
 #include "formats/base/outfile.h"
 
+LVLM_BEGIN_DECLS
+
 /* What rounding to the stored types cost, over all adapted tensors. */
 typedef struct lvlm_fold_cost {
     size_t n_tensors;
@@ -41,5 +43,7 @@ LVLM_MUST_CHECK int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err
 LVLM_MUST_CHECK int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold,
                                    lvlm_outfile *file, lvlm_hex_digest root,
                                    lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

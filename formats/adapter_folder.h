@@ -4,9 +4,13 @@
 
 #include "formats/base/notes.h"
 
+LVLM_BEGIN_DECLS
+
 /* Note every file in `dir` that may hold weights which were trained together
  * with the adapter: trainers keep connectors, embeddings and heads beside it. */
 LVLM_MUST_CHECK int lvlm_adapter_note_folder(const char *dir, lvlm_notes *notes,
                                              lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -26,6 +26,8 @@
 #include "formats/tensor.h"
 #include "formats/zip.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_checkpoint_kind {
     LVLM_CHECKPOINT_HF,     /* directory with config.json */
     LVLM_CHECKPOINT_NPZ,    /* big_vision's .npz; with a config.json as if it had one */
@@ -124,5 +126,7 @@ const lvlm_tensor *lvlm_checkpoint_find(const lvlm_checkpoint *checkpoint,
                                         const char *name);
 const lvlm_side_file *lvlm_checkpoint_side_file(const lvlm_checkpoint *checkpoint,
                                                 const char *name);
+
+LVLM_END_DECLS
 
 #endif

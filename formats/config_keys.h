@@ -9,9 +9,13 @@
 #include "formats/base/notes.h"
 #include "formats/family.h"
 
+LVLM_BEGIN_DECLS
+
 /* Note every key of `hf_config` that could change a result and is not followed.
  * LVLM_EFORMAT: rotary settings that are not supported, or contradict each other. */
 LVLM_MUST_CHECK int lvlm_config_check(const lvlm_family *family, const cJSON *hf_config,
                                       lvlm_notes *notes, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

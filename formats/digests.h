@@ -14,6 +14,8 @@
 #include "formats/base/digest.h"
 #include "formats/checkpoint.h"
 
+LVLM_BEGIN_DECLS
+
 /* ---- writing -------------------------------------------------------------------- */
 
 /* Add both members to `metadata`, an object of texts without them, for a file of these
@@ -52,5 +54,7 @@ bool lvlm_native_runs_with(const lvlm_tensor *tensor);
  * decide what is computed. Other checkpoints record no digests and pass. */
 LVLM_MUST_CHECK int lvlm_native_check_side_files(const lvlm_checkpoint *checkpoint,
                                                  size_t threads, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -8,6 +8,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "formats/base/linkage.h"
+
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_dtype {
     LVLM_BOOL,
     LVLM_U8,
@@ -35,5 +39,7 @@ size_t lvlm_dtype_bytes(lvlm_dtype dtype);
 bool lvlm_dtype_from_name(lvlm_dtype *out, const char *name);
 /* F16, BF16, F32, F64: what a weight may be stored as. */
 bool lvlm_dtype_is_weight(lvlm_dtype dtype);
+
+LVLM_END_DECLS
 
 #endif

@@ -25,6 +25,8 @@
 #include "formats/tensor.h"
 #include "formats/transform.h"
 
+LVLM_BEGIN_DECLS
+
 /* ---- symbols -------------------------------------------------------------------- */
 
 /* X(symbol, name in messages, product of canonical config paths or numbers) */
@@ -328,5 +330,7 @@ bool lvlm_dims_shape(lvlm_shape *out, const unsigned char dims[LVLM_ROW_DIMS],
                      const cJSON *config);
 /* Appends "[q_dim, hidden]". */
 void lvlm_dims_print(lvlm_strbuf *out, const unsigned char dims[LVLM_ROW_DIMS]);
+
+LVLM_END_DECLS
 
 #endif

@@ -7,6 +7,8 @@
 
 #include "formats/tensor.h"
 
+LVLM_BEGIN_DECLS
+
 /* How many of the `n` values are infinite or NaN, and the index of the first one, which
  * is `n` where there is none. Values of types that have neither count as finite. */
 uint64_t lvlm_count_not_finite(uint64_t *first, const void *values, lvlm_dtype dtype,
@@ -29,5 +31,7 @@ double lvlm_dtype_most(lvlm_dtype dtype);
  * `text`, for use in one message. */
 const char *lvlm_place_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape,
                             uint64_t index);
+
+LVLM_END_DECLS
 
 #endif

@@ -19,6 +19,8 @@
 #include "formats/base/digest.h"
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 /* "owner/name" with an optional "@revision", in the characters that the hub allows. */
 bool lvlm_hub_id_is(const char *text);
 
@@ -30,5 +32,7 @@ bool lvlm_hub_blob_digest(lvlm_hex_digest hex, const char *path);
  * get the model. */
 LVLM_MUST_CHECK int lvlm_hub_cache_find(const char **out, const char *id,
                                         lvlm_arena *arena, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

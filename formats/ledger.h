@@ -9,6 +9,8 @@
 #include "formats/tensor.h"
 #include "formats/transform.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_use { LVLM_USE_USED, LVLM_USE_TIED, LVLM_USE_UNUSED } lvlm_use;
 
 /* "used", "tied", "unused". */
@@ -53,5 +55,7 @@ LVLM_MUST_CHECK int lvlm_ledger_read(lvlm_ledger *out, const char *text, size_t 
                                      lvlm_arena *arena, lvlm_error *err);
 /* Appends its JSON. Two equal ledgers give equal text. */
 void lvlm_ledger_print(lvlm_strbuf *out, const lvlm_ledger *ledger);
+
+LVLM_END_DECLS
 
 #endif

@@ -12,6 +12,8 @@
 #include "formats/ledger.h"
 #include "formats/names.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_target_state {
     LVLM_TARGET_FOUND,    /* has a source */
     LVLM_TARGET_TIED,     /* has the values of another native tensor (row->tied_to) */
@@ -119,5 +121,7 @@ const lvlm_tensor *lvlm_manifest_find_extra(const lvlm_manifest *manifest,
  * `line` may be NULL to count. */
 size_t lvlm_manifest_problems(const lvlm_manifest *manifest,
                               void (*line)(void *user, const char *text), void *user);
+
+LVLM_END_DECLS
 
 #endif

@@ -10,6 +10,8 @@
 
 #include "formats/manifest.h"
 
+LVLM_BEGIN_DECLS
+
 enum { LVLM_MODULE_PARTS = 3 }; /* most native tensors in one weight: q, k, v */
 
 typedef struct lvlm_module {
@@ -45,5 +47,7 @@ bool lvlm_module_named(const char *name, const char *target);
 /* Where part number `part` lies in a matrix (out, width) whose rows are those of the
  * module's weight. */
 lvlm_transform lvlm_module_rows(const lvlm_module *module, size_t part, size_t width);
+
+LVLM_END_DECLS
 
 #endif

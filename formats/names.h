@@ -11,6 +11,8 @@
 #include "formats/base/arena.h"
 #include "formats/family.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_layout {
     LVLM_LAYOUT_HUB,     /* names of the official files */
     LVLM_LAYOUT_CURRENT, /* names that the current library writes for a new model */
@@ -31,5 +33,7 @@ char *lvlm_names_source(const lvlm_family *family, const char *canonical,
  * memory. */
 char *lvlm_names_join(const char *prefix, uint64_t block, const char *rest,
                       lvlm_arena *arena);
+
+LVLM_END_DECLS
 
 #endif

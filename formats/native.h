@@ -14,6 +14,8 @@
 #include "formats/family.h"
 #include "formats/ledger.h"
 
+LVLM_BEGIN_DECLS
+
 #define LVLM_NATIVE_VERSION "1"
 #define LVLM_NATIVE_UNUSED "unused/"
 #define LVLM_NATIVE_FRAMES "frames/"
@@ -103,5 +105,7 @@ const char *lvlm_native_digest_of(const lvlm_checkpoint *checkpoint,
 LVLM_MUST_CHECK int lvlm_native_weights_digest(lvlm_hex_digest hex,
                                                const lvlm_checkpoint *checkpoint,
                                                lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -13,6 +13,8 @@
 #include "formats/base/outfile.h"
 #include "formats/native.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_native_writer {
     lvlm_outfile *file;       /* borrowed */
     uint64_t *starts;         /* (n_tensors) where each begins */
@@ -36,5 +38,7 @@ LVLM_MUST_CHECK int lvlm_native_writer_open(lvlm_native_writer *out,
 LVLM_MUST_CHECK int lvlm_native_writer_finish(lvlm_native_writer *writer,
                                               lvlm_hex_digest root, lvlm_error *err);
 void lvlm_native_writer_close(lvlm_native_writer *writer);
+
+LVLM_END_DECLS
 
 #endif

@@ -20,6 +20,8 @@
 #include "formats/tensor.h"
 #include "formats/zip.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_npz {
     lvlm_tensor *tensors; /* spans in order of offset, then the detached ones in order
                              of offset; `file` is 0 */
@@ -38,5 +40,7 @@ typedef struct lvlm_npz {
 LVLM_MUST_CHECK int lvlm_npz_read(lvlm_npz *out, const lvlm_infile *file, lvlm_read how,
                                   lvlm_arena *arena, lvlm_error *err);
 void lvlm_npz_free(lvlm_npz *npz);
+
+LVLM_END_DECLS
 
 #endif

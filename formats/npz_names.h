@@ -11,6 +11,8 @@
 #include "formats/base/arena.h"
 #include "formats/family.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_npz_place {
     const char *key; /* canonical; NULL: the table has no (further) place */
     lvlm_shape shape;
@@ -29,5 +31,7 @@ LVLM_MUST_CHECK int lvlm_npz_place_get(lvlm_npz_place *out, size_t at,
                                        const lvlm_section *section, const lvlm_row *row,
                                        uint64_t block, const cJSON *config,
                                        lvlm_arena *arena, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

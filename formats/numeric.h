@@ -14,6 +14,8 @@
 
 #include "formats/dtype.h"
 
+LVLM_BEGIN_DECLS
+
 static inline float lvlm_f32_of_bits(uint32_t bits)
 {
     float value;
@@ -119,5 +121,7 @@ typedef struct lvlm_narrowing {
 void lvlm_narrowing_count(lvlm_narrowing *sum, const void *to, lvlm_dtype to_dtype,
                           const void *from, lvlm_dtype from_dtype, size_t n);
 void lvlm_narrowing_add(lvlm_narrowing *sum, const lvlm_narrowing *more);
+
+LVLM_END_DECLS
 
 #endif

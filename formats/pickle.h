@@ -20,6 +20,8 @@
 #include "formats/base/arena.h"
 #include "formats/dtype.h"
 
+LVLM_BEGIN_DECLS
+
 /* Against bombs. A tensor takes some 200 bytes and 15 values of a pickle; the largest
  * released models have a few thousand of them in a file. */
 #define LVLM_PICKLE_MAX_BYTES ((size_t)32 << 20)
@@ -98,5 +100,7 @@ const lvlm_pickle_value *lvlm_pickle_get(const lvlm_pickle_value *dict,
                                          const char *key);
 /* Is `value` a call of a function of this role? NULL is not. */
 bool lvlm_pickle_is_call(const lvlm_pickle_value *value, lvlm_pickle_role role);
+
+LVLM_END_DECLS
 
 #endif

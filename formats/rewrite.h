@@ -11,6 +11,8 @@
 #include "formats/base/outfile.h"
 #include "formats/native.h"
 
+LVLM_BEGIN_DECLS
+
 /* Where the bytes of one tensor go. */
 typedef struct lvlm_rewrite_sink lvlm_rewrite_sink;
 
@@ -54,5 +56,7 @@ LVLM_MUST_CHECK int lvlm_provenance_add(cJSON *provenance, const char *member,
                                         uint64_t n, lvlm_error *err);
 /* Are the values others than those that were converted? */
 bool lvlm_provenance_changed(const cJSON *provenance);
+
+LVLM_END_DECLS
 
 #endif

@@ -17,6 +17,8 @@
 #include "formats/base/outfile.h"
 #include "formats/tensor.h"
 
+LVLM_BEGIN_DECLS
+
 /* Where tensor bytes begin in files that are written whole: at a multiple of this. */
 enum { LVLM_SAFETENSORS_ALIGN = 8 };
 
@@ -64,5 +66,7 @@ LVLM_MUST_CHECK int lvlm_safetensors_write(lvlm_outfile *file,
 LVLM_MUST_CHECK int lvlm_safetensors_save(const char *path, const lvlm_tensor *tensors,
                                           size_t n_tensors, const cJSON *metadata,
                                           bool overwrite, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -14,6 +14,8 @@
 #include "formats/base/infile.h"
 #include "formats/tensor.h"
 
+LVLM_BEGIN_DECLS
+
 #define LVLM_MODEL_FILE "model.safetensors"
 #define LVLM_INDEX_FILE "model.safetensors.index.json"
 #define LVLM_BIN_FILE "pytorch_model.bin"
@@ -48,5 +50,7 @@ LVLM_MUST_CHECK int lvlm_shards_parse(lvlm_shards *out, const char *text,
 LVLM_MUST_CHECK int lvlm_shards_agree(const lvlm_shards *shards,
                                       const lvlm_tensor *const *by_name,
                                       size_t n_tensors, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -8,6 +8,8 @@
 
 #include "formats/checkpoint.h"
 
+LVLM_BEGIN_DECLS
+
 /* Of a file that is a Git LFS pointer. */
 #define LVLM_POINTER_TEXT                                                              \
     "is a Git LFS pointer, not the file itself: \"git lfs pull\" fetches it"
@@ -25,5 +27,7 @@ LVLM_MUST_CHECK int lvlm_side_file_parse(cJSON **out, const lvlm_side_file *file
 /* The one of this name; *out is NULL where there is none. */
 LVLM_MUST_CHECK int lvlm_side_file_json(cJSON **out, const lvlm_checkpoint *checkpoint,
                                         const char *name, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -12,6 +12,8 @@
 #include "formats/base/strbuf.h"
 #include "formats/dtype.h"
 
+LVLM_BEGIN_DECLS
+
 /* The deepest shape of any known checkpoint has 6 dimensions (scanned big_vision
  * stacks); more than this is refused, never cut. */
 enum { LVLM_MAX_DIMS = 8 };
@@ -67,5 +69,7 @@ LVLM_MUST_CHECK int lvlm_shape_read(lvlm_shape *out, lvlm_json_reader *reader,
                                     lvlm_error *err);
 /* A JSON array of the dimensions. Owned by the caller; NULL: out of memory. */
 cJSON *lvlm_shape_json(const lvlm_shape *shape);
+
+LVLM_END_DECLS
 
 #endif

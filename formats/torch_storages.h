@@ -7,6 +7,8 @@
 #include "formats/pickle.h"
 #include "formats/zip.h"
 
+LVLM_BEGIN_DECLS
+
 /* One storage as a persistent id names it; the same one may be named many times. */
 typedef struct torch_storage {
     const char *key; /* n_key bytes */
@@ -40,5 +42,7 @@ LVLM_MUST_CHECK int torch_object_read(torch_object *out, const lvlm_infile *file
 
 /* A whole number that is not negative. */
 bool torch_whole_number(uint64_t *out, const lvlm_pickle_value *v);
+
+LVLM_END_DECLS
 
 #endif

@@ -26,6 +26,8 @@
 #include "formats/tensor.h"
 #include "formats/zip.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_torchfile {
     lvlm_tensor *tensors; /* spans in order of offset, then the detached ones in order
                              of offset and name; `file` is 0 */
@@ -47,5 +49,7 @@ LVLM_MUST_CHECK int lvlm_torchfile_read(lvlm_torchfile *out, const lvlm_infile *
                                         lvlm_read how, lvlm_arena *arena,
                                         lvlm_error *err);
 void lvlm_torchfile_free(lvlm_torchfile *torchfile);
+
+LVLM_END_DECLS
 
 #endif

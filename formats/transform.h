@@ -15,6 +15,8 @@
 
 #include "formats/tensor.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_transform {
     size_t n;                     /* axes of the source, outermost first; 0: keep */
     uint64_t axes[LVLM_MAX_DIMS]; /* their extents; the product is the source's numel */
@@ -66,5 +68,7 @@ LVLM_MUST_CHECK bool lvlm_transform_forward(void *to, uint64_t first, uint64_t c
 LVLM_MUST_CHECK bool lvlm_transform_inverse(void *to, uint64_t first, uint64_t count,
                                             const lvlm_transform *transform,
                                             const lvlm_elements *parts, size_t n_parts);
+
+LVLM_END_DECLS
 
 #endif

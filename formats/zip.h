@@ -13,6 +13,8 @@
 #include "formats/base/arena.h"
 #include "formats/base/infile.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_zip_method {
     LVLM_ZIP_STORED = 0,
     LVLM_ZIP_DEFLATED = 8,
@@ -64,5 +66,7 @@ LVLM_MUST_CHECK int lvlm_zip_check(const lvlm_zip_member *member,
 LVLM_MUST_CHECK int lvlm_zip_inflate_start(void *to, size_t n,
                                            const lvlm_zip_member *member,
                                            const lvlm_infile *file, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

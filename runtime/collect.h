@@ -4,6 +4,8 @@
 
 #include "runtime/model.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_stage_list {
     lvlm_tensor
         *stages; /* names and data owned; in order of computation until sorted */
@@ -19,5 +21,7 @@ lvlm_stage_sink lvlm_stage_list_sink(lvlm_stage_list *list);
 void lvlm_stage_list_sort(lvlm_stage_list *list); /* by name */
 const lvlm_tensor *lvlm_stage_list_find(const lvlm_stage_list *list, const char *name);
 void lvlm_stage_list_free(lvlm_stage_list *list);
+
+LVLM_END_DECLS
 
 #endif

@@ -8,6 +8,8 @@
 
 #include "runtime/model.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_gradient_list {
     lvlm_tensor *tensors; /* in order of use, or of the source */
     size_t n;
@@ -21,5 +23,7 @@ LVLM_MUST_CHECK int lvlm_gradient_list_make(lvlm_gradient_list *out,
                                             const lvlm_model *model, bool source_names,
                                             lvlm_error *err);
 void lvlm_gradient_list_free(lvlm_gradient_list *list);
+
+LVLM_END_DECLS
 
 #endif

@@ -10,6 +10,8 @@
 
 #include "runtime/input_tensor.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_image_form {
     LVLM_IMAGES_SQUARES,
     LVLM_IMAGES_PATCHES,
@@ -63,5 +65,7 @@ size_t lvlm_images_present(const lvlm_images *images);
 
 /* Patches of all grids [first, end). */
 size_t lvlm_images_patches(const lvlm_images *images, size_t first, size_t end);
+
+LVLM_END_DECLS
 
 #endif

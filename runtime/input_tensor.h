@@ -7,6 +7,8 @@
 
 #include "formats/checkpoint.h"
 
+LVLM_BEGIN_DECLS
+
 /* Where a batch is: the tensors of `checkpoint` whose names start with `prefix`. */
 typedef struct lvlm_input_source {
     const lvlm_checkpoint *checkpoint;
@@ -37,5 +39,7 @@ LVLM_MUST_CHECK int lvlm_input_integers(int64_t **out, const lvlm_input_source *
  * in `shape` may be anything. Values stay where they are. */
 LVLM_MUST_CHECK int lvlm_input_check_reals(const lvlm_tensor *tensor,
                                            const lvlm_shape *shape, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -6,6 +6,8 @@
 
 #include "runtime/images.h"
 
+LVLM_BEGIN_DECLS
+
 #define LVLM_IGNORE_LABEL (-100)
 
 /* How images enter the text. */
@@ -62,5 +64,7 @@ LVLM_MUST_CHECK int lvlm_inputs_read(lvlm_inputs *out,
                                      const char *prefix, const lvlm_input_spec *spec,
                                      lvlm_notes *notes, lvlm_error *err);
 void lvlm_inputs_free(lvlm_inputs *inputs);
+
+LVLM_END_DECLS
 
 #endif

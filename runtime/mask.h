@@ -8,6 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "formats/base/linkage.h"
+
+LVLM_BEGIN_DECLS
+
 /* Prefix-LM: q sees k when cum(k) <= cum(q), where cum counts the rows of type 1 up to
  * and with itself. With types 0 .. 0 1 .. 1 that is: the prefix sees the whole prefix,
  * the suffix sees the prefix and the suffix up to itself.
@@ -22,5 +26,7 @@ void lvlm_mask_prefix_lm(size_t *lo, size_t *hi, const int64_t *types, size_t fi
  * of row n. */
 void lvlm_mask_window(size_t *lo, const int64_t *types, const size_t *cell,
                       size_t window, size_t first, size_t end);
+
+LVLM_END_DECLS
 
 #endif

@@ -28,6 +28,8 @@
 
 #include "formats/adapter.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_compute {
     LVLM_COMPUTE_F32, /* activations, sums and results in float */
     LVLM_COMPUTE_F64, /* everything in double: distinguishes rounding from a mistake */
@@ -205,5 +207,7 @@ bool lvlm_model_moves(lvlm_model *model, const char *name);
 /* What dropout drops in the backward passes that follow: the same for the same key.
  * A forward pass never drops. */
 void lvlm_model_set_noise(lvlm_model *model, uint64_t key);
+
+LVLM_END_DECLS
 
 #endif

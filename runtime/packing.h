@@ -8,6 +8,8 @@
 
 #include "runtime/inputs.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_packing {
     size_t B, T;
     size_t N;           /* real tokens, and padding where prefix rules say so */
@@ -56,5 +58,7 @@ void lvlm_packing_free(lvlm_packing *packing);
 
 /* Rows whose position, on any axis, is `most` or more. */
 size_t lvlm_packing_beyond(const lvlm_packing *packing, int64_t most);
+
+LVLM_END_DECLS
 
 #endif

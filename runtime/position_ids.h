@@ -14,6 +14,8 @@
 
 #include "runtime/inputs.h"
 
+LVLM_BEGIN_DECLS
+
 /* Read inputs->positions and inputs->begins where the batch has position_ids. B, T,
  * real and has_mask are there. LVLM_EFORMAT names the shape that does not fit, and the
  * place of a position that float32 does not hold. */
@@ -21,5 +23,7 @@ LVLM_MUST_CHECK int lvlm_position_ids_read(lvlm_inputs *inputs,
                                            const lvlm_input_source *source,
                                            const lvlm_input_spec *spec,
                                            lvlm_notes *notes, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -8,6 +8,8 @@
 
 #include "runtime/packing.h"
 
+LVLM_BEGIN_DECLS
+
 /* Positions are below it: rotary angles are products in float, which holds every whole
  * number up to here. */
 enum { LVLM_MAX_POSITIONS = 1 << 24 };
@@ -31,5 +33,7 @@ LVLM_MUST_CHECK int lvlm_positions_grids(lvlm_packing *packing,
                                          const lvlm_input_spec *spec,
                                          const lvlm_position_rules *rules,
                                          lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

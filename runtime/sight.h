@@ -10,6 +10,8 @@
 
 #include "runtime/packing.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_sight {
     size_t
         *tiles; /* (n_tiles) which tile of the batch, (text * M + image) * tiles + t */
@@ -29,5 +31,7 @@ LVLM_MUST_CHECK int lvlm_sight_make(lvlm_sight *out, const lvlm_packing *packing
                                     const lvlm_images *images, size_t tiles,
                                     size_t rows, bool unmasked, lvlm_error *err);
 void lvlm_sight_free(lvlm_sight *sight);
+
+LVLM_END_DECLS
 
 #endif

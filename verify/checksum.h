@@ -5,6 +5,8 @@
 
 #include "formats/checkpoint.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_checksum_options {
     size_t threads;
     /* Called for each tensor that is corrupt, from the calling thread, in file
@@ -22,5 +24,7 @@ typedef struct lvlm_checksum_options {
 LVLM_MUST_CHECK int lvlm_checksum(size_t *n_corrupt, const lvlm_checkpoint *native,
                                   const lvlm_checksum_options *options,
                                   lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -6,6 +6,8 @@
 #include "formats/manifest.h"
 #include "verify/metrics.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_sameness {
     LVLM_SAME_BITS,   /* the same type and the same bytes */
     LVLM_SAME_VALUES, /* another type, every value equal */
@@ -52,5 +54,7 @@ typedef struct lvlm_compare_options {
 LVLM_MUST_CHECK int lvlm_compare(lvlm_compare_result *out, const lvlm_checkpoint *a,
                                  const lvlm_checkpoint *b,
                                  const lvlm_compare_options *options, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "formats/base/linkage.h"
+
+LVLM_BEGIN_DECLS
+
 /* Sums over pairs of values; add to it in any number of calls, then ask. All zero is
  * empty. Values are compared in double. */
 typedef struct lvlm_distance {
@@ -33,5 +37,7 @@ double lvlm_cosine(const lvlm_distance *d);
 double lvlm_kl(const double *a, const double *b, size_t n);
 /* Index of the largest value, the first of equals. */
 size_t lvlm_argmax(const double *a, size_t n);
+
+LVLM_END_DECLS
 
 #endif

@@ -5,6 +5,8 @@
 
 #include "formats/manifest.h"
 
+LVLM_BEGIN_DECLS
+
 enum { LVLM_PROJECTION_SOURCES = 2 };
 
 typedef struct lvlm_projection_state {
@@ -28,5 +30,7 @@ typedef struct lvlm_projection_cursor {
 } lvlm_projection_cursor;
 bool lvlm_projections_next(lvlm_projection_state *out, const lvlm_manifest *manifest,
                            lvlm_projection_cursor *cursor);
+
+LVLM_END_DECLS
 
 #endif

@@ -4,6 +4,8 @@
 
 #include "verify/replay.h"
 
+LVLM_BEGIN_DECLS
+
 /* Note what of a recording is compared with nothing, gradients where `grads` does not
  * ask for them among it, metadata that nothing follows, and a reference that was never
  * released; `family` is the model's. */
@@ -17,5 +19,7 @@ LVLM_MUST_CHECK int lvlm_recording_check(const lvlm_checkpoint *recording,
  * an object, or a pattern fits no stage that there is. */
 LVLM_MUST_CHECK int lvlm_tolerance_read(lvlm_replay *replay, const char *path,
                                         lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -16,6 +16,8 @@
 #include "runtime/model.h"
 #include "verify/metrics.h"
 
+LVLM_BEGIN_DECLS
+
 /* Default bands. Stages: 1e-5 in f32 (observed on the fixtures, gcc 12 and OpenBLAS
  * 0.3.21: at most 1e-6); 2e-6 in f64, because references keep rotary tables and
  * softmax in float32 even then. Logits besides: divergence of any row. */
@@ -113,5 +115,7 @@ bool lvlm_replay_knows(const char *name);
 
 /* "ok", "OUT OF BAND", "missing", "wrong shape". */
 const char *lvlm_verdict_name(lvlm_verdict verdict);
+
+LVLM_END_DECLS
 
 #endif

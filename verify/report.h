@@ -5,6 +5,8 @@
 #include "formats/base/strbuf.h"
 #include "verify/replay.h"
 
+LVLM_BEGIN_DECLS
+
 enum { LVLM_MAX_REPORT = 64 << 20 };
 
 /* A table, one row a stage, the first bad one named below it. */
@@ -20,5 +22,7 @@ void lvlm_report_junit_error(lvlm_strbuf *out, const char *model, const char *go
 /* One HTML file without outside references: verdict, chart of the error along the
  * depth, table of stages, worst tokens, versions, digests. */
 void lvlm_report_html(lvlm_strbuf *out, const lvlm_replay *replay);
+
+LVLM_END_DECLS
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/version.h"
 #include "verify/report_chart.h"
 #include "verify/report_markup.h"
 

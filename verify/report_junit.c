@@ -10,6 +10,7 @@
 #include <inttypes.h>
 
 #include "formats/base/json.h"
+#include "formats/base/version.h"
 #include "verify/report_markup.h"
 
 /* ---- properties ----------------------------------------------------------------- */

@@ -6,6 +6,8 @@
 #include "formats/base/strbuf.h"
 #include "verify/replay.h"
 
+LVLM_BEGIN_DECLS
+
 /* Text for XML, HTML and SVG, inside of elements and of quoted attributes: markup is
  * escaped; what is no UTF-8, and characters that XML 1.0 forbids, become U+FFFD. */
 void lvlm_report_escape(lvlm_strbuf *out, const char *text);
@@ -24,5 +26,7 @@ const char *lvlm_report_band(char text[LVLM_ERROR_TEXT], double band);
 /* Why a stage failed ("relative L2 1.20e-03 is over the band 1e-05"), or how far it is
  * from failing. Nothing in it needs to be escaped. */
 void lvlm_report_reason(lvlm_strbuf *out, const lvlm_replay_stage *stage);
+
+LVLM_END_DECLS
 
 #endif

@@ -7,6 +7,8 @@
 
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_arena {
     struct lvlm_arena_block *head; /* newest block first */
 } lvlm_arena;
@@ -27,5 +29,7 @@ char *lvlm_arena_printf(lvlm_arena *arena, const char *fmt, ...) LVLM_PRINTF(2, 
 void *lvlm_arena_room(lvlm_arena *arena, void *list, size_t n, size_t *capacity,
                       size_t bytes);
 void lvlm_arena_free(lvlm_arena *arena);
+
+LVLM_END_DECLS
 
 #endif

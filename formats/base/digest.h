@@ -6,6 +6,8 @@
 
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 enum { LVLM_DIGEST_HEX = 64 };
 /* Lower-case digits and a zero byte. */
 typedef char lvlm_hex_digest[LVLM_DIGEST_HEX + 1];
@@ -29,5 +31,7 @@ void lvlm_digest_free(lvlm_digest *digest);
 /* All of it at once. */
 LVLM_MUST_CHECK int lvlm_digest_bytes(lvlm_hex_digest hex, const void *bytes,
                                       size_t n_bytes, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

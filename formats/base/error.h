@@ -8,6 +8,10 @@
 #ifndef LVLM_FORMATS_BASE_ERROR_H
 #define LVLM_FORMATS_BASE_ERROR_H
 
+#include "formats/base/linkage.h"
+
+LVLM_BEGIN_DECLS
+
 #if defined(__GNUC__)
 #define LVLM_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define LVLM_MUST_CHECK __attribute__((warn_unused_result))
@@ -57,5 +61,7 @@ void lvlm_prefix(lvlm_error *err, const char *fmt, ...) LVLM_PRINTF(2, 3);
     do {                                                                               \
         if (cond) return lvlm_fail((err), (code), __VA_ARGS__);                        \
     } while (0)
+
+LVLM_END_DECLS
 
 #endif

@@ -16,6 +16,8 @@
 
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 /* Which file it was and when it was last written to. */
 typedef struct lvlm_stamp {
     uint64_t device, inode, n_bytes;
@@ -75,5 +77,7 @@ LVLM_MUST_CHECK int lvlm_path_list(char ***names_out, size_t *n_out, const char 
 LVLM_MUST_CHECK int lvlm_path_list_others(char ***names_out, size_t *n_out,
                                           const char *dir, lvlm_error *err);
 void lvlm_path_list_free(char **names, size_t n);
+
+LVLM_END_DECLS
 
 #endif

@@ -18,6 +18,8 @@
 #include "formats/base/json_reader.h"
 #include "formats/base/strbuf.h"
 
+LVLM_BEGIN_DECLS
+
 /* A node takes some 80 bytes. The largest real file, a tokenizer's, has two million. */
 enum { LVLM_JSON_MAX_NODES = 10000000 };
 
@@ -73,5 +75,7 @@ const char *lvlm_json_string(const cJSON *item);
 
 /* Add a number to an object; null where JSON has no word for it (infinite, NaN). */
 void lvlm_json_add_number(cJSON *object, const char *key, double value);
+
+LVLM_END_DECLS
 
 #endif

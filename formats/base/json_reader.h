@@ -27,6 +27,8 @@
 
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 enum {
     LVLM_JSON_MAX_DEPTH = 64,
     /* twice the largest header, for the metadata that is escaped once more */
@@ -104,5 +106,7 @@ LVLM_MUST_CHECK int lvlm_json_read_bool(bool *out, lvlm_json_reader *reader,
                                         lvlm_error *err);
 /* Whatever the next value is, checked all the same. */
 LVLM_MUST_CHECK int lvlm_json_skip(lvlm_json_reader *reader, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -17,6 +17,8 @@
 
 #include "formats/base/notes.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_key_use {
     LVLM_KEY_FOLLOWED,
     LVLM_KEY_INERT,
@@ -43,5 +45,7 @@ LVLM_MUST_CHECK int lvlm_keys_check(const cJSON *object, const char *where,
 LVLM_MUST_CHECK int lvlm_key_check(const char *name, const cJSON *value,
                                    const char *where, const lvlm_key *keys,
                                    lvlm_notes *notes, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

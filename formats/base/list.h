@@ -6,6 +6,8 @@
 #include "formats/base/alloc.h"
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 /* Room for element number `n` of the array at `*at`, which has `*capacity` elements of
  * `bytes` bytes. Grows by half: a long list is not held twice for long. */
 static inline int lvlm_list_room(void *at, size_t *capacity, size_t n, size_t bytes,
@@ -19,5 +21,7 @@ static inline int lvlm_list_room(void *at, size_t *capacity, size_t n, size_t by
     *capacity = room;
     return 0;
 }
+
+LVLM_END_DECLS
 
 #endif

@@ -15,6 +15,8 @@
 
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_notes {
     char **at; /* in the order in which they were added */
     size_t n;
@@ -34,5 +36,7 @@ LVLM_MUST_CHECK int lvlm_notes_add(lvlm_notes *notes, lvlm_error *err, const cha
 /* Add all of them to a result, as "notes": [sentence, ...], where there are any. */
 void lvlm_add_notes(cJSON *result, const lvlm_notes *notes);
 void lvlm_notes_free(lvlm_notes *notes);
+
+LVLM_END_DECLS
 
 #endif

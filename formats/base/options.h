@@ -21,6 +21,8 @@
 #include "formats/base/error.h"
 #include "formats/base/strbuf.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_option_kind {
     LVLM_OPTION_FLAG,  /* bool: present or not */
     LVLM_OPTION_TEXT,  /* const char *: borrowed from argv */
@@ -108,5 +110,7 @@ LVLM_MUST_CHECK int lvlm_option_number(double *out, const char *name, const char
 /* Edit distance of two words (Levenshtein), for "did you mean". Strings beyond 256
  * bytes are compared by their first 256. */
 size_t lvlm_edit_distance(const char *a, const char *b);
+
+LVLM_END_DECLS
 
 #endif

@@ -21,6 +21,8 @@
 
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_outdir lvlm_outdir;
 
 /* Which files make up what is loaded from the directory: fnmatch patterns, NULL at the
@@ -48,5 +50,7 @@ bool lvlm_outdir_removes(const lvlm_outdir *dir, const char *name);
  * PATH/.lvlm-moving: the message says so, and a run with `overwrite` removes it. */
 LVLM_MUST_CHECK int lvlm_outdir_commit(lvlm_outdir *dir, lvlm_error *err);
 void lvlm_outdir_close(lvlm_outdir *dir);
+
+LVLM_END_DECLS
 
 #endif

@@ -20,6 +20,8 @@
 #include "formats/base/digest.h"
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_outfile lvlm_outfile;
 
 /* `overwrite` false: an existing target is LVLM_EUSAGE ("exists; --force overwrites"),
@@ -57,5 +59,7 @@ LVLM_MUST_CHECK int lvlm_outfile_save(const char *path, const void *bytes,
 
 /* fsync the directory that `path` is in: a rename is durable once that is done. */
 LVLM_MUST_CHECK int lvlm_sync_parent(const char *path, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "formats/base/linkage.h"
+
+LVLM_BEGIN_DECLS
+
 /* A bijective scramble of 64 bits. */
 uint64_t lvlm_random_scramble(uint64_t x);
 
@@ -18,5 +22,7 @@ void lvlm_random_bits(uint64_t *out, uint64_t stream, uint64_t first, size_t n);
 /* Number `place` of a stream as a double in (0, 1), never 0, so that its logarithm is
  * finite, and never 1. 53 random bits, of which doubles of 1/2 and more hold 52. */
 double lvlm_random_uniform(uint64_t stream, uint64_t place);
+
+LVLM_END_DECLS
 
 #endif

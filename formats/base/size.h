@@ -7,6 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "formats/base/linkage.h"
+
+LVLM_BEGIN_DECLS
+
 static inline bool lvlm_mul_u64(uint64_t *out, uint64_t a, uint64_t b)
 {
     if (a != 0 && b > UINT64_MAX / a) return false;
@@ -26,5 +30,7 @@ static inline uint64_t lvlm_round_up(uint64_t n, uint64_t step)
 {
     return (n + step - 1) & ~(step - 1);
 }
+
+LVLM_END_DECLS
 
 #endif

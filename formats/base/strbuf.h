@@ -10,6 +10,8 @@
 
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_strbuf {
     char *text; /* always ends in a zero byte once anything was appended, else NULL */
     size_t length;
@@ -29,5 +31,7 @@ void lvlm_strbuf_printf(lvlm_strbuf *buf, const char *fmt, ...) LVLM_PRINTF(2, 3
 /* LVLM_ENOMEM when any append failed. */
 LVLM_MUST_CHECK int lvlm_strbuf_check(const lvlm_strbuf *buf, lvlm_error *err);
 void lvlm_strbuf_free(lvlm_strbuf *buf);
+
+LVLM_END_DECLS
 
 #endif

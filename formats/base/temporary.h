@@ -14,6 +14,8 @@
 
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 /* Its name beside `path`: never longer than NAME_MAX, always the same for the same
  * path. Owned; NULL: out of memory. */
 char *lvlm_temporary_name(const char *path);
@@ -40,5 +42,7 @@ void lvlm_temporary_remove(const char *name, int fd);
 /* Lock an open file or folder against other runs until it is closed. LVLM_EIO: "TARGET:
  * is being written by another run". */
 LVLM_MUST_CHECK int lvlm_lock(int fd, const char *target, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -5,6 +5,10 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "formats/base/linkage.h"
+
+LVLM_BEGIN_DECLS
+
 static inline bool lvlm_starts_with(const char *text, const char *prefix)
 {
     return strncmp(text, prefix, strlen(prefix)) == 0;
@@ -34,5 +38,7 @@ static inline int lvlm_by_text(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
+
+LVLM_END_DECLS
 
 #endif

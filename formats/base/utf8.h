@@ -5,6 +5,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "formats/base/linkage.h"
+
+LVLM_BEGIN_DECLS
+
 /* True when the bytes are well-formed. */
 bool lvlm_utf8_valid(const char *bytes, size_t n_bytes);
 
@@ -26,5 +30,7 @@ lvlm_utf8_part lvlm_utf8_next(size_t *length, const char *bytes, size_t n_bytes)
  * `text`, cut where `size` bytes, the final zero included, do not hold it. Allocates
  * nothing and is async-signal-safe. */
 const char *lvlm_visible(char *text, size_t size, const char *from);
+
+LVLM_END_DECLS
 
 #endif

@@ -9,6 +9,8 @@
 
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 /* Run `work(user)` in `n_threads` threads, the calling one among them, and wait for
  * all. Fewer run where the system gives no more, so `work` must do everything that
  * is left when it is alone: take the next item until there is none. */
@@ -21,5 +23,7 @@ LVLM_MUST_CHECK int lvlm_workers_each(size_t n_threads, size_t n,
                                       int (*item)(void *user, size_t i,
                                                   lvlm_error *err),
                                       void *user, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

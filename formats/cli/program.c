@@ -10,6 +10,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/version.h"
 #include "formats/cli/cleanup.h"
 #include "formats/cli/mapped.h"
 

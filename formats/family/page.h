@@ -6,6 +6,8 @@
 
 #include "formats/family.h"
 
+LVLM_BEGIN_DECLS
+
 #define DIM(symbol) LVLM_DIM_##symbol
 
 // clang-format off
@@ -75,5 +77,7 @@ LVLM_MUST_CHECK int lvlm_page_check_even(const cJSON *config, const char *path,
 
 /* model_type of a config.json, or "". */
 const char *lvlm_page_model_type(const cJSON *hf_config);
+
+LVLM_END_DECLS
 
 #endif

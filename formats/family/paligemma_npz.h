@@ -5,7 +5,11 @@
 
 #include "formats/family.h"
 
+LVLM_BEGIN_DECLS
+
 extern const lvlm_npz_table lvlm_npz_paligemma;
 extern const lvlm_npz_table lvlm_npz_paligemma2;
+
+LVLM_END_DECLS
 
 #endif

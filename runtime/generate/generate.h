@@ -7,6 +7,8 @@
 #include "runtime/generate/generation_config.h"
 #include "runtime/generate/session.h"
 
+LVLM_BEGIN_DECLS
+
 /* Where tokens go, each as soon as it is known. */
 typedef struct lvlm_token_sink {
     /* A negative lvlm_code stops with it. */
@@ -26,5 +28,7 @@ typedef struct lvlm_generated {
 LVLM_MUST_CHECK int lvlm_generate(lvlm_generated *out, lvlm_session *session,
                                   const lvlm_generation *settings,
                                   const lvlm_token_sink *sink, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

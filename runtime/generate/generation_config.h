@@ -5,6 +5,8 @@
 #include "formats/manifest.h"
 #include "runtime/generate/sampler.h"
 
+LVLM_BEGIN_DECLS
+
 enum {
     LVLM_MAX_ENDS = 32,
     LVLM_DEFAULT_NEW_TOKENS = 512,
@@ -32,5 +34,7 @@ typedef struct lvlm_generation {
 LVLM_MUST_CHECK int lvlm_generation_read(lvlm_generation *out,
                                          const lvlm_manifest *manifest,
                                          lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

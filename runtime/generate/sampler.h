@@ -14,6 +14,8 @@
 #include "formats/base/error.h"
 #include "formats/tensor.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_sampling {
     double temperature; /* 0: greedy, and of the rest only the penalty counts */
     uint64_t top_k;     /* as likely as the k-th likeliest, or more; 0: all */
@@ -54,5 +56,7 @@ void lvlm_sampler_hold(lvlm_sampler *sampler, const int64_t *ids, size_t n);
  * or none is above -infinity. */
 LVLM_MUST_CHECK int lvlm_sampler_pick(lvlm_sampler *sampler, int64_t *id,
                                       const lvlm_tensor *logits, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

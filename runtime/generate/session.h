@@ -16,6 +16,8 @@
 
 #include "runtime/model.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_session lvlm_session;
 
 /* Read a text and its images: one forward pass over tensors as lvlm_model_forward
@@ -52,5 +54,7 @@ const int64_t *lvlm_session_tokens(const lvlm_session *session, size_t *n);
 size_t lvlm_session_room(const lvlm_session *session);
 
 void lvlm_session_end(lvlm_session *session);
+
+LVLM_END_DECLS
 
 #endif

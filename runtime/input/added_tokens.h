@@ -13,6 +13,8 @@
 #include "runtime/input/tokenizer.h"
 #include "runtime/input/vocabulary.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct added_token {
     uint32_t id;
     bool special, normalized, lstrip, rstrip, single_word;
@@ -82,5 +84,7 @@ bool added_matcher_next(added_match *match, added_cursor *cursor,
 
 /* Does `special` make an ordinary text, or nothing, of this special token? */
 bool special_is_off(const lvlm_special *special, int64_t id);
+
+LVLM_END_DECLS
 
 #endif

@@ -12,6 +12,8 @@
 #include "formats/base/arena.h"
 #include "runtime/input/image.h"
 
+LVLM_BEGIN_DECLS
+
 /* Far more than an image shows; the rest of an answer is left alone. */
 enum { LVLM_MAX_BOXES = 1000 };
 
@@ -42,5 +44,7 @@ const char *lvlm_box_colour(unsigned char rgb[3], size_t i);
 
 /* Outline every box in its colour; lines are as wide as the image is large. */
 void lvlm_boxes_draw(lvlm_image *image, const lvlm_boxes *boxes);
+
+LVLM_END_DECLS
 
 #endif

@@ -14,6 +14,8 @@
 #include "runtime/input/tokenizer.h"
 #include "runtime/input/vocabulary.h"
 
+LVLM_BEGIN_DECLS
+
 #define BPE_NO_RANK UINT32_MAX
 
 typedef struct bpe_pair {
@@ -66,5 +68,7 @@ LVLM_MUST_CHECK int bpe_add_merge(bpe *model, const char *left, size_t n_left,
 LVLM_MUST_CHECK int bpe_encode(const bpe *model, bpe_scratch *scratch, lvlm_ids *ids,
                                const char *word, size_t n_bytes, lvlm_error *err);
 void bpe_scratch_free(bpe_scratch *scratch);
+
+LVLM_END_DECLS
 
 #endif

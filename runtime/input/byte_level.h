@@ -10,6 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "formats/base/linkage.h"
+
+LVLM_BEGIN_DECLS
+
 /* The character of a byte. */
 uint32_t byte_level_char(unsigned char byte);
 
@@ -18,5 +22,7 @@ size_t byte_level_spell(char out[2], unsigned char byte);
 
 /* The byte of a character, or -1. */
 int byte_level_byte(uint32_t character);
+
+LVLM_END_DECLS
 
 #endif

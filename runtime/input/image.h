@@ -20,6 +20,8 @@
 
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 /* What Pillow refuses to open as a decompression bomb starts above this. */
 #define LVLM_IMAGE_MAX_PIXELS UINT64_C(178956970)
 /* A JPEG cannot be longer, and a resized image takes memory in proportion to it. */
@@ -57,5 +59,7 @@ void lvlm_image_free(lvlm_image *image);
 /* Memory for width * height pixels, undefined. LVLM_ENOMEM. */
 LVLM_MUST_CHECK int lvlm_image_make(lvlm_image *out, size_t width, size_t height,
                                     lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -6,6 +6,8 @@
 
 #include "runtime/input/image.h"
 
+LVLM_BEGIN_DECLS
+
 /* The bytes of one file. */
 typedef struct image_bytes {
     const unsigned char *bytes;
@@ -43,5 +45,7 @@ unsigned exif_orientation(const unsigned char *bytes, size_t n_bytes);
 
 /* Turn and mirror so that orientation becomes 1. */
 LVLM_MUST_CHECK int picture_turn(picture *image, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -5,8 +5,12 @@
 #include "formats/base/outfile.h"
 #include "runtime/input/image.h"
 
+LVLM_BEGIN_DECLS
+
 /* Write the file and commit it. The same pixels give the same bytes. */
 LVLM_MUST_CHECK int lvlm_image_save(const lvlm_image *image, lvlm_outfile *file,
                                     lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

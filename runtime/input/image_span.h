@@ -7,6 +7,8 @@
 
 #include "runtime/input/tokenizer.h"
 
+LVLM_BEGIN_DECLS
+
 enum { IMAGE_SPAN_IDS = 256 };
 
 typedef struct image_span {
@@ -19,5 +21,7 @@ typedef struct image_span {
 LVLM_MUST_CHECK int image_span_wrap(const image_span *span,
                                     const lvlm_tokenizer *tokenizer, lvlm_ids *ids,
                                     size_t from, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

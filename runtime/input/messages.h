@@ -15,6 +15,8 @@
 #include "formats/base/arena.h"
 #include "formats/base/notes.h"
 
+LVLM_BEGIN_DECLS
+
 /* Bytes of a file of messages; a conversation is far below. */
 enum { LVLM_MESSAGES_MAX_BYTES = 64 << 20 };
 
@@ -73,5 +75,7 @@ LVLM_MUST_CHECK int lvlm_messages_make(lvlm_messages *out, const char *system,
                                        const char *const *images, size_t n_images,
                                        lvlm_error *err);
 void lvlm_messages_free(lvlm_messages *messages);
+
+LVLM_END_DECLS
 
 #endif

@@ -10,6 +10,8 @@
 
 #include "formats/base/strbuf.h"
 
+LVLM_BEGIN_DECLS
+
 enum { NORMAL_MAX_STEPS = 8 };
 
 typedef enum normal_kind {
@@ -41,5 +43,7 @@ void normal_form_free(normal_form *form);
 LVLM_MUST_CHECK int normal_form_apply(const normal_form *form, lvlm_strbuf *out,
                                       const char *text, size_t n_bytes,
                                       lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -24,6 +24,8 @@
 #include "runtime/input/messages.h"
 #include "runtime/input/tokenizer.h"
 
+LVLM_BEGIN_DECLS
+
 /* What Llama 3.2's template says when it cannot ask a clock. */
 #define LVLM_PROMPT_DATE "26 Jul 2024"
 
@@ -109,5 +111,7 @@ LVLM_MUST_CHECK int lvlm_prompt_write(lvlm_prompt *out, const lvlm_prompter *pro
 LVLM_MUST_CHECK int lvlm_prompt_expand(lvlm_prompt *prompt, const size_t *rows,
                                        lvlm_error *err);
 void lvlm_prompt_free(lvlm_prompt *prompt);
+
+LVLM_END_DECLS
 
 #endif

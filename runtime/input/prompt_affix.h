@@ -7,6 +7,8 @@
 
 #include "runtime/input/tokenizer.h"
 
+LVLM_BEGIN_DECLS
+
 enum { PROMPT_MAX_AFFIX = 8 };
 
 typedef struct prompt_affix {
@@ -19,5 +21,7 @@ typedef struct prompt_affix {
  * tokenizer, or over PROMPT_MAX_AFFIX, or anything but tokens around one text. */
 LVLM_MUST_CHECK int prompt_affix_read(prompt_affix *out, const lvlm_checkpoint *cp,
                                       const lvlm_tokenizer *tokenizer, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

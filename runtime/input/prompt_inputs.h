@@ -14,6 +14,8 @@
 #include "runtime/input/prompt.h"
 #include "runtime/input/vision_input.h"
 
+LVLM_BEGIN_DECLS
+
 enum { LVLM_PROMPT_TENSORS = 5 + LVLM_VISION_TENSORS };
 
 typedef struct lvlm_prompt_inputs {
@@ -34,5 +36,7 @@ LVLM_MUST_CHECK int lvlm_prompt_inputs_make(lvlm_prompt_inputs *out,
                                             const lvlm_vision_input *vision,
                                             lvlm_error *err);
 void lvlm_prompt_inputs_free(lvlm_prompt_inputs *inputs);
+
+LVLM_END_DECLS
 
 #endif

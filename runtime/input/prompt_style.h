@@ -11,6 +11,8 @@
 #include "runtime/input/prompt.h"
 #include "runtime/input/template_forms.h"
 
+LVLM_BEGIN_DECLS
+
 /* One stretch of text. */
 typedef struct prompt_piece {
     const char *text;
@@ -90,5 +92,7 @@ prompt_layout prompt_write_prefix;
 
 /* Do the user's words say where images are? */
 bool prompt_names_places(const prompt_source *source);
+
+LVLM_END_DECLS
 
 #endif

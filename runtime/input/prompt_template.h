@@ -16,6 +16,8 @@
 #include "runtime/input/template_forms.h"
 #include "runtime/input/template_parts.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct prompt_template {
     const char
         *file; /* where it is, also when it cannot be read; NULL: none is there */
@@ -45,5 +47,7 @@ LVLM_MUST_CHECK int prompt_template_match(bool *out, prompt_template_nearest *ne
 LVLM_MUST_CHECK int prompt_template_refuse(const prompt_template *t,
                                            const prompt_template_nearest *nearest,
                                            lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -19,6 +19,8 @@
 
 #include "runtime/input/image.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_resampling {
     LVLM_RESAMPLING_PILLOW,
     LVLM_RESAMPLING_PILLOW_12,
@@ -40,5 +42,7 @@ typedef struct lvlm_resize {
  * least 1. LVLM_ENOMEM. Free with lvlm_image_free. */
 LVLM_MUST_CHECK int lvlm_image_resize(lvlm_image *out, const lvlm_image *in,
                                       const lvlm_resize *to, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -5,6 +5,10 @@
 #ifndef LVLM_RUNTIME_INPUT_TEMPLATE_FORMS_H
 #define LVLM_RUNTIME_INPUT_TEMPLATE_FORMS_H
 
+#include "formats/base/linkage.h"
+
+LVLM_BEGIN_DECLS
+
 typedef struct template_form {
     const char *of;   /* which models, or whose; NULL ends a list */
     const char *text; /* a template */
@@ -14,5 +18,7 @@ extern const template_form template_forms_chatml[];
 extern const template_form template_forms_qwen2_base[];
 extern const template_form template_forms_llama32[]; /* with the knowledge's date */
 extern const template_form template_forms_llama3[];  /* without */
+
+LVLM_END_DECLS
 
 #endif

@@ -21,6 +21,8 @@
 
 #include "formats/base/arena.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum template_kind {
     TEMPLATE_LITERAL,    /* written as it is; never empty, never two in a row */
     TEMPLATE_EXPRESSION, /* {{ }} whose value is written */
@@ -51,5 +53,7 @@ bool template_part_equal(const template_part *a, const template_part *b);
 /* A part as a template would have it, on one line and cut short. */
 enum { TEMPLATE_SHOWN = 96 };
 const char *template_part_show(char out[TEMPLATE_SHOWN], const template_part *part);
+
+LVLM_END_DECLS
 
 #endif

@@ -42,6 +42,8 @@
 #include "formats/base/strbuf.h"
 #include "formats/checkpoint.h"
 
+LVLM_BEGIN_DECLS
+
 /* A longer text is refused; so is what would decode to one. */
 #define LVLM_TEXT_MAX ((size_t)64 << 20)
 
@@ -166,5 +168,7 @@ typedef enum lvlm_token_role {
 
 /* The id that the files give for a role, or -1. */
 int64_t lvlm_tokenizer_role(const lvlm_tokenizer *tokenizer, lvlm_token_role role);
+
+LVLM_END_DECLS
 
 #endif

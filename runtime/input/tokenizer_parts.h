@@ -13,6 +13,8 @@
 #include "runtime/input/tokenizer.h"
 #include "runtime/input/word_split.h"
 
+LVLM_BEGIN_DECLS
+
 /* How the text of a token becomes bytes. */
 typedef enum token_spelling {
     SPELLING_BYTES,    /* they are its bytes */
@@ -104,5 +106,7 @@ LVLM_MUST_CHECK int tokenizer_read_vocab(vocabulary *vocab, const cJSON *json,
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define TOKENIZER_QWEN_PATTERN TOKENIZER_PATTERN("\\p{N}")
 #define TOKENIZER_LLAMA3_PATTERN TOKENIZER_PATTERN("\\p{N}{1,3}")
+
+LVLM_END_DECLS
 
 #endif

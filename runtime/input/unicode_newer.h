@@ -10,6 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "formats/base/linkage.h"
+
+LVLM_BEGIN_DECLS
+
 /* A character that PCRE2 puts where the reference puts `c`, as long in UTF-8: mostly c
  * itself. */
 uint32_t unicode_newer_stand_in(uint32_t c);
@@ -17,5 +21,7 @@ uint32_t unicode_newer_stand_in(uint32_t c);
 /* Is `c` newer than Unicode 9, so that it neither moves nor composes? Only of those
  * that would. */
 bool unicode_newer_is_inert(uint32_t c);
+
+LVLM_END_DECLS
 
 #endif

@@ -4,6 +4,8 @@
 
 #include "runtime/input/vision_settings.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct vision_fit {
     size_t width, height; /* of the resized image */
     size_t rows, columns; /* of patches, of tiles; of squares 1, 1 */
@@ -14,5 +16,7 @@ typedef struct vision_fit {
 /* For an image of width x height pixels. LVLM_EFORMAT: the processor refuses it. */
 LVLM_MUST_CHECK int vision_fit_find(vision_fit *out, const vision_settings *settings,
                                     size_t width, size_t height, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

@@ -28,6 +28,8 @@
 #include "runtime/input/image.h"
 #include "runtime/input/resample.h"
 
+LVLM_BEGIN_DECLS
+
 /* All zero is the reference's way. */
 typedef struct lvlm_vision_options {
     lvlm_resampling resampling; /* and with it how levels become numbers */
@@ -88,5 +90,7 @@ LVLM_MUST_CHECK int lvlm_vision_input_read(lvlm_vision_batch *out,
                                            const lvlm_vision_request *request,
                                            lvlm_error *err);
 void lvlm_vision_batch_free(lvlm_vision_batch *batch);
+
+LVLM_END_DECLS
 
 #endif

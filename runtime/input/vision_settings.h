@@ -8,6 +8,8 @@
 #include "runtime/input/resample.h"
 #include "runtime/inputs.h"
 
+LVLM_BEGIN_DECLS
+
 /* How levels 0 to 255 become numbers. */
 typedef enum vision_scaling {
     VISION_SCALE_MULTIPLY, /* level * factor in double, to float; (x - mean) / std */
@@ -35,5 +37,7 @@ LVLM_MUST_CHECK int vision_settings_read(vision_settings *out,
 
 /* levels[c][v]: what level v of channel c becomes. */
 void vision_levels(float levels[3][256], const vision_settings *settings);
+
+LVLM_END_DECLS
 
 #endif

@@ -10,6 +10,8 @@
 
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 /* Ids are below it: more would be a table that no model has. */
 enum { VOCABULARY_MAX_IDS = 1 << 22 };
 
@@ -45,5 +47,7 @@ uint32_t vocabulary_find(const vocabulary *vocab, const char *text, size_t n_byt
 
 /* The string of an id, or NULL; no zero byte at its end. */
 const char *vocabulary_text(const vocabulary *vocab, uint64_t id, size_t *n_bytes);
+
+LVLM_END_DECLS
 
 #endif

@@ -17,6 +17,8 @@
 
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 enum { WORD_SPLIT_MAX_RULES = 8 };
 
 typedef enum word_split_kind {
@@ -48,5 +50,7 @@ typedef int word_split_sink(void *user, const char *word, size_t n_bytes,
 LVLM_MUST_CHECK int word_split_apply(const word_split *split, const char *text,
                                      size_t n_bytes, word_split_sink *sink, void *user,
                                      lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

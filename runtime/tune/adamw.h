@@ -6,6 +6,10 @@
 
 #include <stddef.h>
 
+#include "formats/base/linkage.h"
+
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_adamw {
     double lr, beta1, beta2, eps;
     double decay; /* weight decay, decoupled: w *= 1 - lr * decay first */
@@ -25,5 +29,7 @@ double lvlm_sum_of_squares(const float *x, size_t n);
 
 /* How many of the n values are infinite or NaN. */
 size_t lvlm_not_finite(const float *x, size_t n);
+
+LVLM_END_DECLS
 
 #endif

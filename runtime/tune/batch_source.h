@@ -8,8 +8,12 @@
 #ifndef LVLM_RUNTIME_TUNE_BATCH_SOURCE_H
 #define LVLM_RUNTIME_TUNE_BATCH_SOURCE_H
 
+#include <string.h>
+
 #include "formats/base/digest.h"
 #include "formats/checkpoint.h"
+
+LVLM_BEGIN_DECLS
 
 typedef struct lvlm_batch {
     const lvlm_checkpoint *tensors; /* those of lvlm_model_forward, without a prefix */
@@ -33,7 +37,9 @@ typedef struct lvlm_batch_source {
 static inline void lvlm_batch_source_close(lvlm_batch_source *source)
 {
     if (source->close != NULL) source->close(source->self);
-    *source = (lvlm_batch_source){ 0 };
+    memset(source, 0, sizeof *source);
 }
+
+LVLM_END_DECLS
 
 #endif

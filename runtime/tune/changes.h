@@ -5,6 +5,8 @@
 
 #include "runtime/model.h"
 
+LVLM_BEGIN_DECLS
+
 enum { LVLM_N_CHANGE_PARTS = 4 };
 
 /* Tensors of one part. */
@@ -29,5 +31,7 @@ typedef struct lvlm_changes {
 LVLM_MUST_CHECK int lvlm_changes_find(lvlm_changes *out, lvlm_model *trained,
                                       const char *after, lvlm_error *err);
 void lvlm_changes_free(lvlm_changes *changes);
+
+LVLM_END_DECLS
 
 #endif

@@ -17,6 +17,8 @@
 #include "runtime/tune/jsonl.h"
 #include "runtime/tune/order.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_dataset_options {
     size_t batch_size; /* 0: 1 */
     bool shuffled;     /* else in the file's order */
@@ -89,5 +91,7 @@ void lvlm_dataset_note_batch(lvlm_dataset *dataset, const lvlm_dataset_batch *ba
  * lvlm_batch_source_close. */
 LVLM_MUST_CHECK int lvlm_dataset_source(lvlm_batch_source *out, lvlm_dataset *dataset,
                                         size_t depth, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

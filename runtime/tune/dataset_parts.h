@@ -5,6 +5,8 @@
 
 #include "runtime/tune/dataset.h"
 
+LVLM_BEGIN_DECLS
+
 /* What lvlm_dataset.noted says of a line. */
 enum { DATASET_NOTED_BAD = 1, DATASET_NOTED_CUT = 2 };
 
@@ -18,5 +20,7 @@ bool dataset_may_skip(const lvlm_dataset *dataset, int rc);
 
 /* Tell of a bad line and count it, once. */
 void dataset_leave_out(lvlm_dataset *dataset, size_t value, const char *why);
+
+LVLM_END_DECLS
 
 #endif

@@ -9,6 +9,10 @@
 
 #include "formats/manifest.h"
 
+LVLM_BEGIN_DECLS
+
 bool lvlm_decays(const lvlm_manifest *manifest, const lvlm_target *target);
+
+LVLM_END_DECLS
 
 #endif

@@ -11,6 +11,8 @@
 #include "formats/checkpoint.h"
 #include "runtime/tune/example.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_encoder_options {
     lvlm_notes *notes;  /* receives what of model and examples is passed over; outlives
                           the encoder; NULL: none */
@@ -67,5 +69,7 @@ LVLM_MUST_CHECK int lvlm_encode(lvlm_encoded **out, size_t *bad,
                                 lvlm_example *const *examples, size_t n,
                                 lvlm_error *err);
 void lvlm_encoded_free(lvlm_encoded *encoded);
+
+LVLM_END_DECLS
 
 #endif

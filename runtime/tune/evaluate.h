@@ -5,6 +5,8 @@
 #include "runtime/model.h"
 #include "runtime/tune/dataset.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_evaluation {
     double loss; /* mean over the labels that count, of all examples */
     size_t n_targets;
@@ -15,5 +17,7 @@ typedef struct lvlm_evaluation {
  * the loss is NaN. */
 LVLM_MUST_CHECK int lvlm_evaluate(lvlm_evaluation *out, lvlm_model *model,
                                   lvlm_dataset *data, size_t depth, lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

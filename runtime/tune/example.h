@@ -20,6 +20,8 @@
 
 #include "runtime/input/messages.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_example_form {
     LVLM_EXAMPLE_LLAVA,
     LVLM_EXAMPLE_QWEN_VL,
@@ -53,5 +55,7 @@ typedef struct lvlm_example {
 LVLM_MUST_CHECK int lvlm_example_read(lvlm_example *out, const cJSON *json, bool tags,
                                       lvlm_notes *notes, lvlm_error *err);
 void lvlm_example_free(lvlm_example *example);
+
+LVLM_END_DECLS
 
 #endif

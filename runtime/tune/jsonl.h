@@ -15,6 +15,8 @@
 
 #include "formats/base/infile.h"
 
+LVLM_BEGIN_DECLS
+
 /* Bytes of one value: an example's texts are far below. */
 enum { LVLM_JSONL_MAX_VALUE = 64 << 20 };
 
@@ -44,5 +46,7 @@ LVLM_MUST_CHECK int lvlm_jsonl_parse(cJSON **out, const lvlm_jsonl *jsonl, size_
                                      lvlm_error *err);
 /* Put "FILE:LINE: ", the place of value `i`, in front of a message. */
 void lvlm_jsonl_prefix(lvlm_error *err, const lvlm_jsonl *jsonl, size_t i);
+
+LVLM_END_DECLS
 
 #endif

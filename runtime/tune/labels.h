@@ -15,6 +15,8 @@
 
 #include "runtime/input/prompt.h"
 
+LVLM_BEGIN_DECLS
+
 /* Tokens of a word: "<|start_header_id|>user<|end_header_id|>" has the most. */
 enum { LVLM_WORD_TOKENS = 16, LVLM_LABEL_WORDS = 3 };
 
@@ -44,5 +46,7 @@ LVLM_MUST_CHECK int lvlm_labeller_init(lvlm_labeller *out,
 /* labels[i] = prompt->ids[i], or LVLM_IGNORE_LABEL.  labels (prompt->n) */
 void lvlm_labels_make(int64_t *labels, const lvlm_labeller *labeller,
                       const lvlm_prompt *prompt);
+
+LVLM_END_DECLS
 
 #endif

@@ -20,6 +20,8 @@
 
 #include "formats/adapter.h"
 
+LVLM_BEGIN_DECLS
+
 enum { LVLM_LORA_TARGETS = 64, LVLM_LORA_TEXT = 4096 };
 
 /* All zero goes on from an adapter as that says. */
@@ -50,5 +52,7 @@ LVLM_MUST_CHECK int lvlm_lora_continue(lvlm_adapter *out, const lvlm_lora *lora,
 /* First values of A, as PEFT draws them: uniform in +-1/sqrt(in), from the seed and the
  * module's name. B begins with zeros. a (r, in) */
 void lvlm_lora_draw(float *a, const lvlm_adapted *adapted, uint64_t seed);
+
+LVLM_END_DECLS
 
 #endif

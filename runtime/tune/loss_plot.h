@@ -7,6 +7,8 @@
 
 #include "formats/base/outfile.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_loss_point {
     size_t step;
     double loss; /* finite */
@@ -17,5 +19,7 @@ typedef struct lvlm_loss_point {
 LVLM_MUST_CHECK int lvlm_loss_plot_save(lvlm_outfile *file,
                                         const lvlm_loss_point *points, size_t n,
                                         lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

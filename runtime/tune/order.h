@@ -16,6 +16,8 @@
 
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_order {
     size_t n;              /* examples */
     size_t batch_size;     /* of all but the last one of a walk */
@@ -42,5 +44,7 @@ LVLM_MUST_CHECK int lvlm_order_batch(const size_t **examples, size_t *n,
  * alone.  order (n) */
 void lvlm_order_make(size_t *order, size_t n, bool shuffled, uint64_t seed,
                      size_t walk);
+
+LVLM_END_DECLS
 
 #endif

@@ -10,6 +10,8 @@
 
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_prefetch_work {
     /* Make item number `i`; called from one thread at a time, in order. NULL is an item
      * like any other. After a failure no more are made. */
@@ -34,5 +36,7 @@ void lvlm_prefetch_stop(lvlm_prefetch *prefetch);
  * ever after. Not beyond the end. */
 LVLM_MUST_CHECK int lvlm_prefetch_take(void **item, lvlm_prefetch *prefetch,
                                        lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

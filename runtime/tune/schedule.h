@@ -6,6 +6,8 @@
 
 #include "formats/base/error.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_schedule_kind {
     LVLM_SCHEDULE_CONSTANT,
     LVLM_SCHEDULE_LINEAR, /* down to 0 */
@@ -23,5 +25,7 @@ LVLM_MUST_CHECK int lvlm_schedule_parse(lvlm_schedule_kind *out, const char *tex
 const char *lvlm_schedule_name(lvlm_schedule_kind kind);
 /* The factor of step number `step`, from 0. */
 double lvlm_schedule_factor(const lvlm_schedule *schedule, size_t step);
+
+LVLM_END_DECLS
 
 #endif

@@ -6,6 +6,8 @@
 
 #include "formats/manifest.h"
 
+LVLM_BEGIN_DECLS
+
 typedef enum lvlm_stage {
     LVLM_STAGE_1,         /* vision and connector; the language model is frozen */
     LVLM_STAGE_2,         /* all that the makers trained */
@@ -27,5 +29,7 @@ bool lvlm_stage_trains(void *stage, const lvlm_manifest *manifest,
 
 /* Does it have a gradient only where a batch holds images? */
 bool lvlm_stage_needs_image(const lvlm_target *target);
+
+LVLM_END_DECLS
 
 #endif

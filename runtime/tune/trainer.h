@@ -16,6 +16,8 @@
 #include "runtime/tune/schedule.h"
 #include "runtime/tune/stage.h"
 
+LVLM_BEGIN_DECLS
+
 typedef struct lvlm_trainer_options {
     lvlm_stage stage;
     lvlm_adamw adamw; /* lr: of parts that have none of their own */
@@ -128,5 +130,7 @@ LVLM_MUST_CHECK int lvlm_trainer_save_state(const lvlm_trainer *trainer,
  * a run from another model, or with other settings: names the first one. */
 LVLM_MUST_CHECK int lvlm_trainer_load_state(lvlm_trainer *trainer, const char *path,
                                             lvlm_error *err);
+
+LVLM_END_DECLS
 
 #endif

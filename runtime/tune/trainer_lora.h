@@ -4,6 +4,8 @@
 
 #include "runtime/tune/trainer.h"
 
+LVLM_BEGIN_DECLS
+
 /* The model at `path` with the adapter that options->lora and ->adapter ask for. */
 int trainer_lora_open(lvlm_trainer *t, const char *path, lvlm_error *err);
 /* Append the adapter's factors, if there is one, to t->tensors, which has room. */
@@ -16,5 +18,7 @@ int trainer_lora_settings(cJSON *settings, const lvlm_trainer *t, lvlm_error *er
 
 /* The learning rate of a weight's part (trainer.c). */
 double trainer_rate(const lvlm_trainer_options *options, const char *native);
+
+LVLM_END_DECLS
 
 #endif

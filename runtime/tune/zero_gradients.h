@@ -5,6 +5,8 @@
 
 #include "runtime/model.h"
 
+LVLM_BEGIN_DECLS
+
 /* Weights of one part with one likely cause. */
 typedef struct lvlm_zero_group {
     const char *part;   /* "vision", "connector", "text" */
@@ -29,5 +31,7 @@ LVLM_MUST_CHECK int lvlm_zero_gradients_find(lvlm_zero_gradients *out,
                                              const lvlm_model_step *step,
                                              lvlm_error *err);
 void lvlm_zero_gradients_free(lvlm_zero_gradients *zeros);
+
+LVLM_END_DECLS
 
 #endif

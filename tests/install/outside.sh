@@ -1,32 +1,53 @@
 #!/bin/sh
-# outside.sh - BUILD_FOLDER: installs into a temporary prefix; there a C program that
-# knows nothing but pkg-config compiles, links and runs.
+# outside.sh - BUILD_FOLDER: installs into a temporary prefix; there a program in C and
+# one in C++ that know nothing but pkg-config compile, link and run, then the same that
+# know nothing but find_package, and the archives become a shared object.
 set -eu
+here=$(cd "$(dirname "$0")" && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-cmake --install "$1" --prefix "$scratch/prefix" >"$scratch/log"
-pc=$(find "$scratch/prefix" -name lvlm.pc)
-PKG_CONFIG_PATH=${pc%/*}
-export PKG_CONFIG_PATH
+prefix=$scratch/prefix
+cmake --install "$1" --prefix "$prefix" >"$scratch/log"
+cd "$scratch"
+cp "$here/outside.c" outside.c
+cp "$here/outside.c" outside.cpp
+: "${CC:=cc}" "${CXX:=c++}" "${CFLAGS:=}"
+pc=$(find "$prefix" -name lvlm.pc)
 
-cat >"$scratch/outside.c" <<'END'
-#include <stdio.h>
-#include "formats/base/error.h"
-#include "formats/checkpoint.h"
-#include "runtime/model.h"
-int main(void)
-{
-    lvlm_error err;
-    lvlm_checkpoint *checkpoint = NULL;
-    if (lvlm_checkpoint_open(&checkpoint, "/nowhere", NULL, &err) == 0) return 1;
-    return puts(err.text) < 0;
+# Flags are lists of words; CFLAGS carries the sanitizers of the build.
+# shellcheck disable=SC2086
+with_pkg_config() {
+    flags=$(PKG_CONFIG_PATH=${pc%/*} pkg-config --cflags --libs lvlm)
+    "$CC" -std=c11 -Wall -Werror $CFLAGS -o c_program outside.c $flags
+    "$CXX" -std=c++17 -Wall -Werror $CFLAGS -o cpp_program outside.cpp $flags
+    archives=$(find "$prefix" -name 'liblvlm_*.a')
+    "$CC" -shared $CFLAGS -o liboutside.so -Wl,--whole-archive $archives \
+        -Wl,--no-whole-archive $flags
+    ./c_program
+    ./cpp_program
 }
-END
 
-# CFLAGS carries the sanitizers of the build; it is a list of words.
-# shellcheck disable=SC2046,SC2086
-"${CC:-cc}" -std=c11 -Wall -Werror ${CFLAGS:-} \
-    -o "$scratch/outside" "$scratch/outside.c" \
-    $(pkg-config --cflags --libs --static lvlm)
-"$scratch/outside"
-"$scratch/prefix/bin/lvlm-convert" --version
+with_find_package() {
+    cat >CMakeLists.txt <<'END'
+cmake_minimum_required(VERSION 3.22)
+project(outside C CXX)
+find_package(lvlm 0.1 REQUIRED)
+add_executable(c_program outside.c)
+target_link_libraries(c_program PRIVATE lvlm::lvlm)
+add_executable(cpp_program outside.cpp)
+target_link_libraries(cpp_program PRIVATE lvlm::lvlm)
+END
+    cmake -S . -B build -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$CC" \
+        -DCMAKE_CXX_COMPILER="$CXX" -DCMAKE_C_FLAGS="$CFLAGS" \
+        -DCMAKE_CXX_FLAGS="$CFLAGS" >log 2>&1 &&
+        cmake --build build >log 2>&1 || {
+        cat log
+        return 1
+    }
+    build/c_program
+    build/cpp_program
+}
+
+with_pkg_config
+with_find_package
+"$prefix/bin/lvlm-convert" --version

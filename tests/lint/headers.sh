@@ -1,23 +1,25 @@
 #!/bin/sh
 # headers.sh - every header compiles alone, with the strict flags; those of code that is
-# compiled per precision in both.
+# compiled per precision in both, and those of the libraries as C++ too, where they keep
+# the names of C.
 . "$(dirname "$0")/common.sh"
 
-: "${CC:=gcc}"
-: "${WARNINGS:=-Wall -Wextra -pedantic -Wshadow -Wconversion}"
 packages=$(pkg-config --cflags libcjson openblas cmocka 2>/dev/null)
+c="${CC:-gcc} -x c -std=c11 ${WARNINGS:--Wall -Wextra -pedantic -Wshadow -Wconversion}"
+cpp="${CXX:-g++} -x c++ -std=c++17 -Wall -Wextra -pedantic" # 17: hexadecimal constants
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# compile HEADER FLAG... - prints one finding when it does not compile.
+# compile COMPILER HEADER FLAG... - prints one finding when it does not compile.
 compile() {
-    header=$1
-    shift
+    compiler=$1
+    header=$2
+    shift 2
     # Flags are lists of words.
     # shellcheck disable=SC2086
     printf '#include "%s"\nextern int a_declaration;\n' "$header" |
-        $CC -std=c11 -D_GNU_SOURCE $WARNINGS -Werror $packages -I. "$@" -fsyntax-only \
-            -x c - 2>"$log" && return
+        $compiler -D_GNU_SOURCE -Werror $packages -I. "$@" -fsyntax-only - \
+            2>"$log" && return
     awk -v header="$header" '
     / error: / {
         line = index($0, header ":") == 1 ? substr($0, length(header) + 2) + 0 : 1
@@ -29,13 +31,24 @@ compile() {
     END { if (!found) print header ":1: headers: does not compile alone" }' "$log"
 }
 
+# keeps_names HEADER - between the two words of linkage.h.
+keeps_names() {
+    grep -q '^LVLM_BEGIN_DECLS$' "$1" && grep -q '^LVLM_END_DECLS$' "$1" ||
+        echo "$1:1: headers: is not between LVLM_BEGIN_DECLS and LVLM_END_DECLS"
+}
+
 verdict "$(for header in $(files '*.h'); do
     case $header in
     runtime/real.h | runtime/per_precision.h | runtime/ops/* | runtime/vision/* | \
         runtime/connector/* | runtime/text/* | runtime/model/* | tests/runtime/*/*)
-        compile "$header" -DLVLM_REAL_BITS=32
-        compile "$header" -DLVLM_REAL_BITS=64
+        compile "$c" "$header" -DLVLM_REAL_BITS=32
+        compile "$c" "$header" -DLVLM_REAL_BITS=64
         ;;
-    *) compile "$header" ;;
+    tests/* | */cli/* | formats/base/linkage.h) compile "$c" "$header" ;;
+    *)
+        compile "$c" "$header"
+        compile "$cpp" "$header"
+        keeps_names "$header"
+        ;;
     esac
 done)"

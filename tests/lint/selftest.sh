@@ -16,11 +16,20 @@ fresh() {
         "$scratch/tree/verify/cli" "$scratch/tree/convert"
     cd "$scratch/tree" || exit 1
     cp "$here/../../.clang-format" .
+    cp "$here/../../formats/base/linkage.h" formats/base/
     cat >formats/base/clean.h <<'END'
 /* clean.h - a header. */
 #ifndef CLEAN_H
 #define CLEAN_H
+
+#include "formats/base/linkage.h"
+
+LVLM_BEGIN_DECLS
+
 int clean(int x);
+
+LVLM_END_DECLS
+
 #endif
 END
     cat >formats/base/clean.c <<'END'
@@ -176,6 +185,16 @@ printf '/* clean.c - again. */\nint x;\n' |
 planted headers formats/x.h 2 "unknown type name" <<'END'
 /* x.h - relies on its includer. */
 size_t x(void);
+END
+planted headers formats/x.h 2 "expected" <<'END'
+/* x.h - an argument with a name that C++ keeps to itself. */
+int x(int class);
+LVLM_BEGIN_DECLS
+LVLM_END_DECLS
+END
+planted headers formats/x.h 1 'is not between LVLM_BEGIN_DECLS' <<'END'
+/* x.h - C++ calls its function by another name. */
+int x(void);
 END
 planted headers runtime/ops/x.h 3 "" <<'END'
 /* x.h - one precision only. */

@@ -15,6 +15,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/utf8.h"
+#include "formats/base/version.h"
 #include "verify/report.h"
 
 enum { MAX_STAGES = 512, NAME = 96, DEPTH = 64 };

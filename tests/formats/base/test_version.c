@@ -1,0 +1,37 @@
+/* test_version.c - the version as text and as a number is one version. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#include "formats/base/version.h"
+
+static void text_and_number_are_one_version(void **state)
+{
+    (void)state;
+    const int number = lvlm_version_number();
+    char text[32];
+    snprintf(text, sizeof text, "%d.%d.%d", number / 10000, number / 100 % 100,
+             number % 100);
+    assert_string_equal(text, lvlm_version());
+}
+
+static void run_time_is_compile_time_here(void **state)
+{
+    (void)state;
+    assert_string_equal(lvlm_version(), LVLM_VERSION);
+    assert_int_equal(lvlm_version_number(), LVLM_VERSION_NUMBER);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_and_number_are_one_version),
+        cmocka_unit_test(run_time_is_compile_time_here),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,17 @@
+# lvlmConfig.cmake - the target lvlm::lvlm, as lvlm.pc beside this folder describes it.
+include(CMakeFindDependencyMacro)
+find_dependency(PkgConfig)
+if(NOT TARGET lvlm::lvlm)
+    get_filename_component(lvlm_pc "${CMAKE_CURRENT_LIST_DIR}/../../pkgconfig" ABSOLUTE)
+    set(lvlm_path "$ENV{PKG_CONFIG_PATH}")
+    set(ENV{PKG_CONFIG_PATH} "${lvlm_pc}:${lvlm_path}")
+    pkg_check_modules(LVLM_PC QUIET IMPORTED_TARGET GLOBAL lvlm)
+    set(ENV{PKG_CONFIG_PATH} "${lvlm_path}")
+    if(LVLM_PC_FOUND)
+        add_library(lvlm::lvlm ALIAS PkgConfig::LVLM_PC)
+    else()
+        set(lvlm_FOUND FALSE)
+        set(lvlm_NOT_FOUND_MESSAGE "pkg-config --print-errors --exists lvlm says why, \
+with PKG_CONFIG_PATH=${lvlm_pc}")
+    endif()
+endif()
