@@ -27,6 +27,8 @@ typedef enum lvlm_code {
     LVLM_EIO = -3,     /* the system refused to read or write: exit status 3 */
     LVLM_ENOMEM = -4,  /* out of memory, or a limit of ours: exit status 3 */
     LVLM_ECHECK = -5,  /* well-formed, but a check failed: exit status 1 */
+    LVLM_ESTOPPED =
+        -6, /* stopped by a signal, in order: exit status 128 + its number */
 } lvlm_code;
 
 /* Longer messages are cut at the end, never overrun. */

@@ -1,11 +1,14 @@
 /* cleanup.c - a table of names and the handler that removes them; see cleanup.h. */
 #include "formats/cli/cleanup.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "formats/base/temporary.h"
 
@@ -33,8 +36,43 @@ static void end_by(int number)
  * program, whatever threads they are on. */
 static atomic_int held, waiting;
 
+/* ---- work that stops in order --------------------------------------------------- */
+
+static atomic_int catching, caught;
+static const char *volatile stop_notice;
+
+void lvlm_stop_catch(const char *notice)
+{
+    stop_notice = notice;
+    atomic_store(&catching, 1);
+}
+
+int lvlm_stop_requested(void)
+{
+    return atomic_load(&caught);
+}
+
+/* Is this the first one, and somebody looks for it? */
+static bool is_caught(int number)
+{
+    const int before = errno;
+    int none = 0;
+    if (number != SIGINT && number != SIGTERM && number != SIGHUP) return false;
+    if (!atomic_load(&catching) ||
+        !atomic_compare_exchange_strong(&caught, &none, number))
+        return false;
+    if (stop_notice != NULL &&
+        write(STDERR_FILENO, stop_notice, strlen(stop_notice)) < 0)
+        errno = before; /* nobody reads it */
+    errno = before;
+    return true;
+}
+
+/* ---- signals -------------------------------------------------------------------- */
+
 static void handle(int number)
 {
+    if (is_caught(number)) return;
     atomic_store(&waiting, number);
     if (!atomic_load(&held)) end_by(number);
 }

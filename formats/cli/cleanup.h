@@ -2,7 +2,11 @@
  *
  * Ctrl-C and its like (INT, TERM, HUP, QUIT, PIPE, XCPU) remove what is listed here and
  * then end the program as they would have. SIGXFSZ is ignored: a write beyond a limit
- * on file sizes is an error like a full disk. From one thread. */
+ * on file sizes is an error like a full disk. From one thread.
+ *
+ * Work that can stop in order catches the first of INT, TERM and HUP, looks for it
+ * where it can stop, and returns LVLM_ESTOPPED; the second one ends the program as
+ * above. */
 #ifndef LVLM_FORMATS_CLI_CLEANUP_H
 #define LVLM_FORMATS_CLI_CLEANUP_H
 
@@ -19,6 +23,12 @@ void lvlm_cleanup_drop(int handle);
  * nested, and short. */
 void lvlm_cleanup_hold(void);
 void lvlm_cleanup_release(void);
+
+/* Catch them from now on. `notice` is written to stderr when the first one comes; it
+ * must stay as it is. NULL: nothing is written. */
+void lvlm_stop_catch(const char *notice);
+/* The signal that came; 0: none did, or none is caught. */
+int lvlm_stop_requested(void);
 
 /* Remove all of them now. Async-signal-safe, for other handlers that end the program.
  * */

@@ -24,6 +24,7 @@ int lvlm_exit_status(int rc)
     case LVLM_OK: return 0;
     case LVLM_ECHECK: return 1;
     case LVLM_EUSAGE: return 2;
+    case LVLM_ESTOPPED: return 128 + lvlm_stop_requested();
     default: return 3;
     }
 }

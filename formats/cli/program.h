@@ -24,8 +24,8 @@ typedef struct lvlm_program {
  * closed are opened so that they only fail: no file of ours gets their numbers. */
 int lvlm_program_main(const lvlm_program *program, int argc, char *argv[]);
 
-/* 0 success, 1 a check failed, 2 wrong usage, 3 bad input or I/O. `rc` is 0 or
- * negative. */
+/* 0 success, 1 a check failed, 2 wrong usage, 3 bad input or I/O, 128 and the number of
+ * the signal that stopped it. `rc` is 0 or negative. */
 int lvlm_exit_status(int rc);
 
 /* Print "PROGRAM: MESSAGE" on stderr; returns the exit status of err->code. With

@@ -58,7 +58,7 @@ static void drop_item(void *item)
 }
 
 int lvlm_evaluate(lvlm_evaluation *out, lvlm_model *model, lvlm_dataset *data,
-                  size_t depth, lvlm_error *err)
+                  size_t depth, int (*stop)(void), lvlm_error *err)
 {
     const lvlm_prefetch_work work = { .make = make_item,
                                       .drop = drop_item,
@@ -72,6 +72,10 @@ int lvlm_evaluate(lvlm_evaluation *out, lvlm_model *model, lvlm_dataset *data,
     TRY(lvlm_prefetch_start(&ahead, &work, err));
     for (size_t i = 0; rc == 0 && i < work.end; i++) {
         void *batch = NULL;
+        if (stop != NULL && stop() != 0) {
+            rc = lvlm_fail(err, LVLM_ESTOPPED, "stopped");
+            break;
+        }
         if ((rc = lvlm_prefetch_take(&batch, ahead, err)) < 0) break;
         lvlm_dataset_note_batch(data, batch);
         rc = add_batch(&sum, model, batch, err);

@@ -75,8 +75,20 @@ static int settings_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
 
 static const char not_there[] = "(none)";
 
+/* Why a run of another length is another run. */
+static const char *reason_of(const char *name, const lvlm_schedule *s)
+{
+    if (strcmp(name, "steps") == 0)
+        return s->kind == LVLM_SCHEDULE_LINEAR
+                   ? ": --schedule linear falls to 0 at the last step"
+                   : ": --schedule cosine falls to 0 at the last step";
+    if (strcmp(name, "warmup") == 0)
+        return " steps, of which a share depends on --steps";
+    return "";
+}
+
 static int refuse_setting(const char *name, const char *was, const char *is,
-                          lvlm_error *err)
+                          const lvlm_schedule *schedule, lvlm_error *err)
 {
     if (strcmp(name, "data") == 0)
         return lvlm_fail(err, LVLM_EUSAGE,
@@ -86,9 +98,10 @@ static int refuse_setting(const char *name, const char *was, const char *is,
         return lvlm_fail(err, LVLM_EUSAGE,
                          "belongs to a run %s --lora; a run goes on as it began",
                          strcmp(was, not_there) == 0 ? "without" : "with");
-    return lvlm_fail(err, LVLM_EUSAGE,
-                     "belongs to a run with --%s %s, not %s; a run goes on as it began",
-                     name, was, is);
+    return lvlm_fail(
+        err, LVLM_EUSAGE,
+        "belongs to a run with --%s %s, not %s%s; a run goes on as it began", name, was,
+        is, reason_of(name, schedule));
 }
 
 /* The first setting of `a` that is another, or none, in `b`. */
@@ -101,7 +114,8 @@ static const char *first_difference(const cJSON *a, const cJSON *b)
     return NULL;
 }
 
-static int compare_settings(const cJSON *was, const cJSON *is, lvlm_error *err)
+static int compare_settings(const cJSON *was, const cJSON *is,
+                            const lvlm_schedule *schedule, lvlm_error *err)
 {
     const char *name = first_difference(is, was);
     char *before = NULL, *now = NULL;
@@ -113,7 +127,7 @@ static int compare_settings(const cJSON *was, const cJSON *is, lvlm_error *err)
     if (rc == 0 && new != NULL) rc = lvlm_json_print(&now, new, err);
     if (rc == 0)
         rc = refuse_setting(name, before != NULL ? before : not_there,
-                            now != NULL ? now : not_there, err);
+                            now != NULL ? now : not_there, schedule, err);
     lvlm_free(before);
     lvlm_free(now);
     return rc;
@@ -128,7 +142,7 @@ static int check_settings(const lvlm_trainer *t, const lvlm_checkpoint *state,
     FAIL_IF(text == NULL, err, LVLM_EFORMAT, "header without settings");
     int rc = lvlm_json_parse(&was, text, strlen(text), err);
     if (rc == 0) rc = settings_of(&is, t, err);
-    if (rc == 0) rc = compare_settings(was, is, err);
+    if (rc == 0) rc = compare_settings(was, is, &t->options.schedule, err);
     lvlm_json_free(was);
     lvlm_json_free(is);
     return rc;

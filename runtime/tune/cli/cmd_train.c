@@ -49,8 +49,8 @@ static const lvlm_option options[] = {
     TEXT("log", "FILE.jsonl", log, "one object a step: step, loss, grad_norm before clipping, lr, tokens, labels, seconds; one an evaluation: step, eval_loss"),
     COUNT("report-every", "N", report_every, "a line on stderr after every N steps (default: one a minute where that is not a terminal)"),
     TEXT("plot", "FILE.svg", plot, "the loss as a picture, at the end"),
-    TEXT("state", "DIR", state, "save the state there at the end, and after the last good step when one fails"),
-    COUNT("save-every", "N", save_every, "and after every N steps"),
+    TEXT("state", "DIR", state, "save the state there at the end, when a signal stops the run, and after the last good step when one fails"),
+    COUNT("save-every", "N", save_every, "and after every N steps (default: every ten minutes)"),
     TEXT("resume", "DIR", resume, "go on from the state in that folder, and save there"),
     FLAG("checkpointing", checkpointing, "compute activations again, block by block, instead of keeping them: less memory, a third more work, the same bits"),
     TEXT("compute", "f32|bf16", compute, "precision of the computation; bf16 is not there yet (default f32)"),
@@ -209,9 +209,14 @@ const lvlm_command command_train = {
     "fine-tune a native file on images and text, or on ready batches",
     "Trains the parts that --stage names with AdamW and writes the model again, in\n"
     "the types that it is stored in. What is frozen stays in the file as it is; a\n"
-    "table at the end says which tensors changed. A run that was stopped, or killed,\n"
-    "goes on from its state to the same bytes; a loss that is not finite stops it and\n"
-    "names the batch and the first stage.\n"
+    "table at the end says which tensors changed. A loss that is not finite stops the\n"
+    "run and names the batch and the first stage.\n"
+    "\n"
+    "A run that is stopped or killed goes on from its state to the same bytes. INT,\n"
+    "TERM and HUP let it finish the step, save the state where --state or --resume\n"
+    "says, and end with 128 and the number of the signal (130 after Ctrl-C); a second\n"
+    "one ends it at once. MODEL2 is not written: half of a run is not its result.\n"
+    "With --schedule constant and more --steps, --resume makes a run longer.\n"
     "\n"
     "--lora trains a pair of small matrices beside each target, W + alpha/r B A, and\n"
     "leaves the model in its file. A target is the end of a module's name as PEFT\n"

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "formats/base/json.h"
+#include "formats/cli/cleanup.h"
 #include "formats/cli/program.h"
 #include "runtime/tune/batches.h"
 #include "runtime/tune/cli/train_run.h"
@@ -108,8 +109,8 @@ int train_evaluate(train_run *r, lvlm_error *err)
     const train_args *const a = r->args;
     const size_t step = r->trainer.step;
     if (a->eval == NULL) return 0;
-    const int rc =
-        lvlm_evaluate(&r->evaluation, r->trainer.model, &r->eval, DEPTH, err);
+    const int rc = lvlm_evaluate(&r->evaluation, r->trainer.model, &r->eval, DEPTH,
+                                 lvlm_stop_requested, err);
     train_tell_done(r);
     if (rc < 0) lvlm_prefix(err, "evaluation after step %zu: ", step);
     if (rc < 0) return rc;

@@ -35,15 +35,16 @@ static int find_zeros(lvlm_zero_gradients *out, const train_run *r, lvlm_error *
     return lvlm_zero_gradients_find(out, r->trainer.model, &r->trainer.sum, err);
 }
 
-/* Is step number `step` followed by something that happens every so many? */
-static bool is_due(size_t step, uint64_t every)
+/* The last one is for evaluate_and_finish. */
+static int evaluate_if_due(train_run *r, lvlm_error *err)
 {
-    return every > 0 && step % every == 0;
+    const size_t step = r->trainer.step;
+    if (step == r->steps || !train_is_due(step, r->args->eval_every)) return 0;
+    return train_evaluate(r, err);
 }
 
 static int take_step(train_run *r, lvlm_error *err)
 {
-    const train_args *const a = r->args;
     const double started = lvlm_seconds();
     lvlm_zero_gradients zeros = { .arena = LVLM_ARENA_INIT };
     lvlm_trainer_report report;
@@ -60,21 +61,32 @@ static int take_step(train_run *r, lvlm_error *err)
     train_tell_step(r, &report);
     train_log_text(r->trainer.last, &report);
     rc = train_log_add(&r->log, &report, seconds, err);
-    if (rc == 0 && report.step < r->steps && is_due(report.step, a->eval_every))
-        rc = train_evaluate(r, err);
-    if (rc == 0 && is_due(report.step, a->save_every)) rc = train_save_state(r, err);
+    if (rc == 0) rc = evaluate_if_due(r, err);
+    if (rc == 0) rc = train_save_due_state(r, err);
 done:
     lvlm_zero_gradients_free(&zeros);
     return rc;
 }
 
+/* A run that was stopped in an evaluation makes up for it. */
+static int begin_steps(train_run *r, lvlm_error *err)
+{
+    lvlm_status_init(&r->status, r->args->common.quiet);
+    train_catch_stop(r);
+    r->state.at = lvlm_seconds();
+    TRY(r->source.seek(r->source.self, r->trainer.step * r->options.accumulate, err));
+    if (r->resumed == 0 || r->log.evaluated == r->resumed) return 0;
+    return evaluate_if_due(r, err);
+}
+
 static int take_steps(train_run *r, lvlm_error *err)
 {
-    int rc =
-        r->source.seek(r->source.self, r->trainer.step * r->options.accumulate, err);
-    lvlm_status_init(&r->status, r->args->common.quiet);
-    while (rc == 0 && r->trainer.step < r->steps) rc = take_step(r, err);
+    int rc = begin_steps(r, err);
+    while (rc == 0 && r->trainer.step < r->steps && lvlm_stop_requested() == 0)
+        rc = take_step(r, err);
     train_tell_done(r);
+    if (rc == LVLM_ESTOPPED || (rc == 0 && r->trainer.step < r->steps))
+        return train_stopped(r, err);
     if (rc == 0) return train_save_state(r, err);
     train_keep_state(r, rc);
     return rc;
@@ -145,6 +157,11 @@ static int evaluate_and_finish(train_run *r, lvlm_error *err)
         fprintf(stderr, PROGRAM ": %s\n", lvlm_shown(why.text));
         return rc;
     }
+    if (evaluated == LVLM_ESTOPPED)
+        return lvlm_fail(err, evaluated,
+                         "stopped in the evaluation after step %zu; the result is "
+                         "written",
+                         r->trainer.step);
     *err = why;
     return evaluated;
 }

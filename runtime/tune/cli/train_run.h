@@ -32,6 +32,7 @@ typedef struct train_state {
     int lock;     /* on the folder; -1: none */
     int cleanup;  /* handle of the file's temporary */
     size_t saved; /* the step that the saved state is of */
+    double at;    /* when it was saved, or the first step began */
 } train_state;
 
 typedef struct train_run {
@@ -80,6 +81,20 @@ int train_run_free(train_run *run, int rc, lvlm_error *err);
 LVLM_MUST_CHECK int train_open_state(train_run *run, lvlm_error *err);
 LVLM_MUST_CHECK int train_load_state(train_run *run, lvlm_error *err);
 LVLM_MUST_CHECK int train_save_state(train_run *run, lvlm_error *err);
+/* The same after a step, where that is due: every so many, or every ten minutes. */
+LVLM_MUST_CHECK int train_save_due_state(train_run *run, lvlm_error *err);
+static inline bool train_is_due(size_t step, uint64_t every)
+{
+    return every > 0 && step % every == 0;
+}
+static inline bool train_save_is_due(size_t step, uint64_t every, double seconds_since)
+{
+    return every > 0 ? train_is_due(step, every) : seconds_since >= 600;
+}
+/* A signal came: catch it from the first step on; LVLM_ESTOPPED with what is kept and
+ * how the run goes on, or what is lost. */
+void train_catch_stop(const train_run *run);
+LVLM_MUST_CHECK int train_stopped(train_run *run, lvlm_error *err);
 /* A step failed with `rc`: keep the weights of the one before it. */
 void train_keep_state(train_run *run, int rc);
 /* The result could not be saved: say where the trained weights are, or save their state

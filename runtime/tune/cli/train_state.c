@@ -107,7 +107,11 @@ int train_load_state(train_run *r, lvlm_error *err)
     else if (rc == 0 && (rc = lvlm_trainer_load_state(&r->trainer, path, err)) == 0)
         r->resumed = r->state.saved = r->trainer.step;
     lvlm_free(path);
-    return rc;
+    if (rc < 0) return rc;
+    FAIL_IF(r->resumed > r->steps, err, LVLM_EUSAGE,
+            "%s: is the state after step %zu, beyond the %zu steps of this run", folder,
+            r->resumed, r->steps);
+    return 0;
 }
 
 int train_save_state(train_run *r, lvlm_error *err)
@@ -119,6 +123,43 @@ int train_save_state(train_run *r, lvlm_error *err)
     s->saved = r->trainer.step;
     return 0;
 }
+
+int train_save_due_state(train_run *r, lvlm_error *err)
+{
+    train_state *const s = &r->state;
+    if (!train_save_is_due(r->trainer.step, r->args->save_every,
+                           lvlm_seconds() - s->at))
+        return 0;
+    TRY(train_save_state(r, err));
+    s->at = lvlm_seconds();
+    return 0;
+}
+
+/* ---- stopping ------------------------------------------------------------------- */
+
+void train_catch_stop(const train_run *r)
+{
+    static char notice[160];
+    (void)snprintf(notice, sizeof notice,
+                   "%s" PROGRAM ": finishing the step%s; once more ends it at once\n",
+                   r->status.columns > 0 ? "\n" : "",
+                   r->state.path != NULL ? ", then the state is saved" : "");
+    lvlm_stop_catch(r->args->common.quiet ? NULL : notice);
+}
+
+int train_stopped(train_run *r, lvlm_error *err)
+{
+    const size_t step = r->trainer.step;
+    FAIL_IF(r->state.path == NULL, err, LVLM_ESTOPPED,
+            "stopped at step %zu; what was trained is lost: it is kept where --state "
+            "DIR is given",
+            step);
+    TRY(train_save_state(r, err));
+    return lvlm_fail(err, LVLM_ESTOPPED, "stopped at step %zu; --resume %s goes on",
+                     step, r->state.folder);
+}
+
+/* ---- when it cannot go on ------------------------------------------------------- */
 
 /* The weights are kept, unless it is they that may be the reason and an earlier state
  * is there. */
