@@ -2,7 +2,6 @@
 #include "formats/cli/amounts.h"
 
 #include <math.h>
-#include <stddef.h>
 #include <stdio.h>
 
 static const char *const units[] = { "B", "kB", "MB", "GB", "TB" };
@@ -50,7 +49,9 @@ static void put_minutes(char text[LVLM_AMOUNT_TEXT], double minutes)
 
 const char *lvlm_time_text(char text[LVLM_AMOUNT_TEXT], double seconds)
 {
-    if (seconds < 0.00995)
+    if (seconds < 0.0009995)
+        (void)snprintf(text, LVLM_AMOUNT_TEXT, "%.0f us", seconds * 1e6);
+    else if (seconds < 0.00995)
         (void)snprintf(text, LVLM_AMOUNT_TEXT, "%.1f ms", seconds * 1e3);
     else if (seconds < 0.9995)
         (void)snprintf(text, LVLM_AMOUNT_TEXT, "%.0f ms", seconds * 1e3);
@@ -61,4 +62,22 @@ const char *lvlm_time_text(char text[LVLM_AMOUNT_TEXT], double seconds)
     else
         put_minutes(text, ceil(seconds / 60));
     return text;
+}
+
+const char *lvlm_pace_text(char text[LVLM_PACE_TEXT], size_t n, const char *unit,
+                           double seconds)
+{
+    char all[LVLM_AMOUNT_TEXT], each[LVLM_AMOUNT_TEXT];
+    lvlm_time_text(all, seconds);
+    if (n == 1)
+        (void)snprintf(text, LVLM_PACE_TEXT, "1 %s in %s", unit, all);
+    else
+        (void)snprintf(text, LVLM_PACE_TEXT, "%zu %ss in %s (%s per %s)", n, unit, all,
+                       lvlm_time_text(each, seconds / (double)(n > 0 ? n : 1)), unit);
+    return text;
+}
+
+void lvlm_add_seconds(cJSON *json, const char *key, double seconds)
+{
+    cJSON_AddNumberToObject(json, key, round(seconds * 1e6) / 1e6);
 }

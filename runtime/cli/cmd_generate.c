@@ -15,7 +15,6 @@
 #include "formats/digests.h"
 #include "runtime/cli/answer.h"
 #include "runtime/cli/run_commands.h"
-#include "runtime/collect.h"
 #include "runtime/generate/generate.h"
 
 typedef struct generate_args {
@@ -111,13 +110,16 @@ typedef struct output {
     answer *text;        /* NULL: ids are printed */
     lvlm_notes *notes;
     uint64_t n;
-    double first; /* when the first one was there */
+    size_t n_prompt;      /* tokens */
+    double started, seen; /* reading began; images were read: 0 without any */
+    double first, last;   /* when the first token was there, and the last one */
 } output;
 
 static int take(void *user, int64_t id, lvlm_error *err)
 {
     output *const o = user;
-    if (o->n++ == 0) o->first = lvlm_seconds();
+    o->last = lvlm_seconds();
+    if (o->n++ == 0) o->first = o->last;
     if (o->ids != NULL) {
         cJSON *const item = cJSON_CreateNumber((double)id);
         if (item == NULL || !cJSON_AddItemToArray(o->ids, item))
@@ -137,17 +139,49 @@ static const char *stopped_by(const lvlm_generated *made)
     return made->ended ? "end" : "limit";
 }
 
-static int print_json(cJSON *result, const lvlm_generated *made, size_t n_prompt,
-                      bool checked, double started, double first, lvlm_error *err)
+/* Seconds of each new token after the first, which comes of the prompt. */
+static double token_seconds(const output *o)
 {
-    const double now = lvlm_seconds();
-    lvlm_json_add_number(result, "prompt_tokens", (double)n_prompt);
+    return o->n > 1 ? (o->last - o->first) / (double)(o->n - 1) : 0;
+}
+
+/* One line on stderr: what an image and a token took. */
+static void tell_pace(const output *o, size_t n_images)
+{
+    char pace[LVLM_PACE_TEXT], each[LVLM_AMOUNT_TEXT];
+    if (o->args->common.quiet || o->n == 0) return;
+    fflush(stdout);
+    fprintf(stderr, PROGRAM ": ");
+    if (o->seen > 0 && n_images > 0)
+        fprintf(stderr, "%s; ",
+                lvlm_pace_text(pace, n_images, "image", o->seen - o->started));
+    else if (o->seen > 0)
+        fprintf(stderr, "images in %s; ", lvlm_time_text(each, o->seen - o->started));
+    fprintf(stderr, "prompt of %s",
+            lvlm_pace_text(pace, o->n_prompt, "token",
+                           o->first - (o->seen > 0 ? o->seen : o->started)));
+    if (o->n > 1)
+        fprintf(stderr, "; %llu new tokens, %s per token, %.1f tokens/s",
+                (unsigned long long)o->n, lvlm_time_text(each, token_seconds(o)),
+                1 / fmax(token_seconds(o), 1e-9));
+    fputc('\n', stderr);
+}
+
+static int print_json(const output *o, const lvlm_generated *made, size_t n_images,
+                      lvlm_error *err)
+{
+    cJSON *const result = o->result;
+    lvlm_json_add_number(result, "prompt_tokens", (double)o->n_prompt);
     lvlm_json_add_number(result, "new_tokens", (double)made->n);
     if (cJSON_AddStringToObject(result, "stopped", stopped_by(made)) == NULL ||
-        cJSON_AddBoolToObject(result, "checked", checked) == NULL)
+        cJSON_AddBoolToObject(result, "checked", o->args->check) == NULL)
         return lvlm_fail_memory(err);
-    lvlm_json_add_number(result, "prompt_seconds", first - started);
-    lvlm_json_add_number(result, "seconds", now - started);
+    if (o->seen > 0 && n_images > 0)
+        lvlm_add_seconds(result, "image_seconds",
+                         (o->seen - o->started) / (double)n_images);
+    lvlm_add_seconds(result, "prompt_seconds", o->first - o->started);
+    if (o->n > 1) lvlm_add_seconds(result, "token_seconds", token_seconds(o));
+    lvlm_add_seconds(result, "seconds", lvlm_seconds() - o->started);
     char *text = NULL;
     TRY(lvlm_json_print(&text, result, err));
     lvlm_print_json_text(text);
@@ -169,28 +203,51 @@ static int finish_text(output *o, const prompting *p, lvlm_error *err)
 
 /* ---- all of it ------------------------------------------------------------------ */
 
-/* Reads `inputs`, behind a bar. */
-static int begin(lvlm_session **out, lvlm_model *model, const lvlm_checkpoint *inputs,
-                 bool quiet, lvlm_error *err)
-{
+/* Of the stages only when the images were done is of interest. */
+typedef struct reading {
     lvlm_progress bar;
-    lvlm_stage_list nothing = { .progress = lvlm_progress_stages, .user = &bar };
-    const lvlm_stage_sink sink = lvlm_stage_list_sink(&nothing);
-    lvlm_progress_init(&bar, "reading", 0, quiet);
+    double seen;
+} reading;
+
+static bool is_last_of_images(void *user, const char *name)
+{
+    (void)user;
+    return strcmp(name, "connector.out") == 0;
+}
+
+static int note_images(void *user, const lvlm_tensor *stage, lvlm_error *err)
+{
+    reading *const r = user;
+    (void)stage, (void)err;
+    r->seen = lvlm_seconds();
+    return 0;
+}
+
+static void draw_reading(void *user, size_t done, size_t total)
+{
+    lvlm_progress_stages(&((reading *)user)->bar, done, total);
+}
+
+static int begin(lvlm_session **out, output *o, lvlm_model *model,
+                 const lvlm_checkpoint *inputs, lvlm_error *err)
+{
+    reading r = { .seen = 0 };
+    const lvlm_stage_sink sink = { note_images, is_last_of_images, &r, draw_reading };
+    lvlm_progress_init(&r.bar, "reading", 0, o->args->common.quiet);
     const int rc = lvlm_session_begin(out, model, inputs, "", &sink, err);
-    lvlm_progress_finish(&bar);
-    lvlm_stage_list_free(&nothing);
+    lvlm_progress_finish(&r.bar);
+    o->seen = r.seen;
     return rc;
 }
 
-static int open_session(lvlm_session **out, lvlm_model *model, const generate_args *a,
+static int open_session(lvlm_session **out, output *o, lvlm_model *model,
                         const prompting *p, lvlm_error *err)
 {
-    const bool quiet = a->common.quiet;
+    const generate_args *const a = o->args;
     lvlm_checkpoint *inputs = NULL;
-    if (a->inputs == NULL) return begin(out, model, &p->inputs.batch, quiet, err);
+    if (a->inputs == NULL) return begin(out, o, model, &p->inputs.batch, err);
     TRY(lvlm_checkpoint_open(&inputs, a->inputs, NULL, err));
-    const int rc = begin(out, model, inputs, quiet, err);
+    const int rc = begin(out, o, model, inputs, err);
     if (rc == LVLM_EFORMAT) lvlm_prefix(err, "%s: ", a->inputs);
     lvlm_checkpoint_close(inputs);
     return rc;
@@ -200,14 +257,13 @@ static int say(output *o, lvlm_model *model, const lvlm_generation *settings,
                const prompting *p, lvlm_error *err)
 {
     const lvlm_token_sink sink = { take, o };
-    const double started = lvlm_seconds();
     lvlm_session *session = NULL;
     lvlm_generated made;
-    size_t n_prompt = 0;
-    int rc = open_session(&session, model, o->args, p, err);
+    o->started = lvlm_seconds();
+    int rc = open_session(&session, o, model, p, err);
     lvlm_print_notes(PROGRAM, o->notes);
     if (rc < 0) goto done;
-    (void)lvlm_session_tokens(session, &n_prompt);
+    (void)lvlm_session_tokens(session, &o->n_prompt);
     rc = lvlm_generate(&made, session, settings, &sink, err);
     if (o->text == NULL && o->ids == NULL && o->n > 0) putchar('\n');
     if (rc == 0 && made.full)
@@ -218,8 +274,8 @@ static int say(output *o, lvlm_model *model, const lvlm_generation *settings,
     if (rc == 0 && o->text != NULL) rc = finish_text(o, p, err);
     if (rc == 0 && o->result != NULL) lvlm_add_notes(o->result, o->notes);
     if (rc == 0 && o->result != NULL)
-        rc = print_json(o->result, &made, n_prompt, o->args->check, started, o->first,
-                        err);
+        rc = print_json(o, &made, p->prompt.n_images, err);
+    if (rc == 0) tell_pace(o, p->prompt.n_images);
 done:
     lvlm_session_end(session);
     return rc;
@@ -351,6 +407,10 @@ const lvlm_command command_generate = {
     "sampling counts, unless an option says otherwise. The same inputs, options and\n"
     "seed give the same tokens, whatever --threads says. Tokenizer, templates and\n"
     "settings are compared with their digests; weights are with --check.\n"
+    "\n"
+    "--json has tokens, text, boxes, prompt_tokens, new_tokens, stopped (end, limit,\n"
+    "positions), checked, image_seconds (of one image), prompt_seconds (images and\n"
+    "prompt), token_seconds (of one token after the first), seconds, notes.\n"
     "\n"
     "  lvlm-run generate model.lvlm --image cat.jpg --prompt \"caption en\"\n"
     "  lvlm-run generate model.lvlm --inputs in.safetensors --max-new-tokens 64",

@@ -228,6 +228,7 @@ int lvlm_trainer_step(lvlm_trainer *t, lvlm_trainer_report *report, lvlm_error *
                                      .grad_norm = norm,
                                      .lr = t->options.adamw.lr * factor,
                                      .n_targets = n_targets,
-                                     .n_tokens = t->sum.n_tokens };
+                                     .n_tokens = t->sum.n_tokens,
+                                     .n_images = t->sum.n_images };
     return 0;
 }

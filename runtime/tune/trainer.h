@@ -47,6 +47,7 @@ typedef struct lvlm_trainer_report {
     double lr;        /* of adamw.lr */
     size_t n_targets; /* labels that counted */
     size_t n_tokens;  /* of the texts, without padding */
+    size_t n_images;  /* videos too */
 } lvlm_trainer_report;
 
 enum { LVLM_TRAINER_LAST = 256 };

@@ -248,7 +248,15 @@ const lvlm_command command_train = {
     "of files. Prompts are those of lvlm-run; which tokens are learnt is what the\n"
     "family's own fine-tuning code says. A line that cannot be used is named and ends\n"
     "the run, or with --skip-bad is left out and counted; so is what --max-length\n"
-    "cuts.",
+    "cuts.\n"
+    "\n"
+    "The loss at the end is a mean: of the last epoch, but of at most 100 steps and\n"
+    "half of the run. --json has out, adapter, steps, loss, loss_steps (that it is\n"
+    "the mean of), first_loss (of step 1), seconds (of all steps), step_seconds,\n"
+    "token_seconds, image_seconds (of one each), compared, parts (of tensors:\n"
+    "trained_changed, trained_same, frozen_same, frozen_changed), trained_same\n"
+    "(names), folded, data and eval (examples, left_out, cut, first_turn_left_out),\n"
+    "eval_loss, notes.",
     options,
     sizeof(train_args),
     run,

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -194,6 +196,24 @@ int train_log_evaluation(train_log *log, size_t step, double loss, lvlm_error *e
     log->evaluated = step;
     fprintf(log->file, "{\"step\": %zu, \"eval_loss\": %.9g}\n", step, loss);
     return flush(log, err);
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+train_loss train_log_loss(const train_log *log, size_t steps_of_epoch)
+{
+    train_loss out = { .first = NAN };
+    if (log->n == 0) return out;
+    const lvlm_loss_point *const end = log->points + log->n;
+    out.n = least(least(steps_of_epoch, LVLM_LOSS_STEPS), (end[-1].step + 1) / 2);
+    out.n = out.n > 0 ? least(out.n, log->n) : 1;
+    for (size_t i = 1; i <= out.n; i++) out.mean += end[-(ptrdiff_t)i].loss;
+    out.mean /= (double)out.n;
+    if (log->points[0].step == 1) out.first = log->points[0].loss;
+    return out;
 }
 
 int train_log_sync(const train_log *log, lvlm_error *err)

@@ -34,6 +34,17 @@ LVLM_MUST_CHECK int train_log_add(train_log *log, const lvlm_trainer_report *rep
 /* The loss over other data, after the line of that step; once. */
 LVLM_MUST_CHECK int train_log_evaluation(train_log *log, size_t step, double loss,
                                          lvlm_error *err);
+/* The loss that a run ends with. That of one batch says little, so it is the mean of
+ * the last steps: those of one epoch, but at most LVLM_LOSS_STEPS and half of the run.
+ */
+enum { LVLM_LOSS_STEPS = 100 };
+typedef struct train_loss {
+    double mean;
+    size_t n;     /* of so many steps; 0: no step is known */
+    double first; /* of step 1; NaN: not known */
+} train_loss;
+train_loss train_log_loss(const train_log *log, size_t steps_of_epoch);
+
 /* On the disk, before a state that refers to it. */
 LVLM_MUST_CHECK int train_log_sync(const train_log *log, lvlm_error *err);
 LVLM_MUST_CHECK int train_log_close(train_log *log, lvlm_error *err);

@@ -56,6 +56,8 @@ static int take_step(train_run *r, lvlm_error *err)
     }
     const double seconds = lvlm_seconds() - started;
     r->seconds += seconds;
+    r->n_tokens += report.n_tokens;
+    r->n_images += report.n_images;
     if (report.step == r->resumed + 1) train_tell_first(r, &zeros, seconds);
     train_tell_notes(r);
     train_tell_step(r, &report);

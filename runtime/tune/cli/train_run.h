@@ -48,12 +48,13 @@ typedef struct train_run {
     lvlm_batch_source source;
     lvlm_evaluation evaluation; /* the last one */
     train_log log;
-    const char *batch;      /* name of the one that is being read */
-    size_t steps;           /* of the whole run */
-    size_t resumed;         /* done before this program started */
-    double seconds;         /* of the steps of this program */
-    lvlm_status status;     /* the line that says where the run is */
-    lvlm_progress checking; /* of digests, while model and state are opened */
+    const char *batch;         /* name of the one that is being read */
+    size_t steps;              /* of the whole run */
+    size_t resumed;            /* done before this program started */
+    double seconds;            /* of the steps of this program, */
+    size_t n_tokens, n_images; /* and what they were on */
+    lvlm_status status;        /* the line that says where the run is */
+    lvlm_progress checking;    /* of digests, while model and state are opened */
     lvlm_changes changes;
     bool compared; /* changes have been found */
     lvlm_outputs

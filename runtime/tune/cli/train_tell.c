@@ -154,6 +154,61 @@ static void add_changes(cJSON *json, const lvlm_changes *c)
     cJSON_AddItemToObject(json, "trained_same", same);
 }
 
+static train_loss loss_of(const train_run *r)
+{
+    const size_t each = r->options.accumulate;
+    return train_log_loss(&r->log, (r->source.n + each - 1) / each);
+}
+
+/* ", loss 9.8786 (mean of the last 2 steps), 11.6410 at step 1" */
+static void print_loss(const train_run *r)
+{
+    const train_loss loss = loss_of(r);
+    if (loss.n == 0) return;
+    printf(", loss %.4f", loss.mean);
+    if (loss.n > 1)
+        printf(" (mean of the last %zu steps)", loss.n);
+    else if (r->trainer.step > 1)
+        printf(" (the last step)");
+    if (isfinite(loss.first) && r->trainer.step > 1)
+        printf(", %.4f at step 1", loss.first);
+}
+
+static void add_loss(cJSON *json, const train_run *r)
+{
+    const train_loss loss = loss_of(r);
+    if (loss.n == 0) return;
+    lvlm_json_add_number(json, "loss", loss.mean);
+    lvlm_json_add_number(json, "loss_steps", (double)loss.n);
+    if (isfinite(loss.first)) lvlm_json_add_number(json, "first_loss", loss.first);
+}
+
+/* What the steps of this program took. */
+static void tell_pace(const train_run *r)
+{
+    const size_t n = r->trainer.step - r->resumed;
+    char pace[LVLM_PACE_TEXT], each[LVLM_AMOUNT_TEXT];
+    if (n == 0) return;
+    fprintf(stderr, PROGRAM ": %s, %s per token",
+            lvlm_pace_text(pace, n, "step", r->seconds),
+            lvlm_time_text(each, r->seconds / (double)r->n_tokens));
+    if (r->n_images > 0)
+        fprintf(stderr, ", %s per image",
+                lvlm_time_text(each, r->seconds / (double)r->n_images));
+    fputc('\n', stderr);
+}
+
+static void add_pace(cJSON *json, const train_run *r)
+{
+    const size_t n = r->trainer.step - r->resumed;
+    lvlm_add_seconds(json, "seconds", r->seconds);
+    if (n == 0) return;
+    lvlm_add_seconds(json, "step_seconds", r->seconds / (double)n);
+    lvlm_add_seconds(json, "token_seconds", r->seconds / (double)r->n_tokens);
+    if (r->n_images > 0)
+        lvlm_add_seconds(json, "image_seconds", r->seconds / (double)r->n_images);
+}
+
 static int print_json(const train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
@@ -162,8 +217,8 @@ static int print_json(const train_run *r, lvlm_error *err)
     if (a->adapter_out != NULL)
         cJSON_AddStringToObject(json, "adapter", a->adapter_out);
     cJSON_AddNumberToObject(json, "steps", (double)r->trainer.step);
-    if (r->log.n > 0)
-        lvlm_json_add_number(json, "loss", r->log.points[r->log.n - 1].loss);
+    add_loss(json, r);
+    add_pace(json, r);
     if (a->out != NULL && r->options.lora != NULL) {
         cJSON *const folded = cJSON_CreateObject();
         lvlm_fold_cost_add(folded, &r->fold);
@@ -179,11 +234,12 @@ static int print_json(const train_run *r, lvlm_error *err)
 int train_tell_result(const train_run *r, lvlm_error *err)
 {
     train_tell_data(r);
+    if (!r->args->common.quiet) tell_pace(r);
     if (r->args->common.json) return print_json(r, err);
     if (r->args->common.quiet) return 0;
-    printf("%s: %zu steps", r->args->out != NULL ? r->args->out : r->args->adapter_out,
-           r->trainer.step);
-    if (r->log.n > 0) printf(", loss %.4f", r->log.points[r->log.n - 1].loss);
+    printf("%s: %zu step%s", r->args->out != NULL ? r->args->out : r->args->adapter_out,
+           r->trainer.step, r->trainer.step == 1 ? "" : "s");
+    print_loss(r);
     printf("\n");
     if (r->args->out == NULL) return 0;
     if (r->options.lora != NULL) lvlm_fold_cost_print(&r->fold);

@@ -16,7 +16,8 @@ static void durations_have_one_form(void **state)
     static const struct {
         double seconds;
         const char *text;
-    } cases[] = { { 0.00126, "1.3 ms" },  { 0.126, "126 ms" },
+    } cases[] = { { 60.2e-6, "60 us" },   { 999.6e-6, "1.0 ms" },
+                  { 0.00126, "1.3 ms" },  { 0.126, "126 ms" },
                   { 0.9996, "1.0 s" },    { 3.14, "3.1 s" },
                   { 9.96, "10 s" },       { 89.4, "89 s" },
                   { 90, "2 min" },        { 4325, "73 min" },
@@ -25,6 +26,15 @@ static void durations_have_one_form(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_string_equal(lvlm_time_text(text, cases[i].seconds), cases[i].text);
+}
+
+static void a_pace_is_of_one_or_of_many(void **state)
+{
+    char text[LVLM_PACE_TEXT];
+    (void)state;
+    assert_string_equal(lvlm_pace_text(text, 1, "image", 0.0684), "1 image in 68 ms");
+    assert_string_equal(lvlm_pace_text(text, 12, "token", 0.84),
+                        "12 tokens in 840 ms (70 ms per token)");
 }
 
 static void sizes_share_the_unit_of_the_whole(void **state)
@@ -92,6 +102,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(durations_have_one_form),
+        cmocka_unit_test(a_pace_is_of_one_or_of_many),
         cmocka_unit_test(sizes_share_the_unit_of_the_whole),
         cmocka_unit_test(lines_say_how_much_of_what),
         cmocka_unit_test(lines_are_cut_to_the_terminal),
