@@ -1,62 +1,97 @@
 #!/bin/sh
 # all.sh - builds and tests everything, with two compilers and the sanitizers.
 #
-# The last line is the sum over all runs, "N passed, N failed". A build that fails
-# counts as one failed test. Exit 1 when anything failed, or when nothing was tested.
+# The last line is the sum over all stages, "N passed, N failed, N skipped". A build
+# that fails counts as one failed test, a stage that this machine cannot run as one
+# skipped.
+# Exit 1 when anything failed, or when nothing was tested.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-jobs=2
-passed=0
-failed=0
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+# Minutes on two idle cores, compiler, folder, preset, arguments for ctest. What is
+# installed and shown is the release build, so that is the last one of this machine.
+stages="
+2 gcc   build/dev       dev
+2 clang build/dev-clang dev     -LE lint|install
+3 clang build/asan      asan    -LE lint|install
+4 gcc   build/asan-gcc  asan    -LE lint|install
+1 clang build/fuzz      fuzz
+2 gcc   build           release -LE lint
+8 aarch64-linux-gnu-gcc build/arm64 arm64 -LE lint|install|fault
+"
 
-# build COMPILER FOLDER PRESET
-build() {
-    printf '\n== %s, preset %s: build ==\n' "$1" "$3"
-    CC=$1 cmake --preset "$3" -B "$2" >"$log" 2>&1 &&
-        cmake --build "$2" -j "$jobs" >"$log" 2>&1 && return
-    cat "$log"
-    failed=$((failed + 1))
-    return 1
+jobs=$(sh tests/jobs.sh)
+n_stages=$(echo "$stages" | grep -c .)
+stage=0 passed=0 failed=0 skipped=0
+junit=$(mktemp)
+trap 'rm -f "$junit"' EXIT
+
+# What this machine lacks for PRESET; nothing when it can be run.
+lacks() {
+    [ "$1" = arm64 ] || return
+    for tool in aarch64-linux-gnu-gcc qemu-aarch64; do
+        command -v $tool >/dev/null || printf ' %s' $tool
+    done
+    for package in libcjson openblas libpng cmocka; do
+        [ -e "/usr/lib/aarch64-linux-gnu/pkgconfig/$package.pc" ] ||
+            printf ' %s:arm64' $package
+    done
+}
+
+# Adds the tests that ctest wrote down. One that could not be started is a failed one.
+count() {
+    total=$(grep -c '<testcase ' "$junit")
+    good=$(grep -c '<testcase .* status="run"' "$junit")
+    without=$(grep -c '<skipped message="SKIP_RETURN_CODE=' "$junit")
+    bad=$((total - good - without))
+    if [ "$total" = 0 ] || { [ "$1" != 0 ] && [ "$bad" = 0 ]; }; then
+        echo "all.sh: ctest ran no tests, or failed without naming one"
+        bad=$((bad + 1))
+    fi
+    sed -n 's/<\/system-out>//; /<skipped message="SKIP_/{n
+        s/.*<system-out>/skipped: /p
+    }' "$junit"
+    echo "$good passed, $bad failed, $without skipped"
+    passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + without))
 }
 
 # run COMPILER FOLDER PRESET CTEST_ARGUMENT... - build, test, count.
 run() {
-    build "$1" "$2" "$3" || return
-    printf '\n== %s, preset %s: test ==\n' "$1" "$3"
-    folder=$2
-    shift 3
-    ctest --test-dir "$folder" -j "$jobs" --output-on-failure "$@" >"$log" 2>&1
-    status=$?
-    cat "$log"
-    # "100% tests passed, 0 tests failed out of 12"
-    counts=$(sed -n \
-        's/.*tests passed, \([0-9]*\) tests failed out of \([0-9]*\)$/\1 \2/p' "$log")
-    bad=${counts% *}
-    total=${counts#* }
-    if [ -z "$counts" ] || { [ "$status" != 0 ] && [ "$bad" = 0 ]; }; then
-        echo "all.sh: ctest in $folder ran no tests, or failed without naming one"
+    CC=$1 sh tests/build.sh "$3" "$2" all -DLVLM_WERROR=ON || {
         failed=$((failed + 1))
         return
-    fi
-    passed=$((passed + total - bad))
-    failed=$((failed + bad))
+    }
+    folder=$2
+    shift 3
+    : >"$junit"
+    ctest --test-dir "$folder" -j "$jobs" --output-on-failure \
+        --output-junit "$junit" "$@"
+    count $?
 }
 
-if sh tests/install.sh test; then
-    run gcc build/dev dev
-    run clang build/dev-clang dev -LE 'lint|install'
-    run clang build/asan asan -LE 'lint|install'
-    run gcc build/asan-gcc asan -LE 'lint|install'
-    # That the fuzz targets build with libFuzzer, and take their corpus.
-    if ls tests/fuzz/fuzz_*.c >/dev/null 2>&1; then run clang build/fuzz fuzz; fi
-    # What is installed and shown is the release build.
-    run gcc build release -LE 'lint'
-else
-    failed=1
-fi
+sh tests/install.sh test || {
+    printf '\n0 passed, 1 failed, 0 skipped\n'
+    exit 1
+}
+while read -r minutes compiler folder preset arguments <&3; do
+    stage=$((stage + 1))
+    about=$(((minutes * 2 + jobs - 1) / jobs))
+    printf '\n== stage %d of %d: preset %s, %s' $stage "$n_stages" "$preset" "$compiler"
+    missing=$(lacks "$preset")
+    if [ -n "$missing" ]; then
+        printf ' ==\nskipped: there is no%s here\n' "$missing"
+        skipped=$((skipped + 1))
+        continue
+    fi
+    printf ', about %d min ==\n' "$about"
+    start=$(date +%s)
+    # shellcheck disable=SC2086
+    run "$compiler" "$folder" "$preset" $arguments
+    seconds=$(($(date +%s) - start))
+    printf 'stage %d took %d min %d s\n' $stage $((seconds / 60)) $((seconds % 60))
+done 3<<END
+$(echo "$stages" | grep .)
+END
 
-printf '\n%d passed, %d failed\n' "$passed" "$failed"
+printf '\n%d passed, %d failed, %d skipped\n' $passed $failed $skipped
 [ "$failed" = 0 ] && [ "$passed" != 0 ]
