@@ -59,6 +59,10 @@ typedef struct lvlm_model_options {
      * thread; may be NULL. */
     void (*checking)(void *user, uint64_t done, uint64_t total);
     void *checking_user;
+    /* Called during lvlm_model_backward after each stage: how many of all are computed.
+     * May be NULL. */
+    void (*progress)(void *user, size_t done, size_t total);
+    void *progress_user;
     lvlm_notes *notes; /* of lvlm_model_open: receives what the model's files and its
                           batches have and nothing follows; it must outlive the model.
                           NULL: none. A bound model uses its checkpoint's */

@@ -62,6 +62,7 @@ static int pipeline_open(void **out, const lvlm_manifest *manifest,
     p->weights.manifest = manifest;
     p->n_threads = n_threads;
     p->keep = options->checkpointing ? TAPE_INPUTS : TAPE_ALL;
+    p->passing = stages_counting(options->progress, options->progress_user);
     if ((rc = open_parts(p, manifest, options->reference, err)) < 0 ||
         (rc = gradients_make(&p->gradients, manifest, options, err)) < 0 ||
         (rc = adapters_make(&p->adapters, manifest, options->adapter, err)) < 0)
@@ -300,6 +301,7 @@ static int unsee(pass *t, const real *dimage_rows, lvlm_error *err)
     if (drows != NULL) memset(drows, 0, t->seen.R * t->seen.C * sizeof *drows);
     p->connector->backward(p->projection, t->connector_tape, drows, dimage_rows,
                            &t->seen, &t->scratch);
+    stages_advance(&t->stages, 1);
     if (drows != NULL)
         rc = p->tower->backward(p->vision, t->tower_tape, drows, &t->seen,
                                 &t->inputs.images, &t->scratch, err);
@@ -327,8 +329,9 @@ static int learn_text(pass *t, lvlm_model_step *step, double scale, real *dimage
         (rc = head_backward(&p->head, &step->loss, dnormed, tape.normed, &t->packing,
                             scale, &t->scratch, err)) < 0)
         goto done;
-    rc = decoder_backward(&p->text, &tape, dnormed, dimage_rows, sight, &t->scratch,
-                          err);
+    stages_advance(&t->stages, 1);
+    rc = decoder_backward(&p->text, &tape, dnormed, dimage_rows, sight, &t->stages,
+                          &t->scratch, err);
 done:
     decoder_tape_free(&tape);
     lvlm_free(memory);
@@ -354,12 +357,19 @@ static int learn(pass *t, lvlm_model_step *step, double scale, lvlm_error *err)
     return rc;
 }
 
+/* The stages of forward, then head, layers and connector. */
+static void announce_learning(pass *t)
+{
+    pass_announce(t);
+    stages_announce_hidden(&t->stages, 2 + t->p->text.config.layers);
+}
+
 static int pipeline_backward(void *model, lvlm_model_step *step,
                              const lvlm_checkpoint *inputs, const char *prefix,
                              double scale, lvlm_error *err)
 {
     pipeline *const p = model;
-    pass t = { .p = p, .stages = stages_silent() };
+    pass t = { .p = p, .stages = { .sink = &p->passing, .left = 1 } };
     int rc;
     *step = (lvlm_model_step){ 0 };
     p->adapters.noise.active = true; /* here alone */
@@ -369,6 +379,7 @@ static int pipeline_backward(void *model, lvlm_model_step *step,
     step->n_images = lvlm_images_present(&t.inputs.images);
     step->sees = pass_has_images(&t);
     if (t.packing.n_targets == 0 || (rc = pass_make_scratch(&t, err)) < 0) goto done;
+    announce_learning(&t);
     ops_threads(t.p->n_threads);
     rc = learn(&t, step, scale != 0 ? scale : 1 / (double)step->n_targets, err);
 done:

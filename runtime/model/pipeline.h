@@ -25,8 +25,9 @@ typedef struct pipeline {
     adapters adapters;
     lvlm_input_spec spec;
     size_t n_threads;
-    tape_keep keep;       /* how training goes back */
-    bool noted_positions; /* that a batch has more than the model was made for */
+    tape_keep keep;          /* how training goes back */
+    lvlm_stage_sink passing; /* of backward: takes nothing, and counts */
+    bool noted_positions;    /* that a batch has more than the model was made for */
 } pipeline;
 
 /* What one forward has; freed part by part as it goes. */

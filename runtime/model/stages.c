@@ -17,6 +17,13 @@ stages stages_silent(void)
     return (stages){ .sink = &nobody, .left = 1 };
 }
 
+lvlm_stage_sink stages_counting(void (*progress)(void *user, size_t done, size_t total),
+                                void *user)
+{
+    return (
+        lvlm_stage_sink){ .wants = wants_nothing, .progress = progress, .user = user };
+}
+
 bool stages_wants(const stages *s, const char *name)
 {
     return s->sink->wants == NULL || s->sink->wants(s->sink->user, name);
@@ -41,10 +48,15 @@ void stages_announce_blocks(stages *s, const char *prefix, size_t n_blocks)
         stages_announce(s, stages_block(name, prefix, i));
 }
 
-/* One more stage is computed, whether or not anyone wants it. */
-static void advance(stages *s)
+void stages_announce_hidden(stages *s, size_t n)
 {
-    s->done++;
+    s->total += n;
+}
+
+/* So many more are computed, whether or not anyone wants them. */
+void stages_advance(stages *s, size_t n)
+{
+    s->done += n;
     if (s->sink->progress != NULL) s->sink->progress(s->sink->user, s->done, s->total);
 }
 
@@ -63,14 +75,14 @@ static int hand_out(stages *s, const char *name, const real *data, lvlm_shape sh
 int stages_emit(stages *s, const char *name, const real *data, lvlm_shape shape,
                 lvlm_error *err)
 {
-    advance(s);
+    stages_advance(s, 1);
     if (!stages_wants(s, name)) return 0;
     return hand_out(s, name, data, shape, err);
 }
 
 int stages_emit_scalar(stages *s, const char *name, real value, lvlm_error *err)
 {
-    advance(s);
+    stages_advance(s, 1);
     if (!stages_wants(s, name)) return 0;
     return hand_out(s, name, &value, (lvlm_shape){ 0, { 0 } }, err);
 }
@@ -94,7 +106,7 @@ int stages_emit_rows(stages *s, const char *name, const real *packed, size_t C,
                      const lvlm_packing *packing, real *spare, lvlm_error *err)
 {
     if (!stages_wants(s, name)) {
-        advance(s);
+        stages_advance(s, 1);
         return 0;
     }
     const bool padded = packing->N < packing->B * packing->T;

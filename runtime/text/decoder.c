@@ -235,7 +235,7 @@ static void block_backward(const decoder *text, decoder_tape *t, size_t i,
 }
 
 int decoder_backward(const decoder *text, decoder_tape *t, const real *dnormed,
-                     real *dimage_rows, const lvlm_sight *sight,
+                     real *dimage_rows, const lvlm_sight *sight, stages *s,
                      const ops_scratch *scratch, lvlm_error *err)
 {
     const decoder_config *const c = &text->config;
@@ -247,8 +247,9 @@ int decoder_backward(const decoder *text, decoder_tape *t, const real *dnormed,
     rmsnorm_backward(g.x, text->norm.grad, dnormed, t->last, text->norm.v,
                      (real)c->norm_offset, (real)c->norm_eps, M, C, scratch);
     if (narrows_late(text, t)) select_rows_backward(g.x, t->pass.wanted, M, N, C);
-    for (size_t i = c->layers; i-- > t->first;)
+    for (size_t i = c->layers; i-- > t->first; stages_advance(s, 1))
         if (!is_blind(text, t, i)) block_backward(text, t, i, &g, scratch);
+    stages_advance(s, t->first);
     embed_gradient(text, t->pass.packing, g.x, dimage_rows);
     if (sight != NULL && dimage_rows != NULL)
         gather_rows_backward(dimage_rows, t->keys.dstates, t->keys.from, sight->n_keys,

@@ -102,9 +102,10 @@ int decoder_forward(const decoder *text, decoder_tape *tape, const real *image_r
                     const lvlm_sight *sight, stages *s, const ops_scratch *scratch,
                     lvlm_error *err);
 /* The way back: from the gradient of tape->normed, dnormed like it, to those of the
- * weights and, with to_images, dimage_rows += (n,C); else that is NULL. */
+ * weights and, with to_images, dimage_rows += (n,C); else that is NULL. Each layer is a
+ * hidden stage. */
 int decoder_backward(const decoder *text, decoder_tape *tape, const real *dnormed,
-                     real *dimage_rows, const lvlm_sight *sight,
+                     real *dimage_rows, const lvlm_sight *sight, stages *s,
                      const ops_scratch *scratch, lvlm_error *err);
 
 #endif

@@ -83,6 +83,8 @@ int lvlm_trainer_open(lvlm_trainer *t, const char *path,
                                         .check = true,
                                         .checking = options->checking,
                                         .checking_user = options->checking_user,
+                                        .progress = options->progress,
+                                        .progress_user = options->progress_user,
                                         .checkpointing = options->checkpointing,
                                         .notes = options->notes };
     TRY(lvlm_model_open(&t->model, path, &chosen, err));

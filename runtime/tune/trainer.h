@@ -36,6 +36,8 @@ typedef struct lvlm_trainer_options {
     const char *adapter;   /* with lora: the PEFT directory to go on from, or NULL */
     void (*checking)(void *user, uint64_t done, uint64_t total); /* may be NULL */
     void *checking_user; /* as lvlm_model_options has both */
+    void (*progress)(void *user, size_t done, size_t total); /* may be NULL */
+    void *progress_user; /* as lvlm_model_options has both */
     lvlm_notes *notes;   /* as lvlm_model_options has it */
 } lvlm_trainer_options;
 

@@ -37,6 +37,8 @@ int trainer_lora_open(lvlm_trainer *t, const char *path, lvlm_error *err)
                                         .check = true,
                                         .checking = o->checking,
                                         .checking_user = o->checking_user,
+                                        .progress = o->progress,
+                                        .progress_user = o->progress_user,
                                         .checkpointing = o->checkpointing };
     const int rc = lvlm_model_bind(&t->model, &t->manifest, &chosen, err);
     if (rc == LVLM_EFORMAT) lvlm_prefix(err, "%s: ", path);

@@ -176,6 +176,8 @@ static int open_trainer(train_run *r, lvlm_error *err)
     lvlm_progress_init(&r->checking, "checking", 0, a->common.quiet);
     r->options.checking = lvlm_progress_bytes;
     r->options.checking_user = &r->checking;
+    r->options.progress = train_tell_stage;
+    r->options.progress_user = r;
     int rc = lvlm_trainer_open(&r->trainer, r->model, &r->options, err);
     if (rc == 0 && a->out != NULL) rc = lvlm_fold_check(&r->trainer.adapter, err);
     if (rc == 0) rc = train_load_state(r, err);

@@ -53,6 +53,7 @@ typedef struct train_run {
     size_t resumed;            /* done before this program started */
     double seconds;            /* of the steps of this program, */
     size_t n_tokens, n_images; /* and what they were on */
+    lvlm_trainer_report last;  /* of the step before; step 0: none */
     lvlm_status status;        /* the line that says where the run is */
     lvlm_progress checking;    /* of digests, while model and state are opened */
     lvlm_changes changes;
@@ -117,10 +118,10 @@ LVLM_MUST_CHECK int train_spare_inputs(const train_run *run, lvlm_error *err);
 /* What people are told (train_tell.c): memory before the first step, where the run
  * stands, what the first step shows, what has changed. */
 LVLM_MUST_CHECK int train_tell_plan(train_run *run, lvlm_error *err);
-void train_tell_notes(train_run *run); /* those that are new */
+void train_tell_notes(train_run *run);                       /* those that are new */
+void train_tell_stage(void *run, size_t done, size_t total); /* within a step */
 void train_tell_step(train_run *run, const lvlm_trainer_report *report);
-void train_tell_first(const train_run *run, const lvlm_zero_gradients *zeros,
-                      double seconds);
+void train_tell_first(train_run *run, const lvlm_zero_gradients *zeros, double seconds);
 void train_tell_done(train_run *run); /* erases the progress line */
 LVLM_MUST_CHECK int train_tell_result(const train_run *run, lvlm_error *err);
 

@@ -63,12 +63,12 @@ static double left_of(const train_run *r, size_t step)
     return r->seconds / (double)(step - r->resumed) * (double)(r->steps - step);
 }
 
-void train_tell_first(const train_run *r, const lvlm_zero_gradients *zeros,
-                      double seconds)
+void train_tell_first(train_run *r, const lvlm_zero_gradients *zeros, double seconds)
 {
     const size_t step = r->resumed + 1;
     char one[LVLM_AMOUNT_TEXT], all[LVLM_AMOUNT_TEXT];
     if (r->args->common.quiet) return;
+    train_tell_done(r);
     tune_tell_zeros(zeros);
     if (left_of(r, step) >= 10)
         fprintf(stderr, PROGRAM ": the first step took %s, %zu more take about %s\n",
@@ -82,27 +82,45 @@ void train_tell_notes(train_run *r)
     lvlm_print_notes(PROGRAM, &r->notes);
 }
 
-/* The parts that matter most come first: a narrow terminal cuts the end. */
-static void step_text(char *text, size_t n, const train_run *r,
-                      const lvlm_trainer_report *report)
+/* What the steps so far say. The parts that matter most come first: a narrow terminal
+ * cuts the end. */
+static void results_text(char *text, size_t n, const train_run *r)
 {
-    const double each = r->seconds / (double)(report->step - r->resumed);
+    const lvlm_trainer_report *const last = &r->last;
     char left[LVLM_AMOUNT_TEXT];
-    (void)snprintf(text, n,
-                   "step %zu of %zu  loss %.4f  %s left  gradient norm %.3g  "
-                   "%.0f tokens/s",
-                   report->step, r->steps, report->loss,
-                   lvlm_time_text(left, left_of(r, report->step)), report->grad_norm,
-                   (double)report->n_tokens / fmax(each, 1e-9));
+    text[0] = '\0';
+    if (last->step == 0) return;
+    (void)snprintf(text, n, "  %s left  loss %.4f  gradient norm %.3g  %.0f tokens/s",
+                   lvlm_time_text(left, left_of(r, last->step)), last->loss,
+                   last->grad_norm, (double)r->n_tokens / fmax(r->seconds, 1e-9));
+}
+
+void train_tell_stage(void *run, size_t done, size_t total)
+{
+    train_run *const r = run;
+    const size_t each = r->options.accumulate;
+    const double now = lvlm_seconds();
+    char results[192], batch[64] = "", text[384];
+    if (!lvlm_status_due(&r->status, now)) return;
+    if (each > 1)
+        (void)snprintf(batch, sizeof batch, "  batch %zu of %zu", r->trainer.n_batches,
+                       each);
+    results_text(results, sizeof results, r);
+    (void)snprintf(text, sizeof text, "step %zu of %zu%s  stage %zu of %zu%s",
+                   r->trainer.step + 1, r->steps, batch, done, total, results);
+    lvlm_status_show(&r->status, text, now);
 }
 
 void train_tell_step(train_run *r, const lvlm_trainer_report *report)
 {
     const uint64_t every = r->args->report_every;
     const double now = lvlm_seconds();
-    char text[256];
+    char results[192], text[256];
+    r->last = *report;
     if (r->args->common.quiet) return;
-    step_text(text, sizeof text, r, report);
+    results_text(results, sizeof results, r);
+    (void)snprintf(text, sizeof text, "step %zu of %zu%s", report->step, r->steps,
+                   results);
     if (every > 0 && report->step % every == 0) {
         train_tell_done(r);
         fprintf(stderr, PROGRAM ": %s\n", text);
