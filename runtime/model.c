@@ -5,18 +5,15 @@
  * Not here: how it is computed. */
 #include "runtime/model.h"
 
-#include <omp.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "formats/base/processors.h"
 #include "formats/digests.h"
 #include "runtime/model/engine.h"
 #include "runtime/threads.h"
 
-enum {
-    REFERENCE_BYTES = 64,
-    MAX_THREADS = 1024, /* scratch grows with it */
-};
+enum { REFERENCE_BYTES = 64 };
 
 struct lvlm_model {
     const lvlm_engine *engine;
@@ -65,10 +62,9 @@ static int start(lvlm_model *model, const lvlm_model_options *options, lvlm_erro
 {
     const lvlm_model_options defaults = { 0 };
     const lvlm_model_options *const given = options != NULL ? options : &defaults;
-    size_t n_threads =
-        given->threads != 0 ? given->threads : (size_t)omp_get_num_procs();
-    FAIL_IF(n_threads > MAX_THREADS, err, LVLM_EUSAGE, "%zu threads, at most %d",
-            n_threads, MAX_THREADS);
+    size_t n_threads = given->threads != 0 ? given->threads : lvlm_processors();
+    FAIL_IF(n_threads > LVLM_MAX_THREADS, err, LVLM_EUSAGE, "%zu threads, at most %d",
+            n_threads, LVLM_MAX_THREADS);
     TRY(set_reference(model, given->reference, err));
     TRY(lvlm_threads_reserve(&n_threads, model->manifest->checkpoint->notes, err));
     TRY(check(model, given, n_threads, err));

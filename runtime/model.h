@@ -38,7 +38,7 @@ typedef enum lvlm_compute {
 /* All zero is a good choice. */
 typedef struct lvlm_model_options {
     lvlm_compute compute;
-    size_t threads;        /* 0: every core */
+    size_t threads;        /* 0: lvlm_processors */
     const char *reference; /* whose behaviour, where versions differ: "trained" (also
                               NULL) or "transformers-X.Y[.Z]"; read during open only */
     /* Which weights are trained; NULL: none. Those have gradients, and with

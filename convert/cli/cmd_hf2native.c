@@ -25,25 +25,25 @@ typedef struct args {
 } args;
 
 // clang-format off
-#define COMMON_OPTIONS                                                                 \
+#define COMMON_OPTIONS(source)                                                         \
     { "dtype", "keep|f32|bf16|f16", LVLM_OPTION_TEXT, offsetof(args, dtype),           \
       "store weights as this type, rounded to nearest even (default: keep)" },         \
     { "dry-run", NULL, LVLM_OPTION_FLAG, offsetof(args, dry_run),                      \
-      "print the plan and write nothing; needs only the headers of SRC" },             \
+      "print the plan and write nothing; needs only the headers of " source },           \
     { "init-missing", "zeros|normal:STD|xavier", LVLM_OPTION_TEXT,                     \
       offsetof(args, init_missing),                                                    \
-      "make the connector's projection when SRC has none; recorded as made" },         \
+      "make the connector's projection when " source " has none; recorded as made" },     \
     { "seed", "N", LVLM_OPTION_COUNT, offsetof(args, seed),                            \
       "seed of what is made (default 0)" },                                            \
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force), "overwrite MODEL" }
 // clang-format on
 
-static const lvlm_option options[] = { COMMON_OPTIONS, LVLM_OPTION_END };
+static const lvlm_option options[] = { COMMON_OPTIONS("SRC"), LVLM_OPTION_END };
 
 static const lvlm_option npz_options[] = {
     { "config", "FILE.json", LVLM_OPTION_TEXT, offsetof(args, config),
       "a Hugging Face config.json to go by, instead of one made from the shapes" },
-    COMMON_OPTIONS,
+    COMMON_OPTIONS("FILE.npz"),
     LVLM_OPTION_END,
 };
 
@@ -335,11 +335,6 @@ static int run_any(const void *arguments, const lvlm_operands *operands, bool np
     problems found = { 0, a->common.json ? cJSON_CreateArray() : NULL };
     int rc;
 
-    if (!a->dry_run && model == NULL) {
-        rc = lvlm_fail(&err, LVLM_EUSAGE, "%s MODEL; 1 given",
-                       npz ? "npz2native takes FILE.npz" : "hf2native takes SRC");
-        goto done;
-    }
     if ((rc = read_options(&import_options, a, npz, &err)) < 0 ||
         (rc = lvlm_outputs_file(&outputs, &out, a->dry_run ? NULL : model, &err)) < 0)
         goto done;
@@ -368,6 +363,20 @@ done:
     else
         lvlm_json_free(found.list);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+}
+
+static int check(const void *arguments, const lvlm_operands *operands, lvlm_error *err)
+{
+    const args *const a = arguments;
+    lvlm_init made;
+    FAIL_IF(!a->dry_run && operands->n < 2, err, LVLM_EUSAGE,
+            "MODEL is needed, the file to write, or --dry-run");
+    if (a->init_missing != NULL)
+        TRY(lvlm_init_parse(&made, a->init_missing, a->seed, err));
+    FAIL_IF(a->seed > 0 && (a->init_missing == NULL || made.kind == LVLM_INIT_ZEROS),
+            err, LVLM_EUSAGE,
+            "--seed decides nothing without --init-missing normal:STD or xavier");
+    return 0;
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)
@@ -401,6 +410,7 @@ const lvlm_command command_hf2native = {
     options,
     sizeof(args),
     run,
+    .check = check,
 };
 
 const lvlm_command command_npz2native = {
@@ -422,4 +432,5 @@ const lvlm_command command_npz2native = {
     npz_options,
     sizeof(args),
     run_npz,
+    .check = check,
 };

@@ -25,25 +25,33 @@ static const lvlm_option options[] = {
       "source: the files that came in, byte for byte (default); hub: names of the "
       "official files; current: names that current transformers writes" },
     { "max-shard-size", "SIZE", LVLM_OPTION_BYTES, offsetof(args, max_shard),
-      "hub and current: split into files of at most SIZE (default 5GB)" },
+      "hub and current: split into files with at most SIZE of tensors each, their "
+      "headers not counted (default 5GB); a tensor that is larger has its own" },
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force),
       "write into DIR although it holds files; those of an older model go, others "
       "stay" },
     LVLM_OPTION_END,
 };
 
-static int read_options(lvlm_export_options *out, const args *a, lvlm_error *err)
+static int check(const void *arguments, const lvlm_operands *operands, lvlm_error *err)
+{
+    const args *const a = arguments;
+    (void)operands;
+    FAIL_IF(
+        a->max_shard > 0 && (a->layout == NULL || strcmp(a->layout, "source") == 0),
+        err, LVLM_EUSAGE,
+        "--max-shard-size goes with --layout hub or current: source keeps the files "
+        "as they were");
+    return 0;
+}
+
+static void read_options(lvlm_export_options *out, const args *a)
 {
     const char *layout = a->layout != NULL ? a->layout : "source";
     *out = (lvlm_export_options){ .source = strcmp(layout, "source") == 0,
                                   .threads = lvlm_thread_count(&a->common) };
     out->layout = strcmp(layout, "hub") == 0 ? LVLM_LAYOUT_HUB : LVLM_LAYOUT_CURRENT;
     out->max_shard = a->max_shard > 0 ? a->max_shard : DEFAULT_SHARD;
-    FAIL_IF(
-        out->source && a->max_shard > 0, err, LVLM_EUSAGE,
-        "--max-shard-size goes with --layout hub or current: source keeps the files "
-        "as they were");
-    return 0;
 }
 
 static int print_json(const lvlm_export *ex, double seconds, lvlm_error *err)
@@ -121,8 +129,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_error err;
     int rc;
 
-    if ((rc = read_options(&export_options, a, &err)) < 0)
-        return lvlm_report(PROGRAM, &err);
+    read_options(&export_options, a);
     export_options.progress = lvlm_progress_update;
     export_options.user = &bar;
     export_options.notes = &notes;
@@ -164,4 +171,5 @@ const lvlm_command command_native2hf = {
     options,
     sizeof(args),
     run,
+    .check = check,
 };

@@ -99,6 +99,19 @@ static int open_bytes(lvlm_infile *file, int fd, bool map, lvlm_error *err)
     return map ? map_bytes(file, fd, err) : read_bytes(file, fd, err);
 }
 
+/* Why there is no file `path`. */
+static int fail_open(const char *path, lvlm_error *err)
+{
+    const int number = errno;
+    FAIL_IF(*path == '\0', err, LVLM_EIO, "'': the name of a file is empty");
+    FAIL_IF(lvlm_path_is_url(path), err, LVLM_EIO,
+            "%s: is a URL; nothing is downloaded, name a file", path);
+    FAIL_IF(strcmp(path, "-") == 0, err, LVLM_EIO,
+            "-: standard input is not read here, name a file");
+    errno = number;
+    return lvlm_fail_errno(err, "%s: cannot open", path);
+}
+
 static int open_file(lvlm_infile **out, const char *path, bool map, lvlm_error *err)
 {
     lvlm_infile *file = lvlm_calloc(1, sizeof *file);
@@ -112,7 +125,7 @@ static int open_file(lvlm_infile **out, const char *path, bool map, lvlm_error *
     /* non-blocking, so that a pipe under the name is refused and not waited for */
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        rc = lvlm_fail_errno(err, "%s: cannot open", path);
+        rc = fail_open(path, err);
         goto done;
     }
     if ((rc = open_bytes(file, fd, map, err)) < 0) goto done;
@@ -193,6 +206,16 @@ void lvlm_infile_done_with(const lvlm_infile *file, uint64_t offset, uint64_t n_
 
 /* ---- paths ---------------------------------------------------------------------- */
 
+bool lvlm_path_peek(char *text, size_t size, const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    const ssize_t n = read(fd, text, size - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
 bool lvlm_path_exists(const char *path)
 {
     return access(path, F_OK) == 0;
@@ -202,6 +225,12 @@ bool lvlm_path_is_directory(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool lvlm_path_is_url(const char *path)
+{
+    size_t n = strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789");
+    return n > 1 && strncmp(path + n, "://", 3) == 0;
 }
 
 const char *lvlm_path_base(const char *path)

@@ -58,9 +58,15 @@ void lvlm_infile_watch(void (*mapped)(const lvlm_infile *file),
 void lvlm_infile_will_need(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes);
 void lvlm_infile_done_with(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes);
 
+/* The beginning of a file of the kernel's (/proc, /sys), which has no size, as a text
+ * of at most `size` - 1 bytes; false where there is none. */
+bool lvlm_path_peek(char *text, size_t size, const char *path);
+
 /* True when `path` names something that exists (links followed). */
 bool lvlm_path_exists(const char *path);
 bool lvlm_path_is_directory(const char *path);
+/* "https://..." and the like. */
+bool lvlm_path_is_url(const char *path);
 /* Part after the last '/', borrowed from `path`. */
 const char *lvlm_path_base(const char *path);
 

@@ -326,6 +326,13 @@ const char *lvlm_json_string(const cJSON *item)
     return cJSON_IsString(item) ? item->valuestring : NULL;
 }
 
+cJSON *lvlm_json_document(void)
+{
+    cJSON *const document = cJSON_CreateObject();
+    cJSON_AddNumberToObject(document, "schema", LVLM_JSON_SCHEMA);
+    return document;
+}
+
 void lvlm_json_add_number(cJSON *object, const char *key, double value)
 {
     if (isfinite(value))

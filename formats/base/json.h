@@ -73,6 +73,11 @@ bool lvlm_json_double(double *out, const cJSON *item);
 /* The string's bytes, or NULL when it is no string. Borrowed. */
 const char *lvlm_json_string(const cJSON *item);
 
+/* What a program prints with --json: an object that begins with "schema", the version
+ * of the form that formats/cli/JSON.md describes. NULL: out of memory. */
+enum { LVLM_JSON_SCHEMA = 1 };
+cJSON *lvlm_json_document(void);
+
 /* Add a number to an object; null where JSON has no word for it (infinite, NaN). */
 void lvlm_json_add_number(cJSON *object, const char *key, double value);
 

@@ -8,9 +8,11 @@
  *   static const lvlm_command command = { "hf2native", "SRC MODEL", 2, 2, "Hugging Face
  *       directory to native file", "longer help...", options, run };
  *
- * Options may stand anywhere after the verb, as "--name VALUE" or "--name=VALUE";
- * "--" ends them. Unknown, repeated-without-being-words, or malformed ones are
- * LVLM_EUSAGE and name the nearest known option. This file does not print. */
+ * Options may be anywhere, as "--name VALUE" or "--name=VALUE"; -h, -V, -q and -f are
+ * --help, --version, --quiet and --force, and may be joined (-qf); "--" ends options.
+ * Of an option that is repeated the last one counts. Unknown or malformed ones are
+ * LVLM_EUSAGE and name a known option that is near, or where to look. This file does
+ * not print. */
 #ifndef LVLM_FORMATS_BASE_OPTIONS_H
 #define LVLM_FORMATS_BASE_OPTIONS_H
 
@@ -27,12 +29,49 @@ typedef enum lvlm_option_kind {
     LVLM_OPTION_FLAG,  /* bool: present or not */
     LVLM_OPTION_TEXT,  /* const char *: borrowed from argv */
     LVLM_OPTION_COUNT, /* uint64_t: whole decimal number */
-    LVLM_OPTION_REAL,  /* double: finite */
-    LVLM_OPTION_BYTES, /* uint64_t: number with optional KB MB GB TB (powers of 1000)
+    LVLM_OPTION_REAL,  /* lvlm_real: finite */
+    LVLM_OPTION_BYTES, /* uint64_t: above 0, with optional KB MB GB TB (powers of 1000)
                           or KiB MiB GiB TiB */
     LVLM_OPTION_WORDS, /* lvlm_words: every word up to the next option, or the one
-                          behind "="; may be given again and again */
+                          after "="; repeated, they add up */
 } lvlm_option_kind;
+
+/* A number of which 0 means 0. */
+typedef struct lvlm_real {
+    double value;
+    bool given;
+} lvlm_real;
+
+/* Which numbers a COUNT or a REAL takes: from it come the check, the message and what
+ * help says. All zero: any. */
+typedef struct lvlm_range {
+    unsigned bounds; /* bits: */
+    double from, to;
+} lvlm_range;
+
+enum {
+    LVLM_LEAST = 1, /* `from` and more */
+    LVLM_ABOVE = 2, /* more than `from` */
+    LVLM_MOST = 4,  /* `to` and less */
+    LVLM_BELOW = 8, /* less than `to` */
+    LVLM_WHOLE = 16 /* a REAL without a fraction */
+};
+
+#define LVLM_AT_LEAST(n)                                                               \
+    {                                                                                  \
+        LVLM_LEAST, (n), 0                                                             \
+    }
+#define LVLM_FROM_TO(n, m)                                                             \
+    {                                                                                  \
+        LVLM_LEAST | LVLM_MOST, (n), (m)                                               \
+    }
+#define LVLM_MORE_THAN(n)                                                              \
+    {                                                                                  \
+        LVLM_ABOVE, (n), 0                                                             \
+    }
+/* 0 is the field of an option that was not given, so it is not a value of a COUNT that
+ * has a default. */
+#define LVLM_COUNTED LVLM_AT_LEAST(1)
 
 enum { LVLM_MAX_WORDS = 64 };
 
@@ -42,13 +81,13 @@ typedef struct lvlm_words {
 } lvlm_words;
 
 typedef struct lvlm_option {
-    const char *name; /* without dashes */
-    const char
-        *value; /* what stands for the value in help; "a|b|c" (only words in lower
-                          case) is also the closed list of a TEXT value */
+    const char *name;  /* without dashes */
+    const char *value; /* its placeholder in help; "a|b|c" (only words in lower case) is
+                          also the closed list of a TEXT value */
     lvlm_option_kind kind;
     size_t offset; /* of the field in the arguments struct */
     const char *help;
+    lvlm_range range;
 } lvlm_option;
 
 #define LVLM_OPTION_END                                                                \
@@ -62,7 +101,8 @@ typedef struct lvlm_common_args {
     bool version;
     bool json;
     bool quiet;
-    uint64_t threads; /* 0: all cores */
+    uint64_t threads;   /* 0: as many as there are processors for us */
+    const char *colour; /* --color; NULL: auto */
 } lvlm_common_args;
 
 enum { LVLM_MAX_OPERANDS = 8 };
@@ -85,16 +125,43 @@ typedef struct lvlm_command {
     size_t args_bytes; /* of the arguments; their first member is lvlm_common_args */
     /* Returns an exit status. */
     int (*run)(const void *args, const lvlm_operands *operands);
+    /* The options that a command needs, as the usage line has them after the operands,
+     * or NULL: "--inputs IN --out OUT" both; "(--data FILE | --batches DIR)" exactly
+     * one; "(--out FILE and/or --adapter-out DIR)" one at least. */
+    const char *needs;
+    /* Do the options go together? LVLM_EUSAGE; may be NULL. */
+    int (*check)(const void *args, const lvlm_operands *operands, lvlm_error *err);
 } lvlm_command;
 
-/* Parse argv[0..argc) (behind the verb) into `args` (args_bytes, whose option fields
- * the caller has set to their defaults) and `operands`. With --help or --version
- * present the number of operands is not checked. */
+/* Parse argv[0..argc), from which the verb has been taken out, into `args` (args_bytes,
+ * zero) and `operands`, and check both. With --help or --version among them nothing is
+ * an error. */
 LVLM_MUST_CHECK int lvlm_options_parse(void *args, lvlm_operands *operands,
-                                       const lvlm_command *command, int argc,
-                                       char *const argv[], lvlm_error *err);
+                                       const char *program, const lvlm_command *command,
+                                       int argc, char *const argv[], lvlm_error *err);
 
-/* "usage: PROGRAM VERB OPERANDS [options]", the help text, and a row per option. */
+/* Which of argv[0..argc) is the verb: the first that is neither an option of every
+ * command or of any of `commands`, nor the value of one. `argc`: there is none. */
+int lvlm_options_verb(const lvlm_command *commands, int argc, char *const argv[]);
+
+/* Is `argument` that flag of every command, by its long or short name ("--help", "-h",
+ * "-qh")? */
+bool lvlm_options_is_flag(const char *argument, const char *name);
+
+/* The options of every command; ends with name NULL. */
+extern const lvlm_option lvlm_common_options[];
+/* The letter of an option; 0: it has none. */
+char lvlm_option_letter(const char *name);
+
+/* The length of the first of `needs`, NULL or "": 0. Others follow after a space. */
+size_t lvlm_option_need(const char *needs);
+
+/* "usage: PROGRAM VERB OPERANDS NEEDS [options]" in lines of `width` columns, without a
+ * new line at the end. */
+void lvlm_options_usage(lvlm_strbuf *out, size_t width, const char *program,
+                        const lvlm_command *command);
+
+/* The usage, the help text, and a row per option. */
 void lvlm_options_help(lvlm_strbuf *out, const char *program,
                        const lvlm_command *command);
 
@@ -102,10 +169,15 @@ void lvlm_options_help(lvlm_strbuf *out, const char *program,
 void lvlm_commands_help(lvlm_strbuf *out, const char *program, const char *summary,
                         const lvlm_command *commands);
 
-/* The value of option `name`, taken as LVLM_OPTION_TEXT because 0 means something: a
- * finite number of at least 0; `absent` when `text` is NULL. LVLM_EUSAGE. */
-LVLM_MUST_CHECK int lvlm_option_number(double *out, const char *name, const char *text,
-                                       double absent, lvlm_error *err);
+/* Which values an option takes: "a whole number from 1 to 1024", or in `short_form`,
+ * for help, "from 1 to 1024" and "" where every number is one. */
+enum { LVLM_RANGE_TEXT = 96 };
+const char *lvlm_option_range(char text[LVLM_RANGE_TEXT], const lvlm_option *option,
+                              bool short_form);
+
+/* Is `known` so near to the word `typed` that it may be meant? At most a third of its
+ * letters differ. */
+bool lvlm_is_near(const char *typed, const char *known);
 
 /* Edit distance of two words (Levenshtein), for "did you mean". Strings beyond 256
  * bytes are compared by their first 256. */

@@ -103,7 +103,8 @@ static _Noreturn void end_by(const char *path)
     put(&error, name);
     put(&error, REASON "\n");
     if (lvlm_json_owed()) {
-        put(&json, "{\n  \"error\": {\n    \"message\": \"");
+        put(&json, "{\n  \"schema\": 1,\n  \"error\": {\n    \"code\": \"io\",\n"
+                   "    \"text\": \"");
         put_quoted(&json, name);
         put(&json, REASON "\",\n    \"exit_status\": 3\n  }\n}\n");
         print(STDOUT_FILENO, &json);

@@ -1,4 +1,4 @@
-/* program.c - dispatch of verbs, help, errors and exit status. */
+/* program.c - dispatch of verbs, help, errors, exit status and JSON. */
 #include "formats/cli/program.h"
 
 #include <errno.h>
@@ -10,6 +10,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/processors.h"
 #include "formats/base/version.h"
 #include "formats/cli/cleanup.h"
 #include "formats/cli/mapped.h"
@@ -59,16 +60,30 @@ bool lvlm_json_owed(void)
     return atomic_load(&document.owed);
 }
 
-/* By hand: being out of memory is an error, too. `message` has no control character. */
-static void print_error(const char *message, int status)
+static const char *code_name(lvlm_code code)
+{
+    switch (code) {
+    case LVLM_ECHECK: return "check";
+    case LVLM_EUSAGE: return "usage";
+    case LVLM_EFORMAT: return "format";
+    case LVLM_ENOMEM: return "memory";
+    case LVLM_ESTOPPED: return "stopped";
+    default: return "io";
+    }
+}
+
+/* By hand: being out of memory is an error, too. `text` has no control character. */
+static void print_error(lvlm_code code, const char *text)
 {
     char *members = NULL;
-    printf("{\n  \"error\": {\n    \"message\": \"");
-    for (const char *at = message; *at != '\0'; at++) {
+    printf(
+        "{\n  \"schema\": %d,\n  \"error\": {\n    \"code\": \"%s\",\n    \"text\": \"",
+        LVLM_JSON_SCHEMA, code_name(code));
+    for (const char *at = text; *at != '\0'; at++) {
         if (*at == '"' || *at == '\\') putchar('\\');
         putchar(*at);
     }
-    printf("\",\n    \"exit_status\": %d\n  }", status);
+    printf("\",\n    \"exit_status\": %d\n  }", lvlm_exit_status(code));
     if (document.members != NULL &&
         lvlm_json_print_pretty(&members, document.members, NULL) == 0) {
         members[strlen(members) - strlen("\n}\n")] = '\0';
@@ -82,13 +97,13 @@ static void print_error(const char *message, int status)
 
 int lvlm_report(const char *program, const lvlm_error *err)
 {
-    const int status = lvlm_exit_status(err->code);
-    char text[4 * LVLM_ERROR_BYTES];
+    char text[4 * LVLM_ERROR_BYTES], prefix[64];
+    snprintf(prefix, sizeof prefix, "%s:", program);
     const char *const message = lvlm_visible(text, sizeof text, err->text);
-    if (lvlm_json_owed()) print_error(message, status);
+    if (lvlm_json_owed()) print_error(err->code, message);
     fflush(stdout);
-    fprintf(stderr, "%s: %s\n", program, message);
-    return status;
+    fprintf(stderr, "%s %s\n", lvlm_coloured(stderr, LVLM_RED, prefix), message);
+    return lvlm_exit_status(err->code);
 }
 
 const char *lvlm_shown(const char *text)
@@ -146,6 +161,7 @@ static int print_version(const lvlm_program *program)
     return 0;
 }
 
+/* Both --help before or after the verb and "help VERB" come here. */
 static const lvlm_command *find_command(const lvlm_program *program, const char *verb)
 {
     const lvlm_command *best = program->commands;
@@ -155,10 +171,28 @@ static const lvlm_command *find_command(const lvlm_program *program, const char 
             best = c;
     }
     lvlm_error err;
-    lvlm_fail(&err, LVLM_EUSAGE, "unknown command '%s'; did you mean %s?", verb,
-              best->name);
+    if (lvlm_is_near(verb, best->name))
+        lvlm_fail(&err, LVLM_EUSAGE, "unknown command '%s'; did you mean %s?", verb,
+                  best->name);
+    else
+        lvlm_fail(&err, LVLM_EUSAGE, "unknown command '%s'; \"%s --help\" lists them",
+                  verb, program->name);
     (void)lvlm_report(program->name, &err);
     return NULL;
+}
+
+static int refuse(const lvlm_program *program, const lvlm_command *command,
+                  const lvlm_error *err)
+{
+    lvlm_strbuf usage = LVLM_STRBUF_INIT(MAX_HELP);
+    const int status = lvlm_report(program->name, err);
+    lvlm_options_usage(&usage, SIZE_MAX, program->name, command);
+    lvlm_strbuf_puts(&usage, "   (--help tells more)\n");
+    if (status == lvlm_exit_status(LVLM_EUSAGE))
+        (void)print_text(program, &usage, stderr);
+    else
+        lvlm_strbuf_free(&usage);
+    return status;
 }
 
 static int run_command(const lvlm_program *program, const lvlm_command *command,
@@ -172,10 +206,9 @@ static int run_command(const lvlm_program *program, const lvlm_command *command,
     if (args == NULL) {
         lvlm_fail_memory(&err);
         status = lvlm_report(program->name, &err);
-    } else if (lvlm_options_parse(args, &operands, command, argc, argv, &err) < 0) {
-        status = lvlm_report(program->name, &err);
-        fprintf(stderr, "usage: %s %s %s [options]   (--help tells more)\n",
-                program->name, command->name, command->operands);
+    } else if (lvlm_options_parse(args, &operands, program->name, command, argc, argv,
+                                  &err) < 0) {
+        status = refuse(program, command, &err);
     } else if (args->help) {
         status = print_command(program, command);
     } else if (args->version) {
@@ -188,18 +221,37 @@ static int run_command(const lvlm_program *program, const lvlm_command *command,
     return status;
 }
 
+/* No verb: help, the version, or what is there to be told. */
+static int answer_options(const lvlm_program *program, int argc, char *argv[])
+{
+    for (int i = 0; i < argc; i++) {
+        if (lvlm_options_is_flag(argv[i], "help"))
+            return print_commands(program, stdout);
+        if (lvlm_options_is_flag(argv[i], "version")) return print_version(program);
+    }
+    if (argc == 0) return print_commands(program, stderr);
+    lvlm_error err;
+    lvlm_fail(&err, LVLM_EUSAGE, "no command is given; \"%s --help\" lists them",
+              program->name);
+    return lvlm_report(program->name, &err);
+}
+
+/* argv[0] is the first argument. */
 static int dispatch(const lvlm_program *program, int argc, char *argv[])
 {
-    if (argc < 2) return print_commands(program, stderr);
-    const char *verb = argv[1];
-    if (strcmp(verb, "--help") == 0 || (strcmp(verb, "help") == 0 && argc < 3))
-        return print_commands(program, stdout);
-    if (strcmp(verb, "--version") == 0) return print_version(program);
-    const bool help = strcmp(verb, "help") == 0;
-    const lvlm_command *command = find_command(program, help ? argv[2] : verb);
+    int at = lvlm_options_verb(program->commands, argc, argv);
+    if (at < argc && strcmp(argv[at], "help") == 0) {
+        if (++at == argc) return print_commands(program, stdout);
+        const lvlm_command *const command = find_command(program, argv[at]);
+        return command != NULL ? print_command(program, command)
+                               : lvlm_exit_status(LVLM_EUSAGE);
+    }
+    if (at == argc || strcmp(argv[at], "--") == 0)
+        return answer_options(program, argc, argv);
+    const lvlm_command *const command = find_command(program, argv[at]);
     if (command == NULL) return lvlm_exit_status(LVLM_EUSAGE);
-    if (help) return print_command(program, command);
-    return run_command(program, command, argc - 2, argv + 2);
+    memmove(argv + 1, argv, (size_t)at * sizeof *argv); /* the verb goes */
+    return run_command(program, command, argc - 1, argv + 1);
 }
 
 /* A file that we open must not get the number of a standard stream, into which others
@@ -211,12 +263,16 @@ static void open_standard(void)
             (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
-/* Until the command line is understood. */
-static bool asks_for_json(int argc, char *argv[])
+/* Until the command line is understood: --json, and the last --color. */
+static void glance(int argc, char *argv[])
 {
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strcmp(argv[i], "--json") == 0) return true;
-    return false;
+    const char *colour = NULL;
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--json") == 0) atomic_store(&document.owed, true);
+        if (strncmp(argv[i], "--color=", 8) == 0) colour = argv[i] + 8;
+        if (strcmp(argv[i], "--color") == 0 && i + 1 < argc) colour = argv[i + 1];
+    }
+    lvlm_terminal_colour(colour);
 }
 
 int lvlm_program_main(const lvlm_program *program, int argc, char *argv[])
@@ -227,8 +283,8 @@ int lvlm_program_main(const lvlm_program *program, int argc, char *argv[])
     lvlm_progress_install(program->name);
     atomic_store(&document.incomplete, false);
     watch_json();
-    atomic_store(&document.owed, asks_for_json(argc, argv));
-    const int status = dispatch(program, argc, argv);
+    glance(argc, argv);
+    const int status = dispatch(program, argc - 1, argv + 1);
     lvlm_json_free(document.members);
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;
     fprintf(stderr, "%s: cannot write to standard output\n", program->name);
@@ -270,7 +326,5 @@ void lvlm_print_json_text(const char *text)
 
 size_t lvlm_thread_count(const lvlm_common_args *args)
 {
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    if (args->threads > 0) return (size_t)args->threads;
-    return cores > 0 ? (size_t)cores : 1;
+    return args->threads > 0 ? (size_t)args->threads : lvlm_processors();
 }

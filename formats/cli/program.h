@@ -1,4 +1,4 @@
-/* program.h - what the programs share: dispatch, help, errors, exit status.
+/* program.h - what the programs share: dispatch, help, errors, exit status, JSON.
  *
  * Together with the commands in <layer>/cli/ the only code that prints or exits. */
 #ifndef LVLM_FORMATS_CLI_PROGRAM_H
@@ -11,6 +11,7 @@
 #include "formats/base/utf8.h"
 #include "formats/cli/amounts.h"
 #include "formats/cli/progress.h"
+#include "formats/cli/terminal.h"
 
 typedef struct lvlm_program {
     const char *name;
@@ -19,9 +20,10 @@ typedef struct lvlm_program {
         *commands; /* ends with name NULL; all-zero arguments are defaults */
 } lvlm_program;
 
-/* A whole main(): "PROGRAM VERB ...", "--help", "help VERB", "--version". Returns the
- * exit status; 3 when stdout could not be written. Descriptors 0, 1 and 2 that are
- * closed are opened so that they only fail: no file of ours gets their numbers. */
+/* A whole main(): "PROGRAM VERB ...", options before or after the verb, "--help", "help
+ * VERB", "--version". Returns the exit status; 3 when stdout could not be written.
+ * Descriptors 0, 1 and 2 that are closed are opened so that they only fail: no file of
+ * ours gets their numbers. */
 int lvlm_program_main(const lvlm_program *program, int argc, char *argv[]);
 
 /* 0 success, 1 a check failed, 2 wrong usage, 3 bad input or I/O, 128 and the number of
@@ -30,7 +32,7 @@ int lvlm_exit_status(int rc);
 
 /* Print "PROGRAM: MESSAGE" on stderr; returns the exit status of err->code. With
  * --json, and no result printed yet, stdout gets what a pipeline waits for:
- * {"error": {"message": ..., "exit_status": ...}}. */
+ * {"schema": 1, "error": {"code": "format", "text": ..., "exit_status": 3}}. */
 int lvlm_report(const char *program, const lvlm_error *err);
 /* Add a member to that document, beside "error". Takes `value`, which may be NULL. */
 void lvlm_report_with(const char *key, cJSON *value);
@@ -53,7 +55,7 @@ LVLM_MUST_CHECK int lvlm_print_json(cJSON *json, lvlm_error *err);
  * reads back as the same value; bytes that are not UTF-8 become U+FFFD. */
 void lvlm_print_json_text(const char *text);
 
-/* --threads, or the number of cores. */
+/* --threads, or as many as there are processors for us (processors.h). */
 size_t lvlm_thread_count(const lvlm_common_args *args);
 
 #endif

@@ -3,16 +3,14 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "formats/cli/amounts.h"
+#include "formats/cli/terminal.h"
 
 static const double first_after = 1, redrawn_after = 0.1, repeated_after = 60;
-enum { LINE_BYTES = 512, USUAL_COLUMNS = 80 };
+enum { LINE_BYTES = 512 };
 
 static const char *program_name = "";
 
@@ -23,13 +21,7 @@ void lvlm_progress_install(const char *program)
 
 size_t lvlm_terminal_columns(void)
 {
-    struct winsize size;
-    const char *const term = getenv("TERM");
-    if (isatty(STDERR_FILENO) != 1) return 0;
-    if (term != NULL && strcmp(term, "dumb") == 0) return 0;
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
-        return USUAL_COLUMNS;
-    return size.ws_col;
+    return lvlm_terminal_redraws(stderr) ? lvlm_terminal_width(stderr) : 0;
 }
 
 double lvlm_seconds(void)

@@ -45,14 +45,6 @@ static const lvlm_option options[] = {
 };
 // clang-format on
 
-static int check_args(const forward_args *args, lvlm_error *err)
-{
-    FAIL_IF(args->inputs == NULL, err, LVLM_EUSAGE,
-            "--inputs IN.safetensors is needed");
-    FAIL_IF(args->out == NULL, err, LVLM_EUSAGE, "--out OUT.safetensors is needed");
-    return 0;
-}
-
 static int open_output(lvlm_outputs *outputs, lvlm_outfile **out,
                        const forward_args *args, const char *model, lvlm_error *err)
 {
@@ -247,8 +239,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_error err, not_finite;
     int rc, finite;
-    if ((rc = check_args(args, &err)) < 0 ||
-        (rc = open_output(&outputs, &out, args, operands->at[0], &err)) < 0 ||
+    if ((rc = open_output(&outputs, &out, args, operands->at[0], &err)) < 0 ||
         (rc = open_model(&model, operands->at[0], args, &notes, &err)) < 0)
         goto done;
     const double started = lvlm_seconds();
@@ -294,4 +285,5 @@ const lvlm_command command_forward = {
     options,
     sizeof(forward_args),
     run,
+    .needs = "--inputs IN.safetensors --out OUT.safetensors",
 };

@@ -22,9 +22,9 @@ typedef struct generate_args {
     prompting_args prompting;
     const char *boxes;
     bool force, check;
-    const char *inputs, *top_k, *top_p, *penalty, *compute, *reference;
+    const char *inputs, *compute, *reference;
     uint64_t max_new_tokens, seed;
-    double temperature;
+    lvlm_real temperature, top_k, top_p, penalty;
 } generate_args;
 
 // clang-format off
@@ -37,17 +37,20 @@ static const lvlm_option options[] = {
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(generate_args, force),
       "overwrite FILE.png" },
     { "max-new-tokens", "N", LVLM_OPTION_COUNT, offsetof(generate_args, max_new_tokens),
-      "stop after that many (default: the model's own setting, or 512)" },
+      "stop after that many (default: the model's own setting, or 512)", LVLM_COUNTED },
     { "temperature", "T", LVLM_OPTION_REAL, offsetof(generate_args, temperature),
-      "draw tokens, the more evenly the higher (default 0: greedy)" },
-    { "top-k", "K", LVLM_OPTION_TEXT, offsetof(generate_args, top_k),
-      "draw from the K likeliest; 0: all (default: the model's own setting, or 50)" },
-    { "top-p", "P", LVLM_OPTION_TEXT, offsetof(generate_args, top_p),
-      "draw from the likeliest that make up P (default: the model's own setting, or 1)" },
+      "draw tokens, the more evenly the higher (default 0: greedy)", LVLM_AT_LEAST(0) },
+    { "top-k", "K", LVLM_OPTION_REAL, offsetof(generate_args, top_k),
+      "draw from the K likeliest; 0: all (default: the model's own setting, or 50)",
+      { LVLM_LEAST | LVLM_MOST | LVLM_WHOLE, 0, UINT32_MAX } },
+    { "top-p", "P", LVLM_OPTION_REAL, offsetof(generate_args, top_p),
+      "draw from the likeliest that make up P (default: the model's own setting, or 1)",
+      LVLM_FROM_TO(0, 1) },
     { "seed", "N", LVLM_OPTION_COUNT, offsetof(generate_args, seed),
       "another seed draws other tokens (default 0)" },
-    { "repetition-penalty", "R", LVLM_OPTION_TEXT, offsetof(generate_args, penalty),
-      "of tokens that the text holds, greedy or not (default: the model's own setting, or 1: none)" },
+    { "repetition-penalty", "R", LVLM_OPTION_REAL, offsetof(generate_args, penalty),
+      "of tokens that the text holds, greedy or not (default: the model's own setting, or 1: none)",
+      LVLM_MORE_THAN(0) },
     { "compute", "f32|f64", LVLM_OPTION_TEXT, offsetof(generate_args, compute),
       "precision of the computation (default f32)" },
     { "reference", "trained|transformers-VERSION", LVLM_OPTION_TEXT, offsetof(generate_args, reference),
@@ -62,17 +65,12 @@ static const lvlm_option options[] = {
 static int read_settings(lvlm_generation *g, const lvlm_model *model,
                          const generate_args *a, lvlm_error *err)
 {
-    double top_k;
     TRY(lvlm_generation_read(g, lvlm_model_manifest(model), err));
     lvlm_sampling *const s = &g->sampling;
-    TRY(lvlm_option_number(&top_k, "top-k", a->top_k, (double)s->top_k, err));
-    FAIL_IF(top_k != floor(top_k) || top_k > UINT32_MAX, err, LVLM_EUSAGE,
-            "--top-k '%s': expected a whole number", a->top_k);
-    TRY(lvlm_option_number(&s->top_p, "top-p", a->top_p, s->top_p, err));
-    TRY(lvlm_option_number(&s->penalty, "repetition-penalty", a->penalty, s->penalty,
-                           err));
-    s->top_k = (uint64_t)top_k;
-    s->temperature = a->temperature;
+    if (a->top_k.given) s->top_k = (uint64_t)a->top_k.value;
+    if (a->top_p.given) s->top_p = a->top_p.value;
+    if (a->penalty.given) s->penalty = a->penalty.value;
+    s->temperature = a->temperature.value;
     s->seed = a->seed;
     if (a->max_new_tokens > 0) g->max_new_tokens = a->max_new_tokens;
     return lvlm_sampling_check(s, err);
@@ -87,9 +85,11 @@ static int note_options(const generate_args *a, lvlm_notes *notes, lvlm_error *e
         TRY(lvlm_notes_add(notes, err,
                            "--system, --suffix, --raw, --date and --resampling count "
                            "only with a prompt"));
-    if ((a->top_k == NULL && a->top_p == NULL) || a->temperature != 0) return 0;
+    if (a->temperature.value > 0 || !(a->top_k.given || a->top_p.given || a->seed > 0))
+        return 0;
     return lvlm_notes_add(notes, err,
-                          "--top-k and --top-p count only with --temperature");
+                          "--top-k, --top-p and --seed count only with a --temperature "
+                          "above 0");
 }
 
 static void say_what_is_unchecked(const generate_args *a)
@@ -304,17 +304,14 @@ static int generate(lvlm_model *model, const lvlm_generation *settings,
     return rc;
 }
 
-static int check_args(const generate_args *a, lvlm_error *err)
+static int check(const void *arguments, const lvlm_operands *operands, lvlm_error *err)
 {
+    const generate_args *const a = arguments;
     const prompting_args *const p = &a->prompting;
-    FAIL_IF(a->inputs == NULL && p->prompt == NULL && p->messages == NULL, err,
-            LVLM_EUSAGE,
-            "--prompt TEXT, --messages FILE.json or --inputs IN.safetensors is needed");
+    (void)operands;
     if (a->inputs == NULL) return prompting_check(p, err);
-    FAIL_IF(
-        p->prompt != NULL || p->messages != NULL || p->images.n > 0 || a->boxes != NULL,
-        err, LVLM_EUSAGE,
-        "--inputs takes the place of --prompt, --messages, --image and --boxes");
+    FAIL_IF(p->images.n > 0 || a->boxes != NULL, err, LVLM_EUSAGE,
+            "--inputs takes the place of --image and --boxes too");
     return 0;
 }
 
@@ -372,8 +369,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_error err;
     int rc;
     memset(&p, 0, sizeof p);
-    if ((rc = check_args(args, &err)) < 0 ||
-        (rc = lvlm_outputs_file(&outputs, &boxes, args->boxes, &err)) < 0 ||
+    if ((rc = lvlm_outputs_file(&outputs, &boxes, args->boxes, &err)) < 0 ||
         (rc = open_model(&model, operands->at[0], args, &notes, &err)) < 0 ||
         (rc = read_settings(&settings, model, args, &err)) < 0 ||
         (rc = note_options(args, &notes, &err)) < 0 ||
@@ -417,4 +413,6 @@ const lvlm_command command_generate = {
     options,
     sizeof(generate_args),
     run,
+    "(--prompt TEXT | --messages FILE.json | --inputs IN.safetensors)",
+    check,
 };

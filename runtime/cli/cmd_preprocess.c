@@ -33,9 +33,10 @@ static const lvlm_option options[] = {
 };
 // clang-format on
 
-static int check_args(const preprocess_args *args, lvlm_error *err)
+static int check(const void *arguments, const lvlm_operands *operands, lvlm_error *err)
 {
-    FAIL_IF(args->out == NULL, err, LVLM_EUSAGE, "--out IN.safetensors is needed");
+    const preprocess_args *const args = arguments;
+    (void)operands;
     return prompting_check(&args->prompting, err);
 }
 
@@ -114,8 +115,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_error err;
     int rc;
     memset(&p, 0, sizeof p);
-    if ((rc = check_args(args, &err)) < 0 ||
-        (rc = lvlm_outputs_file(&outputs, &out, args->out, &err)) < 0 ||
+    if ((rc = lvlm_outputs_file(&outputs, &out, args->out, &err)) < 0 ||
         (rc = open_model(&cp, operands->at[0], args, &notes, &err)) < 0 ||
         (rc = lvlm_manifest_build(&manifest, cp, &err)) < 0 ||
         (rc = prompting_make(&p, &manifest, &args->prompting, false, &notes, &err)) <
@@ -151,4 +151,6 @@ const lvlm_command command_preprocess = {
     options,
     sizeof(preprocess_args),
     run,
+    "(--prompt TEXT | --messages FILE.json) --out IN.safetensors",
+    check,
 };

@@ -8,10 +8,6 @@
 
 int prompting_check(const prompting_args *args, lvlm_error *err)
 {
-    FAIL_IF(args->prompt == NULL && args->messages == NULL, err, LVLM_EUSAGE,
-            "--prompt TEXT or --messages FILE.json is needed");
-    FAIL_IF(args->prompt != NULL && args->messages != NULL, err, LVLM_EUSAGE,
-            "--prompt and --messages exclude each other");
     FAIL_IF(args->messages != NULL && (args->system != NULL || args->suffix != NULL),
             err, LVLM_EUSAGE,
             "--system and --suffix are for --prompt; messages have "

@@ -146,7 +146,8 @@ static void options_parse_without_the_heap(void **state)
     lvlm_operands operands;
     (void)state;
     alloc_fail_at(0);
-    const int rc = lvlm_options_parse(&args, &operands, &command, 2, argv, NULL);
+    const int rc =
+        lvlm_options_parse(&args, &operands, "program", &command, 2, argv, NULL);
     alloc_fail_at(-1);
     assert_int_equal(rc, 0);
     assert_int_equal(args.threads, 3);

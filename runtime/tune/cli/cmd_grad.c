@@ -53,13 +53,6 @@ static bool is(const char *text, const char *word)
     return text != NULL && strcmp(text, word) == 0;
 }
 
-static int check_args(const grad_args *a, lvlm_error *err)
-{
-    FAIL_IF(a->inputs == NULL, err, LVLM_EUSAGE, "--inputs IN.safetensors is needed");
-    FAIL_IF(a->out == NULL, err, LVLM_EUSAGE, "--out GRADS.safetensors is needed");
-    return 0;
-}
-
 static int open_output(lvlm_outputs *outputs, lvlm_outfile **out, const grad_args *a,
                        const char *model, lvlm_error *err)
 {
@@ -216,8 +209,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_outfile *out = NULL;
     lvlm_error err;
     int rc;
-    if ((rc = check_args(args, &err)) < 0 ||
-        (rc = lvlm_stage_parse(&stage, args->stage, &err)) < 0)
+    if ((rc = lvlm_stage_parse(&stage, args->stage, &err)) < 0)
         return lvlm_report(PROGRAM, &err);
     const lvlm_model_options chosen = {
         .compute = is(args->compute, "f64") ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
@@ -261,4 +253,5 @@ const lvlm_command command_grad = {
     options,
     sizeof(grad_args),
     run,
+    .needs = "--inputs IN.safetensors --out GRADS.safetensors",
 };

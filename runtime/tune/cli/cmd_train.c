@@ -4,15 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/base/text.h"
 #include "formats/cli/program.h"
 #include "runtime/tune/cli/train_run.h"
 #include "runtime/tune/cli/tune_commands.h"
 
 // clang-format off
 #define TEXT(name, value, field, help) { name, value, LVLM_OPTION_TEXT, offsetof(train_args, field), help }
-#define REAL(name, value, field, help) { name, value, LVLM_OPTION_REAL, offsetof(train_args, field), help }
+#define REAL(name, value, field, help, ...) { name, value, LVLM_OPTION_REAL, offsetof(train_args, field), help, __VA_ARGS__ }
 #define FLAG(name, field, help) { name, NULL, LVLM_OPTION_FLAG, offsetof(train_args, field), help }
-#define COUNT(name, value, field, help) { name, value, LVLM_OPTION_COUNT, offsetof(train_args, field), help }
+#define COUNT(name, value, field, help) { name, value, LVLM_OPTION_COUNT, offsetof(train_args, field), help, LVLM_COUNTED }
+#define BELOW_1 { LVLM_LEAST | LVLM_BELOW, 0, 1 }
 
 static const lvlm_option options[] = {
     TEXT("out", "MODEL2", out, "the trained model; with LoRA, the adapter folded in"),
@@ -26,26 +28,26 @@ static const lvlm_option options[] = {
     COUNT("eval-every", "N", eval_every, "and after every N steps"),
     TEXT("batches", "DIR", batches, "ready batches in place of --data: batch-000.safetensors, ... in order, again from the start"),
     FLAG("shuffle", shuffle, "shuffle ready batches too"),
-    COUNT("seed", "N", seed, "of the order, a new one for each walk over the data, and of what LoRA draws (default 0)"),
+    { "seed", "N", LVLM_OPTION_COUNT, offsetof(train_args, seed), "of the order, a new one for each walk over the data, and of what LoRA draws (default 0)" },
     TEXT("stage", "1|2|3|full|connector", stage, "what is trained: 1 vision and connector, 2 all that the makers trained, 3 connector and language model, the connector alone, or everything (default full)"),
     TEXT("lora", "KEY=VALUE,...", lora, "train a low-rank adapter and leave the model as it is: r=8,alpha=8,dropout=0,rslora=false,targets=q,v"),
     TEXT("adapter", "DIR", adapter, "go on from this PEFT adapter"),
     TEXT("adapter-out", "DIR", adapter_out, "the trained adapter, as PEFT writes it"),
     COUNT("steps", "N", steps, "how many steps"),
-    REAL("epochs", "E", epochs, "or how often the data is walked over"),
+    REAL("epochs", "E", epochs, "or how often the data is walked over", LVLM_MORE_THAN(0)),
     COUNT("accumulate", "N", accumulate, "batches a step (default 1); the loss is the mean over all their labels"),
-    TEXT("lr", "RATE", lr, "learning rate (default 5e-5)"),
-    TEXT("lr-vision", "RATE", lr_vision, "of the vision tower, where it differs"),
-    TEXT("lr-connector", "RATE", lr_connector, "of the connector"),
-    TEXT("lr-text", "RATE", lr_text, "of the language model"),
-    TEXT("beta1", "B", beta1, "of AdamW (default 0.9)"),
-    TEXT("beta2", "B", beta2, "of AdamW (default 0.999)"),
-    TEXT("eps", "E", eps, "of AdamW (default 1e-8)"),
-    TEXT("weight-decay", "D", weight_decay, "of AdamW (default 0)"),
+    REAL("lr", "RATE", lr, "learning rate (default 5e-5)", LVLM_AT_LEAST(0)),
+    REAL("lr-vision", "RATE", lr_vision, "of the vision tower, where it differs; --stage freezes a part", LVLM_MORE_THAN(0)),
+    REAL("lr-connector", "RATE", lr_connector, "of the connector", LVLM_MORE_THAN(0)),
+    REAL("lr-text", "RATE", lr_text, "of the language model", LVLM_MORE_THAN(0)),
+    REAL("beta1", "B", beta1, "of AdamW (default 0.9)", BELOW_1),
+    REAL("beta2", "B", beta2, "of AdamW (default 0.999)", BELOW_1),
+    REAL("eps", "E", eps, "of AdamW (default 1e-8)", LVLM_AT_LEAST(0)),
+    REAL("weight-decay", "D", weight_decay, "of AdamW (default 0)", LVLM_AT_LEAST(0)),
     TEXT("decay", "all|matrices", decay, "what decays: everything, or no biases and norms, as transformers' Trainer tells them (default matrices)"),
-    TEXT("clip", "NORM", clip, "largest norm of all gradients together (default 1; 0: none)"),
+    REAL("clip", "NORM", clip, "largest norm of all gradients together (default 1; 0: none)", LVLM_AT_LEAST(0)),
     TEXT("schedule", "constant|linear|cosine", schedule, "of the learning rate (default linear)"),
-    TEXT("warmup", "N|RATIO", warmup, "steps in which it rises, or their share of all (default 0)"),
+    REAL("warmup", "N|RATIO", warmup, "steps in which it rises, or their share of all (default 0)", LVLM_AT_LEAST(0)),
     TEXT("log", "FILE.jsonl", log, "one object a step: step, loss, grad_norm before clipping, lr, tokens, labels, seconds; one an evaluation: step, eval_loss"),
     COUNT("report-every", "N", report_every, "a line on stderr after every N steps (default: one a minute where that is not a terminal)"),
     TEXT("plot", "FILE.svg", plot, "the loss as a picture, at the end"),
@@ -53,7 +55,7 @@ static const lvlm_option options[] = {
     COUNT("save-every", "N", save_every, "and after every N steps (default: every ten minutes)"),
     TEXT("resume", "DIR", resume, "go on from the state in that folder, and save there"),
     FLAG("checkpointing", checkpointing, "compute activations again, block by block, instead of keeping them: less memory, a third more work, the same bits"),
-    TEXT("compute", "f32|bf16", compute, "precision of the computation; bf16 is not there yet (default f32)"),
+    TEXT("compute", "f32", compute, "precision of the computation: there is one only"),
     TEXT("reference", "trained|transformers-VERSION", reference, "whose behaviour is computed (default trained)"),
     FLAG("force", force, "overwrite MODEL2, the adapter, the log, the picture and the state of another run"),
     LVLM_OPTION_END,
@@ -66,54 +68,61 @@ static const lvlm_option options[] = {
 #define MAX_COUNT 0x1p53
 
 /* Numbers as torch takes them. */
-#define NUMBER(name, text, value, absent, below)                                       \
-    {                                                                                  \
-        name, offsetof(train_args, text), offsetof(lvlm_trainer_options, value),       \
-            absent, below                                                              \
-    }
-static const struct number {
-    const char *name;
-    size_t text, value;
-    double absent, below;
-} numbers[] = {
-    NUMBER("lr", lr, adamw.lr, 5e-5, HUGE_VAL),
-    NUMBER("lr-vision", lr_vision, lr_vision, 0, HUGE_VAL),
-    NUMBER("lr-connector", lr_connector, lr_connector, 0, HUGE_VAL),
-    NUMBER("lr-text", lr_text, lr_text, 0, HUGE_VAL),
-    NUMBER("beta1", beta1, adamw.beta1, 0.9, 1),
-    NUMBER("beta2", beta2, adamw.beta2, 0.999, 1),
-    NUMBER("eps", eps, adamw.eps, 1e-8, HUGE_VAL),
-    NUMBER("weight-decay", weight_decay, adamw.decay, 0, HUGE_VAL),
-    NUMBER("clip", clip, clip, 1, HUGE_VAL),
-};
-
-static int read_numbers(lvlm_trainer_options *o, const train_args *a, lvlm_error *err)
+static void read_numbers(lvlm_trainer_options *o, const train_args *a)
 {
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        const struct number *const n = &numbers[i];
-        const char *const text =
-            *(const char *const *)(const void *)((const char *)a + n->text);
-        double *const value = (double *)(void *)((char *)o + n->value);
-        TRY(lvlm_option_number(value, n->name, text, n->absent, err));
-        FAIL_IF(*value >= n->below, err, LVLM_EUSAGE,
-                "--%s '%s': expected a number of at least 0 and below %g", n->name,
-                text, n->below);
-        /* 0 means that of --lr, so it cannot be given */
-        FAIL_IF(text != NULL && *value == 0 && strncmp(n->name, "lr-", 3) == 0, err,
-                LVLM_EUSAGE, "--%s 0: a part is frozen by --stage", n->name);
-    }
-    return 0;
+    const struct {
+        double *to;
+        lvlm_real from;
+        double absent;
+    } numbers[] = {
+        { &o->adamw.lr, a->lr, 5e-5 },
+        { &o->lr_vision, a->lr_vision, 0 },
+        { &o->lr_connector, a->lr_connector, 0 },
+        { &o->lr_text, a->lr_text, 0 },
+        { &o->adamw.beta1, a->beta1, 0.9 },
+        { &o->adamw.beta2, a->beta2, 0.999 },
+        { &o->adamw.eps, a->eps, 1e-8 },
+        { &o->adamw.decay, a->weight_decay, 0 },
+        { &o->clip, a->clip, 1 },
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        *numbers[i].to =
+            numbers[i].from.given ? numbers[i].from.value : numbers[i].absent;
 }
 
 /* A whole number of steps, or a share of them below 1. */
-static int read_warmup(size_t *out, const char *text, size_t steps, lvlm_error *err)
+static int read_warmup(size_t *out, double value, size_t steps, lvlm_error *err)
 {
-    double value;
-    TRY(lvlm_option_number(&value, "warmup", text, 0, err));
-    FAIL_IF(value >= 1 && (value != floor(value) || value > MAX_COUNT), err,
-            LVLM_EUSAGE, "--warmup '%s': expected a whole number, or a share below 1",
-            text);
+    FAIL_IF(value >= 1 && value != floor(value), err, LVLM_EUSAGE,
+            "--warmup '%g': expected a whole number of steps, or a share of them below "
+            "1",
+            value);
+    FAIL_IF(value > (double)steps, err, LVLM_EUSAGE,
+            "--warmup %g: a run of %zu steps would end before it reached the "
+            "learning rate",
+            value, steps);
     *out = value < 1 ? (size_t)ceil(value * (double)steps) : (size_t)value;
+    return 0;
+}
+
+/* A rate of what is frozen. */
+int train_check_rates(const train_run *r, lvlm_error *err)
+{
+    const train_args *const a = r->args;
+    const struct {
+        const char *part;
+        bool given;
+    } rates[] = { { "vision", a->lr_vision.given },
+                  { "connector", a->lr_connector.given },
+                  { "text", a->lr_text.given } };
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+        bool trained = !rates[i].given;
+        for (size_t k = 0; k < r->trainer.n_tensors && !trained; k++)
+            trained = lvlm_starts_with(r->trainer.tensors[k].name, rates[i].part);
+        FAIL_IF(!trained, err, LVLM_EUSAGE,
+                "--lr-%s: nothing of that part is trained; %s says what is",
+                rates[i].part, r->options.lora != NULL ? "--lora" : "--stage");
+    }
     return 0;
 }
 
@@ -122,8 +131,9 @@ static int read_length(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
     const double each = a->accumulate > 0 ? (double)a->accumulate : 1;
-    const double steps =
-        a->steps > 0 ? (double)a->steps : ceil(a->epochs * (double)r->source.n / each);
+    const double steps = a->steps > 0
+                             ? (double)a->steps
+                             : ceil(a->epochs.value * (double)r->source.n / each);
     FAIL_IF(!(steps * each <= MAX_COUNT), err, LVLM_EUSAGE,
             "%s: %g batches in all, at most %g", a->steps > 0 ? "--steps" : "--epochs",
             steps * each, MAX_COUNT);
@@ -158,8 +168,8 @@ int train_read_options(train_run *r, lvlm_error *err)
     TRY(read_lora(r, err));
     TRY(lvlm_stage_parse(&o->stage, a->stage, err));
     TRY(lvlm_schedule_parse(&o->schedule.kind, a->schedule, err));
-    TRY(read_warmup(&o->schedule.warmup, a->warmup, r->steps, err));
-    return read_numbers(o, a, err);
+    read_numbers(o, a);
+    return read_warmup(&o->schedule.warmup, a->warmup.value, r->steps, err);
 }
 
 static int check_lora(const train_args *a, bool lora, lvlm_error *err)
@@ -171,18 +181,14 @@ static int check_lora(const train_args *a, bool lora, lvlm_error *err)
     return 0;
 }
 
-static int check_args(const train_args *a, lvlm_error *err)
+static int check(const void *arguments, const lvlm_operands *operands, lvlm_error *err)
 {
+    const train_args *const a = arguments;
     const bool lora = a->lora != NULL || a->adapter != NULL;
-    FAIL_IF(a->out == NULL && a->adapter_out == NULL, err, LVLM_EUSAGE,
-            "--out MODEL2 is needed%s", lora ? ", or --adapter-out DIR" : "");
+    (void)operands;
     TRY(train_check_data(a, err));
-    FAIL_IF((a->steps == 0) == !(a->epochs > 0) || a->epochs < 0, err, LVLM_EUSAGE,
-            "either --steps N or --epochs E is needed");
     FAIL_IF(a->save_every > 0 && a->state == NULL && a->resume == NULL, err,
             LVLM_EUSAGE, "--save-every needs --state DIR");
-    FAIL_IF(a->compute != NULL && strcmp(a->compute, "bf16") == 0, err, LVLM_EUSAGE,
-            "--compute bf16: training computes in f32");
     return check_lora(a, lora, err);
 }
 
@@ -193,8 +199,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
                     .state = { .lock = -1, .cleanup = -1 },
                     .notes = LVLM_NOTES_INIT };
     lvlm_error err;
-    int rc = check_args(r.args, &err);
-    if (rc == 0) rc = train_run_all(&r, &err);
+    int rc = train_run_all(&r, &err);
     rc = train_run_free(&r, rc, &err);
     lvlm_print_notes(PROGRAM, &r.notes);
     lvlm_notes_free(&r.notes);
@@ -260,4 +265,7 @@ const lvlm_command command_train = {
     options,
     sizeof(train_args),
     run,
+    "(--out MODEL2 and/or --adapter-out DIR) (--data FILE.jsonl | --batches DIR) "
+    "(--steps N | --epochs E)",
+    check,
 };

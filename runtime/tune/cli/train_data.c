@@ -19,8 +19,6 @@ int train_check_data(const train_args *a, lvlm_error *err)
     const bool examples = a->data != NULL || a->eval != NULL;
     const bool shuffled = a->data != NULL ? !a->in_order : a->shuffle;
     const bool lora = a->lora != NULL || a->adapter != NULL;
-    FAIL_IF((a->data == NULL) == (a->batches == NULL), err, LVLM_EUSAGE,
-            "one of --data FILE.jsonl and --batches DIR is needed");
     FAIL_IF(
         !examples && (a->images != NULL || a->batch_size > 0 || a->max_length > 0 ||
                       a->skip_bad),
@@ -30,7 +28,7 @@ int train_check_data(const train_args *a, lvlm_error *err)
     FAIL_IF(a->in_order && a->data == NULL, err, LVLM_EUSAGE,
             "--in-order is about --data; ready batches are in order without --shuffle");
     FAIL_IF(a->shuffle && a->in_order, err, LVLM_EUSAGE,
-            "--shuffle and --in-order contradict each other");
+            "--shuffle and --in-order exclude each other");
     FAIL_IF(a->seed > 0 && !shuffled && !lora, err, LVLM_EUSAGE,
             "--seed decides nothing %s",
             a->data != NULL ? "with --in-order" : "without --shuffle or --lora");

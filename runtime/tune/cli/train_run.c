@@ -181,6 +181,7 @@ static int open_trainer(train_run *r, lvlm_error *err)
     int rc = lvlm_trainer_open(&r->trainer, r->model, &r->options, err);
     if (rc == 0 && a->out != NULL) rc = lvlm_fold_check(&r->trainer.adapter, err);
     if (rc == 0) rc = train_load_state(r, err);
+    if (rc == 0) rc = train_check_rates(r, err);
     lvlm_progress_finish(&r->checking);
     return rc;
 }

@@ -13,13 +13,13 @@
 
 typedef struct train_args {
     lvlm_common_args common;
-    const char *out, *data, *images, *batches, *eval, *stage, *schedule, *warmup,
-        *decay, *clip, *log, *plot;
+    const char *out, *data, *images, *batches, *eval, *stage, *schedule, *decay, *log,
+        *plot;
     const char *state, *resume, *reference, *compute;
     const char *lora, *adapter, *adapter_out;
-    const char *lr, *beta1, *beta2, *eps, *weight_decay;
-    const char *lr_vision, *lr_connector, *lr_text;
-    double epochs;
+    lvlm_real lr, lr_vision, lr_connector, lr_text;
+    lvlm_real beta1, beta2, eps, weight_decay, clip;
+    lvlm_real epochs, warmup;
     uint64_t steps, accumulate, save_every, seed;
     uint64_t batch_size, max_length, eval_every, report_every;
     bool shuffle, in_order, skip_bad, checkpointing, force;
@@ -68,6 +68,8 @@ typedef struct train_run {
 
 /* Read the options for a source of `n` batches. */
 LVLM_MUST_CHECK int train_read_options(train_run *run, lvlm_error *err);
+/* LVLM_EUSAGE when a part has a learning rate of its own and is not trained. */
+LVLM_MUST_CHECK int train_check_rates(const train_run *run, lvlm_error *err);
 
 /* The whole run: open, go on from a state or start, steps, model, changes. LVLM_ECHECK
  * when a loss is not finite or a frozen tensor changed. Where only the last evaluation

@@ -1,0 +1,120 @@
+/* terminal.c - escape sequences and the size of a window; see terminal.h. */
+#include "formats/cli/terminal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "formats/base/utf8.h"
+
+enum {
+    USUAL_WIDTH = 80,
+    LEAST_WIDTH = 20, /* of a folded text; narrower windows wrap */
+    MAX_COLOURED = 256,
+};
+
+static enum { AUTO, ALWAYS, NEVER } wanted;
+
+void lvlm_terminal_colour(const char *when)
+{
+    const char *const none = getenv("NO_COLOR");
+    wanted = none != NULL && *none != '\0' ? NEVER : AUTO;
+    if (when == NULL || strcmp(when, "auto") == 0) return;
+    wanted = strcmp(when, "always") == 0 ? ALWAYS : NEVER;
+}
+
+bool lvlm_terminal_redraws(FILE *stream)
+{
+    const char *const kind = getenv("TERM");
+    return isatty(fileno(stream)) == 1 && (kind == NULL || strcmp(kind, "dumb") != 0);
+}
+
+static bool has_colour(FILE *stream)
+{
+    return wanted == ALWAYS || (wanted == AUTO && lvlm_terminal_redraws(stream));
+}
+
+const char *lvlm_coloured(FILE *stream, lvlm_colour colour, const char *text)
+{
+    static _Thread_local char texts[8][MAX_COLOURED];
+    static _Thread_local size_t next;
+    static const char *const codes[] = { "31", "32", "33" };
+    if (!has_colour(stream)) return text;
+    char *const to = texts[next++ % 8];
+    snprintf(to, MAX_COLOURED, "\033[%sm%.*s\033[m", codes[colour], MAX_COLOURED - 16,
+             text);
+    return to;
+}
+
+/* The word that begins at `at` in a line, or NULL. */
+static const lvlm_verdict_colour *verdict_at(const char *at,
+                                             const lvlm_verdict_colour *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const size_t length = strlen(words[i].word);
+        if (strncmp(at, words[i].word, length) == 0 &&
+            (at[length] == '\n' || at[length] == ',' || at[length] == '\0'))
+            return &words[i];
+    }
+    return NULL;
+}
+
+void lvlm_print_verdicts(const char *table, const lvlm_verdict_colour *words, size_t n)
+{
+    const char *from = table;
+    for (const char *at = table; (at = strstr(at, "  ")) != NULL;) {
+        at += strspn(at, " ");
+        const lvlm_verdict_colour *const word = verdict_at(at, words, n);
+        if (word == NULL) continue;
+        fwrite(from, 1, (size_t)(at - from), stdout);
+        fputs(lvlm_coloured(stdout, word->colour, word->word), stdout);
+        from = at += strlen(word->word);
+    }
+    fputs(from, stdout);
+}
+
+size_t lvlm_terminal_width(FILE *stream)
+{
+    struct winsize window;
+    const int fd = fileno(stream);
+    if (isatty(fd) != 1) return 0;
+    if (ioctl(fd, TIOCGWINSZ, &window) != 0 || window.ws_col == 0) return USUAL_WIDTH;
+    return window.ws_col;
+}
+
+/* How many bytes of a text are its next `columns` characters, or fewer. */
+static size_t cut(const char *text, size_t columns)
+{
+    const size_t n = strlen(text);
+    size_t at = 0, length;
+    for (; at < n && columns > 0; columns--) {
+        (void)lvlm_utf8_next(&length, text + at, n - at);
+        at += length;
+    }
+    return at;
+}
+
+/* How many bytes of a text are the whole words, at least one, of its next line. */
+static size_t line_of(const char *text, size_t columns)
+{
+    size_t n = cut(text, columns);
+    if (text[n] == '\0') return n;
+    while (n > 0 && text[n] != ' ') n--;
+    return n > 0 ? n : strcspn(text, " ");
+}
+
+void lvlm_print_folded(const char *first, size_t indent, const char *text)
+{
+    const size_t width = lvlm_terminal_width(stdout);
+    const size_t columns = width > indent + LEAST_WIDTH ? width - indent : LEAST_WIDTH;
+    printf("%-*s", (int)indent, first);
+    while (width > 0) {
+        const size_t n = line_of(text, columns);
+        printf("%.*s\n", (int)n, text);
+        text += n + strspn(text + n, " ");
+        if (*text == '\0') return;
+        printf("%*s", (int)indent, "");
+    }
+    printf("%s\n", text);
+}

@@ -1,0 +1,112 @@
+/* test_processors.c - quotas of cgroups, in trees as kernels and containers have. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "formats/base/processors.h"
+#include "tests/support/scratch.h"
+
+enum { MOST_FILES = 4 };
+
+typedef struct kernel_file {
+    const char *path, *text;
+} kernel_file;
+
+/* The file and the folders that its path names. */
+static void place(const char *root, const kernel_file *file)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s%s", root, file->path);
+    for (char *at = path + strlen(root) + 1; (at = strchr(at, '/')) != NULL; at++) {
+        *at = '\0';
+        (void)mkdir(path, 0777);
+        *at = '/';
+    }
+    FILE *const to = fopen(path, "w");
+    assert_non_null(to);
+    fputs(file->text, to);
+    assert_int_equal(fclose(to), 0);
+}
+
+static void quota_is_the_least_on_the_way_up(void **state)
+{
+    static const struct {
+        const char *what;
+        kernel_file files[MOST_FILES];
+        size_t quota;
+    } cases[] = {
+        { "no cgroups", { { NULL, NULL } }, 0 },
+        { "version 2, no limit",
+          { { "/proc/self/cgroup", "0::/a\n" },
+            { "/sys/fs/cgroup/a/cpu.max", "max 100000\n" } },
+          0 },
+        { "version 2",
+          { { "/proc/self/cgroup", "0::/a/b\n" },
+            { "/sys/fs/cgroup/a/b/cpu.max", "400000 100000\n" } },
+          4 },
+        { "the folder above has less",
+          { { "/proc/self/cgroup", "0::/a/b\n" },
+            { "/sys/fs/cgroup/a/b/cpu.max", "400000 100000\n" },
+            { "/sys/fs/cgroup/a/cpu.max", "250000 100000\n" } },
+          2 },
+        { "a container with a namespace",
+          { { "/proc/self/cgroup", "0::/\n" },
+            { "/sys/fs/cgroup/cpu.max", "300000 100000\n" } },
+          3 },
+        { "a container with the host's path",
+          { { "/proc/self/cgroup", "0::/docker/0123\n" },
+            { "/sys/fs/cgroup/cpu.max", "300000 100000\n" } },
+          3 },
+        { "less than one processor",
+          { { "/proc/self/cgroup", "0::/\n" },
+            { "/sys/fs/cgroup/cpu.max", "20000 100000\n" } },
+          1 },
+        { "version 1",
+          { { "/proc/self/cgroup",
+              "5:cpuset:/a\n4:cpu,cpuacct:/a\n1:name=systemd:/\n" },
+            { "/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us", "200000\n" },
+            { "/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us", "100000\n" } },
+          2 },
+        { "version 1, no limit",
+          { { "/proc/self/cgroup", "4:cpu:/\n" },
+            { "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n" },
+            { "/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n" } },
+          0 },
+        { "nonsense",
+          { { "/proc/self/cgroup", "0::\n:\n\nx\n0::/a\n" },
+            { "/sys/fs/cgroup/a/cpu.max", "lots 0\n" },
+            { "/sys/fs/cgroup/cpu.max", "5 0\n" } },
+          0 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        scratch s;
+        scratch_make(&s);
+        for (size_t k = 0; k < MOST_FILES && cases[i].files[k].path != NULL; k++)
+            place(s.dir, &cases[i].files[k]);
+        const size_t quota = lvlm_processor_quota(s.dir);
+        if (quota != cases[i].quota) fail_msg("%s: %zu", cases[i].what, quota);
+        scratch_remove(&s);
+    }
+}
+
+static void this_machine_has_some(void **state)
+{
+    (void)state;
+    assert_in_range(lvlm_processors(), 1, LVLM_MAX_THREADS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quota_is_the_least_on_the_way_up),
+        cmocka_unit_test(this_machine_has_some),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
