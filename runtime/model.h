@@ -53,6 +53,9 @@ typedef struct lvlm_model_options {
     const lvlm_adapter *adapter; /* is used beside the weights and is trained; its
                                     modules are those of the model's own manifest. It
                                     must outlive the model. NULL: none */
+    bool nudge; /* every value that enters the text is moved up or down by its last bit,
+                   pseudo-randomly: what comes of it shows how far the model amplifies
+                   rounding */
     bool check; /* of a native file: compare every weight and side file with its digest
                    before anything is computed. Other checkpoints record none */
     /* Called while that is done with the bytes that are read, of how many, from any

@@ -48,6 +48,7 @@
 #define activation_backward    LVLM_PER_PRECISION(activation_backward)
 #define gated_forward          LVLM_PER_PRECISION(gated_forward)
 #define gated_backward         LVLM_PER_PRECISION(gated_backward)
+#define nudge_forward          LVLM_PER_PRECISION(nudge_forward)
 #define rope_frequencies       LVLM_PER_PRECISION(rope_frequencies)
 #define rope_scale_llama3      LVLM_PER_PRECISION(rope_scale_llama3)
 #define rope_table             LVLM_PER_PRECISION(rope_table)

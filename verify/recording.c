@@ -1,13 +1,18 @@
-/* recording.c - a recording's own words, and the bands for it; see recording.h. */
+/* recording.c - a recording opened and checked; see recording.h. */
 #include "verify/recording.h"
 
-#include <fnmatch.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "formats/base/json.h"
 #include "formats/base/keys.h"
 #include "formats/base/text.h"
+#include "formats/finite.h"
+#include "runtime/input_tensor.h"
+
+enum { NAME_BYTES = 1024 };
 
 /* ---- metadata ------------------------------------------------------------------- */
 
@@ -18,6 +23,7 @@
 static const lvlm_key metadata_keys[] = {
     { "reference" },
     { "family" },
+    { "layers" },
     { "format", INERT, MADE },
     { "transformers", INERT, MADE },
     { "torch", INERT, MADE },
@@ -29,7 +35,7 @@ static const lvlm_key metadata_keys[] = {
     { "what", INERT, MADE },
     { "one_forward", INERT, MADE },
     { "repetition_penalty", INERT, "of a recording of generated tokens" },
-    { "precision", LVLM_KEY_NOTED, "bands are those of --compute", "\"double\"|\"float32\"" },
+    { "precision", LVLM_KEY_NOTED, "it is judged as a recording in float32", "\"double\"|\"float32\"" },
     { NULL },
 };
 // clang-format on
@@ -45,113 +51,180 @@ static bool was_released(const char *reference)
     return (major == 4 && minor <= 57) || major == 5;
 }
 
-static int check_metadata(const cJSON *metadata, const char *family, lvlm_notes *notes,
-                          lvlm_error *err)
+static const char *metadata_text(const lvlm_recording *r, const char *key)
 {
-    const char *const reference =
-        lvlm_json_string(lvlm_json_get(metadata, "reference"));
-    const char *const recorded = lvlm_json_string(lvlm_json_get(metadata, "family"));
-    if (reference != NULL && !was_released(reference))
+    return lvlm_json_string(lvlm_json_get(r->metadata, key));
+}
+
+static int read_metadata(lvlm_recording *r, lvlm_notes *notes, lvlm_error *err)
+{
+    const char *const precision = metadata_text(r, "precision");
+    const char *const layers = metadata_text(r, "layers");
+    char *end = NULL;
+    r->family = metadata_text(r, "family");
+    r->reference = metadata_text(r, "reference");
+    r->in_double = precision != NULL && strcmp(precision, "double") == 0;
+    if (layers != NULL) {
+        r->layers = (size_t)strtoul(layers, &end, 10);
+        FAIL_IF(*end != '\0' || r->layers == 0, err, LVLM_EFORMAT,
+                "metadata: layers '%.32s' is not a number of decoder blocks", layers);
+    }
+    if (r->reference != NULL && !was_released(r->reference))
         TRY(lvlm_notes_add(notes, err,
                            "recording: reference '%s': no such version was released; "
                            "what the nearest ones do is computed",
-                           reference));
-    if (recorded != NULL && strcmp(recorded, family) != 0)
-        TRY(lvlm_notes_add(notes, err, "recording: is of family '%s', the model is %s",
-                           recorded, family));
-    return lvlm_keys_check(metadata, "recording: metadata", metadata_keys, notes, err);
+                           r->reference));
+    return lvlm_keys_check(r->metadata, "recording: metadata", metadata_keys, notes,
+                           err);
 }
 
 /* ---- tensors -------------------------------------------------------------------- */
 
-int lvlm_recording_check(const lvlm_checkpoint *recording, const char *family,
-                         bool grads, lvlm_notes *notes, lvlm_error *err)
+const char *lvlm_recorded_name(const lvlm_tensor *tensor)
 {
-    size_t n_left_out = 0;
-    TRY(check_metadata(recording->metadata, family, notes, err));
-    for (size_t i = 0; i < recording->n_tensors; i++) {
-        const lvlm_tensor *const t = &recording->tensors[i];
-        const bool compared =
-            lvlm_starts_with(t->name, "out.") || lvlm_starts_with(t->name, "grad.");
-        if (lvlm_starts_with(t->name, "in.")) continue;
-        if (compared && lvlm_dtype_is_weight(t->dtype)) {
-            n_left_out += lvlm_starts_with(t->name, "grad.") && !grads;
-            continue;
-        }
-        TRY(lvlm_notes_add(notes, err, "recording: '%s' is compared with nothing: %s",
-                           t->name,
-                           compared ? "its values are not those of a stage"
-                                    : "stages are called out.*, gradients grad.*"));
-    }
-    if (n_left_out == 0) return 0;
-    return lvlm_notes_add(notes, err,
-                          "recording: %zu gradient%s not compared without --grads",
-                          n_left_out, n_left_out == 1 ? " is" : "s are");
+    if (lvlm_starts_with(tensor->name, LVLM_RECORDED_GRADIENT)) return tensor->name;
+    return lvlm_starts_with(tensor->name, LVLM_RECORDED_STAGE)
+               ? tensor->name + strlen(LVLM_RECORDED_STAGE)
+               : NULL;
 }
 
-/* ---- bands ---------------------------------------------------------------------- */
-
-static bool fits(const cJSON *item, const char *name)
+static const lvlm_tensor *find(const lvlm_recording *r, const char *prefix,
+                               const char *name)
 {
-    return fnmatch(item->string, name, 0) == 0;
+    char text[NAME_BYTES];
+    if (*prefix == '\0') return lvlm_checkpoint_find(r->checkpoint, name);
+    const int n = snprintf(text, sizeof text, "%s%s", prefix, name);
+    if (n < 0 || (size_t)n >= sizeof text) return NULL;
+    return lvlm_checkpoint_find(r->checkpoint, text);
 }
 
-static const cJSON *find_band(const cJSON *json, const char *name)
+const lvlm_tensor *lvlm_recording_find(const lvlm_recording *recording,
+                                       const char *name)
 {
-    const cJSON *item;
-    LVLM_JSON_MEMBERS (item, json)
-        if (fits(item, name)) return item;
-    return NULL;
+    const lvlm_tensor *const t =
+        find(recording,
+             lvlm_starts_with(name, LVLM_RECORDED_GRADIENT) ? "" : LVLM_RECORDED_STAGE,
+             name);
+    return t != NULL && lvlm_dtype_is_weight(t->dtype) ? t : NULL;
 }
 
-/* Is it for a stage of this recording, or of another? */
-static bool has_stage(const lvlm_replay *r, const cJSON *item)
+lvlm_rows lvlm_recording_rows(const lvlm_recording *recording,
+                              const lvlm_tensor *tensor)
 {
-    for (size_t i = 0; i < r->n_stages; i++)
-        if (fits(item, r->stages[i].name)) return true;
-    return fits(item, "logits.kl") || lvlm_replay_knows(item->string);
+    const char *const name = lvlm_recorded_name(tensor);
+    return lvlm_rows_of(name, &tensor->shape, recording->ids, recording->mask,
+                        find(recording, LVLM_RECORDED_ROWS, name));
 }
 
-static int check_bands(const lvlm_replay *r, const cJSON *json, lvlm_error *err)
+static const lvlm_tensor *find_integers(const lvlm_recording *r, const char *name)
 {
-    const cJSON *item;
-    double band;
-    FAIL_IF(!cJSON_IsObject(json), err, LVLM_EFORMAT,
-            "is not an object: expected { STAGE or GLOB: band, ... }");
-    LVLM_JSON_MEMBERS (item, json) {
-        FAIL_IF(!lvlm_json_double(&band, item) || !(band >= 0), err, LVLM_EFORMAT,
-                "'%s': the band is not a positive number", item->string);
-        FAIL_IF(!has_stage(r, item), err, LVLM_EFORMAT,
-                "'%.64s' fits no stage; stages are called vision.blocks.0, text.norm, "
-                "logits and so on",
-                item->string);
+    const lvlm_tensor *const t = find(r, LVLM_RECORDED_INPUT, name);
+    const bool integers =
+        t != NULL && (t->dtype == LVLM_I64 || t->dtype == LVLM_I32) && t->shape.n == 2;
+    return integers ? t : NULL;
+}
+
+/* Row numbers of a stage of which some rows are kept: one for each row of it, none
+ * negative, those of texts within the texts. */
+static int check_rows(const lvlm_recording *r, const lvlm_tensor *rows, lvlm_error *err)
+{
+    const char *const name = rows->name + strlen(LVLM_RECORDED_ROWS);
+    const lvlm_tensor *const stage = lvlm_recording_find(r, name);
+    FAIL_IF(stage == NULL, err, LVLM_EFORMAT, "'%s': there is no stage 'out.%s'",
+            rows->name, name);
+    FAIL_IF(rows->dtype != LVLM_I64 || rows->shape.n != 1 || stage->shape.n != 2 ||
+                stage->shape.dims[0] != rows->shape.dims[0],
+            err, LVLM_EFORMAT,
+            "'%s': expected I64 [%" PRIu64 "], the row numbers of '%s', which is "
+            "[rows, width]",
+            rows->name, stage->shape.n > 0 ? stage->shape.dims[0] : 0, stage->name);
+    const lvlm_rows map = lvlm_recording_rows(r, stage);
+    const int64_t n_tokens =
+        map.ids != NULL ? (int64_t)lvlm_tensor_numel(map.ids) : INT64_MAX;
+    for (size_t i = 0; i < rows->shape.dims[0]; i++) {
+        const int64_t at = lvlm_input_integer(rows, i);
+        FAIL_IF(at < 0 || at >= n_tokens, err, LVLM_EFORMAT,
+                "'%s'[%zu]: %" PRId64 " is not a row of the stage", rows->name, i, at);
     }
     return 0;
 }
 
-static void set_bands(lvlm_replay_stage *stage, const cJSON *json)
+/* A value that is not finite proves nothing, whatever is computed. */
+static int check_values(const lvlm_recording *r, const lvlm_tensor *t, lvlm_error *err)
 {
-    const cJSON *const own = find_band(json, stage->name);
-    const cJSON *const kl = find_band(json, "logits.kl");
-    const double before = stage->band;
-    (void)lvlm_json_double(&stage->band, own);
-    if (stage->band > before) stage->band_kl *= stage->band / before;
-    (void)lvlm_json_double(&stage->band_kl, kl);
+    const lvlm_rows rows = lvlm_recording_rows(r, t);
+    const size_t C = t->shape.n > 0 ? (size_t)t->shape.dims[t->shape.n - 1] : 1;
+    const size_t n = C > 0 ? (size_t)lvlm_tensor_numel(t) / C : 0;
+    const size_t row_bytes = C * lvlm_dtype_bytes(t->dtype);
+    char place[LVLM_SHAPE_TEXT];
+    for (size_t i = 0; i < n; i++) {
+        uint64_t first;
+        if (!lvlm_row_counts(&rows, i)) continue;
+        const uint64_t n_bad =
+            lvlm_count_not_finite(&first, t->data + i * row_bytes, t->dtype, C);
+        FAIL_IF(n_bad > 0, err, LVLM_EFORMAT,
+                "'%s': the value at %s is not finite: what is computed cannot be "
+                "compared with it; record it again",
+                t->name, lvlm_place_text(place, &t->shape, i * C + first));
+    }
+    return 0;
 }
 
-int lvlm_tolerance_read(lvlm_replay *replay, const char *path, lvlm_error *err)
+static int check_tensor(const lvlm_recording *r, const lvlm_tensor *t,
+                        lvlm_notes *notes, lvlm_error *err)
 {
-    lvlm_infile *file = NULL;
-    cJSON *json = NULL;
-    if (path == NULL) return 0;
-    TRY(lvlm_infile_open(&file, path, err));
-    int rc =
-        lvlm_json_parse(&json, (const char *)file->bytes, (size_t)file->n_bytes, err);
-    if (rc == 0) rc = check_bands(replay, json, err);
-    for (size_t i = 0; rc == 0 && i < replay->n_stages; i++)
-        set_bands(&replay->stages[i], json);
-    if (rc < 0) lvlm_prefix(err, "%s: ", path);
-    lvlm_json_free(json);
-    lvlm_infile_close(file);
+    const bool named = lvlm_recorded_name(t) != NULL;
+    if (lvlm_starts_with(t->name, LVLM_RECORDED_INPUT)) return 0;
+    if (lvlm_starts_with(t->name, LVLM_RECORDED_ROWS)) return check_rows(r, t, err);
+    if (named && lvlm_dtype_is_weight(t->dtype)) return check_values(r, t, err);
+    return lvlm_notes_add(notes, err, "recording: '%s' is compared with nothing: %s",
+                          t->name,
+                          named ? "its values are not those of a stage"
+                                : "stages are called out.*, gradients grad.*");
+}
+
+/* ---- the file ------------------------------------------------------------------- */
+
+static bool has_stage(const lvlm_checkpoint *cp)
+{
+    for (size_t i = 0; i < cp->n_tensors; i++)
+        if (lvlm_starts_with(cp->tensors[i].name, LVLM_RECORDED_STAGE) &&
+            lvlm_dtype_is_weight(cp->tensors[i].dtype))
+            return true;
+    return false;
+}
+
+static int check(lvlm_recording *r, lvlm_notes *notes, lvlm_error *err)
+{
+    const lvlm_checkpoint *const cp = r->checkpoint;
+    FAIL_IF(cp->kind != LVLM_CHECKPOINT_PLAIN, err, LVLM_EFORMAT,
+            "is a model, not a recording");
+    r->metadata = cp->metadata;
+    r->ids = find_integers(r, "input_ids");
+    r->mask = find_integers(r, "attention_mask");
+    FAIL_IF(!has_stage(cp), err, LVLM_EFORMAT,
+            "records no stage (no tensor is called " LVLM_RECORDED_STAGE "*)");
+    TRY(read_metadata(r, notes, err));
+    for (size_t i = 0; i < cp->n_tensors; i++)
+        TRY(check_tensor(r, &cp->tensors[i], notes, err));
+    const lvlm_infile *const map = cp->files[0].map;
+    return lvlm_digest_bytes(r->sha256, map->bytes, (size_t)map->n_bytes, err);
+}
+
+int lvlm_recording_open(lvlm_recording *out, const char *path, lvlm_notes *notes,
+                        lvlm_error *err)
+{
+    *out = (lvlm_recording){ .path = path };
+    TRY(lvlm_checkpoint_open(&out->checkpoint, path, NULL, err));
+    const int rc = check(out, notes, err);
+    if (rc == 0) return 0;
+    lvlm_prefix(err, "%s: ", path);
+    lvlm_recording_close(out);
     return rc;
+}
+
+void lvlm_recording_close(lvlm_recording *recording)
+{
+    lvlm_checkpoint_close(recording->checkpoint);
+    *recording = (lvlm_recording){ .path = NULL };
 }

@@ -1,24 +1,53 @@
-/* recording.h - what a recording and the bands for it say about themselves. */
+/* recording.h - what a reference computed, as a file: inputs, stages, gradients.
+ * formats/GOLDEN.md describes it. */
 #ifndef LVLM_VERIFY_RECORDING_H
 #define LVLM_VERIFY_RECORDING_H
 
-#include "verify/replay.h"
+#include "formats/base/digest.h"
+#include "formats/checkpoint.h"
+#include "verify/stage_error.h"
 
 LVLM_BEGIN_DECLS
 
-/* Note what of a recording is compared with nothing, gradients where `grads` does not
- * ask for them among it, metadata that nothing follows, and a reference that was never
- * released; `family` is the model's. */
-LVLM_MUST_CHECK int lvlm_recording_check(const lvlm_checkpoint *recording,
-                                         const char *family, bool grads,
-                                         lvlm_notes *notes, lvlm_error *err);
+/* What the names of its tensors begin with. */
+#define LVLM_RECORDED_INPUT "in."
+#define LVLM_RECORDED_STAGE "out."
+#define LVLM_RECORDED_GRADIENT "grad."
+#define LVLM_RECORDED_ROWS "rows."
 
-/* Bands from a file, { STAGE or GLOB: band, ... }: of each stage the first that fits
- * counts, and of the divergence of logits the first that fits "logits.kl"; without one
- * it grows as the logits' band does. `path` may be NULL. LVLM_EFORMAT: it is not such
- * an object, or a pattern fits no stage that there is. */
-LVLM_MUST_CHECK int lvlm_tolerance_read(lvlm_replay *replay, const char *path,
-                                        lvlm_error *err);
+typedef struct lvlm_recording {
+    const char *path;            /* borrowed from the caller */
+    lvlm_checkpoint *checkpoint; /* owned */
+    lvlm_hex_digest sha256;      /* of the file */
+    /* what it says about itself; borrowed, NULL where it says nothing */
+    const cJSON *metadata;
+    const char *family;
+    const char
+        *reference; /* whose behaviour it shows: "trained", "transformers-X.Y.Z" */
+    bool in_double; /* computed in double throughout */
+    size_t layers;  /* of a model cut to its first decoder blocks; 0: a whole one */
+    const lvlm_tensor *ids;  /* I64 or I32 [B, T], or NULL */
+    const lvlm_tensor *mask; /* the same */
+} lvlm_recording;
+
+/* Open a recording and check everything that can be checked without a model. Metadata
+ * that is not known and tensors that nothing is compared with go to `notes`.
+ * LVLM_EFORMAT names what is wrong: a model in place of a recording, no stage, a stage
+ * or gradient that is not finite, by its place, rows that are no rows. On success free
+ * with lvlm_recording_close. */
+LVLM_MUST_CHECK int lvlm_recording_open(lvlm_recording *out, const char *path,
+                                        lvlm_notes *notes, lvlm_error *err);
+void lvlm_recording_close(lvlm_recording *recording);
+
+/* The recorded values of stage "text.norm" or gradient "grad.NAME"; NULL: none. */
+const lvlm_tensor *lvlm_recording_find(const lvlm_recording *recording,
+                                       const char *name);
+/* The rows that `tensor`, one of those, holds. */
+lvlm_rows lvlm_recording_rows(const lvlm_recording *recording,
+                              const lvlm_tensor *tensor);
+
+/* "text.norm" of "out.text.norm"; gradients keep their whole name. NULL: neither. */
+const char *lvlm_recorded_name(const lvlm_tensor *tensor);
 
 LVLM_END_DECLS
 

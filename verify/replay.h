@@ -1,98 +1,78 @@
 /* replay.h - runs a model on a recording's inputs and compares every stage.
  *
- * A recording (golden) is a .safetensors file: inputs under "in.", expected stages
- * under "out.", gradients of the mean loss under "grad." by the names of the source
- * checkpoint, and in its metadata the reference's versions and whose behaviour it
- * shows ("reference": "trained" or "transformers-X.Y.Z"). Rows of padding tokens are
- * not compared. A stage is within its band when its relative L2 is at most the
- * band's. A recorded value that is not finite proves nothing: its stage fails, whatever
- * is computed. */
+ * A recording in double (recording.h) is computed in double, and then the two agree to
+ * the last few bits of double at every stage and gradient: the proof is exact, and the
+ * lowest bit of one weight fails it. Float32 has bands wide enough for rounding
+ * (bands.h). A stage beyond its band is computed a second time, so as to tell rounding
+ * from a difference: a float32 stage in double, a double one with all inputs moved by
+ * their last bit. Rows of padding are not compared. */
 #ifndef LVLM_VERIFY_REPLAY_H
 #define LVLM_VERIFY_REPLAY_H
 
 #include "formats/base/arena.h"
-#include "formats/base/digest.h"
-#include "formats/checkpoint.h"
 #include "runtime/model.h"
-#include "verify/metrics.h"
+#include "verify/recording.h"
 
 LVLM_BEGIN_DECLS
 
-/* Default bands. Stages: 1e-5 in f32 (observed on the fixtures, gcc 12 and OpenBLAS
- * 0.3.21: at most 1e-6); 2e-6 in f64, because references keep rotary tables and
- * softmax in float32 even then. Logits besides: divergence of any row. */
-#define LVLM_BAND_F32 1e-5
-#define LVLM_BAND_F64 2e-6
-#define LVLM_BAND_KL 1e-6
-/* Gradients: observed at most 2e-5 in f32 on the recorded families. */
-#define LVLM_BAND_GRADIENT 1e-4
-
-enum { LVLM_WORST_ROWS = 5 };
-
-/* One row (a token or a patch) of a stage, among those that differ most. */
-typedef struct lvlm_worst_row {
-    size_t index[2]; /* [b, t] for text, [image, patch] for vision */
-    double relative_l2;
-    int64_t token; /* the input id there; -1 where there is none */
-} lvlm_worst_row;
-
 typedef enum lvlm_verdict {
-    LVLM_VERDICT_OK,
-    LVLM_VERDICT_OUT,     /* outside its band */
-    LVLM_VERDICT_MISSING, /* recorded, and this model does not compute it */
-    LVLM_VERDICT_SHAPE,   /* computed in another shape */
+    LVLM_VERDICT_OK,       /* within its band */
+    LVLM_VERDICT_EXACT,    /* within the band of double against double */
+    LVLM_VERDICT_ROUNDING, /* outside of its band, by rounding */
+    LVLM_VERDICT_OUT,      /* outside of its band */
+    LVLM_VERDICT_MISSING,  /* recorded, and this model does not compute it */
+    LVLM_VERDICT_SHAPE,    /* computed in another shape */
 } lvlm_verdict;
 
-/* One stage, in order of computation. */
+/* One stage, in order of computation, or one gradient. */
 typedef struct lvlm_replay_stage {
     const char *name; /* "text.blocks.0", "grad.NAME" */
+    bool is_gradient, is_logits;
+    const lvlm_tensor *recorded;
+    lvlm_rows rows;
     lvlm_shape shape; /* as recorded */
     lvlm_shape got;   /* as computed */
-    lvlm_distance distance;
-    double relative_l2;
+    lvlm_stage_error found;
+    double error; /* what is judged: of a stage found.error, by rows; of a gradient its
+                     relative L2, whose norm counts as at least `least` */
+    double least; /* a gradient below it is nothing but rounding */
+    double relative_l2; /* over all values together; of a gradient the same as error */
     double cosine;
-    double band;
-    double band_kl; /* logits: of max_kl */
+    double band, band_kl; /* the latter of found.max_kl, of logits */
+    bool band_given;      /* by a tolerance file: it decides, no second look is taken */
     lvlm_verdict verdict;
-    lvlm_worst_row worst[LVLM_WORST_ROWS];
-    size_t n_worst;
-    uint64_t
-        n_not_finite;    /* of the recorded values that are compared: the stage fails */
-    uint64_t not_finite; /* index of the first of those */
-    bool is_logits;
-    double max_kl;   /* logits: over rows of real tokens */
-    uint64_t n_rows; /* logits: how many those are ... */
-    uint64_t n_top1; /* ... and in how many both prefer the same token */
+    /* Where a second look was taken: errors against our own double, of the recording
+     * and of our other computation. */
+    bool looked_again;
+    double recorded_error, own_error;
 } lvlm_replay_stage;
 
 typedef struct lvlm_replay {
     const char *model;  /* path */
     const char *golden; /* path */
+    lvlm_recording recording;
     const char *family;
     const char *reference; /* whose behaviour was computed */
     const char *
         *differences; /* names of the differences from what was trained in force */
     size_t n_differences;
-    const cJSON *golden_metadata; /* borrowed from the recording */
-    lvlm_hex_digest model_root;   /* root digest of the native file */
-    lvlm_hex_digest golden_sha256;
+    lvlm_hex_digest model_root; /* root digest of the native file */
     lvlm_compute compute;
+    bool is_exact;           /* recorded in double and computed in double */
     const lvlm_notes *notes; /* of the options */
     lvlm_replay_stage *stages;
     size_t n_stages;
     size_t n_failed;
     const lvlm_replay_stage *first_bad; /* in order of computation; NULL: none */
-    /* owned; not for callers */
-    lvlm_checkpoint *recording;
-    lvlm_arena arena;
+    lvlm_arena arena;                   /* owned; not for callers */
 } lvlm_replay;
 
 typedef struct lvlm_replay_options {
-    lvlm_compute compute;
+    const lvlm_compute *compute; /* NULL: in double where the recording is, else f32 */
     size_t threads;
     const char *reference; /* NULL: what the recording says, else "trained" */
     const char *tolerance; /* path of JSON, { STAGE or GLOB: band, ... }, or NULL */
-    bool grads;            /* compare the recorded gradients too, behind the stages */
+    bool grads;            /* compare the recorded gradients too, after the stages */
     void (*progress)(void *user, size_t done, size_t total); /* stages; may be NULL */
     void *user;
     void (*checking)(void *user, uint64_t done, uint64_t total); /* may be NULL */
@@ -113,8 +93,11 @@ void lvlm_replay_free(lvlm_replay *replay);
 /* Can a stage have this name? Also of a pattern, "text.blocks.*". */
 bool lvlm_replay_knows(const char *name);
 
-/* "ok", "OUT OF BAND", "missing", "wrong shape". */
+/* "ok", "exact", "rounding", "OUT OF BAND", "missing", "wrong shape". */
 const char *lvlm_verdict_name(lvlm_verdict verdict);
+bool lvlm_verdict_passes(lvlm_verdict verdict);
+/* Did the stage have values to compare? */
+bool lvlm_verdict_compared(lvlm_verdict verdict);
 
 LVLM_END_DECLS
 

@@ -6,7 +6,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/utf8.h"
-#include "formats/finite.h"
+#include "verify/report_words.h"
 
 /* A name as a terminal may get it; a longer one is cut where it has to be escaped. */
 enum { NAME_BYTES = 512 };
@@ -35,25 +35,18 @@ static void put_heading(lvlm_strbuf *out, const lvlm_replay *r)
 static void put_stage(lvlm_strbuf *out, const lvlm_replay_stage *s)
 {
     char shape[LVLM_SHAPE_TEXT], name[NAME_BYTES];
-    lvlm_strbuf_printf(out, "%-24s %-16s", lvlm_visible(name, sizeof name, s->name),
+    lvlm_strbuf_printf(out, "%-22s %-16s", lvlm_visible(name, sizeof name, s->name),
                        lvlm_shape_text(shape, &s->shape));
-    if (s->verdict == LVLM_VERDICT_MISSING || s->verdict == LVLM_VERDICT_SHAPE)
-        lvlm_strbuf_printf(out, " %10s %10s %13s", "-", "-", "-");
+    if (lvlm_verdict_compared(s->verdict))
+        lvlm_strbuf_printf(out, " %9.2e %9.2e", s->error, s->found.distance.max_abs);
     else
-        lvlm_strbuf_printf(out, " %10.2e %10.2e %13.10f", s->relative_l2,
-                           s->distance.max_abs, s->cosine);
-    lvlm_strbuf_printf(out, " %9.1e  %s", s->band, lvlm_verdict_name(s->verdict));
+        lvlm_strbuf_printf(out, " %9s %9s", "-", "-");
+    lvlm_strbuf_printf(out, " %7.0e  %s", s->band, lvlm_verdict_name(s->verdict));
     if (s->verdict == LVLM_VERDICT_SHAPE)
         lvlm_strbuf_printf(out, ", got %s", lvlm_shape_text(shape, &s->got));
-    if (s->n_not_finite > 0)
-        lvlm_strbuf_printf(out,
-                           ", %" PRIu64 " recorded values are not finite, the first at "
-                           "%s",
-                           s->n_not_finite,
-                           lvlm_place_text(shape, &s->shape, s->not_finite));
-    else if (s->distance.n_bad > 0)
+    if (s->found.distance.n_bad > 0)
         lvlm_strbuf_printf(out, ", %" PRIu64 " computed values are not finite",
-                           s->distance.n_bad);
+                           s->found.distance.n_bad);
     lvlm_strbuf_puts(out, "\n");
 }
 
@@ -61,40 +54,45 @@ static void put_logits(lvlm_strbuf *out, const lvlm_replay *r)
 {
     for (size_t i = 0; i < r->n_stages; i++) {
         const lvlm_replay_stage *s = &r->stages[i];
-        if (s->is_logits && s->n_rows > 0)
+        if (s->is_logits && s->found.n_rows > 0)
             lvlm_strbuf_printf(out,
                                "logits: max KL %.2e (band %.0e), same first choice in "
                                "%" PRIu64 " of %" PRIu64 " rows\n",
-                               s->max_kl, s->band_kl, s->n_top1, s->n_rows);
+                               s->found.max_kl, s->band_kl, s->found.n_top1,
+                               s->found.n_rows);
     }
 }
 
 static void put_worst(lvlm_strbuf *out, const lvlm_replay_stage *s)
 {
-    if (s->n_worst == 0) return;
+    char place[LVLM_SHAPE_TEXT];
+    if (s->found.n_worst == 0) return;
     lvlm_strbuf_puts(out, "worst rows there:");
-    for (size_t i = 0; i < s->n_worst; i++) {
-        const lvlm_worst_row *row = &s->worst[i];
-        lvlm_strbuf_printf(out, "%s [%zu, %zu] %.2e", i > 0 ? "," : "", row->index[0],
-                           row->index[1], row->relative_l2);
+    for (size_t i = 0; i < s->found.n_worst; i++) {
+        const lvlm_worst_row *row = &s->found.worst[i];
+        lvlm_strbuf_printf(out, "%s %s %.2e", i > 0 ? "," : "",
+                           lvlm_report_row(place, s, row), row->error);
         if (row->token >= 0) lvlm_strbuf_printf(out, " (id %" PRId64 ")", row->token);
     }
     lvlm_strbuf_puts(out, "\n");
 }
 
-void lvlm_report_text(lvlm_strbuf *out, const lvlm_replay *r)
+/* What a second look showed, of each stage that it was taken of. */
+static void put_second_looks(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    char name[NAME_BYTES], figures[LVLM_LOOK_TEXT];
+    for (size_t i = 0; i < r->n_stages; i++) {
+        const lvlm_replay_stage *const s = &r->stages[i];
+        if (s->looked_again && (lvlm_verdict_passes(s->verdict) || s == r->first_bad))
+            lvlm_strbuf_printf(out, "%s: %s\n",
+                               lvlm_visible(name, sizeof name, s->name),
+                               lvlm_report_look(figures, r, s));
+    }
+}
+
+static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
 {
     char name[NAME_BYTES];
-    put_heading(out, r);
-    lvlm_strbuf_printf(out, "%-24s %-16s %10s %10s %13s %9s  %s\n", "stage", "shape",
-                       "rel L2", "max abs", "cosine", "band", "verdict");
-    for (size_t i = 0; i < r->n_stages; i++) put_stage(out, &r->stages[i]);
-    lvlm_strbuf_puts(out, "\n");
-    put_logits(out, r);
-    if (r->first_bad == NULL) {
-        lvlm_strbuf_printf(out, "all %zu stages are within their bands\n", r->n_stages);
-        return;
-    }
     lvlm_strbuf_printf(
         out, "first stage that is wrong: %s (%s); %zu of %zu stages fail\n",
         lvlm_visible(name, sizeof name, r->first_bad->name),
@@ -102,39 +100,64 @@ void lvlm_report_text(lvlm_strbuf *out, const lvlm_replay *r)
     put_worst(out, r->first_bad);
 }
 
+void lvlm_report_text(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    char verdict[LVLM_VERDICT_TEXT];
+    put_heading(out, r);
+    lvlm_strbuf_printf(out, "%-22s %-16s %9s %9s %7s  %s\n", "stage", "shape", "error",
+                       "max abs", "band", "verdict");
+    for (size_t i = 0; i < r->n_stages; i++) put_stage(out, &r->stages[i]);
+    lvlm_strbuf_puts(out, "\n");
+    put_logits(out, r);
+    put_second_looks(out, r);
+    if (lvlm_report_loose_gradients(r))
+        lvlm_strbuf_puts(out, LVLM_LOOSE_GRADIENTS "\n");
+    if (r->first_bad != NULL)
+        put_failure(out, r);
+    else
+        lvlm_strbuf_printf(out, "%s\n", lvlm_report_verdict(verdict, r));
+}
+
 /* ---- JSON ----------------------------------------------------------------------- */
+
+static cJSON *row_json(const lvlm_replay_stage *s, const lvlm_worst_row *worst)
+{
+    cJSON *const row = cJSON_CreateObject();
+    lvlm_shape index;
+    lvlm_report_row_index(&index, s, worst);
+    cJSON_AddItemToObject(row, "index", lvlm_shape_json(&index));
+    lvlm_json_add_number(row, "relative_l2", worst->error);
+    if (worst->token >= 0) lvlm_json_add_number(row, "token", (double)worst->token);
+    return row;
+}
 
 static cJSON *stage_json(const lvlm_replay_stage *s)
 {
+    const lvlm_stage_error *const e = &s->found;
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "name", s->name);
     cJSON_AddItemToObject(json, "shape", lvlm_shape_json(&s->shape));
     cJSON_AddStringToObject(json, "verdict", lvlm_verdict_name(s->verdict));
     lvlm_json_add_number(json, "relative_l2", s->relative_l2);
-    lvlm_json_add_number(json, "max_abs", s->distance.max_abs);
+    if (!s->is_gradient) lvlm_json_add_number(json, "row_error", s->error);
+    lvlm_json_add_number(json, "max_abs", e->distance.max_abs);
     lvlm_json_add_number(json, "cosine", s->cosine);
     lvlm_json_add_number(json, "band", s->band);
-    if (s->n_not_finite > 0)
-        lvlm_json_add_number(json, "recorded_not_finite", (double)s->n_not_finite);
-    if (s->distance.n_bad > 0)
-        lvlm_json_add_number(json, "computed_not_finite", (double)s->distance.n_bad);
-    if (s->is_logits && s->n_rows > 0) {
-        lvlm_json_add_number(json, "max_kl", s->max_kl);
+    if (e->distance.n_bad > 0)
+        lvlm_json_add_number(json, "computed_not_finite", (double)e->distance.n_bad);
+    if (s->looked_again) {
+        lvlm_json_add_number(json, "recorded_from_double", s->recorded_error);
+        lvlm_json_add_number(json, "own_from_double", s->own_error);
+    }
+    lvlm_json_add_number(json, "rows", (double)e->n_rows);
+    if (s->is_logits && e->n_rows > 0) {
+        lvlm_json_add_number(json, "max_kl", e->max_kl);
         lvlm_json_add_number(json, "top1_agreement",
-                             (double)s->n_top1 / (double)s->n_rows);
-        lvlm_json_add_number(json, "rows", (double)s->n_rows);
+                             (double)e->n_top1 / (double)e->n_rows);
     }
     cJSON *worst = cJSON_AddArrayToObject(json, "worst_rows");
-    for (size_t i = 0; i < s->n_worst; i++) {
-        cJSON *row = cJSON_CreateObject();
-        const double index[] = { (double)s->worst[i].index[0],
-                                 (double)s->worst[i].index[1] };
-        cJSON_AddItemToArray(worst, row);
-        cJSON_AddItemToObject(row, "index", cJSON_CreateDoubleArray(index, 2));
-        lvlm_json_add_number(row, "relative_l2", s->worst[i].relative_l2);
-        if (s->worst[i].token >= 0)
-            lvlm_json_add_number(row, "token", (double)s->worst[i].token);
-    }
+    for (size_t i = 0; i < e->n_worst; i++)
+        cJSON_AddItemToArray(worst, row_json(s, &e->worst[i]));
     return json;
 }
 
@@ -142,7 +165,10 @@ int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_error *err)
 {
     cJSON *json = cJSON_CreateObject();
     char *text = NULL;
+    char verdict[LVLM_VERDICT_TEXT];
     cJSON_AddBoolToObject(json, "passed", r->n_failed == 0);
+    cJSON_AddBoolToObject(json, "exact", lvlm_report_is_exact(r));
+    cJSON_AddStringToObject(json, "verdict", lvlm_report_verdict(verdict, r));
     if (r->first_bad != NULL)
         cJSON_AddStringToObject(json, "first_bad", r->first_bad->name);
     else
@@ -156,10 +182,10 @@ int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_error *err)
     for (size_t i = 0; i < r->n_differences; i++)
         cJSON_AddItemToArray(differences, cJSON_CreateString(r->differences[i]));
     cJSON_AddStringToObject(json, "model_root", r->model_root);
-    cJSON_AddStringToObject(json, "golden_sha256", r->golden_sha256);
+    cJSON_AddStringToObject(json, "golden_sha256", r->recording.sha256);
     cJSON_AddItemToObject(json, "golden_metadata",
-                          r->golden_metadata != NULL
-                              ? cJSON_Duplicate(r->golden_metadata, true)
+                          r->recording.metadata != NULL
+                              ? cJSON_Duplicate(r->recording.metadata, true)
                               : cJSON_CreateObject());
     cJSON *stages = cJSON_AddArrayToObject(json, "stages");
     for (size_t i = 0; i < r->n_stages; i++)

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "verify/report_markup.h"
+#include "verify/report_words.h"
 
 /* In units of the view box. */
 enum {
@@ -52,9 +53,7 @@ typedef struct plot {
 /* The error that is drawn; infinite where nothing could be compared. */
 static double drawn_error(const lvlm_replay_stage *s)
 {
-    const bool compared =
-        s->verdict == LVLM_VERDICT_OK || s->verdict == LVLM_VERDICT_OUT;
-    return compared ? s->relative_l2 : (double)INFINITY;
+    return lvlm_verdict_compared(s->verdict) ? s->error : (double)INFINITY;
 }
 
 /* Widens the axis so that it shows `value`. */
@@ -303,12 +302,12 @@ static void put_trace(lvlm_strbuf *out, const plot *p)
 static void put_mark(lvlm_strbuf *out, const lvlm_replay_stage *s, double x, double y,
                      double r)
 {
-    if (s->verdict != LVLM_VERDICT_OK)
+    if (!lvlm_verdict_passes(s->verdict))
         lvlm_strbuf_printf(out,
                            "<path class=\"cross\" d=\"M%.1f %.1fl%.1f %.1fm0 %.1fl%.1f "
                            "%.1f\"/>",
                            x - r, y - r, 2 * r, 2 * r, -2 * r, -2 * r, 2 * r);
-    else if (s->relative_l2 > 0)
+    else if (s->error > 0)
         lvlm_strbuf_printf(
             out, "<circle class=\"dot\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"/>", x, y, r);
     else
@@ -330,7 +329,8 @@ static void put_point(lvlm_strbuf *out, const plot *p, size_t i)
     lvlm_report_reason(out, s);
     if (isfinite(drawn_error(s)))
         lvlm_strbuf_printf(out, "; max abs %s, cosine %.9f",
-                           lvlm_report_error(error, s->distance.max_abs), s->cosine);
+                           lvlm_report_error(error, s->found.distance.max_abs),
+                           s->cosine);
     lvlm_strbuf_printf(out,
                        "</title><rect class=\"hit\" x=\"%.2f\" y=\"%d\" "
                        "width=\"%.2f\" height=\"%d\"/>",
@@ -369,14 +369,14 @@ static void put_key(lvlm_strbuf *out, const lvlm_replay_stage *s, const char *me
 
 static void put_legend(lvlm_strbuf *out, const lvlm_replay *r)
 {
-    static const lvlm_replay_stage within = { .relative_l2 = 1 };
-    static const lvlm_replay_stage equal = { .relative_l2 = 0 };
+    static const lvlm_replay_stage within = { .error = 1 };
+    static const lvlm_replay_stage equal = { .error = 0 };
     static const lvlm_replay_stage bad = { .verdict = LVLM_VERDICT_OUT };
     size_t n_equal = 0, n_bad = 0;
     for (size_t i = 0; i < r->n_stages; i++) {
-        const bool ok = r->stages[i].verdict == LVLM_VERDICT_OK;
+        const bool ok = lvlm_verdict_passes(r->stages[i].verdict);
         n_bad += !ok;
-        n_equal += ok && !(r->stages[i].relative_l2 > 0);
+        n_equal += ok && !(r->stages[i].error > 0);
     }
     lvlm_strbuf_puts(out, "<p class=\"legend\">\n");
     if (n_equal + n_bad < r->n_stages) put_key(out, &within, "within its band");

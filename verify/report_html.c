@@ -16,6 +16,7 @@
 #include "formats/base/version.h"
 #include "verify/report_chart.h"
 #include "verify/report_markup.h"
+#include "verify/report_words.h"
 
 // clang-format off
 static const char page_style[] =
@@ -132,9 +133,8 @@ static const lvlm_replay_stage *closest(const lvlm_replay *r)
     const lvlm_replay_stage *best = NULL;
     for (size_t i = 0; i < r->n_stages; i++) {
         const lvlm_replay_stage *s = &r->stages[i];
-        if (!(s->relative_l2 > 0) || !(s->band > 0)) continue;
-        if (best == NULL || s->relative_l2 / s->band > best->relative_l2 / best->band)
-            best = s;
+        if (!(s->error > 0) || !(s->band > 0)) continue;
+        if (best == NULL || s->error / s->band > best->error / best->band) best = s;
     }
     return best;
 }
@@ -143,7 +143,12 @@ static void put_success(lvlm_strbuf *out, const lvlm_replay *r)
 {
     const lvlm_replay_stage *s = closest(r);
     char error[LVLM_ERROR_TEXT], band[LVLM_ERROR_TEXT];
-    if (r->n_stages == 1)
+    if (lvlm_report_is_exact(r))
+        lvlm_strbuf_printf(out,
+                           "<h1>Exact: all %zu stages agree in double</h1>\n"
+                           "<p class=\"why\">",
+                           r->n_stages);
+    else if (r->n_stages == 1)
         lvlm_strbuf_puts(out,
                          "<h1>Parity holds: the one stage is within its band</h1>\n"
                          "<p class=\"why\">");
@@ -158,23 +163,26 @@ static void put_success(lvlm_strbuf *out, const lvlm_replay *r)
     }
     lvlm_strbuf_puts(out, "Closest to the edge of its band: ");
     put_name(out, s->name);
-    lvlm_strbuf_printf(out, ", relative L2 %s of %s.</p>\n",
-                       lvlm_report_error(error, s->relative_l2),
+    lvlm_strbuf_printf(out, ", error %s of %s.</p>\n",
+                       lvlm_report_error(error, s->error),
                        lvlm_report_band(band, s->band));
 }
 
 /* How many times over the band, where that says something. */
 static void put_excess(lvlm_strbuf *out, const lvlm_replay_stage *s)
 {
-    const double times = s->relative_l2 / s->band;
+    const double times = s->error / s->band;
     if (s->verdict == LVLM_VERDICT_OUT && isfinite(times) && times >= 1.05)
         lvlm_strbuf_printf(out, times < 1e4 ? " (%.3g times)" : " (%.0e times)", times);
 }
 
 static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
 {
-    static const char *const what[] = { "", "out of band", "missing",
-                                        "in another shape" };
+    static const char *const what[] = {
+        [LVLM_VERDICT_OUT] = "out of band",
+        [LVLM_VERDICT_MISSING] = "missing",
+        [LVLM_VERDICT_SHAPE] = "in another shape",
+    };
     const lvlm_replay_stage *s = r->first_bad;
     const size_t before = (size_t)(s - r->stages);
     lvlm_strbuf_printf(out, "<h1>First stage %s: <span class=\"name bad\">",
@@ -246,24 +254,27 @@ static void put_subject(lvlm_strbuf *out, const lvlm_replay *r)
 static void put_numbers(lvlm_strbuf *out, const lvlm_replay_stage *s)
 {
     char l2[LVLM_ERROR_TEXT], max_abs[LVLM_ERROR_TEXT];
-    if (s->verdict == LVLM_VERDICT_MISSING || s->verdict == LVLM_VERDICT_SHAPE) {
-        for (int i = 0; i < 3; i++)
+    if (!lvlm_verdict_compared(s->verdict)) {
+        for (int i = 0; i < 4; i++)
             lvlm_strbuf_puts(out, "<td class=\"n soft\">–</td>");
         return;
     }
+    lvlm_strbuf_printf(out, "<td class=\"n\">%s</td>", lvlm_report_error(l2, s->error));
     lvlm_strbuf_printf(out, "<td class=\"n\">%s</td><td class=\"n\">%s</td>",
                        lvlm_report_error(l2, s->relative_l2),
-                       lvlm_report_error(max_abs, s->distance.max_abs));
+                       lvlm_report_error(max_abs, s->found.distance.max_abs));
     if (isfinite(s->cosine))
         lvlm_strbuf_printf(out, "<td class=\"n\">%.9f</td>", s->cosine);
     else
         lvlm_strbuf_puts(out, "<td class=\"n\">nan</td>");
 }
 
-static void put_stage(lvlm_strbuf *out, const lvlm_replay_stage *s)
+static void put_stage(lvlm_strbuf *out, const lvlm_replay *r,
+                      const lvlm_replay_stage *s)
 {
+    char figures[LVLM_LOOK_TEXT];
     char shape[LVLM_SHAPE_TEXT], band[LVLM_ERROR_TEXT];
-    const bool ok = s->verdict == LVLM_VERDICT_OK;
+    const bool ok = lvlm_verdict_passes(s->verdict);
     lvlm_strbuf_printf(out, "<tr%s><td class=\"name\">", ok ? "" : " class=\"bad\"");
     lvlm_report_escape(out, s->name);
     lvlm_strbuf_printf(out, "</td><td class=\"soft\">%s</td>",
@@ -277,7 +288,10 @@ static void put_stage(lvlm_strbuf *out, const lvlm_replay_stage *s)
     if (s->verdict == LVLM_VERDICT_SHAPE)
         lvlm_strbuf_printf(out, "<span class=\"why-not\">computed in %s</span>",
                            lvlm_shape_text(shape, &s->got));
-    else if (!ok && (s->relative_l2 <= s->band || s->distance.n_bad > 0)) {
+    else if (s->looked_again)
+        lvlm_strbuf_printf(out, "<span class=\"why-not\">%s</span>",
+                           lvlm_report_look(figures, r, s));
+    else if (!ok && (s->error <= s->band || s->found.distance.n_bad > 0)) {
         lvlm_strbuf_puts(out, "<span class=\"why-not\">");
         lvlm_report_reason(out, s);
         lvlm_strbuf_puts(out, "</span>");
@@ -287,28 +301,27 @@ static void put_stage(lvlm_strbuf *out, const lvlm_replay_stage *s)
 
 static void put_stages(lvlm_strbuf *out, const lvlm_replay *r)
 {
-    lvlm_strbuf_puts(out,
-                     "<h2>Stages</h2>\n<p class=\"note\">In order of computation. Rows "
-                     "of padding are not compared.</p>\n<div class=\"scroll\"><table "
-                     "class=\"stages\">\n<thead><tr><th>stage</th><th>shape</th>"
-                     "<th class=\"n\">relative L2</th><th class=\"n\">max abs</th>"
-                     "<th class=\"n\">cosine</th><th class=\"n\">band</th>"
-                     "<th>verdict</th></tr></thead>\n<tbody>\n");
-    for (size_t i = 0; i < r->n_stages; i++) put_stage(out, &r->stages[i]);
+    lvlm_strbuf_puts(
+        out,
+        "<h2>Stages</h2>\n<p class=\"note\">In order of computation. The "
+        "error is the root mean square over rows of the relative L2 of "
+        "each; rows of padding are not compared.</p>\n<div class=\"scroll\"><table "
+        "class=\"stages\">\n<thead><tr><th>stage</th><th>shape</th>"
+        "<th class=\"n\">error</th><th class=\"n\">relative L2</th>"
+        "<th class=\"n\">max abs</th>"
+        "<th class=\"n\">cosine</th><th class=\"n\">band</th>"
+        "<th>verdict</th></tr></thead>\n<tbody>\n");
+    for (size_t i = 0; i < r->n_stages; i++) put_stage(out, r, &r->stages[i]);
     lvlm_strbuf_puts(out, "</tbody></table></div>\n");
 }
 
 /* ---- logits --------------------------------------------------------------------- */
 
-static bool is_compared(const lvlm_replay_stage *s)
-{
-    return s->verdict == LVLM_VERDICT_OK || s->verdict == LVLM_VERDICT_OUT;
-}
-
 static const lvlm_replay_stage *find_logits(const lvlm_replay *r)
 {
     for (size_t i = 0; i < r->n_stages; i++)
-        if (r->stages[i].is_logits && is_compared(&r->stages[i])) return &r->stages[i];
+        if (r->stages[i].is_logits && lvlm_verdict_compared(r->stages[i].verdict))
+            return &r->stages[i];
     return NULL;
 }
 
@@ -316,18 +329,18 @@ static void put_logits(lvlm_strbuf *out, const lvlm_replay *r)
 {
     const lvlm_replay_stage *s = find_logits(r);
     char kl[LVLM_ERROR_TEXT], band[LVLM_ERROR_TEXT];
-    if (s == NULL || s->n_rows == 0) return;
-    const bool ok = s->max_kl <= s->band_kl;
+    if (s == NULL || s->found.n_rows == 0) return;
+    const bool ok = s->found.max_kl <= s->band_kl;
     lvlm_strbuf_printf(out,
                        "<h2>Logits</h2>\n<div class=\"panel\"><dl>\n"
                        "<dt>largest KL of a row</dt><dd>%s <span class=\"%s\">%s the "
                        "band %s</span></dd>\n",
-                       lvlm_report_error(kl, s->max_kl), ok ? "ok" : "bad",
+                       lvlm_report_error(kl, s->found.max_kl), ok ? "ok" : "bad",
                        ok ? "✓ within" : "✗ over", lvlm_report_band(band, s->band_kl));
     lvlm_strbuf_printf(out,
                        "<dt>top-1 agreement</dt><dd>%" PRIu64 " of %" PRIu64
                        " rows</dd>\n</dl></div>\n",
-                       s->n_top1, s->n_rows);
+                       s->found.n_top1, s->found.n_rows);
 }
 
 /* ---- worst rows ----------------------------------------------------------------- */
@@ -338,29 +351,30 @@ static const lvlm_replay_stage *find_interesting(const lvlm_replay *r)
 {
     for (size_t i = 0; i < r->n_stages; i++) {
         const lvlm_replay_stage *s = &r->stages[i];
-        if (s->verdict == LVLM_VERDICT_OUT && s->n_worst > 0 && s->shape.n >= 2)
+        if (s->verdict == LVLM_VERDICT_OUT && s->found.n_worst > 0 && s->shape.n >= 2)
             return s;
     }
     return find_logits(r);
 }
 
-static void put_row(lvlm_strbuf *out, const lvlm_worst_row *row)
+static void put_row(lvlm_strbuf *out, const lvlm_replay_stage *s,
+                    const lvlm_worst_row *row)
 {
-    char error[LVLM_ERROR_TEXT];
-    lvlm_strbuf_printf(out, "<tr><td>[%zu, %zu]</td><td class=\"n\">", row->index[0],
-                       row->index[1]);
+    char error[LVLM_ERROR_TEXT], place[LVLM_SHAPE_TEXT];
+    lvlm_strbuf_printf(out, "<tr><td>%s</td><td class=\"n\">",
+                       lvlm_report_row(place, s, row));
     if (row->token >= 0)
         lvlm_strbuf_printf(out, "%" PRId64, row->token);
     else
         lvlm_strbuf_puts(out, "–");
     lvlm_strbuf_printf(out, "</td><td class=\"n\">%s</td></tr>\n",
-                       lvlm_report_error(error, row->relative_l2));
+                       lvlm_report_error(error, row->error));
 }
 
 static void put_worst(lvlm_strbuf *out, const lvlm_replay *r)
 {
     const lvlm_replay_stage *s = find_interesting(r);
-    if (s == NULL || s->n_worst == 0) return;
+    if (s == NULL || s->found.n_worst == 0) return;
     const bool is_text = s->is_logits || strncmp(s->name, "text.", 5) == 0;
     lvlm_strbuf_printf(out, "<h2>Worst %s of ", is_text ? "tokens" : "rows");
     put_name(out, s->name);
@@ -369,7 +383,7 @@ static void put_worst(lvlm_strbuf *out, const lvlm_replay *r)
                        "<thead><tr><th>%s</th><th class=\"n\">input id</th>"
                        "<th class=\"n\">relative L2</th></tr></thead>\n<tbody>\n",
                        is_text ? "[text, token]" : "[image, patch]");
-    for (size_t i = 0; i < s->n_worst; i++) put_row(out, &s->worst[i]);
+    for (size_t i = 0; i < s->found.n_worst; i++) put_row(out, s, &s->found.worst[i]);
     lvlm_strbuf_puts(out, "</tbody></table></div>\n");
 }
 
@@ -408,12 +422,12 @@ static void put_provenance(lvlm_strbuf *out, const lvlm_replay *r)
                           "the golden says about its making.</p>\n"
                           "<div class=\"panel\"><dl>\n");
     put_pair(out, "lvlm", "", LVLM_VERSION);
-    put_metadata(out, r->golden_metadata);
+    put_metadata(out, r->recording.metadata);
     lvlm_strbuf_puts(out, "</dl></div>\n<h2>Digests</h2>\n<div class=\"panel\"><dl>\n");
     put_pair(out, "model, root digest", " class=\"mono\"",
              r->model_root[0] != '\0' ? r->model_root : "none recorded");
     put_pair(out, "golden, SHA-256", " class=\"mono\"",
-             r->golden_sha256[0] != '\0' ? r->golden_sha256 : "none");
+             r->recording.sha256[0] != '\0' ? r->recording.sha256 : "none");
     lvlm_strbuf_puts(out, "</dl></div>\n");
 }
 
@@ -439,10 +453,10 @@ void lvlm_report_html(lvlm_strbuf *out, const lvlm_replay *r)
     put_verdict(out, r);
     put_subject(out, r);
     if (r->n_stages > 0) {
-        lvlm_strbuf_puts(
-            out, "<h2>Error along the depth</h2>\n<p class=\"note\">Relative L2 "
-                 "of each stage, logarithmic, in order of computation.</p>\n"
-                 "<div class=\"panel\">\n");
+        lvlm_strbuf_puts(out,
+                         "<h2>Error along the depth</h2>\n<p class=\"note\">Error "
+                         "of each stage, logarithmic, in order of computation.</p>\n"
+                         "<div class=\"panel\">\n");
         lvlm_report_chart(out, r);
         lvlm_strbuf_puts(out, "</div>\n");
         put_stages(out, r);

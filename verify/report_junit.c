@@ -12,6 +12,7 @@
 #include "formats/base/json.h"
 #include "formats/base/version.h"
 #include "verify/report_markup.h"
+#include "verify/report_words.h"
 
 /* ---- properties ----------------------------------------------------------------- */
 
@@ -34,11 +35,11 @@ static void put_properties(lvlm_strbuf *out, const lvlm_replay *r)
     put_property(out, "", "model", r->model);
     put_property(out, "", "model.root", r->model_root);
     put_property(out, "", "golden", r->golden);
-    put_property(out, "", "golden.sha256", r->golden_sha256);
+    put_property(out, "", "golden.sha256", r->recording.sha256);
     put_property(out, "", "reference", r->reference);
     for (size_t i = 0; i < r->n_differences; i++)
         put_property(out, "", "difference", r->differences[i]);
-    LVLM_JSON_MEMBERS (item, r->golden_metadata) {
+    LVLM_JSON_MEMBERS (item, r->recording.metadata) {
         if (lvlm_json_string(item) != NULL)
             put_property(out, "golden.", item->string, lvlm_json_string(item));
     }
@@ -49,48 +50,56 @@ static void put_properties(lvlm_strbuf *out, const lvlm_replay *r)
 
 static void put_rows(lvlm_strbuf *out, const lvlm_replay_stage *s)
 {
-    char error[LVLM_ERROR_TEXT];
-    for (size_t i = 0; i < s->n_worst; i++) {
-        const lvlm_worst_row *row = &s->worst[i];
-        lvlm_strbuf_printf(out, "row [%zu, %zu]", row->index[0], row->index[1]);
+    char error[LVLM_ERROR_TEXT], place[LVLM_SHAPE_TEXT];
+    for (size_t i = 0; i < s->found.n_worst; i++) {
+        const lvlm_worst_row *row = &s->found.worst[i];
+        lvlm_strbuf_printf(out, "row %s", lvlm_report_row(place, s, row));
         if (row->token >= 0) lvlm_strbuf_printf(out, " (id %" PRId64 ")", row->token);
         lvlm_strbuf_printf(out, ": relative L2 %s\n",
-                           lvlm_report_error(error, row->relative_l2));
+                           lvlm_report_error(error, row->error));
     }
 }
 
-static void put_details(lvlm_strbuf *out, const lvlm_replay_stage *s)
+static void put_details(lvlm_strbuf *out, const lvlm_replay *r,
+                        const lvlm_replay_stage *s)
 {
+    char figures[LVLM_LOOK_TEXT];
     char shape[LVLM_SHAPE_TEXT], l2[LVLM_ERROR_TEXT], other[LVLM_ERROR_TEXT],
         band[LVLM_ERROR_TEXT];
     lvlm_strbuf_printf(out, "shape %s\n", lvlm_shape_text(shape, &s->shape));
     if (s->verdict != LVLM_VERDICT_OUT) return;
-    lvlm_strbuf_printf(out, "relative L2 %s, max abs %s, cosine %.9f\n",
-                       lvlm_report_error(l2, s->relative_l2),
-                       lvlm_report_error(other, s->distance.max_abs), s->cosine);
+    lvlm_strbuf_printf(out, "error %s, relative L2 %s, ",
+                       lvlm_report_error(other, s->error),
+                       lvlm_report_error(l2, s->relative_l2));
+    lvlm_strbuf_printf(out, "max abs %s, cosine %.9f\n",
+                       lvlm_report_error(other, s->found.distance.max_abs), s->cosine);
+    if (s->looked_again)
+        lvlm_strbuf_printf(out, "%s\n", lvlm_report_look(figures, r, s));
     lvlm_strbuf_printf(out, "%" PRIu64 " of %" PRIu64 " values differ\n",
-                       s->distance.n_differ, s->distance.n);
+                       s->found.distance.n_differ, s->found.distance.n);
     if (s->is_logits)
         lvlm_strbuf_printf(out,
                            "max KL %s, band %s; same first choice in %" PRIu64
                            " of %" PRIu64 " rows\n",
-                           lvlm_report_error(other, s->max_kl),
-                           lvlm_report_band(band, s->band_kl), s->n_top1, s->n_rows);
+                           lvlm_report_error(other, s->found.max_kl),
+                           lvlm_report_band(band, s->band_kl), s->found.n_top1,
+                           s->found.n_rows);
     put_rows(out, s);
 }
 
-static void put_failure(lvlm_strbuf *out, const lvlm_replay_stage *s)
+static void put_failure(lvlm_strbuf *out, const lvlm_replay *r,
+                        const lvlm_replay_stage *s)
 {
     lvlm_strbuf_puts(out, "      <failure message=\"");
     lvlm_report_reason(out, s);
     lvlm_strbuf_printf(out, "\" type=\"%s\">", lvlm_verdict_name(s->verdict));
-    put_details(out, s);
+    put_details(out, r, s);
     lvlm_strbuf_puts(out, "</failure>\n");
 }
 
 static void put_case(lvlm_strbuf *out, const lvlm_replay *r, const lvlm_replay_stage *s)
 {
-    const bool failed = s->verdict != LVLM_VERDICT_OK;
+    const bool failed = !lvlm_verdict_passes(s->verdict);
     lvlm_strbuf_puts(out, "    <testcase classname=\"");
     lvlm_report_escape(out, r->family);
     lvlm_strbuf_printf(out, ".%s\" name=\"",
@@ -98,7 +107,7 @@ static void put_case(lvlm_strbuf *out, const lvlm_replay *r, const lvlm_replay_s
     lvlm_report_escape(out, s->name);
     lvlm_strbuf_puts(out, failed ? "\">\n" : "\"/>\n");
     if (!failed) return;
-    put_failure(out, s);
+    put_failure(out, r, s);
     lvlm_strbuf_puts(out, "    </testcase>\n");
 }
 

@@ -16,17 +16,6 @@ void lvlm_report_escape(lvlm_strbuf *out, const char *text);
 void lvlm_report_escape_cut(lvlm_strbuf *out, const char *text, size_t n_bytes,
                             size_t most);
 
-enum { LVLM_ERROR_TEXT = 32 };
-/* "1.23e-07", "0", "inf", "nan" into a caller's buffer; returns it. */
-const char *lvlm_report_error(char text[LVLM_ERROR_TEXT], double error);
-
-/* The same without zeros at the end: "1e-05", "2.5e-06". */
-const char *lvlm_report_band(char text[LVLM_ERROR_TEXT], double band);
-
-/* Why a stage failed ("relative L2 1.20e-03 is over the band 1e-05"), or how far it is
- * from failing. Nothing in it needs to be escaped. */
-void lvlm_report_reason(lvlm_strbuf *out, const lvlm_replay_stage *stage);
-
 LVLM_END_DECLS
 
 #endif

@@ -32,15 +32,17 @@ static void pipeline_free(void *model)
     lvlm_free(p);
 }
 
-static int open_parts(pipeline *p, const lvlm_manifest *manifest, const char *reference,
-                      lvlm_error *err)
+static int open_parts(pipeline *p, const lvlm_manifest *manifest,
+                      const lvlm_model_options *options, lvlm_error *err)
 {
+    const char *const reference = options->reference;
     TRY(lvlm_input_spec_read(&p->spec, manifest->config, err));
     TRY(tower_choose(&p->tower, manifest->config, err));
     TRY(p->tower->open(&p->vision, manifest, reference, err));
     TRY(connector_choose(&p->connector, manifest->config, err));
     TRY(p->connector->open(&p->projection, manifest, err));
     TRY(decoder_open(&p->text, manifest, reference, err));
+    p->text.config.nudge = options->nudge;
     return head_open(&p->head, manifest, reference, err);
 }
 
@@ -63,7 +65,7 @@ static int pipeline_open(void **out, const lvlm_manifest *manifest,
     p->n_threads = n_threads;
     p->keep = options->checkpointing ? TAPE_INPUTS : TAPE_ALL;
     p->passing = stages_counting(options->progress, options->progress_user);
-    if ((rc = open_parts(p, manifest, options->reference, err)) < 0 ||
+    if ((rc = open_parts(p, manifest, options, err)) < 0 ||
         (rc = gradients_make(&p->gradients, manifest, options, err)) < 0 ||
         (rc = adapters_make(&p->adapters, manifest, options->adapter, err)) < 0)
         goto fail;

@@ -47,6 +47,7 @@ typedef struct decoder_config {
     int64_t first_position;  /* of column 0 */
     size_t max_positions;    /* that the model was trained on; computed beyond them */
     double embed_scale;
+    bool nudge;    /* what enters block 0 is moved by its last bit (model.h) */
     bool sandwich; /* norms behind attention and MLP too */
     bool qkv_bias;
     bool causal; /* each row sees those before it; else the prefix sees all of itself */

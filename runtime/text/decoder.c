@@ -10,6 +10,7 @@
 #include "runtime/ops/add.h"
 #include "runtime/ops/embed.h"
 #include "runtime/ops/norm.h"
+#include "runtime/ops/nudge.h"
 #include "runtime/ops/rope.h"
 #include "runtime/ops/rows.h"
 
@@ -26,6 +27,7 @@ static void embed(real *x, const decoder *text, const lvlm_packing *p,
     for (size_t n = 0; n < p->N; n++)
         if (p->image_row[n] >= 0)
             memcpy(x + n * C, image_rows + (size_t)p->image_row[n] * C, C * sizeof *x);
+    if (c->nudge) nudge_forward(x, p->N * C);
 }
 
 void decoder_announce(const decoder *text, stages *s)

@@ -25,10 +25,9 @@ static void compare(const lvlm_replay *r)
     size_t n = 0;
     for (size_t i = 0; i < r->n_stages; i++) {
         const lvlm_replay_stage *const stage = &r->stages[i];
-        if (strncmp(stage->name, "grad.", 5) != 0) continue;
-        const bool compared =
-            stage->verdict == LVLM_VERDICT_OK || stage->verdict == LVLM_VERDICT_OUT;
-        if (!compared || (!has_no_slope(stage->name) && !(stage->relative_l2 <= BAND)))
+        if (!stage->is_gradient) continue;
+        if (!lvlm_verdict_compared(stage->verdict) ||
+            (!has_no_slope(stage->name) && !(stage->relative_l2 <= BAND)))
             fail_msg("%s: %s: %s, relative L2 %.2e", r->golden, stage->name,
                      lvlm_verdict_name(stage->verdict), stage->relative_l2);
         n++;
@@ -38,7 +37,8 @@ static void compare(const lvlm_replay *r)
 
 static void replay(const char *fixture, const char *file)
 {
-    const lvlm_replay_options options = { .compute = LVLM_COMPUTE_F32,
+    const lvlm_compute compute = LVLM_COMPUTE_F32;
+    const lvlm_replay_options options = { .compute = &compute,
                                           .threads = 2,
                                           .grads = true };
     scratch scratch_dir, *const s = &scratch_dir;

@@ -1,66 +1,192 @@
-/* test_recording.c - what a recording says that nothing follows, and bands from a
- * file. */
+/* test_recording.c - what a recording says about itself, what of it is refused, and
+ * bands from a file. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#include "tests/runtime/synthetic.h"
 #include "tests/support/scratch.h"
+#include "verify/bands.h"
 #include "verify/recording.h"
 
+/* Input ids [1, 3], the last of them padding, and a stage of three rows of two. */
+#define IDS                                                                            \
+    "\"in.input_ids\":{\"dtype\":\"I64\",\"shape\":[1,3],\"data_offsets\":[0,24]},"
+#define MASK                                                                           \
+    "\"in.attention_mask\":{\"dtype\":\"I64\",\"shape\":[1,3],"                        \
+    "\"data_offsets\":[24,48]},"
+#define NORM                                                                           \
+    "\"out.text.norm\":{\"dtype\":\"F32\",\"shape\":[1,3,2],\"data_offsets\":[48,72]}"
+
+typedef struct contents {
+    int64_t ids[3], mask[3];
+    float norm[6];
+    int64_t rows[2];
+} contents;
+
+static const contents plain = {
+    { 5, 6, 7 }, { 1, 1, 0 }, { 1, 2, 3, 4, 5, 6 }, { 2, 0 }
+};
+
+static int open_with(lvlm_recording *out, scratch *s, const char *header,
+                     const contents *data, size_t n_bytes, lvlm_notes *notes,
+                     lvlm_error *err)
+{
+    return lvlm_recording_open(
+        out, scratch_safetensors(s, "golden.safetensors", header, data, n_bytes), notes,
+        err);
+}
+
+/* ---- metadata ------------------------------------------------------------------- */
+
+static void recordings_say_what_they_are(void **state)
+{
+    scratch s;
+    lvlm_recording r;
+    lvlm_error err;
+    (void)state;
+    scratch_make(&s);
+    if (open_with(&r, &s,
+                  "{\"__metadata__\":{\"reference\":\"trained\",\"family\":\"mllama\","
+                  "\"precision\":\"double\",\"layers\":\"4\",\"checkpoint\":\"ab\","
+                  "\"instruction_set\":\"AVX2\"}," IDS MASK NORM "}",
+                  &plain, 72, NULL, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_string_equal(r.reference, "trained");
+    assert_string_equal(r.family, "mllama");
+    assert_true(r.in_double);
+    assert_int_equal(r.layers, 4);
+    const lvlm_tensor *const norm = lvlm_recording_find(&r, "text.norm");
+    assert_string_equal(lvlm_recorded_name(norm), "text.norm");
+    assert_null(lvlm_recording_find(&r, "logits"));
+    const lvlm_rows rows = lvlm_recording_rows(&r, norm);
+    assert_int_equal(lvlm_row_token(&rows, 1), 6);
+    assert_true(lvlm_row_counts(&rows, 1) && !lvlm_row_counts(&rows, 2));
+    lvlm_recording_close(&r);
+    scratch_remove(&s);
+}
+
+/* Each is opened, and notes one sentence or none. */
 static void recordings_are_taken_at_their_word(void **state)
 {
     static const struct {
-        const char *metadata, *tensor;
-        lvlm_dtype dtype;
+        const char *metadata, *tensor, *dtype;
         const char *note; /* begins with it; NULL: there is none */
-        bool grads;
     } cases[] = {
         // clang-format off
-        { "{\"reference\":\"transformers-5.23.0\",\"family\":\"mllama\",\"seed\":\"1\",\"torch\":\"2\"}", "out.logits", LVLM_F32, NULL },
-        { "{\"reference\":\"trained\"}", "grad.lm_head.weight", LVLM_F32, NULL, true },
-        { "{\"reference\":\"trained\"}", "grad.lm_head.weight", LVLM_F32, "recording: 1 gradient is not compared without --grads" },
-        { "{}", "in.anything", LVLM_I64, NULL },
-        { "{\"reference\":\"transformers-4.57.1\"}", "out.logits", LVLM_F32, NULL },
-        { "{\"reference\":\"transformers-4.99.0\"}", "out.logits", LVLM_F32, "recording: reference 'transformers-4.99.0': no such version was released" },
-        { "{\"reference\":\"transformers-9.0\"}", "out.logits", LVLM_F32, "recording: reference 'transformers-9.0': no such version" },
-        { "{\"family\":\"qwen2_vl\"}", "out.logits", LVLM_F32, "recording: is of family 'qwen2_vl', the model is mllama" },
-        { "{\"refrence\":\"trained\"}", "out.logits", LVLM_F32, "recording: metadata: 'refrence' is not known and not followed; did you mean 'reference'?" },
-        { "{\"precision\":\"bfloat16\"}", "out.logits", LVLM_F32, "recording: metadata: 'precision' is not followed" },
-        { "{}", "outt.logits", LVLM_F32, "recording: 'outt.logits' is compared with nothing: stages are called out.*" },
-        { "{}", "out.tokens", LVLM_I64, "recording: 'out.tokens' is compared with nothing: its values" },
+        { "\"reference\":\"transformers-5.23.0\",\"seed\":\"1\",\"torch\":\"2\"", "out.logits", "F32", NULL },
+        { "\"reference\":\"trained\"", "grad.lm_head.weight", "F32", NULL },
+        { "\"precision\":\"float32\"", "in.anything", "I64", NULL },
+        { "\"reference\":\"transformers-4.57.1\"", "out.logits", "F32", NULL },
+        { "\"reference\":\"transformers-4.99.0\"", "out.logits", "F32", "recording: reference 'transformers-4.99.0': no such version was released" },
+        { "\"reference\":\"transformers-9.0\"", "out.logits", "F32", "recording: reference 'transformers-9.0': no such version" },
+        { "\"refrence\":\"trained\"", "out.logits", "F32", "recording: metadata: 'refrence' is not known and not followed; did you mean 'reference'?" },
+        { "\"precision\":\"bfloat16\"", "out.logits", "F32", "recording: metadata: 'precision' is not followed: it is judged as a recording in float32" },
+        { "\"seed\":\"1\"", "outt.logits", "F32", "recording: 'outt.logits' is compared with nothing: stages are called out.*" },
+        { "\"seed\":\"1\"", "out.tokens", "I64", "recording: 'out.tokens' is compared with nothing: its values" },
         // clang-format on
     };
-    static const unsigned char zeros[8];
-    const lvlm_shape shape = { 1, { 1 } };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        synthetic s = { 0 };
+        const size_t bytes = strcmp(cases[i].dtype, "I64") == 0 ? 8 : 4;
         lvlm_notes notes = LVLM_NOTES_INIT;
-        cJSON *json = NULL;
-        synthetic_put(&s, cases[i].tensor, cases[i].dtype, &shape, zeros);
-        assert_int_equal(
-            lvlm_json_parse(&json, cases[i].metadata, strlen(cases[i].metadata), NULL),
-            0);
-        s.checkpoint.metadata = json;
-        assert_int_equal(
-            lvlm_recording_check(&s.checkpoint, "mllama", cases[i].grads, &notes, NULL),
-            0);
+        lvlm_recording r;
+        lvlm_error err;
+        scratch s;
+        char header[1024];
+        (void)snprintf(header, sizeof header,
+                       "{\"__metadata__\":{%s}," IDS MASK NORM
+                       ",\"%s\":{\"dtype\":\"%s\",\"shape\":[1],"
+                       "\"data_offsets\":[72,%zu]}}",
+                       cases[i].metadata, cases[i].tensor, cases[i].dtype, 72 + bytes);
+        scratch_make(&s);
+        if (open_with(&r, &s, header, &plain, 72 + bytes, &notes, &err) < 0)
+            fail_msg("%s", err.text);
         assert_int_equal(notes.n, cases[i].note != NULL);
         if (notes.n > 0 &&
             strncmp(notes.at[0], cases[i].note, strlen(cases[i].note)) != 0)
             fail_msg("%s", notes.at[0]);
         lvlm_notes_free(&notes);
-        lvlm_json_free(json);
-        s.checkpoint.metadata = NULL;
-        synthetic_free(&s);
+        lvlm_recording_close(&r);
+        scratch_remove(&s);
     }
 }
+
+/* ---- what is refused ------------------------------------------------------------ */
+
+#define ROWS(dtype, shape)                                                             \
+    ",\"rows.text.norm\":{\"dtype\":\"" dtype "\",\"shape\":" shape                    \
+    ",\"data_offsets\":[72,88]}"
+#define TWO_ROWS                                                                       \
+    "\"out.text.norm\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[48,72]}"
+
+static void recordings_that_prove_nothing_are_refused(void **state)
+{
+    static const struct {
+        const char *header;
+        size_t n_bytes;
+        float value;       /* takes the place of the one at [0, 1, 1] */
+        int64_t row;       /* takes the place of the second row number */
+        const char *error; /* NULL: is opened */
+    } cases[] = {
+        // clang-format off
+        { "{" IDS MASK NORM "}", 72, 4, 0, NULL },
+        { "{" IDS MASK NORM "}", 72, NAN, 0, "'out.text.norm': the value at [0, 1, 1] is not finite" },
+        { "{" IDS MASK NORM "}", 72, INFINITY, 0, "'out.text.norm': the value at [0, 1, 1] is not finite" },
+        { "{" IDS "\"grad.w\":{\"dtype\":\"I64\",\"shape\":[3],\"data_offsets\":[24,48]}}", 48, 4, 0, "records no stage" },
+        { "{\"__metadata__\":{\"layers\":\"all\"}," IDS MASK NORM "}", 72, 4, 0, "metadata: layers 'all' is not a number" },
+        { "{" IDS MASK TWO_ROWS ROWS("I64", "[2]") "}", 88, 4, 0, NULL },
+        { "{" IDS MASK TWO_ROWS ROWS("I64", "[2]") "}", 88, 4, 3, "'rows.text.norm'[1]: 3 is not a row of the stage" },
+        { "{" IDS MASK TWO_ROWS ROWS("I64", "[2]") "}", 88, 4, -1, "'rows.text.norm'[1]: -1 is not a row of the stage" },
+        { "{" IDS MASK NORM ROWS("I64", "[2]") "}", 88, 4, 0, "expected I64 [1], the row numbers of 'out.text.norm', which is [rows, width]" },
+        { "{" IDS MASK TWO_ROWS ROWS("F64", "[2]") "}", 88, 4, 0, "expected I64 [2]" },
+        // clang-format on
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        contents data = plain;
+        lvlm_recording r;
+        lvlm_error err;
+        scratch s;
+        data.norm[3] = cases[i].value;
+        data.rows[1] = cases[i].row;
+        scratch_make(&s);
+        const int rc =
+            open_with(&r, &s, cases[i].header, &data, cases[i].n_bytes, NULL, &err);
+        assert_int_equal(rc, cases[i].error != NULL ? LVLM_EFORMAT : 0);
+        if (rc == 0)
+            lvlm_recording_close(&r);
+        else if (strstr(err.text, cases[i].error) == NULL)
+            fail_msg("%s", err.text);
+        scratch_remove(&s);
+    }
+}
+
+/* What padding holds is nobody's business. */
+static void padding_need_not_be_finite(void **state)
+{
+    contents data = plain;
+    lvlm_recording r;
+    lvlm_error err;
+    scratch s;
+    (void)state;
+    data.norm[5] = NAN;
+    scratch_make(&s);
+    if (open_with(&r, &s, "{" IDS MASK NORM "}", &data, 72, NULL, &err) < 0)
+        fail_msg("%s", err.text);
+    lvlm_recording_close(&r);
+    data.mask[2] = 1;
+    assert_int_equal(open_with(&r, &s, "{" IDS MASK NORM "}", &data, 72, NULL, &err),
+                     LVLM_EFORMAT);
+    scratch_remove(&s);
+}
+
+/* ---- bands ---------------------------------------------------------------------- */
 
 /* The result of reading `text` for stages text.blocks.0 and logits. */
 static int read_bands(lvlm_replay_stage stages[2], const char *text, lvlm_error *err)
@@ -69,11 +195,11 @@ static int read_bands(lvlm_replay_stage stages[2], const char *text, lvlm_error 
     lvlm_replay r = { .stages = stages, .n_stages = 2 };
     stages[0] = (lvlm_replay_stage){ .name = "text.blocks.0", .band = 1e-5 };
     stages[1] = (lvlm_replay_stage){
-        .name = "logits", .band = 1e-5, .band_kl = LVLM_BAND_KL, .is_logits = true
+        .name = "logits", .band = 1e-5, .band_kl = LVLM_BAND_F32_KL, .is_logits = true
     };
     scratch_make(&s);
     const int rc =
-        lvlm_tolerance_read(&r, scratch_write(&s, "b.json", text, strlen(text)), err);
+        lvlm_bands_read(&r, scratch_write(&s, "b.json", text, strlen(text)), err);
     scratch_remove(&s);
     return rc;
 }
@@ -122,7 +248,10 @@ static void bands_that_say_nothing_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(recordings_say_what_they_are),
         cmocka_unit_test(recordings_are_taken_at_their_word),
+        cmocka_unit_test(recordings_that_prove_nothing_are_refused),
+        cmocka_unit_test(padding_need_not_be_finite),
         cmocka_unit_test(bands_come_from_the_first_pattern),
         cmocka_unit_test(bands_that_say_nothing_are_refused),
     };

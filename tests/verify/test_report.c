@@ -16,6 +16,7 @@
 #include "formats/base/json.h"
 #include "formats/base/utf8.h"
 #include "formats/base/version.h"
+#include "verify/bands.h"
 #include "verify/report.h"
 
 enum { MAX_STAGES = 512, NAME = 96, DEPTH = 64 };
@@ -45,17 +46,22 @@ static lvlm_replay_stage *add(sample *s, const char *name, double relative_l2)
         .name = s->names[i],
         .shape = { 3, { 2, 19, 64 } },
         .got = { 3, { 2, 19, 64 } },
-        .distance = { .max_abs = 4 * relative_l2, .n = 2432, .n_differ = 2000 },
+        .found = { .distance = { .max_abs = 4 * relative_l2,
+                                 .n = 2432,
+                                 .n_differ = 2000 },
+                   .error = relative_l2,
+                   .n_rows = 38,
+                   .n_worst = 2,
+                   .worst = { { 12, 3 * relative_l2, 257152 },
+                              { 22, relative_l2, 2 } } },
+        .error = relative_l2,
         .relative_l2 = relative_l2,
         .cosine = 1 - relative_l2 * relative_l2 / 2,
         .band = 1e-5,
-        .band_kl = LVLM_BAND_KL,
-        .n_worst = 2,
-        .worst = { { { 0, 12 }, 3 * relative_l2, 257152 },
-                   { { 1, 3 }, relative_l2, 2 } },
+        .band_kl = LVLM_BAND_F32_KL,
     };
     if (strncmp(name, "text.", 5) != 0)
-        stage->worst[0].token = stage->worst[1].token = -1;
+        stage->found.worst[0].token = stage->found.worst[1].token = -1;
     return stage;
 }
 
@@ -72,10 +78,10 @@ static void add_logits(sample *s, double error)
 {
     lvlm_replay_stage *logits = add(s, "logits", error);
     logits->is_logits = true;
-    logits->max_kl = 2.5e-9;
-    logits->n_rows = logits->n_top1 = 38;
-    logits->worst[0].token = 108;
-    logits->worst[1].token = 2;
+    logits->found.max_kl = 2.5e-9;
+    logits->found.n_top1 = 38;
+    logits->found.worst[0].token = 108;
+    logits->found.worst[1].token = 2;
 }
 
 /* All of it within its bands: 9 stages and the blocks. */
@@ -89,9 +95,9 @@ static sample *make(size_t n_vision, size_t n_text)
                                .family = "paligemma",
                                .reference = "trained",
                                .stages = s->stages,
-                               .golden_metadata = s->metadata };
+                               .recording = { .metadata = s->metadata } };
     memset(s->replay.model_root, 'a', LVLM_DIGEST_HEX);
-    memset(s->replay.golden_sha256, 'b', LVLM_DIGEST_HEX);
+    memset(s->replay.recording.sha256, 'b', LVLM_DIGEST_HEX);
     cJSON_AddStringToObject(s->metadata, "transformers", "5.23.0");
     cJSON_AddStringToObject(s->metadata, "attention", "eager");
     cJSON_AddStringToObject(s->metadata, "torch", "2.13.0+cpu");
@@ -119,8 +125,8 @@ static lvlm_replay_stage *find(sample *s, const char *name)
 static void break_stage(lvlm_replay_stage *stage, lvlm_verdict verdict, double error)
 {
     stage->verdict = verdict;
-    stage->relative_l2 = error;
-    if (verdict != LVLM_VERDICT_OUT) stage->n_worst = 0;
+    stage->error = stage->relative_l2 = error;
+    if (verdict != LVLM_VERDICT_OUT) stage->found.n_worst = 0;
 }
 
 /* Counts what is bad, as a run does. */
@@ -128,7 +134,7 @@ static const lvlm_replay *finish(sample *s)
 {
     lvlm_replay *r = &s->replay;
     for (size_t i = 0; i < r->n_stages; i++)
-        if (s->stages[i].verdict != LVLM_VERDICT_OK && r->n_failed++ == 0)
+        if (!lvlm_verdict_passes(s->stages[i].verdict) && r->n_failed++ == 0)
             r->first_bad = &s->stages[i];
     return r;
 }
@@ -348,7 +354,7 @@ static void html_lists_versions_sorted_and_digests(void **state)
     assert_true(a != NULL && b != NULL && c != NULL && a < b && b < c);
     expect_not(out.text, "not a string");
     expect(out.text, shared.replay.model_root);
-    expect(out.text, shared.replay.golden_sha256);
+    expect(out.text, shared.replay.recording.sha256);
     lvlm_strbuf_free(&out);
 }
 
@@ -362,7 +368,7 @@ static void html_names_the_first_bad_stage(void **state)
     const char *t = out.text;
     expect(t, "First stage out of band: <span class=\"name bad\">text.blocks.0</span>");
     expect(t, "✗ Replay failed");
-    expect(t, "relative L2 1.20e-03 is over the band 1e-05 (120 times)");
+    expect(t, "error 1.20e-03 is over the band 1e-05 (120 times)");
     expect(t, "2 of 17 stages fail; the 10 before it are within their bands");
     expect(t, "Worst tokens of <span class=\"name\">text.blocks.0</span>");
     expect(t, "257152");
@@ -379,8 +385,8 @@ static void html_tells_divergence_from_distance(void **state)
     sample *s = make(1, 1);
     lvlm_replay_stage *logits = find(s, "logits");
     logits->verdict = LVLM_VERDICT_OUT;
-    logits->max_kl = 3.5e-5;
-    logits->n_top1 = 37;
+    logits->found.max_kl = 3.5e-5;
+    logits->found.n_top1 = 37;
     lvlm_strbuf out = write_with(lvlm_report_html, finish(s));
     expect(out.text, "There: max KL 3.50e-05 is over the band 1e-06.");
     expect(out.text, "37 of 38 rows");
@@ -401,7 +407,7 @@ static void html_shows_missing_stages_and_wrong_shapes(void **state)
     expect(t, "recorded, and this model does not compute it");
     expect(t, "computed in [38, 64]");
     expect(t, "✗ wrong shape");
-    assert_int_equal(count(t, "<td class=\"n soft\">–</td>"), 2 * 3);
+    assert_int_equal(count(t, "<td class=\"n soft\">–</td>"), 2 * 4);
     assert_int_equal(count(t, "class=\"point\""), s->replay.n_stages);
     check_coordinates(t);
     lvlm_strbuf_free(&out);
@@ -435,15 +441,14 @@ static void html_draws_errors_that_have_no_logarithm(void **state)
     (void)state;
     sample *s = make(3, 3);
     break_stage(find(s, "vision.out"), LVLM_VERDICT_OUT, (double)INFINITY);
-    find(s, "vision.out")->distance.n_bad = 3;
+    find(s, "vision.out")->found.distance.n_bad = 3;
     break_stage(find(s, "text.norm"), LVLM_VERDICT_OUT, (double)NAN);
     find(s, "text.norm")->cosine = (double)NAN;
-    find(s, "text.norm")->distance.max_abs = (double)NAN;
+    find(s, "text.norm")->found.distance.max_abs = (double)NAN;
     lvlm_strbuf out = write_with(lvlm_report_html, finish(s));
     const char *t = out.text;
     check_coordinates(t);
-    expect(t,
-           "relative L2 inf is over the band 1e-05; 3 of 2432 values are not finite");
+    expect(t, "error inf is over the band 1e-05; 3 of 2432 values are not finite");
     expect(t, "<td class=\"n\">nan</td>");
     expect_not(t, "-nan");
     const double top = height_of(t, "vision.out", 'M');
@@ -460,7 +465,7 @@ static void html_draws_extreme_and_equal_values(void **state)
 {
     (void)state;
     sample *s = make(1, 1);
-    find(s, "vision.patches")->relative_l2 = 5e-324;
+    find(s, "vision.patches")->error = 5e-324;
     find(s, "vision.embed")->band = 1e308;
     find(s, "vision.out")->band = 0;
     break_stage(find(s, "vision.out"), LVLM_VERDICT_OUT, 1e300);
@@ -471,7 +476,7 @@ static void html_draws_extreme_and_equal_values(void **state)
 
     s = make(2, 2);
     for (size_t i = 0; i < s->replay.n_stages; i++) {
-        s->stages[i].relative_l2 = 0;
+        s->stages[i].error = 0;
         s->stages[i].band = 0;
     }
     out = write_with(lvlm_report_html, finish(s));
@@ -525,11 +530,11 @@ static void junit_has_a_case_for_every_stage(void **state)
     expect(t, "<testsuites tests=\"17\" failures=\"2\">");
     expect(t, "<testsuite name=\"replay\" tests=\"17\" failures=\"2\"");
     expect(t, "<testcase classname=\"paligemma.f32\" name=\"text.blocks.0\">");
-    expect(t, "<failure message=\"relative L2 1.20e-03 is over the band 1e-05\"");
+    expect(t, "<failure message=\"error 1.20e-03 is over the band 1e-05\"");
     expect(t, "recorded in shape [2, 19, 64], computed in shape [2, 19, 64]");
     expect(t, "<property name=\"golden.torch\" value=\"2.13.0+cpu\"/>");
     expect(t, "<property name=\"lvlm\" value=\"" LVLM_VERSION "\"/>");
-    expect(t, s->replay.golden_sha256);
+    expect(t, s->replay.recording.sha256);
     expect(t, "row [0, 12] (id 257152): ");
     lvlm_strbuf_free(&out);
 }

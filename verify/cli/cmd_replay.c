@@ -19,7 +19,8 @@ typedef struct args {
 
 static const lvlm_option options[] = {
     { "compute", "f32|f64", LVLM_OPTION_TEXT, offsetof(args, compute),
-      "precision of the computation (default f32)" },
+      "precision of the computation (default: f64 for a recording in double, else "
+      "f32)" },
     { "reference", "trained|transformers-VERSION", LVLM_OPTION_TEXT,
       offsetof(args, reference),
       "whose behaviour to compute where they differ (default: what the recording "
@@ -109,11 +110,12 @@ static int run(const void *arguments, const lvlm_operands *operands)
 {
     const args *a = arguments;
     const bool f64 = a->compute != NULL && strcmp(a->compute, "f64") == 0;
+    const lvlm_compute compute = f64 ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32;
     bool failed = false;
     lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_progress bar, checking;
     const lvlm_replay_options replay_options = {
-        .compute = f64 ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
+        .compute = a->compute != NULL ? &compute : NULL,
         .threads = lvlm_thread_count(&a->common),
         .reference = a->reference,
         .progress = lvlm_progress_stages,

@@ -1,0 +1,48 @@
+/* bands.h - how far a stage may be from its reference.
+ *
+ * Each constant has beside it what was measured with gcc 12 and OpenBLAS 0.3.21 on x86,
+ * on the recordings of all families and on trained weights (a language model of 135M
+ * parameters in a Qwen2-VL frame, 30 blocks); tests/replay and verify/README.md measure
+ * again. */
+#ifndef LVLM_VERIFY_BANDS_H
+#define LVLM_VERIFY_BANDS_H
+
+#include "verify/replay.h"
+
+LVLM_BEGIN_DECLS
+
+/* Double against double, errors by rows. Observed at most 4.3e-14 and 1.0e-13;
+ * the lowest mantissa bit of one weight of 135M moves its block by 1e-9 or more. */
+#define LVLM_BAND_EXACT 1e-12
+#define LVLM_BAND_EXACT_GRADIENT 1e-10
+
+/* Where either side is float32. Stages: references are off by at most 3.3e-6. */
+#define LVLM_BAND_F32 1e-5
+/* Gradients: ours are off by at most 3e-5, those of references by up to 8e-4, as they
+ * take their loss in float32 even where the rest is double. */
+#define LVLM_BAND_F32_GRADIENT 2e-3
+
+/* Divergence of any row of logits, in nats. Observed at most 6.7e-15 and 5.9e-8. */
+#define LVLM_BAND_EXACT_KL 1e-12
+#define LVLM_BAND_F32_KL 1e-6
+
+/* A stage outside of its band is rounding when the recording is at most so many times
+ * as far from our double as our other computation is (second_look.h). Observed at most
+ * 1.7 between float32 and double; between double and inputs moved by their last bit 4.0
+ * at a stage, 34 at a gradient: rounding on the way adds to that of the inputs. */
+#define LVLM_ROUNDING 4.0
+#define LVLM_ROUNDING_EXACT 64.0
+
+/* The bands of a stage or gradient, where both sides are double and where not. */
+void lvlm_bands_default(lvlm_replay_stage *stage, bool exact);
+
+/* Bands from a file, { STAGE or GLOB: band, ... }: of each stage the first that fits
+ * counts, and of the divergence of logits the first that fits "logits.kl"; without one
+ * it grows as the logits' band does. `path` may be NULL. LVLM_EFORMAT: it is not such
+ * an object, or a pattern fits no stage that there is. */
+LVLM_MUST_CHECK int lvlm_bands_read(lvlm_replay *replay, const char *path,
+                                    lvlm_error *err);
+
+LVLM_END_DECLS
+
+#endif

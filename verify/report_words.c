@@ -1,0 +1,163 @@
+/* report_words.c - numbers, places, reasons and verdicts in words; see
+ * report_words.h. */
+#include "verify/report_words.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/base/utf8.h"
+#include "verify/bands.h"
+
+/* ---- numbers and reasons --------------------------------------------------------- */
+
+const char *lvlm_report_error(char text[LVLM_ERROR_TEXT], double error)
+{
+    const char *const format = isnan(error) ? "nan" : error == 0 ? "0" : NULL;
+    if (format != NULL)
+        snprintf(text, LVLM_ERROR_TEXT, "%s", format);
+    else
+        snprintf(text, LVLM_ERROR_TEXT, "%.2e", error);
+    return text;
+}
+
+const char *lvlm_report_band(char text[LVLM_ERROR_TEXT], double band)
+{
+    lvlm_report_error(text, band);
+    char *exponent = strchr(text, 'e'), *end = exponent;
+    if (exponent == NULL) return text;
+    while (end[-1] == '0') end--;
+    if (end[-1] == '.') end--;
+    memmove(end, exponent, strlen(exponent) + 1);
+    return text;
+}
+
+static void put_distance_reason(lvlm_strbuf *out, const lvlm_replay_stage *s)
+{
+    const bool inside = s->error <= s->band;
+    char error[LVLM_ERROR_TEXT], band[LVLM_ERROR_TEXT];
+    if (inside && s->verdict == LVLM_VERDICT_OUT && s->is_logits) {
+        lvlm_strbuf_printf(out, "max KL %s is over the band %s",
+                           lvlm_report_error(error, s->found.max_kl),
+                           lvlm_report_band(band, s->band_kl));
+        return;
+    }
+    lvlm_strbuf_printf(out, "error %s is %s the band %s",
+                       lvlm_report_error(error, s->error), inside ? "within" : "over",
+                       lvlm_report_band(band, s->band));
+    if (s->found.distance.n_bad > 0)
+        lvlm_strbuf_printf(out, "; %" PRIu64 " of %" PRIu64 " values are not finite",
+                           s->found.distance.n_bad, s->found.distance.n);
+}
+
+void lvlm_report_reason(lvlm_strbuf *out, const lvlm_replay_stage *s)
+{
+    char want[LVLM_SHAPE_TEXT], got[LVLM_SHAPE_TEXT];
+    switch (s->verdict) {
+    case LVLM_VERDICT_MISSING:
+        lvlm_strbuf_puts(out, "recorded, and this model does not compute it");
+        break;
+    case LVLM_VERDICT_SHAPE:
+        lvlm_strbuf_printf(out, "recorded in shape %s, computed in shape %s",
+                           lvlm_shape_text(want, &s->shape),
+                           lvlm_shape_text(got, &s->got));
+        break;
+    case LVLM_VERDICT_OK:
+    case LVLM_VERDICT_EXACT:
+    case LVLM_VERDICT_ROUNDING:
+    case LVLM_VERDICT_OUT: put_distance_reason(out, s); break;
+    }
+}
+
+/* ---- rows ----------------------------------------------------------------------- */
+
+void lvlm_report_row_index(lvlm_shape *out, const lvlm_replay_stage *stage,
+                           const lvlm_worst_row *row)
+{
+    size_t place = row->place;
+    out->n = stage->got.n > 0 ? stage->got.n - 1 : 0;
+    for (size_t i = out->n; i-- > 0;) {
+        out->dims[i] = place % (size_t)stage->got.dims[i];
+        place /= (size_t)stage->got.dims[i];
+    }
+}
+
+const char *lvlm_report_row(char text[LVLM_SHAPE_TEXT], const lvlm_replay_stage *stage,
+                            const lvlm_worst_row *row)
+{
+    lvlm_shape index;
+    lvlm_report_row_index(&index, stage, row);
+    return lvlm_shape_text(text, &index);
+}
+
+/* ---- verdicts ------------------------------------------------------------------- */
+
+bool lvlm_report_is_exact(const lvlm_replay *r)
+{
+    for (size_t i = 0; i < r->n_stages; i++)
+        if (r->stages[i].verdict != LVLM_VERDICT_EXACT) return false;
+    return r->n_stages > 0;
+}
+
+bool lvlm_report_loose_gradients(const lvlm_replay *r)
+{
+    return !r->recording.in_double && r->n_stages > 0 &&
+           r->stages[r->n_stages - 1].is_gradient;
+}
+
+const char *lvlm_report_look(char text[LVLM_LOOK_TEXT], const lvlm_replay *r,
+                             const lvlm_replay_stage *s)
+{
+    const bool rounds = s->verdict == LVLM_VERDICT_ROUNDING;
+    (void)snprintf(text, LVLM_LOOK_TEXT,
+                   r->is_exact ? "%s: the recording is %.1e from our double, which "
+                                 "inputs moved by their last bit change by %.1e"
+                               : "%s: the recording is %.1e from our double, our f32 "
+                                 "is %.1e from it",
+                   rounds ? "rounding" : "not rounding", s->recorded_error,
+                   s->own_error);
+    return text;
+}
+
+/* The stage with the largest error. */
+static const lvlm_replay_stage *find_largest(const lvlm_replay *r)
+{
+    const lvlm_replay_stage *largest = &r->stages[0];
+    for (size_t i = 1; i < r->n_stages; i++)
+        if (r->stages[i].error > largest->error) largest = &r->stages[i];
+    return largest;
+}
+
+static size_t count_rounding(const lvlm_replay *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_stages; i++)
+        n += r->stages[i].verdict == LVLM_VERDICT_ROUNDING;
+    return n;
+}
+
+const char *lvlm_report_verdict(char text[LVLM_VERDICT_TEXT], const lvlm_replay *r)
+{
+    const size_t n_rounding = count_rounding(r);
+    char name[64];
+    if (r->n_failed > 0) {
+        (void)snprintf(text, LVLM_VERDICT_TEXT, "failed: %zu of %zu stages",
+                       r->n_failed, r->n_stages);
+    } else if (lvlm_report_is_exact(r)) {
+        const lvlm_replay_stage *const s = find_largest(r);
+        (void)snprintf(text, LVLM_VERDICT_TEXT,
+                       "exact: all %zu stages agree in double, the farthest is %s with "
+                       "%.1e",
+                       r->n_stages, lvlm_visible(name, sizeof name, s->name), s->error);
+    } else if (n_rounding > 0) {
+        (void)snprintf(text, LVLM_VERDICT_TEXT,
+                       "all %zu stages are within their bands or differ by rounding "
+                       "(%zu)",
+                       r->n_stages, n_rounding);
+    } else {
+        (void)snprintf(text, LVLM_VERDICT_TEXT, "all %zu stages are within their bands",
+                       r->n_stages);
+    }
+    return text;
+}

@@ -1,0 +1,137 @@
+/* second_look.c - rounding told apart from a difference; see second_look.h. */
+#include "verify/second_look.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "formats/base/random.h"
+#include "formats/base/text.h"
+#include "formats/numeric.h"
+#include "verify/bands.h"
+#include "verify/pass.h"
+#include "verify/replay_stages.h"
+
+typedef struct look {
+    lvlm_replay *replay;
+    const lvlm_kept *kept;
+    bool first_is_double; /* the kept stages are our double, else the new ones are */
+} look;
+
+double lvlm_judged_error(const lvlm_replay_stage *stage, const lvlm_stage_error *found)
+{
+    const lvlm_distance *const d = &found->distance;
+    if (!stage->is_gradient) return found->error;
+    if (d->n_bad > 0) return INFINITY;
+    if (d->difference2 == 0) return 0;
+    const double length = fmax(sqrt(d->b2), stage->least);
+    return length > 0 ? sqrt(d->difference2) / length : INFINITY;
+}
+
+/* ---- inputs moved by their last bit --------------------------------------------- */
+
+/* A copy of a tensor in double, each value moved up or down by its last bit. */
+static int nudge(lvlm_tensor *t, lvlm_arena *arena, lvlm_error *err)
+{
+    const size_t n = (size_t)lvlm_tensor_numel(t);
+    double *const x = lvlm_arena_alloc(arena, n + 1, sizeof *x);
+    if (x == NULL) return lvlm_fail_memory(err);
+    lvlm_convert_values(x, LVLM_F64, t->data, t->dtype, n);
+    for (size_t i = 0; i < n; i++)
+        x[i] *= (lvlm_random_scramble(i) & 1) != 0 ? 1 + DBL_EPSILON : 1 - DBL_EPSILON;
+    t->dtype = LVLM_F64;
+    t->data = (const unsigned char *)x;
+    t->n_bytes = n * sizeof *x;
+    return 0;
+}
+
+/* The recording with its pixels moved; what enters the text the model moves itself. */
+static int nudge_inputs(lvlm_checkpoint *out, const lvlm_checkpoint *in,
+                        lvlm_arena *arena, lvlm_error *err)
+{
+    *out = *in;
+    out->tensors = lvlm_arena_alloc(arena, in->n_tensors, sizeof *out->tensors);
+    out->by_name = lvlm_arena_alloc(arena, in->n_tensors, sizeof *out->by_name);
+    if (out->tensors == NULL || out->by_name == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < in->n_tensors; i++) {
+        out->tensors[i] = in->tensors[i];
+        out->by_name[i] = out->tensors + (in->by_name[i] - in->tensors);
+        if (lvlm_starts_with(in->tensors[i].name, LVLM_RECORDED_INPUT "pixel_values"))
+            TRY(nudge(&out->tensors[i], arena, err));
+    }
+    return 0;
+}
+
+/* ---- comparing ------------------------------------------------------------------ */
+
+static bool wants(void *user, const char *name)
+{
+    return lvlm_kept_find(((const look *)user)->kept, name) != NULL;
+}
+
+/* A stage as it was computed the second time. */
+static int take(void *user, const lvlm_tensor *again, lvlm_error *err)
+{
+    const look *const l = user;
+    lvlm_replay_stage *const stage = lvlm_replay_find(l->replay, again->name);
+    const lvlm_tensor *const first = lvlm_kept_find(l->kept, again->name);
+    const lvlm_tensor *const truth = l->first_is_double ? first : again;
+    const lvlm_tensor *const other = l->first_is_double ? again : first;
+    const lvlm_rows all = { .ids = stage->rows.ids, .mask = stage->rows.mask };
+    const double multiple = l->replay->is_exact ? LVLM_ROUNDING_EXACT : LVLM_ROUNDING;
+    lvlm_stage_error recorded, own;
+    if (stage->verdict != LVLM_VERDICT_OUT) return 0; /* a gradient, by its scale */
+    TRY(lvlm_stage_compare(&recorded, truth, stage->recorded, &stage->rows, false,
+                           err));
+    TRY(lvlm_stage_compare(&own, other, truth, &all, false, err));
+    stage->looked_again = true;
+    stage->recorded_error = lvlm_judged_error(stage, &recorded);
+    stage->own_error = lvlm_judged_error(stage, &own);
+    if (isfinite(stage->own_error) && isfinite(stage->error) &&
+        stage->recorded_error <= multiple * stage->own_error)
+        stage->verdict = LVLM_VERDICT_ROUNDING;
+    return 0;
+}
+
+/* Is there a stage, and a gradient, to look at again? */
+static void find_work(const lvlm_replay *r, const lvlm_kept *kept, bool *stages,
+                      bool *grads)
+{
+    *stages = *grads = false;
+    for (size_t i = 0; i < r->n_stages; i++) {
+        const lvlm_replay_stage *const s = &r->stages[i];
+        if (s->verdict != LVLM_VERDICT_OUT || lvlm_kept_find(kept, s->name) == NULL)
+            continue;
+        *stages = true;
+        *grads |= s->is_gradient;
+    }
+}
+
+int lvlm_look_again(lvlm_replay *r, const lvlm_model_options *first,
+                    const lvlm_kept *kept, lvlm_error *err)
+{
+    look l = { r, kept, r->compute == LVLM_COMPUTE_F64 };
+    const lvlm_stage_sink sink = { .take = take, .wants = wants, .user = &l };
+    lvlm_model_options options = *first;
+    lvlm_arena arena = LVLM_ARENA_INIT;
+    lvlm_checkpoint inputs = *r->recording.checkpoint;
+    lvlm_model *model = NULL;
+    bool stages, grads;
+    int rc = 0;
+
+    find_work(r, kept, &stages, &grads);
+    if (!stages) return 0;
+    options.compute = r->compute == LVLM_COMPUTE_F32 || r->is_exact ? LVLM_COMPUTE_F64
+                                                                    : LVLM_COMPUTE_F32;
+    options.nudge = r->is_exact;
+    options.trains = grads ? lvlm_pass_trains_all : NULL;
+    options.check = false; /* the first pass did */
+    options.notes = NULL;
+    if (r->is_exact) rc = nudge_inputs(&inputs, r->recording.checkpoint, &arena, err);
+    if (rc == 0) rc = lvlm_model_open(&model, r->model, &options, err);
+    if (rc == 0)
+        rc = lvlm_pass_run(model, &inputs, LVLM_RECORDED_INPUT, grads, &sink, err);
+    lvlm_model_free(model);
+    lvlm_arena_free(&arena);
+    return rc;
+}
