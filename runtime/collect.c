@@ -25,9 +25,9 @@ static int make_room(lvlm_stage_list *list, lvlm_error *err)
 }
 
 /* One block a stage: its data, then its name. */
-static int take(void *user, const lvlm_tensor *stage, lvlm_error *err)
+int lvlm_stage_list_add(lvlm_stage_list *list, const lvlm_tensor *stage,
+                        lvlm_error *err)
 {
-    lvlm_stage_list *const list = user;
     TRY(make_room(list, err));
     const size_t name_bytes = strlen(stage->name) + 1;
     unsigned char *const block = lvlm_malloc((size_t)stage->n_bytes + name_bytes);
@@ -39,6 +39,11 @@ static int take(void *user, const lvlm_tensor *stage, lvlm_error *err)
     kept->data = block;
     kept->name = (const char *)(block + stage->n_bytes);
     return 0;
+}
+
+static int take(void *user, const lvlm_tensor *stage, lvlm_error *err)
+{
+    return lvlm_stage_list_add(user, stage, err);
 }
 
 static void progress(void *user, size_t done, size_t total)

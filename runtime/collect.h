@@ -18,6 +18,9 @@ typedef struct lvlm_stage_list {
 
 /* `list` must outlive the sink. */
 lvlm_stage_sink lvlm_stage_list_sink(lvlm_stage_list *list);
+/* Copy one stage. */
+LVLM_MUST_CHECK int lvlm_stage_list_add(lvlm_stage_list *list, const lvlm_tensor *stage,
+                                        lvlm_error *err);
 void lvlm_stage_list_sort(lvlm_stage_list *list); /* by name */
 const lvlm_tensor *lvlm_stage_list_find(const lvlm_stage_list *list, const char *name);
 void lvlm_stage_list_free(lvlm_stage_list *list);

@@ -8,11 +8,12 @@
  * band. */
 #include "verify/replay.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "formats/base/json.h"
 #include "verify/bands.h"
+#include "verify/describe.h"
+#include "verify/judge.h"
 #include "verify/pass.h"
 #include "verify/replay_stages.h"
 #include "verify/second_look.h"
@@ -20,69 +21,10 @@
 typedef struct session {
     lvlm_replay *replay;
     const lvlm_replay_options *options;
-    lvlm_kept kept; /* stages that are out of their bands, as computed */
+    lvlm_stage_list kept; /* stages that are out of their bands, as computed */
 } session;
 
-static const struct {
-    const char *name;
-    bool passes, compared;
-} verdicts[] = {
-    [LVLM_VERDICT_OK] = { "ok", true, true },
-    [LVLM_VERDICT_EXACT] = { "exact", true, true },
-    [LVLM_VERDICT_ROUNDING] = { "rounding", true, true },
-    [LVLM_VERDICT_OUT] = { "OUT OF BAND", false, true },
-    [LVLM_VERDICT_MISSING] = { "missing", false, false },
-    [LVLM_VERDICT_SHAPE] = { "wrong shape", false, false },
-};
-
-const char *lvlm_verdict_name(lvlm_verdict verdict)
-{
-    return verdicts[verdict].name;
-}
-
-bool lvlm_verdict_passes(lvlm_verdict verdict)
-{
-    return verdicts[verdict].passes;
-}
-
-bool lvlm_verdict_compared(lvlm_verdict verdict)
-{
-    return verdicts[verdict].compared;
-}
-
-/* ---- judging -------------------------------------------------------------------- */
-
-/* `exact`: both sides are in double. */
-static void judge(lvlm_replay_stage *stage, bool exact)
-{
-    const lvlm_stage_error *const e = &stage->found;
-    stage->error = lvlm_judged_error(stage, e);
-    stage->relative_l2 =
-        stage->is_gradient ? stage->error : lvlm_relative_l2(&e->distance);
-    stage->cosine = lvlm_cosine(&e->distance);
-    const bool inside = stage->error <= stage->band &&
-                        (!stage->is_logits || e->max_kl <= stage->band_kl);
-    stage->verdict = !inside                       ? LVLM_VERDICT_OUT
-                     : exact && !stage->band_given ? LVLM_VERDICT_EXACT
-                                                   : LVLM_VERDICT_OK;
-}
-
-/* Gradients that are nothing but rounding have no relative error worth a verdict: a
- * norm below a thousandth of the average one of that size counts as that. */
-static void judge_gradients(lvlm_replay *r, size_t first)
-{
-    double sum = 0, n = 0;
-    for (size_t i = first; i < r->n_stages; i++) {
-        sum += r->stages[i].found.distance.b2;
-        n += (double)r->stages[i].found.distance.n;
-    }
-    for (size_t i = first; i < r->n_stages; i++) {
-        lvlm_replay_stage *const stage = &r->stages[i];
-        if (!lvlm_verdict_compared(stage->verdict)) continue;
-        stage->least = 1e-3 * sqrt(sum / n * (double)stage->found.distance.n);
-        judge(stage, r->is_exact);
-    }
-}
+/* ---- the sink ------------------------------------------------------------------- */
 
 static int take(void *user, const lvlm_tensor *got, lvlm_error *err)
 {
@@ -94,9 +36,9 @@ static int take(void *user, const lvlm_tensor *got, lvlm_error *err)
     if (!lvlm_stages_fit(&got->shape, &stage->shape, &stage->rows)) return 0;
     TRY(lvlm_stage_compare(&stage->found, got, stage->recorded, &stage->rows,
                            stage->is_logits, err));
-    judge(stage, s->replay->is_exact); /* a gradient again once all are there */
+    lvlm_judge(stage, s->replay->is_exact); /* a gradient again once all are there */
     if (stage->verdict != LVLM_VERDICT_OUT || stage->band_given) return 0;
-    return lvlm_kept_add(&s->kept, got, err);
+    return lvlm_stage_list_add(&s->kept, got, err);
 }
 
 static bool wants(void *user, const char *name)
@@ -111,33 +53,7 @@ static void progress(void *user, size_t done, size_t total)
         s->options->progress(s->options->user, done, total);
 }
 
-static void count_failures(lvlm_replay *r)
-{
-    for (size_t i = 0; i < r->n_stages; i++) {
-        if (lvlm_verdict_passes(r->stages[i].verdict)) continue;
-        if (r->n_failed++ == 0) r->first_bad = &r->stages[i];
-    }
-}
-
 /* ---- the run -------------------------------------------------------------------- */
-
-/* Who is compared with whom, for the reports. */
-static int describe(lvlm_replay *r, const lvlm_model *model, lvlm_error *err)
-{
-    const lvlm_manifest *m = lvlm_model_manifest(model);
-    const char *root = lvlm_json_string(lvlm_json_get(m->checkpoint->metadata, "root"));
-    size_t n = 0;
-    r->family = lvlm_arena_strndup(&r->arena, m->family->name, strlen(m->family->name));
-    while (m->family->differences[n].name != NULL) n++;
-    r->differences = lvlm_arena_alloc(&r->arena, n + 1, sizeof *r->differences);
-    if (r->family == NULL || r->differences == NULL) return lvlm_fail_memory(err);
-    for (const lvlm_difference *d = NULL;
-         (d = lvlm_model_difference(model, d)) != NULL;)
-        r->differences[r->n_differences++] = d->name;
-    if (root != NULL && strlen(root) == LVLM_DIGEST_HEX)
-        memcpy(r->model_root, root, sizeof r->model_root);
-    return 0;
-}
 
 /* What the recording says that this model, or this run, does not bear out. */
 static int check_match(const session *s, const lvlm_model *model, lvlm_error *err)
@@ -170,14 +86,14 @@ static int run(session *s, lvlm_model *model, lvlm_error *err)
     const lvlm_stage_sink sink = { take, wants, s, progress };
     const size_t n_forward = r->n_stages;
     const bool grads = s->options->grads;
-    TRY(describe(r, model, err));
+    TRY(lvlm_replay_describe(r, model, err));
     TRY(check_match(s, model, err));
     if (grads) TRY(lvlm_replay_list_gradients(r, lvlm_model_manifest(model), err));
     TRY(lvlm_bands_read(r, s->options->tolerance, err));
     const int rc = lvlm_pass_run(model, r->recording.checkpoint, LVLM_RECORDED_INPUT,
                                  grads, &sink, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", r->golden);
-    if (rc == 0 && grads) judge_gradients(r, n_forward);
+    if (rc == 0 && grads) lvlm_judge_gradients(r, n_forward);
     return rc;
 }
 
@@ -221,9 +137,9 @@ int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden
         rc = run(&s, model, err);
     lvlm_model_free(model); /* before another one is opened */
     if (rc == 0) rc = lvlm_look_again(out, &model_options, &s.kept, err);
-    if (rc == 0) count_failures(out);
+    if (rc == 0) lvlm_judge_all(out);
 done:
-    lvlm_kept_free(&s.kept);
+    lvlm_stage_list_free(&s.kept);
     if (rc < 0) lvlm_replay_free(out);
     return rc;
 }

@@ -58,7 +58,8 @@ typedef struct lvlm_replay {
     size_t n_differences;
     lvlm_hex_digest model_root; /* root digest of the native file */
     lvlm_compute compute;
-    bool is_exact;           /* recorded in double and computed in double */
+    bool is_exact;   /* recorded in double and computed in double */
+    bool is_measure; /* no recording: the reference is our own double (precision.h) */
     const lvlm_notes *notes; /* of the options */
     lvlm_replay_stage *stages;
     size_t n_stages;

@@ -21,7 +21,10 @@ static const char *compute_name(lvlm_compute compute)
 static void put_heading(lvlm_strbuf *out, const lvlm_replay *r)
 {
     char model[NAME_BYTES], golden[NAME_BYTES], reference[NAME_BYTES];
-    lvlm_strbuf_printf(out, "%s (%s, %s) against %s, behaviour: %s",
+    lvlm_strbuf_printf(out,
+                       r->is_measure ? "%s (%s): %s compared with double on %s, "
+                                       "behaviour: %s"
+                                     : "%s (%s, %s) against %s, behaviour: %s",
                        lvlm_visible(model, sizeof model, r->model), r->family,
                        compute_name(r->compute),
                        lvlm_visible(golden, sizeof golden, r->golden),
@@ -32,7 +35,8 @@ static void put_heading(lvlm_strbuf *out, const lvlm_replay *r)
     lvlm_strbuf_puts(out, "\n\n");
 }
 
-static void put_stage(lvlm_strbuf *out, const lvlm_replay_stage *s)
+static void put_stage(lvlm_strbuf *out, const lvlm_replay *r,
+                      const lvlm_replay_stage *s)
 {
     char shape[LVLM_SHAPE_TEXT], name[NAME_BYTES];
     lvlm_strbuf_printf(out, "%-22s %-16s", lvlm_visible(name, sizeof name, s->name),
@@ -41,7 +45,8 @@ static void put_stage(lvlm_strbuf *out, const lvlm_replay_stage *s)
         lvlm_strbuf_printf(out, " %9.2e %9.2e", s->error, s->found.distance.max_abs);
     else
         lvlm_strbuf_printf(out, " %9s %9s", "-", "-");
-    lvlm_strbuf_printf(out, " %7.0e  %s", s->band, lvlm_verdict_name(s->verdict));
+    if (!r->is_measure)
+        lvlm_strbuf_printf(out, " %7.0e  %s", s->band, lvlm_verdict_name(s->verdict));
     if (s->verdict == LVLM_VERDICT_SHAPE)
         lvlm_strbuf_printf(out, ", got %s", lvlm_shape_text(shape, &s->got));
     if (s->found.distance.n_bad > 0)
@@ -50,16 +55,20 @@ static void put_stage(lvlm_strbuf *out, const lvlm_replay_stage *s)
     lvlm_strbuf_puts(out, "\n");
 }
 
+static void put_divergence(lvlm_strbuf *out, const lvlm_replay *r,
+                           const lvlm_replay_stage *s)
+{
+    lvlm_strbuf_printf(out, "logits: max KL %.2e", s->found.max_kl);
+    if (!r->is_measure) lvlm_strbuf_printf(out, " (band %.0e)", s->band_kl);
+    lvlm_strbuf_printf(out, ", same first choice in %" PRIu64 " of %" PRIu64 " rows\n",
+                       s->found.n_top1, s->found.n_rows);
+}
+
 static void put_logits(lvlm_strbuf *out, const lvlm_replay *r)
 {
     for (size_t i = 0; i < r->n_stages; i++) {
         const lvlm_replay_stage *s = &r->stages[i];
-        if (s->is_logits && s->found.n_rows > 0)
-            lvlm_strbuf_printf(out,
-                               "logits: max KL %.2e (band %.0e), same first choice in "
-                               "%" PRIu64 " of %" PRIu64 " rows\n",
-                               s->found.max_kl, s->band_kl, s->found.n_top1,
-                               s->found.n_rows);
+        if (s->is_logits && s->found.n_rows > 0) put_divergence(out, r, s);
     }
 }
 
@@ -104,15 +113,16 @@ void lvlm_report_text(lvlm_strbuf *out, const lvlm_replay *r)
 {
     char verdict[LVLM_VERDICT_TEXT];
     put_heading(out, r);
-    lvlm_strbuf_printf(out, "%-22s %-16s %9s %9s %7s  %s\n", "stage", "shape", "error",
-                       "max abs", "band", "verdict");
-    for (size_t i = 0; i < r->n_stages; i++) put_stage(out, &r->stages[i]);
+    lvlm_strbuf_printf(out, "%-22s %-16s %9s %9s", "stage", "shape", "error",
+                       "max abs");
+    lvlm_strbuf_puts(out, r->is_measure ? "\n" : "    band  verdict\n");
+    for (size_t i = 0; i < r->n_stages; i++) put_stage(out, r, &r->stages[i]);
     lvlm_strbuf_puts(out, "\n");
     put_logits(out, r);
     put_second_looks(out, r);
     if (lvlm_report_loose_gradients(r))
         lvlm_strbuf_puts(out, LVLM_LOOSE_GRADIENTS "\n");
-    if (r->first_bad != NULL)
+    if (r->first_bad != NULL && !r->is_measure)
         put_failure(out, r);
     else
         lvlm_strbuf_printf(out, "%s\n", lvlm_report_verdict(verdict, r));
@@ -131,6 +141,23 @@ static cJSON *row_json(const lvlm_replay_stage *s, const lvlm_worst_row *worst)
     return row;
 }
 
+static void add_figures(cJSON *json, const lvlm_replay_stage *s)
+{
+    const lvlm_stage_error *const e = &s->found;
+    lvlm_json_add_number(json, "relative_l2", s->relative_l2);
+    if (!s->is_gradient) lvlm_json_add_number(json, "row_error", s->error);
+    lvlm_json_add_number(json, "max_abs", e->distance.max_abs);
+    lvlm_json_add_number(json, "cosine", s->cosine);
+    lvlm_json_add_number(json, "rows", (double)e->n_rows);
+    if (e->distance.n_bad > 0)
+        lvlm_json_add_number(json, "computed_not_finite", (double)e->distance.n_bad);
+    if (s->is_logits && e->n_rows > 0) {
+        lvlm_json_add_number(json, "max_kl", e->max_kl);
+        lvlm_json_add_number(json, "top1_agreement",
+                             (double)e->n_top1 / (double)e->n_rows);
+    }
+}
+
 static cJSON *stage_json(const lvlm_replay_stage *s)
 {
     const lvlm_stage_error *const e = &s->found;
@@ -138,22 +165,11 @@ static cJSON *stage_json(const lvlm_replay_stage *s)
     cJSON_AddStringToObject(json, "name", s->name);
     cJSON_AddItemToObject(json, "shape", lvlm_shape_json(&s->shape));
     cJSON_AddStringToObject(json, "verdict", lvlm_verdict_name(s->verdict));
-    lvlm_json_add_number(json, "relative_l2", s->relative_l2);
-    if (!s->is_gradient) lvlm_json_add_number(json, "row_error", s->error);
-    lvlm_json_add_number(json, "max_abs", e->distance.max_abs);
-    lvlm_json_add_number(json, "cosine", s->cosine);
     lvlm_json_add_number(json, "band", s->band);
-    if (e->distance.n_bad > 0)
-        lvlm_json_add_number(json, "computed_not_finite", (double)e->distance.n_bad);
+    add_figures(json, s);
     if (s->looked_again) {
         lvlm_json_add_number(json, "recorded_from_double", s->recorded_error);
         lvlm_json_add_number(json, "own_from_double", s->own_error);
-    }
-    lvlm_json_add_number(json, "rows", (double)e->n_rows);
-    if (s->is_logits && e->n_rows > 0) {
-        lvlm_json_add_number(json, "max_kl", e->max_kl);
-        lvlm_json_add_number(json, "top1_agreement",
-                             (double)e->n_top1 / (double)e->n_rows);
     }
     cJSON *worst = cJSON_AddArrayToObject(json, "worst_rows");
     for (size_t i = 0; i < e->n_worst; i++)
@@ -161,10 +177,49 @@ static cJSON *stage_json(const lvlm_replay_stage *s)
     return json;
 }
 
+/* The figures of one mode, under its name. */
+static cJSON *measured_json(const lvlm_replay *r, const lvlm_replay_stage *s)
+{
+    cJSON *const json = cJSON_CreateObject();
+    cJSON *const mode = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "name", s->name);
+    cJSON_AddItemToObject(json, "shape", lvlm_shape_json(&s->shape));
+    cJSON_AddItemToObject(json, compute_name(r->compute), mode);
+    add_figures(mode, s);
+    return json;
+}
+
+static int print_json(lvlm_strbuf *out, cJSON *json, lvlm_error *err)
+{
+    char *text = NULL;
+    const int rc = lvlm_json_print_pretty(&text, json, err);
+    if (rc == 0) lvlm_strbuf_puts(out, text);
+    lvlm_free(text);
+    lvlm_json_free(json);
+    return rc;
+}
+
+int lvlm_report_precision_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_error *err)
+{
+    char verdict[LVLM_VERDICT_TEXT];
+    cJSON *const json = cJSON_CreateObject();
+    cJSON_AddBoolToObject(json, "passed", r->n_failed == 0);
+    cJSON_AddStringToObject(json, "verdict", lvlm_report_verdict(verdict, r));
+    cJSON_AddStringToObject(json, "family", r->family);
+    cJSON_AddStringToObject(json, "model", r->model);
+    cJSON_AddStringToObject(json, "inputs", r->golden);
+    cJSON_AddStringToObject(json, "reference", r->reference);
+    cJSON_AddStringToObject(json, "model_root", r->model_root);
+    cJSON *const stages = cJSON_AddArrayToObject(json, "stages");
+    for (size_t i = 0; i < r->n_stages; i++)
+        cJSON_AddItemToArray(stages, measured_json(r, &r->stages[i]));
+    if (r->notes != NULL) lvlm_add_notes(json, r->notes);
+    return print_json(out, json, err);
+}
+
 int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_error *err)
 {
     cJSON *json = cJSON_CreateObject();
-    char *text = NULL;
     char verdict[LVLM_VERDICT_TEXT];
     cJSON_AddBoolToObject(json, "passed", r->n_failed == 0);
     cJSON_AddBoolToObject(json, "exact", lvlm_report_is_exact(r));
@@ -191,9 +246,5 @@ int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_error *err)
     for (size_t i = 0; i < r->n_stages; i++)
         cJSON_AddItemToArray(stages, stage_json(&r->stages[i]));
     if (r->notes != NULL) lvlm_add_notes(json, r->notes);
-    const int rc = lvlm_json_print_pretty(&text, json, err);
-    if (rc == 0) lvlm_strbuf_puts(out, text);
-    lvlm_free(text);
-    lvlm_json_free(json);
-    return rc;
+    return print_json(out, json, err);
 }

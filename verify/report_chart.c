@@ -81,6 +81,7 @@ static plot make_plot(const lvlm_replay *r)
     p.slot = (double)(WIDTH - LEFT - RIGHT) / (double)r->n_stages;
     for (size_t i = 0; i < r->n_stages; i++) {
         include(&p, drawn_error(&r->stages[i]));
+        if (r->is_measure) continue;
         include(&p, r->stages[i].band);
         include(&p, fmin(HEADROOM * r->stages[i].band, DBL_MAX));
     }
@@ -379,11 +380,18 @@ static void put_legend(lvlm_strbuf *out, const lvlm_replay *r)
         n_equal += ok && !(r->stages[i].error > 0);
     }
     lvlm_strbuf_puts(out, "<p class=\"legend\">\n");
-    if (n_equal + n_bad < r->n_stages) put_key(out, &within, "within its band");
+    if (n_equal + n_bad < r->n_stages)
+        put_key(out, &within,
+                r->is_measure ? "distance from double" : "within its band");
     if (n_equal > 0) put_key(out, &equal, "equal in every value");
-    if (n_bad > 0) put_key(out, &bad, "out of band, missing or in another shape");
-    lvlm_strbuf_puts(out, "<span><svg class=\"key\" viewBox=\"0 0 16 16\"><path "
-                          "class=\"band\" d=\"M0 8H16\"/></svg>band</span>\n</p>\n");
+    if (n_bad > 0)
+        put_key(
+            out, &bad,
+            r->is_measure ? "not finite" : "out of band, missing or in another shape");
+    if (!r->is_measure)
+        lvlm_strbuf_puts(out, "<span><svg class=\"key\" viewBox=\"0 0 16 16\"><path "
+                              "class=\"band\" d=\"M0 8H16\"/></svg>band</span>\n");
+    lvlm_strbuf_puts(out, "</p>\n");
 }
 
 void lvlm_report_chart(lvlm_strbuf *out, const lvlm_replay *r)
@@ -396,13 +404,13 @@ void lvlm_report_chart(lvlm_strbuf *out, const lvlm_replay *r)
         "role=\"img\" aria-label=\"relative L2 error of each stage in "
         "order of computation; the numbers are in the table below\">\n",
         WIDTH, HEIGHT);
-    put_tint(out, &p);
+    if (!r->is_measure) put_tint(out, &p);
     put_grid(out, &p);
-    put_band(out, &p);
+    if (!r->is_measure) put_band(out, &p);
     put_names(out, &p);
     put_trace(out, &p);
     for (size_t i = 0; i < r->n_stages; i++) put_point(out, &p, i);
-    put_band_label(out, &p);
+    if (!r->is_measure) put_band_label(out, &p);
     put_callout(out, &p);
     lvlm_strbuf_puts(out, "</svg></div>\n");
     put_legend(out, r);

@@ -115,7 +115,7 @@ static void put_name(lvlm_strbuf *out, const char *name)
 
 /* ---- verdict -------------------------------------------------------------------- */
 
-static void put_badge(lvlm_strbuf *out, bool ok)
+static void put_badge(lvlm_strbuf *out, bool ok, bool measure)
 {
     lvlm_strbuf_printf(
         out,
@@ -124,7 +124,9 @@ static void put_badge(lvlm_strbuf *out, bool ok)
         "</svg>\n<p class=\"word %s\">%s</p>\n",
         ok ? "ok" : "bad", ok ? "passed" : "failed",
         ok ? "M13 23l6.5 6.5L31.5 16" : "M15 15l14 14m0-14l-14 14", ok ? "ok" : "bad",
-        ok ? "✓ Replay passed" : "✗ Replay failed");
+        measure ? "Precision"
+        : ok    ? "✓ Replay passed"
+                : "✗ Replay failed");
 }
 
 /* The stage that is closest to leaving its band; NULL: every value is equal. */
@@ -168,6 +170,14 @@ static void put_success(lvlm_strbuf *out, const lvlm_replay *r)
                        lvlm_report_band(band, s->band));
 }
 
+static void put_measure(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    char verdict[LVLM_VERDICT_TEXT];
+    lvlm_strbuf_puts(out, "<h1>How far f32 is from double</h1>\n<p class=\"why\">");
+    lvlm_report_escape(out, lvlm_report_verdict(verdict, r));
+    lvlm_strbuf_puts(out, "</p>\n");
+}
+
 /* How many times over the band, where that says something. */
 static void put_excess(lvlm_strbuf *out, const lvlm_replay_stage *s)
 {
@@ -202,9 +212,11 @@ static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
 
 static void put_verdict(lvlm_strbuf *out, const lvlm_replay *r)
 {
-    put_badge(out, is_passed(r));
+    put_badge(out, is_passed(r), r->is_measure);
     if (r->n_stages == 0)
         lvlm_strbuf_puts(out, "<h1>Nothing was compared: no stage is recorded</h1>\n");
+    else if (r->first_bad == NULL && r->is_measure)
+        put_measure(out, r);
     else if (r->first_bad == NULL)
         put_success(out, r);
     else
@@ -239,7 +251,7 @@ static void put_subject(lvlm_strbuf *out, const lvlm_replay *r)
 {
     lvlm_strbuf_puts(out, "<h2>What was compared</h2>\n<div class=\"panel\"><dl>\n");
     put_pair(out, "model", " class=\"mono\"", r->model);
-    put_pair(out, "golden", " class=\"mono\"", r->golden);
+    put_pair(out, r->is_measure ? "inputs" : "golden", " class=\"mono\"", r->golden);
     put_pair(out, "family", "", r->family);
     put_pair(out, "precision", "",
              r->compute == LVLM_COMPUTE_F64 ? "f64, double precision throughout"
@@ -283,8 +295,9 @@ static void put_stage(lvlm_strbuf *out, const lvlm_replay *r,
     lvlm_strbuf_printf(out,
                        "<td class=\"n soft\">%s</td><td><span class=\"verdict %s\">%s "
                        "%s</span>",
-                       lvlm_report_band(band, s->band), ok ? "ok" : "bad",
-                       ok ? "✓" : "✗", lvlm_verdict_name(s->verdict));
+                       r->is_measure ? "–" : lvlm_report_band(band, s->band),
+                       ok ? "ok" : "bad", ok ? "✓" : "✗",
+                       lvlm_verdict_name(s->verdict));
     if (s->verdict == LVLM_VERDICT_SHAPE)
         lvlm_strbuf_printf(out, "<span class=\"why-not\">computed in %s</span>",
                            lvlm_shape_text(shape, &s->got));
@@ -333,10 +346,13 @@ static void put_logits(lvlm_strbuf *out, const lvlm_replay *r)
     const bool ok = s->found.max_kl <= s->band_kl;
     lvlm_strbuf_printf(out,
                        "<h2>Logits</h2>\n<div class=\"panel\"><dl>\n"
-                       "<dt>largest KL of a row</dt><dd>%s <span class=\"%s\">%s the "
-                       "band %s</span></dd>\n",
-                       lvlm_report_error(kl, s->found.max_kl), ok ? "ok" : "bad",
-                       ok ? "✓ within" : "✗ over", lvlm_report_band(band, s->band_kl));
+                       "<dt>largest KL of a row</dt><dd>%s",
+                       lvlm_report_error(kl, s->found.max_kl));
+    if (!r->is_measure)
+        lvlm_strbuf_printf(out, " <span class=\"%s\">%s the band %s</span>",
+                           ok ? "ok" : "bad", ok ? "✓ within" : "✗ over",
+                           lvlm_report_band(band, s->band_kl));
+    lvlm_strbuf_puts(out, "</dd>\n");
     lvlm_strbuf_printf(out,
                        "<dt>top-1 agreement</dt><dd>%" PRIu64 " of %" PRIu64
                        " rows</dd>\n</dl></div>\n",
@@ -439,7 +455,9 @@ static void put_head(lvlm_strbuf *out, const lvlm_replay *r)
                        "<!DOCTYPE html>\n<html lang=\"en\"><head>"
                        "<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
                        "content=\"width=device-width,initial-scale=1\">\n<title>%s: ",
-                       is_passed(r) ? "Parity holds" : "Out of parity");
+                       r->is_measure  ? "Precision"
+                       : is_passed(r) ? "Parity holds"
+                                      : "Out of parity");
     lvlm_report_escape(out, r->model);
     lvlm_strbuf_puts(out, "</title>\n<style>\n");
     lvlm_strbuf_puts(out, page_style);

@@ -141,7 +141,17 @@ const char *lvlm_report_verdict(char text[LVLM_VERDICT_TEXT], const lvlm_replay 
 {
     const size_t n_rounding = count_rounding(r);
     char name[64];
-    if (r->n_failed > 0) {
+    if (r->is_measure && r->n_failed > 0) {
+        (void)snprintf(text, LVLM_VERDICT_TEXT,
+                       "%zu of %zu stages are not finite in f32, the first is %s",
+                       r->n_failed, r->n_stages,
+                       lvlm_visible(name, sizeof name, r->first_bad->name));
+    } else if (r->is_measure) {
+        const lvlm_replay_stage *const s = find_largest(r);
+        (void)snprintf(text, LVLM_VERDICT_TEXT,
+                       "f32 is farthest from double at %s: %.1e",
+                       lvlm_visible(name, sizeof name, s->name), s->error);
+    } else if (r->n_failed > 0) {
         (void)snprintf(text, LVLM_VERDICT_TEXT, "failed: %zu of %zu stages",
                        r->n_failed, r->n_stages);
     } else if (lvlm_report_is_exact(r)) {

@@ -9,24 +9,15 @@
 #include "formats/base/text.h"
 #include "formats/numeric.h"
 #include "verify/bands.h"
+#include "verify/judge.h"
 #include "verify/pass.h"
 #include "verify/replay_stages.h"
 
 typedef struct look {
     lvlm_replay *replay;
-    const lvlm_kept *kept;
+    const lvlm_stage_list *kept;
     bool first_is_double; /* the kept stages are our double, else the new ones are */
 } look;
-
-double lvlm_judged_error(const lvlm_replay_stage *stage, const lvlm_stage_error *found)
-{
-    const lvlm_distance *const d = &found->distance;
-    if (!stage->is_gradient) return found->error;
-    if (d->n_bad > 0) return INFINITY;
-    if (d->difference2 == 0) return 0;
-    const double length = fmax(sqrt(d->b2), stage->least);
-    return length > 0 ? sqrt(d->difference2) / length : INFINITY;
-}
 
 /* ---- inputs moved by their last bit --------------------------------------------- */
 
@@ -66,7 +57,7 @@ static int nudge_inputs(lvlm_checkpoint *out, const lvlm_checkpoint *in,
 
 static bool wants(void *user, const char *name)
 {
-    return lvlm_kept_find(((const look *)user)->kept, name) != NULL;
+    return lvlm_stage_list_find(((const look *)user)->kept, name) != NULL;
 }
 
 /* A stage as it was computed the second time. */
@@ -74,7 +65,7 @@ static int take(void *user, const lvlm_tensor *again, lvlm_error *err)
 {
     const look *const l = user;
     lvlm_replay_stage *const stage = lvlm_replay_find(l->replay, again->name);
-    const lvlm_tensor *const first = lvlm_kept_find(l->kept, again->name);
+    const lvlm_tensor *const first = lvlm_stage_list_find(l->kept, again->name);
     const lvlm_tensor *const truth = l->first_is_double ? first : again;
     const lvlm_tensor *const other = l->first_is_double ? again : first;
     const lvlm_rows all = { .ids = stage->rows.ids, .mask = stage->rows.mask };
@@ -94,13 +85,14 @@ static int take(void *user, const lvlm_tensor *again, lvlm_error *err)
 }
 
 /* Is there a stage, and a gradient, to look at again? */
-static void find_work(const lvlm_replay *r, const lvlm_kept *kept, bool *stages,
+static void find_work(const lvlm_replay *r, const lvlm_stage_list *kept, bool *stages,
                       bool *grads)
 {
     *stages = *grads = false;
     for (size_t i = 0; i < r->n_stages; i++) {
         const lvlm_replay_stage *const s = &r->stages[i];
-        if (s->verdict != LVLM_VERDICT_OUT || lvlm_kept_find(kept, s->name) == NULL)
+        if (s->verdict != LVLM_VERDICT_OUT ||
+            lvlm_stage_list_find(kept, s->name) == NULL)
             continue;
         *stages = true;
         *grads |= s->is_gradient;
@@ -108,7 +100,7 @@ static void find_work(const lvlm_replay *r, const lvlm_kept *kept, bool *stages,
 }
 
 int lvlm_look_again(lvlm_replay *r, const lvlm_model_options *first,
-                    const lvlm_kept *kept, lvlm_error *err)
+                    const lvlm_stage_list *kept, lvlm_error *err)
 {
     look l = { r, kept, r->compute == LVLM_COMPUTE_F64 };
     const lvlm_stage_sink sink = { .take = take, .wants = wants, .user = &l };

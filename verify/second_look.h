@@ -3,7 +3,7 @@
 #ifndef LVLM_VERIFY_SECOND_LOOK_H
 #define LVLM_VERIFY_SECOND_LOOK_H
 
-#include "verify/kept.h"
+#include "runtime/collect.h"
 #include "verify/replay.h"
 
 LVLM_BEGIN_DECLS
@@ -21,10 +21,7 @@ LVLM_BEGIN_DECLS
  * first, with `options`. */
 LVLM_MUST_CHECK int lvlm_look_again(lvlm_replay *replay,
                                     const lvlm_model_options *options,
-                                    const lvlm_kept *kept, lvlm_error *err);
-
-/* The error of a comparison by which a stage or gradient is judged. */
-double lvlm_judged_error(const lvlm_replay_stage *stage, const lvlm_stage_error *found);
+                                    const lvlm_stage_list *kept, lvlm_error *err);
 
 LVLM_END_DECLS
 

@@ -160,9 +160,14 @@ const lvlm_command command_replay = {
     2,
     "run a recording's inputs and compare every stage that it holds",
     "MODEL is a native file, GOLDEN a .safetensors recording of a reference run on\n"
-    "the same weights: inputs under in., stages under out. Each stage is one row, in\n"
-    "order of computation; the first one out of its band is named (exit 1). Rows of\n"
-    "padding tokens are not compared.\n"
+    "the same weights: inputs under in., stages under out. (formats/GOLDEN.md). Each\n"
+    "stage is one row, in order of computation; the first one out of its band is\n"
+    "named (exit 1). Rows of padding tokens are not compared.\n"
+    "\n"
+    "A recording in double is computed in double; then both agree to 1e-12, whatever\n"
+    "the model, and the verdict is exact. Float32 has wider bands; what is beyond one\n"
+    "is computed again in double and passes as rounding where the recording is hardly\n"
+    "farther from double than our own f32 is. lvlm-verify precision measures that.\n"
     "\n"
     "  lvlm-verify replay model.lvlm golden.safetensors --report report.html",
     options,

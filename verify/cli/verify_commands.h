@@ -11,5 +11,6 @@ extern const lvlm_command command_schema;
 extern const lvlm_command command_projections;
 extern const lvlm_command command_compare;
 extern const lvlm_command command_replay;
+extern const lvlm_command command_precision;
 
 #endif
