@@ -48,9 +48,8 @@ count() {
         echo "all.sh: ctest ran no tests, or failed without naming one"
         bad=$((bad + 1))
     fi
-    sed -n 's/<\/system-out>//; /<skipped message="SKIP_/{n
-        s/.*<system-out>/skipped: /p
-    }' "$junit"
+    sed -n '/<skipped message="SKIP_/,/<system-out>/s/.*<system-out>//p' "$junit" |
+        sed 's/<\/system-out>//; s/^/skipped: /'
     echo "$good passed, $bad failed, $without skipped"
     passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + without))
 }

@@ -76,7 +76,7 @@ command='apt-get install --yes --no-install-recommends'
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     [ -z "$packages" ] && exit 0
     echo "install.sh: missing:$packages" >&2
-    echo "install.sh: as root on Debian 12 or 13:  $command$packages" >&2
+    echo "install.sh: as root on Debian 12 or 13:  $command$packages$($wishes)" >&2
     exit 1
 fi
 [ -z "$packages$($wishes)" ] && exit 0

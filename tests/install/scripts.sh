@@ -58,6 +58,7 @@ cat >"$2" <<'XML'
     <failure message=""/>
   <testcase name="c" status="notrun">
     <skipped message="SKIP_RETURN_CODE=77"/>
+    <properties/>
     <system-out>c: there is no tool here
 </system-out>
   <testcase name="d" status="notrun">

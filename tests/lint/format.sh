@@ -8,7 +8,7 @@ for tool in clang-format-14 clang-format none; do
     case $("$tool" --version 2>/dev/null) in *' version 14.'*) break ;; esac
 done
 if [ "$tool" = none ]; then
-    echo 'format: skipped: there is no clang-format 14 here'
+    echo 'lint/format: there is no clang-format 14 here'
     exit 77
 fi
 
