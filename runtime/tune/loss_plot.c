@@ -1,8 +1,10 @@
-/* loss_plot.c - the loss of a run as a picture; see loss_plot.h.
+/* loss_plot.c - the losses and the learning rate of a run; see loss_plot.h.
  *
+ *   title, legend
  *   loss |                    a thin line: the loss of every step
  *      4 |\___.               a thick one, in longer runs: the mean of the last few
- *      2 |----`.___.----
+ *      2 |----`.___.---o      dots: losses on other data
+ *  1e-4 |----------___     the learning rate
  *        +--------------
  *        0    50   100  step
  *
@@ -10,43 +12,67 @@
 #include "runtime/tune/loss_plot.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "formats/base/strbuf.h"
+#include "formats/base/utf8.h"
 
 /* In units of the view box. */
 enum {
     WIDTH = 960,
-    HEIGHT = 400,
-    LEFT = 76,
-    RIGHT = 24,
-    TOP_MARGIN = 34,
-    BOTTOM_MARGIN = 56,
+    HEIGHT = 604,
+    LEFT = 112,
+    RIGHT = 28,
+    LOSS_TOP = 112,
+    LOSS_BOTTOM = 412,
+    RATE_TOP = 468,
+    RATE_BOTTOM = 528,
     COLUMNS = 900,     /* most columns that a long run is drawn in */
     SMOOTH_FROM = 30,  /* steps: shorter runs have no mean */
     SMOOTH_PARTS = 25, /* the mean is over the run's length by this */
     TICKS = 6,         /* about as many on either axis */
+    TEXT_BYTES = 256,
     MAX_SVG = 1 << 20,
 };
 
+/* Lines have a contrast of at least 3 to the page, texts of 4.5 (WCAG 1.4.11, 1.4.3).
+ * On a phone the view box is shrunk by more than two, so texts are larger there, and
+ * every other number of the axis is left out. */
 static const char style[] =
     "<style>\n"
-    "svg{--ink:#1b2129;--soft:#5b6672;--line:#e2e6eb;--page:#fff;--mark:#2a66d1;\n"
-    "--thin:#9dbaf0;font:13px system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif}\n"
+    "svg{color-scheme:light dark;--ink:#1b2129;--soft:#55606c;--line:#e2e6eb;\n"
+    "--page:#ffffff;--mark:#1d4fb0;--thin:#6590e2;--other:#b4470b;\n"
+    "background:var(--page);font:15px system-ui,-apple-system,\"Segoe UI\",Roboto,\n"
+    "sans-serif}\n"
     "@media (prefers-color-scheme:dark){svg{--ink:#e7eaee;--soft:#9ba6b2;\n"
-    "--line:#2e363f;--page:#13171c;--mark:#7fabff;--thin:#3d5f9e}}\n"
+    "--line:#2e363f;--page:#13171c;--mark:#a9c8ff;--thin:#4f78c4;--other:#ffab66}}\n"
     ".page{fill:var(--page)}.grid{stroke:var(--line)}.axis{stroke:var(--soft)}\n"
-    "text{fill:var(--soft)}.title{fill:var(--ink)}\n"
-    ".steps,.mean{fill:none;stroke-linejoin:round}\n"
-    ".steps{stroke:var(--thin);stroke-width:1.2}\n"
-    ".mean,.alone{stroke:var(--mark);stroke-width:2}.dot{fill:var(--mark)}\n"
+    "text{fill:var(--soft)}.title{fill:var(--ink);font-size:20px}.name{fill:var(--ink)}"
+    "\n"
+    ".steps,.mean,.rate,.evals{fill:none;stroke-linejoin:round}\n"
+    ".steps{stroke:var(--thin);stroke-width:1.5}.rate{stroke:var(--mark);"
+    "stroke-width:2}\n"
+    ".mean,.alone{stroke:var(--mark);stroke-width:2.5}.dot{fill:var(--mark)}\n"
+    ".evals{stroke:var(--other);stroke-width:1.5;stroke-dasharray:5 4}\n"
+    ".eval{fill:var(--other)}\n"
+    "@media (max-width:640px){svg{font-size:28px}.title{font-size:32px}\n"
+    ".odd,.side{display:none}.steps,.evals{stroke-width:3}.mean,.alone,.rate{stroke-"
+    "width:4.5}}\n"
+    "@media print{svg{--page:#fff;--ink:#000;--soft:#444;--line:#ccc;--mark:#1d4fb0;\n"
+    "--thin:#6590e2;--other:#b4470b}}\n"
     "</style>\n";
 
+/* A range of values on a range of the picture. */
+typedef struct axis {
+    double low, high, tick;
+    double from, to; /* where low and high are */
+} axis;
+
 typedef struct plot {
-    const lvlm_loss_point *points;
-    size_t n;
-    double x0, x1, dx; /* steps: ends of the axis, and from tick to tick */
-    double y0, y1, dy; /* loss: the same */
+    const lvlm_loss_plot *what;
+    lvlm_strbuf *out;
+    axis x, loss, rate;
 } plot;
 
 /* ---- axes ----------------------------------------------------------------------- */
@@ -59,148 +85,269 @@ static double tick_of(double span, double least)
     return fmax(factor * unit, least);
 }
 
-static plot make_plot(const lvlm_loss_point *points, size_t n)
+static double place(const axis *a, double value)
 {
-    plot p = { .points = points, .n = n };
-    double low = points[0].loss, high = low;
-    for (size_t i = 1; i < n; i++) {
-        low = fmin(low, points[i].loss);
-        high = fmax(high, points[i].loss);
+    return a->from + (a->to - a->from) * (value - a->low) / (a->high - a->low);
+}
+
+static void widen(axis *a, const lvlm_loss_point *points, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        a->low = fmin(a->low, points[i].loss);
+        a->high = fmax(a->high, points[i].loss);
     }
-    if (high - low < 1e-6 * fmax(1, fabs(high))) high = low + fmax(1, fabs(low));
-    p.dy = tick_of(high - low, 0);
-    p.y0 = floor(low / p.dy) * p.dy;
-    p.y1 = ceil(high / p.dy) * p.dy;
-    p.x0 = (double)points[0].step;
-    p.x1 = fmax((double)points[n - 1].step, p.x0 + 1);
-    p.dx = tick_of(p.x1 - p.x0, 1);
-    return p;
 }
 
-static double x_of(const plot *p, double step)
+static axis loss_axis(const lvlm_loss_plot *p)
 {
-    return LEFT + (WIDTH - LEFT - RIGHT) * (step - p->x0) / (p->x1 - p->x0);
+    axis a = { .low = p->points[0].loss, .from = LOSS_BOTTOM, .to = LOSS_TOP };
+    a.high = a.low;
+    widen(&a, p->points, p->n);
+    widen(&a, p->evaluations, p->n_evaluations);
+    if (a.high - a.low < 1e-6 * fmax(1, fabs(a.high)))
+        a.high = a.low + fmax(1, fabs(a.low));
+    a.tick = tick_of(a.high - a.low, 0);
+    a.low = floor(a.low / a.tick) * a.tick;
+    a.high = ceil(a.high / a.tick) * a.tick;
+    return a;
 }
 
-static double y_of(const plot *p, double loss)
+static axis rate_axis(const lvlm_loss_plot *p)
 {
-    const double height = HEIGHT - TOP_MARGIN - BOTTOM_MARGIN;
-    return TOP_MARGIN + height * (p->y1 - loss) / (p->y1 - p->y0);
+    axis a = { .from = RATE_BOTTOM, .to = RATE_TOP };
+    for (size_t i = 0; i < p->n; i++) a.high = fmax(a.high, p->points[i].lr);
+    if (!(a.high > 0)) a.high = 1;
+    a.tick = a.high;
+    return a;
 }
 
-static void put_axes(lvlm_strbuf *out, const plot *p)
+static axis step_axis(const lvlm_loss_plot *p)
 {
-    const double bottom = HEIGHT - BOTTOM_MARGIN;
-    const size_t rows = (size_t)((p->y1 - p->y0) / p->dy + 0.5);
+    axis a = { .from = LEFT, .to = WIDTH - RIGHT };
+    a.low = (double)p->points[0].step;
+    a.high = fmax((double)p->points[p->n - 1].step, a.low + 1);
+    a.tick = tick_of(a.high - a.low, 1);
+    return a;
+}
+
+/* Horizontal lines and their numbers. */
+static void put_rows(const plot *p, const axis *a)
+{
+    const size_t rows = (size_t)((a->high - a->low) / a->tick + 0.5);
     for (size_t i = 0; i <= rows; i++) {
-        const double loss = p->y0 + (double)i * p->dy, y = y_of(p, loss);
-        lvlm_strbuf_printf(out,
+        const double value = a->low + (double)i * a->tick, y = place(a, value);
+        lvlm_strbuf_printf(p->out,
                            "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" "
                            "y2=\"%.1f\"/>\n<text x=\"%d\" y=\"%.1f\" "
-                           "text-anchor=\"end\">%.6g</text>\n",
-                           LEFT, WIDTH - RIGHT, y, y, LEFT - 8, y + 4.5,
-                           fabs(loss) < 1e-9 * p->dy ? 0 : loss);
+                           "text-anchor=\"end\" dy=\".35em\"%s>%.6g"
+                           "</text>\n",
+                           LEFT, WIDTH - RIGHT, y, y, LEFT - 8, y,
+                           i % 2 == 1 && rows > 2 ? " class=\"odd\"" : "",
+                           fabs(value) < 1e-9 * a->tick ? 0 : value);
     }
-    for (double step = ceil(p->x0 / p->dx) * p->dx; step <= p->x1; step += p->dx)
-        lvlm_strbuf_printf(out,
-                           "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" "
-                           "y2=\"%.1f\"/>\n<text x=\"%.1f\" y=\"%.1f\" "
-                           "text-anchor=\"middle\">%.0f</text>\n",
-                           x_of(p, step), x_of(p, step), bottom, bottom + 5,
-                           x_of(p, step), bottom + 20, step);
-    lvlm_strbuf_printf(out,
-                       "<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" "
-                       "y2=\"%.1f\"/>\n",
-                       LEFT, WIDTH - RIGHT, bottom, bottom);
-    lvlm_strbuf_printf(out,
-                       "<text class=\"title\" x=\"%d\" y=\"%d\" "
-                       "text-anchor=\"middle\">step</text>\n"
-                       "<text class=\"title\" transform=\"translate(20 %d) "
-                       "rotate(-90)\" text-anchor=\"middle\">loss</text>\n",
-                       (WIDTH + LEFT - RIGHT) / 2, HEIGHT - 10,
-                       (HEIGHT + TOP_MARGIN - BOTTOM_MARGIN) / 2);
+}
+
+static void put_steps_axis(const plot *p)
+{
+    const axis *const a = &p->x;
+    size_t i = 0;
+    for (double step = ceil(a->low / a->tick) * a->tick; step <= a->high;
+         step += a->tick, i++) {
+        const double x = place(a, step);
+        lvlm_strbuf_printf(p->out,
+                           "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" "
+                           "y2=\"%d\"/>\n<text x=\"%.1f\" y=\"%d\" "
+                           "text-anchor=\"middle\"%s>%.0f</text>\n",
+                           x, x, RATE_BOTTOM, RATE_BOTTOM + 6, x, RATE_BOTTOM + 30,
+                           i % 2 == 1 ? " class=\"odd\"" : "", step);
+    }
+    lvlm_strbuf_printf(p->out,
+                       "<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/>"
+                       "\n<text class=\"name\" x=\"%d\" y=\"%d\" "
+                       "text-anchor=\"middle\">step</text>\n",
+                       LEFT, WIDTH - RIGHT, RATE_BOTTOM, RATE_BOTTOM,
+                       (WIDTH + LEFT - RIGHT) / 2, HEIGHT - 14);
+}
+
+static void put_names(const plot *p)
+{
+    lvlm_strbuf_printf(p->out,
+                       "<text class=\"name side\" transform=\"translate(26 %d) "
+                       "rotate(-90)\" text-anchor=\"middle\">loss</text>\n"
+                       "<text class=\"name\" x=\"%d\" y=\"%d\" "
+                       "text-anchor=\"end\">learning rate</text>\n",
+                       (LOSS_TOP + LOSS_BOTTOM) / 2, WIDTH - RIGHT, RATE_TOP - 10);
+}
+
+/* ---- texts ---------------------------------------------------------------------- */
+
+/* Any text, as XML can hold it. */
+static void put_text(lvlm_strbuf *out, const char *text)
+{
+    char shown[TEXT_BYTES];
+    for (const char *at = lvlm_visible(shown, sizeof shown, text); *at != '\0'; at++) {
+        if (*at == '&')
+            lvlm_strbuf_puts(out, "&amp;");
+        else if (*at == '<')
+            lvlm_strbuf_puts(out, "&lt;");
+        else
+            lvlm_strbuf_printf(out, "%c", *at);
+    }
+}
+
+static void put_line(const plot *p, const char *class, int y, const char *text)
+{
+    lvlm_strbuf_printf(p->out, "<text class=\"%s\" x=\"%d\" y=\"%d\">", class, LEFT, y);
+    put_text(p->out, text);
+    lvlm_strbuf_puts(p->out, "</text>\n");
+}
+
+/* "blue: loss of each step, thick: mean of 40; orange: eval.jsonl" */
+static void put_legend(const plot *p, size_t window)
+{
+    lvlm_strbuf_printf(p->out, "<text x=\"%d\" y=\"98\">loss of each step", LEFT);
+    if (window > 0) lvlm_strbuf_printf(p->out, ", thick: mean of %zu steps", window);
+    if (p->what->n_evaluations > 0) {
+        lvlm_strbuf_puts(p->out, "<tspan class=\"eval\">, dots: ");
+        put_text(p->out, p->what->evaluated);
+        lvlm_strbuf_puts(p->out, "</tspan>");
+    }
+    lvlm_strbuf_puts(p->out, "</text>\n");
 }
 
 /* ---- the loss ------------------------------------------------------------------- */
 
-static void put_point(lvlm_strbuf *out, const plot *p, double step, double loss)
+static void put_point(const plot *p, const axis *y, size_t step, double value)
 {
-    lvlm_strbuf_printf(out, " %.1f,%.1f", x_of(p, step), y_of(p, loss));
+    lvlm_strbuf_printf(p->out, " %.1f,%.1f", place(&p->x, (double)step),
+                       place(y, value));
 }
 
 /* The least and the largest of points [first, end), in order. */
-static void put_column(lvlm_strbuf *out, const plot *p, size_t first, size_t end)
+static void put_column(const plot *p, size_t first, size_t end)
 {
+    const lvlm_loss_point *const points = p->what->points;
     size_t low = first, high = first;
     for (size_t i = first; i < end; i++) {
-        if (p->points[i].loss < p->points[low].loss) low = i;
-        if (p->points[i].loss > p->points[high].loss) high = i;
+        if (points[i].loss < points[low].loss) low = i;
+        if (points[i].loss > points[high].loss) high = i;
     }
     const size_t a = low < high ? low : high, b = low < high ? high : low;
-    put_point(out, p, (double)p->points[a].step, p->points[a].loss);
-    if (b != a) put_point(out, p, (double)p->points[b].step, p->points[b].loss);
+    put_point(p, &p->loss, points[a].step, points[a].loss);
+    if (b != a) put_point(p, &p->loss, points[b].step, points[b].loss);
 }
 
-static size_t column_end(const plot *p, size_t column, size_t n_columns)
+static size_t column_end(size_t n, size_t column, size_t n_columns)
 {
-    return (size_t)((uint64_t)p->n * (column + 1) / n_columns);
+    return (size_t)((uint64_t)n * (column + 1) / n_columns);
 }
 
-static void put_steps(lvlm_strbuf *out, const plot *p, bool alone)
+static void put_dot(const plot *p, const char *class, const lvlm_loss_point *point)
 {
-    const size_t n_columns = p->n < 2 * COLUMNS ? p->n : COLUMNS;
-    lvlm_strbuf_printf(out, "<polyline class=\"steps%s\" points=\"",
+    lvlm_strbuf_printf(
+        p->out, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>\n", class,
+        place(&p->x, (double)point->step), place(&p->loss, point->loss));
+}
+
+static void put_steps(const plot *p, bool alone)
+{
+    const size_t n = p->what->n, n_columns = n < 2 * COLUMNS ? n : COLUMNS;
+    lvlm_strbuf_printf(p->out, "<polyline class=\"steps%s\" points=\"",
                        alone ? " alone" : "");
     for (size_t c = 0, first = 0; c < n_columns; c++) {
-        const size_t end = column_end(p, c, n_columns);
-        put_column(out, p, first, end);
+        const size_t end = column_end(n, c, n_columns);
+        put_column(p, first, end);
         first = end;
     }
-    lvlm_strbuf_puts(out, "\"/>\n");
-    if (p->n == 1)
-        lvlm_strbuf_printf(
-            out, "<circle class=\"dot\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"/>",
-            x_of(p, (double)p->points[0].step), y_of(p, p->points[0].loss));
+    lvlm_strbuf_puts(p->out, "\"/>\n");
+    if (n == 1) put_dot(p, "dot", &p->what->points[0]);
 }
 
 /* The mean of the last `window` steps, once there are as many. */
-static void put_mean(lvlm_strbuf *out, const plot *p, size_t window)
+static void put_mean(const plot *p, size_t window)
 {
-    const size_t stride = p->n / COLUMNS + 1;
+    const lvlm_loss_point *const points = p->what->points;
+    const size_t n = p->what->n, stride = n / COLUMNS + 1;
     double sum = 0;
-    lvlm_strbuf_puts(out, "<polyline class=\"mean\" points=\"");
-    for (size_t i = 0; i < p->n; i++) {
-        sum += p->points[i].loss;
-        if (i >= window) sum -= p->points[i - window].loss;
-        if (i + 1 >= window && ((p->n - 1 - i) % stride == 0))
-            put_point(out, p, (double)p->points[i].step, sum / (double)window);
+    lvlm_strbuf_puts(p->out, "<polyline class=\"mean\" points=\"");
+    for (size_t i = 0; i < n; i++) {
+        sum += points[i].loss;
+        if (i >= window) sum -= points[i - window].loss;
+        if (i + 1 >= window && ((n - 1 - i) % stride == 0))
+            put_point(p, &p->loss, points[i].step, sum / (double)window);
     }
-    lvlm_strbuf_puts(out, "\"/>\n");
-    lvlm_strbuf_printf(out,
-                       "<text x=\"%d\" y=\"20\" text-anchor=\"end\">thick: mean of %zu "
-                       "steps</text>\n",
-                       WIDTH - RIGHT, window);
+    lvlm_strbuf_puts(p->out, "\"/>\n");
 }
 
-int lvlm_loss_plot_save(lvlm_outfile *file, const lvlm_loss_point *points, size_t n,
-                        lvlm_error *err)
+static void put_evaluations(const plot *p)
 {
-    const plot p = make_plot(points, n);
-    const bool smooth = n >= SMOOTH_FROM;
-    lvlm_strbuf out = LVLM_STRBUF_INIT(MAX_SVG);
+    const lvlm_loss_plot *const what = p->what;
+    const size_t stride = what->n_evaluations / COLUMNS + 1;
+    if (what->n_evaluations == 0) return;
+    lvlm_strbuf_puts(p->out, "<polyline class=\"evals\" points=\"");
+    for (size_t i = 0; i < what->n_evaluations; i += stride)
+        put_point(p, &p->loss, what->evaluations[i].step, what->evaluations[i].loss);
+    lvlm_strbuf_puts(p->out, "\"/>\n");
+    for (size_t i = 0; i < what->n_evaluations; i += stride)
+        put_dot(p, "eval", &what->evaluations[i]);
+}
+
+static void put_rate(const plot *p)
+{
+    const size_t n = p->what->n, stride = n / COLUMNS + 1;
+    lvlm_strbuf_puts(p->out, "<polyline class=\"rate\" points=\"");
+    for (size_t i = 0; i < n; i++)
+        if (i % stride == 0 || i + 1 == n)
+            put_point(p, &p->rate, p->what->points[i].step, p->what->points[i].lr);
+    lvlm_strbuf_puts(p->out, "\"/>\n");
+}
+
+/* ---- all of it ------------------------------------------------------------------ */
+
+static size_t window_of(size_t n)
+{
+    if (n < SMOOTH_FROM) return 0;
+    return n / SMOOTH_PARTS > 2 ? n / SMOOTH_PARTS : 2;
+}
+
+static void put_all(const plot *p)
+{
+    const lvlm_loss_plot *const what = p->what;
+    const size_t window = window_of(what->n);
     lvlm_strbuf_printf(
-        &out,
+        p->out,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" "
         "role=\"img\" aria-label=\"loss of %zu steps, the last one "
-        "%.6g\">\n",
-        WIDTH, HEIGHT, n, points[n - 1].loss);
-    lvlm_strbuf_puts(&out, style);
-    lvlm_strbuf_printf(&out, "<rect class=\"page\" width=\"%d\" height=\"%d\"/>\n",
+        "%.6g\">\n<title>",
+        WIDTH, HEIGHT, what->n, what->points[what->n - 1].loss);
+    put_text(p->out, what->title);
+    lvlm_strbuf_puts(p->out, "</title>\n");
+    lvlm_strbuf_puts(p->out, style);
+    lvlm_strbuf_printf(p->out, "<rect class=\"page\" width=\"%d\" height=\"%d\"/>\n",
                        WIDTH, HEIGHT);
-    put_axes(&out, &p);
-    put_steps(&out, &p, !smooth);
-    if (smooth) put_mean(&out, &p, n / SMOOTH_PARTS > 2 ? n / SMOOTH_PARTS : 2);
-    lvlm_strbuf_puts(&out, "</svg>\n");
+    put_line(p, "title", 30, what->title);
+    put_line(p, "how", 66, what->subtitle);
+    put_legend(p, window);
+    put_rows(p, &p->loss);
+    put_rows(p, &p->rate);
+    put_steps_axis(p);
+    put_names(p);
+    put_steps(p, window == 0);
+    if (window > 0) put_mean(p, window);
+    put_evaluations(p);
+    put_rate(p);
+    lvlm_strbuf_puts(p->out, "</svg>\n");
+}
+
+int lvlm_loss_plot_save(lvlm_outfile *file, const lvlm_loss_plot *what, lvlm_error *err)
+{
+    lvlm_strbuf out = LVLM_STRBUF_INIT(MAX_SVG);
+    const plot p = { .what = what,
+                     .out = &out,
+                     .x = step_axis(what),
+                     .loss = loss_axis(what),
+                     .rate = rate_axis(what) };
+    put_all(&p);
     int rc = lvlm_strbuf_check(&out, err);
     lvlm_outfile_write(file, out.text, rc == 0 ? out.length : 0);
     if (rc == 0) rc = lvlm_outfile_commit(file, err);

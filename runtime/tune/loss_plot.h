@@ -1,5 +1,5 @@
-/* loss_plot.h - the loss of a run as a picture: one SVG file that needs nothing else
- * and can be read on light and on dark pages. */
+/* loss_plot.h - a run as a picture: its losses and its learning rate. One SVG file that
+ * needs nothing else and can be read on light and on dark pages, wide and narrow. */
 #ifndef LVLM_RUNTIME_TUNE_LOSS_PLOT_H
 #define LVLM_RUNTIME_TUNE_LOSS_PLOT_H
 
@@ -12,12 +12,20 @@ LVLM_BEGIN_DECLS
 typedef struct lvlm_loss_point {
     size_t step;
     double loss; /* finite */
+    double lr;   /* of the step; 0 of an evaluation */
 } lvlm_loss_point;
 
-/* points (n), at least one, in order of step. Committed. The same
- * points give the same bytes. */
-LVLM_MUST_CHECK int lvlm_loss_plot_save(lvlm_outfile *file,
-                                        const lvlm_loss_point *points, size_t n,
+typedef struct lvlm_loss_plot {
+    const char *title, *subtitle;  /* what was trained, and how; any text */
+    const lvlm_loss_point *points; /* (n), at least one, in order of step */
+    size_t n;
+    const lvlm_loss_point *evaluations; /* (n_evaluations), the same */
+    size_t n_evaluations;
+    const char *evaluated; /* what on; counts only with evaluations */
+} lvlm_loss_plot;
+
+/* Committed. The same plot gives the same bytes: no date is in it. */
+LVLM_MUST_CHECK int lvlm_loss_plot_save(lvlm_outfile *file, const lvlm_loss_plot *plot,
                                         lvlm_error *err);
 
 LVLM_END_DECLS

@@ -497,10 +497,17 @@ static int train(scratch *s, lvlm_error *err)
 
 static int draw(scratch *s, lvlm_error *err)
 {
-    const lvlm_loss_point points[] = { { 1, 3 }, { 2, 1 } };
+    const lvlm_loss_point points[] = { { 1, 3, 1 }, { 2, 1, 1 } };
+    const lvlm_loss_plot plot = { .title = "<a>",
+                                  .subtitle = "b",
+                                  .points = points,
+                                  .n = 2,
+                                  .evaluations = points,
+                                  .n_evaluations = 2,
+                                  .evaluated = "c" };
     lvlm_outfile *file = NULL;
     int rc = lvlm_outfile_open(&file, scratch_path(s, "loss.svg"), true, err);
-    if (rc == 0) rc = lvlm_loss_plot_save(file, points, 2, err);
+    if (rc == 0) rc = lvlm_loss_plot_save(file, &plot, err);
     lvlm_outfile_close(file);
     (void)unlink(scratch_path(s, "loss.svg"));
     return rc;

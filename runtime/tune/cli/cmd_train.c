@@ -50,7 +50,7 @@ static const lvlm_option options[] = {
     REAL("warmup", "N|RATIO", warmup, "steps in which it rises, or their share of all (default 0)", LVLM_AT_LEAST(0)),
     TEXT("log", "FILE.jsonl", log, "one object a step: step, loss, grad_norm before clipping, lr, tokens, labels, seconds; one an evaluation: step, eval_loss"),
     COUNT("report-every", "N", report_every, "a line on stderr after every N steps (default: one a minute where that is not a terminal)"),
-    TEXT("plot", "FILE.svg", plot, "the loss as a picture, at the end"),
+    TEXT("plot", "FILE.svg", plot, "losses, those of --eval too, and the learning rate as a picture, at the end"),
     TEXT("state", "DIR", state, "save the state there at the end, when a signal stops the run, and after the last good step when one fails"),
     COUNT("save-every", "N", save_every, "and after every N steps (default: every ten minutes)"),
     TEXT("resume", "DIR", resume, "go on from the state in that folder, and save there"),

@@ -15,17 +15,31 @@
 #include "formats/base/outfile.h"
 #include "formats/base/temporary.h"
 
-static int remember(train_log *log, size_t step, double loss, lvlm_error *err)
+static int append(lvlm_loss_point **list, size_t *n, size_t *capacity,
+                  const lvlm_loss_point *point, lvlm_error *err)
 {
-    if (log->n == log->capacity) {
-        const size_t wanted = 2 * log->capacity + 64;
-        lvlm_loss_point *const grown = lvlm_realloc(log->points, wanted, sizeof *grown);
+    if (*n == *capacity) {
+        const size_t wanted = 2 * *capacity + 64;
+        lvlm_loss_point *const grown = lvlm_realloc(*list, wanted, sizeof *grown);
         if (grown == NULL) return lvlm_fail_memory(err);
-        log->points = grown;
-        log->capacity = wanted;
+        *list = grown;
+        *capacity = wanted;
     }
-    log->points[log->n++] = (lvlm_loss_point){ step, loss };
+    (*list)[(*n)++] = *point;
     return 0;
+}
+
+static int remember(train_log *log, const lvlm_loss_point *point, lvlm_error *err)
+{
+    return append(&log->points, &log->n, &log->capacity, point, err);
+}
+
+static int remember_evaluation(train_log *log, const lvlm_loss_point *point,
+                               lvlm_error *err)
+{
+    log->evaluated = point->step;
+    return append(&log->evaluations, &log->n_evaluations, &log->evaluations_capacity,
+                  point, err);
 }
 
 /* ---- whose log is it? ----------------------------------------------------------- */
@@ -33,20 +47,24 @@ static int remember(train_log *log, size_t step, double loss, lvlm_error *err)
 typedef struct log_line {
     bool is_one; /* of a log: a step and its loss, or its eval_loss */
     bool evaluation;
-    uint64_t step;
-    double loss;
+    lvlm_loss_point point;
 } log_line;
 
 static int parse_line(log_line *out, const char *line, size_t length, lvlm_error *err)
 {
     cJSON *json = NULL;
+    uint64_t step = 0;
     *out = (log_line){ .is_one = false };
     const int rc = lvlm_json_parse(&json, line, length, NULL);
     if (rc == LVLM_ENOMEM) return lvlm_fail_memory(err);
-    out->evaluation = lvlm_json_get(json, "eval_loss") != NULL;
+    const cJSON *const evaluation = lvlm_json_get(json, "eval_loss");
+    out->evaluation = evaluation != NULL;
     out->is_one =
-        rc == 0 && lvlm_json_u64(&out->step, lvlm_json_get(json, "step")) &&
-        (out->evaluation || lvlm_json_double(&out->loss, lvlm_json_get(json, "loss")));
+        rc == 0 && lvlm_json_u64(&step, lvlm_json_get(json, "step")) &&
+        lvlm_json_double(&out->point.loss,
+                         out->evaluation ? evaluation : lvlm_json_get(json, "loss"));
+    (void)lvlm_json_double(&out->point.lr, lvlm_json_get(json, "lr"));
+    out->point.step = (size_t)step;
     lvlm_json_free(json);
     return 0;
 }
@@ -67,14 +85,16 @@ static int search_line(search *s, train_log *log, const char *line, size_t lengt
     const size_t n_last = strlen(s->last);
     log_line l;
     TRY(parse_line(&l, line, length, err));
-    s->broken |= !l.is_one || (l.evaluation ? l.step < s->step : l.step <= s->step);
+    const size_t step = l.point.step;
+    s->broken |= !l.is_one || (l.evaluation ? step < s->step : step <= s->step);
     if (s->broken) return 0;
-    s->step = l.step;
-    if (!l.evaluation && l.step == s->done && n_last > 0 && length > n_last)
+    s->step = step;
+    if (!l.evaluation && step == s->done && n_last > 0 && length > n_last)
         s->found = memcmp(line, s->last, n_last) == 0;
-    if (l.step <= s->done) s->kept += length + 1;
-    if (l.step <= s->done && l.evaluation) log->evaluated = l.step;
-    return !l.evaluation && l.step <= s->done ? remember(log, l.step, l.loss, err) : 0;
+    if (step > s->done) return 0;
+    s->kept += length + 1;
+    return l.evaluation ? remember_evaluation(log, &l.point, err)
+                        : remember(log, &l.point, err);
 }
 
 /* A torn line at the end is what a kill leaves. */
@@ -98,7 +118,8 @@ static int resume(train_log *log, search *s, lvlm_error *err)
     int rc = find_end(s, log, old, err);
     if (rc == 0 && s->found && !s->broken && s->kept < old->n_bytes)
         rc = lvlm_outfile_save(log->path, old->bytes, s->kept, true, err);
-    if (rc == 0 && (!s->found || s->broken)) log->n = log->evaluated = 0;
+    if (rc == 0 && (!s->found || s->broken))
+        log->n = log->n_evaluations = log->evaluated = 0;
     lvlm_infile_close(old);
     return rc;
 }
@@ -182,8 +203,9 @@ void train_log_text(char text[LVLM_TRAINER_LAST], const lvlm_trainer_report *r)
 int train_log_add(train_log *log, const lvlm_trainer_report *r, double seconds,
                   lvlm_error *err)
 {
+    const lvlm_loss_point point = { r->step, r->loss, r->lr };
     char text[LVLM_TRAINER_LAST];
-    TRY(remember(log, r->step, r->loss, err));
+    TRY(remember(log, &point, err));
     if (log->file == NULL) return 0;
     train_log_text(text, r);
     fprintf(log->file, "%s, \"seconds\": %.3f}\n", text, seconds);
@@ -192,8 +214,10 @@ int train_log_add(train_log *log, const lvlm_trainer_report *r, double seconds,
 
 int train_log_evaluation(train_log *log, size_t step, double loss, lvlm_error *err)
 {
-    if (log->file == NULL || log->evaluated == step) return 0;
-    log->evaluated = step;
+    const lvlm_loss_point point = { .step = step, .loss = loss };
+    if (log->evaluated == step) return 0;
+    TRY(remember_evaluation(log, &point, err));
+    if (log->file == NULL) return 0;
     fprintf(log->file, "{\"step\": %zu, \"eval_loss\": %.9g}\n", step, loss);
     return flush(log, err);
 }
@@ -228,7 +252,8 @@ int train_log_close(train_log *log, lvlm_error *err)
 {
     const bool failed = log->file != NULL && fclose(log->file) != 0;
     lvlm_free(log->points);
-    log->points = NULL;
+    lvlm_free(log->evaluations);
+    log->points = log->evaluations = NULL;
     log->file = NULL;
     return failed ? lvlm_fail_errno(err, "%s: cannot write", log->path) : 0;
 }

@@ -17,6 +17,8 @@ typedef struct train_log {
     FILE *file;
     lvlm_loss_point *points; /* (n) of all steps so far */
     size_t n, capacity;
+    lvlm_loss_point *evaluations; /* (n_evaluations) */
+    size_t n_evaluations, evaluations_capacity;
     uint64_t evaluated; /* the step that it has the last evaluation of; 0: none */
 } train_log;
 

@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 
+#include "formats/base/infile.h"
 #include "formats/cli/cleanup.h"
 #include "formats/cli/program.h"
 #include "runtime/tune/cli/tune_commands.h"
@@ -136,12 +137,36 @@ static int save_result(train_run *r, lvlm_error *err)
     return rc;
 }
 
+/* The names of files without their folders: the same run gives the same bytes wherever
+ * it is. */
+static int save_plot(const train_run *r, lvlm_error *err)
+{
+    const train_args *const a = r->args;
+    const lvlm_trainer_options *const o = &r->options;
+    char title[256], subtitle[256];
+    if (r->plot == NULL || r->log.n == 0) return 0;
+    (void)snprintf(title, sizeof title, "%.100s on %.100s", lvlm_path_base(r->model),
+                   lvlm_path_base(a->data != NULL ? a->data : a->batches));
+    (void)snprintf(subtitle, sizeof subtitle, "%s, %zu step%s, learning rate %g %s",
+                   o->lora != NULL ? "adapter" : lvlm_stage_name(o->stage), r->steps,
+                   r->steps == 1 ? "" : "s", o->adamw.lr,
+                   lvlm_schedule_name(o->schedule.kind));
+    const lvlm_loss_plot plot = { .title = title,
+                                  .subtitle = subtitle,
+                                  .points = r->log.points,
+                                  .n = r->log.n,
+                                  .evaluations = r->log.evaluations,
+                                  .n_evaluations = r->log.n_evaluations,
+                                  .evaluated =
+                                      a->eval != NULL ? lvlm_path_base(a->eval) : "" };
+    return lvlm_loss_plot_save(r->plot, &plot, err);
+}
+
 static int finish(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
     TRY(save_result(r, err));
-    if (r->plot != NULL && r->log.n > 0)
-        TRY(lvlm_loss_plot_save(r->plot, r->log.points, r->log.n, err));
+    TRY(save_plot(r, err));
     TRY(train_tell_result(r, err));
     FAIL_IF(r->changes.broken != NULL, err, LVLM_ECHECK,
             "%s: %s changed, though it was frozen", a->out, r->changes.broken);
