@@ -52,9 +52,8 @@ typedef struct lvlm_replay {
     const char *golden; /* path */
     lvlm_recording recording;
     const char *family;
-    const char *reference; /* whose behaviour was computed */
-    const char *
-        *differences; /* names of the differences from what was trained in force */
+    const char *reference;    /* whose behaviour was computed */
+    const char **differences; /* from what was trained, in force: their names */
     size_t n_differences;
     lvlm_hex_digest model_root; /* root digest of the native file */
     lvlm_compute compute;

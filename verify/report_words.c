@@ -37,6 +37,10 @@ static void put_distance_reason(lvlm_strbuf *out, const lvlm_replay_stage *s)
 {
     const bool inside = s->error <= s->band;
     char error[LVLM_ERROR_TEXT], band[LVLM_ERROR_TEXT];
+    if (s->found.n_rows == 0) {
+        lvlm_strbuf_puts(out, "no row is compared: all of them are padding");
+        return;
+    }
     if (inside && s->verdict == LVLM_VERDICT_OUT && s->is_logits) {
         lvlm_strbuf_printf(out, "max KL %s is over the band %s",
                            lvlm_report_error(error, s->found.max_kl),

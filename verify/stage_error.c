@@ -122,7 +122,7 @@ static void judge_rows(lvlm_stage_error *e, const row *rows, size_t n, double *s
         note_worst(e, &worst);
     }
     e->n_rows = n;
-    e->error = n > 0 ? sqrt(sum / (double)n) : 0;
+    e->error = n > 0 ? sqrt(sum / (double)n) : INFINITY;
 }
 
 /* One row: a (computed) against b (reference), C values each. */

@@ -50,7 +50,8 @@ typedef struct lvlm_worst_row {
 
 typedef struct lvlm_stage_error {
     lvlm_distance distance; /* of all values that are compared, together */
-    double error;           /* as above; infinite where a value is not finite */
+    double error;           /* as above; infinite where a value is not finite, and
+                               where no row is compared, which proves nothing */
     uint64_t n_rows;        /* that were compared */
     lvlm_worst_row worst[LVLM_WORST_ROWS];
     size_t n_worst;

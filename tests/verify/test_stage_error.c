@@ -98,6 +98,10 @@ static void padding_is_left_out_and_rows_have_tokens(void **state)
     assert_int_equal(e.worst[0].place, 2);
     assert_int_equal(e.worst[0].token, 9);
     assert_int_equal(e.n_top1, 3);
+    const int64_t nothing[] = { 0, 0, 0, 0 };
+    const lvlm_tensor no_mask = tensor(LVLM_I64, texts, nothing);
+    const lvlm_rows none = lvlm_rows_of("logits", &shape, &ids, &no_mask, NULL);
+    assert_true(isinf(compare(b, b, shape, &none, false).error));
     const lvlm_rows vision = lvlm_rows_of("vision.out", &shape, &ids, &mask, NULL);
     assert_int_equal(compare(a, b, shape, &vision, false).n_rows, 4);
 }
