@@ -35,6 +35,7 @@ mask() {
         s/[0-9.]+ (s|ms|min|[kMG]?B\/s)\>/# \1/g
         s/[0-9.]+e[-+][0-9]+/#/g
         s/[0-9]+\.[0-9]{4,}/#/g
+        s/(farthest is) [a-z0-9_.]+/\1 #/
         s/the farthest is [a-z0-9._]+/the farthest is #/
         s/ +/ /g' "$1"
 }
