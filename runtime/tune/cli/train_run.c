@@ -240,6 +240,7 @@ int train_run_all(train_run *r, lvlm_error *err)
     TRY(open_outputs(r, err));
     TRY(train_open_data(r, err));
     TRY(train_read_options(r, err));
+    TRY(train_check_memory(r, err));
     TRY(open_trainer(r, err));
     TRY(open_log(r, err));
     TRY(train_tell_plan(r, err));

@@ -2,6 +2,7 @@
 #ifndef LVLM_RUNTIME_TUNE_CLI_TRAIN_RUN_H
 #define LVLM_RUNTIME_TUNE_CLI_TRAIN_RUN_H
 
+#include "formats/base/memory.h"
 #include "formats/base/options.h"
 #include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
@@ -42,6 +43,7 @@ typedef struct train_run {
     lvlm_trainer_options options;
     lvlm_lora lora; /* --lora and --adapter */
     lvlm_fold_cost fold;
+    lvlm_memory memory; /* before the run took any; all 0: not known */
     lvlm_trainer trainer;
     lvlm_encoder *encoder;   /* of examples */
     lvlm_dataset data, eval; /* what --data and --eval name */
@@ -117,9 +119,13 @@ void train_close_data(train_run *run);
 /* LVLM_EUSAGE when an output would replace something that the run reads. */
 LVLM_MUST_CHECK int train_spare_inputs(const train_run *run, lvlm_error *err);
 
-/* What people are told (train_tell.c): memory before the first step, where the run
- * stands, what the first step shows, what has changed. */
+/* Memory (train_memory.c): LVLM_ENOMEM when the run needs more than there is; what it
+ * needs is told before the first step. */
+LVLM_MUST_CHECK int train_check_memory(train_run *run, lvlm_error *err);
 LVLM_MUST_CHECK int train_tell_plan(train_run *run, lvlm_error *err);
+
+/* What people are told (train_tell.c): where the run
+ * stands, what the first step shows, what has changed. */
 void train_tell_notes(train_run *run);                       /* those that are new */
 void train_tell_stage(void *run, size_t done, size_t total); /* within a step */
 void train_tell_step(train_run *run, const lvlm_trainer_report *report);

@@ -12,52 +12,6 @@ enum { MOST_NAMES = 4 };
 
 /* ---- before and on the way ------------------------------------------------------ */
 
-static void tell_memory(const char *what, double bytes)
-{
-    char text[LVLM_AMOUNT_TEXT];
-    fprintf(stderr, "  %9s  %s\n", lvlm_bytes_text(text, bytes), what);
-}
-
-/* Of the batch that should need the most: what a pass over it takes, and what the
- * batches in memory do when all are like it. */
-static int count_batch(uint64_t *activations, uint64_t *batches, train_run *r,
-                       lvlm_error *err)
-{
-    lvlm_batch batch;
-    *batches = 0;
-    TRY(r->source.seek(r->source.self, r->source.largest, err));
-    TRY(r->source.next(r->source.self, &batch, err));
-    const int rc = lvlm_model_backward_bytes(r->trainer.model, activations,
-                                             batch.tensors, "", err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", batch.name);
-    for (size_t i = 0; i < batch.tensors->n_tensors; i++)
-        *batches += r->source.held * batch.tensors->tensors[i].n_bytes;
-    return rc;
-}
-
-int train_tell_plan(train_run *r, lvlm_error *err)
-{
-    const lvlm_checkpoint *const cp = lvlm_model_manifest(r->trainer.model)->checkpoint;
-    double mapped = 0, each = 0;
-    uint64_t activations = 0, batches = 0;
-    TRY(count_batch(&activations, &batches, r, err)); /* quiet or not: it may fail */
-    if (r->args->common.quiet) return 0;
-    for (size_t i = 0; i < cp->n_tensors; i++)
-        if (lvlm_model_weight(r->trainer.model, cp->tensors[i].name) == NULL)
-            mapped += (double)cp->tensors[i].n_bytes;
-    for (size_t i = 0; i < r->trainer.n_tensors; i++)
-        each += (double)sizeof(float) * (double)r->trainer.tensors[i].numel;
-    fprintf(stderr, PROGRAM ": %zu tensors are trained; memory, as an estimate:\n",
-            r->trainer.n_tensors);
-    tell_memory("frozen weights, mapped from the file", mapped);
-    tell_memory("trained weights in float32", each);
-    tell_memory("their gradients", each);
-    tell_memory("their moments", 2 * each);
-    tell_memory("activations and logits of the largest batch", (double)activations);
-    tell_memory("that batch, and those made ahead", (double)batches);
-    return 0;
-}
-
 static double left_of(const train_run *r, size_t step)
 {
     return r->seconds / (double)(step - r->resumed) * (double)(r->steps - step);

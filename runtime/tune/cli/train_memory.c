@@ -1,0 +1,143 @@
+/* train_memory.c - the memory of a run: what it needs, against what there is; see
+ * train_run.h.
+ *
+ *   before anything is allocated   weights, gradients, moments, from the headers
+ *   before the first step          and what the largest batch takes
+ *
+ * More than the machine has ends the run; more than is free is told. */
+#include <stdio.h>
+
+#include "formats/base/memory.h"
+#include "formats/cli/program.h"
+#include "runtime/tune/cli/train_run.h"
+#include "runtime/tune/cli/tune_commands.h"
+
+/* Weight, gradient and two moments. */
+static const double bytes_per_trained = 4 * sizeof(float);
+
+static int check_total(const train_run *r, double needed, lvlm_error *err)
+{
+    char need[LVLM_AMOUNT_TEXT], total[LVLM_AMOUNT_TEXT];
+    FAIL_IF(r->memory.total > 0 && needed > r->memory.total, err, LVLM_ENOMEM,
+            "needs about %s of memory, and there are %s in all; --lora, --stage "
+            "connector, --checkpointing or a smaller --batch-size need less",
+            lvlm_bytes_text(need, needed), lvlm_bytes_text(total, r->memory.total));
+    return 0;
+}
+
+/* Values that are trained: of an adapter, */
+static int count_adapter(double *n, const train_run *r, const lvlm_manifest *manifest,
+                         lvlm_error *err)
+{
+    lvlm_adapter adapter = { 0 };
+    const int rc =
+        r->args->adapter != NULL
+            ? lvlm_lora_continue(&adapter, &r->lora, r->args->adapter, manifest, err)
+            : lvlm_lora_begin(&adapter, &r->lora, manifest, err);
+    for (size_t i = 0; rc == 0 && i < adapter.n; i++) {
+        const lvlm_adapted *const x = &adapter.at[i];
+        *n += (double)x->r * (double)(x->module->in + x->module->out);
+    }
+    lvlm_adapter_free(&adapter);
+    return rc;
+}
+
+/* or of the model itself. */
+static void count_weights(double *n, lvlm_stage stage, const lvlm_manifest *manifest)
+{
+    for (size_t i = 0; i < manifest->n_targets; i++) {
+        const lvlm_target *const t = &manifest->targets[i];
+        uint64_t numel = 0;
+        if (t->source != NULL && lvlm_target_is_stored(t) &&
+            lvlm_stage_trains(&stage, manifest, t) &&
+            lvlm_shape_numel(&numel, &t->shape))
+            *n += (double)numel;
+    }
+}
+
+int train_check_memory(train_run *r, lvlm_error *err)
+{
+    lvlm_manifest manifest = { 0 };
+    lvlm_checkpoint *checkpoint = NULL;
+    double n = 0;
+    if (!lvlm_memory_read(&r->memory, "")) r->memory = (lvlm_memory){ 0 };
+    int rc = lvlm_manifest_open(&manifest, &checkpoint, r->model, NULL, err);
+    if (rc == 0 && r->options.lora != NULL) rc = count_adapter(&n, r, &manifest, err);
+    if (rc == 0 && r->options.lora == NULL)
+        count_weights(&n, r->options.stage, &manifest);
+    if (rc == 0) rc = check_total(r, bytes_per_trained * n, err);
+    lvlm_manifest_free(&manifest);
+    lvlm_checkpoint_close(checkpoint);
+    return rc;
+}
+
+/* ---- before the first step ------------------------------------------------------ */
+
+static void tell_part(const char *what, double bytes)
+{
+    char text[LVLM_AMOUNT_TEXT];
+    fprintf(stderr, "  %9s  %s\n", lvlm_bytes_text(text, bytes), what);
+}
+
+static void tell_sum(const train_run *r, double needed)
+{
+    char text[LVLM_AMOUNT_TEXT];
+    fprintf(stderr, PROGRAM ": %zu tensors are trained; needs about %s",
+            r->trainer.n_tensors, lvlm_bytes_text(text, needed));
+    if (r->memory.total > 0)
+        fprintf(stderr, ", %s are free", lvlm_bytes_text(text, r->memory.free));
+    fprintf(stderr, ":\n");
+}
+
+/* Of the batch that should need the most: what a pass over it takes, and what the
+ * batches in memory do when all are like it. */
+static int count_batch(uint64_t *activations, uint64_t *batches, train_run *r,
+                       lvlm_error *err)
+{
+    lvlm_batch batch;
+    *batches = 0;
+    TRY(r->source.seek(r->source.self, r->source.largest, err));
+    TRY(r->source.next(r->source.self, &batch, err));
+    const int rc = lvlm_model_backward_bytes(r->trainer.model, activations,
+                                             batch.tensors, "", err);
+    if (rc < 0) lvlm_prefix(err, "%s: ", batch.name);
+    for (size_t i = 0; i < batch.tensors->n_tensors; i++)
+        *batches += r->source.held * batch.tensors->tensors[i].n_bytes;
+    return rc;
+}
+
+static double mapped_bytes(const train_run *r)
+{
+    const lvlm_checkpoint *const cp = lvlm_model_manifest(r->trainer.model)->checkpoint;
+    double mapped = 0;
+    for (size_t i = 0; i < cp->n_tensors; i++)
+        if (lvlm_model_weight(r->trainer.model, cp->tensors[i].name) == NULL)
+            mapped += (double)cp->tensors[i].n_bytes;
+    return mapped;
+}
+
+int train_tell_plan(train_run *r, lvlm_error *err)
+{
+    char text[LVLM_AMOUNT_TEXT];
+    double each = 0;
+    uint64_t activations = 0, batches = 0;
+    TRY(count_batch(&activations, &batches, r, err)); /* quiet or not: it may fail */
+    for (size_t i = 0; i < r->trainer.n_tensors; i++)
+        each += (double)sizeof(float) * (double)r->trainer.tensors[i].numel;
+    const double needed = 4 * each + (double)activations + (double)batches;
+    TRY(check_total(r, needed, err));
+    if (r->args->common.quiet) return 0;
+    tell_sum(r, needed);
+    tell_part("trained weights in float32", each);
+    tell_part("their gradients", each);
+    tell_part("their moments", 2 * each);
+    tell_part("activations and logits of the largest batch", (double)activations);
+    tell_part("that batch, and those made ahead", (double)batches);
+    fprintf(stderr,
+            "  besides %s of frozen weights, mapped from the file: they need not fit\n",
+            lvlm_bytes_text(text, mapped_bytes(r)));
+    if (r->memory.total > 0 && needed > r->memory.free)
+        fprintf(stderr, PROGRAM ": that is more than is free: the system may become "
+                                "slow, or end the run\n");
+    return 0;
+}
