@@ -13,7 +13,9 @@
  *
  * An adapter that is written here is sealed (digests.h): the metadata of its tensors
  * has their digests, the members of adapter_config.json that decide what it computes,
- * and which weights it was trained beside. PEFT passes over that. Whoever opens the
+ * and which family and which weights it was trained beside. PEFT never reads that; a
+ * key of ours in adapter_config.json is a warning in some of its versions and an error
+ * in others. Whoever opens the
  * adapter again checks it; one of another maker records nothing, and is read as it is.
  *
  * A module that holds several native tensors (q, k and v in one) has one A, and a B
@@ -39,6 +41,13 @@ typedef struct lvlm_adapter_config {
 LVLM_MUST_CHECK int lvlm_adapter_config_read(lvlm_adapter_config *out,
                                              const cJSON *json, lvlm_error *err);
 
+/* What an adapter records of the weights beside which it was trained. */
+typedef enum lvlm_adapter_beside {
+    LVLM_BESIDE_UNKNOWN, /* nothing, as PEFT */
+    LVLM_BESIDE_THESE,   /* they are the model's */
+    LVLM_BESIDE_OTHERS,
+} lvlm_adapter_beside;
+
 /* One adapted module. */
 typedef struct lvlm_adapted {
     const lvlm_module *module;
@@ -52,6 +61,7 @@ typedef struct lvlm_adapter {
     lvlm_modules modules; /* all of the model */
     lvlm_adapted *at;     /* (modules.n) in order of use, each module once */
     size_t n;
+    lvlm_adapter_beside beside; /* of one that was opened */
     /* owned below: what was read */
     cJSON *json;
     lvlm_checkpoint *file;
@@ -73,8 +83,9 @@ const lvlm_adapted *lvlm_adapter_find(size_t *part, const lvlm_adapter *adapter,
 
 /* Open a PEFT directory for that model. Free as above. LVLM_EFORMAT names the file,
  * the tensor and what does not fit, LVLM_ECHECK a tensor with values that are not
- * finite, and in a sealed adapter what is not as it was written. That it was trained
- * beside other weights than those of the model is noted (checkpoint->notes). */
+ * finite, and in a sealed adapter what is not as it was written, or that it was trained
+ * beside a model of another family. That it was trained beside other weights than those
+ * of the model is noted (checkpoint->notes). */
 LVLM_MUST_CHECK int lvlm_adapter_open(lvlm_adapter *out, const char *dir,
                                       const lvlm_manifest *manifest, lvlm_error *err);
 void lvlm_adapter_free(lvlm_adapter *adapter);

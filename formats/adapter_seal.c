@@ -2,7 +2,8 @@
  * see adapter.h.
  *
  *   lvlm      "adapter 1"
- *   base      the weights digest of the model beside which it was trained
+ *   family    of the model beside which it was trained, and
+ *   base      the digest of its weights
  *   settings  JSON: the members of adapter_config.json that decide what it computes
  *   root, digests   (digests.h) */
 #include <string.h>
@@ -61,14 +62,27 @@ static int check_settings(const lvlm_adapter *adapter, lvlm_error *err)
     return rc;
 }
 
-static int note_base(const lvlm_adapter *adapter, lvlm_error *err)
+/* What other maps of the same shape would do with it has no meaning. */
+static int check_family(const lvlm_adapter *adapter, lvlm_error *err)
+{
+    const lvlm_family *const own = adapter->modules.manifest->family;
+    const char *const name = member(adapter, "family");
+    FAIL_IF(name != NULL && strcmp(name, own->name) != 0, err, LVLM_EFORMAT,
+            "was trained beside a model of the family %.40s, and this one is %s (%s)",
+            name, own->name, own->title);
+    return 0;
+}
+
+static int compare_base(lvlm_adapter *adapter, lvlm_error *err)
 {
     const lvlm_checkpoint *const model = adapter->modules.manifest->checkpoint;
     const char *const base = member(adapter, "base");
     lvlm_hex_digest weights;
     if (base == NULL || model->kind != LVLM_CHECKPOINT_NATIVE) return 0;
     TRY(lvlm_native_weights_digest(weights, model, err));
-    if (strcmp(base, weights) == 0) return 0;
+    adapter->beside =
+        strcmp(base, weights) == 0 ? LVLM_BESIDE_THESE : LVLM_BESIDE_OTHERS;
+    if (adapter->beside == LVLM_BESIDE_THESE) return 0;
     return lvlm_notes_add(
         model->notes, err,
         "%s: was trained beside other weights than those of %s: their "
@@ -87,7 +101,8 @@ int lvlm_adapter_check_seal(lvlm_adapter *adapter, lvlm_error *err)
             version != NULL ? version : "(no version)");
     TRY(check_settings(adapter, err));
     TRY(lvlm_digests_check(adapter->file, &run, err));
-    return note_base(adapter, err);
+    TRY(check_family(adapter, err));
+    return compare_base(adapter, err);
 }
 
 /* ---- writing -------------------------------------------------------------------- */
@@ -101,7 +116,9 @@ int lvlm_adapter_seal(cJSON *metadata, const lvlm_adapter *adapter,
     char *text = NULL;
     int rc = lvlm_adapter_settings(&settings, adapter, err);
     if (rc == 0) rc = lvlm_json_print(&text, settings, err);
+    const char *const family = adapter->modules.manifest->family->name;
     if (rc == 0 && (cJSON_AddStringToObject(metadata, "lvlm", VERSION) == NULL ||
+                    cJSON_AddStringToObject(metadata, "family", family) == NULL ||
                     cJSON_AddStringToObject(metadata, "settings", text) == NULL))
         rc = lvlm_fail_memory(err);
     if (rc == 0 && model->kind == LVLM_CHECKPOINT_NATIVE) {

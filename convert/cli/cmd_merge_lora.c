@@ -17,22 +17,26 @@ static const lvlm_option options[] = {
     LVLM_OPTION_END,
 };
 
-static int print_json(const lvlm_fold_cost *cost, const char *root, double seconds,
-                      const lvlm_notes *notes, lvlm_error *err)
+static int print_json(const lvlm_merge *m, const lvlm_fold_cost *cost, const char *root,
+                      double seconds, const lvlm_notes *notes, lvlm_error *err)
 {
     cJSON *json = cJSON_CreateObject();
     lvlm_fold_cost_add(json, cost);
+    cJSON_AddStringToObject(json, "trained_beside", lvlm_beside_name(&m->adapter));
     cJSON_AddStringToObject(json, "root", root);
     cJSON_AddNumberToObject(json, "seconds", seconds);
     lvlm_add_notes(json, notes);
     return lvlm_print_json(json, err);
 }
 
-static void print_text(const lvlm_fold_cost *cost, const char *out, const char *root)
+static void print_text(const lvlm_merge *m, const lvlm_fold_cost *cost, const char *out,
+                       const char *root)
 {
+    char text[LVLM_BESIDE_TEXT];
     printf("%s: %zu tensors changed, root digest %.16s...\n", out, cost->n_tensors,
            root);
     lvlm_fold_cost_print(cost);
+    if (lvlm_beside_text(text, &m->adapter) != NULL) printf("  the adapter %s\n", text);
 }
 
 static int merge(lvlm_merge *m, lvlm_fold_cost *cost, const args *a, lvlm_outfile *out,
@@ -72,9 +76,9 @@ static int run(const void *arguments, const lvlm_operands *operands)
         rc = lvlm_merge_open(&m, operands->at[0], operands->at[1], &notes, &err);
     if (rc == 0) rc = merge(&m, &cost, a, out, root, &err);
     if (rc == 0 && a->common.json)
-        rc = print_json(&cost, root, lvlm_seconds() - started, &notes, &err);
+        rc = print_json(&m, &cost, root, lvlm_seconds() - started, &notes, &err);
     else if (rc == 0 && !a->common.quiet)
-        print_text(&cost, operands->at[2], root);
+        print_text(&m, &cost, operands->at[2], root);
     lvlm_outputs_close(&outputs);
     lvlm_merge_free(&m);
     lvlm_print_notes(PROGRAM, &notes);
@@ -95,7 +99,9 @@ const lvlm_command command_merge_lora = {
     "costs is told: a bfloat16 weight has steps that a small change does not reach,\n"
     "and such values stay what they were. DoRA, trained biases, modules saved whole\n"
     "and adapted tables are refused by name, and so is an output layer that is tied\n"
-    "to the embedding.\n"
+    "to the embedding. An adapter that was trained here records the family and the\n"
+    "digest of the weights beside which it was: another family is refused, and other\n"
+    "weights, or an adapter that records nothing, are told of.\n"
     "\n"
     "  lvlm-convert merge-lora model.lvlm adapter merged.lvlm",
     options,

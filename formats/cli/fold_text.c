@@ -1,4 +1,4 @@
-/* fold_text.c - the cost of folding in; see fold_text.h. */
+/* fold_text.c - adapters for people and programs; see fold_text.h. */
 #include "formats/cli/fold_text.h"
 
 #include <inttypes.h>
@@ -6,6 +6,27 @@
 #include <stdio.h>
 
 #include "formats/base/json.h"
+#include "formats/cli/program.h"
+
+const char *lvlm_beside_text(char text[LVLM_BESIDE_TEXT], const lvlm_adapter *adapter)
+{
+    const char *const base = adapter->config.base;
+    if (adapter->beside != LVLM_BESIDE_UNKNOWN) return NULL;
+    (void)snprintf(text, LVLM_BESIDE_TEXT,
+                   "does not record which weights it was trained beside; its maker "
+                   "names %s%.300s%s",
+                   base != NULL ? "'" : "", base != NULL ? lvlm_shown(base) : "none",
+                   base != NULL ? "'" : "");
+    return text;
+}
+
+const char *lvlm_beside_name(const lvlm_adapter *adapter)
+{
+    static const char *const names[] = { [LVLM_BESIDE_UNKNOWN] = "unknown",
+                                         [LVLM_BESIDE_THESE] = "these",
+                                         [LVLM_BESIDE_OTHERS] = "others" };
+    return names[adapter->beside];
+}
 
 /* Relative L2 of a part, from sums of squares. */
 static double share(double part2, double whole2)

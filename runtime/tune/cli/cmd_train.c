@@ -33,6 +33,7 @@ static const lvlm_option options[] = {
     TEXT("lora", "KEY=VALUE,...", lora, "train a low-rank adapter and leave the model as it is: r=8,alpha=8,dropout=0,rslora=false,targets=q,v"),
     TEXT("adapter", "DIR", adapter, "go on from this PEFT adapter"),
     TEXT("adapter-out", "DIR", adapter_out, "the trained adapter, as PEFT writes it"),
+    TEXT("base-name", "NAME", base_name, "what the adapter calls its base model, for PEFT: a model id or a folder (base_model_name_or_path)"),
     COUNT("steps", "N", steps, "how many steps"),
     REAL("epochs", "E", epochs, "or how often the data is walked over", LVLM_MORE_THAN(0)),
     COUNT("accumulate", "N", accumulate, "batches a step (default 1); the loss is the mean over all their labels"),
@@ -176,6 +177,8 @@ static int check_lora(const train_args *a, bool lora, lvlm_error *err)
 {
     FAIL_IF(!lora && a->adapter_out != NULL, err, LVLM_EUSAGE,
             "--adapter-out needs --lora or --adapter");
+    FAIL_IF(a->base_name != NULL && a->adapter_out == NULL, err, LVLM_EUSAGE,
+            "--base-name needs --adapter-out DIR");
     FAIL_IF(lora && a->stage != NULL, err, LVLM_EUSAGE,
             "--stage: with LoRA the model is frozen; targets say what is adapted");
     return 0;

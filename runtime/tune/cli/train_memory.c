@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "formats/base/memory.h"
+#include "formats/cli/fold_text.h"
 #include "formats/cli/program.h"
 #include "runtime/tune/cli/train_run.h"
 #include "runtime/tune/cli/tune_commands.h"
@@ -79,6 +80,13 @@ static void tell_part(const char *what, double bytes)
     fprintf(stderr, "  %9s  %s\n", lvlm_bytes_text(text, bytes), what);
 }
 
+static void tell_adapter(const train_run *r)
+{
+    char text[LVLM_BESIDE_TEXT];
+    if (r->args->adapter != NULL && lvlm_beside_text(text, &r->trainer.adapter) != NULL)
+        fprintf(stderr, PROGRAM ": %s: %s\n", r->args->adapter, text);
+}
+
 static void tell_sum(const train_run *r, double needed)
 {
     char text[LVLM_AMOUNT_TEXT];
@@ -127,6 +135,7 @@ int train_tell_plan(train_run *r, lvlm_error *err)
     const double needed = 4 * each + (double)activations + (double)batches;
     TRY(check_total(r, needed, err));
     if (r->args->common.quiet) return 0;
+    tell_adapter(r);
     tell_sum(r, needed);
     tell_part("trained weights in float32", each);
     tell_part("their gradients", each);

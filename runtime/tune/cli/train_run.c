@@ -129,7 +129,9 @@ static int save_model(train_run *r, lvlm_error *err)
 /* What was trained is not lost because the disk is full. */
 static int save_result(train_run *r, lvlm_error *err)
 {
+    const char *const base = r->args->base_name;
     int rc = 0;
+    if (base != NULL) r->trainer.adapter.config.base = base;
     if (r->adapter_out != NULL)
         rc = lvlm_trainer_save_adapter(&r->trainer, r->adapter_out, err);
     if (rc == 0) rc = save_model(r, err);

@@ -17,7 +17,7 @@ typedef struct train_args {
     const char *out, *data, *images, *batches, *eval, *stage, *schedule, *decay, *log,
         *plot;
     const char *state, *resume, *reference, *compute;
-    const char *lora, *adapter, *adapter_out;
+    const char *lora, *adapter, *adapter_out, *base_name;
     lvlm_real lr, lr_vision, lr_connector, lr_text;
     lvlm_real beta1, beta2, eps, weight_decay, clip;
     lvlm_real epochs, warmup;

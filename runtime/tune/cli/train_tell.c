@@ -188,6 +188,9 @@ static int print_json(const train_run *r, lvlm_error *err)
     if (a->out != NULL) cJSON_AddStringToObject(json, "out", a->out);
     if (a->adapter_out != NULL)
         cJSON_AddStringToObject(json, "adapter", a->adapter_out);
+    if (a->adapter != NULL)
+        cJSON_AddStringToObject(json, "trained_beside",
+                                lvlm_beside_name(&r->trainer.adapter));
     cJSON_AddNumberToObject(json, "steps", (double)r->trainer.step);
     add_loss(json, r);
     add_pace(json, r);
