@@ -167,6 +167,8 @@
 #define configure_word         LVLM_PER_PRECISION(configure_word)
 #define dense_forward          LVLM_PER_PRECISION(dense_forward)
 #define dense_backward         LVLM_PER_PRECISION(dense_backward)
+#define norm_forward           LVLM_PER_PRECISION(norm_forward)
+#define norm_backward          LVLM_PER_PRECISION(norm_backward)
 #define weights_bind           LVLM_PER_PRECISION(weights_bind)
 #define weights_bind_block     LVLM_PER_PRECISION(weights_bind_block)
 #define weights_allocate       LVLM_PER_PRECISION(weights_allocate)

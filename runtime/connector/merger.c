@@ -17,21 +17,19 @@
 
 typedef struct merger {
     size_t width, merge, out; /* C, side of a square, H */
-    double norm_eps;
-    bool rms_norm;
     lvlm_activation activation;
-    weight_vector norm_w, norm_b; /* (C) b: LayerNorm only */
-    weight_matrix fc1_w;          /* (G C,G C) */
-    weight_vector fc1_b;          /* (G C) */
-    weight_matrix fc2_w;          /* (H,G C) */
-    weight_vector fc2_b;          /* (H) */
+    norm_layer norm;     /* (C) */
+    weight_matrix fc1_w; /* (G C,G C) */
+    weight_vector fc1_b; /* (G C) */
+    weight_matrix fc2_w; /* (H,G C) */
+    weight_vector fc2_b; /* (H) */
 } merger;
 
 static const config_row config_rows[] = {
     CONFIG("vision.hidden", merger, width),
     CONFIG("vision.merge", merger, merge),
-    CONFIG("vision.norm_eps", merger, norm_eps),
-    CONFIG_MAYBE("vision.rms_norms", merger, rms_norm),
+    CONFIG("vision.norm_eps", merger, norm.eps),
+    CONFIG_MAYBE("vision.rms_norms", merger, norm.rms),
     CONFIG("connector.activation", merger, activation),
     CONFIG("text.hidden", merger, out),
     CONFIG_END,
@@ -43,8 +41,8 @@ enum { LAYER_NORM = 1 };
 #define FIELD(field) WEIGHT_FIELD(merger, field)
 
 static const weight_row rows[] = {
-    { "norm.weight", { LVLM_DIM_VISION_HIDDEN },           FIELD(norm_w) },
-    { "norm.bias",   { LVLM_DIM_VISION_HIDDEN },           WEIGHT_FIELD_WHEN(merger, norm_b, LAYER_NORM) },
+    { "norm.weight", { LVLM_DIM_VISION_HIDDEN },           FIELD(norm.w) },
+    { "norm.bias",   { LVLM_DIM_VISION_HIDDEN },           WEIGHT_FIELD_WHEN(merger, norm.b, LAYER_NORM) },
     { "fc1.weight",  { LVLM_DIM_MERGED, LVLM_DIM_MERGED }, FIELD(fc1_w) },
     { "fc1.bias",    { LVLM_DIM_MERGED },                  FIELD(fc1_b) },
     { "fc2.weight",  { LVLM_DIM_HIDDEN, LVLM_DIM_MERGED }, FIELD(fc2_w) },
@@ -63,7 +61,7 @@ static int merger_open(void **out, const lvlm_manifest *manifest, lvlm_error *er
 static int merger_bind(void *connector, weights *w, lvlm_error *err)
 {
     const merger *const c = connector;
-    return weights_bind(w, connector, rows, c->rms_norm ? 0 : LAYER_NORM, "connector.",
+    return weights_bind(w, connector, rows, c->norm.rms ? 0 : LAYER_NORM, "connector.",
                         err);
 }
 
@@ -149,12 +147,7 @@ static int merger_forward(const void *connector, void *tape, real *out,
     const merger *const c = connector;
     merger_tape *const p = tape;
     const size_t U = merger_rows(c, seen), square = c->merge * c->merge * c->width;
-    if (c->rms_norm)
-        rmsnorm_forward(p->normed, seen->rows, c->norm_w.v, 0, (real)c->norm_eps,
-                        seen->R, c->width);
-    else
-        layernorm_forward(p->normed, seen->rows, c->norm_w.v, c->norm_b.v,
-                          (real)c->norm_eps, seen->R, c->width);
+    norm_forward(p->normed, seen->rows, &c->norm, seen->R, c->width);
     TRY(seen_emit(s, "connector.norm", p->normed, seen, c->width, err));
     dense_forward(p->pre, p->normed, &c->fc1_w, &c->fc1_b, U, square, square, scratch);
     activation_forward(p->hidden, p->pre, c->activation, U * square);
@@ -186,13 +179,7 @@ static void merger_backward(const void *connector, void *tape, real *drows,
     activation_backward(dpre, p->dhidden, p->pre, c->activation, U * square);
     dense_backward(p->dnormed, dpre, p->normed, &c->fc1_w, &c->fc1_b, U, square, square,
                    scratch);
-    if (c->rms_norm)
-        rmsnorm_backward(drows, c->norm_w.grad, p->dnormed, seen->rows, c->norm_w.v, 0,
-                         (real)c->norm_eps, seen->R, c->width, scratch);
-    else
-        layernorm_backward(drows, c->norm_w.grad, c->norm_b.grad, p->dnormed,
-                           seen->rows, c->norm_w.v, (real)c->norm_eps, seen->R,
-                           c->width, scratch);
+    norm_backward(drows, p->dnormed, seen->rows, &c->norm, seen->R, c->width, scratch);
 }
 
 const vision_connector merger_connector = {

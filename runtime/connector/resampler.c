@@ -24,16 +24,13 @@
 
 typedef struct resampler {
     size_t in, width, heads, queries, out; /* C, D, heads, Q, H */
-    double norm_eps;
-    weight_matrix kv_w;                 /* (D,C), absent: the identity */
-    weight_vector query;                /* (Q,D) */
-    weight_vector positions;            /* (Q,D) */
-    weight_vector norm_q_w, norm_q_b;   /* (D) */
-    weight_vector norm_kv_w, norm_kv_b; /* (D) */
-    weight_matrix q_w, k_w, v_w, o_w;   /* (D,D) */
-    weight_vector q_b, k_b, v_b, o_b;   /* (D) */
-    weight_vector norm_w, norm_b;       /* (D) norm_out */
-    weight_matrix proj_w;               /* (H,D) */
+    weight_matrix kv_w;                    /* (D,C), absent: the identity */
+    weight_vector query;                   /* (Q,D) */
+    weight_vector positions;               /* (Q,D) */
+    norm_layer norm_q, norm_kv, norm_out;  /* (D) */
+    weight_matrix q_w, k_w, v_w, o_w;      /* (D,D) */
+    weight_vector q_b, k_b, v_b, o_b;      /* (D) */
+    weight_matrix proj_w;                  /* (H,D) */
 } resampler;
 
 static const config_row config_rows[] = {
@@ -41,7 +38,7 @@ static const config_row config_rows[] = {
     CONFIG("connector.hidden", resampler, width),
     CONFIG("connector.heads", resampler, heads),
     CONFIG("connector.queries", resampler, queries),
-    CONFIG("connector.norm_eps", resampler, norm_eps),
+    CONFIG("connector.norm_eps", resampler, norm_q.eps),
     CONFIG("text.hidden", resampler, out),
     CONFIG_END,
 };
@@ -54,10 +51,10 @@ static const weight_row rows[] = {
     { "kv.weight",        { D, LVLM_DIM_VISION_HIDDEN }, FIELD(kv_w) },
     { "queries",          { LVLM_DIM_QUERIES, D },       FIELD(query) },
     { "positions.weight", { LVLM_DIM_QUERIES, D },       FIELD(positions) },
-    { "norm_q.weight",    { D },                         FIELD(norm_q_w) },
-    { "norm_q.bias",      { D },                         FIELD(norm_q_b) },
-    { "norm_kv.weight",   { D },                         FIELD(norm_kv_w) },
-    { "norm_kv.bias",     { D },                         FIELD(norm_kv_b) },
+    { "norm_q.weight",    { D },                         FIELD(norm_q.w) },
+    { "norm_q.bias",      { D },                         FIELD(norm_q.b) },
+    { "norm_kv.weight",   { D },                         FIELD(norm_kv.w) },
+    { "norm_kv.bias",     { D },                         FIELD(norm_kv.b) },
     { "attn.q.weight",    { D, D },                      FIELD(q_w) },
     { "attn.q.bias",      { D },                         FIELD(q_b) },
     { "attn.k.weight",    { D, D },                      FIELD(k_w) },
@@ -66,8 +63,8 @@ static const weight_row rows[] = {
     { "attn.v.bias",      { D },                         FIELD(v_b) },
     { "attn.out.weight",  { D, D },                      FIELD(o_w) },
     { "attn.out.bias",    { D },                         FIELD(o_b) },
-    { "norm_out.weight",  { D },                         FIELD(norm_w) },
-    { "norm_out.bias",    { D },                         FIELD(norm_b) },
+    { "norm_out.weight",  { D },                         FIELD(norm_out.w) },
+    { "norm_out.bias",    { D },                         FIELD(norm_out.b) },
     { "proj.weight",      { LVLM_DIM_HIDDEN, D },        FIELD(proj_w) },
     WEIGHT_END,
 };
@@ -100,6 +97,7 @@ static int resampler_open(void **out, const lvlm_manifest *manifest, lvlm_error 
     FAIL_IF(c->width % c->heads != 0, err, LVLM_EFORMAT,
             "configuration: connector.hidden %zu is no multiple of connector.heads %zu",
             c->width, c->heads);
+    c->norm_kv.eps = c->norm_out.eps = c->norm_q.eps;
     return 0;
 }
 
@@ -227,8 +225,7 @@ static void make_keys(resampler_tape *p, const resampler *c, const vision_rows *
         dense_forward(p->wide, seen->rows, &c->kv_w, NULL, R, c->in, D, scratch);
     else
         memcpy(p->wide, seen->rows, R * D * sizeof *p->wide);
-    layernorm_forward(p->x, p->wide, c->norm_kv_w.v, c->norm_kv_b.v, (real)c->norm_eps,
-                      R, D);
+    norm_forward(p->x, p->wide, &c->norm_kv, R, D);
     resize_forward(p->table, c->positions.v, side_of(c->queries), side_of(seen->P), D);
     memcpy(p->keyed, p->x, R * D * sizeof *p->keyed);
     add_rows_forward(p->keyed, p->table, R, seen->P, D);
@@ -241,8 +238,7 @@ static void make_queries(resampler_tape *p, const resampler *c, const vision_row
                          const ops_scratch *scratch)
 {
     const size_t Q = c->queries, D = c->width;
-    layernorm_forward(p->asked, c->query.v, c->norm_q_w.v, c->norm_q_b.v,
-                      (real)c->norm_eps, Q, D);
+    norm_forward(p->asked, c->query.v, &c->norm_q, Q, D);
     add_forward(p->asked, c->positions.v, Q * D);
     dense_forward(p->q, p->asked, &c->q_w, &c->q_b, Q, D, D, scratch);
     for (size_t i = 0; i < seen->n_images; i++)
@@ -262,8 +258,7 @@ static int resampler_forward(const void *connector, void *tape, real *out,
     attention_forward(p->heads, p->each, p->k, p->v, &dims, scratch);
     dense_forward(p->attn, p->heads, &c->o_w, &c->o_b, N * Q, D, D, scratch);
     TRY(stages_emit(s, "connector.attn", p->attn, SHAPE(N, Q, D), err));
-    layernorm_forward(p->normed, p->attn, c->norm_w.v, c->norm_b.v, (real)c->norm_eps,
-                      N * Q, D);
+    norm_forward(p->normed, p->attn, &c->norm_out, N * Q, D);
     TRY(stages_emit(s, "connector.ln_post", p->normed, SHAPE(N, Q, D), err));
     dense_forward(out, p->normed, &c->proj_w, NULL, N * Q, D, c->out, scratch);
     return stages_emit(s, "connector.out", out, SHAPE(N, Q, c->out), err);
@@ -286,8 +281,7 @@ static void keys_backward(resampler_tape *p, const resampler *c, real *drows,
                         side_of(seen->P), D);
     }
     dense_backward(p->dx, p->dv, p->x, &c->v_w, &c->v_b, R, D, D, scratch);
-    layernorm_backward(p->dwide, c->norm_kv_w.grad, c->norm_kv_b.grad, p->dx, p->wide,
-                       c->norm_kv_w.v, (real)c->norm_eps, R, D, scratch);
+    norm_backward(p->dwide, p->dx, p->wide, &c->norm_kv, R, D, scratch);
     if (c->kv_w.w.data != NULL)
         dense_backward(drows, p->dwide, seen->rows, &c->kv_w, NULL, R, c->in, D,
                        scratch);
@@ -306,8 +300,7 @@ static void queries_backward(resampler_tape *p, const resampler *c,
         add_forward(p->dq, p->deach + i * Q * D, Q * D);
     dense_backward(p->dasked, p->dq, p->asked, &c->q_w, &c->q_b, Q, D, D, scratch);
     if (c->positions.grad != NULL) add_forward(c->positions.grad, p->dasked, Q * D);
-    layernorm_backward(c->query.grad, c->norm_q_w.grad, c->norm_q_b.grad, p->dasked,
-                       c->query.v, c->norm_q_w.v, (real)c->norm_eps, Q, D, scratch);
+    norm_backward(c->query.grad, p->dasked, c->query.v, &c->norm_q, Q, D, scratch);
 }
 
 static void resampler_backward(const void *connector, void *tape, real *drows,
@@ -325,8 +318,7 @@ static void resampler_backward(const void *connector, void *tape, real *drows,
     memset(p->dv, 0, seen->R * D * sizeof *p->dv);
     dense_backward(p->dnormed, dout, p->normed, &c->proj_w, NULL, NQ, D, c->out,
                    scratch);
-    layernorm_backward(p->dattn, c->norm_w.grad, c->norm_b.grad, p->dnormed, p->attn,
-                       c->norm_w.v, (real)c->norm_eps, NQ, D, scratch);
+    norm_backward(p->dattn, p->dnormed, p->attn, &c->norm_out, NQ, D, scratch);
     dense_backward(p->dheads, p->dattn, p->heads, &c->o_w, &c->o_b, NQ, D, D, scratch);
     attention_backward(p->deach, p->dk, p->dv, p->dheads, p->each, p->k, p->v, &dims,
                        scratch);

@@ -10,6 +10,7 @@
 #include "formats/base/size.h"
 #include "formats/base/text.h"
 #include "runtime/ops/linear.h"
+#include "runtime/ops/norm.h"
 
 enum {
     NAME_BYTES = 512, /* far above any native name */
@@ -174,4 +175,23 @@ void dense_backward(real *dx, const real *dy, const real *x, const weight_matrix
     linear_backward(dx, w->grad, b != NULL ? b->grad : NULL, dy, x, w->w, N, I, O,
                     scratch);
     if (w->adapter != NULL) lowrank_backward(dx, dy, x, w->adapter, N, I, O, scratch);
+}
+
+void norm_forward(real *y, const real *x, const norm_layer *n, size_t N, size_t C)
+{
+    if (n->rms)
+        rmsnorm_forward(y, x, n->w.v, (real)n->offset, (real)n->eps, N, C);
+    else
+        layernorm_forward(y, x, n->w.v, n->b.v, (real)n->eps, N, C);
+}
+
+void norm_backward(real *dx, const real *dy, const real *x, const norm_layer *n,
+                   size_t N, size_t C, const ops_scratch *scratch)
+{
+    if (n->rms)
+        rmsnorm_backward(dx, n->w.grad, dy, x, n->w.v, (real)n->offset, (real)n->eps, N,
+                         C, scratch);
+    else
+        layernorm_backward(dx, n->w.grad, n->b.grad, dy, x, n->w.v, (real)n->eps, N, C,
+                           scratch);
 }

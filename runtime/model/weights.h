@@ -28,6 +28,15 @@ typedef struct weight_vector {
     real *grad;
 } weight_vector;
 
+/* LayerNorm or RMSNorm over the last axis, (C); its settings, and its weights once they
+ * are bound. */
+typedef struct norm_layer {
+    weight_vector w, b; /* (C) b: LayerNorm only */
+    bool rms;           /* else LayerNorm */
+    int64_t offset;     /* RMSNorm: weights are used as offset + w */
+    double eps;
+} norm_layer;
+
 /* y = x w^T + b, and what the adapter adds.  x (N,I)  y (N,O)  b: all NULL for none */
 void dense_forward(real *y, const real *x, const weight_matrix *w,
                    const weight_vector *b, size_t N, size_t I, size_t O,
@@ -38,6 +47,13 @@ void dense_forward(real *y, const real *x, const weight_matrix *w,
 void dense_backward(real *dx, const real *dy, const real *x, const weight_matrix *w,
                     const weight_vector *b, size_t N, size_t I, size_t O,
                     const ops_scratch *scratch);
+
+/* y = norm x, of N rows of C; y may be x. */
+void norm_forward(real *y, const real *x, const norm_layer *norm, size_t N, size_t C);
+/* dx += ..., NULL: not needed; the gradients of w and b += ..., where they have one.
+ * dx, dy, x (N,C) */
+void norm_backward(real *dx, const real *dy, const real *x, const norm_layer *norm,
+                   size_t N, size_t C, const ops_scratch *scratch);
 
 typedef enum weight_kind { WEIGHT_MATRIX, WEIGHT_VECTOR } weight_kind;
 

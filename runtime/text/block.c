@@ -140,12 +140,6 @@ void decoder_grads_free(decoder_grads *grads)
 
 /* ---- forward ------------------------------------------------------------------ */
 
-static void rms(real *y, const real *x, const weight_vector *w, size_t N,
-                const decoder_config *c)
-{
-    rmsnorm_forward(y, x, w->v, (real)c->norm_offset, (real)c->norm_eps, N, c->hidden);
-}
-
 /* Even blocks slide where a window is in force. */
 static attention_dims visible(const decoder_config *c, size_t i,
                               const decoder_pass *pass)
@@ -176,7 +170,7 @@ static void attention_branch(decoder_acts *a, const decoder_block *b,
 {
     const size_t N = pass->N, C = c->hidden, D = c->head_dim;
     const size_t Q = c->heads * D, K = c->kv_heads * D;
-    rms(a->normed1, a->x, &b->norm1, N, c);
+    norm_forward(a->normed1, a->x, &b->norm1, N, C);
     dense_forward(a->q, a->normed1, &b->q_w, &b->q_b, N, C, Q, scratch);
     dense_forward(a->k, a->normed1, &b->k_w, &b->k_b, N, C, K, scratch);
     dense_forward(a->v, a->normed1, &b->v_w, &b->v_b, N, C, K, scratch);
@@ -186,14 +180,14 @@ static void attention_branch(decoder_acts *a, const decoder_block *b,
     attention_forward(a->heads, a->q, a->k - pass->past * K, a->v - pass->past * K,
                       dims, scratch);
     dense_forward(a->attn, a->heads, &b->out_w, NULL, N, Q, C, scratch);
-    if (c->sandwich) rms(a->attn_out, a->attn, &b->post_attn_norm, N, c);
+    if (c->sandwich) norm_forward(a->attn_out, a->attn, &b->post_attn_norm, N, C);
 }
 
 void decoder_mlp_forward(decoder_acts *a, const decoder_block *b,
                          const decoder_config *c, size_t N, const ops_scratch *scratch)
 {
     const size_t C = c->hidden, F = c->mlp;
-    rms(a->normed2, a->mid, &b->norm2, N, c);
+    norm_forward(a->normed2, a->mid, &b->norm2, N, C);
     dense_forward(a->gate, a->normed2, &b->gate_w, NULL, N, C, F, scratch);
     dense_forward(a->up, a->normed2, &b->up_w, NULL, N, C, F, scratch);
     gated_forward(a->hidden, a->gate, a->up, c->activation, N * F);
@@ -210,24 +204,15 @@ void decoder_block_forward(decoder_acts *a, const decoder_block *block,
     sum_forward(a->mid, a->x, a->attn_out, pass->N * C);
     if (M < pass->N) select_rows_forward(a->mid, pass->wanted, M, C);
     decoder_mlp_forward(a, block, config, M, scratch);
-    if (config->sandwich) rms(a->mlp_out, a->mlp, &block->post_mlp_norm, M, config);
+    if (config->sandwich) norm_forward(a->mlp_out, a->mlp, &block->post_mlp_norm, M, C);
     sum_forward(a->out, a->mid, a->mlp_out, M * C);
 }
 
 /* ---- backward ----------------------------------------------------------------- */
 
-/* dx += of x; the weight's own */
-static void rms_backward(real *dx, const real *dy, const real *x,
-                         const weight_vector *w, size_t N, const decoder_config *c,
-                         const ops_scratch *scratch)
-{
-    rmsnorm_backward(dx, w->grad, dy, x, w->v, (real)c->norm_offset, (real)c->norm_eps,
-                     N, c->hidden, scratch);
-}
-
 /* branch = the gradient of what went into a post norm, or of the branch itself */
 static void enter_branch(real *branch, const real *dy, const real *x,
-                         const weight_vector *norm, size_t N, const decoder_config *c,
+                         const norm_layer *norm, size_t N, const decoder_config *c,
                          const ops_scratch *scratch)
 {
     if (!c->sandwich) {
@@ -235,7 +220,7 @@ static void enter_branch(real *branch, const real *dy, const real *x,
         return;
     }
     memset(branch, 0, N * c->hidden * sizeof *branch);
-    rms_backward(branch, dy, x, norm, N, c, scratch);
+    norm_backward(branch, dy, x, norm, N, c->hidden, scratch);
 }
 
 void decoder_mlp_backward(decoder_grads *g, const decoder_acts *a,
@@ -285,9 +270,9 @@ void decoder_block_backward(decoder_grads *g, const decoder_acts *a,
     const attention_dims dims = visible(config, i, pass);
     enter_branch(g->branch, g->x, a->mlp, &block->post_mlp_norm, M, config, scratch);
     decoder_mlp_backward(g, a, block, config, M, scratch);
-    rms_backward(g->x, g->normed, a->mid, &block->norm2, M, config, scratch);
+    norm_backward(g->x, g->normed, a->mid, &block->norm2, M, config->hidden, scratch);
     if (M < N) select_rows_backward(g->x, pass->wanted, M, N, C);
     enter_branch(g->branch, g->x, a->attn, &block->post_attn_norm, N, config, scratch);
     attention_branch_backward(g, a, block, config, &dims, pass, scratch);
-    rms_backward(g->x, g->normed, a->x, &block->norm1, N, config, scratch);
+    norm_backward(g->x, g->normed, a->x, &block->norm1, N, config->hidden, scratch);
 }

@@ -37,8 +37,7 @@ typedef struct decoder_config {
     size_t embed_rows; /* of the table of word vectors */
     size_t own_rows;   /* the same where the head has another number of rows, else 0 */
     int64_t pad; /* its row has no gradient from being looked up; -1: there is none */
-    double norm_eps;
-    int64_t norm_offset; /* 1: Gemma; 0 elsewhere */
+    norm_layer norm; /* what its norms are; they have their own weights */
     decoder_rope rope;
     double query_scalar;     /* attention scale is its -1/2th power */
     double attn_softcap;     /* 0: none */
@@ -59,18 +58,18 @@ typedef struct decoder_config {
 } decoder_config;
 
 typedef struct decoder_block {
-    weight_vector norm1;               /* (C) before attention */
+    norm_layer norm1;                  /* (C) before attention */
     weight_matrix q_w;                 /* (Q,C) */
     weight_matrix k_w, v_w;            /* (K,C) */
     weight_vector q_b, k_b, v_b;       /* (Q), (K), (K) qkv_bias only */
     weight_matrix out_w;               /* (C,Q) */
-    weight_vector q_norm, k_norm;      /* (head_dim) cross-attention only */
+    norm_layer q_norm, k_norm;         /* (head_dim) cross-attention only */
     weight_vector attn_gate, mlp_gate; /* (1) before tanh; cross-attention only */
-    weight_vector post_attn_norm;      /* (C) sandwich only */
-    weight_vector norm2;               /* (C) before the MLP */
+    norm_layer post_attn_norm;         /* (C) sandwich only */
+    norm_layer norm2;                  /* (C) before the MLP */
     weight_matrix gate_w, up_w;        /* (F,C) */
     weight_matrix down_w;              /* (C,F) */
-    weight_vector post_mlp_norm;       /* (C) sandwich only */
+    norm_layer post_mlp_norm;          /* (C) sandwich only */
 } decoder_block;
 
 /* What all blocks of one pass share. */

@@ -100,8 +100,7 @@ void cross_keys_forward(cross_acts *x, const decoder_block *b, const decoder_con
     if (n_keys == 0) return;
     dense_forward(x->raw_k, keys->states, &b->k_w, NULL, n_keys, C, K, scratch);
     dense_forward(x->v, keys->states, &b->v_w, NULL, n_keys, C, K, scratch);
-    rmsnorm_forward(x->k, x->raw_k, b->k_norm.v, 0, (real)c->norm_eps,
-                    n_keys * c->kv_heads, D);
+    norm_forward(x->k, x->raw_k, &b->k_norm, n_keys * c->kv_heads, D);
 }
 
 static void attention_branch(decoder_acts *a, const cross_acts *x,
@@ -110,11 +109,10 @@ static void attention_branch(decoder_acts *a, const cross_acts *x,
                              const ops_scratch *scratch)
 {
     const size_t C = c->hidden, D = c->head_dim, Q = c->heads * D;
-    const real eps = (real)c->norm_eps;
     const attention_dims dims = dims_of(c, keys, N);
-    rmsnorm_forward(a->normed1, a->x, b->norm1.v, (real)c->norm_offset, eps, N, C);
+    norm_forward(a->normed1, a->x, &b->norm1, N, C);
     dense_forward(a->raw_q, a->normed1, &b->q_w, NULL, N, C, Q, scratch);
-    rmsnorm_forward(a->q, a->raw_q, b->q_norm.v, 0, eps, N * c->heads, D);
+    norm_forward(a->q, a->raw_q, &b->q_norm, N * c->heads, D);
     attention_forward(a->heads, a->q, x->k, x->v, &dims, scratch);
     dense_forward(a->attn, a->heads, &b->out_w, NULL, N, Q, C, scratch);
 }
@@ -161,8 +159,7 @@ static void keys_backward(real *dk, const real *dv, real *draw, const cross_acts
     const size_t n_keys = keys->sight->n_keys, D = c->head_dim, C = c->hidden;
     const size_t K = c->kv_heads * D;
     memset(draw, 0, n_keys * K * sizeof *draw);
-    rmsnorm_backward(draw, b->k_norm.grad, dk, x->raw_k, b->k_norm.v, 0,
-                     (real)c->norm_eps, n_keys * c->kv_heads, D, scratch);
+    norm_backward(draw, dk, x->raw_k, &b->k_norm, n_keys * c->kv_heads, D, scratch);
     dense_backward(keys->dstates, draw, keys->states, &b->k_w, NULL, n_keys, C, K,
                    scratch);
     dense_backward(keys->dstates, dv, keys->states, &b->v_w, NULL, n_keys, C, K,
@@ -186,8 +183,7 @@ static void attention_branch_backward(decoder_grads *g, const decoder_acts *a,
                        scratch);
     keys_backward(keys->dk, keys->dv, keys->draw, x, b, c, keys, scratch);
     memset(g->heads, 0, N * Q * sizeof *g->heads); /* now of raw_q */
-    rmsnorm_backward(g->heads, b->q_norm.grad, g->q, a->raw_q, b->q_norm.v, 0,
-                     (real)c->norm_eps, N * c->heads, D, scratch);
+    norm_backward(g->heads, g->q, a->raw_q, &b->q_norm, N * c->heads, D, scratch);
     dense_backward(g->normed, g->heads, a->normed1, &b->q_w, NULL, N, C, Q, scratch);
 }
 
@@ -197,14 +193,11 @@ void cross_block_backward(decoder_grads *g, const decoder_acts *a,
                           size_t N, const ops_scratch *scratch)
 {
     const size_t C = config->hidden;
-    const real offset = (real)config->norm_offset, eps = (real)config->norm_eps;
     gated_branch_backward(g->branch, g->x, a->mlp, &block->mlp_gate, N * C);
     scale_rows_forward(g->branch, keys->sees, N, C);
     decoder_mlp_backward(g, a, block, config, N, scratch);
-    rmsnorm_backward(g->x, block->norm2.grad, g->normed, a->mid, block->norm2.v, offset,
-                     eps, N, C, scratch);
+    norm_backward(g->x, g->normed, a->mid, &block->norm2, N, C, scratch);
     gated_branch_backward(g->branch, g->x, a->attn, &block->attn_gate, N * C);
     attention_branch_backward(g, a, cross, block, config, keys, N, scratch);
-    rmsnorm_backward(g->x, block->norm1.grad, g->normed, a->x, block->norm1.v, offset,
-                     eps, N, C, scratch);
+    norm_backward(g->x, g->normed, a->x, &block->norm1, N, C, scratch);
 }

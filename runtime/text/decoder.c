@@ -9,7 +9,6 @@
 #include "formats/base/alloc.h"
 #include "runtime/ops/add.h"
 #include "runtime/ops/embed.h"
-#include "runtime/ops/norm.h"
 #include "runtime/ops/nudge.h"
 #include "runtime/ops/rope.h"
 #include "runtime/ops/rows.h"
@@ -151,12 +150,11 @@ static bool narrows_late(const decoder *text, const decoder_tape *t)
 static int norm_rows(const decoder *text, decoder_tape *t, const real *x, stages *s,
                      lvlm_error *err)
 {
-    const decoder_config *const c = &text->config;
     const bool late = narrows_late(text, t);
-    const size_t M = t->pass.n_wanted, rows = late ? t->pass.N : M, C = c->hidden;
+    const size_t M = t->pass.n_wanted, rows = late ? t->pass.N : M;
+    const size_t C = text->config.hidden;
     if (x != t->last) memcpy(t->last, x, rows * C * sizeof *x);
-    rmsnorm_forward(t->normed, t->last, text->norm.v, (real)c->norm_offset,
-                    (real)c->norm_eps, rows, C);
+    norm_forward(t->normed, t->last, &text->norm, rows, C);
     TRY(stages_emit_rows(s, "text.norm", t->normed, C, t->pass.packing, t->spare, err));
     if (!late) return 0;
     select_rows_forward(t->last, t->pass.wanted, M, C);
@@ -246,8 +244,7 @@ int decoder_backward(const decoder *text, decoder_tape *t, const real *dnormed,
     int rc = decoder_grads_make(&g, c, N, err);
     if (rc < 0) goto done;
     memset(g.x, 0, M * C * sizeof *g.x);
-    rmsnorm_backward(g.x, text->norm.grad, dnormed, t->last, text->norm.v,
-                     (real)c->norm_offset, (real)c->norm_eps, M, C, scratch);
+    norm_backward(g.x, dnormed, t->last, &text->norm, M, C, scratch);
     if (narrows_late(text, t)) select_rows_backward(g.x, t->pass.wanted, M, N, C);
     for (size_t i = c->layers; i-- > t->first; stages_advance(s, 1))
         if (!is_blind(text, t, i)) block_backward(text, t, i, &g, scratch);

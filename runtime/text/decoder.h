@@ -30,7 +30,7 @@ typedef struct decoder {
     weight_matrix embed;   /* (embed_rows,C) */
     bool *is_cross;        /* (layers), owned: looks at the image */
     decoder_block *blocks; /* (layers), owned */
-    weight_vector norm;    /* (C) */
+    norm_layer norm;       /* (C) */
     size_t first; /* the first block with anything that is trained; layers: none has */
 } decoder;
 

@@ -21,8 +21,8 @@ static const config_row config_rows[] = {
     CONFIG("text.vocab", decoder_config, embed_rows),
     CONFIG_MAYBE("text.embed_rows", decoder_config, embed_rows), /* where they differ */
     CONFIG_MAYBE("text.embed_rows", decoder_config, own_rows),
-    CONFIG("text.norm_eps", decoder_config, norm_eps),
-    CONFIG("text.norm_offset", decoder_config, norm_offset),
+    CONFIG("text.norm_eps", decoder_config, norm.eps),
+    CONFIG("text.norm_offset", decoder_config, norm.offset),
     CONFIG("text.rope_theta", decoder_config, rope.theta),
     CONFIG_MAYBE("text.rope_factor", decoder_config, rope.factor),
     CONFIG_MAYBE("text.rope_low", decoder_config, rope.low),
@@ -80,12 +80,12 @@ enum {
 static const weight_row decoder_rows[] = {
     { "embed.weight", { LVLM_DIM_VOCAB, C },      TEXT(HEAD_ROWS, embed) },
     { "embed.weight", { LVLM_DIM_EMBED_ROWS, C }, TEXT(OWN_ROWS, embed) },
-    { "norm.weight",  { C },                 WEIGHT_FIELD(decoder, norm) },
+    { "norm.weight",  { C },                 WEIGHT_FIELD(decoder, norm.w) },
     WEIGHT_END,
 };
 
 static const weight_row block_rows[] = {
-    { "norm1.weight",          { C },    BLOCK(norm1) },
+    { "norm1.weight",          { C },    BLOCK(norm1.w) },
     { "attn.q.weight",         { Q, C }, WHEN(IS_SELF, q_w) },
     { "attn.k.weight",         { K, C }, WHEN(IS_SELF, k_w) },
     { "attn.v.weight",         { K, C }, WHEN(IS_SELF, v_w) },
@@ -96,17 +96,17 @@ static const weight_row block_rows[] = {
     { "cross.q.weight",        { Q, C }, WHEN(IS_CROSS, q_w) },
     { "cross.k.weight",        { K, C }, WHEN(IS_CROSS, k_w) },
     { "cross.v.weight",        { K, C }, WHEN(IS_CROSS, v_w) },
-    { "cross.q_norm.weight",   { D },    WHEN(IS_CROSS, q_norm) },
-    { "cross.k_norm.weight",   { D },    WHEN(IS_CROSS, k_norm) },
+    { "cross.q_norm.weight",   { D },    WHEN(IS_CROSS, q_norm.w) },
+    { "cross.k_norm.weight",   { D },    WHEN(IS_CROSS, k_norm.w) },
     { "cross.out.weight",      { C, Q }, WHEN(IS_CROSS, out_w) },
     { "attn_gate",             { LVLM_DIM_ONE }, WHEN(IS_CROSS, attn_gate) },
-    { "post_attn_norm.weight", { C },    WHEN(HAS_SANDWICH, post_attn_norm) },
-    { "norm2.weight",          { C },    BLOCK(norm2) },
+    { "post_attn_norm.weight", { C },    WHEN(HAS_SANDWICH, post_attn_norm.w) },
+    { "norm2.weight",          { C },    BLOCK(norm2.w) },
     { "mlp.gate.weight",       { F, C }, BLOCK(gate_w) },
     { "mlp.up.weight",         { F, C }, BLOCK(up_w) },
     { "mlp.down.weight",       { C, F }, BLOCK(down_w) },
     { "mlp_gate",              { LVLM_DIM_ONE }, WHEN(IS_CROSS, mlp_gate) },
-    { "post_mlp_norm.weight",  { C },    WHEN(HAS_SANDWICH, post_mlp_norm) },
+    { "post_mlp_norm.weight",  { C },    WHEN(HAS_SANDWICH, post_mlp_norm.w) },
     WEIGHT_END,
 };
 
@@ -211,6 +211,8 @@ int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *refer
     TRY(read_sections(c, manifest->config, err));
     TRY(lvlm_manifest_max_positions(&max_positions, manifest, err));
     c->max_positions = (size_t)max_positions;
+    c->norm.rms = true;
+    text->norm = c->norm;
     read_differences(c, manifest->family, reference);
     text->blocks = lvlm_calloc(c->layers, sizeof *text->blocks);
     text->is_cross = lvlm_calloc(c->layers, sizeof *text->is_cross);
@@ -230,8 +232,10 @@ int decoder_bind(decoder *text, weights *w, lvlm_error *err)
     for (size_t i = 0; i < c->layers; i++) {
         const size_t before = w->n_trained;
         const unsigned kind = has | (text->is_cross[i] ? IS_CROSS : IS_SELF);
-        TRY(weights_bind_block(w, &text->blocks[i], block_rows, kind, DECODER_BLOCKS, i,
-                               err));
+        decoder_block *const b = &text->blocks[i];
+        b->norm1 = b->norm2 = b->post_attn_norm = b->post_mlp_norm = c->norm;
+        b->q_norm = b->k_norm = (norm_layer){ .rms = true, .eps = c->norm.eps };
+        TRY(weights_bind_block(w, b, block_rows, kind, DECODER_BLOCKS, i, err));
         if (w->n_trained > before && i < text->first) text->first = i;
     }
     return 0;

@@ -22,13 +22,13 @@
 typedef struct plain {
     vit_config vit;
     size_t layers, channels, patch, grid;
-    unsigned has;                         /* which of the two it is */
-    weight_matrix patch_w;                /* (C, channels*patch^2) */
-    weight_vector patch_b;                /* (C) SigLIP */
-    weight_vector positions;              /* (grid,grid,C) */
-    weight_vector norm_pre_w, norm_pre_b; /* (C) OpenCLIP */
-    vit_block *blocks;                    /* (layers), owned */
-    weight_vector norm_w, norm_b;         /* (C) SigLIP */
+    unsigned has;            /* which of the two it is */
+    weight_matrix patch_w;   /* (C, channels*patch^2) */
+    weight_vector patch_b;   /* (C) SigLIP */
+    weight_vector positions; /* (grid,grid,C) */
+    norm_layer norm_pre;     /* (C) OpenCLIP */
+    vit_block *blocks;       /* (layers), owned */
+    norm_layer norm;         /* (C) SigLIP */
 } plain;
 
 enum { SIGLIP = 1, OPENCLIP = 2 };
@@ -50,10 +50,10 @@ static const weight_row rows[] = {
     { "patch.weight",     { C, LVLM_DIM_PATCH_DIM }, ALWAYS(patch_w) },
     { "patch.bias",       { C },                     WHEN(SIGLIP, patch_b) },
     { "positions.weight", { LVLM_DIM_POSITIONS, C }, ALWAYS(positions) },
-    { "norm_pre.weight",  { C },                     WHEN(OPENCLIP, norm_pre_w) },
-    { "norm_pre.bias",    { C },                     WHEN(OPENCLIP, norm_pre_b) },
-    { "norm.weight",      { C },                     WHEN(SIGLIP, norm_w) },
-    { "norm.bias",        { C },                     WHEN(SIGLIP, norm_b) },
+    { "norm_pre.weight",  { C },                     WHEN(OPENCLIP, norm_pre.w) },
+    { "norm_pre.bias",    { C },                     WHEN(OPENCLIP, norm_pre.b) },
+    { "norm.weight",      { C },                     WHEN(SIGLIP, norm.w) },
+    { "norm.bias",        { C },                     WHEN(SIGLIP, norm.b) },
     WEIGHT_END,
 };
 
@@ -80,6 +80,7 @@ static int plain_open(void **out, const lvlm_manifest *manifest, unsigned has,
     t->has = has;
     TRY(vit_configure(&t->vit, manifest->config, err));
     TRY(configure(t, config_rows, manifest->config, err));
+    t->norm_pre = t->norm = t->vit.norm;
     t->blocks = lvlm_calloc(t->layers, sizeof *t->blocks);
     FAIL_IF(t->blocks == NULL, err, LVLM_ENOMEM, "out of memory for %zu blocks",
             t->layers);
@@ -209,8 +210,7 @@ static int embed(const plain *t, plain_tape *p, real *x, const vision_rows *seen
     add_rows_forward(x, p->table, R, seen->P, C);
     if (t->has & OPENCLIP) {
         if (p->embedded != NULL) memcpy(p->embedded, x, R * C * sizeof *x);
-        layernorm_forward(x, x, t->norm_pre_w.v, t->norm_pre_b.v, (real)t->vit.norm_eps,
-                          R, C);
+        norm_forward(x, x, &t->norm_pre, R, C);
     }
     return seen_emit(s, "vision.embed", x, seen, C, err);
 }
@@ -235,8 +235,7 @@ static int plain_forward(const void *tower, void *tape, const vision_rows *seen,
     if (s->left == 0) return 0;
     if (p->last != NULL) memcpy(p->last, x, R * C * sizeof *x);
     if (t->has & SIGLIP)
-        layernorm_forward(seen->rows, x, t->norm_w.v, t->norm_b.v,
-                          (real)t->vit.norm_eps, R, C);
+        norm_forward(seen->rows, x, &t->norm, R, C);
     else
         memcpy(seen->rows, x, R * C * sizeof *x);
     return seen_emit(s, "vision.out", seen->rows, seen, C, err);
@@ -252,9 +251,7 @@ static int embed_gradient(const plain *t, const plain_tape *p, real *dx, real *s
     const size_t R = seen->R, C = seen->C, P = seen->P;
     if (t->has & OPENCLIP) {
         memset(spare, 0, R * C * sizeof *spare);
-        layernorm_backward(spare, t->norm_pre_w.grad, t->norm_pre_b.grad, dx,
-                           p->embedded, t->norm_pre_w.v, (real)t->vit.norm_eps, R, C,
-                           scratch);
+        norm_backward(spare, dx, p->embedded, &t->norm_pre, R, C, scratch);
         dx = spare;
     }
     if (t->positions.grad != NULL) {
@@ -280,8 +277,7 @@ static int plain_backward(const void *tower, void *tape, const real *drows,
     if (rc == 0) {
         memset(g.x, 0, R * C * sizeof *g.x);
         if (t->has & SIGLIP)
-            layernorm_backward(g.x, t->norm_w.grad, t->norm_b.grad, drows, p->last,
-                               t->norm_w.v, (real)t->vit.norm_eps, R, C, scratch);
+            norm_backward(g.x, drows, p->last, &t->norm, R, C, scratch);
         else
             memcpy(g.x, drows, R * C * sizeof *g.x);
         for (size_t i = t->layers; i-- > 0;)

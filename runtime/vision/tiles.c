@@ -18,7 +18,7 @@ static const config_row config_rows[] = {
     CONFIG("vision.patch", tiles, patch),
     CONFIG("vision.tiles", tiles, tiles),
     CONFIG("vision.rows", tiles, P),
-    CONFIG("vision.outer_norm_eps", tiles, outer_norm_eps),
+    CONFIG("vision.outer_norm_eps", tiles, norm_pre.eps),
     CONFIG_END,
 };
 
@@ -36,10 +36,10 @@ static const weight_row rows[] = {
     { "positions.tiles",  { IDS, T, LVLM_DIM_CLASS_POSITIONS, C }, TOWER(tables) },
     { "pre_tile.gate",    { LVLM_DIM_ONE },                      TOWER(pre_gate) },
     { "pre_tile.weight",  { IDS, T, C },                         TOWER(pre) },
-    { "norm_pre.weight",  { C },                                 TOWER(norm_pre_w) },
-    { "norm_pre.bias",    { C },                                 TOWER(norm_pre_b) },
-    { "norm_post.weight", { C },                                 TOWER(norm_post_w) },
-    { "norm_post.bias",   { C },                                 TOWER(norm_post_b) },
+    { "norm_pre.weight",  { C },                                 TOWER(norm_pre.w) },
+    { "norm_pre.bias",    { C },                                 TOWER(norm_pre.b) },
+    { "norm_post.weight", { C },                                 TOWER(norm_post.w) },
+    { "norm_post.bias",   { C },                                 TOWER(norm_post.b) },
     { "post_tile.gate",   { LVLM_DIM_ONE },                      TOWER(post_gate) },
     { "post_tile.weight", { IDS, T, C },                         TOWER(post) },
     WEIGHT_END,
@@ -77,6 +77,7 @@ static int tiles_open(void **out, const lvlm_manifest *manifest, const char *ref
             "configuration: vision.rows %zu, but a tile has %zu patches and one more",
             t->P, grid * grid);
     t->L = (t->P + ROWS_MULTIPLE - 1) / ROWS_MULTIPLE * ROWS_MULTIPLE;
+    t->norm_post = t->norm_pre;
     t->rule = TAP_ENTERING;
     if (lvlm_reference_applies(manifest->family, "taps_leaving", reference))
         t->rule = TAP_LEAVING;
@@ -278,8 +279,7 @@ static int run_global(const tiles *t, tiles_tape *p, real **x,
     const real gate = real_tanh(*t->post_gate.v);
     real *y = p->vit.n > 1 ? p->spare : *x;
     if (p->between != NULL) memcpy(p->between, *x, l->R * C * sizeof **x);
-    layernorm_forward(y, *x, t->norm_post_w.v, t->norm_post_b.v,
-                      (real)t->outer_norm_eps, l->R, C);
+    norm_forward(y, *x, &t->norm_post, l->R, C);
     for (size_t r = 0; r < l->R; r++) {
         const real *add = t->post.v + tiles_place(t, images, l->from[r] / t->L) * C;
         for (size_t c = 0; c < C; c++) y[r * C + c] += gate * add[c];
@@ -351,8 +351,7 @@ static void middle_backward(const tiles *t, const tiles_tape *p, const real *dx,
                 (1 - gate * gate) * dot_forward(dx + r * C, t->post.v + at, C);
     }
     memset(spare, 0, l->R * C * sizeof *spare);
-    layernorm_backward(spare, t->norm_post_w.grad, t->norm_post_b.grad, dx, p->between,
-                       t->norm_post_w.v, (real)t->outer_norm_eps, l->R, C, scratch);
+    norm_backward(spare, dx, p->between, &t->norm_post, l->R, C, scratch);
 }
 
 static int run_backward(const tiles *t, tiles_tape *p, vit_grads *g, const real *drows,

@@ -28,7 +28,6 @@ typedef struct tiles {
     vit_config vit;
     size_t layers, global_layers, channels, image, patch, tiles;
     size_t P, L;              /* rows of a tile, and with its padding */
-    double outer_norm_eps;    /* of norm_pre and norm_post */
     size_t taps[MAX_TAPS], K; /* blocks whose states are kept */
     tap_rule rule;
     weight_vector class_row;                 /* (C) */
@@ -37,8 +36,8 @@ typedef struct tiles {
     weight_vector positions;                 /* (P,C) */
     weight_matrix tables;                    /* (ids,tiles,P,C) */
     weight_vector pre, post;                 /* (ids,tiles,C) */
-    weight_vector norm_pre_w, norm_pre_b, norm_post_w, norm_post_b; /* (C) */
-    vit_block *blocks, *global_blocks;                              /* owned */
+    norm_layer norm_pre, norm_post;          /* (C) */
+    vit_block *blocks, *global_blocks;       /* owned */
 } tiles;
 
 /* Rows of all images, S = tiles * L of each. */

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "runtime/ops/add.h"
-#include "runtime/ops/norm.h"
 #include "runtime/vision/tiles.h"
 
 size_t tiles_place(const tiles *t, const lvlm_images *images, size_t tile)
@@ -52,8 +51,7 @@ int tiles_embed(const tiles *t, tiles_tape *tape, real *x, const lvlm_images *im
         embed_tile(t, e + i * P * C, patches + i * (P - 1) * C,
                    tiles_place(t, images, i), tape->table);
     if (tape->before != NULL) memcpy(tape->before, e, n * P * C * sizeof *e);
-    layernorm_forward(e, e, t->norm_pre_w.v, t->norm_pre_b.v, (real)t->outer_norm_eps,
-                      n * P, C);
+    norm_forward(e, e, &t->norm_pre, n * P, C);
     TRY(stages_emit(s, "vision.embed", e, SHAPE(images->n, t->tiles, P, C), err));
     spread(t, &tape->layout, x, e);
     return 0;
@@ -109,9 +107,7 @@ int tiles_embed_backward(const tiles *t, const tiles_tape *tape, const real *dx,
     const size_t C = t->vit.hidden, n = images->n * t->tiles, P = t->P;
     gather(t, &tape->layout, de, dx);
     memset(dbefore, 0, n * P * C * sizeof *dbefore);
-    layernorm_backward(dbefore, t->norm_pre_w.grad, t->norm_pre_b.grad, de,
-                       tape->before, t->norm_pre_w.v, (real)t->outer_norm_eps, n * P, C,
-                       scratch);
+    norm_backward(dbefore, de, tape->before, &t->norm_pre, n * P, C, scratch);
     for (size_t i = 0; i < n; i++) {
         const size_t place = tiles_place(t, images, i);
         positions_gradient(t, dbefore + i * P * C, place, tape->table);

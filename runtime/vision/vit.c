@@ -17,10 +17,10 @@ static const config_row config_rows[] = {
     CONFIG("vision.hidden", vit_config, hidden),
     CONFIG("vision.heads", vit_config, heads),
     CONFIG("vision.mlp", vit_config, mlp),
-    CONFIG("vision.norm_eps", vit_config, norm_eps),
+    CONFIG("vision.norm_eps", vit_config, norm.eps),
     CONFIG("vision.activation", vit_config, activation),
     CONFIG_MAYBE("vision.gated_mlp", vit_config, gated_mlp),
-    CONFIG_MAYBE("vision.rms_norms", vit_config, rms_norms),
+    CONFIG_MAYBE("vision.rms_norms", vit_config, norm.rms),
     CONFIG_END,
 };
 
@@ -39,8 +39,8 @@ enum {
 #define WHEN(bits, field) WEIGHT_FIELD_WHEN(vit_block, field, bits)
 
 static const weight_row rows[] = {
-    { "norm1.weight",    { C },            ALWAYS(norm1_w) },
-    { "norm1.bias",      { C },            WHEN(LAYER_NORMS, norm1_b) },
+    { "norm1.weight",    { C },            ALWAYS(norm1.w) },
+    { "norm1.bias",      { C },            WHEN(LAYER_NORMS, norm1.b) },
     { "attn.q.weight",   { C, C },         ALWAYS(q_w) },
     { "attn.q.bias",     { C },            WHEN(BIASES, q_b) },
     { "attn.k.weight",   { C, C },         ALWAYS(k_w) },
@@ -50,8 +50,8 @@ static const weight_row rows[] = {
     { "attn.out.weight", { C, C },         ALWAYS(out_w) },
     { "attn.out.bias",   { C },            WHEN(BIASES, out_b) },
     { "attn_gate",       { LVLM_DIM_ONE }, WHEN(GATES, attn_gate) },
-    { "norm2.weight",    { C },            ALWAYS(norm2_w) },
-    { "norm2.bias",      { C },            WHEN(LAYER_NORMS, norm2_b) },
+    { "norm2.weight",    { C },            ALWAYS(norm2.w) },
+    { "norm2.bias",      { C },            WHEN(LAYER_NORMS, norm2.b) },
     { "mlp.fc1.weight",  { M, C },         WHEN(PLAIN, fc1_w) },
     { "mlp.fc1.bias",    { M },            WHEN(PLAIN, fc1_b) },
     { "mlp.fc2.weight",  { C, M },         WHEN(PLAIN, fc2_w) },
@@ -82,8 +82,9 @@ int vit_configure(vit_config *config, const cJSON *json, lvlm_error *err)
 int vit_bind(vit_block *block, weights *w, const vit_config *config, unsigned has,
              const char *prefix, size_t i, lvlm_error *err)
 {
-    has |= config->rms_norms ? 0 : LAYER_NORMS;
+    has |= config->norm.rms ? 0 : LAYER_NORMS;
     has |= config->gated_mlp ? GATED : PLAIN;
+    block->norm1 = block->norm2 = config->norm;
     return weights_bind_block(w, block, rows, has, prefix, i, err);
 }
 
@@ -227,15 +228,6 @@ void vit_tape_back(vit_tape *tape, size_t i, vit_grads *grads, const vit_block *
 
 /* ---- forward ------------------------------------------------------------------ */
 
-static void norm(real *y, const real *x, const weight_vector *w, const weight_vector *b,
-                 size_t R, const vit_config *c)
-{
-    if (c->rms_norms)
-        rmsnorm_forward(y, x, w->v, 0, (real)c->norm_eps, R, c->hidden);
-    else
-        layernorm_forward(y, x, w->v, b->v, (real)c->norm_eps, R, c->hidden);
-}
-
 static attention_dims dims_of(const vit_acts *a, const vit_config *c,
                               const vit_view *view)
 {
@@ -255,7 +247,7 @@ static void attention_branch(vit_acts *a, const vit_block *b, const vit_config *
 {
     const size_t R = a->R, C = c->hidden, D = C / c->heads;
     const attention_dims dims = dims_of(a, c, view);
-    norm(a->normed1, a->x, &b->norm1_w, &b->norm1_b, R, c);
+    norm_forward(a->normed1, a->x, &b->norm1, R, C);
     dense_forward(a->q, a->normed1, &b->q_w, &b->q_b, R, C, C, scratch);
     dense_forward(a->k, a->normed1, &b->k_w, &b->k_b, R, C, C, scratch);
     dense_forward(a->v, a->normed1, &b->v_w, &b->v_b, R, C, C, scratch);
@@ -271,7 +263,7 @@ static void mlp_branch(vit_acts *a, const vit_block *b, const vit_config *c,
                        const ops_scratch *scratch)
 {
     const size_t R = a->R, C = c->hidden, M = c->mlp;
-    norm(a->normed2, a->mid, &b->norm2_w, &b->norm2_b, R, c);
+    norm_forward(a->normed2, a->mid, &b->norm2, R, C);
     dense_forward(a->pre, a->normed2, &b->fc1_w, &b->fc1_b, R, C, M, scratch);
     if (c->gated_mlp) {
         dense_forward(a->up, a->normed2, &b->up_w, &b->up_b, R, C, M, scratch);
@@ -306,19 +298,6 @@ void vit_block_forward(vit_acts *a, const vit_block *block, const vit_config *co
 
 /* ---- backward ----------------------------------------------------------------- */
 
-/* dx += of x; the weights' own */
-static void norm_backward(real *dx, const real *dy, const real *x,
-                          const weight_vector *w, const weight_vector *b, size_t R,
-                          const vit_config *c, const ops_scratch *scratch)
-{
-    if (c->rms_norms)
-        rmsnorm_backward(dx, w->grad, dy, x, w->v, 0, (real)c->norm_eps, R, c->hidden,
-                         scratch);
-    else
-        layernorm_backward(dx, w->grad, b->grad, dy, x, w->v, (real)c->norm_eps, R,
-                           c->hidden, scratch);
-}
-
 /* dbranch = what dy is for the branch; dgate += */
 static void branch_backward(real *dbranch, const real *dy, const real *branch,
                             const weight_vector *gate, size_t n)
@@ -350,7 +329,7 @@ static void mlp_backward(vit_grads *g, const vit_acts *a, const vit_block *b,
     }
     dense_backward(g->normed, g->pre, a->normed2, &b->fc1_w, &b->fc1_b, R, C, M,
                    scratch);
-    norm_backward(g->x, g->normed, a->mid, &b->norm2_w, &b->norm2_b, R, c, scratch);
+    norm_backward(g->x, g->normed, a->mid, &b->norm2, R, C, scratch);
 }
 
 static void attention_branch_backward(vit_grads *g, const vit_acts *a,
@@ -374,7 +353,7 @@ static void attention_branch_backward(vit_grads *g, const vit_acts *a,
     dense_backward(g->normed, g->q, a->normed1, &b->q_w, &b->q_b, R, C, C, scratch);
     dense_backward(g->normed, g->k, a->normed1, &b->k_w, &b->k_b, R, C, C, scratch);
     dense_backward(g->normed, g->v, a->normed1, &b->v_w, &b->v_b, R, C, C, scratch);
-    norm_backward(g->x, g->normed, a->x, &b->norm1_w, &b->norm1_b, R, c, scratch);
+    norm_backward(g->x, g->normed, a->x, &b->norm1, R, C, scratch);
 }
 
 void vit_block_backward(vit_grads *grads, const vit_acts *acts, const vit_block *block,

@@ -19,21 +19,20 @@
 
 typedef struct vit_config {
     size_t hidden, heads, mlp;
-    double norm_eps;
     lvlm_activation activation;
-    bool rms_norms; /* else LayerNorm */
-    bool gated_mlp; /* else two layers */
+    norm_layer norm; /* what its norms are; they have their own weights */
+    bool gated_mlp;  /* else two layers */
 } vit_config;
 
 /* What blocks may have besides: bits for vit_bind. */
 enum { VIT_ATTENTION_BIASES = 1, VIT_GATES = 2 };
 
 typedef struct vit_block {
-    weight_vector norm1_w, norm1_b;     /* (C) b: LayerNorm only */
+    norm_layer norm1;                   /* (C) */
     weight_matrix q_w, k_w, v_w, out_w; /* (C,C) */
     weight_vector q_b, k_b, v_b, out_b; /* (C) or NULL */
     weight_vector attn_gate;            /* (1) or NULL */
-    weight_vector norm2_w, norm2_b;     /* (C) */
+    norm_layer norm2;                   /* (C) */
     weight_matrix fc1_w, up_w;          /* (M,C) W1 or Wgate; Wup */
     weight_vector fc1_b, up_b;          /* (M) */
     weight_matrix fc2_w;                /* (C,M) W2 or Wdown */

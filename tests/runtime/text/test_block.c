@@ -73,12 +73,14 @@ static void fill_block(bench *b)
     const size_t K = c->kv_heads * c->head_dim;
     block_places *const p = &b->places;
     decoder_block *const w = &b->block;
-    w->norm1 = block_vector(p, "norm1", C);
+    w->norm1 = w->norm2 = w->post_attn_norm = w->post_mlp_norm = c->norm;
+    w->q_norm = w->k_norm = (norm_layer){ .rms = true, .eps = c->norm.eps };
+    w->norm1.w = block_vector(p, "norm1", C);
     w->q_w = block_matrix(p, "q", Q, C);
     w->k_w = block_matrix(p, "k", K, C);
     w->v_w = block_matrix(p, "v", K, C);
     w->out_w = block_matrix(p, "out", C, Q);
-    w->norm2 = block_vector(p, "norm2", C);
+    w->norm2.w = block_vector(p, "norm2", C);
     w->gate_w = block_matrix(p, "gate", F, C);
     w->up_w = block_matrix(p, "up", F, C);
     w->down_w = block_matrix(p, "down", C, F);
@@ -88,12 +90,12 @@ static void fill_block(bench *b)
         w->v_b = block_vector(p, "v bias", K);
     }
     if (c->sandwich) {
-        w->post_attn_norm = block_vector(p, "norm behind attention", C);
-        w->post_mlp_norm = block_vector(p, "norm behind the MLP", C);
+        w->post_attn_norm.w = block_vector(p, "norm behind attention", C);
+        w->post_mlp_norm.w = block_vector(p, "norm behind the MLP", C);
     }
     if (b->looks) {
-        w->q_norm = block_vector(p, "q norm", c->head_dim);
-        w->k_norm = block_vector(p, "k norm", c->head_dim);
+        w->q_norm.w = block_vector(p, "q norm", c->head_dim);
+        w->k_norm.w = block_vector(p, "k norm", c->head_dim);
         w->attn_gate = block_vector(p, "gate of attention", 1);
         w->mlp_gate = block_vector(p, "gate of the MLP", 1);
     }
@@ -173,7 +175,7 @@ static const decoder_config plain = {
     .kv_heads = 2,
     .head_dim = 6,
     .mlp = 13,
-    .norm_eps = 1e-3,
+    .norm = { .rms = true, .eps = 1e-3 },
     .query_scalar = 6,
     .activation = LVLM_ACTIVATION_SILU,
 };
@@ -192,7 +194,7 @@ static void a_block_with_norms_behind_and_caps_goes_back(void **state)
     decoder_config c = plain;
     (void)state;
     c.sandwich = true;
-    c.norm_offset = 1;
+    c.norm.offset = 1;
     c.attn_softcap = 2;
     c.activation = LVLM_ACTIVATION_GELU_TANH;
     check(&c, false);

@@ -32,11 +32,12 @@ static void fill_block(bench *b, bool biases, bool gates)
     const size_t C = b->config.hidden, M = b->config.mlp;
     block_places *const p = &b->places;
     vit_block *const w = &b->block;
-    w->norm1_w = block_vector(p, "norm1", C);
-    w->norm2_w = block_vector(p, "norm2", C);
-    if (!b->config.rms_norms) {
-        w->norm1_b = block_vector(p, "norm1 bias", C);
-        w->norm2_b = block_vector(p, "norm2 bias", C);
+    w->norm1 = w->norm2 = b->config.norm;
+    w->norm1.w = block_vector(p, "norm1", C);
+    w->norm2.w = block_vector(p, "norm2", C);
+    if (!b->config.norm.rms) {
+        w->norm1.b = block_vector(p, "norm1 bias", C);
+        w->norm2.b = block_vector(p, "norm2 bias", C);
     }
     w->q_w = block_matrix(p, "q", C, C);
     w->k_w = block_matrix(p, "k", C, C);
@@ -106,7 +107,7 @@ static void check(const vit_config *config, bool biases, bool gates, bool turns)
 static const vit_config plain = { .hidden = 8,
                                   .heads = 2,
                                   .mlp = 11,
-                                  .norm_eps = 1e-3,
+                                  .norm.eps = 1e-3,
                                   .activation = LVLM_ACTIVATION_GELU };
 
 static void a_block_with_layer_norms_goes_back(void **state)
@@ -120,7 +121,7 @@ static void a_block_with_rms_norms_and_a_gated_mlp_goes_back(void **state)
 {
     vit_config c = plain;
     (void)state;
-    c.rms_norms = true;
+    c.norm.rms = true;
     c.gated_mlp = true;
     c.activation = LVLM_ACTIVATION_SILU;
     check(&c, true, false, true);
