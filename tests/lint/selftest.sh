@@ -9,7 +9,7 @@ trap 'rm -rf "$scratch"' EXIT
 failures=0
 skipped=
 
-# A clean tree: what may look like a violation, and is none, is in it.
+# A clean tree, with what only looks like a violation in it.
 fresh() {
     rm -rf "$scratch/tree"
     mkdir -p "$scratch/tree/formats/base" "$scratch/tree/runtime/ops" \
@@ -100,7 +100,7 @@ n() {
     awk -v n="$1" -v text="$2" 'BEGIN { while (n-- > 0) print text }'
 }
 
-for lint in layers banned style headers format words; do
+for lint in layers banned style headers format words english; do
     fresh
     must "$lint" 0 '$'
 done
@@ -212,6 +212,39 @@ for word in 'TO''DO: later' 'FIX''ME' '/wor''k/main' 'share''d/design' 'pypi.''o
     'iss''ue #12'; do
     echo "see $word" | planted words formats/README.md 1 ''
 done
+
+# One of each phrase: in a page, a script, a comment over two lines, two literals.
+page=tests/lint/x
+i=0
+for phrase in 'a way back' 'there and back' 'held against it' 'x is no file' \
+    'it lies over it' 'otherwise than' 'comes out even' 'in its turn' \
+    'of what x is' 'as they come' 'again and again' 'nothing but' 'for ever' \
+    'one row an option' 'every so many' 'bytes behind' 'stands twice'; do
+    i=$((i + 1))
+    case $((i % 4)) in
+    0) printf '# Page\n\n%s\n' "$phrase" | planted english $page.md 3 '"' ;;
+    1) printf '#!/bin/sh\n# x.sh - %s\n' "$phrase" | planted english $page.sh 2 '"' ;;
+    2) printf '/* x.c - it\n * %s. */\n' "$(echo "$phrase" | sed 's/ /\n * /2')" |
+        planted english $page.c 2 '"' ;;
+    3) printf 'char *s = "it %s";\n' "$(echo "$phrase" | sed 's/ / "\n"/')" |
+        planted english $page.c 1 '"' ;;
+    esac
+done
+planted english $page.c 2 'the exemption for "way back" is not needed' <<'END'
+/* x.c - a file. */
+/* english: allow "way back": a reason */
+END
+fresh
+mkdir -p tests/lint
+cat >$page.c <<'END'
+/* x.c - the way
+ *
+ * back is in two paragraphs, and there is no other. */
+int otherwise = than; /* is */ int no = file;
+/* english: allow "way back": a path in a graph */
+char *s = "the way back", *t = "there", *u = "and back";
+END
+must english 0 '$'
 
 [ "$failures" = 0 ] || exit 1
 [ -z "$skipped" ] && exit 0
