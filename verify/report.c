@@ -202,14 +202,14 @@ static int print_json(lvlm_strbuf *out, cJSON *json, lvlm_error *err)
 int lvlm_report_precision_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_error *err)
 {
     char verdict[LVLM_VERDICT_TEXT];
-    cJSON *const json = cJSON_CreateObject();
+    cJSON *const json = lvlm_json_document();
     cJSON_AddBoolToObject(json, "passed", r->n_failed == 0);
     cJSON_AddStringToObject(json, "verdict", lvlm_report_verdict(verdict, r));
     cJSON_AddStringToObject(json, "family", r->family);
     cJSON_AddStringToObject(json, "model", r->model);
     cJSON_AddStringToObject(json, "inputs", r->golden);
     cJSON_AddStringToObject(json, "reference", r->reference);
-    cJSON_AddStringToObject(json, "model_root", r->model_root);
+    cJSON_AddStringToObject(json, "root", r->model_root);
     cJSON *const stages = cJSON_AddArrayToObject(json, "stages");
     for (size_t i = 0; i < r->n_stages; i++)
         cJSON_AddItemToArray(stages, measured_json(r, &r->stages[i]));
@@ -219,7 +219,7 @@ int lvlm_report_precision_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_erro
 
 int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_error *err)
 {
-    cJSON *json = cJSON_CreateObject();
+    cJSON *json = lvlm_json_document();
     char verdict[LVLM_VERDICT_TEXT];
     cJSON_AddBoolToObject(json, "passed", r->n_failed == 0);
     cJSON_AddBoolToObject(json, "exact", lvlm_report_is_exact(r));
@@ -236,7 +236,7 @@ int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_error *err)
     cJSON *differences = cJSON_AddArrayToObject(json, "differences");
     for (size_t i = 0; i < r->n_differences; i++)
         cJSON_AddItemToArray(differences, cJSON_CreateString(r->differences[i]));
-    cJSON_AddStringToObject(json, "model_root", r->model_root);
+    cJSON_AddStringToObject(json, "root", r->model_root);
     cJSON_AddStringToObject(json, "golden_sha256", r->recording.sha256);
     cJSON_AddItemToObject(json, "golden_metadata",
                           r->recording.metadata != NULL

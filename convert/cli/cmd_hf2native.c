@@ -260,7 +260,7 @@ static int print_json(const lvlm_import *import, const char *root, double second
                       lvlm_error *err)
 {
     const totals n = count(import);
-    cJSON *json = cJSON_CreateObject();
+    cJSON *json = lvlm_json_document();
     cJSON_AddStringToObject(json, "family", import->manifest.family->name);
     cJSON_AddNumberToObject(json, "used", (double)n.used);
     cJSON_AddNumberToObject(json, "tied", (double)n.tied);
@@ -268,7 +268,7 @@ static int print_json(const lvlm_import *import, const char *root, double second
     cJSON_AddNumberToObject(json, "made", (double)n.made);
     cJSON_AddNumberToObject(json, "bytes", (double)import->plan.n_bytes);
     if (root != NULL) cJSON_AddStringToObject(json, "root", root);
-    if (root != NULL) cJSON_AddNumberToObject(json, "seconds", seconds);
+    if (root != NULL) lvlm_add_seconds(json, "seconds", seconds);
     if (root == NULL) add_plan(json, import);
     if (root != NULL && import->options.change_dtype) add_narrowing(json, import);
     lvlm_add_notes(json, import->options.notes);

@@ -159,27 +159,23 @@ static void print_model(const lvlm_manifest *m, const char *weights_digest)
 
 /* ---- JSON ----------------------------------------------------------------------- */
 
-static cJSON *tensor_json(const lvlm_tensor *t)
-{
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "name", t->name);
-    cJSON_AddStringToObject(json, "dtype", lvlm_dtype_name(t->dtype));
-    cJSON_AddItemToObject(json, "shape", lvlm_shape_json(&t->shape));
-    return json;
-}
-
 static cJSON *model_json(const lvlm_manifest *m, const char *weights_digest)
 {
     const summary s = summarise(m);
-    cJSON *json = cJSON_CreateObject();
+    cJSON *json = lvlm_json_document();
     cJSON_AddStringToObject(json, "family", m->family->name);
     if (m->checkpoint->kind == LVLM_CHECKPOINT_NATIVE)
         cJSON_AddStringToObject(json, "weights_digest", weights_digest);
     cJSON_AddNumberToObject(json, "parameters", (double)s.n_values);
     cJSON_AddNumberToObject(json, "bytes", (double)s.n_bytes);
-    cJSON *parts = cJSON_AddObjectToObject(json, "parts");
-    for (size_t i = 0; i < 4; i++)
-        cJSON_AddNumberToObject(parts, s.parts[i].name, (double)s.parts[i].n_values);
+    cJSON *parts = cJSON_AddArrayToObject(json, "parts");
+    for (size_t i = 0; i < 4; i++) {
+        cJSON *row = cJSON_CreateObject();
+        cJSON_AddStringToObject(row, "part", s.parts[i].name);
+        cJSON_AddNumberToObject(row, "n_tensors", (double)s.parts[i].n_tensors);
+        cJSON_AddNumberToObject(row, "parameters", (double)s.parts[i].n_values);
+        cJSON_AddItemToArray(parts, row);
+    }
     cJSON *dtypes = cJSON_AddObjectToObject(json, "dtypes");
     for (unsigned i = 0; i < LVLM_N_DTYPES; i++)
         if (s.dtypes[i] > 0)
@@ -192,7 +188,7 @@ static cJSON *model_json(const lvlm_manifest *m, const char *weights_digest)
         if (lvlm_native_meta_json(&value, m->checkpoint, members[i], NULL) == 0)
             cJSON_AddItemToObject(json, members[i], value);
     }
-    cJSON_AddNumberToObject(json, "problems",
+    cJSON_AddNumberToObject(json, "n_problems",
                             (double)lvlm_manifest_problems(m, NULL, NULL));
     return json;
 }
@@ -200,11 +196,11 @@ static cJSON *model_json(const lvlm_manifest *m, const char *weights_digest)
 static int print_json(const lvlm_checkpoint *cp, const lvlm_manifest *m,
                       const char *weights_digest, bool tensors, lvlm_error *err)
 {
-    cJSON *json = m != NULL ? model_json(m, weights_digest) : cJSON_CreateObject();
+    cJSON *json = m != NULL ? model_json(m, weights_digest) : lvlm_json_document();
     if (tensors || m == NULL) {
         cJSON *all = cJSON_AddArrayToObject(json, "tensors");
         for (size_t i = 0; i < cp->n_tensors; i++)
-            cJSON_AddItemToArray(all, tensor_json(&cp->tensors[i]));
+            cJSON_AddItemToArray(all, lvlm_tensor_json(&cp->tensors[i]));
     }
     lvlm_add_notes(json, cp->notes);
     return lvlm_print_json(json, err);

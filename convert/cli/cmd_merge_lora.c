@@ -3,6 +3,7 @@
 
 #include "convert/cli/commands.h"
 #include "convert/merge.h"
+#include "formats/base/json.h"
 #include "formats/cli/fold_text.h"
 #include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
@@ -20,11 +21,11 @@ static const lvlm_option options[] = {
 static int print_json(const lvlm_merge *m, const lvlm_fold_cost *cost, const char *root,
                       double seconds, const lvlm_notes *notes, lvlm_error *err)
 {
-    cJSON *json = cJSON_CreateObject();
+    cJSON *json = lvlm_json_document();
     lvlm_fold_cost_add(json, cost);
     cJSON_AddStringToObject(json, "trained_beside", lvlm_beside_name(&m->adapter));
     cJSON_AddStringToObject(json, "root", root);
-    cJSON_AddNumberToObject(json, "seconds", seconds);
+    lvlm_add_seconds(json, "seconds", seconds);
     lvlm_add_notes(json, notes);
     return lvlm_print_json(json, err);
 }

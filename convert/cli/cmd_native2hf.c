@@ -56,18 +56,18 @@ static void read_options(lvlm_export_options *out, const args *a)
 
 static int print_json(const lvlm_export *ex, double seconds, lvlm_error *err)
 {
-    cJSON *json = cJSON_CreateObject();
+    cJSON *json = lvlm_json_document();
     cJSON *files = cJSON_AddArrayToObject(json, "files");
     for (size_t i = 0; i < ex->n_files; i++)
         cJSON_AddItemToArray(files, cJSON_CreateString(ex->files[i].name));
     cJSON_AddNumberToObject(json, "bytes", (double)ex->n_bytes);
-    cJSON_AddNumberToObject(json, "seconds", seconds);
+    lvlm_add_seconds(json, "seconds", seconds);
     cJSON_AddBoolToObject(json, "exact", lvlm_export_is_exact(ex));
     const lvlm_narrowing n = lvlm_export_narrowing(ex);
     if (n.n > 0) {
         cJSON *narrowed = cJSON_AddObjectToObject(json, "narrowed");
         cJSON_AddNumberToObject(narrowed, "values", (double)n.n);
-        cJSON_AddNumberToObject(narrowed, "changed", (double)n.n_rounded);
+        cJSON_AddNumberToObject(narrowed, "rounded", (double)n.n_rounded);
         cJSON_AddNumberToObject(narrowed, "flushed", (double)n.n_flushed);
         lvlm_json_add_number(narrowed, "max_relative", n.max_relative);
     }

@@ -46,7 +46,7 @@ void lvlm_fold_cost_print(const lvlm_fold_cost *c)
 
 void lvlm_fold_cost_add(cJSON *json, const lvlm_fold_cost *c)
 {
-    cJSON_AddNumberToObject(json, "tensors", (double)c->n_tensors);
+    cJSON_AddNumberToObject(json, "n_tensors", (double)c->n_tensors);
     cJSON_AddNumberToObject(json, "values", (double)c->n_values);
     cJSON_AddNumberToObject(json, "lost", (double)c->n_lost);
     lvlm_json_add_number(json, "max_error", c->max_error);

@@ -132,83 +132,38 @@ static double scalar(const lvlm_tensor *tensor)
     return value;
 }
 
-static bool add_stages(cJSON *to, const lvlm_stage_list *list)
+static void add_stages(cJSON *to, const lvlm_stage_list *list)
 {
-    for (size_t i = 0; i < list->n; i++) {
-        cJSON *const shape = cJSON_AddArrayToObject(to, list->stages[i].name);
-        if (shape == NULL) return false;
-        for (size_t d = 0; d < list->stages[i].shape.n; d++) {
-            cJSON *const dim =
-                cJSON_CreateNumber((double)list->stages[i].shape.dims[d]);
-            if (dim == NULL || !cJSON_AddItemToArray(shape, dim)) return false;
-        }
-    }
-    return true;
+    cJSON *const stages = cJSON_AddArrayToObject(to, "stages");
+    for (size_t i = 0; i < list->n; i++)
+        cJSON_AddItemToArray(stages, lvlm_tensor_json(&list->stages[i]));
 }
 
-static bool add_differences(cJSON *to, const lvlm_model *model)
+static void add_differences(cJSON *to, const lvlm_model *model)
 {
+    cJSON *const names = cJSON_AddArrayToObject(to, "differences");
     const lvlm_difference *d = NULL;
-    while ((d = lvlm_model_difference(model, d)) != NULL) {
-        cJSON *const name = cJSON_CreateString(d->name);
-        if (name == NULL || !cJSON_AddItemToArray(to, name)) return false;
-    }
-    return true;
-}
-
-/* null where it is not finite. */
-static bool add_loss(cJSON *to, double loss)
-{
-    lvlm_json_add_number(to, "loss", loss);
-    return lvlm_json_get(to, "loss") != NULL;
+    while ((d = lvlm_model_difference(model, d)) != NULL)
+        cJSON_AddItemToArray(names, cJSON_CreateString(d->name));
 }
 
 /* `bad`: what lvlm_check_all_finite found. */
-static bool add_not_finite(cJSON *to, const cJSON *bad)
-{
-    if (lvlm_json_count(bad) == 0) return true;
-    cJSON *const copy = cJSON_Duplicate(bad, true);
-    if (copy != NULL && cJSON_AddItemToObject(to, "not_finite", copy)) return true;
-    lvlm_json_free(copy);
-    return false;
-}
-
-static bool fill_result(cJSON *to, const lvlm_stage_list *list, const lvlm_model *model,
-                        const forward_args *args, double seconds)
-{
-    const lvlm_tensor *const loss = lvlm_stage_list_find(list, "loss");
-    cJSON *differences, *stages;
-    return describe(to, model, args) &&
-           (differences = cJSON_AddArrayToObject(to, "differences")) != NULL &&
-           add_differences(differences, model) &&
-           cJSON_AddBoolToObject(to, "checked", args->check) != NULL &&
-           cJSON_AddNumberToObject(to, "seconds", seconds) != NULL &&
-           (loss == NULL || add_loss(to, scalar(loss))) &&
-           (stages = cJSON_AddObjectToObject(to, "stages")) != NULL &&
-           add_stages(stages, list);
-}
-
 static int print_json(const lvlm_stage_list *list, const cJSON *bad,
                       const lvlm_model *model, const forward_args *args, double seconds,
                       const lvlm_notes *notes, lvlm_error *err)
 {
-    cJSON *const result = cJSON_CreateObject();
-    char *text = NULL;
-    int rc = LVLM_ENOMEM;
-    if (result == NULL || !fill_result(result, list, model, args, seconds) ||
-        !add_not_finite(result, bad)) {
-        lvlm_fail_memory(err);
-    } else {
-        lvlm_add_notes(result, notes);
-        rc = lvlm_json_print(&text, result, err);
-    }
-    if (rc == 0) {
-        lvlm_print_json_text(text);
-        putchar('\n');
-    }
-    lvlm_free(text);
-    lvlm_json_free(result);
-    return rc;
+    cJSON *const json = lvlm_json_document();
+    const lvlm_tensor *const loss = lvlm_stage_list_find(list, "loss");
+    (void)describe(json, model, args);
+    add_differences(json, model);
+    cJSON_AddBoolToObject(json, "checked", args->check);
+    lvlm_add_seconds(json, "seconds", seconds);
+    if (loss != NULL) lvlm_json_add_number(json, "loss", scalar(loss));
+    add_stages(json, list);
+    if (lvlm_json_count(bad) > 0)
+        cJSON_AddItemToObject(json, "not_finite", cJSON_Duplicate(bad, true));
+    lvlm_add_notes(json, notes);
+    return lvlm_print_json(json, err);
 }
 
 static void print_text(const lvlm_stage_list *list, const lvlm_model *model,

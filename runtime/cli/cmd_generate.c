@@ -167,27 +167,23 @@ static void tell_pace(const output *o, size_t n_images)
     fputc('\n', stderr);
 }
 
-static int print_json(const output *o, const lvlm_generated *made, size_t n_images,
+static int print_json(output *o, const lvlm_generated *made, size_t n_images,
                       lvlm_error *err)
 {
     cJSON *const result = o->result;
+    o->result = o->ids = NULL; /* printing frees it */
     lvlm_json_add_number(result, "prompt_tokens", (double)o->n_prompt);
     lvlm_json_add_number(result, "new_tokens", (double)made->n);
-    if (cJSON_AddStringToObject(result, "stopped", stopped_by(made)) == NULL ||
-        cJSON_AddBoolToObject(result, "checked", o->args->check) == NULL)
-        return lvlm_fail_memory(err);
+    cJSON_AddStringToObject(result, "stopped", stopped_by(made));
+    cJSON_AddBoolToObject(result, "checked", o->args->check);
     if (o->seen > 0 && n_images > 0)
         lvlm_add_seconds(result, "image_seconds",
                          (o->seen - o->started) / (double)n_images);
     lvlm_add_seconds(result, "prompt_seconds", o->first - o->started);
     if (o->n > 1) lvlm_add_seconds(result, "token_seconds", token_seconds(o));
     lvlm_add_seconds(result, "seconds", lvlm_seconds() - o->started);
-    char *text = NULL;
-    TRY(lvlm_json_print(&text, result, err));
-    lvlm_print_json_text(text);
-    putchar('\n');
-    lvlm_free(text);
-    return 0;
+    lvlm_add_notes(result, o->notes);
+    return lvlm_print_json(result, err);
 }
 
 /* The text's end, and its boxes. */
@@ -272,7 +268,6 @@ static int say(output *o, lvlm_model *model, const lvlm_generation *settings,
                 "was made for (max_position_embeddings)\n",
                 PROGRAM);
     if (rc == 0 && o->text != NULL) rc = finish_text(o, p, err);
-    if (rc == 0 && o->result != NULL) lvlm_add_notes(o->result, o->notes);
     if (rc == 0 && o->result != NULL)
         rc = print_json(o, &made, p->prompt.n_images, err);
     if (rc == 0) tell_pace(o, p->prompt.n_images);
@@ -290,7 +285,7 @@ static int generate(lvlm_model *model, const lvlm_generation *settings,
     answer text;
     int rc = 0;
     if (a->common.json) {
-        out.result = cJSON_CreateObject();
+        out.result = lvlm_json_document();
         out.ids = cJSON_AddArrayToObject(out.result, "tokens");
         if (out.ids == NULL) rc = lvlm_fail_memory(err);
     }

@@ -51,20 +51,15 @@ static int save(const prompting *p, lvlm_outfile *out, lvlm_error *err)
 
 /* ---- what is said about it ------------------------------------------------------ */
 
-static cJSON *result(const prompting *p)
+static int print_json(const prompting *p, const lvlm_notes *notes, lvlm_error *err)
 {
-    cJSON *const json = cJSON_CreateObject(), *tensors = NULL;
+    cJSON *const json = lvlm_json_document();
+    cJSON *const tensors = cJSON_AddArrayToObject(json, "tensors");
     const lvlm_checkpoint *const batch = &p->inputs.batch;
-    bool fine =
-        json != NULL && (tensors = cJSON_AddObjectToObject(json, "tensors")) != NULL;
-    for (size_t i = 0; fine && i < batch->n_tensors; i++) {
-        cJSON *const shape = lvlm_shape_json(&batch->tensors[i].shape);
-        fine = shape != NULL &&
-               cJSON_AddItemToObject(tensors, batch->tensors[i].name, shape);
-    }
-    if (fine) return json;
-    lvlm_json_free(json);
-    return NULL;
+    for (size_t i = 0; i < batch->n_tensors; i++)
+        cJSON_AddItemToArray(tensors, lvlm_tensor_json(&batch->tensors[i]));
+    lvlm_add_notes(json, notes);
+    return lvlm_print_json(json, err);
 }
 
 static void print_text(const prompting *p, const preprocess_args *args)
@@ -82,12 +77,7 @@ static void print_text(const prompting *p, const preprocess_args *args)
 static int print(const prompting *p, const preprocess_args *args,
                  const lvlm_notes *notes, lvlm_error *err)
 {
-    if (args->common.json) {
-        cJSON *const json = result(p);
-        if (json == NULL) return lvlm_fail_memory(err);
-        lvlm_add_notes(json, notes);
-        return lvlm_print_json(json, err);
-    }
+    if (args->common.json) return print_json(p, notes, err);
     if (args->common.quiet) return 0;
     print_text(p, args);
     prompting_remark(p);

@@ -150,7 +150,7 @@ static int each_line(const lvlm_tokenizer *tokenizer, const tokenize_args *args,
 static int answer_json(const lvlm_tokenizer *tokenizer, const tokenize_args *args,
                        const lvlm_notes *notes, lvlm_error *err)
 {
-    cJSON *const result = cJSON_CreateObject();
+    cJSON *const result = lvlm_json_document();
     cJSON *const list = cJSON_AddArrayToObject(result, args->decode ? "texts" : "ids");
     int rc;
     if (list == NULL)

@@ -10,19 +10,20 @@
 static const lvlm_option options[] = { LVLM_OPTION_END };
 
 /* One corrupt part, told as it is found. */
-static void tell(void *user, const char *name, const char *expected, const char *got)
+static void tell(void *user, const char *name, const char *recorded,
+                 const char *computed)
 {
     cJSON *list = user;
     if (list != NULL) {
         cJSON *row = cJSON_CreateObject();
         cJSON_AddStringToObject(row, "name", name);
-        cJSON_AddStringToObject(row, "expected", expected);
-        cJSON_AddStringToObject(row, "got", got);
+        cJSON_AddStringToObject(row, "recorded", recorded);
+        cJSON_AddStringToObject(row, "computed", computed);
         cJSON_AddItemToArray(list, row);
         return;
     }
     printf("corrupt: %s\n  recorded %s\n  computed %s\n", lvlm_shown(name),
-           lvlm_shown(expected), got);
+           lvlm_shown(recorded), computed);
 }
 
 static int print_result(const lvlm_checkpoint *cp, cJSON *list, size_t n_corrupt,
@@ -34,9 +35,9 @@ static int print_result(const lvlm_checkpoint *cp, cJSON *list, size_t n_corrupt
                cp->path, cp->n_tensors, n_corrupt, root);
         return 0;
     }
-    cJSON *json = cJSON_CreateObject();
+    cJSON *json = lvlm_json_document();
     cJSON_AddBoolToObject(json, "passed", n_corrupt == 0);
-    cJSON_AddNumberToObject(json, "tensors", (double)cp->n_tensors);
+    cJSON_AddNumberToObject(json, "n_tensors", (double)cp->n_tensors);
     cJSON_AddStringToObject(json, "root", root);
     cJSON_AddItemToObject(json, "corrupt", list);
     return lvlm_print_json(json, err);
@@ -50,7 +51,7 @@ static int print_damage(const lvlm_common_args *a, const lvlm_error *damage)
         printf("corrupt: %s\n", lvlm_shown(damage->text));
         return lvlm_exit_status(LVLM_ECHECK);
     }
-    cJSON *json = cJSON_CreateObject();
+    cJSON *json = lvlm_json_document();
     cJSON_AddBoolToObject(json, "passed", false);
     cJSON *row = cJSON_CreateObject();
     cJSON_AddStringToObject(row, "name", "header");

@@ -102,12 +102,12 @@ static void add_row(void *user, const lvlm_comparison *c)
     cJSON_AddBoolToObject(row, "renamed", c->renamed);
     cJSON_AddBoolToObject(row, "reshaped", c->reshaped);
     cJSON_AddBoolToObject(row, "retied", c->retied);
-    if (c->n_rows > 0) cJSON_AddNumberToObject(row, "same_rows", (double)c->n_rows);
+    if (c->n_rows > 0) cJSON_AddNumberToObject(row, "n_same_rows", (double)c->n_rows);
     if (c->sameness != LVLM_DIFFERS) return;
-    cJSON_AddNumberToObject(row, "values", (double)c->distance.n);
-    cJSON_AddNumberToObject(row, "different",
+    cJSON_AddNumberToObject(row, "n_values", (double)c->distance.n);
+    cJSON_AddNumberToObject(row, "n_different",
                             (double)(c->distance.n_differ + c->distance.n_bad));
-    cJSON_AddNumberToObject(row, "not_finite", (double)c->distance.n_bad);
+    cJSON_AddNumberToObject(row, "n_not_finite", (double)c->distance.n_bad);
     lvlm_json_add_number(row, "max_abs",
                          c->distance.n_bad > 0 ? INFINITY : c->distance.max_abs);
     lvlm_json_add_number(row, "relative_l2", lvlm_relative_l2(&c->distance));
@@ -128,12 +128,12 @@ static int print_result(const lvlm_compare_result *r, const output *out,
         printf("\n");
         return 0;
     }
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddBoolToObject(json, "same", r->n_differ == 0);
-    cJSON_AddNumberToObject(json, "compared", (double)r->n);
-    cJSON_AddNumberToObject(json, "equal", (double)r->n_same);
-    cJSON_AddNumberToObject(json, "different", (double)r->n_differ);
-    cJSON_AddNumberToObject(json, "missing_in_both", (double)r->n_missing);
+    cJSON *json = lvlm_json_document();
+    cJSON_AddBoolToObject(json, "passed", r->n_differ == 0);
+    cJSON_AddNumberToObject(json, "n_tensors", (double)r->n);
+    cJSON_AddNumberToObject(json, "n_same", (double)r->n_same);
+    cJSON_AddNumberToObject(json, "n_different", (double)r->n_differ);
+    cJSON_AddNumberToObject(json, "n_missing_in_both", (double)r->n_missing);
     cJSON_AddItemToObject(json, "tensors", out->list);
     lvlm_add_notes(json, notes);
     return lvlm_print_json(json, err);

@@ -59,7 +59,7 @@ static void print_projection(const lvlm_projection_state *p)
 static int print_all(const lvlm_manifest *m, bool as_json, size_t *n_missing,
                      lvlm_error *err)
 {
-    cJSON *json = as_json ? cJSON_CreateObject() : NULL;
+    cJSON *json = as_json ? lvlm_json_document() : NULL;
     cJSON *list = as_json ? cJSON_CreateArray() : NULL;
     lvlm_projection_cursor at = { 0, 0 };
     lvlm_projection_state p;
@@ -72,6 +72,7 @@ static int print_all(const lvlm_manifest *m, bool as_json, size_t *n_missing,
     }
     if (!as_json) return 0;
     cJSON_AddStringToObject(json, "family", m->family->name);
+    cJSON_AddBoolToObject(json, "passed", *n_missing == 0);
     cJSON_AddItemToObject(json, "projections", list);
     lvlm_add_notes(json, m->checkpoint->notes);
     return lvlm_print_json(json, err);

@@ -38,11 +38,11 @@ static int print_result(const lvlm_manifest *m, bool as_json, size_t *n_problems
                *n_problems == 1 ? "" : "s");
         return 0;
     }
-    cJSON *json = cJSON_CreateObject();
+    cJSON *json = lvlm_json_document();
     cJSON *problems = cJSON_AddArrayToObject(json, "problems");
     *n_problems = lvlm_manifest_problems(m, add_line, problems);
     cJSON_AddStringToObject(json, "family", m->family->name);
-    cJSON_AddNumberToObject(json, "tensors", (double)m->n_targets);
+    cJSON_AddNumberToObject(json, "n_tensors", (double)m->n_targets);
     cJSON_AddBoolToObject(json, "passed", *n_problems == 0);
     lvlm_add_notes(json, m->checkpoint->notes);
     return lvlm_print_json(json, err);

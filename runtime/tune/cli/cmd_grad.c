@@ -126,7 +126,7 @@ static cJSON *zeros_json(const lvlm_zero_gradients *zeros, const lvlm_model *mod
         cJSON *const group = cJSON_CreateObject();
         cJSON_AddStringToObject(group, "part", g->part);
         cJSON_AddStringToObject(group, "cause", g->cause);
-        cJSON_AddItemToObject(group, "tensors", names_json(g, model, hf));
+        cJSON_AddItemToObject(group, "names", names_json(g, model, hf));
         cJSON_AddItemToArray(list, group);
     }
     return list;
@@ -146,7 +146,7 @@ static int report(const lvlm_gradient_list *list, const lvlm_zero_gradients *zer
                    step->n_targets, list->n);
         return 0;
     }
-    cJSON *json = cJSON_CreateObject();
+    cJSON *json = lvlm_json_document();
     lvlm_json_add_number(json, "loss", loss);
     cJSON_AddNumberToObject(json, "labels", (double)step->n_targets);
     cJSON_AddNumberToObject(json, "gradients", (double)list->n);

@@ -123,7 +123,7 @@ static void add_changes(cJSON *json, const lvlm_changes *c)
     for (size_t i = 0; i < c->n_same; i++)
         cJSON_AddItemToArray(same, cJSON_CreateString(c->same[i]));
     cJSON_AddItemToObject(json, "parts", parts);
-    cJSON_AddItemToObject(json, "trained_same", same);
+    cJSON_AddItemToObject(json, "unchanged", same);
 }
 
 static train_loss loss_of(const train_run *r)
@@ -184,7 +184,7 @@ static void add_pace(cJSON *json, const train_run *r)
 static int print_json(const train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
-    cJSON *const json = cJSON_CreateObject();
+    cJSON *const json = lvlm_json_document();
     if (a->out != NULL) cJSON_AddStringToObject(json, "out", a->out);
     if (a->adapter_out != NULL)
         cJSON_AddStringToObject(json, "adapter", a->adapter_out);
