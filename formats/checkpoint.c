@@ -18,6 +18,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/temporary.h"
+#include "formats/base/text.h"
 #include "formats/family.h"
 #include "formats/hub_cache.h"
 #include "formats/native.h"
@@ -337,6 +338,25 @@ static bool lists(const listing *files, const char *name)
     return false;
 }
 
+/* None of the names that a model has: what is there instead? */
+static int refuse_others(const lvlm_checkpoint *cp, const listing *files,
+                         lvlm_error *err)
+{
+    const char *weights = NULL;
+    for (size_t i = 0; i < files->n && weights == NULL; i++)
+        if (lvlm_ends_with(files->names[i], ".safetensors") ||
+            lvlm_ends_with(files->names[i], ".bin") ||
+            lvlm_ends_with(files->names[i], ".gguf"))
+            weights = files->names[i];
+    FAIL_IF(weights != NULL && strstr(weights, "-of-") != NULL, err, LVLM_EFORMAT,
+            "%s: has %s but no index; %s.index.json belongs to the shards", cp->path,
+            weights, lvlm_ends_with(weights, ".bin") ? LVLM_BIN_FILE : LVLM_MODEL_FILE);
+    return lvlm_fail(err, LVLM_EFORMAT, "%s: holds neither %s nor %s, nor an index%s%s",
+                     cp->path, LVLM_MODEL_FILE, LVLM_BIN_FILE,
+                     weights != NULL ? "; it has " : "",
+                     weights != NULL ? weights : "");
+}
+
 static int add_model_files(lvlm_checkpoint *cp, const listing *files, lvlm_error *err)
 {
     for (size_t i = 0; i < sizeof model_names / sizeof model_names[0]; i++) {
@@ -352,8 +372,7 @@ static int add_model_files(lvlm_checkpoint *cp, const listing *files, lvlm_error
             "%s: is an adapter (PEFT), not a model: convert the base model that its "
             "adapter_config.json names; lvlm-convert merge-lora folds it in",
             cp->path);
-    return lvlm_fail(err, LVLM_EFORMAT, "%s: holds neither %s nor %s, nor an index",
-                     cp->path, LVLM_MODEL_FILE, LVLM_BIN_FILE);
+    return refuse_others(cp, files, err);
 }
 
 /* Weights that cannot be read (pointers, missing shards, a type of another kind) are

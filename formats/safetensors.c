@@ -35,6 +35,32 @@ static int by_offset(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+/* What a file is whose beginning is no length: "a JPEG picture", or NULL. */
+static const char *other_kind(const unsigned char *bytes)
+{
+    static const struct {
+        const char *begin, *kind;
+    } kinds[] = {
+        { "\xff\xd8\xff", "a JPEG picture" },
+        { "\x89PNG", "a PNG picture" },
+        { "GIF8", "a GIF picture" },
+        { "RIFF", "a WebP picture or another RIFF file" },
+        { "%PDF", "a PDF document" },
+        { "GGUF", "a GGUF file" },
+        { "PK\3\4", "a zip archive" },
+        { "\x1f\x8b", "compressed by gzip" },
+        { "<", "a page of HTML or XML" },
+        { "{\"", "JSON text" },
+        { "{\n", "JSON text" },
+        { "{ ", "JSON text" },
+        { "[", "JSON text" },
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (memcmp(bytes, kinds[i].begin, strlen(kinds[i].begin)) == 0)
+            return kinds[i].kind;
+    return NULL;
+}
+
 /* The header's text, its length checked against limit and file. */
 static int find_header(const char **text, size_t *n_bytes, const lvlm_infile *file,
                        lvlm_error *err)
@@ -43,10 +69,13 @@ static int find_header(const char **text, size_t *n_bytes, const lvlm_infile *fi
             "is %" PRIu64 " bytes long, too short for a safetensors header",
             file->n_bytes);
     const uint64_t length = lvlm_load_le(file->bytes, LENGTH_BYTES);
+    const char *const kind = other_kind(file->bytes);
+    FAIL_IF(length > LVLM_SAFETENSORS_MAX_HEADER && kind != NULL, err, LVLM_EFORMAT,
+            "is %s, not a model or a safetensors file", kind);
     FAIL_IF(length > LVLM_SAFETENSORS_MAX_HEADER, err, LVLM_EFORMAT,
-            "header length %" PRIu64 " is over the limit of %u bytes; is this a "
-            "safetensors file?",
-            length, LVLM_SAFETENSORS_MAX_HEADER);
+            "is not a safetensors file: the length of its header is over the limit of "
+            "%u bytes (%" PRIu64 ")",
+            LVLM_SAFETENSORS_MAX_HEADER, length);
     FAIL_IF(length > file->n_bytes - LENGTH_BYTES, err, LVLM_EFORMAT,
             "header length %" PRIu64 " is beyond the end of the file (%" PRIu64
             " bytes); the file is truncated",

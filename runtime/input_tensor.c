@@ -85,7 +85,9 @@ static int refuse_value(const lvlm_tensor *tensor, size_t at,
                         const lvlm_input_range *range, lvlm_error *err)
 {
     char where[PLACE_BYTES], also[NAME_BYTES] = "";
-    if (range->also_what != NULL)
+    /* one that lies between the others is a value like them */
+    if (range->also_what != NULL &&
+        (range->also < range->least || range->also > range->most))
         (void)snprintf(also, sizeof also, " or %" PRId64 " (%s)", range->also,
                        range->also_what);
     return lvlm_fail(err, LVLM_EFORMAT,

@@ -103,7 +103,7 @@ static int open_bytes(lvlm_infile *file, int fd, bool map, lvlm_error *err)
 static int fail_open(const char *path, lvlm_error *err)
 {
     const int number = errno;
-    FAIL_IF(*path == '\0', err, LVLM_EIO, "'': the name of a file is empty");
+    FAIL_IF(*path == '\0', err, LVLM_EUSAGE, "'': the name of a file is empty");
     FAIL_IF(lvlm_path_is_url(path), err, LVLM_EIO,
             "%s: is a URL; nothing is downloaded, name a file", path);
     FAIL_IF(strcmp(path, "-") == 0, err, LVLM_EIO,

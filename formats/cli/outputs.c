@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <limits.h>
@@ -34,7 +35,10 @@ static int stat_folder(struct stat *out, const char *path)
     char folder[PATH_MAX];
     size_t n_name;
     const size_t n = (size_t)(name_of(path, &n_name) - path);
-    if (n >= sizeof folder) return -1;
+    if (n >= sizeof folder) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
     memcpy(folder, path, n);
     folder[n] = '\0';
     return stat(n > 0 ? folder : ".", out);
@@ -72,6 +76,14 @@ static bool is_it(const lvlm_output *output, const struct stat *st)
 static int claim(lvlm_outputs *outputs, const char *path, lvlm_error *err)
 {
     const lvlm_output new = describe(path);
+    size_t n;
+    FAIL_IF(*path == '\0', err, LVLM_EUSAGE, "'': the name of an output is empty");
+    FAIL_IF(strcmp(path, "-") == 0, err, LVLM_EUSAGE,
+            "-: an output is a file, not standard output; ./- is one of that name");
+    const size_t length = (size_t)(name_of(path, &n) - path);
+    FAIL_IF(new.folder_ino == 0 && errno == ENOENT, err, LVLM_EIO,
+            "%s: the folder %.*s is not there", path,
+            (int)(length > 1 ? length - 1 : 1), path);
     assert(outputs->n < LVLM_MAX_OUTPUTS);
     for (size_t i = 0; i < outputs->n; i++)
         FAIL_IF(same_name(&outputs->at[i], &new) ||

@@ -231,7 +231,8 @@ static int answer_options(const lvlm_program *program, int argc, char *argv[])
     }
     if (argc == 0) return print_commands(program, stderr);
     lvlm_error err;
-    lvlm_fail(&err, LVLM_EUSAGE, "no command is given; \"%s --help\" lists them",
+    lvlm_fail(&err, LVLM_EUSAGE,
+              "no command is given with %s; \"%s --help\" lists them", argv[0],
               program->name);
     return lvlm_report(program->name, &err);
 }

@@ -4,10 +4,28 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "formats/base/text.h"
+#include "formats/base/utf8.h"
 #include "runtime/cli/run_commands.h"
+
+/* What is said on the command line, and has to be text. */
+static int check_text(const char *option, const char *text, lvlm_error *err)
+{
+    if (text == NULL) return 0;
+    const size_t n = strlen(text), bad = lvlm_utf8_invalid_at(text, n);
+    FAIL_IF(bad < n, err, LVLM_EUSAGE, "--%s: not UTF-8 at byte %zu", option, bad);
+    return 0;
+}
 
 int prompting_check(const prompting_args *args, lvlm_error *err)
 {
+    TRY(check_text("prompt", args->prompt, err));
+    TRY(check_text("system", args->system, err));
+    TRY(check_text("suffix", args->suffix, err));
+    for (size_t i = 0; i < args->images.n; i++)
+        FAIL_IF(strcmp(args->images.at[i], "-") == 0, err, LVLM_EUSAGE,
+                "--image -: an image is a file, not standard input; ./- is one of that "
+                "name");
     FAIL_IF(args->messages != NULL && (args->system != NULL || args->suffix != NULL),
             err, LVLM_EUSAGE,
             "--system and --suffix are for --prompt; messages have "
@@ -15,14 +33,60 @@ int prompting_check(const prompting_args *args, lvlm_error *err)
     return 0;
 }
 
-static int read_messages(lvlm_messages *out, const prompting_args *a, lvlm_notes *notes,
+/* All of standard input, which is text. */
+static int read_stdin(lvlm_strbuf *out, lvlm_error *err)
+{
+    char block[4096];
+    size_t n;
+    lvlm_strbuf_append(out, "", 0);
+    while ((n = fread(block, 1, sizeof block, stdin)) > 0)
+        lvlm_strbuf_append(out, block, n);
+    if (ferror(stdin)) return lvlm_fail_errno(err, "standard input: cannot read");
+    TRY(lvlm_strbuf_check(out, err));
+    const size_t bad = lvlm_utf8_invalid_at(out->text, out->length);
+    FAIL_IF(bad < out->length, err, LVLM_EFORMAT,
+            "standard input: not UTF-8 at byte %zu", bad);
+    FAIL_IF(strlen(out->text) < out->length, err, LVLM_EFORMAT,
+            "standard input: a zero byte at byte %zu", strlen(out->text));
+    return 0;
+}
+
+/* The last new line is how a line ends, and not said. */
+static int read_prompt(lvlm_strbuf *out, lvlm_error *err)
+{
+    TRY(read_stdin(out, err));
+    if (lvlm_ends_with(out->text, "\n")) out->text[--out->length] = '\0';
+    FAIL_IF(out->length == 0, err, LVLM_EFORMAT, "standard input: no prompt");
+    return 0;
+}
+
+static bool is_stdin(const char *path)
+{
+    return path != NULL && strcmp(path, "-") == 0;
+}
+
+static int read_messages(prompting *p, const prompting_args *a, lvlm_notes *notes,
                          lvlm_error *err)
 {
+    const char *const *const images = a->images.at;
+    const size_t n = a->images.n;
+    const char *prompt = a->prompt;
+    p->input = (lvlm_strbuf)LVLM_STRBUF_INIT(LVLM_MESSAGES_MAX_BYTES);
+    if (is_stdin(a->messages)) {
+        TRY(read_stdin(&p->input, err));
+        const int rc = lvlm_messages_parse(&p->messages, p->input.text, p->input.length,
+                                           images, n, notes, err);
+        if (rc < 0) lvlm_prefix(err, "standard input: ");
+        return rc;
+    }
     if (a->messages != NULL)
-        return lvlm_messages_read(out, a->messages, a->images.at, a->images.n, notes,
-                                  err);
-    return lvlm_messages_make(out, a->system, a->prompt, a->suffix, a->images.at,
-                              a->images.n, err);
+        return lvlm_messages_read(&p->messages, a->messages, images, n, notes, err);
+    if (is_stdin(prompt)) {
+        TRY(read_prompt(&p->input, err));
+        prompt = p->input.text;
+    }
+    return lvlm_messages_make(&p->messages, a->system, prompt, a->suffix, images, n,
+                              err);
 }
 
 /* Images need the processor's settings; a text alone does without. */
@@ -53,7 +117,7 @@ int prompting_make(prompting *out, const lvlm_manifest *manifest,
                                           .as_trained = as_trained,
                                           .date = args->date };
     memset(out, 0, sizeof *out);
-    TRY(read_messages(&out->messages, args, notes, err));
+    TRY(read_messages(out, args, notes, err));
     out->answered = out->messages.at[out->messages.n - 1].role == LVLM_ROLE_ASSISTANT;
     TRY(lvlm_prompter_open(&out->prompter, manifest, &options, err));
     TRY(lvlm_prompt_write(&out->prompt, out->prompter, &out->messages, err));
@@ -71,6 +135,7 @@ void prompting_free(prompting *p)
     lvlm_prompt_inputs_free(&p->inputs);
     lvlm_prompt_free(&p->prompt);
     lvlm_messages_free(&p->messages);
+    lvlm_strbuf_free(&p->input);
     lvlm_prompter_close(p->prompter);
 }
 

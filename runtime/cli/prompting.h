@@ -21,9 +21,9 @@ typedef struct prompting_args {
     { "image", "FILE...", LVLM_OPTION_WORDS, offsetof(type, field.images),                          \
       "images, JPEG, PNG or WebP, in order; the model's operand stands in front of them" },       \
     { "prompt", "TEXT", LVLM_OPTION_TEXT, offsetof(type, field.prompt),                             \
-      "what the user says; images stand in front of it, or where it has a place for them" },      \
+      "what the user says, or - for standard input; images come first, or where it names them" }, \
     { "messages", "FILE.json", LVLM_OPTION_TEXT, offsetof(type, field.messages),                    \
-      "a conversation instead: [{\"role\": ..., \"content\": ...}, ...]" },                         \
+      "a conversation instead, or -: [{\"role\": ..., \"content\": ...}, ...]" },                   \
     { "system", "TEXT", LVLM_OPTION_TEXT, offsetof(type, field.system),                             \
       "a system message in place of the model's own" },                                             \
     { "raw", NULL, LVLM_OPTION_FLAG, offsetof(type, field.raw),                                     \
@@ -36,6 +36,7 @@ typedef struct prompting_args {
 
 typedef struct prompting {
     lvlm_prompter *prompter;
+    lvlm_strbuf input; /* what --prompt - or --messages - has read */
     lvlm_messages messages;
     lvlm_prompt prompt;
     lvlm_prompt_inputs inputs;

@@ -5,6 +5,7 @@
 #include "runtime/tune/trainer_lora.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,6 +24,22 @@ static void draw(const lvlm_trainer *t)
         lvlm_lora_draw(f.a, &t->adapter.at[i], t->options.lora->seed);
 }
 
+/* A rank beyond what a matrix can have costs memory and learns nothing more. */
+static int note_rank(const lvlm_adapter *adapter, lvlm_notes *notes, lvlm_error *err)
+{
+    for (size_t i = 0; i < adapter->n; i++) {
+        const lvlm_adapted *const a = &adapter->at[i];
+        const uint64_t in = a->a.shape.dims[1], out = a->b.shape.dims[0];
+        if (a->r > in || a->r > out)
+            return lvlm_notes_add(
+                notes, err,
+                "--lora r=%zu: %s is %" PRIu64 " x %" PRIu64
+                ", and no change of it has a higher rank than %" PRIu64,
+                a->r, a->module->name, out, in, in < out ? in : out);
+    }
+    return 0;
+}
+
 int trainer_lora_open(lvlm_trainer *t, const char *path, lvlm_error *err)
 {
     const lvlm_trainer_options *const o = &t->options;
@@ -31,6 +48,7 @@ int trainer_lora_open(lvlm_trainer *t, const char *path, lvlm_error *err)
         TRY(lvlm_lora_continue(&t->adapter, o->lora, o->adapter, &t->manifest, err));
     else
         TRY(lvlm_lora_begin(&t->adapter, o->lora, &t->manifest, err));
+    TRY(note_rank(&t->adapter, o->notes, err));
     const lvlm_model_options chosen = { .threads = o->threads,
                                         .reference = o->reference,
                                         .adapter = &t->adapter,
