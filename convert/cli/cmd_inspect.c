@@ -15,6 +15,9 @@ typedef struct args {
     bool tensors;
 } args;
 
+/* A section of the configuration: columns before its settings, bytes of them all. */
+enum { INDENT = 13, MAX_SECTION = 1 << 20 };
+
 static const lvlm_option options[] = {
     { "tensors", NULL, LVLM_OPTION_FLAG, offsetof(args, tensors), "list every tensor" },
     LVLM_OPTION_END,
@@ -68,14 +71,18 @@ static summary summarise(const lvlm_manifest *m)
 static void print_section(const cJSON *config, const char *name)
 {
     const cJSON *section = lvlm_json_get(config, name), *item;
-    printf("  %-10s", lvlm_shown(name));
+    lvlm_strbuf line = LVLM_STRBUF_INIT(MAX_SECTION);
+    char first[32];
     LVLM_JSON_MEMBERS (item, section) {
         char *text = NULL;
         if (lvlm_json_print(&text, item, NULL) == 0)
-            printf(" %s=%s", lvlm_shown(item->string), lvlm_shown(text));
+            lvlm_strbuf_printf(&line, "%s%s=%s", line.length > 0 ? " " : "",
+                               lvlm_shown(item->string), lvlm_shown(text));
         lvlm_free(text);
     }
-    printf("\n");
+    snprintf(first, sizeof first, "  %-10s ", lvlm_shown(name));
+    lvlm_print_folded(first, INDENT, line.text != NULL ? line.text : "");
+    lvlm_strbuf_free(&line);
 }
 
 static void print_tensor(const lvlm_tensor *t, const char *note, const char *other)

@@ -22,7 +22,8 @@ static void tell(void *user, const char *name, const char *recorded,
         cJSON_AddItemToArray(list, row);
         return;
     }
-    printf("corrupt: %s\n  recorded %s\n  computed %s\n", lvlm_shown(name),
+    printf("%s %s\n  recorded %s\n  computed %s\n",
+           lvlm_coloured(stdout, LVLM_RED, "corrupt:"), lvlm_shown(name),
            lvlm_shown(recorded), computed);
 }
 
@@ -48,7 +49,8 @@ static int print_damage(const lvlm_common_args *a, const lvlm_error *damage)
 {
     lvlm_error err;
     if (!a->json) {
-        printf("corrupt: %s\n", lvlm_shown(damage->text));
+        printf("%s %s\n", lvlm_coloured(stdout, LVLM_RED, "corrupt:"),
+               lvlm_shown(damage->text));
         return lvlm_exit_status(LVLM_ECHECK);
     }
     cJSON *json = lvlm_json_document();

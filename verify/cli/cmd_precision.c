@@ -18,7 +18,7 @@ typedef struct args {
 
 static const lvlm_option options[] = {
     { "inputs", "FILE.safetensors", LVLM_OPTION_TEXT, offsetof(args, inputs),
-      "a recording, or inputs as lvlm-run forward takes them (needed)" },
+      "a recording, or inputs as lvlm-run forward takes them" },
     { "grads", NULL, LVLM_OPTION_FLAG, offsetof(args, grads),
       "measure gradients too; there are labels among the inputs" },
     { "reference", "trained|transformers-VERSION", LVLM_OPTION_TEXT,
@@ -42,7 +42,7 @@ static int print_result(const lvlm_replay *result, const args *a, lvlm_error *er
     if (rc == 0 && a->common.json)
         lvlm_print_json_text(text.text);
     else if (rc == 0)
-        fputs(text.text, stdout);
+        verify_print_table(text.text);
     lvlm_strbuf_free(&text);
     return rc;
 }
@@ -66,7 +66,6 @@ static int open_report(lvlm_outputs *outputs, lvlm_outfile **html, const args *a
 {
     const char *const inputs[] = { operands->at[0], a->inputs };
     outputs->force = a->force;
-    FAIL_IF(a->inputs == NULL, err, LVLM_EUSAGE, "precision: --inputs FILE is needed");
     TRY(lvlm_outputs_file(outputs, html, a->report, err));
     return lvlm_outputs_spare(outputs, inputs, 2, err);
 }
@@ -115,7 +114,7 @@ done:
 
 const lvlm_command command_precision = {
     "precision",
-    "MODEL --inputs FILE",
+    "MODEL",
     1,
     1,
     "how far f32 is from double on this model and input, stage by stage",
@@ -129,4 +128,5 @@ const lvlm_command command_precision = {
     options,
     sizeof(args),
     run,
+    .needs = "--inputs FILE.safetensors",
 };

@@ -7,6 +7,9 @@
 #include "verify/cli/verify_commands.h"
 #include "verify/projections.h"
 
+/* Columns before the values. */
+enum { INDENT = 12 };
+
 static const lvlm_option options[] = { LVLM_OPTION_END };
 
 static bool is_missing(const lvlm_projection_state *p)
@@ -43,17 +46,17 @@ static void print_projection(const lvlm_projection_state *p)
     for (size_t i = 0; i < p->n_sources; i++)
         printf("  %s %s\n", i == 0 ? "source   " : "         ",
                lvlm_shown(p->sources[i]));
-    printf("  equation  %s\n", p->table->equation);
-    printf("  what      %s\n", p->table->what);
+    lvlm_print_folded("  equation  ", INDENT, p->table->equation);
+    lvlm_print_folded("  what      ", INDENT, p->table->what);
     if (is_missing(p))
-        printf(
-            "  MISSING   %s. lvlm-convert hf2native --init-missing makes a new one, to "
-            "be trained\n",
-            p->table->missing);
+        printf("  %s   %s. lvlm-convert hf2native --init-missing makes a new one, to "
+               "be trained\n",
+               lvlm_coloured(stdout, LVLM_YELLOW, "MISSING"), p->table->missing);
     if (strcmp(p->form, "made") == 0)
-        printf("  MADE      at conversion, not found in the source: it means nothing "
-               "until "
-               "it is trained\n");
+        lvlm_print_folded(
+            "  MADE      ", INDENT,
+            "at conversion, not found in the source: it means nothing until "
+            "it is trained");
 }
 
 static int print_all(const lvlm_manifest *m, bool as_json, size_t *n_missing,

@@ -101,7 +101,7 @@ static int print_result(const lvlm_replay *replay, const args *a, lvlm_error *er
     if (rc == 0 && a->common.json)
         lvlm_print_json_text(text.text);
     else if (rc == 0)
-        fputs(text.text, stdout);
+        verify_print_table(text.text);
     lvlm_strbuf_free(&text);
     return rc;
 }

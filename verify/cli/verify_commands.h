@@ -13,4 +13,7 @@ extern const lvlm_command command_compare;
 extern const lvlm_command command_replay;
 extern const lvlm_command command_precision;
 
+/* A table on stdout, its verdicts coloured where that is wanted. */
+void verify_print_table(const char *table);
+
 #endif
