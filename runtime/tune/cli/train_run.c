@@ -90,8 +90,7 @@ static int take_steps(train_run *r, lvlm_error *err)
     train_tell_done(r);
     if (rc == LVLM_ESTOPPED || (rc == 0 && r->trainer.step < r->steps))
         return train_stopped(r, err);
-    if (rc == 0) return train_save_state(r, err);
-    train_keep_state(r, rc);
+    if (rc < 0) train_keep_state(r, rc);
     return rc;
 }
 
@@ -175,24 +174,25 @@ static int finish(train_run *r, lvlm_error *err)
     return 0;
 }
 
-/* What was trained is written whatever the last evaluation met. */
+/* What was trained is written whatever its state and the last evaluation met. */
 static int evaluate_and_finish(train_run *r, lvlm_error *err)
 {
     lvlm_error why;
-    const int evaluated = train_evaluate(r, &why);
+    int before = train_save_state(r, &why);
+    if (before == 0) before = train_evaluate(r, &why);
     const int rc = finish(r, err);
-    if (evaluated == 0) return rc;
+    if (before == 0) return rc;
     if (rc < 0) {
         fprintf(stderr, PROGRAM ": %s\n", lvlm_shown(why.text));
         return rc;
     }
-    if (evaluated == LVLM_ESTOPPED)
-        return lvlm_fail(err, evaluated,
+    if (before == LVLM_ESTOPPED)
+        return lvlm_fail(err, before,
                          "stopped in the evaluation after step %zu; the result is "
                          "written",
                          r->trainer.step);
     *err = why;
-    return evaluated;
+    return before;
 }
 
 /* Every digest of the model is checked, and of the state: it takes a while where they
