@@ -5,19 +5,46 @@
 
 #include "formats/base/json.h"
 
-int lvlm_replay_describe(lvlm_replay *r, const lvlm_model *model, lvlm_error *err)
+/* Where what `a` and `b` compute is not the same. Each difference counts once, whatever
+ * number of rows it has. */
+static int list_differences(const lvlm_difference ***out, size_t *n, lvlm_replay *r,
+                            const lvlm_family *family, const char *a, const char *b,
+                            lvlm_error *err)
+{
+    size_t most = 0;
+    while (family->differences[most].name != NULL) most++;
+    *out = lvlm_arena_alloc(&r->arena, most + 1, sizeof **out);
+    if (*out == NULL) return lvlm_fail_memory(err);
+    for (const lvlm_difference *d = family->differences; d->name != NULL; d++) {
+        bool listed = false;
+        for (size_t i = 0; i < *n; i++) listed |= strcmp((*out)[i]->name, d->name) == 0;
+        if (!listed && lvlm_reference_applies(family, d->name, a) !=
+                           lvlm_reference_applies(family, d->name, b))
+            (*out)[(*n)++] = d;
+    }
+    return 0;
+}
+
+int lvlm_replay_describe(lvlm_replay *r, const lvlm_model *model, const char *prefix,
+                         lvlm_error *err)
 {
     const lvlm_manifest *m = lvlm_model_manifest(model);
     const char *root = lvlm_json_string(lvlm_json_get(m->checkpoint->metadata, "root"));
-    size_t n = 0;
-    r->family = lvlm_arena_strndup(&r->arena, m->family->name, strlen(m->family->name));
-    while (m->family->differences[n].name != NULL) n++;
-    r->differences = lvlm_arena_alloc(&r->arena, n + 1, sizeof *r->differences);
-    if (r->family == NULL || r->differences == NULL) return lvlm_fail_memory(err);
-    for (const lvlm_difference *d = NULL;
-         (d = lvlm_model_difference(model, d)) != NULL;)
-        r->differences[r->n_differences++] = d->name;
+    const char *const recorded =
+        r->recording.reference != NULL ? r->recording.reference : r->reference;
+    r->family = m->family->name;
+    TRY(list_differences(&r->differences, &r->n_differences, r, m->family,
+                         LVLM_REFERENCE_TRAINED, r->reference, err));
+    TRY(list_differences(&r->from_recorded, &r->n_from_recorded, r, m->family, recorded,
+                         r->reference, err));
+    lvlm_places_read(&r->places, model, r->recording.checkpoint, prefix, &r->arena);
     if (root != NULL && strlen(root) == LVLM_DIGEST_HEX)
         memcpy(r->model_root, root, sizeof r->model_root);
     return 0;
+}
+
+bool lvlm_replay_is_foreign(const lvlm_replay *r)
+{
+    return r->recording.family != NULL && r->family != NULL &&
+           strcmp(r->recording.family, r->family) != 0;
 }

@@ -6,10 +6,10 @@
 
 LVLM_BEGIN_DECLS
 
-/* Set the family of a replay, its differences from what was trained, its root
- * digest. */
+/* Set the family of a replay, the differences, the root digest, and where the rows of
+ * its stages are, from the inputs of its recording under names with `prefix`. */
 LVLM_MUST_CHECK int lvlm_replay_describe(lvlm_replay *replay, const lvlm_model *model,
-                                         lvlm_error *err);
+                                         const char *prefix, lvlm_error *err);
 
 LVLM_END_DECLS
 

@@ -107,7 +107,8 @@ static int pass(session *s, lvlm_model_options *options,
     lvlm_model *model = NULL;
     TRY(lvlm_model_open(&model, s->result->model, options, err));
     int rc = 0;
-    if (s->result->family == NULL) rc = lvlm_replay_describe(s->result, model, err);
+    if (s->result->family == NULL)
+        rc = lvlm_replay_describe(s->result, model, s->prefix, err);
     if (rc == 0 && (rc = lvlm_pass_run(model, s->result->recording.checkpoint,
                                        s->prefix, s->options->grads, &sink, err)) < 0)
         lvlm_prefix(err, "%s: ", s->result->golden);

@@ -66,10 +66,6 @@ static int check_match(const session *s, const lvlm_model *model, lvlm_error *er
     FAIL_IF(rec->layers > 0 && (double)rec->layers != layers, err, LVLM_EFORMAT,
             "%s: is of a model cut to its first %zu decoder blocks, this one has %.0f",
             rec->path, rec->layers, layers);
-    if (rec->family != NULL && strcmp(rec->family, s->replay->family) != 0)
-        TRY(lvlm_notes_add(s->options->notes, err,
-                           "recording: is of family '%s', the model is %s", rec->family,
-                           s->replay->family));
     for (size_t i = 0; i < rec->checkpoint->n_tensors; i++)
         n_gradients += strncmp(rec->checkpoint->tensors[i].name, LVLM_RECORDED_GRADIENT,
                                strlen(LVLM_RECORDED_GRADIENT)) == 0;
@@ -79,6 +75,16 @@ static int check_match(const session *s, const lvlm_model *model, lvlm_error *er
                           n_gradients, n_gradients == 1 ? " is" : "s are");
 }
 
+/* What was refused, and first what may be why. */
+static void prefix_error(const lvlm_replay *r, lvlm_error *err)
+{
+    if (lvlm_replay_is_foreign(r))
+        lvlm_prefix(err, "%s: is of %s, the model is %s: ", r->golden,
+                    r->recording.family, r->family);
+    else
+        lvlm_prefix(err, "%s: ", r->golden);
+}
+
 /* Model and recording are there: everything that is recorded, in order. */
 static int run(session *s, lvlm_model *model, lvlm_error *err)
 {
@@ -86,13 +92,13 @@ static int run(session *s, lvlm_model *model, lvlm_error *err)
     const lvlm_stage_sink sink = { take, wants, s, progress };
     const size_t n_forward = r->n_stages;
     const bool grads = s->options->grads;
-    TRY(lvlm_replay_describe(r, model, err));
+    TRY(lvlm_replay_describe(r, model, LVLM_RECORDED_INPUT, err));
     TRY(check_match(s, model, err));
     if (grads) TRY(lvlm_replay_list_gradients(r, lvlm_model_manifest(model), err));
     TRY(lvlm_bands_read(r, s->options->tolerance, err));
     const int rc = lvlm_pass_run(model, r->recording.checkpoint, LVLM_RECORDED_INPUT,
                                  grads, &sink, err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", r->golden);
+    if (rc < 0) prefix_error(r, err);
     if (rc == 0 && grads) lvlm_judge_gradients(r, n_forward);
     return rc;
 }

@@ -11,6 +11,7 @@
 
 #include "formats/base/arena.h"
 #include "runtime/model.h"
+#include "verify/places.h"
 #include "verify/recording.h"
 
 LVLM_BEGIN_DECLS
@@ -52,9 +53,12 @@ typedef struct lvlm_replay {
     const char *golden; /* path */
     lvlm_recording recording;
     const char *family;
-    const char *reference;    /* whose behaviour was computed */
-    const char **differences; /* from what was trained, in force: their names */
-    size_t n_differences;
+    const char *reference; /* whose behaviour was computed */
+    /* In what `reference` differs from what was trained, and from what the recording
+     * shows, where it says whose behaviour that is. */
+    const lvlm_difference **differences, **from_recorded;
+    size_t n_differences, n_from_recorded;
+    lvlm_places places;
     lvlm_hex_digest model_root; /* root digest of the native file */
     lvlm_compute compute;
     bool is_exact;   /* recorded in double and computed in double */
@@ -89,6 +93,9 @@ LVLM_MUST_CHECK int lvlm_replay_run(lvlm_replay *out, const char *model,
                                     const lvlm_replay_options *options,
                                     lvlm_error *err);
 void lvlm_replay_free(lvlm_replay *replay);
+
+/* Does the recording say that it is of another family than the model? */
+bool lvlm_replay_is_foreign(const lvlm_replay *replay);
 
 /* Can a stage have this name? Also of a pattern, "text.blocks.*". */
 bool lvlm_replay_knows(const char *name);

@@ -8,7 +8,9 @@
  *         |     o  o  o  o     o  o  o  o      within its band: dots
  *   0     |  <>  .  .  .  .  .  .  .  .  .     equal in every value: diamonds
  *            patches  0  1     0  1            last part of the name, block numbers
- *            vision            text            parts of the model */
+ *            vision            text            parts of the model
+ *
+ * It is drawn twice, for wide and for narrow screens; the style sheet shows one. */
 #include "verify/report_chart.h"
 
 #include <float.h>
@@ -17,36 +19,25 @@
 #include <string.h>
 
 #include "verify/report_markup.h"
+#include "verify/report_plot.h"
 #include "verify/report_words.h"
 
 /* In units of the view box. */
 enum {
-    WIDTH = 960,
-    HEIGHT = 380,
-    LEFT = 58,
+    WIDE = 960,
+    NARROW = 380,
+    HEIGHT = 318, /* without the names below */
     RIGHT = 14,
     TOP_MARGIN = 20,
-    BOTTOM_MARGIN = 62,
-    LANE = 40,       /* height of a lane */
-    IN_LANE = 24,    /* its middle line, from the logarithmic axis */
-    CHARACTER = 7,   /* about the width of one */
-    MAX_LABEL = 24,  /* characters of the name of a part */
-    MIN_DECADES = 4, /* shown of the axis */
-    HEADROOM = 3,    /* shown above a band, so many times the band */
-    MAX_LINES = 9,   /* of the grid, across */
-    MAX_POWER = 12,  /* errors beyond these are drawn on the edge */
+    TICKS = 26,        /* height of the names of stages ... */
+    TURNED_TICKS = 58, /* ... of upright ones */
+    IN_LANE = 24,      /* its middle line, from the logarithmic axis */
+    MIN_DECADES = 4,   /* shown of the axis */
+    HEADROOM = 3,      /* shown above a band, so many times the band */
+    MAX_LINES = 9,     /* of the grid, across */
+    MAX_POWER = 12,    /* errors beyond these are drawn on the edge */
     MIN_POWER = -20,
 };
-
-typedef struct plot {
-    const lvlm_replay *replay;
-    double slot;        /* width of a stage */
-    double top, bottom; /* y of the ends of the logarithmic axis */
-    int high, low;      /* powers of ten there */
-    int step;           /* powers from one grid line to the next */
-    bool has_zero;      /* the lane below is there ... */
-    bool has_none;      /* ... and the one above */
-} plot;
 
 /* ---- axes ----------------------------------------------------------------------- */
 
@@ -57,7 +48,7 @@ static double drawn_error(const lvlm_replay_stage *s)
 }
 
 /* Widens the axis so that it shows `value`. */
-static void include(plot *p, double value)
+static void include(lvlm_plot *p, double value)
 {
     if (!isfinite(value)) {
         p->has_none = true;
@@ -75,168 +66,88 @@ static int round_down(int value, int step)
     return (int)floor((double)value / step) * step;
 }
 
-static plot make_plot(const lvlm_replay *r)
+static void find_axis(lvlm_plot *p)
 {
-    plot p = { .replay = r, .low = MAX_POWER, .high = MIN_POWER, .step = 1 };
-    p.slot = (double)(WIDTH - LEFT - RIGHT) / (double)r->n_stages;
+    const lvlm_replay *const r = p->replay;
     for (size_t i = 0; i < r->n_stages; i++) {
-        include(&p, drawn_error(&r->stages[i]));
+        include(p, drawn_error(&r->stages[i]));
         if (r->is_measure) continue;
-        include(&p, r->stages[i].band);
-        include(&p, fmin(HEADROOM * r->stages[i].band, DBL_MAX));
+        include(p, r->stages[i].band);
+        include(p, fmin(HEADROOM * r->stages[i].band, DBL_MAX));
     }
-    if (p.high < p.low) p.high = p.low = 0;
-    if (p.low > p.high - MIN_DECADES) p.low = p.high - MIN_DECADES;
-    while ((p.high - p.low) / p.step + 1 > MAX_LINES) p.step++;
-    p.low = round_down(p.low, p.step);
-    p.high = -round_down(-p.high, p.step);
-    p.top = TOP_MARGIN + (p.has_none ? LANE : 0);
-    p.bottom = HEIGHT - BOTTOM_MARGIN - (p.has_zero ? LANE : 0);
-    return p;
+    if (p->high < p->low) p->high = p->low = 0;
+    if (p->low > p->high - MIN_DECADES) p->low = p->high - MIN_DECADES;
+    while ((p->high - p->low) / p->step + 1 > MAX_LINES) p->step++;
+    p->low = round_down(p->low, p->step);
+    p->high = -round_down(-p->high, p->step);
 }
 
-/* The middle of a stage. */
-static double x_of(const plot *p, size_t i)
-{
-    return LEFT + p->slot * ((double)i + 0.5);
-}
-
-static double y_of_power(const plot *p, double power)
+static double y_of_power(const lvlm_plot *p, double power)
 {
     power = fmin(fmax(power, p->low), p->high);
     return p->top + (p->bottom - p->top) * (p->high - power) / (p->high - p->low);
 }
 
-static double y_of(const plot *p, double value)
+static double y_of(const lvlm_plot *p, double value)
 {
     if (!isfinite(value)) return p->top - IN_LANE;
     if (value <= 0) return p->bottom + IN_LANE;
     return y_of_power(p, log10(value));
 }
 
-static void put_grid_line(lvlm_strbuf *out, const char *class, double y)
+static void put_grid_line(lvlm_strbuf *out, const lvlm_plot *p, const char *class,
+                          double y)
 {
     lvlm_strbuf_printf(
         out, "<line class=\"%s\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>\n",
-        class, LEFT, WIDTH - RIGHT, y, y);
+        class, LVLM_PLOT_LEFT, p->width - RIGHT, y, y);
 }
 
-static void put_lane(lvlm_strbuf *out, double y, const char *label)
+static void put_lane(lvlm_strbuf *out, const lvlm_plot *p, double y, const char *label)
 {
-    put_grid_line(out, "lane", y);
+    put_grid_line(out, p, "lane", y);
     lvlm_strbuf_printf(out,
                        "<text class=\"axis\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">"
                        "%s</text>\n",
-                       LEFT - 10, y + 4, label);
+                       LVLM_PLOT_LEFT - 10, y + 4, label);
 }
 
-static void put_grid(lvlm_strbuf *out, const plot *p)
+static void put_grid(lvlm_strbuf *out, const lvlm_plot *p)
 {
     for (int power = p->high; power >= p->low; power -= p->step) {
         const double y = y_of_power(p, power);
-        put_grid_line(out, "grid", y);
+        put_grid_line(out, p, "grid", y);
         lvlm_strbuf_printf(out,
                            "<text class=\"axis\" x=\"%d\" y=\"%.1f\" "
                            "text-anchor=\"end\">10<tspan dy=\"-5\" "
                            "class=\"power\">%s%d</tspan></text>\n",
-                           LEFT - 10, y + 5, power < 0 ? "−" : "",
+                           LVLM_PLOT_LEFT - 10, y + 5, power < 0 ? "−" : "",
                            power < 0 ? -power : power);
     }
-    if (p->has_none) put_lane(out, y_of(p, (double)INFINITY), "∞");
-    if (p->has_zero) put_lane(out, y_of(p, 0), "0");
+    if (p->has_none) put_lane(out, p, y_of(p, (double)INFINITY), "∞");
+    if (p->has_zero) put_lane(out, p, y_of(p, 0), "0");
 }
 
-/* ---- names along the axis ------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------ */
 
-/* Blocks are labelled by every so manieth number: 1, 2, 5, 10, 20, ... */
-static size_t tick_distance(const plot *p)
+static lvlm_plot make_plot(const lvlm_replay *r, int width)
 {
-    static const size_t factors[] = { 1, 2, 5 };
-    for (size_t unit = 1;; unit *= 10)
-        for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i++)
-            if ((double)(factors[i] * unit) * p->slot >= 22) return factors[i] * unit;
-}
-
-static void put_tick(lvlm_strbuf *out, const plot *p, size_t i, size_t distance)
-{
-    const char *const name = p->replay->stages[i].name;
-    const char *const dot = strrchr(name, '.');
-    const char *const last = dot != NULL ? dot + 1 : name;
-    const size_t length = strlen(last);
-    const size_t digits = strspn(last, "0123456789");
-    size_t number = 0, room = 0;
-    if (digits == length && digits > 0 && digits <= 4) {
-        for (size_t k = 0; k < digits; k++)
-            number = number * 10 + (size_t)(last[k] - '0');
-        if (number % distance != 0) return;
-        room = digits;
-    } else {
-        room = (size_t)(p->slot / CHARACTER);
-        if (room < 5) return;
-    }
-    lvlm_strbuf_printf(
-        out, "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">",
-        x_of(p, i), HEIGHT - BOTTOM_MARGIN + 16);
-    lvlm_report_escape_cut(out, last, length, room);
-    lvlm_strbuf_puts(out, "</text>\n");
-}
-
-/* Bytes of "vision", "connector", "text"; 0 for what stands alone: logits, loss. */
-static size_t part_bytes(const char *name)
-{
-    const size_t n = strcspn(name, ".");
-    return name[n] == '.' ? n : 0;
-}
-
-static bool is_same_part(const char *a, const char *b)
-{
-    const size_t n = part_bytes(a);
-    return n == part_bytes(b) && memcmp(a, b, n) == 0;
-}
-
-/* A bracket from one stage to another, and its name if the one before leaves room;
- * *taken is where that one ends. */
-static void put_part(lvlm_strbuf *out, const plot *p, size_t first, size_t last,
-                     double *taken)
-{
-    const char *name = p->replay->stages[first].name;
-    const size_t in_name = part_bytes(name);
-    const size_t bytes = in_name > 0 ? in_name : strlen("head");
-    const size_t shown = bytes < MAX_LABEL ? bytes : MAX_LABEL;
-    const double gap = fmin(3, p->slot / 6);
-    const double from = x_of(p, first) - p->slot / 2 + gap;
-    const double to = x_of(p, last) + p->slot / 2 - gap;
-    const double half = 0.5 * CHARACTER * (double)shown;
-    const double middle = fmin((from + to) / 2, WIDTH - half - 4);
-    lvlm_strbuf_printf(out,
-                       "<line class=\"part\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" "
-                       "y2=\"%d\"/>\n",
-                       from, to, HEIGHT - 36, HEIGHT - 36);
-    if (middle - half < *taken) return;
-    *taken = middle + half + CHARACTER;
-    lvlm_strbuf_printf(
-        out, "<text class=\"label\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">",
-        middle, HEIGHT - 17);
-    lvlm_report_escape_cut(out, in_name > 0 ? name : "head", bytes, MAX_LABEL);
-    lvlm_strbuf_puts(out, "</text>\n");
-}
-
-static void put_names(lvlm_strbuf *out, const plot *p)
-{
-    const lvlm_replay_stage *const stages = p->replay->stages;
-    const size_t n = p->replay->n_stages, distance = tick_distance(p);
-    double taken = 0;
-    for (size_t first = 0, end; first < n; first = end) {
-        for (end = first + 1; end < n; end++)
-            if (!is_same_part(stages[first].name, stages[end].name)) break;
-        put_part(out, p, first, end - 1, &taken);
-    }
-    for (size_t i = 0; i < n; i++) put_tick(out, p, i, distance);
+    lvlm_plot p = { .replay = r, .width = width, .low = MAX_POWER, .high = MIN_POWER };
+    p.step = 1;
+    p.slot = (double)(width - LVLM_PLOT_LEFT - RIGHT) / (double)r->n_stages;
+    find_axis(&p);
+    lvlm_plot_find_names(&p);
+    const bool shown = p.turned && p.slot >= LVLM_PLOT_TICK_LINE;
+    p.top = TOP_MARGIN + (p.has_none ? LVLM_PLOT_LANE : 0);
+    p.bottom = HEIGHT - (p.has_zero ? LVLM_PLOT_LANE : 0);
+    p.height =
+        HEIGHT + (shown ? TURNED_TICKS : TICKS) + LVLM_PLOT_LEVEL * (int)p.n_levels + 9;
+    return p;
 }
 
 /* ---- band ----------------------------------------------------------------------- */
 
-static void put_band_label(lvlm_strbuf *out, const plot *p)
+static void put_band_label(lvlm_strbuf *out, const lvlm_plot *p)
 {
     const lvlm_replay *r = p->replay;
     char band[LVLM_ERROR_TEXT];
@@ -246,18 +157,19 @@ static void put_band_label(lvlm_strbuf *out, const plot *p)
         most = fmax(most, r->stages[i].band);
     }
     lvlm_strbuf_printf(out, "<text class=\"band-label\" x=\"%d\" y=\"%.1f\">band %s",
-                       LEFT + 6, y_of(p, r->stages[0].band) - 7,
+                       LVLM_PLOT_LEFT + 6, y_of(p, r->stages[0].band) - 7,
                        lvlm_report_band(band, least));
     if (most > least) lvlm_strbuf_printf(out, " to %s", lvlm_report_band(band, most));
     lvlm_strbuf_puts(out, "</text>\n");
 }
 
 /* From stage to stage, from the current point on, with a step for each change. */
-static void put_steps(lvlm_strbuf *out, const plot *p)
+static void put_steps(lvlm_strbuf *out, const lvlm_plot *p)
 {
     const lvlm_replay_stage *stages = p->replay->stages;
     for (size_t i = 0; i < p->replay->n_stages; i++) {
-        const double y = y_of(p, stages[i].band), right = x_of(p, i) + p->slot / 2;
+        const double y = y_of(p, stages[i].band),
+                     right = lvlm_plot_x(p, i) + p->slot / 2;
         if (i == 0 || stages[i].band != stages[i - 1].band)
             lvlm_strbuf_printf(out, "V%.1f", y);
         if (i + 1 == p->replay->n_stages || stages[i].band != stages[i + 1].band)
@@ -266,16 +178,17 @@ static void put_steps(lvlm_strbuf *out, const plot *p)
 }
 
 /* What is out of band. */
-static void put_tint(lvlm_strbuf *out, const plot *p)
+static void put_tint(lvlm_strbuf *out, const lvlm_plot *p)
 {
-    lvlm_strbuf_printf(out, "<path class=\"tint\" d=\"M%d %d", LEFT, TOP_MARGIN);
+    lvlm_strbuf_printf(out, "<path class=\"tint\" d=\"M%d %d", LVLM_PLOT_LEFT,
+                       TOP_MARGIN);
     put_steps(out, p);
     lvlm_strbuf_printf(out, "V%dZ\"/>\n", TOP_MARGIN);
 }
 
-static void put_band(lvlm_strbuf *out, const plot *p)
+static void put_band(lvlm_strbuf *out, const lvlm_plot *p)
 {
-    lvlm_strbuf_printf(out, "<path class=\"band\" d=\"M%d %.1f", LEFT,
+    lvlm_strbuf_printf(out, "<path class=\"band\" d=\"M%d %.1f", LVLM_PLOT_LEFT,
                        y_of(p, p->replay->stages[0].band));
     put_steps(out, p);
     lvlm_strbuf_puts(out, "\"/>\n");
@@ -284,7 +197,7 @@ static void put_band(lvlm_strbuf *out, const plot *p)
 /* ---- stages --------------------------------------------------------------------- */
 
 /* Joins neighbours that both have a logarithm. */
-static void put_trace(lvlm_strbuf *out, const plot *p)
+static void put_trace(lvlm_strbuf *out, const lvlm_plot *p)
 {
     bool joined = false;
     lvlm_strbuf_puts(out, "<path class=\"trace\" d=\"M0 0");
@@ -292,8 +205,8 @@ static void put_trace(lvlm_strbuf *out, const plot *p)
         const double error = drawn_error(&p->replay->stages[i]);
         const bool drawn = isfinite(error) && error > 0;
         if (drawn)
-            lvlm_strbuf_printf(out, "%c%.1f %.1f", joined ? 'L' : 'M', x_of(p, i),
-                               y_of(p, error));
+            lvlm_strbuf_printf(out, "%c%.1f %.1f", joined ? 'L' : 'M',
+                               lvlm_plot_x(p, i), y_of(p, error));
         joined = drawn;
     }
     lvlm_strbuf_puts(out, "\"/>\n");
@@ -319,42 +232,46 @@ static void put_mark(lvlm_strbuf *out, const lvlm_replay_stage *s, double x, dou
 }
 
 /* The mark and, over the whole height, where the pointer finds it. */
-static void put_point(lvlm_strbuf *out, const plot *p, size_t i)
+static void put_point(lvlm_strbuf *out, const lvlm_plot *p, size_t i)
 {
     const lvlm_replay_stage *s = &p->replay->stages[i];
-    const double x = x_of(p, i), radius = fmin(4.5, fmax(2, p->slot * 0.34));
+    const double x = lvlm_plot_x(p, i), radius = fmin(4.5, fmax(2, p->slot * 0.34));
     char error[LVLM_ERROR_TEXT];
     lvlm_strbuf_puts(out, "<g class=\"point\"><title>");
     lvlm_report_escape(out, s->name);
     lvlm_strbuf_puts(out, ": ");
     lvlm_report_reason(out, s);
     if (isfinite(drawn_error(s)))
-        lvlm_strbuf_printf(out, "; max abs %s, cosine %.9f",
-                           lvlm_report_error(error, s->found.distance.max_abs),
-                           s->cosine);
+        lvlm_strbuf_printf(out, "; max abs %s",
+                           lvlm_report_error(error, s->found.distance.max_abs));
+    if (isfinite(drawn_error(s)) && lvlm_report_has_cosine(s))
+        lvlm_strbuf_printf(out, ", cosine %.9f", s->cosine);
     lvlm_strbuf_printf(out,
                        "</title><rect class=\"hit\" x=\"%.2f\" y=\"%d\" "
                        "width=\"%.2f\" height=\"%d\"/>",
-                       x - p->slot / 2, TOP_MARGIN, p->slot,
-                       HEIGHT - TOP_MARGIN - BOTTOM_MARGIN);
+                       x - p->slot / 2, TOP_MARGIN, p->slot, HEIGHT - TOP_MARGIN);
     put_mark(out, s, x, y_of(p, drawn_error(s)), radius);
     lvlm_strbuf_puts(out, "</g>\n");
 }
 
 /* The name of the first bad stage: to the left of its mark, where all is within its
  * band and so further down, else above. */
-static void put_callout(lvlm_strbuf *out, const plot *p)
+static void put_callout(lvlm_strbuf *out, const lvlm_plot *p)
 {
     const lvlm_replay_stage *s = p->replay->first_bad;
     if (s == NULL) return;
     const size_t length = strlen(s->name);
-    const size_t shown = length < 2 * MAX_LABEL ? length : 2 * MAX_LABEL;
-    const double x = x_of(p, (size_t)(s - p->replay->stages));
+    const size_t shown =
+        length < 2 * LVLM_PLOT_MAX_LABEL ? length : 2 * LVLM_PLOT_MAX_LABEL;
+    const double x = lvlm_plot_x(p, (size_t)(s - p->replay->stages));
     const double y = y_of(p, drawn_error(s));
-    const bool on_left = x - 12 - (CHARACTER + 1.0) * (double)shown > LEFT;
+    const double length_drawn = (LVLM_PLOT_CHARACTER + 1.0) * (double)shown;
+    const bool on_left = x - 12 - length_drawn > LVLM_PLOT_LEFT;
+    const double from =
+        fmax(fmin(x - 5, p->width - RIGHT - length_drawn), LVLM_PLOT_LEFT);
     lvlm_strbuf_printf(
         out, "<text class=\"callout\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">",
-        on_left ? x - 12 : x - 5, on_left ? y + 4 : y - 11, on_left ? "end" : "start");
+        on_left ? x - 12 : from, on_left ? y + 4 : y - 11, on_left ? "end" : "start");
     lvlm_report_escape_cut(out, s->name, length, shown);
     lvlm_strbuf_puts(out, "</text>\n");
 }
@@ -394,24 +311,30 @@ static void put_legend(lvlm_strbuf *out, const lvlm_replay *r)
     lvlm_strbuf_puts(out, "</p>\n");
 }
 
-void lvlm_report_chart(lvlm_strbuf *out, const lvlm_replay *r)
+static void put_chart(lvlm_strbuf *out, const lvlm_replay *r, int width,
+                      const char *class)
 {
-    if (r->n_stages == 0) return;
-    const plot p = make_plot(r);
-    lvlm_strbuf_printf(
-        out,
-        "<div class=\"scroll\"><svg class=\"chart\" viewBox=\"0 0 %d %d\" "
-        "role=\"img\" aria-label=\"relative L2 error of each stage in "
-        "order of computation; the numbers are in the table below\">\n",
-        WIDTH, HEIGHT);
+    const lvlm_plot p = make_plot(r, width);
+    lvlm_strbuf_printf(out,
+                       "<svg class=\"chart %s\" viewBox=\"0 0 %d %d\" "
+                       "role=\"img\" aria-label=\"error of each stage in "
+                       "order of computation; the numbers are in the table below\">\n",
+                       class, p.width, p.height);
     if (!r->is_measure) put_tint(out, &p);
     put_grid(out, &p);
     if (!r->is_measure) put_band(out, &p);
-    put_names(out, &p);
+    lvlm_plot_put_names(out, &p);
     put_trace(out, &p);
     for (size_t i = 0; i < r->n_stages; i++) put_point(out, &p, i);
     if (!r->is_measure) put_band_label(out, &p);
     put_callout(out, &p);
-    lvlm_strbuf_puts(out, "</svg></div>\n");
+    lvlm_strbuf_puts(out, "</svg>\n");
+}
+
+void lvlm_report_chart(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    if (r->n_stages == 0) return;
+    put_chart(out, r, WIDE, "wide");
+    put_chart(out, r, NARROW, "small");
     put_legend(out, r);
 }

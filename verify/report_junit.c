@@ -30,6 +30,7 @@ static void put_property(lvlm_strbuf *out, const char *prefix, const char *name,
 static void put_properties(lvlm_strbuf *out, const lvlm_replay *r)
 {
     const cJSON *item;
+    lvlm_mismatch sentences[LVLM_MISMATCHES];
     lvlm_strbuf_puts(out, "    <properties>\n");
     put_property(out, "", "lvlm", LVLM_VERSION);
     put_property(out, "", "model", r->model);
@@ -38,7 +39,9 @@ static void put_properties(lvlm_strbuf *out, const lvlm_replay *r)
     put_property(out, "", "golden.sha256", r->recording.sha256);
     put_property(out, "", "reference", r->reference);
     for (size_t i = 0; i < r->n_differences; i++)
-        put_property(out, "", "difference", r->differences[i]);
+        put_property(out, "", "difference", r->differences[i]->name);
+    const size_t n = lvlm_report_mismatches(sentences, r);
+    for (size_t i = 0; i < n; i++) put_property(out, "", "mismatch", sentences[i]);
     LVLM_JSON_MEMBERS (item, r->recording.metadata) {
         if (lvlm_json_string(item) != NULL)
             put_property(out, "golden.", item->string, lvlm_json_string(item));
@@ -48,12 +51,20 @@ static void put_properties(lvlm_strbuf *out, const lvlm_replay *r)
 
 /* ---- test cases ----------------------------------------------------------------- */
 
-static void put_rows(lvlm_strbuf *out, const lvlm_replay_stage *s)
+static void put_rows(lvlm_strbuf *out, const lvlm_replay *r, const lvlm_replay_stage *s)
 {
-    char error[LVLM_ERROR_TEXT], place[LVLM_SHAPE_TEXT];
-    for (size_t i = 0; i < s->found.n_worst; i++) {
+    char error[LVLM_ERROR_TEXT];
+    lvlm_place index, meaning;
+    for (size_t i = 0; i < s->found.n_worst && s->got.n > 1; i++) {
         const lvlm_worst_row *row = &s->found.worst[i];
-        lvlm_strbuf_printf(out, "row %s", lvlm_report_row(place, s, row));
+        lvlm_report_place(&index, &meaning, r, s, row);
+        if (i == 0) {
+            lvlm_strbuf_puts(out, "worst rows, ");
+            lvlm_report_axes(out, &index);
+            lvlm_strbuf_puts(out, ":\n");
+        }
+        lvlm_strbuf_puts(out, "row ");
+        lvlm_report_whole_place(out, &index, &meaning);
         if (row->token >= 0) lvlm_strbuf_printf(out, " (id %" PRId64 ")", row->token);
         lvlm_strbuf_printf(out, ": relative L2 %s\n",
                            lvlm_report_error(error, row->error));
@@ -71,8 +82,10 @@ static void put_details(lvlm_strbuf *out, const lvlm_replay *r,
     lvlm_strbuf_printf(out, "error %s, relative L2 %s, ",
                        lvlm_report_error(other, s->error),
                        lvlm_report_error(l2, s->relative_l2));
-    lvlm_strbuf_printf(out, "max abs %s, cosine %.9f\n",
-                       lvlm_report_error(other, s->found.distance.max_abs), s->cosine);
+    lvlm_strbuf_printf(out, "max abs %s",
+                       lvlm_report_error(other, s->found.distance.max_abs));
+    if (lvlm_report_has_cosine(s)) lvlm_strbuf_printf(out, ", cosine %.9f", s->cosine);
+    lvlm_strbuf_puts(out, "\n");
     if (s->looked_again)
         lvlm_strbuf_printf(out, "%s\n", lvlm_report_look(figures, r, s));
     lvlm_strbuf_printf(out, "%" PRIu64 " of %" PRIu64 " values differ\n",
@@ -84,14 +97,20 @@ static void put_details(lvlm_strbuf *out, const lvlm_replay *r,
                            lvlm_report_error(other, s->found.max_kl),
                            lvlm_report_band(band, s->band_kl), s->found.n_top1,
                            s->found.n_rows);
-    put_rows(out, s);
+    put_rows(out, r, s);
 }
 
 static void put_failure(lvlm_strbuf *out, const lvlm_replay *r,
                         const lvlm_replay_stage *s)
 {
+    lvlm_mismatch sentences[LVLM_MISMATCHES];
+    const size_t n = s == r->first_bad ? lvlm_report_mismatches(sentences, r) : 0;
     lvlm_strbuf_puts(out, "      <failure message=\"");
     lvlm_report_reason(out, s);
+    for (size_t i = 0; i < n; i++) {
+        lvlm_strbuf_puts(out, "; ");
+        lvlm_report_escape(out, sentences[i]);
+    }
     lvlm_strbuf_printf(out, "\" type=\"%s\">", lvlm_verdict_name(s->verdict));
     put_details(out, r, s);
     lvlm_strbuf_puts(out, "</failure>\n");

@@ -63,3 +63,10 @@ void lvlm_report_escape_cut(lvlm_strbuf *out, const char *text, size_t n_bytes,
     for (; text < end && most > 0; most--) text = escape_character(out, text, end);
     if (text < end) lvlm_strbuf_puts(out, "…");
 }
+
+void lvlm_report_name(lvlm_strbuf *out, const char *name)
+{
+    lvlm_strbuf_puts(out, "<span class=\"name\">");
+    lvlm_report_escape(out, name);
+    lvlm_strbuf_puts(out, "</span>");
+}

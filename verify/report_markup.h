@@ -16,6 +16,9 @@ void lvlm_report_escape(lvlm_strbuf *out, const char *text);
 void lvlm_report_escape_cut(lvlm_strbuf *out, const char *text, size_t n_bytes,
                             size_t most);
 
+/* The name of a stage or setting, escaped, as HTML that no text around it reorders. */
+void lvlm_report_name(lvlm_strbuf *out, const char *name);
+
 LVLM_END_DECLS
 
 #endif

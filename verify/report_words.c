@@ -76,23 +76,74 @@ void lvlm_report_reason(lvlm_strbuf *out, const lvlm_replay_stage *s)
 
 /* ---- rows ----------------------------------------------------------------------- */
 
-void lvlm_report_row_index(lvlm_shape *out, const lvlm_replay_stage *stage,
-                           const lvlm_worst_row *row)
+void lvlm_report_place(lvlm_place *index, lvlm_place *meaning, const lvlm_replay *r,
+                       const lvlm_replay_stage *stage, const lvlm_worst_row *row)
 {
-    size_t place = row->place;
-    out->n = stage->got.n > 0 ? stage->got.n - 1 : 0;
-    for (size_t i = out->n; i-- > 0;) {
-        out->dims[i] = place % (size_t)stage->got.dims[i];
-        place /= (size_t)stage->got.dims[i];
-    }
+    lvlm_place_of(index, meaning, &r->places, stage->name, &stage->got, row->place);
 }
 
-const char *lvlm_report_row(char text[LVLM_SHAPE_TEXT], const lvlm_replay_stage *stage,
-                            const lvlm_worst_row *row)
+void lvlm_report_index(lvlm_strbuf *out, const lvlm_place *place)
 {
-    lvlm_shape index;
-    lvlm_report_row_index(&index, stage, row);
-    return lvlm_shape_text(text, &index);
+    lvlm_strbuf_puts(out, "[");
+    for (size_t i = 0; i < place->n; i++)
+        lvlm_strbuf_printf(out, "%s%" PRIu64, i > 0 ? ", " : "", place->at[i].index);
+    lvlm_strbuf_puts(out, "]");
+}
+
+void lvlm_report_axes(lvlm_strbuf *out, const lvlm_place *place)
+{
+    lvlm_strbuf_puts(out, "[");
+    for (size_t i = 0; i < place->n; i++)
+        lvlm_strbuf_printf(out, "%s%s", i > 0 ? ", " : "", place->at[i].axis);
+    lvlm_strbuf_puts(out, "]");
+}
+
+bool lvlm_report_is_plain(const lvlm_place *index, const lvlm_place *meaning)
+{
+    if (index->n != meaning->n) return false;
+    for (size_t i = 0; i < index->n; i++)
+        if (strcmp(index->at[i].axis, meaning->at[i].axis) != 0) return false;
+    return true;
+}
+
+void lvlm_report_whole_place(lvlm_strbuf *out, const lvlm_place *index,
+                             const lvlm_place *meaning)
+{
+    lvlm_report_index(out, index);
+    if (lvlm_report_is_plain(index, meaning)) return;
+    for (size_t i = 0; i < meaning->n; i++)
+        lvlm_strbuf_printf(out, "%s%s %" PRIu64, i > 0 ? ", " : ": ",
+                           meaning->at[i].axis, meaning->at[i].index);
+}
+
+/* ---- figures -------------------------------------------------------------------- */
+
+const char *lvlm_report_times(char text[LVLM_TIMES_TEXT], const lvlm_replay_stage *s,
+                              const char *space)
+{
+    enum { MOST = 15 }; /* digits that are written out */
+    const double times = s->error / s->band;
+    char digits[MOST + 3];
+    text[0] = '\0';
+    if (s->verdict != LVLM_VERDICT_OUT || !isfinite(times) || times < 1.05) return text;
+    if (times < 100 || times >= 1e15) {
+        (void)snprintf(text, LVLM_TIMES_TEXT, times < 100 ? "%.3g" : "%.0e", times);
+        return text;
+    }
+    const double unit = pow(10, floor(log10(times)) - 2);
+    (void)snprintf(digits, sizeof digits, "%.0f", round(times / unit) * unit);
+    const size_t n = strlen(digits);
+    for (size_t i = 0, at = 0; i < n; i++)
+        at += (size_t)snprintf(text + at, LVLM_TIMES_TEXT - at, "%s%c",
+                               i > 0 && (n - i) % 3 == 0 ? space : "", digits[i]);
+    return text;
+}
+
+bool lvlm_report_has_cosine(const lvlm_replay_stage *s)
+{
+    uint64_t n = 0;
+    return lvlm_verdict_compared(s->verdict) && lvlm_shape_numel(&n, &s->shape) &&
+           n > 1;
 }
 
 /* ---- verdicts ------------------------------------------------------------------- */
@@ -133,17 +184,16 @@ static const lvlm_replay_stage *find_largest(const lvlm_replay *r)
     return largest;
 }
 
-static size_t count_rounding(const lvlm_replay *r)
+size_t lvlm_report_count(const lvlm_replay *r, lvlm_verdict verdict)
 {
     size_t n = 0;
-    for (size_t i = 0; i < r->n_stages; i++)
-        n += r->stages[i].verdict == LVLM_VERDICT_ROUNDING;
+    for (size_t i = 0; i < r->n_stages; i++) n += r->stages[i].verdict == verdict;
     return n;
 }
 
 const char *lvlm_report_verdict(char text[LVLM_VERDICT_TEXT], const lvlm_replay *r)
 {
-    const size_t n_rounding = count_rounding(r);
+    const size_t n_rounding = lvlm_report_count(r, LVLM_VERDICT_ROUNDING);
     char name[64];
     if (r->is_measure && r->n_failed > 0) {
         (void)snprintf(text, LVLM_VERDICT_TEXT,
@@ -174,4 +224,27 @@ const char *lvlm_report_verdict(char text[LVLM_VERDICT_TEXT], const lvlm_replay 
                        r->n_stages);
     }
     return text;
+}
+
+static void describe_reference(lvlm_mismatch out, const lvlm_replay *r)
+{
+    int at = snprintf(out, LVLM_MISMATCH_TEXT,
+                      "the recording shows %.128s, this run computes %.128s: they "
+                      "differ in ",
+                      r->recording.reference, r->reference);
+    for (size_t i = 0; i < r->n_from_recorded && at < LVLM_MISMATCH_TEXT; i++)
+        at += snprintf(out + at, LVLM_MISMATCH_TEXT - (size_t)at,
+                       "%s%s (seen from %s on)", i > 0 ? ", " : "",
+                       r->from_recorded[i]->name, r->from_recorded[i]->stage);
+}
+
+size_t lvlm_report_mismatches(lvlm_mismatch out[LVLM_MISMATCHES], const lvlm_replay *r)
+{
+    size_t n = 0;
+    if (lvlm_replay_is_foreign(r))
+        (void)snprintf(out[n++], LVLM_MISMATCH_TEXT,
+                       "the recording is of %.128s, the model is %s",
+                       r->recording.family, r->family);
+    if (!r->is_measure && r->n_from_recorded > 0) describe_reference(out[n++], r);
+    return n;
 }

@@ -19,13 +19,31 @@ const char *lvlm_report_band(char text[LVLM_ERROR_TEXT], double band);
  * from failing. Nothing in it needs to be escaped. */
 void lvlm_report_reason(lvlm_strbuf *out, const lvlm_replay_stage *stage);
 
-/* The place of a row: an index for each axis of its stage but the last; as numbers, and
- * as "[2, 0, 3]" into a caller's buffer, which is returned. */
-void lvlm_report_row_index(lvlm_shape *out, const lvlm_replay_stage *stage,
-                           const lvlm_worst_row *row);
-const char *lvlm_report_row(char text[LVLM_SHAPE_TEXT], const lvlm_replay_stage *stage,
-                            const lvlm_worst_row *row);
+/* Where a row of a stage is (places.h). */
+void lvlm_report_place(lvlm_place *index, lvlm_place *meaning,
+                       const lvlm_replay *replay, const lvlm_replay_stage *stage,
+                       const lvlm_worst_row *row);
+/* "[2, 0, 3]" */
+void lvlm_report_index(lvlm_strbuf *out, const lvlm_place *place);
+/* "[text, image, token]" */
+void lvlm_report_axes(lvlm_strbuf *out, const lvlm_place *place);
+/* "[70]: image 2, row 3, column 1"; "[2, 0, 3]" where its axes say the rest. */
+void lvlm_report_whole_place(lvlm_strbuf *out, const lvlm_place *index,
+                             const lvlm_place *meaning);
+/* Does the index say everything, with its axes named? */
+bool lvlm_report_is_plain(const lvlm_place *index, const lvlm_place *meaning);
 
+/* "120", "70 000": how many times over its band a stage is; 0 where that says nothing,
+ * and an empty text. `space` separates thousands. */
+enum { LVLM_TIMES_TEXT = 64 };
+const char *lvlm_report_times(char text[LVLM_TIMES_TEXT],
+                              const lvlm_replay_stage *stage, const char *space);
+
+/* A cosine says something of more than one value. */
+bool lvlm_report_has_cosine(const lvlm_replay_stage *stage);
+
+/* Stages with a verdict. */
+size_t lvlm_report_count(const lvlm_replay *replay, lvlm_verdict verdict);
 /* Every stage agrees in double. */
 bool lvlm_report_is_exact(const lvlm_replay *replay);
 
@@ -42,6 +60,16 @@ const char *lvlm_report_look(char text[LVLM_LOOK_TEXT], const lvlm_replay *repla
 /* The result in one line: "exact: all 12 stages agree in double, ...". */
 const char *lvlm_report_verdict(char text[LVLM_VERDICT_TEXT],
                                 const lvlm_replay *replay);
+
+/* Sentences on a recording that is of another family than the model, or shows another
+ * behaviour than was computed: "the recording shows trained, this run computes
+ * transformers-5.23.0: they differ in final_softcap (seen from logits on)". Names are
+ * as the recording has them. */
+enum { LVLM_MISMATCHES = 2, LVLM_MISMATCH_TEXT = 1024 };
+typedef char lvlm_mismatch[LVLM_MISMATCH_TEXT];
+/* How many there are. */
+size_t lvlm_report_mismatches(lvlm_mismatch out[LVLM_MISMATCHES],
+                              const lvlm_replay *replay);
 
 LVLM_END_DECLS
 

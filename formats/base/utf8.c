@@ -88,3 +88,23 @@ const char *lvlm_visible(char *text, size_t size, const char *from)
     text[out] = '\0';
     return text;
 }
+
+/* How many bytes of a text are its next `columns` characters, or fewer. */
+static size_t cut(const char *text, size_t columns)
+{
+    const size_t n = strlen(text);
+    size_t at = 0, length;
+    for (; at < n && columns > 0; columns--) {
+        (void)lvlm_utf8_next(&length, text + at, n - at);
+        at += length;
+    }
+    return at;
+}
+
+size_t lvlm_utf8_line(const char *text, size_t columns)
+{
+    size_t n = cut(text, columns);
+    if (text[n] == '\0') return n;
+    while (n > 0 && text[n] != ' ') n--;
+    return n > 0 ? n : strcspn(text, " ");
+}

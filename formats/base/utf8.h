@@ -31,6 +31,10 @@ lvlm_utf8_part lvlm_utf8_next(size_t *length, const char *bytes, size_t n_bytes)
  * nothing and is async-signal-safe. */
 const char *lvlm_visible(char *text, size_t size, const char *from);
 
+/* How many bytes of `text` are the whole words of a next line of so many characters; a
+ * word that is longer than that is whole, too. */
+size_t lvlm_utf8_line(const char *text, size_t columns);
+
 LVLM_END_DECLS
 
 #endif

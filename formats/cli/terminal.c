@@ -83,34 +83,13 @@ size_t lvlm_terminal_width(FILE *stream)
     return window.ws_col;
 }
 
-/* How many bytes of a text are its next `columns` characters, or fewer. */
-static size_t cut(const char *text, size_t columns)
-{
-    const size_t n = strlen(text);
-    size_t at = 0, length;
-    for (; at < n && columns > 0; columns--) {
-        (void)lvlm_utf8_next(&length, text + at, n - at);
-        at += length;
-    }
-    return at;
-}
-
-/* How many bytes of a text are the whole words, at least one, of its next line. */
-static size_t line_of(const char *text, size_t columns)
-{
-    size_t n = cut(text, columns);
-    if (text[n] == '\0') return n;
-    while (n > 0 && text[n] != ' ') n--;
-    return n > 0 ? n : strcspn(text, " ");
-}
-
 void lvlm_print_folded(const char *first, size_t indent, const char *text)
 {
     const size_t width = lvlm_terminal_width(stdout);
     const size_t columns = width > indent + LEAST_WIDTH ? width - indent : LEAST_WIDTH;
     printf("%-*s", (int)indent, first);
     while (width > 0) {
-        const size_t n = line_of(text, columns);
+        const size_t n = lvlm_utf8_line(text, columns);
         printf("%.*s\n", (int)n, text);
         text += n + strspn(text + n, " ");
         if (*text == '\0') return;

@@ -324,9 +324,9 @@ static void html_says_that_parity_holds(void **state)
     expect(t, "Worst tokens of <span class=\"name\">logits</span>");
     expect(t, "<td>[0, 12]</td><td class=\"n\">108</td>");
     expect(t, LVLM_VERSION);
-    assert_int_equal(count(t, "class=\"point\""), 17);
-    assert_int_equal(count(t, "class=\"dot\""), 16 + 1);  /* and in the legend */
-    assert_int_equal(count(t, "class=\"exact\""), 1 + 1); /* text.embed */
+    assert_int_equal(count(t, "class=\"point\""), 2 * 17);    /* wide and narrow */
+    assert_int_equal(count(t, "class=\"dot\""), 2 * 16 + 1);  /* and in the legend */
+    assert_int_equal(count(t, "class=\"exact\""), 2 * 1 + 1); /* text.embed */
     assert_int_equal(count(t, "class=\"cross\""), 0);
     assert_int_equal(count(t, "<tr class=\"bad\">"), 0);
     check_coordinates(t);
@@ -373,7 +373,7 @@ static void html_names_the_first_bad_stage(void **state)
     expect(t, "Worst tokens of <span class=\"name\">text.blocks.0</span>");
     expect(t, "257152");
     assert_int_equal(count(t, "<tr class=\"bad\">"), 2);
-    assert_int_equal(count(t, "class=\"cross\""), 2 + 1);
+    assert_int_equal(count(t, "class=\"cross\""), 2 * 2 + 1);
     assert_true(height_of(t, "text.blocks.0", 'M') < height_of(t, "vision.out", 'c'));
     check_coordinates(t);
     lvlm_strbuf_free(&out);
@@ -407,8 +407,8 @@ static void html_shows_missing_stages_and_wrong_shapes(void **state)
     expect(t, "recorded, and this model does not compute it");
     expect(t, "computed in [38, 64]");
     expect(t, "✗ wrong shape");
-    assert_int_equal(count(t, "<td class=\"n soft\">–</td>"), 2 * 4);
-    assert_int_equal(count(t, "class=\"point\""), s->replay.n_stages);
+    assert_int_equal(count(t, "<td class=\"error n soft\">–</td>"), 2);
+    assert_int_equal(count(t, "class=\"point\""), 2 * s->replay.n_stages);
     check_coordinates(t);
     lvlm_strbuf_free(&out);
 }
@@ -416,13 +416,17 @@ static void html_shows_missing_stages_and_wrong_shapes(void **state)
 static void html_escapes_what_comes_from_files(void **state)
 {
     (void)state;
-    static const char *const differences[] = { HOSTILE };
-    const char *borrowed[] = { differences[0] };
+    static const lvlm_difference difference = { .name = HOSTILE,
+                                                .stage = "logits",
+                                                .what = HOSTILE };
+    const lvlm_difference *borrowed[] = { &difference };
     sample *s = make(1, 1);
     s->replay.model = s->replay.golden = s->replay.family = s->replay.reference =
         HOSTILE;
     s->replay.differences = borrowed;
-    s->replay.n_differences = 1;
+    s->replay.from_recorded = borrowed;
+    s->replay.n_differences = s->replay.n_from_recorded = 1;
+    s->replay.recording.reference = s->replay.recording.family = "<script>";
     cJSON_AddStringToObject(s->metadata, HOSTILE, HOSTILE);
     add(s, HOSTILE, 1e-7);
     add(s, HOSTILE ".blocks.<0>", 1e-7);
@@ -449,7 +453,7 @@ static void html_draws_errors_that_have_no_logarithm(void **state)
     const char *t = out.text;
     check_coordinates(t);
     expect(t, "error inf is over the band 1e-05; 3 of 2432 values are not finite");
-    expect(t, "<td class=\"n\">nan</td>");
+    expect(t, "data-name=\"cosine\">nan</td>");
     expect_not(t, "-nan");
     const double top = height_of(t, "vision.out", 'M');
     const double bottom = height_of(t, "text.embed", 'M');
@@ -482,7 +486,7 @@ static void html_draws_extreme_and_equal_values(void **state)
     out = write_with(lvlm_report_html, finish(s));
     check_coordinates(out.text);
     expect(out.text, "Every value equals the recorded one.");
-    assert_int_equal(count(out.text, "class=\"exact\""), 11 + 1);
+    assert_int_equal(count(out.text, "class=\"exact\""), 2 * 11 + 1);
     assert_int_equal(count(out.text, "class=\"dot\""), 0);
     lvlm_strbuf_free(&out);
 }
@@ -494,7 +498,7 @@ static void html_draws_any_number_of_stages(void **state)
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         sample *s = make(sizes[i][0], sizes[i][1]);
         lvlm_strbuf out = write_with(lvlm_report_html, finish(s));
-        assert_int_equal(count(out.text, "class=\"point\""), s->replay.n_stages);
+        assert_int_equal(count(out.text, "class=\"point\""), 2 * s->replay.n_stages);
         check_coordinates(out.text);
         expect(out.text, ">vision</text>");
         expect(out.text, ">connector</text>");
@@ -510,6 +514,156 @@ static void html_draws_any_number_of_stages(void **state)
     out = write_with(lvlm_report_html, &s->replay);
     expect(out.text, "Nothing was compared");
     expect_not(out.text, "Parity holds");
+    lvlm_strbuf_free(&out);
+}
+
+/* ---- what the reports share ----------------------------------------------------- */
+
+static const lvlm_difference softcap = { "final_softcap", "5.23", NULL, "logits",
+                                         "logits pass a cap" };
+static const lvlm_difference *softcap_alone[] = { &softcap };
+
+/* A recording of another family and of another reference. */
+static const lvlm_replay *make_foreign(void)
+{
+    sample *s = make(2, 2);
+    break_stage(find(s, "logits"), LVLM_VERDICT_OUT, 1.5);
+    s->replay.recording.family = "paligemma2";
+    s->replay.recording.reference = "transformers-5.23.0";
+    s->replay.from_recorded = softcap_alone;
+    s->replay.n_from_recorded = 1;
+    return finish(s);
+}
+
+#define IS_FOREIGN "he recording is of paligemma2, the model is paligemma"
+#define SHOWS_OTHER                                                                    \
+    "he recording shows transformers-5.23.0, this run computes trained: they differ "  \
+    "in final_softcap (seen from logits on)"
+
+static void the_verdict_says_that_the_recording_is_another(void **state)
+{
+    const lvlm_replay *const r = make_foreign();
+    lvlm_strbuf text = LVLM_STRBUF_INIT(1 << 20), json = LVLM_STRBUF_INIT(1 << 20);
+    lvlm_error err;
+    (void)state;
+    lvlm_report_text(&text, r, 400);
+    expect(text.text, "\nt" IS_FOREIGN "\n");
+    expect(text.text, "\nt" SHOWS_OTHER "\n");
+    assert_int_equal(lvlm_report_json(&json, r, &err), 0);
+    expect(json.text, "\"verdict\": \"failed: 1 of 11 stages; t" IS_FOREIGN
+                      "; t" SHOWS_OTHER "\"");
+    lvlm_strbuf_free(&text);
+    lvlm_strbuf_free(&json);
+    lvlm_strbuf html = write_with(lvlm_report_html, r);
+    expect(html.text, "t" IS_FOREIGN ".</p>\n");
+    expect(html.text, "t" SHOWS_OTHER ".</p>\n</header>");
+    expect(html.text, "<span class=\"name\">logits</span> on: logits pass a cap</li>");
+    lvlm_strbuf_free(&html);
+    lvlm_strbuf xml = write_with(lvlm_report_junit, r);
+    expect(xml.text, "is over the band 1e-05; t" IS_FOREIGN "; t" SHOWS_OTHER "\"");
+    lvlm_strbuf_free(&xml);
+}
+
+/* The longest line of a text, in characters; all of these are ASCII. */
+static size_t longest_line(const char *text)
+{
+    size_t most = 0;
+    for (size_t n; *text != '\0'; text += n + (text[n] == '\n')) {
+        n = strcspn(text, "\n");
+        if (n > most) most = n;
+    }
+    return most;
+}
+
+static void text_fits_its_width(void **state)
+{
+    static const size_t widths[] = { 0, 40, 60, 79, 80, 100, 200 };
+    static const char gradient[] =
+        "grad.model.vision_tower.vision_model.encoder.layers.26.self_attn.out_proj.w";
+    (void)state;
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        sample *s = make(2, 2);
+        add(s, gradient, 1e-7)->is_gradient = true;
+        lvlm_replay_stage *const wide = add(s, "vision.global_blocks.10", 1e-7);
+        wide->shape = (lvlm_shape){ 5, { 128, 1, 4, 1601, 7680 } };
+        break_stage(find(s, "text.blocks.0"), LVLM_VERDICT_OUT, 1.2e-3);
+        find(s, "text.blocks.0")->looked_again = true;
+        lvlm_strbuf out = LVLM_STRBUF_INIT(1 << 20);
+        lvlm_report_text(&out, finish(s), widths[i]);
+        const size_t most = widths[i] > 0 ? widths[i] : 80;
+        if (longest_line(out.text) > most)
+            fail_msg("%zu columns in place of %zu:\n%s", longest_line(out.text), most,
+                     out.text);
+        expect(out.text, "OUT OF BAND\n");
+        expect(out.text, " at [0, 12] (id 257152)\n");
+        expect(out.text, widths[i] < 79 && widths[i] > 0 ? "\ngrad.model." : gradient);
+        lvlm_strbuf_free(&out);
+    }
+}
+
+static void figures_are_those_of_people(void **state)
+{
+    (void)state;
+    sample *s = make(1, 1);
+    break_stage(find(s, "text.blocks.0"), LVLM_VERDICT_OUT, 0.7);
+    lvlm_replay_stage *const loss = add(s, "loss", 1e-3);
+    break_stage(loss, LVLM_VERDICT_OUT, 1e-3);
+    loss->shape = loss->got = (lvlm_shape){ 0 };
+    loss->cosine = 1;
+    lvlm_strbuf out = write_with(lvlm_report_html, finish(s));
+    const char *const row =
+        strstr(out.text, "<tr class=\"bad\"><td class=\"name\">loss");
+    expect(out.text, "error 7.00e-01 is over the band 1e-05 (70\u202f000 times)");
+    assert_non_null(row);
+    expect(row, "data-name=\"\"></td><td class=\"more n soft\" data-name=\"band\">");
+    expect_not(row, "cosine");
+    lvlm_strbuf_free(&out);
+    out = write_with(lvlm_report_junit, &s->replay);
+    expect_not(strstr(out.text, "name=\"loss\""), "cosine");
+    lvlm_strbuf_free(&out);
+}
+
+static void html_has_a_second_look(void **state)
+{
+    (void)state;
+    sample *s = make(1, 1);
+    lvlm_replay_stage *const stage = find(s, "text.norm");
+    break_stage(stage, LVLM_VERDICT_ROUNDING, 2e-5);
+    stage->looked_again = true;
+    stage->recorded_error = 1.5e-5;
+    stage->own_error = 9e-6;
+    lvlm_strbuf out = write_with(lvlm_report_html, finish(s));
+    expect(out.text, "8 of 9 stages within their bands, 1 beyond by rounding");
+    expect(out.text, "<h2>Second look</h2>");
+    expect(out.text, "text.norm</td><td class=\"n\">1.50e-05</td>"
+                     "<td class=\"n\">9.00e-06</td><td><span class=\"ok\">rounding");
+    lvlm_strbuf_free(&out);
+}
+
+/* Global blocks apart from local ones, every part named, whatever the room. */
+static void html_names_the_parts_of_a_long_model(void **state)
+{
+    (void)state;
+    sample *s = make(32, 0);
+    s->replay.n_stages -= 5; /* the tower's end and all after it */
+    char name[NAME];
+    for (size_t i = 0; i < 8; i++) {
+        snprintf(name, sizeof name, "vision.global_blocks.%zu", i);
+        add(s, name, 1e-7);
+    }
+    add(s, "vision.out", 3e-7);
+    add(s, "connector.out", 2.6e-7);
+    add(s, "text.embed", 1e-8);
+    add_blocks(s, "text", 4, 3e-7);
+    add(s, "text.norm", 1.1e-6);
+    add_logits(s, 9e-7);
+    lvlm_strbuf out = write_with(lvlm_report_html, finish(s));
+    static const char *const labels[] = { ">vision</text>", ">global</text>",
+                                          ">connector</text>", ">text</text>",
+                                          ">head</text>" };
+    for (size_t i = 0; i < sizeof labels / sizeof *labels; i++)
+        assert_int_equal(count(out.text, labels[i]), 2);
+    expect(out.text, "rotate(-90)\" text-anchor=\"end\">patches</text>");
     lvlm_strbuf_free(&out);
 }
 
@@ -535,7 +689,7 @@ static void junit_has_a_case_for_every_stage(void **state)
     expect(t, "<property name=\"golden.torch\" value=\"2.13.0+cpu\"/>");
     expect(t, "<property name=\"lvlm\" value=\"" LVLM_VERSION "\"/>");
     expect(t, s->replay.recording.sha256);
-    expect(t, "row [0, 12] (id 257152): ");
+    expect(t, "worst rows, [text, token]:\nrow [0, 12] (id 257152): ");
     lvlm_strbuf_free(&out);
 }
 
@@ -619,6 +773,11 @@ int main(void)
         cmocka_unit_test(html_draws_errors_that_have_no_logarithm),
         cmocka_unit_test(html_draws_extreme_and_equal_values),
         cmocka_unit_test(html_draws_any_number_of_stages),
+        cmocka_unit_test(the_verdict_says_that_the_recording_is_another),
+        cmocka_unit_test(text_fits_its_width),
+        cmocka_unit_test(figures_are_those_of_people),
+        cmocka_unit_test(html_has_a_second_look),
+        cmocka_unit_test(html_names_the_parts_of_a_long_model),
         cmocka_unit_test(junit_has_a_case_for_every_stage),
         cmocka_unit_test(junit_escapes_what_comes_from_files),
         cmocka_unit_test(junit_has_an_error_where_nothing_ran),

@@ -37,7 +37,7 @@ static int print_result(const lvlm_replay *result, const args *a, lvlm_error *er
     if (a->common.json)
         rc = lvlm_report_precision_json(&text, result, err);
     else
-        lvlm_report_text(&text, result);
+        lvlm_report_text(&text, result, lvlm_terminal_width(stdout));
     if (rc == 0) rc = lvlm_strbuf_check(&text, err);
     if (rc == 0 && a->common.json)
         lvlm_print_json_text(text.text);

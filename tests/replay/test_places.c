@@ -1,0 +1,306 @@
+/* test_places.c - a replay points at the row that is wrong, in every family.
+ *
+ *   recording -> one row of every stage changed -> replay -> JSON -> that row is the
+ *   worst one of its stage, by index and by name */
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "formats/base/text.h"
+#include "tests/replay/converted.h"
+#include "tests/support/scratch.h"
+#include "verify/report.h"
+
+enum { PATH = 512 };
+
+/* ---- planting ------------------------------------------------------------------- */
+
+static size_t count_rows(const lvlm_shape *shape)
+{
+    size_t n = 1;
+    for (size_t i = 0; i + 1 < shape->n; i++) n *= (size_t)shape->dims[i];
+    return n;
+}
+
+/* A row of a stage that is compared, another in each stage. */
+static size_t choose_row(const lvlm_recording *rec, const lvlm_tensor *t)
+{
+    const lvlm_rows rows = lvlm_recording_rows(rec, t);
+    const size_t n = count_rows(&t->shape);
+    size_t row = 5;
+    for (const char *c = t->name; *c != '\0'; c++) row = row * 31 + (unsigned char)*c;
+    row %= n;
+    while (!lvlm_row_counts(&rows, row)) row = (row + 1) % n;
+    return row;
+}
+
+/* Make all values of a row large. */
+static void spoil(unsigned char *bytes, const lvlm_tensor *t, size_t row)
+{
+    const size_t C = (size_t)t->shape.dims[t->shape.n - 1];
+    unsigned char *const at = bytes + t->offset + row * C * sizeof(double);
+    assert_int_equal(t->dtype, LVLM_F64);
+    for (size_t i = 0; i < C; i++) {
+        double x;
+        memcpy(&x, at + i * sizeof x, sizeof x);
+        x = 2 * x + 1e3;
+        memcpy(at + i * sizeof x, &x, sizeof x);
+    }
+}
+
+static bool has_rows(const lvlm_tensor *t)
+{
+    return lvlm_recorded_name(t) != NULL && t->shape.n >= 2 &&
+           count_rows(&t->shape) > 0 && t->shape.dims[t->shape.n - 1] > 0;
+}
+
+/* A copy of a recording with a wrong row in every stage and gradient. */
+static void plant(const char *golden, const char *wrong)
+{
+    lvlm_recording rec;
+    lvlm_error err;
+    if (lvlm_recording_open(&rec, golden, NULL, &err) < 0) fail_msg("%s", err.text);
+    const lvlm_infile *const map = rec.checkpoint->files[0].map;
+    unsigned char *const bytes = malloc((size_t)map->n_bytes);
+    assert_non_null(bytes);
+    memcpy(bytes, map->bytes, (size_t)map->n_bytes);
+    for (size_t i = 0; i < rec.checkpoint->n_tensors; i++) {
+        const lvlm_tensor *const t = &rec.checkpoint->tensors[i];
+        if (has_rows(t)) spoil(bytes, t, choose_row(&rec, t));
+    }
+    if (lvlm_outfile_save(wrong, bytes, (size_t)map->n_bytes, true, &err) < 0)
+        fail_msg("%s", err.text);
+    free(bytes);
+    lvlm_recording_close(&rec);
+}
+
+/* ---- what is reported ----------------------------------------------------------- */
+
+/* The worst row of a stage in a report. */
+static const cJSON *worst_of(const cJSON *stage)
+{
+    const cJSON *rows = lvlm_json_get(stage, "worst_rows"), *row;
+    LVLM_JSON_ITEMS (row, rows) return row;
+    fail_msg("%s: no worst row", lvlm_json_string(lvlm_json_get(stage, "name")));
+    return NULL;
+}
+
+static size_t value_of(const cJSON *item)
+{
+    uint64_t value = 0;
+    assert_true(lvlm_json_u64(&value, item));
+    return (size_t)value;
+}
+
+/* An index for each axis but the last, which together are that row. */
+static void check_index(const cJSON *stage, const char *golden, const lvlm_tensor *t,
+                        size_t row)
+{
+    const cJSON *const index = lvlm_json_get(worst_of(stage), "index"), *item;
+    size_t n = 0, place = 0;
+    LVLM_JSON_ITEMS (item, index) {
+        assert_true(n + 1 < t->shape.n);
+        assert_true(value_of(item) < t->shape.dims[n]);
+        place = place * (size_t)t->shape.dims[n++] + value_of(item);
+    }
+    if (n != t->shape.n - 1 || place != row)
+        fail_msg("%s: %s: row %zu reported, %zu planted", golden, t->name, place, row);
+    assert_int_equal(lvlm_json_count(lvlm_json_get(stage, "axes")), n);
+}
+
+static bool has_axis(const cJSON *place, const char *axis)
+{
+    const cJSON *part;
+    LVLM_JSON_ITEMS (part, place) {
+        if (strcmp(lvlm_json_string(lvlm_json_get(part, "axis")), axis) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Every stage of the forward pass has its own words for its rows. */
+static void check_words(const cJSON *stage, const lvlm_tensor *t)
+{
+    const cJSON *const place = lvlm_json_get(worst_of(stage), "place");
+    const char *const name = lvlm_recorded_name(t);
+    const bool of_images =
+        lvlm_starts_with(name, "vision.") || lvlm_starts_with(name, "connector.");
+    if (t->shape.n < 2 || lvlm_starts_with(name, "grad.")) return;
+    if (of_images && !has_axis(place, "image") && !has_axis(place, "video"))
+        fail_msg("%s: no image", name);
+    if (!of_images && (!has_axis(place, "text") || !has_axis(place, "token")))
+        fail_msg("%s: no text or token", name);
+}
+
+static cJSON *report(const char *native, const char *golden, bool grads)
+{
+    const lvlm_replay_options options = { .threads = 2, .grads = grads };
+    lvlm_strbuf text = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
+    lvlm_replay replay;
+    cJSON *json = NULL;
+    lvlm_error err;
+    if (lvlm_replay_run(&replay, native, golden, &options, &err) < 0 ||
+        lvlm_report_json(&text, &replay, &err) < 0 ||
+        lvlm_json_parse(&json, text.text, text.length, &err) < 0)
+        fail_msg("%s: %s", golden, err.text);
+    lvlm_strbuf_free(&text);
+    lvlm_replay_free(&replay);
+    return json;
+}
+
+/* How many stages were checked. */
+static size_t check_fixture(scratch *s, const char *fixture, bool grads)
+{
+    char path[PATH];
+    const char *const native = scratch_path(s, "model.lvlm");
+    const char *const wrong = scratch_path(s, "wrong.safetensors");
+    lvlm_recording rec;
+    lvlm_error err;
+    size_t n = 0;
+    (void)snprintf(path, PATH, LVLM_FIXTURES "/%s/model", fixture);
+    native_convert(path, native);
+    (void)snprintf(path, PATH, LVLM_FIXTURES "/%s/golden64.safetensors", fixture);
+    plant(path, wrong);
+    cJSON *const json = report(native, wrong, grads);
+    const cJSON *stage;
+    if (lvlm_recording_open(&rec, path, NULL, &err) < 0) fail_msg("%s", err.text);
+    LVLM_JSON_ITEMS (stage, lvlm_json_get(json, "stages")) {
+        const char *const name = lvlm_json_string(lvlm_json_get(stage, "name"));
+        const lvlm_tensor *const t = lvlm_recording_find(&rec, name);
+        if (!has_rows(t)) continue;
+        check_index(stage, path, t, choose_row(&rec, t));
+        check_words(stage, t);
+        n++;
+    }
+    lvlm_json_free(json);
+    lvlm_recording_close(&rec);
+    return n;
+}
+
+static bool is_recorded(const char *fixture)
+{
+    char path[PATH];
+    (void)snprintf(path, PATH, LVLM_FIXTURES "/%s/golden64.safetensors", fixture);
+    return fixture[0] != '.' && access(path, R_OK) == 0;
+}
+
+static void the_planted_row_is_named(void **state)
+{
+    scratch scratch_dir, *const s = &scratch_dir;
+    DIR *const dir = opendir(LVLM_FIXTURES);
+    size_t n = 0;
+    (void)state;
+    assert_non_null(dir);
+    scratch_make(s);
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        if (!is_recorded(entry->d_name)) continue;
+        const size_t n_stages =
+            check_fixture(s, entry->d_name, lvlm_ends_with(entry->d_name, "-odd"));
+        if (n_stages < 6) fail_msg("%s: %zu stages", entry->d_name, n_stages);
+        n++;
+    }
+    assert_true(n >= 6); /* one of each family at the least */
+    closedir(dir);
+    scratch_remove(s);
+}
+
+static void every_family_is_among_them(void **state)
+{
+    (void)state;
+    for (const lvlm_family *const *f = lvlm_families(); *f != NULL; f++) {
+        char name[PATH];
+        (void)snprintf(name, sizeof name, "%s-odd", (*f)->name);
+        if (!is_recorded(name)) fail_msg("%s: no recording", name);
+    }
+}
+
+/* ---- places in words ------------------------------------------------------------ */
+
+/* Rows and where they are, as the reference's own code for windows puts them. */
+static const struct {
+    const char *fixture, *stage;
+    size_t row;
+    const char *place;
+} known[] = {
+    { "paligemma-odd", "vision.blocks.0", 6, "image 1, patch 2" },
+    { "paligemma-odd", "connector.out", 11, "image 2, patch 3" },
+    { "paligemma-odd", "text.norm", 37, "text 1, token 12" },
+    { "qwen_vl-odd", "vision.out", 35, "image 2, patch 3" },
+    { "qwen_vl-odd", "connector.attn", 13, "image 1, query 4" },
+    { "qwen_vl-odd", "connector.out", 26, "image 2, query 8" },
+    { "qwen2_vl-odd", "vision.patches", 39, "image 2, row 1, column 1" },
+    { "qwen2_vl-odd", "vision.blocks.0", 73, "image 4, row 4, column 3" },
+    { "qwen2_vl-odd", "connector.norm", 7, "image 0, row 1, column 3" },
+    { "qwen2_vl-odd", "connector.out", 18, "image 4, row 2, column 1" },
+    { "qwen2_vl-video", "vision.blocks.0", 59, "video 1, frame 0, row 1, column 5" },
+    { "qwen2_vl-video", "connector.out", 28, "video 2, frame 3, row 0, column 1" },
+    { "qwen2_5_vl-odd", "vision.patches", 14, "image 0, row 3, column 0" },
+    { "qwen2_5_vl-odd", "vision.blocks.0", 14, "image 0, row 3, column 2" },
+    { "qwen2_5_vl-odd", "vision.blocks.3", 17, "image 0, row 0, column 5" },
+    { "qwen2_5_vl-odd", "connector.norm", 11, "image 0, row 3, column 1" },
+    { "qwen2_5_vl-odd", "connector.out", 4, "image 0, row 0, column 2" },
+    { "qwen2_5_vl-video", "vision.patches", 38, "video 0, frame 1, row 3, column 0" },
+    { "qwen2_5_vl-video", "vision.blocks.1", 38, "video 0, frame 1, row 3, column 2" },
+    { "qwen2_5_vl-video", "connector.out", 16, "video 0, frame 2, row 0, column 2" },
+    { "mllama-odd", "vision.patches", 57, "text 1, image 1, tile 2, patch 1" },
+    { "mllama-odd", "vision.embed", 63, "text 1, image 1, tile 0, patch 3" },
+    { "mllama-odd", "vision.blocks.3", 116, "text 1, image 1, tile 2, patch 4" },
+    { "mllama-odd", "vision.global_blocks.1", 33, "text 0, image 1, tile 0, patch 1" },
+    { "mllama-odd", "vision.out", 83, "text 2, image 0, tile 0, patch 3" },
+    { "mllama-odd", "connector.out", 119, "text 2, image 1, tile 3, patch 4" },
+    { "mllama-odd", "text.blocks.1", 23, "text 1, token 3" },
+};
+
+static void check_place(const lvlm_replay *r, size_t i)
+{
+    char text[PATH] = "";
+    lvlm_place index, meaning;
+    const lvlm_replay_stage *stage = NULL;
+    for (size_t k = 0; k < r->n_stages; k++)
+        if (strcmp(r->stages[k].name, known[i].stage) == 0) stage = &r->stages[k];
+    if (stage == NULL) fail_msg("%s: no %s", known[i].fixture, known[i].stage);
+    lvlm_place_of(&index, &meaning, &r->places, stage->name, &stage->got, known[i].row);
+    for (size_t k = 0, at = 0; k < meaning.n; k++)
+        at += (size_t)snprintf(text + at, PATH - at, "%s%s %" PRIu64, k > 0 ? ", " : "",
+                               meaning.at[k].axis, meaning.at[k].index);
+    if (strcmp(text, known[i].place) != 0)
+        fail_msg("%s: %s: row %zu is at %s, expected %s", known[i].fixture,
+                 known[i].stage, known[i].row, text, known[i].place);
+}
+
+static void a_row_is_an_image_and_a_place_in_it(void **state)
+{
+    const lvlm_replay_options options = { .threads = 2 };
+    scratch scratch_dir, *const s = &scratch_dir;
+    lvlm_replay replay = { .model = NULL };
+    (void)state;
+    scratch_make(s);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (i == 0 || strcmp(known[i].fixture, known[i - 1].fixture) != 0) {
+            char path[PATH];
+            lvlm_error err;
+            if (i > 0) lvlm_replay_free(&replay);
+            (void)snprintf(path, PATH, LVLM_FIXTURES "/%s/model", known[i].fixture);
+            native_convert(path, scratch_path(s, "model.lvlm"));
+            (void)snprintf(path, PATH, LVLM_FIXTURES "/%s/golden64.safetensors",
+                           known[i].fixture);
+            if (lvlm_replay_run(&replay, scratch_path(s, "model.lvlm"), path, &options,
+                                &err) < 0)
+                fail_msg("%s", err.text);
+        }
+        check_place(&replay, i);
+    }
+    lvlm_replay_free(&replay);
+    scratch_remove(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_family_is_among_them),
+        cmocka_unit_test(the_planted_row_is_named),
+        cmocka_unit_test(a_row_is_an_image_and_a_place_in_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,60 @@
+/* places.h - where a row of a stage is: in which text, image or video, at which token,
+ * patch or query. Private to verify/.
+ *
+ *   stage of                 axes but the last      and what they say
+ *   text, logits             text, token
+ *   vision, squares          image, patch
+ *   vision, grids            patch                  image or video, frame, row, column
+ *   merger's connector.out   merged patch           the same, in squares of the grid
+ *   vision, tiles            as its shape has them  text, image, tile, patch
+ *   resampler                image, query
+ *   a gradient               output row, ...
+ *
+ * Qwen2.5-VL's blocks and connector have their rows in the order of the windows; row
+ * and column are those on the grid, whatever the order. Of tiles, patch 0 is the class
+ * token wherever it has been added: everywhere but at vision.patches. */
+#ifndef LVLM_VERIFY_PLACES_H
+#define LVLM_VERIFY_PLACES_H
+
+#include "formats/base/arena.h"
+#include "runtime/images.h"
+#include "runtime/model.h"
+
+LVLM_BEGIN_DECLS
+
+/* What is known of the images of a batch. */
+typedef struct lvlm_places {
+    lvlm_image_form form;
+    lvlm_images images; /* n 0: nothing */
+    size_t merge;       /* patches: side of a square */
+    size_t window;      /* patches: side of a window in squares; 0: there are none */
+    size_t tiles;       /* tiles: of an image */
+    bool has_queries;   /* the connector is a resampler */
+} lvlm_places;
+
+enum { LVLM_PLACE_AXES = LVLM_MAX_DIMS + 3 };
+
+/* A place in words: "image" 2, "row" 3, "column" 1. */
+typedef struct lvlm_place {
+    size_t n;
+    struct {
+        const char *axis;
+        uint64_t index;
+    } at[LVLM_PLACE_AXES];
+} lvlm_place;
+
+/* Read what `inputs`, the tensors of a batch under names with `prefix`, say of their
+ * images; inputs that the model will refuse say nothing. Arrays are in `arena`. */
+void lvlm_places_read(lvlm_places *out, const lvlm_model *model,
+                      const lvlm_checkpoint *inputs, const char *prefix,
+                      lvlm_arena *arena);
+
+/* Row `row`, counted over all axes but the last of stage `name`, which is of that
+ * shape. First an index for each of these axes, then what they say together. The second
+ * is the same as the first where there is nothing to add. */
+void lvlm_place_of(lvlm_place *index, lvlm_place *meaning, const lvlm_places *places,
+                   const char *name, const lvlm_shape *shape, size_t row);
+
+LVLM_END_DECLS
+
+#endif

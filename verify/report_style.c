@@ -1,0 +1,121 @@
+/* report_style.c - the style sheet of a report in HTML; see report_style.h.
+ *
+ * Colours are variables, one set for light and one for dark screens; paper is light. On
+ * a narrow screen a stage is a line with its error and verdict, its other figures below
+ * it where it fails or where they are asked for. */
+#include "verify/report_style.h"
+
+// clang-format off
+static const char page_style[] =
+    ":root{color-scheme:light dark;--ink:#1b2129;--soft:#5b6672;--line:#e2e6eb;\n"
+    "--page:#fff;--panel:#f8f9fb;--ok:#17743f;--bad:#b8261d;--mark:#2a66d1;\n"
+    "--wash:#fdf3f2}\n"
+    "@media screen and (prefers-color-scheme:dark){:root{--ink:#e7eaee;\n"
+    "--soft:#9ba6b2;--line:#2e363f;--page:#13171c;--panel:#1a1f26;--ok:#55c98c;\n"
+    "--bad:#ff8178;--mark:#7fabff;--wash:#2a1c1e}}\n"
+    "*{box-sizing:border-box}\n"
+    "body{margin:0 auto;max-width:1080px;padding:clamp(20px,4vw,52px) clamp(16px,4vw,\n"
+    "40px) 64px;background:var(--page);color:var(--ink);font:15px/1.55 system-ui,\n"
+    "-apple-system,\"Segoe UI\",Roboto,\"Helvetica Neue\",Arial,sans-serif;\n"
+    "-webkit-text-size-adjust:100%}\n"
+    "h1{font-size:clamp(21px,3.4vw,28px);line-height:1.25;margin:0;font-weight:650;\n"
+    "letter-spacing:-.012em;overflow-wrap:anywhere;text-wrap:balance}\n"
+    "h2{font-size:17px;margin:44px 0 2px;font-weight:620}\n"
+    "p{margin:0}.note{color:var(--soft);margin-bottom:12px}\n"
+    "header{display:grid;grid-template-columns:44px 1fr;gap:2px 18px}\n"
+    ".badge{width:44px;height:44px;grid-row:span 2}.badge circle{fill:currentColor}\n"
+    ".badge path{fill:none;stroke:var(--page);stroke-width:3.2;\n"
+    "stroke-linecap:round;stroke-linejoin:round}\n"
+    ".word{grid-column:2;font-size:12.5px;font-weight:650;letter-spacing:.09em;\n"
+    "text-transform:uppercase}.word+h1{grid-column:2}\n"
+    ".why{grid-column:2;color:var(--soft);margin-top:6px}\n"
+    ".why.mismatch{color:var(--ink);border-left:3px solid var(--bad);padding-left:10px;\n"
+    "overflow-wrap:anywhere}.mismatch::first-letter{text-transform:uppercase}\n"
+    ".ok{color:var(--ok)}.bad{color:var(--bad)}.soft{color:var(--soft)}\n"
+    ".name{unicode-bidi:isolate}\n"
+    ".panel{background:var(--panel);border:1px solid var(--line);border-radius:12px;\n"
+    "padding:14px 18px;margin-top:12px}.scroll{overflow-x:auto}\n"
+    "table{border-collapse:collapse;width:100%;font-size:14px;\n"
+    "font-variant-numeric:tabular-nums lining-nums}\n"
+    "th{font-weight:600;color:var(--soft);font-size:12.5px;text-align:left}\n"
+    "th,td{padding:6px 0 6px 20px;border-bottom:1px solid var(--line);\n"
+    "white-space:nowrap;vertical-align:top}\n"
+    "th:first-child,td:first-child{padding-left:10px}\n"
+    "th:last-child,td:last-child{padding-right:10px}\n"
+    "tbody tr:last-child td{border-bottom:0}\n"
+    ".n{text-align:right}td.name{min-width:11em;white-space:normal;\n"
+    "overflow-wrap:anywhere}\n"
+    ".stages td:first-child,.stages th:first-child{position:sticky;left:0;\n"
+    "background:var(--page)}\n"
+    ".stages tr.bad td{background:var(--wash);color:var(--ink)}\n"
+    "tr.bad td.name{font-weight:650;box-shadow:inset 3px 0 var(--bad)}\n"
+    ".verdict{text-transform:lowercase;font-weight:600}\n"
+    ".why-not{display:block;white-space:normal;width:16em;font-size:12.5px;\n"
+    "color:var(--soft)}.few{width:auto;min-width:min(100%,24em)}\n"
+    ".all{position:absolute;opacity:0;pointer-events:none}.all+label{display:none}\n"
+    "ul{margin:0;padding-left:1.2em}li{margin:2px 0}\n"
+    "dl{display:grid;grid-template-columns:12em 1fr;\n"
+    "gap:5px 24px;margin:0}dt{color:var(--soft);overflow-wrap:anywhere}\n"
+    "dd{margin:0;overflow-wrap:anywhere;unicode-bidi:isolate}\n"
+    ".mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,\"Liberation Mono\",\n"
+    "monospace;font-size:13px;line-height:1.75}\n"
+    "@media(max-width:620px){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:8px}\n"
+    "header{grid-template-columns:34px 1fr;column-gap:13px}\n"
+    ".badge{width:34px;height:34px}.panel{padding:12px;border-radius:10px}}\n"
+    "@media print{body{padding:0;max-width:none;font-size:12px}.panel{border-width:0;\n"
+    "border-radius:0;padding:0;background:none}table{font-size:11px}\n"
+    "th,td{padding-left:10px}h2{margin-top:24px;break-after:avoid}\n"
+    "tr,dd{break-inside:avoid}thead{display:table-header-group}\n"
+    "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}\n";
+
+static const char narrow_style[] =
+    "@media screen and (max-width:620px){\n"
+    ".all+label{display:inline-block;color:var(--mark);font-size:13.5px;padding:6px 0;\n"
+    "text-decoration:underline;cursor:pointer}\n"
+    ".all:focus-visible+label{outline:2px solid var(--mark);outline-offset:2px}\n"
+    ".all+label .less,.all:checked+label .more-word{display:none}\n"
+    ".all:checked+label .less{display:inline}\n"
+    ".stages thead{display:none}.stages,.stages tbody{display:block}\n"
+    ".stages tr{display:flex;flex-wrap:wrap;column-gap:12px;padding:6px 8px;\n"
+    "border-bottom:1px solid var(--line)}.stages tr.bad{background:var(--wash);\n"
+    "box-shadow:inset 3px 0 var(--bad)}tr.bad td.name{box-shadow:none}\n"
+    ".stages td,.stages td:first-child,.stages td:last-child{border:0;padding:0;\n"
+    "background:none;position:static}\n"
+    ".stages td.name{flex:1 1 9em;min-width:0;order:1}\n"
+    ".stages td.error{order:2}.stages td.result{order:3;min-width:6.2em}\n"
+    ".stages td.more{display:none;order:4;font-size:12.5px;color:var(--soft)}\n"
+    ".stages td.more::before{content:attr(data-name) \" \"}\n"
+    ".stages tr.bad td.more,.all:checked~.scroll td.more{display:block}\n"
+    ".stages .why-not{width:auto;max-width:60vw}}\n";
+
+static const char chart_style[] =
+    ".chart{display:block;width:100%;height:auto}.small{display:none}\n"
+    "@media screen and (max-width:620px){.wide{display:none}.small{display:block}}\n"
+    ".grid{stroke:var(--line)}.lane{stroke:var(--line);stroke-dasharray:1 4;\n"
+    "stroke-linecap:round;stroke-width:2}\n"
+    "text{fill:var(--soft);font:12.5px system-ui,-apple-system,\"Segoe UI\",Roboto,\n"
+    "Arial,sans-serif;font-variant-numeric:tabular-nums}.power{font-size:9.5px}\n"
+    ".tick{font-size:11px}.label{font-size:13px;font-weight:600}\n"
+    ".part{stroke:var(--soft);stroke-width:1.5;opacity:.45}\n"
+    ".tint{fill:var(--bad);opacity:.045}.band{fill:none;stroke:var(--bad);\n"
+    "stroke-width:1.4;stroke-dasharray:6 4;opacity:.85}\n"
+    ".band-label,.callout{paint-order:stroke;stroke:var(--panel);stroke-width:4px;\n"
+    "stroke-linejoin:round;fill:var(--bad)}.band-label{font-size:12px}\n"
+    ".callout{font-weight:650;font-size:13px}\n"
+    ".trace{fill:none;stroke:var(--mark);opacity:.32;stroke-width:1.5}\n"
+    ".dot{fill:var(--mark)}.exact{fill:var(--panel);stroke:var(--mark);\n"
+    "stroke-width:1.5}.cross{fill:none;stroke:var(--bad);stroke-width:2.4;\n"
+    "stroke-linecap:round}.hit{fill:var(--ink);opacity:0}\n"
+    ".point:hover .hit{opacity:.07}\n"
+    ".legend{display:flex;flex-wrap:wrap;gap:4px 22px;margin-top:8px;font-size:13px;\n"
+    "color:var(--soft)}.legend span{display:inline-flex;align-items:center;gap:7px}\n"
+    ".key{width:16px;height:16px;flex:none}\n"
+    "@media print{.scroll{overflow:visible}.chart{break-inside:avoid}}\n";
+// clang-format on
+
+void lvlm_report_style(lvlm_strbuf *out)
+{
+    lvlm_strbuf_puts(out, page_style);
+    lvlm_strbuf_puts(out, narrow_style);
+    lvlm_strbuf_puts(out, chart_style);
+}
