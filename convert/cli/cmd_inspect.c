@@ -119,11 +119,15 @@ static void print_differences(const lvlm_family *family)
     printf(
         "where transformers computes something else than was trained (--reference):\n");
     for (; d->name != NULL; d++) {
-        printf("  %s, seen at %s,", d->name, d->stage);
-        if (d->since == NULL && d->until == NULL) printf(" in all versions");
-        if (d->since != NULL) printf(" from %s", d->since);
-        if (d->until != NULL) printf(" before %s", d->until);
-        printf(": %s\n", d->what);
+        lvlm_strbuf line = LVLM_STRBUF_INIT(MAX_SECTION);
+        lvlm_strbuf_printf(&line, "%s, seen at %s,", d->name, d->stage);
+        if (d->since == NULL && d->until == NULL)
+            lvlm_strbuf_puts(&line, " in all versions");
+        if (d->since != NULL) lvlm_strbuf_printf(&line, " from %s", d->since);
+        if (d->until != NULL) lvlm_strbuf_printf(&line, " before %s", d->until);
+        lvlm_strbuf_printf(&line, ": %s", d->what);
+        lvlm_print_folded("  - ", 4, line.text != NULL ? line.text : d->name);
+        lvlm_strbuf_free(&line);
     }
 }
 
