@@ -80,6 +80,9 @@
 #define select_rows_forward    LVLM_PER_PRECISION(select_rows_forward)
 #define select_rows_backward   LVLM_PER_PRECISION(select_rows_backward)
 
+/* block/ */
+#define features_emit          LVLM_PER_PRECISION(features_emit)
+
 /* vision/ */
 #define vit_configure          LVLM_PER_PRECISION(vit_configure)
 #define vit_bind               LVLM_PER_PRECISION(vit_bind)
@@ -106,7 +109,6 @@
 #define tower_project_squares_backward LVLM_PER_PRECISION(tower_project_squares_backward)
 #define tower_choose           LVLM_PER_PRECISION(tower_choose)
 #define tower_project_squares  LVLM_PER_PRECISION(tower_project_squares)
-#define seen_emit              LVLM_PER_PRECISION(seen_emit)
 #define seen_all_to_all        LVLM_PER_PRECISION(seen_all_to_all)
 
 /* connector/ */

@@ -6,7 +6,9 @@
 #ifndef LVLM_RUNTIME_CONNECTOR_CONNECTOR_H
 #define LVLM_RUNTIME_CONNECTOR_CONNECTOR_H
 
-#include "runtime/vision/tower.h"
+#include "runtime/block/features.h"
+#include "runtime/model/weights.h"
+#include "runtime/model/workspace.h"
 
 typedef struct vision_connector {
     const char *word;
@@ -15,24 +17,23 @@ typedef struct vision_connector {
     int (*bind)(void *connector, weights *w, lvlm_error *err);
     void (*free)(void *connector);
     /* Rows that come out for those of `seen`. */
-    size_t (*rows)(const void *connector, const vision_rows *seen);
+    size_t (*rows)(const void *connector, const features *seen);
     /* Elements of ops_scratch that forward needs. */
-    size_t (*scratch)(const void *connector, const vision_rows *seen, size_t n_threads);
+    size_t (*scratch)(const void *connector, const features *seen, size_t n_threads);
     void (*announce)(const void *connector, stages *s);
     /* Memory for one pass; with `keep` for the way back too. *tape is owned: tape_free,
      * also after a failure. */
-    int (*tape_make)(const void *connector, void **tape, const vision_rows *seen,
+    int (*tape_make)(const void *connector, void **tape, const features *seen,
                      bool keep, lvlm_error *err);
     void (*tape_free)(void *tape);
     uint64_t (*tape_bytes)(const void *tape);
     /* out (rows,H) in the order of the images, H the language model's width */
-    int (*forward)(const void *connector, void *tape, real *out,
-                   const vision_rows *seen, stages *s, const ops_scratch *scratch,
-                   lvlm_error *err);
+    int (*forward)(const void *connector, void *tape, real *out, const features *seen,
+                   stages *s, const ops_scratch *scratch, lvlm_error *err);
     /* From dout (rows,H) to the weights' gradients and, unless NULL, drows += (R,C), of
      * seen->rows, which are those of forward. */
     void (*backward)(const void *connector, void *tape, real *drows, const real *dout,
-                     const vision_rows *seen, const ops_scratch *scratch);
+                     const features *seen, const ops_scratch *scratch);
 } vision_connector;
 
 extern const vision_connector linear_connector;

@@ -65,13 +65,13 @@ static int merger_bind(void *connector, weights *w, lvlm_error *err)
                         err);
 }
 
-static size_t merger_rows(const void *connector, const vision_rows *seen)
+static size_t merger_rows(const void *connector, const features *seen)
 {
     const merger *const c = connector;
     return seen->R / (c->merge * c->merge);
 }
 
-static size_t merger_scratch(const void *connector, const vision_rows *seen,
+static size_t merger_scratch(const void *connector, const features *seen,
                              size_t n_threads)
 {
     const merger *const c = connector;
@@ -113,7 +113,7 @@ static uint64_t merger_tape_bytes(const void *tape)
     return workspace_bytes(p->memory);
 }
 
-static int merger_tape_make(const void *connector, void **tape, const vision_rows *seen,
+static int merger_tape_make(const void *connector, void **tape, const features *seen,
                             bool keep, lvlm_error *err)
 {
     const merger *const c = connector;
@@ -135,20 +135,20 @@ static int merger_tape_make(const void *connector, void **tape, const vision_row
 }
 
 /* Where square number u of the tower stands among the images' own. */
-static size_t place_of(const vision_rows *seen, size_t u)
+static size_t place_of(const features *seen, size_t u)
 {
     return seen->order != NULL ? seen->order[u] : u;
 }
 
 static int merger_forward(const void *connector, void *tape, real *out,
-                          const vision_rows *seen, stages *s,
-                          const ops_scratch *scratch, lvlm_error *err)
+                          const features *seen, stages *s, const ops_scratch *scratch,
+                          lvlm_error *err)
 {
     const merger *const c = connector;
     merger_tape *const p = tape;
     const size_t U = merger_rows(c, seen), square = c->merge * c->merge * c->width;
     norm_forward(p->normed, seen->rows, &c->norm, seen->R, c->width);
-    TRY(seen_emit(s, "connector.norm", p->normed, seen, c->width, err));
+    TRY(features_emit(s, "connector.norm", p->normed, seen, c->width, err));
     dense_forward(p->pre, p->normed, &c->fc1_w, &c->fc1_b, U, square, square, scratch);
     activation_forward(p->hidden, p->pre, c->activation, U * square);
     dense_forward(p->merged, p->hidden, &c->fc2_w, &c->fc2_b, U, square, c->out,
@@ -161,7 +161,7 @@ static int merger_forward(const void *connector, void *tape, real *out,
 }
 
 static void merger_backward(const void *connector, void *tape, real *drows,
-                            const real *dout, const vision_rows *seen,
+                            const real *dout, const features *seen,
                             const ops_scratch *scratch)
 {
     const merger *const c = connector;

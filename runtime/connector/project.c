@@ -38,13 +38,13 @@ static int linear_bind(void *connector, weights *w, lvlm_error *err)
     return weights_bind(w, connector, rows, 0, "connector.", err);
 }
 
-static size_t linear_rows(const void *connector, const vision_rows *seen)
+static size_t linear_rows(const void *connector, const features *seen)
 {
     (void)connector;
     return seen->R;
 }
 
-static size_t linear_needs(const void *connector, const vision_rows *seen,
+static size_t linear_needs(const void *connector, const features *seen,
                            size_t n_threads)
 {
     const linear *const c = connector;
@@ -59,7 +59,7 @@ static void linear_announce(const void *connector, stages *s)
 }
 
 /* Nothing is needed but what goes in. */
-static int linear_tape_make(const void *connector, void **tape, const vision_rows *seen,
+static int linear_tape_make(const void *connector, void **tape, const features *seen,
                             bool keep, lvlm_error *err)
 {
     (void)connector, (void)seen, (void)keep, (void)err;
@@ -68,18 +68,18 @@ static int linear_tape_make(const void *connector, void **tape, const vision_row
 }
 
 static int linear_run(const void *connector, void *tape, real *out,
-                      const vision_rows *seen, stages *s, const ops_scratch *scratch,
+                      const features *seen, stages *s, const ops_scratch *scratch,
                       lvlm_error *err)
 {
     const linear *const c = connector;
     (void)tape;
     dense_forward(out, seen->rows, &c->proj_w, &c->proj_b, seen->R, c->in, c->out,
                   scratch);
-    return seen_emit(s, "connector.out", out, seen, c->out, err);
+    return features_emit(s, "connector.out", out, seen, c->out, err);
 }
 
 static void linear_back(const void *connector, void *tape, real *drows,
-                        const real *dout, const vision_rows *seen,
+                        const real *dout, const features *seen,
                         const ops_scratch *scratch)
 {
     const linear *const c = connector;

@@ -106,13 +106,13 @@ static int resampler_bind(void *connector, weights *w, lvlm_error *err)
     return weights_bind(w, connector, rows, 0, "connector.", err);
 }
 
-static size_t resampler_rows(const void *connector, const vision_rows *seen)
+static size_t resampler_rows(const void *connector, const features *seen)
 {
     const resampler *const c = connector;
     return seen->n_images * c->queries;
 }
 
-static size_t resampler_scratch(const void *connector, const vision_rows *seen,
+static size_t resampler_scratch(const void *connector, const features *seen,
                                 size_t n_threads)
 {
     const resampler *const c = connector;
@@ -152,8 +152,8 @@ static uint64_t resampler_tape_bytes(const void *tape)
     return workspace_bytes(p->memory);
 }
 
-static int resampler_tape_make(const void *connector, void **tape,
-                               const vision_rows *seen, bool keep, lvlm_error *err)
+static int resampler_tape_make(const void *connector, void **tape, const features *seen,
+                               bool keep, lvlm_error *err)
 {
     const resampler *const c = connector;
     const size_t R = seen->R, D = c->width, Q = c->queries, NQ = seen->n_images * Q;
@@ -201,7 +201,7 @@ static size_t side_of(size_t n)
 }
 
 static attention_dims dims_of(const resampler *c, const resampler_tape *p,
-                              const vision_rows *seen)
+                              const features *seen)
 {
     const size_t D = c->width / c->heads;
     return (attention_dims){ .Tq = seen->n_images * c->queries,
@@ -217,7 +217,7 @@ static attention_dims dims_of(const resampler *c, const resampler_tape *p,
 /* ---- forward -------------------------------------------------------------------- */
 
 /* keys and values of all patches */
-static void make_keys(resampler_tape *p, const resampler *c, const vision_rows *seen,
+static void make_keys(resampler_tape *p, const resampler *c, const features *seen,
                       const ops_scratch *scratch)
 {
     const size_t R = seen->R, D = c->width;
@@ -234,7 +234,7 @@ static void make_keys(resampler_tape *p, const resampler *c, const vision_rows *
 }
 
 /* queries, the same for every image */
-static void make_queries(resampler_tape *p, const resampler *c, const vision_rows *seen,
+static void make_queries(resampler_tape *p, const resampler *c, const features *seen,
                          const ops_scratch *scratch)
 {
     const size_t Q = c->queries, D = c->width;
@@ -246,7 +246,7 @@ static void make_queries(resampler_tape *p, const resampler *c, const vision_row
 }
 
 static int resampler_forward(const void *connector, void *tape, real *out,
-                             const vision_rows *seen, stages *s,
+                             const features *seen, stages *s,
                              const ops_scratch *scratch, lvlm_error *err)
 {
     const resampler *const c = connector;
@@ -268,7 +268,7 @@ static int resampler_forward(const void *connector, void *tape, real *out,
 
 /* From p->dk and p->dv to the patches' side. */
 static void keys_backward(resampler_tape *p, const resampler *c, real *drows,
-                          const vision_rows *seen, const ops_scratch *scratch)
+                          const features *seen, const ops_scratch *scratch)
 {
     const size_t R = seen->R, D = c->width, bytes = R * D * sizeof(real);
     memset(p->dx, 0, bytes);
@@ -291,7 +291,7 @@ static void keys_backward(resampler_tape *p, const resampler *c, real *drows,
 
 /* From p->deach, summed over the images, to the queries' side. */
 static void queries_backward(resampler_tape *p, const resampler *c,
-                             const vision_rows *seen, const ops_scratch *scratch)
+                             const features *seen, const ops_scratch *scratch)
 {
     const size_t Q = c->queries, D = c->width;
     memset(p->dq, 0, Q * D * sizeof *p->dq);
@@ -304,7 +304,7 @@ static void queries_backward(resampler_tape *p, const resampler *c,
 }
 
 static void resampler_backward(const void *connector, void *tape, real *drows,
-                               const real *dout, const vision_rows *seen,
+                               const real *dout, const features *seen,
                                const ops_scratch *scratch)
 {
     const resampler *const c = connector;

@@ -37,7 +37,7 @@ typedef struct pass {
     lvlm_inputs inputs;
     lvlm_packing packing;
     lvlm_sight sight; /* cross-attention only */
-    vision_rows seen;
+    features seen;
     stages stages;
     ops_scratch scratch;
     void *scratch_memory;

@@ -112,20 +112,20 @@ static int plain_bind(void *tower, weights *w, lvlm_error *err)
 
 /* ---- forward -------------------------------------------------------------------- */
 
-static int plain_look(const void *tower, vision_rows *out, const lvlm_images *images,
+static int plain_look(const void *tower, features *out, const lvlm_images *images,
                       lvlm_arena *arena, lvlm_error *err)
 {
     const plain *const t = tower;
     const size_t grid = images->side / t->patch;
     (void)arena, (void)err;
-    *out = (vision_rows){ .n_images = images->n, .P = grid * grid, .C = t->vit.hidden };
+    *out = (features){ .n_images = images->n, .P = grid * grid, .C = t->vit.hidden };
     out->R = out->n_images * out->P;
     out->shape = SHAPE(out->n_images, out->P);
     return 0;
 }
 
 static size_t plain_scratch(const void *tower, const lvlm_images *images,
-                            const vision_rows *seen, size_t n_threads)
+                            const features *seen, size_t n_threads)
 {
     const plain *const t = tower;
     const size_t blocks_need = vit_scratch(&t->vit, seen->R, seen->P, n_threads);
@@ -178,7 +178,7 @@ static int plain_backward_bytes(const void *tower, const void *tape, uint64_t *o
     return vit_grads_bytes(out, &t->vit, p->vit.R, err);
 }
 
-static int plain_tape_make(const void *tower, void **tape, const vision_rows *seen,
+static int plain_tape_make(const void *tower, void **tape, const features *seen,
                            const lvlm_images *images, tape_keep keep, lvlm_error *err)
 {
     const plain *const t = tower;
@@ -198,24 +198,24 @@ static int plain_tape_make(const void *tower, void **tape, const vision_rows *se
 }
 
 /* x (R,C) entering the first block */
-static int embed(const plain *t, plain_tape *p, real *x, const vision_rows *seen,
+static int embed(const plain *t, plain_tape *p, real *x, const features *seen,
                  const lvlm_images *images, stages *s, const ops_scratch *scratch,
                  lvlm_error *err)
 {
     const size_t R = seen->R, C = seen->C;
     TRY(tower_project_squares(x, images->pixels, t->patch, &t->patch_w, &t->patch_b, C,
                               scratch, err));
-    TRY(seen_emit(s, "vision.patches", x, seen, C, err));
+    TRY(features_emit(s, "vision.patches", x, seen, C, err));
     resize_forward(p->table, t->positions.v, t->grid, images->side / t->patch, C);
     add_rows_forward(x, p->table, R, seen->P, C);
     if (t->has & OPENCLIP) {
         if (p->embedded != NULL) memcpy(p->embedded, x, R * C * sizeof *x);
         norm_forward(x, x, &t->norm_pre, R, C);
     }
-    return seen_emit(s, "vision.embed", x, seen, C, err);
+    return features_emit(s, "vision.embed", x, seen, C, err);
 }
 
-static int plain_forward(const void *tower, void *tape, const vision_rows *seen,
+static int plain_forward(const void *tower, void *tape, const features *seen,
                          const lvlm_images *images, stages *s,
                          const ops_scratch *scratch, lvlm_error *err)
 {
@@ -230,7 +230,7 @@ static int plain_forward(const void *tower, void *tape, const vision_rows *seen,
         vit_acts *const a = vit_tape_enter(&p->vit, i, x, &t->vit);
         vit_block_forward(a, &t->blocks[i], &t->vit, &view, scratch);
         x = a->out;
-        TRY(seen_emit(s, stages_block(name, blocks, i), x, seen, C, err));
+        TRY(features_emit(s, stages_block(name, blocks, i), x, seen, C, err));
     }
     if (s->left == 0) return 0;
     if (p->last != NULL) memcpy(p->last, x, R * C * sizeof *x);
@@ -238,14 +238,14 @@ static int plain_forward(const void *tower, void *tape, const vision_rows *seen,
         norm_forward(seen->rows, x, &t->norm, R, C);
     else
         memcpy(seen->rows, x, R * C * sizeof *x);
-    return seen_emit(s, "vision.out", seen->rows, seen, C, err);
+    return features_emit(s, "vision.out", seen->rows, seen, C, err);
 }
 
 /* ---- backward ------------------------------------------------------------------- */
 
 /* dx (R,C) of what enters the first block; `spare` (R,C) */
 static int embed_gradient(const plain *t, const plain_tape *p, real *dx, real *spare,
-                          const vision_rows *seen, const lvlm_images *images,
+                          const features *seen, const lvlm_images *images,
                           const ops_scratch *scratch, lvlm_error *err)
 {
     const size_t R = seen->R, C = seen->C, P = seen->P;
@@ -265,7 +265,7 @@ static int embed_gradient(const plain *t, const plain_tape *p, real *dx, real *s
 }
 
 static int plain_backward(const void *tower, void *tape, const real *drows,
-                          const vision_rows *seen, const lvlm_images *images,
+                          const features *seen, const lvlm_images *images,
                           const ops_scratch *scratch, lvlm_error *err)
 {
     const plain *const t = tower;

@@ -166,12 +166,12 @@ static int make_layout(layout *l, const qwen2 *t, const lvlm_images *images,
 
 /* ---- forward -------------------------------------------------------------------- */
 
-static int qwen2_look(const void *tower, vision_rows *out, const lvlm_images *images,
+static int qwen2_look(const void *tower, features *out, const lvlm_images *images,
                       lvlm_arena *arena, lvlm_error *err)
 {
     const qwen2 *const t = tower;
     layout l;
-    *out = (vision_rows){ .n_images = images->n, .C = t->vit.hidden };
+    *out = (features){ .n_images = images->n, .C = t->vit.hidden };
     TRY(make_layout(&l, t, images, arena, err));
     out->R = l.R;
     out->shape = SHAPE(out->R);
@@ -191,7 +191,7 @@ static size_t largest_frame(const lvlm_images *images)
 }
 
 static size_t qwen2_scratch(const void *tower, const lvlm_images *images,
-                            const vision_rows *seen, size_t n_threads)
+                            const features *seen, size_t n_threads)
 {
     const qwen2 *const t = tower;
     const size_t frame = largest_frame(images);
@@ -232,14 +232,14 @@ static int project(real *out, const qwen2 *t, const lvlm_tensor *pixels,
 /* x = patch projections in the order of the layout; `spare` (R,C) has them in the order
  * of the images, in which they are handed out. */
 static int embed(const qwen2 *t, real *x, real *spare, const layout *l,
-                 const lvlm_images *images, const vision_rows *seen, stages *s,
+                 const lvlm_images *images, const features *seen, stages *s,
                  const ops_scratch *scratch, lvlm_error *err)
 {
     const size_t stills = lvlm_images_patches(images, 0, images->n - images->n_videos);
     const size_t C = seen->C;
     TRY(project(spare, t, images->pixels, scratch, err));
     TRY(project(spare + stills * C, t, images->video_pixels, scratch, err));
-    TRY(seen_emit(s, "vision.patches", spare, seen, C, err));
+    TRY(features_emit(s, "vision.patches", spare, seen, C, err));
     for (size_t g = 0; g < l->R / l->unit; g++)
         memcpy(x + g * l->unit * C, spare + l->groups[g] * l->unit * C,
                l->unit * C * sizeof *x);
@@ -302,7 +302,7 @@ static int qwen2_backward_bytes(const void *tower, const void *tape, uint64_t *o
     return vit_grads_bytes(out, &t->vit, p->vit.R, err);
 }
 
-static int qwen2_tape_make(const void *tower, void **tape, const vision_rows *seen,
+static int qwen2_tape_make(const void *tower, void **tape, const features *seen,
                            const lvlm_images *images, tape_keep keep, lvlm_error *err)
 {
     const qwen2 *const t = tower;
@@ -325,7 +325,7 @@ static vit_view view_of(const qwen2_tape *p, const qwen2 *t, size_t block)
     return (vit_view){ l->window_lo, l->window_hi, p->cosines, p->sines };
 }
 
-static int qwen2_forward(const void *tower, void *tape, const vision_rows *seen,
+static int qwen2_forward(const void *tower, void *tape, const features *seen,
                          const lvlm_images *images, stages *s,
                          const ops_scratch *scratch, lvlm_error *err)
 {
@@ -339,7 +339,7 @@ static int qwen2_forward(const void *tower, void *tape, const vision_rows *seen,
         vit_acts *const a = vit_tape_enter(&p->vit, i, x, &t->vit);
         vit_block_forward(a, &t->blocks[i], &t->vit, &view, scratch);
         x = a->out;
-        TRY(seen_emit(s, stages_block(name, blocks, i), x, seen, seen->C, err));
+        TRY(features_emit(s, stages_block(name, blocks, i), x, seen, seen->C, err));
     }
     memcpy(seen->rows, x, seen->R * seen->C * sizeof *x);
     return 0;
@@ -370,7 +370,7 @@ static int project_backward(const real *dx, const qwen2 *t, const lvlm_tensor *p
 }
 
 static int qwen2_backward(const void *tower, void *tape, const real *drows,
-                          const vision_rows *seen, const lvlm_images *images,
+                          const features *seen, const lvlm_images *images,
                           const ops_scratch *scratch, lvlm_error *err)
 {
     const qwen2 *const t = tower;

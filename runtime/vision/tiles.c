@@ -141,12 +141,12 @@ static int make_layout(tiles_layout *l, const tiles *t, const lvlm_images *image
 
 /* ---- forward ------------------------------------------------------------------ */
 
-static int tiles_look(const void *tower, vision_rows *out, const lvlm_images *images,
+static int tiles_look(const void *tower, features *out, const lvlm_images *images,
                       lvlm_arena *arena, lvlm_error *err)
 {
     const tiles *const t = tower;
     (void)arena, (void)err;
-    *out = (vision_rows){ .n_images = images->n, .P = t->tiles * t->P };
+    *out = (features){ .n_images = images->n, .P = t->tiles * t->P };
     out->R = out->n_images * out->P;
     out->C = t->vit.hidden * (t->K + 1);
     out->shape = SHAPE(images->n / images->per_text, images->per_text, t->tiles, t->P);
@@ -154,7 +154,7 @@ static int tiles_look(const void *tower, vision_rows *out, const lvlm_images *im
 }
 
 static size_t tiles_scratch(const void *tower, const lvlm_images *images,
-                            const vision_rows *seen, size_t n_threads)
+                            const features *seen, size_t n_threads)
 {
     const tiles *const t = tower;
     const size_t R = images->n * t->tiles * t->L;
@@ -199,7 +199,7 @@ static int tiles_backward_bytes(const void *tower, const void *tape, uint64_t *o
     return vit_grads_bytes(out, &t->vit, p->vit.R, err);
 }
 
-static int tiles_tape_make(const void *tower, void **tape, const vision_rows *seen,
+static int tiles_tape_make(const void *tower, void **tape, const features *seen,
                            const lvlm_images *images, tape_keep keep, lvlm_error *err)
 {
     const tiles *const t = tower;
@@ -229,7 +229,7 @@ static void keep_state(const tiles *t, real *out, const real *x, const tiles_lay
 }
 
 /* Keep x where `block` is listed. */
-static void tap(const tiles *t, const vision_rows *seen, const real *x,
+static void tap(const tiles *t, const features *seen, const real *x,
                 const tiles_layout *l, size_t block)
 {
     for (size_t k = 0; k < t->K; k++)
@@ -249,7 +249,7 @@ static int emit_block(stages *s, const char *name, const real *x, tiles_tape *p,
 }
 
 /* *x through the local blocks */
-static int run_local(const tiles *t, tiles_tape *p, real **x, const vision_rows *seen,
+static int run_local(const tiles *t, tiles_tape *p, real **x, const features *seen,
                      stages *s, const ops_scratch *scratch, lvlm_error *err)
 {
     const tiles_layout *const l = &p->layout;
@@ -295,7 +295,7 @@ static int run_global(const tiles *t, tiles_tape *p, real **x,
     return 0;
 }
 
-static int tiles_forward(const void *tower, void *tape, const vision_rows *seen,
+static int tiles_forward(const void *tower, void *tape, const features *seen,
                          const lvlm_images *images, stages *s,
                          const ops_scratch *scratch, lvlm_error *err)
 {
@@ -307,7 +307,7 @@ static int tiles_forward(const void *tower, void *tape, const vision_rows *seen,
     if (s->left == 0) return 0;
     TRY(run_global(t, p, &x, images, s, scratch, err));
     keep_state(t, seen->rows, x, &p->layout, seen->C, 0, 1);
-    return seen_emit(s, "vision.out", seen->rows, seen, seen->C, err);
+    return features_emit(s, "vision.out", seen->rows, seen, seen->C, err);
 }
 
 /* ---- backward ----------------------------------------------------------------- */
@@ -379,7 +379,7 @@ static int run_backward(const tiles *t, tiles_tape *p, vit_grads *g, const real 
 }
 
 static int tiles_backward(const void *tower, void *tape, const real *drows,
-                          const vision_rows *seen, const lvlm_images *images,
+                          const features *seen, const lvlm_images *images,
                           const ops_scratch *scratch, lvlm_error *err)
 {
     const tiles *const t = tower;

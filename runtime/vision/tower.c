@@ -25,14 +25,6 @@ int tower_choose(const vision_tower **out, const cJSON *config, lvlm_error *err)
                      word != NULL ? word : "(none)");
 }
 
-int seen_emit(stages *s, const char *name, const real *data, const vision_rows *seen,
-              size_t C, lvlm_error *err)
-{
-    lvlm_shape shape = seen->shape;
-    shape.dims[shape.n++] = C;
-    return stages_emit(s, name, data, shape, err);
-}
-
 void seen_all_to_all(size_t *lo, size_t *hi, size_t R, size_t P)
 {
     for (size_t r = 0; r < R; r++) {

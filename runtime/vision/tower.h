@@ -6,21 +6,9 @@
 #ifndef LVLM_RUNTIME_VISION_TOWER_H
 #define LVLM_RUNTIME_VISION_TOWER_H
 
-#include "runtime/images.h"
-#include "runtime/model/stages.h"
+#include "runtime/block/features.h"
 #include "runtime/model/weights.h"
 #include "runtime/model/workspace.h"
-
-/* What a tower makes of all images of a batch, and a connector takes. */
-typedef struct vision_rows {
-    size_t R, C;      /* rows and their width */
-    lvlm_shape shape; /* of a stage of such rows, without C: [N, P], [R], ... */
-    size_t n_images;  /* rows of one image are adjacent ... */
-    size_t P;      /* ... and as many as this, where all have the same number, or 0 */
-    size_t *order; /* rows come in groups; group g is group order[g] of the images in
-                         their own order; NULL: in order */
-    real *rows;    /* (R,C) */
-} vision_rows;
 
 typedef struct vision_tower {
     const char *word;
@@ -31,14 +19,14 @@ typedef struct vision_tower {
     int (*bind)(void *tower, weights *w, lvlm_error *err);
     void (*free)(void *tower);
     /* Fill in everything of `out` but the rows; arrays live in `arena`. */
-    int (*look)(const void *tower, vision_rows *out, const lvlm_images *images,
+    int (*look)(const void *tower, features *out, const lvlm_images *images,
                 lvlm_arena *arena, lvlm_error *err);
     /* Elements of ops_scratch that forward needs. */
     size_t (*scratch)(const void *tower, const lvlm_images *images,
-                      const vision_rows *seen, size_t n_threads);
+                      const features *seen, size_t n_threads);
     void (*announce)(const void *tower, stages *s);
     /* Memory for one pass. *tape is owned: tape_free, also after a failure. */
-    int (*tape_make)(const void *tower, void **tape, const vision_rows *seen,
+    int (*tape_make)(const void *tower, void **tape, const features *seen,
                      const lvlm_images *images, tape_keep keep, lvlm_error *err);
     void (*tape_free)(void *tape);
     uint64_t (*tape_bytes)(const void *tape);
@@ -46,13 +34,13 @@ typedef struct vision_tower {
     int (*backward_bytes)(const void *tower, const void *tape, uint64_t *out,
                           lvlm_error *err);
     /* Fill in seen->rows. Stops early, with them undefined, when no stage is left. */
-    int (*forward)(const void *tower, void *tape, const vision_rows *seen,
+    int (*forward)(const void *tower, void *tape, const features *seen,
                    const lvlm_images *images, stages *s, const ops_scratch *scratch,
                    lvlm_error *err);
     /* Through a kept tape: from the gradient of seen->rows, drows (R,C), to those of
      * the weights. */
     int (*backward)(const void *tower, void *tape, const real *drows,
-                    const vision_rows *seen, const lvlm_images *images,
+                    const features *seen, const lvlm_images *images,
                     const ops_scratch *scratch, lvlm_error *err);
 } vision_tower;
 
@@ -64,9 +52,6 @@ extern const vision_tower tiles_tower;
 /* The one that the configuration names, or LVLM_EFORMAT. */
 int tower_choose(const vision_tower **out, const cJSON *config, lvlm_error *err);
 
-/* A stage of seen->R rows. */
-int seen_emit(stages *s, const char *name, const real *data, const vision_rows *seen,
-              size_t C, lvlm_error *err);
 /* Rows [first, first + P) see each other, P rows after P rows.  lo, hi (R) */
 void seen_all_to_all(size_t *lo, size_t *hi, size_t R, size_t P);
 /* Patch projections of squares [n, channels, side, side]; b may be NULL.
