@@ -17,11 +17,12 @@ static const struct {
     const char *tower;
     lvlm_image_form form;
     bool any_side;
+    size_t class_rows;
 } towers[] = {
-    { "siglip", LVLM_IMAGES_SQUARES, false },
-    { "openclip", LVLM_IMAGES_SQUARES, true },
-    { "qwen2", LVLM_IMAGES_PATCHES, true },
-    { "tiles", LVLM_IMAGES_TILES, false },
+    { "siglip", LVLM_IMAGES_SQUARES, false, 0 },
+    { "openclip", LVLM_IMAGES_SQUARES, true, 0 },
+    { "qwen2", LVLM_IMAGES_PATCHES, true, 0 },
+    { "tiles", LVLM_IMAGES_TILES, false, 1 },
 };
 
 static int read_count(size_t *out, const cJSON *config, const char *path,
@@ -44,27 +45,76 @@ int lvlm_image_spec_read(lvlm_image_spec *out, const cJSON *config, lvlm_error *
     FAIL_IF(i == n, err, LVLM_EFORMAT,
             "configuration: vision.tower '%s' is not one that can be run",
             word != NULL ? word : "(none)");
-    *out = (lvlm_image_spec){ .form = towers[i].form };
+    *out = (lvlm_image_spec){ .tower = towers[i].tower,
+                              .form = towers[i].form,
+                              .any_side = towers[i].any_side,
+                              .merge = 1,
+                              .tiles = 1,
+                              .class_rows = towers[i].class_rows };
     TRY(read_count(&out->channels, config, "vision.channels", err));
     TRY(read_count(&out->patch, config, "vision.patch", err));
-    if (!towers[i].any_side) TRY(read_count(&out->side, config, "vision.image", err));
     if (out->form == LVLM_IMAGES_PATCHES) {
         TRY(read_count(&out->frames, config, "vision.frames", err));
         return read_count(&out->merge, config, "vision.merge", err);
     }
+    TRY(read_count(&out->side, config, "vision.image", err));
     if (out->form == LVLM_IMAGES_SQUARES) return 0;
     TRY(read_count(&out->tiles, config, "vision.tiles", err));
     return read_count(&out->ratios, config, "vision.aspect_ids", err);
 }
 
+/* Sides that the tower's or the connector's squares of patches divide. */
+static int check_grid(const char *name, size_t i, const lvlm_grid *g,
+                      const lvlm_image_spec *spec, lvlm_error *err)
+{
+    FAIL_IF(g->h % spec->merge != 0 || g->w % spec->merge != 0, err, LVLM_EFORMAT,
+            "%s[%zu]: a grid of %zu x %zu patches, expected multiples of %zu", name, i,
+            g->h, g->w, spec->merge);
+    return 0;
+}
+
+/* The same grid for every image: `frames` squares of patches. */
+static int make_grids(lvlm_images *out, const lvlm_input_source *source,
+                      const lvlm_image_spec *spec, size_t frames, lvlm_error *err)
+{
+    const lvlm_grid g = { frames, out->side / spec->patch, out->side / spec->patch };
+    out->grids = lvlm_arena_alloc(source->arena, out->n + 1, sizeof *out->grids);
+    if (out->grids == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < out->n; i++) out->grids[i] = g;
+    return out->n > 0 ? check_grid(out->pixels->name, 0, &g, spec, err) : 0;
+}
+
+/* What is said of each image of a text, 0 to `most`. */
+static int read_places(int64_t **out, const lvlm_input_source *source, const char *name,
+                       const lvlm_shape *shape, int64_t most, lvlm_error *err)
+{
+    const lvlm_tensor *tensor = lvlm_input_find(source, name);
+    const lvlm_input_range range = { 0, most, 0, NULL };
+    FAIL_IF(tensor == NULL, err, LVLM_EFORMAT, "%s%s: is missing beside pixel_values",
+            source->prefix, name);
+    return lvlm_input_integers(out, source, tensor, shape, &range, err);
+}
+
+/* Which of the tiles of its text a token sees, where that is said. */
+static int read_sees(lvlm_images *out, const lvlm_input_source *source, size_t B,
+                     size_t T, size_t tiles, lvlm_error *err)
+{
+    static const char name[] = "cross_attention_mask";
+    const lvlm_shape sees = { 4, { B, T, out->per_text, tiles } };
+    if (lvlm_input_find(source, name) == NULL) return 0;
+    return read_places(&out->sees, source, name, &sees, 1, err);
+}
+
 /* ---- squares -------------------------------------------------------------------- */
 
 static int read_squares(lvlm_images *out, const lvlm_input_source *source,
-                        const lvlm_image_spec *spec, lvlm_error *err)
+                        const lvlm_image_spec *spec, size_t B, size_t T,
+                        lvlm_error *err)
 {
     const lvlm_tensor *pixels = lvlm_input_find(source, "pixel_values");
     if (pixels == NULL) return 0;
-    const lvlm_shape shape = { 4, { 0, spec->channels, spec->side, spec->side } };
+    const size_t side = spec->any_side ? 0 : spec->side;
+    const lvlm_shape shape = { 4, { 0, spec->channels, side, side } };
     TRY(lvlm_input_check_reals(pixels, &shape, err));
     const uint64_t *d = pixels->shape.dims;
     FAIL_IF(d[2] != d[3] || d[2] < spec->patch, err, LVLM_EFORMAT,
@@ -74,20 +124,16 @@ static int read_squares(lvlm_images *out, const lvlm_input_source *source,
     out->n = (size_t)d[0];
     out->pixels = pixels;
     out->side = (size_t)d[2];
-    return 0;
+    TRY(make_grids(out, source, spec, 1, err));
+    if (!spec->per_text || out->n == 0) return 0;
+    FAIL_IF(out->n % B != 0, err, LVLM_EFORMAT,
+            "%s: %zu images for %zu texts, expected as many for each", pixels->name,
+            out->n, B);
+    out->per_text = out->n / B;
+    return read_sees(out, source, B, T, spec->tiles, err);
 }
 
 /* ---- patches -------------------------------------------------------------------- */
-
-/* A grid's own rules; the range of its numbers is checked already. */
-static int check_grid(const lvlm_tensor *grids, size_t i, const lvlm_grid *g,
-                      const lvlm_image_spec *spec, lvlm_error *err)
-{
-    FAIL_IF(g->h % spec->merge != 0 || g->w % spec->merge != 0, err, LVLM_EFORMAT,
-            "%s[%zu]: a grid of %zu x %zu patches, expected multiples of %zu",
-            grids->name, i, g->h, g->w, spec->merge);
-    return 0;
-}
 
 /* Grids and the pixels of their patches, which are exactly as many. */
 static int read_grids(lvlm_grid *out, const lvlm_input_source *source,
@@ -104,7 +150,7 @@ static int read_grids(lvlm_grid *out, const lvlm_input_source *source,
         lvlm_grid *const g = &out[i];
         *g = (lvlm_grid){ (size_t)values[3 * i], (size_t)values[3 * i + 1],
                           (size_t)values[3 * i + 2] };
-        TRY(check_grid(grids, i, g, spec, err));
+        TRY(check_grid(grids->name, i, g, spec, err));
         const uint64_t more = (uint64_t)g->t * g->h * g->w;
         FAIL_IF(more > n_rows - n_patches, err, LVLM_EFORMAT,
                 "%s: %" PRIu64 " patches, but the grid of %s[%zu] ends after number "
@@ -208,17 +254,6 @@ static int read_patches(lvlm_images *out, const lvlm_input_source *source,
 
 /* ---- tiles ---------------------------------------------------------------------- */
 
-static int read_tile_integers(int64_t **out, const lvlm_input_source *source,
-                              const char *name, const lvlm_shape *shape, int64_t most,
-                              lvlm_error *err)
-{
-    const lvlm_tensor *tensor = lvlm_input_find(source, name);
-    const lvlm_input_range range = { 0, most, 0, NULL };
-    FAIL_IF(tensor == NULL, err, LVLM_EFORMAT, "%s%s: is missing beside pixel_values",
-            source->prefix, name);
-    return lvlm_input_integers(out, source, tensor, shape, &range, err);
-}
-
 /* The reference masks rows of dead tiles from each other, which leaves an image without
  * a live one with nothing to look at. Its processor never makes one. */
 static int check_live(const lvlm_images *images, const lvlm_input_source *source,
@@ -246,19 +281,17 @@ static int read_tiles(lvlm_images *out, const lvlm_input_source *source,
     TRY(lvlm_input_check_reals(pixels, &shape, err));
     const size_t M = (size_t)pixels->shape.dims[1];
     const lvlm_shape ids = { 2, { B, M } }, live = { 3, { B, M, tiles } };
-    const lvlm_shape sees = { 4, { B, T, M, tiles } };
     if (M == 0) return 0;
     out->pixels = pixels;
     out->n = B * M;
     out->per_text = M;
     out->side = S;
-    TRY(read_tile_integers(&out->aspect_ids, source, "aspect_ratio_ids", &ids,
-                           (int64_t)spec->ratios - 1, err));
-    TRY(read_tile_integers(&out->live, source, "aspect_ratio_mask", &live, 1, err));
+    TRY(make_grids(out, source, spec, tiles, err));
+    TRY(read_places(&out->aspect_ids, source, "aspect_ratio_ids", &ids,
+                    (int64_t)spec->ratios - 1, err));
+    TRY(read_places(&out->live, source, "aspect_ratio_mask", &live, 1, err));
     TRY(check_live(out, source, tiles, err));
-    if (lvlm_input_find(source, "cross_attention_mask") == NULL) return 0;
-    return read_tile_integers(&out->sees, source, "cross_attention_mask", &sees, 1,
-                              err);
+    return read_sees(out, source, B, T, tiles, err);
 }
 
 int lvlm_images_read(lvlm_images *out, const lvlm_input_source *source,
@@ -266,7 +299,7 @@ int lvlm_images_read(lvlm_images *out, const lvlm_input_source *source,
 {
     *out = (lvlm_images){ 0 };
     switch (spec->form) {
-    case LVLM_IMAGES_SQUARES: return read_squares(out, source, spec, err);
+    case LVLM_IMAGES_SQUARES: return read_squares(out, source, spec, B, T, err);
     case LVLM_IMAGES_PATCHES: return read_patches(out, source, spec, err);
     case LVLM_IMAGES_TILES: return read_tiles(out, source, spec, B, T, err);
     }

@@ -12,10 +12,7 @@
 #include "runtime/position_ids.h"
 #include "runtime/splice.h"
 
-enum {
-    MAX_TOKENS = 1 << 23, /* positions stay exact in float */
-    MAX_GRID = 1 << 16,   /* patches on a side of a square */
-};
+enum { MAX_TOKENS = 1 << 23 }; /* positions stay exact in float */
 
 /* ---- what a model takes --------------------------------------------------------- */
 
@@ -52,10 +49,12 @@ static int read_splice(lvlm_input_spec *out, const cJSON *config, lvlm_error *er
 
 int lvlm_input_spec_read(lvlm_input_spec *out, const cJSON *config, lvlm_error *err)
 {
-    int64_t vocab, rows, queries, grid;
+    int64_t vocab, rows;
     *out = (lvlm_input_spec){ 0 };
     TRY(lvlm_image_spec_read(&out->images, config, err));
+    TRY(lvlm_image_rows_read(&out->rows, config, &out->images, err));
     TRY(read_splice(out, config, err));
+    out->images.per_text = out->splice == LVLM_SPLICE_CROSS_ATTENTION;
     const char *const mask = lvlm_json_string(lvlm_json_path(config, "text.mask"));
     out->typed = mask != NULL && strcmp(mask, "prefix_lm") == 0;
     out->position_axes = lvlm_json_path(config, "text.mrope_section") != NULL ? 3 : 1;
@@ -66,14 +65,7 @@ int lvlm_input_spec_read(lvlm_input_spec *out, const cJSON *config, lvlm_error *
     TRY(read_number(&out->video_token, config, "tokens.video", -1, err));
     out->vocab = (size_t)vocab;
     out->embed_rows = (size_t)rows;
-    if (out->images.form != LVLM_IMAGES_SQUARES) return 0;
-    TRY(read_number(&grid, config, "vision.grid", 0, err));
-    FAIL_IF(grid > MAX_GRID, err, LVLM_EFORMAT,
-            "configuration: vision.grid %" PRId64 " is above %d", grid, MAX_GRID);
-    TRY(read_number(&queries, config, "connector.queries", grid * grid, err));
-    FAIL_IF(queries > (int64_t)MAX_GRID * MAX_GRID, err, LVLM_EFORMAT,
-            "configuration: connector.queries %" PRId64 " are too many", queries);
-    out->rows_per_image = (size_t)queries;
+    if (out->rows.pool > out->images.merge) out->images.merge = out->rows.pool;
     return 0;
 }
 
@@ -174,6 +166,7 @@ enum {
     TILES = 16,
     IMAGES = 32,
     VIDEOS = 64,
+    LOOKED_AT = 128,
 };
 
 /* Every tensor that some family's processor makes. */
@@ -196,7 +189,7 @@ static const struct {
     { { "second_per_grid_ts" }, PATCHES | VIDEOS },
     { { "aspect_ratio_ids" }, TILES | IMAGES },
     { { "aspect_ratio_mask" }, TILES | IMAGES },
-    { { "cross_attention_mask" }, TILES | IMAGES },
+    { { "cross_attention_mask" }, LOOKED_AT | IMAGES },
 };
 
 enum { N_TENSORS = sizeof tensors / sizeof *tensors };
@@ -210,6 +203,7 @@ static unsigned has(const reader *r)
     };
     return forms[r->spec->images.form] | (r->spec->typed ? TYPED : 0) |
            (r->spec->position_axes > 0 ? PLACED : 0) |
+           (r->spec->splice == LVLM_SPLICE_CROSS_ATTENTION ? LOOKED_AT : 0) |
            (r->out->images.n > 0 ? IMAGES : 0) |
            (r->out->images.n_videos > 0 ? VIDEOS : 0);
 }

@@ -4,7 +4,7 @@
 #ifndef LVLM_RUNTIME_INPUTS_H
 #define LVLM_RUNTIME_INPUTS_H
 
-#include "runtime/images.h"
+#include "runtime/image_rows.h"
 
 LVLM_BEGIN_DECLS
 
@@ -26,10 +26,10 @@ typedef struct lvlm_input_spec {
     int64_t video_token; /* of videos, where they have one; -1: there are none */
     bool unlabelled;     /* labels are not looked at, whatever they are */
     lvlm_splice splice;
-    bool typed;            /* token_type_ids tell prefix from suffix */
-    size_t position_axes;  /* of position_ids; 0: the family's code never reads them */
-    size_t rows_per_image; /* squares: rows of the connector for each; 0: other forms */
+    bool typed;           /* token_type_ids tell prefix from suffix */
+    size_t position_axes; /* of position_ids; 0: the family's code never reads them */
     lvlm_image_spec images;
+    lvlm_image_rows rows; /* that the connector gives for each of them */
 } lvlm_input_spec;
 
 typedef struct lvlm_inputs {

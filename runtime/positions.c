@@ -8,7 +8,9 @@
 typedef struct walk {
     lvlm_packing *p;
     const lvlm_inputs *in;
+    const lvlm_input_spec *spec;
     const lvlm_position_rules *rules;
+    int64_t first_video_row;       /* of the connector */
     size_t next_image, next_video; /* grids that no run has taken yet */
 } walk;
 
@@ -38,19 +40,18 @@ static double time_of(const walk *w, bool video, size_t frame)
     return rounded(w, since * rate);
 }
 
-/* Position of merged patch number i of a grid that starts at `start`; false: a time
- * that is not a position. */
+/* Position of row number i of a grid that starts at `start`; false: a time that is not
+ * a position. */
 static bool place(int64_t at[3], const walk *w, const lvlm_grid *g, size_t i,
                   int64_t start, bool video)
 {
-    const size_t h = g->h / w->rules->merge, columns = g->w / w->rules->merge;
     const bool odd = video ? w->rules->collapsed : w->rules->image_time_scaled;
-    const double steps = time_of(w, video, odd ? 1 : i / (h * columns));
+    const double steps = time_of(w, video, odd ? 1 : i / (g->h * g->w));
     if (!(steps >= 0 && steps < LVLM_MAX_POSITIONS)) return false;
     at[0] = odd ? start * (int64_t)steps : start + (int64_t)steps;
-    at[1] = start + (int64_t)(i / columns % h);
-    at[2] = start + (int64_t)(i % columns);
-    if (video && w->rules->collapsed) at[1] = start + (int64_t)(i / (columns * g->t));
+    at[1] = start + (int64_t)(i / g->w % g->h);
+    at[2] = start + (int64_t)(i % g->w);
+    if (video && w->rules->collapsed) at[1] = start + (int64_t)(i / (g->w * g->t));
     return true;
 }
 
@@ -71,8 +72,8 @@ static int take_grid(int64_t *start, walk *w, size_t *n, size_t end, bool video,
     size_t *const next = video ? &w->next_video : &w->next_image;
     const lvlm_images *images = &w->in->images;
     const lvlm_grid *g = &images->grids[(*next)++];
-    const size_t unit = w->rules->merge * w->rules->merge, N = w->p->N;
-    const size_t rows = g->t * g->h * g->w / unit;
+    const lvlm_grid of_rows = lvlm_image_rows_grid(&w->spec->rows, g);
+    const size_t rows = of_rows.t * of_rows.h * of_rows.w, N = w->p->N;
     int64_t most = *start;
     FAIL_IF(rows > end - *n, err, LVLM_EFORMAT,
             "input_ids[%zu, %zu]: the text ends after %zu of the %zu places that "
@@ -86,26 +87,26 @@ static int take_grid(int64_t *start, walk *w, size_t *n, size_t end, bool video,
                 "%zu x %zu x %zu has",
                 w->p->cell[*n] / w->p->T, w->p->cell[*n] % w->p->T, i, rows, g->t, g->h,
                 g->w);
-        if (!place(at, w, g, i, *start, video)) return refuse_position(w, *n, err);
+        if (!place(at, w, &of_rows, i, *start, video))
+            return refuse_position(w, *n, err);
         for (size_t axis = 0; axis < 3; axis++) {
             if (at[axis] >= LVLM_MAX_POSITIONS) return refuse_position(w, *n, err);
             w->p->positions[axis * N + *n] = at[axis];
             most = at_least(most, at[axis]);
         }
     }
-    const size_t side = (g->h > g->w ? g->h : g->w) / w->rules->merge;
+    const size_t side = of_rows.h > of_rows.w ? of_rows.h : of_rows.w;
     *start = w->rules->overlaps ? *start + (int64_t)side : most + 1;
     return 0;
 }
 
 /* Rows [n, end) of one text. */
-static int walk_text(walk *w, const lvlm_input_spec *spec, size_t n, size_t end,
-                     lvlm_error *err)
+static int walk_text(walk *w, size_t n, size_t end, lvlm_error *err)
 {
     int64_t start = 0;
     while (n < end) {
         if (w->p->image_row[n] >= 0) {
-            const bool video = w->in->ids[w->p->cell[n]] == spec->video_token;
+            const bool video = w->p->image_row[n] >= w->first_video_row;
             TRY(take_grid(&start, w, &n, end, video, err));
             continue;
         }
@@ -121,12 +122,15 @@ int lvlm_positions_grids(lvlm_packing *p, const lvlm_inputs *in,
                          const lvlm_input_spec *spec, const lvlm_position_rules *rules,
                          lvlm_error *err)
 {
-    walk w = { p, in, rules, 0, in->images.n - in->images.n_videos };
+    const size_t n_stills = in->images.n - in->images.n_videos;
     if (in->images.n == 0 || in->positions != NULL) return 0;
+    walk w = { .p = p, .in = in, .spec = spec, .rules = rules, .next_video = n_stills };
+    w.first_video_row =
+        (int64_t)lvlm_image_rows_count(&spec->rows, &in->images, 0, n_stills);
     for (size_t first = 0, end = 0; first < p->N; first = end) {
         const size_t text = p->cell[first] / p->T;
         while (end < p->N && p->cell[end] / p->T == text) end++;
-        TRY(walk_text(&w, spec, first, end, err));
+        TRY(walk_text(&w, first, end, err));
     }
     return 0;
 }

@@ -1,8 +1,9 @@
 /* positions.h - positions on three axes for texts with images: time, row, column.
  *
- * Text counts up on all three axes together. A grid that starts at position p gives
- * its merged patch (f, y, x) the position (p + time of f, p + y, p + x); text goes
- * on behind the largest position of the grid (Qwen2-VL, get_rope_index). */
+ * Text counts up on all three axes together. An image that starts at position p gives
+ * the row at (f, y, x) of its grid (image_rows.h) the position (p + time of f, p + y,
+ * p + x); text continues after the largest position of the grid (Qwen2-VL,
+ * get_rope_index). */
 #ifndef LVLM_RUNTIME_POSITIONS_H
 #define LVLM_RUNTIME_POSITIONS_H
 
@@ -15,7 +16,6 @@ LVLM_BEGIN_DECLS
 enum { LVLM_MAX_POSITIONS = 1 << 24 };
 
 typedef struct lvlm_position_rules {
-    size_t merge;             /* patches that one row of the text spans, per side */
     double tokens_per_second; /* of videos; 0: a frame is one step */
     bool in_double;           /* times are products in double, else in float */
     /* as versions of the reference have it; none: as trained */
@@ -25,7 +25,7 @@ typedef struct lvlm_position_rules {
     bool truncated;
 } lvlm_position_rules;
 
-/* Set packing->positions (3,N) for images in the form of patches. Without any, or where
+/* Set packing->positions (3,N) for texts with images. Without any, or where
  * the batch brings positions, they stay as they are. LVLM_EFORMAT when a run of image
  * tokens does not fit its grid, or a position would be too large. */
 LVLM_MUST_CHECK int lvlm_positions_grids(lvlm_packing *packing,

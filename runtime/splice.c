@@ -24,16 +24,20 @@ static int fill_image_tokens(lvlm_inputs *in, const lvlm_input_spec *spec,
 {
     const lvlm_images *images = &in->images;
     const size_t n_videos = images->n_videos, n_stills = images->n - n_videos;
-    size_t rows = n_stills * spec->rows_per_image, video_rows = 0;
-    if (spec->images.form == LVLM_IMAGES_PATCHES) {
-        const size_t unit = spec->images.merge * spec->images.merge;
-        rows = lvlm_images_patches(images, 0, n_stills) / unit;
-        video_rows = lvlm_images_patches(images, n_stills, images->n) / unit;
-    }
+    const size_t rows = lvlm_image_rows_count(&spec->rows, images, 0, n_stills);
+    const size_t video_rows =
+        lvlm_image_rows_count(&spec->rows, images, n_stills, images->n);
     TRY(fill_tokens(in, spec->image_token, "image", n_stills, 0, rows, prefix, err));
     if (spec->video_token < 0) return 0;
     return fill_tokens(in, spec->video_token, "video", n_videos, rows, video_rows,
                        prefix, err);
+}
+
+/* Rows of image number i; beyond the last, of one of the usual size. */
+static size_t rows_of(const lvlm_inputs *in, const lvlm_input_spec *spec, size_t i)
+{
+    return i < in->images.n ? lvlm_image_rows_count(&spec->rows, &in->images, i, i + 1)
+                            : lvlm_image_rows_square(&spec->rows, &spec->images);
 }
 
 /* The n-th opening tag and the next closing one, which stands in the same text. */
@@ -41,11 +45,10 @@ static int fill_between_tags(lvlm_inputs *in, const lvlm_input_spec *spec,
                              const char *prefix, lvlm_error *err)
 {
     const int64_t open = spec->image_token, close = open + 1;
-    const size_t each = spec->rows_per_image;
-    size_t n_spans = 0;
+    size_t n_spans = 0, row = 0;
     for (size_t i = 0; i < in->B * in->T; i++) {
         if (in->ids[i] != open && in->ids[i] != close) continue;
-        const size_t last = i + each + 1;
+        const size_t each = rows_of(in, spec, n_spans), last = i + each + 1;
         const bool fits = in->ids[i] == open && i % in->T + each + 1 < in->T &&
                           in->ids[last] == close;
         FAIL_IF(!fits, err, LVLM_EFORMAT,
@@ -56,7 +59,7 @@ static int fill_between_tags(lvlm_inputs *in, const lvlm_input_spec *spec,
             FAIL_IF(in->ids[i + 1 + j] == open || in->ids[i + 1 + j] == close, err,
                     LVLM_EFORMAT, "%sinput_ids[%zu, %zu]: a tag inside of an image",
                     prefix, i / in->T, i % in->T + 1 + j);
-            in->image_row[i + 1 + j] = (int64_t)(n_spans * each + j);
+            in->image_row[i + 1 + j] = (int64_t)row++;
         }
         n_spans++;
         i = last;
@@ -75,6 +78,8 @@ int lvlm_splice_rows(lvlm_inputs *in, const lvlm_input_spec *spec, const char *p
     in->image_row = lvlm_arena_alloc(&in->arena, n, sizeof *in->image_row);
     if (in->image_row == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < n; i++) in->image_row[i] = -1;
+    FAIL_IF(in->images.n_videos > 0 && spec->video_token < 0, err, LVLM_EFORMAT,
+            "%spixel_values_videos: this model has no token for videos", prefix);
     switch (spec->splice) {
     case LVLM_SPLICE_IMAGE_TOKENS: return fill_image_tokens(in, spec, prefix, err);
     case LVLM_SPLICE_BETWEEN_TAGS: return fill_between_tags(in, spec, prefix, err);

@@ -16,8 +16,6 @@ typedef struct vision_connector {
     int (*open)(void **out, const lvlm_manifest *manifest, lvlm_error *err);
     int (*bind)(void *connector, weights *w, lvlm_error *err);
     void (*free)(void *connector);
-    /* Rows that come out for those of `seen`. */
-    size_t (*rows)(const void *connector, const features *seen);
     /* Elements of ops_scratch that forward needs. */
     size_t (*scratch)(const void *connector, const features *seen, size_t n_threads);
     void (*announce)(const void *connector, stages *s);

@@ -65,9 +65,8 @@ static int merger_bind(void *connector, weights *w, lvlm_error *err)
                         err);
 }
 
-static size_t merger_rows(const void *connector, const features *seen)
+static size_t merger_rows(const merger *c, const features *seen)
 {
-    const merger *const c = connector;
     return seen->R / (c->merge * c->merge);
 }
 
@@ -187,7 +186,6 @@ const vision_connector merger_connector = {
     .open = merger_open,
     .bind = merger_bind,
     .free = lvlm_free,
-    .rows = merger_rows,
     .scratch = merger_scratch,
     .announce = merger_announce,
     .tape_make = merger_tape_make,

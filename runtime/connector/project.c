@@ -38,12 +38,6 @@ static int linear_bind(void *connector, weights *w, lvlm_error *err)
     return weights_bind(w, connector, rows, 0, "connector.", err);
 }
 
-static size_t linear_rows(const void *connector, const features *seen)
-{
-    (void)connector;
-    return seen->R;
-}
-
 static size_t linear_needs(const void *connector, const features *seen,
                            size_t n_threads)
 {
@@ -93,7 +87,6 @@ const vision_connector linear_connector = {
     .open = linear_open,
     .bind = linear_bind,
     .free = lvlm_free,
-    .rows = linear_rows,
     .scratch = linear_needs,
     .announce = linear_announce,
     .tape_make = linear_tape_make,

@@ -106,12 +106,6 @@ static int resampler_bind(void *connector, weights *w, lvlm_error *err)
     return weights_bind(w, connector, rows, 0, "connector.", err);
 }
 
-static size_t resampler_rows(const void *connector, const features *seen)
-{
-    const resampler *const c = connector;
-    return seen->n_images * c->queries;
-}
-
 static size_t resampler_scratch(const void *connector, const features *seen,
                                 size_t n_threads)
 {
@@ -331,7 +325,6 @@ const vision_connector resampler_connector = {
     .open = resampler_open,
     .bind = resampler_bind,
     .free = lvlm_free,
-    .rows = resampler_rows,
     .scratch = resampler_scratch,
     .announce = resampler_announce,
     .tape_make = resampler_tape_make,

@@ -14,7 +14,7 @@ static int fit_square(vision_fit *out, const vision_settings *s, lvlm_error *err
             ", as do_resize is false",
             out->width, out->height, s->side, s->side);
     out->width = out->height = (size_t)s->side;
-    out->tokens = s->model.rows_per_image;
+    out->tokens = lvlm_image_rows_square(&s->model.rows, &s->model.images);
     return 0;
 }
 

@@ -258,11 +258,12 @@ static int must_equal(const reader *r, const char *key, uint64_t got, size_t exp
 
 static int read_squares(vision_settings *s, const reader *r, lvlm_error *err)
 {
-    uint64_t rows = s->model.rows_per_image;
     TRY(read_square(s, r, false, err));
+    const size_t expected = lvlm_image_rows_square(&s->model.rows, &s->model.images);
+    uint64_t rows = expected;
     TRY(must_equal(r, "size", s->side, s->model.images.side, err));
     TRY(read_count(&rows, r, "image_seq_length", err));
-    return must_equal(r, "image_seq_length", rows, s->model.rows_per_image, err);
+    return must_equal(r, "image_seq_length", rows, expected, err);
 }
 
 static int read_patches(vision_settings *s, const reader *r, lvlm_error *err)
@@ -430,12 +431,9 @@ int vision_settings_read(vision_settings *out, const lvlm_manifest *manifest,
     out->resize = out->rescale = out->normalize = true;
     out->factor = 1.0 / 255;
     if (p->class_names[0] == NULL) {
-        uint64_t side = 0;
         FAIL_IF(resampling == LVLM_RESAMPLING_TORCHVISION, err, LVLM_EUSAGE,
                 "%s: its images are resized by Pillow alone, not by torchvision", path);
-        FAIL_IF(!lvlm_json_u64(&side, lvlm_json_path(manifest->config, "vision.image")),
-                err, LVLM_EFORMAT, "configuration: vision.image is not a whole number");
-        out->side = side;
+        out->side = model.images.side;
         return 0;
     }
     if (resampling == LVLM_RESAMPLING_TORCHVISION) out->scaling = VISION_SCALE_FUSED;

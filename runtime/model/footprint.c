@@ -60,7 +60,7 @@ static int count(pass *t, uint64_t *out, lvlm_error *err)
     uint64_t rows = 0, tower = 0, connector = 0, grads = 0, text = 0;
     if (pass_has_images(t)) {
         const uint64_t seen = t->seen.R * t->seen.C * sizeof(real);
-        rows = p->connector->rows(p->projection, &t->seen) * C * sizeof(real);
+        rows = t->n_image_rows * C * sizeof(real);
         TRY(vision_bytes(&tower, &connector, &grads, t, keep, err));
         rows += seen + (sees ? rows : 0) + (p->gradients.vision ? seen : 0);
     }

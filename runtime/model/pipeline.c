@@ -142,12 +142,12 @@ static int read_batch(pass *t, const lvlm_checkpoint *inputs, const char *prefix
     TRY(lvlm_packing_make(&t->packing, &t->inputs, &options, err));
     if (!pass_has_images(t)) return 0;
     TRY(p->tower->look(p->vision, &t->seen, images, &t->inputs.arena, err));
+    t->n_image_rows = lvlm_image_rows_count(&p->spec.rows, images, 0, images->n);
     if (c->rope.axes == 3)
         TRY(lvlm_positions_grids(&t->packing, &t->inputs, &p->spec, &c->rope.positions,
                                  err));
     if (pass_sight(t) == NULL) return 0;
-    const size_t rows =
-        t->seen.R / (images->n * p->spec.images.tiles); /* of one tile */
+    const size_t rows = lvlm_image_rows_frame(&p->spec.rows, &images->grids[0]);
     return lvlm_sight_make(&t->sight, &t->packing, images, p->spec.images.tiles, rows,
                            c->attends_unseeing, err);
 }
@@ -205,8 +205,7 @@ int pass_see(pass *t, tape_keep tower, bool connector, lvlm_error *err)
 {
     const pipeline *const p = t->p;
     const workspace_slot seen_slot = { &t->seen.rows, t->seen.R, t->seen.C };
-    const workspace_slot rows_slot = { &t->image_rows,
-                                       p->connector->rows(p->projection, &t->seen),
+    const workspace_slot rows_slot = { &t->image_rows, t->n_image_rows,
                                        p->text.config.hidden };
     TRY(workspace_allocate(&t->seen_memory, &seen_slot, 1, "images", err));
     TRY(workspace_allocate(&t->image_memory, &rows_slot, 1, "images", err));
@@ -349,7 +348,7 @@ static int learn(pass *t, lvlm_model_step *step, double scale, lvlm_error *err)
     void *memory = NULL;
     const tape_keep tower = p->gradients.vision ? p->keep : TAPE_NOTHING;
     if (pass_has_images(t)) TRY(pass_see(t, tower, sees, err));
-    const size_t n = sees ? p->connector->rows(p->projection, &t->seen) : 0;
+    const size_t n = sees ? t->n_image_rows : 0;
     const workspace_slot slot = { &dimage_rows, n, p->text.config.hidden };
     TRY(workspace_allocate(&memory, &slot, 1, "images", err));
     if (sees) memset(dimage_rows, 0, n * p->text.config.hidden * sizeof *dimage_rows);

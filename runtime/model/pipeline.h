@@ -43,7 +43,8 @@ typedef struct pass {
     void *scratch_memory;
     void *tower_tape, *connector_tape;
     void *seen_memory;
-    real *image_rows; /* (connector's rows,C) */
+    size_t n_image_rows;
+    real *image_rows; /* (n_image_rows,C) of the connector */
     void *image_memory;
 } pass;
 

@@ -31,7 +31,6 @@ static const config_row config_rows[] = {
     CONFIG_MAYBE("text.train_length", decoder_config, rope.train_length),
     CONFIG_MAYBE("text.dynamic_ntk", decoder_config, rope.dynamic_ntk),
     CONFIG_MAYBE("text.logn", decoder_config, rope.logn),
-    CONFIG_MAYBE("vision.merge", decoder_config, rope.positions.merge),
     CONFIG_MAYBE("vision.tokens_per_second", decoder_config,
                  rope.positions.tokens_per_second),
     CONFIG("text.query_scalar", decoder_config, query_scalar),

@@ -107,7 +107,8 @@ size_t lvlm_encoder_max_length(const lvlm_encoder *e)
 
 size_t lvlm_encoder_image_tokens(const lvlm_encoder *e)
 {
-    if (e->spec.images.form == LVLM_IMAGES_SQUARES) return e->spec.rows_per_image;
+    if (e->spec.images.form == LVLM_IMAGES_SQUARES)
+        return lvlm_image_rows_square(&e->spec.rows, &e->spec.images);
     return e->spec.images.form == LVLM_IMAGES_PATCHES ? PATCHES_TOKENS : TILES_TOKENS;
 }
 

@@ -12,6 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* What is read of a canonical configuration. */
 #define CONFIG(splice, vision)                                                         \
     "{\"text\":{\"splice\":\"" splice "\",\"vocab\":9},\"tokens\":{\"image\":8},"      \
+    "\"connector\":{\"kind\":\"linear\"},"                                             \
     "\"vision\":{\"channels\":3,\"patch\":14," vision "}}"
 static const char *const configs[] = {
     CONFIG("image_tokens", "\"tower\":\"siglip\",\"image\":28,\"grid\":2"),

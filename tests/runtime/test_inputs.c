@@ -19,8 +19,14 @@ static const lvlm_input_spec spec = {
     .image_token = 60,
     .video_token = -1,
     .splice = LVLM_SPLICE_IMAGE_TOKENS,
-    .rows_per_image = 2,
-    .images = { .form = LVLM_IMAGES_SQUARES, .channels = 1, .side = 2, .patch = 1 },
+    .images = { .form = LVLM_IMAGES_SQUARES,
+                .channels = 1,
+                .side = 2,
+                .patch = 2,
+                .merge = 1,
+                .tiles = 1,
+                .class_rows = 1 },
+    .rows = { .pool = 1, .class_rows = 1 },
 };
 
 static void put_good(synthetic *s)
@@ -240,6 +246,7 @@ static void inputs_count_patches_of_grids_that_wrap_around(void **state)
     patches.images = (lvlm_image_spec){
         .form = LVLM_IMAGES_PATCHES, .channels = 1, .patch = 1, .frames = 1, .merge = 2
     };
+    patches.rows = (lvlm_image_rows){ .pool = 2 };
     for (size_t i = 0; i < 3 * (GRIDS - 1); i++) grids[i] = 65536;
     grids[3 * GRIDS - 3] = 1;
     grids[3 * GRIDS - 2] = grids[3 * GRIDS - 1] = 2;

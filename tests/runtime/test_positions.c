@@ -23,6 +23,7 @@ static const lvlm_input_spec spec = {
                 .patch = 1,
                 .frames = 1,
                 .merge = 1 },
+    .rows = { .pool = 1 },
 };
 
 /* A text of a video of `frames` frames of one patch and one more token. */
@@ -79,8 +80,7 @@ static void positions_multiply_in_the_order_of_the_reference(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const lvlm_position_rules rules = { .merge = 1,
-                                            .tokens_per_second = rows[i].rate };
+        const lvlm_position_rules rules = { .tokens_per_second = rows[i].rate };
         int64_t time, next;
         assert_int_equal(positions_of(&time, &next, rows[i].frame + 1, rows[i].seconds,
                                       &rules, NULL),
@@ -93,7 +93,7 @@ static void positions_multiply_in_the_order_of_the_reference(void **state)
 /* 30 * 0.7 is 21 in float and, from the same stored 0.7f, a little less in double. */
 static void positions_multiply_in_double(void **state)
 {
-    lvlm_position_rules rules = { .merge = 1, .tokens_per_second = 1 };
+    lvlm_position_rules rules = { .tokens_per_second = 1 };
     int64_t time, next;
     (void)state;
     assert_int_equal(positions_of(&time, &next, 31, 0.7f, &rules, NULL), 0);
@@ -116,8 +116,7 @@ static void positions_refuse_what_float_cannot_hold(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const lvlm_position_rules rules = { .merge = 1,
-                                            .tokens_per_second = rows[i].rate };
+        const lvlm_position_rules rules = { .tokens_per_second = rows[i].rate };
         int64_t time, next;
         lvlm_error err;
         assert_int_equal(
