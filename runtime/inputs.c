@@ -29,16 +29,22 @@ static int read_number(int64_t *out, const cJSON *config, const char *path,
     return 0;
 }
 
+static const char *const splice_words[] = {
+    [LVLM_SPLICE_IMAGE_TOKENS] = "image_tokens",
+    [LVLM_SPLICE_BETWEEN_TAGS] = "between_tags",
+    [LVLM_SPLICE_CROSS_ATTENTION] = "cross_attention",
+};
+
+const char *lvlm_splice_word(lvlm_splice splice)
+{
+    return splice_words[splice];
+}
+
 static int read_splice(lvlm_input_spec *out, const cJSON *config, lvlm_error *err)
 {
-    static const char *const words[] = {
-        [LVLM_SPLICE_IMAGE_TOKENS] = "image_tokens",
-        [LVLM_SPLICE_BETWEEN_TAGS] = "between_tags",
-        [LVLM_SPLICE_CROSS_ATTENTION] = "cross_attention",
-    };
     const char *word = lvlm_json_string(lvlm_json_path(config, "text.splice"));
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        if (word == NULL || strcmp(words[i], word) != 0) continue;
+    for (size_t i = 0; i < sizeof splice_words / sizeof *splice_words; i++) {
+        if (word == NULL || strcmp(splice_words[i], word) != 0) continue;
         out->splice = (lvlm_splice)i;
         return 0;
     }

@@ -49,6 +49,9 @@ typedef struct lvlm_inputs {
     lvlm_arena arena;
 } lvlm_inputs;
 
+/* As the configuration has it: "image_tokens". */
+const char *lvlm_splice_word(lvlm_splice splice);
+
 /* What a model of this canonical configuration takes, or LVLM_EFORMAT. */
 LVLM_MUST_CHECK int lvlm_input_spec_read(lvlm_input_spec *out, const cJSON *config,
                                          lvlm_error *err);

@@ -82,6 +82,7 @@
 
 /* block/ */
 #define features_emit          LVLM_PER_PRECISION(features_emit)
+#define features_squares       LVLM_PER_PRECISION(features_squares)
 
 /* vision/ */
 #define vit_configure          LVLM_PER_PRECISION(vit_configure)

@@ -1,5 +1,10 @@
-/* features.c - features as stages; see features.h. */
+/* features.c - features as stages, and their patches in other squares; see features.h.
+ */
 #include "runtime/block/features.h"
+
+#include <assert.h>
+
+#include "formats/base/alloc.h"
 
 int features_emit(stages *s, const char *name, const real *data, const features *f,
                   size_t C, lvlm_error *err)
@@ -7,4 +12,42 @@ int features_emit(stages *s, const char *name, const real *data, const features 
     lvlm_shape shape = f->shape;
     shape.dims[shape.n++] = C;
     return stages_emit(s, name, data, shape, err);
+}
+
+/* Patches of one frame whose rows, in the order of the images, begin with `first`. */
+static size_t *add_frame(size_t *next, size_t first, const lvlm_grid *g, size_t group,
+                         size_t side)
+{
+    const size_t h = g->h / side, w = g->w / side;
+    for (size_t i = 0; i < h * w * side * side; i++) {
+        const size_t square = i / (side * side), k = i % (side * side);
+        const size_t y = square / w * side + k / side;
+        const size_t x = square % w * side + k % side;
+        const size_t at = y / group * (g->w / group) + x / group;
+        *next++ = first + at * group * group + y % group * group + x % group;
+    }
+    return next;
+}
+
+int features_squares(size_t **out, const features *f, size_t side, lvlm_error *err)
+{
+    const size_t unit = f->group * f->group;
+    size_t *const from = *out = lvlm_calloc(f->R + 1, sizeof *from);
+    size_t *const places = lvlm_calloc(f->R / unit + 1, sizeof *places);
+    size_t *next = from;
+    assert(f->class_rows == 0);
+    if (from == NULL || places == NULL) {
+        lvlm_free(places);
+        return lvlm_fail_memory(err);
+    }
+    for (size_t i = 0; i < f->n_images; i++)
+        for (size_t t = 0; t < f->grids[i].t; t++)
+            next = add_frame(next, (size_t)(next - from), &f->grids[i], f->group, side);
+    assert(next == from + f->R);
+    for (size_t g = 0; g < f->R / unit; g++)
+        places[f->order != NULL ? f->order[g] : g] = g;
+    for (size_t r = 0; r < f->R; r++)
+        from[r] = places[from[r] / unit] * unit + from[r] % unit;
+    lvlm_free(places);
+    return 0;
 }

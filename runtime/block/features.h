@@ -6,18 +6,29 @@
 #include "runtime/images.h"
 #include "runtime/model/stages.h"
 
+/* Rows image by image and frame by frame: class rows, then patches in squares of
+ * group x group, the squares of a frame row by row, and so the patches of a square.
+ * With group 1 patches are row by row. */
 typedef struct features {
     size_t R, C;      /* rows and their width */
     lvlm_shape shape; /* of a stage of such rows, without C: [N, P], [R], ... */
-    size_t n_images;  /* rows of one image are adjacent ... */
-    size_t P;      /* ... and as many as this, where all have the same number, or 0 */
-    size_t *order; /* rows come in groups; group g is group order[g] of the images in
-                         their own order; NULL: in order */
-    real *rows;    /* (R,C) */
+    size_t n_images;
+    const lvlm_grid *grids; /* (n_images) of patches */
+    size_t class_rows;      /* of each frame */
+    size_t group;
+    size_t P;            /* rows of an image, where all have the same number; or 0 */
+    const size_t *order; /* (R/group^2) square g here is square order[g] in the order
+                            above; NULL: the same */
+    real *rows;          /* (R,C) */
 } features;
 
 /* Emit a stage of f->R rows.  data (f->R,C) */
 int features_emit(stages *s, const char *name, const real *data, const features *f,
                   size_t C, lvlm_error *err);
+
+/* Which row of `f` is number k when squares are side x side and in the order of the
+ * images.  *out (R), owned: lvlm_free. There are no class rows, and `side` divides the
+ * grids. */
+int features_squares(size_t **out, const features *f, size_t side, lvlm_error *err);
 
 #endif

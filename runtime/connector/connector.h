@@ -2,20 +2,24 @@
  * knows them.
  *
  *   configuration word "connector.kind" -> one connector: linear, merger, resampler
- *   seen rows of the tower -> rows in the width of the language model */
+ *   features of the tower -> rows in the width of the language model (image_rows.h says
+ *   how many) */
 #ifndef LVLM_RUNTIME_CONNECTOR_CONNECTOR_H
 #define LVLM_RUNTIME_CONNECTOR_CONNECTOR_H
 
 #include "runtime/block/features.h"
+#include "runtime/image_rows.h"
 #include "runtime/model/weights.h"
 #include "runtime/model/workspace.h"
 
 typedef struct vision_connector {
     const char *word;
     /* *out is owned: free, also after a failure. */
-    int (*open)(void **out, const lvlm_manifest *manifest, lvlm_error *err);
+    int (*open)(void **out, const lvlm_manifest *manifest, const lvlm_image_rows *rule,
+                lvlm_error *err);
     int (*bind)(void *connector, weights *w, lvlm_error *err);
     void (*free)(void *connector);
+    size_t (*width)(const void *connector); /* of the features that it takes */
     /* Elements of ops_scratch that forward needs. */
     size_t (*scratch)(const void *connector, const features *seen, size_t n_threads);
     void (*announce)(const void *connector, stages *s);

@@ -37,7 +37,6 @@ static const config_row config_rows[] = {
     CONFIG("vision.hidden", resampler, in),
     CONFIG("connector.hidden", resampler, width),
     CONFIG("connector.heads", resampler, heads),
-    CONFIG("connector.queries", resampler, queries),
     CONFIG("connector.norm_eps", resampler, norm_q.eps),
     CONFIG("text.hidden", resampler, out),
     CONFIG_END,
@@ -89,10 +88,12 @@ typedef struct resampler_tape {
 
 /* ---- life ----------------------------------------------------------------------- */
 
-static int resampler_open(void **out, const lvlm_manifest *manifest, lvlm_error *err)
+static int resampler_open(void **out, const lvlm_manifest *manifest,
+                          const lvlm_image_rows *rule, lvlm_error *err)
 {
     resampler *const c = *out = lvlm_calloc(1, sizeof *c);
     if (c == NULL) return lvlm_fail_memory(err);
+    c->queries = rule->queries;
     TRY(configure(c, config_rows, manifest->config, err));
     FAIL_IF(c->width % c->heads != 0, err, LVLM_EFORMAT,
             "configuration: connector.hidden %zu is no multiple of connector.heads %zu",
@@ -104,6 +105,11 @@ static int resampler_open(void **out, const lvlm_manifest *manifest, lvlm_error 
 static int resampler_bind(void *connector, weights *w, lvlm_error *err)
 {
     return weights_bind(w, connector, rows, 0, "connector.", err);
+}
+
+static size_t resampler_width(const void *connector)
+{
+    return ((const resampler *)connector)->in;
 }
 
 static size_t resampler_scratch(const void *connector, const features *seen,
@@ -325,6 +331,7 @@ const vision_connector resampler_connector = {
     .open = resampler_open,
     .bind = resampler_bind,
     .free = lvlm_free,
+    .width = resampler_width,
     .scratch = resampler_scratch,
     .announce = resampler_announce,
     .tape_make = resampler_tape_make,

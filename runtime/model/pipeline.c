@@ -40,7 +40,7 @@ static int open_parts(pipeline *p, const lvlm_manifest *manifest,
     TRY(tower_choose(&p->tower, manifest->config, err));
     TRY(p->tower->open(&p->vision, manifest, reference, err));
     TRY(connector_choose(&p->connector, manifest->config, err));
-    TRY(p->connector->open(&p->projection, manifest, err));
+    TRY(p->connector->open(&p->projection, manifest, &p->spec.rows, err));
     TRY(decoder_open(&p->text, manifest, reference, err));
     p->text.config.nudge = options->nudge;
     return head_open(&p->head, manifest, reference, err);

@@ -26,13 +26,17 @@ static bool slot_bytes(uint64_t *out, const workspace_slot *slot)
 int workspace_allocate(void **block, const workspace_slot *slots, size_t n_slots,
                        const char *what, lvlm_error *err)
 {
-    uint64_t total = 2 * ALIGN, bytes = 0;
+    uint64_t total = 0, bytes = 0;
     for (size_t i = 0; i < n_slots; i++) {
         FAIL_IF(!slot_bytes(&bytes, &slots[i]), err, LVLM_ENOMEM,
                 "%s: an array of %zu x %zu is too large", what, slots[i].rows,
                 slots[i].width);
+        *slots[i].at = NULL;
         total += bytes;
     }
+    *block = NULL;
+    if (total == 0) return 0;
+    total += 2 * ALIGN;
     *block = lvlm_malloc(total);
     FAIL_IF(*block == NULL, err, LVLM_ENOMEM, "%s: out of memory for %" PRIu64 " bytes",
             what, total);

@@ -22,7 +22,8 @@ typedef struct workspace_slot {
     size_t width;
 } workspace_slot;
 
-/* *block is owned: lvlm_free. LVLM_ENOMEM says for what (`what`) and how much. */
+/* *block is owned: lvlm_free; NULL where all arrays are none. LVLM_ENOMEM says for what
+ * (`what`) and how much. */
 int workspace_allocate(void **block, const workspace_slot *slots, size_t n_slots,
                        const char *what, lvlm_error *err);
 /* What a block takes; NULL: 0. */

@@ -110,6 +110,11 @@ static int plain_bind(void *tower, weights *w, lvlm_error *err)
     return 0;
 }
 
+static size_t plain_width(const void *tower)
+{
+    return ((const plain *)tower)->vit.hidden;
+}
+
 /* ---- forward -------------------------------------------------------------------- */
 
 static int plain_look(const void *tower, features *out, const lvlm_images *images,
@@ -118,7 +123,11 @@ static int plain_look(const void *tower, features *out, const lvlm_images *image
     const plain *const t = tower;
     const size_t grid = images->side / t->patch;
     (void)arena, (void)err;
-    *out = (features){ .n_images = images->n, .P = grid * grid, .C = t->vit.hidden };
+    *out = (features){ .n_images = images->n,
+                       .grids = images->grids,
+                       .group = 1,
+                       .P = grid * grid,
+                       .C = t->vit.hidden };
     out->R = out->n_images * out->P;
     out->shape = SHAPE(out->n_images, out->P);
     return 0;
@@ -291,10 +300,11 @@ static int plain_backward(const void *tower, void *tape, const real *drows,
 #define TOWER(name, how)                                                               \
     {                                                                                  \
         .word = name, .open = how, .bind = plain_bind, .free = plain_free,             \
-        .look = plain_look, .scratch = plain_scratch, .announce = plain_announce,      \
-        .tape_make = plain_tape_make, .tape_free = plain_tape_free,                    \
-        .tape_bytes = plain_tape_bytes, .backward_bytes = plain_backward_bytes,        \
-        .forward = plain_forward, .backward = plain_backward                           \
+        .width = plain_width, .look = plain_look, .scratch = plain_scratch,            \
+        .announce = plain_announce, .tape_make = plain_tape_make,                      \
+        .tape_free = plain_tape_free, .tape_bytes = plain_tape_bytes,                  \
+        .backward_bytes = plain_backward_bytes, .forward = plain_forward,              \
+        .backward = plain_backward                                                     \
     }
 
 const vision_tower siglip_tower = TOWER("siglip", siglip_open);

@@ -95,6 +95,11 @@ static int qwen2_bind(void *tower, weights *w, lvlm_error *err)
     return 0;
 }
 
+static size_t qwen2_width(const void *tower)
+{
+    return ((const qwen2 *)tower)->vit.hidden;
+}
+
 /* ---- who stands where ----------------------------------------------------------- */
 
 /* For every row: its place on the grid, and whom it sees. */
@@ -171,7 +176,10 @@ static int qwen2_look(const void *tower, features *out, const lvlm_images *image
 {
     const qwen2 *const t = tower;
     layout l;
-    *out = (features){ .n_images = images->n, .C = t->vit.hidden };
+    *out = (features){ .n_images = images->n,
+                       .grids = images->grids,
+                       .group = t->merge,
+                       .C = t->vit.hidden };
     TRY(make_layout(&l, t, images, arena, err));
     out->R = l.R;
     out->shape = SHAPE(out->R);
@@ -403,6 +411,7 @@ const vision_tower qwen2_tower = {
     .open = qwen2_open,
     .bind = qwen2_bind,
     .free = qwen2_free,
+    .width = qwen2_width,
     .look = qwen2_look,
     .scratch = qwen2_scratch,
     .announce = qwen2_announce,

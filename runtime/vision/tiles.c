@@ -102,6 +102,12 @@ static int tiles_bind(void *tower, weights *w, lvlm_error *err)
     return 0;
 }
 
+static size_t tiles_width(const void *tower)
+{
+    const tiles *const t = tower;
+    return t->vit.hidden * (t->K + 1);
+}
+
 /* ---- who stands where --------------------------------------------------------- */
 
 static bool is_dead(const tiles *t, const lvlm_images *images, size_t image, size_t row)
@@ -146,9 +152,13 @@ static int tiles_look(const void *tower, features *out, const lvlm_images *image
 {
     const tiles *const t = tower;
     (void)arena, (void)err;
-    *out = (features){ .n_images = images->n, .P = t->tiles * t->P };
+    *out = (features){ .n_images = images->n,
+                       .grids = images->grids,
+                       .class_rows = 1,
+                       .group = 1,
+                       .P = t->tiles * t->P,
+                       .C = tiles_width(t) };
     out->R = out->n_images * out->P;
-    out->C = t->vit.hidden * (t->K + 1);
     out->shape = SHAPE(images->n / images->per_text, images->per_text, t->tiles, t->P);
     return 0;
 }
@@ -396,6 +406,7 @@ const vision_tower tiles_tower = {
     .open = tiles_open,
     .bind = tiles_bind,
     .free = tiles_free,
+    .width = tiles_width,
     .look = tiles_look,
     .scratch = tiles_scratch,
     .announce = tiles_announce,

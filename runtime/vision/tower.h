@@ -18,6 +18,7 @@ typedef struct vision_tower {
                 lvlm_error *err);
     int (*bind)(void *tower, weights *w, lvlm_error *err);
     void (*free)(void *tower);
+    size_t (*width)(const void *tower); /* of its features */
     /* Fill in everything of `out` but the rows; arrays live in `arena`. */
     int (*look)(const void *tower, features *out, const lvlm_images *images,
                 lvlm_arena *arena, lvlm_error *err);
