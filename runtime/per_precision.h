@@ -179,6 +179,7 @@
 #define weights_rest           LVLM_PER_PRECISION(weights_rest)
 #define workspace_allocate     LVLM_PER_PRECISION(workspace_allocate)
 #define workspace_bytes        LVLM_PER_PRECISION(workspace_bytes)
+#define pipeline_fit           LVLM_PER_PRECISION(pipeline_fit)
 #define pipeline_backward_bytes LVLM_PER_PRECISION(pipeline_backward_bytes)
 #define pass_read              LVLM_PER_PRECISION(pass_read)
 #define pass_has_images        LVLM_PER_PRECISION(pass_has_images)

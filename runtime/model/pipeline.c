@@ -43,6 +43,7 @@ static int open_parts(pipeline *p, const lvlm_manifest *manifest,
     TRY(p->connector->open(&p->projection, manifest, &p->spec.rows, err));
     TRY(decoder_open(&p->text, manifest, reference, err));
     p->text.config.nudge = options->nudge;
+    TRY(pipeline_fit(p, err));
     return head_open(&p->head, manifest, reference, err);
 }
 

@@ -65,6 +65,9 @@ int pass_make_scratch(pass *t, lvlm_error *err);
 int pass_see(pass *t, tape_keep tower, bool connector, lvlm_error *err);
 void pass_free(pass *t);
 
+/* Do the parts take what they are given (fit.c)? LVLM_EFORMAT names both sides. */
+int pipeline_fit(const pipeline *p, lvlm_error *err);
+
 /* footprint.c, as engine.h has it. */
 int pipeline_backward_bytes(void *model, uint64_t *out, const lvlm_checkpoint *inputs,
                             const char *prefix, lvlm_error *err);
