@@ -51,7 +51,8 @@ static int make_scratch(decoding *d, size_t rows, lvlm_error *err)
 {
     const pipeline *const p = d->p;
     const size_t seen = d->sight.n_keys > rows ? d->sight.n_keys : rows;
-    const size_t needs[] = { decoder_scratch(&p->text, 1, seen, seen, p->n_threads),
+    const size_t needs[] = { transformer_scratch(&p->text.config.block, 1, seen, seen,
+                                                 p->n_threads),
                              head_scratch(&p->head, p->n_threads),
                              adapters_scratch(&p->adapters, p->n_threads) };
     workspace_slot slot = { &d->scratch.data, 0, 1 };
@@ -78,8 +79,10 @@ static int reserve(decoding *d, size_t rows, lvlm_error *err)
     size_t *const columns = lvlm_realloc(d->columns, wanted, sizeof *columns);
     if (columns == NULL) return lvlm_fail_memory(err);
     d->columns = columns;
-    TRY(kv_cache_reserve(&d->cache, &d->p->text.config, d->p->text.is_cross, wanted,
-                         err));
+    const decoder *const text = &d->p->text;
+    const size_t image_rows = d->looks ? cross_rows(&d->sight) : 0;
+    TRY(kv_cache_reserve(&d->cache, &text->config.block, text->blocks,
+                         text->config.layers, wanted, image_rows, err));
     TRY(make_scratch(d, wanted, err));
     d->capacity = wanted; /* last: a failure before is tried again */
     return 0;

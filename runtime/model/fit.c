@@ -39,7 +39,7 @@ static int fit_connector(const pipeline *p, lvlm_error *err)
 static bool has_cross_layers(const decoder *text)
 {
     for (size_t i = 0; i < text->config.layers; i++)
-        if (text->is_cross[i]) return true;
+        if (text->blocks[i].is_cross) return true;
     return false;
 }
 

@@ -36,16 +36,16 @@ static int vision_bytes(uint64_t *tower, uint64_t *connector, uint64_t *grads, p
 static int text_bytes(uint64_t *out, const pass *t, bool to_images, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    const decoder_tape_options options = pass_learning(t, to_images);
+    decoder_tape_options options = pass_learning(t, to_images);
+    workspace back = { .counts = true };
     decoder_tape tape;
-    decoder_grads grads = { 0 };
+    transformer_grads grads;
+    options.counts = true;
     int rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err);
-    if (rc == 0) rc = decoder_grads_make(&grads, &p->text.config, t->packing.N, err);
+    if (rc == 0) rc = transformer_grads_make(&grads, &back, &tape.blocks, err);
     if (rc == 0)
-        *out = decoder_tape_bytes(&tape) +
-               larger(workspace_bytes(grads.memory),
-                      head_backward_bytes(&p->head, t->packing.n_targets));
-    decoder_grads_free(&grads);
+        *out = tape.memory.bytes +
+               larger(back.bytes, head_backward_bytes(&p->head, t->packing.n_targets));
     decoder_tape_free(&tape);
     return rc;
 }
@@ -56,7 +56,7 @@ static int count(pass *t, uint64_t *out, lvlm_error *err)
     const bool sees =
         pass_has_images(t) && (p->gradients.vision || p->gradients.connector);
     const tape_keep keep = p->gradients.vision ? p->keep : TAPE_NOTHING;
-    const size_t C = p->text.config.hidden, M = t->packing.n_targets;
+    const size_t C = p->text.config.block.hidden, M = t->packing.n_targets;
     uint64_t rows = 0, tower = 0, connector = 0, grads = 0, text = 0;
     if (pass_has_images(t)) {
         const uint64_t seen = t->seen.R * t->seen.C * sizeof(real);

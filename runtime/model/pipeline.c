@@ -187,7 +187,8 @@ int pass_make_scratch(pass *t, lvlm_error *err)
     size_t span = attention_span(text->lo, text->hi, text->N);
     if (pass_sight(t) != NULL)
         span = larger(span, attention_span(t->sight.lo, t->sight.hi, text->N));
-    size_t numel = decoder_scratch(&p->text, text->N, t->sight.n_keys, span, n);
+    size_t numel =
+        transformer_scratch(&p->text.config.block, text->N, t->sight.n_keys, span, n);
     numel = larger(numel, head_scratch(&p->head, n));
     numel = larger(numel, adapters_scratch(&p->adapters, n));
     if (pass_has_images(t)) {
@@ -207,7 +208,7 @@ int pass_see(pass *t, tape_keep tower, bool connector, lvlm_error *err)
     const pipeline *const p = t->p;
     const workspace_slot seen_slot = { &t->seen.rows, t->seen.R, t->seen.C };
     const workspace_slot rows_slot = { &t->image_rows, t->n_image_rows,
-                                       p->text.config.hidden };
+                                       p->text.config.block.hidden };
     TRY(workspace_allocate(&t->seen_memory, &seen_slot, 1, "images", err));
     TRY(workspace_allocate(&t->image_memory, &rows_slot, 1, "images", err));
     TRY(p->tower->tape_make(p->vision, &t->tower_tape, &t->seen, &t->inputs.images,
@@ -321,7 +322,7 @@ static int learn_text(pass *t, lvlm_model_step *step, double scale, real *dimage
     real *dnormed = NULL;
     void *memory = NULL;
     const workspace_slot slot = { &dnormed, t->packing.n_targets,
-                                  p->text.config.hidden };
+                                  p->text.config.block.hidden };
     int rc;
     if ((rc = workspace_allocate(&memory, &slot, 1, "gradients", err)) < 0) return rc;
     const decoder_tape_options options = pass_learning(t, dimage_rows != NULL);
@@ -350,9 +351,10 @@ static int learn(pass *t, lvlm_model_step *step, double scale, lvlm_error *err)
     const tape_keep tower = p->gradients.vision ? p->keep : TAPE_NOTHING;
     if (pass_has_images(t)) TRY(pass_see(t, tower, sees, err));
     const size_t n = sees ? t->n_image_rows : 0;
-    const workspace_slot slot = { &dimage_rows, n, p->text.config.hidden };
+    const workspace_slot slot = { &dimage_rows, n, p->text.config.block.hidden };
     TRY(workspace_allocate(&memory, &slot, 1, "images", err));
-    if (sees) memset(dimage_rows, 0, n * p->text.config.hidden * sizeof *dimage_rows);
+    if (sees)
+        memset(dimage_rows, 0, n * p->text.config.block.hidden * sizeof *dimage_rows);
     int rc = learn_text(t, step, scale, dimage_rows, err);
     if (rc == 0 && sees) rc = unsee(t, dimage_rows, err);
     lvlm_free(memory);

@@ -22,26 +22,40 @@ static bool slot_bytes(uint64_t *out, const workspace_slot *slot)
     return true;
 }
 
-/* The size stands in front of the first array. */
-int workspace_allocate(void **block, const workspace_slot *slots, size_t n_slots,
+static int total_bytes(uint64_t *total, const workspace_slot *slots, size_t n_slots,
                        const char *what, lvlm_error *err)
 {
-    uint64_t total = 0, bytes = 0;
+    uint64_t bytes = 0;
+    *total = 0;
     for (size_t i = 0; i < n_slots; i++) {
         FAIL_IF(!slot_bytes(&bytes, &slots[i]), err, LVLM_ENOMEM,
                 "%s: an array of %zu x %zu is too large", what, slots[i].rows,
                 slots[i].width);
         *slots[i].at = NULL;
-        total += bytes;
+        *total += bytes;
     }
+    if (*total > 0) *total += 2 * ALIGN;
+    return 0;
+}
+
+/* In front of the first array. */
+typedef struct header {
+    uint64_t bytes;
+    void *next; /* of a workspace */
+} header;
+
+int workspace_allocate(void **block, const workspace_slot *slots, size_t n_slots,
+                       const char *what, lvlm_error *err)
+{
+    uint64_t total, bytes = 0;
+    TRY(total_bytes(&total, slots, n_slots, what, err));
     *block = NULL;
     if (total == 0) return 0;
-    total += 2 * ALIGN;
-    *block = lvlm_malloc(total);
-    FAIL_IF(*block == NULL, err, LVLM_ENOMEM, "%s: out of memory for %" PRIu64 " bytes",
+    header *const head = *block = lvlm_malloc(total);
+    FAIL_IF(head == NULL, err, LVLM_ENOMEM, "%s: out of memory for %" PRIu64 " bytes",
             what, total);
-    memcpy(*block, &total, sizeof total);
-    unsigned char *at = (unsigned char *)*block + sizeof total;
+    *head = (header){ total, NULL };
+    unsigned char *at = (unsigned char *)(head + 1);
     at += (ALIGN - (uintptr_t)at % ALIGN) % ALIGN;
     for (size_t i = 0; i < n_slots; i++) {
         (void)slot_bytes(&bytes, &slots[i]); /* succeeded above */
@@ -53,7 +67,43 @@ int workspace_allocate(void **block, const workspace_slot *slots, size_t n_slots
 
 uint64_t workspace_bytes(const void *block)
 {
-    uint64_t total = 0;
-    if (block != NULL) memcpy(&total, block, sizeof total);
-    return total;
+    return block != NULL ? ((const header *)block)->bytes : 0;
+}
+
+static void link_block(workspace *w, void *block)
+{
+    ((header *)block)->next = w->blocks;
+    w->blocks = block;
+}
+
+int workspace_take(workspace *w, const workspace_slot *slots, size_t n_slots,
+                   const char *what, lvlm_error *err)
+{
+    uint64_t total;
+    void *block;
+    TRY(total_bytes(&total, slots, n_slots, what, err));
+    w->bytes += total;
+    if (w->counts || total == 0) return 0;
+    TRY(workspace_allocate(&block, slots, n_slots, what, err));
+    link_block(w, block);
+    return 0;
+}
+
+int workspace_list(workspace *w, void **out, size_t n, size_t size, lvlm_error *err)
+{
+    const size_t items = (sizeof(header) + size - 1) / size; /* as much as a header */
+    unsigned char *const block = lvlm_calloc(n + items, size);
+    if (block == NULL) return lvlm_fail_memory(err);
+    link_block(w, block);
+    *out = block + sizeof(header);
+    return 0;
+}
+
+void workspace_free(workspace *w)
+{
+    for (void *next; w->blocks != NULL; w->blocks = next) {
+        next = ((header *)w->blocks)->next;
+        lvlm_free(w->blocks);
+    }
+    *w = (workspace){ .counts = w->counts };
 }

@@ -5,6 +5,8 @@
 #ifndef LVLM_RUNTIME_MODEL_WORKSPACE_H
 #define LVLM_RUNTIME_MODEL_WORKSPACE_H
 
+#include <stdbool.h>
+
 #include "formats/base/error.h"
 #include "runtime/real.h"
 
@@ -21,6 +23,23 @@ typedef struct workspace_slot {
     size_t rows; /* the array is (rows, width); none when either is 0 */
     size_t width;
 } workspace_slot;
+
+/* All memory of a pass through one part; zero it, free with workspace_free. With
+ * `counts` only lists are allocated: arrays stay NULL, and bytes is what they would
+ * take. */
+typedef struct workspace {
+    void *blocks; /* owned, linked */
+    uint64_t bytes;
+    bool counts;
+} workspace;
+
+/* Arrays, as workspace_allocate has them. */
+int workspace_take(workspace *memory, const workspace_slot *slots, size_t n_slots,
+                   const char *what, lvlm_error *err);
+/* *out = n items of `size` bytes, zeroed; lists are small and not in bytes. */
+int workspace_list(workspace *memory, void **out, size_t n, size_t size,
+                   lvlm_error *err);
+void workspace_free(workspace *memory);
 
 /* *block is owned: lvlm_free; NULL where all arrays are none. LVLM_ENOMEM says for what
  * (`what`) and how much. */

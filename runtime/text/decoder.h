@@ -1,36 +1,64 @@
 /* decoder.h - the language model: one decoder, driven by its configuration.
  *
  *   x = scale * E[id]  or a row of the connector
- *   L times:
- *     x += [post_attn_norm] Wo attention(rope(Wq n), rope(Wk n), Wv n),  n = norm1 x
- *     x += [post_mlp_norm] Wdown (act(Wgate n) * Wup n),                 n = norm2 x
+ *   L blocks (transformer.h), some of which attend to the image in place of the text
  *   out = norm x
  *
- * Blocks in a list of their own look at the image instead (cross.h):
- *     x += tanh(attn_gate) Wo attention(q_norm Wq n, k_norm Wk z, Wv z), z: image rows
- *     x += tanh(mlp_gate) MLP(norm2 x), where the row sees anything
- *
- * Norms are RMS norms whose weights are used as norm_offset + w; the ones in brackets
- * exist when `sandwich`. Rows are packed (packing.h): N rows, C = hidden, Q = heads *
- * head_dim, K = kv_heads * head_dim, F = mlp, V = vocab. Logits and loss: head.h. */
+ * Rows are packed (packing.h): N rows, C = hidden. Logits and loss: head.h. */
 #ifndef LVLM_RUNTIME_TEXT_DECODER_H
 #define LVLM_RUNTIME_TEXT_DECODER_H
 
+#include "runtime/block/transformer.h"
 #include "runtime/model/stages.h"
-#include "runtime/model/workspace.h"
+#include "runtime/packing.h"
+#include "runtime/positions.h"
 #include "runtime/sight.h"
-#include "runtime/text/block.h"
 #include "runtime/text/cross.h"
 #include "runtime/text/kv_cache.h"
 
 #define DECODER_BLOCKS "text.blocks." /* in front of names of weights and stages */
 
+/* Rotary frequencies: theta^(-2j/head_dim), and what is done to them. */
+typedef struct decoder_rope {
+    double theta;
+    bool llama3; /* scaled (ops/rope.h) */
+    double factor, low, high, original;
+    bool dynamic_ntk;    /* theta grows where a text is longer than train_length */
+    bool logn;           /* queries grow there with the logarithm of their position;
+                            both in evaluation alone */
+    size_t train_length; /* 0: neither */
+    size_t sections[3];  /* pairs of a head that turn by time, row, column */
+    size_t axes;         /* 1, or 3 */
+    lvlm_position_rules positions; /* 3 axes only */
+} decoder_rope;
+
+typedef struct decoder_config {
+    transformer_config block;
+    size_t layers;
+    size_t embed_rows; /* of the table of word vectors */
+    size_t own_rows;   /* the same where the head has another number of rows, else 0 */
+    int64_t pad; /* its row has no gradient from being looked up; -1: there is none */
+    decoder_rope rope;
+    size_t sliding_window;   /* in even blocks; 0: none, or not in force */
+    bool window_cuts_prefix; /* as early versions of the reference do */
+    int64_t first_position;  /* of column 0 */
+    size_t max_positions;    /* that the model was trained on; computed beyond them */
+    double embed_scale;
+    bool nudge;      /* what enters block 0 is moved by its last bit (model.h) */
+    bool post_norms; /* after attention and MLP too */
+    bool qkv_bias;
+    bool causal; /* each row sees those before it; else the prefix sees all of itself */
+    lvlm_prefix_rules prefix;
+    bool
+        attends_unseeing; /* rows that see no image attend to all of it all the same, as
+                              versions of the reference do */
+} decoder_config;
+
 typedef struct decoder {
     decoder_config config;
-    weight_matrix embed;   /* (embed_rows,C) */
-    bool *is_cross;        /* (layers), owned: looks at the image */
-    decoder_block *blocks; /* (layers), owned */
-    norm_layer norm;       /* (C) */
+    weight_matrix embed;       /* (embed_rows,C) */
+    transformer_block *blocks; /* (layers), owned */
+    norm_layer norm;           /* (C) */
     size_t first; /* the first block with anything that is trained; layers: none has */
 } decoder;
 
@@ -38,23 +66,20 @@ typedef struct decoder {
  * comes out. With a way back the model trains: what it does past its train_length in
  * evaluation alone is left out. */
 typedef struct decoder_tape {
-    decoder_pass pass;
-    kv_cache *cache; /* borrowed; NULL: none */
-    tape_keep keep;
-    size_t first;            /* the block where the way back ends; layers without one */
-    decoder_acts shared;     /* of blocks that keep nothing; TAPE_INPUTS: of every block
-                                in its turn, whole */
-    cross_acts shared_cross; /* likewise; with a cache its own count */
-    decoder_acts *blocks;    /* (layers) TAPE_ALL: of blocks from `first` on */
-    cross_acts *cross;       /* (layers) of those among them that look */
-    real *inputs;            /* (layers-first,N,C) TAPE_INPUTS */
-    size_t held;             /* TAPE_INPUTS: the block that `shared` is of */
-    cross_keys keys;         /* what they look at */
-    real *last;              /* (n_wanted,C) leaving the last block; before, (N,C) */
-    real *normed;            /* likewise: the last norm's output */
-    real *spare;  /* (B*T,C) rows with padding between, when there is padding */
-    void *memory; /* owned: tables, inputs, last, normed, spare */
-    size_t n_blocks;
+    const lvlm_packing *packing; /* borrowed */
+    size_t N;
+    const size_t *wanted; /* (n_wanted) rows of normed, increasing; NULL: all */
+    size_t n_wanted;      /* N when all are */
+    size_t narrows; /* the block after whose attention only those are computed; the
+                       number of blocks: after the last norm */
+    transformer_tape blocks;
+    kv_cache *cache;       /* borrowed; NULL: none */
+    cross_keys keys;       /* what blocks with cross-attention attend to */
+    real *cosines, *sines; /* (N,head_dim/2) */
+    real *logn;            /* (N) factors of queries; NULL: all are 1 */
+    real *normed;          /* (n_wanted,C) the last norm's output; before, (N,C) */
+    real *spare; /* (B*T,C) rows with padding between, when there is padding */
+    workspace memory;
 } decoder_tape;
 
 typedef struct decoder_tape_options {
@@ -62,6 +87,7 @@ typedef struct decoder_tape_options {
         *sight;      /* some blocks look at image rows; NULL: they are left out */
     kv_cache *cache; /* NULL: none; else with room for the rows */
     tape_keep keep;
+    bool counts;    /* only the size of its memory is wanted (workspace.h) */
     bool to_images; /* the way back goes on to the image rows */
     const size_t
         *wanted; /* (n_wanted) rows of normed, increasing; NULL: all. Borrowed */
@@ -77,10 +103,6 @@ int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *refer
 int decoder_bind(decoder *text, weights *w, lvlm_error *err);
 void decoder_free(decoder *text);
 
-/* Elements of ops_scratch that a pass over N rows needs, with n_keys rows of the image
- * and blocks of queries that see up to `span` of these or those (attention_span). */
-size_t decoder_scratch(const decoder *text, size_t N, size_t n_keys, size_t span,
-                       size_t n_threads);
 void decoder_announce(const decoder *text, stages *s);
 
 /* Memory for one pass (decoder_tape.c). With a cache rows see those of earlier passes
@@ -91,7 +113,6 @@ int decoder_tape_make(decoder_tape *tape, const decoder *text,
                       const lvlm_packing *packing, const decoder_tape_options *options,
                       lvlm_error *err);
 void decoder_tape_free(decoder_tape *tape);
-uint64_t decoder_tape_bytes(const decoder_tape *tape);
 
 /* From ids and connector rows to tape->normed, the final norm's output of the rows that
  * are wanted. Rows of the text that are image rows take theirs. Stops early when no

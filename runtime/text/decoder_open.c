@@ -6,23 +6,20 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "runtime/model/configure.h"
-#include "runtime/ops/attention.h"
-#include "runtime/ops/linear.h"
-#include "runtime/ops/norm.h"
 #include "runtime/text/decoder.h"
 
 static const config_row config_rows[] = {
-    CONFIG("text.hidden", decoder_config, hidden),
+    CONFIG("text.hidden", decoder_config, block.hidden),
     CONFIG("text.layers", decoder_config, layers),
-    CONFIG("text.heads", decoder_config, heads),
-    CONFIG("text.kv_heads", decoder_config, kv_heads),
-    CONFIG("text.head_dim", decoder_config, head_dim),
-    CONFIG("text.mlp", decoder_config, mlp),
+    CONFIG("text.heads", decoder_config, block.heads),
+    CONFIG("text.kv_heads", decoder_config, block.kv_heads),
+    CONFIG("text.head_dim", decoder_config, block.head_dim),
+    CONFIG("text.mlp", decoder_config, block.mlp),
     CONFIG("text.vocab", decoder_config, embed_rows),
     CONFIG_MAYBE("text.embed_rows", decoder_config, embed_rows), /* where they differ */
     CONFIG_MAYBE("text.embed_rows", decoder_config, own_rows),
-    CONFIG("text.norm_eps", decoder_config, norm.eps),
-    CONFIG("text.norm_offset", decoder_config, norm.offset),
+    CONFIG("text.norm_eps", decoder_config, block.norm.eps),
+    CONFIG("text.norm_offset", decoder_config, block.norm.offset),
     CONFIG("text.rope_theta", decoder_config, rope.theta),
     CONFIG_MAYBE("text.rope_factor", decoder_config, rope.factor),
     CONFIG_MAYBE("text.rope_low", decoder_config, rope.low),
@@ -33,13 +30,13 @@ static const config_row config_rows[] = {
     CONFIG_MAYBE("text.logn", decoder_config, rope.logn),
     CONFIG_MAYBE("vision.tokens_per_second", decoder_config,
                  rope.positions.tokens_per_second),
-    CONFIG("text.query_scalar", decoder_config, query_scalar),
-    CONFIG_MAYBE("text.attn_softcap", decoder_config, attn_softcap),
+    CONFIG("text.query_scalar", decoder_config, block.query_scalar),
+    CONFIG_MAYBE("text.attn_softcap", decoder_config, block.attn_softcap),
     CONFIG_MAYBE("text.sliding_window", decoder_config, sliding_window),
     CONFIG("text.first_position", decoder_config, first_position),
-    CONFIG("text.sandwich_norms", decoder_config, sandwich),
+    CONFIG("text.sandwich_norms", decoder_config, post_norms),
     CONFIG_MAYBE("text.qkv_bias", decoder_config, qkv_bias),
-    CONFIG("text.activation", decoder_config, activation),
+    CONFIG("text.activation", decoder_config, block.activation),
     CONFIG_END,
 };
 
@@ -57,72 +54,26 @@ static const char *const embed_scale_words[] = {
     NULL,
 };
 
-enum {
-    HAS_SANDWICH = 1,
-    HAS_BIAS = 2,
-    IS_SELF = 4,
-    IS_CROSS = 8,
-    HEAD_ROWS = 16,
-    OWN_ROWS = 32
-};
+enum { HEAD_ROWS = 1, OWN_ROWS = 2 };
+
+#define TEXT(bits, field) WEIGHT_FIELD_WHEN(decoder, field, bits)
 
 // clang-format off
-#define C LVLM_DIM_HIDDEN
-#define Q LVLM_DIM_Q_DIM
-#define D LVLM_DIM_HEAD_DIM
-#define K LVLM_DIM_KV_DIM
-#define F LVLM_DIM_MLP
-#define TEXT(bits, field) WEIGHT_FIELD_WHEN(decoder, field, bits)
-#define BLOCK(field) WEIGHT_FIELD(decoder_block, field)
-#define WHEN(bits, field) WEIGHT_FIELD_WHEN(decoder_block, field, bits)
-
 static const weight_row decoder_rows[] = {
-    { "embed.weight", { LVLM_DIM_VOCAB, C },      TEXT(HEAD_ROWS, embed) },
-    { "embed.weight", { LVLM_DIM_EMBED_ROWS, C }, TEXT(OWN_ROWS, embed) },
-    { "norm.weight",  { C },                 WEIGHT_FIELD(decoder, norm.w) },
+    { "embed.weight", { LVLM_DIM_VOCAB, LVLM_DIM_HIDDEN },      TEXT(HEAD_ROWS, embed) },
+    { "embed.weight", { LVLM_DIM_EMBED_ROWS, LVLM_DIM_HIDDEN }, TEXT(OWN_ROWS, embed) },
+    { "norm.weight",  { LVLM_DIM_HIDDEN },                      TEXT(0, norm.w) },
     WEIGHT_END,
 };
-
-static const weight_row block_rows[] = {
-    { "norm1.weight",          { C },    BLOCK(norm1.w) },
-    { "attn.q.weight",         { Q, C }, WHEN(IS_SELF, q_w) },
-    { "attn.k.weight",         { K, C }, WHEN(IS_SELF, k_w) },
-    { "attn.v.weight",         { K, C }, WHEN(IS_SELF, v_w) },
-    { "attn.q.bias",           { Q },    WHEN(IS_SELF | HAS_BIAS, q_b) },
-    { "attn.k.bias",           { K },    WHEN(IS_SELF | HAS_BIAS, k_b) },
-    { "attn.v.bias",           { K },    WHEN(IS_SELF | HAS_BIAS, v_b) },
-    { "attn.out.weight",       { C, Q }, WHEN(IS_SELF, out_w) },
-    { "cross.q.weight",        { Q, C }, WHEN(IS_CROSS, q_w) },
-    { "cross.k.weight",        { K, C }, WHEN(IS_CROSS, k_w) },
-    { "cross.v.weight",        { K, C }, WHEN(IS_CROSS, v_w) },
-    { "cross.q_norm.weight",   { D },    WHEN(IS_CROSS, q_norm.w) },
-    { "cross.k_norm.weight",   { D },    WHEN(IS_CROSS, k_norm.w) },
-    { "cross.out.weight",      { C, Q }, WHEN(IS_CROSS, out_w) },
-    { "attn_gate",             { LVLM_DIM_ONE }, WHEN(IS_CROSS, attn_gate) },
-    { "post_attn_norm.weight", { C },    WHEN(HAS_SANDWICH, post_attn_norm.w) },
-    { "norm2.weight",          { C },    BLOCK(norm2.w) },
-    { "mlp.gate.weight",       { F, C }, BLOCK(gate_w) },
-    { "mlp.up.weight",         { F, C }, BLOCK(up_w) },
-    { "mlp.down.weight",       { C, F }, BLOCK(down_w) },
-    { "mlp_gate",              { LVLM_DIM_ONE }, WHEN(IS_CROSS, mlp_gate) },
-    { "post_mlp_norm.weight",  { C },    WHEN(HAS_SANDWICH, post_mlp_norm.w) },
-    WEIGHT_END,
-};
-
-#undef C
-#undef Q
-#undef D
-#undef K
-#undef F
 // clang-format on
 
 static int check_config(const decoder_config *c, lvlm_error *err)
 {
-    FAIL_IF(c->heads % c->kv_heads != 0, err, LVLM_EFORMAT,
+    FAIL_IF(c->block.heads % c->block.kv_heads != 0, err, LVLM_EFORMAT,
             "configuration: text.heads %zu is no multiple of text.kv_heads %zu",
-            c->heads, c->kv_heads);
-    FAIL_IF(c->head_dim % 2 != 0, err, LVLM_EFORMAT,
-            "configuration: text.head_dim %zu is odd", c->head_dim);
+            c->block.heads, c->block.kv_heads);
+    FAIL_IF(c->block.head_dim % 2 != 0, err, LVLM_EFORMAT,
+            "configuration: text.head_dim %zu is odd", c->block.head_dim);
     FAIL_IF(c->first_position > 1, err, LVLM_EFORMAT,
             "configuration: text.first_position %" PRId64 " is not 0 or 1",
             c->first_position);
@@ -137,7 +88,7 @@ static int read_words(decoder_config *c, const cJSON *config, lvlm_error *err)
     TRY(configure_word(&word, config, "text.rope_type", rope_words, err));
     c->rope.llama3 = word == ROPE_LLAMA3;
     TRY(configure_word(&word, config, "text.embed_scale", embed_scale_words, err));
-    c->embed_scale = word == EMBED_SQRT_HIDDEN ? sqrt((double)c->hidden) : 1;
+    c->embed_scale = word == EMBED_SQRT_HIDDEN ? sqrt((double)c->block.hidden) : 1;
     uint64_t pad;
     const bool pads = lvlm_json_u64(&pad, lvlm_json_path(config, "tokens.pad"));
     c->pad = pads && pad < c->embed_rows ? (int64_t)pad : -1;
@@ -152,7 +103,7 @@ static int read_sections(decoder_config *c, const cJSON *config, lvlm_error *err
     c->rope.axes = 1;
     if (lvlm_json_path(config, "text.mrope_section") == NULL) return 0;
     TRY(configure_list(c->rope.sections, 3, &n, config, "text.mrope_section", err));
-    FAIL_IF(n != 3 || s[0] + s[1] + s[2] != c->head_dim / 2, err, LVLM_EFORMAT,
+    FAIL_IF(n != 3 || s[0] + s[1] + s[2] != c->block.head_dim / 2, err, LVLM_EFORMAT,
             "configuration: text.mrope_section does not add up to half of a head");
     c->rope.axes = 3;
     return 0;
@@ -194,7 +145,7 @@ static int read_cross(decoder *text, const cJSON *config, lvlm_error *err)
         uint64_t i;
         FAIL_IF(!lvlm_json_u64(&i, item) || i >= text->config.layers, err, LVLM_EFORMAT,
                 "configuration: text.cross_layers names a block that is not there");
-        text->is_cross[i] = true;
+        text->blocks[i].is_cross = text->config.block.head_norms = true;
     }
     return 0;
 }
@@ -210,31 +161,27 @@ int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *refer
     TRY(read_sections(c, manifest->config, err));
     TRY(lvlm_manifest_max_positions(&max_positions, manifest, err));
     c->max_positions = (size_t)max_positions;
-    c->norm.rms = true;
-    text->norm = c->norm;
+    c->block.norm.rms = c->block.gated_mlp = true;
+    text->norm = c->block.norm;
     read_differences(c, manifest->family, reference);
     text->blocks = lvlm_calloc(c->layers, sizeof *text->blocks);
-    text->is_cross = lvlm_calloc(c->layers, sizeof *text->is_cross);
-    FAIL_IF(text->blocks == NULL || text->is_cross == NULL, err, LVLM_ENOMEM,
-            "out of memory for %zu blocks", c->layers);
+    FAIL_IF(text->blocks == NULL, err, LVLM_ENOMEM, "out of memory for %zu blocks",
+            c->layers);
     return read_cross(text, manifest->config, err);
 }
 
 int decoder_bind(decoder *text, weights *w, lvlm_error *err)
 {
     const decoder_config *const c = &text->config;
-    const unsigned has =
-        (c->sandwich ? HAS_SANDWICH : 0) | (c->qkv_bias ? HAS_BIAS : 0);
     TRY(weights_bind(w, text, decoder_rows, c->own_rows > 0 ? OWN_ROWS : HEAD_ROWS,
                      "text.", err));
     text->first = text->embed.grad != NULL ? 0 : c->layers;
     for (size_t i = 0; i < c->layers; i++) {
         const size_t before = w->n_trained;
-        const unsigned kind = has | (text->is_cross[i] ? IS_CROSS : IS_SELF);
-        decoder_block *const b = &text->blocks[i];
-        b->norm1 = b->norm2 = b->post_attn_norm = b->post_mlp_norm = c->norm;
-        b->q_norm = b->k_norm = (norm_layer){ .rms = true, .eps = c->norm.eps };
-        TRY(weights_bind_block(w, b, block_rows, kind, DECODER_BLOCKS, i, err));
+        transformer_block *const b = &text->blocks[i];
+        unsigned has = c->post_norms ? BLOCK_POST_NORMS : 0;
+        has |= b->is_cross ? BLOCK_GATES : c->qkv_bias ? BLOCK_QKV_BIASES : 0;
+        TRY(transformer_bind(b, w, &c->block, has, DECODER_BLOCKS, i, err));
         if (w->n_trained > before && i < text->first) text->first = i;
     }
     return 0;
@@ -243,28 +190,5 @@ int decoder_bind(decoder *text, weights *w, lvlm_error *err)
 void decoder_free(decoder *text)
 {
     lvlm_free(text->blocks);
-    lvlm_free(text->is_cross);
     text->blocks = NULL;
-    text->is_cross = NULL;
-}
-
-size_t decoder_scratch(const decoder *text, size_t N, size_t n_keys, size_t span,
-                       size_t n_threads)
-{
-    const decoder_config *const c = &text->config;
-    const size_t Q = c->heads * c->head_dim, K = c->kv_heads * c->head_dim;
-    const size_t rows = N > n_keys ? N : n_keys;
-    const size_t needs[] = {
-        linear_scratch(c->hidden, Q, n_threads),
-        linear_scratch(c->hidden, K, n_threads),
-        linear_scratch(Q, c->hidden, n_threads),
-        linear_scratch(c->hidden, c->mlp, n_threads),
-        linear_scratch(c->mlp, c->hidden, n_threads),
-        attention_scratch(N, span, c->heads, n_threads),
-        norm_scratch(rows * c->heads),
-    };
-    size_t most = 0;
-    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
-        if (needs[i] > most) most = needs[i];
-    return most;
 }

@@ -1,30 +1,5 @@
-/* decoder_tape.c - the memory of one pass through the decoder; see decoder.h.
- *
- *   TAPE_NOTHING   one set of arrays, in which each block overwrites the one before
- *   TAPE_INPUTS    one whole set, and what enters each block from `first` on
- *   TAPE_ALL       one set below `first`; from there on one each, in which a block's
- *                  output is the next one's input, and what only gradients of frozen
- *                  weights would read lies in the first set */
-#include "formats/base/alloc.h"
+/* decoder_tape.c - the memory of one pass through the decoder; see decoder.h. */
 #include "runtime/text/decoder.h"
-
-/* What blocks look at, for every one of them or, without a cache, for one at a time. */
-static int make_cross(decoder_tape *t, const decoder *text,
-                      const decoder_tape_options *o, lvlm_error *err)
-{
-    const decoder_config *const c = &text->config;
-    const bool back = o->keep != TAPE_NOTHING;
-    if (t->cache != NULL && t->cache->looked)
-        return cross_keys_again(&t->keys, o->sight, t->pass.N, err);
-    TRY(cross_keys_make(&t->keys, c, o->sight, t->pass.N, back, err));
-    if (!o->to_images) t->keys.dstates = NULL;
-    if (t->cache == NULL)
-        return cross_acts_make(&t->shared_cross, c, &t->keys, back, err);
-    for (size_t i = 0; i < c->layers; i++)
-        if (text->is_cross[i])
-            TRY(cross_acts_make(&t->cache->cross[i], c, &t->keys, false, err));
-    return 0;
-}
 
 /* Is a stage wanted that comes from block `first` or from behind it? */
 static bool shows_end(const stages *s, size_t first, size_t layers)
@@ -42,8 +17,8 @@ static size_t narrowing_block(const decoder *text, const decoder_tape_options *o
 {
     const size_t layers = text->config.layers;
     size_t i = layers;
-    while (i > 0 && text->is_cross[i - 1] && o->sight == NULL) i--;
-    if (i == 0 || text->is_cross[i - 1] || shows_end(o->stages, i - 1, layers))
+    while (i > 0 && text->blocks[i - 1].is_cross && o->sight == NULL) i--;
+    if (i == 0 || text->blocks[i - 1].is_cross || shows_end(o->stages, i - 1, layers))
         return layers;
     return i - 1;
 }
@@ -56,100 +31,62 @@ static size_t first_block(const decoder *text, const decoder_tape_options *o)
     if (o->keep == TAPE_NOTHING) return layers;
     if (!o->to_images) return text->first;
     if (o->sight == NULL) return 0; /* image rows enter the first block */
-    while (looks < layers && !text->is_cross[looks]) looks++;
+    while (looks < layers && !text->blocks[looks].is_cross) looks++;
     return looks < text->first ? looks : text->first;
-}
-
-static int make_kept(decoder_tape *t, const decoder *text,
-                     const decoder_tape_options *o, lvlm_error *err)
-{
-    const decoder_config *const c = &text->config;
-    real *next = t->last;
-    for (size_t i = c->layers; i-- > t->first;) {
-        const bool looks = text->is_cross[i];
-        const bool narrows = i == t->pass.narrows;
-        const decoder_acts_options kept = { .N = t->pass.N,
-                                            .M = narrows ? t->pass.n_wanted : 0,
-                                            .keep = true,
-                                            .cross = looks,
-                                            .block = &text->blocks[i],
-                                            .lender = &t->shared };
-        if (looks && o->sight == NULL) continue; /* left out */
-        TRY(decoder_acts_make(&t->blocks[i], c, &kept, err));
-        if (looks) TRY(cross_acts_make(&t->cross[i], c, &t->keys, true, err));
-        t->blocks[i].out = next;
-        next = t->blocks[i].x;
-    }
-    return 0;
 }
 
 static int make_blocks(decoder_tape *t, const decoder *text,
                        const decoder_tape_options *o, lvlm_error *err)
 {
     const decoder_config *const c = &text->config;
-    const decoder_acts_options shared = { .N = t->pass.N,
-                                          .keep = o->keep == TAPE_INPUTS,
-                                          .cross = o->sight != NULL };
-    t->n_blocks = o->keep == TAPE_ALL ? c->layers : 0;
-    t->blocks = lvlm_calloc(t->n_blocks + 1, sizeof *t->blocks);
-    t->cross = lvlm_calloc(t->n_blocks + 1, sizeof *t->cross);
-    if (t->blocks == NULL || t->cross == NULL) return lvlm_fail_memory(err);
-    if (o->sight != NULL) TRY(make_cross(t, text, o, err));
-    TRY(decoder_acts_make(&t->shared, c, &shared, err));
-    return o->keep == TAPE_ALL ? make_kept(t, text, o, err) : 0;
+    const transformer_tape_options blocks = {
+        .N = t->N,
+        .has_states = o->sight != NULL,
+        .S = o->sight != NULL ? cross_rows(o->sight) : 0,
+        .has_cache = o->cache != NULL,
+        .keep = o->keep,
+        .first = first_block(text, o),
+        .narrows = t->narrows,
+        .M = t->n_wanted,
+    };
+    return transformer_tape_make(&t->blocks, &t->memory, &c->block, text->blocks,
+                                 c->layers, &blocks, err);
 }
 
 int decoder_tape_make(decoder_tape *t, const decoder *text, const lvlm_packing *packing,
                       const decoder_tape_options *o, lvlm_error *err)
 {
     const decoder_config *const c = &text->config;
-    const size_t N = packing->N, C = c->hidden, cells = packing->B * packing->T;
+    const size_t N = packing->N, C = c->block.hidden, cells = packing->B * packing->T;
     const bool evaluates = o->keep == TAPE_NOTHING;
     const size_t M = o->wanted != NULL ? o->n_wanted : N;
-    *t = (decoder_tape){ .pass = { .N = N,
-                                   .packing = packing,
-                                   .wanted = o->wanted,
-                                   .n_wanted = M,
-                                   .narrows = narrowing_block(text, o) } };
-    t->cache = o->cache;
-    t->keep = o->keep;
-    t->first = first_block(text, o);
+    const cross_options cross = {
+        .has_states = o->cache == NULL || !o->cache->has_images,
+        .has_gradient = o->to_images,
+    };
+    *t = (decoder_tape){ .packing = packing,
+                         .N = N,
+                         .wanted = o->wanted,
+                         .n_wanted = M,
+                         .narrows = narrowing_block(text, o),
+                         .cache = o->cache,
+                         .memory = { .counts = o->counts } };
     const workspace_slot slots[] = {
-        { &t->pass.cosines, N, c->head_dim / 2 },
-        { &t->pass.sines, N, c->head_dim / 2 },
-        { &t->pass.logn, c->rope.logn && evaluates ? N : 0, 1 },
-        { &t->inputs, o->keep == TAPE_INPUTS ? (c->layers - t->first) * N : 0, C },
-        { &t->last, N, C },
-        { &t->normed, t->pass.narrows < c->layers ? M : N, C },
+        { &t->cosines, N, c->block.head_dim / 2 },
+        { &t->sines, N, c->block.head_dim / 2 },
+        { &t->logn, c->rope.logn && evaluates ? N : 0, 1 },
+        { &t->normed, t->narrows < c->layers ? M : N, C },
         { &t->spare, N < cells ? cells : 0, C },
     };
-    TRY(workspace_allocate(&t->memory, slots, sizeof slots / sizeof *slots,
-                           "language model", err));
+    TRY(workspace_take(&t->memory, slots, sizeof slots / sizeof *slots,
+                       "language model", err));
+    if (o->sight != NULL)
+        TRY(cross_keys_make(&t->keys, &t->memory, o->sight, N, C, &cross, err));
     return make_blocks(t, text, o, err);
 }
 
 void decoder_tape_free(decoder_tape *t)
 {
-    for (size_t i = 0; i < t->n_blocks; i++) {
-        if (t->blocks != NULL) decoder_acts_free(&t->blocks[i]);
-        if (t->cross != NULL) cross_acts_free(&t->cross[i]);
-    }
-    lvlm_free(t->blocks);
-    lvlm_free(t->cross);
-    decoder_acts_free(&t->shared);
-    cross_acts_free(&t->shared_cross);
-    cross_keys_free(&t->keys);
-    lvlm_free(t->memory);
+    workspace_free(&t->memory);
     *t = (decoder_tape){ 0 };
-}
-
-uint64_t decoder_tape_bytes(const decoder_tape *t)
-{
-    uint64_t sum = workspace_bytes(t->memory) + workspace_bytes(t->keys.memory) +
-                   workspace_bytes(t->shared.memory) +
-                   workspace_bytes(t->shared_cross.memory);
-    for (size_t i = 0; i < t->n_blocks; i++)
-        sum +=
-            workspace_bytes(t->blocks[i].memory) + workspace_bytes(t->cross[i].memory);
-    return sum;
 }

@@ -1,35 +1,36 @@
 /* kv_cache.h - keys and values of rows that were computed before.
  *
- *   self-attention    k, v (capacity,K) a block: rows [0, rows) of the text so far,
- *                     turned; a pass writes those of its own rows behind them
- *   cross-attention   those of the image, once: every later row looks at the same
+ *   self-attention    k, v (capacity,K) per block: rows [0, rows) of the text so far,
+ *                     rotated; a pass appends those of its own rows
+ *   cross-attention   those of the image, once: every later row attends to the same
  *
- * What a decoder needs besides to go on with a text: nothing. */
+ * Nothing else is needed to continue a text. */
 #ifndef LVLM_RUNTIME_TEXT_KV_CACHE_H
 #define LVLM_RUNTIME_TEXT_KV_CACHE_H
 
-#include "runtime/text/cross.h"
+#include "runtime/block/transformer.h"
 
 typedef struct kv_block {
-    real *k, *v; /* (capacity,K); NULL: the block looks at the image */
+    real *k, *v;
 } kv_block;
 
 /* Zero it; free with kv_cache_free. */
 typedef struct kv_cache {
-    kv_block *blocks;  /* (layers) */
-    cross_acts *cross; /* (layers) of those that look */
-    size_t layers;
+    kv_block *blocks; /* (n_blocks) */
+    size_t n_blocks;
     size_t rows, capacity;
-    size_t length; /* T of the first pass: what rotary frequencies follow from */
-    bool looked;   /* those of the image are there */
+    size_t length;   /* T of the first pass: what rotary frequencies follow from */
+    bool has_images; /* those of the image are there */
 } kv_cache;
 
-/* Room for `rows` rows in all; what is there stays. is_cross (layers) */
-int kv_cache_reserve(kv_cache *cache, const decoder_config *config,
-                     const bool *is_cross, size_t rows, lvlm_error *err);
-/* A pass over a text of `length` has written `rows` rows and, when it looked, what it
- * looked at. */
-void kv_cache_add(kv_cache *cache, size_t rows, size_t length, bool looked);
+/* Room for `rows` rows in all, and in cross-attention for the image's `image_rows`;
+ * what is there stays.  blocks (n_blocks) */
+int kv_cache_reserve(kv_cache *cache, const transformer_config *config,
+                     const transformer_block *blocks, size_t n_blocks, size_t rows,
+                     size_t image_rows, lvlm_error *err);
+/* A pass over a text of `length` has written `rows` rows and, where cross-attention
+ * took part, those of the image. */
+void kv_cache_add(kv_cache *cache, size_t rows, size_t length, bool has_images);
 void kv_cache_free(kv_cache *cache);
 
 #endif

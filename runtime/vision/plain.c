@@ -2,7 +2,7 @@
  *
  *   e[p] = W patch[p] (+ b) + positions[p]     P = (side / patch)^2 patches an image
  *   e    = LN_pre e                                OpenCLIP only
- *   blocks (vit.h), all-to-all inside an image
+ *   blocks (transformer.h), all-to-all inside an image
  *   out  = LN x                                    SigLIP; OpenCLIP: out = x
  *
  * positions is a table of grid^2 rows; images of another grid resample it. No class
@@ -11,24 +11,21 @@
 
 #include "formats/base/alloc.h"
 #include "runtime/model/configure.h"
-#include "runtime/model/workspace.h"
 #include "runtime/ops/add.h"
 #include "runtime/ops/linear.h"
-#include "runtime/ops/norm.h"
 #include "runtime/ops/resize.h"
 #include "runtime/vision/tower.h"
-#include "runtime/vision/vit.h"
 
 typedef struct plain {
-    vit_config vit;
+    transformer_config block;
     size_t layers, channels, patch, grid;
-    unsigned has;            /* which of the two it is */
-    weight_matrix patch_w;   /* (C, channels*patch^2) */
-    weight_vector patch_b;   /* (C) SigLIP */
-    weight_vector positions; /* (grid,grid,C) */
-    norm_layer norm_pre;     /* (C) OpenCLIP */
-    vit_block *blocks;       /* (layers), owned */
-    norm_layer norm;         /* (C) SigLIP */
+    unsigned has;              /* which of the two it is */
+    weight_matrix patch_w;     /* (C, channels*patch^2) */
+    weight_vector patch_b;     /* (C) SigLIP */
+    weight_vector positions;   /* (grid,grid,C) */
+    norm_layer norm_pre;       /* (C) OpenCLIP */
+    transformer_block *blocks; /* (layers), owned */
+    norm_layer norm;           /* (C) SigLIP */
 } plain;
 
 enum { SIGLIP = 1, OPENCLIP = 2 };
@@ -78,9 +75,9 @@ static int plain_open(void **out, const lvlm_manifest *manifest, unsigned has,
     plain *const t = *out = lvlm_calloc(1, sizeof *t);
     if (t == NULL) return lvlm_fail_memory(err);
     t->has = has;
-    TRY(vit_configure(&t->vit, manifest->config, err));
+    TRY(tower_configure(&t->block, manifest->config, err));
     TRY(configure(t, config_rows, manifest->config, err));
-    t->norm_pre = t->norm = t->vit.norm;
+    t->norm_pre = t->norm = t->block.norm;
     t->blocks = lvlm_calloc(t->layers, sizeof *t->blocks);
     FAIL_IF(t->blocks == NULL, err, LVLM_ENOMEM, "out of memory for %zu blocks",
             t->layers);
@@ -105,14 +102,13 @@ static int plain_bind(void *tower, weights *w, lvlm_error *err)
 {
     plain *const t = tower;
     TRY(weights_bind(w, t, rows, t->has, "vision.", err));
-    for (size_t i = 0; i < t->layers; i++)
-        TRY(vit_bind(&t->blocks[i], w, &t->vit, VIT_ATTENTION_BIASES, blocks, i, err));
-    return 0;
+    return tower_bind(t->blocks, t->layers, w, &t->block,
+                      BLOCK_QKV_BIASES | BLOCK_OUT_BIAS, blocks, err);
 }
 
 static size_t plain_width(const void *tower)
 {
-    return ((const plain *)tower)->vit.hidden;
+    return ((const plain *)tower)->block.hidden;
 }
 
 /* ---- forward -------------------------------------------------------------------- */
@@ -127,7 +123,7 @@ static int plain_look(const void *tower, features *out, const lvlm_images *image
                        .grids = images->grids,
                        .group = 1,
                        .P = grid * grid,
-                       .C = t->vit.hidden };
+                       .C = t->block.hidden };
     out->R = out->n_images * out->P;
     out->shape = SHAPE(out->n_images, out->P);
     return 0;
@@ -137,9 +133,10 @@ static size_t plain_scratch(const void *tower, const lvlm_images *images,
                             const features *seen, size_t n_threads)
 {
     const plain *const t = tower;
-    const size_t blocks_need = vit_scratch(&t->vit, seen->R, seen->P, n_threads);
+    const size_t blocks_need =
+        transformer_scratch(&t->block, seen->R, 0, seen->P, n_threads);
     const size_t patches_need =
-        linear_scratch(t->channels * t->patch * t->patch, t->vit.hidden, n_threads);
+        linear_scratch(t->channels * t->patch * t->patch, t->block.hidden, n_threads);
     (void)images;
     return blocks_need > patches_need ? blocks_need : patches_need;
 }
@@ -155,36 +152,37 @@ static void plain_announce(const void *tower, stages *s)
 
 /* Memory of one pass. */
 typedef struct plain_tape {
-    vit_tape vit;
+    transformer_tape blocks;
     size_t *lo, *hi; /* (R) */
     real *table;     /* (P,C) positions on the grid of the images */
     real *embedded;  /* (R,C) before norm_pre; kept passes of OpenCLIP */
-    real *last;      /* (R,C) leaving the last block; kept passes */
-    void *memory;
+    workspace memory;
 } plain_tape;
 
 static void plain_tape_free(void *tape)
 {
     plain_tape *const p = tape;
     if (p == NULL) return;
-    vit_tape_free(&p->vit);
-    lvlm_free(p->lo);
-    lvlm_free(p->memory);
+    workspace_free(&p->memory);
     lvlm_free(p);
 }
 
 static uint64_t plain_tape_bytes(const void *tape)
 {
     const plain_tape *const p = tape;
-    return vit_tape_bytes(&p->vit) + workspace_bytes(p->memory);
+    return p->memory.bytes;
 }
 
 static int plain_backward_bytes(const void *tower, const void *tape, uint64_t *out,
                                 lvlm_error *err)
 {
-    const plain *const t = tower;
     const plain_tape *const p = tape;
-    return vit_grads_bytes(out, &t->vit, p->vit.R, err);
+    workspace memory = { .counts = true };
+    transformer_grads g;
+    (void)tower;
+    TRY(transformer_grads_make(&g, &memory, &p->blocks, err));
+    *out = memory.bytes;
+    return 0;
 }
 
 static int plain_tape_make(const void *tower, void **tape, const features *seen,
@@ -192,18 +190,19 @@ static int plain_tape_make(const void *tower, void **tape, const features *seen,
 {
     const plain *const t = tower;
     const size_t R = seen->R, C = seen->C;
+    const transformer_tape_options options = tower_tape_options(R, t->layers, keep);
     plain_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
     (void)images;
     if (p == NULL) return lvlm_fail_memory(err);
+    const bool embedded = keep != TAPE_NOTHING && (t->has & OPENCLIP) != 0;
     const workspace_slot slots[] = { { &p->table, seen->P, C },
-                                     { &p->embedded, keep ? R : 0, C },
-                                     { &p->last, keep ? R : 0, C } };
-    TRY(workspace_allocate(&p->memory, slots, 3, "vision tower", err));
-    p->lo = lvlm_calloc(R, 2 * sizeof *p->lo);
-    FAIL_IF(p->lo == NULL, err, LVLM_ENOMEM, "vision tower: out of memory");
+                                     { &p->embedded, embedded ? R : 0, C } };
+    TRY(workspace_take(&p->memory, slots, 2, "vision tower", err));
+    TRY(workspace_list(&p->memory, (void **)&p->lo, 2 * R, sizeof *p->lo, err));
     p->hi = p->lo + R;
     seen_all_to_all(p->lo, p->hi, R, seen->P);
-    return vit_tape_make(&p->vit, &t->vit, R, t->layers, keep, err);
+    return transformer_tape_make(&p->blocks, &p->memory, &t->block, t->blocks,
+                                 t->layers, &options, err);
 }
 
 /* x (R,C) entering the first block */
@@ -230,19 +229,16 @@ static int plain_forward(const void *tower, void *tape, const features *seen,
 {
     const plain *const t = tower;
     plain_tape *const p = tape;
-    const vit_view view = { .lo = p->lo, .hi = p->hi };
     const size_t R = seen->R, C = seen->C;
-    real *x = p->vit.blocks[0].x;
+    const transformer_view view = { .N = R, .lo = p->lo, .hi = p->hi };
+    real *x = transformer_tape_input(&p->blocks);
     TRY(embed(t, p, x, seen, images, s, scratch, err));
     for (size_t i = 0; i < t->layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
-        vit_acts *const a = vit_tape_enter(&p->vit, i, x, &t->vit);
-        vit_block_forward(a, &t->blocks[i], &t->vit, &view, scratch);
-        x = a->out;
+        x = transformer_tape_forward(&p->blocks, i, x, &view, scratch);
         TRY(features_emit(s, stages_block(name, blocks, i), x, seen, C, err));
     }
     if (s->left == 0) return 0;
-    if (p->last != NULL) memcpy(p->last, x, R * C * sizeof *x);
     if (t->has & SIGLIP)
         norm_forward(seen->rows, x, &t->norm, R, C);
     else
@@ -279,21 +275,22 @@ static int plain_backward(const void *tower, void *tape, const real *drows,
 {
     const plain *const t = tower;
     plain_tape *const p = tape;
-    const vit_view view = { .lo = p->lo, .hi = p->hi };
     const size_t R = seen->R, C = seen->C;
-    vit_grads g;
-    int rc = vit_grads_make(&g, &t->vit, R, err);
+    const transformer_view view = { .N = R, .lo = p->lo, .hi = p->hi };
+    transformer_grads g;
+    workspace memory = { 0 };
+    int rc = transformer_grads_make(&g, &memory, &p->blocks, err);
     if (rc == 0) {
         memset(g.x, 0, R * C * sizeof *g.x);
         if (t->has & SIGLIP)
-            norm_backward(g.x, drows, p->last, &t->norm, R, C, scratch);
+            norm_backward(g.x, drows, p->blocks.out, &t->norm, R, C, scratch);
         else
             memcpy(g.x, drows, R * C * sizeof *g.x);
         for (size_t i = t->layers; i-- > 0;)
-            vit_tape_back(&p->vit, i, &g, &t->blocks[i], &t->vit, &view, scratch);
+            transformer_tape_backward(&p->blocks, i, &g, &view, scratch);
         rc = embed_gradient(t, p, g.x, g.branch, seen, images, scratch, err);
     }
-    vit_grads_free(&g);
+    workspace_free(&memory);
     return rc;
 }
 

@@ -1,7 +1,7 @@
 /* qwen2.c - the towers of Qwen2-VL and Qwen2.5-VL: a ViT with rotary positions.
  *
  *   e[p] = W patch[p]            a patch spans two frames; no bias, no positions
- *   blocks (vit.h); rotary angles from the patch's row and column
+ *   blocks (transformer.h); rotary angles from the patch's row and column
  *   out = x                      the merger's norm follows
  *
  * Patches come frame by frame, in squares of merge x merge. Every frame sees itself
@@ -17,7 +17,6 @@
 #include "runtime/ops/linear.h"
 #include "runtime/ops/rope.h"
 #include "runtime/vision/tower.h"
-#include "runtime/vision/vit.h"
 
 enum {
     MAX_FULL_BLOCKS = 256,
@@ -25,13 +24,13 @@ enum {
 };
 
 typedef struct qwen2 {
-    vit_config vit;
+    transformer_config block;
     size_t layers, channels, patch, frames, merge;
     size_t window; /* pixels; 0: there are none */
     double rope_theta;
     size_t full_blocks[MAX_FULL_BLOCKS], n_full_blocks;
-    weight_matrix patch_w; /* (C, channels*frames*patch^2) */
-    vit_block *blocks;     /* (layers), owned */
+    weight_matrix patch_w;     /* (C, channels*frames*patch^2) */
+    transformer_block *blocks; /* (layers), owned */
 } qwen2;
 
 static const config_row config_rows[] = {
@@ -70,14 +69,14 @@ static int qwen2_open(void **out, const lvlm_manifest *manifest, const char *ref
     qwen2 *const t = *out = lvlm_calloc(1, sizeof *t);
     (void)reference;
     if (t == NULL) return lvlm_fail_memory(err);
-    TRY(vit_configure(&t->vit, manifest->config, err));
+    TRY(tower_configure(&t->block, manifest->config, err));
     TRY(configure(t, config_rows, manifest->config, err));
     if (t->window > 0)
         TRY(configure_list(t->full_blocks, MAX_FULL_BLOCKS, &t->n_full_blocks,
                            manifest->config, "vision.full_blocks", err));
-    FAIL_IF(t->vit.hidden / t->vit.heads % 4 != 0, err, LVLM_EFORMAT,
+    FAIL_IF(t->block.head_dim % 4 != 0, err, LVLM_EFORMAT,
             "configuration: vision heads of %zu are no multiple of 4",
-            t->vit.hidden / t->vit.heads);
+            t->block.head_dim);
     FAIL_IF(t->window > 0 && t->window / t->patch / t->merge == 0, err, LVLM_EFORMAT,
             "configuration: vision.window %zu is below a merged patch", t->window);
     t->blocks = lvlm_calloc(t->layers, sizeof *t->blocks);
@@ -90,14 +89,13 @@ static int qwen2_bind(void *tower, weights *w, lvlm_error *err)
 {
     qwen2 *const t = tower;
     TRY(weights_bind(w, t, rows, 0, "vision.", err));
-    for (size_t i = 0; i < t->layers; i++)
-        TRY(vit_bind(&t->blocks[i], w, &t->vit, VIT_ATTENTION_BIASES, blocks, i, err));
-    return 0;
+    return tower_bind(t->blocks, t->layers, w, &t->block,
+                      BLOCK_QKV_BIASES | BLOCK_OUT_BIAS, blocks, err);
 }
 
 static size_t qwen2_width(const void *tower)
 {
-    return ((const qwen2 *)tower)->vit.hidden;
+    return ((const qwen2 *)tower)->block.hidden;
 }
 
 /* ---- who stands where ----------------------------------------------------------- */
@@ -179,7 +177,7 @@ static int qwen2_look(const void *tower, features *out, const lvlm_images *image
     *out = (features){ .n_images = images->n,
                        .grids = images->grids,
                        .group = t->merge,
-                       .C = t->vit.hidden };
+                       .C = t->block.hidden };
     TRY(make_layout(&l, t, images, arena, err));
     out->R = l.R;
     out->shape = SHAPE(out->R);
@@ -203,9 +201,10 @@ static size_t qwen2_scratch(const void *tower, const lvlm_images *images,
 {
     const qwen2 *const t = tower;
     const size_t frame = largest_frame(images);
-    const size_t blocks_need = vit_scratch(&t->vit, seen->R, frame, n_threads);
+    const size_t blocks_need =
+        transformer_scratch(&t->block, seen->R, 0, frame, n_threads);
     const size_t patches_need = linear_scratch(
-        t->channels * t->frames * t->patch * t->patch, t->vit.hidden, n_threads);
+        t->channels * t->frames * t->patch * t->patch, t->block.hidden, n_threads);
     return blocks_need > patches_need ? blocks_need : patches_need;
 }
 
@@ -221,7 +220,7 @@ static int project(real *out, const qwen2 *t, const lvlm_tensor *pixels,
                    const ops_scratch *scratch, lvlm_error *err)
 {
     const size_t dim = t->channels * t->frames * t->patch * t->patch;
-    const size_t C = t->vit.hidden, R = pixels != NULL ? pixels->shape.dims[0] : 0;
+    const size_t C = t->block.hidden, R = pixels != NULL ? pixels->shape.dims[0] : 0;
     real *values = NULL;
     void *memory = NULL;
     const workspace_slot slot = { &values, PATCHES, dim };
@@ -264,17 +263,17 @@ static bool is_full(const qwen2 *t, size_t block)
 
 /* Memory of one pass. */
 typedef struct qwen2_tape {
-    vit_tape vit;
+    transformer_tape blocks;
     layout layout;
     real *cosines, *sines; /* (R,D/2) */
-    void *memory;
+    workspace memory;
     lvlm_arena arena; /* the layout's */
 } qwen2_tape;
 
 /* Angles of a head's first half: a quarter from the row, a quarter from the column. */
 static int fill_rope(qwen2_tape *p, const qwen2 *t, lvlm_error *err)
 {
-    const size_t half = t->vit.hidden / t->vit.heads / 2;
+    const size_t half = t->block.head_dim / 2;
     real *const inv_freq = lvlm_arena_alloc(&p->arena, half, sizeof *inv_freq);
     unsigned char *const axis = lvlm_arena_alloc(&p->arena, half, 1);
     if (inv_freq == NULL || axis == NULL) return lvlm_fail_memory(err);
@@ -290,8 +289,7 @@ static void qwen2_tape_free(void *tape)
 {
     qwen2_tape *const p = tape;
     if (p == NULL) return;
-    vit_tape_free(&p->vit);
-    lvlm_free(p->memory);
+    workspace_free(&p->memory);
     lvlm_arena_free(&p->arena);
     lvlm_free(p);
 }
@@ -299,38 +297,48 @@ static void qwen2_tape_free(void *tape)
 static uint64_t qwen2_tape_bytes(const void *tape)
 {
     const qwen2_tape *const p = tape;
-    return vit_tape_bytes(&p->vit) + workspace_bytes(p->memory);
+    return p->memory.bytes;
 }
 
 static int qwen2_backward_bytes(const void *tower, const void *tape, uint64_t *out,
                                 lvlm_error *err)
 {
-    const qwen2 *const t = tower;
     const qwen2_tape *const p = tape;
-    return vit_grads_bytes(out, &t->vit, p->vit.R, err);
+    workspace memory = { .counts = true };
+    transformer_grads g;
+    (void)tower;
+    TRY(transformer_grads_make(&g, &memory, &p->blocks, err));
+    *out = memory.bytes;
+    return 0;
 }
 
 static int qwen2_tape_make(const void *tower, void **tape, const features *seen,
                            const lvlm_images *images, tape_keep keep, lvlm_error *err)
 {
     const qwen2 *const t = tower;
-    const size_t half = t->vit.hidden / t->vit.heads / 2;
+    const size_t half = t->block.head_dim / 2;
+    const transformer_tape_options options =
+        tower_tape_options(seen->R, t->layers, keep);
     qwen2_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
     if (p == NULL) return lvlm_fail_memory(err);
     const workspace_slot slots[] = { { &p->cosines, seen->R, half },
                                      { &p->sines, seen->R, half } };
     TRY(make_layout(&p->layout, t, images, &p->arena, err));
-    TRY(workspace_allocate(&p->memory, slots, 2, "vision tower", err));
+    TRY(workspace_take(&p->memory, slots, 2, "vision tower", err));
     TRY(fill_rope(p, t, err));
-    return vit_tape_make(&p->vit, &t->vit, seen->R, t->layers, keep, err);
+    return transformer_tape_make(&p->blocks, &p->memory, &t->block, t->blocks,
+                                 t->layers, &options, err);
 }
 
-static vit_view view_of(const qwen2_tape *p, const qwen2 *t, size_t block)
+static transformer_view view_of(const qwen2_tape *p, const qwen2 *t, size_t block)
 {
     const layout *const l = &p->layout;
-    if (is_full(t, block))
-        return (vit_view){ l->frame_lo, l->frame_hi, p->cosines, p->sines };
-    return (vit_view){ l->window_lo, l->window_hi, p->cosines, p->sines };
+    const bool full = is_full(t, block);
+    return (transformer_view){ .N = l->R,
+                               .lo = full ? l->frame_lo : l->window_lo,
+                               .hi = full ? l->frame_hi : l->window_hi,
+                               .cosines = p->cosines,
+                               .sines = p->sines };
 }
 
 static int qwen2_forward(const void *tower, void *tape, const features *seen,
@@ -339,14 +347,12 @@ static int qwen2_forward(const void *tower, void *tape, const features *seen,
 {
     const qwen2 *const t = tower;
     qwen2_tape *const p = tape;
-    real *x = p->vit.blocks[0].x;
-    TRY(embed(t, x, p->vit.blocks[0].attn, &p->layout, images, seen, s, scratch, err));
+    real *x = transformer_tape_input(&p->blocks);
+    TRY(embed(t, x, seen->rows, &p->layout, images, seen, s, scratch, err));
     for (size_t i = 0; i < t->layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
-        const vit_view view = view_of(p, t, i);
-        vit_acts *const a = vit_tape_enter(&p->vit, i, x, &t->vit);
-        vit_block_forward(a, &t->blocks[i], &t->vit, &view, scratch);
-        x = a->out;
+        const transformer_view view = view_of(p, t, i);
+        x = transformer_tape_forward(&p->blocks, i, x, &view, scratch);
         TRY(features_emit(s, stages_block(name, blocks, i), x, seen, seen->C, err));
     }
     memcpy(seen->rows, x, seen->R * seen->C * sizeof *x);
@@ -360,7 +366,7 @@ static int project_backward(const real *dx, const qwen2 *t, const lvlm_tensor *p
                             const ops_scratch *scratch, lvlm_error *err)
 {
     const size_t dim = t->channels * t->frames * t->patch * t->patch;
-    const size_t C = t->vit.hidden, R = pixels != NULL ? pixels->shape.dims[0] : 0;
+    const size_t C = t->block.hidden, R = pixels != NULL ? pixels->shape.dims[0] : 0;
     real *values = NULL;
     void *memory = NULL;
     const workspace_slot slot = { &values, PATCHES, dim };
@@ -386,13 +392,14 @@ static int qwen2_backward(const void *tower, void *tape, const real *drows,
     const layout *const l = &p->layout;
     const size_t stills = lvlm_images_patches(images, 0, images->n - images->n_videos);
     const size_t C = seen->C, group = l->unit * C;
-    vit_grads g;
-    int rc = vit_grads_make(&g, &t->vit, seen->R, err);
+    transformer_grads g;
+    workspace memory = { 0 };
+    int rc = transformer_grads_make(&g, &memory, &p->blocks, err);
     if (rc == 0) {
         memcpy(g.x, drows, seen->R * C * sizeof *g.x);
         for (size_t i = t->layers; i-- > 0;) {
-            const vit_view view = view_of(p, t, i);
-            vit_tape_back(&p->vit, i, &g, &t->blocks[i], &t->vit, &view, scratch);
+            const transformer_view view = view_of(p, t, i);
+            transformer_tape_backward(&p->blocks, i, &g, &view, scratch);
         }
         for (size_t i = 0; i < l->R / l->unit; i++)
             memcpy(g.branch + l->groups[i] * group, g.x + i * group,
@@ -402,7 +409,7 @@ static int qwen2_backward(const void *tower, void *tape, const real *drows,
     if (rc == 0)
         rc = project_backward(g.branch + stills * C, t, images->video_pixels, scratch,
                               err);
-    vit_grads_free(&g);
+    workspace_free(&memory);
     return rc;
 }
 

@@ -8,7 +8,6 @@
 #include "runtime/model/workspace.h"
 #include "runtime/ops/add.h"
 #include "runtime/ops/linear.h"
-#include "runtime/ops/norm.h"
 
 static const config_row config_rows[] = {
     CONFIG("vision.layers", tiles, layers),
@@ -60,7 +59,6 @@ static void tiles_free(void *tower)
     tiles *const t = tower;
     if (t == NULL) return;
     lvlm_free(t->blocks);
-    lvlm_free(t->global_blocks);
     lvlm_free(t);
 }
 
@@ -69,7 +67,7 @@ static int tiles_open(void **out, const lvlm_manifest *manifest, const char *ref
 {
     tiles *const t = *out = lvlm_calloc(1, sizeof *t);
     if (t == NULL) return lvlm_fail_memory(err);
-    TRY(vit_configure(&t->vit, manifest->config, err));
+    TRY(tower_configure(&t->block, manifest->config, err));
     TRY(configure(t, config_rows, manifest->config, err));
     TRY(configure_list(t->taps, MAX_TAPS, &t->K, manifest->config, "vision.taps", err));
     const size_t grid = t->image / t->patch;
@@ -83,10 +81,9 @@ static int tiles_open(void **out, const lvlm_manifest *manifest, const char *ref
         t->rule = TAP_LEAVING;
     if (lvlm_reference_applies(manifest->family, "taps_last", reference))
         t->rule = TAP_LAST;
-    t->blocks = lvlm_calloc(t->layers, sizeof *t->blocks);
-    t->global_blocks = lvlm_calloc(t->global_layers, sizeof *t->global_blocks);
-    FAIL_IF(t->blocks == NULL || t->global_blocks == NULL, err, LVLM_ENOMEM,
-            "out of memory for %zu blocks", t->layers + t->global_layers);
+    t->blocks = lvlm_calloc(t->layers + t->global_layers, sizeof *t->blocks);
+    FAIL_IF(t->blocks == NULL, err, LVLM_ENOMEM, "out of memory for %zu blocks",
+            t->layers + t->global_layers);
     return 0;
 }
 
@@ -94,18 +91,15 @@ static int tiles_bind(void *tower, weights *w, lvlm_error *err)
 {
     tiles *const t = tower;
     TRY(weights_bind(w, t, rows, 0, "vision.", err));
-    for (size_t i = 0; i < t->layers; i++)
-        TRY(vit_bind(&t->blocks[i], w, &t->vit, 0, blocks, i, err));
-    for (size_t i = 0; i < t->global_layers; i++)
-        TRY(vit_bind(&t->global_blocks[i], w, &t->vit, VIT_GATES, global_blocks, i,
-                     err));
-    return 0;
+    TRY(tower_bind(t->blocks, t->layers, w, &t->block, 0, blocks, err));
+    return tower_bind(t->blocks + t->layers, t->global_layers, w, &t->block,
+                      BLOCK_GATES, global_blocks, err);
 }
 
 static size_t tiles_width(const void *tower)
 {
     const tiles *const t = tower;
-    return t->vit.hidden * (t->K + 1);
+    return t->block.hidden * (t->K + 1);
 }
 
 /* ---- who stands where --------------------------------------------------------- */
@@ -133,12 +127,11 @@ static void fill_image(tiles_layout *l, const tiles *t, const lvlm_images *image
 }
 
 static int make_layout(tiles_layout *l, const tiles *t, const lvlm_images *images,
-                       lvlm_error *err)
+                       workspace *memory, lvlm_error *err)
 {
     *l = (tiles_layout){ .S = t->tiles * t->L };
     l->R = images->n * l->S;
-    l->from = lvlm_calloc(l->R, 3 * sizeof *l->from);
-    FAIL_IF(l->from == NULL, err, LVLM_ENOMEM, "vision tower: out of memory");
+    TRY(workspace_list(memory, (void **)&l->from, 3 * l->R, sizeof *l->from, err));
     l->lo = l->from + l->R;
     l->hi = l->lo + l->R;
     for (size_t i = 0; i < images->n; i++) fill_image(l, t, images, i);
@@ -168,9 +161,10 @@ static size_t tiles_scratch(const void *tower, const lvlm_images *images,
 {
     const tiles *const t = tower;
     const size_t R = images->n * t->tiles * t->L;
-    const size_t blocks_need = vit_scratch(&t->vit, R, t->tiles * t->L, n_threads);
+    const size_t blocks_need =
+        transformer_scratch(&t->block, R, 0, t->tiles * t->L, n_threads);
     const size_t patches_need =
-        linear_scratch(t->channels * t->patch * t->patch, t->vit.hidden, n_threads);
+        linear_scratch(t->channels * t->patch * t->patch, t->block.hidden, n_threads);
     (void)seen;
     return blocks_need > patches_need ? blocks_need : patches_need;
 }
@@ -189,24 +183,26 @@ static void tiles_tape_free(void *tape)
 {
     tiles_tape *const p = tape;
     if (p == NULL) return;
-    vit_tape_free(&p->vit);
-    lvlm_free(p->layout.from);
-    lvlm_free(p->memory);
+    workspace_free(&p->memory);
     lvlm_free(p);
 }
 
 static uint64_t tiles_tape_bytes(const void *tape)
 {
     const tiles_tape *const p = tape;
-    return vit_tape_bytes(&p->vit) + workspace_bytes(p->memory);
+    return p->memory.bytes;
 }
 
 static int tiles_backward_bytes(const void *tower, const void *tape, uint64_t *out,
                                 lvlm_error *err)
 {
-    const tiles *const t = tower;
     const tiles_tape *const p = tape;
-    return vit_grads_bytes(out, &t->vit, p->vit.R, err);
+    workspace memory = { .counts = true };
+    transformer_grads g;
+    (void)tower;
+    TRY(transformer_grads_make(&g, &memory, &p->blocks, err));
+    *out = memory.bytes;
+    return 0;
 }
 
 static int tiles_tape_make(const void *tower, void **tape, const features *seen,
@@ -215,21 +211,24 @@ static int tiles_tape_make(const void *tower, void **tape, const features *seen,
     const tiles *const t = tower;
     tiles_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
     if (p == NULL) return lvlm_fail_memory(err);
-    TRY(make_layout(&p->layout, t, images, err));
-    const size_t R = p->layout.R, C = t->vit.hidden;
+    TRY(make_layout(&p->layout, t, images, &p->memory, err));
+    const size_t R = p->layout.R, C = t->block.hidden;
+    const size_t n = t->layers + t->global_layers;
+    const transformer_tape_options options = tower_tape_options(R, n, keep);
     const workspace_slot slots[] = { { &p->table, t->P, C },
                                      { &p->before, keep ? seen->R : 0, C },
                                      { &p->between, keep ? R : 0, C },
                                      { &p->spare, R, C } };
-    TRY(workspace_allocate(&p->memory, slots, 4, "vision tower", err));
-    return vit_tape_make(&p->vit, &t->vit, R, t->layers + t->global_layers, keep, err);
+    TRY(workspace_take(&p->memory, slots, 4, "vision tower", err));
+    return transformer_tape_make(&p->blocks, &p->memory, &t->block, t->blocks, n,
+                                 &options, err);
 }
 
 /* Columns first, first + step, ... of out (rows without padding, width) = x (R,C) */
 static void keep_state(const tiles *t, real *out, const real *x, const tiles_layout *l,
                        size_t width, size_t first, size_t step)
 {
-    const size_t C = t->vit.hidden;
+    const size_t C = t->block.hidden;
     for (size_t r = 0; r < l->R; r++) {
         const size_t tile = l->from[r] / t->L, row = l->from[r] % t->L;
         if (row >= t->P) continue;
@@ -244,7 +243,7 @@ static void tap(const tiles *t, const features *seen, const real *x,
 {
     for (size_t k = 0; k < t->K; k++)
         if (t->taps[k] == block)
-            keep_state(t, seen->rows, x, l, seen->C, t->vit.hidden + k, t->K);
+            keep_state(t, seen->rows, x, l, seen->C, t->block.hidden + k, t->K);
 }
 
 /* Hand out x in the order of the reference. */
@@ -263,18 +262,16 @@ static int run_local(const tiles *t, tiles_tape *p, real **x, const features *se
                      stages *s, const ops_scratch *scratch, lvlm_error *err)
 {
     const tiles_layout *const l = &p->layout;
-    const vit_view view = { .lo = l->lo, .hi = l->hi };
+    const transformer_view view = { .N = l->R, .lo = l->lo, .hi = l->hi };
     for (size_t i = 0; i < t->layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
-        vit_acts *const a = vit_tape_enter(&p->vit, i, *x, &t->vit);
-        if (t->rule == TAP_ENTERING) tap(t, seen, a->x, l, i);
-        vit_block_forward(a, &t->blocks[i], &t->vit, &view, scratch);
-        *x = a->out;
+        if (t->rule == TAP_ENTERING) tap(t, seen, *x, l, i);
+        *x = transformer_tape_forward(&p->blocks, i, *x, &view, scratch);
         if (t->rule == TAP_LEAVING) tap(t, seen, *x, l, i);
-        TRY(emit_block(s, stages_block(name, blocks, i), *x, p, t->vit.hidden, err));
+        TRY(emit_block(s, stages_block(name, blocks, i), *x, p, t->block.hidden, err));
     }
     for (size_t k = 0; t->rule == TAP_LAST && k < t->K; k++)
-        keep_state(t, seen->rows, *x, l, seen->C, t->vit.hidden + k, t->K);
+        keep_state(t, seen->rows, *x, l, seen->C, t->block.hidden + k, t->K);
     return 0;
 }
 
@@ -284,22 +281,19 @@ static int run_global(const tiles *t, tiles_tape *p, real **x,
                       lvlm_error *err)
 {
     const tiles_layout *const l = &p->layout;
-    const vit_view view = { .lo = l->lo, .hi = l->hi };
-    const size_t C = t->vit.hidden;
+    const transformer_view view = { .N = l->R, .lo = l->lo, .hi = l->hi };
+    const size_t C = t->block.hidden;
     const real gate = real_tanh(*t->post_gate.v);
-    real *y = p->vit.n > 1 ? p->spare : *x;
+    real *const y = *x;
     if (p->between != NULL) memcpy(p->between, *x, l->R * C * sizeof **x);
-    norm_forward(y, *x, &t->norm_post, l->R, C);
+    norm_forward(y, y, &t->norm_post, l->R, C);
     for (size_t r = 0; r < l->R; r++) {
         const real *add = t->post.v + tiles_place(t, images, l->from[r] / t->L) * C;
         for (size_t c = 0; c < C; c++) y[r * C + c] += gate * add[c];
     }
-    *x = y;
     for (size_t i = 0; i < t->global_layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
-        vit_acts *const a = vit_tape_enter(&p->vit, t->layers + i, *x, &t->vit);
-        vit_block_forward(a, &t->global_blocks[i], &t->vit, &view, scratch);
-        *x = a->out;
+        *x = transformer_tape_forward(&p->blocks, t->layers + i, *x, &view, scratch);
         TRY(emit_block(s, stages_block(name, global_blocks, i), *x, p, C, err));
     }
     return 0;
@@ -311,7 +305,7 @@ static int tiles_forward(const void *tower, void *tape, const features *seen,
 {
     const tiles *const t = tower;
     tiles_tape *const p = tape;
-    real *x = p->vit.blocks[0].x;
+    real *x = transformer_tape_input(&p->blocks);
     TRY(tiles_embed(t, p, x, images, s, scratch, err));
     TRY(run_local(t, p, &x, seen, s, scratch, err));
     if (s->left == 0) return 0;
@@ -326,7 +320,7 @@ static int tiles_forward(const void *tower, void *tape, const features *seen,
 static void add_state(const tiles *t, real *dx, const real *drows,
                       const tiles_layout *l, size_t width, size_t first, size_t step)
 {
-    const size_t C = t->vit.hidden;
+    const size_t C = t->block.hidden;
     for (size_t r = 0; r < l->R; r++) {
         const size_t tile = l->from[r] / t->L, row = l->from[r] % t->L;
         if (row >= t->P) continue;
@@ -340,7 +334,7 @@ static void add_taps(const tiles *t, real *dx, const real *drows, const tiles_la
 {
     for (size_t k = 0; k < t->K; k++)
         if (t->taps[k] == block)
-            add_state(t, dx, drows, l, width, t->vit.hidden + k, t->K);
+            add_state(t, dx, drows, l, width, t->block.hidden + k, t->K);
 }
 
 /* dx of what enters the global blocks, back through the post-tile vectors and
@@ -350,7 +344,7 @@ static void middle_backward(const tiles *t, const tiles_tape *p, const real *dx,
                             const ops_scratch *scratch)
 {
     const tiles_layout *const l = &p->layout;
-    const size_t C = t->vit.hidden;
+    const size_t C = t->block.hidden;
     const real gate = real_tanh(*t->post_gate.v);
     for (size_t r = 0; r < l->R; r++) {
         const size_t at = tiles_place(t, images, l->from[r] / t->L) * C;
@@ -364,25 +358,24 @@ static void middle_backward(const tiles *t, const tiles_tape *p, const real *dx,
     norm_backward(spare, dx, p->between, &t->norm_post, l->R, C, scratch);
 }
 
-static int run_backward(const tiles *t, tiles_tape *p, vit_grads *g, const real *drows,
-                        size_t width, const lvlm_images *images,
+static int run_backward(const tiles *t, tiles_tape *p, transformer_grads *g,
+                        const real *drows, size_t width, const lvlm_images *images,
                         const ops_scratch *scratch, lvlm_error *err)
 {
     const tiles_layout *const l = &p->layout;
-    const vit_view view = { .lo = l->lo, .hi = l->hi };
-    const size_t n = l->R * t->vit.hidden;
+    const transformer_view view = { .N = l->R, .lo = l->lo, .hi = l->hi };
+    const size_t n = l->R * t->block.hidden;
     memset(g->x, 0, n * sizeof *g->x);
     add_state(t, g->x, drows, l, width, 0, 1);
     for (size_t i = t->global_layers; i-- > 0;)
-        vit_tape_back(&p->vit, t->layers + i, g, &t->global_blocks[i], &t->vit, &view,
-                      scratch);
+        transformer_tape_backward(&p->blocks, t->layers + i, g, &view, scratch);
     middle_backward(t, p, g->x, g->branch, images, scratch);
     memcpy(g->x, g->branch, n * sizeof *g->x);
     for (size_t k = 0; t->rule == TAP_LAST && k < t->K; k++)
-        add_state(t, g->x, drows, l, width, t->vit.hidden + k, t->K);
+        add_state(t, g->x, drows, l, width, t->block.hidden + k, t->K);
     for (size_t i = t->layers; i-- > 0;) {
         if (t->rule == TAP_LEAVING) add_taps(t, g->x, drows, l, width, i);
-        vit_tape_back(&p->vit, i, g, &t->blocks[i], &t->vit, &view, scratch);
+        transformer_tape_backward(&p->blocks, i, g, &view, scratch);
         if (t->rule == TAP_ENTERING) add_taps(t, g->x, drows, l, width, i);
     }
     return tiles_embed_backward(t, p, g->x, g->branch, g->normed, images, scratch, err);
@@ -394,10 +387,11 @@ static int tiles_backward(const void *tower, void *tape, const real *drows,
 {
     const tiles *const t = tower;
     tiles_tape *const p = tape;
-    vit_grads g;
-    int rc = vit_grads_make(&g, &t->vit, p->layout.R, err);
+    transformer_grads g;
+    workspace memory = { 0 };
+    int rc = transformer_grads_make(&g, &memory, &p->blocks, err);
     if (rc == 0) rc = run_backward(t, p, &g, drows, seen->C, images, scratch, err);
-    vit_grads_free(&g);
+    workspace_free(&memory);
     return rc;
 }
 

@@ -4,7 +4,7 @@
  *   e[t]   = [class, e[t,0..G)]                           P = G + 1 rows
  *   e[t]   = LN_pre (e[t] + (1 - tanh(g)) positions + tanh(g) tables[id,t])
  *   all tiles of an image end to end, each padded with zeros to L, a multiple of 8
- *   local blocks (vit.h); some of the states between them are kept
+ *   local blocks (transformer.h); some of the states between them are kept
  *   x      = LN_post x + tanh(g_post) post[id,t]
  *   global blocks, gated
  *   out    = [x, kept states], interleaved: feature d of state k at C + d * K + k
@@ -16,7 +16,6 @@
 #define LVLM_RUNTIME_VISION_TILES_H
 
 #include "runtime/vision/tower.h"
-#include "runtime/vision/vit.h"
 
 enum { MAX_TAPS = 64, ROWS_MULTIPLE = 8 };
 
@@ -25,7 +24,7 @@ enum { MAX_TAPS = 64, ROWS_MULTIPLE = 8 };
 typedef enum tap_rule { TAP_ENTERING, TAP_LEAVING, TAP_LAST } tap_rule;
 
 typedef struct tiles {
-    vit_config vit;
+    transformer_config block;
     size_t layers, global_layers, channels, image, patch, tiles;
     size_t P, L;              /* rows of a tile, and with its padding */
     size_t taps[MAX_TAPS], K; /* blocks whose states are kept */
@@ -37,7 +36,7 @@ typedef struct tiles {
     weight_matrix tables;                    /* (ids,tiles,P,C) */
     weight_vector pre, post;                 /* (ids,tiles,C) */
     norm_layer norm_pre, norm_post;          /* (C) */
-    vit_block *blocks, *global_blocks;       /* owned */
+    transformer_block *blocks;               /* owned */
 } tiles;
 
 /* Rows of all images, S = tiles * L of each. */
@@ -49,13 +48,13 @@ typedef struct tiles_layout {
 
 /* Memory of one pass. */
 typedef struct tiles_tape {
-    vit_tape vit; /* local blocks, then global ones */
+    transformer_tape blocks; /* local blocks, then global ones */
     tiles_layout layout;
     real *table;   /* (P,C) one tile's */
     real *before;  /* (images*tiles*P,C) before norm_pre; kept passes */
     real *between; /* (R,C) before norm_post; kept passes */
     real *spare;   /* (R,C) */
-    void *memory;
+    workspace memory;
 } tiles_tape;
 
 /* Which vector of a table with one per aspect id and tile belongs to a tile of the

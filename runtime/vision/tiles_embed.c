@@ -17,7 +17,7 @@ size_t tiles_place(const tiles *t, const lvlm_images *images, size_t tile)
 static void embed_tile(const tiles *t, real *e, const real *patches, size_t place,
                        real *table)
 {
-    const size_t C = t->vit.hidden, n = t->P * C;
+    const size_t C = t->block.hidden, n = t->P * C;
     const real g = real_tanh(*t->gate.v), pre = real_tanh(*t->pre_gate.v);
     stored_widen(table, t->tables.w, place * n, n);
     memcpy(e, t->class_row.v, C * sizeof *e);
@@ -29,7 +29,7 @@ static void embed_tile(const tiles *t, real *e, const real *patches, size_t plac
 /* x (R,C) = e (images*tiles*P,C) in the order of the layout, padding 0 */
 static void spread(const tiles *t, const tiles_layout *l, real *x, const real *e)
 {
-    const size_t C = t->vit.hidden;
+    const size_t C = t->block.hidden;
     for (size_t r = 0; r < l->R; r++) {
         const size_t tile = l->from[r] / t->L, row = l->from[r] % t->L;
         if (row < t->P)
@@ -42,8 +42,8 @@ static void spread(const tiles *t, const tiles_layout *l, real *x, const real *e
 int tiles_embed(const tiles *t, tiles_tape *tape, real *x, const lvlm_images *images,
                 stages *s, const ops_scratch *scratch, lvlm_error *err)
 {
-    const size_t C = t->vit.hidden, n = images->n * t->tiles, P = t->P;
-    real *const patches = tape->vit.blocks[0].q, *const e = tape->vit.blocks[0].k;
+    const size_t C = t->block.hidden, n = images->n * t->tiles, P = t->P;
+    real *const patches = x, *const e = tape->spare;
     TRY(tower_project_squares(patches, images->pixels, t->patch, &t->patch_w, NULL, C,
                               scratch, err));
     TRY(stages_emit(s, "vision.patches", patches, SHAPE(n, P - 1, C), err));
@@ -62,7 +62,7 @@ int tiles_embed(const tiles *t, tiles_tape *tape, real *x, const lvlm_images *im
 /* de (images*tiles*P,C) = dx (R,C) without padding */
 static void gather(const tiles *t, const tiles_layout *l, real *de, const real *dx)
 {
-    const size_t C = t->vit.hidden;
+    const size_t C = t->block.hidden;
     for (size_t r = 0; r < l->R; r++) {
         const size_t tile = l->from[r] / t->L, row = l->from[r] % t->L;
         if (row < t->P)
@@ -74,7 +74,7 @@ static void gather(const tiles *t, const tiles_layout *l, real *de, const real *
 static void positions_gradient(const tiles *t, const real *de, size_t place,
                                real *table)
 {
-    const size_t n = t->P * t->vit.hidden;
+    const size_t n = t->P * t->block.hidden;
     const real g = real_tanh(*t->gate.v);
     if (t->positions.grad != NULL) add_scaled_forward(t->positions.grad, de, 1 - g, n);
     if (t->tables.grad != NULL)
@@ -88,7 +88,7 @@ static void positions_gradient(const tiles *t, const real *de, size_t place,
 /* de (P,C) of one tile to the class row, the pre-tile vector and its gate. */
 static void rows_gradient(const tiles *t, const real *de, size_t place)
 {
-    const size_t C = t->vit.hidden;
+    const size_t C = t->block.hidden;
     const real pre = real_tanh(*t->pre_gate.v);
     if (t->class_row.grad != NULL) add_forward(t->class_row.grad, de, C);
     for (size_t row = 1; row < t->P; row++) {
@@ -104,7 +104,7 @@ int tiles_embed_backward(const tiles *t, const tiles_tape *tape, const real *dx,
                          real *de, real *dbefore, const lvlm_images *images,
                          const ops_scratch *scratch, lvlm_error *err)
 {
-    const size_t C = t->vit.hidden, n = images->n * t->tiles, P = t->P;
+    const size_t C = t->block.hidden, n = images->n * t->tiles, P = t->P;
     gather(t, &tape->layout, de, dx);
     memset(dbefore, 0, n * P * C * sizeof *dbefore);
     norm_backward(dbefore, de, tape->before, &t->norm_pre, n * P, C, scratch);

@@ -6,7 +6,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/numeric.h"
-#include "runtime/model/workspace.h"
+#include "runtime/model/configure.h"
 #include "runtime/ops/patchify.h"
 
 static const vision_tower *const towers[] = { &siglip_tower, &openclip_tower,
@@ -23,6 +23,46 @@ int tower_choose(const vision_tower **out, const cJSON *config, lvlm_error *err)
     return lvlm_fail(err, LVLM_EFORMAT,
                      "configuration: vision.tower '%s' is not one that can be run",
                      word != NULL ? word : "(none)");
+}
+
+static const config_row config_rows[] = {
+    CONFIG("vision.hidden", transformer_config, hidden),
+    CONFIG("vision.heads", transformer_config, heads),
+    CONFIG("vision.mlp", transformer_config, mlp),
+    CONFIG("vision.norm_eps", transformer_config, norm.eps),
+    CONFIG("vision.activation", transformer_config, activation),
+    CONFIG_MAYBE("vision.gated_mlp", transformer_config, gated_mlp),
+    CONFIG_MAYBE("vision.rms_norms", transformer_config, norm.rms),
+    CONFIG_END,
+};
+
+int tower_configure(transformer_config *c, const cJSON *json, lvlm_error *err)
+{
+    TRY(configure(c, config_rows, json, err));
+    FAIL_IF(c->hidden % c->heads != 0, err, LVLM_EFORMAT,
+            "configuration: vision.hidden %zu is no multiple of vision.heads %zu",
+            c->hidden, c->heads);
+    c->kv_heads = c->heads;
+    c->head_dim = c->hidden / c->heads;
+    c->query_scalar = (double)c->head_dim;
+    return 0;
+}
+
+int tower_bind(transformer_block *blocks, size_t n, weights *w,
+               const transformer_config *config, unsigned has, const char *prefix,
+               lvlm_error *err)
+{
+    has |= BLOCK_IN_TOWER | BLOCK_MLP_BIASES;
+    for (size_t i = 0; i < n; i++)
+        TRY(transformer_bind(&blocks[i], w, config, has, prefix, i, err));
+    return 0;
+}
+
+transformer_tape_options tower_tape_options(size_t R, size_t n, tape_keep keep)
+{
+    return (transformer_tape_options){
+        .N = R, .keep = keep, .first = keep == TAPE_NOTHING ? n : 0, .narrows = n
+    };
 }
 
 void seen_all_to_all(size_t *lo, size_t *hi, size_t R, size_t P)

@@ -7,8 +7,7 @@
 #define LVLM_RUNTIME_VISION_TOWER_H
 
 #include "runtime/block/features.h"
-#include "runtime/model/weights.h"
-#include "runtime/model/workspace.h"
+#include "runtime/block/transformer.h"
 
 typedef struct vision_tower {
     const char *word;
@@ -52,6 +51,16 @@ extern const vision_tower tiles_tower;
 
 /* The one that the configuration names, or LVLM_EFORMAT. */
 int tower_choose(const vision_tower **out, const cJSON *config, lvlm_error *err);
+
+/* The settings of its blocks. */
+int tower_configure(transformer_config *config, const cJSON *json, lvlm_error *err);
+/* Weights of n blocks below `prefix`; has: BLOCK_*. */
+int tower_bind(transformer_block *blocks, size_t n, weights *w,
+               const transformer_config *config, unsigned has, const char *prefix,
+               lvlm_error *err);
+
+/* Memory for R rows through all of n blocks. */
+transformer_tape_options tower_tape_options(size_t R, size_t n, tape_keep keep);
 
 /* Rows [first, first + P) see each other, P rows after P rows.  lo, hi (R) */
 void seen_all_to_all(size_t *lo, size_t *hi, size_t R, size_t P);

@@ -2,8 +2,8 @@
  * for their gradients, and every one of them held against the slope of the loss.
  *
  * Built with LVLM_REAL_BITS=64. The loss is <out, r> with a random r. */
-#ifndef LVLM_TESTS_RUNTIME_TEXT_BLOCK_TEST_H
-#define LVLM_TESTS_RUNTIME_TEXT_BLOCK_TEST_H
+#ifndef LVLM_TESTS_RUNTIME_BLOCK_BLOCK_TEST_H
+#define LVLM_TESTS_RUNTIME_BLOCK_BLOCK_TEST_H
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,0 +1,274 @@
+/* transformer.c - one block, forward and backward; see transformer.h for its
+ * equations. */
+#include "runtime/block/transformer.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "runtime/ops/add.h"
+#include "runtime/ops/attention.h"
+#include "runtime/ops/linear.h"
+#include "runtime/ops/norm.h"
+#include "runtime/ops/rope.h"
+#include "runtime/ops/rows.h"
+
+size_t transformer_scratch(const transformer_config *c, size_t N, size_t S, size_t span,
+                           size_t n_threads)
+{
+    const size_t C = c->hidden, Q = c->heads * c->head_dim, F = c->mlp;
+    const size_t rows = N > S ? N : S;
+    const size_t needs[] = {
+        linear_scratch(C, Q, n_threads),
+        linear_scratch(C, c->kv_heads * c->head_dim, n_threads),
+        linear_scratch(Q, C, n_threads),
+        linear_scratch(C, F, n_threads),
+        linear_scratch(F, C, n_threads),
+        attention_scratch(N, span, c->heads, n_threads),
+        norm_scratch(c->head_norms ? rows * c->heads : rows),
+    };
+    size_t most = 0;
+    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
+        if (needs[i] > most) most = needs[i];
+    return most;
+}
+
+static attention_dims dims_of(const transformer_block *b, const transformer_config *c,
+                              const transformer_view *view)
+{
+    return (attention_dims){
+        .Tq = view->N,
+        .Tk = b->is_cross ? view->S : view->past + view->N,
+        .heads = c->heads,
+        .kv_heads = c->kv_heads,
+        .D = c->head_dim,
+        .scale = (real)(1 / sqrt(c->query_scalar)),
+        .softcap = (real)c->attn_softcap,
+        .lo = view->lo,
+        .hi = view->hi,
+    };
+}
+
+static size_t rows_after_attention(const transformer_view *view)
+{
+    return view->wanted != NULL ? view->n_wanted : view->N;
+}
+
+/* ---- forward --------------------------------------------------------------------- */
+
+static void project_queries(transformer_acts *a, const transformer_block *b,
+                            const transformer_config *c, const transformer_view *view,
+                            const ops_scratch *scratch)
+{
+    const size_t N = view->N, D = c->head_dim, Q = c->heads * D;
+    real *const raw = b->q_norm.w.v != NULL ? a->raw_q : a->q;
+    dense_forward(raw, a->normed1, &b->q_w, &b->q_b, N, c->hidden, Q, scratch);
+    if (b->q_norm.w.v != NULL) norm_forward(a->q, raw, &b->q_norm, N * c->heads, D);
+    if (view->cosines != NULL)
+        rope_forward(a->q, a->q, view->cosines, view->sines, N, c->heads, D);
+    if (view->logn != NULL) scale_rows_forward(a->q, view->logn, N, Q);
+}
+
+/* source (S,C) */
+static void project_keys(transformer_acts *a, const real *source, size_t S,
+                         const transformer_block *b, const transformer_config *c,
+                         const transformer_view *view, const ops_scratch *scratch)
+{
+    const size_t D = c->head_dim, K = c->kv_heads * D;
+    real *const raw = b->k_norm.w.v != NULL ? a->raw_k : a->k;
+    if (S == 0) return;
+    dense_forward(raw, source, &b->k_w, &b->k_b, S, c->hidden, K, scratch);
+    dense_forward(a->v, source, &b->v_w, &b->v_b, S, c->hidden, K, scratch);
+    if (b->k_norm.w.v != NULL) norm_forward(a->k, raw, &b->k_norm, S * c->kv_heads, D);
+    if (view->cosines != NULL)
+        rope_forward(a->k, a->k, view->cosines, view->sines, S, c->kv_heads, D);
+}
+
+static void attention_branch(transformer_acts *a, const transformer_block *b,
+                             const transformer_config *c, const transformer_view *view,
+                             const ops_scratch *scratch)
+{
+    const size_t N = view->N, C = c->hidden, D = c->head_dim;
+    const size_t before = view->past * c->kv_heads * D;
+    const attention_dims dims = dims_of(b, c, view);
+    norm_forward(a->normed1, a->x, &b->norm1, N, C);
+    project_queries(a, b, c, view, scratch);
+    if (!b->is_cross)
+        project_keys(a, a->normed1, N, b, c, view, scratch);
+    else if (view->states != NULL)
+        project_keys(a, view->states, view->S, b, c, view, scratch);
+    attention_forward(a->heads, a->q, a->k - before, a->v - before, &dims, scratch);
+    dense_forward(a->attn, a->heads, &b->out_w, &b->out_b, N, c->heads * D, C, scratch);
+}
+
+static void mlp_branch(transformer_acts *a, const transformer_block *b,
+                       const transformer_config *c, size_t M,
+                       const ops_scratch *scratch)
+{
+    const size_t C = c->hidden, F = c->mlp;
+    norm_forward(a->normed2, a->mid, &b->norm2, M, C);
+    dense_forward(a->gate, a->normed2, &b->gate_w, &b->gate_b, M, C, F, scratch);
+    if (c->gated_mlp) {
+        dense_forward(a->up, a->normed2, &b->up_w, &b->up_b, M, C, F, scratch);
+        gated_forward(a->hidden, a->gate, a->up, c->activation, M * F);
+    } else {
+        activation_forward(a->hidden, a->gate, c->activation, M * F);
+    }
+    dense_forward(a->mlp, a->hidden, &b->down_w, &b->down_b, M, F, C, scratch);
+}
+
+/* y = x + the branch, through its norm or gate. y may be x; then the branch is
+ * overwritten by its norm. */
+static void add_branch(real *y, const real *x, real *branch, const norm_layer *norm,
+                       const weight_vector *gate, size_t N, size_t C)
+{
+    if (gate->v != NULL) {
+        assert(norm->w.v == NULL);
+        if (y != x) memcpy(y, x, N * C * sizeof *y);
+        add_scaled_forward(y, branch, real_tanh(*gate->v), N * C);
+        return;
+    }
+    if (norm->w.v != NULL) {
+        real *const normed = y != x ? y : branch;
+        norm_forward(normed, branch, norm, N, C);
+        branch = normed;
+    }
+    sum_forward(y, x, branch, N * C);
+}
+
+void transformer_forward(transformer_acts *a, const transformer_block *b,
+                         const transformer_config *c, const transformer_view *view,
+                         const ops_scratch *scratch)
+{
+    const size_t N = view->N, M = rows_after_attention(view), C = c->hidden;
+    attention_branch(a, b, c, view, scratch);
+    add_branch(a->mid, a->x, a->attn, &b->post_attn_norm, &b->attn_gate, N, C);
+    if (M < N) select_rows_forward(a->mid, view->wanted, M, C);
+    mlp_branch(a, b, c, M, scratch);
+    if (view->sees != NULL) scale_rows_forward(a->mlp, view->sees, M, C);
+    add_branch(a->out, a->mid, a->mlp, &b->post_mlp_norm, &b->mlp_gate, M, C);
+}
+
+/* ---- backward -------------------------------------------------------------------- */
+
+static void clear(real *x, size_t n)
+{
+    memset(x, 0, n * sizeof *x);
+}
+
+/* dbranch = the gradient of the branch, before its norm or gate; theirs += */
+static void branch_backward(real *dbranch, const real *dy, const real *branch,
+                            const norm_layer *norm, const weight_vector *gate, size_t N,
+                            size_t C, const ops_scratch *scratch)
+{
+    const size_t n = N * C;
+    if (norm->w.v != NULL) {
+        clear(dbranch, n);
+        norm_backward(dbranch, dy, branch, norm, N, C, scratch);
+    } else if (gate->v != NULL) {
+        const real open = real_tanh(*gate->v);
+        if (gate->grad != NULL)
+            *gate->grad += (1 - open * open) * dot_forward(dy, branch, n);
+        clear(dbranch, n);
+        add_scaled_forward(dbranch, dy, open, n);
+    } else {
+        memcpy(dbranch, dy, n * sizeof *dbranch);
+    }
+}
+
+/* From g->branch to g->normed. */
+static void mlp_backward(transformer_grads *g, const transformer_acts *a,
+                         const transformer_block *b, const transformer_config *c,
+                         size_t M, const ops_scratch *scratch)
+{
+    const size_t C = c->hidden, F = c->mlp;
+    clear(g->hidden, M * F);
+    clear(g->gate, M * F);
+    clear(g->normed, M * C);
+    dense_backward(g->hidden, g->branch, a->hidden, &b->down_w, &b->down_b, M, F, C,
+                   scratch);
+    if (c->gated_mlp) {
+        clear(g->up, M * F);
+        gated_backward(g->gate, g->up, g->hidden, a->gate, a->up, c->activation, M * F);
+    } else {
+        activation_backward(g->gate, g->hidden, a->gate, c->activation, M * F);
+    }
+    dense_backward(g->normed, g->gate, a->normed2, &b->gate_w, &b->gate_b, M, C, F,
+                   scratch);
+    if (c->gated_mlp)
+        dense_backward(g->normed, g->up, a->normed2, &b->up_w, &b->up_b, M, C, F,
+                       scratch);
+}
+
+/* From g->q, g->k and g->v to g->normed and view->dstates. */
+static void projections_backward(transformer_grads *g, const transformer_acts *a,
+                                 const transformer_block *b,
+                                 const transformer_config *c,
+                                 const transformer_view *view,
+                                 const ops_scratch *scratch)
+{
+    const size_t N = view->N, C = c->hidden, D = c->head_dim;
+    const size_t Q = c->heads * D, K = c->kv_heads * D;
+    const size_t S = b->is_cross ? view->S : N;
+    const real *const source = b->is_cross ? view->states : a->normed1;
+    real *const dsource = b->is_cross ? view->dstates : g->normed;
+    const real *dq = g->q, *dk = g->k;
+    if (b->q_norm.w.v != NULL) {
+        clear(g->heads, N * Q);
+        norm_backward(g->heads, g->q, a->raw_q, &b->q_norm, N * c->heads, D, scratch);
+        dq = g->heads;
+    }
+    if (b->k_norm.w.v != NULL) {
+        clear(g->raw_k, S * K);
+        norm_backward(g->raw_k, g->k, a->raw_k, &b->k_norm, S * c->kv_heads, D,
+                      scratch);
+        dk = g->raw_k;
+    }
+    dense_backward(g->normed, dq, a->normed1, &b->q_w, &b->q_b, N, C, Q, scratch);
+    dense_backward(dsource, dk, source, &b->k_w, &b->k_b, S, C, K, scratch);
+    dense_backward(dsource, g->v, source, &b->v_w, &b->v_b, S, C, K, scratch);
+}
+
+/* From g->branch to g->normed and view->dstates. */
+static void attention_branch_backward(transformer_grads *g, const transformer_acts *a,
+                                      const transformer_block *b,
+                                      const transformer_config *c,
+                                      const transformer_view *view,
+                                      const ops_scratch *scratch)
+{
+    const size_t N = view->N, C = c->hidden, D = c->head_dim;
+    const size_t Q = c->heads * D, K = c->kv_heads * D;
+    const attention_dims dims = dims_of(b, c, view);
+    assert(view->k == NULL && view->past == 0);
+    clear(g->heads, N * Q);
+    clear(g->q, N * Q);
+    clear(g->k, dims.Tk * K);
+    clear(g->v, dims.Tk * K);
+    clear(g->normed, N * C);
+    dense_backward(g->heads, g->branch, a->heads, &b->out_w, &b->out_b, N, Q, C,
+                   scratch);
+    attention_backward(g->q, g->k, g->v, g->heads, a->q, a->k, a->v, &dims, scratch);
+    if (view->logn != NULL) scale_rows_forward(g->q, view->logn, N, Q);
+    if (view->cosines != NULL) {
+        rope_backward(g->q, g->q, view->cosines, view->sines, N, c->heads, D);
+        rope_backward(g->k, g->k, view->cosines, view->sines, N, c->kv_heads, D);
+    }
+    projections_backward(g, a, b, c, view, scratch);
+}
+
+void transformer_backward(transformer_grads *g, const transformer_acts *a,
+                          const transformer_block *b, const transformer_config *c,
+                          const transformer_view *view, const ops_scratch *scratch)
+{
+    const size_t N = view->N, M = rows_after_attention(view), C = c->hidden;
+    branch_backward(g->branch, g->x, a->mlp, &b->post_mlp_norm, &b->mlp_gate, M, C,
+                    scratch);
+    if (view->sees != NULL) scale_rows_forward(g->branch, view->sees, M, C);
+    mlp_backward(g, a, b, c, M, scratch);
+    norm_backward(g->x, g->normed, a->mid, &b->norm2, M, C, scratch);
+    if (M < N) select_rows_backward(g->x, view->wanted, M, N, C);
+    branch_backward(g->branch, g->x, a->attn, &b->post_attn_norm, &b->attn_gate, N, C,
+                    scratch);
+    attention_branch_backward(g, a, b, c, view, scratch);
+    norm_backward(g->x, g->normed, a->x, &b->norm1, N, C, scratch);
+}
