@@ -4,8 +4,6 @@
 
 #include <assert.h>
 
-#include "formats/base/alloc.h"
-
 int features_emit(stages *s, const char *name, const real *data, const features *f,
                   size_t C, lvlm_error *err)
 {
@@ -29,17 +27,15 @@ static size_t *add_frame(size_t *next, size_t first, const lvlm_grid *g, size_t 
     return next;
 }
 
-int features_squares(size_t **out, const features *f, size_t side, lvlm_error *err)
+int features_squares(size_t **out, const features *f, size_t side, lvlm_arena *arena,
+                     lvlm_error *err)
 {
     const size_t unit = f->group * f->group;
-    size_t *const from = *out = lvlm_calloc(f->R + 1, sizeof *from);
-    size_t *const places = lvlm_calloc(f->R / unit + 1, sizeof *places);
+    size_t *const from = *out = lvlm_arena_alloc(arena, f->R + 1, sizeof *from);
+    size_t *const places = lvlm_arena_alloc(arena, f->R / unit + 1, sizeof *places);
     size_t *next = from;
     assert(f->class_rows == 0);
-    if (from == NULL || places == NULL) {
-        lvlm_free(places);
-        return lvlm_fail_memory(err);
-    }
+    if (from == NULL || places == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < f->n_images; i++)
         for (size_t t = 0; t < f->grids[i].t; t++)
             next = add_frame(next, (size_t)(next - from), &f->grids[i], f->group, side);
@@ -48,6 +44,5 @@ int features_squares(size_t **out, const features *f, size_t side, lvlm_error *e
         places[f->order != NULL ? f->order[g] : g] = g;
     for (size_t r = 0; r < f->R; r++)
         from[r] = places[from[r] / unit] * unit + from[r] % unit;
-    lvlm_free(places);
     return 0;
 }

@@ -27,8 +27,9 @@ int features_emit(stages *s, const char *name, const real *data, const features 
                   size_t C, lvlm_error *err);
 
 /* Which row of `f` is number k when squares are side x side and in the order of the
- * images.  *out (R), owned: lvlm_free. There are no class rows, and `side` divides the
+ * images.  *out (R), in `arena`. There are no class rows, and `side` divides the
  * grids. */
-int features_squares(size_t **out, const features *f, size_t side, lvlm_error *err);
+int features_squares(size_t **out, const features *f, size_t side, lvlm_arena *arena,
+                     lvlm_error *err);
 
 #endif

@@ -258,7 +258,8 @@ int transformer_tape_make(transformer_tape *t, workspace *memory,
     };
     TRY(make_shared(t, memory, err));
     if (options->keep == TAPE_NOTHING) return 0;
-    TRY(workspace_list(memory, (void **)&t->kept, n + 1, sizeof *t->kept, err));
+    t->kept = lvlm_arena_alloc(&memory->lists, n + 1, sizeof *t->kept);
+    if (t->kept == NULL) return lvlm_fail_memory(err);
     return options->keep == TAPE_ALL ? make_each(t, memory, err)
                                      : make_whole(t, memory, err);
 }

@@ -23,12 +23,9 @@ typedef struct vision_connector {
     /* Elements of ops_scratch that forward needs. */
     size_t (*scratch)(const void *connector, const features *seen, size_t n_threads);
     void (*announce)(const void *connector, stages *s);
-    /* Memory for one pass; with `keep` for the way back too. *tape is owned: tape_free,
-     * also after a failure. */
-    int (*tape_make)(const void *connector, void **tape, const features *seen,
-                     bool keep, lvlm_error *err);
-    void (*tape_free)(void *tape);
-    uint64_t (*tape_bytes)(const void *tape);
+    /* *tape and its arrays in `memory`, for one pass; with `keep` for backward too. */
+    int (*tape_make)(const void *connector, void **tape, workspace *memory,
+                     const features *seen, bool keep, lvlm_error *err);
     /* out (rows,H) in the order of the images, H the language model's width */
     int (*forward)(const void *connector, void *tape, real *out, const features *seen,
                    stages *s, const ops_scratch *scratch, lvlm_error *err);

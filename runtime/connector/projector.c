@@ -134,22 +134,7 @@ typedef struct projector_tape {
     real *pre, *hidden;      /* (U,S) before and after the activation */
     real *merged;            /* (U,H) in the tower's order, where that is another */
     real *dgathered, *dnormed, *dpre, *dhidden, *dmerged; /* as those */
-    void *memory;
 } projector_tape;
-
-static void projector_tape_free(void *tape)
-{
-    projector_tape *const p = tape;
-    if (p == NULL) return;
-    lvlm_free(p->from);
-    lvlm_free(p->memory);
-    lvlm_free(p);
-}
-
-static uint64_t projector_tape_bytes(const void *tape)
-{
-    return workspace_bytes(((const projector_tape *)tape)->memory);
-}
 
 /* Are the tower's rows squares of the connector's side, or its single patches? */
 static bool is_grouped(const projector *c, const features *f)
@@ -162,15 +147,15 @@ static bool is_reordered(const projector *c, const features *f)
     return is_grouped(c, f) && f->order != NULL;
 }
 
-static int projector_tape_make(const void *connector, void **tape, const features *f,
-                               bool keep, lvlm_error *err)
+static int projector_tape_make(const void *connector, void **tape, workspace *memory,
+                               const features *f, bool keep, lvlm_error *err)
 {
     const projector *const c = connector;
     const size_t S = square_of(c), U = f->R / (c->pool * c->pool);
     const size_t gathered = is_grouped(c, f) ? 0 : f->R;
     const size_t squares = c->has & MERGER ? U : 0;
     const size_t merged = is_reordered(c, f) ? U : 0;
-    projector_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
+    projector_tape *const p = *tape = lvlm_arena_alloc(&memory->lists, 1, sizeof *p);
     if (p == NULL) return lvlm_fail_memory(err);
     const workspace_slot slots[] = {
         { &p->gathered, gathered, c->in },
@@ -184,9 +169,9 @@ static int projector_tape_make(const void *connector, void **tape, const feature
         { &p->dhidden, keep ? squares : 0, S },
         { &p->dmerged, keep ? merged : 0, c->out },
     };
-    TRY(workspace_allocate(&p->memory, slots, sizeof slots / sizeof *slots, "connector",
-                           err));
-    return gathered > 0 ? features_squares(&p->from, f, c->pool, err) : 0;
+    TRY(workspace_take(memory, slots, sizeof slots / sizeof *slots, "connector", err));
+    if (gathered == 0) return 0;
+    return features_squares(&p->from, f, c->pool, &memory->lists, err);
 }
 
 /* ---- forward -------------------------------------------------------------------- */
@@ -273,7 +258,6 @@ static void projector_backward(const void *connector, void *tape, real *drows,
         .word = name, .open = how, .bind = projector_bind, .free = lvlm_free,          \
         .width = projector_width, .scratch = projector_scratch,                        \
         .announce = projector_announce, .tape_make = projector_tape_make,              \
-        .tape_free = projector_tape_free, .tape_bytes = projector_tape_bytes,          \
         .forward = projector_forward, .backward = projector_backward                   \
     }
 

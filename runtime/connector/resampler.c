@@ -83,7 +83,6 @@ typedef struct resampler_tape {
     real *dq, *dasked;          /* (Q,D) */
     real *deach, *dheads, *dattn, *dnormed; /* (N Q,D) */
     size_t *lo, *hi;                        /* (N Q) rows of the query's image */
-    void *memory;
 } resampler_tape;
 
 /* ---- life ----------------------------------------------------------------------- */
@@ -137,27 +136,12 @@ static void resampler_announce(const void *connector, stages *s)
     stages_announce(s, "connector.out");
 }
 
-static void resampler_tape_free(void *tape)
-{
-    resampler_tape *const p = tape;
-    if (p == NULL) return;
-    lvlm_free(p->lo);
-    lvlm_free(p->memory);
-    lvlm_free(p);
-}
-
-static uint64_t resampler_tape_bytes(const void *tape)
-{
-    const resampler_tape *const p = tape;
-    return workspace_bytes(p->memory);
-}
-
-static int resampler_tape_make(const void *connector, void **tape, const features *seen,
-                               bool keep, lvlm_error *err)
+static int resampler_tape_make(const void *connector, void **tape, workspace *memory,
+                               const features *seen, bool keep, lvlm_error *err)
 {
     const resampler *const c = connector;
     const size_t R = seen->R, D = c->width, Q = c->queries, NQ = seen->n_images * Q;
-    resampler_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
+    resampler_tape *const p = *tape = lvlm_arena_alloc(&memory->lists, 1, sizeof *p);
     if (p == NULL) return lvlm_fail_memory(err);
     const workspace_slot slots[] = {
         { &p->wide, R, D },
@@ -183,10 +167,9 @@ static int resampler_tape_make(const void *connector, void **tape, const feature
         { &p->dattn, keep ? NQ : 0, D },
         { &p->dnormed, keep ? NQ : 0, D },
     };
-    TRY(workspace_allocate(&p->memory, slots, sizeof slots / sizeof *slots, "resampler",
-                           err));
-    p->lo = lvlm_calloc(NQ, 2 * sizeof *p->lo);
-    FAIL_IF(p->lo == NULL, err, LVLM_ENOMEM, "resampler: out of memory");
+    TRY(workspace_take(memory, slots, sizeof slots / sizeof *slots, "resampler", err));
+    p->lo = lvlm_arena_alloc(&memory->lists, 2 * NQ, sizeof *p->lo);
+    if (p->lo == NULL) return lvlm_fail_memory(err);
     p->hi = p->lo + NQ;
     for (size_t n = 0; n < NQ; n++) {
         p->lo[n] = n / Q * seen->P;
@@ -335,8 +318,6 @@ const vision_connector resampler_connector = {
     .scratch = resampler_scratch,
     .announce = resampler_announce,
     .tape_make = resampler_tape_make,
-    .tape_free = resampler_tape_free,
-    .tape_bytes = resampler_tape_bytes,
     .forward = resampler_forward,
     .backward = resampler_backward,
 };

@@ -39,9 +39,9 @@ typedef struct decoding {
     bool looks;
     decoder_tape tape; /* of steps */
     real *logits;      /* (V) */
-    void *logits_memory;
+    workspace logits_memory;
     ops_scratch scratch; /* of steps */
-    void *scratch_memory;
+    workspace scratch_memory;
 } decoding;
 
 /* ---- memory --------------------------------------------------------------------- */
@@ -58,9 +58,8 @@ static int make_scratch(decoding *d, size_t rows, lvlm_error *err)
     workspace_slot slot = { &d->scratch.data, 0, 1 };
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
         if (needs[i] > slot.rows) slot.rows = needs[i];
-    lvlm_free(d->scratch_memory);
-    d->scratch_memory = NULL;
-    TRY(workspace_allocate(&d->scratch_memory, &slot, 1, "scratch", err));
+    workspace_free(&d->scratch_memory);
+    TRY(workspace_take(&d->scratch_memory, &slot, 1, "scratch", err));
     d->scratch.numel = slot.rows;
     d->scratch.n_threads = p->n_threads;
     return 0;
@@ -96,8 +95,8 @@ void decoding_end(void *session)
     kv_cache_free(&d->cache);
     lvlm_free(d->tokens);
     lvlm_free(d->columns);
-    lvlm_free(d->logits_memory);
-    lvlm_free(d->scratch_memory);
+    workspace_free(&d->logits_memory);
+    workspace_free(&d->scratch_memory);
     lvlm_free(d);
 }
 
@@ -218,7 +217,7 @@ static int begin(decoding *d, pass *t, const lvlm_checkpoint *inputs,
     TRY(pass_read(t, inputs, prefix, err));
     TRY(check_text(t, prefix, err));
     pass_announce(t);
-    TRY(workspace_allocate(&d->logits_memory, &slot, 1, "logits", err));
+    TRY(workspace_take(&d->logits_memory, &slot, 1, "logits", err));
     d->looks = pass_sight(t) != NULL;
     point_at_row(d, t);
     TRY(reserve(d, t->packing.N, err));

@@ -197,7 +197,7 @@ int pass_make_scratch(pass *t, lvlm_error *err)
         numel = larger(numel, p->connector->scratch(p->projection, &t->seen, n));
     }
     const workspace_slot slot = { &t->scratch.data, numel, 1 };
-    TRY(workspace_allocate(&t->scratch_memory, &slot, 1, "scratch", err));
+    TRY(workspace_take(&t->memory, &slot, 1, "scratch", err));
     t->scratch.numel = numel;
     t->scratch.n_threads = n;
     return 0;
@@ -209,27 +209,22 @@ int pass_see(pass *t, tape_keep tower, bool connector, lvlm_error *err)
     const workspace_slot seen_slot = { &t->seen.rows, t->seen.R, t->seen.C };
     const workspace_slot rows_slot = { &t->image_rows, t->n_image_rows,
                                        p->text.config.block.hidden };
-    TRY(workspace_allocate(&t->seen_memory, &seen_slot, 1, "images", err));
-    TRY(workspace_allocate(&t->image_memory, &rows_slot, 1, "images", err));
-    TRY(p->tower->tape_make(p->vision, &t->tower_tape, &t->seen, &t->inputs.images,
-                            tower, err));
+    TRY(workspace_take(&t->connector_memory, &seen_slot, 1, "images", err));
+    TRY(workspace_take(&t->memory, &rows_slot, 1, "images", err));
+    TRY(p->tower->tape_make(p->vision, &t->tower_tape, &t->tower_memory, &t->seen,
+                            &t->inputs.images, tower, err));
     TRY(p->tower->forward(p->vision, t->tower_tape, &t->seen, &t->inputs.images,
                           &t->stages, &t->scratch, err));
     if (tower == TAPE_NOTHING) { /* it has done its part, and so have its weights */
-        p->tower->tape_free(t->tower_tape);
-        t->tower_tape = NULL;
+        workspace_free(&t->tower_memory);
         weights_rest(&p->weights, "vision.");
     }
     if (t->stages.left == 0) return 0;
-    TRY(p->connector->tape_make(p->projection, &t->connector_tape, &t->seen, connector,
-                                err));
+    TRY(p->connector->tape_make(p->projection, &t->connector_tape, &t->connector_memory,
+                                &t->seen, connector, err));
     TRY(p->connector->forward(p->projection, t->connector_tape, t->image_rows, &t->seen,
                               &t->stages, &t->scratch, err));
-    if (tower != TAPE_NOTHING || connector) return 0;
-    lvlm_free(t->seen_memory);
-    t->seen_memory = NULL;
-    p->connector->tape_free(t->connector_tape);
-    t->connector_tape = NULL;
+    if (tower == TAPE_NOTHING && !connector) workspace_free(&t->connector_memory);
     return 0;
 }
 
@@ -260,11 +255,9 @@ done:
 
 void pass_free(pass *t)
 {
-    if (t->tower_tape != NULL) t->p->tower->tape_free(t->tower_tape);
-    if (t->connector_tape != NULL) t->p->connector->tape_free(t->connector_tape);
-    lvlm_free(t->seen_memory);
-    lvlm_free(t->image_memory);
-    lvlm_free(t->scratch_memory);
+    workspace_free(&t->tower_memory);
+    workspace_free(&t->connector_memory);
+    workspace_free(&t->memory);
     lvlm_sight_free(&t->sight);
     lvlm_packing_free(&t->packing);
     lvlm_inputs_free(&t->inputs);
@@ -295,20 +288,22 @@ done:
 static int unsee(pass *t, const real *dimage_rows, lvlm_error *err)
 {
     const pipeline *const p = t->p;
+    const size_t n = p->gradients.vision ? t->seen.R : 0;
     real *drows = NULL;
-    void *memory = NULL;
+    transformer_grads grads;
+    workspace memory = { 0 };
     int rc = 0;
-    const workspace_slot slot = { &drows, p->gradients.vision ? t->seen.R : 0,
-                                  t->seen.C };
-    TRY(workspace_allocate(&memory, &slot, 1, "images", err));
-    if (drows != NULL) memset(drows, 0, t->seen.R * t->seen.C * sizeof *drows);
+    const workspace_slot slot = { &drows, n, t->seen.C };
+    TRY(workspace_take(&memory, &slot, 1, "images", err));
+    if (n > 0) memset(drows, 0, n * t->seen.C * sizeof *drows);
     p->connector->backward(p->projection, t->connector_tape, drows, dimage_rows,
                            &t->seen, &t->scratch);
     stages_advance(&t->stages, 1);
-    if (drows != NULL)
-        rc = p->tower->backward(p->vision, t->tower_tape, drows, &t->seen,
+    if (n > 0 &&
+        (rc = transformer_grads_make(&grads, &memory, t->tower_tape, err)) == 0)
+        rc = p->tower->backward(p->vision, t->tower_tape, &grads, drows, &t->seen,
                                 &t->inputs.images, &t->scratch, err);
-    lvlm_free(memory);
+    workspace_free(&memory);
     return rc;
 }
 
@@ -320,11 +315,11 @@ static int learn_text(pass *t, lvlm_model_step *step, double scale, real *dimage
     const lvlm_sight *const sight = pass_sight(t);
     decoder_tape tape;
     real *dnormed = NULL;
-    void *memory = NULL;
+    workspace memory = { 0 };
     const workspace_slot slot = { &dnormed, t->packing.n_targets,
                                   p->text.config.block.hidden };
     int rc;
-    if ((rc = workspace_allocate(&memory, &slot, 1, "gradients", err)) < 0) return rc;
+    if ((rc = workspace_take(&memory, &slot, 1, "gradients", err)) < 0) return rc;
     const decoder_tape_options options = pass_learning(t, dimage_rows != NULL);
     if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err)) < 0 ||
         (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
@@ -337,7 +332,7 @@ static int learn_text(pass *t, lvlm_model_step *step, double scale, real *dimage
                           &t->scratch, err);
 done:
     decoder_tape_free(&tape);
-    lvlm_free(memory);
+    workspace_free(&memory);
     return rc;
 }
 
@@ -347,17 +342,17 @@ static int learn(pass *t, lvlm_model_step *step, double scale, lvlm_error *err)
     const bool sees =
         pass_has_images(t) && (p->gradients.vision || p->gradients.connector);
     real *dimage_rows = NULL;
-    void *memory = NULL;
+    workspace memory = { 0 };
     const tape_keep tower = p->gradients.vision ? p->keep : TAPE_NOTHING;
     if (pass_has_images(t)) TRY(pass_see(t, tower, sees, err));
     const size_t n = sees ? t->n_image_rows : 0;
     const workspace_slot slot = { &dimage_rows, n, p->text.config.block.hidden };
-    TRY(workspace_allocate(&memory, &slot, 1, "images", err));
+    TRY(workspace_take(&memory, &slot, 1, "images", err));
     if (sees)
         memset(dimage_rows, 0, n * p->text.config.block.hidden * sizeof *dimage_rows);
     int rc = learn_text(t, step, scale, dimage_rows, err);
     if (rc == 0 && sees) rc = unsee(t, dimage_rows, err);
-    lvlm_free(memory);
+    workspace_free(&memory);
     return rc;
 }
 

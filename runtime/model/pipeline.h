@@ -40,12 +40,12 @@ typedef struct pass {
     features seen;
     stages stages;
     ops_scratch scratch;
-    void *scratch_memory;
     void *tower_tape, *connector_tape;
-    void *seen_memory;
     size_t n_image_rows;
-    real *image_rows; /* (n_image_rows,C) of the connector */
-    void *image_memory;
+    real *image_rows;           /* (n_image_rows,C) of the connector */
+    workspace memory;           /* of scratch and image_rows: for the whole pass */
+    workspace tower_memory;     /* of the tower's tape */
+    workspace connector_memory; /* of seen.rows and the connector's tape */
 } pass;
 
 /* Inputs to packed rows, positions and what sees what. `t` holds p, stages and

@@ -1,8 +1,7 @@
-/* workspace.c - one allocation, cut into aligned arrays; see workspace.h. */
+/* workspace.c - allocations cut into aligned arrays; see workspace.h. */
 #include "runtime/model/workspace.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/size.h"
@@ -40,62 +39,28 @@ static int total_bytes(uint64_t *total, const workspace_slot *slots, size_t n_sl
 
 /* In front of the first array. */
 typedef struct header {
-    uint64_t bytes;
-    void *next; /* of a workspace */
+    void *next;
 } header;
-
-int workspace_allocate(void **block, const workspace_slot *slots, size_t n_slots,
-                       const char *what, lvlm_error *err)
-{
-    uint64_t total, bytes = 0;
-    TRY(total_bytes(&total, slots, n_slots, what, err));
-    *block = NULL;
-    if (total == 0) return 0;
-    header *const head = *block = lvlm_malloc(total);
-    FAIL_IF(head == NULL, err, LVLM_ENOMEM, "%s: out of memory for %" PRIu64 " bytes",
-            what, total);
-    *head = (header){ total, NULL };
-    unsigned char *at = (unsigned char *)(head + 1);
-    at += (ALIGN - (uintptr_t)at % ALIGN) % ALIGN;
-    for (size_t i = 0; i < n_slots; i++) {
-        (void)slot_bytes(&bytes, &slots[i]); /* succeeded above */
-        *slots[i].at = bytes != 0 ? (real *)(void *)at : NULL;
-        at += bytes;
-    }
-    return 0;
-}
-
-uint64_t workspace_bytes(const void *block)
-{
-    return block != NULL ? ((const header *)block)->bytes : 0;
-}
-
-static void link_block(workspace *w, void *block)
-{
-    ((header *)block)->next = w->blocks;
-    w->blocks = block;
-}
 
 int workspace_take(workspace *w, const workspace_slot *slots, size_t n_slots,
                    const char *what, lvlm_error *err)
 {
-    uint64_t total;
-    void *block;
+    uint64_t total, bytes = 0;
     TRY(total_bytes(&total, slots, n_slots, what, err));
     w->bytes += total;
     if (w->counts || total == 0) return 0;
-    TRY(workspace_allocate(&block, slots, n_slots, what, err));
-    link_block(w, block);
-    return 0;
-}
-
-int workspace_list(workspace *w, void **out, size_t n, size_t size, lvlm_error *err)
-{
-    const size_t items = (sizeof(header) + size - 1) / size; /* as much as a header */
-    unsigned char *const block = lvlm_calloc(n + items, size);
-    if (block == NULL) return lvlm_fail_memory(err);
-    link_block(w, block);
-    *out = block + sizeof(header);
+    header *const head = lvlm_malloc(total);
+    FAIL_IF(head == NULL, err, LVLM_ENOMEM, "%s: out of memory for %" PRIu64 " bytes",
+            what, total);
+    head->next = w->blocks;
+    w->blocks = head;
+    unsigned char *at = (unsigned char *)(head + 1);
+    at += (ALIGN - (uintptr_t)at % ALIGN) % ALIGN;
+    for (size_t i = 0; i < n_slots; i++) {
+        (void)slot_bytes(&bytes, &slots[i]); /* succeeded above */
+        if (bytes != 0) *slots[i].at = (real *)(void *)at;
+        at += bytes;
+    }
     return 0;
 }
 
@@ -105,5 +70,6 @@ void workspace_free(workspace *w)
         next = ((header *)w->blocks)->next;
         lvlm_free(w->blocks);
     }
-    *w = (workspace){ .counts = w->counts };
+    lvlm_arena_free(&w->lists);
+    w->bytes = 0;
 }

@@ -1,13 +1,14 @@
-/* workspace.h - the activations of one part: one allocation, cut into named arrays.
+/* workspace.h - all memory of a pass through one part: arrays of values, and lists.
  *
  *   const workspace_slot slots[] = { { &acts->x, N, C }, { &acts->q, N, Q }, ... };
+ *   workspace_take(memory, slots, 2, "attention", err)
  */
 #ifndef LVLM_RUNTIME_MODEL_WORKSPACE_H
 #define LVLM_RUNTIME_MODEL_WORKSPACE_H
 
 #include <stdbool.h>
 
-#include "formats/base/error.h"
+#include "formats/base/arena.h"
 #include "runtime/real.h"
 
 /* What of a pass stays for the way back. */
@@ -24,28 +25,18 @@ typedef struct workspace_slot {
     size_t width;
 } workspace_slot;
 
-/* All memory of a pass through one part; zero it, free with workspace_free. With
- * `counts` only lists are allocated: arrays stay NULL, and bytes is what they would
- * take. */
+/* Zero it; free with workspace_free. With `counts` only lists are allocated: arrays are
+ * NULL, and `bytes` is what they would take. */
 typedef struct workspace {
-    void *blocks; /* owned, linked */
-    uint64_t bytes;
+    void *blocks;     /* owned, linked */
+    uint64_t bytes;   /* of arrays */
+    lvlm_arena lists; /* of rows, and the structs that the arrays are named in: small */
     bool counts;
 } workspace;
 
-/* Arrays, as workspace_allocate has them. */
+/* One allocation, cut into arrays. LVLM_ENOMEM says for what (`what`) and how much. */
 int workspace_take(workspace *memory, const workspace_slot *slots, size_t n_slots,
                    const char *what, lvlm_error *err);
-/* *out = n items of `size` bytes, zeroed; lists are small and not in bytes. */
-int workspace_list(workspace *memory, void **out, size_t n, size_t size,
-                   lvlm_error *err);
 void workspace_free(workspace *memory);
-
-/* *block is owned: lvlm_free; NULL where all arrays are none. LVLM_ENOMEM says for what
- * (`what`) and how much. */
-int workspace_allocate(void **block, const workspace_slot *slots, size_t n_slots,
-                       const char *what, lvlm_error *err);
-/* What a block takes; NULL: 0. */
-uint64_t workspace_bytes(const void *block);
 
 #endif

@@ -8,12 +8,12 @@ size_t cross_rows(const lvlm_sight *sight)
     return sight->n_keys > 0 ? sight->n_keys : 1;
 }
 
-static int list_rows(cross_keys *keys, workspace *memory, lvlm_error *err)
+static int list_rows(cross_keys *keys, lvlm_arena *arena, lvlm_error *err)
 {
     const lvlm_sight *const s = keys->sight;
     const size_t rows = s->n_tiles > 0 ? s->n_keys / s->n_tiles : 1; /* of a tile */
-    TRY(workspace_list(memory, (void **)&keys->from, s->n_keys, sizeof *keys->from,
-                       err));
+    keys->from = lvlm_arena_alloc(arena, s->n_keys + 1, sizeof *keys->from);
+    if (keys->from == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < s->n_keys; i++)
         keys->from[i] = s->tiles[i / rows] * rows + i % rows;
     return 0;
@@ -27,7 +27,7 @@ int cross_keys_make(cross_keys *keys, workspace *memory, const lvlm_sight *sight
     const workspace_slot slots[] = { { &keys->states, o->has_states ? rows : 0, C },
                                      { &keys->dstates, o->has_gradient ? rows : 0, C },
                                      { &keys->sees, N, 1 } };
-    if (o->has_states) TRY(list_rows(keys, memory, err));
+    if (o->has_states) TRY(list_rows(keys, &memory->lists, err));
     TRY(workspace_take(memory, slots, sizeof slots / sizeof *slots, "cross-attention",
                        err));
     for (size_t n = 0; keys->sees != NULL && n < N; n++) keys->sees[n] = sight->sees[n];

@@ -93,16 +93,16 @@ static int emit_logits(const text_head *head, const real *x, const lvlm_packing 
     const size_t V = head->config.vocab;
     const bool with_loss = p->targets != NULL && stages_wants(s, "loss");
     real *logits = NULL;
-    void *block = NULL;
+    workspace memory = { 0 };
     double sum = 0;
     const workspace_slot slot = { &logits, p->B * p->T, V };
-    TRY(workspace_allocate(&block, &slot, 1, "logits", err));
+    TRY(workspace_take(&memory, &slot, 1, "logits", err));
     head_project(logits, x, head, p->N, scratch);
     int rc = with_loss ? loss_of_all(&sum, logits, p, V, err) : 0;
     if (rc == 0) rc = stages_emit_rows(s, "logits", logits, V, p, logits, err);
     if (rc == 0 && with_loss)
         rc = stages_emit_scalar(s, "loss", (real)(sum / (double)p->n_targets), err);
-    lvlm_free(block);
+    workspace_free(&memory);
     return rc;
 }
 
@@ -128,15 +128,15 @@ static int emit_loss(const text_head *head, const real *x, const lvlm_packing *p
     int64_t targets[LOSS_ROWS];
     double losses[LOSS_ROWS], sum = 0;
     real *logits = NULL;
-    void *block = NULL;
+    workspace memory = { 0 };
     const workspace_slot slot = { &logits, rows_at_once(p->n_targets), V };
-    TRY(workspace_allocate(&block, &slot, 1, "loss", err));
+    TRY(workspace_take(&memory, &slot, 1, "loss", err));
     for (size_t first = 0, n; first < p->n_targets; first += n) {
         n = take_targets(targets, p, first);
         head_project(logits, x + first * C, head, n, scratch);
         sum += sum_losses(losses, logits, targets, n, V);
     }
-    lvlm_free(block);
+    workspace_free(&memory);
     return stages_emit_scalar(s, "loss", (real)(sum / (double)p->n_targets), err);
 }
 
@@ -183,13 +183,13 @@ int head_backward(const text_head *head, double *sum, real *dx, const real *x,
     const size_t C = head->config.hidden, V = head->config.vocab;
     const size_t most = rows_at_once(p->n_targets);
     chunk k = { .n = 0 };
-    void *memory = NULL;
+    workspace memory = { 0 };
     const workspace_slot slots[] = {
         { &k.logits, most, V },
         { &k.dlogits, most, V },
         { &k.dcapped, head->config.softcap > 0 ? most : 0, V },
     };
-    TRY(workspace_allocate(&memory, slots, sizeof slots / sizeof *slots, "loss", err));
+    TRY(workspace_take(&memory, slots, sizeof slots / sizeof *slots, "loss", err));
     for (size_t i = 0; i < LOSS_ROWS; i++) k.scales[i] = scale;
     *sum = 0;
     for (size_t first = 0; first < p->n_targets; first += k.n) {
@@ -199,7 +199,7 @@ int head_backward(const text_head *head, double *sum, real *dx, const real *x,
         *sum += sum_losses(k.losses, k.logits, k.targets, k.n, V);
         chunk_backward(&k, dx + first * C, some, head, scratch);
     }
-    lvlm_free(memory);
+    workspace_free(&memory);
     return 0;
 }
 

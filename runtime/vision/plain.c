@@ -156,53 +156,28 @@ typedef struct plain_tape {
     size_t *lo, *hi; /* (R) */
     real *table;     /* (P,C) positions on the grid of the images */
     real *embedded;  /* (R,C) before norm_pre; kept passes of OpenCLIP */
-    workspace memory;
 } plain_tape;
 
-static void plain_tape_free(void *tape)
-{
-    plain_tape *const p = tape;
-    if (p == NULL) return;
-    workspace_free(&p->memory);
-    lvlm_free(p);
-}
-
-static uint64_t plain_tape_bytes(const void *tape)
-{
-    const plain_tape *const p = tape;
-    return p->memory.bytes;
-}
-
-static int plain_backward_bytes(const void *tower, const void *tape, uint64_t *out,
-                                lvlm_error *err)
-{
-    const plain_tape *const p = tape;
-    workspace memory = { .counts = true };
-    transformer_grads g;
-    (void)tower;
-    TRY(transformer_grads_make(&g, &memory, &p->blocks, err));
-    *out = memory.bytes;
-    return 0;
-}
-
-static int plain_tape_make(const void *tower, void **tape, const features *seen,
-                           const lvlm_images *images, tape_keep keep, lvlm_error *err)
+static int plain_tape_make(const void *tower, void **tape, workspace *memory,
+                           const features *seen, const lvlm_images *images,
+                           tape_keep keep, lvlm_error *err)
 {
     const plain *const t = tower;
     const size_t R = seen->R, C = seen->C;
     const transformer_tape_options options = tower_tape_options(R, t->layers, keep);
-    plain_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
+    plain_tape *const p = *tape = lvlm_arena_alloc(&memory->lists, 1, sizeof *p);
     (void)images;
     if (p == NULL) return lvlm_fail_memory(err);
     const bool embedded = keep != TAPE_NOTHING && (t->has & OPENCLIP) != 0;
     const workspace_slot slots[] = { { &p->table, seen->P, C },
                                      { &p->embedded, embedded ? R : 0, C } };
-    TRY(workspace_take(&p->memory, slots, 2, "vision tower", err));
-    TRY(workspace_list(&p->memory, (void **)&p->lo, 2 * R, sizeof *p->lo, err));
+    TRY(workspace_take(memory, slots, 2, "vision tower", err));
+    p->lo = lvlm_arena_alloc(&memory->lists, 2 * R, sizeof *p->lo);
+    if (p->lo == NULL) return lvlm_fail_memory(err);
     p->hi = p->lo + R;
     seen_all_to_all(p->lo, p->hi, R, seen->P);
-    return transformer_tape_make(&p->blocks, &p->memory, &t->block, t->blocks,
-                                 t->layers, &options, err);
+    return transformer_tape_make(&p->blocks, memory, &t->block, t->blocks, t->layers,
+                                 &options, err);
 }
 
 /* x (R,C) entering the first block */
@@ -269,29 +244,23 @@ static int embed_gradient(const plain *t, const plain_tape *p, real *dx, real *s
                                           &t->patch_b, C, scratch, err);
 }
 
-static int plain_backward(const void *tower, void *tape, const real *drows,
-                          const features *seen, const lvlm_images *images,
-                          const ops_scratch *scratch, lvlm_error *err)
+static int plain_backward(const void *tower, void *tape, transformer_grads *g,
+                          const real *drows, const features *seen,
+                          const lvlm_images *images, const ops_scratch *scratch,
+                          lvlm_error *err)
 {
     const plain *const t = tower;
     plain_tape *const p = tape;
     const size_t R = seen->R, C = seen->C;
     const transformer_view view = { .N = R, .lo = p->lo, .hi = p->hi };
-    transformer_grads g;
-    workspace memory = { 0 };
-    int rc = transformer_grads_make(&g, &memory, &p->blocks, err);
-    if (rc == 0) {
-        memset(g.x, 0, R * C * sizeof *g.x);
-        if (t->has & SIGLIP)
-            norm_backward(g.x, drows, p->blocks.out, &t->norm, R, C, scratch);
-        else
-            memcpy(g.x, drows, R * C * sizeof *g.x);
-        for (size_t i = t->layers; i-- > 0;)
-            transformer_tape_backward(&p->blocks, i, &g, &view, scratch);
-        rc = embed_gradient(t, p, g.x, g.branch, seen, images, scratch, err);
-    }
-    workspace_free(&memory);
-    return rc;
+    memset(g->x, 0, R * C * sizeof *g->x);
+    if (t->has & SIGLIP)
+        norm_backward(g->x, drows, p->blocks.out, &t->norm, R, C, scratch);
+    else
+        memcpy(g->x, drows, R * C * sizeof *g->x);
+    for (size_t i = t->layers; i-- > 0;)
+        transformer_tape_backward(&p->blocks, i, g, &view, scratch);
+    return embed_gradient(t, p, g->x, g->branch, seen, images, scratch, err);
 }
 
 #define TOWER(name, how)                                                               \
@@ -299,9 +268,7 @@ static int plain_backward(const void *tower, void *tape, const real *drows,
         .word = name, .open = how, .bind = plain_bind, .free = plain_free,             \
         .width = plain_width, .look = plain_look, .scratch = plain_scratch,            \
         .announce = plain_announce, .tape_make = plain_tape_make,                      \
-        .tape_free = plain_tape_free, .tape_bytes = plain_tape_bytes,                  \
-        .backward_bytes = plain_backward_bytes, .forward = plain_forward,              \
-        .backward = plain_backward                                                     \
+        .forward = plain_forward, .backward = plain_backward                           \
     }
 
 const vision_tower siglip_tower = TOWER("siglip", siglip_open);

@@ -222,9 +222,9 @@ static int project(real *out, const qwen2 *t, const lvlm_tensor *pixels,
     const size_t dim = t->channels * t->frames * t->patch * t->patch;
     const size_t C = t->block.hidden, R = pixels != NULL ? pixels->shape.dims[0] : 0;
     real *values = NULL;
-    void *memory = NULL;
+    workspace memory = { 0 };
     const workspace_slot slot = { &values, PATCHES, dim };
-    TRY(workspace_allocate(&memory, &slot, 1, "patches", err));
+    TRY(workspace_take(&memory, &slot, 1, "patches", err));
     for (size_t r = 0; r < R; r += PATCHES) {
         const size_t n = R - r < PATCHES ? R - r : PATCHES;
         lvlm_convert_values(values, LVLM_REAL_DTYPE,
@@ -232,7 +232,7 @@ static int project(real *out, const qwen2 *t, const lvlm_tensor *pixels,
                             pixels->dtype, n * dim);
         dense_forward(out + r * C, values, &t->patch_w, NULL, n, dim, C, scratch);
     }
-    lvlm_free(memory);
+    workspace_free(&memory);
     return 0;
 }
 
@@ -266,68 +266,43 @@ typedef struct qwen2_tape {
     transformer_tape blocks;
     layout layout;
     real *cosines, *sines; /* (R,D/2) */
-    workspace memory;
-    lvlm_arena arena; /* the layout's */
 } qwen2_tape;
 
 /* Angles of a head's first half: a quarter from the row, a quarter from the column. */
 static int fill_rope(qwen2_tape *p, const qwen2 *t, lvlm_error *err)
 {
     const size_t half = t->block.head_dim / 2;
-    real *const inv_freq = lvlm_arena_alloc(&p->arena, half, sizeof *inv_freq);
-    unsigned char *const axis = lvlm_arena_alloc(&p->arena, half, 1);
-    if (inv_freq == NULL || axis == NULL) return lvlm_fail_memory(err);
-    rope_frequencies(inv_freq, half / 2, t->rope_theta);
-    memcpy(inv_freq + half / 2, inv_freq, half / 2 * sizeof *inv_freq);
-    for (size_t j = 0; j < half; j++) axis[j] = j >= half / 2;
-    rope_table(p->cosines, p->sines, p->layout.places, axis, inv_freq, p->layout.R,
-               half);
-    return 0;
+    lvlm_arena arena = LVLM_ARENA_INIT;
+    real *const inv_freq = lvlm_arena_alloc(&arena, half, sizeof *inv_freq);
+    unsigned char *const axis = lvlm_arena_alloc(&arena, half, 1);
+    const bool ok = inv_freq != NULL && axis != NULL;
+    if (ok) {
+        rope_frequencies(inv_freq, half / 2, t->rope_theta);
+        memcpy(inv_freq + half / 2, inv_freq, half / 2 * sizeof *inv_freq);
+        memset(axis + half / 2, 1, half - half / 2);
+        rope_table(p->cosines, p->sines, p->layout.places, axis, inv_freq, p->layout.R,
+                   half);
+    }
+    lvlm_arena_free(&arena);
+    return ok ? 0 : lvlm_fail_memory(err);
 }
 
-static void qwen2_tape_free(void *tape)
-{
-    qwen2_tape *const p = tape;
-    if (p == NULL) return;
-    workspace_free(&p->memory);
-    lvlm_arena_free(&p->arena);
-    lvlm_free(p);
-}
-
-static uint64_t qwen2_tape_bytes(const void *tape)
-{
-    const qwen2_tape *const p = tape;
-    return p->memory.bytes;
-}
-
-static int qwen2_backward_bytes(const void *tower, const void *tape, uint64_t *out,
-                                lvlm_error *err)
-{
-    const qwen2_tape *const p = tape;
-    workspace memory = { .counts = true };
-    transformer_grads g;
-    (void)tower;
-    TRY(transformer_grads_make(&g, &memory, &p->blocks, err));
-    *out = memory.bytes;
-    return 0;
-}
-
-static int qwen2_tape_make(const void *tower, void **tape, const features *seen,
-                           const lvlm_images *images, tape_keep keep, lvlm_error *err)
+static int qwen2_tape_make(const void *tower, void **tape, workspace *memory,
+                           const features *seen, const lvlm_images *images,
+                           tape_keep keep, lvlm_error *err)
 {
     const qwen2 *const t = tower;
     const size_t half = t->block.head_dim / 2;
     const transformer_tape_options options =
         tower_tape_options(seen->R, t->layers, keep);
-    qwen2_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
+    qwen2_tape *const p = *tape = lvlm_arena_alloc(&memory->lists, 1, sizeof *p);
     if (p == NULL) return lvlm_fail_memory(err);
     const workspace_slot slots[] = { { &p->cosines, seen->R, half },
                                      { &p->sines, seen->R, half } };
-    TRY(make_layout(&p->layout, t, images, &p->arena, err));
-    TRY(workspace_take(&p->memory, slots, 2, "vision tower", err));
-    TRY(fill_rope(p, t, err));
-    return transformer_tape_make(&p->blocks, &p->memory, &t->block, t->blocks,
-                                 t->layers, &options, err);
+    TRY(make_layout(&p->layout, t, images, &memory->lists, err));
+    TRY(workspace_take(memory, slots, 2, "vision tower", err));
+    return transformer_tape_make(&p->blocks, memory, &t->block, t->blocks, t->layers,
+                                 &options, err);
 }
 
 static transformer_view view_of(const qwen2_tape *p, const qwen2 *t, size_t block)
@@ -348,6 +323,7 @@ static int qwen2_forward(const void *tower, void *tape, const features *seen,
     const qwen2 *const t = tower;
     qwen2_tape *const p = tape;
     real *x = transformer_tape_input(&p->blocks);
+    TRY(fill_rope(p, t, err));
     TRY(embed(t, x, seen->rows, &p->layout, images, seen, s, scratch, err));
     for (size_t i = 0; i < t->layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
@@ -368,10 +344,10 @@ static int project_backward(const real *dx, const qwen2 *t, const lvlm_tensor *p
     const size_t dim = t->channels * t->frames * t->patch * t->patch;
     const size_t C = t->block.hidden, R = pixels != NULL ? pixels->shape.dims[0] : 0;
     real *values = NULL;
-    void *memory = NULL;
+    workspace memory = { 0 };
     const workspace_slot slot = { &values, PATCHES, dim };
     if (t->patch_w.grad == NULL) return 0;
-    TRY(workspace_allocate(&memory, &slot, 1, "patches", err));
+    TRY(workspace_take(&memory, &slot, 1, "patches", err));
     for (size_t r = 0; r < R; r += PATCHES) {
         const size_t n = R - r < PATCHES ? R - r : PATCHES;
         lvlm_convert_values(values, LVLM_REAL_DTYPE,
@@ -379,38 +355,31 @@ static int project_backward(const real *dx, const qwen2 *t, const lvlm_tensor *p
                             pixels->dtype, n * dim);
         dense_backward(NULL, dx + r * C, values, &t->patch_w, NULL, n, dim, C, scratch);
     }
-    lvlm_free(memory);
+    workspace_free(&memory);
     return 0;
 }
 
-static int qwen2_backward(const void *tower, void *tape, const real *drows,
-                          const features *seen, const lvlm_images *images,
-                          const ops_scratch *scratch, lvlm_error *err)
+static int qwen2_backward(const void *tower, void *tape, transformer_grads *g,
+                          const real *drows, const features *seen,
+                          const lvlm_images *images, const ops_scratch *scratch,
+                          lvlm_error *err)
 {
     const qwen2 *const t = tower;
     qwen2_tape *const p = tape;
     const layout *const l = &p->layout;
     const size_t stills = lvlm_images_patches(images, 0, images->n - images->n_videos);
     const size_t C = seen->C, group = l->unit * C;
-    transformer_grads g;
-    workspace memory = { 0 };
-    int rc = transformer_grads_make(&g, &memory, &p->blocks, err);
-    if (rc == 0) {
-        memcpy(g.x, drows, seen->R * C * sizeof *g.x);
-        for (size_t i = t->layers; i-- > 0;) {
-            const transformer_view view = view_of(p, t, i);
-            transformer_tape_backward(&p->blocks, i, &g, &view, scratch);
-        }
-        for (size_t i = 0; i < l->R / l->unit; i++)
-            memcpy(g.branch + l->groups[i] * group, g.x + i * group,
-                   group * sizeof *g.x);
-        rc = project_backward(g.branch, t, images->pixels, scratch, err);
+    memcpy(g->x, drows, seen->R * C * sizeof *g->x);
+    for (size_t i = t->layers; i-- > 0;) {
+        const transformer_view view = view_of(p, t, i);
+        transformer_tape_backward(&p->blocks, i, g, &view, scratch);
     }
-    if (rc == 0)
-        rc = project_backward(g.branch + stills * C, t, images->video_pixels, scratch,
-                              err);
-    workspace_free(&memory);
-    return rc;
+    for (size_t i = 0; i < l->R / l->unit; i++)
+        memcpy(g->branch + l->groups[i] * group, g->x + i * group,
+               group * sizeof *g->x);
+    TRY(project_backward(g->branch, t, images->pixels, scratch, err));
+    return project_backward(g->branch + stills * C, t, images->video_pixels, scratch,
+                            err);
 }
 
 const vision_tower qwen2_tower = {
@@ -423,9 +392,6 @@ const vision_tower qwen2_tower = {
     .scratch = qwen2_scratch,
     .announce = qwen2_announce,
     .tape_make = qwen2_tape_make,
-    .tape_free = qwen2_tape_free,
-    .tape_bytes = qwen2_tape_bytes,
-    .backward_bytes = qwen2_backward_bytes,
     .forward = qwen2_forward,
     .backward = qwen2_backward,
 };

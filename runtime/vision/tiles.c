@@ -127,11 +127,12 @@ static void fill_image(tiles_layout *l, const tiles *t, const lvlm_images *image
 }
 
 static int make_layout(tiles_layout *l, const tiles *t, const lvlm_images *images,
-                       workspace *memory, lvlm_error *err)
+                       lvlm_arena *arena, lvlm_error *err)
 {
     *l = (tiles_layout){ .S = t->tiles * t->L };
     l->R = images->n * l->S;
-    TRY(workspace_list(memory, (void **)&l->from, 3 * l->R, sizeof *l->from, err));
+    l->from = lvlm_arena_alloc(arena, 3 * l->R, sizeof *l->from);
+    if (l->from == NULL) return lvlm_fail_memory(err);
     l->lo = l->from + l->R;
     l->hi = l->lo + l->R;
     for (size_t i = 0; i < images->n; i++) fill_image(l, t, images, i);
@@ -179,39 +180,14 @@ static void tiles_announce(const void *tower, stages *s)
     stages_announce(s, "vision.out");
 }
 
-static void tiles_tape_free(void *tape)
-{
-    tiles_tape *const p = tape;
-    if (p == NULL) return;
-    workspace_free(&p->memory);
-    lvlm_free(p);
-}
-
-static uint64_t tiles_tape_bytes(const void *tape)
-{
-    const tiles_tape *const p = tape;
-    return p->memory.bytes;
-}
-
-static int tiles_backward_bytes(const void *tower, const void *tape, uint64_t *out,
-                                lvlm_error *err)
-{
-    const tiles_tape *const p = tape;
-    workspace memory = { .counts = true };
-    transformer_grads g;
-    (void)tower;
-    TRY(transformer_grads_make(&g, &memory, &p->blocks, err));
-    *out = memory.bytes;
-    return 0;
-}
-
-static int tiles_tape_make(const void *tower, void **tape, const features *seen,
-                           const lvlm_images *images, tape_keep keep, lvlm_error *err)
+static int tiles_tape_make(const void *tower, void **tape, workspace *memory,
+                           const features *seen, const lvlm_images *images,
+                           tape_keep keep, lvlm_error *err)
 {
     const tiles *const t = tower;
-    tiles_tape *const p = *tape = lvlm_calloc(1, sizeof *p);
+    tiles_tape *const p = *tape = lvlm_arena_alloc(&memory->lists, 1, sizeof *p);
     if (p == NULL) return lvlm_fail_memory(err);
-    TRY(make_layout(&p->layout, t, images, &p->memory, err));
+    TRY(make_layout(&p->layout, t, images, &memory->lists, err));
     const size_t R = p->layout.R, C = t->block.hidden;
     const size_t n = t->layers + t->global_layers;
     const transformer_tape_options options = tower_tape_options(R, n, keep);
@@ -219,9 +195,9 @@ static int tiles_tape_make(const void *tower, void **tape, const features *seen,
                                      { &p->before, keep ? seen->R : 0, C },
                                      { &p->between, keep ? R : 0, C },
                                      { &p->spare, R, C } };
-    TRY(workspace_take(&p->memory, slots, 4, "vision tower", err));
-    return transformer_tape_make(&p->blocks, &p->memory, &t->block, t->blocks, n,
-                                 &options, err);
+    TRY(workspace_take(memory, slots, 4, "vision tower", err));
+    return transformer_tape_make(&p->blocks, memory, &t->block, t->blocks, n, &options,
+                                 err);
 }
 
 /* Columns first, first + step, ... of out (rows without padding, width) = x (R,C) */
@@ -358,10 +334,14 @@ static void middle_backward(const tiles *t, const tiles_tape *p, const real *dx,
     norm_backward(spare, dx, p->between, &t->norm_post, l->R, C, scratch);
 }
 
-static int run_backward(const tiles *t, tiles_tape *p, transformer_grads *g,
-                        const real *drows, size_t width, const lvlm_images *images,
-                        const ops_scratch *scratch, lvlm_error *err)
+static int tiles_backward(const void *tower, void *tape, transformer_grads *g,
+                          const real *drows, const features *seen,
+                          const lvlm_images *images, const ops_scratch *scratch,
+                          lvlm_error *err)
 {
+    const tiles *const t = tower;
+    tiles_tape *const p = tape;
+    const size_t width = seen->C;
     const tiles_layout *const l = &p->layout;
     const transformer_view view = { .N = l->R, .lo = l->lo, .hi = l->hi };
     const size_t n = l->R * t->block.hidden;
@@ -381,20 +361,6 @@ static int run_backward(const tiles *t, tiles_tape *p, transformer_grads *g,
     return tiles_embed_backward(t, p, g->x, g->branch, g->normed, images, scratch, err);
 }
 
-static int tiles_backward(const void *tower, void *tape, const real *drows,
-                          const features *seen, const lvlm_images *images,
-                          const ops_scratch *scratch, lvlm_error *err)
-{
-    const tiles *const t = tower;
-    tiles_tape *const p = tape;
-    transformer_grads g;
-    workspace memory = { 0 };
-    int rc = transformer_grads_make(&g, &memory, &p->blocks, err);
-    if (rc == 0) rc = run_backward(t, p, &g, drows, seen->C, images, scratch, err);
-    workspace_free(&memory);
-    return rc;
-}
-
 const vision_tower tiles_tower = {
     .word = "tiles",
     .open = tiles_open,
@@ -405,9 +371,6 @@ const vision_tower tiles_tower = {
     .scratch = tiles_scratch,
     .announce = tiles_announce,
     .tape_make = tiles_tape_make,
-    .tape_free = tiles_tape_free,
-    .tape_bytes = tiles_tape_bytes,
-    .backward_bytes = tiles_backward_bytes,
     .forward = tiles_forward,
     .backward = tiles_backward,
 };

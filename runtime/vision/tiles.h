@@ -54,7 +54,6 @@ typedef struct tiles_tape {
     real *before;  /* (images*tiles*P,C) before norm_pre; kept passes */
     real *between; /* (R,C) before norm_post; kept passes */
     real *spare;   /* (R,C) */
-    workspace memory;
 } tiles_tape;
 
 /* Which vector of a table with one per aspect id and tile belongs to a tile of the

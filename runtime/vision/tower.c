@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/numeric.h"
 #include "runtime/model/configure.h"
@@ -80,7 +79,7 @@ typedef struct cutter {
     size_t P, dim;                   /* patches of one, values of a patch */
     real *image;                     /* (channels,side,side) */
     real *patches;                   /* (P,dim) */
-    void *memory;
+    workspace memory;
 } cutter;
 
 static int cutter_make(cutter *c, const lvlm_tensor *pixels, size_t patch,
@@ -95,7 +94,7 @@ static int cutter_make(cutter *c, const lvlm_tensor *pixels, size_t patch,
     c->dim = c->channels * patch * patch;
     const workspace_slot slots[] = { { &c->image, c->channels * c->side, c->side },
                                      { &c->patches, c->P, c->dim } };
-    return workspace_allocate(&c->memory, slots, 2, "patches", err);
+    return workspace_take(&c->memory, slots, 2, "patches", err);
 }
 
 static void cut(const cutter *c, size_t i)
@@ -118,7 +117,7 @@ int tower_project_squares(real *out, const lvlm_tensor *pixels, size_t patch,
         cut(&c, i);
         dense_forward(out + i * c.P * C, c.patches, w, b, c.P, c.dim, C, scratch);
     }
-    lvlm_free(c.memory);
+    workspace_free(&c.memory);
     return 0;
 }
 
@@ -135,6 +134,6 @@ int tower_project_squares_backward(const real *dout, const lvlm_tensor *pixels,
         dense_backward(NULL, dout + i * c.P * C, c.patches, w, b, c.P, c.dim, C,
                        scratch);
     }
-    lvlm_free(c.memory);
+    workspace_free(&c.memory);
     return 0;
 }

@@ -25,22 +25,19 @@ typedef struct vision_tower {
     size_t (*scratch)(const void *tower, const lvlm_images *images,
                       const features *seen, size_t n_threads);
     void (*announce)(const void *tower, stages *s);
-    /* Memory for one pass. *tape is owned: tape_free, also after a failure. */
-    int (*tape_make)(const void *tower, void **tape, const features *seen,
-                     const lvlm_images *images, tape_keep keep, lvlm_error *err);
-    void (*tape_free)(void *tape);
-    uint64_t (*tape_bytes)(const void *tape);
-    /* What backward takes besides the tape. */
-    int (*backward_bytes)(const void *tower, const void *tape, uint64_t *out,
-                          lvlm_error *err);
+    /* *tape and its arrays in `memory`, for one pass. It begins with the
+     * transformer_tape of the tower's blocks. */
+    int (*tape_make)(const void *tower, void **tape, workspace *memory,
+                     const features *seen, const lvlm_images *images, tape_keep keep,
+                     lvlm_error *err);
     /* Fill in seen->rows. Stops early, with them undefined, when no stage is left. */
     int (*forward)(const void *tower, void *tape, const features *seen,
                    const lvlm_images *images, stages *s, const ops_scratch *scratch,
                    lvlm_error *err);
     /* Through a kept tape: from the gradient of seen->rows, drows (R,C), to those of
-     * the weights. */
-    int (*backward)(const void *tower, void *tape, const real *drows,
-                    const features *seen, const lvlm_images *images,
+     * the weights; `grads` are of the blocks' tape. */
+    int (*backward)(const void *tower, void *tape, transformer_grads *grads,
+                    const real *drows, const features *seen, const lvlm_images *images,
                     const ops_scratch *scratch, lvlm_error *err);
 } vision_tower;
 
