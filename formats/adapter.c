@@ -1,8 +1,8 @@
-/* adapter.c - a PEFT directory to the modules that it adapts; see adapter.h. Writing:
- * adapter_save.c; merging: adapter_fold.c.
+/* adapter.c - reads a PEFT directory; see adapter.h. Writing: adapter_save.c; merging:
+ * adapter_fold.c.
  *
- *   adapter_config.json -> what has to be known, and nothing that is not
- *   every tensor        -> module and factor -> shapes that fit -> the list */
+ *   adapter_config.json -> every key is known and supported
+ *   every tensor        -> module and factor -> shape check -> the list */
 #include "formats/adapter.h"
 
 #include <inttypes.h>
@@ -16,8 +16,8 @@
 
 /* ---- configuration -------------------------------------------------------------- */
 
-/* Keys that are read below, or say nothing about what the adapter computes once it is
- * trained. Every other one has to be null, false or empty. */
+/* Keys that are read below or do not affect what a trained adapter computes. Every
+ * other key must be null, false or empty. */
 static const char *const known_keys[] = {
     "alpha_pattern",
     "auto_mapping",
@@ -45,8 +45,8 @@ static const char *const known_keys[] = {
     "use_rslora",
 };
 
-/* Ways to begin that leave the base weights as they are; the others (pissa, olora,
- * corda, loftq, lora_ga) store an adapter to other weights than the model's. */
+/* Initialisations that keep the base weights; with the others (pissa, olora, corda,
+ * loftq, lora_ga) the adapter belongs to modified base weights. */
 static const char *const plain_beginnings[] = { "gaussian", "eva", "orthogonal" };
 
 static bool is_listed(const char *word, const char *const *list, size_t n)
@@ -78,8 +78,8 @@ static int check_keys(const cJSON *json, lvlm_error *err)
         cJSON_IsString(beginning) && !LISTED(beginning->valuestring, plain_beginnings),
         err, LVLM_EFORMAT,
         "init_lora_weights is '%.40s': such an adapter belongs to other base weights "
-        "than the model's; PEFT converts it when path_initial_model_for_weight_"
-        "conversion is given to save_pretrained",
+        "than the model's; PEFT converts it if "
+        "path_initial_model_for_weight_conversion is given to save_pretrained",
         beginning->valuestring);
     LVLM_JSON_MEMBERS (item, json)
         FAIL_IF(!LISTED(item->string, known_keys) && !is_nothing(item), err,
@@ -99,7 +99,7 @@ static bool is_alpha(double *out, const cJSON *item)
 }
 
 /* { module: rank } or { module: alpha }. PEFT reads the names as regular expressions;
- * here they have to be plain names. */
+ * here they must be plain names. */
 static int check_pattern(const cJSON **out, const cJSON *json, const char *key,
                          bool ranks, lvlm_error *err)
 {
@@ -108,7 +108,7 @@ static int check_pattern(const cJSON **out, const cJSON *json, const char *key,
     double alpha;
     *out = lvlm_json_get(json, key);
     if (*out == NULL || is_nothing(*out)) return 0;
-    FAIL_IF(!cJSON_IsObject(*out), err, LVLM_EFORMAT, "%s is no object", key);
+    FAIL_IF(!cJSON_IsObject(*out), err, LVLM_EFORMAT, "%s is not an object", key);
     LVLM_JSON_MEMBERS (item, *out) {
         FAIL_IF(strspn(item->string, "abcdefghijklmnopqrstuvwxyz"
                                      "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") !=
@@ -128,17 +128,17 @@ int lvlm_adapter_config_read(lvlm_adapter_config *out, const cJSON *json,
     const cJSON *dropout = lvlm_json_get(json, "lora_dropout");
     uint64_t r = 8; /* the class defaults of LoraConfig */
     *out = (lvlm_adapter_config){ .alpha = 8 };
-    FAIL_IF(!cJSON_IsObject(json), err, LVLM_EFORMAT, "is no object");
+    FAIL_IF(!cJSON_IsObject(json), err, LVLM_EFORMAT, "is not an object");
     TRY(check_keys(json, err));
     const cJSON *rank = lvlm_json_get(json, "r");
     const cJSON *alpha = lvlm_json_get(json, "lora_alpha");
     FAIL_IF(rank != NULL && !is_rank(&r, rank), err, LVLM_EFORMAT,
-            "r is no whole number of at least 1");
+            "r is not a whole number of at least 1");
     FAIL_IF(alpha != NULL && !is_alpha(&out->alpha, alpha), err, LVLM_EFORMAT,
-            "lora_alpha is no number");
+            "lora_alpha is not a number");
     FAIL_IF(dropout != NULL && (!lvlm_json_double(&out->dropout, dropout) ||
                                 !(out->dropout >= 0 && out->dropout < 1)),
-            err, LVLM_EFORMAT, "lora_dropout is no number from 0 to below 1");
+            err, LVLM_EFORMAT, "lora_dropout is not a number from 0 to below 1");
     out->r = (size_t)r;
     out->rslora = cJSON_IsTrue(lvlm_json_get(json, "use_rslora"));
     out->base = lvlm_json_string(lvlm_json_get(json, "base_model_name_or_path"));
@@ -209,12 +209,12 @@ typedef struct factors {
     const lvlm_tensor *a, *b;
 } factors;
 
-/* Which factor a name is of; *end is where its module's name ends. */
+/* The factor that a name belongs to; *end is the end of the module's name. */
 static int split_name(bool *is_b, size_t *end, const char *name, lvlm_error *err)
 {
     const char *const at = strstr(name, ".lora_");
     FAIL_IF(at == NULL, err, LVLM_EFORMAT,
-            "'%s' is no part of a low-rank pair: modules that are saved whole "
+            "'%s' is not part of a low-rank pair: modules that are saved whole "
             "(modules_to_save) and biases are not supported",
             name);
     FAIL_IF(strncmp(at, ".lora_embedding_", 16) == 0, err, LVLM_EFORMAT,
@@ -222,7 +222,7 @@ static int split_name(bool *is_b, size_t *end, const char *name, lvlm_error *err
     FAIL_IF(strncmp(at, ".lora_A.", 8) != 0 && strncmp(at, ".lora_B.", 8) != 0, err,
             LVLM_EFORMAT, "'%s' is neither lora_A nor lora_B: not supported", name);
     FAIL_IF(!lvlm_module_named(at, "weight"), err, LVLM_EFORMAT,
-            "'%s' is no weight: biases are not supported", name);
+            "'%s' is not a weight: biases are not supported", name);
     *is_b = at[6] == 'B';
     *end = (size_t)(at - name);
     return 0;
@@ -262,19 +262,19 @@ static int place_tensor(factors *found, lvlm_adapter *adapter,
     return 0;
 }
 
-/* `t` has the shape that `wanted` has, and takes its place. */
+/* Check the shape of `t` against `wanted` and store it there. */
 static int take(lvlm_tensor *wanted, const lvlm_tensor *t, lvlm_error *err)
 {
     char got[LVLM_SHAPE_TEXT], want[LVLM_SHAPE_TEXT];
     FAIL_IF(!lvlm_shape_equal(&t->shape, &wanted->shape), err, LVLM_EFORMAT,
             "'%s': shape %s, expected %s", t->name, lvlm_shape_text(got, &t->shape),
             lvlm_shape_text(want, &wanted->shape));
-    TRY(lvlm_check_finite(t, err)); /* a run that broke leaves such factors */
+    TRY(lvlm_check_finite(t, err)); /* left by a run that diverged */
     *wanted = *t;
     return 0;
 }
 
-/* A name that fits nothing here may fit something in PEFT. */
+/* A name that matches no module here may match one in PEFT. */
 static int check_names(const lvlm_adapter *adapter, const cJSON *pattern,
                        lvlm_error *err)
 {

@@ -13,13 +13,13 @@
  *
  * An adapter that is written here is sealed (digests.h): the metadata of its tensors
  * has their digests, the members of adapter_config.json that decide what it computes,
- * and which family and which weights it was trained beside. PEFT never reads that; a
- * key of ours in adapter_config.json is a warning in some of its versions and an error
- * in others. Whoever opens the
- * adapter again checks it; one of another maker records nothing, and is read as it is.
+ * and the family and the weights that it was trained with. PEFT does not read metadata,
+ * while unknown keys in adapter_config.json are a warning in some of its versions and
+ * an error in others. The seal is checked when the adapter is opened again. An adapter
+ * from other software records nothing and is read as it is.
  *
- * A module that holds several native tensors (q, k and v in one) has one A, and a B
- * whose rows are theirs: each of them is adapted by A and its own rows of B. */
+ * A module that holds several native tensors (fused q, k and v) has one A and one B.
+ * Each native tensor is adapted by A and its own rows of B. */
 #ifndef LVLM_FORMATS_ADAPTER_H
 #define LVLM_FORMATS_ADAPTER_H
 
@@ -32,12 +32,12 @@ typedef struct lvlm_adapter_config {
     size_t r;
     double alpha, dropout;
     bool rslora;
-    const char *base; /* what it was made for, in its maker's words, or NULL */
+    const char *base; /* base_model_name_or_path as written, or NULL */
     const cJSON *rank_pattern, *alpha_pattern; /* { module: number }, or NULL */
 } lvlm_adapter_config;
 
 /* From adapter_config.json. Borrows from it. LVLM_EFORMAT names the key that is
- * missing, malformed, or asks for what is not supported. */
+ * missing, malformed or not supported. */
 LVLM_MUST_CHECK int lvlm_adapter_config_read(lvlm_adapter_config *out,
                                              const cJSON *json, lvlm_error *err);
 
@@ -68,46 +68,48 @@ typedef struct lvlm_adapter {
     lvlm_arena arena;
 } lvlm_adapter;
 
-/* An adapter of nothing yet, for the model of `manifest`, which must outlive it; what
- * `config` points at too. Free with lvlm_adapter_free, also after a failure. */
+/* An empty adapter for the model of `manifest`. `manifest` and what `config` points at
+ * must outlive it. Free with lvlm_adapter_free, also after a failure. */
 LVLM_MUST_CHECK int lvlm_adapter_begin(lvlm_adapter *out, const lvlm_manifest *manifest,
                                        const lvlm_adapter_config *config,
                                        lvlm_error *err);
-/* Adapt one more of adapter->modules: linear, and behind those that there are. */
+/* Adapt one more of adapter->modules. It must be linear and follow those already
+ * added. */
 void lvlm_adapter_add(lvlm_adapter *adapter, const lvlm_module *module);
 
-/* The adapted module of which the native tensor `name` is a part, and which one; NULL
- * when there is none. */
+/* The adapted module that the native tensor `name` is part of, and the index of that
+ * part. NULL if there is none. */
 const lvlm_adapted *lvlm_adapter_find(size_t *part, const lvlm_adapter *adapter,
                                       const char *name);
 
-/* Open a PEFT directory for that model. Free as above. LVLM_EFORMAT names the file,
- * the tensor and what does not fit, LVLM_ECHECK a tensor with values that are not
- * finite, and in a sealed adapter what is not as it was written, or that it was trained
- * beside a model of another family. That it was trained beside other weights than those
- * of the model is noted (checkpoint->notes). */
+/* Open a PEFT directory for that model. Free as above. LVLM_EFORMAT names the file, the
+ * tensor and what does not fit. LVLM_ECHECK names a tensor with values that are not
+ * finite or, in a sealed adapter, what has changed or the other family that it was
+ * trained with. An adapter that was trained with other weights than the model's is
+ * noted (checkpoint->notes). */
 LVLM_MUST_CHECK int lvlm_adapter_open(lvlm_adapter *out, const char *dir,
                                       const lvlm_manifest *manifest, lvlm_error *err);
 void lvlm_adapter_free(lvlm_adapter *adapter);
 
-/* The members of adapter_config.json that decide what the adapter computes, under their
- * names. *out is owned: lvlm_json_free. */
+/* The members of adapter_config.json that decide what the adapter computes. *out is
+ * owned: lvlm_json_free. */
 LVLM_MUST_CHECK int lvlm_adapter_settings(cJSON **out, const lvlm_adapter *adapter,
                                           lvlm_error *err);
 
-/* Check the seal of an adapter that has one, of which `json` and `file` are open: every
- * tensor, the settings recorded against `json`; a note where the base is another. */
+/* Check the seal of a sealed adapter whose `json` and `file` are open: every tensor's
+ * digest, and the recorded settings against `json`. A different base is noted. */
 LVLM_MUST_CHECK int lvlm_adapter_check_seal(lvlm_adapter *adapter, lvlm_error *err);
-/* Seal one that is about to be written: its tensors, under their names in the file. */
+/* Add the seal of an adapter that is about to be written to `metadata`. `tensors` have
+ * their names in the file. */
 LVLM_MUST_CHECK int lvlm_adapter_seal(cJSON *metadata, const lvlm_adapter *adapter,
                                       const lvlm_tensor *tensors, size_t n_tensors,
                                       lvlm_error *err);
 
-/* What PEFT looks for, for lvlm_outdir_open. */
+/* The files that PEFT reads, for lvlm_outdir_open. */
 extern const lvlm_outdir_set lvlm_adapter_set;
 
-/* Write one as a PEFT directory and commit it. Every a and b has data; the same adapter
- * gives the same bytes. */
+/* Write an adapter as a PEFT directory and commit it. Every a and b must have data. The
+ * same adapter gives the same bytes. */
 LVLM_MUST_CHECK int lvlm_adapter_save(const lvlm_adapter *adapter, lvlm_outdir *dir,
                                       lvlm_error *err);
 

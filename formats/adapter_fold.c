@@ -1,6 +1,6 @@
 /* adapter_fold.c - an adapter folded into a native file's weights; see adapter_fold.h.
  *
- *   a worker per adapted tensor: factors in double -> row by row into the new file */
+ *   one worker per adapted tensor: factors in double -> row by row to the new file */
 #include "formats/adapter_fold.h"
 
 #include <assert.h>
@@ -27,7 +27,7 @@ typedef struct work {
 
 /* ---- one tensor ----------------------------------------------------------------- */
 
-/* An adapted tensor and what one row needs. */
+/* An adapted tensor and the buffers of one row. */
 typedef struct row_fold {
     const lvlm_tensor *stored;
     size_t rows, in, r, element;
@@ -35,7 +35,7 @@ typedef struct row_fold {
     double *a;                     /* (r,in) */
     double *b;                     /* (rows,r) */
     double *before, *exact, *kept; /* (in) as stored, with the adapter, rounded */
-    unsigned char *merged;         /* (in) the same as kept, in the stored type */
+    unsigned char *merged;         /* (in) kept, in the stored type */
 } row_fold;
 
 static bool changes(void *user, const lvlm_tensor *tensor)
@@ -53,7 +53,7 @@ static void row_fold_free(row_fold *f)
     lvlm_free(f->merged);
 }
 
-/* Both factors in double, b's rows of this part alone. */
+/* Both factors in double; of b only the rows of this part. */
 static int row_fold_make(row_fold *f, const lvlm_adapted *x, size_t part,
                          const lvlm_tensor *stored, lvlm_error *err)
 {
@@ -105,7 +105,8 @@ static void add_row(const row_fold *f, size_t o)
     for (size_t i = 0; i < in; i++) exact[i] = f->before[i] + f->scale * exact[i];
 }
 
-/* Row o to f->merged, and its cost. *first: the first value that is not finite. */
+/* Compute row o of f->merged, and its cost. *first: the first value that is not
+ * finite. */
 static void merge_row(const row_fold *f, size_t o, lvlm_fold_cost *cost,
                       uint64_t *first)
 {
@@ -116,7 +117,7 @@ static void merge_row(const row_fold *f, size_t o, lvlm_fold_cost *cost,
     lvlm_convert_values(f->merged, dtype, f->exact, LVLM_F64, f->in);
     lvlm_convert_values(f->kept, LVLM_F64, f->merged, dtype, f->in);
     for (size_t i = 0; i < f->in; i++) {
-        if (!isfinite(f->kept[i])) { /* what was not before is what it was */
+        if (!isfinite(f->kept[i])) { /* values that were not finite before are kept */
             if (isfinite(f->before[i]) && cost->n_not_finite++ == 0)
                 *first = o * f->in + i;
             continue;
@@ -181,7 +182,7 @@ static int refuse_overflow(const work *w, size_t i, lvlm_error *err)
                      lvlm_dtype_name(dtype), lvlm_dtype_most(dtype));
 }
 
-/* The cost of all tensors; a model that it breaks is not written. */
+/* Sum up the cost of all tensors; fails if any value is no longer finite. */
 static int finish(void *user, lvlm_error *err)
 {
     work *const w = user;
@@ -206,7 +207,7 @@ int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err)
                 m->name, t->row->tied_to);
         FAIL_IF(t->source == NULL || t->wrong_shape ||
                     !lvlm_dtype_is_weight(t->source->dtype),
-                err, LVLM_EFORMAT, "tensor '%s': is missing or no weight", t->name);
+                err, LVLM_EFORMAT, "tensor '%s': is missing or not a weight", t->name);
     }
     return 0;
 }

@@ -1,4 +1,4 @@
-/* adapter_folder.c - what lies in an adapter's folder; see adapter_folder.h. */
+/* adapter_folder.c - other files in an adapter's folder; see adapter_folder.h. */
 #include "formats/adapter_folder.h"
 
 #include <fnmatch.h>
@@ -7,11 +7,11 @@
 
 #include "formats/base/infile.h"
 
-/* Files of weights, by their names. */
+/* Names of files that hold weights. */
 static const char *const weights[] = { "*.safetensors", "*.bin",  "*.pt",
                                        "*.pth",         "*.ckpt", NULL };
 
-/* Those that are the adapter, or a trainer's own state. */
+/* Names of the adapter itself and of a trainer's state. */
 static const char *const known[] = {
     "adapter_model.safetensors",
     "adapter_model.bin",

@@ -1,4 +1,4 @@
-/* adapter_folder.h - what lies in an adapter's folder besides the adapter. */
+/* adapter_folder.h - other files in an adapter's folder. */
 #ifndef LVLM_FORMATS_ADAPTER_FOLDER_H
 #define LVLM_FORMATS_ADAPTER_FOLDER_H
 
@@ -6,8 +6,8 @@
 
 LVLM_BEGIN_DECLS
 
-/* Note every file in `dir` that may hold weights which were trained together
- * with the adapter: trainers keep connectors, embeddings and heads beside it. */
+/* Note every file in `dir` that may hold weights trained together with the adapter:
+ * trainers save connectors, embeddings and heads next to it. */
 LVLM_MUST_CHECK int lvlm_adapter_note_folder(const char *dir, lvlm_notes *notes,
                                              lvlm_error *err);
 

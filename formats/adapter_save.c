@@ -1,4 +1,4 @@
-/* adapter_save.c - an adapter as a PEFT directory; see adapter.h. */
+/* adapter_save.c - writes an adapter as a PEFT directory; see adapter.h. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,15 +20,15 @@ static bool is_adapted(const lvlm_adapter *adapter, const lvlm_module *module)
     return false;
 }
 
-/* The last word of a module's name: what people give as a target. */
+/* The last word of a module's name, as used in target_modules. */
 static const char *last_word(const lvlm_module *module)
 {
     const char *const dot = strrchr(module->name, '.');
     return dot != NULL ? dot + 1 : module->name;
 }
 
-/* Do the last words of the adapted modules match these modules and no others? A number
- * would match blocks too. */
+/* Do the last words of the adapted modules match only these modules? A number would
+ * match blocks too. */
 static bool words_are_enough(const lvlm_adapter *adapter)
 {
     for (size_t i = 0; i < adapter->n; i++) {
@@ -42,7 +42,7 @@ static bool words_are_enough(const lvlm_adapter *adapter)
     return true;
 }
 
-/* Words where they are enough, else whole names; each once, sorted. */
+/* target_modules: last words if they suffice, else whole names; unique, sorted. */
 static int add_targets(cJSON *config, const lvlm_adapter *adapter, lvlm_error *err)
 {
     const bool words = words_are_enough(adapter);
@@ -78,7 +78,7 @@ static bool add_base(cJSON *config, const char *base)
                         : cJSON_AddNullToObject(config, key) != NULL;
 }
 
-/* In PEFT's order; what is not here has the class default. */
+/* In PEFT's order; absent keys have the class default. */
 static int make_config(cJSON *out, const lvlm_adapter *adapter, lvlm_error *err)
 {
     const lvlm_adapter_config *const c = &adapter->config;

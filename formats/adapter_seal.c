@@ -1,8 +1,8 @@
-/* adapter_seal.c - what an adapter records of itself in the metadata of its tensors;
- * see adapter.h.
+/* adapter_seal.c - the record of itself in the metadata of an adapter's tensors; see
+ * adapter.h.
  *
  *   lvlm      "adapter 1"
- *   family    of the model beside which it was trained, and
+ *   family    of the model that it was trained with, and
  *   base      the digest of its weights
  *   settings  JSON: the members of adapter_config.json that decide what it computes
  *   root, digests   (digests.h) */
@@ -21,7 +21,8 @@ static const char *member(const lvlm_adapter *adapter, const char *key)
     return lvlm_json_string(lvlm_json_get(adapter->file->metadata, key));
 }
 
-/* Any one member is enough: damage to one of them does not make the others go. */
+/* One member suffices: if one is damaged, the others still show that there is a
+ * seal. */
 static bool is_sealed(const lvlm_adapter *adapter)
 {
     static const char *const keys[] = { "lvlm", "root", "digests", "settings" };

@@ -1,13 +1,13 @@
-/* checkpoint.c - opens a Hugging Face directory, a native file or a bare file of
- * tensors behind one type.
+/* checkpoint.c - opens a Hugging Face directory, a native file or a plain file of
+ * tensors as one type.
  *
  *   add_file      maps a file and reads its tensors       (all kinds)
  *   open_dir      config.json, model files, side files    (Hugging Face)
- *   open_file     one file; native when its metadata says so; an .npz with the
- *                 config.json that its family makes of the shapes
- *   index_names   sorts tensors by name, holds the shard index against them
+ *   open_file     one file: native if its metadata says so; an .npz with the
+ *                 config.json that its family derives from the shapes
+ *   index_names   sorts tensors by name, checks the shard index
  *
- * Containers join at add_file: whatever yields tensors that point into a mapped
+ * A new container is added in add_file: anything that yields tensors in a mapped
  * file. */
 #include "formats/checkpoint.h"
 
@@ -29,7 +29,7 @@
 #include "formats/side_file.h"
 #include "formats/torchfile.h"
 
-/* Files that hold weights of their own: never carried as side files. */
+/* Files that hold weights are never kept as side files. */
 static const char *const weight_globs[] = { "*.safetensors", "*.bin",       "*.pt",
                                             "*.pth",         "*.ckpt",      "*.gguf",
                                             "*.npz",         "*.h5",        "*.msgpack",
@@ -44,7 +44,7 @@ static bool holds_weights(const char *name)
 
 /* ---- tensors -------------------------------------------------------------------- */
 
-/* Append the tensors of one more file; they count as file number n_files. */
+/* Append the tensors of file number n_files. */
 static int append_tensors(lvlm_checkpoint *cp, const lvlm_tensor *tensors, size_t n,
                           lvlm_error *err)
 {
@@ -66,13 +66,13 @@ static int refuse_pointer(const lvlm_infile *map, lvlm_error *err)
     return 0;
 }
 
-/* The metadata of the first file is the checkpoint's where there is no config.json. */
+/* Without a config.json the metadata of the first file becomes the checkpoint's. */
 static int add_safetensors(lvlm_checkpoint *cp, const lvlm_infile *map, lvlm_error *err)
 {
     lvlm_safetensors st = { 0 };
     TRY(lvlm_safetensors_read(&st, map, cp->headers_only, &cp->arena, err));
     int rc = 0;
-    if (cp->tensors == NULL) { /* not copied: there may be a million */
+    if (cp->tensors == NULL) { /* moved, not copied: there may be a million */
         cp->tensors = st.tensors;
         cp->n_tensors = st.n_tensors;
         st.tensors = NULL;
@@ -137,7 +137,7 @@ static bool is_torchfile(const char *name, const lvlm_infile *map)
            fnmatch("*.pth", name, 0) == 0 || lvlm_torchfile_is(map);
 }
 
-/* Map `path`, known as `name`, and read its tensors. `files` has room and is zero. */
+/* Map `path`, called `name`, and read its tensors. `files` has room and is zeroed. */
 static int add_file(lvlm_checkpoint *cp, const char *path, const char *name,
                     lvlm_error *err)
 {
@@ -186,7 +186,7 @@ static const char *join(lvlm_checkpoint *cp, const char *name)
     return lvlm_arena_printf(&cp->arena, "%s/%s", cp->path, name);
 }
 
-/* Note that NAME is as `what` says. */
+/* Add the note "NAME `what`". */
 static int remark(lvlm_checkpoint *cp, const char *name, const char *what,
                   lvlm_error *err)
 {
@@ -208,13 +208,13 @@ static int add_side_file(lvlm_checkpoint *cp, const char *name, lvlm_error *err)
     return remark(cp, name, LVLM_POINTER_TEXT, err);
 }
 
-/* People share native files: what is packed in from elsewhere must be seen. */
+/* Native files are shared, so packing a file from elsewhere must be reported. */
 static int note_link(lvlm_checkpoint *cp, const char *name, lvlm_error *err)
 {
     if (!lvlm_path_leads_out(cp->path, name)) return 0;
     return remark(cp, name,
                   "is a link to a file outside of the model's directory: its contents "
-                  "are taken as part of the model",
+                  "become part of the model",
                   err);
 }
 
@@ -225,7 +225,7 @@ static bool is_model_file(const lvlm_checkpoint *cp, const char *name)
     return false;
 }
 
-/* Everything in the directory that holds no weights. */
+/* Every file in the directory that holds no weights. */
 static int add_side_files(lvlm_checkpoint *cp, const listing *files, size_t n,
                           lvlm_error *err)
 {
@@ -247,7 +247,7 @@ static int add_side_files(lvlm_checkpoint *cp, const listing *files, size_t n,
     return 0;
 }
 
-/* Weights that are not the model's, and `others`, which are no files. */
+/* Note weights that are not the model's, and `others`, which are not files. */
 static int remark_others(lvlm_checkpoint *cp, const listing *files,
                          const listing *others, lvlm_error *err)
 {
@@ -279,8 +279,8 @@ static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
     return rc;
 }
 
-/* The names that a model may have, in the order in which the reference's own loader
- * looks for them: of each kind one file counts before an index. */
+/* File names of models in the order in which the reference's loader looks for them: for
+ * each kind a single file precedes an index. */
 static const struct model_names {
     const char *file, *index, *suffix;
 } model_names[] = {
@@ -288,7 +288,7 @@ static const struct model_names {
     { LVLM_BIN_FILE, LVLM_BIN_INDEX_FILE, ".bin" },
 };
 
-/* Map the shards that an index names and hold the index against them. */
+/* Map the shards that an index names and check the index against them. */
 static int add_shards(lvlm_checkpoint *cp, const struct model_names *names,
                       lvlm_error *err)
 {
@@ -375,8 +375,8 @@ static int add_model_files(lvlm_checkpoint *cp, const listing *files, lvlm_error
     return refuse_others(cp, files, err);
 }
 
-/* Weights that cannot be read (pointers, missing shards, a type of another kind) are
- * not asked for where config.json says that they would be of no use. */
+/* If config.json shows that the model is not supported, report that instead of weights
+ * that cannot be read (pointers, missing shards, another type of file). */
 static int judge_config(const lvlm_checkpoint *cp, int rc, lvlm_error *err)
 {
     const lvlm_family *family;
@@ -390,7 +390,7 @@ static int judge_config(const lvlm_checkpoint *cp, int rc, lvlm_error *err)
     return judged;
 }
 
-/* The model's own files, and what config.json makes of them. */
+/* Open the model's files and check config.json. */
 static int add_weights(lvlm_checkpoint *cp, const listing *files, lvlm_error *err)
 {
     const int rc = add_model_files(cp, files, err);
@@ -419,7 +419,7 @@ static int open_dir(lvlm_checkpoint *cp, lvlm_error *err)
 
 /* ---- one file ------------------------------------------------------------------- */
 
-/* The side files that a native file carries inside. */
+/* The side files inside a native file. */
 static int carry_side_files(lvlm_checkpoint *cp, lvlm_error *err)
 {
     const size_t skip = strlen(LVLM_NATIVE_FILES);
@@ -437,7 +437,7 @@ static int carry_side_files(lvlm_checkpoint *cp, lvlm_error *err)
 
 /* ---- big_vision's .npz ---------------------------------------------------------- */
 
-/* Take `bytes` as the config.json of an .npz. */
+/* Use `bytes` as the config.json of an .npz. */
 static int set_config(lvlm_checkpoint *cp, const char *path, const char *bytes,
                       uint64_t n_bytes, lvlm_error *err)
 {
@@ -460,7 +460,7 @@ static int give_config(lvlm_checkpoint *cp, const char *path, lvlm_error *err)
     return set_config(cp, path, (const char *)map->bytes, map->n_bytes, err);
 }
 
-/* The first family that knows these tensors says what their config.json is. */
+/* The first family that recognises these tensors derives their config.json. */
 static int make_config(lvlm_checkpoint *cp, lvlm_error *err)
 {
     const char *text = NULL;
@@ -504,14 +504,13 @@ int lvlm_checkpoint_check_native(const void *header, size_t n_bytes, lvlm_error 
     int rc = add_safetensors(cp, &map, err);
     if (rc == 0) rc = index_names(cp, err);
     if (rc == 0) rc = lvlm_native_validate(cp, err);
-    lvlm_checkpoint_close(cp); /* n_files is 0: the header stays the caller's */
+    lvlm_checkpoint_close(cp); /* n_files is 0: the header is still the caller's */
     return rc;
 }
 
 /* ---- public --------------------------------------------------------------------- */
 
-/* Where `path` leads: itself, or, for the id of a model, its snapshot in the hub's
- * cache. */
+/* Resolve `path`: itself or, for a model id, its snapshot in the hub's cache. */
 static int find(lvlm_checkpoint *cp, const char *path, lvlm_error *err)
 {
     if (!lvlm_path_exists(path) && lvlm_hub_id_is(path) && !holds_weights(path))
@@ -520,17 +519,17 @@ static int find(lvlm_checkpoint *cp, const char *path, lvlm_error *err)
     return cp->path != NULL ? 0 : lvlm_fail_memory(err);
 }
 
-/* A snapshot of the cache holds what somebody has asked for: only the tokenizer, or
- * all except the shards that were still to come. */
+/* A snapshot in the cache holds what was downloaded so far: perhaps only the tokenizer,
+ * or not yet all shards. */
 static void tell_partial(const lvlm_checkpoint *cp, const char *path, int rc,
                          lvlm_error *err)
 {
     if (cp->path == NULL || strcmp(cp->path, path) == 0) return;
-    if (judge_config(cp, 0, NULL) < 0) return; /* fetching more is of no use */
+    if (judge_config(cp, 0, NULL) < 0) return; /* downloading more would not help */
     if (lvlm_path_is_directory(cp->path) && (rc == LVLM_EIO || cp->n_files == 0))
         lvlm_prefix(err,
-                    "%s is not whole in the local Hugging Face "
-                    "cache (\"hf download\" fetches the rest): ",
+                    "%s is not complete in the local Hugging Face cache (\"hf "
+                    "download\" fetches the rest): ",
                     path);
 }
 

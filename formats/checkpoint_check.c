@@ -1,7 +1,7 @@
-/* checkpoint_check.c - data of a checkpoint against the checksums that came with it.
+/* checkpoint_check.c - checks a checkpoint's data against the source's own checksums.
  *
- *   members of an archive      CRC-32, side by side on all threads
- *   files of the hub's cache   SHA-256: the name of the blob that a link leads to */
+ *   members of an archive      CRC-32, in parallel
+ *   files of the hub's cache   SHA-256: the name of the blob that a link points to */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -12,12 +12,12 @@
 
 /* ---- members of an archive ------------------------------------------------------ */
 
-/* Members are taken in order of offset; the first bad one of a file is reported. */
+/* Members are checked in order of offset; the first bad one of a file is reported. */
 typedef struct check {
     const lvlm_source_file *file;
     atomic_size_t next;
-    atomic_size_t bad;    /* the first that is; n_members: none */
-    atomic_size_t n_good; /* that hold something and have their CRC-32 */
+    atomic_size_t bad;    /* index of the first bad one; n_members: none */
+    atomic_size_t n_good; /* non-empty members with a matching CRC-32 */
 } check;
 
 static void check_members(void *user)
@@ -26,7 +26,7 @@ static void check_members(void *user)
     const lvlm_zip *zip = &c->file->zip;
     for (size_t i; (i = atomic_fetch_add(&c->next, 1)) < zip->n_members;) {
         const lvlm_zip_member *m = &zip->members[i];
-        if (m->method != LVLM_ZIP_STORED) continue; /* inflating has checked it */
+        if (m->method != LVLM_ZIP_STORED) continue; /* already checked by inflating */
         if (lvlm_zip_check(m, c->file->map, NULL) == 0) {
             if (m->n_bytes > 0) atomic_fetch_add(&c->n_good, 1);
             continue;
@@ -36,8 +36,8 @@ static void check_members(void *user)
     }
 }
 
-/* torch.save writes other numbers in the place of checksums where that was asked
- * for (set_crc32_options): then no member has its own. */
+/* torch.save can be told to write no checksums (set_crc32_options): the fields then
+ * hold other numbers, and no member matches. */
 static int check_archive(const lvlm_checkpoint *cp, const lvlm_source_file *file,
                          size_t n_threads, lvlm_error *err)
 {

@@ -1,4 +1,4 @@
-/* config_keys.c - what becomes of each key of a config.json; see config_keys.h. */
+/* config_keys.c - how each key of a config.json is treated; see config_keys.h. */
 #include "formats/config_keys.h"
 
 #include <stdio.h>
@@ -18,20 +18,20 @@ enum { PATH_BYTES = 192 };
 #define ORIGIN "says where the file came from"
 
 // clang-format off
-/* By name, in whatever section: keys that transformers and the makers' files have and
- * that no family's settings read. */
+/* By name, in any section: keys of transformers and of released files that no family's
+ * settings read. */
 static const lvlm_key keys[] = {
-    { "architectures" }, /* families are recognised by these three */
+    { "architectures" }, /* used to recognise families */
     { "model_type" },
     { "auto_map", INERT, "code of the model's own is not run" },
     { "tie_word_embeddings" },
     { "torch_dtype", INERT, "tensors have types of their own" },
     { "dtype", INERT, "likewise" },
-    { "quantization_config" }, /* refused before */
+    { "quantization_config" }, /* refused earlier */
     { "_*", INERT, ORIGIN },
     { "transformers_version", INERT, ORIGIN },
     { "max_position_embeddings", INERT, "a length, not a size of any tensor" },
-    /* dropout is of training: lvlm-tune names it */
+    /* dropout matters in training only: lvlm-tune reports it */
     { "*dropout*", INERT, "of training" },
     { "resid_pdrop", INERT, "of training" },
     { "attn_pdrop", INERT, "of training" },
@@ -71,7 +71,7 @@ static const lvlm_key keys[] = {
     { "vision_end_token_id", INERT, "likewise" },
     { "vision_token_id", INERT, "no code reads it" },
     { "bos_token_id", INERT, "the prompt is written by its template" },
-    { "eos_token_id" }, /* where text is generated */
+    { "eos_token_id" }, /* read where text is generated */
     { "pad_token_id", INERT, "masks tell padding" },
     { "sep_token_id", INERT, "of encoders" },
     { "decoder_start_token_id", INERT, "of encoders with a decoder" },
@@ -118,7 +118,7 @@ static const lvlm_key keys[] = {
     { NULL },
 };
 
-/* Of rotary settings, besides those that the family follows. */
+/* Keys of rotary settings that the family does not follow. */
 static const lvlm_key rope_keys[] = {
     { "rope_type" },
     { "type" },
@@ -153,7 +153,8 @@ static const lvlm_setting *find_setting(const lvlm_family *family, const char *n
 
 /* ---- null ------------------------------------------------------------------------ */
 
-/* What config.json has for a setting: null where null is all that it has. */
+/* The value of config.json for a setting; null if every path that is present is
+ * null. */
 static const cJSON *find_value(char path[PATH_BYTES], const lvlm_setting *s,
                                const cJSON *hf_config)
 {
@@ -173,8 +174,8 @@ static const cJSON *find_value(char path[PATH_BYTES], const lvlm_setting *s,
     return null;
 }
 
-/* A number that is null counts as its default here, and is None there; a switch is
- * off there. Words have a default in both. */
+/* A null number is its default here and None in the reference; a null switch is off
+ * there. Words have a default in both. */
 static int check_nulls(const lvlm_family *family, const cJSON *hf_config,
                        lvlm_notes *notes, lvlm_error *err)
 {
@@ -198,7 +199,7 @@ static int check_nulls(const lvlm_family *family, const cJSON *hf_config,
 
 /* ---- rotary settings ------------------------------------------------------------ */
 
-/* Where they are, in `section` ("" at the top). */
+/* Rotary settings of one `section` ("" is the top level). */
 typedef struct rope {
     const lvlm_family *family;
     const char *section;
@@ -211,7 +212,7 @@ static const char *dot(const rope *r)
     return *r->section != '\0' ? "." : "";
 }
 
-/* Towers have no choice of their own. */
+/* Towers have no rope_type. */
 static const lvlm_word tower_types[] = {
     { "default", "default" },
     { "axial", "default" },
@@ -230,7 +231,7 @@ static const char *word_for(const rope *r, const cJSON *type)
     return NULL;
 }
 
-/* The type of one of both objects, in the family's word. */
+/* The rope_type of one of the two objects, as our word. */
 static int check_type(const char **out, const rope *r, const cJSON *object,
                       const char *name, lvlm_error *err)
 {
@@ -270,8 +271,8 @@ static int contradict(const rope *r, const char *key, lvlm_error *err)
         r->section, dot(r), key);
 }
 
-/* What `a` says, `b` says too; transformers finds a theta elsewhere where rope_scaling
- * has none. */
+/* Every value of `a` must equal that of `b`. transformers reads theta elsewhere if
+ * rope_scaling has none. */
 static int compare(const rope *r, const cJSON *a, const cJSON *b, lvlm_error *err)
 {
     const lvlm_setting *const theta = find_setting(r->family, "text.rope_theta");
@@ -311,7 +312,7 @@ static int check_rope_keys(const rope *r, const cJSON *object, const char *name,
     return 0;
 }
 
-/* `object`: the text's part of config.json, or all of it. */
+/* `object`: the text section of config.json, or the whole. */
 static int check_rope(const lvlm_family *family, const cJSON *object,
                       const char *section, lvlm_notes *notes, lvlm_error *err)
 {
@@ -334,7 +335,7 @@ static int check_rope(const lvlm_family *family, const cJSON *object,
 
 /* ---- windows -------------------------------------------------------------------- */
 
-/* Even layers slide where the family has a window, and no others. */
+/* In families with a window only even layers slide. */
 static int check_layers(const lvlm_family *family, const cJSON *types, lvlm_error *err)
 {
     const lvlm_setting *const window = find_setting(family, "text.sliding_window");
@@ -364,7 +365,7 @@ static bool is_section(const char *name)
     return false;
 }
 
-/* Members of `object`, which is all of config.json or one section of it. */
+/* The members of `object`: config.json or a section of it. */
 static int check_members(const lvlm_family *family, const cJSON *object,
                          const char *section, lvlm_notes *notes, lvlm_error *err)
 {

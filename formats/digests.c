@@ -1,4 +1,4 @@
-/* digests.c - SHA-256 of many tensors by a few threads; see digests.h. */
+/* digests.c - SHA-256 of many tensors in parallel; see digests.h. */
 #include "formats/digests.h"
 
 #include <stdatomic.h>
@@ -12,7 +12,7 @@
 #include "formats/native.h"
 #include "formats/safetensors.h"
 
-/* A tensor is hashed in pieces of this size, which then leave the resident set. */
+/* A tensor is hashed in pieces of this size, whose pages are then released. */
 #define PIECE ((uint64_t)8 << 20)
 
 typedef struct work {
@@ -61,7 +61,7 @@ int lvlm_digests_compute(lvlm_hex_digest *out, const lvlm_checkpoint *file,
 
 /* ---- comparing ------------------------------------------------------------------ */
 
-/* Names the first tensor that is not what is recorded. */
+/* Report the first tensor whose digest differs. */
 static int compare(const lvlm_checkpoint *file, const lvlm_digests_run *run,
                    lvlm_hex_digest *got, lvlm_error *err)
 {
@@ -126,7 +126,7 @@ static int add_digests(cJSON *metadata, const sealing *s, size_t n_tensors,
     return rc;
 }
 
-/* The header is laid out with zeros for the root, and its digest replaces them. */
+/* The header is composed with zeros for the root; then its digest replaces them. */
 static int add_root(cJSON *metadata, const lvlm_tensor *tensors, size_t n_tensors,
                     lvlm_error *err)
 {

@@ -1,4 +1,4 @@
-/* digests.h - tensors and the SHA-256 that their own file records of them.
+/* digests.h - checks tensors against the SHA-256 that their file records.
  *
  * A sealed file is a safetensors file whose metadata has
  *
@@ -6,8 +6,8 @@
  *             as '0'
  *   digests   JSON: { NAME: SHA-256 of its bytes, ... } for every tensor, in file order
  *
- * so that no bit of it changes unnoticed: native files, training states and adapters.
- * Tensors are read side by side, each once. */
+ * so that no bit of it changes unnoticed. Native files, training states and adapters
+ * are sealed. Tensors are hashed in parallel, each read once. */
 #ifndef LVLM_FORMATS_DIGESTS_H
 #define LVLM_FORMATS_DIGESTS_H
 
@@ -18,40 +18,41 @@ LVLM_BEGIN_DECLS
 
 /* ---- writing -------------------------------------------------------------------- */
 
-/* Add both members to `metadata`, an object of texts without them, for a file of these
- * tensors in memory in the order in which lvlm_safetensors_write writes them. */
+/* Add both members to `metadata`, an object of strings that has neither. `tensors` are
+ * in memory, in the order in which lvlm_safetensors_write writes them. */
 LVLM_MUST_CHECK int lvlm_seal(cJSON *metadata, const lvlm_tensor *tensors,
                               size_t n_tensors, size_t threads, lvlm_error *err);
 
 /* ---- reading -------------------------------------------------------------------- */
 
 typedef struct lvlm_digests_run {
-    size_t threads;                           /* at least 1 */
-    bool (*wants)(const lvlm_tensor *tensor); /* which are read; NULL: all of them */
-    /* Called with the bytes that are read, of how many, from any thread; or NULL. */
+    size_t threads; /* at least 1 */
+    /* selects the tensors to read; NULL: all */
+    bool (*wants)(const lvlm_tensor *tensor);
+    /* Called from any thread with the bytes read and their total. May be NULL. */
     void (*progress)(void *user, uint64_t done, uint64_t total);
     void *user; /* of progress */
 } lvlm_digests_run;
 
-/* The digests of the tensors of `file` that `run` wants.  out (file->n_tensors) */
+/* The digests of the tensors of `file` that `run` selects. out (file->n_tensors) */
 LVLM_MUST_CHECK int lvlm_digests_compute(lvlm_hex_digest *out,
                                          const lvlm_checkpoint *file,
                                          const lvlm_digests_run *run, lvlm_error *err);
 
-/* Are those tensors of a sealed file, of which lvlm_native_check_seal has read the
- * digests, what was written? LVLM_ECHECK names the first tensor that is not, and how
- * many more there are. */
+/* Compare those tensors of a sealed file with their digests, which
+ * lvlm_native_check_seal has read. LVLM_ECHECK names the first that differs and how
+ * many more do. */
 LVLM_MUST_CHECK int lvlm_digests_check(const lvlm_checkpoint *file,
                                        const lvlm_digests_run *run, lvlm_error *err);
 
 /* ---- native files --------------------------------------------------------------- */
 
-/* Does a program that runs the model read this tensor of a native file: weights and
- * side files, and neither what is kept for export nor padding? For `wants`. */
+/* Is this tensor of a native file needed to run the model? True for weights and side
+ * files, false for tensors kept for export and padding. For `wants`. */
 bool lvlm_native_runs_with(const lvlm_tensor *tensor);
 
-/* Check the side files of a native file: their settings, tokenizers and templates
- * decide what is computed. Other checkpoints record no digests and pass. */
+/* Check the side files of a native file: settings, tokenizers and templates decide what
+ * is computed. Other checkpoints have no digests and pass. */
 LVLM_MUST_CHECK int lvlm_native_check_side_files(const lvlm_checkpoint *checkpoint,
                                                  size_t threads, lvlm_error *err);
 

@@ -1,4 +1,4 @@
-/* dtype.h - the element types that checkpoints store, under safetensors' names and in
+/* dtype.h - the element types that checkpoints store, with safetensors' names and in
  * its order, which decides the order of tensors in a file (lvlm_safetensors_order).
  *
  * Only types of whole bytes: a sub-byte type (F4, F6) is refused by name. */
@@ -35,9 +35,9 @@ typedef enum lvlm_dtype {
 const char *lvlm_dtype_name(lvlm_dtype dtype);
 /* Bytes of one element: 1, 2, 4 or 8. */
 size_t lvlm_dtype_bytes(lvlm_dtype dtype);
-/* False when the name is not one of ours. */
+/* False if the name is unknown. */
 bool lvlm_dtype_from_name(lvlm_dtype *out, const char *name);
-/* F16, BF16, F32, F64: what a weight may be stored as. */
+/* F16, BF16, F32, F64: the types of weights. */
 bool lvlm_dtype_is_weight(lvlm_dtype dtype);
 
 LVLM_END_DECLS

@@ -1,5 +1,5 @@
-/* family.c - the list of families, the symbols of their shapes, and whose behaviour is
- * computed. Reading config.json is in settings.c, the tables are in family/. */
+/* family.c - the list of families, the symbols of their shapes, and references.
+ * settings.c reads config.json; the tables are in family/. */
 #include "formats/family.h"
 
 #include <assert.h>
@@ -52,7 +52,7 @@ int lvlm_family_detect(const lvlm_family **out, const cJSON *hf_config, lvlm_err
     const bool sees = cJSON_IsObject(lvlm_json_get(hf_config, "vision_config")) ||
                       cJSON_IsObject(lvlm_json_get(hf_config, "visual"));
     return lvlm_fail(err, LVLM_EFORMAT,
-                     "config.json: model_type '%s'%s is no known family (known: %s)",
+                     "config.json: model_type '%s'%s is not a known family (known: %s)",
                      type != NULL ? type : "(none)",
                      sees ? "" : ", without a section about vision,", known);
 }
@@ -124,8 +124,8 @@ typedef struct version {
     unsigned long part[3];
 } version;
 
-/* "5.23.0", "4.51", "5.0.0rc1", "5.24.0.dev0"; false for anything else. What stands
- * behind the third number does not count. */
+/* "5.23.0", "4.51", "5.0.0rc1", "5.24.0.dev0"; false for anything else. Anything after
+ * the third number is ignored. */
 static bool parse_version(version *out, const char *text)
 {
     *out = (version){ { 0, 0, 0 } };

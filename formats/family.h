@@ -1,16 +1,16 @@
-/* family.h - a family is data: one table says everything that convert, runtime and
+/* family.h - a family is data: one table has everything that convert, runtime and
  * verify need to know about names, shapes, configuration and parts.
  *
- * A source name is read as   WRAPPER ROOT SECTION ROW
+ * A source name is parsed as WRAPPER ROOT SECTION ROW
  *     base_model.model. | model.language_model. | layers.3. | self_attn.q_proj.weight
  * and becomes the native name
  *     text. | blocks.3. | attn.q.weight
- * Every generation of names that exists in the wild differs in the root alone; a
- * root lists all of them, and the longest one that fits is taken, name by name, so
- * mixed checkpoints need no special case.
+ * Generations of names differ only in the root. A root lists the prefixes of all of
+ * them, and the longest that matches is used for each name, so mixed checkpoints need
+ * no special case.
  *
- * Shapes are symbols (LVLM_DIMS) that the configuration resolves, so that an error
- * can say "expected [q_dim, hidden] = [2048, 2304]".
+ * Shapes are symbols (LVLM_DIMS) that are resolved by the configuration, so that an
+ * error can print "expected [q_dim, hidden] = [2048, 2304]".
  *
  * Adding a family: one page family/NAME.c, one line in families.def
  * (CONTRIBUTING.md). */
@@ -82,8 +82,8 @@ typedef enum lvlm_dim {
 
 enum { LVLM_ROW_DIMS = 6 };
 
-/* A transform with symbols for extents; all zero: keep (or reshape, when the source
- * has a shape of its own). Fields as in lvlm_transform. */
+/* A transform with symbols for extents; all zero: keep (or reshape, if the row has a
+ * source shape). Fields as in lvlm_transform. */
 typedef struct lvlm_row_transform {
     unsigned char axes[LVLM_ROW_DIMS]; /* lvlm_dim */
     unsigned char select;
@@ -98,26 +98,28 @@ typedef struct lvlm_row {
     unsigned char shape[LVLM_ROW_DIMS];        /* lvlm_dim: the native shape */
     unsigned char source_shape[LVLM_ROW_DIMS]; /* lvlm_dim; empty: the same */
     lvlm_row_transform transform;
-    const char *tied_to; /* full native name that stands in when the source has none */
-    bool connector;      /* --init-missing may make it */
-    bool not_square;     /* where its shape is square, the model has the identity in its
-                            place and stores nothing */
-    bool no_adapter; /* a matrix that is no linear map of its own: a table of vectors,
-                        or one that torch's attention reads past its module */
+    /* full native name of the tensor that replaces an absent one */
+    const char *tied_to;
+    bool connector; /* --init-missing may create it */
+    /* if its shape is square, the model uses the identity and stores nothing */
+    bool not_square;
+    /* a matrix that is not a linear module: a table of vectors, or a weight that
+     * torch's attention reads directly */
+    bool no_adapter;
 } lvlm_row;
 
-/* Rows that repeat together. "{i}" in both prefixes is the block's number. Sections
- * that follow one another with the same prefix and count are one sequence of blocks of
- * different kinds. */
+/* Rows that repeat together. "{i}" in both prefixes is the block's number. Consecutive
+ * sections with the same prefix and count are one sequence of blocks of different
+ * kinds. */
 typedef struct lvlm_section {
     const char *native; /* full native prefix: "text.blocks.{i}." */
-    const char *source; /* behind the root: "layers.{i}." */
+    const char *source; /* after the root: "layers.{i}." */
     unsigned char root; /* index into the family's roots */
-    const char
-        *count; /* canonical config path of the number of repetitions; NULL: once */
+    /* canonical config path of the number of repetitions; NULL: once */
+    const char *count;
     const lvlm_row *rows;    /* ends with native NULL */
-    const char *only_blocks; /* path of a list of blocks that alone have these rows */
-    const char *not_blocks;  /* ... or that do not have them; NULL: no list counts */
+    const char *only_blocks; /* path of a list of blocks; only they have these rows */
+    const char *not_blocks; /* ... or of blocks that do not have them; both NULL: all */
 } lvlm_section;
 
 enum { LVLM_MAX_PREFIXES = 8 };
@@ -126,26 +128,26 @@ enum { LVLM_MAX_PREFIXES = 8 };
 typedef struct lvlm_root {
     const char *native;                      /* "vision." */
     const char *prefixes[LVLM_MAX_PREFIXES]; /* [0] is the hub's */
-    unsigned char
-        current; /* which one current save_pretrained writes for a new model */
-    unsigned char modules; /* which one the current library's modules have in memory */
+    /* the one that the current save_pretrained writes for a new model */
+    unsigned char current;
+    unsigned char modules; /* the one of the current library's modules in memory */
 } lvlm_root;
 
-/* Source tensors that are kept but not used, by a rule with a name. */
+/* A named rule for source tensors that are kept but not used. */
 typedef struct lvlm_unused_rule {
     const char *name;
-    const char *glob; /* over native root + the rest of the name: "vision.head.*" */
+    const char *glob; /* matches native root + remainder of the name: "vision.head.*" */
     const char *why;
 } lvlm_unused_rule;
 
 /* ---- configuration -------------------------------------------------------------- */
 
 typedef enum lvlm_setting_kind {
-    LVLM_SETTING_COUNT,        /* positive integer */
-    LVLM_SETTING_MAYBE_COUNT,  /* the same, or null, which is a value: "none" */
-    LVLM_SETTING_INDEX,        /* integer >= 0 */
-    LVLM_SETTING_MAYBE_INDEX,  /* the same, or null, which is a value: "none"; a number
-                                  below 0 says so too */
+    LVLM_SETTING_COUNT,       /* positive integer */
+    LVLM_SETTING_MAYBE_COUNT, /* the same, or null, which is a value: "none" */
+    LVLM_SETTING_INDEX,       /* integer >= 0 */
+    /* the same, or null, which is a value: "none"; a negative number means null */
+    LVLM_SETTING_MAYBE_INDEX,
     LVLM_SETTING_NUMBER,       /* positive number */
     LVLM_SETTING_MAYBE_NUMBER, /* the same, or null, which is a value: "none" */
     LVLM_SETTING_BOOL,
@@ -154,8 +156,8 @@ typedef enum lvlm_setting_kind {
     LVLM_SETTING_CONSTANT, /* not read: the fallback is the value */
 } lvlm_setting_kind;
 
-/* One word of config.json and what it means here; a list ends with theirs NULL. A word
- * that is not listed is refused. */
+/* One word of config.json and our word for it; a list ends with theirs NULL. Words that
+ * are not listed are refused. */
 typedef struct lvlm_word {
     const char *theirs;
     const char *ours;
@@ -165,32 +167,35 @@ typedef struct lvlm_word {
 typedef struct lvlm_setting {
     const char *canonical; /* "text.rope_theta" */
     lvlm_setting_kind kind;
-    const char *paths; /* where config.json may have it, best first: "a.b|c"; the first
-                             that is there counts */
-    const char *fallback; /* JSON text of the class default when the key is absent (or
-                             null, where null is no value); NULL: must be there */
-    const char *without_section; /* the default when the whole section ("a" of "a.b") is
-                                    absent, where it is another; NULL: the same */
-    const lvlm_word *words;      /* WORD */
+    /* where config.json may have it, in order of precedence: "a.b|c"; the first that is
+     * present is used */
+    const char *paths;
+    /* JSON text of the class default, used if the key is absent (or null, where null is
+     * not a value); NULL: required */
+    const char *fallback;
+    /* the default if the whole section ("a" of "a.b") is absent; NULL: the same as
+     * `fallback` */
+    const char *without_section;
+    const lvlm_word *words; /* WORD */
 } lvlm_setting;
 
 /* ---- projections ---------------------------------------------------------------- */
 
-/* A linear map that carries vision into language, or a head. */
+/* A linear map from vision to language, or a head. */
 typedef struct lvlm_projection {
-    const char *role;   /* "vision_to_text", "text_head" */
-    const char *native; /* without ".weight": "connector.proj"; with "{i}": the one of
-                           every block that has it */
-    const char *form;   /* as commands.md lists them, when it is present and its own */
+    const char *role; /* "vision_to_text", "text_head" */
+    /* without ".weight": "connector.proj"; with "{i}": of every block that has it */
+    const char *native;
+    const char *form;     /* its kind, if it is present and not tied */
     const char *equation; /* in words and symbols */
     const char *what;     /* what it is, where it comes from */
-    const char *missing;  /* what a model without it does */
+    const char *missing;  /* what a model without it computes */
 } lvlm_projection;
 
 /* ---- behaviours that differ between references ---------------------------------- */
 
-/* A place where a version of transformers computes something else than what was
- * trained. Active for transformers versions since <= v < until. */
+/* A place where some versions of transformers do not compute what was trained. Active
+ * for versions since <= v < until. */
 typedef struct lvlm_difference {
     const char *name;  /* "final_softcap" */
     const char *since; /* "4.42"; NULL: from the first */
@@ -201,14 +206,15 @@ typedef struct lvlm_difference {
 
 /* ---- stages of training --------------------------------------------------------- */
 
-/* Weights that a stage of training treats otherwise than the part they stand in: 1
- * trains vision and connector, 2 everything, 3 connector and text, connector that
- * alone. Where rules overlap the last one counts. */
+/* Exceptions from what a stage of training trains. Stage 1 trains vision and connector,
+ * 2 everything, 3 connector and text, "connector" only the connector. A rule inverts
+ * that for the weights that it matches. The last rule that matches is used. */
 typedef struct lvlm_stage_rule {
-    const char *stages; /* those it holds in: "1 2 connector" */
-    const char *glob;   /* over native names: "connector.norm_out.*" */
-    const char *blocks; /* path of a list of blocks; only their tensors are meant; NULL:
-                           whatever the glob fits */
+    const char *stages; /* those it applies to: "1 2 connector" */
+    const char *glob;   /* matches native names: "connector.norm_out.*" */
+    /* path of a list of blocks, to match only their tensors; NULL: all that match the
+     * glob */
+    const char *blocks;
     bool trained;
     const char *why;
 } lvlm_stage_rule;
@@ -216,8 +222,8 @@ typedef struct lvlm_stage_rule {
 /* The table of word vectors: every family has it. */
 #define LVLM_EMBED_TABLE "text.embed.weight"
 
-/* Tables are padded, cut and grown without a word in config.json: the rows of `tensor`
- * (native name), where it is there, decide `setting` ("text.vocab"). */
+/* Embeddings are padded, cut and grown without a change of config.json: the rows of
+ * `tensor` (native name), if it is present, decide `setting` ("text.vocab"). */
 typedef struct lvlm_row_count {
     const char *setting;
     const char *tensor;
@@ -225,20 +231,20 @@ typedef struct lvlm_row_count {
 
 /* ---- a second kind of file ------------------------------------------------------ */
 
-/* How a native tensor is called in a big_vision .npz and lies there. Several rows for
- * one native tensor are files of different makers: of those whose key is there the
- * first one whose shape fits counts. */
+/* The name and layout of a native tensor in a big_vision .npz. Several rows for one
+ * native tensor describe files of different origin: the first whose key is present and
+ * whose shape fits is used. */
 typedef struct lvlm_npz_row {
     const char *native;                 /* as in the family's own row */
-    const char *key;                    /* behind the section's: "attn/q_einsum/w" */
+    const char *key;                    /* after the section's key: "attn/q_einsum/w" */
     unsigned char shape[LVLM_ROW_DIMS]; /* lvlm_dim: of the array, in one block */
     unsigned char select; /* fields as in lvlm_transform, with the shape */
     unsigned char index;  /* for axes; all zero: keep, or reshape */
     unsigned char order[LVLM_ROW_DIMS];
 } lvlm_npz_row;
 
-/* Blocks are arrays of their own, or all of them stand stacked in one array behind a
- * leading axis, as scan wrote it: name by name. */
+/* Each tensor of a section has one array per block, or one array for all blocks,
+ * stacked along a leading axis by scan. */
 typedef struct lvlm_npz_section {
     const char *native;       /* as in the family's own section */
     const char *key;          /* "llm/layers/{i}/" */
@@ -250,14 +256,14 @@ typedef struct lvlm_npz_section {
 struct lvlm_checkpoint;
 
 typedef struct lvlm_npz_table {
-    const lvlm_npz_section *sections; /* ends with native NULL; a native tensor that has
-                                         no row is never there */
-    /* Are these tensors one of ours? */
+    /* ends with native NULL; a native tensor without a row is never present */
+    const lvlm_npz_section *sections;
+    /* Are these the tensors of a model of this family? */
     bool (*recognises)(const struct lvlm_checkpoint *checkpoint);
-    /* The text of the config.json that the hub would have beside them, from their
-     * shapes. `assumed` receives a sentence about what shapes do not say and no
-     * released model of that size settles, or stays NULL. Both live in `arena`.
-     * LVLM_ECHECK names a tensor that is missing or has no possible shape. */
+    /* The text of the config.json that the hub would have for them, derived from their
+     * shapes. `assumed` receives a sentence on what neither shapes nor released models
+     * of that size decide, or stays NULL. Both are in `arena`. LVLM_ECHECK names a
+     * tensor that is missing or has an impossible shape. */
     int (*config)(const char **text, const char **assumed,
                   const struct lvlm_checkpoint *checkpoint, lvlm_arena *arena,
                   lvlm_error *err);
@@ -268,10 +274,11 @@ typedef struct lvlm_npz_table {
 typedef struct lvlm_family {
     const char *name;  /* "paligemma2" */
     const char *title; /* "PaliGemma 2" */
-    /* Is this config.json one of ours? */
+    /* Is this the config.json of a model of this family? */
     bool (*recognises)(const cJSON *hf_config);
     const lvlm_setting *settings; /* ends with canonical NULL */
-    /* Settings that follow from others ("vision.grid"); may refuse. May be NULL. */
+    /* Computes settings that follow from others ("vision.grid"), or refuses them. May
+     * be NULL. */
     int (*derive)(cJSON *config, lvlm_error *err);
     const lvlm_row_count *row_counts;   /* ends with setting NULL */
     const lvlm_root *roots;             /* ends with native NULL */
@@ -280,20 +287,21 @@ typedef struct lvlm_family {
     const lvlm_projection *projections; /* ends with role NULL */
     const lvlm_difference *differences; /* ends with name NULL */
     const lvlm_stage_rule *stage_rules; /* ends with stages NULL; NULL: none */
-    uint32_t max_positions;  /* of a config.json without max_position_embeddings */
-    bool untied_unless_said; /* a config.json without tie_word_embeddings means that
-                                   the head is a matrix of its own */
-    bool blind_gradients;    /* where a batch holds no image, the makers' training runs
-                             the tower on nothing: gradients are zero, not absent */
+    uint32_t max_positions; /* if config.json has no max_position_embeddings */
+    /* without tie_word_embeddings in config.json the head is a matrix of its own */
+    bool untied_unless_said;
+    /* in a batch without images the reference's training runs the tower on an empty
+     * input: gradients are zero, not absent */
+    bool blind_gradients;
     const lvlm_npz_table *npz; /* NULL: big_vision has no such model */
 } lvlm_family;
 
 /* All families, ends with NULL. */
 const lvlm_family *const *lvlm_families(void);
-/* By name, or NULL. Borrowed, lives for ever. */
+/* By name, or NULL. Static. */
 const lvlm_family *lvlm_family_by_name(const char *name);
-/* The one that recognises a config.json; LVLM_EFORMAT names model_type and the families
- * that are known. */
+/* The family that recognises a config.json. LVLM_EFORMAT names model_type and the known
+ * families. */
 LVLM_MUST_CHECK int lvlm_family_detect(const lvlm_family **out, const cJSON *hf_config,
                                        lvlm_error *err);
 
@@ -302,30 +310,30 @@ LVLM_MUST_CHECK int lvlm_family_detect(const lvlm_family **out, const cJSON *hf_
 LVLM_MUST_CHECK int lvlm_family_config(cJSON **out, const lvlm_family *family,
                                        const cJSON *hf_config, lvlm_error *err);
 
-/* Whether the head is the table of word vectors, as config.json has it. Versions of
- * transformers look in different places. */
+/* Is the head tied to the embedding, according to config.json? Versions of transformers
+ * read different keys. */
 typedef struct lvlm_ties {
-    bool tied; /* what the document means: some place says so, or none says no */
-    bool top;  /* what its top level says or leaves to the default: from 5.0 on */
-    bool text; /* the same of text_config, where there is one: before 5.0 */
+    bool tied; /* true somewhere, or false nowhere */
+    bool top;  /* the top level's value or its default: from 5.0 on */
+    bool text; /* the same of text_config, if present: before 5.0 */
 } lvlm_ties;
 
-/* `hf_config` may be NULL: says nothing. */
+/* `hf_config` may be NULL: all defaults. */
 lvlm_ties lvlm_family_ties(const lvlm_family *family, const cJSON *hf_config);
 #define LVLM_TIE_KEY "tie_word_embeddings"
 
-/* Is `difference` in force under `reference` ("trained", "transformers-5.23.0")?
- * Never under "trained". The reference has been checked by lvlm_reference_check. */
+/* Does `difference` apply to `reference` ("trained", "transformers-5.23.0")? Never to
+ * "trained". The reference has passed lvlm_reference_check. */
 bool lvlm_reference_applies(const lvlm_family *family, const char *difference,
                             const char *reference);
 /* LVLM_EUSAGE unless `reference` is "trained" or "transformers-X.Y[.Z]". */
 LVLM_MUST_CHECK int lvlm_reference_check(const char *reference, lvlm_error *err);
 #define LVLM_REFERENCE_TRAINED "trained"
 
-/* Value of a symbol under a canonical configuration; false when a path is not there or
- * the product overflows. */
+/* Value of a symbol for a canonical configuration; false if a path is absent or the
+ * product overflows. */
 bool lvlm_dim_value(uint64_t *out, lvlm_dim dim, const cJSON *config);
-/* Resolve a row's symbols; false likewise. */
+/* Resolve a row's symbols; false as above. */
 bool lvlm_dims_shape(lvlm_shape *out, const unsigned char dims[LVLM_ROW_DIMS],
                      const cJSON *config);
 /* Appends "[q_dim, hidden]". */

@@ -1,4 +1,4 @@
-/* finite.c - by the bits of the exponent, which are all set; see finite.h. */
+/* finite.c - tests whether all bits of the exponent are set; see finite.h. */
 #include "formats/finite.h"
 
 #include <float.h>

@@ -1,7 +1,7 @@
-/* finite.h - infinite values and NaN: counted, placed, named.
+/* finite.h - counts, locates and names infinite values and NaN.
  *
- * Whoever makes values checks them: what is not finite is reported where it came to be,
- * and not by whoever reads it. */
+ * Code that produces values checks them, so that values that are not finite are
+ * reported where they arise and not where they are read. */
 #ifndef LVLM_FORMATS_FINITE_H
 #define LVLM_FORMATS_FINITE_H
 
@@ -9,8 +9,8 @@
 
 LVLM_BEGIN_DECLS
 
-/* How many of the `n` values are infinite or NaN, and the index of the first one, which
- * is `n` where there is none. Values of types that have neither count as finite. */
+/* How many of the `n` values are infinite or NaN, and the index of the first, or `n` if
+ * there is none. Values of integer types are finite. */
 uint64_t lvlm_count_not_finite(uint64_t *first, const void *values, lvlm_dtype dtype,
                                uint64_t n);
 
@@ -18,17 +18,17 @@ uint64_t lvlm_count_not_finite(uint64_t *first, const void *values, lvlm_dtype d
  * the first. */
 LVLM_MUST_CHECK int lvlm_check_finite(const lvlm_tensor *tensor, lvlm_error *err);
 
-/* The same for a list of tensors, which names the first of them. To `out`, a JSON list,
- * goes each one that has such values: { "name", "values": how many, "of": how many
- * there are }. */
+/* The same for a list of tensors; the error names the first. Every tensor with such
+ * values is appended to `out`, a JSON list: { "name", "values": how many, "of": how
+ * many there are }. */
 LVLM_MUST_CHECK int lvlm_check_all_finite(cJSON *out, const lvlm_tensor *tensors,
                                           size_t n_tensors, lvlm_error *err);
 
-/* The largest finite value of a floating-point type; 0 of the others. */
+/* The largest finite value of a floating-point type; 0 for others. */
 double lvlm_dtype_most(lvlm_dtype dtype);
 
-/* The place of element `index` of a shape: "[0, 3, 17]", "[]" in a scalar. Returns
- * `text`, for use in one message. */
+/* The coordinates of element `index` of a shape: "[0, 3, 17]", "[]" of a scalar.
+ * Returns `text`, for use in one message. */
 const char *lvlm_place_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape,
                             uint64_t index);
 

@@ -1,4 +1,4 @@
-/* hub_cache.c - follows a ref to a snapshot; see hub_cache.h. */
+/* hub_cache.c - resolves a ref to a snapshot; see hub_cache.h. */
 #include "formats/hub_cache.h"
 
 #include <ctype.h>
@@ -12,8 +12,8 @@
 #include "formats/base/strbuf.h"
 
 enum {
-    MAX_COMMIT = 64,     /* a ref holds the 40 digits of a commit */
-    MAX_PATH = 1 << 16,  /* far above what the system takes */
+    MAX_COMMIT = 64,     /* of a ref, which holds the 40 digits of a commit */
+    MAX_PATH = 1 << 16,  /* far above the system's limit */
     PASSWD_BYTES = 4096, /* of one entry */
 };
 
@@ -39,7 +39,7 @@ bool lvlm_hub_id_is(const char *text)
     const size_t length = name_length(name);
     if (length == 0) return false;
     if (name[length] == '\0') return true;
-    /* a revision may have parts of its own: refs/pr/1 */
+    /* a revision may have several parts: refs/pr/1 */
     const char *revision = name + length + 1;
     return name[length] == '@' && name_length(revision) > 0 &&
            strstr(revision, "..") == NULL && strchr(revision, '@') == NULL;
@@ -47,7 +47,7 @@ bool lvlm_hub_id_is(const char *text)
 
 /* ---- where the cache is --------------------------------------------------------- */
 
-/* The hub's own variables say it. */
+/* Set by the hub's environment variables. */
 static const char *variable(const char *name)
 {
     const char *value = getenv(name); // lint: allow getenv
@@ -78,7 +78,7 @@ static const char *expand_user(const char *path, lvlm_arena *arena)
     return home != NULL ? lvlm_arena_printf(arena, "%s%s", home, path + 1 + n) : path;
 }
 
-/* The bytes of "$NAME" or "${NAME}" at `at`, and its value; 0: none of both. */
+/* The length of "$NAME" or "${NAME}" at `at`, and its value; 0 if there is neither. */
 static size_t take_variable(const char **value, const char *at, lvlm_arena *arena)
 {
     const bool braces = at[1] == '{';
@@ -93,7 +93,7 @@ static size_t take_variable(const char **value, const char *at, lvlm_arena *aren
     return *value != NULL ? (size_t)(name - at) + n + braces : 0;
 }
 
-/* Python's os.path.expandvars: what is not set stays. NULL: out of memory. */
+/* Python's os.path.expandvars: unset variables are kept. NULL: out of memory. */
 static const char *expand(const char *path, lvlm_arena *arena)
 {
     lvlm_strbuf out = LVLM_STRBUF_INIT(MAX_PATH);
@@ -157,7 +157,7 @@ static const char *model_directory(const char *cache, const char *id, lvlm_arena
                              (int)name, id + owner + 1);
 }
 
-/* The commit that a ref names, or the revision itself where there is no such ref. */
+/* The commit that a ref names, or the revision itself if there is no such ref. */
 static int read_ref(const char **commit, const char *model, const char *revision,
                     lvlm_arena *arena, lvlm_error *err)
 {
@@ -188,8 +188,9 @@ int lvlm_hub_cache_find(const char **out, const char *id, lvlm_arena *arena,
     *out = lvlm_arena_printf(arena, "%s/snapshots/%s", model, commit);
     if (*out == NULL) return lvlm_fail_memory(err);
     FAIL_IF(!lvlm_path_is_directory(*out), err, LVLM_EIO,
-            "%s: is no directory here, and not in the local Hugging Face cache (%s); "
-            "nothing is downloaded: \"hf download %.*s --revision %s\" fetches it",
+            "%s: is not a directory here, and not in the local Hugging Face cache "
+            "(%s); nothing is downloaded: \"hf download %.*s --revision %s\" fetches "
+            "it",
             id, cache, (int)strcspn(id, "@"), id, revision);
     return 0;
 }

@@ -1,10 +1,10 @@
 /* ledger.c - the ledger between its struct and its JSON.
  *
- *   read_...   members into the structs, from the reader's events: no tree, for there
- *              may be hundreds of thousands of tensors
+ *   read_...   members to structs from the reader's events, without a tree: there may
+ *              be hundreds of thousands of tensors
  *   check_...  every rule that needs only the ledger; native_rules.c has those that
  *              need the file's tensors
- *   print_...  the same JSON back
+ *   print_... structs to the same JSON
  */
 #include "formats/ledger.h"
 
@@ -26,15 +26,15 @@ const char *lvlm_use_name(lvlm_use use)
 
 /* ---- reading -------------------------------------------------------------------- */
 
-/* The lists grow on the heap and end in the arena. */
+/* Lists grow on the heap and are moved to the arena at the end. */
 typedef struct parser {
     lvlm_json_reader reader;
     lvlm_ledger *out;
     size_t file_room, entry_room, made_room;
     lvlm_arena *arena;
     lvlm_error *err;
-    unsigned seen;  /* members of the tensor that is read: bits of `member_names` */
-    size_t n_order; /* how long its transform's order is */
+    unsigned seen;  /* members of the current tensor: bits of `member_names` */
+    size_t n_order; /* length of its transform's order */
 } parser;
 
 static int unknown(const char *key, parser *p)
@@ -57,7 +57,7 @@ static int read_true(bool *out, parser *p)
     return 0;
 }
 
-/* Calls `member` with each key of the next object. */
+/* Call `member` for each key of the next object. */
 static int read_object(parser *p, int (*member)(parser *p, const char *key))
 {
     const char *key;
@@ -139,7 +139,7 @@ static int transform_member(parser *p, const char *key)
     return strcmp(key, "order") == 0 ? read_order(p) : unknown(key, p);
 }
 
-/* What a tensor consists of; only the first seven have to be there. */
+/* Members of a tensor; only the first seven are required. */
 enum {
     NAME,
     FILE_INDEX,
@@ -180,12 +180,12 @@ static int read_use(parser *p)
     return lvlm_fail(p->err, LVLM_EFORMAT, "unknown use '%s'", name);
 }
 
-/* A source tensor has a few targets: the list is copied where it grows. */
+/* A source tensor has few targets: the list is copied when it grows. */
 static int read_target(parser *p)
 {
     lvlm_ledger_entry *const entry = last_entry(p);
     const size_t n = entry->n_targets;
-    if ((n & (n - 1)) == 0) { /* 0, 1, 2, 4, 8 ... are there: room for twice as many */
+    if ((n & (n - 1)) == 0) { /* full at 0, 1, 2, 4, 8 ...: double the capacity */
         const char **grown =
             lvlm_arena_alloc(p->arena, n > 0 ? 2 * n : 1, sizeof *grown);
         if (grown == NULL) return lvlm_fail_memory(p->err);
@@ -268,7 +268,7 @@ static int check_entry(const parser *p, lvlm_ledger_entry *entry)
     FAIL_IF(!lvlm_shape_bytes(&source->n_bytes, &source->shape, source->dtype), p->err,
             LVLM_EFORMAT, "size overflows");
     FAIL_IF((entry->rule != NULL) != (entry->use == LVLM_USE_UNUSED), p->err,
-            LVLM_EFORMAT, "has a rule and is used, or none and is not");
+            LVLM_EFORMAT, "a rule is required if unused, and only then");
     FAIL_IF(entry->n_targets == 0, p->err, LVLM_EFORMAT, "has no targets");
     if ((p->seen >> TRANSFORM & 1u) != 0) return check_transform(p, entry);
     FAIL_IF(entry->n_targets != 1, p->err, LVLM_EFORMAT, "has %zu targets, expected 1",
@@ -334,7 +334,7 @@ static int check_files(const lvlm_ledger *l, lvlm_error *err)
     return 0;
 }
 
-/* Does `t` come before `before` in a file, or overlap it, and follow it in the list? */
+/* Does `t`, which follows `before` in the list, precede or overlap it in the file? */
 static bool precedes(const lvlm_tensor *t, const lvlm_tensor *before)
 {
     if (t->file != before->file) return t->file < before->file;
@@ -359,7 +359,7 @@ static int check_places(const lvlm_ledger *l, lvlm_error *err)
     return 0;
 }
 
-/* No name of a source tensor, and none of a file, is there twice. */
+/* Names of source tensors are unique, and so are those of files. */
 static int check_names(const lvlm_ledger *l, lvlm_arena *arena, lvlm_error *err)
 {
     const size_t n = l->n_entries + l->n_files;
@@ -375,7 +375,7 @@ static int check_names(const lvlm_ledger *l, lvlm_arena *arena, lvlm_error *err)
     return 0;
 }
 
-/* The list at *at from the heap into the arena. */
+/* Move the list at *at from the heap to the arena. */
 static int settle(void *at, size_t n, size_t bytes, parser *p, int rc)
 {
     void *const heap = *(void **)at;

@@ -1,4 +1,4 @@
-/* ledger.h - what became of every source file and tensor, kept in the native file.
+/* ledger.h - a record of every source file and tensor, kept in the native file.
  * formats/NATIVE.md describes its JSON. The ledger and the frames are enough to rebuild
  * every source file byte for byte. Distinct ledgers may be used from distinct
  * threads. */
@@ -19,11 +19,11 @@ const char *lvlm_use_name(lvlm_use use);
 typedef struct lvlm_ledger_file {
     const char *name;
     uint64_t n_bytes;
-    bool compressed; /* its bytes cannot come back: there is no frame */
+    bool compressed; /* cannot be rebuilt: there is no frame */
 } lvlm_ledger_file;
 
 typedef struct lvlm_ledger_entry {
-    lvlm_tensor source; /* all but its data */
+    lvlm_tensor source; /* all except its data */
     lvlm_use use;
     const char *rule; /* UNUSED: its rule; else NULL */
     const char **targets;
@@ -45,12 +45,12 @@ typedef struct lvlm_ledger {
     size_t n_made;
 } lvlm_ledger;
 
-/* May a source file be called so? Not empty, not hidden, no '/'. */
+/* Is this a valid name of a source file: not empty, not hidden, no '/'? */
 bool lvlm_ledger_names_file(const char *name);
 
-/* From its JSON, into `arena`; strings are copied. LVLM_EFORMAT names the tensor and
- * the member. Everything is checked that needs only the ledger: members, spans
- * inside their file, in order and without overlap, transforms, names. */
+/* Parse its JSON into `arena`; strings are copied. LVLM_EFORMAT names the tensor and
+ * the member. Checks every rule that needs only the ledger: members, spans inside their
+ * file, in order and without overlap, transforms, names. */
 LVLM_MUST_CHECK int lvlm_ledger_read(lvlm_ledger *out, const char *text, size_t n_bytes,
                                      lvlm_arena *arena, lvlm_error *err);
 /* Appends its JSON. Two equal ledgers give equal text. */

@@ -1,10 +1,10 @@
-/* manifest.c - builds the account of a checkpoint against its family's table.
+/* manifest.c - matches a checkpoint with its family's table.
  *
  *   configuration -> one target per table row -> a source for each, by canonical name
- *                 -> what is left over: unused by a rule, duplicate, or unknown
+ *                 -> extras: unused by a rule, duplicate or unknown
  *
- * A native file is its own source: canonical names are its names, and its ledger tells
- * what they were called before. */
+ * A native file is its own source: its names are canonical, and its ledger has the
+ * source names. */
 #include "formats/manifest.h"
 
 #include <assert.h>
@@ -23,28 +23,27 @@
 enum {
     /* The deepest released model has 100 blocks; a hostile config may say 10^15. */
     MAX_BLOCKS = 10000,
-    /* A nearest name is looked for this often: it is for people, who read the first
-     * few. */
+    /* The number of searches for a nearest name: people read only the first few. */
     MAX_NEAREST = 20,
 };
 
-/* Pairs of characters that the search for nearest names compares in all: a fraction of
- * a second, enough for every name of every released model. */
+/* The limit of character pairs compared by all searches for nearest names: a fraction
+ * of a second, enough for every name of every released model. */
 #define MAX_NEAREST_WORK ((size_t)1 << 28)
 
 /* A source tensor under its canonical name. */
 typedef struct named {
     const char *canonical;
     const lvlm_tensor *tensor;
-    bool known; /* begins as names of some generation do */
+    bool known; /* begins like the names of some generation */
     bool used;
 } named;
 
 typedef struct builder {
     lvlm_manifest *m;
-    named *names; /* sorted by canonical name, known ones first, then by source name */
+    named *names; /* sorted by canonical name, known names first, then by source name */
     size_t n_names;
-    size_t n_nearest, nearest_work; /* what the search for nearest names has done */
+    size_t n_nearest, nearest_work; /* searches for nearest names so far */
     lvlm_error *err;
 } builder;
 
@@ -94,7 +93,7 @@ static int by_canonical(const void *a, const void *b)
     return x->known ? -1 : 1;
 }
 
-/* A tensor's canonical name; NULL: out of memory. */
+/* The canonical name of a tensor; NULL: out of memory. */
 static const char *canonical_name(bool *known, builder *b, const char *name)
 {
     *known = true;
@@ -119,8 +118,8 @@ static int name_sources(builder *b)
     return 0;
 }
 
-/* The first tensor of that canonical name, or NULL. A name that no generation has
- * counts for nothing, even where it reads like a canonical one. */
+/* The first tensor with that canonical name, or NULL. A name that belongs to no
+ * generation never matches, even if it looks canonical. */
 static named *find_named(const builder *b, const char *canonical)
 {
     size_t low = 0, high = b->n_names;
@@ -188,7 +187,7 @@ static const unsigned char *source_dims(const lvlm_row *row)
     return row->source_shape[0] != LVLM_DIM_NONE ? row->source_shape : row->shape;
 }
 
-/* Symbols of the row to numbers. */
+/* Resolve the symbols of a row. */
 static int resolve(lvlm_target *target, builder *b)
 {
     const lvlm_row *row = target->row;
@@ -211,8 +210,8 @@ static int resolve(lvlm_target *target, builder *b)
     return 0;
 }
 
-/* The best place of a native tensor in an .npz, and the tensor there, or NULL. Where
- * the table has none its key is NULL. */
+/* The best place of a native tensor in an .npz and the tensor there, or NULL. If the
+ * table has no place, its key is NULL. */
 static int find_place(lvlm_npz_place *place, named **found, builder *b,
                       const lvlm_section *section, const lvlm_row *row, uint64_t block)
 {
@@ -235,8 +234,8 @@ static int find_place(lvlm_npz_place *place, named **found, builder *b,
     return 0;
 }
 
-/* The tensor that a target's values come from, or NULL; and for an .npz, how. The name
- * that it has, or would have, is the target's source_name. */
+/* The tensor that holds a target's values, or NULL; for an .npz also its place. Its
+ * actual or expected name becomes the target's source_name. */
 static int find_source(named **found, builder *b, lvlm_target *t)
 {
     lvlm_npz_place place;
@@ -291,7 +290,7 @@ static int add_target(builder *b, const lvlm_section *section, const lvlm_row *r
     return 0;
 }
 
-/* The source of the row called `native`, which is in no block, or NULL. */
+/* The source of the row `native`, which is not in a block, or NULL. */
 static int find_row(const lvlm_tensor **out, builder *b, const char *native)
 {
     *out = NULL;
@@ -309,7 +308,7 @@ static int find_row(const lvlm_tensor **out, builder *b, const char *native)
     return 0;
 }
 
-/* Tables decide how many rows they have. */
+/* Set counts that are decided by the rows of an embedding. */
 static int settle_row_counts(builder *b)
 {
     const lvlm_row_count *count = b->m->family->row_counts;
@@ -345,14 +344,14 @@ static bool has_block(const lvlm_manifest *m, const lvlm_section *s, uint64_t bl
     return s->not_blocks == NULL || !lists_block(m->config, s->not_blocks, block);
 }
 
-/* Does `next` go on with the blocks of `s`? */
+/* Does `next` continue the blocks of `s`? */
 static bool same_blocks(const lvlm_section *s, const lvlm_section *next)
 {
     return next->native != NULL && s->count != NULL && next->count != NULL &&
            strcmp(s->native, next->native) == 0 && strcmp(s->count, next->count) == 0;
 }
 
-/* Block by block, the rows of sections [first, end). */
+/* Add the rows of sections [first, end), block by block. */
 static int add_blocks(builder *b, const lvlm_section *first, const lvlm_section *end)
 {
     uint64_t blocks;
@@ -424,7 +423,7 @@ const lvlm_transform *lvlm_manifest_transform(const lvlm_manifest *m,
     return is_native(m) ? &keep : &target->transform;
 }
 
-/* The target that is tied to the one called `name`, or NULL. */
+/* The target that is tied to `name`, or NULL. */
 static lvlm_target *find_tied(const lvlm_manifest *m, const char *name)
 {
     for (size_t i = 0; i < m->n_targets; i++)
@@ -434,7 +433,7 @@ static lvlm_target *find_tied(const lvlm_manifest *m, const char *name)
     return NULL;
 }
 
-/* Of one type and shape; either may be strided. */
+/* Are the values of two tensors of one type and shape equal? Either may be strided. */
 static bool same_values(const lvlm_tensor *a, const lvlm_tensor *b)
 {
     enum { SOME = 4096 };
@@ -452,9 +451,9 @@ static bool same_values(const lvlm_tensor *a, const lvlm_tensor *b)
     return true;
 }
 
-/* Absent is tied, and has been found so. Stored under a configuration that says untied,
- * a head is a matrix of its own, whatever its bytes; under one that says tied it is
- * tied when the bytes are those of the table. A native file stores what is not tied. */
+/* An absent head has already been marked as tied. A stored head is untied if the
+ * configuration says so, whatever its bytes; otherwise it is tied if its bytes equal
+ * the embedding's. A native file stores only untied heads. */
 static void resolve_ties(lvlm_manifest *m)
 {
     if (is_native(m) || !lvlm_family_ties(m->family, m->checkpoint->config).tied)
@@ -470,7 +469,7 @@ static void resolve_ties(lvlm_manifest *m)
     }
 }
 
-/* What the ledger of a native file adds: names before conversion, and what was made. */
+/* Add the ledger of a native file: source names, and tensors created at conversion. */
 static void apply_ledger(lvlm_manifest *m)
 {
     const lvlm_ledger *ledger = &m->ledger;
@@ -493,7 +492,7 @@ static void apply_ledger(lvlm_manifest *m)
 
 /* ---- what is left over ---------------------------------------------------------- */
 
-/* Rules name places of the family's parts, but for those that begin with '*'. */
+/* Rules match names below a root of the family, except those that begin with '*'. */
 static const lvlm_unused_rule *find_rule(const lvlm_family *family, const named *name,
                                          const char *canonical)
 {
@@ -509,8 +508,8 @@ static size_t distance_between(size_t a, size_t b)
     return a > b ? a - b : b - a;
 }
 
-/* The known source name that is nearest to `name`, or NULL: there is none, or enough
- * has been looked for. */
+/* The known source name nearest to `name`; NULL if there is none or the limit of
+ * searches is reached. */
 static const char *nearest_source(builder *b, const char *name)
 {
     const char *best = NULL;
@@ -531,7 +530,7 @@ static const char *nearest_source(builder *b, const char *name)
     return best;
 }
 
-/* Parts of a native file that are not the model's: frames, side files, padding. */
+/* Tensors of a native file that are not the model's: frames, side files, padding. */
 static bool is_carried(const char *name)
 {
     return lvlm_starts_with(name, LVLM_NATIVE_FRAMES) ||
@@ -573,7 +572,7 @@ static int add_extras(builder *b)
         if (name->used || (is_native(b->m) && is_carried(name->canonical))) continue;
         classify(b, &b->m->extras[b->m->n_extras++], name);
     }
-    /* without "unused/" the order of a native file's may be another */
+    /* removing "unused/" may change a native file's order */
     qsort(b->m->extras, b->m->n_extras, sizeof *b->m->extras, extra_by_name);
     return 0;
 }

@@ -1,13 +1,13 @@
-/* manifest_config.c - what the model's config.json says besides the canonical
- * configuration; see manifest.h. */
+/* manifest_config.c - what config.json says besides the canonical configuration; see
+ * manifest.h. */
 #include <inttypes.h>
 
 #include "formats/base/json.h"
 #include "formats/manifest.h"
 #include "formats/native.h"
 
-/* The checkpoint's own, or the one that a native file carries, which is parsed into
- * *carried, owned by the caller; NULL: there is none. */
+/* The checkpoint's config.json, or that inside a native file, which is parsed to
+ * *carried, owned by the caller; NULL if there is none. */
 static int source_config(const cJSON **out, cJSON **carried, const lvlm_manifest *m,
                          lvlm_error *err)
 {

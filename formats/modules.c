@@ -1,4 +1,4 @@
-/* modules.c - targets of the manifest gathered by the module that they come from. */
+/* modules.c - groups the targets of a manifest by module. */
 #include "formats/modules.h"
 
 #include <assert.h>
@@ -15,7 +15,7 @@ static bool is_weight(const lvlm_target *t)
            (n > skip && strcmp(source + n - skip, weight_end) == 0);
 }
 
-/* The source name behind its root, under the root's native name. */
+/* The source name with its root replaced by the native one. */
 static const char *canonical_name(const lvlm_target *t, const lvlm_family *family,
                                   lvlm_arena *arena)
 {
@@ -26,8 +26,8 @@ static const char *canonical_name(const lvlm_target *t, const lvlm_family *famil
                              rest);
 }
 
-/* The module of this weight that is listed already, or NULL: its parts stand in one
- * block of one section. */
+/* The module of this weight if it is already listed, or NULL. The parts of a module are
+ * in one block of one section. */
 static lvlm_module *listed(const lvlm_modules *m, const lvlm_target *t,
                            const char *canonical)
 {

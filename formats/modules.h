@@ -1,5 +1,5 @@
-/* modules.h - the modules of the Hugging Face model that a native model stands for, as
- * adapters name them, and the native tensors that are each one's weight.
+/* modules.h - the modules of the Hugging Face model that a native file was made from,
+ * as adapters name them, and the native tensors that make up each one's weight.
  *
  *   model.language_model.layers.0.self_attn.q_proj   text.blocks.0.attn.q.weight
  *   transformer.h.0.attn.c_attn                      text.blocks.0.attn.{q,k,v}.weight
@@ -15,8 +15,8 @@ LVLM_BEGIN_DECLS
 enum { LVLM_MODULE_PARTS = 3 }; /* most native tensors in one weight: q, k, v */
 
 typedef struct lvlm_module {
-    const char *name;      /* as the current library calls it */
-    const char *canonical; /* of its weight (names.h): the same in every generation */
+    const char *name;      /* in the current library */
+    const char *canonical; /* of its weight (names.h): equal in every generation */
     const lvlm_target *parts[LVLM_MODULE_PARTS]; /* by index of the selected axis */
     size_t n_parts;
     bool linear;    /* else a convolution, a table of vectors, or part of another */
@@ -36,15 +36,15 @@ LVLM_MUST_CHECK int lvlm_modules_list(lvlm_modules *out, const lvlm_manifest *ma
                                       lvlm_error *err);
 void lvlm_modules_free(lvlm_modules *modules);
 
-/* The one whose weight has this canonical name, or NULL. */
+/* The module whose weight has this canonical name, or NULL. */
 const lvlm_module *lvlm_modules_find(const lvlm_modules *modules,
                                      const char *canonical);
 
-/* Does a path of words end with `target`, from the start or behind a dot? That is how
- * PEFT matches a module's name. */
+/* Is `target` the whole dotted path or a suffix of it that follows a dot? PEFT matches
+ * module names this way. */
 bool lvlm_module_named(const char *name, const char *target);
 
-/* Where part number `part` lies in a matrix (out, width) whose rows are those of the
+/* The rows of part number `part` in a matrix (out, width) that has the rows of the
  * module's weight. */
 lvlm_transform lvlm_module_rows(const lvlm_module *module, size_t part, size_t width);
 

@@ -1,4 +1,4 @@
-/* names.c - the longest prefix of all roots decides; see names.h. */
+/* names.c - matches the longest prefix of all roots; see names.h. */
 #include "formats/names.h"
 
 #include <inttypes.h>
@@ -6,7 +6,7 @@
 
 #include "formats/base/text.h"
 
-/* What training wrappers put in front of every name. */
+/* Prefixes that training wrappers add to every name. */
 static const char *const wrappers[] = {
     "base_model.model.",     "module.", "_orig_mod.", "_forward_module.",
     "_fsdp_wrapped_module.", NULL
@@ -20,7 +20,7 @@ char *lvlm_names_canonical(const lvlm_family *family, const char *source, bool *
     for (const char *const *w = wrappers; *w != NULL;) {
         const bool wrapped = lvlm_starts_with(source, *w);
         if (wrapped) source += strlen(*w);
-        w = wrapped ? wrappers : w + 1; /* they come in any order */
+        w = wrapped ? wrappers : w + 1; /* in any order */
     }
     for (const lvlm_root *root = family->roots; root->native != NULL; root++) {
         for (size_t i = 0; i < LVLM_MAX_PREFIXES && root->prefixes[i] != NULL; i++) {

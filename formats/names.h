@@ -1,10 +1,10 @@
-/* names.h - source names of every generation to one canonical form, and back.
+/* names.h - converts source names of every generation to one canonical form and back.
  *
  *   base_model.model.model.vision_tower.encoder.layers.0.layer_norm1.weight
  *   vision_tower.vision_model.encoder.layers.0.layer_norm1.weight
  *      both are    vision.encoder.layers.0.layer_norm1.weight
  *
- * that is: wrappers stripped, the root's prefix replaced by its native one. */
+ * Wrappers are stripped and the root's prefix is replaced by its native one. */
 #ifndef LVLM_FORMATS_NAMES_H
 #define LVLM_FORMATS_NAMES_H
 
@@ -15,17 +15,17 @@ LVLM_BEGIN_DECLS
 
 typedef enum lvlm_layout {
     LVLM_LAYOUT_HUB,     /* names of the official files */
-    LVLM_LAYOUT_CURRENT, /* names that the current library writes for a new model */
-    LVLM_LAYOUT_MODULES, /* names of its modules in memory: those that adapters have */
+    LVLM_LAYOUT_CURRENT, /* names that the current library writes */
+    LVLM_LAYOUT_MODULES, /* names of its modules in memory, used by adapters */
 } lvlm_layout;
 
-/* The canonical form of a source name, or a copy of it without its wrapper when no root
- * fits (*known is then false). NULL: out of memory. */
+/* The canonical form of a source name, or a copy without its wrapper if no root matches
+ * (*known is then false). NULL: out of memory. */
 char *lvlm_names_canonical(const lvlm_family *family, const char *source, bool *known,
                            lvlm_arena *arena);
 
-/* The source name in a layout for a canonical one; the same text when no root fits.
- * NULL: out of memory. */
+/* The source name in a layout for a canonical one; a copy if no root matches. NULL: out
+ * of memory. */
 char *lvlm_names_source(const lvlm_family *family, const char *canonical,
                         lvlm_layout layout, lvlm_arena *arena);
 

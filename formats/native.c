@@ -1,5 +1,5 @@
-/* native.c - the header of a .lvlm file: composed, recognised, its digests. The rules
- * are in native_rules.c. */
+/* native.c - composes, recognises and digests the header of a .lvlm file. The rules are
+ * in native_rules.c. */
 #include "formats/native.h"
 
 #include <assert.h>
@@ -57,8 +57,8 @@ static cJSON *compose(const lvlm_native_meta *meta, const char *digests)
     return NULL;
 }
 
-/* Where the 64 digits of the root stand: the first "root" of the header, for only
- * "format" and "version" precede it. NULL when there is none. */
+/* The 64 digits of the root: the first "root" of the header, because only "format" and
+ * "version" precede it. NULL if there is none. */
 static const char *find_root(const char *header, size_t n_bytes)
 {
     const size_t skip = strlen(root_key);
@@ -102,7 +102,7 @@ bool lvlm_native_is(const cJSON *metadata)
 
 bool lvlm_native_is_file(const char *path)
 {
-    /* after the length of the header: what the writer puts first */
+    /* after the header's length: the first bytes that the writer writes */
     static const char start[] = "{\"__metadata__\":{\"format\":\"lvlm\"";
     const size_t n = sizeof start - 1, at = sizeof(uint64_t);
     lvlm_infile *map = NULL;
@@ -114,7 +114,7 @@ bool lvlm_native_is_file(const char *path)
 
 bool lvlm_native_claims(const char *path)
 {
-    /* what no other file has there: the members that come first, one of them whole */
+    /* the first members, one of them complete, which no other file has there */
     static const char *const marks[] = { "\"format\":\"lvlm\"", "\"root\":\"" };
     enum { BEGINNING = 160 };
     const size_t n = strlen(path), skip = strlen(".lvlm");

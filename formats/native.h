@@ -1,9 +1,9 @@
 /* native.h - the .lvlm file: a strict profile of safetensors. formats/NATIVE.md is its
  * description.
  *
- *   native.c          the header: composed, recognised, its digests
- *   native_rules.c    lvlm_native_validate: every rule, checked whenever one is opened
- *   native_writer.h   one way to write it, which reads its own header first
+ *   native.c          composes, recognises and digests the header
+ *   native_rules.c    lvlm_native_validate: every rule, checked at every open
+ *   native_writer.h   the one writer; it validates its header before it writes
  *
  * Distinct objects may be used from distinct threads. */
 #ifndef LVLM_FORMATS_NATIVE_H
@@ -28,14 +28,13 @@ enum {
     LVLM_NATIVE_LARGE = 4096,
 };
 
-/* Bytes of padding that must be before `tensor` when the data so far ends at
- * `end`. */
+/* Bytes of padding before `tensor` if the data so far ends at `end`. */
 uint64_t lvlm_native_pad(uint64_t end, const lvlm_tensor *tensor);
 
 /* ---- composing ------------------------------------------------------------------ */
 
-/* What goes into a header besides the tensors; texts of JSON but for the family. All
- * borrowed. */
+/* The header's members besides tensors. All are JSON text except the family.
+ * Borrowed. */
 typedef struct lvlm_native_meta {
     const char *family;
     const char *config;
@@ -43,10 +42,10 @@ typedef struct lvlm_native_meta {
     const char *ledger;
 } lvlm_native_meta;
 
-/* The complete header, padding included, for `tensors`, pads included and in file
- * order. digests[i] is the SHA-256 of tensor i in hex; NULL fills in zeros, so that the
- * length is known before the data is written: it depends on names, shapes and `meta`
- * only. `root` receives the root digest. */
+/* The complete padded header for `tensors`, which are in file order and include pads.
+ * digests[i] is the SHA-256 of tensor i in hex. NULL writes zeros instead: the length
+ * depends only on names, shapes and `meta`, so it is known before the data is written.
+ * `root` receives the root digest. */
 LVLM_MUST_CHECK int lvlm_native_header(lvlm_strbuf *out, const lvlm_native_meta *meta,
                                        const lvlm_tensor *tensors, size_t n_tensors,
                                        lvlm_hex_digest *digests, lvlm_hex_digest root,
@@ -54,7 +53,8 @@ LVLM_MUST_CHECK int lvlm_native_header(lvlm_strbuf *out, const lvlm_native_meta 
 
 /* ---- reading -------------------------------------------------------------------- */
 
-/* What a header says besides tensors: checkpoint->native. Lives as long as that. */
+/* The header's members besides tensors: checkpoint->native. Freed with the
+ * checkpoint. */
 typedef struct lvlm_native {
     const lvlm_family *family;
     cJSON *config;
@@ -62,26 +62,28 @@ typedef struct lvlm_native {
     lvlm_ledger ledger;
 } lvlm_native;
 
-/* Does metadata say that it is a native file? */
+/* Is this the metadata of a native file? */
 bool lvlm_native_is(const cJSON *metadata);
 
-/* Does the file at `path` begin as a native file does, whatever its name? */
+/* Does the file at `path` begin like a native file, whatever its name? */
 bool lvlm_native_is_file(const char *path);
 
-/* Is the file at `path`, which cannot be opened as a native file, one all the same, and
- * damaged? By its name or by what the beginning of its header looks like. */
+/* Is the file at `path`, which cannot be opened, a damaged native file? Decided by its
+ * name or the beginning of its header. */
 bool lvlm_native_claims(const char *path);
 
-/* Check every rule of NATIVE.md that the header can show, the root digest included, and
- * set checkpoint->native. LVLM_EFORMAT names the first rule that is broken. Bytes of
- * tensors are not checked against their digests, which reads every byte: lvlm-verify
- * checksum does, and whoever copies or proves something with a tensor. */
+/* Check every rule of NATIVE.md that needs only the header, including the root digest,
+ * and set checkpoint->native. LVLM_EFORMAT names the first broken rule. Tensor bytes
+ * are not compared with their digests here, which would read every byte: lvlm-verify
+ * checksum does, and so do the commands that copy tensors or prove something with
+ * them. */
 LVLM_MUST_CHECK int lvlm_native_validate(lvlm_checkpoint *checkpoint, lvlm_error *err);
 /* For lvlm_checkpoint_close. */
 void lvlm_native_free(lvlm_native *native);
 
-/* The part of that which every sealed file shares, native or not (digests.h): "root" is
- * the digest of the header, and "digests" has one for each tensor, which are kept. */
+/* The part of those checks that applies to every sealed file, native or not
+ * (digests.h): "root" is the digest of the header, and "digests" has one for each
+ * tensor. Stores the digests in the checkpoint. */
 LVLM_MUST_CHECK int lvlm_native_check_seal(lvlm_checkpoint *checkpoint,
                                            lvlm_error *err);
 
@@ -92,16 +94,16 @@ LVLM_MUST_CHECK int lvlm_native_meta_json(cJSON **out,
 
 /* ---- digests -------------------------------------------------------------------- */
 
-/* The root digest as it should be: SHA-256 of the header with its own digits as '0'. */
+/* The expected root digest: SHA-256 of the header with its own digits as '0'. */
 LVLM_MUST_CHECK int lvlm_native_root(lvlm_hex_digest hex,
                                      const lvlm_checkpoint *checkpoint,
                                      lvlm_error *err);
 /* The SHA-256 recorded for a tensor of a sealed file, in hex. O(1). */
 const char *lvlm_native_digest_of(const lvlm_checkpoint *checkpoint,
                                   const lvlm_tensor *tensor);
-/* SHA-256 over what is computed with: names, types, shapes and digests of the model's
- * tensors, family and configuration (NATIVE.md). Two files with the same one hold the
- * same weights, whatever else differs. Needs only the header. */
+/* The weights digest (NATIVE.md): SHA-256 over names, types, shapes and digests of the
+ * model's tensors, family and configuration. Two files with the same one hold the same
+ * weights, whatever else differs. Needs only the header. */
 LVLM_MUST_CHECK int lvlm_native_weights_digest(lvlm_hex_digest hex,
                                                const lvlm_checkpoint *checkpoint,
                                                lvlm_error *err);

@@ -1,5 +1,5 @@
-/* native_rules.c - every rule that a native file has to satisfy, on top of those of
- * safetensors (safetensors.c), in the order in which they are checked:
+/* native_rules.c - every rule of a native file besides those of safetensors
+ * (safetensors.c), in the order in which they are checked:
  *
  *   version is one that this program reads                          check_version
  *   root is the SHA-256 of the header                               check_root
@@ -7,20 +7,20 @@
  *   the header is a multiple of 4096 bytes, JSON and then spaces    check_header
  *   metadata comes first, tensors are listed in the data's order
  *   names have no control characters; model, unused/, frames/,      check_tensors
- *     files/ follow one another, and nothing else is there
- *   tensors begin on their alignment; pad/K is there where that
- *     asks for it, as long as it must be, of zeros
+ *     files/ follow in this order, and nothing else
+ *   tensors are aligned; pad/K fills exactly the gap that this
+ *     requires, with zeros
  *   frames and side files are bytes; side files have plain names,
  *     in order
  *   digests has one of 64 lower-case digits for each tensor         read_digests
  *   family is known; config has all of its settings                 read_config
- *   provenance has the members that there are                       read_provenance
+ *   provenance has only known members                               read_provenance
  *   the ledger's own rules                                          ledger.c
- *   every target is there, with as many values and a type that      check_entries
- *     conversion can make of the source's; every tensor of the
- *     model and every unused one is the target of one entry, or made
- *   every source file has its frame, as long as its bytes without   check_frames
- *     those of its tensors
+ *   every target exists, with as many values and a type that the    check_entries
+ *     source's can be converted to; every tensor of the model and
+ *     every unused one is the target of one entry, or made
+ *   every source file has its frame, of the size of its bytes that  check_frames
+ *     belong to no tensor
  *   no side file has a source file's name                           check_file_names
  */
 #include <inttypes.h>
@@ -109,7 +109,7 @@ static int section_of(const lvlm_tensor *t)
     return t->name[0] == '\0' || strchr(t->name, '/') != NULL ? NOT_A_SECTION : MODEL;
 }
 
-/* What follows its section's prefix. */
+/* The name after its section's prefix. */
 static const char *rest_of(const lvlm_tensor *t)
 {
     return t->name + strlen(prefixes[section_of(t)]);
@@ -127,7 +127,7 @@ static bool has_control_character(const char *name)
     return false;
 }
 
-/* The gap before `next`, and nothing else. */
+/* Does `pad` fill exactly the gap before `next`? */
 static int check_pad(const lvlm_tensor *pad, const lvlm_tensor *next, size_t n,
                      lvlm_error *err)
 {
@@ -216,7 +216,7 @@ static int read_digest(lvlm_checkpoint *cp, size_t i, const char *key,
     return 0;
 }
 
-/* One for each tensor, in file order, and no other. */
+/* One per tensor, in file order, and no others. */
 static int read_digests(lvlm_checkpoint *cp, lvlm_error *err)
 {
     const char *const text = member(cp, "digests"), *key;
@@ -253,8 +253,8 @@ static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
     return 0;
 }
 
-/* Members of the provenance that are text. Others are counts, or objects of counts:
- * what training, merging and conversion did to values. */
+/* Members of the provenance that are text. The others are counts or objects of counts:
+ * the effects of training, merging and conversion on values. */
 static const struct provenance_member {
     const char *name;
     bool needed;
@@ -312,8 +312,8 @@ static int read_provenance(lvlm_checkpoint *cp, lvlm_error *err)
 
 /* ---- ledger --------------------------------------------------------------------- */
 
-/* A target of `entry`: there, of its section, as many values, a type that they can
- * have. `claimed` is true for each tensor that has a source. */
+/* Check a target of `entry`: it exists, in the right section, with as many values and a
+ * possible type. `claimed` is true for tensors that have a source. */
 static int check_target(const lvlm_checkpoint *cp, const lvlm_ledger_entry *entry,
                         const char *name, bool *claimed, lvlm_error *err)
 {
@@ -379,8 +379,8 @@ static int check_entries(lvlm_checkpoint *cp, lvlm_error *err)
     return 0;
 }
 
-/* Bytes of file number `file` that are none of its tensors'. *entry is the first entry
- * of the file, and then of the next one. */
+/* Bytes of file number `file` that belong to none of its tensors. *entry is the first
+ * entry of the file; it advances to that of the next one. */
 static uint64_t frame_bytes(const lvlm_ledger *l, size_t file, size_t *entry)
 {
     uint64_t n_bytes = l->files[file].n_bytes;
@@ -413,7 +413,7 @@ static int check_frames(const lvlm_checkpoint *cp, lvlm_error *err)
     return 0;
 }
 
-/* A file cannot come back as a source file and as a side file. */
+/* A file cannot be both a source file and a side file. */
 static int check_file_names(lvlm_checkpoint *cp, lvlm_error *err)
 {
     const lvlm_ledger *const l = &cp->native->ledger;

@@ -1,8 +1,8 @@
 /* native_writer.c - header, data, header again; see native_writer.h.
  *
- * The header's length depends on names, shapes and metadata only, not on digests: it is
- * composed first with zeros, data is written after it in one pass, and the header with
- * the digests of what was written goes in last. */
+ * The header's length depends only on names, shapes and metadata, not on digests: it is
+ * first composed with zeros, then the data is written in one pass, and last the header
+ * with the digests of that data. */
 #include "formats/native_writer.h"
 
 #include <assert.h>

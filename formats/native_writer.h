@@ -1,11 +1,11 @@
 /* native_writer.h - the one way to write a native file.
  *
- *   open     composes the header and has it read by the function that opens native
- *            files: what could not be opened again is refused before a byte is written
+ *   open     composes the header and validates it with the function that opens native
+ *            files: an invalid file is refused before a byte is written
  *   ...      the caller writes tensor i at starts[i] of `file`, from any thread, and
  *            puts its SHA-256 into digests[i]
- *   finish   the header with the digests; the file is committed
- *   close    frees what the writer holds; the file stays the caller's
+ *   finish   writes the header with the digests and commits the file
+ *   close    frees the writer; the caller still owns the file
  */
 #ifndef LVLM_FORMATS_NATIVE_WRITER_H
 #define LVLM_FORMATS_NATIVE_WRITER_H
@@ -17,18 +17,18 @@ LVLM_BEGIN_DECLS
 
 typedef struct lvlm_native_writer {
     lvlm_outfile *file;       /* borrowed */
-    uint64_t *starts;         /* (n_tensors) where each begins */
+    uint64_t *starts;         /* (n_tensors) offset of each tensor */
     lvlm_hex_digest *digests; /* (n_tensors) set by the caller */
-    lvlm_native_meta meta; /* may change before finish, to texts of the same length */
+    lvlm_native_meta meta;    /* may change before finish, but not in length */
     /* not for callers */
     const lvlm_tensor *tensors;
     size_t n_tensors;
     size_t header_bytes;
 } lvlm_native_writer;
 
-/* `tensors` (name, dtype and shape, in file order, pads included) and the texts of
- * `meta` are borrowed until finish; `file` has nothing in it. LVLM_EFORMAT: they do not
- * make a native file. To be closed after success and failure. */
+/* `tensors` (name, dtype and shape, in file order, pads included) and the strings of
+ * `meta` are borrowed until finish. `file` must be empty. LVLM_EFORMAT: the header
+ * would be invalid. Close the writer after success and failure. */
 LVLM_MUST_CHECK int lvlm_native_writer_open(lvlm_native_writer *out,
                                             const lvlm_native_meta *meta,
                                             const lvlm_tensor *tensors,

@@ -1,8 +1,8 @@
 /* npz.c - reads the arrays of an .npz; see npz.h.
  *
- *   zip members -> header of each -> a place in the file, or a copy -> in order
+ *   zip members -> header of each -> a span of the file or a copy -> sorted
  *
- * The header is a Python literal and is parsed as what numpy writes and no more: three
+ * The header is a Python literal; only the form that numpy writes is parsed: three
  * keys, each once, in any order. Nothing is evaluated. */
 #include "formats/npz.h"
 
@@ -17,21 +17,21 @@
 #include "formats/transform.h"
 
 enum {
-    /* "\x93NUMPY", version; then a length of 2 bytes, from version 2 on of 4. */
+    /* "\x93NUMPY", version; then a length of 2 bytes, or of 4 since version 2. */
     MAGIC_BYTES = 8,
-    /* numpy pads headers to 64 or 128 bytes and reads none of over 10,000. */
+    /* numpy pads headers to 64 or 128 bytes and refuses those over 10,000. */
     MAX_HEADER = 10000,
     MAX_START = MAGIC_BYTES + 4 + MAX_HEADER,
-    /* Copies begin as numpy's own data do. */
+    /* Alignment of copies, the same as numpy's. */
     COPY_ALIGN = 64,
 };
 
-/* One member and where its elements are. */
+/* A member and the place of its elements. */
 typedef struct array {
     lvlm_tensor tensor;
     const lvlm_zip_member *member;
     uint64_t start; /* bytes of the member before its elements */
-    bool fortran;   /* first index fastest, and that makes a difference */
+    bool fortran;   /* first index fastest, and the order matters */
 } array;
 
 typedef struct reader {
@@ -39,14 +39,14 @@ typedef struct reader {
     lvlm_zip zip;
     array *arrays;
     size_t n_arrays;
-    lvlm_arena *arena;  /* of what is handed out */
-    lvlm_arena scratch; /* of what is not */
+    lvlm_arena *arena;  /* for results */
+    lvlm_arena scratch; /* for temporaries */
     lvlm_error *err;
 } reader;
 
 /* ---- the header's dictionary ---------------------------------------------------- */
 
-/* What is left of the text. */
+/* The remaining bytes of the text. */
 typedef struct cursor {
     const char *at, *end;
 } cursor;
@@ -56,7 +56,7 @@ static void skip_blanks(cursor *c)
     while (c->at < c->end && (*c->at == ' ' || *c->at == '\n')) c->at++;
 }
 
-/* Is `text` next? Then step over it. */
+/* If `text` is next, skip it. */
 static bool take(cursor *c, const char *text)
 {
     const size_t n = strlen(text);
@@ -99,12 +99,14 @@ static bool take_number(uint64_t *out, cursor *c)
 /* (), (3,), (3, 4) */
 static int take_shape(lvlm_shape *out, cursor *c, lvlm_error *err)
 {
-    FAIL_IF(!take(c, "("), err, LVLM_EFORMAT, "'shape' is no tuple of whole numbers");
+    FAIL_IF(!take(c, "("), err, LVLM_EFORMAT,
+            "'shape' is not a tuple of whole "
+            "numbers");
     bool comma = true;
     while (!take(c, ")")) {
         uint64_t dim;
         FAIL_IF(!comma || !take_number(&dim, c), err, LVLM_EFORMAT,
-                "'shape' is no tuple of whole numbers below 2^64");
+                "'shape' is not a tuple of whole numbers below 2^64");
         FAIL_IF(out->n == LVLM_MAX_DIMS, err, LVLM_EFORMAT, "has over %d dimensions",
                 LVLM_MAX_DIMS);
         out->dims[out->n++] = dim;
@@ -115,7 +117,7 @@ static int take_shape(lvlm_shape *out, cursor *c, lvlm_error *err)
     return 0;
 }
 
-/* numpy's name of a type to ours. bf16 comes as two bytes of nothing. */
+/* numpy's name of a type to ours. bf16 is stored as two-byte void. */
 static int read_descr(lvlm_dtype *out, const char *descr, lvlm_error *err)
 {
     static const struct {
@@ -147,17 +149,17 @@ static int read_descr(lvlm_dtype *out, const char *descr, lvlm_error *err)
 
 enum { KEY_DESCR = 1, KEY_ORDER = 2, KEY_SHAPE = 4, ALL_KEYS = 7 };
 
-/* One "KEY: VALUE"; the key joins `seen`. */
+/* One "KEY: VALUE"; the key is added to `seen`. */
 static int take_item(array *a, unsigned *seen, cursor *c, lvlm_error *err)
 {
     char key[32], descr[32];
     unsigned bit = 0;
     FAIL_IF(!take_text(c, key, sizeof key) || !take(c, ":"), err, LVLM_EFORMAT,
-            "its header is no dictionary of numpy's");
+            "its header is not a dictionary of numpy's");
     if (strcmp(key, "descr") == 0) {
         bit = KEY_DESCR;
         FAIL_IF(!take_text(c, descr, sizeof descr), err, LVLM_EFORMAT,
-                "'descr' is no simple type: arrays of records are not read");
+                "'descr' is not a simple type: arrays of records are not read");
         TRY(read_descr(&a->tensor.dtype, descr, err));
     } else if (strcmp(key, "fortran_order") == 0) {
         bit = KEY_ORDER;
@@ -168,7 +170,9 @@ static int take_item(array *a, unsigned *seen, cursor *c, lvlm_error *err)
         bit = KEY_SHAPE;
         if ((*seen & bit) == 0) TRY(take_shape(&a->tensor.shape, c, err));
     }
-    FAIL_IF(bit == 0, err, LVLM_EFORMAT, "its header has a key '%s' that numpy has not",
+    FAIL_IF(bit == 0, err, LVLM_EFORMAT,
+            "its header has a key '%s' that numpy does "
+            "not have",
             key);
     FAIL_IF((*seen & bit) != 0, err, LVLM_EFORMAT, "its header has '%s' twice", key);
     *seen |= bit;
@@ -180,14 +184,14 @@ static int parse_header(array *a, const char *text, size_t n, lvlm_error *err)
     cursor c = { text, text + n };
     unsigned seen = 0;
     bool comma = true;
-    FAIL_IF(!take(&c, "{"), err, LVLM_EFORMAT, "its header is no dictionary");
+    FAIL_IF(!take(&c, "{"), err, LVLM_EFORMAT, "its header is not a dictionary");
     while (!take(&c, "}")) {
-        FAIL_IF(!comma, err, LVLM_EFORMAT, "its header is no dictionary of numpy's");
+        FAIL_IF(!comma, err, LVLM_EFORMAT, "its header is not a dictionary of numpy's");
         TRY(take_item(a, &seen, &c, err));
         comma = take(&c, ",");
     }
     skip_blanks(&c);
-    FAIL_IF(c.at != c.end, err, LVLM_EFORMAT, "its header goes on behind its end");
+    FAIL_IF(c.at != c.end, err, LVLM_EFORMAT, "its header continues after its end");
     FAIL_IF(seen != ALL_KEYS, err, LVLM_EFORMAT,
             "its header lacks 'descr', 'fortran_order' or 'shape'");
     return 0;
@@ -195,12 +199,14 @@ static int parse_header(array *a, const char *text, size_t n, lvlm_error *err)
 
 /* ---- one member ----------------------------------------------------------------- */
 
-/* `bytes` are the first `n` of the member, as many as a header may need. */
+/* `bytes` are the first `n` of the member, enough for any header. */
 static int read_start(array *a, const unsigned char *bytes, uint64_t n, lvlm_error *err)
 {
     static const unsigned char magic[] = { 0x93, 'N', 'U', 'M', 'P', 'Y' };
     FAIL_IF(n < MAGIC_BYTES + 4 || memcmp(bytes, magic, sizeof magic) != 0, err,
-            LVLM_EFORMAT, "is no array of numpy's: it does not begin with \\x93NUMPY");
+            LVLM_EFORMAT,
+            "is not an array of numpy's: it does not begin with "
+            "\\x93NUMPY");
     const unsigned version = bytes[6];
     FAIL_IF(version < 1 || version > 3 || bytes[7] != 0, err, LVLM_EFORMAT,
             "has version %u.%u: expected 1.0, 2.0 or 3.0", version, bytes[7]);
@@ -215,7 +221,7 @@ static int read_start(array *a, const unsigned char *bytes, uint64_t n, lvlm_err
                         err);
 }
 
-/* The order of elements means something where two dimensions are not 1. */
+/* The order of elements matters if two dimensions are not 1. */
 static bool order_matters(const lvlm_shape *shape)
 {
     size_t wide = 0;
@@ -267,7 +273,8 @@ static int read_arrays(reader *r)
         const char *name = r->zip.members[i].name;
         const size_t n = strlen(name);
         FAIL_IF(n <= skip || strcmp(name + n - skip, suffix) != 0, r->err, LVLM_EFORMAT,
-                "member '%s': is no array: expected a name that ends in .npy", name);
+                "member '%s': is not an array: expected a name that ends in .npy",
+                name);
         a->member = &r->zip.members[i];
         a->tensor.name = lvlm_arena_strndup(r->arena, name, n - skip);
         if (a->tensor.name == NULL) return lvlm_fail_memory(r->err);
@@ -283,7 +290,7 @@ static int read_arrays(reader *r)
 
 /* ---- copies --------------------------------------------------------------------- */
 
-/* Elements with the first index fastest to elements with the last one fastest. */
+/* Convert from Fortran order (first index fastest) to C order. */
 static void turn(unsigned char *to, const lvlm_tensor *t, const unsigned char *from)
 {
     const size_t n = t->shape.n;
@@ -295,11 +302,11 @@ static void turn(unsigned char *to, const lvlm_tensor *t, const unsigned char *f
     const lvlm_elements source = { from, lvlm_tensor_numel(t),
                                    lvlm_dtype_bytes(t->dtype) };
     const bool ok = lvlm_transform_forward(to, 0, source.n, &reversed, source);
-    assert(ok); /* the reversed shape has the elements of the shape */
+    assert(ok); /* the reversed shape has as many elements */
     (void)ok;
 }
 
-/* The values of a detached tensor, at `to`, which has room for its whole member. */
+/* Copy the values of a detached tensor to `to`, which has room for its whole member. */
 static int copy_array(reader *r, array *a, unsigned char *to)
 {
     const lvlm_zip_member *m = a->member;
@@ -320,7 +327,7 @@ static int copy_array(reader *r, array *a, unsigned char *to)
     return rc;
 }
 
-/* The first index fastest: the strides of the reversed shape, reversed. */
+/* Strides of Fortran order: the strides of the reversed shape, reversed. */
 static int read_in_place(reader *r, array *a)
 {
     lvlm_tensor *const t = &a->tensor;
@@ -333,7 +340,7 @@ static int read_in_place(reader *r, array *a)
     return 0;
 }
 
-/* Has it to be copied, for want of another way to read it? */
+/* Is a copy the only way to read it? */
 static bool is_copied(const array *a)
 {
     return a->tensor.detached && a->tensor.stride == NULL;
@@ -372,7 +379,7 @@ static int spans_first(const void *a, const void *b)
 static int read_all(lvlm_npz *out, reader *r, lvlm_read how)
 {
     FAIL_IF(!lvlm_zip_is(r->file), r->err, LVLM_EFORMAT,
-            "is no .npz: it does not begin as a zip archive does");
+            "is not an .npz: it does not begin like a zip archive");
     TRY(lvlm_zip_read(&r->zip, r->file, r->arena, r->err));
     TRY(read_arrays(r));
     for (size_t i = 0; i < r->n_arrays && how == LVLM_READ_IN_PLACE; i++)

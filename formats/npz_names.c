@@ -1,4 +1,4 @@
-/* npz_names.c - from a family's table for .npz to places; see npz_names.h. */
+/* npz_names.c - finds places by a family's table for .npz; see npz_names.h. */
 #include "formats/npz_names.h"
 
 #include <assert.h>
@@ -14,7 +14,7 @@ const char *lvlm_npz_canonical(const char *key)
     return strncmp(key, params, skip) == 0 ? key + skip : key;
 }
 
-/* Symbols of the row to numbers, for one block. */
+/* Resolve the symbols of the row, for one block. */
 static int resolve(lvlm_npz_place *out, const lvlm_npz_row *row, const cJSON *config,
                    lvlm_error *err)
 {
@@ -35,7 +35,7 @@ static int resolve(lvlm_npz_place *out, const lvlm_npz_row *row, const cJSON *co
     return 0;
 }
 
-/* The same array with all blocks in front. */
+/* The same array with blocks as the leading axis. */
 static int stack(lvlm_npz_place *out, const lvlm_npz_section *section, uint64_t block,
                  const cJSON *config, lvlm_arena *arena, lvlm_error *err)
 {

@@ -1,8 +1,8 @@
-/* npz_names.h - where a native tensor may be in a big_vision .npz: its names there, and
- * how it lies in the array (family.h, lvlm_npz_table).
+/* npz_names.h - where a native tensor may be in a big_vision .npz: its keys and its
+ * layout in the array (family.h, lvlm_npz_table).
  *
  *   params/llm/layers/attn/q_einsum/w     all blocks, stacked     released files
- *   llm/layers/3/attn/q_einsum/w          one array a block       files saved again
+ *   llm/layers/3/attn/q_einsum/w          one array per block     files saved again
  *
  * The canonical form of a key is the key without "params/". */
 #ifndef LVLM_FORMATS_NPZ_NAMES_H
@@ -14,18 +14,18 @@
 LVLM_BEGIN_DECLS
 
 typedef struct lvlm_npz_place {
-    const char *key; /* canonical; NULL: the table has no (further) place */
+    const char *key; /* canonical; NULL: the table has no further place */
     lvlm_shape shape;
     const unsigned char *dims; /* its symbols (LVLM_ROW_DIMS) */
     lvlm_transform transform;
 } lvlm_npz_place;
 
-/* Behind "params/", or `key` itself. Borrowed. */
+/* `key` without "params/". Borrowed. */
 const char *lvlm_npz_canonical(const char *key);
 
-/* The place number `at`, best first, of the native tensor that `section` and `row` of
- * the family and `block` name. What is made lives in `arena`. LVLM_EFORMAT when
- * `config` (canonical) does not give a symbol. */
+/* Place number `at`, in order of preference, of the native tensor given by `section`,
+ * `row` and `block`. Strings are in `arena`. LVLM_EFORMAT if `config` (canonical) does
+ * not resolve a symbol. */
 LVLM_MUST_CHECK int lvlm_npz_place_get(lvlm_npz_place *out, size_t at,
                                        const lvlm_family *family,
                                        const lvlm_section *section, const lvlm_row *row,

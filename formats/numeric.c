@@ -1,4 +1,4 @@
-/* numeric.c - arrays of values from one storage type to another, in blocks. */
+/* numeric.c - converts arrays of values between storage types, in blocks. */
 #include "formats/numeric.h"
 
 #include <assert.h>
@@ -19,7 +19,7 @@ static float narrow_to_odd(double value)
     const double back = nearest;
     const int away = value > 0 ? back > value : back < value;
     if (away) bits--;                   /* truncate toward zero ... */
-    return lvlm_f32_of_bits(bits | 1u); /* ... and record that something was cut off */
+    return lvlm_f32_of_bits(bits | 1u); /* ... and record that bits were lost */
 }
 
 static void load_f32(float *to, const unsigned char *from, lvlm_dtype dtype, size_t n,
@@ -94,7 +94,7 @@ void lvlm_convert_values(void *to, lvlm_dtype to_dtype, const void *from,
 
 /* ---- what does not fit ---------------------------------------------------------- */
 
-/* Do values of `from` exist that `to` has not? */
+/* Are there values of `from` that `to` cannot represent? */
 static bool narrows(lvlm_dtype to, lvlm_dtype from)
 {
     return to != from && lvlm_dtype_bytes(to) <= lvlm_dtype_bytes(from);

@@ -1,9 +1,9 @@
-/* numeric.h - single floating-point values between storage types, bit by bit.
+/* numeric.h - converts single floating-point values between storage types, bit by bit.
  *
- * Widening (bf16 or f16 to f32) is exact. Narrowing rounds to nearest, ties to
- * even, with overflow to infinity, as IEEE 754 and torch do; a NaN keeps its
- * sign and top bits and stays a NaN. So narrowing what was widened gives the
- * same bits back, NaNs included. Whole arrays: lvlm_convert_values. */
+ * Widening (bf16 or f16 to f32) is exact. Narrowing rounds to nearest, ties to even,
+ * with overflow to infinity, as IEEE 754 and torch do; a NaN keeps its sign and top
+ * bits and stays a NaN. So narrowing a widened value restores its bits, NaNs included.
+ * For whole arrays see lvlm_convert_values. */
 #ifndef LVLM_FORMATS_NUMERIC_H
 #define LVLM_FORMATS_NUMERIC_H
 
@@ -54,7 +54,7 @@ static inline float lvlm_f32_of_f16(uint16_t half)
 }
 
 /* The same without branches, for loops over many: 2^112 moves the exponent from f16's
- * bias to f32's and makes subnormals normal; infinities and NaN get theirs back. */
+ * bias to f32's and makes subnormals normal; infinities and NaN keep theirs. */
 static inline float lvlm_f32_of_f16_fast(uint16_t half)
 {
     const uint32_t spread = (uint32_t)(int32_t)(int16_t)half << 13;
@@ -107,14 +107,15 @@ static inline uint16_t lvlm_f16_of_f32(float value)
 void lvlm_convert_values(void *to, lvlm_dtype to_dtype, const void *from,
                          lvlm_dtype from_dtype, size_t n);
 
-/* What another type has made of values. What was not finite before is not counted. */
+/* The effect of a conversion to another type. Values that were not finite before are
+ * not counted. */
 typedef struct lvlm_narrowing {
-    uint64_t n;            /* values, of types in which some do not fit */
-    uint64_t n_rounded;    /* finite, and now another number, those below among them */
+    uint64_t n;            /* values whose conversion may round */
+    uint64_t n_rounded;    /* finite values that changed, including those below */
     uint64_t n_overflowed; /* ... that are infinite now */
     uint64_t n_flushed;    /* ... that are zero now and were not */
-    double max_relative;   /* largest |after - before| / |before| of those that stayed
-                              finite */
+    /* largest |after - before| / |before| of values that are still finite */
+    double max_relative;
 } lvlm_narrowing;
 
 /* Count `n` values `from` that became `to`. */

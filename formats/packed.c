@@ -1,4 +1,4 @@
-/* packed.c - by its configuration, by the names of its tensors, by their types; see
+/* packed.c - recognises packed weights by configuration, tensor names and types; see
  * packed.h. */
 #include "formats/packed.h"
 
@@ -6,7 +6,7 @@
 
 #include "formats/base/json.h"
 
-/* How packed weights call themselves, where config.json says nothing. */
+/* Names of packed weights, for when config.json has no quantization_config. */
 static const struct {
     const char *glob;
     const char *method;
@@ -45,7 +45,7 @@ static int refuse_tensors(const lvlm_checkpoint *cp, lvlm_error *err)
     return 0;
 }
 
-/* The settings of a method that has packed the weights, or NULL. */
+/* The settings of a quantisation method, or NULL. */
 static const cJSON *packing_of(const cJSON *section)
 {
     static const char *const keys[] = { "quantization_config", "compression_config" };

@@ -1,4 +1,4 @@
-/* packed.h - checkpoints whose weights a method of quantisation has packed. */
+/* packed.h - refuses checkpoints with quantised, packed weights. */
 #ifndef LVLM_FORMATS_PACKED_H
 #define LVLM_FORMATS_PACKED_H
 
@@ -6,13 +6,13 @@
 
 LVLM_BEGIN_DECLS
 
-/* Packed weights are no longer the matrices of the family's table. LVLM_EFORMAT names
- * the method, how it was recognised and what to do; 0: nothing is packed. Settings of a
- * method beside tensors that are all plain are left over from before: a note. */
+/* 0 if no weight is packed. LVLM_EFORMAT names the quantisation method, how it was
+ * recognised and what to do. A method in config.json while all tensors are plain is a
+ * leftover and only noted. */
 LVLM_MUST_CHECK int lvlm_packed_refuse(const lvlm_checkpoint *checkpoint,
                                        lvlm_error *err);
 
-/* The same by the configuration only, for weights that cannot be read. */
+/* The same from the configuration only, for weights that cannot be read. */
 LVLM_MUST_CHECK int lvlm_packed_settings_refuse(const lvlm_checkpoint *checkpoint,
                                                 lvlm_error *err);
 

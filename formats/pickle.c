@@ -2,9 +2,9 @@
  *
  *   bytes -> opcode -> push a constant | close a container | memo | name or call
  *
- * `globals` is all that may be named; `refused` gives the opcodes that are not known
- * here their names in messages. Three growing arrays (stack, marks, memo) live on the
- * heap while a pickle is read, all values in the caller's arena. */
+ * `globals` lists all that may be named; `refused` has the names of other opcodes, for
+ * messages. The growing arrays (stack, memo) are on the heap while a pickle is read,
+ * values in the caller's arena. */
 #include "formats/pickle.h"
 
 #include <inttypes.h>
@@ -76,7 +76,7 @@ typedef struct array {
 typedef struct machine {
     const unsigned char *bytes;
     size_t at, n_bytes;
-    size_t op; /* where the opcode being carried out is, for messages */
+    size_t op; /* position of the current opcode, for messages */
     bool cut;  /* n_bytes is the limit, not the end */
     array stack;
     array memo; /* by number; NULL: not set */
@@ -99,7 +99,7 @@ static int take(machine *m, const unsigned char **out, uint64_t n)
             return lvlm_fail(m->err, LVLM_EFORMAT, "is over the limit of %zu bytes",
                              LVLM_PICKLE_MAX_BYTES);
         return lvlm_fail(m->err, LVLM_EFORMAT,
-                         "goes on behind the end of the data; the file is truncated");
+                         "continues after the end of the data; the file is truncated");
     }
     *out = m->bytes + m->at;
     m->at += (size_t)n;
@@ -115,7 +115,7 @@ static int take_number(machine *m, uint64_t *out, size_t n)
     return 0;
 }
 
-/* Room for one more element at `index`, which may be behind the end. */
+/* Make room for an element at `index`, which may be beyond the end. */
 static int reserve(machine *m, array *a, size_t index)
 {
     if (index < a->capacity) return 0;
@@ -143,7 +143,7 @@ static int push(machine *m, value *v)
     return append(m, &m->stack, v);
 }
 
-/* A new value on the stack. */
+/* Push a new value. */
 static int push_new(machine *m, value **out, lvlm_pickle_kind kind)
 {
     FAIL_IF(m->n_values >= LVLM_PICKLE_MAX_VALUES, m->err, LVLM_EFORMAT,
@@ -164,7 +164,7 @@ static int push_integer(machine *m, lvlm_pickle_kind kind, int64_t integer)
     return 0;
 }
 
-/* What an opcode may take from the stack ends at the last mark. */
+/* Opcodes may pop only values above the last mark. */
 static size_t floor_of(const machine *m)
 {
     return m->n_marks > 0 ? m->marks[m->n_marks - 1] : 0;
@@ -194,7 +194,7 @@ static int pop_mark(machine *m, size_t *height)
 
 /* ---- text and numbers ----------------------------------------------------------- */
 
-/* Text or bytes behind their length, a number of `width` bytes. */
+/* Text or bytes after their length, a number of `width` bytes. */
 static int push_text(machine *m, lvlm_pickle_kind kind, size_t width)
 {
     uint64_t n;
@@ -208,7 +208,7 @@ static int push_text(machine *m, lvlm_pickle_kind kind, size_t width)
     return 0;
 }
 
-/* Two's complement in as many bytes as its first one says. */
+/* Two's complement; the first byte is the number of bytes. */
 static int push_long(machine *m)
 {
     value *v = NULL;
@@ -280,17 +280,17 @@ static int add_items(machine *m, value *to, value *const *items, size_t n)
     return 0;
 }
 
-/* Move everything above `height` into the container that is right below. */
+/* Move everything above `height` into the container below it. */
 static int fill(machine *m, lvlm_pickle_kind kind, size_t height)
 {
-    static const char *const names[] = { [LVLM_PICKLE_LIST] = "list",
-                                         [LVLM_PICKLE_SET] = "set",
-                                         [LVLM_PICKLE_DICT] = "dictionary" };
+    static const char *const names[] = { [LVLM_PICKLE_LIST] = "a list",
+                                         [LVLM_PICKLE_SET] = "a set",
+                                         [LVLM_PICKLE_DICT] = "a dictionary" };
     value *to = NULL;
     const size_t n = m->stack.n - height;
     m->stack.n = height;
     TRY(top(m, &to));
-    FAIL_IF(to->kind != kind, m->err, LVLM_EFORMAT, "fills something that is no %s",
+    FAIL_IF(to->kind != kind, m->err, LVLM_EFORMAT, "fills something that is not %s",
             names[kind]);
     FAIL_IF(kind == LVLM_PICKLE_DICT && n % 2 != 0, m->err, LVLM_EFORMAT,
             "fills a dictionary with a key that has no value");
@@ -371,7 +371,7 @@ static int push_global(machine *m, const char *module, size_t n_module,
     }
     FAIL_IF(!is_plain(module, n_module) || !is_plain(name, n_name), m->err,
             LVLM_EFORMAT,
-            "calls a function whose name is no plain text; nothing was executed");
+            "calls a function whose name is not plain text; nothing was executed");
     return lvlm_fail(m->err, LVLM_EFORMAT,
                      "calls %.*s.%.*s, which no state dict needs; nothing was executed",
                      (int)n_module, module, (int)n_name, name);
@@ -403,28 +403,28 @@ static int push_global_stack(machine *m)
     TRY(pop(m, &name));
     TRY(pop(m, &module));
     FAIL_IF(name->kind != LVLM_PICKLE_TEXT || module->kind != LVLM_PICKLE_TEXT, m->err,
-            LVLM_EFORMAT, "names a function by something that is no text");
+            LVLM_EFORMAT, "names a function by something that is not text");
     return push_global(m, module->text, module->n, name->text, name->n);
 }
 
-/* OrderedDict() or OrderedDict([[key, value], ...]), which Python 2 wrote. */
+/* OrderedDict() or, from Python 2, OrderedDict([[key, value], ...]). */
 static int make_dict(machine *m, value *dict, const value *arguments)
 {
     dict->kind = LVLM_PICKLE_DICT;
     if (arguments->n == 0) return 0;
     const value *list = arguments->items[0];
     FAIL_IF(arguments->n > 1 || list->kind != LVLM_PICKLE_LIST, m->err, LVLM_EFORMAT,
-            "makes an OrderedDict of something that is no list");
+            "makes an OrderedDict of something that is not a list");
     FAIL_IF(list->n > LVLM_PICKLE_MAX_VALUES - m->n_values, m->err, LVLM_EFORMAT,
             "makes over %d values", LVLM_PICKLE_MAX_VALUES);
-    m->n_values += list->n; /* a list may be copied time and again */
+    m->n_values += list->n; /* a list may be copied repeatedly */
     for (size_t i = 0; i < list->n; i++) {
         const value *pair = list->items[i];
         const bool is_pair =
             (pair->kind == LVLM_PICKLE_LIST || pair->kind == LVLM_PICKLE_TUPLE) &&
             pair->n == 2;
         FAIL_IF(!is_pair, m->err, LVLM_EFORMAT,
-                "makes an OrderedDict of something that is no pair");
+                "makes an OrderedDict of something that is not a pair");
         TRY(add_items(m, dict, pair->items, 2));
     }
     return 0;
@@ -436,10 +436,10 @@ static int call(machine *m)
     TRY(pop(m, &arguments));
     TRY(pop(m, &function));
     FAIL_IF(arguments->kind != LVLM_PICKLE_TUPLE, m->err, LVLM_EFORMAT,
-            "calls with something that is no tuple");
+            "calls with something that is not a tuple");
     FAIL_IF(function->kind != LVLM_PICKLE_GLOBAL ||
                 function->global->role > LVLM_ROLE_PARAMETER,
-            m->err, LVLM_EFORMAT, "calls something that is no function");
+            m->err, LVLM_EFORMAT, "calls something that is not a function");
     TRY(push_new(m, &v, LVLM_PICKLE_CALL));
     v->global = function->global;
     if (v->global->role == LVLM_ROLE_ORDERED_DICT) return make_dict(m, v, arguments);
@@ -447,7 +447,7 @@ static int call(machine *m)
     v->n = arguments->n;
     if (v->global->role != LVLM_ROLE_SIZE) return 0;
     FAIL_IF(v->n != 1 || v->items[0]->kind != LVLM_PICKLE_TUPLE, m->err, LVLM_EFORMAT,
-            "makes a torch.Size of something that is no tuple");
+            "makes a torch.Size of something that is not a tuple");
     v->kind = LVLM_PICKLE_TUPLE;
     v->n = v->items[0]->n;
     v->items = v->items[0]->items;
@@ -461,7 +461,9 @@ static int build(machine *m)
     TRY(pop(m, &attributes));
     TRY(top(m, &object));
     FAIL_IF(object->kind != LVLM_PICKLE_DICT || object->global == NULL, m->err,
-            LVLM_EFORMAT, "BUILD sets attributes of something that is no OrderedDict");
+            LVLM_EFORMAT,
+            "BUILD sets attributes of something that is not an "
+            "OrderedDict");
     return 0;
 }
 
@@ -470,7 +472,7 @@ static int push_persistent(machine *m)
     value *id = NULL, *v;
     TRY(pop(m, &id));
     FAIL_IF(id->kind != LVLM_PICKLE_TUPLE, m->err, LVLM_EFORMAT,
-            "a persistent id is no tuple");
+            "a persistent id is not a tuple");
     TRY(push_new(m, &v, LVLM_PICKLE_PERSISTENT));
     v->items = id->items;
     v->n = id->n;
@@ -504,7 +506,7 @@ static int refuse(machine *m, unsigned char code)
         FAIL_IF(refused[i].code == code, m->err, LVLM_EFORMAT,
                 "opcode %s, which no state dict needs; nothing was executed",
                 refused[i].name);
-    return lvlm_fail(m->err, LVLM_EFORMAT, "0x%02x is no opcode", code);
+    return lvlm_fail(m->err, LVLM_EFORMAT, "0x%02x is not an opcode", code);
 }
 
 static int pop_value(machine *m)
@@ -520,11 +522,11 @@ static int pop_marked(machine *m)
 
 static int skip_frame(machine *m)
 {
-    const unsigned char *length; /* of what is read anyway */
+    const unsigned char *length; /* of a frame, which is skipped */
     return take(m, &length, 8);
 }
 
-/* Opcodes that put a new value on the stack. */
+/* Opcodes that push a new value. */
 static int step_push(machine *m, unsigned char code)
 {
     value *v;

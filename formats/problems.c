@@ -1,5 +1,4 @@
-/* problems.c - what is wrong with a checkpoint, one line each, in the family's own
- * terms. */
+/* problems.c - reports the problems of a checkpoint, one line each. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -25,7 +24,7 @@ static void say(report *r, const char *fmt, ...)
     r->line(r->user, text);
 }
 
-/* "[q_dim, hidden] = [2048, 2304]" of what the source should be. */
+/* "[q_dim, hidden] = [2048, 2304]", the expected shape of the source. */
 static const char *expected(lvlm_strbuf *buf, const lvlm_target *t)
 {
     lvlm_strbuf_free(buf);
@@ -55,10 +54,10 @@ static void report_target(report *r, lvlm_strbuf *buf, const lvlm_target *t)
 static void report_extra(report *r, const lvlm_manifest *m, const lvlm_extra *extra)
 {
     if (extra->kind == LVLM_EXTRA_DUPLICATE)
-        say(r, "tensor '%s' is a second one for %s: '%s' was taken",
-            extra->tensor->name, extra->canonical, extra->other);
+        say(r, "tensor '%s' is a second one for %s: '%s' is used", extra->tensor->name,
+            extra->canonical, extra->other);
     else if (extra->kind == LVLM_EXTRA_UNKNOWN)
-        say(r, "tensor '%s': no rule of %s knows it%s%s%s", extra->tensor->name,
+        say(r, "tensor '%s': no rule of %s matches it%s%s%s", extra->tensor->name,
             m->family->name, extra->other != NULL ? "; nearest known name is '" : "",
             extra->other != NULL ? extra->other : "", extra->other != NULL ? "'" : "");
 }

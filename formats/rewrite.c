@@ -1,4 +1,4 @@
-/* rewrite.c - one native file out of another; see rewrite.h. */
+/* rewrite.c - writes one native file from another; see rewrite.h. */
 #include "formats/rewrite.h"
 
 #include <assert.h>
@@ -10,7 +10,7 @@
 #include "formats/base/workers.h"
 #include "formats/native_writer.h"
 
-enum { PIECE = 256 * 1024 }; /* copied at a time: hashing finds it in cache */
+enum { PIECE = 256 * 1024 }; /* copied at a time: still in cache when it is hashed */
 
 typedef struct work {
     const lvlm_rewrite *rewrite;
@@ -36,8 +36,8 @@ void lvlm_rewrite_put(lvlm_rewrite_sink *sink, const void *bytes, size_t n_bytes
         w->rewrite->progress(w->rewrite->progress_user, done);
 }
 
-/* By a buffer: what is hashed must be what is written, whoever writes to the mapped
- * source meanwhile. */
+/* Copied through a buffer: the bytes hashed must be the bytes written, even if the
+ * mapped source is modified meanwhile. */
 static int copy(lvlm_rewrite_sink *sink, const lvlm_tensor *t, lvlm_error *err)
 {
     unsigned char *const buffer = lvlm_malloc(PIECE);
@@ -51,7 +51,7 @@ static int copy(lvlm_rewrite_sink *sink, const lvlm_tensor *t, lvlm_error *err)
     return 0;
 }
 
-/* Is `got` the digest that the source has for its tensor? */
+/* Does `got` equal the digest that the source records for its tensor? */
 static int check_source(const work *w, const lvlm_tensor *t, const lvlm_hex_digest got,
                         lvlm_error *err)
 {
@@ -102,7 +102,8 @@ static int write_all(work *w, lvlm_hex_digest root, lvlm_error *err)
     return lvlm_native_writer_finish(&w->writer, root, err);
 }
 
-/* Everything but the provenance is the source's, which has been checked at opening. */
+/* Everything except the provenance is the source's, which was checked when it was
+ * opened. */
 int lvlm_rewrite_run(const lvlm_rewrite *rewrite, lvlm_outfile *file,
                      lvlm_hex_digest root, lvlm_error *err)
 {

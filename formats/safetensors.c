@@ -3,8 +3,8 @@
  *   u64 header_len | JSON header, space padded | tensor bytes
  *
  * Reading: `read_header` finds the JSON, `read_entry` turns members into tensors one by
- * one, `validate` checks what only all of them together can show. Tensor bytes are
- * never copied. Not here: sharded models (shards.c), types of values (numeric.c). */
+ * one, `validate` checks the rules that involve all of them. Tensor bytes are never
+ * copied. Not here: sharded models (shards.c), types of values (numeric.c). */
 #include "formats/safetensors.h"
 
 #include <assert.h>
@@ -21,10 +21,10 @@
 
 enum {
     LENGTH_BYTES = 8,
-    MAX_METADATA = 100000, /* members: they become a tree */
+    MAX_METADATA = 100000, /* members; they become a tree */
 };
 
-/* Where data can end at most: sums with a header then fit 64 bits. */
+/* The limit for the end of data, so that sums with a header fit 64 bits. */
 #define MAX_FILE ((uint64_t)1 << 62)
 
 static int by_offset(const void *a, const void *b)
@@ -35,7 +35,7 @@ static int by_offset(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-/* What a file is whose beginning is no length: "a JPEG picture", or NULL. */
+/* The kind of a file that does not begin with a length: "a JPEG picture", or NULL. */
 static const char *other_kind(const unsigned char *bytes)
 {
     static const struct {
@@ -61,7 +61,7 @@ static const char *other_kind(const unsigned char *bytes)
     return NULL;
 }
 
-/* The header's text, its length checked against limit and file. */
+/* The header's text, with its length checked against the limit and the file. */
 static int find_header(const char **text, size_t *n_bytes, const lvlm_infile *file,
                        lvlm_error *err)
 {
@@ -124,7 +124,7 @@ static int read_offsets(uint64_t offsets[2], lvlm_json_reader *r, lvlm_error *er
     return rc;
 }
 
-/* What the members of an entry say. */
+/* The members of an entry. */
 typedef struct entry {
     bool has_dtype, has_shape, has_offsets;
     uint64_t offsets[2];
@@ -154,7 +154,7 @@ static int read_member(entry *e, lvlm_tensor *tensor, const char *key,
     return rc;
 }
 
-/* Offsets stay relative to the data here. */
+/* Offsets are still relative to the data here. */
 static int finish_entry(lvlm_tensor *tensor, const entry *e, lvlm_error *err)
 {
     const uint64_t begin = e->offsets[0], end = e->offsets[1];
@@ -189,7 +189,7 @@ static int read_entry(lvlm_tensor *tensor, lvlm_json_reader *r, lvlm_error *err)
     return rc < 0 ? rc : finish_entry(tensor, &e, err);
 }
 
-/* The list grows on the heap and is given away: a million tensors are not copied. */
+/* The list grows on the heap and is handed over: a million tensors are not copied. */
 static int add_tensor(lvlm_safetensors *st, size_t *capacity, lvlm_error *err)
 {
     TRY(lvlm_list_room(&st->tensors, capacity, st->n_tensors, sizeof *st->tensors,
@@ -229,7 +229,7 @@ static int read_header(lvlm_safetensors *out, const char *text, size_t n_bytes,
     return rc;
 }
 
-/* Does each tensor begin where the one before it ended, as they are listed? */
+/* Does each tensor begin at the end of the one listed before it? */
 static bool in_order(const lvlm_safetensors *st)
 {
     uint64_t end = 0;
@@ -284,7 +284,7 @@ static int validate(const lvlm_safetensors *st, uint64_t file_bytes, bool header
     return 0;
 }
 
-/* Turn relative offsets into places in the mapped file. */
+/* Turn relative offsets into pointers to the mapped file. */
 static void place(lvlm_safetensors *st, const lvlm_infile *file, bool headers_only)
 {
     for (size_t i = 0; i < st->n_tensors; i++) {

@@ -1,4 +1,4 @@
-/* safetensors.h - one .safetensors file: read, validated, written.
+/* safetensors.h - reads, validates and writes one .safetensors file.
  *
  *   1. u64 little-endian: length N of the header
  *   2. N bytes of JSON: { "__metadata__": {text: text, ...}, NAME: { "dtype": "F32",
@@ -19,10 +19,11 @@
 
 LVLM_BEGIN_DECLS
 
-/* Where tensor bytes begin in files that are written whole: at a multiple of this. */
+/* Tensor bytes begin at a multiple of this in files that are written whole. */
 enum { LVLM_SAFETENSORS_ALIGN = 8 };
 
-/* As the reference implementation: a header bomb is refused before it is read. */
+/* As in the reference implementation: larger headers are refused before they are
+ * read. */
 #define LVLM_SAFETENSORS_MAX_HEADER 100000000u
 
 typedef struct lvlm_safetensors {
@@ -35,34 +36,34 @@ typedef struct lvlm_safetensors {
     bool metadata_first;   /* it precedes all tensors */
 } lvlm_safetensors;
 
-/* Read and validate the header of `file`. Names live in `arena`, data in `file`.
+/* Read and validate the header of `file`. Names are in `arena`, data in `file`.
  * `headers_only` accepts a file that ends after its header: data is then NULL.
- * LVLM_EFORMAT names the first rule that is broken; the rules are listed at
- * `validate` in safetensors.c. Free with lvlm_safetensors_free. */
+ * LVLM_EFORMAT names the first rule that is broken; the rules are listed at `validate`
+ * in safetensors.c. Free with lvlm_safetensors_free. */
 LVLM_MUST_CHECK int lvlm_safetensors_read(lvlm_safetensors *out,
                                           const lvlm_infile *file, bool headers_only,
                                           lvlm_arena *arena, lvlm_error *err);
 void lvlm_safetensors_free(lvlm_safetensors *st);
 
-/* The 8 + N header bytes for `tensors` laid out one after the other in the order
- * given; only name, dtype and shape are read. `metadata` (an object of strings) may
- * be NULL. Tensor bytes begin at a multiple of `align` (a power of two, at least 8).
- * Appends to `out`, whose maximum must allow LVLM_SAFETENSORS_MAX_HEADER. */
+/* Append the 8 + N header bytes for `tensors`, stored consecutively in the order given;
+ * only name, dtype and shape are read. `metadata` (an object of strings) may be NULL.
+ * Tensor bytes begin at a multiple of `align` (a power of two, at least 8). The limit
+ * of `out` must be at least LVLM_SAFETENSORS_MAX_HEADER. */
 LVLM_MUST_CHECK int lvlm_safetensors_header(lvlm_strbuf *out,
                                             const lvlm_tensor *tensors,
                                             size_t n_tensors, const cJSON *metadata,
                                             uint64_t align, lvlm_error *err);
 
-/* Order in which the reference implementation writes tensors: by element type from
- * the last of lvlm_dtype to the first (which aligns them), then by name. For qsort
- * over lvlm_tensor. */
+/* The order in which the reference implementation writes tensors: by element type, from
+ * the last of lvlm_dtype to the first (which aligns them), then by name. A comparison
+ * function for qsort of lvlm_tensor. */
 int lvlm_safetensors_order(const void *a, const void *b);
 
 /* Write a whole file from tensors in memory, in the order given, and commit it. */
 LVLM_MUST_CHECK int lvlm_safetensors_write(lvlm_outfile *file,
                                            const lvlm_tensor *tensors, size_t n_tensors,
                                            const cJSON *metadata, lvlm_error *err);
-/* The same, opened and closed here. */
+/* The same, for a path. */
 LVLM_MUST_CHECK int lvlm_safetensors_save(const char *path, const lvlm_tensor *tensors,
                                           size_t n_tensors, const cJSON *metadata,
                                           bool overwrite, lvlm_error *err);

@@ -1,10 +1,10 @@
-/* settings.c - config.json to the canonical configuration, one table row at a time.
+/* settings.c - computes the canonical configuration from config.json, one table row at
+ * a time.
  *
- *   find the first path that is there -> else the class default -> check -> translate
+ *   find the first path that exists -> else the class default -> check -> translate
  *
- * A key that is absent takes the reference's own default, because the files on the
- * hub leave out what equals it; a key that is present and wrong is an error that
- * names it. */
+ * An absent key has the reference's class default, because the files on the hub omit
+ * values that equal it. A key that is present and wrong is an error that names it. */
 #include "formats/family.h"
 
 #include <assert.h>
@@ -14,7 +14,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 
-/* Longest "a.b.c" and longest list of words in any table, with room to spare. */
+/* More than the longest "a.b.c" and the longest list of words in any table. */
 enum { PATH_BYTES = 128, WORDS_BYTES = 256 };
 
 static bool null_is_a_value(lvlm_setting_kind kind)
@@ -23,7 +23,7 @@ static bool null_is_a_value(lvlm_setting_kind kind)
            kind == LVLM_SETTING_MAYBE_NUMBER;
 }
 
-/* The first of "a.b|c.d" that config.json has; `path` tells which. */
+/* The first of "a.b|c.d" that config.json has; `path` receives that path. */
 static const cJSON *find(char path[PATH_BYTES], const lvlm_setting *setting,
                          const cJSON *hf_config)
 {
@@ -40,7 +40,7 @@ static const cJSON *find(char path[PATH_BYTES], const lvlm_setting *setting,
     return NULL;
 }
 
-/* Is the section "a" of the setting's first path "a.b" there at all? */
+/* Does config.json have the section "a" of the setting's first path "a.b"? */
 static bool has_section(const lvlm_setting *setting, const cJSON *hf_config)
 {
     char section[PATH_BYTES];
@@ -92,7 +92,7 @@ static int accept_word(cJSON **out, const lvlm_setting *setting, const char *pat
     return refuse(setting, path, item, known, err);
 }
 
-/* A checked copy of a value from config.json. */
+/* A validated copy of a value from config.json. */
 static int accept(cJSON **out, const lvlm_setting *setting, const char *path,
                   const cJSON *item, lvlm_error *err)
 {
@@ -147,7 +147,7 @@ static int fall_back(cJSON **out, const lvlm_setting *setting, const cJSON *hf_c
     return lvlm_json_parse(out, text, strlen(text), err);
 }
 
-/* Put `value`, which is taken over, at "a.b" of the canonical configuration. */
+/* Store `value`, which is consumed, at "a.b" of the canonical configuration. */
 static int put(cJSON *config, const char *canonical, cJSON *value, lvlm_error *err)
 {
     char part[PATH_BYTES];

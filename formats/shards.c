@@ -1,5 +1,5 @@
-/* shards.c - the index of a model in several files, read from the reader's events (it
- * may list a million tensors), and checked against the files. */
+/* shards.c - parses the index of a model in several files from the reader's events (it
+ * may list a million tensors), and checks it against the files. */
 #include "formats/shards.h"
 
 #include <stdlib.h>
@@ -15,17 +15,17 @@ static int by_tensor(const void *a, const void *b)
                   ((const lvlm_shard_entry *)b)->tensor);
 }
 
-/* An index must not reach outside its directory, nor name anything but tensor files. */
+/* An index must not reach outside its directory, and must name only tensor files. */
 static bool is_plain_name(const char *name, const char *suffix)
 {
     return name[0] != '.' && strchr(name, '/') == NULL && lvlm_ends_with(name, suffix);
 }
 
-/* Lists that grow on the heap and end in the arena. */
+/* Lists that grow on the heap and are moved to the arena at the end. */
 typedef struct parser {
     lvlm_json_reader reader;
-    const char **files; /* sorted, each once */
-    const char **homes; /* of each entry, the same pointers */
+    const char **files; /* sorted, unique */
+    const char **homes; /* one per entry, pointers as in `files` */
     lvlm_shard_entry *entries;
     size_t n_files, n_entries, file_room, home_room, entry_room;
     const char *suffix;
@@ -33,7 +33,7 @@ typedef struct parser {
     lvlm_error *err;
 } parser;
 
-/* `name` among the files, added where it is new. */
+/* The file `name` of the list, added if it is new. */
 static int find_file(const char **out, parser *p, const char *name)
 {
     size_t low = 0, high = p->n_files;
@@ -107,7 +107,7 @@ static int read_index(parser *p)
     return lvlm_json_end(&p->reader, p->err);
 }
 
-/* Into the arena, files by number. */
+/* Move to the arena, with files by number. */
 static int settle(lvlm_shards *out, const parser *p)
 {
     out->n_files = p->n_files;

@@ -1,4 +1,4 @@
-/* shards.h - which files hold a model: one file, or shards and their index.
+/* shards.h - the files that hold a model: one file, or shards and their index.
  *
  *   model.safetensors               pytorch_model.bin               one file
  *   model.safetensors.index.json    pytorch_model.bin.index.json    "weight_map":
@@ -21,8 +21,7 @@ LVLM_BEGIN_DECLS
 #define LVLM_BIN_FILE "pytorch_model.bin"
 #define LVLM_BIN_INDEX_FILE "pytorch_model.bin.index.json"
 
-/* An index names this many different files at most: the largest released model has
- * under 200. */
+/* The maximum number of files in an index; the largest released model has under 200. */
 enum { LVLM_MAX_SHARDS = 10000 };
 
 typedef struct lvlm_shard_entry {
@@ -37,16 +36,16 @@ typedef struct lvlm_shards {
     size_t n_entries;
 } lvlm_shards;
 
-/* Parse and validate an index. Everything lives in `arena`. LVLM_EFORMAT when
- * weight_map is missing, empty or holds anything but plain file names (no '/', no
- * leading '.') that end in `suffix`: ".safetensors" or ".bin". */
+/* Parse and validate an index. Everything is in `arena`. LVLM_EFORMAT if weight_map is
+ * missing, empty or holds anything except plain file names (no '/', no leading '.')
+ * that end in `suffix`: ".safetensors" or ".bin". */
 LVLM_MUST_CHECK int lvlm_shards_parse(lvlm_shards *out, const char *text,
                                       size_t n_bytes, const char *suffix,
                                       lvlm_arena *arena, lvlm_error *err);
 
-/* Does the index agree with what the files hold? Both ways: every entry is in the
- * file it names, every tensor has an entry. `by_name` is sorted by name; tensors'
- * `file` counts as in shards->files. */
+/* Check the index against the files: every entry is in the file that it names, and
+ * every tensor has an entry. `by_name` is sorted by name; a tensor's `file` is an index
+ * into shards->files. */
 LVLM_MUST_CHECK int lvlm_shards_agree(const lvlm_shards *shards,
                                       const lvlm_tensor *const *by_name,
                                       size_t n_tensors, lvlm_error *err);

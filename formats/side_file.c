@@ -1,4 +1,4 @@
-/* side_file.c - the small files beside a model's weights; see side_file.h. */
+/* side_file.c - parses the small files next to a model's weights; see side_file.h. */
 #include "formats/side_file.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* side_file.h - the small files beside a model's weights, as they are parsed.
+/* side_file.h - parses the small files next to a model's weights.
  *
  * Errors begin with the file's name. */
 #ifndef LVLM_FORMATS_SIDE_FILE_H
@@ -10,21 +10,21 @@
 
 LVLM_BEGIN_DECLS
 
-/* Of a file that is a Git LFS pointer. */
+/* The message for a Git LFS pointer. */
 #define LVLM_POINTER_TEXT                                                              \
     "is a Git LFS pointer, not the file itself: \"git lfs pull\" fetches it"
 
-/* Are these the small text that a clone without git-lfs holds in place of a file? */
+/* Is this a Git LFS pointer, which a clone without git-lfs has in place of the file? */
 bool lvlm_is_pointer(const void *bytes, size_t n_bytes);
 
-/* Must come before a side file is parsed. LVLM_EFORMAT when it is a Git LFS pointer:
- * the model was converted before the file was there. */
+/* Call before parsing a side file. LVLM_EFORMAT if it is a Git LFS pointer: the model
+ * was converted from an incomplete clone. */
 LVLM_MUST_CHECK int lvlm_side_file_check(const lvlm_side_file *file, lvlm_error *err);
 
 /* A side file as JSON. *out is owned: lvlm_json_free. */
 LVLM_MUST_CHECK int lvlm_side_file_parse(cJSON **out, const lvlm_side_file *file,
                                          lvlm_error *err);
-/* The one of this name; *out is NULL where there is none. */
+/* The same by name; *out is NULL if there is none. */
 LVLM_MUST_CHECK int lvlm_side_file_json(cJSON **out, const lvlm_checkpoint *checkpoint,
                                         const char *name, lvlm_error *err);
 

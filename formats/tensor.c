@@ -1,4 +1,4 @@
-/* tensor.c - arithmetic on shapes, always checked, and their text. */
+/* tensor.c - checked arithmetic on shapes, and their text. */
 #include "formats/tensor.h"
 
 #include <assert.h>

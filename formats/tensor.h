@@ -15,7 +15,7 @@
 LVLM_BEGIN_DECLS
 
 /* The deepest shape of any known checkpoint has 6 dimensions (scanned big_vision
- * stacks); more than this is refused, never cut. */
+ * stacks). More than this is refused, never truncated. */
 enum { LVLM_MAX_DIMS = 8 };
 
 typedef struct lvlm_shape {
@@ -27,17 +27,18 @@ typedef struct lvlm_tensor {
     const char *name;
     lvlm_dtype dtype;
     lvlm_shape shape;
-    const unsigned char
-        *data; /* n_bytes bytes, row-major; NULL when only headers were read */
+    /* n_bytes bytes, row-major; NULL when only headers were read */
+    const unsigned char *data;
     uint64_t n_bytes;
     size_t file;     /* index into the checkpoint's files */
     uint64_t offset; /* of the first byte inside that file */
-    /* Its bytes there are not a span of its own: it shares them with another tensor, or
-     * they lie in another order. They belong to the file's frame. */
+    /* A detached tensor has no span of its own in the file: its bytes are shared with
+     * another tensor or stored in another order, and belong to the file's frame. */
     bool detached;
-    /* Detached, and read where it is (lvlm_elements): elements from one index of each
-     * axis to the next; `data` is its first element, and n_bytes what it would be in
-     * rows. NULL, and always so but for LVLM_READ_IN_PLACE: data is row-major. */
+    /* Of a detached tensor read in place (lvlm_elements): elements between consecutive
+     * indices of each axis; `data` is its first element, n_bytes its size if it were
+     * row-major. NULL: data is row-major, as it always is without
+     * LVLM_READ_IN_PLACE. */
     const uint64_t *stride;
 } lvlm_tensor;
 
@@ -45,26 +46,25 @@ typedef struct lvlm_tensor {
 typedef enum lvlm_read {
     LVLM_READ_ALL,      /* data row-major in the file, or in copies */
     LVLM_READ_HEADERS,  /* data is NULL */
-    LVLM_READ_IN_PLACE, /* data in the file, in whatever order it has there: nothing
-                           that is stored is copied */
+    LVLM_READ_IN_PLACE, /* data in the file in any order: stored data is never copied */
 } lvlm_read;
 
 bool lvlm_shape_equal(const lvlm_shape *a, const lvlm_shape *b);
-/* Product of the dimensions; false when it does not fit 64 bits. */
+/* Product of the dimensions; false if it does not fit 64 bits. */
 bool lvlm_shape_numel(uint64_t *out, const lvlm_shape *shape);
 /* Product of the dimensions times the size of an element, checked. */
 bool lvlm_shape_bytes(uint64_t *out, const lvlm_shape *shape, lvlm_dtype dtype);
-/* Elements of a shape that has been validated. */
+/* Number of elements; the shape has been validated. */
 uint64_t lvlm_tensor_numel(const lvlm_tensor *tensor);
 /* Appends "[2048, 16384]"; "[]" for a scalar. */
 void lvlm_shape_print(lvlm_strbuf *out, const lvlm_shape *shape);
 
-/* Room for a printed shape: 8 numbers of 20 digits, separators, brackets. */
+/* Size of a printed shape: 8 numbers of 20 digits, separators, brackets. */
 enum { LVLM_SHAPE_TEXT = 192 };
-/* The same into a caller's buffer; returns it, for use in one message. */
+/* Prints to a caller's buffer and returns it, for use in one message. */
 const char *lvlm_shape_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape);
 
-/* From a JSON list of whole numbers; more than LVLM_MAX_DIMS are refused at once. */
+/* From a JSON list of whole numbers; more than LVLM_MAX_DIMS are refused. */
 LVLM_MUST_CHECK int lvlm_shape_read(lvlm_shape *out, lvlm_json_reader *reader,
                                     lvlm_error *err);
 /* A JSON array of the dimensions. Owned by the caller; NULL: out of memory. */

@@ -1,5 +1,5 @@
-/* torch_storages.c - both forms of torch.save: the pickle of the object, and for each
- * storage that it names the bytes in the file.
+/* torch_storages.c - reads both forms of torch.save: the pickle of the object, and for
+ * each storage that it names the bytes in the file.
  *
  *   read_zip       NAME/data.pkl, NAME/byteorder, NAME/data/KEY
  *   read_legacy    magic | protocol | system | object | keys | storages, one by one */
@@ -22,7 +22,7 @@ typedef torch_storage storage;
 typedef struct reader {
     const lvlm_infile *file;
     lvlm_arena *arena;
-    lvlm_arena *members; /* of the archive: they outlive the object */
+    lvlm_arena *members; /* for the archive's members, which outlive the object */
     lvlm_zip zip;
     lvlm_pickle pickle; /* of the object */
     storage *storages;
@@ -38,7 +38,7 @@ bool torch_whole_number(uint64_t *out, const lvlm_pickle_value *v)
     return true;
 }
 
-/* Digits, in every file that torch wrote: an index, or an address. */
+/* Keys are digits in every file of torch: an index or an address. */
 static bool is_plain(const value *key)
 {
     for (size_t i = 0; i < key->n; i++)
@@ -46,7 +46,7 @@ static bool is_plain(const value *key)
     return true;
 }
 
-/* What files of before torch 0.4 say of a view: (key, first element, elements). */
+/* The description of a view before torch 0.4: (key, first element, elements). */
 static int read_view_of_storage(storage *s, const value *v, lvlm_error *err)
 {
     uint64_t end;
@@ -56,7 +56,7 @@ static int read_view_of_storage(storage *s, const value *v, lvlm_error *err)
                 !torch_whole_number(&s->first, v->items[1]) ||
                 !torch_whole_number(&s->n_view, v->items[2]) ||
                 !lvlm_add_u64(&end, s->first, s->n_view) || end > s->numel,
-            err, LVLM_EFORMAT, "a view of a storage lies outside of it");
+            err, LVLM_EFORMAT, "a view of a storage is outside of it");
     return 0;
 }
 
@@ -67,10 +67,10 @@ static int read_storage(storage *s, const value *id, lvlm_error *err)
                 id->items[1]->kind != LVLM_PICKLE_GLOBAL ||
                 id->items[2]->kind != LVLM_PICKLE_TEXT ||
                 !torch_whole_number(&s->numel, id->items[4]),
-            err, LVLM_EFORMAT, "a persistent id describes no storage");
+            err, LVLM_EFORMAT, "a persistent id does not describe a storage");
     const lvlm_pickle_global *type = id->items[1]->global;
     FAIL_IF(id->items[2]->n > MAX_KEY || !is_plain(id->items[2]), err, LVLM_EFORMAT,
-            "the key of a storage is no plain text");
+            "the key of a storage is not plain text");
     FAIL_IF(type->role != LVLM_ROLE_STORAGE && type->role != LVLM_ROLE_UNTYPED, err,
             LVLM_EFORMAT, "a storage has type %s.%s", type->module, type->name);
     s->key = id->items[2]->text;
@@ -113,8 +113,8 @@ static int find_pickle(const lvlm_zip_member **out, const lvlm_zip *zip,
     return 0;
 }
 
-/* Bytes of a member: in the file, or inflated where some tool has packed the archive
- * again. */
+/* The bytes of a member: in the file, or inflated if another tool has repacked the
+ * archive. */
 static int member_bytes(const unsigned char **out, reader *r, const lvlm_zip_member *m)
 {
     *out = r->file->bytes + m->offset;
@@ -134,14 +134,14 @@ static int check_byteorder(reader *r, const lvlm_zip *zip, const char *folder)
     const char *name = lvlm_arena_printf(r->arena, "%sbyteorder", folder);
     if (name == NULL) return lvlm_fail_memory(r->err);
     const lvlm_zip_member *m = lvlm_zip_find(zip, name);
-    if (m == NULL) return 0; /* before torch 2.1 */
+    if (m == NULL) return 0; /* older than torch 2.1 */
     TRY(member_bytes(&text, r, m));
     FAIL_IF(m->n_bytes != 6 || memcmp(text, "little", 6) != 0, r->err, LVLM_EFORMAT,
             "member '%s': expected \"little\"; big-endian files are not read", name);
     return 0;
 }
 
-/* The member that holds a storage, in place and long enough. */
+/* The member that holds a storage; it must be stored and long enough. */
 static int place_in_zip(reader *r, storage *s, const lvlm_zip *zip, const char *folder)
 {
     uint64_t n_bytes;
@@ -199,7 +199,7 @@ bool torch_is_legacy(const lvlm_infile *file)
             memcmp(file->bytes + 2, framed, 2) == 0);
 }
 
-/* The next pickle at *at, which moves behind it. */
+/* The next pickle at *at, which is moved after it. */
 static int next_pickle(reader *r, lvlm_pickle *out, uint64_t *at, const char *what)
 {
     const int rc = lvlm_pickle_read(out, r->file->bytes + *at, r->file->n_bytes - *at,
@@ -240,8 +240,8 @@ static int by_key(const void *a, const void *b)
     return compare_keys(x->key, x->n_key, y->key, y->n_key);
 }
 
-/* The first of the storages, sorted by key, whose key is not before this one; n when
- * there is none. */
+/* The first of the storages, which are sorted by key, whose key is not before this one;
+ * n if there is none. */
 static size_t first_of(storage *const *sorted, size_t n, const value *key)
 {
     size_t low = 0, high = n;
@@ -256,13 +256,14 @@ static size_t first_of(storage *const *sorted, size_t n, const value *key)
     return low;
 }
 
-/* One storage of the file at *at, which moves behind it; given to all that name it. */
+/* Read one storage of the file at *at, which is moved after it, and set it in all
+ * entries that name it. */
 static int place_in_legacy(reader *r, storage **sorted, size_t n, const value *key,
                            uint64_t *at)
 {
     uint64_t n_bytes;
     FAIL_IF(key->kind != LVLM_PICKLE_TEXT, r->err, LVLM_EFORMAT,
-            "the key of a storage is no text");
+            "the key of a storage is not text");
     const size_t first = first_of(sorted, n, key);
     FAIL_IF(first == n || compare_keys(sorted[first]->key, sorted[first]->n_key,
                                        key->text, key->n) != 0,
@@ -273,7 +274,7 @@ static int place_in_legacy(reader *r, storage **sorted, size_t n, const value *k
                 n_bytes > r->file->n_bytes - *at - 8,
             r->err, LVLM_EFORMAT,
             "a storage of %" PRIu64 " elements at %" PRIu64
-            " goes on behind the end of the file (%" PRIu64 " bytes); it is truncated",
+            " continues after the end of the file (%" PRIu64 " bytes); it is truncated",
             s->numel, *at, r->file->n_bytes);
     const uint64_t numel = lvlm_load_le(r->file->bytes + *at, 8);
     FAIL_IF(s->placed, r->err, LVLM_EFORMAT, "holds a storage twice");
@@ -298,7 +299,7 @@ static int read_legacy(reader *r)
     TRY(next_pickle(r, &r->pickle, &at, "object"));
     TRY(next_pickle(r, &keys, &at, "keys"));
     FAIL_IF(keys.value->kind != LVLM_PICKLE_LIST, r->err, LVLM_EFORMAT,
-            "the keys of storages are no list");
+            "the keys of storages are not a list");
     TRY(read_storages(r));
     const size_t n = r->pickle.n_persistent;
     storage **sorted = lvlm_arena_alloc(r->arena, n + 1, sizeof *sorted);
@@ -319,9 +320,9 @@ int torch_object_read(torch_object *out, const lvlm_infile *file, lvlm_arena *ar
                       lvlm_arena *members, lvlm_error *err)
 {
     reader r = { .file = file, .arena = arena, .members = members, .err = err };
-    FAIL_IF(
-        !lvlm_zip_is(file) && !torch_is_legacy(file), err, LVLM_EFORMAT,
-        "is no file of torch.save: it begins as neither a zip archive nor a pickle");
+    FAIL_IF(!lvlm_zip_is(file) && !torch_is_legacy(file), err, LVLM_EFORMAT,
+            "is not a file of torch.save: it begins like neither a zip archive nor a "
+            "pickle");
     TRY(lvlm_zip_is(file) ? read_zip(&r) : read_legacy(&r));
     *out = (torch_object){ r.pickle, r.storages, r.zip };
     return 0;

@@ -1,9 +1,10 @@
-/* torchfile.c - tensors out of the files of torch.save.
+/* torchfile.c - reads tensors from files of torch.save.
  *
- *   torch_object_read    the object's pickle; where each storage is (torch_storages.c)
+ *   torch_object_read    the object's pickle and the place of each storage
+ *                        (torch_storages.c)
  *   find_state_dict      the dictionary that holds tensors, wrapped or not
- *   add_view             one tensor: storage, offset, size, stride, all in bounds
- *   settle               spans in order of offset; what overlaps or is strided is
+ *   add_view             one tensor: storage, offset, size, stride, with bounds checked
+ *   settle               sorts spans by offset; overlapping or strided tensors are
  *                        detached
  *   copy_strided         values of strided tensors, row-major
  *
@@ -22,7 +23,7 @@
 
 typedef lvlm_pickle_value value;
 
-/* A tensor before its place is settled. */
+/* A tensor before it becomes a span or is detached. */
 typedef struct view {
     lvlm_tensor tensor;
     uint64_t stride[LVLM_MAX_DIMS]; /* in elements */
@@ -32,19 +33,19 @@ typedef struct view {
 typedef struct reader {
     const lvlm_infile *file;
     lvlm_read how;
-    lvlm_arena *arena;  /* the caller's: names */
-    lvlm_arena scratch; /* the object, the views */
+    lvlm_arena *arena;  /* of the caller, for names */
+    lvlm_arena scratch; /* for the object and the views */
     torch_object object;
     view *views;
     size_t n_views;
-    size_t n_looked; /* values below the state dict that were looked at */
+    size_t n_looked; /* nested values searched so far */
     unsigned char *copies;
     lvlm_error *err;
 } reader;
 
 /* ---- the state dict ------------------------------------------------------------- */
 
-/* The call that makes a tensor, or NULL when `v` is something else. */
+/* The call that builds a tensor, or NULL if `v` is something else. */
 static const value *tensor_of(const value *v)
 {
     if (lvlm_pickle_is_call(v, LVLM_ROLE_PARAMETER) && v->n > 0) v = v->items[0];
@@ -73,7 +74,7 @@ static int find_state_dict(const value **out, const value *object, lvlm_error *e
         if (holds_tensors(*out)) return 0;
     }
     return lvlm_fail(err, LVLM_EFORMAT,
-                     "holds no state dict: expected a dictionary of tensors, alone or "
+                     "holds no state dict: expected a dictionary of tensors, itself or "
                      "as 'state_dict', 'model' or 'module'");
 }
 
@@ -83,7 +84,7 @@ static int read_dims(uint64_t dims[LVLM_MAX_DIMS], size_t *n, const value *v,
                      const char *what, lvlm_error *err)
 {
     FAIL_IF(v->kind != LVLM_PICKLE_TUPLE || v->n > LVLM_MAX_DIMS, err, LVLM_EFORMAT,
-            "%s is no tuple of up to %d numbers", what, LVLM_MAX_DIMS);
+            "%s is not a tuple of up to %d numbers", what, LVLM_MAX_DIMS);
     *n = v->n;
     for (size_t i = 0; i < v->n; i++)
         FAIL_IF(!torch_whole_number(&dims[i], v->items[i]), err, LVLM_EFORMAT,
@@ -91,7 +92,7 @@ static int read_dims(uint64_t dims[LVLM_MAX_DIMS], size_t *n, const value *v,
     return 0;
 }
 
-/* Elements from the first to the last that the view reads; 0 when it is empty. */
+/* Elements from the first to the last that the view reads; 0 if it is empty. */
 static bool extent(uint64_t *out, const view *v)
 {
     const lvlm_shape *shape = &v->tensor.shape;
@@ -109,8 +110,8 @@ static bool extent(uint64_t *out, const view *v)
     return true;
 }
 
-/* Do the strides differ from those of the row-major shape? Where there is at most one
- * index, a stride means nothing. */
+/* Do the strides differ from those of the row-major shape? The stride of an axis with
+ * at most one index is ignored. */
 static bool is_strided(const view *v)
 {
     const lvlm_shape *shape = &v->tensor.shape;
@@ -121,7 +122,7 @@ static bool is_strided(const view *v)
     return false;
 }
 
-/* Place the view in its storage: `first` is the element that it begins with. */
+/* Place the view in its storage; `first` is its first element. */
 static int place_view(view *v, const torch_storage *s, uint64_t first, lvlm_error *err)
 {
     lvlm_tensor *t = &v->tensor;
@@ -140,8 +141,8 @@ static int place_view(view *v, const torch_storage *s, uint64_t first, lvlm_erro
     return 0;
 }
 
-/* What may stand behind a tensor's arguments: that its values are to be taken negative,
- * or conjugate. */
+/* Optional marks after a tensor's arguments: its values are to be negated or
+ * conjugated. */
 static bool is_plain(const value *call, size_t n_arguments)
 {
     if (call->n <= n_arguments) return true;
@@ -189,7 +190,7 @@ static int add_view(reader *r, const value *key, const value *call)
     view *v = &r->views[r->n_views++];
     FAIL_IF(key->kind != LVLM_PICKLE_TEXT || memchr(key->text, '\0', key->n) != NULL ||
                 !lvlm_utf8_valid(key->text, key->n),
-            r->err, LVLM_EFORMAT, "the name of a tensor is no text in UTF-8");
+            r->err, LVLM_EFORMAT, "the name of a tensor is not UTF-8 text");
     v->tensor.name = lvlm_arena_strndup(r->arena, key->text, key->n);
     if (v->tensor.name == NULL) return lvlm_fail_memory(r->err);
     const int rc = read_view(v, call, r->object.storages, r->err);
@@ -222,8 +223,7 @@ static int read_views(reader *r)
 
 /* ---- spans and what is detached ------------------------------------------------- */
 
-/* By offset; an empty tensor before the one that begins there, a whole before its
- * part. */
+/* By offset; at the same offset empty tensors first, then the longest. */
 static int by_offset(const void *a, const void *b)
 {
     const view *x = a, *y = b;
@@ -277,13 +277,13 @@ static int check_names(reader *r)
     qsort(sorted, r->n_views, sizeof *sorted, by_tensor_name);
     for (size_t i = 1; i < r->n_views; i++)
         FAIL_IF(strcmp(sorted[i - 1]->name, sorted[i]->name) == 0, r->err, LVLM_EFORMAT,
-                "tensor '%s': is there twice", sorted[i]->name);
+                "tensor '%s': is listed twice", sorted[i]->name);
     return 0;
 }
 
 /* ---- strided tensors ------------------------------------------------------------ */
 
-/* The elements of a view in row-major order. */
+/* Copy the elements of a view in row-major order. */
 static void gather(unsigned char *to, const view *v, const unsigned char *from)
 {
     const lvlm_shape *shape = &v->tensor.shape;
@@ -299,7 +299,7 @@ static void gather(unsigned char *to, const view *v, const unsigned char *from)
     }
 }
 
-/* For who reads them where they are. */
+/* Strides for callers that read in place. */
 static int keep_strides(reader *r)
 {
     for (size_t i = 0; i < r->n_views; i++) {

@@ -1,4 +1,4 @@
-/* torchfile.h - what torch.save wrote, read without Python: .bin, .pt, .pth
+/* torchfile.h - reads files of torch.save without Python: .bin, .pt, .pth
  *
  *   zip form (since torch 1.6)          legacy form
  *   NAME/data.pkl   the object          pickle: magic number
@@ -9,15 +9,14 @@
  *                                       for each KEY: i64 elements | storage
  *
  * The object is a state dict, { name: tensor }, or holds one as "state_dict", "model"
- * or "module". Values beside tensors that are none (numbers, texts, lists: an epoch, a
- * learning rate) and whatever stands beside a wrapped state dict are skipped.
- * Parameters are read as their tensors. The pickle is only read (pickle.h): nothing is
- * executed.
+ * or "module". Values that are not tensors (numbers, texts, lists: an epoch, a learning
+ * rate) and everything next to a wrapped state dict are skipped. Parameters are read as
+ * their tensors. Nothing in the pickle is executed (pickle.h).
  *
- * A tensor that is contiguous and overlaps none before it is a span of the file, like
- * one of safetensors. Any other is detached (tensor.h): it shares its storage, or is a
- * strided view of it (a transposed matrix) and has its values copied in order, unless
- * it is read in place. */
+ * A tensor that is contiguous and overlaps no earlier tensor is a span of the file, as
+ * in safetensors. Any other is detached (tensor.h): it shares its storage, or is a
+ * strided view of it (a transposed matrix), whose values are copied in order unless it
+ * is read in place. */
 #ifndef LVLM_FORMATS_TORCHFILE_H
 #define LVLM_FORMATS_TORCHFILE_H
 
@@ -29,22 +28,23 @@
 LVLM_BEGIN_DECLS
 
 typedef struct lvlm_torchfile {
-    lvlm_tensor *tensors; /* spans in order of offset, then the detached ones in order
-                             of offset and name; `file` is 0 */
+    /* spans in order of offset, then the detached ones in order of offset and name;
+     * `file` is 0 */
+    lvlm_tensor *tensors;
     size_t n_tensors;
     unsigned char *copies; /* values of strided tensors, or NULL; owned here */
-    lvlm_zip zip;          /* zip form: its members, in the caller's arena; stored ones
-                              are not yet checked against their CRC-32 */
+    /* zip form: its members, in the caller's arena; the CRC-32 of stored ones is not
+     * yet checked */
+    lvlm_zip zip;
 } lvlm_torchfile;
 
-/* True when the file begins as one of both forms does. */
+/* Does the file begin like one of the two forms? */
 bool lvlm_torchfile_is(const lvlm_infile *file);
 
-/* Read `file`, which must be whole. Names live in `arena`, data in `file` or `copies`.
- * How data is read: tensor.h. Copies take at most as many
- * bytes as the file. LVLM_EFORMAT names the member, the tensor and the rule; a function
- * that the pickle calls and no state dict needs is named. Free with
- * lvlm_torchfile_free. */
+/* Read `file`, which must be whole. Names are in `arena`, data in `file` or `copies`.
+ * `how`: see tensor.h. Copies take at most as many bytes as the file. LVLM_EFORMAT
+ * names the member, the tensor and the rule, or the function that the pickle calls and
+ * no state dict needs. Free with lvlm_torchfile_free. */
 LVLM_MUST_CHECK int lvlm_torchfile_read(lvlm_torchfile *out, const lvlm_infile *file,
                                         lvlm_read how, lvlm_arena *arena,
                                         lvlm_error *err);

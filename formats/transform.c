@@ -1,8 +1,8 @@
 /* transform.c - strided copies between a source tensor and its native parts.
  *
- * Both directions walk an output of up to eight axes in row-major order and read each
- * element from a sum of index x stride; they differ in the strides alone. The innermost
- * axis is copied as one run where its stride is one element. */
+ * Both directions iterate over an output of up to eight axes in row-major order and
+ * read each element from a sum of index x stride; they differ only in the strides. The
+ * innermost axis is copied as one run if its stride is one element. */
 #include "formats/transform.h"
 
 #include <assert.h>
@@ -83,7 +83,7 @@ void lvlm_elements_read(void *to, uint64_t first, uint64_t count,
         memcpy(out, element_at(from, first), (size_t)count * from->bytes);
         return;
     }
-    const size_t last = from->shape->n - 1; /* a scalar has no other order */
+    const size_t last = from->shape->n - 1; /* a scalar never gets here */
     const uint64_t width = from->shape->dims[last];
     const uint64_t step = from->stride[last] * from->bytes;
     while (count > 0) {
@@ -98,7 +98,7 @@ void lvlm_elements_read(void *to, uint64_t first, uint64_t count,
 
 /* ---- sizes ---------------------------------------------------------------------- */
 
-/* Do the axes make `numel` elements, and is the selected index one of its axis'? */
+/* Is the product of the axes `numel`, and is the selected index in range? */
 static bool makes(const lvlm_transform *t, uint64_t numel)
 {
     uint64_t product = 1;
@@ -115,7 +115,7 @@ static bool is_range(uint64_t first, uint64_t count, uint64_t numel)
 
 /* ---- the copy ------------------------------------------------------------------- */
 
-/* Elements [first, first + count) of the walk's output. */
+/* Read elements [first, first + count) of the output. */
 static void copy(unsigned char *to, uint64_t first, uint64_t count, const walk *w,
                  const lvlm_elements *inputs)
 {
@@ -187,7 +187,7 @@ bool lvlm_transform_inverse(void *to, uint64_t first, uint64_t count,
     const size_t n_native = transform->n - (transform->select > 0);
     walk w = { .n = transform->n, .part_axis = transform->select };
     memcpy(w.extent, transform->axes, sizeof w.extent);
-    uint64_t step = 1; /* the selected axis keeps stride 0: it chooses the part */
+    uint64_t step = 1; /* the selected axis has stride 0: it chooses the part */
     for (size_t i = n_native; i-- > 0; step *= transform->axes[transform->order[i]])
         w.stride[transform->order[i]] = step;
     copy(to, first, count, &w, parts);

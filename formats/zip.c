@@ -1,13 +1,13 @@
-/* zip.c - reader of zip archives over a mapped file, 64-bit sizes included.
+/* zip.c - reads zip archives in a mapped file, including 64-bit sizes.
  *
- *   read_end      the end record, from behind; the zip64 one where it is there
+ *   read_end      the end record, searched from the end; the zip64 one if present
  *   read_entry    one entry of the central directory
- *   check_local   the local header that the entry leads to
- *   validate      what only all members together can show
+ *   check_local   the local header that the entry refers to
+ *   validate      the rules that involve all members
  *
- * Strict, because a loose reader can be shown another archive than its neighbour: no
- * gap between directory and end, no bytes in front that shift offsets, no name
- * twice. */
+ * Strict, because lenient readers can disagree about the contents of an archive: no gap
+ * between directory and end, no leading bytes that shift offsets, no duplicate
+ * names. */
 #include "formats/zip.h"
 
 #include <assert.h>
@@ -30,11 +30,11 @@
 #define LOCATOR_MAGIC "PK\006\007"
 
 enum {
-    LOCAL_BYTES = 30, /* each without what varies in length */
+    LOCAL_BYTES = 30, /* without their variable parts */
     ENTRY_BYTES = 46,
     END_BYTES = 22,
     END64_BYTES = 56,
-    END64_LEAD = 12, /* magic and the length of what follows */
+    END64_LEAD = 12, /* magic and length */
     LOCATOR_BYTES = 20,
     MAX_COMMENT = 65535,
     EXTRA_ZIP64 = 1,
@@ -43,10 +43,10 @@ enum {
     FLAG_PATCH = 1u << 5,
 };
 
-/* A 32-bit field that says: look into the zip64 extra field. */
+/* A 32-bit field that refers to the zip64 extra field. */
 #define IN_ZIP64 UINT32_MAX
 
-/* Deflate cannot do better than 1032 to 1; a directory that claims more is a bomb. */
+/* Deflate compresses at most 1032 to 1; a directory that claims more is a bomb. */
 enum { MAX_RATIO = 1032 };
 
 static bool is_magic(const unsigned char *bytes, const char *magic)
@@ -64,7 +64,7 @@ static uint32_t load32(const unsigned char *from)
     return (uint32_t)lvlm_load_le(from, 4);
 }
 
-/* Do n bytes at `at` lie inside the first `end` bytes? */
+/* Are n bytes at `at` inside the first `end` bytes? */
 static bool inside(uint64_t at, uint64_t n, uint64_t end)
 {
     return at <= end && n <= end - at;
@@ -78,14 +78,14 @@ bool lvlm_zip_is(const lvlm_infile *file)
 
 /* ---- the end -------------------------------------------------------------------- */
 
-/* What the end records say. */
+/* The contents of the end records. */
 typedef struct directory {
     uint64_t offset;
     uint64_t n_bytes;
     uint64_t n_entries;
 } directory;
 
-/* Where the end record is: the last one whose comment ends with the file. */
+/* Find the end record: the last one whose comment ends with the file. */
 static int find_end(uint64_t *out, const lvlm_infile *file, lvlm_error *err)
 {
     const uint64_t last = file->n_bytes - END_BYTES;
@@ -97,11 +97,11 @@ static int find_end(uint64_t *out, const lvlm_infile *file, lvlm_error *err)
         return 0;
     }
     return lvlm_fail(err, LVLM_EFORMAT,
-                     "does not end as a zip archive does; the file is truncated");
+                     "does not end like a zip archive; the file is truncated");
 }
 
-/* The zip64 end record, when a locator stands before the end record at `*end`, which
- * then becomes where the zip64 one begins. */
+/* Read the zip64 end record if there is a locator before the end record at `*end`,
+ * which is then set to the start of the zip64 one. */
 static int read_end64(directory *dir, bool *found, uint64_t *end,
                       const lvlm_infile *file, lvlm_error *err)
 {
@@ -129,7 +129,7 @@ static int read_end64(directory *dir, bool *found, uint64_t *end,
     return 0;
 }
 
-/* A field of the end record is what the zip64 one says, or all ones. */
+/* A field of the end record equals the zip64 one or is all ones. */
 static bool agrees(uint64_t small, uint64_t ones, uint64_t large)
 {
     return small == ones || small == large;
@@ -189,8 +189,8 @@ static int read_zip64(sizes *out, const unsigned char *field, size_t n, lvlm_err
     return 0;
 }
 
-/* Walk the extra fields; bytes that are no field are padding (torch aligns with
- * them). */
+/* Iterate over the extra fields; bytes that are not a field are padding (torch aligns
+ * with them). */
 static int read_extra(sizes *out, const unsigned char *extra, size_t n, lvlm_error *err)
 {
     while (n >= 4) {
@@ -204,7 +204,7 @@ static int read_extra(sizes *out, const unsigned char *extra, size_t n, lvlm_err
     return 0;
 }
 
-/* A member's name: UTF-8 without zero characters, as messages and callers need it. */
+/* A member's name: UTF-8 without NUL, as messages and callers require. */
 static int read_name(const char **out, const unsigned char *bytes, size_t n,
                      lvlm_arena *arena, lvlm_error *err)
 {
@@ -224,8 +224,8 @@ static int check_flags(unsigned flags, unsigned method, lvlm_error *err)
     return 0;
 }
 
-/* Hold the local header against the entry, and find the data behind it. `header` is
- * where it is; `limit` where the directory begins. */
+/* Check the local header at offset `header` against the entry and find the data after
+ * it. `limit` is the offset of the directory. */
 static int check_local(lvlm_zip_member *m, unsigned flags, uint64_t header,
                        uint64_t limit, const lvlm_infile *file, lvlm_error *err)
 {
@@ -255,8 +255,8 @@ static int check_local(lvlm_zip_member *m, unsigned flags, uint64_t header,
     return 0;
 }
 
-/* While members are read, `offset` is that of the local header's end; overlap is
- * decided with where the header begins. */
+/* While members are read, `offset` is the end of the local header; overlap is checked
+ * from the start of the header. */
 typedef struct entry {
     lvlm_zip_member member;
     uint64_t header;
@@ -287,7 +287,7 @@ static int read_member(entry *e, const unsigned char *at, const directory *dir,
     return 0;
 }
 
-/* One entry of the central directory at *at, which moves behind it. */
+/* Read one entry of the central directory at *at, which is moved after it. */
 static int read_entry(entry *e, uint64_t *at, const directory *dir,
                       const lvlm_infile *file, lvlm_arena *arena, lvlm_error *err)
 {
@@ -330,7 +330,7 @@ static int validate(const lvlm_zip *zip, const entry *entries, lvlm_error *err)
                 LVLM_EFORMAT, "member '%s': overlaps '%s'", zip->members[i].name,
                 before->name);
         FAIL_IF(strcmp(zip->by_name[i - 1]->name, zip->by_name[i]->name) == 0, err,
-                LVLM_EFORMAT, "member '%s': is there twice", zip->by_name[i]->name);
+                LVLM_EFORMAT, "member '%s': is listed twice", zip->by_name[i]->name);
     }
     return 0;
 }
@@ -357,8 +357,8 @@ static int read_entries(entry *entries, const directory *dir, const lvlm_infile 
  *   a local header with the same name, flags, method, sizes, CRC    check_local
  *   data ends before the directory
  *   stored: one size; deflated: a size that deflate can reach       read_member
- *   as many entries as the end record says, nothing behind them     read_entries
- *   members do not overlap; no name twice                           validate */
+ *   as many entries as the end record says, nothing after them      read_entries
+ *   members do not overlap; names are unique                        validate */
 int lvlm_zip_read(lvlm_zip *out, const lvlm_infile *file, lvlm_arena *arena,
                   lvlm_error *err)
 {
@@ -409,13 +409,14 @@ static void z_free(void *user, void *block)
     lvlm_free(block);
 }
 
-/* zlib counts in unsigned int: both sides are fed in pieces. Z_STREAM_END when the data
- * end exactly with both buffers, Z_MEM_ERROR, or another code. */
+/* zlib counts in unsigned int, so input and output are passed in pieces. Returns
+ * Z_STREAM_END if the data ends exactly with both buffers, Z_MEM_ERROR, or another
+ * code. */
 static int run_inflate(z_stream *z, unsigned char *to, uint64_t n_to,
                        const unsigned char *from, uint64_t n_from)
 {
     int rc = Z_OK;
-    unsigned char none; /* zlib wants a place even when nothing may be written */
+    unsigned char none; /* zlib requires a pointer even if nothing may be written */
     z->next_out = n_to > 0 ? to : &none;
     z->next_in = from;
     while (rc == Z_OK) {

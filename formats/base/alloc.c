@@ -1,4 +1,4 @@
-/* alloc.c - the heap, with overflow checked where a count is given. */
+/* alloc.c - heap allocation with checked sizes. */
 #include "formats/base/alloc.h"
 
 #include <stdint.h>

@@ -1,8 +1,8 @@
-/* alloc.h - the only door to the heap.
+/* alloc.h - the only access to the heap.
  *
- * Every allocation of the project goes through these four, so that a test can
- * link another alloc.o that fails the Nth call. Failure is NULL, never an
- * abort; a size that overflows is a failure. lvlm_free(NULL) does nothing. */
+ * Every allocation of the project uses these four functions, so that a test can link
+ * another alloc.o that fails the Nth call. Failure is NULL, never an abort; a size that
+ * overflows is a failure. lvlm_free(NULL) does nothing. */
 #ifndef LVLM_FORMATS_BASE_ALLOC_H
 #define LVLM_FORMATS_BASE_ALLOC_H
 

@@ -1,8 +1,7 @@
 /* arena.c - blocks of growing size, filled from the front.
  *
- * Under the address sanitizer each request is a block of its own, exactly as long as
- * was asked for: otherwise a write beyond its end hits the next one, which no tool can
- * see. */
+ * Under the address sanitizer each request gets a block of exactly its size: otherwise
+ * a write beyond its end would hit the next one undetected. */
 #include "formats/base/arena.h"
 
 #include <stdalign.h>
@@ -35,7 +34,7 @@ struct lvlm_arena_block {
     alignas(max_align_t) unsigned char bytes[];
 };
 
-/* How large the block after `head` is: twice as large up to a limit, or `bytes`. */
+/* The size of the block after `head`: twice as large up to a limit, or `bytes`. */
 static size_t next_capacity(const struct lvlm_arena_block *head, size_t bytes)
 {
     size_t capacity = head != NULL ? 2 * head->capacity : FIRST_BLOCK;

@@ -1,4 +1,4 @@
-/* bytes.h - little-endian integers in byte strings, whatever the machine is. */
+/* bytes.h - little-endian integers in byte strings, on any machine. */
 #ifndef LVLM_FORMATS_BASE_BYTES_H
 #define LVLM_FORMATS_BASE_BYTES_H
 

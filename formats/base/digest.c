@@ -1,4 +1,4 @@
-/* digest.c - SHA-256 by OpenSSL's EVP, which picks the processor's own instructions. */
+/* digest.c - SHA-256 by OpenSSL's EVP, which uses the processor's SHA instructions. */
 #include "formats/base/digest.h"
 
 #include <openssl/evp.h>

@@ -9,7 +9,7 @@
 LVLM_BEGIN_DECLS
 
 enum { LVLM_DIGEST_HEX = 64 };
-/* Lower-case digits and a zero byte. */
+/* Lower-case hexadecimal digits and a NUL. */
 typedef char lvlm_hex_digest[LVLM_DIGEST_HEX + 1];
 
 typedef struct lvlm_digest {
@@ -28,7 +28,7 @@ LVLM_MUST_CHECK int lvlm_digest_update(lvlm_digest *digest, const void *bytes,
 LVLM_MUST_CHECK int lvlm_digest_finish(lvlm_digest *digest, lvlm_hex_digest hex,
                                        lvlm_error *err);
 void lvlm_digest_free(lvlm_digest *digest);
-/* All of it at once. */
+/* In one call. */
 LVLM_MUST_CHECK int lvlm_digest_bytes(lvlm_hex_digest hex, const void *bytes,
                                       size_t n_bytes, lvlm_error *err);
 

@@ -1,4 +1,4 @@
-/* error.c - one message a failure, context put in front. */
+/* error.c - one message per failure, prefixed with context. */
 #include "formats/base/error.h"
 
 #include <errno.h>
@@ -27,7 +27,7 @@ int lvlm_fail_errno(lvlm_error *err, const char *fmt, ...)
     char buffer[128];
     va_list args;
     if (err == NULL) return LVLM_EIO;
-    /* GNU's: returns the text, which need not be in the buffer */
+    /* GNU's version returns the text, which may not be in the buffer */
     const char *reason = strerror_r(errno, buffer, sizeof buffer);
     va_start(args, fmt);
     describe(err, LVLM_EIO, fmt, args);

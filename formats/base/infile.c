@@ -1,4 +1,4 @@
-/* infile.c - input, read or mapped, and the few questions that are asked of paths. */
+/* infile.c - input files, read or mapped, and queries about paths. */
 #include "formats/base/infile.h"
 
 #include <dirent.h>
@@ -73,7 +73,7 @@ static int read_bytes(lvlm_infile *file, int fd, lvlm_error *err)
         const ssize_t more = read(fd, bytes + n, n_bytes - n);
         if (more < 0 && errno == EINTR) continue;
         if (more < 0) return lvlm_fail_errno(err, "%s: cannot read", file->path);
-        if (more == 0) break; /* shorter than it was */
+        if (more == 0) break; /* shorter than before */
         n += (size_t)more;
     }
     if (fstat(fd, &st) < 0) return lvlm_fail_errno(err, "%s: cannot stat", file->path);
@@ -99,7 +99,7 @@ static int open_bytes(lvlm_infile *file, int fd, bool map, lvlm_error *err)
     return map ? map_bytes(file, fd, err) : read_bytes(file, fd, err);
 }
 
-/* Why there is no file `path`. */
+/* Report why `path` cannot be opened. */
 static int fail_open(const char *path, lvlm_error *err)
 {
     const int number = errno;
@@ -122,7 +122,7 @@ static int open_file(lvlm_infile **out, const char *path, bool map, lvlm_error *
         rc = lvlm_fail_memory(err);
         goto done;
     }
-    /* non-blocking, so that a pipe under the name is refused and not waited for */
+    /* non-blocking, so that a FIFO is refused instead of waited for */
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
         rc = fail_open(path, err);
@@ -179,7 +179,7 @@ int lvlm_infile_unchanged(const lvlm_infile *file, lvlm_error *err)
 
 /* ---- advice --------------------------------------------------------------------- */
 
-/* Advice for the pages of a range; `inner`: only pages that lie in it whole. */
+/* madvise for the pages of a range; `inner`: only pages that are entirely inside. */
 static void advise(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes,
                    int advice, bool inner)
 {
@@ -269,7 +269,7 @@ static int add_name(char ***names, size_t *n, const char *name, lvlm_error *err)
     return 0;
 }
 
-/* Names of regular files, or of everything else that is not hidden. */
+/* Names of regular files, or of all other entries that are not hidden. */
 static int list_names(char ***names_out, size_t *n_out, const char *dir, bool regular,
                       lvlm_error *err)
 {
@@ -280,7 +280,7 @@ static int list_names(char ***names_out, size_t *n_out, const char *dir, bool re
 
     if (handle == NULL) return lvlm_fail_errno(err, "%s: cannot list", dir);
     while (rc == 0) {
-        errno = 0; /* NULL is the end, or an error: a shorter list must not pass */
+        errno = 0; /* NULL is the end or an error; a truncated list must not pass */
         const struct dirent *entry = readdir(handle);
         if (entry == NULL && errno != 0)
             rc = lvlm_fail_errno(err, "%s: cannot list", dir);

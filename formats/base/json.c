@@ -1,4 +1,4 @@
-/* json.c - trees of cJSON: built from the strict reader, printed, looked up.
+/* json.c - cJSON trees: built from the strict reader, printed, looked up.
  *
  * cJSON's own parser accepts too much and its printer loses digits and follows the
  * locale; only its nodes are used. */
@@ -16,10 +16,10 @@
 #include "formats/base/alloc.h"
 #include "formats/base/strbuf.h"
 
-/* The largest whole number up to which every one is a double. */
+/* Every whole number up to this one is exact in a double. */
 #define MAX_EXACT 9007199254740992.0
 
-/* Output is bounded by what a safetensors header may be, metadata escaped once more. */
+/* The limit of output: a safetensors header with its metadata escaped once more. */
 #define MAX_PRINTED ((size_t)256 << 20)
 
 static void install_hooks(void)
@@ -32,7 +32,7 @@ static void install_hooks(void)
 
 typedef struct builder {
     lvlm_json_reader *reader;
-    size_t n_left; /* values that it may still have */
+    size_t n_left; /* values still allowed */
     lvlm_error *err;
 } builder;
 
@@ -63,14 +63,14 @@ static int build_members(cJSON *object, builder *b)
             lvlm_free(key);
             return rc;
         }
-        item->string = key; /* cJSON's memory is ours: install_hooks */
+        item->string = key; /* allocated as cJSON expects: see install_hooks */
         cJSON_AddItemToArray(object, item);
     }
     return rc;
 }
 
-/* A double. One that is a whole number where the text is not, or is another, is marked
- * by an integer that does not go with it: lvlm_json_u64 refuses it. */
+/* A double. If it is a whole number but the text is not the same number, valueint is
+ * set to mismatch, so that lvlm_json_u64 refuses it. */
 static int build_number(cJSON **out, builder *b)
 {
     lvlm_json_number n;
@@ -173,7 +173,7 @@ static void print_number(lvlm_strbuf *out, double value)
 {
     char text[40];
     if (!isfinite(value)) {
-        lvlm_strbuf_puts(out, "null"); /* JSON has no other word for it */
+        lvlm_strbuf_puts(out, "null"); /* JSON cannot represent it */
         return;
     }
     if (value == floor(value) && fabs(value) <= MAX_EXACT) {
@@ -181,7 +181,7 @@ static void print_number(lvlm_strbuf *out, double value)
         lvlm_strbuf_printf(out, "%s%" PRId64, minus_zero ? "-" : "", (int64_t)value);
         return;
     }
-    /* 15 digits always fit in a normal number, fewer in one that has lost precision */
+    /* 15 digits are always exact in a normal number, fewer in a subnormal */
     for (int digits = fabs(value) < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value) break;

@@ -1,11 +1,10 @@
-/* json.h - trees of JSON: cJSON's nodes, built from the strict reader (json_reader.h).
+/* json.h - JSON trees of cJSON nodes, built by the strict reader (json_reader.h).
  *
  * Lookups are case-sensitive. Integers are exact up to 2^53; a value that is not an
- * exact integer is an error, never rounded. Nodes are walked by the functions below
- * only, which check what kind a node is: the children of an object are not a list
- * (tests/lint/banned.sh forbids cJSON's own). Files that may list a million things are
- * read from the reader, without a tree.
- */
+ * exact integer is an error, never rounded. Use only the functions below to access
+ * nodes: they check the kind of a node, because the children of an object are not a
+ * list (tests/lint/banned.sh forbids cJSON's own). Files that may have a million
+ * entries are parsed by the reader, without a tree. */
 #ifndef LVLM_FORMATS_BASE_JSON_H
 #define LVLM_FORMATS_BASE_JSON_H
 
@@ -23,11 +22,11 @@ LVLM_BEGIN_DECLS
 /* A node takes some 80 bytes. The largest real file, a tokenizer's, has two million. */
 enum { LVLM_JSON_MAX_NODES = 10000000 };
 
-/* *out is owned: lvlm_json_free. LVLM_EFORMAT names the rule and, where there
- * is one, the key or the byte offset; LVLM_ENOMEM is memory only. */
+/* *out is owned: lvlm_json_free. LVLM_EFORMAT names the rule and, if there is one, the
+ * key or the byte offset; LVLM_ENOMEM means only that memory ran out. */
 LVLM_MUST_CHECK int lvlm_json_parse(cJSON **out, const char *text, size_t n_bytes,
                                     lvlm_error *err);
-/* The same of a reader's next value, which has at most `max` values inside. */
+/* The same for a reader's next value, which may contain at most `max` values. */
 LVLM_MUST_CHECK int lvlm_json_read_tree(cJSON **out, size_t max,
                                         lvlm_json_reader *reader, lvlm_error *err);
 void lvlm_json_free(cJSON *json);
@@ -39,46 +38,46 @@ LVLM_MUST_CHECK int lvlm_json_print(char **out, const cJSON *json, lvlm_error *e
 LVLM_MUST_CHECK int lvlm_json_print_pretty(char **out, const cJSON *json,
                                            lvlm_error *err);
 
-/* Appends `text` as a JSON text, quotes included. */
+/* Appends `text` as a JSON string with its quotes. */
 void lvlm_json_put_text(lvlm_strbuf *out, const char *text);
 
-/* Member `key` of an object, or NULL (also when `object` is NULL or no object).
+/* Member `key` of an object, or NULL (also if `object` is NULL or not an object).
  * Borrowed. */
 const cJSON *lvlm_json_get(const cJSON *object, const char *key);
 /* The same along "a.b.c". */
 const cJSON *lvlm_json_path(const cJSON *object, const char *dotted);
 
-/* The first element of a list, and the first member of an object; NULL where there
- * is none, and where `json` is of another kind or NULL. Borrowed. The next one, in the
- * order of the text, is item->next. */
+/* The first element of a list and the first member of an object; NULL if there is none
+ * or `json` is of another kind or NULL. Borrowed. The next one, in the order of the
+ * text, is item->next. */
 const cJSON *lvlm_json_first_item(const cJSON *json);
 const cJSON *lvlm_json_first_member(const cJSON *json);
-/* How many elements a list has, and members an object; 0 where `json` is of another
- * kind or NULL. */
+/* The number of elements of a list and of members of an object; 0 if `json` is of
+ * another kind or NULL. */
 size_t lvlm_json_count(const cJSON *json);
 size_t lvlm_json_count_members(const cJSON *json);
-/* Element `i` of a list; NULL where there is none, or `json` is not a list. */
+/* Element `i` of a list; NULL if there is none or `json` is not a list. */
 const cJSON *lvlm_json_item(const cJSON *json, size_t i);
 
-/* Loops over them: for each element of a list; for each member of an object, whose key
- * is item->string. */
+/* Loops over the elements of a list, and over the members of an object, whose key is
+ * item->string. */
 #define LVLM_JSON_ITEMS(item, list)                                                    \
     for ((item) = lvlm_json_first_item(list); (item) != NULL; (item) = (item)->next)
 #define LVLM_JSON_MEMBERS(item, object)                                                \
     for ((item) = lvlm_json_first_member(object); (item) != NULL; (item) = (item)->next)
 
-/* Exact non-negative integer up to 2^53; false when it is anything else. */
+/* Exact non-negative integer up to 2^53; false for anything else. */
 bool lvlm_json_u64(uint64_t *out, const cJSON *item);
 bool lvlm_json_double(double *out, const cJSON *item);
-/* The string's bytes, or NULL when it is no string. Borrowed. */
+/* The string's bytes, or NULL if it is not a string. Borrowed. */
 const char *lvlm_json_string(const cJSON *item);
 
-/* What a program prints with --json: an object that begins with "schema", the version
- * of the form that formats/cli/JSON.md describes. NULL: out of memory. */
+/* The output of a program with --json: an object that begins with "schema", the version
+ * of the schema in formats/cli/JSON.md. NULL: out of memory. */
 enum { LVLM_JSON_SCHEMA = 1 };
 cJSON *lvlm_json_document(void);
 
-/* Add a number to an object; null where JSON has no word for it (infinite, NaN). */
+/* Add a number to an object; null if JSON cannot represent it (infinite, NaN). */
 void lvlm_json_add_number(cJSON *object, const char *key, double value);
 
 LVLM_END_DECLS

@@ -1,9 +1,8 @@
 /* json_reader.c - the grammar of RFC 8259, value by value.
  *
- *   lvlm_json_open   size, byte order mark, UTF-8, zero bytes: of the text as a whole
- *   read_...         what the caller expects next, to the letter
- *   leave            where an object ends: no key twice, by sorted hashes
- */
+ *   lvlm_json_open   size, byte order mark, UTF-8, zero bytes of the whole text
+ *   read_...         exactly what the caller expects next
+ *   leave            at the end of an object: duplicate keys, by sorted hashes */
 #include "formats/base/json_reader.h"
 
 #include <stdlib.h>
@@ -17,7 +16,7 @@
 enum {
     MAX_NUMBER = 63,  /* characters; a double needs 24 */
     MAX_EQUAL = 16,   /* keys of one object with the same hash; two are rare */
-    MAX_POWER = 1000, /* of ten: beyond any integer and any double */
+    MAX_POWER = 1000, /* of ten: beyond any integer or double */
     FIRST_STRING = 64 /* bytes */
 };
 
@@ -28,7 +27,7 @@ struct lvlm_json_key {
 
 /* ---- characters ----------------------------------------------------------------- */
 
-/* Zero bytes are refused at the beginning, so that '\0' can mean the end. */
+/* Zero bytes are refused by lvlm_json_open, so '\0' can mean the end. */
 static char peek(const lvlm_json_reader *r)
 {
     return r->at < r->n_bytes ? r->text[r->at] : '\0';
@@ -67,7 +66,7 @@ static int not_kind(const lvlm_json_reader *r, const char *kind, lvlm_error *err
 
 /* ---- text ----------------------------------------------------------------------- */
 
-/* Room for `n` bytes and a zero in the string. */
+/* Make room for `n` bytes and a NUL in the string. */
 static int make_room(lvlm_json_reader *r, size_t n, lvlm_error *err)
 {
     if (n < r->string_capacity) return 0;
@@ -151,13 +150,12 @@ static int read_string(lvlm_json_reader *r, lvlm_error *err)
         while ((unsigned char)peek(r) >= ' ' && peek(r) != '"' && peek(r) != '\\')
             r->at++;
         const size_t n = r->at - start;
-        TRY(make_room(r, length + n + 4, err)); /* and a character of an escape */
+        TRY(make_room(r, length + n + 4, err)); /* and one escaped character */
         memcpy(r->string + length, r->text + start, n);
         length += n;
         if (take(r, '"')) break;
         if (!take(r, '\\'))
-            return not_json(r, err); /* a raw control character, or the
-                                                        end */
+            return not_json(r, err); /* a raw control character or the end */
         TRY(read_escape(&length, r, err));
     }
     r->string[length] = '\0';
@@ -191,14 +189,14 @@ static double to_double(char *text)
     return strtod(text, NULL);
 }
 
-/* What follows the 'e' of a number; a few thousand is as good as any more. */
+/* The exponent after the 'e' of a number, saturated. */
 static long to_exponent(const char *text)
 {
     const long power = strtol(text, NULL, 10);
     return power < -MAX_POWER ? -MAX_POWER : power > MAX_POWER ? MAX_POWER : power;
 }
 
-/* Exactly a whole number? Digits times a power of ten, in integers. */
+/* Is it exactly a whole number? Digits times a power of ten, in integers. */
 static bool to_whole(uint64_t *out, const char *text)
 {
     uint64_t digits = 0;
@@ -244,7 +242,7 @@ static int by_hash(const void *a, const void *b)
     return x->at < y->at ? -1 : x->at > y->at;
 }
 
-/* The same characters, however they are escaped? Reads both again. */
+/* Are the characters equal, however they are escaped? Parses both again. */
 static int compare_keys(bool *equal, lvlm_json_reader *r, size_t a, size_t b,
                         lvlm_error *err)
 {
@@ -300,7 +298,7 @@ static int enter(lvlm_json_reader *r, bool is_object, lvlm_error *err)
     return 0;
 }
 
-/* Up to the next member or element: 1, or 0 where the level ends. */
+/* Advance to the next member or element: 1, or 0 at the end of the level. */
 static int advance(lvlm_json_reader *r, char close, lvlm_error *err)
 {
     lvlm_json_level *const level = &r->levels[r->depth - 1];

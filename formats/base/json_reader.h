@@ -1,4 +1,4 @@
-/* json_reader.h - one JSON text, read strictly and in order, without a tree.
+/* json_reader.h - a strict streaming reader of one JSON text, without a tree.
  *
  *   lvlm_json_reader r;
  *   TRY(lvlm_json_open(&r, text, n_bytes, err));
@@ -11,13 +11,12 @@
  * Refused: what RFC 8259 does not allow (01, a raw new line in text), a byte order
  * mark, bytes after the value, invalid UTF-8, zero characters even when escaped, two
  * equal keys in one object (reported where the object ends), more than
- * LVLM_JSON_MAX_DEPTH levels, more than LVLM_JSON_MAX_BYTES bytes. What is held is 16
- * bytes for each key of the objects that are open, and the longest text.
+ * LVLM_JSON_MAX_DEPTH levels, more than LVLM_JSON_MAX_BYTES bytes. It holds 16 bytes
+ * per key of the open objects, and the longest text.
  *
- * Errors are LVLM_EFORMAT, "not JSON at byte 7", or for a value of another kind than
- * the one that is read "not a list"; LVLM_ENOMEM is memory only. Distinct readers may
- * be used from distinct threads.
- */
+ * Errors are LVLM_EFORMAT: "not JSON at byte 7" or, for a value of another kind than
+ * the one that is read, "not a list". LVLM_ENOMEM means only that memory ran out.
+ * Distinct readers may be used from distinct threads. */
 #ifndef LVLM_FORMATS_BASE_JSON_READER_H
 #define LVLM_FORMATS_BASE_JSON_READER_H
 
@@ -31,12 +30,12 @@ LVLM_BEGIN_DECLS
 
 enum {
     LVLM_JSON_MAX_DEPTH = 64,
-    /* twice the largest header, for the metadata that is escaped once more */
+    /* twice the largest header, because metadata is escaped once more */
     LVLM_JSON_MAX_BYTES = 256 << 20,
 };
 
 typedef enum lvlm_json_kind {
-    LVLM_JSON_NONE, /* what no value begins with, or the end */
+    LVLM_JSON_NONE, /* not the start of a value, or the end */
     LVLM_JSON_OBJECT,
     LVLM_JSON_LIST,
     LVLM_JSON_TEXT,
@@ -49,7 +48,7 @@ typedef enum lvlm_json_kind {
 typedef struct lvlm_json_number {
     double value;   /* the nearest double; infinite beyond its range */
     bool is_whole;  /* the text is exactly a whole number from 0 to 2^64 - 1 ... */
-    uint64_t whole; /* ... this one */
+    uint64_t whole; /* ... and this is it */
 } lvlm_json_number;
 
 struct lvlm_json_key; /* in json_reader.c */
@@ -57,10 +56,10 @@ struct lvlm_json_key; /* in json_reader.c */
 typedef struct lvlm_json_level {
     bool is_object;
     bool begun;       /* a member or element has been read */
-    size_t first_key; /* index into keys: where this object's begin */
+    size_t first_key; /* index of this object's first key in `keys` */
 } lvlm_json_level;
 
-/* Fields are not for callers. */
+/* Fields are private. */
 typedef struct lvlm_json_reader {
     const char *text; /* borrowed */
     size_t n_bytes;
@@ -69,19 +68,19 @@ typedef struct lvlm_json_reader {
     size_t depth;
     struct lvlm_json_key *keys; /* of all open objects */
     size_t n_keys, key_capacity;
-    char *string; /* the last key or text, without its escapes */
+    char *string; /* the last key or text, unescaped */
     size_t string_capacity;
 } lvlm_json_reader;
 
-/* Begin with `text`, which must outlive the reader. Needs lvlm_json_close after success
- * only. */
+/* Start reading `text`, which must outlive the reader. Call lvlm_json_close after
+ * success only. */
 LVLM_MUST_CHECK int lvlm_json_open(lvlm_json_reader *out, const char *text,
                                    size_t n_bytes, lvlm_error *err);
-/* Is the whole text read? LVLM_EFORMAT: "12 bytes after the value". */
+/* Check that the whole text was read. LVLM_EFORMAT: "12 bytes after the value". */
 LVLM_MUST_CHECK int lvlm_json_end(lvlm_json_reader *reader, lvlm_error *err);
 void lvlm_json_close(lvlm_json_reader *reader);
 
-/* What the next value is, by its first byte. */
+/* The kind of the next value, by its first byte. */
 lvlm_json_kind lvlm_json_peek(const lvlm_json_reader *reader);
 
 LVLM_MUST_CHECK int lvlm_json_begin_object(lvlm_json_reader *reader, lvlm_error *err);
@@ -104,7 +103,7 @@ LVLM_MUST_CHECK int lvlm_json_read_u64(uint64_t *out, lvlm_json_reader *reader,
 /* true or false. */
 LVLM_MUST_CHECK int lvlm_json_read_bool(bool *out, lvlm_json_reader *reader,
                                         lvlm_error *err);
-/* Whatever the next value is, checked all the same. */
+/* Skip the next value, which is still validated. */
 LVLM_MUST_CHECK int lvlm_json_skip(lvlm_json_reader *reader, lvlm_error *err);
 
 LVLM_END_DECLS

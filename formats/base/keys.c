@@ -10,7 +10,7 @@
 #include "formats/base/options.h"
 #include "formats/base/text.h"
 
-/* The row for `name`; NULL: it is not known. */
+/* The row for `name`; NULL if it is unknown. */
 static const lvlm_key *find(const lvlm_key *keys, const char *name)
 {
     for (const lvlm_key *key = keys; key->name != NULL; key++)
@@ -31,11 +31,11 @@ static int is_neutral(bool *out, const lvlm_key *key, const cJSON *value,
     return 0;
 }
 
-/* The key that is followed and that `name` is probably meant to be; NULL: none. */
+/* The followed key that `name` is probably a misspelling of, or NULL. */
 static const char *nearest(const lvlm_key *keys, const char *name)
 {
     const char *best = NULL;
-    size_t least = strlen(name) / 4 + 2; /* two letters may have changed places */
+    size_t least = strlen(name) / 4 + 2; /* allows two letters to be swapped */
     for (const lvlm_key *key = keys; key->name != NULL; key++) {
         if (key->use != LVLM_KEY_FOLLOWED) continue;
         const size_t distance = lvlm_edit_distance(key->name, name);

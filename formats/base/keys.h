@@ -1,15 +1,17 @@
-/* keys.h - what this program does with each key of a JSON object.
+/* keys.h - how each key of a JSON object is treated.
  *
- * One table per kind of object lists every key that is known:
+ * One table per kind of object lists every known key:
  *
  *   { "top_k" }                                    is followed
- *   { "auto_map", LVLM_KEY_INERT, "..." }          changes no result here, and why
+ *   { "auto_map", LVLM_KEY_INERT, "..." }          does not affect results here, and
+ *                                                  why
  *   { "num_beams", LVLM_KEY_NOTED, "...", "1" }    is not followed, and what happens
- *                                                  instead; 1 would change nothing
+ *                                                  instead; the value 1 would change
+ *                                                  nothing
  *   { "lora_bias", LVLM_KEY_REFUSED, "...", "false" }
  *
- * lvlm_keys_check adds a note for every key that could change a result and does not: a
- * noted one, and one that no row knows. What is null counts as absent. */
+ * lvlm_keys_check adds a note for every key that could change a result but is not
+ * followed: a NOTED one, or one that matches no row. A null value counts as absent. */
 #ifndef LVLM_FORMATS_BASE_KEYS_H
 #define LVLM_FORMATS_BASE_KEYS_H
 
@@ -27,21 +29,22 @@ typedef enum lvlm_key_use {
 } lvlm_key_use;
 
 typedef struct lvlm_key {
-    const char *name; /* or a pattern with '*'; NULL ends a table. The first row that
-                         fits counts */
+    /* or a pattern with '*'; NULL ends a table. The first row that matches is used */
+    const char *name;
     lvlm_key_use use;
-    const char *why;     /* INERT: for readers of the table; NOTED, REFUSED: the end of
-                            the sentence "'KEY' is not followed: ..." */
+    /* INERT: for readers of the table; NOTED, REFUSED: the end of the sentence "'KEY'
+     * is not followed: ..." */
+    const char *why;
     const char *neutral; /* values that change nothing, in JSON, separated by '|' */
 } lvlm_key;
 
-/* Check every member of `object`, if it is one. `where` begins the sentences:
- * "generation_config.json". LVLM_EFORMAT for the first one that is refused. */
+/* Check every member of `object`, if it is an object. Notes and errors begin with
+ * `where`: "generation_config.json". LVLM_EFORMAT for the first REFUSED member. */
 LVLM_MUST_CHECK int lvlm_keys_check(const cJSON *object, const char *where,
                                     const lvlm_key *keys, lvlm_notes *notes,
                                     lvlm_error *err);
 
-/* One name, with the value that it has (NULL: none to look at). */
+/* Check one name and its value (NULL: unknown). */
 LVLM_MUST_CHECK int lvlm_key_check(const char *name, const cJSON *value,
                                    const char *where, const lvlm_key *keys,
                                    lvlm_notes *notes, lvlm_error *err);

@@ -1,4 +1,4 @@
-/* linkage.h - makes a header of C one of C++ as well: functions keep their C names.
+/* linkage.h - makes a C header usable from C++: functions have C linkage.
  *
  * Every header of a library has its declarations between LVLM_BEGIN_DECLS and
  * LVLM_END_DECLS, after its includes. Headers that are compiled once per precision and

@@ -1,5 +1,4 @@
-/* list.h - arrays that grow: whoever appends makes the room first, so that none can be
- * too short. */
+/* list.h - growing arrays: reserve room before each append. */
 #ifndef LVLM_FORMATS_BASE_LIST_H
 #define LVLM_FORMATS_BASE_LIST_H
 
@@ -8,8 +7,9 @@
 
 LVLM_BEGIN_DECLS
 
-/* Room for element number `n` of the array at `*at`, which has `*capacity` elements of
- * `bytes` bytes. Grows by half: a long list is not held twice for long. */
+/* Make room for element number `n` of the array at `*at`, which has room for
+ * `*capacity` elements of `bytes` bytes. Grows by half, which limits the memory needed
+ * while a long list is copied. */
 static inline int lvlm_list_room(void *at, size_t *capacity, size_t n, size_t bytes,
                                  lvlm_error *err)
 {

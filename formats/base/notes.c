@@ -1,4 +1,4 @@
-/* notes.c - a list of sentences that knows which it has. */
+/* notes.c - a list of unique sentences. */
 #include "formats/base/notes.h"
 
 #include <stdarg.h>
@@ -9,8 +9,8 @@
 #include "formats/base/alloc.h"
 
 enum {
-    NOTE_BYTES = 1024, /* longer ones are cut */
-    MOST_NOTES = 200,  /* nobody reads more, and each is compared with all others */
+    NOTE_BYTES = 1024, /* longer ones are truncated */
+    MOST_NOTES = 200,  /* more are not useful, and each is compared with all others */
 };
 
 static bool is_known(const lvlm_notes *notes, const char *text)

@@ -1,4 +1,4 @@
-/* outdir.c - temporary directory, rename; or moved up, file by file, in an order that
+/* outdir.c - temporary directory, then rename, or move file by file in an order that
  * never shows a mixture; see outdir.h. */
 #include "formats/base/outdir.h"
 
@@ -18,19 +18,19 @@
 #include "formats/base/temporary.h"
 
 #define INSIDE ".lvlm-tmp"
-#define MOVING ".lvlm-moving" /* the same while its files are moved up */
+#define MOVING ".lvlm-moving" /* its name while files are moved up */
 
 struct lvlm_outdir {
     char *path;
     char *temporary;
     const lvlm_outdir_set *set; /* or NULL */
-    int lock;                   /* the temporary directory, open; -1: not there */
-    bool inside;                /* it is in the target, not beside it */
+    int lock;                   /* the temporary directory, open; -1: none */
+    bool inside;                /* it is inside the target, not next to it */
 };
 
 /* ---- opening -------------------------------------------------------------------- */
 
-/* What an interrupted run left does not count. */
+/* Leftovers of an interrupted run do not count. */
 static bool is_empty(const char *path)
 {
     DIR *handle = opendir(path);
@@ -52,8 +52,8 @@ static char *trimmed(const char *path)
     return copy;
 }
 
-/* Can a rename put another directory in the place of this empty one? Not of ".", of a
- * link, of a mount point, nor where its parent is not ours to write to. */
+/* Can rename replace this empty directory? Not ".", a link, a mount point, or a
+ * directory whose parent is not writable. */
 static bool is_replaceable(const char *path)
 {
     const char *base = lvlm_path_base(path);
@@ -76,7 +76,7 @@ static char *name_inside(const char *path, const char *base)
     return name;
 }
 
-/* What a run left that was killed while it moved files up. */
+/* Remove what a run left that was killed while it moved files. */
 static int sweep_moving(const lvlm_outdir *dir, lvlm_error *err)
 {
     char *const moving = name_inside(dir->path, MOVING);
@@ -96,7 +96,7 @@ static int create(lvlm_outdir *dir, lvlm_error *err)
     dir->inside = rc == 0 && exists &&
                   (!is_empty(dir->path) || !is_replaceable(dir->path) ||
                    lvlm_path_exists(inside));
-    /* one that was killed while the target was not there yet, or empty */
+    /* left by a run that was killed when the target was absent or empty */
     if (dir->inside && is_replaceable(dir->path))
         rc = lvlm_temporary_sweep(beside, dir->path, err);
     dir->temporary = dir->inside ? inside : beside;
@@ -105,8 +105,8 @@ static int create(lvlm_outdir *dir, lvlm_error *err)
     if (rc == 0)
         rc = lvlm_temporary_create(&dir->lock, dir->temporary, 0777, true, dir->path,
                                    err);
-    if (rc == 0 && exists && !dir->inside)
-        (void)fchmod(dir->lock, st.st_mode & 0777); /* of the one that it replaces */
+    if (rc == 0 && exists && !dir->inside) /* of the directory that it replaces */
+        (void)fchmod(dir->lock, st.st_mode & 0777);
     return rc;
 }
 
@@ -158,7 +158,7 @@ typedef struct move {
     int from, to; /* descriptors */
     char **made;  /* names of the new files */
     size_t n_made;
-    char **there; /* and of those that are in the target */
+    char **there; /* names of the files in the target */
     size_t n_there;
 } move;
 
@@ -167,8 +167,8 @@ static int fail(const move *m, const char *name, const char *what, lvlm_error *e
     return lvlm_fail_errno(err, "%s/%s: %s", m->dir->path, name, what);
 }
 
-/* Before anything is touched: what could only fail half way, and modes, which files
- * keep. Parts whose name is new are as private as the old parts together. */
+/* Before anything is changed: check for errors that would stop half way, and copy the
+ * modes of replaced files. New names get the intersection of the old parts' modes. */
 static int prepare(const move *m, lvlm_error *err)
 {
     mode_t parts = 0777;
@@ -182,7 +182,7 @@ static int prepare(const move *m, lvlm_error *err)
         const bool exists = fstatat(m->to, name, &st, 0) == 0;
         FAIL_IF(exists && S_ISDIR(st.st_mode), err, LVLM_EUSAGE,
                 "%s/%s: is a directory", m->dir->path, name);
-        /* a file system without modes keeps what it gives */
+        /* ignored on file systems without modes */
         if (exists)
             (void)!fchmodat(m->from, name, st.st_mode & 0777, 0);
         else if (lvlm_outdir_removes(m->dir, name) &&
@@ -192,7 +192,7 @@ static int prepare(const move *m, lvlm_error *err)
     return 0;
 }
 
-/* Parts of the old set, pattern by pattern. */
+/* Remove the parts of the old set, pattern by pattern. */
 static int remove_old(const move *m, lvlm_error *err)
 {
     if (m->dir->set == NULL) return 0;
@@ -201,11 +201,11 @@ static int remove_old(const move *m, lvlm_error *err)
             if (fnmatch(*part, m->there[i], 0) == 0 &&
                 unlinkat(m->to, m->there[i], 0) < 0 && errno != ENOENT)
                 return fail(m, m->there[i], "cannot remove", err);
-    (void)fsync(m->to); /* gone for good before a new one is there */
+    (void)fsync(m->to); /* durably removed before a new one appears */
     return 0;
 }
 
-/* The new files that match `pattern`; NULL: those that are not among the last. */
+/* Move the new files that match `pattern`; NULL: those that match none of `last`. */
 static int move_matching(const move *m, const char *pattern, lvlm_error *err)
 {
     static const char *const none[] = { NULL };
@@ -215,7 +215,7 @@ static int move_matching(const move *m, const char *pattern, lvlm_error *err)
         if (pattern != NULL ? fnmatch(pattern, name, 0) != 0 : matches(last, name))
             continue;
         if (renameat(m->from, name, m->to, name) == 0 || errno == ENOENT)
-            continue; /* an earlier pattern has moved it */
+            continue; /* already moved by an earlier pattern */
         return fail(m, name, "cannot rename into place", err);
     }
     return 0;
@@ -231,7 +231,7 @@ static int move_new(const move *m, lvlm_error *err)
     return rc;
 }
 
-/* The new set is not lost because it could not be moved. */
+/* Keep the new set if it could not be moved. */
 static int keep_the_rest(lvlm_outdir *dir, lvlm_error *why, lvlm_error *err)
 {
     close(dir->lock);
@@ -240,8 +240,8 @@ static int keep_the_rest(lvlm_outdir *dir, lvlm_error *why, lvlm_error *err)
                      dir->temporary);
 }
 
-/* From here on the new set may be all that there is: whoever removes temporaries when a
- * signal ends the program does not find it under this name. */
+/* From here on the new set may be the only one. Under this name the signal handler,
+ * which removes temporaries, does not find it. */
 static int rename_temporary(lvlm_outdir *dir, lvlm_error *err)
 {
     char *const moving = name_inside(dir->path, MOVING);
@@ -266,7 +266,7 @@ static int replace(const move *m, lvlm_error *err)
     return 0;
 }
 
-/* Out of the temporary directory into the target above it. */
+/* Move files from the temporary directory to the target above it. */
 static int move_up(lvlm_outdir *dir, lvlm_error *err)
 {
     move m = { .dir = dir, .from = dir->lock, .to = -1 };
@@ -293,7 +293,8 @@ int lvlm_outdir_commit(lvlm_outdir *dir, lvlm_error *err)
         return lvlm_fail_errno(err, "%s: cannot rename into place", dir->path);
     close(dir->lock);
     dir->lock = -1;
-    return lvlm_sync_parent(dir->temporary, err); /* it was where the new names are */
+    /* in the same directory as the new names */
+    return lvlm_sync_parent(dir->temporary, err);
 }
 
 void lvlm_outdir_close(lvlm_outdir *dir)

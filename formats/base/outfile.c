@@ -2,8 +2,8 @@
  *
  *   .NAME.lvlm-tmp  --fsync-->  rename  -->  NAME  --fsync of the directory
  *
- * "Must not exist" is atomic where the system can say so: RENAME_NOREPLACE or link(2),
- * which never replace. */
+ * "Must not exist" is atomic where the system supports it: RENAME_NOREPLACE or link(2)
+ * never replace a file. */
 #include "formats/base/outfile.h"
 
 #include <assert.h>
@@ -20,11 +20,11 @@
 #include "formats/base/alloc.h"
 #include "formats/base/temporary.h"
 
-/* Write-back of what has been written starts after this many bytes, so that the disk
- * works while we do. */
+/* Write-back starts after each run of this many bytes, to overlap with the caller's
+ * work. */
 #define WRITE_BACK_BYTES ((uint64_t)32 << 20)
 
-/* Appends shorter than this are collected. */
+/* Shorter appends are buffered. */
 enum { BUFFER_BYTES = 1 << 16 };
 
 struct lvlm_outfile {
@@ -32,8 +32,8 @@ struct lvlm_outfile {
     char *path;
     char *temporary;
     bool overwrite;
-    bool exists;  /* the temporary file is there and ours */
-    uint64_t end; /* of what lvlm_outfile_write appended, the buffer left out */
+    bool exists;  /* the temporary file exists and is ours */
+    uint64_t end; /* of the data appended by lvlm_outfile_write, without the buffer */
     size_t n_buffered;
     atomic_ullong since_write_back;
     pthread_mutex_t lock; /* guards error */
@@ -44,8 +44,8 @@ struct lvlm_outfile {
 
 /* ---- opening -------------------------------------------------------------------- */
 
-/* What a rename at the end would refuse, or destroy, is refused at the beginning.
- * `mode`: of the file that is replaced, or 0: there is none. */
+/* Refuse at open what the final rename would refuse or destroy. `mode`: of the file
+ * that is replaced, 0 if there is none. */
 static int check_target(const char *path, bool overwrite, mode_t *mode, lvlm_error *err)
 {
     struct stat st;
@@ -53,7 +53,7 @@ static int check_target(const char *path, bool overwrite, mode_t *mode, lvlm_err
     if (lstat(path, &st) < 0) return 0;
     FAIL_IF(S_ISDIR(st.st_mode), err, LVLM_EUSAGE, "%s: is a directory", path);
     FAIL_IF(!overwrite, err, LVLM_EUSAGE, "%s: exists; --force overwrites", path);
-    if (stat(path, &st) < 0) return 0; /* a link that leads nowhere */
+    if (stat(path, &st) < 0) return 0; /* a dangling link */
     FAIL_IF(!S_ISREG(st.st_mode), err, LVLM_EUSAGE, "%s: is not a regular file", path);
     *mode = st.st_mode & 0777;
     return 0;
@@ -102,7 +102,7 @@ const char *lvlm_outfile_temporary(const lvlm_outfile *file)
 
 /* ---- writing -------------------------------------------------------------------- */
 
-/* Keep the first error; later ones are its consequences. */
+/* Keep the first error; later ones are consequences. */
 static void stick(lvlm_outfile *file, const lvlm_error *error)
 {
     pthread_mutex_lock(&file->lock);
@@ -182,13 +182,13 @@ int lvlm_outfile_check(lvlm_outfile *file, lvlm_error *err)
 
 /* ---- making it real ------------------------------------------------------------- */
 
-/* No allocation: after a rename nothing may fail for want of memory. */
+/* No allocation: nothing after the rename may fail. */
 int lvlm_sync_parent(const char *path, lvlm_error *err)
 {
     char dir[PATH_MAX];
     const char *slash = strrchr(path, '/');
     const size_t n = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
-    if (n >= sizeof dir) return 0; /* no directory has such a name */
+    if (n >= sizeof dir) return 0; /* too long for a directory */
     memcpy(dir, path, n);
     dir[n] = '\0';
     const int fd = open(n > 0 ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -214,7 +214,7 @@ static int rename_to_new(const char *from, const char *to)
         return 0;
     }
     if (errno == EEXIST) return -1;
-    /* a file system with neither: look before the leap is the best that is left */
+    /* a file system with neither: all that is left is to check first */
     if (lstat(to, &st) < 0) return rename(from, to);
     errno = EEXIST;
     return -1;
@@ -239,7 +239,7 @@ int lvlm_outfile_commit(lvlm_outfile *file, lvlm_error *err)
     TRY(lvlm_outfile_check(file, err));
     if (fsync(file->fd) < 0)
         return lvlm_fail_errno(err, "%s: cannot flush to disk", file->path);
-    /* it stays open, and so locked, until it has its name */
+    /* it stays open, and so locked, until it is renamed */
     TRY(move_into_place(file, err));
     close(file->fd);
     file->fd = -1;
@@ -249,7 +249,7 @@ int lvlm_outfile_commit(lvlm_outfile *file, lvlm_error *err)
 void lvlm_outfile_close(lvlm_outfile *file)
 {
     if (file == NULL) return;
-    if (file->exists) (void)unlink(file->temporary); /* while it is locked */
+    if (file->exists) (void)unlink(file->temporary); /* while still locked */
     if (file->fd >= 0) close(file->fd);
     pthread_mutex_destroy(&file->lock);
     lvlm_free(file->path);

@@ -5,7 +5,7 @@
 
 #include "formats/base/cgroups.h"
 
-/* Processors that one folder allows, 0: any number. */
+/* The limit of one folder in processors; 0: none. */
 static double quota_of(const char *folder)
 {
     double v[2], period[2];
@@ -33,7 +33,7 @@ size_t lvlm_processor_quota(const char *root)
     return least < 1 ? 1 : (size_t)least;
 }
 
-/* More processors than a set of the usual size holds are more than we use. */
+/* More processors than fit a cpu_set_t are more than are used. */
 size_t lvlm_processors(void)
 {
     const size_t quota = lvlm_processor_quota("");

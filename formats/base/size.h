@@ -1,5 +1,5 @@
-/* size.h - arithmetic on sizes that come from files. Shapes are multiplied and
- * offsets are added only through these; false means that it does not fit. */
+/* size.h - arithmetic on sizes that come from files. Shapes and offsets are multiplied
+ * and added only by these functions; false means overflow. */
 #ifndef LVLM_FORMATS_BASE_SIZE_H
 #define LVLM_FORMATS_BASE_SIZE_H
 

@@ -9,7 +9,7 @@
 
 #include "formats/base/alloc.h"
 
-/* Room for `extra` more bytes and the final zero; false sets `failed`. */
+/* Make room for `extra` more bytes and the NUL; on failure sets `failed`. */
 static bool reserve(lvlm_strbuf *buf, size_t extra)
 {
     if (buf->failed || buf->length > buf->max || extra > buf->max - buf->length) {
@@ -19,7 +19,7 @@ static bool reserve(lvlm_strbuf *buf, size_t extra)
     const size_t need = buf->length + extra + 1;
     if (need <= buf->capacity) return true;
     size_t capacity = buf->capacity > 0 ? buf->capacity : 64;
-    assert(buf->max < SIZE_MAX / 2); /* so that neither sum nor doubling overflows */
+    assert(buf->max < SIZE_MAX / 2); /* so neither sum nor doubling overflows */
     while (capacity < need) capacity *= 2;
     char *grown = lvlm_realloc(buf->text, capacity, 1);
     if (grown == NULL) {

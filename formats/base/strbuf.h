@@ -1,4 +1,4 @@
-/* strbuf.h - a growing byte string with a maximum that it is born with.
+/* strbuf.h - a growing byte string with a fixed maximum.
  *
  * The first failure (no memory, beyond the maximum) sticks: later appends do
  * nothing, and lvlm_strbuf_check reports it once at the end. */
@@ -13,7 +13,7 @@
 LVLM_BEGIN_DECLS
 
 typedef struct lvlm_strbuf {
-    char *text; /* always ends in a zero byte once anything was appended, else NULL */
+    char *text; /* NUL-terminated; NULL if nothing was appended */
     size_t length;
     size_t capacity;
     size_t max;

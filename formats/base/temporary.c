@@ -1,4 +1,4 @@
-/* temporary.c - names, locks and removal of temporaries; see temporary.h. */
+/* temporary.c - names, locks and removes temporaries; see temporary.h. */
 #include "formats/base/temporary.h"
 
 #include <dirent.h>
@@ -16,10 +16,11 @@
 
 #define SUFFIX ".lvlm-tmp"
 
-/* Longer names are cut, and distinguished by a hash, so that the suffix always fits. */
+/* Longer names are truncated and made distinct by a hash, so that the suffix always
+ * fits. */
 enum { LONGEST_BASE = 120, CUT_BASE = 96 };
 
-/* Runs that start and end at once may take a name from each other this often. */
+/* Retries when concurrent runs create and remove the same name. */
 enum { ATTEMPTS = 100 };
 
 /* ---- the name ------------------------------------------------------------------- */
@@ -63,10 +64,10 @@ int lvlm_lock(int fd, const char *target, lvlm_error *err)
     while (got < 0 && errno == EINTR);
     FAIL_IF(got < 0 && errno == EWOULDBLOCK, err, LVLM_EIO,
             "%s: is being written by another run", target);
-    return 0; /* else: a file system without locks */
+    return 0; /* otherwise: a file system without locks */
 }
 
-/* Is what is open as `fd` still under that name? */
+/* Does that name still refer to the file open as `fd`? */
 static bool is_named(int fd, const char *name)
 {
     struct stat open_one, named;
@@ -87,7 +88,7 @@ int lvlm_temporary_sweep(const char *name, const char *target, lvlm_error *err)
 
 /* ---- creating ------------------------------------------------------------------- */
 
-/* -1 and EEXIST when the name is taken. */
+/* -1 and EEXIST if the name exists. */
 static int create(const char *name, mode_t mode, bool folder)
 {
     if (!folder) return open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
@@ -110,7 +111,7 @@ int lvlm_temporary_create(int *out, const char *name, mode_t mode, bool folder,
             TRY(lvlm_temporary_sweep(name, target, err));
             continue;
         }
-        /* another run may have swept it before it was locked */
+        /* another run may have removed it before it was locked */
         const int rc = lvlm_lock(fd, target, err);
         if (rc == 0 && is_named(fd, name)) {
             *out = fd;

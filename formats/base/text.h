@@ -14,7 +14,7 @@ static inline bool lvlm_starts_with(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* With at least one byte before the suffix. */
+/* At least one byte must precede the suffix. */
 static inline bool lvlm_ends_with(const char *text, const char *suffix)
 {
     const size_t n = strlen(text), m = strlen(suffix);
@@ -33,7 +33,7 @@ static inline bool lvlm_is_listed(const char *list, const char *text)
     return false;
 }
 
-/* For qsort and bsearch over an array of texts: bytewise. */
+/* Bytewise comparison for qsort and bsearch over an array of texts. */
 static inline int lvlm_by_text(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);

@@ -1,9 +1,9 @@
-/* utf8.c - table 3-7 of Unicode: which byte may be where; what a terminal shows. */
+/* utf8.c - validates by table 3-7 of Unicode; escapes text for a terminal. */
 #include "formats/base/utf8.h"
 
 #include <string.h>
 
-/* What the second byte may be, by the first one. */
+/* The permitted second bytes, by first byte. */
 static bool is_second(unsigned char first, unsigned char second)
 {
     const unsigned char low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
@@ -42,7 +42,7 @@ bool lvlm_utf8_valid(const char *bytes, size_t n_bytes)
 
 /* ---- for a terminal ------------------------------------------------------------- */
 
-/* C0, DEL, and C1, which is two bytes long; `length` bytes at `s` are one character. */
+/* C0, DEL and C1, which has two bytes; `length` bytes at `s` are one character. */
 static bool is_control(const char *s, size_t length)
 {
     const unsigned char first = (unsigned char)s[0], second = (unsigned char)s[1];
@@ -50,7 +50,7 @@ static bool is_control(const char *s, size_t length)
     return length == 2 && first == 0xc2 && second < 0xa0;
 }
 
-/* How many bytes at `s` are one character; `shown`: which can be shown as it is. */
+/* The length of the character at `s`; `shown`: it can be shown as is. */
 static size_t next_shown(bool *shown, const char *s, size_t n)
 {
     size_t length;

@@ -1,4 +1,4 @@
-/* version.c - the version that was compiled into the library. */
+/* version.c - the version compiled into the library. */
 #include "formats/base/version.h"
 
 const char *lvlm_version(void)

@@ -9,10 +9,10 @@
 LVLM_BEGIN_DECLS
 
 #define LVLM_VERSION "0.1.0"
-#define LVLM_VERSION_NUMBER 100 /* to compare with: 1.2.3 is 10203 */
+#define LVLM_VERSION_NUMBER 100 /* for comparisons: 1.2.3 is 10203 */
 
-/* Those of the library that a program runs with, which can be another than it was
- * compiled with. The text is static. */
+/* The version of the library at run time, which may differ from the one at compile
+ * time. The text is static. */
 const char *lvlm_version(void);
 int lvlm_version_number(void);
 

@@ -1,4 +1,4 @@
-/* workers.c - start, work along, wait. */
+/* workers.c - starts threads, works too, waits. */
 #include "formats/base/workers.h"
 
 #include <pthread.h>
@@ -40,7 +40,7 @@ typedef struct items {
     atomic_bool failed;
     pthread_mutex_t lock; /* guards rc, at and err */
     int rc;
-    size_t at; /* the first item that failed: every earlier one has been run */
+    size_t at; /* the first item that failed; every earlier one has been run */
     lvlm_error *err;
 } items;
 

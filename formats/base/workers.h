@@ -11,14 +11,13 @@
 
 LVLM_BEGIN_DECLS
 
-/* Run `work(user)` in `n_threads` threads, the calling one among them, and wait for
- * all. Fewer run where the system gives no more, so `work` must do everything that
- * is left when it is alone: take the next item until there is none. */
+/* Run `work(user)` in `n_threads` threads, including the calling one, and wait for all.
+ * Fewer run if the system cannot start more, so `work` must take items until none is
+ * left. */
 void lvlm_workers_run(size_t n_threads, void (*work)(void *user), void *user);
 
-/* Run `item(user, i, err)` for every i < n, each once, in order of beginning. After a
- * failure no more are begun, and it is the first one's code and message that come
- * back. */
+/* Run `item(user, i, err)` once for every i < n, started in order. After a failure no
+ * more are started, and the code and message of the first failed item are returned. */
 LVLM_MUST_CHECK int lvlm_workers_each(size_t n_threads, size_t n,
                                       int (*item)(void *user, size_t i,
                                                   lvlm_error *err),

@@ -71,7 +71,7 @@ static const struct {
     { LEDGER(ENTRY("[6]", "0", "8", "lost", "\"targets\":[\"a\"]")),
       "use: unknown use 'lost'" },
     { LEDGER(ENTRY("[6]", "0", "8", "unused", "\"targets\":[\"a\"]")),
-      "has a rule and is used, or none and is not" },
+      "a rule is required if unused, and only then" },
     { LEDGER(ENTRY("[6]", "0", "8", "used", "\"targets\":[\"a\",\"b\"]")),
       "has 2 targets, expected 1" },
     { LEDGER(ENTRY("[6]", "0", "8", "used", "\"targets\":{\"a\":\"b\"}")),

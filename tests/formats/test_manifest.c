@@ -301,9 +301,9 @@ static void config_errors_name_key_expected_and_got(void **state)
         const char *config, *message;
     } bad[] = {
         { "{\"model_type\":\"llava\",\"vision_config\":{}}",
-          "model_type 'llava' is no known family" },
+          "model_type 'llava' is not a known family" },
         { "{\"model_type\":\"qwen\",\"audio\":{}}",
-          "model_type 'qwen', without a section about vision, is no known family" },
+          "model_type 'qwen', without a section about vision, is not a known family" },
         { "{}", "model_type '(none)'" },
         { "{\"model_type\":\"paligemma\",\"vision_config\":{\"hidden_size\":0}}",
           "vision_config.hidden_size: expected a positive whole number, got 0" },

@@ -215,8 +215,8 @@ static void pickle_refuses_functions_by_name(void **state)
                      (int)strlen(module), module, (int)strlen(name), name);
         refuse(bytes, (size_t)n, expected);
     }
-    refuse(BYTES("c\x1b[2J\nx\n."), "a function whose name is no plain text");
-    refuse(BYTES("cos\n\n."), "a function whose name is no plain text");
+    refuse(BYTES("c\x1b[2J\nx\n."), "a function whose name is not plain text");
+    refuse(BYTES("cos\n\n."), "a function whose name is not plain text");
 }
 
 /* Each opcode of Python (pickletools.opcodes) is read or refused under its name; every
@@ -261,7 +261,7 @@ static void pickle_refuses_opcodes_by_name(void **state)
                               code != 0x82 && code != 0x83 && code != 0x84 &&
                               code != 0x8b && code != 0x91 && code != 0x92);
         if (is_read) continue;
-        (void)snprintf(expected, sizeof expected, "0x%02x is no opcode", code);
+        (void)snprintf(expected, sizeof expected, "0x%02x is not an opcode", code);
         for (size_t i = 0; i < sizeof named / sizeof named[0]; i++)
             if (named[i].code == code)
                 (void)snprintf(expected, sizeof expected,
@@ -277,7 +277,7 @@ static void pickle_refuses_what_does_not_add_up(void **state)
         size_t n;
         const char *message;
     } bad[] = {
-        { BYTES(""), "byte 0: goes on behind the end of the data" },
+        { BYTES(""), "byte 0: continues after the end of the data" },
         { BYTES("."), "byte 0: takes a value from an empty stack" },
         { BYTES("NN."), "ends with more than one value" },
         { BYTES("N(."), "ends inside a container" },
@@ -289,9 +289,9 @@ static void pickle_refuses_what_does_not_add_up(void **state)
         { BYTES("N(" TUPLE1 "."), "takes a value from an empty stack" },
         { BYTES("N(0."), "takes a value from an empty stack" },
         { BYTES("}Ns."), "takes a value from an empty stack" },
-        { BYTES("NNa."), "fills something that is no list" },
-        { BYTES("]NNs."), "fills something that is no dictionary" },
-        { BYTES("](N\x90."), "fills something that is no set" },
+        { BYTES("NNa."), "fills something that is not a list" },
+        { BYTES("]NNs."), "fills something that is not a dictionary" },
+        { BYTES("](N\x90."), "fills something that is not a set" },
         { BYTES("}(Nu."), "a key that has no value" },
         { BYTES("(Ne."), "takes a value from an empty stack" },
         { BYTES("q\0."), "takes a value from an empty stack" },
@@ -299,20 +299,22 @@ static void pickle_refuses_what_does_not_add_up(void **state)
         { BYTES("Nq\5h\4."), "memo number 4 was never set" },
         { BYTES("Nj\0\0\0\200."), "memo number 2147483648 was never set" },
         { BYTES("Nr\377\377\377\377."), "memo number 4294967295 is over the limit" },
-        { BYTES("N)R."), "calls something that is no function" },
-        { BYTES("ctorch\nfloat32\n)R."), "calls something that is no function" },
-        { BYTES("ctorch\nFloatStorage\n)R."), "calls something that is no function" },
-        { BYTES(ORDERED_DICT "]R."), "calls with something that is no tuple" },
+        { BYTES("N)R."), "calls something that is not a function" },
+        { BYTES("ctorch\nfloat32\n)R."), "calls something that is not a function" },
+        { BYTES("ctorch\nFloatStorage\n)R."),
+          "calls something that is not a function" },
+        { BYTES(ORDERED_DICT "]R."), "calls with something that is not a tuple" },
         { BYTES(ORDERED_DICT "N" TUPLE1 "R."),
           "an OrderedDict of something that is no" },
-        { BYTES(ORDERED_DICT "]Na" TUPLE1 "R."), "something that is no pair" },
-        { BYTES("ctorch\nSize\n)R."), "a torch.Size of something that is no tuple" },
-        { BYTES("}}b."), "BUILD sets attributes of something that is no OrderedDict" },
-        { BYTES("NQ."), "a persistent id is no tuple" },
+        { BYTES(ORDERED_DICT "]Na" TUPLE1 "R."), "something that is not a pair" },
+        { BYTES("ctorch\nSize\n)R."), "a torch.Size of something that is not a tuple" },
+        { BYTES("}}b."),
+          "BUILD sets attributes of something that is not an OrderedDict" },
+        { BYTES("NQ."), "a persistent id is not a tuple" },
         { BYTES("NU\1x" STACK_GLOBAL "."), "names a function by something" },
-        { BYTES("X\377\377\377\377x."), "goes on behind the end of the data" },
-        { BYTES("\x8d\377\377\377\377\377\377\377\377x."), "goes on behind the end" },
-        { BYTES("ctorch\nSize"), "goes on behind the end of the data" },
+        { BYTES("X\377\377\377\377x."), "continues after the end of the data" },
+        { BYTES("\x8d\377\377\377\377\377\377\377\377x."), "continues after the end" },
+        { BYTES("ctorch\nSize"), "continues after the end of the data" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)

@@ -217,7 +217,8 @@ static void what_is_no_plain_model_is_named(void **state)
     (void)scratch_write(&s, "model.safetensors", pointer, sizeof pointer - 1);
     refuse(s.dir, "model.safetensors: is a Git LFS pointer, not the file itself");
     (void)scratch_write(&s, "config.json", foreign, sizeof foreign - 1);
-    refuse(s.dir, "model_type 'whisper', without a section about vision, is no known");
+    refuse(s.dir,
+           "model_type 'whisper', without a section about vision, is not a known");
     (void)scratch_write(&s, "config.json", quantised, sizeof quantised - 1);
     refuse(s.dir, "is quantised (awq): its weights are packed");
 

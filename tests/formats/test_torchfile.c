@@ -171,8 +171,8 @@ static void torchfile_refuses_hostile_files(void **state)
         { "eval.bin", "calls __builtin__.eval, which" },
         { "complex.bin", "calls torch.ComplexFloatStorage, which" },
         { "negated.bin", "tensor 'w': is marked as negative or conjugate" },
-        { "pickle.bin", "is no file of torch.save" },
-        { "cut.bin", "does not end as a zip archive does; the file is truncated" },
+        { "pickle.bin", "is not a file of torch.save" },
+        { "cut.bin", "does not end like a zip archive; the file is truncated" },
         { "packed.bin", "member 'whole/data/0': is compressed" },
     };
     (void)state;
@@ -367,10 +367,10 @@ static const struct bad_tensor {
     { BYTES(PROTO "}U\1wK\1s."), "holds no state dict" },
     { BYTES(PROTO PLAIN "."), "holds no state dict" },
     { BYTES(W PLAIN "sU\1n}U\1x" PLAIN "ss."), "'n' holds tensors below those" },
-    { BYTES(PROTO "}(U\1w" PLAIN "U\1w" PLAIN "u."), "tensor 'w': is there twice" },
-    { BYTES(PROTO "}K\1" PLAIN "s."), "the name of a tensor is no text" },
-    { BYTES(PROTO "}U\1\377" PLAIN "s."), "the name of a tensor is no text" },
-    { BYTES(PROTO "}U\1\0" PLAIN "s."), "the name of a tensor is no text" },
+    { BYTES(PROTO "}(U\1w" PLAIN "U\1w" PLAIN "u."), "tensor 'w': is listed twice" },
+    { BYTES(PROTO "}K\1" PLAIN "s."), "the name of a tensor is not UTF-8" },
+    { BYTES(PROTO "}U\1\377" PLAIN "s."), "the name of a tensor is not UTF-8" },
+    { BYTES(PROTO "}U\1\0" PLAIN "s."), "the name of a tensor is not UTF-8" },
     { BYTES(W TENSOR(FLOATS("K\3"), "K\0", "K\2" TUPLE1, "K\1" TUPLE1) "s."),
       "member 'm/data/0': has 8 bytes, fewer than 3 elements of 4" },
     { BYTES(W TENSOR(FLOATS("\x8a\x8\0\0\0\0\0\0\0\100"), "K\0", "K\2" TUPLE1,
@@ -392,10 +392,10 @@ static const struct bad_tensor {
     { BYTES(W "ctorch._utils\n_rebuild_tensor_v2\n(" FLOATS("K\2") "tRs."),
       "is not made of a storage and a place in it" },
     { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "K\2", "K\1" TUPLE1) "s."),
-      "size is no tuple of up to 8 numbers" },
+      "size is not a tuple of up to 8 numbers" },
     { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "(K\1K\1K\1K\1K\1K\1K\1K\1K\1t",
                      "K\1" TUPLE1) "s."),
-      "size is no tuple of up to 8 numbers" },
+      "size is not a tuple of up to 8 numbers" },
     { BYTES(W TENSOR(FLOATS("K\2"), "K\0", "J\377\377\377\377" TUPLE1,
                      "K\1" TUPLE1) "s."),
       "size: not a whole number" },
@@ -418,10 +418,10 @@ static const struct bad_tensor {
     { BYTES(W "ctorch._utils\n_rebuild_tensor_v3\n(" FLOATS(
           "K\2") "K\0K\2" TUPLE1 "K\1" TUPLE1 FALSE_ "}U\1xtRs."),
       "tensor 'w': has no dtype" },
-    { BYTES(W "(U\6moduleNNNNtQs."), "a persistent id describes no storage" },
-    { BYTES(W "(U\7storageNNNNtQs."), "a persistent id describes no storage" },
+    { BYTES(W "(U\6moduleNNNNtQs."), "a persistent id does not describe a storage" },
+    { BYTES(W "(U\7storageNNNNtQs."), "a persistent id does not describe a storage" },
     { BYTES(W "(U\7storagectorch\nFloatStorage\nU\1 U\3cpuK\1tQs."),
-      "the key of a storage is no plain text" },
+      "the key of a storage is not plain text" },
     { BYTES(W "(U\7storagectorch\nFloatStorage\nU\1"
               "1U\3cpuK\1tQs."),
       "holds no member 'm/data/1'" },
@@ -431,7 +431,7 @@ static const struct bad_tensor {
     { BYTES(W "(U\7storagectorch\nFloatStorage\nU\1"
               "0U\3cpuK\1U\1k"
               "K\1K\1\x87tQs."),
-      "a view of a storage lies outside of it" },
+      "a view of a storage is outside of it" },
 };
 
 static void torchfile_refuses_bad_tensors(void **state)
@@ -520,8 +520,8 @@ static void torchfile_refuses_bad_legacy_files(void **state)
         size_t n;
         const char *message;
     } bad[] = {
-        { BYTES(""), "is no file of torch.save" },
-        { BYTES(PROTO "N."), "is no file of torch.save" },
+        { BYTES(""), "is not a file of torch.save" },
+        { BYTES(PROTO "N."), "is not a file of torch.save" },
         { BYTES(PROTO "\x8a\x0a"
                       "0123456789."),
           "not one of torch.save" },
@@ -531,8 +531,8 @@ static void torchfile_refuses_bad_legacy_files(void **state)
           "is not little-end" },
         { BYTES(MAGIC PROTOCOL SYSTEM PROTO "cos\nsystem\n."),
           "object, at 42: pickle: byte 2: calls os.system" },
-        { BYTES(MAGIC PROTOCOL SYSTEM W PLAIN "s." PROTO "}."), "are no list" },
-        { BYTES(MAGIC PROTOCOL SYSTEM W PLAIN "s." PROTO "]Na."), "is no text" },
+        { BYTES(MAGIC PROTOCOL SYSTEM W PLAIN "s." PROTO "}."), "are not a list" },
+        { BYTES(MAGIC PROTOCOL SYSTEM W PLAIN "s." PROTO "]Na."), "is not text" },
         { BYTES(MAGIC PROTOCOL SYSTEM W PLAIN "s." PROTO "]U\1"
                                               "1a."),
           "holds a storage that nothing refers to" },

@@ -231,7 +231,7 @@ static void zip_refuses_duplicates_and_overlaps(void **state)
     archive_add(&a, "x", "1", 1, false);
     archive_add(&a, "x", "2", 1, false);
     archive_finish(&a);
-    refuse(&a, "member 'x': is there twice");
+    refuse(&a, "member 'x': is listed twice");
 
     /* "y" hides inside the data of "x". */
     archive inner = { 0 };

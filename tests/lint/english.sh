@@ -8,6 +8,7 @@
 
 # Folders that are read, each without the folders inside it.
 folders='
+formats
 tests/lint
 '
 
@@ -35,7 +36,8 @@ stands? (twice|thrice) => duplicate
 honest='
 there (is|are|was|were|be) no [a-z]+
 (([a-z]+) )?(is|are|was|were|be) no (better|fewer|less|longer|more|other|such)
-one (after|as|at|before|by|for|from|in|like|of|on|over|per|than|to|with|without) .*
+one (after|as|at|before|by|for|from|in|inside|like|of|on|over|per) .*
+one (than|to|with|without) .*
 one (and|but|can|gets|had|has|holds|is|may|or|stays|stores|takes|that|was) .*
 '
 export folders phrases honest
