@@ -1,10 +1,10 @@
 /* mllama.c - Llama 3.2-Vision: names, shapes, configuration.
  *
- *   up to four tiles an image -> ViT of local and gated global blocks, its last state
- *   and five earlier ones side by side -> one linear map -> keys and values of gated
+ *   up to four tiles per image -> ViT of local and gated global blocks -> its last and
+ *   five earlier states, concatenated -> one linear map -> keys and values of gated
  *   cross-attention layers between the layers of Llama 3.1
  *
- * Facts and traps for people: family/mllama.md. */
+ * Background and traps: family/mllama.md. */
 #include <string.h>
 
 #include "formats/base/json.h"
@@ -14,8 +14,9 @@
 
 enum { VISION, CONNECTOR, TEXT, HEAD };
 
-/* The hub's, which save_pretrained of 5.23 writes again; module names from transformers
- * 4.52 on; the base model saved alone; the language model saved alone. */
+/* The hub's, which save_pretrained of 5.23 writes again; module names since
+ * transformers 4.52; the base model saved by itself; the language model saved by
+ * itself. */
 static const lvlm_root roots[] = {
     [VISION] = { "vision.", { "vision_model.", "model.vision_model." }, .modules = 1 },
     [CONNECTOR] = { "connector.",
@@ -68,7 +69,7 @@ static const lvlm_row vision_stem[] = {
 
 static const lvlm_row local_block[] = { VISION_BLOCK, { NULL } };
 
-/* Gates are stored before tanh, and stay so. */
+/* Gates are stored before tanh, here too. */
 static const lvlm_row global_block[] = {
     VISION_BLOCK,
     { "attn_gate", "gate_attn", { DIM(ONE) } },
@@ -220,7 +221,7 @@ static const lvlm_setting settings[] = {
 };
 // clang-format on
 
-/* Every number of the list at `path` is below `limit`. */
+/* Check that every number of the list at `path` is below `limit`. */
 static int check_list(const cJSON *config, const char *path, const char *limit,
                       lvlm_error *err)
 {
@@ -301,26 +302,24 @@ static bool is_mllama(const cJSON *config)
 static const lvlm_projection projections[] = {
     { "vision_to_text", "connector.proj", "linear",
       "z[r] = W [g(r), s(r)] + b for every patch and class row r of every tile; g = "
-      "last "
-      "global block, s = the earlier states interleaved: feature d of state k at "
-      "column "
-      "hidden + d * states + k",
+      "last global block, s = the earlier states interleaved: feature d of state k at "
+      "column hidden + d * states + k",
       "the one projection from vision width to text width, shared by all "
-      "cross-attention "
-      "layers; it reads the last state and five earlier ones side by side",
-      "the language model sees no image: no cross-attention layer has keys or values" },
+      "cross-attention layers; its input is the last state and five earlier ones, "
+      "concatenated",
+      "the language model gets no image: no cross-attention layer has keys or values" },
     { "image_keys", "text.blocks.{i}.cross.k", "linear",
       "k[r] = k_norm(W z[r]) per head; z = connector.out",
-      "keys of one cross-attention layer, made from the projected image; every such "
-      "layer has a map of its own",
+      "keys of one cross-attention layer, computed from the projected image; every "
+      "such layer has its own map",
       BLIND },
     { "image_values", "text.blocks.{i}.cross.v", "linear",
       "v[r] = W z[r]; z = connector.out",
-      "values of one cross-attention layer, made from the projected image; no norm",
+      "values of one cross-attention layer, computed from the projected image; no norm",
       BLIND },
     { "image_to_stream", "text.blocks.{i}.cross.out", "linear",
-      "x[t] += tanh(attn_gate) W a[t]; a = what row t attends to",
-      "the way back into the text's residual stream; a gate of 0 closes it", BLIND },
+      "x[t] += tanh(attn_gate) W a[t]; a = attention output of row t",
+      "the output to the text's residual stream; a gate of 0 closes it", BLIND },
     { "text_head", "text.head", "linear", "logits[t] = W h[t]; h = text.norm",
       "the output layer of the language model, never tied: the embedding has rows for "
       "<|image|> and others that the head lacks",
@@ -338,8 +337,8 @@ static const lvlm_difference differences[] = {
       "intermediate vision states are those leaving the listed blocks, one block late; "
       "the model was trained with the states entering them" },
     { "unseeing_rows_attend", NULL, NULL, "text.blocks.3",
-      "text that may see no image attends to every tile without a mask; the model was "
-      "trained to pass such rows through cross-attention layers unchanged" },
+      "text rows to which no image is visible attend to every tile without a mask; the "
+      "model was trained to pass such rows through cross-attention layers unchanged" },
     { NULL },
 };
 
@@ -348,7 +347,7 @@ static const lvlm_difference differences[] = {
 static const lvlm_stage_rule stage_rules[] = {
     { "1", "text.blocks.*", "text.cross_layers", true,
       "the cross-attention layers are part of the adapter: they were trained while the "
-      "language model was left as it was" },
+      "language model was frozen" },
     { NULL },
 };
 

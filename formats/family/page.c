@@ -1,4 +1,4 @@
-/* page.c - what several pages derive and check alike; see page.h. */
+/* page.c - checks and derived settings that several pages share; see page.h. */
 #include "formats/family/page.h"
 
 #include <assert.h>
@@ -8,7 +8,7 @@
 #include "formats/base/json.h"
 #include "formats/base/size.h"
 
-/* Whole numbers up to here are exact in JSON as most read it. */
+/* Whole numbers up to this one are exact for most JSON readers. */
 #define MAX_EXACT 0x1p53
 
 const lvlm_word lvlm_page_activations[] = {
@@ -65,7 +65,7 @@ int lvlm_page_add_vision_mlp(cJSON *config, lvlm_error *err)
     const double mlp = (double)hidden * ratio;
     FAIL_IF(!(mlp >= 1 && mlp <= MAX_EXACT), err, LVLM_EFORMAT,
             "config.json: vision_config: mlp_ratio %g times the width %" PRIu64
-            " makes no width",
+            " is not a width",
             ratio, hidden);
     return lvlm_page_add_number(config, "vision.mlp", (uint64_t)mlp, err);
 }
@@ -94,8 +94,8 @@ int lvlm_page_check_multiple(const cJSON *config, const char *whole, const char 
     const uint64_t a = lvlm_page_count(config, whole);
     const uint64_t b = lvlm_page_count(config, part);
     FAIL_IF(b == 0 || a % b != 0, err, LVLM_EFORMAT,
-            "config.json: %s %" PRIu64 " is no multiple of %s %" PRIu64, whole, a, part,
-            b);
+            "config.json: %s %" PRIu64 " is not a multiple of %s %" PRIu64, whole, a,
+            part, b);
     return 0;
 }
 
@@ -104,7 +104,7 @@ int lvlm_page_check_equal(const cJSON *config, const char *a, const char *b,
 {
     const uint64_t x = lvlm_page_count(config, a), y = lvlm_page_count(config, b);
     FAIL_IF(x != y, err, LVLM_EFORMAT,
-            "config.json: %s %" PRIu64 " is not %s %" PRIu64 ", which it has to be", a,
+            "config.json: %s %" PRIu64 " is not %s %" PRIu64 ", which it must equal", a,
             x, b, y);
     return 0;
 }

@@ -1,6 +1,6 @@
-/* page.h - shorthand for the pages of this folder, and what several derive alike.
+/* page.h - shorthand for the pages of this folder, and settings that several derive.
  *
- * Included by family pages only. */
+ * Included only by family pages. */
 #ifndef LVLM_FORMATS_FAMILY_PAGE_H
 #define LVLM_FORMATS_FAMILY_PAGE_H
 
@@ -38,21 +38,21 @@ LVLM_BEGIN_DECLS
 #define WORD        LVLM_SETTING_WORD
 #define LIST        LVLM_SETTING_LIST
 #define CONSTANT    LVLM_SETTING_CONSTANT
-/* Before 5.0 a head was made the table's before its values were read or thrown away; from
- * 5.0 on one with other values stays. */
+/* Before 5.0 a head was tied before its values were loaded; since 5.0 a head with other
+ * values is kept. */
 #define STORED_HEAD_IGNORED                                                                \
     { "stored_head_ignored", NULL, "5.0", "logits",                                        \
-      "a head that is stored beside tie_word_embeddings true is ignored and the embedding " \
-      "table used in its place; the model was trained with its head" }
+      "a stored head is ignored if tie_word_embeddings is true, and the embedding used " \
+      "instead; the model was trained with its head" }
 // clang-format on
 
-/* Names of activations as transformers has them, and what they are here. */
+/* transformers' names of activations, and ours. */
 extern const lvlm_word lvlm_page_activations[];
 
-/* A canonical setting that is a whole number; 0 when it is not there. */
+/* A canonical setting that is a whole number; 0 if it is absent. */
 uint64_t lvlm_page_count(const cJSON *config, const char *path);
-/* Add one at "section.name", or put it in the place of what is there. LVLM_EFORMAT over
- * 2^53, which JSON's readers round. */
+/* Add a number at "section.name", or replace it. LVLM_EFORMAT if it is over 2^53, which
+ * JSON readers round. */
 LVLM_MUST_CHECK int lvlm_page_add_number(cJSON *config, const char *path,
                                          uint64_t value, lvlm_error *err);
 /* a * b + c of settings, or LVLM_EFORMAT: `what` of it is too large. */
@@ -62,12 +62,12 @@ LVLM_MUST_CHECK int lvlm_page_product(uint64_t *out, uint64_t a, uint64_t b, uin
 LVLM_MUST_CHECK int lvlm_page_add_vision_mlp(cJSON *config, lvlm_error *err);
 /* vision.grid = vision.image / vision.patch. */
 LVLM_MUST_CHECK int lvlm_page_add_grid(cJSON *config, lvlm_error *err);
-/* `part` = `whole` / `n`, which must come out even: the width of one head. */
+/* `part` = `whole` / `n`, which must divide evenly: the width of one head. */
 LVLM_MUST_CHECK int lvlm_page_add_quotient(cJSON *config, const char *part,
                                            const char *whole, const char *n,
                                            lvlm_error *err);
 
-/* LVLM_EFORMAT names both settings and their values unless it holds. */
+/* LVLM_EFORMAT names both settings and their values if the check fails. */
 LVLM_MUST_CHECK int lvlm_page_check_multiple(const cJSON *config, const char *whole,
                                              const char *part, lvlm_error *err);
 LVLM_MUST_CHECK int lvlm_page_check_equal(const cJSON *config, const char *a,

@@ -2,8 +2,8 @@
  *
  *   image -> SigLIP So400m/14 -> one linear map -> rows of <image> -> Gemma or Gemma 2
  *
- * Facts and traps for people: family/paligemma.md. The two generations share tower,
- * connector and names; they differ in the decoder's norms, caps and settings. */
+ * Background and traps: family/paligemma.md. The two generations share tower, connector
+ * and names; they differ in the decoder's norms, caps and settings. */
 #include <string.h>
 
 #include "formats/base/json.h"
@@ -84,8 +84,8 @@ static const lvlm_row text_stem[] = {
     { NULL },
 };
 
-/* post_attention_layernorm stands before the MLP in Gemma and behind attention in
- * Gemma 2: the same source name, two native ones. */
+/* post_attention_layernorm is before the MLP in Gemma and after attention in Gemma 2:
+ * one source name, two native ones. */
 static const lvlm_row gemma_block[] = {
     { "norm1.weight", "input_layernorm.weight",          { DIM(HIDDEN) } },
     { "norm2.weight", "post_attention_layernorm.weight", { DIM(HIDDEN) } },
@@ -147,7 +147,7 @@ static const lvlm_unused_rule unused[] = {
 
 /* ---- configuration -------------------------------------------------------------- */
 
-/* Gemma's first files say "gelu" and mean the tanh form; the reference corrects it. */
+/* Gemma's first files have "gelu" but mean the tanh form; the reference corrects it. */
 static const lvlm_word gemma_activations[] = {
     { "gelu_pytorch_tanh", "gelu_tanh" },
     { "gelu_new", "gelu_tanh" },
@@ -159,7 +159,8 @@ static const lvlm_word rope_types[] = { { "default", "default" }, { NULL } };
 #define ROPE "text_config.rope_parameters."
 
 // clang-format off
-/* Class defaults of SiglipVisionConfig; without a section, PaliGemmaConfig's own. */
+/* Class defaults of SiglipVisionConfig; without the section, those of
+ * PaliGemmaConfig. */
 #define VISION_SETTINGS                                                                              \
     { "vision.tower",      CONSTANT, NULL,                               "\"siglip\"" },             \
     { "vision.hidden",     COUNT,    "vision_config.hidden_size",         "768",   "1152" },         \
@@ -219,7 +220,7 @@ static const lvlm_setting gemma2_settings[] = {
 };
 // clang-format on
 
-/* What follows from other settings, and what must hold between them. */
+/* Derived settings, and conditions between settings. */
 static int derive(cJSON *config, lvlm_error *err)
 {
     TRY(lvlm_page_add_grid(config, err));
@@ -269,13 +270,10 @@ static const lvlm_projection projections[] = {
       "z[p] = W h[p] + b for every patch p; h = vision.out, z replaces the rows of "
       "<image>",
       "the image tower's own classifier head (img/head in big_vision, trained from "
-      "zero), "
-      "which Hugging Face files under multi_modal_projector.linear; applied to every "
-      "patch, "
-      "no activation, no norm and no scale behind it",
-      "the language model sees no image: every <image> row would hold whatever stands "
-      "in "
-      "its place, and nothing else in the model reports it" },
+      "zero), which Hugging Face files under multi_modal_projector.linear; applied to "
+      "every patch, no activation, no norm and no scale after it",
+      "the language model gets no image: every <image> row would hold the embedding of "
+      "the placeholder, and nothing else in the model reports it" },
     { "text_head", "text.head", "linear",
       "logits[t] = E h[t]; h = text.norm, E = text.embed.weight when tied",
       "the output layer of the language model; released checkpoints tie it to the "
@@ -289,14 +287,14 @@ static const lvlm_projection projections[] = {
 // clang-format off
 #define MASK_DIFFERENCES                                                                          \
     { "padding_seen", NULL, "4.49", "text.blocks.0",                                              \
-      "in a batch with labels every token sees the padding too, as if it were prefix; the model " \
-      "was trained to see none of it" },                                                          \
+      "in a batch with labels every token attends to padding too, as if it were prefix; the "     \
+      "model was trained without" },                                                              \
     { "suffix_seen_unlabelled", NULL, "5.0", "text.blocks.0",                                     \
-      "in a batch without labels every token sees every other, those of the suffix too; the "     \
-      "model was trained to see the suffix up to the token itself" },                             \
+      "in a batch without labels every token attends to the whole suffix; the model was trained " \
+      "with a causal mask there" },                                                               \
     { "causal_untyped", "5.9", NULL, "text.blocks.0",                                             \
-      "in a batch without token_type_ids every token sees those up to itself alone; the model "   \
-      "was trained to see the whole prefix" }
+      "in a batch without token_type_ids the mask is causal everywhere; the model was trained "   \
+      "to attend to the whole prefix" }
 // clang-format on
 
 static const lvlm_difference gemma_differences[] = { MASK_DIFFERENCES,
@@ -311,13 +309,11 @@ static const lvlm_difference gemma2_differences[] = {
     { "final_softcap", NULL, "4.52", "logits", FINAL_SOFTCAP },
     { "final_softcap", "5.23", NULL, "logits", FINAL_SOFTCAP },
     { "sliding_window_prefix", NULL, "4.53", "text.blocks.0",
-      "in even blocks every token sees only the last sliding_window keys, those of "
-      "images "
-      "and prefix too; PaliGemma 2 was trained to see them all" },
+      "in even blocks every token attends only to the last sliding_window keys, image "
+      "and prefix tokens too; PaliGemma 2 was trained to attend to all keys" },
     { "sliding_window", "5.0", NULL, "text.blocks.0",
-      "in even blocks the suffix sees only the last sliding_window keys; PaliGemma 2 "
-      "was "
-      "trained to see them all" },
+      "in even blocks the suffix attends only to the last sliding_window keys; "
+      "PaliGemma 2 was trained to attend to all keys" },
     STORED_HEAD_IGNORED,
     { NULL },
 };

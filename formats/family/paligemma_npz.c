@@ -1,10 +1,10 @@
-/* paligemma_npz.c - PaliGemma 1 and 2 as big_vision writes them: keys, shapes, and the
- * config.json that such a file does not have.
+/* paligemma_npz.c - PaliGemma 1 and 2 as written by big_vision: keys, shapes, and the
+ * config.json that such a file lacks.
  *
  *   img/   SigLIP; img/head, its classifier head, is the projection into the text
- *   llm/   Gemma or Gemma 2, without a head of its own
+ *   llm/   Gemma or Gemma 2, with a tied head
  *
- * Kernels stand [in, out]; heads and their width are axes. Facts and traps for people:
+ * Kernels are [in, out]; heads and their width are separate axes. Background and traps:
  * family/paligemma.md. */
 #include "formats/family/paligemma_npz.h"
 
@@ -71,12 +71,12 @@ static const lvlm_npz_row decoder[] = {
 
 /* One of n stacked maps [heads, hidden, head_dim]. */
 #define OF(n, i, heads) { DIM(n), DIM(heads), DIM(HIDDEN), DIM(HEAD_DIM) }, 1, (i), { 1, 3, 2 }
-/* gating_einsum of Gemma alone comes turned. */
+/* Only Gemma 1 stores gating_einsum transposed. */
 #define GATE(native, i)                                                                       \
     { native, "mlp/gating_einsum", { DIM(TWO), DIM(HIDDEN), DIM(MLP) }, 1, (i), { 2, 1 } },   \
     { native, "mlp/gating_einsum", { DIM(TWO), DIM(MLP), DIM(HIDDEN) }, 1, (i), { 1, 2 } }
 
-/* Where there are as many heads for keys as for queries, one array holds all three. */
+/* With as many key heads as query heads, one array holds q, k and v. */
 #define ATTENTION_AND_MLP                                                                     \
     { "attn.q.weight", "attn/q_einsum/w",                                                     \
       { DIM(HEADS), DIM(HIDDEN), DIM(HEAD_DIM) }, .order = { 0, 2, 1 } },                     \
@@ -132,15 +132,15 @@ static const lvlm_tensor *find(const lvlm_checkpoint *cp, const char *key)
     return t != NULL ? t : lvlm_checkpoint_find(cp, key);
 }
 
-/* An array of the blocks: stacked, or that of block 0. */
+/* An array of the blocks: stacked, or block 0's. */
 typedef struct blocks {
-    const lvlm_tensor *tensor; /* NULL: not there */
+    const lvlm_tensor *tensor; /* NULL: absent */
     const uint64_t *dims;      /* of one block */
     size_t n_dims;
     uint64_t n; /* blocks */
 } blocks;
 
-/* `prefix` is the section's, `separator` stands before the number of a block. */
+/* `prefix` is the section's; `separator` precedes the number of a block. */
 static blocks find_blocks(const lvlm_checkpoint *cp, const char *prefix,
                           const char *separator, const char *key)
 {
@@ -168,7 +168,8 @@ static blocks text_blocks(const lvlm_checkpoint *cp, const char *key)
     return find_blocks(cp, TEXT_BLOCKS, "/", key);
 }
 
-/* The config.json is read off arrays of so many dimensions, none of which is 0. */
+/* config.json is derived from this array: check that it has `n_dims` dimensions, none
+ * of them 0. */
 static int expect(const lvlm_tensor *t, const char *key, size_t n_dims, size_t expected,
                   lvlm_error *err)
 {
@@ -185,7 +186,7 @@ static int expect(const lvlm_tensor *t, const char *key, size_t n_dims, size_t e
     return 0;
 }
 
-/* What the shapes say. */
+/* The sizes given by shapes. */
 typedef struct sizes {
     uint64_t patch, channels, vision_hidden, image;
     uint64_t vision_layers, vision_heads, vision_mlp;
@@ -219,8 +220,8 @@ static int read_vision(sizes *s, const lvlm_checkpoint *cp, lvlm_error *err)
     while (grid * grid < s->positions) grid++;
     FAIL_IF(grid * grid != s->positions, err, LVLM_ECHECK,
             "tensor '%s': %" PRIu64
-            " positions are no square of patches: --config FILE.json says the "
-            "image's size",
+            " positions are not a square of patches: give the image's size by --config "
+            "FILE.json",
             positions->name, s->positions);
     s->image = grid * s->patch;
     return 0;
@@ -258,11 +259,11 @@ static int read_text(sizes *s, const lvlm_checkpoint *cp, lvlm_error *err)
 
 /* ---- the released sizes --------------------------------------------------------- */
 
-/* Image tokens stand right behind the 257152 rows that big_vision has. */
+/* Image tokens directly follow the 257152 rows of big_vision. */
 enum { IMAGE_TOKEN = 257152, PADDED_ROWS = 257216 };
 
-/* big_vision's names. query_scalar is the one number that shapes do not say: the 27b is
- * scaled by width / heads, all others by the width of a head. */
+/* big_vision's names. query_scalar is the one number that does not follow from shapes:
+ * the 27b is scaled by width / heads, all others by the width of a head. */
 static const struct variant {
     const char *name;
     uint64_t hidden, layers, heads, kv_heads, head_dim, mlp, query_scalar;
@@ -314,7 +315,7 @@ static void print_top(lvlm_strbuf *out, const sizes *s)
                        N(s->hidden), IMAGE_TOKEN, N(s->hidden));
 }
 
-/* `generation` are the lines of Gemma 2 alone. */
+/* `generation` has the lines that only Gemma 2 needs. */
 static void print_text(lvlm_strbuf *out, const sizes *s, const char *generation)
 {
     lvlm_strbuf_printf(out,
@@ -357,7 +358,7 @@ static void print_vision(lvlm_strbuf *out, const sizes *s)
                        N(s->patch), N(s->hidden));
 }
 
-/* Soft caps and the window are those of gemma-2-2b-it, which the hub's files took. */
+/* Soft caps and the window are those of gemma-2-2b-it, as in the hub's files. */
 static void generation_lines(char text[512], uint64_t query_scalar)
 {
     snprintf(text, 512,
@@ -371,7 +372,7 @@ static void generation_lines(char text[512], uint64_t query_scalar)
              N(query_scalar));
 }
 
-/* What was taken for granted; nothing for what was released. */
+/* A sentence on what is assumed; none for released sizes. */
 static int assume(const char **out, const sizes *s, bool gemma2, lvlm_arena *arena,
                   lvlm_error *err)
 {
@@ -380,8 +381,8 @@ static int assume(const char **out, const sizes *s, bool gemma2, lvlm_arena *are
     if (!token && !scalar) return 0;
     *out = lvlm_arena_printf(
         arena,
-        "no released model has these shapes, and they do not say everything: assumed "
-        "%s%s%s; --config FILE.json (a config.json) says otherwise",
+        "no released model has these shapes, and they do not decide everything: "
+        "assumed %s%s%s; give a config.json by --config FILE.json to change that",
         token ? "image token 257152" : "", token && scalar ? " and " : "",
         scalar ? "soft caps 50 and 30 and queries scaled by head_dim^-1/2" : "");
     return *out != NULL ? 0 : lvlm_fail_memory(err);

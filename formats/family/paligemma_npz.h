@@ -1,5 +1,5 @@
-/* paligemma_npz.h - PaliGemma 1 and 2 as big_vision writes them. Included by pages
- * only. */
+/* paligemma_npz.h - PaliGemma 1 and 2 as written by big_vision. Included only by family
+ * pages. */
 #ifndef LVLM_FORMATS_FAMILY_PALIGEMMA_NPZ_H
 #define LVLM_FORMATS_FAMILY_PALIGEMMA_NPZ_H
 

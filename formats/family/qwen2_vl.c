@@ -3,8 +3,8 @@
  *   patches of two frames -> rotary ViT -> merger of 2 x 2 patches -> rows of
  *   <|image_pad|> and <|video_pad|> -> Qwen2 with three-axis rotary positions
  *
- * Facts and traps for people: family/qwen2_vl.md. The generations share everything but
- * the tower's norms, its MLP and its windows. */
+ * Background and traps: family/qwen2_vl.md. The generations differ only in the tower's
+ * norms, MLP and windows. */
 #include <string.h>
 
 #include "formats/base/json.h"
@@ -15,8 +15,8 @@
 
 enum { VISION, MERGER, TEXT, HEAD };
 
-/* The hub's, which save_pretrained still writes; module names from transformers 4.52
- * on, as savers of raw state dicts write them; the base model saved alone. */
+/* The hub's, which save_pretrained still writes; module names since transformers 4.52,
+ * written by savers of raw state dicts; the base model saved by itself. */
 static const lvlm_root roots[] = {
     [VISION] = { "vision.", { "visual.", "model.visual." }, .modules = 1 },
     [MERGER] = { "connector.",
@@ -149,7 +149,7 @@ static const lvlm_row_count row_counts[] = {
 
 /* ---- configuration -------------------------------------------------------------- */
 
-/* "mrope" is the default frequencies on three axes. */
+/* "mrope" means the default frequencies on three axes. */
 static const lvlm_word rope_types[] = {
     { "default", "default" },
     { "mrope", "default" },
@@ -157,7 +157,8 @@ static const lvlm_word rope_types[] = {
 };
 
 // clang-format off
-/* Text settings stand in text_config since transformers 4.52, at the top before. */
+/* Text settings are in text_config since transformers 4.52; before, at the top
+ * level. */
 #define TEXT(key) "text_config." key "|" key
 #define ROPE(key) "text_config.rope_parameters." key "|rope_parameters." key
 #define SCALING(key) "|text_config.rope_scaling." key "|rope_scaling." key
@@ -201,7 +202,7 @@ static const lvlm_word rope_types[] = {
     { "connector.kind",      CONSTANT, NULL,                                       "\"merger\"" },        \
     { "connector.activation", CONSTANT, NULL,                                      "\"gelu\"" }
 
-/* In Qwen2-VL hidden_size is the width behind the merger, in Qwen2.5-VL the tower's. */
+/* In Qwen2-VL hidden_size is the width after the merger, in Qwen2.5-VL the tower's. */
 static const lvlm_setting qwen2_settings[] = {
     VISION_SETTINGS("\"quick_gelu\""),
     { "vision.hidden",    COUNT,    "vision_config.embed_dim",   "1280" },
@@ -226,7 +227,7 @@ static const lvlm_setting qwen2_5_settings[] = {
 };
 // clang-format on
 
-/* Three axes share the pairs of a head. */
+/* Check that the three sections add up to the pairs of a head. */
 static int check_mrope(const cJSON *config, lvlm_error *err)
 {
     const cJSON *item, *section = lvlm_json_path(config, "text.mrope_section");
@@ -234,11 +235,11 @@ static int check_mrope(const cJSON *config, lvlm_error *err)
     LVLM_JSON_ITEMS (item, section)
         if (!lvlm_json_u64(&pairs, item) || !lvlm_add_u64(&sum, sum, pairs))
             sum = UINT64_MAX;
-    /* the width is even; halves do not wrap */
+    /* the width is even; no overflow */
     FAIL_IF(lvlm_json_count(section) != 3 ||
                 sum != lvlm_page_count(config, "text.head_dim") / 2,
             err, LVLM_EFORMAT,
-            "config.json: mrope_section has to be three numbers that add up to half of "
+            "config.json: mrope_section must be three numbers that add up to half of "
             "the head's width, %llu",
             (unsigned long long)lvlm_page_count(config, "text.head_dim") / 2);
     return 0;
@@ -298,46 +299,38 @@ static bool is_qwen2_5_vl(const cJSON *config)
 static const lvlm_projection projections[] = {
     { "vision_to_text", "connector.fc1", "linear",
       "m[u] = gelu(W [n(4u) n(4u+1) n(4u+2) n(4u+3)] + b); n = norm of vision.blocks, "
-      "four neighbouring patches end to end",
+      "four neighbouring patches, concatenated",
       "the merger's first layer: a square of 2 x 2 patches becomes one row; gelu is "
-      "the "
-      "exact one, with erf",
-      "the language model sees no image: nothing stands between the tower's patches "
-      "and the rows that they should become" },
+      "the exact one, with erf",
+      "the language model gets no image: nothing maps the tower's patches to rows" },
     { "vision_to_text", "connector.fc2", "linear",
       "z[u] = W m[u] + b; z replaces the rows of <|image_pad|> and <|video_pad|>",
       "the merger's second layer, from four tower widths to the width of the language "
-      "model; no activation, norm or scale behind it",
-      "the language model sees no image: every image row would hold whatever stands in "
-      "its place, and nothing else in the model reports it" },
+      "model; no activation, norm or scale after it",
+      "the language model gets no image: every image row would hold the embedding of "
+      "the placeholder, and nothing else in the model reports it" },
     { "text_head", "text.head", "linear",
       "logits[t] = E h[t]; h = text.norm, E = text.embed.weight when tied",
       "the output layer of the language model; tied to the embedding, and then not "
       "stored, in the small sizes, a matrix of its own in the others",
       "the embedding table is used: right for sizes that tie it (2B, 3B), wrong for "
-      "the "
-      "others" },
+      "the others" },
     { NULL },
 };
 
 /* ---- where transformers differs ------------------------------------------------- */
 
-#define COLLAPSED                                                                      \
-    {                                                                                  \
-        "video_positions_collapsed", "5.3", "5.6", "text.blocks.0",                    \
-            "all frames of a video get one time, and its rows repeat once a frame; "   \
-            "the "                                                                     \
-            "model was trained with a time for each"                                   \
-    }
-#define OVERLAPS                                                                       \
-    {                                                                                  \
-        "video_overlaps_text", "5.3", NULL, "text.blocks.0",                           \
-            "text behind a video starts max(height, width) after the video's start, "  \
-            "inside "                                                                  \
-            "the times of a long one; the model was trained to start behind every "    \
-            "position "                                                                \
-            "of the video"                                                             \
-    }
+// clang-format off
+#define COLLAPSED                                                                         \
+    { "video_positions_collapsed", "5.3", "5.6", "text.blocks.0",                         \
+      "all frames of a video get the same time, and its rows repeat once per frame; the " \
+      "model was trained with a time for each" }
+#define OVERLAPS                                                                          \
+    { "video_overlaps_text", "5.3", NULL, "text.blocks.0",                                \
+      "text after a video starts max(height, width) after the video's start, inside the " \
+      "times of a long one; the model was trained to start after every position of the "  \
+      "video" }
+// clang-format on
 
 static const lvlm_difference qwen2_differences[] = {
     COLLAPSED, OVERLAPS, STORED_HEAD_IGNORED, { NULL }
@@ -346,13 +339,12 @@ static const lvlm_difference qwen2_differences[] = {
 static const lvlm_difference qwen2_5_differences[] = {
     { "image_time_scaled", "5.3", "5.5.4", "text.blocks.0",
       "the time of an image is its start times tokens_per_second; the model was "
-      "trained "
-      "with its start" },
+      "trained with its start" },
     COLLAPSED,
     OVERLAPS,
     { "video_seconds_truncated", "4.52", "5.18", "text.blocks.0",
-      "second_per_grid_ts is cut to whole seconds before it scales the times of a "
-      "video, so that the frames of a fast one share one time; the model was trained "
+      "second_per_grid_ts is truncated to whole seconds before it scales the times of "
+      "a video, so that the frames of a fast one share one time; the model was trained "
       "with the product rounded down" },
     STORED_HEAD_IGNORED,
     { NULL },

@@ -1,9 +1,9 @@
 /* qwen_vl.c - Qwen-VL and Qwen-VL-Chat of 2023: names, shapes, configuration.
  *
- *   OpenCLIP ViT-bigG -> resampler: 256 queries look at all patches -> norm -> a raw
+ *   OpenCLIP ViT-bigG -> resampler: 256 queries attend to all patches -> norm -> a raw
  *   matrix -> rows between <img> and </img> -> Qwen
  *
- * Facts and traps for people: family/qwen_vl.md. */
+ * Background and traps: family/qwen_vl.md. */
 #include <math.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@
 
 enum { VISION, TEXT, HEAD };
 
-/* The hub's; the base model saved alone. */
+/* The hub's; the base model saved by itself. */
 static const lvlm_root roots[] = {
     [VISION] = { "vision.", { "transformer.visual.", "visual." } },
     [TEXT] = { "text.", { "transformer.", "" } },
@@ -84,7 +84,7 @@ static const lvlm_row resampler[] = {
     { "attn.out.bias",    "attn_pool.attn.out_proj.bias",   { DIM(CONNECTOR_HIDDEN) }, .connector = true },
     { "norm_out.weight",  "ln_post.weight",             { DIM(CONNECTOR_HIDDEN) } },
     { "norm_out.bias",    "ln_post.bias",               { DIM(CONNECTOR_HIDDEN) } },
-    /* y = x P in the source: [in, out], square, so that no shape tells */
+    /* y = x P in the source: [in, out], and square, so shapes cannot show it */
     { "proj.weight",      "proj",                       { DIM(HIDDEN), DIM(CONNECTOR_HIDDEN) },
       { DIM(CONNECTOR_HIDDEN), DIM(HIDDEN) },
       { { DIM(CONNECTOR_HIDDEN), DIM(HIDDEN) }, 0, 0, { 1, 0 } }, .connector = true },
@@ -100,7 +100,7 @@ static const lvlm_row text_stem[] = {
     THIRD(i, Q_DIM, HIDDEN)
 #define C_ATTN_BIAS(i) "attn.c_attn.bias", { DIM(Q_DIM) }, { DIM(QKV_DIM) }, THIRD_OF_VECTOR(i, Q_DIM)
 
-/* w2 is the gate and w1 is up: the reverse of what LLaMA calls them. */
+/* w2 is the gate and w1 is up: the reverse of LLaMA's names. */
 static const lvlm_row text_block[] = {
     { "norm1.weight",    "ln_1.weight",        { DIM(HIDDEN) } },
     { "attn.q.weight",   C_ATTN_WEIGHT(0) },
@@ -205,13 +205,13 @@ static const lvlm_setting settings[] = {
 };
 // clang-format on
 
-/* The resampler's queries stand on a square grid. */
+/* The resampler's queries form a square grid. */
 static int check_queries(const cJSON *config, lvlm_error *err)
 {
     const uint64_t n = lvlm_page_count(config, "connector.queries");
     const uint64_t side = (uint64_t)sqrt((double)n);
     FAIL_IF(side * side != n, err, LVLM_EFORMAT,
-            "config.json: visual.n_queries %llu is no square number",
+            "config.json: visual.n_queries %llu is not a square number",
             (unsigned long long)n);
     return 0;
 }
@@ -221,7 +221,7 @@ static int check_text(const cJSON *config, lvlm_error *err)
     double share = 1;
     (void)lvlm_json_double(&share, lvlm_json_path(config, "text.rope_share"));
     FAIL_IF(share != 1, err, LVLM_EFORMAT,
-            "config.json: rotary_pct is %g; no released model turns a part of a head",
+            "config.json: rotary_pct is %g; no released model rotates a part of a head",
             share);
     FAIL_IF(!cJSON_IsTrue(lvlm_json_path(config, "text.no_bias")), err, LVLM_EFORMAT,
             "config.json: no_bias is false; no released model has these biases");
@@ -251,7 +251,8 @@ static int derive(cJSON *config, lvlm_error *err)
     return check_text(config, err);
 }
 
-/* model_type is "qwen" for the language model alone and for Qwen-Audio too. */
+/* model_type is also "qwen" for the language model without vision and for
+ * Qwen-Audio. */
 static bool is_qwen_vl(const cJSON *config)
 {
     return strcmp(lvlm_page_model_type(config), "qwen") == 0 &&
@@ -261,8 +262,8 @@ static bool is_qwen_vl(const cJSON *config)
 /* ---- projections ---------------------------------------------------------------- */
 
 #define BLIND                                                                          \
-    "the language model sees no image: the rows between <img> and </img> would hold "  \
-    "whatever stands in their place"
+    "the language model gets no image: the rows between <img> and </img> would hold "  \
+    "the embeddings of placeholders"
 
 static const lvlm_projection projections[] = {
     { "vision_to_resampler", "connector.kv", "linear",
@@ -281,10 +282,10 @@ static const lvlm_projection projections[] = {
       "the last third of the packed in_proj; without positions", BLIND },
     { "resampler_out", "connector.attn.out", "linear",
       "a[j] = W (attention of query j) + b; no residual",
-      "behind the resampler's attention", BLIND },
+      "after the resampler's attention", BLIND },
     { "vision_to_text", "connector.proj", "raw_parameter",
-      "z[j] = W norm_out(a[j]); in the source z = norm_out(a) P with P [in, out], so "
-      "W = P transposed",
+      "z[j] = W norm_out(a[j]); in the source z = norm_out(a) P with P [in, out], so W "
+      "= P transposed",
       "the last map before the language model: a bare matrix called `proj`, OpenCLIP's "
       "head for aligning image and text; square, so that no shape shows a missed "
       "transpose",
@@ -300,12 +301,14 @@ static const lvlm_difference differences[] = { { NULL } };
 
 static const lvlm_stage_rule stage_rules[] = {
     { "1 2 connector", "connector.positions.weight", NULL, false,
-      "the makers' code holds the resampler's table of sines fixed, except where it "
-      "freezes the tower" },
+      "the reference implementation keeps the resampler's table of sines fixed, except "
+      "when it freezes the tower" },
     { "3", "connector.norm_out.*", NULL, false,
-      "the makers' code freezes the tower by its name, which this norm shares" },
+      "the reference implementation freezes the tower by its name, which this norm "
+      "shares" },
     { "3", "connector.proj.weight", NULL, false,
-      "the makers' code freezes the tower by its name, which the last map shares" },
+      "the reference implementation freezes the tower by its name, which the last map "
+      "shares" },
     { NULL },
 };
 

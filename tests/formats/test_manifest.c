@@ -203,13 +203,13 @@ static void config_refuses_sizes_that_overflow(void **state)
     } bad[] = {
         { "{\"model_type\":\"qwen2_vl\",\"rope_scaling\":{\"mrope_section\":[16,24,24]},"
           "\"vision_config\":{\"mlp_ratio\":1e300}}",
-          "mlp_ratio 1e+300 times the width 1280 makes no width" },
+          "mlp_ratio 1e+300 times the width 1280 is not a width" },
         { "{\"model_type\":\"qwen2_vl\",\"rope_scaling\":{\"mrope_section\":[16,24,24]},"
           "\"vision_config\":{\"mlp_ratio\":1e-300}}",
-          "makes no width" },
+          "is not a width" },
         { "{\"model_type\":\"qwen\",\"visual\":{" VISUAL
           "\"mlp_ratio\":1e300},\"seq_length\":2048}",
-          "makes no width" },
+          "is not a width" },
         { "{\"model_type\":\"qwen\",\"visual\":{" VISUAL
           "\"mlp_ratio\":4.9,\"output_dim\":4096},\"seq_length\":2048,\"hidden_size\":"
           "4096,\"kv_channels\":4503599627370496,\"num_attention_heads\":4503599627370496}",
@@ -233,7 +233,7 @@ static void config_refuses_sizes_that_overflow(void **state)
         { "{\"model_type\":\"qwen2_vl\",\"text_config\":{\"hidden_size\":3584,"
           "\"num_attention_heads\":28,\"num_key_value_heads\":4,\"rope_scaling\":{"
           "\"mrope_section\":[9007199254740992,9007199254740992,9007199254740992]}}}",
-          "mrope_section has to be three numbers" },
+          "mrope_section must be three numbers" },
     };
     // clang-format on
     (void)state;
@@ -320,7 +320,7 @@ static void config_errors_name_key_expected_and_got(void **state)
           "attention_bias is true" },
         { "{\"model_type\":\"paligemma\",\"text_config\":{\"num_attention_heads\":3,"
           "\"num_key_value_heads\":2}}",
-          "text.heads 3 is no multiple of text.kv_heads 2" },
+          "text.heads 3 is not a multiple of text.kv_heads 2" },
         { "{\"model_type\":\"paligemma\",\"vision_config\":{\"image_size\":7}}",
           "vision.image 7 is below vision.patch 16" },
     };

@@ -9,6 +9,7 @@
 # Folders that are read, each without the folders inside it.
 folders='
 formats
+formats/family
 tests/lint
 '
 
