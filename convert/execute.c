@@ -2,8 +2,8 @@
  *
  *   next tensor -> [ gather | make ] -> [ change dtype ] -> hash -> write at its offset
  *
- * A step has two buffers of CHUNK bytes; inputs are mapped, and strided ones gathered
- * from where they are. Nothing grows with the model. */
+ * Each worker has two buffers of CHUNK bytes; inputs are mapped, and strided ones are
+ * gathered in place. Memory does not grow with the model. */
 #include "convert/execute.h"
 
 #include <assert.h>
@@ -16,21 +16,21 @@
 #include "formats/base/workers.h"
 #include "formats/numeric.h"
 
-/* Fits the second-level cache of one core together with what is read: hashing then
- * finds in cache what copying has just brought there. */
+/* Fits a core's L2 cache together with the input, so that hashing reads what was just
+ * copied from cache. */
 enum { CHUNK = 256 * 1024 };
 
 typedef struct work {
     lvlm_plan *plan;
     lvlm_outfile *file;
     const lvlm_execute_options *options;
-    size_t *order; /* steps, the largest first */
+    size_t *order; /* steps, largest first */
     atomic_ullong done;
 } work;
 
 /* ---- one tensor ----------------------------------------------------------------- */
 
-/* Bytes [first, first + count) of all inputs in a row. */
+/* Bytes [first, first + count) of the concatenated inputs. */
 static void join(const lvlm_step *step, uint64_t first, uint64_t count,
                  unsigned char *to)
 {
@@ -49,9 +49,9 @@ static void join(const lvlm_step *step, uint64_t first, uint64_t count,
     }
 }
 
-/* Output elements [first, first + count) of a step, in the input's dtype. Copied also
- * where nothing changes: what is hashed must be what is written, whoever writes to the
- * mapped input meanwhile. */
+/* Output elements [first, first + count) of a step, in the input's dtype. Unchanged
+ * data is copied too: the bytes hashed must be the bytes written, even if the mapped
+ * input is modified meanwhile. */
 static int fetch(const lvlm_step *step, uint64_t first, uint64_t count, void *buffer,
                  lvlm_error *err)
 {
@@ -123,8 +123,8 @@ static int stream_step(work *w, lvlm_step *step, unsigned char *buffer,
     return rc;
 }
 
-/* Do the inputs have the digests that were promised? What was copied unchanged has been
- * hashed on the way. */
+/* Check the digests that the step expects of its inputs. Unchanged data was already
+ * hashed while it was copied. */
 static int check_inputs(const lvlm_step *step, lvlm_error *err)
 {
     const bool unchanged =

@@ -1,10 +1,11 @@
-/* export.c - opens a native file, has it laid out, and writes the directory.
+/* export.c - opens a native file, plans and writes the directory.
  *
  *   source layout          export_source.c    frames and spans of the ledger
  *   hub, current layouts   export_fresh.c     names of the family's table
- *                          export_config.c    config.json, where it is not true of them
+ *                          export_config.c    config.json, if it does not match the
+ *                                             weights
  *
- * Both yield files of steps; what is common stands here. */
+ * Both produce files of steps; the common part is here. */
 #include "convert/export_parts.h"
 
 #include <fnmatch.h>
@@ -38,7 +39,7 @@ int lvlm_export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_tensor *out,
         inputs[i] = lvlm_checkpoint_find(ex->model, parts[i]);
         expect[i] = lvlm_export_digest(ex, parts[i]);
         FAIL_IF(inputs[i] == NULL || expect[i] == NULL, err, LVLM_EFORMAT,
-                "tensor '%s' is needed for '%s' and is not there or has no digest",
+                "tensor '%s' is needed for '%s' and is missing or has no digest",
                 parts[i], out->name);
         data[i] = lvlm_tensor_elements(inputs[i]);
     }
@@ -74,8 +75,8 @@ int lvlm_export_add_file(lvlm_export_file **file, lvlm_export *ex, const char *n
     ex->files = files;
     for (size_t i = 0; i < ex->n_files; i++)
         FAIL_IF(strcmp(files[i].name, name) == 0, err, LVLM_EFORMAT,
-                "holds '%s' twice, of the model and beside it: it was not converted "
-                "from such a directory",
+                "holds '%s' both as a file of the model and as a side file: it was not "
+                "converted from such a directory",
                 name);
     *file = &files[ex->n_files++];
     **file = (lvlm_export_file){ .name = name, .plan = { .arena = &ex->arena } };
@@ -93,7 +94,7 @@ int lvlm_export_add_text(lvlm_export *ex, const char *name, const char *text,
                            err);
 }
 
-/* Weights of their own would be taken for the model by whoever loads the directory. */
+/* A loader of the directory would read such weights as the model. */
 static int check_side_name(const char *name, lvlm_error *err)
 {
     FAIL_IF(strchr(name, '/') != NULL || strcmp(name, ".") == 0 ||
@@ -101,8 +102,8 @@ static int check_side_name(const char *name, lvlm_error *err)
             err, LVLM_EFORMAT, "side file '%s' is not a plain file name", name);
     FAIL_IF(fnmatch("*.safetensors", name, 0) == 0 || fnmatch("*.bin", name, 0) == 0,
             err, LVLM_EFORMAT,
-            "carries '%s', weights of their own, as a side file; it was not converted "
-            "from such a directory",
+            "has '%s', a file of weights, as a side file; it was not converted from "
+            "such a directory",
             name);
     return 0;
 }
@@ -125,8 +126,8 @@ static int add_side_file(lvlm_export *ex, const lvlm_side_file *side, lvlm_error
                             &keep, &part, 1, err);
 }
 
-/* Is this side file one of those that go into the directory? The config.json of an .npz
- * was not beside it when it came in; a fresh layout has an index of its own. */
+/* Does this side file belong in the directory? The config.json of an .npz was not part
+ * of the source, and a fresh layout has its own index. */
 static bool takes_side_file(const lvlm_export *ex, const char *name)
 {
     if (ex->options.source)
@@ -144,16 +145,16 @@ static int add_side_files(lvlm_export *ex, lvlm_error *err)
 
 /* ---- the plan ------------------------------------------------------------------- */
 
-/* What stands around the tensors of a .bin or .npz, checksums among it, is true of the
- * values that came in alone; names of an .npz would mean nothing elsewhere. */
+/* The frames of a .bin or .npz contain checksums, so they are valid only for the
+ * original values. Names of an .npz are useless in another format. */
 static int renew(lvlm_export *ex, lvlm_error *err)
 {
     const lvlm_ledger *ledger = &ex->manifest.ledger;
     for (size_t i = 0; i < ledger->n_files; i++) {
         const char *const name = ledger->files[i].name;
         FAIL_IF(fnmatch("*.npz", name, 0) == 0, err, LVLM_EFORMAT,
-                "has been trained or merged, and %s cannot hold other values than it "
-                "came with; --layout hub writes safetensors",
+                "has been trained or merged, and %s can be rebuilt only with its "
+                "original values; --layout hub writes safetensors",
                 name);
         if (fnmatch("*.safetensors", name, 0) != 0) ex->renewed = true;
     }
@@ -191,7 +192,7 @@ int lvlm_export_plan(lvlm_export *out, const char *path,
 
 /* ---- writing -------------------------------------------------------------------- */
 
-/* Progress over all files: what the earlier ones had, and this one's part. */
+/* Progress over all files: bytes of earlier files plus those of this one. */
 typedef struct overall {
     const lvlm_export *export;
     uint64_t before;
@@ -203,13 +204,14 @@ static void tell(void *user, uint64_t n_bytes)
     o->export->options.progress(o->export->options.user, o->before + n_bytes);
 }
 
-/* No value may become infinite that was not. */
+/* No finite value may become infinite. */
 static int check_range(const lvlm_plan *plan, lvlm_error *err)
 {
     for (size_t i = 0; i < plan->n_steps; i++)
         FAIL_IF(plan->steps[i].narrowing.n_overflowed > 0, err, LVLM_ECHECK,
                 "tensor '%s': %" PRIu64 " of its values are beyond the range of %s, "
-                "the type that it came in; --layout hub writes them as %s",
+                "its type in the source; --layout hub writes "
+                "them as %s",
                 plan->steps[i].out.name, plan->steps[i].narrowing.n_overflowed,
                 lvlm_dtype_name(plan->steps[i].out.dtype),
                 lvlm_dtype_name(plan->steps[i].inputs[0]->dtype));
@@ -235,8 +237,8 @@ static int write_file(lvlm_export *ex, lvlm_export_file *file, const char *dir,
     return rc;
 }
 
-/* One file is loaded before shards, and safetensors before .bin: the ones that come
- * second are removed first, or a loader would take them in between. */
+/* Loaders prefer one file to shards, and safetensors to .bin. Files of lower precedence
+ * are removed first, so that a loader never reads them in between. */
 static const char *const parts[] = { LVLM_BIN_INDEX_FILE, "pytorch_model*.bin",
                                      LVLM_INDEX_FILE, "model*.safetensors", NULL };
 static const char *const last[] = { LVLM_BIN_FILE, LVLM_MODEL_FILE, "*.index.json",

@@ -1,12 +1,12 @@
-/* export_config.c - config.json of a fresh layout: what came in, with the members that
- * no longer say what the weights are.
+/* export_config.c - config.json of a fresh layout: the source's, with the members
+ * changed that no longer match the weights.
  *
- *   tie_word_embeddings    where the head is stored and it says tied, or the reverse
- *   dtype, torch_dtype     where conversion stored another type
+ *   tie_word_embeddings    if it says tied and the head is stored, or the reverse
+ *   dtype, torch_dtype     if conversion stored another type
  *   quantization_config, compression_config   left out: the weights are not packed
  *
- * The text is edited and not printed anew: that would turn 30.0 into 30, which strict
- * readers refuse. The result is parsed, and has to say what was meant. */
+ * The text is edited instead of printed again, which would turn 30.0 into 30, which
+ * strict readers refuse. The result is parsed and checked. */
 #include <string.h>
 
 #include "convert/export_parts.h"
@@ -16,8 +16,8 @@
 typedef struct edit {
     const char *section; /* NULL: the top level */
     const char *key;
-    const char *value; /* JSON; NULL: the member is left out */
-    bool insert;       /* it is not there yet */
+    const char *value; /* JSON; NULL: the member is removed */
+    bool insert;       /* the member is new */
 } edit;
 
 typedef struct edits {
@@ -44,8 +44,8 @@ static int push(edits *e, const char *section, const char *key, const char *valu
     return 0;
 }
 
-/* transformers looks at the top level from 5.0 on, before that in text_config where
- * there is one: both are to say what is stored. */
+/* transformers reads the top level since 5.0, and text_config, if present, before: set
+ * both to what is stored. */
 static int edit_ties(edits *e, lvlm_export *ex, const cJSON *config, lvlm_error *err)
 {
     static const char *const sections[] = { NULL, "text_config" };
@@ -120,7 +120,7 @@ static const char *skip_blanks(const char *at)
     return at + strspn(at, " \t\r\n");
 }
 
-/* After the text that begins at `at`, a quote. */
+/* The position after the string that begins at `at`, at its quote. */
 static const char *skip_text(const char *at)
 {
     for (at++; *at != '"' && *at != '\0'; at++)
@@ -128,7 +128,7 @@ static const char *skip_text(const char *at)
     return *at == '"' ? at + 1 : at;
 }
 
-/* After the value that begins at `at`. */
+/* The position after the value that begins at `at`. */
 static const char *skip_value(const char *at)
 {
     size_t depth = 0;
@@ -145,7 +145,7 @@ static const char *skip_value(const char *at)
     return at;
 }
 
-/* Where the scan is: the top level is 1 deep, a section of it 2. */
+/* Position of the scan: depth 1 is the top level, 2 a section of it. */
 typedef struct place {
     size_t depth;
     const char *section; /* the key at the top level ... */
@@ -168,7 +168,8 @@ static const edit *find(const edits *e, const place *p, const char *key, size_t 
     return NULL;
 }
 
-/* New members of the object that begins here, whose first byte inside is `next`. */
+/* Insert the new members of the object that begins here; `next` is the first byte
+ * inside. */
 static void put_new(lvlm_strbuf *out, const edits *e, const place *p, const char *next)
 {
     const bool empty = *skip_blanks(next) == '}';
@@ -184,7 +185,7 @@ static void put_new(lvlm_strbuf *out, const edits *e, const place *p, const char
     if (comma[0] != '\0' && !empty) lvlm_strbuf_puts(out, ",");
 }
 
-/* Leave out the member whose value ends at `at`, with one of the commas around it. */
+/* Remove the member whose value ends at `at`, with one of the commas around it. */
 static const char *drop(lvlm_strbuf *out, const char *at)
 {
     const char *const next = skip_blanks(at);
@@ -195,7 +196,7 @@ static const char *drop(lvlm_strbuf *out, const char *at)
     return at;
 }
 
-/* The key at `at` and what comes with it; returns where to go on. */
+/* Process the key at `at` and its value; returns where to continue. */
 static const char *copy_member(lvlm_strbuf *out, const edits *e, place *p,
                                const char *at)
 {
@@ -218,7 +219,7 @@ static const char *copy_member(lvlm_strbuf *out, const edits *e, place *p,
     return skip_value(value);
 }
 
-/* `text` is an object. */
+/* Edit `text`, which is an object. */
 static void apply(lvlm_strbuf *out, const edits *e, const char *text)
 {
     place p = { 0, "", 0 };
@@ -234,8 +235,8 @@ static void apply(lvlm_strbuf *out, const edits *e, const char *text)
     }
 }
 
-/* Does the edited text say what was meant? A key that is written with escapes is not
- * found above. */
+/* Check that the edited text has the intended members: a key that is written with
+ * escapes is not found above. */
 static int check(const edits *e, const lvlm_strbuf *text, lvlm_error *err)
 {
     cJSON *config = NULL;
@@ -266,7 +267,8 @@ static int list_edits(edits *e, lvlm_export *ex, const lvlm_side_file *side,
     if (rc == 0 && (rc = edit_ties(e, ex, config, err)) == 0 &&
         (rc = edit_dtypes(e, ex, config, err)) == 0)
         rc = edit_packing(e, ex, config, err);
-    for (size_t i = 0; i < e->n && rc == 0; i++) /* sections are named in the tree */
+    for (size_t i = 0; i < e->n && rc == 0;
+         i++) /* the names of sections are in the tree */
         if (e->at[i].section != NULL) {
             e->at[i].section = lvlm_arena_strndup(e->arena, e->at[i].section,
                                                   strlen(e->at[i].section));

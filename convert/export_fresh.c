@@ -1,9 +1,9 @@
-/* export_fresh.c - new safetensors files under the names of a layout.
+/* export_fresh.c - writes new safetensors files with the names of a layout.
  *
  *   targets in order of use -> source tensors -> shards by size -> sorted in each shard
  *
- * Order, padding and metadata are those of the reference's own writer, so that a
- * file that it would write comes out with the same bytes. */
+ * Order, padding and metadata are those of the reference's writer, so the bytes are the
+ * same as if it had written the file. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #include "formats/safetensors.h"
 #include "formats/shards.h"
 
-/* A tensor that will be written, and what it is made of. */
+/* A tensor to be written, and its parts. */
 typedef struct fresh {
     lvlm_tensor out; /* first: sorted by lvlm_safetensors_order */
     lvlm_transform transform;
@@ -32,7 +32,7 @@ typedef struct list {
 
 /* ---- which tensors -------------------------------------------------------------- */
 
-/* One more; it stays in place until the next one. NULL: out of memory. */
+/* Append an entry; valid until the next call. NULL: out of memory. */
 static fresh *push(list *l, lvlm_export *ex, size_t n_parts)
 {
     const char **parts = lvlm_arena_alloc(&ex->arena, n_parts, sizeof *parts);
@@ -43,13 +43,13 @@ static fresh *push(list *l, lvlm_export *ex, size_t n_parts)
     return &at[l->n++];
 }
 
-/* The tensor whose source a target is part of, new or already listed. NULL: out of
+/* The entry whose source a target is part of, created if it is new. NULL: out of
  * memory. */
 static fresh *find_or_add(list *l, lvlm_export *ex, const char *name,
                           const lvlm_target *t)
 {
     const size_t select = t->transform.select;
-    for (size_t i = l->n; select > 0 && i-- > 0;) /* parts are near each other */
+    for (size_t i = l->n; select > 0 && i-- > 0;) /* parts are close together */
         if (strcmp(l->at[i].out.name, name) == 0) return &l->at[i];
     fresh *f = push(l, ex, select > 0 ? (size_t)t->transform.axes[select - 1] : 1);
     if (f == NULL) return NULL;
@@ -91,7 +91,8 @@ static int list_unused(list *l, lvlm_export *ex, lvlm_error *err)
     for (size_t i = 0; i < ex->manifest.n_extras; i++) {
         const lvlm_extra *extra = &ex->manifest.extras[i];
         if (extra->kind != LVLM_EXTRA_UNUSED) continue;
-        if (strchr(extra->canonical, '/') != NULL) continue; /* no name on the hub */
+        if (strchr(extra->canonical, '/') != NULL)
+            continue; /* has no name on the hub */
         fresh *f = push(l, ex, 1);
         if (f == NULL) return lvlm_fail_memory(err);
         f->out = *extra->tensor;
@@ -103,14 +104,14 @@ static int list_unused(list *l, lvlm_export *ex, lvlm_error *err)
     return 0;
 }
 
-/* What came in, under its own names. */
+/* The source's tensors, under their own names. */
 static int list_source(list *l, lvlm_export *ex, lvlm_error *err)
 {
     const lvlm_ledger *ledger = &ex->manifest.ledger;
     for (size_t i = 0; i < ledger->n_entries; i++) {
         const lvlm_ledger_entry *entry = &ledger->entries[i];
         const lvlm_tensor *held = lvlm_checkpoint_find(ex->model, entry->targets[0]);
-        FAIL_IF(held == NULL, err, LVLM_EFORMAT, "tensor '%s' is not there",
+        FAIL_IF(held == NULL, err, LVLM_EFORMAT, "tensor '%s' is missing",
                 entry->targets[0]);
         fresh *f = push(l, ex, entry->n_targets);
         if (f == NULL) return lvlm_fail_memory(err);

@@ -9,16 +9,16 @@ LVLM_BEGIN_DECLS
 /* The recorded digest of a native tensor, or NULL. Borrowed. */
 const char *lvlm_export_digest(const lvlm_export *ex, const char *name);
 
-/* Append a step that makes `out` (name, dtype, shape) from native tensors by name. */
+/* Append a step that builds `out` (name, dtype, shape) from native tensors, given by
+ * name. */
 LVLM_MUST_CHECK int lvlm_export_step(lvlm_export *ex, lvlm_plan *plan,
                                      const lvlm_tensor *out,
                                      const lvlm_transform *transform,
                                      const char *const *parts, size_t n_parts,
                                      lvlm_error *err);
 
-/* Append an empty file; *file stays in place until the next one is appended. Its name,
- * which may be NULL for out of memory, must outlive the export. LVLM_EFORMAT when there
- * is one of that name. */
+/* Append an empty file; *file is valid until the next call. Its name, which may be NULL
+ * for out of memory, must outlive the export. LVLM_EFORMAT if the name is taken. */
 LVLM_MUST_CHECK int lvlm_export_add_file(lvlm_export_file **file, lvlm_export *ex,
                                          const char *name, lvlm_error *err);
 /* Append a file with a copy of this text. */
@@ -30,8 +30,8 @@ LVLM_MUST_CHECK int lvlm_export_add_text(lvlm_export *ex, const char *name,
 LVLM_MUST_CHECK int lvlm_export_source(lvlm_export *ex, lvlm_error *err);
 LVLM_MUST_CHECK int lvlm_export_fresh(lvlm_export *ex, lvlm_error *err);
 
-/* Fresh layouts: config.json as it has to be for the weights as they are written, in
- * the export's arena; *text is NULL where `side`, the one that came in, is right. */
+/* Fresh layouts: the config.json that matches the weights as written, in the export's
+ * arena; *text is NULL if `side`, the source's, matches. */
 LVLM_MUST_CHECK int lvlm_export_config(const char **text, size_t *n_bytes,
                                        lvlm_export *ex, const lvlm_side_file *side,
                                        lvlm_error *err);

@@ -1,17 +1,17 @@
-/* export_source.c - the files that came in, rebuilt byte for byte.
+/* export_source.c - rebuilds the source's files byte for byte.
  *
  *   frame bytes | tensor | frame bytes | tensor | ... | frame bytes
  *
- * Nothing here knows a container format: the ledger says where each tensor was, the
- * frame holds every byte in between, those of detached tensors too. */
+ * No container format is known here: the ledger has the offset of each tensor, and the
+ * frame has every byte in between, including those of detached tensors. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "convert/export_parts.h"
 #include "formats/native.h"
 
-/* Values that were widened narrow to the same bits again, or, where training or merging
- * has changed them, to the nearest that there are; what was rounded is gone. */
+/* Widened values narrow to the same bits or, if training or merging has changed them,
+ * to the nearest ones. Rounded values cannot be restored. */
 static bool can_return(lvlm_dtype held, lvlm_dtype source)
 {
     if (held == source) return true;
@@ -25,14 +25,14 @@ static int add_tensor(lvlm_export *ex, lvlm_plan *plan, const lvlm_ledger_entry 
     const lvlm_tensor *held = lvlm_checkpoint_find(ex->model, entry->targets[0]);
     FAIL_IF(held != NULL && !can_return(held->dtype, entry->source.dtype), err,
             LVLM_EFORMAT,
-            "was converted from %s to %s, which rounds: the source's bytes are gone; "
+            "was converted from %s to %s, which rounds: the source's bytes are lost; "
             "--layout hub writes the rounded weights",
             lvlm_dtype_name(entry->source.dtype), lvlm_dtype_name(held->dtype));
     return lvlm_export_step(ex, plan, &entry->source, &entry->transform, entry->targets,
                             entry->n_targets, err);
 }
 
-/* A file's frame, handed out from the front. */
+/* A file's frame, consumed from the start. */
 typedef struct frame {
     const lvlm_tensor *tensor;
     uint64_t at;
@@ -49,7 +49,7 @@ static int add_frame(lvlm_plan *plan, frame *f, uint64_t n_bytes, lvlm_error *er
     return lvlm_plan_bytes(plan, f->tensor->name, bytes, n_bytes, err);
 }
 
-/* The frame is used in pieces, so its digest is checked here and as a whole. */
+/* The frame is used in pieces, so its digest is checked here. */
 static int open_frame(lvlm_export *ex, frame *f, const char *file, lvlm_error *err)
 {
     lvlm_hex_digest hex;
@@ -58,7 +58,7 @@ static int open_frame(lvlm_export *ex, frame *f, const char *file, lvlm_error *e
     const char *expected = lvlm_export_digest(ex, name);
     *f = (frame){ lvlm_checkpoint_find(ex->model, name), 0 };
     FAIL_IF(f->tensor == NULL || expected == NULL, err, LVLM_EFORMAT,
-            "tensor '%s' is not there or has no digest", name);
+            "tensor '%s' is missing or has no digest", name);
     TRY(lvlm_digest_bytes(hex, f->tensor->data, (size_t)f->tensor->n_bytes, err));
     FAIL_IF(strcmp(hex, expected) != 0, err, LVLM_ECHECK, "tensor '%s' is corrupt",
             name);
@@ -73,8 +73,8 @@ static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
     TRY(lvlm_export_add_file(&file, ex, ledger->files[index].name, err));
     lvlm_plan *const plan = &file->plan;
     FAIL_IF(ledger->files[index].compressed, err, LVLM_EFORMAT,
-            "%s was compressed, and compressed bytes are not kept: it cannot come back "
-            "byte for byte; --layout hub writes its weights as safetensors",
+            "%s was compressed, and compressed bytes are not kept: it cannot be "
+            "rebuilt byte for byte; --layout hub writes its weights as safetensors",
             file->name);
     TRY(open_frame(ex, &f, file->name, err));
     for (size_t i = 0; i < ledger->n_entries; i++) {

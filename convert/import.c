@@ -1,6 +1,6 @@
 /* import.c - plans and writes a native file from a Hugging Face checkpoint.
  *
- *   targets of the manifest, in order of use     found: copy or transform; made
+ *   targets of the manifest, in order of use     found: copy or transform; or made
  *   unused/NAME   tensors kept by a rule
  *   frames/FILE   the bytes of each source file that are not in a tensor
  *   files/NAME    side files
@@ -26,7 +26,7 @@
 
 /* ---- what may be missing -------------------------------------------------------- */
 
-/* Mark the connector's missing tensors as to be made, when that was allowed. */
+/* Mark missing tensors of the connector to be made, if that is allowed. */
 static void allow_missing(lvlm_import *im)
 {
     if (im->options.init.kind == LVLM_INIT_NONE) return;
@@ -37,8 +37,8 @@ static void allow_missing(lvlm_import *im)
     }
 }
 
-/* How many names no rule knows; the first and the last of them. Missing tensors are
- * listed before those, and under other prefixes they would be all that is seen. */
+/* Report how many names match no rule, with the first and the last. Missing tensors are
+ * listed first, and with unknown prefixes they would hide these. */
 static size_t find_unknown(const lvlm_extra **first, const lvlm_extra **last,
                            const lvlm_manifest *m)
 {
@@ -60,14 +60,14 @@ static int check_account(lvlm_import *im, void (*problem)(void *, const char *),
     const lvlm_extra *first, *last;
     const size_t n_unknown = find_unknown(&first, &last, &im->manifest);
     FAIL_IF(n > 0 && n_unknown > 1, err, LVLM_ECHECK,
-            "%s: %zu tensors do not add up as %s; nothing was written; %zu have names "
-            "that no rule knows, from '%s' to '%s', where '%s' is expected",
+            "%s: %zu tensors do not match %s; nothing was written; %zu have names "
+            "that no rule matches, from '%s' to '%s', where '%s' is expected",
             im->source->path, n, im->manifest.family->title, n_unknown,
             first->tensor->name, last->tensor->name,
             im->manifest.targets[0].source_name);
     FAIL_IF(n > 0, err, LVLM_ECHECK,
-            "%s: %zu tensor%s not add up as %s; nothing was written", im->source->path,
-            n, n == 1 ? " does" : "s do", im->manifest.family->title);
+            "%s: %zu tensor%s not match %s; nothing was written", im->source->path, n,
+            n == 1 ? " does" : "s do", im->manifest.family->title);
     return 0;
 }
 
@@ -83,7 +83,7 @@ static const char *name_problem(const char *name)
     return NULL;
 }
 
-/* Reported here by the names that the user has; native_rules.c refuses the same. */
+/* Reported here with the user's file names; native_rules.c refuses the same. */
 static int check_names(const lvlm_checkpoint *cp, lvlm_error *err)
 {
     for (size_t i = 0; i < cp->n_files; i++) {
@@ -132,8 +132,7 @@ static int add_pad(lvlm_import *im, lvlm_dtype dtype, const lvlm_shape *shape,
     return 0;
 }
 
-/* A made tensor is stored like its neighbours: in the dtype of the vocabulary's
- * table. */
+/* A made tensor is stored in the dtype of the embedding. */
 static lvlm_dtype made_dtype(const lvlm_import *im)
 {
     const lvlm_target *table = lvlm_manifest_find(&im->manifest, LVLM_EMBED_TABLE);
@@ -209,7 +208,7 @@ static lvlm_ledger_entry *entry_of(lvlm_import *im, const lvlm_tensor *tensor)
     return &im->ledger.entries[tensor - im->source->tensors];
 }
 
-/* Targets of one source are at their index of the selected axis. */
+/* Targets of one source are ordered by the index of the selected axis. */
 static int account_target(lvlm_import *im, const lvlm_target *t, lvlm_error *err)
 {
     lvlm_ledger_entry *entry = entry_of(im, t->source);
@@ -284,8 +283,8 @@ static const char *source_kind(const lvlm_checkpoint *cp)
                                                        : "huggingface safetensors";
 }
 
-/* What another type made of the values, in the provenance; known after the data is
- * written, so that the header is laid out for the longest numbers. */
+/* The effect of another type on values, for the provenance. It is known only after the
+ * data is written, so the header is composed for the longest numbers. */
 static int describe_narrowing(lvlm_import *im, const lvlm_narrowing *n, lvlm_error *err)
 {
     cJSON *const json = cJSON_CreateObject();
@@ -300,7 +299,7 @@ static int describe_narrowing(lvlm_import *im, const lvlm_narrowing *n, lvlm_err
 
 static int reserve_narrowing(lvlm_import *im, lvlm_error *err)
 {
-    const uint64_t most = im->plan.n_bytes; /* there are never as many values */
+    const uint64_t most = im->plan.n_bytes; /* an upper bound of the number of values */
     const lvlm_narrowing longest = { .n_rounded = most,
                                      .n_overflowed = most,
                                      .n_flushed = most };
@@ -313,7 +312,7 @@ static int reserve_narrowing(lvlm_import *im, lvlm_error *err)
     return 0;
 }
 
-/* What was converted, by what, and how; nothing about when, where or by whom. */
+/* What was converted, by which program and how; no time, place or user. */
 static int describe(lvlm_import *im, lvlm_error *err)
 {
     const cJSON *version = lvlm_json_get(im->source->config, "transformers_version");
@@ -367,14 +366,14 @@ int lvlm_import_plan(lvlm_import *out, const char *path,
 
 /* ---- writing -------------------------------------------------------------------- */
 
-/* The texts of a header, owned. */
+/* The members of a header, owned. */
 typedef struct texts {
     char *config, *provenance;
     lvlm_strbuf ledger;
 } texts;
 
-/* Padded with spaces: the header has to be as long with the numbers that are not known
- * yet. */
+/* Padded with spaces: the header's length must not change with numbers that are not
+ * known yet. */
 static int print_provenance(char **out, const lvlm_import *im, lvlm_error *err)
 {
     lvlm_strbuf padded = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER);
@@ -429,7 +428,7 @@ static int write_data(lvlm_native_writer *w, lvlm_import *im,
     return lvlm_checkpoint_unchanged(im->source, err);
 }
 
-/* What only the data show, into the provenance. */
+/* Add to the provenance what is known only from the data. */
 static int record_narrowing(lvlm_native_writer *w, texts *t, lvlm_import *im,
                             lvlm_error *err)
 {

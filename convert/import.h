@@ -1,6 +1,6 @@
 /* import.h - a Hugging Face checkpoint, or big_vision's .npz, to one native file.
  *
- *   lvlm_import_plan     accounts for every tensor and lays the file out; headers only
+ *   lvlm_import_plan     matches every tensor and plans the file; reads headers only
  *   lvlm_import_execute  streams the data and writes the header last
  *
  * Distinct imports may run in distinct threads. */
@@ -14,12 +14,12 @@
 LVLM_BEGIN_DECLS
 
 typedef struct lvlm_import_options {
-    bool change_dtype; /* store weights as `dtype` instead of as they come */
+    bool change_dtype; /* store weights as `dtype` instead of their own */
     lvlm_dtype dtype;
-    lvlm_init init;     /* what may be done about missing connector tensors */
-    bool npz;           /* the source has to be an .npz */
-    const char *config; /* for an .npz: the config.json that goes with it, or NULL */
-    lvlm_notes *notes;  /* receives what of the source is passed over; NULL: none */
+    lvlm_init init;     /* how missing connector tensors may be made */
+    bool npz;           /* the source must be an .npz */
+    const char *config; /* for an .npz: path of its config.json, or NULL */
+    lvlm_notes *notes;  /* receives what is skipped of the source; NULL: none */
 } lvlm_import_options;
 
 typedef struct lvlm_import {
@@ -29,14 +29,15 @@ typedef struct lvlm_import {
     lvlm_plan plan;
     lvlm_ledger ledger;
     cJSON *provenance;
-    size_t provenance_bytes;  /* that the header has room for */
-    lvlm_narrowing narrowing; /* what `dtype` made of the values; after execution */
+    size_t provenance_bytes; /* space for it in the header */
+    /* the effect of `dtype` on values; valid after execution */
+    lvlm_narrowing narrowing;
     lvlm_arena arena;
 } lvlm_import;
 
 /* Open `path` and plan its conversion. `problem` (may be NULL) is called with a line
- * for each tensor that does not add up; then the result is LVLM_ECHECK. On success and
- * on failure *out must be given to lvlm_import_free. `headers_only`: a dry run. */
+ * per problem; then the result is LVLM_ECHECK. Free *out with lvlm_import_free, also
+ * after a failure. `headers_only`: a dry run. */
 LVLM_MUST_CHECK int lvlm_import_plan(lvlm_import *out, const char *path,
                                      const lvlm_import_options *options,
                                      bool headers_only,

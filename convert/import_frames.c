@@ -1,4 +1,5 @@
-/* import_frames.c - bytes of a source file around its tensors; see import_frames.h. */
+/* import_frames.c - the bytes of a source file around its tensors; see
+ * import_frames.h. */
 #include "convert/import_frames.h"
 
 #include "formats/native.h"
@@ -28,8 +29,8 @@ static const lvlm_tensor *piece(lvlm_import *im, const char *name,
     return t;
 }
 
-/* The pieces of a source file between and around its spans, in order. After the end of
- * what is mapped, in a header that was read without its data, there are none. */
+/* The pieces of a source file between and around its spans, in order, up to the end of
+ * the mapping, which may be only the header. */
 static int list_pieces(lvlm_step *frame, lvlm_import *im, size_t file, lvlm_error *err)
 {
     const lvlm_checkpoint *cp = im->source;

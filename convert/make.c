@@ -1,4 +1,5 @@
-/* make.c - counter-based random values: no state, so any part can be made alone. */
+/* make.c - counter-based random values without state, so any part can be computed
+ * independently. */
 #include "convert/make.h"
 
 #include <assert.h>

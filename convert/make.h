@@ -14,9 +14,9 @@ LVLM_MUST_CHECK int lvlm_init_parse(lvlm_init *out, const char *text, uint64_t s
 void lvlm_init_describe(char text[96], const lvlm_init *init);
 
 /* Values [first, first + count) of a tensor of that name and shape as f32. Each value
- * depends on seed, name and its own index alone. Biases (one dimension) are zero.
- * normal: N(0, std^2). xavier: uniform in +-sqrt(6 / (fan_in + fan_out)) for a weight
- * [out, in] (Glorot & Bengio 2010, eq. 16). */
+ * depends only on seed, name and index. Biases (one dimension) are zero. normal: N(0,
+ * std^2). xavier: uniform in +-sqrt(6 / (fan_in + fan_out)) for a weight [out, in]
+ * (Glorot & Bengio 2010, eq. 16). */
 void lvlm_init_values(float *to, uint64_t first, uint64_t count, const lvlm_init *init,
                       const lvlm_tensor *tensor);
 

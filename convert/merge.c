@@ -1,4 +1,4 @@
-/* merge.c - opens model and adapter, and has them folded; see merge.h. */
+/* merge.c - opens model and adapter and folds them; see merge.h. */
 #include "convert/merge.h"
 
 #include "formats/base/json.h"

@@ -1,4 +1,4 @@
-/* plan.c - steps appended one after the other. */
+/* plan.c - appends steps. */
 #include "convert/plan.h"
 
 #include "formats/base/size.h"

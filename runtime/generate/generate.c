@@ -8,8 +8,8 @@ static bool ends(const lvlm_generation *g, int64_t id)
     return false;
 }
 
-/* Does a turn open or close with it? In Qwen's vocabulary these ids follow on the one
- * that ends a text. */
+/* Does this token open or close a turn? In Qwen's vocabulary these ids follow the end
+ * of text. */
 static bool turns(const lvlm_generation *g, int64_t id)
 {
     return g->chatml && (id == g->ends[0] + 1 || id == g->ends[0] + 2);
@@ -22,7 +22,7 @@ static int run(lvlm_generated *out, lvlm_session *session, lvlm_sampler *sampler
     int64_t id = -1;
     (void)lvlm_session_tokens(session, &n_text);
     FAIL_IF(room == 0, err, LVLM_EFORMAT,
-            "the text of %zu tokens takes all positions that the model was made for "
+            "the text of %zu tokens uses all positions that the model was made for "
             "(max_position_embeddings): there is no room for an answer",
             n_text);
     while (out->n < g->max_new_tokens && !(out->full = room-- == 0)) {

@@ -1,4 +1,4 @@
-/* generate.h - a text goes on until it ends.
+/* generate.h - continues a text until it ends.
  *
  *   logits (session.h) -> a token (sampler.h) -> the caller -> ends? -> a step */
 #ifndef LVLM_RUNTIME_GENERATE_GENERATE_H
@@ -9,22 +9,23 @@
 
 LVLM_BEGIN_DECLS
 
-/* Where tokens go, each as soon as it is known. */
+/* Receives each new token immediately. */
 typedef struct lvlm_token_sink {
-    /* A negative lvlm_code stops with it. */
+    /* A negative lvlm_code stops and is returned. */
     int (*take)(void *user, int64_t id, lvlm_error *err);
     void *user;
 } lvlm_token_sink;
 
 typedef struct lvlm_generated {
     uint64_t n; /* new tokens */
-    bool ended; /* by a token that ends a text, which is the last */
-    bool full; /* by the model's positions (lvlm_session_room); neither: by the limit */
+    bool ended; /* by an end token, which is the last one */
+    /* ended by the model's positions (lvlm_session_room); if neither, by the limit */
+    bool full;
 } lvlm_generated;
 
-/* New tokens behind the session's text, at most max_new_tokens, the one that ends it
- * included. The last of them is not read into the session. LVLM_EFORMAT when the text
- * leaves no position for a single one. */
+/* Generate at most max_new_tokens tokens after the session's text, including the end
+ * token. The last one is not fed to the session. LVLM_EFORMAT if the text leaves no
+ * position for a token. */
 LVLM_MUST_CHECK int lvlm_generate(lvlm_generated *out, lvlm_session *session,
                                   const lvlm_generation *settings,
                                   const lvlm_token_sink *sink, lvlm_error *err);

@@ -10,17 +10,17 @@
 static const char generation_file[] = "generation_config.json";
 static const char config_file[] = "config.json";
 
-enum { MOST = INT32_MAX }; /* of counts and ids: far above any that means something */
+enum { MOST = INT32_MAX }; /* of counts and ids: far above any meaningful value */
 
 #define NOTED LVLM_KEY_NOTED
 #define INERT LVLM_KEY_INERT
 #define ONE_TEXT "one text is continued, token by token"
 #define ALL_TOKENS "every token may come"
-#define AS_FAST                                                                        \
-    "changes how fast the same tokens come, or what is handed out beside them"
+#define AS_FAST "changes only the speed, or what is returned besides tokens"
 
 // clang-format off
-/* What transformers' GenerationConfig has, of any version, and what Qwen-VL's adds. */
+/* Keys of transformers' GenerationConfig in any version, and those that Qwen-VL
+ * adds. */
 static const lvlm_key keys[] = {
     { "top_k" },
     { "top_p" },
@@ -28,13 +28,13 @@ static const lvlm_key keys[] = {
     { "max_new_tokens" },
     { "eos_token_id" },
     { "chat_format" },
-    { "max_window_size" }, /* where the prompt is written */
+    { "max_window_size" }, /* read where the prompt is composed */
     { "do_sample",   INERT, "greedy unless --temperature asks for more" },
     { "temperature", INERT, "likewise" },
     { "bos_token_id", INERT, "the prompt is written by its template" },
     { "pad_token_id", INERT, "texts are not padded" },
     { "decoder_start_token_id", INERT, "of encoders with a decoder" },
-    { "transformers_version", INERT, "says where the file came from" },
+    { "transformers_version", INERT, "names the version that wrote the file" },
     { "_*", INERT, "likewise" },
     { "stop_strings", NOTED, "only end tokens end a text", "[]" },
     { "max_length", NOTED, "--max-new-tokens limits the answer", "20" },
@@ -50,10 +50,10 @@ static const lvlm_key keys[] = {
     { "constraints", NOTED, ONE_TEXT, "[]" },
     { "force_words_ids", NOTED, ONE_TEXT, "[]" },
     { "penalty_alpha", NOTED, ONE_TEXT, "0" },
-    { "dola_layers", NOTED, "the last layer alone decides" },
-    { "guidance_scale", NOTED, "the prompt alone decides", "1" },
+    { "dola_layers", NOTED, "only the last layer decides" },
+    { "guidance_scale", NOTED, "only the prompt decides", "1" },
     { "token_healing", NOTED, "the prompt stays as it is", "false" },
-    { "encoder_repetition_penalty", NOTED, "no penalty but repetition_penalty", "1" },
+    { "encoder_repetition_penalty", NOTED, "only repetition_penalty is applied", "1" },
     { "encoder_no_repeat_ngram_size", NOTED, ALL_TOKENS, "0" },
     { "no_repeat_ngram_size", NOTED, ALL_TOKENS, "0" },
     { "bad_words_ids", NOTED, ALL_TOKENS, "[]" },
@@ -64,7 +64,7 @@ static const lvlm_key keys[] = {
     { "forced_eos_token_id", NOTED, ALL_TOKENS },
     { "exponential_decay_length_penalty", NOTED, ALL_TOKENS },
     { "remove_invalid_values", INERT, "values that are not finite are an error" },
-    { "renormalize_logits", INERT, "probabilities are what is drawn from" },
+    { "renormalize_logits", INERT, "tokens are drawn from probabilities" },
     { "watermarking_config", NOTED, "no watermark is written" },
     { "min_p", NOTED, "only top_k and top_p cut", "0" },
     { "top_h", NOTED, "only top_k and top_p cut" },
@@ -124,7 +124,7 @@ static int add_end(lvlm_generation *g, const cJSON *item, const char *file,
 {
     uint64_t id = 0;
     FAIL_IF(!lvlm_json_u64(&id, item) || id > MOST, err, LVLM_EFORMAT,
-            "%s: eos_token_id holds what is no token id", file);
+            "%s: eos_token_id has a value that is not a token id", file);
     FAIL_IF(g->n_ends == LVLM_MAX_ENDS, err, LVLM_EFORMAT,
             "%s: eos_token_id lists over %d tokens", file, LVLM_MAX_ENDS);
     g->ends[g->n_ends++] = (int64_t)id;
@@ -160,7 +160,7 @@ static int read_config_ends(lvlm_generation *g, const cJSON *json, lvlm_error *e
     return read_ends(g, lvlm_json_get(json, "text_config"), config_file, err);
 }
 
-/* Hand the side file to `read`, if it is there. */
+/* Pass the side file to `read`, if it exists. */
 static int
 read_side_file(lvlm_generation *g, const lvlm_checkpoint *checkpoint, const char *name,
                int (*read)(lvlm_generation *g, const cJSON *json, lvlm_error *err),

@@ -1,4 +1,4 @@
-/* sampler.c - which token comes next; see sampler.h. */
+/* sampler.c - chooses the next token; see sampler.h. */
 #include "runtime/generate/sampler.h"
 
 #include <assert.h>
@@ -78,7 +78,7 @@ static size_t largest(const float *x, size_t n)
     return best;
 }
 
-/* heap[i] down to where no below is smaller: the root is the smallest. */
+/* Sift heap[i] down; the root is the smallest. */
 static void sift(float *heap, size_t n, size_t i)
 {
     for (size_t below; (below = 2 * i + 1) < n; i = below) {
@@ -103,7 +103,7 @@ static float kth_largest(float *heap, const float *x, size_t n, size_t k)
     return heap[0];
 }
 
-/* Likelier first, and of equals the first. */
+/* Most likely first, ties by id. */
 static int order(const void *a, const void *b)
 {
     const lvlm_candidate *const x = a, *const y = b;
@@ -123,7 +123,7 @@ static double sum_weights(const lvlm_candidate *kept, size_t n, float most)
     return sum;
 }
 
-/* Those of at least `least`, in order of id. */
+/* Candidates with at least `least`, in order of id. */
 static size_t collect(lvlm_sampler *s, float least)
 {
     size_t n = 0;
@@ -133,8 +133,9 @@ static size_t collect(lvlm_sampler *s, float least)
     return n;
 }
 
-/* The likeliest whose probabilities reach top_p, at least one; their number. Those that
- * all together could not fill what is left out go before the rest is sorted. */
+/* Keep the most likely candidates whose probabilities sum to top_p, at least one;
+ * returns their number. Candidates whose total is below 1 - top_p are dropped before
+ * the others are sorted. */
 static size_t keep_top_p(lvlm_sampler *s, size_t n, float most)
 {
     const double p = s->sampling.top_p, total = sum_weights(s->kept, n, most);
@@ -149,7 +150,7 @@ static size_t keep_top_p(lvlm_sampler *s, size_t n, float most)
     return n;
 }
 
-/* One of n, by their weights. */
+/* Draw one of n by weight. */
 static int64_t draw(lvlm_sampler *s, size_t n, float most)
 {
     const double random = lvlm_random_uniform(s->stream, s->drawn++);

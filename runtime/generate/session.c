@@ -1,4 +1,4 @@
-/* session.c - a session of a model, whatever its precision; see session.h. */
+/* session.c - dispatches a session to the model's precision; see session.h. */
 #include "runtime/generate/session.h"
 
 #include "formats/base/alloc.h"

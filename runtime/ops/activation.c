@@ -1,7 +1,7 @@
-/* activation.c - elementwise activations, alone and as a gate.
+/* activation.c - elementwise activations, plain and gated.
  *
- * Arrays are walked in blocks that fit the first-level cache. For a block, `values`
- * gives act(x) and `slopes` gives act(x) and act'(x); the rest is shared. */
+ * Arrays are processed in blocks that fit the L1 cache. For a block, `values` computes
+ * act(x), and `slopes` computes act(x) and act'(x); everything else is shared. */
 #include "runtime/ops/activation.h"
 
 #include <assert.h>
@@ -20,8 +20,8 @@ static size_t min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* gelu_tanh(x) = x / (1 + e), e = exp(-2 c (x + a x^3)): the same function as with
- * tanh, without the cancellation of 1 + tanh for negative x.  e (n)  x (n) */
+/* gelu_tanh(x) = x / (1 + e), e = exp(-2 c (x + a x^3)): the same function without the
+ * cancellation in 1 + tanh for negative x. e (n) x (n) */
 static void gelu_tanh_exp(real *e, const real *x, size_t n)
 {
 #pragma omp simd

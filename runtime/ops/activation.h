@@ -1,4 +1,4 @@
-/* activation.h - elementwise activations, alone and as a gate. */
+/* activation.h - elementwise activations, plain and gated. */
 #ifndef LVLM_RUNTIME_OPS_ACTIVATION_H
 #define LVLM_RUNTIME_OPS_ACTIVATION_H
 

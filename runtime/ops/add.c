@@ -45,7 +45,7 @@ void sum_forward(real *y, const real *a, const real *b, size_t n)
 
 real dot_forward(const real *a, const real *b, size_t n)
 {
-    double sum = 0; /* one order, whatever the threads */
+    double sum = 0; /* one order for every number of threads */
     for (size_t i = 0; i < n; i++) sum += (double)a[i] * (double)b[i];
     return (real)sum;
 }

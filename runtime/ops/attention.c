@@ -6,12 +6,12 @@
  *   backward 2    per (kv head, block of keys), for its query heads, for the blocks of
  *                 queries in order:  dv += P^T dout, dk += scale dS^T q
  *
- * A block of queries is multiplied with the keys between the least lo and the largest
- * hi of its rows only; inside that span P is set to 0 where a row does not see. A block
- * ends before a row whose range does not overlap those of the rows before it, so that a
- * NaN of one text, frame or window never meets a P of 0 of another one. Each output
- * element belongs to one task with one fixed order of sums, so results do not depend on
- * the number of threads. */
+ * A block of queries is multiplied only with the keys between the least lo and the
+ * largest hi of its rows; inside that span P is 0 where a key is not visible to a row.
+ * A block ends before a row whose range does not overlap those of the rows before it,
+ * so that a NaN of one text, frame or window is never multiplied by a P of 0 of another
+ * one. Each output element belongs to one task with one fixed order of sums, so results
+ * do not depend on the number of threads. */
 #include "runtime/ops/attention.h"
 
 #include <assert.h>
@@ -34,13 +34,14 @@ static size_t max_size(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* Some rows of queries and the keys that they are multiplied with. */
+/* A block of query rows and the keys that it is multiplied with. */
 typedef struct block {
     size_t q0, q1; /* query rows */
     size_t k0, k1; /* key rows; k0 >= k1: none */
 } block;
 
-/* Queries of [q0, end) from q0 on whose ranges overlap, and the union of those. */
+/* The longest run of queries from q0, before `end`, whose ranges overlap, and their
+ * union. */
 static block block_of(const size_t *lo, const size_t *hi, size_t q0, size_t end)
 {
     block b = { q0, q0, SIZE_MAX, 0 };
@@ -157,7 +158,7 @@ void attention_forward(real *out, const real *q, const real *k, const real *v,
     const size_t span = attention_span(d.lo, d.hi, d.Tq);
     const size_t stride = thread_numel(d.Tq, span);
     check_dims(dims, span, scratch);
-    if (span == 0) { /* nobody sees a key: there need not be any */
+    if (span == 0) { /* no key is visible: there may be none */
         memset(out, 0, d.Tq * d.heads * d.D * sizeof *out);
         return;
     }

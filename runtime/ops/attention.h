@@ -1,8 +1,8 @@
 /* attention.h - softmax attention over one range of key rows per query.
  *
- * Causal, prefix-LM, sliding-window, packed and unpadded batches are all the same
- * thing here: query t sees key rows [lo[t], hi[t]). Where rotary positions play no
- * part, rows may be permuted first to make what is seen one range. */
+ * Causal, prefix-LM, sliding-window, packed and unpadded batches are all expressed by
+ * ranges: query t attends to key rows [lo[t], hi[t]). Without rotary positions, rows
+ * may be permuted first to make the visible keys a range. */
 #ifndef LVLM_RUNTIME_OPS_ATTENTION_H
 #define LVLM_RUNTIME_OPS_ATTENTION_H
 
@@ -16,25 +16,24 @@ typedef struct attention_dims {
     real scale;       /* s = scale * q.k */
     real softcap;     /* 0: none; else s <- softcap * tanh(s / softcap) */
     const size_t *lo; /* (Tq) first visible key row */
-    const size_t *hi; /* (Tq) one past the last, <= Tk; hi <= lo: nothing, out is 0 */
+    const size_t *hi; /* (Tq) one past the last, <= Tk; hi <= lo: none, out is 0 */
 } attention_dims;
 
-/* The most key rows that one block of queries is multiplied with: the largest range
- * where ranges are equal or disjoint, and never more than ranges that overlap span.
- * lo, hi (Tq) */
+/* The largest number of key rows that one block of queries is multiplied with: the
+ * largest range if ranges are equal or disjoint, and at most the union of ranges that
+ * overlap. lo, hi (Tq) */
 size_t attention_span(const size_t *lo, const size_t *hi, size_t Tq);
 /* Elements of scratch for both directions; `span` as above, or anything larger. */
 size_t attention_scratch(size_t Tq, size_t span, size_t heads, size_t n_threads);
 
-/* out[t] = sum_k softmax_k(s[t,k]) v[k] per head. Keys that no query of a block sees
- * are never touched; where ranges do not overlap, no value of one reaches another, NaN
- * neither. out may be q.
- * out, q (Tq,heads*D)  k, v (Tk,kv_heads*D) */
+/* out[t] = sum_k softmax_k(s[t,k]) v[k] per head. Keys that are not visible to any
+ * query of a block are never read. If ranges do not overlap, no value of one affects
+ * another, not even a NaN. out may be q. out, q (Tq,heads*D) k, v (Tk,kv_heads*D) */
 void attention_forward(real *out, const real *q, const real *k, const real *v,
                        const attention_dims *dims, const ops_scratch *scratch);
 
-/* Accumulates; any gradient may be NULL. Probabilities are computed again.
- * dq, dout, q (Tq,heads*D)  dk, dv, k, v (Tk,kv_heads*D) */
+/* Accumulates; any gradient may be NULL. Probabilities are recomputed. dq, dout, q
+ * (Tq,heads*D) dk, dv, k, v (Tk,kv_heads*D) */
 void attention_backward(real *dq, real *dk, real *dv, const real *dout, const real *q,
                         const real *k, const real *v, const attention_dims *dims,
                         const ops_scratch *scratch);

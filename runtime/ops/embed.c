@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define COLUMN_BLOCK 64 /* columns one thread scatters at a time, rows in order */
+#define COLUMN_BLOCK 64 /* columns that one thread scatters at a time, rows in order */
 
 void embed_forward(real *y, lvlm_stored table, const int64_t *ids, real scale, size_t N,
                    size_t V, size_t C)

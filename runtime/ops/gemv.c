@@ -1,12 +1,12 @@
 /* gemv.c - rows of a stored matrix times one vector.
  *
- *   O rows in STREAMS pieces, read side by side, row by row:
+ *   O rows in STREAMS pieces, read in parallel, row by row:
  *
- *     w  [ piece 0 | piece 1 | ... ]     a step: one row of every piece
+ *     w  [ piece 0 | piece 1 | ... ]     a step: one row of each piece
  *          ->        ->                  x is read once for all of them
  *
- * One core waits less for memory when it reads at several places at once, at each of
- * them in order, and asks for what comes in time. Widening happens in registers. */
+ * Several independent sequential streams hide memory latency, and each is prefetched.
+ * Widening happens in registers. */
 #include "runtime/ops/gemv.h"
 
 #include <assert.h>
@@ -16,9 +16,9 @@
 
 enum {
     STREAMS = 8,
-    LANES = 16,  /* sums of a row, which are added up in order in the end */
-    BLOCK = 32,  /* elements of one stream before the next one's turn */
-    AHEAD = 512, /* bytes between what is used and what is asked for */
+    LANES = 16,  /* partial sums of a row, added in order at the end */
+    BLOCK = 32,  /* elements of one stream before switching to the next */
+    AHEAD = 512, /* prefetch distance in bytes */
 };
 
 /* name: y[k * apart] = the row k * apart of w, times x, for k < n.

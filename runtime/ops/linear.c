@@ -5,8 +5,8 @@
  *   dw        for each tile (rows of dw, columns of dw):    dw += one product over N
  *
  * A tile is one thread's work and its sum has one fixed order, so the result does not
- * depend on how many threads share the tiles. Where w is not `real`, the panel of w
- * that a product needs is widened into the thread's scratch, which stays in cache. */
+ * depend on how many threads share the tiles. If w is not `real`, the panel of w that a
+ * product needs is widened to the thread's scratch, which stays in cache. */
 #include "runtime/ops/linear.h"
 
 #include <assert.h>
@@ -19,10 +19,10 @@
 #define PANEL_ROWS 576 /* most rows of w widened at once */
 #define PANEL_COLS 512 /* most columns widened at once: with the rows, 1.1 MiB of f32 */
 #define TILE_ROWS 512  /* most rows of x in one product */
-#define GEMV_ROWS 128  /* most rows of w that one thread takes at once for one of x */
-#define FEW_ROWS 32    /* up to here panels are smaller: nearer caches hold them */
+#define GEMV_ROWS 128  /* most rows of w in one product for one row of x */
+#define FEW_ROWS 32    /* up to here panels are smaller, to fit a nearer cache */
 #define FEW_CELLS 1024 /* of FEW_CELLS / N rows, for N rows of x */
-#define ROWS_AHEAD 4   /* how early stored rows are asked for */
+#define ROWS_AHEAD 4   /* prefetch distance in stored rows */
 
 static size_t min_size(size_t a, size_t b)
 {
@@ -46,8 +46,8 @@ static size_t piece(size_t total, size_t most)
     return length_of(total, (total + most - 1) / most);
 }
 
-/* The same for tiles shared by threads: four of them or a multiple where `total` is not
- * small, so that teams of 2 and 4 end together. */
+/* The same for tiles shared by threads: a multiple of four if `total` is not small, so
+ * that teams of 2 and 4 threads are balanced. */
 static size_t shared_piece(size_t total, size_t most)
 {
     const size_t n = (total + most - 1) / most;
@@ -76,8 +76,7 @@ size_t linear_scratch(size_t I, size_t O, size_t n_threads)
     return panel_numel(I, O) * n_threads;
 }
 
-/* Rows of a panel are too short for the processor to see a stream in them: those to
- * come are asked for. */
+/* Rows of a panel are too short for the hardware prefetcher: prefetch the next ones. */
 static void fetch(lvlm_stored row, size_t cols)
 {
     const char *const at = row.data;
@@ -106,7 +105,7 @@ static panel panel_of(real *buffer, lvlm_stored w, size_t I, size_t row, size_t 
 }
 
 /* The length of the blocks of a sum: without widening and for many rows of x one
- * product over all of it is faster than one per block. */
+ * product over everything is faster than one per block. */
 static size_t block_length(lvlm_stored w, size_t rows, size_t total, size_t most)
 {
     return w.dtype == LVLM_REAL_DTYPE && rows > FEW_ROWS ? total : piece(total, most);

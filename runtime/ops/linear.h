@@ -12,9 +12,9 @@ size_t linear_scratch(size_t I, size_t O, size_t n_threads);
 void linear_forward(real *y, const real *x, lvlm_stored w, const real *b, size_t N,
                     size_t I, size_t O, const ops_scratch *scratch);
 
-/* dx += dy w, dw += dy^T x, db += column sums of dy; any of them may be NULL. x is
- * read for dw only and w for dx only: NULL and absent are fine otherwise.
- * dx (N,I)  dw (O,I)  db (O)  dy (N,O)  x (N,I)  w (O,I) */
+/* dx += dy w, dw += dy^T x, db += column sums of dy; any of them may be NULL. x is read
+ * only for dw, and w only for dx: otherwise they may be NULL and absent. dx (N,I) dw
+ * (O,I) db (O) dy (N,O) x (N,I) w (O,I) */
 void linear_backward(real *dx, real *dw, real *db, const real *dy, const real *x,
                      lvlm_stored w, size_t N, size_t I, size_t O,
                      const ops_scratch *scratch);

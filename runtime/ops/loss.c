@@ -1,4 +1,4 @@
-/* loss.c - from logits to a loss per row. */
+/* loss.c - softcap and cross entropy per row. */
 #include "runtime/ops/loss.h"
 
 #include <assert.h>

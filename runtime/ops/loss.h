@@ -1,4 +1,4 @@
-/* loss.h - from logits to a loss per row. */
+/* loss.h - softcap and cross entropy per row. */
 #ifndef LVLM_RUNTIME_OPS_LOSS_H
 #define LVLM_RUNTIME_OPS_LOSS_H
 
@@ -11,9 +11,9 @@ void softcap_forward(real *y, const real *x, real cap, size_t n);
 /* dx += dy * (1 - (y/cap)^2), from the output y.  dx, dy, y (n) */
 void softcap_backward(real *dx, const real *dy, const real *y, real cap, size_t n);
 
-/* loss[n] = log sum_v exp(logits[n,v]) - logits[n,targets[n]]; the sum is taken in
- * double. Means over rows, examples or batches are the caller's.
- * loss (N)  logits (N,V)  targets (N), < V or LVLM_IGNORE_TARGET */
+/* loss[n] = log sum_v exp(logits[n,v]) - logits[n,targets[n]]; the sum is computed in
+ * double. Means over rows, examples or batches are up to the caller. loss (N) logits
+ * (N,V) targets (N), < V or LVLM_IGNORE_TARGET */
 void cross_entropy_forward(double *loss, const real *logits, const int64_t *targets,
                            size_t N, size_t V);
 /* dlogits[n] += dloss[n] * (softmax(logits[n]) - onehot(targets[n])).

@@ -1,13 +1,13 @@
-/* lowrank.c - what a low-rank adapter adds to a linear map.
+/* lowrank.c - the low-rank part of an adapted linear map.
  *
  *   forward   h = d(x) A^T           y  += s h B^T
  *   backward  g = s dy B             dx += d'(g A)
- *             dB += s dy^T h         dA += g^T d(x)       h is computed anew
+ *             dB += s dy^T h         dA += g^T d(x) h is recomputed
  *
- *   scratch   h (BLOCK,r) | g (BLOCK,r) | a tile of dropped rows for each thread
+ *   scratch   h (BLOCK,r) | g (BLOCK,r) | a tile of dropped rows per thread
  *
- * BLOCK rows after another; each is cut into tiles of rows, or of a gradient's columns.
- * Each sum has one fixed order, whatever the number of threads. */
+ * Rows are processed in blocks of BLOCK; each is split into tiles of rows, or of a
+ * gradient's columns. Each sum has one fixed order, whatever the number of threads. */
 #include "runtime/ops/lowrank.h"
 
 #include <assert.h>
@@ -18,7 +18,7 @@
 #include "runtime/ops/gemm.h"
 
 enum {
-    BLOCK = 512,   /* rows of x whose products with A are there at once */
+    BLOCK = 512,   /* rows of x per block */
     ROWS = 64,     /* of x in a tile */
     COLUMNS = 256, /* of a gradient in a tile */
     CHUNK = 64,    /* random numbers at a time */
@@ -78,7 +78,7 @@ static void drop(real *out, size_t ldo, const real *x, size_t ldx, const lowrank
 
 /* ---- forward -------------------------------------------------------------------- */
 
-/* Rows [first, first + N) of a map's input, N <= BLOCK, and of what belongs to them. */
+/* Rows [first, first + N) of a map's input, N <= BLOCK, and the related arrays. */
 typedef struct block {
     const lowrank *w;
     size_t first, N, I, O;
@@ -151,7 +151,7 @@ void lowrank_forward(real *y, const real *x, const lowrank *w, size_t N, size_t 
 
 /* ---- backward ------------------------------------------------------------------- */
 
-/* g = s dy B, and dx += d'(g A), a tile of rows after another. */
+/* g = s dy B, and dx += d'(g A), by tiles of rows. */
 static void back_to_x(real *dx, const real *dy, const block *b)
 {
     const lowrank *const w = b->w;
@@ -176,7 +176,7 @@ static void back_to_x(real *dx, const real *dy, const block *b)
     }
 }
 
-/* da += g^T d(x), a tile of columns after another. */
+/* da += g^T d(x), by tiles of columns. */
 static void add_da(const block *b)
 {
     const lowrank *const w = b->w;
@@ -199,7 +199,7 @@ static void add_da(const block *b)
     }
 }
 
-/* db += s dy^T h, a tile of rows of db after another. */
+/* db += s dy^T h, by tiles of rows of db. */
 static void add_db(const real *dy, const block *b)
 {
     const lowrank *const w = b->w;

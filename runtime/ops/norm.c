@@ -2,16 +2,16 @@
  *
  * Backward, with h = (x - mean) * rstd and g = dy * w:
  *   LayerNorm  dx += rstd * (g - mean(g) - h * mean(g * h))
- *   RMSNorm    dx += rstd * (g - h * mean(g * h)), mean taken as 0
- * dw needs sums over rows: a first pass stores each row's mean and rstd, a second walks
- * columns in blocks, rows in order. */
+ *   RMSNorm    dx += rstd * (g - h * mean(g * h)), mean = 0
+ * dw needs sums over rows: a first pass stores each row's mean and rstd, a second
+ * processes columns in blocks, rows in order. */
 #include "runtime/ops/norm.h"
 
 #include <assert.h>
 
 #include "runtime/ops/vmath.h"
 
-#define COLUMN_BLOCK 64 /* columns of dw one thread sums at a time */
+#define COLUMN_BLOCK 64 /* columns of dw that one thread sums at a time */
 
 static size_t min_size(size_t a, size_t b)
 {
@@ -62,7 +62,7 @@ void rmsnorm_forward(real *y, const real *x, const real *w, real offset, real ep
 }
 
 /* One row of dx += rstd * (g - g_mean - h * mean(g h)), g = dy (offset + w), h as in
- * the file comment; g_mean is taken only if `centred`.  dx, dy, x, w (C) */
+ * the file comment; g_mean is used only if `centred`. dx, dy, x, w (C) */
 static void dx_row(real *dx, const real *dy, const real *x, const real *w, real offset,
                    real mean, real rstd, int centred, size_t C)
 {

@@ -7,12 +7,12 @@
 /* Elements of scratch for the backward of either norm over N rows. */
 size_t norm_scratch(size_t N);
 
-/* y = (x - mean) / sqrt(var + eps) * w + b per row; var is biased and taken in a
- * second pass. y may be x.  x, y (N,C)  w (C)  b (C) or NULL */
+/* y = (x - mean) / sqrt(var + eps) * w + b per row; var is biased and computed in a
+ * second pass. y may be x. x, y (N,C) w (C) b (C) or NULL */
 void layernorm_forward(real *y, const real *x, const real *w, const real *b, real eps,
                        size_t N, size_t C);
-/* Accumulates; any gradient may be NULL. Statistics are computed again from x.
- * dx, dy, x (N,C)  dw, db, w (C) */
+/* Accumulates; any gradient may be NULL. Statistics are recomputed from x. dx, dy, x
+ * (N,C) dw, db, w (C) */
 void layernorm_backward(real *dx, real *dw, real *db, const real *dy, const real *x,
                         const real *w, real eps, size_t N, size_t C,
                         const ops_scratch *scratch);

@@ -1,4 +1,4 @@
-/* nudge.c - values moved by their last bit; see nudge.h. */
+/* nudge.c - changes the last bit of values; see nudge.h. */
 #include "runtime/ops/nudge.h"
 
 #include "formats/base/random.h"

@@ -1,4 +1,4 @@
-/* nudge.h - values moved by their last bit, to see what a computation makes of it. */
+/* nudge.h - changes the last bit of values, to measure a computation's sensitivity. */
 #ifndef LVLM_RUNTIME_OPS_NUDGE_H
 #define LVLM_RUNTIME_OPS_NUDGE_H
 

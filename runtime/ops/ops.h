@@ -1,13 +1,14 @@
-/* ops.h - what all ops share: the letters, scratch memory, threads.
+/* ops.h - conventions of all ops: letters, scratch memory, threads.
  *
  *   N rows   I, O input and output features   C channels   V vocabulary
  *   Tq, Tk query and key rows   D width of one head   P patches   p patch side
  *
  * All arrays are dense and row-major. x_forward overwrites its outputs; x_backward
- * ACCUMULATES into gradients (+=, so the caller zeroes them once), reads nothing else
- * that it writes, and skips every gradient whose pointer is NULL. Ops allocate nothing
- * and keep no state; sizes are asserted, not reported. Outputs overlap inputs only
- * where the op says so. Results are bit-identical for every number of threads. */
+ * ACCUMULATES into gradients (+=, so the caller zeroes them once) and skips every
+ * gradient whose pointer is NULL; gradients are the only outputs that it reads. Ops
+ * allocate nothing and keep no state; sizes are asserted, not reported. Outputs may
+ * overlap inputs only where the op permits it. Results are bit-identical for every
+ * number of threads. */
 #ifndef LVLM_RUNTIME_OPS_OPS_H
 #define LVLM_RUNTIME_OPS_OPS_H
 
@@ -16,8 +17,8 @@
 /* Loops below this many elements run on one thread: starting a team costs more. */
 #define LVLM_PARALLEL_MIN 16384
 
-/* Memory an op may overwrite while it runs; borrowed. One buffer serves all ops of a
- * model: make it the largest x_scratch() of the calls to come. */
+/* Memory that an op may overwrite while it runs; borrowed. One buffer serves all ops of
+ * a model: its size is the largest x_scratch() of all calls. */
 typedef struct ops_scratch {
     real *data;       /* (numel); 64-byte alignment is faster, not required */
     size_t numel;     /* elements, not bytes */

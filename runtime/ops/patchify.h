@@ -4,13 +4,12 @@
 
 #include "runtime/ops/ops.h"
 
-/* Patches row-major (y then x), columns of a row in (c,y,x) order; what is left over
- * at the right and the bottom is cut off.
- * rows (P,C*p*p), P = (Sy/p)*(Sx/p)  image (C,Sy,Sx) */
+/* Patches row-major (y then x), columns of a row in (c,y,x) order; the remainder at the
+ * right and the bottom is dropped. rows (P,C*p*p), P = (Sy/p)*(Sx/p) image (C,Sy,Sx) */
 void patchify_forward(real *rows, const real *image, size_t C, size_t Sy, size_t Sx,
                       size_t p);
-/* dimage += drows put back; what was cut off has no gradient.
- * dimage (C,Sy,Sx)  drows (P,C*p*p) */
+/* dimage += drows, scattered back; what was dropped has no gradient. dimage (C,Sy,Sx)
+ * drows (P,C*p*p) */
 void patchify_backward(real *dimage, const real *drows, size_t C, size_t Sy, size_t Sx,
                        size_t p);
 

@@ -1,7 +1,7 @@
 /* resize.c - bicubic resampling of a square table; see resize.h.
  *
  * Separable: each output is a sum of 4 x 4 taps whose weights are products of two
- * cubics. Tables are small and this runs once an image size, so nothing is cached. */
+ * cubics. Tables are small and this runs once per image size, so nothing is cached. */
 #include "runtime/ops/resize.h"
 
 #include <assert.h>
@@ -27,7 +27,7 @@ static real far(real x)
     return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
 }
 
-/* What output `o` of T is made of, among G inputs. */
+/* The taps of output `o` of T among G inputs. */
 static taps taps_of(size_t o, size_t G, size_t T)
 {
     const real at = ((real)o + (real)0.5) * ((real)G / (real)T) - (real)0.5;

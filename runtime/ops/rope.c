@@ -5,10 +5,10 @@
 
 /* Every intermediate value is a real. Models are trained with frequencies, angles,
  * cosines and sines that are f32, and the angle pos * inv_freq is rounded: at position
- * 10^5 that is 4e-3 in the angle, far above any other rounding, so an f32 run has to
- * round where training did. Each function is taken in double and rounded once, which is
- * what a correctly rounded f32 function gives. In the f64 build nothing is rounded to
- * f32: it computes what the formulas say. */
+ * 10^5 that is 4e-3 in the angle, far above any other rounding, so an f32 run must
+ * round where training did. Each function is computed in double and rounded once, like
+ * a correctly rounded f32 function. The f64 build rounds nothing to f32: it computes
+ * the formulas as written. */
 void rope_frequencies(real *inv_freq, size_t n, double theta)
 {
     assert(n > 0 && theta > 0);
@@ -49,8 +49,8 @@ void rope_table(real *cosines, real *sines, const int64_t *positions,
     }
 }
 
-/* y = x turned by the angle whose cosine is c and whose sine is direction * s; y may be
- * x, as a pair is read before it is written.  x, y (N,heads,D)  c, s (N,D/2) */
+/* y = x rotated by the angle whose cosine is c and whose sine is direction * s; y may
+ * be x, because a pair is read before it is written. x, y (N,heads,D) c, s (N,D/2) */
 static void rotate(real *y, const real *x, const real *c, const real *s, real direction,
                    size_t N, size_t heads, size_t D)
 {

@@ -7,15 +7,14 @@
 /* inv_freq[j] = theta^(-j/n): the frequencies of a head 2n wide.  inv_freq (n) */
 void rope_frequencies(real *inv_freq, size_t n, double theta);
 
-/* Llama 3.1's scaling: waves longer than original/low are slowed down by `factor`,
- * those shorter than original/high are kept, those between are blended.  inv_freq
- * (n) */
+/* Llama 3.1's scaling: waves longer than original/low are slowed by `factor`, those
+ * shorter than original/high are kept, those between are interpolated. inv_freq (n) */
 void rope_scale_llama3(real *inv_freq, size_t n, double factor, double low, double high,
                        double original);
 
 /* cos and sin of positions[axis[j],n] * inv_freq[j], each step rounded to real; rope.c
- * says why. `axis` NULL: all pairs turn by axis 0.
- * cosines, sines (N,n)  positions (axes,N), |position| < 2^24  axis, inv_freq (n) */
+ * explains why. `axis` NULL: all pairs rotate by axis 0. cosines, sines (N,n) positions
+ * (axes,N), |position| < 2^24 axis, inv_freq (n) */
 void rope_table(real *cosines, real *sines, const int64_t *positions,
                 const unsigned char *axis, const real *inv_freq, size_t N, size_t n);
 
@@ -23,9 +22,9 @@ void rope_table(real *cosines, real *sines, const int64_t *positions,
  * every head. y may be x.  x, y (N,heads,D)  cosines, sines (N,D/2) */
 void rope_forward(real *y, const real *x, const real *cosines, const real *sines,
                   size_t N, size_t heads, size_t D);
-/* dx = dy turned back. The exception among the backwards: it OVERWRITES dx, so that a
- * gradient can be turned back in place (dx may be dy).
- * dx, dy (N,heads,D)  cosines, sines (N,D/2) */
+/* dx = dy rotated by the opposite angle. Unlike other backwards it OVERWRITES dx, so
+ * that it can work in place (dx may be dy). dx, dy (N,heads,D) cosines, sines
+ * (N,D/2) */
 void rope_backward(real *dx, const real *dy, const real *cosines, const real *sines,
                    size_t N, size_t heads, size_t D);
 

@@ -1,4 +1,4 @@
-/* rows.c - rows scaled, picked and left out; see rows.h. */
+/* rows.c - scales, gathers and drops rows; see rows.h. */
 #include "runtime/ops/rows.h"
 
 #include <assert.h>
@@ -34,10 +34,10 @@ void select_rows_forward(real *x, const size_t *at, size_t N, size_t C)
         if (at[n] != n) memcpy(x + n * C, x + at[n] * C, C * sizeof *x);
 }
 
-/* From the last row on, so that none is overwritten before it has moved. */
+/* From the last row to the first, so that none is overwritten before it has moved. */
 void select_rows_backward(real *dx, const size_t *at, size_t N, size_t rows, size_t C)
 {
-    size_t end = rows; /* rows from here on are done */
+    size_t end = rows; /* rows from here are done */
     for (size_t n = N; n-- > 0; end = at[n]) {
         assert(at[n] >= n && at[n] < end);
         memset(dx + (at[n] + 1) * C, 0, (end - at[n] - 1) * C * sizeof *dx);

@@ -1,4 +1,4 @@
-/* rows.h - rows multiplied by a number of their own, picked from a table, left out. */
+/* rows.h - scales, gathers and drops rows. */
 #ifndef LVLM_RUNTIME_OPS_ROWS_H
 #define LVLM_RUNTIME_OPS_ROWS_H
 
@@ -13,11 +13,11 @@ void gather_rows_forward(real *y, const real *x, const size_t *at, size_t N, siz
 void gather_rows_backward(real *dx, const real *dy, const size_t *at, size_t N,
                           size_t C);
 
-/* x[n] = x[at[n]], in place: the other rows are gone.
- * x (rows,C) -> (N,C)  at (N), increasing, < rows */
+/* x[n] = x[at[n]], in place: the other rows are dropped. x (rows,C) -> (N,C) at (N),
+ * increasing, < rows */
 void select_rows_forward(real *x, const size_t *at, size_t N, size_t C);
-/* The way back, in place too: a row goes where it came from, and the others are 0.
- * dx (N,C) -> (rows,C) */
+/* The backward, also in place: each row moves to where it was, and the others are 0. dx
+ * (N,C) -> (rows,C) */
 void select_rows_backward(real *dx, const size_t *at, size_t N, size_t rows, size_t C);
 
 #endif

@@ -5,7 +5,7 @@
 #include "formats/dtype.h"
 #include "runtime/ops/ops.h"
 
-/* A matrix as the file holds it: row-major, F32, F64, BF16 or F16, aligned to its
+/* A matrix as stored in the file: row-major, F32, F64, BF16 or F16, aligned to its
  * element. Borrowed, usually from a mapping. data NULL: absent. */
 typedef struct lvlm_stored {
     const void *data;

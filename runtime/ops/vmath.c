@@ -1,4 +1,4 @@
-/* vmath.c - functions of whole arrays that the compiler can vectorise. */
+/* vmath.c - functions of arrays that the compiler can vectorise. */
 #include "runtime/ops/vmath.h"
 
 #include <assert.h>
@@ -30,7 +30,7 @@ static inline float exp_one(float x)
     p = p * (r * r) + r + 1.0f;
     uint32_t bits;
     memcpy(&bits, &rounded, sizeof bits);
-    bits = (bits << 23) + (127u << 23); /* 2^k: the high bits fall off the left end */
+    bits = (bits << 23) + (127u << 23); /* 2^k: the high bits are shifted out */
     float power;
     memcpy(&power, &bits, sizeof power);
     return is_tiny ? 0 : p * power;
@@ -85,7 +85,7 @@ LVLM_SIMD_CLONES static real sum_of(const real *x, size_t n)
     return sum;
 }
 
-/* Lanes by hand: clang will not reorder comparisons that a NaN could tell apart. */
+/* Explicit lanes: clang does not reorder comparisons whose result depends on a NaN. */
 LVLM_SIMD_CLONES static real most_of(const real *x, size_t n)
 {
     enum { LANES = 16 };

@@ -305,7 +305,7 @@ static void import_rounds_to_the_dtype_that_is_asked_for(void **state)
     assert_int_equal(
         export(scratch_path(s, "d.lvlm"), scratch_path(s, "d"), "source", 0, &err),
         LVLM_EFORMAT);
-    assert_non_null(strstr(err.text, "the source's bytes are gone"));
+    assert_non_null(strstr(err.text, "the source's bytes are lost"));
 }
 
 static const lvlm_checkpoint *open_native(lvlm_checkpoint **cp, const char *path)
@@ -400,7 +400,7 @@ static void import_refuses_a_missing_projector_and_leaves_nothing(void **state)
     const size_t before = scratch_count(s, "");
     assert_int_equal(import(source, scratch_path(s, "np.lvlm"), NULL, 2, &err),
                      LVLM_ECHECK);
-    assert_non_null(strstr(err.text, "2 tensors do not add up as PaliGemma"));
+    assert_non_null(strstr(err.text, "2 tensors do not match PaliGemma"));
     assert_int_equal(scratch_count(s, ""), before);
 }
 

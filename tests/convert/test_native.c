@@ -224,8 +224,10 @@ static void side_files_are_no_weights(void **state)
     scratch *s = *state;
     assert_int_equal(import(HUB, scratch_path(s, "side.lvlm"), false, NULL), 0);
     refuse_side_file(s, "model.safetensors", "is a source file and a side file");
-    refuse_side_file(s, "more.safetensors", "carries 'more.safetensors', weights");
-    refuse_side_file(s, "pytorch_model.bin", "carries 'pytorch_model.bin', weights");
+    refuse_side_file(s, "more.safetensors",
+                     "has 'more.safetensors', a file of weights");
+    refuse_side_file(s, "pytorch_model.bin",
+                     "has 'pytorch_model.bin', a file of weights");
 }
 
 /* ---- exact numbers -------------------------------------------------------------- */

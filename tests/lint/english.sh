@@ -8,8 +8,11 @@
 
 # Folders that are read, each without the folders inside it.
 folders='
+convert
 formats
 formats/family
+runtime/generate
+runtime/ops
 tests/lint
 '
 

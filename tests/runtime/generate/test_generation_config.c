@@ -127,7 +127,7 @@ static void what_is_not_followed_is_noted(void **state)
           "generation_config.json: 'no_repeat_ngram_size' is not followed: every token "
           "may come" },
         { "{\"dola_layers\": \"high\"}",
-          "generation_config.json: 'dola_layers' is not followed: the last layer alone "
+          "generation_config.json: 'dola_layers' is not followed: only the last layer "
           "decides" },
         { "{\"repetition_penalti\": 2}",
           "generation_config.json: 'repetition_penalti' is not known and not followed; "
@@ -169,10 +169,11 @@ static void what_makes_no_sense_is_refused_by_name(void **state)
     expect_error(NULL, "{\"max_new_tokens\": 1.5}",
                  "generation_config.json: max_new_tokens is not a whole number, 0 to "
                  "2147483647");
-    expect_error(NULL, "{\"eos_token_id\": [1, \"<end>\"]}",
-                 "generation_config.json: eos_token_id holds what is no token id");
+    expect_error(
+        NULL, "{\"eos_token_id\": [1, \"<end>\"]}",
+        "generation_config.json: eos_token_id has a value that is not a token id");
     expect_error("{\"eos_token_id\": -1}", NULL,
-                 "config.json: eos_token_id holds what is no token id");
+                 "config.json: eos_token_id has a value that is not a token id");
     expect_error(NULL,
                  "{\"eos_token_id\": [0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,"
                  "19,20,21,22,23,24,25,26,27,28,29,30,31,32]}",
