@@ -100,7 +100,7 @@ static int pattern_by_text(const void *a, const void *b)
 static int add_pattern(added_matcher *matcher, const added_token *token,
                        const char *text, size_t n_bytes, lvlm_error *err)
 {
-    if (n_bytes == 0) return 0; /* nothing is left of it behind normalisation */
+    if (n_bytes == 0) return 0; /* empty after normalisation */
     char *const copy = lvlm_malloc(n_bytes);
     if (copy == NULL) return lvlm_fail_memory(err);
     memcpy(copy, text, n_bytes);
@@ -108,7 +108,7 @@ static int add_pattern(added_matcher *matcher, const added_token *token,
     return 0;
 }
 
-/* Sort, keep the first of equal ones, and find where each first byte starts. */
+/* Sort, keep the first of equal patterns, and index them by first byte. */
 static void index_patterns(added_matcher *m)
 {
     size_t kept = 0;
@@ -247,7 +247,7 @@ static bool is_word(utf8proc_int32_t c)
     }
 }
 
-/* The character at `at`, and where the next one starts. */
+/* The character at `at`, and the start of the next one. */
 static size_t next_char(utf8proc_int32_t *c, const char *text, size_t n_bytes,
                         size_t at)
 {
@@ -256,7 +256,7 @@ static size_t next_char(utf8proc_int32_t *c, const char *text, size_t n_bytes,
     return at + (length > 0 ? (size_t)length : 1);
 }
 
-/* The character that ends at `at`, and where it starts. */
+/* The character that ends at `at`, and its start. */
 static size_t previous_char(utf8proc_int32_t *c, const char *text, size_t at)
 {
     size_t start = at - 1;

@@ -1,8 +1,8 @@
-/* added_tokens.h - tokens that are cut out of a text before it is split into words.
+/* added_tokens.h - tokens that are extracted from a text before it is split into words.
  *
- * Matching is literal, leftmost first, and of those that start there the longest.
- * Tokens that are `normalized` are looked for, in their own normal form, in what the
- * others left over, behind its normalisation. Flags act as in the tokenizers library:
+ * Matching is literal, leftmost longest. `normalized` tokens are searched, in their own
+ * normal form, in the normalised remainder of the text. Flags are those of the
+ * tokenizers library:
  *
  *   lstrip, rstrip  white space on that side belongs to the match
  *   single_word     no match where a word character touches it
@@ -18,10 +18,10 @@ LVLM_BEGIN_DECLS
 typedef struct added_token {
     uint32_t id;
     bool special, normalized, lstrip, rstrip, single_word;
-    bool verbatim; /* normalized, but looked for as it is written */
+    bool verbatim; /* normalized, but searched as written */
 } added_token;
 
-/* One string to look for. */
+/* A string to search for. */
 typedef struct added_pattern {
     char *text; /* owned */
     size_t n_bytes;
@@ -31,7 +31,7 @@ typedef struct added_pattern {
 typedef struct added_matcher {
     added_pattern *patterns; /* sorted by text */
     size_t n;
-    size_t first[257]; /* by first byte: where its patterns start */
+    size_t first[257]; /* start of the patterns with each first byte */
 } added_matcher;
 
 typedef struct added_tokens {
@@ -43,8 +43,8 @@ typedef struct added_tokens {
     added_matcher raw, normalized;
 } added_tokens;
 
-/* All zero is an empty set. A text that is there already stays as it is, but becomes
- * special if `token` is. */
+/* Zero-initialise for an empty set. A text that is already in the set keeps its entry,
+ * but becomes special if `token` is. */
 LVLM_MUST_CHECK int added_tokens_add(added_tokens *set, const char *text,
                                      size_t n_bytes, const added_token *token,
                                      lvlm_error *err);
@@ -56,7 +56,8 @@ const added_token *added_tokens_find(const added_tokens *set, const char *text,
 const char *added_tokens_text(const added_tokens *set, const added_token *token,
                               size_t *n_bytes);
 
-/* No more are added: get ready to match. `normalize` appends a text's normal form. */
+/* Prepare for matching, after the last token is added. `normalize` appends a text's
+ * normal form. */
 typedef int added_normalize(void *user, lvlm_strbuf *out, const char *text,
                             size_t n_bytes, lvlm_error *err);
 LVLM_MUST_CHECK int added_tokens_prepare(added_tokens *set, added_normalize *normalize,
@@ -65,24 +66,24 @@ LVLM_MUST_CHECK int added_tokens_prepare(added_tokens *set, added_normalize *nor
 /* Prepared: by id, or NULL. */
 const added_token *added_tokens_by_id(const added_tokens *set, int64_t id);
 
-/* A match: `token` stands at [start, end) of the text. */
+/* A match: `token` at [start, end) of the text. */
 typedef struct added_match {
     const added_token *token;
     size_t start, end;
 } added_match;
 
-/* Where the last one ended; all zero at first. */
+/* State of the search; zero-initialise. */
 typedef struct added_cursor {
-    size_t at;    /* where the search goes on */
-    size_t taken; /* up to where the text belongs to matches */
+    size_t at;    /* where the search continues */
+    size_t taken; /* end of the text covered by matches */
 } added_cursor;
 
-/* The next match in `text`; false when there is none. */
+/* The next match in `text`; false if there is none. */
 bool added_matcher_next(added_match *match, added_cursor *cursor,
                         const added_matcher *matcher, const char *text, size_t n_bytes,
                         const lvlm_special *special);
 
-/* Does `special` make an ordinary text, or nothing, of this special token? */
+/* Does `special` treat this special token as ordinary text, or skip it? */
 bool special_is_off(const lvlm_special *special, int64_t id);
 
 LVLM_END_DECLS

@@ -1,4 +1,4 @@
-/* boxes.c - boxes in an answer: found by their tags, drawn as outlines. */
+/* boxes.c - finds boxes in an answer by their tags and draws outlines. */
 #include "runtime/input/boxes.h"
 
 #include <string.h>
@@ -37,7 +37,7 @@ static int add(lvlm_boxes *out, const double edges[4], const char *label,
     return 0;
 }
 
-/* A number of at most four digits; the text behind it, or NULL. */
+/* Parse a number of at most four digits; returns the text after it, or NULL. */
 static const char *number(double *out, const char *text, double whole)
 {
     size_t n = 0;
@@ -81,7 +81,8 @@ static int find_locations(lvlm_boxes *out, const char **at, lvlm_error *err)
     return add(out, edges, label, n, err);
 }
 
-/* "(200,100),(900,800)" and the tag behind it; the text behind that, or NULL. */
+/* Parse "(200,100),(900,800)" and the tag after it; returns the text after that, or
+ * NULL. */
 static const char *corners(double edges[4], const char *text, const char *end)
 {
     static const char between[4][4] = { "(", ",", "),(", "," };
@@ -94,7 +95,7 @@ static const char *corners(double edges[4], const char *text, const char *end)
     return text + 1 + strlen(end);
 }
 
-/* Where a walk along an answer is. */
+/* State of the scan of an answer. */
 typedef struct finder {
     const char *at;
     const char *label; /* of the last reference */
@@ -162,7 +163,7 @@ const char *lvlm_box_colour(unsigned char rgb[3], size_t i)
     return colour->name;
 }
 
-/* The last pixel belongs to the part 1. */
+/* The coordinate 1 belongs to the last pixel. */
 static size_t pixel(double part, size_t size)
 {
     const size_t at = (size_t)(part * (double)size);
@@ -206,7 +207,7 @@ static void draw(lvlm_image *image, const size_t box[4], size_t line,
 
 void lvlm_boxes_draw(lvlm_image *image, const lvlm_boxes *boxes)
 {
-    enum { LINES = 250 }; /* of them side by side would fill the shorter side */
+    enum { LINES = 250 }; /* this many would fill the shorter side */
     const size_t line = 1 + least(image->width, image->height) / LINES;
     for (size_t i = 0; i < boxes->n; i++) {
         unsigned char rgb[3];

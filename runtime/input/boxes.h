@@ -1,4 +1,4 @@
-/* boxes.h - boxes that an answer names, and drawing them.
+/* boxes.h - finds boxes in an answer and draws them.
  *
  *   PaliGemma  <loc0102><loc0204><loc0819><loc0921> cat ; <loc...  y0 x0 y1 x1, of 1024
  *   Qwen-VL    <ref>cat</ref><box>(200,100),(900,800)</box>        x0 y0 x1 y1, of 1000
@@ -14,13 +14,13 @@
 
 LVLM_BEGIN_DECLS
 
-/* Far more than an image shows; the rest of an answer is left alone. */
+/* Far more than an image has; further boxes are ignored. */
 enum { LVLM_MAX_BOXES = 1000 };
 
-/* Edges as parts of the image's width and height, 0 to 1, the smaller one first. */
+/* Edges as fractions of the image's width and height, 0 to 1, smaller one first. */
 typedef struct lvlm_box {
     double x0, y0, x1, y1;
-    const char *label; /* "" when the answer gives none */
+    const char *label; /* "" if the answer has none */
 } lvlm_box;
 
 typedef struct lvlm_boxes {
@@ -29,7 +29,7 @@ typedef struct lvlm_boxes {
     lvlm_arena arena;
 } lvlm_boxes;
 
-/* Every whole box in `text`. Free with lvlm_boxes_free, also after a failure. */
+/* All complete boxes in `text`. Free with lvlm_boxes_free, also after a failure. */
 LVLM_MUST_CHECK int lvlm_boxes_find(lvlm_boxes *out, const char *text, lvlm_error *err);
 void lvlm_boxes_free(lvlm_boxes *boxes);
 
@@ -37,7 +37,7 @@ void lvlm_boxes_free(lvlm_boxes *boxes);
 void lvlm_box_pixels(size_t pixels[4], const lvlm_box *box, size_t width,
                      size_t height);
 
-/* The colour of box `i`: its name, and its red, green and blue. They come again after
+/* The colour of box `i`: its name, and its red, green and blue. Colours repeat after
  * LVLM_BOX_COLOURS. */
 enum { LVLM_BOX_COLOURS = 8 };
 const char *lvlm_box_colour(unsigned char rgb[3], size_t i);

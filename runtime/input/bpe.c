@@ -1,8 +1,8 @@
 /* bpe.c - merging with a heap.
  *
- * A candidate may be out of date when it comes to the top: one of its symbols was
- * merged with its other neighbour. It is taken all the same if the two symbols that
- * stand there now merge into the same token, as the reference does; else it goes. */
+ * A candidate may be stale when it reaches the top: one of its symbols was merged with
+ * its other neighbour. It is still used if the two symbols now at its place merge into
+ * the same token, as in the reference; else it is dropped. */
 #include "runtime/input/bpe.h"
 
 #include <assert.h>
@@ -17,14 +17,14 @@
 enum { NONE = -1 };
 
 typedef struct bpe_symbol {
-    uint32_t id; /* VOCABULARY_NO_ID: of no token, which may still become one */
+    uint32_t id; /* VOCABULARY_NO_ID: not a token, but may be merged into one */
     uint32_t start, length; /* in the word; length 0: merged into its left neighbour */
     int32_t prev, next;
 } symbol;
 
 typedef struct bpe_candidate {
-    uint64_t order; /* rank << 32 | place of the left symbol: the least goes first */
-    uint32_t id;    /* what both become */
+    uint64_t order; /* rank << 32 | place of the left symbol: smallest first */
+    uint32_t id;    /* of the merged symbol */
 } candidate;
 
 void bpe_init(bpe *model)
@@ -61,7 +61,7 @@ void bpe_scratch_free(bpe_scratch *scratch)
 
 /* ---- which pairs may be merged --------------------------------------------------- */
 
-/* At least a quarter of the slots is free. */
+/* At least a quarter of the slots are free. */
 static bpe_pair *pair_slot(const bpe *model, uint64_t key)
 {
     const size_t mask = model->n_slots - 1;
@@ -104,7 +104,7 @@ int bpe_add_merge(bpe *model, const char *left, size_t n_left, const char *right
         left_id == VOCABULARY_NO_ID || right_id == VOCABULARY_NO_ID ||
             id == VOCABULARY_NO_ID,
         err, LVLM_EFORMAT,
-        "merge %zu of '%.*s' and '%.*s': one of them, or both together, is no token",
+        "merge %zu of '%.*s' and '%.*s': one of them, or both together, is not a token",
         rank, (int)(n_left < 60 ? n_left : 60), left,
         (int)(n_right < 60 ? n_right : 60), right);
     bpe_pair *const slot = pair_slot(model, (uint64_t)left_id << 32 | right_id);
@@ -112,7 +112,7 @@ int bpe_add_merge(bpe *model, const char *left, size_t n_left, const char *right
     return 0;
 }
 
-/* What the symbols at `left` and `right` become, or VOCABULARY_NO_ID. */
+/* The id of the merged symbols at `left` and `right`, or VOCABULARY_NO_ID. */
 static uint32_t find_merge(uint32_t *rank, const bpe *model, const char *word,
                            const symbol *left, const symbol *right)
 {
@@ -156,7 +156,7 @@ static candidate pop(bpe_scratch *s)
     return top;
 }
 
-/* The symbol at `at` and its right neighbour, if they may be merged. */
+/* Push the symbol at `at` and its right neighbour, if they may be merged. */
 static void consider(const bpe *model, bpe_scratch *s, const char *word, int32_t at)
 {
     uint32_t rank;
@@ -191,8 +191,8 @@ static void merge_all(const bpe *model, bpe_scratch *s, const char *word)
 
 /* ---- symbols --------------------------------------------------------------------- */
 
-/* A word of n bytes has at most n symbols; each merge takes one away and adds at most
- * two candidates to the n - 1 of the beginning. */
+/* A word of n bytes has at most n symbols; each merge removes one and adds at most two
+ * candidates to the initial n - 1. */
 static int make_room(bpe_scratch *s, size_t n_bytes, lvlm_error *err)
 {
     if (n_bytes <= s->symbols_capacity) return 0;
@@ -224,7 +224,7 @@ static size_t char_length(const char *text)
     return c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
 }
 
-/* False when one of the bytes has no token. */
+/* False if one of the bytes has no token. */
 static bool add_bytes(const bpe *model, bpe_scratch *s, const char *word, size_t start,
                       size_t length)
 {
@@ -244,8 +244,8 @@ static uint32_t symbol_id(const bpe *model, const char *word, size_t start,
                         : vocabulary_find(&model->vocab, word + start, length);
 }
 
-/* As the reference orders it: an unk that is waiting to be fused stands behind bytes
- * that come after it. */
+/* As in the reference, an unk that is waiting to be fused is emitted after bytes that
+ * follow it. */
 static void split_for_pairs(const bpe *model, bpe_scratch *s, const char *word,
                             size_t n_bytes)
 {
@@ -284,7 +284,7 @@ static void split_for_ranks(const bpe *model, bpe_scratch *s, const char *word,
 
 /* ---- the result ------------------------------------------------------------------ */
 
-/* What ranks left over: its bytes, or one unk for a run of characters. */
+/* Symbols that are not tokens: their bytes, or one unk for a run of characters. */
 static int append_unknown(const bpe *model, lvlm_ids *ids, const char *word,
                           const symbol *sym, bool behind_unknown, lvlm_error *err)
 {

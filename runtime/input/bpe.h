@@ -1,13 +1,14 @@
 /* bpe.h - byte pair encoding of one word: neighbours are merged, the best pair first,
- * until no pair is left that may be.
+ * until no pair can be merged.
  *
  *   word -> symbols (characters or bytes) -> heap of pairs by (rank, position) -> ids
  *
- * Two ways to say which pairs may be merged, and in which order:
+ * Which pairs may be merged, and in which order, is given in one of two ways:
  *   a table of pairs    (left id, right id) -> rank, id      tokenizer.json, merges.txt
- *   ranks of strings    any two neighbours whose text together is a token with a rank;
+ *   ranks of strings    any two neighbours whose concatenation is a token with a rank;
  *                       tiktoken, sentencepiece
- * O(n log n) in the length of the word. Not here: what a word is (word_split.h). */
+ * O(n log n) in the length of the word. Not here: splitting into words
+ * (word_split.h). */
 #ifndef LVLM_RUNTIME_INPUT_BPE_H
 #define LVLM_RUNTIME_INPUT_BPE_H
 
@@ -28,19 +29,19 @@ typedef struct bpe {
     vocabulary vocab;
     bpe_pair *pairs; /* hash table, a power of two of slots; NULL: ranks of strings */
     size_t n_slots;
-    char *joined;           /* room for the two halves of a merge */
-    uint32_t *rank_of;      /* by id; BPE_NO_RANK: nothing becomes it */
-    bool bytes;             /* symbols are bytes, not characters */
-    uint32_t byte_ids[256]; /* of bytes, where they are the symbols or the fallback;
-                              VOCABULARY_NO_ID: has none */
-    bool byte_fallback;     /* a character that is no token becomes its bytes */
-    uint32_t unk;       /* and when that fails too, this; VOCABULARY_NO_ID: nothing */
+    char *joined;      /* room for the two halves of a merge */
+    uint32_t *rank_of; /* by id; BPE_NO_RANK: not the result of a merge */
+    bool bytes;        /* symbols are bytes, not characters */
+    /* of bytes, if they are the symbols or the fallback; VOCABULARY_NO_ID: none */
+    uint32_t byte_ids[256];
+    bool byte_fallback; /* a character that is not a token becomes its bytes */
+    uint32_t unk;       /* and if that fails too, this; VOCABULARY_NO_ID: nothing */
     bool fuse_unk;      /* one for a run of them */
-    bool whole_first;   /* a word that is a token is that token, merges or not */
+    bool whole_first;   /* a word that is a token is not split */
     bool byte_alphabet; /* tokens are spelled in the byte alphabet (byte_level.h) */
 } bpe;
 
-/* Memory that words share; all zero at first. Of one thread. */
+/* Scratch memory for words, of one thread; zero-initialise. */
 typedef struct bpe_scratch {
     struct bpe_symbol *symbols;
     size_t n_symbols, symbols_capacity;
@@ -49,16 +50,16 @@ typedef struct bpe_scratch {
     char *spelling; /* of a word in the byte alphabet */
 } bpe_scratch;
 
-/* An empty one: no vocabulary, no bytes, no unk. */
+/* An empty model: no vocabulary, no bytes, no unk. */
 void bpe_init(bpe *model);
 void bpe_free(bpe *model);
 
-/* The ids of bytes, by the vocabulary: in the byte alphabet, or as <0x00> to <0xFF>. */
+/* Look up the ids of bytes in the vocabulary: in the byte alphabet, or as <0x00> to
+ * <0xFF>. */
 void bpe_find_bytes(bpe *model);
 
-/* Room for a table of `n` merges; then each of them, in order of rank. One that is
- * there already gets the later rank. LVLM_EFORMAT: one of the three strings is no
- * token. */
+/* Allocate a table of `n` merges, then add each, in order of rank. A duplicate gets the
+ * later rank. LVLM_EFORMAT: one of the three strings is not a token. */
 LVLM_MUST_CHECK int bpe_reserve_merges(bpe *model, size_t n, lvlm_error *err);
 LVLM_MUST_CHECK int bpe_add_merge(bpe *model, const char *left, size_t n_left,
                                   const char *right, size_t n_right, size_t rank,

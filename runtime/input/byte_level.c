@@ -3,7 +3,7 @@
 
 #include <stdbool.h>
 
-/* Bytes that stand for others are numbered from here. */
+/* Non-printable bytes are numbered from here. */
 enum { SHIFTED = 256, N_SHIFTED = 68 };
 
 static bool is_printable(uint32_t byte)
@@ -11,7 +11,7 @@ static bool is_printable(uint32_t byte)
     return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 255 && byte != 173);
 }
 
-/* 0-32 are the first 33 of those that are not, 127-160 the next 34, 173 the last. */
+/* Non-printable bytes: 0-32 are the first 33, 127-160 the next 34, 173 the last. */
 uint32_t byte_level_char(unsigned char byte)
 {
     if (is_printable(byte)) return byte;

@@ -1,5 +1,5 @@
 /* byte_level.h - the alphabet in which byte-level vocabularies spell bytes: 256
- * printable characters, one a byte.
+ * printable characters, one per byte.
  *
  * Bytes that are printable in Latin-1 (33-126, 161-172, 174-255) are the character of
  * that number; the other 68 are, in order, U+0100 and on ("Ġ" is a space, "Ċ" a new

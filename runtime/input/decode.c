@@ -1,4 +1,4 @@
-/* decode.c - ids to text: token -> bytes -> what of them is text by now. */
+/* decode.c - ids to text: token -> bytes -> complete UTF-8 characters. */
 #include <inttypes.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -11,7 +11,7 @@
 
 /* ---- text ------------------------------------------------------------------------ */
 
-/* All text leaves through here. */
+/* All text is written here. */
 static void write_text(lvlm_text_stream *s, lvlm_strbuf *text, const char *bytes,
                        size_t n)
 {
@@ -24,7 +24,8 @@ static void write_text(lvlm_text_stream *s, lvlm_strbuf *text, const char *bytes
     lvlm_strbuf_append(text, bytes, n);
 }
 
-/* Write what of the held bytes is text, and with `all` what will never be one. */
+/* Write the complete characters of the held bytes and, with `all`, the invalid
+ * remainder. */
 static void write_parts(lvlm_text_stream *s, lvlm_strbuf *text, bool all)
 {
     const char *const bytes = s->held.text;
@@ -44,7 +45,7 @@ static void write_parts(lvlm_text_stream *s, lvlm_strbuf *text, bool all)
     s->held.length = n - at;
 }
 
-/* Nothing more belongs to the held bytes: write them, as text or as U+FFFD. */
+/* The held bytes are complete: write them, as text or as U+FFFD. */
 static void write_held(lvlm_text_stream *s, lvlm_strbuf *text)
 {
     const size_t n = s->held.length;
@@ -60,8 +61,8 @@ static void write_held(lvlm_text_stream *s, lvlm_strbuf *text)
 
 /* ---- tokens ---------------------------------------------------------------------- */
 
-/* In the byte alphabet; a token that is not spelled in it stands for itself. So does an
- * added one; the tokenizers library takes its letters for bytes where it can. */
+/* In the byte alphabet; a token that is not spelled in it is written as is. So is an
+ * added one, while the tokenizers library decodes its letters as bytes if it can. */
 static void hold_alphabet(lvlm_strbuf *held, const char *token, size_t n)
 {
     const size_t start = held->length;
@@ -157,7 +158,7 @@ static bool put_in_image(lvlm_text_stream *s, lvlm_strbuf *text, int64_t id)
 
 /* ---- streams --------------------------------------------------------------------- */
 
-/* Nothing was put in. */
+/* No id was passed yet. */
 static void start_again(lvlm_text_stream *s)
 {
     s->cuts_space = s->tokenizer->cut != CUT_NONE;
@@ -181,7 +182,7 @@ int lvlm_text_stream_put(lvlm_text_stream *s, lvlm_strbuf *text, int64_t id,
     size_t n;
     const char *const token = lvlm_tokenizer_token(t, id, &n);
     FAIL_IF(token == NULL, err, LVLM_EFORMAT,
-            "id %" PRId64 " is no token's; the tokenizer has %zu", id,
+            "id %" PRId64 " is not a token's; the tokenizer has %zu", id,
             lvlm_tokenizer_size(t));
     if (!put_in_image(s, text, id) &&
         !(added != NULL && added->special && special_is_off(&s->special, id))) {

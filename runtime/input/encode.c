@@ -40,7 +40,7 @@ static int take_word(void *user, const char *word, size_t n_bytes, lvlm_error *e
 
 typedef int take_text(encoder *e, const char *text, size_t n_bytes, lvlm_error *err);
 
-/* Cut the added tokens of `matcher` out; what lies between them goes to `rest`. */
+/* Extract the added tokens of `matcher`; the text between them goes to `rest`. */
 static int cut_added(encoder *e, const added_matcher *matcher, const char *text,
                      size_t n_bytes, take_text *rest, lvlm_error *err)
 {

@@ -1,4 +1,4 @@
-/* image.c - from a file to RGB: kind, limits, transparency; see image.h. */
+/* image.c - decodes a file to RGB: kind, limits, transparency; see image.h. */
 #include "runtime/input/image.h"
 
 #include <inttypes.h>
@@ -60,7 +60,7 @@ int picture_make(picture *out, uint64_t width, uint64_t height, size_t channels,
 
 /* ---- transparency --------------------------------------------------------------- */
 
-/* A level laid on white, rounded where Pillow rounds: weights of 7 more bits. */
+/* Blend a level with white, rounded like Pillow: weights with 7 more bits. */
 static unsigned char on_white(unsigned level, unsigned alpha)
 {
     enum { BITS = 7 };
@@ -69,7 +69,7 @@ static unsigned char on_white(unsigned level, unsigned alpha)
     return (unsigned char)(((sum >> 8) + sum) >> 8 >> BITS);
 }
 
-/* Four channels become three, in place. */
+/* Convert four channels to three, in place. */
 static void leave_rgb(picture *image, lvlm_alpha alpha)
 {
     const size_t n = image->width * image->height;
@@ -93,7 +93,7 @@ static int decode(picture *out, const image_bytes *file, lvlm_error *err)
     size_t i = 0;
     while (codecs[i] != NULL && !codecs[i]->recognises(file)) i++;
     FAIL_IF(codecs[i] == NULL, err, LVLM_EFORMAT,
-            "is no image that can be read: not a JPEG, PNG or WebP file");
+            "is not an image that can be read: not a JPEG, PNG or WebP file");
     const int rc = codecs[i]->decode(out, file, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", codecs[i]->name);
     return rc;

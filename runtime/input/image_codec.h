@@ -1,4 +1,4 @@
-/* image_codec.h - private to image decoding: what a codec makes of a file.
+/* image_codec.h - private to image decoding: the interface of a codec.
  *
  *   bytes -> image_jpeg.c | image_png.c | image_webp.c -> picture -> image.c -> RGB */
 #ifndef LVLM_RUNTIME_INPUT_IMAGE_CODEC_H
@@ -25,7 +25,7 @@ typedef struct picture {
 typedef struct image_codec {
     const char *name;
     bool (*recognises)(const image_bytes *file);
-    /* Also after a failure, out->pixels are to be freed. Messages do not name the
+    /* The caller frees out->pixels, also after a failure. Messages do not name the
      * file. */
     int (*decode)(picture *out, const image_bytes *file, lvlm_error *err);
 } image_codec;
@@ -39,11 +39,11 @@ LVLM_MUST_CHECK int picture_make(picture *out, uint64_t width, uint64_t height,
                                  size_t channels, const image_bytes *file,
                                  lvlm_error *err);
 
-/* The orientation in a block of EXIF data, with or without "Exif\0\0" in front; 1 when
- * it has none or makes no sense. */
+/* The orientation in a block of EXIF data, with or without leading "Exif\0\0"; 1 if it
+ * has none or is invalid. */
 unsigned exif_orientation(const unsigned char *bytes, size_t n_bytes);
 
-/* Turn and mirror so that orientation becomes 1. */
+/* Rotate and mirror so that orientation becomes 1. */
 LVLM_MUST_CHECK int picture_turn(picture *image, lvlm_error *err);
 
 LVLM_END_DECLS

@@ -1,4 +1,4 @@
-/* image_exif.c - the orientation in EXIF data, and what to do about it.
+/* image_exif.c - reads and applies the orientation of EXIF data.
  *
  *   ["Exif\0\0"] | "II*\0" or "MM\0*" | u32 offset of a directory
  *   directory: u16 n | n entries of tag u16, type u16, count u32, value in 4 bytes */
@@ -53,7 +53,7 @@ unsigned exif_orientation(const unsigned char *bytes, size_t n_bytes)
     return UPRIGHT;
 }
 
-/* Bits of what to do, transposition first. */
+/* Bits of the operation, transposition first. */
 enum { TRANSPOSE = 1, MIRROR = 2, FLIP = 4 };
 static const unsigned char steps[9] = {
     [2] = MIRROR,           [3] = MIRROR | FLIP,      [4] = FLIP,

@@ -1,5 +1,5 @@
-/* image_jpeg.c - JPEG, by libjpeg-turbo with its defaults: the slow integer transform,
- * smooth upsampling of colour. That is how Pillow calls it. */
+/* image_jpeg.c - JPEG by libjpeg-turbo with its defaults, like Pillow: the slow integer
+ * transform, smooth upsampling of colour. */
 #include <setjmp.h>
 #include <stdio.h> // jpeglib.h needs FILE
 
@@ -11,10 +11,10 @@
 #include "runtime/input/image_codec.h"
 
 enum {
-    /* A progressive file can be refined in any number of passes, each over the whole
-     * image. Encoders write about ten. */
+    /* A progressive file may have any number of scans, each over the whole image.
+     * Encoders write about ten. */
     MAX_SCANS = 500,
-    APP1 = JPEG_APP0 + 1, /* where EXIF is */
+    APP1 = JPEG_APP0 + 1, /* has EXIF */
     MARKER_BYTES = 65533,
 };
 
@@ -33,7 +33,7 @@ typedef struct reader {
 
 /* ---- what libjpeg calls --------------------------------------------------------- */
 
-/* Of all five, the context is a reader, whose first member is `c`. */
+/* The context of all five is a reader, whose first member is `c`. */
 
 static void on_error(j_common_ptr c)
 {
@@ -56,7 +56,7 @@ static void nothing(j_decompress_ptr c)
     (void)c;
 }
 
-/* There is no more than what was there from the start. */
+/* All input is in memory from the start. */
 static boolean no_more_bytes(j_decompress_ptr c)
 {
     (void)c;
@@ -95,7 +95,7 @@ static unsigned part_of(unsigned x, unsigned y)
     return ((product >> 8) + product) >> 8;
 }
 
-/* Files hold 255 minus the ink. */
+/* Files store 255 minus the ink. */
 static void cmyk_to_rgb(unsigned char *rgb, const unsigned char *cmyk, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -173,12 +173,12 @@ static int read_all(reader *r, lvlm_error *err)
     TRY(read_header(r, err));
     if (!jpeg_start_decompress(&r->c)) return cut_off(err);
     TRY(read_rows(r, err));
-    /* What comes behind the last row may be missing, but not damaged. */
+    /* Data after the last row may be missing, but not damaged. */
     (void)jpeg_finish_decompress(&r->c);
     return 0;
 }
 
-/* libjpeg leaves through r->escape when it fails. */
+/* libjpeg jumps to r->escape on failure. */
 static void guarded(reader *r)
 {
     if (setjmp(r->escape) != 0) return;

@@ -1,5 +1,5 @@
-/* image_png.c - PNG, by libpng, which gives raw samples; what they mean is decided
- * here, as Pillow does: no gamma, no profile, high bytes of 16 bits. */
+/* image_png.c - PNG by libpng, which returns raw samples. They are interpreted here
+ * like in Pillow: no gamma, no profile, high bytes of 16 bits. */
 #include <png.h>
 #include <setjmp.h>
 #include <string.h>
@@ -17,9 +17,10 @@ typedef struct reader {
     picture *out;
     lvlm_error *err;
     int rc;
-    bool no_memory; /* libpng does without some of what it asks for; we do not */
+    /* an allocation failed: libpng tolerates some failures, we do not */
+    bool no_memory;
     jmp_buf escape;
-    unsigned char *row; /* samples of one row: all that is kept besides pixels */
+    unsigned char *row; /* samples of one row: the only buffer besides pixels */
     /* of the file */
     unsigned depth, type;
     bool has_key;         /* one grey level or colour is transparent: ... */
@@ -99,7 +100,7 @@ static void colour(unsigned char *to, const reader *r, const unsigned char *from
     if (r->type & PNG_COLOR_MASK_ALPHA) to[3] = from[(is_grey ? 1 : 3) * sample];
 }
 
-/* Columns of an image that a row has: first, first + apart, ... */
+/* The columns in a row: first, first + apart, ... */
 typedef struct columns {
     size_t first, apart, n;
 } columns;
@@ -117,8 +118,7 @@ static void colour_row(const reader *r, size_t y, const columns *c, size_t step)
 
 /* ---- reading -------------------------------------------------------------------- */
 
-/* What stands in the file about transparency and palette. Returns whether any pixel can
- * be transparent. */
+/* Read transparency and palette. Returns true if any pixel can be transparent. */
 static bool read_colours(reader *r)
 {
     png_colorp colours = NULL;
@@ -140,7 +140,7 @@ static bool read_colours(reader *r)
         return has_trns;
     }
     if (has_trns && key != NULL) {
-        /* Pillow holds the low byte against 8-bit levels, whatever the depth. */
+        /* Pillow compares the low byte with 8-bit levels, whatever the depth. */
         r->has_key = true;
         const bool is_grey = r->type == PNG_COLOR_TYPE_GRAY;
         const unsigned grey = r->depth == 1 && key->gray != 0 ? 255u : key->gray;
@@ -153,7 +153,7 @@ static bool read_colours(reader *r)
 
 static int read_header(reader *r, lvlm_error *err)
 {
-    static const unsigned char aside[] = /* chunks that say nothing about the pixels */
+    static const unsigned char aside[] = /* chunks that do not affect the pixels */
         "cHRM\0gAMA\0iCCP\0sBIT\0sRGB\0bKGD\0hIST\0oFFs\0pCAL\0pHYs\0sCAL\0sPLT\0"
         "tEXt\0zTXt\0iTXt\0tIME";
     png_set_read_fn(r->png, r, read_bytes);
@@ -221,7 +221,7 @@ static int read_all(reader *r, lvlm_error *err)
     return 0;
 }
 
-/* libpng leaves through r->escape when it fails. */
+/* libpng jumps to r->escape on failure. */
 static void guarded(reader *r)
 {
     if (setjmp(r->escape) != 0) return;

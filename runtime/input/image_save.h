@@ -1,4 +1,4 @@
-/* image_save.h - pixels into a PNG file. */
+/* image_save.h - writes pixels to a PNG file. */
 #ifndef LVLM_RUNTIME_INPUT_IMAGE_SAVE_H
 #define LVLM_RUNTIME_INPUT_IMAGE_SAVE_H
 

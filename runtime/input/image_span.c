@@ -1,9 +1,9 @@
-/* image_span.c - from tokens to bytes; the way back is in decode.c. */
+/* image_span.c - tokens to bytes; the inverse is in decode.c. */
 #include "runtime/input/image_span.h"
 
 #include <string.h>
 
-/* The first `id` at or behind `at`, or ids->n. */
+/* The first `id` at or after `at`, or ids->n. */
 static size_t find_id(const lvlm_ids *ids, size_t at, int64_t id)
 {
     while (at < ids->n && ids->at[at] != id) at++;

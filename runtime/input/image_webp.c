@@ -1,5 +1,5 @@
-/* image_webp.c - WebP, by libwebp's decoder of animations, whose first frame is also
- * what a file without animation holds: how Pillow reads both. */
+/* image_webp.c - WebP by libwebp's decoder of animations, like Pillow: a still image is
+ * an animation with one frame. */
 #include <string.h>
 
 #include <webp/decode.h>
@@ -28,7 +28,7 @@ static void read_orientation(picture *out, const WebPAnimDecoder *decoder)
     WebPDemuxReleaseChunkIterator(&chunk);
 }
 
-/* The canvas comes as four channels, whatever the file has. */
+/* The canvas always has four channels. */
 static int read_frame(picture *out, WebPAnimDecoder *decoder, lvlm_error *err)
 {
     WebPAnimInfo info;
@@ -51,7 +51,7 @@ static int decode_webp(picture *out, const image_bytes *file, lvlm_error *err)
     WebPAnimDecoderOptions options;
     const WebPData data = { file->bytes, file->n_bytes };
     TRY(check_features(&features, file, err));
-    /* libwebp allocates the canvas when it is opened, so the limits come first. */
+    /* libwebp allocates the canvas at open, so limits are checked first. */
     TRY(picture_make(out, (uint64_t)features.width, (uint64_t)features.height,
                      features.has_alpha ? 4 : 3, file, err));
     FAIL_IF(!WebPAnimDecoderOptionsInit(&options), err, LVLM_EFORMAT,

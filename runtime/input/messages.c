@@ -1,4 +1,4 @@
-/* messages.c - conversations, from JSON or from a single prompt. */
+/* messages.c - conversations from JSON or a single prompt. */
 #include "runtime/input/messages.h"
 
 #include <string.h>
@@ -19,14 +19,14 @@ const char *lvlm_role_name(lvlm_role role)
     return role_names[role];
 }
 
-/* What is being read, and the images that wait for a place. */
+/* State of reading, and the images that have no place yet. */
 typedef struct reader {
     lvlm_messages *out;
     const char *const *images;
     size_t n_images;
     size_t n_taken;    /* of them */
-    size_t n_places;   /* parts that are images */
-    size_t message;    /* which one is being read */
+    size_t n_places;   /* image parts */
+    size_t message;    /* index of the current one */
     lvlm_notes *notes; /* or NULL */
 } reader;
 
@@ -69,11 +69,11 @@ static const lvlm_key image_keys[] = {
     { "total_pixels", REFUSED, BOUNDS },
     { "resized_height", REFUSED, BOUNDS },
     { "resized_width", REFUSED, BOUNDS },
-    { "detail", LVLM_KEY_NOTED, "every picture is seen alike", "\"auto\"" },
+    { "detail", LVLM_KEY_NOTED, "every picture is treated alike", "\"auto\"" },
     { NULL },
 };
 
-/* What cannot be followed, or is not known: once for all messages. */
+/* Note keys that are not followed or unknown, once for all messages. */
 static int check_keys(const cJSON *object, const lvlm_key *keys, const reader *r,
                       lvlm_error *err)
 {
@@ -82,11 +82,11 @@ static int check_keys(const cJSON *object, const lvlm_key *keys, const reader *r
 
 /* ---- parts ---------------------------------------------------------------------- */
 
-/* Where the file of an image may be named. */
+/* Keys that may name the file of an image. */
 static const char *const file_keys[] = { "path", "image", "url", "image_url.url",
                                          "image_url" };
 
-/* *out is NULL where none is named. */
+/* *out is NULL if there is none. */
 static int find_file(const char **out, const cJSON *part, const reader *r,
                      lvlm_error *err)
 {
@@ -145,7 +145,7 @@ static int read_part(lvlm_part *out, const cJSON *item, reader *r, lvlm_error *e
 
 /* ---- messages ------------------------------------------------------------------- */
 
-/* Room for `n` parts; true when there is memory. */
+/* Make room for `n` parts; false: out of memory. */
 static bool make_parts(lvlm_message *message, size_t n, lvlm_arena *arena)
 {
     message->parts = lvlm_arena_alloc(arena, n, sizeof *message->parts);
@@ -194,7 +194,7 @@ static int read_message(lvlm_message *out, const cJSON *item, reader *r,
     return 0;
 }
 
-/* Images that no part stands for. */
+/* Images without a part. */
 static int keep_unplaced(reader *r, lvlm_error *err)
 {
     lvlm_messages *const out = r->out;

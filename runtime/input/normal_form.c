@@ -1,9 +1,9 @@
-/* normal_form.c - the steps, one buffer to the next.
+/* normal_form.c - applies the steps, from one buffer to the next.
  *
  *   NFC: text -> code points decomposed -> marks ordered -> composed -> text
  *
- * utf8proc decomposes and composes; it orders marks by insertion, which a long run of
- * them would make slow, so they are sorted here. */
+ * utf8proc decomposes and composes; it orders marks by insertion, which is slow for a
+ * long run, so they are sorted here. */
 #include "runtime/input/normal_form.h"
 
 #include <assert.h>
@@ -14,10 +14,10 @@
 #include "formats/base/alloc.h"
 #include "runtime/input/unicode_newer.h"
 
-/* Characters below it are their own NFC, and compose with nothing in front of them. */
+/* Characters below this are their own NFC and do not compose with a preceding one. */
 #define FIRST_COMPOSED 0x300
 
-/* Of one code point, decomposed: Unicode has none longer. */
+/* The longest decomposition of a code point in Unicode. */
 enum { MAX_DECOMPOSED = 18 };
 
 int normal_form_add(normal_form *form, normal_kind kind, const char *from,
@@ -61,7 +61,7 @@ static int class_of(utf8proc_int32_t c)
     return utf8proc_get_property(c)->combining_class;
 }
 
-/* Each run of marks by class, otherwise as it was. `marks` has room for n. */
+/* Stable sort of each run of marks by class. `marks` has room for n. */
 static void order_marks(utf8proc_int32_t *points, size_t n, mark *marks)
 {
     for (size_t at = 0, end; at < n; at = end + 1) {
@@ -76,7 +76,7 @@ static void order_marks(utf8proc_int32_t *points, size_t n, mark *marks)
     }
 }
 
-/* The character at `at`, and where the next one starts. */
+/* The character at `at`, and the start of the next one. */
 static size_t next_char(utf8proc_int32_t *c, const char *text, size_t n_bytes,
                         size_t at)
 {
@@ -106,7 +106,7 @@ static void append_points(lvlm_strbuf *out, const utf8proc_int32_t *points, size
         lvlm_strbuf_append(out, bytes, (size_t)utf8proc_encode_char(points[i], bytes));
 }
 
-/* Append the NFC of a piece that no character outside of it composes with. */
+/* Append the NFC of a piece that does not compose with characters outside. */
 static int compose(lvlm_strbuf *out, const char *text, size_t n_bytes, lvlm_error *err)
 {
     /* a byte decomposes into one and a half code points at most */
@@ -127,13 +127,13 @@ static int compose(lvlm_strbuf *out, const char *text, size_t n_bytes, lvlm_erro
     return failed ? lvlm_fail_memory(err) : 0;
 }
 
-/* Pieces that may change begin with the low character in front of them, or behind an
- * inert one, and end in front of the next of either. */
+/* A piece that may change begins with the preceding low character, or after an inert
+ * one, and ends before the next of either. */
 static int apply_nfc(lvlm_strbuf *out, const char *text, size_t n_bytes, bool unicode_9,
                      lvlm_error *err)
 {
-    size_t done = 0, start = 0; /* what is written; where the piece begins */
-    bool may_change = false;    /* it has more than its low character */
+    size_t done = 0, start = 0; /* end of the output; start of the piece */
+    bool may_change = false;    /* the piece has more than its low character */
     for (size_t at = 0, end; at < n_bytes; at = end) {
         utf8proc_int32_t c;
         end = next_char(&c, text, n_bytes, at);

@@ -1,10 +1,10 @@
-/* normal_form.h - what happens to a text before it is split: a list of steps.
+/* normal_form.h - normalises a text before it is split, by a list of steps.
  *
  *   NFC          the canonical composition, of utf8proc's Unicode or of Unicode 9
- *   replace      one string by another, wherever it stands
- *   prepend      a string in front of what is not empty
- *   squeeze      no spaces in front, one for a run of them
- *   trim         a string at the end, as often as it stands there */
+ *   replace      one string by another, everywhere
+ *   prepend      a string before non-empty text
+ *   squeeze      drops leading spaces, and all but one of a run
+ *   trim         a string at the end, repeatedly */
 #ifndef LVLM_RUNTIME_INPUT_NORMAL_FORM_H
 #define LVLM_RUNTIME_INPUT_NORMAL_FORM_H
 
@@ -16,8 +16,8 @@ enum { NORMAL_MAX_STEPS = 8 };
 
 typedef enum normal_kind {
     NORMAL_NFC,
-    NORMAL_NFC_UNICODE_9, /* the tokenizers library's: later marks neither move nor
-                             compose */
+    /* as in the tokenizers library: newer marks neither move nor compose */
+    NORMAL_NFC_UNICODE_9,
     NORMAL_REPLACE,
     NORMAL_PREPEND,
     NORMAL_SQUEEZE_SPACES,
@@ -26,7 +26,7 @@ typedef enum normal_kind {
 
 typedef struct normal_step {
     normal_kind kind;
-    char *from, *to; /* owned; zero byte at the end */
+    char *from, *to; /* owned; NUL-terminated */
 } normal_step;
 
 typedef struct normal_form {
@@ -34,7 +34,7 @@ typedef struct normal_form {
     size_t n;
 } normal_form;
 
-/* `from` and `to` are copied; NULL where the kind has none. LVLM_EFORMAT: too many. */
+/* `from` and `to` are copied; NULL if the kind has none. LVLM_EFORMAT: too many. */
 LVLM_MUST_CHECK int normal_form_add(normal_form *form, normal_kind kind,
                                     const char *from, const char *to, lvlm_error *err);
 void normal_form_free(normal_form *form);

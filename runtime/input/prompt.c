@@ -1,7 +1,7 @@
-/* prompt.c - from pieces of text to ids, spans and places of images.
+/* prompt.c - pieces of text to ids, spans and places of images.
  *
- *   prompt_style.h (pieces) -> groups that are tokenised as one -> ids
- *   image tokens among the ids -> places; between tags: the file is there too */
+ *   prompt_style.h (pieces) -> groups that are tokenised together -> ids
+ *   image tokens among the ids -> places; between tags also the file */
 #include "runtime/input/prompt.h"
 
 #include <string.h>
@@ -12,8 +12,8 @@
 #include "runtime/input/prompt_affix.h"
 #include "runtime/input/prompt_style.h"
 
-/* MAX_TOKENS: of a prompt; no model reads so many. MAX_SLOTS: what the tokenizer writes
- * between the tags of an image. */
+/* MAX_TOKENS: of a prompt, more than any model supports. MAX_SLOTS: ids that the
+ * tokenizer writes between the tags of an image. */
 enum { MAX_LISTED = 16, MAX_TOKENS = 1 << 26, MAX_SLOTS = 256 };
 
 /* Ids of a style's list of tokens. */
@@ -26,11 +26,11 @@ struct lvlm_prompter {
     const prompt_style *style;
     lvlm_prompt_options options;
     lvlm_tokenizer *tokenizer;
-    const char *bos, *eos; /* "" when there is none */
+    const char *bos, *eos; /* "" if there is none */
     lvlm_prompt_form form;
     int64_t video_token; /* or -1 */
-    size_t between;      /* places of an image between its tags; 0: it has none */
-    size_t window;       /* tokens that history may take; 0: any number */
+    size_t between;      /* places of an image between its tags; 0: no tags */
+    size_t window;       /* limit of history in tokens; 0: none */
     prompt_affix affix;
     listed tags, kept;
     lvlm_arena arena;
@@ -49,7 +49,7 @@ static int read_role(const char **out, lvlm_prompter *p, lvlm_token_role role,
     return *out != NULL ? 0 : lvlm_fail_memory(err);
 }
 
-/* Those that the vocabulary has. */
+/* Tags that are in the vocabulary. */
 static void list(listed *out, const char *const *names, const lvlm_tokenizer *t)
 {
     *out = (listed){ .special = { .off = true } };
@@ -60,7 +60,7 @@ static void list(listed *out, const char *const *names, const lvlm_tokenizer *t)
     }
 }
 
-/* Qwen-VL's chat leaves out what is older than its window. */
+/* Qwen-VL's chat drops messages older than its window. */
 static int read_window(size_t *out, const lvlm_checkpoint *cp, lvlm_error *err)
 {
     static const char name[] = "generation_config.json";
@@ -80,7 +80,7 @@ static int read_config(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_err
 {
     uint64_t image = 0, video = 0, queries = 0;
     FAIL_IF(!lvlm_json_u64(&image, lvlm_json_path(manifest->config, "tokens.image")),
-            err, LVLM_EFORMAT, "config: tokens.image is no token");
+            err, LVLM_EFORMAT, "config: tokens.image is not a token");
     p->form = p->style->form;
     p->form.image_token = (int64_t)image;
     p->video_token = -1;
@@ -154,16 +154,16 @@ const lvlm_special *lvlm_prompter_answer(const lvlm_prompter *prompter)
 
 /* ---- pieces to ids -------------------------------------------------------------- */
 
-/* What is being made of pieces. */
+/* The ids under construction. */
 typedef struct encoder {
     const lvlm_prompter *p;
     lvlm_prompt *out;
     lvlm_ids ids;
-    lvlm_ids start;   /* of the beginning of a group */
+    lvlm_ids start;   /* of the start of a group */
     lvlm_strbuf text; /* of a group */
 } encoder;
 
-/* One span for pieces of a kind that follow one another. */
+/* Merge consecutive pieces of one kind into a span. */
 static void add_span(lvlm_prompt *out, const prompt_piece *piece, size_t first,
                      size_t end)
 {
@@ -189,7 +189,8 @@ static int encode_text(const encoder *e, lvlm_ids *ids, size_t n_bytes, bool gua
                                  err);
 }
 
-/* Tokens of the group that begins at `first` which the text so far has too. */
+/* The tokens of the group starting at `first` that are already final for the text so
+ * far. */
 static size_t in_common(const encoder *e, size_t first)
 {
     size_t n = 0;
@@ -199,7 +200,7 @@ static size_t in_common(const encoder *e, size_t first)
     return n;
 }
 
-/* Encode pieces [0, n), which are one text, and say where each ends. */
+/* Encode pieces [0, n) as one text, with the end of each. */
 static int encode_group(encoder *e, const prompt_piece *pieces, size_t n,
                         lvlm_error *err)
 {
@@ -245,8 +246,8 @@ static int encode_pieces(encoder *e, const prompt_pieces *pieces, lvlm_error *er
 
 /* ---- images --------------------------------------------------------------------- */
 
-/* From `old` tokens at every place to `rows[i]`, or `all` where rows is NULL: the first
- * of them, the last one again and again where there are more. */
+/* Change the number of tokens at every place from `old` to `rows[i]`, or `all` if rows
+ * is NULL: truncate, or repeat the last one. */
 static int resize_places(lvlm_prompt *out, size_t old, const size_t *rows, size_t all,
                          lvlm_error *err)
 {
@@ -281,7 +282,7 @@ static int resize_places(lvlm_prompt *out, size_t old, const size_t *rows, size_
     return 0;
 }
 
-/* Where the image token is; between tags: what is behind it. */
+/* The position of the image token; between tags, the position after it. */
 static int find_places(lvlm_prompt *out, const lvlm_prompter *p, lvlm_error *err)
 {
     size_t n = 0;
@@ -300,7 +301,7 @@ static int find_places(lvlm_prompt *out, const lvlm_prompter *p, lvlm_error *err
     return 0;
 }
 
-/* The file that the slots of image `i` spell: ids below 256 are its bytes. */
+/* The file spelled by the slots of image `i`: ids below 256 are its bytes. */
 static int spelled_image(lvlm_prompt *out, const lvlm_prompter *p, size_t i,
                          lvlm_error *err)
 {
@@ -315,7 +316,7 @@ static int spelled_image(lvlm_prompt *out, const lvlm_prompter *p, size_t i,
     if (file == NULL) return lvlm_fail_memory(err);
     for (; n < MAX_SLOTS && slots[n] >= 0 && slots[n] < 256; n++)
         file[n] = (char)slots[n];
-    /* the model looks for the end of the path in all slots but the last */
+    /* the model searches the end of the path in all slots except the last */
     FAIL_IF(n + 2 > p->between, err, LVLM_EFORMAT,
             "%.64s: an image's path of %zu bytes, at most %zu", file, n,
             p->between - 2);
@@ -344,8 +345,8 @@ static int given_images(const char ***out, size_t *n, const lvlm_messages *m,
     return 0;
 }
 
-/* Every place has an image: the next of those that are given, or the one that its slots
- * spell where only the text names it. */
+/* Assign an image to every place: the next of those given, or the one that its slots
+ * spell if only the text names it. */
 static int name_images(lvlm_prompt *out, const lvlm_prompter *p,
                        const prompt_source *source, lvlm_error *err)
 {
@@ -362,7 +363,7 @@ static int name_images(lvlm_prompt *out, const lvlm_prompter *p,
     for (size_t i = 0; p->between > 0 && i < out->n_images; i++)
         TRY(spelled_image(out, p, i, err));
     if (n != out->n_images && (out->n_left_out == 0 || n < out->n_images)) return 0;
-    for (size_t i = 0; i < out->n_images; i++) /* what is left out is in front */
+    for (size_t i = 0; i < out->n_images; i++) /* dropped messages come first */
         out->images[i] = given[n - out->n_images + i];
     return 0;
 }
@@ -378,7 +379,7 @@ static int encode_all(encoder *e, const prompt_source *source, lvlm_error *err)
     return encode_pieces(e, &pieces, err);
 }
 
-/* Tokens in front of the last message, images as long as they are going to be. */
+/* Tokens before the last message, with images expanded. */
 static size_t history(const encoder *e, size_t last)
 {
     const lvlm_prompt *const prompt = e->out;
@@ -390,8 +391,8 @@ static size_t history(const encoder *e, size_t last)
     return first + n_images * e->p->between - n_images * MAX_SLOTS;
 }
 
-/* Leave out the oldest question and its answer until the rest fits the window. The new
- * line behind the history is not counted. */
+/* Drop the oldest question and its answer until the others fit the window. The new line
+ * after the history is not counted. */
 static int encode_in_window(encoder *e, prompt_source *source, lvlm_error *err)
 {
     const lvlm_messages *const m = source->messages;

@@ -1,7 +1,7 @@
 /* prompt.h - a conversation as the tokens that a model was trained on.
  *
- *   messages -> the model's style -> pieces of text -> tokenizer -> ids: a place an
- *   image -> how many rows each of them fills -> ids as the model takes them
+ *   messages -> the model's style -> pieces of text -> tokenizer -> ids, one place per
+ *   image -> number of rows of each image -> the model's ids
  *
  *     lvlm_prompter *prompter = NULL;
  *     lvlm_prompt prompt;
@@ -26,44 +26,45 @@
 
 LVLM_BEGIN_DECLS
 
-/* What Llama 3.2's template says when it cannot ask a clock. */
+/* The date in Llama 3.2's template if no clock is available. */
 #define LVLM_PROMPT_DATE "26 Jul 2024"
 
-/* All zero is a good choice. */
+/* Zero-initialise for defaults. */
 typedef struct lvlm_prompt_options {
     bool raw; /* no chat template: one user message as it is */
-    /* Where transformers writes another prompt than a model was trained on, write that
-     * one: Llama 3.2's base form begins with bos also in front of an image. */
+    /* Where transformers' prompt differs from what a model was trained on, write
+     * transformers': Llama 3.2's base form begins with bos even before an image. */
     bool as_trained;
-    /* As the family's fine-tuning code writes it. Of Qwen-VL: every special token in a
-     * text counts, which chat guards against, and the base model is made to chat. */
+    /* As in the family's fine-tuning code. For Qwen-VL: special tokens in a text are
+     * recognised, which chat prevents, and the base model uses the chat form. */
     bool training;
-    const char *date; /* "26 Jul 2024": what a system message says it is; NULL: that.
-                         LVLM_EUSAGE for models whose prompts have none */
+    /* date of the system message; NULL: "26 Jul 2024". LVLM_EUSAGE for models whose
+     * prompts have no date */
+    const char *date;
 } lvlm_prompt_options;
 
 typedef enum lvlm_span_kind {
-    LVLM_SPAN_HEADER,  /* what opens a turn: "<|im_start|>user\n" */
-    LVLM_SPAN_CONTENT, /* what is said */
-    LVLM_SPAN_END,     /* what closes it: "<|im_end|>\n" */
+    LVLM_SPAN_HEADER,  /* opens a turn: "<|im_start|>user\n" */
+    LVLM_SPAN_CONTENT, /* the message */
+    LVLM_SPAN_END,     /* closes it: "<|im_end|>\n" */
 } lvlm_span_kind;
 
 #define LVLM_NO_MESSAGE SIZE_MAX
 
-/* Tokens [first, end) of one message. Where a header's last characters and the first of
- * the content are one token, that is the content's. */
+/* Tokens [first, end) of one message. A token that spans the end of a header and the
+ * start of the content belongs to the content. */
 typedef struct lvlm_span {
     lvlm_span_kind kind;
     lvlm_role role;
-    size_t message; /* LVLM_NO_MESSAGE: a system message that nobody gave, or the header
-                       that the answer goes behind */
+    /* LVLM_NO_MESSAGE: a default system message, or the header of the answer */
+    size_t message;
     size_t first, end;
 } lvlm_span;
 
-/* What goes with the ids of such a model. */
+/* Properties of a model's prompts. */
 typedef struct lvlm_prompt_form {
-    bool expands; /* a place is one token until lvlm_prompt_expand */
-    bool prefix;  /* what the assistant says is a suffix: token_type_ids, labels */
+    bool expands; /* an image is one token until lvlm_prompt_expand */
+    bool prefix;  /* the assistant's text is a suffix: token_type_ids, labels */
     bool typed;   /* mm_token_type_ids */
     bool crossed; /* cross_attention_mask */
     int64_t image_token;
@@ -74,21 +75,22 @@ typedef struct lvlm_prompt {
     lvlm_prompt_form form;
     int64_t *ids; /* (n) */
     size_t n;
-    lvlm_span *spans; /* (n_spans) in order; together all tokens */
+    lvlm_span *spans; /* (n_spans) in order; they cover all tokens */
     size_t n_spans;
     const char **images; /* (n_images) files in order of their places */
-    size_t *places;      /* (n_images) where in ids the first token of each is */
+    size_t *places;      /* (n_images) index in ids of the first token of each */
     size_t n_images;
-    size_t n_left_out; /* oldest messages that the model's window had no room for */
+    /* number of oldest messages dropped because of the model's window */
+    size_t n_left_out;
     lvlm_arena arena;
 } lvlm_prompt;
 
 typedef struct lvlm_prompter lvlm_prompter;
 
-/* Everything that a model's prompts need, from its configuration and side files.
- * `options` may be NULL; manifest and its checkpoint must outlive *out, which is closed
- * with lvlm_prompter_close. LVLM_EFORMAT: there are no tokenizer files (names them), or
- * a chat template that is none of those known. */
+/* Read what a model's prompts need from its configuration and side files. `options` may
+ * be NULL; manifest and its checkpoint must outlive *out, which is closed with
+ * lvlm_prompter_close. LVLM_EFORMAT: no tokenizer files (named), or an unknown chat
+ * template. */
 LVLM_MUST_CHECK int lvlm_prompter_open(lvlm_prompter **out,
                                        const lvlm_manifest *manifest,
                                        const lvlm_prompt_options *options,
@@ -96,18 +98,18 @@ LVLM_MUST_CHECK int lvlm_prompter_open(lvlm_prompter **out,
 void lvlm_prompter_close(lvlm_prompter *prompter);
 /* Borrowed. */
 const lvlm_tokenizer *lvlm_prompter_tokenizer(const lvlm_prompter *prompter);
-/* For decoding answers: special tokens are left out but those that name things
- * ("<ref>", "<box>"). Borrowed. */
+/* For decoding answers: special tokens are skipped except those that have a meaning in
+ * answers ("<ref>", "<box>"). Borrowed. */
 const lvlm_special *lvlm_prompter_answer(const lvlm_prompter *prompter);
 
-/* Write a conversation. Behind a last message that is not the assistant's stands the
- * header of the answer. LVLM_EFORMAT: what the model's form has no place for (a system
- * message, turns, no image at all), or as many places as there are no images. Free
- * with lvlm_prompt_free, also after a failure. */
+/* Write a conversation. If the last message is not the assistant's, it is followed by
+ * the header of the answer. LVLM_EFORMAT: something that the model's form does not
+ * support (a system message, turns, a prompt without an image), or the numbers of
+ * places and images differ. Free with lvlm_prompt_free, also after a failure. */
 LVLM_MUST_CHECK int lvlm_prompt_write(lvlm_prompt *out, const lvlm_prompter *prompter,
                                       const lvlm_messages *messages, lvlm_error *err);
-/* Where places expand (form): repeat the token of each until it stands rows[i] times
- * (n_images); spans and places move along. Once. Otherwise nothing. */
+/* If places expand (form): repeat the token of each rows[i] times (n_images) and adjust
+ * spans and places. Call once. Otherwise a no-op. */
 LVLM_MUST_CHECK int lvlm_prompt_expand(lvlm_prompt *prompt, const size_t *rows,
                                        lvlm_error *err);
 void lvlm_prompt_free(lvlm_prompt *prompt);

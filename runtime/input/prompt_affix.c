@@ -1,4 +1,4 @@
-/* prompt_affix.c - what a tokenizer puts around any text; see prompt_affix.h. */
+/* prompt_affix.c - tokens that a tokenizer adds around any text; see prompt_affix.h. */
 #include "runtime/input/prompt_affix.h"
 
 #include <string.h>
@@ -11,8 +11,8 @@ static const char config_file[] = "tokenizer_config.json";
 
 /* ---- tokenizer.json ------------------------------------------------------------- */
 
-/* The template among post-processors, NULL where there is none. ByteLevel only moves
- * offsets; others would add what nothing here knows of. */
+/* The template among post-processors, or NULL. ByteLevel only changes offsets; others
+ * are refused. */
 static int find_template(const cJSON **out, const cJSON *processor, lvlm_error *err)
 {
     const char *const type = lvlm_json_string(lvlm_json_get(processor, "type"));
@@ -58,7 +58,7 @@ static int read_template(prompt_affix *out, const cJSON *template,
                          const lvlm_tokenizer *tokenizer, lvlm_error *err)
 {
     const cJSON *item;
-    bool passed = false; /* the text that is put around */
+    bool passed = false; /* the sequence was seen */
     LVLM_JSON_ITEMS (item, lvlm_json_get(template, "single")) {
         const cJSON *const token = lvlm_json_get(item, "SpecialToken");
         const char *const text =
@@ -87,7 +87,8 @@ static int read_tokenizer(prompt_affix *out, const lvlm_checkpoint *cp,
     const lvlm_side_file *const file = lvlm_checkpoint_side_file(cp, tokenizer_file);
     const cJSON *template = NULL;
     cJSON *json;
-    /* megabytes that are read once already; every processor that adds a token has it */
+    /* avoids parsing megabytes again; every processor that adds a token has this
+     * string */
     if (file == NULL ||
         memmem(file->bytes, (size_t)file->n_bytes, word, sizeof word - 1) == NULL)
         return 0;
@@ -101,7 +102,7 @@ static int read_tokenizer(prompt_affix *out, const lvlm_checkpoint *cp,
 
 /* ---- tokenizer_config.json ------------------------------------------------------ */
 
-/* Whether `key` decides about a token, and its id where it adds it, else -1. */
+/* Does `key` decide about a token? *id is its id if it is added, else -1. */
 static int read_switch(bool *decides, int64_t *id, const cJSON *config, const char *key,
                        lvlm_token_role role, const lvlm_tokenizer *tokenizer,
                        lvlm_error *err)

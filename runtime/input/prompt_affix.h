@@ -1,6 +1,6 @@
-/* prompt_affix.h - private to prompts: tokens that a tokenizer puts around any text.
+/* prompt_affix.h - private to prompts: tokens that a tokenizer adds around any text.
  *
- *   tokenizer_config.json  add_bos_token, add_eos_token decide where one is there
+ *   tokenizer_config.json  add_bos_token, add_eos_token, if present
  *   tokenizer.json         else its post_processor, a template for one text */
 #ifndef LVLM_RUNTIME_INPUT_PROMPT_AFFIX_H
 #define LVLM_RUNTIME_INPUT_PROMPT_AFFIX_H
@@ -16,9 +16,10 @@ typedef struct prompt_affix {
     size_t n_front, n_back;
 } prompt_affix;
 
-/* LVLM_EFORMAT: a switch that is not true or false or whose token is not there; another
- * post_processor than templates and ByteLevel; a template that names no token of the
- * tokenizer, or over PROMPT_MAX_AFFIX, or anything but tokens around one text. */
+/* LVLM_EFORMAT: a switch that is not true or false or whose token does not exist; a
+ * post_processor other than a template or ByteLevel; a template that names an unknown
+ * token, more than PROMPT_MAX_AFFIX of them, or anything except tokens around one
+ * text. */
 LVLM_MUST_CHECK int prompt_affix_read(prompt_affix *out, const lvlm_checkpoint *cp,
                                       const lvlm_tokenizer *tokenizer, lvlm_error *err);
 

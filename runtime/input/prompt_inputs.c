@@ -1,4 +1,4 @@
-/* prompt_inputs.c - prompts to tensors: ids and what is said about each of them.
+/* prompt_inputs.c - prompts to tensors: ids and masks, types and labels.
  *
  *   images -> notes: how many places -> prompts expand -> rows of [B, T] */
 #include "runtime/input/prompt_inputs.h"
@@ -9,15 +9,15 @@
 #include "formats/base/size.h"
 #include "runtime/inputs.h"
 
-/* Bytes of one of the tensors made here. */
+/* Limit of one tensor in bytes. */
 #define MAX_BYTES (UINT64_C(1) << 40)
 
-/* What is being made. */
+/* The inputs under construction. */
 typedef struct maker {
     lvlm_prompt_inputs *out;
     lvlm_prompt *const *prompts;
     size_t B, T;
-    size_t M; /* images of the prompt that has most of them */
+    size_t M; /* the largest number of images in a prompt */
 } maker;
 
 /* ---- images ------------------------------------------------------------------- */
@@ -100,7 +100,7 @@ static int add_ids(maker *m, lvlm_error *err)
     return 0;
 }
 
-/* The suffix is what there is to learn. */
+/* Labels are the suffix. */
 static int add_suffix(maker *m, lvlm_error *err)
 {
     int64_t *types, *labels;
@@ -131,8 +131,9 @@ static int add_types(maker *m, lvlm_error *err)
     return 0;
 }
 
-/* Where the text ends that sees image `i`: at the next one; images in a row end where
- * the last of them does. The only one of a text is seen from its padding too. */
+/* The end of the tokens to which image `i` is visible: the next image; consecutive
+ * images share the end of the last. The only image of a text is visible to its padding
+ * too. */
 static size_t end_of_sight(const maker *m, const lvlm_prompt *p, size_t i)
 {
     while (i + 1 < p->n_images && p->places[i + 1] == p->places[i] + 1) i++;
@@ -164,7 +165,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const lvlm_tensor *)a)->name, ((const lvlm_tensor *)b)->name);
 }
 
-/* Sorted, and where a checkpoint's users look for them. */
+/* Sort, and fill the checkpoint. */
 static void finish(lvlm_prompt_inputs *out)
 {
     lvlm_checkpoint *const batch = &out->batch;

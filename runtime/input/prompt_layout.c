@@ -1,4 +1,4 @@
-/* prompt_layout.c - from messages to pieces of text: turns, a plain text, a prefix. */
+/* prompt_layout.c - messages to pieces of text: turns, a plain text, a prefix. */
 #include "runtime/input/prompt_style.h"
 
 #include <string.h>
@@ -46,8 +46,8 @@ bool prompt_names_places(const prompt_source *source)
     return false;
 }
 
-/* Will parts be written for images? Those that texts name are not counted: a template
- * does not see them. */
+/* Will image parts be written? Images named inside a text do not count: a template does
+ * not know of them. */
 static bool has_images(const prompt_source *s)
 {
     const lvlm_messages *const m = s->messages;
@@ -58,12 +58,12 @@ static bool has_images(const prompt_source *s)
     return false;
 }
 
-/* What is being written, and how many images are. */
+/* The output and the number of images written. */
 typedef struct writer {
     const prompt_source *source;
     prompt_pieces *out;
     size_t n_images;
-    bool unplaced; /* images still to be put in front of the first user's words */
+    bool unplaced; /* images to be placed before the first user's text */
 } writer;
 
 static writer begin(prompt_pieces *out, const prompt_source *source)
@@ -85,7 +85,7 @@ static void write_image(lvlm_strbuf *text, writer *w, const char *file)
     lvlm_strbuf_puts(text, style->image_close);
 }
 
-/* A message's parts, one behind the other. NULL and a message: out of memory. */
+/* The concatenated parts of a message. NULL with an error: out of memory. */
 static const char *content(writer *w, const lvlm_message *message, lvlm_error *err)
 {
     const lvlm_messages *const m = w->source->messages;
@@ -168,7 +168,7 @@ static const char *stripped(const char *text, lvlm_arena *arena)
     return lvlm_arena_strndup(arena, text, n);
 }
 
-/* The system message of Llama 3.2: what the model knows, and what was given. */
+/* The system message of Llama 3.2: the dates, then the given text. */
 static int write_knowledge(writer *w, lvlm_error *err)
 {
     const prompt_source *const s = w->source;
@@ -216,7 +216,7 @@ int prompt_write_turns(prompt_pieces *out, const prompt_source *source, lvlm_err
         if (i == 0 && given && style->knowledge != NULL) continue;
         const char *const text = content(&w, message, err);
         if (text == NULL) return LVLM_ENOMEM;
-        if (i >= given && i < source->first) continue; /* its images have numbers */
+        if (i >= given && i < source->first) continue; /* its images are counted */
         TRY(write_turn(&w, i, message->role, text, err));
     }
     FAIL_IF(w.unplaced, err, LVLM_EFORMAT,
@@ -227,7 +227,7 @@ int prompt_write_turns(prompt_pieces *out, const prompt_source *source, lvlm_err
 
 /* ---- one text ------------------------------------------------------------------- */
 
-/* A user's message, and behind it what is said to it where `answers`; or an error. */
+/* A user's message and, if `answers`, an answer; or an error. */
 static int check_single(const prompt_source *s, bool answers, lvlm_error *err)
 {
     const lvlm_messages *const m = s->messages;
@@ -246,7 +246,7 @@ static int check_single(const prompt_source *s, bool answers, lvlm_error *err)
     return 0;
 }
 
-/* Number of bytes of the places that `text` begins with. */
+/* The length of the places at the start of `text`. */
 static size_t leading_places(const char *text, const char *place)
 {
     const size_t step = strlen(place);
@@ -255,8 +255,8 @@ static size_t leading_places(const char *text, const char *place)
     return n;
 }
 
-/* bos where transformers' processor puts it: behind images in front, and not where
- * the text has one; or in front of everything. */
+/* bos where transformers' processor puts it: after leading images, and not if the text
+ * has one; or before everything. */
 static const char *with_bos(const prompt_source *s, const char *text, lvlm_arena *arena)
 {
     if (!s->style->bos || strstr(text, s->bos) != NULL) return text;
@@ -277,7 +277,7 @@ int prompt_write_text(prompt_pieces *out, const prompt_source *source, lvlm_erro
     return add(out, &piece, err);
 }
 
-/* Where the last place in `text` ends: 0 when it has none. */
+/* The end of the last place in `text`, or 0. */
 static size_t end_of_places(const char *text, const char *place)
 {
     size_t end = 0;

@@ -1,6 +1,6 @@
-/* prompt_style.c - the table of styles, and which of them a model has.
+/* prompt_style.c - the table of styles, and the choice for a model.
  *
- *   canonical words, --raw, the chat template or chat_format among the side files */
+ *   chosen by canonical words, --raw, and side files: chat template or chat_format */
 #include "runtime/input/prompt_style.h"
 
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "formats/base/json.h"
 #include "runtime/input/prompt_template.h"
 
-/* All that counts in a guarded text; what names things in answers is kept in them. */
+/* Tags recognised in guarded text, and special tokens kept in answers. */
 #define NAMING "<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>"
 static const char *const qwen_tags[] = { NAMING, "<img>", "</img>", "<imgpad>", NULL };
 static const char *const qwen_kept[] = { NAMING, NULL };
@@ -79,8 +79,8 @@ static bool is_for(const prompt_style *style, const cJSON *config)
            strcmp(mask, style->mask) == 0;
 }
 
-/* What a model can have: one base form, and others that are told by a format's name or
- * by templates. */
+/* The styles of a model: one base form, and others recognised by the name of a format
+ * or by templates. */
 typedef struct choice {
     const prompt_style *base;
     const prompt_style *at[N_STYLES];
@@ -101,7 +101,8 @@ static choice choices_for(const cJSON *config)
     return c;
 }
 
-/* Files without a format are of fine-tuned models: the makers' code trains on chat. */
+/* Files without a format belong to fine-tuned models: the reference implementation
+ * trains on chat. */
 static int choose_format(const prompt_style **out, const choice *c,
                          const lvlm_checkpoint *cp, bool training, lvlm_error *err)
 {
@@ -132,7 +133,7 @@ static int choose_format(const prompt_style **out, const choice *c,
     return rc;
 }
 
-/* The style whose form the template is; the base form where there is no template. */
+/* The style with the template's form; the base form if there is no template. */
 static int match_template(const prompt_style **out, const choice *c,
                           const prompt_template *t, lvlm_error *err)
 {
@@ -146,7 +147,7 @@ static int match_template(const prompt_style **out, const choice *c,
     return *out != NULL ? 0 : prompt_template_refuse(t, &nearest, err);
 }
 
-/* What can be done about a template that is refused. */
+/* Append advice to the error of a refused template. */
 static int add_way_out(lvlm_error *err, bool training)
 {
     const lvlm_error why = *err;
@@ -167,7 +168,7 @@ static int choose_template(const prompt_style **out, const choice *c,
     return rc;
 }
 
-/* Name the template of a model that is not prompted by one. */
+/* Note the template of a model that is not prompted by one. */
 static int ignore_template(const choice *c, const lvlm_checkpoint *cp, lvlm_error *err)
 {
     prompt_template t;
@@ -187,7 +188,7 @@ int prompt_style_choose(const prompt_style **out, const lvlm_manifest *manifest,
     const lvlm_checkpoint *const cp = manifest->checkpoint;
     const choice c = choices_for(manifest->config);
     FAIL_IF(c.base == NULL, err, LVLM_EFORMAT,
-            "%s: how such a model is prompted is not known", manifest->family->title);
+            "%s: the prompt of such a model is not known", manifest->family->title);
     *out = c.base;
     if (options->raw) return 0;
     if (c.templates) return choose_template(out, &c, cp, options->training, err);

@@ -1,25 +1,25 @@
-/* prompt_template.c - which file has the chat template, and is it known. */
+/* prompt_template.c - finds the chat template and checks whether it is known. */
 #include "runtime/input/prompt_template.h"
 
 #include <string.h>
 
 #include "formats/base/json.h"
 
-/* As transformers looks for it; the last is the tokenizer's own. */
+/* In transformers' order; the last is the tokenizer's. */
 static const char *const files[] = { "processor_config.json", "chat_template.json",
                                      "chat_template.jinja", "tokenizer_config.json" };
 
-/* This one is there for nothing else. */
+/* This file has only a template. */
 static const char template_file[] = "chat_template.json";
 
 /* ---- a file --------------------------------------------------------------------- */
 
-/* What a file has. */
+/* The templates of a file. */
 typedef struct found {
     const char *file;
     lvlm_notes *notes;
-    bool any;         /* one template or more, of whatever form */
-    const char *text; /* the one that counts */
+    bool any;         /* at least one template, of any form */
+    const char *text; /* the one that is used */
 } found;
 
 /* Keep "default"; note the others. */
@@ -73,7 +73,7 @@ static int read_json(template_parts *out, found *template, const lvlm_side_file 
     return rc;
 }
 
-/* Cut the template of one file; *any: it has one, which may be what fails. */
+/* Split the template of one file; *any: it has one, even if it is invalid. */
 static int read_file(template_parts *out, bool *any, const lvlm_side_file *file,
                      lvlm_notes *notes, lvlm_error *err)
 {
@@ -103,7 +103,7 @@ static bool same_parts(const template_parts *a, const template_parts *b)
     return a->n == b->n && n_equal_parts(a, b) == a->n;
 }
 
-/* Another file's template, where there is one that counts already. */
+/* Note another file's template if it differs from the one that is used. */
 static int compare_other(const prompt_template *t, const lvlm_side_file *file,
                          lvlm_notes *notes, lvlm_error *err)
 {

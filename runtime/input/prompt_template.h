@@ -1,14 +1,13 @@
-/* prompt_template.h - private to prompts: the chat template that a model ships, and
- * whether it is one of those that are known.
+/* prompt_template.h - private to prompts: a model's chat template, and whether it is a
+ * known one.
  *
  *   processor_config.json, chat_template.json, chat_template.jinja,
- *   tokenizer_config.json     the first that has one counts, as for transformers
- *   one text, or named ones   of those "default" counts
+ *   tokenizer_config.json     the first that has one is used, as in transformers
+ *   one text, or named ones of those "default" is used
  *
- * A template is never executed. It is known when its parts (template_parts.h) are those
- * of a released form, all of them and in the same order: a part that is missing, added
- * or moved writes another prompt, also where the form accounts for each that is there.
- */
+ * A template is never executed. It is known if its parts (template_parts.h) are exactly
+ * those of a released form, in the same order: a part that is missing, added or moved
+ * would change the prompt. */
 #ifndef LVLM_RUNTIME_INPUT_PROMPT_TEMPLATE_H
 #define LVLM_RUNTIME_INPUT_PROMPT_TEMPLATE_H
 
@@ -19,21 +18,21 @@
 LVLM_BEGIN_DECLS
 
 typedef struct prompt_template {
-    const char
-        *file; /* where it is, also when it cannot be read; NULL: none is there */
+    /* its file, even if invalid; NULL: no template */
+    const char *file;
     template_parts parts;
 } prompt_template;
 
-/* The form that a template has most in common with. All zero to begin with. */
+/* The form with the longest common prefix of parts. Zero-initialise. */
 typedef struct prompt_template_nearest {
     const template_form *form;
-    size_t n_equal; /* parts from the first on */
+    size_t n_equal; /* number of equal leading parts */
 } prompt_template_nearest;
 
-/* The notes of `cp` get what is there besides: other files' templates that differ, and
- * templates under other names. LVLM_EFORMAT: a file that has to hold one and does not,
- * or one that cannot be cut; names the file. Free with prompt_template_free, also after
- * a failure. */
+/* Differing templates of other files and templates under other names are noted in `cp`.
+ * LVLM_EFORMAT names the file: one that must have a template and does not, or a
+ * template that cannot be parsed. Free with prompt_template_free, also after a
+ * failure. */
 LVLM_MUST_CHECK int prompt_template_read(prompt_template *out,
                                          const lvlm_checkpoint *cp, lvlm_error *err);
 void prompt_template_free(prompt_template *t);

@@ -10,16 +10,16 @@
 
 enum {
     CHANNELS = 3,
-    PILLOW_BITS = 22, /* 32, less 8 of a level and 2 for weights beyond 1 */
+    PILLOW_BITS = 22, /* 32 minus 8 of a level and 2 for weights beyond 1 */
     TORCH_MOST_BITS = 22,
     TORCH_WEIGHT_LIMIT = 1 << 15,
-    CHUNK = 1024, /* sums of a row that are kept at hand */
+    CHUNK = 1024, /* sums of a row that are kept in cache */
 };
 
 /* ---- filters -------------------------------------------------------------------- */
 
-/* The outer branch of the cubic is factored as either library does it: the last bit of
- * the double depends on it. */
+/* The outer branch of the cubic is factored as in each library: the last bit of the
+ * double depends on it. */
 
 static double triangle(double x)
 {
@@ -62,10 +62,11 @@ static shape choose_shape(const lvlm_resize *to)
 
 /* ---- weights -------------------------------------------------------------------- */
 
-/* How each value of one axis is made: the sum of count[i] values from first[i] on. */
+/* The taps of each value of one axis: a weighted sum of count[i] values from
+ * first[i]. */
 typedef struct taps {
     size_t n_in, n_out;
-    size_t most;           /* room for so many weights each */
+    size_t most;           /* capacity of weights per value */
     size_t *first, *count; /* (n_out) */
     double *exact;         /* (n_out,most) */
     int32_t *weights;      /* (n_out,most) exact * 2^bits, rounded */
@@ -96,7 +97,7 @@ static int taps_make(taps *t, size_t n_in, size_t n_out, double support,
     return whole ? 0 : lvlm_fail_memory(err);
 }
 
-/* The weights of the values `first` and on around `centre`; they sum to 1. Returns the
+/* The weights of the values from `first` around `centre`; they sum to 1. Returns the
  * largest. */
 static double weigh(double *weights, size_t n, size_t first, double centre,
                     double per_step, double (*at)(double))
@@ -113,7 +114,7 @@ static double weigh(double *weights, size_t n, size_t first, double centre,
     return largest;
 }
 
-/* The most bits with which the largest weight is still a 16-bit integer. */
+/* The largest number of bits with which the largest weight fits a 16-bit integer. */
 static unsigned torch_bits(double largest)
 {
     unsigned bits = 0;
@@ -216,7 +217,7 @@ static void resample_down(unsigned char *out, const unsigned char *in, size_t ro
     }
 }
 
-/* One axis. Nothing is left of *out after a failure. */
+/* Resample one axis. *out is freed after a failure. */
 static int resample_axis(lvlm_image *out, const lvlm_image *in, bool across,
                          const lvlm_resize *to, lvlm_error *err)
 {

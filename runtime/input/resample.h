@@ -1,8 +1,8 @@
-/* resample.h - an image in another size, bit for bit as one of two libraries does it.
+/* resample.h - resizes an image, bit for bit like one of two libraries.
  *
- * All filter one axis, round to bytes, then filter the other; an axis whose size stays
- * is left as it is. When shrinking, the filter is widened by the factor (antialiasing).
- * Weights are computed in double and rounded to integers, which is where they part:
+ * All filter one axis, round to bytes, then filter the other; an axis of unchanged size
+ * is not filtered. When shrinking, the filter is widened by the factor (antialiasing).
+ * Weights are computed in double and rounded to integers; there they differ:
  *
  *   pillow       Image.resize of Pillow 13: 22 bits; across first, unless the height
  *                shrinks by over twice as many pixels as the width does
@@ -38,8 +38,8 @@ typedef struct lvlm_resize {
     lvlm_resampling resampling;
 } lvlm_resize;
 
-/* *out is another image, of the size that `to` says; `in` stays as it is. Sizes are at
- * least 1. LVLM_ENOMEM. Free with lvlm_image_free. */
+/* *out is a new image of the size in `to`; `in` is unchanged. Sizes are at least 1.
+ * LVLM_ENOMEM. Free with lvlm_image_free. */
 LVLM_MUST_CHECK int lvlm_image_resize(lvlm_image *out, const lvlm_image *in,
                                       const lvlm_resize *to, lvlm_error *err);
 

@@ -1,4 +1,4 @@
-/* strip.c - white space of all scripts; see strip.h. */
+/* strip.c - Unicode white space; see strip.h. */
 #include "runtime/input/strip.h"
 
 #include <string.h>
@@ -11,7 +11,7 @@ static const char *const wide[] = {
     "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80",
 };
 
-/* Bytes of the white space that [text, text + n) begins, or ends, with. */
+/* The length of the white space at the start, or at the end, of [text, text + n). */
 static size_t space_length(const char *text, size_t n, int at_end)
 {
     if (n == 0) return 0;

@@ -1,4 +1,4 @@
-/* strip.h - a text without the white space at its ends, as Python's str.strip(). */
+/* strip.h - removes white space at both ends of a text, like Python's str.strip(). */
 #ifndef LVLM_RUNTIME_INPUT_STRIP_H
 #define LVLM_RUNTIME_INPUT_STRIP_H
 
@@ -8,9 +8,9 @@
 
 LVLM_BEGIN_DECLS
 
-/* Where the rest of `text`, UTF-8 of *n bytes, begins; *n becomes its length. */
+/* The start of the stripped `text`, UTF-8 of *n bytes; *n becomes its length. */
 const char *lvlm_strip(const char *text, size_t *n);
-/* Bytes of white space that [text, text + n) begins with, or ends with. */
+/* The length of the white space at the start, or at the end, of [text, text + n). */
 size_t lvlm_space_at_start(const char *text, size_t n);
 size_t lvlm_space_at_end(const char *text, size_t n);
 

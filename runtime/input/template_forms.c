@@ -1,7 +1,7 @@
 /* template_forms.c - released chat templates; see template_forms.h.
  *
- * A new one is a row here when a style writes what it renders, for every conversation
- * that lvlm_messages can hold, without tools and variables of the caller's. */
+ * A new one is a row here if a style writes what it renders, for every conversation
+ * that lvlm_messages can hold, without tools and the caller's variables. */
 #include "runtime/input/template_forms.h"
 
 #include <stddef.h>

@@ -1,6 +1,6 @@
-/* template_parts.c - a lexer of Jinja, as far as telling templates apart needs one.
+/* template_parts.c - a lexer of Jinja, sufficient to compare templates.
  *
- *   text -> literal | tag; tag -> tokens -> one spelling of them -> parts */
+ *   text -> literal | tag; tag -> tokens -> canonical spelling -> parts */
 #include "runtime/input/template_parts.h"
 
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "formats/base/strbuf.h"
 #include "runtime/input/strip.h"
 
-/* MAX_TEMPLATE: the longest that are known take some 10 KB. */
+/* MAX_TEMPLATE: the longest known ones have some 10 KB. */
 enum { MAX_TEMPLATE = 1 << 20, MAX_TEXT = 16 << 20, MAX_DEPTH = 64 };
 
 typedef enum token_kind { TOKEN_WORD, TOKEN_STRING, TOKEN_SIGN } token_kind;
@@ -19,18 +19,18 @@ typedef enum token_kind { TOKEN_WORD, TOKEN_STRING, TOKEN_SIGN } token_kind;
 /* One token of a tag. */
 typedef struct token {
     token_kind kind;
-    size_t first, n; /* where its text is in cutter.tokens; a string's value */
+    size_t first, n; /* its text in cutter.tokens; the value of a string */
     size_t depth;    /* brackets around it */
 } token;
 
 typedef struct cutter {
-    const char *text, *at, *end; /* all of it, with "\n" for every new line */
-    const char *tag;             /* where the one that is read begins */
-    bool line_starts;            /* nothing is before `at` on its line */
+    const char *text, *at, *end; /* the whole text, with "\n" for every new line */
+    const char *tag;             /* start of the current tag */
+    bool line_starts;            /* `at` is at the start of its line */
     template_parts *out;
-    lvlm_strbuf literal; /* what is written before the next part */
+    lvlm_strbuf literal; /* text written before the next part */
     lvlm_strbuf tokens;  /* texts of the tag's tokens */
-    lvlm_strbuf spelt;   /* tokens in one spelling */
+    lvlm_strbuf spelt;   /* tokens in canonical spelling */
     token *list;         /* (n) */
     size_t n, capacity;
 } cutter;
@@ -107,7 +107,7 @@ static bool is_bracket(const char *text, size_t n)
     return n == 1 && strchr("()[]{}", *text) != NULL;
 }
 
-/* a.b, but not a.b(): what ['b'] says too. */
+/* a.b, but not a.b(): the same as a['b']. */
 static bool is_member(const cutter *c, size_t i, size_t end)
 {
     return i > 0 && i + 1 < end && is_token(c, &c->list[i], ".") &&
@@ -116,7 +116,7 @@ static bool is_member(const cutter *c, size_t i, size_t end)
            !(i + 2 < c->n && is_token(c, &c->list[i + 2], "("));
 }
 
-/* Tokens [first, end): a space between two of them, none beside brackets. */
+/* Spell tokens [first, end): a space between two of them, none next to brackets. */
 static void spell(cutter *c, size_t first, size_t end)
 {
     lvlm_strbuf *const out = &c->spelt;
@@ -144,14 +144,14 @@ static void spell(cutter *c, size_t first, size_t end)
 
 /* ---- what a tag says ------------------------------------------------------------ */
 
-/* Is token `i` an operator between two values that are written one after the other? */
+/* Is token `i` an operator that concatenates two values? */
 static bool is_join(const cutter *c, size_t i)
 {
     const token *const t = &c->list[i];
     return t->depth == 0 && (is_token(c, t, "+") || is_token(c, t, "~"));
 }
 
-/* Operators that bind less than "+", or that make another value of a text. */
+/* Operators that bind less than "+" or do not produce text. */
 static bool is_other_operator(const cutter *c, const token *t)
 {
     static const char *const others[] = {
@@ -176,8 +176,8 @@ static bool is_lone_string(const cutter *c, size_t first, size_t end)
     return end == first + 1 && c->list[first].kind == TOKEN_STRING;
 }
 
-/* Does the expression write its operands one after the other? A string among the first
- * two makes every "+" one of texts. */
+/* Does the expression concatenate its operands? A string among the first two makes
+ * every "+" a concatenation. */
 static bool is_chain(const cutter *c)
 {
     for (size_t i = 0; i < c->n; i++)
@@ -230,7 +230,7 @@ static int add_token(cutter *c, token_kind kind, size_t first, size_t depth,
     return 0;
 }
 
-/* The value of the escape at c->at, after its backslash, which is passed; -1: one that
+/* Consume the escape at c->at, after its backslash, and return its value; -1: one that
  * no known template has (\u0041, \N{...}, octal). */
 static int read_escape(cutter *c)
 {
@@ -271,7 +271,7 @@ static int read_string(cutter *c, size_t depth, lvlm_error *err)
     return add_token(c, TOKEN_STRING, first, depth, err);
 }
 
-/* Letters of names and digits; all that is not ASCII is taken for a letter. */
+/* Letters of names, and digits; anything that is not ASCII counts as a letter. */
 static bool is_word(char c)
 {
     return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -306,7 +306,7 @@ static int read_sign(cutter *c, size_t depth, lvlm_error *err)
 
 /* ---- tags ----------------------------------------------------------------------- */
 
-/* Bytes of the end of a tag at c->at ("%}", "-%}", "+%}"), or 0. */
+/* The length of the end of a tag at c->at ("%}", "-%}", "+%}"), or 0. */
 static size_t tag_end(const cutter *c, char close)
 {
     const size_t left = (size_t)(c->end - c->at);
@@ -317,7 +317,7 @@ static size_t tag_end(const cutter *c, char close)
     return 0;
 }
 
-/* Pass the end of a tag and what it drops of the text after it. */
+/* Skip the end of a tag and the text that it drops after it. */
 static void pass_end(cutter *c, size_t n, bool drops_line)
 {
     const char sign = n == 3 ? *c->at : '\0';
@@ -329,7 +329,7 @@ static void pass_end(cutter *c, size_t n, bool drops_line)
     c->line_starts = c->at[-1] == '\n';
 }
 
-/* Tokens up to the end of the tag, which is passed. */
+/* Read tokens up to and including the end of the tag. */
 static int read_tokens(cutter *c, char close, lvlm_error *err)
 {
     char open[MAX_DEPTH];
@@ -372,7 +372,7 @@ static int pass_comment(cutter *c, lvlm_error *err)
     return 0;
 }
 
-/* Text before a tag, without what the tag drops of it. */
+/* The text before a tag, without the part that the tag drops. */
 static void add_text(cutter *c, const char *first, size_t n, char sign, bool drops_line)
 {
     if (sign == '-') {
@@ -387,7 +387,7 @@ static void add_text(cutter *c, const char *first, size_t n, char sign, bool dro
     lvlm_strbuf_append(&c->literal, first, n);
 }
 
-/* Where the next tag begins, or the end. */
+/* The start of the next tag, or the end. */
 static const char *next_tag(const cutter *c)
 {
     for (const char *at = c->at; c->end - at > 1; at++) {
@@ -424,7 +424,7 @@ static int cut(cutter *c, lvlm_error *err)
 
 /* ---- the interface -------------------------------------------------------------- */
 
-/* Every new line as "\n", the last one dropped. Returns the length. */
+/* Convert every new line to "\n" and drop the last one. Returns the length. */
 static size_t copy_lines(char *out, const char *text, size_t n)
 {
     size_t to = 0;

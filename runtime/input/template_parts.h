@@ -1,5 +1,5 @@
-/* template_parts.h - private to prompts: a chat template cut into the texts that it
- * writes and the statements that decide when. Nothing is executed.
+/* template_parts.h - private to prompts: splits a chat template into the texts that it
+ * writes and the statements between them. Nothing is executed.
  *
  *   {%- if add_generation_prompt %}{{- "<|im_start|>" + role + '\n' }}{# why #}
  *
@@ -31,7 +31,7 @@ typedef enum template_kind {
 
 typedef struct template_part {
     template_kind kind;
-    const char *text; /* tokens in one spelling; of a literal its bytes */
+    const char *text; /* tokens in canonical spelling; of a literal its bytes */
     size_t n;         /* bytes of it */
 } template_part;
 
@@ -41,8 +41,8 @@ typedef struct template_parts {
     lvlm_arena arena; /* texts of the parts */
 } template_parts;
 
-/* Cut a template of n bytes, in time linear in n. LVLM_EFORMAT: over 1 MiB, or a tag, a
- * string or a bracket that Jinja would not read either; names the line. Free with
+/* Split a template of n bytes, in linear time. LVLM_EFORMAT: over 1 MiB, or a tag, a
+ * string or a bracket that is invalid in Jinja; names the line. Free with
  * template_parts_free, also after a failure. */
 LVLM_MUST_CHECK int template_parts_cut(template_parts *out, const char *text, size_t n,
                                        lvlm_error *err);
@@ -50,7 +50,7 @@ void template_parts_free(template_parts *parts);
 
 bool template_part_equal(const template_part *a, const template_part *b);
 
-/* A part as a template would have it, on one line and cut short. */
+/* Print a part as in a template, on one line and truncated. */
 enum { TEMPLATE_SHOWN = 96 };
 const char *template_part_show(char out[TEMPLATE_SHOWN], const template_part *part);
 

@@ -1,4 +1,4 @@
-/* tokenizer.c - opening: which files there are, and what stands beside them. */
+/* tokenizer.c - finds and opens the files of a tokenizer. */
 #include "runtime/input/tokenizer.h"
 
 #include <inttypes.h>
@@ -16,8 +16,7 @@
 
 /* ---- adding tokens --------------------------------------------------------------- */
 
-/* As the tokenizers library counts: behind the vocabulary, and behind those that were
- * added behind it. */
+/* As in the tokenizers library: after the vocabulary and the tokens added so far. */
 static int64_t next_free_id(const lvlm_tokenizer *t)
 {
     const size_t n = t->model.vocab.n;
@@ -78,7 +77,7 @@ static int add_paligemma(lvlm_tokenizer *t, lvlm_error *err)
 
 /* ---- files ----------------------------------------------------------------------- */
 
-/* *out stays as it is when there is no such file. */
+/* *out is unchanged if there is no such file. */
 static int parse_file(cJSON **out, const lvlm_tokenizer_source *source,
                       const char *name, lvlm_error *err)
 {
@@ -158,7 +157,7 @@ static int read_all(lvlm_tokenizer *t, tokenizer_files *files,
     TRY(parse_files(files, source, err));
     TRY(tokenizer_note_config(files->config, source->notes, err));
     TRY(read_vocabulary(t, source, files, err));
-    /* Qwen-VL's code, not its configuration, says which tokens there are */
+    /* Qwen-VL defines its tokens in code, not in its configuration */
     if (t->images.start < 0) TRY(tokenizer_apply_config(t, files, err));
     if (source->paligemma) TRY(add_paligemma(t, err));
     return added_tokens_prepare(&t->added, normalize, t, err);
@@ -202,7 +201,7 @@ static bool is_paligemma(const lvlm_checkpoint *checkpoint)
 int lvlm_tokenizer_open_model(lvlm_tokenizer **out, const lvlm_checkpoint *checkpoint,
                               lvlm_error *err)
 {
-    lvlm_checkpoint copy = *checkpoint; /* only looked at: find() takes no const */
+    lvlm_checkpoint copy = *checkpoint; /* read only: find() does not take const */
     const lvlm_tokenizer_source source = { find_side_file, &copy, checkpoint->path,
                                            is_paligemma(checkpoint),
                                            checkpoint->notes };

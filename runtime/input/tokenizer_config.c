@@ -1,13 +1,13 @@
-/* tokenizer_config.c - what the files beside the vocabulary say about tokens.
+/* tokenizer_config.c - tokens in the files next to the vocabulary.
  *
  *   tokenizer_config.json    added_tokens_decoder: { ID: flags and text }; bos_token,
- *                            eos_token, any other "..._token"; lists of further ones
- *   special_tokens_map.json  the same but the first, and
- *   added_tokens.json        { TEXT: ID }: both only where there is no
+ *                            eos_token, any other "..._token"; lists of more
+ *   special_tokens_map.json  the same except the first, and
+ *   added_tokens.json        { TEXT: ID }: both only if there is no
  *                            added_tokens_decoder
  *
- * What is missing in the vocabulary is added, in the order in which transformers does
- * it: by id, then by role, then from the lists. */
+ * Tokens missing in the vocabulary are added in transformers' order: by id, then by
+ * role, then from the lists. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +35,7 @@ static const lvlm_key config_keys[] = {
     { "additional_special_tokens" },
     { "model_specific_special_tokens", INERT, "the same tokens by name" },
     { "*_token" },
-    { "add_bos_token" }, /* these two where prompts are written */
+    { "add_bos_token" }, /* these two are read where prompts are composed */
     { "add_eos_token" },
     { "chat_template", INERT, "is read where prompts are written" },
     { "tokenizer_class", INERT, "the files say it" },
@@ -87,7 +87,7 @@ static bool is_legacy(const tokenizer_files *files)
     return lvlm_json_get(files->config, "added_tokens_decoder") == NULL;
 }
 
-/* Under `key`; special_tokens_map.json goes first where it is looked at. */
+/* The value of `key`; special_tokens_map.json precedes if it is used. */
 static const cJSON *setting(const tokenizer_files *files, const char *key)
 {
     const cJSON *const found =
@@ -139,7 +139,7 @@ static bool parse_id(int64_t *id, const char *text)
 static int read_decoder_id(int64_t *id, const cJSON *item, lvlm_error *err)
 {
     FAIL_IF(!parse_id(id, item->string), err, LVLM_EFORMAT,
-            "tokenizer_config.json: added_tokens_decoder: '%.40s' is no id",
+            "tokenizer_config.json: added_tokens_decoder: '%.40s' is not an id",
             item->string);
     return 0;
 }
@@ -226,7 +226,7 @@ static bool is_role_key(const char *key)
     return false;
 }
 
-/* Of a model's own: "image_token" and the like. */
+/* Roles of a particular model: "image_token" and the like. */
 static int add_own_roles(lvlm_tokenizer *t, const cJSON *config, lvlm_error *err)
 {
     static const char ending[] = "_token";
@@ -256,7 +256,7 @@ static void set_role(lvlm_tokenizer *t, lvlm_token_role role, const cJSON *json)
     if (text != NULL) t->roles[role] = lvlm_tokenizer_id(t, text);
 }
 
-/* Qwen2's class has it for the roles that are not given. */
+/* Qwen2's class uses it for roles that are not given. */
 static int add_end_of_text(lvlm_tokenizer *t, const tokenizer_files *files,
                            lvlm_error *err)
 {

@@ -1,5 +1,5 @@
-/* tokenizer_json.c - tokenizer.json of the tokenizers library, as far as models with
- * images need it.
+/* tokenizer_json.c - reads tokenizer.json of the tokenizers library, as far as models
+ * with images need it.
  *
  *   added_tokens   id, content, special, normalized, lstrip, rstrip, single_word
  *   normalizer     null, NFC, Replace (a string), Prepend, Sequence
@@ -9,7 +9,7 @@
  *   decoder        ByteLevel, or Sequence of Replace, ByteFallback, Fuse, Strip
  *   post_processor, truncation, padding: not used; nothing is added to a text
  *
- * Anything else is refused by name: it would change ids. */
+ * Anything else is refused by name because it would change ids. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -101,7 +101,7 @@ static int read_split(lvlm_tokenizer *t, const cJSON *json, lvlm_error *err)
                      "pre_tokenizer Split: behavior %s is not supported", behavior);
 }
 
-/* GPT-2's own pattern, which ByteLevel brings unless it is told not to. */
+/* GPT-2's pattern, which ByteLevel uses unless use_regex is false. */
 static const char gpt2_pattern[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| "
                                    "?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
@@ -117,7 +117,7 @@ static int read_byte_level(lvlm_tokenizer *t, const cJSON *json, lvlm_error *err
 static int read_pre_tokenizer(lvlm_tokenizer *t, const cJSON *json, lvlm_error *err)
 {
     FAIL_IF(t->model.bytes, err, LVLM_EFORMAT,
-            "pre_tokenizer %s behind ByteLevel is not supported", type_of(json));
+            "pre_tokenizer %s after ByteLevel is not supported", type_of(json));
     if (is_type(json, "Split")) return read_split(t, json, err);
     if (is_type(json, "ByteLevel")) return read_byte_level(t, json, err);
     return lvlm_fail(err, LVLM_EFORMAT, "pre_tokenizer %s is not supported",
@@ -169,7 +169,7 @@ int tokenizer_read_vocab(vocabulary *vocab, const cJSON *json, lvlm_error *err)
     LVLM_JSON_MEMBERS (item, json) {
         uint64_t id;
         FAIL_IF(!lvlm_json_u64(&id, item), err, LVLM_EFORMAT,
-                "vocab: the id of '%.60s' is no number", item->string);
+                "vocab: the id of '%.60s' is not a number", item->string);
         TRY(vocabulary_add(vocab, item->string, strlen(item->string), id, err));
     }
     return 0;

@@ -1,13 +1,13 @@
-/* tokenizer_sentencepiece.c - a SentencePiece model of kind BPE (a protobuf).
+/* tokenizer_sentencepiece.c - reads a SentencePiece model of kind BPE (a protobuf).
  *
  *   1  pieces: 1 text, 2 score (float), 3 type
  *   2  trainer: 3 kind of model, 24 spaces as suffix, 35 byte fallback
  *   3  normalizer: 2 table of characters, 3 dummy prefix, 4 spaces removed, 5 escaped
  *
- * Any two neighbours merge whose text together is a piece, highest score first. Pieces
- * that the user defined are cut out before; control pieces and the unknown one are
- * special tokens. Refused, for they would change ids: other kinds of models, tables of
- * characters, spaces as suffix, unused pieces. */
+ * Two neighbours merge if their concatenation is a piece, highest score first.
+ * User-defined pieces are extracted before; control pieces and the unknown piece are
+ * special tokens. Other kinds of models, tables of characters, spaces as suffix and
+ * unused pieces would change ids and are refused. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,7 @@ enum { MODEL_BPE = 2 };
 
 /* ---- protobuf -------------------------------------------------------------------- */
 
-/* A message, and the field that was read last. */
+/* A message and its last field read. */
 typedef struct message {
     const unsigned char *at, *end;
     uint64_t number;            /* of the field */
@@ -127,7 +127,7 @@ static int read_normalizer(settings *s, message m, lvlm_error *err)
     return more;
 }
 
-/* In the order in which SentencePiece does it. */
+/* In SentencePiece's order. */
 static int apply_settings(lvlm_tokenizer *t, const settings *s, lvlm_error *err)
 {
     const char *const space = s->escape_spaces ? TOKENIZER_SPACE_MARK : " ";
@@ -156,8 +156,8 @@ static int apply_settings(lvlm_tokenizer *t, const settings *s, lvlm_error *err)
 /* ---- pieces ---------------------------------------------------------------------- */
 
 typedef struct piece {
-    uint32_t order; /* greater for a greater score, and nothing else */
-    bool merges;    /* neighbours may become it */
+    uint32_t order; /* monotonic in the score */
+    bool merges;    /* may be the result of a merge */
 } piece;
 
 typedef struct pieces {
@@ -165,7 +165,7 @@ typedef struct pieces {
     size_t n, capacity;
 } pieces;
 
-/* Floats order as their bits do, once those of negative ones are turned around. */
+/* Floats compare like their bits, after the bits of negative ones are inverted. */
 static uint32_t order_of_score(uint64_t bits)
 {
     const uint32_t b = (uint32_t)bits;
@@ -230,7 +230,7 @@ static int read_piece(lvlm_tokenizer *t, pieces *list, message m, lvlm_error *er
                   (piece){ order_of_score(score),
                            type == PIECE_NORMAL || type == PIECE_USER_DEFINED },
                   err));
-    /* a place that was left free */
+    /* an unused slot */
     if (type == PIECE_UNUSED && n_bytes == 1 && text[0] == '\0') return 0;
     return take_piece(t, text, n_bytes, id, type, err);
 }
@@ -241,7 +241,7 @@ static int by_order(const void *a, const void *b)
     return x > y ? -1 : x < y;
 }
 
-/* How many different orders are greater: equal scores have equal ranks. */
+/* The number of distinct greater scores: equal scores have equal ranks. */
 static uint32_t rank_among(const uint32_t *orders, size_t n, uint32_t order)
 {
     size_t low = 0;

@@ -1,10 +1,11 @@
-/* tokenizer_tiktoken.c - files of ranks: qwen.tiktoken, and Llama 3's tokenizer.model.
+/* tokenizer_tiktoken.c - reads files of ranks: qwen.tiktoken and Llama 3's
+ * tokenizer.model.
  *
- *   one token a line: its bytes in base64, a space, its rank, which is its id
+ *   one token per line: its bytes in base64, a space, its rank, which is its id
  *
- * Any two neighbours merge whose bytes together have a rank, lowest first. Words are
- * cut by Qwen2's or Llama 3's pattern. Special tokens stand behind the last rank; they
- * are in no file but the makers' code, or in tokenizer_config.json. */
+ * Two neighbours merge if their concatenation has a rank, lowest first. Words are split
+ * by Qwen2's or Llama 3's pattern. Special tokens follow the last rank; they are
+ * defined in the reference implementation's code or in tokenizer_config.json. */
 #include <errno.h>
 #include <inttypes.h>
 #include <openssl/evp.h>
@@ -16,12 +17,12 @@
 #include "formats/base/json.h"
 #include "runtime/input/tokenizer_parts.h"
 
-/* Of a token, in base64; the longest of a known model has 171. */
+/* Limit of a token in base64; the longest of a known model has 171. */
 enum { MAX_BASE64 = 4096 };
 
 /* ---- ranks ----------------------------------------------------------------------- */
 
-/* What is left of the file. */
+/* The remaining file. */
 typedef struct reader {
     const char *at, *end;
     size_t line;
@@ -43,7 +44,7 @@ static int read_rank(uint64_t *rank, const char *word, size_t n, size_t line,
     *rank = 0;
     for (size_t i = 0; i < n; i++) {
         FAIL_IF(word[i] < '0' || word[i] > '9' || i == 9, err, LVLM_EFORMAT,
-                "line %zu: '%.*s' is no rank", line, (int)(n < 20 ? n : 20), word);
+                "line %zu: '%.*s' is not a rank", line, (int)(n < 20 ? n : 20), word);
         *rank = *rank * 10 + (uint64_t)(word[i] - '0');
     }
     FAIL_IF(n == 0, err, LVLM_EFORMAT, "line %zu: no rank", line);
@@ -93,7 +94,7 @@ static int read_ranks(bpe *model, const lvlm_side_file *file, lvlm_error *err)
         const char one = (char)byte;
         model->byte_ids[byte] = vocabulary_find(&model->vocab, &one, 1);
         FAIL_IF(model->byte_ids[byte] == VOCABULARY_NO_ID, err, LVLM_EFORMAT,
-                "byte 0x%02x is no token", byte);
+                "byte 0x%02x is not a token", byte);
     }
     model->bytes = true;
     model->whole_first = true;
@@ -109,7 +110,7 @@ static int add_special(lvlm_tokenizer *t, const char *text, bool normalized,
     return tokenizer_add(t, text, strlen(text), token, -1, err);
 }
 
-/* `n` of them: `format` with the numbers from `first` on. */
+/* Add `n` tokens: `format` with the numbers from `first`. */
 static int add_numbered(lvlm_tokenizer *t, const char *before, int first, int n,
                         bool normalized, lvlm_error *err)
 {
@@ -130,8 +131,8 @@ static int add_listed(lvlm_tokenizer *t, const char *const *texts, size_t n,
 
 #define N_OF(list) (sizeof(list) / sizeof *(list))
 
-/* Qwen's code composes the whole text before it looks for special tokens, which are
- * "normalized" here; by the Unicode of Python there, of utf8proc here. */
+/* Qwen's code applies NFC to the whole text before it searches special tokens, which
+ * are therefore "normalized" here; it uses Python's Unicode, we use utf8proc's. */
 int tokenizer_read_qwen(lvlm_tokenizer *t, const lvlm_side_file *file, lvlm_error *err)
 {
     static const char *const first[] = { "<|endoftext|>", "<|im_start|>",

@@ -1,7 +1,7 @@
-/* tokenizer_vocab.c - vocab.json and merges.txt, a byte-level BPE as Qwen2 splits it.
+/* tokenizer_vocab.c - vocab.json and merges.txt, a byte-level BPE with Qwen2's pattern.
  *
  *   vocab.json    { TOKEN: ID, ... } in the byte alphabet
- *   merges.txt    a first line "#version: 0.2", or none; then "LEFT RIGHT" a line */
+ *   merges.txt    a first line "#version: 0.2", or none; then "LEFT RIGHT" per line */
 #include <string.h>
 
 #include "formats/base/json.h"

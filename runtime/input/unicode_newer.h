@@ -1,9 +1,10 @@
-/* unicode_newer.h - where the reference and the libraries that we use know different
- * versions of Unicode.
+/* unicode_newer.h - differences between the reference's version of Unicode and that of
+ * our libraries.
  *
  * Words are split by Unicode 16 (the tokenizers library and tiktoken agree, character
- * by character); PCRE2 may know less. NFC is that of Unicode 9 in the tokenizers
- * library; utf8proc knows more. A newer PCRE2 or utf8proc changes nothing. */
+ * by character); PCRE2 may have an older version. NFC is that of Unicode 9 in the
+ * tokenizers library; utf8proc is newer. Results do not change with a newer PCRE2 or
+ * utf8proc. */
 #ifndef LVLM_RUNTIME_INPUT_UNICODE_NEWER_H
 #define LVLM_RUNTIME_INPUT_UNICODE_NEWER_H
 
@@ -14,12 +15,11 @@
 
 LVLM_BEGIN_DECLS
 
-/* A character that PCRE2 puts where the reference puts `c`, as long in UTF-8: mostly c
- * itself. */
+/* A character of the same UTF-8 length that PCRE2 classifies as the reference
+ * classifies `c`: mostly c itself. */
 uint32_t unicode_newer_stand_in(uint32_t c);
 
-/* Is `c` newer than Unicode 9, so that it neither moves nor composes? Only of those
- * that would. */
+/* Is `c` a mark that is newer than Unicode 9, so that it neither moves nor composes? */
 bool unicode_newer_is_inert(uint32_t c);
 
 LVLM_END_DECLS

@@ -1,4 +1,4 @@
-/* vision_fit.c - sizes, in double as Python computes them; see vision_fit.h. */
+/* vision_fit.c - sizes, computed in double like in Python; see vision_fit.h. */
 #include "runtime/input/vision_fit.h"
 
 #include <inttypes.h>
@@ -22,7 +22,7 @@ static int fit_square(vision_fit *out, const vision_settings *s, lvlm_error *err
 
 enum { MAX_ASPECT = 200 };
 
-/* Multiples of `factor` near the size, as many pixels as the bounds allow. */
+/* Multiples of `factor` near the size, within the bounds on pixels. */
 static void smart_size(double *h, double *w, double factor, double least, double most)
 {
     const double height = *h, width = *w;
@@ -80,8 +80,8 @@ static bool is_better(double a, double b)
     return a >= 1 ? a < b : a > b;
 }
 
-/* The arrangement of tiles whose canvas suits the image best; of equal ones that with
- * the fewest tiles, then the first. */
+/* The arrangement of tiles whose canvas fits the image best; ties: the fewest tiles,
+ * then the first. */
 static void choose_tiles(vision_fit *out, size_t side, size_t most)
 {
     double best = 0;
@@ -108,7 +108,7 @@ static size_t clip(size_t value, size_t least, size_t most)
     return value < least ? least : value > most ? most : value;
 }
 
-/* A side scaled along with the other: at least 1, at most `most`. */
+/* A side scaled like the other: at least 1, at most `most`. */
 static size_t follow(size_t side, double scale, size_t most)
 {
     const double scaled = floor((double)side * scale);

@@ -1,4 +1,4 @@
-/* vision_fit.h - private to vision_input.c: the size that an image is brought to. */
+/* vision_fit.h - private to vision_input.c: the size that an image is resized to. */
 #ifndef LVLM_RUNTIME_INPUT_VISION_FIT_H
 #define LVLM_RUNTIME_INPUT_VISION_FIT_H
 
@@ -9,7 +9,7 @@ LVLM_BEGIN_DECLS
 typedef struct vision_fit {
     size_t width, height; /* of the resized image */
     size_t rows, columns; /* of patches, of tiles; of squares 1, 1 */
-    size_t tokens;        /* as lvlm_image_note says */
+    size_t tokens;        /* as in lvlm_image_note */
     size_t aspect_id; /* tiles: 1 + the index of (rows, columns) among all; else 0 */
 } vision_fit;
 

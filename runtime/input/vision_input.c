@@ -1,4 +1,4 @@
-/* vision_input.c - from images to tensors; see vision_input.h.
+/* vision_input.c - images to tensors; see vision_input.h.
  *
  *   decode -> fit -> resize (bytes, image by image) -> tensors allocated -> levels
  *
@@ -45,7 +45,7 @@ void lvlm_vision_input_close(lvlm_vision_input *input)
 
 /* ---- one image ------------------------------------------------------------------ */
 
-/* An image of the size that the tensors want. */
+/* An image resized for the tensors. */
 typedef struct ready {
     lvlm_image image;
     vision_fit fit;
@@ -82,8 +82,8 @@ static int prepare(ready *out, lvlm_image_note *note, const lvlm_image_source *s
 
 /* ---- bytes to numbers ----------------------------------------------------------- */
 
-/* A rectangle of one channel; beyond the image's edges levels are 0. Returns what is
- * behind.  at, size: (y,x)  out (size[0],size[1]) */
+/* Copy a rectangle of one channel; levels outside the image are 0. Returns the end of
+ * the output. at, size: (y,x) out (size[0],size[1]) */
 static float *put_plane(float *out, const float *levels, const lvlm_image *image,
                         size_t c, const size_t at[2], const size_t size[2])
 {
@@ -99,7 +99,7 @@ static float *put_plane(float *out, const float *levels, const lvlm_image *image
     return out;
 }
 
-/* All three of them.  out (3,size[0],size[1]) */
+/* All three channels. out (3,size[0],size[1]) */
 static float *put_planes(float *out, const lvlm_vision_input *input,
                          const lvlm_image *image, const size_t at[2],
                          const size_t size[2])
@@ -124,7 +124,7 @@ static float *put_patch(float *out, const lvlm_vision_input *input,
     return out;
 }
 
-/* Patches that are merged stand together, row by row. */
+/* Patches that are merged are adjacent, row by row. */
 static float *put_patches(float *out, const lvlm_vision_input *input,
                           const ready *image)
 {
@@ -151,7 +151,7 @@ static void put_tiles(float *out, const lvlm_vision_input *input, const ready *i
 
 /* ---- tensors -------------------------------------------------------------------- */
 
-/* Everything about one batch. */
+/* The state of one batch. */
 typedef struct work {
     const lvlm_vision_input *input;
     const lvlm_vision_request *request;
@@ -215,8 +215,8 @@ static int make_patches(const work *w, lvlm_error *err)
     return 0;
 }
 
-/* Image j of text i has place i*M + j; the other places stay 0, but for the first tile
- * in the mask. */
+/* Image j of text i has place i*M + j; the other places are 0, except for the first
+ * tile in the mask. */
 static int make_tiles(const work *w, lvlm_error *err)
 {
     const size_t side = (size_t)w->input->settings.side;

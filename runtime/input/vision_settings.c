@@ -30,8 +30,9 @@ enum { WORD_BYTES = 64 };
 
 typedef struct processor {
     const char *tower;
-    const char *class_names[3]; /* none: there is no file; the defaults are all there
-                                   is. Others are earlier names of the first */
+    /* none: there is no file, only defaults; the others are earlier names of the
+     * first */
+    const char *class_names[3];
     vision_settings defaults;
 } processor;
 
@@ -88,7 +89,7 @@ static int find_settings(reader *r, const lvlm_checkpoint *checkpoint, lvlm_erro
         TRY(lvlm_side_file_parse(&r->json, file, err));
         r->object = lvlm_json_get(r->json, "image_processor");
         r->file = "processor_config.json: image_processor";
-        if (r->object != NULL) return 0; /* null, too, is a wrong value */
+        if (r->object != NULL) return 0; /* null is invalid too */
         lvlm_json_free(r->json);
         r->json = NULL;
     }
@@ -102,7 +103,7 @@ static int find_settings(reader *r, const lvlm_checkpoint *checkpoint, lvlm_erro
     return 0;
 }
 
-/* A member that is there and not null, or NULL. */
+/* A member that is present and not null, or NULL. */
 static const cJSON *given(const cJSON *object, const char *key)
 {
     const cJSON *const item = lvlm_json_get(object, key);
@@ -121,15 +122,15 @@ static int wrong(const reader *r, const char *key, const char *expected,
     return rc;
 }
 
-/* Null is the default for the classes of transformers 5, and false for earlier ones. */
+/* Null is the default in transformers 5, and false in earlier versions. */
 static int read_flag(bool *out, const reader *r, const char *key, lvlm_error *err)
 {
     const cJSON *const item = lvlm_json_get(r->object, key);
     if (item == NULL || (cJSON_IsNull(item) && !*out)) return 0;
     if (cJSON_IsNull(item))
         return lvlm_notes_add(r->notes, err,
-                              "%s: '%s' is null: counts as true, as transformers 5 has "
-                              "it; earlier ones take it for false",
+                              "%s: '%s' is null: counts as true, as in transformers 5; "
+                              "earlier versions read it as false",
                               r->file, key);
     if (!cJSON_IsBool(item)) return wrong(r, key, "true or false", err);
     *out = cJSON_IsTrue(item);
@@ -146,7 +147,7 @@ static int read_count(uint64_t *out, const reader *r, const char *path, lvlm_err
     return 0;
 }
 
-/* One number for all channels, or one for each. */
+/* One number for all channels, or one per channel. */
 static int read_channels(double out[3], const reader *r, const char *key, bool above_0,
                          lvlm_error *err)
 {
@@ -165,7 +166,7 @@ static int read_channels(double out[3], const reader *r, const char *key, bool a
 
 /* ---- what all processors have --------------------------------------------------- */
 
-/* "SiglipImageProcessor", also with "Fast" or "Pil" behind. */
+/* "SiglipImageProcessor", also with the suffix "Fast" or "Pil". */
 static bool is_class(const char *word, const char *class_name)
 {
     const size_t n = strlen(class_name);
@@ -214,7 +215,7 @@ static int read_common(vision_settings *s, const reader *r, lvlm_error *err)
 
 /* ---- sizes ---------------------------------------------------------------------- */
 
-/* size: {height, width}, or one number where `plain` says that it means both. */
+/* size: {height, width}, or one number for both if `plain`. */
 static int read_square(vision_settings *s, const reader *r, bool plain, lvlm_error *err)
 {
     static const char expected[] = "equal height and width";
@@ -229,8 +230,8 @@ static int read_square(vision_settings *s, const reader *r, bool plain, lvlm_err
     return 0;
 }
 
-/* One bound on the number of pixels: at the top, under either name in size, or the
- * default where there is no size. */
+/* One bound on the number of pixels: at the top level, under either name in size, or
+ * the default without a size. */
 static int read_bound(uint64_t *out, const reader *r, const char *top, const char *edge,
                       lvlm_error *err)
 {
@@ -247,7 +248,7 @@ static int read_bound(uint64_t *out, const reader *r, const char *top, const cha
     return 0;
 }
 
-/* A count in the file that the tower has too. */
+/* A count in the file that must equal the tower's. */
 static int must_equal(const reader *r, const char *key, uint64_t got, size_t expected,
                       lvlm_error *err)
 {
@@ -424,7 +425,7 @@ int vision_settings_read(vision_settings *out, const lvlm_manifest *manifest,
     reader r = { .notes = manifest->checkpoint->notes };
     lvlm_input_spec model;
     TRY(lvlm_input_spec_read(&model, manifest->config, err));
-    FAIL_IF(p == NULL, err, LVLM_EFORMAT, "%s: no way to prepare images is known",
+    FAIL_IF(p == NULL, err, LVLM_EFORMAT, "%s: preparing images is not supported",
             path);
     *out = p->defaults;
     out->model = model;
@@ -432,7 +433,7 @@ int vision_settings_read(vision_settings *out, const lvlm_manifest *manifest,
     out->factor = 1.0 / 255;
     if (p->class_names[0] == NULL) {
         FAIL_IF(resampling == LVLM_RESAMPLING_TORCHVISION, err, LVLM_EUSAGE,
-                "%s: its images are resized by Pillow alone, not by torchvision", path);
+                "%s: its images are resized only by Pillow, not by torchvision", path);
         out->side = model.images.side;
         return 0;
     }

@@ -1,6 +1,6 @@
-/* vision_settings.h - private to vision_input.c: what a model's files say about pixels.
+/* vision_settings.h - private to vision_input.c: settings of the image processor.
  *
- * One row per tower: the class whose files it takes, its defaults, what differs. */
+ * One row per tower: its processor class, defaults and differences. */
 #ifndef LVLM_RUNTIME_INPUT_VISION_SETTINGS_H
 #define LVLM_RUNTIME_INPUT_VISION_SETTINGS_H
 
@@ -18,7 +18,7 @@ typedef enum vision_scaling {
 } vision_scaling;
 
 typedef struct vision_settings {
-    lvlm_input_spec model; /* what the model takes */
+    lvlm_input_spec model; /* the model's input */
     bool resize, rescale, normalize;
     lvlm_filter filter;
     vision_scaling scaling;
@@ -30,12 +30,12 @@ typedef struct vision_settings {
     uint64_t tiles;                  /* tiles */
 } vision_settings;
 
-/* For this model under `resampling`; as lvlm_vision_input_open says. */
+/* Read for a model and `resampling`; errors as in lvlm_vision_input_open. */
 LVLM_MUST_CHECK int vision_settings_read(vision_settings *out,
                                          const lvlm_manifest *manifest,
                                          lvlm_resampling resampling, lvlm_error *err);
 
-/* levels[c][v]: what level v of channel c becomes. */
+/* levels[c][v]: the value of level v of channel c. */
 void vision_levels(float levels[3][256], const vision_settings *settings);
 
 LVLM_END_DECLS

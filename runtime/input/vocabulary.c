@@ -7,7 +7,7 @@
 
 #include "formats/base/alloc.h"
 
-/* Of a string in messages. */
+/* Limit of a string in messages. */
 enum { SHOWN = 60 };
 
 static uint32_t hash_of(const char *text, size_t n)
@@ -26,7 +26,7 @@ static uint32_t hash_of(const char *text, size_t n)
     return (uint32_t)(h * 0xc4ceb9fe1a85ec53u >> 32);
 }
 
-/* Where the string is, or the free slot where it would be. */
+/* The slot of the string, or the free slot for it. */
 static uint32_t *slot_of(const vocabulary *v, const char *text, size_t n, uint32_t hash)
 {
     const size_t mask = v->n_slots - 1;
@@ -57,7 +57,7 @@ const char *vocabulary_text(const vocabulary *v, uint64_t id, size_t *n_bytes)
 
 /* ---- adding -------------------------------------------------------------------- */
 
-/* `block` with room for `need` elements of `size` bytes; NULL: it is as it was. */
+/* Grow `block` to `need` elements of `size` bytes; NULL: it is unchanged. */
 static void *grown(void *block, size_t *capacity, size_t need, size_t size)
 {
     if (need <= *capacity) return block;
@@ -123,7 +123,7 @@ int vocabulary_add(vocabulary *v, const char *text, size_t n_bytes, uint64_t id,
     if (!make_room(v, n_bytes, (size_t)id + 1)) return lvlm_fail_memory(err);
     const uint32_t hash = hash_of(text, n_bytes);
     uint32_t *const slot = slot_of(v, text, n_bytes, hash);
-    FAIL_IF(*slot != 0, err, LVLM_EFORMAT, "token '%.*s' stands twice", shown, text);
+    FAIL_IF(*slot != 0, err, LVLM_EFORMAT, "token '%.*s' is duplicate", shown, text);
     memcpy(v->bytes + v->n_bytes, text, n_bytes);
     v->entries[v->n] = (vocabulary_entry){ (uint32_t)v->n_bytes, (uint32_t)n_bytes,
                                            (uint32_t)id, hash };

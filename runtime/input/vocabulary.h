@@ -1,4 +1,4 @@
-/* vocabulary.h - strings and their ids, both ways, for the tokenizers of this folder.
+/* vocabulary.h - maps strings to ids and back, for the tokenizers of this folder.
  *
  * Strings are bytes; ids may have gaps, and two strings may share one. */
 #ifndef LVLM_RUNTIME_INPUT_VOCABULARY_H
@@ -12,7 +12,7 @@
 
 LVLM_BEGIN_DECLS
 
-/* Ids are below it: more would be a table that no model has. */
+/* Ids are below this; no model has more. */
 enum { VOCABULARY_MAX_IDS = 1 << 22 };
 
 #define VOCABULARY_NO_ID UINT32_MAX
@@ -25,18 +25,18 @@ typedef struct vocabulary_entry {
 } vocabulary_entry;
 
 typedef struct vocabulary {
-    char *bytes; /* all strings, one behind the other */
+    char *bytes; /* all strings, concatenated */
     size_t n_bytes, bytes_capacity;
-    vocabulary_entry *entries; /* in the order in which they were added */
+    vocabulary_entry *entries; /* in the order added */
     size_t n, capacity;
     uint32_t *slots; /* by hash: entry + 1, or 0; a power of two of them */
     size_t n_slots;
-    uint32_t *entry_of; /* by id: the first entry that has it + 1, or 0 */
+    uint32_t *entry_of; /* by id: 1 + the first entry with it, or 0 */
     size_t n_ids, ids_capacity;
     size_t longest; /* string, in bytes */
 } vocabulary;
 
-/* All zero is an empty vocabulary. LVLM_EFORMAT: the string is there already, it is
+/* Zero-initialise for an empty vocabulary. LVLM_EFORMAT: the string is duplicate or
  * empty, or the id is too large. */
 LVLM_MUST_CHECK int vocabulary_add(vocabulary *vocab, const char *text, size_t n_bytes,
                                    uint64_t id, lvlm_error *err);
@@ -45,7 +45,7 @@ void vocabulary_free(vocabulary *vocab);
 /* The id, or VOCABULARY_NO_ID. */
 uint32_t vocabulary_find(const vocabulary *vocab, const char *text, size_t n_bytes);
 
-/* The string of an id, or NULL; no zero byte at its end. */
+/* The string of an id, not NUL-terminated, or NULL. */
 const char *vocabulary_text(const vocabulary *vocab, uint64_t id, size_t *n_bytes);
 
 LVLM_END_DECLS

@@ -1,4 +1,4 @@
-/* word_split.c - PCRE2 over the rules. */
+/* word_split.c - applies the rules with PCRE2. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "runtime/input/word_split.h"
 
@@ -10,7 +10,7 @@
 #include "formats/base/alloc.h"
 #include "runtime/input/unicode_newer.h"
 
-/* Of a compiled pattern's stack; more than any pattern of a model needs. */
+/* Size of a compiled pattern's stack; more than any model's pattern needs. */
 enum { MIN_STACK = 32 << 10, MAX_STACK = 8 << 20 };
 
 static void *take(size_t n_bytes, void *user)
@@ -40,7 +40,7 @@ static int compile(word_split_rule *rule, pcre2_general_context *general,
         PCRE2_UTF | PCRE2_NO_UTF_CHECK | (literal ? PCRE2_LITERAL : PCRE2_UCP), &code,
         &at, context);
     pcre2_compile_context_free(context);
-    if (rule->code != NULL) { /* where it cannot be compiled, it is interpreted */
+    if (rule->code != NULL) { /* if JIT is not available, it is interpreted */
         (void)pcre2_jit_compile(rule->code, PCRE2_JIT_COMPLETE);
         return 0;
     }
@@ -72,7 +72,7 @@ void word_split_free(word_split *split)
 
 /* ---- matching -------------------------------------------------------------------- */
 
-/* One text on its way through the rules. */
+/* State of splitting one text. */
 typedef struct cutter {
     const word_split *split;
     word_split_sink *sink;
@@ -81,7 +81,7 @@ typedef struct cutter {
     pcre2_jit_stack *stack;
     pcre2_match_data *data[WORD_SPLIT_MAX_RULES];
     const char *text;   /* all of it ... */
-    const char *shadow; /* ... and as PCRE2 sees it, byte for byte as long */
+    const char *shadow; /* ... and as passed to PCRE2, of the same length */
 } cutter;
 
 static void close_cutter(cutter *c)
@@ -111,8 +111,8 @@ static int open_cutter(cutter *c, lvlm_error *err)
     return 0;
 }
 
-/* Find the rule's next match at or behind `at`; false: none, or rc < 0. An empty match
- * cuts nothing and is passed over. */
+/* Find the rule's next match at or after `at`; false: none, or rc < 0. Empty matches
+ * are skipped. */
 static int next_match(bool *found, size_t *start, size_t *end, cutter *c, size_t rule,
                       const char *text, size_t n_bytes, size_t at, lvlm_error *err)
 {
@@ -138,7 +138,7 @@ static int cut_piece(cutter *c, size_t rule, const char *text, size_t start, siz
     return start == end ? 0 : cut(c, rule + 1, text + start, end - start, err);
 }
 
-/* By rules `rule` and on. */
+/* Split by rules from `rule`. */
 static int cut(cutter *c, size_t rule, const char *text, size_t n_bytes,
                lvlm_error *err)
 {
@@ -157,7 +157,7 @@ static int cut(cutter *c, size_t rule, const char *text, size_t n_bytes,
     }
 }
 
-/* A copy of `text` with stand-ins, or NULL: it needs none. */
+/* A copy of `text` with replaced characters, or NULL if none is replaced. */
 static int make_shadow(char **out, const char *text, size_t n_bytes, lvlm_error *err)
 {
     for (size_t at = 0; at < n_bytes;) {

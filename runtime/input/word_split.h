@@ -1,13 +1,14 @@
-/* word_split.h - cuts a text into the words that are encoded one by one.
+/* word_split.h - splits a text into the words that are encoded one by one.
  *
- * A list of rules; each cuts the pieces of the one before. A rule is a pattern in the
- * syntax that Oniguruma and PCRE2 share, or a literal, and what becomes of its matches:
+ * A list of rules; each splits the pieces of the previous one. A rule is a pattern in
+ * the common syntax of Oniguruma and PCRE2, or a literal, and the treatment of its
+ * matches:
  *
- *   isolated              match and what lies between matches are pieces
- *   removed               what lies between them
- *   merged with previous  what lies in front of a match, with it
+ *   isolated              matches and the text between them are pieces
+ *   removed               only the text between them is
+ *   merged with previous  a match joins the text before it
  *
- * Patterns run compiled (PCRE2's JIT). Categories are those of Unicode 16
+ * Patterns are compiled by PCRE2's JIT. Categories are those of Unicode 16
  * (unicode_newer.h). */
 #ifndef LVLM_RUNTIME_INPUT_WORD_SPLIT_H
 #define LVLM_RUNTIME_INPUT_WORD_SPLIT_H
@@ -45,8 +46,8 @@ void word_split_free(word_split *split);
 typedef int word_split_sink(void *user, const char *word, size_t n_bytes,
                             lvlm_error *err);
 
-/* Hand every word of `text`, well-formed UTF-8, to `sink`, in order; none is empty.
- * LVLM_ENOMEM: the pattern needs more memory or steps than we give it. */
+/* Pass every word of `text`, well-formed UTF-8, to `sink`, in order; none is empty.
+ * LVLM_ENOMEM: the pattern exceeds the limits of memory or steps. */
 LVLM_MUST_CHECK int word_split_apply(const word_split *split, const char *text,
                                      size_t n_bytes, word_split_sink *sink, void *user,
                                      lvlm_error *err);

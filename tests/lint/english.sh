@@ -12,6 +12,7 @@ convert
 formats
 formats/family
 runtime/generate
+runtime/input
 runtime/ops
 tests/lint
 '

@@ -98,7 +98,7 @@ static void cut_files_are_refused(void **state)
 static void other_files_are_refused(void **state)
 {
     (void)state;
-    refused("", 0, NULL, "is no image that can be read");
+    refused("", 0, NULL, "is not an image that can be read");
     refused("GIF89a...", 9, NULL, "not a JPEG, PNG or WebP file");
     refused("\xff\xd8\xff\xe0", 4, NULL, "JPEG: is cut off");
     refused("\xff\xd8\xff\xd9", 4, NULL, "JPEG: is damaged");

@@ -128,7 +128,7 @@ static void keys_that_nothing_follows_are_noted(void **state)
     static const char *const expected[] = {
         "messages: 'name' is not followed: templates write roles, not names",
         "messages: 'txt' is not known and not followed; did you mean 'text'?",
-        "messages: 'detail' is not followed: every picture is seen alike",
+        "messages: 'detail' is not followed: every picture is treated alike",
     };
     lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_messages m;

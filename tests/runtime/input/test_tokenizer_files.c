@@ -70,7 +70,7 @@ static void vocab_refuses_broken_merges(void **state)
     } bad[] = {
         { "a b\nab\n", "model: merges.txt: merge 1 is not two words" },
         { "a b c\n", "merge 0 is not two words" },
-        { "# #\n", "is no token" }, /* a merge, not a comment */
+        { "# #\n", "is not a token" }, /* a merge, not a comment */
         { "b c\n", "merge 0 of 'b' and 'c'" },
     };
     char *const vocab = vocab_json();
@@ -176,7 +176,7 @@ static void config_refuses_ids_that_do_not_follow(void **state)
           "{\"added_tokens_decoder\":{" DECODER("258", "ab", "true") "}}",
           "'ab' has id 258 in the file, but its text has 256" },
         { "tokenizer_config.json", "{\"added_tokens_decoder\":{\"x\":{}}}",
-          "'x' is no id" },
+          "'x' is not an id" },
         { "tokenizer_config.json", "{\"added_tokens_decoder\":{\"258\":{}}}",
           "without content" },
         { "tokenizer_config.json", "{", "model: tokenizer_config.json: not JSON" },
@@ -316,10 +316,10 @@ static void ranks_refuse_broken_lines(void **state)
         { "YWI 258\n", "line 259: not base64" },
         { "Y*I= 258\n", "line 259: not base64" },
         { "YWI=\n", "line 259: no rank" },
-        { "YWI= x\n", "line 259: 'x' is no rank" },
-        { "YWI= 1000000000\n", "line 259: '1000000000' is no rank" },
+        { "YWI= x\n", "line 259: 'x' is not a rank" },
+        { "YWI= 1000000000\n", "line 259: '1000000000' is not a rank" },
         { "YWI= 258 1\n", "line 259: more than a token and its rank" },
-        { "YQ== 258\n", "line 259: token 'a' stands twice" },
+        { "YQ== 258\n", "line 259: token 'a' is duplicate" },
         { "YWI= \001\n", "line 259: no rank" },
     };
     text_files empty = { .paligemma = false };
@@ -424,7 +424,7 @@ static void sentencepiece_refuses_what_would_change_ids(void **state)
         { BPE "\x0a\x03\x0a\x01\xff", 9, "piece 8 is not UTF-8" },
         { BPE "\x0a\x03\x0a\x01"
               "a",
-          9, "token 'a' stands twice" },
+          9, "token 'a' is duplicate" },
         { BPE "\x0a\x00", 6, "token 8 is empty" },
         { BPE "\x0a\x05\x0a\x01q\x18\x02", 11, "a second one for what is unknown" },
         { BPE "\x0a\x7f", 6, "broken protobuf" },

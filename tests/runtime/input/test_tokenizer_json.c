@@ -197,14 +197,14 @@ static void json_refuses_what_would_change_ids(void **state)
         { "{", "not JSON" },
         { "{}", "there is no vocab" },
         { "{\"model\":{\"type\":\"Unigram\"}}", "model Unigram is not supported" },
-        { "{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}", "'a' is no number" },
+        { "{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}", "'a' is not a number" },
         { "{\"model\":{\"vocab\":{\"a\":4194304},\"merges\":[]}}", "at most 4194303" },
         { "{\"model\":{\"vocab\":{\"a\":0}}}", "no merges" },
         { "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}",
           "merge 0 is not two strings" },
         { "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[[\"a\",\"a\",\"a\"]]}}",
           "merge 0 is not two strings" },
-        { "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a a\"]}}", "is no token" },
+        { "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a a\"]}}", "is not a token" },
         { "{\"model\":{\"dropout\":0.1}}", "dropout" },
         { "{\"model\":{\"end_of_word_suffix\":\"</w>\"}}", "suffix" },
         { "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"unk_token\":\"?\"}}",
@@ -301,7 +301,7 @@ static void decoding_leaves_special_tokens_out_when_told_to(void **state)
     const int64_t beyond = 262;
     assert_int_equal(lvlm_tokenizer_decode(t, &text, &beyond, 1, NULL, &err),
                      LVLM_EFORMAT);
-    assert_string_equal(err.text, "id 262 is no token's; the tokenizer has 262");
+    assert_string_equal(err.text, "id 262 is not a token's; the tokenizer has 262");
     lvlm_strbuf_free(&text);
     lvlm_tokenizer_close(t);
 }

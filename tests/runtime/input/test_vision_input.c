@@ -242,7 +242,8 @@ static void images_that_do_not_fit_are_named(void **state)
         { SIGLIP, "{" SIZE448 ",\"do_resize\":false}", "png-rgb.png",
           "has 160 x 120 pixels, expected 448 x 448" },
         { SIGLIP, "{" SIZE448 "}", "none.png", "none.png: cannot open" },
-        { SIGLIP, "{" SIZE448 "}", "expected.json", "is no image that can be read" },
+        { SIGLIP, "{" SIZE448 "}", "expected.json",
+          "is not an image that can be read" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {

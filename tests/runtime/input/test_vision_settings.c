@@ -71,7 +71,7 @@ static void settings_that_are_not_followed_are_noted(void **state)
         { QWEN2, "{\"max_pixel\":64}", "preprocessor_config.json: 'max_pixel' is not known and not followed; did you mean 'max_pixels'?" },
         { QWEN2, "{\"do_convert_rgb\":false}", "preprocessor_config.json: 'do_convert_rgb' is not followed: every image is read as RGB" },
         { QWEN2, "{\"do_pad\":true}", "preprocessor_config.json: 'do_pad' is not followed: images keep their shape" },
-        { QWEN2, "{\"do_rescale\":null}", "preprocessor_config.json: 'do_rescale' is null: counts as true, as transformers 5 has it; earlier ones take it for false" },
+        { QWEN2, "{\"do_rescale\":null}", "preprocessor_config.json: 'do_rescale' is null: counts as true, as in transformers 5; earlier versions read it as false" },
         { QWEN2, "{\"size\":{\"longest_edge\":12845056,\"shortest_edge\":3136,\"height\":4}}", "preprocessor_config.json: size: 'height' is not known and not followed" },
         // clang-format on
     };
@@ -142,7 +142,7 @@ static void models_without_a_way_are_refused(void **state)
     refused(QWEN2, LVLM_RESAMPLING_PILLOW, LVLM_EFORMAT,
             "has no preprocessor_config.json");
     refused("real_sizes/Qwen-VL", LVLM_RESAMPLING_TORCHVISION, LVLM_EUSAGE,
-            "resized by Pillow alone");
+            "resized only by Pillow");
 }
 
 int main(void)
