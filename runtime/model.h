@@ -90,8 +90,8 @@ typedef struct lvlm_model lvlm_model;
  *   logits      [B, T, V]
  *   loss        []          only when at least one label counts
  *
- * Those of vision and connector are [N, P, C] for N squares of P patches, [R, C] for
- * the patches of grids, and for tiles what runtime/vision/tiles.c hands out: the
+ * Those of vision and connector are [N, P, C] for N squares of P rows, [R, C] for
+ * the rows of grids, and for tiles what runtime/vision/tiles.c hands out: the
  * reference's own shapes and order of rows. Rows of padding tokens are not computed and
  * come out as zeros. Without images those of vision and connector are absent. */
 typedef struct lvlm_stage_sink {

@@ -1,15 +1,15 @@
 /* projector.c - the connector that pools squares of patches and projects them.
  *
  *   x[u] = patches of square u, row by row, end to end    pool^2 of them, each C wide
- *   n[u] = norm x[u]                                      patch by patch; merger only
- *   m[u] = act(W1 n[u] + b1)                              merger only
+ *   n[u] = norm x[u]                                      patch by patch
+ *   m[u] = act(W1 n[u] + b1)
  *   z[u] = W2 m[u] + b2
  *
- * C = the tower's width, S = pool^2 C, H = text.hidden; "linear" pools nothing. A tower
+ * What a kind lacks is left out: "linear" is W2 of single patches, "merger" has all.
+ * C = the tower's width, S = pool^2 C, M = the hidden width, H = text.hidden. A tower
  * that groups its patches by the same squares is taken as it is: squares are computed
  * and emitted in its order, and leave in that of the images. Else patches are gathered
  * first, in the order of the images. */
-#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -21,12 +21,13 @@
 
 typedef struct projector {
     size_t in, pool, out; /* C, side of a square in patches, H */
+    size_t hidden;        /* M; 0: there is no W1 */
     unsigned has;
     lvlm_activation activation;
-    norm_layer norm;     /* (C) */
-    weight_matrix fc1_w; /* (S,S) */
-    weight_vector fc1_b; /* (S) */
-    weight_matrix fc2_w; /* (H,S) */
+    norm_layer norm;     /* (C) eps 0: there is none */
+    weight_matrix fc1_w; /* (M,S) */
+    weight_vector fc1_b; /* (M) */
+    weight_matrix fc2_w; /* (H,M), (H,S) without W1 */
     weight_vector fc2_b; /* (H) */
 } projector;
 
@@ -65,28 +66,43 @@ static const weight_row rows[] = {
 
 /* ---- life ----------------------------------------------------------------------- */
 
+/* S */
+static size_t square_of(const projector *c)
+{
+    return c->pool * c->pool * c->in;
+}
+
+static bool has_norm(const projector *c)
+{
+    return c->norm.eps > 0;
+}
+
 static int projector_open(void **out, const lvlm_manifest *manifest,
-                          const lvlm_image_rows *rule, unsigned has,
-                          const config_row *settings, lvlm_error *err)
+                          const lvlm_image_rows *rule, const config_row *settings,
+                          lvlm_error *err)
 {
     projector *const c = *out = lvlm_calloc(1, sizeof *c);
     if (c == NULL) return lvlm_fail_memory(err);
     c->pool = rule->pool;
-    TRY(configure(c, settings, manifest->config, err));
-    c->has = has | (has & MERGER && !c->norm.rms ? NORM_BIAS : 0);
-    return 0;
+    return configure(c, settings, manifest->config, err);
 }
 
 static int linear_open(void **out, const lvlm_manifest *manifest,
                        const lvlm_image_rows *rule, lvlm_error *err)
 {
-    return projector_open(out, manifest, rule, LINEAR, linear_settings, err);
+    TRY(projector_open(out, manifest, rule, linear_settings, err));
+    ((projector *)*out)->has = LINEAR;
+    return 0;
 }
 
 static int merger_open(void **out, const lvlm_manifest *manifest,
                        const lvlm_image_rows *rule, lvlm_error *err)
 {
-    return projector_open(out, manifest, rule, MERGER, merger_settings, err);
+    TRY(projector_open(out, manifest, rule, merger_settings, err));
+    projector *const c = *out;
+    c->has = MERGER | (c->norm.rms ? 0 : NORM_BIAS);
+    c->hidden = square_of(c);
+    return 0;
 }
 
 static int projector_bind(void *connector, weights *w, lvlm_error *err)
@@ -100,27 +116,25 @@ static size_t projector_width(const void *connector)
     return ((const projector *)connector)->in;
 }
 
-/* S */
-static size_t square_of(const projector *c)
-{
-    return c->pool * c->pool * c->in;
-}
-
 static size_t projector_scratch(const void *connector, const features *f,
                                 size_t n_threads)
 {
     const projector *const c = connector;
-    const size_t S = square_of(c), out = linear_scratch(S, c->out, n_threads);
-    const size_t hidden = linear_scratch(S, S, n_threads), norm = norm_scratch(f->R);
-    if (c->has & LINEAR) return out;
-    const size_t most = out > hidden ? out : hidden;
-    return most > norm ? most : norm;
+    const size_t S = square_of(c), M = c->hidden;
+    const size_t needs[] = {
+        linear_scratch(M > 0 ? M : S, c->out, n_threads),
+        M > 0 ? linear_scratch(S, M, n_threads) : 0,
+        has_norm(c) ? norm_scratch(f->R) : 0,
+    };
+    size_t most = 0;
+    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
+        if (needs[i] > most) most = needs[i];
+    return most;
 }
 
 static void projector_announce(const void *connector, stages *s)
 {
-    const projector *const c = connector;
-    if (c->has & MERGER) stages_announce(s, "connector.norm");
+    if (has_norm(connector)) stages_announce(s, "connector.norm");
     stages_announce(s, "connector.out");
 }
 
@@ -131,7 +145,7 @@ typedef struct projector_tape {
     size_t *from;            /* (R) which of the tower's rows is gathered; NULL: none */
     const real *x;           /* (R,C) what is projected: gathered, or the tower's own */
     real *gathered, *normed; /* (R,C), which is (U,S) too */
-    real *pre, *hidden;      /* (U,S) before and after the activation */
+    real *pre, *hidden;      /* (U,M) before and after the activation */
     real *merged;            /* (U,H) in the tower's order, where that is another */
     real *dgathered, *dnormed, *dpre, *dhidden, *dmerged; /* as those */
 } projector_tape;
@@ -151,22 +165,22 @@ static int projector_tape_make(const void *connector, void **tape, workspace *me
                                const features *f, bool keep, lvlm_error *err)
 {
     const projector *const c = connector;
-    const size_t S = square_of(c), U = f->R / (c->pool * c->pool);
+    const size_t M = c->hidden, U = f->R / (c->pool * c->pool);
     const size_t gathered = is_grouped(c, f) ? 0 : f->R;
-    const size_t squares = c->has & MERGER ? U : 0;
+    const size_t normed = has_norm(c) ? f->R : 0;
     const size_t merged = is_reordered(c, f) ? U : 0;
     projector_tape *const p = *tape = lvlm_arena_alloc(&memory->lists, 1, sizeof *p);
     if (p == NULL) return lvlm_fail_memory(err);
     const workspace_slot slots[] = {
         { &p->gathered, gathered, c->in },
-        { &p->normed, squares, S },
-        { &p->pre, squares, S },
-        { &p->hidden, squares, S },
+        { &p->normed, normed, c->in },
+        { &p->pre, U, M },
+        { &p->hidden, U, M },
         { &p->merged, merged, c->out },
         { &p->dgathered, keep ? gathered : 0, c->in },
-        { &p->dnormed, keep ? squares : 0, S },
-        { &p->dpre, keep ? squares : 0, S },
-        { &p->dhidden, keep ? squares : 0, S },
+        { &p->dnormed, keep ? normed : 0, c->in },
+        { &p->dpre, keep ? U : 0, M },
+        { &p->dhidden, keep ? U : 0, M },
         { &p->dmerged, keep ? merged : 0, c->out },
     };
     TRY(workspace_take(memory, slots, sizeof slots / sizeof *slots, "connector", err));
@@ -192,19 +206,23 @@ static int projector_forward(const void *connector, void *tape, real *out,
 {
     const projector *const c = connector;
     projector_tape *const p = tape;
-    const size_t S = square_of(c), U = f->R / (c->pool * c->pool), H = c->out;
+    const size_t U = f->R / (c->pool * c->pool), S = square_of(c);
+    const size_t M = c->hidden, H = c->out;
     if (p->from != NULL)
         gather_rows_forward(p->gathered, f->rows, p->from, f->R, c->in);
     const real *x = p->x = p->from != NULL ? p->gathered : f->rows;
-    if (c->has & MERGER) {
+    if (has_norm(c)) {
         norm_forward(p->normed, x, &c->norm, f->R, c->in);
         TRY(features_emit(s, "connector.norm", p->normed, f, c->in, err));
-        dense_forward(p->pre, p->normed, &c->fc1_w, &c->fc1_b, U, S, S, scratch);
-        activation_forward(p->hidden, p->pre, c->activation, U * S);
+        x = p->normed;
+    }
+    if (M > 0) {
+        dense_forward(p->pre, x, &c->fc1_w, &c->fc1_b, U, S, M, scratch);
+        activation_forward(p->hidden, p->pre, c->activation, U * M);
         x = p->hidden;
     }
     real *const z = p->merged != NULL ? p->merged : out;
-    dense_forward(z, x, &c->fc2_w, &c->fc2_b, U, S, H, scratch);
+    dense_forward(z, x, &c->fc2_w, &c->fc2_b, U, M > 0 ? M : S, H, scratch);
     TRY(emit_out(c, s, z, f, err));
     for (size_t u = 0; z != out && u < U; u++)
         memcpy(out + f->order[u] * H, z + u * H, H * sizeof *out);
@@ -214,20 +232,24 @@ static int projector_forward(const void *connector, void *tape, real *out,
 /* ---- backward ------------------------------------------------------------------- */
 
 /* dx (R,C) += of what is projected, from dz (U,H); dx may be NULL. */
-static void merger_backward(const projector *c, projector_tape *p, real *dx,
+static void layers_backward(const projector *c, projector_tape *p, real *dx,
                             const real *dz, size_t U, const ops_scratch *scratch)
 {
-    const size_t S = square_of(c), bytes = U * S * sizeof(real);
-    memset(p->dhidden, 0, bytes);
-    memset(p->dpre, 0, bytes);
-    memset(p->dnormed, 0, bytes);
-    dense_backward(p->dhidden, dz, p->hidden, &c->fc2_w, &c->fc2_b, U, S, c->out,
-                   scratch);
-    activation_backward(p->dpre, p->dhidden, p->pre, c->activation, U * S);
-    dense_backward(p->dnormed, p->dpre, p->normed, &c->fc1_w, &c->fc1_b, U, S, S,
-                   scratch);
-    norm_backward(dx, p->dnormed, p->x, &c->norm, U * c->pool * c->pool, c->in,
-                  scratch);
+    const size_t S = square_of(c), M = c->hidden, R = U * c->pool * c->pool;
+    const real *const n = has_norm(c) ? p->normed : p->x;
+    real *const dn = has_norm(c) ? p->dnormed : dx;
+    if (has_norm(c)) memset(dn, 0, R * c->in * sizeof *dn);
+    if (M == 0) {
+        dense_backward(dn, dz, n, &c->fc2_w, &c->fc2_b, U, S, c->out, scratch);
+    } else {
+        memset(p->dhidden, 0, U * M * sizeof *p->dhidden);
+        memset(p->dpre, 0, U * M * sizeof *p->dpre);
+        dense_backward(p->dhidden, dz, p->hidden, &c->fc2_w, &c->fc2_b, U, M, c->out,
+                       scratch);
+        activation_backward(p->dpre, p->dhidden, p->pre, c->activation, U * M);
+        dense_backward(dn, p->dpre, n, &c->fc1_w, &c->fc1_b, U, S, M, scratch);
+    }
+    if (has_norm(c)) norm_backward(dx, dn, p->x, &c->norm, R, c->in, scratch);
 }
 
 static void projector_backward(const void *connector, void *tape, real *drows,
@@ -245,11 +267,7 @@ static void projector_backward(const void *connector, void *tape, real *drows,
         dz = p->dmerged;
     }
     if (gathers) memset(dx, 0, f->R * c->in * sizeof *dx);
-    if (c->has & MERGER)
-        merger_backward(c, p, dx, dz, U, scratch);
-    else
-        dense_backward(dx, dz, p->x, &c->fc2_w, &c->fc2_b, U, square_of(c), c->out,
-                       scratch);
+    layers_backward(c, p, dx, dz, U, scratch);
     if (gathers) gather_rows_backward(drows, dx, p->from, f->R, c->in);
 }
 

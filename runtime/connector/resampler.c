@@ -24,6 +24,7 @@
 
 typedef struct resampler {
     size_t in, width, heads, queries, out; /* C, D, heads, Q, H */
+    size_t side;                           /* of the square of queries */
     weight_matrix kv_w;                    /* (D,C), absent: the identity */
     weight_vector query;                   /* (Q,D) */
     weight_vector positions;               /* (Q,D) */
@@ -93,6 +94,7 @@ static int resampler_open(void **out, const lvlm_manifest *manifest,
     resampler *const c = *out = lvlm_calloc(1, sizeof *c);
     if (c == NULL) return lvlm_fail_memory(err);
     c->queries = rule->queries;
+    c->side = lvlm_image_rows_grid(rule, &(lvlm_grid){ 1, 1, 1 }).h;
     TRY(configure(c, config_rows, manifest->config, err));
     FAIL_IF(c->width % c->heads != 0, err, LVLM_EFORMAT,
             "configuration: connector.hidden %zu is no multiple of connector.heads %zu",
@@ -178,11 +180,6 @@ static int resampler_tape_make(const void *connector, void **tape, workspace *me
     return 0;
 }
 
-static size_t side_of(size_t n)
-{
-    return (size_t)(sqrt((double)n) + 0.5);
-}
-
 static attention_dims dims_of(const resampler *c, const resampler_tape *p,
                               const features *seen)
 {
@@ -209,7 +206,7 @@ static void make_keys(resampler_tape *p, const resampler *c, const features *see
     else
         memcpy(p->wide, seen->rows, R * D * sizeof *p->wide);
     norm_forward(p->x, p->wide, &c->norm_kv, R, D);
-    resize_forward(p->table, c->positions.v, side_of(c->queries), side_of(seen->P), D);
+    resize_forward(p->table, c->positions.v, c->side, seen->grids[0].h, D);
     memcpy(p->keyed, p->x, R * D * sizeof *p->keyed);
     add_rows_forward(p->keyed, p->table, R, seen->P, D);
     dense_forward(p->k, p->keyed, &c->k_w, &c->k_b, R, D, D, scratch);
@@ -260,8 +257,7 @@ static void keys_backward(resampler_tape *p, const resampler *c, real *drows,
     if (c->positions.grad != NULL) {
         memset(p->table, 0, seen->P * D * sizeof *p->table);
         add_rows_backward(p->table, p->dx, R, seen->P, D);
-        resize_backward(c->positions.grad, p->table, side_of(c->queries),
-                        side_of(seen->P), D);
+        resize_backward(c->positions.grad, p->table, c->side, seen->grids[0].h, D);
     }
     dense_backward(p->dx, p->dv, p->x, &c->v_w, &c->v_b, R, D, D, scratch);
     norm_backward(p->dwide, p->dx, p->wide, &c->norm_kv, R, D, scratch);
