@@ -106,7 +106,7 @@
 #define tiles_embed            LVLM_PER_PRECISION(tiles_embed)
 #define tiles_embed_backward   LVLM_PER_PRECISION(tiles_embed_backward)
 #define tower_project_squares_backward LVLM_PER_PRECISION(tower_project_squares_backward)
-#define tower_choose           LVLM_PER_PRECISION(tower_choose)
+#define tower_find             LVLM_PER_PRECISION(tower_find)
 #define tower_project_squares  LVLM_PER_PRECISION(tower_project_squares)
 #define seen_all_to_all        LVLM_PER_PRECISION(seen_all_to_all)
 
@@ -114,7 +114,7 @@
 #define linear_connector       LVLM_PER_PRECISION(linear_connector)
 #define merger_connector       LVLM_PER_PRECISION(merger_connector)
 #define resampler_connector    LVLM_PER_PRECISION(resampler_connector)
-#define connector_choose       LVLM_PER_PRECISION(connector_choose)
+#define connector_find         LVLM_PER_PRECISION(connector_find)
 
 /* text/ */
 #define decoder_tape_make      LVLM_PER_PRECISION(decoder_tape_make)

@@ -39,8 +39,7 @@ extern const vision_connector linear_connector;
 extern const vision_connector merger_connector;
 extern const vision_connector resampler_connector;
 
-/* The one that the configuration names, or LVLM_EFORMAT. */
-int connector_choose(const vision_connector **out, const cJSON *config,
-                     lvlm_error *err);
+/* The one of a word that lvlm_image_rows_read accepted. */
+const vision_connector *connector_find(const char *word);
 
 #endif

@@ -37,9 +37,9 @@ static int open_parts(pipeline *p, const lvlm_manifest *manifest,
 {
     const char *const reference = options->reference;
     TRY(lvlm_input_spec_read(&p->spec, manifest->config, err));
-    TRY(tower_choose(&p->tower, manifest->config, err));
+    p->tower = tower_find(p->spec.images.tower);
     TRY(p->tower->open(&p->vision, manifest, reference, err));
-    TRY(connector_choose(&p->connector, manifest->config, err));
+    p->connector = connector_find(p->spec.rows.connector);
     TRY(p->connector->open(&p->projection, manifest, &p->spec.rows, err));
     TRY(decoder_open(&p->text, manifest, reference, err));
     p->text.config.nudge = options->nudge;

@@ -70,6 +70,10 @@ static int tiles_open(void **out, const lvlm_manifest *manifest, const char *ref
     TRY(tower_configure(&t->block, manifest->config, err));
     TRY(configure(t, config_rows, manifest->config, err));
     TRY(configure_list(t->taps, MAX_TAPS, &t->K, manifest->config, "vision.taps", err));
+    for (size_t k = 0; k < t->K; k++)
+        FAIL_IF(t->taps[k] >= t->layers, err, LVLM_EFORMAT,
+                "configuration: vision.taps names block %zu, but the tower has %zu",
+                t->taps[k], t->layers);
     const size_t grid = t->image / t->patch;
     FAIL_IF(t->P != grid * grid + 1, err, LVLM_EFORMAT,
             "configuration: vision.rows %zu, but a tile has %zu patches and one more",

@@ -3,25 +3,18 @@
 
 #include <string.h>
 
-#include "formats/base/json.h"
 #include "formats/numeric.h"
 #include "runtime/model/configure.h"
 #include "runtime/ops/patchify.h"
 
 static const vision_tower *const towers[] = { &siglip_tower, &openclip_tower,
-                                              &qwen2_tower, &tiles_tower, NULL };
+                                              &qwen2_tower, &tiles_tower };
 
-int tower_choose(const vision_tower **out, const cJSON *config, lvlm_error *err)
+const vision_tower *tower_find(const char *word)
 {
-    const char *word = lvlm_json_string(lvlm_json_path(config, "vision.tower"));
-    for (size_t i = 0; towers[i] != NULL; i++) {
-        if (word == NULL || strcmp(towers[i]->word, word) != 0) continue;
-        *out = towers[i];
-        return 0;
-    }
-    return lvlm_fail(err, LVLM_EFORMAT,
-                     "configuration: vision.tower '%s' is not one that can be run",
-                     word != NULL ? word : "(none)");
+    size_t i = 0;
+    while (strcmp(towers[i]->word, word) != 0) i++;
+    return towers[i];
 }
 
 static const config_row config_rows[] = {

@@ -46,8 +46,8 @@ extern const vision_tower openclip_tower;
 extern const vision_tower qwen2_tower;
 extern const vision_tower tiles_tower;
 
-/* The one that the configuration names, or LVLM_EFORMAT. */
-int tower_choose(const vision_tower **out, const cJSON *config, lvlm_error *err);
+/* The one of a word that lvlm_image_spec_read accepted. */
+const vision_tower *tower_find(const char *word);
 
 /* The settings of its blocks. */
 int tower_configure(transformer_config *config, const cJSON *json, lvlm_error *err);
