@@ -22,8 +22,8 @@
 #ifndef LVLM_RUNTIME_BLOCK_TRANSFORMER_H
 #define LVLM_RUNTIME_BLOCK_TRANSFORMER_H
 
-#include "runtime/model/weights.h"
-#include "runtime/model/workspace.h"
+#include "runtime/block/weights.h"
+#include "runtime/block/workspace.h"
 #include "runtime/ops/activation.h"
 
 typedef struct transformer_config {

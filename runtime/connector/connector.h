@@ -8,9 +8,9 @@
 #define LVLM_RUNTIME_CONNECTOR_CONNECTOR_H
 
 #include "runtime/block/features.h"
+#include "runtime/block/weights.h"
+#include "runtime/block/workspace.h"
 #include "runtime/image_rows.h"
-#include "runtime/model/weights.h"
-#include "runtime/model/workspace.h"
 
 typedef struct vision_connector {
     const char *word;

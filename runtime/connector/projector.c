@@ -13,8 +13,8 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "runtime/block/configure.h"
 #include "runtime/connector/connector.h"
-#include "runtime/model/configure.h"
 #include "runtime/ops/linear.h"
 #include "runtime/ops/norm.h"
 #include "runtime/ops/rows.h"

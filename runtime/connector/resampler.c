@@ -13,9 +13,9 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "runtime/block/configure.h"
+#include "runtime/block/workspace.h"
 #include "runtime/connector/connector.h"
-#include "runtime/model/configure.h"
-#include "runtime/model/workspace.h"
 #include "runtime/ops/add.h"
 #include "runtime/ops/attention.h"
 #include "runtime/ops/linear.h"

@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "runtime/block/workspace.h"
 #include "runtime/model/engine.h"
 #include "runtime/model/pipeline.h"
-#include "runtime/model/workspace.h"
 
 enum {
     MAX_ROWS = 1 << 23, /* positions stay exact in float */

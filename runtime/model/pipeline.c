@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "runtime/block/workspace.h"
 #include "runtime/model/engine.h"
-#include "runtime/model/workspace.h"
 #include "runtime/ops/attention.h"
 #include "runtime/positions.h"
 

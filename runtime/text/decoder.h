@@ -8,8 +8,8 @@
 #ifndef LVLM_RUNTIME_TEXT_DECODER_H
 #define LVLM_RUNTIME_TEXT_DECODER_H
 
+#include "runtime/block/stages.h"
 #include "runtime/block/transformer.h"
-#include "runtime/model/stages.h"
 #include "runtime/packing.h"
 #include "runtime/positions.h"
 #include "runtime/sight.h"

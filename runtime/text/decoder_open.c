@@ -5,7 +5,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
-#include "runtime/model/configure.h"
+#include "runtime/block/configure.h"
 #include "runtime/text/decoder.h"
 
 static const config_row config_rows[] = {

@@ -7,8 +7,8 @@
 #ifndef LVLM_RUNTIME_TEXT_HEAD_H
 #define LVLM_RUNTIME_TEXT_HEAD_H
 
-#include "runtime/model/stages.h"
-#include "runtime/model/weights.h"
+#include "runtime/block/stages.h"
+#include "runtime/block/weights.h"
 
 typedef struct text_head_config {
     size_t hidden, vocab;

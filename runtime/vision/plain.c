@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "runtime/model/configure.h"
+#include "runtime/block/configure.h"
 #include "runtime/ops/add.h"
 #include "runtime/ops/linear.h"
 #include "runtime/ops/resize.h"

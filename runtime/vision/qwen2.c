@@ -12,8 +12,8 @@
 
 #include "formats/base/alloc.h"
 #include "formats/numeric.h"
-#include "runtime/model/configure.h"
-#include "runtime/model/workspace.h"
+#include "runtime/block/configure.h"
+#include "runtime/block/workspace.h"
 #include "runtime/ops/linear.h"
 #include "runtime/ops/rope.h"
 #include "runtime/vision/tower.h"

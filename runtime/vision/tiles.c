@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "runtime/model/configure.h"
-#include "runtime/model/workspace.h"
+#include "runtime/block/configure.h"
+#include "runtime/block/workspace.h"
 #include "runtime/ops/add.h"
 #include "runtime/ops/linear.h"
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "formats/numeric.h"
-#include "runtime/model/configure.h"
+#include "runtime/block/configure.h"
 #include "runtime/ops/patchify.h"
 
 static const vision_tower *const towers[] = { &siglip_tower, &openclip_tower,

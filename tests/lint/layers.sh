@@ -10,6 +10,10 @@ rules='
 ^formats/          formats/
 ^convert/          formats/ convert/
 ^runtime/ops/      formats/ runtime/ops/ runtime/[^/]*$
+^runtime/block/    formats/ runtime/(ops|block)/ runtime/[^/]*$
+^runtime/vision/   formats/ runtime/(ops|block|vision)/ runtime/[^/]*$
+^runtime/connector/ formats/ runtime/(ops|block|connector)/ runtime/[^/]*$
+^runtime/text/     formats/ runtime/(ops|block|text)/ runtime/[^/]*$
 ^runtime/          formats/ runtime/
 ^verify/           formats/ runtime/[^/]*$ verify/
 ^tests/formats/    formats/ tests/

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "runtime/model/weights.h"
+#include "runtime/block/weights.h"
 #include "tests/support/gradcheck.h"
 
 #define BLOCK_BAND 1e-6 /* relative; observed 3.5e-7, gcc 12, OpenBLAS 0.3.21 */

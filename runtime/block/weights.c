@@ -2,7 +2,7 @@
  *
  *   row -> target of the manifest -> (tied: the target it stands for) -> checked source
  *       -> matrix: borrowed from the mapping | vector: widened into `vectors` */
-#include "runtime/model/weights.h"
+#include "runtime/block/weights.h"
 
 #include <stdio.h>
 

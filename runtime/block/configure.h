@@ -8,8 +8,8 @@
  * The field's type says what is read: size_t a count above 0, int64_t an index,
  * double a number above 0, bool, lvlm_activation. CONFIG_MAYBE takes null or nothing
  * at all too, which is 0. */
-#ifndef LVLM_RUNTIME_MODEL_CONFIGURE_H
-#define LVLM_RUNTIME_MODEL_CONFIGURE_H
+#ifndef LVLM_RUNTIME_BLOCK_CONFIGURE_H
+#define LVLM_RUNTIME_BLOCK_CONFIGURE_H
 
 #include <cjson/cJSON.h>
 #include <stdbool.h>

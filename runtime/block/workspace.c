@@ -1,5 +1,5 @@
 /* workspace.c - allocations cut into aligned arrays; see workspace.h. */
-#include "runtime/model/workspace.h"
+#include "runtime/block/workspace.h"
 
 #include <inttypes.h>
 

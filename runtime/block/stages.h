@@ -2,8 +2,8 @@
  *
  *   announce every stage that the input leads to -> compute, emit, stop at the last one
  */
-#ifndef LVLM_RUNTIME_MODEL_STAGES_H
-#define LVLM_RUNTIME_MODEL_STAGES_H
+#ifndef LVLM_RUNTIME_BLOCK_STAGES_H
+#define LVLM_RUNTIME_BLOCK_STAGES_H
 
 #include "runtime/model.h"
 #include "runtime/packing.h"

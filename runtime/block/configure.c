@@ -1,5 +1,5 @@
 /* configure.c - reading settings by table; see configure.h. */
-#include "runtime/model/configure.h"
+#include "runtime/block/configure.h"
 
 #include <string.h>
 

@@ -7,8 +7,8 @@
  *
  * The field's type says how it is kept: a weight_matrix stays in the mapped file in its
  * stored dtype, a weight_vector is widened once, all of them into one allocation. */
-#ifndef LVLM_RUNTIME_MODEL_WEIGHTS_H
-#define LVLM_RUNTIME_MODEL_WEIGHTS_H
+#ifndef LVLM_RUNTIME_BLOCK_WEIGHTS_H
+#define LVLM_RUNTIME_BLOCK_WEIGHTS_H
 
 #include "formats/manifest.h"
 #include "runtime/ops/lowrank.h"

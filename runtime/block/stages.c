@@ -1,5 +1,5 @@
 /* stages.c - handing out stages; see stages.h. */
-#include "runtime/model/stages.h"
+#include "runtime/block/stages.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -3,8 +3,8 @@
  *   const workspace_slot slots[] = { { &acts->x, N, C }, { &acts->q, N, Q }, ... };
  *   workspace_take(memory, slots, 2, "attention", err)
  */
-#ifndef LVLM_RUNTIME_MODEL_WORKSPACE_H
-#define LVLM_RUNTIME_MODEL_WORKSPACE_H
+#ifndef LVLM_RUNTIME_BLOCK_WORKSPACE_H
+#define LVLM_RUNTIME_BLOCK_WORKSPACE_H
 
 #include <stdbool.h>
 
