@@ -1,4 +1,4 @@
-/* stages.h - what has been computed leaves here, in order, if anyone wants it.
+/* stages.h - reports intermediate results to the sink, in order.
  *
  *   announce every stage that the input leads to -> compute, emit, stop at the last one
  */
@@ -33,17 +33,17 @@ void stages_advance(stages *s, size_t n);
 void stages_announce_blocks(stages *s, const char *prefix, size_t n_blocks);
 const char *stages_block(char name[STAGE_NAME_BYTES], const char *prefix, size_t i);
 
-/* SHAPE(N, P, C): a shape to hand out. */
+/* SHAPE(N, P, C): the shape of a stage. */
 #define SHAPE(...)                                                                     \
     ((lvlm_shape){ sizeof((uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t),             \
                    { __VA_ARGS__ } })
 
-/* Hand out a stage, if wanted.  data: of that shape */
+/* Emit a stage, if wanted.  data: of that shape */
 int stages_emit(stages *s, const char *name, const real *data, lvlm_shape shape,
                 lvlm_error *err);
 int stages_emit_scalar(stages *s, const char *name, real value, lvlm_error *err);
 
-/* Hand out packed rows as [B, T, C] with zeros in rows of padding. `spare` (B*T,C) may
+/* Emit packed rows as [B, T, C] with zeros in rows of padding. `spare` (B*T,C) may
  * be packed, which is then spread in place; NULL without padding.  packed (N,C) */
 int stages_emit_rows(stages *s, const char *name, const real *packed, size_t C,
                      const lvlm_packing *packing, real *spare, lvlm_error *err);

@@ -18,19 +18,12 @@ size_t transformer_scratch(const transformer_config *c, size_t N, size_t S, size
 {
     const size_t C = c->hidden, Q = c->heads * c->head_dim, F = c->mlp;
     const size_t rows = N > S ? N : S;
-    const size_t needs[] = {
-        linear_scratch(C, Q, n_threads),
-        linear_scratch(C, c->kv_heads * c->head_dim, n_threads),
-        linear_scratch(Q, C, n_threads),
-        linear_scratch(C, F, n_threads),
-        linear_scratch(F, C, n_threads),
-        attention_scratch(N, span, c->heads, n_threads),
-        norm_scratch(c->head_norms ? rows * c->heads : rows),
-    };
-    size_t most = 0;
-    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
-        if (needs[i] > most) most = needs[i];
-    return most;
+    return LARGEST(linear_scratch(C, Q, n_threads),
+                   linear_scratch(C, c->kv_heads * c->head_dim, n_threads),
+                   linear_scratch(Q, C, n_threads), linear_scratch(C, F, n_threads),
+                   linear_scratch(F, C, n_threads),
+                   attention_scratch(N, span, c->heads, n_threads),
+                   norm_scratch(c->head_norms ? rows * c->heads : rows));
 }
 
 static attention_dims dims_of(const transformer_block *b, const transformer_config *c,

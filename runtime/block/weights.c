@@ -1,6 +1,6 @@
 /* weights.c - from native names to fields.
  *
- *   row -> target of the manifest -> (tied: the target it stands for) -> checked source
+ *   row -> target of the manifest -> (tied: the target it is tied to) -> checked source
  *       -> matrix: borrowed from the mapping | vector: widened into `vectors` */
 #include "runtime/block/weights.h"
 
@@ -94,7 +94,7 @@ static int bind_row(weights *w, void *field, const weight_row *row, const char *
     if (target == NULL) return 0; /* the field stays absent */
     TRY(check_shape(target, row, w->manifest, name, err));
     TRY(check_data(target, w->manifest, name, err));
-    /* an adapter stands beside the weight of that name, tied or not */
+    /* an adapter belongs to the weight of that name, tied or not */
     const lvlm_target *const named = lvlm_manifest_find(w->manifest, name);
     const lowrank *const adapter =
         w->adapters != NULL ? w->adapters[named - w->manifest->targets] : NULL;
@@ -148,7 +148,7 @@ void weights_free(weights *w)
     w->vectors = NULL;
 }
 
-void weights_rest(const weights *w, const char *prefix)
+void weights_release_pages(const weights *w, const char *prefix)
 {
     const lvlm_manifest *const m = w->manifest;
     for (size_t i = 0; i < m->n_targets; i++) {

@@ -58,7 +58,7 @@ void norm_backward(real *dx, const real *dy, const real *x, const norm_layer *no
 typedef enum weight_kind { WEIGHT_MATRIX, WEIGHT_VECTOR } weight_kind;
 
 typedef struct weight_row {
-    const char *name;                   /* behind the prefix; NULL ends the table */
+    const char *name;                   /* after the prefix; NULL ends the table */
     unsigned char shape[LVLM_ROW_DIMS]; /* lvlm_dim */
     weight_kind kind;
     size_t offset;
@@ -78,7 +78,7 @@ typedef struct weights {
     const lvlm_manifest *manifest; /* borrowed */
     real *const *grads; /* (n_targets of the manifest) where gradients go, NULL: frozen;
                            NULL altogether: nothing is trained. Borrowed */
-    real *const *values; /* (n_targets) values that stand in for the file's; borrowed */
+    real *const *values; /* (n_targets) values that replace the file's; borrowed */
     const lowrank *const *adapters; /* (n_targets) or NULL; borrowed */
     size_t n_trained; /* fields that were bound and have a gradient or an adapter */
     real *vectors;    /* owned; NULL: weights_bind only measures */
@@ -89,7 +89,7 @@ typedef struct weights {
 /* Set the fields of `part` for tensors `prefix` + row name; rows whose `when` is not in
  * `has` stay as they are. Bind every part twice: weights_bind of all, weights_allocate,
  * weights_bind of all again. LVLM_EFORMAT names the tensor: missing, shape got and
- * expected, dtype that is no weight. A tied tensor is the one that stands in for it. */
+ * expected, dtype that is not a weight. A tied tensor is read from its source. */
 int weights_bind(weights *w, void *part, const weight_row *rows, unsigned has,
                  const char *prefix, lvlm_error *err);
 /* The same for block `i`: `prefix` + i + "." + row name. */
@@ -98,8 +98,8 @@ int weights_bind_block(weights *w, void *block, const weight_row *rows, unsigned
 int weights_allocate(weights *w, lvlm_error *err);
 void weights_free(weights *w);
 
-/* Matrices whose names start with `prefix` are not needed for a while: those in a
- * mapped file leave the resident set, and come back when they are read. */
-void weights_rest(const weights *w, const char *prefix);
+/* Release the pages of matrices whose names start with `prefix`: they are read from the
+ * mapped file again when they are needed. */
+void weights_release_pages(const weights *w, const char *prefix);
 
 #endif

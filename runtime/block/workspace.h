@@ -11,12 +11,12 @@
 #include "formats/base/arena.h"
 #include "runtime/real.h"
 
-/* What of a pass stays for the way back. */
+/* What a pass keeps for backward. */
 typedef enum tape_keep {
-    TAPE_NOTHING, /* there is none: blocks share one set of arrays */
-    TAPE_INPUTS,  /* what enters each block; all else is computed again, block by block:
-                     the same values, for a third of the work more */
-    TAPE_ALL,     /* everything that it reads */
+    TAPE_NOTHING, /* no backward: blocks share one set of arrays */
+    TAPE_INPUTS,  /* the input of each block; the others are computed again, block by
+                     block: the same values, for a third more work */
+    TAPE_ALL,     /* everything that backward reads */
 } tape_keep;
 
 typedef struct workspace_slot {

@@ -21,18 +21,18 @@ typedef struct vision_connector {
     void (*free)(void *connector);
     size_t (*width)(const void *connector); /* of the features that it takes */
     /* Elements of ops_scratch that forward needs. */
-    size_t (*scratch)(const void *connector, const features *seen, size_t n_threads);
+    size_t (*scratch)(const void *connector, const features *f, size_t n_threads);
     void (*announce)(const void *connector, stages *s);
     /* *tape and its arrays in `memory`, for one pass; with `keep` for backward too. */
     int (*tape_make)(const void *connector, void **tape, workspace *memory,
-                     const features *seen, bool keep, lvlm_error *err);
+                     const features *f, bool keep, lvlm_error *err);
     /* out (rows,H) in the order of the images, H the language model's width */
-    int (*forward)(const void *connector, void *tape, real *out, const features *seen,
+    int (*forward)(const void *connector, void *tape, real *out, const features *f,
                    stages *s, const ops_scratch *scratch, lvlm_error *err);
     /* From dout (rows,H) to the weights' gradients and, unless NULL, drows += (R,C), of
-     * seen->rows, which are those of forward. */
+     * f->rows, which are those of forward. */
     void (*backward)(const void *connector, void *tape, real *drows, const real *dout,
-                     const features *seen, const ops_scratch *scratch);
+                     const features *f, const ops_scratch *scratch);
 } vision_connector;
 
 extern const vision_connector linear_connector;

@@ -121,15 +121,9 @@ static size_t projector_scratch(const void *connector, const features *f,
 {
     const projector *const c = connector;
     const size_t S = square_of(c), M = c->hidden;
-    const size_t needs[] = {
-        linear_scratch(M > 0 ? M : S, c->out, n_threads),
-        M > 0 ? linear_scratch(S, M, n_threads) : 0,
-        has_norm(c) ? norm_scratch(f->R) : 0,
-    };
-    size_t most = 0;
-    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
-        if (needs[i] > most) most = needs[i];
-    return most;
+    return LARGEST(linear_scratch(M > 0 ? M : S, c->out, n_threads),
+                   M > 0 ? linear_scratch(S, M, n_threads) : 0,
+                   has_norm(c) ? norm_scratch(f->R) : 0);
 }
 
 static void projector_announce(const void *connector, stages *s)

@@ -113,21 +113,16 @@ static size_t resampler_width(const void *connector)
     return ((const resampler *)connector)->in;
 }
 
-static size_t resampler_scratch(const void *connector, const features *seen,
+static size_t resampler_scratch(const void *connector, const features *f,
                                 size_t n_threads)
 {
     const resampler *const c = connector;
-    const size_t needs[] = {
+    return LARGEST(
         linear_scratch(c->in, c->width, n_threads),
         linear_scratch(c->width, c->width, n_threads),
         linear_scratch(c->width, c->out, n_threads),
-        attention_scratch(seen->n_images * c->queries, seen->P, c->heads, n_threads),
-        norm_scratch(seen->R + seen->n_images * c->queries),
-    };
-    size_t most = 0;
-    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
-        if (needs[i] > most) most = needs[i];
-    return most;
+        attention_scratch(f->n_images * c->queries, f->P, c->heads, n_threads),
+        norm_scratch(f->R + f->n_images * c->queries));
 }
 
 static void resampler_announce(const void *connector, stages *s)
@@ -139,10 +134,10 @@ static void resampler_announce(const void *connector, stages *s)
 }
 
 static int resampler_tape_make(const void *connector, void **tape, workspace *memory,
-                               const features *seen, bool keep, lvlm_error *err)
+                               const features *f, bool keep, lvlm_error *err)
 {
     const resampler *const c = connector;
-    const size_t R = seen->R, D = c->width, Q = c->queries, NQ = seen->n_images * Q;
+    const size_t R = f->R, D = c->width, Q = c->queries, NQ = f->n_images * Q;
     resampler_tape *const p = *tape = lvlm_arena_alloc(&memory->lists, 1, sizeof *p);
     if (p == NULL) return lvlm_fail_memory(err);
     const workspace_slot slots[] = {
@@ -151,7 +146,7 @@ static int resampler_tape_make(const void *connector, void **tape, workspace *me
         { &p->keyed, R, D },
         { &p->k, R, D },
         { &p->v, R, D },
-        { &p->table, seen->P, D },
+        { &p->table, f->P, D },
         { &p->asked, Q, D },
         { &p->q, Q, D },
         { &p->each, NQ, D },
@@ -174,18 +169,18 @@ static int resampler_tape_make(const void *connector, void **tape, workspace *me
     if (p->lo == NULL) return lvlm_fail_memory(err);
     p->hi = p->lo + NQ;
     for (size_t n = 0; n < NQ; n++) {
-        p->lo[n] = n / Q * seen->P;
-        p->hi[n] = p->lo[n] + seen->P;
+        p->lo[n] = n / Q * f->P;
+        p->hi[n] = p->lo[n] + f->P;
     }
     return 0;
 }
 
 static attention_dims dims_of(const resampler *c, const resampler_tape *p,
-                              const features *seen)
+                              const features *f)
 {
     const size_t D = c->width / c->heads;
-    return (attention_dims){ .Tq = seen->n_images * c->queries,
-                             .Tk = seen->R,
+    return (attention_dims){ .Tq = f->n_images * c->queries,
+                             .Tk = f->R,
                              .heads = c->heads,
                              .kv_heads = c->heads,
                              .D = D,
@@ -197,44 +192,44 @@ static attention_dims dims_of(const resampler *c, const resampler_tape *p,
 /* ---- forward -------------------------------------------------------------------- */
 
 /* keys and values of all patches */
-static void make_keys(resampler_tape *p, const resampler *c, const features *seen,
+static void make_keys(resampler_tape *p, const resampler *c, const features *f,
                       const ops_scratch *scratch)
 {
-    const size_t R = seen->R, D = c->width;
+    const size_t R = f->R, D = c->width;
     if (c->kv_w.w.data != NULL)
-        dense_forward(p->wide, seen->rows, &c->kv_w, NULL, R, c->in, D, scratch);
+        dense_forward(p->wide, f->rows, &c->kv_w, NULL, R, c->in, D, scratch);
     else
-        memcpy(p->wide, seen->rows, R * D * sizeof *p->wide);
+        memcpy(p->wide, f->rows, R * D * sizeof *p->wide);
     norm_forward(p->x, p->wide, &c->norm_kv, R, D);
-    resize_forward(p->table, c->positions.v, c->side, seen->grids[0].h, D);
+    resize_forward(p->table, c->positions.v, c->side, f->grids[0].h, D);
     memcpy(p->keyed, p->x, R * D * sizeof *p->keyed);
-    add_rows_forward(p->keyed, p->table, R, seen->P, D);
+    add_rows_forward(p->keyed, p->table, R, f->P, D);
     dense_forward(p->k, p->keyed, &c->k_w, &c->k_b, R, D, D, scratch);
     dense_forward(p->v, p->x, &c->v_w, &c->v_b, R, D, D, scratch);
 }
 
 /* queries, the same for every image */
-static void make_queries(resampler_tape *p, const resampler *c, const features *seen,
+static void make_queries(resampler_tape *p, const resampler *c, const features *f,
                          const ops_scratch *scratch)
 {
     const size_t Q = c->queries, D = c->width;
     norm_forward(p->asked, c->query.v, &c->norm_q, Q, D);
     add_forward(p->asked, c->positions.v, Q * D);
     dense_forward(p->q, p->asked, &c->q_w, &c->q_b, Q, D, D, scratch);
-    for (size_t i = 0; i < seen->n_images; i++)
+    for (size_t i = 0; i < f->n_images; i++)
         memcpy(p->each + i * Q * D, p->q, Q * D * sizeof *p->q);
 }
 
 static int resampler_forward(const void *connector, void *tape, real *out,
-                             const features *seen, stages *s,
-                             const ops_scratch *scratch, lvlm_error *err)
+                             const features *f, stages *s, const ops_scratch *scratch,
+                             lvlm_error *err)
 {
     const resampler *const c = connector;
     resampler_tape *const p = tape;
-    const size_t N = seen->n_images, Q = c->queries, D = c->width;
-    const attention_dims dims = dims_of(c, p, seen);
-    make_keys(p, c, seen, scratch);
-    make_queries(p, c, seen, scratch);
+    const size_t N = f->n_images, Q = c->queries, D = c->width;
+    const attention_dims dims = dims_of(c, p, f);
+    make_keys(p, c, f, scratch);
+    make_queries(p, c, f, scratch);
     attention_forward(p->heads, p->each, p->k, p->v, &dims, scratch);
     dense_forward(p->attn, p->heads, &c->o_w, &c->o_b, N * Q, D, D, scratch);
     TRY(stages_emit(s, "connector.attn", p->attn, SHAPE(N, Q, D), err));
@@ -248,34 +243,33 @@ static int resampler_forward(const void *connector, void *tape, real *out,
 
 /* From p->dk and p->dv to the patches' side. */
 static void keys_backward(resampler_tape *p, const resampler *c, real *drows,
-                          const features *seen, const ops_scratch *scratch)
+                          const features *f, const ops_scratch *scratch)
 {
-    const size_t R = seen->R, D = c->width, bytes = R * D * sizeof(real);
+    const size_t R = f->R, D = c->width, bytes = R * D * sizeof(real);
     memset(p->dx, 0, bytes);
     memset(p->dwide, 0, bytes);
     dense_backward(p->dx, p->dk, p->keyed, &c->k_w, &c->k_b, R, D, D, scratch);
     if (c->positions.grad != NULL) {
-        memset(p->table, 0, seen->P * D * sizeof *p->table);
-        add_rows_backward(p->table, p->dx, R, seen->P, D);
-        resize_backward(c->positions.grad, p->table, c->side, seen->grids[0].h, D);
+        memset(p->table, 0, f->P * D * sizeof *p->table);
+        add_rows_backward(p->table, p->dx, R, f->P, D);
+        resize_backward(c->positions.grad, p->table, c->side, f->grids[0].h, D);
     }
     dense_backward(p->dx, p->dv, p->x, &c->v_w, &c->v_b, R, D, D, scratch);
     norm_backward(p->dwide, p->dx, p->wide, &c->norm_kv, R, D, scratch);
     if (c->kv_w.w.data != NULL)
-        dense_backward(drows, p->dwide, seen->rows, &c->kv_w, NULL, R, c->in, D,
-                       scratch);
+        dense_backward(drows, p->dwide, f->rows, &c->kv_w, NULL, R, c->in, D, scratch);
     else if (drows != NULL)
         add_forward(drows, p->dwide, R * D);
 }
 
 /* From p->deach, summed over the images, to the queries' side. */
-static void queries_backward(resampler_tape *p, const resampler *c,
-                             const features *seen, const ops_scratch *scratch)
+static void queries_backward(resampler_tape *p, const resampler *c, const features *f,
+                             const ops_scratch *scratch)
 {
     const size_t Q = c->queries, D = c->width;
     memset(p->dq, 0, Q * D * sizeof *p->dq);
     memset(p->dasked, 0, Q * D * sizeof *p->dasked);
-    for (size_t i = 0; i < seen->n_images; i++)
+    for (size_t i = 0; i < f->n_images; i++)
         add_forward(p->dq, p->deach + i * Q * D, Q * D);
     dense_backward(p->dasked, p->dq, p->asked, &c->q_w, &c->q_b, Q, D, D, scratch);
     if (c->positions.grad != NULL) add_forward(c->positions.grad, p->dasked, Q * D);
@@ -283,26 +277,26 @@ static void queries_backward(resampler_tape *p, const resampler *c,
 }
 
 static void resampler_backward(const void *connector, void *tape, real *drows,
-                               const real *dout, const features *seen,
+                               const real *dout, const features *f,
                                const ops_scratch *scratch)
 {
     const resampler *const c = connector;
     resampler_tape *const p = tape;
-    const size_t NQ = seen->n_images * c->queries, D = c->width;
-    const attention_dims dims = dims_of(c, p, seen);
+    const size_t NQ = f->n_images * c->queries, D = c->width;
+    const attention_dims dims = dims_of(c, p, f);
     real *const cleared[] = { p->dnormed, p->dattn, p->dheads, p->deach };
     for (size_t i = 0; i < sizeof cleared / sizeof *cleared; i++)
         memset(cleared[i], 0, NQ * D * sizeof(real));
-    memset(p->dk, 0, seen->R * D * sizeof *p->dk);
-    memset(p->dv, 0, seen->R * D * sizeof *p->dv);
+    memset(p->dk, 0, f->R * D * sizeof *p->dk);
+    memset(p->dv, 0, f->R * D * sizeof *p->dv);
     dense_backward(p->dnormed, dout, p->normed, &c->proj_w, NULL, NQ, D, c->out,
                    scratch);
     norm_backward(p->dattn, p->dnormed, p->attn, &c->norm_out, NQ, D, scratch);
     dense_backward(p->dheads, p->dattn, p->heads, &c->o_w, &c->o_b, NQ, D, D, scratch);
     attention_backward(p->deach, p->dk, p->dv, p->dheads, p->each, p->k, p->v, &dims,
                        scratch);
-    keys_backward(p, c, drows, seen, scratch);
-    queries_backward(p, c, seen, scratch);
+    keys_backward(p, c, drows, f, scratch);
+    queries_backward(p, c, f, scratch);
 }
 
 const vision_connector resampler_connector = {

@@ -46,18 +46,17 @@ typedef struct decoding {
 
 /* ---- memory --------------------------------------------------------------------- */
 
-/* For steps that see up to `rows` rows. */
+/* For steps that attend to up to `rows` rows. */
 static int make_scratch(decoding *d, size_t rows, lvlm_error *err)
 {
     const pipeline *const p = d->p;
-    const size_t seen = d->sight.n_keys > rows ? d->sight.n_keys : rows;
-    const size_t needs[] = { transformer_scratch(&p->text.config.block, 1, seen, seen,
-                                                 p->n_threads),
-                             head_scratch(&p->head, p->n_threads),
-                             adapters_scratch(&p->adapters, p->n_threads) };
-    workspace_slot slot = { &d->scratch.data, 0, 1 };
-    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
-        if (needs[i] > slot.rows) slot.rows = needs[i];
+    const size_t keys = d->sight.n_keys > rows ? d->sight.n_keys : rows;
+    const workspace_slot slot = { &d->scratch.data,
+                                  LARGEST(transformer_scratch(&p->text.config.block, 1,
+                                                              keys, keys, p->n_threads),
+                                          head_scratch(&p->head, p->n_threads),
+                                          adapters_scratch(&p->adapters, p->n_threads)),
+                                  1 };
     workspace_free(&d->scratch_memory);
     TRY(workspace_take(&d->scratch_memory, &slot, 1, "scratch", err));
     d->scratch.numel = slot.rows;
@@ -223,7 +222,7 @@ static int begin(decoding *d, pass *t, const lvlm_checkpoint *inputs,
     TRY(reserve(d, t->packing.N, err));
     TRY(pass_make_scratch(t, err));
     start_evaluating(d->p);
-    if (pass_has_images(t)) TRY(pass_see(t, TAPE_NOTHING, false, err));
+    if (pass_has_images(t)) TRY(pass_forward_images(t, TAPE_NOTHING, false, err));
     TRY(read_text(d, t, err));
     note_tokens(d, t);
     place_first_row(d, t);

@@ -23,7 +23,7 @@ typedef struct lvlm_engine {
     void *(*weight)(void *pipeline, size_t target); /* as lvlm_model_weight */
     bool (*factors)(const void *pipeline, lvlm_factors *out, size_t i);
     void (*set_noise)(void *pipeline, uint64_t key);
-    /* A text and the tokens behind it, as in runtime/generate/session.h. */
+    /* A text and the tokens after it, as in runtime/generate/session.h. */
     int (*begin)(void **out, void *pipeline, const lvlm_checkpoint *inputs,
                  const char *prefix, const lvlm_stage_sink *sink, lvlm_error *err);
     int (*step)(void *session, int64_t id, lvlm_error *err);

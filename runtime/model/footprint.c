@@ -23,21 +23,21 @@ static int vision_bytes(uint64_t *grads, pass *t, tape_keep keep, lvlm_error *er
     workspace back = { .counts = true };
     transformer_grads g;
     t->tower_memory.counts = t->connector_memory.counts = true;
-    TRY(p->tower->tape_make(p->vision, &t->tower_tape, &t->tower_memory, &t->seen,
+    TRY(p->tower->tape_make(p->vision, &t->tower_tape, &t->tower_memory, &t->features,
                             &t->inputs.images, keep, err));
     TRY(p->connector->tape_make(p->projection, &t->connector_tape, &t->connector_memory,
-                                &t->seen, keep != TAPE_NOTHING, err));
+                                &t->features, keep != TAPE_NOTHING, err));
     if (keep == TAPE_NOTHING) return 0;
     TRY(transformer_grads_make(&g, &back, t->tower_tape, err));
     *grads = back.bytes;
     return 0;
 }
 
-/* The decoder's tape, and the larger of what head and blocks need on the way back. */
+/* The decoder's tape, and the larger of what head and blocks need in backward. */
 static int text_bytes(uint64_t *out, const pass *t, bool to_images, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    decoder_tape_options options = pass_learning(t, to_images);
+    decoder_tape_options options = pass_tape_options(t, to_images);
     workspace back = { .counts = true };
     decoder_tape tape;
     transformer_grads grads;
@@ -54,18 +54,18 @@ static int text_bytes(uint64_t *out, const pass *t, bool to_images, lvlm_error *
 static int count(pass *t, uint64_t *out, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    const bool sees =
+    const bool to_images =
         pass_has_images(t) && (p->gradients.vision || p->gradients.connector);
     const tape_keep keep = p->gradients.vision ? p->keep : TAPE_NOTHING;
     const size_t C = p->text.config.block.hidden, M = t->packing.n_targets;
     uint64_t rows = 0, grads = 0, text = 0;
     if (pass_has_images(t)) {
-        const uint64_t seen = t->seen.R * t->seen.C * sizeof(real);
+        const uint64_t seen = t->features.R * t->features.C * sizeof(real);
         rows = t->n_image_rows * C * sizeof(real);
         TRY(vision_bytes(&grads, t, keep, err));
-        rows += seen + (sees ? rows : 0) + (p->gradients.vision ? seen : 0);
+        rows += seen + (to_images ? rows : 0) + (p->gradients.vision ? seen : 0);
     }
-    TRY(text_bytes(&text, t, sees, err));
+    TRY(text_bytes(&text, t, to_images, err));
     const uint64_t tower = t->tower_memory.bytes;
     const uint64_t kept =
         t->connector_memory.bytes + (keep != TAPE_NOTHING ? tower : 0);

@@ -88,11 +88,6 @@ fail:
 
 /* ---- forward -------------------------------------------------------------------- */
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 bool pass_has_images(const pass *t)
 {
     return t->inputs.images.n > 0;
@@ -100,9 +95,9 @@ bool pass_has_images(const pass *t)
 
 const lvlm_sight *pass_sight(const pass *t)
 {
-    const bool looks =
+    const bool cross =
         pass_has_images(t) && t->p->spec.splice == LVLM_SPLICE_CROSS_ATTENTION;
-    return looks ? &t->sight : NULL;
+    return cross ? &t->sight : NULL;
 }
 
 /* Noted for the first such batch: notes on the others would differ only in numbers. */
@@ -142,7 +137,7 @@ static int read_batch(pass *t, const lvlm_checkpoint *inputs, const char *prefix
                          p->weights.manifest->checkpoint->notes, err));
     TRY(lvlm_packing_make(&t->packing, &t->inputs, &options, err));
     if (!pass_has_images(t)) return 0;
-    TRY(p->tower->look(p->vision, &t->seen, images, &t->inputs.arena, err));
+    TRY(p->tower->plan(p->vision, &t->features, images, &t->inputs.arena, err));
     t->n_image_rows = lvlm_image_rows_count(&p->spec.rows, images, 0, images->n);
     if (c->rope.axes == 3)
         TRY(lvlm_positions_grids(&t->packing, &t->inputs, &p->spec, &c->rope.positions,
@@ -160,7 +155,7 @@ int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
     return note_positions(t, prefix, err);
 }
 
-decoder_tape_options pass_learning(const pass *t, bool to_images)
+decoder_tape_options pass_tape_options(const pass *t, bool to_images)
 {
     return (decoder_tape_options){ .sight = pass_sight(t),
                                    .keep = t->p->keep,
@@ -184,18 +179,15 @@ int pass_make_scratch(pass *t, lvlm_error *err)
     const pipeline *const p = t->p;
     const size_t n = p->n_threads;
     const lvlm_packing *const text = &t->packing;
-    size_t span = attention_span(text->lo, text->hi, text->N);
-    if (pass_sight(t) != NULL)
-        span = larger(span, attention_span(t->sight.lo, t->sight.hi, text->N));
-    size_t numel =
-        transformer_scratch(&p->text.config.block, text->N, t->sight.n_keys, span, n);
-    numel = larger(numel, head_scratch(&p->head, n));
-    numel = larger(numel, adapters_scratch(&p->adapters, n));
-    if (pass_has_images(t)) {
-        numel =
-            larger(numel, p->tower->scratch(p->vision, &t->inputs.images, &t->seen, n));
-        numel = larger(numel, p->connector->scratch(p->projection, &t->seen, n));
-    }
+    const bool cross = pass_sight(t) != NULL, images = pass_has_images(t);
+    const size_t span =
+        LARGEST(attention_span(text->lo, text->hi, text->N),
+                cross ? attention_span(t->sight.lo, t->sight.hi, text->N) : 0);
+    const size_t numel = LARGEST(
+        transformer_scratch(&p->text.config.block, text->N, t->sight.n_keys, span, n),
+        head_scratch(&p->head, n), adapters_scratch(&p->adapters, n),
+        images ? p->tower->scratch(p->vision, &t->inputs.images, &t->features, n) : 0,
+        images ? p->connector->scratch(p->projection, &t->features, n) : 0);
     const workspace_slot slot = { &t->scratch.data, numel, 1 };
     TRY(workspace_take(&t->memory, &slot, 1, "scratch", err));
     t->scratch.numel = numel;
@@ -203,27 +195,28 @@ int pass_make_scratch(pass *t, lvlm_error *err)
     return 0;
 }
 
-int pass_see(pass *t, tape_keep tower, bool connector, lvlm_error *err)
+int pass_forward_images(pass *t, tape_keep tower, bool connector, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    const workspace_slot seen_slot = { &t->seen.rows, t->seen.R, t->seen.C };
+    const workspace_slot features_slot = { &t->features.rows, t->features.R,
+                                           t->features.C };
     const workspace_slot rows_slot = { &t->image_rows, t->n_image_rows,
                                        p->text.config.block.hidden };
-    TRY(workspace_take(&t->connector_memory, &seen_slot, 1, "images", err));
+    TRY(workspace_take(&t->connector_memory, &features_slot, 1, "images", err));
     TRY(workspace_take(&t->memory, &rows_slot, 1, "images", err));
-    TRY(p->tower->tape_make(p->vision, &t->tower_tape, &t->tower_memory, &t->seen,
+    TRY(p->tower->tape_make(p->vision, &t->tower_tape, &t->tower_memory, &t->features,
                             &t->inputs.images, tower, err));
-    TRY(p->tower->forward(p->vision, t->tower_tape, &t->seen, &t->inputs.images,
+    TRY(p->tower->forward(p->vision, t->tower_tape, &t->features, &t->inputs.images,
                           &t->stages, &t->scratch, err));
     if (tower == TAPE_NOTHING) { /* it has done its part, and so have its weights */
         workspace_free(&t->tower_memory);
-        weights_rest(&p->weights, "vision.");
+        weights_release_pages(&p->weights, "vision.");
     }
     if (t->stages.left == 0) return 0;
     TRY(p->connector->tape_make(p->projection, &t->connector_tape, &t->connector_memory,
-                                &t->seen, connector, err));
-    TRY(p->connector->forward(p->projection, t->connector_tape, t->image_rows, &t->seen,
-                              &t->stages, &t->scratch, err));
+                                &t->features, connector, err));
+    TRY(p->connector->forward(p->projection, t->connector_tape, t->image_rows,
+                              &t->features, &t->stages, &t->scratch, err));
     if (tower == TAPE_NOTHING && !connector) workspace_free(&t->connector_memory);
     return 0;
 }
@@ -274,7 +267,8 @@ static int pipeline_forward(void *model, const lvlm_checkpoint *inputs,
     head_announce(&t.packing, &t.stages);
     if (t.stages.left == 0 || (rc = pass_make_scratch(&t, err)) < 0) goto done;
     ops_threads(t.p->n_threads);
-    if (pass_has_images(&t) && (rc = pass_see(&t, TAPE_NOTHING, false, err)) < 0)
+    if (pass_has_images(&t) &&
+        (rc = pass_forward_images(&t, TAPE_NOTHING, false, err)) < 0)
         goto done;
     if (t.stages.left > 0) rc = read_text(&t, err);
 done:
@@ -285,31 +279,31 @@ done:
 /* ---- backward ------------------------------------------------------------------- */
 
 /* From the gradient of the connector's rows to connector and tower. */
-static int unsee(pass *t, const real *dimage_rows, lvlm_error *err)
+static int images_backward(pass *t, const real *dimage_rows, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    const size_t n = p->gradients.vision ? t->seen.R : 0;
+    const size_t n = p->gradients.vision ? t->features.R : 0;
     real *drows = NULL;
     transformer_grads grads;
     workspace memory = { 0 };
     int rc = 0;
-    const workspace_slot slot = { &drows, n, t->seen.C };
+    const workspace_slot slot = { &drows, n, t->features.C };
     TRY(workspace_take(&memory, &slot, 1, "images", err));
-    if (n > 0) memset(drows, 0, n * t->seen.C * sizeof *drows);
+    if (n > 0) memset(drows, 0, n * t->features.C * sizeof *drows);
     p->connector->backward(p->projection, t->connector_tape, drows, dimage_rows,
-                           &t->seen, &t->scratch);
+                           &t->features, &t->scratch);
     stages_advance(&t->stages, 1);
     if (n > 0 &&
         (rc = transformer_grads_make(&grads, &memory, t->tower_tape, err)) == 0)
-        rc = p->tower->backward(p->vision, t->tower_tape, &grads, drows, &t->seen,
+        rc = p->tower->backward(p->vision, t->tower_tape, &grads, drows, &t->features,
                                 &t->inputs.images, &t->scratch, err);
     workspace_free(&memory);
     return rc;
 }
 
-/* Head and decoder, there and back; dimage_rows as decoder_backward has it. */
-static int learn_text(pass *t, lvlm_model_step *step, double scale, real *dimage_rows,
-                      lvlm_error *err)
+/* Decoder and head, forward and backward; dimage_rows as decoder_backward has it. */
+static int forward_backward_text(pass *t, lvlm_model_step *step, double scale,
+                                 real *dimage_rows, lvlm_error *err)
 {
     const pipeline *const p = t->p;
     const lvlm_sight *const sight = pass_sight(t);
@@ -320,7 +314,7 @@ static int learn_text(pass *t, lvlm_model_step *step, double scale, real *dimage
                                   p->text.config.block.hidden };
     int rc;
     if ((rc = workspace_take(&memory, &slot, 1, "gradients", err)) < 0) return rc;
-    const decoder_tape_options options = pass_learning(t, dimage_rows != NULL);
+    const decoder_tape_options options = pass_tape_options(t, dimage_rows != NULL);
     if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err)) < 0 ||
         (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
                               &t->scratch, err)) < 0 ||
@@ -336,28 +330,29 @@ done:
     return rc;
 }
 
-static int learn(pass *t, lvlm_model_step *step, double scale, lvlm_error *err)
+static int forward_backward(pass *t, lvlm_model_step *step, double scale,
+                            lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    const bool sees =
+    const bool to_images =
         pass_has_images(t) && (p->gradients.vision || p->gradients.connector);
     real *dimage_rows = NULL;
     workspace memory = { 0 };
     const tape_keep tower = p->gradients.vision ? p->keep : TAPE_NOTHING;
-    if (pass_has_images(t)) TRY(pass_see(t, tower, sees, err));
-    const size_t n = sees ? t->n_image_rows : 0;
+    if (pass_has_images(t)) TRY(pass_forward_images(t, tower, to_images, err));
+    const size_t n = to_images ? t->n_image_rows : 0;
     const workspace_slot slot = { &dimage_rows, n, p->text.config.block.hidden };
     TRY(workspace_take(&memory, &slot, 1, "images", err));
-    if (sees)
+    if (to_images)
         memset(dimage_rows, 0, n * p->text.config.block.hidden * sizeof *dimage_rows);
-    int rc = learn_text(t, step, scale, dimage_rows, err);
-    if (rc == 0 && sees) rc = unsee(t, dimage_rows, err);
+    int rc = forward_backward_text(t, step, scale, dimage_rows, err);
+    if (rc == 0 && to_images) rc = images_backward(t, dimage_rows, err);
     workspace_free(&memory);
     return rc;
 }
 
 /* The stages of forward, then head, layers and connector. */
-static void announce_learning(pass *t)
+static void announce_backward(pass *t)
 {
     pass_announce(t);
     stages_announce_hidden(&t->stages, 2 + t->p->text.config.layers);
@@ -371,16 +366,17 @@ static int pipeline_backward(void *model, lvlm_model_step *step,
     pass t = { .p = p, .stages = { .sink = &p->passing, .left = 1 } };
     int rc;
     *step = (lvlm_model_step){ 0 };
-    p->adapters.noise.active = true; /* here alone */
+    p->adapters.noise.active = true; /* only here */
     if ((rc = pass_read(&t, inputs, prefix, err)) < 0) goto done;
     step->n_targets = t.packing.n_targets;
     step->n_tokens = t.packing.N;
     step->n_images = lvlm_images_present(&t.inputs.images);
     step->sees = pass_has_images(&t);
     if (t.packing.n_targets == 0 || (rc = pass_make_scratch(&t, err)) < 0) goto done;
-    announce_learning(&t);
+    announce_backward(&t);
     ops_threads(t.p->n_threads);
-    rc = learn(&t, step, scale != 0 ? scale : 1 / (double)step->n_targets, err);
+    rc = forward_backward(&t, step, scale != 0 ? scale : 1 / (double)step->n_targets,
+                          err);
 done:
     p->adapters.noise.active = false;
     pass_free(&t);

@@ -25,7 +25,7 @@ typedef struct pipeline {
     adapters adapters;
     lvlm_input_spec spec;
     size_t n_threads;
-    tape_keep keep;          /* how training goes back */
+    tape_keep keep;          /* what training keeps */
     lvlm_stage_sink passing; /* of backward: takes nothing, and counts */
     bool noted_positions;    /* that a batch has more than the model was made for */
 } pipeline;
@@ -33,11 +33,11 @@ typedef struct pipeline {
 /* What one forward has; freed part by part as it goes. */
 typedef struct pass {
     pipeline *p;
-    bool unlabelled; /* labels that come with the inputs are not looked at */
+    bool unlabelled; /* labels that come with the inputs are ignored */
     lvlm_inputs inputs;
     lvlm_packing packing;
     lvlm_sight sight; /* cross-attention only */
-    features seen;
+    features features;
     stages stages;
     ops_scratch scratch;
     void *tower_tape, *connector_tape;
@@ -45,7 +45,7 @@ typedef struct pass {
     real *image_rows;           /* (n_image_rows,C) of the connector */
     workspace memory;           /* of scratch and image_rows: for the whole pass */
     workspace tower_memory;     /* of the tower's tape */
-    workspace connector_memory; /* of seen.rows and the connector's tape */
+    workspace connector_memory; /* of features.rows and the connector's tape */
 } pass;
 
 /* Inputs to packed rows, positions and what sees what. `t` holds p, stages and
@@ -53,16 +53,16 @@ typedef struct pass {
 int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
               lvlm_error *err);
 bool pass_has_images(const pass *t);
-/* NULL: no block looks at images of this batch. Borrowed. */
+/* NULL: no cross-attention in this batch. Borrowed. */
 const lvlm_sight *pass_sight(const pass *t);
 /* The stages of tower, connector and decoder; the head's are head_announce's. */
 void pass_announce(pass *t);
-/* How the decoder trains; to_images: the way back goes on to the image rows. */
-decoder_tape_options pass_learning(const pass *t, bool to_images);
+/* Of the decoder in training; to_images: gradients reach the image rows. */
+decoder_tape_options pass_tape_options(const pass *t, bool to_images);
 /* One scratch for every op of the pass. */
 int pass_make_scratch(pass *t, lvlm_error *err);
-/* Images to rows of the language model's width. What is kept stays for the way back. */
-int pass_see(pass *t, tape_keep tower, bool connector, lvlm_error *err);
+/* Run tower and connector; `tower` and `connector`: what they keep for backward. */
+int pass_forward_images(pass *t, tape_keep tower, bool connector, lvlm_error *err);
 void pass_free(pass *t);
 
 /* Do the parts take what they are given (fit.c)? LVLM_EFORMAT names both sides. */

@@ -25,6 +25,12 @@ typedef struct ops_scratch {
     size_t n_threads; /* >= 1; the team size of ops that take scratch */
 } ops_scratch;
 
+/* The largest of some x_scratch(): LARGEST(a, b, ...). */
+#define LARGEST(...)                                                                   \
+    ops_largest((const size_t[]){ __VA_ARGS__ },                                       \
+                sizeof(size_t[]){ __VA_ARGS__ } / sizeof(size_t))
+size_t ops_largest(const size_t *sizes, size_t n);
+
 /* Set OpenMP's team size to `n_threads` for the calling thread and OpenBLAS, which is
  * called inside the teams, to one thread. Process-wide for OpenBLAS: call it once at
  * start, before any other op, with the n_threads of every ops_scratch. */

@@ -1,4 +1,4 @@
-/* decoder.c - the way through the language model and back; see decoder.h for its
+/* decoder.c - the language model, forward and backward; see decoder.h for its
  * equations. */
 #include "runtime/text/decoder.h"
 
@@ -36,13 +36,13 @@ void decoder_announce(const decoder *text, stages *s)
     stages_announce(s, "text.norm");
 }
 
-/* Past the length that it was trained for, a Qwen of 2023 turns more slowly, in
- * evaluation alone; a text that goes on turns as it began. */
+/* Past the length that it was trained for, a Qwen of 2023 rotates more slowly, only in
+ * evaluation; a continued text rotates as it began. */
 static double theta_of(const decoder_tape *t, const decoder_config *c)
 {
     const decoder_rope *const rope = &c->rope;
-    const bool goes_on = t->cache != NULL && t->cache->rows > 0;
-    const size_t T = goes_on ? t->cache->length : t->packing->T;
+    const bool continues = t->cache != NULL && t->cache->rows > 0;
+    const size_t T = continues ? t->cache->length : t->packing->T;
     const double D = (double)c->block.head_dim;
     if (!rope->dynamic_ntk || t->blocks.options.keep != TAPE_NOTHING ||
         T <= rope->train_length)
@@ -106,7 +106,7 @@ static transformer_view view_of(const decoder_tape *t, const decoder *text, size
     return view;
 }
 
-/* Are rows left out behind the last norm, and not earlier? */
+/* Are rows left out after the last norm, and not earlier? */
 static bool narrows_late(const decoder *text, const decoder_tape *t)
 {
     return t->narrows == text->config.layers && t->n_wanted < t->N;

@@ -16,7 +16,7 @@
 #include "runtime/text/cross.h"
 #include "runtime/text/kv_cache.h"
 
-#define DECODER_BLOCKS "text.blocks." /* in front of names of weights and stages */
+#define DECODER_BLOCKS "text.blocks." /* before names of weights and stages */
 
 /* Rotary frequencies: theta^(-2j/head_dim), and what is done to them. */
 typedef struct decoder_rope {
@@ -25,9 +25,9 @@ typedef struct decoder_rope {
     double factor, low, high, original;
     bool dynamic_ntk;    /* theta grows where a text is longer than train_length */
     bool logn;           /* queries grow there with the logarithm of their position;
-                            both in evaluation alone */
+                            both only in evaluation */
     size_t train_length; /* 0: neither */
-    size_t sections[3];  /* pairs of a head that turn by time, row, column */
+    size_t sections[3];  /* pairs of a head that rotate by time, row, column */
     size_t axes;         /* 1, or 3 */
     lvlm_position_rules positions; /* 3 axes only */
 } decoder_rope;
@@ -37,7 +37,7 @@ typedef struct decoder_config {
     size_t layers;
     size_t embed_rows; /* of the table of word vectors */
     size_t own_rows;   /* the same where the head has another number of rows, else 0 */
-    int64_t pad; /* its row has no gradient from being looked up; -1: there is none */
+    int64_t pad;       /* its row gets no gradient from lookups; -1: there is none */
     decoder_rope rope;
     size_t sliding_window;   /* in even blocks; 0: none, or not in force */
     bool window_cuts_prefix; /* as early versions of the reference do */
@@ -47,10 +47,9 @@ typedef struct decoder_config {
     bool nudge;      /* what enters block 0 is moved by its last bit (model.h) */
     bool post_norms; /* after attention and MLP too */
     bool qkv_bias;
-    bool causal; /* each row sees those before it; else the prefix sees all of itself */
+    bool causal; /* rows attend to those before; else the prefix to all of itself */
     lvlm_prefix_rules prefix;
-    bool
-        attends_unseeing; /* rows that see no image attend to all of it all the same, as
+    bool attends_unseeing; /* rows without an image attend to all of them anyway, as
                               versions of the reference do */
 } decoder_config;
 
@@ -62,9 +61,9 @@ typedef struct decoder {
     size_t first; /* the first block with anything that is trained; layers: none has */
 } decoder;
 
-/* One pass through the decoder: shared tables, the activations of its blocks, and what
- * comes out. With a way back the model trains: what it does past its train_length in
- * evaluation alone is left out. */
+/* One pass through the decoder: shared tables, the activations of its blocks, its
+ * output. A tape that keeps anything trains: what is done past train_length only in
+ * evaluation is left out. */
 typedef struct decoder_tape {
     const lvlm_packing *packing; /* borrowed */
     size_t N;
@@ -83,12 +82,11 @@ typedef struct decoder_tape {
 } decoder_tape;
 
 typedef struct decoder_tape_options {
-    const lvlm_sight
-        *sight;      /* some blocks look at image rows; NULL: they are left out */
-    kv_cache *cache; /* NULL: none; else with room for the rows */
+    const lvlm_sight *sight; /* of cross-attention; NULL: such blocks are left out */
+    kv_cache *cache;         /* NULL: none; else with room for the rows */
     tape_keep keep;
     bool counts;    /* only the size of its memory is wanted (workspace.h) */
-    bool to_images; /* the way back goes on to the image rows */
+    bool to_images; /* gradients reach the image rows */
     const size_t
         *wanted; /* (n_wanted) rows of normed, increasing; NULL: all. Borrowed */
     size_t n_wanted;
@@ -105,10 +103,10 @@ void decoder_free(decoder *text);
 
 void decoder_announce(const decoder *text, stages *s);
 
-/* Memory for one pass (decoder_tape.c). With a cache rows see those of earlier passes
- * too: lo and hi of the packing count from the first of those, and of the image nothing
- * but the first pass needs more than its sight. Free with decoder_tape_free, also after
- * a failure. */
+/* Memory for one pass (decoder_tape.c). With a cache rows attend to those of earlier
+ * passes too: lo and hi of the packing count from the first of those, and only the
+ * first pass needs the image rows. Free with decoder_tape_free, also after a
+ * failure. */
 int decoder_tape_make(decoder_tape *tape, const decoder *text,
                       const lvlm_packing *packing, const decoder_tape_options *options,
                       lvlm_error *err);
@@ -116,13 +114,13 @@ void decoder_tape_free(decoder_tape *tape);
 
 /* From ids and connector rows to tape->normed, the final norm's output of the rows that
  * are wanted. Rows of the text that are image rows take theirs. Stops early when no
- * stage is left to compute. With a cache all rows are in it afterwards, and the tape is
- * ready for as many more.
+ * stage is left to compute. With a cache all rows are in it afterwards, and the tape
+ * can be reused for as many more.
  * image_rows (n,C), NULL without images */
 int decoder_forward(const decoder *text, decoder_tape *tape, const real *image_rows,
                     const lvlm_sight *sight, stages *s, const ops_scratch *scratch,
                     lvlm_error *err);
-/* The way back: from the gradient of tape->normed, dnormed like it, to those of the
+/* From the gradient of tape->normed, dnormed like it, to those of the
  * weights and, with to_images, dimage_rows += (n,C); else that is NULL. Each layer is a
  * hidden stage. */
 int decoder_backward(const decoder *text, decoder_tape *tape, const real *dnormed,

@@ -137,7 +137,7 @@ static void read_differences(decoder_config *c, const lvlm_family *family,
     p->truncated = lvlm_reference_applies(family, "video_seconds_truncated", reference);
 }
 
-/* Which blocks look at the image. */
+/* Which blocks have cross-attention. */
 static int read_cross(decoder *text, const cJSON *config, lvlm_error *err)
 {
     const cJSON *item;

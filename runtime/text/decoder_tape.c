@@ -1,7 +1,7 @@
 /* decoder_tape.c - the memory of one pass through the decoder; see decoder.h. */
 #include "runtime/text/decoder.h"
 
-/* Is a stage wanted that comes from block `first` or from behind it? */
+/* Is a stage wanted that comes from block `first` or after it? */
 static bool shows_end(const stages *s, size_t first, size_t layers)
 {
     char name[STAGE_NAME_BYTES];
@@ -11,8 +11,8 @@ static bool shows_end(const stages *s, size_t first, size_t layers)
     return stages_wants(s, "text.norm");
 }
 
-/* Behind whose attention rows are left out: the last block that is not blind, where it
- * looks at the text and nobody wants to see all rows. */
+/* The block after whose attention only wanted rows remain: the last one that runs, if
+ * it is self-attention and no stage needs all rows. */
 static size_t narrowing_block(const decoder *text, const decoder_tape_options *o)
 {
     const size_t layers = text->config.layers;
@@ -23,16 +23,16 @@ static size_t narrowing_block(const decoder *text, const decoder_tape_options *o
     return i - 1;
 }
 
-/* Where the way back ends. */
+/* The block where backward ends. */
 static size_t first_block(const decoder *text, const decoder_tape_options *o)
 {
     const size_t layers = text->config.layers;
-    size_t looks = 0;
+    size_t cross = 0;
     if (o->keep == TAPE_NOTHING) return layers;
     if (!o->to_images) return text->first;
     if (o->sight == NULL) return 0; /* image rows enter the first block */
-    while (looks < layers && !text->blocks[looks].is_cross) looks++;
-    return looks < text->first ? looks : text->first;
+    while (cross < layers && !text->blocks[cross].is_cross) cross++;
+    return cross < text->first ? cross : text->first;
 }
 
 static int make_blocks(decoder_tape *t, const decoder *text,

@@ -17,7 +17,7 @@ typedef struct text_head_config {
 
 typedef struct text_head {
     text_head_config config;
-    bool ignored;         /* a head of its own is stored, and the table is used */
+    bool ignored;         /* an own head is stored, and the table is used */
     weight_matrix weight; /* (V,C) */
 } text_head;
 
@@ -34,20 +34,20 @@ void head_announce(const lvlm_packing *packing, stages *s);
 void head_project(real *logits, const real *x, const text_head *head, size_t N,
                   const ops_scratch *scratch);
 
-/* With the stage of logits wanted those of every row, x (N,C); else the loss alone, a
+/* With the stage of logits wanted those of every row, x (N,C); else only the loss, a
  * few rows at a time: x (n_targets,C), the rows of packing->predicting. */
 int head_forward(const text_head *head, const real *x, const lvlm_packing *packing,
                  stages *s, const ops_scratch *scratch, lvlm_error *err);
 
-/* Loss and gradients in one walk over the rows that have a target, a few at a time:
+/* Loss and gradients in one pass over the rows that have a target, a few at a time:
  * *sum = sum of their losses; dx = the gradient of scale times that sum, and the
- * head's own is added to. The logits of all rows are never in memory at once.
+ * head's weight gradient accumulates. Only a few rows of logits are in memory.
  * x, dx (n_targets,C): the rows of packing->predicting */
 int head_backward(const text_head *head, double *sum, real *dx, const real *x,
                   const lvlm_packing *packing, double scale, const ops_scratch *scratch,
                   lvlm_error *err);
 
-/* The memory that takes besides. */
+/* The memory that this takes. */
 uint64_t head_backward_bytes(const text_head *head, size_t n_targets);
 
 #endif

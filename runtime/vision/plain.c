@@ -113,7 +113,7 @@ static size_t plain_width(const void *tower)
 
 /* ---- forward -------------------------------------------------------------------- */
 
-static int plain_look(const void *tower, features *out, const lvlm_images *images,
+static int plain_plan(const void *tower, features *out, const lvlm_images *images,
                       lvlm_arena *arena, lvlm_error *err)
 {
     const plain *const t = tower;
@@ -130,15 +130,13 @@ static int plain_look(const void *tower, features *out, const lvlm_images *image
 }
 
 static size_t plain_scratch(const void *tower, const lvlm_images *images,
-                            const features *seen, size_t n_threads)
+                            const features *f, size_t n_threads)
 {
     const plain *const t = tower;
-    const size_t blocks_need =
-        transformer_scratch(&t->block, seen->R, 0, seen->P, n_threads);
-    const size_t patches_need =
-        linear_scratch(t->channels * t->patch * t->patch, t->block.hidden, n_threads);
     (void)images;
-    return blocks_need > patches_need ? blocks_need : patches_need;
+    return LARGEST(
+        transformer_scratch(&t->block, f->R, 0, f->P, n_threads),
+        linear_scratch(t->channels * t->patch * t->patch, t->block.hidden, n_threads));
 }
 
 static void plain_announce(const void *tower, stages *s)
@@ -159,76 +157,76 @@ typedef struct plain_tape {
 } plain_tape;
 
 static int plain_tape_make(const void *tower, void **tape, workspace *memory,
-                           const features *seen, const lvlm_images *images,
-                           tape_keep keep, lvlm_error *err)
+                           const features *f, const lvlm_images *images, tape_keep keep,
+                           lvlm_error *err)
 {
     const plain *const t = tower;
-    const size_t R = seen->R, C = seen->C;
+    const size_t R = f->R, C = f->C;
     const transformer_tape_options options = tower_tape_options(R, t->layers, keep);
     plain_tape *const p = *tape = lvlm_arena_alloc(&memory->lists, 1, sizeof *p);
     (void)images;
     if (p == NULL) return lvlm_fail_memory(err);
     const bool embedded = keep != TAPE_NOTHING && (t->has & OPENCLIP) != 0;
-    const workspace_slot slots[] = { { &p->table, seen->P, C },
+    const workspace_slot slots[] = { { &p->table, f->P, C },
                                      { &p->embedded, embedded ? R : 0, C } };
     TRY(workspace_take(memory, slots, 2, "vision tower", err));
     p->lo = lvlm_arena_alloc(&memory->lists, 2 * R, sizeof *p->lo);
     if (p->lo == NULL) return lvlm_fail_memory(err);
     p->hi = p->lo + R;
-    seen_all_to_all(p->lo, p->hi, R, seen->P);
+    tower_all_to_all(p->lo, p->hi, R, f->P);
     return transformer_tape_make(&p->blocks, memory, &t->block, t->blocks, t->layers,
                                  &options, err);
 }
 
 /* x (R,C) entering the first block */
-static int embed(const plain *t, plain_tape *p, real *x, const features *seen,
+static int embed(const plain *t, plain_tape *p, real *x, const features *f,
                  const lvlm_images *images, stages *s, const ops_scratch *scratch,
                  lvlm_error *err)
 {
-    const size_t R = seen->R, C = seen->C;
+    const size_t R = f->R, C = f->C;
     TRY(tower_project_squares(x, images->pixels, t->patch, &t->patch_w, &t->patch_b, C,
                               scratch, err));
-    TRY(features_emit(s, "vision.patches", x, seen, C, err));
+    TRY(features_emit(s, "vision.patches", x, f, C, err));
     resize_forward(p->table, t->positions.v, t->grid, images->side / t->patch, C);
-    add_rows_forward(x, p->table, R, seen->P, C);
+    add_rows_forward(x, p->table, R, f->P, C);
     if (t->has & OPENCLIP) {
         if (p->embedded != NULL) memcpy(p->embedded, x, R * C * sizeof *x);
         norm_forward(x, x, &t->norm_pre, R, C);
     }
-    return features_emit(s, "vision.embed", x, seen, C, err);
+    return features_emit(s, "vision.embed", x, f, C, err);
 }
 
-static int plain_forward(const void *tower, void *tape, const features *seen,
+static int plain_forward(const void *tower, void *tape, const features *f,
                          const lvlm_images *images, stages *s,
                          const ops_scratch *scratch, lvlm_error *err)
 {
     const plain *const t = tower;
     plain_tape *const p = tape;
-    const size_t R = seen->R, C = seen->C;
+    const size_t R = f->R, C = f->C;
     const transformer_view view = { .N = R, .lo = p->lo, .hi = p->hi };
     real *x = transformer_tape_input(&p->blocks);
-    TRY(embed(t, p, x, seen, images, s, scratch, err));
+    TRY(embed(t, p, x, f, images, s, scratch, err));
     for (size_t i = 0; i < t->layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
         x = transformer_tape_forward(&p->blocks, i, x, &view, scratch);
-        TRY(features_emit(s, stages_block(name, blocks, i), x, seen, C, err));
+        TRY(features_emit(s, stages_block(name, blocks, i), x, f, C, err));
     }
     if (s->left == 0) return 0;
     if (t->has & SIGLIP)
-        norm_forward(seen->rows, x, &t->norm, R, C);
+        norm_forward(f->rows, x, &t->norm, R, C);
     else
-        memcpy(seen->rows, x, R * C * sizeof *x);
-    return features_emit(s, "vision.out", seen->rows, seen, C, err);
+        memcpy(f->rows, x, R * C * sizeof *x);
+    return features_emit(s, "vision.out", f->rows, f, C, err);
 }
 
 /* ---- backward ------------------------------------------------------------------- */
 
 /* dx (R,C) of what enters the first block; `spare` (R,C) */
 static int embed_gradient(const plain *t, const plain_tape *p, real *dx, real *spare,
-                          const features *seen, const lvlm_images *images,
+                          const features *f, const lvlm_images *images,
                           const ops_scratch *scratch, lvlm_error *err)
 {
-    const size_t R = seen->R, C = seen->C, P = seen->P;
+    const size_t R = f->R, C = f->C, P = f->P;
     if (t->has & OPENCLIP) {
         memset(spare, 0, R * C * sizeof *spare);
         norm_backward(spare, dx, p->embedded, &t->norm_pre, R, C, scratch);
@@ -245,13 +243,13 @@ static int embed_gradient(const plain *t, const plain_tape *p, real *dx, real *s
 }
 
 static int plain_backward(const void *tower, void *tape, transformer_grads *g,
-                          const real *drows, const features *seen,
+                          const real *drows, const features *f,
                           const lvlm_images *images, const ops_scratch *scratch,
                           lvlm_error *err)
 {
     const plain *const t = tower;
     plain_tape *const p = tape;
-    const size_t R = seen->R, C = seen->C;
+    const size_t R = f->R, C = f->C;
     const transformer_view view = { .N = R, .lo = p->lo, .hi = p->hi };
     memset(g->x, 0, R * C * sizeof *g->x);
     if (t->has & SIGLIP)
@@ -260,13 +258,13 @@ static int plain_backward(const void *tower, void *tape, transformer_grads *g,
         memcpy(g->x, drows, R * C * sizeof *g->x);
     for (size_t i = t->layers; i-- > 0;)
         transformer_tape_backward(&p->blocks, i, g, &view, scratch);
-    return embed_gradient(t, p, g->x, g->branch, seen, images, scratch, err);
+    return embed_gradient(t, p, g->x, g->branch, f, images, scratch, err);
 }
 
 #define TOWER(name, how)                                                               \
     {                                                                                  \
         .word = name, .open = how, .bind = plain_bind, .free = plain_free,             \
-        .width = plain_width, .look = plain_look, .scratch = plain_scratch,            \
+        .width = plain_width, .plan = plain_plan, .scratch = plain_scratch,            \
         .announce = plain_announce, .tape_make = plain_tape_make,                      \
         .forward = plain_forward, .backward = plain_backward                           \
     }

@@ -4,10 +4,10 @@
  *   blocks (transformer.h); rotary angles from the patch's row and column
  *   out = x                      the merger's norm follows
  *
- * Patches come frame by frame, in squares of merge x merge. Every frame sees itself
- * alone. Where there are windows (2.5), the squares are put into the order of their
+ * Patches come frame by frame, in squares of merge x merge. Every frame attends only to
+ * itself. Where there are windows (2.5), the squares are put into the order of their
  * windows first, so that a window is a range of rows; blocks that are not listed as
- * full see their window alone. The rows leave in that order. */
+ * full attend only to their window. The output has that order. */
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -98,15 +98,15 @@ static size_t qwen2_width(const void *tower)
     return ((const qwen2 *)tower)->block.hidden;
 }
 
-/* ---- who stands where ----------------------------------------------------------- */
+/* ---- layout of rows -------------------------------------------------------------- */
 
-/* For every row: its place on the grid, and whom it sees. */
+/* For every row: its place on the grid, and what it attends to. */
 typedef struct layout {
     int64_t *places;               /* (2,R) row, then column */
     size_t *frame_lo, *frame_hi;   /* (R) rows of its frame */
     size_t *window_lo, *window_hi; /* (R) rows of its window */
-    size_t *groups; /* (R/merge^2) which square of the images stands here */
-    size_t R, unit; /* merge^2: rows of one square */
+    size_t *groups;                /* (R/merge^2) which square of the images is here */
+    size_t R, unit;                /* merge^2: rows of one square */
 } layout;
 
 /* Squares of one window: [y0, y1) x [x0, x1) of a frame whose squares start at `first`,
@@ -169,7 +169,7 @@ static int make_layout(layout *l, const qwen2 *t, const lvlm_images *images,
 
 /* ---- forward -------------------------------------------------------------------- */
 
-static int qwen2_look(const void *tower, features *out, const lvlm_images *images,
+static int qwen2_plan(const void *tower, features *out, const lvlm_images *images,
                       lvlm_arena *arena, lvlm_error *err)
 {
     const qwen2 *const t = tower;
@@ -197,15 +197,13 @@ static size_t largest_frame(const lvlm_images *images)
 }
 
 static size_t qwen2_scratch(const void *tower, const lvlm_images *images,
-                            const features *seen, size_t n_threads)
+                            const features *f, size_t n_threads)
 {
     const qwen2 *const t = tower;
     const size_t frame = largest_frame(images);
-    const size_t blocks_need =
-        transformer_scratch(&t->block, seen->R, 0, frame, n_threads);
-    const size_t patches_need = linear_scratch(
-        t->channels * t->frames * t->patch * t->patch, t->block.hidden, n_threads);
-    return blocks_need > patches_need ? blocks_need : patches_need;
+    return LARGEST(transformer_scratch(&t->block, f->R, 0, frame, n_threads),
+                   linear_scratch(t->channels * t->frames * t->patch * t->patch,
+                                  t->block.hidden, n_threads));
 }
 
 static void qwen2_announce(const void *tower, stages *s)
@@ -237,16 +235,16 @@ static int project(real *out, const qwen2 *t, const lvlm_tensor *pixels,
 }
 
 /* x = patch projections in the order of the layout; `spare` (R,C) has them in the order
- * of the images, in which they are handed out. */
+ * of the images, in which they are emitted. */
 static int embed(const qwen2 *t, real *x, real *spare, const layout *l,
-                 const lvlm_images *images, const features *seen, stages *s,
+                 const lvlm_images *images, const features *f, stages *s,
                  const ops_scratch *scratch, lvlm_error *err)
 {
     const size_t stills = lvlm_images_patches(images, 0, images->n - images->n_videos);
-    const size_t C = seen->C;
+    const size_t C = f->C;
     TRY(project(spare, t, images->pixels, scratch, err));
     TRY(project(spare + stills * C, t, images->video_pixels, scratch, err));
-    TRY(features_emit(s, "vision.patches", spare, seen, C, err));
+    TRY(features_emit(s, "vision.patches", spare, f, C, err));
     for (size_t g = 0; g < l->R / l->unit; g++)
         memcpy(x + g * l->unit * C, spare + l->groups[g] * l->unit * C,
                l->unit * C * sizeof *x);
@@ -288,17 +286,16 @@ static int fill_rope(qwen2_tape *p, const qwen2 *t, lvlm_error *err)
 }
 
 static int qwen2_tape_make(const void *tower, void **tape, workspace *memory,
-                           const features *seen, const lvlm_images *images,
-                           tape_keep keep, lvlm_error *err)
+                           const features *f, const lvlm_images *images, tape_keep keep,
+                           lvlm_error *err)
 {
     const qwen2 *const t = tower;
     const size_t half = t->block.head_dim / 2;
-    const transformer_tape_options options =
-        tower_tape_options(seen->R, t->layers, keep);
+    const transformer_tape_options options = tower_tape_options(f->R, t->layers, keep);
     qwen2_tape *const p = *tape = lvlm_arena_alloc(&memory->lists, 1, sizeof *p);
     if (p == NULL) return lvlm_fail_memory(err);
-    const workspace_slot slots[] = { { &p->cosines, seen->R, half },
-                                     { &p->sines, seen->R, half } };
+    const workspace_slot slots[] = { { &p->cosines, f->R, half },
+                                     { &p->sines, f->R, half } };
     TRY(make_layout(&p->layout, t, images, &memory->lists, err));
     TRY(workspace_take(memory, slots, 2, "vision tower", err));
     return transformer_tape_make(&p->blocks, memory, &t->block, t->blocks, t->layers,
@@ -316,7 +313,7 @@ static transformer_view view_of(const qwen2_tape *p, const qwen2 *t, size_t bloc
                                .sines = p->sines };
 }
 
-static int qwen2_forward(const void *tower, void *tape, const features *seen,
+static int qwen2_forward(const void *tower, void *tape, const features *f,
                          const lvlm_images *images, stages *s,
                          const ops_scratch *scratch, lvlm_error *err)
 {
@@ -324,14 +321,14 @@ static int qwen2_forward(const void *tower, void *tape, const features *seen,
     qwen2_tape *const p = tape;
     real *x = transformer_tape_input(&p->blocks);
     TRY(fill_rope(p, t, err));
-    TRY(embed(t, x, seen->rows, &p->layout, images, seen, s, scratch, err));
+    TRY(embed(t, x, f->rows, &p->layout, images, f, s, scratch, err));
     for (size_t i = 0; i < t->layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
         const transformer_view view = view_of(p, t, i);
         x = transformer_tape_forward(&p->blocks, i, x, &view, scratch);
-        TRY(features_emit(s, stages_block(name, blocks, i), x, seen, seen->C, err));
+        TRY(features_emit(s, stages_block(name, blocks, i), x, f, f->C, err));
     }
-    memcpy(seen->rows, x, seen->R * seen->C * sizeof *x);
+    memcpy(f->rows, x, f->R * f->C * sizeof *x);
     return 0;
 }
 
@@ -360,7 +357,7 @@ static int project_backward(const real *dx, const qwen2 *t, const lvlm_tensor *p
 }
 
 static int qwen2_backward(const void *tower, void *tape, transformer_grads *g,
-                          const real *drows, const features *seen,
+                          const real *drows, const features *f,
                           const lvlm_images *images, const ops_scratch *scratch,
                           lvlm_error *err)
 {
@@ -368,8 +365,8 @@ static int qwen2_backward(const void *tower, void *tape, transformer_grads *g,
     qwen2_tape *const p = tape;
     const layout *const l = &p->layout;
     const size_t stills = lvlm_images_patches(images, 0, images->n - images->n_videos);
-    const size_t C = seen->C, group = l->unit * C;
-    memcpy(g->x, drows, seen->R * C * sizeof *g->x);
+    const size_t C = f->C, group = l->unit * C;
+    memcpy(g->x, drows, f->R * C * sizeof *g->x);
     for (size_t i = t->layers; i-- > 0;) {
         const transformer_view view = view_of(p, t, i);
         transformer_tape_backward(&p->blocks, i, g, &view, scratch);
@@ -388,7 +385,7 @@ const vision_tower qwen2_tower = {
     .bind = qwen2_bind,
     .free = qwen2_free,
     .width = qwen2_width,
-    .look = qwen2_look,
+    .plan = qwen2_plan,
     .scratch = qwen2_scratch,
     .announce = qwen2_announce,
     .tape_make = qwen2_tape_make,

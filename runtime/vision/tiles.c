@@ -1,4 +1,4 @@
-/* tiles.c - the tower of Llama 3.2-Vision, there and back; see tiles.h. */
+/* tiles.c - the tower of Llama 3.2-Vision, forward and backward; see tiles.h. */
 #include "runtime/vision/tiles.h"
 
 #include <string.h>
@@ -106,7 +106,7 @@ static size_t tiles_width(const void *tower)
     return t->block.hidden * (t->K + 1);
 }
 
-/* ---- who stands where --------------------------------------------------------- */
+/* ---- layout of rows ------------------------------------------------------------ */
 
 static bool is_dead(const tiles *t, const lvlm_images *images, size_t image, size_t row)
 {
@@ -145,7 +145,7 @@ static int make_layout(tiles_layout *l, const tiles *t, const lvlm_images *image
 
 /* ---- forward ------------------------------------------------------------------ */
 
-static int tiles_look(const void *tower, features *out, const lvlm_images *images,
+static int tiles_plan(const void *tower, features *out, const lvlm_images *images,
                       lvlm_arena *arena, lvlm_error *err)
 {
     const tiles *const t = tower;
@@ -162,16 +162,14 @@ static int tiles_look(const void *tower, features *out, const lvlm_images *image
 }
 
 static size_t tiles_scratch(const void *tower, const lvlm_images *images,
-                            const features *seen, size_t n_threads)
+                            const features *f, size_t n_threads)
 {
     const tiles *const t = tower;
     const size_t R = images->n * t->tiles * t->L;
-    const size_t blocks_need =
-        transformer_scratch(&t->block, R, 0, t->tiles * t->L, n_threads);
-    const size_t patches_need =
-        linear_scratch(t->channels * t->patch * t->patch, t->block.hidden, n_threads);
-    (void)seen;
-    return blocks_need > patches_need ? blocks_need : patches_need;
+    (void)f;
+    return LARGEST(
+        transformer_scratch(&t->block, R, 0, t->tiles * t->L, n_threads),
+        linear_scratch(t->channels * t->patch * t->patch, t->block.hidden, n_threads));
 }
 
 static void tiles_announce(const void *tower, stages *s)
@@ -185,8 +183,8 @@ static void tiles_announce(const void *tower, stages *s)
 }
 
 static int tiles_tape_make(const void *tower, void **tape, workspace *memory,
-                           const features *seen, const lvlm_images *images,
-                           tape_keep keep, lvlm_error *err)
+                           const features *f, const lvlm_images *images, tape_keep keep,
+                           lvlm_error *err)
 {
     const tiles *const t = tower;
     tiles_tape *const p = *tape = lvlm_arena_alloc(&memory->lists, 1, sizeof *p);
@@ -196,7 +194,7 @@ static int tiles_tape_make(const void *tower, void **tape, workspace *memory,
     const size_t n = t->layers + t->global_layers;
     const transformer_tape_options options = tower_tape_options(R, n, keep);
     const workspace_slot slots[] = { { &p->table, t->P, C },
-                                     { &p->before, keep ? seen->R : 0, C },
+                                     { &p->before, keep ? f->R : 0, C },
                                      { &p->between, keep ? R : 0, C },
                                      { &p->spare, R, C } };
     TRY(workspace_take(memory, slots, 4, "vision tower", err));
@@ -218,15 +216,15 @@ static void keep_state(const tiles *t, real *out, const real *x, const tiles_lay
 }
 
 /* Keep x where `block` is listed. */
-static void tap(const tiles *t, const features *seen, const real *x,
-                const tiles_layout *l, size_t block)
+static void tap(const tiles *t, const features *f, const real *x, const tiles_layout *l,
+                size_t block)
 {
     for (size_t k = 0; k < t->K; k++)
         if (t->taps[k] == block)
-            keep_state(t, seen->rows, x, l, seen->C, t->block.hidden + k, t->K);
+            keep_state(t, f->rows, x, l, f->C, t->block.hidden + k, t->K);
 }
 
-/* Hand out x in the order of the reference. */
+/* Emit x in the order of the reference. */
 static int emit_block(stages *s, const char *name, const real *x, tiles_tape *p,
                       size_t C, lvlm_error *err)
 {
@@ -238,20 +236,20 @@ static int emit_block(stages *s, const char *name, const real *x, tiles_tape *p,
 }
 
 /* *x through the local blocks */
-static int run_local(const tiles *t, tiles_tape *p, real **x, const features *seen,
+static int run_local(const tiles *t, tiles_tape *p, real **x, const features *f,
                      stages *s, const ops_scratch *scratch, lvlm_error *err)
 {
     const tiles_layout *const l = &p->layout;
     const transformer_view view = { .N = l->R, .lo = l->lo, .hi = l->hi };
     for (size_t i = 0; i < t->layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
-        if (t->rule == TAP_ENTERING) tap(t, seen, *x, l, i);
+        if (t->rule == TAP_ENTERING) tap(t, f, *x, l, i);
         *x = transformer_tape_forward(&p->blocks, i, *x, &view, scratch);
-        if (t->rule == TAP_LEAVING) tap(t, seen, *x, l, i);
+        if (t->rule == TAP_LEAVING) tap(t, f, *x, l, i);
         TRY(emit_block(s, stages_block(name, blocks, i), *x, p, t->block.hidden, err));
     }
     for (size_t k = 0; t->rule == TAP_LAST && k < t->K; k++)
-        keep_state(t, seen->rows, *x, l, seen->C, t->block.hidden + k, t->K);
+        keep_state(t, f->rows, *x, l, f->C, t->block.hidden + k, t->K);
     return 0;
 }
 
@@ -279,7 +277,7 @@ static int run_global(const tiles *t, tiles_tape *p, real **x,
     return 0;
 }
 
-static int tiles_forward(const void *tower, void *tape, const features *seen,
+static int tiles_forward(const void *tower, void *tape, const features *f,
                          const lvlm_images *images, stages *s,
                          const ops_scratch *scratch, lvlm_error *err)
 {
@@ -287,11 +285,11 @@ static int tiles_forward(const void *tower, void *tape, const features *seen,
     tiles_tape *const p = tape;
     real *x = transformer_tape_input(&p->blocks);
     TRY(tiles_embed(t, p, x, images, s, scratch, err));
-    TRY(run_local(t, p, &x, seen, s, scratch, err));
+    TRY(run_local(t, p, &x, f, s, scratch, err));
     if (s->left == 0) return 0;
     TRY(run_global(t, p, &x, images, s, scratch, err));
-    keep_state(t, seen->rows, x, &p->layout, seen->C, 0, 1);
-    return features_emit(s, "vision.out", seen->rows, seen, seen->C, err);
+    keep_state(t, f->rows, x, &p->layout, f->C, 0, 1);
+    return features_emit(s, "vision.out", f->rows, f, f->C, err);
 }
 
 /* ---- backward ----------------------------------------------------------------- */
@@ -339,13 +337,13 @@ static void middle_backward(const tiles *t, const tiles_tape *p, const real *dx,
 }
 
 static int tiles_backward(const void *tower, void *tape, transformer_grads *g,
-                          const real *drows, const features *seen,
+                          const real *drows, const features *f,
                           const lvlm_images *images, const ops_scratch *scratch,
                           lvlm_error *err)
 {
     const tiles *const t = tower;
     tiles_tape *const p = tape;
-    const size_t width = seen->C;
+    const size_t width = f->C;
     const tiles_layout *const l = &p->layout;
     const transformer_view view = { .N = l->R, .lo = l->lo, .hi = l->hi };
     const size_t n = l->R * t->block.hidden;
@@ -371,7 +369,7 @@ const vision_tower tiles_tower = {
     .bind = tiles_bind,
     .free = tiles_free,
     .width = tiles_width,
-    .look = tiles_look,
+    .plan = tiles_plan,
     .scratch = tiles_scratch,
     .announce = tiles_announce,
     .tape_make = tiles_tape_make,

@@ -10,8 +10,8 @@
  *   out    = [x, kept states], interleaved: feature d of state k at C + d * K + k
  *
  * Padding and the rows of tiles that are not there are dead: only pairs of dead rows do
- * not see each other. Rows are kept with the living ones of an image in front, so that
- * what a row sees is a range; stages leave in the order of the reference. */
+ * not attend to each other. Live rows of an image come first, so that a row attends
+ * to a range; stages are emitted in the order of the reference. */
 #ifndef LVLM_RUNTIME_VISION_TILES_H
 #define LVLM_RUNTIME_VISION_TILES_H
 
@@ -19,8 +19,8 @@
 
 enum { MAX_TAPS = 64, ROWS_MULTIPLE = 8 };
 
-/* Which state counts as the one of a block: how the makers have it, and two versions of
- * the reference. */
+/* Which hidden state is tapped for a block: as in training, and in two versions of the
+ * reference. */
 typedef enum tap_rule { TAP_ENTERING, TAP_LEAVING, TAP_LAST } tap_rule;
 
 typedef struct tiles {
@@ -41,7 +41,7 @@ typedef struct tiles {
 
 /* Rows of all images, S = tiles * L of each. */
 typedef struct tiles_layout {
-    size_t *from;    /* (R) which row of the reference stands here */
+    size_t *from;    /* (R) which row of the reference is here */
     size_t *lo, *hi; /* (R) */
     size_t R, S;
 } tiles_layout;

@@ -1,4 +1,4 @@
-/* tiles_embed.c - a tile before it enters the blocks, there and back; see tiles.h.
+/* tiles_embed.c - a tile before the blocks, forward and backward; see tiles.h.
  *
  * Tables have one entry per aspect id and tile; an image uses those of its own id. */
 #include <string.h>

@@ -57,7 +57,7 @@ transformer_tape_options tower_tape_options(size_t R, size_t n, tape_keep keep)
     };
 }
 
-void seen_all_to_all(size_t *lo, size_t *hi, size_t R, size_t P)
+void tower_all_to_all(size_t *lo, size_t *hi, size_t R, size_t P)
 {
     for (size_t r = 0; r < R; r++) {
         lo[r] = r / P * P;

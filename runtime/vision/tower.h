@@ -19,25 +19,25 @@ typedef struct vision_tower {
     void (*free)(void *tower);
     size_t (*width)(const void *tower); /* of its features */
     /* Fill in everything of `out` but the rows; arrays live in `arena`. */
-    int (*look)(const void *tower, features *out, const lvlm_images *images,
+    int (*plan)(const void *tower, features *out, const lvlm_images *images,
                 lvlm_arena *arena, lvlm_error *err);
     /* Elements of ops_scratch that forward needs. */
-    size_t (*scratch)(const void *tower, const lvlm_images *images,
-                      const features *seen, size_t n_threads);
+    size_t (*scratch)(const void *tower, const lvlm_images *images, const features *f,
+                      size_t n_threads);
     void (*announce)(const void *tower, stages *s);
     /* *tape and its arrays in `memory`, for one pass. It begins with the
      * transformer_tape of the tower's blocks. */
     int (*tape_make)(const void *tower, void **tape, workspace *memory,
-                     const features *seen, const lvlm_images *images, tape_keep keep,
+                     const features *f, const lvlm_images *images, tape_keep keep,
                      lvlm_error *err);
-    /* Fill in seen->rows. Stops early, with them undefined, when no stage is left. */
-    int (*forward)(const void *tower, void *tape, const features *seen,
+    /* Fill in f->rows. Stops early, with them undefined, when no stage is left. */
+    int (*forward)(const void *tower, void *tape, const features *f,
                    const lvlm_images *images, stages *s, const ops_scratch *scratch,
                    lvlm_error *err);
-    /* Through a kept tape: from the gradient of seen->rows, drows (R,C), to those of
+    /* Through a kept tape: from the gradient of f->rows, drows (R,C), to those of
      * the weights; `grads` are of the blocks' tape. */
     int (*backward)(const void *tower, void *tape, transformer_grads *grads,
-                    const real *drows, const features *seen, const lvlm_images *images,
+                    const real *drows, const features *f, const lvlm_images *images,
                     const ops_scratch *scratch, lvlm_error *err);
 } vision_tower;
 
@@ -59,8 +59,8 @@ int tower_bind(transformer_block *blocks, size_t n, weights *w,
 /* Memory for R rows through all of n blocks. */
 transformer_tape_options tower_tape_options(size_t R, size_t n, tape_keep keep);
 
-/* Rows [first, first + P) see each other, P rows after P rows.  lo, hi (R) */
-void seen_all_to_all(size_t *lo, size_t *hi, size_t R, size_t P);
+/* Each P rows attend to each other.  lo, hi (R) */
+void tower_all_to_all(size_t *lo, size_t *hi, size_t R, size_t P);
 /* Patch projections of squares [n, channels, side, side]; b may be NULL.
  * out (n*P,C), P = (side/patch)^2 */
 int tower_project_squares(real *out, const lvlm_tensor *pixels, size_t patch,
