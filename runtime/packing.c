@@ -14,6 +14,7 @@ static bool allocate(lvlm_packing *p, bool window, bool targets)
         (p->types = lvlm_arena_alloc(a, N, sizeof *p->types)) == NULL ||
         (p->positions = lvlm_arena_alloc(a, p->axes * N, sizeof *p->positions)) ==
             NULL ||
+        (p->texts = lvlm_arena_alloc(a, N + 1, sizeof *p->texts)) == NULL ||
         (p->lo = lvlm_arena_alloc(a, N, sizeof *p->lo)) == NULL ||
         (p->hi = lvlm_arena_alloc(a, N, sizeof *p->hi)) == NULL)
         return false;
@@ -101,11 +102,17 @@ static size_t text_end(const lvlm_packing *p, const lvlm_inputs *in, size_t firs
     return end;
 }
 
-static void fill_ranges(lvlm_packing *p, const lvlm_inputs *in,
-                        const lvlm_packing_options *options)
+static void fill_texts(lvlm_packing *p, const lvlm_inputs *in)
 {
-    for (size_t first = 0, end = 0; first < p->N; first = end) {
-        end = text_end(p, in, first);
+    p->texts[0] = 0;
+    for (size_t first = 0; first < p->N; first = p->texts[p->n_texts])
+        p->texts[++p->n_texts] = text_end(p, in, first);
+}
+
+static void fill_ranges(lvlm_packing *p, const lvlm_packing_options *options)
+{
+    for (size_t i = 0; i < p->n_texts; i++) {
+        const size_t first = p->texts[i], end = p->texts[i + 1];
         lvlm_mask_prefix_lm(p->lo, p->hi, p->types, first, end);
         if (p->window_lo == NULL) continue;
         for (size_t n = first; n < end; n++) p->window_lo[n] = p->lo[n];
@@ -124,7 +131,8 @@ int lvlm_packing_make(lvlm_packing *out, const lvlm_inputs *inputs,
     FAIL_IF(!allocate(out, options->window != 0, inputs->labels != NULL), err,
             LVLM_ENOMEM, "out of memory for a batch of %zu tokens", out->N);
     fill_rows(out, inputs, options);
-    fill_ranges(out, inputs, options);
+    fill_texts(out, inputs);
+    fill_ranges(out, options);
     return 0;
 }
 

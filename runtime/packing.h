@@ -21,6 +21,9 @@ typedef struct lvlm_packing {
     int64_t *positions; /* (axes,N) those that the batch brings; else column +
                             first_position on every axis, whatever the padding, until
                             positions.h says otherwise */
+    size_t *texts; /* (n_texts+1) the first row of each text, and N; position_ids may
+                      cut a row of the batch into several */
+    size_t n_texts;
     size_t *lo, *hi;    /* (N) sees packed rows [lo, hi) */
     size_t *window_lo;  /* (N) in place of lo where a window slides; NULL: none */
     int64_t *targets;   /* (N) id that the row predicts or LVLM_IGNORE_LABEL; NULL: no

@@ -127,10 +127,7 @@ int lvlm_positions_grids(lvlm_packing *p, const lvlm_inputs *in,
     walk w = { .p = p, .in = in, .spec = spec, .rules = rules, .next_video = n_stills };
     w.first_video_row =
         (int64_t)lvlm_image_rows_count(&spec->rows, &in->images, 0, n_stills);
-    for (size_t first = 0, end = 0; first < p->N; first = end) {
-        const size_t text = p->cell[first] / p->T;
-        while (end < p->N && p->cell[end] / p->T == text) end++;
-        TRY(walk_text(&w, first, end, err));
-    }
+    for (size_t i = 0; i < p->n_texts; i++)
+        TRY(walk_text(&w, p->texts[i], p->texts[i + 1], err));
     return 0;
 }

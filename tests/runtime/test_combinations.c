@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "runtime/collect.h"
-#include "runtime/model.h"
+#include "runtime/generate/session.h"
 #include "tests/runtime/composed.h"
 
 #define IGN (-100)
@@ -132,7 +132,7 @@ static void put_pixels(fixture *f, tower t, size_t side)
 /* word, image, word, image, words that are learnt */
 static void put_text(fixture *f, text x)
 {
-    int64_t ids[MOST_TOKENS], labels[MOST_TOKENS];
+    int64_t ids[MOST_TOKENS], labels[MOST_TOKENS], types[MOST_TOKENS] = { 0 };
     size_t n = 0;
     for (size_t i = 0; i < 2; i++) {
         ids[n++] = 7 + (int64_t)i;
@@ -143,10 +143,14 @@ static void put_text(fixture *f, text x)
         if (x == QWEN) ids[n++] = CLOSE;
     }
     for (size_t i = 0; i < n; i++) labels[i] = IGN;
-    for (size_t i = 0; i < 3; i++, n++) labels[n] = ids[n] = 11 + (int64_t)i;
+    for (size_t i = 0; i < 3; i++, n++) {
+        labels[n] = ids[n] = 11 + (int64_t)i;
+        types[n] = 1;
+    }
     f->n_tokens = n;
     synthetic_put_integers(&f->batch, "input_ids", 1, n, ids);
     synthetic_put_integers(&f->batch, "labels", 1, n, labels);
+    if (x == GEMMA) synthetic_put_integers(&f->batch, "token_type_ids", 1, n, types);
 }
 
 static void make(fixture *f, tower t, connector c, text x, size_t side)
@@ -457,7 +461,8 @@ static void assert_slope(const fixture *f, const char *part, const char *names)
                                          .threads = 1,
                                          .trains = is_trained,
                                          .user = prefix,
-                                         .own_weights = true };
+                                         .own_weights = true,
+                                         .checkpointing = strcmp(part, "text.") == 0 };
     lvlm_model *model = NULL;
     lvlm_error err = { .text = "" };
     if (lvlm_model_bind(&model, &f->model.manifest, &options, &err) < 0)
@@ -470,6 +475,40 @@ static void assert_slope(const fixture *f, const char *part, const char *names)
     if (!(fabs(slope - expected) < 1e-6 * (1 + fabs(expected))))
         fail_msg("%s, %s: slope %.9g, of the loss %.9g", names, part, slope, expected);
     lvlm_model_free(model);
+}
+
+/* All but the last token, then that one, give the logits of all. */
+static void assert_continues(fixture *f, const char *names)
+{
+    static const char *const of_tokens[] = { "input_ids", "labels", "token_type_ids" };
+    const lvlm_model_options options = { .compute = LVLM_COMPUTE_F64, .threads = 1 };
+    const size_t last = f->n_tokens - 1;
+    lvlm_model *model = NULL;
+    lvlm_session *session = NULL;
+    lvlm_error err = { .text = "" };
+    int64_t id = 0;
+    lvlm_stage_list all = run(f);
+    for (size_t i = 0; i < sizeof of_tokens / sizeof *of_tokens; i++) {
+        const lvlm_tensor *const t =
+            lvlm_checkpoint_find(&f->batch.checkpoint, of_tokens[i]);
+        if (t == NULL) continue;
+        const int64_t *const values = (const int64_t *)(const void *)t->data;
+        if (i == 0) id = values[last];
+        synthetic_put_integers(&f->batch, of_tokens[i], 1, last, values);
+    }
+    if (lvlm_model_bind(&model, &f->model.manifest, &options, &err) < 0 ||
+        lvlm_session_begin(&session, model, &f->batch.checkpoint, "", NULL, &err) < 0 ||
+        lvlm_session_step(session, id, &err) < 0)
+        fail_msg("%s: %s", names, err.text);
+    const lvlm_tensor logits = lvlm_session_logits(session);
+    const double *const got = (const double *)(const void *)logits.data;
+    const double *const expected = stage(&all, "logits") + last * 60;
+    for (size_t i = 0; i < 60; i++)
+        if (!(fabs(got[i] - expected[i]) < 1e-9)) /* observed 9e-16 */
+            fail_msg("%s: got %f, expected %f", names, got[i], expected[i]);
+    lvlm_session_end(session);
+    lvlm_model_free(model);
+    lvlm_stage_list_free(&all);
 }
 
 static bool computes(tower t, connector c, text x)
@@ -496,6 +535,7 @@ static void every_combination_computes_or_is_refused_by_name(void **state)
             assert_slope(&f, "vision.", names);
             assert_slope(&f, "connector.", names);
             assert_slope(&f, "text.", names);
+            assert_continues(&f, names);
         } else {
             if (lvlm_model_bind(&model, &f.model.manifest, NULL, &err) != LVLM_EFORMAT)
                 fail_msg("%s: is opened", names);
