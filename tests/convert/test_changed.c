@@ -1,5 +1,5 @@
-/* test_changed.c - somebody writes to a source between plan and commit: nothing is
- * committed, and the file is named. */
+/* test_changed.c - a source is modified between plan and commit: nothing is committed,
+ * and the error names the file. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +20,7 @@
 #define MODEL LVLM_FIXTURES "/paligemma-odd/model"
 #define ADAPTER LVLM_FIXTURES "/lora/paligemma/end"
 
-/* As a writer leaves it that changes bytes and not their number. */
+/* Modify bytes without changing the size. */
 static void touch(const char *path)
 {
     const struct timespec times[2] = { { 1, 0 }, { 1, 0 } };
@@ -96,7 +96,7 @@ static void export_refuses(void **state)
     scratch_remove(&s);
 }
 
-/* `changed`: which of the two sources is written to. */
+/* `changed`: which of the two sources is modified. */
 static void refuses_merge(const char *changed)
 {
     const lvlm_merge_run run = { .threads = 2 };

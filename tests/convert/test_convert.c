@@ -1,5 +1,4 @@
-/* test_convert.c - import and export: what is written, what comes back, what is
- * refused. */
+/* test_convert.c - import and export: what is written, exported and refused. */
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -162,14 +161,14 @@ static void export_gives_unused_tensors_and_an_untied_head_back(void **state)
     scratch *s = *state;
     must_import(source, scratch_path(s, "u.lvlm"), NULL);
     must_export(scratch_path(s, "u.lvlm"), scratch_path(s, "u"), "hub", 5000000000u);
-    /* config.json says tied, which the head is not: that alone is another */
+    /* config.json says tied but the head is not: only that file differs */
     assert_false(directories_equal(source, scratch_path(s, "u")));
     scratch_copy(s, LVLM_FIXTURES "/paligemma-untied/model/config.json",
                  "u/config.json");
     assert_true(directories_equal(source, scratch_path(s, "u")));
 }
 
-/* Every unused tensor in a shard of its own: more files than targets. */
+/* Every unused tensor in its own shard: more files than targets. */
 static void export_has_room_for_as_many_shards_as_tensors(void **state)
 {
     lvlm_checkpoint *cp = NULL;
@@ -185,7 +184,7 @@ static void export_has_room_for_as_many_shards_as_tensors(void **state)
 
 /* ---- files of torch ------------------------------------------------------------- */
 
-/* Every tensor of the model has the bytes that it has in `reference`. */
+/* Every tensor of the model has the same bytes as in `reference`. */
 static void expect_same_model(const char *native, const char *reference)
 {
     lvlm_checkpoint *a = NULL, *b = NULL;
@@ -230,7 +229,7 @@ static void torch_files_give_the_same_model_and_come_back(void **state)
     }
 }
 
-/* Four tensors have no span of their own, and the ledger says which. */
+/* Four tensors have no span, and the ledger marks them. */
 static void the_ledger_keeps_what_is_detached(void **state)
 {
     scratch *s = *state;
@@ -383,7 +382,7 @@ static const char *without_projector(scratch *s)
     if (!lvlm_path_exists(scratch_path(s, "np"))) {
         scratch_copy(s, HUB, "np");
         const char *file = scratch_path(s, "np/model.safetensors");
-        /* names that a rule keeps: what is missing is then the only problem */
+        /* names that a rule keeps, so that the missing tensors are the only problem */
         file_replace(file, "\"multi_modal_projector.linear.bias\"",
                      "\"vision_tower.head.aaaaaaaaaaaaaaa\"");
         file_replace(file, "\"multi_modal_projector.linear.weight\"",

@@ -1,4 +1,4 @@
-/* test_merge.c - adapters folded into weights: what PEFT's merge_and_unload gives,
+/* test_merge.c - adapters folded into weights, compared with PEFT's merge_and_unload
  * under every generation of names, and what is refused. */
 #include <math.h>
 #include <setjmp.h>
@@ -20,7 +20,7 @@
 #include "tests/support/scratch.h"
 
 #define LORA LVLM_FIXTURES "/lora/"
-#define FILL 0x5a /* stands for any other byte */
+#define FILL 0x5a /* any other byte */
 
 /* The recorded adapters and the fixtures that they belong to. */
 static const struct recorded {
@@ -309,7 +309,7 @@ static const char *make_adapter(scratch *s, const char *model, const char *word)
     return scratch_path(s, "made");
 }
 
-/* A pickle's checksums are of the values that came in: safetensors instead. */
+/* A pickle's checksums match only the original values: safetensors instead. */
 static void a_merged_pickle_goes_back_in_another_container(void **state)
 {
     scratch *s = *state;

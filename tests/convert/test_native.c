@@ -59,8 +59,8 @@ static lvlm_checkpoint *must_open(const char *native)
 
 static const char *const root_key = "\"root\":\"";
 
-/* Replaces `from` by `to` in the header of `native`, pads it again and gives it the
- * root digest that it then has: what only the other rules can refuse. */
+/* Replace `from` by `to` in the header of `native`, pad it again and update the root
+ * digest, so that only the other rules can refuse it. */
 static void craft(scratch *s, const char *native, const char *from, const char *to)
 {
     lvlm_infile *in = NULL;
@@ -100,7 +100,7 @@ static void refuse(const char *native, const char *message)
         fail_msg("expected: %s\ngot: %s", message, err.text);
 }
 
-/* From, to, and what is said: each breaks one rule of native_rules.c. */
+/* From, to, and the message: each breaks one rule of native_rules.c. */
 static const struct crafted {
     const char *from, *to, *message;
 } crafted[] = {
@@ -169,7 +169,7 @@ typedef struct flips {
     size_t n;
 } flips;
 
-/* All bits of byte `i`, in a copy of its own. */
+/* Flip all bits of byte `i`, in a copy. */
 static int flip_byte(void *user, size_t i, lvlm_error *err)
 {
     const flips *const f = user;
@@ -201,7 +201,7 @@ static void every_bit_of_a_header_counts(void **state)
     lvlm_infile_close(in);
 }
 
-/* Calls the side file config.json `name`. */
+/* Rename the side file config.json to `name`. */
 static void refuse_side_file(scratch *s, const char *name, const char *message)
 {
     const lvlm_export_options options = { .source = true, .threads = 2 };
@@ -218,7 +218,7 @@ static void refuse_side_file(scratch *s, const char *name, const char *message)
     lvlm_export_free(&ex);
 }
 
-/* They would be taken for the model by whoever loads the folder. */
+/* A loader of the folder would read them as the model. */
 static void side_files_are_no_weights(void **state)
 {
     scratch *s = *state;
@@ -232,7 +232,8 @@ static void side_files_are_no_weights(void **state)
 
 /* ---- exact numbers -------------------------------------------------------------- */
 
-/* The hub's model with one more unused tensor, empty, of an extent that no double has.
+/* The hub's model with one more unused, empty tensor whose extent is not exact in a
+ * double.
  * */
 static void make_wide(scratch *s)
 {

@@ -1,5 +1,5 @@
-/* test_alloc.c - every operation with its first, second, third ... allocation failing:
- * an error comes back, nothing leaks, nothing is left on disk. */
+/* test_alloc.c - fails the first, second, third ... allocation of every operation: an
+ * error is returned, nothing leaks, no file is left. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -47,7 +47,7 @@
 #define ADAPTER LVLM_FIXTURES "/lora/paligemma/end"
 #define SPOKEN LVLM_FIXTURES "/mllama-odd"
 
-/* After a success: remove a directory of plain files, with all the memory there is. */
+/* After a success: remove a directory of plain files, without failing allocations. */
 static void remove_files(scratch *s, const char *name)
 {
     const char *dir = scratch_path(s, name);
@@ -79,7 +79,7 @@ static int parse_and_print(scratch *s, lvlm_error *err)
     return rc;
 }
 
-/* A target that is not there: after an error it still is not. */
+/* An absent target is still absent after an error. */
 static int save_new_file(scratch *s, lvlm_error *err)
 {
     const char *path = scratch_path(s, "new");
@@ -420,7 +420,7 @@ static int ignore_token(void *user, int64_t id, lvlm_error *err)
     return 0;
 }
 
-/* So many tokens that memory grows on the way. */
+/* So many tokens that memory must grow. */
 static int generate(scratch *s, lvlm_error *err)
 {
     const lvlm_model_options options = { .threads = 1 };
@@ -448,7 +448,7 @@ done:
     return rc;
 }
 
-/* Open, one step, the zeros in it, the state out and in, the model, what changed. */
+/* Open, one step, its zeros, save and load the state, the model, what changed. */
 static int take_a_step(lvlm_trainer *t, lvlm_batch_source *source, scratch *s,
                        lvlm_error *err)
 {
@@ -490,7 +490,7 @@ static int train(scratch *s, lvlm_error *err)
     lvlm_changes_free(&changes);
     lvlm_trainer_close(&trainer);
     lvlm_batch_source_close(&source);
-    (void)unlink(state); /* the step itself is whole */
+    (void)unlink(state); /* the step itself succeeded */
     (void)unlink(tuned);
     return rc;
 }
@@ -549,7 +549,7 @@ static int write_prompt(scratch *s, lvlm_error *err)
     return rc;
 }
 
-/* There and back with the tokenizer of `folder`, whose one file is `name`. */
+/* Encode and decode with the tokenizer of `folder`, whose only file is `name`. */
 static int tokenize_with(const char *folder, const char *name, lvlm_error *err)
 {
     static const char words[] = "a cat's <|im_end|>e\u0301 <loc0001><img>a</img>\n";

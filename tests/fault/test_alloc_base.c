@@ -1,5 +1,5 @@
-/* test_alloc_base.c - the base layer with its first, second, third ... allocation
- * failing: LVLM_ENOMEM comes back, nothing leaks, no file is left. */
+/* test_alloc_base.c - fails the first, second, third ... allocation of the base layer:
+ * LVLM_ENOMEM is returned, nothing leaks, no file is left. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@
 
 typedef int operation(scratch *s, lvlm_error *err);
 
-/* Returns how many allocations the operation makes: 0 would be a test of nothing. */
+/* Returns the number of allocations of the operation: 0 would test nothing. */
 static long torture(operation *op)
 {
     scratch s;
@@ -131,13 +131,13 @@ static int list_files(scratch *s, lvlm_error *err)
     return rc;
 }
 
-/* Over a file that is there, so that the directory's names stay the same. */
+/* Over an existing file, so that the directory's names do not change. */
 static int save_file(scratch *s, lvlm_error *err)
 {
     return lvlm_outfile_save(scratch_path(s, "there"), "new", 3, true, err);
 }
 
-/* Parsing a command line takes no memory at all: its texts are argv's. */
+/* Parsing a command line allocates nothing: its texts are argv's. */
 static void options_parse_without_the_heap(void **state)
 {
     char threads[] = "--threads=3", operand[] = "x";

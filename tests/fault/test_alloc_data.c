@@ -1,5 +1,5 @@
-/* test_alloc_data.c - training data with its first, second, third ... allocation
- * failing: LVLM_ENOMEM comes back, whatever lines may be skipped, and nothing leaks. */
+/* test_alloc_data.c - fails the first, second, third ... allocation of training data:
+ * LVLM_ENOMEM is returned even if bad lines may be skipped, and nothing leaks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +26,7 @@ static int open_encoder(scratch *s, lvlm_error *err)
     return rc;
 }
 
-/* The one encoder of the operations below. */
+/* The encoder shared by the operations below. */
 static lvlm_encoder *encoder;
 
 static const lvlm_dataset_options options = { .batch_size = 3,

@@ -1,4 +1,4 @@
-/* test_header_memory.c - what a large header costs, in bytes of the heap. */
+/* test_header_memory.c - the heap memory that a large header needs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@
 
 enum { TENSORS = 200000 };
 
-/* TENSORS of them, as short as they can be: the worst case. */
+/* TENSORS entries, as short as possible: the worst case. */
 static void make_header(lvlm_strbuf *out, const char *end)
 {
     lvlm_strbuf_puts(out, "{");
@@ -46,12 +46,12 @@ static void a_header_costs_six_times_its_size_at_most(void **state)
     const size_t peak = alloc_peak() - before;
     lvlm_checkpoint_close(cp);
     scratch_remove(&s);
-    /* observed: 3.8 times; under the address sanitizer, where each name is a block of
-     * its own, 5.3 */
+    /* observed: 3.8 times; under the address sanitizer, where each name is a separate
+     * block, 5.3 */
     if (peak > 6 * n) fail_msg("%zu bytes for a header of %zu", peak, n);
 }
 
-/* The key that is there twice is found among all, however far apart the two are. */
+/* A duplicate key is found, however far apart the two are. */
 static void a_duplicate_among_many_is_named(void **state)
 {
     lvlm_strbuf header = LVLM_STRBUF_INIT(64 << 20);

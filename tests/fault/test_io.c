@@ -1,7 +1,6 @@
-/* test_io.c - the system says no, at every point where it can be made to without
- * standing in for it: no room, no descriptors, no permission, a directory that
- * vanishes. An error comes back that names the file; old output stays, nothing is
- * left beside it. */
+/* test_io.c - real system errors at every point where they can be provoked: no space,
+ * no descriptors, no permission, a directory that disappears. The error names the file,
+ * old output is kept, and no temporary is left. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -50,7 +49,7 @@ static void begin_anew(scratch *s)
 
 /* ---- operations ----------------------------------------------------------------- */
 
-/* Works on the scratch; returns 0 or a code. */
+/* An operation on the scratch; returns 0 or a code. */
 typedef int operation(scratch *s, lvlm_error *err);
 
 static int import_from(const char *source, const char *native, lvlm_error *err)
@@ -112,7 +111,7 @@ static void prepare(scratch *s)
     scratch_copy(s, scratch_path(s, "model.lvlm"), "kept.lvlm");
 }
 
-/* Runs it under a limit of the process; its code. */
+/* Run it under a limit of the process; returns its code. */
 static int run_within(int resource, rlim_t most, operation *op, scratch *s,
                       lvlm_error *err)
 {
@@ -158,7 +157,7 @@ static void a_disk_that_fills_at_any_byte_leaves_the_old_state(void **state)
     }
 }
 
-/* The lowest descriptor that is free: all below are in use. */
+/* The lowest free descriptor: all below are in use. */
 static rlim_t first_free(void)
 {
     const int fd = open("/", O_RDONLY);
@@ -217,7 +216,7 @@ static void permissions_are_named_and_respected(void **state)
     assert_int_equal(scratch_count(s, ""), 1);
 }
 
-/* A user may write into an empty directory, but not beside it. */
+/* A user may write to an empty directory, but not to its parent. */
 static void outdir_needs_no_permission_beside_an_empty_target(void **state)
 {
     scratch *s = *state;

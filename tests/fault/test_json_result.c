@@ -1,5 +1,5 @@
-/* test_json_result.c - a result in JSON is whole, or is not printed: every allocation
- * of a command that builds one fails in turn. */
+/* test_json_result.c - a JSON result is complete or not printed: fails each allocation
+ * of a command that builds one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,9 +28,9 @@ static const char expected[] = "{\n"
                                "  ]\n"
                                "}\n";
 
-static long fail_at; /* allocations into the command; -1: none */
+static long fail_at; /* index of the allocation that fails; -1: none */
 
-/* As the commands do it: nothing is looked at. */
+/* Like the commands, without checking. */
 static int run(const void *arguments, const lvlm_operands *operands)
 {
     const lvlm_shape shape = { 2, { 2, 3 } };

@@ -1,5 +1,5 @@
-/* torture.h - an operation with its first, second, third ... allocation failing: an
- * error comes back, nothing leaks, nothing is left on disk. */
+/* torture.h - fails the first, second, third ... allocation of an operation: an error
+ * is returned, nothing leaks, no file is left. */
 #ifndef LVLM_TESTS_FAULT_TORTURE_H
 #define LVLM_TESTS_FAULT_TORTURE_H
 
@@ -15,10 +15,10 @@
 #include "tests/support/alloc_failing.h"
 #include "tests/support/scratch.h"
 
-/* An operation tells of success (0) or gives a code; `s` holds what it works on. */
+/* An operation returns 0 or a code; `s` holds its files. */
 typedef int operation(scratch *s, lvlm_error *err);
 
-/* One run with allocation n failing, or all from n on; its code. */
+/* One run with allocation n failing, or all from n; returns its code. */
 static inline int run_short_of_memory(scratch *s, operation *op, long n, bool for_good)
 {
     const size_t files = scratch_count(s, "");
@@ -39,8 +39,8 @@ static inline int run_short_of_memory(scratch *s, operation *op, long n, bool fo
     return rc;
 }
 
-/* Fail the n-th allocation for n = 0, 1, 2, ... until the operation succeeds. Far
- * out the steps grow: every place has then been met many times. */
+/* Fail the n-th allocation for n = 0, 1, 2, ... until the operation succeeds. The steps
+ * grow for large n, where every place has been reached many times. */
 static inline void torture(scratch *s, operation *op)
 {
     for (int for_good = 0; for_good < 2; for_good++)

@@ -1,5 +1,4 @@
-/* test_adapter.c - PEFT directories: which modules there are, what is read, what is
- * refused, what is written. */
+/* test_adapter.c - PEFT directories: modules, what is read, refused and written. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,7 +36,7 @@ static int teardown(void **state)
 
 /* ---- modules -------------------------------------------------------------------- */
 
-/* Names as the library's modules have them; counted from its own list of nn.Linear. */
+/* Names of the library's modules; counts from its list of nn.Linear. */
 static void modules_are_those_of_the_library(void **state)
 {
     static const struct {
@@ -273,7 +272,7 @@ static int save(const lvlm_adapter *adapter, const char *path, lvlm_error *err)
 
 /* ---- writing -------------------------------------------------------------------- */
 
-/* The same tensors in the same order, whatever the metadata. */
+/* Are the tensors the same, in the same order, whatever the metadata? */
 static bool tensors_equal(const char *a, const char *b)
 {
     lvlm_checkpoint *x = NULL, *y = NULL;
@@ -339,7 +338,7 @@ static void write_sealed(scratch *s, const fixture_model *m)
     lvlm_adapter_free(&x);
 }
 
-/* What it computes with, as text. */
+/* What determines its result, as text. */
 static char *settings_text(const lvlm_adapter *x)
 {
     cJSON *json = NULL;
@@ -350,8 +349,8 @@ static char *settings_text(const lvlm_adapter *x)
     return text;
 }
 
-/* The adapter with one bit of one of its files turned over: the code of opening it, or
- * 1 when it opens and computes what it did. */
+/* Flip one bit of one of the adapter's files and open it: returns the code, or 1 if it
+ * opens and its result is unchanged. */
 static int open_flipped(scratch *s, const fixture_model *m, const char *name,
                         const unsigned char *bytes, size_t n, size_t at,
                         const char *sound)
@@ -408,7 +407,7 @@ static void every_bit_of_a_sealed_adapter_counts(void **state)
     char *const sound = settings_text(&x);
     lvlm_adapter_free(&x);
     flip_file(s, &m, "adapter_model.safetensors", 7, false, sound);
-    /* the name of the base, white space, and keys that are null decide about nothing */
+    /* the name of the base, white space and null keys have no effect */
     flip_file(s, &m, "adapter_config.json", 1, true, sound);
     lvlm_free(sound);
     fixture_model_close(&m);

@@ -1,5 +1,5 @@
-/* test_adapter_folder.c - weights beside an adapter are noted; what trainers keep for
- * themselves is not. */
+/* test_adapter_folder.c - weights next to an adapter are noted; files of a trainer's
+ * state are not. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

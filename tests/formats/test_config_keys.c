@@ -1,5 +1,5 @@
 /* test_config_keys.c - stock configurations give no note; keys that could change a
- * result and rotary settings that nothing follows do, or are refused. */
+ * result, and rotary settings that are not followed, are noted or refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* test_ledger.c - every rule of the ledger, as a row of a table; numbers are exact. */
+/* test_ledger.c - one row per rule of the ledger; numbers are exact. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,8 +1,7 @@
-/* test_manifest.c - family tables, names, configuration and the account of a
- * checkpoint.
+/* test_manifest.c - family tables, names, configuration and manifests of checkpoints.
  *
- * Broken checkpoints are copies of fixtures/paligemma-layouts/hub with one thing
- * changed in the header, where a name or a shape keeps its length. */
+ * Broken checkpoints are copies of fixtures/paligemma-layouts/hub with one change of
+ * the header that keeps its length. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -146,8 +145,8 @@ static double number(const cJSON *config, const char *path)
     return value;
 }
 
-/* What the reference's classes fill in: SiglipVisionConfig, GemmaConfig, Gemma2Config,
- * and PaliGemmaConfig where a section is absent altogether. */
+/* Defaults of the reference's classes: SiglipVisionConfig, GemmaConfig, Gemma2Config,
+ * and PaliGemmaConfig if a section is absent. */
 static void config_fills_in_the_class_defaults(void **state)
 {
     cJSON *c = NULL;
@@ -194,7 +193,7 @@ static void config_takes_null_as_none_where_it_is_a_value(void **state)
 #define VISUAL                                                                         \
     "\"width\":1664,\"layers\":48,\"heads\":16,\"patch_size\":14,\"image_size\":448,"
 
-/* Products and sums of what a file says neither wrap nor become another number. */
+/* Products and sums of a file's numbers neither wrap nor are rounded. */
 static void config_refuses_sizes_that_overflow(void **state)
 {
     // clang-format off
@@ -269,7 +268,7 @@ static void config_knows_the_padding_that_has_no_gradient(void **state)
     }
 }
 
-/* Every tower computes what its config.json names, as the reference does. */
+/* Every tower uses the activation that its config.json names, like the reference. */
 static void config_takes_any_activation_of_the_reference(void **state)
 {
     static const struct {
@@ -419,8 +418,8 @@ static void manifest_keeps_an_untied_head_and_unused_tensors(void **state)
     close_account(&a);
 }
 
-/* The head of a checkpoint that stores the table's bytes for it, with one change to the
- * text of config.json; "": none. */
+/* The head of a checkpoint that stores the embedding's bytes for it, with one change to
+ * the text of config.json; "": none. */
 static lvlm_target_state state_of_copied_head(const char *family, const char *from,
                                               const char *to)
 {
@@ -430,7 +429,7 @@ static lvlm_target_state state_of_copied_head(const char *family, const char *fr
     scratch_make(&s);
     (void)snprintf(dir, sizeof dir, LVLM_FIXTURES "/%s-layouts/tied-copy", family);
     scratch_copy(&s, dir, "m");
-    for (size_t i = 0; i < 2 && from[0] != '\0'; i++) /* top and text_config */
+    for (size_t i = 0; i < 2 && from[0] != '\0'; i++) /* top level and text_config */
         if (i == 0 || strcmp(family, "paligemma") == 0)
             file_replace(scratch_path(&s, "m/config.json"), from, to);
     open_account(&a, scratch_path(&s, "m"));
@@ -451,7 +450,7 @@ static void manifest_believes_what_config_json_says_of_ties(void **state)
     assert_int_equal(state_of_copied_head("paligemma", said, untied),
                      LVLM_TARGET_FOUND);
     assert_int_equal(state_of_copied_head("qwen2_vl", said, untied), LVLM_TARGET_FOUND);
-    /* nothing said: each family's class default */
+    /* absent: each family's class default */
     static const char silent[] = "\"tie_word_embeddingz\": true";
     assert_int_equal(state_of_copied_head("paligemma", said, silent), LVLM_TARGET_TIED);
     assert_int_equal(state_of_copied_head("qwen2_vl", said, silent), LVLM_TARGET_FOUND);
@@ -504,7 +503,7 @@ static void manifest_takes_the_vocabulary_from_the_table(void **state)
     scratch_remove(&s);
 }
 
-/* One change to the hub's header, and the first problem that it makes. */
+/* One change of the hub's header, and the first problem reported. */
 static void expect_problem(const char *from, const char *to, size_t n_problems,
                            const char *message)
 {

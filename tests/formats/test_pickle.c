@@ -1,5 +1,5 @@
-/* test_pickle.c - the machine of pickle.c: what it reads, and that every opcode and
- * function that is not on its lists is refused by name. */
+/* test_pickle.c - the pickle machine: what it reads, and that every other opcode and
+ * function is refused by name. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +26,7 @@
 static int read_pickle(lvlm_pickle *out, const void *bytes, size_t n, lvlm_arena *arena,
                        lvlm_error *err)
 {
-    /* A block of its own, so that a sanitizer sees the first byte read behind it. */
+    /* A separate block, so that a sanitizer detects a read after its end. */
     unsigned char *copy = malloc(n + 1);
     assert_non_null(copy);
     memcpy(copy, bytes, n);
@@ -219,8 +219,8 @@ static void pickle_refuses_functions_by_name(void **state)
     refuse(BYTES("cos\n\n."), "a function whose name is not plain text");
 }
 
-/* Each opcode of Python (pickletools.opcodes) is read or refused under its name; every
- * other byte is no opcode. */
+/* Each opcode of Python (pickletools.opcodes) is read or refused by name; every other
+ * byte is not an opcode. */
 static void pickle_refuses_opcodes_by_name(void **state)
 {
     static const char known[] = "().01BCGJKMNQRTUX]abcehjqrstu}";
@@ -352,7 +352,7 @@ static void pickle_bounds_what_it_makes(void **state)
                 "needs a stack of over 1048576 values");
     refuse_many("", 0, BYTES("N0"), LVLM_PICKLE_MAX_VALUES + 1,
                 "makes over 2097152 values");
-    /* A list of a thousand pairs, copied into one OrderedDict after the other. */
+    /* A list of a thousand pairs, copied to many OrderedDicts. */
     char list[16 + 2 * 1000 + 1] = "NN\x86q\1"
                                    "0]q\0(";
     size_t n = 10;

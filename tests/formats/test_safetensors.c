@@ -1,5 +1,5 @@
-/* test_safetensors.c - the rules of safetensors.c: each malformed file is a row of a
- * table, built here, and expects its message. */
+/* test_safetensors.c - the rules of safetensors.c: one row per malformed file, with the
+ * expected message. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,7 +33,7 @@ static int read_file(const char *path, bool headers_only, lvlm_error *err)
 
 static const struct malformed {
     const char *header;
-    size_t data; /* bytes behind it */
+    size_t data; /* bytes after it */
     const char *message;
 } malformed[] = {
     { "[]", 0, "does not begin with '{'" },

@@ -1,5 +1,5 @@
-/* test_shards.c - models in several files: the index is parsed strictly and held
- * against the files; which files count; and the ledger, which is as strict. */
+/* test_shards.c - models in several files: strict parsing of the index, its check
+ * against the files, and precedence of files; and the ledger, which is as strict. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -121,7 +121,7 @@ static void one_file_counts_before_an_index(void **state)
     scratch_remove(&s);
 }
 
-/* As the reference's own loader: safetensors before .bin, one file before an index. */
+/* As in the reference's loader: safetensors before .bin, one file before an index. */
 static void safetensors_count_before_torch_files(void **state)
 {
     static const struct {
@@ -222,7 +222,7 @@ static void what_is_no_plain_model_is_named(void **state)
     (void)scratch_write(&s, "config.json", quantised, sizeof quantised - 1);
     refuse(s.dir, "is quantised (awq): its weights are packed");
 
-    /* settings that are left over from before */
+    /* leftover settings */
     scratch_copy(&s, HUB "/model.safetensors", "model.safetensors");
     assert_int_equal(lvlm_checkpoint_open(&cp, s.dir, &options, NULL), 0);
     assert_int_equal(notes.n, 2); /* and the adapter's weights */

@@ -1,5 +1,5 @@
-/* test_torchfile.c - files of torch.save: recorded ones against the same values as
- * safetensors, made ones that break a rule each. */
+/* test_torchfile.c - files of torch.save: recorded ones compared with the same values
+ * as safetensors, and crafted ones that break one rule each. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -66,7 +66,7 @@ static void torchfile_reads_models(void **state)
     expect_same_tensors(FILES "/legacy/pytorch_model.bin", HUB "/model.safetensors");
 }
 
-/* Spans in order, disjoint, in the mapping; then what is detached. */
+/* Spans in order, disjoint, in the mapping; then detached tensors. */
 static void check_places(const lvlm_checkpoint *cp)
 {
     const lvlm_infile *map = cp->files[0].map;
@@ -113,7 +113,7 @@ static void torchfile_detaches_what_is_no_span(void **state)
     }
 }
 
-/* The same values, gathered from where they are, in pieces of any size. */
+/* The same values, gathered in place in pieces of any size. */
 static void strided_tensors_are_read_in_place(void **state)
 {
     const lvlm_open_options options = { .in_place = true };
@@ -183,7 +183,7 @@ static void torchfile_refuses_hostile_files(void **state)
     }
 }
 
-/* Every shorter file is refused: in the legacy form, cut behind the pickles too. */
+/* Every truncated file is refused, in the legacy form also if cut after the pickles. */
 /* The zip form of the model as the directory "m", after `change`; what checking says.
  * *n_notes: how many notes. */
 static int check_changed(void (*change)(unsigned char *bytes, size_t n),
@@ -225,7 +225,7 @@ static void flip_a_bit(unsigned char *bytes, size_t n)
     bytes[n / 2] ^= 4;
 }
 
-/* As set_crc32_options(False) has it: CRC-32 fields that hold something else. */
+/* Like set_crc32_options(False): CRC-32 fields with other values. */
 static void forget_checksums(unsigned char *bytes, size_t n)
 {
     for (size_t i = 0; i + 20 < n; i++) {

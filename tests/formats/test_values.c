@@ -1,5 +1,5 @@
-/* test_values.c - numeric.h and transform.h: values between types, and between layouts,
- * against independent computations. */
+/* test_values.c - numeric.h and transform.h: conversion of values between types and
+ * layouts, compared with independent computations. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,8 +52,7 @@ static uint32_t random_bits(void)
     return (uint32_t)(random_state >> 16);
 }
 
-/* Both neighbours in the target type are no closer; of equals the even one was
- * taken. */
+/* Neither neighbour in the target type is closer; ties go to the even one. */
 static void check_nearest(double value, uint16_t got, double (*value_of)(uint16_t))
 {
     const double error = fabs(value - value_of(got));
@@ -85,7 +84,7 @@ static void narrowing_rounds_to_the_nearest_even(void **state)
         if (!isfinite(value)) continue;
         if (fabsf(value) < 3e38f)
             check_nearest(value, lvlm_bf16_of_f32(value), bf16_value);
-        /* the same mantissa at an exponent that f16 has, ties included */
+        /* the same mantissa with an exponent of f16, ties included */
         const float small =
             lvlm_f32_of_bits((bits & 0x807ff000u) | (100 + random_bits() % 42) << 23);
         if (fabsf(small) < 65504)
@@ -153,7 +152,7 @@ static void narrowing_counts_what_does_not_fit(void **state)
     const lvlm_narrowing once = sum;
     lvlm_narrowing_add(&sum, &once);
     assert_int_equal(sum.n_overflowed, 4);
-    /* widening is exact, and what is stored again is not looked at */
+    /* widening is exact and not counted */
     lvlm_narrowing none = { 0 };
     lvlm_narrowing_count(&none, values, LVLM_F32, half, LVLM_F16, 10);
     lvlm_narrowing_count(&none, half, LVLM_F16, half, LVLM_F16, 10);
@@ -164,7 +163,7 @@ static void narrowing_counts_what_does_not_fit(void **state)
 
 static uint16_t source[24], parts[6][24], rebuilt[24];
 
-/* Gather all parts, piece by piece, rebuild the source from them, and compare. */
+/* Gather all parts piece by piece, rebuild the source from them, and compare. */
 static void check_inverse(lvlm_transform t, size_t n_parts)
 {
     lvlm_elements inputs[6];
@@ -242,8 +241,8 @@ static void transform_takes_a_transposed_layer(void **state)
     assert_int_equal(parts[1][1], 12 + 4);
 }
 
-/* One layer's transform, and the same with all layers stacked in front: what is taken
- * out of layer 2 of 3 is what the layer alone gives. */
+/* One layer's transform, and the same with stacked layers: the result for layer 2 of 3
+ * equals that of the single layer. */
 static void transform_stacks_layers(void **state)
 {
     static const lvlm_transform one[] = {
@@ -270,7 +269,7 @@ static void transform_stacks_layers(void **state)
     }
 }
 
-/* Nothing is read outside of an array, whatever the axes claim. */
+/* Nothing is read outside an array, whatever the axes are. */
 static void transform_refuses_arrays_of_other_sizes(void **state)
 {
     const lvlm_transform t = { .n = 2, .axes = { 4, 6 }, .order = { 1, 0 } };

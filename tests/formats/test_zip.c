@@ -1,5 +1,5 @@
-/* test_zip.c - the rules of zip.c: each malformed archive is a good one with a field
- * spoiled, and expects its message. */
+/* test_zip.c - the rules of zip.c: each malformed archive is a valid one with a
+ * corrupted field, with the expected message. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,9 +14,10 @@
 #include "tests/support/archive.h"
 
 static const char stored[] = "bytes as they are";
+/* english: allow "again and again": data that compresses */
 static const char repeated[] = "again and again and again and again and again";
 
-/* Two members: "x/stored", and "x/deflated" behind it. */
+/* Two members: "x/stored", and "x/deflated" after it. */
 static void build(archive *a, bool zip64)
 {
     *a = (archive){ .zip64 = zip64 };
@@ -99,8 +100,7 @@ static void zip_reads_empty_members_and_archives(void **state)
     lvlm_arena_free(&arena);
 }
 
-/* torch leaves sizes and CRC out of the local header and writes them behind the
- * data. */
+/* torch omits sizes and CRC in the local header and writes them after the data. */
 static void zip_takes_sizes_behind_the_data(void **state)
 {
     archive a;
@@ -112,7 +112,7 @@ static void zip_takes_sizes_behind_the_data(void **state)
     memset(a.bytes + a.local[0] + 14, 0, 12);
     assert_int_equal(read_archive(&zip, &a, &arena, NULL), 0);
     assert_int_equal(zip.members[0].n_bytes, sizeof stored);
-    a.bytes[a.local[0] + 18] = 1; /* but what it says must be right */
+    a.bytes[a.local[0] + 18] = 1; /* if present it must be right */
     refuse(&a, "member 'x/stored': directory and local header disagree about sizes");
     lvlm_arena_free(&arena);
 }
@@ -296,7 +296,7 @@ static void zip_checks_what_it_inflates(void **state)
     lvlm_arena_free(&arena);
 }
 
-/* 43 kB of zeros in a few bytes are real; a terabyte in them is not. */
+/* 43 kB of zeros in a few bytes are possible; a terabyte is not. */
 static void zip_refuses_what_deflate_cannot_reach(void **state)
 {
     static const char zeros[43000];

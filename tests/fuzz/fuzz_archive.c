@@ -96,7 +96,7 @@ static bool make_member(member *m, const cJSON *json)
     return ok;
 }
 
-/* What a member's own header and its entry in the directory have in common. */
+/* The common part of a member's local header and its directory entry. */
 static void put_fields(lvlm_strbuf *out, const member *m)
 {
     put(out, 20, 2); /* version needed */

@@ -1,4 +1,5 @@
-/* fuzz_archive.h - zip archives for fuzz targets, with checksums and offsets right. */
+/* fuzz_archive.h - zip archives for fuzz targets, with correct checksums and
+ * offsets. */
 #ifndef LVLM_TESTS_FUZZ_ARCHIVE_H
 #define LVLM_TESTS_FUZZ_ARCHIVE_H
 

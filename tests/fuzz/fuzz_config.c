@@ -1,5 +1,5 @@
 /* fuzz_config.c - any bytes as config.json: what is accepted resolves every shape of
- * its family, and says what the model takes. */
+ * its family and the model's inputs. */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* As a checkpoint without tensors: everything is missing, and has a shape. */
+/* Like a checkpoint without tensors: everything is missing, but has a shape. */
 static void account(cJSON *hf)
 {
     const lvlm_checkpoint empty = { .kind = LVLM_CHECKPOINT_HF,

@@ -41,7 +41,7 @@ static void write_files(const cJSON *json)
     }
 }
 
-/* A file as it came in gives back what came in. */
+/* The source layout restores the source's bytes. */
 static void back(const char *native)
 {
     const lvlm_export_options options = { .source = true, .threads = 1 };

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    /* Small, so that most of the time goes into parsing. */
+    /* Small, so that most of the time is spent in parsing. */
     const lvlm_image_options options[2] = {
         { .alpha = LVLM_ALPHA_DROP, .max_pixels = 1 << 16 },
         { .alpha = LVLM_ALPHA_ON_WHITE, .upright = true, .max_pixels = 1 << 16 },

@@ -40,7 +40,7 @@ static lvlm_model *model_of(const cJSON *json)
     return models[i];
 }
 
-/* Attention is quadratic: what is large is refused here, not what is wrong. */
+/* Attention is quadratic: large inputs are skipped here. */
 static bool is_small(const lvlm_checkpoint *cp)
 {
     for (size_t i = 0; i < cp->n_tensors; i++) {

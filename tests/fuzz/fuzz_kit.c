@@ -1,4 +1,4 @@
-/* fuzz_kit.c - see fuzz_kit.h. What fails here is the harness's fault: it aborts. */
+/* fuzz_kit.c - see fuzz_kit.h. A failure here is the harness's fault: it aborts. */
 #include "tests/fuzz/fuzz_kit.h"
 
 #include <dirent.h>
@@ -81,7 +81,7 @@ const char *kit_write(const char *name, const void *bytes, size_t n)
     *strrchr(parent, '/') = '\0';
     (void)mkdir(parent, 0700);
     FILE *const file = fopen(path, "wb");
-    if (file == NULL) return path; /* a name that the system does not take */
+    if (file == NULL) return path; /* a name that the system refuses */
     if ((n > 0 && fwrite(bytes, 1, n, file) != n) || fclose(file) != 0) abort();
     return path;
 }
@@ -175,7 +175,7 @@ static bool read_tensor(lvlm_tensor *t, const cJSON *json)
     return lvlm_shape_bytes(&t->n_bytes, &t->shape, t->dtype) && t->n_bytes <= MAX_DATA;
 }
 
-/* A described file before it is put together. */
+/* A described file before it is assembled. */
 typedef struct parts {
     lvlm_tensor *tensors;
     size_t n;

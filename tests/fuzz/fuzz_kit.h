@@ -1,8 +1,8 @@
-/* fuzz_kit.h - what fuzz targets share: files made to a description, small models.
+/* fuzz_kit.h - shared by fuzz targets: files built from a description, small models.
  *
- * A target that reads a whole file, or several, takes a description of them in JSON, so
- * that mutation keeps what is needed to get past the first check (lengths, offsets,
- * digests, checksums) and changes what comes after it. */
+ * The input of a target that reads whole files is a description of them in JSON, so
+ * that mutation keeps what the first checks need (lengths, offsets, digests, checksums)
+ * and changes everything else. */
 #ifndef LVLM_TESTS_FUZZ_KIT_H
 #define LVLM_TESTS_FUZZ_KIT_H
 
@@ -18,8 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* A folder of this process below $TMPDIR, removed at exit. */
 const char *kit_folder(void);
-/* "FOLDER/NAME"; valid until eight more were asked for. A name that is no plain file
- * name becomes "_". */
+/* "FOLDER/NAME"; valid until eight more were asked for. A name that is not a plain
+ * file name becomes "_". */
 const char *kit_path(const char *name);
 /* Write a file of that name; returns its path. A folder in front of the name, "d/n", is
  * made. */
@@ -43,14 +43,14 @@ char *kit_text(const cJSON *json, const char *key);
  * than a few megabytes. */
 bool kit_safetensors(lvlm_strbuf *out, const cJSON *json);
 
-/* The same as a native file, with `metadata` any JSON: what is not text is written as
- * text; digests, where they are not given, and the root are those of the bytes. */
+/* The same as a native file, with `metadata` any JSON: values that are not text are
+ * written as text; the root, and digests that are not given, are computed. */
 bool kit_native(lvlm_strbuf *out, const cJSON *json);
 
 /* Path of fixture `name` ("qwen2_vl-odd/model") as a native file, converted once. */
 const char *kit_model(const char *name);
 
-/* An output over whatever is there, for code that takes an open one. Closed by the
+/* An output that may replace a file, for code that writes to an open one. Closed by the
  * caller. */
 lvlm_outfile *kit_outfile(const char *name);
 lvlm_outdir *kit_outdir(const char *name, const lvlm_outdir_set *set);

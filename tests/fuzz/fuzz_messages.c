@@ -1,7 +1,7 @@
 /* fuzz_messages.c - conversations, and answers that name boxes.
  *
- * A conversation that parses has words or a file in every part; boxes lie inside of the
- * image, also when they are drawn. */
+ * A conversation that parses has text or a file in every part; boxes are inside the
+ * image, also when drawn. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

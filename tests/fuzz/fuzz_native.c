@@ -28,7 +28,7 @@ static int no_stage(void *user, const lvlm_tensor *stage, lvlm_error *err)
     return 0;
 }
 
-/* `max_shard` 1: a file for each tensor. */
+/* `max_shard` 1: one file per tensor. */
 static void export(const char *path, bool source, lvlm_layout layout,
                    uint64_t max_shard)
 {
@@ -64,7 +64,7 @@ static void run(const char *path)
     lvlm_model_free(model);
 }
 
-/* Written again with nothing changed, as training and merging do. */
+/* Rewritten without changes, by the code of training and merging. */
 static void rewrite(const lvlm_manifest *manifest)
 {
     const lvlm_adapter_config config = { .r = 1, .alpha = 1 };

@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What is read of a canonical configuration. */
+/* The part of a canonical configuration that is read. */
 #define CONFIG(splice, vision)                                                         \
     "{\"text\":{\"splice\":\"" splice "\",\"vocab\":9},\"tokens\":{\"image\":8},"      \
     "\"connector\":{\"kind\":\"linear\"},"                                             \

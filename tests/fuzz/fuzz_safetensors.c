@@ -1,5 +1,4 @@
-/* fuzz_safetensors.c - any bytes as a .safetensors file: refused, or read without
- * harm. */
+/* fuzz_safetensors.c - any bytes as a .safetensors file: refused or read safely. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -37,7 +37,7 @@ static const cJSON *good_metadata(const lvlm_trainer *t)
     return good->metadata;
 }
 
-/* What the input's metadata leave out. */
+/* Defaults for members that the input's metadata lacks. */
 static void complete(cJSON *json, const cJSON *good)
 {
     const cJSON *const given = lvlm_json_get(json, "metadata"), *item;

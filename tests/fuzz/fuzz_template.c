@@ -1,6 +1,6 @@
 /* fuzz_template.c - any bytes as a chat template, and as the file that holds one.
  *
- * Parts that were cut, written as a template again and cut again are the same parts. */
+ * Parts, written as a template and parsed again, are the same parts. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

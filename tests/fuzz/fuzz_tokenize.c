@@ -1,5 +1,5 @@
-/* fuzz_tokenize.c - any bytes as a text. What is UTF-8 comes back as it was, whole or
- * id by id; everything else is refused. */
+/* fuzz_tokenize.c - any bytes as a text. UTF-8 is restored by decoding, whole or id by
+ * id; everything else is refused. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -80,7 +80,7 @@ static void decode_both_ways(const lvlm_tokenizer *tokenizer, const lvlm_ids *id
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static lvlm_tokenizer *tokenizer; /* opened once: texts are what is tried */
+    static lvlm_tokenizer *tokenizer; /* opened once: only texts vary */
     if (tokenizer == NULL) tokenizer = open_tokenizer();
     lvlm_ids ids = LVLM_IDS_INIT;
     const int rc =

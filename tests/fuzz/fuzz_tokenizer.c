@@ -1,7 +1,7 @@
-/* fuzz_tokenizer.c - any bytes as each of the files of a tokenizer. What opens must
- * take texts and give them back as UTF-8.
+/* fuzz_tokenizer.c - any bytes as each of the files of a tokenizer. A tokenizer that
+ * opens must encode texts and decode to UTF-8.
  *
- *   1 byte: which file    the rest: its bytes; for merges.txt a vocabulary beside it
+ *   1 byte: which file the others: its bytes; for merges.txt with a vocabulary
  *   or { FILE: JSON or text, .. }: several files together */
 #include <stddef.h>
 #include <stdint.h>

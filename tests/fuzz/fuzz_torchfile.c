@@ -1,4 +1,4 @@
-/* fuzz_torchfile.c - any bytes as a file of torch.save: refused, or read unharmed. */
+/* fuzz_torchfile.c - any bytes as a file of torch.save: refused or read safely. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,11 +1,10 @@
 /* json_mutator.c - libFuzzer's mutator for inputs that are JSON.
  *
- * Bytes that are changed blindly hardly ever stay JSON, and never become a list where
- * an object was. This one changes the tree: members are removed, doubled, moved,
- * renamed and exchanged, lists become objects, numbers become those at the edge of
- * their types. Inputs that are not JSON, and one in four of the others, are left to
- * libFuzzer's own. A prefix before the first bracket is kept as it is. Fuzz builds
- * only. */
+ * Random changes of bytes rarely keep JSON valid, and never turn an object into a list.
+ * This mutator changes the tree: it removes, duplicates, moves, renames and exchanges
+ * members, turns lists into objects, and sets numbers to the limits of their types.
+ * Inputs that are not JSON, and one in four of the others, are left to libFuzzer's
+ * mutator. A prefix before the first bracket is kept. Fuzz builds only. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -26,7 +25,7 @@ typedef struct node {
 
 typedef struct tree {
     cJSON *root;
-    node nodes[MAX_NODES]; /* all but the root, as far as there is room */
+    node nodes[MAX_NODES]; /* all except the root, up to the limit */
     size_t n;
     uint64_t random;
 } tree;
@@ -90,7 +89,7 @@ static cJSON *edge_value(tree *t)
     }
 }
 
-/* Puts `value` in place of a node, under the same key. */
+/* Replace a node by `value`, with the same key. */
 static void replace(node *n, cJSON *value)
 {
     if (value == NULL) return;
@@ -175,7 +174,7 @@ static void change(tree *t)
     }
 }
 
-/* The changed text behind `prefix`; 0 when it is not JSON or has become too long. */
+/* Write the changed text after `prefix`; 0 if it is not JSON or too long. */
 static size_t mutate_tree(uint8_t *data, size_t prefix, size_t size, size_t max_size,
                           tree *t)
 {

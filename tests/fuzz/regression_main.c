@@ -1,10 +1,10 @@
-/* regression_main.c - stands in for libFuzzer: runs a fuzz target over its corpus.
+/* regression_main.c - replaces libFuzzer: runs a fuzz target over its corpus.
  *
  *   fuzz_x FILE_OR_FOLDER...
  *
- * Each file's bytes are fed to LLVMFuzzerTestOneInput once, in order of name. Exit 0
- * when nothing crashed; 1 when something could not be read or there was nothing to run,
- * so that a lost corpus does not look like a passed test. */
+ * Each file's bytes are fed to LLVMFuzzerTestOneInput once, in order of name. Exit 0 if
+ * nothing crashed; 1 if something could not be read or there was nothing to run, so
+ * that a missing corpus does not look like a passed test. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,8 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { PATH_BYTES = 4096 };
 
-/* Number of files run (1), or -1. The block is exactly as long as the file, so that the
- * sanitizers see the first byte read behind it. */
+/* Number of files run (1), or -1. The block is exactly as long as the file, so that
+ * sanitizers detect a read after its end. */
 static int run_file(const char *path)
 {
     FILE *const file = fopen(path, "rb");

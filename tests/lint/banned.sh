@@ -1,11 +1,11 @@
 #!/bin/sh
-# banned.sh - functions with a house replacement, outside of the one place for them.
+# banned.sh - functions that have a replacement here, outside of their one place.
 #
-# `// lint: allow NAME` at the end of a line exempts it; one that is not needed is an
-# error as well.
+# `// lint: allow NAME` at the end of a line exempts it; an exemption that is not needed
+# is an error as well.
 . "$(dirname "$0")/common.sh"
 
-# Places: a name, and the files that it means. Tests may print and allocate.
+# Places: a name and its files. Tests may print and allocate.
 places='
 nowhere ^$
 alloc   ^formats/base/alloc[.]c$|^tests/
@@ -14,7 +14,7 @@ json    ^formats/base/json[.]c$
 cli     /cli/|^tests/
 '
 
-# Name, found as a call or as a word, place that may use it, what to use instead.
+# Name, found as a call or as a word; place that may use it; what to use instead.
 table='
 strcpy              call nowhere lvlm_strbuf, or memcpy with a checked size
 strcat              call nowhere lvlm_strbuf
@@ -79,7 +79,7 @@ BEGIN {
         for (k = 5; k <= n_words; k++) instead[name] = instead[name] " " word[k]
     }
 }
-# Looks at each identifier of the line: banned[NAME] for those that may not be here.
+# Find the identifiers of the line that are not allowed here: banned[NAME].
 function find(line,    before, name) {
     split("", banned)
     before = " "

@@ -1,6 +1,6 @@
-# common.sh - read by every lint: where the tree is, which files it has, the verdict.
+# common.sh - sourced by every lint: the tree, its files, the verdict.
 #
-#   sh LINT.sh [ROOT]      ROOT: the tree to look at, this one when left out
+#   sh LINT.sh [ROOT]      ROOT: the tree to check, default: this one
 #
 # A finding is one line on stdout, "file:line: rule"; with any the exit status is 1.
 set -u
@@ -9,8 +9,8 @@ export LC_ALL
 here=$(cd "$(dirname "$0")" && pwd)
 cd "${1:-$here/../..}" || exit 1
 
-# files PATTERN... - the tree's own files with such names, sorted. Recorded fixtures
-# are data, and so is a fuzz corpus.
+# files PATTERN... - the tree's files with such names, sorted, without the data in
+# fixtures and in the fuzz corpus.
 files() {
     for pattern in "$@"; do
         find . \( -name .git -o -path ./build -o -name __pycache__ -o -name .cache \
@@ -19,7 +19,7 @@ files() {
     done | sed 's|^\./||' | sort
 }
 
-# scan PROGRAM - an awk program, which can call code(line), over the files on stdin.
+# scan PROGRAM - run an awk program, which can call code(line), over the files on stdin.
 scan() {
     xargs awk "$(cat "$here/code.awk")
 $1"

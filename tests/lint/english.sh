@@ -14,7 +14,13 @@ formats/family
 runtime/generate
 runtime/input
 runtime/ops
+tests/convert
+tests/fault
+tests/formats
+tests/formats/base
+tests/fuzz
 tests/lint
+tests/support
 '
 
 # Whole words, as an extended regular expression in lower case => what to write instead.

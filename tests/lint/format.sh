@@ -1,7 +1,6 @@
 #!/bin/sh
-# format.sh - sources are formatted as .clang-format says, by clang-format 14: others
-# lay out some lines differently. Without it, exit status 77: skipped.
-# To reformat: clang-format-14 -i FILE
+# format.sh - sources are formatted by clang-format 14: other versions format some lines
+# differently. Without it, exit status 77: skipped. To reformat: clang-format-14 -i FILE
 . "$(dirname "$0")/common.sh"
 
 for tool in clang-format-14 clang-format none; do

@@ -1,7 +1,7 @@
 #!/bin/sh
-# headers.sh - every header compiles alone, with the strict flags; those of code that is
-# compiled per precision in both, and those of the libraries as C++ too, where they keep
-# the names of C.
+# headers.sh - every header compiles by itself, with the strict flags. Headers of code
+# that is compiled per precision are compiled in both; those of libraries also as C++,
+# with C linkage.
 . "$(dirname "$0")/common.sh"
 
 packages=$(pkg-config --cflags libcjson openblas cmocka 2>/dev/null)
@@ -10,7 +10,7 @@ cpp="${CXX:-g++} -x c++ -std=c++17 -Wall -Wextra -pedantic" # 17: hexadecimal co
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# compile COMPILER HEADER FLAG... - prints one finding when it does not compile.
+# compile COMPILER HEADER FLAG... - print a finding if it does not compile.
 compile() {
     compiler=$1
     header=$2
@@ -31,7 +31,7 @@ compile() {
     END { if (!found) print header ":1: headers: does not compile alone" }' "$log"
 }
 
-# keeps_names HEADER - between the two words of linkage.h.
+# keeps_names HEADER - is it between the two macros of linkage.h?
 keeps_names() {
     grep -q '^LVLM_BEGIN_DECLS$' "$1" && grep -q '^LVLM_END_DECLS$' "$1" ||
         echo "$1:1: headers: is not between LVLM_BEGIN_DECLS and LVLM_END_DECLS"

@@ -1,10 +1,11 @@
 #!/bin/sh
-# layers.sh - a folder includes what its layer may see, and nothing else.
+# layers.sh - a folder includes only what its layer permits.
 . "$(dirname "$0")/common.sh"
 
-# Files (a regular expression; the first that fits counts) and what they may include.
-# tests/ mirrors the tree; the tests that join layers may see all of them. On top of it,
-# a header of a program is for that program, and those in formats/cli/ for programs.
+# Files (a regular expression; the first that matches is used) and what they may
+# include. tests/ mirrors the tree; tests that join layers may include all of them. On
+# top of it, a header of a program is for that program, and those in formats/cli/ for
+# programs.
 rules='
 ^formats/base/     formats/base/
 ^formats/          formats/
@@ -29,7 +30,7 @@ verdict "$(files '*.c' '*.h' | scan '
 BEGIN {
     n_rules = split(ENVIRON["rules"], rule, "\n")
 }
-# May this file, as far as it is about programs, include `header`?
+# Do the rules about programs permit this file to include `header`?
 function program_may(header,    folder) {
     if (header !~ /\/cli\// || FILENAME ~ /^tests\//) return 1
     folder = header

@@ -1,7 +1,7 @@
 #!/bin/sh
-# selftest.sh - plants one violation of every rule in a small tree, and demands that
-# the lint finds it there; and that the same tree without violations is clean. When all
-# of it holds but a lint was skipped, the exit status is 77.
+# selftest.sh - plants one violation of every rule in a small tree and checks that the
+# lint finds it, and that the same tree without violations is clean. If all checks pass
+# but a lint was skipped, the exit status is 77.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 scratch=$(mktemp -d)
@@ -87,7 +87,7 @@ must() {
     failures=$((failures + 1))
 }
 
-# planted LINT FILE LINE FINDING - the text of FILE on stdin; then that finding comes.
+# planted LINT FILE LINE FINDING - the text of FILE on stdin; expects that finding.
 planted() {
     fresh
     mkdir -p "$(dirname "$2")"

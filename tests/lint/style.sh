@@ -1,5 +1,6 @@
 #!/bin/sh
-# style.sh - what a formatter does not see: lengths, names, file comments, white space.
+# style.sh - rules that a formatter does not check: lengths, names, file comments, white
+# space.
 #
 # A function of over 60 lines needs `/* long: reason */` before it, and ends at 120.
 . "$(dirname "$0")/common.sh"
@@ -19,7 +20,7 @@ function say(line, rule) { print FILENAME ":" line ": style: " rule }
 
 sources=$(files '*.c' '*.h' '*.def' '*.sh' '*.awk' | scan '
 function say(line, rule) { print FILENAME ":" line ": style: " rule }
-# In characters: a continuation byte of UTF-8 has no column.
+# In characters: continuation bytes of UTF-8 have no column.
 function columns(line) {
     gsub(/[\200-\277]/, "", line)
     return length(line)
@@ -58,7 +59,7 @@ plain ~ /^\}/ && body {
     long = 0
 }')
 
-# The two family/ folders may hold a pair of files of the same name.
+# The two family/ folders may have files of the same name.
 names=$(files '*.c' '*.h' '*.sh' '*.awk' | grep -v '/family/[^/]*$' | awk -F/ '
 $NF in first { print $0 ":1: style: the name is taken by " first[$NF] }
 !($NF in first) { first[$NF] = $0 }')

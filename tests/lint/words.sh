@@ -1,9 +1,10 @@
 #!/bin/sh
-# words.sh - words that say something about whoever wrote the tree, not about what is in
-# it: notes to oneself, folders and hosts that a reader does not have.
+# words.sh - words about the authors of the tree instead of its contents: notes to
+# oneself, and folders and hosts that a reader does not have.
 . "$(dirname "$0")/common.sh"
 
-# Extended regular expressions. Each has a bracket in it, so as not to find itself.
+# Extended regular expressions. Each contains a bracket expression so that it does not
+# match itself.
 words='
 (^|[^A-Za-z])(TO[D]O|FIX[M]E|XX[X])([^A-Za-z]|$)
 (^|[^A-Za-z0-9_.])/wor[k]/

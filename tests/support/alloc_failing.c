@@ -1,4 +1,4 @@
-/* alloc_failing.c - alloc.h over the system's heap, counting and failing on demand. */
+/* alloc_failing.c - implements alloc.h with counting, and failures on demand. */
 #include "tests/support/alloc_failing.h"
 
 #include <malloc.h>

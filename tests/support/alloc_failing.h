@@ -1,4 +1,4 @@
-/* alloc_failing.h - a heap that fails when told to, linked in place of base/alloc.o. */
+/* alloc_failing.h - a heap that fails on demand, linked instead of base/alloc.o. */
 #ifndef LVLM_TESTS_SUPPORT_ALLOC_FAILING_H
 #define LVLM_TESTS_SUPPORT_ALLOC_FAILING_H
 
@@ -7,12 +7,11 @@
 /* The n-th allocation from now on fails, and none after it; -1: none does. Thread-safe,
  * but "n-th" means something in one thread only. */
 void alloc_fail_at(long n);
-/* The same, and every one after it: there is no memory left, for cleaning up
- * neither. */
+/* The same, and every later one fails too, even during cleanup. */
 void alloc_fail_from(long n);
 /* Blocks that were allocated and not freed. */
 long alloc_live(void);
-/* The most bytes that were allocated at once since this was last called. */
+/* The peak of allocated bytes since the last call. */
 size_t alloc_peak(void);
 
 #endif

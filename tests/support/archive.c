@@ -1,4 +1,4 @@
-/* archive.c - see archive.h; everything fails the test at once. */
+/* archive.c - see archive.h; every error fails the test. */
 #include "tests/support/archive.h"
 
 #include <setjmp.h>
@@ -75,7 +75,7 @@ size_t archive_data(const archive *a, size_t i)
            (size_t)lvlm_load_le(local + 28, 2);
 }
 
-/* The directory repeats what the local header of member `i` says. */
+/* The directory repeats the local header of member `i`. */
 static void put_entry(archive *a, size_t i)
 {
     const size_t local = a->local[i];

@@ -17,7 +17,7 @@ typedef struct fixture_model {
     lvlm_manifest manifest;
 } fixture_model;
 
-/* That of FIXTURES/NAME/model; fails the test when it cannot. */
+/* The manifest of FIXTURES/NAME/model; fails the test on an error. */
 static inline void fixture_model_open(fixture_model *m, const char *fixtures,
                                       const char *name)
 {

@@ -1,4 +1,4 @@
-/* gradcheck.c - gradients against central finite differences, in double. */
+/* gradcheck.c - compares gradients with central finite differences, in double. */
 #include "tests/support/gradcheck.h"
 
 #include <assert.h>
@@ -54,7 +54,7 @@ double gradcheck(gradcheck_loss *loss, void *context, double *x, const double *g
         const double floor = 1e-3 * fmax(size, fabs(at[1]));
         const double base = fmax(fmax(fabs(slope), fabs(sum)), fmax(floor, 1e-300));
         const double error = fabs(slope - sum) / base;
-        /* a NaN is the worst error, not none */
+        /* a NaN counts as the largest error */
         worst = error <= worst ? worst : error;
     }
     memcpy(x, origin, n * sizeof *x);

@@ -1,4 +1,4 @@
-/* gradcheck.h - gradients against central finite differences, in double. */
+/* gradcheck.h - compares gradients with central finite differences, in double. */
 #ifndef LVLM_TESTS_SUPPORT_GRADCHECK_H
 #define LVLM_TESTS_SUPPORT_GRADCHECK_H
 
@@ -11,8 +11,7 @@ typedef double gradcheck_loss(void *context);
 /* Move x along a few random directions u and return the largest relative difference
  * between the slope of `loss`, by a four-point central difference, and <grad, u>; the
  * denominator is at least 1e-3 of sum |grad u| and of the loss, so that a slope of 0
- * does not blow up.
- * x comes back unchanged.  x, grad (n) */
+ * does not blow up. x is restored. x, grad (n) */
 double gradcheck(gradcheck_loss *loss, void *context, double *x, const double *grad,
                  size_t n);
 

@@ -1,4 +1,4 @@
-/* scratch.c - see scratch.h; everything fails the test at once. */
+/* scratch.c - see scratch.h; every error fails the test. */
 #include "tests/support/scratch.h"
 
 #include <setjmp.h>

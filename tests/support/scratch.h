@@ -1,4 +1,4 @@
-/* scratch.h - a directory of a test's own, and safetensors files made to measure. */
+/* scratch.h - a scratch directory per test, and crafted safetensors files. */
 #ifndef LVLM_TESTS_SUPPORT_SCRATCH_H
 #define LVLM_TESTS_SUPPORT_SCRATCH_H
 
@@ -13,13 +13,13 @@ enum { SCRATCH_PATH = 512 };
 
 typedef struct scratch {
     char dir[128];
-    char path[8][SCRATCH_PATH]; /* of scratch_path, handed out in turn */
+    char path[8][SCRATCH_PATH]; /* buffers of scratch_path, used cyclically */
     size_t next;
 } scratch;
 
-/* Makes a directory below $TMPDIR. Fails the test when it cannot. */
+/* Create a directory below $TMPDIR. Fails the test on an error. */
 void scratch_make(scratch *s);
-/* Removes it and everything in it. */
+/* Remove it and everything in it. */
 void scratch_remove(scratch *s);
 
 /* "DIR/NAME"; valid until eight more were asked for. */
@@ -36,13 +36,13 @@ void scratch_copy(scratch *s, const char *from, const char *name);
 size_t scratch_count(scratch *s, const char *name);
 
 bool files_equal(const char *a, const char *b);
-/* The same names with the same bytes. */
+/* Do both have the same names with the same bytes? */
 bool directories_equal(const char *a, const char *b);
 /* In file `path` replace the first `from` by `to`, which has the same length. */
 void file_replace(const char *path, const char *from, const char *to);
 
-/* An output over whatever is there, for code that takes an open one; where that fails
- * the test does. Closed by the caller. */
+/* An output that may replace a file, for code that writes to an open one. Fails the
+ * test on an error. Closed by the caller. */
 lvlm_outfile *open_outfile(const char *path);
 lvlm_outdir *open_outdir(const char *path, const lvlm_outdir_set *set);
 

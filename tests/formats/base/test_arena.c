@@ -1,4 +1,4 @@
-/* test_arena.c - many small pieces, freed at once. */
+/* test_arena.c - many small blocks, freed at once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* test_digest.c - SHA-256 of a stream, whatever pieces it comes in. */
+/* test_digest.c - SHA-256 of a stream, in pieces of any size. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

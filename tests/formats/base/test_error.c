@@ -1,4 +1,4 @@
-/* test_error.c - one line a failure, context in front. */
+/* test_error.c - one line per failure, prefixed with context. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

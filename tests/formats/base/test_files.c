@@ -100,7 +100,7 @@ static void outfile_never_replaces_unasked(void **state)
     const char *path = scratch_path(s, "x");
     lvlm_outfile *file = NULL;
     lvlm_error err;
-    /* the other one comes between open and commit */
+    /* another file appears between open and commit */
     assert_int_equal(lvlm_outfile_open(&file, path, false, NULL), 0);
     lvlm_outfile_write(file, "mine", 4);
     scratch_copy(s, scratch_write(s, "y", "theirs", 6), "other");
@@ -197,7 +197,7 @@ static void outfile_keeps_the_first_error(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     lvlm_outfile_write(file, much, sizeof much);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
-    lvlm_outfile_write(file, much, sizeof much); /* there is room again: too late */
+    lvlm_outfile_write(file, much, sizeof much); /* there is space again: too late */
     assert_int_equal(lvlm_outfile_commit(file, &err), LVLM_EIO);
     assert_non_null(strstr(err.text, "f: cannot write: File too large"));
     lvlm_outfile_close(file);
@@ -261,7 +261,7 @@ static void outdir_keeps_what_is_not_ours(void **state)
                      LVLM_EUSAGE);
 }
 
-/* A name that cannot be replaced by a rename: the files are moved in one by one. */
+/* A directory that rename cannot replace: files are moved one by one. */
 static void fill_empty(scratch *s, const char *path, const char *name)
 {
     lvlm_outdir *dir = NULL;

@@ -1,5 +1,5 @@
-/* test_infile.c - lists and names of files; advice that must not harm.
- * (test_files.c has what is refused.) */
+/* test_infile.c - lists and names of files; madvise without side effects. (Refusals:
+ * test_files.c.) */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -86,8 +86,7 @@ static void advice_changes_no_byte(void **state)
     scratch_remove(&s);
 }
 
-/* What has been read stays as it was; the advice that drops mapped pages must not reach
- * it. */
+/* Bytes that were read do not change: madvise must not drop them like mapped pages. */
 static void read_bytes_are_our_own(void **state)
 {
     static unsigned char bytes[20000];

@@ -82,7 +82,7 @@ static void json_bounds_its_depth(void **state)
         assert_int_equal(rc, depth == 64 ? 0 : LVLM_EFORMAT);
         if (rc == 0) lvlm_json_free(json);
     }
-    /* brackets inside of text do not count */
+    /* brackets inside text are ignored */
     assert_int_equal(lvlm_json_parse(&json, "\"[[[[[[[[\\\"[[[\"", 15, &err), 0);
     lvlm_json_free(json);
 }

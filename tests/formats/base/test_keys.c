@@ -1,4 +1,4 @@
-/* test_keys.c - what is followed or known to change nothing is passed over; all else is
+/* test_keys.c - keys that are followed or inert are accepted silently; all others are
  * noted or refused. */
 #include <setjmp.h>
 #include <stdarg.h>

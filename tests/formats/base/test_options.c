@@ -46,7 +46,7 @@ static const lvlm_command command = { "verb",  "A [B]",      1,   2, "does it", 
 
 enum { MAX_ARGS = 16 };
 
-/* Words of a line; they point into what is kept up to the next call. */
+/* The words of a line; valid until the next call. */
 static int split(char *argv[MAX_ARGS], const char *line)
 {
     static char kept[256];
@@ -307,7 +307,7 @@ static void help_lists_every_option(void **state)
     lvlm_strbuf_free(&text);
 }
 
-/* A long text goes on in its column, word for word; one word may be too long. */
+/* A long text is wrapped in its column; one word may be too long. */
 static void help_is_80_columns_wide(void **state)
 {
     static const lvlm_option wordy[] = {

@@ -1,5 +1,5 @@
-/* test_outfile.c - the finer points of output: many small writes, odd targets,
- * nothing left behind. (test_files.c has what every caller relies on.) */
+/* test_outfile.c - details of output: many small writes, odd targets, no leftovers.
+ * (The contract: test_files.c.) */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -122,7 +122,7 @@ static void outfile_needs_its_directory(void **state)
     scratch_remove(&s);
 }
 
-/* A file name without a directory is in the working one. */
+/* A file name without a directory is in the working directory. */
 static void outfile_takes_a_bare_name(void **state)
 {
     scratch s;

@@ -1,4 +1,4 @@
-/* test_random.c - numbers of a stream: the same ones for ever, and inside (0, 1). */
+/* test_random.c - numbers of a stream: fixed values, and inside (0, 1). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 
 #include "formats/base/random.h"
 
-/* The stream whose number 0 has these bits: SplitMix64 is a bijection. */
+/* The stream whose number 0 has these bits; SplitMix64 is a bijection. */
 static uint64_t stream_of(uint64_t bits)
 {
     uint64_t x = bits ^ bits >> 31 ^ bits >> 62;

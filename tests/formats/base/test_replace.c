@@ -1,6 +1,6 @@
-/* test_replace.c - the set of files in a folder is replaced, and the process killed
- * before each call that changes the folder: what is loaded from it is the old set, the
- * new one, or none, and the next run ends in the new one. */
+/* test_replace.c - replaces a set of files and kills the process before each call that
+ * changes the folder: a loader finds the old set, the new one or none, and the next run
+ * completes the new one. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -27,8 +27,8 @@
 enum { KILLED = 77, MOST_CALLS = 40 };
 
 static int calls_left = -1; /* -1: never */
-static bool fails;          /* and is not killed */
-static char listed[512];    /* the temporary that a handler of signals would remove */
+static bool fails;          /* instead of being killed */
+static char listed[512];    /* the temporary that a signal handler would remove */
 
 /* Is this the call that fails? */
 static bool count_call(void)
@@ -42,7 +42,7 @@ static bool count_call(void)
     return calls_left == -1 && fails;
 }
 
-/* In place of the C library's, for the code under test. */
+/* Replaces the C library's function for the code under test. */
 int renameat(int from, const char *old, int to, const char *new)
 {
     if (!count_call()) return (int)syscall(SYS_renameat2, from, old, to, new, 0);
@@ -64,7 +64,7 @@ int unlinkat(int dir, const char *name, int flags)
     return -1;
 }
 
-/* No disk fails here, and there are thousands of these. */
+/* Disks do not fail here, and there are thousands of calls. */
 int fsync(int fd)
 {
     (void)fd;
@@ -92,7 +92,7 @@ static const char *const adapter_parts[] = { "adapter_config.json", "adapter_mod
 static const char *const adapter_last[] = { "adapter_config.json", NULL };
 static const lvlm_outdir_set adapter_set = { adapter_parts, adapter_last };
 
-/* Files of one set, NULL at the end; an index is followed by how many shards it has. */
+/* Files of one set, NULL at the end; an index is followed by its number of shards. */
 static const char *const kinds[][8] = {
     { "config.json", "model.safetensors" },
     { "config.json", "model-1-of-2.safetensors", "model-2-of-2.safetensors", INDEX },
@@ -112,9 +112,9 @@ static const char *const adapters[][8] = {
     { "adapter_config.json", "adapter_model.bin" },
 };
 
-/* What a file says: which set it is of ('o' or 'n'), and an index, how many shards. */
+/* Contents of a file: its set ('o' or 'n') and, of an index, the number of shards. */
 typedef struct content {
-    char tag; /* 0: there is no such file */
+    char tag; /* 0: no such file */
     char n;
 } content;
 
@@ -144,7 +144,7 @@ static void write_set(const char *dir, const char *const *names, char tag)
     }
 }
 
-/* The tag that all of an index's shards have; 0: one is missing; '?': they differ. */
+/* The common tag of an index's shards; 0: one is missing; '?': they differ. */
 static char shards_of(const char *dir, const char *index, const char *pattern)
 {
     const content c = read_file(dir, index);
@@ -158,7 +158,7 @@ static char shards_of(const char *dir, const char *index, const char *pattern)
     return c.tag;
 }
 
-/* As the reference's loader looks for weights: the first of these that is there. */
+/* As in the reference's loader: the first of these that exists. */
 static char load_model(const char *dir)
 {
     const content config = read_file(dir, "config.json");
@@ -203,7 +203,7 @@ static int replace(const char *dir, const replacement *r, int calls, bool by_sig
     return rc;
 }
 
-/* In a process of its own, which is killed before call number `calls`. */
+/* In a child process, which is killed before call number `calls`. */
 static bool killed_at(const char *dir, const replacement *r, int calls, bool by_signal)
 {
     int status = 0;
@@ -216,7 +216,7 @@ static bool killed_at(const char *dir, const replacement *r, int calls, bool by_
     return WEXITSTATUS(status) == KILLED;
 }
 
-/* The folder with the old set and a file of somebody else. */
+/* A folder with the old set and an unrelated file. */
 static void start(scratch *s, char dir[SCRATCH_PATH], const replacement *r)
 {
     scratch_remove(s);
@@ -284,7 +284,7 @@ static void no_kill_leaves_a_mixture_of_two_adapters(void **state)
     scratch_remove(&s);
 }
 
-/* Ctrl-C removes the temporary, but never the only set that there is. */
+/* Ctrl-C removes the temporary, but never the only set. */
 static void no_signal_loses_both_sets(void **state)
 {
     const replacement r = { kinds[0], kinds[1], &model_set, load_model };
@@ -331,7 +331,7 @@ static void files_keep_their_modes_and_new_parts_are_as_private(void **state)
     scratch_remove(&s);
 }
 
-/* The new set is not lost because its files could not be moved. */
+/* The new set is kept if its files could not be moved. */
 static void a_move_that_fails_keeps_the_new_set(void **state)
 {
     const replacement r = { kinds[0], kinds[1], &model_set, load_model };
@@ -345,7 +345,7 @@ static void a_move_that_fails_keeps_the_new_set(void **state)
     assert_int_equal(lvlm_outdir_open(&out, dir, true, r.set, NULL), 0);
     write_set(lvlm_outdir_path(out), r.new, 'n');
     fails = true;
-    calls_left = 2; /* the old weights are gone, and nothing is moved */
+    calls_left = 2; /* the old weights are removed, and nothing is moved yet */
     assert_int_equal(lvlm_outdir_commit(out, &err), LVLM_EIO);
     calls_left = -1;
     lvlm_outdir_close(out);

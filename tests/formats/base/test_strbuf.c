@@ -1,4 +1,4 @@
-/* test_strbuf.c - a growing text that knows its end. */
+/* test_strbuf.c - a growing text with a limit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

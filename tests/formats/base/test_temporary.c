@@ -1,5 +1,5 @@
-/* test_temporary.c - the one temporary of a target: its name, its lock, and what a
- * killed run left. */
+/* test_temporary.c - the temporary of a target: its name, its lock, and leftovers of a
+ * killed run. */
 #include <fcntl.h>
 #include <limits.h>
 #include <setjmp.h>
@@ -76,7 +76,7 @@ static void a_second_run_on_a_file_is_refused(void **state)
     assert_non_null(strstr(err.text, "f: is being written by another run"));
     assert_int_equal(lvlm_outfile_commit(first, NULL), 0);
     lvlm_outfile_close(first);
-    second = open_outfile(path); /* and now it may */
+    second = open_outfile(path); /* now permitted */
     lvlm_outfile_close(second);
     assert_true(files_equal(path, scratch_write(s, "same", "first", 5)));
 }
@@ -95,7 +95,7 @@ static void a_second_run_on_a_folder_is_refused(void **state)
     scratch *s = *state;
     char path[SCRATCH_PATH];
     (void)snprintf(path, sizeof path, "%s", scratch_path(s, "d"));
-    lvlm_outdir *dir = open_outdir(path, NULL); /* not there yet: beside it */
+    lvlm_outdir *dir = open_outdir(path, NULL); /* absent target: next to it */
     expect_folder_is_taken(path);
     assert_int_equal(mkdir(path, 0777), 0);
     (void)scratch_write(s, "d/theirs", "x", 1); /* there now: inside of it */
@@ -120,7 +120,7 @@ static void what_a_killed_run_left_is_removed(void **state)
     assert_int_equal(scratch_count(s, ""), 1);
 }
 
-/* In the folder itself, which then counts as empty. */
+/* Inside the folder, which then counts as empty. */
 static void what_a_killed_run_left_inside_is_removed(void **state)
 {
     scratch *s = *state;

@@ -1,4 +1,4 @@
-/* test_utf8.c - what is UTF-8, and how much of it. */
+/* test_utf8.c - validity of UTF-8, and lengths. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

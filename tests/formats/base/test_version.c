@@ -1,4 +1,4 @@
-/* test_version.c - the version as text and as a number is one version. */
+/* test_version.c - the version as text and as a number agree. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -12,7 +12,7 @@
 enum { ITEMS = 200, NONE = ITEMS };
 
 typedef struct counts {
-    int seen[ITEMS]; /* each is one item's own */
+    int seen[ITEMS]; /* one per item */
     size_t bad;
 } counts;
 
