@@ -1,5 +1,5 @@
 /* family.c - the list of families, the symbols of their shapes, and references.
- * settings.c reads config.json; the tables are in family/. */
+ * family_settings.c reads config.json; the tables are in family/. */
 #include "formats/family.h"
 
 #include <assert.h>

@@ -1,4 +1,4 @@
-/* problems.c - reports the problems of a checkpoint, one line each. */
+/* manifest_problems.c - reports the problems of a checkpoint, one line each. */
 #include <stdarg.h>
 #include <stdio.h>
 

@@ -1,5 +1,5 @@
-/* settings.c - computes the canonical configuration from config.json, one table row at
- * a time.
+/* family_settings.c - computes the canonical configuration from config.json, one table
+ * row at a time.
  *
  *   find the first path that exists -> else the class default -> check -> translate
  *
