@@ -196,8 +196,8 @@ static int resolve(lvlm_target *target, builder *b)
                 !lvlm_dims_shape(&target->source_shape, source_dims(row), config),
             b->err, LVLM_EFORMAT, "configuration: the shape of %s cannot be computed",
             target->name);
-    target->held_shape = is_native(b->m) ? target->shape : target->source_shape;
-    target->held_dims = is_native(b->m) ? row->shape : source_dims(row);
+    target->expected_shape = is_native(b->m) ? target->shape : target->source_shape;
+    target->expected_dims = is_native(b->m) ? row->shape : source_dims(row);
     lvlm_shape axes;
     if (row->transform.axes[0] == LVLM_DIM_NONE) return 0;
     FAIL_IF(!lvlm_dims_shape(&axes, row->transform.axes, config), b->err, LVLM_EFORMAT,
@@ -252,8 +252,8 @@ static int find_source(named **found, builder *b, lvlm_target *t)
     TRY(find_place(&place, found, b, t->section, t->row, t->block));
     t->source_name = place.key != NULL ? place.key : t->name;
     if (place.key == NULL) return 0;
-    t->source_shape = t->held_shape = place.shape;
-    t->held_dims = place.dims;
+    t->source_shape = t->expected_shape = place.shape;
+    t->expected_dims = place.dims;
     t->transform = place.transform;
     return 0;
 }
@@ -283,7 +283,7 @@ static int add_target(builder *b, const lvlm_section *section, const lvlm_row *r
         target->source = found->tensor;
         target->source_name = found->tensor->name;
         target->wrong_shape =
-            !lvlm_shape_equal(&found->tensor->shape, &target->held_shape);
+            !lvlm_shape_equal(&found->tensor->shape, &target->expected_shape);
         return 0;
     }
     target->state = row->tied_to != NULL ? LVLM_TARGET_TIED : LVLM_TARGET_MISSING;

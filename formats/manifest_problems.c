@@ -28,9 +28,9 @@ static void say(report *r, const char *fmt, ...)
 static const char *expected(lvlm_strbuf *buf, const lvlm_target *t)
 {
     lvlm_strbuf_free(buf);
-    lvlm_dims_print(buf, t->held_dims);
+    lvlm_dims_print(buf, t->expected_dims);
     lvlm_strbuf_puts(buf, " = ");
-    lvlm_shape_print(buf, &t->held_shape);
+    lvlm_shape_print(buf, &t->expected_shape);
     return buf->text != NULL && !buf->failed ? buf->text : "(out of memory)";
 }
 

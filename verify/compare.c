@@ -219,7 +219,7 @@ static side side_of(const lvlm_manifest *m, const lvlm_target *t)
     if (t->state == LVLM_TARGET_TIED) t = lvlm_manifest_find(m, t->row->tied_to);
     if (t == NULL) return none;
     return (side){ t->source, lvlm_manifest_transform(m, t),
-                   t->wrong_shape ? &t->held_shape : NULL };
+                   t->wrong_shape ? &t->expected_shape : NULL };
 }
 
 /* Nothing to compare: both are the identity, or both tied (the table is compared). */
