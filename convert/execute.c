@@ -65,12 +65,12 @@ static int fetch(const lvlm_step *step, uint64_t first, uint64_t count, void *bu
         elements = lvlm_tensor_elements(input);
         lvlm_elements_read(buffer, first, count, &elements);
         break;
-    case LVLM_STEP_FORWARD:
-        ok = lvlm_transform_forward(buffer, first, count, &step->transform,
-                                    lvlm_tensor_elements(input));
+    case LVLM_STEP_GATHER:
+        ok = lvlm_transform_gather(buffer, first, count, &step->transform,
+                                   lvlm_tensor_elements(input));
         break;
-    case LVLM_STEP_INVERSE:
-        ok = lvlm_transform_inverse(buffer, first, count, &step->transform, step->parts,
+    case LVLM_STEP_SCATTER:
+        ok = lvlm_transform_scatter(buffer, first, count, &step->transform, step->parts,
                                     step->n_inputs);
         break;
     case LVLM_STEP_JOIN: join(step, first, count, buffer); break;

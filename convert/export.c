@@ -45,7 +45,7 @@ int lvlm_export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_tensor *out,
     }
     TRY(lvlm_plan_add(&step, plan, out, err));
     const bool keep = lvlm_transform_is_keep(transform);
-    step->kind = keep ? LVLM_STEP_COPY : LVLM_STEP_INVERSE;
+    step->kind = keep ? LVLM_STEP_COPY : LVLM_STEP_SCATTER;
     step->transform = *transform;
     step->inputs = inputs;
     step->parts = data;

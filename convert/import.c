@@ -157,7 +157,7 @@ static int add_target(lvlm_import *im, const lvlm_target *t, size_t *n_pads,
     }
     TRY(lvlm_plan_copy(&step, &im->plan, &out, t->source, err));
     if (lvlm_transform_is_keep(transform)) return 0;
-    step->kind = LVLM_STEP_FORWARD;
+    step->kind = LVLM_STEP_GATHER;
     step->transform = *transform;
     return 0;
 }

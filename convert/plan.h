@@ -15,8 +15,8 @@ LVLM_BEGIN_DECLS
 
 typedef enum lvlm_step_kind {
     LVLM_STEP_COPY,    /* inputs[0], unchanged or converted to another dtype */
-    LVLM_STEP_FORWARD, /* a native tensor from a source tensor: inputs[0] */
-    LVLM_STEP_INVERSE, /* a source tensor from its native parts: all inputs */
+    LVLM_STEP_GATHER,  /* a native tensor from a source tensor: inputs[0] */
+    LVLM_STEP_SCATTER, /* a source tensor from its native parts: all inputs */
     LVLM_STEP_JOIN,    /* U8: the concatenated bytes of all inputs */
     LVLM_STEP_MADE,    /* values from lvlm_init */
     LVLM_STEP_ZEROS,   /* padding */
@@ -33,9 +33,9 @@ typedef struct lvlm_step {
     lvlm_tensor out; /* name, dtype, shape, n_bytes; offset in the output file */
     lvlm_step_kind kind;
     const lvlm_tensor *const *inputs; /* borrowed; converted to out's dtype */
-    const lvlm_elements *parts;       /* INVERSE: inputs as arrays */
+    const lvlm_elements *parts;       /* SCATTER: inputs as arrays */
     size_t n_inputs;
-    lvlm_transform transform;  /* FORWARD, INVERSE */
+    lvlm_transform transform;  /* GATHER, SCATTER */
     lvlm_init init;            /* MADE */
     const char *const *expect; /* digests that the inputs must have, or NULL */
     lvlm_narrowing narrowing;  /* effect of out's type on values: set by execution */

@@ -79,7 +79,7 @@ static int row_fold_make(row_fold *f, const lvlm_adapted *x, size_t part,
         lvlm_convert_values(all, LVLM_F64, x->b.data, x->b.dtype, m->out * x->r);
         if (rows.n == 0)
             memcpy(f->b, all, m->out * x->r * sizeof *all);
-        else if (!lvlm_transform_forward(
+        else if (!lvlm_transform_gather(
                      f->b, 0, f->rows * x->r, &rows,
                      (lvlm_elements){ all, m->out * x->r, sizeof *all })) {
             lvlm_free(all);

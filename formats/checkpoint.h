@@ -93,7 +93,7 @@ typedef struct lvlm_open_options {
     /* names and shapes only: tensor data may be absent */
     bool headers_only;
     /* data may be strided (tensor.h): for callers that read it with lvlm_elements_read
-     * and lvlm_transform_forward */
+     * and lvlm_transform_gather */
     bool in_place;
     const char *config; /* for an .npz: path of its config.json; NULL: none */
     lvlm_notes *notes;  /* borrowed, must outlive the checkpoint; NULL: none */

@@ -301,7 +301,7 @@ static void turn(unsigned char *to, const lvlm_tensor *t, const unsigned char *f
     }
     const lvlm_elements source = { from, lvlm_tensor_numel(t),
                                    lvlm_dtype_bytes(t->dtype) };
-    const bool ok = lvlm_transform_forward(to, 0, source.n, &reversed, source);
+    const bool ok = lvlm_transform_gather(to, 0, source.n, &reversed, source);
     assert(ok); /* the reversed shape has as many elements */
     (void)ok;
 }

@@ -147,8 +147,8 @@ static void copy(unsigned char *to, uint64_t first, uint64_t count, const walk *
     }
 }
 
-bool lvlm_transform_forward(void *to, uint64_t first, uint64_t count,
-                            const lvlm_transform *transform, lvlm_elements source)
+bool lvlm_transform_gather(void *to, uint64_t first, uint64_t count,
+                           const lvlm_transform *transform, lvlm_elements source)
 {
     if (!makes(transform, source.n) ||
         !is_range(first, count, lvlm_transform_numel(transform)))
@@ -170,7 +170,7 @@ bool lvlm_transform_forward(void *to, uint64_t first, uint64_t count,
     return true;
 }
 
-bool lvlm_transform_inverse(void *to, uint64_t first, uint64_t count,
+bool lvlm_transform_scatter(void *to, uint64_t first, uint64_t count,
                             const lvlm_transform *transform, const lvlm_elements *parts,
                             size_t n_parts)
 {

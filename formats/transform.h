@@ -57,14 +57,14 @@ lvlm_elements lvlm_tensor_elements(const lvlm_tensor *tensor);
 /* Gather native elements [first, first + count), in native order, from the source. Not
  * for keep. False, with nothing written, if the source's size is not the product of the
  * axes or the range exceeds the native tensor. */
-LVLM_MUST_CHECK bool lvlm_transform_forward(void *to, uint64_t first, uint64_t count,
-                                            const lvlm_transform *transform,
-                                            lvlm_elements source);
+LVLM_MUST_CHECK bool lvlm_transform_gather(void *to, uint64_t first, uint64_t count,
+                                           const lvlm_transform *transform,
+                                           lvlm_elements source);
 
-/* The inverse: source elements [first, first + count), in source order, from the native
- * parts. parts[i] is the native tensor at index i of the selected axis; n_parts is that
- * axis' extent, or 1 if none is selected. False as above. */
-LVLM_MUST_CHECK bool lvlm_transform_inverse(void *to, uint64_t first, uint64_t count,
+/* The inverse of gather: source elements [first, first + count), in source order, from
+ * the native parts. parts[i] is the native tensor at index i of the selected axis;
+ * n_parts is that axis' extent, or 1 if none is selected. False as above. */
+LVLM_MUST_CHECK bool lvlm_transform_scatter(void *to, uint64_t first, uint64_t count,
                                             const lvlm_transform *transform,
                                             const lvlm_elements *parts, size_t n_parts);
 

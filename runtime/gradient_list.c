@@ -39,7 +39,7 @@ static int add_source(lvlm_gradient_list *list, const lvlm_model *model,
         const size_t element = lvlm_dtype_bytes(t.dtype);
         unsigned char *bytes = lvlm_arena_alloc(&list->arena, (size_t)t.n_bytes, 1);
         if (bytes == NULL) return lvlm_fail_memory(err);
-        FAIL_IF(!lvlm_transform_inverse(bytes, 0, t.n_bytes / element,
+        FAIL_IF(!lvlm_transform_scatter(bytes, 0, t.n_bytes / element,
                                         &entry->transform, parts, entry->n_targets),
                 err, LVLM_EFORMAT, "'%s' is not made of its parts in the ledger",
                 t.name);

@@ -42,8 +42,8 @@ static const unsigned char *fetch(const side *s, uint64_t first, size_t n,
 {
     const size_t element = lvlm_dtype_bytes(s->tensor->dtype);
     if (lvlm_transform_is_keep(s->transform)) return s->tensor->data + first * element;
-    const bool ok = lvlm_transform_forward(buffer, first, n, s->transform,
-                                           lvlm_tensor_elements(s->tensor));
+    const bool ok = lvlm_transform_gather(buffer, first, n, s->transform,
+                                          lvlm_tensor_elements(s->tensor));
     assert(ok);
     (void)ok;
     return buffer;

@@ -42,8 +42,8 @@ static int load_b(real *to, const lvlm_adapted *m, lvlm_error *err)
         const size_t some = (size_t)m->module->parts[p]->shape.dims[0] * m->r;
         if (rows.n == 0)
             memcpy(to, all, some * sizeof *to);
-        else if (!lvlm_transform_forward(to, 0, some, &rows,
-                                         (lvlm_elements){ all, n, sizeof *all })) {
+        else if (!lvlm_transform_gather(to, 0, some, &rows,
+                                        (lvlm_elements){ all, n, sizeof *all })) {
             lvlm_free(all);
             return lvlm_fail(err, LVLM_EFORMAT,
                              "%s: the rows of its parts are not those of the module",

@@ -163,7 +163,7 @@ static float *join(const lvlm_adapted *x, const float *b, size_t n)
             (lvlm_elements){ b, x->module->parts[p]->shape.dims[0] * x->r, sizeof *b };
         b += parts[p].n;
     }
-    const bool ok = lvlm_transform_inverse(out, 0, n, &rows, parts, x->module->n_parts);
+    const bool ok = lvlm_transform_scatter(out, 0, n, &rows, parts, x->module->n_parts);
     assert(ok); /* a module is made of its parts */
     (void)ok;
     return out;

@@ -135,8 +135,8 @@ static void add_part(sums *sum, const lvlm_adapted *x, size_t part,
         b = malloc(rows * r * sizeof *b), w = malloc(rows * in * sizeof *w);
         const lvlm_elements all_b = { b_all, m->out * r, sizeof *b };
         const lvlm_elements all_w = { w_all, m->out * in, sizeof *w };
-        assert_true(lvlm_transform_forward(b, 0, rows * r, &of_b, all_b));
-        assert_true(lvlm_transform_forward(w, 0, rows * in, &of_w, all_w));
+        assert_true(lvlm_transform_gather(b, 0, rows * r, &of_b, all_b));
+        assert_true(lvlm_transform_gather(w, 0, rows * in, &of_w, all_w));
     }
     for (size_t i = 0; i < rows * in; i++) {
         double exact = 0;

@@ -99,7 +99,7 @@ static void a_fused_module_has_its_parts_in_order(void **state)
         for (size_t j = 0; j < COUNT(rows); j++) rows[j] = (float)j;
         const lvlm_transform t = lvlm_module_rows(x, i, 2);
         const lvlm_elements all = { rows, COUNT(rows), sizeof *rows };
-        assert_true(lvlm_transform_forward(part, 0, COUNT(part), &t, all));
+        assert_true(lvlm_transform_gather(part, 0, COUNT(part), &t, all));
         for (size_t j = 0; j < COUNT(part); j++) {
             const size_t row = j / 2, at = row / 6 * 18 + i * 6 + row % 6;
             assert_true(part[j] == (float)(at * 2 + j % 2));

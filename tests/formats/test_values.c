@@ -174,13 +174,13 @@ static void check_inverse(lvlm_transform t, size_t n_parts)
         t.index = p;
         assert_int_equal(lvlm_transform_numel(&t), numel);
         for (uint64_t at = 0; at < numel; at += 5)
-            assert_true(lvlm_transform_forward(parts[p] + at, at,
-                                               numel - at < 5 ? numel - at : 5, &t,
-                                               (lvlm_elements){ source, 24, 2 }));
+            assert_true(lvlm_transform_gather(parts[p] + at, at,
+                                              numel - at < 5 ? numel - at : 5, &t,
+                                              (lvlm_elements){ source, 24, 2 }));
         inputs[p] = (lvlm_elements){ parts[p], numel, 2 };
     }
     for (uint64_t at = 0; at < 24; at += 7)
-        assert_true(lvlm_transform_inverse(rebuilt + at, at, 24 - at < 7 ? 24 - at : 7,
+        assert_true(lvlm_transform_scatter(rebuilt + at, at, 24 - at < 7 ? 24 - at : 7,
                                            &t, inputs, n_parts));
     assert_memory_equal(rebuilt, source, sizeof source);
 }
@@ -258,12 +258,12 @@ static void transform_stacks_layers(void **state)
         const uint64_t n = lvlm_transform_numel(&t);
         assert_int_equal(n, i == 2 ? 4 : 8);
         assert_int_equal(t.index, i == 2 ? 5 : 2);
-        assert_true(lvlm_transform_forward(stacked, 0, n, &t,
-                                           (lvlm_elements){ source, 24, 2 }));
+        assert_true(
+            lvlm_transform_gather(stacked, 0, n, &t, (lvlm_elements){ source, 24, 2 }));
         memcpy(alone, source + 16, sizeof alone);
         if (i > 0)
-            assert_true(lvlm_transform_forward(alone, 0, n, &one[i],
-                                               (lvlm_elements){ source + 16, 8, 2 }));
+            assert_true(lvlm_transform_gather(alone, 0, n, &one[i],
+                                              (lvlm_elements){ source + 16, 8, 2 }));
         assert_memory_equal(stacked, alone, (size_t)n * sizeof *alone);
         check_inverse(t, (size_t)(24 / n));
     }
@@ -282,18 +282,18 @@ static void transform_refuses_arrays_of_other_sizes(void **state)
     (void)state;
     for (uint64_t n = 22; n < 27; n++)
         assert_int_equal(
-            lvlm_transform_forward(rebuilt, 0, 24, &t, (lvlm_elements){ source, n, 2 }),
+            lvlm_transform_gather(rebuilt, 0, 24, &t, (lvlm_elements){ source, n, 2 }),
             n == 24);
     const lvlm_elements all = { source, 24, 2 };
-    assert_false(lvlm_transform_forward(rebuilt, 0, 25, &t, all));
-    assert_false(lvlm_transform_forward(rebuilt, 25, 0, &t, all));
-    assert_false(lvlm_transform_forward(rebuilt, 1, UINT64_MAX, &t, all));
+    assert_false(lvlm_transform_gather(rebuilt, 0, 25, &t, all));
+    assert_false(lvlm_transform_gather(rebuilt, 25, 0, &t, all));
+    assert_false(lvlm_transform_gather(rebuilt, 1, UINT64_MAX, &t, all));
     assert_false(
-        lvlm_transform_forward(rebuilt, 0, 0, &wraps, (lvlm_elements){ source, 0, 2 }));
+        lvlm_transform_gather(rebuilt, 0, 0, &wraps, (lvlm_elements){ source, 0, 2 }));
     third.index = 3;
-    assert_false(lvlm_transform_forward(rebuilt, 0, 8, &third, all));
-    assert_false(lvlm_transform_inverse(rebuilt, 0, 24, &third, two, 2));
-    assert_false(lvlm_transform_inverse(rebuilt, 0, 24, &third, odd, 3));
+    assert_false(lvlm_transform_gather(rebuilt, 0, 8, &third, all));
+    assert_false(lvlm_transform_scatter(rebuilt, 0, 24, &third, two, 2));
+    assert_false(lvlm_transform_scatter(rebuilt, 0, 24, &third, odd, 3));
 }
 
 /* The selected axis may be the last one. */
