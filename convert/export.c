@@ -156,9 +156,9 @@ static int renew(lvlm_export *ex, lvlm_error *err)
                 "has been trained or merged, and %s can be rebuilt only with its "
                 "original values; --layout hub writes safetensors",
                 name);
-        if (fnmatch("*.safetensors", name, 0) != 0) ex->renewed = true;
+        if (fnmatch("*.safetensors", name, 0) != 0) ex->rewritten_as_safetensors = true;
     }
-    if (ex->renewed) ex->options.source = false;
+    if (ex->rewritten_as_safetensors) ex->options.source = false;
     return 0;
 }
 
@@ -198,7 +198,7 @@ typedef struct overall {
     uint64_t before;
 } overall;
 
-static void tell(void *user, uint64_t n_bytes)
+static void report_progress(void *user, uint64_t n_bytes)
 {
     const overall *o = user;
     o->export->options.progress(o->export->options.user, o->before + n_bytes);
@@ -222,9 +222,10 @@ static int write_file(lvlm_export *ex, lvlm_export_file *file, const char *dir,
                       overall *progress, lvlm_error *err)
 {
     const char *path = lvlm_arena_printf(&ex->arena, "%s/%s", dir, file->name);
-    const lvlm_execute_options options = { ex->options.threads, 0,
-                                           ex->options.progress != NULL ? tell : NULL,
-                                           progress };
+    const lvlm_execute_options options = {
+        ex->options.threads, 0, ex->options.progress != NULL ? report_progress : NULL,
+        progress
+    };
     lvlm_outfile *out = NULL;
     int rc;
     if (path == NULL) return lvlm_fail_memory(err);

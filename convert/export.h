@@ -43,7 +43,7 @@ typedef struct lvlm_export {
     /* `source` was requested but is written as safetensors with the source's names: the
      * model has been trained or merged, and a .bin can be rebuilt only with its
      * original values */
-    bool renewed;
+    bool rewritten_as_safetensors;
     lvlm_arena arena;
 } lvlm_export;
 

@@ -110,13 +110,13 @@ static int list_source(list *l, lvlm_export *ex, lvlm_error *err)
     const lvlm_ledger *ledger = &ex->manifest.ledger;
     for (size_t i = 0; i < ledger->n_entries; i++) {
         const lvlm_ledger_entry *entry = &ledger->entries[i];
-        const lvlm_tensor *held = lvlm_checkpoint_find(ex->model, entry->targets[0]);
-        FAIL_IF(held == NULL, err, LVLM_EFORMAT, "tensor '%s' is missing",
+        const lvlm_tensor *native = lvlm_checkpoint_find(ex->model, entry->targets[0]);
+        FAIL_IF(native == NULL, err, LVLM_EFORMAT, "tensor '%s' is missing",
                 entry->targets[0]);
         fresh *f = push(l, ex, entry->n_targets);
         if (f == NULL) return lvlm_fail_memory(err);
         f->out = entry->source;
-        f->out.dtype = held->dtype;
+        f->out.dtype = native->dtype;
         f->transform = entry->transform;
         for (size_t k = 0; k < entry->n_targets; k++) f->parts[k] = entry->targets[k];
     }
@@ -232,9 +232,9 @@ static int add_index(lvlm_export *ex, list *l, lvlm_error *err)
 int lvlm_export_fresh(lvlm_export *ex, lvlm_error *err)
 {
     list l = { 0 };
-    if (ex->renewed) TRY(list_source(&l, ex, err));
-    if (!ex->renewed) TRY(list_targets(&l, ex, err));
-    if (!ex->renewed) TRY(list_unused(&l, ex, err));
+    if (ex->rewritten_as_safetensors) TRY(list_source(&l, ex, err));
+    if (!ex->rewritten_as_safetensors) TRY(list_targets(&l, ex, err));
+    if (!ex->rewritten_as_safetensors) TRY(list_unused(&l, ex, err));
     split(&l, ex->options.max_shard);
     qsort(l.at, l.n, sizeof *l.at, by_shard);
     for (size_t i = 0, n; i < l.n; i += n) {

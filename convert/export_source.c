@@ -12,22 +12,22 @@
 
 /* Widened values narrow to the same bits or, if training or merging has changed them,
  * to the nearest ones. Rounded values cannot be restored. */
-static bool can_return(lvlm_dtype held, lvlm_dtype source)
+static bool can_return(lvlm_dtype native, lvlm_dtype source)
 {
-    if (held == source) return true;
-    return lvlm_dtype_is_weight(held) && lvlm_dtype_is_weight(source) &&
-           lvlm_dtype_bytes(held) > lvlm_dtype_bytes(source);
+    if (native == source) return true;
+    return lvlm_dtype_is_weight(native) && lvlm_dtype_is_weight(source) &&
+           lvlm_dtype_bytes(native) > lvlm_dtype_bytes(source);
 }
 
 static int add_tensor(lvlm_export *ex, lvlm_plan *plan, const lvlm_ledger_entry *entry,
                       lvlm_error *err)
 {
-    const lvlm_tensor *held = lvlm_checkpoint_find(ex->model, entry->targets[0]);
-    FAIL_IF(held != NULL && !can_return(held->dtype, entry->source.dtype), err,
+    const lvlm_tensor *native = lvlm_checkpoint_find(ex->model, entry->targets[0]);
+    FAIL_IF(native != NULL && !can_return(native->dtype, entry->source.dtype), err,
             LVLM_EFORMAT,
             "was converted from %s to %s, which rounds: the source's bytes are lost; "
             "--layout hub writes the rounded weights",
-            lvlm_dtype_name(entry->source.dtype), lvlm_dtype_name(held->dtype));
+            lvlm_dtype_name(entry->source.dtype), lvlm_dtype_name(native->dtype));
     return lvlm_export_step(ex, plan, &entry->source, &entry->transform, entry->targets,
                             entry->n_targets, err);
 }

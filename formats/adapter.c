@@ -263,7 +263,7 @@ static int place_tensor(factors *found, lvlm_adapter *adapter,
 }
 
 /* Check the shape of `t` against `wanted` and store it there. */
-static int take(lvlm_tensor *wanted, const lvlm_tensor *t, lvlm_error *err)
+static int set_factor(lvlm_tensor *wanted, const lvlm_tensor *t, lvlm_error *err)
 {
     char got[LVLM_SHAPE_TEXT], want[LVLM_SHAPE_TEXT];
     FAIL_IF(!lvlm_shape_equal(&t->shape, &wanted->shape), err, LVLM_EFORMAT,
@@ -301,8 +301,8 @@ static int take_all(lvlm_adapter *adapter, const factors *found, lvlm_error *err
         FAIL_IF(f->a == NULL || f->b == NULL, err, LVLM_EFORMAT, "'%s' has no lora_%c",
                 f->a != NULL ? f->a->name : f->b->name, f->a != NULL ? 'B' : 'A');
         lvlm_adapter_add(adapter, &adapter->modules.at[i]);
-        TRY(take(&adapter->at[adapter->n - 1].a, f->a, err));
-        TRY(take(&adapter->at[adapter->n - 1].b, f->b, err));
+        TRY(set_factor(&adapter->at[adapter->n - 1].a, f->a, err));
+        TRY(set_factor(&adapter->at[adapter->n - 1].b, f->b, err));
     }
     FAIL_IF(adapter->n == 0, err, LVLM_EFORMAT, "holds no tensors");
     return 0;

@@ -376,7 +376,7 @@ static int check_names(const lvlm_ledger *l, lvlm_arena *arena, lvlm_error *err)
 }
 
 /* Move the list at *at from the heap to the arena. */
-static int settle(void *at, size_t n, size_t bytes, parser *p, int rc)
+static int move_to_arena(void *at, size_t n, size_t bytes, parser *p, int rc)
 {
     void *const heap = *(void **)at;
     void *const kept = rc == 0 ? lvlm_arena_alloc(p->arena, n + 1, bytes) : NULL;
@@ -395,9 +395,9 @@ int lvlm_ledger_read(lvlm_ledger *out, const char *text, size_t n_bytes,
     int rc = read_object(&p, ledger_member);
     if (rc == 0) rc = lvlm_json_end(&p.reader, err);
     lvlm_json_close(&p.reader);
-    rc = settle(&out->files, out->n_files, sizeof *out->files, &p, rc);
-    rc = settle(&out->entries, out->n_entries, sizeof *out->entries, &p, rc);
-    rc = settle(&out->made, out->n_made, sizeof *out->made, &p, rc);
+    rc = move_to_arena(&out->files, out->n_files, sizeof *out->files, &p, rc);
+    rc = move_to_arena(&out->entries, out->n_entries, sizeof *out->entries, &p, rc);
+    rc = move_to_arena(&out->made, out->n_made, sizeof *out->made, &p, rc);
     if (rc < 0) return rc;
     TRY(check_files(out, err));
     TRY(check_places(out, err));

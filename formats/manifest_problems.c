@@ -10,9 +10,9 @@ typedef struct report {
     void *user;
 } report;
 
-static void say(report *r, const char *fmt, ...) LVLM_PRINTF(2, 3);
+static void report_line(report *r, const char *fmt, ...) LVLM_PRINTF(2, 3);
 
-static void say(report *r, const char *fmt, ...)
+static void report_line(report *r, const char *fmt, ...)
 {
     char text[LVLM_ERROR_BYTES];
     r->n++;
@@ -38,26 +38,28 @@ static void report_target(report *r, lvlm_strbuf *buf, const lvlm_target *t)
 {
     char got[LVLM_SHAPE_TEXT];
     if (t->state == LVLM_TARGET_MISSING) {
-        say(r, "tensor '%s' is missing: expected %s, for %s", t->source_name,
-            expected(buf, t), t->name);
+        report_line(r, "tensor '%s' is missing: expected %s, for %s", t->source_name,
+                    expected(buf, t), t->name);
         return;
     }
     if (t->source == NULL) return;
     if (t->wrong_shape)
-        say(r, "tensor '%s': expected %s, got %s, for %s", t->source->name,
-            expected(buf, t), lvlm_shape_text(got, &t->source->shape), t->name);
+        report_line(r, "tensor '%s': expected %s, got %s, for %s", t->source->name,
+                    expected(buf, t), lvlm_shape_text(got, &t->source->shape), t->name);
     if (!lvlm_dtype_is_weight(t->source->dtype))
-        say(r, "tensor '%s': expected dtype F32, BF16, F16 or F64, got %s, for %s",
-            t->source->name, lvlm_dtype_name(t->source->dtype), t->name);
+        report_line(r,
+                    "tensor '%s': expected dtype F32, BF16, F16 or F64, got %s, for %s",
+                    t->source->name, lvlm_dtype_name(t->source->dtype), t->name);
 }
 
 static void report_extra(report *r, const lvlm_manifest *m, const lvlm_extra *extra)
 {
     if (extra->kind == LVLM_EXTRA_DUPLICATE)
-        say(r, "tensor '%s' is a second one for %s: '%s' is used", extra->tensor->name,
-            extra->canonical, extra->other);
+        report_line(r, "tensor '%s' is a second one for %s: '%s' is used",
+                    extra->tensor->name, extra->canonical, extra->other);
     else if (extra->kind == LVLM_EXTRA_UNKNOWN)
-        say(r, "tensor '%s': no rule of %s matches it%s%s%s", extra->tensor->name,
+        report_line(
+            r, "tensor '%s': no rule of %s matches it%s%s%s", extra->tensor->name,
             m->family->name, extra->other != NULL ? "; nearest known name is '" : "",
             extra->other != NULL ? extra->other : "", extra->other != NULL ? "'" : "");
 }

@@ -57,7 +57,7 @@ static void skip_blanks(cursor *c)
 }
 
 /* If `text` is next, skip it. */
-static bool take(cursor *c, const char *text)
+static bool accept(cursor *c, const char *text)
 {
     const size_t n = strlen(text);
     skip_blanks(c);
@@ -67,7 +67,7 @@ static bool take(cursor *c, const char *text)
 }
 
 /* 'text', without escapes, into `to`. */
-static bool take_text(cursor *c, char *to, size_t room)
+static bool parse_text(cursor *c, char *to, size_t room)
 {
     skip_blanks(c);
     if (c->at == c->end || (*c->at != '\'' && *c->at != '"')) return false;
@@ -83,7 +83,7 @@ static bool take_text(cursor *c, char *to, size_t room)
     return true;
 }
 
-static bool take_number(uint64_t *out, cursor *c)
+static bool parse_number(uint64_t *out, cursor *c)
 {
     uint64_t value = 0;
     skip_blanks(c);
@@ -97,20 +97,20 @@ static bool take_number(uint64_t *out, cursor *c)
 }
 
 /* (), (3,), (3, 4) */
-static int take_shape(lvlm_shape *out, cursor *c, lvlm_error *err)
+static int parse_shape(lvlm_shape *out, cursor *c, lvlm_error *err)
 {
-    FAIL_IF(!take(c, "("), err, LVLM_EFORMAT,
+    FAIL_IF(!accept(c, "("), err, LVLM_EFORMAT,
             "'shape' is not a tuple of whole "
             "numbers");
     bool comma = true;
-    while (!take(c, ")")) {
+    while (!accept(c, ")")) {
         uint64_t dim;
-        FAIL_IF(!comma || !take_number(&dim, c), err, LVLM_EFORMAT,
+        FAIL_IF(!comma || !parse_number(&dim, c), err, LVLM_EFORMAT,
                 "'shape' is not a tuple of whole numbers below 2^64");
         FAIL_IF(out->n == LVLM_MAX_DIMS, err, LVLM_EFORMAT, "has over %d dimensions",
                 LVLM_MAX_DIMS);
         out->dims[out->n++] = dim;
-        comma = take(c, ",");
+        comma = accept(c, ",");
     }
     FAIL_IF(out->n == 1 && !comma, err, LVLM_EFORMAT,
             "'shape' is a number in brackets, not a tuple");
@@ -150,25 +150,25 @@ static int read_descr(lvlm_dtype *out, const char *descr, lvlm_error *err)
 enum { KEY_DESCR = 1, KEY_ORDER = 2, KEY_SHAPE = 4, ALL_KEYS = 7 };
 
 /* One "KEY: VALUE"; the key is added to `seen`. */
-static int take_item(array *a, unsigned *seen, cursor *c, lvlm_error *err)
+static int parse_item(array *a, unsigned *seen, cursor *c, lvlm_error *err)
 {
     char key[32], descr[32];
     unsigned bit = 0;
-    FAIL_IF(!take_text(c, key, sizeof key) || !take(c, ":"), err, LVLM_EFORMAT,
+    FAIL_IF(!parse_text(c, key, sizeof key) || !accept(c, ":"), err, LVLM_EFORMAT,
             "its header is not a dictionary of numpy's");
     if (strcmp(key, "descr") == 0) {
         bit = KEY_DESCR;
-        FAIL_IF(!take_text(c, descr, sizeof descr), err, LVLM_EFORMAT,
+        FAIL_IF(!parse_text(c, descr, sizeof descr), err, LVLM_EFORMAT,
                 "'descr' is not a simple type: arrays of records are not read");
         TRY(read_descr(&a->tensor.dtype, descr, err));
     } else if (strcmp(key, "fortran_order") == 0) {
         bit = KEY_ORDER;
-        a->fortran = take(c, "True");
-        FAIL_IF(!a->fortran && !take(c, "False"), err, LVLM_EFORMAT,
+        a->fortran = accept(c, "True");
+        FAIL_IF(!a->fortran && !accept(c, "False"), err, LVLM_EFORMAT,
                 "'fortran_order' is neither True nor False");
     } else if (strcmp(key, "shape") == 0) {
         bit = KEY_SHAPE;
-        if ((*seen & bit) == 0) TRY(take_shape(&a->tensor.shape, c, err));
+        if ((*seen & bit) == 0) TRY(parse_shape(&a->tensor.shape, c, err));
     }
     FAIL_IF(bit == 0, err, LVLM_EFORMAT,
             "its header has a key '%s' that numpy does "
@@ -184,11 +184,11 @@ static int parse_header(array *a, const char *text, size_t n, lvlm_error *err)
     cursor c = { text, text + n };
     unsigned seen = 0;
     bool comma = true;
-    FAIL_IF(!take(&c, "{"), err, LVLM_EFORMAT, "its header is not a dictionary");
-    while (!take(&c, "}")) {
+    FAIL_IF(!accept(&c, "{"), err, LVLM_EFORMAT, "its header is not a dictionary");
+    while (!accept(&c, "}")) {
         FAIL_IF(!comma, err, LVLM_EFORMAT, "its header is not a dictionary of numpy's");
-        TRY(take_item(a, &seen, &c, err));
-        comma = take(&c, ",");
+        TRY(parse_item(a, &seen, &c, err));
+        comma = accept(&c, ",");
     }
     skip_blanks(&c);
     FAIL_IF(c.at != c.end, err, LVLM_EFORMAT, "its header continues after its end");

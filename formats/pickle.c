@@ -92,7 +92,7 @@ typedef struct machine {
 /* ---- bytes, values, stack ------------------------------------------------------- */
 
 /* The next n bytes, or an error. */
-static int take(machine *m, const unsigned char **out, uint64_t n)
+static int read_bytes(machine *m, const unsigned char **out, uint64_t n)
 {
     if (n > m->n_bytes - m->at) {
         if (m->cut)
@@ -107,10 +107,10 @@ static int take(machine *m, const unsigned char **out, uint64_t n)
 }
 
 /* The next n bytes as a little-endian number. */
-static int take_number(machine *m, uint64_t *out, size_t n)
+static int read_number(machine *m, uint64_t *out, size_t n)
 {
     const unsigned char *bytes = NULL;
-    TRY(take(m, &bytes, n));
+    TRY(read_bytes(m, &bytes, n));
     *out = lvlm_load_le(bytes, n);
     return 0;
 }
@@ -200,8 +200,8 @@ static int push_text(machine *m, lvlm_pickle_kind kind, size_t width)
     uint64_t n;
     const unsigned char *bytes = NULL;
     value *v;
-    TRY(take_number(m, &n, width));
-    TRY(take(m, &bytes, n));
+    TRY(read_number(m, &n, width));
+    TRY(read_bytes(m, &bytes, n));
     TRY(push_new(m, &v, kind));
     v->text = (const char *)bytes;
     v->n = (size_t)n;
@@ -227,7 +227,7 @@ static int push_long(machine *m)
 static int push_number(machine *m, size_t width)
 {
     uint64_t bits;
-    TRY(take_number(m, &bits, width));
+    TRY(read_number(m, &bits, width));
     return push_integer(m, LVLM_PICKLE_INTEGER,
                         width == 4 ? (int64_t)(int32_t)(uint32_t)bits : (int64_t)bits);
 }
@@ -236,7 +236,7 @@ static int push_float(machine *m)
 {
     const unsigned char *bytes;
     value *v;
-    TRY(take(m, &bytes, 8));
+    TRY(read_bytes(m, &bytes, 8));
     return push_new(m, &v, LVLM_PICKLE_FLOAT);
 }
 
@@ -329,14 +329,14 @@ static int memo_put(machine *m, uint64_t index)
 static int memo_put_wide(machine *m, size_t width)
 {
     uint64_t index;
-    TRY(take_number(m, &index, width));
+    TRY(read_number(m, &index, width));
     return memo_put(m, index);
 }
 
 static int memo_get(machine *m, size_t width)
 {
     uint64_t index;
-    TRY(take_number(m, &index, width));
+    TRY(read_number(m, &index, width));
     FAIL_IF(index >= m->memo.capacity || m->memo.at[index] == NULL, m->err,
             LVLM_EFORMAT, "memo number %" PRIu64 " was never set", index);
     return push(m, m->memo.at[index]);
@@ -378,11 +378,11 @@ static int push_global(machine *m, const char *module, size_t n_module,
 }
 
 /* One line of text. */
-static int take_line(machine *m, const char **out, size_t *n)
+static int read_line(machine *m, const char **out, size_t *n)
 {
     const unsigned char *from = m->bytes + m->at;
     const unsigned char *end = memchr(from, '\n', m->n_bytes - m->at);
-    TRY(take(m, &from, end != NULL ? (uint64_t)(end - from) + 1 : UINT64_MAX));
+    TRY(read_bytes(m, &from, end != NULL ? (uint64_t)(end - from) + 1 : UINT64_MAX));
     *out = (const char *)from;
     *n = (size_t)(end - from);
     return 0;
@@ -392,8 +392,8 @@ static int push_global_lines(machine *m)
 {
     const char *module = NULL, *name = NULL;
     size_t n_module = 0, n_name = 0;
-    TRY(take_line(m, &module, &n_module));
-    TRY(take_line(m, &name, &n_name));
+    TRY(read_line(m, &module, &n_module));
+    TRY(read_line(m, &name, &n_name));
     return push_global(m, module, n_module, name, n_name);
 }
 
@@ -493,7 +493,7 @@ static int push_mark(machine *m)
 static int check_protocol(machine *m)
 {
     uint64_t protocol;
-    TRY(take_number(m, &protocol, 1));
+    TRY(read_number(m, &protocol, 1));
     FAIL_IF(protocol > MAX_PROTOCOL, m->err, LVLM_EFORMAT,
             "is of protocol %" PRIu64 ", known are those up to %d", protocol,
             MAX_PROTOCOL);
@@ -523,7 +523,7 @@ static int pop_marked(machine *m)
 static int skip_frame(machine *m)
 {
     const unsigned char *length; /* of a frame, which is skipped */
-    return take(m, &length, 8);
+    return read_bytes(m, &length, 8);
 }
 
 /* Opcodes that push a new value. */
@@ -563,7 +563,7 @@ static int step(machine *m)
 {
     const unsigned char *code = NULL;
     m->op = m->at;
-    TRY(take(m, &code, 1));
+    TRY(read_bytes(m, &code, 1));
     switch (*code) {
     case 0x80: return check_protocol(m);
     case 0x95: return skip_frame(m);

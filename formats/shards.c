@@ -108,7 +108,7 @@ static int read_index(parser *p)
 }
 
 /* Move to the arena, with files by number. */
-static int settle(lvlm_shards *out, const parser *p)
+static int move_to_arena(lvlm_shards *out, const parser *p)
 {
     out->n_files = p->n_files;
     out->n_entries = p->n_entries;
@@ -133,7 +133,7 @@ int lvlm_shards_parse(lvlm_shards *out, const char *text, size_t n_bytes,
     *out = (lvlm_shards){ 0 };
     TRY(lvlm_json_open(&p.reader, text, n_bytes, err));
     int rc = read_index(&p);
-    if (rc == 0) rc = settle(out, &p);
+    if (rc == 0) rc = move_to_arena(out, &p);
     lvlm_json_close(&p.reader);
     lvlm_free(p.files);
     lvlm_free(p.homes);

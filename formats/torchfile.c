@@ -4,7 +4,7 @@
  *                        (torch_storages.c)
  *   find_state_dict      the dictionary that holds tensors, wrapped or not
  *   add_view             one tensor: storage, offset, size, stride, with bounds checked
- *   settle               sorts spans by offset; overlapping or strided tensors are
+ *   place_spans          sorts spans by offset; overlapping or strided tensors are
  *                        detached
  *   copy_strided         values of strided tensors, row-major
  *
@@ -38,7 +38,7 @@ typedef struct reader {
     torch_object object;
     view *views;
     size_t n_views;
-    size_t n_looked; /* nested values searched so far */
+    size_t n_visited; /* nested values searched so far */
     unsigned char *copies;
     lvlm_error *err;
 } reader;
@@ -205,14 +205,14 @@ static int read_views(reader *r)
     r->views = lvlm_arena_alloc(&r->scratch, dict->n / 2 + 1, sizeof *r->views);
     if (r->views == NULL) return lvlm_fail_memory(r->err);
     for (size_t i = 0; i < dict->n; i += 2) {
-        const value *key = dict->items[i], *held = dict->items[i + 1];
-        const value *call = tensor_of(held);
+        const value *key = dict->items[i], *item = dict->items[i + 1];
+        const value *call = tensor_of(item);
         if (call != NULL) TRY(add_view(r, key, call));
-        r->n_looked += held->kind == LVLM_PICKLE_DICT ? held->n : 0;
-        FAIL_IF(r->n_looked > LVLM_PICKLE_MAX_VALUES, r->err, LVLM_EFORMAT,
+        r->n_visited += item->kind == LVLM_PICKLE_DICT ? item->n : 0;
+        FAIL_IF(r->n_visited > LVLM_PICKLE_MAX_VALUES, r->err, LVLM_EFORMAT,
                 "holds over %d values beside its tensors", LVLM_PICKLE_MAX_VALUES);
         FAIL_IF(
-            holds_tensors(held), r->err, LVLM_EFORMAT,
+            holds_tensors(item), r->err, LVLM_EFORMAT,
             "'%.*s' holds tensors below those of the state dict; expected them side "
             "by side",
             key->kind == LVLM_PICKLE_TEXT && key->n < 200 ? (int)key->n : 0,
@@ -246,7 +246,7 @@ static int spans_first(const void *a, const void *b)
     return strcmp(t->name, u->name);
 }
 
-static void settle(reader *r)
+static void place_spans(reader *r)
 {
     uint64_t end = 0;
     qsort(r->views, r->n_views, sizeof *r->views, by_offset);
@@ -352,7 +352,7 @@ static int read_all(lvlm_torchfile *out, reader *r)
     TRY(torch_object_read(&r->object, r->file, &r->scratch, r->arena, r->err));
     TRY(read_views(r));
     TRY(check_names(r));
-    settle(r);
+    place_spans(r);
     TRY(copy_strided(r));
     out->tensors = lvlm_arena_alloc(r->arena, r->n_views + 1, sizeof *out->tensors);
     if (out->tensors == NULL) return lvlm_fail_memory(r->err);

@@ -11,13 +11,13 @@
 #include "formats/base/size.h"
 
 /* One strided read: output axes with their extents and input strides, in elements. */
-typedef struct walk {
+typedef struct strided {
     size_t n;
     uint64_t extent[LVLM_MAX_DIMS];
     uint64_t stride[LVLM_MAX_DIMS];
     size_t part_axis; /* 1 + output axis whose index chooses the input; 0: inputs[0] */
     uint64_t base;    /* added to the sum of strides */
-} walk;
+} strided;
 
 bool lvlm_transform_is_keep(const lvlm_transform *transform)
 {
@@ -116,7 +116,7 @@ static bool is_range(uint64_t first, uint64_t count, uint64_t numel)
 /* ---- the copy ------------------------------------------------------------------- */
 
 /* Read elements [first, first + count) of the output. */
-static void copy(unsigned char *to, uint64_t first, uint64_t count, const walk *w,
+static void copy(unsigned char *to, uint64_t first, uint64_t count, const strided *w,
                  const lvlm_elements *inputs)
 {
     const size_t last = w->n - 1, element = inputs[0].bytes;
@@ -158,12 +158,12 @@ bool lvlm_transform_gather(void *to, uint64_t first, uint64_t count,
     uint64_t step = 1;
     for (size_t i = transform->n; i-- > 0; step *= transform->axes[i]) stride[i] = step;
 
-    walk w = { .n = transform->n - (transform->select > 0) };
+    strided w = { .n = transform->n - (transform->select > 0) };
     for (size_t i = 0; i < w.n; i++) {
         w.extent[i] = transform->axes[transform->order[i]];
         w.stride[i] = stride[transform->order[i]];
     }
-    if (w.n == 0) w = (walk){ .n = 1, .extent = { 1 }, .stride = { 1 } };
+    if (w.n == 0) w = (strided){ .n = 1, .extent = { 1 }, .stride = { 1 } };
     if (transform->select > 0)
         w.base = transform->index * stride[transform->select - 1];
     copy(to, first, count, &w, &source);
@@ -185,7 +185,7 @@ bool lvlm_transform_scatter(void *to, uint64_t first, uint64_t count,
         if (parts[i].n != part || parts[i].bytes != parts[0].bytes) return false;
     if (count == 0) return true;
     const size_t n_native = transform->n - (transform->select > 0);
-    walk w = { .n = transform->n, .part_axis = transform->select };
+    strided w = { .n = transform->n, .part_axis = transform->select };
     memcpy(w.extent, transform->axes, sizeof w.extent);
     uint64_t step = 1; /* the selected axis has stride 0: it chooses the part */
     for (size_t i = n_native; i-- > 0; step *= transform->axes[transform->order[i]])

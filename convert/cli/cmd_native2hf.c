@@ -95,7 +95,7 @@ static int add_notes(const lvlm_export *ex, lvlm_error *err)
     const lvlm_ledger *ledger = &ex->manifest.ledger;
     lvlm_notes *const notes = ex->options.notes;
     const lvlm_narrowing n = lvlm_export_narrowing(ex);
-    if (ex->renewed)
+    if (ex->rewritten_as_safetensors)
         TRY(lvlm_notes_add(notes, err,
                            "the model has been trained or merged, and %s cannot hold "
                            "other values than it came with: safetensors instead, under "
