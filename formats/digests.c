@@ -25,7 +25,7 @@ typedef struct work {
 
 static bool is_wanted(const lvlm_digests_run *run, const lvlm_tensor *tensor)
 {
-    return run->wants == NULL || run->wants(tensor);
+    return run->selects == NULL || run->selects(tensor);
 }
 
 /* ---- computing ------------------------------------------------------------------ */
@@ -175,7 +175,7 @@ static bool is_side_file(const lvlm_tensor *tensor)
 int lvlm_native_check_side_files(const lvlm_checkpoint *checkpoint, size_t threads,
                                  lvlm_error *err)
 {
-    const lvlm_digests_run run = { .threads = threads, .wants = is_side_file };
+    const lvlm_digests_run run = { .threads = threads, .selects = is_side_file };
     if (checkpoint->kind != LVLM_CHECKPOINT_NATIVE) return 0;
     const int rc = lvlm_digests_check(checkpoint, &run, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", checkpoint->path);

@@ -28,7 +28,7 @@ LVLM_MUST_CHECK int lvlm_seal(cJSON *metadata, const lvlm_tensor *tensors,
 typedef struct lvlm_digests_run {
     size_t threads; /* at least 1 */
     /* selects the tensors to read; NULL: all */
-    bool (*wants)(const lvlm_tensor *tensor);
+    bool (*selects)(const lvlm_tensor *tensor);
     /* Called from any thread with the bytes read and their total. May be NULL. */
     void (*progress)(void *user, uint64_t done, uint64_t total);
     void *user; /* of progress */
@@ -48,7 +48,7 @@ LVLM_MUST_CHECK int lvlm_digests_check(const lvlm_checkpoint *file,
 /* ---- native files --------------------------------------------------------------- */
 
 /* Is this tensor of a native file needed to run the model? True for weights and side
- * files, false for tensors kept for export and padding. For `wants`. */
+ * files, false for tensors kept for export and padding. For `selects`. */
 bool lvlm_native_runs_with(const lvlm_tensor *tensor);
 
 /* Check the side files of a native file: settings, tokenizers and templates decide what

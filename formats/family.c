@@ -49,12 +49,12 @@ int lvlm_family_detect(const lvlm_family **out, const cJSON *hf_config, lvlm_err
                  (*f)->name);
     }
     const char *type = lvlm_json_string(lvlm_json_get(hf_config, "model_type"));
-    const bool sees = cJSON_IsObject(lvlm_json_get(hf_config, "vision_config")) ||
-                      cJSON_IsObject(lvlm_json_get(hf_config, "visual"));
+    const bool has_vision = cJSON_IsObject(lvlm_json_get(hf_config, "vision_config")) ||
+                            cJSON_IsObject(lvlm_json_get(hf_config, "visual"));
     return lvlm_fail(err, LVLM_EFORMAT,
                      "config.json: model_type '%s'%s is not a known family (known: %s)",
                      type != NULL ? type : "(none)",
-                     sees ? "" : ", without a section about vision,", known);
+                     has_vision ? "" : ", without a section about vision,", known);
 }
 
 /* ---- symbols -------------------------------------------------------------------- */

@@ -107,15 +107,15 @@ static int read_end64(directory *dir, bool *found, uint64_t *end,
 {
     *found = false;
     if (*end < LOCATOR_BYTES) return 0;
-    const uint64_t behind = *end - LOCATOR_BYTES;
-    const unsigned char *locator = file->bytes + behind;
+    const uint64_t before = *end - LOCATOR_BYTES;
+    const unsigned char *locator = file->bytes + before;
     if (!is_magic(locator, LOCATOR_MAGIC)) return 0;
     FAIL_IF(load32(locator + 4) != 0 || load32(locator + 16) > 1, err, LVLM_EFORMAT,
             "is one part of a zip archive in several files");
     const uint64_t at = lvlm_load_le(locator + 8, 8);
     FAIL_IF(
-        !inside(at, END64_BYTES, behind) || !is_magic(file->bytes + at, END64_MAGIC) ||
-            lvlm_load_le(file->bytes + at + 4, 8) != behind - at - END64_LEAD,
+        !inside(at, END64_BYTES, before) || !is_magic(file->bytes + at, END64_MAGIC) ||
+            lvlm_load_le(file->bytes + at + 4, 8) != before - at - END64_LEAD,
         err, LVLM_EFORMAT, "zip: the zip64 end record is not where its locator says");
     const unsigned char *record = file->bytes + at;
     FAIL_IF(load32(record + 16) != 0 || load32(record + 20) != 0 ||

@@ -48,7 +48,7 @@ static int check(const lvlm_model *model, const lvlm_model_options *options,
 {
     const lvlm_checkpoint *const cp = model->manifest->checkpoint;
     const lvlm_digests_run run = { .threads = n_threads,
-                                   .wants = lvlm_native_runs_with,
+                                   .selects = lvlm_native_runs_with,
                                    .progress = options->checking,
                                    .user = options->checking_user };
     if (!options->check || cp->kind != LVLM_CHECKPOINT_NATIVE) return 0;
