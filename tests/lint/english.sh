@@ -20,6 +20,9 @@ tests/formats
 tests/formats/base
 tests/fuzz
 tests/lint
+tests/runtime/generate
+tests/runtime/input
+tests/runtime/ops
 tests/support
 '
 

@@ -1,5 +1,4 @@
-/* test_generation_config.c - what generation_config.json says, and what when it is
- * silent. */
+/* test_generation_config.c - settings of generation_config.json and their defaults. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +9,7 @@
 
 #include "runtime/generate/generation_config.h"
 
-/* Side files in order of name, as a checkpoint has them; NULL: no such file. */
+/* Side files in order of name, as in a checkpoint; NULL: no such file. */
 static int read_noted(lvlm_generation *out, const char *config, const char *generation,
                       lvlm_notes *notes, lvlm_error *err)
 {

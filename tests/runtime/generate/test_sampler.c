@@ -1,4 +1,4 @@
-/* test_sampler.c - which token comes next: penalty, top-k, top-p, seeds. */
+/* test_sampler.c - the choice of the next token: penalty, top-k, top-p, seeds. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -78,12 +78,13 @@ static void greedy_reads_doubles_as_floats(void **state)
     lvlm_sampler_free(&s);
 }
 
-/* 3 / 1.5 = 2 falls behind 2.5; -1 * 1.5 behind -1.2. */
+/* 3 / 1.5 = 2 is below 2.5; -1 * 1.5 is below -1.2. */
 static void penalty_divides_above_zero_and_multiplies_below(void **state)
 {
     (void)state;
     static const float above[] = { 3, 2.5f, 1 }, below[] = { -1, -1.2f, -9 };
-    static const int64_t held[] = { 0, 0, 7, -1 }; /* once, and what there is not: no */
+    /* penalised once; unknown ids are ignored */
+    static const int64_t held[] = { 0, 0, 7, -1 };
     lvlm_sampling sampling = greedy;
     sampling.penalty = 1.5;
     lvlm_sampler s = make(sampling, 3);
@@ -122,7 +123,7 @@ static void top_k_of_all_or_more_is_no_limit(void **state)
     assert_true(none[0] > 0 && none[1] > 0 && none[2] > 0);
 }
 
-/* Against a sort, for numbers in no order. */
+/* Compared with a sort, for unsorted numbers. */
 static void top_k_is_the_k_largest_of_many(void **state)
 {
     (void)state;
@@ -191,7 +192,7 @@ static void draws_are_as_frequent_as_probable(void **state)
     /* three standard deviations are 0.0104; observed 0.0065 */
     assert_true(fabs(share(counts[0]) - 0.1) < 0.0104);
     assert_true(fabs(share(counts[1]) - 0.6) < 0.0104);
-    sampling.temperature = 2; /* probabilities go as their square roots */
+    sampling.temperature = 2; /* probabilities become their square roots */
     const double sum = sqrt(0.1) + sqrt(0.6) + sqrt(0.3);
     count(counts, sampling, logits, 3);
     assert_true(fabs(share(counts[0]) - sqrt(0.1) / sum) < 0.0104);
@@ -256,7 +257,7 @@ static void numbers_out_of_range_are_refused(void **state)
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_int_equal(lvlm_sampling_check(&wrong[i], NULL), LVLM_EUSAGE);
-    static const lvlm_sampling unused = { 0, 0, 5, 1, 0 }; /* greedy looks at none */
+    static const lvlm_sampling unused = { 0, 0, 5, 1, 0 }; /* greedy uses none */
     assert_int_equal(lvlm_sampling_check(&unused, NULL), 0);
 }
 

@@ -1,5 +1,5 @@
-/* test_session.c - texts that go on, on small random models: what must hold whatever
- * the weights are. Agreement with the reference: tests/replay. */
+/* test_session.c - text generation with small random models: properties that hold for
+ * any weights. Agreement with the reference: tests/replay. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,7 +24,7 @@ static const char config_form[] =
     "\"intermediate_size\": 40, \"head_dim\": 8, \"vocab_size\": 80,"
     "\"query_pre_attn_scalar\": 8, \"sliding_window\": 5%s}}";
 
-/* A version in which windows slide. */
+/* A version with sliding windows. */
 #define SLIDING "transformers-5.2.0"
 
 enum { IMAGE = 90, PATCHES = 4, TEXT = 11, VOCAB = 80 };
@@ -90,7 +90,7 @@ static lvlm_session *begin(fixture *f, const lvlm_stage_sink *sink)
     return session;
 }
 
-/* What is said in these tests. */
+/* The texts of these tests. */
 static int64_t word(size_t i)
 {
     return (int64_t)(3 + i * 13 % 70);
@@ -133,8 +133,8 @@ static void a_text_is_read_as_by_a_forward_to_the_bit(void **state)
     close_model(&f);
 }
 
-/* With labels and types, early versions let padding be seen; a text that goes on has
- * no labels. */
+/* With labels and types, padding was visible in early versions; a generated text has no
+ * labels. */
 static void labels_do_not_count(void **state)
 {
     (void)state;
@@ -181,7 +181,7 @@ static void tokens_are_those_of_the_text_and_the_steps(void **state)
 
 /* ---- steps ---------------------------------------------------------------------- */
 
-/* Many enough that memory grows on the way, and windows slide. */
+/* Enough that memory grows and windows slide. */
 static void steps_are_one_forward_over_the_whole_text(void **state)
 {
     enum { STEPS = 600 };
@@ -224,7 +224,7 @@ static void steps_are_one_forward_over_the_whole_text(void **state)
     close_model(&f);
 }
 
-/* Logits behind the text and five steps, for one way to pad and to compute. */
+/* Logits after the text and five steps, for one padding and precision. */
 static void speak(double *logits, size_t left, size_t right, lvlm_compute compute,
                   size_t threads)
 {
@@ -380,7 +380,7 @@ static void generate_stops_at_the_limit_and_at_the_end(void **state)
     g.ends[0] = 1000;
     g.ends[1] = all.ids[5];
     g.n_ends = 2;
-    size_t first = 0; /* where that token comes first */
+    size_t first = 0; /* first position of that token */
     while (all.ids[first] != all.ids[5]) first++;
     assert_int_equal(generate(&made, &cut, &g), 0);
     assert_int_equal(made.n, first + 1);

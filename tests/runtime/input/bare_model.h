@@ -1,5 +1,5 @@
-/* bare_model.h - a model without tensors: a configuration, and the side files that set
- * its processor up. */
+/* bare_model.h - a model without tensors: a configuration and the side files of its
+ * processor. */
 #ifndef LVLM_TESTS_RUNTIME_INPUT_BARE_MODEL_H
 #define LVLM_TESTS_RUNTIME_INPUT_BARE_MODEL_H
 
@@ -35,7 +35,7 @@ static inline void bare_model_open(bare_model *m, const char *folder)
     lvlm_infile_close(config);
 }
 
-/* One more, in order of name. */
+/* Add a file, in order of name. */
 static inline void bare_model_add(bare_model *m, const char *name, const char *text)
 {
     const size_t i = m->checkpoint.n_side_files++;

@@ -1,4 +1,4 @@
-/* prompt_cases.h - what fixtures/prompts/FAMILY/cases.json says. */
+/* prompt_cases.h - reads fixtures/prompts/FAMILY/cases.json. */
 #ifndef LVLM_TESTS_RUNTIME_INPUT_PROMPT_CASES_H
 #define LVLM_TESTS_RUNTIME_INPUT_PROMPT_CASES_H
 
@@ -16,7 +16,7 @@
 #include "formats/base/json.h"
 #include "runtime/input/messages.h"
 
-#ifndef LVLM_FIXTURES /* the build says where they are */
+#ifndef LVLM_FIXTURES /* set by the build */
 #define LVLM_FIXTURES "fixtures"
 #endif
 
@@ -50,7 +50,7 @@ static inline const char *case_text(const cJSON *item, const char *key)
     return lvlm_json_string(lvlm_json_get(item, key));
 }
 
-/* A case's conversation, as the commands read it. */
+/* A case's conversation, as read by the commands. */
 static inline int case_messages(lvlm_messages *out, const cJSON *item, lvlm_error *err)
 {
     const char *images[CASES_IMAGES];

@@ -1,4 +1,4 @@
-/* recorded.h - what fixtures/images/expected.json says. */
+/* recorded.h - reads fixtures/images/expected.json. */
 #ifndef LVLM_TESTS_RUNTIME_INPUT_RECORDED_H
 #define LVLM_TESTS_RUNTIME_INPUT_RECORDED_H
 
@@ -17,7 +17,7 @@
 #include "formats/base/json.h"
 #include "runtime/input/image.h"
 
-#ifndef LVLM_FIXTURES /* the build says where they are */
+#ifndef LVLM_FIXTURES /* set by the build */
 #define LVLM_FIXTURES "fixtures"
 #endif
 #define RECORDED LVLM_FIXTURES "/images/"
@@ -80,7 +80,7 @@ static inline bool pixels_are(const lvlm_image *image, const char *hex)
     return digest_is(image->pixels, image->width * image->height * 3, hex);
 }
 
-/* The image in file NAME, which decodes. */
+/* The image in file NAME, which must decode. */
 static inline lvlm_image recorded_image(const char *name,
                                         const lvlm_image_options *options)
 {

@@ -1,5 +1,5 @@
-/* template_layout.h - parts of a chat template written as a template again, one per
- * line, as templates are laid out by hand. */
+/* template_layout.h - writes the parts of a chat template as a template again, one per
+ * line, like templates laid out by hand. */
 #ifndef LVLM_TESTS_RUNTIME_INPUT_TEMPLATE_LAYOUT_H
 #define LVLM_TESTS_RUNTIME_INPUT_TEMPLATE_LAYOUT_H
 
@@ -23,7 +23,7 @@ static inline void template_layout_string(lvlm_strbuf *out, const template_part 
     lvlm_strbuf_puts(out, "\" }}");
 }
 
-/* Replaces what `out` holds. */
+/* Replaces the contents of `out`. */
 static inline void template_layout(lvlm_strbuf *out, const template_part *parts,
                                    size_t n)
 {

@@ -1,4 +1,4 @@
-/* test_boxes.c - boxes in answers: what is found, drawn and written. */
+/* test_boxes.c - boxes in answers are found, drawn and written. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* test_image.c - recorded files decode to Pillow's pixels; what is damaged, cut off or
- * too large is refused, in one line that names it. */
+/* test_image.c - recorded files decode to Pillow's pixels; damaged, truncated and too
+ * large files are refused, in one line with the reason. */
 #include "tests/runtime/input/recorded.h"
 
 #include <stdlib.h>
@@ -56,13 +56,13 @@ static void refused(const void *bytes, size_t n_bytes,
         fail_msg("expected \"%s\", got \"%s\"", text, err.text);
 }
 
-/* What is left of a file after a cut is refused, or all pixels are there: what is
- * missing then is behind them. Returns whether it was refused. */
+/* A truncated file is refused, or all pixels are there and only data after them is
+ * missing. Returns true if it was refused. */
 static bool cut_is_safe(const lvlm_infile *file, const lvlm_image *whole, size_t n)
 {
     lvlm_image image;
     lvlm_error err;
-    unsigned char *const part = malloc(n + 1); /* its end is an end for sanitizers */
+    unsigned char *const part = malloc(n + 1); /* exact size, for sanitizers */
     memcpy(part, file->bytes, n);
     const int rc = lvlm_image_decode(&image, part, n, "cut", NULL, &err);
     free(part);
@@ -149,7 +149,7 @@ static size_t find(const unsigned char *bytes, size_t n, const char *text,
     return 0;
 }
 
-/* Sizes that a header claims cost nothing before they are checked. */
+/* Sizes in a header are checked before memory is allocated. */
 static void claimed_sizes_are_checked(void **state)
 {
     (void)state;
@@ -183,7 +183,7 @@ static void endless_scans_are_refused(void **state)
     free(bytes);
 }
 
-/* Single bytes changed all over: an image or a message, and nothing is lost. */
+/* Single bytes changed everywhere: an image or an error, and no leak. */
 static void changed_bytes_do_no_harm(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* test_messages.c - conversations from JSON and from one prompt; what is refused. */
+/* test_messages.c - conversations from JSON and from one prompt, and refusals. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

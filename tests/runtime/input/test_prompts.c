@@ -1,4 +1,4 @@
-/* test_prompts.c - prompts of every family against what its processor made of them.
+/* test_prompts.c - prompts of every family compared with its processor's output.
  *
  *   fixtures/prompts/FAMILY/cases.json: a prompt or messages, images -> every id, and
  *   the SHA-256 of every tensor; then again with some files of the model exchanged */
@@ -19,7 +19,7 @@ static const char *const families[] = { "mllama",     "paligemma", "paligemma2",
                                         "qwen2_5_vl", "qwen2_vl",  "qwen_vl" };
 enum { N_FAMILIES = sizeof families / sizeof families[0] };
 
-/* A model folder, the case that is run on it, and what came out. */
+/* A model folder, a case and its results. */
 typedef struct run {
     lvlm_checkpoint *cp;
     lvlm_manifest manifest;
@@ -112,7 +112,7 @@ static void check_tensors(const run *r, const cJSON *item, const char *what)
     assert_int_equal(r->inputs.batch.n_tensors, n);
 }
 
-/* Spans are all tokens, one behind the other. */
+/* Spans cover all tokens, in order. */
 static void check_spans(const run *r)
 {
     size_t end = 0;
@@ -200,7 +200,7 @@ static void templates_and_formats_are_told_apart(void **state)
 
 /* ---- spans ----------------------------------------------------------------------- */
 
-/* What a conversation's spans hold, the kind of each in front: H, C, E. */
+/* The text of a conversation's spans, each preceded by its kind: H, C, E. */
 static void spans_are(const char *family, const char *json, const char *want)
 {
     char folder[CASES_PATH];
@@ -264,7 +264,7 @@ static void spans_say_who_speaks(void **state)
 }
 
 /* Open the prompter of a model without one of its files, or with another text in it;
- * it puts what it passes over into `notes`. */
+ * `notes` receives what it skips. */
 static int open_changed(const char *family, const char *file, const char *text,
                         const lvlm_prompt_options *options, lvlm_notes *notes,
                         lvlm_error *err)
@@ -639,7 +639,7 @@ static void of_named_templates_the_default_counts(void **state)
     }
 }
 
-/* The first file counts; another one that says the same is not worth a word. */
+/* The first file is used; another one that is equal is not noted. */
 static void other_templates_are_named(void **state)
 {
     lvlm_notes notes = LVLM_NOTES_INIT;
@@ -667,7 +667,8 @@ static void other_templates_are_named(void **state)
     lvlm_notes_free(&notes);
 }
 
-/* Where a model has no other form for want of a template, the message says so. */
+/* If a model has only the base form because it lacks a template, the message explains
+ * it. */
 static void a_missing_template_is_named(void **state)
 {
     static const char turns[] =

@@ -9,7 +9,7 @@ static const char *const words[] = {
     [LVLM_RESAMPLING_TORCHVISION] = "torchvision",
 };
 
-/* Returns in how many ways the recorded pixels differ. */
+/* Returns the number of distinct results in the recording. */
 static size_t same_as_recorded(const cJSON *entry)
 {
     const char *const name = recorded_word(entry, "file");
@@ -50,7 +50,7 @@ static void resized_pixels_are_the_references(void **state)
     lvlm_json_free(json);
 }
 
-/* Levels that swing below 0 and above 255 under the cubic are clipped. */
+/* Levels that overshoot below 0 or above 255 are clipped. */
 static void edges_are_clipped(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* test_template_parts.c - chat templates cut into parts, and which are known. */
+/* test_template_parts.c - chat templates split into parts, and known forms. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +53,7 @@ static void text_and_tags_are_told_apart(void **state)
     parts_are("{{ '\\x41\\t\\r\\\\\\'' }}", "A\t\r\\'");
 }
 
-/* Only a text among the first two operands makes texts of all. */
+/* Only a string among the first two operands makes "+" a concatenation. */
 static void sums_are_not_texts(void **state)
 {
     (void)state;
@@ -143,7 +143,7 @@ static void what_jinja_cannot_read_is_refused(void **state)
     refuses("{{ a\0b }}", 9, "a character in a tag");
 }
 
-/* As long as a template may be, of whatever looks worst; a minute would be too long. */
+/* The longest templates of the worst kinds; a minute would be too long. */
 static void long_templates_take_no_time(void **state)
 {
     static const char *const units[] = {
@@ -194,7 +194,7 @@ static const template_form *const lists[] = { template_forms_chatml,
                                               template_forms_llama3 };
 enum { N_LISTS = sizeof lists / sizeof lists[0], MAX_FORMS = 16 };
 
-/* All forms, cut. */
+/* All forms, split. */
 typedef struct known {
     const template_form *form[MAX_FORMS];
     template_parts parts[MAX_FORMS];
@@ -232,7 +232,7 @@ static bool equal(const template_parts *a, const template_parts *b)
     return same;
 }
 
-/* Which form a template is, or -1. */
+/* The index of the template's form, or -1. */
 static int which(const known *k, const char *text, size_t n)
 {
     template_parts parts;
@@ -261,7 +261,7 @@ static void forms_pass_in_every_spelling(void **state)
     lvlm_strbuf_free(&text);
 }
 
-/* As chat_template.json of Qwen2-VL-Instruct and of Qwen2.5-VL-Instruct has it. */
+/* As in chat_template.json of Qwen2-VL-Instruct and Qwen2.5-VL-Instruct. */
 static void released_files_pass(void **state)
 {
     static const char qwen[] =
@@ -280,7 +280,7 @@ static void released_files_pass(void **state)
         "content %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endif "
         "%}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif "
         "%}";
-    /* as transformers' conversion of Llama 3.2 writes it */
+    /* as written by transformers' conversion of Llama 3.2 */
     static const char llama[] =
         "{% for message in messages %}{% if loop.index0 == 0 %}{{ bos_token }}{% endif "
         "%}{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' }}{% "
@@ -308,7 +308,8 @@ static bool in_tag(const char *text, size_t i)
     return false;
 }
 
-/* Another byte, one more or one less, anywhere: no form, but for blanks in tags. */
+/* A changed, added or removed byte anywhere is no longer a form, except blanks in
+ * tags. */
 static void one_byte_makes_another_template(void **state)
 {
     const known *const k = *state;
@@ -332,8 +333,8 @@ static void one_byte_makes_another_template(void **state)
     free(text);
 }
 
-/* One part less, one part twice, or two exchanged: each of them is accounted for, and
- * the template says something else. */
+/* One part removed, duplicated or two exchanged: all parts are known, but the template
+ * is not. */
 static void parts_out_of_place_make_another_template(void **state)
 {
     const known *const k = *state;
@@ -367,7 +368,7 @@ static void parts_out_of_place_make_another_template(void **state)
     lvlm_strbuf_free(&text);
 }
 
-/* What people do to templates. */
+/* Typical modifications of templates. */
 static void changed_templates_are_not_forms(void **state)
 {
     static const struct {

@@ -1,5 +1,5 @@
-/* test_tokenizer_files.c - the other files of a tokenizer: which one is read, what they
- * say about tokens, and what is refused. */
+/* test_tokenizer_files.c - the other files of a tokenizer: precedence, tokens and
+ * refusals. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -259,7 +259,7 @@ static void ranks_of_qwen_bring_its_special_tokens(void **state)
                "258 259 260 465");
     expect_ids(t, "<ref></quad><imgpad></img>", "466 471 474 473");
     assert_int_equal(lvlm_tokenizer_role(t, LVLM_TOKEN_EOS), 258);
-    /* composed before anything is looked for: U+226F is no '>' */
+    /* composed before the search: U+226F is not '>' */
     expect_ids(t, "<ref>\u0338", "60 114 101 102 226 137 175");
     assert_string_equal(text_ids(t, "<img>", &off, got, sizeof got),
                         "60 105 109 103 62");

@@ -1,5 +1,5 @@
-/* test_tokenizer_json.c - tokenizer.json: what is read, what is refused, and what the
- * flags of added tokens mean. */
+/* test_tokenizer_json.c - tokenizer.json: what is read and refused, and the flags of
+ * added tokens. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,9 +1,9 @@
 /* test_tokenizer_recorded.c - ten thousand texts in every file format: the ids of the
- * reference, and the text that it makes of them, in their order and in reverse, where
- * bytes are no characters (fixtures/text_tokenizers.py).
+ * reference, and the text that it decodes from them, in order and reversed, where bytes
+ * are not valid characters (fixtures/text_tokenizers.py).
  *
- * Streams must hand out the same, whole characters only. A mismatch names the text;
- * text_tokenizers.py --show prints what the reference has. */
+ * Streams must write the same, in complete characters. A mismatch names the text;
+ * text_tokenizers.py --show prints the reference's result. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@
 #include "formats/base/utf8.h"
 #include "tests/runtime/input/text_files.h"
 
-#ifndef LVLM_FIXTURES /* the build says where they are */
+#ifndef LVLM_FIXTURES /* set by the build */
 #define LVLM_FIXTURES "fixtures"
 #endif
 #define RECORDED LVLM_FIXTURES "/tokenizers/"
@@ -122,7 +122,7 @@ static unsigned code_of_ids(const lvlm_ids *ids)
     return code;
 }
 
-/* Put `ids` through a stream; every step must append whole characters. */
+/* Decode `ids` by a stream; every step must append complete characters. */
 static void stream_ids(const lvlm_tokenizer *tokenizer, const lvlm_ids *ids,
                        lvlm_strbuf *out)
 {
@@ -147,7 +147,7 @@ static void reverse(lvlm_ids *ids)
     }
 }
 
-/* Whole and by a stream. */
+/* At once and by a stream. */
 static void check_decoding(const lvlm_tokenizer *tokenizer, const lvlm_ids *ids,
                            unsigned expected, const char *name, size_t number)
 {
@@ -216,7 +216,7 @@ static void vocab_and_merges_give_the_reference_ids(void **state)
     check_format(*state, "vocab-merges", 0);
 }
 
-/* Many texts have an <img> that nothing closes. */
+/* Many texts have an unclosed <img>. */
 static void qwen_tiktoken_gives_the_reference_ids(void **state)
 {
     check_format(*state, "qwen-tiktoken", 1000);
@@ -252,8 +252,7 @@ static void sentencepiece_with_a_prefix_gives_the_reference_ids(void **state)
     check_format(*state, "sentencepiece-prefix", 0);
 }
 
-/* Nothing is normalised and every byte has a token, so that texts come back as they
- * were. */
+/* Nothing is normalised and every byte has a token, so texts are restored exactly. */
 static void texts_come_back_as_they_were(void **state)
 {
     static const char *const names[] = { "llama3-tiktoken", "llama3-json" };

@@ -1,4 +1,4 @@
-/* test_unicode.c - every character, as patterns and normal forms see it, against
+/* test_unicode.c - every character in patterns and normal forms, compared with
  * recordings of the reference (fixtures/unicode_newer.py). */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +17,7 @@
 #include "runtime/input/normal_form.h"
 #include "runtime/input/word_split.h"
 
-#ifndef LVLM_FIXTURES /* the build says where they are */
+#ifndef LVLM_FIXTURES /* set by the build */
 #define LVLM_FIXTURES "fixtures"
 #endif
 
@@ -110,7 +110,7 @@ static void patterns_see_every_character_as_the_reference_does(void **state)
 
 /* ---- normal forms ---------------------------------------------------------------- */
 
-/* The normal form of `text` by one step, held against `expected`. */
+/* Compare the normal form of `text` by one step with `expected`. */
 static void expect_form(normal_kind kind, const char *from, const char *to,
                         const char *text, const char *expected)
 {
@@ -124,7 +124,7 @@ static void expect_form(normal_kind kind, const char *from, const char *to,
     normal_form_free(&form);
 }
 
-/* As the recorder has them. */
+/* As in the recorder. */
 static void put_among_marks(lvlm_strbuf *out, int32_t c)
 {
     put_char(out, c);

@@ -1,4 +1,4 @@
-/* test_vision_fit.c - the size that an image is brought to. */
+/* test_vision_fit.c - the size that an image is resized to. */
 #include "runtime/input/vision_fit.h"
 
 #include <setjmp.h>
@@ -17,7 +17,7 @@ static vision_fit fit(const vision_settings *s, size_t width, size_t height)
     return out;
 }
 
-/* Halves round to even, both bounds act. */
+/* Halves round to even; both bounds apply. */
 static void patches_get_multiples_of_28(void **state)
 {
     static const struct {

@@ -1,5 +1,5 @@
-/* test_vision_input.c - what the processors make of images, bit for bit; what they do
- * not take is refused by name. */
+/* test_vision_input.c - the tensors of the processors, bit for bit; what they do not
+ * support is refused by name. */
 #include "runtime/input/vision_input.h"
 
 #include "tests/runtime/input/bare_model.h"
@@ -39,13 +39,13 @@ static void batch_read(batch *b, const cJSON *texts)
     }
 }
 
-/* One run of a case, and what stands in messages about it. */
+/* One run of a case, and its name in messages. */
 typedef struct recorded_run {
     const bare_model *model;
     const char *resampling;
     bool drop_alpha;
     const cJSON *run;
-    const lvlm_checkpoint *whole; /* tensors that were recorded whole, ... */
+    const lvlm_checkpoint *whole; /* complete recorded tensors, ... */
     const char *case_name;        /* ... as CASE.RESAMPLING.TENSOR */
     char what[2 * RECORDED_PATH];
 } recorded_run;
@@ -64,7 +64,7 @@ static void same_shape(const lvlm_tensor *got, const cJSON *shape, const char *w
         fail_msg("%s: %s %s", what, got->name, lvlm_shape_text(text, &got->shape));
 }
 
-/* Whole tensors say more than a digest does. */
+/* Complete tensors show more than a digest. */
 static void same_values(const recorded_run *r, const lvlm_tensor *got)
 {
     char name[2 * RECORDED_PATH];
@@ -104,7 +104,7 @@ static uint64_t setting(const bare_model *m, const char *path)
     return value;
 }
 
-/* As many places in the text as the model has rows for what it was given. */
+/* The number of places in the text equals the model's rows for these images. */
 static void notes_fit(const recorded_run *r, const lvlm_vision_batch *out)
 {
     const uint64_t merge = setting(r->model, "vision.merge");
@@ -125,7 +125,7 @@ static void refused_by_name(const recorded_run *r, int rc, const lvlm_error *err
         fail_msg("%s: %s", r->what, err->text);
 }
 
-/* Returns whether there is such a run. */
+/* Returns true if there is such a run. */
 static bool same_as_recorded(recorded_run *r)
 {
     const cJSON *const expected = lvlm_json_get(r->run, r->resampling);
@@ -279,7 +279,7 @@ static void options_reach_the_decoder(void **state)
     assert_non_null(strstr(err.text, "at most 100 are taken"));
 }
 
-/* Bytes in memory are as good as a file; without images there is nothing. */
+/* Bytes in memory are equivalent to a file; without images there is no tensor. */
 static void images_come_from_memory_too(void **state)
 {
     bare_model m;
@@ -295,7 +295,7 @@ static void images_come_from_memory_too(void **state)
     bare_model_open(&m, QWEN2);
     bare_model_add(&m, "preprocessor_config.json", "{}");
     assert_int_equal(lvlm_vision_input_open(&input, &m.manifest, NULL, NULL), 0);
-    bare_model_close(&m); /* is not needed any more */
+    bare_model_close(&m); /* no longer needed */
     assert_int_equal(lvlm_vision_input_read(&file, input, &request, NULL), 0);
     request.images = sources + 1;
     assert_int_equal(lvlm_vision_input_read(&memory, input, &request, NULL), 0);

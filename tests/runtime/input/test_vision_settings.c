@@ -1,4 +1,4 @@
-/* test_vision_settings.c - settings that cannot be are refused by name. */
+/* test_vision_settings.c - invalid settings are refused by name. */
 #include "runtime/input/vision_input.h"
 
 #include "tests/runtime/input/bare_model.h"
@@ -94,7 +94,7 @@ static void settings_that_are_not_followed_are_noted(void **state)
     }
 }
 
-/* processor_config.json counts before the older file, where it says anything. */
+/* processor_config.json precedes the older file, if it has an image_processor. */
 static void the_newer_file_counts_first(void **state)
 {
     static const struct {

@@ -1,4 +1,4 @@
-/* text_files.h - tokenizers from files that a test holds in memory. */
+/* text_files.h - tokenizers from files in memory. */
 #ifndef LVLM_TESTS_RUNTIME_INPUT_TEXT_FILES_H
 #define LVLM_TESTS_RUNTIME_INPUT_TEXT_FILES_H
 
@@ -47,7 +47,7 @@ static inline int text_files_open(lvlm_tokenizer **out, text_files *files,
     return lvlm_tokenizer_open(out, &source, err);
 }
 
-/* Append the members of a vocabulary of bytes, each under its own number. */
+/* Append the members of a vocabulary of bytes, each with its value as id. */
 static inline void text_files_vocab(lvlm_strbuf *out)
 {
     for (unsigned byte = 0; byte < 256; byte++) {

@@ -1,4 +1,4 @@
-/* ops_test.h - what the tests of ops share. */
+/* ops_test.h - shared by the tests of ops. */
 #ifndef LVLM_TESTS_RUNTIME_OPS_OPS_TEST_H
 #define LVLM_TESTS_RUNTIME_OPS_OPS_TEST_H
 
@@ -19,7 +19,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* |got - expected| <= tolerance * max(1, |expected|); says what was seen otherwise. */
+/* |got - expected| <= tolerance * max(1, |expected|); prints the values otherwise. */
 #define ASSERT_CLOSE(got, expected, tolerance)                                         \
     do {                                                                               \
         const double got_ = (double)(got), expected_ = (double)(expected);             \

@@ -1,4 +1,4 @@
-/* test_attention.c - attention against plain loops, its gradients, its ranges. */
+/* test_attention.c - attention compared with plain loops, gradients, ranges. */
 #include "runtime/ops/attention.h"
 #include "tests/runtime/ops/ops_test.h"
 #include "tests/support/gradcheck.h"
@@ -148,7 +148,7 @@ static void attention_never_reads_keys_outside_the_span(void **state)
     case_free(&c);
 }
 
-/* Two texts, two frames: what one of them holds never reaches the other. */
+/* Two texts or frames: values of one never affect the other. */
 static void attention_keeps_a_nan_in_its_range(void **state)
 {
     enum { ROWS = 150, FIRST = 41, WIDTH = 6, KEYS = 3 };

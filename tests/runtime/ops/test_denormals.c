@@ -1,5 +1,5 @@
-/* test_denormals.c - probabilities that are next to nothing are 0: products with
- * denormal numbers take a hundred times as long on many processors. */
+/* test_denormals.c - negligible probabilities are 0: products with denormals are a
+ * hundred times slower on many processors. */
 #include "runtime/ops/attention.h"
 #include "runtime/ops/loss.h"
 #include "runtime/ops/vmath.h"

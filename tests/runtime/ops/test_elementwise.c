@@ -243,8 +243,8 @@ static void softcap_value_and_gradient(void **state)
     }
 }
 
-/* The formula, nothing of it rounded to f32: at position 1000003 an angle in f32 would
- * be off by 0.03. */
+/* The formula, without rounding to f32: at position 1000003 an angle in f32 would be
+ * off by 0.03. */
 static void rope_table_is_double(void **state)
 {
     const int64_t positions[] = { 0, 1, 1000003 };
@@ -262,7 +262,7 @@ static void rope_table_is_double(void **state)
     }
 }
 
-/* Each pair takes its position from the axis that it belongs to. */
+/* Each pair uses the position of its axis. */
 static void rope_table_turns_pairs_by_their_axes(void **state)
 {
     const int64_t positions[] = { 5, 6, 70, 80, 900, 1000 }; /* two rows, three axes */

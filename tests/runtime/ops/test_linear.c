@@ -1,4 +1,4 @@
-/* test_linear.c - linear against a triple loop, its gradients, the stored dtypes. */
+/* test_linear.c - linear compared with a triple loop, gradients, stored dtypes. */
 #include "formats/numeric.h"
 #include "runtime/ops/linear.h"
 #include "tests/runtime/ops/ops_test.h"
@@ -53,7 +53,7 @@ static void linear_forward_is_a_triple_loop(void **state)
         }
 }
 
-/* The same bits as if w had been widened beforehand and cut into the same panels. */
+/* The same bits as if w had been widened before and split into the same panels. */
 static void linear_widens_stored_weights_exactly(void **state)
 {
     static const lvlm_dtype dtypes[] = { LVLM_BF16, LVLM_F16, LVLM_F32 };

@@ -1,4 +1,4 @@
-/* test_lowrank.c - a low-rank pair against plain loops, its gradients, its dropout. */
+/* test_lowrank.c - a low-rank pair compared with plain loops, gradients, dropout. */
 #include "runtime/ops/lowrank.h"
 #include "tests/runtime/ops/ops_test.h"
 #include "tests/support/gradcheck.h"
@@ -34,7 +34,7 @@ static pair make(const size_t size[4], const lowrank_noise *noise)
     p.dy = array(N * O, 5);
     p.w = (lowrank){ .a = p.a, .b = p.b, .r = r, .scale = 0.7, .noise = noise };
     p.scratch.numel = lowrank_scratch(I, r, 2);
-    p.scratch.data = array(p.scratch.numel, 6); /* whatever was there */
+    p.scratch.data = array(p.scratch.numel, 6); /* arbitrary contents */
     p.scratch.n_threads = 2;
     return p;
 }
@@ -116,7 +116,7 @@ static void backward_accumulates_what_is_wanted(void **state)
     unmake(&p);
 }
 
-/* With A and B the identity, y is what dropout leaves of x. */
+/* With identity A and B, y is x after dropout. */
 static void drop_of_ones(double *y, const lowrank_noise *noise, uint64_t stream)
 {
     enum { N = 300, I = 40 };

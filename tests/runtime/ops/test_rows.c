@@ -1,4 +1,4 @@
-/* test_rows.c - embedding, patches, rows left out and cross entropy: formulas and
+/* test_rows.c - embedding, patches, dropped rows and cross entropy: formulas and
  * gradients. */
 #include "formats/numeric.h"
 #include "runtime/ops/embed.h"
@@ -38,7 +38,7 @@ static void embed_value_and_gradient(void **state)
                  1e-7 /* observed 6.7e-13 */);
 }
 
-/* torch's padding_idx: looked up like any other, and left alone on the way back. */
+/* torch's padding_idx: embedded like any other id, without a gradient. */
 static void embed_gives_padding_no_gradient(void **state)
 {
     double all[V * C] = { 0 }, but_one[V * C] = { 0 }, dy[N * C];
@@ -102,7 +102,7 @@ static void patchify_value_and_gradient(void **state)
                  1e-7 /* observed 1.4e-12 */);
 }
 
-/* In place, both ways, with the first and the last row among them and without. */
+/* In place, forward and backward, with and without the first and the last row. */
 static void selected_rows_go_where_they_came_from(void **state)
 {
     static const size_t some[] = { 1, 2, 5 }, ends[] = { 0, 3, N - 1 };
