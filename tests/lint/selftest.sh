@@ -219,7 +219,8 @@ i=0
 for phrase in 'a way back' 'there and back' 'held against it' 'x is no file' \
     'it lies over it' 'otherwise than' 'comes out even' 'in its turn' \
     'of what x is' 'as they come' 'again and again' 'nothing but' 'for ever' \
-    'one row an option' 'every so many' 'bytes behind' 'stands twice'; do
+    'one row an option' 'every so many' 'bytes behind' 'stands twice' \
+    'time and again' 'whoever reads it'; do
     i=$((i + 1))
     case $((i % 4)) in
     0) printf '# Page\n\n%s\n' "$phrase" | planted english $page.md 3 '"' ;;
