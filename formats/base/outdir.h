@@ -35,8 +35,7 @@ typedef struct lvlm_outdir_set {
 } lvlm_outdir_set;
 
 /* LVLM_EUSAGE if `path` exists, is not empty and `overwrite` is false; LVLM_EIO if
- * another run is writing it. `set` NULL: files are only replaced by name.
- * */
+ * another run is writing it. `set` NULL: files are only replaced by name. */
 LVLM_MUST_CHECK int lvlm_outdir_open(lvlm_outdir **out, const char *path,
                                      bool overwrite, const lvlm_outdir_set *set,
                                      lvlm_error *err);

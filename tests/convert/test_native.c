@@ -233,8 +233,7 @@ static void side_files_are_no_weights(void **state)
 /* ---- exact numbers -------------------------------------------------------------- */
 
 /* The hub's model with one more unused, empty tensor whose extent is not exact in a
- * double.
- * */
+ * double. */
 static void make_wide(scratch *s)
 {
     static const char more[] =
