@@ -31,7 +31,7 @@ static const lvlm_key metadata_keys[] = {
     { "instruction_set", INERT, MADE },
     { "seed", INERT, MADE },
     { "model", INERT, MADE },
-    { "checkpoint", INERT, MADE },
+    { "checkpoint" },
     { "what", INERT, MADE },
     { "one_forward", INERT, MADE },
     { "repetition_penalty", INERT, "of a recording of generated tokens" },
@@ -63,6 +63,7 @@ static int read_metadata(lvlm_recording *r, lvlm_notes *notes, lvlm_error *err)
     char *end = NULL;
     r->family = metadata_text(r, "family");
     r->reference = metadata_text(r, "reference");
+    r->source = metadata_text(r, "checkpoint");
     r->in_double = precision != NULL && strcmp(precision, "double") == 0;
     if (layers != NULL) {
         r->layers = (size_t)strtoul(layers, &end, 10);

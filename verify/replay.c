@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/source_digest.h"
 #include "verify/bands.h"
 #include "verify/describe.h"
 #include "verify/judge.h"
@@ -55,6 +56,20 @@ static void progress(void *user, size_t done, size_t total)
 
 /* ---- the run -------------------------------------------------------------------- */
 
+/* Is the recording of the checkpoint that this model gives back, bit for bit? */
+static int check_source(const session *s, const lvlm_manifest *m, lvlm_error *err)
+{
+    lvlm_replay *const r = s->replay;
+    if (r->recording.source == NULL) return 0;
+    TRY(lvlm_source_digest(r->source, m, err));
+    if (r->source[0] == '\0' || strcmp(r->source, r->recording.source) == 0) return 0;
+    return lvlm_notes_add(
+        s->options->notes, err,
+        "recording: was made of another checkpoint: its tensors have "
+        "the digest %.16s..., those that this model gives back %.16s...",
+        r->recording.source, r->source);
+}
+
 /* What the recording says that this model, or this run, does not bear out. */
 static int check_match(const session *s, const lvlm_model *model, lvlm_error *err)
 {
@@ -66,6 +81,8 @@ static int check_match(const session *s, const lvlm_model *model, lvlm_error *er
     FAIL_IF(rec->layers > 0 && (double)rec->layers != layers, err, LVLM_EFORMAT,
             "%s: is of a model cut to its first %zu decoder blocks, this one has %.0f",
             rec->path, rec->layers, layers);
+    if (rec->family == NULL || strcmp(rec->family, s->replay->family) == 0)
+        TRY(check_source(s, lvlm_model_manifest(model), err));
     for (size_t i = 0; i < rec->checkpoint->n_tensors; i++)
         n_gradients += strncmp(rec->checkpoint->tensors[i].name, LVLM_RECORDED_GRADIENT,
                                strlen(LVLM_RECORDED_GRADIENT)) == 0;

@@ -60,6 +60,8 @@ typedef struct lvlm_replay {
     size_t n_differences, n_from_recorded;
     lvlm_places places;
     lvlm_hex_digest model_root; /* root digest of the native file */
+    lvlm_hex_digest source;     /* of the checkpoint that it gives back, where the
+                                   recording says its own; "": not known */
     lvlm_compute compute;
     bool is_exact;   /* recorded in double and computed in double */
     bool is_measure; /* no recording: the reference is our own double (precision.h) */

@@ -2,6 +2,7 @@
 #include "verify/report.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
@@ -159,6 +160,9 @@ int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_error *err)
         cJSON_AddItemToArray(differences, cJSON_CreateString(r->differences[i]->name));
     cJSON_AddStringToObject(json, "root", r->model_root);
     cJSON_AddStringToObject(json, "golden_sha256", r->recording.sha256);
+    if (r->source[0] != '\0')
+        cJSON_AddBoolToObject(json, "same_checkpoint",
+                              strcmp(r->source, r->recording.source) == 0);
     cJSON_AddItemToObject(json, "golden_metadata",
                           r->recording.metadata != NULL
                               ? cJSON_Duplicate(r->recording.metadata, true)

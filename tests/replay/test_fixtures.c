@@ -204,6 +204,7 @@ static void replay_double(const char *native, const char *golden)
             fail_msg("%s: %s is not exact: %.2e", golden, replay.stages[i].name,
                      replay.stages[i].error);
     assert_true(replay.n_stages >= 10 + 30); /* stages and gradients */
+    assert_string_equal(replay.source, replay.recording.source); /* of every tensor */
     lvlm_replay_free(&replay);
 }
 
@@ -316,6 +317,7 @@ static void a_changed_weight_is_found_at_its_stage(void **state)
         run(&replay, wrong, f.golden, &options);
         if (replay.first_bad == NULL) fail_msg("%s: not noticed", planted[i].tensor);
         assert_string_equal(replay.first_bad->name, planted[i].stage);
+        assert_string_not_equal(replay.source, replay.recording.source);
         lvlm_replay_free(&replay);
     }
 }
