@@ -97,3 +97,38 @@ void lvlm_print_folded(const char *first, size_t indent, const char *text)
     }
     printf("%s\n", text);
 }
+
+/* How many of `n` bytes are shown at once: whole characters up to a line end or tab. */
+static size_t piece_of(const char *text, size_t n, size_t most)
+{
+    size_t at = 0, length;
+    while (at < n && text[at] != '\n' && text[at] != '\t') {
+        (void)lvlm_utf8_next(&length, text + at, n - at);
+        if (at + length > most) break;
+        at += length;
+    }
+    return at;
+}
+
+void lvlm_print_made_text(const char *text, size_t n)
+{
+    enum { PIECE = 64 };
+    char piece[PIECE + 1], shown[4 * PIECE + 1];
+    if (isatty(fileno(stdout)) != 1) {
+        fwrite(text, 1, n, stdout);
+        return;
+    }
+    for (size_t at = 0; at < n;) {
+        const size_t length = piece_of(text + at, n - at, PIECE);
+        if (length == 0) {
+            const bool breaks = text[at] == '\n' || text[at] == '\t';
+            if (breaks) putchar(text[at]);
+            at++; /* else a zero byte: nothing to show */
+            continue;
+        }
+        memcpy(piece, text + at, length);
+        piece[length] = '\0';
+        fputs(lvlm_visible(shown, sizeof shown, piece), stdout);
+        at += length;
+    }
+}

@@ -38,4 +38,9 @@ size_t lvlm_terminal_width(FILE *stream);
  * on a terminal in lines of whole words, the others indented as well. */
 void lvlm_print_folded(const char *first, size_t indent, const char *text);
 
+/* Print `n` bytes of text that a model or a file made on stdout. On a terminal what is
+ * neither a character nor the end of a line or a tab becomes \xNN, so that no sequence
+ * of control characters reaches it; elsewhere they are what they are. */
+void lvlm_print_made_text(const char *text, size_t n);
+
 #endif

@@ -1,5 +1,6 @@
 /* answer.c - an answer as text, and the boxes in it; see answer.h. */
 #include "runtime/cli/answer.h"
+#include "formats/cli/terminal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +25,7 @@ void answer_free(answer *a)
 static void print_rest(answer *a)
 {
     if (a->silent || a->printed == a->text.length) return;
-    fwrite(a->text.text + a->printed, 1, a->text.length - a->printed, stdout);
+    lvlm_print_made_text(a->text.text + a->printed, a->text.length - a->printed);
     fflush(stdout);
     a->printed = a->text.length;
 }

@@ -7,6 +7,7 @@
 
 #include "formats/base/json.h"
 #include "formats/cli/program.h"
+#include "formats/cli/terminal.h"
 #include "formats/digests.h"
 #include "runtime/cli/run_commands.h"
 #include "runtime/input/tokenizer.h"
@@ -120,7 +121,7 @@ static int decode_line(const lvlm_tokenizer *tokenizer, const tokenize_args *arg
     if (list != NULL) {
         rc = add_text(list, &text, err);
     } else {
-        fwrite(text.text, 1, text.length, stdout);
+        lvlm_print_made_text(text.text, text.length);
         putchar(end_of_text(args));
     }
 done:
