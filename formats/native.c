@@ -173,8 +173,7 @@ const char *lvlm_native_digest_of(const lvlm_checkpoint *cp, const lvlm_tensor *
     return cp->digests[tensor - cp->tensors];
 }
 
-/* Is it a tensor of the model, not an unused one, a frame, a side file or padding? */
-static bool is_model(const lvlm_tensor *tensor)
+bool lvlm_native_is_model(const lvlm_tensor *tensor)
 {
     static const char *const others[] = { LVLM_NATIVE_UNUSED, LVLM_NATIVE_FRAMES,
                                           LVLM_NATIVE_FILES, LVLM_NATIVE_PAD };
@@ -211,7 +210,8 @@ int lvlm_native_weights_digest(lvlm_hex_digest hex, const lvlm_checkpoint *cp,
         if (rc == 0) rc = lvlm_digest_update(&digest, "\n", 1, err);
     }
     for (size_t i = 0; i < cp->n_tensors && rc == 0; i++)
-        if (is_model(&cp->tensors[i])) rc = add_line(&digest, cp, &cp->tensors[i], err);
+        if (lvlm_native_is_model(&cp->tensors[i]))
+            rc = add_line(&digest, cp, &cp->tensors[i], err);
     if (rc == 0) rc = lvlm_digest_finish(&digest, hex, err);
     lvlm_digest_free(&digest);
     return rc;

@@ -101,6 +101,9 @@ LVLM_MUST_CHECK int lvlm_native_root(lvlm_hex_digest hex,
 /* The SHA-256 recorded for a tensor of a sealed file, in hex. O(1). */
 const char *lvlm_native_digest_of(const lvlm_checkpoint *checkpoint,
                                   const lvlm_tensor *tensor);
+/* Is it one of the model's tensors? Not a side file, a frame, a pad, nor one that the
+ * model does not use. */
+bool lvlm_native_is_model(const lvlm_tensor *tensor);
 /* The weights digest (NATIVE.md): SHA-256 over names, types, shapes and digests of the
  * model's tensors, family and configuration. Two files with the same one hold the same
  * weights, whatever else differs. Needs only the header. */

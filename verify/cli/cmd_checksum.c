@@ -32,8 +32,12 @@ static int print_result(const lvlm_checkpoint *cp, cJSON *list, size_t n_corrupt
 {
     const char *root = lvlm_json_string(lvlm_json_get(cp->metadata, "root"));
     if (list == NULL) {
-        printf("%s: %zu tensors and the header, %zu corrupt; root digest %s\n",
-               cp->path, cp->n_tensors, n_corrupt, root);
+        size_t n = 0;
+        for (size_t i = 0; i < cp->n_tensors; i++)
+            n += lvlm_native_is_model(&cp->tensors[i]);
+        printf("%s: %zu tensors, %zu others and the header, %zu corrupt; root digest "
+               "%s\n",
+               cp->path, n, cp->n_tensors - n, n_corrupt, root);
         return 0;
     }
     cJSON *json = lvlm_json_document();
