@@ -1,7 +1,7 @@
 /* bands.h - how far a stage may be from its reference.
  *
  * Each constant has beside it what was measured with gcc 12 and OpenBLAS 0.3.21 on a
- * Zen 4 with AVX-512: on the recordings of all families (fixtures/), and on trained
+ * Zen 5 with AVX-512: on the recordings of all families (fixtures/), and on trained
  * weights (135M parameters in a Qwen2-VL frame, 30 blocks; fixtures/trained.py).
  * tests/bench/bands.sh measures both again. */
 #ifndef LVLM_VERIFY_BANDS_H
