@@ -1,4 +1,4 @@
-/* options.h - one row an option: parsing, usage and help come from the same table.
+/* options.h - one row per option: parsing, usage and help come from the same table.
  *
  *   static const lvlm_option options[] = {
  *       { "dtype", "keep|f32|bf16|f16", LVLM_OPTION_TEXT, offsetof(struct args, dtype),

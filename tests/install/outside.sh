@@ -1,7 +1,7 @@
 #!/bin/sh
-# outside.sh - BUILD_FOLDER: installs into a temporary prefix; there a program in C and
-# one in C++ that know nothing but pkg-config compile, link and run, then the same that
-# know nothing but find_package, and the archives become a shared object.
+# outside.sh - BUILD_FOLDER: installs to a temporary prefix. A C and a C++ program that
+# use only pkg-config compile, link and run there, then the same with only find_package,
+# and the archives are linked to a shared object.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 scratch=$(mktemp -d)

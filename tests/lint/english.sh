@@ -10,6 +10,7 @@
 folders='
 convert
 formats
+formats/base
 formats/family
 runtime/generate
 runtime/input
@@ -19,6 +20,7 @@ tests/fault
 tests/formats
 tests/formats/base
 tests/fuzz
+tests/install
 tests/lint
 tests/runtime/generate
 tests/runtime/input
