@@ -119,7 +119,6 @@
 
 /* text/ */
 #define decoder_tape_make      LVLM_PER_PRECISION(decoder_tape_make)
-#define decoder_tape_free      LVLM_PER_PRECISION(decoder_tape_free)
 #define decoder_backward       LVLM_PER_PRECISION(decoder_backward)
 #define cross_rows             LVLM_PER_PRECISION(cross_rows)
 #define cross_keys_view        LVLM_PER_PRECISION(cross_keys_view)

@@ -37,9 +37,9 @@ typedef struct decoding {
     lvlm_packing packing; /* of the row; owns nothing */
     lvlm_sight sight;     /* the same */
     bool looks;
-    decoder_tape tape; /* of steps */
-    real *logits;      /* (V) */
-    workspace logits_memory;
+    decoder_tape tape;   /* of steps */
+    real *logits;        /* (V) */
+    workspace memory;    /* of tape and logits */
     ops_scratch scratch; /* of steps */
     workspace scratch_memory;
 } decoding;
@@ -90,11 +90,10 @@ void decoding_end(void *session)
 {
     decoding *const d = session;
     if (d == NULL) return;
-    decoder_tape_free(&d->tape);
     kv_cache_free(&d->cache);
     lvlm_free(d->tokens);
     lvlm_free(d->columns);
-    workspace_free(&d->logits_memory);
+    workspace_free(&d->memory);
     workspace_free(&d->scratch_memory);
     lvlm_free(d);
 }
@@ -186,20 +185,21 @@ static int read_text(decoding *d, pass *t, lvlm_error *err)
     const pipeline *const p = d->p;
     const size_t last = t->packing.N - 1;
     const lvlm_sight *const sight = pass_sight(t);
+    workspace memory = { 0 };
     decoder_tape tape;
     int rc;
-    const decoder_tape_options options = { .sight = sight,
-                                           .cache = &d->cache,
-                                           .wanted = &last,
-                                           .n_wanted = 1,
-                                           .stages = &t->stages };
-    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err)) < 0 ||
+    const decoder_tape_options o = { .sight = sight,
+                                     .cache = &d->cache,
+                                     .wanted = &last,
+                                     .n_wanted = 1,
+                                     .stages = &t->stages };
+    if ((rc = decoder_tape_make(&tape, &memory, &p->text, &t->packing, &o, err)) < 0 ||
         (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
                               &t->scratch, err)) < 0)
         goto done;
     head_project(d->logits, tape.normed, &p->head, 1, &t->scratch);
 done:
-    decoder_tape_free(&tape);
+    workspace_free(&memory);
     return rc;
 }
 
@@ -216,7 +216,7 @@ static int begin(decoding *d, pass *t, const lvlm_checkpoint *inputs,
     TRY(pass_read(t, inputs, prefix, err));
     TRY(check_text(t, prefix, err));
     pass_announce(t);
-    TRY(workspace_take(&d->logits_memory, &slot, 1, "logits", err));
+    TRY(workspace_take(&d->memory, &slot, 1, "logits", err));
     d->looks = pass_sight(t) != NULL;
     point_at_row(d, t);
     TRY(reserve(d, t->packing.N, err));
@@ -228,7 +228,8 @@ static int begin(decoding *d, pass *t, const lvlm_checkpoint *inputs,
     place_first_row(d, t);
     const decoder_tape_options options = { .sight = d->looks ? &d->sight : NULL,
                                            .cache = &d->cache };
-    return decoder_tape_make(&d->tape, &d->p->text, &d->packing, &options, err);
+    return decoder_tape_make(&d->tape, &d->memory, &d->p->text, &d->packing, &options,
+                             err);
 }
 
 int decoding_begin(void **out, void *model, const lvlm_checkpoint *inputs,

@@ -37,17 +37,15 @@ static int vision_bytes(uint64_t *grads, pass *t, tape_keep keep, lvlm_error *er
 static int text_bytes(uint64_t *out, const pass *t, bool to_images, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    decoder_tape_options options = pass_tape_options(t, to_images);
-    workspace back = { .counts = true };
+    const decoder_tape_options options = pass_tape_options(t, to_images);
+    workspace memory = { .counts = true }, back = { .counts = true };
     decoder_tape tape;
     transformer_grads grads;
-    options.counts = true;
-    int rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err);
+    int rc = decoder_tape_make(&tape, &memory, &p->text, &t->packing, &options, err);
     if (rc == 0) rc = transformer_grads_make(&grads, &back, &tape.blocks, err);
-    if (rc == 0)
-        *out = tape.memory.bytes +
-               larger(back.bytes, head_backward_bytes(&p->head, t->packing.n_targets));
-    decoder_tape_free(&tape);
+    *out = memory.bytes +
+           larger(back.bytes, head_backward_bytes(&p->head, t->packing.n_targets));
+    workspace_free(&memory);
     return rc;
 }
 

@@ -228,21 +228,22 @@ static int read_text(pass *t, lvlm_error *err)
     const lvlm_sight *const sight = pass_sight(t);
     const lvlm_packing *const packing = &t->packing;
     const bool all = stages_wants(&t->stages, "logits") || packing->n_targets == 0;
+    workspace memory = { 0 };
     decoder_tape tape;
     int rc;
-    const decoder_tape_options options = {
+    const decoder_tape_options o = {
         .sight = sight,
         .wanted = all ? NULL : packing->predicting,
         .n_wanted = packing->n_targets,
         .stages = &t->stages,
     };
-    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err)) < 0 ||
+    if ((rc = decoder_tape_make(&tape, &memory, &p->text, &t->packing, &o, err)) < 0 ||
         (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
                               &t->scratch, err)) < 0)
         goto done;
     rc = head_forward(&p->head, tape.normed, packing, &t->stages, &t->scratch, err);
 done:
-    decoder_tape_free(&tape);
+    workspace_free(&memory);
     return rc;
 }
 
@@ -314,8 +315,8 @@ static int forward_backward_text(pass *t, lvlm_model_step *step, double scale,
                                   p->text.config.block.hidden };
     int rc;
     if ((rc = workspace_take(&memory, &slot, 1, "gradients", err)) < 0) return rc;
-    const decoder_tape_options options = pass_tape_options(t, dimage_rows != NULL);
-    if ((rc = decoder_tape_make(&tape, &p->text, &t->packing, &options, err)) < 0 ||
+    const decoder_tape_options o = pass_tape_options(t, dimage_rows != NULL);
+    if ((rc = decoder_tape_make(&tape, &memory, &p->text, &t->packing, &o, err)) < 0 ||
         (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
                               &t->scratch, err)) < 0 ||
         (rc = head_backward(&p->head, &step->loss, dnormed, tape.normed, &t->packing,
@@ -325,7 +326,6 @@ static int forward_backward_text(pass *t, lvlm_model_step *step, double scale,
     rc = decoder_backward(&p->text, &tape, dnormed, dimage_rows, sight, &t->stages,
                           &t->scratch, err);
 done:
-    decoder_tape_free(&tape);
     workspace_free(&memory);
     return rc;
 }

@@ -78,14 +78,12 @@ typedef struct decoder_tape {
     real *logn;            /* (N) factors of queries; NULL: all are 1 */
     real *normed;          /* (n_wanted,C) the last norm's output; before, (N,C) */
     real *spare; /* (B*T,C) rows with padding between, when there is padding */
-    workspace memory;
 } decoder_tape;
 
 typedef struct decoder_tape_options {
     const lvlm_sight *sight; /* of cross-attention; NULL: such blocks are left out */
     kv_cache *cache;         /* NULL: none; else with room for the rows */
     tape_keep keep;
-    bool counts;    /* only the size of its memory is wanted (workspace.h) */
     bool to_images; /* gradients reach the image rows */
     const size_t
         *wanted; /* (n_wanted) rows of normed, increasing; NULL: all. Borrowed */
@@ -103,14 +101,12 @@ void decoder_free(decoder *text);
 
 void decoder_announce(const decoder *text, stages *s);
 
-/* Memory for one pass (decoder_tape.c). With a cache rows attend to those of earlier
- * passes too: lo and hi of the packing count from the first of those, and only the
- * first pass needs the image rows. Free with decoder_tape_free, also after a
- * failure. */
-int decoder_tape_make(decoder_tape *tape, const decoder *text,
+/* The tape of one pass (decoder_tape.c), in `memory`. With a cache rows attend to those
+ * of earlier passes too: lo and hi of the packing count from the first of those, and
+ * only the first pass needs the image rows. */
+int decoder_tape_make(decoder_tape *tape, workspace *memory, const decoder *text,
                       const lvlm_packing *packing, const decoder_tape_options *options,
                       lvlm_error *err);
-void decoder_tape_free(decoder_tape *tape);
 
 /* From ids and connector rows to tape->normed, the final norm's output of the rows that
  * are wanted. Rows of the text that are image rows take theirs. Stops early when no

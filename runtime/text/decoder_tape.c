@@ -35,7 +35,7 @@ static size_t first_block(const decoder *text, const decoder_tape_options *o)
     return cross < text->first ? cross : text->first;
 }
 
-static int make_blocks(decoder_tape *t, const decoder *text,
+static int make_blocks(decoder_tape *t, workspace *memory, const decoder *text,
                        const decoder_tape_options *o, lvlm_error *err)
 {
     const decoder_config *const c = &text->config;
@@ -49,12 +49,13 @@ static int make_blocks(decoder_tape *t, const decoder *text,
         .narrows = t->narrows,
         .M = t->n_wanted,
     };
-    return transformer_tape_make(&t->blocks, &t->memory, &c->block, text->blocks,
-                                 c->layers, &blocks, err);
+    return transformer_tape_make(&t->blocks, memory, &c->block, text->blocks, c->layers,
+                                 &blocks, err);
 }
 
-int decoder_tape_make(decoder_tape *t, const decoder *text, const lvlm_packing *packing,
-                      const decoder_tape_options *o, lvlm_error *err)
+int decoder_tape_make(decoder_tape *t, workspace *memory, const decoder *text,
+                      const lvlm_packing *packing, const decoder_tape_options *o,
+                      lvlm_error *err)
 {
     const decoder_config *const c = &text->config;
     const size_t N = packing->N, C = c->block.hidden, cells = packing->B * packing->T;
@@ -69,8 +70,7 @@ int decoder_tape_make(decoder_tape *t, const decoder *text, const lvlm_packing *
                          .wanted = o->wanted,
                          .n_wanted = M,
                          .narrows = narrowing_block(text, o),
-                         .cache = o->cache,
-                         .memory = { .counts = o->counts } };
+                         .cache = o->cache };
     const workspace_slot slots[] = {
         { &t->cosines, N, c->block.head_dim / 2 },
         { &t->sines, N, c->block.head_dim / 2 },
@@ -78,15 +78,9 @@ int decoder_tape_make(decoder_tape *t, const decoder *text, const lvlm_packing *
         { &t->normed, t->narrows < c->layers ? M : N, C },
         { &t->spare, N < cells ? cells : 0, C },
     };
-    TRY(workspace_take(&t->memory, slots, sizeof slots / sizeof *slots,
-                       "language model", err));
+    TRY(workspace_take(memory, slots, sizeof slots / sizeof *slots, "language model",
+                       err));
     if (o->sight != NULL)
-        TRY(cross_keys_make(&t->keys, &t->memory, o->sight, N, C, &cross, err));
-    return make_blocks(t, text, o, err);
-}
-
-void decoder_tape_free(decoder_tape *t)
-{
-    workspace_free(&t->memory);
-    *t = (decoder_tape){ 0 };
+        TRY(cross_keys_make(&t->keys, memory, o->sight, N, C, &cross, err));
+    return make_blocks(t, memory, text, o, err);
 }
