@@ -24,7 +24,7 @@ static int make_room(lvlm_stage_list *list, lvlm_error *err)
     return 0;
 }
 
-/* One block a stage: its data, then its name. */
+/* One allocation per stage: its data, then its name. */
 int lvlm_stage_list_add(lvlm_stage_list *list, const lvlm_tensor *stage,
                         lvlm_error *err)
 {

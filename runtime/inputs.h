@@ -1,6 +1,6 @@
 /* inputs.h - the tensors of one batch, checked against the model they are for.
  *
- * Nothing behind this door meets an id, a mask or a pixel that it has to doubt. */
+ * Code downstream may trust every id, mask and pixel. */
 #ifndef LVLM_RUNTIME_INPUTS_H
 #define LVLM_RUNTIME_INPUTS_H
 

@@ -52,8 +52,8 @@ typedef struct lvlm_packing_options {
 } lvlm_packing_options;
 
 /* Pack a batch that lvlm_inputs_read has accepted. Free with lvlm_packing_free, also
- * after a failure: LVLM_ENOMEM, or LVLM_EFORMAT where padding that is prefix stands
- * behind a suffix, so that what a row sees is no range. */
+ * after a failure: LVLM_ENOMEM, or LVLM_EFORMAT where padding that is prefix follows
+ * a suffix, so that what a row sees is not a range. */
 LVLM_MUST_CHECK int lvlm_packing_make(lvlm_packing *out, const lvlm_inputs *inputs,
                                       const lvlm_packing_options *options,
                                       lvlm_error *err);

@@ -1,6 +1,6 @@
 /* threads.h - as many threads as the system has room for.
  *
- * OpenMP ends the process where a thread cannot be made, and OpenBLAS tries for ever to
+ * OpenMP ends the process where a thread cannot be made, and OpenBLAS tries forever to
  * allocate the memory that each thread of a product needs. Both are tried before. */
 #ifndef LVLM_RUNTIME_THREADS_H
 #define LVLM_RUNTIME_THREADS_H

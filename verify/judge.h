@@ -14,7 +14,7 @@ double lvlm_judged_error(const lvlm_replay_stage *stage, const lvlm_stage_error 
 void lvlm_judge(lvlm_replay_stage *stage, bool exact);
 
 /* Judge the gradients, which are stages [first, n), by the scale of all of them: one
- * that is nothing but rounding has no relative error worth a verdict, so its norm
+ * that is only rounding has no relative error worth a verdict, so its norm
  * counts as at least a thousandth of the average gradient of its size. */
 void lvlm_judge_gradients(lvlm_replay *replay, size_t first);
 

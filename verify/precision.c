@@ -113,7 +113,7 @@ static int pass(session *s, lvlm_model_options *options,
                                        s->prefix, s->options->grads, &sink, err)) < 0)
         lvlm_prefix(err, "%s: ", s->result->golden);
     lvlm_model_free(model);
-    options->check = false; /* once is enough, of what was noted too */
+    options->check = false; /* once is enough; the same notes too */
     options->notes = NULL;
     return rc;
 }

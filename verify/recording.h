@@ -34,8 +34,8 @@ typedef struct lvlm_recording {
 /* Open a recording and check everything that can be checked without a model. Metadata
  * that is not known and tensors that nothing is compared with go to `notes`.
  * LVLM_EFORMAT names what is wrong: a model in place of a recording, no stage, a stage
- * or gradient that is not finite, by its place, rows that are no rows. On success free
- * with lvlm_recording_close. */
+ * or gradient that is not finite, by its place, row numbers outside of their stage. On
+ * success free with lvlm_recording_close. */
 LVLM_MUST_CHECK int lvlm_recording_open(lvlm_recording *out, const char *path,
                                         lvlm_notes *notes, lvlm_error *err);
 void lvlm_recording_close(lvlm_recording *recording);

@@ -36,7 +36,7 @@ typedef struct lvlm_replay_stage {
     lvlm_stage_error found;
     double error; /* what is judged: of a stage found.error, by rows; of a gradient its
                      relative L2, whose norm counts as at least `least` */
-    double least; /* a gradient below it is nothing but rounding */
+    double least; /* a gradient below it is only rounding */
     double relative_l2; /* over all values together; of a gradient the same as error */
     double cosine;
     double band, band_kl; /* the latter of found.max_kl, of logits */

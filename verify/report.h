@@ -9,7 +9,7 @@ LVLM_BEGIN_DECLS
 
 enum { LVLM_MAX_REPORT = 64 << 20, LVLM_REPORT_WIDTH = 80 };
 
-/* A table, one row a stage, the first bad one named below it, in lines of at most
+/* A table, one row per stage, the first bad one named below it, in lines of at most
  * `width` characters; 0: LVLM_REPORT_WIDTH. */
 void lvlm_report_text(lvlm_strbuf *out, const lvlm_replay *replay, size_t width);
 /* One JSON object. */

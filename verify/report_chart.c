@@ -1,4 +1,4 @@
-/* report_chart.c - one mark a stage; x is the order of computation, y is log10 of the
+/* report_chart.c - one mark per stage; x is the order of computation, y is log10 of the
  * error. What has no logarithm has a lane of its own, drawn only when it is needed.
  *
  *   inf   |  .  .  .  .  .  x  .  .  .  .     infinite, not a number, not compared

@@ -9,7 +9,7 @@
 LVLM_BEGIN_DECLS
 
 /* Text for XML, HTML and SVG, inside of elements and of quoted attributes: markup is
- * escaped; what is no UTF-8, and characters that XML 1.0 forbids, become U+FFFD. */
+ * escaped; what is not UTF-8, and characters that XML 1.0 forbids, become U+FFFD. */
 void lvlm_report_escape(lvlm_strbuf *out, const char *text);
 
 /* The first `n_bytes` of it, `most` characters at the most. */

@@ -111,7 +111,7 @@ static void put_part(lvlm_strbuf *out, const lvlm_plot *p, const lvlm_plot_part 
 
 /* ---- names along the axis ------------------------------------------------------- */
 
-/* Blocks are labelled by every so manieth number: 1, 2, 5, 10, 20, ... */
+/* Every n-th block is labelled with its number; n is 1, 2, 5, 10, 20, ... */
 static size_t tick_distance(const lvlm_plot *p)
 {
     static const size_t factors[] = { 1, 2, 5 };

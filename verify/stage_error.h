@@ -7,8 +7,8 @@
  *
  *   error = sqrt(mean over rows i of |a_i - b_i|^2 / max(|b_i|, floor)^2)
  *
- * b is the reference; floor, a thousandth of the median length of its rows, keeps a row
- * that is almost zero from counting by nothing but its rounding. */
+ * b is the reference; floor, a thousandth of the median length of its rows, keeps the
+ * rounding of a row that is almost zero from counting. */
 #ifndef LVLM_VERIFY_STAGE_ERROR_H
 #define LVLM_VERIFY_STAGE_ERROR_H
 

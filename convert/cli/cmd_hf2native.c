@@ -34,7 +34,7 @@ typedef struct args {
       offsetof(args, init_missing),                                                    \
       "make the connector's projection when " source " has none; recorded as made" },     \
     { "seed", "N", LVLM_OPTION_COUNT, offsetof(args, seed),                            \
-      "seed of what is made (default 0)" },                                            \
+      "seed of the tensors that are made (default 0)" },                                            \
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force), "overwrite MODEL" }
 // clang-format on
 

@@ -163,7 +163,7 @@ const lvlm_command command_native2hf = {
     "With --layout source every tensor file, the index and every side file come back\n"
     "byte for byte under their names; of a model from .bin that has been trained or\n"
     "merged safetensors are written instead. hub and current are written fresh; both\n"
-    "load in transformers. Each tensor is held against its digest on the way: one\n"
+    "load in transformers. Each tensor is checked against its digest: one\n"
     "that is corrupt is named (exit 1) and the directory does not appear.\n"
     "\n"
     "  lvlm-convert native2hf model.lvlm back\n"

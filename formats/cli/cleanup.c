@@ -32,7 +32,7 @@ static void end_by(int number)
     (void)raise(number);
 }
 
-/* The signal that waits, 0: none. Whoever of handler and release comes second ends the
+/* The signal that waits, 0: none. The second of handler and release ends the
  * program, whatever threads they are on. */
 static atomic_int held, waiting;
 

@@ -167,7 +167,7 @@ int lvlm_outputs_spare(const lvlm_outputs *outputs, const char *const *inputs, s
         if (inputs[i] != NULL && stat(inputs[i], &file) == 0 &&
             stat_folder(&folder, inputs[i]) == 0)
             TRY(spare(outputs, &file, lvlm_path_base(inputs[i]), &folder, err));
-    return 0; /* what is not there is reported by whoever opens it */
+    return 0; /* a missing file is reported when it is opened */
 }
 
 static bool matches(const char *const *patterns, const char *name)

@@ -37,8 +37,8 @@ static struct {
     atomic_bool incomplete; /* some member of a result could not be made */
 } document;
 
-/* Whoever builds a result adds members without looking; a failure is found here, before
- * the document is printed. */
+/* Code that builds a result adds members without checking; a failure is found here,
+ * before the document is printed. */
 static void *allocate_json(size_t n_bytes)
 {
     void *const block = lvlm_malloc(n_bytes);

@@ -49,7 +49,7 @@ void lvlm_print_notes(const char *program, lvlm_notes *notes);
 bool lvlm_json_owed(void);
 
 /* Print a result as indented JSON on stdout, and free it. LVLM_ENOMEM, with nothing
- * printed, when memory was short for any member: whoever adds them need not look. */
+ * printed, when memory was short for any member: code that adds them need not check. */
 LVLM_MUST_CHECK int lvlm_print_json(cJSON *json, lvlm_error *err);
 /* Print one that is text already. What a terminal would obey is escaped, in a way that
  * reads back as the same value; bytes that are not UTF-8 become U+FFFD. */

@@ -34,7 +34,7 @@ int configure_list(size_t *out, size_t capacity, size_t *n, const cJSON *json,
 {
     const cJSON *item, *const list = lvlm_json_path(json, path);
     *n = 0;
-    FAIL_IF(!cJSON_IsArray(list), err, LVLM_EFORMAT, "configuration: %s is no list",
+    FAIL_IF(!cJSON_IsArray(list), err, LVLM_EFORMAT, "configuration: %s is not a list",
             path);
     LVLM_JSON_ITEMS (item, list) {
         uint64_t value;

@@ -1,6 +1,6 @@
 /* answer.h - an answer as text: streamed, kept, its boxes drawn.
  *
- *   ids -> text_stream (whole characters) -> stdout, as they come
+ *   ids -> text_stream (whole characters) -> stdout, streamed
  *                                         -> boxes.h -> image, legend */
 #ifndef LVLM_RUNTIME_CLI_ANSWER_H
 #define LVLM_RUNTIME_CLI_ANSWER_H

@@ -3,7 +3,7 @@
  *   MODEL + prompt, images -> prompting.h -+-> session.h -> generate.h -> answer.h
  *         + IN.safetensors ----------------+                           -> ids
  *
- * Both go to stdout as they come. */
+ * Both are streamed to stdout. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

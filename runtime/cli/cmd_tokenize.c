@@ -56,7 +56,7 @@ static int parse_ids(lvlm_ids *ids, const lvlm_strbuf *line, lvlm_error *err)
         errno = 0;
         const long long id = strtoll(at, &end, 10);
         FAIL_IF(end == at || errno != 0 || (*end != ' ' && *end != '\0'), err,
-                LVLM_EFORMAT, "'%.*s' is no id", (int)strcspn(at, " "), at);
+                LVLM_EFORMAT, "'%.*s' is not an id", (int)strcspn(at, " "), at);
         TRY(lvlm_ids_append(ids, id, err));
         at = end;
     }
@@ -73,7 +73,7 @@ static void print_ids(const lvlm_ids *ids)
     putchar('\n');
 }
 
-/* One entry a line: a list of ids, or a text. */
+/* One entry per line: a list of ids, or a text. */
 static int add_ids(cJSON *list, const lvlm_ids *ids, lvlm_error *err)
 {
     cJSON *const row = cJSON_CreateArray();

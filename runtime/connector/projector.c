@@ -225,7 +225,7 @@ static int projector_forward(const void *connector, void *tape, real *out,
 
 /* ---- backward ------------------------------------------------------------------- */
 
-/* dx (R,C) += of what is projected, from dz (U,H); dx may be NULL. */
+/* dx (R,C) += the gradient of the projected rows, from dz (U,H); dx may be NULL. */
 static void layers_backward(const projector *c, projector_tape *p, real *dx,
                             const real *dz, size_t U, const ops_scratch *scratch)
 {

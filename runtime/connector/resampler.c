@@ -96,9 +96,10 @@ static int resampler_open(void **out, const lvlm_manifest *manifest,
     c->queries = rule->queries;
     c->side = lvlm_image_rows_grid(rule, &(lvlm_grid){ 1, 1, 1 }).h;
     TRY(configure(c, config_rows, manifest->config, err));
-    FAIL_IF(c->width % c->heads != 0, err, LVLM_EFORMAT,
-            "configuration: connector.hidden %zu is no multiple of connector.heads %zu",
-            c->width, c->heads);
+    FAIL_IF(
+        c->width % c->heads != 0, err, LVLM_EFORMAT,
+        "configuration: connector.hidden %zu is not a multiple of connector.heads %zu",
+        c->width, c->heads);
     c->norm_kv.eps = c->norm_out.eps = c->norm_q.eps;
     return 0;
 }

@@ -21,8 +21,8 @@ typedef struct cross_options {
 /* For N rows, states C wide. */
 int cross_keys_make(cross_keys *keys, workspace *memory, const lvlm_sight *sight,
                     size_t N, size_t C, const cross_options *options, lvlm_error *err);
-/* Rows of states and of what is computed from them: one where there are none, for an
- * array of none would have no address. */
+/* Rows of the states and of the arrays computed from them; one where there are none,
+ * as an empty array would have no address. */
 size_t cross_rows(const lvlm_sight *sight);
 /* What of a block's view is the same for all such blocks. */
 void cross_keys_view(transformer_view *view, const cross_keys *keys);

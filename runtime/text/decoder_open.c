@@ -70,7 +70,7 @@ static const weight_row decoder_rows[] = {
 static int check_config(const decoder_config *c, lvlm_error *err)
 {
     FAIL_IF(c->block.heads % c->block.kv_heads != 0, err, LVLM_EFORMAT,
-            "configuration: text.heads %zu is no multiple of text.kv_heads %zu",
+            "configuration: text.heads %zu is not a multiple of text.kv_heads %zu",
             c->block.heads, c->block.kv_heads);
     FAIL_IF(c->block.head_dim % 2 != 0, err, LVLM_EFORMAT,
             "configuration: text.head_dim %zu is odd", c->block.head_dim);

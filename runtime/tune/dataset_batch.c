@@ -69,7 +69,7 @@ static int read_examples(maker *m, const size_t *examples, lvlm_error *err)
     return 0;
 }
 
-/* Again and again without the one that cannot be used. */
+/* Retry without the example that cannot be used. */
 static int encode(maker *m, lvlm_error *err)
 {
     while (m->n_list > 0) {

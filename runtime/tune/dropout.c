@@ -26,7 +26,7 @@ static int note_section(const cJSON *section, const char *name, lvlm_notes *note
         if (is_rate(item))
             TRY(lvlm_notes_add(notes, err,
                                "config.json: %s%s is not followed: training drops "
-                               "nothing but what --lora says",
+                               "only what --lora says",
                                name, item->string));
     return 0;
 }

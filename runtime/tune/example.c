@@ -326,7 +326,7 @@ static int read_turn(reader *r, const cJSON *turn, bool *known, lvlm_error *err)
     const char *const words = lvlm_json_string(lvlm_json_get(turn, "value"));
     TRY(read_speaker(&m->role, turn, known, r, err));
     FAIL_IF(words == NULL, err, LVLM_EFORMAT,
-            "conversations[%zu]: \"value\" is no text", r->turn);
+            "conversations[%zu]: \"value\" is not a text", r->turn);
     if (r->turn == 0 && m->role == LVLM_ROLE_ASSISTANT &&
         out->form == LVLM_EXAMPLE_QWEN_VL) {
         out->left_out = true;

@@ -126,10 +126,11 @@ static int choose_modules(bool *found, const choice *c, const char *word,
     for (size_t i = 0; i < c->modules->n; i++) {
         const lvlm_module *const m = &c->modules->at[i];
         if (!lvlm_module_named(m->name, word)) continue;
-        FAIL_IF(!m->linear, err, LVLM_EUSAGE,
-                "--lora targets=%s: names %s, which is no linear map of its own; name "
-                "the others more exactly",
-                word, m->name);
+        FAIL_IF(
+            !m->linear, err, LVLM_EUSAGE,
+            "--lora targets=%s: names %s, which is not a linear map of its own; name "
+            "the others more exactly",
+            word, m->name);
         c->parts[i] = all_parts(m);
         *found = true;
     }

@@ -22,7 +22,7 @@ typedef struct lvlm_order {
     size_t n;              /* examples */
     size_t batch_size;     /* of all but the last one of a walk */
     const size_t *lengths; /* (n) borrowed */
-    bool shuffled;         /* else in the order of the file, lengths as they come */
+    bool shuffled;         /* else in the order of the file, whatever the lengths */
     uint64_t seed;
     size_t n_batches; /* of a walk */
     /* the walk that was asked for last; not for callers */

@@ -194,7 +194,7 @@ static double norm_of(const lvlm_trainer *t)
 static int refuse_norm(const lvlm_trainer *t, double norm, lvlm_error *err)
 {
     const char *first = "none, their squares are too large";
-    /* the last one is first on the way back */
+    /* a backward pass begins with the last one */
     for (size_t i = 0; i < t->n_tensors; i++)
         if (!all_finite(t->tensors[i].g, t->tensors[i].numel))
             first = t->tensors[i].name;

@@ -1,6 +1,6 @@
 /* trainer.h - a model that is being trained: weights, moments, steps, state.
  *
- *   for each step: batches -> lvlm_trainer_add (there and back, one or several)
+ *   for each step: batches -> lvlm_trainer_add (forward and backward, one or several)
  *                          -> lvlm_trainer_step (mean, clip, AdamW)
  *
  * Weights of any stored type train as float32 and are rounded once, when they are

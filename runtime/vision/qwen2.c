@@ -75,7 +75,7 @@ static int qwen2_open(void **out, const lvlm_manifest *manifest, const char *ref
         TRY(configure_list(t->full_blocks, MAX_FULL_BLOCKS, &t->n_full_blocks,
                            manifest->config, "vision.full_blocks", err));
     FAIL_IF(t->block.head_dim % 4 != 0, err, LVLM_EFORMAT,
-            "configuration: vision heads of %zu are no multiple of 4",
+            "configuration: vision heads of %zu are not a multiple of 4",
             t->block.head_dim);
     FAIL_IF(t->window > 0 && t->window / t->patch / t->merge == 0, err, LVLM_EFORMAT,
             "configuration: vision.window %zu is below a merged patch", t->window);

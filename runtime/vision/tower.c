@@ -32,7 +32,7 @@ int tower_configure(transformer_config *c, const cJSON *json, lvlm_error *err)
 {
     TRY(configure(c, config_rows, json, err));
     FAIL_IF(c->hidden % c->heads != 0, err, LVLM_EFORMAT,
-            "configuration: vision.hidden %zu is no multiple of vision.heads %zu",
+            "configuration: vision.hidden %zu is not a multiple of vision.heads %zu",
             c->hidden, c->heads);
     c->kv_heads = c->heads;
     c->head_dim = c->hidden / c->heads;

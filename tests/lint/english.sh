@@ -8,24 +8,49 @@
 
 # Folders that are read, each without the folders inside it.
 folders='
+.
 convert
+convert/cli
+fixtures
 formats
 formats/base
+formats/cli
 formats/family
+runtime
+runtime/block
+runtime/cli
+runtime/connector
 runtime/generate
 runtime/input
+runtime/model
 runtime/ops
+runtime/text
+runtime/tune
+runtime/tune/cli
+runtime/vision
+tests
+tests/bench
+tests/cli
 tests/convert
 tests/fault
 tests/formats
 tests/formats/base
+tests/formats/cli
 tests/fuzz
 tests/install
 tests/lint
+tests/replay
+tests/runtime
+tests/runtime/block
 tests/runtime/generate
 tests/runtime/input
 tests/runtime/ops
+tests/runtime/tune
+tests/runtime/tune/cli
 tests/support
+tests/verify
+verify
+verify/cli
 '
 
 # Whole words, as an extended regular expression in lower case => what to write instead.

@@ -188,7 +188,7 @@ const lvlm_command command_compare = {
     "A and B are model directories or native files in any combination, or two bare\n"
     ".safetensors or torch files. Tensors are paired by what they are, whatever each\n"
     "side calls them. Exit 0 when all values are the same, 1 when any differs. What\n"
-    "both should have and neither has is listed and is no difference: lvlm-verify\n"
+    "both should have and neither has is listed and is not a difference: lvlm-verify\n"
     "schema judges one model alone.",
     options,
     sizeof(args),

@@ -242,7 +242,7 @@ const lvlm_command command_grad = {
     1,
     1,
     "loss and gradients of one batch",
-    "Runs a native model over a batch with labels, there and back, and writes the\n"
+    "Runs a native model forward and backward over a batch with labels and writes the\n"
     "mean loss and its gradient for every trained tensor. Gradients that are zero\n"
     "everywhere are told, with the likely cause: that is how a projection that is\n"
     "missing, or a closed gate, shows. A loss or gradient that is not finite is\n"

@@ -49,7 +49,7 @@ static const lvlm_option options[] = {
     REAL("clip", "NORM", clip, "largest norm of all gradients together (default 1; 0: none)", LVLM_AT_LEAST(0)),
     TEXT("schedule", "constant|linear|cosine", schedule, "of the learning rate (default linear)"),
     REAL("warmup", "N|RATIO", warmup, "steps in which it rises, or their share of all (default 0)", LVLM_AT_LEAST(0)),
-    TEXT("log", "FILE.jsonl", log, "one object a step: step, loss, grad_norm before clipping, lr, tokens, labels, seconds; one an evaluation: step, eval_loss"),
+    TEXT("log", "FILE.jsonl", log, "one object per step: step, loss, grad_norm before clipping, lr, tokens, labels, seconds; one per evaluation: step, eval_loss"),
     COUNT("report-every", "N", report_every, "a line on stderr after every N steps (default: one a minute where that is not a terminal)"),
     TEXT("plot", "FILE.svg", plot, "losses, those of --eval too, and the learning rate as a picture, at the end"),
     TEXT("state", "DIR", state, "save the state there at the end, when a signal stops the run, and after the last good step when one fails"),
@@ -106,7 +106,7 @@ static int read_warmup(size_t *out, double value, size_t steps, lvlm_error *err)
     return 0;
 }
 
-/* A rate of what is frozen. */
+/* A rate of a frozen part. */
 int train_check_rates(const train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;

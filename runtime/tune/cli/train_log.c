@@ -175,7 +175,7 @@ int train_log_open(train_log *out, const char *path, size_t done, const char *la
         TRY(lvlm_outfile_save(path, "", 0, force, err));
         return open_file(out, err);
     }
-    /* whoever is writing it keeps it */
+    /* the writer keeps it */
     const int held = open(path, O_RDONLY | O_CLOEXEC);
     if (held < 0) return lvlm_fail_errno(err, "%s: cannot open", path);
     int rc = lvlm_lock(held, path, err);

@@ -87,7 +87,8 @@ int train_run_free(train_run *run, int rc, lvlm_error *err);
 LVLM_MUST_CHECK int train_open_state(train_run *run, lvlm_error *err);
 LVLM_MUST_CHECK int train_load_state(train_run *run, lvlm_error *err);
 LVLM_MUST_CHECK int train_save_state(train_run *run, lvlm_error *err);
-/* The same after a step, where that is due: every so many, or every ten minutes. */
+/* The same after a step, where it is due: every --save-every steps, or after ten
+ * minutes. */
 LVLM_MUST_CHECK int train_save_due_state(train_run *run, lvlm_error *err);
 static inline bool train_is_due(size_t step, uint64_t every)
 {

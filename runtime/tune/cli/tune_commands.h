@@ -10,7 +10,7 @@
 extern const lvlm_command command_grad;
 extern const lvlm_command command_train;
 
-/* One line a group on stderr. */
+/* One line per group on stderr. */
 void tune_tell_zeros(const lvlm_zero_gradients *zeros);
 
 #endif

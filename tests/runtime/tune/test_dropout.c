@@ -12,7 +12,7 @@ static void rates_above_0_are_noted(void **state)
           NULL },
         { "{\"text_config\": {\"attention_dropout\": 0.1}}",
           "config.json: text_config.attention_dropout is not followed: training drops "
-          "nothing but what --lora says" },
+          "only what --lora says" },
         { "{\"emb_dropout_prob\": 0.05}",
           "config.json: emb_dropout_prob is not followed" },
         { "{\"vision_config\": {\"drop_path_rate\": 0.1}}",

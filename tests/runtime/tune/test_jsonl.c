@@ -103,7 +103,7 @@ static void jsonl_refuses_files_without_an_end_or_a_value(void **state)
     scratch_remove(&s);
 }
 
-/* What is no JSON, with its line and the byte in its value. */
+/* What is not JSON, with its line and the byte in its value. */
 static void jsonl_names_the_line_of_a_broken_value(void **state)
 {
     static const struct {
