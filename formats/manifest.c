@@ -1,56 +1,24 @@
 /* manifest.c - matches a checkpoint with its family's table.
  *
  *   configuration -> one target per table row -> a source for each, by canonical name
- *                 -> extras: unused by a rule, duplicate or unknown
+ *                 -> extras (manifest_extras.c), ties (manifest_ties.c)
  *
  * A native file is its own source: its names are canonical, and its ledger has the
  * source names. */
 #include "formats/manifest.h"
 
 #include <assert.h>
-#include <fnmatch.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "formats/base/options.h"
-#include "formats/base/text.h"
 #include "formats/config_keys.h"
+#include "formats/manifest_parts.h"
 #include "formats/native.h"
 #include "formats/npz_names.h"
 
-enum {
-    /* The deepest released model has 100 blocks; a hostile config may say 10^15. */
-    MAX_BLOCKS = 10000,
-    /* The number of searches for a nearest name: people read only the first few. */
-    MAX_NEAREST = 20,
-};
-
-/* The limit of character pairs compared by all searches for nearest names: a fraction
- * of a second, enough for every name of every released model. */
-#define MAX_NEAREST_WORK ((size_t)1 << 28)
-
-/* A source tensor under its canonical name. */
-typedef struct named {
-    const char *canonical;
-    const lvlm_tensor *tensor;
-    bool known; /* begins like the names of some generation */
-    bool used;
-} named;
-
-typedef struct builder {
-    lvlm_manifest *m;
-    named *names; /* sorted by canonical name, known names first, then by source name */
-    size_t n_names;
-    size_t n_nearest, nearest_work; /* searches for nearest names so far */
-    lvlm_error *err;
-} builder;
-
-static bool is_native(const lvlm_manifest *m)
-{
-    return m->checkpoint->kind == LVLM_CHECKPOINT_NATIVE;
-}
+/* The deepest released model has 100 blocks; a hostile config may say 10^15. */
+enum { MAX_BLOCKS = 10000 };
 
 static bool is_npz(const lvlm_manifest *m)
 {
@@ -59,7 +27,7 @@ static bool is_npz(const lvlm_manifest *m)
 
 /* ---- configuration -------------------------------------------------------------- */
 
-static int read_native(builder *b)
+static int read_native(manifest_builder *b)
 {
     const lvlm_native *const native = b->m->checkpoint->native;
     b->m->family = native->family;
@@ -68,10 +36,10 @@ static int read_native(builder *b)
     return b->m->config != NULL ? 0 : lvlm_fail_memory(b->err);
 }
 
-static int read_config(builder *b)
+static int read_config(manifest_builder *b)
 {
     const lvlm_checkpoint *cp = b->m->checkpoint;
-    if (is_native(b->m)) return read_native(b);
+    if (manifest_is_native(b->m)) return read_native(b);
     FAIL_IF(cp->kind == LVLM_CHECKPOINT_PLAIN, b->err, LVLM_EFORMAT,
             "is a bare .safetensors file; expected a model directory or a native file");
     TRY(lvlm_family_detect(&b->m->family, cp->config, b->err));
@@ -86,7 +54,7 @@ static int read_config(builder *b)
 
 static int by_canonical(const void *a, const void *b)
 {
-    const named *x = a, *y = b;
+    const manifest_name *x = a, *y = b;
     const int order = strcmp(x->canonical, y->canonical);
     if (order != 0 || x->known == y->known)
         return order != 0 ? order : strcmp(x->tensor->name, y->tensor->name);
@@ -94,15 +62,15 @@ static int by_canonical(const void *a, const void *b)
 }
 
 /* The canonical name of a tensor; NULL: out of memory. */
-static const char *canonical_name(bool *known, builder *b, const char *name)
+static const char *canonical_name(bool *known, manifest_builder *b, const char *name)
 {
     *known = true;
-    if (is_native(b->m)) return name;
+    if (manifest_is_native(b->m)) return name;
     if (is_npz(b->m)) return lvlm_npz_canonical(name);
     return lvlm_names_canonical(b->m->family, name, known, &b->m->arena);
 }
 
-static int name_sources(builder *b)
+static int name_sources(manifest_builder *b)
 {
     const lvlm_checkpoint *cp = b->m->checkpoint;
     b->names = lvlm_arena_alloc(&b->m->arena, cp->n_tensors + 1, sizeof *b->names);
@@ -120,7 +88,7 @@ static int name_sources(builder *b)
 
 /* The first tensor with that canonical name, or NULL. A name that belongs to no
  * generation never matches, even if it looks canonical. */
-static named *find_named(const builder *b, const char *canonical)
+manifest_name *manifest_find_name(const manifest_builder *b, const char *canonical)
 {
     size_t low = 0, high = b->n_names;
     while (low < high) {
@@ -137,11 +105,11 @@ static named *find_named(const builder *b, const char *canonical)
 }
 
 /* The name under which a row's source is looked up; NULL: out of memory. */
-static char *lookup_name(builder *b, const lvlm_section *section, const lvlm_row *row,
-                         uint64_t block)
+static char *lookup_name(manifest_builder *b, const lvlm_section *section,
+                         const lvlm_row *row, uint64_t block)
 {
     lvlm_arena *arena = &b->m->arena;
-    if (is_native(b->m))
+    if (manifest_is_native(b->m))
         return lvlm_names_join(section->native, block, row->native, arena);
     const char *rest = lvlm_names_join(section->source, block, row->source, arena);
     if (rest == NULL) return NULL;
@@ -150,7 +118,7 @@ static char *lookup_name(builder *b, const lvlm_section *section, const lvlm_row
 
 /* ---- targets -------------------------------------------------------------------- */
 
-static int count_blocks(uint64_t *out, builder *b, const lvlm_section *section)
+static int count_blocks(uint64_t *out, manifest_builder *b, const lvlm_section *section)
 {
     *out = 1;
     if (section->count == NULL) return 0;
@@ -169,7 +137,7 @@ static size_t count_rows(const lvlm_section *section)
     return n;
 }
 
-static int allocate_targets(builder *b)
+static int allocate_targets(manifest_builder *b)
 {
     size_t n = 0;
     for (const lvlm_section *s = b->m->family->sections; s->native != NULL; s++) {
@@ -188,7 +156,7 @@ static const unsigned char *source_dims(const lvlm_row *row)
 }
 
 /* Resolve the symbols of a row. */
-static int resolve(lvlm_target *target, builder *b)
+static int resolve(lvlm_target *target, manifest_builder *b)
 {
     const lvlm_row *row = target->row;
     const cJSON *config = b->m->config;
@@ -196,8 +164,9 @@ static int resolve(lvlm_target *target, builder *b)
                 !lvlm_dims_shape(&target->source_shape, source_dims(row), config),
             b->err, LVLM_EFORMAT, "configuration: the shape of %s cannot be computed",
             target->name);
-    target->expected_shape = is_native(b->m) ? target->shape : target->source_shape;
-    target->expected_dims = is_native(b->m) ? row->shape : source_dims(row);
+    target->expected_shape =
+        manifest_is_native(b->m) ? target->shape : target->source_shape;
+    target->expected_dims = manifest_is_native(b->m) ? row->shape : source_dims(row);
     lvlm_shape axes;
     if (row->transform.axes[0] == LVLM_DIM_NONE) return 0;
     FAIL_IF(!lvlm_dims_shape(&axes, row->transform.axes, config), b->err, LVLM_EFORMAT,
@@ -212,7 +181,7 @@ static int resolve(lvlm_target *target, builder *b)
 
 /* The best place of a native tensor in an .npz and the tensor there, or NULL. If the
  * table has no place, its key is NULL. */
-static int find_place(lvlm_npz_place *place, named **found, builder *b,
+static int find_place(lvlm_npz_place *place, manifest_name **found, manifest_builder *b,
                       const lvlm_section *section, const lvlm_row *row, uint64_t block)
 {
     lvlm_npz_place other;
@@ -224,7 +193,7 @@ static int find_place(lvlm_npz_place *place, named **found, builder *b,
                                b->m->config, &b->m->arena, b->err));
         if (other.key == NULL) break;
         if (i == 0) *place = other;
-        named *there = find_named(b, other.key);
+        manifest_name *there = manifest_find_name(b, other.key);
         if (there == NULL) continue;
         fits = lvlm_shape_equal(&there->tensor->shape, &other.shape);
         if (*found != NULL && !fits) continue;
@@ -236,14 +205,14 @@ static int find_place(lvlm_npz_place *place, named **found, builder *b,
 
 /* The tensor that holds a target's values, or NULL; for an .npz also its place. Its
  * actual or expected name becomes the target's source_name. */
-static int find_source(named **found, builder *b, lvlm_target *t)
+static int find_source(manifest_name **found, manifest_builder *b, lvlm_target *t)
 {
     lvlm_npz_place place;
     const char *lookup = lookup_name(b, t->section, t->row, t->block);
     if (lookup == NULL) return lvlm_fail_memory(b->err);
     if (!is_npz(b->m)) {
-        *found = find_named(b, lookup);
-        t->source_name = is_native(b->m)
+        *found = manifest_find_name(b, lookup);
+        t->source_name = manifest_is_native(b->m)
                              ? t->name
                              : lvlm_names_source(b->m->family, lookup, LVLM_LAYOUT_HUB,
                                                  &b->m->arena);
@@ -258,8 +227,8 @@ static int find_source(named **found, builder *b, lvlm_target *t)
     return 0;
 }
 
-static int add_target(builder *b, const lvlm_section *section, const lvlm_row *row,
-                      uint64_t block)
+static int add_target(manifest_builder *b, const lvlm_section *section,
+                      const lvlm_row *row, uint64_t block)
 {
     lvlm_target *target = &b->m->targets[b->m->n_targets++];
     lvlm_arena *arena = &b->m->arena;
@@ -275,7 +244,7 @@ static int add_target(builder *b, const lvlm_section *section, const lvlm_row *r
         return 0;
     }
 
-    named *found;
+    manifest_name *found;
     TRY(find_source(&found, b, target));
     if (found != NULL) {
         found->used = true;
@@ -291,14 +260,14 @@ static int add_target(builder *b, const lvlm_section *section, const lvlm_row *r
 }
 
 /* The source of the row `native`, which is not in a block, or NULL. */
-static int find_row(const lvlm_tensor **out, builder *b, const char *native)
+static int find_row(const lvlm_tensor **out, manifest_builder *b, const char *native)
 {
     *out = NULL;
     for (const lvlm_section *s = b->m->family->sections; s->native != NULL; s++)
         for (const lvlm_row *row = s->rows; row->native != NULL; row++) {
             char *name = lvlm_names_join(s->native, 0, row->native, &b->m->arena);
             lvlm_target t = { .name = name, .section = s, .row = row };
-            named *found;
+            manifest_name *found;
             if (name == NULL) return lvlm_fail_memory(b->err);
             if (strcmp(name, native) != 0) continue;
             TRY(find_source(&found, b, &t));
@@ -309,7 +278,7 @@ static int find_row(const lvlm_tensor **out, builder *b, const char *native)
 }
 
 /* Set counts that are decided by the rows of an embedding. */
-static int settle_row_counts(builder *b)
+static int settle_row_counts(manifest_builder *b)
 {
     const lvlm_row_count *count = b->m->family->row_counts;
     for (; count->setting != NULL; count++) {
@@ -352,7 +321,8 @@ static bool same_blocks(const lvlm_section *s, const lvlm_section *next)
 }
 
 /* Add the rows of sections [first, end), block by block. */
-static int add_blocks(builder *b, const lvlm_section *first, const lvlm_section *end)
+static int add_blocks(manifest_builder *b, const lvlm_section *first,
+                      const lvlm_section *end)
 {
     uint64_t blocks;
     TRY(count_blocks(&blocks, b, first));
@@ -365,9 +335,9 @@ static int add_blocks(builder *b, const lvlm_section *first, const lvlm_section 
     return 0;
 }
 
-static int add_targets(builder *b)
+static int add_targets(manifest_builder *b)
 {
-    if (!is_native(b->m)) TRY(settle_row_counts(b));
+    if (!manifest_is_native(b->m)) TRY(settle_row_counts(b));
     TRY(allocate_targets(b));
     const lvlm_section *end, *s = b->m->family->sections;
     for (; s->native != NULL; s = end) {
@@ -382,7 +352,7 @@ static int target_by_name(const void *a, const void *b)
     return strcmp((*(lvlm_target *const *)a)->name, (*(lvlm_target *const *)b)->name);
 }
 
-static int index_targets(builder *b)
+static int index_targets(manifest_builder *b)
 {
     lvlm_manifest *m = b->m;
     m->by_name = lvlm_arena_alloc(&m->arena, m->n_targets + 1, sizeof *m->by_name);
@@ -397,7 +367,7 @@ static int name_of_target(const void *name, const void *target)
     return strcmp(name, (*(lvlm_target *const *)target)->name);
 }
 
-static lvlm_target *find_target(const lvlm_manifest *m, const char *name)
+lvlm_target *manifest_find_target(const lvlm_manifest *m, const char *name)
 {
     lvlm_target **found = m->n_targets == 0
                               ? NULL
@@ -408,7 +378,7 @@ static lvlm_target *find_target(const lvlm_manifest *m, const char *name)
 
 const lvlm_target *lvlm_manifest_find(const lvlm_manifest *m, const char *name)
 {
-    return find_target(m, name);
+    return manifest_find_target(m, name);
 }
 
 bool lvlm_target_is_stored(const lvlm_target *target)
@@ -420,175 +390,7 @@ const lvlm_transform *lvlm_manifest_transform(const lvlm_manifest *m,
                                               const lvlm_target *target)
 {
     static const lvlm_transform keep;
-    return is_native(m) ? &keep : &target->transform;
-}
-
-/* The target that is tied to `name`, or NULL. */
-static lvlm_target *find_tied(const lvlm_manifest *m, const char *name)
-{
-    for (size_t i = 0; i < m->n_targets; i++)
-        if (m->targets[i].row->tied_to != NULL &&
-            strcmp(m->targets[i].row->tied_to, name) == 0)
-            return &m->targets[i];
-    return NULL;
-}
-
-/* Are the values of two tensors of one type and shape equal? Either may be strided. */
-static bool same_values(const lvlm_tensor *a, const lvlm_tensor *b)
-{
-    enum { SOME = 4096 };
-    const lvlm_elements x = lvlm_tensor_elements(a), y = lvlm_tensor_elements(b);
-    unsigned char of_x[SOME], of_y[SOME];
-    if (x.stride == NULL && y.stride == NULL)
-        return memcmp(a->data, b->data, (size_t)a->n_bytes) == 0;
-    const uint64_t per_block = SOME / x.bytes;
-    for (uint64_t at = 0, n; at < x.n; at += n) {
-        n = x.n - at < per_block ? x.n - at : per_block;
-        lvlm_elements_read(of_x, at, n, &x);
-        lvlm_elements_read(of_y, at, n, &y);
-        if (memcmp(of_x, of_y, (size_t)n * x.bytes) != 0) return false;
-    }
-    return true;
-}
-
-/* An absent head has already been marked as tied. A stored head is untied if the
- * configuration says so, whatever its bytes; otherwise it is tied if its bytes equal
- * the embedding's. A native file stores only untied heads. */
-static void resolve_ties(lvlm_manifest *m)
-{
-    if (is_native(m) || !lvlm_family_ties(m->family, m->checkpoint->config).tied)
-        return;
-    for (size_t i = 0; i < m->n_targets; i++) {
-        lvlm_target *t = &m->targets[i];
-        if (t->row->tied_to == NULL || t->state != LVLM_TARGET_FOUND) continue;
-        const lvlm_target *to = lvlm_manifest_find(m, t->row->tied_to);
-        const lvlm_tensor *a = t->source, *b = to != NULL ? to->source : NULL;
-        if (b != NULL && a->data != NULL && b->data != NULL && a->dtype == b->dtype &&
-            lvlm_shape_equal(&a->shape, &b->shape) && same_values(a, b))
-            t->state = LVLM_TARGET_TIED;
-    }
-}
-
-/* Add the ledger of a native file: source names, and tensors created at conversion. */
-static void apply_ledger(lvlm_manifest *m)
-{
-    const lvlm_ledger *ledger = &m->ledger;
-    for (size_t i = 0; i < m->n_targets; i++)
-        if (m->targets[i].state == LVLM_TARGET_FOUND) m->targets[i].source_name = NULL;
-    for (size_t i = 0; i < ledger->n_entries; i++) {
-        const lvlm_ledger_entry *entry = &ledger->entries[i];
-        for (size_t j = 0; j < entry->n_targets; j++) {
-            lvlm_target *t = entry->use == LVLM_USE_TIED
-                                 ? find_tied(m, entry->targets[j])
-                                 : find_target(m, entry->targets[j]);
-            if (t != NULL) t->source_name = entry->source.name;
-        }
-    }
-    for (size_t i = 0; i < ledger->n_made; i++) {
-        lvlm_target *t = find_target(m, ledger->made[i].target);
-        if (t != NULL && t->state == LVLM_TARGET_FOUND) t->state = LVLM_TARGET_MADE;
-    }
-}
-
-/* ---- what is left over ---------------------------------------------------------- */
-
-/* Rules match names below a root of the family, except those that begin with '*'. */
-static const lvlm_unused_rule *find_rule(const lvlm_family *family, const named *name,
-                                         const char *canonical)
-{
-    for (const lvlm_unused_rule *rule = family->unused; rule->name != NULL; rule++)
-        if ((name->known || rule->glob[0] == '*') &&
-            fnmatch(rule->glob, canonical, 0) == 0)
-            return rule;
-    return NULL;
-}
-
-static size_t distance_between(size_t a, size_t b)
-{
-    return a > b ? a - b : b - a;
-}
-
-/* The known source name nearest to `name`; NULL if there is none or the limit of
- * searches is reached. */
-static const char *nearest_source(builder *b, const char *name)
-{
-    const char *best = NULL;
-    size_t best_distance = SIZE_MAX;
-    const size_t n = strlen(name);
-    if (b->n_nearest++ >= MAX_NEAREST) return NULL;
-    for (size_t i = 0; i < b->m->n_targets; i++) {
-        const char *const candidate = b->m->targets[i].source_name;
-        const size_t m = strlen(candidate);
-        if (distance_between(n, m) >= best_distance) continue;
-        b->nearest_work += (n + 1) * (m + 1);
-        if (b->nearest_work > MAX_NEAREST_WORK) return NULL;
-        const size_t distance = lvlm_edit_distance(name, candidate);
-        if (distance >= best_distance) continue;
-        best = candidate;
-        best_distance = distance;
-    }
-    return best;
-}
-
-/* Tensors of a native file that are not the model's: frames, side files, padding. */
-static bool is_carried(const char *name)
-{
-    return lvlm_starts_with(name, LVLM_NATIVE_FRAMES) ||
-           lvlm_starts_with(name, LVLM_NATIVE_FILES) ||
-           lvlm_starts_with(name, LVLM_NATIVE_PAD);
-}
-
-static void classify(builder *b, lvlm_extra *extra, const named *name)
-{
-    const size_t skip = strlen(LVLM_NATIVE_UNUSED);
-    const named *const first = find_named(b, name->canonical);
-    extra->tensor = name->tensor;
-    extra->canonical = name->canonical;
-    if (is_native(b->m) && strncmp(name->canonical, LVLM_NATIVE_UNUSED, skip) == 0)
-        extra->canonical += skip;
-    extra->rule = find_rule(b->m->family, name, extra->canonical);
-    if (name->known && (first->used || (first != name && extra->rule != NULL))) {
-        extra->kind = LVLM_EXTRA_DUPLICATE;
-        extra->other = first->tensor->name;
-        return;
-    }
-    extra->kind = extra->rule != NULL ? LVLM_EXTRA_UNUSED : LVLM_EXTRA_UNKNOWN;
-    if (extra->rule == NULL) extra->other = nearest_source(b, name->tensor->name);
-}
-
-static int extra_by_name(const void *a, const void *b)
-{
-    const lvlm_extra *x = a, *y = b;
-    const int order = strcmp(x->canonical, y->canonical);
-    return order != 0 ? order : strcmp(x->tensor->name, y->tensor->name);
-}
-
-static int add_extras(builder *b)
-{
-    b->m->extras = lvlm_arena_alloc(&b->m->arena, b->n_names + 1, sizeof *b->m->extras);
-    if (b->m->extras == NULL) return lvlm_fail_memory(b->err);
-    for (size_t i = 0; i < b->n_names; i++) {
-        const named *name = &b->names[i];
-        if (name->used || (is_native(b->m) && is_carried(name->canonical))) continue;
-        classify(b, &b->m->extras[b->m->n_extras++], name);
-    }
-    /* removing "unused/" may change a native file's order */
-    qsort(b->m->extras, b->m->n_extras, sizeof *b->m->extras, extra_by_name);
-    return 0;
-}
-
-static int name_of_extra(const void *canonical, const void *extra)
-{
-    return strcmp(canonical, ((const lvlm_extra *)extra)->canonical);
-}
-
-const lvlm_tensor *lvlm_manifest_find_extra(const lvlm_manifest *m,
-                                            const char *canonical)
-{
-    if (m->n_extras == 0) return NULL;
-    const lvlm_extra *const found =
-        bsearch(canonical, m->extras, m->n_extras, sizeof *m->extras, name_of_extra);
-    return found != NULL ? found->tensor : NULL;
+    return manifest_is_native(m) ? &keep : &target->transform;
 }
 
 /* ---- public --------------------------------------------------------------------- */
@@ -597,18 +399,18 @@ int lvlm_manifest_build(lvlm_manifest *out, const lvlm_checkpoint *checkpoint,
                         lvlm_error *err)
 {
     *out = (lvlm_manifest){ .checkpoint = checkpoint };
-    builder b = { .m = out, .err = err };
+    manifest_builder b = { .m = out, .err = err };
     int rc;
 
     if ((rc = read_config(&b)) < 0 || (rc = name_sources(&b)) < 0 ||
         (rc = add_targets(&b)) < 0 || (rc = index_targets(&b)) < 0 ||
-        (rc = add_extras(&b)) < 0) {
+        (rc = manifest_add_extras(&b)) < 0) {
         lvlm_prefix(err, "%s: ", checkpoint->path);
         lvlm_manifest_free(out);
         return rc;
     }
-    resolve_ties(out);
-    if (is_native(out)) apply_ledger(out);
+    manifest_resolve_ties(out);
+    if (manifest_is_native(out)) manifest_apply_ledger(out);
     return 0;
 }
 
