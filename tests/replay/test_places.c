@@ -181,7 +181,9 @@ static size_t check_fixture(scratch *s, const char *fixture, bool grads)
 static bool is_recorded(const char *fixture)
 {
     char path[PATH];
-    (void)snprintf(path, PATH, LVLM_FIXTURES "/%s/golden64.safetensors", fixture);
+    const int n =
+        snprintf(path, PATH, LVLM_FIXTURES "/%s/golden64.safetensors", fixture);
+    assert_true(n > 0 && n < PATH);
     return fixture[0] != '.' && access(path, R_OK) == 0;
 }
 
