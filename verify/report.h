@@ -12,14 +12,10 @@ enum { LVLM_MAX_REPORT = 64 << 20, LVLM_REPORT_WIDTH = 80 };
 /* A table, one row per stage, the first bad one named below it, in lines of at most
  * `width` characters; 0: LVLM_REPORT_WIDTH. */
 void lvlm_report_text(lvlm_strbuf *out, const lvlm_replay *replay, size_t width);
-/* One JSON object. */
+/* One JSON object; of a measure (precision.h) each stage has its figures under the name
+ * of the mode. */
 LVLM_MUST_CHECK int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *replay,
                                      lvlm_error *err);
-/* One JSON object of a measure (lvlm_precision_run): of each stage the figures under
- * the name of the mode. */
-LVLM_MUST_CHECK int lvlm_report_precision_json(lvlm_strbuf *out,
-                                               const lvlm_replay *replay,
-                                               lvlm_error *err);
 /* JUnit XML: a test case a stage, as CI systems read it. */
 void lvlm_report_junit(lvlm_strbuf *out, const lvlm_replay *replay);
 /* The same of a replay that did not come to its stages: one test case, an error. */

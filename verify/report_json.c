@@ -95,20 +95,9 @@ static cJSON *measured_json(const lvlm_replay *r, const lvlm_replay_stage *s)
     return json;
 }
 
-static int print_json(lvlm_strbuf *out, cJSON *json, lvlm_error *err)
-{
-    char *text = NULL;
-    const int rc = lvlm_json_print_pretty(&text, json, err);
-    if (rc == 0) lvlm_strbuf_puts(out, text);
-    lvlm_free(text);
-    lvlm_json_free(json);
-    return rc;
-}
-
-int lvlm_report_precision_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_error *err)
+static void fill_measure(cJSON *json, const lvlm_replay *r)
 {
     char verdict[LVLM_VERDICT_TEXT];
-    cJSON *const json = lvlm_json_document();
     cJSON_AddBoolToObject(json, "passed", r->n_failed == 0);
     cJSON_AddStringToObject(json, "verdict", lvlm_report_verdict(verdict, r));
     cJSON_AddStringToObject(json, "family", r->family);
@@ -119,8 +108,6 @@ int lvlm_report_precision_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_erro
     cJSON *const stages = cJSON_AddArrayToObject(json, "stages");
     for (size_t i = 0; i < r->n_stages; i++)
         cJSON_AddItemToArray(stages, measured_json(r, &r->stages[i]));
-    if (r->notes != NULL) lvlm_add_notes(json, r->notes);
-    return print_json(out, json, err);
 }
 
 /* "verdict", with what may be its reason, and "mismatches". */
@@ -140,9 +127,8 @@ static void add_verdict(cJSON *json, const lvlm_replay *r)
         cJSON_AddItemToArray(list, cJSON_CreateString(sentences[i]));
 }
 
-int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_error *err)
+static void fill_replay(cJSON *json, const lvlm_replay *r)
 {
-    cJSON *json = lvlm_json_document();
     cJSON_AddBoolToObject(json, "passed", r->n_failed == 0);
     cJSON_AddBoolToObject(json, "exact", lvlm_report_is_exact(r));
     add_verdict(json, r);
@@ -170,6 +156,20 @@ int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_error *err)
     cJSON *stages = cJSON_AddArrayToObject(json, "stages");
     for (size_t i = 0; i < r->n_stages; i++)
         cJSON_AddItemToArray(stages, stage_json(r, &r->stages[i]));
+}
+
+int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *r, lvlm_error *err)
+{
+    cJSON *const json = lvlm_json_document();
+    char *text = NULL;
+    if (r->is_measure)
+        fill_measure(json, r);
+    else
+        fill_replay(json, r);
     if (r->notes != NULL) lvlm_add_notes(json, r->notes);
-    return print_json(out, json, err);
+    const int rc = lvlm_json_print_pretty(&text, json, err);
+    if (rc == 0) lvlm_strbuf_puts(out, text);
+    lvlm_free(text);
+    lvlm_json_free(json);
+    return rc;
 }

@@ -1,7 +1,4 @@
 /* cmd_precision.c - lvlm-verify precision MODEL --inputs IN.safetensors */
-#include <stdio.h>
-#include <string.h>
-
 #include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 #include "verify/cli/verify_commands.h"
@@ -29,37 +26,6 @@ static const lvlm_option options[] = {
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force), "overwrite the report" },
     LVLM_OPTION_END,
 };
-
-static int print_result(const lvlm_replay *result, const args *a, lvlm_error *err)
-{
-    lvlm_strbuf text = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
-    int rc = 0;
-    if (a->common.json)
-        rc = lvlm_report_precision_json(&text, result, err);
-    else
-        lvlm_report_text(&text, result, lvlm_terminal_width(stdout));
-    if (rc == 0) rc = lvlm_strbuf_check(&text, err);
-    if (rc == 0 && a->common.json)
-        lvlm_print_json_text(text.text);
-    else if (rc == 0)
-        verify_print_table(text.text);
-    lvlm_strbuf_free(&text);
-    return rc;
-}
-
-static int write_report(lvlm_outfile *file, const lvlm_replay *result, lvlm_error *err)
-{
-    lvlm_strbuf html = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
-    if (file == NULL) return 0;
-    lvlm_report_html(&html, result);
-    int rc = lvlm_strbuf_check(&html, err);
-    if (rc == 0) {
-        lvlm_outfile_write(file, html.text, html.length);
-        rc = lvlm_outfile_commit(file, err);
-    }
-    lvlm_strbuf_free(&html);
-    return rc;
-}
 
 static int open_report(lvlm_outputs *outputs, lvlm_outfile **html, const args *a,
                        const lvlm_operands *operands, lvlm_error *err)
@@ -101,8 +67,8 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_progress_finish(&checking);
     lvlm_print_notes(PROGRAM, &notes);
     if (rc < 0) goto done;
-    if ((rc = print_result(&result, a, &err)) == 0)
-        rc = write_report(html, &result, &err);
+    if ((rc = verify_print_result(&result, a->common.json, &err)) == 0)
+        rc = verify_write_report(html, lvlm_report_html, &result, &err);
     failed = result.n_failed > 0;
     lvlm_replay_free(&result);
 done:

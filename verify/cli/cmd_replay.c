@@ -1,5 +1,4 @@
 /* cmd_replay.c - lvlm-verify replay MODEL GOLDEN.safetensors */
-#include <stdio.h>
 #include <string.h>
 
 #include "formats/cli/outputs.h"
@@ -53,31 +52,6 @@ static int open_reports(reports *r, const args *a, const lvlm_operands *operands
     return lvlm_outputs_spare(&r->outputs, inputs, 3, err);
 }
 
-static int save(lvlm_outfile *file, const lvlm_strbuf *text, lvlm_error *err)
-{
-    TRY(lvlm_strbuf_check(text, err));
-    lvlm_outfile_write(file, text->text, text->length);
-    return lvlm_outfile_commit(file, err);
-}
-
-static int write_reports(const lvlm_replay *replay, const reports *r, lvlm_error *err)
-{
-    lvlm_strbuf html = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
-    lvlm_strbuf xml = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
-    int rc = 0;
-    if (r->html != NULL) {
-        lvlm_report_html(&html, replay);
-        rc = save(r->html, &html, err);
-    }
-    if (rc == 0 && r->junit != NULL) {
-        lvlm_report_junit(&xml, replay);
-        rc = save(r->junit, &xml, err);
-    }
-    lvlm_strbuf_free(&html);
-    lvlm_strbuf_free(&xml);
-    return rc;
-}
-
 /* A pipeline waits for its test results also where no stage came about. */
 static void write_error(const reports *r, const lvlm_operands *operands,
                         const lvlm_error *error)
@@ -85,25 +59,8 @@ static void write_error(const reports *r, const lvlm_operands *operands,
     lvlm_strbuf xml = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
     if (r->junit == NULL) return;
     lvlm_report_junit_error(&xml, operands->at[0], operands->at[1], error);
-    (void)save(r->junit, &xml, NULL); /* the first error is the one to report */
+    (void)verify_save(r->junit, &xml, NULL); /* the first error is the one to report */
     lvlm_strbuf_free(&xml);
-}
-
-static int print_result(const lvlm_replay *replay, const args *a, lvlm_error *err)
-{
-    lvlm_strbuf text = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
-    int rc = 0;
-    if (a->common.json)
-        rc = lvlm_report_json(&text, replay, err);
-    else
-        lvlm_report_text(&text, replay, lvlm_terminal_width(stdout));
-    if (rc == 0) rc = lvlm_strbuf_check(&text, err);
-    if (rc == 0 && a->common.json)
-        lvlm_print_json_text(text.text);
-    else if (rc == 0)
-        verify_print_table(text.text);
-    lvlm_strbuf_free(&text);
-    return rc;
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)
@@ -142,8 +99,9 @@ static int run(const void *arguments, const lvlm_operands *operands)
         write_error(&r, operands, &err);
         goto done;
     }
-    if ((rc = print_result(&replay, a, &err)) == 0)
-        rc = write_reports(&replay, &r, &err);
+    if ((rc = verify_print_result(&replay, a->common.json, &err)) == 0 &&
+        (rc = verify_write_report(r.html, lvlm_report_html, &replay, &err)) == 0)
+        rc = verify_write_report(r.junit, lvlm_report_junit, &replay, &err);
     failed = replay.n_failed > 0;
     lvlm_replay_free(&replay);
 done:

@@ -3,6 +3,8 @@
 #define LVLM_VERIFY_CLI_VERIFY_COMMANDS_H
 
 #include "formats/base/options.h"
+#include "formats/base/outfile.h"
+#include "verify/report.h"
 
 #define PROGRAM "lvlm-verify"
 
@@ -15,5 +17,17 @@ extern const lvlm_command command_precision;
 
 /* A table on stdout, its verdicts coloured where that is wanted. */
 void verify_print_table(const char *table);
+
+/* A replay or a measure on stdout, as text or JSON. */
+LVLM_MUST_CHECK int verify_print_result(const lvlm_replay *result, bool json,
+                                        lvlm_error *err);
+
+/* Write and commit a file of that text. */
+int verify_save(lvlm_outfile *file, const lvlm_strbuf *text, lvlm_error *err);
+/* The same of what `report` writes of a result; nothing where `file` is NULL. */
+LVLM_MUST_CHECK int verify_write_report(lvlm_outfile *file,
+                                        void (*report)(lvlm_strbuf *out,
+                                                       const lvlm_replay *result),
+                                        const lvlm_replay *result, lvlm_error *err);
 
 #endif
