@@ -175,6 +175,17 @@ static void run(lvlm_replay *replay, const char *native, const char *golden,
         fail_msg("%s: %s", golden, err.text);
 }
 
+/* Every stage has that verdict, and there are at least so many. */
+static void expect(const lvlm_replay *replay, lvlm_verdict verdict, size_t least)
+{
+    for (size_t i = 0; i < replay->n_stages; i++)
+        if (replay->stages[i].verdict != verdict)
+            fail_msg("%s: %s: %s, %.2e", replay->golden, replay->stages[i].name,
+                     lvlm_verdict_name(replay->stages[i].verdict),
+                     replay->stages[i].error);
+    assert_true(replay->n_stages >= least);
+}
+
 /* A recording in float32: every stage is within its band. */
 static void replay_float32(const char *native, const char *golden)
 {
@@ -182,11 +193,7 @@ static void replay_float32(const char *native, const char *golden)
     lvlm_replay replay;
     run(&replay, native, golden, &options);
     assert_int_equal(replay.compute, LVLM_COMPUTE_F32);
-    for (size_t i = 0; i < replay.n_stages; i++)
-        if (replay.stages[i].verdict != LVLM_VERDICT_OK)
-            fail_msg("%s: %s: %.2e", golden, replay.stages[i].name,
-                     replay.stages[i].error);
-    assert_true(replay.n_stages >= 3); /* text.norm, logits and loss */
+    expect(&replay, LVLM_VERDICT_OK, 3); /* text.norm, logits and loss */
     lvlm_replay_free(&replay);
 }
 
@@ -199,11 +206,7 @@ static void replay_double(const char *native, const char *golden)
     lvlm_replay replay;
     run(&replay, native, golden, &options);
     assert_int_equal(replay.compute, LVLM_COMPUTE_F64);
-    for (size_t i = 0; i < replay.n_stages; i++)
-        if (replay.stages[i].verdict != LVLM_VERDICT_EXACT)
-            fail_msg("%s: %s is not exact: %.2e", golden, replay.stages[i].name,
-                     replay.stages[i].error);
-    assert_true(replay.n_stages >= 10 + 30); /* stages and gradients */
+    expect(&replay, LVLM_VERDICT_EXACT, 10 + 30); /* stages and gradients */
     assert_string_equal(replay.source, replay.recording.source); /* of every tensor */
     lvlm_replay_free(&replay);
 }

@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
-#include "runtime/collect.h"
 #include "runtime/generate/session.h"
 #include "tests/runtime/composed.h"
+#include "tests/runtime/synthetic_run.h"
 
 #define IGN (-100)
 
@@ -174,18 +174,10 @@ static void unmake(fixture *f)
 }
 
 /* Every stage, in double. */
-static lvlm_stage_list run(fixture *f)
+static lvlm_stage_list run(const fixture *f)
 {
     const lvlm_model_options options = { .compute = LVLM_COMPUTE_F64, .threads = 1 };
-    lvlm_stage_list list = { .everything = true };
-    const lvlm_stage_sink sink = lvlm_stage_list_sink(&list);
-    lvlm_model *model = NULL;
-    lvlm_error err = { .text = "" };
-    if (lvlm_model_bind(&model, &f->model.manifest, &options, &err) < 0 ||
-        lvlm_model_forward(model, &f->batch.checkpoint, "", &sink, &err) < 0)
-        fail_msg("%s", err.text);
-    lvlm_model_free(model);
-    return list;
+    return synthetic_run(&f->model, &f->batch, &options, true);
 }
 
 static const double *stage(const lvlm_stage_list *list, const char *name)

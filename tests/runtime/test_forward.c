@@ -9,9 +9,8 @@
 
 #include <cmocka.h>
 
-#include "runtime/collect.h"
 #include "runtime/model.h"
-#include "tests/runtime/synthetic.h"
+#include "tests/runtime/synthetic_run.h"
 
 #define IMAGE 90
 #define IGN (-100)
@@ -73,17 +72,10 @@ static void unmake(fixture *f)
 }
 
 /* Every stage, or logits and loss. */
-static lvlm_stage_list run(fixture *f, lvlm_model_options options, bool everything)
+static lvlm_stage_list run(const fixture *f, lvlm_model_options options,
+                           bool everything)
 {
-    lvlm_stage_list list = { .everything = everything };
-    const lvlm_stage_sink sink = lvlm_stage_list_sink(&list);
-    lvlm_model *model = NULL;
-    lvlm_error err = { .text = "" };
-    if (lvlm_model_bind(&model, &f->model.manifest, &options, &err) < 0 ||
-        lvlm_model_forward(model, &f->batch.checkpoint, "", &sink, &err) < 0)
-        fail_msg("%s", err.text);
-    lvlm_model_free(model);
-    return list;
+    return synthetic_run(&f->model, &f->batch, &options, everything);
 }
 
 static lvlm_model_options with(lvlm_compute compute, size_t threads,

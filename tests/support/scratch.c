@@ -65,6 +65,22 @@ const char *scratch_write(scratch *s, const char *name, const void *bytes, size_
     return path;
 }
 
+void scratch_tree(scratch *s, const scratch_file *files, size_t most)
+{
+    for (size_t i = 0; i < most && files[i].path != NULL; i++) {
+        char path[SCRATCH_PATH];
+        const int n = snprintf(path, sizeof path, "%s%s", s->dir, files[i].path);
+        assert_true(n > 0 && n < SCRATCH_PATH);
+        for (char *at = path + strlen(s->dir) + 1; (at = strchr(at, '/')) != NULL;
+             at++) {
+            *at = '\0';
+            (void)mkdir(path, 0777);
+            *at = '/';
+        }
+        (void)scratch_write(s, files[i].path + 1, files[i].text, strlen(files[i].text));
+    }
+}
+
 const char *scratch_safetensors(scratch *s, const char *name, const char *header,
                                 const void *data, size_t n)
 {

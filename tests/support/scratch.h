@@ -26,6 +26,13 @@ void scratch_remove(scratch *s);
 const char *scratch_path(scratch *s, const char *name);
 /* Write a file; returns its path. */
 const char *scratch_write(scratch *s, const char *name, const void *bytes, size_t n);
+/* A file of a tree, "/proc/self/cgroup" and its text. */
+typedef struct scratch_file {
+    const char *path, *text;
+} scratch_file;
+/* Write files and the folders that their paths name; the first without a path ends the
+ * list, which has at most `most`. */
+void scratch_tree(scratch *s, const scratch_file *files, size_t most);
 /* A file of the 8-byte length, `header`, and `n` data bytes; returns its path. */
 const char *scratch_safetensors(scratch *s, const char *name, const char *header,
                                 const void *data, size_t n);

@@ -3,9 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -13,26 +11,6 @@
 #include "tests/support/scratch.h"
 
 enum { MOST_FILES = 6 };
-
-typedef struct kernel_file {
-    const char *path, *text;
-} kernel_file;
-
-/* The file and the folders that its path names. */
-static void place(const char *root, const kernel_file *file)
-{
-    char path[512];
-    snprintf(path, sizeof path, "%s%s", root, file->path);
-    for (char *at = path + strlen(root) + 1; (at = strchr(at, '/')) != NULL; at++) {
-        *at = '\0';
-        (void)mkdir(path, 0777);
-        *at = '/';
-    }
-    FILE *const to = fopen(path, "w");
-    assert_non_null(to);
-    fputs(file->text, to);
-    assert_int_equal(fclose(to), 0);
-}
 
 #define MACHINE                                                                        \
     {                                                                                  \
@@ -44,7 +22,7 @@ static void limits_of_cgroups_count(void **state)
 {
     static const struct {
         const char *what;
-        kernel_file files[MOST_FILES];
+        scratch_file files[MOST_FILES];
         double free, total;
     } cases[] = {
         { "no cgroups", { MACHINE }, 600 * 1024, 1500 * 1024 },
@@ -91,8 +69,7 @@ static void limits_of_cgroups_count(void **state)
         lvlm_memory memory;
         scratch s;
         scratch_make(&s);
-        for (size_t k = 0; k < MOST_FILES && cases[i].files[k].path != NULL; k++)
-            place(s.dir, &cases[i].files[k]);
+        scratch_tree(&s, cases[i].files, MOST_FILES);
         assert_true(lvlm_memory_read(&memory, s.dir));
         if (memory.free != cases[i].free || memory.total != cases[i].total)
             fail_msg("%s: %.0f of %.0f", cases[i].what, memory.free, memory.total);

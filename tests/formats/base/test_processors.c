@@ -3,9 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -14,31 +12,11 @@
 
 enum { MOST_FILES = 4 };
 
-typedef struct kernel_file {
-    const char *path, *text;
-} kernel_file;
-
-/* The file and the folders that its path names. */
-static void place(const char *root, const kernel_file *file)
-{
-    char path[512];
-    snprintf(path, sizeof path, "%s%s", root, file->path);
-    for (char *at = path + strlen(root) + 1; (at = strchr(at, '/')) != NULL; at++) {
-        *at = '\0';
-        (void)mkdir(path, 0777);
-        *at = '/';
-    }
-    FILE *const to = fopen(path, "w");
-    assert_non_null(to);
-    fputs(file->text, to);
-    assert_int_equal(fclose(to), 0);
-}
-
 static void quota_is_the_least_on_the_way_up(void **state)
 {
     static const struct {
         const char *what;
-        kernel_file files[MOST_FILES];
+        scratch_file files[MOST_FILES];
         size_t quota;
     } cases[] = {
         { "no cgroups", { { NULL, NULL } }, 0 },
@@ -88,8 +66,7 @@ static void quota_is_the_least_on_the_way_up(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         scratch s;
         scratch_make(&s);
-        for (size_t k = 0; k < MOST_FILES && cases[i].files[k].path != NULL; k++)
-            place(s.dir, &cases[i].files[k]);
+        scratch_tree(&s, cases[i].files, MOST_FILES);
         const size_t quota = lvlm_processor_quota(s.dir);
         if (quota != cases[i].quota) fail_msg("%s: %zu", cases[i].what, quota);
         scratch_remove(&s);
