@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "formats/base/options.h"
-#include "formats/base/text.h"
 #include "formats/native.h"
 
 /* The number of searches for a nearest name: people read only the first few. */
@@ -55,14 +54,6 @@ static const char *nearest_source(manifest_builder *b, const char *name)
     return best;
 }
 
-/* Tensors of a native file that are not the model's: frames, side files, padding. */
-static bool is_carried(const char *name)
-{
-    return lvlm_starts_with(name, LVLM_NATIVE_FRAMES) ||
-           lvlm_starts_with(name, LVLM_NATIVE_FILES) ||
-           lvlm_starts_with(name, LVLM_NATIVE_PAD);
-}
-
 static void classify(manifest_builder *b, lvlm_extra *extra, const manifest_name *name)
 {
     const size_t skip = strlen(LVLM_NATIVE_UNUSED);
@@ -95,7 +86,8 @@ int manifest_add_extras(manifest_builder *b)
     if (b->m->extras == NULL) return lvlm_fail_memory(b->err);
     for (size_t i = 0; i < b->n_names; i++) {
         const manifest_name *name = &b->names[i];
-        if (name->used || (manifest_is_native(b->m) && is_carried(name->canonical)))
+        if (name->used ||
+            (manifest_is_native(b->m) && lvlm_native_is_carried(name->canonical)))
             continue;
         classify(b, &b->m->extras[b->m->n_extras++], name);
     }

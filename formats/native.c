@@ -173,24 +173,26 @@ const char *lvlm_native_digest_of(const lvlm_checkpoint *cp, const lvlm_tensor *
     return cp->digests[tensor - cp->tensors];
 }
 
-bool lvlm_native_is_model(const lvlm_tensor *tensor)
+bool lvlm_native_is_carried(const char *name)
 {
-    static const char *const others[] = { LVLM_NATIVE_UNUSED, LVLM_NATIVE_FRAMES,
-                                          LVLM_NATIVE_FILES, LVLM_NATIVE_PAD };
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        if (lvlm_starts_with(tensor->name, others[i])) return false;
-    return true;
+    return lvlm_starts_with(name, LVLM_NATIVE_FRAMES) ||
+           lvlm_starts_with(name, LVLM_NATIVE_FILES) ||
+           lvlm_starts_with(name, LVLM_NATIVE_PAD);
 }
 
-/* "NAME DTYPE [2048, 1152] DIGEST\n" */
-static int add_line(lvlm_digest *digest, const lvlm_checkpoint *cp,
-                    const lvlm_tensor *tensor, lvlm_error *err)
+bool lvlm_native_is_model(const lvlm_tensor *tensor)
 {
-    char shape[LVLM_SHAPE_TEXT];
+    return !lvlm_native_is_carried(tensor->name) &&
+           !lvlm_starts_with(tensor->name, LVLM_NATIVE_UNUSED);
+}
+
+int lvlm_native_digest_line(lvlm_digest *digest, const lvlm_tensor *tensor,
+                            const char *hex, lvlm_error *err)
+{
     lvlm_strbuf line = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER);
-    lvlm_strbuf_printf(
-        &line, "%s %s %s %s\n", tensor->name, lvlm_dtype_name(tensor->dtype),
-        lvlm_shape_text(shape, &tensor->shape), lvlm_native_digest_of(cp, tensor));
+    lvlm_strbuf_printf(&line, "%s %s ", tensor->name, lvlm_dtype_name(tensor->dtype));
+    lvlm_shape_print(&line, &tensor->shape);
+    lvlm_strbuf_printf(&line, " %s\n", hex);
     int rc = lvlm_strbuf_check(&line, err);
     if (rc == 0) rc = lvlm_digest_update(digest, line.text, line.length, err);
     lvlm_strbuf_free(&line);
@@ -211,7 +213,9 @@ int lvlm_native_weights_digest(lvlm_hex_digest hex, const lvlm_checkpoint *cp,
     }
     for (size_t i = 0; i < cp->n_tensors && rc == 0; i++)
         if (lvlm_native_is_model(&cp->tensors[i]))
-            rc = add_line(&digest, cp, &cp->tensors[i], err);
+            rc = lvlm_native_digest_line(&digest, &cp->tensors[i],
+                                         lvlm_native_digest_of(cp, &cp->tensors[i]),
+                                         err);
     if (rc == 0) rc = lvlm_digest_finish(&digest, hex, err);
     lvlm_digest_free(&digest);
     return rc;

@@ -101,6 +101,12 @@ LVLM_MUST_CHECK int lvlm_native_root(lvlm_hex_digest hex,
 /* The SHA-256 recorded for a tensor of a sealed file, in hex. O(1). */
 const char *lvlm_native_digest_of(const lvlm_checkpoint *checkpoint,
                                   const lvlm_tensor *tensor);
+/* Is a tensor of that name a frame, a side file or padding? */
+bool lvlm_native_is_carried(const char *name);
+/* Add the line "NAME DTYPE [2048, 1152] HEX" and a newline to a digest of tensors. */
+LVLM_MUST_CHECK int lvlm_native_digest_line(lvlm_digest *digest,
+                                            const lvlm_tensor *tensor, const char *hex,
+                                            lvlm_error *err);
 /* Is it one of the model's tensors? Not a side file, a frame, a pad, nor one that the
  * model does not use. */
 bool lvlm_native_is_model(const lvlm_tensor *tensor);

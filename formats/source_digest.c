@@ -59,24 +59,14 @@ static int digest_parts(lvlm_hex_digest hex, const job *j, const lvlm_ledger_ent
 static int add_line(lvlm_digest *digest, const job *j, const lvlm_ledger_entry *e,
                     lvlm_error *err)
 {
-    lvlm_strbuf line = LVLM_STRBUF_INIT(1 << 20);
     lvlm_hex_digest hex;
-    int rc = 0;
-    if (is_kept(e))
-        memcpy(hex,
-               lvlm_native_digest_of(j->native,
-                                     lvlm_checkpoint_find(j->native, e->targets[0])),
-               sizeof hex);
-    else
-        rc = digest_parts(hex, j, e, err);
-    lvlm_strbuf_printf(&line, "%s %s ", e->source.name,
-                       lvlm_dtype_name(e->source.dtype));
-    lvlm_shape_print(&line, &e->source.shape);
-    lvlm_strbuf_printf(&line, " %s\n", hex);
-    if (rc == 0) rc = lvlm_strbuf_check(&line, err);
-    if (rc == 0) rc = lvlm_digest_update(digest, line.text, line.length, err);
-    lvlm_strbuf_free(&line);
-    return rc;
+    if (is_kept(e)) {
+        const lvlm_tensor *const t = lvlm_checkpoint_find(j->native, e->targets[0]);
+        return lvlm_native_digest_line(digest, &e->source,
+                                       lvlm_native_digest_of(j->native, t), err);
+    }
+    TRY(digest_parts(hex, j, e, err));
+    return lvlm_native_digest_line(digest, &e->source, hex, err);
 }
 
 static int by_name(const void *a, const void *b)
