@@ -48,3 +48,9 @@ bool lvlm_replay_is_foreign(const lvlm_replay *r)
     return r->recording.family != NULL && r->family != NULL &&
            strcmp(r->recording.family, r->family) != 0;
 }
+
+const char *lvlm_replay_reference(const char *asked, const char *recorded)
+{
+    if (asked != NULL) return asked;
+    return recorded != NULL ? recorded : LVLM_REFERENCE_TRAINED;
+}

@@ -11,6 +11,10 @@ LVLM_BEGIN_DECLS
 LVLM_MUST_CHECK int lvlm_replay_describe(lvlm_replay *replay, const lvlm_model *model,
                                          const char *prefix, lvlm_error *err);
 
+/* Whose behaviour to compute: what was asked for, else what is recorded, else what was
+ * trained; both may be NULL. */
+const char *lvlm_replay_reference(const char *asked, const char *recorded);
+
 LVLM_END_DECLS
 
 #endif

@@ -10,7 +10,6 @@
 #include "formats/base/json.h"
 #include "formats/base/text.h"
 #include "runtime/collect.h"
-#include "runtime/input_tensor.h"
 #include "verify/describe.h"
 #include "verify/judge.h"
 #include "verify/pass.h"
@@ -26,17 +25,6 @@ typedef struct session {
 
 /* ---- inputs --------------------------------------------------------------------- */
 
-static const lvlm_tensor *find_integers(const session *s, const char *name)
-{
-    const lvlm_input_source source = { .checkpoint = s->result->recording.checkpoint,
-                                       .prefix = s->prefix };
-    const lvlm_tensor *const t = lvlm_input_find(&source, name);
-    return t != NULL && (t->dtype == LVLM_I64 || t->dtype == LVLM_I32) &&
-                   t->shape.n == 2
-               ? t
-               : NULL;
-}
-
 static int open_inputs(session *s, const char *path, lvlm_error *err)
 {
     lvlm_recording *const in = &s->result->recording;
@@ -44,14 +32,12 @@ static int open_inputs(session *s, const char *path, lvlm_error *err)
     FAIL_IF(in->checkpoint->kind != LVLM_CHECKPOINT_PLAIN, err, LVLM_EFORMAT,
             "%s: is a model; expected inputs or a recording", path);
     s->prefix = LVLM_RECORDED_INPUT;
-    if (find_integers(s, "input_ids") == NULL) s->prefix = "";
-    s->ids = find_integers(s, "input_ids");
-    s->mask = find_integers(s, "attention_mask");
+    if (lvlm_rows_input(in->checkpoint, s->prefix, "input_ids") == NULL) s->prefix = "";
+    s->ids = lvlm_rows_input(in->checkpoint, s->prefix, "input_ids");
+    s->mask = lvlm_rows_input(in->checkpoint, s->prefix, "attention_mask");
     in->metadata = in->checkpoint->metadata;
     in->reference = lvlm_json_string(lvlm_json_get(in->metadata, "reference"));
-    s->result->reference = s->options->reference != NULL ? s->options->reference
-                           : in->reference != NULL       ? in->reference
-                                                         : LVLM_REFERENCE_TRAINED;
+    s->result->reference = lvlm_replay_reference(s->options->reference, in->reference);
     return 0;
 }
 

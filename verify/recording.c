@@ -117,14 +117,6 @@ lvlm_rows lvlm_recording_rows(const lvlm_recording *recording,
                         find(recording, LVLM_RECORDED_ROWS, name));
 }
 
-static const lvlm_tensor *find_integers(const lvlm_recording *r, const char *name)
-{
-    const lvlm_tensor *const t = find(r, LVLM_RECORDED_INPUT, name);
-    const bool integers =
-        t != NULL && (t->dtype == LVLM_I64 || t->dtype == LVLM_I32) && t->shape.n == 2;
-    return integers ? t : NULL;
-}
-
 /* Row numbers of a stage of which some rows are kept: one for each row of it, none
  * negative, those of texts within the texts. */
 static int check_rows(const lvlm_recording *r, const lvlm_tensor *rows, lvlm_error *err)
@@ -202,8 +194,8 @@ static int check(lvlm_recording *r, lvlm_notes *notes, lvlm_error *err)
     FAIL_IF(cp->kind != LVLM_CHECKPOINT_PLAIN, err, LVLM_EFORMAT,
             "is a model, not a recording");
     r->metadata = cp->metadata;
-    r->ids = find_integers(r, "input_ids");
-    r->mask = find_integers(r, "attention_mask");
+    r->ids = lvlm_rows_input(cp, LVLM_RECORDED_INPUT, "input_ids");
+    r->mask = lvlm_rows_input(cp, LVLM_RECORDED_INPUT, "attention_mask");
     FAIL_IF(!has_stage(cp), err, LVLM_EFORMAT,
             "records no stage (no tensor is called " LVLM_RECORDED_STAGE "*)");
     TRY(read_metadata(r, notes, err));

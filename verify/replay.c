@@ -126,9 +126,7 @@ static int open_recording(lvlm_replay *r, const lvlm_replay_options *options,
     if (options->reference != NULL) TRY(lvlm_reference_check(options->reference, err));
     TRY(lvlm_recording_open(&r->recording, r->golden, options->notes, err));
     const lvlm_recording *const rec = &r->recording;
-    r->reference = options->reference != NULL ? options->reference
-                   : rec->reference != NULL   ? rec->reference
-                                              : LVLM_REFERENCE_TRAINED;
+    r->reference = lvlm_replay_reference(options->reference, rec->reference);
     r->compute = options->compute != NULL ? *options->compute
                  : rec->in_double         ? LVLM_COMPUTE_F64
                                           : LVLM_COMPUTE_F32;

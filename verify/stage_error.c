@@ -19,6 +19,16 @@ static bool is_of_text(const char *name)
     return strncmp(name, "text.", 5) == 0 || strcmp(name, "logits") == 0;
 }
 
+const lvlm_tensor *lvlm_rows_input(const lvlm_checkpoint *inputs, const char *prefix,
+                                   const char *name)
+{
+    const lvlm_input_source source = { .checkpoint = inputs, .prefix = prefix };
+    const lvlm_tensor *const t = lvlm_input_find(&source, name);
+    const bool integers =
+        t != NULL && (t->dtype == LVLM_I64 || t->dtype == LVLM_I32) && t->shape.n == 2;
+    return integers ? t : NULL;
+}
+
 lvlm_rows lvlm_rows_of(const char *name, const lvlm_shape *shape,
                        const lvlm_tensor *ids, const lvlm_tensor *mask,
                        const lvlm_tensor *kept)

@@ -12,7 +12,7 @@
 #ifndef LVLM_VERIFY_STAGE_ERROR_H
 #define LVLM_VERIFY_STAGE_ERROR_H
 
-#include "formats/tensor.h"
+#include "formats/checkpoint.h"
 #include "verify/metrics.h"
 
 LVLM_BEGIN_DECLS
@@ -28,6 +28,10 @@ typedef struct lvlm_rows {
     const lvlm_tensor *kept; /* I64 [n]: the reference has these rows of the stage, in
                                 this order */
 } lvlm_rows;
+
+/* The input `name` after `prefix`, where it can be an `ids` or a `mask`; else NULL. */
+const lvlm_tensor *lvlm_rows_input(const lvlm_checkpoint *inputs, const char *prefix,
+                                   const char *name);
 
 /* The rows of stage `name`, which is of that shape where `kept` is NULL: `ids` and
  * `mask` (either may be NULL) count for stages of the text. */
