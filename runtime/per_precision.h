@@ -90,7 +90,6 @@
 #define transformer_backward   LVLM_PER_PRECISION(transformer_backward)
 #define transformer_tape_make  LVLM_PER_PRECISION(transformer_tape_make)
 #define transformer_grads_make LVLM_PER_PRECISION(transformer_grads_make)
-#define transformer_tape_skips LVLM_PER_PRECISION(transformer_tape_skips)
 #define transformer_tape_input LVLM_PER_PRECISION(transformer_tape_input)
 #define transformer_tape_forward LVLM_PER_PRECISION(transformer_tape_forward)
 #define transformer_tape_backward LVLM_PER_PRECISION(transformer_tape_backward)

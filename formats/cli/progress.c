@@ -19,7 +19,8 @@ void lvlm_progress_install(const char *program)
     program_name = program;
 }
 
-size_t lvlm_terminal_columns(void)
+/* Columns of the terminal that stderr is; 0 when nothing can be drawn there. */
+static size_t columns_of_stderr(void)
 {
     return lvlm_terminal_redraws(stderr) ? lvlm_terminal_width(stderr) : 0;
 }
@@ -36,7 +37,7 @@ double lvlm_seconds(void)
 void lvlm_status_init(lvlm_status *status, bool quiet)
 {
     *status = (lvlm_status){ .enabled = !quiet,
-                             .columns = lvlm_terminal_columns(),
+                             .columns = columns_of_stderr(),
                              .started = lvlm_seconds() };
 }
 
@@ -64,7 +65,7 @@ void lvlm_status_show(lvlm_status *s, const char *text, double now)
         fprintf(stderr, "%s: %s\n", program_name, text);
         return;
     }
-    s->columns = lvlm_terminal_columns(); /* it may have become narrower */
+    s->columns = columns_of_stderr(); /* it may have become narrower */
     lvlm_status_cut(line, sizeof line, text, s->columns);
     fprintf(stderr, "\r%s\033[K", line);
     s->drawn = true;

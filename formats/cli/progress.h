@@ -17,9 +17,6 @@
 /* Once, at the start of a program: its name. */
 void lvlm_progress_install(const char *program);
 
-/* Columns of the terminal that stderr is; 0 when nothing can be drawn there. */
-size_t lvlm_terminal_columns(void);
-
 /* Seconds of a clock that never jumps. */
 double lvlm_seconds(void);
 

@@ -167,8 +167,6 @@ int transformer_tape_make(transformer_tape *tape, workspace *memory,
 int transformer_grads_make(transformer_grads *grads, workspace *memory,
                            const transformer_tape *tape, lvlm_error *err);
 
-/* Is the block passed over: cross-attention without states? */
-bool transformer_tape_skips(const transformer_tape *tape, size_t i);
 /* Where the input of the first block goes.  (N,C) */
 real *transformer_tape_input(transformer_tape *tape);
 /* Block i from x to its output, which is returned: the memory of x is not kept. */

@@ -161,7 +161,8 @@ static void share(transformer_acts *a, unsigned own, transformer_acts *shared)
         if ((own & BIT(i)) == 0) *array_of(a, i) = *array_of(shared, arrays[i].alias);
 }
 
-bool transformer_tape_skips(const transformer_tape *t, size_t i)
+/* Is the block passed over: cross-attention without states? */
+static bool skips(const transformer_tape *t, size_t i)
 {
     return t->blocks[i].is_cross && !t->options.has_states;
 }
@@ -178,7 +179,7 @@ static size_t most_keys(const transformer_tape *t)
     size_t most = 0;
     for (size_t i = 0; i < t->n; i++) {
         const size_t S = t->blocks[i].is_cross ? t->options.S : t->options.N;
-        if (!transformer_tape_skips(t, i) && S > most) most = S;
+        if (!skips(t, i) && S > most) most = S;
     }
     return most;
 }
@@ -188,7 +189,7 @@ static unsigned all_bits(const transformer_tape *t)
 {
     unsigned bits = READ;
     for (size_t i = 0; i < t->n; i++)
-        if (!transformer_tape_skips(t, i)) bits |= bits_of(&t->blocks[i], t->config);
+        if (!skips(t, i)) bits |= bits_of(&t->blocks[i], t->config);
     return bits;
 }
 
@@ -202,7 +203,7 @@ static int make_shared(transformer_tape *t, workspace *memory, lvlm_error *err)
     for (size_t i = 0; i < t->n; i++) {
         const unsigned bits = bits_of(&t->blocks[i], t->config);
         unsigned kept = 0;
-        if (transformer_tape_skips(t, i)) continue;
+        if (skips(t, i)) continue;
         if (is_kept(t, i)) kept = read_of(o->keep == TAPE_ALL ? bits : all) | BIT(OUT);
         needed |= aliased(existing(bits) & ~kept);
     }
@@ -239,7 +240,7 @@ static int make_each(transformer_tape *t, workspace *memory, lvlm_error *err)
         const unsigned own = read_of(bits_of(b, t->config));
         const set_size size = { o->N, b->is_cross ? o->S : o->N,
                                 i == o->narrows ? o->M : o->N };
-        if (transformer_tape_skips(t, i)) continue;
+        if (skips(t, i)) continue;
         TRY(make_set(&t->kept[i], memory, own, &size, t->config, err));
         share(&t->kept[i], own, &t->shared);
         t->kept[i].out = next;
@@ -300,7 +301,7 @@ static transformer_acts *acts_of(transformer_tape *t, size_t i)
 real *transformer_tape_input(transformer_tape *t)
 {
     for (size_t i = 0; i < t->n; i++)
-        if (!transformer_tape_skips(t, i)) return acts_of(t, i)->x;
+        if (!skips(t, i)) return acts_of(t, i)->x;
     return t->out;
 }
 
@@ -322,7 +323,7 @@ real *transformer_tape_forward(transformer_tape *t, size_t i, real *x,
 {
     const size_t n = t->options.N * t->config->hidden;
     transformer_acts *const a = acts_of(t, i);
-    if (transformer_tape_skips(t, i)) return x;
+    if (skips(t, i)) return x;
     if (t->inputs != NULL && i >= t->options.first)
         memcpy(t->inputs + (i - t->options.first) * n, x, n * sizeof *x);
     if (a->x != x) memcpy(a->x, x, n * sizeof *x);
@@ -335,7 +336,7 @@ void transformer_tape_backward(transformer_tape *t, size_t i, transformer_grads 
 {
     const size_t n = t->options.N * t->config->hidden;
     transformer_acts *const a = acts_of(t, i);
-    if (transformer_tape_skips(t, i)) return;
+    if (skips(t, i)) return;
     if (t->inputs != NULL && t->held != i) {
         memcpy(a->x, t->inputs + (i - t->options.first) * n, n * sizeof *a->x);
         run(t, i, a, view, scratch);

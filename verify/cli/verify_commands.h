@@ -15,9 +15,6 @@ extern const lvlm_command command_compare;
 extern const lvlm_command command_replay;
 extern const lvlm_command command_precision;
 
-/* A table on stdout, its verdicts coloured where that is wanted. */
-void verify_print_table(const char *table);
-
 /* A replay or a measure on stdout, as text or JSON. */
 LVLM_MUST_CHECK int verify_print_result(const lvlm_replay *result, bool json,
                                         lvlm_error *err);

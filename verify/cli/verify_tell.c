@@ -5,7 +5,8 @@
 #include "formats/cli/terminal.h"
 #include "verify/cli/verify_commands.h"
 
-void verify_print_table(const char *table)
+/* A table on stdout, its verdicts coloured where that is wanted. */
+static void print_table(const char *table)
 {
     static const lvlm_verdict_colour words[] = {
         { "ok", LVLM_GREEN },
@@ -27,7 +28,7 @@ int verify_print_result(const lvlm_replay *result, bool json, lvlm_error *err)
     if (rc == 0 && json)
         lvlm_print_json_text(text.text);
     else if (rc == 0)
-        verify_print_table(text.text);
+        print_table(text.text);
     lvlm_strbuf_free(&text);
     return rc;
 }
