@@ -4,7 +4,7 @@
  *   checkpoint_directory.c  config.json, model files, side files (Hugging Face)
  *   open_file               one file: native if its metadata says so; an .npz with the
  *                           config.json that its family derives from the shapes
- *   checkpoint_tensors.c    maps a file and reads its tensors (all kinds) */
+ *   contents_read.c         maps a file and reads its tensors (all kinds) */
 #include "formats/checkpoint.h"
 
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/checkpoint_parts.h"
+#include "formats/contents_read.h"
 #include "formats/family.h"
 #include "formats/hub_cache.h"
 #include "formats/native.h"
@@ -92,22 +93,6 @@ static int open_file(lvlm_checkpoint *cp, const char *config, lvlm_error *err)
     return carry_side_files(cp, err);
 }
 
-int lvlm_checkpoint_check_native(const void *header, size_t n_bytes, lvlm_error *err)
-{
-    lvlm_infile map = { .bytes = header, .n_bytes = n_bytes };
-    lvlm_source_file file = { .name = "", .map = &map };
-    lvlm_checkpoint *cp = lvlm_calloc(1, sizeof *cp);
-    if (cp == NULL) return lvlm_fail_memory(err);
-    cp->kind = LVLM_CHECKPOINT_NATIVE;
-    cp->headers_only = true;
-    cp->files = &file;
-    int rc = checkpoint_add_safetensors(cp, &map, err);
-    if (rc == 0) rc = checkpoint_index_names(cp, err);
-    if (rc == 0) rc = lvlm_native_validate(cp, err);
-    lvlm_checkpoint_close(cp); /* n_files is 0: the header is still the caller's */
-    return rc;
-}
-
 /* ---- public --------------------------------------------------------------------- */
 
 /* Resolve `path`: itself or, for a model id, its snapshot in the hub's cache. */
@@ -161,54 +146,6 @@ int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path,
 void lvlm_checkpoint_close(lvlm_checkpoint *cp)
 {
     if (cp == NULL) return;
-    for (size_t i = 0; i < cp->n_files; i++) {
-        lvlm_infile_close(cp->files[i].map);
-        lvlm_free(cp->files[i].copies);
-    }
-    for (size_t i = 0; i < cp->n_side_maps; i++) lvlm_infile_close(cp->side_maps[i]);
     lvlm_native_free(cp->native);
-    lvlm_json_free(cp->config);
-    lvlm_json_free(cp->metadata);
-    lvlm_free(cp->tensors);
-    lvlm_arena_free(&cp->arena);
-    lvlm_free(cp);
-}
-
-/* ---- changes -------------------------------------------------------------------- */
-
-int lvlm_checkpoint_unchanged(const lvlm_checkpoint *cp, lvlm_error *err)
-{
-    for (size_t i = 0; i < cp->n_files; i++)
-        TRY(lvlm_infile_unchanged(cp->files[i].map, err));
-    for (size_t i = 0; i < cp->n_side_maps; i++)
-        TRY(lvlm_infile_unchanged(cp->side_maps[i], err));
-    return 0;
-}
-
-/* ---- finding -------------------------------------------------------------------- */
-
-static int name_of_tensor(const void *name, const void *tensor)
-{
-    return strcmp(name, (*(const lvlm_tensor *const *)tensor)->name);
-}
-
-const lvlm_tensor *lvlm_checkpoint_find(const lvlm_checkpoint *cp, const char *name)
-{
-    if (cp->n_tensors == 0) return NULL;
-    const lvlm_tensor *const *found =
-        bsearch(name, cp->by_name, cp->n_tensors, sizeof *cp->by_name, name_of_tensor);
-    return found != NULL ? *found : NULL;
-}
-
-static int name_of_side_file(const void *name, const void *side)
-{
-    return strcmp(name, ((const lvlm_side_file *)side)->name);
-}
-
-const lvlm_side_file *lvlm_checkpoint_side_file(const lvlm_checkpoint *cp,
-                                                const char *name)
-{
-    if (cp->n_side_files == 0) return NULL;
-    return bsearch(name, cp->side_files, cp->n_side_files, sizeof *cp->side_files,
-                   name_of_side_file);
+    checkpoint_free(cp);
 }

@@ -8,6 +8,7 @@
 #include "formats/base/json.h"
 #include "formats/base/temporary.h"
 #include "formats/base/text.h"
+#include "formats/contents_read.h"
 #include "formats/family.h"
 #include "formats/native.h"
 #include "formats/packed.h"

@@ -12,7 +12,7 @@
 #define LVLM_FORMATS_DIGESTS_H
 
 #include "formats/base/digest.h"
-#include "formats/checkpoint.h"
+#include "formats/contents.h"
 
 LVLM_BEGIN_DECLS
 

@@ -5,9 +5,11 @@
 #include <assert.h>
 #include <string.h>
 
+#include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/size.h"
 #include "formats/base/text.h"
+#include "formats/contents_read.h"
 #include "formats/safetensors.h"
 
 static const lvlm_hex_digest zeros =
@@ -161,6 +163,23 @@ int lvlm_native_root(lvlm_hex_digest hex, const lvlm_checkpoint *cp, lvlm_error 
     if (rc == 0) rc = lvlm_digest_update(&digest, bytes + after, n - after, err);
     if (rc == 0) rc = lvlm_digest_finish(&digest, hex, err);
     lvlm_digest_free(&digest);
+    return rc;
+}
+
+int lvlm_native_check_header(const void *header, size_t n_bytes, lvlm_error *err)
+{
+    lvlm_infile map = { .bytes = header, .n_bytes = n_bytes };
+    lvlm_source_file file = { .name = "", .map = &map };
+    lvlm_checkpoint *cp = lvlm_calloc(1, sizeof *cp);
+    if (cp == NULL) return lvlm_fail_memory(err);
+    cp->kind = LVLM_CHECKPOINT_NATIVE;
+    cp->headers_only = true;
+    cp->files = &file;
+    int rc = checkpoint_add_safetensors(cp, &map, err);
+    if (rc == 0) rc = checkpoint_index_names(cp, err);
+    if (rc == 0) rc = lvlm_native_validate(cp, err);
+    lvlm_native_free(cp->native);
+    checkpoint_free(cp); /* n_files is 0: the header is still the caller's */
     return rc;
 }
 

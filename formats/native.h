@@ -10,7 +10,7 @@
 #define LVLM_FORMATS_NATIVE_H
 
 #include "formats/base/digest.h"
-#include "formats/checkpoint.h"
+#include "formats/contents.h"
 #include "formats/family.h"
 #include "formats/ledger.h"
 
@@ -78,6 +78,10 @@ bool lvlm_native_claims(const char *path);
  * checksum does, and so do the commands that copy tensors or prove something with
  * them. */
 LVLM_MUST_CHECK int lvlm_native_validate(lvlm_checkpoint *checkpoint, lvlm_error *err);
+/* Check a header in memory by every rule that opening a native file checks. For
+ * writers, before they write it. */
+LVLM_MUST_CHECK int lvlm_native_check_header(const void *header, size_t n_bytes,
+                                             lvlm_error *err);
 /* For lvlm_checkpoint_close. */
 void lvlm_native_free(lvlm_native *native);
 

@@ -38,7 +38,7 @@ int lvlm_native_writer_open(lvlm_native_writer *out, const lvlm_native_meta *met
     };
     int rc = lvlm_native_header(&header, meta, tensors, n_tensors, NULL, root, err);
     out->header_bytes = header.length;
-    if (rc == 0) rc = lvlm_checkpoint_check_native(header.text, header.length, err);
+    if (rc == 0) rc = lvlm_native_check_header(header.text, header.length, err);
     if (rc == LVLM_EFORMAT)
         lvlm_prefix(err, "%s: would not be a native file: ", lvlm_outfile_path(file));
     lvlm_strbuf_free(&header);

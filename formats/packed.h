@@ -2,7 +2,7 @@
 #ifndef LVLM_FORMATS_PACKED_H
 #define LVLM_FORMATS_PACKED_H
 
-#include "formats/checkpoint.h"
+#include "formats/contents.h"
 
 LVLM_BEGIN_DECLS
 

@@ -6,7 +6,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "formats/checkpoint.h"
+#include "formats/contents.h"
 
 LVLM_BEGIN_DECLS
 

@@ -178,7 +178,7 @@ static int flip_byte(void *user, size_t i, lvlm_error *err)
     memcpy(header, f->header, f->n);
     for (int bit = 0; bit < 8 && rc == 0; bit++) {
         header[i] ^= (unsigned char)(1 << bit);
-        if (lvlm_checkpoint_check_native(header, f->n, NULL) != LVLM_EFORMAT)
+        if (lvlm_native_check_header(header, f->n, NULL) != LVLM_EFORMAT)
             rc = lvlm_fail(err, LVLM_ECHECK, "bit %d of byte %zu can be flipped", bit,
                            i);
         header[i] ^= (unsigned char)(1 << bit);
@@ -196,7 +196,7 @@ static void every_bit_of_a_header_counts(void **state)
     assert_int_equal(import(HUB, scratch_path(s, "bits.lvlm"), false, NULL), 0);
     assert_int_equal(lvlm_infile_open(&in, scratch_path(s, "bits.lvlm"), NULL), 0);
     flips f = { in->bytes, (size_t)lvlm_load_le(in->bytes, 8) + 8 };
-    assert_int_equal(lvlm_checkpoint_check_native(f.header, f.n, NULL), 0);
+    assert_int_equal(lvlm_native_check_header(f.header, f.n, NULL), 0);
     if (lvlm_workers_each(4, f.n, flip_byte, &f, &err) < 0) fail_msg("%s", err.text);
     lvlm_infile_close(in);
 }

@@ -1,8 +1,8 @@
-/* checkpoint_tensors.c - a file mapped and its tensors read, whatever its container.
+/* contents_read.c - a file mapped and its tensors read, whatever its container.
  *
  * A new container is added in checkpoint_add_file: anything that yields tensors in a
  * mapped file. */
-#include "formats/checkpoint_parts.h"
+#include "formats/contents_read.h"
 
 #include <fnmatch.h>
 #include <stdlib.h>
