@@ -14,7 +14,7 @@
 #include "convert/make.h"
 #include "formats/base/alloc.h"
 #include "formats/base/workers.h"
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 
 /* Fits a core's L2 cache together with the input, so that hashing reads what was just
  * copied from cache. */

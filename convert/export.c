@@ -16,9 +16,9 @@
 #include "formats/base/json.h"
 #include "formats/base/outfile.h"
 #include "formats/base/size.h"
-#include "formats/native.h"
-#include "formats/rewrite.h"
-#include "formats/shards.h"
+#include "formats/container/shards.h"
+#include "formats/native/native.h"
+#include "formats/native/rewrite.h"
 
 const char *lvlm_export_digest(const lvlm_export *ex, const char *name)
 {

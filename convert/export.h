@@ -10,7 +10,7 @@
 
 #include "convert/plan.h"
 #include "formats/base/outdir.h"
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 
 LVLM_BEGIN_DECLS
 

@@ -11,9 +11,9 @@
 #include "convert/export_parts.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
-#include "formats/native.h"
-#include "formats/safetensors.h"
-#include "formats/shards.h"
+#include "formats/container/safetensors.h"
+#include "formats/container/shards.h"
+#include "formats/native/native.h"
 
 /* A tensor to be written, and its parts. */
 typedef struct fresh {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "convert/export_parts.h"
-#include "formats/native.h"
+#include "formats/native/native.h"
 
 /* Widened values narrow to the same bits or, if training or merging has changed them,
  * to the nearest ones. Rounded values cannot be restored. */

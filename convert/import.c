@@ -21,8 +21,8 @@
 #include "formats/base/json.h"
 #include "formats/base/utf8.h"
 #include "formats/base/version.h"
-#include "formats/native_writer.h"
-#include "formats/safetensors.h"
+#include "formats/container/safetensors.h"
+#include "formats/native/native_writer.h"
 
 /* ---- what may be missing -------------------------------------------------------- */
 

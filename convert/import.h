@@ -9,7 +9,7 @@
 
 #include "convert/plan.h"
 #include "formats/base/outfile.h"
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 
 LVLM_BEGIN_DECLS
 

@@ -2,7 +2,7 @@
  * import_frames.h. */
 #include "convert/import_frames.h"
 
-#include "formats/native.h"
+#include "formats/native/native.h"
 
 uint64_t lvlm_import_file_bytes(const lvlm_checkpoint *cp, size_t file)
 {

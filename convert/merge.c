@@ -2,7 +2,7 @@
 #include "convert/merge.h"
 
 #include "formats/base/json.h"
-#include "formats/rewrite.h"
+#include "formats/native/rewrite.h"
 
 int lvlm_merge_open(lvlm_merge *out, const char *model, const char *adapter,
                     lvlm_notes *notes, lvlm_error *err)

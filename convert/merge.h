@@ -5,7 +5,7 @@
 #ifndef LVLM_CONVERT_MERGE_H
 #define LVLM_CONVERT_MERGE_H
 
-#include "formats/adapter_fold.h"
+#include "formats/adapter/adapter_fold.h"
 
 LVLM_BEGIN_DECLS
 

@@ -7,9 +7,9 @@
 
 #include "formats/base/arena.h"
 #include "formats/base/digest.h"
-#include "formats/numeric.h"
-#include "formats/tensor.h"
-#include "formats/transform.h"
+#include "formats/container/numeric.h"
+#include "formats/container/tensor.h"
+#include "formats/container/transform.h"
 
 LVLM_BEGIN_DECLS
 

@@ -6,7 +6,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/size.h"
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 
 /* Sides of a grid: far above any image; the product of three is below 2^64. */
 enum { MAX_GRID = 1 << 16 };

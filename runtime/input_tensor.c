@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "formats/base/bytes.h"
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 
 enum {
     NAME_BYTES = 128,

@@ -5,7 +5,7 @@
 #ifndef LVLM_RUNTIME_INPUT_TENSOR_H
 #define LVLM_RUNTIME_INPUT_TENSOR_H
 
-#include "formats/checkpoint.h"
+#include "formats/checkpoint/checkpoint.h"
 
 LVLM_BEGIN_DECLS
 

@@ -9,7 +9,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/processors.h"
-#include "formats/digests.h"
+#include "formats/native/digests.h"
 #include "runtime/model/engine.h"
 #include "runtime/threads.h"
 

@@ -26,7 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "formats/adapter.h"
+#include "formats/adapter/adapter.h"
 
 LVLM_BEGIN_DECLS
 

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "formats/digests.h"
-#include "formats/native.h"
+#include "formats/native/digests.h"
+#include "formats/native/native.h"
 
 typedef struct work {
     const lvlm_checkpoint *cp;

@@ -3,7 +3,7 @@
 #ifndef LVLM_VERIFY_CHECKSUM_H
 #define LVLM_VERIFY_CHECKSUM_H
 
-#include "formats/checkpoint.h"
+#include "formats/checkpoint/checkpoint.h"
 
 LVLM_BEGIN_DECLS
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 
 enum { BLOCK = 1 << 15 };
 

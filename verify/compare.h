@@ -3,7 +3,7 @@
 #ifndef LVLM_VERIFY_COMPARE_H
 #define LVLM_VERIFY_COMPARE_H
 
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 #include "verify/metrics.h"
 
 LVLM_BEGIN_DECLS

@@ -3,7 +3,7 @@
 #ifndef LVLM_VERIFY_PROJECTIONS_H
 #define LVLM_VERIFY_PROJECTIONS_H
 
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 
 LVLM_BEGIN_DECLS
 

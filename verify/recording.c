@@ -9,7 +9,7 @@
 #include "formats/base/json.h"
 #include "formats/base/keys.h"
 #include "formats/base/text.h"
-#include "formats/finite.h"
+#include "formats/container/finite.h"
 #include "runtime/input_tensor.h"
 
 enum { NAME_BYTES = 1024 };

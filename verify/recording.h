@@ -4,7 +4,7 @@
 #define LVLM_VERIFY_RECORDING_H
 
 #include "formats/base/digest.h"
-#include "formats/checkpoint.h"
+#include "formats/checkpoint/checkpoint.h"
 #include "verify/stage_error.h"
 
 LVLM_BEGIN_DECLS
@@ -23,10 +23,11 @@ typedef struct lvlm_recording {
     const cJSON *metadata;
     const char *family;
     const char
-        *reference;     /* whose behaviour it shows: "trained", "transformers-X.Y.Z" */
-    bool in_double;     /* computed in double throughout */
-    const char *source; /* digest of the checkpoint (formats/source_digest.h) */
-    size_t layers;      /* of a model cut to its first decoder blocks; 0: a whole one */
+        *reference; /* whose behaviour it shows: "trained", "transformers-X.Y.Z" */
+    bool in_double; /* computed in double throughout */
+    const char
+        *source;   /* digest of the checkpoint (formats/checkpoint/source_digest.h) */
+    size_t layers; /* of a model cut to its first decoder blocks; 0: a whole one */
     const lvlm_tensor *ids;  /* I64 or I32 [B, T], or NULL */
     const lvlm_tensor *mask; /* the same */
 } lvlm_recording;

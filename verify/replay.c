@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "formats/source_digest.h"
+#include "formats/checkpoint/source_digest.h"
 #include "verify/bands.h"
 #include "verify/describe.h"
 #include "verify/judge.h"

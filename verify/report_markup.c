@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "formats/base/utf8.h"
-#include "formats/finite.h"
+#include "formats/container/finite.h"
 
 /* Bytes of the well-formed character at `at`; 0 when there is none. */
 static size_t character_bytes(const char *at, const char *end)

@@ -7,7 +7,7 @@
 
 #include "formats/base/random.h"
 #include "formats/base/text.h"
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 #include "verify/bands.h"
 #include "verify/judge.h"
 #include "verify/pass.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 #include "runtime/input_tensor.h"
 
 /* A row of the reference is taken to be at least this part of the median row. */

@@ -12,7 +12,7 @@
 #ifndef LVLM_VERIFY_STAGE_ERROR_H
 #define LVLM_VERIFY_STAGE_ERROR_H
 
-#include "formats/checkpoint.h"
+#include "formats/checkpoint/checkpoint.h"
 #include "verify/metrics.h"
 
 LVLM_BEGIN_DECLS

@@ -6,9 +6,9 @@
 #include "convert/cli/commands.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/checkpoint/manifest.h"
 #include "formats/cli/program.h"
-#include "formats/manifest.h"
-#include "formats/native.h"
+#include "formats/native/native.h"
 
 typedef struct args {
     lvlm_common_args common;

@@ -3,7 +3,7 @@
 #ifndef LVLM_FORMATS_CLI_FOLD_TEXT_H
 #define LVLM_FORMATS_CLI_FOLD_TEXT_H
 
-#include "formats/adapter_fold.h"
+#include "formats/adapter/adapter_fold.h"
 
 /* "does not record which weights it was trained beside; its maker names 'NAME'", about
  * an adapter that does not; NULL when it does. */

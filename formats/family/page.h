@@ -4,7 +4,7 @@
 #ifndef LVLM_FORMATS_FAMILY_PAGE_H
 #define LVLM_FORMATS_FAMILY_PAGE_H
 
-#include "formats/family.h"
+#include "formats/family/family.h"
 
 LVLM_BEGIN_DECLS
 

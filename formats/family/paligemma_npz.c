@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "formats/contents.h"
+#include "formats/container/contents.h"
 #include "formats/family/page.h"
 
 /* ---- keys ----------------------------------------------------------------------- */

@@ -3,7 +3,7 @@
 #ifndef LVLM_FORMATS_FAMILY_PALIGEMMA_NPZ_H
 #define LVLM_FORMATS_FAMILY_PALIGEMMA_NPZ_H
 
-#include "formats/family.h"
+#include "formats/family/family.h"
 
 LVLM_BEGIN_DECLS
 

@@ -10,7 +10,7 @@
 #ifndef LVLM_RUNTIME_BLOCK_WEIGHTS_H
 #define LVLM_RUNTIME_BLOCK_WEIGHTS_H
 
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 #include "runtime/ops/lowrank.h"
 #include "runtime/ops/stored.h"
 

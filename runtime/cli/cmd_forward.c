@@ -8,9 +8,9 @@
 #include "formats/base/json.h"
 #include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
-#include "formats/finite.h"
-#include "formats/numeric.h"
-#include "formats/safetensors.h"
+#include "formats/container/finite.h"
+#include "formats/container/numeric.h"
+#include "formats/container/safetensors.h"
 #include "runtime/cli/run_commands.h"
 #include "runtime/collect.h"
 

@@ -12,7 +12,7 @@
 #include "formats/base/json.h"
 #include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
-#include "formats/digests.h"
+#include "formats/native/digests.h"
 #include "runtime/cli/answer.h"
 #include "runtime/cli/run_commands.h"
 #include "runtime/generate/generate.h"

@@ -8,8 +8,8 @@
 #include "formats/base/json.h"
 #include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
-#include "formats/digests.h"
-#include "formats/safetensors.h"
+#include "formats/container/safetensors.h"
+#include "formats/native/digests.h"
 #include "runtime/cli/prompting.h"
 #include "runtime/cli/run_commands.h"
 

@@ -8,7 +8,7 @@
 #include "formats/base/json.h"
 #include "formats/cli/program.h"
 #include "formats/cli/terminal.h"
-#include "formats/digests.h"
+#include "formats/native/digests.h"
 #include "runtime/cli/run_commands.h"
 #include "runtime/input/tokenizer.h"
 

@@ -5,7 +5,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/keys.h"
-#include "formats/side_file.h"
+#include "formats/container/side_file.h"
 
 static const char generation_file[] = "generation_config.json";
 static const char config_file[] = "config.json";

@@ -2,7 +2,7 @@
 #ifndef LVLM_RUNTIME_GENERATE_GENERATION_CONFIG_H
 #define LVLM_RUNTIME_GENERATE_GENERATION_CONFIG_H
 
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 #include "runtime/generate/sampler.h"
 
 LVLM_BEGIN_DECLS

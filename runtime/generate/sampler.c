@@ -8,7 +8,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/random.h"
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 
 int lvlm_sampling_check(const lvlm_sampling *s, lvlm_error *err)
 {

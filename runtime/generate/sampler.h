@@ -12,7 +12,7 @@
 #include <stdbool.h>
 
 #include "formats/base/error.h"
-#include "formats/tensor.h"
+#include "formats/container/tensor.h"
 
 LVLM_BEGIN_DECLS
 

@@ -8,7 +8,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
-#include "formats/side_file.h"
+#include "formats/container/side_file.h"
 #include "runtime/input/prompt_affix.h"
 #include "runtime/input/prompt_style.h"
 

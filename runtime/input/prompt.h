@@ -20,7 +20,7 @@
 
 #include <stdint.h>
 
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 #include "runtime/input/messages.h"
 #include "runtime/input/tokenizer.h"
 

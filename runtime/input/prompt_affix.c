@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "formats/side_file.h"
+#include "formats/container/side_file.h"
 
 static const char tokenizer_file[] = "tokenizer.json";
 static const char config_file[] = "tokenizer_config.json";

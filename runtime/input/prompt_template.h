@@ -11,7 +11,7 @@
 #ifndef LVLM_RUNTIME_INPUT_PROMPT_TEMPLATE_H
 #define LVLM_RUNTIME_INPUT_PROMPT_TEMPLATE_H
 
-#include "formats/checkpoint.h"
+#include "formats/checkpoint/checkpoint.h"
 #include "runtime/input/template_forms.h"
 #include "runtime/input/template_parts.h"
 

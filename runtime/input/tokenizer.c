@@ -8,7 +8,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/text.h"
-#include "formats/side_file.h"
+#include "formats/container/side_file.h"
 #include "runtime/input/tokenizer_parts.h"
 
 #define N_LOCATIONS 1024

@@ -40,7 +40,7 @@
 #include <stdint.h>
 
 #include "formats/base/strbuf.h"
-#include "formats/checkpoint.h"
+#include "formats/checkpoint/checkpoint.h"
 
 LVLM_BEGIN_DECLS
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "formats/side_file.h"
+#include "formats/container/side_file.h"
 #include "runtime/input/tokenizer_parts.h"
 
 static const char *line_end(const char *at, const char *end)

@@ -23,7 +23,7 @@
 #ifndef LVLM_RUNTIME_INPUT_VISION_INPUT_H
 #define LVLM_RUNTIME_INPUT_VISION_INPUT_H
 
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 #include "runtime/input/image.h"
 #include "runtime/input/resample.h"
 

@@ -9,7 +9,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/keys.h"
-#include "formats/side_file.h"
+#include "formats/container/side_file.h"
 
 enum { WORD_BYTES = 64 };
 

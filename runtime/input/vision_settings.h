@@ -4,7 +4,7 @@
 #ifndef LVLM_RUNTIME_INPUT_VISION_SETTINGS_H
 #define LVLM_RUNTIME_INPUT_VISION_SETTINGS_H
 
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 #include "runtime/input/resample.h"
 #include "runtime/inputs.h"
 

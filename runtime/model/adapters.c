@@ -7,7 +7,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/size.h"
 #include "formats/base/text.h"
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 
 /* Where every module's factors begin. */
 static int lay_out(adapters *x, lvlm_error *err)

@@ -11,7 +11,7 @@
 
 #include <assert.h>
 
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 #include "runtime/ops/vmath.h"
 
 enum {

@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 #include "runtime/ops/vmath.h"
 
 LVLM_SIMD_CLONES static void widen_bf16(real *out, const uint16_t *w, size_t n)

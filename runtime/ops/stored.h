@@ -2,7 +2,7 @@
 #ifndef LVLM_RUNTIME_OPS_STORED_H
 #define LVLM_RUNTIME_OPS_STORED_H
 
-#include "formats/dtype.h"
+#include "formats/container/dtype.h"
 #include "runtime/ops/ops.h"
 
 /* A matrix as stored in the file: row-major, F32, F64, BF16 or F16, aligned to its

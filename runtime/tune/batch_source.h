@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "formats/base/digest.h"
-#include "formats/checkpoint.h"
+#include "formats/checkpoint/checkpoint.h"
 
 LVLM_BEGIN_DECLS
 

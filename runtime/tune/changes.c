@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "formats/native.h"
+#include "formats/native/native.h"
 
 static const char *const parts[LVLM_N_CHANGE_PARTS] = { "vision", "connector", "text",
                                                         "rest" };

@@ -7,7 +7,7 @@
 #ifndef LVLM_RUNTIME_TUNE_DECAY_H
 #define LVLM_RUNTIME_TUNE_DECAY_H
 
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 
 LVLM_BEGIN_DECLS
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "formats/side_file.h"
+#include "formats/container/side_file.h"
 
 static const char *const names[] = { "*dropout*", "*_pdrop", "drop_path_rate", NULL };
 

@@ -2,7 +2,7 @@
 #ifndef LVLM_RUNTIME_TUNE_DROPOUT_H
 #define LVLM_RUNTIME_TUNE_DROPOUT_H
 
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 
 LVLM_BEGIN_DECLS
 

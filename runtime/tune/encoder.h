@@ -8,7 +8,7 @@
 #ifndef LVLM_RUNTIME_TUNE_ENCODER_H
 #define LVLM_RUNTIME_TUNE_ENCODER_H
 
-#include "formats/checkpoint.h"
+#include "formats/checkpoint/checkpoint.h"
 #include "runtime/tune/example.h"
 
 LVLM_BEGIN_DECLS

@@ -18,7 +18,7 @@
 #ifndef LVLM_RUNTIME_TUNE_LORA_H
 #define LVLM_RUNTIME_TUNE_LORA_H
 
-#include "formats/adapter.h"
+#include "formats/adapter/adapter.h"
 
 LVLM_BEGIN_DECLS
 

@@ -4,7 +4,7 @@
 #ifndef LVLM_RUNTIME_TUNE_STAGE_H
 #define LVLM_RUNTIME_TUNE_STAGE_H
 
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 
 LVLM_BEGIN_DECLS
 

@@ -8,7 +8,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/text.h"
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 #include "runtime/tune/decay.h"
 #include "runtime/tune/dropout.h"
 #include "runtime/tune/trainer_lora.h"

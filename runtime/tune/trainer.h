@@ -9,7 +9,7 @@
 #ifndef LVLM_RUNTIME_TUNE_TRAINER_H
 #define LVLM_RUNTIME_TUNE_TRAINER_H
 
-#include "formats/adapter_fold.h"
+#include "formats/adapter/adapter_fold.h"
 #include "runtime/model.h"
 #include "runtime/tune/adamw.h"
 #include "runtime/tune/lora.h"

@@ -12,7 +12,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/random.h"
-#include "formats/rewrite.h"
+#include "formats/native/rewrite.h"
 
 /* ---- made ----------------------------------------------------------------------- */
 

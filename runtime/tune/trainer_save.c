@@ -5,9 +5,9 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
-#include "formats/finite.h"
-#include "formats/numeric.h"
-#include "formats/rewrite.h"
+#include "formats/container/finite.h"
+#include "formats/container/numeric.h"
+#include "formats/native/rewrite.h"
 #include "runtime/tune/trainer.h"
 
 enum { CHUNK = 1 << 16 }; /* values narrowed at a time */

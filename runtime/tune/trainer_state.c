@@ -15,9 +15,9 @@
 #include "formats/base/alloc.h"
 #include "formats/base/bytes.h"
 #include "formats/base/json.h"
-#include "formats/digests.h"
-#include "formats/native.h"
-#include "formats/safetensors.h"
+#include "formats/container/safetensors.h"
+#include "formats/native/digests.h"
+#include "formats/native/native.h"
 #include "runtime/tune/trainer_lora.h"
 
 /* ---- settings ------------------------------------------------------------------- */

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 #include "runtime/block/configure.h"
 #include "runtime/block/workspace.h"
 #include "runtime/ops/linear.h"

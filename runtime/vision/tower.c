@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 #include "runtime/block/configure.h"
 #include "runtime/ops/patchify.h"
 

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 #include "runtime/generate/generate.h"
 #include "runtime/ops/linear.h"
 #include "runtime/ops/vmath.h"

@@ -16,8 +16,8 @@
 #include "convert/import.h"
 #include "convert/make.h"
 #include "formats/base/json.h"
-#include "formats/native.h"
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
+#include "formats/native/native.h"
 #include "tests/support/scratch.h"
 
 #define HUB LVLM_FIXTURES "/paligemma-layouts/hub"

@@ -15,8 +15,8 @@
 #include "convert/import.h"
 #include "convert/merge.h"
 #include "formats/base/json.h"
-#include "formats/numeric.h"
-#include "formats/rewrite.h"
+#include "formats/container/numeric.h"
+#include "formats/native/rewrite.h"
 #include "tests/support/scratch.h"
 
 #define LORA LVLM_FIXTURES "/lora/"

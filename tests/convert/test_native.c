@@ -14,7 +14,7 @@
 #include "formats/base/bytes.h"
 #include "formats/base/json.h"
 #include "formats/base/workers.h"
-#include "formats/native.h"
+#include "formats/native/native.h"
 #include "tests/support/scratch.h"
 
 #define HUB LVLM_FIXTURES "/paligemma-layouts/hub"

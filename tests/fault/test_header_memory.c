@@ -9,8 +9,8 @@
 #include <cmocka.h>
 
 #include "formats/base/strbuf.h"
-#include "formats/checkpoint.h"
-#include "formats/safetensors.h"
+#include "formats/checkpoint/checkpoint.h"
+#include "formats/container/safetensors.h"
 #include "tests/support/alloc_failing.h"
 #include "tests/support/scratch.h"
 

@@ -12,7 +12,7 @@
 
 #include "formats/base/json.h"
 #include "formats/cli/program.h"
-#include "formats/tensor.h"
+#include "formats/container/tensor.h"
 #include "tests/support/alloc_failing.h"
 
 static const char expected[] = "{\n"

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "formats/adapter.h"
+#include "formats/adapter/adapter.h"
 #include "formats/base/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/adapter_fold.h"
+#include "formats/adapter/adapter_fold.h"
 #include "formats/base/alloc.h"
 #include "runtime/model.h"
 #include "tests/fuzz/fuzz_kit.h"

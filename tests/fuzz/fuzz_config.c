@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #include "formats/base/json.h"
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 #include "runtime/inputs.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 #include "runtime/inputs.h"
 #include "runtime/tune/encoder.h"
 #include "tests/fuzz/fuzz_kit.h"

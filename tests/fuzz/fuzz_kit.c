@@ -10,9 +10,9 @@
 
 #include "convert/import.h"
 #include "formats/base/alloc.h"
-#include "formats/native.h"
-#include "formats/numeric.h"
-#include "formats/safetensors.h"
+#include "formats/container/numeric.h"
+#include "formats/container/safetensors.h"
+#include "formats/native/native.h"
 
 enum { PATHS = 8, PATH_BYTES = 512, MAX_TENSORS = 4096 };
 

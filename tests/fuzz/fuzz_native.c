@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "convert/export.h"
-#include "formats/adapter_fold.h"
+#include "formats/adapter/adapter_fold.h"
 #include "formats/base/alloc.h"
-#include "formats/rewrite.h"
+#include "formats/native/rewrite.h"
 #include "runtime/model.h"
 #include "tests/fuzz/fuzz_kit.h"
 #include "verify/checksum.h"

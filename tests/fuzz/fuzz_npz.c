@@ -6,8 +6,8 @@
 
 #include "convert/import.h"
 #include "formats/base/alloc.h"
-#include "formats/npz.h"
-#include "formats/transform.h"
+#include "formats/container/npz.h"
+#include "formats/container/transform.h"
 #include "tests/fuzz/fuzz_archive.h"
 #include "tests/fuzz/fuzz_kit.h"
 

@@ -3,8 +3,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "formats/torchfile.h"
-#include "formats/transform.h"
+#include "formats/container/torchfile.h"
+#include "formats/container/transform.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

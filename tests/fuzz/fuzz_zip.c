@@ -6,7 +6,7 @@
 #include <zlib.h>
 
 #include "formats/base/alloc.h"
-#include "formats/zip.h"
+#include "formats/container/zip.h"
 #include "tests/fuzz/fuzz_archive.h"
 #include "tests/fuzz/fuzz_kit.h"
 

@@ -4,7 +4,7 @@
 
 #include "formats/base/error.h"
 #include "formats/base/version.h"
-#include "formats/checkpoint.h"
+#include "formats/checkpoint/checkpoint.h"
 #include "runtime/model.h"
 
 #if LVLM_VERSION_NUMBER < 100

@@ -7,8 +7,13 @@
 # top of it, a header of a program is for that program, and those in formats/cli/ for
 # programs.
 rules='
-^formats/base/     formats/base/
-^formats/          formats/
+^formats/base/      formats/base/
+^formats/container/ formats/(base|container)/
+^formats/family/    formats/(base|container|family)/
+^formats/native/    formats/(base|container|family|native)/
+^formats/checkpoint/ formats/(base|container|family|native|checkpoint)/
+^formats/adapter/   formats/(base|container|family|native|checkpoint|adapter)/
+^formats/cli/       formats/
 ^convert/          formats/ convert/
 ^runtime/ops/      formats/ runtime/ops/ runtime/[^/]*$
 ^runtime/block/    formats/ runtime/(ops|block)/ runtime/[^/]*$

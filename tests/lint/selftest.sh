@@ -105,6 +105,9 @@ for lint in layers banned style headers format words english; do
     must "$lint" 0 '$'
 done
 
+planted layers formats/native/up.c 1 'may not include "formats/adapter/x.h"' <<'END'
+#include "formats/adapter/x.h"
+END
 planted layers formats/base/up.c 2 'may not include "runtime/ops/sum.h"' <<'END'
 /* up.c - goes up. */
 #include "runtime/ops/sum.h"
@@ -127,7 +130,7 @@ END
 planted layers tests/formats/test_x.c 1 'may not include "verify/report.h"' <<'END'
 #include "verify/report.h"
 END
-planted layers formats/near.c 1 'name "near.h" from the root' <<'END'
+planted layers formats/container/near.c 1 'name "near.h" from the root' <<'END'
 #include "near.h"
 END
 planted layers elsewhere/x.c 1 'this folder belongs to no layer' <<'END'

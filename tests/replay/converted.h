@@ -15,7 +15,7 @@
 #include "convert/import.h"
 #include "formats/base/json.h"
 #include "formats/base/outfile.h"
-#include "formats/rewrite.h"
+#include "formats/native/rewrite.h"
 #include "tests/support/scratch.h"
 
 /* Converts a Hugging Face directory; fails the test when it cannot. */

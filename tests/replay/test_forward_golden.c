@@ -17,7 +17,7 @@
 
 #include "formats/base/bytes.h"
 #include "formats/base/json.h"
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 #include "runtime/model.h"
 
 /* Relative L2; gcc 12, OpenBLAS 0.3.21. */

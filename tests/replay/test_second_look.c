@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/numeric.h"
-#include "formats/safetensors.h"
+#include "formats/container/numeric.h"
+#include "formats/container/safetensors.h"
 #include "runtime/collect.h"
 #include "tests/replay/converted.h"
 #include "tests/support/scratch.h"

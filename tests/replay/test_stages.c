@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "formats/native.h"
+#include "formats/native/native.h"
 #include "runtime/tune/trainer.h"
 #include "tests/replay/converted.h"
 #include "tests/support/scratch.h"

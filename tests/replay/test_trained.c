@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 #include "runtime/tune/batches.h"
 #include "runtime/tune/trainer.h"
 #include "tests/replay/converted.h"

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 
 enum { SYNTHETIC_TENSORS = 256 };
 

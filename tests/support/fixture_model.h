@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 
 typedef struct fixture_model {
     lvlm_checkpoint *checkpoint;

@@ -3,7 +3,7 @@
 
 #include "formats/base/json.h"
 #include "formats/cli/program.h"
-#include "formats/native.h"
+#include "formats/native/native.h"
 #include "verify/checksum.h"
 #include "verify/cli/verify_commands.h"
 

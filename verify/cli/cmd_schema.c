@@ -2,8 +2,8 @@
 #include <stdio.h>
 
 #include "formats/base/json.h"
+#include "formats/checkpoint/manifest.h"
 #include "formats/cli/program.h"
-#include "formats/manifest.h"
 #include "verify/cli/verify_commands.h"
 
 static const lvlm_option options[] = { LVLM_OPTION_END };

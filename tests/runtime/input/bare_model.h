@@ -4,7 +4,7 @@
 #define LVLM_TESTS_RUNTIME_INPUT_BARE_MODEL_H
 
 #include "formats/base/alloc.h"
-#include "formats/manifest.h"
+#include "formats/checkpoint/manifest.h"
 #include "tests/runtime/input/recorded.h"
 
 enum { BARE_FILES = 4 };

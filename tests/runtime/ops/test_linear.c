@@ -1,5 +1,5 @@
 /* test_linear.c - linear compared with a triple loop, gradients, stored dtypes. */
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 #include "runtime/ops/linear.h"
 #include "tests/runtime/ops/ops_test.h"
 #include "tests/support/gradcheck.h"

@@ -1,6 +1,6 @@
 /* test_rows.c - embedding, patches, dropped rows and cross entropy: formulas and
  * gradients. */
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 #include "runtime/ops/embed.h"
 #include "runtime/ops/loss.h"
 #include "runtime/ops/patchify.h"

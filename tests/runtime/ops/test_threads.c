@@ -2,7 +2,7 @@
  *
  * Written for `real`: test_threads_f32.c compiles it for float. Sizes are above
  * LVLM_PARALLEL_MIN, or the teams would never start. */
-#include "formats/numeric.h"
+#include "formats/container/numeric.h"
 #include "runtime/ops/activation.h"
 #include "runtime/ops/add.h"
 #include "runtime/ops/attention.h"

@@ -1,0 +1,237 @@
+/* adapter_fold.c - an adapter folded into a native file's weights; see adapter_fold.h.
+ *
+ *   one worker per adapted tensor: factors in double -> row by row to the new file */
+#include "formats/adapter/adapter_fold.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/container/finite.h"
+#include "formats/container/numeric.h"
+#include "formats/native/rewrite.h"
+
+/* One adapted tensor's part of the cost. */
+typedef struct part_cost {
+    lvlm_fold_cost cost;
+    uint64_t first; /* index of the first value that is not finite */
+} part_cost;
+
+typedef struct work {
+    const lvlm_fold *fold;
+    part_cost *parts;     /* (n, LVLM_MODULE_PARTS) of each tensor */
+    lvlm_fold_cost *cost; /* of all */
+} work;
+
+/* ---- one tensor ----------------------------------------------------------------- */
+
+/* An adapted tensor and the buffers of one row. */
+typedef struct row_fold {
+    const lvlm_tensor *stored;
+    size_t rows, in, r, element;
+    double scale;
+    double *a;                     /* (r,in) */
+    double *b;                     /* (rows,r) */
+    double *before, *exact, *kept; /* (in) as stored, with the adapter, rounded */
+    unsigned char *merged;         /* (in) kept, in the stored type */
+} row_fold;
+
+static bool changes(void *user, const lvlm_tensor *tensor)
+{
+    const work *const w = user;
+    size_t part;
+    return lvlm_adapter_find(&part, w->fold->adapter, tensor->name) != NULL;
+}
+
+static void row_fold_free(row_fold *f)
+{
+    lvlm_free(f->a);
+    lvlm_free(f->b);
+    lvlm_free(f->before);
+    lvlm_free(f->merged);
+}
+
+/* Both factors in double; of b only the rows of this part. */
+static int row_fold_make(row_fold *f, const lvlm_adapted *x, size_t part,
+                         const lvlm_tensor *stored, lvlm_error *err)
+{
+    const lvlm_module *const m = x->module;
+    const lvlm_transform rows = lvlm_module_rows(m, part, x->r);
+    *f = (row_fold){ .stored = stored,
+                     .rows = (size_t)stored->shape.dims[0],
+                     .in = m->in,
+                     .r = x->r,
+                     .element = lvlm_dtype_bytes(stored->dtype),
+                     .scale = x->scale };
+    double *const all = lvlm_calloc(m->out, x->r * sizeof *all);
+    f->a = lvlm_calloc(x->r, m->in * sizeof *f->a);
+    f->b = lvlm_calloc(f->rows, x->r * sizeof *f->b);
+    f->before = lvlm_calloc(m->in, 3 * sizeof *f->before);
+    f->merged = lvlm_calloc(m->in, sizeof(double));
+    const bool ok = all != NULL && f->a != NULL && f->b != NULL && f->before != NULL &&
+                    f->merged != NULL;
+    if (ok) {
+        f->exact = f->before + m->in;
+        f->kept = f->exact + m->in;
+        lvlm_convert_values(f->a, LVLM_F64, x->a.data, x->a.dtype, x->r * m->in);
+        lvlm_convert_values(all, LVLM_F64, x->b.data, x->b.dtype, m->out * x->r);
+        if (rows.n == 0)
+            memcpy(f->b, all, m->out * x->r * sizeof *all);
+        else if (!lvlm_transform_gather(
+                     f->b, 0, f->rows * x->r, &rows,
+                     (lvlm_elements){ all, m->out * x->r, sizeof *all })) {
+            lvlm_free(all);
+            return lvlm_fail(err, LVLM_EFORMAT,
+                             "%s: the rows of its parts are not those of the module",
+                             m->name);
+        }
+    }
+    lvlm_free(all);
+    return ok ? 0 : lvlm_fail_memory(err);
+}
+
+/* exact = before + scale b a, for row o */
+static void add_row(const row_fold *f, size_t o)
+{
+    const size_t in = f->in;
+    double *const exact = f->exact;
+    memset(exact, 0, in * sizeof *exact);
+    for (size_t k = 0; k < f->r; k++) {
+        const double b = f->b[o * f->r + k], *const a = f->a + k * in;
+        for (size_t i = 0; i < in; i++) exact[i] += b * a[i];
+    }
+    for (size_t i = 0; i < in; i++) exact[i] = f->before[i] + f->scale * exact[i];
+}
+
+/* Compute row o of f->merged, and its cost. *first: the first value that is not
+ * finite. */
+static void merge_row(const row_fold *f, size_t o, lvlm_fold_cost *cost,
+                      uint64_t *first)
+{
+    const lvlm_dtype dtype = f->stored->dtype;
+    const unsigned char *const stored = f->stored->data + o * f->in * f->element;
+    lvlm_convert_values(f->before, LVLM_F64, stored, dtype, f->in);
+    add_row(f, o);
+    lvlm_convert_values(f->merged, dtype, f->exact, LVLM_F64, f->in);
+    lvlm_convert_values(f->kept, LVLM_F64, f->merged, dtype, f->in);
+    for (size_t i = 0; i < f->in; i++) {
+        if (!isfinite(f->kept[i])) { /* values that were not finite before are kept */
+            if (isfinite(f->before[i]) && cost->n_not_finite++ == 0)
+                *first = o * f->in + i;
+            continue;
+        }
+        const double error = fabs(f->kept[i] - f->exact[i]);
+        const double change = f->exact[i] - f->before[i];
+        cost->n_lost += change != 0 && f->kept[i] == f->before[i];
+        if (!(error <= cost->max_error)) cost->max_error = error;
+        cost->error2 += error * error;
+        cost->exact2 += f->exact[i] * f->exact[i];
+        cost->change2 += change * change;
+    }
+    cost->n_values += f->in;
+}
+
+static int write(void *user, const lvlm_tensor *tensor, lvlm_rewrite_sink *sink,
+                 lvlm_error *err)
+{
+    const work *const w = user;
+    const lvlm_adapter *const adapter = w->fold->adapter;
+    part_cost c = { .cost = { .n_tensors = 1 } };
+    row_fold f;
+    size_t part;
+    const lvlm_adapted *const x = lvlm_adapter_find(&part, adapter, tensor->name);
+    assert(x != NULL);
+    const int rc = row_fold_make(&f, x, part, tensor, err);
+    for (size_t o = 0; rc == 0 && o < f.rows; o++) {
+        merge_row(&f, o, &c.cost, &c.first);
+        lvlm_rewrite_put(sink, f.merged, f.in * f.element);
+    }
+    row_fold_free(&f);
+    w->parts[(size_t)(x - adapter->at) * LVLM_MODULE_PARTS + part] = c;
+    return rc;
+}
+
+/* ---- the file ------------------------------------------------------------------- */
+
+static void add_cost(lvlm_fold_cost *sum, const lvlm_fold_cost *more)
+{
+    sum->n_tensors += more->n_tensors;
+    sum->n_values += more->n_values;
+    sum->n_lost += more->n_lost;
+    sum->n_not_finite += more->n_not_finite;
+    if (!(more->max_error <= sum->max_error)) sum->max_error = more->max_error;
+    sum->error2 += more->error2;
+    sum->exact2 += more->exact2;
+    sum->change2 += more->change2;
+}
+
+static int refuse_overflow(const work *w, size_t i, lvlm_error *err)
+{
+    const lvlm_module *const m = w->fold->adapter->at[i / LVLM_MODULE_PARTS].module;
+    const lvlm_target *const t = m->parts[i % LVLM_MODULE_PARTS];
+    const lvlm_dtype dtype = t->source->dtype;
+    char place[LVLM_SHAPE_TEXT];
+    return lvlm_fail(err, LVLM_ECHECK,
+                     "%" PRIu64
+                     " values are not finite with the adapter folded in, the "
+                     "first in '%s' at %s; %s ends at %.6g",
+                     w->cost->n_not_finite, t->name,
+                     lvlm_place_text(place, &t->shape, w->parts[i].first),
+                     lvlm_dtype_name(dtype), lvlm_dtype_most(dtype));
+}
+
+/* Sum up the cost of all tensors; fails if any value is no longer finite. */
+static int finish(void *user, lvlm_error *err)
+{
+    work *const w = user;
+    const size_t n = w->fold->adapter->n * LVLM_MODULE_PARTS;
+    size_t first = n;
+    for (size_t i = n; i > 0; i--) {
+        add_cost(w->cost, &w->parts[i - 1].cost);
+        if (w->parts[i - 1].cost.n_not_finite > 0) first = i - 1;
+    }
+    return first < n ? refuse_overflow(w, first, err) : 0;
+}
+
+int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err)
+{
+    for (size_t i = 0; i < adapter->n * LVLM_MODULE_PARTS; i++) {
+        const lvlm_module *const m = adapter->at[i / LVLM_MODULE_PARTS].module;
+        if (i % LVLM_MODULE_PARTS >= m->n_parts) continue;
+        const lvlm_target *const t = m->parts[i % LVLM_MODULE_PARTS];
+        FAIL_IF(t->state == LVLM_TARGET_TIED, err, LVLM_EFORMAT,
+                "%s is tied to %s and has no weight of its own: its adapter can be "
+                "kept beside the model, not folded in",
+                m->name, t->row->tied_to);
+        FAIL_IF(t->source == NULL || t->wrong_shape ||
+                    !lvlm_dtype_is_weight(t->source->dtype),
+                err, LVLM_EFORMAT, "tensor '%s': is missing or not a weight", t->name);
+    }
+    return 0;
+}
+
+int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold, lvlm_outfile *file,
+                   lvlm_hex_digest root, lvlm_error *err)
+{
+    const lvlm_adapter *const adapter = fold->adapter;
+    work w = { .fold = fold, .cost = cost };
+    const lvlm_rewrite rewrite = { .source = adapter->modules.manifest->checkpoint,
+                                   .other = adapter->file,
+                                   .provenance = fold->provenance,
+                                   .changes = changes,
+                                   .write = write,
+                                   .finish = finish,
+                                   .user = &w,
+                                   .threads = fold->threads,
+                                   .progress = fold->progress,
+                                   .progress_user = fold->user };
+    *cost = (lvlm_fold_cost){ 0 };
+    TRY(lvlm_fold_check(adapter, err));
+    w.parts = lvlm_calloc(adapter->n + 1, LVLM_MODULE_PARTS * sizeof *w.parts);
+    int rc = w.parts != NULL ? 0 : lvlm_fail_memory(err);
+    if (rc == 0) rc = lvlm_rewrite_run(&rewrite, file, root, err);
+    lvlm_free(w.parts);
+    return rc;
+}

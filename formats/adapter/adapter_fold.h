@@ -1,0 +1,50 @@
+/* adapter_fold.h - an adapter folded into the weights of its model.
+ *
+ *   exact  = stored + scale B A     in double, row by row
+ *   merged = exact, rounded once to the weight's stored type */
+#ifndef LVLM_FORMATS_ADAPTER_ADAPTER_FOLD_H
+#define LVLM_FORMATS_ADAPTER_ADAPTER_FOLD_H
+
+#include "formats/adapter/adapter.h"
+#include "formats/base/digest.h"
+#include "formats/base/outfile.h"
+
+LVLM_BEGIN_DECLS
+
+/* What rounding to the stored types cost, over all adapted tensors. */
+typedef struct lvlm_fold_cost {
+    size_t n_tensors;
+    uint64_t n_values;
+    uint64_t n_lost;       /* changed by the adapter, but not after rounding */
+    uint64_t n_not_finite; /* finite before, not finite with the adapter */
+    double max_error;      /* largest |merged - exact| */
+    double error2;         /* sum of (merged - exact)^2 */
+    double exact2;         /* sum of exact^2 */
+    double change2;        /* sum of (exact - stored)^2 */
+} lvlm_fold_cost;
+
+typedef struct lvlm_fold {
+    const lvlm_adapter *adapter; /* every a and b has data */
+    const cJSON *provenance;     /* of the new file */
+    size_t threads;
+    /* Called from any thread with the number of tensor bytes written since the last
+     * call. May be NULL. */
+    void (*progress)(void *user, uint64_t n_bytes);
+    void *user;
+} lvlm_fold;
+
+/* Can the adapter be folded in? LVLM_EFORMAT if a module is missing, or is tied to an
+ * embedding and has no weight of its own. */
+LVLM_MUST_CHECK int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err);
+
+/* Write the adapter's model, which is a native file, to `file` with the adapter folded
+ * in, and commit it (rewrite.h). LVLM_ECHECK names a corrupt tensor, or the first
+ * tensor with a value that overflows its stored type and the total number of such
+ * values, which is also in *cost. */
+LVLM_MUST_CHECK int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold,
+                                   lvlm_outfile *file, lvlm_hex_digest root,
+                                   lvlm_error *err);
+
+LVLM_END_DECLS
+
+#endif

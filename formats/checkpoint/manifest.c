@@ -1,0 +1,436 @@
+/* manifest.c - matches a checkpoint with its family's table.
+ *
+ *   configuration -> one target per table row -> a source for each, by canonical name
+ *                 -> extras (manifest_extras.c), ties (manifest_ties.c)
+ *
+ * A native file is its own source: its names are canonical, and its ledger has the
+ * source names. */
+#include "formats/checkpoint/manifest.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/checkpoint/manifest_parts.h"
+#include "formats/family/config_keys.h"
+#include "formats/family/npz_names.h"
+#include "formats/native/native.h"
+
+/* The deepest released model has 100 blocks; a hostile config may say 10^15. */
+enum { MAX_BLOCKS = 10000 };
+
+static bool is_npz(const lvlm_manifest *m)
+{
+    return m->checkpoint->kind == LVLM_CHECKPOINT_NPZ;
+}
+
+/* ---- configuration -------------------------------------------------------------- */
+
+static int read_native(manifest_builder *b)
+{
+    const lvlm_native *const native = b->m->checkpoint->native;
+    b->m->family = native->family;
+    b->m->ledger = native->ledger;
+    b->m->config = cJSON_Duplicate(native->config, true);
+    return b->m->config != NULL ? 0 : lvlm_fail_memory(b->err);
+}
+
+static int read_config(manifest_builder *b)
+{
+    const lvlm_checkpoint *cp = b->m->checkpoint;
+    if (manifest_is_native(b->m)) return read_native(b);
+    FAIL_IF(cp->kind == LVLM_CHECKPOINT_PLAIN, b->err, LVLM_EFORMAT,
+            "is a bare .safetensors file; expected a model directory or a native file");
+    TRY(lvlm_family_detect(&b->m->family, cp->config, b->err));
+    FAIL_IF(is_npz(b->m) && b->m->family->npz == NULL, b->err, LVLM_EFORMAT,
+            "is an .npz, and its config.json that of %s, which has no such files",
+            b->m->family->title);
+    TRY(lvlm_config_check(b->m->family, cp->config, cp->notes, b->err));
+    return lvlm_family_config(&b->m->config, b->m->family, cp->config, b->err);
+}
+
+/* ---- names ---------------------------------------------------------------------- */
+
+static int by_canonical(const void *a, const void *b)
+{
+    const manifest_name *x = a, *y = b;
+    const int order = strcmp(x->canonical, y->canonical);
+    if (order != 0 || x->known == y->known)
+        return order != 0 ? order : strcmp(x->tensor->name, y->tensor->name);
+    return x->known ? -1 : 1;
+}
+
+/* The canonical name of a tensor; NULL: out of memory. */
+static const char *canonical_name(bool *known, manifest_builder *b, const char *name)
+{
+    *known = true;
+    if (manifest_is_native(b->m)) return name;
+    if (is_npz(b->m)) return lvlm_npz_canonical(name);
+    return lvlm_names_canonical(b->m->family, name, known, &b->m->arena);
+}
+
+static int name_sources(manifest_builder *b)
+{
+    const lvlm_checkpoint *cp = b->m->checkpoint;
+    b->names = lvlm_arena_alloc(&b->m->arena, cp->n_tensors + 1, sizeof *b->names);
+    if (b->names == NULL) return lvlm_fail_memory(b->err);
+    b->n_names = cp->n_tensors;
+    for (size_t i = 0; i < cp->n_tensors; i++) {
+        const lvlm_tensor *t = cp->by_name[i];
+        b->names[i].tensor = t;
+        b->names[i].canonical = canonical_name(&b->names[i].known, b, t->name);
+        if (b->names[i].canonical == NULL) return lvlm_fail_memory(b->err);
+    }
+    qsort(b->names, b->n_names, sizeof *b->names, by_canonical);
+    return 0;
+}
+
+/* The first tensor with that canonical name, or NULL. A name that belongs to no
+ * generation never matches, even if it looks canonical. */
+manifest_name *manifest_find_name(const manifest_builder *b, const char *canonical)
+{
+    size_t low = 0, high = b->n_names;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (strcmp(b->names[middle].canonical, canonical) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == b->n_names || !b->names[low].known ||
+        strcmp(b->names[low].canonical, canonical) != 0)
+        return NULL;
+    return &b->names[low];
+}
+
+/* The name under which a row's source is looked up; NULL: out of memory. */
+static char *lookup_name(manifest_builder *b, const lvlm_section *section,
+                         const lvlm_row *row, uint64_t block)
+{
+    lvlm_arena *arena = &b->m->arena;
+    if (manifest_is_native(b->m))
+        return lvlm_names_join(section->native, block, row->native, arena);
+    const char *rest = lvlm_names_join(section->source, block, row->source, arena);
+    if (rest == NULL) return NULL;
+    return lvlm_names_join(b->m->family->roots[section->root].native, 0, rest, arena);
+}
+
+/* ---- targets -------------------------------------------------------------------- */
+
+static int count_blocks(uint64_t *out, manifest_builder *b, const lvlm_section *section)
+{
+    *out = 1;
+    if (section->count == NULL) return 0;
+    FAIL_IF(!lvlm_json_u64(out, lvlm_json_path(b->m->config, section->count)) ||
+                *out > MAX_BLOCKS,
+            b->err, LVLM_EFORMAT,
+            "configuration: %s is missing or over the limit of %d", section->count,
+            MAX_BLOCKS);
+    return 0;
+}
+
+static size_t count_rows(const lvlm_section *section)
+{
+    size_t n = 0;
+    while (section->rows[n].native != NULL) n++;
+    return n;
+}
+
+static int allocate_targets(manifest_builder *b)
+{
+    size_t n = 0;
+    for (const lvlm_section *s = b->m->family->sections; s->native != NULL; s++) {
+        uint64_t blocks;
+        TRY(count_blocks(&blocks, b, s));
+        n += (size_t)blocks * count_rows(s);
+    }
+    b->m->targets = lvlm_arena_alloc(&b->m->arena, n + 1, sizeof *b->m->targets);
+    return b->m->targets != NULL ? 0 : lvlm_fail_memory(b->err);
+}
+
+/* The symbols of a row's source shape. */
+static const unsigned char *source_dims(const lvlm_row *row)
+{
+    return row->source_shape[0] != LVLM_DIM_NONE ? row->source_shape : row->shape;
+}
+
+/* Resolve the symbols of a row. */
+static int resolve(lvlm_target *target, manifest_builder *b)
+{
+    const lvlm_row *row = target->row;
+    const cJSON *config = b->m->config;
+    FAIL_IF(!lvlm_dims_shape(&target->shape, row->shape, config) ||
+                !lvlm_dims_shape(&target->source_shape, source_dims(row), config),
+            b->err, LVLM_EFORMAT, "configuration: the shape of %s cannot be computed",
+            target->name);
+    target->expected_shape =
+        manifest_is_native(b->m) ? target->shape : target->source_shape;
+    target->expected_dims = manifest_is_native(b->m) ? row->shape : source_dims(row);
+    lvlm_shape axes;
+    if (row->transform.axes[0] == LVLM_DIM_NONE) return 0;
+    FAIL_IF(!lvlm_dims_shape(&axes, row->transform.axes, config), b->err, LVLM_EFORMAT,
+            "configuration: the layout of %s cannot be computed", target->name);
+    target->transform = (lvlm_transform){ .n = axes.n,
+                                          .select = row->transform.select,
+                                          .index = row->transform.index };
+    memcpy(target->transform.axes, axes.dims, sizeof axes.dims);
+    memcpy(target->transform.order, row->transform.order, sizeof row->transform.order);
+    return 0;
+}
+
+/* The best place of a native tensor in an .npz and the tensor there, or NULL. If the
+ * table has no place, its key is NULL. */
+static int find_place(lvlm_npz_place *place, manifest_name **found, manifest_builder *b,
+                      const lvlm_section *section, const lvlm_row *row, uint64_t block)
+{
+    lvlm_npz_place other;
+    bool fits = false;
+    *place = (lvlm_npz_place){ 0 };
+    *found = NULL;
+    for (size_t i = 0; !fits; i++) {
+        TRY(lvlm_npz_place_get(&other, i, b->m->family, section, row, block,
+                               b->m->config, &b->m->arena, b->err));
+        if (other.key == NULL) break;
+        if (i == 0) *place = other;
+        manifest_name *there = manifest_find_name(b, other.key);
+        if (there == NULL) continue;
+        fits = lvlm_shape_equal(&there->tensor->shape, &other.shape);
+        if (*found != NULL && !fits) continue;
+        *place = other;
+        *found = there;
+    }
+    return 0;
+}
+
+/* The tensor that holds a target's values, or NULL; for an .npz also its place. Its
+ * actual or expected name becomes the target's source_name. */
+static int find_source(manifest_name **found, manifest_builder *b, lvlm_target *t)
+{
+    lvlm_npz_place place;
+    const char *lookup = lookup_name(b, t->section, t->row, t->block);
+    if (lookup == NULL) return lvlm_fail_memory(b->err);
+    if (!is_npz(b->m)) {
+        *found = manifest_find_name(b, lookup);
+        t->source_name = manifest_is_native(b->m)
+                             ? t->name
+                             : lvlm_names_source(b->m->family, lookup, LVLM_LAYOUT_HUB,
+                                                 &b->m->arena);
+        return t->source_name != NULL ? 0 : lvlm_fail_memory(b->err);
+    }
+    TRY(find_place(&place, found, b, t->section, t->row, t->block));
+    t->source_name = place.key != NULL ? place.key : t->name;
+    if (place.key == NULL) return 0;
+    t->source_shape = t->expected_shape = place.shape;
+    t->expected_dims = place.dims;
+    t->transform = place.transform;
+    return 0;
+}
+
+static int add_target(manifest_builder *b, const lvlm_section *section,
+                      const lvlm_row *row, uint64_t block)
+{
+    lvlm_target *target = &b->m->targets[b->m->n_targets++];
+    lvlm_arena *arena = &b->m->arena;
+    target->section = section;
+    target->row = row;
+    target->block = block;
+    target->name = lvlm_names_join(section->native, block, row->native, arena);
+    if (target->name == NULL) return lvlm_fail_memory(b->err);
+    TRY(resolve(target, b));
+    if (row->not_square && target->shape.dims[0] == target->shape.dims[1]) {
+        target->state = LVLM_TARGET_IDENTITY;
+        target->source_name = target->name;
+        return 0;
+    }
+
+    manifest_name *found;
+    TRY(find_source(&found, b, target));
+    if (found != NULL) {
+        found->used = true;
+        target->state = LVLM_TARGET_FOUND;
+        target->source = found->tensor;
+        target->source_name = found->tensor->name;
+        target->wrong_shape =
+            !lvlm_shape_equal(&found->tensor->shape, &target->expected_shape);
+        return 0;
+    }
+    target->state = row->tied_to != NULL ? LVLM_TARGET_TIED : LVLM_TARGET_MISSING;
+    return 0;
+}
+
+/* The source of the row `native`, which is not in a block, or NULL. */
+static int find_row(const lvlm_tensor **out, manifest_builder *b, const char *native)
+{
+    *out = NULL;
+    for (const lvlm_section *s = b->m->family->sections; s->native != NULL; s++)
+        for (const lvlm_row *row = s->rows; row->native != NULL; row++) {
+            char *name = lvlm_names_join(s->native, 0, row->native, &b->m->arena);
+            lvlm_target t = { .name = name, .section = s, .row = row };
+            manifest_name *found;
+            if (name == NULL) return lvlm_fail_memory(b->err);
+            if (strcmp(name, native) != 0) continue;
+            TRY(find_source(&found, b, &t));
+            *out = found != NULL ? found->tensor : NULL;
+            return 0;
+        }
+    return 0;
+}
+
+/* Set counts that are decided by the rows of an embedding. */
+static int settle_row_counts(manifest_builder *b)
+{
+    const lvlm_row_count *count = b->m->family->row_counts;
+    for (; count->setting != NULL; count++) {
+        char section[32];
+        const lvlm_tensor *table;
+        const size_t length = strcspn(count->setting, ".");
+        assert(length < sizeof section);
+        memcpy(section, count->setting, length);
+        section[length] = '\0';
+        TRY(find_row(&table, b, count->tensor));
+        if (table == NULL || table->shape.n != 2) continue;
+        cJSON *rows = cJSON_GetObjectItemCaseSensitive(
+            cJSON_GetObjectItemCaseSensitive(b->m->config, section),
+            count->setting + length + 1);
+        if (rows != NULL) cJSON_SetNumberValue(rows, (double)table->shape.dims[0]);
+    }
+    return 0;
+}
+
+static bool lists_block(const cJSON *config, const char *path, uint64_t block)
+{
+    const cJSON *item;
+    uint64_t listed;
+    LVLM_JSON_ITEMS (item, lvlm_json_path(config, path))
+        if (lvlm_json_u64(&listed, item) && listed == block) return true;
+    return false;
+}
+
+static bool has_block(const lvlm_manifest *m, const lvlm_section *s, uint64_t block)
+{
+    if (s->only_blocks != NULL) return lists_block(m->config, s->only_blocks, block);
+    return s->not_blocks == NULL || !lists_block(m->config, s->not_blocks, block);
+}
+
+/* Does `next` continue the blocks of `s`? */
+static bool same_blocks(const lvlm_section *s, const lvlm_section *next)
+{
+    return next->native != NULL && s->count != NULL && next->count != NULL &&
+           strcmp(s->native, next->native) == 0 && strcmp(s->count, next->count) == 0;
+}
+
+/* Add the rows of sections [first, end), block by block. */
+static int add_blocks(manifest_builder *b, const lvlm_section *first,
+                      const lvlm_section *end)
+{
+    uint64_t blocks;
+    TRY(count_blocks(&blocks, b, first));
+    for (uint64_t i = 0; i < blocks; i++)
+        for (const lvlm_section *s = first; s < end; s++) {
+            if (!has_block(b->m, s, i)) continue;
+            for (const lvlm_row *row = s->rows; row->native != NULL; row++)
+                TRY(add_target(b, s, row, i));
+        }
+    return 0;
+}
+
+static int add_targets(manifest_builder *b)
+{
+    if (!manifest_is_native(b->m)) TRY(settle_row_counts(b));
+    TRY(allocate_targets(b));
+    const lvlm_section *end, *s = b->m->family->sections;
+    for (; s->native != NULL; s = end) {
+        for (end = s + 1; same_blocks(s, end); end++) continue;
+        TRY(add_blocks(b, s, end));
+    }
+    return 0;
+}
+
+static int target_by_name(const void *a, const void *b)
+{
+    return strcmp((*(lvlm_target *const *)a)->name, (*(lvlm_target *const *)b)->name);
+}
+
+static int index_targets(manifest_builder *b)
+{
+    lvlm_manifest *m = b->m;
+    m->by_name = lvlm_arena_alloc(&m->arena, m->n_targets + 1, sizeof *m->by_name);
+    if (m->by_name == NULL) return lvlm_fail_memory(b->err);
+    for (size_t i = 0; i < m->n_targets; i++) m->by_name[i] = &m->targets[i];
+    qsort(m->by_name, m->n_targets, sizeof *m->by_name, target_by_name);
+    return 0;
+}
+
+static int name_of_target(const void *name, const void *target)
+{
+    return strcmp(name, (*(lvlm_target *const *)target)->name);
+}
+
+lvlm_target *manifest_find_target(const lvlm_manifest *m, const char *name)
+{
+    lvlm_target **found = m->n_targets == 0
+                              ? NULL
+                              : bsearch(name, m->by_name, m->n_targets,
+                                        sizeof *m->by_name, name_of_target);
+    return found != NULL ? *found : NULL;
+}
+
+const lvlm_target *lvlm_manifest_find(const lvlm_manifest *m, const char *name)
+{
+    return manifest_find_target(m, name);
+}
+
+bool lvlm_target_is_stored(const lvlm_target *target)
+{
+    return target->state != LVLM_TARGET_TIED && target->state != LVLM_TARGET_IDENTITY;
+}
+
+const lvlm_transform *lvlm_manifest_transform(const lvlm_manifest *m,
+                                              const lvlm_target *target)
+{
+    static const lvlm_transform keep;
+    return manifest_is_native(m) ? &keep : &target->transform;
+}
+
+/* ---- public --------------------------------------------------------------------- */
+
+int lvlm_manifest_build(lvlm_manifest *out, const lvlm_checkpoint *checkpoint,
+                        lvlm_error *err)
+{
+    *out = (lvlm_manifest){ .checkpoint = checkpoint };
+    manifest_builder b = { .m = out, .err = err };
+    int rc;
+
+    if ((rc = read_config(&b)) < 0 || (rc = name_sources(&b)) < 0 ||
+        (rc = add_targets(&b)) < 0 || (rc = index_targets(&b)) < 0 ||
+        (rc = manifest_add_extras(&b)) < 0) {
+        lvlm_prefix(err, "%s: ", checkpoint->path);
+        lvlm_manifest_free(out);
+        return rc;
+    }
+    manifest_resolve_ties(out);
+    if (manifest_is_native(out)) manifest_apply_ledger(out);
+    return 0;
+}
+
+int lvlm_manifest_open(lvlm_manifest *out, lvlm_checkpoint **checkpoint,
+                       const char *path, lvlm_notes *notes, lvlm_error *err)
+{
+    const lvlm_open_options options = { .notes = notes };
+    *out = (lvlm_manifest){ 0 };
+    *checkpoint = NULL;
+    TRY(lvlm_checkpoint_open(checkpoint, path, &options, err));
+    FAIL_IF((*checkpoint)->kind != LVLM_CHECKPOINT_NATIVE, err, LVLM_EFORMAT,
+            "%s: is not a native model; lvlm-convert hf2native makes one of a Hugging "
+            "Face directory",
+            path);
+    return lvlm_manifest_build(out, *checkpoint, err);
+}
+
+void lvlm_manifest_free(lvlm_manifest *m)
+{
+    lvlm_json_free(m->config);
+    lvlm_arena_free(&m->arena);
+    *m = (lvlm_manifest){ 0 };
+}

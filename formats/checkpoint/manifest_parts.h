@@ -1,0 +1,46 @@
+/* manifest_parts.h - what the sources of manifest.h share. Private to formats/. */
+#ifndef LVLM_FORMATS_CHECKPOINT_MANIFEST_PARTS_H
+#define LVLM_FORMATS_CHECKPOINT_MANIFEST_PARTS_H
+
+#include "formats/checkpoint/manifest.h"
+
+LVLM_BEGIN_DECLS
+
+/* A source tensor under its canonical name. */
+typedef struct manifest_name {
+    const char *canonical;
+    const lvlm_tensor *tensor;
+    bool known; /* begins like the names of some generation */
+    bool used;
+} manifest_name;
+
+typedef struct manifest_builder {
+    lvlm_manifest *m;
+    manifest_name
+        *names; /* sorted by canonical name, known names first, then by source name */
+    size_t n_names;
+    size_t n_nearest, nearest_work; /* searches for nearest names so far */
+    lvlm_error *err;
+} manifest_builder;
+
+static inline bool manifest_is_native(const lvlm_manifest *m)
+{
+    return m->checkpoint->kind == LVLM_CHECKPOINT_NATIVE;
+}
+
+/* The first source tensor under a canonical name; NULL: none. */
+manifest_name *manifest_find_name(const manifest_builder *b, const char *canonical);
+/* The target of a native name; NULL: none. */
+lvlm_target *manifest_find_target(const lvlm_manifest *m, const char *name);
+
+/* manifest_ties.c: mark heads that are tied by their bytes; add the ledger of a native
+ * file, source names and tensors created at conversion. */
+void manifest_resolve_ties(lvlm_manifest *m);
+void manifest_apply_ledger(lvlm_manifest *m);
+
+/* manifest_extras.c: list the source tensors that no target uses. */
+int manifest_add_extras(manifest_builder *b);
+
+LVLM_END_DECLS
+
+#endif

@@ -1,0 +1,135 @@
+/* finite.c - tests whether all bits of the exponent are set; see finite.h. */
+#include "formats/container/finite.h"
+
+#include <float.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+
+/* All bits of an exponent. */
+#define EXPONENT_F64 UINT64_C(0x7ff0000000000000)
+#define EXPONENT_F32 UINT32_C(0x7f800000)
+#define EXPONENT_BF16 UINT32_C(0x7f80)
+#define EXPONENT_F16 UINT32_C(0x7c00)
+
+static uint64_t count16(const unsigned char *at, uint64_t n, uint32_t exponent)
+{
+    uint64_t found = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        uint16_t bits;
+        memcpy(&bits, at + 2 * i, sizeof bits);
+        found += (bits & exponent) == exponent;
+    }
+    return found;
+}
+
+static uint64_t count32(const unsigned char *at, uint64_t n)
+{
+    uint64_t found = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, at + 4 * i, sizeof bits);
+        found += (bits & EXPONENT_F32) == EXPONENT_F32;
+    }
+    return found;
+}
+
+static uint64_t count64(const unsigned char *at, uint64_t n)
+{
+    uint64_t found = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t bits;
+        memcpy(&bits, at + 8 * i, sizeof bits);
+        found += (bits & EXPONENT_F64) == EXPONENT_F64;
+    }
+    return found;
+}
+
+static uint64_t count(const unsigned char *at, lvlm_dtype dtype, uint64_t n)
+{
+    switch (dtype) {
+    case LVLM_F64: return count64(at, n);
+    case LVLM_F32: return count32(at, n);
+    case LVLM_BF16: return count16(at, n, EXPONENT_BF16);
+    case LVLM_F16: return count16(at, n, EXPONENT_F16);
+    default: return 0;
+    }
+}
+
+uint64_t lvlm_count_not_finite(uint64_t *first, const void *values, lvlm_dtype dtype,
+                               uint64_t n)
+{
+    const unsigned char *const at = values;
+    const uint64_t found = count(at, dtype, n);
+    *first = n;
+    if (found > 0)
+        for (*first = 0; count(at + *first * lvlm_dtype_bytes(dtype), dtype, 1) == 0;)
+            ++*first;
+    return found;
+}
+
+int lvlm_check_finite(const lvlm_tensor *tensor, lvlm_error *err)
+{
+    const uint64_t n = lvlm_tensor_numel(tensor);
+    char place[LVLM_SHAPE_TEXT];
+    uint64_t first;
+    const uint64_t found =
+        lvlm_count_not_finite(&first, tensor->data, tensor->dtype, n);
+    if (found == 0) return 0;
+    return lvlm_fail(
+        err, LVLM_ECHECK,
+        "'%s': %" PRIu64 " of %" PRIu64 " values are not finite, the first at %s",
+        tensor->name, found, n, lvlm_place_text(place, &tensor->shape, first));
+}
+
+static bool add_row(cJSON *out, const lvlm_tensor *tensor, uint64_t n)
+{
+    const double numel = (double)lvlm_tensor_numel(tensor);
+    cJSON *const row = cJSON_CreateObject();
+    if (row != NULL && cJSON_AddStringToObject(row, "name", tensor->name) != NULL &&
+        cJSON_AddNumberToObject(row, "values", (double)n) != NULL &&
+        cJSON_AddNumberToObject(row, "of", numel) != NULL &&
+        cJSON_AddItemToArray(out, row))
+        return true;
+    lvlm_json_free(row);
+    return false;
+}
+
+int lvlm_check_all_finite(cJSON *out, const lvlm_tensor *tensors, size_t n_tensors,
+                          lvlm_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < n_tensors; i++) {
+        const lvlm_tensor *const t = &tensors[i];
+        uint64_t first;
+        const uint64_t n =
+            lvlm_count_not_finite(&first, t->data, t->dtype, lvlm_tensor_numel(t));
+        if (n > 0 && !add_row(out, t, n)) return lvlm_fail_memory(err);
+        if (n > 0 && rc == 0) rc = lvlm_check_finite(t, err);
+    }
+    return rc;
+}
+
+double lvlm_dtype_most(lvlm_dtype dtype)
+{
+    switch (dtype) {
+    case LVLM_F64: return DBL_MAX;
+    case LVLM_F32: return FLT_MAX;
+    case LVLM_BF16: return 0x1.fep127;
+    case LVLM_F16: return 65504;
+    default: return 0;
+    }
+}
+
+const char *lvlm_place_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape,
+                            uint64_t index)
+{
+    lvlm_shape place = { .n = shape->n };
+    for (size_t i = shape->n; i > 0; i--) {
+        const uint64_t size = shape->dims[i - 1];
+        place.dims[i - 1] = size > 0 ? index % size : 0;
+        index /= size > 0 ? size : 1;
+    }
+    return lvlm_shape_text(text, &place);
+}

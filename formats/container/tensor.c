@@ -1,0 +1,96 @@
+/* tensor.c - checked arithmetic on shapes, and their text. */
+#include "formats/container/tensor.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/base/size.h"
+
+bool lvlm_shape_equal(const lvlm_shape *a, const lvlm_shape *b)
+{
+    return a->n == b->n && memcmp(a->dims, b->dims, a->n * sizeof a->dims[0]) == 0;
+}
+
+bool lvlm_shape_numel(uint64_t *out, const lvlm_shape *shape)
+{
+    uint64_t product = 1;
+    for (size_t i = 0; i < shape->n; i++)
+        if (!lvlm_mul_u64(&product, product, shape->dims[i])) return false;
+    *out = product;
+    return true;
+}
+
+bool lvlm_shape_bytes(uint64_t *out, const lvlm_shape *shape, lvlm_dtype dtype)
+{
+    uint64_t numel;
+    return lvlm_shape_numel(&numel, shape) &&
+           lvlm_mul_u64(out, numel, lvlm_dtype_bytes(dtype));
+}
+
+uint64_t lvlm_tensor_numel(const lvlm_tensor *tensor)
+{
+    return tensor->n_bytes / lvlm_dtype_bytes(tensor->dtype);
+}
+
+void lvlm_shape_print(lvlm_strbuf *out, const lvlm_shape *shape)
+{
+    lvlm_strbuf_puts(out, "[");
+    for (size_t i = 0; i < shape->n; i++)
+        lvlm_strbuf_printf(out, "%s%" PRIu64, i > 0 ? ", " : "", shape->dims[i]);
+    lvlm_strbuf_puts(out, "]");
+}
+
+const char *lvlm_shape_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape)
+{
+    size_t at = 0;
+    text[at++] = '[';
+    for (size_t i = 0; i < shape->n; i++) {
+        const int n = snprintf(text + at, LVLM_SHAPE_TEXT - at, "%s%" PRIu64,
+                               i > 0 ? ", " : "", shape->dims[i]);
+        assert(n > 0 && (size_t)n < LVLM_SHAPE_TEXT - at);
+        at += (size_t)n;
+    }
+    text[at++] = ']';
+    text[at] = '\0';
+    return text;
+}
+
+int lvlm_shape_read(lvlm_shape *shape, lvlm_json_reader *r, lvlm_error *err)
+{
+    int rc;
+    shape->n = 0;
+    TRY(lvlm_json_begin_list(r, err));
+    while ((rc = lvlm_json_next_item(r, err)) > 0) {
+        FAIL_IF(shape->n == LVLM_MAX_DIMS, err, LVLM_EFORMAT, "more than %d dimensions",
+                LVLM_MAX_DIMS);
+        if ((rc = lvlm_json_read_u64(&shape->dims[shape->n], r, err)) < 0) {
+            lvlm_prefix(err, "dimension %zu: ", shape->n);
+            return rc;
+        }
+        shape->n++;
+    }
+    return rc;
+}
+
+cJSON *lvlm_shape_json(const lvlm_shape *shape)
+{
+    cJSON *json = cJSON_CreateArray();
+    bool ok = json != NULL;
+    for (size_t i = 0; i < shape->n && ok; i++)
+        ok = cJSON_AddItemToArray(json, cJSON_CreateNumber((double)shape->dims[i]));
+    if (ok) return json;
+    lvlm_json_free(json);
+    return NULL;
+}
+
+cJSON *lvlm_tensor_json(const lvlm_tensor *t)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "name", t->name);
+    cJSON_AddStringToObject(json, "dtype", lvlm_dtype_name(t->dtype));
+    cJSON_AddItemToObject(json, "shape", lvlm_shape_json(&t->shape));
+    return json;
+}

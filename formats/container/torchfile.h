@@ -1,0 +1,55 @@
+/* torchfile.h - reads files of torch.save without Python: .bin, .pt, .pth
+ *
+ *   zip form (since torch 1.6)          legacy form
+ *   NAME/data.pkl   the object          pickle: magic number
+ *   NAME/byteorder  "little"            pickle: protocol, 1001
+ *   NAME/data/KEY   each storage        pickle: { "little_endian": True, ... }
+ *                                       pickle: the object
+ *                                       pickle: [KEY, ...]
+ *                                       for each KEY: i64 elements | storage
+ *
+ * The object is a state dict, { name: tensor }, or holds one as "state_dict", "model"
+ * or "module". Values that are not tensors (numbers, texts, lists: an epoch, a learning
+ * rate) and everything next to a wrapped state dict are skipped. Parameters are read as
+ * their tensors. Nothing in the pickle is executed (pickle.h).
+ *
+ * A tensor that is contiguous and overlaps no earlier tensor is a span of the file, as
+ * in safetensors. Any other is detached (tensor.h): it shares its storage, or is a
+ * strided view of it (a transposed matrix), whose values are copied in order unless it
+ * is read in place. */
+#ifndef LVLM_FORMATS_CONTAINER_TORCHFILE_H
+#define LVLM_FORMATS_CONTAINER_TORCHFILE_H
+
+#include "formats/base/arena.h"
+#include "formats/base/infile.h"
+#include "formats/container/tensor.h"
+#include "formats/container/zip.h"
+
+LVLM_BEGIN_DECLS
+
+typedef struct lvlm_torchfile {
+    /* spans in order of offset, then the detached ones in order of offset and name;
+     * `file` is 0 */
+    lvlm_tensor *tensors;
+    size_t n_tensors;
+    unsigned char *copies; /* values of strided tensors, or NULL; owned here */
+    /* zip form: its members, in the caller's arena; the CRC-32 of stored ones is not
+     * yet checked */
+    lvlm_zip zip;
+} lvlm_torchfile;
+
+/* Does the file begin like one of the two forms? */
+bool lvlm_torchfile_is(const lvlm_infile *file);
+
+/* Read `file`, which must be whole. Names are in `arena`, data in `file` or `copies`.
+ * `how`: see tensor.h. Copies take at most as many bytes as the file. LVLM_EFORMAT
+ * names the member, the tensor and the rule, or the function that the pickle calls and
+ * no state dict needs. Free with lvlm_torchfile_free. */
+LVLM_MUST_CHECK int lvlm_torchfile_read(lvlm_torchfile *out, const lvlm_infile *file,
+                                        lvlm_read how, lvlm_arena *arena,
+                                        lvlm_error *err);
+void lvlm_torchfile_free(lvlm_torchfile *torchfile);
+
+LVLM_END_DECLS
+
+#endif

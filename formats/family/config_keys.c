@@ -1,0 +1,398 @@
+/* config_keys.c - how each key of a config.json is treated; see config_keys.h. */
+#include "formats/family/config_keys.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/base/keys.h"
+#include "formats/base/text.h"
+
+enum { PATH_BYTES = 192 };
+
+#define INERT LVLM_KEY_INERT
+#define NOTED LVLM_KEY_NOTED
+#define REFUSED LVLM_KEY_REFUSED
+#define GENERATES "generation_config.json is read for it"
+#define COPIED "another part's setting, written a second time"
+#define ORIGIN "says where the file came from"
+
+// clang-format off
+/* By name, in any section: keys of transformers and of released files that no family's
+ * settings read. */
+static const lvlm_key keys[] = {
+    { "architectures" }, /* used to recognise families */
+    { "model_type" },
+    { "auto_map", INERT, "code of the model's own is not run" },
+    { "tie_word_embeddings" },
+    { "torch_dtype", INERT, "tensors have types of their own" },
+    { "dtype", INERT, "likewise" },
+    { "quantization_config" }, /* refused earlier */
+    { "_*", INERT, ORIGIN },
+    { "transformers_version", INERT, ORIGIN },
+    { "max_position_embeddings", INERT, "a length, not a size of any tensor" },
+    /* dropout matters in training only: lvlm-tune reports it */
+    { "*dropout*", INERT, "of training" },
+    { "resid_pdrop", INERT, "of training" },
+    { "attn_pdrop", INERT, "of training" },
+    { "embd_pdrop", INERT, "of training" },
+    { "initializer_*", INERT, "of training" },
+    { "use_cache", INERT, "how fast, not what" },
+    { "cache_implementation", INERT, "how fast, not what" },
+    { "*attn_implementation*", INERT, "how fast, not what" },
+    { "use_flash_attn", INERT, "how fast, not what" },
+    { "softmax_in_fp32", INERT, "softmax is exact enough" },
+    { "bf16", INERT, "--compute says it" },
+    { "fp16", INERT, "--compute says it" },
+    { "fp32", INERT, "--compute says it" },
+    { "onnx_safe", INERT, "of an export" },
+    { "scale_attn_weights", INERT, "the makers' code never reads it" },
+    { "attention_bias", INERT, "the tensors show it" },
+    { "mlp_bias", INERT, "the tensors show it" },
+    { "vision_use_head", INERT, "the pooling head's output is not used" },
+    { "projector_hidden_act", INERT, "no code reads it" },
+    { "num_positions", INERT, "no code reads it" },
+    { "use_bidirectional_attention", INERT, "token types decide, as in all releases" },
+    { "ignore_index", INERT, "-100, as in all releases" },
+    { "num_image_tokens", INERT, COPIED },
+    { "hidden_size", INERT, COPIED },
+    { "num_hidden_layers", INERT, COPIED },
+    { "num_attention_heads", INERT, COPIED },
+    { "intermediate_size", INERT, COPIED },
+    { "vocab_size", INERT, COPIED },
+    { "projection_dim", INERT, COPIED },
+    { "vision_output_dim", INERT, COPIED },
+    { "spatial_patch_size", INERT, COPIED },
+    { "in_chans", INERT, COPIED },
+    { "layer_types" },
+    { "max_window_layers", INERT, "windows are refused" },
+    { "sliding_window", INERT, "only where a window slides" },
+    { "vision_start_token_id", INERT, "is in the text already" },
+    { "vision_end_token_id", INERT, "likewise" },
+    { "vision_token_id", INERT, "no code reads it" },
+    { "bos_token_id", INERT, "the prompt is written by its template" },
+    { "eos_token_id" }, /* read where text is generated */
+    { "pad_token_id", INERT, "masks tell padding" },
+    { "sep_token_id", INERT, "of encoders" },
+    { "decoder_start_token_id", INERT, "of encoders with a decoder" },
+    { "tokenizer_*", INERT, "the tokenizer has files of its own" },
+    { "tie_encoder_decoder", INERT, "of encoders with a decoder" },
+    { "is_decoder", INERT, "of encoders with a decoder" },
+    { "is_encoder_decoder", INERT, "of encoders with a decoder" },
+    { "add_cross_attention", INERT, "of encoders with a decoder" },
+    { "cross_attention_hidden_size", INERT, "of encoders with a decoder" },
+    { "chunk_size_feed_forward", INERT, "how fast, not what" },
+    { "pruned_heads", REFUSED, "whole heads are missing", "{}|[]" },
+    { "torchscript", INERT, "of an export" },
+    { "use_bfloat16", INERT, "of TensorFlow" },
+    { "tf_legacy_loss", INERT, "of TensorFlow" },
+    { "finetuning_task", INERT, ORIGIN },
+    { "task_specific_params", INERT, GENERATES },
+    { "prefix", INERT, GENERATES },
+    { "id2label", INERT, "of classifiers" },
+    { "label2id", INERT, "of classifiers" },
+    { "num_labels", INERT, "of classifiers" },
+    { "problem_type", INERT, "of classifiers" },
+    { "return_dict*", INERT, "of Python" },
+    { "output_*", INERT, "of Python" },
+    { "max_length", INERT, GENERATES },
+    { "min_length", INERT, GENERATES },
+    { "do_sample", INERT, GENERATES },
+    { "early_stopping", INERT, GENERATES },
+    { "num_beam*", INERT, GENERATES },
+    { "diversity_penalty", INERT, GENERATES },
+    { "length_penalty", INERT, GENERATES },
+    { "temperature", INERT, GENERATES },
+    { "top_k", INERT, GENERATES },
+    { "top_p", INERT, GENERATES },
+    { "typical_p", INERT, GENERATES },
+    { "repetition_penalty", INERT, GENERATES },
+    { "*no_repeat_ngram_size", INERT, GENERATES },
+    { "exponential_decay_length_penalty", INERT, GENERATES },
+    { "bad_words_ids", INERT, GENERATES },
+    { "suppress_tokens", INERT, GENERATES },
+    { "begin_suppress_tokens", INERT, GENERATES },
+    { "forced_*", INERT, GENERATES },
+    { "num_return_sequences", INERT, GENERATES },
+    { "remove_invalid_values", INERT, GENERATES },
+    { NULL },
+};
+
+/* Keys of rotary settings that the family does not follow. */
+static const lvlm_key rope_keys[] = {
+    { "rope_type" },
+    { "type" },
+    { "rope_theta" },
+    { "finetuned", INERT, ORIGIN },
+    { "mrope_interleaved", REFUSED, "pairs of the axes take turns", "false" },
+    { "partial_rotary_factor", REFUSED, "only a part of each head rotates", "1" },
+    { "factor", NOTED, "changes nothing for this rope_type, nor in transformers", "1" },
+    { "*_freq_factor", NOTED, "changes nothing for this rope_type, nor in transformers" },
+    { "original_max_position_embeddings", NOTED, "changes nothing for this rope_type, nor in transformers" },
+    { NULL },
+};
+
+static const char *const sections[] = { "text_config", "vision_config", "visual", NULL };
+// clang-format on
+
+/* ---- what is followed ----------------------------------------------------------- */
+
+static bool is_followed(const lvlm_family *family, const char *path)
+{
+    for (const lvlm_setting *s = family->settings; s->canonical != NULL; s++)
+        if (lvlm_is_listed(s->paths, path)) return true;
+    return false;
+}
+
+static const lvlm_setting *find_setting(const lvlm_family *family, const char *name)
+{
+    for (const lvlm_setting *s = family->settings; s->canonical != NULL; s++)
+        if (strcmp(s->canonical, name) == 0) return s;
+    return NULL;
+}
+
+/* ---- null ------------------------------------------------------------------------ */
+
+/* The value of config.json for a setting; null if every path that is present is
+ * null. */
+static const cJSON *find_value(char path[PATH_BYTES], const lvlm_setting *s,
+                               const cJSON *hf_config)
+{
+    const cJSON *null = NULL;
+    for (const char *at = s->paths; at != NULL && *at != '\0';) {
+        char here[PATH_BYTES];
+        const size_t n = strcspn(at, "|");
+        (void)snprintf(here, sizeof here, "%.*s", (int)n, at);
+        const cJSON *const item = lvlm_json_path(hf_config, here);
+        if (item != NULL && !cJSON_IsNull(item)) return item;
+        if (item != NULL && null == NULL) {
+            null = item;
+            memcpy(path, here, sizeof here);
+        }
+        at += n + (at[n] == '|');
+    }
+    return null;
+}
+
+/* A null number is its default here and None in the reference; a null switch is off
+ * there. Words have a default in both. */
+static int check_nulls(const lvlm_family *family, const cJSON *hf_config,
+                       lvlm_notes *notes, lvlm_error *err)
+{
+    for (const lvlm_setting *s = family->settings; s->canonical != NULL; s++) {
+        char path[PATH_BYTES] = "";
+        const bool number =
+            s->kind == LVLM_SETTING_COUNT || s->kind == LVLM_SETTING_INDEX ||
+            s->kind == LVLM_SETTING_NUMBER || s->kind == LVLM_SETTING_LIST;
+        const bool on = s->kind == LVLM_SETTING_BOOL && s->fallback != NULL &&
+                        strcmp(s->fallback, "true") == 0;
+        const cJSON *const value = find_value(path, s, hf_config);
+        if ((!number && !on) || s->fallback == NULL || !cJSON_IsNull(value)) continue;
+        TRY(lvlm_notes_add(notes, err,
+                           "config.json: '%s' is null: counts as its default, %s; the "
+                           "reference %s",
+                           path, s->fallback,
+                           on ? "takes null for false" : "may take it for another"));
+    }
+    return 0;
+}
+
+/* ---- rotary settings ------------------------------------------------------------ */
+
+/* Rotary settings of one `section` ("" is the top level). */
+typedef struct rope {
+    const lvlm_family *family;
+    const char *section;
+    const cJSON *object;               /* of config.json: the section itself */
+    const cJSON *parameters, *scaling; /* or NULL */
+} rope;
+
+static const char *dot(const rope *r)
+{
+    return *r->section != '\0' ? "." : "";
+}
+
+/* Towers have no rope_type. */
+static const lvlm_word tower_types[] = {
+    { "default", "default" },
+    { "axial", "default" },
+    { NULL },
+};
+
+/* Our word for a rope_type; NULL: it is not supported. */
+static const char *word_for(const rope *r, const cJSON *type)
+{
+    const lvlm_setting *const s = find_setting(r->family, "text.rope_type");
+    const lvlm_word *w = s != NULL ? s->words : NULL;
+    const char *const theirs = lvlm_json_string(type);
+    if (strncmp(r->section, "vis", 3) == 0) w = tower_types;
+    for (; theirs != NULL && w != NULL && w->theirs != NULL; w++)
+        if (strcmp(w->theirs, theirs) == 0) return w->ours;
+    return NULL;
+}
+
+/* The rope_type of one of the two objects, as our word. */
+static int check_type(const char **out, const rope *r, const cJSON *object,
+                      const char *name, lvlm_error *err)
+{
+    const cJSON *const types[] = { lvlm_json_get(object, "rope_type"),
+                                   lvlm_json_get(object, "type") };
+    *out = NULL;
+    for (size_t i = 0; i < 2; i++) {
+        if (types[i] == NULL || cJSON_IsNull(types[i])) continue;
+        const char *const word = word_for(r, types[i]);
+        const char *const theirs = lvlm_json_string(types[i]);
+        FAIL_IF(word == NULL, err, LVLM_EFORMAT,
+                "config.json: %s%s%s: rope_type '%.40s' is not supported: it computes "
+                "other positions than the model was trained with; without it the model "
+                "runs, within its own length",
+                r->section, dot(r), name, theirs != NULL ? theirs : "(no text)");
+        FAIL_IF(*out != NULL && strcmp(*out, word) != 0, err, LVLM_EFORMAT,
+                "config.json: %s%s%s: rope_type '%s' and type '%s' contradict each "
+                "other; keep the one that is meant",
+                r->section, dot(r), name, lvlm_json_string(types[0]), theirs);
+        *out = word;
+    }
+    return 0;
+}
+
+static bool is_type(const char *key)
+{
+    return strcmp(key, "type") == 0 || strcmp(key, "rope_type") == 0;
+}
+
+static int contradict(const rope *r, const char *key, lvlm_error *err)
+{
+    return lvlm_fail(
+        err, LVLM_EFORMAT,
+        "config.json: %s%srope_scaling and rope_parameters do not agree on "
+        "'%s': transformers 5 takes rope_scaling and nothing of "
+        "rope_parameters; keep one of them",
+        r->section, dot(r), key);
+}
+
+/* Every value of `a` must equal that of `b`. transformers reads theta elsewhere if
+ * rope_scaling has none. */
+static int compare(const rope *r, const cJSON *a, const cJSON *b, lvlm_error *err)
+{
+    const lvlm_setting *const theta = find_setting(r->family, "text.rope_theta");
+    const cJSON *item;
+    LVLM_JSON_MEMBERS (item, a) {
+        const cJSON *other = lvlm_json_get(b, item->string);
+        cJSON *fallback = NULL;
+        if (is_type(item->string) || cJSON_IsNull(item)) continue;
+        if (other == NULL && b == r->scaling && strcmp(item->string, "rope_theta") == 0)
+            other = lvlm_json_get(r->object, "rope_theta");
+        if (other == NULL && b == r->scaling && theta != NULL &&
+            strcmp(item->string, "rope_theta") == 0) {
+            TRY(lvlm_json_parse(&fallback, theta->fallback, strlen(theta->fallback),
+                                err));
+            other = fallback;
+        }
+        const bool same = other != NULL && cJSON_Compare(item, other, true);
+        lvlm_json_free(fallback);
+        if (!same) return contradict(r, item->string, err);
+    }
+    return 0;
+}
+
+static int check_rope_keys(const rope *r, const cJSON *object, const char *name,
+                           lvlm_notes *notes, lvlm_error *err)
+{
+    char path[PATH_BYTES], where[PATH_BYTES];
+    const cJSON *item;
+    (void)snprintf(where, sizeof where, "config.json: %s%s%s", r->section, dot(r),
+                   name);
+    LVLM_JSON_MEMBERS (item, object) {
+        (void)snprintf(path, sizeof path, "%s%s%s.%s", r->section, dot(r), name,
+                       item->string);
+        if (!is_followed(r->family, path))
+            TRY(lvlm_key_check(item->string, item, where, rope_keys, notes, err));
+    }
+    return 0;
+}
+
+/* `object`: the text section of config.json, or the whole. */
+static int check_rope(const lvlm_family *family, const cJSON *object,
+                      const char *section, lvlm_notes *notes, lvlm_error *err)
+{
+    const char *words[2];
+    rope r = { family, section, object, lvlm_json_get(object, "rope_parameters"),
+               lvlm_json_get(object, "rope_scaling") };
+    if (!cJSON_IsObject(r.parameters)) r.parameters = NULL;
+    if (!cJSON_IsObject(r.scaling)) r.scaling = NULL;
+    TRY(check_type(&words[0], &r, r.parameters, "rope_parameters", err));
+    TRY(check_type(&words[1], &r, r.scaling, "rope_scaling", err));
+    TRY(check_rope_keys(&r, r.parameters, "rope_parameters", notes, err));
+    TRY(check_rope_keys(&r, r.scaling, "rope_scaling", notes, err));
+    if (r.parameters == NULL || r.scaling == NULL) return 0;
+    if ((words[0] == NULL) != (words[1] == NULL) ||
+        (words[0] != NULL && strcmp(words[0], words[1]) != 0))
+        return contradict(&r, "rope_type", err);
+    TRY(compare(&r, r.parameters, r.scaling, err));
+    return compare(&r, r.scaling, r.parameters, err);
+}
+
+/* ---- windows -------------------------------------------------------------------- */
+
+/* In families with a window only even layers slide. */
+static int check_layers(const lvlm_family *family, const cJSON *types, lvlm_error *err)
+{
+    const lvlm_setting *const window = find_setting(family, "text.sliding_window");
+    const bool slides = window != NULL && window->paths != NULL;
+    const cJSON *item;
+    size_t i = 0;
+    LVLM_JSON_ITEMS (item, types) {
+        const char *const word = lvlm_json_string(item);
+        const char *const expected =
+            slides && i % 2 == 0 ? "sliding_attention" : "full_attention";
+        FAIL_IF(
+            word == NULL || strcmp(word, expected) != 0, err, LVLM_EFORMAT,
+            "config.json: text_config.layer_types[%zu]: got '%.40s', expected '%s': "
+            "windows of other layers are not computed",
+            i, word != NULL ? word : "(no text)", expected);
+        i++;
+    }
+    return 0;
+}
+
+/* ---- all of it ------------------------------------------------------------------ */
+
+static bool is_section(const char *name)
+{
+    for (const char *const *s = sections; *s != NULL; s++)
+        if (strcmp(*s, name) == 0) return true;
+    return false;
+}
+
+/* The members of `object`: config.json or a section of it. */
+static int check_members(const lvlm_family *family, const cJSON *object,
+                         const char *section, lvlm_notes *notes, lvlm_error *err)
+{
+    char path[PATH_BYTES], where[PATH_BYTES];
+    const cJSON *item;
+    const char *const between = *section != '\0' ? "." : "";
+    (void)snprintf(where, sizeof where, "config.json%s%s", *section != '\0' ? ": " : "",
+                   section);
+    LVLM_JSON_MEMBERS (item, object) {
+        (void)snprintf(path, sizeof path, "%s%s%s", section, between, item->string);
+        if (strcmp(item->string, "rope_parameters") == 0 ||
+            strcmp(item->string, "rope_scaling") == 0 || is_followed(family, path) ||
+            (*section == '\0' && is_section(item->string)))
+            continue;
+        TRY(lvlm_key_check(item->string, item, where, keys, notes, err));
+    }
+    return check_rope(family, object, section, notes, err);
+}
+
+int lvlm_config_check(const lvlm_family *family, const cJSON *hf_config,
+                      lvlm_notes *notes, lvlm_error *err)
+{
+    TRY(check_layers(family, lvlm_json_path(hf_config, "text_config.layer_types"),
+                     err));
+    TRY(check_nulls(family, hf_config, notes, err));
+    TRY(check_members(family, hf_config, "", notes, err));
+    for (const char *const *s = sections; *s != NULL; s++)
+        TRY(check_members(family, lvlm_json_get(hf_config, *s), *s, notes, err));
+    return 0;
+}

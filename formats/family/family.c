@@ -1,0 +1,182 @@
+/* family.c - the list of families, the symbols of their shapes, and references.
+ * family_settings.c reads config.json; the tables are in family/. */
+#include "formats/family/family.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/base/size.h"
+
+/* ---- the list ------------------------------------------------------------------- */
+
+#define LVLM_FAMILY(name) extern const lvlm_family lvlm_family_##name;
+#include "formats/family/families.def"
+#undef LVLM_FAMILY
+
+static const lvlm_family *const families[] = {
+#define LVLM_FAMILY(name) &lvlm_family_##name,
+#include "formats/family/families.def"
+#undef LVLM_FAMILY
+    NULL,
+};
+
+const lvlm_family *const *lvlm_families(void)
+{
+    return families;
+}
+
+const lvlm_family *lvlm_family_by_name(const char *name)
+{
+    for (const lvlm_family *const *f = families; *f != NULL; f++)
+        if (strcmp((*f)->name, name) == 0) return *f;
+    return NULL;
+}
+
+int lvlm_family_detect(const lvlm_family **out, const cJSON *hf_config, lvlm_error *err)
+{
+    char known[256] = "";
+    for (const lvlm_family *const *f = families; *f != NULL; f++) {
+        if ((*f)->recognises(hf_config)) {
+            *out = *f;
+            return 0;
+        }
+        const size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", used > 0 ? ", " : "",
+                 (*f)->name);
+    }
+    const char *type = lvlm_json_string(lvlm_json_get(hf_config, "model_type"));
+    const bool has_vision = cJSON_IsObject(lvlm_json_get(hf_config, "vision_config")) ||
+                            cJSON_IsObject(lvlm_json_get(hf_config, "visual"));
+    return lvlm_fail(err, LVLM_EFORMAT,
+                     "config.json: model_type '%s'%s is not a known family (known: %s)",
+                     type != NULL ? type : "(none)",
+                     has_vision ? "" : ", without a section about vision,", known);
+}
+
+/* ---- symbols -------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    const char *product;
+} dims[LVLM_N_DIMS] = {
+#define LVLM_DIM_ROW(symbol, name, product) [LVLM_DIM_##symbol] = { name, product },
+    LVLM_DIMS(LVLM_DIM_ROW)
+#undef LVLM_DIM_ROW
+};
+
+/* One factor of a product: a number, or a path into the configuration. */
+static bool factor_value(uint64_t *out, const char *text, size_t length,
+                         const cJSON *config)
+{
+    char path[64];
+    assert(length < sizeof path);
+    memcpy(path, text, length);
+    path[length] = '\0';
+    if (path[0] >= '0' && path[0] <= '9') {
+        *out = strtoull(path, NULL, 10);
+        return true;
+    }
+    return lvlm_json_u64(out, lvlm_json_path(config, path));
+}
+
+bool lvlm_dim_value(uint64_t *out, lvlm_dim dim, const cJSON *config)
+{
+    assert(dim > LVLM_DIM_NONE && dim < LVLM_N_DIMS);
+    uint64_t product = 1;
+    for (const char *at = dims[dim].product; *at != '\0';) {
+        const size_t length = strcspn(at, " ");
+        uint64_t factor;
+        if (!factor_value(&factor, at, length, config) ||
+            !lvlm_mul_u64(&product, product, factor))
+            return false;
+        at += length + strspn(at + length, " ");
+    }
+    *out = product;
+    return true;
+}
+
+bool lvlm_dims_shape(lvlm_shape *out, const unsigned char symbols[LVLM_ROW_DIMS],
+                     const cJSON *config)
+{
+    *out = (lvlm_shape){ 0 };
+    for (size_t i = 0; i < LVLM_ROW_DIMS && symbols[i] != LVLM_DIM_NONE; i++, out->n++)
+        if (!lvlm_dim_value(&out->dims[i], (lvlm_dim)symbols[i], config)) return false;
+    return true;
+}
+
+void lvlm_dims_print(lvlm_strbuf *out, const unsigned char symbols[LVLM_ROW_DIMS])
+{
+    lvlm_strbuf_puts(out, "[");
+    for (size_t i = 0; i < LVLM_ROW_DIMS && symbols[i] != LVLM_DIM_NONE; i++)
+        lvlm_strbuf_printf(out, "%s%s", i > 0 ? ", " : "", dims[symbols[i]].name);
+    lvlm_strbuf_puts(out, "]");
+}
+
+/* ---- references ----------------------------------------------------------------- */
+
+#define TRANSFORMERS "transformers-"
+
+typedef struct version {
+    unsigned long part[3];
+} version;
+
+/* "5.23.0", "4.51", "5.0.0rc1", "5.24.0.dev0"; false for anything else. Anything after
+ * the third number is ignored. */
+static bool parse_version(version *out, const char *text)
+{
+    *out = (version){ { 0, 0, 0 } };
+    for (size_t i = 0; i < 3; i++) {
+        char *end;
+        if (*text < '0' || *text > '9') return false;
+        out->part[i] = strtoul(text, &end, 10);
+        if (*end == '\0') return i > 0;
+        if (i == 2) return *end == '.' || (*end >= 'a' && *end <= 'z');
+        if (*end != '.') return false;
+        text = end + 1;
+    }
+    return false;
+}
+
+static int compare_versions(const version *a, const char *text)
+{
+    version b;
+    const bool ok = parse_version(&b, text);
+    assert(ok);
+    (void)ok;
+    for (size_t i = 0; i < 3; i++)
+        if (a->part[i] != b.part[i]) return a->part[i] < b.part[i] ? -1 : 1;
+    return 0;
+}
+
+int lvlm_reference_check(const char *reference, lvlm_error *err)
+{
+    version unused;
+    const size_t skip = strlen(TRANSFORMERS);
+    if (strcmp(reference, LVLM_REFERENCE_TRAINED) == 0 ||
+        (strncmp(reference, TRANSFORMERS, skip) == 0 &&
+         parse_version(&unused, reference + skip)))
+        return 0;
+    return lvlm_fail(err, LVLM_EUSAGE,
+                     "reference '%s' is neither 'trained' nor 'transformers-VERSION' "
+                     "(such as transformers-5.23.0)",
+                     reference);
+}
+
+bool lvlm_reference_applies(const lvlm_family *family, const char *difference,
+                            const char *reference)
+{
+    version at;
+    if (strncmp(reference, TRANSFORMERS, strlen(TRANSFORMERS)) != 0 ||
+        !parse_version(&at, reference + strlen(TRANSFORMERS)))
+        return false;
+    for (const lvlm_difference *d = family->differences; d->name != NULL; d++)
+        if (strcmp(d->name, difference) == 0 &&
+            (d->since == NULL || compare_versions(&at, d->since) >= 0) &&
+            (d->until == NULL || compare_versions(&at, d->until) < 0))
+            return true;
+    return false;
+}

@@ -1,0 +1,344 @@
+/* family.h - a family is data: one table has everything that convert, runtime and
+ * verify need to know about names, shapes, configuration and parts.
+ *
+ * A source name is parsed as WRAPPER ROOT SECTION ROW
+ *     base_model.model. | model.language_model. | layers.3. | self_attn.q_proj.weight
+ * and becomes the native name
+ *     text. | blocks.3. | attn.q.weight
+ * Generations of names differ only in the root. A root lists the prefixes of all of
+ * them, and the longest that matches is used for each name, so mixed checkpoints need
+ * no special case.
+ *
+ * Shapes are symbols (LVLM_DIMS) that are resolved by the configuration, so that an
+ * error can print "expected [q_dim, hidden] = [2048, 2304]".
+ *
+ * Adding a family: one page family/NAME.c, one line in families.def
+ * (CONTRIBUTING.md). */
+#ifndef LVLM_FORMATS_FAMILY_FAMILY_H
+#define LVLM_FORMATS_FAMILY_FAMILY_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+
+#include "formats/base/arena.h"
+#include "formats/base/error.h"
+#include "formats/container/tensor.h"
+#include "formats/container/transform.h"
+
+LVLM_BEGIN_DECLS
+
+/* ---- symbols -------------------------------------------------------------------- */
+
+/* X(symbol, name in messages, product of canonical config paths or numbers) */
+// clang-format off
+#define LVLM_DIMS(X)                                                                                      \
+    X(ONE, "1", "1")                                                                                      \
+    X(TWO, "2", "2")                                                                                      \
+    X(THREE, "3", "3")                                                                                    \
+    X(VISION_LAYERS, "vision_layers", "vision.layers")                                                    \
+    X(VISION_HIDDEN, "vision_hidden", "vision.hidden")                                                    \
+    X(VISION_MLP, "vision_mlp", "vision.mlp")                                                             \
+    X(VISION_HEADS, "vision_heads", "vision.heads")                                                       \
+    X(VISION_HEAD_DIM, "vision_head_dim", "vision.head_dim")                                              \
+    X(VISION_QKV, "3*vision_hidden", "3 vision.hidden")                                                   \
+    X(VISION_OUT, "vision_out", "vision.out")                                                             \
+    X(CHANNELS, "channels", "vision.channels")                                                            \
+    X(PATCH, "patch", "vision.patch")                                                                     \
+    X(FRAMES, "frames", "vision.frames")                                                                  \
+    X(PATCH_DIM, "channels*patch^2", "vision.channels vision.patch vision.patch")                         \
+    X(PATCH_VOLUME, "channels*frames*patch^2", "vision.channels vision.frames vision.patch vision.patch") \
+    X(POSITIONS, "positions", "vision.grid vision.grid")                                                  \
+    X(CLASS_POSITIONS, "rows", "vision.rows")                                                             \
+    X(TILES, "tiles", "vision.tiles")                                                                     \
+    X(ASPECTS, "aspects+1", "vision.aspect_ids")                                                          \
+    X(TILE_VECTORS, "tiles*vision_hidden", "vision.tiles vision.hidden")                                  \
+    X(TILE_TABLES, "tiles*rows*vision_hidden", "vision.tiles vision.rows vision.hidden")                  \
+    X(MERGED, "merge^2*vision_hidden", "vision.merge vision.merge vision.hidden")                         \
+    X(QUERIES, "queries", "connector.queries")                                                            \
+    X(CONNECTOR_HIDDEN, "connector_hidden", "connector.hidden")                                           \
+    X(CONNECTOR_QKV, "3*connector_hidden", "3 connector.hidden")                                          \
+    X(HIDDEN, "hidden", "text.hidden")                                                                    \
+    X(MLP, "mlp", "text.mlp")                                                                             \
+    X(LAYERS, "layers", "text.layers")                                                                    \
+    X(HEADS, "heads", "text.heads")                                                                       \
+    X(KV_HEADS, "kv_heads", "text.kv_heads")                                                              \
+    X(HEAD_DIM, "head_dim", "text.head_dim")                                                              \
+    X(Q_DIM, "q_dim", "text.heads text.head_dim")                                                         \
+    X(QKV_DIM, "3*q_dim", "3 text.heads text.head_dim")                                                   \
+    X(KV_DIM, "kv_dim", "text.kv_heads text.head_dim")                                                    \
+    X(VOCAB, "vocab", "text.vocab")                                                                       \
+    X(EMBED_ROWS, "embed_rows", "text.embed_rows")
+// clang-format on
+
+typedef enum lvlm_dim {
+    LVLM_DIM_NONE = 0, /* ends a shape */
+#define LVLM_DIM_ENUM(symbol, name, product) LVLM_DIM_##symbol,
+    LVLM_DIMS(LVLM_DIM_ENUM)
+#undef LVLM_DIM_ENUM
+        LVLM_N_DIMS,
+} lvlm_dim;
+
+/* ---- tensors -------------------------------------------------------------------- */
+
+enum { LVLM_ROW_DIMS = 6 };
+
+/* A transform with symbols for extents; all zero: keep (or reshape, if the row has a
+ * source shape). Fields as in lvlm_transform. */
+typedef struct lvlm_row_transform {
+    unsigned char axes[LVLM_ROW_DIMS]; /* lvlm_dim */
+    unsigned char select;
+    unsigned char index;
+    unsigned char order[LVLM_ROW_DIMS];
+} lvlm_row_transform;
+
+/* One native tensor of a section. */
+typedef struct lvlm_row {
+    const char *native;                        /* "attn.q.weight" */
+    const char *source;                        /* "self_attn.q_proj.weight" */
+    unsigned char shape[LVLM_ROW_DIMS];        /* lvlm_dim: the native shape */
+    unsigned char source_shape[LVLM_ROW_DIMS]; /* lvlm_dim; empty: the same */
+    lvlm_row_transform transform;
+    /* full native name of the tensor that replaces an absent one */
+    const char *tied_to;
+    bool connector; /* --init-missing may create it */
+    /* if its shape is square, the model uses the identity and stores nothing */
+    bool not_square;
+    /* a matrix that is not a linear module: a table of vectors, or a weight that
+     * torch's attention reads directly */
+    bool no_adapter;
+} lvlm_row;
+
+/* Rows that repeat together. "{i}" in both prefixes is the block's number. Consecutive
+ * sections with the same prefix and count are one sequence of blocks of different
+ * kinds. */
+typedef struct lvlm_section {
+    const char *native; /* full native prefix: "text.blocks.{i}." */
+    const char *source; /* after the root: "layers.{i}." */
+    unsigned char root; /* index into the family's roots */
+    /* canonical config path of the number of repetitions; NULL: once */
+    const char *count;
+    const lvlm_row *rows;    /* ends with native NULL */
+    const char *only_blocks; /* path of a list of blocks; only they have these rows */
+    const char *not_blocks; /* ... or of blocks that do not have them; both NULL: all */
+} lvlm_section;
+
+enum { LVLM_MAX_PREFIXES = 8 };
+
+/* One part's name space in every generation of names. */
+typedef struct lvlm_root {
+    const char *native;                      /* "vision." */
+    const char *prefixes[LVLM_MAX_PREFIXES]; /* [0] is the hub's */
+    /* the one that the current save_pretrained writes for a new model */
+    unsigned char current;
+    unsigned char modules; /* the one of the current library's modules in memory */
+} lvlm_root;
+
+/* A named rule for source tensors that are kept but not used. */
+typedef struct lvlm_unused_rule {
+    const char *name;
+    const char *glob; /* matches native root + remainder of the name: "vision.head.*" */
+    const char *why;
+} lvlm_unused_rule;
+
+/* ---- configuration -------------------------------------------------------------- */
+
+typedef enum lvlm_setting_kind {
+    LVLM_SETTING_COUNT,       /* positive integer */
+    LVLM_SETTING_MAYBE_COUNT, /* the same, or null, which is a value: "none" */
+    LVLM_SETTING_INDEX,       /* integer >= 0 */
+    /* the same, or null, which is a value: "none"; a negative number means null */
+    LVLM_SETTING_MAYBE_INDEX,
+    LVLM_SETTING_NUMBER,       /* positive number */
+    LVLM_SETTING_MAYBE_NUMBER, /* the same, or null, which is a value: "none" */
+    LVLM_SETTING_BOOL,
+    LVLM_SETTING_WORD,     /* text, translated by `words` */
+    LVLM_SETTING_LIST,     /* of whole numbers >= 0, or of such lists */
+    LVLM_SETTING_CONSTANT, /* not read: the fallback is the value */
+} lvlm_setting_kind;
+
+/* One word of config.json and our word for it; a list ends with theirs NULL. Words that
+ * are not listed are refused. */
+typedef struct lvlm_word {
+    const char *theirs;
+    const char *ours;
+} lvlm_word;
+
+/* One canonical setting. */
+typedef struct lvlm_setting {
+    const char *canonical; /* "text.rope_theta" */
+    lvlm_setting_kind kind;
+    /* where config.json may have it, in order of precedence: "a.b|c"; the first that is
+     * present is used */
+    const char *paths;
+    /* JSON text of the class default, used if the key is absent (or null, where null is
+     * not a value); NULL: required */
+    const char *fallback;
+    /* the default if the whole section ("a" of "a.b") is absent; NULL: the same as
+     * `fallback` */
+    const char *without_section;
+    const lvlm_word *words; /* WORD */
+} lvlm_setting;
+
+/* ---- projections ---------------------------------------------------------------- */
+
+/* A linear map from vision to language, or a head. */
+typedef struct lvlm_projection {
+    const char *role; /* "vision_to_text", "text_head" */
+    /* without ".weight": "connector.proj"; with "{i}": of every block that has it */
+    const char *native;
+    const char *form;     /* its kind, if it is present and not tied */
+    const char *equation; /* in words and symbols */
+    const char *what;     /* what it is, where it comes from */
+    const char *missing;  /* what a model without it computes */
+} lvlm_projection;
+
+/* ---- behaviours that differ between references ---------------------------------- */
+
+/* A place where some versions of transformers do not compute what was trained. Active
+ * for versions since <= v < until. */
+typedef struct lvlm_difference {
+    const char *name;  /* "final_softcap" */
+    const char *since; /* "4.42"; NULL: from the first */
+    const char *until; /* first version without it; NULL: still there */
+    const char *stage; /* first stage that shows it */
+    const char *what;  /* one sentence */
+} lvlm_difference;
+
+/* ---- stages of training --------------------------------------------------------- */
+
+/* Exceptions from what a stage of training trains. Stage 1 trains vision and connector,
+ * 2 everything, 3 connector and text, "connector" only the connector. A rule inverts
+ * that for the weights that it matches. The last rule that matches is used. */
+typedef struct lvlm_stage_rule {
+    const char *stages; /* those it applies to: "1 2 connector" */
+    const char *glob;   /* matches native names: "connector.norm_out.*" */
+    /* path of a list of blocks, to match only their tensors; NULL: all that match the
+     * glob */
+    const char *blocks;
+    bool trained;
+    const char *why;
+} lvlm_stage_rule;
+
+/* The table of word vectors: every family has it. */
+#define LVLM_EMBED_TABLE "text.embed.weight"
+
+/* Embeddings are padded, cut and grown without a change of config.json: the rows of
+ * `tensor` (native name), if it is present, decide `setting` ("text.vocab"). */
+typedef struct lvlm_row_count {
+    const char *setting;
+    const char *tensor;
+} lvlm_row_count;
+
+/* ---- a second kind of file ------------------------------------------------------ */
+
+/* The name and layout of a native tensor in a big_vision .npz. Several rows for one
+ * native tensor describe files of different origin: the first whose key is present and
+ * whose shape fits is used. */
+typedef struct lvlm_npz_row {
+    const char *native;                 /* as in the family's own row */
+    const char *key;                    /* after the section's key: "attn/q_einsum/w" */
+    unsigned char shape[LVLM_ROW_DIMS]; /* lvlm_dim: of the array, in one block */
+    unsigned char select; /* fields as in lvlm_transform, with the shape */
+    unsigned char index;  /* for axes; all zero: keep, or reshape */
+    unsigned char order[LVLM_ROW_DIMS];
+} lvlm_npz_row;
+
+/* Each tensor of a section has one array per block, or one array for all blocks,
+ * stacked along a leading axis by scan. */
+typedef struct lvlm_npz_section {
+    const char *native;       /* as in the family's own section */
+    const char *key;          /* "llm/layers/{i}/" */
+    const char *stacked;      /* "llm/layers/"; NULL: there are no blocks */
+    unsigned char n;          /* lvlm_dim: the leading axis */
+    const lvlm_npz_row *rows; /* ends with native NULL */
+} lvlm_npz_section;
+
+struct lvlm_checkpoint;
+
+typedef struct lvlm_npz_table {
+    /* ends with native NULL; a native tensor without a row is never present */
+    const lvlm_npz_section *sections;
+    /* Are these the tensors of a model of this family? */
+    bool (*recognises)(const struct lvlm_checkpoint *checkpoint);
+    /* The text of the config.json that the hub would have for them, derived from their
+     * shapes. `assumed` receives a sentence on what neither shapes nor released models
+     * of that size decide, or stays NULL. Both are in `arena`. LVLM_ECHECK names a
+     * tensor that is missing or has an impossible shape. */
+    int (*config)(const char **text, const char **assumed,
+                  const struct lvlm_checkpoint *checkpoint, lvlm_arena *arena,
+                  lvlm_error *err);
+} lvlm_npz_table;
+
+/* ---- the table ------------------------------------------------------------------ */
+
+typedef struct lvlm_family {
+    const char *name;  /* "paligemma2" */
+    const char *title; /* "PaliGemma 2" */
+    /* Is this the config.json of a model of this family? */
+    bool (*recognises)(const cJSON *hf_config);
+    const lvlm_setting *settings; /* ends with canonical NULL */
+    /* Computes settings that follow from others ("vision.grid"), or refuses them. May
+     * be NULL. */
+    int (*derive)(cJSON *config, lvlm_error *err);
+    const lvlm_row_count *row_counts;   /* ends with setting NULL */
+    const lvlm_root *roots;             /* ends with native NULL */
+    const lvlm_section *sections;       /* in order of use; ends with native NULL */
+    const lvlm_unused_rule *unused;     /* ends with name NULL */
+    const lvlm_projection *projections; /* ends with role NULL */
+    const lvlm_difference *differences; /* ends with name NULL */
+    const lvlm_stage_rule *stage_rules; /* ends with stages NULL; NULL: none */
+    uint32_t max_positions; /* if config.json has no max_position_embeddings */
+    /* without tie_word_embeddings in config.json the head is a matrix of its own */
+    bool untied_unless_said;
+    /* in a batch without images the reference's training runs the tower on an empty
+     * input: gradients are zero, not absent */
+    bool blind_gradients;
+    const lvlm_npz_table *npz; /* NULL: big_vision has no such model */
+} lvlm_family;
+
+/* All families, ends with NULL. */
+const lvlm_family *const *lvlm_families(void);
+/* By name, or NULL. Static. */
+const lvlm_family *lvlm_family_by_name(const char *name);
+/* The family that recognises a config.json. LVLM_EFORMAT names model_type and the known
+ * families. */
+LVLM_MUST_CHECK int lvlm_family_detect(const lvlm_family **out, const cJSON *hf_config,
+                                       lvlm_error *err);
+
+/* The canonical configuration for a config.json, every default filled in, or an error
+ * that names the key. *out is owned: lvlm_json_free. */
+LVLM_MUST_CHECK int lvlm_family_config(cJSON **out, const lvlm_family *family,
+                                       const cJSON *hf_config, lvlm_error *err);
+
+/* Is the head tied to the embedding, according to config.json? Versions of transformers
+ * read different keys. */
+typedef struct lvlm_ties {
+    bool tied; /* true somewhere, or false nowhere */
+    bool top;  /* the top level's value or its default: from 5.0 on */
+    bool text; /* the same of text_config, if present: before 5.0 */
+} lvlm_ties;
+
+/* `hf_config` may be NULL: all defaults. */
+lvlm_ties lvlm_family_ties(const lvlm_family *family, const cJSON *hf_config);
+#define LVLM_TIE_KEY "tie_word_embeddings"
+
+/* Does `difference` apply to `reference` ("trained", "transformers-5.23.0")? Never to
+ * "trained". The reference has passed lvlm_reference_check. */
+bool lvlm_reference_applies(const lvlm_family *family, const char *difference,
+                            const char *reference);
+/* LVLM_EUSAGE unless `reference` is "trained" or "transformers-X.Y[.Z]". */
+LVLM_MUST_CHECK int lvlm_reference_check(const char *reference, lvlm_error *err);
+#define LVLM_REFERENCE_TRAINED "trained"
+
+/* Value of a symbol for a canonical configuration; false if a path is absent or the
+ * product overflows. */
+bool lvlm_dim_value(uint64_t *out, lvlm_dim dim, const cJSON *config);
+/* Resolve a row's symbols; false as above. */
+bool lvlm_dims_shape(lvlm_shape *out, const unsigned char dims[LVLM_ROW_DIMS],
+                     const cJSON *config);
+/* Appends "[q_dim, hidden]". */
+void lvlm_dims_print(lvlm_strbuf *out, const unsigned char dims[LVLM_ROW_DIMS]);
+
+LVLM_END_DECLS
+
+#endif

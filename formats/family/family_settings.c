@@ -1,0 +1,204 @@
+/* family_settings.c - computes the canonical configuration from config.json, one table
+ * row at a time.
+ *
+ *   find the first path that exists -> else the class default -> check -> translate
+ *
+ * An absent key has the reference's class default, because the files on the hub omit
+ * values that equal it. A key that is present and wrong is an error that names it. */
+#include "formats/family/family.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+
+/* More than the longest "a.b.c" and the longest list of words in any table. */
+enum { PATH_BYTES = 128, WORDS_BYTES = 256 };
+
+static bool null_is_a_value(lvlm_setting_kind kind)
+{
+    return kind == LVLM_SETTING_MAYBE_COUNT || kind == LVLM_SETTING_MAYBE_INDEX ||
+           kind == LVLM_SETTING_MAYBE_NUMBER;
+}
+
+/* The first of "a.b|c.d" that config.json has; `path` receives that path. */
+static const cJSON *find(char path[PATH_BYTES], const lvlm_setting *setting,
+                         const cJSON *hf_config)
+{
+    for (const char *at = setting->paths; at != NULL && *at != '\0';) {
+        const size_t length = strcspn(at, "|");
+        assert(length < PATH_BYTES);
+        memcpy(path, at, length);
+        path[length] = '\0';
+        const cJSON *item = lvlm_json_path(hf_config, path);
+        if (item != NULL && (!cJSON_IsNull(item) || null_is_a_value(setting->kind)))
+            return item;
+        at += length + (at[length] == '|');
+    }
+    return NULL;
+}
+
+/* Does config.json have the section "a" of the setting's first path "a.b"? */
+static bool has_section(const lvlm_setting *setting, const cJSON *hf_config)
+{
+    char section[PATH_BYTES];
+    const size_t length = strcspn(setting->paths, ".");
+    assert(length < PATH_BYTES);
+    memcpy(section, setting->paths, length);
+    section[length] = '\0';
+    return cJSON_IsObject(lvlm_json_get(hf_config, section));
+}
+
+static int refuse(const lvlm_setting *setting, const char *path, const cJSON *item,
+                  const char *wanted, lvlm_error *err)
+{
+    char *got = NULL;
+    TRY(lvlm_json_print(&got, item, err));
+    const int rc = lvlm_fail(err, LVLM_EFORMAT,
+                             "config.json: %s: expected %s, got %.200s (it is %s)",
+                             path, wanted, got, setting->canonical);
+    lvlm_free(got);
+    return rc;
+}
+
+/* Whole numbers, or lists of them. */
+static bool is_list(const cJSON *item)
+{
+    const cJSON *element;
+    uint64_t whole;
+    if (!cJSON_IsArray(item)) return false;
+    LVLM_JSON_ITEMS (element, item)
+        if (!lvlm_json_u64(&whole, element) && !is_list(element)) return false;
+    return true;
+}
+
+static int accept_word(cJSON **out, const lvlm_setting *setting, const char *path,
+                       const cJSON *item, lvlm_error *err)
+{
+    char known[WORDS_BYTES];
+    size_t used = (size_t)snprintf(known, sizeof known, "one of");
+    const char *got = lvlm_json_string(item);
+    for (const lvlm_word *word = setting->words; word->theirs != NULL; word++) {
+        if (got != NULL && strcmp(got, word->theirs) == 0) {
+            *out = cJSON_CreateString(word->ours);
+            return *out != NULL ? 0 : lvlm_fail_memory(err);
+        }
+        if (used < sizeof known)
+            used += (size_t)snprintf(known + used, sizeof known - used, " %s",
+                                     word->theirs);
+    }
+    return refuse(setting, path, item, known, err);
+}
+
+/* A validated copy of a value from config.json. */
+static int accept(cJSON **out, const lvlm_setting *setting, const char *path,
+                  const cJSON *item, lvlm_error *err)
+{
+    uint64_t whole;
+    double number;
+    *out = NULL;
+    switch (setting->kind) {
+    case LVLM_SETTING_MAYBE_COUNT:
+    case LVLM_SETTING_COUNT:
+        if (null_is_a_value(setting->kind) && cJSON_IsNull(item)) break;
+        if (!lvlm_json_u64(&whole, item) || whole == 0)
+            return refuse(setting, path, item, "a positive whole number", err);
+        break;
+    case LVLM_SETTING_MAYBE_INDEX:
+        if (cJSON_IsNull(item)) break;
+        if (lvlm_json_double(&number, item) && number < 0)
+            return lvlm_json_parse(out, "null", strlen("null"), err);
+        /* fall through */
+    case LVLM_SETTING_INDEX:
+        if (!lvlm_json_u64(&whole, item))
+            return refuse(setting, path, item, "a whole number", err);
+        break;
+    case LVLM_SETTING_MAYBE_NUMBER:
+    case LVLM_SETTING_NUMBER:
+        if (null_is_a_value(setting->kind) && cJSON_IsNull(item)) break;
+        if (!lvlm_json_double(&number, item) || !(number > 0))
+            return refuse(setting, path, item, "a positive number", err);
+        break;
+    case LVLM_SETTING_BOOL:
+        if (!cJSON_IsBool(item))
+            return refuse(setting, path, item, "true or false", err);
+        break;
+    case LVLM_SETTING_WORD: return accept_word(out, setting, path, item, err);
+    case LVLM_SETTING_LIST:
+        if (!is_list(item))
+            return refuse(setting, path, item, "a list of whole numbers", err);
+        break;
+    case LVLM_SETTING_CONSTANT: assert(false); break; /* a constant has no paths */
+    }
+    *out = cJSON_Duplicate(item, true);
+    return *out != NULL ? 0 : lvlm_fail_memory(err);
+}
+
+static int fall_back(cJSON **out, const lvlm_setting *setting, const cJSON *hf_config,
+                     lvlm_error *err)
+{
+    const char *text = setting->fallback;
+    if (setting->without_section != NULL && !has_section(setting, hf_config))
+        text = setting->without_section;
+    FAIL_IF(text == NULL, err, LVLM_EFORMAT,
+            "config.json: %s is missing and has no default", setting->paths);
+    return lvlm_json_parse(out, text, strlen(text), err);
+}
+
+/* Store `value`, which is consumed, at "a.b" of the canonical configuration. */
+static int put(cJSON *config, const char *canonical, cJSON *value, lvlm_error *err)
+{
+    char part[PATH_BYTES];
+    const size_t length = strcspn(canonical, ".");
+    assert(canonical[length] == '.' && length < PATH_BYTES);
+    memcpy(part, canonical, length);
+    part[length] = '\0';
+    cJSON *section = cJSON_GetObjectItemCaseSensitive(config, part);
+    if (section == NULL) section = cJSON_AddObjectToObject(config, part);
+    if (section != NULL &&
+        cJSON_AddItemToObject(section, canonical + length + 1, value))
+        return 0;
+    lvlm_json_free(value);
+    return lvlm_fail_memory(err);
+}
+
+int lvlm_family_config(cJSON **out, const lvlm_family *family, const cJSON *hf_config,
+                       lvlm_error *err)
+{
+    cJSON *config = cJSON_CreateObject();
+    int rc = config != NULL ? 0 : lvlm_fail_memory(err);
+
+    for (const lvlm_setting *s = family->settings; s->canonical != NULL && rc == 0;
+         s++) {
+        char path[PATH_BYTES];
+        cJSON *value = NULL;
+        const cJSON *item = find(path, s, hf_config);
+        rc = item != NULL ? accept(&value, s, path, item, err)
+                          : fall_back(&value, s, hf_config, err);
+        if (rc == 0) rc = put(config, s->canonical, value, err);
+    }
+    if (rc == 0 && family->derive != NULL) rc = family->derive(config, err);
+    if (rc < 0) {
+        lvlm_json_free(config);
+        return rc;
+    }
+    *out = config;
+    return 0;
+}
+
+lvlm_ties lvlm_family_ties(const lvlm_family *family, const cJSON *hf_config)
+{
+    const cJSON *const section = lvlm_json_get(hf_config, "text_config");
+    const cJSON *const top = lvlm_json_get(hf_config, LVLM_TIE_KEY);
+    const cJSON *const text = lvlm_json_get(section, LVLM_TIE_KEY);
+    const bool unsaid = !family->untied_unless_said;
+    const bool silent = !cJSON_IsBool(top) && !cJSON_IsBool(text);
+    lvlm_ties ties = { .top = cJSON_IsBool(top) ? cJSON_IsTrue(top) : unsaid };
+    ties.tied = silent ? unsaid : cJSON_IsTrue(top) || cJSON_IsTrue(text);
+    ties.text = cJSON_IsBool(text)        ? cJSON_IsTrue(text)
+                : cJSON_IsObject(section) ? unsaid
+                                          : ties.top;
+    return ties;
+}

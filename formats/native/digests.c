@@ -1,0 +1,183 @@
+/* digests.c - SHA-256 of many tensors in parallel; see digests.h. */
+#include "formats/native/digests.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/base/text.h"
+#include "formats/base/workers.h"
+#include "formats/container/safetensors.h"
+#include "formats/native/native.h"
+
+/* A tensor is hashed in pieces of this size, whose pages are then released. */
+#define PIECE ((uint64_t)8 << 20)
+
+typedef struct work {
+    const lvlm_checkpoint *file;
+    const lvlm_digests_run *run;
+    lvlm_hex_digest *out;
+    uint64_t total;
+    atomic_ullong done;
+} work;
+
+static bool is_wanted(const lvlm_digests_run *run, const lvlm_tensor *tensor)
+{
+    return run->selects == NULL || run->selects(tensor);
+}
+
+/* ---- computing ------------------------------------------------------------------ */
+
+static int hash_tensor(void *user, size_t i, lvlm_error *err)
+{
+    work *const w = user;
+    const lvlm_tensor *const t = &w->file->tensors[i];
+    const lvlm_infile *const map = w->file->files[t->file].map;
+    lvlm_digest digest = LVLM_DIGEST_INIT;
+    if (!is_wanted(w->run, t)) return 0;
+    int rc = lvlm_digest_start(&digest, err);
+    for (uint64_t at = 0; at < t->n_bytes && rc == 0; at += PIECE) {
+        const uint64_t n = t->n_bytes - at < PIECE ? t->n_bytes - at : PIECE;
+        rc = lvlm_digest_update(&digest, t->data + at, (size_t)n, err);
+        lvlm_infile_done_with(map, t->offset + at, n);
+        const uint64_t done = atomic_fetch_add(&w->done, n) + n;
+        if (w->run->progress != NULL) w->run->progress(w->run->user, done, w->total);
+    }
+    if (rc == 0) rc = lvlm_digest_finish(&digest, w->out[i], err);
+    lvlm_digest_free(&digest);
+    return rc;
+}
+
+int lvlm_digests_compute(lvlm_hex_digest *out, const lvlm_checkpoint *file,
+                         const lvlm_digests_run *run, lvlm_error *err)
+{
+    work w = { .file = file, .run = run, .out = out };
+    for (size_t i = 0; i < file->n_tensors; i++)
+        if (is_wanted(run, &file->tensors[i])) w.total += file->tensors[i].n_bytes;
+    return lvlm_workers_each(run->threads, file->n_tensors, hash_tensor, &w, err);
+}
+
+/* ---- comparing ------------------------------------------------------------------ */
+
+/* Report the first tensor whose digest differs. */
+static int compare(const lvlm_checkpoint *file, const lvlm_digests_run *run,
+                   lvlm_hex_digest *got, lvlm_error *err)
+{
+    size_t first = 0, n = 0;
+    char more[48] = "";
+    for (size_t i = file->n_tensors; i > 0; i--) {
+        const lvlm_tensor *const t = &file->tensors[i - 1];
+        if (!is_wanted(run, t) ||
+            strcmp(got[i - 1], lvlm_native_digest_of(file, t)) == 0)
+            continue;
+        first = i - 1;
+        n++;
+    }
+    if (n == 0) return 0;
+    if (n > 1)
+        (void)snprintf(more, sizeof more, "; so %s %zu more", n > 2 ? "are" : "is",
+                       n - 1);
+    const lvlm_tensor *const t = &file->tensors[first];
+    return lvlm_fail(err, LVLM_ECHECK,
+                     "tensor '%s' is corrupt: its SHA-256 is %s, recorded is %s%s",
+                     t->name, got[first], lvlm_native_digest_of(file, t), more);
+}
+
+int lvlm_digests_check(const lvlm_checkpoint *file, const lvlm_digests_run *run,
+                       lvlm_error *err)
+{
+    lvlm_hex_digest *const got = lvlm_calloc(file->n_tensors + 1, sizeof *got);
+    if (got == NULL) return lvlm_fail_memory(err);
+    int rc = lvlm_digests_compute(got, file, run, err);
+    if (rc == 0) rc = compare(file, run, got, err);
+    lvlm_free(got);
+    return rc;
+}
+
+/* ---- sealing -------------------------------------------------------------------- */
+
+typedef struct sealing {
+    const lvlm_tensor *tensors;
+    lvlm_hex_digest *out;
+} sealing;
+
+static int hash_in_memory(void *user, size_t i, lvlm_error *err)
+{
+    const sealing *const s = user;
+    const lvlm_tensor *const t = &s->tensors[i];
+    return lvlm_digest_bytes(s->out[i], t->data, (size_t)t->n_bytes, err);
+}
+
+static int add_digests(cJSON *metadata, const sealing *s, size_t n_tensors,
+                       lvlm_error *err)
+{
+    cJSON *const all = cJSON_CreateObject();
+    char *text = NULL;
+    bool ok = all != NULL;
+    for (size_t i = 0; i < n_tensors && ok; i++)
+        ok = cJSON_AddStringToObject(all, s->tensors[i].name, s->out[i]) != NULL;
+    int rc = ok ? lvlm_json_print(&text, all, err) : lvlm_fail_memory(err);
+    if (rc == 0 && cJSON_AddStringToObject(metadata, "digests", text) == NULL)
+        rc = lvlm_fail_memory(err);
+    lvlm_free(text);
+    lvlm_json_free(all);
+    return rc;
+}
+
+/* The header is composed with zeros for the root; then its digest replaces them. */
+static int add_root(cJSON *metadata, const lvlm_tensor *tensors, size_t n_tensors,
+                    lvlm_error *err)
+{
+    static const lvlm_hex_digest zeros =
+        "0000000000000000000000000000000000000000000000000000000000000000";
+    lvlm_strbuf header = LVLM_STRBUF_INIT(2 * (size_t)LVLM_SAFETENSORS_MAX_HEADER);
+    lvlm_hex_digest root;
+    cJSON *const member = cJSON_AddStringToObject(metadata, "root", zeros);
+    int rc = member != NULL ? 0 : lvlm_fail_memory(err);
+    if (rc == 0)
+        rc = lvlm_safetensors_header(&header, tensors, n_tensors, metadata,
+                                     LVLM_SAFETENSORS_ALIGN, err);
+    if (rc == 0) rc = lvlm_digest_bytes(root, header.text, header.length, err);
+    if (rc == 0 && cJSON_SetValuestring(member, root) == NULL)
+        rc = lvlm_fail_memory(err);
+    lvlm_strbuf_free(&header);
+    return rc;
+}
+
+int lvlm_seal(cJSON *metadata, const lvlm_tensor *tensors, size_t n_tensors,
+              size_t threads, lvlm_error *err)
+{
+    sealing s = { .tensors = tensors };
+    s.out = lvlm_calloc(n_tensors + 1, sizeof *s.out);
+    if (s.out == NULL) return lvlm_fail_memory(err);
+    int rc = lvlm_workers_each(threads, n_tensors, hash_in_memory, &s, err);
+    if (rc == 0) rc = add_digests(metadata, &s, n_tensors, err);
+    lvlm_free(s.out);
+    return rc < 0 ? rc : add_root(metadata, tensors, n_tensors, err);
+}
+
+/* ---- native files --------------------------------------------------------------- */
+
+bool lvlm_native_runs_with(const lvlm_tensor *tensor)
+{
+    return !lvlm_starts_with(tensor->name, LVLM_NATIVE_UNUSED) &&
+           !lvlm_starts_with(tensor->name, LVLM_NATIVE_FRAMES) &&
+           !lvlm_starts_with(tensor->name, LVLM_NATIVE_PAD);
+}
+
+static bool is_side_file(const lvlm_tensor *tensor)
+{
+    return lvlm_starts_with(tensor->name, LVLM_NATIVE_FILES);
+}
+
+int lvlm_native_check_side_files(const lvlm_checkpoint *checkpoint, size_t threads,
+                                 lvlm_error *err)
+{
+    const lvlm_digests_run run = { .threads = threads, .selects = is_side_file };
+    if (checkpoint->kind != LVLM_CHECKPOINT_NATIVE) return 0;
+    const int rc = lvlm_digests_check(checkpoint, &run, err);
+    if (rc < 0) lvlm_prefix(err, "%s: ", checkpoint->path);
+    return rc;
+}

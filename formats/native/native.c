@@ -1,0 +1,241 @@
+/* native.c - composes, recognises and digests the header of a .lvlm file. The rules are
+ * in native_rules.c. */
+#include "formats/native/native.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/base/size.h"
+#include "formats/base/text.h"
+#include "formats/container/contents_read.h"
+#include "formats/container/safetensors.h"
+
+static const lvlm_hex_digest zeros =
+    "0000000000000000000000000000000000000000000000000000000000000000";
+static const char root_key[] = "\"root\":\"";
+
+static uint64_t alignment(const lvlm_tensor *tensor)
+{
+    const size_t element = lvlm_dtype_bytes(tensor->dtype);
+    return element > 1 && tensor->n_bytes >= LVLM_NATIVE_LARGE ? LVLM_NATIVE_ALIGN_LARGE
+                                                               : element;
+}
+
+uint64_t lvlm_native_pad(uint64_t end, const lvlm_tensor *tensor)
+{
+    return lvlm_round_up(end, alignment(tensor)) - end;
+}
+
+/* ---- composing ------------------------------------------------------------------ */
+
+static int put_digests(lvlm_strbuf *out, const lvlm_tensor *tensors, size_t n_tensors,
+                       lvlm_hex_digest *digests, lvlm_error *err)
+{
+    lvlm_strbuf_puts(out, "{");
+    for (size_t i = 0; i < n_tensors; i++) {
+        if (i > 0) lvlm_strbuf_puts(out, ",");
+        lvlm_json_put_text(out, tensors[i].name);
+        lvlm_strbuf_printf(out, ":\"%s\"", digests != NULL ? digests[i] : zeros);
+    }
+    lvlm_strbuf_puts(out, "}");
+    return lvlm_strbuf_check(out, err);
+}
+
+static cJSON *compose(const lvlm_native_meta *meta, const char *digests)
+{
+    cJSON *m = cJSON_CreateObject();
+    if (m != NULL && cJSON_AddStringToObject(m, "format", "lvlm") != NULL &&
+        cJSON_AddStringToObject(m, "version", LVLM_NATIVE_VERSION) != NULL &&
+        cJSON_AddStringToObject(m, "root", zeros) != NULL &&
+        cJSON_AddStringToObject(m, "family", meta->family) != NULL &&
+        cJSON_AddStringToObject(m, "config", meta->config) != NULL &&
+        cJSON_AddStringToObject(m, "provenance", meta->provenance) != NULL &&
+        cJSON_AddStringToObject(m, "ledger", meta->ledger) != NULL &&
+        cJSON_AddStringToObject(m, "digests", digests) != NULL)
+        return m;
+    lvlm_json_free(m);
+    return NULL;
+}
+
+/* The 64 digits of the root: the first "root" of the header, because only "format" and
+ * "version" precede it. NULL if there is none. */
+static const char *find_root(const char *header, size_t n_bytes)
+{
+    const size_t skip = strlen(root_key);
+    const char *key = memmem(header, n_bytes, root_key, skip);
+    if (key == NULL || n_bytes - (size_t)(key - header) < skip + LVLM_DIGEST_HEX)
+        return NULL;
+    return key + skip;
+}
+
+int lvlm_native_header(lvlm_strbuf *out, const lvlm_native_meta *meta,
+                       const lvlm_tensor *tensors, size_t n_tensors,
+                       lvlm_hex_digest *digests, lvlm_hex_digest root, lvlm_error *err)
+{
+    assert(out->length == 0);
+    lvlm_strbuf text = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER);
+    cJSON *metadata = NULL;
+    int rc = put_digests(&text, tensors, n_tensors, digests, err);
+    if (rc == 0) {
+        metadata = compose(meta, text.text);
+        rc = metadata == NULL
+                 ? lvlm_fail_memory(err)
+                 : lvlm_safetensors_header(out, tensors, n_tensors, metadata,
+                                           LVLM_NATIVE_ALIGN_DATA, err);
+    }
+    lvlm_json_free(metadata);
+    lvlm_strbuf_free(&text);
+    if (rc == 0) rc = lvlm_digest_bytes(root, out->text, out->length, err);
+    if (rc < 0) return rc;
+    const char *const at = find_root(out->text, out->length);
+    memcpy(out->text + (at - out->text), root, LVLM_DIGEST_HEX);
+    return 0;
+}
+
+/* ---- reading -------------------------------------------------------------------- */
+
+bool lvlm_native_is(const cJSON *metadata)
+{
+    const char *format = lvlm_json_string(lvlm_json_get(metadata, "format"));
+    return format != NULL && strcmp(format, "lvlm") == 0;
+}
+
+bool lvlm_native_is_file(const char *path)
+{
+    /* after the header's length: the first bytes that the writer writes */
+    static const char start[] = "{\"__metadata__\":{\"format\":\"lvlm\"";
+    const size_t n = sizeof start - 1, at = sizeof(uint64_t);
+    lvlm_infile *map = NULL;
+    if (lvlm_infile_map(&map, path, NULL) < 0) return false;
+    const bool is = map->n_bytes >= at + n && memcmp(map->bytes + at, start, n) == 0;
+    lvlm_infile_close(map);
+    return is;
+}
+
+bool lvlm_native_claims(const char *path)
+{
+    /* the first members, one of them complete, which no other file has there */
+    static const char *const marks[] = { "\"format\":\"lvlm\"", "\"root\":\"" };
+    enum { BEGINNING = 160 };
+    const size_t n = strlen(path), skip = strlen(".lvlm");
+    lvlm_infile *map = NULL;
+    bool found = n > skip && strcmp(path + n - skip, ".lvlm") == 0;
+    if (lvlm_infile_map(&map, path, NULL) < 0) return false;
+    for (size_t i = 0; i < 2 && map->n_bytes > 0; i++)
+        if (memmem(map->bytes, map->n_bytes < BEGINNING ? map->n_bytes : BEGINNING,
+                   marks[i], strlen(marks[i])) != NULL)
+            found = true;
+    lvlm_infile_close(map);
+    return found;
+}
+
+void lvlm_native_free(lvlm_native *native)
+{
+    if (native == NULL) return;
+    lvlm_json_free(native->config);
+    lvlm_json_free(native->provenance);
+}
+
+int lvlm_native_meta_json(cJSON **out, const lvlm_checkpoint *cp, const char *key,
+                          lvlm_error *err)
+{
+    const char *text = lvlm_json_string(lvlm_json_get(cp->metadata, key));
+    FAIL_IF(text == NULL, err, LVLM_EFORMAT, "file without '%s' in its metadata", key);
+    const int rc = lvlm_json_parse(out, text, strlen(text), err);
+    if (rc < 0) lvlm_prefix(err, "metadata: %s: ", key);
+    return rc;
+}
+
+int lvlm_native_root(lvlm_hex_digest hex, const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    const unsigned char *const bytes = cp->files[0].map->bytes;
+    const size_t n = (size_t)cp->header_bytes;
+    const char *const root = find_root((const char *)bytes, n);
+    lvlm_digest digest = LVLM_DIGEST_INIT;
+    FAIL_IF(root == NULL, err, LVLM_EFORMAT, "header without a root digest");
+    const size_t before = (size_t)(root - (const char *)bytes);
+    const size_t after = before + LVLM_DIGEST_HEX;
+    int rc = lvlm_digest_start(&digest, err);
+    if (rc == 0) rc = lvlm_digest_update(&digest, bytes, before, err);
+    if (rc == 0) rc = lvlm_digest_update(&digest, zeros, LVLM_DIGEST_HEX, err);
+    if (rc == 0) rc = lvlm_digest_update(&digest, bytes + after, n - after, err);
+    if (rc == 0) rc = lvlm_digest_finish(&digest, hex, err);
+    lvlm_digest_free(&digest);
+    return rc;
+}
+
+int lvlm_native_check_header(const void *header, size_t n_bytes, lvlm_error *err)
+{
+    lvlm_infile map = { .bytes = header, .n_bytes = n_bytes };
+    lvlm_source_file file = { .name = "", .map = &map };
+    lvlm_checkpoint *cp = lvlm_calloc(1, sizeof *cp);
+    if (cp == NULL) return lvlm_fail_memory(err);
+    cp->kind = LVLM_CHECKPOINT_NATIVE;
+    cp->headers_only = true;
+    cp->files = &file;
+    int rc = checkpoint_add_safetensors(cp, &map, err);
+    if (rc == 0) rc = checkpoint_index_names(cp, err);
+    if (rc == 0) rc = lvlm_native_validate(cp, err);
+    lvlm_native_free(cp->native);
+    checkpoint_free(cp); /* n_files is 0: the header is still the caller's */
+    return rc;
+}
+
+/* ---- digests -------------------------------------------------------------------- */
+
+const char *lvlm_native_digest_of(const lvlm_checkpoint *cp, const lvlm_tensor *tensor)
+{
+    assert(cp->digests != NULL);
+    assert(tensor >= cp->tensors && tensor < cp->tensors + cp->n_tensors);
+    return cp->digests[tensor - cp->tensors];
+}
+
+bool lvlm_native_is_carried(const char *name)
+{
+    return lvlm_starts_with(name, LVLM_NATIVE_FRAMES) ||
+           lvlm_starts_with(name, LVLM_NATIVE_FILES) ||
+           lvlm_starts_with(name, LVLM_NATIVE_PAD);
+}
+
+bool lvlm_native_is_model(const lvlm_tensor *tensor)
+{
+    return !lvlm_native_is_carried(tensor->name) &&
+           !lvlm_starts_with(tensor->name, LVLM_NATIVE_UNUSED);
+}
+
+int lvlm_native_digest_line(lvlm_digest *digest, const lvlm_tensor *tensor,
+                            const char *hex, lvlm_error *err)
+{
+    lvlm_strbuf line = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER);
+    lvlm_strbuf_printf(&line, "%s %s ", tensor->name, lvlm_dtype_name(tensor->dtype));
+    lvlm_shape_print(&line, &tensor->shape);
+    lvlm_strbuf_printf(&line, " %s\n", hex);
+    int rc = lvlm_strbuf_check(&line, err);
+    if (rc == 0) rc = lvlm_digest_update(digest, line.text, line.length, err);
+    lvlm_strbuf_free(&line);
+    return rc;
+}
+
+int lvlm_native_weights_digest(lvlm_hex_digest hex, const lvlm_checkpoint *cp,
+                               lvlm_error *err)
+{
+    static const char *const keys[] = { "family", "config" };
+    lvlm_digest digest = LVLM_DIGEST_INIT;
+    assert(cp->kind == LVLM_CHECKPOINT_NATIVE);
+    int rc = lvlm_digest_start(&digest, err);
+    for (size_t i = 0; i < 2 && rc == 0; i++) {
+        const char *text = lvlm_json_string(lvlm_json_get(cp->metadata, keys[i]));
+        rc = lvlm_digest_update(&digest, text, strlen(text), err);
+        if (rc == 0) rc = lvlm_digest_update(&digest, "\n", 1, err);
+    }
+    for (size_t i = 0; i < cp->n_tensors && rc == 0; i++)
+        if (lvlm_native_is_model(&cp->tensors[i]))
+            rc = lvlm_native_digest_line(&digest, &cp->tensors[i],
+                                         lvlm_native_digest_of(cp, &cp->tensors[i]),
+                                         err);
+    if (rc == 0) rc = lvlm_digest_finish(&digest, hex, err);
+    lvlm_digest_free(&digest);
+    return rc;
+}

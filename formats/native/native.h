@@ -1,0 +1,126 @@
+/* native.h - the .lvlm file: a strict profile of safetensors. NATIVE.md is its
+ * description.
+ *
+ *   native.c          composes, recognises and digests the header
+ *   native_rules.c    lvlm_native_validate: every rule, checked at every open
+ *   native_writer.h   the one writer; it validates its header before it writes
+ *
+ * Distinct objects may be used from distinct threads. */
+#ifndef LVLM_FORMATS_NATIVE_NATIVE_H
+#define LVLM_FORMATS_NATIVE_NATIVE_H
+
+#include "formats/base/digest.h"
+#include "formats/container/contents.h"
+#include "formats/family/family.h"
+#include "formats/native/ledger.h"
+
+LVLM_BEGIN_DECLS
+
+#define LVLM_NATIVE_VERSION "1"
+#define LVLM_NATIVE_UNUSED "unused/"
+#define LVLM_NATIVE_FRAMES "frames/"
+#define LVLM_NATIVE_FILES "files/"
+#define LVLM_NATIVE_PAD "pad/"
+
+enum {
+    LVLM_NATIVE_ALIGN_DATA = 4096,
+    LVLM_NATIVE_ALIGN_LARGE = 64,
+    LVLM_NATIVE_LARGE = 4096,
+};
+
+/* Bytes of padding before `tensor` if the data so far ends at `end`. */
+uint64_t lvlm_native_pad(uint64_t end, const lvlm_tensor *tensor);
+
+/* ---- composing ------------------------------------------------------------------ */
+
+/* The header's members besides tensors. All are JSON text except the family.
+ * Borrowed. */
+typedef struct lvlm_native_meta {
+    const char *family;
+    const char *config;
+    const char *provenance;
+    const char *ledger;
+} lvlm_native_meta;
+
+/* The complete padded header for `tensors`, which are in file order and include pads.
+ * digests[i] is the SHA-256 of tensor i in hex. NULL writes zeros instead: the length
+ * depends only on names, shapes and `meta`, so it is known before the data is written.
+ * `root` receives the root digest. */
+LVLM_MUST_CHECK int lvlm_native_header(lvlm_strbuf *out, const lvlm_native_meta *meta,
+                                       const lvlm_tensor *tensors, size_t n_tensors,
+                                       lvlm_hex_digest *digests, lvlm_hex_digest root,
+                                       lvlm_error *err);
+
+/* ---- reading -------------------------------------------------------------------- */
+
+/* The header's members besides tensors: checkpoint->native. Freed with the
+ * checkpoint. */
+typedef struct lvlm_native {
+    const lvlm_family *family;
+    cJSON *config;
+    cJSON *provenance;
+    lvlm_ledger ledger;
+} lvlm_native;
+
+/* Is this the metadata of a native file? */
+bool lvlm_native_is(const cJSON *metadata);
+
+/* Does the file at `path` begin like a native file, whatever its name? */
+bool lvlm_native_is_file(const char *path);
+
+/* Is the file at `path`, which cannot be opened, a damaged native file? Decided by its
+ * name or the beginning of its header. */
+bool lvlm_native_claims(const char *path);
+
+/* Check every rule of NATIVE.md that needs only the header, including the root digest,
+ * and set checkpoint->native. LVLM_EFORMAT names the first broken rule. Tensor bytes
+ * are not compared with their digests here, which would read every byte: lvlm-verify
+ * checksum does, and so do the commands that copy tensors or prove something with
+ * them. */
+LVLM_MUST_CHECK int lvlm_native_validate(lvlm_checkpoint *checkpoint, lvlm_error *err);
+/* Check a header in memory by every rule that opening a native file checks. For
+ * writers, before they write it. */
+LVLM_MUST_CHECK int lvlm_native_check_header(const void *header, size_t n_bytes,
+                                             lvlm_error *err);
+/* For lvlm_checkpoint_close. */
+void lvlm_native_free(lvlm_native *native);
+
+/* The part of those checks that applies to every sealed file, native or not
+ * (digests.h): "root" is the digest of the header, and "digests" has one for each
+ * tensor. Stores the digests in the checkpoint. */
+LVLM_MUST_CHECK int lvlm_native_check_seal(lvlm_checkpoint *checkpoint,
+                                           lvlm_error *err);
+
+/* A JSON member of the metadata, parsed. *out is owned: lvlm_json_free. */
+LVLM_MUST_CHECK int lvlm_native_meta_json(cJSON **out,
+                                          const lvlm_checkpoint *checkpoint,
+                                          const char *key, lvlm_error *err);
+
+/* ---- digests -------------------------------------------------------------------- */
+
+/* The expected root digest: SHA-256 of the header with its own digits as '0'. */
+LVLM_MUST_CHECK int lvlm_native_root(lvlm_hex_digest hex,
+                                     const lvlm_checkpoint *checkpoint,
+                                     lvlm_error *err);
+/* The SHA-256 recorded for a tensor of a sealed file, in hex. O(1). */
+const char *lvlm_native_digest_of(const lvlm_checkpoint *checkpoint,
+                                  const lvlm_tensor *tensor);
+/* Is a tensor of that name a frame, a side file or padding? */
+bool lvlm_native_is_carried(const char *name);
+/* Add the line "NAME DTYPE [2048, 1152] HEX" and a newline to a digest of tensors. */
+LVLM_MUST_CHECK int lvlm_native_digest_line(lvlm_digest *digest,
+                                            const lvlm_tensor *tensor, const char *hex,
+                                            lvlm_error *err);
+/* Is it one of the model's tensors? Not a side file, a frame, a pad, nor one that the
+ * model does not use. */
+bool lvlm_native_is_model(const lvlm_tensor *tensor);
+/* The weights digest (NATIVE.md): SHA-256 over names, types, shapes and digests of the
+ * model's tensors, family and configuration. Two files with the same one hold the same
+ * weights, whatever else differs. Needs only the header. */
+LVLM_MUST_CHECK int lvlm_native_weights_digest(lvlm_hex_digest hex,
+                                               const lvlm_checkpoint *checkpoint,
+                                               lvlm_error *err);
+
+LVLM_END_DECLS
+
+#endif
