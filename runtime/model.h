@@ -134,8 +134,8 @@ const lvlm_difference *lvlm_model_difference(const lvlm_model *model,
  *   attention_mask  the same; 1 token, 0 padding, anywhere; absent: all 1
  *   token_type_ids  the same; 0 prefix, 1 suffix; absent: all 0
  *   labels          the same; -100 does not count
- *   position_ids    the same, or more axes of it (runtime/position_ids.h); absent: the
- *                   reference's own
+ *   position_ids    the same, or more axes of it (runtime/batch/position_ids.h);
+ *                   absent: the reference's own
  *   pixel_values    F32, F64, BF16 or F16; absent: no images. With those beside it that
  *                   the model's form of images has (images.h):
  *     squares         [N, channels, side, side]

@@ -17,7 +17,7 @@
 #define LVLM_VERIFY_PLACES_H
 
 #include "formats/base/arena.h"
-#include "runtime/images.h"
+#include "runtime/batch/images.h"
 #include "runtime/model.h"
 
 LVLM_BEGIN_DECLS

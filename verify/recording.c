@@ -10,7 +10,7 @@
 #include "formats/base/keys.h"
 #include "formats/base/text.h"
 #include "formats/container/finite.h"
-#include "runtime/input_tensor.h"
+#include "runtime/batch/input_tensor.h"
 
 enum { NAME_BYTES = 1024 };
 

@@ -7,7 +7,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/container/numeric.h"
-#include "runtime/input_tensor.h"
+#include "runtime/batch/input_tensor.h"
 
 /* A row of the reference is taken to be at least this part of the median row. */
 #define LEAST_LENGTH 1e-3

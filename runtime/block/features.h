@@ -3,8 +3,8 @@
 #ifndef LVLM_RUNTIME_BLOCK_FEATURES_H
 #define LVLM_RUNTIME_BLOCK_FEATURES_H
 
+#include "runtime/batch/images.h"
 #include "runtime/block/stages.h"
-#include "runtime/images.h"
 
 /* Rows image by image and frame by frame: class rows, then patches in squares of
  * group x group, the squares of a frame row by row, and so the patches of a square.

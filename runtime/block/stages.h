@@ -5,8 +5,8 @@
 #ifndef LVLM_RUNTIME_BLOCK_STAGES_H
 #define LVLM_RUNTIME_BLOCK_STAGES_H
 
+#include "runtime/batch/packing.h"
 #include "runtime/model.h"
-#include "runtime/packing.h"
 #include "runtime/real.h"
 
 enum { STAGE_NAME_BYTES = 64 };

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "runtime/input/boxes.h"
-#include "runtime/input/image_save.h"
+#include "runtime/prepare/image/boxes.h"
+#include "runtime/prepare/image/image_save.h"
 
 void answer_init(answer *a, const prompting *p, bool silent)
 {

@@ -10,7 +10,7 @@
 #include "formats/cli/terminal.h"
 #include "formats/native/digests.h"
 #include "runtime/cli/run_commands.h"
-#include "runtime/input/tokenizer.h"
+#include "runtime/prepare/tokenizer/tokenizer.h"
 
 typedef struct tokenize_args {
     lvlm_common_args common;

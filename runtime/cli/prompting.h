@@ -7,7 +7,7 @@
 
 #include "formats/base/options.h"
 #include "formats/cli/outputs.h"
-#include "runtime/input/prompt_inputs.h"
+#include "runtime/prepare/prompt/prompt_inputs.h"
 
 typedef struct prompting_args {
     lvlm_words images;

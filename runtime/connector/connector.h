@@ -7,10 +7,10 @@
 #ifndef LVLM_RUNTIME_CONNECTOR_CONNECTOR_H
 #define LVLM_RUNTIME_CONNECTOR_CONNECTOR_H
 
+#include "runtime/batch/image_rows.h"
 #include "runtime/block/features.h"
 #include "runtime/block/weights.h"
 #include "runtime/block/workspace.h"
-#include "runtime/image_rows.h"
 
 typedef struct vision_connector {
     const char *word;

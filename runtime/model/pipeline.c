@@ -12,10 +12,10 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "runtime/batch/positions.h"
 #include "runtime/block/workspace.h"
 #include "runtime/model/engine.h"
 #include "runtime/ops/attention.h"
-#include "runtime/positions.h"
 
 /* ---- life ----------------------------------------------------------------------- */
 

@@ -5,10 +5,10 @@
 #ifndef LVLM_RUNTIME_MODEL_PIPELINE_H
 #define LVLM_RUNTIME_MODEL_PIPELINE_H
 
+#include "runtime/batch/sight.h"
 #include "runtime/connector/connector.h"
 #include "runtime/model/adapters.h"
 #include "runtime/model/gradients.h"
-#include "runtime/sight.h"
 #include "runtime/text/decoder.h"
 #include "runtime/text/head.h"
 #include "runtime/vision/tower.h"

@@ -3,8 +3,8 @@
 #ifndef LVLM_RUNTIME_TEXT_CROSS_H
 #define LVLM_RUNTIME_TEXT_CROSS_H
 
+#include "runtime/batch/sight.h"
 #include "runtime/block/transformer.h"
-#include "runtime/sight.h"
 
 typedef struct cross_keys {
     const lvlm_sight *sight; /* borrowed; NULL: nothing to attend to */

@@ -8,11 +8,11 @@
 #ifndef LVLM_RUNTIME_TEXT_DECODER_H
 #define LVLM_RUNTIME_TEXT_DECODER_H
 
+#include "runtime/batch/packing.h"
+#include "runtime/batch/positions.h"
+#include "runtime/batch/sight.h"
 #include "runtime/block/stages.h"
 #include "runtime/block/transformer.h"
-#include "runtime/packing.h"
-#include "runtime/positions.h"
-#include "runtime/sight.h"
 #include "runtime/text/cross.h"
 #include "runtime/text/kv_cache.h"
 

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "runtime/input/prompt_inputs.h"
-#include "runtime/inputs.h"
+#include "runtime/batch/inputs.h"
+#include "runtime/prepare/prompt/prompt_inputs.h"
 #include "runtime/tune/labels.h"
 
 /* What an image of no fixed size is worth: of patches; of tiles, for which it is the

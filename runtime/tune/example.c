@@ -8,7 +8,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/keys.h"
-#include "runtime/input/strip.h"
+#include "runtime/prepare/prompt/strip.h"
 
 static const char *const form_names[LVLM_N_EXAMPLE_FORMS] = {
     [LVLM_EXAMPLE_LLAVA] = "LLaVA",

@@ -18,7 +18,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "runtime/input/messages.h"
+#include "runtime/prepare/prompt/messages.h"
 
 LVLM_BEGIN_DECLS
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "runtime/inputs.h"
+#include "runtime/batch/inputs.h"
 
 typedef struct label_rule {
     /* whose it is: words of the canonical configuration */

@@ -13,7 +13,7 @@
 #ifndef LVLM_RUNTIME_TUNE_LABELS_H
 #define LVLM_RUNTIME_TUNE_LABELS_H
 
-#include "runtime/input/prompt.h"
+#include "runtime/prepare/prompt/prompt.h"
 
 LVLM_BEGIN_DECLS
 

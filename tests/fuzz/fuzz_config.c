@@ -5,7 +5,7 @@
 
 #include "formats/base/json.h"
 #include "formats/checkpoint/manifest.h"
-#include "runtime/inputs.h"
+#include "runtime/batch/inputs.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

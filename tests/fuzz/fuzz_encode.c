@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "formats/checkpoint/manifest.h"
-#include "runtime/inputs.h"
+#include "runtime/batch/inputs.h"
 #include "runtime/tune/encoder.h"
 #include "tests/fuzz/fuzz_kit.h"
 

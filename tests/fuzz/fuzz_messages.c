@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "runtime/input/boxes.h"
-#include "runtime/input/messages.h"
+#include "runtime/prepare/image/boxes.h"
+#include "runtime/prepare/prompt/messages.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

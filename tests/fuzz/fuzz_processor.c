@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "runtime/input/vision_input.h"
+#include "runtime/prepare/image/vision_input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/input/prompt_template.h"
-#include "tests/runtime/input/template_layout.h"
+#include "runtime/prepare/prompt/prompt_template.h"
+#include "tests/runtime/prepare/template_layout.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

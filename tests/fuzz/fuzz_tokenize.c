@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "formats/base/utf8.h"
-#include "runtime/input/byte_level.h"
-#include "runtime/input/tokenizer.h"
+#include "runtime/prepare/tokenizer/byte_level.h"
+#include "runtime/prepare/tokenizer/tokenizer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

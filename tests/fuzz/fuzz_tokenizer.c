@@ -10,7 +10,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/utf8.h"
-#include "runtime/input/tokenizer.h"
+#include "runtime/prepare/tokenizer/tokenizer.h"
 #include "tests/fuzz/fuzz_kit.h"
 
 static const char vocab[] = "{\"a\":0,\"b\":1,\"ab\":2,\"\xc4\xa0\":3}";

@@ -15,13 +15,22 @@ rules='
 ^formats/adapter/   formats/(base|container|family|native|checkpoint|adapter)/
 ^formats/cli/       formats/
 ^convert/          formats/ convert/
-^runtime/ops/      formats/ runtime/ops/ runtime/[^/]*$
-^runtime/block/    formats/ runtime/(ops|block)/ runtime/[^/]*$
-^runtime/vision/   formats/ runtime/(ops|block|vision)/ runtime/[^/]*$
-^runtime/connector/ formats/ runtime/(ops|block|connector)/ runtime/[^/]*$
-^runtime/text/     formats/ runtime/(ops|block|text)/ runtime/[^/]*$
-^runtime/          formats/ runtime/
-^verify/           formats/ runtime/[^/]*$ verify/
+^runtime/ops/      formats/ runtime/real\.h runtime/ops/
+^runtime/batch/    formats/ runtime/batch/
+^runtime/block/    formats/ runtime/(model|real)\.h runtime/(ops|batch|block)/
+^runtime/vision/   formats/ runtime/(ops|batch|block|vision)/
+^runtime/connector/ formats/ runtime/(ops|batch|block|vision|connector)/
+^runtime/text/     formats/ runtime/(ops|batch|block|vision|text)/
+^runtime/model/    formats/ runtime/[^/]*$
+    runtime/(ops|batch|block|vision|connector|text|model)/
+^runtime/[^/]*$    formats/ runtime/[^/]*$ runtime/(batch|model)/
+^runtime/prepare/image/ formats/ runtime/(batch|prepare/image)/
+^runtime/prepare/tokenizer/ formats/ runtime/prepare/tokenizer/
+^runtime/prepare/  formats/ runtime/(batch|prepare)/
+^runtime/generate/ formats/ runtime/[^/]*$ runtime/(batch|model|prepare|generate)/
+^runtime/tune/     formats/ runtime/[^/]*$ runtime/(batch|model|prepare|tune)/
+^runtime/cli/      formats/ runtime/
+^verify/           formats/ runtime/([^/]*|batch/.*)$ verify/
 ^tests/formats/    formats/ tests/
 ^tests/support/    formats/ tests/
 ^tests/convert/    formats/ convert/ tests/
@@ -33,7 +42,9 @@ export rules
 
 verdict "$(files '*.c' '*.h' | scan '
 BEGIN {
-    n_rules = split(ENVIRON["rules"], rule, "\n")
+    rules = ENVIRON["rules"]
+    gsub(/\n +/, " ", rules)
+    n_rules = split(rules, rule, "\n")
 }
 # Do the rules about programs permit this file to include `header`?
 function program_may(header,    folder) {

@@ -7,9 +7,9 @@
 
 #include "formats/base/utf8.h"
 #include "runtime/generate/generate.h"
-#include "runtime/input/prompt_inputs.h"
+#include "runtime/prepare/prompt/prompt_inputs.h"
 #include "tests/replay/converted.h"
-#include "tests/runtime/input/prompt_cases.h"
+#include "tests/runtime/prepare/prompt_cases.h"
 #include "tests/support/scratch.h"
 
 static const char *const families[] = { "mllama",     "paligemma", "paligemma2",

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "runtime/inputs.h"
+#include "runtime/batch/inputs.h"
 #include "runtime/tune/dataset.h"
 #include "tests/support/scratch.h"
 

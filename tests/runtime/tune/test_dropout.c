@@ -1,7 +1,7 @@
 /* test_dropout.c - rates of dropout in config.json are noted where a model trains. */
 #include "runtime/tune/dropout.h"
 
-#include "tests/runtime/input/bare_model.h"
+#include "tests/runtime/prepare/bare_model.h"
 
 static void rates_above_0_are_noted(void **state)
 {

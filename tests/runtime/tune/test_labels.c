@@ -12,7 +12,7 @@
 
 #include "formats/base/infile.h"
 #include "formats/base/json.h"
-#include "runtime/inputs.h"
+#include "runtime/batch/inputs.h"
 #include "runtime/tune/example.h"
 #include "runtime/tune/labels.h"
 #include "tests/support/scratch.h"

@@ -1,0 +1,121 @@
+/* sight.c - sets of tiles as ranges of keys; see sight.h. */
+#include "runtime/batch/sight.h"
+
+#include <string.h>
+
+#include "formats/base/alloc.h"
+
+/* One set that rows of the batch see. */
+typedef struct tile_set {
+    size_t text;
+    const int64_t *mask; /* (places) 1: in the set; NULL: all are */
+    size_t first;        /* of its tiles in the sight */
+} tile_set;
+
+typedef struct builder {
+    lvlm_sight *sight;
+    const lvlm_packing *p;
+    const lvlm_images *images;
+    size_t places; /* tiles of one text */
+    tile_set *sets;
+    size_t n_sets, set_capacity;
+    size_t tile_capacity;
+} builder;
+
+static bool same_set(const builder *b, const tile_set *set, size_t text,
+                     const int64_t *mask)
+{
+    if (set->text != text || (set->mask == NULL) != (mask == NULL)) return false;
+    return mask == NULL || memcmp(set->mask, mask, b->places * sizeof *mask) == 0;
+}
+
+/* Room for one more set, the mark behind it, and its tiles. */
+static bool make_room(builder *b)
+{
+    lvlm_sight *const s = b->sight;
+    if (b->n_sets + 2 > b->set_capacity) {
+        const size_t wanted = 2 * b->set_capacity + 8;
+        tile_set *grown = lvlm_realloc(b->sets, wanted, sizeof *grown);
+        if (grown == NULL) return false;
+        b->sets = grown;
+        b->set_capacity = wanted;
+    }
+    if (s->n_tiles + b->places > b->tile_capacity) {
+        const size_t wanted = 2 * b->tile_capacity + b->places;
+        size_t *grown = lvlm_realloc(s->tiles, wanted, sizeof *grown);
+        if (grown == NULL) return false;
+        s->tiles = grown;
+        b->tile_capacity = wanted;
+    }
+    return true;
+}
+
+/* The number of the set, made new where nobody had it; rows of one set mostly follow
+ * one another, so the latest is asked first. */
+static int find_set(size_t *out, builder *b, size_t text, const int64_t *mask,
+                    lvlm_error *err)
+{
+    lvlm_sight *const s = b->sight;
+    for (size_t i = b->n_sets; i-- > 0 && b->sets[i].text == text;) {
+        if (!same_set(b, &b->sets[i], text, mask)) continue;
+        *out = i;
+        return 0;
+    }
+    if (!make_room(b)) return lvlm_fail_memory(err);
+    *out = b->n_sets;
+    b->sets[b->n_sets++] = (tile_set){ text, mask, s->n_tiles };
+    for (size_t i = 0; i < b->places; i++)
+        if (mask == NULL || mask[i] != 0) s->tiles[s->n_tiles++] = text * b->places + i;
+    b->sets[b->n_sets].first = s->n_tiles; /* where the next one begins */
+    return 0;
+}
+
+static bool sees_any(const int64_t *mask, size_t places)
+{
+    for (size_t i = 0; i < places; i++)
+        if (mask[i] != 0) return true;
+    return false;
+}
+
+static int look(builder *b, size_t n, size_t rows, bool unmasked, lvlm_error *err)
+{
+    const size_t cell = b->p->cell[n];
+    const int64_t *mask =
+        b->images->sees != NULL ? b->images->sees + cell * b->places : NULL;
+    size_t set = 0;
+    b->sight->sees[n] = mask == NULL || sees_any(mask, b->places);
+    if (!b->sight->sees[n]) {
+        if (!unmasked) return 0;
+        mask = NULL;
+    }
+    TRY(find_set(&set, b, cell / b->p->T, mask, err));
+    b->sight->lo[n] = b->sets[set].first * rows;
+    b->sight->hi[n] = b->sets[set + 1].first * rows;
+    return 0;
+}
+
+int lvlm_sight_make(lvlm_sight *out, const lvlm_packing *packing,
+                    const lvlm_images *images, size_t tiles, size_t rows, bool unmasked,
+                    lvlm_error *err)
+{
+    *out = (lvlm_sight){ 0 };
+    builder b = { out, packing, images, images->per_text * tiles, NULL, 0, 0, 0 };
+    const size_t N = packing->N;
+    out->lo = lvlm_arena_alloc(&out->arena, N, sizeof *out->lo);
+    out->hi = lvlm_arena_alloc(&out->arena, N, sizeof *out->hi);
+    out->sees = lvlm_arena_alloc(&out->arena, N, sizeof *out->sees);
+    int rc = out->lo != NULL && out->hi != NULL && out->sees != NULL
+                 ? 0
+                 : lvlm_fail_memory(err);
+    for (size_t n = 0; n < N && rc == 0; n++) rc = look(&b, n, rows, unmasked, err);
+    lvlm_free(b.sets);
+    out->n_keys = out->n_tiles * rows;
+    return rc;
+}
+
+void lvlm_sight_free(lvlm_sight *sight)
+{
+    lvlm_free(sight->tiles);
+    lvlm_arena_free(&sight->arena);
+    *sight = (lvlm_sight){ 0 };
+}

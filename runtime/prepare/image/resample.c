@@ -1,0 +1,269 @@
+/* resample.c - separable resampling of bytes with integer weights; see resample.h. */
+#include "runtime/prepare/image/resample.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/size.h"
+
+enum {
+    CHANNELS = 3,
+    PILLOW_BITS = 22, /* 32 minus 8 of a level and 2 for weights beyond 1 */
+    TORCH_MOST_BITS = 22,
+    TORCH_WEIGHT_LIMIT = 1 << 15,
+    CHUNK = 1024, /* sums of a row that are kept in cache */
+};
+
+/* ---- filters -------------------------------------------------------------------- */
+
+/* The outer branch of the cubic is factored as in each library: the last bit of the
+ * double depends on it. */
+
+static double triangle(double x)
+{
+    x = fabs(x);
+    return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+static double cubic_inner(double x, double a)
+{
+    return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
+}
+
+static double cubic_pillow(double x)
+{
+    const double a = -0.5;
+    x = fabs(x);
+    if (x < 1.0) return cubic_inner(x, a);
+    return x < 2.0 ? (((x - 5) * x + 8) * x - 4) * a : 0.0;
+}
+
+static double cubic_torch(double x)
+{
+    const double a = -0.5;
+    x = fabs(x);
+    if (x < 1.0) return cubic_inner(x, a);
+    return x < 2.0 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0.0;
+}
+
+typedef struct shape {
+    double (*at)(double x);
+    double radius;
+} shape;
+
+static shape choose_shape(const lvlm_resize *to)
+{
+    if (to->filter == LVLM_FILTER_BILINEAR) return (shape){ triangle, 1.0 };
+    const bool torch = to->resampling == LVLM_RESAMPLING_TORCHVISION;
+    return (shape){ torch ? cubic_torch : cubic_pillow, 2.0 };
+}
+
+/* ---- weights -------------------------------------------------------------------- */
+
+/* The taps of each value of one axis: a weighted sum of count[i] values from
+ * first[i]. */
+typedef struct taps {
+    size_t n_in, n_out;
+    size_t most;           /* capacity of weights per value */
+    size_t *first, *count; /* (n_out) */
+    double *exact;         /* (n_out,most) */
+    int32_t *weights;      /* (n_out,most) exact * 2^bits, rounded */
+    unsigned bits;
+} taps;
+
+static void taps_free(taps *t)
+{
+    lvlm_free(t->first);
+    lvlm_free(t->count);
+    lvlm_free(t->exact);
+    lvlm_free(t->weights);
+}
+
+static int taps_make(taps *t, size_t n_in, size_t n_out, double support,
+                     lvlm_error *err)
+{
+    uint64_t numel;
+    *t = (taps){ .n_in = n_in, .n_out = n_out };
+    t->most = (size_t)ceil(support) * 2 + 1;
+    if (!lvlm_mul_u64(&numel, n_out, t->most)) return lvlm_fail_memory(err);
+    t->first = lvlm_calloc(n_out, sizeof *t->first);
+    t->count = lvlm_calloc(n_out, sizeof *t->count);
+    t->exact = lvlm_calloc((size_t)numel, sizeof *t->exact);
+    t->weights = lvlm_calloc((size_t)numel, sizeof *t->weights);
+    const bool whole =
+        t->first != NULL && t->count != NULL && t->exact != NULL && t->weights != NULL;
+    return whole ? 0 : lvlm_fail_memory(err);
+}
+
+/* The weights of the values from `first` around `centre`; they sum to 1. Returns the
+ * largest. */
+static double weigh(double *weights, size_t n, size_t first, double centre,
+                    double per_step, double (*at)(double))
+{
+    double sum = 0, largest = 0;
+    for (size_t k = 0; k < n; k++) {
+        weights[k] = at(((double)(k + first) - centre + 0.5) * per_step);
+        sum += weights[k];
+    }
+    for (size_t k = 0; k < n && sum != 0; k++) {
+        weights[k] /= sum;
+        if (weights[k] > largest) largest = weights[k];
+    }
+    return largest;
+}
+
+/* The largest number of bits with which the largest weight fits a 16-bit integer. */
+static unsigned torch_bits(double largest)
+{
+    unsigned bits = 0;
+    while (bits < TORCH_MOST_BITS &&
+           (int)(0.5 + largest * (double)(1 << (bits + 1))) < TORCH_WEIGHT_LIMIT)
+        bits++;
+    return bits;
+}
+
+static void round_weights(taps *t)
+{
+    const double one = (double)(1 << t->bits);
+    for (size_t i = 0; i < t->n_out * t->most; i++) {
+        const double w = t->exact[i] * one;
+        t->weights[i] = (int32_t)(w < 0 ? w - 0.5 : w + 0.5);
+    }
+}
+
+static int taps_plan(taps *t, size_t n_in, size_t n_out, const lvlm_resize *to,
+                     lvlm_error *err)
+{
+    const shape filter = choose_shape(to);
+    const double scale = (double)n_in / (double)n_out;
+    const double widened = scale > 1.0 ? scale : 1.0;
+    const double support = filter.radius * widened;
+    double largest = 0;
+    TRY(taps_make(t, n_in, n_out, support, err));
+    for (size_t i = 0; i < n_out; i++) {
+        const double centre = ((double)i + 0.5) * scale;
+        const double low = centre - support + 0.5, high = centre + support + 0.5;
+        const size_t first = low > 0 ? (size_t)low : 0;
+        const size_t end = high < (double)n_in ? (size_t)high : n_in;
+        assert(end > first && end - first <= t->most);
+        t->first[i] = first;
+        t->count[i] = end - first;
+        const double w = weigh(t->exact + i * t->most, end - first, first, centre,
+                               1.0 / widened, filter.at);
+        if (w > largest) largest = w;
+    }
+    t->bits = to->resampling == LVLM_RESAMPLING_TORCHVISION ? torch_bits(largest)
+                                                            : PILLOW_BITS;
+    round_weights(t);
+    return 0;
+}
+
+/* ---- two passes ----------------------------------------------------------------- */
+
+static unsigned char to_byte(int32_t sum, unsigned bits)
+{
+    const int32_t level = sum >> bits;
+    return (unsigned char)(level < 0 ? 0 : level > 255 ? 255 : level);
+}
+
+/* out (rows,n_out,3)  in (rows,n_in,3) */
+static void resample_across(unsigned char *out, const unsigned char *in, size_t rows,
+                            const taps *t)
+{
+    const int32_t half = 1 << (t->bits - 1);
+    for (size_t y = 0; y < rows; y++) {
+        const unsigned char *const row = in + y * t->n_in * CHANNELS;
+        for (size_t i = 0; i < t->n_out; i++) {
+            const unsigned char *from = row + t->first[i] * CHANNELS;
+            const int32_t *const w = t->weights + i * t->most;
+            const size_t n = t->count[i];
+            int32_t r = half, g = half, b = half;
+            for (size_t k = 0; k < n; k++, from += CHANNELS) {
+                r += w[k] * from[0];
+                g += w[k] * from[1];
+                b += w[k] * from[2];
+            }
+            *out++ = to_byte(r, t->bits);
+            *out++ = to_byte(g, t->bits);
+            *out++ = to_byte(b, t->bits);
+        }
+    }
+}
+
+/* Bytes [0, n) of one row; rows of `in` are row_bytes apart. */
+static void sum_rows(unsigned char *out, const unsigned char *in, size_t n,
+                     size_t row_bytes, const int32_t *w, size_t n_rows, unsigned bits)
+{
+    int32_t sums[CHUNK];
+    for (size_t j = 0; j < n; j++) sums[j] = 1 << (bits - 1);
+    for (size_t k = 0; k < n_rows; k++, in += row_bytes)
+        for (size_t j = 0; j < n; j++) sums[j] += w[k] * in[j];
+    for (size_t j = 0; j < n; j++) out[j] = to_byte(sums[j], bits);
+}
+
+/* out (n_out,row_bytes)  in (n_in,row_bytes) */
+static void resample_down(unsigned char *out, const unsigned char *in, size_t row_bytes,
+                          const taps *t)
+{
+    for (size_t i = 0; i < t->n_out; i++) {
+        const unsigned char *const top = in + t->first[i] * row_bytes;
+        for (size_t j = 0; j < row_bytes; j += CHUNK) {
+            const size_t n = row_bytes - j < CHUNK ? row_bytes - j : CHUNK;
+            sum_rows(out + i * row_bytes + j, top + j, n, row_bytes,
+                     t->weights + i * t->most, t->count[i], t->bits);
+        }
+    }
+}
+
+/* Resample one axis. *out is freed after a failure. */
+static int resample_axis(lvlm_image *out, const lvlm_image *in, bool across,
+                         const lvlm_resize *to, lvlm_error *err)
+{
+    const size_t n_in = across ? in->width : in->height;
+    const size_t n_out = across ? to->width : to->height;
+    taps t;
+    int rc = taps_plan(&t, n_in, n_out, to, err);
+    if (rc == 0)
+        rc = lvlm_image_make(out, across ? n_out : in->width,
+                             across ? in->height : n_out, err);
+    if (rc == 0 && across)
+        resample_across(out->pixels, in->pixels, in->height, &t);
+    else if (rc == 0)
+        resample_down(out->pixels, in->pixels, in->width * CHANNELS, &t);
+    taps_free(&t);
+    return rc;
+}
+
+/* Which axis is first. */
+static bool starts_across(const lvlm_image *in, const lvlm_resize *to)
+{
+    if (to->resampling != LVLM_RESAMPLING_PILLOW || in->height <= to->height)
+        return true;
+    const size_t narrower = in->width > to->width ? in->width - to->width : 0;
+    return in->height - to->height <= 2 * narrower;
+}
+
+static int copy_image(lvlm_image *out, const lvlm_image *in, lvlm_error *err)
+{
+    TRY(lvlm_image_make(out, in->width, in->height, err));
+    memcpy(out->pixels, in->pixels, in->width * in->height * CHANNELS);
+    return 0;
+}
+
+int lvlm_image_resize(lvlm_image *out, const lvlm_image *in, const lvlm_resize *to,
+                      lvlm_error *err)
+{
+    const bool across = starts_across(in, to);
+    const bool wide = in->width != to->width, high = in->height != to->height;
+    lvlm_image between = { 0 };
+    assert(in->width > 0 && in->height > 0 && to->width > 0 && to->height > 0);
+    *out = (lvlm_image){ 0 };
+    if (!wide && !high) return copy_image(out, in, err);
+    if (wide != high) return resample_axis(out, in, wide, to, err);
+    int rc = resample_axis(&between, in, across, to, err);
+    if (rc == 0) rc = resample_axis(out, &between, !across, to, err);
+    lvlm_image_free(&between);
+    return rc;
+}

@@ -1,0 +1,300 @@
+/* vision_input.c - images to tensors; see vision_input.h.
+ *
+ *   decode -> fit -> resize (bytes, image by image) -> tensors allocated -> levels
+ *
+ * A family is a row in vision_settings.c and a form: squares, patches or tiles. */
+#include "runtime/prepare/image/vision_input.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/size.h"
+#include "runtime/prepare/image/vision_fit.h"
+
+struct lvlm_vision_input {
+    vision_settings settings;
+    lvlm_vision_options options;
+    float levels[3][256];
+};
+
+int lvlm_vision_input_open(lvlm_vision_input **out, const lvlm_manifest *manifest,
+                           const lvlm_vision_options *options, lvlm_error *err)
+{
+    lvlm_vision_input *const input = lvlm_calloc(1, sizeof *input);
+    *out = NULL;
+    if (input == NULL) return lvlm_fail_memory(err);
+    if (options != NULL) input->options = *options;
+    const int rc = vision_settings_read(&input->settings, manifest,
+                                        input->options.resampling, err);
+    if (rc < 0) {
+        lvlm_free(input);
+        return rc;
+    }
+    input->options.image.alpha =
+        input->options.drop_alpha ? LVLM_ALPHA_DROP : input->settings.alpha;
+    vision_levels(input->levels, &input->settings);
+    *out = input;
+    return 0;
+}
+
+void lvlm_vision_input_close(lvlm_vision_input *input)
+{
+    lvlm_free(input);
+}
+
+/* ---- one image ------------------------------------------------------------------ */
+
+/* An image resized for the tensors. */
+typedef struct ready {
+    lvlm_image image;
+    vision_fit fit;
+} ready;
+
+static int fit_image(ready *out, lvlm_image_note *note, const lvlm_image *image,
+                     const lvlm_vision_input *input, lvlm_error *err)
+{
+    TRY(vision_fit_find(&out->fit, &input->settings, image->width, image->height, err));
+    *note = (lvlm_image_note){ .width = image->width,
+                               .height = image->height,
+                               .tokens = out->fit.tokens,
+                               .rows = out->fit.rows,
+                               .columns = out->fit.columns };
+    const lvlm_resize to = { out->fit.width, out->fit.height, input->settings.filter,
+                             input->options.resampling };
+    return lvlm_image_resize(&out->image, image, &to, err);
+}
+
+static int prepare(ready *out, lvlm_image_note *note, const lvlm_image_source *source,
+                   const lvlm_vision_input *input, lvlm_error *err)
+{
+    lvlm_image image = { 0 };
+    if (source->bytes == NULL)
+        TRY(lvlm_image_read(&image, source->name, &input->options.image, err));
+    else
+        TRY(lvlm_image_decode(&image, source->bytes, source->n_bytes, source->name,
+                              &input->options.image, err));
+    const int rc = fit_image(out, note, &image, input, err);
+    if (rc < 0) lvlm_prefix(err, "%s: ", source->name);
+    lvlm_image_free(&image);
+    return rc;
+}
+
+/* ---- bytes to numbers ----------------------------------------------------------- */
+
+/* Copy a rectangle of one channel; levels outside the image are 0. Returns the end of
+ * the output. at, size: (y,x) out (size[0],size[1]) */
+static float *put_plane(float *out, const float *levels, const lvlm_image *image,
+                        size_t c, const size_t at[2], const size_t size[2])
+{
+    const size_t right = at[1] + size[1];
+    const size_t edge = right < image->width ? right : image->width;
+    for (size_t y = at[0]; y < at[0] + size[0]; y++) {
+        const size_t end = y < image->height ? edge : 0;
+        size_t x = at[1];
+        for (; x < end; x++)
+            *out++ = levels[image->pixels[(y * image->width + x) * 3 + c]];
+        for (; x < right; x++) *out++ = levels[0];
+    }
+    return out;
+}
+
+/* All three channels. out (3,size[0],size[1]) */
+static float *put_planes(float *out, const lvlm_vision_input *input,
+                         const lvlm_image *image, const size_t at[2],
+                         const size_t size[2])
+{
+    for (size_t c = 0; c < 3; c++)
+        out = put_plane(out, input->levels[c], image, c, at, size);
+    return out;
+}
+
+/* One row of pixel_values: a patch, whose frames are the same.
+ * out (3,frames,patch,patch) */
+static float *put_patch(float *out, const lvlm_vision_input *input,
+                        const lvlm_image *image, const size_t at[2])
+{
+    const size_t p = (size_t)input->settings.patch, size[2] = { p, p };
+    for (size_t c = 0; c < 3; c++) {
+        const float *const first = out;
+        out = put_plane(out, input->levels[c], image, c, at, size);
+        for (uint64_t f = 1; f < input->settings.frames; f++, out += p * p)
+            memcpy(out, first, p * p * sizeof *out);
+    }
+    return out;
+}
+
+/* Patches that are merged are adjacent, row by row. */
+static float *put_patches(float *out, const lvlm_vision_input *input,
+                          const ready *image)
+{
+    const size_t p = (size_t)input->settings.patch;
+    const size_t m = (size_t)input->settings.merge;
+    for (size_t Y = 0; Y < image->fit.rows; Y += m)
+        for (size_t X = 0; X < image->fit.columns; X += m)
+            for (size_t i = 0; i < m * m; i++) {
+                const size_t at[2] = { (Y + i / m) * p, (X + i % m) * p };
+                out = put_patch(out, input, &image->image, at);
+            }
+    return out;
+}
+
+static void put_tiles(float *out, const lvlm_vision_input *input, const ready *image)
+{
+    const size_t side = (size_t)input->settings.side, size[2] = { side, side };
+    for (size_t Y = 0; Y < image->fit.rows; Y++)
+        for (size_t X = 0; X < image->fit.columns; X++) {
+            const size_t at[2] = { Y * side, X * side };
+            out = put_planes(out, input, &image->image, at, size);
+        }
+}
+
+/* ---- tensors -------------------------------------------------------------------- */
+
+/* The state of one batch. */
+typedef struct work {
+    const lvlm_vision_input *input;
+    const lvlm_vision_request *request;
+    lvlm_vision_batch *out;
+    ready *images; /* (n_images) */
+} work;
+
+/* A tensor of zeros. */
+static int add_tensor(void **values, const work *w, const char *name, lvlm_dtype dtype,
+                      lvlm_shape shape, lvlm_error *err)
+{
+    uint64_t n_bytes;
+    char text[LVLM_SHAPE_TEXT];
+    assert(w->out->n_tensors < LVLM_VISION_TENSORS);
+    *values = NULL;
+    if (lvlm_shape_bytes(&n_bytes, &shape, dtype) && n_bytes <= SIZE_MAX)
+        *values = lvlm_calloc((size_t)n_bytes, 1);
+    FAIL_IF(*values == NULL, err, LVLM_ENOMEM, "out of memory for %s %s", name,
+            lvlm_shape_text(text, &shape));
+    w->out->tensors[w->out->n_tensors++] = (lvlm_tensor){ .name = name,
+                                                          .dtype = dtype,
+                                                          .shape = shape,
+                                                          .data = *values,
+                                                          .n_bytes = n_bytes };
+    return 0;
+}
+
+static int make_squares(const work *w, lvlm_error *err)
+{
+    const size_t side = (size_t)w->input->settings.side;
+    const size_t n = w->request->n_images, at[2] = { 0, 0 }, size[2] = { side, side };
+    void *pixels;
+    TRY(add_tensor(&pixels, w, "pixel_values", LVLM_F32,
+                   (lvlm_shape){ 4, { n, 3, side, side } }, err));
+    float *to = pixels;
+    for (size_t i = 0; i < n; i++)
+        to = put_planes(to, w->input, &w->images[i].image, at, size);
+    return 0;
+}
+
+static int make_patches(const work *w, lvlm_error *err)
+{
+    const vision_settings *const s = &w->input->settings;
+    const size_t n = w->request->n_images;
+    size_t P = 0;
+    void *pixels, *grids;
+    for (size_t i = 0; i < n; i++)
+        P += w->images[i].fit.rows * w->images[i].fit.columns;
+    TRY(add_tensor(&pixels, w, "pixel_values", LVLM_F32,
+                   (lvlm_shape){ 2, { P, 3 * s->frames * s->patch * s->patch } }, err));
+    TRY(add_tensor(&grids, w, "image_grid_thw", LVLM_I64, (lvlm_shape){ 2, { n, 3 } },
+                   err));
+    float *to = pixels;
+    int64_t *grid = grids;
+    for (size_t i = 0; i < n; i++) {
+        to = put_patches(to, w->input, &w->images[i]);
+        *grid++ = 1;
+        *grid++ = (int64_t)w->images[i].fit.rows;
+        *grid++ = (int64_t)w->images[i].fit.columns;
+    }
+    return 0;
+}
+
+/* Image j of text i has place i*M + j; the other places are 0, except for the first
+ * tile in the mask. */
+static int make_tiles(const work *w, lvlm_error *err)
+{
+    const size_t side = (size_t)w->input->settings.side;
+    const size_t tiles = (size_t)w->input->settings.tiles;
+    const size_t one = w->request->n_images;
+    const size_t *const per_text =
+        w->request->per_text != NULL ? w->request->per_text : &one;
+    const size_t B = w->request->per_text != NULL ? w->request->n_texts : 1;
+    size_t M = 0;
+    void *pixels, *ids, *mask;
+    for (size_t i = 0; i < B; i++) M = per_text[i] > M ? per_text[i] : M;
+    TRY(add_tensor(&pixels, w, "pixel_values", LVLM_F32,
+                   (lvlm_shape){ 6, { B, M, tiles, 3, side, side } }, err));
+    TRY(add_tensor(&ids, w, "aspect_ratio_ids", LVLM_I64, (lvlm_shape){ 2, { B, M } },
+                   err));
+    TRY(add_tensor(&mask, w, "aspect_ratio_mask", LVLM_I64,
+                   (lvlm_shape){ 3, { B, M, tiles } }, err));
+    const ready *image = w->images;
+    for (size_t i = 0; i < B; i++) {
+        for (size_t j = 0; j < M; j++) {
+            const size_t place = i * M + j;
+            int64_t *const live = (int64_t *)mask + place * tiles;
+            live[0] = 1;
+            if (j >= per_text[i]) continue;
+            ((int64_t *)ids)[place] = (int64_t)image->fit.aspect_id;
+            for (size_t t = 0; t < image->fit.rows * image->fit.columns; t++)
+                live[t] = 1;
+            put_tiles((float *)pixels + place * tiles * 3 * side * side, w->input,
+                      image++);
+        }
+    }
+    w->out->most_tiles = tiles;
+    return 0;
+}
+
+static int make_tensors(const work *w, lvlm_error *err)
+{
+    switch (w->input->settings.model.images.form) {
+    case LVLM_IMAGES_SQUARES: return make_squares(w, err);
+    case LVLM_IMAGES_PATCHES: return make_patches(w, err);
+    case LVLM_IMAGES_TILES: return make_tiles(w, err);
+    }
+    return 0;
+}
+
+/* ---- a batch -------------------------------------------------------------------- */
+
+static int read_images(const work *w, lvlm_error *err)
+{
+    for (size_t i = 0; i < w->request->n_images; i++)
+        TRY(prepare(&w->images[i], &w->out->notes[i], &w->request->images[i], w->input,
+                    err));
+    return make_tensors(w, err);
+}
+
+int lvlm_vision_input_read(lvlm_vision_batch *out, const lvlm_vision_input *input,
+                           const lvlm_vision_request *request, lvlm_error *err)
+{
+    const size_t n = request->n_images;
+    work w = { input, request, out, NULL };
+    *out = (lvlm_vision_batch){ .n_images = n };
+    if (n == 0) return 0;
+    w.images = lvlm_calloc(n, sizeof *w.images);
+    out->notes = lvlm_calloc(n, sizeof *out->notes);
+    const int rc = w.images != NULL && out->notes != NULL ? read_images(&w, err)
+                                                          : lvlm_fail_memory(err);
+    for (size_t i = 0; w.images != NULL && i < n; i++)
+        lvlm_image_free(&w.images[i].image);
+    lvlm_free(w.images);
+    if (rc < 0) lvlm_vision_batch_free(out);
+    return rc;
+}
+
+void lvlm_vision_batch_free(lvlm_vision_batch *batch)
+{
+    if (batch == NULL) return;
+    for (size_t i = 0; i < batch->n_tensors; i++)
+        lvlm_free((void *)(uintptr_t)batch->tensors[i].data);
+    lvlm_free(batch->notes);
+    *batch = (lvlm_vision_batch){ 0 };
+}

@@ -1,0 +1,43 @@
+/* vision_settings.h - private to vision_input.c: settings of the image processor.
+ *
+ * One row per tower: its processor class, defaults and differences. */
+#ifndef LVLM_RUNTIME_PREPARE_IMAGE_VISION_SETTINGS_H
+#define LVLM_RUNTIME_PREPARE_IMAGE_VISION_SETTINGS_H
+
+#include "formats/checkpoint/manifest.h"
+#include "runtime/batch/inputs.h"
+#include "runtime/prepare/image/resample.h"
+
+LVLM_BEGIN_DECLS
+
+/* How levels 0 to 255 become numbers. */
+typedef enum vision_scaling {
+    VISION_SCALE_MULTIPLY, /* level * factor in double, to float; (x - mean) / std */
+    VISION_SCALE_DIVIDE,   /* level / 255 in float; the same */
+    VISION_SCALE_FUSED,    /* (level - mean/factor) / (std/factor) */
+} vision_scaling;
+
+typedef struct vision_settings {
+    lvlm_input_spec model; /* the model's input */
+    bool resize, rescale, normalize;
+    lvlm_filter filter;
+    vision_scaling scaling;
+    double factor, mean[3], std[3];
+    lvlm_alpha alpha;
+    uint64_t side;                   /* squares and tiles */
+    uint64_t min_pixels, max_pixels; /* patches */
+    uint64_t patch, frames, merge;   /* patches */
+    uint64_t tiles;                  /* tiles */
+} vision_settings;
+
+/* Read for a model and `resampling`; errors as in lvlm_vision_input_open. */
+LVLM_MUST_CHECK int vision_settings_read(vision_settings *out,
+                                         const lvlm_manifest *manifest,
+                                         lvlm_resampling resampling, lvlm_error *err);
+
+/* levels[c][v]: the value of level v of channel c. */
+void vision_levels(float levels[3][256], const vision_settings *settings);
+
+LVLM_END_DECLS
+
+#endif

@@ -1,0 +1,461 @@
+/* prompt.c - pieces of text to ids, spans and places of images.
+ *
+ *   prompt_style.h (pieces) -> groups that are tokenised together -> ids
+ *   image tokens among the ids -> places; between tags also the file */
+#include "runtime/prepare/prompt/prompt.h"
+
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/container/side_file.h"
+#include "runtime/prepare/prompt/prompt_affix.h"
+#include "runtime/prepare/prompt/prompt_style.h"
+
+/* MAX_TOKENS: of a prompt, more than any model supports. MAX_SLOTS: ids that the
+ * tokenizer writes between the tags of an image. */
+enum { MAX_LISTED = 16, MAX_TOKENS = 1 << 26, MAX_SLOTS = 256 };
+
+/* Ids of a style's list of tokens. */
+typedef struct listed {
+    int64_t ids[MAX_LISTED];
+    lvlm_special special; /* all others off */
+} listed;
+
+struct lvlm_prompter {
+    const prompt_style *style;
+    lvlm_prompt_options options;
+    lvlm_tokenizer *tokenizer;
+    const char *bos, *eos; /* "" if there is none */
+    lvlm_prompt_form form;
+    int64_t video_token; /* or -1 */
+    size_t between;      /* places of an image between its tags; 0: no tags */
+    size_t window;       /* limit of history in tokens; 0: none */
+    prompt_affix affix;
+    listed tags, kept;
+    lvlm_arena arena;
+};
+
+/* ---- opening -------------------------------------------------------------------- */
+
+/* The spelling of the token for a role. */
+static int read_role(const char **out, lvlm_prompter *p, lvlm_token_role role,
+                     lvlm_error *err)
+{
+    size_t n = 0;
+    const int64_t id = lvlm_tokenizer_role(p->tokenizer, role);
+    const char *const token = id >= 0 ? lvlm_tokenizer_token(p->tokenizer, id, &n) : "";
+    *out = lvlm_arena_strndup(&p->arena, token != NULL ? token : "", n);
+    return *out != NULL ? 0 : lvlm_fail_memory(err);
+}
+
+/* Tags that are in the vocabulary. */
+static void list(listed *out, const char *const *names, const lvlm_tokenizer *t)
+{
+    *out = (listed){ .special = { .off = true } };
+    out->special.except = out->ids;
+    for (; names != NULL && *names != NULL; names++) {
+        const int64_t id = lvlm_tokenizer_id(t, *names);
+        if (id >= 0) out->ids[out->special.n_except++] = id;
+    }
+}
+
+/* Qwen-VL's chat drops messages older than its window. */
+static int read_window(size_t *out, const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    static const char name[] = "generation_config.json";
+    cJSON *json = NULL;
+    uint64_t window = 0;
+    int rc = lvlm_side_file_json(&json, cp, name, err);
+    const cJSON *const item = lvlm_json_get(json, "max_window_size");
+    if (rc == 0 && item != NULL && !lvlm_json_u64(&window, item))
+        rc = lvlm_fail(err, LVLM_EFORMAT, "%s: max_window_size is not a whole number",
+                       name);
+    lvlm_json_free(json);
+    *out = (size_t)window;
+    return rc;
+}
+
+static int read_config(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_error *err)
+{
+    uint64_t image = 0, video = 0, queries = 0;
+    FAIL_IF(!lvlm_json_u64(&image, lvlm_json_path(manifest->config, "tokens.image")),
+            err, LVLM_EFORMAT, "config: tokens.image is not a token");
+    p->form = p->style->form;
+    p->form.image_token = (int64_t)image;
+    p->video_token = -1;
+    if (lvlm_json_u64(&video, lvlm_json_path(manifest->config, "tokens.video")))
+        p->video_token = (int64_t)video;
+    if (p->style->image_close == NULL) return 0;
+    const cJSON *const between = lvlm_json_path(manifest->config, "connector.queries");
+    FAIL_IF(!lvlm_json_u64(&queries, between) || queries < 2, err, LVLM_EFORMAT,
+            "config: connector.queries: expected 2 or more");
+    p->between = (size_t)queries;
+    return p->style->separate ? read_window(&p->window, manifest->checkpoint, err) : 0;
+}
+
+static int open_all(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_error *err)
+{
+    TRY(prompt_style_choose(&p->style, manifest, &p->options, err));
+    TRY(lvlm_tokenizer_open_model(&p->tokenizer, manifest->checkpoint, err));
+    TRY(read_config(p, manifest, err));
+    TRY(read_role(&p->bos, p, LVLM_TOKEN_BOS, err));
+    TRY(read_role(&p->eos, p, LVLM_TOKEN_EOS, err));
+    FAIL_IF(p->style->bos && *p->bos == '\0', err, LVLM_EFORMAT,
+            "the tokenizer's files name no bos_token; texts of %s have it",
+            p->style->name);
+    const int64_t pad = lvlm_tokenizer_role(p->tokenizer, LVLM_TOKEN_PAD);
+    p->form.pad = pad >= 0 ? pad : 0;
+    list(&p->tags, p->style->tags, p->tokenizer);
+    list(&p->kept, p->style->kept, p->tokenizer);
+    if (p->options.date != NULL) {
+        FAIL_IF(p->style->knowledge == NULL, err, LVLM_EUSAGE,
+                "a date is given: prompts of %s have none", p->style->name);
+        p->options.date =
+            lvlm_arena_strndup(&p->arena, p->options.date, strlen(p->options.date));
+        if (p->options.date == NULL) return lvlm_fail_memory(err);
+    }
+    if (!p->style->affixed || (p->style->bos && p->options.as_trained)) return 0;
+    return prompt_affix_read(&p->affix, manifest->checkpoint, p->tokenizer, err);
+}
+
+int lvlm_prompter_open(lvlm_prompter **out, const lvlm_manifest *manifest,
+                       const lvlm_prompt_options *options, lvlm_error *err)
+{
+    lvlm_prompter *const p = lvlm_calloc(1, sizeof *p);
+    if (p == NULL) return lvlm_fail_memory(err);
+    if (options != NULL) p->options = *options;
+    const int rc = open_all(p, manifest, err);
+    if (rc < 0) {
+        lvlm_prompter_close(p);
+        return rc;
+    }
+    *out = p;
+    return 0;
+}
+
+void lvlm_prompter_close(lvlm_prompter *prompter)
+{
+    if (prompter == NULL) return;
+    lvlm_tokenizer_close(prompter->tokenizer);
+    lvlm_arena_free(&prompter->arena);
+    lvlm_free(prompter);
+}
+
+const lvlm_tokenizer *lvlm_prompter_tokenizer(const lvlm_prompter *prompter)
+{
+    return prompter->tokenizer;
+}
+
+const lvlm_special *lvlm_prompter_answer(const lvlm_prompter *prompter)
+{
+    return &prompter->kept.special;
+}
+
+/* ---- pieces to ids -------------------------------------------------------------- */
+
+/* The ids under construction. */
+typedef struct encoder {
+    const lvlm_prompter *p;
+    lvlm_prompt *out;
+    lvlm_ids ids;
+    lvlm_ids start;   /* of the start of a group */
+    lvlm_strbuf text; /* of a group */
+} encoder;
+
+/* Merge consecutive pieces of one kind into a span. */
+static void add_span(lvlm_prompt *out, const prompt_piece *piece, size_t first,
+                     size_t end)
+{
+    lvlm_span *const last = out->n_spans > 0 ? &out->spans[out->n_spans - 1] : NULL;
+    if (last != NULL && last->kind == piece->kind && last->role == piece->role &&
+        last->message == piece->message) {
+        last->end = end;
+        return;
+    }
+    out->spans[out->n_spans++] = (lvlm_span){ .kind = piece->kind,
+                                              .role = piece->role,
+                                              .message = piece->message,
+                                              .first = first,
+                                              .end = end };
+}
+
+/* The first n_bytes of the group's text. */
+static int encode_text(const encoder *e, lvlm_ids *ids, size_t n_bytes, bool guarded,
+                       lvlm_error *err)
+{
+    const lvlm_special *const special = guarded ? &e->p->tags.special : NULL;
+    return lvlm_tokenizer_encode(e->p->tokenizer, ids, e->text.text, n_bytes, special,
+                                 err);
+}
+
+/* The tokens of the group starting at `first` that are already final for the text so
+ * far. */
+static size_t in_common(const encoder *e, size_t first)
+{
+    size_t n = 0;
+    while (n < e->start.n && first + n < e->ids.n &&
+           e->start.at[n] == e->ids.at[first + n])
+        n++;
+    return n;
+}
+
+/* Encode pieces [0, n) as one text, with the end of each. */
+static int encode_group(encoder *e, const prompt_piece *pieces, size_t n,
+                        lvlm_error *err)
+{
+    const bool guarded = pieces->guarded;
+    size_t done = e->ids.n, length = 0;
+    const size_t first = done;
+    e->text.length = 0;
+    for (size_t i = 0; i < n; i++) lvlm_strbuf_puts(&e->text, pieces[i].text);
+    TRY(lvlm_strbuf_check(&e->text, err));
+    TRY(encode_text(e, &e->ids, e->text.length, guarded, err));
+    for (size_t i = 0; i < n; i++) {
+        size_t end = e->ids.n;
+        length += strlen(pieces[i].text);
+        if (i + 1 < n) {
+            e->start.n = 0;
+            TRY(encode_text(e, &e->start, length, guarded, err));
+            end = first + in_common(e, first);
+            if (end < done) end = done;
+        }
+        add_span(e->out, &pieces[i], done, end);
+        done = end;
+    }
+    return 0;
+}
+
+static int encode_pieces(encoder *e, const prompt_pieces *pieces, lvlm_error *err)
+{
+    const prompt_affix *const affix = &e->p->affix;
+    e->out->spans = lvlm_arena_alloc(&e->out->arena, pieces->n, sizeof *e->out->spans);
+    if (e->out->spans == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < affix->n_front; i++)
+        TRY(lvlm_ids_append(&e->ids, affix->front[i], err));
+    for (size_t i = 0, n; i < pieces->n; i += n) {
+        for (n = 1; i + n < pieces->n && !pieces->at[i + n].apart;) n++;
+        TRY(encode_group(e, pieces->at + i, n, err));
+    }
+    for (size_t i = 0; i < affix->n_back; i++)
+        TRY(lvlm_ids_append(&e->ids, affix->back[i], err));
+    e->out->spans[0].first = 0;
+    e->out->spans[e->out->n_spans - 1].end = e->ids.n;
+    return 0;
+}
+
+/* ---- images --------------------------------------------------------------------- */
+
+/* Change the number of tokens at every place from `old` to `rows[i]`, or `all` if rows
+ * is NULL: truncate, or repeat the last one. */
+static int resize_places(lvlm_prompt *out, size_t old, const size_t *rows, size_t all,
+                         lvlm_error *err)
+{
+    size_t n = out->n, from = 0, to = 0, span = 0;
+    for (size_t i = 0; i < out->n_images; i++) {
+        const size_t now = rows != NULL ? rows[i] : all;
+        FAIL_IF(now > MAX_TOKENS || n > MAX_TOKENS, err, LVLM_EFORMAT,
+                "a prompt of over %d tokens", MAX_TOKENS);
+        n = n - old + now;
+    }
+    int64_t *const ids = lvlm_arena_alloc(&out->arena, n + 1, sizeof *ids);
+    if (ids == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i <= out->n_images; i++) {
+        const size_t place = i < out->n_images ? out->places[i] : out->n;
+        for (; span < out->n_spans && out->spans[span].end <= place; span++) {
+            out->spans[span].end += to - from;
+            if (span + 1 < out->n_spans)
+                out->spans[span + 1].first = out->spans[span].end;
+        }
+        memcpy(ids + to, out->ids + from, (place - from) * sizeof *ids);
+        to += place - from;
+        from = place;
+        if (i == out->n_images) break;
+        const size_t now = rows != NULL ? rows[i] : all;
+        out->places[i] = to;
+        for (size_t j = 0; j < now; j++)
+            ids[to++] = out->ids[from + (j < old ? j : old - 1)];
+        from += old;
+    }
+    out->ids = ids;
+    out->n = n;
+    return 0;
+}
+
+/* The position of the image token; between tags, the position after it. */
+static int find_places(lvlm_prompt *out, const lvlm_prompter *p, lvlm_error *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < out->n; i++) {
+        n += out->ids[i] == p->form.image_token;
+        FAIL_IF(out->ids[i] == p->video_token, err, LVLM_EFORMAT,
+                "the text has a place for a video; videos are not read");
+    }
+    out->places = lvlm_arena_alloc(&out->arena, n, sizeof *out->places);
+    out->images = lvlm_arena_alloc(&out->arena, n, sizeof *out->images);
+    if (n > 0 && (out->places == NULL || out->images == NULL))
+        return lvlm_fail_memory(err);
+    for (size_t i = 0; i < out->n; i++)
+        if (out->ids[i] == p->form.image_token)
+            out->places[out->n_images++] = i + (p->between > 0);
+    return 0;
+}
+
+/* The file spelled by the slots of image `i`: ids below 256 are its bytes. */
+static int spelled_image(lvlm_prompt *out, const lvlm_prompter *p, size_t i,
+                         lvlm_error *err)
+{
+    const size_t place = out->places[i];
+    FAIL_IF(out->n - place <= MAX_SLOTS ||
+                out->ids[place + MAX_SLOTS] != p->form.image_token + 1,
+            err, LVLM_EFORMAT,
+            "the model's tokenizer does not spell out the paths of images");
+    const int64_t *const slots = out->ids + place;
+    char *const file = lvlm_arena_alloc(&out->arena, MAX_SLOTS + 1, 1);
+    size_t n = 0;
+    if (file == NULL) return lvlm_fail_memory(err);
+    for (; n < MAX_SLOTS && slots[n] >= 0 && slots[n] < 256; n++)
+        file[n] = (char)slots[n];
+    /* the model searches the end of the path in all slots except the last */
+    FAIL_IF(n + 2 > p->between, err, LVLM_EFORMAT,
+            "%.64s: an image's path of %zu bytes, at most %zu", file, n,
+            p->between - 2);
+    out->images[i] = file;
+    return 0;
+}
+
+/* The images that come with the messages, in order. */
+static int given_images(const char ***out, size_t *n, const lvlm_messages *m,
+                        lvlm_arena *arena, lvlm_error *err)
+{
+    size_t most = m->n_unplaced;
+    for (size_t i = 0; i < m->n; i++) most += m->at[i].n_parts;
+    *n = 0;
+    *out = lvlm_arena_alloc(arena, most, sizeof **out);
+    if (most > 0 && *out == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < m->n_unplaced; i++) (*out)[(*n)++] = m->unplaced[i];
+    for (size_t i = 0; i < m->n; i++)
+        for (size_t j = 0; j < m->at[i].n_parts; j++)
+            if (m->at[i].parts[j].image != NULL)
+                (*out)[(*n)++] = m->at[i].parts[j].image;
+    for (size_t i = 0; i < *n; i++) {
+        (*out)[i] = lvlm_arena_strndup(arena, (*out)[i], strlen((*out)[i]));
+        if ((*out)[i] == NULL) return lvlm_fail_memory(err);
+    }
+    return 0;
+}
+
+/* Assign an image to every place: the next of those given, or the one that its slots
+ * spell if only the text names it. */
+static int name_images(lvlm_prompt *out, const lvlm_prompter *p,
+                       const prompt_source *source, lvlm_error *err)
+{
+    const lvlm_messages *const m = source->messages;
+    const char **given;
+    size_t n;
+    TRY(given_images(&given, &n, m, &out->arena, err));
+    const bool all_given =
+        p->between == 0 || (m->n_unplaced > 0 && prompt_names_places(source));
+    const bool fits = all_given ? n == out->n_images : n <= out->n_images;
+    FAIL_IF(!fits && out->n_left_out == 0, err, LVLM_EFORMAT,
+            "images: the text has %zu places (%s), %zu are given", out->n_images,
+            p->style->place, n);
+    for (size_t i = 0; p->between > 0 && i < out->n_images; i++)
+        TRY(spelled_image(out, p, i, err));
+    if (n != out->n_images && (out->n_left_out == 0 || n < out->n_images)) return 0;
+    for (size_t i = 0; i < out->n_images; i++) /* dropped messages come first */
+        out->images[i] = given[n - out->n_images + i];
+    return 0;
+}
+
+/* ---- all of it ------------------------------------------------------------------ */
+
+static int encode_all(encoder *e, const prompt_source *source, lvlm_error *err)
+{
+    prompt_pieces pieces = { .arena = &e->out->arena };
+    e->ids.n = 0;
+    e->out->n_spans = 0;
+    TRY(source->style->write(&pieces, source, err));
+    return encode_pieces(e, &pieces, err);
+}
+
+/* Tokens before the last message, with images expanded. */
+static size_t history(const encoder *e, size_t last)
+{
+    const lvlm_prompt *const prompt = e->out;
+    size_t first = 0, n_images = 0;
+    for (size_t i = 0; i < prompt->n_spans && first == 0; i++)
+        if (prompt->spans[i].message == last) first = prompt->spans[i].first;
+    for (size_t i = 0; i < first; i++)
+        n_images += e->ids.at[i] == e->p->form.image_token;
+    return first + n_images * e->p->between - n_images * MAX_SLOTS;
+}
+
+/* Drop the oldest question and its answer until the others fit the window. The new line
+ * after the history is not counted. */
+static int encode_in_window(encoder *e, prompt_source *source, lvlm_error *err)
+{
+    const lvlm_messages *const m = source->messages;
+    const size_t last = m->n - 1, given = m->at[0].role == LVLM_ROLE_SYSTEM;
+    TRY(encode_all(e, source, err));
+    if (e->p->window == 0 || m->at[last].role == LVLM_ROLE_ASSISTANT) return 0;
+    source->first = given;
+    while (history(e, last) > e->p->window && source->first + 2 <= last) {
+        source->first += 2;
+        e->out->n_left_out += 2;
+        TRY(encode_all(e, source, err));
+    }
+    return 0;
+}
+
+static int keep_ids(lvlm_prompt *out, const lvlm_ids *ids, lvlm_error *err)
+{
+    FAIL_IF(ids->n == 0, err, LVLM_EFORMAT, "the prompt is empty");
+    out->ids = lvlm_arena_alloc(&out->arena, ids->n, sizeof *out->ids);
+    if (out->ids == NULL) return lvlm_fail_memory(err);
+    memcpy(out->ids, ids->at, ids->n * sizeof *out->ids);
+    out->n = ids->n;
+    return 0;
+}
+
+int lvlm_prompt_write(lvlm_prompt *out, const lvlm_prompter *prompter,
+                      const lvlm_messages *messages, lvlm_error *err)
+{
+    encoder e = { .p = prompter,
+                  .out = out,
+                  .ids = LVLM_IDS_INIT,
+                  .start = LVLM_IDS_INIT,
+                  .text = LVLM_STRBUF_INIT(LVLM_TEXT_MAX) };
+    prompt_source source = { .style = prompter->style,
+                             .messages = messages,
+                             .options = &prompter->options,
+                             .bos = prompter->bos,
+                             .eos = prompter->eos };
+    int rc;
+    *out = (lvlm_prompt){ .n = 0 };
+    if ((rc = encode_in_window(&e, &source, err)) < 0 ||
+        (rc = keep_ids(out, &e.ids, err)) < 0 ||
+        (rc = find_places(out, prompter, err)) < 0 ||
+        (rc = name_images(out, prompter, &source, err)) < 0)
+        goto done;
+    out->form = prompter->form;
+    if (prompter->between > 0)
+        rc = resize_places(out, MAX_SLOTS, NULL, prompter->between, err);
+done:
+    lvlm_ids_free(&e.ids);
+    lvlm_ids_free(&e.start);
+    lvlm_strbuf_free(&e.text);
+    return rc;
+}
+
+int lvlm_prompt_expand(lvlm_prompt *prompt, const size_t *rows, lvlm_error *err)
+{
+    if (!prompt->form.expands || prompt->n_images == 0) return 0;
+    return resize_places(prompt, 1, rows, 0, err);
+}
+
+void lvlm_prompt_free(lvlm_prompt *prompt)
+{
+    lvlm_arena_free(&prompt->arena);
+    *prompt = (lvlm_prompt){ .n = 0 };
+}

@@ -1,0 +1,197 @@
+/* prompt_style.c - the table of styles, and the choice for a model.
+ *
+ *   chosen by canonical words, --raw, and side files: chat template or chat_format */
+#include "runtime/prepare/prompt/prompt_style.h"
+
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "runtime/prepare/prompt/prompt_template.h"
+
+/* Tags recognised in guarded text, and special tokens kept in answers. */
+#define NAMING "<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>"
+static const char *const qwen_tags[] = { NAMING, "<img>", "</img>", "<imgpad>", NULL };
+static const char *const qwen_kept[] = { NAMING, NULL };
+static const char *const qwen2_kept[] = {
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>",
+    "<|quad_end|>",
+    NULL,
+};
+
+// clang-format off
+#define VISION_PLACE "<|vision_start|><|image_pad|><|vision_end|>"
+#define HELPFUL      "You are a helpful assistant."
+#define NO_TURNS     "the model ships no chat template that writes turns"
+#define KNOWLEDGE    "Cutting Knowledge Date: December 2023\nToday Date: "
+
+static const prompt_style styles[] = {
+    { .name = "ChatML", .splice = "image_tokens", .mask = "causal",
+      .forms = template_forms_chatml,
+      .write = prompt_write_turns, .place = "<|image_pad|>", .image = VISION_PLACE,
+      .open = "<|im_start|>", .opened = "\n", .close = "<|im_end|>\n", .system = HELPFUL,
+      .affixed = true, .form = { .expands = true, .typed = true }, .kept = qwen2_kept },
+    { .name = "the base form of Qwen2-VL", .splice = "image_tokens", .mask = "causal",
+      .forms = template_forms_qwen2_base, .unturned = NO_TURNS,
+      .base = true, .write = prompt_write_text, .place = "<|image_pad|>", .image = VISION_PLACE,
+      .affixed = true, .form = { .expands = true, .typed = true }, .kept = qwen2_kept },
+    { .name = "Llama 3.2", .splice = "cross_attention", .mask = "causal",
+      .forms = template_forms_llama32,
+      .write = prompt_write_turns, .place = "<|image|>", .image = "<|image|>",
+      .open = "<|start_header_id|>", .opened = "<|end_header_id|>\n\n", .close = "<|eot_id|>",
+      .knowledge = KNOWLEDGE, .bos = true, .form = { .crossed = true } },
+    { .name = "Llama 3", .splice = "cross_attention", .mask = "causal",
+      .forms = template_forms_llama3,
+      .write = prompt_write_turns, .place = "<|image|>", .image = "<|image|>",
+      .open = "<|start_header_id|>", .opened = "<|end_header_id|>\n\n", .close = "<|eot_id|>",
+      .bos = true, .form = { .crossed = true } },
+    { .name = "the base form of Llama 3.2", .splice = "cross_attention", .mask = "causal",
+      .unturned = NO_TURNS,
+      .base = true, .write = prompt_write_text, .place = "<|image|>", .image = "<|image|>",
+      .bos = true, .affixed = true, .form = { .crossed = true } },
+    { .name = "PaliGemma", .splice = "image_tokens", .mask = "prefix_lm",
+      .base = true, .write = prompt_write_prefix, .place = "<image>", .image = "<image>",
+      .bos = true,
+      .form = { .expands = true, .prefix = true } },
+    { .name = "Qwen-VL's chat", .splice = "between_tags", .mask = "causal", .chat_format = "chatml",
+      .write = prompt_write_turns, .place = "<img>", .image = "<img>", .image_close = "</img>\n",
+      .numbered = true, .open = "<|im_start|>", .opened = "\n", .close = "<|im_end|>\n",
+      .system = HELPFUL, .separate = true, .tags = qwen_tags, .kept = qwen_kept },
+    { .name = "the base form of Qwen-VL", .splice = "between_tags", .mask = "causal",
+      .unturned = "generation_config.json says chat_format raw",
+      .base = true, .write = prompt_write_text, .place = "<img>", .image = "<img>", .image_close = "</img>",
+      .kept = qwen_kept },
+};
+// clang-format on
+
+enum { N_STYLES = sizeof styles / sizeof styles[0] };
+
+/* ---- the choice ----------------------------------------------------------------- */
+
+static bool is_for(const prompt_style *style, const cJSON *config)
+{
+    const char *const splice = lvlm_json_string(lvlm_json_path(config, "text.splice"));
+    const char *const mask = lvlm_json_string(lvlm_json_path(config, "text.mask"));
+    return splice != NULL && strcmp(splice, style->splice) == 0 && mask != NULL &&
+           strcmp(mask, style->mask) == 0;
+}
+
+/* The styles of a model: one base form, and others recognised by the name of a format
+ * or by templates. */
+typedef struct choice {
+    const prompt_style *base;
+    const prompt_style *at[N_STYLES];
+    size_t n;
+    bool formats, templates;
+} choice;
+
+static choice choices_for(const cJSON *config)
+{
+    choice c = { .n = 0 };
+    for (size_t i = 0; i < N_STYLES; i++) {
+        if (!is_for(&styles[i], config)) continue;
+        if (styles[i].base) c.base = &styles[i];
+        c.formats |= styles[i].chat_format != NULL;
+        c.templates |= styles[i].forms != NULL;
+        c.at[c.n++] = &styles[i];
+    }
+    return c;
+}
+
+/* Files without a format belong to fine-tuned models: the reference implementation
+ * trains on chat. */
+static int choose_format(const prompt_style **out, const choice *c,
+                         const lvlm_checkpoint *cp, bool training, lvlm_error *err)
+{
+    static const char name[] = "generation_config.json";
+    const lvlm_side_file *const file = lvlm_checkpoint_side_file(cp, name);
+    cJSON *json = NULL;
+    if (file != NULL) {
+        const int rc = lvlm_json_parse(&json, (const char *)file->bytes,
+                                       (size_t)file->n_bytes, err);
+        if (rc < 0) lvlm_prefix(err, "%s: ", name);
+        TRY(rc);
+    }
+    const cJSON *const format = lvlm_json_get(json, "chat_format");
+    const char *word = lvlm_json_string(format);
+    if (word == NULL && format != NULL && !cJSON_IsNull(format)) word = "(not a text)";
+    const bool raw = word != NULL && strcmp(word, "raw") == 0;
+    int rc = 0;
+    *out = raw && !training ? c->base : NULL;
+    if (raw) word = NULL;
+    for (size_t i = 0; i < c->n && *out == NULL; i++)
+        if (c->at[i]->chat_format != NULL &&
+            (word == NULL || strcmp(word, c->at[i]->chat_format) == 0))
+            *out = c->at[i];
+    if (*out == NULL)
+        rc = lvlm_fail(err, LVLM_EFORMAT,
+                       "%s: chat_format '%.64s': expected chatml or raw", name, word);
+    lvlm_json_free(json);
+    return rc;
+}
+
+/* The style with the template's form; the base form if there is no template. */
+static int match_template(const prompt_style **out, const choice *c,
+                          const prompt_template *t, lvlm_error *err)
+{
+    prompt_template_nearest nearest = { .form = NULL };
+    *out = t->file == NULL ? c->base : NULL;
+    for (size_t i = 0; i < c->n && *out == NULL; i++) {
+        bool fits;
+        TRY(prompt_template_match(&fits, &nearest, t, c->at[i]->forms, err));
+        if (fits) *out = c->at[i];
+    }
+    return *out != NULL ? 0 : prompt_template_refuse(t, &nearest, err);
+}
+
+/* Append advice to the error of a refused template. */
+static int add_way_out(lvlm_error *err, bool training)
+{
+    const lvlm_error why = *err;
+    return lvlm_fail(
+        err, why.code, "%s; %sconvert the model with its released template", why.text,
+        training ? "" : "write the prompt out and pass it with --raw, or ");
+}
+
+static int choose_template(const prompt_style **out, const choice *c,
+                           const lvlm_checkpoint *cp, bool training, lvlm_error *err)
+{
+    prompt_template t;
+    int rc = prompt_template_read(&t, cp, err);
+    if (rc == 0) rc = match_template(out, c, &t, err);
+    if (rc == LVLM_EFORMAT && t.file != NULL && err != NULL)
+        rc = add_way_out(err, training);
+    prompt_template_free(&t);
+    return rc;
+}
+
+/* Note the template of a model that is not prompted by one. */
+static int ignore_template(const choice *c, const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    prompt_template t;
+    int rc = prompt_template_read(&t, cp, err);
+    if (rc == 0 && t.file != NULL)
+        rc = lvlm_notes_add(cp->notes, err,
+                            "%s: its chat template is not used: the model is prompted "
+                            "as %s",
+                            t.file, c->base->name);
+    prompt_template_free(&t);
+    return rc;
+}
+
+int prompt_style_choose(const prompt_style **out, const lvlm_manifest *manifest,
+                        const lvlm_prompt_options *options, lvlm_error *err)
+{
+    const lvlm_checkpoint *const cp = manifest->checkpoint;
+    const choice c = choices_for(manifest->config);
+    FAIL_IF(c.base == NULL, err, LVLM_EFORMAT,
+            "%s: the prompt of such a model is not known", manifest->family->title);
+    *out = c.base;
+    if (options->raw) return 0;
+    if (c.templates) return choose_template(out, &c, cp, options->training, err);
+    TRY(ignore_template(&c, cp, err));
+    return c.formats ? choose_format(out, &c, cp, options->training, err) : 0;
+}

@@ -1,0 +1,81 @@
+/* text_files.h - tokenizers from files in memory. */
+#ifndef LVLM_TESTS_RUNTIME_PREPARE_TEXT_FILES_H
+#define LVLM_TESTS_RUNTIME_PREPARE_TEXT_FILES_H
+
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/prepare/tokenizer/byte_level.h"
+#include "runtime/prepare/tokenizer/tokenizer.h"
+
+enum { TEXT_FILES = 4 };
+
+typedef struct text_files {
+    lvlm_side_file at[TEXT_FILES]; /* up to the first without a name */
+    bool paligemma;
+} text_files;
+
+static inline bool text_files_find(lvlm_side_file *out, void *user, const char *name)
+{
+    const text_files *const files = user;
+    for (size_t i = 0; i < TEXT_FILES && files->at[i].name != NULL; i++)
+        if (strcmp(files->at[i].name, name) == 0) {
+            *out = files->at[i];
+            return true;
+        }
+    return false;
+}
+
+static inline void text_files_add_bytes(text_files *files, const char *name,
+                                        const void *bytes, size_t n_bytes)
+{
+    size_t i = 0;
+    while (files->at[i].name != NULL) i++;
+    files->at[i] = (lvlm_side_file){ name, bytes, n_bytes };
+}
+
+static inline void text_files_add(text_files *files, const char *name, const char *text)
+{
+    text_files_add_bytes(files, name, text, strlen(text));
+}
+
+static inline int text_files_open(lvlm_tokenizer **out, text_files *files,
+                                  lvlm_error *err)
+{
+    const lvlm_tokenizer_source source = { text_files_find, files, "model",
+                                           files->paligemma, NULL };
+    return lvlm_tokenizer_open(out, &source, err);
+}
+
+/* Append the members of a vocabulary of bytes, each with its value as id. */
+static inline void text_files_vocab(lvlm_strbuf *out)
+{
+    for (unsigned byte = 0; byte < 256; byte++) {
+        char spelled[2];
+        const size_t n = byte_level_spell(spelled, (unsigned char)byte);
+        lvlm_strbuf_puts(out, byte > 0 ? ",\"" : "\"");
+        if (byte == '"' || byte == '\\') lvlm_strbuf_puts(out, "\\");
+        lvlm_strbuf_append(out, spelled, n);
+        lvlm_strbuf_printf(out, "\":%u", byte);
+    }
+}
+
+/* The ids of a text, separated by spaces; "error: ..." when it is refused. */
+static inline const char *text_ids(const lvlm_tokenizer *tokenizer, const char *text,
+                                   const lvlm_special *special, char *out, size_t room)
+{
+    lvlm_ids ids = LVLM_IDS_INIT;
+    lvlm_error err;
+    size_t n = 0;
+    out[0] = '\0';
+    if (lvlm_tokenizer_encode(tokenizer, &ids, text, strlen(text), special, &err) < 0)
+        snprintf(out, room, "error: %.200s", err.text);
+    else
+        for (size_t i = 0; i < ids.n; i++)
+            n += (size_t)snprintf(out + n, room - n, "%s%d", i > 0 ? " " : "",
+                                  (int)ids.at[i]);
+    lvlm_ids_free(&ids);
+    return out;
+}
+
+#endif
