@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "convert/cli/account.h"
 #include "convert/cli/commands.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
@@ -66,7 +67,7 @@ static summary summarise(const lvlm_manifest *m)
     return s;
 }
 
-/* ---- text ----------------------------------------------------------------------- */
+/* ---- printing ------------------------------------------------------------------- */
 
 static void print_section(const cJSON *config, const char *name)
 {
@@ -85,31 +86,33 @@ static void print_section(const cJSON *config, const char *name)
     lvlm_strbuf_free(&line);
 }
 
-static void print_tensor(const lvlm_tensor *t, const char *note, const char *other)
+static void print_tensors(lvlm_printer *p, const lvlm_checkpoint *cp)
 {
     char shape[LVLM_SHAPE_TEXT];
-    printf("  %-52s %-5s %-18s %12" PRIu64 "%s%s\n", lvlm_shown(t->name),
-           lvlm_dtype_name(t->dtype), lvlm_shape_text(shape, &t->shape), t->n_bytes,
-           note, lvlm_shown(other));
+    lvlm_printer_list(p, "tensors");
+    for (size_t i = 0; i < cp->n_tensors; i++) {
+        const lvlm_tensor *const t = &cp->tensors[i];
+        lvlm_printer_line(p, "  %-52s %-5s %-18s %12" PRIu64 "\n", lvlm_shown(t->name),
+                          lvlm_dtype_name(t->dtype), lvlm_shape_text(shape, &t->shape),
+                          t->n_bytes);
+        lvlm_printer_tensor(p, t);
+    }
+    lvlm_printer_end(p);
 }
 
-static void print_tensors(const lvlm_checkpoint *cp)
+static void print_ledger(const lvlm_printer *p, const lvlm_ledger *ledger)
 {
-    for (size_t i = 0; i < cp->n_tensors; i++) print_tensor(&cp->tensors[i], "", "");
-}
-
-static void print_ledger(const lvlm_manifest *m)
-{
-    size_t uses[3] = { 0 };
-    for (size_t i = 0; i < m->ledger.n_entries; i++) uses[m->ledger.entries[i].use]++;
-    printf("ledger: %zu source tensors in %zu file%s: %zu used, %zu tied, %zu kept "
-           "unused; %zu made\n",
-           m->ledger.n_entries, m->ledger.n_files, m->ledger.n_files == 1 ? "" : "s",
-           uses[LVLM_USE_USED], uses[LVLM_USE_TIED], uses[LVLM_USE_UNUSED],
-           m->ledger.n_made);
-    for (size_t i = 0; i < m->ledger.n_made; i++)
-        printf("  made: %s (%s)\n", lvlm_shown(m->ledger.made[i].target),
-               lvlm_shown(m->ledger.made[i].how));
+    size_t n[LVLM_N_USES];
+    account_uses(n, ledger);
+    lvlm_printer_line(p,
+                      "ledger: %zu source tensors in %zu file%s: %zu used, %zu tied, "
+                      "%zu kept unused; %zu made\n",
+                      ledger->n_entries, ledger->n_files,
+                      ledger->n_files == 1 ? "" : "s", n[LVLM_USE_USED],
+                      n[LVLM_USE_TIED], n[LVLM_USE_UNUSED], ledger->n_made);
+    for (size_t i = 0; i < ledger->n_made; i++)
+        lvlm_printer_line(p, "  made: %s (%s)\n", lvlm_shown(ledger->made[i].target),
+                          lvlm_shown(ledger->made[i].how));
 }
 
 static void print_differences(const lvlm_family *family)
@@ -138,83 +141,112 @@ static const char *kind_name(const lvlm_checkpoint *cp)
                                               : "Hugging Face directory";
 }
 
-static void print_model(const lvlm_manifest *m, const char *weights_digest)
+static void print_parts(lvlm_printer *p, const summary *s)
 {
-    const lvlm_checkpoint *cp = m->checkpoint;
-    const summary s = summarise(m);
-    char size[32];
-    printf("%s: %s, %s, %" PRIu64 " parameters, %s\n", cp->path, m->family->title,
-           kind_name(cp), s.n_values, lvlm_bytes_text(size, (double)s.n_bytes));
-    for (size_t i = 0; i < 4; i++)
-        if (s.parts[i].n_tensors > 0)
-            printf("  %-10s %6" PRIu64 " tensors %14" PRIu64 " values\n",
-                   s.parts[i].name, s.parts[i].n_tensors, s.parts[i].n_values);
-    printf("dtypes:");
-    for (unsigned i = 0; i < LVLM_N_DTYPES; i++)
-        if (s.dtypes[i] > 0)
-            printf(" %s %" PRIu64, lvlm_dtype_name((lvlm_dtype)i), s.dtypes[i]);
-    printf("\nconfiguration:\n");
-    const cJSON *section;
-    LVLM_JSON_MEMBERS (section, m->config) print_section(m->config, section->string);
-    if (cp->assumed != NULL) printf("  %s\n", cp->assumed);
-    if (cp->kind == LVLM_CHECKPOINT_NATIVE) {
-        printf("weights digest: %s\n", weights_digest);
-        printf("provenance: %s\n",
-               lvlm_shown(lvlm_json_string(lvlm_json_get(cp->metadata, "provenance"))));
-        print_ledger(m);
-    }
-    print_differences(m->family);
-    const size_t n = lvlm_manifest_problems(m, NULL, NULL);
-    if (n > 0) printf("%zu problems: lvlm-verify schema lists them\n", n);
-}
-
-/* ---- JSON ----------------------------------------------------------------------- */
-
-static cJSON *model_json(const lvlm_manifest *m, const char *weights_digest)
-{
-    const summary s = summarise(m);
-    cJSON *json = lvlm_json_document();
-    cJSON_AddStringToObject(json, "family", m->family->name);
-    if (m->checkpoint->kind == LVLM_CHECKPOINT_NATIVE)
-        cJSON_AddStringToObject(json, "weights_digest", weights_digest);
-    cJSON_AddNumberToObject(json, "parameters", (double)s.n_values);
-    cJSON_AddNumberToObject(json, "bytes", (double)s.n_bytes);
-    cJSON *parts = cJSON_AddArrayToObject(json, "parts");
+    lvlm_printer_list(p, "parts");
     for (size_t i = 0; i < 4; i++) {
-        cJSON *row = cJSON_CreateObject();
-        cJSON_AddStringToObject(row, "part", s.parts[i].name);
-        cJSON_AddNumberToObject(row, "n_tensors", (double)s.parts[i].n_tensors);
-        cJSON_AddNumberToObject(row, "parameters", (double)s.parts[i].n_values);
-        cJSON_AddItemToArray(parts, row);
+        const part *const x = &s->parts[i];
+        if (x->n_tensors > 0)
+            lvlm_printer_line(p, "  %-10s %6" PRIu64 " tensors %14" PRIu64 " values\n",
+                              x->name, x->n_tensors, x->n_values);
+        lvlm_printer_object(p, NULL);
+        lvlm_printer_text(p, "part", x->name);
+        lvlm_printer_count(p, "n_tensors", x->n_tensors);
+        lvlm_printer_count(p, "parameters", x->n_values);
+        lvlm_printer_end(p);
     }
-    cJSON *dtypes = cJSON_AddObjectToObject(json, "dtypes");
-    for (unsigned i = 0; i < LVLM_N_DTYPES; i++)
-        if (s.dtypes[i] > 0)
-            cJSON_AddNumberToObject(dtypes, lvlm_dtype_name((lvlm_dtype)i),
-                                    (double)s.dtypes[i]);
-    cJSON_AddItemToObject(json, "config", cJSON_Duplicate(m->config, true));
-    static const char *const members[] = { "provenance", "ledger" };
-    for (size_t i = 0; i < 2 && m->checkpoint->kind == LVLM_CHECKPOINT_NATIVE; i++) {
-        cJSON *value = NULL;
-        if (lvlm_native_meta_json(&value, m->checkpoint, members[i], NULL) == 0)
-            cJSON_AddItemToObject(json, members[i], value);
-    }
-    cJSON_AddNumberToObject(json, "n_problems",
-                            (double)lvlm_manifest_problems(m, NULL, NULL));
-    return json;
+    lvlm_printer_end(p);
 }
 
-static int print_json(const lvlm_checkpoint *cp, const lvlm_manifest *m,
-                      const char *weights_digest, bool tensors, lvlm_error *err)
+static void print_dtypes(lvlm_printer *p, const summary *s)
 {
-    cJSON *json = m != NULL ? model_json(m, weights_digest) : lvlm_json_document();
-    if (tensors || m == NULL) {
-        cJSON *all = cJSON_AddArrayToObject(json, "tensors");
-        for (size_t i = 0; i < cp->n_tensors; i++)
-            cJSON_AddItemToArray(all, lvlm_tensor_json(&cp->tensors[i]));
+    lvlm_printer_line(p, "dtypes:");
+    lvlm_printer_object(p, "dtypes");
+    for (unsigned i = 0; i < LVLM_N_DTYPES; i++) {
+        const char *const name = lvlm_dtype_name((lvlm_dtype)i);
+        if (s->dtypes[i] == 0) continue;
+        lvlm_printer_line(p, " %s %" PRIu64, name, s->dtypes[i]);
+        lvlm_printer_count(p, name, s->dtypes[i]);
     }
-    lvlm_add_notes(json, cp->notes);
-    return lvlm_print_json(json, err);
+    lvlm_printer_end(p);
+    lvlm_printer_line(p, "\n");
+}
+
+static void print_config(lvlm_printer *p, const lvlm_manifest *m)
+{
+    const cJSON *section;
+    lvlm_printer_tree(p, "config", m->config);
+    if (!p->text) return;
+    printf("configuration:\n");
+    LVLM_JSON_MEMBERS (section, m->config) print_section(m->config, section->string);
+    if (m->checkpoint->assumed != NULL) printf("  %s\n", m->checkpoint->assumed);
+}
+
+/* What only a native file has. */
+static int print_native(lvlm_printer *p, const lvlm_manifest *m,
+                        const char *weights_digest, lvlm_error *err)
+{
+    const lvlm_checkpoint *const cp = m->checkpoint;
+    const char *const provenance =
+        lvlm_json_string(lvlm_json_get(cp->metadata, "provenance"));
+    cJSON *ledger = NULL;
+    lvlm_printer_line(p, "weights digest: %s\nprovenance: %s\n", weights_digest,
+                      lvlm_shown(provenance));
+    print_ledger(p, &m->ledger);
+    lvlm_printer_tree(p, "provenance", cp->native->provenance);
+    if (!p->json) return 0;
+    TRY(lvlm_native_meta_json(&ledger, cp, "ledger", err));
+    lvlm_printer_tree(p, "ledger", ledger);
+    lvlm_json_free(ledger);
+    return 0;
+}
+
+static int print_model(lvlm_printer *p, const lvlm_manifest *m,
+                       const char *weights_digest, lvlm_error *err)
+{
+    const lvlm_checkpoint *const cp = m->checkpoint;
+    const bool native = cp->kind == LVLM_CHECKPOINT_NATIVE;
+    const size_t n_problems = lvlm_manifest_problems(m, NULL, NULL);
+    const summary s = summarise(m);
+    char size[LVLM_AMOUNT_TEXT];
+    lvlm_printer_line(p, "%s: %s, %s, %" PRIu64 " parameters, %s\n", cp->path,
+                      m->family->title, kind_name(cp), s.n_values,
+                      lvlm_bytes_text(size, (double)s.n_bytes));
+    lvlm_printer_text(p, "family", m->family->name);
+    if (native) lvlm_printer_text(p, "weights_digest", weights_digest);
+    lvlm_printer_count(p, "parameters", s.n_values);
+    lvlm_printer_count(p, "bytes", s.n_bytes);
+    print_parts(p, &s);
+    print_dtypes(p, &s);
+    print_config(p, m);
+    if (native) TRY(print_native(p, m, weights_digest, err));
+    if (p->text) print_differences(m->family);
+    if (n_problems > 0)
+        lvlm_printer_line(p, "%zu problems: lvlm-verify schema lists them\n",
+                          n_problems);
+    lvlm_printer_count(p, "n_problems", n_problems);
+    return 0;
+}
+
+static int print_all(lvlm_printer *p, const lvlm_checkpoint *cp, bool tensors,
+                     lvlm_error *err)
+{
+    char weights[LVLM_DIGEST_HEX + 1] = "";
+    lvlm_manifest m;
+    if (cp->kind == LVLM_CHECKPOINT_PLAIN) {
+        lvlm_printer_line(p, "%s: %zu tensors, no model configuration\n", cp->path,
+                          cp->n_tensors);
+        print_tensors(p, cp);
+        return 0;
+    }
+    TRY(lvlm_manifest_build(&m, cp, err));
+    int rc = cp->kind == LVLM_CHECKPOINT_NATIVE
+                 ? lvlm_native_weights_digest(weights, cp, err)
+                 : 0;
+    if (rc == 0) rc = print_model(p, &m, weights, err);
+    if (rc == 0 && tensors) print_tensors(p, cp);
+    lvlm_manifest_free(&m);
+    return rc;
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)
@@ -223,27 +255,13 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_notes notes = LVLM_NOTES_INIT;
     const lvlm_open_options open = { .headers_only = true, .notes = &notes };
     lvlm_checkpoint *cp = NULL;
-    lvlm_manifest m = { 0 };
-    char weights[LVLM_DIGEST_HEX + 1] = "";
-    bool model;
+    lvlm_printer p;
     lvlm_error err;
+    lvlm_printer_open(&p, a->common.json, true);
     int rc = lvlm_checkpoint_open(&cp, operands->at[0], &open, &err);
-    if (rc < 0) goto done;
-    model = cp->kind != LVLM_CHECKPOINT_PLAIN;
-    if (model && (rc = lvlm_manifest_build(&m, cp, &err)) < 0) goto done;
-    if (cp->kind == LVLM_CHECKPOINT_NATIVE &&
-        (rc = lvlm_native_weights_digest(weights, cp, &err)) < 0)
-        goto done;
-    if (a->common.json) {
-        rc = print_json(cp, model ? &m : NULL, weights, a->tensors, &err);
-        goto done;
-    }
-    if (model) print_model(&m, weights);
-    if (!model)
-        printf("%s: %zu tensors, no model configuration\n", cp->path, cp->n_tensors);
-    if (a->tensors || !model) print_tensors(cp);
-done:
-    if (m.family != NULL) lvlm_manifest_free(&m);
+    if (rc == 0) rc = print_all(&p, cp, a->tensors, &err);
+    if (rc == 0) rc = lvlm_printer_close(&p, &notes, &err);
+    lvlm_printer_drop(&p);
     lvlm_checkpoint_close(cp);
     lvlm_print_notes(PROGRAM, &notes);
     lvlm_notes_free(&notes);

@@ -1,9 +1,6 @@
 /* cmd_merge_lora.c - lvlm-convert merge-lora MODEL ADAPTER OUT */
-#include <stdio.h>
-
 #include "convert/cli/commands.h"
 #include "convert/merge.h"
-#include "formats/base/json.h"
 #include "formats/cli/fold_text.h"
 #include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
@@ -18,26 +15,22 @@ static const lvlm_option options[] = {
     LVLM_OPTION_END,
 };
 
-static int print_json(const lvlm_merge *m, const lvlm_fold_cost *cost, const char *root,
-                      double seconds, const lvlm_notes *notes, lvlm_error *err)
+static int print_result(const lvlm_merge *m, const lvlm_fold_cost *cost,
+                        const lvlm_common_args *a, const char *out, const char *root,
+                        double seconds, const lvlm_notes *notes, lvlm_error *err)
 {
-    cJSON *json = lvlm_json_document();
-    lvlm_fold_cost_add(json, cost);
-    cJSON_AddStringToObject(json, "trained_beside", lvlm_beside_name(&m->adapter));
-    cJSON_AddStringToObject(json, "root", root);
-    lvlm_add_seconds(json, "seconds", seconds);
-    lvlm_add_notes(json, notes);
-    return lvlm_print_json(json, err);
-}
-
-static void print_text(const lvlm_merge *m, const lvlm_fold_cost *cost, const char *out,
-                       const char *root)
-{
-    char text[LVLM_BESIDE_TEXT];
-    printf("%s: %zu tensors changed, root digest %.16s...\n", out, cost->n_tensors,
-           root);
-    lvlm_fold_cost_print(cost);
-    if (lvlm_beside_text(text, &m->adapter) != NULL) printf("  the adapter %s\n", text);
+    char beside[LVLM_BESIDE_TEXT];
+    lvlm_printer p;
+    lvlm_printer_open(&p, a->json, !a->quiet);
+    lvlm_printer_line(&p, "%s: %zu tensors changed, root digest %.16s...\n", out,
+                      cost->n_tensors, root);
+    lvlm_fold_cost_print(&p, cost);
+    if (lvlm_beside_text(beside, &m->adapter) != NULL)
+        lvlm_printer_line(&p, "  the adapter %s\n", beside);
+    lvlm_printer_text(&p, "trained_beside", lvlm_beside_name(&m->adapter));
+    lvlm_printer_text(&p, "root", root);
+    lvlm_printer_seconds(&p, "seconds", seconds);
+    return lvlm_printer_close(&p, notes, err);
 }
 
 static int merge(lvlm_merge *m, lvlm_fold_cost *cost, const args *a, lvlm_outfile *out,
@@ -76,10 +69,9 @@ static int run(const void *arguments, const lvlm_operands *operands)
     if (rc == 0)
         rc = lvlm_merge_open(&m, operands->at[0], operands->at[1], &notes, &err);
     if (rc == 0) rc = merge(&m, &cost, a, out, root, &err);
-    if (rc == 0 && a->common.json)
-        rc = print_json(&m, &cost, root, lvlm_seconds() - started, &notes, &err);
-    else if (rc == 0 && !a->common.quiet)
-        print_text(&m, &cost, operands->at[2], root);
+    if (rc == 0)
+        rc = print_result(&m, &cost, &a->common, operands->at[2], root,
+                          lvlm_seconds() - started, &notes, &err);
     lvlm_outputs_close(&outputs);
     lvlm_merge_free(&m);
     lvlm_print_notes(PROGRAM, &notes);

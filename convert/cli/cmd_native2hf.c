@@ -3,10 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "convert/cli/account.h"
 #include "convert/cli/commands.h"
 #include "convert/export.h"
-#include "formats/base/alloc.h"
-#include "formats/base/json.h"
 #include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 
@@ -54,38 +53,32 @@ static void read_options(lvlm_export_options *out, const args *a)
     out->max_shard = a->max_shard > 0 ? a->max_shard : DEFAULT_SHARD;
 }
 
-static int print_json(const lvlm_export *ex, double seconds, lvlm_error *err)
+static int print_result(const lvlm_export *ex, const lvlm_common_args *a,
+                        const char *dir, double seconds, lvlm_error *err)
 {
-    cJSON *json = lvlm_json_document();
-    cJSON *files = cJSON_AddArrayToObject(json, "files");
-    for (size_t i = 0; i < ex->n_files; i++)
-        cJSON_AddItemToArray(files, cJSON_CreateString(ex->files[i].name));
-    cJSON_AddNumberToObject(json, "bytes", (double)ex->n_bytes);
-    lvlm_add_seconds(json, "seconds", seconds);
-    cJSON_AddBoolToObject(json, "exact", lvlm_export_is_exact(ex));
-    const lvlm_narrowing n = lvlm_export_narrowing(ex);
-    if (n.n > 0) {
-        cJSON *narrowed = cJSON_AddObjectToObject(json, "narrowed");
-        cJSON_AddNumberToObject(narrowed, "values", (double)n.n);
-        cJSON_AddNumberToObject(narrowed, "rounded", (double)n.n_rounded);
-        cJSON_AddNumberToObject(narrowed, "flushed", (double)n.n_flushed);
-        lvlm_json_add_number(narrowed, "max_relative", n.max_relative);
+    const lvlm_narrowing narrowing = lvlm_export_narrowing(ex);
+    const bool exact = lvlm_export_is_exact(ex);
+    lvlm_printer p;
+    char size[LVLM_AMOUNT_TEXT];
+    lvlm_printer_open(&p, a->json, !a->quiet);
+    lvlm_printer_line(&p, "%s: %zu files, %s in %.1f s%s\n", dir, ex->n_files,
+                      lvlm_bytes_text(size, (double)ex->n_bytes), seconds,
+                      exact                ? ", byte for byte as they came in"
+                      : ex->options.source ? ", as they came in but for changed values"
+                                           : "");
+    lvlm_printer_list(&p, "files");
+    for (size_t i = 0; i < ex->n_files; i++) {
+        const lvlm_export_file *const file = &ex->files[i];
+        lvlm_printer_line(&p, "  %-44s %10s\n", lvlm_shown(file->name),
+                          lvlm_bytes_text(size, (double)file->plan.n_bytes));
+        lvlm_printer_text(&p, NULL, file->name);
     }
-    lvlm_add_notes(json, ex->options.notes);
-    return lvlm_print_json(json, err);
-}
-
-static void print_text(const lvlm_export *ex, const char *dir, double seconds)
-{
-    char size[32];
-    printf("%s: %zu files, %s in %.1f s%s\n", dir, ex->n_files,
-           lvlm_bytes_text(size, (double)ex->n_bytes), seconds,
-           lvlm_export_is_exact(ex) ? ", byte for byte as they came in"
-           : ex->options.source     ? ", as they came in but for changed values"
-                                    : "");
-    for (size_t i = 0; i < ex->n_files; i++)
-        printf("  %-44s %10s\n", lvlm_shown(ex->files[i].name),
-               lvlm_bytes_text(size, (double)ex->files[i].plan.n_bytes));
+    lvlm_printer_end(&p);
+    lvlm_printer_count(&p, "bytes", ex->n_bytes);
+    lvlm_printer_seconds(&p, "seconds", seconds);
+    lvlm_printer_flag(&p, "exact", exact);
+    if (narrowing.n > 0) account_narrowing(&p, &narrowing, false);
+    return lvlm_printer_close(&p, ex->options.notes, err);
 }
 
 /* The source's files have no place for what conversion made, some none for what
@@ -144,10 +137,9 @@ static int run(const void *arguments, const lvlm_operands *operands)
     }
     if (rc == 0) rc = add_notes(&export, &err);
     lvlm_print_notes(PROGRAM, &notes);
-    if (rc == 0 && a->common.json)
-        rc = print_json(&export, lvlm_seconds() - started, &err);
-    else if (rc == 0 && !a->common.quiet)
-        print_text(&export, operands->at[1], lvlm_seconds() - started);
+    if (rc == 0)
+        rc = print_result(&export, &a->common, operands->at[1],
+                          lvlm_seconds() - started, &err);
     lvlm_outputs_close(&outputs);
     lvlm_export_free(&export);
     lvlm_notes_free(&notes);

@@ -5,7 +5,6 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "formats/base/json.h"
 #include "formats/cli/program.h"
 
 const char *lvlm_beside_text(char text[LVLM_BESIDE_TEXT], const lvlm_adapter *adapter)
@@ -34,22 +33,20 @@ static double share(double part2, double whole2)
     return whole2 > 0 ? sqrt(part2 / whole2) : 0;
 }
 
-void lvlm_fold_cost_print(const lvlm_fold_cost *c)
+void lvlm_fold_cost_print(lvlm_printer *p, const lvlm_fold_cost *c)
 {
-    printf("  rounding to the stored types: at most %.2g a value, %.2g of the weights, "
-           "%.2g of the change (relative L2)\n",
-           c->max_error, share(c->error2, c->exact2), share(c->error2, c->change2));
-    printf("  %" PRIu64 " of %" PRIu64
-           " values did not change although the adapter moves them\n",
-           c->n_lost, c->n_values);
-}
-
-void lvlm_fold_cost_add(cJSON *json, const lvlm_fold_cost *c)
-{
-    cJSON_AddNumberToObject(json, "n_tensors", (double)c->n_tensors);
-    cJSON_AddNumberToObject(json, "values", (double)c->n_values);
-    cJSON_AddNumberToObject(json, "lost", (double)c->n_lost);
-    lvlm_json_add_number(json, "max_error", c->max_error);
-    lvlm_json_add_number(json, "relative_error", share(c->error2, c->exact2));
-    lvlm_json_add_number(json, "error_of_change", share(c->error2, c->change2));
+    const double of_weights = share(c->error2, c->exact2);
+    const double of_change = share(c->error2, c->change2);
+    lvlm_printer_line(p,
+                      "  rounding to the stored types: at most %.2g a value, %.2g of "
+                      "the weights, %.2g of the change (relative L2)\n"
+                      "  %" PRIu64 " of %" PRIu64
+                      " values did not change although the adapter moves them\n",
+                      c->max_error, of_weights, of_change, c->n_lost, c->n_values);
+    lvlm_printer_count(p, "n_tensors", c->n_tensors);
+    lvlm_printer_count(p, "values", c->n_values);
+    lvlm_printer_count(p, "lost", c->n_lost);
+    lvlm_printer_number(p, "max_error", c->max_error);
+    lvlm_printer_number(p, "relative_error", of_weights);
+    lvlm_printer_number(p, "error_of_change", of_change);
 }

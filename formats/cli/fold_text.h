@@ -4,6 +4,7 @@
 #define LVLM_FORMATS_CLI_FOLD_TEXT_H
 
 #include "formats/adapter/adapter_fold.h"
+#include "formats/cli/printer.h"
 
 /* "does not record which weights it was trained beside; its maker names 'NAME'", about
  * an adapter that does not; NULL when it does. */
@@ -12,9 +13,7 @@ const char *lvlm_beside_text(char text[LVLM_BESIDE_TEXT], const lvlm_adapter *ad
 /* "these", "others", "unknown": for JSON. */
 const char *lvlm_beside_name(const lvlm_adapter *adapter);
 
-/* Two indented lines on stdout. */
-void lvlm_fold_cost_print(const lvlm_fold_cost *cost);
-/* Members of a JSON object. */
-void lvlm_fold_cost_add(cJSON *json, const lvlm_fold_cost *cost);
+/* Two indented lines, or members of the document. */
+void lvlm_fold_cost_print(lvlm_printer *printer, const lvlm_fold_cost *cost);
 
 #endif

@@ -17,12 +17,7 @@
 #include "formats/base/size.h"
 #include "formats/base/text.h"
 
-static const char *const use_names[] = { "used", "tied", "unused" };
-
-const char *lvlm_use_name(lvlm_use use)
-{
-    return use_names[use];
-}
+static const char *const use_names[LVLM_N_USES] = { "used", "tied", "unused" };
 
 /* ---- reading -------------------------------------------------------------------- */
 
@@ -172,7 +167,7 @@ static int read_use(parser *p)
 {
     const char *name;
     TRY(lvlm_json_read_text(&name, &p->reader, p->err));
-    for (unsigned use = LVLM_USE_USED; use <= LVLM_USE_UNUSED; use++) {
+    for (unsigned use = 0; use < LVLM_N_USES; use++) {
         if (strcmp(name, use_names[use]) != 0) continue;
         last_entry(p)->use = (lvlm_use)use;
         return 0;

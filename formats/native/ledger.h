@@ -11,9 +11,7 @@
 LVLM_BEGIN_DECLS
 
 typedef enum lvlm_use { LVLM_USE_USED, LVLM_USE_TIED, LVLM_USE_UNUSED } lvlm_use;
-
-/* "used", "tied", "unused". */
-const char *lvlm_use_name(lvlm_use use);
+enum { LVLM_N_USES = LVLM_USE_UNUSED + 1 };
 
 typedef struct lvlm_ledger_file {
     const char *name;

@@ -2,7 +2,6 @@
  * that it is evaluated on. See train_run.h. */
 #include <stdio.h>
 
-#include "formats/base/json.h"
 #include "formats/cli/cleanup.h"
 #include "formats/cli/program.h"
 #include "runtime/tune/batches.h"
@@ -144,20 +143,20 @@ void train_tell_data(const train_run *r)
     if (a->eval != NULL) tell_file(&r->eval, a->eval, (size_t)a->max_length);
 }
 
-static void add_file(cJSON *json, const char *key, const lvlm_dataset *d)
+static void print_file(lvlm_printer *p, const char *key, const lvlm_dataset *d)
 {
-    cJSON *const file = cJSON_CreateObject();
-    cJSON_AddNumberToObject(file, "examples", (double)d->file.n);
-    cJSON_AddNumberToObject(file, "left_out", (double)d->counts.bad);
-    cJSON_AddNumberToObject(file, "cut", (double)d->counts.cut);
-    cJSON_AddNumberToObject(file, "first_turn_left_out", (double)d->counts.left_out);
-    cJSON_AddItemToObject(json, key, file);
+    lvlm_printer_object(p, key);
+    lvlm_printer_count(p, "examples", d->file.n);
+    lvlm_printer_count(p, "left_out", d->counts.bad);
+    lvlm_printer_count(p, "cut", d->counts.cut);
+    lvlm_printer_count(p, "first_turn_left_out", d->counts.left_out);
+    lvlm_printer_end(p);
 }
 
-void train_data_json(cJSON *json, const train_run *r)
+void train_print_data(lvlm_printer *p, const train_run *r)
 {
-    if (r->args->data != NULL) add_file(json, "data", &r->data);
+    if (r->args->data != NULL) print_file(p, "data", &r->data);
     if (r->args->eval == NULL) return;
-    add_file(json, "eval", &r->eval);
-    lvlm_json_add_number(json, "eval_loss", r->evaluation.loss);
+    print_file(p, "eval", &r->eval);
+    lvlm_printer_number(p, "eval_loss", r->evaluation.loss);
 }

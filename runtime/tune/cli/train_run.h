@@ -5,6 +5,7 @@
 #include "formats/base/memory.h"
 #include "formats/base/options.h"
 #include "formats/cli/outputs.h"
+#include "formats/cli/printer.h"
 #include "formats/cli/program.h"
 #include "runtime/tune/batch_source.h"
 #include "runtime/tune/changes.h"
@@ -115,7 +116,8 @@ LVLM_MUST_CHECK int train_check_data(const train_args *args, lvlm_error *err);
 LVLM_MUST_CHECK int train_open_data(train_run *run, lvlm_error *err);
 LVLM_MUST_CHECK int train_evaluate(train_run *run, lvlm_error *err);
 void train_tell_data(const train_run *run);
-void train_data_json(cJSON *json, const train_run *run);
+/* members of the result */
+void train_print_data(lvlm_printer *printer, const train_run *run);
 void train_close_data(train_run *run);
 /* LVLM_EUSAGE when an output would replace something that the run reads. */
 LVLM_MUST_CHECK int train_spare_inputs(const train_run *run, lvlm_error *err);

@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "formats/base/json.h"
 #include "formats/cli/fold_text.h"
 #include "formats/cli/program.h"
 #include "runtime/tune/cli/train_run.h"
@@ -91,39 +90,41 @@ void train_tell_done(train_run *r)
 
 /* ---- at the end ----------------------------------------------------------------- */
 
-static void print_changes(const lvlm_changes *c)
+static void print_part(lvlm_printer *p, const lvlm_part_changes *part)
 {
-    printf("  %-10s %8s %8s %8s\n", "", "trained,", "trained,", "frozen,");
-    printf("  %-10s %8s %8s %8s\n", "part", "changed", "the same", "the same");
-    for (size_t i = 0; i < LVLM_N_CHANGE_PARTS; i++) {
-        const lvlm_part_changes *const p = &c->parts[i];
-        printf("  %-10s %8zu %8zu %8zu", p->part, p->changed, p->same, p->frozen);
-        if (p->broken > 0) printf("   %zu frozen, CHANGED", p->broken);
-        printf("\n");
-    }
-    for (size_t i = 0; i < c->n_same && i < MOST_NAMES; i++)
-        printf("%s %s", i == 0 ? "  trained, and the same:" : ",", c->same[i]);
-    if (c->n_same > MOST_NAMES) printf(", and %zu more", c->n_same - MOST_NAMES);
-    if (c->n_same > 0) printf("\n");
+    lvlm_printer_line(p, "  %-10s %8zu %8zu %8zu", part->part, part->changed,
+                      part->same, part->frozen);
+    if (part->broken > 0) lvlm_printer_line(p, "   %zu frozen, CHANGED", part->broken);
+    lvlm_printer_line(p, "\n");
+    lvlm_printer_object(p, NULL);
+    lvlm_printer_text(p, "part", part->part);
+    lvlm_printer_count(p, "trained_changed", part->changed);
+    lvlm_printer_count(p, "trained_same", part->same);
+    lvlm_printer_count(p, "frozen_same", part->frozen);
+    lvlm_printer_count(p, "frozen_changed", part->broken);
+    lvlm_printer_end(p);
 }
 
-static void add_changes(cJSON *json, const lvlm_changes *c)
+static void print_changes(lvlm_printer *p, const lvlm_changes *c)
 {
-    cJSON *const parts = cJSON_CreateArray(), *const same = cJSON_CreateArray();
-    for (size_t i = 0; i < LVLM_N_CHANGE_PARTS; i++) {
-        const lvlm_part_changes *const p = &c->parts[i];
-        cJSON *const part = cJSON_CreateObject();
-        cJSON_AddStringToObject(part, "part", p->part);
-        cJSON_AddNumberToObject(part, "trained_changed", (double)p->changed);
-        cJSON_AddNumberToObject(part, "trained_same", (double)p->same);
-        cJSON_AddNumberToObject(part, "frozen_same", (double)p->frozen);
-        cJSON_AddNumberToObject(part, "frozen_changed", (double)p->broken);
-        cJSON_AddItemToArray(parts, part);
+    lvlm_printer_line(p, "  %-10s %8s %8s %8s\n", "", "trained,", "trained,",
+                      "frozen,");
+    lvlm_printer_line(p, "  %-10s %8s %8s %8s\n", "part", "changed", "the same",
+                      "the same");
+    lvlm_printer_list(p, "parts");
+    for (size_t i = 0; i < LVLM_N_CHANGE_PARTS; i++) print_part(p, &c->parts[i]);
+    lvlm_printer_end(p);
+    lvlm_printer_list(p, "unchanged");
+    for (size_t i = 0; i < c->n_same; i++) {
+        if (i < MOST_NAMES)
+            lvlm_printer_line(p, "%s %s", i == 0 ? "  trained, and the same:" : ",",
+                              c->same[i]);
+        lvlm_printer_text(p, NULL, c->same[i]);
     }
-    for (size_t i = 0; i < c->n_same; i++)
-        cJSON_AddItemToArray(same, cJSON_CreateString(c->same[i]));
-    cJSON_AddItemToObject(json, "parts", parts);
-    cJSON_AddItemToObject(json, "unchanged", same);
+    lvlm_printer_end(p);
+    if (c->n_same > MOST_NAMES)
+        lvlm_printer_line(p, ", and %zu more", c->n_same - MOST_NAMES);
+    if (c->n_same > 0) lvlm_printer_line(p, "\n");
 }
 
 static train_loss loss_of(const train_run *r)
@@ -133,26 +134,20 @@ static train_loss loss_of(const train_run *r)
 }
 
 /* ", loss 9.8786 (mean of the last 2 steps), 11.6410 at step 1" */
-static void print_loss(const train_run *r)
+static void print_loss(lvlm_printer *p, const train_run *r)
 {
     const train_loss loss = loss_of(r);
     if (loss.n == 0) return;
-    printf(", loss %.4f", loss.mean);
+    lvlm_printer_line(p, ", loss %.4f", loss.mean);
     if (loss.n > 1)
-        printf(" (mean of the last %zu steps)", loss.n);
+        lvlm_printer_line(p, " (mean of the last %zu steps)", loss.n);
     else if (r->trainer.step > 1)
-        printf(" (the last step)");
+        lvlm_printer_line(p, " (the last step)");
     if (isfinite(loss.first) && r->trainer.step > 1)
-        printf(", %.4f at step 1", loss.first);
-}
-
-static void add_loss(cJSON *json, const train_run *r)
-{
-    const train_loss loss = loss_of(r);
-    if (loss.n == 0) return;
-    lvlm_json_add_number(json, "loss", loss.mean);
-    lvlm_json_add_number(json, "loss_steps", (double)loss.n);
-    if (isfinite(loss.first)) lvlm_json_add_number(json, "first_loss", loss.first);
+        lvlm_printer_line(p, ", %.4f at step 1", loss.first);
+    lvlm_printer_number(p, "loss", loss.mean);
+    lvlm_printer_count(p, "loss_steps", loss.n);
+    if (isfinite(loss.first)) lvlm_printer_number(p, "first_loss", loss.first);
 }
 
 /* What the steps of this program took. */
@@ -170,54 +165,47 @@ static void tell_pace(const train_run *r)
     fputc('\n', stderr);
 }
 
-static void add_pace(cJSON *json, const train_run *r)
+static void print_pace(lvlm_printer *p, const train_run *r)
 {
     const size_t n = r->trainer.step - r->resumed;
-    lvlm_add_seconds(json, "seconds", r->seconds);
+    lvlm_printer_seconds(p, "seconds", r->seconds);
     if (n == 0) return;
-    lvlm_add_seconds(json, "step_seconds", r->seconds / (double)n);
-    lvlm_add_seconds(json, "token_seconds", r->seconds / (double)r->n_tokens);
+    lvlm_printer_seconds(p, "step_seconds", r->seconds / (double)n);
+    lvlm_printer_seconds(p, "token_seconds", r->seconds / (double)r->n_tokens);
     if (r->n_images > 0)
-        lvlm_add_seconds(json, "image_seconds", r->seconds / (double)r->n_images);
+        lvlm_printer_seconds(p, "image_seconds", r->seconds / (double)r->n_images);
 }
 
-static int print_json(const train_run *r, lvlm_error *err)
+static void print_saved(lvlm_printer *p, const train_run *r)
 {
-    const train_args *const a = r->args;
-    cJSON *const json = lvlm_json_document();
-    if (a->out != NULL) cJSON_AddStringToObject(json, "out", a->out);
-    if (a->adapter_out != NULL)
-        cJSON_AddStringToObject(json, "adapter", a->adapter_out);
-    if (a->adapter != NULL)
-        cJSON_AddStringToObject(json, "trained_beside",
-                                lvlm_beside_name(&r->trainer.adapter));
-    cJSON_AddNumberToObject(json, "steps", (double)r->trainer.step);
-    add_loss(json, r);
-    add_pace(json, r);
-    if (a->out != NULL && r->options.lora != NULL) {
-        cJSON *const folded = cJSON_CreateObject();
-        lvlm_fold_cost_add(folded, &r->fold);
-        cJSON_AddItemToObject(json, "folded", folded);
+    if (r->options.lora != NULL) {
+        lvlm_printer_object(p, "folded");
+        lvlm_fold_cost_print(p, &r->fold);
+        lvlm_printer_end(p);
     }
-    if (a->out != NULL) cJSON_AddBoolToObject(json, "compared", r->compared);
-    if (r->compared) add_changes(json, &r->changes);
-    train_data_json(json, r);
-    lvlm_add_notes(json, &r->notes);
-    return lvlm_print_json(json, err);
+    lvlm_printer_flag(p, "compared", r->compared);
+    if (r->compared) print_changes(p, &r->changes);
 }
 
 int train_tell_result(const train_run *r, lvlm_error *err)
 {
+    const train_args *const a = r->args;
+    const size_t n = r->trainer.step;
+    lvlm_printer p;
     train_tell_data(r);
-    if (!r->args->common.quiet) tell_pace(r);
-    if (r->args->common.json) return print_json(r, err);
-    if (r->args->common.quiet) return 0;
-    printf("%s: %zu step%s", r->args->out != NULL ? r->args->out : r->args->adapter_out,
-           r->trainer.step, r->trainer.step == 1 ? "" : "s");
-    print_loss(r);
-    printf("\n");
-    if (r->args->out == NULL) return 0;
-    if (r->options.lora != NULL) lvlm_fold_cost_print(&r->fold);
-    if (r->compared) print_changes(&r->changes);
-    return 0;
+    if (!a->common.quiet) tell_pace(r);
+    lvlm_printer_open(&p, a->common.json, !a->common.quiet);
+    if (a->out != NULL) lvlm_printer_text(&p, "out", a->out);
+    if (a->adapter_out != NULL) lvlm_printer_text(&p, "adapter", a->adapter_out);
+    if (a->adapter != NULL)
+        lvlm_printer_text(&p, "trained_beside", lvlm_beside_name(&r->trainer.adapter));
+    lvlm_printer_line(&p, "%s: %zu step%s", a->out != NULL ? a->out : a->adapter_out, n,
+                      n == 1 ? "" : "s");
+    lvlm_printer_count(&p, "steps", n);
+    print_loss(&p, r);
+    lvlm_printer_line(&p, "\n");
+    print_pace(&p, r);
+    if (a->out != NULL) print_saved(&p, r);
+    train_print_data(&p, r);
+    return lvlm_printer_close(&p, &r->notes, err);
 }

@@ -1,0 +1,26 @@
+/* account.h - the account of a conversion: its plan, its totals, and notes on it. */
+#ifndef LVLM_CONVERT_CLI_ACCOUNT_H
+#define LVLM_CONVERT_CLI_ACCOUNT_H
+
+#include "convert/import.h"
+#include "formats/cli/printer.h"
+
+/* Number of source tensors by use.  n (LVLM_N_USES) */
+void account_uses(size_t n[LVLM_N_USES], const lvlm_ledger *ledger);
+
+/* The effect of a narrower type on values, as a member "narrowed". */
+void account_narrowing(lvlm_printer *printer, const lvlm_narrowing *narrowing,
+                       bool overflows);
+
+/* Add what a user should know beyond the numbers to the import's notes. */
+LVLM_MUST_CHECK int account_notes(const lvlm_import *import, lvlm_error *err);
+
+/* The steps of a dry run; as text also what is not stored because it is tied. */
+void account_plan(lvlm_printer *printer, const lvlm_import *import);
+
+/* The totals, and if a file was written, its size, root digest and duration. `root`
+ * NULL: a dry run. */
+void account_totals(lvlm_printer *printer, const lvlm_import *import, const char *model,
+                    const char *root, double seconds);
+
+#endif
