@@ -77,10 +77,11 @@ typedef struct lvlm_model lvlm_model;
  *
  *   vision.patches          after the patch projection, before positions
  *   vision.embed            entering block 0, where anything is between
- *   vision.blocks.I         leaving block I
+ *   vision.blocks.I         leaving block I; only blocks that the features need
  *   vision.global_blocks.I  the same of gated global blocks
- *   vision.out              after the tower's end
+ *   vision.out              the features
  *   connector.norm          merger: its norm
+ *   connector.linear_1      mlp: its first map, before the activation
  *   connector.attn          resampler: after attention
  *   connector.ln_post       resampler: after the last norm
  *   connector.out           what enters the text

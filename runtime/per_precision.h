@@ -99,6 +99,7 @@
 #define tower_bind             LVLM_PER_PRECISION(tower_bind)
 #define tower_tape_options     LVLM_PER_PRECISION(tower_tape_options)
 #define siglip_tower           LVLM_PER_PRECISION(siglip_tower)
+#define clip_tower             LVLM_PER_PRECISION(clip_tower)
 #define openclip_tower         LVLM_PER_PRECISION(openclip_tower)
 #define qwen2_tower            LVLM_PER_PRECISION(qwen2_tower)
 #define tiles_tower            LVLM_PER_PRECISION(tiles_tower)
@@ -112,6 +113,7 @@
 
 /* connector/ */
 #define linear_connector       LVLM_PER_PRECISION(linear_connector)
+#define mlp_connector          LVLM_PER_PRECISION(mlp_connector)
 #define merger_connector       LVLM_PER_PRECISION(merger_connector)
 #define resampler_connector    LVLM_PER_PRECISION(resampler_connector)
 #define connector_find         LVLM_PER_PRECISION(connector_find)

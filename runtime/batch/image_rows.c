@@ -14,6 +14,7 @@ static const struct {
     const char *word, *pool, *queries;
 } connectors[] = {
     { "linear", NULL, NULL },
+    { "mlp", NULL, NULL },
     { "merger", "vision.merge", NULL },
     { "resampler", NULL, "connector.queries" },
 };

@@ -20,6 +20,7 @@ static const struct {
     size_t class_rows;
 } towers[] = {
     { "siglip", LVLM_IMAGES_SQUARES, false, 0 },
+    { "clip", LVLM_IMAGES_SQUARES, false, 1 },
     { "openclip", LVLM_IMAGES_SQUARES, true, 0 },
     { "qwen2", LVLM_IMAGES_PATCHES, true, 0 },
     { "tiles", LVLM_IMAGES_TILES, false, 1 },
@@ -33,6 +34,23 @@ static int read_count(size_t *out, const cJSON *config, const char *path,
             LVLM_EFORMAT, "configuration: %s is not a whole number of at least 1",
             path);
     *out = (size_t)value;
+    return 0;
+}
+
+/* Which rows of the tower are features: "all", or "patches" without the class row. */
+static int read_selected_rows(lvlm_image_spec *out, const cJSON *config,
+                              lvlm_error *err)
+{
+    const cJSON *const item = lvlm_json_path(config, "vision.select_rows");
+    const char *const word = lvlm_json_string(item);
+    if (item == NULL || (word != NULL && strcmp(word, "all") == 0)) return 0;
+    FAIL_IF(word == NULL || strcmp(word, "patches") != 0, err, LVLM_EFORMAT,
+            "configuration: vision.select_rows is not 'all' or 'patches'");
+    FAIL_IF(out->class_rows == 0 || out->form != LVLM_IMAGES_SQUARES, err, LVLM_EFORMAT,
+            "configuration: vision.select_rows 'patches', but the tower '%s' has no "
+            "class row that can be left out, so it must be 'all'",
+            out->tower);
+    out->class_rows = 0;
     return 0;
 }
 
@@ -51,6 +69,7 @@ int lvlm_image_spec_read(lvlm_image_spec *out, const cJSON *config, lvlm_error *
                               .merge = 1,
                               .tiles = 1,
                               .class_rows = towers[i].class_rows };
+    TRY(read_selected_rows(out, config, err));
     TRY(read_count(&out->channels, config, "vision.channels", err));
     TRY(read_count(&out->patch, config, "vision.patch", err));
     if (out->form == LVLM_IMAGES_PATCHES) {

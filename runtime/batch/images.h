@@ -31,7 +31,7 @@ typedef struct lvlm_image_spec {
     size_t merge;      /* sides of grids are multiples of it */
     size_t tiles;      /* places for tiles; a square is one tile */
     size_t ratios;     /* tiles: ids of aspect ratios, 0 counted */
-    size_t class_rows; /* rows that it gives before the patches of each frame */
+    size_t class_rows; /* rows of the features before the patches of each frame */
     bool per_text;     /* squares: each text has as many, in order, and looks at them */
 } lvlm_image_spec;
 

@@ -10,6 +10,8 @@ static const char *const activation_words[] = {
     [LVLM_ACTIVATION_GELU] = "gelu",
     [LVLM_ACTIVATION_QUICK_GELU] = "quick_gelu",
     [LVLM_ACTIVATION_SILU] = "silu",
+    [LVLM_ACTIVATION_RELU] = "relu",
+    [LVLM_ACTIVATION_IDENTITY] = "identity",
     [LVLM_N_ACTIVATIONS] = NULL,
 };
 

@@ -7,7 +7,7 @@
  *
  * The field's type says what is read: size_t a count above 0, int64_t an index,
  * double a number above 0, bool, lvlm_activation. CONFIG_MAYBE takes null or nothing
- * at all too, which is 0. */
+ * at all too, and leaves the field as it was. */
 #ifndef LVLM_RUNTIME_BLOCK_CONFIGURE_H
 #define LVLM_RUNTIME_BLOCK_CONFIGURE_H
 

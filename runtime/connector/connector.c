@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static const vision_connector *const connectors[] = { &linear_connector,
+static const vision_connector *const connectors[] = { &linear_connector, &mlp_connector,
                                                       &merger_connector,
                                                       &resampler_connector };
 

@@ -1,7 +1,8 @@
 /* connector.h - what all connectors share: the interface through which the pipeline
  * knows them.
  *
- *   configuration word "connector.kind" -> one connector: linear, merger, resampler
+ *   configuration word "connector.kind" -> one connector: linear, mlp, merger,
+ *   resampler
  *   features of the tower -> rows in the width of the language model (image_rows.h says
  *   how many) */
 #ifndef LVLM_RUNTIME_CONNECTOR_CONNECTOR_H
@@ -36,6 +37,7 @@ typedef struct vision_connector {
 } vision_connector;
 
 extern const vision_connector linear_connector;
+extern const vision_connector mlp_connector;
 extern const vision_connector merger_connector;
 extern const vision_connector resampler_connector;
 

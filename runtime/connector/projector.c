@@ -5,8 +5,9 @@
  *   m[u] = act(W1 n[u] + b1)
  *   z[u] = W2 m[u] + b2
  *
- * What a kind lacks is left out: "linear" is W2 of single patches, "merger" has all.
- * C = the tower's width, S = pool^2 C, M = the hidden width, H = text.hidden. A tower
+ * What a kind lacks is left out: "linear" is W2 of single patches, "mlp" has no norm,
+ * "merger" has all. Of linear and mlp the biases are optional (connector.bias).
+ * C = the features' width, S = pool^2 C, M = the hidden width, H = text.hidden. A tower
  * that groups its patches by the same squares is taken as it is: squares are computed
  * and emitted in its order, and leave in that of the images. Else patches are gathered
  * first, in the order of the images. */
@@ -23,6 +24,7 @@ typedef struct projector {
     size_t in, pool, out; /* C, side of a square in patches, H */
     size_t hidden;        /* M; 0: there is no W1 */
     unsigned has;
+    bool biases;
     lvlm_activation activation;
     norm_layer norm;     /* (C) eps 0: there is none */
     weight_matrix fc1_w; /* (M,S) */
@@ -31,10 +33,20 @@ typedef struct projector {
     weight_vector fc2_b; /* (H) */
 } projector;
 
-enum { LINEAR = 1, MERGER = 2, NORM_BIAS = 4 };
+enum { LINEAR = 1, MLP = 2, MERGER = 4, NORM_BIAS = 8, BIASES = 16 };
 
 static const config_row linear_settings[] = {
     CONFIG("vision.out", projector, in),
+    CONFIG_MAYBE("connector.bias", projector, biases),
+    CONFIG("text.hidden", projector, out),
+    CONFIG_END,
+};
+
+static const config_row mlp_settings[] = {
+    CONFIG("vision.out", projector, in),
+    CONFIG("connector.hidden", projector, hidden),
+    CONFIG("connector.activation", projector, activation),
+    CONFIG_MAYBE("connector.bias", projector, biases),
     CONFIG("text.hidden", projector, out),
     CONFIG_END,
 };
@@ -49,19 +61,30 @@ static const config_row merger_settings[] = {
 };
 
 // clang-format off
+#define HIDDEN LVLM_DIM_HIDDEN
+#define INNER LVLM_DIM_CONNECTOR_HIDDEN
+#define MERGED LVLM_DIM_MERGED
 #define WHEN(bits, field) WEIGHT_FIELD_WHEN(projector, field, bits)
 
 static const weight_row rows[] = {
-    { "proj.weight", { LVLM_DIM_HIDDEN, LVLM_DIM_VISION_OUT }, WHEN(LINEAR, fc2_w) },
-    { "proj.bias",   { LVLM_DIM_HIDDEN },                      WHEN(LINEAR, fc2_b) },
-    { "norm.weight", { LVLM_DIM_VISION_HIDDEN },               WHEN(MERGER, norm.w) },
-    { "norm.bias",   { LVLM_DIM_VISION_HIDDEN },               WHEN(MERGER | NORM_BIAS, norm.b) },
-    { "fc1.weight",  { LVLM_DIM_MERGED, LVLM_DIM_MERGED },     WHEN(MERGER, fc1_w) },
-    { "fc1.bias",    { LVLM_DIM_MERGED },                      WHEN(MERGER, fc1_b) },
-    { "fc2.weight",  { LVLM_DIM_HIDDEN, LVLM_DIM_MERGED },     WHEN(MERGER, fc2_w) },
-    { "fc2.bias",    { LVLM_DIM_HIDDEN },                      WHEN(MERGER, fc2_b) },
+    { "proj.weight", { HIDDEN, LVLM_DIM_VISION_OUT },  WHEN(LINEAR, fc2_w) },
+    { "proj.bias",   { HIDDEN },                       WHEN(LINEAR | BIASES, fc2_b) },
+    { "fc1.weight",  { INNER, LVLM_DIM_VISION_OUT },   WHEN(MLP, fc1_w) },
+    { "fc1.bias",    { INNER },                        WHEN(MLP | BIASES, fc1_b) },
+    { "fc2.weight",  { HIDDEN, INNER },                WHEN(MLP, fc2_w) },
+    { "fc2.bias",    { HIDDEN },                       WHEN(MLP | BIASES, fc2_b) },
+    { "norm.weight", { LVLM_DIM_VISION_HIDDEN },       WHEN(MERGER, norm.w) },
+    { "norm.bias",   { LVLM_DIM_VISION_HIDDEN },       WHEN(MERGER | NORM_BIAS, norm.b) },
+    { "fc1.weight",  { MERGED, MERGED },               WHEN(MERGER, fc1_w) },
+    { "fc1.bias",    { MERGED },                       WHEN(MERGER | BIASES, fc1_b) },
+    { "fc2.weight",  { HIDDEN, MERGED },               WHEN(MERGER, fc2_w) },
+    { "fc2.bias",    { HIDDEN },                       WHEN(MERGER | BIASES, fc2_b) },
     WEIGHT_END,
 };
+
+#undef HIDDEN
+#undef INNER
+#undef MERGED
 // clang-format on
 
 /* ---- life ----------------------------------------------------------------------- */
@@ -78,29 +101,36 @@ static bool has_norm(const projector *c)
 }
 
 static int projector_open(void **out, const lvlm_manifest *manifest,
-                          const lvlm_image_rows *rule, const config_row *settings,
-                          lvlm_error *err)
+                          const lvlm_image_rows *rule, unsigned has,
+                          const config_row *settings, lvlm_error *err)
 {
     projector *const c = *out = lvlm_calloc(1, sizeof *c);
     if (c == NULL) return lvlm_fail_memory(err);
     c->pool = rule->pool;
-    return configure(c, settings, manifest->config, err);
+    c->biases = true;
+    TRY(configure(c, settings, manifest->config, err));
+    c->has = has | (c->biases ? BIASES : 0);
+    return 0;
 }
 
 static int linear_open(void **out, const lvlm_manifest *manifest,
                        const lvlm_image_rows *rule, lvlm_error *err)
 {
-    TRY(projector_open(out, manifest, rule, linear_settings, err));
-    ((projector *)*out)->has = LINEAR;
-    return 0;
+    return projector_open(out, manifest, rule, LINEAR, linear_settings, err);
+}
+
+static int mlp_open(void **out, const lvlm_manifest *manifest,
+                    const lvlm_image_rows *rule, lvlm_error *err)
+{
+    return projector_open(out, manifest, rule, MLP, mlp_settings, err);
 }
 
 static int merger_open(void **out, const lvlm_manifest *manifest,
                        const lvlm_image_rows *rule, lvlm_error *err)
 {
-    TRY(projector_open(out, manifest, rule, merger_settings, err));
+    TRY(projector_open(out, manifest, rule, MERGER, merger_settings, err));
     projector *const c = *out;
-    c->has = MERGER | (c->norm.rms ? 0 : NORM_BIAS);
+    if (!c->norm.rms) c->has |= NORM_BIAS;
     c->hidden = square_of(c);
     return 0;
 }
@@ -128,7 +158,9 @@ static size_t projector_scratch(const void *connector, const features *f,
 
 static void projector_announce(const void *connector, stages *s)
 {
-    if (has_norm(connector)) stages_announce(s, "connector.norm");
+    const projector *const c = connector;
+    if (has_norm(c)) stages_announce(s, "connector.norm");
+    if (c->has & MLP) stages_announce(s, "connector.linear_1");
     stages_announce(s, "connector.out");
 }
 
@@ -184,14 +216,14 @@ static int projector_tape_make(const void *connector, void **tape, workspace *me
 
 /* ---- forward -------------------------------------------------------------------- */
 
-/* Squares of single patches have the shape of the tower's rows. */
-static int emit_out(const projector *c, stages *s, const real *data, const features *f,
-                    lvlm_error *err)
+/* A stage of the squares; those of single patches have the shape of the features. */
+static int emit(const projector *c, stages *s, const char *name, const real *data,
+                const features *f, size_t width, lvlm_error *err)
 {
     lvlm_shape shape = f->shape;
     shape.dims[shape.n - 1] /= c->pool * c->pool;
-    shape.dims[shape.n++] = c->out;
-    return stages_emit(s, "connector.out", data, shape, err);
+    shape.dims[shape.n++] = width;
+    return stages_emit(s, name, data, shape, err);
 }
 
 static int projector_forward(const void *connector, void *tape, real *out,
@@ -212,12 +244,13 @@ static int projector_forward(const void *connector, void *tape, real *out,
     }
     if (M > 0) {
         dense_forward(p->pre, x, &c->fc1_w, &c->fc1_b, U, S, M, scratch);
+        if (c->has & MLP) TRY(emit(c, s, "connector.linear_1", p->pre, f, M, err));
         activation_forward(p->hidden, p->pre, c->activation, U * M);
         x = p->hidden;
     }
     real *const z = p->merged != NULL ? p->merged : out;
     dense_forward(z, x, &c->fc2_w, &c->fc2_b, U, M > 0 ? M : S, H, scratch);
-    TRY(emit_out(c, s, z, f, err));
+    TRY(emit(c, s, "connector.out", z, f, H, err));
     for (size_t u = 0; z != out && u < U; u++)
         memcpy(out + f->order[u] * H, z + u * H, H * sizeof *out);
     return 0;
@@ -274,4 +307,5 @@ static void projector_backward(const void *connector, void *tape, real *drows,
     }
 
 const vision_connector linear_connector = PROJECTOR("linear", linear_open);
+const vision_connector mlp_connector = PROJECTOR("mlp", mlp_open);
 const vision_connector merger_connector = PROJECTOR("merger", merger_open);

@@ -25,10 +25,11 @@ static int fit_connector(const pipeline *p, lvlm_error *err)
             "configuration: the connector '%s' takes squares, but the tower '%s' gives "
             "%s",
             name, tower, forms[images->form]);
-    FAIL_IF(pool > 1 && images->class_rows > 0, err, LVLM_EFORMAT,
-            "configuration: the connector '%s' takes squares of %zu x %zu patches, but "
-            "the tower '%s' gives class rows among them",
-            name, pool, pool, tower);
+    FAIL_IF((pool > 1 || rule->queries > 0) && images->class_rows > 0, err,
+            LVLM_EFORMAT,
+            "configuration: the connector '%s' takes squares of patches, but the tower "
+            "'%s' gives class rows among them",
+            name, tower);
     FAIL_IF(!images->any_side && grid % pool != 0, err, LVLM_EFORMAT,
             "configuration: the connector '%s' takes squares of %zu x %zu patches, but "
             "the tower '%s' gives %zu x %zu",
@@ -55,6 +56,11 @@ static int fit_text(const pipeline *p, lvlm_error *err)
             "configuration: text.splice '%s' takes squares or %s, but the tower '%s' "
             "gives %s",
             word, looks ? "tiles" : "grids", images->tower, forms[images->form]);
+    FAIL_IF(p->text.config.rope.axes == 3 && !looks && images->class_rows > 0, err,
+            LVLM_EFORMAT,
+            "configuration: text.splice '%s' with positions on three axes takes grids, "
+            "but the tower '%s' gives class rows among them",
+            word, images->tower);
     FAIL_IF(
         looks && !has_layers, err, LVLM_EFORMAT,
         "configuration: text.splice '%s', but text.cross_layers names no block that "

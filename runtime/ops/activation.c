@@ -5,6 +5,7 @@
 #include "runtime/ops/activation.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "runtime/ops/vmath.h"
 
@@ -61,6 +62,10 @@ static void values(real *y, const real *x, lvlm_activation act, size_t n)
 #pragma omp simd
         for (size_t i = 0; i < n; i++) y[i] = x[i] / (1 + y[i]);
         return;
+    case LVLM_ACTIVATION_RELU:
+        for (size_t i = 0; i < n; i++) y[i] = x[i] <= 0 ? 0 : x[i];
+        return;
+    case LVLM_ACTIVATION_IDENTITY: memcpy(y, x, n * sizeof *y); return;
     default: assert(0 && "not an activation");
     }
 }
@@ -93,6 +98,16 @@ static void slopes(real *y, real *slope, const real *x, lvlm_activation act, siz
             y[i] = x[i] * s;
             slope[i] = s + steepness(act) * x[i] * s * (slope[i] * s);
         }
+        return;
+    case LVLM_ACTIVATION_RELU:
+        for (size_t i = 0; i < n; i++) {
+            y[i] = x[i] <= 0 ? 0 : x[i]; /* NaN stays NaN */
+            slope[i] = x[i] > 0;
+        }
+        return;
+    case LVLM_ACTIVATION_IDENTITY:
+        memcpy(y, x, n * sizeof *y);
+        for (size_t i = 0; i < n; i++) slope[i] = 1;
         return;
     default: assert(0 && "not an activation");
     }

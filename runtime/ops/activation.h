@@ -10,6 +10,8 @@ typedef enum lvlm_activation {
     LVLM_ACTIVATION_GELU,       /* x/2 (1 + erf(x / sqrt(2))) */
     LVLM_ACTIVATION_QUICK_GELU, /* x / (1 + exp(-1.702 x)) */
     LVLM_ACTIVATION_SILU,       /* x / (1 + exp(-x)) */
+    LVLM_ACTIVATION_RELU,       /* x where it is above 0, else 0 */
+    LVLM_ACTIVATION_IDENTITY,   /* x */
     LVLM_N_ACTIVATIONS,
 } lvlm_activation;
 

@@ -7,8 +7,9 @@
 #include "runtime/block/configure.h"
 #include "runtime/ops/patchify.h"
 
-static const vision_tower *const towers[] = { &siglip_tower, &openclip_tower,
-                                              &qwen2_tower, &tiles_tower };
+static const vision_tower *const towers[] = { &siglip_tower, &clip_tower,
+                                              &openclip_tower, &qwen2_tower,
+                                              &tiles_tower };
 
 const vision_tower *tower_find(const char *word)
 {

@@ -42,6 +42,7 @@ typedef struct vision_tower {
 } vision_tower;
 
 extern const vision_tower siglip_tower;
+extern const vision_tower clip_tower;
 extern const vision_tower openclip_tower;
 extern const vision_tower qwen2_tower;
 extern const vision_tower tiles_tower;

@@ -62,6 +62,38 @@ static inline int composed_order(const void *a, const void *b)
     return strcmp((*(lvlm_target *const *)a)->name, (*(lvlm_target *const *)b)->name);
 }
 
+/* Puts the targets in the order of their names. */
+static inline void composed_sort(lvlm_manifest *m)
+{
+    for (size_t i = 0; i < m->n_targets; i++) m->by_name[i] = &m->targets[i];
+    qsort(m->by_name, m->n_targets, sizeof *m->by_name, composed_order);
+}
+
+enum { COMPOSED_MORE = 8 };
+
+/* A tensor of random values that none of the families has, or that another shape; at
+ * most COMPOSED_MORE of them. */
+static inline void composed_add(synthetic *out, const char *name, lvlm_shape shape)
+{
+    static const lvlm_row row = { .native = "of no family" };
+    lvlm_manifest *const m = &out->manifest;
+    uint32_t state = 13;
+    size_t i = 0;
+    while (i < m->n_targets && strcmp(m->targets[i].name, name) != 0) i++;
+    lvlm_target *const t = &m->targets[i];
+    if (i == m->n_targets) {
+        *t = m->targets[0];
+        t->row = &row;
+        m->n_targets++;
+    }
+    synthetic_put_random(out, name, &shape, 0.25f, &state);
+    t->source = lvlm_checkpoint_find(&out->checkpoint, name);
+    t->name = t->source->name;
+    t->shape = shape;
+    t->state = LVLM_TARGET_FOUND;
+    composed_sort(m);
+}
+
 /* Free with synthetic_free. */
 static inline void composed_model(synthetic *out, const char *vision,
                                   const char *connector, const char *text,
@@ -71,7 +103,7 @@ static inline void composed_model(synthetic *out, const char *vision,
     const char *const configs[3] = { vision, connector, text };
     static synthetic parts[3];
     lvlm_manifest *const m = &out->manifest;
-    size_t most = 0;
+    size_t most = COMPOSED_MORE;
     uint32_t state = 11;
     for (size_t i = 0; i < 3; i++) {
         memset(&parts[i], 0, sizeof parts[i]);
@@ -96,8 +128,7 @@ static inline void composed_model(synthetic *out, const char *vision,
             if (strncmp(part->targets[j].name, prefixes[i], strlen(prefixes[i])) == 0)
                 composed_target(out, &part->targets[j], &state);
     }
-    for (size_t i = 0; i < m->n_targets; i++) m->by_name[i] = &m->targets[i];
-    qsort(m->by_name, m->n_targets, sizeof *m->by_name, composed_order);
+    composed_sort(m);
     for (size_t i = 0; i < 3; i++) synthetic_free(&parts[i]);
 }
 

@@ -17,10 +17,18 @@
 #define IGN (-100)
 
 /* Ids of all decoders, and geometry of all towers: patches of 4 x 4 pixels, 12 wide. */
-enum { IMAGE = 55, CLOSE = 56, PATCH = 4, WIDTH = 12, MOST_TOKENS = 128 };
+enum { IMAGE = 55, CLOSE = 56, PATCH = 4, WIDTH = 12, INNER = 20, MOST_TOKENS = 128 };
 
-typedef enum tower { SIGLIP, OPENCLIP, QWEN2, QWEN2_5, TILES, N_TOWERS } tower;
-typedef enum connector { LINEAR, MERGER, RESAMPLER, N_CONNECTORS } connector;
+typedef enum tower {
+    SIGLIP,
+    CLIP,
+    OPENCLIP,
+    QWEN2,
+    QWEN2_5,
+    TILES,
+    N_TOWERS,
+} tower;
+typedef enum connector { LINEAR, MLP, MERGER, RESAMPLER, N_CONNECTORS } connector;
 typedef enum text { GEMMA, QWEN2_TEXT, QWEN, LLAMA, N_TEXTS } text;
 
 // clang-format off
@@ -49,14 +57,18 @@ static const char qwen2_5_vl[] =
              "\"intermediate_size\": 10, \"window_size\": 16,"
              "\"fullatt_block_indexes\": [0, 1]");
 
-static const char qwen_vl[] =
-    "{\"model_type\": \"qwen\", \"architectures\": [\"QWenLMHeadModel\"],"
-    "\"hidden_size\": 128, \"intermediate_size\": 40, \"kv_channels\": 64,"
-    "\"layer_norm_epsilon\": 1e-6, \"no_bias\": true, \"num_attention_heads\": 2,"
-    "\"num_hidden_layers\": 1, \"seq_length\": 2048, \"vocab_size\": 60,"
-    "\"visual\": {\"heads\": 3, \"image_size\": 16, \"image_start_id\": 55,"
-    "\"layers\": 1, \"mlp_ratio\": 1.5, \"n_queries\": 4, \"output_dim\": 128,"
-    "\"patch_size\": 4, \"width\": 12}}";
+#define QWEN_OF(layers)  \
+    "{\"model_type\": \"qwen\", \"architectures\": [\"QWenLMHeadModel\"],"  \
+    "\"hidden_size\": 128, \"intermediate_size\": 40, \"kv_channels\": 64,"  \
+    "\"layer_norm_epsilon\": 1e-6, \"no_bias\": true, \"num_attention_heads\": 2,"  \
+    "\"num_hidden_layers\": 1, \"seq_length\": 2048, \"vocab_size\": 60,"  \
+    "\"visual\": {\"heads\": 3, \"image_size\": 16, \"image_start_id\": 55,"  \
+    "\"layers\": " layers ", \"mlp_ratio\": 1.5, \"n_queries\": 4, \"output_dim\": 128,"  \
+    "\"patch_size\": 4, \"width\": 12}}"
+
+static const char qwen_vl[] = QWEN_OF("1");
+/* its tower with a class row, of which the last but one state is taken */
+static const char clip[] = QWEN_OF("3");
 
 static const char mllama[] =
     "{\"model_type\": \"mllama\", \"image_token_index\": 60, \"vision_config\": {"
@@ -70,11 +82,11 @@ static const char mllama[] =
     "\"rope_type\": \"default\", \"rope_theta\": 10000.0}}}";
 // clang-format on
 
-static const char *const tower_configs[] = { paligemma, qwen_vl, qwen2_vl, qwen2_5_vl,
-                                             mllama };
-static const char *const tower_words[] = { "siglip", "openclip", "qwen2", "qwen2",
-                                           "tiles" };
-static const char *const connector_words[] = { "linear", "merger", "resampler" };
+static const char *const tower_configs[] = { paligemma, clip,       qwen_vl,
+                                             qwen2_vl,  qwen2_5_vl, mllama };
+static const char *const tower_words[] = { "siglip", "clip",  "openclip",
+                                           "qwen2",  "qwen2", "tiles" };
+static const char *const connector_words[] = { "linear", "mlp", "merger", "resampler" };
 static const char *const text_configs[] = { paligemma, qwen2_vl, qwen_vl, mllama };
 static const char *const splice_words[] = { "image_tokens", "image_tokens",
                                             "between_tags", "cross_attention" };
@@ -95,9 +107,37 @@ typedef struct fixture {
 
 static const char *connector_config(connector c, tower t)
 {
-    if (c == LINEAR) return paligemma;
+    if (c == LINEAR || c == MLP) return paligemma;
     if (c == RESAMPLER) return qwen_vl;
     return t == QWEN2_5 ? qwen2_5_vl : qwen2_vl; /* the norm is the tower's kind */
+}
+
+static size_t text_width(const fixture *f)
+{
+    return (size_t)lvlm_manifest_find(&f->model.manifest, "text.norm.weight")
+        ->shape.dims[0];
+}
+
+static void put_class_row(fixture *f)
+{
+    composed_settings(f->model.manifest.config,
+                      "{\"vision\": {\"tower\": \"clip\", \"grid\": 4, \"rows\": 17,"
+                      "\"select\": -2, \"select_rows\": \"patches\"}}");
+    composed_add(&f->model, "vision.class", (lvlm_shape){ 1, { WIDTH } });
+    composed_add(&f->model, "vision.positions.weight",
+                 (lvlm_shape){ 2, { 17, WIDTH } });
+}
+
+static void put_mlp(fixture *f, tower t)
+{
+    const size_t C = t == TILES ? 24 : WIDTH, H = text_width(f);
+    composed_settings(f->model.manifest.config,
+                      "{\"connector\": {\"kind\": \"mlp\", \"hidden\": 20,"
+                      "\"activation\": \"gelu\"}}");
+    composed_add(&f->model, "connector.fc1.weight", (lvlm_shape){ 2, { INNER, C } });
+    composed_add(&f->model, "connector.fc1.bias", (lvlm_shape){ 1, { INNER } });
+    composed_add(&f->model, "connector.fc2.weight", (lvlm_shape){ 2, { H, INNER } });
+    composed_add(&f->model, "connector.fc2.bias", (lvlm_shape){ 1, { H } });
 }
 
 static void put_model(fixture *f, tower t, connector c, text x)
@@ -107,6 +147,8 @@ static void put_model(fixture *f, tower t, connector c, text x)
                                      : "{\"vision\": {\"merge\": 2, \"out\": 12}}";
     composed_model(&f->model, tower_configs[t], connector_config(c, t), text_configs[x],
                    settings);
+    if (t == CLIP) put_class_row(f);
+    if (c == MLP) put_mlp(f, t);
 }
 
 static void put_pixels(fixture *f, tower t, size_t side)
@@ -196,12 +238,6 @@ static const float *weight(const fixture *f, const char *name)
     const lvlm_target *const t = lvlm_manifest_find(&f->model.manifest, name);
     assert_non_null(t);
     return (const float *)(const void *)t->source->data;
-}
-
-static size_t text_width(const fixture *f)
-{
-    return (size_t)lvlm_manifest_find(&f->model.manifest, "text.norm.weight")
-        ->shape.dims[0];
 }
 
 static void dense(double *y, const fixture *f, const char *name, const double *x,
@@ -324,6 +360,120 @@ static void linear_gives_as_many_rows_as_there_are_patches(void **state)
     unmake(&f);
 }
 
+/* y = LN x of one row, weights by `name` */
+static void layer_norm(double *y, const fixture *f, const char *name, const double *x,
+                       double eps)
+{
+    char full[64];
+    (void)snprintf(full, sizeof full, "%s.weight", name);
+    const float *const w = weight(f, full);
+    (void)snprintf(full, sizeof full, "%s.bias", name);
+    const float *const b = weight(f, full);
+    double mean = 0, square = 0;
+    for (size_t c = 0; c < WIDTH; c++) mean += x[c] / WIDTH;
+    for (size_t c = 0; c < WIDTH; c++) square += (x[c] - mean) * (x[c] - mean) / WIDTH;
+    for (size_t c = 0; c < WIDTH; c++)
+        y[c] = (x[c] - mean) / sqrt(square + eps) * (double)w[c] + (double)b[c];
+}
+
+static void mlp_is_two_maps(void **state)
+{
+    fixture f;
+    (void)state;
+    make(&f, SIGLIP, MLP, GEMMA, 16);
+    lvlm_stage_list list = run(&f);
+    for (size_t i = 0; i < 2; i++)
+        for (size_t k = 0; k < 16; k++) {
+            double pre[INNER], y[64];
+            const size_t row = i * 16 + k;
+            const double *const got = stage(&list, "connector.linear_1") + row * INNER;
+            dense(pre, &f, "fc1", stage(&list, "vision.out") + row * WIDTH, WIDTH,
+                  INNER);
+            for (size_t c = 0; c < INNER; c++) {
+                assert_true(fabs(got[c] - pre[c]) < 1e-9); /* observed 3e-16 */
+                pre[c] *= 0.5 * (1 + erf(pre[c] / sqrt(2)));
+            }
+            dense(y, &f, "fc2", pre, INNER, text_width(&f));
+            assert_row(&f, &list, i, k, y);
+        }
+    lvlm_stage_list_free(&list);
+    unmake(&f);
+}
+
+/* Row r of image i of a stage with 17 rows an image. */
+static const double *row_of(const lvlm_stage_list *list, const char *name, size_t i,
+                            size_t r)
+{
+    return stage(list, name) + (i * 17 + r) * WIDTH;
+}
+
+static void class_row_is_first_and_may_be_left_out(void **state)
+{
+    fixture f;
+    (void)state;
+    make(&f, CLIP, LINEAR, GEMMA, 16);
+    lvlm_stage_list list = run(&f);
+    const float *const class_row = weight(&f, "vision.class");
+    const float *const positions = weight(&f, "vision.positions.weight");
+    for (size_t n = 0; n < (size_t)2 * 17; n++) {
+        const size_t i = n / 17, r = n % 17;
+        const double *const patch =
+            stage(&list, "vision.patches") + (i * 16 + r - 1) * WIDTH;
+        double e[WIDTH], expected[WIDTH];
+        for (size_t c = 0; c < WIDTH; c++)
+            e[c] = (r == 0 ? (double)class_row[c] : patch[c]) +
+                   (double)positions[r * WIDTH + c];
+        layer_norm(expected, &f, "vision.norm_pre", e, 1e-6);
+        for (size_t c = 0; c < WIDTH; c++) /* observed 9e-16 */
+            assert_true(fabs(row_of(&list, "vision.embed", i, r)[c] - expected[c]) <
+                        1e-9);
+        if (r > 0)
+            assert_memory_equal(stage(&list, "vision.out") + (i * 16 + r - 1) * WIDTH,
+                                row_of(&list, "vision.blocks.1", i, r),
+                                WIDTH * sizeof(double));
+    }
+    assert_null(lvlm_stage_list_find(&list, "vision.blocks.2"));
+    lvlm_stage_list_free(&list);
+    unmake(&f);
+}
+
+static void assert_slope(const fixture *f, const char *part, const char *names);
+
+/* Of two images, each of 17 rows of two states in the text. */
+static void states_are_side_by_side_and_class_rows_may_stay(void **state)
+{
+    fixture f;
+    (void)state;
+    make(&f, CLIP, LINEAR, GEMMA, 16);
+    synthetic_free(&f.batch);
+    f.rows[0] = f.rows[1] = 17;
+    put_pixels(&f, CLIP, 16);
+    put_text(&f, GEMMA);
+    composed_settings(f.model.manifest.config,
+                      "{\"vision\": {\"select\": [-1, 0], \"select_rows\": \"all\","
+                      "\"out\": 24}, \"connector\": {\"bias\": false}}");
+    composed_add(&f.model, "connector.proj.weight",
+                 (lvlm_shape){ 2, { text_width(&f), (uint64_t)2 * WIDTH } });
+    lvlm_stage_list list = run(&f);
+    const float *const w = weight(&f, "connector.proj.weight");
+    for (size_t n = 0; n < (size_t)2 * 17; n++) {
+        const double *const out = stage(&list, "vision.out") + n * 2 * WIDTH;
+        double y[64] = { 0 };
+        assert_memory_equal(out, row_of(&list, "vision.blocks.2", 0, n),
+                            WIDTH * sizeof *out);
+        assert_memory_equal(out + WIDTH, row_of(&list, "vision.embed", 0, n),
+                            WIDTH * sizeof *out);
+        for (size_t o = 0; o < text_width(&f); o++)
+            for (size_t c = 0; c < (size_t)2 * WIDTH; c++)
+                y[o] += (double)w[o * 2 * WIDTH + c] * out[c];
+        assert_row(&f, &list, n / 17, n % 17, y);
+    }
+    assert_slope(&f, "vision.", "two states");
+    assert_slope(&f, "connector.", "two states");
+    lvlm_stage_list_free(&list);
+    unmake(&f);
+}
+
 /* ---- positions and cross-attention ---------------------------------------------- */
 
 static double largest_difference(const lvlm_stage_list *a, const lvlm_stage_list *b,
@@ -342,7 +492,7 @@ static void three_axes_follow_the_rows_of_squares(void **state)
     for (connector c = LINEAR; c < N_CONNECTORS; c++) {
         fixture f;
         int64_t at[3][MOST_TOKENS], next = 0;
-        const size_t side = c == LINEAR ? 4 : 2;
+        const size_t side = c == LINEAR || c == MLP ? 4 : 2;
         make(&f, SIGLIP, c, QWEN2_TEXT, 16);
         lvlm_stage_list ours = run(&f);
         for (size_t n = 0, i = 0; n < f.n_tokens; i++) {
@@ -371,13 +521,13 @@ static void three_axes_follow_the_rows_of_squares(void **state)
 /* A square is one tile: hidden by the mask it is as if it were not there. */
 static void text_looks_at_squares_as_at_tiles(void **state)
 {
-    const tower towers[] = { SIGLIP, OPENCLIP };
+    const tower towers[] = { SIGLIP, OPENCLIP, CLIP };
     (void)state;
-    for (size_t n = 0; n < 2 * N_CONNECTORS; n++) {
+    for (size_t n = 0; n < 3 * N_CONNECTORS; n++) {
         int64_t mask[2 * MOST_TOKENS];
         const lvlm_shape first = { 4, { 1, 3, 16, 16 } };
         fixture f;
-        make(&f, towers[n % 2], (connector)(n / 2), LLAMA, 16);
+        make(&f, towers[n % 3], (connector)(n / 3), LLAMA, 16);
         const lvlm_shape shape = { 4, { 1, f.n_tokens, 2, 1 } };
         const size_t n_logits = f.n_tokens * 60;
         lvlm_stage_list both = run(&f);
@@ -390,7 +540,7 @@ static void text_looks_at_squares_as_at_tiles(void **state)
         lvlm_stage_list hidden = run(&f);
         assert_true(largest_difference(&both, &hidden, "logits", n_logits) > 1e-6);
         unmake(&f);
-        make(&f, towers[n % 2], (connector)(n / 2), LLAMA, 16);
+        make(&f, towers[n % 3], (connector)(n / 3), LLAMA, 16);
         const lvlm_tensor *const two =
             lvlm_checkpoint_find(&f.batch.checkpoint, "pixel_values");
         synthetic_put(&f.batch, "pixel_values", LVLM_F32, &first, two->data);
@@ -505,7 +655,7 @@ static void assert_continues(fixture *f, const char *names)
 
 static bool computes(tower t, connector c, text x)
 {
-    if (t == TILES) return c == LINEAR && x == LLAMA;
+    if (t == TILES) return (c == LINEAR || c == MLP) && x == LLAMA;
     return !has_grids(t) || (c != RESAMPLER && x != LLAMA);
 }
 
@@ -540,44 +690,75 @@ static void every_combination_computes_or_is_refused_by_name(void **state)
     }
 }
 
+#define CLIP_WITH "\"tower\": \"clip\", \"grid\": 4, \"rows\": 17, \"out\": 12"
+#define CLASS_ROWS(setting) "{\"vision\": {" CLIP_WITH ", " setting "}}"
+
+static const struct {
+    const char *vision, *connector, *text, *settings, *said;
+} misfits[] = {
+    { paligemma, paligemma, paligemma, "{\"vision\": {\"out\": 13}}",
+      "the connector 'linear' takes features of width 13, but the tower 'siglip' "
+      "gives 12" },
+    { mllama, paligemma, mllama, "{\"vision\": {\"out\": 12}}",
+      "the connector 'linear' takes features of width 12, but the tower 'tiles' "
+      "gives 24" },
+    { paligemma, qwen2_vl, paligemma,
+      "{\"vision\": {\"merge\": 2, \"image\": 20, \"grid\": 5}}",
+      "the connector 'merger' takes squares of 2 x 2 patches, but the tower "
+      "'siglip' gives 5 x 5" },
+    { paligemma, paligemma, mllama, "{\"text\": {\"splice\": \"image_tokens\"}}",
+      "text.splice 'image_tokens' puts images into the text, but the blocks of "
+      "text.cross_layers look at them" },
+    { paligemma, paligemma, paligemma, "{\"text\": {\"splice\": \"cross_attention\"}}",
+      "text.splice 'cross_attention', but text.cross_layers names no block that "
+      "looks at images" },
+    { mllama, mllama, mllama, "{\"vision\": {\"taps\": [1]}}",
+      "vision.taps names block 1, but the tower has 1" },
+    { clip, paligemma, paligemma, CLASS_ROWS("\"select\": -5"),
+      "vision.select has a number that is not a state of the tower: those of 3 "
+      "blocks are -4 to 3" },
+    { clip, paligemma, paligemma, CLASS_ROWS("\"select\": [1, 4]"),
+      "vision.select has a number that is not a state of the tower: those of 3 "
+      "blocks are -4 to 3" },
+    { clip, paligemma, paligemma, CLASS_ROWS("\"select\": []"),
+      "vision.select names no state" },
+    { clip, paligemma, paligemma, CLASS_ROWS("\"select\": [-1, -2]"),
+      "the connector 'linear' takes features of width 12, but the tower 'clip' "
+      "gives 24" },
+    { clip, paligemma, paligemma,
+      "{\"vision\": {\"tower\": \"clip\", \"out\": 12, \"grid\": 4, \"rows\": 16}}",
+      "vision.rows is not that of 4 x 4 patches and one more" },
+    { clip, paligemma, paligemma, CLASS_ROWS("\"select_rows\": \"first\""),
+      "vision.select_rows is not 'all' or 'patches'" },
+    { paligemma, paligemma, paligemma, "{\"vision\": {\"select_rows\": \"patches\"}}",
+      "vision.select_rows 'patches', but the tower 'siglip' has no class row that "
+      "can be left out, so it must be 'all'" },
+    { clip, qwen2_vl, paligemma, CLASS_ROWS("\"merge\": 2"),
+      "the connector 'merger' takes squares of patches, but the tower 'clip' gives "
+      "class rows among them" },
+    { clip, qwen_vl, paligemma, CLASS_ROWS("\"select_rows\": \"all\""),
+      "the connector 'resampler' takes squares of patches, but the tower 'clip' "
+      "gives class rows among them" },
+    { clip, paligemma, qwen2_vl, CLASS_ROWS("\"select_rows\": \"all\""),
+      "text.splice 'image_tokens' with positions on three axes takes grids, but "
+      "the tower 'clip' gives class rows among them" },
+    { qwen_vl, qwen_vl, qwen_vl, "{\"connector\": {\"queries\": 8}}",
+      "connector.queries 8 is not a square number" },
+};
+
 static void parts_that_do_not_fit_are_refused(void **state)
 {
-    static const struct {
-        const char *vision, *connector, *text, *settings, *said;
-    } cases[] = {
-        { paligemma, paligemma, paligemma, "{\"vision\": {\"out\": 13}}",
-          "the connector 'linear' takes features of width 13, but the tower 'siglip' "
-          "gives 12" },
-        { mllama, paligemma, mllama, "{\"vision\": {\"out\": 12}}",
-          "the connector 'linear' takes features of width 12, but the tower 'tiles' "
-          "gives 24" },
-        { paligemma, qwen2_vl, paligemma,
-          "{\"vision\": {\"merge\": 2, \"image\": 20, \"grid\": 5}}",
-          "the connector 'merger' takes squares of 2 x 2 patches, but the tower "
-          "'siglip' gives 5 x 5" },
-        { paligemma, paligemma, mllama, "{\"text\": {\"splice\": \"image_tokens\"}}",
-          "text.splice 'image_tokens' puts images into the text, but the blocks of "
-          "text.cross_layers look at them" },
-        { paligemma, paligemma, paligemma,
-          "{\"text\": {\"splice\": \"cross_attention\"}}",
-          "text.splice 'cross_attention', but text.cross_layers names no block that "
-          "looks at images" },
-        { mllama, mllama, mllama, "{\"vision\": {\"taps\": [1]}}",
-          "vision.taps names block 1, but the tower has 1" },
-        { qwen_vl, qwen_vl, qwen_vl, "{\"connector\": {\"queries\": 8}}",
-          "connector.queries 8 is not a square number" },
-    };
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof misfits / sizeof *misfits; i++) {
         synthetic s;
         lvlm_model *model = NULL;
         lvlm_error err = { .text = "" };
-        composed_model(&s, cases[i].vision, cases[i].connector, cases[i].text,
-                       cases[i].settings);
+        composed_model(&s, misfits[i].vision, misfits[i].connector, misfits[i].text,
+                       misfits[i].settings);
         assert_int_equal(lvlm_model_bind(&model, &s.manifest, NULL, &err),
                          LVLM_EFORMAT);
         assert_memory_equal(err.text, "configuration: ", 15);
-        assert_string_equal(err.text + 15, cases[i].said);
+        assert_string_equal(err.text + 15, misfits[i].said);
         synthetic_free(&s);
     }
 }
@@ -611,6 +792,9 @@ int main(void)
         cmocka_unit_test(linear_takes_patches_row_by_row_whatever_their_order),
         cmocka_unit_test(merger_takes_squares_of_a_tower_that_gives_rows),
         cmocka_unit_test(linear_gives_as_many_rows_as_there_are_patches),
+        cmocka_unit_test(mlp_is_two_maps),
+        cmocka_unit_test(class_row_is_first_and_may_be_left_out),
+        cmocka_unit_test(states_are_side_by_side_and_class_rows_may_stay),
         cmocka_unit_test(three_axes_follow_the_rows_of_squares),
         cmocka_unit_test(text_looks_at_squares_as_at_tiles),
         cmocka_unit_test(every_combination_computes_or_is_refused_by_name),

@@ -17,6 +17,7 @@ typedef struct op_case {
     size_t N, C;
     double *x, *u, *w, *b, *y, *dy, *dx, *du, *dw, *db;
     double offset; /* of rmsnorm, or softcap's cap */
+    lvlm_activation act;
     ops_scratch scratch;
 } op_case;
 
@@ -142,6 +143,8 @@ static double plain_activation(lvlm_activation act, double x)
     case LVLM_ACTIVATION_GELU: return 0.5 * x * (1 + erf(x / sqrt(2)));
     case LVLM_ACTIVATION_QUICK_GELU: return x / (1 + exp(-1.702 * x));
     case LVLM_ACTIVATION_SILU: return x / (1 + exp(-x));
+    case LVLM_ACTIVATION_RELU: return x > 0 ? x : 0;
+    case LVLM_ACTIVATION_IDENTITY: return x;
     default: fail(); return 0;
     }
 }
@@ -173,26 +176,29 @@ static void activations_are_their_formulas(void **state)
 static double activation_loss(void *context)
 {
     const op_case *c = context;
-    activation_forward(c->y, c->x, LVLM_ACTIVATION_GELU_TANH, c->N * c->C);
+    activation_forward(c->y, c->x, c->act, c->N * c->C);
     return gradcheck_dot(c->y, c->dy, c->N * c->C);
 }
 
 static double gated_loss(void *context)
 {
     const op_case *c = context;
-    gated_forward(c->y, c->x, c->u, LVLM_ACTIVATION_GELU_TANH, c->N * c->C);
+    gated_forward(c->y, c->x, c->u, c->act, c->N * c->C);
     return gradcheck_dot(c->y, c->dy, c->N * c->C);
 }
 
 static void activation_gradients(void **state)
 {
     static const double scales[] = { 0.1, 1, 5, 40 }; /* 40: most values saturate */
-    const lvlm_activation act = LVLM_ACTIVATION_GELU_TANH;
+    const size_t n_inputs = COUNT(sizes) * COUNT(scales);
     (void)state;
-    for (size_t k = 0; k < COUNT(sizes) * COUNT(scales); k++) {
-        op_case c = case_of(k / COUNT(scales));
+    for (size_t k = 0; k < n_inputs * LVLM_N_ACTIVATIONS; k++) {
+        op_case c = case_of(k % n_inputs / COUNT(scales));
         const size_t n = c.N * c.C;
+        const lvlm_activation act = c.act = (lvlm_activation)(k / n_inputs);
         for (size_t i = 0; i < n; i++) c.x[i] *= scales[k % COUNT(scales)];
+        for (size_t i = 0; act == LVLM_ACTIVATION_RELU && i < n; i++)
+            c.x[i] += c.x[i] < 0 ? -0.1 : 0.1; /* away from the kink */
         activation_backward(c.dx, c.dy, c.x, act, n);
         ASSERT_BELOW(gradcheck(activation_loss, &c, c.x, c.dx, n),
                      1e-7 /* observed 5.8e-11 */);
