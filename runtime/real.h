@@ -1,9 +1,10 @@
 /* real.h - the floating-point type that a source is compiled for.
  *
- * Every source below runtime/ is compiled twice, with -DLVLM_REAL_BITS=32 and with
- * -DLVLM_REAL_BITS=64. `real` is float or double; the libm and CBLAS names below
- * follow it; per_precision.h gives every function its suffix, so that both builds link
- * into one program and sources, declarations and calls still read plainly. */
+ * The sources in ops, block, vision, connector, text and model are compiled twice, with
+ * -DLVLM_REAL_BITS=32 and with -DLVLM_REAL_BITS=64. `real` is float or double; the libm
+ * and CBLAS names below follow it. The objects of each precision are joined to one in
+ * which every name but that of the engine (model/engine.h) is local, so that both link
+ * into one program. */
 #ifndef LVLM_RUNTIME_REAL_H
 #define LVLM_RUNTIME_REAL_H
 
@@ -20,7 +21,7 @@
 #elif LVLM_REAL_BITS == 32
 typedef float real;
 #define LVLM_REAL_DTYPE LVLM_F32 /* the stored dtype that needs no widening */
-#define LVLM_PER_PRECISION(name) name##_f32
+#define LVLM_REAL_ENGINE lvlm_engine_f32
 #define REAL_EPSILON FLT_EPSILON
 #define REAL_MAX FLT_MAX
 #define real_exp expf
@@ -37,7 +38,7 @@ typedef float real;
 #elif LVLM_REAL_BITS == 64
 typedef double real;
 #define LVLM_REAL_DTYPE LVLM_F64
-#define LVLM_PER_PRECISION(name) name##_f64
+#define LVLM_REAL_ENGINE lvlm_engine_f64
 #define REAL_EPSILON DBL_EPSILON
 #define REAL_MAX DBL_MAX
 #define real_exp exp
@@ -54,7 +55,5 @@ typedef double real;
 #else
 #error "LVLM_REAL_BITS is 32 or 64"
 #endif
-
-#include "runtime/per_precision.h"
 
 #endif

@@ -1,6 +1,7 @@
 /* engine.h - the model in one precision, as seen from code that has none.
  *
- * pipeline.c is compiled twice and fills in one of these each time; model.c picks. */
+ * pipeline.c is compiled twice and fills in one of these each time; model.c picks. It
+ * is the only name that the joined object of a precision has (real.h). */
 #ifndef LVLM_RUNTIME_MODEL_ENGINE_H
 #define LVLM_RUNTIME_MODEL_ENGINE_H
 

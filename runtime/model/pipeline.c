@@ -423,7 +423,7 @@ static void pipeline_set_noise(void *model, uint64_t key)
     ((pipeline *)model)->adapters.noise.key = key;
 }
 
-const lvlm_engine LVLM_PER_PRECISION(lvlm_engine) = {
+const lvlm_engine LVLM_REAL_ENGINE = {
     .open = pipeline_open,
     .forward = pipeline_forward,
     .backward = pipeline_backward,

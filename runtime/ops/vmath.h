@@ -10,8 +10,7 @@
 
 /* Static functions with this macro are compiled for several instruction sets; the best
  * is chosen when the program starts, before sanitizers are initialised. Products and
- * sums are never fused in any of them. clang gives the resolver an external name, so
- * each is listed in per_precision.h. */
+ * sums are never fused in any of them. */
 #define LVLM_SIMD_CLONES
 #if defined __has_attribute && defined __x86_64__ && !defined LVLM_SANITIZED
 #if __has_attribute(target_clones)

@@ -39,9 +39,8 @@ keeps_names() {
 
 verdict "$(for header in $(files '*.h'); do
     case $header in
-    runtime/real.h | runtime/per_precision.h | runtime/ops/* | runtime/block/* | \
-        runtime/vision/* | runtime/connector/* | runtime/text/* | runtime/model/* | \
-        tests/runtime/*/*)
+    runtime/real.h | runtime/ops/* | runtime/block/* | runtime/vision/* | \
+        runtime/connector/* | runtime/text/* | runtime/model/* | tests/runtime/*/*)
         compile "$c" "$header" -DLVLM_REAL_BITS=32
         compile "$c" "$header" -DLVLM_REAL_BITS=64
         ;;
