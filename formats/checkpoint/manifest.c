@@ -149,28 +149,25 @@ static int allocate_targets(manifest_builder *b)
     return b->m->targets != NULL ? 0 : lvlm_fail_memory(b->err);
 }
 
-/* The symbols of a row's source shape. */
-static const unsigned char *source_dims(const lvlm_row *row)
-{
-    return row->source_shape[0] != LVLM_DIM_NONE ? row->source_shape : row->shape;
-}
-
-/* Resolve the symbols of a row. */
+/* Resolve the shapes of a row. */
 static int resolve(lvlm_target *target, manifest_builder *b)
 {
     const lvlm_row *row = target->row;
     const cJSON *config = b->m->config;
-    FAIL_IF(!lvlm_dims_shape(&target->shape, row->shape, config) ||
-                !lvlm_dims_shape(&target->source_shape, source_dims(row), config),
+    const char *const source =
+        row->source_shape != NULL ? row->source_shape : row->shape;
+    FAIL_IF(!lvlm_shape_resolve(&target->shape, row->shape, config) ||
+                !lvlm_shape_resolve(&target->source_shape, source, config),
             b->err, LVLM_EFORMAT, "configuration: the shape of %s cannot be computed",
             target->name);
     target->expected_shape =
         manifest_is_native(b->m) ? target->shape : target->source_shape;
-    target->expected_dims = manifest_is_native(b->m) ? row->shape : source_dims(row);
+    target->expected_text = manifest_is_native(b->m) ? row->shape : source;
     lvlm_shape axes;
-    if (row->transform.axes[0] == LVLM_DIM_NONE) return 0;
-    FAIL_IF(!lvlm_dims_shape(&axes, row->transform.axes, config), b->err, LVLM_EFORMAT,
-            "configuration: the layout of %s cannot be computed", target->name);
+    if (row->transform.axes == NULL) return 0;
+    FAIL_IF(!lvlm_shape_resolve(&axes, row->transform.axes, config), b->err,
+            LVLM_EFORMAT, "configuration: the layout of %s cannot be computed",
+            target->name);
     target->transform = (lvlm_transform){ .n = axes.n,
                                           .select = row->transform.select,
                                           .index = row->transform.index };
@@ -222,7 +219,7 @@ static int find_source(manifest_name **found, manifest_builder *b, lvlm_target *
     t->source_name = place.key != NULL ? place.key : t->name;
     if (place.key == NULL) return 0;
     t->source_shape = t->expected_shape = place.shape;
-    t->expected_dims = place.dims;
+    t->expected_text = place.shape_text;
     t->transform = place.transform;
     return 0;
 }

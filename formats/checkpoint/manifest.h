@@ -33,8 +33,8 @@ typedef struct lvlm_target {
     /* ... and the map from it; for a native file: of the Hugging Face tensor, even if
      * it was converted from an .npz */
     lvlm_transform transform;
-    lvlm_shape expected_shape;          /* that `source` must have ... */
-    const unsigned char *expected_dims; /* ... and its symbols (LVLM_ROW_DIMS) */
+    lvlm_shape expected_shape; /* that `source` must have ... */
+    const char *expected_text; /* ... as its table writes it */
     lvlm_target_state state;
     /* FOUND, MADE: holds its values. TIED: the tensor whose bytes equal the tied one's,
      * or NULL */

@@ -24,12 +24,11 @@ static void report_line(report *r, const char *fmt, ...)
     r->line(r->user, text);
 }
 
-/* "[q_dim, hidden] = [2048, 2304]", the expected shape of the source. */
+/* "[text.vocab, text.hidden] = [256, 32]", the expected shape of the source. */
 static const char *expected(lvlm_strbuf *buf, const lvlm_target *t)
 {
     lvlm_strbuf_free(buf);
-    lvlm_dims_print(buf, t->expected_dims);
-    lvlm_strbuf_puts(buf, " = ");
+    lvlm_strbuf_printf(buf, "[%s] = ", t->expected_text);
     lvlm_shape_print(buf, &t->expected_shape);
     return buf->text != NULL && !buf->failed ? buf->text : "(out of memory)";
 }

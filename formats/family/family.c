@@ -1,4 +1,4 @@
-/* family.c - the list of families, the symbols of their shapes, and references.
+/* family.c - the list of families, their shapes, and references.
  * family_settings.c reads config.json; the tables are in family/. */
 #include "formats/family/family.h"
 
@@ -57,63 +57,44 @@ int lvlm_family_detect(const lvlm_family **out, const cJSON *hf_config, lvlm_err
                      has_vision ? "" : ", without a section about vision,", known);
 }
 
-/* ---- symbols -------------------------------------------------------------------- */
+/* ---- shapes --------------------------------------------------------------------- */
 
-static const struct {
-    const char *name;
-    const char *product;
-} dims[LVLM_N_DIMS] = {
-#define LVLM_DIM_ROW(symbol, name, product) [LVLM_DIM_##symbol] = { name, product },
-    LVLM_DIMS(LVLM_DIM_ROW)
-#undef LVLM_DIM_ROW
-};
+/* The longest setting in any shape is far shorter. */
+enum { PATH_BYTES = 64 };
 
 /* One factor of a product: a number, or a path into the configuration. */
 static bool factor_value(uint64_t *out, const char *text, size_t length,
                          const cJSON *config)
 {
-    char path[64];
+    char path[PATH_BYTES];
     assert(length < sizeof path);
     memcpy(path, text, length);
     path[length] = '\0';
     if (path[0] >= '0' && path[0] <= '9') {
-        *out = strtoull(path, NULL, 10);
-        return true;
+        char *end;
+        *out = strtoull(path, &end, 10);
+        return *end == '\0';
     }
     return lvlm_json_u64(out, lvlm_json_path(config, path));
 }
 
-bool lvlm_dim_value(uint64_t *out, lvlm_dim dim, const cJSON *config)
+bool lvlm_shape_resolve(lvlm_shape *out, const char *text, const cJSON *config)
 {
-    assert(dim > LVLM_DIM_NONE && dim < LVLM_N_DIMS);
-    uint64_t product = 1;
-    for (const char *at = dims[dim].product; *at != '\0';) {
-        const size_t length = strcspn(at, " ");
-        uint64_t factor;
-        if (!factor_value(&factor, at, length, config) ||
-            !lvlm_mul_u64(&product, product, factor))
+    *out = (lvlm_shape){ .n = 1, .dims = { 1 } };
+    for (;;) {
+        const size_t length = strcspn(text, "*,");
+        uint64_t factor, *const dim = &out->dims[out->n - 1];
+        if (!factor_value(&factor, text, length, config) ||
+            !lvlm_mul_u64(dim, *dim, factor))
             return false;
-        at += length + strspn(at + length, " ");
+        text += length;
+        if (*text == '\0') return true;
+        if (*text == ',') {
+            assert(out->n < LVLM_ROW_DIMS);
+            out->dims[out->n++] = 1;
+        }
+        text += strspn(text, "*, ");
     }
-    *out = product;
-    return true;
-}
-
-bool lvlm_dims_shape(lvlm_shape *out, const unsigned char symbols[LVLM_ROW_DIMS],
-                     const cJSON *config)
-{
-    *out = (lvlm_shape){ 0 };
-    for (size_t i = 0; i < LVLM_ROW_DIMS && symbols[i] != LVLM_DIM_NONE; i++, out->n++)
-        if (!lvlm_dim_value(&out->dims[i], (lvlm_dim)symbols[i], config)) return false;
-    return true;
-}
-
-void lvlm_dims_print(lvlm_strbuf *out, const unsigned char symbols[LVLM_ROW_DIMS])
-{
-    lvlm_strbuf_puts(out, "[");
-    for (size_t i = 0; i < LVLM_ROW_DIMS && symbols[i] != LVLM_DIM_NONE; i++)
-        lvlm_strbuf_printf(out, "%s%s", i > 0 ? ", " : "", dims[symbols[i]].name);
-    lvlm_strbuf_puts(out, "]");
 }
 
 /* ---- references ----------------------------------------------------------------- */

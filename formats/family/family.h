@@ -9,9 +9,6 @@
  * them, and the longest that matches is used for each name, so mixed checkpoints need
  * no special case.
  *
- * Shapes are symbols (LVLM_DIMS) that are resolved by the configuration, so that an
- * error can print "expected [q_dim, hidden] = [2048, 2304]".
- *
  * Adding a family: one page family/NAME.c, one line in families.def
  * (CONTRIBUTING.md). */
 #ifndef LVLM_FORMATS_FAMILY_FAMILY_H
@@ -27,65 +24,25 @@
 
 LVLM_BEGIN_DECLS
 
-/* ---- symbols -------------------------------------------------------------------- */
+/* ---- shapes ---------------------------------------------------------------------- */
 
-/* X(symbol, name in messages, product of canonical config paths or numbers) */
-// clang-format off
-#define LVLM_DIMS(X)                                                                                      \
-    X(ONE, "1", "1")                                                                                      \
-    X(TWO, "2", "2")                                                                                      \
-    X(THREE, "3", "3")                                                                                    \
-    X(VISION_LAYERS, "vision_layers", "vision.layers")                                                    \
-    X(VISION_HIDDEN, "vision_hidden", "vision.hidden")                                                    \
-    X(VISION_MLP, "vision_mlp", "vision.mlp")                                                             \
-    X(VISION_HEADS, "vision_heads", "vision.heads")                                                       \
-    X(VISION_HEAD_DIM, "vision_head_dim", "vision.head_dim")                                              \
-    X(VISION_QKV, "3*vision_hidden", "3 vision.hidden")                                                   \
-    X(VISION_OUT, "vision_out", "vision.out")                                                             \
-    X(CHANNELS, "channels", "vision.channels")                                                            \
-    X(PATCH, "patch", "vision.patch")                                                                     \
-    X(FRAMES, "frames", "vision.frames")                                                                  \
-    X(PATCH_DIM, "channels*patch^2", "vision.channels vision.patch vision.patch")                         \
-    X(PATCH_VOLUME, "channels*frames*patch^2", "vision.channels vision.frames vision.patch vision.patch") \
-    X(POSITIONS, "positions", "vision.grid vision.grid")                                                  \
-    X(CLASS_POSITIONS, "rows", "vision.rows")                                                             \
-    X(TILES, "tiles", "vision.tiles")                                                                     \
-    X(ASPECTS, "aspects+1", "vision.aspect_ids")                                                          \
-    X(TILE_VECTORS, "tiles*vision_hidden", "vision.tiles vision.hidden")                                  \
-    X(TILE_TABLES, "tiles*rows*vision_hidden", "vision.tiles vision.rows vision.hidden")                  \
-    X(MERGED, "merge^2*vision_hidden", "vision.merge vision.merge vision.hidden")                         \
-    X(QUERIES, "queries", "connector.queries")                                                            \
-    X(CONNECTOR_HIDDEN, "connector_hidden", "connector.hidden")                                           \
-    X(CONNECTOR_QKV, "3*connector_hidden", "3 connector.hidden")                                          \
-    X(HIDDEN, "hidden", "text.hidden")                                                                    \
-    X(MLP, "mlp", "text.mlp")                                                                             \
-    X(LAYERS, "layers", "text.layers")                                                                    \
-    X(HEADS, "heads", "text.heads")                                                                       \
-    X(KV_HEADS, "kv_heads", "text.kv_heads")                                                              \
-    X(HEAD_DIM, "head_dim", "text.head_dim")                                                              \
-    X(Q_DIM, "q_dim", "text.heads text.head_dim")                                                         \
-    X(QKV_DIM, "3*q_dim", "3 text.heads text.head_dim")                                                   \
-    X(KV_DIM, "kv_dim", "text.kv_heads text.head_dim")                                                    \
-    X(VOCAB, "vocab", "text.vocab")                                                                       \
-    X(EMBED_ROWS, "embed_rows", "text.embed_rows")
-// clang-format on
-
-typedef enum lvlm_dim {
-    LVLM_DIM_NONE = 0, /* ends a shape */
-#define LVLM_DIM_ENUM(symbol, name, product) LVLM_DIM_##symbol,
-    LVLM_DIMS(LVLM_DIM_ENUM)
-#undef LVLM_DIM_ENUM
-        LVLM_N_DIMS,
-} lvlm_dim;
+/* A shape is text: dimensions between commas, each a product of canonical settings and
+ * numbers.
+ *
+ *   "3*vision.hidden, vision.hidden"
+ *
+ * The configuration resolves it; messages print both: "[text.hidden, 3] = [2304, 3]".
+ * False if a setting is absent or not a whole number, or the product overflows. */
+bool lvlm_shape_resolve(lvlm_shape *out, const char *text, const cJSON *config);
 
 /* ---- tensors -------------------------------------------------------------------- */
 
 enum { LVLM_ROW_DIMS = 6 };
 
-/* A transform with symbols for extents; all zero: keep (or reshape, if the row has a
+/* A transform with a shape for its axes; all zero: keep (or reshape, if the row has a
  * source shape). Fields as in lvlm_transform. */
 typedef struct lvlm_row_transform {
-    unsigned char axes[LVLM_ROW_DIMS]; /* lvlm_dim */
+    const char *axes;
     unsigned char select;
     unsigned char index;
     unsigned char order[LVLM_ROW_DIMS];
@@ -93,10 +50,10 @@ typedef struct lvlm_row_transform {
 
 /* One native tensor of a section. */
 typedef struct lvlm_row {
-    const char *native;                        /* "attn.q.weight" */
-    const char *source;                        /* "self_attn.q_proj.weight" */
-    unsigned char shape[LVLM_ROW_DIMS];        /* lvlm_dim: the native shape */
-    unsigned char source_shape[LVLM_ROW_DIMS]; /* lvlm_dim; empty: the same */
+    const char *native;       /* "attn.q.weight" */
+    const char *source;       /* "self_attn.q_proj.weight" */
+    const char *shape;        /* of the native tensor */
+    const char *source_shape; /* NULL: the same */
     lvlm_row_transform transform;
     /* full native name of the tensor that replaces an absent one */
     const char *tied_to;
@@ -235,9 +192,9 @@ typedef struct lvlm_row_count {
  * native tensor describe files of different origin: the first whose key is present and
  * whose shape fits is used. */
 typedef struct lvlm_npz_row {
-    const char *native;                 /* as in the family's own row */
-    const char *key;                    /* after the section's key: "attn/q_einsum/w" */
-    unsigned char shape[LVLM_ROW_DIMS]; /* lvlm_dim: of the array, in one block */
+    const char *native;   /* as in the family's own row */
+    const char *key;      /* after the section's key: "attn/q_einsum/w" */
+    const char *shape;    /* of the array, in one block */
     unsigned char select; /* fields as in lvlm_transform, with the shape */
     unsigned char index;  /* for axes; all zero: keep, or reshape */
     unsigned char order[LVLM_ROW_DIMS];
@@ -249,7 +206,7 @@ typedef struct lvlm_npz_section {
     const char *native;       /* as in the family's own section */
     const char *key;          /* "llm/layers/{i}/" */
     const char *stacked;      /* "llm/layers/"; NULL: there are no blocks */
-    unsigned char n;          /* lvlm_dim: the leading axis */
+    const char *count;        /* the leading axis: "text.layers" */
     const lvlm_npz_row *rows; /* ends with native NULL */
 } lvlm_npz_section;
 
@@ -329,15 +286,6 @@ bool lvlm_reference_applies(const lvlm_family *family, const char *difference,
 /* LVLM_EUSAGE unless `reference` is "trained" or "transformers-X.Y[.Z]". */
 LVLM_MUST_CHECK int lvlm_reference_check(const char *reference, lvlm_error *err);
 #define LVLM_REFERENCE_TRAINED "trained"
-
-/* Value of a symbol for a canonical configuration; false if a path is absent or the
- * product overflows. */
-bool lvlm_dim_value(uint64_t *out, lvlm_dim dim, const cJSON *config);
-/* Resolve a row's symbols; false as above. */
-bool lvlm_dims_shape(lvlm_shape *out, const unsigned char dims[LVLM_ROW_DIMS],
-                     const cJSON *config);
-/* Appends "[q_dim, hidden]". */
-void lvlm_dims_print(lvlm_strbuf *out, const unsigned char dims[LVLM_ROW_DIMS]);
 
 LVLM_END_DECLS
 

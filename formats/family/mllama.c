@@ -35,100 +35,100 @@ static const lvlm_root roots[] = {
 
 // clang-format off
 static const lvlm_row vision_stem[] = {
-    { "class", "class_embedding", { DIM(VISION_HIDDEN) } },
-    { "patch.weight", "patch_embedding.weight", { DIM(VISION_HIDDEN), DIM(PATCH_DIM) },
-      .source_shape = { DIM(VISION_HIDDEN), DIM(CHANNELS), DIM(PATCH), DIM(PATCH) } },
-    { "positions.gate",   "gated_positional_embedding.gate",      { DIM(ONE) } },
-    { "positions.weight", "gated_positional_embedding.embedding", { DIM(CLASS_POSITIONS), DIM(VISION_HIDDEN) } },
+    { "class", "class_embedding", "vision.hidden" },
+    { "patch.weight", "patch_embedding.weight", "vision.hidden, vision.channels*vision.patch*vision.patch",
+      .source_shape = "vision.hidden, vision.channels, vision.patch, vision.patch" },
+    { "positions.gate",   "gated_positional_embedding.gate",      "1" },
+    { "positions.weight", "gated_positional_embedding.embedding", "vision.rows, vision.hidden" },
     { "positions.tiles",  "gated_positional_embedding.tile_embedding.weight",
-      { DIM(ASPECTS), DIM(TILES), DIM(CLASS_POSITIONS), DIM(VISION_HIDDEN) },
-      .source_shape = { DIM(ASPECTS), DIM(TILE_TABLES) },
+      "vision.aspect_ids, vision.tiles, vision.rows, vision.hidden",
+      .source_shape = "vision.aspect_ids, vision.tiles*vision.rows*vision.hidden",
       .no_adapter = true },
-    { "pre_tile.gate",    "pre_tile_positional_embedding.gate",   { DIM(ONE) } },
+    { "pre_tile.gate",    "pre_tile_positional_embedding.gate",   "1" },
     { "pre_tile.weight",  "pre_tile_positional_embedding.embedding.weight",
-      { DIM(ASPECTS), DIM(TILES), DIM(VISION_HIDDEN) }, .source_shape = { DIM(ASPECTS), DIM(TILE_VECTORS) },
+      "vision.aspect_ids, vision.tiles, vision.hidden", .source_shape = "vision.aspect_ids, vision.tiles*vision.hidden",
       .no_adapter = true },
-    { "norm_pre.weight",  "layernorm_pre.weight",                 { DIM(VISION_HIDDEN) } },
-    { "norm_pre.bias",    "layernorm_pre.bias",                   { DIM(VISION_HIDDEN) } },
+    { "norm_pre.weight",  "layernorm_pre.weight",                 "vision.hidden" },
+    { "norm_pre.bias",    "layernorm_pre.bias",                   "vision.hidden" },
     { NULL },
 };
 
 #define VISION_BLOCK                                                                                  \
-    { "norm1.weight",    "input_layernorm.weight",          { DIM(VISION_HIDDEN) } },                 \
-    { "norm1.bias",      "input_layernorm.bias",            { DIM(VISION_HIDDEN) } },                 \
-    { "attn.q.weight",   "self_attn.q_proj.weight",         { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } }, \
-    { "attn.k.weight",   "self_attn.k_proj.weight",         { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } }, \
-    { "attn.v.weight",   "self_attn.v_proj.weight",         { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } }, \
-    { "attn.out.weight", "self_attn.o_proj.weight",         { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } }, \
-    { "norm2.weight",    "post_attention_layernorm.weight", { DIM(VISION_HIDDEN) } },                 \
-    { "norm2.bias",      "post_attention_layernorm.bias",   { DIM(VISION_HIDDEN) } },                 \
-    { "mlp.fc1.weight",  "mlp.fc1.weight",                  { DIM(VISION_MLP), DIM(VISION_HIDDEN) } }, \
-    { "mlp.fc1.bias",    "mlp.fc1.bias",                    { DIM(VISION_MLP) } },                    \
-    { "mlp.fc2.weight",  "mlp.fc2.weight",                  { DIM(VISION_HIDDEN), DIM(VISION_MLP) } }, \
-    { "mlp.fc2.bias",    "mlp.fc2.bias",                    { DIM(VISION_HIDDEN) } }
+    { "norm1.weight",    "input_layernorm.weight",          "vision.hidden" },                 \
+    { "norm1.bias",      "input_layernorm.bias",            "vision.hidden" },                 \
+    { "attn.q.weight",   "self_attn.q_proj.weight",         "vision.hidden, vision.hidden" }, \
+    { "attn.k.weight",   "self_attn.k_proj.weight",         "vision.hidden, vision.hidden" }, \
+    { "attn.v.weight",   "self_attn.v_proj.weight",         "vision.hidden, vision.hidden" }, \
+    { "attn.out.weight", "self_attn.o_proj.weight",         "vision.hidden, vision.hidden" }, \
+    { "norm2.weight",    "post_attention_layernorm.weight", "vision.hidden" },                 \
+    { "norm2.bias",      "post_attention_layernorm.bias",   "vision.hidden" },                 \
+    { "mlp.fc1.weight",  "mlp.fc1.weight",                  "vision.mlp, vision.hidden" }, \
+    { "mlp.fc1.bias",    "mlp.fc1.bias",                    "vision.mlp" },                    \
+    { "mlp.fc2.weight",  "mlp.fc2.weight",                  "vision.hidden, vision.mlp" }, \
+    { "mlp.fc2.bias",    "mlp.fc2.bias",                    "vision.hidden" }
 
 static const lvlm_row local_block[] = { VISION_BLOCK, { NULL } };
 
 /* Gates are stored before tanh, here too. */
 static const lvlm_row global_block[] = {
     VISION_BLOCK,
-    { "attn_gate", "gate_attn", { DIM(ONE) } },
-    { "mlp_gate",  "gate_ffn",  { DIM(ONE) } },
+    { "attn_gate", "gate_attn", "1" },
+    { "mlp_gate",  "gate_ffn",  "1" },
     { NULL },
 };
 
 static const lvlm_row vision_middle[] = {
-    { "norm_post.weight", "layernorm_post.weight",               { DIM(VISION_HIDDEN) } },
-    { "norm_post.bias",   "layernorm_post.bias",                 { DIM(VISION_HIDDEN) } },
-    { "post_tile.gate",   "post_tile_positional_embedding.gate", { DIM(ONE) } },
+    { "norm_post.weight", "layernorm_post.weight",               "vision.hidden" },
+    { "norm_post.bias",   "layernorm_post.bias",                 "vision.hidden" },
+    { "post_tile.gate",   "post_tile_positional_embedding.gate", "1" },
     { "post_tile.weight", "post_tile_positional_embedding.embedding.weight",
-      { DIM(ASPECTS), DIM(TILES), DIM(VISION_HIDDEN) }, .source_shape = { DIM(ASPECTS), DIM(TILE_VECTORS) },
+      "vision.aspect_ids, vision.tiles, vision.hidden", .source_shape = "vision.aspect_ids, vision.tiles*vision.hidden",
       .no_adapter = true },
     { NULL },
 };
 
 static const lvlm_row projector[] = {
-    { "proj.weight", "weight", { DIM(HIDDEN), DIM(VISION_OUT) }, .connector = true },
-    { "proj.bias",   "bias",   { DIM(HIDDEN) },                  .connector = true },
+    { "proj.weight", "weight", "text.hidden, vision.out", .connector = true },
+    { "proj.bias",   "bias",   "text.hidden",                  .connector = true },
     { NULL },
 };
 
 static const lvlm_row text_stem[] = {
-    { "embed.weight", "embed_tokens.weight", { DIM(EMBED_ROWS), DIM(HIDDEN) }, .no_adapter = true },
+    { "embed.weight", "embed_tokens.weight", "text.embed_rows, text.hidden", .no_adapter = true },
     { NULL },
 };
 
 static const lvlm_row self_block[] = {
-    { "norm1.weight", "input_layernorm.weight",          { DIM(HIDDEN) } },
+    { "norm1.weight", "input_layernorm.weight",          "text.hidden" },
     ATTENTION_ROWS,
-    { "norm2.weight", "post_attention_layernorm.weight", { DIM(HIDDEN) } },
+    { "norm2.weight", "post_attention_layernorm.weight", "text.hidden" },
     MLP_ROWS,
     { NULL },
 };
 
 static const lvlm_row cross_block[] = {
-    { "norm1.weight",        "input_layernorm.weight",          { DIM(HIDDEN) } },
-    { "cross.q.weight",      "cross_attn.q_proj.weight",        { DIM(Q_DIM), DIM(HIDDEN) } },
-    { "cross.k.weight",      "cross_attn.k_proj.weight",        { DIM(KV_DIM), DIM(HIDDEN) } },
-    { "cross.v.weight",      "cross_attn.v_proj.weight",        { DIM(KV_DIM), DIM(HIDDEN) } },
-    { "cross.q_norm.weight", "cross_attn.q_norm.weight",        { DIM(HEAD_DIM) } },
-    { "cross.k_norm.weight", "cross_attn.k_norm.weight",        { DIM(HEAD_DIM) } },
-    { "cross.out.weight",    "cross_attn.o_proj.weight",        { DIM(HIDDEN), DIM(Q_DIM) } },
-    { "attn_gate",           "cross_attn_attn_gate",            { DIM(ONE) } },
-    { "norm2.weight",        "post_attention_layernorm.weight", { DIM(HIDDEN) } },
+    { "norm1.weight",        "input_layernorm.weight",          "text.hidden" },
+    { "cross.q.weight",      "cross_attn.q_proj.weight",        "text.heads*text.head_dim, text.hidden" },
+    { "cross.k.weight",      "cross_attn.k_proj.weight",        "text.kv_heads*text.head_dim, text.hidden" },
+    { "cross.v.weight",      "cross_attn.v_proj.weight",        "text.kv_heads*text.head_dim, text.hidden" },
+    { "cross.q_norm.weight", "cross_attn.q_norm.weight",        "text.head_dim" },
+    { "cross.k_norm.weight", "cross_attn.k_norm.weight",        "text.head_dim" },
+    { "cross.out.weight",    "cross_attn.o_proj.weight",        "text.hidden, text.heads*text.head_dim" },
+    { "attn_gate",           "cross_attn_attn_gate",            "1" },
+    { "norm2.weight",        "post_attention_layernorm.weight", "text.hidden" },
     MLP_ROWS,
-    { "mlp_gate",            "cross_attn_mlp_gate",             { DIM(ONE) } },
+    { "mlp_gate",            "cross_attn_mlp_gate",             "1" },
     { NULL },
 };
 
 static const lvlm_row text_end[] = {
-    { "norm.weight", "norm.weight", { DIM(HIDDEN) } },
+    { "norm.weight", "norm.weight", "text.hidden" },
     { NULL },
 };
 
 /* Never tied: the embedding has more rows. */
 static const lvlm_row text_head[] = {
-    { "weight", "weight", { DIM(VOCAB), DIM(HIDDEN) } },
+    { "weight", "weight", "text.vocab, text.hidden" },
     { NULL },
 };
 

@@ -1,7 +1,6 @@
 /* npz_names.c - finds places by a family's table for .npz; see npz_names.h. */
 #include "formats/family/npz_names.h"
 
-#include <assert.h>
 #include <string.h>
 
 #include "formats/family/names.h"
@@ -14,15 +13,15 @@ const char *lvlm_npz_canonical(const char *key)
     return strncmp(key, params, skip) == 0 ? key + skip : key;
 }
 
-/* Resolve the symbols of the row, for one block. */
+/* Resolve the shape of the row, for one block. */
 static int resolve(lvlm_npz_place *out, const lvlm_npz_row *row, const cJSON *config,
                    lvlm_error *err)
 {
     size_t n_order;
     bool reorders = row->select > 0;
-    FAIL_IF(!lvlm_dims_shape(&out->shape, row->shape, config), err, LVLM_EFORMAT,
+    FAIL_IF(!lvlm_shape_resolve(&out->shape, row->shape, config), err, LVLM_EFORMAT,
             "configuration: the shape of %s cannot be computed", out->key);
-    out->dims = row->shape;
+    out->shape_text = row->shape;
     n_order = out->shape.n - (row->select > 0);
     for (size_t i = 0; i < n_order; i++) reorders |= row->order[i] != 0;
     out->transform = (lvlm_transform){ 0 };
@@ -39,19 +38,15 @@ static int resolve(lvlm_npz_place *out, const lvlm_npz_row *row, const cJSON *co
 static int stack(lvlm_npz_place *out, const lvlm_npz_section *section, uint64_t block,
                  const cJSON *config, lvlm_arena *arena, lvlm_error *err)
 {
-    uint64_t n;
-    unsigned char *dims = lvlm_arena_alloc(arena, LVLM_ROW_DIMS, 1);
-    if (dims == NULL) return lvlm_fail_memory(err);
-    FAIL_IF(!lvlm_dim_value(&n, (lvlm_dim)section->n, config), err, LVLM_EFORMAT,
+    lvlm_shape one = out->shape;
+    char *const text =
+        lvlm_arena_printf(arena, "%s, %s", section->count, out->shape_text);
+    if (text == NULL) return lvlm_fail_memory(err);
+    FAIL_IF(!lvlm_shape_resolve(&out->shape, text, config), err, LVLM_EFORMAT,
             "configuration: the shape of %s cannot be computed", out->key);
-    assert(out->shape.n < LVLM_ROW_DIMS);
-    out->transform = lvlm_transform_stack(&out->transform, &out->shape, n, block);
-    dims[0] = section->n;
-    memcpy(dims + 1, out->dims, LVLM_ROW_DIMS - 1);
-    out->dims = dims;
-    memmove(out->shape.dims + 1, out->shape.dims, out->shape.n * sizeof n);
-    out->shape.dims[0] = n;
-    out->shape.n++;
+    out->shape_text = text;
+    out->transform =
+        lvlm_transform_stack(&out->transform, &one, out->shape.dims[0], block);
     return 0;
 }
 

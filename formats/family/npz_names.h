@@ -16,7 +16,7 @@ LVLM_BEGIN_DECLS
 typedef struct lvlm_npz_place {
     const char *key; /* canonical; NULL: the table has no further place */
     lvlm_shape shape;
-    const unsigned char *dims; /* its symbols (LVLM_ROW_DIMS) */
+    const char *shape_text;
     lvlm_transform transform;
 } lvlm_npz_place;
 
@@ -25,7 +25,7 @@ const char *lvlm_npz_canonical(const char *key);
 
 /* Place number `at`, in order of preference, of the native tensor given by `section`,
  * `row` and `block`. Strings are in `arena`. LVLM_EFORMAT if `config` (canonical) does
- * not resolve a symbol. */
+ * not resolve the shape. */
 LVLM_MUST_CHECK int lvlm_npz_place_get(lvlm_npz_place *out, size_t at,
                                        const lvlm_family *family,
                                        const lvlm_section *section, const lvlm_row *row,

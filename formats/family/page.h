@@ -8,25 +8,23 @@
 
 LVLM_BEGIN_DECLS
 
-#define DIM(symbol) LVLM_DIM_##symbol
-
 // clang-format off
 
 /* The decoder block that most language models share under the same names. */
 #define ATTENTION_ROWS                                                              \
-    { "attn.q.weight",   "self_attn.q_proj.weight", { DIM(Q_DIM), DIM(HIDDEN) } },  \
-    { "attn.k.weight",   "self_attn.k_proj.weight", { DIM(KV_DIM), DIM(HIDDEN) } }, \
-    { "attn.v.weight",   "self_attn.v_proj.weight", { DIM(KV_DIM), DIM(HIDDEN) } }, \
-    { "attn.out.weight", "self_attn.o_proj.weight", { DIM(HIDDEN), DIM(Q_DIM) } }
+    { "attn.q.weight",   "self_attn.q_proj.weight", "text.heads*text.head_dim, text.hidden" },  \
+    { "attn.k.weight",   "self_attn.k_proj.weight", "text.kv_heads*text.head_dim, text.hidden" }, \
+    { "attn.v.weight",   "self_attn.v_proj.weight", "text.kv_heads*text.head_dim, text.hidden" }, \
+    { "attn.out.weight", "self_attn.o_proj.weight", "text.hidden, text.heads*text.head_dim" }
 
 #define MLP_ROWS                                                                    \
-    { "mlp.gate.weight", "mlp.gate_proj.weight",    { DIM(MLP), DIM(HIDDEN) } },    \
-    { "mlp.up.weight",   "mlp.up_proj.weight",      { DIM(MLP), DIM(HIDDEN) } },    \
-    { "mlp.down.weight", "mlp.down_proj.weight",    { DIM(HIDDEN), DIM(MLP) } }
+    { "mlp.gate.weight", "mlp.gate_proj.weight",    "text.mlp, text.hidden" },    \
+    { "mlp.up.weight",   "mlp.up_proj.weight",      "text.mlp, text.hidden" },    \
+    { "mlp.down.weight", "mlp.down_proj.weight",    "text.hidden, text.mlp" }
 
 /* One of three equal parts, stacked in memory, of a matrix (rows, columns). */
-#define THIRD(i, rows, columns) { { DIM(THREE), DIM(rows), DIM(columns) }, 1, (i), { 1, 2 } }
-#define THIRD_OF_VECTOR(i, rows) { { DIM(THREE), DIM(rows) }, 1, (i), { 1 } }
+#define THIRD(i, rows, columns) { "3, " rows ", " columns, 1, (i), { 1, 2 } }
+#define THIRD_OF_VECTOR(i, rows) { "3, " rows, 1, (i), { 1 } }
 
 #define COUNT       LVLM_SETTING_COUNT
 #define MAYBE_COUNT LVLM_SETTING_MAYBE_COUNT

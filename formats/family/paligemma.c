@@ -40,77 +40,77 @@ static const lvlm_root roots[] = {
 // clang-format off
 static const lvlm_row vision_stem[] = {
     { "patch.weight", "embeddings.patch_embedding.weight",
-      { DIM(VISION_HIDDEN), DIM(PATCH_DIM) },
-      .source_shape = { DIM(VISION_HIDDEN), DIM(CHANNELS), DIM(PATCH), DIM(PATCH) } },
-    { "patch.bias",       "embeddings.patch_embedding.bias",      { DIM(VISION_HIDDEN) } },
-    { "positions.weight", "embeddings.position_embedding.weight", { DIM(POSITIONS), DIM(VISION_HIDDEN) }, .no_adapter = true },
+      "vision.hidden, vision.channels*vision.patch*vision.patch",
+      .source_shape = "vision.hidden, vision.channels, vision.patch, vision.patch" },
+    { "patch.bias",       "embeddings.patch_embedding.bias",      "vision.hidden" },
+    { "positions.weight", "embeddings.position_embedding.weight", "vision.grid*vision.grid, vision.hidden", .no_adapter = true },
     { NULL },
 };
 
 static const lvlm_row vision_block[] = {
-    { "norm1.weight",    "layer_norm1.weight",        { DIM(VISION_HIDDEN) } },
-    { "norm1.bias",      "layer_norm1.bias",          { DIM(VISION_HIDDEN) } },
-    { "attn.q.weight",   "self_attn.q_proj.weight",   { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } },
-    { "attn.q.bias",     "self_attn.q_proj.bias",     { DIM(VISION_HIDDEN) } },
-    { "attn.k.weight",   "self_attn.k_proj.weight",   { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } },
-    { "attn.k.bias",     "self_attn.k_proj.bias",     { DIM(VISION_HIDDEN) } },
-    { "attn.v.weight",   "self_attn.v_proj.weight",   { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } },
-    { "attn.v.bias",     "self_attn.v_proj.bias",     { DIM(VISION_HIDDEN) } },
-    { "attn.out.weight", "self_attn.out_proj.weight", { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } },
-    { "attn.out.bias",   "self_attn.out_proj.bias",   { DIM(VISION_HIDDEN) } },
-    { "norm2.weight",    "layer_norm2.weight",        { DIM(VISION_HIDDEN) } },
-    { "norm2.bias",      "layer_norm2.bias",          { DIM(VISION_HIDDEN) } },
-    { "mlp.fc1.weight",  "mlp.fc1.weight",            { DIM(VISION_MLP), DIM(VISION_HIDDEN) } },
-    { "mlp.fc1.bias",    "mlp.fc1.bias",              { DIM(VISION_MLP) } },
-    { "mlp.fc2.weight",  "mlp.fc2.weight",            { DIM(VISION_HIDDEN), DIM(VISION_MLP) } },
-    { "mlp.fc2.bias",    "mlp.fc2.bias",              { DIM(VISION_HIDDEN) } },
+    { "norm1.weight",    "layer_norm1.weight",        "vision.hidden" },
+    { "norm1.bias",      "layer_norm1.bias",          "vision.hidden" },
+    { "attn.q.weight",   "self_attn.q_proj.weight",   "vision.hidden, vision.hidden" },
+    { "attn.q.bias",     "self_attn.q_proj.bias",     "vision.hidden" },
+    { "attn.k.weight",   "self_attn.k_proj.weight",   "vision.hidden, vision.hidden" },
+    { "attn.k.bias",     "self_attn.k_proj.bias",     "vision.hidden" },
+    { "attn.v.weight",   "self_attn.v_proj.weight",   "vision.hidden, vision.hidden" },
+    { "attn.v.bias",     "self_attn.v_proj.bias",     "vision.hidden" },
+    { "attn.out.weight", "self_attn.out_proj.weight", "vision.hidden, vision.hidden" },
+    { "attn.out.bias",   "self_attn.out_proj.bias",   "vision.hidden" },
+    { "norm2.weight",    "layer_norm2.weight",        "vision.hidden" },
+    { "norm2.bias",      "layer_norm2.bias",          "vision.hidden" },
+    { "mlp.fc1.weight",  "mlp.fc1.weight",            "vision.mlp, vision.hidden" },
+    { "mlp.fc1.bias",    "mlp.fc1.bias",              "vision.mlp" },
+    { "mlp.fc2.weight",  "mlp.fc2.weight",            "vision.hidden, vision.mlp" },
+    { "mlp.fc2.bias",    "mlp.fc2.bias",              "vision.hidden" },
     { NULL },
 };
 
 static const lvlm_row vision_end[] = {
-    { "norm.weight", "post_layernorm.weight", { DIM(VISION_HIDDEN) } },
-    { "norm.bias",   "post_layernorm.bias",   { DIM(VISION_HIDDEN) } },
+    { "norm.weight", "post_layernorm.weight", "vision.hidden" },
+    { "norm.bias",   "post_layernorm.bias",   "vision.hidden" },
     { NULL },
 };
 
 static const lvlm_row projector[] = {
-    { "proj.weight", "linear.weight", { DIM(HIDDEN), DIM(VISION_OUT) }, .connector = true },
-    { "proj.bias",   "linear.bias",   { DIM(HIDDEN) },                     .connector = true },
+    { "proj.weight", "linear.weight", "text.hidden, vision.out", .connector = true },
+    { "proj.bias",   "linear.bias",   "text.hidden",                     .connector = true },
     { NULL },
 };
 
 static const lvlm_row text_stem[] = {
-    { "embed.weight", "embed_tokens.weight", { DIM(VOCAB), DIM(HIDDEN) }, .no_adapter = true },
+    { "embed.weight", "embed_tokens.weight", "text.vocab, text.hidden", .no_adapter = true },
     { NULL },
 };
 
 /* post_attention_layernorm is before the MLP in Gemma and after attention in Gemma 2:
  * one source name, two native ones. */
 static const lvlm_row gemma_block[] = {
-    { "norm1.weight", "input_layernorm.weight",          { DIM(HIDDEN) } },
-    { "norm2.weight", "post_attention_layernorm.weight", { DIM(HIDDEN) } },
+    { "norm1.weight", "input_layernorm.weight",          "text.hidden" },
+    { "norm2.weight", "post_attention_layernorm.weight", "text.hidden" },
     ATTENTION_ROWS,
     MLP_ROWS,
     { NULL },
 };
 
 static const lvlm_row gemma2_block[] = {
-    { "norm1.weight",          "input_layernorm.weight",            { DIM(HIDDEN) } },
-    { "post_attn_norm.weight", "post_attention_layernorm.weight",   { DIM(HIDDEN) } },
-    { "norm2.weight",          "pre_feedforward_layernorm.weight",  { DIM(HIDDEN) } },
-    { "post_mlp_norm.weight",  "post_feedforward_layernorm.weight", { DIM(HIDDEN) } },
+    { "norm1.weight",          "input_layernorm.weight",            "text.hidden" },
+    { "post_attn_norm.weight", "post_attention_layernorm.weight",   "text.hidden" },
+    { "norm2.weight",          "pre_feedforward_layernorm.weight",  "text.hidden" },
+    { "post_mlp_norm.weight",  "post_feedforward_layernorm.weight", "text.hidden" },
     ATTENTION_ROWS,
     MLP_ROWS,
     { NULL },
 };
 
 static const lvlm_row text_end[] = {
-    { "norm.weight", "norm.weight", { DIM(HIDDEN) } },
+    { "norm.weight", "norm.weight", "text.hidden" },
     { NULL },
 };
 
 static const lvlm_row text_head[] = {
-    { "weight", "weight", { DIM(VOCAB), DIM(HIDDEN) }, .tied_to = "text.embed.weight" },
+    { "weight", "weight", "text.vocab, text.hidden", .tied_to = "text.embed.weight" },
     { NULL },
 };
 

@@ -19,16 +19,15 @@
 /* ---- keys ----------------------------------------------------------------------- */
 
 // clang-format off
-#define VECTOR(dim) { DIM(dim) }
 #define TRANSPOSED .order = { 1, 0 }
 
 static const lvlm_npz_row tower[] = {
     { "patch.weight", "embedding/kernel", /* y, x, channel, out */
-      { DIM(PATCH), DIM(PATCH), DIM(CHANNELS), DIM(VISION_HIDDEN) }, .order = { 3, 2, 0, 1 } },
-    { "patch.bias",       "embedding/bias",                 VECTOR(VISION_HIDDEN) },
-    { "positions.weight", "pos_embedding",                  { DIM(ONE), DIM(POSITIONS), DIM(VISION_HIDDEN) } },
-    { "norm.weight",      "Transformer/encoder_norm/scale", VECTOR(VISION_HIDDEN) },
-    { "norm.bias",        "Transformer/encoder_norm/bias",  VECTOR(VISION_HIDDEN) },
+      "vision.patch, vision.patch, vision.channels, vision.hidden", .order = { 3, 2, 0, 1 } },
+    { "patch.bias",       "embedding/bias",                 "vision.hidden" },
+    { "positions.weight", "pos_embedding",                  "1, vision.grid*vision.grid, vision.hidden" },
+    { "norm.weight",      "Transformer/encoder_norm/scale", "vision.hidden" },
+    { "norm.bias",        "Transformer/encoder_norm/bias",  "vision.hidden" },
     { NULL },
 };
 
@@ -36,73 +35,73 @@ static const lvlm_npz_row tower[] = {
 #define MLP_BLOCK "MlpBlock_0/"
 #define SPLIT_HEADS(native, key)                                                         \
     { native ".weight", ATTENTION key "/kernel",                                         \
-      { DIM(VISION_HIDDEN), DIM(VISION_HEADS), DIM(VISION_HEAD_DIM) }, .order = { 1, 2, 0 } }, \
-    { native ".bias",   ATTENTION key "/bias", { DIM(VISION_HEADS), DIM(VISION_HEAD_DIM) } }
+      "vision.hidden, vision.heads, vision.head_dim", .order = { 1, 2, 0 } }, \
+    { native ".bias",   ATTENTION key "/bias", "vision.heads, vision.head_dim" }
 
 static const lvlm_npz_row vision_block[] = {
-    { "norm1.weight", "LayerNorm_0/scale", VECTOR(VISION_HIDDEN) },
-    { "norm1.bias",   "LayerNorm_0/bias",  VECTOR(VISION_HIDDEN) },
+    { "norm1.weight", "LayerNorm_0/scale", "vision.hidden" },
+    { "norm1.bias",   "LayerNorm_0/bias",  "vision.hidden" },
     SPLIT_HEADS("attn.q", "query"),
     SPLIT_HEADS("attn.k", "key"),
     SPLIT_HEADS("attn.v", "value"),
     { "attn.out.weight", ATTENTION "out/kernel",
-      { DIM(VISION_HEADS), DIM(VISION_HEAD_DIM), DIM(VISION_HIDDEN) }, .order = { 2, 0, 1 } },
-    { "attn.out.bias",  ATTENTION "out/bias",       VECTOR(VISION_HIDDEN) },
-    { "norm2.weight",   "LayerNorm_1/scale",        VECTOR(VISION_HIDDEN) },
-    { "norm2.bias",     "LayerNorm_1/bias",         VECTOR(VISION_HIDDEN) },
-    { "mlp.fc1.weight", MLP_BLOCK "Dense_0/kernel", { DIM(VISION_HIDDEN), DIM(VISION_MLP) }, TRANSPOSED },
-    { "mlp.fc1.bias",   MLP_BLOCK "Dense_0/bias",   VECTOR(VISION_MLP) },
-    { "mlp.fc2.weight", MLP_BLOCK "Dense_1/kernel", { DIM(VISION_MLP), DIM(VISION_HIDDEN) }, TRANSPOSED },
-    { "mlp.fc2.bias",   MLP_BLOCK "Dense_1/bias",   VECTOR(VISION_HIDDEN) },
+      "vision.heads, vision.head_dim, vision.hidden", .order = { 2, 0, 1 } },
+    { "attn.out.bias",  ATTENTION "out/bias",       "vision.hidden" },
+    { "norm2.weight",   "LayerNorm_1/scale",        "vision.hidden" },
+    { "norm2.bias",     "LayerNorm_1/bias",         "vision.hidden" },
+    { "mlp.fc1.weight", MLP_BLOCK "Dense_0/kernel", "vision.hidden, vision.mlp", TRANSPOSED },
+    { "mlp.fc1.bias",   MLP_BLOCK "Dense_0/bias",   "vision.mlp" },
+    { "mlp.fc2.weight", MLP_BLOCK "Dense_1/kernel", "vision.mlp, vision.hidden", TRANSPOSED },
+    { "mlp.fc2.bias",   MLP_BLOCK "Dense_1/bias",   "vision.hidden" },
     { NULL },
 };
 
 static const lvlm_npz_row projector[] = {
-    { "proj.weight", "kernel", { DIM(VISION_HIDDEN), DIM(HIDDEN) }, TRANSPOSED },
-    { "proj.bias",   "bias",   VECTOR(HIDDEN) },
+    { "proj.weight", "kernel", "vision.hidden, text.hidden", TRANSPOSED },
+    { "proj.bias",   "bias",   "text.hidden" },
     { NULL },
 };
 
 static const lvlm_npz_row decoder[] = {
-    { "embed.weight", "embedder/input_embedding", { DIM(VOCAB), DIM(HIDDEN) } },
-    { "norm.weight",  "final_norm/scale",         VECTOR(HIDDEN) },
+    { "embed.weight", "embedder/input_embedding", "text.vocab, text.hidden" },
+    { "norm.weight",  "final_norm/scale",         "text.hidden" },
     { NULL },
 };
 
 /* One of n stacked maps [heads, hidden, head_dim]. */
-#define OF(n, i, heads) { DIM(n), DIM(heads), DIM(HIDDEN), DIM(HEAD_DIM) }, 1, (i), { 1, 3, 2 }
+#define OF(n, i, heads) n ", " heads ", text.hidden, text.head_dim", 1, (i), { 1, 3, 2 }
 /* Only Gemma 1 stores gating_einsum transposed. */
 #define GATE(native, i)                                                                       \
-    { native, "mlp/gating_einsum", { DIM(TWO), DIM(HIDDEN), DIM(MLP) }, 1, (i), { 2, 1 } },   \
-    { native, "mlp/gating_einsum", { DIM(TWO), DIM(MLP), DIM(HIDDEN) }, 1, (i), { 1, 2 } }
+    { native, "mlp/gating_einsum", "2, text.hidden, text.mlp", 1, (i), { 2, 1 } },   \
+    { native, "mlp/gating_einsum", "2, text.mlp, text.hidden", 1, (i), { 1, 2 } }
 
 /* With as many key heads as query heads, one array holds q, k and v. */
 #define ATTENTION_AND_MLP                                                                     \
     { "attn.q.weight", "attn/q_einsum/w",                                                     \
-      { DIM(HEADS), DIM(HIDDEN), DIM(HEAD_DIM) }, .order = { 0, 2, 1 } },                     \
-    { "attn.q.weight", "attn/qkv_einsum/w", OF(THREE, 0, HEADS) },                            \
-    { "attn.k.weight", "attn/kv_einsum/w",  OF(TWO, 0, KV_HEADS) },                           \
-    { "attn.k.weight", "attn/qkv_einsum/w", OF(THREE, 1, HEADS) },                            \
-    { "attn.v.weight", "attn/kv_einsum/w",  OF(TWO, 1, KV_HEADS) },                           \
-    { "attn.v.weight", "attn/qkv_einsum/w", OF(THREE, 2, HEADS) },                            \
+      "text.heads, text.hidden, text.head_dim", .order = { 0, 2, 1 } },                     \
+    { "attn.q.weight", "attn/qkv_einsum/w", OF("3", 0, "text.heads") },                            \
+    { "attn.k.weight", "attn/kv_einsum/w",  OF("2", 0, "text.kv_heads") },                           \
+    { "attn.k.weight", "attn/qkv_einsum/w", OF("3", 1, "text.heads") },                            \
+    { "attn.v.weight", "attn/kv_einsum/w",  OF("2", 1, "text.kv_heads") },                           \
+    { "attn.v.weight", "attn/qkv_einsum/w", OF("3", 2, "text.heads") },                            \
     { "attn.out.weight", "attn/attn_vec_einsum/w",                                            \
-      { DIM(HEADS), DIM(HEAD_DIM), DIM(HIDDEN) }, .order = { 2, 0, 1 } },                     \
+      "text.heads, text.head_dim, text.hidden", .order = { 2, 0, 1 } },                     \
     GATE("mlp.gate.weight", 0),                                                               \
     GATE("mlp.up.weight", 1),                                                                 \
-    { "mlp.down.weight", "mlp/linear", { DIM(MLP), DIM(HIDDEN) }, TRANSPOSED }
+    { "mlp.down.weight", "mlp/linear", "text.mlp, text.hidden", TRANSPOSED }
 
 static const lvlm_npz_row gemma_block[] = {
-    { "norm1.weight", "pre_attention_norm/scale", VECTOR(HIDDEN) },
-    { "norm2.weight", "pre_ffw_norm/scale",       VECTOR(HIDDEN) },
+    { "norm1.weight", "pre_attention_norm/scale", "text.hidden" },
+    { "norm2.weight", "pre_ffw_norm/scale",       "text.hidden" },
     ATTENTION_AND_MLP,
     { NULL },
 };
 
 static const lvlm_npz_row gemma2_block[] = {
-    { "norm1.weight",          "pre_attention_norm/scale",  VECTOR(HIDDEN) },
-    { "post_attn_norm.weight", "post_attention_norm/scale", VECTOR(HIDDEN) },
-    { "norm2.weight",          "pre_ffw_norm/scale",        VECTOR(HIDDEN) },
-    { "post_mlp_norm.weight",  "post_ffw_norm/scale",       VECTOR(HIDDEN) },
+    { "norm1.weight",          "pre_attention_norm/scale",  "text.hidden" },
+    { "post_attn_norm.weight", "post_attention_norm/scale", "text.hidden" },
+    { "norm2.weight",          "pre_ffw_norm/scale",        "text.hidden" },
+    { "post_mlp_norm.weight",  "post_ffw_norm/scale",       "text.hidden" },
     ATTENTION_AND_MLP,
     { NULL },
 };
@@ -111,11 +110,11 @@ static const lvlm_npz_row gemma2_block[] = {
 #define TEXT_BLOCKS "llm/layers"
 
 #define SECTIONS(block)                                                                           \
-    { "vision.",            "img/",               NULL,              0,                  tower },       \
-    { "vision.blocks.{i}.", VISION_BLOCKS "_{i}/", VISION_BLOCKS "/", DIM(VISION_LAYERS), vision_block }, \
-    { "connector.",         "img/head/",          NULL,              0,                  projector },    \
-    { "text.",              "llm/",               NULL,              0,                  decoder },         \
-    { "text.blocks.{i}.",   TEXT_BLOCKS "/{i}/",  TEXT_BLOCKS "/",   DIM(LAYERS),        block },        \
+    { "vision.",            "img/",               NULL,              NULL,                  tower },       \
+    { "vision.blocks.{i}.", VISION_BLOCKS "_{i}/", VISION_BLOCKS "/", "vision.layers", vision_block }, \
+    { "connector.",         "img/head/",          NULL,              NULL,                  projector },    \
+    { "text.",              "llm/",               NULL,              NULL,                  decoder },         \
+    { "text.blocks.{i}.",   TEXT_BLOCKS "/{i}/",  TEXT_BLOCKS "/",   "text.layers",        block },        \
     { NULL }
 // clang-format on
 

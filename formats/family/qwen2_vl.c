@@ -31,15 +31,15 @@ static const lvlm_root roots[] = {
 
 // clang-format off
 static const lvlm_row vision_stem[] = {
-    { "patch.weight", "patch_embed.proj.weight", { DIM(VISION_HIDDEN), DIM(PATCH_VOLUME) },
-      .source_shape = { DIM(VISION_HIDDEN), DIM(CHANNELS), DIM(FRAMES), DIM(PATCH), DIM(PATCH) } },
+    { "patch.weight", "patch_embed.proj.weight", "vision.hidden, vision.channels*vision.frames*vision.patch*vision.patch",
+      .source_shape = "vision.hidden, vision.channels, vision.frames, vision.patch, vision.patch" },
     { NULL },
 };
 
-#define QKV_WEIGHT(i) "attn.qkv.weight", { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) }, \
-    { DIM(VISION_QKV), DIM(VISION_HIDDEN) }, THIRD(i, VISION_HIDDEN, VISION_HIDDEN)
-#define QKV_BIAS(i) "attn.qkv.bias", { DIM(VISION_HIDDEN) }, { DIM(VISION_QKV) }, \
-    THIRD_OF_VECTOR(i, VISION_HIDDEN)
+#define QKV_WEIGHT(i) "attn.qkv.weight", "vision.hidden, vision.hidden", \
+    "3*vision.hidden, vision.hidden", THIRD(i, "vision.hidden", "vision.hidden")
+#define QKV_BIAS(i) "attn.qkv.bias", "vision.hidden", "3*vision.hidden", \
+    THIRD_OF_VECTOR(i, "vision.hidden")
 
 #define VISION_ATTENTION                                                                        \
     { "attn.q.weight",   QKV_WEIGHT(0) },                                                       \
@@ -48,77 +48,77 @@ static const lvlm_row vision_stem[] = {
     { "attn.k.bias",     QKV_BIAS(1) },                                                         \
     { "attn.v.weight",   QKV_WEIGHT(2) },                                                       \
     { "attn.v.bias",     QKV_BIAS(2) },                                                         \
-    { "attn.out.weight", "attn.proj.weight", { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } },      \
-    { "attn.out.bias",   "attn.proj.bias",   { DIM(VISION_HIDDEN) } }
+    { "attn.out.weight", "attn.proj.weight", "vision.hidden, vision.hidden" },      \
+    { "attn.out.bias",   "attn.proj.bias",   "vision.hidden" }
 
 static const lvlm_row qwen2_vision_block[] = {
-    { "norm1.weight", "norm1.weight", { DIM(VISION_HIDDEN) } },
-    { "norm1.bias",   "norm1.bias",   { DIM(VISION_HIDDEN) } },
+    { "norm1.weight", "norm1.weight", "vision.hidden" },
+    { "norm1.bias",   "norm1.bias",   "vision.hidden" },
     VISION_ATTENTION,
-    { "norm2.weight",   "norm2.weight",   { DIM(VISION_HIDDEN) } },
-    { "norm2.bias",     "norm2.bias",     { DIM(VISION_HIDDEN) } },
-    { "mlp.fc1.weight", "mlp.fc1.weight", { DIM(VISION_MLP), DIM(VISION_HIDDEN) } },
-    { "mlp.fc1.bias",   "mlp.fc1.bias",   { DIM(VISION_MLP) } },
-    { "mlp.fc2.weight", "mlp.fc2.weight", { DIM(VISION_HIDDEN), DIM(VISION_MLP) } },
-    { "mlp.fc2.bias",   "mlp.fc2.bias",   { DIM(VISION_HIDDEN) } },
+    { "norm2.weight",   "norm2.weight",   "vision.hidden" },
+    { "norm2.bias",     "norm2.bias",     "vision.hidden" },
+    { "mlp.fc1.weight", "mlp.fc1.weight", "vision.mlp, vision.hidden" },
+    { "mlp.fc1.bias",   "mlp.fc1.bias",   "vision.mlp" },
+    { "mlp.fc2.weight", "mlp.fc2.weight", "vision.hidden, vision.mlp" },
+    { "mlp.fc2.bias",   "mlp.fc2.bias",   "vision.hidden" },
     { NULL },
 };
 
 static const lvlm_row qwen2_5_vision_block[] = {
-    { "norm1.weight", "norm1.weight", { DIM(VISION_HIDDEN) } },
+    { "norm1.weight", "norm1.weight", "vision.hidden" },
     VISION_ATTENTION,
-    { "norm2.weight",    "norm2.weight",         { DIM(VISION_HIDDEN) } },
-    { "mlp.gate.weight", "mlp.gate_proj.weight", { DIM(VISION_MLP), DIM(VISION_HIDDEN) } },
-    { "mlp.gate.bias",   "mlp.gate_proj.bias",   { DIM(VISION_MLP) } },
-    { "mlp.up.weight",   "mlp.up_proj.weight",   { DIM(VISION_MLP), DIM(VISION_HIDDEN) } },
-    { "mlp.up.bias",     "mlp.up_proj.bias",     { DIM(VISION_MLP) } },
-    { "mlp.down.weight", "mlp.down_proj.weight", { DIM(VISION_HIDDEN), DIM(VISION_MLP) } },
-    { "mlp.down.bias",   "mlp.down_proj.bias",   { DIM(VISION_HIDDEN) } },
+    { "norm2.weight",    "norm2.weight",         "vision.hidden" },
+    { "mlp.gate.weight", "mlp.gate_proj.weight", "vision.mlp, vision.hidden" },
+    { "mlp.gate.bias",   "mlp.gate_proj.bias",   "vision.mlp" },
+    { "mlp.up.weight",   "mlp.up_proj.weight",   "vision.mlp, vision.hidden" },
+    { "mlp.up.bias",     "mlp.up_proj.bias",     "vision.mlp" },
+    { "mlp.down.weight", "mlp.down_proj.weight", "vision.hidden, vision.mlp" },
+    { "mlp.down.bias",   "mlp.down_proj.bias",   "vision.hidden" },
     { NULL },
 };
 
 #define MERGER_LINEARS                                                                          \
-    { "fc1.weight",  "mlp.0.weight", { DIM(MERGED), DIM(MERGED) }, .connector = true },         \
-    { "fc1.bias",    "mlp.0.bias",   { DIM(MERGED) },              .connector = true },         \
-    { "fc2.weight",  "mlp.2.weight", { DIM(HIDDEN), DIM(MERGED) }, .connector = true },         \
-    { "fc2.bias",    "mlp.2.bias",   { DIM(HIDDEN) },              .connector = true }
+    { "fc1.weight",  "mlp.0.weight", "vision.merge*vision.merge*vision.hidden, vision.merge*vision.merge*vision.hidden", .connector = true },         \
+    { "fc1.bias",    "mlp.0.bias",   "vision.merge*vision.merge*vision.hidden",              .connector = true },         \
+    { "fc2.weight",  "mlp.2.weight", "text.hidden, vision.merge*vision.merge*vision.hidden", .connector = true },         \
+    { "fc2.bias",    "mlp.2.bias",   "text.hidden",              .connector = true }
 
 static const lvlm_row qwen2_merger[] = {
-    { "norm.weight", "ln_q.weight", { DIM(VISION_HIDDEN) } },
-    { "norm.bias",   "ln_q.bias",   { DIM(VISION_HIDDEN) } },
+    { "norm.weight", "ln_q.weight", "vision.hidden" },
+    { "norm.bias",   "ln_q.bias",   "vision.hidden" },
     MERGER_LINEARS,
     { NULL },
 };
 
 static const lvlm_row qwen2_5_merger[] = {
-    { "norm.weight", "ln_q.weight", { DIM(VISION_HIDDEN) } },
+    { "norm.weight", "ln_q.weight", "vision.hidden" },
     MERGER_LINEARS,
     { NULL },
 };
 
 static const lvlm_row text_stem[] = {
-    { "embed.weight", "embed_tokens.weight", { DIM(VOCAB), DIM(HIDDEN) }, .no_adapter = true },
+    { "embed.weight", "embed_tokens.weight", "text.vocab, text.hidden", .no_adapter = true },
     { NULL },
 };
 
 static const lvlm_row text_block[] = {
-    { "norm1.weight", "input_layernorm.weight", { DIM(HIDDEN) } },
+    { "norm1.weight", "input_layernorm.weight", "text.hidden" },
     ATTENTION_ROWS,
-    { "attn.q.bias",  "self_attn.q_proj.bias",  { DIM(Q_DIM) } },
-    { "attn.k.bias",  "self_attn.k_proj.bias",  { DIM(KV_DIM) } },
-    { "attn.v.bias",  "self_attn.v_proj.bias",  { DIM(KV_DIM) } },
-    { "norm2.weight", "post_attention_layernorm.weight", { DIM(HIDDEN) } },
+    { "attn.q.bias",  "self_attn.q_proj.bias",  "text.heads*text.head_dim" },
+    { "attn.k.bias",  "self_attn.k_proj.bias",  "text.kv_heads*text.head_dim" },
+    { "attn.v.bias",  "self_attn.v_proj.bias",  "text.kv_heads*text.head_dim" },
+    { "norm2.weight", "post_attention_layernorm.weight", "text.hidden" },
     MLP_ROWS,
     { NULL },
 };
 
 static const lvlm_row text_end[] = {
-    { "norm.weight", "norm.weight", { DIM(HIDDEN) } },
+    { "norm.weight", "norm.weight", "text.hidden" },
     { NULL },
 };
 
 static const lvlm_row text_head[] = {
-    { "weight", "weight", { DIM(VOCAB), DIM(HIDDEN) }, .tied_to = LVLM_EMBED_TABLE },
+    { "weight", "weight", "text.vocab, text.hidden", .tied_to = LVLM_EMBED_TABLE },
     { NULL },
 };
 

@@ -24,106 +24,106 @@ static const lvlm_root roots[] = {
 
 // clang-format off
 static const lvlm_row vision_stem[] = {
-    { "patch.weight", "conv1.weight", { DIM(VISION_HIDDEN), DIM(PATCH_DIM) },
-      .source_shape = { DIM(VISION_HIDDEN), DIM(CHANNELS), DIM(PATCH), DIM(PATCH) } },
-    { "positions.weight", "positional_embedding", { DIM(POSITIONS), DIM(VISION_HIDDEN) } },
-    { "norm_pre.weight",  "ln_pre.weight",        { DIM(VISION_HIDDEN) } },
-    { "norm_pre.bias",    "ln_pre.bias",          { DIM(VISION_HIDDEN) } },
+    { "patch.weight", "conv1.weight", "vision.hidden, vision.channels*vision.patch*vision.patch",
+      .source_shape = "vision.hidden, vision.channels, vision.patch, vision.patch" },
+    { "positions.weight", "positional_embedding", "vision.grid*vision.grid, vision.hidden" },
+    { "norm_pre.weight",  "ln_pre.weight",        "vision.hidden" },
+    { "norm_pre.bias",    "ln_pre.bias",          "vision.hidden" },
     { NULL },
 };
 
 /* Head by head: q, k, v of head 0, then of head 1, ... */
-#define IN_PROJ_WEIGHT(i) "attn.in_proj.weight", { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) },        \
-    { DIM(VISION_QKV), DIM(VISION_HIDDEN) },                                                        \
-    { { DIM(VISION_HEADS), DIM(THREE), DIM(VISION_HEAD_DIM), DIM(VISION_HIDDEN) }, 2, (i), { 0, 2, 3 } }
-#define IN_PROJ_BIAS(i) "attn.in_proj.bias", { DIM(VISION_HIDDEN) }, { DIM(VISION_QKV) },           \
-    { { DIM(VISION_HEADS), DIM(THREE), DIM(VISION_HEAD_DIM) }, 2, (i), { 0, 2 } }
+#define IN_PROJ_WEIGHT(i) "attn.in_proj.weight", "vision.hidden, vision.hidden",        \
+    "3*vision.hidden, vision.hidden",                                                        \
+    { "vision.heads, 3, vision.head_dim, vision.hidden", 2, (i), { 0, 2, 3 } }
+#define IN_PROJ_BIAS(i) "attn.in_proj.bias", "vision.hidden", "3*vision.hidden",           \
+    { "vision.heads, 3, vision.head_dim", 2, (i), { 0, 2 } }
 
 static const lvlm_row vision_block[] = {
-    { "norm1.weight",    "ln_1.weight",          { DIM(VISION_HIDDEN) } },
-    { "norm1.bias",      "ln_1.bias",            { DIM(VISION_HIDDEN) } },
+    { "norm1.weight",    "ln_1.weight",          "vision.hidden" },
+    { "norm1.bias",      "ln_1.bias",            "vision.hidden" },
     { "attn.q.weight",   IN_PROJ_WEIGHT(0) },
     { "attn.q.bias",     IN_PROJ_BIAS(0) },
     { "attn.k.weight",   IN_PROJ_WEIGHT(1) },
     { "attn.k.bias",     IN_PROJ_BIAS(1) },
     { "attn.v.weight",   IN_PROJ_WEIGHT(2) },
     { "attn.v.bias",     IN_PROJ_BIAS(2) },
-    { "attn.out.weight", "attn.out_proj.weight", { DIM(VISION_HIDDEN), DIM(VISION_HIDDEN) } },
-    { "attn.out.bias",   "attn.out_proj.bias",   { DIM(VISION_HIDDEN) } },
-    { "norm2.weight",    "ln_2.weight",          { DIM(VISION_HIDDEN) } },
-    { "norm2.bias",      "ln_2.bias",            { DIM(VISION_HIDDEN) } },
-    { "mlp.fc1.weight",  "mlp.c_fc.weight",      { DIM(VISION_MLP), DIM(VISION_HIDDEN) } },
-    { "mlp.fc1.bias",    "mlp.c_fc.bias",        { DIM(VISION_MLP) } },
-    { "mlp.fc2.weight",  "mlp.c_proj.weight",    { DIM(VISION_HIDDEN), DIM(VISION_MLP) } },
-    { "mlp.fc2.bias",    "mlp.c_proj.bias",      { DIM(VISION_HIDDEN) } },
+    { "attn.out.weight", "attn.out_proj.weight", "vision.hidden, vision.hidden" },
+    { "attn.out.bias",   "attn.out_proj.bias",   "vision.hidden" },
+    { "norm2.weight",    "ln_2.weight",          "vision.hidden" },
+    { "norm2.bias",      "ln_2.bias",            "vision.hidden" },
+    { "mlp.fc1.weight",  "mlp.c_fc.weight",      "vision.mlp, vision.hidden" },
+    { "mlp.fc1.bias",    "mlp.c_fc.bias",        "vision.mlp" },
+    { "mlp.fc2.weight",  "mlp.c_proj.weight",    "vision.hidden, vision.mlp" },
+    { "mlp.fc2.bias",    "mlp.c_proj.bias",      "vision.hidden" },
     { NULL },
 };
 
-#define POOL_WEIGHT(i) "attn_pool.attn.in_proj_weight", { DIM(CONNECTOR_HIDDEN), DIM(CONNECTOR_HIDDEN) }, \
-    { DIM(CONNECTOR_QKV), DIM(CONNECTOR_HIDDEN) }, THIRD(i, CONNECTOR_HIDDEN, CONNECTOR_HIDDEN)
-#define POOL_BIAS(i) "attn_pool.attn.in_proj_bias", { DIM(CONNECTOR_HIDDEN) }, { DIM(CONNECTOR_QKV) },    \
-    THIRD_OF_VECTOR(i, CONNECTOR_HIDDEN)
+#define POOL_WEIGHT(i) "attn_pool.attn.in_proj_weight", "connector.hidden, connector.hidden", \
+    "3*connector.hidden, connector.hidden", THIRD(i, "connector.hidden", "connector.hidden")
+#define POOL_BIAS(i) "attn_pool.attn.in_proj_bias", "connector.hidden", "3*connector.hidden",    \
+    THIRD_OF_VECTOR(i, "connector.hidden")
 
 static const lvlm_row resampler[] = {
-    { "kv.weight",        "attn_pool.kv_proj.weight",   { DIM(CONNECTOR_HIDDEN), DIM(VISION_HIDDEN) },
+    { "kv.weight",        "attn_pool.kv_proj.weight",   "connector.hidden, vision.hidden",
       .connector = true, .not_square = true },
-    { "queries",          "attn_pool.query",            { DIM(QUERIES), DIM(CONNECTOR_HIDDEN) } },
-    { "positions.weight", "attn_pool.pos_embed",        { DIM(QUERIES), DIM(CONNECTOR_HIDDEN) } },
-    { "norm_q.weight",    "attn_pool.ln_q.weight",      { DIM(CONNECTOR_HIDDEN) } },
-    { "norm_q.bias",      "attn_pool.ln_q.bias",        { DIM(CONNECTOR_HIDDEN) } },
-    { "norm_kv.weight",   "attn_pool.ln_kv.weight",     { DIM(CONNECTOR_HIDDEN) } },
-    { "norm_kv.bias",     "attn_pool.ln_kv.bias",       { DIM(CONNECTOR_HIDDEN) } },
+    { "queries",          "attn_pool.query",            "connector.queries, connector.hidden" },
+    { "positions.weight", "attn_pool.pos_embed",        "connector.queries, connector.hidden" },
+    { "norm_q.weight",    "attn_pool.ln_q.weight",      "connector.hidden" },
+    { "norm_q.bias",      "attn_pool.ln_q.bias",        "connector.hidden" },
+    { "norm_kv.weight",   "attn_pool.ln_kv.weight",     "connector.hidden" },
+    { "norm_kv.bias",     "attn_pool.ln_kv.bias",       "connector.hidden" },
     { "attn.q.weight",    POOL_WEIGHT(0),               .connector = true },
     { "attn.q.bias",      POOL_BIAS(0),                 .connector = true },
     { "attn.k.weight",    POOL_WEIGHT(1),               .connector = true },
     { "attn.k.bias",      POOL_BIAS(1),                 .connector = true },
     { "attn.v.weight",    POOL_WEIGHT(2),               .connector = true },
     { "attn.v.bias",      POOL_BIAS(2),                 .connector = true },
-    { "attn.out.weight",  "attn_pool.attn.out_proj.weight", { DIM(CONNECTOR_HIDDEN), DIM(CONNECTOR_HIDDEN) },
+    { "attn.out.weight",  "attn_pool.attn.out_proj.weight", "connector.hidden, connector.hidden",
       .connector = true, .no_adapter = true },
-    { "attn.out.bias",    "attn_pool.attn.out_proj.bias",   { DIM(CONNECTOR_HIDDEN) }, .connector = true },
-    { "norm_out.weight",  "ln_post.weight",             { DIM(CONNECTOR_HIDDEN) } },
-    { "norm_out.bias",    "ln_post.bias",               { DIM(CONNECTOR_HIDDEN) } },
+    { "attn.out.bias",    "attn_pool.attn.out_proj.bias",   "connector.hidden", .connector = true },
+    { "norm_out.weight",  "ln_post.weight",             "connector.hidden" },
+    { "norm_out.bias",    "ln_post.bias",               "connector.hidden" },
     /* y = x P in the source: [in, out], and square, so shapes cannot show it */
-    { "proj.weight",      "proj",                       { DIM(HIDDEN), DIM(CONNECTOR_HIDDEN) },
-      { DIM(CONNECTOR_HIDDEN), DIM(HIDDEN) },
-      { { DIM(CONNECTOR_HIDDEN), DIM(HIDDEN) }, 0, 0, { 1, 0 } }, .connector = true },
+    { "proj.weight",      "proj",                       "text.hidden, connector.hidden",
+      "connector.hidden, text.hidden",
+      { "connector.hidden, text.hidden", 0, 0, { 1, 0 } }, .connector = true },
     { NULL },
 };
 
 static const lvlm_row text_stem[] = {
-    { "embed.weight", "wte.weight", { DIM(VOCAB), DIM(HIDDEN) }, .no_adapter = true },
+    { "embed.weight", "wte.weight", "text.vocab, text.hidden", .no_adapter = true },
     { NULL },
 };
 
-#define C_ATTN_WEIGHT(i) "attn.c_attn.weight", { DIM(Q_DIM), DIM(HIDDEN) }, { DIM(QKV_DIM), DIM(HIDDEN) }, \
-    THIRD(i, Q_DIM, HIDDEN)
-#define C_ATTN_BIAS(i) "attn.c_attn.bias", { DIM(Q_DIM) }, { DIM(QKV_DIM) }, THIRD_OF_VECTOR(i, Q_DIM)
+#define C_ATTN_WEIGHT(i) "attn.c_attn.weight", "text.heads*text.head_dim, text.hidden", "3*text.heads*text.head_dim, text.hidden", \
+    THIRD(i, "text.heads*text.head_dim", "text.hidden")
+#define C_ATTN_BIAS(i) "attn.c_attn.bias", "text.heads*text.head_dim", "3*text.heads*text.head_dim", THIRD_OF_VECTOR(i, "text.heads*text.head_dim")
 
 /* w2 is the gate and w1 is up: the reverse of LLaMA's names. */
 static const lvlm_row text_block[] = {
-    { "norm1.weight",    "ln_1.weight",        { DIM(HIDDEN) } },
+    { "norm1.weight",    "ln_1.weight",        "text.hidden" },
     { "attn.q.weight",   C_ATTN_WEIGHT(0) },
     { "attn.q.bias",     C_ATTN_BIAS(0) },
     { "attn.k.weight",   C_ATTN_WEIGHT(1) },
     { "attn.k.bias",     C_ATTN_BIAS(1) },
     { "attn.v.weight",   C_ATTN_WEIGHT(2) },
     { "attn.v.bias",     C_ATTN_BIAS(2) },
-    { "attn.out.weight", "attn.c_proj.weight", { DIM(HIDDEN), DIM(Q_DIM) } },
-    { "norm2.weight",    "ln_2.weight",        { DIM(HIDDEN) } },
-    { "mlp.gate.weight", "mlp.w2.weight",      { DIM(MLP), DIM(HIDDEN) } },
-    { "mlp.up.weight",   "mlp.w1.weight",      { DIM(MLP), DIM(HIDDEN) } },
-    { "mlp.down.weight", "mlp.c_proj.weight",  { DIM(HIDDEN), DIM(MLP) } },
+    { "attn.out.weight", "attn.c_proj.weight", "text.hidden, text.heads*text.head_dim" },
+    { "norm2.weight",    "ln_2.weight",        "text.hidden" },
+    { "mlp.gate.weight", "mlp.w2.weight",      "text.mlp, text.hidden" },
+    { "mlp.up.weight",   "mlp.w1.weight",      "text.mlp, text.hidden" },
+    { "mlp.down.weight", "mlp.c_proj.weight",  "text.hidden, text.mlp" },
     { NULL },
 };
 
 static const lvlm_row text_end[] = {
-    { "norm.weight", "ln_f.weight", { DIM(HIDDEN) } },
+    { "norm.weight", "ln_f.weight", "text.hidden" },
     { NULL },
 };
 
 static const lvlm_row text_head[] = {
-    { "weight", "weight", { DIM(VOCAB), DIM(HIDDEN) } },
+    { "weight", "weight", "text.vocab, text.hidden" },
     { NULL },
 };
 

@@ -57,7 +57,6 @@ typedef struct transformer_block {
 
 /* What blocks have: bits for transformer_bind. */
 enum {
-    BLOCK_IN_TOWER = 1, /* its sizes are those of vision.* settings, else text.* */
     BLOCK_QKV_BIASES = 2,
     BLOCK_OUT_BIAS = 4,
     BLOCK_MLP_BIASES = 8,

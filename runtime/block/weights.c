@@ -37,21 +37,13 @@ static int find_source(const lvlm_target **out, const lvlm_manifest *manifest,
     return 0;
 }
 
-static int check_shape(const lvlm_target *target, const weight_row *row,
-                       const lvlm_manifest *manifest, const char *name, lvlm_error *err)
+static int check_shape(const lvlm_target *target, const char *name, lvlm_error *err)
 {
-    lvlm_shape expected;
     char want[LVLM_SHAPE_TEXT], got[LVLM_SHAPE_TEXT];
-    FAIL_IF(!lvlm_dims_shape(&expected, row->shape, manifest->config), err,
-            LVLM_EFORMAT, "tensor '%s': the configuration does not say its shape",
-            name);
     FAIL_IF(target->wrong_shape, err, LVLM_EFORMAT,
             "tensor '%s': shape %s, expected %s", name,
             lvlm_shape_text(got, &target->source->shape),
             lvlm_shape_text(want, &target->source_shape));
-    FAIL_IF(!lvlm_shape_equal(&target->shape, &expected), err, LVLM_EFORMAT,
-            "tensor '%s': shape %s, expected %s", name,
-            lvlm_shape_text(got, &target->shape), lvlm_shape_text(want, &expected));
     return 0;
 }
 
@@ -92,7 +84,7 @@ static int bind_row(weights *w, void *field, const weight_row *row, const char *
     const lvlm_target *target = NULL;
     TRY(find_source(&target, w->manifest, name, err));
     if (target == NULL) return 0; /* the field stays absent */
-    TRY(check_shape(target, row, w->manifest, name, err));
+    TRY(check_shape(target, name, err));
     TRY(check_data(target, w->manifest, name, err));
     /* an adapter belongs to the weight of that name, tied or not */
     const lvlm_target *const named = lvlm_manifest_find(w->manifest, name);

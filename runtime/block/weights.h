@@ -1,8 +1,9 @@
-/* weights.h - a part's weights: one table of name, shape and field.
+/* weights.h - a part's weights: which tensor goes into which field. Their shapes are in
+ * the family's table (family.h).
  *
  *   static const weight_row rows[] = {
- *       { "norm1.weight", { LVLM_DIM_HIDDEN }, WEIGHT_FIELD(block, norm1) },
- *       { "fc1.weight", { LVLM_DIM_MLP, LVLM_DIM_HIDDEN }, WEIGHT_FIELD(block, fc1) },
+ *       { "norm1.weight", WEIGHT_FIELD(block, norm1) },
+ *       { "fc1.weight", WEIGHT_FIELD(block, fc1) },
  *       WEIGHT_END };
  *
  * The field's type says how it is kept: a weight_matrix stays in the mapped file in its
@@ -58,8 +59,7 @@ void norm_backward(real *dx, const real *dy, const real *x, const norm_layer *no
 typedef enum weight_kind { WEIGHT_MATRIX, WEIGHT_VECTOR } weight_kind;
 
 typedef struct weight_row {
-    const char *name;                   /* after the prefix; NULL ends the table */
-    unsigned char shape[LVLM_ROW_DIMS]; /* lvlm_dim */
+    const char *name; /* after the prefix; NULL ends the table */
     weight_kind kind;
     size_t offset;
     unsigned when; /* bits that the model must have for the row to exist; 0: always */
@@ -71,7 +71,7 @@ typedef struct weight_row {
     _Generic(((type *)0)->field,                                                      \
              weight_matrix: WEIGHT_MATRIX, weight_vector: WEIGHT_VECTOR),                \
     offsetof(type, field), (bits)
-#define WEIGHT_END { NULL, { 0 }, WEIGHT_MATRIX, 0, 0 }
+#define WEIGHT_END { NULL, WEIGHT_MATRIX, 0, 0 }
 // clang-format on
 
 typedef struct weights {

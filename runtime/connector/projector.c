@@ -61,30 +61,23 @@ static const config_row merger_settings[] = {
 };
 
 // clang-format off
-#define HIDDEN LVLM_DIM_HIDDEN
-#define INNER LVLM_DIM_CONNECTOR_HIDDEN
-#define MERGED LVLM_DIM_MERGED
 #define WHEN(bits, field) WEIGHT_FIELD_WHEN(projector, field, bits)
 
 static const weight_row rows[] = {
-    { "proj.weight", { HIDDEN, LVLM_DIM_VISION_OUT },  WHEN(LINEAR, fc2_w) },
-    { "proj.bias",   { HIDDEN },                       WHEN(LINEAR | BIASES, fc2_b) },
-    { "fc1.weight",  { INNER, LVLM_DIM_VISION_OUT },   WHEN(MLP, fc1_w) },
-    { "fc1.bias",    { INNER },                        WHEN(MLP | BIASES, fc1_b) },
-    { "fc2.weight",  { HIDDEN, INNER },                WHEN(MLP, fc2_w) },
-    { "fc2.bias",    { HIDDEN },                       WHEN(MLP | BIASES, fc2_b) },
-    { "norm.weight", { LVLM_DIM_VISION_HIDDEN },       WHEN(MERGER, norm.w) },
-    { "norm.bias",   { LVLM_DIM_VISION_HIDDEN },       WHEN(MERGER | NORM_BIAS, norm.b) },
-    { "fc1.weight",  { MERGED, MERGED },               WHEN(MERGER, fc1_w) },
-    { "fc1.bias",    { MERGED },                       WHEN(MERGER | BIASES, fc1_b) },
-    { "fc2.weight",  { HIDDEN, MERGED },               WHEN(MERGER, fc2_w) },
-    { "fc2.bias",    { HIDDEN },                       WHEN(MERGER | BIASES, fc2_b) },
+    { "proj.weight", WHEN(LINEAR, fc2_w) },
+    { "proj.bias",   WHEN(LINEAR | BIASES, fc2_b) },
+    { "fc1.weight",  WHEN(MLP, fc1_w) },
+    { "fc1.bias",    WHEN(MLP | BIASES, fc1_b) },
+    { "fc2.weight",  WHEN(MLP, fc2_w) },
+    { "fc2.bias",    WHEN(MLP | BIASES, fc2_b) },
+    { "norm.weight", WHEN(MERGER, norm.w) },
+    { "norm.bias",   WHEN(MERGER | NORM_BIAS, norm.b) },
+    { "fc1.weight",  WHEN(MERGER, fc1_w) },
+    { "fc1.bias",    WHEN(MERGER | BIASES, fc1_b) },
+    { "fc2.weight",  WHEN(MERGER, fc2_w) },
+    { "fc2.bias",    WHEN(MERGER | BIASES, fc2_b) },
     WEIGHT_END,
 };
-
-#undef HIDDEN
-#undef INNER
-#undef MERGED
 // clang-format on
 
 /* ---- life ----------------------------------------------------------------------- */

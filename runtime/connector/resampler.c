@@ -44,32 +44,29 @@ static const config_row config_rows[] = {
 };
 
 // clang-format off
-#define D LVLM_DIM_CONNECTOR_HIDDEN
 #define FIELD(field) WEIGHT_FIELD(resampler, field)
 
 static const weight_row rows[] = {
-    { "kv.weight",        { D, LVLM_DIM_VISION_HIDDEN }, FIELD(kv_w) },
-    { "queries",          { LVLM_DIM_QUERIES, D },       FIELD(query) },
-    { "positions.weight", { LVLM_DIM_QUERIES, D },       FIELD(positions) },
-    { "norm_q.weight",    { D },                         FIELD(norm_q.w) },
-    { "norm_q.bias",      { D },                         FIELD(norm_q.b) },
-    { "norm_kv.weight",   { D },                         FIELD(norm_kv.w) },
-    { "norm_kv.bias",     { D },                         FIELD(norm_kv.b) },
-    { "attn.q.weight",    { D, D },                      FIELD(q_w) },
-    { "attn.q.bias",      { D },                         FIELD(q_b) },
-    { "attn.k.weight",    { D, D },                      FIELD(k_w) },
-    { "attn.k.bias",      { D },                         FIELD(k_b) },
-    { "attn.v.weight",    { D, D },                      FIELD(v_w) },
-    { "attn.v.bias",      { D },                         FIELD(v_b) },
-    { "attn.out.weight",  { D, D },                      FIELD(o_w) },
-    { "attn.out.bias",    { D },                         FIELD(o_b) },
-    { "norm_out.weight",  { D },                         FIELD(norm_out.w) },
-    { "norm_out.bias",    { D },                         FIELD(norm_out.b) },
-    { "proj.weight",      { LVLM_DIM_HIDDEN, D },        FIELD(proj_w) },
+    { "kv.weight",        FIELD(kv_w) },
+    { "queries",          FIELD(query) },
+    { "positions.weight", FIELD(positions) },
+    { "norm_q.weight",    FIELD(norm_q.w) },
+    { "norm_q.bias",      FIELD(norm_q.b) },
+    { "norm_kv.weight",   FIELD(norm_kv.w) },
+    { "norm_kv.bias",     FIELD(norm_kv.b) },
+    { "attn.q.weight",    FIELD(q_w) },
+    { "attn.q.bias",      FIELD(q_b) },
+    { "attn.k.weight",    FIELD(k_w) },
+    { "attn.k.bias",      FIELD(k_b) },
+    { "attn.v.weight",    FIELD(v_w) },
+    { "attn.v.bias",      FIELD(v_b) },
+    { "attn.out.weight",  FIELD(o_w) },
+    { "attn.out.bias",    FIELD(o_b) },
+    { "norm_out.weight",  FIELD(norm_out.w) },
+    { "norm_out.bias",    FIELD(norm_out.b) },
+    { "proj.weight",      FIELD(proj_w) },
     WEIGHT_END,
 };
-
-#undef D
 // clang-format on
 
 /* Memory of one pass: N images of P patches, R = N P rows. */

@@ -36,7 +36,6 @@ typedef struct decoder_config {
     transformer_config block;
     size_t layers;
     size_t embed_rows; /* of the table of word vectors */
-    size_t own_rows;   /* the same where the head has another number of rows, else 0 */
     int64_t pad;       /* its row gets no gradient from lookups; -1: there is none */
     decoder_rope rope;
     size_t sliding_window;   /* in even blocks; 0: none, or not in force */

@@ -17,7 +17,6 @@ static const config_row config_rows[] = {
     CONFIG("text.mlp", decoder_config, block.mlp),
     CONFIG("text.vocab", decoder_config, embed_rows),
     CONFIG_MAYBE("text.embed_rows", decoder_config, embed_rows), /* where they differ */
-    CONFIG_MAYBE("text.embed_rows", decoder_config, own_rows),
     CONFIG("text.norm_eps", decoder_config, block.norm.eps),
     CONFIG("text.norm_offset", decoder_config, block.norm.offset),
     CONFIG("text.rope_theta", decoder_config, rope.theta),
@@ -54,18 +53,11 @@ static const char *const embed_scale_words[] = {
     NULL,
 };
 
-enum { HEAD_ROWS = 1, OWN_ROWS = 2 };
-
-#define TEXT(bits, field) WEIGHT_FIELD_WHEN(decoder, field, bits)
-
-// clang-format off
 static const weight_row decoder_rows[] = {
-    { "embed.weight", { LVLM_DIM_VOCAB, LVLM_DIM_HIDDEN },      TEXT(HEAD_ROWS, embed) },
-    { "embed.weight", { LVLM_DIM_EMBED_ROWS, LVLM_DIM_HIDDEN }, TEXT(OWN_ROWS, embed) },
-    { "norm.weight",  { LVLM_DIM_HIDDEN },                      TEXT(0, norm.w) },
+    { "embed.weight", WEIGHT_FIELD(decoder, embed) },
+    { "norm.weight", WEIGHT_FIELD(decoder, norm.w) },
     WEIGHT_END,
 };
-// clang-format on
 
 static int check_config(const decoder_config *c, lvlm_error *err)
 {
@@ -173,8 +165,7 @@ int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *refer
 int decoder_bind(decoder *text, weights *w, lvlm_error *err)
 {
     const decoder_config *const c = &text->config;
-    TRY(weights_bind(w, text, decoder_rows, c->own_rows > 0 ? OWN_ROWS : HEAD_ROWS,
-                     "text.", err));
+    TRY(weights_bind(w, text, decoder_rows, 0, "text.", err));
     text->first = text->embed.grad != NULL ? 0 : c->layers;
     for (size_t i = 0; i < c->layers; i++) {
         const size_t before = w->n_trained;

@@ -24,7 +24,7 @@ static const config_row config_rows[] = {
 };
 
 static const weight_row rows[] = {
-    { "weight", { LVLM_DIM_VOCAB, LVLM_DIM_HIDDEN }, WEIGHT_FIELD(text_head, weight) },
+    { "weight", WEIGHT_FIELD(text_head, weight) },
     WEIGHT_END,
 };
 

@@ -46,12 +46,11 @@ typedef struct plain {
 
 enum {
     CLASS_ROW = 1,
-    NO_CLASS_ROW = 2,
-    PATCH_BIAS = 4,
-    NORM_PRE = 8,
-    NORM = 16,
-    SIGLIP = NO_CLASS_ROW | PATCH_BIAS | NORM,
-    OPENCLIP = NO_CLASS_ROW | NORM_PRE,
+    PATCH_BIAS = 2,
+    NORM_PRE = 4,
+    NORM = 8,
+    SIGLIP = PATCH_BIAS | NORM,
+    OPENCLIP = NORM_PRE,
     CLIP = CLASS_ROW | NORM_PRE,
 };
 
@@ -64,24 +63,20 @@ static const config_row config_rows[] = {
 };
 
 // clang-format off
-#define C LVLM_DIM_VISION_HIDDEN
 #define ALWAYS(field) WEIGHT_FIELD(plain, field)
 #define WHEN(bits, field) WEIGHT_FIELD_WHEN(plain, field, bits)
 
 static const weight_row rows[] = {
-    { "class",            { C },                           WHEN(CLASS_ROW, class_row) },
-    { "patch.weight",     { C, LVLM_DIM_PATCH_DIM },       ALWAYS(patch_w) },
-    { "patch.bias",       { C },                           WHEN(PATCH_BIAS, patch_b) },
-    { "positions.weight", { LVLM_DIM_POSITIONS, C },       WHEN(NO_CLASS_ROW, positions) },
-    { "positions.weight", { LVLM_DIM_CLASS_POSITIONS, C }, WHEN(CLASS_ROW, positions) },
-    { "norm_pre.weight",  { C },                           WHEN(NORM_PRE, norm_pre.w) },
-    { "norm_pre.bias",    { C },                           WHEN(NORM_PRE, norm_pre.b) },
-    { "norm.weight",      { C },                           WHEN(NORM, norm.w) },
-    { "norm.bias",        { C },                           WHEN(NORM, norm.b) },
+    { "class",            WHEN(CLASS_ROW, class_row) },
+    { "patch.weight",     ALWAYS(patch_w) },
+    { "patch.bias",       WHEN(PATCH_BIAS, patch_b) },
+    { "positions.weight", ALWAYS(positions) },
+    { "norm_pre.weight",  WHEN(NORM_PRE, norm_pre.w) },
+    { "norm_pre.bias",    WHEN(NORM_PRE, norm_pre.b) },
+    { "norm.weight",      WHEN(NORM, norm.w) },
+    { "norm.bias",        WHEN(NORM, norm.b) },
     WEIGHT_END,
 };
-
-#undef C
 // clang-format on
 
 static const char blocks[] = "vision.blocks."; /* of weights and of stages */

@@ -45,9 +45,7 @@ static const config_row config_rows[] = {
 };
 
 static const weight_row rows[] = {
-    { "patch.weight",
-      { LVLM_DIM_VISION_HIDDEN, LVLM_DIM_PATCH_VOLUME },
-      WEIGHT_FIELD(qwen2, patch_w) },
+    { "patch.weight", WEIGHT_FIELD(qwen2, patch_w) },
     WEIGHT_END,
 };
 

@@ -22,31 +22,24 @@ static const config_row config_rows[] = {
 };
 
 // clang-format off
-#define C LVLM_DIM_VISION_HIDDEN
-#define IDS LVLM_DIM_ASPECTS
-#define T LVLM_DIM_TILES
 #define TOWER(field) WEIGHT_FIELD(tiles, field)
 
 static const weight_row rows[] = {
-    { "class",            { C },                                 TOWER(class_row) },
-    { "patch.weight",     { C, LVLM_DIM_PATCH_DIM },             TOWER(patch_w) },
-    { "positions.gate",   { LVLM_DIM_ONE },                      TOWER(gate) },
-    { "positions.weight", { LVLM_DIM_CLASS_POSITIONS, C },       TOWER(positions) },
-    { "positions.tiles",  { IDS, T, LVLM_DIM_CLASS_POSITIONS, C }, TOWER(tables) },
-    { "pre_tile.gate",    { LVLM_DIM_ONE },                      TOWER(pre_gate) },
-    { "pre_tile.weight",  { IDS, T, C },                         TOWER(pre) },
-    { "norm_pre.weight",  { C },                                 TOWER(norm_pre.w) },
-    { "norm_pre.bias",    { C },                                 TOWER(norm_pre.b) },
-    { "norm_post.weight", { C },                                 TOWER(norm_post.w) },
-    { "norm_post.bias",   { C },                                 TOWER(norm_post.b) },
-    { "post_tile.gate",   { LVLM_DIM_ONE },                      TOWER(post_gate) },
-    { "post_tile.weight", { IDS, T, C },                         TOWER(post) },
+    { "class",            TOWER(class_row) },
+    { "patch.weight",     TOWER(patch_w) },
+    { "positions.gate",   TOWER(gate) },
+    { "positions.weight", TOWER(positions) },
+    { "positions.tiles",  TOWER(tables) },
+    { "pre_tile.gate",    TOWER(pre_gate) },
+    { "pre_tile.weight",  TOWER(pre) },
+    { "norm_pre.weight",  TOWER(norm_pre.w) },
+    { "norm_pre.bias",    TOWER(norm_pre.b) },
+    { "norm_post.weight", TOWER(norm_post.w) },
+    { "norm_post.bias",   TOWER(norm_post.b) },
+    { "post_tile.gate",   TOWER(post_gate) },
+    { "post_tile.weight", TOWER(post) },
     WEIGHT_END,
 };
-
-#undef C
-#undef IDS
-#undef T
 // clang-format on
 
 static const char blocks[] = "vision.blocks."; /* of weights and of stages */

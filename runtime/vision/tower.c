@@ -45,7 +45,7 @@ int tower_bind(transformer_block *blocks, size_t n, weights *w,
                const transformer_config *config, unsigned has, const char *prefix,
                lvlm_error *err)
 {
-    has |= BLOCK_IN_TOWER | BLOCK_MLP_BIASES;
+    has |= BLOCK_MLP_BIASES;
     for (size_t i = 0; i < n; i++)
         TRY(transformer_bind(&blocks[i], w, config, has, prefix, i, err));
     return 0;

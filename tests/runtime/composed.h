@@ -44,7 +44,7 @@ static inline void composed_target(synthetic *out, const lvlm_target *from,
     lvlm_target *const t = &m->targets[m->n_targets++];
     *t = *from;
     t->name = lvlm_arena_strndup(&out->arena, from->name, strlen(from->name));
-    const bool said = lvlm_dims_shape(&t->shape, t->row->shape, m->config);
+    const bool said = lvlm_shape_resolve(&t->shape, t->row->shape, m->config);
     assert(said && t->name != NULL);
     (void)said;
     t->wrong_shape = false;

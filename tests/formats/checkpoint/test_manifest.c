@@ -31,7 +31,7 @@ static void families_have_complete_tables(void **state)
         for (const lvlm_section *s = (*f)->sections; s->native != NULL; s++) {
             assert_true((strstr(s->native, "{i}") != NULL) == (s->count != NULL));
             for (const lvlm_row *row = s->rows; row->native != NULL; row++)
-                assert_true(row->shape[0] != LVLM_DIM_NONE);
+                assert_non_null(row->shape);
         }
         for (const lvlm_projection *p = (*f)->projections; p->role != NULL; p++)
             assert_true(p->equation != NULL && p->what != NULL && p->missing != NULL);
@@ -522,10 +522,11 @@ static void expect_problem(const char *from, const char *to, size_t n_problems,
 static void manifest_names_a_misshapen_tensor(void **state)
 {
     (void)state;
-    expect_problem("self_attn.k_proj.weight\":{\"dtype\":\"F32\",\"shape\":[6,12]",
-                   "self_attn.k_proj.weight\":{\"dtype\":\"F32\",\"shape\":[12,6]", 1,
-                   "self_attn.k_proj.weight': expected [kv_dim, hidden] = [6, 12], got "
-                   "[12, 6], for text.blocks.0.attn.k.weight");
+    expect_problem(
+        "self_attn.k_proj.weight\":{\"dtype\":\"F32\",\"shape\":[6,12]",
+        "self_attn.k_proj.weight\":{\"dtype\":\"F32\",\"shape\":[12,6]", 1,
+        "self_attn.k_proj.weight': expected [text.kv_heads*text.head_dim, text.hidden] "
+        "= [6, 12], got [12, 6], for text.blocks.0.attn.k.weight");
 }
 
 static void manifest_names_missing_and_unknown_with_the_nearest(void **state)
@@ -534,7 +535,7 @@ static void manifest_names_missing_and_unknown_with_the_nearest(void **state)
     expect_problem("multi_modal_projector.linear.bias",
                    "multi_modal_projector.linear.bia_", 2,
                    "tensor 'multi_modal_projector.linear.bias' is missing: expected "
-                   "[hidden] = [12], for connector.proj.bias");
+                   "[text.hidden] = [12], for connector.proj.bias");
     expect_problem("language_model.model.norm.weight",
                    "language_model.model.nxrm.weight", 2,
                    "tensor 'language_model.model.norm.weight' is missing");
