@@ -9,20 +9,11 @@
 
 #include "runtime/model.h"
 #include "tests/replay/converted.h"
+#include "tests/support/fixtures.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/scratch.h"
 
 #define BAND 1e-7 /* observed 1.0e-8 */
-
-/* Fixtures, and how many linear maps there are: those that the library has as modules,
- * the output layer among them. */
-static const struct {
-    const char *fixture;
-    size_t n_modules;
-} cases[] = {
-    { "paligemma-odd", 15 },  { "paligemma2-odd", 15 }, { "qwen2_vl-odd", 25 },
-    { "qwen2_5_vl-odd", 37 }, { "qwen_vl-odd", 15 },    { "mllama-odd", 73 },
-};
 
 typedef struct probe {
     lvlm_model *model;
@@ -50,7 +41,7 @@ static double check(probe *p, void *values, const void *gradient, size_t n)
     return error;
 }
 
-static void check_all(probe *p, const char *fixture, size_t n_modules)
+static void check_all(probe *p, const char *name, size_t n_modules)
 {
     const lvlm_manifest *const m = lvlm_model_manifest(p->model);
     lvlm_factors f;
@@ -73,14 +64,14 @@ static void check_all(probe *p, const char *fixture, size_t n_modules)
         (void)loss_of(p);
         const double b = check(p, f.b, f.db, f.b_numel);
         if (!(a <= BAND && b <= BAND))
-            fail_msg("%s: module %zu: A %.2e, B %.2e", fixture, i, a, b);
+            fail_msg("%s: module %zu: A %.2e, B %.2e", name, i, a, b);
         worst = a > worst ? a : worst;
         worst = b > worst ? b : worst;
     }
     assert_false(lvlm_model_factors(p->model, &f, n_modules));
     for (size_t i = 0; i < m->n_targets; i++) /* the base is frozen */
         assert_false(lvlm_model_gradient(p->model, &none, m->targets[i].name));
-    if (getenv("LVLM_TEST_SHOW") != NULL) print_message("%s: %.2g\n", fixture, worst);
+    if (getenv("LVLM_TEST_SHOW") != NULL) print_message("%s: %.2g\n", name, worst);
 }
 
 /* A pair of rank 2 beside every linear map. */
@@ -93,24 +84,24 @@ static void adapt_everything(lvlm_adapter *x, const lvlm_manifest *m, double dro
         if (x->modules.at[i].linear) lvlm_adapter_add(x, &x->modules.at[i]);
 }
 
-static void check_fixture(scratch *s, const char *fixture, size_t n_modules,
-                          double dropout)
+static void check_fixture(scratch *s, const fixture *f, double dropout)
 {
     const char *const native = scratch_path(s, "model.lvlm");
-    char path[SCRATCH_PATH];
     lvlm_checkpoint *cp = NULL, *golden = NULL;
     lvlm_manifest manifest;
     lvlm_adapter adapter;
     lvlm_model *model = NULL;
     lvlm_error err;
-    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/model", fixture);
-    native_convert(path, native);
-    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/golden.safetensors", fixture);
+    uint64_t n_modules;
+    native_convert(f->model, native);
     if (lvlm_manifest_open(&manifest, &cp, native, NULL, &err) < 0 ||
-        lvlm_checkpoint_open(&golden, path, NULL, &err) < 0)
+        lvlm_checkpoint_open(&golden, f->golden, NULL, &err) < 0)
         fail_msg("%s", err.text);
     adapt_everything(&adapter, &manifest, dropout);
-    assert_int_equal(adapter.n, n_modules);
+    assert_true(lvlm_json_u64(&n_modules, lvlm_json_get(f->expected, "linear_maps")));
+    if (adapter.n != n_modules)
+        fail_msg("%s: %zu linear maps, expected.json says %zu", f->name, adapter.n,
+                 (size_t)n_modules);
     const lvlm_model_options options = { .compute = LVLM_COMPUTE_F64,
                                          .threads = 1,
                                          .adapter = &adapter };
@@ -118,7 +109,7 @@ static void check_fixture(scratch *s, const char *fixture, size_t n_modules,
         fail_msg("%s", err.text);
     lvlm_model_set_noise(model, 5);
     probe p = { model, golden };
-    check_all(&p, fixture, n_modules);
+    check_all(&p, f->name, adapter.n);
     lvlm_model_free(model);
     lvlm_adapter_free(&adapter);
     lvlm_manifest_free(&manifest);
@@ -126,13 +117,21 @@ static void check_fixture(scratch *s, const char *fixture, size_t n_modules,
     lvlm_checkpoint_close(cp);
 }
 
+/* Of the main fixtures; every other one with dropout. */
 static void every_gradient_is_the_slope_of_the_loss(void **state)
 {
     scratch scratch_dir, *const s = &scratch_dir;
+    fixtures all;
+    double dropout = 0.2;
     (void)state;
     scratch_make(s);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        check_fixture(s, cases[i].fixture, cases[i].n_modules, i % 2 == 0 ? 0.2 : 0);
+    fixtures_open(&all);
+    for (size_t i = 0; i < all.n; i++) {
+        if (!all.at[i].is_main) continue;
+        check_fixture(s, &all.at[i], dropout);
+        dropout = 0.2 - dropout;
+    }
+    fixtures_close(&all);
     scratch_remove(s);
 }
 

@@ -10,11 +10,10 @@
 #include "runtime/prepare/prompt/prompt_inputs.h"
 #include "tests/replay/converted.h"
 #include "tests/runtime/prepare/prompt_cases.h"
+#include "tests/support/fixtures.h"
 #include "tests/support/scratch.h"
 
-static const char *const families[] = { "mllama",     "paligemma", "paligemma2",
-                                        "qwen2_5_vl", "qwen2_vl",  "qwen_vl" };
-enum { N_FAMILIES = sizeof families / sizeof families[0], MOST = 64 };
+enum { MOST = 64 };
 
 /* What was said. */
 typedef struct heard {
@@ -126,11 +125,14 @@ static size_t run_family(scratch *s, const char *family)
 
 static void answers_are_those_of_the_reference(void **state)
 {
+    char **families;
+    size_t n;
     scratch s;
     (void)state;
     scratch_make(&s);
-    for (size_t i = 0; i < N_FAMILIES; i++)
-        assert_true(run_family(&s, families[i]) >= 2);
+    families = fixture_families(&n, "prompts");
+    for (size_t i = 0; i < n; i++) assert_true(run_family(&s, families[i]) >= 2);
+    lvlm_path_list_free(families, n);
     scratch_remove(&s);
 }
 

@@ -2,13 +2,12 @@
  *
  *   recording -> one row of every stage changed -> replay -> JSON -> that row is the
  *   worst one of its stage, by index and by name */
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "formats/base/text.h"
 #include "tests/replay/converted.h"
+#include "tests/support/fixtures.h"
 #include "tests/support/scratch.h"
 #include "verify/report.h"
 
@@ -149,27 +148,25 @@ static cJSON *report(const char *native, const char *golden, bool grads)
     return json;
 }
 
-/* How many stages were checked. */
-static size_t check_fixture(scratch *s, const char *fixture, bool grads)
+/* How many stages were checked; gradients too, of a main fixture. */
+static size_t check_fixture(scratch *s, const fixture *f)
 {
-    char path[PATH];
     const char *const native = scratch_path(s, "model.lvlm");
     const char *const wrong = scratch_path(s, "wrong.safetensors");
     lvlm_recording rec;
     lvlm_error err;
     size_t n = 0;
-    (void)snprintf(path, PATH, LVLM_FIXTURES "/%s/model", fixture);
-    native_convert(path, native);
-    (void)snprintf(path, PATH, LVLM_FIXTURES "/%s/golden64.safetensors", fixture);
-    plant(path, wrong);
-    cJSON *const json = report(native, wrong, grads);
+    native_convert(f->model, native);
+    plant(f->golden64, wrong);
+    cJSON *const json = report(native, wrong, f->is_main);
     const cJSON *stage;
-    if (lvlm_recording_open(&rec, path, NULL, &err) < 0) fail_msg("%s", err.text);
+    if (lvlm_recording_open(&rec, f->golden64, NULL, &err) < 0)
+        fail_msg("%s", err.text);
     LVLM_JSON_ITEMS (stage, lvlm_json_get(json, "stages")) {
         const char *const name = lvlm_json_string(lvlm_json_get(stage, "name"));
         const lvlm_tensor *const t = lvlm_recording_find(&rec, name);
         if (!has_rows(t)) continue;
-        check_index(stage, path, t, choose_row(&rec, t));
+        check_index(stage, f->golden64, t, choose_row(&rec, t));
         check_words(stage, t);
         n++;
     }
@@ -178,43 +175,19 @@ static size_t check_fixture(scratch *s, const char *fixture, bool grads)
     return n;
 }
 
-static bool is_recorded(const char *fixture)
-{
-    char path[PATH];
-    const int n =
-        snprintf(path, PATH, LVLM_FIXTURES "/%s/golden64.safetensors", fixture);
-    assert_true(n > 0 && n < PATH);
-    return fixture[0] != '.' && access(path, R_OK) == 0;
-}
-
 static void the_planted_row_is_named(void **state)
 {
-    scratch scratch_dir, *const s = &scratch_dir;
-    DIR *const dir = opendir(LVLM_FIXTURES);
-    size_t n = 0;
+    scratch s;
+    fixtures all;
     (void)state;
-    assert_non_null(dir);
-    scratch_make(s);
-    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (!is_recorded(entry->d_name)) continue;
-        const size_t n_stages =
-            check_fixture(s, entry->d_name, lvlm_ends_with(entry->d_name, "-odd"));
-        if (n_stages < 6) fail_msg("%s: %zu stages", entry->d_name, n_stages);
-        n++;
+    scratch_make(&s);
+    fixtures_open(&all);
+    for (size_t i = 0; i < all.n; i++) {
+        const size_t n_stages = check_fixture(&s, &all.at[i]);
+        if (n_stages < 6) fail_msg("%s: %zu stages", all.at[i].name, n_stages);
     }
-    assert_true(n >= 6); /* one of each family at the least */
-    closedir(dir);
-    scratch_remove(s);
-}
-
-static void every_family_is_among_them(void **state)
-{
-    (void)state;
-    for (const lvlm_family *const *f = lvlm_families(); *f != NULL; f++) {
-        char name[PATH];
-        (void)snprintf(name, sizeof name, "%s-odd", (*f)->name);
-        if (!is_recorded(name)) fail_msg("%s: no recording", name);
-    }
+    fixtures_close(&all);
+    scratch_remove(&s);
 }
 
 /* ---- places in words ------------------------------------------------------------ */
@@ -300,7 +273,6 @@ static void a_row_is_an_image_and_a_place_in_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_family_is_among_them),
         cmocka_unit_test(the_planted_row_is_named),
         cmocka_unit_test(a_row_is_an_image_and_a_place_in_it),
     };

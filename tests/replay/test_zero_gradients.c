@@ -10,6 +10,7 @@
 #include "runtime/tune/stage.h"
 #include "runtime/tune/zero_gradients.h"
 #include "tests/replay/converted.h"
+#include "tests/support/fixtures.h"
 #include "tests/support/scratch.h"
 
 static void set_to_zero(unsigned char *bytes, const lvlm_tensor *tensor)
@@ -24,7 +25,7 @@ typedef struct finding {
     lvlm_zero_gradients zeros;
 } finding;
 
-static void find(finding *f, const char *fixture, const char *glob)
+static void find(finding *f, const char *name, const char *glob)
 {
     lvlm_stage stage = LVLM_STAGE_FULL;
     const lvlm_model_options options = { .threads = 2,
@@ -36,12 +37,12 @@ static void find(finding *f, const char *fixture, const char *glob)
     lvlm_error err;
     *f = (finding){ .model = NULL };
     scratch_make(&f->s);
-    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/model", fixture);
+    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/model", name);
     native_convert(path, scratch_path(&f->s, "model.lvlm"));
     if (glob != NULL)
         native_change(scratch_path(&f->s, "model.lvlm"), glob, set_to_zero,
                       scratch_path(&f->s, "planted.lvlm"));
-    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/golden.safetensors", fixture);
+    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s/golden.safetensors", name);
     if (lvlm_model_open(
             &f->model,
             scratch_path(&f->s, glob != NULL ? "planted.lvlm" : "model.lvlm"), &options,
@@ -49,7 +50,7 @@ static void find(finding *f, const char *fixture, const char *glob)
         lvlm_checkpoint_open(&golden, path, NULL, &err) < 0 ||
         lvlm_model_backward(f->model, &step, golden, "in.", 0, &err) < 0 ||
         lvlm_zero_gradients_find(&f->zeros, f->model, &step, &err) < 0)
-        fail_msg("%s: %s", fixture, err.text);
+        fail_msg("%s: %s", name, err.text);
     lvlm_checkpoint_close(golden);
 }
 
@@ -93,16 +94,17 @@ static size_t expect(const finding *f, const char *glob, const char *cause)
 
 static void lively_weights_all_have_gradients(void **state)
 {
-    static const char *const fixtures[] = { "paligemma-odd", "paligemma2-odd",
-                                            "qwen2_vl-odd",  "qwen2_5_vl-odd",
-                                            "qwen_vl-odd",   "mllama-odd" };
+    fixtures all;
     (void)state;
-    for (size_t i = 0; i < sizeof fixtures / sizeof *fixtures; i++) {
+    fixtures_open(&all);
+    for (size_t i = 0; i < all.n; i++) {
         finding f;
-        find(&f, fixtures[i], NULL);
+        if (!all.at[i].is_main) continue;
+        find(&f, all.at[i].name, NULL);
         expect(&f, "*", NULL);
         finding_free(&f);
     }
+    fixtures_close(&all);
 }
 
 static void a_zero_projector_hides_the_tower(void **state)

@@ -11,6 +11,7 @@
 
 #include "runtime/tune/lora.h"
 #include "tests/support/fixture_model.h"
+#include "tests/support/fixtures.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -76,28 +77,38 @@ static int begin(lvlm_adapter *x, const fixture_model *m, const char *text,
     return lvlm_lora_begin(x, &l, &m->manifest, err);
 }
 
-/* The recorded adapters were made with these target_modules. */
+/* "targets=" and the target_modules of an adapter. */
+static void targets_of(char *out, size_t size, const cJSON *config)
+{
+    const cJSON *item;
+    size_t n = (size_t)snprintf(out, size, "targets");
+    LVLM_JSON_ITEMS (item, lvlm_json_get(config, "target_modules"))
+        n += (size_t)snprintf(out + n, size - n, "%c%s", strchr(out, '=') ? ',' : '=',
+                              lvlm_json_string(item));
+    assert_true(n < size);
+}
+
+/* The recorded adapters name these target_modules. */
 static void targets_are_what_peft_takes(void **state)
 {
-    static const struct {
-        const char *fixture, *adapter, *targets;
-    } cases[] = {
-        { "paligemma-odd", "paligemma", "targets=q_proj,v_proj" },
-        { "qwen2_vl-odd", "qwen2_vl",
-          "targets=qkv,merger.mlp.2,k_proj,o_proj,down_proj" },
-        { "mllama-odd", "mllama", "targets=q_proj,v_proj,fc1,multi_modal_projector" },
-        { "qwen_vl-odd", "qwen_vl", "targets=c_attn,in_proj,attn.c_proj,w2,kv_proj" },
-        { "paligemma2-bf16", "bf16", "targets=q_proj,up_proj,fc2,linear" },
-    };
+    char **names;
+    size_t n;
     (void)state;
-    for (size_t i = 0; i < COUNT(cases); i++) {
+    assert_int_equal(lvlm_path_list_others(&names, &n, LVLM_FIXTURES "/lora", NULL), 0);
+    assert_true(n >= 5);
+    for (size_t i = 0; i < n; i++) {
         fixture_model m;
-        fixture_model_open(&m, LVLM_FIXTURES, cases[i].fixture);
         lvlm_adapter ours, theirs;
         lvlm_error err;
-        char dir[256];
-        (void)snprintf(dir, sizeof dir, LVLM_FIXTURES "/lora/%s/end", cases[i].adapter);
-        if (begin(&ours, &m, cases[i].targets, &err) < 0 ||
+        char dir[256], targets[256];
+        (void)snprintf(dir, sizeof dir, "lora/%s/end", names[i]);
+        cJSON *const config = fixture_json(dir, "adapter_config.json");
+        (void)snprintf(dir, sizeof dir, LVLM_FIXTURES "/lora/%s/end", names[i]);
+        targets_of(targets, sizeof targets, config);
+        fixture_model_open(
+            &m, LVLM_FIXTURES,
+            lvlm_json_string(lvlm_json_get(config, "base_model_name_or_path")));
+        if (begin(&ours, &m, targets, &err) < 0 ||
             lvlm_adapter_open(&theirs, dir, &m.manifest, &err) < 0)
             fail_msg("%s", err.text);
         assert_int_equal(ours.n, theirs.n);
@@ -106,7 +117,9 @@ static void targets_are_what_peft_takes(void **state)
         lvlm_adapter_free(&ours);
         lvlm_adapter_free(&theirs);
         fixture_model_close(&m);
+        lvlm_json_free(config);
     }
+    lvlm_path_list_free(names, n);
 }
 
 static void words_mean_modules(void **state)

@@ -13,11 +13,8 @@
 #include "formats/base/digest.h"
 #include "runtime/prepare/prompt/prompt_inputs.h"
 #include "tests/runtime/prepare/prompt_cases.h"
+#include "tests/support/fixtures.h"
 #include "tests/support/scratch.h"
-
-static const char *const families[] = { "mllama",     "paligemma", "paligemma2",
-                                        "qwen2_5_vl", "qwen2_vl",  "qwen_vl" };
-enum { N_FAMILIES = sizeof families / sizeof families[0] };
 
 /* A model folder, a case and its results. */
 typedef struct run {
@@ -148,14 +145,18 @@ static size_t run_cases(const char *folder, const cJSON *cases, const char *wher
 
 static void tensors_equal_the_processors(void **state)
 {
+    char **families;
+    size_t n;
     (void)state;
-    for (size_t i = 0; i < N_FAMILIES; i++) {
+    families = fixture_families(&n, "prompts");
+    for (size_t i = 0; i < n; i++) {
         char folder[CASES_PATH];
         cJSON *const json = cases_read(families[i]);
         cases_path(folder, families[i], "model");
         assert_true(run_cases(folder, lvlm_json_get(json, "cases"), families[i]) >= 2);
         lvlm_json_free(json);
     }
+    lvlm_path_list_free(families, n);
 }
 
 /* Exchange files of a copy of the model; a null text: remove. */
@@ -175,9 +176,11 @@ static void exchange(scratch *s, const cJSON *files)
 
 static void templates_and_formats_are_told_apart(void **state)
 {
-    size_t n = 0;
+    char **families;
+    size_t n_families, n = 0;
     (void)state;
-    for (size_t i = 0; i < N_FAMILIES; i++) {
+    families = fixture_families(&n_families, "prompts");
+    for (size_t i = 0; i < n_families; i++) {
         char folder[CASES_PATH], where[128];
         cJSON *const json = cases_read(families[i]);
         const cJSON *variant;
@@ -195,6 +198,7 @@ static void templates_and_formats_are_told_apart(void **state)
         }
         lvlm_json_free(json);
     }
+    lvlm_path_list_free(families, n_families);
     assert_true(n >= 19);
 }
 

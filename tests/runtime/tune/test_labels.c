@@ -10,11 +10,11 @@
 
 #include <cmocka.h>
 
-#include "formats/base/infile.h"
 #include "formats/base/json.h"
 #include "runtime/batch/inputs.h"
 #include "runtime/tune/example.h"
 #include "runtime/tune/labels.h"
+#include "tests/support/fixtures.h"
 #include "tests/support/scratch.h"
 
 /* A model of the prompts' fixtures, and what labels need of it. */
@@ -29,15 +29,17 @@ typedef struct model {
 static void open_model(model *m, const char *path)
 {
     const lvlm_prompt_options options = { .training = true };
+    lvlm_input_spec spec;
     lvlm_error err = { .text = "" };
     *m = (model){ .tags = false };
     if (lvlm_checkpoint_open(&m->checkpoint, path, NULL, &err) < 0 ||
         lvlm_manifest_build(&m->manifest, m->checkpoint, &err) < 0 ||
+        lvlm_input_spec_read(&spec, m->manifest.config, &err) < 0 ||
         lvlm_prompter_open(&m->prompter, &m->manifest, &options, &err) < 0 ||
         lvlm_labeller_init(&m->labeller, &m->manifest,
                            lvlm_prompter_tokenizer(m->prompter), &err) < 0)
         fail_msg("%s", err.text);
-    m->tags = strcmp(m->manifest.family->name, "qwen_vl") == 0;
+    m->tags = spec.splice == LVLM_SPLICE_BETWEEN_TAGS;
 }
 
 static void close_model(model *m)
@@ -100,45 +102,38 @@ static void check_case(const model *m, const cJSON *recorded)
 }
 
 /* The cases of a family, for a model of it. */
-static void check_model(const char *family, const char *folder, size_t least)
+static void check_model(const char *family, const char *folder)
 {
-    char path[512];
-    lvlm_infile *file = NULL;
-    cJSON *cases = NULL;
+    char name[64];
     const cJSON *recorded;
-    size_t n = 0;
     model m;
-    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/labels/%s.json", family);
-    assert_int_equal(lvlm_infile_open(&file, path, NULL), 0);
-    assert_int_equal(
-        lvlm_json_parse(&cases, (const char *)file->bytes, (size_t)file->n_bytes, NULL),
-        0);
+    (void)snprintf(name, sizeof name, "%s.json", family);
+    cJSON *const cases = fixture_json("labels", name);
     open_model(&m, folder);
-    LVLM_JSON_ITEMS (recorded, cases) {
-        check_case(&m, recorded);
-        n++;
-    }
-    assert_true(n >= least);
+    LVLM_JSON_ITEMS (recorded, cases) check_case(&m, recorded);
+    assert_true(lvlm_json_count(cases) >= 6);
     close_model(&m);
     lvlm_json_free(cases);
-    lvlm_infile_close(file);
 }
 
-static void check_family(const char *family, size_t least)
+static void labels_are_those_of_the_makers(void **state)
 {
-    char path[512];
-    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/prompts/%s/model", family);
-    check_model(family, path, least);
-}
-
-static void labels_of_qwen_vl_are_those_of_its_finetune_py(void **state)
-{
+    char **names;
+    size_t n;
     (void)state;
-    check_family("qwen_vl", 16);
+    assert_int_equal(lvlm_path_list(&names, &n, LVLM_FIXTURES "/labels", NULL), 0);
+    assert_true(n >= 4);
+    for (size_t i = 0; i < n; i++) {
+        char path[512];
+        *strrchr(names[i], '.') = '\0';
+        (void)snprintf(path, sizeof path, LVLM_FIXTURES "/prompts/%s/model", names[i]);
+        check_model(names[i], path);
+    }
+    lvlm_path_list_free(names, n);
 }
 
-/* What it is fine-tuned on is ChatML, though it does not chat yet. */
-static void labels_of_the_base_qwen_vl_are_the_same(void **state)
+/* What the base Qwen-VL is fine-tuned on is ChatML, though it does not chat yet. */
+static void a_base_model_learns_the_same(void **state)
 {
     static const char raw[] = "{\"chat_format\": \"raw\"}";
     scratch s = { .next = 0 };
@@ -146,36 +141,15 @@ static void labels_of_the_base_qwen_vl_are_the_same(void **state)
     scratch_make(&s);
     scratch_copy(&s, LVLM_FIXTURES "/prompts/qwen_vl/model", "base");
     (void)scratch_write(&s, "base/generation_config.json", raw, sizeof raw - 1);
-    check_model("qwen_vl", scratch_path(&s, "base"), 16);
+    check_model("qwen_vl", scratch_path(&s, "base"));
     scratch_remove(&s);
-}
-
-static void labels_of_qwen2_vl_follow_the_word_assistant(void **state)
-{
-    (void)state;
-    check_family("qwen2_vl", 18);
-}
-
-static void labels_of_mllama_are_those_of_the_cookbook(void **state)
-{
-    (void)state;
-    check_family("mllama", 16);
-}
-
-static void labels_of_paligemma_are_the_suffix(void **state)
-{
-    (void)state;
-    check_family("paligemma", 6);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(labels_of_qwen_vl_are_those_of_its_finetune_py),
-        cmocka_unit_test(labels_of_the_base_qwen_vl_are_the_same),
-        cmocka_unit_test(labels_of_qwen2_vl_follow_the_word_assistant),
-        cmocka_unit_test(labels_of_mllama_are_those_of_the_cookbook),
-        cmocka_unit_test(labels_of_paligemma_are_the_suffix),
+        cmocka_unit_test(labels_are_those_of_the_makers),
+        cmocka_unit_test(a_base_model_learns_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
