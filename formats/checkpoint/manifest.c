@@ -235,7 +235,7 @@ static int add_target(manifest_builder *b, const lvlm_section *section,
     target->name = lvlm_names_join(section->native, block, row->native, arena);
     if (target->name == NULL) return lvlm_fail_memory(b->err);
     TRY(resolve(target, b));
-    if (row->not_square && target->shape.dims[0] == target->shape.dims[1]) {
+    if (row->identity_if_square && target->shape.dims[0] == target->shape.dims[1]) {
         target->state = LVLM_TARGET_IDENTITY;
         target->source_name = target->name;
         return 0;

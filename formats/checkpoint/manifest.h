@@ -18,7 +18,7 @@ typedef enum lvlm_target_state {
     LVLM_TARGET_FOUND,    /* has a source */
     LVLM_TARGET_TIED,     /* has the values of another native tensor (row->tied_to) */
     LVLM_TARGET_MADE,     /* native files: created at conversion, see the ledger */
-    LVLM_TARGET_IDENTITY, /* the identity: row->not_square and a square shape */
+    LVLM_TARGET_IDENTITY, /* the identity: row->identity_if_square and a square shape */
     LVLM_TARGET_MISSING,  /* required and absent */
 } lvlm_target_state;
 

@@ -59,7 +59,7 @@ typedef struct lvlm_row {
     const char *tied_to;
     bool connector; /* --init-missing may create it */
     /* if its shape is square, the model uses the identity and stores nothing */
-    bool not_square;
+    bool identity_if_square;
     /* a matrix that is not a linear module: a table of vectors, or a weight that
      * torch's attention reads directly */
     bool no_adapter;

@@ -191,7 +191,7 @@ static const lvlm_setting settings[] = {
     { "vision.out",           COUNT,    VISION("vision_output_dim"),           "7680" },
     { "vision.norm_eps",      NUMBER,   VISION("norm_eps"),                    "1e-5" },
     { "vision.outer_norm_eps", CONSTANT, NULL,                                 "1e-5" },
-    { "vision.activation",    WORD,     VISION("hidden_act"),                  "\"gelu\"", NULL, lvlm_page_activations },
+    { "vision.activation",    WORD,     VISION("hidden_act"),                  "\"gelu\"", NULL, activation_words },
     { "connector.kind",       CONSTANT, NULL,                                  "\"linear\"" },
     { "text.hidden",          COUNT,    TEXT("hidden_size"),                   "4096" },
     { "text.layers",          COUNT,    TEXT("num_hidden_layers"),             "40" },
@@ -209,7 +209,7 @@ static const lvlm_setting settings[] = {
     { "text.rope_low",        MAYBE,    ROPE("low_freq_factor"),               "null" },
     { "text.rope_high",       MAYBE,    ROPE("high_freq_factor"),              "null" },
     { "text.rope_original",   MAYBE,    ROPE("original_max_position_embeddings"), "null" },
-    { "text.activation",      WORD,     TEXT("hidden_act"),                    "\"silu\"", NULL, lvlm_page_activations },
+    { "text.activation",      WORD,     TEXT("hidden_act"),                    "\"silu\"", NULL, activation_words },
     { "text.sandwich_norms",  CONSTANT, NULL,                                  "false" },
     { "text.embed_scale",     CONSTANT, NULL,                                  "\"one\"" },
     { "text.mask",            CONSTANT, NULL,                                  "\"causal\"" },
@@ -228,9 +228,9 @@ static int check_list(const cJSON *config, const char *path, const char *limit,
     const cJSON *item;
     uint64_t value;
     LVLM_JSON_ITEMS (item, lvlm_json_path(config, path))
-        FAIL_IF(!lvlm_json_u64(&value, item) || value >= lvlm_page_count(config, limit),
+        FAIL_IF(!lvlm_json_u64(&value, item) || value >= config_count(config, limit),
                 err, LVLM_EFORMAT, "config.json: %s: every one must be below %s, %llu",
-                path, limit, (unsigned long long)lvlm_page_count(config, limit));
+                path, limit, (unsigned long long)config_count(config, limit));
     return 0;
 }
 
@@ -256,43 +256,41 @@ static int check_rope(const cJSON *config, lvlm_error *err)
 
 static int derive(cJSON *config, lvlm_error *err)
 {
-    TRY(lvlm_page_add_grid(config, err));
-    const uint64_t grid = lvlm_page_count(config, "vision.grid");
+    TRY(config_add_grid(config, err));
+    const uint64_t grid = config_count(config, "vision.grid");
     const uint64_t n_taps = lvlm_json_count(lvlm_json_path(config, "vision.taps"));
     const uint64_t n_aspects =
         lvlm_json_count(lvlm_json_path(config, "vision.aspects"));
     uint64_t rows, out, embed_rows;
-    TRY(lvlm_page_product(&rows, grid, grid, 1,
-                          "vision_config: image_size / patch_size", err));
-    TRY(lvlm_page_add_number(config, "vision.rows", rows, err));
-    TRY(lvlm_page_add_number(config, "vision.aspect_ids", n_aspects + 1, err));
-    TRY(lvlm_page_add_quotient(config, "vision.head_dim", "vision.hidden",
-                               "vision.heads", err));
+    TRY(config_product(&rows, grid, grid, 1, "vision_config: image_size / patch_size",
+                       err));
+    TRY(config_set(config, "vision.rows", rows, err));
+    TRY(config_set(config, "vision.aspect_ids", n_aspects + 1, err));
+    TRY(config_add_quotient(config, "vision.head_dim", "vision.hidden", "vision.heads",
+                            err));
     TRY(check_list(config, "vision.taps", "vision.layers", err));
-    TRY(lvlm_page_product(&out, lvlm_page_count(config, "vision.hidden"), n_taps + 1, 0,
-                          "vision_config: hidden_size of all intermediate layers",
-                          err));
-    FAIL_IF(lvlm_page_count(config, "vision.out") != out, err, LVLM_EFORMAT,
+    TRY(config_product(&out, config_count(config, "vision.hidden"), n_taps + 1, 0,
+                       "vision_config: hidden_size of all intermediate layers", err));
+    FAIL_IF(config_count(config, "vision.out") != out, err, LVLM_EFORMAT,
             "config.json: vision_output_dim %llu is not hidden_size x (1 + %llu "
             "intermediate layers)",
-            (unsigned long long)lvlm_page_count(config, "vision.out"),
+            (unsigned long long)config_count(config, "vision.out"),
             (unsigned long long)n_taps);
-    TRY(lvlm_page_add_quotient(config, "text.head_dim", "text.hidden", "text.heads",
-                               err));
-    TRY(lvlm_page_check_multiple(config, "text.heads", "text.kv_heads", err));
-    TRY(lvlm_page_check_even(config, "text.head_dim", err));
+    TRY(config_add_quotient(config, "text.head_dim", "text.hidden", "text.heads", err));
+    TRY(config_check_multiple(config, "text.heads", "text.kv_heads", err));
+    TRY(config_check_even(config, "text.head_dim", err));
     TRY(check_list(config, "text.cross_layers", "text.layers", err));
-    TRY(lvlm_page_product(&embed_rows, lvlm_page_count(config, "text.embed_rows"), 1, 8,
-                          "vocab_size", err));
-    TRY(lvlm_page_add_number(config, "text.embed_rows", embed_rows, err));
-    TRY(lvlm_page_add_number(config, "text.query_scalar",
-                             lvlm_page_count(config, "text.head_dim"), err));
+    TRY(config_product(&embed_rows, config_count(config, "text.embed_rows"), 1, 8,
+                       "vocab_size", err));
+    TRY(config_set(config, "text.embed_rows", embed_rows, err));
+    TRY(config_set(config, "text.query_scalar", config_count(config, "text.head_dim"),
+                   err));
     return check_rope(config, err);
 }
 
 static bool is_mllama(const cJSON *config)
 {
-    return strcmp(lvlm_page_model_type(config), "mllama") == 0;
+    return strcmp(config_model_type(config), "mllama") == 0;
 }
 
 /* ---- projections ---------------------------------------------------------------- */

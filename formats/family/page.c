@@ -11,7 +11,7 @@
 /* Whole numbers up to this one are exact for most JSON readers. */
 #define MAX_EXACT 0x1p53
 
-const lvlm_word lvlm_page_activations[] = {
+const lvlm_word activation_words[] = {
     { "silu", "silu" },
     { "swish", "silu" },
     { "gelu", "gelu" },
@@ -25,15 +25,14 @@ const lvlm_word lvlm_page_activations[] = {
     { NULL },
 };
 
-uint64_t lvlm_page_count(const cJSON *config, const char *path)
+uint64_t config_count(const cJSON *config, const char *path)
 {
     uint64_t value = 0;
     (void)lvlm_json_u64(&value, lvlm_json_path(config, path));
     return value;
 }
 
-int lvlm_page_add_number(cJSON *config, const char *path, uint64_t value,
-                         lvlm_error *err)
+int config_set(cJSON *config, const char *path, uint64_t value, lvlm_error *err)
 {
     char section[32];
     const size_t length = strcspn(path, ".");
@@ -49,17 +48,17 @@ int lvlm_page_add_number(cJSON *config, const char *path, uint64_t value,
                : lvlm_fail_memory(err);
 }
 
-int lvlm_page_product(uint64_t *out, uint64_t a, uint64_t b, uint64_t c,
-                      const char *what, lvlm_error *err)
+int config_product(uint64_t *out, uint64_t a, uint64_t b, uint64_t c, const char *what,
+                   lvlm_error *err)
 {
     FAIL_IF(!lvlm_mul_u64(out, a, b) || !lvlm_add_u64(out, *out, c), err, LVLM_EFORMAT,
             "config.json: %s is too large", what);
     return 0;
 }
 
-int lvlm_page_add_vision_mlp(cJSON *config, lvlm_error *err)
+int config_add_vision_mlp(cJSON *config, lvlm_error *err)
 {
-    const uint64_t hidden = lvlm_page_count(config, "vision.hidden");
+    const uint64_t hidden = config_count(config, "vision.hidden");
     double ratio = 0;
     (void)lvlm_json_double(&ratio, lvlm_json_path(config, "vision.mlp_ratio"));
     const double mlp = (double)hidden * ratio;
@@ -67,58 +66,58 @@ int lvlm_page_add_vision_mlp(cJSON *config, lvlm_error *err)
             "config.json: vision_config: mlp_ratio %g times the width %" PRIu64
             " is not a width",
             ratio, hidden);
-    return lvlm_page_add_number(config, "vision.mlp", (uint64_t)mlp, err);
+    return config_set(config, "vision.mlp", (uint64_t)mlp, err);
 }
 
-int lvlm_page_add_grid(cJSON *config, lvlm_error *err)
+int config_add_grid(cJSON *config, lvlm_error *err)
 {
-    const uint64_t image = lvlm_page_count(config, "vision.image");
-    const uint64_t patch = lvlm_page_count(config, "vision.patch");
+    const uint64_t image = config_count(config, "vision.image");
+    const uint64_t patch = config_count(config, "vision.patch");
     FAIL_IF(image < patch, err, LVLM_EFORMAT,
             "config.json: vision.image %" PRIu64 " is below vision.patch %" PRIu64,
             image, patch);
-    return lvlm_page_add_number(config, "vision.grid", image / patch, err);
+    return config_set(config, "vision.grid", image / patch, err);
 }
 
-int lvlm_page_add_quotient(cJSON *config, const char *part, const char *whole,
-                           const char *n, lvlm_error *err)
+int config_add_quotient(cJSON *config, const char *part, const char *whole,
+                        const char *n, lvlm_error *err)
 {
-    TRY(lvlm_page_check_multiple(config, whole, n, err));
-    return lvlm_page_add_number(
-        config, part, lvlm_page_count(config, whole) / lvlm_page_count(config, n), err);
+    TRY(config_check_multiple(config, whole, n, err));
+    return config_set(config, part,
+                      config_count(config, whole) / config_count(config, n), err);
 }
 
-int lvlm_page_check_multiple(const cJSON *config, const char *whole, const char *part,
-                             lvlm_error *err)
+int config_check_multiple(const cJSON *config, const char *whole, const char *part,
+                          lvlm_error *err)
 {
-    const uint64_t a = lvlm_page_count(config, whole);
-    const uint64_t b = lvlm_page_count(config, part);
+    const uint64_t a = config_count(config, whole);
+    const uint64_t b = config_count(config, part);
     FAIL_IF(b == 0 || a % b != 0, err, LVLM_EFORMAT,
             "config.json: %s %" PRIu64 " is not a multiple of %s %" PRIu64, whole, a,
             part, b);
     return 0;
 }
 
-int lvlm_page_check_equal(const cJSON *config, const char *a, const char *b,
-                          lvlm_error *err)
+int config_check_equal(const cJSON *config, const char *a, const char *b,
+                       lvlm_error *err)
 {
-    const uint64_t x = lvlm_page_count(config, a), y = lvlm_page_count(config, b);
+    const uint64_t x = config_count(config, a), y = config_count(config, b);
     FAIL_IF(x != y, err, LVLM_EFORMAT,
             "config.json: %s %" PRIu64 " is not %s %" PRIu64 ", which it must equal", a,
             x, b, y);
     return 0;
 }
 
-int lvlm_page_check_even(const cJSON *config, const char *path, lvlm_error *err)
+int config_check_even(const cJSON *config, const char *path, lvlm_error *err)
 {
-    const uint64_t value = lvlm_page_count(config, path);
+    const uint64_t value = config_count(config, path);
     FAIL_IF(value % 2 != 0, err, LVLM_EFORMAT,
             "config.json: %s %" PRIu64 " is odd; rotary positions need pairs", path,
             value);
     return 0;
 }
 
-const char *lvlm_page_model_type(const cJSON *hf_config)
+const char *config_model_type(const cJSON *hf_config)
 {
     const char *type = lvlm_json_string(lvlm_json_get(hf_config, "model_type"));
     return type != NULL ? type : "";

@@ -45,36 +45,36 @@ LVLM_BEGIN_DECLS
 // clang-format on
 
 /* transformers' names of activations, and ours. */
-extern const lvlm_word lvlm_page_activations[];
+extern const lvlm_word activation_words[];
 
 /* A canonical setting that is a whole number; 0 if it is absent. */
-uint64_t lvlm_page_count(const cJSON *config, const char *path);
+uint64_t config_count(const cJSON *config, const char *path);
 /* Add a number at "section.name", or replace it. LVLM_EFORMAT if it is over 2^53, which
  * JSON readers round. */
-LVLM_MUST_CHECK int lvlm_page_add_number(cJSON *config, const char *path,
-                                         uint64_t value, lvlm_error *err);
+LVLM_MUST_CHECK int config_set(cJSON *config, const char *path, uint64_t value,
+                               lvlm_error *err);
 /* a * b + c of settings, or LVLM_EFORMAT: `what` of it is too large. */
-LVLM_MUST_CHECK int lvlm_page_product(uint64_t *out, uint64_t a, uint64_t b, uint64_t c,
-                                      const char *what, lvlm_error *err);
+LVLM_MUST_CHECK int config_product(uint64_t *out, uint64_t a, uint64_t b, uint64_t c,
+                                   const char *what, lvlm_error *err);
 /* vision.mlp = vision.hidden * vision.mlp_ratio, rounded down as the reference does. */
-LVLM_MUST_CHECK int lvlm_page_add_vision_mlp(cJSON *config, lvlm_error *err);
+LVLM_MUST_CHECK int config_add_vision_mlp(cJSON *config, lvlm_error *err);
 /* vision.grid = vision.image / vision.patch. */
-LVLM_MUST_CHECK int lvlm_page_add_grid(cJSON *config, lvlm_error *err);
+LVLM_MUST_CHECK int config_add_grid(cJSON *config, lvlm_error *err);
 /* `part` = `whole` / `n`, which must divide evenly: the width of one head. */
-LVLM_MUST_CHECK int lvlm_page_add_quotient(cJSON *config, const char *part,
-                                           const char *whole, const char *n,
-                                           lvlm_error *err);
+LVLM_MUST_CHECK int config_add_quotient(cJSON *config, const char *part,
+                                        const char *whole, const char *n,
+                                        lvlm_error *err);
 
 /* LVLM_EFORMAT names both settings and their values if the check fails. */
-LVLM_MUST_CHECK int lvlm_page_check_multiple(const cJSON *config, const char *whole,
-                                             const char *part, lvlm_error *err);
-LVLM_MUST_CHECK int lvlm_page_check_equal(const cJSON *config, const char *a,
-                                          const char *b, lvlm_error *err);
-LVLM_MUST_CHECK int lvlm_page_check_even(const cJSON *config, const char *path,
-                                         lvlm_error *err);
+LVLM_MUST_CHECK int config_check_multiple(const cJSON *config, const char *whole,
+                                          const char *part, lvlm_error *err);
+LVLM_MUST_CHECK int config_check_equal(const cJSON *config, const char *a,
+                                       const char *b, lvlm_error *err);
+LVLM_MUST_CHECK int config_check_even(const cJSON *config, const char *path,
+                                      lvlm_error *err);
 
 /* model_type of a config.json, or "". */
-const char *lvlm_page_model_type(const cJSON *hf_config);
+const char *config_model_type(const cJSON *hf_config);
 
 LVLM_END_DECLS
 

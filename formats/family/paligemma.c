@@ -171,7 +171,7 @@ static const lvlm_word rope_types[] = { { "default", "default" }, { NULL } };
     { "vision.patch",      COUNT,    "vision_config.patch_size",          "16",    "14" },           \
     { "vision.image",      COUNT,    "vision_config.image_size",          "224" },                   \
     { "vision.norm_eps",   NUMBER,   "vision_config.layer_norm_eps",      "1e-6" },                  \
-    { "vision.activation", WORD,     "vision_config.hidden_act",          "\"gelu_tanh\"", NULL, lvlm_page_activations }, \
+    { "vision.activation", WORD,     "vision_config.hidden_act",          "\"gelu_tanh\"", NULL, activation_words }, \
     { "connector.kind",    CONSTANT, NULL,                                "\"linear\"" }
 
 /* hidden_size, vocab_size and projection_dim at the top of config.json are junk in some
@@ -223,20 +223,19 @@ static const lvlm_setting gemma2_settings[] = {
 /* Derived settings, and conditions between settings. */
 static int derive(cJSON *config, lvlm_error *err)
 {
-    TRY(lvlm_page_add_grid(config, err));
-    TRY(lvlm_page_add_number(config, "vision.out",
-                             lvlm_page_count(config, "vision.hidden"), err));
-    TRY(lvlm_page_add_quotient(config, "vision.head_dim", "vision.hidden",
-                               "vision.heads", err));
-    TRY(lvlm_page_check_multiple(config, "text.heads", "text.kv_heads", err));
-    TRY(lvlm_page_check_even(config, "text.head_dim", err));
+    TRY(config_add_grid(config, err));
+    TRY(config_set(config, "vision.out", config_count(config, "vision.hidden"), err));
+    TRY(config_add_quotient(config, "vision.head_dim", "vision.hidden", "vision.heads",
+                            err));
+    TRY(config_check_multiple(config, "text.heads", "text.kv_heads", err));
+    TRY(config_check_even(config, "text.head_dim", err));
     FAIL_IF(cJSON_IsTrue(lvlm_json_path(config, "text.attention_bias")), err,
             LVLM_EFORMAT,
             "config.json: text_config: attention_bias is true; no PaliGemma has these "
             "biases");
     if (lvlm_json_path(config, "text.query_scalar") != NULL) return 0;
-    return lvlm_page_add_number(config, "text.query_scalar", /* Gemma: head_dim^-1/2 */
-                                lvlm_page_count(config, "text.head_dim"), err);
+    return config_set(config, "text.query_scalar", /* Gemma: head_dim^-1/2 */
+                      config_count(config, "text.head_dim"), err);
 }
 
 static bool is_paligemma(const cJSON *config, const char *text_type)

@@ -176,7 +176,7 @@ static const lvlm_word rope_types[] = {
     { "text.rope_theta",     NUMBER,   ROPE("rope_theta") SCALING("rope_theta") "|" TEXT("rope_theta"), "1000000.0" }, \
     { "text.rope_type",      WORD,     ROPE("rope_type") SCALING("rope_type") SCALING("type"), "\"default\"", NULL, rope_types }, \
     { "text.mrope_section",  LIST,     ROPE("mrope_section") SCALING("mrope_section") },                  \
-    { "text.activation",     WORD,     TEXT("hidden_act"),                         "\"silu\"", NULL, lvlm_page_activations }, \
+    { "text.activation",     WORD,     TEXT("hidden_act"),                         "\"silu\"", NULL, activation_words }, \
     { "text.slides",         BOOL,     TEXT("use_sliding_window"),                 "false" },             \
     { "text.qkv_bias",       CONSTANT, NULL,                                       "true" },              \
     { "text.sandwich_norms", CONSTANT, NULL,                                       "false" },             \
@@ -196,7 +196,7 @@ static const lvlm_word rope_types[] = {
     { "vision.patch",        COUNT,    "vision_config.patch_size",                 "14" },                \
     { "vision.frames",       COUNT,    "vision_config.temporal_patch_size",        "2" },                 \
     { "vision.merge",        COUNT,    "vision_config.spatial_merge_size",         "2" },                 \
-    { "vision.activation",   WORD,     "vision_config.hidden_act",                 act, NULL, lvlm_page_activations }, \
+    { "vision.activation",   WORD,     "vision_config.hidden_act",                 act, NULL, activation_words }, \
     { "vision.norm_eps",     CONSTANT, NULL,                                       "1e-6" },              \
     { "vision.rope_theta",   NUMBER,   "vision_config.rope_parameters.rope_theta", "10000.0" },           \
     { "connector.kind",      CONSTANT, NULL,                                       "\"merger\"" },        \
@@ -237,31 +237,30 @@ static int check_mrope(const cJSON *config, lvlm_error *err)
             sum = UINT64_MAX;
     /* the width is even; no overflow */
     FAIL_IF(lvlm_json_count(section) != 3 ||
-                sum != lvlm_page_count(config, "text.head_dim") / 2,
+                sum != config_count(config, "text.head_dim") / 2,
             err, LVLM_EFORMAT,
             "config.json: mrope_section must be three numbers that add up to half of "
             "the head's width, %llu",
-            (unsigned long long)lvlm_page_count(config, "text.head_dim") / 2);
+            (unsigned long long)config_count(config, "text.head_dim") / 2);
     return 0;
 }
 
 static int derive(cJSON *config, lvlm_error *err)
 {
     if (lvlm_json_path(config, "vision.mlp_ratio") != NULL)
-        TRY(lvlm_page_add_vision_mlp(config, err));
-    TRY(lvlm_page_add_quotient(config, "vision.head_dim", "vision.hidden",
-                               "vision.heads", err));
-    FAIL_IF(lvlm_page_count(config, "vision.head_dim") % 4 != 0, err, LVLM_EFORMAT,
+        TRY(config_add_vision_mlp(config, err));
+    TRY(config_add_quotient(config, "vision.head_dim", "vision.hidden", "vision.heads",
+                            err));
+    FAIL_IF(config_count(config, "vision.head_dim") % 4 != 0, err, LVLM_EFORMAT,
             "config.json: vision_config: a head is %llu wide; rotary positions on two "
             "axes need a multiple of 4",
-            (unsigned long long)lvlm_page_count(config, "vision.head_dim"));
-    TRY(lvlm_page_add_quotient(config, "text.head_dim", "text.hidden", "text.heads",
-                               err));
-    TRY(lvlm_page_check_multiple(config, "text.heads", "text.kv_heads", err));
-    TRY(lvlm_page_check_even(config, "text.head_dim", err));
-    TRY(lvlm_page_check_equal(config, "connector.out", "text.hidden", err));
-    TRY(lvlm_page_add_number(config, "text.query_scalar",
-                             lvlm_page_count(config, "text.head_dim"), err));
+            (unsigned long long)config_count(config, "vision.head_dim"));
+    TRY(config_add_quotient(config, "text.head_dim", "text.hidden", "text.heads", err));
+    TRY(config_check_multiple(config, "text.heads", "text.kv_heads", err));
+    TRY(config_check_even(config, "text.head_dim", err));
+    TRY(config_check_equal(config, "connector.out", "text.hidden", err));
+    TRY(config_set(config, "text.query_scalar", config_count(config, "text.head_dim"),
+                   err));
     FAIL_IF(cJSON_IsTrue(lvlm_json_path(config, "text.slides")), err, LVLM_EFORMAT,
             "config.json: use_sliding_window is true; every released model has full "
             "attention in all layers, and this version runs nothing else");
@@ -273,25 +272,25 @@ static int derive_windows(cJSON *config, lvlm_error *err)
 {
     TRY(derive(config, err));
     uint64_t unit;
-    TRY(lvlm_page_product(&unit, lvlm_page_count(config, "vision.patch"),
-                          lvlm_page_count(config, "vision.merge"), 0,
-                          "patch_size x spatial_merge_size", err));
-    FAIL_IF(lvlm_page_count(config, "vision.window") < unit, err, LVLM_EFORMAT,
+    TRY(config_product(&unit, config_count(config, "vision.patch"),
+                       config_count(config, "vision.merge"), 0,
+                       "patch_size x spatial_merge_size", err));
+    FAIL_IF(config_count(config, "vision.window") < unit, err, LVLM_EFORMAT,
             "config.json: vision_config: window_size %llu is below one merged patch, "
             "%llu pixels",
-            (unsigned long long)lvlm_page_count(config, "vision.window"),
+            (unsigned long long)config_count(config, "vision.window"),
             (unsigned long long)unit);
     return 0;
 }
 
 static bool is_qwen2_vl(const cJSON *config)
 {
-    return strcmp(lvlm_page_model_type(config), "qwen2_vl") == 0;
+    return strcmp(config_model_type(config), "qwen2_vl") == 0;
 }
 
 static bool is_qwen2_5_vl(const cJSON *config)
 {
-    return strcmp(lvlm_page_model_type(config), "qwen2_5_vl") == 0;
+    return strcmp(config_model_type(config), "qwen2_5_vl") == 0;
 }
 
 /* ---- projections ---------------------------------------------------------------- */

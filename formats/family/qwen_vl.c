@@ -66,7 +66,7 @@ static const lvlm_row vision_block[] = {
 
 static const lvlm_row resampler[] = {
     { "kv.weight",        "attn_pool.kv_proj.weight",   "connector.hidden, vision.hidden",
-      .connector = true, .not_square = true },
+      .connector = true, .identity_if_square = true },
     { "queries",          "attn_pool.query",            "connector.queries, connector.hidden" },
     { "positions.weight", "attn_pool.pos_embed",        "connector.queries, connector.hidden" },
     { "norm_q.weight",    "attn_pool.ln_q.weight",      "connector.hidden" },
@@ -208,7 +208,7 @@ static const lvlm_setting settings[] = {
 /* The resampler's queries form a square grid. */
 static int check_queries(const cJSON *config, lvlm_error *err)
 {
-    const uint64_t n = lvlm_page_count(config, "connector.queries");
+    const uint64_t n = config_count(config, "connector.queries");
     const uint64_t side = (uint64_t)sqrt((double)n);
     FAIL_IF(side * side != n, err, LVLM_EFORMAT,
             "config.json: visual.n_queries %llu is not a square number",
@@ -226,28 +226,27 @@ static int check_text(const cJSON *config, lvlm_error *err)
     FAIL_IF(!cJSON_IsTrue(lvlm_json_path(config, "text.no_bias")), err, LVLM_EFORMAT,
             "config.json: no_bias is false; no released model has these biases");
     uint64_t width;
-    TRY(lvlm_page_product(&width, lvlm_page_count(config, "text.heads"),
-                          lvlm_page_count(config, "text.head_dim"), 0,
-                          "kv_channels x num_attention_heads", err));
-    FAIL_IF(width != lvlm_page_count(config, "text.hidden"), err, LVLM_EFORMAT,
+    TRY(config_product(&width, config_count(config, "text.heads"),
+                       config_count(config, "text.head_dim"), 0,
+                       "kv_channels x num_attention_heads", err));
+    FAIL_IF(width != config_count(config, "text.hidden"), err, LVLM_EFORMAT,
             "config.json: kv_channels x num_attention_heads is not hidden_size");
-    return lvlm_page_check_even(config, "text.head_dim", err);
+    return config_check_even(config, "text.head_dim", err);
 }
 
 /* intermediate_size counts gate and up together; the tower's MLP width is truncated. */
 static int derive(cJSON *config, lvlm_error *err)
 {
-    TRY(lvlm_page_add_vision_mlp(config, err));
-    TRY(lvlm_page_add_quotient(config, "vision.head_dim", "vision.hidden",
-                               "vision.heads", err));
-    TRY(lvlm_page_add_quotient(config, "connector.heads", "connector.hidden",
-                               "connector.head_dim", err));
+    TRY(config_add_vision_mlp(config, err));
+    TRY(config_add_quotient(config, "vision.head_dim", "vision.hidden", "vision.heads",
+                            err));
+    TRY(config_add_quotient(config, "connector.heads", "connector.hidden",
+                            "connector.head_dim", err));
     TRY(check_queries(config, err));
-    TRY(lvlm_page_check_equal(config, "connector.hidden", "text.hidden", err));
-    TRY(lvlm_page_add_number(config, "text.mlp",
-                             lvlm_page_count(config, "text.mlp") / 2, err));
-    TRY(lvlm_page_add_number(config, "text.query_scalar",
-                             lvlm_page_count(config, "text.head_dim"), err));
+    TRY(config_check_equal(config, "connector.hidden", "text.hidden", err));
+    TRY(config_set(config, "text.mlp", config_count(config, "text.mlp") / 2, err));
+    TRY(config_set(config, "text.query_scalar", config_count(config, "text.head_dim"),
+                   err));
     return check_text(config, err);
 }
 
@@ -255,7 +254,7 @@ static int derive(cJSON *config, lvlm_error *err)
  * Qwen-Audio. */
 static bool is_qwen_vl(const cJSON *config)
 {
-    return strcmp(lvlm_page_model_type(config), "qwen") == 0 &&
+    return strcmp(config_model_type(config), "qwen") == 0 &&
            cJSON_IsObject(lvlm_json_get(config, "visual"));
 }
 

@@ -50,7 +50,8 @@ static inline void composed_target(synthetic *out, const lvlm_target *from,
     t->wrong_shape = false;
     if (t->state == LVLM_TARGET_TIED) return;
     const bool square = t->shape.n == 2 && t->shape.dims[0] == t->shape.dims[1];
-    t->state = t->row->not_square && square ? LVLM_TARGET_IDENTITY : LVLM_TARGET_FOUND;
+    t->state =
+        t->row->identity_if_square && square ? LVLM_TARGET_IDENTITY : LVLM_TARGET_FOUND;
     t->source = NULL;
     if (t->state == LVLM_TARGET_IDENTITY) return;
     synthetic_put_random(out, t->name, &t->shape, 0.25f, state);
