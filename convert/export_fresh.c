@@ -71,9 +71,7 @@ static int list_targets(list *l, lvlm_export *ex, lvlm_error *err)
         const char *rest =
             lvlm_names_join(t->section->source, t->block, t->row->source, &ex->arena);
         const char *canonical =
-            rest == NULL ? NULL
-                         : lvlm_names_join(m->family->roots[t->section->root].native, 0,
-                                           rest, &ex->arena);
+            rest == NULL ? NULL : lvlm_names_join(t->root->native, 0, rest, &ex->arena);
         const char *name = canonical == NULL
                                ? NULL
                                : lvlm_names_source(m->family, canonical,

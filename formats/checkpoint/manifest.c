@@ -105,15 +105,41 @@ manifest_name *manifest_find_name(const manifest_builder *b, const char *canonic
 }
 
 /* The name under which a row's source is looked up; NULL: out of memory. */
-static char *lookup_name(manifest_builder *b, const lvlm_section *section,
-                         const lvlm_row *row, uint64_t block)
+static char *lookup_name(manifest_builder *b, const lvlm_target *t)
 {
     lvlm_arena *arena = &b->m->arena;
     if (manifest_is_native(b->m))
-        return lvlm_names_join(section->native, block, row->native, arena);
-    const char *rest = lvlm_names_join(section->source, block, row->source, arena);
+        return lvlm_names_join(t->section->native, t->block, t->row->native, arena);
+    const char *rest =
+        lvlm_names_join(t->section->source, t->block, t->row->source, arena);
     if (rest == NULL) return NULL;
-    return lvlm_names_join(b->m->family->roots[section->root].native, 0, rest, arena);
+    return lvlm_names_join(t->root->native, 0, rest, arena);
+}
+
+/* ---- sections ------------------------------------------------------------------- */
+
+static int add_sections(manifest_builder *b, const lvlm_root *root,
+                        const lvlm_section *sections, size_t *capacity)
+{
+    for (const lvlm_section *s = sections; s->native != NULL; s++) {
+        manifest_section *const all = lvlm_arena_room(
+            &b->m->arena, b->sections, b->n_sections, capacity, sizeof *b->sections);
+        if (all == NULL) return lvlm_fail_memory(b->err);
+        b->sections = all;
+        b->sections[b->n_sections++] = (manifest_section){ root, s };
+    }
+    return 0;
+}
+
+/* List the sections of the parts that the model has. */
+static int list_sections(manifest_builder *b)
+{
+    size_t capacity = 0;
+    for (const lvlm_root *root = b->m->family->roots; root->native != NULL; root++)
+        for (const lvlm_model_part *part = root->parts; part->sections != NULL; part++)
+            if (part->when == NULL || lvlm_config_says(b->m->config, part->when))
+                TRY(add_sections(b, root, part->sections, &capacity));
+    return 0;
 }
 
 /* ---- targets -------------------------------------------------------------------- */
@@ -140,7 +166,8 @@ static size_t count_rows(const lvlm_section *section)
 static int allocate_targets(manifest_builder *b)
 {
     size_t n = 0;
-    for (const lvlm_section *s = b->m->family->sections; s->native != NULL; s++) {
+    for (size_t i = 0; i < b->n_sections; i++) {
+        const lvlm_section *const s = b->sections[i].of;
         uint64_t blocks;
         TRY(count_blocks(&blocks, b, s));
         n += (size_t)blocks * count_rows(s);
@@ -205,7 +232,7 @@ static int find_place(lvlm_npz_place *place, manifest_name **found, manifest_bui
 static int find_source(manifest_name **found, manifest_builder *b, lvlm_target *t)
 {
     lvlm_npz_place place;
-    const char *lookup = lookup_name(b, t->section, t->row, t->block);
+    const char *lookup = lookup_name(b, t);
     if (lookup == NULL) return lvlm_fail_memory(b->err);
     if (!is_npz(b->m)) {
         *found = manifest_find_name(b, lookup);
@@ -224,15 +251,16 @@ static int find_source(manifest_name **found, manifest_builder *b, lvlm_target *
     return 0;
 }
 
-static int add_target(manifest_builder *b, const lvlm_section *section,
+static int add_target(manifest_builder *b, const manifest_section *section,
                       const lvlm_row *row, uint64_t block)
 {
     lvlm_target *target = &b->m->targets[b->m->n_targets++];
     lvlm_arena *arena = &b->m->arena;
-    target->section = section;
+    target->root = section->root;
+    target->section = section->of;
     target->row = row;
     target->block = block;
-    target->name = lvlm_names_join(section->native, block, row->native, arena);
+    target->name = lvlm_names_join(section->of->native, block, row->native, arena);
     if (target->name == NULL) return lvlm_fail_memory(b->err);
     TRY(resolve(target, b));
     if (row->identity_if_square && target->shape.dims[0] == target->shape.dims[1]) {
@@ -260,10 +288,13 @@ static int add_target(manifest_builder *b, const lvlm_section *section,
 static int find_row(const lvlm_tensor **out, manifest_builder *b, const char *native)
 {
     *out = NULL;
-    for (const lvlm_section *s = b->m->family->sections; s->native != NULL; s++)
+    for (size_t i = 0; i < b->n_sections; i++) {
+        const lvlm_section *const s = b->sections[i].of;
         for (const lvlm_row *row = s->rows; row->native != NULL; row++) {
             char *name = lvlm_names_join(s->native, 0, row->native, &b->m->arena);
-            lvlm_target t = { .name = name, .section = s, .row = row };
+            lvlm_target t = {
+                .name = name, .root = b->sections[i].root, .section = s, .row = row
+            };
             manifest_name *found;
             if (name == NULL) return lvlm_fail_memory(b->err);
             if (strcmp(name, native) != 0) continue;
@@ -271,6 +302,7 @@ static int find_row(const lvlm_tensor **out, manifest_builder *b, const char *na
             *out = found != NULL ? found->tensor : NULL;
             return 0;
         }
+    }
     return 0;
 }
 
@@ -313,20 +345,20 @@ static bool has_block(const lvlm_manifest *m, const lvlm_section *s, uint64_t bl
 /* Does `next` continue the blocks of `s`? */
 static bool same_blocks(const lvlm_section *s, const lvlm_section *next)
 {
-    return next->native != NULL && s->count != NULL && next->count != NULL &&
+    return s->count != NULL && next->count != NULL &&
            strcmp(s->native, next->native) == 0 && strcmp(s->count, next->count) == 0;
 }
 
 /* Add the rows of sections [first, end), block by block. */
-static int add_blocks(manifest_builder *b, const lvlm_section *first,
-                      const lvlm_section *end)
+static int add_blocks(manifest_builder *b, size_t first, size_t end)
 {
     uint64_t blocks;
-    TRY(count_blocks(&blocks, b, first));
+    TRY(count_blocks(&blocks, b, b->sections[first].of));
     for (uint64_t i = 0; i < blocks; i++)
-        for (const lvlm_section *s = first; s < end; s++) {
-            if (!has_block(b->m, s, i)) continue;
-            for (const lvlm_row *row = s->rows; row->native != NULL; row++)
+        for (size_t k = first; k < end; k++) {
+            const manifest_section *const s = &b->sections[k];
+            if (!has_block(b->m, s->of, i)) continue;
+            for (const lvlm_row *row = s->of->rows; row->native != NULL; row++)
                 TRY(add_target(b, s, row, i));
         }
     return 0;
@@ -334,12 +366,15 @@ static int add_blocks(manifest_builder *b, const lvlm_section *first,
 
 static int add_targets(manifest_builder *b)
 {
+    TRY(list_sections(b));
     if (!manifest_is_native(b->m)) TRY(settle_row_counts(b));
     TRY(allocate_targets(b));
-    const lvlm_section *end, *s = b->m->family->sections;
-    for (; s->native != NULL; s = end) {
-        for (end = s + 1; same_blocks(s, end); end++) continue;
-        TRY(add_blocks(b, s, end));
+    for (size_t i = 0, end; i < b->n_sections; i = end) {
+        end = i + 1;
+        while (end < b->n_sections &&
+               same_blocks(b->sections[i].of, b->sections[end].of))
+            end++;
+        TRY(add_blocks(b, i, end));
     }
     return 0;
 }

@@ -25,6 +25,7 @@ typedef enum lvlm_target_state {
 /* One native tensor. */
 typedef struct lvlm_target {
     const char *name; /* "text.blocks.0.attn.q.weight" */
+    const lvlm_root *root;
     const lvlm_section *section;
     const lvlm_row *row;
     uint64_t block;          /* the {i} of its section */

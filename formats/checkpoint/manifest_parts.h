@@ -14,8 +14,16 @@ typedef struct manifest_name {
     bool used;
 } manifest_name;
 
+/* A section that the model has. */
+typedef struct manifest_section {
+    const lvlm_root *root;
+    const lvlm_section *of;
+} manifest_section;
+
 typedef struct manifest_builder {
     lvlm_manifest *m;
+    manifest_section *sections; /* in order of use */
+    size_t n_sections;
     manifest_name
         *names; /* sorted by canonical name, known names first, then by source name */
     size_t n_names;

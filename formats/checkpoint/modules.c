@@ -16,14 +16,12 @@ static bool is_weight(const lvlm_target *t)
 }
 
 /* The source name with its root replaced by the native one. */
-static const char *canonical_name(const lvlm_target *t, const lvlm_family *family,
-                                  lvlm_arena *arena)
+static const char *canonical_name(const lvlm_target *t, lvlm_arena *arena)
 {
     const char *rest =
         lvlm_names_join(t->section->source, t->block, t->row->source, arena);
     if (rest == NULL) return NULL;
-    return lvlm_arena_printf(arena, "%s%s", family->roots[t->section->root].native,
-                             rest);
+    return lvlm_arena_printf(arena, "%s%s", t->root->native, rest);
 }
 
 /* The module of this weight if it is already listed, or NULL. The parts of a module are
@@ -56,7 +54,7 @@ static int begin(lvlm_module *module, const lvlm_target *t, const lvlm_family *f
 static int add(lvlm_modules *m, const lvlm_target *t, const lvlm_family *family,
                lvlm_error *err)
 {
-    const char *canonical = canonical_name(t, family, &m->arena);
+    const char *canonical = canonical_name(t, &m->arena);
     if (canonical == NULL) return lvlm_fail_memory(err);
     lvlm_module *module = listed(m, t, canonical);
     if (module == NULL) {

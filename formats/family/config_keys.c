@@ -137,18 +137,24 @@ static const char *const sections[] = { "text_config", "vision_config", "visual"
 
 /* ---- what is followed ----------------------------------------------------------- */
 
-static bool is_followed(const lvlm_family *family, const char *path)
+static bool is_followed(const lvlm_setting_walk *settings, const char *path)
 {
-    for (const lvlm_setting *s = family->settings; s->canonical != NULL; s++)
+    lvlm_setting_walk walk = *settings;
+    const lvlm_setting *s;
+    while ((s = lvlm_setting_next(&walk)) != NULL)
         if (lvlm_is_listed(s->paths, path)) return true;
     return false;
 }
 
-static const lvlm_setting *find_setting(const lvlm_family *family, const char *name)
+/* The last of that name; NULL: none. */
+static const lvlm_setting *find_setting(const lvlm_setting_walk *settings,
+                                        const char *name)
 {
-    for (const lvlm_setting *s = family->settings; s->canonical != NULL; s++)
-        if (strcmp(s->canonical, name) == 0) return s;
-    return NULL;
+    lvlm_setting_walk walk = *settings;
+    const lvlm_setting *s, *last = NULL;
+    while ((s = lvlm_setting_next(&walk)) != NULL)
+        if (strcmp(s->canonical, name) == 0) last = s;
+    return last;
 }
 
 /* ---- null ------------------------------------------------------------------------ */
@@ -176,10 +182,12 @@ static const cJSON *find_value(char path[PATH_BYTES], const lvlm_setting *s,
 
 /* A null number is its default here and None in the reference; a null switch is off
  * there. Words have a default in both. */
-static int check_nulls(const lvlm_family *family, const cJSON *hf_config,
+static int check_nulls(const lvlm_setting_walk *settings, const cJSON *hf_config,
                        lvlm_notes *notes, lvlm_error *err)
 {
-    for (const lvlm_setting *s = family->settings; s->canonical != NULL; s++) {
+    lvlm_setting_walk walk = *settings;
+    const lvlm_setting *s;
+    while ((s = lvlm_setting_next(&walk)) != NULL) {
         char path[PATH_BYTES] = "";
         const bool number =
             s->kind == LVLM_SETTING_COUNT || s->kind == LVLM_SETTING_INDEX ||
@@ -201,7 +209,7 @@ static int check_nulls(const lvlm_family *family, const cJSON *hf_config,
 
 /* Rotary settings of one `section` ("" is the top level). */
 typedef struct rope {
-    const lvlm_family *family;
+    const lvlm_setting_walk *settings;
     const char *section;
     const cJSON *object;               /* of config.json: the section itself */
     const cJSON *parameters, *scaling; /* or NULL */
@@ -222,7 +230,7 @@ static const lvlm_word tower_types[] = {
 /* Our word for a rope_type; NULL: it is not supported. */
 static const char *word_for(const rope *r, const cJSON *type)
 {
-    const lvlm_setting *const s = find_setting(r->family, "text.rope_type");
+    const lvlm_setting *const s = find_setting(r->settings, "text.rope_type");
     const lvlm_word *w = s != NULL ? s->words : NULL;
     const char *const theirs = lvlm_json_string(type);
     if (strncmp(r->section, "vis", 3) == 0) w = tower_types;
@@ -275,7 +283,7 @@ static int contradict(const rope *r, const char *key, lvlm_error *err)
  * rope_scaling has none. */
 static int compare(const rope *r, const cJSON *a, const cJSON *b, lvlm_error *err)
 {
-    const lvlm_setting *const theta = find_setting(r->family, "text.rope_theta");
+    const lvlm_setting *const theta = find_setting(r->settings, "text.rope_theta");
     const cJSON *item;
     LVLM_JSON_MEMBERS (item, a) {
         const cJSON *other = lvlm_json_get(b, item->string);
@@ -306,18 +314,18 @@ static int check_rope_keys(const rope *r, const cJSON *object, const char *name,
     LVLM_JSON_MEMBERS (item, object) {
         (void)snprintf(path, sizeof path, "%s%s%s.%s", r->section, dot(r), name,
                        item->string);
-        if (!is_followed(r->family, path))
+        if (!is_followed(r->settings, path))
             TRY(lvlm_key_check(item->string, item, where, rope_keys, notes, err));
     }
     return 0;
 }
 
 /* `object`: the text section of config.json, or the whole. */
-static int check_rope(const lvlm_family *family, const cJSON *object,
+static int check_rope(const lvlm_setting_walk *settings, const cJSON *object,
                       const char *section, lvlm_notes *notes, lvlm_error *err)
 {
     const char *words[2];
-    rope r = { family, section, object, lvlm_json_get(object, "rope_parameters"),
+    rope r = { settings, section, object, lvlm_json_get(object, "rope_parameters"),
                lvlm_json_get(object, "rope_scaling") };
     if (!cJSON_IsObject(r.parameters)) r.parameters = NULL;
     if (!cJSON_IsObject(r.scaling)) r.scaling = NULL;
@@ -336,9 +344,10 @@ static int check_rope(const lvlm_family *family, const cJSON *object,
 /* ---- windows -------------------------------------------------------------------- */
 
 /* In families with a window only even layers slide. */
-static int check_layers(const lvlm_family *family, const cJSON *types, lvlm_error *err)
+static int check_layers(const lvlm_setting_walk *settings, const cJSON *types,
+                        lvlm_error *err)
 {
-    const lvlm_setting *const window = find_setting(family, "text.sliding_window");
+    const lvlm_setting *const window = find_setting(settings, "text.sliding_window");
     const bool slides = window != NULL && window->paths != NULL;
     const cJSON *item;
     size_t i = 0;
@@ -366,7 +375,7 @@ static bool is_section(const char *name)
 }
 
 /* The members of `object`: config.json or a section of it. */
-static int check_members(const lvlm_family *family, const cJSON *object,
+static int check_members(const lvlm_setting_walk *settings, const cJSON *object,
                          const char *section, lvlm_notes *notes, lvlm_error *err)
 {
     char path[PATH_BYTES], where[PATH_BYTES];
@@ -377,22 +386,33 @@ static int check_members(const lvlm_family *family, const cJSON *object,
     LVLM_JSON_MEMBERS (item, object) {
         (void)snprintf(path, sizeof path, "%s%s%s", section, between, item->string);
         if (strcmp(item->string, "rope_parameters") == 0 ||
-            strcmp(item->string, "rope_scaling") == 0 || is_followed(family, path) ||
+            strcmp(item->string, "rope_scaling") == 0 || is_followed(settings, path) ||
             (*section == '\0' && is_section(item->string)))
             continue;
         TRY(lvlm_key_check(item->string, item, where, keys, notes, err));
     }
-    return check_rope(family, object, section, notes, err);
+    return check_rope(settings, object, section, notes, err);
+}
+
+static int check_all(const lvlm_setting_walk *settings, const cJSON *hf_config,
+                     lvlm_notes *notes, lvlm_error *err)
+{
+    TRY(check_layers(settings, lvlm_json_path(hf_config, "text_config.layer_types"),
+                     err));
+    TRY(check_nulls(settings, hf_config, notes, err));
+    TRY(check_members(settings, hf_config, "", notes, err));
+    for (const char *const *s = sections; *s != NULL; s++)
+        TRY(check_members(settings, lvlm_json_get(hf_config, *s), *s, notes, err));
+    return 0;
 }
 
 int lvlm_config_check(const lvlm_family *family, const cJSON *hf_config,
                       lvlm_notes *notes, lvlm_error *err)
 {
-    TRY(check_layers(family, lvlm_json_path(hf_config, "text_config.layer_types"),
-                     err));
-    TRY(check_nulls(family, hf_config, notes, err));
-    TRY(check_members(family, hf_config, "", notes, err));
-    for (const char *const *s = sections; *s != NULL; s++)
-        TRY(check_members(family, lvlm_json_get(hf_config, *s), *s, notes, err));
-    return 0;
+    cJSON *words;
+    TRY(lvlm_family_words(&words, family, hf_config, err));
+    const lvlm_setting_walk settings = { .config = words, .table = family->settings };
+    const int rc = check_all(&settings, hf_config, notes, err);
+    lvlm_json_free(words);
+    return rc;
 }

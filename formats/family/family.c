@@ -97,6 +97,17 @@ bool lvlm_shape_resolve(lvlm_shape *out, const char *text, const cJSON *config)
     }
 }
 
+bool lvlm_config_says(const cJSON *config, const char *when)
+{
+    char path[PATH_BYTES];
+    const size_t length = strcspn(when, " ");
+    assert(when[length] == ' ' && length < sizeof path);
+    memcpy(path, when, length);
+    path[length] = '\0';
+    const char *const word = lvlm_json_string(lvlm_json_path(config, path));
+    return word != NULL && strcmp(word, when + length + 1) == 0;
+}
+
 /* ---- references ----------------------------------------------------------------- */
 
 #define TRANSFORMERS "transformers-"

@@ -71,7 +71,6 @@ typedef struct lvlm_row {
 typedef struct lvlm_section {
     const char *native; /* full native prefix: "text.blocks.{i}." */
     const char *source; /* after the root: "layers.{i}." */
-    unsigned char root; /* index into the family's roots */
     /* canonical config path of the number of repetitions; NULL: once */
     const char *count;
     const lvlm_row *rows;    /* ends with native NULL */
@@ -79,16 +78,27 @@ typedef struct lvlm_section {
     const char *not_blocks; /* ... or of blocks that do not have them; both NULL: all */
 } lvlm_section;
 
-enum { LVLM_MAX_PREFIXES = 8 };
+/* A tower, a connector, a language model. */
+typedef struct lvlm_model_part {
+    const lvlm_section *sections; /* in order of use; ends with native NULL */
+    const char *when; /* it is there if the configuration says so; NULL: always */
+} lvlm_model_part;
 
-/* One part's name space in every generation of names. */
+enum { LVLM_MAX_PREFIXES = 8, LVLM_MAX_PARTS = 6 };
+
+/* One name space in every generation of names, and the parts in it. */
 typedef struct lvlm_root {
     const char *native;                      /* "vision." */
     const char *prefixes[LVLM_MAX_PREFIXES]; /* [0] is the hub's */
     /* the one that the current save_pretrained writes for a new model */
     unsigned char current;
     unsigned char modules; /* the one of the current library's modules in memory */
+    lvlm_model_part parts[LVLM_MAX_PARTS]; /* ends with sections NULL */
 } lvlm_root;
+
+/* Does a canonical configuration say "text.decoder gemma": does the setting have that
+ * word? */
+bool lvlm_config_says(const cJSON *config, const char *when);
 
 /* A named rule for source tensors that are kept but not used. */
 typedef struct lvlm_unused_rule {
@@ -135,6 +145,12 @@ typedef struct lvlm_setting {
     const char *without_section;
     const lvlm_word *words; /* WORD */
 } lvlm_setting;
+
+/* Settings of a part, or those that only the whole has. */
+typedef struct lvlm_setting_table {
+    const lvlm_setting *settings; /* ends with canonical NULL */
+    const char *when; /* they are there if the configuration says so; NULL: always */
+} lvlm_setting_table;
 
 /* ---- projections ---------------------------------------------------------------- */
 
@@ -233,13 +249,14 @@ typedef struct lvlm_family {
     const char *title; /* "PaliGemma 2" */
     /* Is this the config.json of a model of this family? */
     bool (*recognises)(const cJSON *hf_config);
-    const lvlm_setting *settings; /* ends with canonical NULL */
+    /* in order, ends with settings NULL; of settings with one name the last counts, in
+     * the first one's place */
+    const lvlm_setting_table *settings;
     /* Computes settings that follow from others ("vision.grid"), or refuses them. May
      * be NULL. */
     int (*derive)(cJSON *config, lvlm_error *err);
     const lvlm_row_count *row_counts;   /* ends with setting NULL */
-    const lvlm_root *roots;             /* ends with native NULL */
-    const lvlm_section *sections;       /* in order of use; ends with native NULL */
+    const lvlm_root *roots;             /* in order of use; ends with native NULL */
     const lvlm_unused_rule *unused;     /* ends with name NULL */
     const lvlm_projection *projections; /* ends with role NULL */
     const lvlm_difference *differences; /* ends with name NULL */
@@ -261,6 +278,23 @@ const lvlm_family *lvlm_family_by_name(const char *name);
  * families. */
 LVLM_MUST_CHECK int lvlm_family_detect(const lvlm_family **out, const cJSON *hf_config,
                                        lvlm_error *err);
+
+/* The settings that a configuration has, one after another: `config` is canonical, or
+ * has at least the words that decide which parts there are.
+ *
+ *   lvlm_setting_walk walk = { .config = config, .table = family->settings };
+ *   while ((setting = lvlm_setting_next(&walk)) != NULL) ... */
+typedef struct lvlm_setting_walk {
+    const cJSON *config;
+    const lvlm_setting_table *table;
+    size_t next; /* in the table */
+} lvlm_setting_walk;
+const lvlm_setting *lvlm_setting_next(lvlm_setting_walk *walk);
+
+/* The words of a config.json that decide which parts there are; a wrong one is left
+ * out: lvlm_family_config reports it. *out is owned: lvlm_json_free. */
+LVLM_MUST_CHECK int lvlm_family_words(cJSON **out, const lvlm_family *family,
+                                      const cJSON *hf_config, lvlm_error *err);
 
 /* The canonical configuration for a config.json, every default filled in, or an error
  * that names the key. *out is owned: lvlm_json_free. */

@@ -147,7 +147,8 @@ static int fall_back(cJSON **out, const lvlm_setting *setting, const cJSON *hf_c
     return lvlm_json_parse(out, text, strlen(text), err);
 }
 
-/* Store `value`, which is consumed, at "a.b" of the canonical configuration. */
+/* Store `value`, which is consumed, at "a.b" of the canonical configuration, in place
+ * of an earlier one. */
 static int put(cJSON *config, const char *canonical, cJSON *value, lvlm_error *err)
 {
     char part[PATH_BYTES];
@@ -157,11 +158,50 @@ static int put(cJSON *config, const char *canonical, cJSON *value, lvlm_error *e
     part[length] = '\0';
     cJSON *section = cJSON_GetObjectItemCaseSensitive(config, part);
     if (section == NULL) section = cJSON_AddObjectToObject(config, part);
+    const char *const name = canonical + length + 1;
     if (section != NULL &&
-        cJSON_AddItemToObject(section, canonical + length + 1, value))
+        (lvlm_json_get(section, name) != NULL
+             ? cJSON_ReplaceItemInObjectCaseSensitive(section, name, value)
+             : cJSON_AddItemToObject(section, name, value)))
         return 0;
     lvlm_json_free(value);
     return lvlm_fail_memory(err);
+}
+
+static int add_setting(cJSON *config, const lvlm_setting *s, const cJSON *hf_config,
+                       lvlm_error *err)
+{
+    char path[PATH_BYTES];
+    cJSON *value = NULL;
+    const cJSON *const item = find(path, s, hf_config);
+    TRY(item != NULL ? accept(&value, s, path, item, err)
+                     : fall_back(&value, s, hf_config, err));
+    return put(config, s->canonical, value, err);
+}
+
+const lvlm_setting *lvlm_setting_next(lvlm_setting_walk *w)
+{
+    for (; w->table->settings != NULL; w->table++, w->next = 0) {
+        if (w->table->when != NULL && !lvlm_config_says(w->config, w->table->when))
+            continue;
+        const lvlm_setting *const s = &w->table->settings[w->next++];
+        if (s->canonical != NULL) return s;
+    }
+    return NULL;
+}
+
+int lvlm_family_words(cJSON **out, const lvlm_family *family, const cJSON *hf_config,
+                      lvlm_error *err)
+{
+    *out = cJSON_CreateObject();
+    if (*out == NULL) return lvlm_fail_memory(err);
+    for (const lvlm_setting_table *t = family->settings; t->settings != NULL; t++)
+        for (const lvlm_setting *s = t->settings; s->canonical != NULL; s++) {
+            lvlm_error wrong;
+            if (t->when != NULL || s->kind != LVLM_SETTING_WORD) continue;
+            (void)!add_setting(*out, s, hf_config, &wrong);
+        }
+    return 0;
 }
 
 int lvlm_family_config(cJSON **out, const lvlm_family *family, const cJSON *hf_config,
@@ -170,15 +210,10 @@ int lvlm_family_config(cJSON **out, const lvlm_family *family, const cJSON *hf_c
     cJSON *config = cJSON_CreateObject();
     int rc = config != NULL ? 0 : lvlm_fail_memory(err);
 
-    for (const lvlm_setting *s = family->settings; s->canonical != NULL && rc == 0;
-         s++) {
-        char path[PATH_BYTES];
-        cJSON *value = NULL;
-        const cJSON *item = find(path, s, hf_config);
-        rc = item != NULL ? accept(&value, s, path, item, err)
-                          : fall_back(&value, s, hf_config, err);
-        if (rc == 0) rc = put(config, s->canonical, value, err);
-    }
+    lvlm_setting_walk walk = { .config = config, .table = family->settings };
+    const lvlm_setting *s;
+    while (rc == 0 && (s = lvlm_setting_next(&walk)) != NULL)
+        rc = add_setting(config, s, hf_config, err);
     if (rc == 0 && family->derive != NULL) rc = family->derive(config, err);
     if (rc < 0) {
         lvlm_json_free(config);

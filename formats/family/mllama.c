@@ -9,35 +9,14 @@
 
 #include "formats/base/json.h"
 #include "formats/family/page.h"
+#include "formats/family/parts.h"
 
 /* ---- names ---------------------------------------------------------------------- */
-
-enum { VISION, CONNECTOR, TEXT, HEAD };
-
-/* The hub's, which save_pretrained of 5.23 writes again; module names since
- * transformers 4.52; the base model saved by itself; the language model saved by
- * itself. */
-static const lvlm_root roots[] = {
-    [VISION] = { "vision.", { "vision_model.", "model.vision_model." }, .modules = 1 },
-    [CONNECTOR] = { "connector.",
-                    { "multi_modal_projector.", "model.multi_modal_projector." },
-                    .modules = 1 },
-    [TEXT] = { "text.",
-               { "language_model.model.", "model.language_model.", "language_model.",
-                 "model.language_model.model.", "model." },
-               .modules = 1 },
-    [HEAD] = { "text.head.",
-               { "language_model.lm_head.", "lm_head.", "model.lm_head.",
-                 "model.language_model.lm_head." },
-               .modules = 1 },
-    { NULL },
-};
 
 // clang-format off
 static const lvlm_row vision_stem[] = {
     { "class", "class_embedding", "vision.hidden" },
-    { "patch.weight", "patch_embedding.weight", "vision.hidden, vision.channels*vision.patch*vision.patch",
-      .source_shape = "vision.hidden, vision.channels, vision.patch, vision.patch" },
+    PATCHES("patch_embedding.weight"),
     { "positions.gate",   "gated_positional_embedding.gate",      "1" },
     { "positions.weight", "gated_positional_embedding.embedding", "vision.rows, vision.hidden" },
     { "positions.tiles",  "gated_positional_embedding.tile_embedding.weight",
@@ -62,10 +41,7 @@ static const lvlm_row vision_stem[] = {
     { "attn.out.weight", "self_attn.o_proj.weight",         "vision.hidden, vision.hidden" }, \
     { "norm2.weight",    "post_attention_layernorm.weight", "vision.hidden" },                 \
     { "norm2.bias",      "post_attention_layernorm.bias",   "vision.hidden" },                 \
-    { "mlp.fc1.weight",  "mlp.fc1.weight",                  "vision.mlp, vision.hidden" }, \
-    { "mlp.fc1.bias",    "mlp.fc1.bias",                    "vision.mlp" },                    \
-    { "mlp.fc2.weight",  "mlp.fc2.weight",                  "vision.hidden, vision.mlp" }, \
-    { "mlp.fc2.bias",    "mlp.fc2.bias",                    "vision.hidden" }
+    PLAIN_MLP("mlp.fc1", "mlp.fc2")
 
 static const lvlm_row local_block[] = { VISION_BLOCK, { NULL } };
 
@@ -98,14 +74,6 @@ static const lvlm_row text_stem[] = {
     { NULL },
 };
 
-static const lvlm_row self_block[] = {
-    { "norm1.weight", "input_layernorm.weight",          "text.hidden" },
-    ATTENTION_ROWS,
-    { "norm2.weight", "post_attention_layernorm.weight", "text.hidden" },
-    MLP_ROWS,
-    { NULL },
-};
-
 static const lvlm_row cross_block[] = {
     { "norm1.weight",        "input_layernorm.weight",          "text.hidden" },
     { "cross.q.weight",      "cross_attn.q_proj.weight",        "text.heads*text.head_dim, text.hidden" },
@@ -121,37 +89,44 @@ static const lvlm_row cross_block[] = {
     { NULL },
 };
 
-static const lvlm_row text_end[] = {
-    { "norm.weight", "norm.weight", "text.hidden" },
+static const lvlm_section tower[] = {
+    { "vision.",                   "",                               NULL,                   vision_stem },
+    { "vision.blocks.{i}.",        "transformer.layers.{i}.",        "vision.layers",        local_block },
+    { "vision.",                   "",                               NULL,                   vision_middle },
+    { "vision.global_blocks.{i}.", "global_transformer.layers.{i}.", "vision.global_layers", global_block },
     { NULL },
 };
 
-/* Never tied: the embedding has more rows. */
-static const lvlm_row text_head[] = {
-    { "weight", "weight", "text.vocab, text.hidden" },
+static const lvlm_section connector[] = { { "connector.", "", NULL, projector }, { NULL } };
+
+static const lvlm_section decoder[] = {
+    { "text.",            "",            NULL,          text_stem },
+    { "text.blocks.{i}.", "layers.{i}.", "text.layers", llama_block, .not_blocks = "text.cross_layers" },
+    { "text.blocks.{i}.", "layers.{i}.", "text.layers", cross_block, .only_blocks = "text.cross_layers" },
+    { "text.",            "",            NULL,          text_end },
     { NULL },
 };
 
-static const lvlm_section sections[] = {
-    { "vision.",                   "",                               VISION,    NULL,                   vision_stem },
-    { "vision.blocks.{i}.",        "transformer.layers.{i}.",        VISION,    "vision.layers",        local_block },
-    { "vision.",                   "",                               VISION,    NULL,                   vision_middle },
-    { "vision.global_blocks.{i}.", "global_transformer.layers.{i}.", VISION,    "vision.global_layers", global_block },
-    { "connector.",                "",                               CONNECTOR, NULL,                   projector },
-    { "text.",                     "",                               TEXT,      NULL,                   text_stem },
-    { "text.blocks.{i}.",          "layers.{i}.",                    TEXT,      "text.layers",          self_block,
-      .not_blocks = "text.cross_layers" },
-    { "text.blocks.{i}.",          "layers.{i}.",                    TEXT,      "text.layers",          cross_block,
-      .only_blocks = "text.cross_layers" },
-    { "text.",                     "",                               TEXT,      NULL,                   text_end },
-    { "text.head.",                "",                               HEAD,      NULL,                   text_head },
+/* The hub's, which save_pretrained of 5.23 writes again; module names since
+ * transformers 4.52; the base model saved by itself; the language model saved by
+ * itself. The head is never tied: the embedding has more rows. */
+static const lvlm_root roots[] = {
+    { "vision.", { "vision_model.", "model.vision_model." },
+      .modules = 1, .parts = { { tower } } },
+    { "connector.", { "multi_modal_projector.", "model.multi_modal_projector." },
+      .modules = 1, .parts = { { connector } } },
+    { "text.", { "language_model.model.", "model.language_model.", "language_model.",
+                 "model.language_model.model.", "model." },
+      .modules = 1, .parts = { { decoder } } },
+    { "text.head.", { "language_model.lm_head.", "lm_head.", "model.lm_head.",
+                      "model.language_model.lm_head." },
+      .modules = 1, .parts = { { head_sections } } },
     { NULL },
 };
 // clang-format on
 
 static const lvlm_unused_rule unused[] = {
-    { "rotary_buffer", "*.inv_freq",
-      "a buffer of old exports: rotary frequencies follow from the configuration" },
+    ROTARY_BUFFER,
     { NULL },
 };
 
@@ -174,7 +149,7 @@ static const lvlm_word rope_types[] = {
 #define TEXT(key) "text_config." key
 #define ROPE(key) "text_config.rope_parameters." key "|text_config.rope_scaling." key
 
-static const lvlm_setting settings[] = {
+static const lvlm_setting own_settings[] = {
     { "vision.tower",         CONSTANT, NULL,                                  "\"tiles\"" },
     { "vision.hidden",        COUNT,    VISION("hidden_size"),                 "1280" },
     { "vision.layers",        COUNT,    VISION("num_hidden_layers"),           "32" },
@@ -220,6 +195,8 @@ static const lvlm_setting settings[] = {
     { NULL },
 };
 // clang-format on
+
+static const lvlm_setting_table settings[] = { { own_settings }, { NULL } };
 
 /* Check that every number of the list at `path` is below `limit`. */
 static int check_list(const cJSON *config, const char *path, const char *limit,
@@ -357,7 +334,6 @@ const lvlm_family lvlm_family_mllama = {
     .derive = derive,
     .row_counts = row_counts,
     .roots = roots,
-    .sections = sections,
     .unused = unused,
     .projections = projections,
     .differences = differences,

@@ -10,6 +10,18 @@ LVLM_BEGIN_DECLS
 
 // clang-format off
 
+/* One matrix takes all values of a patch. */
+#define PATCHES(source)                                                             \
+    { "patch.weight", source, "vision.hidden, vision.channels*vision.patch*vision.patch", \
+      .source_shape = "vision.hidden, vision.channels, vision.patch, vision.patch" }
+
+/* A tower's MLP without a gate. */
+#define PLAIN_MLP(fc1, fc2)                                                         \
+    { "mlp.fc1.weight", fc1 ".weight", "vision.mlp, vision.hidden" },               \
+    { "mlp.fc1.bias",   fc1 ".bias",   "vision.mlp" },                              \
+    { "mlp.fc2.weight", fc2 ".weight", "vision.hidden, vision.mlp" },               \
+    { "mlp.fc2.bias",   fc2 ".bias",   "vision.hidden" }
+
 /* The decoder block that most language models share under the same names. */
 #define ATTENTION_ROWS                                                              \
     { "attn.q.weight",   "self_attn.q_proj.weight", "text.heads*text.head_dim, text.hidden" },  \
@@ -36,6 +48,12 @@ LVLM_BEGIN_DECLS
 #define WORD        LVLM_SETTING_WORD
 #define LIST        LVLM_SETTING_LIST
 #define CONSTANT    LVLM_SETTING_CONSTANT
+
+/* Buffers that exports of old versions hold. */
+#define ROTARY_BUFFER                                                                      \
+    { "rotary_buffer", "*.inv_freq",                                                       \
+      "a buffer of old exports: rotary frequencies follow from the configuration" }
+
 /* Before 5.0 a head was tied before its values were loaded; since 5.0 a head with other
  * values is kept. */
 #define STORED_HEAD_IGNORED                                                                \

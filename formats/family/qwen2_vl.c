@@ -10,24 +10,9 @@
 #include "formats/base/json.h"
 #include "formats/base/size.h"
 #include "formats/family/page.h"
+#include "formats/family/parts.h"
 
 /* ---- names ---------------------------------------------------------------------- */
-
-enum { VISION, MERGER, TEXT, HEAD };
-
-/* The hub's, which save_pretrained still writes; module names since transformers 4.52,
- * written by savers of raw state dicts; the base model saved by itself. */
-static const lvlm_root roots[] = {
-    [VISION] = { "vision.", { "visual.", "model.visual." }, .modules = 1 },
-    [MERGER] = { "connector.",
-                 { "visual.merger.", "model.visual.merger." },
-                 .modules = 1 },
-    [TEXT] = { "text.",
-               { "model.", "model.language_model.", "language_model." },
-               .modules = 1 },
-    [HEAD] = { "text.head.", { "lm_head.", "model.lm_head." } },
-    { NULL },
-};
 
 // clang-format off
 static const lvlm_row vision_stem[] = {
@@ -48,7 +33,7 @@ static const lvlm_row vision_stem[] = {
     { "attn.k.bias",     QKV_BIAS(1) },                                                         \
     { "attn.v.weight",   QKV_WEIGHT(2) },                                                       \
     { "attn.v.bias",     QKV_BIAS(2) },                                                         \
-    { "attn.out.weight", "attn.proj.weight", "vision.hidden, vision.hidden" },      \
+    { "attn.out.weight", "attn.proj.weight", "vision.hidden, vision.hidden" },                  \
     { "attn.out.bias",   "attn.proj.bias",   "vision.hidden" }
 
 static const lvlm_row qwen2_vision_block[] = {
@@ -57,10 +42,7 @@ static const lvlm_row qwen2_vision_block[] = {
     VISION_ATTENTION,
     { "norm2.weight",   "norm2.weight",   "vision.hidden" },
     { "norm2.bias",     "norm2.bias",     "vision.hidden" },
-    { "mlp.fc1.weight", "mlp.fc1.weight", "vision.mlp, vision.hidden" },
-    { "mlp.fc1.bias",   "mlp.fc1.bias",   "vision.mlp" },
-    { "mlp.fc2.weight", "mlp.fc2.weight", "vision.hidden, vision.mlp" },
-    { "mlp.fc2.bias",   "mlp.fc2.bias",   "vision.hidden" },
+    PLAIN_MLP("mlp.fc1", "mlp.fc2"),
     { NULL },
 };
 
@@ -77,11 +59,12 @@ static const lvlm_row qwen2_5_vision_block[] = {
     { NULL },
 };
 
-#define MERGER_LINEARS                                                                          \
-    { "fc1.weight",  "mlp.0.weight", "vision.merge*vision.merge*vision.hidden, vision.merge*vision.merge*vision.hidden", .connector = true },         \
-    { "fc1.bias",    "mlp.0.bias",   "vision.merge*vision.merge*vision.hidden",              .connector = true },         \
-    { "fc2.weight",  "mlp.2.weight", "text.hidden, vision.merge*vision.merge*vision.hidden", .connector = true },         \
-    { "fc2.bias",    "mlp.2.bias",   "text.hidden",              .connector = true }
+#define MERGED "vision.merge*vision.merge*vision.hidden"
+#define MERGER_LINEARS                                                                   \
+    { "fc1.weight",  "mlp.0.weight", MERGED ", " MERGED,      .connector = true },       \
+    { "fc1.bias",    "mlp.0.bias",   MERGED,                  .connector = true },       \
+    { "fc2.weight",  "mlp.2.weight", "text.hidden, " MERGED,  .connector = true },       \
+    { "fc2.bias",    "mlp.2.bias",   "text.hidden",           .connector = true }
 
 static const lvlm_row qwen2_merger[] = {
     { "norm.weight", "ln_q.weight", "vision.hidden" },
@@ -96,54 +79,39 @@ static const lvlm_row qwen2_5_merger[] = {
     { NULL },
 };
 
-static const lvlm_row text_stem[] = {
-    { "embed.weight", "embed_tokens.weight", "text.vocab, text.hidden", .no_adapter = true },
-    { NULL },
-};
+#define TOWER(block)                                                \
+    {                                                               \
+        { "vision.",            "",            NULL,            vision_stem }, \
+        { "vision.blocks.{i}.", "blocks.{i}.", "vision.layers", block },       \
+        { NULL },                                                   \
+    }
 
-static const lvlm_row text_block[] = {
-    { "norm1.weight", "input_layernorm.weight", "text.hidden" },
-    ATTENTION_ROWS,
-    { "attn.q.bias",  "self_attn.q_proj.bias",  "text.heads*text.head_dim" },
-    { "attn.k.bias",  "self_attn.k_proj.bias",  "text.kv_heads*text.head_dim" },
-    { "attn.v.bias",  "self_attn.v_proj.bias",  "text.kv_heads*text.head_dim" },
-    { "norm2.weight", "post_attention_layernorm.weight", "text.hidden" },
-    MLP_ROWS,
-    { NULL },
-};
+static const lvlm_section tower1[] = TOWER(qwen2_vision_block);
+static const lvlm_section tower2[] = TOWER(qwen2_5_vision_block);
+static const lvlm_section merger1[] = { { "connector.", "", NULL, qwen2_merger }, { NULL } };
+static const lvlm_section merger2[] = { { "connector.", "", NULL, qwen2_5_merger }, { NULL } };
 
-static const lvlm_row text_end[] = {
-    { "norm.weight", "norm.weight", "text.hidden" },
-    { NULL },
-};
+/* The hub's, which save_pretrained still writes; module names since transformers 4.52,
+ * written by savers of raw state dicts; the base model saved by itself. */
+#define ROOTS(tower, merger)                                                           \
+    {                                                                                  \
+        { "vision.", { "visual.", "model.visual." },                                   \
+          .modules = 1, .parts = { { tower } } },                                      \
+        { "connector.", { "visual.merger.", "model.visual.merger." },                  \
+          .modules = 1, .parts = { { merger } } },                                     \
+        { "text.", { "model.", "model.language_model.", "language_model." },           \
+          .modules = 1, .parts = { { qwen2_sections } } },                             \
+        { "text.head.", { "lm_head.", "model.lm_head." },                              \
+          .parts = { { tied_head_sections } } },                                       \
+        { NULL },                                                                      \
+    }
 
-static const lvlm_row text_head[] = {
-    { "weight", "weight", "text.vocab, text.hidden", .tied_to = LVLM_EMBED_TABLE },
-    { NULL },
-};
-
-#define SECTIONS(block, merger)                                                    \
-    { "vision.",            "",            VISION, NULL,            vision_stem }, \
-    { "vision.blocks.{i}.", "blocks.{i}.", VISION, "vision.layers", block },       \
-    { "connector.",         "",            MERGER, NULL,            merger },      \
-    { "text.",              "",            TEXT,   NULL,            text_stem },   \
-    { "text.blocks.{i}.",   "layers.{i}.", TEXT,   "text.layers",   text_block },  \
-    { "text.",              "",            TEXT,   NULL,            text_end },    \
-    { "text.head.",         "",            HEAD,   NULL,            text_head },   \
-    { NULL }
-
-static const lvlm_section qwen2_sections[] = { SECTIONS(qwen2_vision_block, qwen2_merger) };
-static const lvlm_section qwen2_5_sections[] = { SECTIONS(qwen2_5_vision_block, qwen2_5_merger) };
+static const lvlm_root qwen2_roots[] = ROOTS(tower1, merger1);
+static const lvlm_root qwen2_5_roots[] = ROOTS(tower2, merger2);
 // clang-format on
 
 static const lvlm_unused_rule unused[] = {
-    { "rotary_buffer", "*.inv_freq",
-      "a buffer of old exports: rotary frequencies follow from the configuration" },
-    { NULL },
-};
-
-static const lvlm_row_count row_counts[] = {
-    { "text.vocab", LVLM_EMBED_TABLE },
+    ROTARY_BUFFER,
     { NULL },
 };
 
@@ -164,56 +132,58 @@ static const lvlm_word rope_types[] = {
 #define SCALING(key) "|text_config.rope_scaling." key "|rope_scaling." key
 
 /* Class defaults of Qwen2VLConfig and Qwen2_5_VLConfig: the same. */
-#define TEXT_SETTINGS                                                                                     \
-    { "text.hidden",         COUNT,    TEXT("hidden_size"),                        "8192" },              \
-    { "text.layers",         COUNT,    TEXT("num_hidden_layers"),                  "80" },                \
-    { "text.heads",          COUNT,    TEXT("num_attention_heads"),                "64" },                \
-    { "text.kv_heads",       COUNT,    TEXT("num_key_value_heads"),                "8" },                 \
-    { "text.mlp",            COUNT,    TEXT("intermediate_size"),                  "29568" },             \
-    { "text.vocab",          COUNT,    TEXT("vocab_size"),                         "152064" },            \
-    { "text.norm_eps",       NUMBER,   TEXT("rms_norm_eps"),                       "1e-5" },              \
-    { "text.norm_offset",    CONSTANT, NULL,                                       "0" },                 \
-    { "text.rope_theta",     NUMBER,   ROPE("rope_theta") SCALING("rope_theta") "|" TEXT("rope_theta"), "1000000.0" }, \
-    { "text.rope_type",      WORD,     ROPE("rope_type") SCALING("rope_type") SCALING("type"), "\"default\"", NULL, rope_types }, \
-    { "text.mrope_section",  LIST,     ROPE("mrope_section") SCALING("mrope_section") },                  \
-    { "text.activation",     WORD,     TEXT("hidden_act"),                         "\"silu\"", NULL, activation_words }, \
-    { "text.slides",         BOOL,     TEXT("use_sliding_window"),                 "false" },             \
-    { "text.qkv_bias",       CONSTANT, NULL,                                       "true" },              \
-    { "text.sandwich_norms", CONSTANT, NULL,                                       "false" },             \
-    { "text.embed_scale",    CONSTANT, NULL,                                       "\"one\"" },           \
-    { "text.mask",           CONSTANT, NULL,                                       "\"causal\"" },        \
-    { "text.first_position", CONSTANT, NULL,                                       "0" },                 \
-    { "text.splice",         CONSTANT, NULL,                                       "\"image_tokens\"" },  \
-    { "tokens.image",        INDEX,    "image_token_id",                           "151655" },            \
-    { "tokens.video",        INDEX,    "video_token_id",                           "151656" },            \
-    { "tokens.pad",          MAYBE_INDEX, TEXT("pad_token_id"),                    "null" }
+static const lvlm_setting text_settings[] = {
+    { "text.hidden",         COUNT,    TEXT("hidden_size"),                        "8192" },
+    { "text.layers",         COUNT,    TEXT("num_hidden_layers"),                  "80" },
+    { "text.heads",          COUNT,    TEXT("num_attention_heads"),                "64" },
+    { "text.kv_heads",       COUNT,    TEXT("num_key_value_heads"),                "8" },
+    { "text.mlp",            COUNT,    TEXT("intermediate_size"),                  "29568" },
+    { "text.vocab",          COUNT,    TEXT("vocab_size"),                         "152064" },
+    { "text.norm_eps",       NUMBER,   TEXT("rms_norm_eps"),                       "1e-5" },
+    { "text.norm_offset",    CONSTANT, NULL,                                       "0" },
+    { "text.rope_theta",     NUMBER,   ROPE("rope_theta") SCALING("rope_theta") "|" TEXT("rope_theta"), "1000000.0" },
+    { "text.rope_type",      WORD,     ROPE("rope_type") SCALING("rope_type") SCALING("type"), "\"default\"", NULL, rope_types },
+    { "text.mrope_section",  LIST,     ROPE("mrope_section") SCALING("mrope_section") },
+    { "text.activation",     WORD,     TEXT("hidden_act"),                         "\"silu\"", NULL, activation_words },
+    { "text.slides",         BOOL,     TEXT("use_sliding_window"),                 "false" },
+    { "text.qkv_bias",       CONSTANT, NULL,                                       "true" },
+    { "text.sandwich_norms", CONSTANT, NULL,                                       "false" },
+    { "text.embed_scale",    CONSTANT, NULL,                                       "\"one\"" },
+    { "text.mask",           CONSTANT, NULL,                                       "\"causal\"" },
+    { "text.first_position", CONSTANT, NULL,                                       "0" },
+    { "text.splice",         CONSTANT, NULL,                                       "\"image_tokens\"" },
+    { "tokens.image",        INDEX,    "image_token_id",                           "151655" },
+    { "tokens.video",        INDEX,    "video_token_id",                           "151656" },
+    { "tokens.pad",          MAYBE_INDEX, TEXT("pad_token_id"),                    "null" },
+    { NULL },
+};
 
-#define VISION_SETTINGS(act)                                                                              \
-    { "vision.tower",        CONSTANT, NULL,                                       "\"qwen2\"" },         \
-    { "vision.layers",       COUNT,    "vision_config.depth",                      "32" },                \
-    { "vision.heads",        COUNT,    "vision_config.num_heads",                  "16" },                \
-    { "vision.channels",     COUNT,    "vision_config.in_channels|vision_config.in_chans", "3" },         \
-    { "vision.patch",        COUNT,    "vision_config.patch_size",                 "14" },                \
-    { "vision.frames",       COUNT,    "vision_config.temporal_patch_size",        "2" },                 \
-    { "vision.merge",        COUNT,    "vision_config.spatial_merge_size",         "2" },                 \
-    { "vision.activation",   WORD,     "vision_config.hidden_act",                 act, NULL, activation_words }, \
-    { "vision.norm_eps",     CONSTANT, NULL,                                       "1e-6" },              \
-    { "vision.rope_theta",   NUMBER,   "vision_config.rope_parameters.rope_theta", "10000.0" },           \
-    { "connector.kind",      CONSTANT, NULL,                                       "\"merger\"" },        \
-    { "connector.activation", CONSTANT, NULL,                                      "\"gelu\"" }
+static const lvlm_setting vision_settings[] = {
+    { "vision.tower",        CONSTANT, NULL,                                       "\"qwen2\"" },
+    { "vision.layers",       COUNT,    "vision_config.depth",                      "32" },
+    { "vision.heads",        COUNT,    "vision_config.num_heads",                  "16" },
+    { "vision.channels",     COUNT,    "vision_config.in_channels|vision_config.in_chans", "3" },
+    { "vision.patch",        COUNT,    "vision_config.patch_size",                 "14" },
+    { "vision.frames",       COUNT,    "vision_config.temporal_patch_size",        "2" },
+    { "vision.merge",        COUNT,    "vision_config.spatial_merge_size",         "2" },
+    { "vision.activation",   WORD,     "vision_config.hidden_act",                 "\"quick_gelu\"", NULL, activation_words },
+    { "vision.norm_eps",     CONSTANT, NULL,                                       "1e-6" },
+    { "vision.rope_theta",   NUMBER,   "vision_config.rope_parameters.rope_theta", "10000.0" },
+    { "connector.kind",      CONSTANT, NULL,                                       "\"merger\"" },
+    { "connector.activation", CONSTANT, NULL,                                      "\"gelu\"" },
+    { NULL },
+};
 
 /* In Qwen2-VL hidden_size is the width after the merger, in Qwen2.5-VL the tower's. */
 static const lvlm_setting qwen2_settings[] = {
-    VISION_SETTINGS("\"quick_gelu\""),
     { "vision.hidden",    COUNT,    "vision_config.embed_dim",   "1280" },
     { "vision.mlp_ratio", NUMBER,   "vision_config.mlp_ratio",   "4" },
     { "connector.out",    COUNT,    "vision_config.hidden_size", "3584" },
-    TEXT_SETTINGS,
     { NULL },
 };
 
 static const lvlm_setting qwen2_5_settings[] = {
-    VISION_SETTINGS("\"silu\""),
+    { "vision.activation",  WORD,     "vision_config.hidden_act",              "\"silu\"", NULL, activation_words },
     { "vision.hidden",      COUNT,    "vision_config.hidden_size",             "3584" },
     { "vision.mlp",         COUNT,    "vision_config.intermediate_size",       "3420" },
     { "vision.rms_norms",   CONSTANT, NULL,                                    "true" },
@@ -222,10 +192,23 @@ static const lvlm_setting qwen2_5_settings[] = {
     { "vision.full_blocks", LIST,     "vision_config.fullatt_block_indexes",   "[7, 15, 23, 31]" },
     { "vision.tokens_per_second", NUMBER, "vision_config.tokens_per_second",   "4" },
     { "connector.out",      COUNT,    "vision_config.out_hidden_size",         "3584" },
-    TEXT_SETTINGS,
     { NULL },
 };
 // clang-format on
+
+static const lvlm_setting_table settings1[] = {
+    { vision_settings },
+    { qwen2_settings },
+    { text_settings },
+    { NULL },
+};
+
+static const lvlm_setting_table settings2[] = {
+    { vision_settings },
+    { qwen2_5_settings },
+    { text_settings },
+    { NULL },
+};
 
 /* Check that the three sections add up to the pairs of a head. */
 static int check_mrope(const cJSON *config, lvlm_error *err)
@@ -353,12 +336,11 @@ const lvlm_family lvlm_family_qwen2_vl = {
     .name = "qwen2_vl",
     .title = "Qwen2-VL",
     .recognises = is_qwen2_vl,
-    .settings = qwen2_settings,
+    .settings = settings1,
     .derive = derive,
-    .row_counts = row_counts,
+    .row_counts = vocab_of_embed,
     .untied_unless_said = true,
-    .roots = roots,
-    .sections = qwen2_sections,
+    .roots = qwen2_roots,
     .unused = unused,
     .projections = projections,
     .differences = qwen2_differences,
@@ -369,12 +351,11 @@ const lvlm_family lvlm_family_qwen2_5_vl = {
     .name = "qwen2_5_vl",
     .title = "Qwen2.5-VL",
     .recognises = is_qwen2_5_vl,
-    .settings = qwen2_5_settings,
+    .settings = settings2,
     .derive = derive_windows,
-    .row_counts = row_counts,
+    .row_counts = vocab_of_embed,
     .untied_unless_said = true,
-    .roots = roots,
-    .sections = qwen2_5_sections,
+    .roots = qwen2_5_roots,
     .unused = unused,
     .projections = projections,
     .differences = qwen2_5_differences,

@@ -9,23 +9,13 @@
 
 #include "formats/base/json.h"
 #include "formats/family/page.h"
+#include "formats/family/parts.h"
 
 /* ---- names ---------------------------------------------------------------------- */
 
-enum { VISION, TEXT, HEAD };
-
-/* The hub's; the base model saved by itself. */
-static const lvlm_root roots[] = {
-    [VISION] = { "vision.", { "transformer.visual.", "visual." } },
-    [TEXT] = { "text.", { "transformer.", "" } },
-    [HEAD] = { "text.head.", { "lm_head." } },
-    { NULL },
-};
-
 // clang-format off
 static const lvlm_row vision_stem[] = {
-    { "patch.weight", "conv1.weight", "vision.hidden, vision.channels*vision.patch*vision.patch",
-      .source_shape = "vision.hidden, vision.channels, vision.patch, vision.patch" },
+    PATCHES("conv1.weight"),
     { "positions.weight", "positional_embedding", "vision.grid*vision.grid, vision.hidden" },
     { "norm_pre.weight",  "ln_pre.weight",        "vision.hidden" },
     { "norm_pre.bias",    "ln_pre.bias",          "vision.hidden" },
@@ -52,10 +42,7 @@ static const lvlm_row vision_block[] = {
     { "attn.out.bias",   "attn.out_proj.bias",   "vision.hidden" },
     { "norm2.weight",    "ln_2.weight",          "vision.hidden" },
     { "norm2.bias",      "ln_2.bias",            "vision.hidden" },
-    { "mlp.fc1.weight",  "mlp.c_fc.weight",      "vision.mlp, vision.hidden" },
-    { "mlp.fc1.bias",    "mlp.c_fc.bias",        "vision.mlp" },
-    { "mlp.fc2.weight",  "mlp.c_proj.weight",    "vision.hidden, vision.mlp" },
-    { "mlp.fc2.bias",    "mlp.c_proj.bias",      "vision.hidden" },
+    PLAIN_MLP("mlp.c_fc", "mlp.c_proj"),
     { NULL },
 };
 
@@ -117,24 +104,30 @@ static const lvlm_row text_block[] = {
     { NULL },
 };
 
-static const lvlm_row text_end[] = {
+static const lvlm_row ln_f[] = {
     { "norm.weight", "ln_f.weight", "text.hidden" },
     { NULL },
 };
 
-static const lvlm_row text_head[] = {
-    { "weight", "weight", "text.vocab, text.hidden" },
+static const lvlm_section tower[] = {
+    { "vision.",            "",                           NULL,            vision_stem },
+    { "vision.blocks.{i}.", "transformer.resblocks.{i}.", "vision.layers", vision_block },
+    { "connector.",         "",                           NULL,            resampler },
     { NULL },
 };
 
-static const lvlm_section sections[] = {
-    { "vision.",            "",                           VISION, NULL,            vision_stem },
-    { "vision.blocks.{i}.", "transformer.resblocks.{i}.", VISION, "vision.layers", vision_block },
-    { "connector.",         "",                           VISION, NULL,            resampler },
-    { "text.",              "",                           TEXT,   NULL,            text_stem },
-    { "text.blocks.{i}.",   "h.{i}.",                     TEXT,   "text.layers",   text_block },
-    { "text.",              "",                           TEXT,   NULL,            text_end },
-    { "text.head.",         "",                           HEAD,   NULL,            text_head },
+static const lvlm_section decoder[] = {
+    { "text.",            "",       NULL,          text_stem },
+    { "text.blocks.{i}.", "h.{i}.", "text.layers", text_block },
+    { "text.",            "",       NULL,          ln_f },
+    { NULL },
+};
+
+/* The hub's; the base model saved by itself. The resampler is a part of the tower. */
+static const lvlm_root roots[] = {
+    { "vision.", { "transformer.visual.", "visual." }, .parts = { { tower } } },
+    { "text.", { "transformer.", "" }, .parts = { { decoder } } },
+    { "text.head.", { "lm_head." }, .parts = { { head_sections } } },
     { NULL },
 };
 // clang-format on
@@ -151,16 +144,11 @@ static const lvlm_unused_rule unused[] = {
     { NULL },
 };
 
-static const lvlm_row_count row_counts[] = {
-    { "text.vocab", LVLM_EMBED_TABLE },
-    { NULL },
-};
-
 /* ---- configuration -------------------------------------------------------------- */
 
 // clang-format off
 /* Class defaults of QWenConfig, VisionTransformer and Resampler. */
-static const lvlm_setting settings[] = {
+static const lvlm_setting own_settings[] = {
     { "vision.tower",        CONSTANT, NULL,                     "\"openclip\"" },
     { "vision.hidden",       COUNT,    "visual.width" },
     { "vision.layers",       COUNT,    "visual.layers" },
@@ -204,6 +192,8 @@ static const lvlm_setting settings[] = {
     { NULL },
 };
 // clang-format on
+
+static const lvlm_setting_table settings[] = { { own_settings }, { NULL } };
 
 /* The resampler's queries form a square grid. */
 static int check_queries(const cJSON *config, lvlm_error *err)
@@ -317,9 +307,8 @@ const lvlm_family lvlm_family_qwen_vl = {
     .recognises = is_qwen_vl,
     .settings = settings,
     .derive = derive,
-    .row_counts = row_counts,
+    .row_counts = vocab_of_embed,
     .roots = roots,
-    .sections = sections,
     .unused = unused,
     .projections = projections,
     .differences = differences,

@@ -244,7 +244,10 @@ static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
     FAIL_IF(native->family == NULL, err, LVLM_EFORMAT,
             "family '%s' is not known to this version", member(cp, "family"));
     TRY(lvlm_native_meta_json(&native->config, cp, "config", err));
-    for (const lvlm_setting *s = native->family->settings; s->canonical != NULL; s++)
+    lvlm_setting_walk walk = { .config = native->config,
+                               .table = native->family->settings };
+    const lvlm_setting *s;
+    while ((s = lvlm_setting_next(&walk)) != NULL)
         FAIL_IF(
             lvlm_json_path(native->config, s->canonical) == NULL, err, LVLM_EFORMAT,
             "metadata: config: %s is missing; was it converted by an older version? "

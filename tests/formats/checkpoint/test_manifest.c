@@ -21,6 +21,15 @@
 
 /* ---- tables --------------------------------------------------------------------- */
 
+static void check_part(const lvlm_model_part *part)
+{
+    for (const lvlm_section *s = part->sections; s->native != NULL; s++) {
+        assert_true((strstr(s->native, "{i}") != NULL) == (s->count != NULL));
+        for (const lvlm_row *row = s->rows; row->native != NULL; row++)
+            assert_non_null(row->shape);
+    }
+}
+
 static void families_have_complete_tables(void **state)
 {
     (void)state;
@@ -28,11 +37,9 @@ static void families_have_complete_tables(void **state)
         assert_ptr_equal(lvlm_family_by_name((*f)->name), *f);
         assert_non_null((*f)->title);
         assert_non_null((*f)->row_counts);
-        for (const lvlm_section *s = (*f)->sections; s->native != NULL; s++) {
-            assert_true((strstr(s->native, "{i}") != NULL) == (s->count != NULL));
-            for (const lvlm_row *row = s->rows; row->native != NULL; row++)
-                assert_non_null(row->shape);
-        }
+        for (const lvlm_root *r = (*f)->roots; r->native != NULL; r++)
+            for (const lvlm_model_part *p = r->parts; p->sections != NULL; p++)
+                check_part(p);
         for (const lvlm_projection *p = (*f)->projections; p->role != NULL; p++)
             assert_true(p->equation != NULL && p->what != NULL && p->missing != NULL);
     }

@@ -18,21 +18,25 @@
 enum { MOST_ROWS = 4096 };
 
 /* Rows of all families that some configuration resolved. */
-static const void *resolved[MOST_ROWS];
+static struct {
+    const lvlm_family *family;
+    const lvlm_row *row;
+} resolved[MOST_ROWS];
 static size_t n_resolved;
 
-static bool is_resolved(const void *row)
+static bool is_resolved(const lvlm_family *family, const lvlm_row *row)
 {
     for (size_t i = 0; i < n_resolved; i++)
-        if (resolved[i] == row) return true;
+        if (resolved[i].family == family && resolved[i].row == row) return true;
     return false;
 }
 
-static void add_resolved(const void *row)
+static void add_resolved(const lvlm_family *family, const lvlm_row *row)
 {
-    if (is_resolved(row)) return;
+    if (is_resolved(family, row)) return;
     assert_true(n_resolved < MOST_ROWS);
-    resolved[n_resolved++] = row;
+    resolved[n_resolved].family = family;
+    resolved[n_resolved++].row = row;
 }
 
 /* All places of one tensor in an .npz. */
@@ -60,7 +64,7 @@ static void resolve_all(cJSON *hf)
     lvlm_error err;
     assert_int_equal(lvlm_manifest_build(&m, &empty, &err), 0);
     for (size_t i = 0; i < m.n_targets; i++) {
-        add_resolved(m.targets[i].row);
+        add_resolved(m.family, m.targets[i].row);
         resolve_places(&m, &m.targets[i], &m.arena);
     }
     lvlm_manifest_free(&m);
@@ -83,18 +87,25 @@ static int visit(const char *path, const struct stat *st, int type, struct FTW *
     return 0;
 }
 
+static void check_part(const lvlm_family *family, const lvlm_model_part *part)
+{
+    for (const lvlm_section *s = part->sections; s->native != NULL; s++)
+        for (const lvlm_row *row = s->rows; row->native != NULL; row++) {
+            if (!is_resolved(family, row))
+                print_error("%s: %s%s: no configuration has it\n", family->name,
+                            s->native, row->native);
+            assert_true(is_resolved(family, row));
+        }
+}
+
 static void every_row_resolves(void **state)
 {
     (void)state;
     assert_int_equal(nftw(LVLM_FIXTURES, visit, 16, FTW_PHYS), 0);
     for (const lvlm_family *const *f = lvlm_families(); *f != NULL; f++)
-        for (const lvlm_section *s = (*f)->sections; s->native != NULL; s++)
-            for (const lvlm_row *row = s->rows; row->native != NULL; row++) {
-                if (!is_resolved(row))
-                    print_error("%s: %s%s: no configuration has it\n", (*f)->name,
-                                s->native, row->native);
-                assert_true(is_resolved(row));
-            }
+        for (const lvlm_root *r = (*f)->roots; r->native != NULL; r++)
+            for (const lvlm_model_part *p = r->parts; p->sections != NULL; p++)
+                check_part(*f, p);
 }
 
 static bool resolves(lvlm_shape *out, const char *text)

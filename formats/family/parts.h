@@ -1,0 +1,46 @@
+/* parts.h - towers and language models that several families have: their rows under
+ * transformers' names, their settings, and what follows from those.
+ *
+ * A family's page assembles them: sections below a root, settings in a list of tables.
+ * What a page says later of a setting counts, so that parts say what is usual. */
+#ifndef LVLM_FORMATS_FAMILY_PARTS_H
+#define LVLM_FORMATS_FAMILY_PARTS_H
+
+#include "formats/family/family.h"
+
+LVLM_BEGIN_DECLS
+
+/* ---- vision_parts.c -------------------------------------------------------------- */
+
+/* SigLIP: patches with a bias, learned positions, norms before each branch and at the
+ * end. Class defaults of SiglipVisionConfig; without the section, the So400m. */
+extern const lvlm_section siglip_sections[];
+extern const lvlm_setting siglip_settings[];
+
+/* ---- text_parts.c ---------------------------------------------------------------- */
+
+/* Rows of one block of Llama, and what every decoder ends with. */
+extern const lvlm_row llama_block[];
+extern const lvlm_row text_end[];
+
+/* Table of word vectors, blocks, norm. Qwen2's blocks are Llama's with biases of q, k
+ * and v; Gemma 2 has a norm after each branch too. */
+extern const lvlm_section llama_sections[];
+extern const lvlm_section qwen2_sections[];
+extern const lvlm_section gemma_sections[];
+extern const lvlm_section gemma2_sections[];
+
+/* The output layer, and one that is the table of word vectors when absent. */
+extern const lvlm_section head_sections[];
+extern const lvlm_section tied_head_sections[];
+
+/* Class defaults of GemmaConfig and Gemma2Config; without the section, Gemma 2B. */
+extern const lvlm_setting gemma_settings[];
+extern const lvlm_setting gemma2_settings[];
+
+/* The rows of the table of word vectors decide text.vocab. */
+extern const lvlm_row_count vocab_of_embed[];
+
+LVLM_END_DECLS
+
+#endif
