@@ -30,6 +30,7 @@ rules='
 ^runtime/generate/ formats/ runtime/[^/]*$ runtime/(batch|model|prepare|generate)/
 ^runtime/tune/     formats/ runtime/[^/]*$ runtime/(batch|model|prepare|tune)/
 ^runtime/cli/      formats/ runtime/
+^verify/[^/]*$     formats/ runtime/([^/]*|batch/.*)$ verify/[^/]*$
 ^verify/           formats/ runtime/([^/]*|batch/.*)$ verify/
 ^tests/formats/    formats/ tests/
 ^tests/support/    formats/ tests/

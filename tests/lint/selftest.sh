@@ -127,8 +127,8 @@ END
 planted layers runtime/cli/show.c 1 'may not include "convert/plan.h"' <<'END'
 #include "convert/plan.h"
 END
-planted layers tests/formats/test_x.c 1 'may not include "verify/report.h"' <<'END'
-#include "verify/report.h"
+planted layers tests/formats/test_x.c 1 'may not include "verify/replay.h"' <<'END'
+#include "verify/replay.h"
 END
 planted layers formats/container/near.c 1 'name "near.h" from the root' <<'END'
 #include "near.h"

@@ -9,7 +9,7 @@
 #include "tests/replay/converted.h"
 #include "tests/support/fixtures.h"
 #include "tests/support/scratch.h"
-#include "verify/report.h"
+#include "verify/report/report.h"
 
 enum { PATH = 512 };
 

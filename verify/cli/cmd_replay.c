@@ -4,7 +4,7 @@
 #include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 #include "verify/cli/verify_commands.h"
-#include "verify/report.h"
+#include "verify/report/report.h"
 
 typedef struct args {
     lvlm_common_args common;

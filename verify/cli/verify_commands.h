@@ -4,7 +4,7 @@
 
 #include "formats/base/options.h"
 #include "formats/base/outfile.h"
-#include "verify/report.h"
+#include "verify/report/report.h"
 
 #define PROGRAM "lvlm-verify"
 

@@ -1,12 +1,12 @@
 /* report_json.c - a replay's result, and a measure's, as JSON. */
-#include "verify/report.h"
+#include "verify/report/report.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
-#include "verify/report_words.h"
+#include "verify/report/report_words.h"
 
 static const char *compute_name(lvlm_compute compute)
 {

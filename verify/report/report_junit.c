@@ -5,14 +5,14 @@
  *
  * No time and no host, which readers of the format do without: two runs give equal
  * bytes. */
-#include "verify/report.h"
+#include "verify/report/report.h"
 
 #include <inttypes.h>
 
 #include "formats/base/json.h"
 #include "formats/base/version.h"
-#include "verify/report_markup.h"
-#include "verify/report_words.h"
+#include "verify/report/report_markup.h"
+#include "verify/report/report_words.h"
 
 /* ---- properties ----------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* report_plot.h - the geometry of a chart of errors, and the names below it. Private to
  * verify/. */
-#ifndef LVLM_VERIFY_REPORT_PLOT_H
-#define LVLM_VERIFY_REPORT_PLOT_H
+#ifndef LVLM_VERIFY_REPORT_REPORT_PLOT_H
+#define LVLM_VERIFY_REPORT_REPORT_PLOT_H
 
 #include "formats/base/strbuf.h"
 #include "verify/replay.h"

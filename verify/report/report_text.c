@@ -4,14 +4,14 @@
  *
  * Lines are at most as long as the terminal is wide: sentences are folded, columns that
  * do not fit are left out, a name that does not has a line of its own. */
-#include "verify/report.h"
+#include "verify/report/report.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "formats/base/utf8.h"
-#include "verify/report_words.h"
+#include "verify/report/report_words.h"
 
 enum {
     NAME_BYTES = 512, /* of an escaped name; a longer one is cut */

@@ -1,7 +1,7 @@
 /* report_words.h - numbers, places, reasons and verdicts in words, alike in every
  * report. Private to verify/. */
-#ifndef LVLM_VERIFY_REPORT_WORDS_H
-#define LVLM_VERIFY_REPORT_WORDS_H
+#ifndef LVLM_VERIFY_REPORT_REPORT_WORDS_H
+#define LVLM_VERIFY_REPORT_REPORT_WORDS_H
 
 #include "formats/base/strbuf.h"
 #include "verify/replay.h"

@@ -1,6 +1,6 @@
 /* report_words.c - numbers, places, reasons and verdicts in words; see
  * report_words.h. */
-#include "verify/report_words.h"
+#include "verify/report/report_words.h"
 
 #include <inttypes.h>
 #include <math.h>

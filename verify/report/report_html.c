@@ -4,7 +4,7 @@
  *           -> worst rows -> versions, digests
  *
  * No script, no outside reference, no time: two runs give equal bytes. */
-#include "verify/report.h"
+#include "verify/report/report.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -14,11 +14,11 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/version.h"
-#include "verify/report_chart.h"
-#include "verify/report_markup.h"
-#include "verify/report_style.h"
-#include "verify/report_tables.h"
-#include "verify/report_words.h"
+#include "verify/report/report_chart.h"
+#include "verify/report/report_markup.h"
+#include "verify/report/report_style.h"
+#include "verify/report/report_tables.h"
+#include "verify/report/report_words.h"
 
 static bool is_passed(const lvlm_replay *r)
 {

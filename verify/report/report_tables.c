@@ -1,5 +1,5 @@
 /* report_tables.c - the tables of a report in HTML; see report_tables.h. */
-#include "verify/report_tables.h"
+#include "verify/report/report_tables.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -7,8 +7,8 @@
 
 #include "formats/base/text.h"
 #include "verify/bands.h"
-#include "verify/report_markup.h"
-#include "verify/report_words.h"
+#include "verify/report/report_markup.h"
+#include "verify/report/report_words.h"
 
 /* ---- stages --------------------------------------------------------------------- */
 

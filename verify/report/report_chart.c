@@ -11,16 +11,16 @@
  *            vision            text            parts of the model
  *
  * It is drawn twice, for wide and for narrow screens; the style sheet shows one. */
-#include "verify/report_chart.h"
+#include "verify/report/report_chart.h"
 
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "verify/report_markup.h"
-#include "verify/report_plot.h"
-#include "verify/report_words.h"
+#include "verify/report/report_markup.h"
+#include "verify/report/report_plot.h"
+#include "verify/report/report_words.h"
 
 /* In units of the view box. */
 enum {

@@ -1,6 +1,6 @@
 /* report_tables.h - the tables of a report in HTML. Private to verify/. */
-#ifndef LVLM_VERIFY_REPORT_TABLES_H
-#define LVLM_VERIFY_REPORT_TABLES_H
+#ifndef LVLM_VERIFY_REPORT_REPORT_TABLES_H
+#define LVLM_VERIFY_REPORT_REPORT_TABLES_H
 
 #include "formats/base/strbuf.h"
 #include "verify/replay.h"

@@ -3,7 +3,7 @@
  * Colours are variables, one set for light and one for dark screens; paper is light. On
  * a narrow screen a stage is a line with its error and verdict, its other figures below
  * it where it fails or where they are asked for. */
-#include "verify/report_style.h"
+#include "verify/report/report_style.h"
 
 // clang-format off
 static const char page_style[] =

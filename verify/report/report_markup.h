@@ -1,7 +1,7 @@
 /* report_markup.h - what the reports in markup share: text made safe, numbers in words.
  * Private to verify/. */
-#ifndef LVLM_VERIFY_REPORT_MARKUP_H
-#define LVLM_VERIFY_REPORT_MARKUP_H
+#ifndef LVLM_VERIFY_REPORT_REPORT_MARKUP_H
+#define LVLM_VERIFY_REPORT_REPORT_MARKUP_H
 
 #include "formats/base/strbuf.h"
 #include "verify/replay.h"

@@ -1,6 +1,6 @@
 /* report.h - a replay's result for people and for programs. Each writes to `out`. */
-#ifndef LVLM_VERIFY_REPORT_H
-#define LVLM_VERIFY_REPORT_H
+#ifndef LVLM_VERIFY_REPORT_REPORT_H
+#define LVLM_VERIFY_REPORT_REPORT_H
 
 #include "formats/base/strbuf.h"
 #include "verify/replay.h"

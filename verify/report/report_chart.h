@@ -1,7 +1,7 @@
 /* report_chart.h - the error along the depth of a model as an SVG. Private to
  * verify/. */
-#ifndef LVLM_VERIFY_REPORT_CHART_H
-#define LVLM_VERIFY_REPORT_CHART_H
+#ifndef LVLM_VERIFY_REPORT_REPORT_CHART_H
+#define LVLM_VERIFY_REPORT_REPORT_CHART_H
 
 #include "formats/base/strbuf.h"
 #include "verify/replay.h"

@@ -1,6 +1,6 @@
 /* report_style.h - the style sheet of a report in HTML. Private to verify/. */
-#ifndef LVLM_VERIFY_REPORT_STYLE_H
-#define LVLM_VERIFY_REPORT_STYLE_H
+#ifndef LVLM_VERIFY_REPORT_REPORT_STYLE_H
+#define LVLM_VERIFY_REPORT_REPORT_STYLE_H
 
 #include "formats/base/strbuf.h"
 

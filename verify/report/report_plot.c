@@ -1,13 +1,13 @@
 /* report_plot.c - the names below a chart: of stages, turned where they are wider than
  * their places, and of parts of the model, on several lines where they are near each
  * other; see report_plot.h. */
-#include "verify/report_plot.h"
+#include "verify/report/report_plot.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "formats/base/text.h"
-#include "verify/report_markup.h"
+#include "verify/report/report_markup.h"
 
 enum {
     MAX_LEVELS = 3,

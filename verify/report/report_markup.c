@@ -1,6 +1,6 @@
 /* report_markup.c - text from files made safe for XML, HTML and SVG; numbers and
  * reasons in words. */
-#include "verify/report_markup.h"
+#include "verify/report/report_markup.h"
 
 #include <inttypes.h>
 #include <math.h>
