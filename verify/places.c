@@ -5,6 +5,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/text.h"
+#include "runtime/batch/image_rows.h"
 
 /* ---- reading -------------------------------------------------------------------- */
 
@@ -30,17 +31,19 @@ void lvlm_places_read(lvlm_places *out, const lvlm_model *model,
     const cJSON *const config = lvlm_model_manifest(model)->config;
     const lvlm_input_source source = { inputs, prefix, arena };
     const lvlm_tensor *const ids = lvlm_input_find(&source, "input_ids");
-    const char *const kind = lvlm_json_string(lvlm_json_path(config, "connector.kind"));
     lvlm_image_spec spec;
+    lvlm_image_rows rows;
     *out = (lvlm_places){ .form = LVLM_IMAGES_SQUARES };
     if (ids == NULL || ids->shape.n != 2 ||
-        lvlm_image_spec_read(&spec, config, NULL) < 0)
+        lvlm_image_spec_read(&spec, config, NULL) < 0 ||
+        lvlm_image_rows_read(&rows, config, &spec, NULL) < 0)
         return;
     out->form = spec.form;
     out->merge = spec.merge;
     out->tiles = spec.tiles;
     out->window = window_side(config, &spec);
-    out->has_queries = kind != NULL && strcmp(kind, "resampler") == 0;
+    out->has_queries = rows.queries > 0;
+    out->pools = rows.pool > 1;
     if (lvlm_images_read(&out->images, &source, &spec, (size_t)ids->shape.dims[0],
                          (size_t)ids->shape.dims[1], NULL) < 0)
         out->images = (lvlm_images){ 0 };
@@ -147,18 +150,26 @@ static axes tile_axes(const char *name, const lvlm_shape *shape)
     return (axes){ { "image", "patch" } };
 }
 
+/* What a row of a square image is. */
+static const char *square_axis(const lvlm_places *places, const char *name)
+{
+    if (!lvlm_starts_with(name, "connector.")) return "patch";
+    if (places->has_queries) return "query";
+    return places->pools && strcmp(name, "connector.out") == 0 ? "row" : "patch";
+}
+
 static axes axes_of(const lvlm_places *places, const char *name,
                     const lvlm_shape *shape)
 {
-    const bool connector = lvlm_starts_with(name, "connector.");
+    const bool on_images =
+        lvlm_starts_with(name, "vision.") || lvlm_starts_with(name, "connector.");
     if (lvlm_starts_with(name, "grad.")) return (axes){ { "output row" } };
-    if (!connector && !lvlm_starts_with(name, "vision."))
-        return (axes){ { "text", "token" } };
+    if (!on_images) return (axes){ { "text", "token" } };
     if (places->form == LVLM_IMAGES_TILES) return tile_axes(name, shape);
     if (places->form == LVLM_IMAGES_PATCHES)
         return (
             axes){ { strcmp(name, "connector.out") == 0 ? "merged patch" : "patch" } };
-    return (axes){ { "image", connector && places->has_queries ? "query" : "patch" } };
+    return (axes){ { "image", square_axis(places, name) } };
 }
 
 /* Is the shape one of a stage with that many images? Else nothing can be said. */

@@ -4,6 +4,7 @@
  *   stage of                 axes but the last      and what they say
  *   text, logits             text, token
  *   vision, squares          image, patch
+ *   pooled connector.out     image, row
  *   vision, grids            patch                  image or video, frame, row, column
  *   merger's connector.out   merged patch           the same, in squares of the grid
  *   vision, tiles            as its shape has them  text, image, tile, patch
@@ -30,6 +31,7 @@ typedef struct lvlm_places {
     size_t window;      /* patches: side of a window in squares; 0: there are none */
     size_t tiles;       /* tiles: of an image */
     bool has_queries;   /* the connector is a resampler */
+    bool pools;         /* it makes one row of several patches */
 } lvlm_places;
 
 enum { LVLM_PLACE_AXES = LVLM_MAX_DIMS + 3 };

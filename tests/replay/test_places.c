@@ -270,11 +270,31 @@ static void a_row_is_an_image_and_a_place_in_it(void **state)
     scratch_remove(s);
 }
 
+/* Of a connector that pools the patches of square images. */
+static void a_pooled_row_is_not_a_patch(void **state)
+{
+    static const lvlm_places places = { .form = LVLM_IMAGES_SQUARES, .pools = true };
+    static const lvlm_shape shape = { 3, { 2, 4, 8 } };
+    static const char *const stages[][2] = { { "vision.out", "patch" },
+                                             { "connector.norm", "patch" },
+                                             { "connector.out", "row" } };
+    (void)state;
+    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
+        lvlm_place index, meaning;
+        lvlm_place_of(&index, &meaning, &places, stages[i][0], &shape, 6);
+        assert_int_equal(meaning.n, 2);
+        assert_string_equal(meaning.at[0].axis, "image");
+        assert_string_equal(meaning.at[1].axis, stages[i][1]);
+        assert_int_equal(meaning.at[1].index, 2);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_planted_row_is_named),
         cmocka_unit_test(a_row_is_an_image_and_a_place_in_it),
+        cmocka_unit_test(a_pooled_row_is_not_a_patch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

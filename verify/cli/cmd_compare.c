@@ -5,6 +5,7 @@
 
 #include "formats/base/json.h"
 #include "formats/cli/program.h"
+#include "formats/cli/terminal.h"
 #include "verify/cli/verify_commands.h"
 #include "verify/compare.h"
 
@@ -80,7 +81,9 @@ static void print_row(void *user, const lvlm_comparison *c)
     out->n_retied += c->retied;
     out->n_same_bits += c->sameness == LVLM_SAME_BITS;
     if (is_same(c) && !out->all) return;
-    printf("%-44s %s", lvlm_shown(c->name), word(c->sameness));
+    printf(
+        "%-44s %s", lvlm_shown(c->name),
+        lvlm_coloured(stdout, is_same(c) ? LVLM_GREEN : LVLM_RED, word(c->sameness)));
     if (c->sameness == LVLM_SAME_VALUES)
         printf(", %s and %s", lvlm_dtype_name(c->a->dtype),
                lvlm_dtype_name(c->b->dtype));

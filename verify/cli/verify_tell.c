@@ -9,9 +9,9 @@
 static void print_table(const char *table)
 {
     static const lvlm_verdict_colour words[] = {
-        { "ok", LVLM_GREEN },
-        { "OUT OF BAND", LVLM_RED },
-        { "missing", LVLM_YELLOW },
+        { "ok", LVLM_GREEN },        { "exact", LVLM_GREEN },
+        { "rounding", LVLM_GREEN },  { "OUT OF BAND", LVLM_RED },
+        { "wrong shape", LVLM_RED }, { "missing", LVLM_YELLOW },
     };
     lvlm_print_verdicts(table, words, sizeof words / sizeof *words);
 }

@@ -223,7 +223,8 @@ static void put_mark(lvlm_strbuf *out, const lvlm_replay_stage *s, double x, dou
                            x - r, y - r, 2 * r, 2 * r, -2 * r, -2 * r, 2 * r);
     else if (s->error > 0)
         lvlm_strbuf_printf(
-            out, "<circle class=\"dot\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"/>", x, y, r);
+            out, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"/>",
+            s->verdict == LVLM_VERDICT_ROUNDING ? "ring" : "dot", x, y, r);
     else
         lvlm_strbuf_printf(
             out,
@@ -288,20 +289,22 @@ static void put_key(lvlm_strbuf *out, const lvlm_replay_stage *s, const char *me
 static void put_legend(lvlm_strbuf *out, const lvlm_replay *r)
 {
     static const lvlm_replay_stage within = { .error = 1 };
+    static const lvlm_replay_stage rounding = { .error = 1,
+                                                .verdict = LVLM_VERDICT_ROUNDING };
     static const lvlm_replay_stage equal = { .error = 0 };
     static const lvlm_replay_stage bad = { .verdict = LVLM_VERDICT_OUT };
-    size_t n_equal = 0, n_bad = 0;
-    for (size_t i = 0; i < r->n_stages; i++) {
-        const bool ok = lvlm_verdict_passes(r->stages[i].verdict);
-        n_bad += !ok;
-        n_equal += ok && !(r->stages[i].error > 0);
-    }
+    const size_t n_rounding = lvlm_report_count(r, LVLM_VERDICT_ROUNDING);
+    size_t n_equal = 0;
+    for (size_t i = 0; i < r->n_stages; i++)
+        n_equal +=
+            lvlm_verdict_passes(r->stages[i].verdict) && !(r->stages[i].error > 0);
     lvlm_strbuf_puts(out, "<p class=\"legend\">\n");
-    if (n_equal + n_bad < r->n_stages)
+    if (n_equal + n_rounding + r->n_failed < r->n_stages)
         put_key(out, &within,
                 r->is_measure ? "distance from double" : "within its band");
     if (n_equal > 0) put_key(out, &equal, "equal in every value");
-    if (n_bad > 0)
+    if (n_rounding > 0) put_key(out, &rounding, "beyond its band by rounding");
+    if (r->n_failed > 0)
         put_key(
             out, &bad,
             r->is_measure ? "not finite" : "out of band, missing or in another shape");

@@ -260,7 +260,7 @@ static void put_head(lvlm_strbuf *out, const lvlm_replay *r)
                                       : "Out of parity");
     lvlm_report_escape(out, r->model);
     lvlm_strbuf_puts(out, "</title>\n<style>\n");
-    lvlm_report_style(out);
+    lvlm_strbuf_puts(out, lvlm_report_style);
     lvlm_strbuf_puts(out, "</style></head>\n<body>\n");
 }
 

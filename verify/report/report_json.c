@@ -8,11 +8,6 @@
 #include "formats/base/json.h"
 #include "verify/report/report_words.h"
 
-static const char *compute_name(lvlm_compute compute)
-{
-    return compute == LVLM_COMPUTE_F64 ? "f64" : "f32";
-}
-
 /* "index" as the stage's axes count, "place" as one would look for it. */
 static cJSON *row_json(const lvlm_replay *r, const lvlm_replay_stage *s,
                        const lvlm_worst_row *worst)
@@ -90,7 +85,7 @@ static cJSON *measured_json(const lvlm_replay *r, const lvlm_replay_stage *s)
     cJSON *const mode = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "name", s->name);
     cJSON_AddItemToObject(json, "shape", lvlm_shape_json(&s->shape));
-    cJSON_AddItemToObject(json, compute_name(r->compute), mode);
+    cJSON_AddItemToObject(json, lvlm_report_compute(r), mode);
     add_figures(mode, s);
     return json;
 }
@@ -139,7 +134,7 @@ static void fill_replay(cJSON *json, const lvlm_replay *r)
     cJSON_AddStringToObject(json, "family", r->family);
     cJSON_AddStringToObject(json, "model", r->model);
     cJSON_AddStringToObject(json, "golden", r->golden);
-    cJSON_AddStringToObject(json, "compute", compute_name(r->compute));
+    cJSON_AddStringToObject(json, "compute", lvlm_report_compute(r));
     cJSON_AddStringToObject(json, "reference", r->reference);
     cJSON *differences = cJSON_AddArrayToObject(json, "differences");
     for (size_t i = 0; i < r->n_differences; i++)

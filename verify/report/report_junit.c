@@ -64,8 +64,7 @@ static void put_rows(lvlm_strbuf *out, const lvlm_replay *r, const lvlm_replay_s
             lvlm_strbuf_puts(out, ":\n");
         }
         lvlm_strbuf_puts(out, "row ");
-        lvlm_report_whole_place(out, &index, &meaning);
-        if (row->token >= 0) lvlm_strbuf_printf(out, " (id %" PRId64 ")", row->token);
+        lvlm_report_row(out, &index, &meaning, row);
         lvlm_strbuf_printf(out, ": relative L2 %s\n",
                            lvlm_report_error(error, row->error));
     }
@@ -121,8 +120,7 @@ static void put_case(lvlm_strbuf *out, const lvlm_replay *r, const lvlm_replay_s
     const bool failed = !lvlm_verdict_passes(s->verdict);
     lvlm_strbuf_puts(out, "    <testcase classname=\"");
     lvlm_report_escape(out, r->family);
-    lvlm_strbuf_printf(out, ".%s\" name=\"",
-                       r->compute == LVLM_COMPUTE_F64 ? "f64" : "f32");
+    lvlm_strbuf_printf(out, ".%s\" name=\"", lvlm_report_compute(r));
     lvlm_report_escape(out, s->name);
     lvlm_strbuf_puts(out, failed ? "\">\n" : "\"/>\n");
     if (!failed) return;

@@ -78,11 +78,6 @@ static void put_sentence(lvlm_strbuf *out, lvlm_strbuf *sentence, size_t width)
     lvlm_strbuf_free(sentence);
 }
 
-static const char *compute_name(lvlm_compute compute)
-{
-    return compute == LVLM_COMPUTE_F64 ? "f64" : "f32";
-}
-
 static void put_heading(lvlm_strbuf *out, const lvlm_replay *r, size_t width)
 {
     char model[NAME_BYTES], golden[NAME_BYTES], reference[NAME_BYTES];
@@ -91,7 +86,7 @@ static void put_heading(lvlm_strbuf *out, const lvlm_replay *r, size_t width)
                        r->is_measure ? "%s (%s): %s compared with double on %s"
                                      : "%s (%s, %s) against %s",
                        lvlm_visible(model, sizeof model, r->model), r->family,
-                       compute_name(r->compute),
+                       lvlm_report_compute(r),
                        lvlm_visible(golden, sizeof golden, r->golden));
     put_sentence(out, &line, width);
     line = (lvlm_strbuf)LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
@@ -224,8 +219,7 @@ static void put_worst(lvlm_strbuf *out, const lvlm_replay *r,
         }
         line = (lvlm_strbuf)LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
         lvlm_strbuf_printf(&line, "  %.2e at ", row->error);
-        lvlm_report_whole_place(&line, &index, &meaning);
-        if (row->token >= 0) lvlm_strbuf_printf(&line, " (id %" PRId64 ")", row->token);
+        lvlm_report_row(&line, &index, &meaning, row);
         put_sentence(out, &line, width);
     }
 }

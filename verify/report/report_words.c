@@ -106,14 +106,15 @@ bool lvlm_report_is_plain(const lvlm_place *index, const lvlm_place *meaning)
     return true;
 }
 
-void lvlm_report_whole_place(lvlm_strbuf *out, const lvlm_place *index,
-                             const lvlm_place *meaning)
+void lvlm_report_row(lvlm_strbuf *out, const lvlm_place *index,
+                     const lvlm_place *meaning, const lvlm_worst_row *row)
 {
+    const bool plain = lvlm_report_is_plain(index, meaning);
     lvlm_report_index(out, index);
-    if (lvlm_report_is_plain(index, meaning)) return;
-    for (size_t i = 0; i < meaning->n; i++)
+    for (size_t i = 0; !plain && i < meaning->n; i++)
         lvlm_strbuf_printf(out, "%s%s %" PRIu64, i > 0 ? ", " : ": ",
                            meaning->at[i].axis, meaning->at[i].index);
+    if (row->token >= 0) lvlm_strbuf_printf(out, " (id %" PRId64 ")", row->token);
 }
 
 /* ---- figures -------------------------------------------------------------------- */
@@ -182,6 +183,11 @@ static const lvlm_replay_stage *find_largest(const lvlm_replay *r)
     for (size_t i = 1; i < r->n_stages; i++)
         if (r->stages[i].error > largest->error) largest = &r->stages[i];
     return largest;
+}
+
+const char *lvlm_report_compute(const lvlm_replay *r)
+{
+    return r->compute == LVLM_COMPUTE_F64 ? "f64" : "f32";
 }
 
 size_t lvlm_report_count(const lvlm_replay *r, lvlm_verdict verdict)

@@ -27,9 +27,10 @@ void lvlm_report_place(lvlm_place *index, lvlm_place *meaning,
 void lvlm_report_index(lvlm_strbuf *out, const lvlm_place *place);
 /* "[text, image, token]" */
 void lvlm_report_axes(lvlm_strbuf *out, const lvlm_place *place);
-/* "[70]: image 2, row 3, column 1"; "[2, 0, 3]" where its axes say the rest. */
-void lvlm_report_whole_place(lvlm_strbuf *out, const lvlm_place *index,
-                             const lvlm_place *meaning);
+/* "[70]: image 2, row 3, column 1"; "[2, 0, 3] (id 7)" if its axes say it all and the
+ * row is that of a token. */
+void lvlm_report_row(lvlm_strbuf *out, const lvlm_place *index,
+                     const lvlm_place *meaning, const lvlm_worst_row *row);
 /* Does the index say everything, with its axes named? */
 bool lvlm_report_is_plain(const lvlm_place *index, const lvlm_place *meaning);
 
@@ -41,6 +42,9 @@ const char *lvlm_report_times(char text[LVLM_TIMES_TEXT],
 
 /* A cosine says something of more than one value. */
 bool lvlm_report_has_cosine(const lvlm_replay_stage *stage);
+
+/* "f64" or "f32". */
+const char *lvlm_report_compute(const lvlm_replay *replay);
 
 /* Stages with a verdict. */
 size_t lvlm_report_count(const lvlm_replay *replay, lvlm_verdict verdict);
