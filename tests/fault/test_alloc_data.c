@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "runtime/tune/dataset.h"
+#include "runtime/tune/data/dataset.h"
 #include "tests/fault/torture.h"
 
 #define IMAGES LVLM_FIXTURES "/images"

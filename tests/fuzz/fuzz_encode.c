@@ -7,7 +7,7 @@
 
 #include "formats/checkpoint/manifest.h"
 #include "runtime/batch/inputs.h"
-#include "runtime/tune/encoder.h"
+#include "runtime/tune/data/encoder.h"
 #include "tests/fuzz/fuzz_kit.h"
 
 enum { MAX_EXAMPLES = 4, MAX_LENGTH = 256 };

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "formats/base/json.h"
-#include "runtime/tune/example.h"
-#include "runtime/tune/jsonl.h"
+#include "runtime/tune/data/example.h"
+#include "runtime/tune/data/jsonl.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -27,8 +27,11 @@ rules='
 ^runtime/prepare/image/ formats/ runtime/(batch|prepare/image)/
 ^runtime/prepare/tokenizer/ formats/ runtime/prepare/tokenizer/
 ^runtime/prepare/  formats/ runtime/(batch|prepare)/
-^runtime/generate/ formats/ runtime/[^/]*$ runtime/(batch|model|prepare|generate)/
-^runtime/tune/     formats/ runtime/[^/]*$ runtime/(batch|model|prepare|tune)/
+^runtime/generate/ formats/ runtime/[^/]*$ runtime/(batch|model|generate)/
+^runtime/tune/data/ formats/ runtime/[^/]*$ runtime/(batch|model|prepare)/
+    runtime/tune/([^/]*$|data/)
+^runtime/tune/cli/ formats/ runtime/[^/]*$ runtime/(batch|model|prepare|tune)/
+^runtime/tune/     formats/ runtime/[^/]*$ runtime/(batch|model)/ runtime/tune/[^/]*$
 ^runtime/cli/      formats/ runtime/
 ^verify/[^/]*$     formats/ runtime/([^/]*|batch/.*)$ verify/[^/]*$
 ^verify/           formats/ runtime/([^/]*|batch/.*)$ verify/

@@ -10,7 +10,7 @@
 #include "runtime/tune/batch_source.h"
 #include "runtime/tune/changes.h"
 #include "runtime/tune/cli/train_log.h"
-#include "runtime/tune/evaluate.h"
+#include "runtime/tune/data/evaluate.h"
 #include "runtime/tune/zero_gradients.h"
 
 typedef struct train_args {

@@ -8,8 +8,8 @@
  * Opening walks over the file once, for where each value begins and ends. It stays
  * mapped, and a value is parsed when it is asked for. Distinct objects may be used from
  * distinct threads, and one object from many threads for reading. */
-#ifndef LVLM_RUNTIME_TUNE_JSONL_H
-#define LVLM_RUNTIME_TUNE_JSONL_H
+#ifndef LVLM_RUNTIME_TUNE_DATA_JSONL_H
+#define LVLM_RUNTIME_TUNE_DATA_JSONL_H
 
 #include <cjson/cJSON.h>
 

@@ -10,7 +10,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/strbuf.h"
-#include "runtime/tune/example.h"
+#include "runtime/tune/data/example.h"
 
 static int read_text(lvlm_example *out, const char *text, bool tags, lvlm_error *err)
 {

@@ -1,5 +1,5 @@
 /* jsonl.c - where the values of a file are; see jsonl.h. */
-#include "runtime/tune/jsonl.h"
+#include "runtime/tune/data/jsonl.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* labels.c - each family's rule for what is learnt; see labels.h. */
-#include "runtime/tune/labels.h"
+#include "runtime/tune/data/labels.h"
 
 #include <string.h>
 

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "formats/base/json.h"
-#include "runtime/tune/jsonl.h"
+#include "runtime/tune/data/jsonl.h"
 #include "tests/support/scratch.h"
 
 /* A file of that text, opened. */

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "runtime/batch/inputs.h"
-#include "runtime/tune/dataset.h"
+#include "runtime/tune/data/dataset.h"
 #include "tests/support/scratch.h"
 
 #define MODEL(family) LVLM_FIXTURES "/prompts/" family "/model"

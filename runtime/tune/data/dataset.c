@@ -1,6 +1,6 @@
 /* dataset.c - a file of training data, looked at once; see dataset.h. Its batches:
  * dataset_batch.c. */
-#include "runtime/tune/dataset.h"
+#include "runtime/tune/data/dataset.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/text.h"
-#include "runtime/tune/dataset_parts.h"
+#include "runtime/tune/data/dataset_parts.h"
 
 /* Text has about so many bytes a token, and an example so many tokens around it. */
 enum { BYTES_A_TOKEN = 4, FRAME_TOKENS = 16 };

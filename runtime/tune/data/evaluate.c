@@ -1,10 +1,10 @@
 /* evaluate.c - forward passes over a file of examples; see evaluate.h. */
-#include "runtime/tune/evaluate.h"
+#include "runtime/tune/data/evaluate.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "runtime/tune/prefetch.h"
+#include "runtime/tune/data/prefetch.h"
 
 /* ---- one batch ------------------------------------------------------------------ */
 

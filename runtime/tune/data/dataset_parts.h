@@ -1,9 +1,9 @@
 /* dataset_parts.h - private to dataset.c and dataset_batch.c: lines that are read, and
  * lines that are left out. */
-#ifndef LVLM_RUNTIME_TUNE_DATASET_PARTS_H
-#define LVLM_RUNTIME_TUNE_DATASET_PARTS_H
+#ifndef LVLM_RUNTIME_TUNE_DATA_DATASET_PARTS_H
+#define LVLM_RUNTIME_TUNE_DATA_DATASET_PARTS_H
 
-#include "runtime/tune/dataset.h"
+#include "runtime/tune/data/dataset.h"
 
 LVLM_BEGIN_DECLS
 

@@ -1,5 +1,5 @@
 /* encoder.c - examples to tensors; see encoder.h. */
-#include "runtime/tune/encoder.h"
+#include "runtime/tune/data/encoder.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "formats/base/alloc.h"
 #include "runtime/batch/inputs.h"
 #include "runtime/prepare/prompt/prompt_inputs.h"
-#include "runtime/tune/labels.h"
+#include "runtime/tune/data/labels.h"
 
 /* What an image of no fixed size is worth: of patches; of tiles, for which it is the
  * tower that works. */

@@ -9,12 +9,12 @@
  *
  * One thread may make batches while another one notes those that were made; all else is
  * for one thread at a time. */
-#ifndef LVLM_RUNTIME_TUNE_DATASET_H
-#define LVLM_RUNTIME_TUNE_DATASET_H
+#ifndef LVLM_RUNTIME_TUNE_DATA_DATASET_H
+#define LVLM_RUNTIME_TUNE_DATA_DATASET_H
 
 #include "runtime/tune/batch_source.h"
-#include "runtime/tune/encoder.h"
-#include "runtime/tune/jsonl.h"
+#include "runtime/tune/data/encoder.h"
+#include "runtime/tune/data/jsonl.h"
 #include "runtime/tune/order.h"
 
 LVLM_BEGIN_DECLS

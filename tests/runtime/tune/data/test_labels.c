@@ -12,8 +12,8 @@
 
 #include "formats/base/json.h"
 #include "runtime/batch/inputs.h"
-#include "runtime/tune/example.h"
-#include "runtime/tune/labels.h"
+#include "runtime/tune/data/example.h"
+#include "runtime/tune/data/labels.h"
 #include "tests/support/fixtures.h"
 #include "tests/support/scratch.h"
 

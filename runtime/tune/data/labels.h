@@ -10,8 +10,8 @@
  *   PaliGemma        the suffix and eos
  *
  * Tokens of images are never learnt. Distinct threads may use one object. */
-#ifndef LVLM_RUNTIME_TUNE_LABELS_H
-#define LVLM_RUNTIME_TUNE_LABELS_H
+#ifndef LVLM_RUNTIME_TUNE_DATA_LABELS_H
+#define LVLM_RUNTIME_TUNE_DATA_LABELS_H
 
 #include "runtime/prepare/prompt/prompt.h"
 

@@ -5,11 +5,11 @@
  *
  * by the code that makes prompts for generation, so that training sees what a model
  * will see. An encoder never changes: any number of threads may use one. */
-#ifndef LVLM_RUNTIME_TUNE_ENCODER_H
-#define LVLM_RUNTIME_TUNE_ENCODER_H
+#ifndef LVLM_RUNTIME_TUNE_DATA_ENCODER_H
+#define LVLM_RUNTIME_TUNE_DATA_ENCODER_H
 
 #include "formats/checkpoint/checkpoint.h"
-#include "runtime/tune/example.h"
+#include "runtime/tune/data/example.h"
 
 LVLM_BEGIN_DECLS
 

@@ -13,8 +13,8 @@
  *
  * Conversations may begin with { "from": "system" }. "images" is "image" under another
  * name. What comes out depends only on the text: files are not opened. */
-#ifndef LVLM_RUNTIME_TUNE_EXAMPLE_H
-#define LVLM_RUNTIME_TUNE_EXAMPLE_H
+#ifndef LVLM_RUNTIME_TUNE_DATA_EXAMPLE_H
+#define LVLM_RUNTIME_TUNE_DATA_EXAMPLE_H
 
 #include <cjson/cJSON.h>
 

@@ -1,5 +1,5 @@
 /* prefetch.c - a bounded queue with one maker and one taker; see prefetch.h. */
-#include "runtime/tune/prefetch.h"
+#include "runtime/tune/data/prefetch.h"
 
 #include <assert.h>
 #include <pthread.h>

@@ -3,8 +3,8 @@
  *   make(0), make(1), ...   in a thread, at most `depth` ahead -> take, in order
  *
  * What comes out, and which failure, depends on `make` alone, not on who is faster. */
-#ifndef LVLM_RUNTIME_TUNE_PREFETCH_H
-#define LVLM_RUNTIME_TUNE_PREFETCH_H
+#ifndef LVLM_RUNTIME_TUNE_DATA_PREFETCH_H
+#define LVLM_RUNTIME_TUNE_DATA_PREFETCH_H
 
 #include <stddef.h>
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "runtime/tune/prefetch.h"
+#include "runtime/tune/data/prefetch.h"
 
 /* What a maker does, and how many of its items are about. */
 typedef struct maker {

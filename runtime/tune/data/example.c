@@ -1,7 +1,7 @@
 /* example.c - training data in three forms; see example.h.
  *
  *   which form -> its images -> turn by turn: role, words cut at images -> messages */
-#include "runtime/tune/example.h"
+#include "runtime/tune/data/example.h"
 
 #include <ctype.h>
 #include <string.h>

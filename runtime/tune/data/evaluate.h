@@ -1,9 +1,9 @@
 /* evaluate.h - the loss of a model over data that it is not trained on. */
-#ifndef LVLM_RUNTIME_TUNE_EVALUATE_H
-#define LVLM_RUNTIME_TUNE_EVALUATE_H
+#ifndef LVLM_RUNTIME_TUNE_DATA_EVALUATE_H
+#define LVLM_RUNTIME_TUNE_DATA_EVALUATE_H
 
 #include "runtime/model.h"
-#include "runtime/tune/dataset.h"
+#include "runtime/tune/data/dataset.h"
 
 LVLM_BEGIN_DECLS
 

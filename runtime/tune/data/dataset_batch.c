@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "runtime/tune/dataset.h"
-#include "runtime/tune/dataset_parts.h"
-#include "runtime/tune/prefetch.h"
+#include "runtime/tune/data/dataset.h"
+#include "runtime/tune/data/dataset_parts.h"
+#include "runtime/tune/data/prefetch.h"
 
 enum { MAX_NAME = 1 << 16, MAX_NAMED = 8 }; /* bytes and lines of a batch's name */
 
