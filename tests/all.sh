@@ -16,6 +16,7 @@ stages="
 3 clang build/asan      asan    -LE lint|install
 4 gcc   build/asan-gcc  asan    -LE lint|install
 1 clang build/fuzz      fuzz
+1 gcc   build/unprepared unprepared -L unit|replay|install
 2 gcc   build           release -LE lint
 8 aarch64-linux-gnu-gcc build/arm64 arm64 -LE lint|install|fault
 "

@@ -1,8 +1,9 @@
 #!/bin/sh
 # install.sh - installs what is missing of the tools and libraries (Debian's packages).
 #
-#   sh tests/install.sh build     what building the programs needs
-#   sh tests/install.sh test      that, and what the tests need
+#   sh tests/install.sh unprepared   what the programs need with -DLVLM_PREPARE=OFF
+#   sh tests/install.sh build        that, and what images, tokenizers and prompts need
+#   sh tests/install.sh test         that, and what the tests need
 #
 # Looks before it installs, and is quiet when there is nothing to do. Only root can
 # install; for anyone else it prints the command. Exit 1 when something stays missing.
@@ -11,27 +12,27 @@ set -u
 # What for, how to see that it is there, the package. omp.h: threads with clang. A wish
 # is installed where the system has such a package; where not, its test is skipped.
 needs='
-build  command gcc               gcc
-build  header  gcc stdio.h       libc6-dev
-build  command cmake             cmake
-build  command make              make
-build  command pkg-config        pkg-config
-build  library libcjson          libcjson-dev
-build  library zlib              zlib1g-dev
-build  library libcrypto         libssl-dev
-build  library openblas          libopenblas-dev
-build  library libjpeg           libjpeg62-turbo-dev
-build  library libpng            libpng-dev
-build  library libwebp           libwebp-dev
-build  library libwebpdemux      libwebp-dev
-build  library libpcre2-8        libpcre2-dev
-build  library libutf8proc       libutf8proc-dev
-test   command g++               g++
-test   command clang             clang
-test   header  clang omp.h       libomp-dev
-test   runtime asan              libclang-rt-dev
-test   library cmocka            libcmocka-dev
-wish   command clang-format-14   clang-format-14
+build   command gcc               gcc
+build   header  gcc stdio.h       libc6-dev
+build   command cmake             cmake
+build   command make              make
+build   command pkg-config        pkg-config
+build   library libcjson          libcjson-dev
+build   library zlib              zlib1g-dev
+build   library libcrypto         libssl-dev
+build   library openblas          libopenblas-dev
+prepare library libjpeg           libjpeg62-turbo-dev
+prepare library libpng            libpng-dev
+prepare library libwebp           libwebp-dev
+prepare library libwebpdemux      libwebp-dev
+prepare library libpcre2-8        libpcre2-dev
+prepare library libutf8proc       libutf8proc-dev
+test    command g++               g++
+test    command clang             clang
+test    header  clang omp.h       libomp-dev
+test    runtime asan              libclang-rt-dev
+test    library cmocka            libcmocka-dev
+wish    command clang-format-14   clang-format-14
 '
 
 # is_there KIND WORD...
@@ -62,10 +63,11 @@ granted() {
 }
 
 case ${1:-} in
-build) purposes=build wishes= ;;
-test) purposes='build test' wishes=granted ;;
+unprepared) purposes=build wishes= ;;
+build) purposes='build prepare' wishes= ;;
+test) purposes='build prepare test' wishes=granted ;;
 *)
-    echo "usage: sh tests/install.sh build|test" >&2
+    echo "usage: sh tests/install.sh unprepared|build|test" >&2
     exit 2
     ;;
 esac

@@ -413,6 +413,8 @@ int lvlm_options_parse(void *args, lvlm_operands *operands, const char *program,
         if (rc == 0) rc = one;
     }
     if (got->help || got->version) return 0;
+    FAIL_IF(command->unavailable != NULL, err, LVLM_EUSAGE, "%s: %s", command->name,
+            command->unavailable);
     TRY(rc);
     TRY(check_operands(operands, &w, err));
     TRY(check_needs(&w, err));

@@ -131,6 +131,8 @@ typedef struct lvlm_command {
     const char *needs;
     /* Do the options go together? LVLM_EUSAGE; may be NULL. */
     int (*check)(const void *args, const lvlm_operands *operands, lvlm_error *err);
+    /* Why this build does not have the command: "needs ..."; NULL: it has. */
+    const char *unavailable;
 } lvlm_command;
 
 /* Parse argv[0..argc), from which the verb has been taken out, into `args` (args_bytes,

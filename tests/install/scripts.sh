@@ -31,13 +31,16 @@ stub id <<'END'
 #!/bin/sh
 echo 1000
 END
-for purpose in build test; do
+for purpose in unprepared build test; do
     PATH=$scratch/bin sh tests/install.sh $purpose >out 2>&1 &&
         wrong "install.sh $purpose: nothing is there, and it succeeds"
     line=$(sed -n 's/.*as root on Debian.*: *apt-get install.*recommends //p' out)
     [ -n "$line" ] || wrong "install.sh $purpose: no command that installs"
     [ -z "$(printf '%s\n' $line | sort | uniq -d)" ] ||
         wrong "install.sh $purpose: a package is named twice"
+    case $purpose$line in
+    unprepared*libpng*) wrong 'install.sh unprepared: with libraries for images' ;;
+    esac
 done
 case $line in *libclang-rt-dev*) ;; *) wrong 'install.sh test: no sanitizers' ;; esac
 

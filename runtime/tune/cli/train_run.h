@@ -110,15 +110,19 @@ void train_keep_state(train_run *run, int rc);
 void train_rescue_state(train_run *run, bool again);
 void train_close_state(train_run *run);
 
-/* The data of a run (train_data.c): what options say about it, opening, a walk over the
- * evaluation's where there is one, and what became of its lines. */
+/* The data of a run (train_data.c): what options say about it, opening. */
 LVLM_MUST_CHECK int train_check_data(const train_args *args, lvlm_error *err);
 LVLM_MUST_CHECK int train_open_data(train_run *run, lvlm_error *err);
+void train_close_data(train_run *run);
+/* Examples (prepared/train_examples.c): the same, a walk over those of the evaluation
+ * where there is one, and what became of their lines. */
+LVLM_MUST_CHECK int train_check_examples(const train_args *args, lvlm_error *err);
+LVLM_MUST_CHECK int train_open_examples(train_run *run, lvlm_error *err);
+void train_close_examples(train_run *run);
 LVLM_MUST_CHECK int train_evaluate(train_run *run, lvlm_error *err);
 void train_tell_data(const train_run *run);
 /* members of the result */
 void train_print_data(lvlm_printer *printer, const train_run *run);
-void train_close_data(train_run *run);
 /* LVLM_EUSAGE when an output would replace something that the run reads. */
 LVLM_MUST_CHECK int train_spare_inputs(const train_run *run, lvlm_error *err);
 
