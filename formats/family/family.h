@@ -291,6 +291,11 @@ typedef struct lvlm_setting_walk {
 } lvlm_setting_walk;
 const lvlm_setting *lvlm_setting_next(lvlm_setting_walk *walk);
 
+/* Can a canonical configuration have that value? A word must be one of the setting's,
+ * and a constant is what the page says: parts rely on both. */
+LVLM_MUST_CHECK int lvlm_setting_check(const lvlm_setting *setting, const cJSON *value,
+                                       lvlm_error *err);
+
 /* The words of a config.json that decide which parts there are; a wrong one is left
  * out: lvlm_family_config reports it. *out is owned: lvlm_json_free. */
 LVLM_MUST_CHECK int lvlm_family_words(cJSON **out, const lvlm_family *family,

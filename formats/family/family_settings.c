@@ -190,6 +190,31 @@ const lvlm_setting *lvlm_setting_next(lvlm_setting_walk *w)
     return NULL;
 }
 
+static bool has_word(const lvlm_setting *setting, const char *ours)
+{
+    for (const lvlm_word *word = setting->words; word->theirs != NULL; word++)
+        if (ours != NULL && strcmp(word->ours, ours) == 0) return true;
+    return false;
+}
+
+int lvlm_setting_check(const lvlm_setting *s, const cJSON *value, lvlm_error *err)
+{
+    cJSON *constant = NULL;
+    char *got = NULL;
+    if (s->kind == LVLM_SETTING_WORD && has_word(s, lvlm_json_string(value))) return 0;
+    if (s->kind == LVLM_SETTING_CONSTANT)
+        TRY(lvlm_json_parse(&constant, s->fallback, strlen(s->fallback), err));
+    const bool same = constant != NULL && cJSON_Compare(constant, value, true);
+    lvlm_json_free(constant);
+    if (same || (s->kind != LVLM_SETTING_WORD && s->kind != LVLM_SETTING_CONSTANT))
+        return 0;
+    TRY(lvlm_json_print(&got, value, err));
+    const int rc =
+        lvlm_fail(err, LVLM_EFORMAT, "%s cannot be %.200s", s->canonical, got);
+    lvlm_free(got);
+    return rc;
+}
+
 int lvlm_family_words(cJSON **out, const lvlm_family *family, const cJSON *hf_config,
                       lvlm_error *err)
 {

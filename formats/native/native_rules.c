@@ -237,6 +237,15 @@ static int read_digests(lvlm_checkpoint *cp, lvlm_error *err)
     return rc;
 }
 
+/* Does one of the settings after it have its name? */
+static bool is_replaced(const lvlm_setting *setting, lvlm_setting_walk after)
+{
+    const lvlm_setting *s;
+    while ((s = lvlm_setting_next(&after)) != NULL)
+        if (strcmp(s->canonical, setting->canonical) == 0) return true;
+    return false;
+}
+
 static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
 {
     lvlm_native *const native = cp->native;
@@ -247,12 +256,18 @@ static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
     lvlm_setting_walk walk = { .config = native->config,
                                .table = native->family->settings };
     const lvlm_setting *s;
-    while ((s = lvlm_setting_next(&walk)) != NULL)
+    while ((s = lvlm_setting_next(&walk)) != NULL) {
+        const cJSON *const value = lvlm_json_path(native->config, s->canonical);
         FAIL_IF(
-            lvlm_json_path(native->config, s->canonical) == NULL, err, LVLM_EFORMAT,
+            value == NULL, err, LVLM_EFORMAT,
             "metadata: config: %s is missing; was it converted by an older version? "
             "Convert it again",
             s->canonical);
+        if (is_replaced(s, walk)) continue;
+        const int rc = lvlm_setting_check(s, value, err);
+        if (rc < 0) lvlm_prefix(err, "metadata: config: ");
+        TRY(rc);
+    }
     return 0;
 }
 

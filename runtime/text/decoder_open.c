@@ -162,10 +162,23 @@ int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *refer
     return read_cross(text, manifest->config, err);
 }
 
+/* Ids are checked against text.embed_rows, which not every family has. */
+static int check_embed_rows(const decoder_config *c, const lvlm_manifest *manifest,
+                            lvlm_error *err)
+{
+    const uint64_t rows = lvlm_manifest_find(manifest, LVLM_EMBED_TABLE)->shape.dims[0];
+    FAIL_IF(rows != c->embed_rows, err, LVLM_EFORMAT,
+            "configuration: text.embed_rows is %zu, but " LVLM_EMBED_TABLE
+            " has %" PRIu64 " rows",
+            c->embed_rows, rows);
+    return 0;
+}
+
 int decoder_bind(decoder *text, weights *w, lvlm_error *err)
 {
     const decoder_config *const c = &text->config;
     TRY(weights_bind(w, text, decoder_rows, 0, "text.", err));
+    TRY(check_embed_rows(c, w->manifest, err));
     text->first = text->embed.grad != NULL ? 0 : c->layers;
     for (size_t i = 0; i < c->layers; i++) {
         const size_t before = w->n_trained;

@@ -712,6 +712,8 @@ static const struct {
     { paligemma, paligemma, paligemma, "{\"text\": {\"splice\": \"cross_attention\"}}",
       "text.splice 'cross_attention', but text.cross_layers names no block that "
       "looks at images" },
+    { paligemma, paligemma, paligemma, "{\"text\": {\"embed_rows\": 99}}",
+      "text.embed_rows is 99, but text.embed.weight has 60 rows" },
     { mllama, mllama, mllama, "{\"vision\": {\"taps\": [1]}}",
       "vision.taps names block 1, but the tower has 1" },
     { clip, paligemma, paligemma, CLASS_ROWS("\"select\": -5"),
