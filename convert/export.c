@@ -12,10 +12,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "convert/execute.h"
 #include "formats/base/json.h"
 #include "formats/base/outfile.h"
 #include "formats/base/size.h"
+#include "formats/container/execute.h"
 #include "formats/container/shards.h"
 #include "formats/native/native.h"
 #include "formats/native/rewrite.h"
@@ -194,14 +194,16 @@ int lvlm_export_plan(lvlm_export *out, const char *path,
 
 /* Progress over all files: bytes of earlier files plus those of this one. */
 typedef struct overall {
-    const lvlm_export *export;
-    uint64_t before;
+    const lvlm_run *run;
+    uint64_t before, total;
 } overall;
 
-static void report_progress(void *user, uint64_t n_bytes)
+static void report_progress(void *user, uint64_t done, uint64_t total)
 {
     const overall *o = user;
-    o->export->options.progress(o->export->options.user, o->before + n_bytes);
+    (void)total;
+    if (o->run->progress != NULL)
+        o->run->progress(o->run->user, o->before + done, o->total);
 }
 
 /* No finite value may become infinite. */
@@ -222,15 +224,12 @@ static int write_file(lvlm_export *ex, lvlm_export_file *file, const char *dir,
                       overall *progress, lvlm_error *err)
 {
     const char *path = lvlm_arena_printf(&ex->arena, "%s/%s", dir, file->name);
-    const lvlm_execute_options options = {
-        ex->options.threads, 0, ex->options.progress != NULL ? report_progress : NULL,
-        progress
-    };
+    const lvlm_run run = { progress->run->threads, report_progress, progress };
     lvlm_outfile *out = NULL;
     int rc;
     if (path == NULL) return lvlm_fail_memory(err);
     TRY(lvlm_outfile_open(&out, path, false, err));
-    if ((rc = lvlm_execute(&file->plan, out, &options, err)) == 0 &&
+    if ((rc = lvlm_execute(&file->plan, out, 0, &run, err)) == 0 &&
         (rc = check_range(&file->plan, err)) == 0)
         rc = lvlm_outfile_commit(out, err);
     lvlm_outfile_close(out);
@@ -246,9 +245,10 @@ static const char *const last[] = { LVLM_BIN_FILE, LVLM_MODEL_FILE, "*.index.jso
                                     NULL };
 const lvlm_outdir_set lvlm_model_set = { parts, last };
 
-int lvlm_export_execute(lvlm_export *ex, lvlm_outdir *dir, lvlm_error *err)
+int lvlm_export_execute(lvlm_export *ex, lvlm_outdir *dir, const lvlm_run *run,
+                        lvlm_error *err)
 {
-    overall progress = { ex, 0 };
+    overall progress = { run, 0, ex->n_bytes };
     for (size_t i = 0; i < ex->n_files; i++)
         TRY(write_file(ex, &ex->files[i], lvlm_outdir_path(dir), &progress, err));
     TRY(lvlm_checkpoint_unchanged(ex->model, err));

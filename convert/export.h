@@ -8,9 +8,10 @@
 #ifndef LVLM_CONVERT_EXPORT_H
 #define LVLM_CONVERT_EXPORT_H
 
-#include "convert/plan.h"
 #include "formats/base/outdir.h"
+#include "formats/base/run.h"
 #include "formats/checkpoint/manifest.h"
+#include "formats/container/plan.h"
 
 LVLM_BEGIN_DECLS
 
@@ -18,10 +19,7 @@ typedef struct lvlm_export_options {
     bool source; /* as in the source; else fresh files in `layout` */
     lvlm_layout layout;
     uint64_t max_shard; /* bytes of tensor data per fresh file */
-    size_t threads;
-    lvlm_notes *notes; /* receives what differs from the source; NULL: none */
-    void (*progress)(void *user, uint64_t n_bytes); /* may be NULL */
-    void *user;
+    lvlm_notes *notes;  /* receives what differs from the source; NULL: none */
 } lvlm_export_options;
 
 /* One file of the directory. */
@@ -66,7 +64,7 @@ extern const lvlm_outdir_set lvlm_model_set;
 /* Write the directory and commit it. Every native tensor is compared with its digest
  * while it is read: LVLM_ECHECK names a corrupt one. */
 LVLM_MUST_CHECK int lvlm_export_execute(lvlm_export *ex, lvlm_outdir *dir,
-                                        lvlm_error *err);
+                                        const lvlm_run *run, lvlm_error *err);
 void lvlm_export_free(lvlm_export *ex);
 
 LVLM_END_DECLS

@@ -14,13 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "convert/execute.h"
 #include "convert/import_frames.h"
 #include "convert/make.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/utf8.h"
 #include "formats/base/version.h"
+#include "formats/container/execute.h"
 #include "formats/container/safetensors.h"
 #include "formats/native/native_writer.h"
 
@@ -111,27 +111,6 @@ static lvlm_dtype stored_dtype(const lvlm_import *im, lvlm_dtype dtype)
                                                                    : dtype;
 }
 
-/* Padding before a tensor that would start off its alignment. */
-static int add_pad(lvlm_import *im, lvlm_dtype dtype, const lvlm_shape *shape,
-                   size_t *n_pads, lvlm_error *err)
-{
-    lvlm_tensor next = { .dtype = dtype, .shape = *shape };
-    lvlm_step *step;
-    FAIL_IF(!lvlm_shape_bytes(&next.n_bytes, shape, dtype), err, LVLM_EFORMAT,
-            "size of a tensor overflows 64 bits");
-    const uint64_t n_bytes = lvlm_native_pad(im->plan.n_bytes, &next);
-    if (n_bytes == 0) return 0;
-    const char *name =
-        lvlm_arena_printf(&im->arena, LVLM_NATIVE_PAD "%zu", (*n_pads)++);
-    if (name == NULL) return lvlm_fail_memory(err);
-    const lvlm_tensor pad = { .name = name,
-                              .dtype = LVLM_U8,
-                              .shape = { 1, { n_bytes } } };
-    TRY(lvlm_plan_add(&step, &im->plan, &pad, err));
-    step->kind = LVLM_STEP_ZEROS;
-    return 0;
-}
-
 /* A made tensor is stored in the dtype of the embedding. */
 static lvlm_dtype made_dtype(const lvlm_import *im)
 {
@@ -148,11 +127,12 @@ static int add_target(lvlm_import *im, const lvlm_target *t, size_t *n_pads,
     const lvlm_transform *transform = lvlm_manifest_transform(&im->manifest, t);
     const lvlm_tensor out = { .name = t->name, .dtype = dtype, .shape = t->shape };
     lvlm_step *step;
-    TRY(add_pad(im, dtype, &t->shape, n_pads, err));
+    TRY(lvlm_native_add_pad(&im->plan, n_pads, &out, err));
     if (made) {
         TRY(lvlm_plan_add(&step, &im->plan, &out, err));
-        step->kind = LVLM_STEP_MADE;
-        step->init = im->options.init;
+        step->kind = LVLM_STEP_WRITTEN;
+        step->write = lvlm_init_write;
+        step->user = &im->options.init;
         return 0;
     }
     TRY(lvlm_plan_copy(&step, &im->plan, &out, t->source, err));
@@ -175,7 +155,7 @@ static int add_unused(lvlm_import *im, const lvlm_extra *extra, size_t *n_pads,
                               .dtype = stored_dtype(im, t->dtype),
                               .shape = t->shape };
     if (out.name == NULL) return lvlm_fail_memory(err);
-    TRY(add_pad(im, out.dtype, &t->shape, n_pads, err));
+    TRY(lvlm_native_add_pad(&im->plan, n_pads, &out, err));
     return lvlm_plan_copy(NULL, &im->plan, &out, t, err);
 }
 
@@ -366,99 +346,67 @@ int lvlm_import_plan(lvlm_import *out, const char *path,
 
 /* ---- writing -------------------------------------------------------------------- */
 
-/* The members of a header, owned. */
-typedef struct texts {
-    char *config, *provenance;
+typedef struct writing {
+    lvlm_import *import;
+    char *config, *provenance; /* owned */
     lvlm_strbuf ledger;
-} texts;
+} writing;
 
 /* Padded with spaces: the header's length must not change with numbers that are not
  * known yet. */
-static int print_provenance(char **out, const lvlm_import *im, lvlm_error *err)
+static int print_provenance(writing *w, lvlm_error *err)
 {
     lvlm_strbuf padded = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER);
     char *text = NULL;
-    TRY(lvlm_json_print(&text, im->provenance, err));
-    lvlm_strbuf_printf(&padded, "%-*s", (int)im->provenance_bytes, text);
+    TRY(lvlm_json_print(&text, w->import->provenance, err));
+    lvlm_strbuf_printf(&padded, "%-*s", (int)w->import->provenance_bytes, text);
     lvlm_free(text);
-    const int rc = lvlm_strbuf_check(&padded, err);
-    if (rc == 0)
-        *out = padded.text;
-    else
-        lvlm_strbuf_free(&padded);
-    return rc;
-}
-
-static int print_texts(texts *t, const lvlm_import *im, lvlm_error *err)
-{
-    *t = (texts){ .ledger = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER) };
-    TRY(lvlm_json_print(&t->config, im->manifest.config, err));
-    TRY(print_provenance(&t->provenance, im, err));
-    lvlm_ledger_print(&t->ledger, &im->ledger);
-    return lvlm_strbuf_check(&t->ledger, err);
-}
-
-static void free_texts(texts *t)
-{
-    lvlm_free(t->config);
-    lvlm_free(t->provenance);
-    lvlm_strbuf_free(&t->ledger);
-}
-
-static int open_writer(lvlm_native_writer *w, const lvlm_import *im, const texts *t,
-                       lvlm_arena *arena, lvlm_outfile *file, lvlm_error *err)
-{
-    const size_t n = im->plan.n_steps;
-    const lvlm_native_meta meta = { im->manifest.family->name, t->config, t->provenance,
-                                    t->ledger.text };
-    lvlm_tensor *tensors = lvlm_arena_alloc(arena, n + 1, sizeof *tensors);
-    if (tensors == NULL) return lvlm_fail_memory(err);
-    for (size_t i = 0; i < n; i++) tensors[i] = im->plan.steps[i].out;
-    return lvlm_native_writer_open(w, &meta, tensors, n, file, err);
-}
-
-static int write_data(lvlm_native_writer *w, lvlm_import *im,
-                      const lvlm_import_run *run, lvlm_error *err)
-{
-    const lvlm_execute_options options = { run->threads, w->starts[0], run->progress,
-                                           run->user };
-    TRY(lvlm_execute(&im->plan, w->file, &options, err));
-    for (size_t i = 0; i < im->plan.n_steps; i++)
-        memcpy(w->digests[i], im->plan.steps[i].digest, sizeof w->digests[i]);
-    return lvlm_checkpoint_unchanged(im->source, err);
+    lvlm_free(w->provenance);
+    w->provenance = padded.text;
+    return lvlm_strbuf_check(&padded, err);
 }
 
 /* Add to the provenance what is known only from the data. */
-static int record_narrowing(lvlm_native_writer *w, texts *t, lvlm_import *im,
-                            lvlm_error *err)
+static int record_narrowing(void *user, lvlm_native_meta *meta, lvlm_error *err)
 {
+    writing *const w = user;
+    lvlm_import *const im = w->import;
     im->narrowing = lvlm_plan_narrowing(&im->plan);
     if (!im->options.change_dtype) return 0;
     TRY(describe_narrowing(im, &im->narrowing, err));
-    lvlm_free(t->provenance);
-    t->provenance = NULL;
-    TRY(print_provenance(&t->provenance, im, err));
-    w->meta.provenance = t->provenance;
+    TRY(print_provenance(w, err));
+    meta->provenance = w->provenance;
     return 0;
 }
 
-int lvlm_import_execute(lvlm_import *im, lvlm_outfile *file, const lvlm_import_run *run,
+static int write_file(writing *w, lvlm_outfile *file, const lvlm_run *run,
+                      lvlm_hex_digest root, lvlm_error *err)
+{
+    lvlm_import *const im = w->import;
+    TRY(lvlm_json_print(&w->config, im->manifest.config, err));
+    TRY(print_provenance(w, err));
+    lvlm_ledger_print(&w->ledger, &im->ledger);
+    TRY(lvlm_strbuf_check(&w->ledger, err));
+    TRY(lvlm_checkpoint_check(im->source, run->threads, err));
+    const lvlm_native_parts parts = {
+        .meta = { im->manifest.family->name, w->config, w->provenance, w->ledger.text },
+        .plan = &im->plan,
+        .sources = { im->source },
+        .finish = record_narrowing,
+        .user = w,
+    };
+    return lvlm_native_write(root, file, &parts, run, err);
+}
+
+int lvlm_import_execute(lvlm_import *im, lvlm_outfile *file, const lvlm_run *run,
                         lvlm_hex_digest root, lvlm_error *err)
 {
-    lvlm_native_writer writer = { 0 };
-    texts t;
-    int rc;
-
-    if ((rc = print_texts(&t, im, err)) < 0 ||
-        (rc = lvlm_checkpoint_check(im->source, run->threads, err)) < 0 ||
-        (rc = open_writer(&writer, im, &t, &im->arena, file, err)) < 0 ||
-        (rc = write_data(&writer, im, run, err)) < 0 ||
-        (rc = record_narrowing(&writer, &t, im, err)) < 0)
-        goto done;
-    rc = lvlm_native_writer_finish(&writer, root, err);
-done:
-    lvlm_native_writer_close(&writer);
-    free_texts(&t);
+    writing w = { .import = im,
+                  .ledger = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER) };
+    const int rc = write_file(&w, file, run, root, err);
+    lvlm_free(w.config);
+    lvlm_free(w.provenance);
+    lvlm_strbuf_free(&w.ledger);
     return rc;
 }
 

@@ -7,8 +7,9 @@
 #ifndef LVLM_CONVERT_IMPORT_H
 #define LVLM_CONVERT_IMPORT_H
 
-#include "convert/plan.h"
+#include "convert/make.h"
 #include "formats/base/outfile.h"
+#include "formats/base/run.h"
 #include "formats/checkpoint/manifest.h"
 
 LVLM_BEGIN_DECLS
@@ -44,16 +45,10 @@ LVLM_MUST_CHECK int lvlm_import_plan(lvlm_import *out, const char *path,
                                      void (*problem)(void *user, const char *text),
                                      void *user, lvlm_error *err);
 
-typedef struct lvlm_import_run {
-    size_t threads;
-    void (*progress)(void *user, uint64_t n_bytes); /* may be NULL */
-    void *user;
-} lvlm_import_run;
-
 /* Write the native file and commit it. `root` receives the root digest. */
 LVLM_MUST_CHECK int lvlm_import_execute(lvlm_import *import, lvlm_outfile *file,
-                                        const lvlm_import_run *run,
-                                        lvlm_hex_digest root, lvlm_error *err);
+                                        const lvlm_run *run, lvlm_hex_digest root,
+                                        lvlm_error *err);
 void lvlm_import_free(lvlm_import *import);
 
 LVLM_END_DECLS

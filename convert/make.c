@@ -13,6 +13,8 @@
 
 #define TWO_PI 6.283185307179586476925
 
+enum { CHUNK = 4096 }; /* values made at a time */
+
 int lvlm_init_parse(lvlm_init *out, const char *text, uint64_t seed, lvlm_error *err)
 {
     static const char normal[] = "normal:";
@@ -70,4 +72,17 @@ void lvlm_init_values(float *to, uint64_t first, uint64_t count, const lvlm_init
             to[i] = (float)(init->std * sqrt(-2 * log(u)) * cos(TWO_PI * v));
         }
     }
+}
+
+int lvlm_init_write(void *init, const lvlm_step *step, lvlm_sink *sink, lvlm_error *err)
+{
+    float values[CHUNK];
+    const uint64_t numel = lvlm_tensor_numel(&step->out);
+    (void)err;
+    for (uint64_t at = 0; at < numel; at += CHUNK) {
+        const uint64_t n = numel - at < CHUNK ? numel - at : CHUNK;
+        lvlm_init_values(values, at, n, init, &step->out);
+        lvlm_sink_put(sink, LVLM_F32, values, (size_t)n);
+    }
+    return 0;
 }

@@ -2,9 +2,16 @@
 #ifndef LVLM_CONVERT_MAKE_H
 #define LVLM_CONVERT_MAKE_H
 
-#include "convert/plan.h"
+#include "formats/container/plan.h"
 
 LVLM_BEGIN_DECLS
+
+/* How --init-missing makes a tensor. */
+typedef struct lvlm_init {
+    enum { LVLM_INIT_NONE, LVLM_INIT_ZEROS, LVLM_INIT_NORMAL, LVLM_INIT_XAVIER } kind;
+    double std; /* NORMAL */
+    uint64_t seed;
+} lvlm_init;
 
 /* "zeros", "normal:STD" or "xavier"; LVLM_EUSAGE otherwise. */
 LVLM_MUST_CHECK int lvlm_init_parse(lvlm_init *out, const char *text, uint64_t seed,
@@ -13,12 +20,15 @@ LVLM_MUST_CHECK int lvlm_init_parse(lvlm_init *out, const char *text, uint64_t s
 /* "normal, std 0.02, seed 7": what the ledger records. */
 void lvlm_init_describe(char text[96], const lvlm_init *init);
 
-/* Values [first, first + count) of a tensor of that name and shape as f32. Each value
- * depends only on seed, name and index. Biases (one dimension) are zero. normal: N(0,
- * std^2). xavier: uniform in +-sqrt(6 / (fan_in + fan_out)) for a weight [out, in]
- * (Glorot & Bengio 2010, eq. 16). */
+/* Values [first, first + count) of a tensor of that name and shape. Each value depends
+ * only on seed, name and index. Biases (one dimension) are zero. normal: N(0, std^2).
+ * xavier: uniform in +-sqrt(6 / (fan_in + fan_out)) for a weight [out, in] (Glorot &
+ * Bengio 2010, eq. 16). */
 void lvlm_init_values(float *to, uint64_t first, uint64_t count, const lvlm_init *init,
                       const lvlm_tensor *tensor);
+/* The lvlm_write of a step that makes such a tensor; `init` is an lvlm_init. */
+LVLM_MUST_CHECK int lvlm_init_write(void *init, const lvlm_step *step, lvlm_sink *sink,
+                                    lvlm_error *err);
 
 LVLM_END_DECLS
 

@@ -47,12 +47,9 @@ static int check(const lvlm_model *model, const lvlm_model_options *options,
                  size_t n_threads, lvlm_error *err)
 {
     const lvlm_checkpoint *const cp = model->manifest->checkpoint;
-    const lvlm_digests_run run = { .threads = n_threads,
-                                   .selects = lvlm_native_runs_with,
-                                   .progress = options->checking,
-                                   .user = options->checking_user };
+    const lvlm_run run = { n_threads, options->checking, options->checking_user };
     if (!options->check || cp->kind != LVLM_CHECKPOINT_NATIVE) return 0;
-    const int rc = lvlm_digests_check(cp, &run, err);
+    const int rc = lvlm_digests_check(cp, lvlm_native_runs_with, &run, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", cp->path);
     return rc;
 }

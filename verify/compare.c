@@ -23,7 +23,7 @@ typedef struct run {
     lvlm_compare_result *result;
     unsigned char *bytes; /* 2 * BLOCK elements as stored */
     double *values;       /* 2 * BLOCK */
-    uint64_t done;
+    uint64_t done, total;
 } run;
 
 static const lvlm_transform keep;
@@ -121,7 +121,7 @@ static void tell(run *r, uint64_t n_bytes)
 {
     r->done += n_bytes;
     if (r->options->progress != NULL)
-        r->options->progress(r->options->progress_user, r->done);
+        r->options->progress(r->options->progress_user, r->done, r->total);
 }
 
 /* Walks the first `numel` elements of a pair in blocks; true when all bytes are the
@@ -312,6 +312,7 @@ int lvlm_compare(lvlm_compare_result *out, const lvlm_checkpoint *a,
     FAIL_IF(bare != (b->kind == LVLM_CHECKPOINT_PLAIN), err, LVLM_EFORMAT,
             "%s is a model, %s is a bare file of tensors", bare ? b->path : a->path,
             bare ? a->path : b->path);
+    for (size_t i = 0; i < a->n_tensors; i++) r.total += a->tensors[i].n_bytes;
     r.values = lvlm_malloc(2 * BLOCK * sizeof *r.values);
     r.bytes = lvlm_malloc(2 * BLOCK * sizeof(double));
     if (r.values == NULL || r.bytes == NULL)

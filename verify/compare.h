@@ -44,8 +44,9 @@ typedef struct lvlm_compare_result {
 typedef struct lvlm_compare_options {
     /* One comparison, in order of use; borrowed for the call. */
     void (*row)(void *user, const lvlm_comparison *comparison);
-    void (*progress)(void *user, uint64_t n_bytes); /* may be NULL */
     void *user;
+    /* bytes of `a` done, and all of them; may be NULL */
+    void (*progress)(void *user, uint64_t done, uint64_t total);
     void *progress_user;
 } lvlm_compare_options;
 

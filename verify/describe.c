@@ -29,7 +29,7 @@ int lvlm_replay_describe(lvlm_replay *r, const lvlm_model *model, const char *pr
                          lvlm_error *err)
 {
     const lvlm_manifest *m = lvlm_model_manifest(model);
-    const char *root = lvlm_json_string(lvlm_json_get(m->checkpoint->metadata, "root"));
+    const char *root = lvlm_checkpoint_meta(m->checkpoint, "root");
     const char *const recorded =
         r->recording.reference != NULL ? r->recording.reference : r->reference;
     r->family = m->family->name;

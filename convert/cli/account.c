@@ -9,10 +9,10 @@
 
 /* ---- the plan ------------------------------------------------------------------- */
 
-static const char *describe(char text[96], const lvlm_step *step)
+static const char *describe(char text[96], const lvlm_step *step, const lvlm_init *init)
 {
     switch (step->kind) {
-    case LVLM_STEP_MADE: lvlm_init_describe(text, &step->init); return text;
+    case LVLM_STEP_WRITTEN: lvlm_init_describe(text, init); return text;
     case LVLM_STEP_ZEROS: return "padding";
     case LVLM_STEP_JOIN: return "keep";
     case LVLM_STEP_COPY:
@@ -27,11 +27,11 @@ static const char *describe(char text[96], const lvlm_step *step)
     }
 }
 
-static void print_step(lvlm_printer *p, const lvlm_step *step)
+static void print_step(lvlm_printer *p, const lvlm_step *step, const lvlm_init *init)
 {
     char shape[LVLM_SHAPE_TEXT], text[96];
     const lvlm_tensor *const out = &step->out;
-    const char *const how = describe(text, step);
+    const char *const how = describe(text, step, init);
     const char *const from = step->n_inputs > 0 ? step->inputs[0]->name : NULL;
     lvlm_printer_line(p, "%-44s %-5s %-16s %12" PRIu64 "  %-8s %s\n",
                       lvlm_shown(out->name), lvlm_dtype_name(out->dtype),
@@ -72,7 +72,7 @@ void account_plan(lvlm_printer *p, const lvlm_import *import)
                       "bytes", "how", "from");
     lvlm_printer_list(p, "plan");
     for (size_t i = 0; i < import->plan.n_steps; i++)
-        print_step(p, &import->plan.steps[i]);
+        print_step(p, &import->plan.steps[i], &import->options.init);
     lvlm_printer_end(p);
     for (size_t i = 0; i < import->manifest.n_targets; i++)
         print_tie(p, import, &import->manifest.targets[i]);

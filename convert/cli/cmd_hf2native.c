@@ -97,9 +97,8 @@ static int convert(lvlm_import *import, const args *a, lvlm_outfile *model,
                    lvlm_hex_digest root, lvlm_error *err)
 {
     lvlm_progress bar;
-    lvlm_progress_init(&bar, "converting", import->plan.n_bytes, a->common.quiet);
-    const lvlm_import_run run = { lvlm_thread_count(&a->common), lvlm_progress_update,
-                                  &bar };
+    lvlm_progress_init(&bar, "converting", a->common.quiet);
+    const lvlm_run run = { lvlm_thread_count(&a->common), lvlm_progress_bytes, &bar };
     const int rc = lvlm_import_execute(import, model, &run, root, err);
     lvlm_progress_finish(&bar);
     return rc;

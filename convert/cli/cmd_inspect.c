@@ -187,8 +187,7 @@ static int print_native(lvlm_printer *p, const lvlm_manifest *m,
                         const char *weights_digest, lvlm_error *err)
 {
     const lvlm_checkpoint *const cp = m->checkpoint;
-    const char *const provenance =
-        lvlm_json_string(lvlm_json_get(cp->metadata, "provenance"));
+    const char *const provenance = lvlm_checkpoint_meta(cp, "provenance");
     cJSON *ledger = NULL;
     lvlm_printer_line(p, "weights digest: %s\nprovenance: %s\n", weights_digest,
                       lvlm_shown(provenance));

@@ -1,6 +1,5 @@
 /* cmd_merge_lora.c - lvlm-convert merge-lora MODEL ADAPTER OUT */
 #include "convert/cli/commands.h"
-#include "convert/merge.h"
 #include "formats/cli/fold_text.h"
 #include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
@@ -15,32 +14,31 @@ static const lvlm_option options[] = {
     LVLM_OPTION_END,
 };
 
-static int print_result(const lvlm_merge *m, const lvlm_fold_cost *cost,
-                        const lvlm_common_args *a, const char *out, const char *root,
-                        double seconds, const lvlm_notes *notes, lvlm_error *err)
+static int print_result(const lvlm_adapter *adapter, const lvlm_fold_cost *cost,
+                        const lvlm_common_args *a, const char *out, double seconds,
+                        const lvlm_notes *notes, lvlm_error *err)
 {
     char beside[LVLM_BESIDE_TEXT];
     lvlm_printer p;
     lvlm_printer_open(&p, a->json, !a->quiet);
     lvlm_printer_line(&p, "%s: %zu tensors changed, root digest %.16s...\n", out,
-                      cost->n_tensors, root);
+                      cost->n_tensors, cost->root);
     lvlm_fold_cost_print(&p, cost);
-    if (lvlm_beside_text(beside, &m->adapter) != NULL)
+    if (lvlm_beside_text(beside, adapter) != NULL)
         lvlm_printer_line(&p, "  the adapter %s\n", beside);
-    lvlm_printer_text(&p, "trained_beside", lvlm_beside_name(&m->adapter));
-    lvlm_printer_text(&p, "root", root);
+    lvlm_printer_text(&p, "trained_beside", lvlm_beside_name(adapter));
+    lvlm_printer_text(&p, "root", cost->root);
     lvlm_printer_seconds(&p, "seconds", seconds);
     return lvlm_printer_close(&p, notes, err);
 }
 
-static int merge(lvlm_merge *m, lvlm_fold_cost *cost, const args *a, lvlm_outfile *out,
-                 lvlm_hex_digest root, lvlm_error *err)
+static int merge(const lvlm_adapter *adapter, lvlm_fold_cost *cost, const args *a,
+                 lvlm_outfile *out, lvlm_error *err)
 {
     lvlm_progress bar;
-    lvlm_progress_init(&bar, "merging", m->n_bytes, a->common.quiet);
-    const lvlm_merge_run run = { lvlm_thread_count(&a->common), lvlm_progress_update,
-                                 &bar };
-    const int rc = lvlm_merge_execute(m, out, &run, cost, root, err);
+    lvlm_progress_init(&bar, "merging", a->common.quiet);
+    const lvlm_run run = { lvlm_thread_count(&a->common), lvlm_progress_bytes, &bar };
+    const int rc = lvlm_fold_save(cost, adapter, 0, out, &run, err);
     lvlm_progress_finish(&bar);
     return rc;
 }
@@ -57,23 +55,27 @@ static int open_output(lvlm_outputs *outputs, lvlm_outfile **out,
 static int run(const void *arguments, const lvlm_operands *operands)
 {
     const args *const a = arguments;
+    const char *const *const at = operands->at;
     const double started = lvlm_seconds();
-    lvlm_hex_digest root;
     lvlm_outputs outputs = { .force = a->force };
-    lvlm_outfile *out = NULL;
-    lvlm_fold_cost cost;
-    lvlm_merge m = { .n_bytes = 0 };
     lvlm_notes notes = LVLM_NOTES_INIT;
+    lvlm_outfile *out = NULL;
+    lvlm_checkpoint *model = NULL;
+    lvlm_manifest manifest = { 0 };
+    lvlm_adapter adapter = { 0 };
+    lvlm_fold_cost cost;
     lvlm_error err;
     int rc = open_output(&outputs, &out, operands, &err);
-    if (rc == 0)
-        rc = lvlm_merge_open(&m, operands->at[0], operands->at[1], &notes, &err);
-    if (rc == 0) rc = merge(&m, &cost, a, out, root, &err);
-    if (rc == 0)
-        rc = print_result(&m, &cost, &a->common, operands->at[2], root,
-                          lvlm_seconds() - started, &notes, &err);
+    if (rc == 0 &&
+        (rc = lvlm_manifest_open(&manifest, &model, at[0], &notes, &err)) == 0 &&
+        (rc = lvlm_adapter_open(&adapter, at[1], &manifest, &err)) == 0 &&
+        (rc = merge(&adapter, &cost, a, out, &err)) == 0)
+        rc = print_result(&adapter, &cost, &a->common, at[2], lvlm_seconds() - started,
+                          &notes, &err);
     lvlm_outputs_close(&outputs);
-    lvlm_merge_free(&m);
+    lvlm_adapter_free(&adapter);
+    lvlm_manifest_free(&manifest);
+    lvlm_checkpoint_close(model);
     lvlm_print_notes(PROGRAM, &notes);
     lvlm_notes_free(&notes);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;

@@ -44,11 +44,11 @@ static int check(const void *arguments, const lvlm_operands *operands, lvlm_erro
     return 0;
 }
 
-static void read_options(lvlm_export_options *out, const args *a)
+static void read_options(lvlm_export_options *out, const args *a, lvlm_notes *notes)
 {
     const char *layout = a->layout != NULL ? a->layout : "source";
     *out = (lvlm_export_options){ .source = strcmp(layout, "source") == 0,
-                                  .threads = lvlm_thread_count(&a->common) };
+                                  .notes = notes };
     out->layout = strcmp(layout, "hub") == 0 ? LVLM_LAYOUT_HUB : LVLM_LAYOUT_CURRENT;
     out->max_shard = a->max_shard > 0 ? a->max_shard : DEFAULT_SHARD;
 }
@@ -119,20 +119,18 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_outputs outputs = { .force = a->force };
     lvlm_outdir *out = NULL;
     lvlm_progress bar;
+    const lvlm_run run = { lvlm_thread_count(&a->common), lvlm_progress_bytes, &bar };
     lvlm_error err;
     int rc;
 
-    read_options(&export_options, a);
-    export_options.progress = lvlm_progress_update;
-    export_options.user = &bar;
-    export_options.notes = &notes;
+    read_options(&export_options, a, &notes);
     if ((rc = lvlm_outputs_dir(&outputs, &out, operands->at[1], &lvlm_model_set,
                                &err)) == 0 &&
         (rc = lvlm_outputs_spare(&outputs, operands->at, 1, &err)) == 0)
         rc = lvlm_export_plan(&export, operands->at[0], &export_options, &err);
     if (rc == 0) {
-        lvlm_progress_init(&bar, "writing", export.n_bytes, a->common.quiet);
-        rc = lvlm_export_execute(&export, out, &err);
+        lvlm_progress_init(&bar, "writing", a->common.quiet);
+        rc = lvlm_export_execute(&export, out, &run, &err);
         lvlm_progress_finish(&bar);
     }
     if (rc == 0) rc = add_notes(&export, &err);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "formats/base/json.h"
 #include "formats/container/finite.h"
 #include "formats/container/numeric.h"
 #include "formats/native/rewrite.h"
@@ -20,7 +21,7 @@ typedef struct part_cost {
 } part_cost;
 
 typedef struct work {
-    const lvlm_fold *fold;
+    const lvlm_adapter *adapter;
     part_cost *parts;     /* (n, LVLM_MODULE_PARTS) of each tensor */
     lvlm_fold_cost *cost; /* of all */
 } work;
@@ -42,7 +43,7 @@ static bool changes(void *user, const lvlm_tensor *tensor)
 {
     const work *const w = user;
     size_t part;
-    return lvlm_adapter_find(&part, w->fold->adapter, tensor->name) != NULL;
+    return lvlm_adapter_find(&part, w->adapter, tensor->name) != NULL;
 }
 
 static void row_fold_free(row_fold *f)
@@ -133,20 +134,19 @@ static void merge_row(const row_fold *f, size_t o, lvlm_fold_cost *cost,
     cost->n_values += f->in;
 }
 
-static int write(void *user, const lvlm_tensor *tensor, lvlm_rewrite_sink *sink,
-                 lvlm_error *err)
+static int write(void *user, const lvlm_step *step, lvlm_sink *sink, lvlm_error *err)
 {
     const work *const w = user;
-    const lvlm_adapter *const adapter = w->fold->adapter;
+    const lvlm_adapter *const adapter = w->adapter;
     part_cost c = { .cost = { .n_tensors = 1 } };
     row_fold f;
     size_t part;
-    const lvlm_adapted *const x = lvlm_adapter_find(&part, adapter, tensor->name);
+    const lvlm_adapted *const x = lvlm_adapter_find(&part, adapter, step->out.name);
     assert(x != NULL);
-    const int rc = row_fold_make(&f, x, part, tensor, err);
+    const int rc = row_fold_make(&f, x, part, step->inputs[0], err);
     for (size_t o = 0; rc == 0 && o < f.rows; o++) {
         merge_row(&f, o, &c.cost, &c.first);
-        lvlm_rewrite_put(sink, f.merged, f.in * f.element);
+        lvlm_sink_put(sink, step->out.dtype, f.merged, f.in);
     }
     row_fold_free(&f);
     w->parts[(size_t)(x - adapter->at) * LVLM_MODULE_PARTS + part] = c;
@@ -169,7 +169,7 @@ static void add_cost(lvlm_fold_cost *sum, const lvlm_fold_cost *more)
 
 static int refuse_overflow(const work *w, size_t i, lvlm_error *err)
 {
-    const lvlm_module *const m = w->fold->adapter->at[i / LVLM_MODULE_PARTS].module;
+    const lvlm_module *const m = w->adapter->at[i / LVLM_MODULE_PARTS].module;
     const lvlm_target *const t = m->parts[i % LVLM_MODULE_PARTS];
     const lvlm_dtype dtype = t->source->dtype;
     char place[LVLM_SHAPE_TEXT];
@@ -186,7 +186,7 @@ static int refuse_overflow(const work *w, size_t i, lvlm_error *err)
 static int finish(void *user, lvlm_error *err)
 {
     work *const w = user;
-    const size_t n = w->fold->adapter->n * LVLM_MODULE_PARTS;
+    const size_t n = w->adapter->n * LVLM_MODULE_PARTS;
     size_t first = n;
     for (size_t i = n; i > 0; i--) {
         add_cost(w->cost, &w->parts[i - 1].cost);
@@ -212,26 +212,36 @@ int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err)
     return 0;
 }
 
-int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold, lvlm_outfile *file,
-                   lvlm_hex_digest root, lvlm_error *err)
+static int provenance_of(cJSON **out, const lvlm_checkpoint *model, uint64_t steps,
+                         lvlm_error *err)
 {
-    const lvlm_adapter *const adapter = fold->adapter;
-    work w = { .fold = fold, .cost = cost };
-    const lvlm_rewrite rewrite = { .source = adapter->modules.manifest->checkpoint,
-                                   .other = adapter->file,
-                                   .provenance = fold->provenance,
-                                   .changes = changes,
-                                   .write = write,
-                                   .finish = finish,
-                                   .user = &w,
-                                   .threads = fold->threads,
-                                   .progress = fold->progress,
-                                   .progress_user = fold->user };
+    TRY(lvlm_native_meta_json(out, model, "provenance", err));
+    if (steps > 0) TRY(lvlm_provenance_add(*out, LVLM_PROVENANCE_STEPS, steps, err));
+    return lvlm_provenance_add(*out, LVLM_PROVENANCE_ADAPTERS, 1, err);
+}
+
+int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_adapter *adapter, uint64_t steps,
+                   lvlm_outfile *file, const lvlm_run *run, lvlm_error *err)
+{
+    const lvlm_checkpoint *const model = adapter->modules.manifest->checkpoint;
+    work w = { .adapter = adapter, .cost = cost };
+    cJSON *provenance = NULL;
     *cost = (lvlm_fold_cost){ 0 };
     TRY(lvlm_fold_check(adapter, err));
     w.parts = lvlm_calloc(adapter->n + 1, LVLM_MODULE_PARTS * sizeof *w.parts);
-    int rc = w.parts != NULL ? 0 : lvlm_fail_memory(err);
-    if (rc == 0) rc = lvlm_rewrite_run(&rewrite, file, root, err);
+    int rc = w.parts != NULL ? provenance_of(&provenance, model, steps, err)
+                             : lvlm_fail_memory(err);
+    if (rc == 0) {
+        const lvlm_rewrite rewrite = { .source = model,
+                                       .other = adapter->file,
+                                       .provenance = provenance,
+                                       .changes = changes,
+                                       .write = write,
+                                       .finish = finish,
+                                       .user = &w };
+        rc = lvlm_rewrite_run(cost->root, file, &rewrite, run, err);
+    }
+    lvlm_json_free(provenance);
     lvlm_free(w.parts);
     return rc;
 }

@@ -8,6 +8,7 @@
 #include "formats/adapter/adapter.h"
 #include "formats/base/digest.h"
 #include "formats/base/outfile.h"
+#include "formats/base/run.h"
 
 LVLM_BEGIN_DECLS
 
@@ -21,29 +22,22 @@ typedef struct lvlm_fold_cost {
     double error2;         /* sum of (merged - exact)^2 */
     double exact2;         /* sum of exact^2 */
     double change2;        /* sum of (exact - stored)^2 */
+    lvlm_hex_digest root;  /* of the new file */
 } lvlm_fold_cost;
-
-typedef struct lvlm_fold {
-    const lvlm_adapter *adapter; /* every a and b has data */
-    const cJSON *provenance;     /* of the new file */
-    size_t threads;
-    /* Called from any thread with the number of tensor bytes written since the last
-     * call. May be NULL. */
-    void (*progress)(void *user, uint64_t n_bytes);
-    void *user;
-} lvlm_fold;
 
 /* Can the adapter be folded in? LVLM_EFORMAT if a module is missing, or is tied to an
  * embedding and has no weight of its own. */
 LVLM_MUST_CHECK int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err);
 
 /* Write the adapter's model, which is a native file, to `file` with the adapter folded
- * in, and commit it (rewrite.h). LVLM_ECHECK names a corrupt tensor, or the first
- * tensor with a value that overflows its stored type and the total number of such
- * values, which is also in *cost. */
-LVLM_MUST_CHECK int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_fold *fold,
-                                   lvlm_outfile *file, lvlm_hex_digest root,
-                                   lvlm_error *err);
+ * into the weights that it adapts, each in its stored type, and commit it. Every a and
+ * b has data. Nothing else changes, except that the provenance counts the adapter, and
+ * `steps` steps of training if they are not 0. LVLM_ECHECK names a corrupt tensor, or
+ * the first tensor with a value that overflows its stored type and the total number of
+ * such values, which is also in *cost. */
+LVLM_MUST_CHECK int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_adapter *adapter,
+                                   uint64_t steps, lvlm_outfile *file,
+                                   const lvlm_run *run, lvlm_error *err);
 
 LVLM_END_DECLS
 

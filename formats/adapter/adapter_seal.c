@@ -16,18 +16,13 @@
 
 #define VERSION "adapter 1"
 
-static const char *member(const lvlm_adapter *adapter, const char *key)
-{
-    return lvlm_json_string(lvlm_json_get(adapter->file->metadata, key));
-}
-
 /* One member suffices: if one is damaged, the others still show that there is a
  * seal. */
 static bool is_sealed(const lvlm_adapter *adapter)
 {
     static const char *const keys[] = { "lvlm", "root", "digests", "settings" };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (lvlm_json_get(adapter->file->metadata, keys[i]) != NULL) return true;
+        if (lvlm_checkpoint_meta(adapter->file, keys[i]) != NULL) return true;
     return false;
 }
 
@@ -67,7 +62,7 @@ static int check_settings(const lvlm_adapter *adapter, lvlm_error *err)
 static int check_family(const lvlm_adapter *adapter, lvlm_error *err)
 {
     const lvlm_family *const own = adapter->modules.manifest->family;
-    const char *const name = member(adapter, "family");
+    const char *const name = lvlm_checkpoint_meta(adapter->file, "family");
     FAIL_IF(name != NULL && strcmp(name, own->name) != 0, err, LVLM_EFORMAT,
             "was trained beside a model of the family %.40s, and this one is %s (%s)",
             name, own->name, own->title);
@@ -77,7 +72,7 @@ static int check_family(const lvlm_adapter *adapter, lvlm_error *err)
 static int compare_base(lvlm_adapter *adapter, lvlm_error *err)
 {
     const lvlm_checkpoint *const model = adapter->modules.manifest->checkpoint;
-    const char *const base = member(adapter, "base");
+    const char *const base = lvlm_checkpoint_meta(adapter->file, "base");
     lvlm_hex_digest weights;
     if (base == NULL || model->kind != LVLM_CHECKPOINT_NATIVE) return 0;
     TRY(lvlm_native_weights_digest(weights, model, err));
@@ -93,15 +88,15 @@ static int compare_base(lvlm_adapter *adapter, lvlm_error *err)
 
 int lvlm_adapter_check_seal(lvlm_adapter *adapter, lvlm_error *err)
 {
-    const lvlm_digests_run run = { .threads = 1 };
+    const lvlm_run run = { .threads = 1 };
     if (!is_sealed(adapter)) return 0;
     TRY(lvlm_native_check_seal(adapter->file, err));
-    const char *const version = member(adapter, "lvlm");
+    const char *const version = lvlm_checkpoint_meta(adapter->file, "lvlm");
     FAIL_IF(version == NULL || strcmp(version, VERSION) != 0, err, LVLM_EFORMAT,
             "is '%.40s', and this program reads '" VERSION "'",
             version != NULL ? version : "(no version)");
     TRY(check_settings(adapter, err));
-    TRY(lvlm_digests_check(adapter->file, &run, err));
+    TRY(lvlm_digests_check(adapter->file, NULL, &run, err));
     TRY(check_family(adapter, err));
     return compare_base(adapter, err);
 }

@@ -8,6 +8,9 @@ static int broken(lvlm_error *err)
     return lvlm_fail(err, LVLM_ENOMEM, "SHA-256 is not available (OpenSSL)");
 }
 
+const lvlm_hex_digest lvlm_zero_digest =
+    "0000000000000000000000000000000000000000000000000000000000000000";
+
 int lvlm_digest_start(lvlm_digest *digest, lvlm_error *err)
 {
     digest->context = EVP_MD_CTX_new();

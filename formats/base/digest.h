@@ -11,6 +11,8 @@ LVLM_BEGIN_DECLS
 enum { LVLM_DIGEST_HEX = 64 };
 /* Lower-case hexadecimal digits and a NUL. */
 typedef char lvlm_hex_digest[LVLM_DIGEST_HEX + 1];
+/* 64 times '0': in place of a digest that is not known yet. */
+extern const lvlm_hex_digest lvlm_zero_digest;
 
 typedef struct lvlm_digest {
     void *context; /* EVP_MD_CTX */

@@ -79,11 +79,9 @@ void lvlm_status_clear(lvlm_status *s)
 
 /* ---- the line of work that is counted ------------------------------------------- */
 
-void lvlm_progress_init(lvlm_progress *progress, const char *label, uint64_t total,
-                        bool quiet)
+void lvlm_progress_init(lvlm_progress *progress, const char *label, bool quiet)
 {
-    *progress =
-        (lvlm_progress){ .label = label, .total = total > 0 ? (double)total : 1 };
+    *progress = (lvlm_progress){ .label = label };
     lvlm_status_init(&progress->status, quiet);
     pthread_mutex_init(&progress->lock, NULL);
 }
@@ -104,14 +102,16 @@ void lvlm_progress_text(char *text, size_t n, const lvlm_progress *p, double don
                    lvlm_bytes_text(speed, rate), left);
 }
 
-void lvlm_progress_update(void *progress, uint64_t done)
+static void update(lvlm_progress *p, double done, double total, bool stages)
 {
-    lvlm_progress *p = progress;
-    if (!p->status.enabled || done == 0 || pthread_mutex_trylock(&p->lock) != 0) return;
+    if (!p->status.enabled || !(done > 0) || pthread_mutex_trylock(&p->lock) != 0)
+        return;
     const double now = lvlm_seconds();
     char text[LINE_BYTES];
+    p->total = total;
+    p->stages = stages;
     if (lvlm_status_due(&p->status, now)) {
-        lvlm_progress_text(text, sizeof text, p, (double)done, now - p->status.started);
+        lvlm_progress_text(text, sizeof text, p, done, now - p->status.started);
         lvlm_status_show(&p->status, text, now);
     }
     pthread_mutex_unlock(&p->lock);
@@ -119,17 +119,12 @@ void lvlm_progress_update(void *progress, uint64_t done)
 
 void lvlm_progress_bytes(void *progress, uint64_t done, uint64_t total)
 {
-    lvlm_progress *p = progress;
-    p->total = (double)total;
-    lvlm_progress_update(p, done);
+    update(progress, (double)done, (double)total, false);
 }
 
 void lvlm_progress_stages(void *progress, size_t done, size_t total)
 {
-    lvlm_progress *p = progress;
-    p->stages = true;
-    p->total = (double)total;
-    lvlm_progress_update(p, done);
+    update(progress, (double)done, (double)total, true);
 }
 
 void lvlm_progress_finish(lvlm_progress *progress)

@@ -50,13 +50,10 @@ typedef struct lvlm_progress {
     pthread_mutex_t lock;
 } lvlm_progress;
 
-void lvlm_progress_init(lvlm_progress *progress, const char *label, uint64_t total,
-                        bool quiet);
-/* `done` of total; from any thread. The first argument is the lvlm_progress. */
-void lvlm_progress_update(void *progress, uint64_t done);
-/* The same for bytes of which the work itself knows how many there are. */
+void lvlm_progress_init(lvlm_progress *progress, const char *label, bool quiet);
+/* `done` of `total` bytes, or stages; from any thread. The first argument is the
+ * lvlm_progress. For lvlm_run and the like. */
 void lvlm_progress_bytes(void *progress, uint64_t done, uint64_t total);
-/* The same for work that is counted in stages and learns their number on the way. */
 void lvlm_progress_stages(void *progress, size_t done, size_t total);
 void lvlm_progress_finish(lvlm_progress *progress);
 /* The line after `seconds` of work, `done` of the total.  text (n) */

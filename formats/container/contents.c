@@ -48,6 +48,11 @@ const lvlm_tensor *lvlm_checkpoint_find(const lvlm_checkpoint *cp, const char *n
     return found != NULL ? *found : NULL;
 }
 
+const char *lvlm_checkpoint_meta(const lvlm_checkpoint *cp, const char *key)
+{
+    return lvlm_json_string(lvlm_json_get(cp->metadata, key));
+}
+
 static int name_of_side_file(const void *name, const void *side)
 {
     return strcmp(name, ((const lvlm_side_file *)side)->name);

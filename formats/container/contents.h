@@ -87,6 +87,8 @@ LVLM_MUST_CHECK int lvlm_checkpoint_unchanged(const lvlm_checkpoint *checkpoint,
 /* By exact name, O(log n); NULL when there is none. */
 const lvlm_tensor *lvlm_checkpoint_find(const lvlm_checkpoint *checkpoint,
                                         const char *name);
+/* A text of `metadata`; NULL when there is none. Borrowed. */
+const char *lvlm_checkpoint_meta(const lvlm_checkpoint *checkpoint, const char *key);
 const lvlm_side_file *lvlm_checkpoint_side_file(const lvlm_checkpoint *checkpoint,
                                                 const char *name);
 

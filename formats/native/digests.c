@@ -17,15 +17,16 @@
 
 typedef struct work {
     const lvlm_checkpoint *file;
-    const lvlm_digests_run *run;
+    lvlm_selects selects;
+    const lvlm_run *run;
     lvlm_hex_digest *out;
     uint64_t total;
     atomic_ullong done;
 } work;
 
-static bool is_wanted(const lvlm_digests_run *run, const lvlm_tensor *tensor)
+static bool is_wanted(lvlm_selects selects, const lvlm_tensor *tensor)
 {
-    return run->selects == NULL || run->selects(tensor);
+    return selects == NULL || selects(tensor);
 }
 
 /* ---- computing ------------------------------------------------------------------ */
@@ -36,7 +37,7 @@ static int hash_tensor(void *user, size_t i, lvlm_error *err)
     const lvlm_tensor *const t = &w->file->tensors[i];
     const lvlm_infile *const map = w->file->files[t->file].map;
     lvlm_digest digest = LVLM_DIGEST_INIT;
-    if (!is_wanted(w->run, t)) return 0;
+    if (!is_wanted(w->selects, t)) return 0;
     int rc = lvlm_digest_start(&digest, err);
     for (uint64_t at = 0; at < t->n_bytes && rc == 0; at += PIECE) {
         const uint64_t n = t->n_bytes - at < PIECE ? t->n_bytes - at : PIECE;
@@ -51,25 +52,25 @@ static int hash_tensor(void *user, size_t i, lvlm_error *err)
 }
 
 int lvlm_digests_compute(lvlm_hex_digest *out, const lvlm_checkpoint *file,
-                         const lvlm_digests_run *run, lvlm_error *err)
+                         lvlm_selects selects, const lvlm_run *run, lvlm_error *err)
 {
-    work w = { .file = file, .run = run, .out = out };
+    work w = { .file = file, .selects = selects, .run = run, .out = out };
     for (size_t i = 0; i < file->n_tensors; i++)
-        if (is_wanted(run, &file->tensors[i])) w.total += file->tensors[i].n_bytes;
+        if (is_wanted(selects, &file->tensors[i])) w.total += file->tensors[i].n_bytes;
     return lvlm_workers_each(run->threads, file->n_tensors, hash_tensor, &w, err);
 }
 
 /* ---- comparing ------------------------------------------------------------------ */
 
 /* Report the first tensor whose digest differs. */
-static int compare(const lvlm_checkpoint *file, const lvlm_digests_run *run,
+static int compare(const lvlm_checkpoint *file, lvlm_selects selects,
                    lvlm_hex_digest *got, lvlm_error *err)
 {
     size_t first = 0, n = 0;
     char more[48] = "";
     for (size_t i = file->n_tensors; i > 0; i--) {
         const lvlm_tensor *const t = &file->tensors[i - 1];
-        if (!is_wanted(run, t) ||
+        if (!is_wanted(selects, t) ||
             strcmp(got[i - 1], lvlm_native_digest_of(file, t)) == 0)
             continue;
         first = i - 1;
@@ -85,13 +86,13 @@ static int compare(const lvlm_checkpoint *file, const lvlm_digests_run *run,
                      t->name, got[first], lvlm_native_digest_of(file, t), more);
 }
 
-int lvlm_digests_check(const lvlm_checkpoint *file, const lvlm_digests_run *run,
-                       lvlm_error *err)
+int lvlm_digests_check(const lvlm_checkpoint *file, lvlm_selects selects,
+                       const lvlm_run *run, lvlm_error *err)
 {
     lvlm_hex_digest *const got = lvlm_calloc(file->n_tensors + 1, sizeof *got);
     if (got == NULL) return lvlm_fail_memory(err);
-    int rc = lvlm_digests_compute(got, file, run, err);
-    if (rc == 0) rc = compare(file, run, got, err);
+    int rc = lvlm_digests_compute(got, file, selects, run, err);
+    if (rc == 0) rc = compare(file, selects, got, err);
     lvlm_free(got);
     return rc;
 }
@@ -130,11 +131,9 @@ static int add_digests(cJSON *metadata, const sealing *s, size_t n_tensors,
 static int add_root(cJSON *metadata, const lvlm_tensor *tensors, size_t n_tensors,
                     lvlm_error *err)
 {
-    static const lvlm_hex_digest zeros =
-        "0000000000000000000000000000000000000000000000000000000000000000";
     lvlm_strbuf header = LVLM_STRBUF_INIT(2 * (size_t)LVLM_SAFETENSORS_MAX_HEADER);
     lvlm_hex_digest root;
-    cJSON *const member = cJSON_AddStringToObject(metadata, "root", zeros);
+    cJSON *const member = cJSON_AddStringToObject(metadata, "root", lvlm_zero_digest);
     int rc = member != NULL ? 0 : lvlm_fail_memory(err);
     if (rc == 0)
         rc = lvlm_safetensors_header(&header, tensors, n_tensors, metadata,
@@ -175,9 +174,9 @@ static bool is_side_file(const lvlm_tensor *tensor)
 int lvlm_native_check_side_files(const lvlm_checkpoint *checkpoint, size_t threads,
                                  lvlm_error *err)
 {
-    const lvlm_digests_run run = { .threads = threads, .selects = is_side_file };
+    const lvlm_run run = { .threads = threads };
     if (checkpoint->kind != LVLM_CHECKPOINT_NATIVE) return 0;
-    const int rc = lvlm_digests_check(checkpoint, &run, err);
+    const int rc = lvlm_digests_check(checkpoint, is_side_file, &run, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", checkpoint->path);
     return rc;
 }

@@ -12,6 +12,7 @@
 #define LVLM_FORMATS_NATIVE_DIGESTS_H
 
 #include "formats/base/digest.h"
+#include "formats/base/run.h"
 #include "formats/container/contents.h"
 
 LVLM_BEGIN_DECLS
@@ -25,30 +26,27 @@ LVLM_MUST_CHECK int lvlm_seal(cJSON *metadata, const lvlm_tensor *tensors,
 
 /* ---- reading -------------------------------------------------------------------- */
 
-typedef struct lvlm_digests_run {
-    size_t threads; /* at least 1 */
-    /* selects the tensors to read; NULL: all */
-    bool (*selects)(const lvlm_tensor *tensor);
-    /* Called from any thread with the bytes read and their total. May be NULL. */
-    void (*progress)(void *user, uint64_t done, uint64_t total);
-    void *user; /* of progress */
-} lvlm_digests_run;
+/* Selects tensors; NULL: all of them. */
+typedef bool (*lvlm_selects)(const lvlm_tensor *tensor);
 
-/* The digests of the tensors of `file` that `run` selects. out (file->n_tensors) */
+/* The digests of the selected tensors of `file`. The progress counts the bytes read.
+ * out (file->n_tensors) */
 LVLM_MUST_CHECK int lvlm_digests_compute(lvlm_hex_digest *out,
                                          const lvlm_checkpoint *file,
-                                         const lvlm_digests_run *run, lvlm_error *err);
+                                         lvlm_selects selects, const lvlm_run *run,
+                                         lvlm_error *err);
 
 /* Compare those tensors of a sealed file with their digests, which
  * lvlm_native_check_seal has read. LVLM_ECHECK names the first that differs and how
  * many more do. */
 LVLM_MUST_CHECK int lvlm_digests_check(const lvlm_checkpoint *file,
-                                       const lvlm_digests_run *run, lvlm_error *err);
+                                       lvlm_selects selects, const lvlm_run *run,
+                                       lvlm_error *err);
 
 /* ---- native files --------------------------------------------------------------- */
 
 /* Is this tensor of a native file needed to run the model? True for weights and side
- * files, false for tensors kept for export and padding. For `selects`. */
+ * files, false for tensors kept for export and padding. An lvlm_selects. */
 bool lvlm_native_runs_with(const lvlm_tensor *tensor);
 
 /* Check the side files of a native file: settings, tokenizers and templates decide what

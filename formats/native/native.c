@@ -1,5 +1,5 @@
-/* native.c - composes, recognises and digests the header of a .lvlm file. The rules are
- * in native_rules.c. */
+/* native.c - recognises and digests the header of a .lvlm file. The rules are in
+ * native_rules.c; native_writer.c composes it. */
 #include "formats/native/native.h"
 
 #include <assert.h>
@@ -12,10 +12,6 @@
 #include "formats/container/contents_read.h"
 #include "formats/container/safetensors.h"
 
-static const lvlm_hex_digest zeros =
-    "0000000000000000000000000000000000000000000000000000000000000000";
-static const char root_key[] = "\"root\":\"";
-
 static uint64_t alignment(const lvlm_tensor *tensor)
 {
     const size_t element = lvlm_dtype_bytes(tensor->dtype);
@@ -26,72 +22,6 @@ static uint64_t alignment(const lvlm_tensor *tensor)
 uint64_t lvlm_native_pad(uint64_t end, const lvlm_tensor *tensor)
 {
     return lvlm_round_up(end, alignment(tensor)) - end;
-}
-
-/* ---- composing ------------------------------------------------------------------ */
-
-static int put_digests(lvlm_strbuf *out, const lvlm_tensor *tensors, size_t n_tensors,
-                       lvlm_hex_digest *digests, lvlm_error *err)
-{
-    lvlm_strbuf_puts(out, "{");
-    for (size_t i = 0; i < n_tensors; i++) {
-        if (i > 0) lvlm_strbuf_puts(out, ",");
-        lvlm_json_put_text(out, tensors[i].name);
-        lvlm_strbuf_printf(out, ":\"%s\"", digests != NULL ? digests[i] : zeros);
-    }
-    lvlm_strbuf_puts(out, "}");
-    return lvlm_strbuf_check(out, err);
-}
-
-static cJSON *compose(const lvlm_native_meta *meta, const char *digests)
-{
-    cJSON *m = cJSON_CreateObject();
-    if (m != NULL && cJSON_AddStringToObject(m, "format", "lvlm") != NULL &&
-        cJSON_AddStringToObject(m, "version", LVLM_NATIVE_VERSION) != NULL &&
-        cJSON_AddStringToObject(m, "root", zeros) != NULL &&
-        cJSON_AddStringToObject(m, "family", meta->family) != NULL &&
-        cJSON_AddStringToObject(m, "config", meta->config) != NULL &&
-        cJSON_AddStringToObject(m, "provenance", meta->provenance) != NULL &&
-        cJSON_AddStringToObject(m, "ledger", meta->ledger) != NULL &&
-        cJSON_AddStringToObject(m, "digests", digests) != NULL)
-        return m;
-    lvlm_json_free(m);
-    return NULL;
-}
-
-/* The 64 digits of the root: the first "root" of the header, because only "format" and
- * "version" precede it. NULL if there is none. */
-static const char *find_root(const char *header, size_t n_bytes)
-{
-    const size_t skip = strlen(root_key);
-    const char *key = memmem(header, n_bytes, root_key, skip);
-    if (key == NULL || n_bytes - (size_t)(key - header) < skip + LVLM_DIGEST_HEX)
-        return NULL;
-    return key + skip;
-}
-
-int lvlm_native_header(lvlm_strbuf *out, const lvlm_native_meta *meta,
-                       const lvlm_tensor *tensors, size_t n_tensors,
-                       lvlm_hex_digest *digests, lvlm_hex_digest root, lvlm_error *err)
-{
-    assert(out->length == 0);
-    lvlm_strbuf text = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER);
-    cJSON *metadata = NULL;
-    int rc = put_digests(&text, tensors, n_tensors, digests, err);
-    if (rc == 0) {
-        metadata = compose(meta, text.text);
-        rc = metadata == NULL
-                 ? lvlm_fail_memory(err)
-                 : lvlm_safetensors_header(out, tensors, n_tensors, metadata,
-                                           LVLM_NATIVE_ALIGN_DATA, err);
-    }
-    lvlm_json_free(metadata);
-    lvlm_strbuf_free(&text);
-    if (rc == 0) rc = lvlm_digest_bytes(root, out->text, out->length, err);
-    if (rc < 0) return rc;
-    const char *const at = find_root(out->text, out->length);
-    memcpy(out->text + (at - out->text), root, LVLM_DIGEST_HEX);
-    return 0;
 }
 
 /* ---- reading -------------------------------------------------------------------- */
@@ -141,28 +71,10 @@ void lvlm_native_free(lvlm_native *native)
 int lvlm_native_meta_json(cJSON **out, const lvlm_checkpoint *cp, const char *key,
                           lvlm_error *err)
 {
-    const char *text = lvlm_json_string(lvlm_json_get(cp->metadata, key));
+    const char *text = lvlm_checkpoint_meta(cp, key);
     FAIL_IF(text == NULL, err, LVLM_EFORMAT, "file without '%s' in its metadata", key);
     const int rc = lvlm_json_parse(out, text, strlen(text), err);
     if (rc < 0) lvlm_prefix(err, "metadata: %s: ", key);
-    return rc;
-}
-
-int lvlm_native_root(lvlm_hex_digest hex, const lvlm_checkpoint *cp, lvlm_error *err)
-{
-    const unsigned char *const bytes = cp->files[0].map->bytes;
-    const size_t n = (size_t)cp->header_bytes;
-    const char *const root = find_root((const char *)bytes, n);
-    lvlm_digest digest = LVLM_DIGEST_INIT;
-    FAIL_IF(root == NULL, err, LVLM_EFORMAT, "header without a root digest");
-    const size_t before = (size_t)(root - (const char *)bytes);
-    const size_t after = before + LVLM_DIGEST_HEX;
-    int rc = lvlm_digest_start(&digest, err);
-    if (rc == 0) rc = lvlm_digest_update(&digest, bytes, before, err);
-    if (rc == 0) rc = lvlm_digest_update(&digest, zeros, LVLM_DIGEST_HEX, err);
-    if (rc == 0) rc = lvlm_digest_update(&digest, bytes + after, n - after, err);
-    if (rc == 0) rc = lvlm_digest_finish(&digest, hex, err);
-    lvlm_digest_free(&digest);
     return rc;
 }
 
@@ -184,6 +96,36 @@ int lvlm_native_check_header(const void *header, size_t n_bytes, lvlm_error *err
 }
 
 /* ---- digests -------------------------------------------------------------------- */
+
+/* The 64 digits of the root: the first "root" of the header, because only "format" and
+ * "version" precede it. NULL if there is none. */
+static const char *find_root(const char *header, size_t n_bytes)
+{
+    static const char root_key[] = "\"root\":\"";
+    const size_t skip = strlen(root_key);
+    const char *key = memmem(header, n_bytes, root_key, skip);
+    if (key == NULL || n_bytes - (size_t)(key - header) < skip + LVLM_DIGEST_HEX)
+        return NULL;
+    return key + skip;
+}
+
+int lvlm_native_root(lvlm_hex_digest hex, const char **recorded, const void *header,
+                     size_t n_bytes, lvlm_error *err)
+{
+    const char *const text = header, *const root = find_root(text, n_bytes);
+    lvlm_digest digest = LVLM_DIGEST_INIT;
+    FAIL_IF(root == NULL, err, LVLM_EFORMAT, "header without a root digest");
+    const size_t before = (size_t)(root - text), after = before + LVLM_DIGEST_HEX;
+    int rc = lvlm_digest_start(&digest, err);
+    if (rc == 0) rc = lvlm_digest_update(&digest, text, before, err);
+    if (rc == 0)
+        rc = lvlm_digest_update(&digest, lvlm_zero_digest, LVLM_DIGEST_HEX, err);
+    if (rc == 0) rc = lvlm_digest_update(&digest, text + after, n_bytes - after, err);
+    if (rc == 0) rc = lvlm_digest_finish(&digest, hex, err);
+    lvlm_digest_free(&digest);
+    *recorded = root;
+    return rc;
+}
 
 const char *lvlm_native_digest_of(const lvlm_checkpoint *cp, const lvlm_tensor *tensor)
 {
@@ -226,7 +168,7 @@ int lvlm_native_weights_digest(lvlm_hex_digest hex, const lvlm_checkpoint *cp,
     assert(cp->kind == LVLM_CHECKPOINT_NATIVE);
     int rc = lvlm_digest_start(&digest, err);
     for (size_t i = 0; i < 2 && rc == 0; i++) {
-        const char *text = lvlm_json_string(lvlm_json_get(cp->metadata, keys[i]));
+        const char *text = lvlm_checkpoint_meta(cp, keys[i]);
         rc = lvlm_digest_update(&digest, text, strlen(text), err);
         if (rc == 0) rc = lvlm_digest_update(&digest, "\n", 1, err);
     }

@@ -1,7 +1,7 @@
 /* native.h - the .lvlm file: a strict profile of safetensors. NATIVE.md is its
  * description.
  *
- *   native.c          composes, recognises and digests the header
+ *   native.c          recognises and digests the header
  *   native_rules.c    lvlm_native_validate: every rule, checked at every open
  *   native_writer.h   the one writer; it validates its header before it writes
  *
@@ -30,26 +30,6 @@ enum {
 
 /* Bytes of padding before `tensor` if the data so far ends at `end`. */
 uint64_t lvlm_native_pad(uint64_t end, const lvlm_tensor *tensor);
-
-/* ---- composing ------------------------------------------------------------------ */
-
-/* The header's members besides tensors. All are JSON text except the family.
- * Borrowed. */
-typedef struct lvlm_native_meta {
-    const char *family;
-    const char *config;
-    const char *provenance;
-    const char *ledger;
-} lvlm_native_meta;
-
-/* The complete padded header for `tensors`, which are in file order and include pads.
- * digests[i] is the SHA-256 of tensor i in hex. NULL writes zeros instead: the length
- * depends only on names, shapes and `meta`, so it is known before the data is written.
- * `root` receives the root digest. */
-LVLM_MUST_CHECK int lvlm_native_header(lvlm_strbuf *out, const lvlm_native_meta *meta,
-                                       const lvlm_tensor *tensors, size_t n_tensors,
-                                       lvlm_hex_digest *digests, lvlm_hex_digest root,
-                                       lvlm_error *err);
 
 /* ---- reading -------------------------------------------------------------------- */
 
@@ -98,9 +78,11 @@ LVLM_MUST_CHECK int lvlm_native_meta_json(cJSON **out,
 
 /* ---- digests -------------------------------------------------------------------- */
 
-/* The expected root digest: SHA-256 of the header with its own digits as '0'. */
-LVLM_MUST_CHECK int lvlm_native_root(lvlm_hex_digest hex,
-                                     const lvlm_checkpoint *checkpoint,
+/* The root digest that a header, its length included, should have: its SHA-256 with the
+ * recorded digits as '0'. *recorded is where those 64 digits begin. LVLM_EFORMAT if
+ * there are none. */
+LVLM_MUST_CHECK int lvlm_native_root(lvlm_hex_digest hex, const char **recorded,
+                                     const void *header, size_t n_bytes,
                                      lvlm_error *err);
 /* The SHA-256 recorded for a tensor of a sealed file, in hex. O(1). */
 const char *lvlm_native_digest_of(const lvlm_checkpoint *checkpoint,

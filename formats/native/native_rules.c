@@ -33,14 +33,9 @@
 
 /* ---- header --------------------------------------------------------------------- */
 
-static const char *member(const lvlm_checkpoint *cp, const char *key)
-{
-    return lvlm_json_string(lvlm_json_get(cp->metadata, key));
-}
-
 static int check_version(const lvlm_checkpoint *cp, lvlm_error *err)
 {
-    const char *const version = member(cp, "version");
+    const char *const version = lvlm_checkpoint_meta(cp, "version");
     FAIL_IF(version != NULL && strcmp(version, LVLM_NATIVE_VERSION) != 0, err,
             LVLM_EFORMAT, "native file of version %s; this program reads version %s",
             version, LVLM_NATIVE_VERSION);
@@ -49,9 +44,10 @@ static int check_version(const lvlm_checkpoint *cp, lvlm_error *err)
 
 static int check_root(const lvlm_checkpoint *cp, lvlm_error *err)
 {
-    const char *const recorded = member(cp, "root");
+    const char *const recorded = lvlm_checkpoint_meta(cp, "root"), *digits;
     lvlm_hex_digest root;
-    TRY(lvlm_native_root(root, cp, err));
+    TRY(lvlm_native_root(root, &digits, cp->files[0].map->bytes,
+                         (size_t)cp->header_bytes, err));
     FAIL_IF(recorded == NULL || strcmp(root, recorded) != 0, err, LVLM_EFORMAT,
             "header is corrupt: its SHA-256 is %s, recorded is %s; the file is damaged "
             "or was edited",
@@ -219,7 +215,7 @@ static int read_digest(lvlm_checkpoint *cp, size_t i, const char *key,
 /* One per tensor, in file order, and no others. */
 static int read_digests(lvlm_checkpoint *cp, lvlm_error *err)
 {
-    const char *const text = member(cp, "digests"), *key;
+    const char *const text = lvlm_checkpoint_meta(cp, "digests"), *key;
     lvlm_json_reader r;
     size_t n = 0;
     FAIL_IF(text == NULL, err, LVLM_EFORMAT, "header without digests");
@@ -249,9 +245,10 @@ static bool is_replaced(const lvlm_setting *setting, lvlm_setting_walk after)
 static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
 {
     lvlm_native *const native = cp->native;
-    native->family = lvlm_family_by_name(member(cp, "family"));
+    native->family = lvlm_family_by_name(lvlm_checkpoint_meta(cp, "family"));
     FAIL_IF(native->family == NULL, err, LVLM_EFORMAT,
-            "family '%s' is not known to this version", member(cp, "family"));
+            "family '%s' is not known to this version",
+            lvlm_checkpoint_meta(cp, "family"));
     TRY(lvlm_native_meta_json(&native->config, cp, "config", err));
     lvlm_setting_walk walk = { .config = native->config,
                                .table = native->family->settings };
@@ -448,7 +445,7 @@ static int check_file_names(lvlm_checkpoint *cp, lvlm_error *err)
 
 static int read_ledger(lvlm_checkpoint *cp, lvlm_error *err)
 {
-    const char *const text = member(cp, "ledger");
+    const char *const text = lvlm_checkpoint_meta(cp, "ledger");
     const int rc =
         lvlm_ledger_read(&cp->native->ledger, text, strlen(text), &cp->arena, err);
     if (rc < 0) lvlm_prefix(err, "ledger: ");

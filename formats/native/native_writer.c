@@ -6,63 +6,135 @@
 #include "formats/native/native_writer.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "formats/base/alloc.h"
-#include "formats/base/size.h"
+#include "formats/base/json.h"
+#include "formats/container/execute.h"
 #include "formats/container/safetensors.h"
 
 enum { MAX_HEADER = LVLM_SAFETENSORS_MAX_HEADER + 2 * LVLM_NATIVE_ALIGN_DATA };
 
-static int lay_out(lvlm_native_writer *w, lvlm_error *err)
+int lvlm_native_add_pad(lvlm_plan *plan, size_t *n_pads, const lvlm_tensor *next,
+                        lvlm_error *err)
 {
-    uint64_t at = w->header_bytes;
-    w->starts = lvlm_calloc(w->n_tensors + 1, sizeof *w->starts);
-    w->digests = lvlm_calloc(w->n_tensors + 1, sizeof *w->digests);
-    if (w->starts == NULL || w->digests == NULL) return lvlm_fail_memory(err);
-    for (size_t i = 0; i < w->n_tensors; i++) {
-        w->starts[i] = at;
-        FAIL_IF(!lvlm_add_u64(&at, at, w->tensors[i].n_bytes), err, LVLM_EFORMAT,
-                "tensor '%s': size overflows 64 bits", w->tensors[i].name);
-    }
+    lvlm_tensor pad = { .dtype = LVLM_U8, .shape = { 1, { 0 } } }, sized = *next;
+    lvlm_step *step;
+    FAIL_IF(!lvlm_shape_bytes(&sized.n_bytes, &next->shape, next->dtype), err,
+            LVLM_EFORMAT, "tensor '%s': size overflows 64 bits", next->name);
+    pad.shape.dims[0] = lvlm_native_pad(plan->n_bytes, &sized);
+    if (pad.shape.dims[0] == 0) return 0;
+    pad.name = lvlm_arena_printf(plan->arena, LVLM_NATIVE_PAD "%zu", (*n_pads)++);
+    if (pad.name == NULL) return lvlm_fail_memory(err);
+    TRY(lvlm_plan_add(&step, plan, &pad, err));
+    step->kind = LVLM_STEP_ZEROS;
     return 0;
 }
 
-int lvlm_native_writer_open(lvlm_native_writer *out, const lvlm_native_meta *meta,
-                            const lvlm_tensor *tensors, size_t n_tensors,
-                            lvlm_outfile *file, lvlm_error *err)
+/* ---- the header ----------------------------------------------------------------- */
+
+/* The digests that the steps have so far, else zeros. */
+static int put_digests(lvlm_strbuf *out, const lvlm_plan *plan, lvlm_error *err)
 {
-    lvlm_strbuf header = LVLM_STRBUF_INIT(MAX_HEADER);
-    lvlm_hex_digest root;
-    *out = (lvlm_native_writer){
-        .file = file, .meta = *meta, .tensors = tensors, .n_tensors = n_tensors
+    lvlm_strbuf_puts(out, "{");
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        const char *const digest = plan->steps[i].digest;
+        if (i > 0) lvlm_strbuf_puts(out, ",");
+        lvlm_json_put_text(out, plan->steps[i].out.name);
+        lvlm_strbuf_printf(out, ":\"%s\"",
+                           digest[0] != '\0' ? digest : lvlm_zero_digest);
+    }
+    lvlm_strbuf_puts(out, "}");
+    return lvlm_strbuf_check(out, err);
+}
+
+static cJSON *metadata_of(const lvlm_native_meta *meta, const char *digests)
+{
+    const char *const members[][2] = {
+        { "format", "lvlm" },         { "version", LVLM_NATIVE_VERSION },
+        { "root", lvlm_zero_digest }, { "family", meta->family },
+        { "config", meta->config },   { "provenance", meta->provenance },
+        { "ledger", meta->ledger },   { "digests", digests },
     };
-    int rc = lvlm_native_header(&header, meta, tensors, n_tensors, NULL, root, err);
-    out->header_bytes = header.length;
+    cJSON *m = cJSON_CreateObject();
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+        if (cJSON_AddStringToObject(m, members[i][0], members[i][1]) != NULL) continue;
+        lvlm_json_free(m);
+        return NULL;
+    }
+    return m;
+}
+
+/* The header without its root digest. */
+static int compose(lvlm_strbuf *header, const lvlm_native_meta *meta,
+                   const lvlm_plan *plan, lvlm_error *err)
+{
+    lvlm_strbuf digests = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER);
+    lvlm_tensor *const tensors = lvlm_calloc(plan->n_steps + 1, sizeof *tensors);
+    cJSON *metadata = NULL;
+    int rc = tensors != NULL ? put_digests(&digests, plan, err) : lvlm_fail_memory(err);
+    for (size_t i = 0; rc == 0 && i < plan->n_steps; i++)
+        tensors[i] = plan->steps[i].out;
+    if (rc == 0 && (metadata = metadata_of(meta, digests.text)) == NULL)
+        rc = lvlm_fail_memory(err);
+    if (rc == 0)
+        rc = lvlm_safetensors_header(header, tensors, plan->n_steps, metadata,
+                                     LVLM_NATIVE_ALIGN_DATA, err);
+    lvlm_json_free(metadata);
+    lvlm_free(tensors);
+    lvlm_strbuf_free(&digests);
+    return rc;
+}
+
+/* Free *out after success and failure. */
+static int make_header(lvlm_strbuf *out, lvlm_hex_digest root,
+                       const lvlm_native_meta *meta, const lvlm_plan *plan,
+                       lvlm_error *err)
+{
+    const char *digits;
+    *out = (lvlm_strbuf)LVLM_STRBUF_INIT(MAX_HEADER);
+    TRY(compose(out, meta, plan, err));
+    TRY(lvlm_native_root(root, &digits, out->text, out->length, err));
+    memcpy(out->text + (digits - out->text), root, LVLM_DIGEST_HEX);
+    return 0;
+}
+
+/* ---- the file ------------------------------------------------------------------- */
+
+/* Step 1: the header's size. */
+static int check(size_t *n_bytes, const lvlm_native_parts *parts,
+                 const lvlm_outfile *file, lvlm_error *err)
+{
+    lvlm_strbuf header;
+    lvlm_hex_digest root;
+    int rc = make_header(&header, root, &parts->meta, parts->plan, err);
     if (rc == 0) rc = lvlm_native_check_header(header.text, header.length, err);
     if (rc == LVLM_EFORMAT)
         lvlm_prefix(err, "%s: would not be a native file: ", lvlm_outfile_path(file));
-    lvlm_strbuf_free(&header);
-    return rc < 0 ? rc : lay_out(out, err);
-}
-
-int lvlm_native_writer_finish(lvlm_native_writer *w, lvlm_hex_digest root,
-                              lvlm_error *err)
-{
-    lvlm_strbuf header = LVLM_STRBUF_INIT(MAX_HEADER);
-    int rc = lvlm_native_header(&header, &w->meta, w->tensors, w->n_tensors, w->digests,
-                                root, err);
-    if (rc == 0) {
-        assert(header.length == w->header_bytes);
-        lvlm_outfile_write_at(w->file, 0, header.text, header.length, NULL);
-        rc = lvlm_outfile_commit(w->file, err);
-    }
+    *n_bytes = header.length;
     lvlm_strbuf_free(&header);
     return rc;
 }
 
-void lvlm_native_writer_close(lvlm_native_writer *w)
+int lvlm_native_write(lvlm_hex_digest root, lvlm_outfile *file,
+                      const lvlm_native_parts *parts, const lvlm_run *run,
+                      lvlm_error *err)
 {
-    lvlm_free(w->starts);
-    lvlm_free(w->digests);
-    *w = (lvlm_native_writer){ 0 };
+    lvlm_native_meta meta = parts->meta;
+    lvlm_strbuf header;
+    size_t n_bytes;
+    TRY(check(&n_bytes, parts, file, err));
+    TRY(lvlm_execute(parts->plan, file, n_bytes, run, err));
+    if (parts->finish != NULL) TRY(parts->finish(parts->user, &meta, err));
+    for (size_t i = 0; i < 2; i++)
+        if (parts->sources[i] != NULL)
+            TRY(lvlm_checkpoint_unchanged(parts->sources[i], err));
+    int rc = make_header(&header, root, &meta, parts->plan, err);
+    if (rc == 0) {
+        assert(header.length == n_bytes);
+        lvlm_outfile_write_at(file, 0, header.text, header.length, NULL);
+        rc = lvlm_outfile_commit(file, err);
+    }
+    lvlm_strbuf_free(&header);
+    return rc;
 }

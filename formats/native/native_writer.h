@@ -1,43 +1,53 @@
 /* native_writer.h - the one way to write a native file.
  *
- *   open     composes the header and validates it with the function that opens native
- *            files: an invalid file is refused before a byte is written
- *   ...      the caller writes tensor i at starts[i] of `file`, from any thread, and
- *            puts its SHA-256 into digests[i]
- *   finish   writes the header with the digests and commits the file
- *   close    frees the writer; the caller still owns the file
- */
+ *   1. compose the header and check it with the function that opens native files: an
+ *      invalid file is refused before a byte is written
+ *   2. execute the plan of its tensors, which are hashed while they are written
+ *   3. check that the files that they came from did not change meanwhile
+ *   4. write the header with the digests and commit the file
+ *
+ * Conversion, training and merging all write through it. */
 #ifndef LVLM_FORMATS_NATIVE_NATIVE_WRITER_H
 #define LVLM_FORMATS_NATIVE_NATIVE_WRITER_H
 
 #include "formats/base/outfile.h"
+#include "formats/base/run.h"
+#include "formats/container/plan.h"
 #include "formats/native/native.h"
 
 LVLM_BEGIN_DECLS
 
-typedef struct lvlm_native_writer {
-    lvlm_outfile *file;       /* borrowed */
-    uint64_t *starts;         /* (n_tensors) offset of each tensor */
-    lvlm_hex_digest *digests; /* (n_tensors) set by the caller */
-    lvlm_native_meta meta;    /* may change before finish, but not in length */
-    /* not for callers */
-    const lvlm_tensor *tensors;
-    size_t n_tensors;
-    size_t header_bytes;
-} lvlm_native_writer;
+/* The header's members besides tensors. All are JSON text except the family. */
+typedef struct lvlm_native_meta {
+    const char *family;
+    const char *config;
+    const char *provenance;
+    const char *ledger;
+} lvlm_native_meta;
 
-/* `tensors` (name, dtype and shape, in file order, pads included) and the strings of
- * `meta` are borrowed until finish. `file` must be empty. LVLM_EFORMAT: the header
- * would be invalid. Close the writer after success and failure. */
-LVLM_MUST_CHECK int lvlm_native_writer_open(lvlm_native_writer *out,
-                                            const lvlm_native_meta *meta,
-                                            const lvlm_tensor *tensors,
-                                            size_t n_tensors, lvlm_outfile *file,
-                                            lvlm_error *err);
-/* `root` receives the root digest. */
-LVLM_MUST_CHECK int lvlm_native_writer_finish(lvlm_native_writer *writer,
-                                              lvlm_hex_digest root, lvlm_error *err);
-void lvlm_native_writer_close(lvlm_native_writer *writer);
+/* What to write. Everything is borrowed. */
+typedef struct lvlm_native_parts {
+    lvlm_native_meta meta;
+    lvlm_plan *plan; /* every tensor in file order, pads included */
+    /* the files that the tensors come from; NULL: none */
+    const lvlm_checkpoint *sources[2];
+    /* Called once after step 2, by the calling thread. It may replace strings of `meta`
+     * by others of the same length. A negative code aborts. May be NULL. */
+    int (*finish)(void *user, lvlm_native_meta *meta, lvlm_error *err);
+    void *user;
+} lvlm_native_parts;
+
+/* Append the padding that a tensor of that type and shape needs at the plan's end.
+ * *n_pads counts pads. */
+LVLM_MUST_CHECK int lvlm_native_add_pad(lvlm_plan *plan, size_t *n_pads,
+                                        const lvlm_tensor *next, lvlm_error *err);
+
+/* Write the file and commit it; `file` must be empty. `root` receives the root digest.
+ * LVLM_EFORMAT: it would be invalid. LVLM_ECHECK and LVLM_EIO as lvlm_execute and
+ * lvlm_checkpoint_unchanged. */
+LVLM_MUST_CHECK int lvlm_native_write(lvlm_hex_digest root, lvlm_outfile *file,
+                                      const lvlm_native_parts *parts,
+                                      const lvlm_run *run, lvlm_error *err);
 
 LVLM_END_DECLS
 

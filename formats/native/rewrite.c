@@ -1,126 +1,65 @@
-/* rewrite.c - writes one native file from another; see rewrite.h. */
+/* rewrite.c - plans one native file from another; see rewrite.h.
+ *
+ *   every tensor, same order and type: copied, or put by `write` */
 #include "formats/native/rewrite.h"
 
 #include <assert.h>
-#include <stdatomic.h>
-#include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
-#include "formats/base/workers.h"
-#include "formats/native/native_writer.h"
 
-enum { PIECE = 256 * 1024 }; /* copied at a time: still in cache when it is hashed */
-
-typedef struct work {
-    const lvlm_rewrite *rewrite;
-    lvlm_native_writer writer;
-    atomic_ullong done; /* bytes */
-} work;
-
-struct lvlm_rewrite_sink {
-    work *work;
-    uint64_t at;
-    lvlm_digest digest;
-};
-
-/* ---- one tensor ----------------------------------------------------------------- */
-
-void lvlm_rewrite_put(lvlm_rewrite_sink *sink, const void *bytes, size_t n_bytes)
+/* Either way the source's tensor is compared with its digest. */
+static int plan_tensor(lvlm_plan *plan, const lvlm_rewrite *r, const lvlm_tensor *t,
+                       lvlm_error *err)
 {
-    work *const w = sink->work;
-    lvlm_outfile_write_at(w->writer.file, sink->at, bytes, n_bytes, &sink->digest);
-    sink->at += n_bytes;
-    const uint64_t done = atomic_fetch_add(&w->done, n_bytes) + n_bytes;
-    if (w->rewrite->progress != NULL)
-        w->rewrite->progress(w->rewrite->progress_user, done);
-}
-
-/* Copied through a buffer: the bytes hashed must be the bytes written, even if the
- * mapped source is modified meanwhile. */
-static int copy(lvlm_rewrite_sink *sink, const lvlm_tensor *t, lvlm_error *err)
-{
-    unsigned char *const buffer = lvlm_malloc(PIECE);
-    if (buffer == NULL) return lvlm_fail_memory(err);
-    for (uint64_t at = 0; at < t->n_bytes; at += PIECE) {
-        const size_t n = (size_t)(t->n_bytes - at < PIECE ? t->n_bytes - at : PIECE);
-        memcpy(buffer, t->data + at, n);
-        lvlm_rewrite_put(sink, buffer, n);
-    }
-    lvlm_free(buffer);
+    const char **const expect = lvlm_arena_alloc(plan->arena, 1, sizeof *expect);
+    lvlm_step *step;
+    if (expect == NULL) return lvlm_fail_memory(err);
+    *expect = lvlm_native_digest_of(r->source, t);
+    TRY(lvlm_plan_copy(&step, plan, t, t, err));
+    step->expect = expect;
+    if (!r->changes(r->user, t)) return 0;
+    step->kind = LVLM_STEP_WRITTEN;
+    step->write = r->write;
+    step->user = r->user;
     return 0;
 }
 
-/* Does `got` equal the digest that the source records for its tensor? */
-static int check_source(const work *w, const lvlm_tensor *t, const lvlm_hex_digest got,
-                        lvlm_error *err)
+static int finish(void *user, lvlm_native_meta *meta, lvlm_error *err)
 {
-    const char *recorded = lvlm_native_digest_of(w->rewrite->source, t);
-    FAIL_IF(strcmp(recorded, got) != 0, err, LVLM_ECHECK,
-            "tensor '%s' is corrupt: its SHA-256 is %s, recorded is %s", t->name, got,
-            recorded);
-    return 0;
-}
-
-static int check_changed(const work *w, const lvlm_tensor *t, lvlm_error *err)
-{
-    lvlm_hex_digest got;
-    TRY(lvlm_digest_bytes(got, t->data, (size_t)t->n_bytes, err));
-    return check_source(w, t, got, err);
-}
-
-static int write_tensor(void *user, size_t i, lvlm_error *err)
-{
-    work *const w = user;
-    const lvlm_rewrite *const r = w->rewrite;
-    const lvlm_tensor *const t = &r->source->tensors[i];
-    const bool changes = r->changes(r->user, t);
-    lvlm_rewrite_sink sink = { w, w->writer.starts[i], LVLM_DIGEST_INIT };
-    if (changes) TRY(check_changed(w, t, err));
-    int rc = lvlm_digest_start(&sink.digest, err);
-    if (rc == 0 && changes)
-        rc = r->write(r->user, t, &sink, err);
-    else if (rc == 0)
-        rc = copy(&sink, t, err);
-    assert(rc < 0 || sink.at == w->writer.starts[i] + t->n_bytes);
-    if (rc == 0) rc = lvlm_outfile_check(w->writer.file, err);
-    if (rc == 0) rc = lvlm_digest_finish(&sink.digest, w->writer.digests[i], err);
-    if (rc == 0 && !changes) rc = check_source(w, t, w->writer.digests[i], err);
-    lvlm_digest_free(&sink.digest);
-    return rc;
-}
-
-/* ---- the file ------------------------------------------------------------------- */
-
-static int write_all(work *w, lvlm_hex_digest root, lvlm_error *err)
-{
-    const lvlm_rewrite *const r = w->rewrite;
-    TRY(lvlm_workers_each(r->threads, r->source->n_tensors, write_tensor, w, err));
-    if (r->finish != NULL) TRY(r->finish(r->user, err));
-    TRY(lvlm_checkpoint_unchanged(r->source, err));
-    if (r->other != NULL) TRY(lvlm_checkpoint_unchanged(r->other, err));
-    return lvlm_native_writer_finish(&w->writer, root, err);
+    const lvlm_rewrite *const r = user;
+    (void)meta;
+    return r->finish != NULL ? r->finish(r->user, err) : 0;
 }
 
 /* Everything except the provenance is the source's, which was checked when it was
  * opened. */
-int lvlm_rewrite_run(const lvlm_rewrite *rewrite, lvlm_outfile *file,
-                     lvlm_hex_digest root, lvlm_error *err)
+int lvlm_rewrite_run(lvlm_hex_digest root, lvlm_outfile *file,
+                     const lvlm_rewrite *rewrite, const lvlm_run *run, lvlm_error *err)
 {
     const lvlm_checkpoint *const cp = rewrite->source;
-    const cJSON *const m = cp->metadata;
-    work w = { .rewrite = rewrite };
+    lvlm_rewrite r = *rewrite;
+    lvlm_arena arena = LVLM_ARENA_INIT;
+    lvlm_plan plan = { .arena = &arena };
     char *provenance = NULL;
+    int rc;
+
     assert(cp->native != NULL);
-    TRY(lvlm_json_print(&provenance, rewrite->provenance, err));
-    const lvlm_native_meta meta = { lvlm_json_string(lvlm_json_get(m, "family")),
-                                    lvlm_json_string(lvlm_json_get(m, "config")),
-                                    provenance,
-                                    lvlm_json_string(lvlm_json_get(m, "ledger")) };
-    int rc = lvlm_native_writer_open(&w.writer, &meta, cp->tensors, cp->n_tensors, file,
-                                     err);
-    if (rc == 0) rc = write_all(&w, root, err);
-    lvlm_native_writer_close(&w.writer);
+    if ((rc = lvlm_json_print(&provenance, r.provenance, err)) < 0) goto done;
+    for (size_t i = 0; i < cp->n_tensors; i++)
+        if ((rc = plan_tensor(&plan, &r, &cp->tensors[i], err)) < 0) goto done;
+    const lvlm_native_parts parts = {
+        .meta = { lvlm_checkpoint_meta(cp, "family"),
+                  lvlm_checkpoint_meta(cp, "config"), provenance,
+                  lvlm_checkpoint_meta(cp, "ledger") },
+        .plan = &plan,
+        .sources = { cp, r.other },
+        .finish = finish,
+        .user = &r,
+    };
+    rc = lvlm_native_write(root, file, &parts, run, err);
+done:
+    lvlm_arena_free(&arena);
     lvlm_free(provenance);
     return rc;
 }

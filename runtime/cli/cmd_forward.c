@@ -67,7 +67,7 @@ static int open_model(lvlm_model **out, const char *path, const forward_args *ar
         .checking_user = &bar,
         .notes = notes,
     };
-    lvlm_progress_init(&bar, "checking", 0, args->common.quiet);
+    lvlm_progress_init(&bar, "checking", args->common.quiet);
     const int rc = lvlm_model_open(out, path, &chosen, err);
     lvlm_progress_finish(&bar);
     return rc;
@@ -82,7 +82,7 @@ static int forward(lvlm_stage_list *list, lvlm_model *model, const char *path,
     const lvlm_stage_sink sink = lvlm_stage_list_sink(list);
     lvlm_checkpoint *inputs = NULL;
     TRY(lvlm_checkpoint_open(&inputs, path, NULL, err));
-    lvlm_progress_init(&bar, "computing", 0, quiet);
+    lvlm_progress_init(&bar, "computing", quiet);
     const int rc = lvlm_model_forward(model, inputs, "", &sink, err);
     lvlm_progress_finish(&bar);
     if (rc == LVLM_EFORMAT) lvlm_prefix(err, "%s: ", path);

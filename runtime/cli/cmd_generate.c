@@ -229,7 +229,7 @@ static int begin(lvlm_session **out, output *o, lvlm_model *model,
 {
     reading r = { .seen = 0 };
     const lvlm_stage_sink sink = { note_images, is_last_of_images, &r, draw_reading };
-    lvlm_progress_init(&r.bar, "reading", 0, o->args->common.quiet);
+    lvlm_progress_init(&r.bar, "reading", o->args->common.quiet);
     const int rc = lvlm_session_begin(out, model, inputs, "", &sink, err);
     lvlm_progress_finish(&r.bar);
     o->seen = r.seen;
@@ -344,7 +344,7 @@ static int open_model(lvlm_model **out, const char *path, const generate_args *a
         .checking = lvlm_progress_bytes,
         .checking_user = &bar,
     };
-    lvlm_progress_init(&bar, "checking", 0, a->common.quiet);
+    lvlm_progress_init(&bar, "checking", a->common.quiet);
     const int rc = lvlm_model_open(out, path, &chosen, err);
     lvlm_progress_finish(&bar);
     if (rc < 0 || a->check) return rc;

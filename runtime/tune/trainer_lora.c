@@ -203,28 +203,13 @@ int lvlm_trainer_save_adapter(const lvlm_trainer *t, lvlm_outdir *dir, lvlm_erro
     return rc;
 }
 
-static int provenance_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
-{
-    TRY(lvlm_native_meta_json(out, t->checkpoint, "provenance", err));
-    TRY(lvlm_provenance_add(*out, LVLM_PROVENANCE_STEPS, t->step, err));
-    return lvlm_provenance_add(*out, LVLM_PROVENANCE_ADAPTERS, 1, err);
-}
-
 int lvlm_trainer_save_merged(const lvlm_trainer *t, lvlm_outfile *file,
                              lvlm_fold_cost *cost, lvlm_error *err)
 {
-    lvlm_hex_digest root;
-    cJSON *provenance = NULL;
+    const lvlm_run run = { .threads = t->options.threads };
     snapshot s;
     int rc = snapshot_make(&s, t, err);
-    if (rc == 0) rc = provenance_of(&provenance, t, err);
-    if (rc == 0) {
-        const lvlm_fold fold = { .adapter = &s.adapter,
-                                 .provenance = provenance,
-                                 .threads = t->options.threads };
-        rc = lvlm_fold_save(cost, &fold, file, root, err);
-    }
-    lvlm_json_free(provenance);
+    if (rc == 0) rc = lvlm_fold_save(cost, &s.adapter, t->step, file, &run, err);
     snapshot_free(&s);
     return rc;
 }

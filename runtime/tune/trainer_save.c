@@ -37,12 +37,12 @@ static bool is_trained(void *user, const lvlm_tensor *tensor)
 }
 
 /* Narrowed from its float32 values. */
-static int write_trained(void *user, const lvlm_tensor *tensor, lvlm_rewrite_sink *sink,
+static int write_trained(void *user, const lvlm_step *step, lvlm_sink *sink,
                          lvlm_error *err)
 {
+    const lvlm_tensor *const tensor = &step->out;
     const saving *const s = user;
     const lvlm_trained *const p = find(s, tensor->name);
-    const size_t element = lvlm_dtype_bytes(tensor->dtype);
     overflow *const o = &s->overflows[p - s->trainer->tensors];
     unsigned char *const buffer = lvlm_malloc(CHUNK * sizeof(double));
     if (buffer == NULL) return lvlm_fail_memory(err);
@@ -53,7 +53,7 @@ static int write_trained(void *user, const lvlm_tensor *tensor, lvlm_rewrite_sin
         const uint64_t found = lvlm_count_not_finite(&first, buffer, tensor->dtype, n);
         if (o->n == 0) o->first = i + first;
         o->n += found;
-        lvlm_rewrite_put(sink, buffer, n * element);
+        lvlm_sink_put(sink, tensor->dtype, buffer, n);
     }
     lvlm_free(buffer);
     return 0;
@@ -107,6 +107,7 @@ int lvlm_trainer_check(const lvlm_trainer *t, lvlm_error *err)
 int lvlm_trainer_save(const lvlm_trainer *t, lvlm_outfile *file, lvlm_error *err)
 {
     const lvlm_checkpoint *const cp = lvlm_model_manifest(t->model)->checkpoint;
+    const lvlm_run run = { .threads = t->options.threads };
     saving user = { .trainer = t };
     lvlm_hex_digest root;
     cJSON *provenance = NULL;
@@ -121,9 +122,8 @@ int lvlm_trainer_save(const lvlm_trainer *t, lvlm_outfile *file, lvlm_error *err
                                        .changes = is_trained,
                                        .write = write_trained,
                                        .finish = check_overflow,
-                                       .user = &user,
-                                       .threads = t->options.threads };
-        rc = lvlm_rewrite_run(&rewrite, file, root, err);
+                                       .user = &user };
+        rc = lvlm_rewrite_run(root, file, &rewrite, &run, err);
     }
     lvlm_json_free(provenance);
     lvlm_free(user.overflows);

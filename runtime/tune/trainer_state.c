@@ -272,9 +272,8 @@ static int load_tensors(lvlm_trainer *t, const lvlm_checkpoint *state, lvlm_erro
 static int check_state(const lvlm_trainer *t, lvlm_checkpoint *state, lvlm_error *err)
 {
     const lvlm_checkpoint *const model = lvlm_model_manifest(t->model)->checkpoint;
-    const lvlm_digests_run run = { .threads = threads_of(t),
-                                   .progress = t->options.checking,
-                                   .user = t->options.checking_user };
+    const lvlm_run run = { threads_of(t), t->options.checking,
+                           t->options.checking_user };
     const char *const format = member(state, "format");
     const char *const version = member(state, "version");
     const char *const base = member(state, "base");
@@ -294,7 +293,7 @@ static int check_state(const lvlm_trainer *t, lvlm_checkpoint *state, lvlm_error
             "of %s is %.16s...",
             base != NULL ? base : "(none)", model->path, weights);
     TRY(check_settings(t, state, err));
-    return lvlm_digests_check(state, &run, err);
+    return lvlm_digests_check(state, NULL, &run, err);
 }
 
 static int load_all(lvlm_trainer *t, lvlm_checkpoint *state, lvlm_error *err)

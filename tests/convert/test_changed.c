@@ -13,7 +13,7 @@
 
 #include "convert/export.h"
 #include "convert/import.h"
-#include "convert/merge.h"
+#include "formats/adapter/adapter_fold.h"
 #include "formats/base/infile.h"
 #include "tests/support/scratch.h"
 
@@ -30,7 +30,7 @@ static void touch(const char *path)
 static void refuses_import(scratch *s, const char *changed)
 {
     static const lvlm_import_options keep;
-    const lvlm_import_run run = { .threads = 2 };
+    const lvlm_run run = { .threads = 2 };
     char name[128], root[LVLM_DIGEST_HEX + 1];
     const char *const native = scratch_path(s, "new.lvlm");
     lvlm_import im;
@@ -51,7 +51,7 @@ static void refuses_import(scratch *s, const char *changed)
 static const char *native_of(scratch *s, const char *dir)
 {
     static const lvlm_import_options keep;
-    const lvlm_import_run run = { .threads = 2 };
+    const lvlm_run run = { .threads = 2 };
     char root[LVLM_DIGEST_HEX + 1];
     const char *path = scratch_path(s, "model.lvlm");
     lvlm_import im;
@@ -77,7 +77,8 @@ static void import_refuses(void **state)
 
 static void export_refuses(void **state)
 {
-    const lvlm_export_options options = { .source = true, .threads = 2 };
+    const lvlm_export_options options = { .source = true };
+    const lvlm_run writing = { .threads = 2 };
     scratch s;
     lvlm_export ex;
     lvlm_error err = { 0 };
@@ -88,7 +89,7 @@ static void export_refuses(void **state)
     assert_int_equal(lvlm_export_plan(&ex, native, &options, &err), 0);
     touch(native);
     lvlm_outdir *const out = open_outdir(dir, &lvlm_model_set);
-    assert_int_equal(lvlm_export_execute(&ex, out, &err), LVLM_EIO);
+    assert_int_equal(lvlm_export_execute(&ex, out, &writing, &err), LVLM_EIO);
     lvlm_outdir_close(out);
     assert_non_null(strstr(err.text, "model.lvlm: was written to"));
     assert_false(lvlm_path_exists(dir));
@@ -99,26 +100,29 @@ static void export_refuses(void **state)
 /* `changed`: which of the two sources is modified. */
 static void refuses_merge(const char *changed)
 {
-    const lvlm_merge_run run = { .threads = 2 };
-    char root[LVLM_DIGEST_HEX + 1];
+    const lvlm_run run = { .threads = 2 };
     scratch s;
-    lvlm_merge merge;
+    lvlm_checkpoint *model = NULL;
+    lvlm_manifest manifest;
+    lvlm_adapter adapter;
     lvlm_fold_cost cost;
     lvlm_error err = { 0 };
     scratch_make(&s);
     scratch_copy(&s, ADAPTER, "adapter");
     const char *const native = native_of(&s, MODEL);
     const char *const out = scratch_path(&s, "merged.lvlm");
-    assert_int_equal(
-        lvlm_merge_open(&merge, native, scratch_path(&s, "adapter"), NULL, &err), 0);
+    if (lvlm_manifest_open(&manifest, &model, native, NULL, &err) < 0 ||
+        lvlm_adapter_open(&adapter, scratch_path(&s, "adapter"), &manifest, &err) < 0)
+        fail_msg("%s", err.text);
     touch(scratch_path(&s, changed));
     lvlm_outfile *const file = open_outfile(out);
-    assert_int_equal(lvlm_merge_execute(&merge, file, &run, &cost, root, &err),
-                     LVLM_EIO);
+    assert_int_equal(lvlm_fold_save(&cost, &adapter, 0, file, &run, &err), LVLM_EIO);
     lvlm_outfile_close(file);
     assert_non_null(strstr(err.text, changed));
     assert_false(lvlm_path_exists(out));
-    lvlm_merge_free(&merge);
+    lvlm_adapter_free(&adapter);
+    lvlm_manifest_free(&manifest);
+    lvlm_checkpoint_close(model);
     scratch_remove(&s);
 }
 

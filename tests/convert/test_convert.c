@@ -41,7 +41,7 @@ static int import(const char *source, const char *native,
                   const lvlm_import_options *options, size_t threads, lvlm_error *err)
 {
     static const lvlm_import_options keep;
-    const lvlm_import_run run = { .threads = threads };
+    const lvlm_run run = { .threads = threads };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_outfile *file = NULL;
     lvlm_import im;
@@ -68,13 +68,13 @@ static int export(const char *native, const char *dir, const char *layout,
         .source = strcmp(layout, "source") == 0,
         .layout = strcmp(layout, "hub") == 0 ? LVLM_LAYOUT_HUB : LVLM_LAYOUT_CURRENT,
         .max_shard = max_shard,
-        .threads = 2,
     };
+    const lvlm_run writing = { .threads = 2 };
     lvlm_outdir *out = NULL;
     lvlm_export ex;
     int rc = lvlm_export_plan(&ex, native, &options, err);
     if (rc == 0) rc = lvlm_outdir_open(&out, dir, false, &lvlm_model_set, err);
-    if (rc == 0) rc = lvlm_export_execute(&ex, out, err);
+    if (rc == 0) rc = lvlm_export_execute(&ex, out, &writing, err);
     lvlm_outdir_close(out);
     lvlm_export_free(&ex);
     return rc;
@@ -317,7 +317,7 @@ static const lvlm_checkpoint *open_native(lvlm_checkpoint **cp, const char *path
 static void import_counts_what_f16_cannot_hold(void **state)
 {
     const lvlm_import_options options = { .change_dtype = true, .dtype = LVLM_F16 };
-    const lvlm_import_run run = { .threads = 2 };
+    const lvlm_run run = { .threads = 2 };
     const float large = 70000;
     char root[LVLM_DIGEST_HEX + 1];
     scratch *s = *state;

@@ -13,10 +13,10 @@
 
 #include "convert/export.h"
 #include "convert/import.h"
-#include "convert/merge.h"
 #include "formats/base/json.h"
 #include "formats/container/numeric.h"
 #include "formats/native/rewrite.h"
+#include "tests/support/merged.h"
 #include "tests/support/scratch.h"
 
 #define LORA LVLM_FIXTURES "/lora/"
@@ -53,7 +53,7 @@ static int teardown(void **state)
 static const char *native_of(scratch *s, const char *model, const char *name)
 {
     static const lvlm_import_options keep;
-    const lvlm_import_run run = { .threads = 2 };
+    const lvlm_run run = { .threads = 2 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_error err;
     lvlm_import im;
@@ -70,15 +70,10 @@ static const char *native_of(scratch *s, const char *model, const char *name)
 static int merge(lvlm_fold_cost *cost, const char *model, const char *adapter,
                  const char *out, size_t threads, bool overwrite, lvlm_error *err)
 {
-    const lvlm_merge_run run = { .threads = threads };
-    char root[LVLM_DIGEST_HEX + 1];
     lvlm_outfile *file = NULL;
-    lvlm_merge m;
-    int rc = lvlm_merge_open(&m, model, adapter, NULL, err);
-    if (rc == 0) rc = lvlm_outfile_open(&file, out, overwrite, err);
-    if (rc == 0) rc = lvlm_merge_execute(&m, file, &run, cost, root, err);
+    TRY(lvlm_outfile_open(&file, out, overwrite, err));
+    const int rc = merge_adapter(cost, model, adapter, file, threads, err);
     lvlm_outfile_close(file);
-    lvlm_merge_free(&m);
     return rc;
 }
 
@@ -253,11 +248,12 @@ static void a_merged_file_counts_its_adapters(void **state)
 
 static int export_source(const char *model, const char *dir, lvlm_error *err)
 {
-    const lvlm_export_options options = { .source = true, .threads = 2 };
+    const lvlm_export_options options = { .source = true };
+    const lvlm_run writing = { .threads = 2 };
     lvlm_export ex;
     lvlm_outdir *const out = open_outdir(dir, &lvlm_model_set);
     int rc = lvlm_export_plan(&ex, model, &options, err);
-    if (rc == 0) rc = lvlm_export_execute(&ex, out, err);
+    if (rc == 0) rc = lvlm_export_execute(&ex, out, &writing, err);
     lvlm_outdir_close(out);
     lvlm_export_free(&ex);
     return rc;

@@ -12,7 +12,6 @@
 
 #include "convert/export.h"
 #include "convert/import.h"
-#include "convert/merge.h"
 #include "formats/base/alloc.h"
 #include "formats/base/infile.h"
 #include "formats/base/json.h"
@@ -32,6 +31,7 @@
 #include "runtime/tune/zero_gradients.h"
 #include "tests/fault/torture.h"
 #include "tests/support/alloc_failing.h"
+#include "tests/support/merged.h"
 #include "tests/support/scratch.h"
 #include "verify/checksum.h"
 #include "verify/compare.h"
@@ -207,7 +207,7 @@ static int open_native(scratch *s, lvlm_error *err)
 static int import(const char *source, const char *native, lvlm_error *err)
 {
     const lvlm_import_options options = { .change_dtype = false };
-    const lvlm_import_run run = { .threads = 1 };
+    const lvlm_run run = { .threads = 1 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_outfile *file = NULL;
     lvlm_import im;
@@ -234,14 +234,15 @@ static int import_new(scratch *s, lvlm_error *err)
 
 static int export_new(scratch *s, lvlm_error *err)
 {
-    const lvlm_export_options options = { .source = true, .threads = 1 };
+    const lvlm_export_options options = { .source = true };
+    const lvlm_run writing = { .threads = 1 };
     lvlm_outdir *out = NULL;
     lvlm_export ex;
     int rc = lvlm_export_plan(&ex, scratch_path(s, "model.lvlm"), &options, err);
     if (rc == 0)
         rc = lvlm_outdir_open(&out, scratch_path(s, "newdir"), false, &lvlm_model_set,
                               err);
-    if (rc == 0) rc = lvlm_export_execute(&ex, out, err);
+    if (rc == 0) rc = lvlm_export_execute(&ex, out, &writing, err);
     lvlm_outdir_close(out);
     lvlm_export_free(&ex);
     if (rc == 0) remove_files(s, "newdir");
@@ -250,15 +251,14 @@ static int export_new(scratch *s, lvlm_error *err)
 
 static int export_in(scratch *s, bool source, lvlm_error *err)
 {
-    const lvlm_export_options options = { .source = source,
-                                          .max_shard = 20000,
-                                          .threads = 1 };
+    const lvlm_export_options options = { .source = source, .max_shard = 20000 };
+    const lvlm_run writing = { .threads = 1 };
     lvlm_outdir *out = NULL;
     lvlm_export ex;
     int rc = lvlm_export_plan(&ex, scratch_path(s, "model.lvlm"), &options, err);
     if (rc == 0)
         rc = lvlm_outdir_open(&out, scratch_path(s, "dir"), true, &lvlm_model_set, err);
-    if (rc == 0) rc = lvlm_export_execute(&ex, out, err);
+    if (rc == 0) rc = lvlm_export_execute(&ex, out, &writing, err);
     lvlm_outdir_close(out);
     lvlm_export_free(&ex);
     return rc;
@@ -274,19 +274,15 @@ static int export_shards(scratch *s, lvlm_error *err)
     return export_in(s, false, err);
 }
 
-static int merge_adapter(scratch *s, lvlm_error *err)
+static int merge_one(scratch *s, lvlm_error *err)
 {
-    const lvlm_merge_run run = { .threads = 1 };
     const char *path = scratch_path(s, "new.lvlm");
-    char root[LVLM_DIGEST_HEX + 1];
+    const char *const model = scratch_path(s, "adapted.lvlm");
     lvlm_fold_cost cost;
     lvlm_outfile *file = NULL;
-    lvlm_merge m;
-    int rc = lvlm_merge_open(&m, scratch_path(s, "adapted.lvlm"), ADAPTER, NULL, err);
-    if (rc == 0) rc = lvlm_outfile_open(&file, path, false, err);
-    if (rc == 0) rc = lvlm_merge_execute(&m, file, &run, &cost, root, err);
+    int rc = lvlm_outfile_open(&file, path, false, err);
+    if (rc == 0) rc = merge_adapter(&cost, model, ADAPTER, file, 1, err);
     lvlm_outfile_close(file);
-    lvlm_merge_free(&m);
     if (rc == 0) assert_int_equal(unlink(path), 0);
     return rc;
 }
@@ -357,7 +353,7 @@ static void ignore_row(void *user, const lvlm_comparison *comparison)
 
 static int check_and_compare(scratch *s, lvlm_error *err)
 {
-    const lvlm_checksum_options checksum = { .threads = 1 };
+    const lvlm_run run = { .threads = 1 };
     const lvlm_compare_options compare = { .row = ignore_row };
     lvlm_compare_result result;
     lvlm_checkpoint *a = NULL, *b = NULL;
@@ -366,7 +362,7 @@ static int check_and_compare(scratch *s, lvlm_error *err)
     if ((rc = lvlm_checkpoint_open(&a, scratch_path(s, "model.lvlm"), NULL, err)) ==
             0 &&
         (rc = lvlm_checkpoint_open(&b, HUB, NULL, err)) == 0 &&
-        (rc = lvlm_checksum(&n_corrupt, a, &checksum, err)) == 0)
+        (rc = lvlm_checksum(&n_corrupt, a, NULL, NULL, &run, err)) == 0)
         rc = lvlm_compare(&result, a, b, &compare, err);
     lvlm_checkpoint_close(a);
     lvlm_checkpoint_close(b);
@@ -618,7 +614,7 @@ static void no_allocation_may_fail_badly(void **state)
         { "export_new", export_new },
         { "export_source", export_source },
         { "export_shards", export_shards },
-        { "merge_adapter", merge_adapter },
+        { "merge_adapter", merge_one },
         { "write_adapter", write_adapter },
         { "train_adapter", train_adapter },
         { "check_and_compare", check_and_compare },

@@ -55,7 +55,7 @@ typedef int operation(scratch *s, lvlm_error *err);
 static int import_from(const char *source, const char *native, lvlm_error *err)
 {
     const lvlm_import_options options = { .change_dtype = false };
-    const lvlm_import_run run = { .threads = 1 };
+    const lvlm_run run = { .threads = 1 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_outfile *file = NULL;
     lvlm_import im;
@@ -75,15 +75,14 @@ static int import_over(scratch *s, lvlm_error *err)
 
 static int export_to(scratch *s, bool source, const char *name, lvlm_error *err)
 {
-    const lvlm_export_options options = { .source = source,
-                                          .max_shard = 20000,
-                                          .threads = 1 };
+    const lvlm_export_options options = { .source = source, .max_shard = 20000 };
+    const lvlm_run writing = { .threads = 1 };
     lvlm_outdir *out = NULL;
     lvlm_export ex;
     int rc = lvlm_export_plan(&ex, scratch_path(s, "model.lvlm"), &options, err);
     if (rc == 0)
         rc = lvlm_outdir_open(&out, scratch_path(s, name), false, &lvlm_model_set, err);
-    if (rc == 0) rc = lvlm_export_execute(&ex, out, err);
+    if (rc == 0) rc = lvlm_export_execute(&ex, out, &writing, err);
     lvlm_outdir_close(out);
     lvlm_export_free(&ex);
     return rc;

@@ -32,20 +32,15 @@ static base *base_of(const cJSON *json)
 static void use(lvlm_adapter *adapter, const lvlm_manifest *manifest)
 {
     const lvlm_model_options options = { .threads = 1, .adapter = adapter };
-    cJSON *const provenance = cJSON_CreateObject();
-    const lvlm_fold fold = { .adapter = adapter,
-                             .provenance = provenance,
-                             .threads = 1 };
-    char root[LVLM_DIGEST_HEX + 1];
+    const lvlm_run run = { .threads = 1 };
     lvlm_model *model = NULL;
     lvlm_fold_cost cost;
     lvlm_outfile *const file = kit_outfile("m.lvlm");
     if (lvlm_fold_check(adapter, NULL) == 0)
-        (void)!lvlm_fold_save(&cost, &fold, file, root, NULL);
+        (void)!lvlm_fold_save(&cost, adapter, 0, file, &run, NULL);
     lvlm_outfile_close(file);
     (void)!lvlm_model_bind(&model, manifest, &options, NULL);
     lvlm_model_free(model);
-    lvlm_json_free(provenance);
     kit_remove("m.lvlm");
 }
 

@@ -44,7 +44,8 @@ static void write_files(const cJSON *json)
 /* The source layout restores the source's bytes. */
 static void back(const char *native)
 {
-    const lvlm_export_options options = { .source = true, .threads = 1 };
+    const lvlm_export_options options = { .source = true };
+    const lvlm_run writing = { .threads = 1 };
     const lvlm_compare_options compare = { .row = no_row };
     lvlm_compare_result result;
     lvlm_checkpoint *a = NULL, *b = NULL;
@@ -52,7 +53,7 @@ static void back(const char *native)
     lvlm_outdir *const dir = kit_outdir("back", &lvlm_model_set);
     lvlm_error err;
     if (lvlm_export_plan(&ex, native, &options, &err) < 0 ||
-        lvlm_export_execute(&ex, dir, &err) < 0 ||
+        lvlm_export_execute(&ex, dir, &writing, &err) < 0 ||
         lvlm_checkpoint_open(&a, kit_path("hf"), NULL, &err) < 0 ||
         lvlm_checkpoint_open(&b, kit_path("back"), NULL, &err) < 0 ||
         lvlm_compare(&result, a, b, &compare, &err) < 0) {
@@ -70,7 +71,7 @@ static void back(const char *native)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const lvlm_import_options options = { 0 };
-    const lvlm_import_run run = { .threads = 1 };
+    const lvlm_run run = { .threads = 1 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_import import = { 0 };
     lvlm_outfile *const file = kit_outfile("m.lvlm");

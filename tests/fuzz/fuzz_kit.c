@@ -292,7 +292,7 @@ bool kit_native(lvlm_strbuf *out, const cJSON *json)
 static void convert(const char *source, const char *native)
 {
     const lvlm_import_options options = { 0 };
-    const lvlm_import_run run = { .threads = 1 };
+    const lvlm_run run = { .threads = 1 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_outfile *file = NULL;
     lvlm_import import;

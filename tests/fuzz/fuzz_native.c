@@ -32,13 +32,14 @@ static int no_stage(void *user, const lvlm_tensor *stage, lvlm_error *err)
 static void export(const char *path, bool source, lvlm_layout layout,
                    uint64_t max_shard)
 {
-    const lvlm_export_options options = {
-        .source = source, .layout = layout, .max_shard = max_shard, .threads = 1
-    };
+    const lvlm_export_options options = { .source = source,
+                                          .layout = layout,
+                                          .max_shard = max_shard };
+    const lvlm_run writing = { .threads = 1 };
     lvlm_export ex = { 0 };
     lvlm_outdir *const dir = kit_outdir("out", &lvlm_model_set);
     if (lvlm_export_plan(&ex, path, &options, NULL) == 0)
-        (void)!lvlm_export_execute(&ex, dir, NULL);
+        (void)!lvlm_export_execute(&ex, dir, &writing, NULL);
     lvlm_outdir_close(dir);
     lvlm_export_free(&ex);
     kit_remove("out");
@@ -70,18 +71,13 @@ static void rewrite(const lvlm_manifest *manifest)
     const lvlm_adapter_config config = { .r = 1, .alpha = 1 };
     lvlm_adapter adapter = { 0 };
     lvlm_fold_cost cost;
-    char root[LVLM_DIGEST_HEX + 1];
-    cJSON *const provenance = cJSON_CreateObject();
+    const lvlm_run run = { .threads = 1 };
     if (lvlm_adapter_begin(&adapter, manifest, &config, NULL) == 0) {
-        const lvlm_fold fold = { .adapter = &adapter,
-                                 .provenance = provenance,
-                                 .threads = 1 };
         lvlm_outfile *const file = kit_outfile("again.lvlm");
-        (void)!lvlm_fold_save(&cost, &fold, file, root, NULL);
+        (void)!lvlm_fold_save(&cost, &adapter, 0, file, &run, NULL);
         lvlm_outfile_close(file);
     }
     lvlm_adapter_free(&adapter);
-    lvlm_json_free(provenance);
     kit_remove("again.lvlm");
 }
 
@@ -99,9 +95,9 @@ static void account(const lvlm_checkpoint *cp)
 
 static void check(const lvlm_checkpoint *cp)
 {
-    const lvlm_checksum_options options = { .threads = 1 };
+    const lvlm_run run = { .threads = 1 };
     size_t n_corrupt;
-    (void)!lvlm_checksum(&n_corrupt, cp, &options, NULL);
+    (void)!lvlm_checksum(&n_corrupt, cp, NULL, NULL, &run, NULL);
     account(cp);
 }
 

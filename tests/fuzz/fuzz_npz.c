@@ -50,7 +50,7 @@ static void convert(const lvlm_strbuf *file, const char *config)
         .config =
             config != NULL ? kit_write("config.json", config, strlen(config)) : NULL
     };
-    const lvlm_import_run run = { .threads = 1 };
+    const lvlm_run run = { .threads = 1 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_import import = { 0 };
     lvlm_outfile *const out = kit_outfile("m.lvlm");

@@ -22,7 +22,7 @@
 static inline void native_convert_as(const char *source, const char *native,
                                      const lvlm_import_options *options)
 {
-    const lvlm_import_run run = { .threads = 2 };
+    const lvlm_run run = { .threads = 2 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_outfile *const file = open_outfile(native);
     lvlm_import import;
@@ -51,15 +51,16 @@ static inline bool native_edits(void *user, const lvlm_tensor *tensor)
     return fnmatch(((const native_edit *)user)->glob, tensor->name, 0) == 0;
 }
 
-static inline int native_edit_one(void *user, const lvlm_tensor *tensor,
-                                  lvlm_rewrite_sink *sink, lvlm_error *err)
+static inline int native_edit_one(void *user, const lvlm_step *step, lvlm_sink *sink,
+                                  lvlm_error *err)
 {
+    const lvlm_tensor *const tensor = step->inputs[0];
     unsigned char *const bytes = malloc((size_t)tensor->n_bytes);
     (void)err;
     assert_non_null(bytes);
     memcpy(bytes, tensor->data, (size_t)tensor->n_bytes);
     ((const native_edit *)user)->change(bytes, tensor);
-    lvlm_rewrite_put(sink, bytes, (size_t)tensor->n_bytes);
+    lvlm_sink_put(sink, tensor->dtype, bytes, (size_t)lvlm_tensor_numel(tensor));
     free(bytes);
     return 0;
 }
@@ -87,10 +88,11 @@ static inline void native_change(const char *native, const char *glob,
                                    .provenance = provenance,
                                    .changes = native_edits,
                                    .write = native_edit_one,
-                                   .user = &edit,
-                                   .threads = 1 };
+                                   .user = &edit };
+    const lvlm_run run = { .threads = 1 };
     lvlm_outfile *const file = open_outfile(changed);
-    if (lvlm_rewrite_run(&rewrite, file, root, &err) < 0) fail_msg("%s", err.text);
+    if (lvlm_rewrite_run(root, file, &rewrite, &run, &err) < 0)
+        fail_msg("%s", err.text);
     lvlm_outfile_close(file);
     lvlm_json_free(provenance);
     lvlm_checkpoint_close(cp);

@@ -70,7 +70,8 @@ static void every_family_has_fixtures(void **state)
 
 static void every_fixture_comes_back_byte_for_byte(void **state)
 {
-    const lvlm_export_options options = { .source = true, .threads = 2 };
+    const lvlm_export_options options = { .source = true };
+    const lvlm_run writing = { .threads = 2 };
     context *const c = *state;
     for (size_t i = 0; i < c->all.n; i++) {
         const fixture *const f = &c->all.at[i];
@@ -81,7 +82,7 @@ static void every_fixture_comes_back_byte_for_byte(void **state)
         native_convert(f->model, native);
         lvlm_outdir *const dir = open_outdir(back, &lvlm_model_set);
         if (lvlm_export_plan(&export, native, &options, &err) < 0 ||
-            lvlm_export_execute(&export, dir, &err) < 0)
+            lvlm_export_execute(&export, dir, &writing, &err) < 0)
             fail_msg("%s: %s", f->name, err.text);
         lvlm_outdir_close(dir);
         lvlm_export_free(&export);

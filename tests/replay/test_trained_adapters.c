@@ -8,12 +8,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "convert/merge.h"
 #include "formats/base/json.h"
 #include "runtime/collect.h"
 #include "runtime/tune/trainer.h"
 #include "tests/replay/converted.h"
 #include "tests/support/fixtures.h"
+#include "tests/support/merged.h"
 #include "tests/support/scratch.h"
 
 #define LORA LVLM_FIXTURES "/lora/"
@@ -363,17 +363,12 @@ static double distance(lvlm_model *a, lvlm_model *b, const char *batch)
 static void merge_both(lvlm_trainer *t, const char *native, const char *adapter,
                        const char *ours, const char *theirs)
 {
-    const lvlm_merge_run once = { .threads = 1 };
     lvlm_outfile *const a = open_outfile(ours), *const b = open_outfile(theirs);
-    char root[LVLM_DIGEST_HEX + 1];
     lvlm_fold_cost cost;
-    lvlm_merge m;
     lvlm_error err;
     if (lvlm_trainer_save_merged(t, a, &cost, &err) < 0 ||
-        lvlm_merge_open(&m, native, adapter, NULL, &err) < 0 ||
-        lvlm_merge_execute(&m, b, &once, &cost, root, &err) < 0)
+        merge_adapter(&cost, native, adapter, b, 1, &err) < 0)
         fail_msg("%s", err.text);
-    lvlm_merge_free(&m);
     lvlm_outfile_close(a);
     lvlm_outfile_close(b);
 }

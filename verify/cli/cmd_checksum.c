@@ -30,7 +30,7 @@ static void tell(void *user, const char *name, const char *recorded,
 static int print_result(const lvlm_checkpoint *cp, cJSON *list, size_t n_corrupt,
                         lvlm_error *err)
 {
-    const char *root = lvlm_json_string(lvlm_json_get(cp->metadata, "root"));
+    const char *root = lvlm_checkpoint_meta(cp, "root");
     if (list == NULL) {
         size_t n = 0;
         for (size_t i = 0; i < cp->n_tensors; i++)
@@ -83,10 +83,9 @@ static int check(const lvlm_checkpoint *cp, const lvlm_common_args *a)
     lvlm_error err;
     size_t n_corrupt = 0;
     cJSON *list = a->json ? cJSON_CreateArray() : NULL;
-    lvlm_progress_init(&bar, "checking", cp->files[0].map->n_bytes, a->quiet);
-    const lvlm_checksum_options checksum_options = { lvlm_thread_count(a), tell,
-                                                     lvlm_progress_bytes, list, &bar };
-    int rc = lvlm_checksum(&n_corrupt, cp, &checksum_options, &err);
+    lvlm_progress_init(&bar, "checking", a->quiet);
+    const lvlm_run run = { lvlm_thread_count(a), lvlm_progress_bytes, &bar };
+    int rc = lvlm_checksum(&n_corrupt, cp, tell, list, &run, &err);
     lvlm_progress_finish(&bar);
     if (rc == 0)
         rc = print_result(cp, list, n_corrupt, &err);

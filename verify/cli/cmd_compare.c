@@ -142,13 +142,6 @@ static int print_result(const lvlm_compare_result *r, const output *out,
     return lvlm_print_json(json, err);
 }
 
-static uint64_t total_bytes(const lvlm_checkpoint *cp)
-{
-    uint64_t n = 0;
-    for (size_t i = 0; i < cp->n_tensors; i++) n += cp->tensors[i].n_bytes;
-    return n;
-}
-
 static int run(const void *arguments, const lvlm_operands *operands)
 {
     const args *a = arguments;
@@ -164,9 +157,9 @@ static int run(const void *arguments, const lvlm_operands *operands)
         (rc = lvlm_checkpoint_open(&y, operands->at[1], &open, &err)) < 0)
         goto done;
     output out = { .list = a->common.json ? cJSON_CreateArray() : NULL, .all = a->all };
-    lvlm_progress_init(&bar, "comparing", total_bytes(x), a->common.quiet);
+    lvlm_progress_init(&bar, "comparing", a->common.quiet);
     const lvlm_compare_options compare_options = { a->common.json ? add_row : print_row,
-                                                   lvlm_progress_update, &out, &bar };
+                                                   &out, lvlm_progress_bytes, &bar };
     rc = lvlm_compare(&result, x, y, &compare_options, &err);
     lvlm_progress_finish(&bar);
     if (rc == 0)

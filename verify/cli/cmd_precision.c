@@ -59,8 +59,8 @@ static int run(const void *arguments, const lvlm_operands *operands)
     bool failed = false;
     int rc = open_report(&outputs, &html, a, operands, &err);
     if (rc < 0) goto done;
-    lvlm_progress_init(&bar, "computing", 0, a->common.quiet);
-    lvlm_progress_init(&checking, "checking", 0, a->common.quiet);
+    lvlm_progress_init(&bar, "computing", a->common.quiet);
+    lvlm_progress_init(&checking, "checking", a->common.quiet);
     rc = lvlm_precision_run(&result, operands->at[0], a->inputs, &precision_options,
                             &err);
     lvlm_progress_finish(&bar);

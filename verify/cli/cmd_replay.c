@@ -88,8 +88,8 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_error err;
     int rc = open_reports(&r, a, operands, &err);
     if (rc < 0) goto done;
-    lvlm_progress_init(&bar, "replaying", 0, a->common.quiet);
-    lvlm_progress_init(&checking, "checking", 0, a->common.quiet);
+    lvlm_progress_init(&bar, "replaying", a->common.quiet);
+    lvlm_progress_init(&checking, "checking", a->common.quiet);
     rc = lvlm_replay_run(&replay, operands->at[0], operands->at[1], &replay_options,
                          &err);
     lvlm_progress_finish(&bar);

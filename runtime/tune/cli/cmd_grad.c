@@ -223,7 +223,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
         .checking_user = &bar,
     };
     if ((rc = open_output(&outputs, &out, args, operands->at[0], &err)) < 0) goto done;
-    lvlm_progress_init(&bar, "checking", 0, args->common.quiet);
+    lvlm_progress_init(&bar, "checking", args->common.quiet);
     rc = lvlm_model_open(&model, operands->at[0], &chosen, &err);
     lvlm_progress_finish(&bar);
     if (rc == 0 && (rc = backward(&step, model, args->inputs, &err)) == 0)

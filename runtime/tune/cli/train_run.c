@@ -200,7 +200,7 @@ static int evaluate_and_finish(train_run *r, lvlm_error *err)
 static int open_trainer(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
-    lvlm_progress_init(&r->checking, "checking", 0, a->common.quiet);
+    lvlm_progress_init(&r->checking, "checking", a->common.quiet);
     r->options.checking = lvlm_progress_bytes;
     r->options.checking_user = &r->checking;
     r->options.progress = train_tell_stage;

@@ -53,10 +53,12 @@ static void lines_say_how_much_of_what(void **state)
     char text[128];
     lvlm_progress p;
     (void)state;
-    lvlm_progress_init(&p, "converting", 1300000000, true);
+    lvlm_progress_init(&p, "converting", true);
+    p.total = 1.3e9;
     lvlm_progress_text(text, sizeof text, &p, 0.8e9, 4);
     assert_string_equal(text, "converting 0.8 of 1.3 GB  200.0 MB/s  2.5 s left");
-    lvlm_progress_stages(&p, 12, 40);
+    p.total = 40;
+    p.stages = true;
     lvlm_progress_text(text, sizeof text, &p, 12, 120);
     assert_string_equal(text, "converting  stage 12 of 40  5 min left");
     lvlm_progress_finish(&p);

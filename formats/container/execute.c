@@ -1,17 +1,17 @@
 /* execute.c - worker threads that stream tensors from input to output.
  *
- *   next tensor -> [ gather | make ] -> [ change dtype ] -> hash -> write at its offset
+ *   next tensor -> fetch from inputs, or `write` -> sink: [ change dtype ] -> hash ->
+ *                                                         write at its offset
  *
  * Each worker has two buffers of CHUNK bytes; inputs are mapped, and strided ones are
  * gathered in place. Memory does not grow with the model. */
-#include "convert/execute.h"
+#include "formats/container/execute.h"
 
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "convert/make.h"
 #include "formats/base/alloc.h"
 #include "formats/base/workers.h"
 #include "formats/container/numeric.h"
@@ -23,10 +23,52 @@ enum { CHUNK = 256 * 1024 };
 typedef struct work {
     lvlm_plan *plan;
     lvlm_outfile *file;
-    const lvlm_execute_options *options;
+    uint64_t at;
+    const lvlm_run *run;
     size_t *order; /* steps, largest first */
     atomic_ullong done;
 } work;
+
+struct lvlm_sink {
+    work *work;
+    lvlm_step *step;
+    uint64_t at; /* in the file */
+    lvlm_digest digest;
+    unsigned char *converted; /* CHUNK bytes */
+};
+
+/* ---- the sink ------------------------------------------------------------------- */
+
+/* Bytes of the output, hashed and written. They are not in a mapped file: the bytes
+ * hashed must be the bytes written, even if the input is modified meanwhile. */
+static void put_bytes(lvlm_sink *sink, const void *bytes, size_t n_bytes)
+{
+    work *const w = sink->work;
+    lvlm_outfile_write_at(w->file, sink->at, bytes, n_bytes, &sink->digest);
+    sink->at += n_bytes;
+    const uint64_t done = atomic_fetch_add(&w->done, n_bytes) + n_bytes;
+    if (w->run->progress != NULL)
+        w->run->progress(w->run->user, done, w->plan->n_bytes);
+}
+
+void lvlm_sink_put(lvlm_sink *sink, lvlm_dtype from, const void *values, size_t n)
+{
+    lvlm_step *const step = sink->step;
+    const lvlm_dtype to = step->out.dtype;
+    const size_t narrow = lvlm_dtype_bytes(from), wide = lvlm_dtype_bytes(to);
+    const size_t room = CHUNK / wide;
+    const unsigned char *at = values;
+    if (from == to) {
+        put_bytes(sink, values, n * wide);
+        return;
+    }
+    for (size_t some; n > 0; n -= some, at += some * narrow) {
+        some = n < room ? n : room;
+        lvlm_convert_values(sink->converted, to, at, from, some);
+        lvlm_narrowing_count(&step->narrowing, sink->converted, to, at, from, some);
+        put_bytes(sink, sink->converted, some * wide);
+    }
+}
 
 /* ---- one tensor ----------------------------------------------------------------- */
 
@@ -50,16 +92,13 @@ static void join(const lvlm_step *step, uint64_t first, uint64_t count,
 }
 
 /* Output elements [first, first + count) of a step, in the input's dtype. Unchanged
- * data is copied too: the bytes hashed must be the bytes written, even if the mapped
- * input is modified meanwhile. */
+ * data is copied too, see put_bytes. */
 static int fetch(const lvlm_step *step, uint64_t first, uint64_t count, void *buffer,
                  lvlm_error *err)
 {
     lvlm_elements elements;
     bool ok = true;
     const lvlm_tensor *input = step->n_inputs > 0 ? step->inputs[0] : NULL;
-    const size_t element =
-        input != NULL ? lvlm_dtype_bytes(input->dtype) : sizeof(float);
     switch (step->kind) {
     case LVLM_STEP_COPY:
         elements = lvlm_tensor_elements(input);
@@ -74,10 +113,8 @@ static int fetch(const lvlm_step *step, uint64_t first, uint64_t count, void *bu
                                     step->n_inputs);
         break;
     case LVLM_STEP_JOIN: join(step, first, count, buffer); break;
-    case LVLM_STEP_MADE:
-        lvlm_init_values(buffer, first, count, &step->init, &step->out);
-        break;
-    case LVLM_STEP_ZEROS: memset(buffer, 0, (size_t)count * element); break;
+    case LVLM_STEP_ZEROS: memset(buffer, 0, (size_t)count); break;
+    case LVLM_STEP_WRITTEN: assert(!"has no input to fetch"); break;
     }
     FAIL_IF(!ok, err, LVLM_EFORMAT, "tensor '%s': does not have the size of its layout",
             step->out.name);
@@ -86,40 +123,38 @@ static int fetch(const lvlm_step *step, uint64_t first, uint64_t count, void *bu
 
 static lvlm_dtype input_dtype(const lvlm_step *step)
 {
-    if (step->n_inputs > 0) return step->inputs[0]->dtype;
-    return step->kind == LVLM_STEP_MADE ? LVLM_F32 : step->out.dtype;
+    return step->n_inputs > 0 ? step->inputs[0]->dtype : step->out.dtype;
 }
 
-static int stream_step(work *w, lvlm_step *step, unsigned char *buffer,
-                       unsigned char *converted, lvlm_error *err)
+/* Everything that is made of inputs. */
+static int stream_inputs(lvlm_sink *sink, unsigned char *buffer, lvlm_error *err)
 {
-    const lvlm_dtype from = input_dtype(step), to = step->out.dtype;
+    const lvlm_step *const step = sink->step;
+    const lvlm_dtype from = input_dtype(step);
     const uint64_t numel = lvlm_tensor_numel(&step->out);
-    const uint64_t start = w->options->at + step->out.offset;
-    const size_t narrow = lvlm_dtype_bytes(from), wide = lvlm_dtype_bytes(to);
-    const uint64_t per_chunk = CHUNK / (narrow > wide ? narrow : wide);
-    lvlm_digest digest = LVLM_DIGEST_INIT;
-    int rc = lvlm_digest_start(&digest, err);
-
-    for (uint64_t at = 0; at < numel && rc == 0; at += per_chunk) {
+    const uint64_t per_chunk = CHUNK / lvlm_dtype_bytes(from);
+    for (uint64_t at = 0; at < numel; at += per_chunk) {
         const uint64_t count = numel - at < per_chunk ? numel - at : per_chunk;
-        const size_t n_bytes = (size_t)count * lvlm_dtype_bytes(to);
-        const void *bytes = buffer;
-        if ((rc = fetch(step, at, count, buffer, err)) < 0) break;
-        if (from != to) {
-            lvlm_convert_values(converted, to, buffer, from, (size_t)count);
-            lvlm_narrowing_count(&step->narrowing, converted, to, buffer, from,
-                                 (size_t)count);
-            bytes = converted;
-        }
-        lvlm_outfile_write_at(w->file, start + at * lvlm_dtype_bytes(to), bytes,
-                              n_bytes, &digest);
-        if ((rc = lvlm_outfile_check(w->file, err)) < 0) break;
-        const uint64_t done = atomic_fetch_add(&w->done, n_bytes) + n_bytes;
-        if (w->options->progress != NULL) w->options->progress(w->options->user, done);
+        TRY(fetch(step, at, count, buffer, err));
+        lvlm_sink_put(sink, from, buffer, (size_t)count);
+        TRY(lvlm_outfile_check(sink->work->file, err));
     }
-    if (rc == 0) rc = lvlm_digest_finish(&digest, step->digest, err);
-    lvlm_digest_free(&digest);
+    return 0;
+}
+
+static int stream_step(work *w, lvlm_step *step, unsigned char *buffers,
+                       lvlm_error *err)
+{
+    const uint64_t start = w->at + step->out.offset;
+    lvlm_sink sink = { w, step, start, LVLM_DIGEST_INIT, buffers + CHUNK };
+    int rc = lvlm_digest_start(&sink.digest, err);
+    if (rc == 0)
+        rc = step->kind == LVLM_STEP_WRITTEN ? step->write(step->user, step, &sink, err)
+                                             : stream_inputs(&sink, buffers, err);
+    assert(rc < 0 || sink.at == start + step->out.n_bytes);
+    if (rc == 0) rc = lvlm_outfile_check(w->file, err);
+    if (rc == 0) rc = lvlm_digest_finish(&sink.digest, step->digest, err);
+    lvlm_digest_free(&sink.digest);
     return rc;
 }
 
@@ -151,7 +186,7 @@ static int run_step(void *user, size_t i, lvlm_error *err)
     lvlm_step *const step = &w->plan->steps[w->order[i]];
     unsigned char *const buffers = lvlm_malloc(2 * CHUNK);
     if (buffers == NULL) return lvlm_fail_memory(err);
-    int rc = stream_step(w, step, buffers, buffers + CHUNK, err);
+    int rc = stream_step(w, step, buffers, err);
     if (rc == 0) rc = check_inputs(step, err);
     lvlm_free(buffers);
     return rc;
@@ -166,16 +201,15 @@ static int larger_first(const void *a, const void *b, void *user)
     return i < j ? -1 : i > j;
 }
 
-int lvlm_execute(lvlm_plan *plan, lvlm_outfile *file,
-                 const lvlm_execute_options *options, lvlm_error *err)
+int lvlm_execute(lvlm_plan *plan, lvlm_outfile *file, uint64_t at, const lvlm_run *run,
+                 lvlm_error *err)
 {
-    work w = { .plan = plan, .file = file, .options = options };
+    work w = { .plan = plan, .file = file, .at = at, .run = run };
     w.order = lvlm_malloc((plan->n_steps + 1) * sizeof *w.order);
     if (w.order == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < plan->n_steps; i++) w.order[i] = i;
     qsort_r(w.order, plan->n_steps, sizeof *w.order, larger_first, plan->steps);
-    const int rc =
-        lvlm_workers_each(options->threads, plan->n_steps, run_step, &w, err);
+    const int rc = lvlm_workers_each(run->threads, plan->n_steps, run_step, &w, err);
     lvlm_free(w.order);
     return rc;
 }

@@ -2,8 +2,8 @@
  *
  * A plan needs only headers and can be printed before any data is read; execute.h
  * executes it. Both directions of conversion are plans; they differ in the steps. */
-#ifndef LVLM_CONVERT_PLAN_H
-#define LVLM_CONVERT_PLAN_H
+#ifndef LVLM_FORMATS_CONTAINER_PLAN_H
+#define LVLM_FORMATS_CONTAINER_PLAN_H
 
 #include "formats/base/arena.h"
 #include "formats/base/digest.h"
@@ -18,29 +18,36 @@ typedef enum lvlm_step_kind {
     LVLM_STEP_GATHER,  /* a native tensor from a source tensor: inputs[0] */
     LVLM_STEP_SCATTER, /* a source tensor from its native parts: all inputs */
     LVLM_STEP_JOIN,    /* U8: the concatenated bytes of all inputs */
-    LVLM_STEP_MADE,    /* values from lvlm_init */
+    LVLM_STEP_WRITTEN, /* values that `write` puts */
     LVLM_STEP_ZEROS,   /* padding */
 } lvlm_step_kind;
 
-/* How --init-missing makes a tensor. */
-typedef struct lvlm_init {
-    enum { LVLM_INIT_NONE, LVLM_INIT_ZEROS, LVLM_INIT_NORMAL, LVLM_INIT_XAVIER } kind;
-    double std; /* NORMAL */
-    uint64_t seed;
-} lvlm_init;
+typedef struct lvlm_step lvlm_step;
+/* Destination of the values of one step. */
+typedef struct lvlm_sink lvlm_sink;
 
-typedef struct lvlm_step {
+/* Append values, converted to the type of the step's tensor. Errors are returned by
+ * lvlm_execute. */
+void lvlm_sink_put(lvlm_sink *sink, lvlm_dtype dtype, const void *values, size_t n);
+
+/* Put all values of step->out, in order, with lvlm_sink_put. Called from any thread. */
+typedef int (*lvlm_write)(void *user, const lvlm_step *step, lvlm_sink *sink,
+                          lvlm_error *err);
+
+struct lvlm_step {
     lvlm_tensor out; /* name, dtype, shape, n_bytes; offset in the output file */
     lvlm_step_kind kind;
-    const lvlm_tensor *const *inputs; /* borrowed; converted to out's dtype */
-    const lvlm_elements *parts;       /* SCATTER: inputs as arrays */
+    /* borrowed; converted to out's type. WRITTEN: for `write`, and checked */
+    const lvlm_tensor *const *inputs;
+    const lvlm_elements *parts; /* SCATTER: inputs as arrays */
     size_t n_inputs;
     lvlm_transform transform;  /* GATHER, SCATTER */
-    lvlm_init init;            /* MADE */
+    lvlm_write write;          /* WRITTEN */
+    void *user;                /* of `write` */
     const char *const *expect; /* digests that the inputs must have, or NULL */
     lvlm_narrowing narrowing;  /* effect of out's type on values: set by execution */
     lvlm_hex_digest digest;    /* of the bytes written: set by execution */
-} lvlm_step;
+};
 
 typedef struct lvlm_plan {
     lvlm_step *steps; /* in order of offset, without holes */

@@ -1,5 +1,5 @@
 /* plan.c - appends steps. */
-#include "convert/plan.h"
+#include "formats/container/plan.h"
 
 #include "formats/base/size.h"
 
