@@ -129,7 +129,7 @@ const lvlm_engine *lvlm_model_engine(const lvlm_model *model, void **pipeline)
 /* A difference that came, went and came back has several rows of one name. */
 static bool listed_before(const lvlm_difference *rows, const lvlm_difference *row)
 {
-    while (strcmp(rows->name, row->name) != 0) rows++;
+    while (rows->behaviour != row->behaviour) rows++;
     return rows < row;
 }
 
@@ -138,9 +138,9 @@ const lvlm_difference *lvlm_model_difference(const lvlm_model *model,
 {
     const lvlm_family *const family = model->manifest->family;
     const lvlm_difference *row = previous != NULL ? previous + 1 : family->differences;
-    for (; row->name != NULL; row++)
+    for (; row->behaviour != LVLM_AS_TRAINED; row++)
         if (!listed_before(family->differences, row) &&
-            lvlm_reference_applies(family, row->name, model->reference))
+            lvlm_reference_applies(family, row->behaviour, model->reference))
             return row;
     return NULL;
 }

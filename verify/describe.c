@@ -12,14 +12,15 @@ static int list_differences(const lvlm_difference ***out, size_t *n, lvlm_replay
                             lvlm_error *err)
 {
     size_t most = 0;
-    while (family->differences[most].name != NULL) most++;
+    while (family->differences[most].behaviour != LVLM_AS_TRAINED) most++;
     *out = lvlm_arena_alloc(&r->arena, most + 1, sizeof **out);
     if (*out == NULL) return lvlm_fail_memory(err);
-    for (const lvlm_difference *d = family->differences; d->name != NULL; d++) {
+    for (const lvlm_difference *d = family->differences;
+         d->behaviour != LVLM_AS_TRAINED; d++) {
         bool listed = false;
-        for (size_t i = 0; i < *n; i++) listed |= strcmp((*out)[i]->name, d->name) == 0;
-        if (!listed && lvlm_reference_applies(family, d->name, a) !=
-                           lvlm_reference_applies(family, d->name, b))
+        for (size_t i = 0; i < *n; i++) listed |= (*out)[i]->behaviour == d->behaviour;
+        if (!listed && lvlm_reference_applies(family, d->behaviour, a) !=
+                           lvlm_reference_applies(family, d->behaviour, b))
             (*out)[(*n)++] = d;
     }
     return 0;

@@ -118,18 +118,18 @@ static void print_ledger(const lvlm_printer *p, const lvlm_ledger *ledger)
 static void print_differences(const lvlm_family *family)
 {
     const lvlm_difference *d = family->differences;
-    if (d->name == NULL) return;
+    if (d->behaviour == LVLM_AS_TRAINED) return;
     printf(
         "where transformers computes something else than was trained (--reference):\n");
-    for (; d->name != NULL; d++) {
+    for (; d->behaviour != LVLM_AS_TRAINED; d++) {
         lvlm_strbuf line = LVLM_STRBUF_INIT(MAX_SECTION);
-        lvlm_strbuf_printf(&line, "%s, seen at %s,", d->name, d->stage);
+        lvlm_strbuf_printf(&line, "%s, seen at %s,", lvlm_difference_name(d), d->stage);
         if (d->since == NULL && d->until == NULL)
             lvlm_strbuf_puts(&line, " in all versions");
         if (d->since != NULL) lvlm_strbuf_printf(&line, " from %s", d->since);
         if (d->until != NULL) lvlm_strbuf_printf(&line, " before %s", d->until);
         lvlm_strbuf_printf(&line, ": %s", d->what);
-        lvlm_print_folded("  - ", 4, line.text != NULL ? line.text : d->name);
+        lvlm_print_folded("  - ", 4, line.text != NULL ? line.text : d->what);
         lvlm_strbuf_free(&line);
     }
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/base/json.h"
 #include "formats/base/options.h"
 #include "formats/native/native.h"
 
@@ -16,13 +17,29 @@ enum { MAX_NEAREST = 20 };
  * of a second, enough for every name of every released model. */
 #define MAX_NEAREST_WORK ((size_t)1 << 28)
 
+/* Is it of a block that a rule with "{i}" is about? */
+static bool matches_block(const lvlm_unused_rule *rule, const char *canonical,
+                          const cJSON *config)
+{
+    uint64_t from;
+    const size_t prefix = (size_t)(strstr(rule->glob, "{i}") - rule->glob);
+    if (strncmp(canonical, rule->glob, prefix) != 0 ||
+        !lvlm_json_u64(&from, lvlm_json_path(config, rule->from)))
+        return false;
+    const char *const number = canonical + prefix;
+    const size_t digits = strspn(number, "0123456789");
+    return digits > 0 && digits < 10 && strtoull(number, NULL, 10) >= from &&
+           fnmatch(rule->glob + prefix + strlen("{i}"), number + digits, 0) == 0;
+}
+
 /* Rules match names below a root of the family, except those that begin with '*'. */
 static const lvlm_unused_rule *
-find_rule(const lvlm_family *family, const manifest_name *name, const char *canonical)
+find_rule(const lvlm_manifest *m, const manifest_name *name, const char *canonical)
 {
-    for (const lvlm_unused_rule *rule = family->unused; rule->name != NULL; rule++)
+    for (const lvlm_unused_rule *rule = m->family->unused; rule->name != NULL; rule++)
         if ((name->known || rule->glob[0] == '*') &&
-            fnmatch(rule->glob, canonical, 0) == 0)
+            (rule->from != NULL ? matches_block(rule, canonical, m->config)
+                                : fnmatch(rule->glob, canonical, 0) == 0))
             return rule;
     return NULL;
 }
@@ -63,7 +80,7 @@ static void classify(manifest_builder *b, lvlm_extra *extra, const manifest_name
     if (manifest_is_native(b->m) &&
         strncmp(name->canonical, LVLM_NATIVE_UNUSED, skip) == 0)
         extra->canonical += skip;
-    extra->rule = find_rule(b->m->family, name, extra->canonical);
+    extra->rule = find_rule(b->m, name, extra->canonical);
     if (name->known && (first->used || (first != name && extra->rule != NULL))) {
         extra->kind = LVLM_EXTRA_DUPLICATE;
         extra->other = first->tensor->name;

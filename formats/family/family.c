@@ -158,15 +158,38 @@ int lvlm_reference_check(const char *reference, lvlm_error *err)
                      reference);
 }
 
-bool lvlm_reference_applies(const lvlm_family *family, const char *difference,
+static const char *const behaviours[LVLM_N_BEHAVIOURS] = {
+    [LVLM_PADDING_SEEN] = "padding_seen",
+    [LVLM_SUFFIX_SEEN_UNLABELLED] = "suffix_seen_unlabelled",
+    [LVLM_CAUSAL_UNTYPED] = "causal_untyped",
+    [LVLM_FINAL_SOFTCAP] = "final_softcap",
+    [LVLM_SLIDING_WINDOW_PREFIX] = "sliding_window_prefix",
+    [LVLM_SLIDING_WINDOW] = "sliding_window",
+    [LVLM_STORED_HEAD_IGNORED] = "stored_head_ignored",
+    [LVLM_VIDEO_POSITIONS_COLLAPSED] = "video_positions_collapsed",
+    [LVLM_VIDEO_OVERLAPS_TEXT] = "video_overlaps_text",
+    [LVLM_IMAGE_TIME_SCALED] = "image_time_scaled",
+    [LVLM_VIDEO_SECONDS_TRUNCATED] = "video_seconds_truncated",
+    [LVLM_TAPS_LAST] = "taps_last",
+    [LVLM_TAPS_LEAVING] = "taps_leaving",
+    [LVLM_UNSEEING_ROWS_ATTEND] = "unseeing_rows_attend",
+};
+
+const char *lvlm_difference_name(const lvlm_difference *difference)
+{
+    return behaviours[difference->behaviour];
+}
+
+bool lvlm_reference_applies(const lvlm_family *family, lvlm_behaviour behaviour,
                             const char *reference)
 {
     version at;
     if (strncmp(reference, TRANSFORMERS, strlen(TRANSFORMERS)) != 0 ||
         !parse_version(&at, reference + strlen(TRANSFORMERS)))
         return false;
-    for (const lvlm_difference *d = family->differences; d->name != NULL; d++)
-        if (strcmp(d->name, difference) == 0 &&
+    for (const lvlm_difference *d = family->differences;
+         d->behaviour != LVLM_AS_TRAINED; d++)
+        if (d->behaviour == behaviour &&
             (d->since == NULL || compare_versions(&at, d->since) >= 0) &&
             (d->until == NULL || compare_versions(&at, d->until) < 0))
             return true;

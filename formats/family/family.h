@@ -105,6 +105,8 @@ typedef struct lvlm_unused_rule {
     const char *name;
     const char *glob; /* matches native root + remainder of the name: "vision.head.*" */
     const char *why;
+    /* with "{i}" in the glob: path of a number; only blocks from there on match */
+    const char *from;
 } lvlm_unused_rule;
 
 /* ---- configuration -------------------------------------------------------------- */
@@ -119,6 +121,8 @@ typedef enum lvlm_setting_kind {
     LVLM_SETTING_MAYBE_NUMBER, /* the same, or null, which is a value: "none" */
     LVLM_SETTING_BOOL,
     LVLM_SETTING_WORD,     /* text, translated by `words` */
+    LVLM_SETTING_WORDS,    /* list of such */
+    LVLM_SETTING_SIGNED,   /* whole number of any sign, or a list of such */
     LVLM_SETTING_LIST,     /* of whole numbers >= 0, or of such lists */
     LVLM_SETTING_CONSTANT, /* not read: the fallback is the value */
 } lvlm_setting_kind;
@@ -167,10 +171,29 @@ typedef struct lvlm_projection {
 
 /* ---- behaviours that differ between references ---------------------------------- */
 
-/* A place where some versions of transformers do not compute what was trained. Active
- * for versions since <= v < until. */
+/* What some versions of transformers compute differently from what was trained. */
+typedef enum lvlm_behaviour {
+    LVLM_AS_TRAINED, /* ends a list of differences */
+    LVLM_PADDING_SEEN,
+    LVLM_SUFFIX_SEEN_UNLABELLED,
+    LVLM_CAUSAL_UNTYPED,
+    LVLM_FINAL_SOFTCAP,
+    LVLM_SLIDING_WINDOW_PREFIX,
+    LVLM_SLIDING_WINDOW,
+    LVLM_STORED_HEAD_IGNORED,
+    LVLM_VIDEO_POSITIONS_COLLAPSED,
+    LVLM_VIDEO_OVERLAPS_TEXT,
+    LVLM_IMAGE_TIME_SCALED,
+    LVLM_VIDEO_SECONDS_TRUNCATED,
+    LVLM_TAPS_LAST,
+    LVLM_TAPS_LEAVING,
+    LVLM_UNSEEING_ROWS_ATTEND,
+    LVLM_N_BEHAVIOURS,
+} lvlm_behaviour;
+
+/* Versions that behave so: since <= v < until. */
 typedef struct lvlm_difference {
-    const char *name;  /* "final_softcap" */
+    lvlm_behaviour behaviour;
     const char *since; /* "4.42"; NULL: from the first */
     const char *until; /* first version without it; NULL: still there */
     const char *stage; /* first stage that shows it */
@@ -252,15 +275,19 @@ typedef struct lvlm_family {
     /* in order, ends with settings NULL; of settings with one name the last counts, in
      * the first one's place */
     const lvlm_setting_table *settings;
-    /* Computes settings that follow from others ("vision.grid"), or refuses them. May
-     * be NULL. */
-    int (*derive)(cJSON *config, lvlm_error *err);
+    /* Computes settings that follow from others ("vision.grid") or from several keys of
+     * config.json, or refuses them. May be NULL. */
+    int (*derive)(cJSON *config, const cJSON *hf_config, lvlm_error *err);
     const lvlm_row_count *row_counts;   /* ends with setting NULL */
     const lvlm_root *roots;             /* in order of use; ends with native NULL */
     const lvlm_unused_rule *unused;     /* ends with name NULL */
     const lvlm_projection *projections; /* ends with role NULL */
-    const lvlm_difference *differences; /* ends with name NULL */
+    const lvlm_difference *differences; /* ends with LVLM_AS_TRAINED */
     const lvlm_stage_rule *stage_rules; /* ends with stages NULL; NULL: none */
+    /* words of the runtime: how images are prepared (prepare/image/vision_settings.c),
+     * how a prompt is written (prepare/prompt/prompt_style.c), which tokens of it are
+     * learnt (tune/data/labels.c); NULL: it cannot do that for this family */
+    const char *processor, *prompts, *labels;
     uint32_t max_positions; /* if config.json has no max_position_embeddings */
     /* without tie_word_embeddings in config.json the head is a matrix of its own */
     bool untied_unless_said;
@@ -318,9 +345,11 @@ typedef struct lvlm_ties {
 lvlm_ties lvlm_family_ties(const lvlm_family *family, const cJSON *hf_config);
 #define LVLM_TIE_KEY "tie_word_embeddings"
 
-/* Does `difference` apply to `reference` ("trained", "transformers-5.23.0")? Never to
+/* "final_softcap" */
+const char *lvlm_difference_name(const lvlm_difference *difference);
+/* Does `reference` ("trained", "transformers-5.23.0") behave so for this family? Never
  * "trained". The reference has passed lvlm_reference_check. */
-bool lvlm_reference_applies(const lvlm_family *family, const char *difference,
+bool lvlm_reference_applies(const lvlm_family *family, lvlm_behaviour behaviour,
                             const char *reference);
 /* LVLM_EUSAGE unless `reference` is "trained" or "transformers-X.Y[.Z]". */
 LVLM_MUST_CHECK int lvlm_reference_check(const char *reference, lvlm_error *err);

@@ -8,6 +8,7 @@
 #include "formats/family/family.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -92,6 +93,36 @@ static int accept_word(cJSON **out, const lvlm_setting *setting, const char *pat
     return refuse(setting, path, item, known, err);
 }
 
+static int accept_words(cJSON **out, const lvlm_setting *setting, const char *path,
+                        const cJSON *list, lvlm_error *err)
+{
+    const cJSON *item;
+    int rc = 0;
+    if (!cJSON_IsArray(list))
+        return refuse(setting, path, list, "a list of words", err);
+    if ((*out = cJSON_CreateArray()) == NULL) return lvlm_fail_memory(err);
+    LVLM_JSON_ITEMS (item, list) {
+        cJSON *word = NULL;
+        if (rc == 0) rc = accept_word(&word, setting, path, item, err);
+        if (word != NULL) cJSON_AddItemToArray(*out, word);
+    }
+    if (rc < 0) lvlm_json_free(*out);
+    return rc;
+}
+
+/* A whole number that doubles hold, or a list of such. */
+static bool is_signed(const cJSON *item)
+{
+    const cJSON *element;
+    double number;
+    if (lvlm_json_double(&number, item))
+        return number == floor(number) && fabs(number) <= 0x1p53;
+    if (!cJSON_IsArray(item) || lvlm_json_count(item) == 0) return false;
+    LVLM_JSON_ITEMS (element, item)
+        if (cJSON_IsArray(element) || !is_signed(element)) return false;
+    return true;
+}
+
 /* A validated copy of a value from config.json. */
 static int accept(cJSON **out, const lvlm_setting *setting, const char *path,
                   const cJSON *item, lvlm_error *err)
@@ -126,6 +157,11 @@ static int accept(cJSON **out, const lvlm_setting *setting, const char *path,
             return refuse(setting, path, item, "true or false", err);
         break;
     case LVLM_SETTING_WORD: return accept_word(out, setting, path, item, err);
+    case LVLM_SETTING_WORDS: return accept_words(out, setting, path, item, err);
+    case LVLM_SETTING_SIGNED:
+        if (!is_signed(item))
+            return refuse(setting, path, item, "a whole number or a list of such", err);
+        break;
     case LVLM_SETTING_LIST:
         if (!is_list(item))
             return refuse(setting, path, item, "a list of whole numbers", err);
@@ -239,7 +275,7 @@ int lvlm_family_config(cJSON **out, const lvlm_family *family, const cJSON *hf_c
     const lvlm_setting *s;
     while (rc == 0 && (s = lvlm_setting_next(&walk)) != NULL)
         rc = add_setting(config, s, hf_config, err);
-    if (rc == 0 && family->derive != NULL) rc = family->derive(config, err);
+    if (rc == 0 && family->derive != NULL) rc = family->derive(config, hf_config, err);
     if (rc < 0) {
         lvlm_json_free(config);
         return rc;

@@ -231,8 +231,9 @@ static int check_rope(const cJSON *config, lvlm_error *err)
     return 0;
 }
 
-static int derive(cJSON *config, lvlm_error *err)
+static int derive(cJSON *config, const cJSON *hf_config, lvlm_error *err)
 {
+    (void)hf_config;
     TRY(config_add_grid(config, err));
     const uint64_t grid = config_count(config, "vision.grid");
     const uint64_t n_taps = lvlm_json_count(lvlm_json_path(config, "vision.taps"));
@@ -305,16 +306,16 @@ static const lvlm_projection projections[] = {
 /* ---- where transformers differs ------------------------------------------------- */
 
 static const lvlm_difference differences[] = {
-    { "taps_last", "4.55", "4.56", "vision.out",
+    { LVLM_TAPS_LAST, "4.55", "4.56", "vision.out",
       "all intermediate vision states are the last local one; the model was trained "
       "with the states entering the listed blocks" },
-    { "taps_leaving", "4.56", NULL, "vision.out",
+    { LVLM_TAPS_LEAVING, "4.56", NULL, "vision.out",
       "intermediate vision states are those leaving the listed blocks, one block late; "
       "the model was trained with the states entering them" },
-    { "unseeing_rows_attend", NULL, NULL, "text.blocks.3",
+    { LVLM_UNSEEING_ROWS_ATTEND, NULL, NULL, "text.blocks.3",
       "text rows to which no image is visible attend to every tile without a mask; the "
       "model was trained to pass such rows through cross-attention layers unchanged" },
-    { NULL },
+    { LVLM_AS_TRAINED },
 };
 
 /* ---- stages of training --------------------------------------------------------- */
@@ -338,5 +339,8 @@ const lvlm_family lvlm_family_mllama = {
     .projections = projections,
     .differences = differences,
     .stage_rules = stage_rules,
+    .processor = "tiles",
+    .prompts = "llama3",
+    .labels = "segments",
     .max_positions = 131072,
 };

@@ -46,6 +46,8 @@ LVLM_BEGIN_DECLS
 #define MAYBE       LVLM_SETTING_MAYBE_NUMBER
 #define BOOL        LVLM_SETTING_BOOL
 #define WORD        LVLM_SETTING_WORD
+#define WORDS       LVLM_SETTING_WORDS
+#define SIGNED      LVLM_SETTING_SIGNED
 #define LIST        LVLM_SETTING_LIST
 #define CONSTANT    LVLM_SETTING_CONSTANT
 
@@ -57,7 +59,7 @@ LVLM_BEGIN_DECLS
 /* Before 5.0 a head was tied before its values were loaded; since 5.0 a head with other
  * values is kept. */
 #define STORED_HEAD_IGNORED                                                                \
-    { "stored_head_ignored", NULL, "5.0", "logits",                                        \
+    { LVLM_STORED_HEAD_IGNORED, NULL, "5.0", "logits",                                        \
       "a stored head is ignored if tie_word_embeddings is true, and the embedding used " \
       "instead; the model was trained with its head" }
 // clang-format on

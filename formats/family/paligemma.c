@@ -86,8 +86,9 @@ static const lvlm_setting_table settings2[] = {
 };
 
 /* Derived settings, and conditions between settings. */
-static int derive(cJSON *config, lvlm_error *err)
+static int derive(cJSON *config, const cJSON *hf_config, lvlm_error *err)
 {
+    (void)hf_config;
     TRY(config_add_grid(config, err));
     TRY(config_set(config, "vision.out", config_count(config, "vision.hidden"), err));
     TRY(config_add_quotient(config, "vision.head_dim", "vision.hidden", "vision.heads",
@@ -145,36 +146,36 @@ static const lvlm_projection projections[] = {
 
 // clang-format off
 #define MASK_DIFFERENCES                                                                          \
-    { "padding_seen", NULL, "4.49", "text.blocks.0",                                              \
+    { LVLM_PADDING_SEEN, NULL, "4.49", "text.blocks.0",                                              \
       "in a batch with labels every token attends to padding too, as if it were prefix; the "     \
       "model was trained without" },                                                              \
-    { "suffix_seen_unlabelled", NULL, "5.0", "text.blocks.0",                                     \
+    { LVLM_SUFFIX_SEEN_UNLABELLED, NULL, "5.0", "text.blocks.0",                                     \
       "in a batch without labels every token attends to the whole suffix; the model was trained " \
       "with a causal mask there" },                                                               \
-    { "causal_untyped", "5.9", NULL, "text.blocks.0",                                             \
+    { LVLM_CAUSAL_UNTYPED, "5.9", NULL, "text.blocks.0",                                             \
       "in a batch without token_type_ids the mask is causal everywhere; the model was trained "   \
       "to attend to the whole prefix" }
 // clang-format on
 
 static const lvlm_difference gemma_differences[] = { MASK_DIFFERENCES,
                                                      STORED_HEAD_IGNORED,
-                                                     { NULL } };
+                                                     { LVLM_AS_TRAINED } };
 
 #define FINAL_SOFTCAP                                                                  \
     "logits pass cap * tanh(logits / cap); PaliGemma 2 was trained without it"
 
 static const lvlm_difference gemma2_differences[] = {
     MASK_DIFFERENCES,
-    { "final_softcap", NULL, "4.52", "logits", FINAL_SOFTCAP },
-    { "final_softcap", "5.23", NULL, "logits", FINAL_SOFTCAP },
-    { "sliding_window_prefix", NULL, "4.53", "text.blocks.0",
+    { LVLM_FINAL_SOFTCAP, NULL, "4.52", "logits", FINAL_SOFTCAP },
+    { LVLM_FINAL_SOFTCAP, "5.23", NULL, "logits", FINAL_SOFTCAP },
+    { LVLM_SLIDING_WINDOW_PREFIX, NULL, "4.53", "text.blocks.0",
       "in even blocks every token attends only to the last sliding_window keys, image "
       "and prefix tokens too; PaliGemma 2 was trained to attend to all keys" },
-    { "sliding_window", "5.0", NULL, "text.blocks.0",
+    { LVLM_SLIDING_WINDOW, "5.0", NULL, "text.blocks.0",
       "in even blocks the suffix attends only to the last sliding_window keys; "
       "PaliGemma 2 was trained to attend to all keys" },
     STORED_HEAD_IGNORED,
-    { NULL },
+    { LVLM_AS_TRAINED },
 };
 
 const lvlm_family lvlm_family_paligemma = {
@@ -189,6 +190,9 @@ const lvlm_family lvlm_family_paligemma = {
     .projections = projections,
     .differences = gemma_differences,
     .npz = &lvlm_npz_paligemma,
+    .processor = "siglip",
+    .prompts = "paligemma",
+    .labels = "suffix",
     .max_positions = 8192,
 };
 
@@ -204,5 +208,8 @@ const lvlm_family lvlm_family_paligemma2 = {
     .projections = projections,
     .differences = gemma2_differences,
     .npz = &lvlm_npz_paligemma2,
+    .processor = "siglip",
+    .prompts = "paligemma",
+    .labels = "suffix",
     .max_positions = 8192,
 };

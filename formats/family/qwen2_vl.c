@@ -228,8 +228,9 @@ static int check_mrope(const cJSON *config, lvlm_error *err)
     return 0;
 }
 
-static int derive(cJSON *config, lvlm_error *err)
+static int derive(cJSON *config, const cJSON *hf_config, lvlm_error *err)
 {
+    (void)hf_config;
     if (lvlm_json_path(config, "vision.mlp_ratio") != NULL)
         TRY(config_add_vision_mlp(config, err));
     TRY(config_add_quotient(config, "vision.head_dim", "vision.hidden", "vision.heads",
@@ -251,9 +252,9 @@ static int derive(cJSON *config, lvlm_error *err)
 }
 
 /* Windows are counted in merged patches. */
-static int derive_windows(cJSON *config, lvlm_error *err)
+static int derive_windows(cJSON *config, const cJSON *hf_config, lvlm_error *err)
 {
-    TRY(derive(config, err));
+    TRY(derive(config, hf_config, err));
     uint64_t unit;
     TRY(config_product(&unit, config_count(config, "vision.patch"),
                        config_count(config, "vision.merge"), 0,
@@ -304,32 +305,32 @@ static const lvlm_projection projections[] = {
 
 // clang-format off
 #define COLLAPSED                                                                         \
-    { "video_positions_collapsed", "5.3", "5.6", "text.blocks.0",                         \
+    { LVLM_VIDEO_POSITIONS_COLLAPSED, "5.3", "5.6", "text.blocks.0",                         \
       "all frames of a video get the same time, and its rows repeat once per frame; the " \
       "model was trained with a time for each" }
 #define OVERLAPS                                                                          \
-    { "video_overlaps_text", "5.3", NULL, "text.blocks.0",                                \
+    { LVLM_VIDEO_OVERLAPS_TEXT, "5.3", NULL, "text.blocks.0",                                \
       "text after a video starts max(height, width) after the video's start, inside the " \
       "times of a long one; the model was trained to start after every position of the "  \
       "video" }
 // clang-format on
 
 static const lvlm_difference qwen2_differences[] = {
-    COLLAPSED, OVERLAPS, STORED_HEAD_IGNORED, { NULL }
+    COLLAPSED, OVERLAPS, STORED_HEAD_IGNORED, { LVLM_AS_TRAINED }
 };
 
 static const lvlm_difference qwen2_5_differences[] = {
-    { "image_time_scaled", "5.3", "5.5.4", "text.blocks.0",
+    { LVLM_IMAGE_TIME_SCALED, "5.3", "5.5.4", "text.blocks.0",
       "the time of an image is its start times tokens_per_second; the model was "
       "trained with its start" },
     COLLAPSED,
     OVERLAPS,
-    { "video_seconds_truncated", "4.52", "5.18", "text.blocks.0",
+    { LVLM_VIDEO_SECONDS_TRUNCATED, "4.52", "5.18", "text.blocks.0",
       "second_per_grid_ts is truncated to whole seconds before it scales the times of "
       "a video, so that the frames of a fast one share one time; the model was trained "
       "with the product rounded down" },
     STORED_HEAD_IGNORED,
-    { NULL },
+    { LVLM_AS_TRAINED },
 };
 
 const lvlm_family lvlm_family_qwen2_vl = {
@@ -344,6 +345,9 @@ const lvlm_family lvlm_family_qwen2_vl = {
     .unused = unused,
     .projections = projections,
     .differences = qwen2_differences,
+    .processor = "qwen2",
+    .prompts = "chatml",
+    .labels = "answers",
     .max_positions = 32768,
 };
 
@@ -359,5 +363,8 @@ const lvlm_family lvlm_family_qwen2_5_vl = {
     .unused = unused,
     .projections = projections,
     .differences = qwen2_5_differences,
+    .processor = "qwen2",
+    .prompts = "chatml",
+    .labels = "answers",
     .max_positions = 32768,
 };

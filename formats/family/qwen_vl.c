@@ -225,8 +225,9 @@ static int check_text(const cJSON *config, lvlm_error *err)
 }
 
 /* intermediate_size counts gate and up together; the tower's MLP width is truncated. */
-static int derive(cJSON *config, lvlm_error *err)
+static int derive(cJSON *config, const cJSON *hf_config, lvlm_error *err)
 {
+    (void)hf_config;
     TRY(config_add_vision_mlp(config, err));
     TRY(config_add_quotient(config, "vision.head_dim", "vision.hidden", "vision.heads",
                             err));
@@ -284,7 +285,7 @@ static const lvlm_projection projections[] = {
     { NULL },
 };
 
-static const lvlm_difference differences[] = { { NULL } };
+static const lvlm_difference differences[] = { { LVLM_AS_TRAINED } };
 
 /* ---- stages of training --------------------------------------------------------- */
 
@@ -314,5 +315,8 @@ const lvlm_family lvlm_family_qwen_vl = {
     .differences = differences,
     .stage_rules = stage_rules,
     .blind_gradients = true,
+    .processor = "openclip",
+    .prompts = "qwen",
+    .labels = "turns",
     .max_positions = 8192,
 };

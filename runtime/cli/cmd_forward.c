@@ -144,7 +144,7 @@ static void add_differences(cJSON *to, const lvlm_model *model)
     cJSON *const names = cJSON_AddArrayToObject(to, "differences");
     const lvlm_difference *d = NULL;
     while ((d = lvlm_model_difference(model, d)) != NULL)
-        cJSON_AddItemToArray(names, cJSON_CreateString(d->name));
+        cJSON_AddItemToArray(names, cJSON_CreateString(lvlm_difference_name(d)));
 }
 
 /* `bad`: what lvlm_check_all_finite found. */

@@ -107,26 +107,28 @@ static void read_differences(decoder_config *c, const lvlm_family *family,
 {
     lvlm_position_rules *const p = &c->rope.positions;
     c->window_cuts_prefix =
-        lvlm_reference_applies(family, "sliding_window_prefix", reference);
+        lvlm_reference_applies(family, LVLM_SLIDING_WINDOW_PREFIX, reference);
     if (!c->window_cuts_prefix &&
-        !lvlm_reference_applies(family, "sliding_window", reference))
+        !lvlm_reference_applies(family, LVLM_SLIDING_WINDOW, reference))
         c->sliding_window = 0;
     c->prefix = (lvlm_prefix_rules){
         .unlabelled_is_prefix =
-            lvlm_reference_applies(family, "suffix_seen_unlabelled", reference),
+            lvlm_reference_applies(family, LVLM_SUFFIX_SEEN_UNLABELLED, reference),
         .untyped_is_suffix =
-            lvlm_reference_applies(family, "causal_untyped", reference),
-        .padding_is_prefix = lvlm_reference_applies(family, "padding_seen", reference),
+            lvlm_reference_applies(family, LVLM_CAUSAL_UNTYPED, reference),
+        .padding_is_prefix =
+            lvlm_reference_applies(family, LVLM_PADDING_SEEN, reference),
     };
     c->attends_unseeing =
-        lvlm_reference_applies(family, "unseeing_rows_attend", reference);
+        lvlm_reference_applies(family, LVLM_UNSEEING_ROWS_ATTEND, reference);
     p->in_double = LVLM_REAL_BITS == 64;
     p->image_time_scaled =
-        lvlm_reference_applies(family, "image_time_scaled", reference);
+        lvlm_reference_applies(family, LVLM_IMAGE_TIME_SCALED, reference);
     p->collapsed =
-        lvlm_reference_applies(family, "video_positions_collapsed", reference);
-    p->overlaps = lvlm_reference_applies(family, "video_overlaps_text", reference);
-    p->truncated = lvlm_reference_applies(family, "video_seconds_truncated", reference);
+        lvlm_reference_applies(family, LVLM_VIDEO_POSITIONS_COLLAPSED, reference);
+    p->overlaps = lvlm_reference_applies(family, LVLM_VIDEO_OVERLAPS_TEXT, reference);
+    p->truncated =
+        lvlm_reference_applies(family, LVLM_VIDEO_SECONDS_TRUNCATED, reference);
 }
 
 /* Which blocks have cross-attention. */

@@ -32,9 +32,9 @@ int head_open(text_head *head, const lvlm_manifest *manifest, const char *refere
               lvlm_error *err)
 {
     TRY(configure(&head->config, config_rows, manifest->config, err));
-    if (!lvlm_reference_applies(manifest->family, "final_softcap", reference))
+    if (!lvlm_reference_applies(manifest->family, LVLM_FINAL_SOFTCAP, reference))
         head->config.softcap = 0;
-    if (!lvlm_reference_applies(manifest->family, "stored_head_ignored", reference))
+    if (!lvlm_reference_applies(manifest->family, LVLM_STORED_HEAD_IGNORED, reference))
         return 0;
     lvlm_ties ties;
     TRY(lvlm_manifest_ties(&ties, manifest, err));

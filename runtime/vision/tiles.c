@@ -74,9 +74,9 @@ static int tiles_open(void **out, const lvlm_manifest *manifest, const char *ref
     t->L = (t->P + ROWS_MULTIPLE - 1) / ROWS_MULTIPLE * ROWS_MULTIPLE;
     t->norm_post = t->norm_pre;
     t->rule = TAP_ENTERING;
-    if (lvlm_reference_applies(manifest->family, "taps_leaving", reference))
+    if (lvlm_reference_applies(manifest->family, LVLM_TAPS_LEAVING, reference))
         t->rule = TAP_LEAVING;
-    if (lvlm_reference_applies(manifest->family, "taps_last", reference))
+    if (lvlm_reference_applies(manifest->family, LVLM_TAPS_LAST, reference))
         t->rule = TAP_LAST;
     t->blocks = lvlm_calloc(t->layers + t->global_layers, sizeof *t->blocks);
     FAIL_IF(t->blocks == NULL, err, LVLM_ENOMEM, "out of memory for %zu blocks",

@@ -14,11 +14,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
     "{\"text\":{\"splice\":\"" splice "\",\"vocab\":9},\"tokens\":{\"image\":8},"      \
     "\"connector\":{\"kind\":\"linear\"},"                                             \
     "\"vision\":{\"channels\":3,\"patch\":14," vision "}}"
-static const char *const configs[] = {
-    CONFIG("image_tokens", "\"tower\":\"siglip\",\"image\":28,\"grid\":2"),
-    CONFIG("image_tokens", "\"tower\":\"qwen2\",\"frames\":2,\"merge\":2"),
-    CONFIG("cross_attention",
-           "\"tower\":\"tiles\",\"image\":28,\"tiles\":4,\"aspect_ids\":9"),
+static const struct {
+    lvlm_family family;
+    const char *config;
+} models[] = {
+    { { .title = "fuzz", .processor = "siglip" },
+      CONFIG("image_tokens", "\"tower\":\"siglip\",\"image\":28,\"grid\":2") },
+    { { .title = "fuzz", .processor = "qwen2" },
+      CONFIG("image_tokens", "\"tower\":\"qwen2\",\"frames\":2,\"merge\":2") },
+    { { .title = "fuzz", .processor = "tiles" },
+      CONFIG("cross_attention",
+             "\"tower\":\"tiles\",\"image\":28,\"tiles\":4,\"aspect_ids\":9") },
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -27,11 +33,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const lvlm_checkpoint checkpoint = { .path = "fuzz",
                                          .side_files = &file,
                                          .n_side_files = 1 };
-    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
-        lvlm_manifest manifest = { .checkpoint = &checkpoint };
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        lvlm_manifest manifest = { .checkpoint = &checkpoint,
+                                   .family = &models[i].family };
+        const char *const config = models[i].config;
         lvlm_vision_input *input = NULL;
         lvlm_error err = { 0 };
-        if (lvlm_json_parse(&manifest.config, configs[i], strlen(configs[i]), &err) < 0)
+        if (lvlm_json_parse(&manifest.config, config, strlen(config), &err) < 0)
             abort();
         if (lvlm_vision_input_open(&input, &manifest, NULL, &err) < 0 &&
             strncmp(err.text, "fuzz: preprocessor_config.json: ", 32) != 0)

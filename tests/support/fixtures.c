@@ -27,8 +27,9 @@ static uint64_t differences(const fixture *f, const char *reference)
 {
     uint64_t bits = 0;
     size_t n = 0;
-    for (const lvlm_difference *d = f->family->differences; d->name != NULL; d++, n++)
-        if (lvlm_reference_applies(f->family, d->name, reference)) bits |= 1U << n;
+    for (const lvlm_difference *d = f->family->differences;
+         d->behaviour != LVLM_AS_TRAINED; d++, n++)
+        if (lvlm_reference_applies(f->family, d->behaviour, reference)) bits |= 1U << n;
     return bits;
 }
 

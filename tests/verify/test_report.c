@@ -416,7 +416,7 @@ static void html_shows_missing_stages_and_wrong_shapes(void **state)
 static void html_escapes_what_comes_from_files(void **state)
 {
     (void)state;
-    static const lvlm_difference difference = { .name = HOSTILE,
+    static const lvlm_difference difference = { .behaviour = LVLM_FINAL_SOFTCAP,
                                                 .stage = "logits",
                                                 .what = HOSTILE };
     const lvlm_difference *borrowed[] = { &difference };
@@ -519,7 +519,7 @@ static void html_draws_any_number_of_stages(void **state)
 
 /* ---- what the reports share ----------------------------------------------------- */
 
-static const lvlm_difference softcap = { "final_softcap", "5.23", NULL, "logits",
+static const lvlm_difference softcap = { LVLM_FINAL_SOFTCAP, "5.23", NULL, "logits",
                                          "logits pass a cap" };
 static const lvlm_difference *softcap_alone[] = { &softcap };
 

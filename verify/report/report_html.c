@@ -167,7 +167,7 @@ static void put_pair(lvlm_strbuf *out, const char *name, const char *class,
 static void put_difference(lvlm_strbuf *out, const lvlm_difference *d)
 {
     lvlm_strbuf_puts(out, "<li>");
-    lvlm_report_name(out, d->name);
+    lvlm_report_name(out, lvlm_difference_name(d));
     lvlm_strbuf_puts(out, ", seen from ");
     lvlm_report_name(out, d->stage);
     lvlm_strbuf_puts(out, " on: ");

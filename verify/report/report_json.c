@@ -138,7 +138,8 @@ static void fill_replay(cJSON *json, const lvlm_replay *r)
     cJSON_AddStringToObject(json, "reference", r->reference);
     cJSON *differences = cJSON_AddArrayToObject(json, "differences");
     for (size_t i = 0; i < r->n_differences; i++)
-        cJSON_AddItemToArray(differences, cJSON_CreateString(r->differences[i]->name));
+        cJSON_AddItemToArray(
+            differences, cJSON_CreateString(lvlm_difference_name(r->differences[i])));
     cJSON_AddStringToObject(json, "root", r->model_root);
     cJSON_AddStringToObject(json, "golden_sha256", r->recording.sha256);
     if (r->source[0] != '\0')

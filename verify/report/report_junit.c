@@ -39,7 +39,7 @@ static void put_properties(lvlm_strbuf *out, const lvlm_replay *r)
     put_property(out, "", "golden.sha256", r->recording.sha256);
     put_property(out, "", "reference", r->reference);
     for (size_t i = 0; i < r->n_differences; i++)
-        put_property(out, "", "difference", r->differences[i]->name);
+        put_property(out, "", "difference", lvlm_difference_name(r->differences[i]));
     const size_t n = lvlm_report_mismatches(sentences, r);
     for (size_t i = 0; i < n; i++) put_property(out, "", "mismatch", sentences[i]);
     LVLM_JSON_MEMBERS (item, r->recording.metadata) {

@@ -94,7 +94,7 @@ static void put_heading(lvlm_strbuf *out, const lvlm_replay *r, size_t width)
                        lvlm_visible(reference, sizeof reference, r->reference));
     for (size_t i = 0; i < r->n_differences; i++)
         lvlm_strbuf_printf(&line, "%s%s", i == 0 ? ", differs from trained in: " : ", ",
-                           r->differences[i]->name);
+                           lvlm_difference_name(r->differences[i]));
     put_sentence(out, &line, width);
     lvlm_strbuf_puts(out, "\n");
 }

@@ -241,7 +241,8 @@ static void describe_reference(lvlm_mismatch out, const lvlm_replay *r)
     for (size_t i = 0; i < r->n_from_recorded && at < LVLM_MISMATCH_TEXT; i++)
         at += snprintf(out + at, LVLM_MISMATCH_TEXT - (size_t)at,
                        "%s%s (seen from %s on)", i > 0 ? ", " : "",
-                       r->from_recorded[i]->name, r->from_recorded[i]->stage);
+                       lvlm_difference_name(r->from_recorded[i]),
+                       r->from_recorded[i]->stage);
 }
 
 size_t lvlm_report_mismatches(lvlm_mismatch out[LVLM_MISMATCHES], const lvlm_replay *r)

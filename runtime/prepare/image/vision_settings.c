@@ -13,7 +13,7 @@
 
 enum { WORD_BYTES = 64 };
 
-/* ---- what is known of each tower ------------------------------------------------ */
+/* ---- processors ------------------------------------------------------------------ */
 
 #define CLIP_MEAN                                                                      \
     {                                                                                  \
@@ -29,7 +29,7 @@ enum { WORD_BYTES = 64 };
     }
 
 typedef struct processor {
-    const char *tower;
+    const char *word; /* the family's */
     /* none: there is no file, only defaults; the others are earlier names of the
      * first */
     const char *class_names[3];
@@ -409,24 +409,28 @@ static int read_file(vision_settings *s, const reader *r, const processor *p,
 
 /* ---- all of it ------------------------------------------------------------------ */
 
-static const processor *choose(const cJSON *config)
+static int choose(const processor **out, const lvlm_family *family, lvlm_error *err)
 {
-    const char *const word = lvlm_json_string(lvlm_json_path(config, "vision.tower"));
-    for (size_t i = 0; word != NULL && i < sizeof processors / sizeof *processors; i++)
-        if (strcmp(processors[i].tower, word) == 0) return &processors[i];
-    return NULL;
+    FAIL_IF(family->processor == NULL, err, LVLM_EFORMAT,
+            "%s: preparing images is not supported; only ready tensors are",
+            family->title);
+    for (size_t i = 0; i < sizeof processors / sizeof *processors; i++) {
+        *out = &processors[i];
+        if (strcmp(processors[i].word, family->processor) == 0) return 0;
+    }
+    return lvlm_fail(err, LVLM_EFORMAT, "%s: its processor '%s' is not known",
+                     family->title, family->processor);
 }
 
 int vision_settings_read(vision_settings *out, const lvlm_manifest *manifest,
                          lvlm_resampling resampling, lvlm_error *err)
 {
-    const processor *const p = choose(manifest->config);
+    const processor *p = NULL;
     const char *const path = manifest->checkpoint->path;
     reader r = { .notes = manifest->checkpoint->notes };
     lvlm_input_spec model;
     TRY(lvlm_input_spec_read(&model, manifest->config, err));
-    FAIL_IF(p == NULL, err, LVLM_EFORMAT, "%s: preparing images is not supported",
-            path);
+    TRY(choose(&p, manifest->family, err));
     *out = p->defaults;
     out->model = model;
     out->resize = out->rescale = out->normalize = true;

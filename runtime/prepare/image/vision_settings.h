@@ -1,6 +1,6 @@
 /* vision_settings.h - private to vision_input.c: settings of the image processor.
  *
- * One row per tower: its processor class, defaults and differences. */
+ * One row per processor, which families name: its class, defaults and differences. */
 #ifndef LVLM_RUNTIME_PREPARE_IMAGE_VISION_SETTINGS_H
 #define LVLM_RUNTIME_PREPARE_IMAGE_VISION_SETTINGS_H
 

@@ -1,6 +1,6 @@
 /* prompt_style.c - the table of styles, and the choice for a model.
  *
- *   chosen by canonical words, --raw, and side files: chat template or chat_format */
+ *   chosen by the family's word, --raw, and side files: chat template or chat_format */
 #include "runtime/prepare/prompt/prompt_style.h"
 
 #include <string.h>
@@ -29,38 +29,38 @@ static const char *const qwen2_kept[] = {
 #define KNOWLEDGE    "Cutting Knowledge Date: December 2023\nToday Date: "
 
 static const prompt_style styles[] = {
-    { .name = "ChatML", .splice = "image_tokens", .mask = "causal",
+    { .name = "ChatML", .word = "chatml",
       .forms = template_forms_chatml,
       .write = prompt_write_turns, .place = "<|image_pad|>", .image = VISION_PLACE,
       .open = "<|im_start|>", .opened = "\n", .close = "<|im_end|>\n", .system = HELPFUL,
       .affixed = true, .form = { .expands = true, .typed = true }, .kept = qwen2_kept },
-    { .name = "the base form of Qwen2-VL", .splice = "image_tokens", .mask = "causal",
+    { .name = "the base form of Qwen2-VL", .word = "chatml",
       .forms = template_forms_qwen2_base, .unturned = NO_TURNS,
       .base = true, .write = prompt_write_text, .place = "<|image_pad|>", .image = VISION_PLACE,
       .affixed = true, .form = { .expands = true, .typed = true }, .kept = qwen2_kept },
-    { .name = "Llama 3.2", .splice = "cross_attention", .mask = "causal",
+    { .name = "Llama 3.2", .word = "llama3",
       .forms = template_forms_llama32,
       .write = prompt_write_turns, .place = "<|image|>", .image = "<|image|>",
       .open = "<|start_header_id|>", .opened = "<|end_header_id|>\n\n", .close = "<|eot_id|>",
       .knowledge = KNOWLEDGE, .bos = true, .form = { .crossed = true } },
-    { .name = "Llama 3", .splice = "cross_attention", .mask = "causal",
+    { .name = "Llama 3", .word = "llama3",
       .forms = template_forms_llama3,
       .write = prompt_write_turns, .place = "<|image|>", .image = "<|image|>",
       .open = "<|start_header_id|>", .opened = "<|end_header_id|>\n\n", .close = "<|eot_id|>",
       .bos = true, .form = { .crossed = true } },
-    { .name = "the base form of Llama 3.2", .splice = "cross_attention", .mask = "causal",
+    { .name = "the base form of Llama 3.2", .word = "llama3",
       .unturned = NO_TURNS,
       .base = true, .write = prompt_write_text, .place = "<|image|>", .image = "<|image|>",
       .bos = true, .affixed = true, .form = { .crossed = true } },
-    { .name = "PaliGemma", .splice = "image_tokens", .mask = "prefix_lm",
+    { .name = "PaliGemma", .word = "paligemma",
       .base = true, .write = prompt_write_prefix, .place = "<image>", .image = "<image>",
       .bos = true,
       .form = { .expands = true, .prefix = true } },
-    { .name = "Qwen-VL's chat", .splice = "between_tags", .mask = "causal", .chat_format = "chatml",
+    { .name = "Qwen-VL's chat", .word = "qwen", .chat_format = "chatml",
       .write = prompt_write_turns, .place = "<img>", .image = "<img>", .image_close = "</img>\n",
       .numbered = true, .open = "<|im_start|>", .opened = "\n", .close = "<|im_end|>\n",
       .system = HELPFUL, .separate = true, .tags = qwen_tags, .kept = qwen_kept },
-    { .name = "the base form of Qwen-VL", .splice = "between_tags", .mask = "causal",
+    { .name = "the base form of Qwen-VL", .word = "qwen",
       .unturned = "generation_config.json says chat_format raw",
       .base = true, .write = prompt_write_text, .place = "<img>", .image = "<img>", .image_close = "</img>",
       .kept = qwen_kept },
@@ -71,15 +71,7 @@ enum { N_STYLES = sizeof styles / sizeof styles[0] };
 
 /* ---- the choice ----------------------------------------------------------------- */
 
-static bool is_for(const prompt_style *style, const cJSON *config)
-{
-    const char *const splice = lvlm_json_string(lvlm_json_path(config, "text.splice"));
-    const char *const mask = lvlm_json_string(lvlm_json_path(config, "text.mask"));
-    return splice != NULL && strcmp(splice, style->splice) == 0 && mask != NULL &&
-           strcmp(mask, style->mask) == 0;
-}
-
-/* The styles of a model: one base form, and others recognised by the name of a format
+/* The styles of a family: one base form, and others recognised by the name of a format
  * or by templates. */
 typedef struct choice {
     const prompt_style *base;
@@ -88,11 +80,11 @@ typedef struct choice {
     bool formats, templates;
 } choice;
 
-static choice choices_for(const cJSON *config)
+static choice choices_for(const char *word)
 {
     choice c = { .n = 0 };
     for (size_t i = 0; i < N_STYLES; i++) {
-        if (!is_for(&styles[i], config)) continue;
+        if (strcmp(styles[i].word, word) != 0) continue;
         if (styles[i].base) c.base = &styles[i];
         c.formats |= styles[i].chat_format != NULL;
         c.templates |= styles[i].forms != NULL;
@@ -186,9 +178,13 @@ int prompt_style_choose(const prompt_style **out, const lvlm_manifest *manifest,
                         const lvlm_prompt_options *options, lvlm_error *err)
 {
     const lvlm_checkpoint *const cp = manifest->checkpoint;
-    const choice c = choices_for(manifest->config);
-    FAIL_IF(c.base == NULL, err, LVLM_EFORMAT,
-            "%s: the prompt of such a model is not known", manifest->family->title);
+    const lvlm_family *const family = manifest->family;
+    FAIL_IF(family->prompts == NULL, err, LVLM_EFORMAT,
+            "%s: writing prompts is not supported; only ready tensors are",
+            family->title);
+    const choice c = choices_for(family->prompts);
+    FAIL_IF(c.base == NULL, err, LVLM_EFORMAT, "%s: its prompts '%s' are not known",
+            family->title, family->prompts);
     *out = c.base;
     if (options->raw) return 0;
     if (c.templates) return choose_template(out, &c, cp, options->training, err);

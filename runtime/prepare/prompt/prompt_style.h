@@ -3,8 +3,8 @@
  *   messages + style -> layout -> pieces of text, each with its kind
  *
  * A style is data: the strings around a turn and around an image, and the layout that
- * combines them. A model's style depends on its canonical configuration and its chat
- * template (prompt_template.h). */
+ * combines them. A model's style depends on its family's word and its chat template
+ * (prompt_template.h). */
 #ifndef LVLM_RUNTIME_PREPARE_PROMPT_PROMPT_STYLE_H
 #define LVLM_RUNTIME_PREPARE_PROMPT_PROMPT_STYLE_H
 
@@ -46,8 +46,7 @@ typedef int prompt_layout(prompt_pieces *out, const prompt_source *source,
 
 struct prompt_style {
     const char *name;
-    /* The models it is for: words of the canonical configuration. */
-    const char *splice, *mask;
+    const char *word; /* of the families it is for */
     /* Chosen if the model's chat template is one of these forms, or
      * generation_config.json names this format. The base form is used for --raw and for
      * a model without a template. */

@@ -7,9 +7,7 @@
 #include "runtime/batch/inputs.h"
 
 typedef struct label_rule {
-    /* whose it is: words of the canonical configuration */
-    lvlm_splice splice;
-    const char *mask;
+    const char *word; /* of the families that have it */
     /* Set the labels that count; all of them are ignored before. */
     void (*mark)(int64_t *labels, const lvlm_labeller *l, const lvlm_prompt *p);
     const char *words[LVLM_LABEL_WORDS];
@@ -92,26 +90,31 @@ static void mark_suffix(int64_t *labels, const lvlm_labeller *l, const lvlm_prom
 #define LLAMA_HEADER(role) "<|start_header_id|>" role "<|end_header_id|>"
 
 static const label_rule rules[] = {
-    { LVLM_SPLICE_BETWEEN_TAGS, "causal", mark_turns,
+    { "turns", mark_turns,
       .padding = "<|endoftext|>", .hidden = true },
-    { LVLM_SPLICE_IMAGE_TOKENS, "causal", mark_answers, .words = { "assistant" },
+    { "answers", mark_answers, .words = { "assistant" },
       .stop = "<|im_end|>", .padding = "<|endoftext|>", .hidden = true },
-    { LVLM_SPLICE_CROSS_ATTENTION, "causal", mark_segments,
+    { "segments", mark_segments,
       .words = { LLAMA_HEADER("system"), LLAMA_HEADER("user"), LLAMA_HEADER("assistant") },
       .stop = "<|eot_id|>", .padding = "<|finetune_right_pad_id|>" },
-    { LVLM_SPLICE_IMAGE_TOKENS, "prefix_lm", mark_suffix },
+    { "suffix", mark_suffix },
 };
 // clang-format on
 
 /* ---- a model's ------------------------------------------------------------------ */
 
-static const label_rule *rule_for(lvlm_splice splice, const char *mask)
+static int rule_for(const label_rule **out, const lvlm_family *family, lvlm_error *err)
 {
-    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
-        if (rules[i].splice == splice && mask != NULL &&
-            strcmp(rules[i].mask, mask) == 0)
-            return &rules[i];
-    return NULL;
+    FAIL_IF(family->labels == NULL, err, LVLM_EFORMAT,
+            "%s: which tokens of a text are learnt is not known; only ready tensors "
+            "train it",
+            family->title);
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        *out = &rules[i];
+        if (strcmp(rules[i].word, family->labels) == 0) return 0;
+    }
+    return lvlm_fail(err, LVLM_EFORMAT, "%s: its rule of labels '%s' is not known",
+                     family->title, family->labels);
 }
 
 static int read_word(lvlm_label_word *out, const lvlm_tokenizer *tokenizer,
@@ -135,12 +138,8 @@ int lvlm_labeller_init(lvlm_labeller *out, const lvlm_manifest *manifest,
     lvlm_input_spec spec;
     *out = (lvlm_labeller){ .stop = -1, .padding = -1 };
     TRY(lvlm_input_spec_read(&spec, manifest->config, err));
-    const char *const mask =
-        lvlm_json_string(lvlm_json_path(manifest->config, "text.mask"));
-    const label_rule *const rule = out->rule = rule_for(spec.splice, mask);
-    FAIL_IF(rule == NULL, err, LVLM_EFORMAT,
-            "%s: what is learnt of a text is not known for such a model",
-            manifest->family->title);
+    TRY(rule_for(&out->rule, manifest->family, err));
+    const label_rule *const rule = out->rule;
     out->hidden = rule->hidden;
     out->image = spec.image_token;
     out->video = spec.video_token;

@@ -60,11 +60,12 @@ static void differences_are_documented(void **state)
     char *text = lvlm_calloc(1, (size_t)page->n_bytes + 1);
     memcpy(text, page->bytes, (size_t)page->n_bytes);
     for (const lvlm_family *const *f = lvlm_families(); *f != NULL; f++)
-        for (const lvlm_difference *d = (*f)->differences; d->name != NULL; d++) {
+        for (const lvlm_difference *d = (*f)->differences;
+             d->behaviour != LVLM_AS_TRAINED; d++) {
             char row[1024];
             const bool always = d->since == NULL && d->until == NULL;
             (void)snprintf(row, sizeof row, "| `%s` | `%s` |%s%s%s%s%s | `%s` | %s |\n",
-                           (*f)->name, d->name, always ? " all" : "",
+                           (*f)->name, lvlm_difference_name(d), always ? " all" : "",
                            d->since != NULL ? " from " : "",
                            d->since != NULL ? d->since : "",
                            d->until != NULL ? " before " : "",
@@ -343,13 +344,13 @@ static void references_apply_by_version(void **state)
 {
     const lvlm_family *f = lvlm_family_by_name("paligemma2");
     (void)state;
-    assert_true(lvlm_reference_applies(f, "final_softcap", "transformers-4.51.3"));
-    assert_false(lvlm_reference_applies(f, "final_softcap", "transformers-4.52.0"));
-    assert_false(lvlm_reference_applies(f, "final_softcap", "transformers-5.22.2"));
-    assert_true(lvlm_reference_applies(f, "final_softcap", "transformers-5.23"));
-    assert_false(lvlm_reference_applies(f, "final_softcap", "trained"));
-    assert_false(lvlm_reference_applies(f, "sliding_window", "transformers-4.57.6"));
-    assert_true(lvlm_reference_applies(f, "sliding_window", "transformers-5.0.0"));
+    assert_true(lvlm_reference_applies(f, LVLM_FINAL_SOFTCAP, "transformers-4.51.3"));
+    assert_false(lvlm_reference_applies(f, LVLM_FINAL_SOFTCAP, "transformers-4.52.0"));
+    assert_false(lvlm_reference_applies(f, LVLM_FINAL_SOFTCAP, "transformers-5.22.2"));
+    assert_true(lvlm_reference_applies(f, LVLM_FINAL_SOFTCAP, "transformers-5.23"));
+    assert_false(lvlm_reference_applies(f, LVLM_FINAL_SOFTCAP, "trained"));
+    assert_false(lvlm_reference_applies(f, LVLM_SLIDING_WINDOW, "transformers-4.57.6"));
+    assert_true(lvlm_reference_applies(f, LVLM_SLIDING_WINDOW, "transformers-5.0.0"));
     assert_int_equal(lvlm_reference_check("trained", NULL), 0);
     assert_int_equal(lvlm_reference_check("transformers-4.51", NULL), 0);
     assert_int_equal(lvlm_reference_check("transformers-5.24.0.dev0", NULL), 0);
