@@ -55,6 +55,8 @@ static const lvlm_key keys[] = {
     { "use_bidirectional_attention", INERT, "token types decide, as in all releases" },
     { "ignore_index", INERT, "-100, as in all releases" },
     { "num_image_tokens", INERT, COPIED },
+    { "image_seq_length", INERT, "rows of an image follow from the tower" },
+    { "pretraining_tp", INERT, "how it is computed, not what" },
     { "hidden_size", INERT, COPIED },
     { "num_hidden_layers", INERT, COPIED },
     { "num_attention_heads", INERT, COPIED },

@@ -104,7 +104,10 @@ bool lvlm_config_says(const cJSON *config, const char *when)
     assert(when[length] == ' ' && length < sizeof path);
     memcpy(path, when, length);
     path[length] = '\0';
-    const char *const word = lvlm_json_string(lvlm_json_path(config, path));
+    const cJSON *const value = lvlm_json_path(config, path);
+    const char *const word = cJSON_IsBool(value)
+                                 ? cJSON_IsTrue(value) ? "true" : "false"
+                                 : lvlm_json_string(value);
     return word != NULL && strcmp(word, when + length + 1) == 0;
 }
 
@@ -178,6 +181,13 @@ static const char *const behaviours[LVLM_N_BEHAVIOURS] = {
 const char *lvlm_difference_name(const lvlm_difference *difference)
 {
     return behaviours[difference->behaviour];
+}
+
+bool lvlm_family_differs(const lvlm_family *family, lvlm_behaviour behaviour)
+{
+    const lvlm_difference *d = family->differences;
+    while (d->behaviour != LVLM_AS_TRAINED && d->behaviour != behaviour) d++;
+    return d->behaviour != LVLM_AS_TRAINED;
 }
 
 bool lvlm_reference_applies(const lvlm_family *family, lvlm_behaviour behaviour,

@@ -97,7 +97,7 @@ typedef struct lvlm_root {
 } lvlm_root;
 
 /* Does a canonical configuration say "text.decoder gemma": does the setting have that
- * word? */
+ * word? "connector.bias true" is for switches. */
 bool lvlm_config_says(const cJSON *config, const char *when);
 
 /* A named rule for source tensors that are kept but not used. */
@@ -289,8 +289,8 @@ typedef struct lvlm_family {
      * learnt (tune/data/labels.c); NULL: it cannot do that for this family */
     const char *processor, *prompts, *labels;
     uint32_t max_positions; /* if config.json has no max_position_embeddings */
-    /* without tie_word_embeddings in config.json the head is a matrix of its own */
-    bool untied_unless_said;
+    /* Is the head tied if config.json does not say? NULL: yes. */
+    bool (*ties)(const cJSON *hf_config);
     /* in a batch without images the reference's training runs the tower on an empty
      * input: gradients are zero, not absent */
     bool blind_gradients;
@@ -351,6 +351,8 @@ const char *lvlm_difference_name(const lvlm_difference *difference);
  * "trained". The reference has passed lvlm_reference_check. */
 bool lvlm_reference_applies(const lvlm_family *family, lvlm_behaviour behaviour,
                             const char *reference);
+/* Is there a reference that behaves so? */
+bool lvlm_family_differs(const lvlm_family *family, lvlm_behaviour behaviour);
 /* LVLM_EUSAGE unless `reference` is "trained" or "transformers-X.Y[.Z]". */
 LVLM_MUST_CHECK int lvlm_reference_check(const char *reference, lvlm_error *err);
 #define LVLM_REFERENCE_TRAINED "trained"

@@ -289,7 +289,7 @@ lvlm_ties lvlm_family_ties(const lvlm_family *family, const cJSON *hf_config)
     const cJSON *const section = lvlm_json_get(hf_config, "text_config");
     const cJSON *const top = lvlm_json_get(hf_config, LVLM_TIE_KEY);
     const cJSON *const text = lvlm_json_get(section, LVLM_TIE_KEY);
-    const bool unsaid = !family->untied_unless_said;
+    const bool unsaid = family->ties == NULL || family->ties(hf_config);
     const bool silent = !cJSON_IsBool(top) && !cJSON_IsBool(text);
     lvlm_ties ties = { .top = cJSON_IsBool(top) ? cJSON_IsTrue(top) : unsaid };
     ties.tied = silent ? unsaid : cJSON_IsTrue(top) || cJSON_IsTrue(text);

@@ -138,16 +138,9 @@ static const lvlm_row_count row_counts[] = {
 
 /* ---- configuration -------------------------------------------------------------- */
 
-static const lvlm_word rope_types[] = {
-    { "llama3", "llama3" },
-    { "default", "default" },
-    { NULL },
-};
-
 // clang-format off
 #define VISION(key) "vision_config." key
 #define TEXT(key) "text_config." key
-#define ROPE(key) "text_config.rope_parameters." key "|text_config.rope_scaling." key
 
 static const lvlm_setting own_settings[] = {
     { "vision.tower",         CONSTANT, NULL,                                  "\"tiles\"" },
@@ -178,12 +171,7 @@ static const lvlm_setting own_settings[] = {
     { "text.embed_rows",      COUNT,    TEXT("vocab_size"),                    "128256" },
     { "text.norm_eps",        NUMBER,   TEXT("rms_norm_eps"),                  "1e-5" },
     { "text.norm_offset",     CONSTANT, NULL,                                  "0" },
-    { "text.rope_theta",      NUMBER,   ROPE("rope_theta") "|text_config.rope_theta", "500000.0" },
-    { "text.rope_type",       WORD,     ROPE("rope_type") "|text_config.rope_scaling.type", "\"default\"", NULL, rope_types },
-    { "text.rope_factor",     MAYBE,    ROPE("factor"),                        "null" },
-    { "text.rope_low",        MAYBE,    ROPE("low_freq_factor"),               "null" },
-    { "text.rope_high",       MAYBE,    ROPE("high_freq_factor"),              "null" },
-    { "text.rope_original",   MAYBE,    ROPE("original_max_position_embeddings"), "null" },
+    LLAMA_ROPE("500000.0"),
     { "text.activation",      WORD,     TEXT("hidden_act"),                    "\"silu\"", NULL, activation_words },
     { "text.sandwich_norms",  CONSTANT, NULL,                                  "false" },
     { "text.embed_scale",     CONSTANT, NULL,                                  "\"one\"" },
@@ -208,26 +196,6 @@ static int check_list(const cJSON *config, const char *path, const char *limit,
         FAIL_IF(!lvlm_json_u64(&value, item) || value >= config_count(config, limit),
                 err, LVLM_EFORMAT, "config.json: %s: every one must be below %s, %llu",
                 path, limit, (unsigned long long)config_count(config, limit));
-    return 0;
-}
-
-static int check_rope(const cJSON *config, lvlm_error *err)
-{
-    static const char *const needed[] = { "text.rope_factor", "text.rope_low",
-                                          "text.rope_high", "text.rope_original" };
-    const char *type = lvlm_json_string(lvlm_json_path(config, "text.rope_type"));
-    double low, high;
-    if (strcmp(type, "llama3") != 0) return 0;
-    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
-        FAIL_IF(!cJSON_IsNumber(lvlm_json_path(config, needed[i])), err, LVLM_EFORMAT,
-                "config.json: rope type llama3 needs factor, low_freq_factor, "
-                "high_freq_factor and original_max_position_embeddings (no %s)",
-                needed[i]);
-    FAIL_IF(!lvlm_json_double(&low, lvlm_json_path(config, "text.rope_low")) ||
-                !lvlm_json_double(&high, lvlm_json_path(config, "text.rope_high")) ||
-                !(low < high),
-            err, LVLM_EFORMAT,
-            "config.json: rope: low_freq_factor has to be below high_freq_factor");
     return 0;
 }
 
@@ -263,7 +231,7 @@ static int derive(cJSON *config, const cJSON *hf_config, lvlm_error *err)
     TRY(config_set(config, "text.embed_rows", embed_rows, err));
     TRY(config_set(config, "text.query_scalar", config_count(config, "text.head_dim"),
                    err));
-    return check_rope(config, err);
+    return config_check_llama_rope(config, err);
 }
 
 static bool is_mllama(const cJSON *config)

@@ -25,6 +25,12 @@ const lvlm_word activation_words[] = {
     { NULL },
 };
 
+const lvlm_word llama_rope_words[] = {
+    { "llama3", "llama3" },
+    { "default", "default" },
+    { NULL },
+};
+
 uint64_t config_count(const cJSON *config, const char *path)
 {
     uint64_t value = 0;
@@ -114,6 +120,26 @@ int config_check_even(const cJSON *config, const char *path, lvlm_error *err)
     FAIL_IF(value % 2 != 0, err, LVLM_EFORMAT,
             "config.json: %s %" PRIu64 " is odd; rotary positions need pairs", path,
             value);
+    return 0;
+}
+
+int config_check_llama_rope(const cJSON *config, lvlm_error *err)
+{
+    static const char *const needed[] = { "text.rope_factor", "text.rope_low",
+                                          "text.rope_high", "text.rope_original" };
+    const char *type = lvlm_json_string(lvlm_json_path(config, "text.rope_type"));
+    double low, high;
+    if (strcmp(type, "llama3") != 0) return 0;
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        FAIL_IF(!cJSON_IsNumber(lvlm_json_path(config, needed[i])), err, LVLM_EFORMAT,
+                "config.json: rope type llama3 needs factor, low_freq_factor, "
+                "high_freq_factor and original_max_position_embeddings (no %s)",
+                needed[i]);
+    FAIL_IF(!lvlm_json_double(&low, lvlm_json_path(config, "text.rope_low")) ||
+                !lvlm_json_double(&high, lvlm_json_path(config, "text.rope_high")) ||
+                !(low < high),
+            err, LVLM_EFORMAT,
+            "config.json: rope: low_freq_factor has to be below high_freq_factor");
     return 0;
 }
 

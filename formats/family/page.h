@@ -10,6 +10,26 @@ LVLM_BEGIN_DECLS
 
 // clang-format off
 
+/* Names of models that transformers builds of a tower, a projector and a language model:
+ * the hub's; 4.52 to 5.5 in memory (raw state dicts of FSDP and DeepSpeed,
+ * save_pretrained of 4.52.0 to 4.52.3); 5.6 on, without vision_model; the mixtures that
+ * 5.4 and 5.5 wrote. */
+#define VISION_TOWER_ROOT                                                           \
+    "vision.", { "vision_tower.vision_model.", "vision_tower.",                     \
+                 "model.vision_tower.vision_model.", "model.vision_tower." },       \
+    .current = 1, .modules = 3
+#define PROJECTOR_ROOT                                                              \
+    "connector.", { "multi_modal_projector.", "model.multi_modal_projector." },     \
+    .modules = 1
+#define LANGUAGE_MODEL_ROOT                                                         \
+    "text.", { "language_model.model.", "language_model.",                          \
+               "model.language_model.model.", "model.language_model." },            \
+    .modules = 3
+#define LANGUAGE_HEAD_ROOT                                                          \
+    "text.head.", { "language_model.lm_head.", "lm_head.", "model.lm_head.",        \
+                    "model.language_model.lm_head." },                              \
+    .modules = 1
+
 /* One matrix takes all values of a patch. */
 #define PATCHES(source)                                                             \
     { "patch.weight", source, "vision.hidden, vision.channels*vision.patch*vision.patch", \
@@ -38,6 +58,17 @@ LVLM_BEGIN_DECLS
 #define THIRD(i, rows, columns) { "3, " rows ", " columns, 1, (i), { 1, 2 } }
 #define THIRD_OF_VECTOR(i, rows) { "3, " rows, 1, (i), { 1 } }
 
+/* Frequencies as Llama has them, with this theta when config.json has none. */
+#define ROPE_OF(key) "text_config.rope_parameters." key "|text_config.rope_scaling." key
+#define LLAMA_ROPE(theta)                                                                  \
+    { "text.rope_theta",    NUMBER, ROPE_OF("rope_theta") "|text_config.rope_theta", theta },  \
+    { "text.rope_type",     WORD,   ROPE_OF("rope_type") "|text_config.rope_scaling.type",     \
+      "\"default\"", NULL, llama_rope_words },                                             \
+    { "text.rope_factor",   MAYBE,  ROPE_OF("factor"),                           "null" }, \
+    { "text.rope_low",      MAYBE,  ROPE_OF("low_freq_factor"),                  "null" }, \
+    { "text.rope_high",     MAYBE,  ROPE_OF("high_freq_factor"),                 "null" }, \
+    { "text.rope_original", MAYBE,  ROPE_OF("original_max_position_embeddings"), "null" }
+
 #define COUNT       LVLM_SETTING_COUNT
 #define MAYBE_COUNT LVLM_SETTING_MAYBE_COUNT
 #define INDEX       LVLM_SETTING_INDEX
@@ -64,8 +95,9 @@ LVLM_BEGIN_DECLS
       "instead; the model was trained with its head" }
 // clang-format on
 
-/* transformers' names of activations, and ours. */
+/* transformers' names of activations and of rotary frequencies, and ours. */
 extern const lvlm_word activation_words[];
+extern const lvlm_word llama_rope_words[];
 
 /* A canonical setting that is a whole number; 0 if it is absent. */
 uint64_t config_count(const cJSON *config, const char *path);
@@ -92,6 +124,9 @@ LVLM_MUST_CHECK int config_check_equal(const cJSON *config, const char *a,
                                        const char *b, lvlm_error *err);
 LVLM_MUST_CHECK int config_check_even(const cJSON *config, const char *path,
                                       lvlm_error *err);
+
+/* What the settings of LLAMA_ROPE say is complete. */
+LVLM_MUST_CHECK int config_check_llama_rope(const cJSON *config, lvlm_error *err);
 
 /* model_type of a config.json, or "". */
 const char *config_model_type(const cJSON *hf_config);

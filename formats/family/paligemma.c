@@ -22,23 +22,13 @@ static const lvlm_row projector[] = {
 
 static const lvlm_section connector[] = { { "connector.", "", NULL, projector }, { NULL } };
 
-/* Generations: the hub's; transformers 4.52 to 5.5 in memory (raw state dicts of
- * FSDP and DeepSpeed, save_pretrained of 4.52.0 to 4.52.3); 5.6 on, without
- * vision_model; the mixtures that 5.4 and 5.5 wrote. */
-#define ROOTS(decoder)                                                                 \
-    {                                                                                  \
-        { "vision.", { "vision_tower.vision_model.", "vision_tower.",                  \
-                       "model.vision_tower.vision_model.", "model.vision_tower." },    \
-          .current = 1, .modules = 3, .parts = { { siglip_sections } } },              \
-        { "connector.", { "multi_modal_projector.", "model.multi_modal_projector." },  \
-          .modules = 1, .parts = { { connector } } },                                  \
-        { "text.", { "language_model.model.", "language_model.",                       \
-                     "model.language_model.model.", "model.language_model." },         \
-          .modules = 3, .parts = { { decoder } } },                                    \
-        { "text.head.", { "language_model.lm_head.", "lm_head.", "model.lm_head.",     \
-                          "model.language_model.lm_head." },                           \
-          .modules = 1, .parts = { { tied_head_sections } } },                         \
-        { NULL },                                                                      \
+#define ROOTS(decoder)                                                             \
+    {                                                                              \
+        { VISION_TOWER_ROOT, .parts = { { siglip_sections }, { siglip_end } } },   \
+        { PROJECTOR_ROOT, .parts = { { connector } } },                            \
+        { LANGUAGE_MODEL_ROOT, .parts = { { decoder } } },                         \
+        { LANGUAGE_HEAD_ROOT, .parts = { { tied_head_sections } } },               \
+        { NULL },                                                                  \
     }
 
 static const lvlm_root gemma_roots[] = ROOTS(gemma_sections);
@@ -93,15 +83,7 @@ static int derive(cJSON *config, const cJSON *hf_config, lvlm_error *err)
     TRY(config_set(config, "vision.out", config_count(config, "vision.hidden"), err));
     TRY(config_add_quotient(config, "vision.head_dim", "vision.hidden", "vision.heads",
                             err));
-    TRY(config_check_multiple(config, "text.heads", "text.kv_heads", err));
-    TRY(config_check_even(config, "text.head_dim", err));
-    FAIL_IF(cJSON_IsTrue(lvlm_json_path(config, "text.attention_bias")), err,
-            LVLM_EFORMAT,
-            "config.json: text_config: attention_bias is true; no PaliGemma has these "
-            "biases");
-    if (lvlm_json_path(config, "text.query_scalar") != NULL) return 0;
-    return config_set(config, "text.query_scalar", /* Gemma: head_dim^-1/2 */
-                      config_count(config, "text.head_dim"), err);
+    return decoder_derive(config, err);
 }
 
 static bool is_paligemma(const cJSON *config, const char *text_type)

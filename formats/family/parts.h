@@ -12,10 +12,18 @@ LVLM_BEGIN_DECLS
 
 /* ---- vision_parts.c -------------------------------------------------------------- */
 
-/* SigLIP: patches with a bias, learned positions, norms before each branch and at the
- * end. Class defaults of SiglipVisionConfig; without the section, the So400m. */
+/* SigLIP: patches with a bias, learned positions, blocks with norms before each branch;
+ * the norm after the last one. Class defaults of SiglipVisionConfig; without the
+ * section, the So400m. */
 extern const lvlm_section siglip_sections[];
+extern const lvlm_section siglip_end[];
 extern const lvlm_setting siglip_settings[];
+
+/* CLIP: patches without a bias, a class row with a position of its own, a norm before
+ * the first block. Class defaults of CLIPVisionConfig; without the section, ViT-L/14 at
+ * 336 pixels. */
+extern const lvlm_section clip_sections[];
+extern const lvlm_setting clip_settings[];
 
 /* ---- text_parts.c ---------------------------------------------------------------- */
 
@@ -34,9 +42,18 @@ extern const lvlm_section gemma2_sections[];
 extern const lvlm_section head_sections[];
 extern const lvlm_section tied_head_sections[];
 
+/* Class defaults of LlamaConfig and Qwen2Config. text.head_dim may be null: it is
+ * text.hidden / text.heads. */
+extern const lvlm_setting llama_settings[];
+extern const lvlm_setting qwen2_settings[];
+
 /* Class defaults of GemmaConfig and Gemma2Config; without the section, Gemma 2B. */
 extern const lvlm_setting gemma_settings[];
 extern const lvlm_setting gemma2_settings[];
+
+/* What follows from the settings of any of these decoders, and which of their values
+ * are not computed. */
+LVLM_MUST_CHECK int decoder_derive(cJSON *config, lvlm_error *err);
 
 /* The rows of the table of word vectors decide text.vocab. */
 extern const lvlm_row_count vocab_of_embed[];

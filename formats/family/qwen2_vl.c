@@ -175,14 +175,14 @@ static const lvlm_setting vision_settings[] = {
 };
 
 /* In Qwen2-VL hidden_size is the width after the merger, in Qwen2.5-VL the tower's. */
-static const lvlm_setting qwen2_settings[] = {
+static const lvlm_setting qwen2_vl_settings[] = {
     { "vision.hidden",    COUNT,    "vision_config.embed_dim",   "1280" },
     { "vision.mlp_ratio", NUMBER,   "vision_config.mlp_ratio",   "4" },
     { "connector.out",    COUNT,    "vision_config.hidden_size", "3584" },
     { NULL },
 };
 
-static const lvlm_setting qwen2_5_settings[] = {
+static const lvlm_setting qwen2_5_vl_settings[] = {
     { "vision.activation",  WORD,     "vision_config.hidden_act",              "\"silu\"", NULL, activation_words },
     { "vision.hidden",      COUNT,    "vision_config.hidden_size",             "3584" },
     { "vision.mlp",         COUNT,    "vision_config.intermediate_size",       "3420" },
@@ -198,14 +198,14 @@ static const lvlm_setting qwen2_5_settings[] = {
 
 static const lvlm_setting_table settings1[] = {
     { vision_settings },
-    { qwen2_settings },
+    { qwen2_vl_settings },
     { text_settings },
     { NULL },
 };
 
 static const lvlm_setting_table settings2[] = {
     { vision_settings },
-    { qwen2_5_settings },
+    { qwen2_5_vl_settings },
     { text_settings },
     { NULL },
 };
@@ -277,6 +277,12 @@ static bool is_qwen2_5_vl(const cJSON *config)
     return strcmp(config_model_type(config), "qwen2_5_vl") == 0;
 }
 
+static bool ties(const cJSON *config)
+{
+    (void)config;
+    return false;
+}
+
 /* ---- projections ---------------------------------------------------------------- */
 
 static const lvlm_projection projections[] = {
@@ -340,7 +346,7 @@ const lvlm_family lvlm_family_qwen2_vl = {
     .settings = settings1,
     .derive = derive,
     .row_counts = vocab_of_embed,
-    .untied_unless_said = true,
+    .ties = ties,
     .roots = qwen2_roots,
     .unused = unused,
     .projections = projections,
@@ -358,7 +364,7 @@ const lvlm_family lvlm_family_qwen2_5_vl = {
     .settings = settings2,
     .derive = derive_windows,
     .row_counts = vocab_of_embed,
-    .untied_unless_said = true,
+    .ties = ties,
     .roots = qwen2_5_roots,
     .unused = unused,
     .projections = projections,

@@ -1,4 +1,5 @@
 /* text_parts.c - language models that several families have; see parts.h. */
+#include "formats/base/json.h"
 #include "formats/family/page.h"
 #include "formats/family/parts.h"
 
@@ -131,4 +132,64 @@ const lvlm_setting gemma2_settings[] = {
     { "text.sliding_window", MAYBE_COUNT, "text_config.sliding_window",          "4096" },
     { NULL },
 };
+
+/* In the order of the canonical configuration; rotary settings are between the two. */
+#define LLAMA_SIZES(vocab_, mlp_)                                                                    \
+    { "text.hidden",         COUNT,       "text_config.hidden_size",         "4096" },               \
+    { "text.layers",         COUNT,       "text_config.num_hidden_layers",   "32" },                 \
+    { "text.heads",          COUNT,       "text_config.num_attention_heads", "32" },                 \
+    { "text.kv_heads",       COUNT,       "text_config.num_key_value_heads|text_config.num_attention_heads", "32" }, \
+    { "text.head_dim",       MAYBE_COUNT, "text_config.head_dim",            "null" },               \
+    { "text.mlp",            COUNT,       "text_config.intermediate_size",   mlp_ },                 \
+    { "text.vocab",          COUNT,       "text_config.vocab_size",          vocab_ },               \
+    { "text.norm_eps",       NUMBER,      "text_config.rms_norm_eps",        "1e-6" },               \
+    { "text.norm_offset",    CONSTANT,    NULL,                              "0" },                  \
+    LLAMA_ROPE("10000.0"),                                                                           \
+    { "text.activation",     WORD,        "text_config.hidden_act",          "\"silu\"", NULL, activation_words }, \
+    { "text.sandwich_norms", CONSTANT,    NULL,                              "false" },              \
+    { "text.embed_scale",    CONSTANT,    NULL,                              "\"one\"" },            \
+    { "text.mask",           CONSTANT,    NULL,                              "\"causal\"" },         \
+    { "text.first_position", CONSTANT,    NULL,                              "0" },                  \
+    { "text.splice",         CONSTANT,    NULL,                              "\"image_tokens\"" }
+
+const lvlm_setting llama_settings[] = {
+    LLAMA_SIZES("32000", "11008"),
+    { "text.attention_bias", BOOL,        "text_config.attention_bias",      "false" },
+    { "text.mlp_bias",       BOOL,        "text_config.mlp_bias",            "false" },
+    { NULL },
+};
+
+const lvlm_setting qwen2_settings[] = {
+    LLAMA_SIZES("151936", "22016"),
+    { "text.qkv_bias",       CONSTANT,    NULL,                              "true" },
+    { "text.slides",         BOOL,        "text_config.use_sliding_window",  "false" },
+    { NULL },
+};
 // clang-format on
+
+/* Settings that, if true, ask for what no part here computes. */
+static const struct {
+    const char *path, *why;
+} refused[] = {
+    { "text.attention_bias",
+      "attention_bias is true; no such decoder has these biases" },
+    { "text.mlp_bias", "mlp_bias is true; no such decoder has these biases" },
+    { "text.slides", "use_sliding_window is true; every released model has full "
+                     "attention in all layers, and this version runs nothing else" },
+};
+
+int decoder_derive(cJSON *config, lvlm_error *err)
+{
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        FAIL_IF(cJSON_IsTrue(lvlm_json_path(config, refused[i].path)), err,
+                LVLM_EFORMAT, "config.json: text_config: %s", refused[i].why);
+    if (config_count(config, "text.head_dim") == 0)
+        TRY(config_add_quotient(config, "text.head_dim", "text.hidden", "text.heads",
+                                err));
+    TRY(config_check_multiple(config, "text.heads", "text.kv_heads", err));
+    TRY(config_check_even(config, "text.head_dim", err));
+    if (lvlm_json_path(config, "text.query_scalar") == NULL)
+        TRY(config_set(config, "text.query_scalar",
+                       config_count(config, "text.head_dim"), err));
+    return config_check_llama_rope(config, err);
+}

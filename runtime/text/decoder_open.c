@@ -108,9 +108,9 @@ static void read_differences(decoder_config *c, const lvlm_family *family,
     lvlm_position_rules *const p = &c->rope.positions;
     c->window_cuts_prefix =
         lvlm_reference_applies(family, LVLM_SLIDING_WINDOW_PREFIX, reference);
-    if (!c->window_cuts_prefix &&
+    if (lvlm_family_differs(family, LVLM_SLIDING_WINDOW) && !c->window_cuts_prefix &&
         !lvlm_reference_applies(family, LVLM_SLIDING_WINDOW, reference))
-        c->sliding_window = 0;
+        c->sliding_window = 0; /* it was trained without the one of config.json */
     c->prefix = (lvlm_prefix_rules){
         .unlabelled_is_prefix =
             lvlm_reference_applies(family, LVLM_SUFFIX_SEEN_UNLABELLED, reference),
