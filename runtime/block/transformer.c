@@ -13,16 +13,21 @@
 #include "runtime/ops/rope.h"
 #include "runtime/ops/rows.h"
 
-size_t transformer_scratch(const transformer_config *c, size_t N, size_t S, size_t span,
+size_t transformer_scratch(const transformer_config *c, size_t N, size_t S,
                            size_t n_threads)
 {
     const size_t C = c->hidden, Q = c->heads * c->head_dim, F = c->mlp;
     const size_t rows = N > S ? N : S;
+    const attention_dims attention = { .Tq = N,
+                                       .Tk = rows,
+                                       .heads = c->heads,
+                                       .kv_heads = c->kv_heads,
+                                       .D = c->head_dim };
     return LARGEST(linear_scratch(C, Q, n_threads),
                    linear_scratch(C, c->kv_heads * c->head_dim, n_threads),
                    linear_scratch(Q, C, n_threads), linear_scratch(C, F, n_threads),
                    linear_scratch(F, C, n_threads),
-                   attention_scratch(N, span, c->heads, n_threads),
+                   attention_scratch(&attention, n_threads),
                    norm_scratch(c->head_norms ? rows * c->heads : rows));
 }
 

@@ -114,10 +114,10 @@ typedef struct transformer_grads {
     real *hidden, *gate, *up; /* (N,F) */
 } transformer_grads;
 
-/* Elements of ops_scratch for N rows, S keys of cross-attention (0: none), and blocks
- * of queries that see up to `span` keys (attention_span). */
+/* Elements of ops_scratch for N rows; S: the most keys of an attention, those of a
+ * cache too. */
 size_t transformer_scratch(const transformer_config *config, size_t N, size_t S,
-                           size_t span, size_t n_threads);
+                           size_t n_threads);
 
 /* One block: acts->x to acts->out. */
 void transformer_forward(transformer_acts *acts, const transformer_block *block,

@@ -111,16 +111,28 @@ static size_t resampler_width(const void *connector)
     return ((const resampler *)connector)->in;
 }
 
+/* Without ranges. */
+static attention_dims dims_of(const resampler *c, const features *f)
+{
+    const size_t D = c->width / c->heads;
+    return (attention_dims){ .Tq = f->n_images * c->queries,
+                             .Tk = f->R,
+                             .heads = c->heads,
+                             .kv_heads = c->heads,
+                             .D = D,
+                             .scale = (real)(1 / sqrt((double)D)) };
+}
+
 static size_t resampler_scratch(const void *connector, const features *f,
                                 size_t n_threads)
 {
     const resampler *const c = connector;
-    return LARGEST(
-        linear_scratch(c->in, c->width, n_threads),
-        linear_scratch(c->width, c->width, n_threads),
-        linear_scratch(c->width, c->out, n_threads),
-        attention_scratch(f->n_images * c->queries, f->P, c->heads, n_threads),
-        norm_scratch(f->R + f->n_images * c->queries));
+    const attention_dims attention = dims_of(c, f);
+    return LARGEST(linear_scratch(c->in, c->width, n_threads),
+                   linear_scratch(c->width, c->width, n_threads),
+                   linear_scratch(c->width, c->out, n_threads),
+                   attention_scratch(&attention, n_threads),
+                   norm_scratch(f->R + f->n_images * c->queries));
 }
 
 static void resampler_announce(const void *connector, stages *s)
@@ -173,20 +185,6 @@ static int resampler_tape_make(const void *connector, void **tape, workspace *me
     return 0;
 }
 
-static attention_dims dims_of(const resampler *c, const resampler_tape *p,
-                              const features *f)
-{
-    const size_t D = c->width / c->heads;
-    return (attention_dims){ .Tq = f->n_images * c->queries,
-                             .Tk = f->R,
-                             .heads = c->heads,
-                             .kv_heads = c->heads,
-                             .D = D,
-                             .scale = (real)(1 / sqrt((double)D)),
-                             .lo = p->lo,
-                             .hi = p->hi };
-}
-
 /* ---- forward -------------------------------------------------------------------- */
 
 /* keys and values of all patches */
@@ -225,7 +223,8 @@ static int resampler_forward(const void *connector, void *tape, real *out,
     const resampler *const c = connector;
     resampler_tape *const p = tape;
     const size_t N = f->n_images, Q = c->queries, D = c->width;
-    const attention_dims dims = dims_of(c, p, f);
+    attention_dims dims = dims_of(c, f);
+    dims.lo = p->lo, dims.hi = p->hi;
     make_keys(p, c, f, scratch);
     make_queries(p, c, f, scratch);
     attention_forward(p->heads, p->each, p->k, p->v, &dims, scratch);
@@ -281,7 +280,8 @@ static void resampler_backward(const void *connector, void *tape, real *drows,
     const resampler *const c = connector;
     resampler_tape *const p = tape;
     const size_t NQ = f->n_images * c->queries, D = c->width;
-    const attention_dims dims = dims_of(c, p, f);
+    attention_dims dims = dims_of(c, f);
+    dims.lo = p->lo, dims.hi = p->hi;
     real *const cleared[] = { p->dnormed, p->dattn, p->dheads, p->deach };
     for (size_t i = 0; i < sizeof cleared / sizeof *cleared; i++)
         memset(cleared[i], 0, NQ * D * sizeof(real));

@@ -53,7 +53,7 @@ static int make_scratch(decoding *d, size_t rows, lvlm_error *err)
     const size_t keys = d->sight.n_keys > rows ? d->sight.n_keys : rows;
     const workspace_slot slot = { &d->scratch.data,
                                   LARGEST(transformer_scratch(&p->text.config.block, 1,
-                                                              keys, keys, p->n_threads),
+                                                              keys, p->n_threads),
                                           head_scratch(&p->head, p->n_threads),
                                           adapters_scratch(&p->adapters, p->n_threads)),
                                   1 };

@@ -15,7 +15,6 @@
 #include "runtime/batch/positions.h"
 #include "runtime/block/workspace.h"
 #include "runtime/model/engine.h"
-#include "runtime/ops/attention.h"
 
 /* ---- life ----------------------------------------------------------------------- */
 
@@ -179,12 +178,9 @@ int pass_make_scratch(pass *t, lvlm_error *err)
     const pipeline *const p = t->p;
     const size_t n = p->n_threads;
     const lvlm_packing *const text = &t->packing;
-    const bool cross = pass_sight(t) != NULL, images = pass_has_images(t);
-    const size_t span =
-        LARGEST(attention_span(text->lo, text->hi, text->N),
-                cross ? attention_span(t->sight.lo, t->sight.hi, text->N) : 0);
+    const bool images = pass_has_images(t);
     const size_t numel = LARGEST(
-        transformer_scratch(&p->text.config.block, text->N, t->sight.n_keys, span, n),
+        transformer_scratch(&p->text.config.block, text->N, t->sight.n_keys, n),
         head_scratch(&p->head, n), adapters_scratch(&p->adapters, n),
         images ? p->tower->scratch(p->vision, &t->inputs.images, &t->features, n) : 0,
         images ? p->connector->scratch(p->projection, &t->features, n) : 0);

@@ -19,16 +19,14 @@ typedef struct attention_dims {
     const size_t *hi; /* (Tq) one past the last, <= Tk; hi <= lo: none, out is 0 */
 } attention_dims;
 
-/* The largest number of key rows that one block of queries is multiplied with: the
- * largest range if ranges are equal or disjoint, and at most the union of ranges that
- * overlap. lo, hi (Tq) */
-size_t attention_span(const size_t *lo, const size_t *hi, size_t Tq);
-/* Elements of scratch for both directions; `span` as above, or anything larger. */
-size_t attention_scratch(size_t Tq, size_t span, size_t heads, size_t n_threads);
+/* Elements of scratch for both directions, by the five sizes of `dims`. Longer texts
+ * need more only where there are few queries (a text that is continued), and then far
+ * less than their keys. */
+size_t attention_scratch(const attention_dims *dims, size_t n_threads);
 
-/* out[t] = sum_k softmax_k(s[t,k]) v[k] per head. Keys that are not visible to any
- * query of a block are never read. If ranges do not overlap, no value of one affects
- * another, not even a NaN. out may be q. out, q (Tq,heads*D) k, v (Tk,kv_heads*D) */
+/* out[t] = sum_k softmax_k(s[t,k]) v[k] per head. Keys that no query of a task sees are
+ * never read. If ranges do not overlap, no value of one affects another, not even a
+ * NaN. out may be q. out, q (Tq,heads*D) k, v (Tk,kv_heads*D) */
 void attention_forward(real *out, const real *q, const real *k, const real *v,
                        const attention_dims *dims, const ops_scratch *scratch);
 

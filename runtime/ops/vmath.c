@@ -56,7 +56,7 @@ static inline float tanh_one(float x)
 
 static inline double exp_one(double x)
 {
-    if (x < -693.147) return 0; /* 2^-1000 */
+    if (x < -623.832) return 0; /* 2^-900 */
     return exp(x > 709.0 ? 709.0 : x);
 }
 

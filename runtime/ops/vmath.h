@@ -27,7 +27,7 @@
 #define LVLM_PREFETCH(address) ((void)(address))
 #endif
 
-/* y = exp(x - shift), at most about 1e38 (f64: 1e307); 0 below 2^-100 (f64: 2^-1000),
+/* y = exp(x - shift), at most about 1e38 (f64: 1e307); 0 below 2^-100 (f64: 2^-900),
  * negligible next to the 1 of softmax's largest term. Values above can be scaled a few
  * times before they become denormal, which is a hundred times slower on many
  * processors. y may be x. x, y (n) */

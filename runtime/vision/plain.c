@@ -234,7 +234,7 @@ static size_t plain_scratch(const void *tower, const lvlm_images *images,
     const extent e = extent_of(t, images);
     (void)f;
     return LARGEST(
-        transformer_scratch(&t->block, e.R, 0, e.V, n_threads),
+        transformer_scratch(&t->block, e.R, e.R, n_threads),
         linear_scratch(t->channels * t->patch * t->patch, t->block.hidden, n_threads));
 }
 

@@ -183,23 +183,12 @@ static int qwen2_plan(const void *tower, features *out, const lvlm_images *image
     return 0;
 }
 
-/* Patches of the largest frame. */
-static size_t largest_frame(const lvlm_images *images)
-{
-    size_t most = 0;
-    for (size_t i = 0; i < images->n; i++) {
-        const size_t n = images->grids[i].h * images->grids[i].w;
-        if (n > most) most = n;
-    }
-    return most;
-}
-
 static size_t qwen2_scratch(const void *tower, const lvlm_images *images,
                             const features *f, size_t n_threads)
 {
     const qwen2 *const t = tower;
-    const size_t frame = largest_frame(images);
-    return LARGEST(transformer_scratch(&t->block, f->R, 0, frame, n_threads),
+    (void)images;
+    return LARGEST(transformer_scratch(&t->block, f->R, f->R, n_threads),
                    linear_scratch(t->channels * t->frames * t->patch * t->patch,
                                   t->block.hidden, n_threads));
 }

@@ -161,7 +161,7 @@ static size_t tiles_scratch(const void *tower, const lvlm_images *images,
     const size_t R = images->n * t->tiles * t->L;
     (void)f;
     return LARGEST(
-        transformer_scratch(&t->block, R, 0, t->tiles * t->L, n_threads),
+        transformer_scratch(&t->block, R, R, n_threads),
         linear_scratch(t->channels * t->patch * t->patch, t->block.hidden, n_threads));
 }
 

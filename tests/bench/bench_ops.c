@@ -146,8 +146,7 @@ static void bench_attention(size_t T, size_t heads, size_t kv_heads, size_t D,
     size_t *lo = array(T, sizeof *lo), *hi = array(T, sizeof *hi);
     for (size_t t = 0; t < T; t++) lo[t] = 0, hi[t] = T;
     const attention_dims dims = { T, T, heads, kv_heads, D, scale, softcap, lo, hi };
-    ops_scratch scratch =
-        scratch_of(attention_scratch(T, T, heads, n_threads), n_threads);
+    ops_scratch scratch = scratch_of(attention_scratch(&dims, n_threads), n_threads);
     double forward = 0, backward = 0;
     for (int r = 0; r < REPEATS; r++) {
         double start = omp_get_wtime();

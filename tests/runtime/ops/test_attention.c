@@ -12,13 +12,24 @@ typedef struct attention_row {
 } attention_row;
 
 static const attention_row rows[] = {
-    { 1, 1, 1, 1, 1, 0, FULL },       { 5, 5, 2, 2, 3, 0, CAUSAL },
-    { 7, 9, 4, 2, 5, 0, PREFIX },     { 9, 9, 6, 1, 4, 0, WINDOW },
-    { 7, 9, 4, 2, 5, 2, EMPTY_ROWS }, { 70, 70, 2, 1, 8, 0.5, PACKED },
-    { 67, 150, 4, 2, 7, 0, CAUSAL },  { 130, 140, 2, 2, 5, 3, WINDOW },
-    { 130, 135, 3, 1, 4, 1, PREFIX }, { 66, 131, 2, 1, 3, 0, EMPTY_ROWS },
+    { 1, 1, 1, 1, 1, 0, FULL },
+    { 5, 5, 2, 2, 3, 0, CAUSAL },
+    { 7, 9, 4, 2, 5, 0, PREFIX },
+    { 9, 9, 6, 1, 4, 0, WINDOW },
+    { 7, 9, 4, 2, 5, 2, EMPTY_ROWS },
+    { 70, 70, 2, 1, 8, 0.5, PACKED },
+    { 67, 150, 4, 2, 7, 0, CAUSAL },
+    { 130, 140, 2, 2, 5, 3, WINDOW },
+    { 130, 135, 3, 1, 4, 1, PREFIX },
+    { 66, 131, 2, 1, 3, 0, EMPTY_ROWS },
     { 1, 40, 8, 2, 16, 0, FULL },
+    /* several tiles of keys; the last two: also in parts */
+    { 140, 2300, 4, 1, 3, 0, CAUSAL },
+    { 1, 9000, 8, 2, 4, 0, FULL },
+    { 5, 8500, 6, 2, 4, 1, EMPTY_ROWS },
 };
+
+enum { GRADCHECK_KEYS = 200 }; /* of longer texts differences would take minutes */
 
 typedef struct attention_case {
     attention_dims dims;
@@ -54,7 +65,10 @@ static void fill_range(size_t *lo, size_t *hi, const attention_row *r, size_t t)
 static attention_case case_of(const attention_row *r, size_t n_threads)
 {
     const size_t nq = r->Tq * r->heads * r->D, nk = r->Tk * r->kv_heads * r->D;
-    const size_t numel = attention_scratch(r->Tq, r->Tk, r->heads, n_threads);
+    const attention_dims sizes = {
+        .Tq = r->Tq, .Tk = r->Tk, .heads = r->heads, .kv_heads = r->kv_heads, .D = r->D
+    };
+    const size_t numel = attention_scratch(&sizes, n_threads);
     attention_case c = {
         .lo = test_calloc(r->Tq, sizeof(size_t)),
         .hi = test_calloc(r->Tq, sizeof(size_t)),
@@ -175,18 +189,22 @@ static void attention_keeps_a_nan_in_its_range(void **state)
     case_free(&c);
 }
 
-static void attention_span_follows_ranges(void **state)
+/* Whatever the length of a text; and a hundredth of its keys where it is continued. */
+static void attention_scratch_is_bounded(void **state)
 {
-    size_t lo[200], hi[200];
+    const attention_dims texts[] = {
+        { .Tq = 3000, .Tk = 10000, .heads = 8, .kv_heads = 2, .D = 64 },
+        { .Tq = 3000, .Tk = 300000, .heads = 8, .kv_heads = 2, .D = 64 },
+    };
+    const attention_dims row = {
+        .Tq = 1, .Tk = 1024, .heads = 8, .kv_heads = 2, .D = 64
+    };
+    attention_dims longer = row;
     (void)state;
-    for (size_t t = 0; t < 200; t++) lo[t] = t / 50 * 50, hi[t] = lo[t] + 50;
-    assert_int_equal(attention_span(lo, hi, 200), 50);
-    for (size_t t = 0; t < 200; t++) lo[t] = 0, hi[t] = t + 1;
-    assert_int_equal(attention_span(lo, hi, 200), 200);
-    for (size_t t = 0; t < 200; t++) lo[t] = t > 9 ? t - 9 : 0;
-    assert_int_equal(attention_span(lo, hi, 200), 64 + 9); /* a block of 64 rows */
-    for (size_t t = 0; t < 200; t++) lo[t] = 7, hi[t] = 7;
-    assert_int_equal(attention_span(lo, hi, 200), 0);
+    longer.Tk = 1 << 20;
+    assert_true(attention_scratch(&texts[0], 4) == attention_scratch(&texts[1], 4));
+    assert_true(attention_scratch(&longer, 4) - attention_scratch(&row, 4) <
+                longer.Tk * longer.kv_heads * longer.D / 100);
 }
 
 /* A text without an image has no keys in cross attention, and no array of them. */
@@ -194,15 +212,16 @@ static void attention_without_keys_is_zero(void **state)
 {
     const size_t none[2] = { 0, 0 };
     const attention_dims dims = { 2, 0, 2, 1, 3, 1, 0, none, none };
-    double out[12], dq[12] = { 0 }, scratch[64];
+    double out[12], dq[12] = { 0 };
     double *const q = array(12, 1);
-    const ops_scratch s = { scratch, 64, 1 };
+    const size_t numel = attention_scratch(&dims, 1);
+    const ops_scratch s = { test_calloc(numel, sizeof(real)), numel, 1 };
     (void)state;
     for (size_t i = 0; i < 12; i++) out[i] = NAN;
     attention_forward(out, q, NULL, NULL, &dims, &s);
     attention_backward(dq, NULL, NULL, out, q, NULL, NULL, &dims, &s);
     for (size_t i = 0; i < 12; i++) assert_true(out[i] == 0 && dq[i] == 0);
-    test_free(q);
+    test_free(q), test_free(s.data);
 }
 
 static void attention_survives_large_scores(void **state)
@@ -226,7 +245,7 @@ static double attention_loss(void *context)
 static void attention_gradients(void **state)
 {
     (void)state;
-    for (size_t r = 0; r < COUNT(rows); r++) {
+    for (size_t r = 0; r < COUNT(rows) && rows[r].Tk <= GRADCHECK_KEYS; r++) {
         attention_case c = case_of(&rows[r], 2);
         const size_t nq = rows[r].Tq * rows[r].heads * rows[r].D;
         const size_t nk = rows[r].Tk * rows[r].kv_heads * rows[r].D;
@@ -240,6 +259,55 @@ static void attention_gradients(void **state)
         ASSERT_BELOW(gradcheck(attention_loss, &c, c.v, dv, nk),
                      1e-7 /* observed 3.2e-11 */);
         test_free(dq), test_free(dk), test_free(dv);
+        case_free(&c);
+    }
+}
+
+/* dq, dk, dv of query t and head h, by the formula */
+static void plain_backward(double *dq, double *dk, double *dv, const attention_case *c,
+                           size_t t, size_t h)
+{
+    const attention_dims *const d = &c->dims;
+    const size_t g = h / (d->heads / d->kv_heads), n = d->kv_heads * d->D;
+    const size_t at = (t * d->heads + h) * d->D;
+    double sum = 0, delta = 0;
+    for (int pass = 0; pass < 3; pass++)
+        for (size_t j = d->lo[t]; j < d->hi[t]; j++) {
+            const size_t of = j * n + g * d->D;
+            double s = d->scale * gradcheck_dot(c->q + at, c->k + of, d->D), slope = 1;
+            if (d->softcap > 0) {
+                s = d->softcap * tanh(s / d->softcap);
+                slope = 1 - s / d->softcap * s / d->softcap;
+            }
+            const double dp = gradcheck_dot(c->dout + at, c->v + of, d->D);
+            if (pass == 0) sum += exp(s);
+            if (pass == 1) delta += exp(s) / sum * dp;
+            const double ds = exp(s) / sum * (dp - delta) * slope * d->scale;
+            for (size_t i = 0; pass == 2 && i < d->D; i++) {
+                dq[at + i] += ds * c->k[of + i];
+                dk[of + i] += ds * c->q[at + i];
+                dv[of + i] += exp(s) / sum * c->dout[at + i];
+            }
+        }
+}
+
+static void attention_backward_is_the_formula(void **state)
+{
+    (void)state;
+    for (size_t r = 0; r < COUNT(rows); r++) {
+        attention_case c = case_of(&rows[r], 2);
+        const size_t nq = rows[r].Tq * rows[r].heads * rows[r].D;
+        const size_t nk = rows[r].Tk * rows[r].kv_heads * rows[r].D;
+        double *const got = test_calloc(nq + 2 * nk, sizeof(double));
+        double *const expected = test_calloc(nq + 2 * nk, sizeof(double));
+        attention_backward(got, got + nq, got + nq + nk, c.dout, c.q, c.k, c.v, &c.dims,
+                           &c.scratch);
+        for (size_t i = 0; i < rows[r].Tq * rows[r].heads; i++)
+            plain_backward(expected, expected + nq, expected + nq + nk, &c,
+                           i / rows[r].heads, i % rows[r].heads);
+        for (size_t i = 0; i < nq + 2 * nk; i++)
+            ASSERT_CLOSE(got[i], expected[i], 1e-13 /* observed 2e-15 */);
+        test_free(got), test_free(expected);
         case_free(&c);
     }
 }
@@ -275,10 +343,11 @@ int main(void)
         cmocka_unit_test(attention_forward_in_place),
         cmocka_unit_test(attention_never_reads_keys_outside_the_span),
         cmocka_unit_test(attention_keeps_a_nan_in_its_range),
-        cmocka_unit_test(attention_span_follows_ranges),
+        cmocka_unit_test(attention_scratch_is_bounded),
         cmocka_unit_test(attention_without_keys_is_zero),
         cmocka_unit_test(attention_survives_large_scores),
         cmocka_unit_test(attention_gradients),
+        cmocka_unit_test(attention_backward_is_the_formula),
         cmocka_unit_test(attention_backward_skips_and_accumulates),
     };
     ops_threads(2);

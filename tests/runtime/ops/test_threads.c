@@ -174,9 +174,12 @@ static void linear_backward_threads(void **state)
 
 static void attention_threads(void **state)
 {
+    const attention_dims dims = {
+        .Tq = TQ, .Tk = TK, .heads = HEADS, .kv_heads = KV_HEADS, .D = D
+    };
     (void)state;
     check_teams(attention_op, 2 * NQ + 2 * NK, NQ + 2 * NK + 7,
-                attention_scratch(TQ, TK, HEADS, 7));
+                attention_scratch(&dims, 7));
 }
 
 static void norm_threads(void **state)
