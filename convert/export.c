@@ -20,48 +20,50 @@
 #include "formats/native/native.h"
 #include "formats/native/rewrite.h"
 
-const char *lvlm_export_digest(const lvlm_export *ex, const char *name)
+/* All targets have as many values, of one type, and together those of the source. */
+static int check_step(const lvlm_step *step, lvlm_error *err)
 {
-    const lvlm_tensor *tensor = lvlm_checkpoint_find(ex->model, name);
-    return tensor != NULL ? lvlm_native_digest_of(ex->model, tensor) : NULL;
-}
-
-int lvlm_export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_tensor *out,
-                     const lvlm_transform *transform, const char *const *parts,
-                     size_t n_parts, lvlm_error *err)
-{
-    const lvlm_tensor **inputs = lvlm_arena_alloc(&ex->arena, n_parts, sizeof *inputs);
-    const char **expect = lvlm_arena_alloc(&ex->arena, n_parts, sizeof *expect);
-    lvlm_elements *data = lvlm_arena_alloc(&ex->arena, n_parts, sizeof *data);
-    lvlm_step *step;
-    if (inputs == NULL || expect == NULL || data == NULL) return lvlm_fail_memory(err);
-    for (size_t i = 0; i < n_parts; i++) {
-        inputs[i] = lvlm_checkpoint_find(ex->model, parts[i]);
-        expect[i] = lvlm_export_digest(ex, parts[i]);
-        FAIL_IF(inputs[i] == NULL || expect[i] == NULL, err, LVLM_EFORMAT,
-                "tensor '%s' is needed for '%s' and is missing or has no digest",
-                parts[i], out->name);
-        data[i] = lvlm_tensor_elements(inputs[i]);
-    }
-    TRY(lvlm_plan_add(&step, plan, out, err));
-    const bool keep = lvlm_transform_is_keep(transform);
-    step->kind = keep ? LVLM_STEP_COPY : LVLM_STEP_SCATTER;
-    step->transform = *transform;
-    step->inputs = inputs;
-    step->parts = data;
-    step->n_inputs = n_parts;
-    step->expect = expect;
-    const uint64_t numel =
-        keep ? lvlm_tensor_numel(inputs[0]) : lvlm_transform_numel(transform);
+    const uint64_t numel = step->kind == LVLM_STEP_COPY
+                               ? step->parts[0].n
+                               : lvlm_transform_numel(&step->transform);
     uint64_t all;
-    for (size_t i = 0; i < n_parts; i++)
-        FAIL_IF(data[i].n != numel || inputs[i]->dtype != inputs[0]->dtype ||
-                    !lvlm_mul_u64(&all, numel, n_parts) ||
+    for (size_t i = 0; i < step->n_inputs; i++)
+        FAIL_IF(step->parts[i].n != numel ||
+                    step->inputs[i]->dtype != step->inputs[0]->dtype ||
+                    !lvlm_mul_u64(&all, numel, step->n_inputs) ||
                     lvlm_tensor_numel(&step->out) != all,
                 err, LVLM_EFORMAT,
                 "'%s' and '%s' do not have the same number of values and type",
-                out->name, parts[i]);
+                step->out.name, step->inputs[i]->name);
     return 0;
+}
+
+int lvlm_export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_ledger_entry *entry,
+                     lvlm_error *err)
+{
+    const size_t n = entry->n_targets;
+    const lvlm_tensor **inputs = lvlm_arena_alloc(&ex->arena, n, sizeof *inputs);
+    const char **expect = lvlm_arena_alloc(&ex->arena, n, sizeof *expect);
+    lvlm_elements *data = lvlm_arena_alloc(&ex->arena, n, sizeof *data);
+    lvlm_step *step;
+    if (inputs == NULL || expect == NULL || data == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < n; i++) {
+        inputs[i] = lvlm_checkpoint_find(ex->model, entry->targets[i]);
+        FAIL_IF(inputs[i] == NULL, err, LVLM_EFORMAT,
+                "tensor '%s' is needed for '%s' and is missing", entry->targets[i],
+                entry->source.name);
+        expect[i] = lvlm_native_digest_of(ex->model, inputs[i]);
+        data[i] = lvlm_tensor_elements(inputs[i]);
+    }
+    TRY(lvlm_plan_add(&step, plan, &entry->source, err));
+    step->kind =
+        lvlm_transform_is_keep(&entry->transform) ? LVLM_STEP_COPY : LVLM_STEP_SCATTER;
+    step->transform = entry->transform;
+    step->inputs = inputs;
+    step->parts = data;
+    step->n_inputs = n;
+    step->expect = expect;
+    return check_step(step, err);
 }
 
 /* ---- files ---------------------------------------------------------------------- */
@@ -110,7 +112,6 @@ static int check_side_name(const char *name, lvlm_error *err)
 
 static int add_side_file(lvlm_export *ex, const lvlm_side_file *side, lvlm_error *err)
 {
-    const lvlm_transform keep = { 0 };
     const char *text = NULL;
     size_t n_bytes = 0;
     lvlm_export_file *file;
@@ -121,9 +122,11 @@ static int add_side_file(lvlm_export *ex, const lvlm_side_file *side, lvlm_error
     const char *part =
         lvlm_arena_printf(&ex->arena, LVLM_NATIVE_FILES "%s", side->name);
     if (part == NULL) return lvlm_fail_memory(err);
+    const lvlm_ledger_entry entry = { .source = *lvlm_checkpoint_find(ex->model, part),
+                                      .targets = &part,
+                                      .n_targets = 1 };
     TRY(lvlm_export_add_file(&file, ex, side->name, err));
-    return lvlm_export_step(ex, &file->plan, lvlm_checkpoint_find(ex->model, part),
-                            &keep, &part, 1, err);
+    return lvlm_export_step(ex, &file->plan, &entry, err);
 }
 
 /* Does this side file belong in the directory? The config.json of an .npz was not part

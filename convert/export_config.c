@@ -70,14 +70,6 @@ static int edit_ties(edits *e, lvlm_export *ex, const cJSON *config, lvlm_error 
     return 0;
 }
 
-static const char *torch_name(lvlm_dtype dtype)
-{
-    return dtype == LVLM_F32    ? "\"float32\""
-           : dtype == LVLM_BF16 ? "\"bfloat16\""
-           : dtype == LVLM_F16  ? "\"float16\""
-                                : "\"float64\"";
-}
-
 static int edit_dtypes(edits *e, const lvlm_export *ex, const cJSON *config,
                        lvlm_error *err)
 {
@@ -85,12 +77,14 @@ static int edit_dtypes(edits *e, const lvlm_export *ex, const cJSON *config,
     static const char *const keys[] = { "dtype", "torch_dtype" };
     const lvlm_target *table = lvlm_manifest_find(&ex->manifest, LVLM_EMBED_TABLE);
     if (!ex->changed_dtype || table == NULL || table->source == NULL) return 0;
+    const char *const name = lvlm_arena_printf(
+        e->arena, "\"%s\"", lvlm_dtype_torch_name(table->source->dtype));
+    if (name == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < 3; i++)
         for (size_t k = 0; k < 2; k++)
             if (lvlm_json_string(
                     lvlm_json_get(section_of(config, sections[i]), keys[k])) != NULL)
-                TRY(push(e, sections[i], keys[k], torch_name(table->source->dtype),
-                         false, err));
+                TRY(push(e, sections[i], keys[k], name, false, err));
     return 0;
 }
 

@@ -11,16 +11,14 @@
 #include "convert/export_parts.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "formats/container/safetensors.h"
 #include "formats/container/shards.h"
 #include "formats/native/native.h"
 
-/* A tensor to be written, and its parts. */
+/* A tensor to be written, and its shard. */
 typedef struct fresh {
-    lvlm_tensor out; /* first: sorted by lvlm_safetensors_order */
-    lvlm_transform transform;
-    const char **parts;
-    size_t n_parts;
+    lvlm_ledger_entry entry; /* first, as in it the tensor and its name: for sorting */
     size_t shard;
 } fresh;
 
@@ -32,92 +30,93 @@ typedef struct list {
 
 /* ---- which tensors -------------------------------------------------------------- */
 
-/* Append an entry; valid until the next call. NULL: out of memory. */
-static fresh *push(list *l, lvlm_export *ex, size_t n_parts)
+/* Append an entry with room for targets; valid until the next call. */
+static int push(lvlm_ledger_entry **entry, list *l, lvlm_export *ex, size_t n_targets,
+                lvlm_error *err)
 {
-    const char **parts = lvlm_arena_alloc(&ex->arena, n_parts, sizeof *parts);
+    const char **targets = lvlm_arena_alloc(&ex->arena, n_targets, sizeof *targets);
     fresh *at = lvlm_arena_room(&ex->arena, l->at, l->n, &l->capacity, sizeof *at);
-    if (parts == NULL || at == NULL) return NULL;
+    if (targets == NULL || at == NULL) return lvlm_fail_memory(err);
     l->at = at;
-    at[l->n] = (fresh){ .parts = parts, .n_parts = n_parts };
-    return &at[l->n++];
+    at[l->n] = (fresh){ .entry = { .targets = targets, .n_targets = n_targets } };
+    *entry = &at[l->n++].entry;
+    return 0;
 }
 
-/* The entry whose source a target is part of, created if it is new. NULL: out of
- * memory. */
-static fresh *find_or_add(list *l, lvlm_export *ex, const char *name,
-                          const lvlm_target *t)
+/* The entry whose source a target is part of, created if it is new. */
+static int find_or_add(lvlm_ledger_entry **entry, list *l, lvlm_export *ex,
+                       const char *name, const lvlm_target *t, lvlm_error *err)
 {
     const size_t select = t->transform.select;
-    for (size_t i = l->n; select > 0 && i-- > 0;) /* parts are close together */
-        if (strcmp(l->at[i].out.name, name) == 0) return &l->at[i];
-    fresh *f = push(l, ex, select > 0 ? (size_t)t->transform.axes[select - 1] : 1);
-    if (f == NULL) return NULL;
-    f->out.name = name;
-    f->out.dtype = lvlm_checkpoint_find(ex->model, t->name)->dtype;
-    f->out.shape = t->source_shape;
-    f->transform = t->transform;
-    return f;
-}
-
-static int list_targets(list *l, lvlm_export *ex, lvlm_error *err)
-{
-    lvlm_manifest *m = &ex->manifest;
-    for (size_t i = 0; i < m->n_targets; i++) {
-        const lvlm_target *t = &m->targets[i];
-        if (!lvlm_target_is_stored(t)) continue;
-        FAIL_IF(t->state == LVLM_TARGET_MISSING, err, LVLM_EFORMAT,
-                "tensor '%s' is missing", t->name);
-        const char *rest =
-            lvlm_names_join(t->section->source, t->block, t->row->source, &ex->arena);
-        const char *canonical =
-            rest == NULL ? NULL : lvlm_names_join(t->root->native, 0, rest, &ex->arena);
-        const char *name = canonical == NULL
-                               ? NULL
-                               : lvlm_names_source(m->family, canonical,
-                                                   ex->options.layout, &ex->arena);
-        if (name == NULL) return lvlm_fail_memory(err);
-        fresh *f = find_or_add(l, ex, name, t);
-        if (f == NULL) return lvlm_fail_memory(err);
-        f->parts[t->transform.select > 0 ? t->transform.index : 0] = t->name;
+    for (size_t i = l->n; select > 0 && i-- > 0;) { /* parts are close together */
+        *entry = &l->at[i].entry;
+        if (strcmp((*entry)->source.name, name) == 0) return 0;
     }
+    TRY(push(entry, l, ex, select > 0 ? (size_t)t->transform.axes[select - 1] : 1,
+             err));
+    (*entry)->source = (lvlm_tensor){ .name = name,
+                                      .dtype = t->source->dtype,
+                                      .shape = t->source_shape };
+    (*entry)->transform = t->transform;
     return 0;
 }
 
-static int list_unused(list *l, lvlm_export *ex, lvlm_error *err)
+static int list_target(list *l, lvlm_export *ex, const lvlm_target *t, lvlm_error *err)
 {
-    for (size_t i = 0; i < ex->manifest.n_extras; i++) {
-        const lvlm_extra *extra = &ex->manifest.extras[i];
-        if (extra->kind != LVLM_EXTRA_UNUSED) continue;
-        if (strchr(extra->canonical, '/') != NULL)
-            continue; /* has no name on the hub */
-        fresh *f = push(l, ex, 1);
-        if (f == NULL) return lvlm_fail_memory(err);
-        f->out = *extra->tensor;
-        f->out.name = lvlm_names_source(ex->manifest.family, extra->canonical,
-                                        ex->options.layout, &ex->arena);
-        if (f->out.name == NULL) return lvlm_fail_memory(err);
-        f->parts[0] = extra->tensor->name;
-    }
+    const lvlm_family *const family = ex->manifest.family;
+    lvlm_ledger_entry *entry;
+    if (!lvlm_target_is_stored(t)) return 0;
+    FAIL_IF(t->state == LVLM_TARGET_MISSING, err, LVLM_EFORMAT,
+            "tensor '%s' is missing", t->name);
+    const char *const canonical = lvlm_target_canonical(t, &ex->arena);
+    const char *const name =
+        canonical != NULL
+            ? lvlm_names_source(family, canonical, ex->options.layout, &ex->arena)
+            : NULL;
+    if (name == NULL) return lvlm_fail_memory(err);
+    TRY(find_or_add(&entry, l, ex, name, t, err));
+    entry->targets[t->transform.select > 0 ? t->transform.index : 0] = t->name;
     return 0;
 }
 
-/* The source's tensors, under their own names. */
-static int list_source(list *l, lvlm_export *ex, lvlm_error *err)
+static int list_unused(list *l, lvlm_export *ex, const lvlm_extra *extra,
+                       lvlm_error *err)
 {
-    const lvlm_ledger *ledger = &ex->manifest.ledger;
-    for (size_t i = 0; i < ledger->n_entries; i++) {
-        const lvlm_ledger_entry *entry = &ledger->entries[i];
-        const lvlm_tensor *native = lvlm_checkpoint_find(ex->model, entry->targets[0]);
-        FAIL_IF(native == NULL, err, LVLM_EFORMAT, "tensor '%s' is missing",
-                entry->targets[0]);
-        fresh *f = push(l, ex, entry->n_targets);
-        if (f == NULL) return lvlm_fail_memory(err);
-        f->out = entry->source;
-        f->out.dtype = native->dtype;
-        f->transform = entry->transform;
-        for (size_t k = 0; k < entry->n_targets; k++) f->parts[k] = entry->targets[k];
-    }
+    lvlm_ledger_entry *entry;
+    if (extra->kind != LVLM_EXTRA_UNUSED) return 0;
+    if (strchr(extra->canonical, '/') != NULL) return 0; /* has no name on the hub */
+    TRY(push(&entry, l, ex, 1, err));
+    entry->source = *extra->tensor;
+    entry->source.name = lvlm_names_source(ex->manifest.family, extra->canonical,
+                                           ex->options.layout, &ex->arena);
+    entry->targets[0] = extra->tensor->name;
+    return entry->source.name != NULL ? 0 : lvlm_fail_memory(err);
+}
+
+/* A source tensor, under its own name. */
+static int list_source(list *l, lvlm_export *ex, const lvlm_ledger_entry *source,
+                       lvlm_error *err)
+{
+    const lvlm_tensor *native = lvlm_checkpoint_find(ex->model, source->targets[0]);
+    lvlm_ledger_entry *entry;
+    FAIL_IF(native == NULL, err, LVLM_EFORMAT, "tensor '%s' is missing",
+            source->targets[0]);
+    TRY(push(&entry, l, ex, 0, err));
+    *entry = *source;
+    entry->source.dtype = native->dtype;
+    return 0;
+}
+
+static int list_all(list *l, lvlm_export *ex, lvlm_error *err)
+{
+    const lvlm_manifest *const m = &ex->manifest;
+    for (size_t i = 0; ex->rewritten_as_safetensors && i < m->ledger.n_entries; i++)
+        TRY(list_source(l, ex, &m->ledger.entries[i], err));
+    if (ex->rewritten_as_safetensors) return 0;
+    for (size_t i = 0; i < m->n_targets; i++)
+        TRY(list_target(l, ex, &m->targets[i], err));
+    for (size_t i = 0; i < m->n_extras; i++)
+        TRY(list_unused(l, ex, &m->extras[i], err));
     return 0;
 }
 
@@ -130,7 +129,8 @@ static void split(list *l, uint64_t max_shard)
     l->n_shards = 1;
     for (size_t i = 0; i < l->n; i++) {
         uint64_t n_bytes = 0;
-        (void)lvlm_shape_bytes(&n_bytes, &l->at[i].out.shape, l->at[i].out.dtype);
+        (void)lvlm_shape_bytes(&n_bytes, &l->at[i].entry.source.shape,
+                               l->at[i].entry.source.dtype);
         if (used > 0 && used + n_bytes > max_shard) {
             l->n_shards++;
             used = 0;
@@ -151,7 +151,7 @@ static int by_shard(const void *a, const void *b)
 {
     const fresh *x = a, *y = b;
     if (x->shard != y->shard) return x->shard < y->shard ? -1 : 1;
-    return lvlm_safetensors_order(&x->out, &y->out);
+    return lvlm_safetensors_order(&x->entry.source, &y->entry.source);
 }
 
 static int compose_header(const char **text, size_t *n_bytes, lvlm_export *ex,
@@ -162,7 +162,7 @@ static int compose_header(const char **text, size_t *n_bytes, lvlm_export *ex,
     lvlm_tensor *tensors = lvlm_arena_alloc(&ex->arena, n, sizeof *tensors);
     int rc = lvlm_fail_memory(err);
     if (tensors != NULL && cJSON_AddStringToObject(metadata, "format", "pt") != NULL) {
-        for (size_t i = 0; i < n; i++) tensors[i] = first[i].out;
+        for (size_t i = 0; i < n; i++) tensors[i] = first[i].entry.source;
         rc = lvlm_safetensors_header(&header, tensors, n, metadata, 8, err);
     }
     if (rc == 0) {
@@ -186,17 +186,11 @@ static int add_shard(lvlm_export *ex, const char *name, const fresh *first, size
     TRY(lvlm_plan_bytes(&file->plan, "header", (const unsigned char *)header,
                         header_bytes, err));
     for (size_t i = 0; i < n; i++)
-        TRY(lvlm_export_step(ex, &file->plan, &first[i].out, &first[i].transform,
-                             first[i].parts, first[i].n_parts, err));
+        TRY(lvlm_export_step(ex, &file->plan, &first[i].entry, err));
     return 0;
 }
 
 /* ---- index ---------------------------------------------------------------------- */
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const fresh *)a)->out.name, ((const fresh *)b)->out.name);
-}
 
 static int add_index(lvlm_export *ex, list *l, lvlm_error *err)
 {
@@ -205,14 +199,15 @@ static int add_index(lvlm_export *ex, list *l, lvlm_error *err)
     cJSON *map = cJSON_AddObjectToObject(json, "weight_map");
     double numel = 0, total = 0;
     bool ok = map != NULL;
-    qsort(l->at, l->n, sizeof *l->at, by_name);
+    qsort(l->at, l->n, sizeof *l->at, lvlm_by_text);
     for (size_t i = 0; i < l->n && ok; i++) {
+        const lvlm_tensor *const t = &l->at[i].entry.source;
         uint64_t n = 0;
-        (void)lvlm_shape_numel(&n, &l->at[i].out.shape);
+        (void)lvlm_shape_numel(&n, &t->shape);
         numel += (double)n;
-        total += (double)n * (double)lvlm_dtype_bytes(l->at[i].out.dtype);
-        ok = cJSON_AddStringToObject(map, l->at[i].out.name,
-                                     shard_name(ex, l, l->at[i].shard)) != NULL;
+        total += (double)n * (double)lvlm_dtype_bytes(t->dtype);
+        ok = cJSON_AddStringToObject(map, t->name, shard_name(ex, l, l->at[i].shard)) !=
+             NULL;
     }
     ok = ok && cJSON_AddNumberToObject(metadata, "total_parameters", numel) != NULL &&
          cJSON_AddNumberToObject(metadata, "total_size", total) != NULL;
@@ -230,9 +225,7 @@ static int add_index(lvlm_export *ex, list *l, lvlm_error *err)
 int lvlm_export_fresh(lvlm_export *ex, lvlm_error *err)
 {
     list l = { 0 };
-    if (ex->rewritten_as_safetensors) TRY(list_source(&l, ex, err));
-    if (!ex->rewritten_as_safetensors) TRY(list_targets(&l, ex, err));
-    if (!ex->rewritten_as_safetensors) TRY(list_unused(&l, ex, err));
+    TRY(list_all(&l, ex, err));
     split(&l, ex->options.max_shard);
     qsort(l.at, l.n, sizeof *l.at, by_shard);
     for (size_t i = 0, n; i < l.n; i += n) {

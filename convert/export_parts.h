@@ -6,16 +6,9 @@
 
 LVLM_BEGIN_DECLS
 
-/* The recorded digest of a native tensor, or NULL. Borrowed. */
-const char *lvlm_export_digest(const lvlm_export *ex, const char *name);
-
-/* Append a step that builds `out` (name, dtype, shape) from native tensors, given by
- * name. */
+/* Append a step that builds entry->source (name, dtype, shape) from its targets. */
 LVLM_MUST_CHECK int lvlm_export_step(lvlm_export *ex, lvlm_plan *plan,
-                                     const lvlm_tensor *out,
-                                     const lvlm_transform *transform,
-                                     const char *const *parts, size_t n_parts,
-                                     lvlm_error *err);
+                                     const lvlm_ledger_entry *entry, lvlm_error *err);
 
 /* Append an empty file; *file is valid until the next call. Its name, which may be NULL
  * for out of memory, must outlive the export. LVLM_EFORMAT if the name is taken. */

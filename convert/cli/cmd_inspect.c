@@ -7,6 +7,7 @@
 #include "convert/cli/commands.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "formats/checkpoint/manifest.h"
 #include "formats/cli/program.h"
 #include "formats/native/native.h"
@@ -58,7 +59,7 @@ static summary summarise(const lvlm_manifest *m)
         const lvlm_target *t = &m->targets[i];
         if (t->source == NULL || t->state == LVLM_TARGET_TIED) continue;
         for (size_t p = 0; p < 3; p++)
-            if (strncmp(t->name, s.parts[p].name, strlen(s.parts[p].name)) == 0)
+            if (lvlm_starts_with(t->name, s.parts[p].name))
                 add(&s, p, t->source->dtype, &t->shape);
     }
     for (size_t i = 0; i < m->n_extras; i++)

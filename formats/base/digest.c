@@ -2,6 +2,7 @@
 #include "formats/base/digest.h"
 
 #include <openssl/evp.h>
+#include <string.h>
 
 static int broken(lvlm_error *err)
 {
@@ -10,6 +11,12 @@ static int broken(lvlm_error *err)
 
 const lvlm_hex_digest lvlm_zero_digest =
     "0000000000000000000000000000000000000000000000000000000000000000";
+
+bool lvlm_digest_is(const char *text)
+{
+    return strlen(text) == LVLM_DIGEST_HEX &&
+           strspn(text, "0123456789abcdef") == LVLM_DIGEST_HEX;
+}
 
 int lvlm_digest_start(lvlm_digest *digest, lvlm_error *err)
 {

@@ -2,6 +2,7 @@
 #ifndef LVLM_FORMATS_BASE_DIGEST_H
 #define LVLM_FORMATS_BASE_DIGEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "formats/base/error.h"
@@ -13,6 +14,9 @@ enum { LVLM_DIGEST_HEX = 64 };
 typedef char lvlm_hex_digest[LVLM_DIGEST_HEX + 1];
 /* 64 times '0': in place of a digest that is not known yet. */
 extern const lvlm_hex_digest lvlm_zero_digest;
+
+/* Are these 64 lower-case hexadecimal digits? */
+bool lvlm_digest_is(const char *text);
 
 typedef struct lvlm_digest {
     void *context; /* EVP_MD_CTX */

@@ -1,6 +1,7 @@
 /* infile.c - input files, read or mapped, and queries about paths. */
 #include "formats/base/infile.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "formats/base/alloc.h"
+#include "formats/base/size.h"
 #include "formats/base/text.h"
 
 /* ---- opening -------------------------------------------------------------------- */
@@ -179,29 +181,15 @@ int lvlm_infile_unchanged(const lvlm_infile *file, lvlm_error *err)
 
 /* ---- advice --------------------------------------------------------------------- */
 
-/* madvise for the pages of a range; `inner`: only pages that are entirely inside. */
-static void advise(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes,
-                   int advice, bool inner)
-{
-    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t begin = offset / page * page;
-    uint64_t end = offset + n_bytes;
-    if (inner) {
-        begin = (offset + page - 1) / page * page;
-        end = end / page * page;
-    }
-    if (file->mapped && begin < end)
-        (void)madvise(unconst(file->bytes + begin), (size_t)(end - begin), advice);
-}
-
-void lvlm_infile_will_need(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes)
-{
-    advise(file, offset, n_bytes, MADV_WILLNEED, false);
-}
-
 void lvlm_infile_done_with(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes)
 {
-    advise(file, offset, n_bytes, MADV_DONTNEED, true);
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    const uint64_t begin = lvlm_round_up(offset, page); /* of whole pages inside */
+    const uint64_t end = (offset + n_bytes) / page * page;
+    assert(offset <= file->n_bytes && n_bytes <= file->n_bytes - offset);
+    if (file->mapped && begin < end)
+        (void)madvise(unconst(file->bytes + begin), (size_t)(end - begin),
+                      MADV_DONTNEED);
 }
 
 /* ---- paths ---------------------------------------------------------------------- */

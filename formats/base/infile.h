@@ -52,9 +52,8 @@ LVLM_MUST_CHECK int lvlm_infile_unchanged(const lvlm_infile *file, lvlm_error *e
 void lvlm_infile_watch(void (*mapped)(const lvlm_infile *file),
                        void (*unmapped)(const lvlm_infile *file));
 
-/* Advise the kernel that these bytes of a mapped file are needed soon, or no longer
- * needed (they leave the resident set but not the page cache). Never fails. */
-void lvlm_infile_will_need(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes);
+/* Advise the kernel that these bytes of a mapped file are no longer needed: their pages
+ * leave the resident set but not the page cache. Never fails. */
 void lvlm_infile_done_with(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes);
 
 /* Read the beginning of a kernel file (/proc, /sys), which has no size, as text of at

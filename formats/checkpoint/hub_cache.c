@@ -140,9 +140,8 @@ bool lvlm_hub_blob_digest(lvlm_hex_digest hex, const char *path)
     if (realpath(path, blob) == NULL) return false;
     const char *const name = lvlm_path_base(blob);
     const size_t before = (size_t)(name - blob), skip = sizeof folder - 1;
-    const bool is = before > skip && memcmp(name - skip, folder, skip) == 0 &&
-                    strlen(name) == LVLM_DIGEST_HEX &&
-                    strspn(name, "0123456789abcdef") == LVLM_DIGEST_HEX;
+    const bool is =
+        before > skip && memcmp(name - skip, folder, skip) == 0 && lvlm_digest_is(name);
     if (is) memcpy(hex, name, LVLM_DIGEST_HEX + 1);
     return is;
 }

@@ -104,16 +104,20 @@ manifest_name *manifest_find_name(const manifest_builder *b, const char *canonic
     return &b->names[low];
 }
 
+char *lvlm_target_canonical(const lvlm_target *t, lvlm_arena *arena)
+{
+    const char *const rest =
+        lvlm_names_join(t->section->source, t->block, t->row->source, arena);
+    return rest != NULL ? lvlm_names_join(t->root->native, 0, rest, arena) : NULL;
+}
+
 /* The name under which a row's source is looked up; NULL: out of memory. */
 static char *lookup_name(manifest_builder *b, const lvlm_target *t)
 {
     lvlm_arena *arena = &b->m->arena;
     if (manifest_is_native(b->m))
         return lvlm_names_join(t->section->native, t->block, t->row->native, arena);
-    const char *rest =
-        lvlm_names_join(t->section->source, t->block, t->row->source, arena);
-    if (rest == NULL) return NULL;
-    return lvlm_names_join(t->root->native, 0, rest, arena);
+    return lvlm_target_canonical(t, arena);
 }
 
 /* ---- sections ------------------------------------------------------------------- */

@@ -107,6 +107,10 @@ LVLM_MUST_CHECK int lvlm_manifest_max_positions(uint64_t *out,
 const lvlm_transform *lvlm_manifest_transform(const lvlm_manifest *manifest,
                                               const lvlm_target *target);
 
+/* The canonical form of its name in a Hugging Face checkpoint (names.h). NULL: out of
+ * memory. */
+char *lvlm_target_canonical(const lvlm_target *target, lvlm_arena *arena);
+
 /* Does a native file store a tensor for this target? */
 bool lvlm_target_is_stored(const lvlm_target *target);
 

@@ -4,24 +4,15 @@
 #include <assert.h>
 #include <string.h>
 
+#include "formats/base/text.h"
+
 static const char weight_end[] = ".weight";
 
 static bool is_weight(const lvlm_target *t)
 {
     const char *const source = t->row->source;
-    const size_t n = strlen(source), skip = strlen(weight_end);
-    if (t->source_shape.n < 2) return false;
-    return strcmp(source, weight_end + 1) == 0 ||
-           (n > skip && strcmp(source + n - skip, weight_end) == 0);
-}
-
-/* The source name with its root replaced by the native one. */
-static const char *canonical_name(const lvlm_target *t, lvlm_arena *arena)
-{
-    const char *rest =
-        lvlm_names_join(t->section->source, t->block, t->row->source, arena);
-    if (rest == NULL) return NULL;
-    return lvlm_arena_printf(arena, "%s%s", t->root->native, rest);
+    return t->source_shape.n >= 2 &&
+           (strcmp(source, weight_end + 1) == 0 || lvlm_ends_with(source, weight_end));
 }
 
 /* The module of this weight if it is already listed, or NULL. The parts of a module are
@@ -54,7 +45,7 @@ static int begin(lvlm_module *module, const lvlm_target *t, const lvlm_family *f
 static int add(lvlm_modules *m, const lvlm_target *t, const lvlm_family *family,
                lvlm_error *err)
 {
-    const char *canonical = canonical_name(t, &m->arena);
+    const char *canonical = lvlm_target_canonical(t, &m->arena);
     if (canonical == NULL) return lvlm_fail_memory(err);
     lvlm_module *module = listed(m, t, canonical);
     if (module == NULL) {

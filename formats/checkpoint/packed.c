@@ -81,7 +81,7 @@ int lvlm_packed_settings_refuse(const lvlm_checkpoint *cp, lvlm_error *err)
 
 /* Every method packs into integers of up to 32 bits or into 8-bit floats; the 64-bit
  * ones are position ids. */
-static bool is_plain(const lvlm_checkpoint *cp)
+static bool is_unpacked(const lvlm_checkpoint *cp)
 {
     for (size_t i = 0; i < cp->n_tensors; i++)
         if (!lvlm_dtype_is_weight(cp->tensors[i].dtype) &&
@@ -95,7 +95,7 @@ int lvlm_packed_refuse(const lvlm_checkpoint *cp, lvlm_error *err)
     const cJSON *const settings = find_settings(cp->config);
     TRY(refuse_tensors(cp, err));
     if (settings == NULL) return 0;
-    if (!is_plain(cp)) return lvlm_packed_settings_refuse(cp, err);
+    if (!is_unpacked(cp)) return lvlm_packed_settings_refuse(cp, err);
     return lvlm_notes_add(cp->notes, err,
                           "config.json: quantization_config (%s) is not followed: no "
                           "tensor is packed",

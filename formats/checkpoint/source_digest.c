@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "formats/base/text.h"
 #include "formats/native/native.h"
 
 enum { BLOCK = 1 << 20 }; /* bytes that are put together at once */
@@ -69,12 +70,6 @@ static int add_line(lvlm_digest *digest, const job *j, const lvlm_ledger_entry *
     return lvlm_native_digest_line(digest, &e->source, hex, err);
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp((*(const lvlm_ledger_entry *const *)a)->source.name,
-                  (*(const lvlm_ledger_entry *const *)b)->source.name);
-}
-
 /* All entries, sorted; hex stays empty when one of them is not known. */
 static int digest_entries(lvlm_hex_digest hex, const job *j,
                           const lvlm_ledger_entry **sorted, size_t n, lvlm_error *err)
@@ -82,7 +77,7 @@ static int digest_entries(lvlm_hex_digest hex, const job *j,
     lvlm_digest digest = LVLM_DIGEST_INIT;
     bool known = n > 0;
     int rc = lvlm_digest_start(&digest, err);
-    qsort(sorted, n, sizeof(const lvlm_ledger_entry *), by_name);
+    qsort(sorted, n, sizeof(const lvlm_ledger_entry *), lvlm_by_name);
     for (size_t i = 0; rc == 0 && known && i < n; i++)
         if ((known = find_parts(j, sorted[i])))
             rc = add_line(&digest, j, sorted[i], err);

@@ -2,10 +2,10 @@
 #include "formats/container/contents.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "formats/container/contents_read.h"
 
 void checkpoint_free(lvlm_checkpoint *cp)
@@ -35,17 +35,9 @@ int lvlm_checkpoint_unchanged(const lvlm_checkpoint *cp, lvlm_error *err)
 
 /* ---- finding -------------------------------------------------------------------- */
 
-static int name_of_tensor(const void *name, const void *tensor)
-{
-    return strcmp(name, (*(const lvlm_tensor *const *)tensor)->name);
-}
-
 const lvlm_tensor *lvlm_checkpoint_find(const lvlm_checkpoint *cp, const char *name)
 {
-    if (cp->n_tensors == 0) return NULL;
-    const lvlm_tensor *const *found =
-        bsearch(name, cp->by_name, cp->n_tensors, sizeof *cp->by_name, name_of_tensor);
-    return found != NULL ? *found : NULL;
+    return lvlm_find_name(name, cp->by_name, cp->n_tensors);
 }
 
 const char *lvlm_checkpoint_meta(const lvlm_checkpoint *cp, const char *key)
@@ -53,15 +45,10 @@ const char *lvlm_checkpoint_meta(const lvlm_checkpoint *cp, const char *key)
     return lvlm_json_string(lvlm_json_get(cp->metadata, key));
 }
 
-static int name_of_side_file(const void *name, const void *side)
-{
-    return strcmp(name, ((const lvlm_side_file *)side)->name);
-}
-
 const lvlm_side_file *lvlm_checkpoint_side_file(const lvlm_checkpoint *cp,
                                                 const char *name)
 {
     if (cp->n_side_files == 0) return NULL;
-    return bsearch(name, cp->side_files, cp->n_side_files, sizeof *cp->side_files,
-                   name_of_side_file);
+    return bsearch(&name, cp->side_files, cp->n_side_files, sizeof *cp->side_files,
+                   lvlm_by_text);
 }

@@ -130,19 +130,12 @@ int checkpoint_add_file(lvlm_checkpoint *cp, const char *path, const char *name,
     return 0;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    const lvlm_tensor *x = *(const lvlm_tensor *const *)a;
-    const lvlm_tensor *y = *(const lvlm_tensor *const *)b;
-    return strcmp(x->name, y->name);
-}
-
 int checkpoint_index_names(lvlm_checkpoint *cp, lvlm_error *err)
 {
     cp->by_name = lvlm_arena_alloc(&cp->arena, cp->n_tensors + 1, sizeof *cp->by_name);
     if (cp->by_name == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < cp->n_tensors; i++) cp->by_name[i] = &cp->tensors[i];
-    qsort(cp->by_name, cp->n_tensors, sizeof *cp->by_name, by_name);
+    qsort(cp->by_name, cp->n_tensors, sizeof *cp->by_name, lvlm_by_name);
     return 0;
 }
 

@@ -40,6 +40,10 @@ bool lvlm_dtype_from_name(lvlm_dtype *out, const char *name);
 /* F16, BF16, F32, F64: the types of weights. */
 bool lvlm_dtype_is_weight(lvlm_dtype dtype);
 
+/* torch's name of a type of weights: "bfloat16", "float16", "float64"; "float32" for
+ * all others. */
+const char *lvlm_dtype_torch_name(lvlm_dtype dtype);
+
 LVLM_END_DECLS
 
 #endif

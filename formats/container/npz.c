@@ -14,6 +14,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/bytes.h"
 #include "formats/base/size.h"
+#include "formats/base/text.h"
 #include "formats/container/transform.h"
 
 enum {
@@ -229,7 +230,7 @@ static bool order_matters(const lvlm_shape *shape)
     return wide > 1;
 }
 
-static int settle_place(array *a, lvlm_error *err)
+static int resolve_place(array *a, lvlm_error *err)
 {
     lvlm_tensor *t = &a->tensor;
     const lvlm_zip_member *m = a->member;
@@ -258,7 +259,7 @@ static int read_array(reader *r, array *a, unsigned char *start)
         TRY(lvlm_zip_inflate_start(start, (size_t)n, m, r->file, r->err));
         TRY(read_start(a, start, n, r->err));
     }
-    return settle_place(a, r->err);
+    return resolve_place(a, r->err);
 }
 
 static int read_arrays(reader *r)
@@ -272,7 +273,7 @@ static int read_arrays(reader *r)
         array *a = &r->arrays[r->n_arrays++];
         const char *name = r->zip.members[i].name;
         const size_t n = strlen(name);
-        FAIL_IF(n <= skip || strcmp(name + n - skip, suffix) != 0, r->err, LVLM_EFORMAT,
+        FAIL_IF(!lvlm_ends_with(name, suffix), r->err, LVLM_EFORMAT,
                 "member '%s': is not an array: expected a name that ends in .npy",
                 name);
         a->member = &r->zip.members[i];
@@ -291,7 +292,8 @@ static int read_arrays(reader *r)
 /* ---- copies --------------------------------------------------------------------- */
 
 /* Convert from Fortran order (first index fastest) to C order. */
-static void turn(unsigned char *to, const lvlm_tensor *t, const unsigned char *from)
+static void to_c_order(unsigned char *to, const lvlm_tensor *t,
+                       const unsigned char *from)
 {
     const size_t n = t->shape.n;
     lvlm_transform reversed = { .n = n };
@@ -312,7 +314,7 @@ static int copy_array(reader *r, array *a, unsigned char *to)
     const lvlm_zip_member *m = a->member;
     a->tensor.data = to;
     if (m->method == LVLM_ZIP_STORED) {
-        turn(to, &a->tensor, r->file->bytes + a->tensor.offset);
+        to_c_order(to, &a->tensor, r->file->bytes + a->tensor.offset);
         return 0;
     }
     if (!a->fortran) {
@@ -322,7 +324,7 @@ static int copy_array(reader *r, array *a, unsigned char *to)
     unsigned char *whole = lvlm_malloc((size_t)m->n_bytes);
     if (whole == NULL) return lvlm_fail_memory(r->err);
     const int rc = lvlm_zip_inflate(whole, m, r->file, r->err);
-    if (rc == 0) turn(to, &a->tensor, whole + a->start);
+    if (rc == 0) to_c_order(to, &a->tensor, whole + a->start);
     lvlm_free(whole);
     return rc;
 }
@@ -369,13 +371,6 @@ static int copy_detached(reader *r, unsigned char **copies)
 
 /* ---- public --------------------------------------------------------------------- */
 
-static int spans_first(const void *a, const void *b)
-{
-    const lvlm_tensor *x = a, *y = b;
-    if (x->detached != y->detached) return x->detached - y->detached;
-    return x->offset < y->offset ? -1 : x->offset > y->offset;
-}
-
 static int read_all(lvlm_npz *out, reader *r, lvlm_read how)
 {
     FAIL_IF(!lvlm_zip_is(r->file), r->err, LVLM_EFORMAT,
@@ -397,7 +392,7 @@ static int read_all(lvlm_npz *out, reader *r, lvlm_read how)
             t->data = r->file->bytes + t->offset;
         out->compressed |= r->arrays[i].member->method == LVLM_ZIP_DEFLATED;
     }
-    qsort(out->tensors, out->n_tensors, sizeof *out->tensors, spans_first);
+    qsort(out->tensors, out->n_tensors, sizeof *out->tensors, lvlm_tensor_span_order);
     return 0;
 }
 

@@ -350,7 +350,7 @@ static bool is_same(const char *text, size_t n, const char *expected)
 }
 
 /* Printable and short enough for a message. */
-static bool is_plain(const char *text, size_t n)
+static bool is_printable(const char *text, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (text[i] < ' ' || text[i] > '~') return false;
@@ -369,7 +369,7 @@ static int push_global(machine *m, const char *module, size_t n_module,
         v->global = &globals[i];
         return 0;
     }
-    FAIL_IF(!is_plain(module, n_module) || !is_plain(name, n_name), m->err,
+    FAIL_IF(!is_printable(module, n_module) || !is_printable(name, n_name), m->err,
             LVLM_EFORMAT,
             "calls a function whose name is not plain text; nothing was executed");
     return lvlm_fail(m->err, LVLM_EFORMAT,

@@ -27,14 +27,6 @@ enum {
 /* The limit for the end of data, so that sums with a header fit 64 bits. */
 #define MAX_FILE ((uint64_t)1 << 62)
 
-static int by_offset(const void *a, const void *b)
-{
-    const lvlm_tensor *x = a, *y = b;
-    if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
-    if (x->n_bytes != y->n_bytes) return x->n_bytes < y->n_bytes ? -1 : 1;
-    return strcmp(x->name, y->name);
-}
-
 /* The kind of a file that does not begin with a length: "a JPEG picture", or NULL. */
 static const char *other_kind(const unsigned char *bytes)
 {
@@ -310,7 +302,8 @@ int lvlm_safetensors_read(lvlm_safetensors *out, const lvlm_infile *file,
     }
     out->data_in_order = in_order(out);
     if (!out->data_in_order)
-        qsort(out->tensors, out->n_tensors, sizeof *out->tensors, by_offset);
+        qsort(out->tensors, out->n_tensors, sizeof *out->tensors,
+              lvlm_tensor_span_order);
     if ((rc = validate(out, file->n_bytes, headers_only, err)) == 0)
         place(out, file, headers_only);
 done:

@@ -9,12 +9,6 @@
 #include "formats/base/list.h"
 #include "formats/base/text.h"
 
-static int by_tensor(const void *a, const void *b)
-{
-    return strcmp(((const lvlm_shard_entry *)a)->tensor,
-                  ((const lvlm_shard_entry *)b)->tensor);
-}
-
 /* An index must not reach outside its directory, and must name only tensor files. */
 static bool is_plain_name(const char *name, const char *suffix)
 {
@@ -122,7 +116,7 @@ static int move_to_arena(lvlm_shards *out, const parser *p)
         out->entries[i] =
             (lvlm_shard_entry){ p->entries[i].tensor, (size_t)(found - p->files) };
     }
-    qsort(out->entries, out->n_entries, sizeof *out->entries, by_tensor);
+    qsort(out->entries, out->n_entries, sizeof *out->entries, lvlm_by_text);
     return 0;
 }
 

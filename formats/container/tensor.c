@@ -30,6 +30,16 @@ bool lvlm_shape_bytes(uint64_t *out, const lvlm_shape *shape, lvlm_dtype dtype)
            lvlm_mul_u64(out, numel, lvlm_dtype_bytes(dtype));
 }
 
+int lvlm_tensor_span_order(const void *a, const void *b)
+{
+    const lvlm_tensor *const x = a, *const y = b;
+    if (x->detached != y->detached) return x->detached - y->detached;
+    if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
+    if (!x->detached && x->n_bytes != y->n_bytes)
+        return x->n_bytes < y->n_bytes ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
 uint64_t lvlm_tensor_numel(const lvlm_tensor *tensor)
 {
     return tensor->n_bytes / lvlm_dtype_bytes(tensor->dtype);

@@ -54,6 +54,10 @@ bool lvlm_shape_equal(const lvlm_shape *a, const lvlm_shape *b);
 bool lvlm_shape_numel(uint64_t *out, const lvlm_shape *shape);
 /* Product of the dimensions times the size of an element, checked. */
 bool lvlm_shape_bytes(uint64_t *out, const lvlm_shape *shape, lvlm_dtype dtype);
+/* The order of a file's tensors: spans by offset, empty ones first, then detached ones
+ * by offset; by name at the same place. A comparison function for qsort of
+ * lvlm_tensor. */
+int lvlm_tensor_span_order(const void *a, const void *b);
 /* Number of elements; the shape has been validated. */
 uint64_t lvlm_tensor_numel(const lvlm_tensor *tensor);
 /* Appends "[2048, 16384]"; "[]" for a scalar. */

@@ -39,7 +39,7 @@ bool torch_whole_number(uint64_t *out, const lvlm_pickle_value *v)
 }
 
 /* Keys are digits in every file of torch: an index or an address. */
-static bool is_plain(const value *key)
+static bool is_printable(const value *key)
 {
     for (size_t i = 0; i < key->n; i++)
         if (key->text[i] <= ' ' || key->text[i] > '~') return false;
@@ -69,7 +69,7 @@ static int read_storage(storage *s, const value *id, lvlm_error *err)
                 !torch_whole_number(&s->numel, id->items[4]),
             err, LVLM_EFORMAT, "a persistent id does not describe a storage");
     const lvlm_pickle_global *type = id->items[1]->global;
-    FAIL_IF(id->items[2]->n > MAX_KEY || !is_plain(id->items[2]), err, LVLM_EFORMAT,
+    FAIL_IF(id->items[2]->n > MAX_KEY || !is_printable(id->items[2]), err, LVLM_EFORMAT,
             "the key of a storage is not plain text");
     FAIL_IF(type->role != LVLM_ROLE_STORAGE && type->role != LVLM_ROLE_UNTYPED, err,
             LVLM_EFORMAT, "a storage has type %s.%s", type->module, type->name);

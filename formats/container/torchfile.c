@@ -17,6 +17,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/size.h"
+#include "formats/base/text.h"
 #include "formats/base/utf8.h"
 #include "formats/container/torch_storages.h"
 #include "formats/container/zip.h"
@@ -143,7 +144,7 @@ static int place_view(view *v, const torch_storage *s, uint64_t first, lvlm_erro
 
 /* Optional marks after a tensor's arguments: its values are to be negated or
  * conjugated. */
-static bool is_plain(const value *call, size_t n_arguments)
+static bool is_unmarked(const value *call, size_t n_arguments)
 {
     if (call->n <= n_arguments) return true;
     const value *marks = call->items[n_arguments];
@@ -165,7 +166,7 @@ static int read_view(view *v, const value *call, const torch_storage *storages,
                 a[0]->kind != LVLM_PICKLE_PERSISTENT ||
                 !torch_whole_number(&first, a[1]),
             err, LVLM_EFORMAT, "is not made of a storage and a place in it");
-    FAIL_IF(!is_plain(call, n_arguments[call->global->role]), err, LVLM_EFORMAT,
+    FAIL_IF(!is_unmarked(call, n_arguments[call->global->role]), err, LVLM_EFORMAT,
             "is marked as negative or conjugate: its bytes are not its values; "
             "resolve_neg() before torch.save makes them so");
     const torch_storage *s = &storages[a[0]->integer];
@@ -235,17 +236,6 @@ static int by_offset(const void *a, const void *b)
     return strcmp(t->name, u->name);
 }
 
-static int spans_first(const void *a, const void *b)
-{
-    const view *x = a, *y = b;
-    const lvlm_tensor *t = &x->tensor, *u = &y->tensor;
-    if (t->detached != u->detached) return t->detached - u->detached;
-    if (t->offset != u->offset) return t->offset < u->offset ? -1 : 1;
-    if (!t->detached && t->n_bytes != u->n_bytes)
-        return t->n_bytes < u->n_bytes ? -1 : 1;
-    return strcmp(t->name, u->name);
-}
-
 static void place_spans(reader *r)
 {
     uint64_t end = 0;
@@ -259,13 +249,7 @@ static void place_spans(reader *r)
             r->how == LVLM_READ_IN_PLACE || (r->how == LVLM_READ_ALL && !v->strided);
         if (there) t->data = r->file->bytes + t->offset;
     }
-    qsort(r->views, r->n_views, sizeof *r->views, spans_first);
-}
-
-static int by_tensor_name(const void *a, const void *b)
-{
-    return strcmp((*(const lvlm_tensor *const *)a)->name,
-                  (*(const lvlm_tensor *const *)b)->name);
+    qsort(r->views, r->n_views, sizeof *r->views, lvlm_tensor_span_order);
 }
 
 static int check_names(reader *r)
@@ -274,7 +258,7 @@ static int check_names(reader *r)
         lvlm_arena_alloc(&r->scratch, r->n_views + 1, sizeof *sorted);
     if (sorted == NULL) return lvlm_fail_memory(r->err);
     for (size_t i = 0; i < r->n_views; i++) sorted[i] = &r->views[i].tensor;
-    qsort(sorted, r->n_views, sizeof *sorted, by_tensor_name);
+    qsort(sorted, r->n_views, sizeof *sorted, lvlm_by_name);
     for (size_t i = 1; i < r->n_views; i++)
         FAIL_IF(strcmp(sorted[i - 1]->name, sorted[i]->name) == 0, r->err, LVLM_EFORMAT,
                 "tensor '%s': is listed twice", sorted[i]->name);

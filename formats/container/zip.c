@@ -21,6 +21,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/bytes.h"
 #include "formats/base/size.h"
+#include "formats/base/text.h"
 #include "formats/base/utf8.h"
 
 #define LOCAL_MAGIC "PK\003\004"
@@ -316,12 +317,6 @@ static int by_header(const void *a, const void *b)
     return strcmp(x->member.name, y->member.name);
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp((*(const lvlm_zip_member *const *)a)->name,
-                  (*(const lvlm_zip_member *const *)b)->name);
-}
-
 static int validate(const lvlm_zip *zip, const entry *entries, lvlm_error *err)
 {
     for (size_t i = 1; i < zip->n_members; i++) {
@@ -378,21 +373,13 @@ int lvlm_zip_read(lvlm_zip *out, const lvlm_infile *file, lvlm_arena *arena,
         out->by_name[i] = &out->members[i];
     }
     out->n_members = n;
-    qsort(out->by_name, n, sizeof *out->by_name, by_name);
+    qsort(out->by_name, n, sizeof *out->by_name, lvlm_by_name);
     return validate(out, entries, err);
-}
-
-static int name_of_member(const void *name, const void *member)
-{
-    return strcmp(name, (*(const lvlm_zip_member *const *)member)->name);
 }
 
 const lvlm_zip_member *lvlm_zip_find(const lvlm_zip *zip, const char *name)
 {
-    if (zip->n_members == 0) return NULL;
-    const lvlm_zip_member *const *found = bsearch(name, zip->by_name, zip->n_members,
-                                                  sizeof *zip->by_name, name_of_member);
-    return found != NULL ? *found : NULL;
+    return lvlm_find_name(name, zip->by_name, zip->n_members);
 }
 
 /* ---- data ----------------------------------------------------------------------- */

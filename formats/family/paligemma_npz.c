@@ -286,14 +286,6 @@ static const struct variant *find_variant(const sizes *s)
 
 /* ---- config.json ---------------------------------------------------------------- */
 
-static const char *torch_name(lvlm_dtype dtype)
-{
-    return dtype == LVLM_BF16  ? "bfloat16"
-           : dtype == LVLM_F16 ? "float16"
-           : dtype == LVLM_F64 ? "float64"
-                               : "float32";
-}
-
 #define N(value) (unsigned long long)(value)
 
 static void print_top(lvlm_strbuf *out, const sizes *s)
@@ -333,7 +325,8 @@ static void print_text(lvlm_strbuf *out, const sizes *s, const char *generation)
                        "  \"torch_dtype\": \"%s\",\n",
                        generation, N(s->head_dim), N(s->hidden), N(s->mlp), N(s->heads),
                        N(s->layers), N(s->positions), N(s->kv_heads),
-                       torch_name(s->dtype), N(s->rows), torch_name(s->dtype));
+                       lvlm_dtype_torch_name(s->dtype), N(s->rows),
+                       lvlm_dtype_torch_name(s->dtype));
 }
 
 static void print_vision(lvlm_strbuf *out, const sizes *s)

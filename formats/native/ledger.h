@@ -19,13 +19,14 @@ typedef struct lvlm_ledger_file {
     bool compressed; /* cannot be rebuilt: there is no frame */
 } lvlm_ledger_file;
 
+/* A tensor of a Hugging Face checkpoint and the native tensors that hold its values. */
 typedef struct lvlm_ledger_entry {
     lvlm_tensor source; /* all except its data */
-    lvlm_use use;
-    const char *rule; /* UNUSED: its rule; else NULL */
     const char **targets;
     size_t n_targets;
-    lvlm_transform transform; /* index is not kept */
+    lvlm_transform transform; /* from the source to its targets; index is not kept */
+    lvlm_use use;
+    const char *rule; /* UNUSED: its rule; else NULL */
 } lvlm_ledger_entry;
 
 typedef struct lvlm_ledger_made {

@@ -49,9 +49,8 @@ bool lvlm_native_claims(const char *path)
     /* the first members, one of them complete, which no other file has there */
     static const char *const marks[] = { "\"format\":\"lvlm\"", "\"root\":\"" };
     enum { BEGINNING = 160 };
-    const size_t n = strlen(path), skip = strlen(".lvlm");
     lvlm_infile *map = NULL;
-    bool found = n > skip && strcmp(path + n - skip, ".lvlm") == 0;
+    bool found = lvlm_ends_with(path, ".lvlm");
     if (lvlm_infile_map(&map, path, NULL) < 0) return false;
     for (size_t i = 0; i < 2 && map->n_bytes > 0; i++)
         if (memmem(map->bytes, map->n_bytes < BEGINNING ? map->n_bytes : BEGINNING,

@@ -190,12 +190,6 @@ static int check_tensors(const lvlm_checkpoint *cp, lvlm_error *err)
 
 /* ---- metadata ------------------------------------------------------------------- */
 
-static bool is_digest(const char *text)
-{
-    return strlen(text) == LVLM_DIGEST_HEX &&
-           strspn(text, "0123456789abcdef") == LVLM_DIGEST_HEX;
-}
-
 static int read_digest(lvlm_checkpoint *cp, size_t i, const char *key,
                        lvlm_json_reader *r, lvlm_error *err)
 {
@@ -206,7 +200,7 @@ static int read_digest(lvlm_checkpoint *cp, size_t i, const char *key,
     FAIL_IF(strcmp(key, name) != 0, err, LVLM_EFORMAT,
             "expected tensor '%s' as number %zu, got '%s'", name, i, key);
     TRY(lvlm_json_read_text(&hex, r, err));
-    FAIL_IF(!is_digest(hex), err, LVLM_EFORMAT,
+    FAIL_IF(!lvlm_digest_is(hex), err, LVLM_EFORMAT,
             "that of '%s' is not 64 lower-case hexadecimal digits", name);
     memcpy(cp->digests[i], hex, LVLM_DIGEST_HEX);
     return 0;

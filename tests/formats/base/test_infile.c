@@ -77,7 +77,6 @@ static void advice_changes_no_byte(void **state)
     memset(bytes, 7, sizeof bytes);
     const char *path = scratch_write(&s, "f", bytes, sizeof bytes);
     assert_int_equal(lvlm_infile_map(&file, path, NULL), 0);
-    lvlm_infile_will_need(file, 1, sizeof bytes - 1);
     lvlm_infile_done_with(file, 0, sizeof bytes);
     lvlm_infile_done_with(file, 5, 10); /* no whole page */
     assert_memory_equal(file->bytes, bytes, sizeof bytes);
