@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/outfile.h"
 #include "formats/base/size.h"
@@ -38,8 +39,8 @@ static int check_step(const lvlm_step *step, lvlm_error *err)
     return 0;
 }
 
-int lvlm_export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_ledger_entry *entry,
-                     lvlm_error *err)
+int export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_ledger_entry *entry,
+                lvlm_error *err)
 {
     const size_t n = entry->n_targets;
     const lvlm_tensor **inputs = lvlm_arena_alloc(&ex->arena, n, sizeof *inputs);
@@ -68,8 +69,8 @@ int lvlm_export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_ledger_entry *
 
 /* ---- files ---------------------------------------------------------------------- */
 
-int lvlm_export_add_file(lvlm_export_file **file, lvlm_export *ex, const char *name,
-                         lvlm_error *err)
+int export_add_file(lvlm_export_file **file, lvlm_export *ex, const char *name,
+                    lvlm_error *err)
 {
     lvlm_export_file *const files = lvlm_arena_room(&ex->arena, ex->files, ex->n_files,
                                                     &ex->capacity, sizeof *files);
@@ -85,13 +86,13 @@ int lvlm_export_add_file(lvlm_export_file **file, lvlm_export *ex, const char *n
     return 0;
 }
 
-int lvlm_export_add_text(lvlm_export *ex, const char *name, const char *text,
-                         size_t n_bytes, lvlm_error *err)
+int export_add_text(lvlm_export *ex, const char *name, const char *text, size_t n_bytes,
+                    lvlm_error *err)
 {
     const char *copy = lvlm_arena_strndup(&ex->arena, text, n_bytes);
     lvlm_export_file *file;
     if (copy == NULL) return lvlm_fail_memory(err);
-    TRY(lvlm_export_add_file(&file, ex, name, err));
+    TRY(export_add_file(&file, ex, name, err));
     return lvlm_plan_bytes(&file->plan, name, (const unsigned char *)copy, n_bytes,
                            err);
 }
@@ -117,16 +118,16 @@ static int add_side_file(lvlm_export *ex, const lvlm_side_file *side, lvlm_error
     lvlm_export_file *file;
     TRY(check_side_name(side->name, err));
     if (!ex->options.source && strcmp(side->name, "config.json") == 0)
-        TRY(lvlm_export_config(&text, &n_bytes, ex, side, err));
-    if (text != NULL) return lvlm_export_add_text(ex, side->name, text, n_bytes, err);
+        TRY(export_config(&text, &n_bytes, ex, side, err));
+    if (text != NULL) return export_add_text(ex, side->name, text, n_bytes, err);
     const char *part =
         lvlm_arena_printf(&ex->arena, LVLM_NATIVE_FILES "%s", side->name);
     if (part == NULL) return lvlm_fail_memory(err);
     const lvlm_ledger_entry entry = { .source = *lvlm_checkpoint_find(ex->model, part),
                                       .targets = &part,
                                       .n_targets = 1 };
-    TRY(lvlm_export_add_file(&file, ex, side->name, err));
-    return lvlm_export_step(ex, &file->plan, &entry, err);
+    TRY(export_add_file(&file, ex, side->name, err));
+    return export_step(ex, &file->plan, &entry, err);
 }
 
 /* Does this side file belong in the directory? The config.json of an .npz was not part
@@ -150,7 +151,7 @@ static int add_side_files(lvlm_export *ex, lvlm_error *err)
 
 /* The frames of a .bin or .npz contain checksums, so they are valid only for the
  * original values. Names of an .npz are useless in another format. */
-static int renew(lvlm_export *ex, lvlm_error *err)
+static int choose_container(lvlm_export *ex, lvlm_error *err)
 {
     const lvlm_ledger *ledger = &ex->manifest.ledger;
     for (size_t i = 0; i < ledger->n_files; i++) {
@@ -174,23 +175,49 @@ static int read_provenance(lvlm_export *ex, lvlm_error *err)
     ex->added_config = lvlm_json_get(provenance, "config") != NULL;
     ex->changed_dtype = dtype != NULL && strcmp(dtype, "keep") != 0;
     lvlm_json_free(provenance);
-    return ex->changed && ex->options.source ? renew(ex, err) : 0;
+    return ex->changed && ex->options.source ? choose_container(ex, err) : 0;
 }
 
-int lvlm_export_plan(lvlm_export *out, const char *path,
+static int plan(lvlm_export *ex, const char *path, lvlm_error *err)
+{
+    TRY(lvlm_manifest_open(&ex->manifest, &ex->model, path, NULL, err));
+    int rc = read_provenance(ex, err);
+    if (rc == 0)
+        rc = ex->options.source ? export_source(ex, err) : export_fresh(ex, err);
+    if (rc == 0) rc = add_side_files(ex, err);
+    if (rc < 0) lvlm_prefix(err, "%s: ", path);
+    for (size_t i = 0; i < ex->n_files; i++) ex->n_bytes += ex->files[i].plan.n_bytes;
+    return rc;
+}
+
+int lvlm_export_plan(lvlm_export **out, const char *path,
                      const lvlm_export_options *options, lvlm_error *err)
 {
-    *out = (lvlm_export){ .options = *options };
-    TRY(lvlm_manifest_open(&out->manifest, &out->model, path, NULL, err));
-    int rc = read_provenance(out, err);
+    lvlm_export *ex = lvlm_calloc(1, sizeof *ex);
+    *out = NULL;
+    if (ex == NULL) return lvlm_fail_memory(err);
+    ex->options = *options;
+    const int rc = plan(ex, path, err);
     if (rc == 0)
-        rc = out->options.source ? lvlm_export_source(out, err)
-                                 : lvlm_export_fresh(out, err);
-    if (rc == 0) rc = add_side_files(out, err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", path);
-    for (size_t i = 0; i < out->n_files; i++)
-        out->n_bytes += out->files[i].plan.n_bytes;
+        *out = ex;
+    else
+        lvlm_export_free(ex);
     return rc;
+}
+
+const lvlm_export_file *lvlm_export_files(size_t *n, uint64_t *n_bytes,
+                                          const lvlm_export *ex)
+{
+    *n = ex->n_files;
+    *n_bytes = ex->n_bytes;
+    return ex->files;
+}
+
+lvlm_exactness lvlm_export_exactness(const lvlm_export *ex)
+{
+    return !ex->options.source ? LVLM_EXPORT_FRESH
+           : ex->changed       ? LVLM_EXPORT_CHANGED
+                               : LVLM_EXPORT_EXACT;
 }
 
 /* ---- writing -------------------------------------------------------------------- */
@@ -248,6 +275,34 @@ static const char *const last[] = { LVLM_BIN_FILE, LVLM_MODEL_FILE, "*.index.jso
                                     NULL };
 const lvlm_outdir_set lvlm_model_set = { parts, last };
 
+/* The source's files have no place for what conversion made, some none for what
+ * training changed, and their types may have no such values. */
+static int add_notes(const lvlm_export *ex, lvlm_error *err)
+{
+    const lvlm_ledger *ledger = &ex->manifest.ledger;
+    lvlm_notes *const notes = ex->options.notes;
+    const lvlm_narrowing n = lvlm_export_narrowing(ex);
+    if (ex->rewritten_as_safetensors)
+        TRY(lvlm_notes_add(notes, err,
+                           "the model has been trained or merged, and %s cannot hold "
+                           "other values than it came with: safetensors instead, under "
+                           "the names that came in",
+                           ledger->files[0].name));
+    for (size_t i = 0; i < ledger->n_made && ex->options.source; i++)
+        TRY(lvlm_notes_add(notes, err,
+                           "%s was made, not found in the source, and is not in these "
+                           "files; --layout hub writes it too",
+                           ledger->made[i].target));
+    if (n.n_rounded > 0)
+        TRY(lvlm_notes_add(notes, err,
+                           "the types that came in do not hold what the model has been "
+                           "trained or merged to: %" PRIu64 " of %" PRIu64
+                           " values are rounded, by up to %.2g of their size, %" PRIu64
+                           " of them to zero; --layout hub writes all of their bits",
+                           n.n_rounded, n.n, n.max_relative, n.n_flushed));
+    return 0;
+}
+
 int lvlm_export_execute(lvlm_export *ex, lvlm_outdir *dir, const lvlm_run *run,
                         lvlm_error *err)
 {
@@ -255,12 +310,8 @@ int lvlm_export_execute(lvlm_export *ex, lvlm_outdir *dir, const lvlm_run *run,
     for (size_t i = 0; i < ex->n_files; i++)
         TRY(write_file(ex, &ex->files[i], lvlm_outdir_path(dir), &progress, err));
     TRY(lvlm_checkpoint_unchanged(ex->model, err));
-    return lvlm_outdir_commit(dir, err);
-}
-
-bool lvlm_export_is_exact(const lvlm_export *ex)
-{
-    return ex->options.source && !ex->changed;
+    TRY(lvlm_outdir_commit(dir, err));
+    return add_notes(ex, err);
 }
 
 lvlm_narrowing lvlm_export_narrowing(const lvlm_export *ex)
@@ -275,7 +326,9 @@ lvlm_narrowing lvlm_export_narrowing(const lvlm_export *ex)
 
 void lvlm_export_free(lvlm_export *ex)
 {
+    if (ex == NULL) return;
     lvlm_manifest_free(&ex->manifest);
     lvlm_checkpoint_close(ex->model);
     lvlm_arena_free(&ex->arena);
+    lvlm_free(ex);
 }

@@ -28,41 +28,37 @@ typedef struct lvlm_export_file {
     lvlm_plan plan;
 } lvlm_export_file;
 
-typedef struct lvlm_export {
-    lvlm_checkpoint *model;
-    lvlm_manifest manifest;
-    lvlm_export_options options;
-    lvlm_export_file *files;
-    size_t n_files, capacity;
-    uint64_t n_bytes;   /* of all files */
-    bool changed;       /* the model has been trained or merged since conversion */
-    bool changed_dtype; /* conversion stored the weights as another type */
-    bool added_config;  /* config.json was derived, the source had none */
-    /* `source` was requested but is written as safetensors with the source's names: the
-     * model has been trained or merged, and a .bin can be rebuilt only with its
-     * original values */
-    bool rewritten_as_safetensors;
-    lvlm_arena arena;
-} lvlm_export;
+typedef struct lvlm_export lvlm_export;
 
-/* Are all files byte for byte those of the source? */
-bool lvlm_export_is_exact(const lvlm_export *ex);
+/* Open the native file at `path` and plan the directory. LVLM_EFORMAT if `source` is
+ * requested but impossible, because conversion rounded the values. On success free *out
+ * with lvlm_export_free; after a failure it is NULL. */
+LVLM_MUST_CHECK int lvlm_export_plan(lvlm_export **out, const char *path,
+                                     const lvlm_export_options *options,
+                                     lvlm_error *err);
+
+/* What is planned, and the number of bytes of all files; borrowed. */
+const lvlm_export_file *lvlm_export_files(size_t *n, uint64_t *n_bytes,
+                                          const lvlm_export *ex);
+
+/* How the files compare with the source's. */
+typedef enum lvlm_exactness {
+    LVLM_EXPORT_EXACT,   /* byte for byte the same */
+    LVLM_EXPORT_CHANGED, /* the same except for values changed by training or merging */
+    LVLM_EXPORT_FRESH,   /* others */
+} lvlm_exactness;
+lvlm_exactness lvlm_export_exactness(const lvlm_export *ex);
+
 /* The effect on values of writing narrower types than the model's; valid after
  * lvlm_export_execute. */
 lvlm_narrowing lvlm_export_narrowing(const lvlm_export *ex);
-
-/* Open the native file at `path` and plan the directory. LVLM_EFORMAT if `source` is
- * requested but impossible, because conversion rounded the values. Free *out with
- * lvlm_export_free, also after a failure. */
-LVLM_MUST_CHECK int lvlm_export_plan(lvlm_export *out, const char *path,
-                                     const lvlm_export_options *options,
-                                     lvlm_error *err);
 
 /* The files that loaders of a model read, for lvlm_outdir_open. */
 extern const lvlm_outdir_set lvlm_model_set;
 
 /* Write the directory and commit it. Every native tensor is compared with its digest
- * while it is read: LVLM_ECHECK names a corrupt one. */
+ * while it is read: LVLM_ECHECK names a corrupt one. Notes what the files cannot hold
+ * of the model. */
 LVLM_MUST_CHECK int lvlm_export_execute(lvlm_export *ex, lvlm_outdir *dir,
                                         const lvlm_run *run, lvlm_error *err);
 void lvlm_export_free(lvlm_export *ex);

@@ -272,8 +272,8 @@ static int list_edits(edits *e, lvlm_export *ex, const lvlm_side_file *side,
     return rc;
 }
 
-int lvlm_export_config(const char **text, size_t *n_bytes, lvlm_export *ex,
-                       const lvlm_side_file *side, lvlm_error *err)
+int export_config(const char **text, size_t *n_bytes, lvlm_export *ex,
+                  const lvlm_side_file *side, lvlm_error *err)
 {
     edits e = { .arena = &ex->arena };
     lvlm_strbuf out = LVLM_STRBUF_INIT(2 * (size_t)side->n_bytes + 4096);

@@ -181,12 +181,12 @@ static int add_shard(lvlm_export *ex, const char *name, const fresh *first, size
     lvlm_export_file *file;
     const char *header = NULL;
     size_t header_bytes = 0;
-    TRY(lvlm_export_add_file(&file, ex, name, err));
+    TRY(export_add_file(&file, ex, name, err));
     TRY(compose_header(&header, &header_bytes, ex, first, n, err));
     TRY(lvlm_plan_bytes(&file->plan, "header", (const unsigned char *)header,
                         header_bytes, err));
     for (size_t i = 0; i < n; i++)
-        TRY(lvlm_export_step(ex, &file->plan, &first[i].entry, err));
+        TRY(export_step(ex, &file->plan, &first[i].entry, err));
     return 0;
 }
 
@@ -213,8 +213,7 @@ static int add_index(lvlm_export *ex, list *l, lvlm_error *err)
          cJSON_AddNumberToObject(metadata, "total_size", total) != NULL;
     char *text = NULL;
     int rc = ok ? lvlm_json_print_pretty(&text, json, err) : lvlm_fail_memory(err);
-    if (rc == 0)
-        rc = lvlm_export_add_text(ex, LVLM_INDEX_FILE, text, strlen(text), err);
+    if (rc == 0) rc = export_add_text(ex, LVLM_INDEX_FILE, text, strlen(text), err);
     lvlm_free(text);
     lvlm_json_free(json);
     return rc;
@@ -222,7 +221,7 @@ static int add_index(lvlm_export *ex, list *l, lvlm_error *err)
 
 /* ---- the layout ----------------------------------------------------------------- */
 
-int lvlm_export_fresh(lvlm_export *ex, lvlm_error *err)
+int export_fresh(lvlm_export *ex, lvlm_error *err)
 {
     list l = { 0 };
     TRY(list_all(&l, ex, err));

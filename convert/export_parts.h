@@ -6,28 +6,43 @@
 
 LVLM_BEGIN_DECLS
 
+struct lvlm_export {
+    lvlm_checkpoint *model;
+    lvlm_manifest manifest;
+    lvlm_export_options options;
+    lvlm_export_file *files;
+    size_t n_files, capacity;
+    uint64_t n_bytes;   /* of all files */
+    bool changed;       /* the model has been trained or merged since conversion */
+    bool changed_dtype; /* conversion stored the weights as another type */
+    bool added_config;  /* config.json was derived, the source had none */
+    /* `source` was requested but is written as safetensors with the source's names: the
+     * model has been trained or merged, and a .bin can be rebuilt only with its
+     * original values */
+    bool rewritten_as_safetensors;
+    lvlm_arena arena;
+};
+
 /* Append a step that builds entry->source (name, dtype, shape) from its targets. */
-LVLM_MUST_CHECK int lvlm_export_step(lvlm_export *ex, lvlm_plan *plan,
-                                     const lvlm_ledger_entry *entry, lvlm_error *err);
+LVLM_MUST_CHECK int export_step(lvlm_export *ex, lvlm_plan *plan,
+                                const lvlm_ledger_entry *entry, lvlm_error *err);
 
 /* Append an empty file; *file is valid until the next call. Its name, which may be NULL
  * for out of memory, must outlive the export. LVLM_EFORMAT if the name is taken. */
-LVLM_MUST_CHECK int lvlm_export_add_file(lvlm_export_file **file, lvlm_export *ex,
-                                         const char *name, lvlm_error *err);
+LVLM_MUST_CHECK int export_add_file(lvlm_export_file **file, lvlm_export *ex,
+                                    const char *name, lvlm_error *err);
 /* Append a file with a copy of this text. */
-LVLM_MUST_CHECK int lvlm_export_add_text(lvlm_export *ex, const char *name,
-                                         const char *text, size_t n_bytes,
-                                         lvlm_error *err);
+LVLM_MUST_CHECK int export_add_text(lvlm_export *ex, const char *name, const char *text,
+                                    size_t n_bytes, lvlm_error *err);
 
 /* Append the tensor files of a layout to export->files. */
-LVLM_MUST_CHECK int lvlm_export_source(lvlm_export *ex, lvlm_error *err);
-LVLM_MUST_CHECK int lvlm_export_fresh(lvlm_export *ex, lvlm_error *err);
+LVLM_MUST_CHECK int export_source(lvlm_export *ex, lvlm_error *err);
+LVLM_MUST_CHECK int export_fresh(lvlm_export *ex, lvlm_error *err);
 
 /* Fresh layouts: the config.json that matches the weights as written, in the export's
  * arena; *text is NULL if `side`, the source's, matches. */
-LVLM_MUST_CHECK int lvlm_export_config(const char **text, size_t *n_bytes,
-                                       lvlm_export *ex, const lvlm_side_file *side,
-                                       lvlm_error *err);
+LVLM_MUST_CHECK int export_config(const char **text, size_t *n_bytes, lvlm_export *ex,
+                                  const lvlm_side_file *side, lvlm_error *err);
 
 LVLM_END_DECLS
 

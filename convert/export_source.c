@@ -28,7 +28,7 @@ static int add_tensor(lvlm_export *ex, lvlm_plan *plan, const lvlm_ledger_entry 
             "was converted from %s to %s, which rounds: the source's bytes are lost; "
             "--layout hub writes the rounded weights",
             lvlm_dtype_name(entry->source.dtype), lvlm_dtype_name(native->dtype));
-    return lvlm_export_step(ex, plan, entry, err);
+    return export_step(ex, plan, entry, err);
 }
 
 /* A file's frame, consumed from the start. */
@@ -67,7 +67,7 @@ static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
     const lvlm_ledger *ledger = &ex->manifest.ledger;
     lvlm_export_file *file;
     frame f = { NULL, 0 };
-    TRY(lvlm_export_add_file(&file, ex, ledger->files[index].name, err));
+    TRY(export_add_file(&file, ex, ledger->files[index].name, err));
     lvlm_plan *const plan = &file->plan;
     FAIL_IF(ledger->files[index].compressed, err, LVLM_EFORMAT,
             "%s was compressed, and compressed bytes are not kept: it cannot be "
@@ -87,7 +87,7 @@ static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
     return 0;
 }
 
-int lvlm_export_source(lvlm_export *ex, lvlm_error *err)
+int export_source(lvlm_export *ex, lvlm_error *err)
 {
     const lvlm_ledger *ledger = &ex->manifest.ledger;
     FAIL_IF(ledger->n_files == 0, err, LVLM_EFORMAT,

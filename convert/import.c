@@ -6,7 +6,8 @@
  *   files/NAME    side files
  *
  * The ledger is written from the same tensors, so it cannot disagree with the plan. */
-#include "convert/import.h"
+
+#include "convert/import_parts.h"
 
 #include <assert.h>
 #include <fnmatch.h>
@@ -14,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "convert/import_frames.h"
 #include "convert/make.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
@@ -170,7 +170,7 @@ static int lay_out(lvlm_import *im, lvlm_error *err)
             TRY(add_target(im, &m->targets[i], &n_pads, err));
     for (size_t i = 0; i < m->n_extras; i++)
         TRY(add_unused(im, &m->extras[i], &n_pads, err));
-    for (size_t i = 0; i < cp->n_files; i++) TRY(lvlm_import_frame(im, i, err));
+    for (size_t i = 0; i < cp->n_files; i++) TRY(import_frame(im, i, err));
     for (size_t i = 0; i < cp->n_side_files; i++) {
         const lvlm_side_file *side = &cp->side_files[i];
         const char *name =
@@ -242,7 +242,7 @@ static int account(lvlm_import *im, lvlm_error *err)
         return lvlm_fail_memory(err);
     for (size_t i = 0; i < cp->n_files; i++)
         ledger->files[ledger->n_files++] =
-            (lvlm_ledger_file){ cp->files[i].name, lvlm_import_file_bytes(cp, i),
+            (lvlm_ledger_file){ cp->files[i].name, import_file_bytes(cp, i),
                                 cp->files[i].compressed };
     for (size_t i = 0; i < cp->n_tensors; i++)
         ledger->entries[ledger->n_entries++].source = cp->tensors[i];
@@ -317,31 +317,71 @@ static int describe(lvlm_import *im, lvlm_error *err)
 
 /* ---- public --------------------------------------------------------------------- */
 
-int lvlm_import_plan(lvlm_import *out, const char *path,
-                     const lvlm_import_options *options, bool headers_only,
-                     void (*problem)(void *user, const char *text), void *user,
-                     lvlm_error *err)
+static int plan(lvlm_import *im, const char *path, bool headers_only,
+                void (*problem)(void *user, const char *text), void *user,
+                lvlm_error *err)
 {
     const lvlm_open_options open = { .headers_only = headers_only,
                                      .in_place = true,
-                                     .config = options->config,
-                                     .notes = options->notes };
-    *out = (lvlm_import){ .options = *options };
-    TRY(lvlm_checkpoint_open(&out->source, path, &open, err));
-    const lvlm_checkpoint_kind kind = out->source->kind;
-    FAIL_IF(kind != LVLM_CHECKPOINT_NPZ && options->npz, err, LVLM_EFORMAT,
+                                     .config = im->options.config,
+                                     .notes = im->options.notes };
+    TRY(lvlm_checkpoint_open(&im->source, path, &open, err));
+    const lvlm_checkpoint_kind kind = im->source->kind;
+    FAIL_IF(kind != LVLM_CHECKPOINT_NPZ && im->options.npz, err, LVLM_EFORMAT,
             "%s: expected PaliGemma as big_vision's .npz, with arrays below img/ and "
             "llm/%s",
             path, kind == LVLM_CHECKPOINT_HF ? "; hf2native converts directories" : "");
     FAIL_IF(kind != LVLM_CHECKPOINT_HF && kind != LVLM_CHECKPOINT_NPZ, err,
             LVLM_EFORMAT,
             "%s: expected a Hugging Face model directory or a big_vision .npz", path);
-    TRY(check_names(out->source, err));
-    TRY(lvlm_manifest_build(&out->manifest, out->source, err));
-    TRY(check_account(out, problem, user, err));
-    TRY(lay_out(out, err));
-    TRY(account(out, err));
-    return describe(out, err);
+    TRY(check_names(im->source, err));
+    TRY(lvlm_manifest_build(&im->manifest, im->source, err));
+    TRY(check_account(im, problem, user, err));
+    TRY(lay_out(im, err));
+    TRY(account(im, err));
+    return describe(im, err);
+}
+
+int lvlm_import_plan(lvlm_import **out, const char *path,
+                     const lvlm_import_options *options, bool headers_only,
+                     void (*problem)(void *user, const char *text), void *user,
+                     lvlm_error *err)
+{
+    lvlm_import *im = lvlm_calloc(1, sizeof *im);
+    *out = NULL;
+    if (im == NULL) return lvlm_fail_memory(err);
+    im->options = *options;
+    const int rc = plan(im, path, headers_only, problem, user, err);
+    if (rc == 0)
+        *out = im;
+    else
+        lvlm_import_free(im);
+    return rc;
+}
+
+const lvlm_manifest *lvlm_import_manifest(const lvlm_import *im)
+{
+    return &im->manifest;
+}
+
+const lvlm_ledger *lvlm_import_ledger(const lvlm_import *im)
+{
+    return &im->ledger;
+}
+
+const lvlm_plan *lvlm_import_steps(const lvlm_import *im)
+{
+    return &im->plan;
+}
+
+const lvlm_import_options *lvlm_import_chosen(const lvlm_import *im)
+{
+    return &im->options;
+}
+
+lvlm_narrowing lvlm_import_narrowing(const lvlm_import *im)
+{
+    return lvlm_plan_narrowing(&im->plan);
 }
 
 /* ---- writing -------------------------------------------------------------------- */
@@ -371,9 +411,9 @@ static int record_narrowing(void *user, lvlm_native_meta *meta, lvlm_error *err)
 {
     writing *const w = user;
     lvlm_import *const im = w->import;
-    im->narrowing = lvlm_plan_narrowing(&im->plan);
+    const lvlm_narrowing narrowing = lvlm_plan_narrowing(&im->plan);
     if (!im->options.change_dtype) return 0;
-    TRY(describe_narrowing(im, &im->narrowing, err));
+    TRY(describe_narrowing(im, &narrowing, err));
     TRY(print_provenance(w, err));
     meta->provenance = w->provenance;
     return 0;
@@ -412,8 +452,10 @@ int lvlm_import_execute(lvlm_import *im, lvlm_outfile *file, const lvlm_run *run
 
 void lvlm_import_free(lvlm_import *im)
 {
+    if (im == NULL) return;
     lvlm_json_free(im->provenance);
     lvlm_manifest_free(&im->manifest);
     lvlm_checkpoint_close(im->source);
     lvlm_arena_free(&im->arena);
+    lvlm_free(im);
 }

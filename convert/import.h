@@ -23,32 +23,29 @@ typedef struct lvlm_import_options {
     lvlm_notes *notes;  /* receives what is skipped of the source; NULL: none */
 } lvlm_import_options;
 
-typedef struct lvlm_import {
-    lvlm_checkpoint *source;
-    lvlm_manifest manifest;
-    lvlm_import_options options;
-    lvlm_plan plan;
-    lvlm_ledger ledger;
-    cJSON *provenance;
-    size_t provenance_bytes; /* space for it in the header */
-    /* the effect of `dtype` on values; valid after execution */
-    lvlm_narrowing narrowing;
-    lvlm_arena arena;
-} lvlm_import;
+typedef struct lvlm_import lvlm_import;
 
 /* Open `path` and plan its conversion. `problem` (may be NULL) is called with a line
- * per problem; then the result is LVLM_ECHECK. Free *out with lvlm_import_free, also
- * after a failure. `headers_only`: a dry run. */
-LVLM_MUST_CHECK int lvlm_import_plan(lvlm_import *out, const char *path,
+ * per problem; then the result is LVLM_ECHECK. `headers_only`: a dry run. On success
+ * free *out with lvlm_import_free; after a failure it is NULL. */
+LVLM_MUST_CHECK int lvlm_import_plan(lvlm_import **out, const char *path,
                                      const lvlm_import_options *options,
                                      bool headers_only,
                                      void (*problem)(void *user, const char *text),
                                      void *user, lvlm_error *err);
 
+/* What is planned; borrowed. The manifest's checkpoint is the source. */
+const lvlm_manifest *lvlm_import_manifest(const lvlm_import *import);
+const lvlm_ledger *lvlm_import_ledger(const lvlm_import *import);
+const lvlm_plan *lvlm_import_steps(const lvlm_import *import);
+const lvlm_import_options *lvlm_import_chosen(const lvlm_import *import);
+
 /* Write the native file and commit it. `root` receives the root digest. */
 LVLM_MUST_CHECK int lvlm_import_execute(lvlm_import *import, lvlm_outfile *file,
                                         const lvlm_run *run, lvlm_hex_digest root,
                                         lvlm_error *err);
+/* The effect of the chosen dtype on values; valid after lvlm_import_execute. */
+lvlm_narrowing lvlm_import_narrowing(const lvlm_import *import);
 void lvlm_import_free(lvlm_import *import);
 
 LVLM_END_DECLS

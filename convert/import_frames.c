@@ -1,10 +1,10 @@
 /* import_frames.c - the bytes of a source file around its tensors; see
- * import_frames.h. */
-#include "convert/import_frames.h"
+ * import_parts.h. */
+#include "convert/import_parts.h"
 
 #include "formats/native/native.h"
 
-uint64_t lvlm_import_file_bytes(const lvlm_checkpoint *cp, size_t file)
+uint64_t import_file_bytes(const lvlm_checkpoint *cp, size_t file)
 {
     uint64_t end = cp->files[file].map->n_bytes;
     for (size_t i = 0; i < cp->n_tensors; i++) {
@@ -35,7 +35,7 @@ static int list_pieces(lvlm_step *frame, lvlm_import *im, size_t file, lvlm_erro
 {
     const lvlm_checkpoint *cp = im->source;
     const lvlm_infile *map = cp->files[file].map;
-    const uint64_t total = lvlm_import_file_bytes(cp, file);
+    const uint64_t total = import_file_bytes(cp, file);
     const lvlm_tensor **pieces = NULL;
     size_t n = 0, capacity = 0;
     uint64_t at = 0;
@@ -58,7 +58,7 @@ static int list_pieces(lvlm_step *frame, lvlm_import *im, size_t file, lvlm_erro
     return 0;
 }
 
-int lvlm_import_frame(lvlm_import *im, size_t file, lvlm_error *err)
+int import_frame(lvlm_import *im, size_t file, lvlm_error *err)
 {
     const lvlm_source_file *source = &im->source->files[file];
     lvlm_step frame = { .out = { .dtype = LVLM_U8, .shape = { 1, { 0 } } } }, *step;

@@ -52,7 +52,8 @@ static void print_step(lvlm_printer *p, const lvlm_step *step, const lvlm_init *
 /* Does config.json say that the head is the table of word vectors? */
 static bool says_tied(const lvlm_import *import)
 {
-    return lvlm_family_ties(import->manifest.family, import->source->config).tied;
+    const lvlm_manifest *const m = lvlm_import_manifest(import);
+    return lvlm_family_ties(m->family, m->checkpoint->config).tied;
 }
 
 static void print_tie(const lvlm_printer *p, const lvlm_import *import,
@@ -68,14 +69,15 @@ static void print_tie(const lvlm_printer *p, const lvlm_import *import,
 
 void account_plan(lvlm_printer *p, const lvlm_import *import)
 {
+    const lvlm_manifest *const m = lvlm_import_manifest(import);
+    const lvlm_plan *const plan = lvlm_import_steps(import);
     lvlm_printer_line(p, "%-44s %-5s %-16s %12s  %-8s %s\n", "tensor", "dtype", "shape",
                       "bytes", "how", "from");
     lvlm_printer_list(p, "plan");
-    for (size_t i = 0; i < import->plan.n_steps; i++)
-        print_step(p, &import->plan.steps[i], &import->options.init);
+    for (size_t i = 0; i < plan->n_steps; i++)
+        print_step(p, &plan->steps[i], &lvlm_import_chosen(import)->init);
     lvlm_printer_end(p);
-    for (size_t i = 0; i < import->manifest.n_targets; i++)
-        print_tie(p, import, &import->manifest.targets[i]);
+    for (size_t i = 0; i < m->n_targets; i++) print_tie(p, import, &m->targets[i]);
 }
 
 /* ---- the totals ----------------------------------------------------------------- */
@@ -97,13 +99,11 @@ void account_narrowing(lvlm_printer *p, const lvlm_narrowing *n, bool overflows)
     lvlm_printer_end(p);
 }
 
-static void print_unused(const lvlm_printer *p, const lvlm_import *import)
+static void print_unused(const lvlm_printer *p, const lvlm_manifest *m)
 {
-    for (const lvlm_unused_rule *rule = import->manifest.family->unused;
-         rule->name != NULL; rule++) {
+    for (const lvlm_unused_rule *rule = m->family->unused; rule->name != NULL; rule++) {
         size_t n = 0;
-        for (size_t i = 0; i < import->manifest.n_extras; i++)
-            n += import->manifest.extras[i].rule == rule;
+        for (size_t i = 0; i < m->n_extras; i++) n += m->extras[i].rule == rule;
         if (n > 0)
             lvlm_printer_line(p, "  %zu by rule %s: %s\n", n, rule->name, rule->why);
     }
@@ -112,20 +112,21 @@ static void print_unused(const lvlm_printer *p, const lvlm_import *import)
 void account_totals(lvlm_printer *p, const lvlm_import *import, const char *model,
                     const char *root, double seconds)
 {
-    const lvlm_ledger *const ledger = &import->ledger;
-    const lvlm_family *const family = import->manifest.family;
-    const uint64_t n_bytes = import->plan.n_bytes;
+    const lvlm_manifest *const m = lvlm_import_manifest(import);
+    const lvlm_ledger *const ledger = lvlm_import_ledger(import);
+    const lvlm_narrowing narrowing = lvlm_import_narrowing(import);
+    const uint64_t n_bytes = lvlm_import_steps(import)->n_bytes;
     size_t n[LVLM_N_USES];
     char size[LVLM_AMOUNT_TEXT], speed[LVLM_AMOUNT_TEXT];
     account_uses(n, ledger);
     lvlm_printer_line(p,
                       "%s: %s, %zu source tensors: %zu used, %zu tied, %zu kept unused",
-                      import->source->path, family->title, ledger->n_entries,
+                      m->checkpoint->path, m->family->title, ledger->n_entries,
                       n[LVLM_USE_USED], n[LVLM_USE_TIED], n[LVLM_USE_UNUSED]);
     if (ledger->n_made > 0) lvlm_printer_line(p, "; %zu made", ledger->n_made);
     lvlm_printer_line(p, "\n");
-    print_unused(p, import);
-    lvlm_printer_text(p, "family", family->name);
+    print_unused(p, m);
+    lvlm_printer_text(p, "family", m->family->name);
     lvlm_printer_count(p, "used", n[LVLM_USE_USED]);
     lvlm_printer_count(p, "tied", n[LVLM_USE_TIED]);
     lvlm_printer_count(p, "unused", n[LVLM_USE_UNUSED]);
@@ -137,20 +138,22 @@ void account_totals(lvlm_printer *p, const lvlm_import *import, const char *mode
                       lvlm_bytes_text(speed, (double)n_bytes / (seconds + 1e-9)), root);
     lvlm_printer_text(p, "root", root);
     lvlm_printer_seconds(p, "seconds", seconds);
-    if (import->options.change_dtype) account_narrowing(p, &import->narrowing, true);
+    if (lvlm_import_chosen(import)->change_dtype)
+        account_narrowing(p, &narrowing, true);
 }
 
 /* ---- notes ---------------------------------------------------------------------- */
 
 static int note_target(const lvlm_import *import, const lvlm_target *t, lvlm_error *err)
 {
-    lvlm_notes *const notes = import->options.notes;
+    lvlm_notes *const notes = lvlm_import_chosen(import)->notes;
     if (t->state == LVLM_TARGET_MADE)
         return lvlm_notes_add(notes, err, "%s was made, not found: train it before use",
                               t->name);
     if (t->row->tied_to == NULL) return 0;
     const bool tied = says_tied(import);
-    if (t->state == LVLM_TARGET_FOUND && tied && !import->source->headers_only)
+    if (t->state == LVLM_TARGET_FOUND && tied &&
+        !lvlm_import_manifest(import)->checkpoint->headers_only)
         return lvlm_notes_add(
             notes, err,
             "'%s' differs from %s, although tie_word_embeddings is true: kept as a "
@@ -168,37 +171,38 @@ static int note_target(const lvlm_import *import, const lvlm_target *t, lvlm_err
 /* Values that the requested type cannot hold, and the first tensor with such. */
 static int note_narrowing(const lvlm_import *import, lvlm_error *err)
 {
-    lvlm_notes *const notes = import->options.notes;
-    const lvlm_narrowing *const n = &import->narrowing;
-    const char *const dtype = lvlm_dtype_name(import->options.dtype);
+    lvlm_notes *const notes = lvlm_import_chosen(import)->notes;
+    const lvlm_narrowing n = lvlm_import_narrowing(import);
+    const lvlm_plan *const plan = lvlm_import_steps(import);
+    const char *const dtype = lvlm_dtype_name(lvlm_import_chosen(import)->dtype);
     const char *overflowed = "", *flushed = "";
-    for (size_t i = import->plan.n_steps; i-- > 0;) {
-        const lvlm_step *const step = &import->plan.steps[i];
+    for (size_t i = plan->n_steps; i-- > 0;) {
+        const lvlm_step *const step = &plan->steps[i];
         if (step->narrowing.n_overflowed > 0) overflowed = step->out.name;
         if (step->narrowing.n_flushed > 0) flushed = step->out.name;
     }
-    if (n->n_overflowed > 0)
+    if (n.n_overflowed > 0)
         TRY(lvlm_notes_add(notes, err,
                            "%s: %" PRIu64 " value%s beyond the range of %s, now "
                            "infinite: --dtype bf16 has the range of F32",
-                           overflowed, n->n_overflowed,
-                           n->n_overflowed == 1 ? " is" : "s, in it and others, are",
+                           overflowed, n.n_overflowed,
+                           n.n_overflowed == 1 ? " is" : "s, in it and others, are",
                            dtype));
-    if (n->n_flushed > 0)
+    if (n.n_flushed > 0)
         TRY(lvlm_notes_add(
             notes, err, "%s: %" PRIu64 " value%s too small for %s, now zero", flushed,
-            n->n_flushed, n->n_flushed == 1 ? " is" : "s, in it and others, are",
-            dtype));
+            n.n_flushed, n.n_flushed == 1 ? " is" : "s, in it and others, are", dtype));
     return 0;
 }
 
 int account_notes(const lvlm_import *import, lvlm_error *err)
 {
-    const lvlm_manifest *m = &import->manifest;
+    const lvlm_manifest *const m = lvlm_import_manifest(import);
+    const lvlm_checkpoint *const source = m->checkpoint;
     for (size_t i = 0; i < m->n_targets; i++)
         TRY(note_target(import, &m->targets[i], err));
-    if (import->source->assumed != NULL)
-        TRY(lvlm_notes_add(import->options.notes, err, "%s: %s", import->source->path,
-                           import->source->assumed));
+    if (source->assumed != NULL)
+        TRY(lvlm_notes_add(source->notes, err, "%s: %s", source->path,
+                           source->assumed));
     return note_narrowing(import, err);
 }

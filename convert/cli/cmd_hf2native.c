@@ -83,7 +83,7 @@ static int read_options(lvlm_import_options *out, const args *a, bool npz,
 static int spare_source(const lvlm_outputs *outputs, const lvlm_import *import,
                         const char *config, lvlm_error *err)
 {
-    const lvlm_checkpoint *const cp = import->source;
+    const lvlm_checkpoint *const cp = lvlm_import_manifest(import)->checkpoint;
     for (size_t i = 0; i < cp->n_files + cp->n_side_maps; i++) {
         const lvlm_infile *const map =
             i < cp->n_files ? cp->files[i].map : cp->side_maps[i - cp->n_files];
@@ -108,14 +108,15 @@ static int convert(lvlm_import *import, const args *a, lvlm_outfile *model,
 static int print_result(const lvlm_import *import, const args *a, const char *model,
                         const char *root, double seconds, lvlm_error *err)
 {
+    lvlm_notes *const notes = lvlm_import_chosen(import)->notes;
     lvlm_printer p;
     lvlm_printer_open(&p, a->common.json, true);
     if (a->dry_run && p.text) account_plan(&p, import);
-    lvlm_print_notes(PROGRAM, import->options.notes);
+    lvlm_print_notes(PROGRAM, notes);
     if (a->common.quiet) p.text = false;
     account_totals(&p, import, model, root, seconds);
     if (a->dry_run && p.json) account_plan(&p, import);
-    return lvlm_printer_close(&p, import->options.notes, err);
+    return lvlm_printer_close(&p, notes, err);
 }
 
 static int run_any(const void *arguments, const lvlm_operands *operands, bool npz)
@@ -124,7 +125,7 @@ static int run_any(const void *arguments, const lvlm_operands *operands, bool np
     const char *source = operands->at[0], *model = operands->at[1];
     const double started = lvlm_seconds();
     lvlm_import_options import_options;
-    lvlm_import import = { 0 };
+    lvlm_import *import = NULL;
     lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_outputs outputs = { .force = a->force };
     lvlm_outfile *out = NULL;
@@ -139,15 +140,15 @@ static int run_any(const void *arguments, const lvlm_operands *operands, bool np
     import_options.notes = &notes;
     if ((rc = lvlm_import_plan(&import, source, &import_options, a->dry_run,
                                show_problem, &found, &err)) < 0 ||
-        (rc = spare_source(&outputs, &import, a->config, &err)) < 0 ||
-        (!a->dry_run && (rc = convert(&import, a, out, root, &err)) < 0) ||
-        (rc = account_notes(&import, &err)) < 0)
+        (rc = spare_source(&outputs, import, a->config, &err)) < 0 ||
+        (!a->dry_run && (rc = convert(import, a, out, root, &err)) < 0) ||
+        (rc = account_notes(import, &err)) < 0)
         goto done;
-    rc = print_result(&import, a, model, a->dry_run ? NULL : root,
+    rc = print_result(import, a, model, a->dry_run ? NULL : root,
                       lvlm_seconds() - started, &err);
 done:
     lvlm_outputs_close(&outputs);
-    lvlm_import_free(&import);
+    lvlm_import_free(import);
     lvlm_print_notes(PROGRAM, &notes);
     lvlm_notes_free(&notes);
     if (found.n > 0)

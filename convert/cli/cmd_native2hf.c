@@ -1,6 +1,4 @@
 /* cmd_native2hf.c - lvlm-convert native2hf MODEL DIR */
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "convert/cli/account.h"
@@ -54,59 +52,48 @@ static void read_options(lvlm_export_options *out, const args *a, lvlm_notes *no
 }
 
 static int print_result(const lvlm_export *ex, const lvlm_common_args *a,
-                        const char *dir, double seconds, lvlm_error *err)
+                        const char *dir, double seconds, const lvlm_notes *notes,
+                        lvlm_error *err)
 {
+    static const char *const words[] = {
+        [LVLM_EXPORT_EXACT] = ", byte for byte as they came in",
+        [LVLM_EXPORT_CHANGED] = ", as they came in but for changed values",
+        [LVLM_EXPORT_FRESH] = "",
+    };
+    const lvlm_exactness exactness = lvlm_export_exactness(ex);
     const lvlm_narrowing narrowing = lvlm_export_narrowing(ex);
-    const bool exact = lvlm_export_is_exact(ex);
+    size_t n;
+    uint64_t n_bytes;
+    const lvlm_export_file *const files = lvlm_export_files(&n, &n_bytes, ex);
     lvlm_printer p;
     char size[LVLM_AMOUNT_TEXT];
     lvlm_printer_open(&p, a->json, !a->quiet);
-    lvlm_printer_line(&p, "%s: %zu files, %s in %.1f s%s\n", dir, ex->n_files,
-                      lvlm_bytes_text(size, (double)ex->n_bytes), seconds,
-                      exact                ? ", byte for byte as they came in"
-                      : ex->options.source ? ", as they came in but for changed values"
-                                           : "");
+    lvlm_printer_line(&p, "%s: %zu files, %s in %.1f s%s\n", dir, n,
+                      lvlm_bytes_text(size, (double)n_bytes), seconds,
+                      words[exactness]);
     lvlm_printer_list(&p, "files");
-    for (size_t i = 0; i < ex->n_files; i++) {
-        const lvlm_export_file *const file = &ex->files[i];
-        lvlm_printer_line(&p, "  %-44s %10s\n", lvlm_shown(file->name),
-                          lvlm_bytes_text(size, (double)file->plan.n_bytes));
-        lvlm_printer_text(&p, NULL, file->name);
+    for (size_t i = 0; i < n; i++) {
+        lvlm_printer_line(&p, "  %-44s %10s\n", lvlm_shown(files[i].name),
+                          lvlm_bytes_text(size, (double)files[i].plan.n_bytes));
+        lvlm_printer_text(&p, NULL, files[i].name);
     }
     lvlm_printer_end(&p);
-    lvlm_printer_count(&p, "bytes", ex->n_bytes);
+    lvlm_printer_count(&p, "bytes", n_bytes);
     lvlm_printer_seconds(&p, "seconds", seconds);
-    lvlm_printer_flag(&p, "exact", exact);
+    lvlm_printer_flag(&p, "exact", exactness == LVLM_EXPORT_EXACT);
     if (narrowing.n > 0) account_narrowing(&p, &narrowing, false);
-    return lvlm_printer_close(&p, ex->options.notes, err);
+    return lvlm_printer_close(&p, notes, err);
 }
 
-/* The source's files have no place for what conversion made, some none for what
- * training changed, and their types may have no such values. */
-static int add_notes(const lvlm_export *ex, lvlm_error *err)
+static int write(lvlm_export *ex, const lvlm_common_args *a, lvlm_outdir *out,
+                 lvlm_error *err)
 {
-    const lvlm_ledger *ledger = &ex->manifest.ledger;
-    lvlm_notes *const notes = ex->options.notes;
-    const lvlm_narrowing n = lvlm_export_narrowing(ex);
-    if (ex->rewritten_as_safetensors)
-        TRY(lvlm_notes_add(notes, err,
-                           "the model has been trained or merged, and %s cannot hold "
-                           "other values than it came with: safetensors instead, under "
-                           "the names that came in",
-                           ledger->files[0].name));
-    for (size_t i = 0; i < ledger->n_made && ex->options.source; i++)
-        TRY(lvlm_notes_add(notes, err,
-                           "%s was made, not found in the source, and is not in these "
-                           "files; --layout hub writes it too",
-                           ledger->made[i].target));
-    if (n.n_rounded > 0)
-        TRY(lvlm_notes_add(notes, err,
-                           "the types that came in do not hold what the model has been "
-                           "trained or merged to: %" PRIu64 " of %" PRIu64
-                           " values are rounded, by up to %.2g of their size, %" PRIu64
-                           " of them to zero; --layout hub writes all of their bits",
-                           n.n_rounded, n.n, n.max_relative, n.n_flushed));
-    return 0;
+    lvlm_progress bar;
+    const lvlm_run run = { lvlm_thread_count(a), lvlm_progress_bytes, &bar };
+    lvlm_progress_init(&bar, "writing", a->quiet);
+    const int rc = lvlm_export_execute(ex, out, &run, err);
+    lvlm_progress_finish(&bar);
+    return rc;
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)
@@ -114,32 +101,25 @@ static int run(const void *arguments, const lvlm_operands *operands)
     const args *a = arguments;
     const double started = lvlm_seconds();
     lvlm_export_options export_options;
-    lvlm_export export = { 0 };
+    lvlm_export *export = NULL;
     lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_outputs outputs = { .force = a->force };
     lvlm_outdir *out = NULL;
-    lvlm_progress bar;
-    const lvlm_run run = { lvlm_thread_count(&a->common), lvlm_progress_bytes, &bar };
     lvlm_error err;
     int rc;
 
     read_options(&export_options, a, &notes);
     if ((rc = lvlm_outputs_dir(&outputs, &out, operands->at[1], &lvlm_model_set,
                                &err)) == 0 &&
-        (rc = lvlm_outputs_spare(&outputs, operands->at, 1, &err)) == 0)
-        rc = lvlm_export_plan(&export, operands->at[0], &export_options, &err);
-    if (rc == 0) {
-        lvlm_progress_init(&bar, "writing", a->common.quiet);
-        rc = lvlm_export_execute(&export, out, &run, &err);
-        lvlm_progress_finish(&bar);
-    }
-    if (rc == 0) rc = add_notes(&export, &err);
+        (rc = lvlm_outputs_spare(&outputs, operands->at, 1, &err)) == 0 &&
+        (rc = lvlm_export_plan(&export, operands->at[0], &export_options, &err)) == 0)
+        rc = write(export, &a->common, out, &err);
     lvlm_print_notes(PROGRAM, &notes);
     if (rc == 0)
-        rc = print_result(&export, &a->common, operands->at[1],
-                          lvlm_seconds() - started, &err);
+        rc = print_result(export, &a->common, operands->at[1], lvlm_seconds() - started,
+                          &notes, &err);
     lvlm_outputs_close(&outputs);
-    lvlm_export_free(&export);
+    lvlm_export_free(export);
     lvlm_notes_free(&notes);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }

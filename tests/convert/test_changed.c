@@ -33,19 +33,19 @@ static void refuses_import(scratch *s, const char *changed)
     const lvlm_run run = { .threads = 2 };
     char name[128], root[LVLM_DIGEST_HEX + 1];
     const char *const native = scratch_path(s, "new.lvlm");
-    lvlm_import im;
+    lvlm_import *im = NULL;
     lvlm_error err = { 0 };
     snprintf(name, sizeof name, "model/%s", changed);
     const char *const dir = scratch_path(s, "model");
     assert_int_equal(lvlm_import_plan(&im, dir, &keep, false, NULL, NULL, &err), 0);
     touch(scratch_path(s, name));
     lvlm_outfile *const file = open_outfile(native);
-    assert_int_equal(lvlm_import_execute(&im, file, &run, root, &err), LVLM_EIO);
+    assert_int_equal(lvlm_import_execute(im, file, &run, root, &err), LVLM_EIO);
     lvlm_outfile_close(file);
     assert_non_null(strstr(err.text, changed));
     assert_non_null(strstr(err.text, "was written to while it was in use"));
     assert_false(lvlm_path_exists(native));
-    lvlm_import_free(&im);
+    lvlm_import_free(im);
 }
 
 static const char *native_of(scratch *s, const char *dir)
@@ -54,12 +54,12 @@ static const char *native_of(scratch *s, const char *dir)
     const lvlm_run run = { .threads = 2 };
     char root[LVLM_DIGEST_HEX + 1];
     const char *path = scratch_path(s, "model.lvlm");
-    lvlm_import im;
+    lvlm_import *im = NULL;
     assert_int_equal(lvlm_import_plan(&im, dir, &keep, false, NULL, NULL, NULL), 0);
     lvlm_outfile *const file = open_outfile(path);
-    assert_int_equal(lvlm_import_execute(&im, file, &run, root, NULL), 0);
+    assert_int_equal(lvlm_import_execute(im, file, &run, root, NULL), 0);
     lvlm_outfile_close(file);
-    lvlm_import_free(&im);
+    lvlm_import_free(im);
     return path;
 }
 
@@ -80,7 +80,7 @@ static void export_refuses(void **state)
     const lvlm_export_options options = { .source = true };
     const lvlm_run writing = { .threads = 2 };
     scratch s;
-    lvlm_export ex;
+    lvlm_export *ex = NULL;
     lvlm_error err = { 0 };
     (void)state;
     scratch_make(&s);
@@ -89,11 +89,11 @@ static void export_refuses(void **state)
     assert_int_equal(lvlm_export_plan(&ex, native, &options, &err), 0);
     touch(native);
     lvlm_outdir *const out = open_outdir(dir, &lvlm_model_set);
-    assert_int_equal(lvlm_export_execute(&ex, out, &writing, &err), LVLM_EIO);
+    assert_int_equal(lvlm_export_execute(ex, out, &writing, &err), LVLM_EIO);
     lvlm_outdir_close(out);
     assert_non_null(strstr(err.text, "model.lvlm: was written to"));
     assert_false(lvlm_path_exists(dir));
-    lvlm_export_free(&ex);
+    lvlm_export_free(ex);
     scratch_remove(&s);
 }
 

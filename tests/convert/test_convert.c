@@ -44,13 +44,13 @@ static int import(const char *source, const char *native,
     const lvlm_run run = { .threads = threads };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_outfile *file = NULL;
-    lvlm_import im;
+    lvlm_import *im = NULL;
     int rc = lvlm_import_plan(&im, source, options != NULL ? options : &keep, false,
                               NULL, NULL, err);
     if (rc == 0) rc = lvlm_outfile_open(&file, native, false, err);
-    if (rc == 0) rc = lvlm_import_execute(&im, file, &run, root, err);
+    if (rc == 0) rc = lvlm_import_execute(im, file, &run, root, err);
     lvlm_outfile_close(file);
-    lvlm_import_free(&im);
+    lvlm_import_free(im);
     return rc;
 }
 
@@ -71,12 +71,12 @@ static int export(const char *native, const char *dir, const char *layout,
     };
     const lvlm_run writing = { .threads = 2 };
     lvlm_outdir *out = NULL;
-    lvlm_export ex;
+    lvlm_export *ex = NULL;
     int rc = lvlm_export_plan(&ex, native, &options, err);
     if (rc == 0) rc = lvlm_outdir_open(&out, dir, false, &lvlm_model_set, err);
-    if (rc == 0) rc = lvlm_export_execute(&ex, out, &writing, err);
+    if (rc == 0) rc = lvlm_export_execute(ex, out, &writing, err);
     lvlm_outdir_close(out);
-    lvlm_export_free(&ex);
+    lvlm_export_free(ex);
     return rc;
 }
 
@@ -322,7 +322,7 @@ static void import_counts_what_f16_cannot_hold(void **state)
     char root[LVLM_DIGEST_HEX + 1];
     scratch *s = *state;
     lvlm_checkpoint *cp = NULL;
-    lvlm_import im;
+    lvlm_import *im = NULL;
     scratch_copy(s, HUB, "big");
     assert_int_equal(lvlm_checkpoint_open(&cp, scratch_path(s, "big"), NULL, NULL), 0);
     const lvlm_tensor *t =
@@ -337,19 +337,19 @@ static void import_counts_what_f16_cannot_hold(void **state)
                                       NULL, NULL, NULL),
                      0);
     lvlm_outfile *const native = open_outfile(scratch_path(s, "big.lvlm"));
-    assert_int_equal(lvlm_import_execute(&im, native, &run, root, NULL), 0);
+    assert_int_equal(lvlm_import_execute(im, native, &run, root, NULL), 0);
     lvlm_outfile_close(native);
-    for (size_t i = 0; i < im.plan.n_steps; i++)
-        assert_int_equal(
-            im.plan.steps[i].narrowing.n_overflowed,
-            strcmp(im.plan.steps[i].out.name, "connector.proj.weight") == 0);
-    assert_int_equal(im.narrowing.n_overflowed, 1);
-    assert_int_equal(im.narrowing.n_flushed, 0);
+    for (size_t i = 0; i < lvlm_import_steps(im)->n_steps; i++)
+        assert_int_equal(lvlm_import_steps(im)->steps[i].narrowing.n_overflowed,
+                         strcmp(lvlm_import_steps(im)->steps[i].out.name,
+                                "connector.proj.weight") == 0);
+    assert_int_equal(lvlm_import_narrowing(im).n_overflowed, 1);
+    assert_int_equal(lvlm_import_narrowing(im).n_flushed, 0);
     const char *provenance = lvlm_json_string(lvlm_json_get(
         open_native(&cp, scratch_path(s, "big.lvlm"))->metadata, "provenance"));
     assert_non_null(strstr(provenance, "\"overflowed\":1,\"flushed\":0}"));
     lvlm_checkpoint_close(cp);
-    lvlm_import_free(&im);
+    lvlm_import_free(im);
 }
 
 static void widened_weights_come_back_byte_for_byte(void **state)

@@ -56,13 +56,13 @@ static const char *native_of(scratch *s, const char *model, const char *name)
     const lvlm_run run = { .threads = 2 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_error err;
-    lvlm_import im;
+    lvlm_import *im = NULL;
     const char *path = scratch_path(s, name);
     lvlm_outfile *const file = open_outfile(path);
     if (lvlm_import_plan(&im, model, &keep, false, NULL, NULL, &err) < 0 ||
-        lvlm_import_execute(&im, file, &run, root, &err) < 0)
+        lvlm_import_execute(im, file, &run, root, &err) < 0)
         fail_msg("%s", err.text);
-    lvlm_import_free(&im);
+    lvlm_import_free(im);
     lvlm_outfile_close(file);
     return path;
 }
@@ -250,12 +250,12 @@ static int export_source(const char *model, const char *dir, lvlm_error *err)
 {
     const lvlm_export_options options = { .source = true };
     const lvlm_run writing = { .threads = 2 };
-    lvlm_export ex;
+    lvlm_export *ex = NULL;
     lvlm_outdir *const out = open_outdir(dir, &lvlm_model_set);
     int rc = lvlm_export_plan(&ex, model, &options, err);
-    if (rc == 0) rc = lvlm_export_execute(&ex, out, &writing, err);
+    if (rc == 0) rc = lvlm_export_execute(ex, out, &writing, err);
     lvlm_outdir_close(out);
-    lvlm_export_free(&ex);
+    lvlm_export_free(ex);
     return rc;
 }
 

@@ -38,12 +38,12 @@ static int import(const char *source, const char *native, bool to_f16, lvlm_erro
     const lvlm_import_options options = { .change_dtype = to_f16, .dtype = LVLM_F16 };
     const lvlm_run run = { .threads = 2 };
     char root[LVLM_DIGEST_HEX + 1];
-    lvlm_import im;
+    lvlm_import *im = NULL;
     int rc = lvlm_import_plan(&im, source, &options, false, NULL, NULL, err);
     lvlm_outfile *const file = open_outfile(native);
-    if (rc == 0) rc = lvlm_import_execute(&im, file, &run, root, err);
+    if (rc == 0) rc = lvlm_import_execute(im, file, &run, root, err);
     lvlm_outfile_close(file);
-    lvlm_import_free(&im);
+    lvlm_import_free(im);
     return rc;
 }
 
@@ -213,7 +213,7 @@ static void refuse_side_file(scratch *s, const char *name, const char *message)
     const lvlm_export_options options = { .source = true };
     const char *const native = scratch_path(s, "crafted.lvlm");
     char tensor[64], digest[64];
-    lvlm_export ex;
+    lvlm_export *ex = NULL;
     lvlm_error err = { .text = "" };
     (void)snprintf(tensor, sizeof tensor, "\"files/%s\":", name);
     (void)snprintf(digest, sizeof digest, "\\\"files/%s\\\":", name);
@@ -221,7 +221,7 @@ static void refuse_side_file(scratch *s, const char *name, const char *message)
     craft(s, native, "\\\"files/config.json\\\":", digest);
     assert_int_equal(lvlm_export_plan(&ex, native, &options, &err), LVLM_EFORMAT);
     if (strstr(err.text, message) == NULL) fail_msg("%s", err.text);
-    lvlm_export_free(&ex);
+    lvlm_export_free(ex);
 }
 
 /* A loader of the folder would read them as the model. */
@@ -264,7 +264,7 @@ static void a_shape_beyond_doubles_comes_back(void **state)
     const lvlm_run writing = { .threads = 2 };
     scratch *s = *state;
     lvlm_outdir *out = NULL;
-    lvlm_export ex;
+    lvlm_export *ex = NULL;
     lvlm_error err;
     make_wide(s);
     if (import(scratch_path(s, "wide"), scratch_path(s, "wide.lvlm"), false, &err) < 0)
@@ -273,9 +273,9 @@ static void a_shape_beyond_doubles_comes_back(void **state)
     if (rc == 0)
         rc = lvlm_outdir_open(&out, scratch_path(s, "back"), false, &lvlm_model_set,
                               &err);
-    if (rc == 0) rc = lvlm_export_execute(&ex, out, &writing, &err);
+    if (rc == 0) rc = lvlm_export_execute(ex, out, &writing, &err);
     lvlm_outdir_close(out);
-    lvlm_export_free(&ex);
+    lvlm_export_free(ex);
     if (rc < 0) fail_msg("%s", err.text);
     assert_true(directories_equal(scratch_path(s, "wide"), scratch_path(s, "back")));
 }

@@ -210,12 +210,12 @@ static int import(const char *source, const char *native, lvlm_error *err)
     const lvlm_run run = { .threads = 1 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_outfile *file = NULL;
-    lvlm_import im;
+    lvlm_import *im = NULL;
     int rc = lvlm_import_plan(&im, source, &options, false, NULL, NULL, err);
     if (rc == 0) rc = lvlm_outfile_open(&file, native, true, err);
-    if (rc == 0) rc = lvlm_import_execute(&im, file, &run, root, err);
+    if (rc == 0) rc = lvlm_import_execute(im, file, &run, root, err);
     lvlm_outfile_close(file);
-    lvlm_import_free(&im);
+    lvlm_import_free(im);
     return rc;
 }
 
@@ -237,14 +237,14 @@ static int export_new(scratch *s, lvlm_error *err)
     const lvlm_export_options options = { .source = true };
     const lvlm_run writing = { .threads = 1 };
     lvlm_outdir *out = NULL;
-    lvlm_export ex;
+    lvlm_export *ex = NULL;
     int rc = lvlm_export_plan(&ex, scratch_path(s, "model.lvlm"), &options, err);
     if (rc == 0)
         rc = lvlm_outdir_open(&out, scratch_path(s, "newdir"), false, &lvlm_model_set,
                               err);
-    if (rc == 0) rc = lvlm_export_execute(&ex, out, &writing, err);
+    if (rc == 0) rc = lvlm_export_execute(ex, out, &writing, err);
     lvlm_outdir_close(out);
-    lvlm_export_free(&ex);
+    lvlm_export_free(ex);
     if (rc == 0) remove_files(s, "newdir");
     return rc;
 }
@@ -254,13 +254,13 @@ static int export_in(scratch *s, bool source, lvlm_error *err)
     const lvlm_export_options options = { .source = source, .max_shard = 20000 };
     const lvlm_run writing = { .threads = 1 };
     lvlm_outdir *out = NULL;
-    lvlm_export ex;
+    lvlm_export *ex = NULL;
     int rc = lvlm_export_plan(&ex, scratch_path(s, "model.lvlm"), &options, err);
     if (rc == 0)
         rc = lvlm_outdir_open(&out, scratch_path(s, "dir"), true, &lvlm_model_set, err);
-    if (rc == 0) rc = lvlm_export_execute(&ex, out, &writing, err);
+    if (rc == 0) rc = lvlm_export_execute(ex, out, &writing, err);
     lvlm_outdir_close(out);
-    lvlm_export_free(&ex);
+    lvlm_export_free(ex);
     return rc;
 }
 

@@ -49,11 +49,11 @@ static void back(const char *native)
     const lvlm_compare_options compare = { .row = no_row };
     lvlm_compare_result result;
     lvlm_checkpoint *a = NULL, *b = NULL;
-    lvlm_export ex = { 0 };
+    lvlm_export *ex = NULL;
     lvlm_outdir *const dir = kit_outdir("back", &lvlm_model_set);
     lvlm_error err;
     if (lvlm_export_plan(&ex, native, &options, &err) < 0 ||
-        lvlm_export_execute(&ex, dir, &writing, &err) < 0 ||
+        lvlm_export_execute(ex, dir, &writing, &err) < 0 ||
         lvlm_checkpoint_open(&a, kit_path("hf"), NULL, &err) < 0 ||
         lvlm_checkpoint_open(&b, kit_path("back"), NULL, &err) < 0 ||
         lvlm_compare(&result, a, b, &compare, &err) < 0) {
@@ -64,7 +64,7 @@ static void back(const char *native)
     lvlm_checkpoint_close(a);
     lvlm_checkpoint_close(b);
     lvlm_outdir_close(dir);
-    lvlm_export_free(&ex);
+    lvlm_export_free(ex);
     kit_remove("back");
 }
 
@@ -73,16 +73,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const lvlm_import_options options = { 0 };
     const lvlm_run run = { .threads = 1 };
     char root[LVLM_DIGEST_HEX + 1];
-    lvlm_import import = { 0 };
+    lvlm_import *import = NULL;
     lvlm_outfile *const file = kit_outfile("m.lvlm");
     cJSON *const json = kit_parse(data, size);
     write_files(json);
     if (lvlm_import_plan(&import, kit_path("hf"), &options, false, NULL, NULL, NULL) ==
             0 &&
-        lvlm_import_execute(&import, file, &run, root, NULL) == 0)
+        lvlm_import_execute(import, file, &run, root, NULL) == 0)
         back(kit_path("m.lvlm"));
     lvlm_outfile_close(file);
-    lvlm_import_free(&import);
+    lvlm_import_free(import);
     kit_remove("m.lvlm");
     kit_remove("hf");
     lvlm_json_free(json);

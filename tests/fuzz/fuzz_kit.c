@@ -295,16 +295,16 @@ static void convert(const char *source, const char *native)
     const lvlm_run run = { .threads = 1 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_outfile *file = NULL;
-    lvlm_import import;
+    lvlm_import *import = NULL;
     lvlm_error err;
     if (lvlm_import_plan(&import, source, &options, false, NULL, NULL, &err) < 0 ||
         lvlm_outfile_open(&file, native, true, &err) < 0 ||
-        lvlm_import_execute(&import, file, &run, root, &err) < 0) {
+        lvlm_import_execute(import, file, &run, root, &err) < 0) {
         (void)fprintf(stderr, "%s: %s\n", source, err.text);
         abort();
     }
     lvlm_outfile_close(file);
-    lvlm_import_free(&import);
+    lvlm_import_free(import);
 }
 
 const char *kit_model(const char *name)

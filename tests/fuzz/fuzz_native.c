@@ -36,12 +36,12 @@ static void export(const char *path, bool source, lvlm_layout layout,
                                           .layout = layout,
                                           .max_shard = max_shard };
     const lvlm_run writing = { .threads = 1 };
-    lvlm_export ex = { 0 };
+    lvlm_export *ex = NULL;
     lvlm_outdir *const dir = kit_outdir("out", &lvlm_model_set);
     if (lvlm_export_plan(&ex, path, &options, NULL) == 0)
-        (void)!lvlm_export_execute(&ex, dir, &writing, NULL);
+        (void)!lvlm_export_execute(ex, dir, &writing, NULL);
     lvlm_outdir_close(dir);
-    lvlm_export_free(&ex);
+    lvlm_export_free(ex);
     kit_remove("out");
 }
 

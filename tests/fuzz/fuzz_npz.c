@@ -52,12 +52,12 @@ static void convert(const lvlm_strbuf *file, const char *config)
     };
     const lvlm_run run = { .threads = 1 };
     char root[LVLM_DIGEST_HEX + 1];
-    lvlm_import import = { 0 };
+    lvlm_import *import = NULL;
     lvlm_outfile *const out = kit_outfile("m.lvlm");
     if (lvlm_import_plan(&import, path, &options, false, NULL, NULL, NULL) == 0)
-        (void)!lvlm_import_execute(&import, out, &run, root, NULL);
+        (void)!lvlm_import_execute(import, out, &run, root, NULL);
     lvlm_outfile_close(out);
-    lvlm_import_free(&import);
+    lvlm_import_free(import);
     kit_remove("m.lvlm");
     kit_remove("m.npz");
     kit_remove("config.json");

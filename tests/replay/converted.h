@@ -25,13 +25,13 @@ static inline void native_convert_as(const char *source, const char *native,
     const lvlm_run run = { .threads = 2 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_outfile *const file = open_outfile(native);
-    lvlm_import import;
+    lvlm_import *import = NULL;
     lvlm_error err;
     if (lvlm_import_plan(&import, source, options, false, NULL, NULL, &err) < 0 ||
-        lvlm_import_execute(&import, file, &run, root, &err) < 0)
+        lvlm_import_execute(import, file, &run, root, &err) < 0)
         fail_msg("%s: %s", source, err.text);
     lvlm_outfile_close(file);
-    lvlm_import_free(&import);
+    lvlm_import_free(import);
 }
 
 static inline void native_convert(const char *source, const char *native)

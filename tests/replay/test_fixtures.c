@@ -77,15 +77,15 @@ static void every_fixture_comes_back_byte_for_byte(void **state)
         const fixture *const f = &c->all.at[i];
         const char *const native = scratch_path(&c->s, "model.lvlm");
         const char *const back = scratch_path(&c->s, f->name);
-        lvlm_export export;
+        lvlm_export *export = NULL;
         lvlm_error err;
         native_convert(f->model, native);
         lvlm_outdir *const dir = open_outdir(back, &lvlm_model_set);
         if (lvlm_export_plan(&export, native, &options, &err) < 0 ||
-            lvlm_export_execute(&export, dir, &writing, &err) < 0)
+            lvlm_export_execute(export, dir, &writing, &err) < 0)
             fail_msg("%s: %s", f->name, err.text);
         lvlm_outdir_close(dir);
-        lvlm_export_free(&export);
+        lvlm_export_free(export);
         if (!directories_equal(f->model, back))
             fail_msg("%s: what comes back differs", f->name);
     }

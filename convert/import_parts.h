@@ -1,0 +1,32 @@
+/* import_parts.h - what the sources of import.h share. Private to convert/. */
+#ifndef LVLM_CONVERT_IMPORT_PARTS_H
+#define LVLM_CONVERT_IMPORT_PARTS_H
+
+#include "convert/import.h"
+
+LVLM_BEGIN_DECLS
+
+struct lvlm_import {
+    lvlm_checkpoint *source;
+    lvlm_manifest manifest;
+    lvlm_import_options options;
+    lvlm_plan plan;
+    lvlm_ledger ledger;
+    cJSON *provenance;
+    size_t provenance_bytes; /* space for it in the header */
+    lvlm_arena arena;
+};
+
+/* ---- import_frames.c: the bytes of a source file that are not in tensors ---- */
+
+/* The size of a source file; if only its header was read, the size that the header
+ * describes. */
+uint64_t import_file_bytes(const lvlm_checkpoint *source, size_t file);
+
+/* Plan a tensor of all bytes of a source file that are outside of spans. A compressed
+ * file has none. */
+LVLM_MUST_CHECK int import_frame(lvlm_import *import, size_t file, lvlm_error *err);
+
+LVLM_END_DECLS
+
+#endif
