@@ -307,8 +307,8 @@ static void config_errors_name_key_expected_and_got(void **state)
     static const struct {
         const char *config, *message;
     } bad[] = {
-        { "{\"model_type\":\"llava\",\"vision_config\":{}}",
-          "model_type 'llava' is not a known family" },
+        { "{\"model_type\":\"llava_next\",\"vision_config\":{}}",
+          "model_type 'llava_next' is not a known family" },
         { "{\"model_type\":\"qwen\",\"audio\":{}}",
           "model_type 'qwen', without a section about vision, is not a known family" },
         { "{}", "model_type '(none)'" },
