@@ -190,7 +190,7 @@ bool lvlm_model_factors(const lvlm_model *model, lvlm_factors *out, size_t i)
     return model->engine->factors(model->pipeline, out, i);
 }
 
-bool lvlm_model_moves(lvlm_model *model, const char *name)
+bool lvlm_model_is_trained(lvlm_model *model, const char *name)
 {
     const lvlm_adapter *const adapter = model->adapter;
     size_t part;

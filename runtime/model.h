@@ -210,7 +210,7 @@ bool lvlm_model_factors(const lvlm_model *model, lvlm_factors *out, size_t i);
 
 /* Does training change the weight of this native name, by itself or when the adapter is
  * folded in? */
-bool lvlm_model_moves(lvlm_model *model, const char *name);
+bool lvlm_model_is_trained(lvlm_model *model, const char *name);
 
 /* What dropout drops in the backward passes that follow: the same for the same key.
  * A forward pass never drops. */

@@ -60,8 +60,8 @@ void stages_advance(stages *s, size_t n)
     if (s->sink->progress != NULL) s->sink->progress(s->sink->user, s->done, s->total);
 }
 
-static int hand_out(stages *s, const char *name, const real *data, lvlm_shape shape,
-                    lvlm_error *err)
+static int report(stages *s, const char *name, const real *data, lvlm_shape shape,
+                  lvlm_error *err)
 {
     assert(s->left > 0);
     lvlm_tensor stage = { .name = name, .dtype = LVLM_REAL_DTYPE, .shape = shape };
@@ -77,14 +77,14 @@ int stages_emit(stages *s, const char *name, const real *data, lvlm_shape shape,
 {
     stages_advance(s, 1);
     if (!stages_wants(s, name)) return 0;
-    return hand_out(s, name, data, shape, err);
+    return report(s, name, data, shape, err);
 }
 
 int stages_emit_scalar(stages *s, const char *name, real value, lvlm_error *err)
 {
     stages_advance(s, 1);
     if (!stages_wants(s, name)) return 0;
-    return hand_out(s, name, &value, (lvlm_shape){ 0, { 0 } }, err);
+    return report(s, name, &value, (lvlm_shape){ 0, { 0 } }, err);
 }
 
 /* cell[n] >= n and both increase, so going down never overwrites a row that is still to

@@ -38,6 +38,7 @@ typedef struct transformer_config {
 
 typedef struct transformer_block {
     bool is_cross;
+    bool has_window;                   /* of the text: rows see the nearest ones only */
     norm_layer norm1;                  /* (C) before attention */
     weight_matrix q_w;                 /* (Q,C) */
     weight_matrix k_w, v_w;            /* (K,C) */

@@ -155,7 +155,7 @@ static int make_set(transformer_acts *a, workspace *memory, unsigned own,
 }
 
 /* Arrays that are not in `own` alias those of the shared set. */
-static void share(transformer_acts *a, unsigned own, transformer_acts *shared)
+static void alias(transformer_acts *a, unsigned own, transformer_acts *shared)
 {
     for (size_t i = 0; i < N_ARRAYS; i++)
         if ((own & BIT(i)) == 0) *array_of(a, i) = *array_of(shared, arrays[i].alias);
@@ -209,7 +209,7 @@ static int make_shared(transformer_tape *t, workspace *memory, lvlm_error *err)
     }
     if (o->has_cache) needed &= ~(BIT(K_) | BIT(V));
     TRY(make_set(&t->shared, memory, needed, &size, t->config, err));
-    share(&t->shared, needed, &t->shared);
+    alias(&t->shared, needed, &t->shared);
     if (o->keep != TAPE_ALL) t->out = t->shared.x;
     return 0;
 }
@@ -224,7 +224,7 @@ static int make_whole(transformer_tape *t, workspace *memory, lvlm_error *err)
                                   t->config->hidden };
     TRY(workspace_take(memory, &slot, 1, "inputs of blocks", err));
     TRY(make_set(&t->kept[0], memory, own, &size, t->config, err));
-    share(&t->kept[0], own, &t->shared);
+    alias(&t->kept[0], own, &t->shared);
     return 0;
 }
 
@@ -242,7 +242,7 @@ static int make_each(transformer_tape *t, workspace *memory, lvlm_error *err)
                                 i == o->narrows ? o->M : o->N };
         if (skips(t, i)) continue;
         TRY(make_set(&t->kept[i], memory, own, &size, t->config, err));
-        share(&t->kept[i], own, &t->shared);
+        alias(&t->kept[i], own, &t->shared);
         t->kept[i].out = next;
         next = t->kept[i].x;
     }

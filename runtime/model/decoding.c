@@ -4,7 +4,7 @@
  *   step    one token at the next column and position, seeing all -> its logits
  *
  * A step's row is a batch of its own: an lvlm_packing of one row that points into the
- * session. What images a later row looks at is what the text's last row did. */
+ * session. Later rows see the images that the text's last row sees. */
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -22,8 +22,8 @@ typedef struct step_row {
     size_t cell; /* its column, after the text's; padding counts */
     size_t lo, hi, window_lo;
     int64_t id, image_row, type, positions[3];
-    /* what it looks at, as a sight has it */
-    size_t look_lo, look_hi;
+    /* as in the cross view */
+    size_t view_lo, view_hi;
     bool sees;
 } step_row;
 
@@ -34,13 +34,13 @@ typedef struct decoding {
     size_t rows, capacity;
     kv_cache cache;
     step_row row;
-    lvlm_packing packing; /* of the row; owns nothing */
-    lvlm_sight sight;     /* the same */
-    bool looks;
-    decoder_tape tape;   /* of steps */
-    real *logits;        /* (V) */
-    workspace memory;    /* of tape and logits */
-    ops_scratch scratch; /* of steps */
+    lvlm_packing packing;       /* of the row; owns nothing */
+    lvlm_cross_view cross_view; /* the same */
+    bool has_view;              /* some image is there */
+    decoder_tape tape;          /* of steps */
+    real *logits;               /* (V) */
+    workspace memory;           /* of tape and logits */
+    ops_scratch scratch;        /* of steps */
     workspace scratch_memory;
 } decoding;
 
@@ -50,7 +50,7 @@ typedef struct decoding {
 static int make_scratch(decoding *d, size_t rows, lvlm_error *err)
 {
     const pipeline *const p = d->p;
-    const size_t keys = d->sight.n_keys > rows ? d->sight.n_keys : rows;
+    const size_t keys = d->cross_view.n_keys > rows ? d->cross_view.n_keys : rows;
     const workspace_slot slot = { &d->scratch.data,
                                   LARGEST(transformer_scratch(&p->text.config.block, 1,
                                                               keys, p->n_threads),
@@ -78,7 +78,7 @@ static int reserve(decoding *d, size_t rows, lvlm_error *err)
     if (columns == NULL) return lvlm_fail_memory(err);
     d->columns = columns;
     const decoder *const text = &d->p->text;
-    const size_t image_rows = d->looks ? cross_rows(&d->sight) : 0;
+    const size_t image_rows = d->has_view ? cross_rows(&d->cross_view) : 0;
     TRY(kv_cache_reserve(&d->cache, &text->config.block, text->blocks,
                          text->config.layers, wanted, image_rows, err));
     TRY(make_scratch(d, wanted, err));
@@ -133,11 +133,11 @@ static void point_at_row(decoding *d, const pass *t)
         .hi = &r->hi,
         .window_lo = p->window_lo != NULL ? &r->window_lo : NULL,
     };
-    d->sight = (lvlm_sight){ .n_tiles = t->sight.n_tiles,
-                             .n_keys = t->sight.n_keys,
-                             .lo = &r->look_lo,
-                             .hi = &r->look_hi,
-                             .sees = &r->sees };
+    d->cross_view = (lvlm_cross_view){ .n_tiles = t->cross_view.n_tiles,
+                                       .n_keys = t->cross_view.n_keys,
+                                       .lo = &r->view_lo,
+                                       .hi = &r->view_hi,
+                                       .sees = &r->sees };
 }
 
 /* Positions continue after the largest; after the last where the batch brings them, and
@@ -163,10 +163,10 @@ static void place_first_row(decoding *d, const pass *t)
     r->hi = p->N + 1;
     r->image_row = -1;
     r->type = 1;
-    if (!d->looks) return;
-    r->look_lo = t->sight.lo[p->N - 1];
-    r->look_hi = t->sight.hi[p->N - 1];
-    r->sees = t->sight.sees[p->N - 1];
+    if (!d->has_view) return;
+    r->view_lo = t->cross_view.lo[p->N - 1];
+    r->view_hi = t->cross_view.hi[p->N - 1];
+    r->sees = t->cross_view.sees[p->N - 1];
 }
 
 static void note_tokens(decoding *d, const pass *t)
@@ -184,17 +184,17 @@ static int read_text(decoding *d, pass *t, lvlm_error *err)
 {
     const pipeline *const p = d->p;
     const size_t last = t->packing.N - 1;
-    const lvlm_sight *const sight = pass_sight(t);
+    const lvlm_cross_view *const cross_view = pass_cross_view(t);
     workspace memory = { 0 };
     decoder_tape tape;
     int rc;
-    const decoder_tape_options o = { .sight = sight,
+    const decoder_tape_options o = { .cross_view = cross_view,
                                      .cache = &d->cache,
                                      .wanted = &last,
                                      .n_wanted = 1,
                                      .stages = &t->stages };
     if ((rc = decoder_tape_make(&tape, &memory, &p->text, &t->packing, &o, err)) < 0 ||
-        (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
+        (rc = decoder_forward(&p->text, &tape, t->image_rows, cross_view, &t->stages,
                               &t->scratch, err)) < 0)
         goto done;
     head_project(d->logits, tape.normed, &p->head, 1, &t->scratch);
@@ -217,7 +217,7 @@ static int begin(decoding *d, pass *t, const lvlm_checkpoint *inputs,
     TRY(check_text(t, prefix, err));
     pass_announce(t);
     TRY(workspace_take(&d->memory, &slot, 1, "logits", err));
-    d->looks = pass_sight(t) != NULL;
+    d->has_view = pass_cross_view(t) != NULL;
     point_at_row(d, t);
     TRY(reserve(d, t->packing.N, err));
     TRY(pass_make_scratch(t, err));
@@ -226,7 +226,8 @@ static int begin(decoding *d, pass *t, const lvlm_checkpoint *inputs,
     TRY(read_text(d, t, err));
     note_tokens(d, t);
     place_first_row(d, t);
-    const decoder_tape_options options = { .sight = d->looks ? &d->sight : NULL,
+    const decoder_tape_options options = { .cross_view =
+                                               d->has_view ? &d->cross_view : NULL,
                                            .cache = &d->cache };
     return decoder_tape_make(&d->tape, &d->memory, &d->p->text, &d->packing, &options,
                              err);
@@ -289,8 +290,8 @@ int decoding_step(void *session, int64_t id, lvlm_error *err)
     r->id = id;
     slide(d);
     start_evaluating(d->p);
-    TRY(decoder_forward(&p->text, &d->tape, NULL, d->looks ? &d->sight : NULL, &silent,
-                        &d->scratch, err));
+    TRY(decoder_forward(&p->text, &d->tape, NULL, d->has_view ? &d->cross_view : NULL,
+                        &silent, &d->scratch, err));
     head_project(d->logits, d->tape.normed, &p->head, 1, &d->scratch);
     d->tokens[d->rows] = id;
     d->columns[d->rows++] = r->cell++;

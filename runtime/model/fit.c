@@ -49,24 +49,24 @@ static int fit_text(const pipeline *p, lvlm_error *err)
 {
     const lvlm_image_spec *const images = &p->spec.images;
     const char *const word = lvlm_splice_word(p->spec.splice);
-    const bool looks = p->spec.splice == LVLM_SPLICE_CROSS_ATTENTION;
+    const bool crosses = p->spec.splice == LVLM_SPLICE_CROSS_ATTENTION;
     const bool has_layers = has_cross_layers(&p->text);
-    const lvlm_image_form refused = looks ? LVLM_IMAGES_PATCHES : LVLM_IMAGES_TILES;
+    const lvlm_image_form refused = crosses ? LVLM_IMAGES_PATCHES : LVLM_IMAGES_TILES;
     FAIL_IF(images->form == refused, err, LVLM_EFORMAT,
             "configuration: text.splice '%s' takes squares or %s, but the tower '%s' "
             "gives %s",
-            word, looks ? "tiles" : "grids", images->tower, forms[images->form]);
-    FAIL_IF(p->text.config.rope.axes == 3 && !looks && images->class_rows > 0, err,
+            word, crosses ? "tiles" : "grids", images->tower, forms[images->form]);
+    FAIL_IF(p->text.config.rope.axes == 3 && !crosses && images->class_rows > 0, err,
             LVLM_EFORMAT,
             "configuration: text.splice '%s' with positions on three axes takes grids, "
             "but the tower '%s' gives class rows among them",
             word, images->tower);
     FAIL_IF(
-        looks && !has_layers, err, LVLM_EFORMAT,
+        crosses && !has_layers, err, LVLM_EFORMAT,
         "configuration: text.splice '%s', but text.cross_layers names no block that "
         "looks at images",
         word);
-    FAIL_IF(!looks && has_layers, err, LVLM_EFORMAT,
+    FAIL_IF(!crosses && has_layers, err, LVLM_EFORMAT,
             "configuration: text.splice '%s' puts images into the text, but the blocks "
             "of text.cross_layers look at them",
             word);

@@ -92,11 +92,11 @@ bool pass_has_images(const pass *t)
     return t->inputs.images.n > 0;
 }
 
-const lvlm_sight *pass_sight(const pass *t)
+const lvlm_cross_view *pass_cross_view(const pass *t)
 {
     const bool cross =
         pass_has_images(t) && t->p->spec.splice == LVLM_SPLICE_CROSS_ATTENTION;
-    return cross ? &t->sight : NULL;
+    return cross ? &t->cross_view : NULL;
 }
 
 /* Noted for the first such batch: notes on the others would differ only in numbers. */
@@ -141,10 +141,10 @@ static int read_batch(pass *t, const lvlm_checkpoint *inputs, const char *prefix
     if (c->rope.axes == 3)
         TRY(lvlm_positions_grids(&t->packing, &t->inputs, &p->spec, &c->rope.positions,
                                  err));
-    if (pass_sight(t) == NULL) return 0;
+    if (pass_cross_view(t) == NULL) return 0;
     const size_t rows = lvlm_image_rows_frame(&p->spec.rows, &images->grids[0]);
-    return lvlm_sight_make(&t->sight, &t->packing, images, p->spec.images.tiles, rows,
-                           c->attends_unseeing, err);
+    return lvlm_cross_view_make(&t->cross_view, &t->packing, images,
+                                p->spec.images.tiles, rows, c->attends_unseeing, err);
 }
 
 int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
@@ -156,7 +156,7 @@ int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
 
 decoder_tape_options pass_tape_options(const pass *t, bool to_images)
 {
-    return (decoder_tape_options){ .sight = pass_sight(t),
+    return (decoder_tape_options){ .cross_view = pass_cross_view(t),
                                    .keep = t->p->keep,
                                    .to_images = to_images,
                                    .wanted = t->packing.predicting,
@@ -180,7 +180,7 @@ int pass_make_scratch(pass *t, lvlm_error *err)
     const lvlm_packing *const text = &t->packing;
     const bool images = pass_has_images(t);
     const size_t numel = LARGEST(
-        transformer_scratch(&p->text.config.block, text->N, t->sight.n_keys, n),
+        transformer_scratch(&p->text.config.block, text->N, t->cross_view.n_keys, n),
         head_scratch(&p->head, n), adapters_scratch(&p->adapters, n),
         images ? p->tower->scratch(p->vision, &t->inputs.images, &t->features, n) : 0,
         images ? p->connector->scratch(p->projection, &t->features, n) : 0);
@@ -221,20 +221,20 @@ int pass_forward_images(pass *t, tape_keep tower, bool connector, lvlm_error *er
 static int read_text(pass *t, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    const lvlm_sight *const sight = pass_sight(t);
+    const lvlm_cross_view *const cross_view = pass_cross_view(t);
     const lvlm_packing *const packing = &t->packing;
     const bool all = stages_wants(&t->stages, "logits") || packing->n_targets == 0;
     workspace memory = { 0 };
     decoder_tape tape;
     int rc;
     const decoder_tape_options o = {
-        .sight = sight,
+        .cross_view = cross_view,
         .wanted = all ? NULL : packing->predicting,
         .n_wanted = packing->n_targets,
         .stages = &t->stages,
     };
     if ((rc = decoder_tape_make(&tape, &memory, &p->text, &t->packing, &o, err)) < 0 ||
-        (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
+        (rc = decoder_forward(&p->text, &tape, t->image_rows, cross_view, &t->stages,
                               &t->scratch, err)) < 0)
         goto done;
     rc = head_forward(&p->head, tape.normed, packing, &t->stages, &t->scratch, err);
@@ -248,7 +248,7 @@ void pass_free(pass *t)
     workspace_free(&t->tower_memory);
     workspace_free(&t->connector_memory);
     workspace_free(&t->memory);
-    lvlm_sight_free(&t->sight);
+    lvlm_cross_view_free(&t->cross_view);
     lvlm_packing_free(&t->packing);
     lvlm_inputs_free(&t->inputs);
 }
@@ -303,7 +303,7 @@ static int forward_backward_text(pass *t, lvlm_model_step *step, double scale,
                                  real *dimage_rows, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    const lvlm_sight *const sight = pass_sight(t);
+    const lvlm_cross_view *const cross_view = pass_cross_view(t);
     decoder_tape tape;
     real *dnormed = NULL;
     workspace memory = { 0 };
@@ -313,13 +313,13 @@ static int forward_backward_text(pass *t, lvlm_model_step *step, double scale,
     if ((rc = workspace_take(&memory, &slot, 1, "gradients", err)) < 0) return rc;
     const decoder_tape_options o = pass_tape_options(t, dimage_rows != NULL);
     if ((rc = decoder_tape_make(&tape, &memory, &p->text, &t->packing, &o, err)) < 0 ||
-        (rc = decoder_forward(&p->text, &tape, t->image_rows, sight, &t->stages,
+        (rc = decoder_forward(&p->text, &tape, t->image_rows, cross_view, &t->stages,
                               &t->scratch, err)) < 0 ||
         (rc = head_backward(&p->head, &step->loss, dnormed, tape.normed, &t->packing,
                             scale, &t->scratch, err)) < 0)
         goto done;
     stages_advance(&t->stages, 1);
-    rc = decoder_backward(&p->text, &tape, dnormed, dimage_rows, sight, &t->stages,
+    rc = decoder_backward(&p->text, &tape, dnormed, dimage_rows, cross_view, &t->stages,
                           &t->scratch, err);
 done:
     workspace_free(&memory);

@@ -5,7 +5,7 @@
 #ifndef LVLM_RUNTIME_MODEL_PIPELINE_H
 #define LVLM_RUNTIME_MODEL_PIPELINE_H
 
-#include "runtime/batch/sight.h"
+#include "runtime/batch/cross_view.h"
 #include "runtime/connector/connector.h"
 #include "runtime/model/adapters.h"
 #include "runtime/model/gradients.h"
@@ -36,7 +36,7 @@ typedef struct pass {
     bool unlabelled; /* labels that come with the inputs are ignored */
     lvlm_inputs inputs;
     lvlm_packing packing;
-    lvlm_sight sight; /* cross-attention only */
+    lvlm_cross_view cross_view; /* cross-attention only */
     features features;
     stages stages;
     ops_scratch scratch;
@@ -54,7 +54,7 @@ int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
               lvlm_error *err);
 bool pass_has_images(const pass *t);
 /* NULL: no cross-attention in this batch. Borrowed. */
-const lvlm_sight *pass_sight(const pass *t);
+const lvlm_cross_view *pass_cross_view(const pass *t);
 /* The stages of tower, connector and decoder; the head's are head_announce's. */
 void pass_announce(pass *t);
 /* Of the decoder in training; to_images: gradients reach the image rows. */

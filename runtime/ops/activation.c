@@ -16,11 +16,6 @@ static const real gelu_a = (real)0.044715;
 static const real sqrt_half = (real)0.707106781186547524401;
 static const real inv_sqrt_2pi = (real)0.398942280401432677940;
 
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* gelu_tanh(x) = x / (1 + e), e = exp(-2 c (x + a x^3)): the same function without the
  * cancellation in 1 + tanh for negative x. e (n) x (n) */
 static void gelu_tanh_exp(real *e, const real *x, size_t n)

@@ -19,16 +19,6 @@ typedef struct attention_run {
     size_t k0, k1; /* keys; k0 >= k1: none */
 } attention_run;
 
-static inline size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline size_t max_size(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 static inline size_t attention_group(const attention_dims *d)
 {
     return d->heads / d->kv_heads;

@@ -24,11 +24,6 @@
 #define FEW_CELLS 1024 /* of FEW_CELLS / N rows, for N rows of x */
 #define ROWS_AHEAD 4   /* prefetch distance in stored rows */
 
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static size_t round_up(size_t n, size_t to)
 {
     return (n + to - 1) / to * to;

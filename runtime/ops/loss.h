@@ -4,16 +4,14 @@
 
 #include "runtime/ops/ops.h"
 
-#define LVLM_IGNORE_TARGET (-100) /* rows with this target have loss 0, gradient 0 */
-
 /* y = cap * tanh(x / cap). y may be x.  x, y (n) */
 void softcap_forward(real *y, const real *x, real cap, size_t n);
 /* dx += dy * (1 - (y/cap)^2), from the output y.  dx, dy, y (n) */
 void softcap_backward(real *dx, const real *dy, const real *y, real cap, size_t n);
 
-/* loss[n] = log sum_v exp(logits[n,v]) - logits[n,targets[n]]; the sum is computed in
- * double. Means over rows, examples or batches are up to the caller. loss (N) logits
- * (N,V) targets (N), < V or LVLM_IGNORE_TARGET */
+/* loss[n] = log sum_v exp(logits[n,v]) - logits[n,targets[n]], and 0 where the target
+ * is negative; the sum is computed in double. Means over rows, examples or batches are
+ * up to the caller.  loss (N)  logits (N,V)  targets (N), < V */
 void cross_entropy_forward(double *loss, const real *logits, const int64_t *targets,
                            size_t N, size_t V);
 /* dlogits[n] += dloss[n] * (softmax(logits[n]) - onehot(targets[n])).

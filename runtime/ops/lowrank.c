@@ -24,11 +24,6 @@ enum {
     CHUNK = 64,    /* random numbers at a time */
 };
 
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* The length of h and of g, in whole cache lines. */
 static size_t inner_numel(size_t r)
 {

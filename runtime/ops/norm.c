@@ -13,11 +13,6 @@
 
 #define COLUMN_BLOCK 64 /* columns of dw that one thread sums at a time */
 
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 size_t norm_scratch(size_t N)
 {
     return 2 * N;

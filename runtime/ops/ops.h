@@ -17,6 +17,16 @@
 /* Loops below this many elements run on one thread: starting a team costs more. */
 #define LVLM_PARALLEL_MIN 16384
 
+static inline size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 /* Memory that an op may overwrite while it runs; borrowed. One buffer serves all ops of
  * a model: its size is the largest x_scratch() of all calls. */
 typedef struct ops_scratch {

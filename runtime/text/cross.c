@@ -3,14 +3,14 @@
 
 #include <string.h>
 
-size_t cross_rows(const lvlm_sight *sight)
+size_t cross_rows(const lvlm_cross_view *cross_view)
 {
-    return sight->n_keys > 0 ? sight->n_keys : 1;
+    return cross_view->n_keys > 0 ? cross_view->n_keys : 1;
 }
 
 static int list_rows(cross_keys *keys, lvlm_arena *arena, lvlm_error *err)
 {
-    const lvlm_sight *const s = keys->sight;
+    const lvlm_cross_view *const s = keys->cross_view;
     const size_t rows = s->n_tiles > 0 ? s->n_keys / s->n_tiles : 1; /* of a tile */
     keys->from = lvlm_arena_alloc(arena, s->n_keys + 1, sizeof *keys->from);
     if (keys->from == NULL) return lvlm_fail_memory(err);
@@ -19,18 +19,20 @@ static int list_rows(cross_keys *keys, lvlm_arena *arena, lvlm_error *err)
     return 0;
 }
 
-int cross_keys_make(cross_keys *keys, workspace *memory, const lvlm_sight *sight,
-                    size_t N, size_t C, const cross_options *o, lvlm_error *err)
+int cross_keys_make(cross_keys *keys, workspace *memory,
+                    const lvlm_cross_view *cross_view, size_t N, size_t C,
+                    const cross_options *o, lvlm_error *err)
 {
-    const size_t rows = cross_rows(sight);
-    *keys = (cross_keys){ .sight = sight };
+    const size_t rows = cross_rows(cross_view);
+    *keys = (cross_keys){ .cross_view = cross_view };
     const workspace_slot slots[] = { { &keys->states, o->has_states ? rows : 0, C },
                                      { &keys->dstates, o->has_gradient ? rows : 0, C },
                                      { &keys->sees, N, 1 } };
     if (o->has_states) TRY(list_rows(keys, &memory->lists, err));
     TRY(workspace_take(memory, slots, sizeof slots / sizeof *slots, "cross-attention",
                        err));
-    for (size_t n = 0; keys->sees != NULL && n < N; n++) keys->sees[n] = sight->sees[n];
+    for (size_t n = 0; keys->sees != NULL && n < N; n++)
+        keys->sees[n] = cross_view->sees[n];
     if (keys->dstates != NULL)
         memset(keys->dstates, 0, rows * C * sizeof *keys->dstates);
     return 0;
@@ -38,10 +40,10 @@ int cross_keys_make(cross_keys *keys, workspace *memory, const lvlm_sight *sight
 
 void cross_keys_view(transformer_view *view, const cross_keys *keys)
 {
-    if (keys->sight == NULL) return;
-    view->lo = keys->sight->lo;
-    view->hi = keys->sight->hi;
-    view->S = keys->sight->n_keys;
+    if (keys->cross_view == NULL) return;
+    view->lo = keys->cross_view->lo;
+    view->hi = keys->cross_view->hi;
+    view->S = keys->cross_view->n_keys;
     view->states = keys->states;
     view->dstates = keys->dstates;
     view->sees = keys->sees;

@@ -83,7 +83,7 @@ static int fill_positions(decoder_tape *t, const decoder_config *c, lvlm_error *
 static transformer_view view_of(const decoder_tape *t, const decoder *text, size_t i)
 {
     const lvlm_packing *const p = t->packing;
-    const bool slides = p->window_lo != NULL && i % 2 == 0; /* even blocks do */
+    const bool slides = p->window_lo != NULL && text->blocks[i].has_window;
     transformer_view view = { .N = t->N };
     if (t->cache != NULL) {
         view.k = t->cache->blocks[i].k;
@@ -130,8 +130,8 @@ static int norm_rows(const decoder *text, decoder_tape *t, const real *x, stages
 }
 
 int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows,
-                    const lvlm_sight *sight, stages *s, const ops_scratch *scratch,
-                    lvlm_error *err)
+                    const lvlm_cross_view *cross_view, stages *s,
+                    const ops_scratch *scratch, lvlm_error *err)
 {
     const decoder_config *const c = &text->config;
     const lvlm_packing *const p = t->packing;
@@ -142,7 +142,8 @@ int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows
     TRY(stages_emit_rows(s, "text.embed", x, C, p, t->spare, err));
     TRY(fill_positions(t, c, err));
     if (t->keys.states != NULL)
-        gather_rows_forward(t->keys.states, image_rows, t->keys.from, sight->n_keys, C);
+        gather_rows_forward(t->keys.states, image_rows, t->keys.from,
+                            cross_view->n_keys, C);
     for (size_t i = 0; i < c->layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
         const transformer_view view = view_of(t, text, i);
@@ -151,7 +152,7 @@ int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows
                              t->spare, err));
     }
     if (s->left == 0) return 0;
-    if (t->cache != NULL) kv_cache_add(t->cache, N, p->T, sight != NULL);
+    if (t->cache != NULL) kv_cache_add(t->cache, N, p->T, cross_view != NULL);
     return norm_rows(text, t, x, s, err);
 }
 
@@ -172,7 +173,7 @@ static void embed_gradient(const decoder *text, const lvlm_packing *p, const rea
 }
 
 int decoder_backward(const decoder *text, decoder_tape *t, const real *dnormed,
-                     real *dimage_rows, const lvlm_sight *sight, stages *s,
+                     real *dimage_rows, const lvlm_cross_view *cross_view, stages *s,
                      const ops_scratch *scratch, lvlm_error *err)
 {
     const decoder_config *const c = &text->config;
@@ -191,9 +192,9 @@ int decoder_backward(const decoder *text, decoder_tape *t, const real *dnormed,
     }
     stages_advance(s, first);
     embed_gradient(text, t->packing, g.x, dimage_rows);
-    if (sight != NULL && dimage_rows != NULL)
-        gather_rows_backward(dimage_rows, t->keys.dstates, t->keys.from, sight->n_keys,
-                             C);
+    if (cross_view != NULL && dimage_rows != NULL)
+        gather_rows_backward(dimage_rows, t->keys.dstates, t->keys.from,
+                             cross_view->n_keys, C);
 done:
     workspace_free(&memory);
     return rc;

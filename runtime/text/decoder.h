@@ -8,9 +8,9 @@
 #ifndef LVLM_RUNTIME_TEXT_DECODER_H
 #define LVLM_RUNTIME_TEXT_DECODER_H
 
+#include "runtime/batch/cross_view.h"
 #include "runtime/batch/packing.h"
 #include "runtime/batch/positions.h"
-#include "runtime/batch/sight.h"
 #include "runtime/block/stages.h"
 #include "runtime/block/transformer.h"
 #include "runtime/text/cross.h"
@@ -38,7 +38,7 @@ typedef struct decoder_config {
     size_t embed_rows; /* of the table of word vectors */
     int64_t pad;       /* its row gets no gradient from lookups; -1: there is none */
     decoder_rope rope;
-    size_t sliding_window;   /* in even blocks; 0: none, or not in force */
+    size_t sliding_window;   /* of blocks that have one; 0: none, or not in force */
     bool window_cuts_prefix; /* as early versions of the reference do */
     int64_t first_position;  /* of column 0 */
     size_t max_positions;    /* that the model was trained on; computed beyond them */
@@ -80,8 +80,9 @@ typedef struct decoder_tape {
 } decoder_tape;
 
 typedef struct decoder_tape_options {
-    const lvlm_sight *sight; /* of cross-attention; NULL: such blocks are left out */
-    kv_cache *cache;         /* NULL: none; else with room for the rows */
+    const lvlm_cross_view
+        *cross_view; /* of cross-attention; NULL: such blocks are left out */
+    kv_cache *cache; /* NULL: none; else with room for the rows */
     tape_keep keep;
     bool to_images; /* gradients reach the image rows */
     const size_t
@@ -113,13 +114,13 @@ int decoder_tape_make(decoder_tape *tape, workspace *memory, const decoder *text
  * can be reused for as many more.
  * image_rows (n,C), NULL without images */
 int decoder_forward(const decoder *text, decoder_tape *tape, const real *image_rows,
-                    const lvlm_sight *sight, stages *s, const ops_scratch *scratch,
-                    lvlm_error *err);
+                    const lvlm_cross_view *cross_view, stages *s,
+                    const ops_scratch *scratch, lvlm_error *err);
 /* From the gradient of tape->normed, dnormed like it, to those of the
  * weights and, with to_images, dimage_rows += (n,C); else that is NULL. Each layer is a
  * hidden stage. */
 int decoder_backward(const decoder *text, decoder_tape *tape, const real *dnormed,
-                     real *dimage_rows, const lvlm_sight *sight, stages *s,
+                     real *dimage_rows, const lvlm_cross_view *cross_view, stages *s,
                      const ops_scratch *scratch, lvlm_error *err);
 
 #endif

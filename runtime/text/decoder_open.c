@@ -144,6 +144,23 @@ static int read_cross(decoder *text, const cJSON *config, lvlm_error *err)
     return 0;
 }
 
+/* Which blocks have a window: those that text.window_layers lists; without a list the
+ * even ones. */
+static int read_windows(decoder *text, const cJSON *config, lvlm_error *err)
+{
+    const size_t layers = text->config.layers;
+    const cJSON *item, *const listed = lvlm_json_path(config, "text.window_layers");
+    LVLM_JSON_ITEMS (item, listed) {
+        uint64_t i;
+        FAIL_IF(!lvlm_json_u64(&i, item) || i >= layers, err, LVLM_EFORMAT,
+                "configuration: text.window_layers names a block that is not there");
+        text->blocks[i].has_window = true;
+    }
+    for (size_t i = 0; listed == NULL && i < layers; i += 2)
+        text->blocks[i].has_window = true;
+    return 0;
+}
+
 int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *reference,
                  lvlm_error *err)
 {
@@ -161,6 +178,7 @@ int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *refer
     text->blocks = lvlm_calloc(c->layers, sizeof *text->blocks);
     FAIL_IF(text->blocks == NULL, err, LVLM_ENOMEM, "out of memory for %zu blocks",
             c->layers);
+    TRY(read_windows(text, manifest->config, err));
     return read_cross(text, manifest->config, err);
 }
 

@@ -17,7 +17,7 @@ static size_t narrowing_block(const decoder *text, const decoder_tape_options *o
 {
     const size_t layers = text->config.layers;
     size_t i = layers;
-    while (i > 0 && text->blocks[i - 1].is_cross && o->sight == NULL) i--;
+    while (i > 0 && text->blocks[i - 1].is_cross && o->cross_view == NULL) i--;
     if (i == 0 || text->blocks[i - 1].is_cross || shows_end(o->stages, i - 1, layers))
         return layers;
     return i - 1;
@@ -30,7 +30,7 @@ static size_t first_block(const decoder *text, const decoder_tape_options *o)
     size_t cross = 0;
     if (o->keep == TAPE_NOTHING) return layers;
     if (!o->to_images) return text->first;
-    if (o->sight == NULL) return 0; /* image rows enter the first block */
+    if (o->cross_view == NULL) return 0; /* image rows enter the first block */
     while (cross < layers && !text->blocks[cross].is_cross) cross++;
     return cross < text->first ? cross : text->first;
 }
@@ -41,8 +41,8 @@ static int make_blocks(decoder_tape *t, workspace *memory, const decoder *text,
     const decoder_config *const c = &text->config;
     const transformer_tape_options blocks = {
         .N = t->N,
-        .has_states = o->sight != NULL,
-        .S = o->sight != NULL ? cross_rows(o->sight) : 0,
+        .has_states = o->cross_view != NULL,
+        .S = o->cross_view != NULL ? cross_rows(o->cross_view) : 0,
         .has_cache = o->cache != NULL,
         .keep = o->keep,
         .first = first_block(text, o),
@@ -80,7 +80,7 @@ int decoder_tape_make(decoder_tape *t, workspace *memory, const decoder *text,
     };
     TRY(workspace_take(memory, slots, sizeof slots / sizeof *slots, "language model",
                        err));
-    if (o->sight != NULL)
-        TRY(cross_keys_make(&t->keys, memory, o->sight, N, C, &cross, err));
+    if (o->cross_view != NULL)
+        TRY(cross_keys_make(&t->keys, memory, o->cross_view, N, C, &cross, err));
     return make_blocks(t, memory, text, o, err);
 }

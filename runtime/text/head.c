@@ -9,8 +9,7 @@
 #include "runtime/ops/linear.h"
 #include "runtime/ops/loss.h"
 
-_Static_assert(LVLM_IGNORE_TARGET == LVLM_IGNORE_LABEL,
-               "one number for ignored labels");
+_Static_assert(LVLM_IGNORE_LABEL < 0, "cross entropy leaves such targets out");
 
 /* Rows whose logits are in memory at once when only the loss is wanted: with a
  * vocabulary of 257216 that is 132 MB in f32. */

@@ -48,7 +48,7 @@ static int compare(lvlm_changes *c, lvlm_model *model, const lvlm_checkpoint *af
         const lvlm_tensor *const is = lvlm_checkpoint_find(after, was->name);
         const bool same = is != NULL && strcmp(lvlm_native_digest_of(before, was),
                                                lvlm_native_digest_of(after, is)) == 0;
-        TRY(count(c, was->name, lvlm_model_moves(model, was->name), !same, err));
+        TRY(count(c, was->name, lvlm_model_is_trained(model, was->name), !same, err));
     }
     return 0;
 }

@@ -297,7 +297,7 @@ static void the_model_is_left_alone(void **state)
         lvlm_tensor g;
         assert_null(lvlm_model_weight(t.model, target->name));
         assert_false(lvlm_model_gradient(t.model, &g, target->name));
-        assert_true(lvlm_model_moves(t.model, target->name) == moves);
+        assert_true(lvlm_model_is_trained(t.model, target->name) == moves);
     }
     lvlm_trainer_close(&t);
 }

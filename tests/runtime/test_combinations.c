@@ -438,6 +438,7 @@ static void class_row_is_first_and_may_be_left_out(void **state)
 }
 
 static void assert_slope(const fixture *f, const char *part, const char *names);
+static void assert_continues(fixture *f, const char *names);
 
 /* Of two images, each of 17 rows of two states in the text. */
 static void states_are_side_by_side_and_class_rows_may_stay(void **state)
@@ -552,6 +553,46 @@ static void text_looks_at_squares_as_at_tiles(void **state)
         lvlm_stage_list_free(&both);
         unmake(&f);
     }
+}
+
+/* ---- windows --------------------------------------------------------------------- */
+
+/* Of the learnt tokens in the blocks that are listed. */
+static void a_window_is_in_the_blocks_that_have_one(void **state)
+{
+    static const struct {
+        const char *settings;
+        bool changes[2]; /* leaving each block */
+    } cases[] = {
+        { "{\"text\": {\"sliding_window\": 3, \"window_layers\": []}}", { 0, 0 } },
+        { "{\"text\": {\"sliding_window\": 3, \"window_layers\": [1]}}", { 0, 1 } },
+        { "{\"text\": {\"sliding_window\": 3, \"window_layers\": [0]}}", { 1, 1 } },
+        { "{\"text\": {\"sliding_window\": 99, \"window_layers\": [0, 1]}}", { 0, 0 } },
+        { "{\"text\": {\"sliding_window\": 3}}", { 1, 1 } }, /* even blocks */
+    };
+    fixture plain;
+    (void)state;
+    make(&plain, SIGLIP, LINEAR, GEMMA, 16);
+    lvlm_stage_list all = run(&plain);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fixture f;
+        make(&f, SIGLIP, LINEAR, GEMMA, 16);
+        composed_settings(f.model.manifest.config, cases[i].settings);
+        lvlm_stage_list list = run(&f);
+        for (size_t b = 0; b < 2; b++) {
+            const char *const name = b == 0 ? "text.blocks.0" : "text.blocks.1";
+            const double most =
+                largest_difference(&list, &all, name, f.n_tokens * text_width(&f));
+            if ((most > 1e-6) != cases[i].changes[b])
+                fail_msg("case %zu, %s: differs by %g", i, name, most);
+        }
+        assert_slope(&f, "text.", cases[i].settings);
+        assert_continues(&f, cases[i].settings);
+        lvlm_stage_list_free(&list);
+        unmake(&f);
+    }
+    lvlm_stage_list_free(&all);
+    unmake(&plain);
 }
 
 /* ---- all of them ---------------------------------------------------------------- */
@@ -744,6 +785,8 @@ static const struct {
     { clip, paligemma, qwen2_vl, CLASS_ROWS("\"select_rows\": \"all\""),
       "text.splice 'image_tokens' with positions on three axes takes grids, but "
       "the tower 'clip' gives class rows among them" },
+    { paligemma, paligemma, paligemma, "{\"text\": {\"window_layers\": [0, 2]}}",
+      "text.window_layers names a block that is not there" },
     { qwen_vl, qwen_vl, qwen_vl, "{\"connector\": {\"queries\": 8}}",
       "connector.queries 8 is not a square number" },
 };
@@ -799,6 +842,7 @@ int main(void)
         cmocka_unit_test(states_are_side_by_side_and_class_rows_may_stay),
         cmocka_unit_test(three_axes_follow_the_rows_of_squares),
         cmocka_unit_test(text_looks_at_squares_as_at_tiles),
+        cmocka_unit_test(a_window_is_in_the_blocks_that_have_one),
         cmocka_unit_test(every_combination_computes_or_is_refused_by_name),
         cmocka_unit_test(parts_that_do_not_fit_are_refused),
         cmocka_unit_test(videos_without_a_token_are_refused),

@@ -1,5 +1,5 @@
-/* sight.c - sets of tiles as ranges of keys; see sight.h. */
-#include "runtime/batch/sight.h"
+/* cross_view.c - sets of tiles as ranges of keys; see cross_view.h. */
+#include "runtime/batch/cross_view.h"
 
 #include <string.h>
 
@@ -9,11 +9,11 @@
 typedef struct tile_set {
     size_t text;
     const int64_t *mask; /* (places) 1: in the set; NULL: all are */
-    size_t first;        /* of its tiles in the sight */
+    size_t first;        /* of its tiles in the view */
 } tile_set;
 
 typedef struct builder {
-    lvlm_sight *sight;
+    lvlm_cross_view *out;
     const lvlm_packing *p;
     const lvlm_images *images;
     size_t places; /* tiles of one text */
@@ -29,10 +29,10 @@ static bool same_set(const builder *b, const tile_set *set, size_t text,
     return mask == NULL || memcmp(set->mask, mask, b->places * sizeof *mask) == 0;
 }
 
-/* Room for one more set, the mark behind it, and its tiles. */
+/* Memory for one more set, its end and its tiles. */
 static bool make_room(builder *b)
 {
-    lvlm_sight *const s = b->sight;
+    lvlm_cross_view *const s = b->out;
     if (b->n_sets + 2 > b->set_capacity) {
         const size_t wanted = 2 * b->set_capacity + 8;
         tile_set *grown = lvlm_realloc(b->sets, wanted, sizeof *grown);
@@ -50,12 +50,12 @@ static bool make_room(builder *b)
     return true;
 }
 
-/* The number of the set, made new where nobody had it; rows of one set mostly follow
- * one another, so the latest is asked first. */
+/* The number of the set, which is added if it is new. Rows of one set mostly follow one
+ * another, so the latest sets are compared first. */
 static int find_set(size_t *out, builder *b, size_t text, const int64_t *mask,
                     lvlm_error *err)
 {
-    lvlm_sight *const s = b->sight;
+    lvlm_cross_view *const s = b->out;
     for (size_t i = b->n_sets; i-- > 0 && b->sets[i].text == text;) {
         if (!same_set(b, &b->sets[i], text, mask)) continue;
         *out = i;
@@ -77,28 +77,29 @@ static bool sees_any(const int64_t *mask, size_t places)
     return false;
 }
 
-static int look(builder *b, size_t n, size_t rows, bool unmasked, lvlm_error *err)
+/* What row n sees. */
+static int add_row(builder *b, size_t n, size_t rows, bool unmasked, lvlm_error *err)
 {
     const size_t cell = b->p->cell[n];
     const int64_t *mask =
         b->images->sees != NULL ? b->images->sees + cell * b->places : NULL;
     size_t set = 0;
-    b->sight->sees[n] = mask == NULL || sees_any(mask, b->places);
-    if (!b->sight->sees[n]) {
+    b->out->sees[n] = mask == NULL || sees_any(mask, b->places);
+    if (!b->out->sees[n]) {
         if (!unmasked) return 0;
         mask = NULL;
     }
     TRY(find_set(&set, b, cell / b->p->T, mask, err));
-    b->sight->lo[n] = b->sets[set].first * rows;
-    b->sight->hi[n] = b->sets[set + 1].first * rows;
+    b->out->lo[n] = b->sets[set].first * rows;
+    b->out->hi[n] = b->sets[set + 1].first * rows;
     return 0;
 }
 
-int lvlm_sight_make(lvlm_sight *out, const lvlm_packing *packing,
-                    const lvlm_images *images, size_t tiles, size_t rows, bool unmasked,
-                    lvlm_error *err)
+int lvlm_cross_view_make(lvlm_cross_view *out, const lvlm_packing *packing,
+                         const lvlm_images *images, size_t tiles, size_t rows,
+                         bool unmasked, lvlm_error *err)
 {
-    *out = (lvlm_sight){ 0 };
+    *out = (lvlm_cross_view){ 0 };
     builder b = { out, packing, images, images->per_text * tiles, NULL, 0, 0, 0 };
     const size_t N = packing->N;
     out->lo = lvlm_arena_alloc(&out->arena, N, sizeof *out->lo);
@@ -107,15 +108,15 @@ int lvlm_sight_make(lvlm_sight *out, const lvlm_packing *packing,
     int rc = out->lo != NULL && out->hi != NULL && out->sees != NULL
                  ? 0
                  : lvlm_fail_memory(err);
-    for (size_t n = 0; n < N && rc == 0; n++) rc = look(&b, n, rows, unmasked, err);
+    for (size_t n = 0; n < N && rc == 0; n++) rc = add_row(&b, n, rows, unmasked, err);
     lvlm_free(b.sets);
     out->n_keys = out->n_tiles * rows;
     return rc;
 }
 
-void lvlm_sight_free(lvlm_sight *sight)
+void lvlm_cross_view_free(lvlm_cross_view *view)
 {
-    lvlm_free(sight->tiles);
-    lvlm_arena_free(&sight->arena);
-    *sight = (lvlm_sight){ 0 };
+    lvlm_free(view->tiles);
+    lvlm_arena_free(&view->arena);
+    *view = (lvlm_cross_view){ 0 };
 }
