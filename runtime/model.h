@@ -14,8 +14,9 @@
  *     lvlm_model_free(model);
  *
  * Everything that is computed leaves through the sink, stage by stage, in order of
- * computation; what nobody wants is not computed. Matrices stay in the mapped file in
- * the type they are stored in. Results are bit-identical for every number of threads.
+ * computation; stages that are not wanted are not computed. Matrices stay in the mapped
+ * file in the type they are stored in. Results are bit-identical for every number of
+ * threads.
  *
  * Distinct models may be used from distinct threads, with one exception: a forward sets
  * OpenBLAS, which is process-wide, to one thread of its own. One model runs one forward
@@ -99,7 +100,7 @@ typedef struct lvlm_stage_sink {
     /* One stage: F32, or F64 when that is the precision. Name and data are borrowed for
      * the duration of the call. A negative lvlm_code ends the forward with it. */
     int (*take)(void *user, const lvlm_tensor *stage, lvlm_error *err);
-    /* Whether `name` will be taken; asked several times, must not change its mind
+    /* Whether `name` will be taken; called several times, with the same answer
      * during a forward. NULL: everything. */
     bool (*wants)(void *user, const char *name);
     void *user;

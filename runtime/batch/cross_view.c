@@ -1,6 +1,7 @@
 /* cross_view.c - sets of tiles as ranges of keys; see cross_view.h. */
 #include "runtime/batch/cross_view.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -81,6 +82,7 @@ static bool sees_any(const int64_t *mask, size_t places)
 static int add_row(builder *b, size_t n, size_t rows, bool unmasked, lvlm_error *err)
 {
     const size_t cell = b->p->cell[n];
+    assert(b->images->n > 0 && b->places > 0);
     const int64_t *mask =
         b->images->sees != NULL ? b->images->sees + cell * b->places : NULL;
     size_t set = 0;
@@ -100,6 +102,7 @@ int lvlm_cross_view_make(lvlm_cross_view *out, const lvlm_packing *packing,
                          bool unmasked, lvlm_error *err)
 {
     *out = (lvlm_cross_view){ 0 };
+    assert(tiles > 0 && rows > 0);
     builder b = { out, packing, images, images->per_text * tiles, NULL, 0, 0, 0 };
     const size_t N = packing->N;
     out->lo = lvlm_arena_alloc(&out->arena, N, sizeof *out->lo);

@@ -1,6 +1,7 @@
 /* image_rows.c - rows of an image by words of the configuration; see image_rows.h. */
 #include "runtime/batch/image_rows.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -62,6 +63,7 @@ int lvlm_image_rows_read(lvlm_image_rows *out, const cJSON *config,
 lvlm_grid lvlm_image_rows_grid(const lvlm_image_rows *rule, const lvlm_grid *patches)
 {
     const size_t side = side_of(rule->queries);
+    assert(rule->pool > 0 && (rule->pool == 1 || rule->queries == 0));
     if (rule->queries > 0) return (lvlm_grid){ patches->t, side, side };
     return (lvlm_grid){ patches->t, patches->h / rule->pool, patches->w / rule->pool };
 }
@@ -74,6 +76,7 @@ size_t lvlm_image_rows_frame(const lvlm_image_rows *rule, const lvlm_grid *patch
 
 size_t lvlm_image_rows_square(const lvlm_image_rows *rule, const lvlm_image_spec *spec)
 {
+    assert(spec->patch > 0);
     const size_t side = spec->side / spec->patch;
     const lvlm_grid square = { 1, side, side };
     return lvlm_image_rows_frame(rule, &square);
@@ -83,6 +86,7 @@ size_t lvlm_image_rows_count(const lvlm_image_rows *rule, const lvlm_images *ima
                              size_t first, size_t end)
 {
     size_t n = 0;
+    assert(first <= end && end <= images->n);
     for (size_t i = first; i < end; i++)
         n += images->grids[i].t * lvlm_image_rows_frame(rule, &images->grids[i]);
     return n;

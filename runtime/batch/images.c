@@ -1,6 +1,7 @@
 /* images.c - reading and checking the images of a batch; see images.h. */
 #include "runtime/batch/images.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -96,6 +97,7 @@ static int check_grid(const char *name, size_t i, const lvlm_grid *g,
 static int make_grids(lvlm_images *out, const lvlm_input_source *source,
                       const lvlm_image_spec *spec, size_t frames, lvlm_error *err)
 {
+    assert(out->side >= spec->patch);
     const lvlm_grid g = { frames, out->side / spec->patch, out->side / spec->patch };
     out->grids = lvlm_arena_alloc(source->arena, out->n + 1, sizeof *out->grids);
     if (out->grids == NULL) return lvlm_fail_memory(err);
@@ -194,6 +196,7 @@ size_t lvlm_images_present(const lvlm_images *images)
 size_t lvlm_images_patches(const lvlm_images *images, size_t first, size_t end)
 {
     size_t n = 0;
+    assert(first <= end && end <= images->n);
     for (size_t i = first; i < end; i++)
         n += images->grids[i].t * images->grids[i].h * images->grids[i].w;
     return n;
@@ -278,6 +281,7 @@ static int read_patches(lvlm_images *out, const lvlm_input_source *source,
 static int check_live(const lvlm_images *images, const lvlm_input_source *source,
                       size_t tiles, lvlm_error *err)
 {
+    assert(images->live != NULL && images->per_text > 0);
     for (size_t i = 0; i < images->n; i++) {
         size_t n_live = 0;
         for (size_t t = 0; t < tiles; t++) n_live += images->live[i * tiles + t] != 0;
@@ -317,6 +321,8 @@ int lvlm_images_read(lvlm_images *out, const lvlm_input_source *source,
                      const lvlm_image_spec *spec, size_t B, size_t T, lvlm_error *err)
 {
     *out = (lvlm_images){ 0 };
+    assert(B > 0 && T > 0 && spec->patch > 0 && spec->channels > 0 && spec->merge > 0);
+    assert(spec->form == LVLM_IMAGES_PATCHES || spec->side > 0);
     switch (spec->form) {
     case LVLM_IMAGES_SQUARES: return read_squares(out, source, spec, B, T, err);
     case LVLM_IMAGES_PATCHES: return read_patches(out, source, spec, err);

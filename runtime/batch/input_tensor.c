@@ -1,6 +1,7 @@
 /* input_tensor.c - one tensor of a batch; see input_tensor.h. */
 #include "runtime/batch/input_tensor.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -23,7 +24,7 @@ const lvlm_tensor *lvlm_input_find(const lvlm_input_source *source, const char *
                : NULL;
 }
 
-/* "[0, 3]": where element `at` stands. */
+/* "[0, 3]": the place of element `at`. */
 static const char *place(char text[PLACE_BYTES], const lvlm_shape *shape, uint64_t at)
 {
     uint64_t index[LVLM_MAX_DIMS] = { 0 };
@@ -76,6 +77,8 @@ static int check_shape(const lvlm_tensor *tensor, const lvlm_shape *shape,
 
 int64_t lvlm_input_integer(const lvlm_tensor *tensor, size_t i)
 {
+    assert(tensor->dtype == LVLM_I64 || tensor->dtype == LVLM_I32);
+    assert(i < lvlm_tensor_numel(tensor));
     if (tensor->dtype == LVLM_I64)
         return (int64_t)lvlm_load_le(tensor->data + 8 * i, 8);
     return (int32_t)(uint32_t)lvlm_load_le(tensor->data + 4 * i, 4);
@@ -85,7 +88,7 @@ static int refuse_value(const lvlm_tensor *tensor, size_t at,
                         const lvlm_input_range *range, lvlm_error *err)
 {
     char where[PLACE_BYTES], also[NAME_BYTES] = "";
-    /* one that lies between the others is a value like them */
+    /* not said of one between the others */
     if (range->also_what != NULL &&
         (range->also < range->least || range->also > range->most))
         (void)snprintf(also, sizeof also, " or %" PRId64 " (%s)", range->also,
@@ -100,6 +103,7 @@ int lvlm_input_integers(int64_t **out, const lvlm_input_source *source,
                         const lvlm_tensor *tensor, const lvlm_shape *shape,
                         const lvlm_input_range *range, lvlm_error *err)
 {
+    assert(range->least <= range->most);
     FAIL_IF(tensor->dtype != LVLM_I64 && tensor->dtype != LVLM_I32, err, LVLM_EFORMAT,
             "%s: dtype %s, expected I64 or I32", tensor->name,
             lvlm_dtype_name(tensor->dtype));

@@ -4,6 +4,7 @@
  *       -> labels against padding */
 #include "runtime/batch/inputs.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -37,6 +38,7 @@ static const char *const splice_words[] = {
 
 const char *lvlm_splice_word(lvlm_splice splice)
 {
+    assert(splice < sizeof splice_words / sizeof *splice_words);
     return splice_words[splice];
 }
 
@@ -147,6 +149,7 @@ static int check_labels(const reader *r, lvlm_error *err)
 {
     lvlm_inputs *const in = r->out;
     size_t n_counted = 0;
+    assert(in->B > 0 && in->T > 0);
     if (in->labels == NULL) return 0;
     for (size_t i = 0; i < in->B * in->T; i++) {
         if (i % in->T == 0 || in->labels[i] == LVLM_IGNORE_LABEL) continue;
@@ -240,6 +243,7 @@ int lvlm_inputs_read(lvlm_inputs *out, const lvlm_checkpoint *checkpoint,
 {
     const reader r = { out, { checkpoint, prefix, &out->arena }, spec };
     *out = (lvlm_inputs){ .arena = LVLM_ARENA_INIT };
+    assert(prefix != NULL && spec->images.patch > 0 && spec->rows.pool > 0);
     TRY(read_text(&r, err));
     TRY(lvlm_images_read(&out->images, &r.source, &spec->images, out->B, out->T, err));
     TRY(lvlm_splice_rows(out, spec, prefix, err));

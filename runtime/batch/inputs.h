@@ -13,7 +13,7 @@ LVLM_BEGIN_DECLS
 /* How images enter the text. */
 typedef enum lvlm_splice {
     LVLM_SPLICE_IMAGE_TOKENS,    /* rows of the connector fill image tokens, in order */
-    LVLM_SPLICE_BETWEEN_TAGS,    /* the rows of one image fill what stands between the
+    LVLM_SPLICE_BETWEEN_TAGS,    /* the rows of one image fill the places between the
                                     image token and the next id */
     LVLM_SPLICE_CROSS_ATTENTION, /* they do not: some blocks look at them */
 } lvlm_splice;

@@ -19,11 +19,10 @@ LVLM_BEGIN_DECLS
 void lvlm_mask_prefix_lm(size_t *lo, size_t *hi, const int64_t *types, size_t first,
                          size_t end);
 
-/* Sliding window, laid over the lower ends of a prefix-LM mask: a row behind the
- * first row of type 1 no longer sees rows `window` columns back or further; the
- * prefix still sees all of itself, unless `types` is NULL: then it counts for every
- * row. Columns count padding too, as the reference's do. cell[n]: text * T + column
- * of row n. */
+/* Sliding window, on the lower ends of a prefix-LM mask: from the first row of type 1
+ * on, a row no longer sees rows `window` columns back or further; the prefix still sees
+ * all of itself, unless `types` is NULL: then the window counts for every row. Columns
+ * count padding too, as the reference's do. cell[n]: text * T + column of row n. */
 void lvlm_mask_window(size_t *lo, const int64_t *types, const size_t *cell,
                       size_t window, size_t first, size_t end);
 

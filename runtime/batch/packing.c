@@ -1,6 +1,8 @@
 /* packing.c - from cells to rows; see packing.h. */
 #include "runtime/batch/packing.h"
 
+#include <assert.h>
+
 #include "runtime/batch/mask.h"
 
 /* Arrays for N rows; false when out of memory. */
@@ -59,7 +61,7 @@ static int check_padding(const lvlm_inputs *in, const lvlm_packing_options *opti
     return 0;
 }
 
-/* What the label behind cell i asks of it. */
+/* The target of cell i: the label of the next one. */
 static int64_t target_of(const lvlm_inputs *in, size_t i)
 {
     return (i + 1) % in->T != 0 ? in->labels[i + 1] : LVLM_IGNORE_LABEL;
@@ -88,14 +90,16 @@ static void fill_rows(lvlm_packing *p, const lvlm_inputs *in,
             p->targets[n] = target_of(in, i);
             if (p->targets[n] != LVLM_IGNORE_LABEL) p->predicting[p->n_targets++] = n;
         }
+        assert(n == 0 || p->cell[n - 1] < i);
         n++;
     }
 }
 
-/* Behind the rows of the text that begins with row `first`. */
+/* The end of the text that begins with row `first`. */
 static size_t text_end(const lvlm_packing *p, const lvlm_inputs *in, size_t first)
 {
     size_t end = first + 1;
+    assert(first < p->N);
     while (end < p->N && p->cell[end] / p->T == p->cell[first] / p->T &&
            (in->begins == NULL || !in->begins[p->cell[end]]))
         end++;
@@ -124,6 +128,8 @@ static void fill_ranges(lvlm_packing *p, const lvlm_packing_options *options)
 int lvlm_packing_make(lvlm_packing *out, const lvlm_inputs *inputs,
                       const lvlm_packing_options *options, lvlm_error *err)
 {
+    assert(options->axes == 1 || options->axes == 3);
+    assert(inputs->B > 0 && inputs->T > 0 && inputs->image_row != NULL);
     *out = (lvlm_packing){ .B = inputs->B, .T = inputs->T, .axes = options->axes };
     TRY(check_padding(inputs, options, err));
     for (size_t i = 0; i < inputs->B * inputs->T; i++)
@@ -132,6 +138,7 @@ int lvlm_packing_make(lvlm_packing *out, const lvlm_inputs *inputs,
             LVLM_ENOMEM, "out of memory for a batch of %zu tokens", out->N);
     fill_rows(out, inputs, options);
     fill_texts(out, inputs);
+    assert(out->texts[out->n_texts] == out->N);
     fill_ranges(out, options);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* position_ids.c - positions that a batch brings along; see position_ids.h. */
 #include "runtime/batch/position_ids.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { MOST = (1 << 24) - 1 }; /* float32 holds every whole number up to it */
@@ -26,6 +27,7 @@ static int spread(int64_t **out, const int64_t *values, const lvlm_tensor *t,
                   size_t n_axes, lvlm_error *err)
 {
     const size_t rows = (size_t)t->shape.dims[t->shape.n - 2], cells = in->B * in->T;
+    assert(rows == 1 || rows == in->B);
     *out = lvlm_arena_alloc(source->arena, n_axes * cells, sizeof **out);
     if (*out == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < n_axes * cells; i++) {
@@ -89,6 +91,7 @@ int lvlm_position_ids_read(lvlm_inputs *in, const lvlm_input_source *source,
     const lvlm_tensor *const t = lvlm_input_find(source, name);
     const lvlm_input_range range = { -MOST, MOST, 0, NULL };
     int64_t *values, *places;
+    assert(in->B > 0 && in->T > 0 && in->real != NULL && in->positions == NULL);
     if (t == NULL || spec->position_axes == 0) return 0;
     const size_t n = count_axes(t, in, spec->position_axes);
     FAIL_IF(n == 0, err, LVLM_EFORMAT, "%s: shape %s, expected [%zu, %zu]%s", t->name,

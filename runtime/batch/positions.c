@@ -1,10 +1,11 @@
 /* positions.c - positions on three axes; see positions.h. */
 #include "runtime/batch/positions.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 
-/* Where the walk over the packed rows stands. */
+/* How far the pass over the packed rows is. */
 typedef struct walk {
     lvlm_packing *p;
     const lvlm_inputs *in;
@@ -65,12 +66,13 @@ static int refuse_position(const walk *w, size_t n, lvlm_error *err)
         w->in->images.n_videos > 0 ? "; see second_per_grid_ts" : "");
 }
 
-/* Rows [n, n + grid) of the next image or video; returns where text goes on. */
+/* Rows [n, n + grid) of the next image or video; text continues at the new *start. */
 static int take_grid(int64_t *start, walk *w, size_t *n, size_t end, bool video,
                      lvlm_error *err)
 {
     size_t *const next = video ? &w->next_video : &w->next_image;
     const lvlm_images *images = &w->in->images;
+    assert(*next < images->n && *n < end && end <= w->p->N);
     const lvlm_grid *g = &images->grids[(*next)++];
     const lvlm_grid of_rows = lvlm_image_rows_grid(&w->spec->rows, g);
     const size_t rows = of_rows.t * of_rows.h * of_rows.w, N = w->p->N;
@@ -123,6 +125,7 @@ int lvlm_positions_grids(lvlm_packing *p, const lvlm_inputs *in,
                          lvlm_error *err)
 {
     const size_t n_stills = in->images.n - in->images.n_videos;
+    assert(p->axes == 3 && spec->rows.class_rows == 0);
     if (in->images.n == 0 || in->positions != NULL) return 0;
     walk w = { .p = p, .in = in, .spec = spec, .rules = rules, .next_video = n_stills };
     w.first_video_row =

@@ -3,6 +3,7 @@
  * The connector's rows are those of all images, in order, then those of all videos. */
 #include "runtime/batch/splice.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 /* The cells that hold `token` take rows [first, first + n), in order. */
@@ -11,6 +12,7 @@ static int fill_tokens(lvlm_inputs *in, int64_t token, const char *what,
                        lvlm_error *err)
 {
     size_t n_tokens = 0;
+    assert(token >= 0 && in->image_row != NULL);
     for (size_t i = 0; i < in->B * in->T; i++)
         if (in->ids[i] == token) in->image_row[i] = (int64_t)(first + n_tokens++);
     FAIL_IF(n_tokens != n, err, LVLM_EFORMAT,
@@ -40,7 +42,7 @@ static size_t rows_of(const lvlm_inputs *in, const lvlm_input_spec *spec, size_t
                             : lvlm_image_rows_square(&spec->rows, &spec->images);
 }
 
-/* The n-th opening tag and the next closing one, which stands in the same text. */
+/* The n-th opening tag and the next closing one, in the same text. */
 static int fill_between_tags(lvlm_inputs *in, const lvlm_input_spec *spec,
                              const char *prefix, lvlm_error *err)
 {
@@ -75,6 +77,7 @@ int lvlm_splice_rows(lvlm_inputs *in, const lvlm_input_spec *spec, const char *p
                      lvlm_error *err)
 {
     const size_t n = in->B * in->T;
+    assert(n > 0 && in->ids != NULL && in->images.n_videos <= in->images.n);
     in->image_row = lvlm_arena_alloc(&in->arena, n, sizeof *in->image_row);
     if (in->image_row == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < n; i++) in->image_row[i] = -1;

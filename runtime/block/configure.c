@@ -1,6 +1,7 @@
 /* configure.c - reading settings by table; see configure.h. */
 #include "runtime/block/configure.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/json.h"
@@ -20,6 +21,7 @@ int configure_word(size_t *out, const cJSON *json, const char *path,
 {
     const char *const word = lvlm_json_string(lvlm_json_path(json, path));
     FAIL_IF(word == NULL, err, LVLM_EFORMAT, "configuration: %s is not there", path);
+    assert(words[0] != NULL);
     for (size_t i = 0; words[i] != NULL; i++) {
         if (strcmp(words[i], word) != 0) continue;
         *out = i;
@@ -36,6 +38,7 @@ int configure_list(size_t *out, size_t capacity, size_t *n, const cJSON *json,
 {
     const cJSON *item, *const list = lvlm_json_path(json, path);
     *n = 0;
+    assert(capacity > 0);
     FAIL_IF(!cJSON_IsArray(list), err, LVLM_EFORMAT, "configuration: %s is not a list",
             path);
     LVLM_JSON_ITEMS (item, list) {

@@ -8,6 +8,7 @@ int features_emit(stages *s, const char *name, const real *data, const features 
                   size_t C, lvlm_error *err)
 {
     lvlm_shape shape = f->shape;
+    assert(shape.n > 0 && shape.n < LVLM_MAX_DIMS);
     shape.dims[shape.n++] = C;
     return stages_emit(s, name, data, shape, err);
 }
@@ -17,6 +18,8 @@ static size_t *add_frame(size_t *next, size_t first, const lvlm_grid *g, size_t 
                          size_t side)
 {
     const size_t h = g->h / side, w = g->w / side;
+    assert(g->h % side == 0 && g->w % side == 0);
+    assert(g->h % group == 0 && g->w % group == 0);
     for (size_t i = 0; i < h * w * side * side; i++) {
         const size_t square = i / (side * side), k = i % (side * side);
         const size_t y = square / w * side + k / side;
@@ -34,7 +37,7 @@ int features_squares(size_t **out, const features *f, size_t side, lvlm_arena *a
     size_t *const from = *out = lvlm_arena_alloc(arena, f->R + 1, sizeof *from);
     size_t *const places = lvlm_arena_alloc(arena, f->R / unit + 1, sizeof *places);
     size_t *next = from;
-    assert(f->class_rows == 0);
+    assert(f->class_rows == 0 && f->group > 0 && f->R % unit == 0);
     if (from == NULL || places == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < f->n_images; i++)
         for (size_t t = 0; t < f->grids[i].t; t++)

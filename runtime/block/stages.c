@@ -1,4 +1,4 @@
-/* stages.c - handing out stages; see stages.h. */
+/* stages.c - stages on their way to the sink; see stages.h. */
 #include "runtime/block/stages.h"
 
 #include <assert.h>
@@ -37,7 +37,9 @@ void stages_announce(stages *s, const char *name)
 
 const char *stages_block(char name[STAGE_NAME_BYTES], const char *prefix, size_t i)
 {
-    (void)snprintf(name, STAGE_NAME_BYTES, "%s%zu", prefix, i);
+    const int n = snprintf(name, STAGE_NAME_BYTES, "%s%zu", prefix, i);
+    assert(n > 0 && n < STAGE_NAME_BYTES);
+    (void)n;
     return name;
 }
 
@@ -57,6 +59,7 @@ void stages_announce_hidden(stages *s, size_t n)
 void stages_advance(stages *s, size_t n)
 {
     s->done += n;
+    assert(s->sink->progress == NULL || s->done <= s->total);
     if (s->sink->progress != NULL) s->sink->progress(s->sink->user, s->done, s->total);
 }
 
@@ -92,6 +95,7 @@ int stages_emit_scalar(stages *s, const char *name, real value, lvlm_error *err)
 static void spread(real *to, const real *packed, size_t C, const lvlm_packing *packing)
 {
     size_t n = packing->N;
+    assert(n <= packing->B * packing->T);
     for (size_t cell = packing->B * packing->T; cell-- > 0;) {
         if (n > 0 && packing->cell[n - 1] == cell) {
             n--;

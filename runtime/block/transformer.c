@@ -18,6 +18,7 @@ size_t transformer_scratch(const transformer_config *c, size_t N, size_t S,
 {
     const size_t C = c->hidden, Q = c->heads * c->head_dim, F = c->mlp;
     const size_t rows = N > S ? N : S;
+    assert(N > 0 && c->heads % c->kv_heads == 0);
     const attention_dims attention = { .Tq = N,
                                        .Tk = rows,
                                        .heads = c->heads,
@@ -139,6 +140,9 @@ void transformer_forward(transformer_acts *a, const transformer_block *b,
                          const ops_scratch *scratch)
 {
     const size_t N = view->N, M = rows_after_attention(view), C = c->hidden;
+    assert(N > 0 && M <= N && view->lo != NULL && view->hi != NULL);
+    assert((view->cosines == NULL) == (view->sines == NULL));
+    assert((view->k == NULL) == (view->v == NULL));
     attention_branch(a, b, c, view, scratch);
     add_branch(a->mid, a->x, a->attn, &b->post_attn_norm, &b->attn_gate, N, C);
     if (M < N) select_rows_forward(a->mid, view->wanted, M, C);
@@ -259,6 +263,7 @@ void transformer_backward(transformer_grads *g, const transformer_acts *a,
                           const transformer_view *view, const ops_scratch *scratch)
 {
     const size_t N = view->N, M = rows_after_attention(view), C = c->hidden;
+    assert(N > 0 && M <= N && (!b->is_cross || view->states != NULL));
     branch_backward(g->branch, g->x, a->mlp, &b->post_mlp_norm, &b->mlp_gate, M, C,
                     scratch);
     if (view->sees != NULL) scale_rows_forward(g->branch, view->sees, M, C);

@@ -13,7 +13,7 @@
  * positions. N rows, C = hidden, D = head_dim, Q = heads D, K = kv_heads D, F = mlp, S
  * rows of keys and values: N in self-attention.
  *
- * After attention no row reads another, so rows whose result nobody wants can be left
+ * After attention no row reads another, so rows whose result is not needed can be left
  * out of the second half: M rows remain.
  *
  *   transformer_weights.c   names, shapes, fields

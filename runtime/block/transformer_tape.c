@@ -7,6 +7,7 @@
  *
  * A kept set has the arrays that backward reads. The others alias, in the shared set,
  * an array that is dead when they are written. */
+#include <assert.h>
 #include <string.h>
 
 #include "runtime/block/transformer.h"
@@ -254,6 +255,9 @@ int transformer_tape_make(transformer_tape *t, workspace *memory,
                           const transformer_block *blocks, size_t n,
                           const transformer_tape_options *options, lvlm_error *err)
 {
+    assert(options->N > 0 && options->first <= n && options->narrows <= n);
+    assert(options->narrows == n || options->M <= options->N);
+    assert(!options->has_cache || options->keep == TAPE_NOTHING);
     *t = (transformer_tape){
         .config = config, .blocks = blocks, .n = n, .options = *options
     };
@@ -323,6 +327,7 @@ real *transformer_tape_forward(transformer_tape *t, size_t i, real *x,
 {
     const size_t n = t->options.N * t->config->hidden;
     transformer_acts *const a = acts_of(t, i);
+    assert(i < t->n && view->N == t->options.N);
     if (skips(t, i)) return x;
     if (t->inputs != NULL && i >= t->options.first)
         memcpy(t->inputs + (i - t->options.first) * n, x, n * sizeof *x);
@@ -336,6 +341,7 @@ void transformer_tape_backward(transformer_tape *t, size_t i, transformer_grads 
 {
     const size_t n = t->options.N * t->config->hidden;
     transformer_acts *const a = acts_of(t, i);
+    assert(i < t->n && i >= t->options.first && t->options.keep != TAPE_NOTHING);
     if (skips(t, i)) return;
     if (t->inputs != NULL && t->held != i) {
         memcpy(a->x, t->inputs + (i - t->options.first) * n, n * sizeof *a->x);

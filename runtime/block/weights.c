@@ -4,6 +4,7 @@
  *       -> matrix: borrowed from the mapping | vector: widened into `vectors` */
 #include "runtime/block/weights.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "formats/base/alloc.h"
@@ -72,6 +73,7 @@ static const real *keep_vector(weights *w, lvlm_stored stored, size_t numel)
         w->numel += lvlm_round_up(numel, VECTOR_STEP);
         return NULL;
     }
+    assert(w->used + numel <= w->numel); /* as measured */
     stored_widen(w->vectors + w->used, stored, 0, numel);
     kept = w->vectors + w->used;
     w->used += lvlm_round_up(numel, VECTOR_STEP);
@@ -156,6 +158,7 @@ void dense_forward(real *y, const real *x, const weight_matrix *w,
                    const weight_vector *b, size_t N, size_t I, size_t O,
                    const ops_scratch *scratch)
 {
+    assert(w->w.data != NULL);
     linear_forward(y, x, w->w, b != NULL ? b->v : NULL, N, I, O, scratch);
     if (w->adapter != NULL) lowrank_forward(y, x, w->adapter, N, I, O, scratch);
 }
@@ -164,6 +167,7 @@ void dense_backward(real *dx, const real *dy, const real *x, const weight_matrix
                     const weight_vector *b, size_t N, size_t I, size_t O,
                     const ops_scratch *scratch)
 {
+    assert(w->w.data != NULL);
     linear_backward(dx, w->grad, b != NULL ? b->grad : NULL, dy, x, w->w, N, I, O,
                     scratch);
     if (w->adapter != NULL) lowrank_backward(dx, dy, x, w->adapter, N, I, O, scratch);
@@ -171,6 +175,7 @@ void dense_backward(real *dx, const real *dy, const real *x, const weight_matrix
 
 void norm_forward(real *y, const real *x, const norm_layer *n, size_t N, size_t C)
 {
+    assert(n->w.v != NULL && n->eps > 0 && (n->rms || n->b.v != NULL));
     if (n->rms)
         rmsnorm_forward(y, x, n->w.v, (real)n->offset, (real)n->eps, N, C);
     else
@@ -180,6 +185,7 @@ void norm_forward(real *y, const real *x, const norm_layer *n, size_t N, size_t 
 void norm_backward(real *dx, const real *dy, const real *x, const norm_layer *n,
                    size_t N, size_t C, const ops_scratch *scratch)
 {
+    assert(n->w.v != NULL && n->eps > 0);
     if (n->rms)
         rmsnorm_backward(dx, n->w.grad, dy, x, n->w.v, (real)n->offset, (real)n->eps, N,
                          C, scratch);

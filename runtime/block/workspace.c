@@ -1,6 +1,7 @@
 /* workspace.c - allocations cut into aligned arrays; see workspace.h. */
 #include "runtime/block/workspace.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 #include "formats/base/alloc.h"
@@ -46,6 +47,7 @@ int workspace_take(workspace *w, const workspace_slot *slots, size_t n_slots,
                    const char *what, lvlm_error *err)
 {
     uint64_t total, bytes = 0;
+    assert(what != NULL);
     TRY(total_bytes(&total, slots, n_slots, what, err));
     w->bytes += total;
     if (w->counts || total == 0) return 0;
@@ -56,10 +58,12 @@ int workspace_take(workspace *w, const workspace_slot *slots, size_t n_slots,
     w->blocks = head;
     unsigned char *at = (unsigned char *)(head + 1);
     at += (ALIGN - (uintptr_t)at % ALIGN) % ALIGN;
+    assert((uintptr_t)at % ALIGN == 0);
     for (size_t i = 0; i < n_slots; i++) {
         (void)slot_bytes(&bytes, &slots[i]); /* succeeded above */
         if (bytes != 0) *slots[i].at = (real *)(void *)at;
         at += bytes;
+        assert((uint64_t)(at - (unsigned char *)head) <= total);
     }
     return 0;
 }

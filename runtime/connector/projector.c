@@ -11,6 +11,7 @@
  * that groups its patches by the same squares is taken as it is: squares are computed
  * and emitted in its order, and leave in that of the images. Else patches are gathered
  * first, in the order of the images. */
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -99,6 +100,7 @@ static int projector_open(void **out, const lvlm_manifest *manifest,
 {
     projector *const c = *out = lvlm_calloc(1, sizeof *c);
     if (c == NULL) return lvlm_fail_memory(err);
+    assert(rule->pool > 0 && rule->queries == 0);
     c->pool = rule->pool;
     c->biases = true;
     TRY(configure(c, settings, manifest->config, err));
@@ -188,6 +190,7 @@ static int projector_tape_make(const void *connector, void **tape, workspace *me
     const size_t gathered = is_grouped(c, f) ? 0 : f->R;
     const size_t normed = has_norm(c) ? f->R : 0;
     const size_t merged = is_reordered(c, f) ? U : 0;
+    assert(f->C == c->in && f->R % (c->pool * c->pool) == 0);
     projector_tape *const p = *tape = lvlm_arena_alloc(&memory->lists, 1, sizeof *p);
     if (p == NULL) return lvlm_fail_memory(err);
     const workspace_slot slots[] = {
@@ -214,6 +217,7 @@ static int emit(const projector *c, stages *s, const char *name, const real *dat
                 const features *f, size_t width, lvlm_error *err)
 {
     lvlm_shape shape = f->shape;
+    assert(shape.n > 0 && shape.dims[shape.n - 1] % (c->pool * c->pool) == 0);
     shape.dims[shape.n - 1] /= c->pool * c->pool;
     shape.dims[shape.n++] = width;
     return stages_emit(s, name, data, shape, err);
@@ -257,6 +261,7 @@ static void layers_backward(const projector *c, projector_tape *p, real *dx,
 {
     const size_t S = square_of(c), M = c->hidden, R = U * c->pool * c->pool;
     const real *const n = has_norm(c) ? p->normed : p->x;
+    assert(n != NULL); /* of forward */
     real *const dn = has_norm(c) ? p->dnormed : dx;
     if (has_norm(c)) memset(dn, 0, R * c->in * sizeof *dn);
     if (M == 0) {
@@ -280,6 +285,7 @@ static void projector_backward(const void *connector, void *tape, real *drows,
     projector_tape *const p = tape;
     const size_t U = f->R / (c->pool * c->pool);
     const bool gathers = p->from != NULL && drows != NULL;
+    assert(drows == NULL || drows != dout);
     real *const dx = gathers ? p->dgathered : drows;
     const real *dz = dout;
     if (p->merged != NULL) {

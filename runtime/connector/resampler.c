@@ -1,4 +1,4 @@
-/* resampler.c - the connector of Qwen-VL: queries look at all patches of an image.
+/* resampler.c - the connector of Qwen-VL: queries attend to all patches of an image.
  *
  *   x[p] = norm_kv(Wkv h[p])                      Wkv: the identity where widths agree
  *   q[j] = Wq (norm_q(query[j]) + position[j]) + bq
@@ -9,6 +9,7 @@
  *
  * N images of P patches, Q queries, D = connector.hidden, C = the tower's width, H =
  * text.hidden. Queries are the same for every image. */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -71,14 +72,14 @@ static const weight_row rows[] = {
 
 /* Memory of one pass: N images of P patches, R = N P rows. */
 typedef struct resampler_tape {
-    real *wide, *x, *keyed;     /* (R,D) behind Wkv, its norm, and with positions */
+    real *wide, *x, *keyed;     /* (R,D) after Wkv, its norm, and positions */
     real *k, *v;                /* (R,D) */
     real *table;                /* (P,D) positions on the grid of the images */
-    real *asked, *q;            /* (Q,D) queries with positions; behind Wq */
+    real *placed, *q;           /* (Q,D) queries with positions; after Wq */
     real *each, *heads;         /* (N Q,D) q for every image; what attention gives */
     real *attn, *normed;        /* (N Q,D) */
     real *dwide, *dx, *dk, *dv; /* (R,D) */
-    real *dq, *dasked;          /* (Q,D) */
+    real *dq, *dplaced;         /* (Q,D) */
     real *deach, *dheads, *dattn, *dnormed; /* (N Q,D) */
     size_t *lo, *hi;                        /* (N Q) rows of the query's image */
 } resampler_tape;
@@ -90,6 +91,7 @@ static int resampler_open(void **out, const lvlm_manifest *manifest,
 {
     resampler *const c = *out = lvlm_calloc(1, sizeof *c);
     if (c == NULL) return lvlm_fail_memory(err);
+    assert(rule->queries > 0);
     c->queries = rule->queries;
     c->side = lvlm_image_rows_grid(rule, &(lvlm_grid){ 1, 1, 1 }).h;
     TRY(configure(c, config_rows, manifest->config, err));
@@ -127,6 +129,7 @@ static size_t resampler_scratch(const void *connector, const features *f,
                                 size_t n_threads)
 {
     const resampler *const c = connector;
+    assert(f->P > 0 && f->R == f->n_images * f->P && f->C == c->in);
     const attention_dims attention = dims_of(c, f);
     return LARGEST(linear_scratch(c->in, c->width, n_threads),
                    linear_scratch(c->width, c->width, n_threads),
@@ -157,7 +160,7 @@ static int resampler_tape_make(const void *connector, void **tape, workspace *me
         { &p->k, R, D },
         { &p->v, R, D },
         { &p->table, f->P, D },
-        { &p->asked, Q, D },
+        { &p->placed, Q, D },
         { &p->q, Q, D },
         { &p->each, NQ, D },
         { &p->heads, NQ, D },
@@ -168,7 +171,7 @@ static int resampler_tape_make(const void *connector, void **tape, workspace *me
         { &p->dk, keep ? R : 0, D },
         { &p->dv, keep ? R : 0, D },
         { &p->dq, keep ? Q : 0, D },
-        { &p->dasked, keep ? Q : 0, D },
+        { &p->dplaced, keep ? Q : 0, D },
         { &p->deach, keep ? NQ : 0, D },
         { &p->dheads, keep ? NQ : 0, D },
         { &p->dattn, keep ? NQ : 0, D },
@@ -209,9 +212,9 @@ static void make_queries(resampler_tape *p, const resampler *c, const features *
                          const ops_scratch *scratch)
 {
     const size_t Q = c->queries, D = c->width;
-    norm_forward(p->asked, c->query.v, &c->norm_q, Q, D);
-    add_forward(p->asked, c->positions.v, Q * D);
-    dense_forward(p->q, p->asked, &c->q_w, &c->q_b, Q, D, D, scratch);
+    norm_forward(p->placed, c->query.v, &c->norm_q, Q, D);
+    add_forward(p->placed, c->positions.v, Q * D);
+    dense_forward(p->q, p->placed, &c->q_w, &c->q_b, Q, D, D, scratch);
     for (size_t i = 0; i < f->n_images; i++)
         memcpy(p->each + i * Q * D, p->q, Q * D * sizeof *p->q);
 }
@@ -265,12 +268,12 @@ static void queries_backward(resampler_tape *p, const resampler *c, const featur
 {
     const size_t Q = c->queries, D = c->width;
     memset(p->dq, 0, Q * D * sizeof *p->dq);
-    memset(p->dasked, 0, Q * D * sizeof *p->dasked);
+    memset(p->dplaced, 0, Q * D * sizeof *p->dplaced);
     for (size_t i = 0; i < f->n_images; i++)
         add_forward(p->dq, p->deach + i * Q * D, Q * D);
-    dense_backward(p->dasked, p->dq, p->asked, &c->q_w, &c->q_b, Q, D, D, scratch);
-    if (c->positions.grad != NULL) add_forward(c->positions.grad, p->dasked, Q * D);
-    norm_backward(c->query.grad, p->dasked, c->query.v, &c->norm_q, Q, D, scratch);
+    dense_backward(p->dplaced, p->dq, p->placed, &c->q_w, &c->q_b, Q, D, D, scratch);
+    if (c->positions.grad != NULL) add_forward(c->positions.grad, p->dplaced, Q * D);
+    norm_backward(c->query.grad, p->dplaced, c->query.v, &c->norm_q, Q, D, scratch);
 }
 
 static void resampler_backward(const void *connector, void *tape, real *drows,

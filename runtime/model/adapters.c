@@ -60,6 +60,7 @@ static int set_pairs(adapters *x, const lvlm_manifest *manifest, size_t i,
                      lvlm_error *err)
 {
     const lvlm_adapted *const m = &x->list->at[i];
+    assert(m->r > 0 && m->module->n_parts <= LVLM_MODULE_PARTS);
     const size_t start = x->starts[i], a_numel = m->r * m->module->in;
     size_t b = start + a_numel;
     if (m->a.data != NULL)
@@ -80,6 +81,7 @@ static int set_pairs(adapters *x, const lvlm_manifest *manifest, size_t i,
         x->of[target - manifest->targets] = pair;
         b += (size_t)target->shape.dims[0] * m->r;
     }
+    assert(b - start == a_numel + m->module->out * m->r);
     return 0;
 }
 

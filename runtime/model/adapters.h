@@ -1,5 +1,5 @@
 /* adapters.h - the low-rank pairs of a model in one precision: values, gradients, and
- * which weight each of them stands beside. */
+ * the weight that each of them adapts. */
 #ifndef LVLM_RUNTIME_MODEL_ADAPTERS_H
 #define LVLM_RUNTIME_MODEL_ADAPTERS_H
 

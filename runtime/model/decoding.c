@@ -5,6 +5,7 @@
  *
  * A step's row is a batch of its own: an lvlm_packing of one row that points into the
  * session. Later rows see the images that the text's last row sees. */
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -100,8 +101,7 @@ void decoding_end(void *session)
 
 /* ---- the text ------------------------------------------------------------------- */
 
-/* One text, whose padding on the right, after the last token, is as if it were not
- * there. */
+/* One text; padding after its last token is left out. */
 static int check_text(pass *t, const char *prefix, lvlm_error *err)
 {
     lvlm_packing *const p = &t->packing;
@@ -145,6 +145,7 @@ static void point_at_row(decoding *d, const pass *t)
 static void place_after(int64_t positions[3], const lvlm_packing *p, bool overlaps)
 {
     int64_t most = p->positions[0];
+    assert(p->N > 0);
     for (size_t i = 1; i < p->axes * p->N; i++)
         if (p->positions[i] > most) most = p->positions[i];
     for (size_t axis = 0; axis < p->axes; axis++)
@@ -184,6 +185,7 @@ static int read_text(decoding *d, pass *t, lvlm_error *err)
 {
     const pipeline *const p = d->p;
     const size_t last = t->packing.N - 1;
+    assert(t->packing.N <= d->capacity && d->cache.rows == 0);
     const lvlm_cross_view *const cross_view = pass_cross_view(t);
     workspace memory = { 0 };
     decoder_tape tape;

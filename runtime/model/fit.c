@@ -2,6 +2,8 @@
  * is what they must agree on, before there is a batch. */
 #include "runtime/model/pipeline.h"
 
+#include <assert.h>
+
 static const char *const forms[] = {
     [LVLM_IMAGES_SQUARES] = "squares",
     [LVLM_IMAGES_PATCHES] = "grids of any shape",
@@ -13,6 +15,7 @@ static int fit_connector(const pipeline *p, lvlm_error *err)
 {
     const lvlm_image_spec *const images = &p->spec.images;
     const lvlm_image_rows *const rule = &p->spec.rows;
+    assert(p->tower != NULL && p->connector != NULL && p->text.blocks != NULL);
     const char *const name = rule->connector, *const tower = images->tower;
     const size_t takes = p->connector->width(p->projection), pool = rule->pool;
     const size_t gives = p->tower->width(p->vision),

@@ -9,7 +9,9 @@
  * The largest of the three, and what all need. Lists of rows are left out: they are
  * small beside activations. */
 #include "runtime/model/engine.h"
+
 #include "runtime/model/pipeline.h"
+#include <assert.h>
 
 static uint64_t larger(uint64_t a, uint64_t b)
 {
@@ -22,6 +24,7 @@ static int vision_bytes(uint64_t *grads, pass *t, tape_keep keep, lvlm_error *er
     const pipeline *const p = t->p;
     workspace back = { .counts = true };
     transformer_grads g;
+    assert(pass_has_images(t));
     t->tower_memory.counts = t->connector_memory.counts = true;
     TRY(p->tower->tape_make(p->vision, &t->tower_tape, &t->tower_memory, &t->features,
                             &t->inputs.images, keep, err));
@@ -76,6 +79,7 @@ int pipeline_backward_bytes(void *model, uint64_t *out, const lvlm_checkpoint *i
                             const char *prefix, lvlm_error *err)
 {
     pass t = { .p = model, .stages = stages_silent(), .memory.counts = true };
+    assert(inputs != NULL && prefix != NULL);
     int rc;
     *out = 0;
     if ((rc = pass_read(&t, inputs, prefix, err)) == 0 &&

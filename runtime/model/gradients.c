@@ -1,6 +1,8 @@
 /* gradients.c - memory for gradients; see gradients.h. */
 #include "runtime/model/gradients.h"
 
+#include <assert.h>
+
 #include "formats/base/alloc.h"
 #include "formats/base/text.h"
 #include "runtime/ops/stored.h"
@@ -8,6 +10,7 @@
 static int copy_values(gradients *g, size_t i, size_t numel, lvlm_error *err)
 {
     const lvlm_target *t = &g->manifest->targets[i];
+    assert(g->at[i] != NULL && g->values[i] == NULL);
     FAIL_IF(t->source->data == NULL || !lvlm_dtype_is_weight(t->source->dtype), err,
             LVLM_EFORMAT, "tensor '%s': has no values that can be trained", t->name);
     g->values[i] = lvlm_calloc(numel, sizeof **g->values);

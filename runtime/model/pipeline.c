@@ -9,6 +9,7 @@
  * made. */
 #include "runtime/model/pipeline.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -137,6 +138,7 @@ static int read_batch(pass *t, const lvlm_checkpoint *inputs, const char *prefix
     TRY(lvlm_packing_make(&t->packing, &t->inputs, &options, err));
     if (!pass_has_images(t)) return 0;
     TRY(p->tower->plan(p->vision, &t->features, images, &t->inputs.arena, err));
+    assert(t->features.C == p->tower->width(p->vision) && t->features.R > 0);
     t->n_image_rows = lvlm_image_rows_count(&p->spec.rows, images, 0, images->n);
     if (c->rope.axes == 3)
         TRY(lvlm_positions_grids(&t->packing, &t->inputs, &p->spec, &c->rope.positions,
@@ -198,6 +200,7 @@ int pass_forward_images(pass *t, tape_keep tower, bool connector, lvlm_error *er
                                            t->features.C };
     const workspace_slot rows_slot = { &t->image_rows, t->n_image_rows,
                                        p->text.config.block.hidden };
+    assert(pass_has_images(t) && t->scratch.data != NULL);
     TRY(workspace_take(&t->connector_memory, &features_slot, 1, "images", err));
     TRY(workspace_take(&t->memory, &rows_slot, 1, "images", err));
     TRY(p->tower->tape_make(p->vision, &t->tower_tape, &t->tower_memory, &t->features,
@@ -224,6 +227,7 @@ static int read_text(pass *t, lvlm_error *err)
     const lvlm_cross_view *const cross_view = pass_cross_view(t);
     const lvlm_packing *const packing = &t->packing;
     const bool all = stages_wants(&t->stages, "logits") || packing->n_targets == 0;
+    assert(!pass_has_images(t) || t->image_rows != NULL);
     workspace memory = { 0 };
     decoder_tape tape;
     int rc;
@@ -284,6 +288,7 @@ static int images_backward(pass *t, const real *dimage_rows, lvlm_error *err)
     transformer_grads grads;
     workspace memory = { 0 };
     int rc = 0;
+    assert(dimage_rows != NULL && t->connector_tape != NULL);
     const workspace_slot slot = { &drows, n, t->features.C };
     TRY(workspace_take(&memory, &slot, 1, "images", err));
     if (n > 0) memset(drows, 0, n * t->features.C * sizeof *drows);
@@ -382,6 +387,7 @@ done:
 static bool pipeline_gradient(const void *model, lvlm_tensor *out, size_t target)
 {
     const gradients *const g = &((const pipeline *)model)->gradients;
+    assert(g->manifest == NULL || target < g->manifest->n_targets);
     if (g->at == NULL || g->at[target] == NULL) return false;
     const lvlm_target *const t = &g->manifest->targets[target];
     *out =

@@ -1,6 +1,7 @@
 /* cross.c - what blocks with cross-attention attend to; see cross.h. */
 #include "runtime/text/cross.h"
 
+#include <assert.h>
 #include <string.h>
 
 size_t cross_rows(const lvlm_cross_view *cross_view)
@@ -24,6 +25,7 @@ int cross_keys_make(cross_keys *keys, workspace *memory,
                     const cross_options *o, lvlm_error *err)
 {
     const size_t rows = cross_rows(cross_view);
+    assert(N > 0 && C > 0);
     *keys = (cross_keys){ .cross_view = cross_view };
     const workspace_slot slots[] = { { &keys->states, o->has_states ? rows : 0, C },
                                      { &keys->dstates, o->has_gradient ? rows : 0, C },
@@ -41,6 +43,7 @@ int cross_keys_make(cross_keys *keys, workspace *memory,
 void cross_keys_view(transformer_view *view, const cross_keys *keys)
 {
     if (keys->cross_view == NULL) return;
+    assert(keys->cross_view->lo != NULL && keys->sees != NULL);
     view->lo = keys->cross_view->lo;
     view->hi = keys->cross_view->hi;
     view->S = keys->cross_view->n_keys;

@@ -21,6 +21,7 @@ static void embed(real *x, const decoder *text, const lvlm_packing *p,
 {
     const decoder_config *const c = &text->config;
     const size_t C = c->block.hidden;
+    assert(text->embed.w.data != NULL);
     embed_forward(x, text->embed.w, p->ids, (real)c->embed_scale, p->N, c->embed_rows,
                   C);
     for (size_t n = 0; n < p->N; n++)
@@ -57,6 +58,7 @@ static int fill_positions(decoder_tape *t, const decoder_config *c, lvlm_error *
     const decoder_rope *const rope = &c->rope;
     const lvlm_packing *const p = t->packing;
     const size_t half = c->block.head_dim / 2, *s = rope->sections;
+    assert(c->block.head_dim % 2 == 0 && (rope->axes == 1 || rope->axes == 3));
     real *const inv_freq = lvlm_malloc(half * sizeof *inv_freq);
     unsigned char *const axis = lvlm_calloc(half, 1);
     const bool ok = inv_freq != NULL && axis != NULL;
@@ -83,6 +85,7 @@ static int fill_positions(decoder_tape *t, const decoder_config *c, lvlm_error *
 static transformer_view view_of(const decoder_tape *t, const decoder *text, size_t i)
 {
     const lvlm_packing *const p = t->packing;
+    assert(i < text->config.layers);
     const bool slides = p->window_lo != NULL && text->blocks[i].has_window;
     transformer_view view = { .N = t->N };
     if (t->cache != NULL) {
@@ -179,6 +182,9 @@ int decoder_backward(const decoder *text, decoder_tape *t, const real *dnormed,
     const decoder_config *const c = &text->config;
     const size_t N = t->N, M = t->n_wanted, C = c->block.hidden;
     const size_t first = t->blocks.options.first;
+    assert(t->blocks.options.keep != TAPE_NOTHING && t->cache == NULL);
+    assert(first <= c->layers &&
+           (dimage_rows == NULL || first == 0 || cross_view != NULL));
     workspace memory = { 0 };
     transformer_grads g;
     int rc = transformer_grads_make(&g, &memory, &t->blocks, err);

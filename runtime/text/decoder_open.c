@@ -1,5 +1,6 @@
 /* decoder_open.c - what a language model is: its configuration and weights; see
  * decoder.h. */
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 
@@ -39,7 +40,7 @@ static const config_row config_rows[] = {
     CONFIG_END,
 };
 
-/* A configuration that asks for more than is written here is refused by name. */
+/* Other words are refused by name. */
 enum { MASK_PREFIX_LM, MASK_CAUSAL };
 static const char *const mask_words[] = { "prefix_lm", "causal", NULL };
 
@@ -199,6 +200,7 @@ int decoder_bind(decoder *text, weights *w, lvlm_error *err)
     const decoder_config *const c = &text->config;
     TRY(weights_bind(w, text, decoder_rows, 0, "text.", err));
     TRY(check_embed_rows(c, w->manifest, err));
+    assert(text->blocks != NULL && c->layers > 0);
     text->first = text->embed.grad != NULL ? 0 : c->layers;
     for (size_t i = 0; i < c->layers; i++) {
         const size_t before = w->n_trained;

@@ -1,6 +1,8 @@
 /* decoder_tape.c - the memory of one pass through the decoder; see decoder.h. */
 #include "runtime/text/decoder.h"
 
+#include <assert.h>
+
 /* Is a stage wanted that comes from block `first` or after it? */
 static bool shows_end(const stages *s, size_t first, size_t layers)
 {
@@ -65,6 +67,9 @@ int decoder_tape_make(decoder_tape *t, workspace *memory, const decoder *text,
         .has_states = o->cache == NULL || !o->cache->has_images,
         .has_gradient = o->to_images,
     };
+    assert(N > 0 && packing->axes == c->rope.axes && M <= N);
+    assert(o->cache == NULL || evaluates);
+    assert(o->cache == NULL || o->cache->rows + N <= o->cache->capacity);
     *t = (decoder_tape){ .packing = packing,
                          .N = N,
                          .wanted = o->wanted,

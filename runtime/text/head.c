@@ -1,6 +1,7 @@
 /* head.c - logits and loss; see head.h. */
 #include "runtime/text/head.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -62,6 +63,7 @@ void head_project(real *logits, const real *x, const text_head *head, size_t N,
                   const ops_scratch *scratch)
 {
     const text_head_config *const c = &head->config;
+    assert(N > 0 && logits != NULL);
     dense_forward(logits, x, &head->weight, NULL, N, c->hidden, c->vocab, scratch);
     if (c->softcap > 0) softcap_forward(logits, logits, (real)c->softcap, N * c->vocab);
 }
@@ -115,6 +117,7 @@ static size_t rows_at_once(size_t n_targets)
  * many those are.  targets (LOSS_ROWS) */
 static size_t take_targets(int64_t *targets, const lvlm_packing *p, size_t first)
 {
+    assert(first < p->n_targets);
     const size_t n = rows_at_once(p->n_targets - first);
     for (size_t i = 0; i < n; i++) targets[i] = p->targets[p->predicting[first + i]];
     return n;
@@ -143,6 +146,7 @@ int head_forward(const text_head *head, const real *x, const lvlm_packing *packi
                  stages *s, const ops_scratch *scratch, lvlm_error *err)
 {
     if (s->left == 0) return 0;
+    assert(packing->targets != NULL || stages_wants(s, "logits"));
     if (stages_wants(s, "logits"))
         return emit_logits(head, x, packing, s, scratch, err);
     return emit_loss(head, x, packing, s, scratch, err);
@@ -182,6 +186,7 @@ int head_backward(const text_head *head, double *sum, real *dx, const real *x,
     const size_t C = head->config.hidden, V = head->config.vocab;
     const size_t most = rows_at_once(p->n_targets);
     chunk k = { .n = 0 };
+    assert(p->targets != NULL && p->n_targets > 0 && dx != x);
     workspace memory = { 0 };
     const workspace_slot slots[] = {
         { &k.logits, most, V },

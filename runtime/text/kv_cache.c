@@ -1,6 +1,8 @@
 /* kv_cache.c - keys and values of earlier rows; see kv_cache.h. */
 #include "runtime/text/kv_cache.h"
 
+#include <assert.h>
+
 #include "formats/base/alloc.h"
 
 static bool grow(real **x, size_t rows, size_t K)
@@ -15,6 +17,7 @@ int kv_cache_reserve(kv_cache *cache, const transformer_config *c,
                      size_t image_rows, lvlm_error *err)
 {
     const size_t K = c->kv_heads * c->head_dim;
+    assert(cache->blocks == NULL || cache->n_blocks == n_blocks);
     if (cache->blocks == NULL) {
         cache->blocks = lvlm_calloc(n_blocks, sizeof *cache->blocks);
         if (cache->blocks == NULL) return lvlm_fail_memory(err);
@@ -34,6 +37,7 @@ int kv_cache_reserve(kv_cache *cache, const transformer_config *c,
 
 void kv_cache_add(kv_cache *cache, size_t rows, size_t length, bool has_images)
 {
+    assert(cache->rows + rows <= cache->capacity);
     if (cache->rows == 0) cache->length = length;
     cache->rows += rows;
     cache->has_images = has_images;

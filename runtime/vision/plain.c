@@ -13,6 +13,7 @@
  *
  * positions is a table of grid^2 rows, and one for the class row before them; images of
  * another grid resample it. */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -140,6 +141,7 @@ static int plain_open(void **out, const lvlm_manifest *manifest, unsigned has,
     TRY(lvlm_image_spec_read(&images, config, err));
     TRY(read_states(t, config, err));
     t->class_rows = (has & CLASS_ROW) != 0;
+    assert(images.class_rows <= t->class_rows);
     t->first_row = t->class_rows - images.class_rows;
     t->norm_pre = t->norm = t->block.norm;
     t->blocks = lvlm_calloc(t->used + 1, sizeof *t->blocks);
@@ -203,6 +205,7 @@ typedef struct extent {
 static extent extent_of(const plain *t, const lvlm_images *images)
 {
     extent e = { .N = images->n, .C = t->block.hidden };
+    assert(images->n > 0 && images->side >= t->patch);
     e.grid = images->side / t->patch;
     e.P = e.grid * e.grid;
     e.V = t->class_rows + e.P;
@@ -290,6 +293,7 @@ static int emit(stages *s, const char *name, const real *x, const extent *e,
 static void make_place(real *x, const extent *e)
 {
     const size_t before = (e->V - e->P) * e->C;
+    assert(e->V == e->P || e->V == e->P + 1);
     for (size_t i = e->N; before > 0 && i-- > 0;) {
         real *const row = x + i * e->V * e->C;
         memmove(row + before, x + i * e->P * e->C, e->P * e->C * sizeof *x);
@@ -313,6 +317,7 @@ static int embed(const plain *t, plain_tape *p, real *x, const lvlm_images *imag
 {
     const extent *const e = &p->size;
     const size_t R = e->R, C = e->C;
+    assert(t->class_rows == 0 || e->grid == t->grid);
     TRY(tower_project_squares(x, images->pixels, t->patch, &t->patch_w, &t->patch_b, C,
                               scratch, err));
     TRY(stages_emit(s, "vision.patches", x, SHAPE(e->N, e->P, C), err));
@@ -346,6 +351,7 @@ static int plain_forward(const void *tower, void *tape, const features *f,
     const extent *const e = &p->size;
     const transformer_view view = { .N = e->R, .lo = p->lo, .hi = p->hi };
     real *x = transformer_tape_input(&p->blocks);
+    assert(f->R == e->N * (e->V - t->first_row) && f->C == t->n_states * e->C);
     TRY(embed(t, p, x, images, s, scratch, err));
     keep_state(t, f, x, e, 0);
     for (size_t i = 0; i < t->used && s->left > 0; i++) {
@@ -415,6 +421,7 @@ static int plain_backward(const void *tower, void *tape, transformer_grads *g,
     plain_tape *const p = tape;
     const extent *const e = &p->size;
     const transformer_view view = { .N = e->R, .lo = p->lo, .hi = p->hi };
+    assert(f->R == e->N * (e->V - t->first_row) && f->C == t->n_states * e->C);
     memset(g->x, 0, e->R * e->C * sizeof *g->x);
     if (t->has & NORM) /* then the last state is all of the features */
         norm_backward(g->x, drows, p->blocks.out, &t->norm, e->R, e->C, scratch);

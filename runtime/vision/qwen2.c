@@ -8,6 +8,7 @@
  * itself. Where there are windows (2.5), the squares are put into the order of their
  * windows first, so that a window is a range of rows; blocks that are not listed as
  * full attend only to their window. The output has that order. */
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -113,6 +114,8 @@ static void fill_window(layout *l, size_t *next, size_t first, size_t columns,
                         const size_t y[2], const size_t x[2], size_t merge)
 {
     const size_t begin = *next * l->unit;
+    assert(y[0] < y[1] && x[0] < x[1] && x[1] <= columns);
+    assert(begin + (y[1] - y[0]) * (x[1] - x[0]) * l->unit <= l->R);
     for (size_t i = y[0]; i < y[1]; i++)
         for (size_t j = x[0]; j < x[1]; j++, ++*next) {
             l->groups[*next] = first + i * columns + j;
@@ -131,6 +134,7 @@ static void fill_window(layout *l, size_t *next, size_t first, size_t columns,
 /* Window after window of one frame; without windows the frame is one. */
 static void fill_frame(layout *l, size_t *next, const qwen2 *t, const lvlm_grid *g)
 {
+    assert(g->h % t->merge == 0 && g->w % t->merge == 0);
     const size_t h = g->h / t->merge, w = g->w / t->merge, first = *next;
     const size_t side = t->window / t->patch / t->merge;
     const size_t dy = side > 0 ? side : h, dx = side > 0 ? side : w;
@@ -162,6 +166,7 @@ static int make_layout(layout *l, const qwen2 *t, const lvlm_images *images,
     for (size_t i = 0; i < images->n; i++)
         for (size_t frame = 0; frame < images->grids[i].t; frame++)
             fill_frame(l, &next, t, &images->grids[i]);
+    assert(next * l->unit == R);
     return 0;
 }
 
@@ -229,6 +234,7 @@ static int embed(const qwen2 *t, real *x, real *spare, const layout *l,
 {
     const size_t stills = lvlm_images_patches(images, 0, images->n - images->n_videos);
     const size_t C = f->C;
+    assert(stills <= l->R && f->R == l->R && x != spare);
     TRY(project(spare, t, images->pixels, scratch, err));
     TRY(project(spare + stills * C, t, images->video_pixels, scratch, err));
     TRY(features_emit(s, "vision.patches", spare, f, C, err));
@@ -240,6 +246,7 @@ static int embed(const qwen2 *t, real *x, real *spare, const layout *l,
 
 static bool is_full(const qwen2 *t, size_t block)
 {
+    assert(block < t->layers);
     if (t->window == 0) return true;
     for (size_t i = 0; i < t->n_full_blocks; i++)
         if (t->full_blocks[i] == block) return true;
@@ -353,6 +360,7 @@ static int qwen2_backward(const void *tower, void *tape, transformer_grads *g,
     const layout *const l = &p->layout;
     const size_t stills = lvlm_images_patches(images, 0, images->n - images->n_videos);
     const size_t C = f->C, group = l->unit * C;
+    assert(f->R == l->R && C == t->block.hidden);
     memcpy(g->x, drows, f->R * C * sizeof *g->x);
     for (size_t i = t->layers; i-- > 0;) {
         const transformer_view view = view_of(p, t, i);

@@ -1,6 +1,7 @@
 /* tiles.c - the tower of Llama 3.2-Vision, forward and backward; see tiles.h. */
 #include "runtime/vision/tiles.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -110,6 +111,7 @@ static void fill_image(tiles_layout *l, const tiles *t, const lvlm_images *image
                        size_t image)
 {
     const size_t base = image * l->S;
+    assert(image < images->n && images->live != NULL);
     size_t next = base, n_live = 0;
     for (int dead = 0; dead <= 1; dead++) {
         for (size_t row = 0; row < l->S; row++)
@@ -117,6 +119,7 @@ static void fill_image(tiles_layout *l, const tiles *t, const lvlm_images *image
                 l->from[next++] = base + row;
         if (dead == 0) n_live = next - base;
     }
+    assert(next == base + l->S && n_live > 0);
     for (size_t i = 0; i < l->S; i++) {
         l->lo[base + i] = base;
         l->hi[base + i] = base + (i < n_live ? l->S : n_live);
@@ -142,6 +145,7 @@ static int tiles_plan(const void *tower, features *out, const lvlm_images *image
                       lvlm_arena *arena, lvlm_error *err)
 {
     const tiles *const t = tower;
+    assert(images->per_text > 0 && images->n % images->per_text == 0);
     (void)arena, (void)err;
     *out = (features){ .n_images = images->n,
                        .grids = images->grids,
@@ -200,6 +204,7 @@ static void keep_state(const tiles *t, real *out, const real *x, const tiles_lay
                        size_t width, size_t first, size_t step)
 {
     const size_t C = t->block.hidden;
+    assert(first + (C - 1) * step < width);
     for (size_t r = 0; r < l->R; r++) {
         const size_t tile = l->from[r] / t->L, row = l->from[r] % t->L;
         if (row >= t->P) continue;
@@ -340,6 +345,7 @@ static int tiles_backward(const void *tower, void *tape, transformer_grads *g,
     const tiles_layout *const l = &p->layout;
     const transformer_view view = { .N = l->R, .lo = l->lo, .hi = l->hi };
     const size_t n = l->R * t->block.hidden;
+    assert(width == tiles_width(t) && p->between != NULL);
     memset(g->x, 0, n * sizeof *g->x);
     add_state(t, g->x, drows, l, width, 0, 1);
     for (size_t i = t->global_layers; i-- > 0;)

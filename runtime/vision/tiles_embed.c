@@ -1,6 +1,7 @@
 /* tiles_embed.c - a tile before the blocks, forward and backward; see tiles.h.
  *
  * Tables have one entry per aspect id and tile; an image uses those of its own id. */
+#include <assert.h>
 #include <string.h>
 
 #include "runtime/ops/add.h"
@@ -8,6 +9,7 @@
 
 size_t tiles_place(const tiles *t, const lvlm_images *images, size_t tile)
 {
+    assert(images->aspect_ids != NULL && tile < images->n * t->tiles);
     return (size_t)images->aspect_ids[tile / t->tiles] * t->tiles + tile % t->tiles;
 }
 
@@ -105,6 +107,7 @@ int tiles_embed_backward(const tiles *t, const tiles_tape *tape, const real *dx,
                          const ops_scratch *scratch, lvlm_error *err)
 {
     const size_t C = t->block.hidden, n = images->n * t->tiles, P = t->P;
+    assert(tape->before != NULL && dx != de && de != dbefore);
     gather(t, &tape->layout, de, dx);
     memset(dbefore, 0, n * P * C * sizeof *dbefore);
     norm_backward(dbefore, de, tape->before, &t->norm_pre, n * P, C, scratch);

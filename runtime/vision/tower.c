@@ -1,6 +1,7 @@
 /* tower.c - what all vision towers share; see tower.h. */
 #include "runtime/vision/tower.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/container/numeric.h"
@@ -13,8 +14,10 @@ static const vision_tower *const towers[] = { &siglip_tower, &clip_tower,
 
 const vision_tower *tower_find(const char *word)
 {
+    const size_t n = sizeof towers / sizeof *towers;
     size_t i = 0;
-    while (strcmp(towers[i]->word, word) != 0) i++;
+    while (i < n && strcmp(towers[i]->word, word) != 0) i++;
+    assert(i < n);
     return towers[i];
 }
 
@@ -60,6 +63,7 @@ transformer_tape_options tower_tape_options(size_t R, size_t n, tape_keep keep)
 
 void tower_all_to_all(size_t *lo, size_t *hi, size_t R, size_t P)
 {
+    assert(P > 0 && R % P == 0);
     for (size_t r = 0; r < R; r++) {
         lo[r] = r / P * P;
         hi[r] = lo[r] + P;
@@ -79,11 +83,13 @@ typedef struct cutter {
 static int cutter_make(cutter *c, const lvlm_tensor *pixels, size_t patch,
                        lvlm_error *err)
 {
+    assert(pixels->shape.n >= 4 && patch > 0);
     const size_t last = pixels->shape.n - 1;
     *c = (cutter){ .pixels = pixels, .patch = patch };
     c->side = (size_t)pixels->shape.dims[last];
     c->channels = (size_t)pixels->shape.dims[last - 2];
     c->n = (size_t)lvlm_tensor_numel(pixels) / (c->channels * c->side * c->side);
+    assert(pixels->shape.dims[last - 1] == c->side && c->side >= patch);
     c->P = (c->side / patch) * (c->side / patch);
     c->dim = c->channels * patch * patch;
     const workspace_slot slots[] = { { &c->image, c->channels * c->side, c->side },
@@ -94,6 +100,7 @@ static int cutter_make(cutter *c, const lvlm_tensor *pixels, size_t patch,
 static void cut(const cutter *c, size_t i)
 {
     const size_t numel = c->channels * c->side * c->side;
+    assert(i < c->n);
     const lvlm_tensor *const pixels = c->pixels;
     lvlm_convert_values(c->image, LVLM_REAL_DTYPE,
                         pixels->data + i * numel * lvlm_dtype_bytes(pixels->dtype),
