@@ -18,7 +18,7 @@ enum { LVLM_MAX_POSITIONS = 1 << 24 };
 typedef struct lvlm_position_rules {
     double tokens_per_second; /* of videos; 0: a frame is one step */
     bool in_double;           /* times are products in double, else in float */
-    /* as versions of the reference have it; none: as trained */
+    /* differences of versions of the reference (DIFFERENCES.md); none: as trained */
     bool image_time_scaled;
     bool collapsed;
     bool overlaps;

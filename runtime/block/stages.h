@@ -17,21 +17,22 @@ typedef struct stages {
     size_t done, total; /* announced stages, wanted or not: the progress */
 } stages;
 
-/* Nothing leaves, and everything is computed. */
+/* Everything is computed and nothing is reported. */
 stages stages_silent(void);
-/* The sink of the same, that counts: lvlm_model_options.progress. */
+/* A sink that takes nothing and tells the progress: lvlm_model_options.progress. */
 lvlm_stage_sink stages_counting(void (*progress)(void *user, size_t done, size_t total),
                                 void *user);
 
 bool stages_wants(const stages *s, const char *name);
 
-/* A stage that will be emitted; `prefix` for block i is "text.blocks.", say. */
+/* A stage that will be emitted. */
 void stages_announce(stages *s, const char *name);
-/* The same for `n` that are computed and never emitted. */
+void stages_announce_blocks(stages *s, const char *prefix, size_t n_blocks);
+/* The name of the stage that leaves block i: `prefix` ("text.blocks.") and i. */
+const char *stages_block(char name[STAGE_NAME_BYTES], const char *prefix, size_t i);
+/* `n` that are computed and never emitted; advance when some of them are done. */
 void stages_announce_hidden(stages *s, size_t n);
 void stages_advance(stages *s, size_t n);
-void stages_announce_blocks(stages *s, const char *prefix, size_t n_blocks);
-const char *stages_block(char name[STAGE_NAME_BYTES], const char *prefix, size_t i);
 
 /* SHAPE(N, P, C): the shape of a stage. */
 #define SHAPE(...)                                                                     \

@@ -6,7 +6,6 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/size.h"
-#include "formats/base/text.h"
 #include "formats/container/numeric.h"
 
 /* Where every module's factors begin. */
@@ -112,11 +111,10 @@ void adapters_free(adapters *x)
     *x = (adapters){ 0 };
 }
 
-bool adapters_touch(const adapters *x, const char *prefix)
+bool adapters_touch(const adapters *x, lvlm_part part)
 {
     for (size_t i = 0; x->list != NULL && i < x->list->n; i++)
-        if (lvlm_starts_with(x->list->at[i].module->parts[0]->name, prefix))
-            return true;
+        if (lvlm_part_of(x->list->at[i].module->parts[0]->name) == part) return true;
     return false;
 }
 

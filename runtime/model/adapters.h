@@ -5,6 +5,7 @@
 
 #include "runtime/model.h"
 #include "runtime/ops/lowrank.h"
+#include "runtime/part.h"
 
 typedef struct adapters {
     const lvlm_adapter *list; /* borrowed; NULL: there are none */
@@ -24,8 +25,8 @@ int adapters_make(adapters *x, const lvlm_manifest *manifest, const lvlm_adapter
                   lvlm_error *err);
 void adapters_free(adapters *x);
 
-/* Is a weight adapted whose native name starts with `prefix`? */
-bool adapters_touch(const adapters *x, const char *prefix);
+/* Is a weight of the part adapted? */
+bool adapters_touch(const adapters *x, lvlm_part part);
 /* Elements of ops_scratch. */
 size_t adapters_scratch(const adapters *x, size_t n_threads);
 /* As lvlm_model_factors. */

@@ -55,16 +55,17 @@ static int text_bytes(uint64_t *out, const pass *t, bool to_images, lvlm_error *
 static int count(pass *t, uint64_t *out, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    const bool to_images =
-        pass_has_images(t) && (p->gradients.vision || p->gradients.connector);
-    const tape_keep keep = p->gradients.vision ? p->keep : TAPE_NOTHING;
+    const bool to_images = pass_trains_images(t);
+    const tape_keep keep =
+        p->gradients.trains[LVLM_PART_VISION] ? p->keep : TAPE_NOTHING;
     const size_t C = p->text.config.block.hidden, M = t->packing.n_targets;
     uint64_t rows = 0, grads = 0, text = 0;
     if (pass_has_images(t)) {
         const uint64_t seen = t->features.R * t->features.C * sizeof(real);
         rows = t->n_image_rows * C * sizeof(real);
         TRY(vision_bytes(&grads, t, keep, err));
-        rows += seen + (to_images ? rows : 0) + (p->gradients.vision ? seen : 0);
+        rows += seen + (to_images ? rows : 0) +
+                (p->gradients.trains[LVLM_PART_VISION] ? seen : 0);
     }
     TRY(text_bytes(&text, t, to_images, err));
     const uint64_t tower = t->tower_memory.bytes;

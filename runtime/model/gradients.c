@@ -4,7 +4,6 @@
 #include <assert.h>
 
 #include "formats/base/alloc.h"
-#include "formats/base/text.h"
 #include "runtime/ops/stored.h"
 
 static int copy_values(gradients *g, size_t i, size_t numel, lvlm_error *err)
@@ -39,9 +38,7 @@ int gradients_make(gradients *g, const lvlm_manifest *manifest,
         FAIL_IF(g->at[i] == NULL, err, LVLM_ENOMEM,
                 "out of memory for the gradient of %s", t->name);
         if (options->own_weights) TRY(copy_values(g, i, (size_t)numel, err));
-        g->vision |= lvlm_starts_with(t->name, "vision.");
-        g->connector |= lvlm_starts_with(t->name, "connector.");
-        g->text |= lvlm_starts_with(t->name, "text.");
+        g->trains[lvlm_part_of(t->name)] = true;
     }
     return 0;
 }

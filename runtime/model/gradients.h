@@ -1,16 +1,17 @@
-/* gradients.h - memory for what is trained: gradients, and values that stand in for the
- * file's, one array each a native tensor. */
+/* gradients.h - memory for what is trained: gradients, and owned copies of the values
+ * that training changes; one array of each per native tensor. */
 #ifndef LVLM_RUNTIME_MODEL_GRADIENTS_H
 #define LVLM_RUNTIME_MODEL_GRADIENTS_H
 
 #include "runtime/model.h"
+#include "runtime/part.h"
 #include "runtime/real.h"
 
 typedef struct gradients {
     const lvlm_manifest *manifest; /* borrowed */
     real **at;                     /* (n_targets) NULL: frozen; each owned */
     real **values;                 /* (n_targets) NULL: stays in the file; each owned */
-    bool vision, connector, text;  /* is anything of that part trained? */
+    bool trains[LVLM_N_PARTS];     /* is anything of the part trained? */
 } gradients;
 
 /* Zeros, and copies of the values where options->own_weights, for every tensor that

@@ -73,9 +73,8 @@ static int pipeline_open(void **out, const lvlm_manifest *manifest,
     p->weights.grads = p->gradients.at;
     p->weights.values = p->gradients.values;
     p->weights.adapters = p->adapters.of;
-    p->gradients.vision |= adapters_touch(&p->adapters, "vision.");
-    p->gradients.connector |= adapters_touch(&p->adapters, "connector.");
-    p->gradients.text |= adapters_touch(&p->adapters, "text.");
+    for (lvlm_part part = LVLM_PART_VISION; part < LVLM_N_PARTS; part++)
+        p->gradients.trains[part] |= adapters_touch(&p->adapters, part);
     if ((rc = bind_parts(p, err)) < 0 || /* measures */
         (rc = weights_allocate(&p->weights, err)) < 0 || (rc = bind_parts(p, err)) < 0)
         goto fail;
@@ -91,6 +90,13 @@ fail:
 bool pass_has_images(const pass *t)
 {
     return t->inputs.images.n > 0;
+}
+
+bool pass_trains_images(const pass *t)
+{
+    const bool *const trains = t->p->gradients.trains;
+    return pass_has_images(t) &&
+           (trains[LVLM_PART_VISION] || trains[LVLM_PART_CONNECTOR]);
 }
 
 const lvlm_cross_view *pass_cross_view(const pass *t)
@@ -283,7 +289,7 @@ done:
 static int images_backward(pass *t, const real *dimage_rows, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    const size_t n = p->gradients.vision ? t->features.R : 0;
+    const size_t n = p->gradients.trains[LVLM_PART_VISION] ? t->features.R : 0;
     real *drows = NULL;
     transformer_grads grads;
     workspace memory = { 0 };
@@ -335,11 +341,11 @@ static int forward_backward(pass *t, lvlm_model_step *step, double scale,
                             lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    const bool to_images =
-        pass_has_images(t) && (p->gradients.vision || p->gradients.connector);
+    const bool to_images = pass_trains_images(t);
     real *dimage_rows = NULL;
     workspace memory = { 0 };
-    const tape_keep tower = p->gradients.vision ? p->keep : TAPE_NOTHING;
+    const tape_keep tower =
+        p->gradients.trains[LVLM_PART_VISION] ? p->keep : TAPE_NOTHING;
     if (pass_has_images(t)) TRY(pass_forward_images(t, tower, to_images, err));
     const size_t n = to_images ? t->n_image_rows : 0;
     const workspace_slot slot = { &dimage_rows, n, p->text.config.block.hidden };

@@ -53,6 +53,8 @@ typedef struct pass {
 int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
               lvlm_error *err);
 bool pass_has_images(const pass *t);
+/* Do gradients reach the image rows? */
+bool pass_trains_images(const pass *t);
 /* NULL: no cross-attention in this batch. Borrowed. */
 const lvlm_cross_view *pass_cross_view(const pass *t);
 /* The stages of tower, connector and decoder; the head's are head_announce's. */

@@ -17,7 +17,7 @@ typedef struct text_head_config {
 
 typedef struct text_head {
     text_head_config config;
-    bool ignored;         /* an own head is stored, and the table is used */
+    bool ignored;         /* the table is used although a head is stored */
     weight_matrix weight; /* (V,C) */
 } text_head;
 

@@ -4,16 +4,17 @@
 #include <fnmatch.h>
 #include <string.h>
 
-/* Parts by the first word of a native name. */
+#include "runtime/part.h"
+
 static const struct {
     const char *name;
-    bool vision, connector, text;
+    bool trains[LVLM_N_PARTS]; /* vision, connector, text */
 } stages[LVLM_N_STAGES] = {
-    [LVLM_STAGE_1] = { "1", true, true, false },
-    [LVLM_STAGE_2] = { "2", true, true, true },
-    [LVLM_STAGE_3] = { "3", false, true, true },
-    [LVLM_STAGE_FULL] = { "full", true, true, true },
-    [LVLM_STAGE_CONNECTOR] = { "connector", false, true, false },
+    [LVLM_STAGE_1] = { "1", { true, true, false } },
+    [LVLM_STAGE_2] = { "2", { true, true, true } },
+    [LVLM_STAGE_3] = { "3", { false, true, true } },
+    [LVLM_STAGE_FULL] = { "full", { true, true, true } },
+    [LVLM_STAGE_CONNECTOR] = { "connector", { false, true, false } },
 };
 
 int lvlm_stage_parse(lvlm_stage *out, const char *text, lvlm_error *err)
@@ -59,9 +60,7 @@ bool lvlm_stage_trains(void *stage, const lvlm_manifest *manifest,
 {
     const lvlm_stage s = *(const lvlm_stage *)stage;
     const lvlm_stage_rule *rule = manifest->family->stage_rules;
-    bool trained = stages[s].text;
-    if (strncmp(target->name, "vision.", 7) == 0) trained = stages[s].vision;
-    if (strncmp(target->name, "connector.", 10) == 0) trained = stages[s].connector;
+    bool trained = stages[s].trains[lvlm_part_of(target->name)];
     for (; rule != NULL && rule->stages != NULL; rule++)
         if (lists(rule->stages, stages[s].name) && means(rule, target))
             trained = rule->trained;
@@ -70,6 +69,6 @@ bool lvlm_stage_trains(void *stage, const lvlm_manifest *manifest,
 
 bool lvlm_stage_needs_image(const lvlm_target *t)
 {
-    if (strncmp(t->name, "text.", 5) != 0) return true;
+    if (lvlm_part_of(t->name) != LVLM_PART_TEXT) return true;
     return t->section->only_blocks != NULL; /* blocks that only some are: cross ones */
 }

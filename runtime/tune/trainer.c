@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "formats/base/text.h"
 #include "formats/container/numeric.h"
+#include "runtime/part.h"
 #include "runtime/tune/decay.h"
 #include "runtime/tune/dropout.h"
 #include "runtime/tune/trainer_lora.h"
@@ -17,9 +17,10 @@
 
 double trainer_rate(const lvlm_trainer_options *o, const char *name)
 {
-    double own = o->lr_text;
-    if (lvlm_starts_with(name, "vision.")) own = o->lr_vision;
-    if (lvlm_starts_with(name, "connector.")) own = o->lr_connector;
+    const double rates[] = { [LVLM_PART_VISION] = o->lr_vision,
+                             [LVLM_PART_CONNECTOR] = o->lr_connector,
+                             [LVLM_PART_TEXT] = o->lr_text };
+    const double own = rates[lvlm_part_of(name)];
     return own > 0 ? own : o->adamw.lr;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "formats/base/text.h"
+#include "runtime/part.h"
 #include "runtime/tune/stage.h"
 
 enum { NAME_BYTES = 512 };
@@ -31,8 +32,10 @@ static bool is_zero_weight(const lvlm_target *t)
 
 static const char *part_of(const char *name)
 {
-    if (lvlm_starts_with(name, "vision.")) return "vision";
-    return lvlm_starts_with(name, "connector.") ? "connector" : "text";
+    static const char *const words[] = { [LVLM_PART_VISION] = "vision",
+                                         [LVLM_PART_CONNECTOR] = "connector",
+                                         [LVLM_PART_TEXT] = "text" };
+    return words[lvlm_part_of(name)];
 }
 
 /* ---- gates ---------------------------------------------------------------------- */
@@ -76,7 +79,7 @@ static bool all_closed(const lvlm_manifest *m)
     size_t n = 0;
     for (size_t i = 0; i < m->n_targets; i++) {
         const lvlm_target *const g = &m->targets[i];
-        if (!lvlm_starts_with(g->name, "text.") ||
+        if (lvlm_part_of(g->name) != LVLM_PART_TEXT ||
             strcmp(g->row->native, "attn_gate") != 0)
             continue;
         if (!is_zero_weight(g)) return false;
@@ -94,7 +97,7 @@ static const char *zero_map(const lvlm_manifest *m, const lvlm_target *t)
         char name[NAME_BYTES];
         (void)snprintf(name, sizeof name, "%s.weight", p->native);
         const lvlm_target *const map = lvlm_manifest_find(m, name);
-        if (map != NULL && map != t && lvlm_starts_with(name, "connector.") &&
+        if (map != NULL && map != t && lvlm_part_of(name) == LVLM_PART_CONNECTOR &&
             is_zero_weight(map))
             return map->name;
     }
@@ -117,7 +120,7 @@ static const char *zero_neighbour(const lvlm_manifest *m, const lvlm_target *t)
 static const char *cause_of(lvlm_zero_gradients *z, const lvlm_manifest *m,
                             const lvlm_target *t, const lvlm_model_step *step)
 {
-    const bool sees = !lvlm_starts_with(t->name, "text.");
+    const bool sees = lvlm_part_of(t->name) != LVLM_PART_TEXT;
     const char *name;
     if (lvlm_stage_needs_image(t) && step->n_images == 0)
         return "the batch holds no image";
