@@ -16,7 +16,7 @@ void *lvlm_malloc(size_t bytes);
 void *lvlm_calloc(size_t count, size_t bytes);
 /* Grow or shrink to count*bytes; on failure the old block stays valid. */
 void *lvlm_realloc(void *old, size_t count, size_t bytes);
-void lvlm_free(void *block);
+LVLM_API void lvlm_free(void *block);
 char *lvlm_strdup(const char *text);
 
 LVLM_END_DECLS

@@ -12,9 +12,9 @@ LVLM_BEGIN_DECLS
 #define LVLM_VERSION_NUMBER 100 /* for comparisons: 1.2.3 is 10203 */
 
 /* The version of the library at run time, which may differ from the one at compile
- * time. The text is static. */
-const char *lvlm_version(void);
-int lvlm_version_number(void);
+ * time. The text is static. Any thread may call these at any time. */
+LVLM_API const char *lvlm_version(void);
+LVLM_API int lvlm_version_number(void);
 
 LVLM_END_DECLS
 

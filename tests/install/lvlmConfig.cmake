@@ -1,4 +1,5 @@
-# lvlmConfig.cmake - the target lvlm::lvlm, as lvlm.pc beside this folder describes it.
+# lvlmConfig.cmake - the targets lvlm::lvlm, which is shared, and lvlm::static, where what
+# it needs is installed: as lvlm.pc and lvlm-static.pc describe them.
 include(CMakeFindDependencyMacro)
 find_dependency(PkgConfig)
 if(NOT TARGET lvlm::lvlm)
@@ -6,7 +7,14 @@ if(NOT TARGET lvlm::lvlm)
     set(lvlm_path "$ENV{PKG_CONFIG_PATH}")
     set(ENV{PKG_CONFIG_PATH} "${lvlm_pc}:${lvlm_path}")
     pkg_check_modules(LVLM_PC QUIET IMPORTED_TARGET GLOBAL lvlm)
+    pkg_check_modules(LVLM_STATIC_PC QUIET IMPORTED_TARGET GLOBAL lvlm-static)
     set(ENV{PKG_CONFIG_PATH} "${lvlm_path}")
+    if(LVLM_STATIC_PC_FOUND)
+        add_library(lvlm::static STATIC IMPORTED)
+        set_target_properties(lvlm::static PROPERTIES
+            IMPORTED_LOCATION "${LVLM_STATIC_PC_LIBDIR}/liblvlm.a"
+            INTERFACE_LINK_LIBRARIES PkgConfig::LVLM_STATIC_PC)
+    endif()
     if(LVLM_PC_FOUND)
         add_library(lvlm::lvlm ALIAS PkgConfig::LVLM_PC)
     else()

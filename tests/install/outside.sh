@@ -1,7 +1,10 @@
 #!/bin/sh
-# outside.sh - BUILD_FOLDER: installs to a temporary prefix. A C and a C++ program that
-# use only pkg-config compile, link and run there, then the same with only find_package,
-# and the archives are linked to a shared object.
+# outside.sh - BUILD_FOLDER: the library as programs outside see it, installed to a
+# temporary prefix.
+#
+# Its headers compile alone, and only its macros begin with LVLM_; its symbols are their
+# functions. caption.c is built in C and in C++, with the shared library and with the
+# static one, by pkg-config and by find_package, and answers as lvlm-run does.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 scratch=$(mktemp -d)
@@ -9,22 +12,83 @@ trap 'rm -rf "$scratch"' EXIT
 prefix=$scratch/prefix
 cmake --install "$1" --prefix "$prefix" >"$scratch/log"
 cd "$scratch"
-cp "$here/outside.c" outside.c
-cp "$here/outside.c" outside.cpp
+cp "$here/caption.c" caption.c
+cp "$here/caption.c" caption.cpp
 : "${CC:=cc}" "${CXX:=c++}" "${CFLAGS:=}"
 pc=$(find "$prefix" -name lvlm.pc)
+PKG_CONFIG_PATH=${pc%/*}
+export PKG_CONFIG_PATH
+include=$(pkg-config --cflags lvlm)
+libraries=${pc%/pkgconfig/*}
+strict='-Wall -Wextra -pedantic -Wshadow -Wno-missing-field-initializers -Werror'
+
+# wrong WHAT... - and the end.
+wrong() {
+    echo "$*"
+    exit 1
+}
 
 # Flags are lists of words; CFLAGS carries the sanitizers of the build.
 # shellcheck disable=SC2086
+check_headers() {
+    find "$prefix/include" -name '*.h' >headers
+    [ "$(wc -l <headers)" -le 6 ] || wrong 'more headers than a handful'
+    while read -r header; do
+        printf '#include "%s"\nextern int a_declaration;\n' "$header" >alone.c
+        cp alone.c alone.cpp
+        "$CC" -std=c11 $strict $include -fsyntax-only alone.c
+        "$CXX" -std=c++11 $strict $include -fsyntax-only alone.cpp
+    done <headers
+    xargs grep -hE '^ *# *define' <headers | awk '$2 !~ /^LVLM_/' >macros
+    [ ! -s macros ] || wrong "a macro of ours: $(cat macros)"
+}
+
+# The functions of the headers: the first name after LVLM_API that begins with lvlm_ and
+# is followed by a parenthesis.
+check_symbols() {
+    xargs cat <headers | tr '\n' ' ' | sed 's/LVLM_API /\n&/g' |
+        sed -n 's/^LVLM_API [^(]*\<\(lvlm_[a-z_]*\)(.*/\1/p' | sort >declared
+    nm -D --defined-only "$libraries/liblvlm.so" | awk '{ print $3 }' | sort >shared
+    nm -g --defined-only "$libraries/liblvlm.a" | awk 'NF == 3 { print $3 }' |
+        sort >static
+    cmp declared shared && cmp declared static || {
+        diff declared shared
+        diff declared static
+        wrong 'other names than those of the headers'
+    }
+    version=$(pkg-config --modversion lvlm)
+    readelf -dW "$libraries/liblvlm.so" >dynamic
+    grep -q "SONAME.*liblvlm.so.${version%.*}\]" dynamic ||
+        wrong 'the name that programs ask for is not that of the version'
+}
+
+# answers PROGRAM - it says what lvlm-run says, or in a build without prepare/ refuses.
+answers() {
+    status=0
+    LD_LIBRARY_PATH=$libraries "./$1" "$FIXTURES/prompts/paligemma/model" model.lvlm \
+        "$FIXTURES/images/jpeg-photo.jpg" 'caption en' >said 2>log || status=$?
+    if [ "$prepared" = no ]; then
+        [ "$status" = 2 ] && grep -q LVLM_PREPARE log && return
+    elif [ "$status" = 0 ]; then
+        "$prefix/bin/lvlm-run" generate model.lvlm --prompt 'caption en' --quiet \
+            --max-new-tokens 8 --image "$FIXTURES/images/jpeg-photo.jpg" >expected
+        head -n 1 said | cmp - expected && return
+    fi
+    cat said log
+    wrong "$1: exit status $status, or another answer"
+}
+
+# shellcheck disable=SC2086
 with_pkg_config() {
-    flags=$(PKG_CONFIG_PATH=${pc%/*} pkg-config --cflags --libs lvlm)
-    "$CC" -std=c11 -Wall -Werror $CFLAGS -o c_program outside.c $flags
-    "$CXX" -std=c++17 -Wall -Werror $CFLAGS -o cpp_program outside.cpp $flags
-    archives=$(find "$prefix" -name 'liblvlm_*.a')
-    "$CC" -shared $CFLAGS -o liboutside.so -Wl,--whole-archive $archives \
+    flags=$(pkg-config --cflags --libs lvlm)
+    "$CC" -std=c11 $strict $CFLAGS -o c_program caption.c $flags
+    "$CXX" -std=c++17 $strict $CFLAGS -o cpp_program caption.cpp $flags
+    flags=$(pkg-config --cflags --libs lvlm-static)
+    "$CC" -std=c11 $strict $CFLAGS -o c_static caption.c $flags
+    "$CXX" -std=c++17 $strict $CFLAGS -o cpp_static caption.cpp $flags
+    "$CC" -shared $CFLAGS -o libother.so -Wl,--whole-archive "$libraries/liblvlm.a" \
         -Wl,--no-whole-archive $flags
-    ./c_program
-    ./cpp_program
+    for program in c_program cpp_program c_static cpp_static; do answers $program; done
 }
 
 with_find_package() {
@@ -32,10 +96,12 @@ with_find_package() {
 cmake_minimum_required(VERSION 3.22)
 project(outside C CXX)
 find_package(lvlm 0.1 REQUIRED)
-add_executable(c_program outside.c)
-target_link_libraries(c_program PRIVATE lvlm::lvlm)
-add_executable(cpp_program outside.cpp)
-target_link_libraries(cpp_program PRIVATE lvlm::lvlm)
+foreach(kind lvlm static)
+    foreach(language c cpp)
+        add_executable(${language}_${kind} caption.${language})
+        target_link_libraries(${language}_${kind} PRIVATE lvlm::${kind})
+    endforeach()
+endforeach()
 END
     cmake -S . -B build -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$CC" \
         -DCMAKE_CXX_COMPILER="$CXX" -DCMAKE_C_FLAGS="$CFLAGS" \
@@ -44,10 +110,13 @@ END
         cat log
         return 1
     }
-    build/c_program
-    build/cpp_program
+    for program in c_lvlm cpp_lvlm c_static cpp_static; do answers build/$program; done
 }
 
+prepared=yes
+grep -q libpng "${pc%.pc}-static.pc" || prepared=no
+check_headers
+check_symbols
 with_pkg_config
 with_find_package
 "$prefix/bin/lvlm-convert" --version

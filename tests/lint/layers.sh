@@ -33,8 +33,9 @@ rules='
 ^runtime/tune/cli/ formats/ runtime/[^/]*$ runtime/(batch|model|prepare|tune)/
 ^runtime/tune/     formats/ runtime/[^/]*$ runtime/(batch|model)/ runtime/tune/[^/]*$
 ^runtime/cli/      formats/ runtime/
+^verify/api/       formats/ convert/ runtime/ verify/
 ^verify/[^/]*$     formats/ runtime/([^/]*|batch/.*)$ verify/[^/]*$
-^verify/           formats/ runtime/([^/]*|batch/.*)$ verify/
+^verify/           formats/ runtime/([^/]*|batch/.*)$ verify/([^/]*$|report/|cli/)
 ^tests/formats/    formats/ tests/
 ^tests/support/    formats/ tests/
 ^tests/convert/    formats/ convert/ tests/
