@@ -114,7 +114,7 @@ static int fetch(const lvlm_step *step, uint64_t first, uint64_t count, void *bu
         break;
     case LVLM_STEP_JOIN: join(step, first, count, buffer); break;
     case LVLM_STEP_ZEROS: memset(buffer, 0, (size_t)count); break;
-    case LVLM_STEP_WRITTEN: assert(!"has no input to fetch"); break;
+    case LVLM_STEP_WRITTEN: assert(0 && "has no input to fetch"); break;
     }
     FAIL_IF(!ok, err, LVLM_EFORMAT, "tensor '%s': does not have the size of its layout",
             step->out.name);
