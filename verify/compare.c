@@ -1,4 +1,4 @@
-/* compare.c - pairs tensors by native name and walks each pair in blocks. */
+/* compare.c - pairs tensors by native name and compares each pair in blocks. */
 #include "verify/compare.h"
 
 #include <assert.h>
@@ -127,8 +127,8 @@ static void tell(run *r, uint64_t n_bytes)
 /* Walks the first `numel` elements of a pair in blocks; true when all bytes are the
  * same. With `distance` the values are added up as well, which the rare pair that
  * differs needs. */
-static bool walk(run *r, const side *a, const side *b, uint64_t numel,
-                 lvlm_distance *distance)
+static bool compare_blocks(run *r, const side *a, const side *b, uint64_t numel,
+                           lvlm_distance *distance)
 {
     const lvlm_dtype da = a->tensor->dtype, db = b->tensor->dtype;
     bool same = da == db;
@@ -174,7 +174,7 @@ static uint64_t same_rows(run *r, const side *a, const side *b)
     if (!lvlm_shape_equal(&both, y)) return 0;
     const uint64_t rows = x->dims[0] < y->dims[0] ? x->dims[0] : y->dims[0];
     const side *shorter = x->dims[0] < y->dims[0] ? a : b;
-    return walk(r, a, b, side_numel(shorter), NULL) ? rows : 0;
+    return compare_blocks(r, a, b, side_numel(shorter), NULL) ? rows : 0;
 }
 
 static void compare_pair(run *r, const char *name, const side *a, const side *b,
@@ -197,8 +197,8 @@ static void compare_pair(run *r, const char *name, const side *a, const side *b,
     } else {
         c.renamed = strcmp(a->tensor->name, b->tensor->name) != 0;
         c.reshaped = !lvlm_shape_equal(&a->tensor->shape, &b->tensor->shape);
-        const bool same = walk(r, a, b, side_numel(a), NULL);
-        if (!same) (void)walk(r, a, b, side_numel(a), &c.distance);
+        const bool same = compare_blocks(r, a, b, side_numel(a), NULL);
+        if (!same) (void)compare_blocks(r, a, b, side_numel(a), &c.distance);
         tell(r, a->tensor->n_bytes);
         const bool values = c.distance.n_differ == 0 && c.distance.n_bad == 0;
         c.sameness = same ? LVLM_SAME_BITS : values ? LVLM_SAME_VALUES : LVLM_DIFFERS;

@@ -17,18 +17,18 @@ typedef struct answer {
     bool silent;      /* nothing is printed */
 } answer;
 
-/* Behind the prompt of `p`, which must outlive it. Free with answer_free. */
+/* The answer to the prompt of `p`, which must outlive it. Free with answer_free. */
 void answer_init(answer *a, const prompting *p, bool silent);
 void answer_free(answer *a);
 
-/* A row of the model's table that no token has says nothing. */
+/* An id that the tokenizer does not have prints nothing. */
 LVLM_MUST_CHECK int answer_take(answer *a, int64_t id, lvlm_error *err);
-/* There are no more ids: print what is left, and a new line. What is kept has U+FFFD
- * for zero characters, which neither JSON nor labels can hold here. */
+/* After the last id: print the remaining text and a new line. In the text that is kept
+ * zero characters are U+FFFD, because strings of JSON and labels end at zero here. */
 LVLM_MUST_CHECK int answer_end(answer *a, lvlm_error *err);
 
-/* Draw the boxes that the answer names on the first image, into `file`, and say which
- * they are: a line each on stdout, or in `json` where that is not NULL. */
+/* Draw the boxes that the answer names on the first image, into `file`, and list them:
+ * a line per box on stdout, or in `json` if it is not NULL. */
 LVLM_MUST_CHECK int answer_draw(const answer *a, const prompting *p, lvlm_outfile *file,
                                 cJSON *json, lvlm_error *err);
 

@@ -100,7 +100,7 @@ static const char *reference_of(const forward_args *args)
     return args->reference != NULL ? args->reference : LVLM_REFERENCE_TRAINED;
 }
 
-/* What a reader of OUT needs to know about how it came to be. */
+/* The metadata of OUT: how it was computed. */
 static bool describe(cJSON *to, const lvlm_model *model, const forward_args *args)
 {
     return cJSON_AddStringToObject(to, "family",

@@ -1,4 +1,4 @@
-/* cmd_generate.c - lvlm-run generate: what a model says next.
+/* cmd_generate.c - lvlm-run generate: a model's answer.
  *
  *   MODEL + prompt, images -> prompting.h -+-> session.h -> generate.h -> answer.h
  *         + IN.safetensors ----------------+                           -> ids
@@ -31,7 +31,7 @@ typedef struct generate_args {
 static const lvlm_option options[] = {
     PROMPTING_OPTIONS(generate_args, prompting),
     { "inputs", "IN.safetensors", LVLM_OPTION_TEXT, offsetof(generate_args, inputs),
-      "in place of a prompt: input_ids, pixel_values and so on of one text; ids come out" },
+      "instead of a prompt: input_ids, pixel_values and so on of one text; prints ids" },
     { "boxes", "FILE.png", LVLM_OPTION_TEXT, offsetof(generate_args, boxes),
       "draw the boxes that the answer names on the first image, and list them" },
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(generate_args, force),
@@ -61,7 +61,7 @@ static const lvlm_option options[] = {
 };
 // clang-format on
 
-/* The model's own settings, and over them what was asked for. */
+/* The model's own settings, overridden by the options. */
 static int read_settings(lvlm_generation *g, const lvlm_model *model,
                          const generate_args *a, lvlm_error *err)
 {
@@ -76,7 +76,7 @@ static int read_settings(lvlm_generation *g, const lvlm_model *model,
     return lvlm_sampling_check(s, err);
 }
 
-/* Options that have nothing to be about. */
+/* Note options that have no effect. */
 static int note_options(const generate_args *a, lvlm_notes *notes, lvlm_error *err)
 {
     const prompting_args *const p = &a->prompting;
@@ -102,7 +102,7 @@ static void say_what_is_unchecked(const generate_args *a)
 
 /* ---- what comes out ------------------------------------------------------------- */
 
-/* Text of a prompt's answer, or ids behind ready tensors. */
+/* The text of an answer, or the ids after ready tensors. */
 typedef struct output {
     const generate_args *args;
     lvlm_outfile *boxes; /* or NULL */
@@ -110,9 +110,10 @@ typedef struct output {
     answer *text;        /* NULL: ids are printed */
     lvlm_notes *notes;
     uint64_t n;
-    size_t n_prompt;      /* tokens */
-    double started, seen; /* reading began; images were read: 0 without any */
-    double first, last;   /* when the first token was there, and the last one */
+    size_t n_prompt; /* tokens */
+    double started,
+        seen; /* times when reading began and when the images were read; 0: no images */
+    double first, last; /* times of the first and of the last token */
 } output;
 
 static int take(void *user, int64_t id, lvlm_error *err)
@@ -139,13 +140,13 @@ static const char *stopped_by(const lvlm_generated *made)
     return made->ended ? "end" : "limit";
 }
 
-/* Seconds of each new token after the first, which comes of the prompt. */
+/* Seconds per new token, without the first, which the prompt gives. */
 static double token_seconds(const output *o)
 {
     return o->n > 1 ? (o->last - o->first) / (double)(o->n - 1) : 0;
 }
 
-/* One line on stderr: what an image and a token took. */
+/* One line on stderr: the time per image and per token. */
 static void tell_pace(const output *o, size_t n_images)
 {
     char pace[LVLM_PACE_TEXT], each[LVLM_AMOUNT_TEXT];
@@ -186,7 +187,7 @@ static int print_json(output *o, const lvlm_generated *made, size_t n_images,
     return lvlm_print_json(result, err);
 }
 
-/* The text's end, and its boxes. */
+/* End the text, and draw its boxes. */
 static int finish_text(output *o, const prompting *p, lvlm_error *err)
 {
     TRY(answer_end(o->text, err));
@@ -199,7 +200,7 @@ static int finish_text(output *o, const prompting *p, lvlm_error *err)
 
 /* ---- all of it ------------------------------------------------------------------ */
 
-/* Of the stages only when the images were done is of interest. */
+/* Stages are used only to note when the images have been read. */
 typedef struct reading {
     lvlm_progress bar;
     double seen;
@@ -276,7 +277,7 @@ done:
     return rc;
 }
 
-/* Behind the prompt `p`, or behind ready tensors. */
+/* Generate after the prompt `p`, or after ready tensors. */
 static int generate(lvlm_model *model, const lvlm_generation *settings,
                     const generate_args *a, const prompting *p, lvlm_outfile *boxes,
                     lvlm_notes *notes, lvlm_error *err)
@@ -310,7 +311,7 @@ static int check(const void *arguments, const lvlm_operands *operands, lvlm_erro
     return 0;
 }
 
-/* The prompt as tensors, unless tensors are given. */
+/* Make tensors of the prompt, unless tensors are given. */
 static int read_prompt(prompting *p, const lvlm_model *model, lvlm_generation *settings,
                        const generate_args *a, lvlm_notes *notes, lvlm_error *err)
 {
@@ -328,7 +329,7 @@ static int read_prompt(prompting *p, const lvlm_model *model, lvlm_generation *s
     return 0;
 }
 
-/* The side files are checked in any case: they say where an answer ends. */
+/* The side files are always checked: they say where an answer ends. */
 static int open_model(lvlm_model **out, const char *path, const generate_args *a,
                       lvlm_notes *notes, lvlm_error *err)
 {
@@ -390,7 +391,7 @@ const lvlm_command command_generate = {
     1,
     "what comes next, in words",
     "Answers a prompt about images, as text that streams as it is made; or reads\n"
-    "ready tensors and prints the ids of the tokens behind them, the one that ends\n"
+    "ready tensors and prints the ids of the tokens after them, the one that ends\n"
     "the text included. The prompt is written as the model's chat template does it.\n"
     "Special tokens are left out of an answer but those that name things and places\n"
     "(<loc0000>, <seg000>, <ref>, <box>). Greedy unless a temperature is given; what\n"

@@ -1,5 +1,5 @@
-/* prompting.h - what the commands that take a prompt share: their options, and the way
- * from them to tensors.
+/* prompting.h - shared by the commands that take a prompt: their options, and making
+ * tensors from them.
  *
  *   --prompt, --messages, --image ... -> messages -> ids, images -> tensors */
 #ifndef LVLM_RUNTIME_CLI_PROMPTING_H
@@ -36,7 +36,7 @@ typedef struct prompting_args {
 
 typedef struct prompting {
     lvlm_prompter *prompter;
-    lvlm_strbuf input; /* what --prompt - or --messages - has read */
+    lvlm_strbuf input; /* read from stdin by --prompt - or --messages - */
     lvlm_messages messages;
     lvlm_prompt prompt;
     lvlm_prompt_inputs inputs;
@@ -47,9 +47,9 @@ typedef struct prompting {
 LVLM_MUST_CHECK int prompting_check(const prompting_args *args, lvlm_error *err);
 
 /* `as_trained`: where transformers' processor differs from what a model was trained on,
- * that (lvlm_prompt_options; Llama 3.2 saw images without their alpha). `notes` gets
- * what of the messages is passed over; what of the model is goes where its checkpoint
- * says. Free with prompting_free, also after a failure; `manifest` must outlive it. */
+ * do the latter (lvlm_prompt_options; images of Llama 3.2 lose their alpha). `notes`
+ * receives notes on the messages; those on the model go to its checkpoint's notes. Free
+ * with prompting_free, also after a failure; `manifest` must outlive it. */
 LVLM_MUST_CHECK int prompting_make(prompting *out, const lvlm_manifest *manifest,
                                    const prompting_args *args, bool as_trained,
                                    lvlm_notes *notes, lvlm_error *err);
@@ -60,7 +60,7 @@ LVLM_MUST_CHECK int prompting_spare(const prompting *p, const prompting_args *ar
                                     const lvlm_outputs *outputs, const char *model,
                                     lvlm_error *err);
 
-/* On stderr: what was left out, if anything was. */
+/* Report on stderr what was left out, if anything was. */
 void prompting_remark(const prompting *p);
 
 #endif

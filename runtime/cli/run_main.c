@@ -1,4 +1,4 @@
-/* run_main.c - lvlm-run: vision-language models at work. */
+/* run_main.c - lvlm-run: runs vision-language models. */
 #include "formats/cli/program.h"
 #include "runtime/cli/run_commands.h"
 

@@ -1,4 +1,4 @@
-/* generate.c - the loop; see generate.h. */
+/* generate.c - the loop of generation; see generate.h. */
 #include "runtime/generate/generate.h"
 
 static bool ends(const lvlm_generation *g, int64_t id)

@@ -4,7 +4,7 @@
 #include <math.h>
 
 enum {
-    PIECES = 64, /* summed each by one thread, then in order */
+    PIECES = 64, /* each summed by one thread, then added in order */
     PARALLEL_MIN = 16384,
 };
 

@@ -1,4 +1,4 @@
-/* adamw.h - one step of AdamW as torch.optim.AdamW takes it, on plain arrays.
+/* adamw.h - one step of AdamW, computed as by torch.optim.AdamW, on plain arrays.
  *
  * Results do not depend on the number of threads. */
 #ifndef LVLM_RUNTIME_TUNE_ADAMW_H

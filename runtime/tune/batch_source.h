@@ -1,10 +1,10 @@
-/* batch_source.h - where the batches of a run come from, as training knows it.
+/* batch_source.h - the interface through which a training run gets its batches.
  *
  *   seek(i) -> next, next, ...    batch number i of the run, i + 1, ...
  *
- * Which batch has a number depends on the source's options alone, so that a run can go
- * on anywhere. One source is a folder of ready batches (batches.h); what reads and
- * makes them beside the computation is another implementation of this type. */
+ * Which batch has which number depends only on the source's options, so that a run can
+ * be resumed anywhere. Sources are a folder of ready batches (batches.h) and a file of
+ * examples that are encoded during the computation (dataset.h). */
 #ifndef LVLM_RUNTIME_TUNE_BATCH_SOURCE_H
 #define LVLM_RUNTIME_TUNE_BATCH_SOURCE_H
 
@@ -22,9 +22,9 @@ typedef struct lvlm_batch {
 
 typedef struct lvlm_batch_source {
     void *self;         /* owned: close */
-    size_t n;           /* batches of one walk over the data; the next walk follows */
-    size_t largest;     /* number of the one that should need the most memory */
-    size_t held;        /* batches in memory at a time, those made ahead included */
+    size_t n;           /* batches of one epoch; the next epoch follows */
+    size_t largest;     /* number of the batch that should need the most memory */
+    size_t held;        /* batches in memory at once, prefetched ones included */
     lvlm_hex_digest id; /* the same for the same data in the same order */
     /* Batch number `i`, from 0, comes next. */
     int (*seek)(void *self, size_t i, lvlm_error *err);

@@ -12,19 +12,19 @@
 enum { MAX_LIST = 1 << 26 }; /* bytes of all names and sizes together */
 
 typedef struct folder {
-    const char **paths;  /* (n) sorted by name */
-    size_t n, at;        /* the number that comes next */
-    size_t *order, walk; /* (n) of walk number `walk` */
+    const char **paths;   /* (n) sorted by name */
+    size_t n, at;         /* the next number */
+    size_t *order, epoch; /* (n) of epoch number `epoch` */
     bool shuffled;
     uint64_t seed;
     lvlm_checkpoint *open; /* the batch that was handed out, or NULL */
     lvlm_arena arena;
 } folder;
 
-static void make_order(folder *f, size_t walk)
+static void make_order(folder *f, size_t epoch)
 {
-    lvlm_order_make(f->order, f->n, f->shuffled, f->seed, walk);
-    f->walk = walk;
+    lvlm_order_make(f->order, f->n, f->shuffled, f->seed, epoch);
+    f->epoch = epoch;
 }
 
 /* ---- as a source ---------------------------------------------------------------- */
@@ -40,7 +40,7 @@ static int folder_seek(void *self, size_t i, lvlm_error *err)
 static int folder_next(void *self, lvlm_batch *out, lvlm_error *err)
 {
     folder *const f = self;
-    if (f->walk != f->at / f->n) make_order(f, f->at / f->n);
+    if (f->epoch != f->at / f->n) make_order(f, f->at / f->n);
     out->name = f->paths[f->order[f->at % f->n]];
     lvlm_checkpoint_close(f->open);
     f->open = NULL;
@@ -80,7 +80,8 @@ static int list_paths(folder *f, const char *path, lvlm_error *err)
     return 0;
 }
 
-/* Names, sizes and order stand for the data: reading it all would take its time. */
+/* The id is computed from names, sizes and order: hashing the contents would be
+ * slow. */
 static int describe(lvlm_batch_source *out, const folder *f, lvlm_error *err)
 {
     lvlm_strbuf list = LVLM_STRBUF_INIT(MAX_LIST);
@@ -99,7 +100,7 @@ static int describe(lvlm_batch_source *out, const folder *f, lvlm_error *err)
         }
         lvlm_infile_close(file);
     }
-    for (size_t i = 0; f->shuffled && i < f->n; i++) /* its number in the first walk */
+    for (size_t i = 0; f->shuffled && i < f->n; i++) /* its number in the first epoch */
         if (f->order[i] == out->largest) {
             out->largest = i;
             break;

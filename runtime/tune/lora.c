@@ -1,4 +1,4 @@
-/* lora.c - from words to modules; see lora.h. */
+/* lora.c - the modules that words of --lora name; see lora.h. */
 #include "runtime/tune/lora.h"
 
 #include <math.h>
@@ -94,7 +94,7 @@ int lvlm_lora_parse(lvlm_lora *l, const char *text, lvlm_error *err)
 
 /* ---- modules -------------------------------------------------------------------- */
 
-/* Which parts of every module are meant: bits. */
+/* The parts of every module that were named, as bits. */
 typedef struct choice {
     const lvlm_modules *modules;
     unsigned *parts; /* (modules->n) */
@@ -118,7 +118,7 @@ static void choose_all(const choice *c)
     }
 }
 
-/* By the modules' names. *found: whether the word names any. */
+/* By the names of modules. *found: does the word name any? */
 static int choose_modules(bool *found, const choice *c, const char *word,
                           lvlm_error *err)
 {
@@ -137,7 +137,7 @@ static int choose_modules(bool *found, const choice *c, const char *word,
     return 0;
 }
 
-/* What a short word stands for behind "text.blocks.N.", or NULL. */
+/* The names after "text.blocks.N." that a short word means, or NULL. */
 static const char *const *short_word(const char *word)
 {
     static const struct {

@@ -1,20 +1,20 @@
-/* lora.h - what --lora asks for, and the adapter that training begins with.
+/* lora.h - parses --lora, and makes the adapter that training begins with.
  *
  *   r=8,alpha=16,dropout=0.05,targets=q,v,rslora=true
  *
  * A target is, in this order,
  *
- *   all-linear   every linear map but the output layer
+ *   all-linear   every linear map except the output layer
  *   q_proj, mlp.fc1
  *                the end of a module's name in Hugging Face's model, as PEFT matches
- *                target_modules: in the tower too, where it has such a module
+ *                target_modules; also in the tower, if it has such a module
  *   q k v o gate up down
  *                those maps of the language model's blocks, cross-attention included
  *   vision.blocks.0.attn.q, attn.q
  *                the end of a native name
  *
- * and adapts whole modules: where q, k and v are one matrix in Hugging Face's model,
- * all three have to be meant. */
+ * and adapts whole modules: if q, k and v are one matrix in Hugging Face's model, all
+ * three must be named. */
 #ifndef LVLM_RUNTIME_TUNE_LORA_H
 #define LVLM_RUNTIME_TUNE_LORA_H
 
@@ -24,19 +24,19 @@ LVLM_BEGIN_DECLS
 
 enum { LVLM_LORA_TARGETS = 64, LVLM_LORA_TEXT = 4096 };
 
-/* All zero goes on from an adapter as that says. */
+/* Zero-initialised: take the settings of the adapter that is continued. */
 typedef struct lvlm_lora {
     lvlm_adapter_config config;
     uint64_t seed; /* of the first values and of dropout; not in the text */
     const char *targets[LVLM_LORA_TARGETS]; /* into `text` */
     size_t n_targets;
     bool shaped;  /* r, alpha, rslora or targets were named */
-    bool dropout; /* so was that */
+    bool dropout; /* dropout was named */
     char text[LVLM_LORA_TEXT];
 } lvlm_lora;
 
-/* What `text` does not name is as PEFT has it: r 8, alpha 8, no dropout; the targets
- * are q and v. LVLM_EUSAGE names the key. Do not copy *out: it points into itself. */
+/* The defaults are those of PEFT: r 8, alpha 8, no dropout, targets q and v.
+ * LVLM_EUSAGE names the key. Do not copy *out: it points into itself. */
 LVLM_MUST_CHECK int lvlm_lora_parse(lvlm_lora *out, const char *text, lvlm_error *err);
 
 /* An adapter with pairs for the targets, without values. Free with lvlm_adapter_free,
@@ -44,7 +44,7 @@ LVLM_MUST_CHECK int lvlm_lora_parse(lvlm_lora *out, const char *text, lvlm_error
  * can be adapted. */
 LVLM_MUST_CHECK int lvlm_lora_begin(lvlm_adapter *out, const lvlm_lora *lora,
                                     const lvlm_manifest *manifest, lvlm_error *err);
-/* Or one that goes on from the PEFT directory `dir`. */
+/* Or an adapter that continues the one in the PEFT directory `dir`. */
 LVLM_MUST_CHECK int lvlm_lora_continue(lvlm_adapter *out, const lvlm_lora *lora,
                                        const char *dir, const lvlm_manifest *manifest,
                                        lvlm_error *err);

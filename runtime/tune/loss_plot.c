@@ -2,13 +2,13 @@
  *
  *   title, legend
  *   loss |                    a thin line: the loss of every step
- *      4 |\___.               a thick one, in longer runs: the mean of the last few
+ *      4 |\___.               a thick line, in longer runs: the mean of the last few
  *      2 |----`.___.---o      dots: losses on other data
  *  1e-4 |----------___     the learning rate
  *        +--------------
  *        0    50   100  step
  *
- * A long run is drawn by the least and the largest loss of each column. */
+ * A long run is drawn as the smallest and the largest loss of each column. */
 #include "runtime/tune/loss_plot.h"
 
 #include <math.h>
@@ -28,10 +28,10 @@ enum {
     LOSS_BOTTOM = 412,
     RATE_TOP = 468,
     RATE_BOTTOM = 528,
-    COLUMNS = 900,     /* most columns that a long run is drawn in */
+    COLUMNS = 900,     /* of a long run, at most */
     SMOOTH_FROM = 30,  /* steps: shorter runs have no mean */
-    SMOOTH_PARTS = 25, /* the mean is over the run's length by this */
-    TICKS = 6,         /* about as many on either axis */
+    SMOOTH_PARTS = 25, /* the mean is over this part of the run */
+    TICKS = 6,         /* about that many per axis */
     TEXT_BYTES = 256,
     MAX_SVG = 1 << 20,
 };
@@ -63,7 +63,7 @@ static const char style[] =
     "--thin:#6590e2;--other:#b4470b}}\n"
     "</style>\n";
 
-/* A range of values on a range of the picture. */
+/* Maps a range of values to a range of the picture. */
 typedef struct axis {
     double low, high, tick;
     double from, to; /* where low and high are */
@@ -223,7 +223,7 @@ static void put_point(const plot *p, const axis *y, size_t step, double value)
                        place(y, value));
 }
 
-/* The least and the largest of points [first, end), in order. */
+/* The smallest and the largest of points [first, end), in order. */
 static void put_column(const plot *p, size_t first, size_t end)
 {
     const lvlm_loss_point *const points = p->what->points;

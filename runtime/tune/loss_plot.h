@@ -1,5 +1,5 @@
-/* loss_plot.h - a run as a picture: its losses and its learning rate. One SVG file that
- * needs nothing else and can be read on light and on dark pages, wide and narrow. */
+/* loss_plot.h - draws the losses and the learning rate of a run. One SVG file without
+ * outside references, readable on light and on dark pages, wide and narrow. */
 #ifndef LVLM_RUNTIME_TUNE_LOSS_PLOT_H
 #define LVLM_RUNTIME_TUNE_LOSS_PLOT_H
 
@@ -16,15 +16,15 @@ typedef struct lvlm_loss_point {
 } lvlm_loss_point;
 
 typedef struct lvlm_loss_plot {
-    const char *title, *subtitle;  /* what was trained, and how; any text */
+    const char *title, *subtitle;  /* any text: what was trained, and how */
     const lvlm_loss_point *points; /* (n), at least one, in order of step */
     size_t n;
     const lvlm_loss_point *evaluations; /* (n_evaluations), the same */
     size_t n_evaluations;
-    const char *evaluated; /* what on; counts only with evaluations */
+    const char *evaluated; /* the data of the evaluations, if there are any */
 } lvlm_loss_plot;
 
-/* Committed. The same plot gives the same bytes: no date is in it. */
+/* Write and commit. The same plot gives the same bytes: it has no date. */
 LVLM_MUST_CHECK int lvlm_loss_plot_save(lvlm_outfile *file, const lvlm_loss_plot *plot,
                                         lvlm_error *err);
 

@@ -7,13 +7,14 @@
 #include "formats/base/alloc.h"
 #include "formats/base/random.h"
 
-/* The reference's: windows of at most 50 batches and a quarter of the data. */
+/* As in the reference: windows of at most 50 batches and a quarter of the data. */
 enum { WINDOW_BATCHES = 50, LEAST_WINDOWS = 4 };
 
-void lvlm_order_make(size_t *order, size_t n, bool shuffled, uint64_t seed, size_t walk)
+void lvlm_order_make(size_t *order, size_t n, bool shuffled, uint64_t seed,
+                     size_t epoch)
 {
     const uint64_t stream =
-        lvlm_random_scramble(lvlm_random_scramble(seed) + (uint64_t)walk);
+        lvlm_random_scramble(lvlm_random_scramble(seed) + (uint64_t)epoch);
     for (size_t i = 0; i < n; i++) order[i] = i;
     for (size_t i = n - 1; shuffled && i > 0; i--) {
         uint64_t bits;
@@ -27,10 +28,10 @@ void lvlm_order_make(size_t *order, size_t n, bool shuffled, uint64_t seed, size
 /* ---- lengths -------------------------------------------------------------------- */
 
 typedef struct slot {
-    size_t example, length, at; /* at: where it stood */
+    size_t example, length, at; /* at: its place before */
 } slot;
 
-/* Longest first; those of one length stay in their order. */
+/* Longest first; examples of equal length keep their order. */
 static int compare(const void *a, const void *b)
 {
     const slot *const x = a, *const y = b;
@@ -62,13 +63,13 @@ static int sort_windows(lvlm_order *o, lvlm_error *err)
     return 0;
 }
 
-/* ---- walks ---------------------------------------------------------------------- */
+/* ---- epochs ---------------------------------------------------------------------- */
 
-static int begin_walk(lvlm_order *o, size_t walk, lvlm_error *err)
+static int begin_epoch(lvlm_order *o, size_t epoch, lvlm_error *err)
 {
-    o->walk = walk;
-    lvlm_order_make(o->examples, o->n, o->shuffled, o->seed, walk);
-    lvlm_order_make(o->batches, o->n_batches, o->shuffled, ~o->seed, walk);
+    o->epoch = epoch;
+    lvlm_order_make(o->examples, o->n, o->shuffled, o->seed, epoch);
+    lvlm_order_make(o->batches, o->n_batches, o->shuffled, ~o->seed, epoch);
     return o->shuffled ? sort_windows(o, err) : 0;
 }
 
@@ -80,7 +81,7 @@ int lvlm_order_init(lvlm_order *o, lvlm_error *err)
     o->examples = lvlm_calloc(o->n, sizeof *o->examples);
     o->batches = lvlm_calloc(o->n_batches, sizeof *o->batches);
     if (o->examples == NULL || o->batches == NULL) return lvlm_fail_memory(err);
-    return begin_walk(o, 0, err);
+    return begin_epoch(o, 0, err);
 }
 
 void lvlm_order_free(lvlm_order *o)
@@ -93,7 +94,7 @@ void lvlm_order_free(lvlm_order *o)
 int lvlm_order_batch(const size_t **examples, size_t *n, lvlm_order *o, size_t i,
                      lvlm_error *err)
 {
-    if (i / o->n_batches != o->walk) TRY(begin_walk(o, i / o->n_batches, err));
+    if (i / o->n_batches != o->epoch) TRY(begin_epoch(o, i / o->n_batches, err));
     const size_t first = o->batches[i % o->n_batches] * o->batch_size;
     *examples = o->examples + first;
     *n = o->n - first < o->batch_size ? o->n - first : o->batch_size;

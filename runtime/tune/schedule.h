@@ -1,4 +1,5 @@
-/* schedule.h - the learning rate's factor at a step, as the reference's schedulers. */
+/* schedule.h - the factor of the learning rate at a step, as in the reference's
+ * schedulers. */
 #ifndef LVLM_RUNTIME_TUNE_SCHEDULE_H
 #define LVLM_RUNTIME_TUNE_SCHEDULE_H
 

@@ -1,4 +1,4 @@
-/* stage.c - which weights a stage of training moves; see stage.h. */
+/* stage.c - which weights a stage of training trains; see stage.h. */
 #include "runtime/tune/stage.h"
 
 #include <fnmatch.h>
@@ -35,7 +35,7 @@ const char *lvlm_stage_name(lvlm_stage stage)
     return stages[stage].name;
 }
 
-/* Is `word` one of those in `list`, which blanks separate? */
+/* Is `word` in `list`, which blanks separate? */
 static bool lists(const char *list, const char *word)
 {
     const size_t length = strlen(word);
@@ -70,5 +70,5 @@ bool lvlm_stage_trains(void *stage, const lvlm_manifest *manifest,
 bool lvlm_stage_needs_image(const lvlm_target *t)
 {
     if (lvlm_part_of(t->name) != LVLM_PART_TEXT) return true;
-    return t->section->only_blocks != NULL; /* blocks that only some are: cross ones */
+    return t->section->only_blocks != NULL; /* cross-attention blocks */
 }

@@ -1,6 +1,5 @@
-/* stage.h - which weights a stage of training moves.
- *
- * By parts, and by what the family's table says besides (lvlm_stage_rule). */
+/* stage.h - which weights a stage of training trains: whole parts, with the exceptions
+ * that the family's table lists (lvlm_stage_rule). */
 #ifndef LVLM_RUNTIME_TUNE_STAGE_H
 #define LVLM_RUNTIME_TUNE_STAGE_H
 
@@ -13,7 +12,7 @@ typedef enum lvlm_stage {
     LVLM_STAGE_2,         /* all that the makers trained */
     LVLM_STAGE_3,         /* connector and language model; vision is frozen */
     LVLM_STAGE_FULL,      /* everything, without exceptions */
-    LVLM_STAGE_CONNECTOR, /* the connector alone */
+    LVLM_STAGE_CONNECTOR, /* only the connector */
     LVLM_N_STAGES,
 } lvlm_stage;
 
@@ -27,7 +26,7 @@ const char *lvlm_stage_name(lvlm_stage stage);
 bool lvlm_stage_trains(void *stage, const lvlm_manifest *manifest,
                        const lvlm_target *target);
 
-/* Does it have a gradient only where a batch holds images? */
+/* Does it have a gradient only if a batch has images? */
 bool lvlm_stage_needs_image(const lvlm_target *target);
 
 LVLM_END_DECLS

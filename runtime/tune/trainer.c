@@ -24,7 +24,7 @@ double trainer_rate(const lvlm_trainer_options *o, const char *name)
     return own > 0 ? own : o->adamw.lr;
 }
 
-/* Every weight of the model that has values of its own. */
+/* List every weight that the model owns. */
 static void list_weights(lvlm_trainer *t)
 {
     const lvlm_manifest *m = lvlm_model_manifest(t->model);
@@ -133,7 +133,7 @@ static int look(void *user, const lvlm_tensor *stage, lvlm_error *err)
     return 0;
 }
 
-/* Logits of a whole batch may be larger than all the rest. */
+/* Logits of a whole batch may be larger than everything else. */
 static bool is_small(void *user, const char *name)
 {
     (void)user;
@@ -179,11 +179,11 @@ int lvlm_trainer_add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *
     trainer_lora_noise(t);
     t->n_batches++;
     const int rc = add(t, batch, err);
-    if (rc < 0) t->n_batches = 0; /* gradients may be half of what they should be */
+    if (rc < 0) t->n_batches = 0; /* gradients may be incomplete */
     return rc;
 }
 
-/* Norm of all mean gradients together. */
+/* The norm of all mean gradients together. */
 static double norm_of(const lvlm_trainer *t)
 {
     double sum = 0;
@@ -208,7 +208,7 @@ static int refuse_norm(const lvlm_trainer *t, double norm, lvlm_error *err)
 int lvlm_trainer_step(lvlm_trainer *t, lvlm_trainer_report *report, lvlm_error *err)
 {
     const size_t n_targets = t->n_batches > 0 ? t->sum.n_targets : 0;
-    t->n_batches = 0; /* whatever happens */
+    t->n_batches = 0; /* also after a failure */
     FAIL_IF(n_targets == 0, err, LVLM_EFORMAT, "no label of its batches counts");
     const double norm = norm_of(t), most = t->options.clip;
     if (!isfinite(norm)) return refuse_norm(t, norm, err);

@@ -3,9 +3,9 @@
  *   for each step: batches -> lvlm_trainer_add (forward and backward, one or several)
  *                          -> lvlm_trainer_step (mean, clip, AdamW)
  *
- * Weights of any stored type train as float32 and are rounded once, when they are
- * saved. What is frozen stays in the mapped file and has neither gradient nor
- * moments; with LoRA that is the whole model, and the adapter beside it trains. */
+ * Weights of any stored type are trained in float32 and rounded once, when they are
+ * saved. Frozen weights stay in the mapped file and have neither gradients nor moments;
+ * with LoRA that is the whole model, and an adapter beside it is trained. */
 #ifndef LVLM_RUNTIME_TUNE_TRAINER_H
 #define LVLM_RUNTIME_TUNE_TRAINER_H
 
@@ -20,20 +20,20 @@ LVLM_BEGIN_DECLS
 
 typedef struct lvlm_trainer_options {
     lvlm_stage stage;
-    lvlm_adamw adamw; /* lr: of parts that have none of their own */
+    lvlm_adamw adamw; /* lr: of parts without a rate of their own */
     double lr_vision, lr_connector, lr_text; /* 0: adamw.lr */
-    bool decay_all; /* biases and norms too; else what decay.h says */
+    bool decay_all; /* biases and norms too; else those of decay.h */
     double clip;    /* largest norm of all gradients together; 0: none */
     lvlm_schedule schedule;
-    size_t accumulate;  /* batches a step */
-    const char *data;   /* which batches those are and in which order: what
-                          lvlm_batch_source.id says; NULL: nobody knows */
+    size_t accumulate;  /* batches per step */
+    const char *data;   /* lvlm_batch_source.id: which batches, in which order; NULL:
+                          not known */
     bool checkpointing; /* as lvlm_model_options has it */
     size_t threads;
     const char *reference;
-    const lvlm_lora *lora; /* train an adapter, and `stage` counts for nothing; NULL:
-                              the weights themselves */
-    const char *adapter;   /* with lora: the PEFT directory to go on from, or NULL */
+    const lvlm_lora *lora; /* train an adapter; stage is ignored. NULL: train the
+                              weights themselves */
+    const char *adapter;   /* with lora: the PEFT directory to continue, or NULL */
     void (*checking)(void *user, uint64_t done, uint64_t total); /* may be NULL */
     void *checking_user; /* as lvlm_model_options has both */
     void (*progress)(void *user, size_t done, size_t total); /* may be NULL */
@@ -58,8 +58,8 @@ enum { LVLM_TRAINER_LAST = 256 };
 typedef struct lvlm_trained {
     const char *name;
     size_t numel;
-    size_t steps;     /* that moved it */
-    bool needs_image; /* a step without any does not move it, nor its moments */
+    size_t steps;     /* that changed it */
+    bool needs_image; /* a step without images changes neither it nor its moments */
     float *w, *m, *v;
     const float *g;
     double lr, decay;
@@ -70,12 +70,13 @@ typedef struct lvlm_trainer {
     lvlm_model *model;
     lvlm_trained *tensors; /* in order of use */
     size_t n_tensors;
-    size_t step;                  /* steps done */
-    lvlm_model_step sum;          /* of the batches since then */
-    size_t n_batches;             /* how many those are */
-    char last[LVLM_TRAINER_LAST]; /* what the run's log says of the last step, kept with
-                                     the state: by it the log is found again; or "" */
-    float *moments;               /* owned: all m and v */
+    size_t step;         /* steps done */
+    lvlm_model_step sum; /* of the batches since then */
+    size_t n_batches;    /* how many those are */
+    char last
+        [LVLM_TRAINER_LAST]; /* the last line of the run's log, saved with the state to
+                                     find it again; or "" */
+    float *moments;          /* owned: all m and v */
     /* LoRA only (trainer_lora.c): what the model is bound to */
     lvlm_checkpoint *checkpoint;
     lvlm_manifest manifest;
@@ -92,16 +93,15 @@ void lvlm_trainer_close(lvlm_trainer *trainer);
 
 /* Gradients of one more batch (lvlm_model_forward lists its tensors). LVLM_ECHECK when
  * its loss is not finite: names the first stage with a value that is not. After a
- * failure weights and moments are what they were after the last step, and may be saved;
- * the batches since then are forgotten, and a step may be started anew. */
+ * failure weights and moments are as after the last step, and may be saved; the batches
+ * since then are discarded, and a new step may begin. */
 LVLM_MUST_CHECK int lvlm_trainer_add(lvlm_trainer *trainer,
                                      const lvlm_checkpoint *batch, lvlm_error *err);
-/* Move the weights by the mean gradient of the batches since the last step. Without a
- * single label that counts it is an error. LVLM_ECHECK names the first gradient, in
- * backward order, that is not finite; nothing has moved then. LVLM_ECHECK also when the
- * weights are not finite after it (lvlm_trainer_check): the step does not count then,
- * and what is left is not worth saving. The batches are forgotten, as after
- * lvlm_trainer_add. */
+/* Update the weights by the mean gradient of the batches since the last step; an error
+ * if no label counts. LVLM_ECHECK names the first gradient, in backward order, that is
+ * not finite; nothing has changed then. LVLM_ECHECK also if the weights are not finite
+ * afterwards (lvlm_trainer_check): then the step does not count, and the weights should
+ * not be saved. After a failure the batches are discarded, as in lvlm_trainer_add. */
 LVLM_MUST_CHECK int lvlm_trainer_step(lvlm_trainer *trainer,
                                       lvlm_trainer_report *report, lvlm_error *err);
 
@@ -109,13 +109,13 @@ LVLM_MUST_CHECK int lvlm_trainer_step(lvlm_trainer *trainer,
  * NaN, and how many such values and tensors there are. */
 LVLM_MUST_CHECK int lvlm_trainer_check(const lvlm_trainer *trainer, lvlm_error *err);
 
-/* The native file that was opened, with trained weights in their stored types,
- * committed. Not for LoRA. LVLM_ECHECK when values that are finite in float32 overflow
+/* Write and commit the native file that was opened, with the trained weights in their
+ * stored types. Not for LoRA. LVLM_ECHECK if values that are finite in float32 overflow
  * their stored type: how many, and the first tensor; nothing is written then. */
 LVLM_MUST_CHECK int lvlm_trainer_save(const lvlm_trainer *trainer, lvlm_outfile *file,
                                       lvlm_error *err);
 
-/* With LoRA, instead: the native file with the adapter folded in (adapter_fold.h), and
+/* The same for LoRA: the native file with the adapter merged into it (adapter_fold.h);
  * the adapter as a PEFT directory. */
 LVLM_MUST_CHECK int lvlm_trainer_save_merged(const lvlm_trainer *trainer,
                                              lvlm_outfile *file, lvlm_fold_cost *cost,
@@ -125,7 +125,8 @@ LVLM_MUST_CHECK int lvlm_trainer_save_adapter(const lvlm_trainer *trainer,
 
 /* Everything that the next step depends on, as one file: weights, moments, steps done,
  * and the settings of the run. A run that is resumed from it ends in the same bytes as
- * one that went on. The old file stays until the new one is whole. */
+ * one that was not interrupted. The old file is replaced once the new one is
+ * complete. */
 LVLM_MUST_CHECK int lvlm_trainer_save_state(const lvlm_trainer *trainer,
                                             const char *path, lvlm_error *err);
 /* The whole file is checked first, against the digests in it: LVLM_EFORMAT when its

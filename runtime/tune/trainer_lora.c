@@ -1,7 +1,7 @@
-/* trainer_lora.c - a trainer's adapter: made, listed, saved, folded in.
+/* trainer_lora.c - a trainer's adapter: opened, listed, saved, merged.
  *
  *   --lora text, or a PEFT directory -> pairs beside the weights of the mapped model
- *   pairs -> a PEFT directory | the native file with the pairs folded in */
+ *   pairs -> a PEFT directory | the native file with the pairs merged into it */
 #include "runtime/tune/trainer_lora.h"
 
 #include <assert.h>
@@ -16,7 +16,7 @@
 
 /* ---- made ----------------------------------------------------------------------- */
 
-/* A of a new adapter; B begins with zeros. */
+/* Initialise A of a new adapter; B is zero. */
 static void draw(const lvlm_trainer *t)
 {
     lvlm_factors f;
@@ -24,7 +24,7 @@ static void draw(const lvlm_trainer *t)
         lvlm_lora_draw(f.a, &t->adapter.at[i], t->options.lora->seed);
 }
 
-/* A rank beyond what a matrix can have costs memory and learns nothing more. */
+/* A rank above that of a full matrix costs memory and learns nothing more. */
 static int note_rank(const lvlm_adapter *adapter, lvlm_notes *notes, lvlm_error *err)
 {
     for (size_t i = 0; i < adapter->n; i++) {
@@ -97,7 +97,7 @@ void trainer_lora_noise(const lvlm_trainer *t)
     lvlm_model_set_noise(t->model, key);
 }
 
-/* What --lora calls a member of adapter_config.json. */
+/* The name that --lora has for a member of adapter_config.json. */
 static const char *lora_word(const char *member)
 {
     static const struct {
@@ -137,9 +137,9 @@ int trainer_lora_settings(cJSON *settings, const lvlm_trainer *t, lvlm_error *er
 
 /* ---- saved ---------------------------------------------------------------------- */
 
-/* The adapter with the values that the model has now. */
+/* The adapter with the current values of the model. */
 typedef struct snapshot {
-    lvlm_adapter adapter; /* borrowed but for `at` */
+    lvlm_adapter adapter; /* borrowed, except `at` */
     float **joined; /* (n) B of modules with several parts, rows in order; owned */
 } snapshot;
 
@@ -151,7 +151,7 @@ static void snapshot_free(snapshot *s)
     lvlm_free(s->adapter.at);
 }
 
-/* Rows of B in the module's own order, out of its parts'. */
+/* B in the module's row order, from the rows of its parts. */
 static float *join(const lvlm_adapted *x, const float *b, size_t n)
 {
     lvlm_elements parts[LVLM_MODULE_PARTS];

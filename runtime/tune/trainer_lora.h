@@ -1,4 +1,4 @@
-/* trainer_lora.h - private: a trainer's adapter, for trainer.c. */
+/* trainer_lora.h - a trainer's adapter. Private to trainer.c. */
 #ifndef LVLM_RUNTIME_TUNE_TRAINER_LORA_H
 #define LVLM_RUNTIME_TUNE_TRAINER_LORA_H
 
@@ -6,14 +6,14 @@
 
 LVLM_BEGIN_DECLS
 
-/* The model at `path` with the adapter that options->lora and ->adapter ask for. */
+/* Open the model at `path` with the adapter of options->lora and ->adapter. */
 int trainer_lora_open(lvlm_trainer *t, const char *path, lvlm_error *err);
 /* Append the adapter's factors, if there is one, to t->tensors, which has room. */
 int trainer_lora_list(lvlm_trainer *t, lvlm_error *err);
-/* Set the dropout of the next batch: it follows from seed, step and batch alone. */
+/* Set the dropout of the next batch: it depends only on seed, step and batch. */
 void trainer_lora_noise(const lvlm_trainer *t);
 
-/* Add what decides about the adapter's steps to the settings of a state. */
+/* Add what the adapter's steps depend on to the settings of a state. */
 int trainer_lora_settings(cJSON *settings, const lvlm_trainer *t, lvlm_error *err);
 
 /* The learning rate of a weight's part (trainer.c). */

@@ -1,5 +1,5 @@
-/* trainer_save.c - the native file again, in its order and types, trained tensors
- * replaced. */
+/* trainer_save.c - writes the native file again, in its order and types, with the
+ * trained tensors replaced. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -12,7 +12,7 @@
 
 enum { CHUNK = 1 << 16 }; /* values narrowed at a time */
 
-/* Values that are finite in float32 and not in the type of their tensor. */
+/* Values that are finite in float32 but not in the type of their tensor. */
 typedef struct overflow {
     uint64_t n;
     uint64_t first; /* index in the tensor */
@@ -36,7 +36,7 @@ static bool is_trained(void *user, const lvlm_tensor *tensor)
     return find(user, tensor->name) != NULL;
 }
 
-/* Narrowed from its float32 values. */
+/* Write a tensor, narrowed from its float32 values. */
 static int write_trained(void *user, const lvlm_step *step, lvlm_sink *sink,
                          lvlm_error *err)
 {
@@ -59,8 +59,8 @@ static int write_trained(void *user, const lvlm_step *step, lvlm_sink *sink,
     return 0;
 }
 
-/* A model that rounding to its types breaks is not written; the state holds the values
- * as they are. */
+/* A model whose values overflow its types is not written; the state has the values in
+ * float32. */
 static int check_overflow(void *user, lvlm_error *err)
 {
     const saving *const s = user;

@@ -1,11 +1,11 @@
-/* trainer_state.c - the state of a run, to go on from: a sealed file (digests.h).
+/* trainer_state.c - the state of a run, to resume it: a sealed file (digests.h).
  *
  *   w/NAME, m/NAME, v/NAME   weights and moments in float32
  *   steps                    I64 [tensors]: how many moved each, in order of use
  *   metadata: format         "lvlm-state", and version "1"
  *             base           the weights digest of the model that is trained
- *             settings       JSON: what the run was asked for, by option; a run goes on
- *                            only as it began
+ *             settings       JSON: the options of the run; it can only be resumed with
+ *                            the same ones
  *             steps, last    how many are done, and the line of the log for the last
  *             root, digests  of the header and of every tensor */
 #include <stdio.h>
@@ -57,7 +57,7 @@ static bool add_schedule(cJSON *json, const lvlm_schedule *s)
             add_number(json, "steps", (double)s->steps));
 }
 
-/* What decides about every step. *out is owned: lvlm_json_free. */
+/* The settings that every step depends on. *out is owned: lvlm_json_free. */
 static int settings_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
 {
     const lvlm_trainer_options *const o = &t->options;
@@ -75,7 +75,7 @@ static int settings_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
 
 static const char not_there[] = "(none)";
 
-/* Why a run of another length is another run. */
+/* Why another length makes it another run. */
 static const char *reason_of(const char *name, const lvlm_schedule *s)
 {
     if (strcmp(name, "steps") == 0)
@@ -96,15 +96,15 @@ static int refuse_setting(const char *name, const char *was, const char *is,
     if (strncmp(name, "lora ", 5) == 0 &&
         (strcmp(was, not_there) == 0 || strcmp(is, not_there) == 0))
         return lvlm_fail(err, LVLM_EUSAGE,
-                         "belongs to a run %s --lora; a run goes on as it began",
+                         "belongs to a run %s --lora; a run continues only as it began",
                          strcmp(was, not_there) == 0 ? "without" : "with");
     return lvlm_fail(
         err, LVLM_EUSAGE,
-        "belongs to a run with --%s %s, not %s%s; a run goes on as it began", name, was,
-        is, reason_of(name, schedule));
+        "belongs to a run with --%s %s, not %s%s; a run continues only as it began",
+        name, was, is, reason_of(name, schedule));
 }
 
-/* The first setting of `a` that is another, or none, in `b`. */
+/* The first setting of `a` that differs or is absent in `b`. */
 static const char *first_difference(const cJSON *a, const cJSON *b)
 {
     const cJSON *item;
@@ -183,7 +183,7 @@ static int metadata_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
     return rc;
 }
 
-/* Counts of steps as they stand in the file. NULL: out of memory. */
+/* The step counts as the file stores them. NULL: out of memory. */
 static int64_t *steps_of(const lvlm_trainer *t, lvlm_arena *arena)
 {
     int64_t *const steps = lvlm_arena_alloc(arena, t->n_tensors, sizeof *steps);
@@ -192,7 +192,7 @@ static int64_t *steps_of(const lvlm_trainer *t, lvlm_arena *arena)
     return steps;
 }
 
-/* All tensors of a state; the last one are the steps.  out (3 * n_tensors + 1) */
+/* All tensors of a state; the last one is `steps`.  out (3 * n_tensors + 1) */
 static int list_tensors(lvlm_tensor *out, const lvlm_trainer *t, lvlm_arena *arena,
                         lvlm_error *err)
 {
@@ -268,7 +268,7 @@ static int load_tensors(lvlm_trainer *t, const lvlm_checkpoint *state, lvlm_erro
     return 0;
 }
 
-/* The whole file before anything of it counts. */
+/* Check the whole file before anything of it is used. */
 static int check_state(const lvlm_trainer *t, lvlm_checkpoint *state, lvlm_error *err)
 {
     const lvlm_checkpoint *const model = lvlm_model_manifest(t->model)->checkpoint;

@@ -1,8 +1,8 @@
 /* zero_gradients.c - gradients that are zero everywhere, and why; see
  * zero_gradients.h.
  *
- * A cause is looked for from the nearest to the farthest: no image, the gate of the
- * weight's own branch, every gate between image and text, a map of zeros behind it. */
+ * Causes are tried from the nearest to the farthest: no image, the gate of the weight's
+ * own branch, every gate between image and text, a zero map after it. */
 #include "runtime/tune/zero_gradients.h"
 
 #include <stdio.h>
@@ -49,7 +49,7 @@ static bool is_gate(const lvlm_target *t)
            strcmp(t->row->native + length - 4, "gate") == 0;
 }
 
-/* Does the gate stand in the way of this weight's gradient? Both are of one section. */
+/* Does the gate scale this weight's gradient? Both are of one section. */
 static bool governs(const char *gate, const char *native)
 {
     if (strcmp(gate, "attn_gate") == 0)
@@ -73,7 +73,7 @@ static const char *closed_gate(const lvlm_manifest *m, const lvlm_target *t)
     return NULL;
 }
 
-/* Is there cross-attention, and every gate of it closed? */
+/* Is there cross-attention, with all of its gates closed? */
 static bool all_closed(const lvlm_manifest *m)
 {
     size_t n = 0;
@@ -104,7 +104,7 @@ static const char *zero_map(const lvlm_manifest *m, const lvlm_target *t)
     return NULL;
 }
 
-/* A matrix of zeros in the same block. */
+/* A zero matrix in the same block. */
 static const char *zero_neighbour(const lvlm_manifest *m, const lvlm_target *t)
 {
     for (size_t i = 0; i < m->n_targets; i++) {

@@ -1,5 +1,5 @@
-/* zero_gradients.h - trained weights whose gradient is zero everywhere, and why: that
- * is how a missing projection or a closed gate shows in training. */
+/* zero_gradients.h - trained weights whose gradient is zero everywhere, and why: so a
+ * missing projection or a closed gate is noticed in training. */
 #ifndef LVLM_RUNTIME_TUNE_ZERO_GRADIENTS_H
 #define LVLM_RUNTIME_TUNE_ZERO_GRADIENTS_H
 
@@ -22,9 +22,9 @@ typedef struct lvlm_zero_gradients {
     lvlm_arena arena;
 } lvlm_zero_gradients;
 
-/* What the gradients of `model` show after a backward that found `step`. Causes are
- * read from the values in the model's file: right until a weight that the model owns
- * has been changed. Free with lvlm_zero_gradients_free, also after a failure, which is
+/* Find them after a backward pass of `model` that returned `step`. Causes are read from
+ * the values in the model's file: they are right until the first step has changed
+ * weights. Free with lvlm_zero_gradients_free, also after a failure, which is
  * LVLM_ENOMEM. */
 LVLM_MUST_CHECK int lvlm_zero_gradients_find(lvlm_zero_gradients *out,
                                              const lvlm_model *model,

@@ -84,7 +84,7 @@ static int print(const prompting *p, const preprocess_args *args,
     return 0;
 }
 
-/* A directory is only read: files that a conversion would not keep are not noted. */
+/* Without notes: which files a conversion would not keep does not matter here. */
 static int open_model(lvlm_checkpoint **out, const char *path,
                       const preprocess_args *args, lvlm_notes *notes, lvlm_error *err)
 {

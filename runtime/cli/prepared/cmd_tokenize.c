@@ -39,7 +39,7 @@ static bool read_up_to(lvlm_strbuf *line, char end)
     int c = getchar();
     line->length = 0;
     if (c == EOF) return false;
-    lvlm_strbuf_append(line, "", 0); /* so that there is a text */
+    lvlm_strbuf_append(line, "", 0); /* never NULL */
     for (; c != EOF && c != end; c = getchar()) {
         const char byte = (char)c;
         lvlm_strbuf_append(line, &byte, 1);
@@ -171,8 +171,8 @@ static int open_tokenizer(lvlm_tokenizer **out, const char *path, size_t threads
 {
     lvlm_checkpoint *checkpoint = NULL;
     TRY(lvlm_checkpoint_open(&checkpoint, path, NULL, err));
-    checkpoint->notes = notes; /* files that a conversion would not keep
-                                    are not noted */
+    checkpoint->notes = notes; /* only now: which files a conversion would not
+                                    keep does not matter here */
     int rc = lvlm_native_check_side_files(checkpoint, threads, err);
     if (rc == 0) rc = lvlm_tokenizer_open_model(out, checkpoint, err);
     lvlm_checkpoint_close(checkpoint);

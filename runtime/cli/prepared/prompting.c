@@ -1,4 +1,4 @@
-/* prompting.c - from options to messages, prompt and tensors. */
+/* prompting.c - makes messages, prompt and tensors from options. */
 #include "runtime/cli/prompting.h"
 
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include "formats/base/utf8.h"
 #include "runtime/cli/run_commands.h"
 
-/* What is said on the command line, and has to be text. */
+/* Text from the command line must be UTF-8. */
 static int check_text(const char *option, const char *text, lvlm_error *err)
 {
     if (text == NULL) return 0;
@@ -33,7 +33,7 @@ int prompting_check(const prompting_args *args, lvlm_error *err)
     return 0;
 }
 
-/* All of standard input, which is text. */
+/* All of standard input, which must be UTF-8. */
 static int read_stdin(lvlm_strbuf *out, lvlm_error *err)
 {
     char block[4096];
@@ -51,7 +51,7 @@ static int read_stdin(lvlm_strbuf *out, lvlm_error *err)
     return 0;
 }
 
-/* The last new line is how a line ends, and not said. */
+/* A new line at the end is not part of the prompt. */
 static int read_prompt(lvlm_strbuf *out, lvlm_error *err)
 {
     TRY(read_stdin(out, err));
@@ -89,7 +89,7 @@ static int read_messages(prompting *p, const prompting_args *a, lvlm_notes *note
                               err);
 }
 
-/* Images need the processor's settings; a text alone does without. */
+/* Only images need the processor's settings. */
 static int make_inputs(prompting *p, const lvlm_manifest *manifest,
                        const prompting_args *args, bool as_trained, lvlm_error *err)
 {
@@ -98,7 +98,8 @@ static int make_inputs(prompting *p, const lvlm_manifest *manifest,
     const lvlm_vision_options options = {
         .resampling =
             torchvision ? LVLM_RESAMPLING_TORCHVISION : LVLM_RESAMPLING_PILLOW,
-        .drop_alpha = as_trained && p->prompt.form.crossed, /* as Llama 3.2 was */
+        .drop_alpha =
+            as_trained && p->prompt.form.crossed, /* as Llama 3.2 was trained */
     };
     lvlm_prompt *const prompts[] = { &p->prompt };
     lvlm_vision_input *vision = NULL;

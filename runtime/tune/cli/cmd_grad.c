@@ -74,7 +74,7 @@ static int backward(lvlm_model_step *step, lvlm_model *model, const char *path,
     return rc;
 }
 
-/* The list and the loss, by name. */
+/* Write the gradients and the loss, sorted by name. */
 static int save(const lvlm_gradient_list *list, double loss, const grad_args *args,
                 lvlm_outfile *out, lvlm_error *err)
 {
@@ -96,7 +96,7 @@ static int save(const lvlm_gradient_list *list, double loss, const grad_args *ar
     return rc;
 }
 
-/* "vision.patch.weight", or with --names hf where it came from. */
+/* "vision.patch.weight", or with --names hf its source name. */
 static const char *name_of(const lvlm_model *model, const char *native, bool hf)
 {
     return hf ? lvlm_manifest_find(lvlm_model_manifest(model), native)->source_name
@@ -158,7 +158,7 @@ static int report(const lvlm_gradient_list *list, const lvlm_zero_gradients *zer
     return lvlm_print_json(json, err);
 }
 
-/* The loss, or the first gradient with a value that is not finite. */
+/* An error names the loss, or the first gradient with a value that is not finite. */
 static int check_finite(cJSON *bad, const lvlm_gradient_list *list,
                         const lvlm_model_step *step, lvlm_error *err)
 {
@@ -171,7 +171,7 @@ static int check_finite(cJSON *bad, const lvlm_gradient_list *list,
                      list->n);
 }
 
-/* Everything that is written and reported, from a model that holds gradients. */
+/* Write and report the gradients of a model. */
 static int finish(const lvlm_model *model, const lvlm_model_step *step,
                   const grad_args *args, lvlm_outfile *out, const lvlm_notes *notes,
                   lvlm_error *err)
@@ -244,8 +244,8 @@ const lvlm_command command_grad = {
     "loss and gradients of one batch",
     "Runs a native model forward and backward over a batch with labels and writes the\n"
     "mean loss and its gradient for every trained tensor. Gradients that are zero\n"
-    "everywhere are told, with the likely cause: that is how a projection that is\n"
-    "missing, or a closed gate, shows. A loss or gradient that is not finite is\n"
+    "everywhere are reported with the likely cause: so a missing projection or a\n"
+    "closed gate is noticed. A loss or gradient that is not finite is\n"
     "written, counted, and a failure (exit 1). Every weight is compared with its\n"
     "digest first.\n"
     "\n"

@@ -1,4 +1,4 @@
-/* cmd_train.c - lvlm-tune train: the command line of fine-tuning; the run itself is in
+/* cmd_train.c - lvlm-tune train: the options of fine-tuning; the run itself is
  * train_run.c. */
 #include <math.h>
 #include <stdlib.h>
@@ -17,26 +17,26 @@
 #define BELOW_1 { LVLM_LEAST | LVLM_BELOW, 0, 1 }
 
 static const lvlm_option options[] = {
-    TEXT("out", "MODEL2", out, "the trained model; with LoRA, the adapter folded in"),
-    TEXT("data", "FILE.jsonl", data, "examples, one a line or in one list: LLaVA's or Qwen-VL's conversations, PaliGemma's prefix and suffix"),
-    TEXT("images", "DIR", images, "where the images are that examples name"),
-    COUNT("batch-size", "N", batch_size, "examples a batch (default 1), those of similar lengths together"),
+    TEXT("out", "MODEL2", out, "the trained model; with LoRA, the adapter is merged into it"),
+    TEXT("data", "FILE.jsonl", data, "examples, one per line or in one list: LLaVA's or Qwen-VL's conversations, PaliGemma's prefix and suffix"),
+    TEXT("images", "DIR", images, "the folder of the images that examples name"),
+    COUNT("batch-size", "N", batch_size, "examples per batch (default 1), grouped by similar lengths"),
     COUNT("max-length", "N", max_length, "cut examples at N tokens, those of images counted (default: never)"),
-    FLAG("skip-bad", skip_bad, "leave out examples that cannot be used, and tell; else the first one ends the run"),
-    FLAG("in-order", in_order, "take them as they stand in the file, not shuffled"),
+    FLAG("skip-bad", skip_bad, "leave out and report examples that cannot be used; without it the first one ends the run"),
+    FLAG("in-order", in_order, "use them in the order of the file, not shuffled"),
     TEXT("eval", "FILE.jsonl", eval, "examples for the loss on data that is not trained on, at the end"),
     COUNT("eval-every", "N", eval_every, "and after every N steps"),
     TEXT("batches", "DIR", batches, "ready batches in place of --data: batch-000.safetensors, ... in order, again from the start"),
     FLAG("shuffle", shuffle, "shuffle ready batches too"),
-    { "seed", "N", LVLM_OPTION_COUNT, offsetof(train_args, seed), "of the order, a new one for each walk over the data, and of what LoRA draws (default 0)" },
-    TEXT("stage", "1|2|3|full|connector", stage, "what is trained: 1 vision and connector, 2 all that the makers trained, 3 connector and language model, the connector alone, or everything (default full)"),
+    { "seed", "N", LVLM_OPTION_COUNT, offsetof(train_args, seed), "of the order, a new one for each epoch, and of what LoRA draws (default 0)" },
+    TEXT("stage", "1|2|3|full|connector", stage, "what is trained: 1 vision and connector, 2 all that the makers trained, 3 connector and language model, only the connector, or everything (default full)"),
     TEXT("lora", "KEY=VALUE,...", lora, "train a low-rank adapter and leave the model as it is: r=8,alpha=8,dropout=0,rslora=false,targets=q,v"),
-    TEXT("adapter", "DIR", adapter, "go on from this PEFT adapter"),
+    TEXT("adapter", "DIR", adapter, "continue this PEFT adapter"),
     TEXT("adapter-out", "DIR", adapter_out, "the trained adapter, as PEFT writes it"),
     TEXT("base-name", "NAME", base_name, "what the adapter calls its base model, for PEFT: a model id or a folder (base_model_name_or_path)"),
     COUNT("steps", "N", steps, "how many steps"),
-    REAL("epochs", "E", epochs, "or how often the data is walked over", LVLM_MORE_THAN(0)),
-    COUNT("accumulate", "N", accumulate, "batches a step (default 1); the loss is the mean over all their labels"),
+    REAL("epochs", "E", epochs, "or how many passes over the data", LVLM_MORE_THAN(0)),
+    COUNT("accumulate", "N", accumulate, "batches per step (default 1); the loss is the mean over all their labels"),
     REAL("lr", "RATE", lr, "learning rate (default 5e-5)", LVLM_AT_LEAST(0)),
     REAL("lr-vision", "RATE", lr_vision, "of the vision tower, where it differs; --stage freezes a part", LVLM_MORE_THAN(0)),
     REAL("lr-connector", "RATE", lr_connector, "of the connector", LVLM_MORE_THAN(0)),
@@ -50,11 +50,11 @@ static const lvlm_option options[] = {
     TEXT("schedule", "constant|linear|cosine", schedule, "of the learning rate (default linear)"),
     REAL("warmup", "N|RATIO", warmup, "steps in which it rises, or their share of all (default 0)", LVLM_AT_LEAST(0)),
     TEXT("log", "FILE.jsonl", log, "one object per step: step, loss, grad_norm before clipping, lr, tokens, labels, seconds; one per evaluation: step, eval_loss"),
-    COUNT("report-every", "N", report_every, "a line on stderr after every N steps (default: one a minute where that is not a terminal)"),
+    COUNT("report-every", "N", report_every, "a line on stderr after every N steps (default: one per minute if stderr is not a terminal)"),
     TEXT("plot", "FILE.svg", plot, "losses, those of --eval too, and the learning rate as a picture, at the end"),
     TEXT("state", "DIR", state, "save the state there at the end, when a signal stops the run, and after the last good step when one fails"),
     COUNT("save-every", "N", save_every, "and after every N steps (default: every ten minutes)"),
-    TEXT("resume", "DIR", resume, "go on from the state in that folder, and save there"),
+    TEXT("resume", "DIR", resume, "continue from the state in that folder, and save there"),
     FLAG("checkpointing", checkpointing, "compute activations again, block by block, instead of keeping them: less memory, a third more work, the same bits"),
     TEXT("compute", "f32", compute, "precision of the computation: there is one only"),
     TEXT("reference", "trained|transformers-VERSION", reference, "whose behaviour is computed (default trained)"),
@@ -68,7 +68,7 @@ static const lvlm_option options[] = {
 /* Whole numbers that a double holds: far above any run. */
 #define MAX_COUNT 0x1p53
 
-/* Numbers as torch takes them. */
+/* The options of the optimiser. */
 static void read_numbers(lvlm_trainer_options *o, const train_args *a)
 {
     const struct {
@@ -106,7 +106,6 @@ static int read_warmup(size_t *out, double value, size_t steps, lvlm_error *err)
     return 0;
 }
 
-/* A rate of a frozen part. */
 int train_check_rates(const train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
@@ -220,7 +219,7 @@ const lvlm_command command_train = {
     "table at the end says which tensors changed. A loss that is not finite stops the\n"
     "run and names the batch and the first stage.\n"
     "\n"
-    "A run that is stopped or killed goes on from its state to the same bytes. INT,\n"
+    "A run that is stopped or killed resumes from its state, to the same bytes. INT,\n"
     "TERM and HUP let it finish the step, save the state where --state or --resume\n"
     "says, and end with 128 and the number of the signal (130 after Ctrl-C); a second\n"
     "one ends it at once. MODEL2 is not written: half of a run is not its result.\n"
@@ -229,10 +228,10 @@ const lvlm_command command_train = {
     "--lora trains a pair of small matrices beside each target, W + alpha/r B A, and\n"
     "leaves the model in its file. A target is the end of a module's name as PEFT\n"
     "matches it (q_proj: in the tower too, where it has one), q k v o gate up down\n"
-    "for the blocks of the language model alone, the end of a native name\n"
+    "for the blocks of the language model only, the end of a native name\n"
     "(vision.blocks.0.attn.q), or all-linear. Where q, k and v are one matrix in\n"
     "Hugging Face's model (c_attn, qkv) it is adapted whole. --adapter-out is what\n"
-    "PeftModel.from_pretrained loads; --out is the model with the adapter folded in,\n"
+    "PeftModel.from_pretrained loads; --out is the model with the adapter merged in,\n"
     "as lvlm-convert merge-lora does it; one of them is needed.\n"
     "\n"
     "  lvlm-tune train model.lvlm --out tuned.lvlm --data train.jsonl \\\n"

@@ -45,7 +45,7 @@ static int remember_evaluation(train_log *log, const lvlm_loss_point *point,
 /* ---- whose log is it? ----------------------------------------------------------- */
 
 typedef struct log_line {
-    bool is_one; /* of a log: a step and its loss, or its eval_loss */
+    bool is_one; /* it is of a log: a step and its loss, or its eval_loss */
     bool evaluation;
     lvlm_loss_point point;
 } log_line;
@@ -69,12 +69,12 @@ static int parse_line(log_line *out, const char *line, size_t length, lvlm_error
     return 0;
 }
 
-/* What was found in a file that may be the log of this run. */
+/* The content of a file that may be the log of this run. */
 typedef struct search {
     size_t done;
     const char *last;
     bool found;  /* the line of step `done` */
-    bool broken; /* a line that is of no log, or steps out of order */
+    bool broken; /* a line that is not of a log, or steps out of order */
     size_t kept; /* bytes up to and with that step */
     uint64_t step;
 } search;
@@ -97,7 +97,7 @@ static int search_line(search *s, train_log *log, const char *line, size_t lengt
                         : remember(log, &l.point, err);
 }
 
-/* A torn line at the end is what a kill leaves. */
+/* A kill may leave an incomplete line at the end. */
 static int find_end(search *s, train_log *log, const lvlm_infile *file, lvlm_error *err)
 {
     const char *at = (const char *)file->bytes;
@@ -110,7 +110,7 @@ static int find_end(search *s, train_log *log, const lvlm_infile *file, lvlm_err
     return 0;
 }
 
-/* Is the file the log of this run? Then what comes after step `done` is removed. */
+/* If the file is the log of this run, remove everything after step `done`. */
 static int resume(train_log *log, search *s, lvlm_error *err)
 {
     lvlm_infile *old = NULL;
@@ -149,7 +149,7 @@ static int open_file(train_log *log, lvlm_error *err)
     return log->file != NULL ? 0 : lvlm_fail_errno(err, "%s: cannot open", log->path);
 }
 
-/* A file is there: continue it, or begin anew. */
+/* A file exists: continue it, or begin a new one. */
 static int take_over(train_log *log, search *s, bool force, lvlm_error *err)
 {
     if (s->done > 0) TRY(resume(log, s, err));

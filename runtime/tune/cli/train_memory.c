@@ -1,10 +1,11 @@
-/* train_memory.c - the memory of a run: what it needs, against what there is; see
+/* train_memory.c - compares the memory that a run needs with that of the machine; see
  * train_run.h.
  *
  *   before anything is allocated   weights, gradients, moments, from the headers
- *   before the first step          and what the largest batch takes
+ *   before the first step          the same, and the largest batch
  *
- * More than the machine has ends the run; more than is free is told. */
+ * A run that needs more than the machine has ends; one that needs more than is free is
+ * reported. */
 #include <stdio.h>
 
 #include "formats/base/memory.h"
@@ -26,7 +27,7 @@ static int check_total(const train_run *r, double needed, lvlm_error *err)
     return 0;
 }
 
-/* Values that are trained: of an adapter, */
+/* Count the trained values of an adapter, */
 static int count_adapter(double *n, const train_run *r, const lvlm_manifest *manifest,
                          lvlm_error *err)
 {
@@ -97,8 +98,8 @@ static void tell_sum(const train_run *r, double needed)
     fprintf(stderr, ":\n");
 }
 
-/* Of the batch that should need the most: what a pass over it takes, and what the
- * batches in memory do when all are like it. */
+/* The memory of a pass over the batch that should need the most, and of the batches in
+ * memory if all are like it. */
 static int count_batch(uint64_t *activations, uint64_t *batches, train_run *r,
                        lvlm_error *err)
 {
@@ -129,7 +130,8 @@ int train_tell_plan(train_run *r, lvlm_error *err)
     char text[LVLM_AMOUNT_TEXT];
     double each = 0;
     uint64_t activations = 0, batches = 0;
-    TRY(count_batch(&activations, &batches, r, err)); /* quiet or not: it may fail */
+    TRY(count_batch(&activations, &batches, r,
+                    err)); /* also with --quiet: it may fail */
     for (size_t i = 0; i < r->trainer.n_tensors; i++)
         each += (double)sizeof(float) * (double)r->trainer.tensors[i].numel;
     const double needed = 4 * each + (double)activations + (double)batches;

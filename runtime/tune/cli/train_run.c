@@ -3,7 +3,7 @@
  *   data, model -> [state] -> step, log, [evaluation], [state] ... -> [evaluation]
  *     -> MODEL2, changes
  *
- * The state is one file that is replaced whole; a run that is killed anywhere has the
+ * The state is one file that is replaced atomically: a run that is killed leaves the
  * one before or the one after. */
 #include "runtime/tune/cli/train_run.h"
 
@@ -28,7 +28,8 @@ static int add_batches(train_run *r, lvlm_error *err)
     return 0;
 }
 
-/* What the first gradients show, while weights still are those of the file. */
+/* Find zero gradients of the first step, while the weights are still those of the
+ * file. */
 static int find_zeros(lvlm_zero_gradients *out, const train_run *r, lvlm_error *err)
 {
     *out = (lvlm_zero_gradients){ .arena = LVLM_ARENA_INIT };
@@ -71,7 +72,7 @@ done:
     return rc;
 }
 
-/* A run that was stopped in an evaluation makes up for it. */
+/* A run that was stopped during an evaluation repeats it. */
 static int begin_steps(train_run *r, lvlm_error *err)
 {
     lvlm_status_init(&r->status, r->args->common.quiet);
@@ -96,8 +97,7 @@ static int take_steps(train_run *r, lvlm_error *err)
 
 /* ---- the run -------------------------------------------------------------------- */
 
-/* By now the model is written, which too little memory for looking at it again does not
- * change. */
+/* The model has been written: too little memory to compare it is not a failure. */
 static int find_changes(train_run *r, lvlm_error *err)
 {
     lvlm_error why;
@@ -125,7 +125,7 @@ static int save_model(train_run *r, lvlm_error *err)
     return find_changes(r, err);
 }
 
-/* What was trained is not lost because the disk is full. */
+/* If the result cannot be saved, save the state: a full disk must not lose the run. */
 static int save_result(train_run *r, lvlm_error *err)
 {
     const char *const base = r->args->base_name;
@@ -138,8 +138,8 @@ static int save_result(train_run *r, lvlm_error *err)
     return rc;
 }
 
-/* The names of files without their folders: the same run gives the same bytes wherever
- * it is. */
+/* Names of files without their folders, so that the same run gives the same bytes in
+ * any folder. */
 static int save_plot(const train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
@@ -174,7 +174,7 @@ static int finish(train_run *r, lvlm_error *err)
     return 0;
 }
 
-/* What was trained is written whatever its state and the last evaluation met. */
+/* The result is written even if the last evaluation or saving the state fails. */
 static int evaluate_and_finish(train_run *r, lvlm_error *err)
 {
     lvlm_error why;
@@ -195,8 +195,8 @@ static int evaluate_and_finish(train_run *r, lvlm_error *err)
     return before;
 }
 
-/* Every digest of the model is checked, and of the state: it takes a while where they
- * are large. */
+/* Checks every digest of the model and of the state, which takes a while if they are
+ * large. */
 static int open_trainer(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
@@ -213,7 +213,7 @@ static int open_trainer(train_run *r, lvlm_error *err)
     return rc;
 }
 
-/* Before anything is computed: what cannot be written is not worth a step. */
+/* Open the outputs before anything is computed. */
 static int open_outputs(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
@@ -227,7 +227,8 @@ static int open_outputs(train_run *r, lvlm_error *err)
     return train_spare_inputs(r, err);
 }
 
-/* Its temporary is not listed anywhere, so a signal waits until it is gone. */
+/* Its temporary file is not registered for cleanup, so signals wait until it is
+ * gone. */
 static int open_log(train_run *r, lvlm_error *err)
 {
     lvlm_cleanup_hold();

@@ -1,4 +1,4 @@
-/* train_run.h - one run of lvlm-tune train: what was asked for, and where it stands. */
+/* train_run.h - one run of lvlm-tune train: its options and its progress. */
 #ifndef LVLM_RUNTIME_TUNE_CLI_TRAIN_RUN_H
 #define LVLM_RUNTIME_TUNE_CLI_TRAIN_RUN_H
 
@@ -40,24 +40,24 @@ typedef struct train_state {
 typedef struct train_run {
     const train_args *args;
     const char *model; /* path */
-    lvlm_notes notes;  /* of model, data and adapter */
+    lvlm_notes notes;  /* on model, data and adapter */
     lvlm_trainer_options options;
     lvlm_lora lora; /* --lora and --adapter */
     lvlm_fold_cost fold;
-    lvlm_memory memory; /* before the run took any; all 0: not known */
+    lvlm_memory memory; /* before the run; all 0: not known */
     lvlm_trainer trainer;
     lvlm_encoder *encoder;   /* of examples */
-    lvlm_dataset data, eval; /* what --data and --eval name */
+    lvlm_dataset data, eval; /* of --data and --eval */
     lvlm_batch_source source;
     lvlm_evaluation evaluation; /* the last one */
     train_log log;
-    const char *batch;         /* name of the one that is being read */
+    const char *batch;         /* name of the current one */
     size_t steps;              /* of the whole run */
     size_t resumed;            /* done before this program started */
-    double seconds;            /* of the steps of this program, */
-    size_t n_tokens, n_images; /* and what they were on */
+    double seconds;            /* of this program's steps, */
+    size_t n_tokens, n_images; /* and the amount of data in them */
     lvlm_trainer_report last;  /* of the step before; step 0: none */
-    lvlm_status status;        /* the line that says where the run is */
+    lvlm_status status;        /* the progress line */
     lvlm_progress checking;    /* of digests, while model and state are opened */
     lvlm_changes changes;
     bool compared; /* changes have been found */
@@ -74,22 +74,21 @@ LVLM_MUST_CHECK int train_read_options(train_run *run, lvlm_error *err);
 /* LVLM_EUSAGE when a part has a learning rate of its own and is not trained. */
 LVLM_MUST_CHECK int train_check_rates(const train_run *run, lvlm_error *err);
 
-/* The whole run: open, go on from a state or start, steps, model, changes. LVLM_ECHECK
- * when a loss is not finite or a frozen tensor changed. Where only the last evaluation
- * failed, all is written before that is returned. Free with train_run_free, also after
- * a failure. */
+/* The whole run: open, resume or begin, steps, model, changes. LVLM_ECHECK if a loss is
+ * not finite or a frozen tensor changed. If only the last evaluation fails, everything
+ * is written before the error is returned. Free with train_run_free, also after a
+ * failure. */
 LVLM_MUST_CHECK int train_run_all(train_run *run, lvlm_error *err);
-/* With an error in `err` already, that stays. */
+/* Keeps an error that `err` already has. */
 int train_run_free(train_run *run, int rc, lvlm_error *err);
 
-/* The state of a run (train_state.c). Opening locks the folder of --state or --resume,
- * and tries whether a state can be written; another run's is LVLM_EUSAGE without
- * --force. Saving does nothing when there is no folder, or that step is saved. */
+/* The state of a run (train_state.c). Opening locks the folder of --state or --resume
+ * and checks that a state can be written; if it has one of another run: LVLM_EUSAGE
+ * without --force. Saving does nothing without a folder, or if that step is saved. */
 LVLM_MUST_CHECK int train_open_state(train_run *run, lvlm_error *err);
 LVLM_MUST_CHECK int train_load_state(train_run *run, lvlm_error *err);
 LVLM_MUST_CHECK int train_save_state(train_run *run, lvlm_error *err);
-/* The same after a step, where it is due: every --save-every steps, or after ten
- * minutes. */
+/* Save after a step if it is due: every --save-every steps, or every ten minutes. */
 LVLM_MUST_CHECK int train_save_due_state(train_run *run, lvlm_error *err);
 static inline bool train_is_due(size_t step, uint64_t every)
 {
@@ -99,14 +98,14 @@ static inline bool train_save_is_due(size_t step, uint64_t every, double seconds
 {
     return every > 0 ? train_is_due(step, every) : seconds_since >= 600;
 }
-/* A signal came: catch it from the first step on; LVLM_ESTOPPED with what is kept and
- * how the run goes on, or what is lost. */
+/* Catch signals from the first step on; after one, LVLM_ESTOPPED says what is kept and
+ * how to resume, or what is lost. */
 void train_catch_stop(const train_run *run);
 LVLM_MUST_CHECK int train_stopped(train_run *run, lvlm_error *err);
-/* A step failed with `rc`: keep the weights of the one before it. */
+/* A step failed with `rc`: save the weights of the step before it. */
 void train_keep_state(train_run *run, int rc);
-/* The result could not be saved: say where the trained weights are, or save their state
- * beside it. `again`: trying once more may help. */
+/* The result could not be saved: report where the trained weights are, or save the
+ * state beside it. `again`: another attempt may succeed. */
 void train_rescue_state(train_run *run, bool again);
 void train_close_state(train_run *run);
 
@@ -123,16 +122,15 @@ LVLM_MUST_CHECK int train_evaluate(train_run *run, lvlm_error *err);
 void train_tell_data(const train_run *run);
 /* members of the result */
 void train_print_data(lvlm_printer *printer, const train_run *run);
-/* LVLM_EUSAGE when an output would replace something that the run reads. */
+/* LVLM_EUSAGE if an output would replace something that the run reads. */
 LVLM_MUST_CHECK int train_spare_inputs(const train_run *run, lvlm_error *err);
 
-/* Memory (train_memory.c): LVLM_ENOMEM when the run needs more than there is; what it
- * needs is told before the first step. */
+/* Memory (train_memory.c): LVLM_ENOMEM if the run needs more than the machine has; what
+ * it needs is reported before the first step. */
 LVLM_MUST_CHECK int train_check_memory(train_run *run, lvlm_error *err);
 LVLM_MUST_CHECK int train_tell_plan(train_run *run, lvlm_error *err);
 
-/* What people are told (train_tell.c): where the run
- * stands, what the first step shows, what has changed. */
+/* Reports (train_tell.c): progress, the first step, changes. */
 void train_tell_notes(train_run *run);                       /* those that are new */
 void train_tell_stage(void *run, size_t done, size_t total); /* within a step */
 void train_tell_step(train_run *run, const lvlm_trainer_report *report);

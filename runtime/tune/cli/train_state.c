@@ -1,7 +1,7 @@
-/* train_state.c - where the state of a run is, and who may write it; see train_run.h.
+/* train_state.c - the folder with the state of a run; see train_run.h.
  *
- * One file in a folder, replaced whole: a run that is killed anywhere has the one
- * before or the one after. One run at a time: the folder is locked. */
+ * The state is one file, replaced atomically: a run that is killed leaves the one
+ * before or the one after. The folder is locked: only one run uses it at a time. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -38,7 +38,7 @@ static int lock_folder(train_state *s, lvlm_error *err)
     return lvlm_lock(s->lock, s->folder, err);
 }
 
-/* Also removes what a run left that was killed while it saved. */
+/* Also removes temporary files of a run that was killed while it saved. */
 static int try_writing(train_state *s, lvlm_error *err)
 {
     lvlm_outfile *file = NULL;
@@ -95,7 +95,7 @@ void train_close_state(train_run *r)
 
 /* ---- the file ------------------------------------------------------------------- */
 
-/* A run that was killed before it first saved begins again. */
+/* A run that was killed before it first saved starts again. */
 int train_load_state(train_run *r, lvlm_error *err)
 {
     const char *const folder = r->args->resume;
@@ -155,14 +155,13 @@ int train_stopped(train_run *r, lvlm_error *err)
             "DIR is given",
             step);
     TRY(train_save_state(r, err));
-    return lvlm_fail(err, LVLM_ESTOPPED, "stopped at step %zu; --resume %s goes on",
+    return lvlm_fail(err, LVLM_ESTOPPED, "stopped at step %zu; --resume %s continues",
                      step, r->state.folder);
 }
 
 /* ---- when it cannot go on ------------------------------------------------------- */
 
-/* The weights are kept, unless it is they that may be the reason and an earlier state
- * is there. */
+/* Save the weights, unless they may be the cause and an earlier state exists. */
 void train_keep_state(train_run *r, int rc)
 {
     const train_state *const s = &r->state;
@@ -172,7 +171,7 @@ void train_keep_state(train_run *r, int rc)
             s->folder);
 }
 
-/* `why` it could not be saved; NULL: it was. */
+/* `why` the state could not be saved; NULL: it was saved. */
 static void tell_rescue(const train_run *r, const lvlm_error *why, bool again)
 {
     const train_state *const s = &r->state;

@@ -1,4 +1,4 @@
-/* train_tell.c - what a run tells people and programs; see train_run.h. */
+/* train_tell.c - what a run prints, for people and for programs; see train_run.h. */
 #include <math.h>
 #include <stdio.h>
 
@@ -35,8 +35,8 @@ void train_tell_notes(train_run *r)
     lvlm_print_notes(PROGRAM, &r->notes);
 }
 
-/* What the steps so far say. The parts that matter most come first: a narrow terminal
- * cuts the end. */
+/* Figures of the steps so far, the most important first: a narrow terminal cuts the
+ * end. */
 static void results_text(char *text, size_t n, const train_run *r)
 {
     const lvlm_trainer_report *const last = &r->last;
@@ -150,7 +150,7 @@ static void print_loss(lvlm_printer *p, const train_run *r)
     if (isfinite(loss.first)) lvlm_printer_number(p, "first_loss", loss.first);
 }
 
-/* What the steps of this program took. */
+/* The time that tokens and images took. */
 static void tell_pace(const train_run *r)
 {
     const size_t n = r->trainer.step - r->resumed;

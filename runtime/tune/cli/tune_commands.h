@@ -1,4 +1,4 @@
-/* tune_commands.h - the verbs of lvlm-tune, and what they tell alike. */
+/* tune_commands.h - the verbs of lvlm-tune, and what they share. */
 #ifndef LVLM_RUNTIME_TUNE_CLI_TUNE_COMMANDS_H
 #define LVLM_RUNTIME_TUNE_CLI_TUNE_COMMANDS_H
 

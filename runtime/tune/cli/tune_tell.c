@@ -1,4 +1,4 @@
-/* tune_tell.c - what the verbs of lvlm-tune tell alike. */
+/* tune_tell.c - output that the verbs of lvlm-tune share. */
 #include <stdio.h>
 
 #include "runtime/tune/cli/tune_commands.h"

@@ -1,5 +1,5 @@
-/* dataset.c - a file of training data, looked at once; see dataset.h. Its batches:
- * dataset_batch.c. */
+/* dataset.c - opens a file of training data and checks its lines; see dataset.h. Its
+ * batches: dataset_batch.c. */
 #include "runtime/tune/data/dataset.h"
 
 #include <inttypes.h>
@@ -11,8 +11,9 @@
 #include "formats/base/text.h"
 #include "runtime/tune/data/dataset_parts.h"
 
-/* Text has about so many bytes a token, and an example so many tokens around it. */
-enum { BYTES_A_TOKEN = 4, FRAME_TOKENS = 16 };
+/* Estimates: bytes of text per token, and tokens that an example has around its
+ * text. */
+enum { BYTES_PER_TOKEN = 4, FRAME_TOKENS = 16 };
 
 /* ---- one line ------------------------------------------------------------------- */
 
@@ -55,8 +56,8 @@ static int check_image(const lvlm_dataset *d, const char *name, lvlm_arena *aren
     return 0;
 }
 
-/* Whether it goes with the lines in front of it, of which `form` is the form, or
- * LVLM_N_EXAMPLE_FORMS when there are none, and its images are there. */
+/* Does it have the form of the lines before it (LVLM_N_EXAMPLE_FORMS: there are none),
+ * and do its images exist? */
 static int check_example(const lvlm_dataset *d, lvlm_example *e, lvlm_example_form form,
                          lvlm_error *err)
 {
@@ -70,9 +71,9 @@ static int check_example(const lvlm_dataset *d, lvlm_example *e, lvlm_example_fo
 
 /* ---- opening -------------------------------------------------------------------- */
 
-/* What can be told of a line without reading its images. */
-static int look_at(lvlm_dataset *d, size_t value, lvlm_example_form *form,
-                   lvlm_error *err)
+/* Check a line as far as that is possible without reading its images. */
+static int check_line(lvlm_dataset *d, size_t value, lvlm_example_form *form,
+                      lvlm_error *err)
 {
     lvlm_example e;
     int rc = dataset_read_example(&e, d, value, err);
@@ -81,7 +82,7 @@ static int look_at(lvlm_dataset *d, size_t value, lvlm_example_form *form,
     if (rc == 0) {
         *form = e.form;
         d->values[d->n] = value;
-        d->lengths[d->n++] = FRAME_TOKENS + e.n_bytes / BYTES_A_TOKEN +
+        d->lengths[d->n++] = FRAME_TOKENS + e.n_bytes / BYTES_PER_TOKEN +
                              e.n_images * lvlm_encoder_image_tokens(d->encoder);
         d->n_images += e.n_images;
         d->counts.left_out += e.left_out;
@@ -100,7 +101,7 @@ static int look_at_all(lvlm_dataset *d, lvlm_error *err)
     if (d->values == NULL || d->lengths == NULL || d->noted == NULL)
         return lvlm_fail_memory(err);
     for (size_t i = 0; i < d->file.n; i++) {
-        const int rc = look_at(d, i, &form, &why);
+        const int rc = check_line(d, i, &form, &why);
         if (rc < 0 && !dataset_may_skip(d, rc)) {
             if (err != NULL) *err = why;
             return rc;
@@ -112,7 +113,7 @@ static int look_at_all(lvlm_dataset *d, lvlm_error *err)
     return d->n_images > 0 ? lvlm_encoder_reads_images(d->encoder, err) : 0;
 }
 
-/* The file's bytes, and what decides which of its lines are in which batch. */
+/* The id: of the file's bytes, and of what decides which lines are in which batch. */
 static int describe(lvlm_dataset *d, lvlm_error *err)
 {
     const lvlm_infile *const file = d->file.file;

@@ -12,12 +12,12 @@ enum { MAX_NAME = 1 << 16, MAX_NAMED = 8 }; /* bytes and lines of a batch's name
 
 /* ---- one batch ------------------------------------------------------------------ */
 
-/* What is being made, of the examples that are left of it. */
+/* A batch in the making, of those of its examples that can be used. */
 typedef struct maker {
     lvlm_dataset *d;
     lvlm_dataset_batch *out;
     lvlm_example *examples; /* (n) */
-    lvlm_example **list;    /* (n_list) those that are left ... */
+    lvlm_example **list;    /* (n_list) those that can be used ... */
     size_t *values;         /* ... and where in the file they are */
     size_t n, n_list;
 } maker;
@@ -40,7 +40,7 @@ static int add_note(maker *m, size_t value, const char *bad, lvlm_error *err)
     return 0;
 }
 
-/* Example `at` of the list cannot be used, says `why`: it is noted, or all fails. */
+/* Example `at` of the list cannot be used, because of `why`: note it, or fail. */
 static int drop(maker *m, size_t at, int rc, const lvlm_error *why, lvlm_error *err)
 {
     if (!dataset_may_skip(m->d, rc)) {
@@ -140,8 +140,8 @@ static int make_batch(lvlm_dataset_batch *out, lvlm_dataset *d, size_t i,
     return rc;
 }
 
-/* The first batch from number `i` on, of `n`, of which something can be used, or the
- * last of them. */
+/* The first of the batches i, i + 1, ... i + n - 1 that has a usable example, or the
+ * last one. */
 static int make_some(lvlm_dataset_batch **out, lvlm_dataset *d, size_t i, size_t n,
                      lvlm_error *err)
 {
@@ -203,7 +203,7 @@ int lvlm_dataset_check(lvlm_dataset *d, lvlm_error *err)
 typedef struct source {
     lvlm_dataset *d;
     size_t depth;
-    lvlm_prefetch *ahead;      /* NULL: nobody has sought a place yet */
+    lvlm_prefetch *ahead;      /* NULL: before the first seek */
     lvlm_dataset_batch *taken; /* what was handed out last */
 } source;
 
@@ -260,7 +260,7 @@ static void source_close(void *self)
     lvlm_free(s);
 }
 
-/* The batch of the first walk whose examples are longest together. */
+/* The batch of the first epoch whose examples are longest together. */
 static int find_largest(size_t *largest, lvlm_dataset *d, lvlm_error *err)
 {
     size_t most = 0;

@@ -1,5 +1,5 @@
-/* dataset_parts.h - private to dataset.c and dataset_batch.c: lines that are read, and
- * lines that are left out. */
+/* dataset_parts.h - reading lines and leaving them out. Private to dataset.c and
+ * dataset_batch.c. */
 #ifndef LVLM_RUNTIME_TUNE_DATA_DATASET_PARTS_H
 #define LVLM_RUNTIME_TUNE_DATA_DATASET_PARTS_H
 
@@ -15,10 +15,10 @@ enum { DATASET_NOTED_BAD = 1, DATASET_NOTED_CUT = 2 };
 LVLM_MUST_CHECK int dataset_read_example(lvlm_example *out, const lvlm_dataset *dataset,
                                          size_t value, lvlm_error *err);
 
-/* Is a line that failed with `rc` left out, and not the end? */
+/* May a line that failed with `rc` be left out, so that the run continues? */
 bool dataset_may_skip(const lvlm_dataset *dataset, int rc);
 
-/* Tell of a bad line and count it, once. */
+/* Report and count a bad line, once. */
 void dataset_leave_out(lvlm_dataset *dataset, size_t value, const char *why);
 
 LVLM_END_DECLS

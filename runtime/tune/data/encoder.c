@@ -10,8 +10,8 @@
 #include "runtime/prepare/prompt/prompt_inputs.h"
 #include "runtime/tune/data/labels.h"
 
-/* What an image of no fixed size is worth: of patches; of tiles, for which it is the
- * tower that works. */
+/* Estimated cost in tokens of an image without a fixed size: of patches; of tiles,
+ * whose cost is in the tower. */
 enum { PATCHES_TOKENS = 256, TILES_TOKENS = 1600 };
 
 struct lvlm_encoder {
@@ -39,7 +39,7 @@ static int open_all(lvlm_encoder *e, const char *model, lvlm_notes *notes,
     TRY(lvlm_prompter_open(&e->prompter, &e->manifest, &options, err));
     TRY(lvlm_labeller_init(&e->labeller, &e->manifest,
                            lvlm_prompter_tokenizer(e->prompter), err));
-    /* texts alone do without */
+    /* a model without it still trains on text */
     const int rc =
         lvlm_vision_input_open(&e->vision, &e->manifest, NULL, &e->no_vision);
     if (rc == LVLM_ENOMEM) return lvlm_fail_memory(err);
@@ -122,7 +122,7 @@ const char *lvlm_encoder_image_path(const lvlm_encoder *e, const char *name,
 
 /* ---- prompts -------------------------------------------------------------------- */
 
-/* What is being encoded. */
+/* A batch in the making. */
 typedef struct job {
     const lvlm_encoder *e;
     lvlm_encoded *out;
@@ -167,7 +167,7 @@ static size_t cut_length(const lvlm_encoder *e, const lvlm_prompt *p)
     return p->n < e->max_length ? p->n : e->max_length;
 }
 
-/* The tokens of images, what closes them included, stand in front of the cut. */
+/* Truncation must not reach the tokens of an image or the tag that closes it. */
 static int check_cut(const lvlm_encoder *e, const lvlm_prompt *p, lvlm_error *err)
 {
     const int64_t image = e->spec.image_token;
@@ -180,7 +180,7 @@ static int check_cut(const lvlm_encoder *e, const lvlm_prompt *p, lvlm_error *er
     return 0;
 }
 
-/* Labels of one text into its row.  row (T), all ignored before */
+/* Set the labels of one text.  row (T), all ignored before */
 static int make_labels(int64_t *row, const job *j, size_t i, lvlm_error *err)
 {
     const lvlm_prompt *const p = &j->prompts[i];
@@ -215,7 +215,8 @@ static bool is_one_of(const char *name, const char *const *names)
     return false;
 }
 
-/* Those with a cell for every token: [B, T, ...]; those not needed, or made here. */
+/* Tensors with a cell per token, [B, T, ...]; tensors that are not needed or made
+ * here. */
 static const char *const of_tokens[] = { "input_ids", "attention_mask",
                                          "token_type_ids", "cross_attention_mask",
                                          NULL };
@@ -278,8 +279,8 @@ static void finish(lvlm_encoded *out)
     batch->by_name = out->by_name;
 }
 
-/* As the model reads it: a token that its tables do not have, a tag of an image on its
- * own. */
+/* Check the batch as the model does: tokens beyond its tables, unpaired tags of
+ * images. */
 static int check_batch(const job *j, lvlm_error *err)
 {
     lvlm_inputs in;
@@ -288,7 +289,7 @@ static int check_batch(const job *j, lvlm_error *err)
     return rc;
 }
 
-/* All of them together could not be encoded: find the one that cannot be by itself. */
+/* The batch could not be encoded: find an example that cannot be encoded by itself. */
 static int find_bad(size_t *bad, const job *j, int rc, lvlm_error *err)
 {
     *bad = j->n == 1 ? 0 : j->n;
@@ -332,7 +333,7 @@ static int encode(const job *j, size_t *bad, lvlm_error *err)
     return rc < 0 ? find_bad(bad, j, rc, err) : 0;
 }
 
-/* What the job needs for as long as it lasts. */
+/* Allocate what the job needs. */
 static int prepare(job *j, lvlm_arena *scratch, lvlm_error *err)
 {
     j->out = lvlm_calloc(1, sizeof *j->out);

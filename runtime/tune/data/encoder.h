@@ -1,10 +1,10 @@
-/* encoder.h - examples as the batch that a model trains on.
+/* encoder.h - encodes examples as a batch to train on.
  *
  *   example -> messages -> prompt  \
  *   images -> pixels, places      -> ids, masks -> labels -> cut -> tensors
  *
- * by the code that makes prompts for generation, so that training sees what a model
- * will see. An encoder never changes: any number of threads may use one. */
+ * with the code that makes prompts for generation, so that a model is trained on what
+ * it will be given. An encoder never changes: any number of threads may use one. */
 #ifndef LVLM_RUNTIME_TUNE_DATA_ENCODER_H
 #define LVLM_RUNTIME_TUNE_DATA_ENCODER_H
 
@@ -14,23 +14,24 @@
 LVLM_BEGIN_DECLS
 
 typedef struct lvlm_encoder_options {
-    lvlm_notes *notes;  /* receives what of model and examples is passed over; outlives
+    lvlm_notes *notes; /* receives what of model and examples is passed over; outlives
                           the encoder; NULL: none */
-    const char *images; /* the folder of the images; NULL: their names say it all */
-    size_t max_length;  /* tokens of an example, the rest is cut off; 0: any number */
+    const char
+        *images;       /* the folder of the images; NULL: their names are whole paths */
+    size_t max_length; /* tokens of an example, the others are cut off; 0: any number */
 } lvlm_encoder_options;
 
 typedef struct lvlm_encoder lvlm_encoder;
 
-/* For the native file `model`. LVLM_EFORMAT: it has no tokenizer, or there is no prompt
- * or no rule of labels for such a model. `options` may be NULL. *out is closed with
+/* For the native file `model`. LVLM_EFORMAT: it has no tokenizer, or its family has no
+ * prompts or no rule for labels. `options` may be NULL. *out is closed with
  * lvlm_encoder_close. */
 LVLM_MUST_CHECK int lvlm_encoder_open(lvlm_encoder **out, const char *model,
                                       const lvlm_encoder_options *options,
                                       lvlm_error *err);
 void lvlm_encoder_close(lvlm_encoder *encoder);
 
-/* Whether the model's prompts name images by tags, which then stay in the text
+/* Do the model's prompts name images by tags? Then tags stay in the text
  * (lvlm_example_read). */
 bool lvlm_encoder_tags(const lvlm_encoder *encoder);
 /* Those of the options. */
@@ -40,9 +41,9 @@ LVLM_MUST_CHECK int lvlm_encoder_reads_images(const lvlm_encoder *encoder,
                                               lvlm_error *err);
 /* SIZE_MAX: there is none. */
 size_t lvlm_encoder_max_length(const lvlm_encoder *encoder);
-/* Roughly how many tokens an image is worth. */
+/* The estimated cost of an image in tokens. */
 size_t lvlm_encoder_image_tokens(const lvlm_encoder *encoder);
-/* Where an image of this name is; NULL: out of memory. */
+/* The path of an image; NULL: out of memory. */
 const char *lvlm_encoder_image_path(const lvlm_encoder *encoder, const char *name,
                                     lvlm_arena *arena);
 
@@ -59,11 +60,11 @@ typedef struct lvlm_encoded {
     lvlm_arena arena;
 } lvlm_encoded;
 
-/* Encode `n` examples, at least 1, as one batch. On failure *bad is the one whose fault
- * it is, or n when it is none's: what the model's prompts have no place for, an image
- * that cannot be read or would be cut, a token that stands for padding, an answer of
- * which nothing is left to learn, and whatever lvlm_inputs_read refuses: a batch that
- * comes out is one that the model takes. *out is owned: lvlm_encoded_free. */
+/* Encode `n` examples, at least 1, as one batch that the model accepts. On failure *bad
+ * is the example that causes it, or n if none does. Causes are what the model's prompts
+ * have no place for, an image that cannot be read or would be cut, a token that counts
+ * as padding, an answer of which nothing is left to learn, and whatever
+ * lvlm_inputs_read refuses. *out is owned: lvlm_encoded_free. */
 LVLM_MUST_CHECK int lvlm_encode(lvlm_encoded **out, size_t *bad,
                                 const lvlm_encoder *encoder,
                                 lvlm_example *const *examples, size_t n,

@@ -23,7 +23,7 @@ static int take_loss(void *user, const lvlm_tensor *stage, lvlm_error *err)
     return 0;
 }
 
-/* Adds to a sum over labels. */
+/* Add the losses of a batch to a sum over labels. */
 static int add_batch(lvlm_evaluation *sum, lvlm_model *model,
                      const lvlm_dataset_batch *batch, lvlm_error *err)
 {

@@ -16,7 +16,7 @@ static const char *const form_names[LVLM_N_EXAMPLE_FORMS] = {
     [LVLM_EXAMPLE_PALIGEMMA] = "PaliGemma",
 };
 
-/* What "from" says in the forms that are conversations. */
+/* Values of "from" in the forms that are conversations. */
 static const struct {
     const char *word;
     lvlm_example_form form;
@@ -37,7 +37,7 @@ const char *lvlm_example_form_name(lvlm_example_form form)
     return form_names[form];
 }
 
-/* What is being read. */
+/* An example that is being read. */
 typedef struct reader {
     lvlm_example *out;
     bool tags;
@@ -48,7 +48,7 @@ typedef struct reader {
     lvlm_notes *notes;
 } reader;
 
-/* A word of a value for a message: never longer than is good to read. */
+/* A value for a message, cut to a readable length. */
 static const char *word_of(const cJSON *item)
 {
     const char *const word = lvlm_json_string(item);
@@ -57,7 +57,7 @@ static const char *word_of(const cJSON *item)
 
 /* ---- parts ---------------------------------------------------------------------- */
 
-/* Room for `n` parts, still to be filled. */
+/* Allocate `n` parts. */
 static int make_parts(lvlm_message *m, size_t n, reader *r, lvlm_error *err)
 {
     m->parts = lvlm_arena_alloc(&r->out->messages.arena, n + 1, sizeof *m->parts);
@@ -83,7 +83,7 @@ static int add_image(lvlm_message *m, const char *file, size_t n, reader *r,
     return 0;
 }
 
-/* Add to the list of files; there is room. */
+/* Append to the list of files, which has room. */
 static int list_image(lvlm_example *out, const char *file, size_t n, lvlm_error *err)
 {
     const char *const kept = lvlm_arena_strndup(&out->arena, file, n);
@@ -99,7 +99,7 @@ static size_t count(const char *text, const char *word)
     return n;
 }
 
-/* One text as it is. */
+/* One part with the text as it is. */
 static int set_text(lvlm_message *m, const char *text, reader *r, lvlm_error *err)
 {
     TRY(make_parts(m, 1, r, err));
@@ -164,7 +164,7 @@ static int find_tag(const char **file, size_t *n, const char *text, const reader
     return 0;
 }
 
-/* A user's words in Qwen-VL's form: cut, or with `tags` only looked through. */
+/* A user's words in Qwen-VL's form: cut at the tags, or with `tags` only searched. */
 static int cut_at_tags(lvlm_message *m, const char *text, reader *r, lvlm_error *err)
 {
     const char *const all = text, *file;
@@ -189,7 +189,7 @@ static int cut_at_tags(lvlm_message *m, const char *text, reader *r, lvlm_error 
 
 /* ---- files ---------------------------------------------------------------------- */
 
-/* "image", or under the name that other trainers have for it. */
+/* "image", or "images" as other trainers call it. */
 static int find_images(const cJSON **out, reader *r, const cJSON *json, lvlm_error *err)
 {
     const cJSON *const image = lvlm_json_get(json, "image");
@@ -202,7 +202,7 @@ static int find_images(const cJSON **out, reader *r, const cJSON *json, lvlm_err
     return 0;
 }
 
-/* Room for all files of the line, and those that it names beside the text. */
+/* Allocate the list of files, and read those that are named beside the text. */
 static int read_images(reader *r, const cJSON *json, lvlm_error *err)
 {
     const cJSON *list = NULL, *turn;
@@ -234,7 +234,7 @@ static int read_images(reader *r, const cJSON *json, lvlm_error *err)
 #define ABOUT "about the example, not of it"
 #define VIDEOS "videos cannot be trained on"
 
-/* Of a line, in whatever form. */
+/* Keys of a line, in all forms. */
 static const lvlm_key line_keys[] = {
     { "conversations" },
     { "image" },
@@ -276,7 +276,7 @@ static const lvlm_key turn_keys[] = {
 
 /* ---- conversations -------------------------------------------------------------- */
 
-/* The form and the role that "from" stands for; a system message fits every form. */
+/* The form and the role that "from" implies; a system message fits every form. */
 static int read_speaker(lvlm_role *role, const cJSON *turn, bool *known, reader *r,
                         lvlm_error *err)
 {

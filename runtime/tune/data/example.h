@@ -1,18 +1,18 @@
-/* example.h - one example of training data as a conversation, from the forms that
- * people have.
+/* example.h - reads one example of training data, in one of three common forms, as a
+ * conversation.
  *
  *   LLaVA      { "conversations": [
  *                    { "from": "human", "value": "<image>\nWhat is it?" },
  *                    { "from": "gpt", "value": "A cat." } ],
- *                "image": "cat.jpg" }           or a list: one for each <image>
+ *                "image": "cat.jpg" }           or a list: one per <image>
  *   Qwen-VL    { "conversations": [
  *                    { "from": "user",
  *                      "value": "Picture 1: <img>cat.jpg</img>\nWhat is it?" },
  *                    { "from": "assistant", "value": "A cat." } ] }
  *   PaliGemma  { "prefix": "caption en", "suffix": "a cat", "image": "cat.jpg" }
  *
- * Conversations may begin with { "from": "system" }. "images" is "image" under another
- * name. What comes out depends only on the text: files are not opened. */
+ * Conversations may begin with { "from": "system" }. "images" is another name for
+ * "image". The result depends only on the text: files are not opened. */
 #ifndef LVLM_RUNTIME_TUNE_DATA_EXAMPLE_H
 #define LVLM_RUNTIME_TUNE_DATA_EXAMPLE_H
 
@@ -38,20 +38,20 @@ typedef struct lvlm_example {
     size_t n_bytes;      /* of all texts */
     const char **images; /* (n_images) files, as they are named */
     size_t n_images;
-    lvlm_arena arena; /* of that list */
-    /* Qwen-VL's form: an assistant's turn in front of the first user's is left out, as
-     * its fine-tuning does. */
+    lvlm_arena arena; /* owns that list */
+    /* Qwen-VL's form: an assistant's turn before the first user's was left out, as in
+     * its fine-tuning code. */
     bool left_out;
 } lvlm_example;
 
 /* Read one. The words around <image> lose the white space at their ends, as in Qwen's
- * fine-tuning of this form. <img>FILE</img> becomes an image, its "Picture N: " and
- * new line with it, or with `tags` stays in the text for a model that knows them.
- * LVLM_EFORMAT names the place and says what was expected: no known form or two at
- * once, a turn without words, no answer at the end, as many <image> as there are no
- * files, videos, tools. Keys that could matter and that nothing follows are noted, once
- * for all examples (`notes` may be NULL). Free with lvlm_example_free, also after a
- * failure. */
+ * fine-tuning of this form. <img>FILE</img> becomes an image, together with its
+ * "Picture N: " and new line; with `tags` it stays in the text, for a model that has
+ * such tags. LVLM_EFORMAT names the place and what was expected: for no known form or
+ * two at once, a turn without words, no answer at the end, another number of <image>
+ * than of files, videos, tools. Keys that could matter but are not followed are noted
+ * once for all examples (`notes` may be NULL). Free with lvlm_example_free, also after
+ * a failure. */
 LVLM_MUST_CHECK int lvlm_example_read(lvlm_example *out, const cJSON *json, bool tags,
                                       lvlm_notes *notes, lvlm_error *err);
 void lvlm_example_free(lvlm_example *example);

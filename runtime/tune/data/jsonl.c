@@ -7,7 +7,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 
-/* What is left of the file: `at` is the next byte. */
+/* The remainder of the file: `at` is the next byte. */
 typedef struct scanner {
     lvlm_jsonl *out;
     const char *text;
@@ -74,7 +74,7 @@ static int scan_lines(scanner *s, lvlm_error *err)
     return 0;
 }
 
-/* Move behind a string, whose opening quote is next. */
+/* Move past a string, whose opening quote is next. */
 static void skip_string(scanner *s)
 {
     for (s->at++; s->at < s->n && s->text[s->at] != '"'; step(s))
@@ -82,7 +82,7 @@ static void skip_string(scanner *s)
     if (s->at < s->n) s->at++;
 }
 
-/* Move to what ends an element of the list: "," or "]", or the file's end. */
+/* Move to the end of an element of the list: "," or "]", or the end of the file. */
 static void skip_element(scanner *s)
 {
     for (size_t depth = 0; s->at < s->n;) {

@@ -1,12 +1,12 @@
-/* jsonl.h - a file of JSON values that are found again one by one.
+/* jsonl.h - random access to the values of a JSON file.
  *
- *   JSON Lines   a value a line; lines of white space alone do not count
- *   one list     when the file begins with "[": its elements, wherever lines end
+ *   JSON Lines   one value per line; lines of only white space do not count
+ *   one list     if the file begins with "[": its elements, wherever lines end
  *
- * A byte order mark in front is passed over.
+ * A byte order mark at the beginning is skipped.
  *
- * Opening walks over the file once, for where each value begins and ends. It stays
- * mapped, and a value is parsed when it is asked for. Distinct objects may be used from
+ * Opening scans the file once, for where each value begins and ends. The file stays
+ * mapped, and a value is parsed when it is requested. Distinct objects may be used from
  * distinct threads, and one object from many threads for reading. */
 #ifndef LVLM_RUNTIME_TUNE_DATA_JSONL_H
 #define LVLM_RUNTIME_TUNE_DATA_JSONL_H
@@ -17,7 +17,7 @@
 
 LVLM_BEGIN_DECLS
 
-/* Bytes of one value: an example's texts are far below. */
+/* Bytes of one value: far more than the texts of an example have. */
 enum { LVLM_JSONL_MAX_VALUE = 64 << 20 };
 
 typedef struct lvlm_jsonl_value {
@@ -33,8 +33,8 @@ typedef struct lvlm_jsonl {
     size_t n, capacity;
 } lvlm_jsonl;
 
-/* LVLM_EFORMAT: no value, too long a one, a list that does not end, UTF-16. Close with
- * lvlm_jsonl_close, also after a failure. */
+/* LVLM_EFORMAT: no value, a value that is too long, a list that does not end, UTF-16.
+ * Close with lvlm_jsonl_close, also after a failure. */
 LVLM_MUST_CHECK int lvlm_jsonl_open(lvlm_jsonl *out, const char *path, lvlm_error *err);
 /* The same of a mapped file, which must outlive *out. */
 LVLM_MUST_CHECK int lvlm_jsonl_read(lvlm_jsonl *out, const lvlm_infile *file,
@@ -44,7 +44,7 @@ void lvlm_jsonl_close(lvlm_jsonl *jsonl);
 /* Parse value `i` < n. *out is owned: lvlm_json_free. Errors begin with its place. */
 LVLM_MUST_CHECK int lvlm_jsonl_parse(cJSON **out, const lvlm_jsonl *jsonl, size_t i,
                                      lvlm_error *err);
-/* Put "FILE:LINE: ", the place of value `i`, in front of a message. */
+/* Prepend "FILE:LINE: ", the place of value `i`, to a message. */
 void lvlm_jsonl_prefix(lvlm_error *err, const lvlm_jsonl *jsonl, size_t i);
 
 LVLM_END_DECLS

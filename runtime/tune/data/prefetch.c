@@ -12,16 +12,16 @@ struct lvlm_prefetch {
     void **ring;  /* (depth) item i is at i % depth */
     size_t taken; /* items [taken, made) are in the ring */
     size_t made;
-    int rc; /* of making item `made` */
+    int rc; /* result of making item `made` */
     lvlm_error error;
     bool stopped;
     bool threaded;
     pthread_t thread;
-    pthread_mutex_t lock;   /* guards all that changes */
-    pthread_cond_t changed; /* told after each change */
+    pthread_mutex_t lock;   /* guards everything that changes */
+    pthread_cond_t changed; /* signalled after each change */
 };
 
-/* Wait until there is room. False when there is nothing more to make. */
+/* Wait until there is room. False if there is nothing more to make. */
 static bool wait_for_room(lvlm_prefetch *p)
 {
     pthread_mutex_lock(&p->lock);

@@ -1,8 +1,8 @@
-/* prefetch.h - one thread that makes what is needed next while its caller computes.
+/* prefetch.h - one thread that makes items ahead while its caller computes.
  *
  *   make(0), make(1), ...   in a thread, at most `depth` ahead -> take, in order
  *
- * What comes out, and which failure, depends on `make` alone, not on who is faster. */
+ * The items, and a failure, depend only on `make`, not on timing. */
 #ifndef LVLM_RUNTIME_TUNE_DATA_PREFETCH_H
 #define LVLM_RUNTIME_TUNE_DATA_PREFETCH_H
 
@@ -14,9 +14,9 @@ LVLM_BEGIN_DECLS
 
 typedef struct lvlm_prefetch_work {
     /* Make item number `i`; called from one thread at a time, in order. NULL is an item
-     * like any other. After a failure no more are made. */
+     * like any other. After a failure no others are made. */
     int (*make)(void **item, void *user, size_t i, lvlm_error *err);
-    void (*drop)(void *item); /* of those that nobody took; never NULL */
+    void (*drop)(void *item); /* frees an item that was not taken; never NULL */
     void *user;
     size_t first, end; /* items [first, end) */
     size_t depth;      /* 0: no thread, each is made when it is taken */
@@ -24,7 +24,7 @@ typedef struct lvlm_prefetch_work {
 
 typedef struct lvlm_prefetch lvlm_prefetch;
 
-/* `work` is copied. Where the system gives no thread, depth is 0. On success *out must
+/* `work` is copied. If no thread can be created, depth is 0. On success *out must
  * be freed with lvlm_prefetch_stop, which waits for the item that is being made.
  * LVLM_ENOMEM. */
 LVLM_MUST_CHECK int lvlm_prefetch_start(lvlm_prefetch **out,
@@ -32,8 +32,8 @@ LVLM_MUST_CHECK int lvlm_prefetch_start(lvlm_prefetch **out,
                                         lvlm_error *err);
 void lvlm_prefetch_stop(lvlm_prefetch *prefetch);
 
-/* The next item, which is the caller's, or the failure that making it met, then and
- * ever after. Not beyond the end. */
+/* The next item, which the caller owns. If making it failed, that failure, now and on
+ * every later call. Not beyond the end. */
 LVLM_MUST_CHECK int lvlm_prefetch_take(void **item, lvlm_prefetch *prefetch,
                                        lvlm_error *err);
 

@@ -67,25 +67,25 @@ static void batches_come_in_order_and_again(void **state)
     scratch_remove(&s);
 }
 
-static void shuffled_walks_hold_every_batch_once(void **state)
+static void shuffled_epochs_hold_every_batch_once(void **state)
 {
-    enum { WALKS = 3 };
-    size_t taken[WALKS * N];
+    enum { EPOCHS = 3 };
+    size_t taken[EPOCHS * N];
     scratch s;
     lvlm_batch_source source;
     (void)state;
     make_folder(&s);
     open_folder(&source, &s, true, 5);
-    for (size_t i = 0; i < WALKS * N; i++) taken[i] = next(&source);
-    for (size_t walk = 0; walk < WALKS; walk++) {
+    for (size_t i = 0; i < EPOCHS * N; i++) taken[i] = next(&source);
+    for (size_t epoch = 0; epoch < EPOCHS; epoch++) {
         unsigned seen = 0;
-        for (size_t i = 0; i < N; i++) seen |= 1u << taken[walk * N + i];
+        for (size_t i = 0; i < N; i++) seen |= 1u << taken[epoch * N + i];
         assert_int_equal(seen, (1u << N) - 1);
     }
     assert_memory_not_equal(taken, taken + N, N * sizeof *taken);
     assert_int_equal(taken[source.largest], 3);
     /* from anywhere, the same */
-    for (size_t i = WALKS * N; i-- > 0;) {
+    for (size_t i = EPOCHS * N; i-- > 0;) {
         assert_int_equal(source.seek(source.self, i, NULL), 0);
         assert_int_equal(next(&source), taken[i]);
     }
@@ -134,7 +134,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches_come_in_order_and_again),
-        cmocka_unit_test(shuffled_walks_hold_every_batch_once),
+        cmocka_unit_test(shuffled_epochs_hold_every_batch_once),
         cmocka_unit_test(an_order_and_a_folder_have_their_own_id),
         cmocka_unit_test(an_empty_folder_is_refused),
     };

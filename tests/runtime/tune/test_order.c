@@ -1,4 +1,4 @@
-/* test_order.c - every example once a walk, similar lengths together, anywhere. */
+/* test_order.c - every example once per epoch, similar lengths together, anywhere. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 
 #include "runtime/tune/order.h"
 
-enum { N = 203, SIZE = 4, BATCHES = 51, WALKS = 3 };
+enum { N = 203, SIZE = 4, BATCHES = 51, EPOCHS = 3 };
 
 static size_t lengths[N];
 
@@ -41,15 +41,15 @@ static void take(size_t batch[SIZE], lvlm_order *o, size_t i)
     for (size_t k = 0; k < SIZE; k++) batch[k] = k < n ? examples[k] : N;
 }
 
-static void order_has_every_example_once_a_walk(void **state)
+static void order_has_every_example_once_per_epoch(void **state)
 {
     (void)state;
     for (int shuffled = 0; shuffled < 2; shuffled++) {
         lvlm_order o = make(shuffled, 5);
-        for (size_t walk = 0; walk < WALKS; walk++) {
+        for (size_t epoch = 0; epoch < EPOCHS; epoch++) {
             size_t seen[N + 1] = { 0 }, batch[SIZE];
             for (size_t i = 0; i < BATCHES; i++) {
-                take(batch, &o, walk * BATCHES + i);
+                take(batch, &o, epoch * BATCHES + i);
                 for (size_t k = 0; k < SIZE; k++) seen[batch[k]]++;
             }
             for (size_t i = 0; i < N; i++) assert_int_equal(seen[i], 1);
@@ -76,7 +76,7 @@ static void order_can_be_entered_anywhere(void **state)
 {
     lvlm_order whole = make(true, 5);
     (void)state;
-    for (size_t i = 0; i < WALKS * BATCHES; i++) {
+    for (size_t i = 0; i < EPOCHS * BATCHES; i++) {
         lvlm_order late = make(true, 5);
         size_t a[SIZE], b[SIZE];
         take(a, &whole, i);
@@ -100,7 +100,7 @@ static size_t n_equal(lvlm_order *x, lvlm_order *y, size_t shift)
     return n;
 }
 
-static void order_follows_the_seed_and_the_walk(void **state)
+static void order_follows_the_seed_and_the_epoch(void **state)
 {
     lvlm_order a = make(true, 5), b = make(true, 6), c = make(true, 5);
     (void)state;
@@ -155,10 +155,10 @@ static void order_has_no_batch_larger_than_the_data(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(order_has_every_example_once_a_walk),
+        cmocka_unit_test(order_has_every_example_once_per_epoch),
         cmocka_unit_test(order_keeps_the_files_own_without_a_shuffle),
         cmocka_unit_test(order_can_be_entered_anywhere),
-        cmocka_unit_test(order_follows_the_seed_and_the_walk),
+        cmocka_unit_test(order_follows_the_seed_and_the_epoch),
         cmocka_unit_test(order_puts_similar_lengths_together),
         cmocka_unit_test(order_has_no_batch_larger_than_the_data),
     };
