@@ -8,10 +8,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "formats/base/error.h"
+#include "formats/base/infile.h"
 #include "tests/support/alloc_failing.h"
 #include "tests/support/scratch.h"
 
@@ -46,6 +49,36 @@ static inline void torture(scratch *s, operation *op)
     for (int for_good = 0; for_good < 2; for_good++)
         for (long n = 0; run_short_of_memory(s, op, n, for_good) != 0; n += 1 + n / 150)
             continue;
+}
+
+typedef struct torture_row {
+    const char *name;
+    operation *run;
+} torture_row;
+
+static inline void torture_all(scratch *s, const torture_row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        print_message("  %s\n", rows[i].name);
+        torture(s, rows[i].run);
+    }
+}
+
+/* After a success: remove a directory of plain files, without failing allocations. */
+static inline void remove_files(scratch *s, const char *name)
+{
+    const char *dir = scratch_path(s, name);
+    char **names = NULL;
+    size_t n = 0;
+    alloc_fail_at(-1);
+    assert_int_equal(lvlm_path_list(&names, &n, dir, NULL), 0);
+    for (size_t i = 0; i < n; i++) {
+        char path[2 * SCRATCH_PATH];
+        (void)snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+    lvlm_path_list_free(names, n);
+    assert_int_equal(rmdir(dir), 0);
 }
 
 #endif

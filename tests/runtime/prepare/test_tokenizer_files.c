@@ -11,29 +11,6 @@
 #include "formats/base/alloc.h"
 #include "tests/runtime/prepare/text_files.h"
 
-static lvlm_tokenizer *open_files(text_files *files)
-{
-    lvlm_tokenizer *tokenizer = NULL;
-    lvlm_error err = { .text = "" };
-    if (text_files_open(&tokenizer, files, &err) < 0) fail_msg("%s", err.text);
-    return tokenizer;
-}
-
-static void expect_refusal(text_files *files, const char *message)
-{
-    lvlm_tokenizer *tokenizer = NULL;
-    lvlm_error err = { .text = "" };
-    assert_int_equal(text_files_open(&tokenizer, files, &err), LVLM_EFORMAT);
-    if (strstr(err.text, message) == NULL) fail_msg("%s", err.text);
-}
-
-static void expect_ids(const lvlm_tokenizer *tokenizer, const char *text,
-                       const char *ids)
-{
-    char got[4096];
-    assert_string_equal(text_ids(tokenizer, text, NULL, got, sizeof got), ids);
-}
-
 /* ---- vocab.json and merges.txt --------------------------------------------------- */
 
 /* Bytes, "ab" 256, "abc" 257. Free with lvlm_free. */
@@ -56,8 +33,8 @@ static void merges_are_read_with_and_without_a_version_line(void **state)
         text_files files = { .paligemma = false };
         text_files_add(&files, "vocab.json", vocab);
         text_files_add(&files, "merges.txt", merges[i]);
-        lvlm_tokenizer *const t = open_files(&files);
-        expect_ids(t, "abcab1", "257 256 49");
+        lvlm_tokenizer *const t = text_files_opened(&files);
+        text_files_give(t, "abcab1", "257 256 49");
         lvlm_tokenizer_close(t);
     }
     lvlm_free(vocab);
@@ -80,10 +57,10 @@ static void vocab_refuses_broken_merges(void **state)
         text_files files = { .paligemma = false };
         text_files_add(&files, "vocab.json", vocab);
         text_files_add(&files, "merges.txt", bad[i].merges);
-        expect_refusal(&files, bad[i].message);
+        text_files_refused(&files, bad[i].message);
     }
     text_files_add(&alone, "vocab.json", vocab);
-    expect_refusal(&alone, "none of tokenizer.json, vocab.json with merges.txt");
+    text_files_refused(&alone, "none of tokenizer.json, vocab.json with merges.txt");
     lvlm_free(vocab);
 }
 
@@ -102,7 +79,7 @@ static lvlm_tokenizer *open_beside(const char *const (*beside)[2], size_t n)
     text_files_add(&files, "vocab.json", vocab);
     text_files_add(&files, "merges.txt", "a b\n");
     for (size_t i = 0; i < n; i++) text_files_add(&files, beside[i][0], beside[i][1]);
-    lvlm_tokenizer *const t = open_files(&files);
+    lvlm_tokenizer *const t = text_files_opened(&files);
     lvlm_free(vocab);
     return t;
 }
@@ -119,7 +96,7 @@ static void config_adds_tokens_by_id_then_by_role_then_from_lists(void **state)
     };
     (void)state;
     lvlm_tokenizer *const t = open_beside(config, 1);
-    expect_ids(t, "<a><b><eos><i><m>", "258 259 260 261 262");
+    text_files_give(t, "<a><b><eos><i><m>", "258 259 260 261 262");
     assert_int_equal(lvlm_tokenizer_role(t, LVLM_TOKEN_EOS), 260);
     assert_int_equal(lvlm_tokenizer_role(t, LVLM_TOKEN_PAD), 258);
     assert_int_equal(lvlm_tokenizer_role(t, LVLM_TOKEN_BOS), -1);
@@ -142,13 +119,13 @@ static void older_files_count_where_the_config_has_no_tokens(void **state)
     };
     (void)state;
     lvlm_tokenizer *t = open_beside(older, 2);
-    expect_ids(t, "<a><b>", "258 259");
+    text_files_give(t, "<a><b>", "258 259");
     assert_true(lvlm_tokenizer_is_special(t, 258));
     assert_false(lvlm_tokenizer_is_special(t, 259));
     assert_int_equal(lvlm_tokenizer_role(t, LVLM_TOKEN_EOS), 258);
     lvlm_tokenizer_close(t);
     t = open_beside(both, 2);
-    expect_ids(t, "<c>", "258");
+    text_files_give(t, "<c>", "258");
     assert_int_equal(lvlm_tokenizer_id(t, "<b>"), -1);
     lvlm_tokenizer_close(t);
 }
@@ -158,7 +135,7 @@ static void end_of_text_plays_the_roles_that_nothing_names(void **state)
 {
     (void)state;
     lvlm_tokenizer *const t = open_beside(NULL, 0);
-    expect_ids(t, "<|endoftext|>", "258");
+    text_files_give(t, "<|endoftext|>", "258");
     assert_int_equal(lvlm_tokenizer_role(t, LVLM_TOKEN_EOS), 258);
     assert_int_equal(lvlm_tokenizer_role(t, LVLM_TOKEN_PAD), 258);
     lvlm_tokenizer_close(t);
@@ -189,7 +166,7 @@ static void config_refuses_ids_that_do_not_follow(void **state)
         text_files_add(&files, "vocab.json", vocab);
         text_files_add(&files, "merges.txt", "a b\n");
         text_files_add(&files, bad[i].name, bad[i].text);
-        expect_refusal(&files, bad[i].message);
+        text_files_refused(&files, bad[i].message);
     }
     lvlm_free(vocab);
 }
@@ -232,7 +209,7 @@ static lvlm_tokenizer *open_ranks(const char *name)
     char *const lines = rank_lines("");
     text_files files = { .paligemma = false };
     text_files_add(&files, name, lines);
-    lvlm_tokenizer *const t = open_files(&files);
+    lvlm_tokenizer *const t = text_files_opened(&files);
     lvlm_free(lines);
     return t;
 }
@@ -241,9 +218,9 @@ static void ranks_of_llama3_bring_its_special_tokens(void **state)
 {
     (void)state;
     lvlm_tokenizer *const t = open_ranks("tokenizer.model");
-    expect_ids(t, "cat a cats", "257 256 32 99 97 116 115");
-    expect_ids(t, "<|begin_of_text|><|eot_id|><|python_tag|>", "258 267 268");
-    expect_ids(t, "<|reserved_special_token_246|><|image|>", "513 514");
+    text_files_give(t, "cat a cats", "257 256 32 99 97 116 115");
+    text_files_give(t, "<|begin_of_text|><|eot_id|><|python_tag|>", "258 267 268");
+    text_files_give(t, "<|reserved_special_token_246|><|image|>", "513 514");
     assert_int_equal(lvlm_tokenizer_size(t), 515);
     assert_int_equal(lvlm_tokenizer_role(t, LVLM_TOKEN_BOS), 258);
     lvlm_tokenizer_close(t);
@@ -255,12 +232,12 @@ static void ranks_of_qwen_bring_its_special_tokens(void **state)
     char got[256];
     (void)state;
     lvlm_tokenizer *const t = open_ranks("qwen.tiktoken");
-    expect_ids(t, "<|endoftext|><|im_start|><|im_end|><|extra_204|>",
-               "258 259 260 465");
-    expect_ids(t, "<ref></quad><imgpad></img>", "466 471 474 473");
+    text_files_give(t, "<|endoftext|><|im_start|><|im_end|><|extra_204|>",
+                    "258 259 260 465");
+    text_files_give(t, "<ref></quad><imgpad></img>", "466 471 474 473");
     assert_int_equal(lvlm_tokenizer_role(t, LVLM_TOKEN_EOS), 258);
     /* composed before the search: U+226F is not '>' */
-    expect_ids(t, "<ref>\u0338", "60 114 101 102 226 137 175");
+    text_files_give(t, "<ref>\u0338", "60 114 101 102 226 137 175");
     assert_string_equal(text_ids(t, "<img>", &off, got, sizeof got),
                         "60 105 109 103 62");
     lvlm_tokenizer_close(t);
@@ -328,120 +305,11 @@ static void ranks_refuse_broken_lines(void **state)
         char *const lines = rank_lines(bad[i].more);
         text_files files = { .paligemma = false };
         text_files_add(&files, "qwen.tiktoken", lines);
-        expect_refusal(&files, bad[i].message);
+        text_files_refused(&files, bad[i].message);
         lvlm_free(lines);
     }
     text_files_add(&empty, "qwen.tiktoken", "");
-    expect_refusal(&empty, "model: qwen.tiktoken: no token");
-}
-
-/* ---- SentencePiece --------------------------------------------------------------- */
-
-static void put_piece(lvlm_strbuf *out, const char *text, float score, int type)
-{
-    const char head[] = { 10, (char)(strlen(text) + 2 + 5 + 2), 10,
-                          (char)strlen(text) };
-    const char tail[] = { 24, (char)type };
-    lvlm_strbuf_append(out, head, sizeof head);
-    lvlm_strbuf_puts(out, text);
-    lvlm_strbuf_append(out, "\x15", 1);
-    lvlm_strbuf_append(out, &score, sizeof score);
-    lvlm_strbuf_append(out, tail, sizeof tail);
-}
-
-enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED };
-
-/* <unk>, <s>, a, b, ab, abb, and what the user defined: "bb". */
-static void put_pieces(lvlm_strbuf *out)
-{
-    put_piece(out, "<unk>", 0, UNKNOWN);
-    put_piece(out, "<s>", 0, CONTROL);
-    put_piece(out, "ab", -1, NORMAL);
-    put_piece(out, "ba", -1, NORMAL);
-    put_piece(out, "a", -3, NORMAL);
-    put_piece(out, "b", -4, NORMAL);
-    put_piece(out, "xx", 0, USER_DEFINED);
-    put_piece(out, "\u2581", -5, NORMAL);
-}
-
-#define BPE "\x12\x02\x18\x02"
-#define AS_IT_IS "\x1a\x04\x18\x00\x20\x00" /* no dummy prefix, spaces kept */
-
-static lvlm_tokenizer *open_pieces(const lvlm_strbuf *model)
-{
-    text_files files = { .paligemma = false };
-    text_files_add_bytes(&files, "tokenizer.model", model->text, model->length);
-    return open_files(&files);
-}
-
-static void pieces_merge_by_score_and_then_from_the_left(void **state)
-{
-    lvlm_strbuf model = LVLM_STRBUF_INIT(1 << 16);
-    (void)state;
-    put_pieces(&model);
-    lvlm_strbuf_append(&model, BPE AS_IT_IS, 10);
-    lvlm_tokenizer *const t = open_pieces(&model);
-    expect_ids(t, "aba", "2 4");
-    expect_ids(t, "bab", "3 5");
-    expect_ids(t, "a  b", "4 7 7 5");
-    expect_ids(t, "axxx", "4 6 0");           /* cut out first, from the left */
-    expect_ids(t, "a\u00e9\u00e8b", "4 0 5"); /* one for a run */
-    expect_ids(t, "<s>ab<unk>", "1 2 0");
-    assert_false(lvlm_tokenizer_is_special(t, 6));
-    lvlm_tokenizer_close(t);
-    lvlm_strbuf_free(&model);
-}
-
-static void pieces_have_a_prefix_unless_the_model_says_no(void **state)
-{
-    lvlm_strbuf model = LVLM_STRBUF_INIT(1 << 16), text = LVLM_STRBUF_INIT(100);
-    const int64_t ids[] = { 7, 4, 7, 5 };
-    (void)state;
-    put_pieces(&model);
-    lvlm_strbuf_append(&model, BPE, 4);
-    lvlm_tokenizer *const t = open_pieces(&model);
-    expect_ids(t, "  a  b ", "7 4 7 5");
-    expect_ids(t, "   ", "");
-    assert_int_equal(lvlm_tokenizer_decode(t, &text, ids, 4, NULL, NULL), 0);
-    assert_string_equal(text.text, "a b");
-    lvlm_tokenizer_close(t);
-    lvlm_strbuf_free(&text);
-    lvlm_strbuf_free(&model);
-}
-
-static void sentencepiece_refuses_what_would_change_ids(void **state)
-{
-    static const struct {
-        const char *more;
-        size_t n;
-        const char *message;
-    } bad[] = {
-        { "", 0, "of kind 1, only 2 (BPE)" },
-        { BPE "\x1a\x03\x12\x01x", 9, "table of characters" },
-        { "\x12\x05\x18\x02\xc0\x01\x01", 7, "spaces as suffix" },
-        { "\x12\x05\x18\x02\x98\x02\x01", 7, "there is no piece <0x00>" },
-        { BPE "\x0a\x05\x0a\x01q\x18\x05", 11, "piece 8 is of type 5" },
-        { BPE "\x0a\x03\x0a\x01\xff", 9, "piece 8 is not UTF-8" },
-        { BPE "\x0a\x03\x0a\x01"
-              "a",
-          9, "token 'a' is duplicate" },
-        { BPE "\x0a\x00", 6, "token 8 is empty" },
-        { BPE "\x0a\x05\x0a\x01q\x18\x02", 11, "a second one for what is unknown" },
-        { BPE "\x0a\x7f", 6, "broken protobuf" },
-        { BPE "\x0f", 5, "broken protobuf" },
-        { BPE "\x0a\x02\x0a\x05", 8, "broken protobuf" },
-        { "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 11, "broken protobuf" },
-    };
-    (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        lvlm_strbuf model = LVLM_STRBUF_INIT(1 << 16);
-        text_files files = { .paligemma = false };
-        put_pieces(&model);
-        lvlm_strbuf_append(&model, bad[i].more, bad[i].n);
-        text_files_add_bytes(&files, "tokenizer.model", model.text, model.length);
-        expect_refusal(&files, bad[i].message);
-        lvlm_strbuf_free(&model);
-    }
+    text_files_refused(&empty, "model: qwen.tiktoken: no token");
 }
 
 /* ---- PaliGemma ------------------------------------------------------------------- */
@@ -455,13 +323,13 @@ static void places_are_one_token_whatever_the_file_says(void **state)
     text_files files = { .paligemma = false };
     (void)state;
     text_files_add(&files, "tokenizer.json", json);
-    lvlm_tokenizer *t = open_files(&files);
-    expect_ids(t, "<seg000>", "0 1");
+    lvlm_tokenizer *t = text_files_opened(&files);
+    text_files_give(t, "<seg000>", "0 1");
     lvlm_tokenizer_close(t);
     files.paligemma = true;
-    t = open_files(&files);
-    expect_ids(t, "<seg000><image><loc0000><loc1023><seg001><seg127>",
-               "2 3 4 1027 1028 1154");
+    t = text_files_opened(&files);
+    text_files_give(t, "<seg000><image><loc0000><loc1023><seg001><seg127>",
+                    "2 3 4 1027 1028 1154");
     assert_true(lvlm_tokenizer_is_special(t, 3));
     assert_false(lvlm_tokenizer_is_special(t, 4));
     assert_int_equal(lvlm_tokenizer_size(t), 1155);
@@ -477,12 +345,12 @@ static void tokenizer_json_goes_first(void **state)
     text_files_add(&files, "tokenizer.model", lines);
     text_files_add(&files, "tokenizer.json",
                    "{\"model\":{\"vocab\":{\"c\":0,\"a\":1},\"merges\":[]}}");
-    lvlm_tokenizer *t = open_files(&files);
-    expect_ids(t, "cat", "0 1");
+    lvlm_tokenizer *t = text_files_opened(&files);
+    text_files_give(t, "cat", "0 1");
     lvlm_tokenizer_close(t);
     files.at[2].name = NULL;
-    t = open_files(&files);
-    expect_ids(t, "<|im_end|>", "260"); /* of Qwen */
+    t = text_files_opened(&files);
+    text_files_give(t, "<|im_end|>", "260"); /* of Qwen */
     lvlm_tokenizer_close(t);
     lvlm_free(lines);
 }
@@ -501,9 +369,6 @@ int main(void)
         cmocka_unit_test(paths_between_img_tags_become_one_id_a_byte),
         cmocka_unit_test(a_path_has_256_bytes_at_most),
         cmocka_unit_test(ranks_refuse_broken_lines),
-        cmocka_unit_test(pieces_merge_by_score_and_then_from_the_left),
-        cmocka_unit_test(pieces_have_a_prefix_unless_the_model_says_no),
-        cmocka_unit_test(sentencepiece_refuses_what_would_change_ids),
         cmocka_unit_test(places_are_one_token_whatever_the_file_says),
         cmocka_unit_test(tokenizer_json_goes_first),
     };

@@ -2,8 +2,14 @@
 #ifndef LVLM_TESTS_RUNTIME_PREPARE_TEXT_FILES_H
 #define LVLM_TESTS_RUNTIME_PREPARE_TEXT_FILES_H
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "runtime/prepare/tokenizer/byte_level.h"
 #include "runtime/prepare/tokenizer/tokenizer.h"
@@ -76,6 +82,29 @@ static inline const char *text_ids(const lvlm_tokenizer *tokenizer, const char *
                                   (int)ids.at[i]);
     lvlm_ids_free(&ids);
     return out;
+}
+
+static inline lvlm_tokenizer *text_files_opened(text_files *files)
+{
+    lvlm_tokenizer *tokenizer = NULL;
+    lvlm_error err = { .text = "" };
+    if (text_files_open(&tokenizer, files, &err) < 0) fail_msg("%s", err.text);
+    return tokenizer;
+}
+
+static inline void text_files_refused(text_files *files, const char *message)
+{
+    lvlm_tokenizer *tokenizer = NULL;
+    lvlm_error err = { .text = "" };
+    assert_int_equal(text_files_open(&tokenizer, files, &err), LVLM_EFORMAT);
+    if (strstr(err.text, message) == NULL) fail_msg("%s", err.text);
+}
+
+static inline void text_files_give(const lvlm_tokenizer *tokenizer, const char *text,
+                                   const char *ids)
+{
+    char got[4096];
+    assert_string_equal(text_ids(tokenizer, text, NULL, got, sizeof got), ids);
 }
 
 #endif
