@@ -29,7 +29,7 @@ static const cJSON *find_band(const cJSON *json, const char *name)
     return NULL;
 }
 
-/* Is it for a stage of this recording, or of another? */
+/* Does the pattern match a stage of this recording? */
 static bool has_stage(const lvlm_replay *r, const cJSON *item)
 {
     for (size_t i = 0; i < r->n_stages; i++)

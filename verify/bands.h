@@ -17,34 +17,34 @@ LVLM_BEGIN_DECLS
 #define LVLM_BAND_EXACT 1e-12
 #define LVLM_BAND_EXACT_GRADIENT 1e-10
 
-/* Where either side is float32. Observed at most 2.5e-6 at those of families, where
+/* If either side is float32. Observed at most 2.5e-6 at those of families, where
  * references are 3.0e-6 from double (4.1e-6 when recorded with AVX2) and we 2.2e-6; at
  * trained weights 1.3e-5, by rounding. */
 #define LVLM_BAND_F32 1e-5
 /* Gradients: observed at most 2.0e-4 at those of families, 2.9e-4 at trained weights;
  * ours are 1.3e-4 from double, those of references 2.8e-4, as they take their loss in
- * float32 even where the rest is double. */
+ * float32 even if everything else is in double. */
 #define LVLM_BAND_F32_GRADIENT 2e-3
 
 /* Divergence of any row of logits, in nats. Observed at most 4.8e-15 and 4.6e-9. */
 #define LVLM_BAND_EXACT_KL 1e-12
 #define LVLM_BAND_F32_KL 1e-6
 
-/* A stage outside of its band is rounding when the recording is at most so many times
- * as far from our double as our other computation is (second_look.h). Observed at most
- * 0.3 between float32 and double, 1.7 with another image; between double and inputs
- * moved by their last bit 4.0 at a stage, 34 at a gradient: rounding on the way adds to
- * that of the inputs. */
+/* A stage outside of its band differs by rounding if the recording is at most this many
+ * times as far from our double as our other computation is (second_look.h). Observed at
+ * most 0.3 between float32 and double, 1.7 with another image; between double and
+ * inputs moved by their last bit 4.0 at a stage, 34 at a gradient: rounding on the way
+ * adds to that of the inputs. */
 #define LVLM_ROUNDING 4.0
 #define LVLM_ROUNDING_EXACT 64.0
 
-/* The bands of a stage or gradient, where both sides are double and where not. */
+/* Set the bands of a stage or gradient; `exact`: both sides are double. */
 void lvlm_bands_default(lvlm_replay_stage *stage, bool exact);
 
-/* Bands from a file, { STAGE or GLOB: band, ... }: of each stage the first that fits
- * counts, and of the divergence of logits the first that fits "logits.kl"; without one
- * it grows as the logits' band does. `path` may be NULL. LVLM_EFORMAT: it is not such
- * an object, or a pattern fits no stage that there is. */
+/* Bands from a file, { STAGE or GLOB: band, ... }. The first entry that matches a stage
+ * is used, and for the divergence of logits the first that matches "logits.kl"; without
+ * one it is scaled like the logits' band. `path` may be NULL. LVLM_EFORMAT: the file is
+ * not such an object, or a pattern matches no stage. */
 LVLM_MUST_CHECK int lvlm_bands_read(lvlm_replay *replay, const char *path,
                                     lvlm_error *err);
 

@@ -1,4 +1,5 @@
-/* checksum.c - digests of all tensors by a few threads, then compared in file order. */
+/* checksum.c - computes the digests of all tensors by a few threads, then compares them
+ * in file order. */
 #include "verify/checksum.h"
 
 #include <assert.h>

@@ -10,12 +10,13 @@
 
 enum { BLOCK = 1 << 15 };
 
-/* One side of a pair: a tensor and how the compared values lie in it. */
+/* One side of a pair: a tensor, and the layout of the compared values in it. */
 typedef struct side {
     const lvlm_tensor *tensor; /* NULL: there is none */
     const lvlm_transform *transform;
-    const lvlm_shape *expected; /* where the tensor has another shape; then no value of
-                                   it is read by this one's measure */
+    const lvlm_shape
+        *expected; /* set if the tensor has another shape; its values are not
+                                   read then */
 } side;
 
 typedef struct run {
@@ -36,7 +37,7 @@ static uint64_t side_numel(const side *s)
                                                 : lvlm_transform_numel(s->transform);
 }
 
-/* Elements [first, first + n) of a side, as stored; its shape has been checked. */
+/* Elements [first, first + n) of a side, as stored. Its shape has been checked. */
 static const unsigned char *fetch(const side *s, uint64_t first, size_t n,
                                   unsigned char *buffer)
 {
@@ -61,7 +62,7 @@ static bool is_integer(lvlm_dtype dtype)
            dtype == LVLM_U16 || dtype == LVLM_U32 || dtype == LVLM_U64;
 }
 
-/* Bits of an integer in 64, its sign carried into the upper ones. */
+/* An integer, sign-extended to 64 bits. */
 static uint64_t load_integer(const unsigned char *from, lvlm_dtype dtype)
 {
     const size_t size = lvlm_dtype_bytes(dtype);
@@ -102,7 +103,7 @@ static void to_double(double *to, const unsigned char *from, lvlm_dtype dtype, s
                     : f8_value(from[i], dtype);
 }
 
-/* Pairs of integers that are equal as doubles and are not. */
+/* The number of pairs of different integers that are equal as doubles. */
 static uint64_t count_hidden(const unsigned char *x, lvlm_dtype dx,
                              const unsigned char *y, lvlm_dtype dy, size_t n)
 {
@@ -111,7 +112,7 @@ static uint64_t count_hidden(const unsigned char *x, lvlm_dtype dx,
     for (size_t i = 0; i < n; i++) {
         const uint64_t a = load_integer(x + i * lvlm_dtype_bytes(dx), dx);
         const uint64_t b = load_integer(y + i * lvlm_dtype_bytes(dy), dy);
-        /* equal bits of another sign are far apart as doubles */
+        /* equal bits of signed and unsigned types are far apart as doubles */
         hidden += a != b && integer_value(a, dx) == integer_value(b, dy);
     }
     return hidden;
@@ -124,9 +125,8 @@ static void tell(run *r, uint64_t n_bytes)
         r->options->progress(r->options->progress_user, r->done, r->total);
 }
 
-/* Walks the first `numel` elements of a pair in blocks; true when all bytes are the
- * same. With `distance` the values are added up as well, which the rare pair that
- * differs needs. */
+/* Compare the first `numel` elements of a pair in blocks; true if all bytes are equal.
+ * With `distance` the values are compared too, which only pairs that differ need. */
 static bool compare_blocks(run *r, const side *a, const side *b, uint64_t numel,
                            lvlm_distance *distance)
 {
@@ -162,7 +162,8 @@ static void finish(run *r, const lvlm_comparison *c)
     r->options->row(r->options->user, c);
 }
 
-/* Tables of word vectors have rows after the last word, or not. */
+/* Tables of word vectors may be padded after the last word: the number of first rows
+ * that are equal, if one table ends there. */
 static uint64_t same_rows(run *r, const side *a, const side *b)
 {
     const lvlm_shape *x = &a->tensor->shape, *y = &b->tensor->shape;
@@ -213,7 +214,7 @@ static side bare_side(const lvlm_tensor *tensor)
     return (side){ tensor, &keep, NULL };
 }
 
-/* What a target's values are: its own tensor, or that of the one it is tied to. */
+/* The values of a target: its own tensor, or that of the target that it is tied to. */
 static side side_of(const lvlm_manifest *m, const lvlm_target *t)
 {
     if (t->state == LVLM_TARGET_TIED) t = lvlm_manifest_find(m, t->row->tied_to);
@@ -222,7 +223,8 @@ static side side_of(const lvlm_manifest *m, const lvlm_target *t)
                    t->wrong_shape ? &t->expected_shape : NULL };
 }
 
-/* Nothing to compare: both are the identity, or both tied (the table is compared). */
+/* Is there nothing to compare? Both are the identity, or both tied: the table is
+ * compared. */
 static bool says_nothing(const lvlm_target *x, const lvlm_target *y)
 {
     return y != NULL && x->state == y->state &&
@@ -248,8 +250,7 @@ static void compare_targets(run *r, const lvlm_manifest *a, const lvlm_manifest 
     }
 }
 
-/* Tensors that no target uses: compared where both have them, reported where one
- * has. */
+/* Tensors that no target uses: compared if both have them, else reported. */
 static void compare_extras(run *r, const lvlm_manifest *a, const lvlm_manifest *b)
 {
     for (size_t i = 0; i < a->n_extras; i++) {

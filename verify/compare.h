@@ -1,4 +1,4 @@
-/* compare.h - two checkpoints of any kind, tensor by tensor, under their native
+/* compare.h - compares two checkpoints of any kind tensor by tensor, by native
  * names. */
 #ifndef LVLM_VERIFY_COMPARE_H
 #define LVLM_VERIFY_COMPARE_H
@@ -12,23 +12,24 @@ typedef enum lvlm_sameness {
     LVLM_SAME_BITS,   /* the same type and the same bytes */
     LVLM_SAME_VALUES, /* another type, every value equal */
     LVLM_DIFFERS,
-    LVLM_ONLY_A, /* the other has none, nor a tie that says the same */
+    LVLM_ONLY_A, /* the other has neither the tensor nor an equal tie */
     LVLM_ONLY_B,
     LVLM_OTHER_SHAPE,
-    LVLM_WRONG_SHAPE, /* one does not have the shape that its configuration gives it */
-    LVLM_IN_NEITHER,  /* both models should have it */
+    LVLM_WRONG_SHAPE, /* one has another shape than its configuration says */
+    LVLM_IN_NEITHER,  /* neither model has it, though both should */
 } lvlm_sameness;
 
 typedef struct lvlm_comparison {
-    const char *name;     /* native, or as it is in two bare files */
+    const char *name;     /* native; of two bare files the stored name */
     const lvlm_tensor *a; /* NULL: a has none */
     const lvlm_tensor *b;
-    const lvlm_shape *a_expected; /* WRONG_SHAPE: what a should have; NULL: as it has */
+    const lvlm_shape
+        *a_expected; /* WRONG_SHAPE: what a should have; NULL: a is right */
     const lvlm_shape *b_expected;
     lvlm_sameness sameness;
     lvlm_distance distance; /* b is the reference */
-    bool renamed;           /* the tensors have other names */
-    bool reshaped;          /* the same values under another shape */
+    bool renamed;           /* the tensors have different names */
+    bool reshaped;          /* the same values in another shape */
     bool retied;            /* one stores a head of its own, the other ties it */
     uint64_t n_rows; /* OTHER_SHAPE: the first rows of both are the same bits, up to
                                the end of one of them: padding; else 0 */
@@ -37,7 +38,7 @@ typedef struct lvlm_comparison {
 typedef struct lvlm_compare_result {
     size_t n;         /* tensors compared */
     size_t n_same;    /* SAME_BITS or SAME_VALUES */
-    size_t n_missing; /* IN_NEITHER: nothing differs, and nothing is there */
+    size_t n_missing; /* IN_NEITHER */
     size_t n_differ;  /* everything else */
 } lvlm_compare_result;
 
@@ -50,8 +51,8 @@ typedef struct lvlm_compare_options {
     void *progress_user;
 } lvlm_compare_options;
 
-/* Both models, or both bare files. Memory is constant. LVLM_ECHECK when they are of
- * different families, LVLM_EFORMAT when one is a model and the other is not. */
+/* Compare two models, or two bare files, in constant memory. LVLM_ECHECK if they are of
+ * different families, LVLM_EFORMAT if only one is a model. */
 LVLM_MUST_CHECK int lvlm_compare(lvlm_compare_result *out, const lvlm_checkpoint *a,
                                  const lvlm_checkpoint *b,
                                  const lvlm_compare_options *options, lvlm_error *err);

@@ -1,12 +1,12 @@
-/* describe.c - what a report says of a model; see describe.h. */
+/* describe.c - the description of a model in a report; see describe.h. */
 #include "verify/describe.h"
 
 #include <string.h>
 
 #include "formats/base/json.h"
 
-/* Where what `a` and `b` compute is not the same. Each difference counts once, whatever
- * number of rows it has. */
+/* List the differences between what references `a` and `b` compute, each of them
+ * once. */
 static int list_differences(const lvlm_difference ***out, size_t *n, lvlm_replay *r,
                             const lvlm_family *family, const char *a, const char *b,
                             lvlm_error *err)

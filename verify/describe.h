@@ -1,4 +1,4 @@
-/* describe.h - what a report says of a model. Private to verify/. */
+/* describe.h - the description of a model in a report. Private to verify/. */
 #ifndef LVLM_VERIFY_DESCRIBE_H
 #define LVLM_VERIFY_DESCRIBE_H
 
@@ -6,13 +6,13 @@
 
 LVLM_BEGIN_DECLS
 
-/* Set the family of a replay, the differences, the root digest, and where the rows of
- * its stages are, from the inputs of its recording under names with `prefix`. */
+/* Set the family of a replay, its differences, root digest and places; the latter from
+ * the inputs of its recording, whose names begin with `prefix`. */
 LVLM_MUST_CHECK int lvlm_replay_describe(lvlm_replay *replay, const lvlm_model *model,
                                          const char *prefix, lvlm_error *err);
 
-/* Whose behaviour to compute: what was asked for, else what is recorded, else what was
- * trained; both may be NULL. */
+/* Whose behaviour to compute: the requested one, else the recorded one, else "trained".
+ * Both may be NULL. */
 const char *lvlm_replay_reference(const char *asked, const char *recorded);
 
 LVLM_END_DECLS

@@ -47,7 +47,7 @@ double lvlm_cosine(const lvlm_distance *d)
     return d->a2 > 0 && d->b2 > 0 ? d->ab / sqrt(d->a2 * d->b2) : 0;
 }
 
-/* log sum exp of a row, its largest value taken out first. */
+/* log sum exp of a row, shifted by its largest value. */
 static double log_sum_exp(const double *x, size_t n)
 {
     const double top = x[lvlm_argmax(x, n)];

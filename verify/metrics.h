@@ -10,8 +10,8 @@
 
 LVLM_BEGIN_DECLS
 
-/* Sums over pairs of values; add to it in any number of calls, then ask. All zero is
- * empty. Values are compared in double. */
+/* Sums over pairs of values, added in any number of calls. Zero-initialise for an empty
+ * sum. Values are compared in double. */
 typedef struct lvlm_distance {
     double difference2; /* sum (a - b)^2 */
     double a2, b2, ab;
@@ -23,7 +23,7 @@ typedef struct lvlm_distance {
 
 /* a, b (n) */
 void lvlm_distance_add(lvlm_distance *d, const double *a, const double *b, size_t n);
-/* Sums of another part added in. */
+/* Add the sums of another part. */
 void lvlm_distance_merge(lvlm_distance *d, const lvlm_distance *part);
 
 /* ||a - b|| / ||b||; b is the reference. 0 when a equals b, infinite when b is zero

@@ -1,4 +1,4 @@
-/* pass.h - one computation of a model, gradients among its stages. */
+/* pass.h - one computation of a model, with gradients as further stages. */
 #ifndef LVLM_VERIFY_PASS_H
 #define LVLM_VERIFY_PASS_H
 

@@ -16,7 +16,7 @@ static size_t setting(const cJSON *config, const char *path)
     return (size_t)value;
 }
 
-/* Of the window of Qwen2.5-VL, in squares. */
+/* The side of a window of Qwen2.5-VL, in squares. */
 static size_t window_side(const cJSON *config, const lvlm_image_spec *spec)
 {
     return spec->form == LVLM_IMAGES_PATCHES
@@ -57,8 +57,8 @@ static void add(lvlm_place *p, const char *axis, uint64_t index)
     p->at[p->n++].index = index;
 }
 
-/* Row and column of square number `u` of an h x w frame whose squares come window by
- * window, windows and what is in them from left to right, then downwards. */
+/* Row and column of square `u` of an h x w frame whose squares are ordered by windows:
+ * windows, and squares in a window, from left to right, then downwards. */
 static void find_in_windows(size_t *y, size_t *x, size_t u, size_t h, size_t w,
                             size_t side)
 {

@@ -1,7 +1,7 @@
 /* places.h - where a row of a stage is: in which text, image or video, at which token,
  * patch or query. Private to verify/.
  *
- *   stage of                 axes but the last      and what they say
+ *   stage of                 axes except the last   and what they mean
  *   text, logits             text, token
  *   vision, squares          image, patch
  *   pooled connector.out     image, row
@@ -11,9 +11,9 @@
  *   resampler                image, query
  *   a gradient               output row, ...
  *
- * Qwen2.5-VL's blocks and connector have their rows in the order of the windows; row
- * and column are those on the grid, whatever the order. Of tiles, patch 0 is the class
- * token wherever it has been added: everywhere but at vision.patches. */
+ * The blocks and the connector of Qwen2.5-VL order rows by windows; "row" and "column"
+ * are places on the grid nevertheless. Patch 0 of a tile is the class token, except at
+ * vision.patches, before it is added. */
 #ifndef LVLM_VERIFY_PLACES_H
 #define LVLM_VERIFY_PLACES_H
 
@@ -23,7 +23,7 @@
 
 LVLM_BEGIN_DECLS
 
-/* What is known of the images of a batch. */
+/* The images of a batch. */
 typedef struct lvlm_places {
     lvlm_image_form form;
     lvlm_images images; /* n 0: nothing */
@@ -45,15 +45,15 @@ typedef struct lvlm_place {
     } at[LVLM_PLACE_AXES];
 } lvlm_place;
 
-/* Read what `inputs`, the tensors of a batch under names with `prefix`, say of their
- * images; inputs that the model will refuse say nothing. Arrays are in `arena`. */
+/* Read the images of `inputs`, the tensors of a batch whose names begin with `prefix`;
+ * none if the model will refuse the inputs. Arrays are in `arena`. */
 void lvlm_places_read(lvlm_places *out, const lvlm_model *model,
                       const lvlm_checkpoint *inputs, const char *prefix,
                       lvlm_arena *arena);
 
-/* Row `row`, counted over all axes but the last of stage `name`, which is of that
- * shape. First an index for each of these axes, then what they say together. The second
- * is the same as the first where there is nothing to add. */
+/* The place of row `row` of stage `name`, which has that shape; rows are counted over
+ * all axes except the last. `index` is the index along each of these axes, `meaning`
+ * the place in words, or the same if there is nothing to add. */
 void lvlm_place_of(lvlm_place *index, lvlm_place *meaning, const lvlm_places *places,
                    const char *name, const lvlm_shape *shape, size_t row);
 

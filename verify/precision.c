@@ -1,6 +1,6 @@
-/* precision.c - a fast mode against our own double; see precision.h.
+/* precision.c - compares a fast mode with our own double; see precision.h.
  *
- *   inputs -> pass in double -> every stage kept -> pass in the mode -> compared */
+ *   inputs -> pass in double, stages kept -> pass in the mode, stages compared */
 #include "verify/precision.h"
 
 #include <assert.h>
@@ -18,7 +18,7 @@ typedef struct session {
     lvlm_replay *result;
     const lvlm_precision_options *options;
     lvlm_stage_list exact; /* the stages in double */
-    const char *prefix;    /* of the names of the inputs */
+    const char *prefix;    /* of the names of inputs */
     const lvlm_tensor *ids, *mask;
     size_t done; /* stages of the second pass so far */
 } session;
@@ -99,12 +99,12 @@ static int pass(session *s, lvlm_model_options *options,
                                        s->prefix, s->options->grads, &sink, err)) < 0)
         lvlm_prefix(err, "%s: ", s->result->golden);
     lvlm_model_free(model);
-    options->check = false; /* once is enough; the same notes too */
+    options->check = false; /* once is enough, for notes too */
     options->notes = NULL;
     return rc;
 }
 
-/* The kept stages go; the result keeps their names. */
+/* Copy the names of the kept stages, which are freed. */
 static int keep_names(lvlm_replay *r, lvlm_error *err)
 {
     for (size_t i = 0; i < r->n_stages; i++) {

@@ -18,11 +18,12 @@ typedef struct lvlm_precision_options {
     lvlm_notes *notes;   /* as lvlm_replay_options.notes */
 } lvlm_precision_options;
 
-/* Compute every stage in double, keep it (8 bytes a value), compute it again in the
- * mode and compare. No reference is needed: `inputs` is a recording or the inputs of
- * lvlm-run forward. The result is a replay without a recording (is_measure): nothing is
- * judged, no stage has a band, and only one that is not finite fails. LVLM_ECHECK names
- * a tensor of the model that is damaged. On success free with lvlm_replay_free. */
+/* Compute every stage in double, keep it (8 bytes per value), compute it again in the
+ * mode, and compare. No reference is needed: `inputs` is a recording or the inputs of
+ * lvlm-run forward. The result is a replay without a recording (is_measure): stages
+ * have no bands and no verdicts, and only one that is not finite fails. LVLM_ECHECK
+ * names a tensor of the model that is damaged. On success free with
+ * lvlm_replay_free. */
 LVLM_MUST_CHECK int lvlm_precision_run(lvlm_replay *out, const char *model,
                                        const char *inputs,
                                        const lvlm_precision_options *options,

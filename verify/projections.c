@@ -1,4 +1,5 @@
-/* projections.c - reads the family's list of projections against a manifest. */
+/* projections.c - looks up the family's projections in a manifest; see
+ * projections.h. */
 #include "verify/projections.h"
 
 #include <assert.h>
@@ -34,8 +35,7 @@ static const char *form_of(const lvlm_projection *table, const lvlm_target *weig
     }
 }
 
-/* How the map lies in its source. A native file's ledger knows, whatever the source
- * was. */
+/* The layout of the map in its source. A native file has it in its ledger. */
 static const lvlm_transform *layout_of(const lvlm_manifest *m, const lvlm_target *t)
 {
     for (size_t i = 0; i < m->ledger.n_entries; i++) {
@@ -46,7 +46,7 @@ static const lvlm_transform *layout_of(const lvlm_manifest *m, const lvlm_target
     return &t->transform;
 }
 
-/* Does the source hold the map as [in, out]? */
+/* Does the source store the map as [in, out]? */
 static bool is_transposed(const lvlm_transform *t)
 {
     return t->n == 2 && t->select == 0 && t->order[0] == 1;
@@ -79,7 +79,7 @@ static lvlm_projection_state state_of(const lvlm_manifest *m,
     return state;
 }
 
-/* Past the last block that any target stands in. */
+/* The number of blocks of all targets. */
 static uint64_t block_count(const lvlm_manifest *m)
 {
     uint64_t n = 0;

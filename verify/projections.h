@@ -1,5 +1,5 @@
-/* projections.h - every linear map that carries vision into language, and every head:
- * whether it is there, what it is, and what a model without it does. */
+/* projections.h - every linear map from vision into language, and every head: whether
+ * it exists, what it is, and what a model without it does. */
 #ifndef LVLM_VERIFY_PROJECTIONS_H
 #define LVLM_VERIFY_PROJECTIONS_H
 
@@ -14,16 +14,17 @@ typedef struct lvlm_projection_state {
     const char
         *form; /* "linear", "raw_parameter", "vit_head", "tied", "identity", "made",
                            "missing" */
-    lvlm_shape shape; /* [out, in]; of a missing one: what it would be */
-    bool has_bias;    /* of a missing one: would have */
-    bool transposed;  /* the source holds it as [in, out] */
+    lvlm_shape shape; /* [out, in]; of a missing one: its expected shape */
+    bool has_bias;    /* of a missing one: expected */
+    bool transposed;  /* the source stores it as [in, out] */
     const char *name; /* native name of the weight */
     const char *sources[LVLM_PROJECTION_SOURCES]; /* names in the source; NULL: none */
     size_t n_sources;
 } lvlm_projection_state;
 
-/* The next one in the order of the family's table: row by row, block by block of rows
- * that every block has. Start with all zero; false: there are no more. */
+/* The next projection in the order of the family's table, and for rows that every block
+ * has, block by block. Start with a zero-initialised cursor; false: there are no
+ * more. */
 typedef struct lvlm_projection_cursor {
     size_t row;
     uint64_t block;

@@ -1,4 +1,4 @@
-/* recording.c - a recording opened and checked; see recording.h. */
+/* recording.c - opens and checks a recording; see recording.h. */
 #include "verify/recording.h"
 
 #include <inttypes.h>
@@ -40,7 +40,7 @@ static const lvlm_key metadata_keys[] = {
 };
 // clang-format on
 
-/* 4.57 is the last of transformers 4. Later ones of 5 may be there by now. */
+/* 4.57 is the last version of transformers 4. Later versions of 5 may exist by now. */
 static bool was_released(const char *reference)
 {
     static const char name[] = "transformers-";
@@ -117,8 +117,8 @@ lvlm_rows lvlm_recording_rows(const lvlm_recording *recording,
                         find(recording, LVLM_RECORDED_ROWS, name));
 }
 
-/* Row numbers of a stage of which some rows are kept: one for each row of it, none
- * negative, those of texts within the texts. */
+/* Check the row numbers of a stage of which only some rows are recorded: one per
+ * recorded row, none negative, and within the texts if the stage is of text. */
 static int check_rows(const lvlm_recording *r, const lvlm_tensor *rows, lvlm_error *err)
 {
     const char *const name = rows->name + strlen(LVLM_RECORDED_ROWS);
@@ -142,7 +142,7 @@ static int check_rows(const lvlm_recording *r, const lvlm_tensor *rows, lvlm_err
     return 0;
 }
 
-/* A value that is not finite proves nothing, whatever is computed. */
+/* A value that is not finite proves nothing. */
 static int check_values(const lvlm_recording *r, const lvlm_tensor *t, lvlm_error *err)
 {
     const lvlm_rows rows = lvlm_recording_rows(r, t);
@@ -199,7 +199,7 @@ static int check(lvlm_recording *r, lvlm_notes *notes, lvlm_error *err)
     FAIL_IF(!has_stage(cp), err, LVLM_EFORMAT,
             "records no stage (no tensor is called " LVLM_RECORDED_STAGE "*)");
     TRY(read_metadata(r, notes, err));
-    for (size_t i = 0; i < cp->n_tensors; i++) /* values are looked at by rows */
+    for (size_t i = 0; i < cp->n_tensors; i++) /* values are checked by rows */
         if (lvlm_starts_with(cp->tensors[i].name, LVLM_RECORDED_ROWS))
             TRY(check_rows(r, &cp->tensors[i], err));
     for (size_t i = 0; i < cp->n_tensors; i++)

@@ -1,5 +1,5 @@
-/* recording.h - what a reference computed, as a file: inputs, stages, gradients.
- * formats/GOLDEN.md describes it. */
+/* recording.h - a file with what a reference computed: inputs, stages, gradients. Its
+ * format is formats/GOLDEN.md. */
 #ifndef LVLM_VERIFY_RECORDING_H
 #define LVLM_VERIFY_RECORDING_H
 
@@ -9,7 +9,7 @@
 
 LVLM_BEGIN_DECLS
 
-/* What the names of its tensors begin with. */
+/* Prefixes of the names of its tensors. */
 #define LVLM_RECORDED_INPUT "in."
 #define LVLM_RECORDED_STAGE "out."
 #define LVLM_RECORDED_GRADIENT "grad."
@@ -19,7 +19,7 @@ typedef struct lvlm_recording {
     const char *path;            /* borrowed from the caller */
     lvlm_checkpoint *checkpoint; /* owned */
     lvlm_hex_digest sha256;      /* of the file */
-    /* what it says about itself; borrowed, NULL where it says nothing */
+    /* borrowed; NULL: none */
     const cJSON *metadata;
     const char *family;
     const char
@@ -32,8 +32,8 @@ typedef struct lvlm_recording {
     const lvlm_tensor *mask; /* the same */
 } lvlm_recording;
 
-/* Open a recording and check everything that can be checked without a model. Metadata
- * that is not known and tensors that nothing is compared with go to `notes`.
+/* Open a recording and check everything that can be checked without a model. Unknown
+ * metadata and tensors that are not compared are noted in `notes`.
  * LVLM_EFORMAT names what is wrong: a model in place of a recording, no stage, a stage
  * or gradient that is not finite, by its place, row numbers outside of their stage. On
  * success free with lvlm_recording_close. */
@@ -44,7 +44,7 @@ void lvlm_recording_close(lvlm_recording *recording);
 /* The recorded values of stage "text.norm" or gradient "grad.NAME"; NULL: none. */
 const lvlm_tensor *lvlm_recording_find(const lvlm_recording *recording,
                                        const char *name);
-/* The rows that `tensor`, one of those, holds. */
+/* The rows of `tensor`, which is one of those. */
 lvlm_rows lvlm_recording_rows(const lvlm_recording *recording,
                               const lvlm_tensor *tensor);
 

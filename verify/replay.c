@@ -1,10 +1,10 @@
-/* replay.c - a model's stages compared with recorded ones as they are computed.
+/* replay.c - compares a model's stages with recorded ones while they are computed.
  *
  *   recording -> stages in order of computation, each with its band
- *   pass      -> sink: find the stage, compare row by row, forget it
- *   judge     -> what is out of its band is looked at again (second_look.h)
+ *   pass      -> sink: find the stage, compare it row by row
+ *   judge     -> stages out of their bands get a second look (second_look.h)
  *
- * Nothing is kept of a stage but its sums and its worst rows, unless it is out of its
+ * Only the sums and the worst rows of a stage are kept, unless it is out of its
  * band. */
 #include "verify/replay.h"
 
@@ -56,7 +56,8 @@ static void progress(void *user, size_t done, size_t total)
 
 /* ---- the run -------------------------------------------------------------------- */
 
-/* Is the recording of the checkpoint that this model gives back, bit for bit? */
+/* Note if the recording is of another checkpoint than the one that this model exports
+ * to. */
 static int check_source(const session *s, const lvlm_manifest *m, lvlm_error *err)
 {
     lvlm_replay *const r = s->replay;
@@ -70,7 +71,7 @@ static int check_source(const session *s, const lvlm_manifest *m, lvlm_error *er
         r->recording.source, r->source);
 }
 
-/* What the recording says that this model, or this run, does not bear out. */
+/* Compare what the recording says about itself with this model and run. */
 static int check_match(const session *s, const lvlm_model *model, lvlm_error *err)
 {
     const lvlm_recording *const rec = &s->replay->recording;
@@ -92,7 +93,7 @@ static int check_match(const session *s, const lvlm_model *model, lvlm_error *er
                           n_gradients, n_gradients == 1 ? " is" : "s are");
 }
 
-/* What was refused, and first what may be why. */
+/* Prepend the recording, and its family if that may be the cause. */
 static void prefix_error(const lvlm_replay *r, lvlm_error *err)
 {
     if (lvlm_replay_is_foreign(r))
@@ -102,7 +103,7 @@ static void prefix_error(const lvlm_replay *r, lvlm_error *err)
         lvlm_prefix(err, "%s: ", r->golden);
 }
 
-/* Model and recording are there: everything that is recorded, in order. */
+/* Compute and compare everything that is recorded, in order. */
 static int run(session *s, lvlm_model *model, lvlm_error *err)
 {
     lvlm_replay *const r = s->replay;

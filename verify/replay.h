@@ -1,11 +1,11 @@
 /* replay.h - runs a model on a recording's inputs and compares every stage.
  *
- * A recording in double (recording.h) is computed in double, and then the two agree to
- * the last few bits of double at every stage and gradient: the proof is exact, and the
- * lowest bit of one weight fails it. Float32 has bands wide enough for rounding
- * (bands.h). A stage beyond its band is computed a second time, so as to tell rounding
- * from a difference: a float32 stage in double, a double one with all inputs moved by
- * their last bit. Rows of padding are not compared. */
+ * A recording in double (recording.h) is compared with a computation in double. The two
+ * agree to the last few bits at every stage and gradient, so that the lowest bit of one
+ * weight is noticed: the proof is exact. Float32 has bands wide enough for rounding
+ * (bands.h). A stage beyond its band is computed a second time, to distinguish rounding
+ * from a difference: a float32 stage in double, a double one with the last bit of every
+ * input changed. Rows of padding are not compared. */
 #ifndef LVLM_VERIFY_REPLAY_H
 #define LVLM_VERIFY_REPLAY_H
 
@@ -34,16 +34,16 @@ typedef struct lvlm_replay_stage {
     lvlm_shape shape; /* as recorded */
     lvlm_shape got;   /* as computed */
     lvlm_stage_error found;
-    double error; /* what is judged: of a stage found.error, by rows; of a gradient its
-                     relative L2, whose norm counts as at least `least` */
+    double error; /* decides the verdict: of a stage found.error, by rows; of a gradient
+                     its relative L2, whose norm counts as at least `least` */
     double least; /* a gradient below it is only rounding */
     double relative_l2; /* over all values together; of a gradient the same as error */
     double cosine;
     double band, band_kl; /* the latter of found.max_kl, of logits */
     bool band_given;      /* by a tolerance file: it decides, no second look is taken */
     lvlm_verdict verdict;
-    /* Where a second look was taken: errors against our own double, of the recording
-     * and of our other computation. */
+    /* If a second look was taken: errors of the recording and of our other computation
+     * against our own double. */
     bool looked_again;
     double recorded_error, own_error;
 } lvlm_replay_stage;
@@ -54,14 +54,14 @@ typedef struct lvlm_replay {
     lvlm_recording recording;
     const char *family;
     const char *reference; /* whose behaviour was computed */
-    /* In what `reference` differs from what was trained, and from what the recording
-     * shows, where it says whose behaviour that is. */
+    /* Differences of `reference` from what was trained, and from what the recording
+     * shows, if it names its reference. */
     const lvlm_difference **differences, **from_recorded;
     size_t n_differences, n_from_recorded;
     lvlm_places places;
     lvlm_hex_digest model_root; /* root digest of the native file */
-    lvlm_hex_digest source;     /* of the checkpoint that it gives back, where the
-                                   recording says its own; "": not known */
+    lvlm_hex_digest source;     /* of the checkpoint that it exports to, if the
+                                   recording has a digest; "": not known */
     lvlm_compute compute;
     bool is_exact;   /* recorded in double and computed in double */
     bool is_measure; /* no recording: the reference is our own double (precision.h) */
@@ -83,8 +83,8 @@ typedef struct lvlm_replay_options {
     void *user;
     void (*checking)(void *user, uint64_t done, uint64_t total); /* may be NULL */
     void *checking_user; /* as lvlm_model_options has both */
-    lvlm_notes *notes;   /* receives what of model and recording is passed over, and
-                          outlives the replay; NULL: none */
+    lvlm_notes *notes;   /* receives notes on model and recording, and outlives the
+                          replay; NULL: none */
 } lvlm_replay_options;
 
 /* Compare every tensor of the model with its digest (LVLM_ECHECK names one that is
@@ -99,7 +99,7 @@ void lvlm_replay_free(lvlm_replay *replay);
 /* Does the recording say that it is of another family than the model? */
 bool lvlm_replay_is_foreign(const lvlm_replay *replay);
 
-/* Can a stage have this name? Also of a pattern, "text.blocks.*". */
+/* Can a stage have this name, or match this pattern ("text.blocks.*")? */
 bool lvlm_replay_knows(const char *name);
 
 /* "ok", "exact", "rounding", "OUT OF BAND", "missing", "wrong shape". */

@@ -11,7 +11,7 @@
 
 /* ---- stages --------------------------------------------------------------------- */
 
-/* Stages in order of computation; "*" is a number or the rest of the name. */
+/* Stages in order of computation; "*" is a number or the remainder of the name. */
 static const char *const order[] = {
     "vision.patches", "vision.embed", "vision.blocks.*", "vision.global_blocks.*",
     "vision.out",     "connector.*",  "connector.out",   "text.embed",
@@ -85,7 +85,8 @@ lvlm_replay_stage *lvlm_replay_find(const lvlm_replay *replay, const char *name)
 
 /* ---- gradients ------------------------------------------------------------------ */
 
-/* Unless it is listed; `listed` has a flag for each tensor of the recording. */
+/* Add a gradient, unless it is listed; `listed` has a flag per tensor of the
+ * recording. */
 static void add_gradient(lvlm_replay *r, bool *listed, const lvlm_tensor *t)
 {
     bool *const flag = &listed[t - r->recording.checkpoint->tensors];

@@ -1,5 +1,5 @@
-/* replay_stages.h - what a recording holds, in the order in which it is computed.
- * Private to verify/. */
+/* replay_stages.h - the contents of a recording, in order of computation. Private to
+ * verify/. */
 #ifndef LVLM_VERIFY_REPLAY_STAGES_H
 #define LVLM_VERIFY_REPLAY_STAGES_H
 
@@ -7,12 +7,12 @@
 
 LVLM_BEGIN_DECLS
 
-/* The recorded stages to replay->stages, each with its bands. */
+/* List the recorded stages in replay->stages, with their bands. */
 LVLM_MUST_CHECK int lvlm_replay_list_stages(lvlm_replay *replay, lvlm_error *err);
 
-/* The recorded gradients after them, as a backward pass computes them: the weight that
- * is used last comes first; then those of tensors that the model's source does not
- * have. LVLM_EFORMAT: none is recorded. */
+/* Append the recorded gradients in the order of a backward pass, that of the last
+ * weight first; then those of tensors that the model's source does not have.
+ * LVLM_EFORMAT: none is recorded. */
 LVLM_MUST_CHECK int lvlm_replay_list_gradients(lvlm_replay *replay,
                                                const lvlm_manifest *manifest,
                                                lvlm_error *err);

@@ -1,4 +1,4 @@
-/* second_look.c - rounding told apart from a difference; see second_look.h. */
+/* second_look.c - distinguishes rounding from a difference; see second_look.h. */
 #include "verify/second_look.h"
 
 #include <float.h>
@@ -36,7 +36,7 @@ static int nudge(lvlm_tensor *t, lvlm_arena *arena, lvlm_error *err)
     return 0;
 }
 
-/* The recording with its pixels moved; what enters the text the model moves itself. */
+/* A copy of the recording with nudged pixels; the model nudges embeddings itself. */
 static int nudge_inputs(lvlm_checkpoint *out, const lvlm_checkpoint *in,
                         lvlm_arena *arena, lvlm_error *err)
 {
@@ -60,7 +60,7 @@ static bool wants(void *user, const char *name)
     return lvlm_stage_list_find(((const look *)user)->kept, name) != NULL;
 }
 
-/* A stage as it was computed the second time. */
+/* Receives a stage of the second computation. */
 static int take(void *user, const lvlm_tensor *again, lvlm_error *err)
 {
     const look *const l = user;
@@ -71,7 +71,8 @@ static int take(void *user, const lvlm_tensor *again, lvlm_error *err)
     const lvlm_rows all = { .ids = stage->rows.ids, .mask = stage->rows.mask };
     const double multiple = l->replay->is_exact ? LVLM_ROUNDING_EXACT : LVLM_ROUNDING;
     lvlm_stage_error recorded, own;
-    if (stage->verdict != LVLM_VERDICT_OUT) return 0; /* a gradient, by its scale */
+    if (stage->verdict != LVLM_VERDICT_OUT)
+        return 0; /* a gradient, judged by its scale */
     TRY(lvlm_stage_compare(&recorded, truth, stage->recorded, &stage->rows, false,
                            err));
     TRY(lvlm_stage_compare(&own, other, truth, &all, false, err));

@@ -1,4 +1,4 @@
-/* second_look.h - is what lies outside of its band rounding, or a difference?
+/* second_look.h - decides whether a stage outside of its band differs by rounding.
  * Private to verify/. */
 #ifndef LVLM_VERIFY_SECOND_LOOK_H
 #define LVLM_VERIFY_SECOND_LOOK_H

@@ -1,4 +1,5 @@
-/* stage_error.c - a stage against its reference, row by row; see stage_error.h. */
+/* stage_error.c - compares a stage with its reference, row by row; see
+ * stage_error.h. */
 #include "verify/stage_error.h"
 
 #include <math.h>
@@ -83,7 +84,7 @@ bool lvlm_stages_fit(const lvlm_shape *got, const lvlm_shape *want,
 
 /* ---- errors --------------------------------------------------------------------- */
 
-/* What is known of one row. */
+/* The figures of one row. */
 typedef struct row {
     size_t place;
     int64_t token;
@@ -117,7 +118,7 @@ static void note_worst(lvlm_stage_error *e, const lvlm_worst_row *worst)
     e->worst[at] = *worst;
 }
 
-/* Sums over rows to the error of the stage.  spare (n) */
+/* The error of the stage, from those of its rows.  spare (n) */
 static void judge_rows(lvlm_stage_error *e, const row *rows, size_t n, double *spare)
 {
     const double least2 = LEAST_LENGTH * LEAST_LENGTH * median_length2(rows, n, spare);

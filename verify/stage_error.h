@@ -1,8 +1,8 @@
-/* stage_error.h - how far a stage is from what it should be, judged row by row.
+/* stage_error.h - how far a stage is from its reference, measured row by row.
  *
  * A row is what the last axis holds: one token, one patch. The first token of a trained
- * language model can be a thousand times as long as the others, and a norm over the
- * whole stage then sees that token only. So each row has its own relative error, and
+ * language model can be a thousand times as long as the others, and would dominate a
+ * norm over the whole stage. So each row has its own relative error, and
  * their root mean square is the error of the stage:
  *
  *   error = sqrt(mean over rows i of |a_i - b_i|^2 / max(|b_i|, floor)^2)
@@ -29,7 +29,7 @@ typedef struct lvlm_rows {
                                 this order */
 } lvlm_rows;
 
-/* The input `name` after `prefix`, where it can be an `ids` or a `mask`; else NULL. */
+/* The input `name` after `prefix` if it can be `ids` or `mask`, else NULL. */
 const lvlm_tensor *lvlm_rows_input(const lvlm_checkpoint *inputs, const char *prefix,
                                    const char *name);
 
@@ -52,8 +52,8 @@ typedef struct lvlm_worst_row {
 
 typedef struct lvlm_stage_error {
     lvlm_distance distance; /* of all values that are compared, together */
-    double error;           /* as above; infinite where a value is not finite, and
-                               where no row is compared, which proves nothing */
+    double error;           /* as above; infinite if a value is not finite, or if no
+                               row is compared, which proves nothing */
     uint64_t n_rows;        /* that were compared */
     lvlm_worst_row worst[LVLM_WORST_ROWS];
     size_t n_worst;
@@ -62,12 +62,12 @@ typedef struct lvlm_stage_error {
     uint64_t n_top1; /* rows in which both prefer the same token */
 } lvlm_stage_error;
 
-/* May `got`, a stage, be compared with `want`, of which rows->kept are there? */
+/* Can `got`, a stage, be compared with `want`, which has its rows rows->kept? */
 bool lvlm_stages_fit(const lvlm_shape *got, const lvlm_shape *want,
                      const lvlm_rows *rows);
 
-/* Compare a stage with its reference; they fit. With `logits` the last two figures are
- * computed too. LVLM_ENOMEM. */
+/* Compare a stage with its reference (lvlm_stages_fit). With `logits` the last two
+ * figures are computed too. LVLM_ENOMEM. */
 LVLM_MUST_CHECK int lvlm_stage_compare(lvlm_stage_error *out, const lvlm_tensor *got,
                                        const lvlm_tensor *want, const lvlm_rows *rows,
                                        bool logits, lvlm_error *err);

@@ -61,7 +61,7 @@ static void print_remarks(const lvlm_comparison *c)
     if (c->retied) printf("; tied in one, stored in the other");
 }
 
-/* Infinity is not 0 away: pairs that are not finite are counted, others measured. */
+/* Pairs that are not finite are counted; the others have a distance. */
 static void print_distance(const lvlm_distance *d)
 {
     printf(": %" PRIu64 " of %" PRIu64 " values", d->n_differ + d->n_bad, d->n);

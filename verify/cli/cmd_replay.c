@@ -36,7 +36,7 @@ static const lvlm_option options[] = {
     LVLM_OPTION_END,
 };
 
-/* What a run leaves beside its output; files that were not asked for are NULL. */
+/* The report files of a run; those that were not requested are NULL. */
 typedef struct reports {
     lvlm_outputs outputs;
     lvlm_outfile *html, *junit;
@@ -52,7 +52,7 @@ static int open_reports(reports *r, const args *a, const lvlm_operands *operands
     return lvlm_outputs_spare(&r->outputs, inputs, 3, err);
 }
 
-/* A pipeline waits for its test results also where no stage came about. */
+/* CI systems expect test results even if no stage was computed. */
 static void write_error(const reports *r, const lvlm_operands *operands,
                         const lvlm_error *error)
 {

@@ -15,13 +15,13 @@ extern const lvlm_command command_compare;
 extern const lvlm_command command_replay;
 extern const lvlm_command command_precision;
 
-/* A replay or a measure on stdout, as text or JSON. */
+/* Print a replay or a measure on stdout, as text or JSON. */
 LVLM_MUST_CHECK int verify_print_result(const lvlm_replay *result, bool json,
                                         lvlm_error *err);
 
 /* Write and commit a file of that text. */
 int verify_save(lvlm_outfile *file, const lvlm_strbuf *text, lvlm_error *err);
-/* The same of what `report` writes of a result; nothing where `file` is NULL. */
+/* The same for what `report` writes about a result; does nothing if `file` is NULL. */
 LVLM_MUST_CHECK int verify_write_report(lvlm_outfile *file,
                                         void (*report)(lvlm_strbuf *out,
                                                        const lvlm_replay *result),

@@ -1,11 +1,11 @@
-/* verify_tell.c - what the verbs of lvlm-verify print alike. */
+/* verify_tell.c - output that the verbs of lvlm-verify share. */
 #include <stdio.h>
 
 #include "formats/cli/program.h"
 #include "formats/cli/terminal.h"
 #include "verify/cli/verify_commands.h"
 
-/* A table on stdout, its verdicts coloured where that is wanted. */
+/* Print a table on stdout, with coloured verdicts if colour is on. */
 static void print_table(const char *table)
 {
     static const lvlm_verdict_colour words[] = {

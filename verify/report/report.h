@@ -1,4 +1,4 @@
-/* report.h - a replay's result for people and for programs. Each writes to `out`. */
+/* report.h - writes the result of a replay, for people and for programs, to `out`. */
 #ifndef LVLM_VERIFY_REPORT_REPORT_H
 #define LVLM_VERIFY_REPORT_REPORT_H
 
@@ -16,9 +16,9 @@ void lvlm_report_text(lvlm_strbuf *out, const lvlm_replay *replay, size_t width)
  * of the mode. */
 LVLM_MUST_CHECK int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *replay,
                                      lvlm_error *err);
-/* JUnit XML: a test case a stage, as CI systems read it. */
+/* JUnit XML, as CI systems read it: one test case per stage. */
 void lvlm_report_junit(lvlm_strbuf *out, const lvlm_replay *replay);
-/* The same of a replay that did not come to its stages: one test case, an error. */
+/* The same for a replay that failed before its stages: one test case with an error. */
 void lvlm_report_junit_error(lvlm_strbuf *out, const char *model, const char *golden,
                              const lvlm_error *error);
 /* One HTML file without outside references: verdict, chart of the error along the

@@ -1,10 +1,10 @@
 /* report_chart.c - one mark per stage; x is the order of computation, y is log10 of the
- * error. What has no logarithm has a lane of its own, drawn only when it is needed.
+ * error. Values without a logarithm have a lane of their own, drawn only if needed.
  *
  *   inf   |  .  .  .  .  .  x  .  .  .  .     infinite, not a number, not compared
  *   10^-4 |--------------------------------
  *         | - - - - - - - - - - - - - band     above it: crosses
- *   10^-6 |--------------------------------
+ *   10^-6 |--------------------------------        or by rounding: rings
  *         |     o  o  o  o     o  o  o  o      within its band: dots
  *   0     |  <>  .  .  .  .  .  .  .  .  .     equal in every value: diamonds
  *            patches  0  1     0  1            last part of the name, block numbers
@@ -41,13 +41,13 @@ enum {
 
 /* ---- axes ----------------------------------------------------------------------- */
 
-/* The error that is drawn; infinite where nothing could be compared. */
+/* The error that is drawn; infinite if nothing could be compared. */
 static double drawn_error(const lvlm_replay_stage *s)
 {
     return lvlm_verdict_compared(s->verdict) ? s->error : (double)INFINITY;
 }
 
-/* Widens the axis so that it shows `value`. */
+/* Widen the axis so that it shows `value`. */
 static void include(lvlm_plot *p, double value)
 {
     if (!isfinite(value)) {
@@ -163,7 +163,8 @@ static void put_band_label(lvlm_strbuf *out, const lvlm_plot *p)
     lvlm_strbuf_puts(out, "</text>\n");
 }
 
-/* From stage to stage, from the current point on, with a step for each change. */
+/* A line along the bands of all stages, from the current point, with a step at each
+ * change. */
 static void put_steps(lvlm_strbuf *out, const lvlm_plot *p)
 {
     const lvlm_replay_stage *stages = p->replay->stages;
@@ -177,7 +178,7 @@ static void put_steps(lvlm_strbuf *out, const lvlm_plot *p)
     }
 }
 
-/* What is out of band. */
+/* Tint the region out of band. */
 static void put_tint(lvlm_strbuf *out, const lvlm_plot *p)
 {
     lvlm_strbuf_printf(out, "<path class=\"tint\" d=\"M%d %d", LVLM_PLOT_LEFT,
@@ -196,7 +197,7 @@ static void put_band(lvlm_strbuf *out, const lvlm_plot *p)
 
 /* ---- stages --------------------------------------------------------------------- */
 
-/* Joins neighbours that both have a logarithm. */
+/* Join neighbours that both have a logarithm. */
 static void put_trace(lvlm_strbuf *out, const lvlm_plot *p)
 {
     bool joined = false;
@@ -212,7 +213,7 @@ static void put_trace(lvlm_strbuf *out, const lvlm_plot *p)
     lvlm_strbuf_puts(out, "\"/>\n");
 }
 
-/* Told apart by form, not by colour alone. */
+/* Marks differ in form, not only in colour. */
 static void put_mark(lvlm_strbuf *out, const lvlm_replay_stage *s, double x, double y,
                      double r)
 {
@@ -232,7 +233,7 @@ static void put_mark(lvlm_strbuf *out, const lvlm_replay_stage *s, double x, dou
             x, y - r - 1, r + 1, r + 1, -r - 1, r + 1, -r - 1, -r - 1);
 }
 
-/* The mark and, over the whole height, where the pointer finds it. */
+/* A mark, and a rectangle over the whole height that reacts to the pointer. */
 static void put_point(lvlm_strbuf *out, const lvlm_plot *p, size_t i)
 {
     const lvlm_replay_stage *s = &p->replay->stages[i];
@@ -255,8 +256,8 @@ static void put_point(lvlm_strbuf *out, const lvlm_plot *p, size_t i)
     lvlm_strbuf_puts(out, "</g>\n");
 }
 
-/* The name of the first bad stage: to the left of its mark, where all is within its
- * band and so further down, else above. */
+/* The name of the first bad stage: to the left of its mark, because the stages there
+ * are within their bands and so further down, else above. */
 static void put_callout(lvlm_strbuf *out, const lvlm_plot *p)
 {
     const lvlm_replay_stage *s = p->replay->first_bad;

@@ -1,4 +1,4 @@
-/* report_html.c - a replay as one HTML file that needs nothing else.
+/* report_html.c - a replay as one self-contained HTML file.
  *
  *   verdict -> what was compared -> chart -> stages -> second look -> logits
  *           -> worst rows -> versions, digests
@@ -125,7 +125,7 @@ static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
     lvlm_strbuf_puts(out, ".</p>\n");
 }
 
-/* What may be the reason. */
+/* Possible causes. */
 static void put_mismatches(lvlm_strbuf *out, const lvlm_replay *r)
 {
     lvlm_mismatch sentences[LVLM_MISMATCHES];
@@ -175,7 +175,7 @@ static void put_difference(lvlm_strbuf *out, const lvlm_difference *d)
     lvlm_strbuf_puts(out, "</li>\n");
 }
 
-/* A sentence for each. */
+/* A sentence per difference. */
 static void put_differences(lvlm_strbuf *out, const char *heading,
                             const lvlm_difference *const *list, size_t n)
 {

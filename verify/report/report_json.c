@@ -8,7 +8,7 @@
 #include "formats/base/json.h"
 #include "verify/report/report_words.h"
 
-/* "index" as the stage's axes count, "place" as one would look for it. */
+/* "index" counts along the stage's axes, "place" is in words. */
 static cJSON *row_json(const lvlm_replay *r, const lvlm_replay_stage *s,
                        const lvlm_worst_row *worst)
 {
@@ -30,7 +30,7 @@ static cJSON *row_json(const lvlm_replay *r, const lvlm_replay_stage *s,
     return row;
 }
 
-/* What an index of its rows counts. */
+/* The axes that an index of its rows counts along. */
 static void add_axes(cJSON *json, const lvlm_replay *r, const lvlm_replay_stage *s)
 {
     const lvlm_worst_row first = { .place = 0 };
@@ -105,7 +105,7 @@ static void fill_measure(cJSON *json, const lvlm_replay *r)
         cJSON_AddItemToArray(stages, measured_json(r, &r->stages[i]));
 }
 
-/* "verdict", with what may be its reason, and "mismatches". */
+/* "verdict" with its possible causes, and "mismatches". */
 static void add_verdict(cJSON *json, const lvlm_replay *r)
 {
     char verdict[LVLM_VERDICT_TEXT];

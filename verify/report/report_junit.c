@@ -1,10 +1,9 @@
-/* report_junit.c - a replay as JUnit XML: one test case a stage.
+/* report_junit.c - a replay as JUnit XML: one test case per stage.
  *
  *   testsuites / testsuite "replay" / properties: versions, digests
  *                                   / testcase FAMILY.COMPUTE, STAGE / failure
  *
- * No time and no host, which readers of the format do without: two runs give equal
- * bytes. */
+ * No time and no host, which are optional: two runs give equal bytes. */
 #include "verify/report/report.h"
 
 #include <inttypes.h>
@@ -26,7 +25,7 @@ static void put_property(lvlm_strbuf *out, const char *prefix, const char *name,
     lvlm_strbuf_puts(out, "\"/>\n");
 }
 
-/* What the golden says about its making has a prefix, so as not to hide the rest. */
+/* Metadata of the golden has a prefix, so that it cannot replace other properties. */
 static void put_properties(lvlm_strbuf *out, const lvlm_replay *r)
 {
     const cJSON *item;

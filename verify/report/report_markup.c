@@ -1,5 +1,4 @@
-/* report_markup.c - text from files made safe for XML, HTML and SVG; numbers and
- * reasons in words. */
+/* report_markup.c - escapes text from files; see report_markup.h. */
 #include "verify/report/report_markup.h"
 
 #include <inttypes.h>
@@ -10,7 +9,7 @@
 #include "formats/base/utf8.h"
 #include "formats/container/finite.h"
 
-/* Bytes of the well-formed character at `at`; 0 when there is none. */
+/* Bytes of the well-formed character at `at`, or 0. */
 static size_t character_bytes(const char *at, const char *end)
 {
     for (size_t n = 1; n <= 4 && n <= (size_t)(end - at); n++)
@@ -18,7 +17,7 @@ static size_t character_bytes(const char *at, const char *end)
     return 0;
 }
 
-/* Controls, and what XML 1.0 has no place for: U+FFFE and U+FFFF. */
+/* Controls, and characters that XML 1.0 forbids: U+FFFE and U+FFFF. */
 static bool is_forbidden(const char *at, size_t n)
 {
     const unsigned char c = (unsigned char)at[0];

@@ -1,5 +1,5 @@
-/* report_markup.h - what the reports in markup share: text made safe, numbers in words.
- * Private to verify/. */
+/* report_markup.h - escapes text for reports in XML, HTML and SVG. Private to
+ * verify/. */
 #ifndef LVLM_VERIFY_REPORT_REPORT_MARKUP_H
 #define LVLM_VERIFY_REPORT_REPORT_MARKUP_H
 

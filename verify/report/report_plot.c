@@ -1,6 +1,5 @@
-/* report_plot.c - the names below a chart: of stages, turned where they are wider than
- * their places, and of parts of the model, on several lines where they are near each
- * other; see report_plot.h. */
+/* report_plot.c - the names below a chart: of stages, rotated if they are too wide, and
+ * of parts of the model, on several lines if they would overlap; see report_plot.h. */
 #include "verify/report/report_plot.h"
 
 #include <math.h>
@@ -21,7 +20,7 @@ double lvlm_plot_x(const lvlm_plot *p, size_t i)
 
 /* ---- parts of the model --------------------------------------------------------- */
 
-/* Bytes of "vision", "connector", "text"; 0 for what stands alone: logits, loss. */
+/* Bytes of "vision", "connector", "text"; 0 for logits and loss. */
 static size_t part_bytes(const char *name)
 {
     const size_t n = strcspn(name, ".");
@@ -37,7 +36,7 @@ static bool is_same_part(const char *a, const char *b)
            lvlm_starts_with(a, GLOBAL_BLOCKS) == lvlm_starts_with(b, GLOBAL_BLOCKS);
 }
 
-/* What a part is called; the tower's end after its global blocks needs no name. */
+/* Name a part; the tower's end after its global blocks needs no name. */
 static void name_part(lvlm_plot_part *to, const lvlm_plot *p,
                       const lvlm_plot_part *before)
 {

@@ -19,7 +19,7 @@ enum {
     LVLM_PLOT_MAX_LABEL = 24, /* characters of the name of a part */
 };
 
-/* Stages that are together below the axis. */
+/* Consecutive stages with one name below the axis. */
 typedef struct lvlm_plot_part {
     size_t first, last;
     const char *label;
@@ -37,7 +37,7 @@ typedef struct lvlm_plot {
     int step;           /* powers from one grid line to the next */
     bool has_zero;      /* the lane below is there ... */
     bool has_none;      /* ... and the one above */
-    bool turned;        /* names of stages are upright */
+    bool turned;        /* names of stages are rotated */
     lvlm_plot_part parts[LVLM_PLOT_MAX_PARTS];
     size_t n_parts, n_levels;
 } lvlm_plot;
@@ -45,9 +45,9 @@ typedef struct lvlm_plot {
 /* The middle of a stage. */
 double lvlm_plot_x(const lvlm_plot *plot, size_t stage);
 
-/* Set what is said of parts and names, from replay, width and slot. */
+/* Set parts and names from replay, width and slot. */
 void lvlm_plot_find_names(lvlm_plot *plot);
-/* Draw it, for a plot of known height. */
+/* Draw the names, for a plot of known height. */
 void lvlm_plot_put_names(lvlm_strbuf *out, const lvlm_plot *plot);
 
 LVLM_END_DECLS

@@ -38,7 +38,7 @@ static void put_numbers(lvlm_strbuf *out, const lvlm_replay_stage *s)
     put_more(out, cosine[0] != '\0' ? "cosine" : "", "n", cosine);
 }
 
-/* Why a stage has the verdict that it has, where its error does not say that. */
+/* The reason of a verdict, if the error does not show it. */
 static void put_why(lvlm_strbuf *out, const lvlm_replay_stage *s)
 {
     char shape[LVLM_SHAPE_TEXT];
@@ -172,7 +172,7 @@ static void put_logits(lvlm_strbuf *out, const lvlm_replay *r)
 
 /* ---- worst rows ----------------------------------------------------------------- */
 
-/* The stage whose rows are worth a look: the first bad one that has any, else the
+/* The stage whose worst rows are shown: the first bad one that has any, else the
  * logits. */
 static const lvlm_replay_stage *find_interesting(const lvlm_replay *r)
 {

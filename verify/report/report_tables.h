@@ -9,8 +9,7 @@ LVLM_BEGIN_DECLS
 
 /* Every stage with its figures and its verdict. */
 void lvlm_report_stages(lvlm_strbuf *out, const lvlm_replay *replay);
-/* What is worth a look besides, where there is any: second looks, the divergence of the
- * logits, worst rows. */
+/* Second looks, the divergence of the logits, and the worst rows, if there are any. */
 void lvlm_report_details(lvlm_strbuf *out, const lvlm_replay *replay);
 
 LVLM_END_DECLS

@@ -1,9 +1,9 @@
 /* report_text.c - a replay's result as a table for the terminal.
  *
- *   heading -> a row for each stage -> what is to be said of some -> the verdict
+ *   heading -> a row per stage -> remarks on some -> the verdict
  *
- * Lines are at most as long as the terminal is wide: sentences are folded, columns that
- * do not fit are left out, a name that does not has a line of its own. */
+ * Lines are at most as wide as the terminal: sentences are folded, columns that do not
+ * fit are left out, and a name that does not fit has a line of its own. */
 #include "verify/report/report.h"
 
 #include <inttypes.h>
@@ -25,7 +25,7 @@ enum {
     VERDICT = 13,
 };
 
-/* What of the table is shown. */
+/* The columns that are shown. */
 typedef struct layout {
     size_t width; /* of all */
     size_t name;  /* of the first column */
@@ -58,7 +58,7 @@ static layout make_layout(const lvlm_replay *r, size_t width)
 
 /* ---- sentences ------------------------------------------------------------------ */
 
-/* Whole words, the lines after the first indented. */
+/* Fold a text between words, with the lines after the first indented. */
 static void put_folded(lvlm_strbuf *out, const char *text, size_t width)
 {
     size_t indent = 0;
@@ -70,7 +70,7 @@ static void put_folded(lvlm_strbuf *out, const char *text, size_t width)
     }
 }
 
-/* The same of what has been gathered, which is freed. */
+/* The same for a string buffer, which is freed. */
 static void put_sentence(lvlm_strbuf *out, lvlm_strbuf *sentence, size_t width)
 {
     out->failed |= sentence->failed;
@@ -134,7 +134,7 @@ static void put_names(lvlm_strbuf *out, const lvlm_replay_stage *s, const layout
     lvlm_strbuf_printf(out, "%s\n%-*s", name, (int)room, l->shape ? shape : "");
 }
 
-/* What the columns have no place for. */
+/* Remarks that have no column. */
 static void put_remark(lvlm_strbuf *out, const lvlm_replay_stage *s, size_t width)
 {
     lvlm_strbuf line = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
@@ -178,7 +178,7 @@ static void put_divergence(lvlm_strbuf *out, const lvlm_replay *r,
     put_sentence(out, &line, width);
 }
 
-/* What a second look showed, of each stage that it was taken of. */
+/* The figures of a second look. */
 static void put_second_look(lvlm_strbuf *out, const lvlm_replay *r,
                             const lvlm_replay_stage *s, size_t width)
 {

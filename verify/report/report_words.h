@@ -1,4 +1,4 @@
-/* report_words.h - numbers, places, reasons and verdicts in words, alike in every
+/* report_words.h - numbers, places, reasons and verdicts in words, the same in every
  * report. Private to verify/. */
 #ifndef LVLM_VERIFY_REPORT_REPORT_WORDS_H
 #define LVLM_VERIFY_REPORT_REPORT_WORDS_H
@@ -34,44 +34,44 @@ void lvlm_report_row(lvlm_strbuf *out, const lvlm_place *index,
 /* Does the index say everything, with its axes named? */
 bool lvlm_report_is_plain(const lvlm_place *index, const lvlm_place *meaning);
 
-/* "120", "70 000": how many times over its band a stage is; 0 where that says nothing,
- * and an empty text. `space` separates thousands. */
+/* "120", "70 000": error over band of a stage; "" if that ratio says nothing. `space`
+ * separates thousands. */
 enum { LVLM_TIMES_TEXT = 64 };
 const char *lvlm_report_times(char text[LVLM_TIMES_TEXT],
                               const lvlm_replay_stage *stage, const char *space);
 
-/* A cosine says something of more than one value. */
+/* Only stages of more than one value have a cosine. */
 bool lvlm_report_has_cosine(const lvlm_replay_stage *stage);
 
 /* "f64" or "f32". */
 const char *lvlm_report_compute(const lvlm_replay *replay);
 
-/* Stages with a verdict. */
+/* The number of stages with a verdict. */
 size_t lvlm_report_count(const lvlm_replay *replay, lvlm_verdict verdict);
-/* Every stage agrees in double. */
+/* Do all stages agree in double? */
 bool lvlm_report_is_exact(const lvlm_replay *replay);
 
-/* Are there gradients of a float32 recording? Then this is worth saying. */
+/* Are there gradients of a float32 recording? Then reports remark on it. */
 bool lvlm_report_loose_gradients(const lvlm_replay *replay);
 #define LVLM_LOOSE_GRADIENTS                                                           \
     "gradients of a float32 recording are judged at 2e-03: the reference takes its "   \
     "loss in float32; a recording in double proves more"
 
 enum { LVLM_LOOK_TEXT = 160, LVLM_VERDICT_TEXT = 192 };
-/* What the second look at a stage showed, with both figures. */
+/* The result of the second look at a stage, with both figures. */
 const char *lvlm_report_look(char text[LVLM_LOOK_TEXT], const lvlm_replay *replay,
                              const lvlm_replay_stage *stage);
 /* The result in one line: "exact: all 12 stages agree in double, ...". */
 const char *lvlm_report_verdict(char text[LVLM_VERDICT_TEXT],
                                 const lvlm_replay *replay);
 
-/* Sentences on a recording that is of another family than the model, or shows another
- * behaviour than was computed: "the recording shows trained, this run computes
+/* Sentences about a recording of another family than the model, or of another behaviour
+ * than was computed: "the recording shows trained, this run computes
  * transformers-5.23.0: they differ in final_softcap (seen from logits on)". Names are
  * as the recording has them. */
 enum { LVLM_MISMATCHES = 2, LVLM_MISMATCH_TEXT = 1024 };
 typedef char lvlm_mismatch[LVLM_MISMATCH_TEXT];
-/* How many there are. */
+/* Returns how many there are. */
 size_t lvlm_report_mismatches(lvlm_mismatch out[LVLM_MISMATCHES],
                               const lvlm_replay *replay);
 
