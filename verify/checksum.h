@@ -12,8 +12,8 @@ LVLM_BEGIN_DECLS
 typedef void (*lvlm_corrupt)(void *user, const char *name, const char *expected,
                              const char *got);
 
-/* Read every byte of `native`, a native file. *n_corrupt counts the tensors with another
- * digest; 0: the file is what was written. `corrupt` may be NULL. */
+/* Read every byte of `native`, a native file. *n_corrupt counts the tensors with
+ * another digest; 0: the file is what was written. `corrupt` may be NULL. */
 LVLM_MUST_CHECK int lvlm_checksum(size_t *n_corrupt, const lvlm_checkpoint *native,
                                   lvlm_corrupt corrupt, void *user, const lvlm_run *run,
                                   lvlm_error *err);

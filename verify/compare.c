@@ -42,6 +42,7 @@ static const unsigned char *fetch(const side *s, uint64_t first, size_t n,
                                   unsigned char *buffer)
 {
     const size_t element = lvlm_dtype_bytes(s->tensor->dtype);
+    assert(s->expected == NULL && n <= BLOCK);
     if (lvlm_transform_is_keep(s->transform)) return s->tensor->data + first * element;
     const bool ok = lvlm_transform_gather(buffer, first, n, s->transform,
                                           lvlm_tensor_elements(s->tensor));

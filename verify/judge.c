@@ -1,6 +1,7 @@
 /* judge.c - verdicts; see judge.h. */
 #include "verify/judge.h"
 
+#include <assert.h>
 #include <math.h>
 
 static const struct {
@@ -17,6 +18,7 @@ static const struct {
 
 const char *lvlm_verdict_name(lvlm_verdict verdict)
 {
+    assert((size_t)verdict < sizeof verdicts / sizeof *verdicts);
     return verdicts[verdict].name;
 }
 
@@ -59,6 +61,7 @@ void lvlm_judge(lvlm_replay_stage *stage, bool exact)
 void lvlm_judge_gradients(lvlm_replay *r, size_t first)
 {
     double sum = 0, n = 0;
+    assert(first <= r->n_stages);
     for (size_t i = first; i < r->n_stages; i++) {
         sum += r->stages[i].found.distance.b2;
         n += (double)r->stages[i].found.distance.n;

@@ -1,6 +1,7 @@
 /* metrics.c - sums for norms and angles, and the divergence of two distributions. */
 #include "verify/metrics.h"
 
+#include <assert.h>
 #include <math.h>
 
 void lvlm_distance_add(lvlm_distance *d, const double *a, const double *b, size_t n)
@@ -58,6 +59,7 @@ static double log_sum_exp(const double *x, size_t n)
 
 double lvlm_kl(const double *a, const double *b, size_t n)
 {
+    assert(n > 0);
     const double la = log_sum_exp(a, n), lb = log_sum_exp(b, n);
     double kl = 0;
     for (size_t i = 0; i < n; i++) {
@@ -70,6 +72,7 @@ double lvlm_kl(const double *a, const double *b, size_t n)
 size_t lvlm_argmax(const double *a, size_t n)
 {
     size_t best = 0;
+    assert(n > 0);
     for (size_t i = 1; i < n; i++)
         if (a[i] > a[best]) best = i;
     return best;

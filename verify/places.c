@@ -1,6 +1,7 @@
 /* places.c - rows of stages in words; see places.h. */
 #include "verify/places.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/json.h"
@@ -53,6 +54,7 @@ void lvlm_places_read(lvlm_places *out, const lvlm_model *model,
 
 static void add(lvlm_place *p, const char *axis, uint64_t index)
 {
+    assert(p->n < LVLM_PLACE_AXES);
     p->at[p->n].axis = axis;
     p->at[p->n++].index = index;
 }

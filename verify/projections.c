@@ -57,6 +57,7 @@ static void add_source(lvlm_projection_state *state, const lvlm_target *target)
     if (target == NULL || target->state == LVLM_TARGET_MISSING ||
         target->state == LVLM_TARGET_IDENTITY || target->source_name == NULL)
         return;
+    assert(state->n_sources < LVLM_PROJECTION_SOURCES);
     state->sources[state->n_sources++] = target->source_name;
 }
 

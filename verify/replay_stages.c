@@ -1,6 +1,7 @@
 /* replay_stages.c - recorded stages and gradients in order; see replay_stages.h. */
 #include "verify/replay_stages.h"
 
+#include <assert.h>
 #include <fnmatch.h>
 #include <math.h>
 #include <stdlib.h>
@@ -93,6 +94,7 @@ static void add_gradient(lvlm_replay *r, bool *listed, const lvlm_tensor *t)
     if (*flag || !lvlm_starts_with(t->name, LVLM_RECORDED_GRADIENT) ||
         !lvlm_dtype_is_weight(t->dtype))
         return;
+    assert(r->n_stages < r->recording.checkpoint->n_tensors);
     *flag = true;
     r->stages[r->n_stages++] = make_stage(r, t);
 }

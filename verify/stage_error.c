@@ -2,6 +2,7 @@
  * stage_error.h. */
 #include "verify/stage_error.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,6 +161,7 @@ int lvlm_stage_compare(lvlm_stage_error *out, const lvlm_tensor *got,
     const size_t want_bytes = C * lvlm_dtype_bytes(want->dtype);
     double *const a = lvlm_calloc(2 * C + n_rows + 1, sizeof *a);
     row *const list = lvlm_calloc(n_rows + 1, sizeof *list);
+    assert(lvlm_stages_fit(&got->shape, &want->shape, rows));
     *out = (lvlm_stage_error){ 0 };
     for (size_t i = 0; a != NULL && list != NULL && i < n_rows; i++) {
         const size_t place = place_of(rows, i);

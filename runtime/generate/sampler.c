@@ -93,6 +93,7 @@ static void sift(float *heap, size_t n, size_t i)
 /* The k-th largest of x, 1 <= k <= n.  heap (k) is scratch */
 static float kth_largest(float *heap, const float *x, size_t n, size_t k)
 {
+    assert(k >= 1 && k <= n);
     memcpy(heap, x, k * sizeof *heap);
     for (size_t i = k / 2; i-- > 0;) sift(heap, k, i);
     for (size_t i = k; i < n; i++) {
@@ -138,6 +139,7 @@ static size_t collect(lvlm_sampler *s, float least)
  * the others are sorted. */
 static size_t keep_top_p(lvlm_sampler *s, size_t n, float most)
 {
+    assert(n > 0 && n <= s->vocab);
     const double p = s->sampling.top_p, total = sum_weights(s->kept, n, most);
     const double least = (1 - p) * total / (2 * (double)n);
     size_t kept = 0;
@@ -153,6 +155,7 @@ static size_t keep_top_p(lvlm_sampler *s, size_t n, float most)
 /* Draw one of n by weight. */
 static int64_t draw(lvlm_sampler *s, size_t n, float most)
 {
+    assert(n > 0 && n <= s->vocab);
     const double random = lvlm_random_uniform(s->stream, s->drawn++);
     double left = random * sum_weights(s->kept, n, most);
     size_t i = 0;

@@ -1,6 +1,7 @@
 /* adamw.c - one step of AdamW; see adamw.h. */
 #include "runtime/tune/adamw.h"
 
+#include <assert.h>
 #include <math.h>
 
 enum {
@@ -11,6 +12,7 @@ enum {
 void lvlm_adamw_step(float *w, float *m, float *v, const float *g, size_t n,
                      size_t step, const lvlm_adamw *o)
 {
+    assert(step > 0);
     const double correction1 = 1 - pow(o->beta1, (double)step);
     const double correction2 = sqrt(1 - pow(o->beta2, (double)step));
     const float keep = (float)(1 - o->lr * o->decay),

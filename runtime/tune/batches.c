@@ -1,6 +1,7 @@
 /* batches.c - a folder of ready batches; see batches.h. */
 #include "runtime/tune/batches.h"
 
+#include <assert.h>
 #include <fnmatch.h>
 #include <inttypes.h>
 
@@ -41,6 +42,7 @@ static int folder_next(void *self, lvlm_batch *out, lvlm_error *err)
 {
     folder *const f = self;
     if (f->epoch != f->at / f->n) make_order(f, f->at / f->n);
+    assert(f->order[f->at % f->n] < f->n);
     out->name = f->paths[f->order[f->at % f->n]];
     lvlm_checkpoint_close(f->open);
     f->open = NULL;

@@ -1,6 +1,7 @@
 /* lora.c - the modules that words of --lora name; see lora.h. */
 #include "runtime/tune/lora.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -271,6 +272,7 @@ int lvlm_lora_continue(lvlm_adapter *out, const lvlm_lora *lora, const char *dir
 
 void lvlm_lora_draw(float *a, const lvlm_adapted *adapted, uint64_t seed)
 {
+    assert(adapted->r > 0 && adapted->module->in > 0);
     const size_t n = adapted->r * adapted->module->in;
     const uint64_t stream = lvlm_random_stream(seed, adapted->module->name);
     const double bound = 1 / sqrt((double)adapted->module->in);

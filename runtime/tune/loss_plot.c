@@ -11,6 +11,7 @@
  * A long run is drawn as the smallest and the largest loss of each column. */
 #include "runtime/tune/loss_plot.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -342,6 +343,7 @@ static void put_all(const plot *p)
 int lvlm_loss_plot_save(lvlm_outfile *file, const lvlm_loss_plot *what, lvlm_error *err)
 {
     lvlm_strbuf out = LVLM_STRBUF_INIT(MAX_SVG);
+    assert(what->n > 0);
     const plot p = { .what = what,
                      .out = &out,
                      .x = step_axis(what),

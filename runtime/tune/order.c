@@ -15,6 +15,7 @@ void lvlm_order_make(size_t *order, size_t n, bool shuffled, uint64_t seed,
 {
     const uint64_t stream =
         lvlm_random_scramble(lvlm_random_scramble(seed) + (uint64_t)epoch);
+    assert(n > 0);
     for (size_t i = 0; i < n; i++) order[i] = i;
     for (size_t i = n - 1; shuffled && i > 0; i--) {
         uint64_t bits;
@@ -94,6 +95,7 @@ void lvlm_order_free(lvlm_order *o)
 int lvlm_order_batch(const size_t **examples, size_t *n, lvlm_order *o, size_t i,
                      lvlm_error *err)
 {
+    assert(o->examples != NULL && o->n_batches > 0); /* lvlm_order_init */
     if (i / o->n_batches != o->epoch) TRY(begin_epoch(o, i / o->n_batches, err));
     const size_t first = o->batches[i % o->n_batches] * o->batch_size;
     *examples = o->examples + first;

@@ -1,6 +1,7 @@
 /* schedule.c - the learning rate's factor at a step; see schedule.h. */
 #include "runtime/tune/schedule.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -25,6 +26,7 @@ int lvlm_schedule_parse(lvlm_schedule_kind *out, const char *text, lvlm_error *e
 
 const char *lvlm_schedule_name(lvlm_schedule_kind kind)
 {
+    assert((size_t)kind < sizeof kinds / sizeof *kinds);
     return kinds[kind];
 }
 

@@ -1,6 +1,7 @@
 /* stage.c - which weights a stage of training trains; see stage.h. */
 #include "runtime/tune/stage.h"
 
+#include <assert.h>
 #include <fnmatch.h>
 #include <string.h>
 
@@ -32,6 +33,7 @@ int lvlm_stage_parse(lvlm_stage *out, const char *text, lvlm_error *err)
 
 const char *lvlm_stage_name(lvlm_stage stage)
 {
+    assert(stage < LVLM_N_STAGES);
     return stages[stage].name;
 }
 
@@ -60,6 +62,7 @@ bool lvlm_stage_trains(void *stage, const lvlm_manifest *manifest,
 {
     const lvlm_stage s = *(const lvlm_stage *)stage;
     const lvlm_stage_rule *rule = manifest->family->stage_rules;
+    assert(s < LVLM_N_STAGES);
     bool trained = stages[s].trains[lvlm_part_of(target->name)];
     for (; rule != NULL && rule->stages != NULL; rule++)
         if (lists(rule->stages, stages[s].name) && means(rule, target))

@@ -2,6 +2,7 @@
  * trainer_state.c. */
 #include "runtime/tune/trainer.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,6 +54,7 @@ static int list_tensors(lvlm_trainer *t, lvlm_error *err)
     if (t->tensors == NULL) return lvlm_fail_memory(err);
     list_weights(t);
     TRY(trainer_lora_list(t, err));
+    assert(t->n_tensors <= most);
     for (size_t i = 0; i < t->n_tensors; i++) numel += t->tensors[i].numel;
     FAIL_IF(t->n_tensors == 0, err, LVLM_EUSAGE, "nothing of this model is trained");
     t->moments = lvlm_calloc(numel, 2 * sizeof *t->moments);
@@ -64,6 +66,7 @@ static int list_tensors(lvlm_trainer *t, lvlm_error *err)
         t->tensors[i].v = at + t->tensors[i].numel;
         at += 2 * t->tensors[i].numel;
     }
+    assert(at == t->moments + 2 * numel);
     return 0;
 }
 
@@ -172,6 +175,7 @@ static int add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *err)
 
 int lvlm_trainer_add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *err)
 {
+    assert(t->model != NULL);
     if (t->n_batches == 0) {
         lvlm_model_zero_gradients(t->model);
         t->sum = (lvlm_model_step){ 0 };
@@ -189,6 +193,7 @@ static double norm_of(const lvlm_trainer *t)
     double sum = 0;
     for (size_t i = 0; i < t->n_tensors; i++)
         sum += lvlm_sum_of_squares(t->tensors[i].g, t->tensors[i].numel);
+    assert(t->sum.n_targets > 0);
     return sqrt(sum) / (double)t->sum.n_targets;
 }
 

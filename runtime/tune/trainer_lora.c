@@ -158,6 +158,7 @@ static float *join(const lvlm_adapted *x, const float *b, size_t n)
     const lvlm_transform rows = lvlm_module_rows(x->module, 0, x->r);
     float *const out = lvlm_calloc(n, sizeof *out);
     if (out == NULL) return NULL;
+    assert(x->module->n_parts <= LVLM_MODULE_PARTS);
     for (size_t p = 0; p < x->module->n_parts; p++) {
         parts[p] =
             (lvlm_elements){ b, x->module->parts[p]->shape.dims[0] * x->r, sizeof *b };
@@ -195,6 +196,7 @@ static int snapshot_make(snapshot *s, const lvlm_trainer *t, lvlm_error *err)
 int lvlm_trainer_save_adapter(const lvlm_trainer *t, lvlm_outdir *dir, lvlm_error *err)
 {
     snapshot s;
+    assert(t->options.lora != NULL);
     int rc = snapshot_make(&s, t, err);
     if (rc == 0)
         rc = lvlm_checkpoint_unchanged(lvlm_model_manifest(t->model)->checkpoint, err);
@@ -208,6 +210,7 @@ int lvlm_trainer_save_merged(const lvlm_trainer *t, lvlm_outfile *file,
 {
     const lvlm_run run = { .threads = t->options.threads };
     snapshot s;
+    assert(t->options.lora != NULL);
     int rc = snapshot_make(&s, t, err);
     if (rc == 0) rc = lvlm_fold_save(cost, &s.adapter, t->step, file, &run, err);
     snapshot_free(&s);

@@ -1,5 +1,6 @@
 /* trainer_save.c - writes the native file again, in its order and types, with the
  * trained tensors replaced. */
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -43,6 +44,7 @@ static int write_trained(void *user, const lvlm_step *step, lvlm_sink *sink,
     const lvlm_tensor *const tensor = &step->out;
     const saving *const s = user;
     const lvlm_trained *const p = find(s, tensor->name);
+    assert(p != NULL); /* is_trained */
     overflow *const o = &s->overflows[p - s->trainer->tensors];
     unsigned char *const buffer = lvlm_malloc(CHUNK * sizeof(double));
     if (buffer == NULL) return lvlm_fail_memory(err);
@@ -111,6 +113,7 @@ int lvlm_trainer_save(const lvlm_trainer *t, lvlm_outfile *file, lvlm_error *err
     saving user = { .trainer = t };
     lvlm_hex_digest root;
     cJSON *provenance = NULL;
+    assert(t->options.lora == NULL);
     user.overflows = lvlm_calloc(t->n_tensors + 1, sizeof *user.overflows);
     if (user.overflows == NULL) return lvlm_fail_memory(err);
     int rc = lvlm_native_meta_json(&provenance, cp, "provenance", err);

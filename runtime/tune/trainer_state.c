@@ -8,6 +8,7 @@
  *                            the same ones
  *             steps, last    how many are done, and the line of the log for the last
  *             root, digests  of the header and of every tensor */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +158,7 @@ static const char kinds[3] = { 'w', 'm', 'v' };
 
 static float *values_of(const lvlm_trained *p, size_t kind)
 {
+    assert(kind < sizeof kinds);
     return kind == 0 ? p->w : kind == 1 ? p->m : p->v;
 }
 

@@ -5,6 +5,7 @@
  * own branch, every gate between image and text, a zero map after it. */
 #include "runtime/tune/zero_gradients.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -146,6 +147,7 @@ static lvlm_zero_group *group_of(lvlm_zero_gradients *z, const char *part,
         if (strcmp(z->groups[i].part, part) == 0 &&
             strcmp(z->groups[i].cause, cause) == 0)
             return &z->groups[i];
+    assert(z->n_groups < capacity);
     lvlm_zero_group *const g = &z->groups[z->n_groups];
     *g = (lvlm_zero_group){ .part = part, .cause = cause };
     g->names = lvlm_arena_alloc(&z->arena, capacity, sizeof *g->names);

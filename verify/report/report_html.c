@@ -6,6 +6,7 @@
  * No script, no outside reference, no time: two runs give equal bytes. */
 #include "verify/report/report.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -108,6 +109,7 @@ static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
     };
     char times[LVLM_TIMES_TEXT];
     const lvlm_replay_stage *s = r->first_bad;
+    assert(s != NULL && !lvlm_verdict_passes(s->verdict));
     const size_t before = (size_t)(s - r->stages);
     lvlm_strbuf_printf(out, "<h1>First stage %s: <span class=\"name bad\">",
                        what[s->verdict]);

@@ -2,6 +2,7 @@
  * of parts of the model, on several lines if they would overlap; see report_plot.h. */
 #include "verify/report/report_plot.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ enum {
 
 double lvlm_plot_x(const lvlm_plot *p, size_t i)
 {
+    assert(i < p->replay->n_stages);
     return LVLM_PLOT_LEFT + p->slot * ((double)i + 0.5);
 }
 

@@ -2,6 +2,7 @@
  * report_words.h. */
 #include "verify/report/report_words.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -180,6 +181,7 @@ const char *lvlm_report_look(char text[LVLM_LOOK_TEXT], const lvlm_replay *r,
 static const lvlm_replay_stage *find_largest(const lvlm_replay *r)
 {
     const lvlm_replay_stage *largest = &r->stages[0];
+    assert(r->n_stages > 0);
     for (size_t i = 1; i < r->n_stages; i++)
         if (r->stages[i].error > largest->error) largest = &r->stages[i];
     return largest;

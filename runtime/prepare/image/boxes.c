@@ -1,6 +1,7 @@
 /* boxes.c - finds boxes in an answer by their tags and draws outlines. */
 #include "runtime/prepare/image/boxes.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/text.h"
@@ -182,6 +183,7 @@ void lvlm_box_pixels(size_t pixels[4], const lvlm_box *box, size_t width, size_t
 static void fill(lvlm_image *image, size_t left, size_t top, size_t right,
                  size_t bottom, const unsigned char rgb[3])
 {
+    assert(right < image->width && bottom < image->height);
     for (size_t y = top; y <= bottom; y++)
         for (size_t x = left; x <= right; x++)
             memcpy(image->pixels + 3 * (y * image->width + x), rgb, 3);

@@ -1,6 +1,7 @@
 /* image.c - decodes a file to RGB: kind, limits, transparency; see image.h. */
 #include "runtime/prepare/image/image.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ static const image_codec *const codecs[] = { &jpeg_codec, &png_codec, &webp_code
 int lvlm_image_make(lvlm_image *out, size_t width, size_t height, lvlm_error *err)
 {
     uint64_t n_bytes;
+    assert(width > 0 && height > 0);
     *out = (lvlm_image){ .width = width, .height = height };
     if (lvlm_mul_u64(&n_bytes, width, height) && lvlm_mul_u64(&n_bytes, n_bytes, 3) &&
         n_bytes <= SIZE_MAX)

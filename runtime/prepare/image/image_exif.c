@@ -2,6 +2,7 @@
  *
  *   ["Exif\0\0"] | "II*\0" or "MM\0*" | u32 offset of a directory
  *   directory: u16 n | n entries of tag u16, type u16, count u32, value in 4 bytes */
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -63,6 +64,7 @@ static const unsigned char steps[9] = {
 
 int picture_turn(picture *image, lvlm_error *err)
 {
+    assert(image->orientation < sizeof steps / sizeof *steps);
     const unsigned todo = steps[image->orientation];
     const size_t C = image->channels, W = image->width, H = image->height;
     const size_t w = todo & TRANSPOSE ? H : W, h = todo & TRANSPOSE ? W : H;

@@ -197,6 +197,7 @@ static void sum_rows(unsigned char *out, const unsigned char *in, size_t n,
                      size_t row_bytes, const int32_t *w, size_t n_rows, unsigned bits)
 {
     int32_t sums[CHUNK];
+    assert(n <= CHUNK);
     for (size_t j = 0; j < n; j++) sums[j] = 1 << (bits - 1);
     for (size_t k = 0; k < n_rows; k++, in += row_bytes)
         for (size_t j = 0; j < n; j++) sums[j] += w[k] * in[j];

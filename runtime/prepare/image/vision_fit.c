@@ -1,6 +1,7 @@
 /* vision_fit.c - sizes, computed in double like in Python; see vision_fit.h. */
 #include "runtime/prepare/image/vision_fit.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 
@@ -87,6 +88,7 @@ static void choose_tiles(vision_fit *out, size_t side, size_t most)
     double best = 0;
     size_t id = 0;
     out->aspect_id = 0;
+    assert(most > 0);
     for (size_t rows = 1; rows <= most; rows++) {
         for (size_t columns = 1; rows * columns <= most; columns++) {
             const double scale = fmin(scale_to(rows * side, out->height),
@@ -130,6 +132,7 @@ static void fit_tiles(vision_fit *out, const vision_settings *s)
 int vision_fit_find(vision_fit *out, const vision_settings *settings, size_t width,
                     size_t height, lvlm_error *err)
 {
+    assert(width > 0 && height > 0);
     *out = (vision_fit){ .width = width, .height = height, .rows = 1, .columns = 1 };
     switch (settings->model.images.form) {
     case LVLM_IMAGES_SQUARES: return fit_square(out, settings, err);

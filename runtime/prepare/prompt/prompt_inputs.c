@@ -3,6 +3,7 @@
  *   images -> notes: how many places -> prompts expand -> rows of [B, T] */
 #include "runtime/prepare/prompt/prompt_inputs.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -184,6 +185,7 @@ int lvlm_prompt_inputs_make(lvlm_prompt_inputs *out, lvlm_prompt *const *prompts
 {
     maker m = { .out = out, .prompts = prompts, .B = n };
     const lvlm_prompt_form *const form = &prompts[0]->form;
+    assert(n > 0);
     memset(out, 0, sizeof *out);
     TRY(read_images(&m, vision, err));
     TRY(expand(&m, err));

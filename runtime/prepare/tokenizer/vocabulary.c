@@ -29,6 +29,7 @@ static uint32_t hash_of(const char *text, size_t n)
 /* The slot of the string, or the free slot for it. */
 static uint32_t *slot_of(const vocabulary *v, const char *text, size_t n, uint32_t hash)
 {
+    assert(v->n < v->n_slots); /* so that the search ends */
     const size_t mask = v->n_slots - 1;
     for (size_t at = hash & mask;; at = (at + 1) & mask) {
         uint32_t *const slot = &v->slots[at];

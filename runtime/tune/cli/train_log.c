@@ -1,6 +1,7 @@
 /* train_log.c - the log of a run; see train_log.h. */
 #include "runtime/tune/cli/train_log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -165,6 +166,7 @@ int train_log_open(train_log *out, const char *path, size_t done, const char *la
     search s = { .done = done, .last = last };
     struct stat st;
     *out = (train_log){ .path = path };
+    assert(done == 0 || last != NULL);
     if (path == NULL) return 0;
     const bool leads = stat(path, &st) == 0;
     FAIL_IF(leads && S_ISDIR(st.st_mode), err, LVLM_EUSAGE, "%s: is a directory", path);

@@ -1,5 +1,6 @@
 /* dataset_batch.c - batches of a file of training data, one by one and as a source; see
  * dataset.h. */
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -47,6 +48,7 @@ static int drop(maker *m, size_t at, int rc, const lvlm_error *why, lvlm_error *
         if (err != NULL) *err = *why;
         return rc;
     }
+    assert(at < m->n_list);
     TRY(add_note(m, m->values[at], why->text, err));
     m->n_list--;
     for (size_t i = at; i < m->n_list; i++) {

@@ -234,6 +234,7 @@ static int add_cut(const job *j, const lvlm_tensor *from, size_t T, lvlm_error *
     lvlm_tensor to = *from;
     const size_t old = (size_t)from->shape.dims[1];
     if (T < old) {
+        assert(from->shape.n >= 2 && from->shape.dims[0] == j->n);
         const size_t cell = (size_t)from->n_bytes / (j->n * old);
         unsigned char *const data = lvlm_arena_alloc(&j->out->arena, j->n, T * cell);
         if (data == NULL) return lvlm_fail_memory(err);
@@ -354,6 +355,7 @@ int lvlm_encode(lvlm_encoded **out, size_t *bad, const lvlm_encoder *encoder,
 {
     job j = { .e = encoder, .examples = examples, .n = n };
     lvlm_arena scratch = LVLM_ARENA_INIT;
+    assert(n > 0);
     *bad = n;
     int rc = prepare(&j, &scratch, err);
     if (rc == 0) {

@@ -1,6 +1,7 @@
 /* evaluate.c - forward passes over a file of examples; see evaluate.h. */
 #include "runtime/tune/data/evaluate.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -69,6 +70,7 @@ int lvlm_evaluate(lvlm_evaluation *out, lvlm_model *model, lvlm_dataset *data,
     int rc = 0;
     lvlm_evaluation sum = { .n_targets = 0 };
     *out = (lvlm_evaluation){ .loss = NAN };
+    assert(data->n > 0); /* lvlm_dataset_open */
     TRY(lvlm_prefetch_start(&ahead, &work, err));
     for (size_t i = 0; rc == 0 && i < work.end; i++) {
         void *batch = NULL;

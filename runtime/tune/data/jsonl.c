@@ -1,6 +1,7 @@
 /* jsonl.c - where the values of a file are; see jsonl.h. */
 #include "runtime/tune/data/jsonl.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -152,11 +153,13 @@ void lvlm_jsonl_close(lvlm_jsonl *jsonl)
 
 void lvlm_jsonl_prefix(lvlm_error *err, const lvlm_jsonl *jsonl, size_t i)
 {
+    assert(i < jsonl->n);
     lvlm_prefix(err, "%s:%" PRIu32 ": ", jsonl->file->path, jsonl->values[i].line);
 }
 
 int lvlm_jsonl_parse(cJSON **out, const lvlm_jsonl *jsonl, size_t i, lvlm_error *err)
 {
+    assert(i < jsonl->n);
     const lvlm_jsonl_value *const v = &jsonl->values[i];
     const char *const text = (const char *)jsonl->file->bytes + v->offset;
     const int rc = lvlm_json_parse(out, text, v->n_bytes, err);

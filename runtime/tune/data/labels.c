@@ -1,6 +1,7 @@
 /* labels.c - each family's rule for what is learnt; see labels.h. */
 #include "runtime/tune/data/labels.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/json.h"
@@ -21,6 +22,7 @@ typedef struct label_rule {
 static void learn(int64_t *labels, const lvlm_prompt *p, size_t first, size_t end)
 {
     if (end > p->n) end = p->n;
+    assert(first <= end);
     for (size_t i = first; i < end; i++) labels[i] = p->ids[i];
 }
 
@@ -158,6 +160,7 @@ int lvlm_labeller_init(lvlm_labeller *out, const lvlm_manifest *manifest,
 void lvlm_labels_make(int64_t *labels, const lvlm_labeller *l, const lvlm_prompt *p)
 {
     for (size_t i = 0; i < p->n; i++) labels[i] = LVLM_IGNORE_LABEL;
+    assert(l->rule != NULL);
     l->rule->mark(labels, l, p);
     for (size_t i = 0; i < p->n; i++)
         if (labels[i] == l->image || labels[i] == l->video || labels[i] == l->padding)

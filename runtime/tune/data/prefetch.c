@@ -57,6 +57,7 @@ int lvlm_prefetch_start(lvlm_prefetch **out, const lvlm_prefetch_work *work,
 {
     lvlm_prefetch *const p = lvlm_calloc(1, sizeof *p);
     if (p == NULL) return lvlm_fail_memory(err);
+    assert(work->make != NULL && work->drop != NULL && work->first <= work->end);
     p->work = *work;
     p->taken = p->made = work->first;
     p->ring = lvlm_calloc(work->depth + 1, sizeof *p->ring);
