@@ -7,6 +7,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/cli/outputs.h"
+#include "formats/cli/printer.h"
 #include "formats/cli/program.h"
 #include "formats/container/finite.h"
 #include "formats/container/numeric.h"
@@ -132,55 +133,43 @@ static double scalar(const lvlm_tensor *tensor)
     return value;
 }
 
-static void add_stages(cJSON *to, const lvlm_stage_list *list)
-{
-    cJSON *const stages = cJSON_AddArrayToObject(to, "stages");
-    for (size_t i = 0; i < list->n; i++)
-        cJSON_AddItemToArray(stages, lvlm_tensor_json(&list->stages[i]));
-}
-
-static void add_differences(cJSON *to, const lvlm_model *model)
-{
-    cJSON *const names = cJSON_AddArrayToObject(to, "differences");
-    const lvlm_difference *d = NULL;
-    while ((d = lvlm_model_difference(model, d)) != NULL)
-        cJSON_AddItemToArray(names, cJSON_CreateString(lvlm_difference_name(d)));
-}
-
 /* `bad`: what lvlm_check_all_finite found. */
-static int print_json(const lvlm_stage_list *list, const cJSON *bad,
-                      const lvlm_model *model, const forward_args *args, double seconds,
-                      const lvlm_notes *notes, lvlm_error *err)
+static int print_result(const lvlm_stage_list *list, const cJSON *bad,
+                        const lvlm_model *model, const forward_args *args,
+                        double seconds, const lvlm_notes *notes, lvlm_error *err)
 {
-    cJSON *const json = lvlm_json_document();
-    const lvlm_tensor *const loss = lvlm_stage_list_find(list, "loss");
-    (void)describe(json, model, args);
-    add_differences(json, model);
-    cJSON_AddBoolToObject(json, "checked", args->check);
-    lvlm_add_seconds(json, "seconds", seconds);
-    if (loss != NULL) lvlm_json_add_number(json, "loss", scalar(loss));
-    add_stages(json, list);
-    if (lvlm_json_count(bad) > 0)
-        cJSON_AddItemToObject(json, "not_finite", cJSON_Duplicate(bad, true));
-    lvlm_add_notes(json, notes);
-    return lvlm_print_json(json, err);
-}
-
-static void print_text(const lvlm_stage_list *list, const lvlm_model *model,
-                       const forward_args *args, double seconds)
-{
-    char shape[LVLM_SHAPE_TEXT];
     const lvlm_tensor *const logits = lvlm_stage_list_find(list, "logits");
     const lvlm_tensor *const loss = lvlm_stage_list_find(list, "loss");
     const lvlm_difference *d = NULL;
-    printf("%s: %zu tensors, %s\n", args->out, list->n, compute_of(args));
-    if (logits != NULL) printf("logits  %s\n", lvlm_shape_text(shape, &logits->shape));
-    if (loss != NULL) printf("loss    %.6f\n", scalar(loss));
-    while ((d = lvlm_model_difference(model, d)) != NULL)
-        printf("as %s: %s\n", reference_of(args), d->what);
+    char shape[LVLM_SHAPE_TEXT];
+    lvlm_printer p;
+    lvlm_printer_open(&p, args->common.json, !args->common.quiet);
+    lvlm_printer_line(&p, "%s: %zu tensors, %s\n", args->out, list->n,
+                      compute_of(args));
+    lvlm_printer_text(&p, "family", lvlm_model_manifest(model)->family->name);
+    lvlm_printer_text(&p, "compute", compute_of(args));
+    lvlm_printer_text(&p, "reference", reference_of(args));
+    if (logits != NULL)
+        lvlm_printer_line(&p, "logits  %s\n", lvlm_shape_text(shape, &logits->shape));
+    if (loss != NULL) lvlm_printer_line(&p, "loss    %.6f\n", scalar(loss));
+    lvlm_printer_list(&p, "differences");
+    while ((d = lvlm_model_difference(model, d)) != NULL) {
+        lvlm_printer_line(&p, "as %s: %s\n", reference_of(args), d->what);
+        lvlm_printer_text(&p, NULL, lvlm_difference_name(d));
+    }
+    lvlm_printer_end(&p);
     if (!args->check)
-        printf("weights were not checked against their digests (--check)\n");
-    printf("%.2f s\n", seconds);
+        lvlm_printer_line(&p,
+                          "weights were not checked against their digests (--check)\n");
+    lvlm_printer_flag(&p, "checked", args->check);
+    lvlm_printer_line(&p, "%.2f s\n", seconds);
+    lvlm_printer_seconds(&p, "seconds", seconds);
+    if (loss != NULL) lvlm_printer_number(&p, "loss", scalar(loss));
+    lvlm_printer_list(&p, "stages");
+    for (size_t i = 0; i < list->n; i++) lvlm_printer_tensor(&p, &list->stages[i]);
+    lvlm_printer_end(&p);
+    if (lvlm_json_count(bad) > 0) lvlm_printer_tree(&p, "not_finite", bad);
+    return lvlm_printer_close(&p, notes, err);
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)
@@ -203,10 +192,7 @@ static int run(const void *arguments, const lvlm_operands *operands)
     const double seconds = lvlm_seconds() - started;
     finite = lvlm_check_all_finite(bad, list.stages, list.n, &not_finite);
     if ((rc = save(&list, model, args, out, &err)) < 0) goto done;
-    if (args->common.json)
-        rc = print_json(&list, bad, model, args, seconds, &notes, &err);
-    else if (!args->common.quiet)
-        print_text(&list, model, args, seconds);
+    rc = print_result(&list, bad, model, args, seconds, &notes, &err);
     if (rc == 0 && finite < 0) {
         err = not_finite;
         rc = finite;

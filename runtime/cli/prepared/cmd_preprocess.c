@@ -7,6 +7,7 @@
 
 #include "formats/base/json.h"
 #include "formats/cli/outputs.h"
+#include "formats/cli/printer.h"
 #include "formats/cli/program.h"
 #include "formats/container/safetensors.h"
 #include "formats/native/digests.h"
@@ -51,37 +52,26 @@ static int save(const prompting *p, lvlm_outfile *out, lvlm_error *err)
 
 /* ---- what is said about it ------------------------------------------------------ */
 
-static int print_json(const prompting *p, const lvlm_notes *notes, lvlm_error *err)
-{
-    cJSON *const json = lvlm_json_document();
-    cJSON *const tensors = cJSON_AddArrayToObject(json, "tensors");
-    const lvlm_checkpoint *const batch = &p->inputs.batch;
-    for (size_t i = 0; i < batch->n_tensors; i++)
-        cJSON_AddItemToArray(tensors, lvlm_tensor_json(&batch->tensors[i]));
-    lvlm_add_notes(json, notes);
-    return lvlm_print_json(json, err);
-}
-
-static void print_text(const prompting *p, const preprocess_args *args)
-{
-    const lvlm_checkpoint *const batch = &p->inputs.batch;
-    char shape[LVLM_SHAPE_TEXT];
-    const size_t n = p->prompt.n_images;
-    printf("%s: %zu tokens, %zu %s\n", args->out, p->prompt.n, n,
-           n == 1 ? "image" : "images");
-    for (size_t i = 0; i < batch->n_tensors; i++)
-        printf("  %-22s %s\n", batch->tensors[i].name,
-               lvlm_shape_text(shape, &batch->tensors[i].shape));
-}
-
 static int print(const prompting *p, const preprocess_args *args,
                  const lvlm_notes *notes, lvlm_error *err)
 {
-    if (args->common.json) return print_json(p, notes, err);
-    if (args->common.quiet) return 0;
-    print_text(p, args);
-    prompting_remark(p);
-    return 0;
+    const lvlm_checkpoint *const batch = &p->inputs.batch;
+    const size_t n = p->prompt.n_images;
+    char shape[LVLM_SHAPE_TEXT];
+    lvlm_printer out;
+    lvlm_printer_open(&out, args->common.json, !args->common.quiet);
+    lvlm_printer_line(&out, "%s: %zu tokens, %zu %s\n", args->out, p->prompt.n, n,
+                      n == 1 ? "image" : "images");
+    lvlm_printer_list(&out, "tensors");
+    for (size_t i = 0; i < batch->n_tensors; i++) {
+        const lvlm_tensor *const t = &batch->tensors[i];
+        lvlm_printer_line(&out, "  %-22s %s\n", t->name,
+                          lvlm_shape_text(shape, &t->shape));
+        lvlm_printer_tensor(&out, t);
+    }
+    lvlm_printer_end(&out);
+    if (!args->common.json && !args->common.quiet) prompting_remark(p);
+    return lvlm_printer_close(&out, notes, err);
 }
 
 /* Without notes: which files a conversion would not keep does not matter here. */

@@ -8,6 +8,7 @@
 
 #include "formats/base/json.h"
 #include "formats/cli/outputs.h"
+#include "formats/cli/printer.h"
 #include "formats/cli/program.h"
 #include "formats/container/finite.h"
 #include "formats/container/safetensors.h"
@@ -103,33 +104,21 @@ static const char *name_of(const lvlm_model *model, const char *native, bool hf)
               : native;
 }
 
-static cJSON *names_json(const lvlm_zero_group *g, const lvlm_model *model, bool hf)
+static void print_zeros(lvlm_printer *p, const lvlm_zero_group *g,
+                        const lvlm_model *model, bool hf)
 {
-    cJSON *const names = cJSON_CreateArray();
     const char *last = "";
-    for (size_t i = 0; i < g->n; i++) {
+    lvlm_printer_object(p, NULL);
+    lvlm_printer_text(p, "part", g->part);
+    lvlm_printer_text(p, "cause", g->cause);
+    lvlm_printer_list(p, "names");
+    for (size_t i = 0; i < g->n; i++) { /* parts of one fused tensor are consecutive */
         const char *const name = name_of(model, g->names[i], hf);
-        if (strcmp(name, last) !=
-            0) /* the parts of one fused tensor follow each other */
-            cJSON_AddItemToArray(names, cJSON_CreateString(name));
+        if (strcmp(name, last) != 0) lvlm_printer_text(p, NULL, name);
         last = name;
     }
-    return names;
-}
-
-static cJSON *zeros_json(const lvlm_zero_gradients *zeros, const lvlm_model *model,
-                         bool hf)
-{
-    cJSON *const list = cJSON_CreateArray();
-    for (size_t i = 0; i < zeros->n_groups; i++) {
-        const lvlm_zero_group *const g = &zeros->groups[i];
-        cJSON *const group = cJSON_CreateObject();
-        cJSON_AddStringToObject(group, "part", g->part);
-        cJSON_AddStringToObject(group, "cause", g->cause);
-        cJSON_AddItemToObject(group, "names", names_json(g, model, hf));
-        cJSON_AddItemToArray(list, group);
-    }
-    return list;
+    lvlm_printer_end(p);
+    lvlm_printer_end(p);
 }
 
 /* `bad`: what lvlm_check_all_finite found. */
@@ -139,23 +128,20 @@ static int report(const lvlm_gradient_list *list, const lvlm_zero_gradients *zer
                   const lvlm_notes *notes, lvlm_error *err)
 {
     const double loss = step->loss / (double)step->n_targets;
+    lvlm_printer p;
     if (!args->common.quiet) tune_tell_zeros(zeros);
-    if (!args->common.json) {
-        if (!args->common.quiet)
-            printf("%s: loss %.6f over %zu labels, %zu gradients\n", args->out, loss,
-                   step->n_targets, list->n);
-        return 0;
-    }
-    cJSON *json = lvlm_json_document();
-    lvlm_json_add_number(json, "loss", loss);
-    cJSON_AddNumberToObject(json, "labels", (double)step->n_targets);
-    cJSON_AddNumberToObject(json, "gradients", (double)list->n);
-    cJSON_AddItemToObject(json, "zero",
-                          zeros_json(zeros, model, is(args->names, "hf")));
-    if (lvlm_json_count(bad) > 0)
-        cJSON_AddItemToObject(json, "not_finite", cJSON_Duplicate(bad, true));
-    lvlm_add_notes(json, notes);
-    return lvlm_print_json(json, err);
+    lvlm_printer_open(&p, args->common.json, !args->common.quiet);
+    lvlm_printer_line(&p, "%s: loss %.6f over %zu labels, %zu gradients\n", args->out,
+                      loss, step->n_targets, list->n);
+    lvlm_printer_number(&p, "loss", loss);
+    lvlm_printer_count(&p, "labels", step->n_targets);
+    lvlm_printer_count(&p, "gradients", list->n);
+    lvlm_printer_list(&p, "zero");
+    for (size_t i = 0; i < zeros->n_groups; i++)
+        print_zeros(&p, &zeros->groups[i], model, is(args->names, "hf"));
+    lvlm_printer_end(&p);
+    if (lvlm_json_count(bad) > 0) lvlm_printer_tree(&p, "not_finite", bad);
+    return lvlm_printer_close(&p, notes, err);
 }
 
 /* An error names the loss, or the first gradient with a value that is not finite. */
