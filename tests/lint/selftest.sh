@@ -165,13 +165,13 @@ int x;
 END
 {
     echo '/* x.c - long. */'
-    n 1000 'int x;'
-} | planted style formats/x.c 1001 'over 1000 lines'
+    n 500 'int x;'
+} | planted style formats/x.c 501 'over 500 lines'
 {
     printf '/* x.c - a long function. */\nint x(void)\n{\n'
-    n 61 '    x();'
+    n 51 '    x();'
     echo '}'
-} | planted style formats/x.c 3 'a function of 61 lines, at most 60'
+} | planted style formats/x.c 3 'a function of 51 lines, at most 50'
 {
     printf '/* x.c - a longer function. */\n/* long: a reason */\nint x(void)\n{\n'
     n 121 '    x();'
@@ -179,7 +179,7 @@ END
 } | planted style formats/x.c 4 'a function of 121 lines, at most 120'
 {
     printf '/* x.c - a mark for nothing. */\n/* long: a reason */\nint x(void)\n{\n'
-    n 60 '    x();'
+    n 50 '    x();'
     echo '}'
 } | planted style formats/x.c 2 'the mark "long" is not needed'
 printf '/* clean.c - again. */\nint x;\n' |

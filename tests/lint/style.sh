@@ -2,14 +2,16 @@
 # style.sh - rules that a formatter does not check: lengths, names, file comments, white
 # space.
 #
-# A function of over 60 lines needs `/* long: reason */` before it, and ends at 120.
+# A function of over 50 lines needs `/* long: reason */` before it, and ends at 120.
 . "$(dirname "$0")/common.sh"
 
 MAX_COLUMNS=88
-MAX_FILE=1000
-MAX_FUNCTION=60
+MAX_FILE=500
+MAX_FUNCTION=50
 MAX_LONG_FUNCTION=120
-export MAX_COLUMNS MAX_FILE MAX_FUNCTION MAX_LONG_FUNCTION
+# Readers of one format each, which are clearest from top to bottom.
+LONG_FILES='formats/container/pickle.c formats/container/zip.c'
+export MAX_COLUMNS MAX_FILE MAX_FUNCTION MAX_LONG_FUNCTION LONG_FILES
 
 text=$(files '*.c' '*.h' '*.def' '*.sh' '*.awk' '*.md' '*.txt' '*.json' '*.in' '*.py' |
     scan '
@@ -39,7 +41,9 @@ FNR <= 2 && index($0, comment) == 1 { has_comment = 1 }
 FNR == 2 && !has_comment {
     say(1, "the file does not begin with \"" comment "what it is\"")
 }
-FNR == ENVIRON["MAX_FILE"] + 1 { say(FNR, "over " ENVIRON["MAX_FILE"] " lines") }
+FNR == ENVIRON["MAX_FILE"] + 1 && !index(ENVIRON["LONG_FILES"], FILENAME) {
+    say(FNR, "over " ENVIRON["MAX_FILE"] " lines")
+}
 /clang-format off/ { free_form = 1 }
 /clang-format on/ { free_form = 0 }
 !free_form && columns($0) > ENVIRON["MAX_COLUMNS"] {
