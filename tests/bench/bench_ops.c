@@ -1,4 +1,4 @@
-/* bench_ops.c - speed of the ops at PaliGemma's sizes, against OpenBLAS alone.
+/* bench_ops.c - speed of the ops at PaliGemma's sizes, compared with OpenBLAS.
  *
  *   bench_ops [threads]
  *

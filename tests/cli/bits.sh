@@ -13,7 +13,7 @@ place_of() {
     LC_ALL=C grep -abo -- "$2" "$1" | head -1 | cut -d: -f1
 }
 
-# flip FROM TO AT BIT - a copy with one bit of one byte turned over.
+# flip FROM TO AT BIT - a copy with one bit of one byte flipped.
 flip() {
     cp "$1" "$2"
     chmod u+w "$2"

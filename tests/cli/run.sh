@@ -12,7 +12,7 @@ BIN=$(cd "${BIN:?the folder of the programs}" && pwd) || exit 2
 FIXTURES=$(cd "${FIXTURES:?the folder of the fixtures}" && pwd) || exit 2
 export BIN FIXTURES
 
-# scratch/work is the current directory of the case; results stand beside it.
+# scratch/work is the current directory of the case; results are beside it.
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 mkdir "$scratch/work"
@@ -38,6 +38,6 @@ compare "$case_folder/stdout.exact" stdout
 [ -e "$case_folder/status" ] && compare "$case_folder/status" status ||
     compare "$scratch/zero" status
 [ -e "$case_folder/stderr.exact" ] && compare "$case_folder/stderr.exact" stderr
-# What the program said is the first thing to look at.
+# The messages of the program are what to read first.
 [ "$verdict" = 0 ] || [ -e "$case_folder/stderr.exact" ] || cat "$scratch/stderr"
 exit "$verdict"

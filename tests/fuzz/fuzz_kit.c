@@ -213,7 +213,7 @@ static void free_parts(parts *p)
     lvlm_free(p->data);
 }
 
-/* All members as text; those named in `empty` as they are, or empty. */
+/* All members as text; those named in `empty` may be empty. */
 static cJSON *text_members(const cJSON *json)
 {
     cJSON *const out = cJSON_CreateObject();

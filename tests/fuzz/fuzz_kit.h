@@ -18,11 +18,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* A folder of this process below $TMPDIR, removed at exit. */
 const char *kit_folder(void);
-/* "FOLDER/NAME"; valid until eight more were asked for. A name that is not a plain
+/* "FOLDER/NAME"; valid until eight more calls. A name that is not a plain
  * file name becomes "_". */
 const char *kit_path(const char *name);
-/* Write a file of that name; returns its path. A folder in front of the name, "d/n", is
- * made. */
+/* Write a file of that name; returns its path. A folder before the name, "d/n", is
+ * created. */
 const char *kit_write(const char *name, const void *bytes, size_t n);
 /* Remove a file, or a folder of files. */
 void kit_remove(const char *name);

@@ -98,8 +98,8 @@ static inline void native_change(const char *native, const char *glob,
     lvlm_checkpoint_close(cp);
 }
 
-/* A native file with bit `bit` of byte `at` turned over, counted from where `tensor`
- * begins; in the header where that is NULL. */
+/* A native file with bit `bit` of byte `at` of `tensor` flipped; of the whole file if
+ * that is NULL. */
 static inline void native_damage(const char *native, const char *tensor, uint64_t at,
                                  unsigned bit, const char *damaged)
 {

@@ -1,7 +1,7 @@
-/* test_answers.c - from a prompt and an image to words, as the reference does it.
+/* test_answers.c - answers to prompts about images are those of the reference.
  *
  *   fixtures/prompts/FAMILY/model -> native file -> prompt, images -> tensors -> greedy
- *   tokens and their text, streamed: those of the library's generate behind its own
+ *   tokens and their text, streamed: those of the library's generate after its own
  *   processor (cases.json) */
 #include <unistd.h>
 
@@ -15,7 +15,7 @@
 
 enum { MOST = 64 };
 
-/* What was said. */
+/* An answer. */
 typedef struct heard {
     lvlm_text_stream stream;
     lvlm_strbuf text;

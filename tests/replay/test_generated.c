@@ -1,8 +1,8 @@
-/* test_generated.c - texts that go on, against recordings and against one forward.
+/* test_generated.c - generated texts against recordings, and against one forward.
  *
  *   fixtures/NAME/generate*.safetensors, model
  *       -> greedy in f32: the recorded tokens, one by one, and the end where it is
- *       -> in f64: logits behind every step == those of one forward over text and
+ *       -> in f64: logits after every step == those of one forward over text and
  *          tokens, where the mathematics is that of one forward */
 #include <math.h>
 #include <setjmp.h>
@@ -195,7 +195,7 @@ static void put_longer(synthetic *to, const char *name, const lvlm_tensor *t,
     free(values);
 }
 
-/* The recording's inputs with its tokens behind them. */
+/* The recording's inputs, followed by its tokens. */
 static void put_all(synthetic *to, const recording *r)
 {
     static const int64_t one = 1; /* real, and a suffix */

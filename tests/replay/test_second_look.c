@@ -1,5 +1,5 @@
-/* test_second_look.c - rounding is told from a difference, also where a model amplifies
- * it.
+/* test_second_look.c - rounding is distinguished from a difference, even if a model
+ * amplifies it.
  *
  *   a fixture that amplifies -> our own double as the recording
  *     -> replay in f32: beyond the band, by rounding

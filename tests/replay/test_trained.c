@@ -119,8 +119,8 @@ static double value_of(const lvlm_tensor *t, uint64_t i)
     return value;
 }
 
-/* Values of bf16 that lie next to each other: a value near the middle may be rounded to
- * either, as the last bits of its sum fall, and those are the processor's. */
+/* Adjacent values of bf16: a value near their middle may be rounded to either,
+ * depending on the last bits of its sum, which depend on the processor. */
 static bool are_neighbours(const lvlm_tensor *a, const lvlm_tensor *b, uint64_t i)
 {
     if (a->dtype != LVLM_BF16) return false;

@@ -269,7 +269,7 @@ static void a_new_adapter_changes_nothing_yet(void **state)
     for (size_t i = 0; i < STEPS; i++) (void)step_of(&t, "paligemma");
     const double tuned = loss_of(t.model, batch, false);
     assert_true(fabs(tuned - base) > 1e-3);
-    /* dropout acts in training alone, the same for the same key */
+    /* dropout acts only in training, the same for the same key */
     const double dropped = loss_of(t.model, batch, true);
     assert_true(fabs(dropped - tuned) > 1e-3);
     assert_true(loss_of(t.model, batch, true) == dropped);
@@ -279,7 +279,7 @@ static void a_new_adapter_changes_nothing_yet(void **state)
     lvlm_model_free(plain);
 }
 
-static void the_model_is_left_alone(void **state)
+static void the_model_does_not_change(void **state)
 {
     scratch *s = *state;
     const char *const native = scratch_path(s, "m");
@@ -302,8 +302,8 @@ static void the_model_is_left_alone(void **state)
     lvlm_trainer_close(&t);
 }
 
-/* Bit for bit, with dropout, any number of threads, and activations made again. */
-static void a_run_goes_on_to_the_same_bytes(void **state)
+/* Bit for bit, with dropout, any number of threads, and recomputed activations. */
+static void a_resumed_run_ends_in_the_same_bytes(void **state)
 {
     static const char text[] = "r=3,dropout=0.3,targets=q_proj,v_proj,rslora=true";
     scratch *s = *state;
@@ -328,7 +328,7 @@ static void a_run_goes_on_to_the_same_bytes(void **state)
     save_adapter(&t, two);
     assert_true(directories_equal(one, two));
     lvlm_trainer_close(&t);
-    /* a run goes on only as it began */
+    /* a run continues only as it began */
     begin(&t, &lora, "r=3,dropout=0.2,targets=q_proj,v_proj,rslora=true", native, 1,
           false);
     assert_int_equal(lvlm_trainer_load_state(&t, kept, &err), LVLM_EUSAGE);
@@ -450,8 +450,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_run_is_pefts_run),
         CASE(a_new_adapter_changes_nothing_yet),
-        CASE(the_model_is_left_alone),
-        CASE(a_run_goes_on_to_the_same_bytes),
+        CASE(the_model_does_not_change),
+        CASE(a_resumed_run_ends_in_the_same_bytes),
         CASE(a_merged_model_is_model_and_adapter),
         CASE(a_changed_base_is_not_committed),
     };

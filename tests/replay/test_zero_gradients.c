@@ -1,5 +1,5 @@
 /* test_zero_gradients.c - where nothing can be learned, gradients are exactly zero, and
- * the cause is told.
+ * the cause is named.
  *
  *   fixture, some tensors set to 0 -> backward -> which gradients are zero, and why */
 #include <fnmatch.h>
@@ -61,7 +61,7 @@ static void finding_free(finding *f)
     scratch_remove(&f->s);
 }
 
-/* The cause that is told for a tensor, or NULL: it has a gradient. */
+/* The cause that is named for a tensor, or NULL: it has a gradient. */
 static const char *cause_of(const finding *f, const char *name)
 {
     for (size_t i = 0; i < f->zeros.n_groups; i++)
@@ -136,7 +136,7 @@ static void a_zero_layer_of_the_merger_hides_what_is_before_it(void **state)
     finding_free(&f);
 }
 
-static void closed_gates_leave_gradients_to_the_gates_alone(void **state)
+static void closed_gates_leave_gradients_only_to_the_gates(void **state)
 {
     finding f;
     (void)state;
@@ -188,7 +188,7 @@ static void gates_of_the_tower_close_their_own(void **state)
     finding_free(&f);
 }
 
-static void text_alone_teaches_no_tower(void **state)
+static void text_without_images_trains_no_tower(void **state)
 {
     finding f;
     (void)state;
@@ -211,10 +211,10 @@ int main(void)
         cmocka_unit_test(lively_weights_all_have_gradients),
         cmocka_unit_test(a_zero_projector_hides_the_tower),
         cmocka_unit_test(a_zero_layer_of_the_merger_hides_what_is_before_it),
-        cmocka_unit_test(closed_gates_leave_gradients_to_the_gates_alone),
+        cmocka_unit_test(closed_gates_leave_gradients_only_to_the_gates),
         cmocka_unit_test(an_open_gate_lets_the_tower_learn),
         cmocka_unit_test(gates_of_the_tower_close_their_own),
-        cmocka_unit_test(text_alone_teaches_no_tower),
+        cmocka_unit_test(text_without_images_trains_no_tower),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

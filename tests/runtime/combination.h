@@ -69,7 +69,7 @@ static const char qwen2_5_vl[] =
     "\"patch_size\": 4, \"width\": 12}}"
 
 static const char qwen_vl[] = QWEN_OF("1");
-/* its tower with a class row, of which the last but one state is taken */
+/* its tower with a class row, with its last but one state */
 static const char clip[] = QWEN_OF("3");
 
 static const char mllama[] =

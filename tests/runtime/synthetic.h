@@ -81,7 +81,7 @@ static inline void synthetic_put_random(synthetic *s, const char *name,
     (void)fits;
 }
 
-/* Every tensor that the family of `config` wants, by the hub's names; heads tied. */
+/* Every tensor that the family of `config` needs, by the hub's names; heads tied. */
 static inline void synthetic_model(synthetic *s, const char *config)
 {
     lvlm_error err;

@@ -181,8 +181,9 @@ static void forward_leaves_rows_of_padding_zero(void **state)
     unmake(&f);
 }
 
-/* A text alone gives what it gives in a batch, padding and all: the third text is moved
- * to the left by its two columns of padding, which rotary positions do not notice. */
+/* A text gives the same by itself as in a batch with padding: the third text is moved
+ * to the left by its two columns of padding, which rotary positions do not depend
+ * on. */
 static void forward_of_a_text_does_not_depend_on_its_batch(void **state)
 {
     (void)state;

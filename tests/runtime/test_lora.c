@@ -128,7 +128,7 @@ static void words_mean_modules(void **state)
         const char *fixture, *text, *first; /* a module of its own, the first one */
         size_t n;
     } cases[] = {
-        /* of the language model alone, by default q and v */
+        /* only of the language model, by default q and v */
         { "paligemma-odd", "r=2", "model.language_model.layers.0.self_attn.q_proj", 2 },
         { "paligemma-odd", "targets=o,gate,up,down",
           "model.language_model.layers.0.self_attn.o_proj", 4 },
@@ -198,7 +198,7 @@ static void what_cannot_be_adapted_is_refused(void **state)
     }
 }
 
-static void going_on_keeps_the_shape(void **state)
+static void continuing_keeps_the_shape(void **state)
 {
     static const char dir[] = LVLM_FIXTURES "/lora/paligemma/end";
     fixture_model m;
@@ -256,7 +256,7 @@ int main(void)
         cmocka_unit_test(targets_are_what_peft_takes),
         cmocka_unit_test(words_mean_modules),
         cmocka_unit_test(what_cannot_be_adapted_is_refused),
-        cmocka_unit_test(going_on_keeps_the_shape),
+        cmocka_unit_test(continuing_keeps_the_shape),
         cmocka_unit_test(a_is_drawn_uniformly_from_the_seed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,8 +41,8 @@ typedef struct fixtures {
 void fixtures_open(fixtures *all);
 void fixtures_close(fixtures *all);
 
-/* Does one of the patterns of a list ("vision.*") match `name`, and none of those with
- * a "!" in front ("!vision.class")? */
+/* Does one of the patterns of a list ("vision.*") match `name`, and none of those that
+ * begin with "!" ("!vision.class")? */
 bool fixture_lists(const cJSON *patterns, const char *name);
 
 /* The folders in fixtures/FOLDER that are named after a family, sorted. Every family

@@ -22,7 +22,7 @@ void scratch_make(scratch *s);
 /* Remove it and everything in it. */
 void scratch_remove(scratch *s);
 
-/* "DIR/NAME"; valid until eight more were asked for. */
+/* "DIR/NAME"; valid until eight more calls. */
 const char *scratch_path(scratch *s, const char *name);
 /* Write a file; returns its path. */
 const char *scratch_write(scratch *s, const char *name, const void *bytes, size_t n);

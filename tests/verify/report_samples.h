@@ -176,8 +176,8 @@ static inline bool is_void_element(const char *name, size_t n)
     return (n == 4 && memcmp(name, "meta", 4) == 0);
 }
 
-/* `at` is behind '<'. Attributes are name="value" without '<' in the value; returns
- * what is behind '>'. */
+/* `at` is after '<'. Attributes are name="value" without '<' in the value; returns what
+ * is after '>'. */
 static inline const char *skip_attributes(const char *at, bool *empty)
 {
     while (*at == ' ' || *at == '\n') {
@@ -224,7 +224,7 @@ typedef struct nesting {
     size_t depth;
 } nesting;
 
-/* `at` is a '<'; returns what is behind the tag. */
+/* `at` is a '<'; returns what is after the tag. */
 static inline const char *check_tag(nesting *in, const char *at)
 {
     const bool ends = at[1] == '/';
@@ -304,7 +304,7 @@ static inline double height_of(const char *html, const char *name, char mark)
     snprintf(title, sizeof title, "<title>%s:", name);
     const char *at = strstr(html, title);
     assert_non_null(at);
-    at = strstr(at, "/>") + 2; /* behind what the pointer finds */
+    at = strstr(at, "/>") + 2; /* after the rectangle for the pointer */
     at = strstr(at, mark == 'c' ? " cy=\"" : " d=\"M");
     assert_non_null(at);
     const double first = strtod(at + 5, &end);

@@ -167,7 +167,7 @@ static void recordings_that_prove_nothing_are_refused(void **state)
     }
 }
 
-/* What padding holds is nobody's business. */
+/* Values of padding do not matter. */
 static void padding_need_not_be_finite(void **state)
 {
     contents data = plain;

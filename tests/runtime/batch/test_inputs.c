@@ -11,7 +11,7 @@
 #include "runtime/batch/inputs.h"
 #include "tests/runtime/synthetic.h"
 
-/* Two texts of three tokens, one image of two rows. The image token lies beyond the
+/* Two texts of three tokens, one image of two rows. The image token is beyond the
  * vocabulary. */
 static const lvlm_input_spec spec = {
     .vocab = 50,

@@ -24,7 +24,7 @@ static void mask_prefix_lm_prefix_sees_prefix_and_suffix_is_causal(void **state)
 }
 
 /* allowed(q,k) = cum(k) <= cum(q), for every pattern of types, in a text that starts
- * behind others. */
+ * after others. */
 static void mask_prefix_lm_equals_its_definition_for_all_types(void **state)
 {
     (void)state;

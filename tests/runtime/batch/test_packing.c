@@ -159,8 +159,8 @@ static void packing_without_labels_has_no_targets(void **state)
 
 /* ---- as versions of the reference have it --------------------------------------- */
 
-/* One text of 0 0 1 1 behind one cell of padding: what each row sees ends where `want`
- * says. */
+/* One text of 0 0 1 1 after one cell of padding: what is visible to each row ends at
+ * `want`. */
 static void expect_ends(const lvlm_prefix_rules *rules, bool has_types, bool has_labels,
                         const size_t *want, size_t n)
 {

@@ -244,8 +244,8 @@ static void a_block_with_cross_attention_goes_back(void **state)
     check(&text, CROSS | HEAD_NORMS | GATES);
 }
 
-/* What gradients of frozen weights would read is not kept; counting takes no memory and
- * gives the bytes of making. */
+/* Arrays that only gradients of frozen weights would read are not kept; counting
+ * allocates nothing and gives the bytes that are allocated. */
 static void what_nobody_reads_is_not_kept(void **state)
 {
     bench *const b = calloc(1, sizeof *b);

@@ -285,7 +285,7 @@ static void rope_table_turns_pairs_by_their_axes(void **state)
         }
 }
 
-/* Llama 3.1's own: 29 pairs kept, 6 blended, the rest 8 times as slow. */
+/* Llama 3.1's own: 29 pairs kept, 6 blended, the others 8 times as slow. */
 static void rope_scaling_is_llama3s(void **state)
 {
     double plain[64], scaled[64];

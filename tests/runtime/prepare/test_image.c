@@ -56,7 +56,7 @@ static void refused(const void *bytes, size_t n_bytes,
         fail_msg("expected \"%s\", got \"%s\"", text, err.text);
 }
 
-/* A truncated file is refused, or all pixels are there and only data after them is
+/* A truncated file is refused, unless it has all pixels and only data after them is
  * missing. Returns true if it was refused. */
 static bool cut_is_safe(const lvlm_infile *file, const lvlm_image *whole, size_t n)
 {

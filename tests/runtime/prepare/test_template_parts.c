@@ -18,7 +18,7 @@ enum { SHOWN = 1 << 16 };
 
 /* ---- parts ---------------------------------------------------------------------- */
 
-/* Parts one after the other: literals as they are, "<expression>", "[statement]". */
+/* Parts in order: literals, "<expression>", "[statement]". */
 static void parts_are(const char *template, const char *want)
 {
     lvlm_strbuf got = LVLM_STRBUF_INIT(SHOWN);

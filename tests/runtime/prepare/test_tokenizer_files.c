@@ -64,7 +64,7 @@ static void vocab_refuses_broken_merges(void **state)
     lvlm_free(vocab);
 }
 
-/* ---- what stands beside them ----------------------------------------------------- */
+/* ---- files beside them ----------------------------------------------------------- */
 
 #define DECODER(id, text, special)                                                     \
     "\"" id "\":{\"content\":\"" text                                                  \

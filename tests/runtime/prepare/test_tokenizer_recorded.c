@@ -79,7 +79,7 @@ static int free_texts(void **state)
 
 typedef struct folder {
     char name[64];
-    lvlm_infile *open[8]; /* what was asked for */
+    lvlm_infile *open[8]; /* as requested */
     size_t n;
 } folder;
 

@@ -31,7 +31,7 @@ static lvlm_order make(bool shuffled, uint64_t seed)
     return o;
 }
 
-/* Batch number i; examples behind its end are N. */
+/* Batch number i; entries after its end are N. */
 static void take(size_t batch[SIZE], lvlm_order *o, size_t i)
 {
     const size_t *examples;

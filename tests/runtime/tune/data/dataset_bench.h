@@ -22,7 +22,7 @@
 #define MODEL(family) LVLM_FIXTURES "/prompts/" family "/model"
 #define IMAGES LVLM_FIXTURES "/images"
 
-/* A file of data, open for a model; what it tells. */
+/* A file of data, open for a model, and what it reported. */
 typedef struct bench {
     scratch s;
     lvlm_encoder *encoder;

@@ -36,7 +36,7 @@ static void dataset_batches_are_padded_on_the_right(void **state)
     close_bench(&b);
 }
 
-/* Row `row` of a batch is what the example alone gives, padded or cut at T. */
+/* Row `row` of a batch is what the example gives by itself, padded or cut at T. */
 static void check_row(const lvlm_dataset_batch *batch, size_t row,
                       const lvlm_dataset_batch *alone)
 {

@@ -2,7 +2,7 @@
  * out. */
 #include "tests/runtime/tune/data/dataset_bench.h"
 
-/* Lines that opening finds, each behind a good one and an empty line. */
+/* Lines that opening refuses, each after a good one and an empty line. */
 static const struct {
     const char *line, *said;
 } unusable[] = {

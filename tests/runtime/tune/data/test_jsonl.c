@@ -1,4 +1,4 @@
-/* test_jsonl.c - where the values of a file begin, and what is said about bad ones. */
+/* test_jsonl.c - where the values of a file begin, and messages about bad ones. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
