@@ -132,7 +132,7 @@ static int add_side_file(lvlm_export *ex, const lvlm_side_file *side, lvlm_error
 
 /* Does this side file belong in the directory? The config.json of an .npz was not part
  * of the source, and a fresh layout has its own index. */
-static bool takes_side_file(const lvlm_export *ex, const char *name)
+static bool has_side_file(const lvlm_export *ex, const char *name)
 {
     if (ex->options.source)
         return !ex->added_config || strcmp(name, "config.json") != 0;
@@ -142,7 +142,7 @@ static bool takes_side_file(const lvlm_export *ex, const char *name)
 static int add_side_files(lvlm_export *ex, lvlm_error *err)
 {
     for (size_t i = 0; i < ex->model->n_side_files; i++)
-        if (takes_side_file(ex, ex->model->side_files[i].name))
+        if (has_side_file(ex, ex->model->side_files[i].name))
             TRY(add_side_file(ex, &ex->model->side_files[i], err));
     return 0;
 }

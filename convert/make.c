@@ -1,5 +1,4 @@
-/* make.c - counter-based random values without state, so any part can be computed
- * independently. */
+/* make.c - counter-based random values: each is computed independently. */
 #include "convert/make.h"
 
 #include <assert.h>

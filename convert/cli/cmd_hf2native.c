@@ -9,7 +9,7 @@
 #include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 
-/* So many problems are shown; the count of all is always told. */
+/* At most this many problems are printed; the error has the number of all. */
 enum { MAX_SHOWN = 20 };
 
 typedef struct args {
@@ -30,7 +30,7 @@ typedef struct args {
       "print the plan and write nothing; needs only the headers of " source },           \
     { "init-missing", "zeros|normal:STD|xavier", LVLM_OPTION_TEXT,                     \
       offsetof(args, init_missing),                                                    \
-      "make the connector's projection when " source " has none; recorded as made" },     \
+      "make the connector's projection if " source " has none; recorded as made" },     \
     { "seed", "N", LVLM_OPTION_COUNT, offsetof(args, seed),                            \
       "seed of the tensors that are made (default 0)" },                                            \
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force), "overwrite MODEL" }
@@ -40,7 +40,7 @@ static const lvlm_option options[] = { COMMON_OPTIONS("SRC"), LVLM_OPTION_END };
 
 static const lvlm_option npz_options[] = {
     { "config", "FILE.json", LVLM_OPTION_TEXT, offsetof(args, config),
-      "a Hugging Face config.json to go by, instead of one made from the shapes" },
+      "a Hugging Face config.json to use instead of one made from the shapes" },
     COMMON_OPTIONS("FILE.npz"),
     LVLM_OPTION_END,
 };
@@ -195,8 +195,8 @@ const lvlm_command command_hf2native = {
     "MODEL is the file to write, NAME.lvlm. Every source tensor is used, tied, or\n"
     "kept by a rule with a name; every native tensor has a source. Anything else is\n"
     "an error that names the tensor (exit 1) and nothing is written. Side files\n"
-    "travel inside, so the native file alone is enough to run and to go back\n"
-    "(native2hf).\n"
+    "are stored inside, so the native file suffices to run the model and to export\n"
+    "it again (native2hf).\n"
     "\n"
     "  lvlm-convert hf2native paligemma-3b-pt-224 model.lvlm\n"
     "  lvlm-convert hf2native paligemma-3b-pt-224 --dry-run | less",
@@ -213,11 +213,11 @@ const lvlm_command command_npz2native = {
     2,
     "PaliGemma as big_vision's .npz to one native file",
     "FILE.npz is PaliGemma 1 or 2 as big_vision and Kaggle have it: arrays below img/\n"
-    "and llm/, with or without params/ in front, blocks stacked or one by one. It has\n"
-    "no configuration: one is made from the shapes, which settles every released\n"
-    "model; give --config for others. The native file equals the one from the Hugging\n"
-    "Face checkpoint, tensor by tensor, but for that one's 64 rows of padding.\n"
-    "native2hf gives a stored FILE.npz back byte for byte, or with --layout hub a\n"
+    "and llm/, with or without params/ before them, blocks stacked or separate. It\n"
+    "has no configuration: one is made from the shapes, which is enough for every\n"
+    "released model; give --config for others. Its tensors equal those of the native\n"
+    "file from the Hugging Face checkpoint, which has 64 more rows of padding.\n"
+    "native2hf writes a stored FILE.npz again byte for byte, or with --layout hub a\n"
     "Hugging Face directory.\n"
     "\n"
     "  lvlm-convert npz2native paligemma-3b-pt-224.npz model.lvlm\n"

@@ -17,7 +17,7 @@ typedef struct args {
     bool tensors;
 } args;
 
-/* A section of the configuration: columns before its settings, bytes of them all. */
+/* A section of the configuration: columns before its settings, their maximum bytes. */
 enum { INDENT = 13, MAX_SECTION = 1 << 20 };
 
 static const lvlm_option options[] = {

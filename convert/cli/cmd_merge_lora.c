@@ -89,14 +89,14 @@ const lvlm_command command_merge_lora = {
     "fold a PEFT adapter into a native file",
     "ADAPTER is a directory with adapter_config.json and adapter_model.safetensors\n"
     "(or .bin) of a LoRA, under the names of any version of transformers; OUT is\n"
-    "MODEL with W + scale B A in the place of every W that it adapts, computed in\n"
-    "double and rounded once to the type that W is stored in. What that rounding\n"
-    "costs is told: a bfloat16 weight has steps that a small change does not reach,\n"
-    "and such values stay what they were. DoRA, trained biases, modules saved whole\n"
-    "and adapted tables are refused by name, and so is an output layer that is tied\n"
-    "to the embedding. An adapter that was trained here records the family and the\n"
-    "digest of the weights beside which it was: another family is refused, and other\n"
-    "weights, or an adapter that records nothing, are told of.\n"
+    "MODEL with W + scale B A in place of every W that it adapts, computed in double\n"
+    "and rounded once to the stored type of W. The cost of that rounding is printed:\n"
+    "a change that is smaller than half a step of bfloat16 leaves a value as it was.\n"
+    "DoRA, trained biases, modules saved whole and adapted tables are refused by\n"
+    "name, and so is an output layer that is tied to the embedding. An adapter that\n"
+    "was trained here records the family and the digest of the weights that it was\n"
+    "trained with: another family is refused; other weights, or an adapter that\n"
+    "records nothing, are reported.\n"
     "\n"
     "  lvlm-convert merge-lora model.lvlm adapter merged.lvlm",
     options,

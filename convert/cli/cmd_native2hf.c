@@ -25,8 +25,8 @@ static const lvlm_option options[] = {
       "hub and current: split into files with at most SIZE of tensors each, their "
       "headers not counted (default 5GB); a tensor that is larger has its own" },
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force),
-      "write into DIR although it holds files; those of an older model go, others "
-      "stay" },
+      "write into DIR although it holds files; those of an older model are removed, "
+      "others are kept" },
     LVLM_OPTION_END,
 };
 
@@ -129,12 +129,12 @@ const lvlm_command command_native2hf = {
     "MODEL DIR",
     2,
     2,
-    "native file back to a Hugging Face directory",
-    "With --layout source every tensor file, the index and every side file come back\n"
-    "byte for byte under their names; of a model from .bin that has been trained or\n"
-    "merged safetensors are written instead. hub and current are written fresh; both\n"
-    "load in transformers. Each tensor is checked against its digest: one\n"
-    "that is corrupt is named (exit 1) and the directory does not appear.\n"
+    "native file to a Hugging Face directory",
+    "With --layout source every tensor file, the index and every side file are\n"
+    "written byte for byte as they came in; if a model from .bin has been trained or\n"
+    "merged, safetensors are written instead. hub and current are new files; both\n"
+    "load in transformers. Each tensor is checked against its digest: a corrupt one\n"
+    "is named (exit 1) and nothing is written.\n"
     "\n"
     "  lvlm-convert native2hf model.lvlm back\n"
     "  lvlm-convert native2hf model.lvlm back --layout hub --max-shard-size 2GB",

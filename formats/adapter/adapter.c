@@ -291,7 +291,7 @@ static int check_names(const lvlm_adapter *adapter, const cJSON *pattern,
     return 0;
 }
 
-static int take_all(lvlm_adapter *adapter, const factors *found, lvlm_error *err)
+static int set_factors(lvlm_adapter *adapter, const factors *found, lvlm_error *err)
 {
     TRY(check_names(adapter, adapter->config.rank_pattern, err));
     TRY(check_names(adapter, adapter->config.alpha_pattern, err));
@@ -342,7 +342,7 @@ static int read_tensors(lvlm_adapter *adapter, const char *dir,
     for (size_t i = 0; rc == 0 && i < adapter->file->n_tensors; i++)
         rc = place_tensor(found, adapter, manifest->family, &adapter->file->tensors[i],
                           err);
-    if (rc == 0) rc = take_all(adapter, found, err);
+    if (rc == 0) rc = set_factors(adapter, found, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", path);
     return rc;
 }

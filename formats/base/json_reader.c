@@ -33,14 +33,14 @@ static char peek(const lvlm_json_reader *r)
     return r->at < r->n_bytes ? r->text[r->at] : '\0';
 }
 
-static bool take(lvlm_json_reader *r, char c)
+static bool accept(lvlm_json_reader *r, char c)
 {
     if (peek(r) != c) return false;
     r->at++;
     return true;
 }
 
-static bool take_digits(lvlm_json_reader *r)
+static bool accept_digits(lvlm_json_reader *r)
 {
     const size_t start = r->at;
     while (peek(r) >= '0' && peek(r) <= '9') r->at++;
@@ -49,7 +49,8 @@ static bool take_digits(lvlm_json_reader *r)
 
 static void skip_space(lvlm_json_reader *r)
 {
-    while (take(r, ' ') || take(r, '\t') || take(r, '\n') || take(r, '\r')) continue;
+    while (accept(r, ' ') || accept(r, '\t') || accept(r, '\n') || accept(r, '\r'))
+        continue;
 }
 
 static int not_json(const lvlm_json_reader *r, lvlm_error *err)
@@ -83,7 +84,7 @@ static int make_room(lvlm_json_reader *r, size_t n, lvlm_error *err)
 static long read_unit(lvlm_json_reader *r)
 {
     long unit = 0;
-    if (!take(r, 'u')) return -1;
+    if (!accept(r, 'u')) return -1;
     for (int i = 0; i < 4; i++, r->at++) {
         const char c = peek(r);
         const char lower = (char)(c | 0x20);
@@ -119,7 +120,7 @@ static int read_unicode(size_t *length, lvlm_json_reader *r, lvlm_error *err)
             start);
     if (unit < 0 || (unit >= 0xdc00 && unit <= 0xdfff)) return not_json(r, err);
     if (unit >= 0xd800 && unit <= 0xdbff) {
-        const long low = take(r, '\\') ? read_unit(r) : -1;
+        const long low = accept(r, '\\') ? read_unit(r) : -1;
         if (low < 0xdc00 || low > 0xdfff) return not_json(r, err);
         unit = 0x10000 + (unit - 0xd800) * 0x400 + (low - 0xdc00);
     }
@@ -133,7 +134,7 @@ static int read_escape(size_t *length, lvlm_json_reader *r, lvlm_error *err)
     static const char escapes[] = "\"\"\\\\//b\bf\fn\nr\rt\t";
     if (peek(r) == 'u') return read_unicode(length, r, err);
     for (size_t i = 0; escapes[i] != '\0'; i += 2) {
-        if (!take(r, escapes[i])) continue;
+        if (!accept(r, escapes[i])) continue;
         r->string[(*length)++] = escapes[i + 1];
         return 0;
     }
@@ -144,7 +145,7 @@ static int read_escape(size_t *length, lvlm_json_reader *r, lvlm_error *err)
 static int read_string(lvlm_json_reader *r, lvlm_error *err)
 {
     size_t length = 0;
-    if (!take(r, '"')) return not_json(r, err);
+    if (!accept(r, '"')) return not_json(r, err);
     for (;;) {
         const size_t start = r->at;
         while ((unsigned char)peek(r) >= ' ' && peek(r) != '"' && peek(r) != '\\')
@@ -153,8 +154,8 @@ static int read_string(lvlm_json_reader *r, lvlm_error *err)
         TRY(make_room(r, length + n + 4, err)); /* and one escaped character */
         memcpy(r->string + length, r->text + start, n);
         length += n;
-        if (take(r, '"')) break;
-        if (!take(r, '\\'))
+        if (accept(r, '"')) break;
+        if (!accept(r, '\\'))
             return not_json(r, err); /* a raw control character or the end */
         TRY(read_escape(&length, r, err));
     }
@@ -167,12 +168,12 @@ static int read_string(lvlm_json_reader *r, lvlm_error *err)
 static int scan_number(lvlm_json_reader *r, lvlm_error *err)
 {
     const size_t start = r->at;
-    (void)take(r, '-');
-    if (!take(r, '0') && !take_digits(r)) return not_json(r, err);
-    if (take(r, '.') && !take_digits(r)) return not_json(r, err);
-    if (take(r, 'e') || take(r, 'E')) {
-        if (!take(r, '+')) (void)take(r, '-');
-        if (!take_digits(r)) return not_json(r, err);
+    (void)accept(r, '-');
+    if (!accept(r, '0') && !accept_digits(r)) return not_json(r, err);
+    if (accept(r, '.') && !accept_digits(r)) return not_json(r, err);
+    if (accept(r, 'e') || accept(r, 'E')) {
+        if (!accept(r, '+')) (void)accept(r, '-');
+        if (!accept_digits(r)) return not_json(r, err);
     }
     FAIL_IF(r->at - start > MAX_NUMBER, err, LVLM_EFORMAT,
             "number of more than %d characters at byte %zu", MAX_NUMBER, start);
@@ -303,13 +304,13 @@ static int advance(lvlm_json_reader *r, char close, lvlm_error *err)
 {
     lvlm_json_level *const level = &r->levels[r->depth - 1];
     skip_space(r);
-    if (take(r, close)) {
+    if (accept(r, close)) {
         if (level->is_object) TRY(check_keys(r, level->first_key, err));
         r->n_keys = level->first_key;
         r->depth--;
         return 0;
     }
-    if (level->begun && !take(r, ',')) return not_json(r, err);
+    if (level->begun && !accept(r, ',')) return not_json(r, err);
     level->begun = true;
     skip_space(r);
     return 1;
@@ -393,7 +394,7 @@ int lvlm_json_next_key(const char **key, lvlm_json_reader *r, lvlm_error *err)
     TRY(read_string(r, err));
     TRY(keep_key(r, at, err));
     skip_space(r);
-    if (!take(r, ':')) return not_json(r, err);
+    if (!accept(r, ':')) return not_json(r, err);
     skip_space(r);
     *key = r->string;
     return 1;
@@ -439,7 +440,7 @@ int lvlm_json_read_u64(uint64_t *out, lvlm_json_reader *r, lvlm_error *err)
 static int read_word(lvlm_json_reader *r, const char *word, lvlm_error *err)
 {
     for (; *word != '\0'; word++)
-        if (!take(r, *word)) return not_json(r, err);
+        if (!accept(r, *word)) return not_json(r, err);
     return 0;
 }
 

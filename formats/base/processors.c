@@ -17,7 +17,7 @@ static double quota_of(const char *folder)
     return 0;
 }
 
-static void take_least(void *user, const char *folder)
+static void keep_least(void *user, const char *folder)
 {
     double *const least = user;
     const double quota = quota_of(folder);
@@ -27,7 +27,7 @@ static void take_least(void *user, const char *folder)
 size_t lvlm_processor_quota(const char *root)
 {
     double least = 0;
-    lvlm_cgroups_visit(root, "cpu", take_least, &least);
+    lvlm_cgroups_visit(root, "cpu", keep_least, &least);
     if (least <= 0) return 0;
     if (least >= LVLM_MAX_THREADS) return LVLM_MAX_THREADS;
     return least < 1 ? 1 : (size_t)least;

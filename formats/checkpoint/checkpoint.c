@@ -107,8 +107,8 @@ static int find(lvlm_checkpoint *cp, const char *path, lvlm_error *err)
 
 /* A snapshot in the cache holds what was downloaded so far: perhaps only the tokenizer,
  * or not yet all shards. */
-static void tell_partial(const lvlm_checkpoint *cp, const char *path, int rc,
-                         lvlm_error *err)
+static void explain_partial(const lvlm_checkpoint *cp, const char *path, int rc,
+                            lvlm_error *err)
 {
     if (cp->path == NULL || strcmp(cp->path, path) == 0) return;
     if (checkpoint_judge_config(cp, 0, NULL) < 0)
@@ -135,7 +135,7 @@ int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path,
         rc = lvlm_path_is_directory(cp->path) ? checkpoint_open_directory(cp, err)
                                               : open_file(cp, config, err);
     if (rc < 0) {
-        tell_partial(cp, path, rc, err);
+        explain_partial(cp, path, rc, err);
         lvlm_checkpoint_close(cp);
         return rc;
     }

@@ -79,7 +79,7 @@ static const char *expand_user(const char *path, lvlm_arena *arena)
 }
 
 /* The length of "$NAME" or "${NAME}" at `at`, and its value; 0 if there is neither. */
-static size_t take_variable(const char **value, const char *at, lvlm_arena *arena)
+static size_t parse_variable(const char **value, const char *at, lvlm_arena *arena)
 {
     const bool braces = at[1] == '{';
     const char *const name = at + 1 + braces;
@@ -100,7 +100,7 @@ static const char *expand(const char *path, lvlm_arena *arena)
     path = expand_user(path, arena);
     for (size_t n; path != NULL && *path != '\0'; path += n) {
         const char *value = NULL;
-        n = *path == '$' ? take_variable(&value, path, arena) : 0;
+        n = *path == '$' ? parse_variable(&value, path, arena) : 0;
         if (n > 0)
             lvlm_strbuf_puts(&out, value);
         else

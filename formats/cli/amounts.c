@@ -1,4 +1,4 @@
-/* amounts.c - sizes and durations for people; see amounts.h. */
+/* amounts.c - the text of sizes and durations; see amounts.h. */
 #include "formats/cli/amounts.h"
 
 #include <math.h>
@@ -6,7 +6,7 @@
 
 static const char *const units[] = { "B", "kB", "MB", "GB", "TB" };
 
-/* Which of `units` is that of n_bytes; *size is its bytes. */
+/* The index in `units` of the unit for n_bytes; *size is its number of bytes. */
 static size_t unit_of(double *size, double n_bytes)
 {
     size_t unit = 0;
@@ -35,7 +35,7 @@ const char *lvlm_bytes_of_text(char text[2 * LVLM_AMOUNT_TEXT], double n_bytes,
     return text;
 }
 
-/* Rounded up: what is left takes at least that long. */
+/* Rounded up: an estimate should not be too short. */
 static void put_minutes(char text[LVLM_AMOUNT_TEXT], double minutes)
 {
     if (minutes < 120)

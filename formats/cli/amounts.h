@@ -1,4 +1,5 @@
-/* amounts.h - sizes and durations for people: the one place where they become text. */
+/* amounts.h - the text of sizes and durations. Distinct buffers may be used from
+ * distinct threads. */
 #ifndef LVLM_FORMATS_CLI_AMOUNTS_H
 #define LVLM_FORMATS_CLI_AMOUNTS_H
 
@@ -17,8 +18,7 @@ const char *lvlm_time_text(char text[LVLM_AMOUNT_TEXT], double seconds);
 /* "12 tokens in 840 ms (70 ms per token)", "1 token in 70 ms". */
 const char *lvlm_pace_text(char text[LVLM_PACE_TEXT], size_t n, const char *unit,
                            double seconds);
-/* A duration as a member of a JSON object: microseconds, no more digits than a clock
- * has. */
+/* A duration as a member of a JSON object, rounded to microseconds. */
 void lvlm_add_seconds(cJSON *json, const char *key, double seconds);
 
 #endif

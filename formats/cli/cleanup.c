@@ -32,11 +32,11 @@ static void end_by(int number)
     (void)raise(number);
 }
 
-/* The signal that waits, 0: none. The second of handler and release ends the
- * program, whatever threads they are on. */
+/* `waiting` is the delayed signal, 0 if there is none. Handler and release may run in
+ * different threads; whichever is second ends the program. */
 static atomic_int held, waiting;
 
-/* ---- work that stops in order --------------------------------------------------- */
+/* ---- work that stops cleanly ---------------------------------------------------- */
 
 static atomic_int catching, caught;
 static const char *volatile stop_notice;
@@ -52,7 +52,7 @@ int lvlm_stop_requested(void)
     return atomic_load(&caught);
 }
 
-/* Is this the first one, and somebody looks for it? */
+/* Is this the first signal of those that are caught? */
 static bool is_caught(int number)
 {
     const int before = errno;
@@ -63,7 +63,7 @@ static bool is_caught(int number)
         return false;
     if (stop_notice != NULL &&
         write(STDERR_FILENO, stop_notice, strlen(stop_notice)) < 0)
-        errno = before; /* nobody reads it */
+        errno = before; /* stderr is closed */
     errno = before;
     return true;
 }

@@ -1,4 +1,4 @@
-/* fold_text.c - adapters for people and programs; see fold_text.h. */
+/* fold_text.c - prints facts about adapters; see fold_text.h. */
 #include "formats/cli/fold_text.h"
 
 #include <inttypes.h>

@@ -1,13 +1,13 @@
-/* fold_text.h - what an adapter was trained beside, and what folding it in has cost,
- * for people and programs. */
+/* fold_text.h - prints the weights that an adapter was trained with, and the cost of
+ * folding it in. */
 #ifndef LVLM_FORMATS_CLI_FOLD_TEXT_H
 #define LVLM_FORMATS_CLI_FOLD_TEXT_H
 
 #include "formats/adapter/adapter_fold.h"
 #include "formats/cli/printer.h"
 
-/* "does not record which weights it was trained beside; its maker names 'NAME'", about
- * an adapter that does not; NULL when it does. */
+/* "does not record which weights it was trained beside; its maker names 'NAME'"; NULL
+ * if the adapter records them. */
 enum { LVLM_BESIDE_TEXT = 512 };
 const char *lvlm_beside_text(char text[LVLM_BESIDE_TEXT], const lvlm_adapter *adapter);
 /* "these", "others", "unknown": for JSON. */

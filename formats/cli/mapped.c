@@ -1,7 +1,7 @@
 /* mapped.c - the table of mapped files, and the handler that searches it; see mapped.h.
  *
- * The handler calls what is async-signal-safe, and nothing else: the table is of fixed
- * size, and an entry counts from the moment its length is stored until that is 0. */
+ * The handler calls only async-signal-safe functions: the table has a fixed size, and
+ * an entry is valid while its length is not 0. */
 #include "formats/cli/mapped.h"
 
 #include <pthread.h>
@@ -16,7 +16,7 @@
 #include "formats/cli/cleanup.h"
 #include "formats/cli/program.h"
 
-/* More are not named when they become shorter. */
+/* Further ones are not named in the message. */
 enum { MOST = 1024 };
 
 static struct {
@@ -95,14 +95,14 @@ static void print(int fd, const line *l)
 
 static _Noreturn void end_by(const char *path)
 {
-    static line error, json; /* of the one thread that comes here */
+    static line error, json; /* only one thread gets here */
     static char text[4096];
     const char *const name = lvlm_visible(text, sizeof text, path);
     put(&error, program_name);
     put(&error, ": ");
     put(&error, name);
     put(&error, REASON "\n");
-    if (lvlm_json_owed()) {
+    if (lvlm_json_pending()) {
         put(&json, "{\n  \"schema\": 1,\n  \"error\": {\n    \"code\": \"io\",\n"
                    "    \"text\": \"");
         put_quoted(&json, name);
@@ -119,12 +119,12 @@ static void handle(int number, siginfo_t *info, void *context)
     static atomic_flag ending = ATOMIC_FLAG_INIT;
     const char *const path = find((uintptr_t)info->si_addr);
     (void)context;
-    if (path == NULL) { /* none of ours: the access is repeated, and ends the program */
+    if (path == NULL) { /* another bug: the access is repeated and ends the program */
         (void)signal(number, SIG_DFL);
         return;
     }
     while (atomic_flag_test_and_set(&ending))
-        (void)pause(); /* another thread ends us */
+        (void)pause(); /* another thread ends the program */
     end_by(path);
 }
 

@@ -1,4 +1,5 @@
-/* outputs.c - who an output is, and whom it would replace; see outputs.h. */
+/* outputs.c - identifies outputs and the files that they would replace; see
+ * outputs.h. */
 #include "formats/cli/outputs.h"
 
 #include <assert.h>
@@ -17,9 +18,9 @@
 /* Folders that are inputs are searched this deep. */
 enum { MOST_LEVELS = 8 };
 
-/* ---- who an output is ----------------------------------------------------------- */
+/* ---- identity ------------------------------------------------------------------- */
 
-/* The last part of `path`, of `*n` characters: slashes at the end do not count. */
+/* The last part of `path`, `*n` characters long, without trailing slashes. */
 static const char *name_of(const char *path, size_t *n)
 {
     const char *end = path + strlen(path), *start;
@@ -29,7 +30,7 @@ static const char *name_of(const char *path, size_t *n)
     return start;
 }
 
-/* The folder that the name `path` is in. */
+/* Stat the folder that contains `path`. */
 static int stat_folder(struct stat *out, const char *path)
 {
     char folder[PATH_MAX];
@@ -143,7 +144,7 @@ void lvlm_outputs_close(lvlm_outputs *outputs)
 
 /* ---- inputs --------------------------------------------------------------------- */
 
-/* A file that is read: who it is, its name, and the folder that it is in. */
+/* Check an input: its identity, its name and its folder. */
 static int spare(const lvlm_outputs *outputs, const struct stat *file, const char *name,
                  const struct stat *folder, lvlm_error *err)
 {

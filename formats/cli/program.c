@@ -30,11 +30,11 @@ int lvlm_exit_status(int rc)
     }
 }
 
-/* What --json owes to stdout: one document, a result or an error. */
+/* The document of --json, a result or an error. */
 static struct {
-    atomic_bool owed;
+    atomic_bool pending;    /* still to be printed */
     cJSON *members;         /* of the error's document */
-    atomic_bool incomplete; /* some member of a result could not be made */
+    atomic_bool incomplete; /* adding a member of a result failed */
 } document;
 
 /* Code that builds a result adds members without checking; a failure is found here,
@@ -55,9 +55,9 @@ static void watch_json(void)
     cJSON_InitHooks(&hooks);
 }
 
-bool lvlm_json_owed(void)
+bool lvlm_json_pending(void)
 {
-    return atomic_load(&document.owed);
+    return atomic_load(&document.pending);
 }
 
 static const char *code_name(lvlm_code code)
@@ -72,7 +72,8 @@ static const char *code_name(lvlm_code code)
     }
 }
 
-/* By hand: being out of memory is an error, too. `text` has no control character. */
+/* Without cJSON, because the error may be a lack of memory. `text` has no control
+ * characters. */
 static void print_error(lvlm_code code, const char *text)
 {
     char *members = NULL;
@@ -92,7 +93,7 @@ static void print_error(lvlm_code code, const char *text)
     }
     printf("\n}\n");
     lvlm_free(members);
-    atomic_store(&document.owed, false);
+    atomic_store(&document.pending, false);
 }
 
 int lvlm_report(const char *program, const lvlm_error *err)
@@ -100,7 +101,7 @@ int lvlm_report(const char *program, const lvlm_error *err)
     char text[4 * LVLM_ERROR_BYTES], prefix[64];
     snprintf(prefix, sizeof prefix, "%s:", program);
     const char *const message = lvlm_visible(text, sizeof text, err->text);
-    if (lvlm_json_owed()) print_error(err->code, message);
+    if (lvlm_json_pending()) print_error(err->code, message);
     fflush(stdout);
     fprintf(stderr, "%s %s\n", lvlm_coloured(stderr, LVLM_RED, prefix), message);
     return lvlm_exit_status(err->code);
@@ -161,7 +162,6 @@ static int print_version(const lvlm_program *program)
     return 0;
 }
 
-/* Both --help before or after the verb and "help VERB" come here. */
 static const lvlm_command *find_command(const lvlm_program *program, const char *verb)
 {
     const lvlm_command *best = program->commands;
@@ -187,7 +187,7 @@ static int refuse(const lvlm_program *program, const lvlm_command *command,
     lvlm_strbuf usage = LVLM_STRBUF_INIT(MAX_HELP);
     const int status = lvlm_report(program->name, err);
     lvlm_options_usage(&usage, SIZE_MAX, program->name, command);
-    lvlm_strbuf_puts(&usage, "   (--help tells more)\n");
+    lvlm_strbuf_puts(&usage, "   (--help prints more)\n");
     if (status == lvlm_exit_status(LVLM_EUSAGE))
         (void)print_text(program, &usage, stderr);
     else
@@ -214,14 +214,14 @@ static int run_command(const lvlm_program *program, const lvlm_command *command,
     } else if (args->version) {
         status = print_version(program);
     } else {
-        atomic_store(&document.owed, args->json);
+        atomic_store(&document.pending, args->json);
         status = command->run(args, &operands);
     }
     lvlm_free(args);
     return status;
 }
 
-/* No verb: help, the version, or what is there to be told. */
+/* No verb: help, the version, or an error. */
 static int answer_options(const lvlm_program *program, int argc, char *argv[])
 {
     for (int i = 0; i < argc; i++) {
@@ -251,12 +251,12 @@ static int dispatch(const lvlm_program *program, int argc, char *argv[])
         return answer_options(program, argc, argv);
     const lvlm_command *const command = find_command(program, argv[at]);
     if (command == NULL) return lvlm_exit_status(LVLM_EUSAGE);
-    memmove(argv + 1, argv, (size_t)at * sizeof *argv); /* the verb goes */
+    memmove(argv + 1, argv, (size_t)at * sizeof *argv); /* removes the verb */
     return run_command(program, command, argc - 1, argv + 1);
 }
 
-/* A file that we open must not get the number of a standard stream, into which others
- * print. Opened the wrong way round, so that using one stays an error. */
+/* No other file may get the number of a standard stream. Opened in the wrong direction,
+ * so that using one is still an error. */
 static void open_standard(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
@@ -264,12 +264,12 @@ static void open_standard(void)
             (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
-/* Until the command line is understood: --json, and the last --color. */
-static void glance(int argc, char *argv[])
+/* For errors in the command line itself: --json, and the last --color. */
+static void find_early_options(int argc, char *argv[])
 {
     const char *colour = NULL;
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--json") == 0) atomic_store(&document.owed, true);
+        if (strcmp(argv[i], "--json") == 0) atomic_store(&document.pending, true);
         if (strncmp(argv[i], "--color=", 8) == 0) colour = argv[i] + 8;
         if (strcmp(argv[i], "--color") == 0 && i + 1 < argc) colour = argv[i + 1];
     }
@@ -284,7 +284,7 @@ int lvlm_program_main(const lvlm_program *program, int argc, char *argv[])
     lvlm_progress_install(program->name);
     atomic_store(&document.incomplete, false);
     watch_json();
-    glance(argc, argv);
+    find_early_options(argc, argv);
     const int status = dispatch(program, argc - 1, argv + 1);
     lvlm_json_free(document.members);
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;
@@ -310,7 +310,7 @@ void lvlm_print_json_text(const char *text)
 {
     const size_t n = strlen(text);
     size_t from = 0, length;
-    atomic_store(&document.owed, false);
+    atomic_store(&document.pending, false);
     for (size_t at = 0; at < n; at += length) {
         const bool whole =
             lvlm_utf8_next(&length, text + at, n - at) == LVLM_UTF8_WHOLE;

@@ -1,6 +1,6 @@
 /* program.h - what the programs share: dispatch, help, errors, exit status, JSON.
  *
- * Together with the commands in <layer>/cli/ the only code that prints or exits. */
+ * Only this folder and the commands in <layer>/cli/ print or exit. */
 #ifndef LVLM_FORMATS_CLI_PROGRAM_H
 #define LVLM_FORMATS_CLI_PROGRAM_H
 
@@ -21,41 +21,41 @@ typedef struct lvlm_program {
 } lvlm_program;
 
 /* A whole main(): "PROGRAM VERB ...", options before or after the verb, "--help", "help
- * VERB", "--version". Returns the exit status; 3 when stdout could not be written.
- * Descriptors 0, 1 and 2 that are closed are opened so that they only fail: no file of
- * ours gets their numbers. */
+ * VERB", "--version". Returns the exit status; 3 if stdout could not be written. Closed
+ * descriptors 0, 1 and 2 are opened on /dev/null in the wrong direction, so that no
+ * other file gets their numbers and using them still fails. */
 int lvlm_program_main(const lvlm_program *program, int argc, char *argv[]);
 
-/* 0 success, 1 a check failed, 2 wrong usage, 3 bad input or I/O, 128 and the number of
- * the signal that stopped it. `rc` is 0 or negative. */
+/* 0 success, 1 a check failed, 2 wrong usage, 3 bad input or I/O, 128 plus the number
+ * of the signal that stopped it. `rc` is 0 or negative. */
 int lvlm_exit_status(int rc);
 
-/* Print "PROGRAM: MESSAGE" on stderr; returns the exit status of err->code. With
- * --json, and no result printed yet, stdout gets what a pipeline waits for:
+/* Print "PROGRAM: MESSAGE" on stderr; returns the exit status of err->code. If --json
+ * was given and no result has been printed, stdout gets the document of an error:
  * {"schema": 1, "error": {"code": "format", "text": ..., "exit_status": 3}}. */
 int lvlm_report(const char *program, const lvlm_error *err);
 /* Add a member to that document, beside "error". Takes `value`, which may be NULL. */
 void lvlm_report_with(const char *key, cJSON *value);
 
-/* A name from a file, or a text with one in it, as it may be printed (lvlm_visible).
- * Valid until eight more are asked for in the same thread. */
+/* A name from a file, or a text that contains one, made safe to print (lvlm_visible).
+ * Valid until the eighth next call in the same thread. */
 const char *lvlm_shown(const char *text);
 
-/* Print the notes that have not been printed yet on stderr, one line per note, under
- * --quiet too: "PROGRAM: note: SENTENCE". */
+/* Print the notes that have not been printed yet on stderr, one line per note, even
+ * with --quiet: "PROGRAM: note: SENTENCE". */
 void lvlm_print_notes(const char *program, lvlm_notes *notes);
 
-/* Does stdout still owe --json a document? Async-signal-safe. */
-bool lvlm_json_owed(void);
+/* Is the document of --json still to be printed? Async-signal-safe. */
+bool lvlm_json_pending(void);
 
 /* Print a result as indented JSON on stdout, and free it. LVLM_ENOMEM, with nothing
- * printed, when memory was short for any member: code that adds them need not check. */
+ * printed, if adding any member failed: code that adds them need not check. */
 LVLM_MUST_CHECK int lvlm_print_json(cJSON *json, lvlm_error *err);
-/* Print one that is text already. What a terminal would obey is escaped, in a way that
- * reads back as the same value; bytes that are not UTF-8 become U+FFFD. */
+/* Print JSON text. Control characters are escaped, so that a terminal does not obey
+ * them and a parser reads the same value; bytes that are not UTF-8 become U+FFFD. */
 void lvlm_print_json_text(const char *text);
 
-/* --threads, or as many as there are processors for us (processors.h). */
+/* --threads, or the number of processors that this process may use (processors.h). */
 size_t lvlm_thread_count(const lvlm_common_args *args);
 
 #endif

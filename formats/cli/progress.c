@@ -1,4 +1,4 @@
-/* progress.c - the line on stderr that says how far long work is; see progress.h. */
+/* progress.c - the line on stderr; see progress.h. */
 #include "formats/cli/progress.h"
 
 #include <math.h>
@@ -19,7 +19,7 @@ void lvlm_progress_install(const char *program)
     program_name = program;
 }
 
-/* Columns of the terminal that stderr is; 0 when nothing can be drawn there. */
+/* Columns of the terminal on stderr; 0 if lines cannot be redrawn there. */
 static size_t columns_of_stderr(void)
 {
     return lvlm_terminal_redraws(stderr) ? lvlm_terminal_width(stderr) : 0;
@@ -65,7 +65,7 @@ void lvlm_status_show(lvlm_status *s, const char *text, double now)
         fprintf(stderr, "%s: %s\n", program_name, text);
         return;
     }
-    s->columns = columns_of_stderr(); /* it may have become narrower */
+    s->columns = columns_of_stderr(); /* the window may have been resized */
     lvlm_status_cut(line, sizeof line, text, s->columns);
     fprintf(stderr, "\r%s\033[K", line);
     s->drawn = true;
@@ -77,7 +77,7 @@ void lvlm_status_clear(lvlm_status *s)
     s->drawn = false;
 }
 
-/* ---- the line of work that is counted ------------------------------------------- */
+/* ---- work that is counted ------------------------------------------------------- */
 
 void lvlm_progress_init(lvlm_progress *progress, const char *label, bool quiet)
 {

@@ -1,11 +1,11 @@
-/* progress.h - how far long work is: one line on stderr.
+/* progress.h - the progress of long work: one line on stderr.
  *
  *   converting 0.8 of 1.3 GB  214.8 MB/s  3 s left
  *   reading  stage 12 of 40  3 min left
  *
- * On a terminal the line is drawn again as the work advances, cut to the terminal's
- * width, and erased at the end. Anywhere else (a file, a pipe, TERM=dumb) a whole line
- * appears once a minute: "PROGRAM: LINE". */
+ * On a terminal the line is redrawn as the work advances, cut to the terminal's width,
+ * and erased at the end. Elsewhere (a file, a pipe, TERM=dumb) a whole line is printed
+ * once a minute: "PROGRAM: LINE". */
 #ifndef LVLM_FORMATS_CLI_PROGRESS_H
 #define LVLM_FORMATS_CLI_PROGRESS_H
 
@@ -24,23 +24,23 @@ double lvlm_seconds(void);
 
 typedef struct lvlm_status {
     bool enabled;
-    size_t columns; /* 0: whole lines, seldom */
+    size_t columns; /* 0: whole lines, once a minute */
     double started;
-    double shown; /* when last; 0: not yet */
+    double shown; /* time of the last one; 0: none yet */
     bool drawn;   /* it is on the terminal now */
 } lvlm_status;
 
 void lvlm_status_init(lvlm_status *status, bool quiet);
-/* Is it time to show it? After the first second ten times a second on a terminal, else
+/* Should it be shown now? On a terminal ten times a second after the first second, else
  * once a minute. */
 bool lvlm_status_due(const lvlm_status *status, double now);
 void lvlm_status_show(lvlm_status *status, const char *text, double now);
-/* Erase it, before something else is printed, or at the end. */
+/* Erase it: before other output, and at the end. */
 void lvlm_status_clear(lvlm_status *status);
-/* `text` as it is shown in so many columns; 0: whole.  out (n) */
+/* `text` cut to that many columns; 0: not cut.  out (n) */
 void lvlm_status_cut(char *out, size_t n, const char *text, size_t columns);
 
-/* ---- the line of work that is counted ------------------------------------------- */
+/* ---- work that is counted ------------------------------------------------------- */
 
 typedef struct lvlm_progress {
     const char *label;

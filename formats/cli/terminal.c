@@ -10,7 +10,7 @@
 
 enum {
     USUAL_WIDTH = 80,
-    LEAST_WIDTH = 20, /* of a folded text; narrower windows wrap */
+    LEAST_WIDTH = 20, /* of folded text; narrower windows wrap it themselves */
     MAX_COLOURED = 256,
 };
 
@@ -47,7 +47,7 @@ const char *lvlm_coloured(FILE *stream, lvlm_colour colour, const char *text)
     return to;
 }
 
-/* The word that begins at `at` in a line, or NULL. */
+/* The verdict at `at`, or NULL. */
 static const lvlm_verdict_colour *verdict_at(const char *at,
                                              const lvlm_verdict_colour *words, size_t n)
 {
@@ -98,7 +98,7 @@ void lvlm_print_folded(const char *first, size_t indent, const char *text)
     printf("%s\n", text);
 }
 
-/* How many of `n` bytes are shown at once: whole characters up to a line end or tab. */
+/* Number of bytes to print at once: whole characters up to a line end or tab. */
 static size_t piece_of(const char *text, size_t n, size_t most)
 {
     size_t at = 0, length;
@@ -123,7 +123,7 @@ void lvlm_print_made_text(const char *text, size_t n)
         if (length == 0) {
             const bool breaks = text[at] == '\n' || text[at] == '\t';
             if (breaks) putchar(text[at]);
-            at++; /* else a zero byte: nothing to show */
+            at++; /* a zero byte is not printed */
             continue;
         }
         memcpy(piece, text + at, length);

@@ -1,4 +1,4 @@
-/* terminal.h - where standard streams lead: colour, width, a cursor that moves. */
+/* terminal.h - properties of the standard streams: colour, width, redrawing. */
 #ifndef LVLM_FORMATS_CLI_TERMINAL_H
 #define LVLM_FORMATS_CLI_TERMINAL_H
 
@@ -6,41 +6,41 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* --color: "always", "never", or "auto" (NULL too): on a terminal that is not dumb,
- * unless the variable NO_COLOR is set and not empty. Until it is called: auto. */
+/* --color: "always", "never", or "auto" (also NULL): on a terminal that is not dumb,
+ * unless the variable NO_COLOR is set and not empty. The default is auto. */
 void lvlm_terminal_colour(const char *when);
 
 typedef enum lvlm_colour {
     LVLM_RED,    /* wrong */
     LVLM_GREEN,  /* right */
-    LVLM_YELLOW, /* not there */
+    LVLM_YELLOW, /* missing */
 } lvlm_colour;
 
-/* `text` as `stream` shows it. Valid until eight more are asked for in the same thread;
- * at most 255 bytes of it. */
+/* `text` with the escape sequences of that colour if `stream` shows colour; at most 255
+ * bytes. Valid until the eighth next call in the same thread. */
 const char *lvlm_coloured(FILE *stream, lvlm_colour colour, const char *text);
 
-/* Print a table on stdout with its verdicts coloured: words that two spaces precede and
- * a comma or the end of the line follows. */
+/* Print a table on stdout with its verdicts coloured: words after two spaces and before
+ * a comma or the end of the line. */
 typedef struct lvlm_verdict_colour {
     const char *word;
     lvlm_colour colour;
 } lvlm_verdict_colour;
 void lvlm_print_verdicts(const char *table, const lvlm_verdict_colour *words, size_t n);
 
-/* May a line be drawn again in its place? A terminal that is not dumb. */
+/* Can a line be redrawn in place? True for a terminal that is not dumb. */
 bool lvlm_terminal_redraws(FILE *stream);
 
-/* Columns; 0: not a terminal, lines may be as long as they are. */
+/* Columns of the terminal; 0: not a terminal, lines may have any length. */
 size_t lvlm_terminal_width(FILE *stream);
 
-/* Print `text` on stdout after `first`, which has as many columns as `indent` or fewer;
- * on a terminal in lines of whole words, the others indented as well. */
+/* Print `text` on stdout after `first`, which has at most `indent` columns; on a
+ * terminal it is folded between words, and later lines are indented. */
 void lvlm_print_folded(const char *first, size_t indent, const char *text);
 
-/* Print `n` bytes of text that a model or a file made on stdout. On a terminal what is
- * neither a character nor the end of a line or a tab becomes \xNN, so that no sequence
- * of control characters reaches it; elsewhere they are what they are. */
+/* Print `n` bytes of text from a model or a file on stdout. On a terminal everything
+ * except printable characters, line ends and tabs becomes \xNN, so that no control
+ * sequence reaches it; elsewhere the bytes are printed unchanged. */
 void lvlm_print_made_text(const char *text, size_t n);
 
 #endif
