@@ -8,6 +8,7 @@
  * Both produce files of steps; the common part is here. */
 #include "convert/export_parts.h"
 
+#include <assert.h>
 #include <fnmatch.h>
 #include <inttypes.h>
 #include <string.h>
@@ -42,6 +43,7 @@ static int check_step(const lvlm_step *step, lvlm_error *err)
 int export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_ledger_entry *entry,
                 lvlm_error *err)
 {
+    assert(entry->n_targets > 0);
     const size_t n = entry->n_targets;
     const lvlm_tensor **inputs = lvlm_arena_alloc(&ex->arena, n, sizeof *inputs);
     const char **expect = lvlm_arena_alloc(&ex->arena, n, sizeof *expect);
@@ -306,6 +308,7 @@ static int add_notes(const lvlm_export *ex, lvlm_error *err)
 int lvlm_export_execute(lvlm_export *ex, lvlm_outdir *dir, const lvlm_run *run,
                         lvlm_error *err)
 {
+    assert(run->threads > 0);
     overall progress = { run, 0, ex->n_bytes };
     for (size_t i = 0; i < ex->n_files; i++)
         TRY(write_file(ex, &ex->files[i], lvlm_outdir_path(dir), &progress, err));

@@ -441,6 +441,7 @@ static int write_file(writing *w, lvlm_outfile *file, const lvlm_run *run,
 int lvlm_import_execute(lvlm_import *im, lvlm_outfile *file, const lvlm_run *run,
                         lvlm_hex_digest root, lvlm_error *err)
 {
+    assert(!im->source->headers_only);
     writing w = { .import = im,
                   .ledger = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER) };
     const int rc = write_file(&w, file, run, root, err);

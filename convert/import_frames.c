@@ -2,6 +2,8 @@
  * import_parts.h. */
 #include "convert/import_parts.h"
 
+#include <assert.h>
+
 #include "formats/native/native.h"
 
 uint64_t import_file_bytes(const lvlm_checkpoint *cp, size_t file)
@@ -60,6 +62,7 @@ static int list_pieces(lvlm_step *frame, lvlm_import *im, size_t file, lvlm_erro
 
 int import_frame(lvlm_import *im, size_t file, lvlm_error *err)
 {
+    assert(file < im->source->n_files);
     const lvlm_source_file *source = &im->source->files[file];
     lvlm_step frame = { .out = { .dtype = LVLM_U8, .shape = { 1, { 0 } } } }, *step;
     if (source->compressed) return 0;

@@ -42,6 +42,7 @@ int lvlm_init_parse(lvlm_init *out, const char *text, uint64_t seed, lvlm_error 
 
 void lvlm_init_describe(char text[96], const lvlm_init *init)
 {
+    assert(init->kind != LVLM_INIT_NONE);
     if (init->kind == LVLM_INIT_ZEROS)
         snprintf(text, 96, "zeros");
     else if (init->kind == LVLM_INIT_NORMAL)

@@ -5,6 +5,7 @@
  *   every tensor        -> module and factor -> shape check -> the list */
 #include "formats/adapter/adapter.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -168,6 +169,8 @@ int lvlm_adapter_begin(lvlm_adapter *out, const lvlm_manifest *manifest,
 
 void lvlm_adapter_add(lvlm_adapter *adapter, const lvlm_module *module)
 {
+    assert(module->linear && adapter->n < adapter->modules.n);
+    assert(adapter->n == 0 || adapter->at[adapter->n - 1].module < module);
     const lvlm_adapter_config *const c = &adapter->config;
     const cJSON *own_rank = find_pattern(c->rank_pattern, module);
     const cJSON *own_alpha = find_pattern(c->alpha_pattern, module);

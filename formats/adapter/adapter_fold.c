@@ -58,6 +58,8 @@ static void row_fold_free(row_fold *f)
 static int row_fold_make(row_fold *f, const lvlm_adapted *x, size_t part,
                          const lvlm_tensor *stored, lvlm_error *err)
 {
+    assert(x->a.data != NULL && x->b.data != NULL);
+    assert(stored->shape.n == 2);
     const lvlm_module *const m = x->module;
     const lvlm_transform rows = lvlm_module_rows(m, part, x->r);
     *f = (row_fold){ .stored = stored,

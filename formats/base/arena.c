@@ -4,6 +4,7 @@
  * a write beyond its end would hit the next one undetected. */
 #include "formats/base/arena.h"
 
+#include <assert.h>
 #include <stdalign.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -73,6 +74,7 @@ void *lvlm_arena_alloc(lvlm_arena *arena, size_t count, size_t bytes)
 void *lvlm_arena_room(lvlm_arena *arena, void *list, size_t n, size_t *capacity,
                       size_t bytes)
 {
+    assert(n <= *capacity);
     if (n < *capacity) return list;
     const size_t more = n < SIZE_MAX / 4 ? 2 * n + 4 : SIZE_MAX;
     void *const grown = lvlm_arena_alloc(arena, more, bytes);

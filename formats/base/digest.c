@@ -1,6 +1,7 @@
 /* digest.c - SHA-256 by OpenSSL's EVP, which uses the processor's SHA instructions. */
 #include "formats/base/digest.h"
 
+#include <assert.h>
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -30,6 +31,7 @@ int lvlm_digest_start(lvlm_digest *digest, lvlm_error *err)
 int lvlm_digest_update(lvlm_digest *digest, const void *bytes, size_t n_bytes,
                        lvlm_error *err)
 {
+    assert(digest->context != NULL); /* started */
     if (n_bytes > 0 && EVP_DigestUpdate(digest->context, bytes, n_bytes) != 1)
         return broken(err);
     return 0;
@@ -37,6 +39,7 @@ int lvlm_digest_update(lvlm_digest *digest, const void *bytes, size_t n_bytes,
 
 int lvlm_digest_finish(lvlm_digest *digest, lvlm_hex_digest hex, lvlm_error *err)
 {
+    assert(digest->context != NULL);
     static const char digits[] = "0123456789abcdef";
     unsigned char raw[LVLM_DIGEST_HEX / 2];
     const int ok = EVP_DigestFinal_ex(digest->context, raw, NULL);

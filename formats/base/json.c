@@ -4,6 +4,7 @@
  * locale; only its nodes are used. */
 #include "formats/base/json.h"
 
+#include <assert.h>
 #include <float.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -149,6 +150,7 @@ void lvlm_json_free(cJSON *json)
 
 void lvlm_json_put_text(lvlm_strbuf *out, const char *text)
 {
+    assert(text != NULL);
     lvlm_strbuf_puts(out, "\"");
     for (const char *at = text; *at != '\0';) {
         const size_t plain =

@@ -3,7 +3,9 @@
 #define LVLM_FORMATS_BASE_LIST_H
 
 #include "formats/base/alloc.h"
+
 #include "formats/base/error.h"
+#include <assert.h>
 
 LVLM_BEGIN_DECLS
 
@@ -13,6 +15,7 @@ LVLM_BEGIN_DECLS
 static inline int lvlm_list_room(void *at, size_t *capacity, size_t n, size_t bytes,
                                  lvlm_error *err)
 {
+    assert(n <= *capacity);
     if (n < *capacity) return 0;
     const size_t room = n + n / 2 + 16;
     void *const grown = lvlm_realloc(*(void **)at, room, bytes);

@@ -2,6 +2,7 @@
  * never shows a mixture; see outdir.h. */
 #include "formats/base/outdir.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -287,6 +288,7 @@ static int move_up(lvlm_outdir *dir, lvlm_error *err)
 
 int lvlm_outdir_commit(lvlm_outdir *dir, lvlm_error *err)
 {
+    assert(dir->lock >= 0); /* once */
     if (dir->inside)
         TRY(move_up(dir, err));
     else if (rename(dir->temporary, dir->path) < 0)

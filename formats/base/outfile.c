@@ -124,6 +124,8 @@ static void write_back(lvlm_outfile *file, size_t n_bytes)
 void lvlm_outfile_write_at(lvlm_outfile *file, uint64_t offset, const void *bytes,
                            size_t n_bytes, lvlm_digest *digest)
 {
+    assert(file->fd >= 0);
+    assert(n_bytes <= UINT64_MAX - offset);
     const unsigned char *at = bytes;
     size_t left = n_bytes;
     lvlm_error error;
@@ -161,6 +163,7 @@ static void flush_buffer(lvlm_outfile *file)
 
 void lvlm_outfile_write(lvlm_outfile *file, const void *bytes, size_t n_bytes)
 {
+    assert(file->fd >= 0); /* not committed yet */
     if (n_bytes > BUFFER_BYTES - file->n_buffered) flush_buffer(file);
     if (n_bytes >= BUFFER_BYTES) {
         append(file, bytes, n_bytes);

@@ -3,6 +3,7 @@
 #ifndef LVLM_FORMATS_BASE_SIZE_H
 #define LVLM_FORMATS_BASE_SIZE_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +29,7 @@ static inline bool lvlm_add_u64(uint64_t *out, uint64_t a, uint64_t b)
 /* `n` rounded up to a multiple of `step` (a power of two); n is far below 2^63. */
 static inline uint64_t lvlm_round_up(uint64_t n, uint64_t step)
 {
+    assert(step > 0 && (step & (step - 1)) == 0);
     return (n + step - 1) & ~(step - 1);
 }
 

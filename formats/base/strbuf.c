@@ -33,6 +33,7 @@ static bool reserve(lvlm_strbuf *buf, size_t extra)
 
 void lvlm_strbuf_append(lvlm_strbuf *buf, const void *bytes, size_t n_bytes)
 {
+    assert(bytes != NULL || n_bytes == 0);
     if (!reserve(buf, n_bytes)) return;
     if (n_bytes > 0) memcpy(buf->text + buf->length, bytes, n_bytes);
     buf->length += n_bytes;

@@ -2,6 +2,7 @@
  *
  *   members of an archive      CRC-32, in parallel
  *   files of the hub's cache   SHA-256: the name of the blob that a link points to */
+#include <assert.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -80,6 +81,7 @@ static int check_blob(void *user, size_t i, lvlm_error *err)
 
 int lvlm_checkpoint_check(const lvlm_checkpoint *cp, size_t n_threads, lvlm_error *err)
 {
+    assert(n_threads > 0 && !cp->headers_only);
     blobs b = { cp };
     for (size_t i = 0; i < cp->n_files; i++)
         TRY(check_archive(cp, &cp->files[i], n_threads, err));

@@ -1,6 +1,7 @@
 /* hub_cache.c - resolves a ref to a snapshot; see hub_cache.h. */
 #include "formats/checkpoint/hub_cache.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <limits.h>
 #include <pwd.h>
@@ -177,6 +178,7 @@ static int read_ref(const char **commit, const char *model, const char *revision
 int lvlm_hub_cache_find(const char **out, const char *id, lvlm_arena *arena,
                         lvlm_error *err)
 {
+    assert(lvlm_hub_id_is(id));
     const char *at = strchr(id, '@');
     const char *revision = at != NULL ? at + 1 : "main";
     const char *cache = cache_directory(arena);

@@ -80,6 +80,7 @@ void lvlm_modules_free(lvlm_modules *modules)
 
 const lvlm_module *lvlm_modules_find(const lvlm_modules *m, const char *canonical)
 {
+    assert(m->at != NULL);
     for (size_t i = 0; i < m->n; i++)
         if (strcmp(m->at[i].canonical, canonical) == 0) return &m->at[i];
     return NULL;

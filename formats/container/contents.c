@@ -1,6 +1,7 @@
 /* contents.c - frees a checkpoint's contents and finds tensors and files in them. */
 #include "formats/container/contents.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "formats/base/alloc.h"
@@ -37,6 +38,7 @@ int lvlm_checkpoint_unchanged(const lvlm_checkpoint *cp, lvlm_error *err)
 
 const lvlm_tensor *lvlm_checkpoint_find(const lvlm_checkpoint *cp, const char *name)
 {
+    assert(cp->by_name != NULL || cp->n_tensors == 0);
     return lvlm_find_name(name, cp->by_name, cp->n_tensors);
 }
 

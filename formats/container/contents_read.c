@@ -4,6 +4,7 @@
  * mapped file. */
 #include "formats/container/contents_read.h"
 
+#include <assert.h>
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,6 +114,7 @@ static bool is_torchfile(const char *name, const lvlm_infile *map)
 int checkpoint_add_file(lvlm_checkpoint *cp, const char *path, const char *name,
                         lvlm_error *err)
 {
+    assert(cp->files != NULL); /* with room */
     lvlm_infile *map = NULL;
     TRY(lvlm_infile_map(&map, path, err));
     int rc = checkpoint_refuse_pointer(map, err);

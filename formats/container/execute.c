@@ -32,7 +32,7 @@ typedef struct work {
 struct lvlm_sink {
     work *work;
     lvlm_step *step;
-    uint64_t at; /* in the file */
+    uint64_t at, end; /* in the file */
     lvlm_digest digest;
     unsigned char *converted; /* CHUNK bytes */
 };
@@ -43,6 +43,7 @@ struct lvlm_sink {
  * hashed must be the bytes written, even if the input is modified meanwhile. */
 static void put_bytes(lvlm_sink *sink, const void *bytes, size_t n_bytes)
 {
+    assert(sink->at + n_bytes <= sink->end);
     work *const w = sink->work;
     lvlm_outfile_write_at(w->file, sink->at, bytes, n_bytes, &sink->digest);
     sink->at += n_bytes;
@@ -146,12 +147,14 @@ static int stream_step(work *w, lvlm_step *step, unsigned char *buffers,
                        lvlm_error *err)
 {
     const uint64_t start = w->at + step->out.offset;
-    lvlm_sink sink = { w, step, start, LVLM_DIGEST_INIT, buffers + CHUNK };
+    lvlm_sink sink = {
+        w, step, start, start + step->out.n_bytes, LVLM_DIGEST_INIT, buffers + CHUNK
+    };
     int rc = lvlm_digest_start(&sink.digest, err);
     if (rc == 0)
         rc = step->kind == LVLM_STEP_WRITTEN ? step->write(step->user, step, &sink, err)
                                              : stream_inputs(&sink, buffers, err);
-    assert(rc < 0 || sink.at == start + step->out.n_bytes);
+    assert(rc < 0 || sink.at == sink.end);
     if (rc == 0) rc = lvlm_outfile_check(w->file, err);
     if (rc == 0) rc = lvlm_digest_finish(&sink.digest, step->digest, err);
     lvlm_digest_free(&sink.digest);
@@ -204,6 +207,7 @@ static int larger_first(const void *a, const void *b, void *user)
 int lvlm_execute(lvlm_plan *plan, lvlm_outfile *file, uint64_t at, const lvlm_run *run,
                  lvlm_error *err)
 {
+    assert(run->threads > 0);
     work w = { .plan = plan, .file = file, .at = at, .run = run };
     w.order = lvlm_malloc((plan->n_steps + 1) * sizeof *w.order);
     if (w.order == NULL) return lvlm_fail_memory(err);

@@ -1,6 +1,7 @@
 /* finite.c - tests whether all bits of the exponent are set; see finite.h. */
 #include "formats/container/finite.h"
 
+#include <assert.h>
 #include <float.h>
 #include <inttypes.h>
 #include <string.h>
@@ -71,6 +72,7 @@ uint64_t lvlm_count_not_finite(uint64_t *first, const void *values, lvlm_dtype d
 
 int lvlm_check_finite(const lvlm_tensor *tensor, lvlm_error *err)
 {
+    assert(tensor->data != NULL || tensor->n_bytes == 0);
     const uint64_t n = lvlm_tensor_numel(tensor);
     char place[LVLM_SHAPE_TEXT];
     uint64_t first;
@@ -125,6 +127,7 @@ double lvlm_dtype_most(lvlm_dtype dtype)
 const char *lvlm_place_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape,
                             uint64_t index)
 {
+    assert(shape->n <= LVLM_MAX_DIMS);
     lvlm_shape place = { .n = shape->n };
     for (size_t i = shape->n; i > 0; i--) {
         const uint64_t size = shape->dims[i - 1];

@@ -1,11 +1,14 @@
 /* plan.c - appends steps. */
 #include "formats/container/plan.h"
 
+#include <assert.h>
+
 #include "formats/base/size.h"
 
 int lvlm_plan_add(lvlm_step **step, lvlm_plan *plan, const lvlm_tensor *out,
                   lvlm_error *err)
 {
+    assert(plan->arena != NULL && out->name != NULL);
     lvlm_step *const steps = lvlm_arena_room(plan->arena, plan->steps, plan->n_steps,
                                              &plan->capacity, sizeof *steps);
     uint64_t n_bytes, end;
@@ -44,6 +47,7 @@ int lvlm_plan_copy(lvlm_step **step, lvlm_plan *plan, const lvlm_tensor *out,
 int lvlm_plan_bytes(lvlm_plan *plan, const char *name, const unsigned char *bytes,
                     uint64_t n_bytes, lvlm_error *err)
 {
+    assert(bytes != NULL || n_bytes == 0);
     lvlm_tensor *input = lvlm_arena_alloc(plan->arena, 1, sizeof *input);
     if (input == NULL) return lvlm_fail_memory(err);
     *input = (lvlm_tensor){ .name = name,

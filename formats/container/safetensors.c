@@ -351,6 +351,7 @@ int lvlm_safetensors_header(lvlm_strbuf *out, const lvlm_tensor *tensors,
                             size_t n_tensors, const cJSON *metadata, uint64_t align,
                             lvlm_error *err)
 {
+    assert(align >= LVLM_SAFETENSORS_ALIGN && (align & (align - 1)) == 0);
     assert(align >= LENGTH_BYTES && (align & (align - 1)) == 0);
     const size_t start = out->length;
     uint64_t end = 0;

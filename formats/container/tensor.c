@@ -11,11 +11,13 @@
 
 bool lvlm_shape_equal(const lvlm_shape *a, const lvlm_shape *b)
 {
+    assert(a->n <= LVLM_MAX_DIMS && b->n <= LVLM_MAX_DIMS);
     return a->n == b->n && memcmp(a->dims, b->dims, a->n * sizeof a->dims[0]) == 0;
 }
 
 bool lvlm_shape_numel(uint64_t *out, const lvlm_shape *shape)
 {
+    assert(shape->n <= LVLM_MAX_DIMS);
     uint64_t product = 1;
     for (size_t i = 0; i < shape->n; i++)
         if (!lvlm_mul_u64(&product, product, shape->dims[i])) return false;
@@ -42,6 +44,7 @@ int lvlm_tensor_span_order(const void *a, const void *b)
 
 uint64_t lvlm_tensor_numel(const lvlm_tensor *tensor)
 {
+    assert(tensor->n_bytes % lvlm_dtype_bytes(tensor->dtype) == 0);
     return tensor->n_bytes / lvlm_dtype_bytes(tensor->dtype);
 }
 
@@ -55,6 +58,7 @@ void lvlm_shape_print(lvlm_strbuf *out, const lvlm_shape *shape)
 
 const char *lvlm_shape_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape)
 {
+    assert(shape->n <= LVLM_MAX_DIMS);
     size_t at = 0;
     text[at++] = '[';
     for (size_t i = 0; i < shape->n; i++) {

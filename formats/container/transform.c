@@ -26,6 +26,7 @@ bool lvlm_transform_is_keep(const lvlm_transform *transform)
 
 uint64_t lvlm_transform_numel(const lvlm_transform *transform)
 {
+    assert(transform->n > 0 && transform->n <= LVLM_MAX_DIMS);
     uint64_t numel = 1;
     for (size_t i = 0; i < transform->n; i++)
         if (i + 1 != transform->select) numel *= transform->axes[i];
@@ -57,6 +58,7 @@ lvlm_transform lvlm_transform_stack(const lvlm_transform *transform,
 
 lvlm_elements lvlm_tensor_elements(const lvlm_tensor *tensor)
 {
+    assert(tensor->data != NULL || tensor->n_bytes == 0);
     return (lvlm_elements){ tensor->data, lvlm_tensor_numel(tensor),
                             lvlm_dtype_bytes(tensor->dtype), &tensor->shape,
                             tensor->stride };
@@ -77,6 +79,7 @@ static const unsigned char *element_at(const lvlm_elements *from, uint64_t at)
 void lvlm_elements_read(void *to, uint64_t first, uint64_t count,
                         const lvlm_elements *from)
 {
+    assert(first <= from->n && count <= from->n - first);
     unsigned char *out = to;
     if (count == 0) return;
     if (from->stride == NULL) {
@@ -150,6 +153,7 @@ static void copy(unsigned char *to, uint64_t first, uint64_t count, const stride
 bool lvlm_transform_gather(void *to, uint64_t first, uint64_t count,
                            const lvlm_transform *transform, lvlm_elements source)
 {
+    assert(transform->n > 0); /* keep is a copy */
     if (!makes(transform, source.n) ||
         !is_range(first, count, lvlm_transform_numel(transform)))
         return false;

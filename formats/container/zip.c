@@ -463,6 +463,7 @@ int lvlm_zip_check(const lvlm_zip_member *member, const lvlm_infile *file,
                    lvlm_error *err)
 {
     assert(member->method == LVLM_ZIP_STORED);
+    assert(member->method == LVLM_ZIP_STORED);
     return check_crc(member, file->bytes + member->offset, (size_t)member->n_bytes,
                      err);
 }
@@ -470,6 +471,7 @@ int lvlm_zip_check(const lvlm_zip_member *member, const lvlm_infile *file,
 int lvlm_zip_inflate_start(void *to, size_t n, const lvlm_zip_member *member,
                            const lvlm_infile *file, lvlm_error *err)
 {
+    assert(n <= member->n_bytes);
     const unsigned char *from = file->bytes + member->offset;
     assert(n <= member->n_bytes && n <= UINT_MAX);
     if (n == 0) return 0;

@@ -1,6 +1,7 @@
 /* digests.c - SHA-256 of many tensors in parallel; see digests.h. */
 #include "formats/native/digests.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -54,6 +55,7 @@ static int hash_tensor(void *user, size_t i, lvlm_error *err)
 int lvlm_digests_compute(lvlm_hex_digest *out, const lvlm_checkpoint *file,
                          lvlm_selects selects, const lvlm_run *run, lvlm_error *err)
 {
+    assert(run->threads > 0);
     work w = { .file = file, .selects = selects, .run = run, .out = out };
     for (size_t i = 0; i < file->n_tensors; i++)
         if (is_wanted(selects, &file->tensors[i])) w.total += file->tensors[i].n_bytes;
@@ -89,6 +91,7 @@ static int compare(const lvlm_checkpoint *file, lvlm_selects selects,
 int lvlm_digests_check(const lvlm_checkpoint *file, lvlm_selects selects,
                        const lvlm_run *run, lvlm_error *err)
 {
+    assert(file->digests != NULL); /* lvlm_native_check_seal */
     lvlm_hex_digest *const got = lvlm_calloc(file->n_tensors + 1, sizeof *got);
     if (got == NULL) return lvlm_fail_memory(err);
     int rc = lvlm_digests_compute(got, file, selects, run, err);
@@ -148,6 +151,7 @@ static int add_root(cJSON *metadata, const lvlm_tensor *tensors, size_t n_tensor
 int lvlm_seal(cJSON *metadata, const lvlm_tensor *tensors, size_t n_tensors,
               size_t threads, lvlm_error *err)
 {
+    assert(lvlm_json_get(metadata, "root") == NULL);
     sealing s = { .tensors = tensors };
     s.out = lvlm_calloc(n_tensors + 1, sizeof *s.out);
     if (s.out == NULL) return lvlm_fail_memory(err);

@@ -8,6 +8,7 @@
  */
 #include "formats/native/ledger.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -435,6 +436,7 @@ static void print_transform(lvlm_strbuf *out, const lvlm_transform *t)
 
 static void print_entry(lvlm_strbuf *out, const lvlm_ledger_entry *entry)
 {
+    assert(entry->use <= LVLM_USE_UNUSED && entry->n_targets > 0);
     const lvlm_tensor *const t = &entry->source;
     lvlm_strbuf_puts(out, "{");
     print_text(out, "name", t->name);

@@ -23,6 +23,7 @@
  *     belong to no tensor
  *   no side file has a source file's name                           check_file_names
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -450,12 +451,14 @@ static int read_ledger(lvlm_checkpoint *cp, lvlm_error *err)
 
 int lvlm_native_check_seal(lvlm_checkpoint *cp, lvlm_error *err)
 {
+    assert(cp->files != NULL && cp->digests == NULL);
     TRY(check_root(cp, err));
     return read_digests(cp, err);
 }
 
 int lvlm_native_validate(lvlm_checkpoint *cp, lvlm_error *err)
 {
+    assert(cp->files != NULL && cp->native == NULL);
     TRY(check_version(cp, err));
     TRY(check_root(cp, err));
     TRY(check_members(cp, err));

@@ -120,6 +120,7 @@ int lvlm_native_write(lvlm_hex_digest root, lvlm_outfile *file,
                       const lvlm_native_parts *parts, const lvlm_run *run,
                       lvlm_error *err)
 {
+    assert(run->threads > 0);
     lvlm_native_meta meta = parts->meta;
     lvlm_strbuf header;
     size_t n_bytes;

@@ -69,6 +69,7 @@ done:
 int lvlm_provenance_add(cJSON *provenance, const char *member, uint64_t n,
                         lvlm_error *err)
 {
+    assert(cJSON_IsObject(provenance));
     uint64_t before = 0;
     (void)lvlm_json_u64(&before, lvlm_json_get(provenance, member));
     cJSON_DeleteItemFromObjectCaseSensitive(provenance, member);
