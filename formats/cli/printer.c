@@ -16,6 +16,12 @@ void lvlm_printer_open(lvlm_printer *out, bool json, bool text)
     if (json) out->at[0] = lvlm_json_document();
 }
 
+void lvlm_printer_open_rows(lvlm_printer *out, bool json)
+{
+    *out = (lvlm_printer){ .json = json, .text = !json };
+    if (json) out->at[0] = cJSON_CreateArray();
+}
+
 int lvlm_printer_close(lvlm_printer *p, const lvlm_notes *notes, lvlm_error *err)
 {
     cJSON *const document = p->at[0];

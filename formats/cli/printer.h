@@ -38,6 +38,9 @@ typedef struct lvlm_printer {
 } lvlm_printer;
 
 void lvlm_printer_open(lvlm_printer *out, bool json, bool text);
+/* The same for rows that are printed before the members that the document has first: a
+ * list, which lvlm_printer_tree adds later. Free with lvlm_printer_drop. */
+void lvlm_printer_open_rows(lvlm_printer *out, bool json);
 /* Print the document with the notes (NULL: none), and free it. LVLM_ENOMEM. */
 LVLM_MUST_CHECK int lvlm_printer_close(lvlm_printer *printer, const lvlm_notes *notes,
                                        lvlm_error *err);

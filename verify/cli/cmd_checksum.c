@@ -1,7 +1,7 @@
 /* cmd_checksum.c - lvlm-verify checksum MODEL */
 #include <stdio.h>
 
-#include "formats/base/json.h"
+#include "formats/cli/printer.h"
 #include "formats/cli/program.h"
 #include "formats/native/native.h"
 #include "verify/checksum.h"
@@ -9,61 +9,56 @@
 
 static const lvlm_option options[] = { LVLM_OPTION_END };
 
-/* One corrupt part, told as it is found. */
-static void tell(void *user, const char *name, const char *recorded,
-                 const char *computed)
+/* One corrupt tensor; `rows` is a list. */
+static void print_corrupt(void *rows, const char *name, const char *recorded,
+                          const char *computed)
 {
-    cJSON *list = user;
-    if (list != NULL) {
-        cJSON *row = cJSON_CreateObject();
-        cJSON_AddStringToObject(row, "name", name);
-        cJSON_AddStringToObject(row, "recorded", recorded);
-        cJSON_AddStringToObject(row, "computed", computed);
-        cJSON_AddItemToArray(list, row);
-        return;
-    }
-    printf("%s %s\n  recorded %s\n  computed %s\n",
-           lvlm_coloured(stdout, LVLM_RED, "corrupt:"), lvlm_shown(name),
-           lvlm_shown(recorded), computed);
+    lvlm_printer_line(rows, "%s %s\n  recorded %s\n  computed %s\n",
+                      lvlm_coloured(stdout, LVLM_RED, "corrupt:"), lvlm_shown(name),
+                      lvlm_shown(recorded), computed);
+    lvlm_printer_object(rows, NULL);
+    lvlm_printer_text(rows, "name", name);
+    lvlm_printer_text(rows, "recorded", recorded);
+    lvlm_printer_text(rows, "computed", computed);
+    lvlm_printer_end(rows);
 }
 
-static int print_result(const lvlm_checkpoint *cp, cJSON *list, size_t n_corrupt,
-                        lvlm_error *err)
+static int print_result(const lvlm_checkpoint *cp, const lvlm_printer *rows,
+                        size_t n_corrupt, lvlm_error *err)
 {
-    const char *root = lvlm_checkpoint_meta(cp, "root");
-    if (list == NULL) {
-        size_t n = 0;
-        for (size_t i = 0; i < cp->n_tensors; i++)
-            n += lvlm_native_is_model(&cp->tensors[i]);
-        printf("%s: %zu tensors, %zu others and the header, %zu corrupt; root digest "
-               "%s\n",
-               cp->path, n, cp->n_tensors - n, n_corrupt, root);
-        return 0;
-    }
-    cJSON *json = lvlm_json_document();
-    cJSON_AddBoolToObject(json, "passed", n_corrupt == 0);
-    cJSON_AddNumberToObject(json, "n_tensors", (double)cp->n_tensors);
-    cJSON_AddStringToObject(json, "root", root);
-    cJSON_AddItemToObject(json, "corrupt", list);
-    return lvlm_print_json(json, err);
+    const char *const root = lvlm_checkpoint_meta(cp, "root");
+    lvlm_printer p;
+    size_t n = 0;
+    for (size_t i = 0; i < cp->n_tensors; i++)
+        n += lvlm_native_is_model(&cp->tensors[i]);
+    lvlm_printer_open(&p, rows->json, true);
+    lvlm_printer_line(&p,
+                      "%s: %zu tensors, %zu others and the header, %zu corrupt; root "
+                      "digest %s\n",
+                      cp->path, n, cp->n_tensors - n, n_corrupt, root);
+    lvlm_printer_flag(&p, "passed", n_corrupt == 0);
+    lvlm_printer_count(&p, "n_tensors", cp->n_tensors);
+    lvlm_printer_text(&p, "root", root);
+    lvlm_printer_tree(&p, "corrupt", rows->at[0]);
+    return lvlm_printer_close(&p, NULL, err);
 }
 
-/* The file is ours and cannot be opened: that is what this command is asked. */
+/* The file is ours and cannot be opened: that is the result, not an error. */
 static int print_damage(const lvlm_common_args *a, const lvlm_error *damage)
 {
     lvlm_error err;
-    if (!a->json) {
-        printf("%s %s\n", lvlm_coloured(stdout, LVLM_RED, "corrupt:"),
-               lvlm_shown(damage->text));
-        return lvlm_exit_status(LVLM_ECHECK);
-    }
-    cJSON *json = lvlm_json_document();
-    cJSON_AddBoolToObject(json, "passed", false);
-    cJSON *row = cJSON_CreateObject();
-    cJSON_AddStringToObject(row, "name", "header");
-    cJSON_AddStringToObject(row, "problem", damage->text);
-    cJSON_AddItemToArray(cJSON_AddArrayToObject(json, "corrupt"), row);
-    if (lvlm_print_json(json, &err) < 0) return lvlm_report(PROGRAM, &err);
+    lvlm_printer p;
+    lvlm_printer_open(&p, a->json, true);
+    lvlm_printer_line(&p, "%s %s\n", lvlm_coloured(stdout, LVLM_RED, "corrupt:"),
+                      lvlm_shown(damage->text));
+    lvlm_printer_flag(&p, "passed", false);
+    lvlm_printer_list(&p, "corrupt");
+    lvlm_printer_object(&p, NULL);
+    lvlm_printer_text(&p, "name", "header");
+    lvlm_printer_text(&p, "problem", damage->text);
+    lvlm_printer_end(&p);
+    lvlm_printer_end(&p);
+    if (lvlm_printer_close(&p, NULL, &err) < 0) return lvlm_report(PROGRAM, &err);
     return lvlm_exit_status(LVLM_ECHECK);
 }
 
@@ -82,15 +77,14 @@ static int check(const lvlm_checkpoint *cp, const lvlm_common_args *a)
     lvlm_progress bar;
     lvlm_error err;
     size_t n_corrupt = 0;
-    cJSON *list = a->json ? cJSON_CreateArray() : NULL;
+    lvlm_printer rows;
+    lvlm_printer_open_rows(&rows, a->json);
     lvlm_progress_init(&bar, "checking", a->quiet);
     const lvlm_run run = { lvlm_thread_count(a), lvlm_progress_bytes, &bar };
-    int rc = lvlm_checksum(&n_corrupt, cp, tell, list, &run, &err);
+    int rc = lvlm_checksum(&n_corrupt, cp, print_corrupt, &rows, &run, &err);
     lvlm_progress_finish(&bar);
-    if (rc == 0)
-        rc = print_result(cp, list, n_corrupt, &err);
-    else
-        lvlm_json_free(list);
+    if (rc == 0) rc = print_result(cp, &rows, n_corrupt, &err);
+    lvlm_printer_drop(&rows);
     if (rc < 0) return lvlm_report(PROGRAM, &err);
     return lvlm_exit_status(n_corrupt > 0 ? LVLM_ECHECK : LVLM_OK);
 }

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "formats/base/json.h"
+#include "formats/cli/printer.h"
 #include "formats/cli/program.h"
 #include "formats/cli/terminal.h"
 #include "verify/cli/verify_commands.h"
@@ -21,7 +21,7 @@ static const lvlm_option options[] = {
 };
 
 typedef struct output {
-    cJSON *list; /* with --json */
+    lvlm_printer rows;
     bool all;
     size_t n_renamed, n_reshaped, n_retied, n_same_bits;
 } output;
@@ -73,14 +73,8 @@ static void print_distance(const lvlm_distance *d)
         printf(", rel L2 %.3e, cosine %.9f", lvlm_relative_l2(d), lvlm_cosine(d));
 }
 
-static void print_row(void *user, const lvlm_comparison *c)
+static void print_text(const lvlm_comparison *c)
 {
-    output *out = user;
-    out->n_renamed += c->renamed;
-    out->n_reshaped += c->reshaped;
-    out->n_retied += c->retied;
-    out->n_same_bits += c->sameness == LVLM_SAME_BITS;
-    if (is_same(c) && !out->all) return;
     printf(
         "%-44s %s", lvlm_shown(c->name),
         lvlm_coloured(stdout, is_same(c) ? LVLM_GREEN : LVLM_RED, word(c->sameness)));
@@ -92,54 +86,60 @@ static void print_row(void *user, const lvlm_comparison *c)
     printf("\n");
 }
 
-static void add_row(void *user, const lvlm_comparison *c)
+static void add_distance(lvlm_printer *p, const lvlm_distance *d)
 {
-    output *out = user;
+    lvlm_printer_count(p, "n_values", d->n);
+    lvlm_printer_count(p, "n_different", d->n_differ + d->n_bad);
+    lvlm_printer_count(p, "n_not_finite", d->n_bad);
+    lvlm_printer_number(p, "max_abs", d->n_bad > 0 ? INFINITY : d->max_abs);
+    lvlm_printer_number(p, "relative_l2", lvlm_relative_l2(d));
+    lvlm_printer_number(p, "cosine", lvlm_cosine(d));
+}
+
+static void print_row(void *user, const lvlm_comparison *c)
+{
+    output *const out = user;
+    lvlm_printer *const p = &out->rows;
+    out->n_renamed += c->renamed;
+    out->n_reshaped += c->reshaped;
+    out->n_retied += c->retied;
+    out->n_same_bits += c->sameness == LVLM_SAME_BITS;
     if (is_same(c) && !out->all) return;
-    cJSON *row = cJSON_CreateObject();
-    cJSON_AddItemToArray(out->list, row);
-    cJSON_AddStringToObject(row, "name", c->name);
-    cJSON_AddStringToObject(row, "verdict", word(c->sameness));
-    if (c->a != NULL) cJSON_AddStringToObject(row, "a", c->a->name);
-    if (c->b != NULL) cJSON_AddStringToObject(row, "b", c->b->name);
-    cJSON_AddBoolToObject(row, "renamed", c->renamed);
-    cJSON_AddBoolToObject(row, "reshaped", c->reshaped);
-    cJSON_AddBoolToObject(row, "retied", c->retied);
-    if (c->n_rows > 0) cJSON_AddNumberToObject(row, "n_same_rows", (double)c->n_rows);
-    if (c->sameness != LVLM_DIFFERS) return;
-    cJSON_AddNumberToObject(row, "n_values", (double)c->distance.n);
-    cJSON_AddNumberToObject(row, "n_different",
-                            (double)(c->distance.n_differ + c->distance.n_bad));
-    cJSON_AddNumberToObject(row, "n_not_finite", (double)c->distance.n_bad);
-    lvlm_json_add_number(row, "max_abs",
-                         c->distance.n_bad > 0 ? INFINITY : c->distance.max_abs);
-    lvlm_json_add_number(row, "relative_l2", lvlm_relative_l2(&c->distance));
-    lvlm_json_add_number(row, "cosine", lvlm_cosine(&c->distance));
+    if (p->text) print_text(c);
+    lvlm_printer_object(p, NULL);
+    lvlm_printer_text(p, "name", c->name);
+    lvlm_printer_text(p, "verdict", word(c->sameness));
+    if (c->a != NULL) lvlm_printer_text(p, "a", c->a->name);
+    if (c->b != NULL) lvlm_printer_text(p, "b", c->b->name);
+    lvlm_printer_flag(p, "renamed", c->renamed);
+    lvlm_printer_flag(p, "reshaped", c->reshaped);
+    lvlm_printer_flag(p, "retied", c->retied);
+    if (c->n_rows > 0) lvlm_printer_count(p, "n_same_rows", c->n_rows);
+    if (c->sameness == LVLM_DIFFERS) add_distance(p, &c->distance);
+    lvlm_printer_end(p);
 }
 
 static int print_result(const lvlm_compare_result *r, const output *out,
                         const lvlm_operands *operands, const lvlm_notes *notes,
                         lvlm_error *err)
 {
-    if (out->list == NULL) {
-        printf(
-            "%s and %s: %zu tensors, %zu the same (%zu bit for bit), %zu differ; %zu "
-            "renamed, %zu reshaped, %zu tied in one only",
-            operands->at[0], operands->at[1], r->n, r->n_same, out->n_same_bits,
-            r->n_differ, out->n_renamed, out->n_reshaped, out->n_retied);
-        if (r->n_missing > 0) printf("; %zu missing in both", r->n_missing);
-        printf("\n");
-        return 0;
-    }
-    cJSON *json = lvlm_json_document();
-    cJSON_AddBoolToObject(json, "passed", r->n_differ == 0);
-    cJSON_AddNumberToObject(json, "n_tensors", (double)r->n);
-    cJSON_AddNumberToObject(json, "n_same", (double)r->n_same);
-    cJSON_AddNumberToObject(json, "n_different", (double)r->n_differ);
-    cJSON_AddNumberToObject(json, "n_missing_in_both", (double)r->n_missing);
-    cJSON_AddItemToObject(json, "tensors", out->list);
-    lvlm_add_notes(json, notes);
-    return lvlm_print_json(json, err);
+    lvlm_printer p;
+    lvlm_printer_open(&p, out->rows.json, true);
+    lvlm_printer_line(
+        &p,
+        "%s and %s: %zu tensors, %zu the same (%zu bit for bit), %zu differ; %zu "
+        "renamed, %zu reshaped, %zu tied in one only",
+        operands->at[0], operands->at[1], r->n, r->n_same, out->n_same_bits,
+        r->n_differ, out->n_renamed, out->n_reshaped, out->n_retied);
+    if (r->n_missing > 0) lvlm_printer_line(&p, "; %zu missing in both", r->n_missing);
+    lvlm_printer_line(&p, "\n");
+    lvlm_printer_flag(&p, "passed", r->n_differ == 0);
+    lvlm_printer_count(&p, "n_tensors", r->n);
+    lvlm_printer_count(&p, "n_same", r->n_same);
+    lvlm_printer_count(&p, "n_different", r->n_differ);
+    lvlm_printer_count(&p, "n_missing_in_both", r->n_missing);
+    lvlm_printer_tree(&p, "tensors", out->rows.at[0]);
+    return lvlm_printer_close(&p, notes, err);
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)
@@ -156,16 +156,15 @@ static int run(const void *arguments, const lvlm_operands *operands)
     if ((rc = lvlm_checkpoint_open(&x, operands->at[0], &open, &err)) < 0 ||
         (rc = lvlm_checkpoint_open(&y, operands->at[1], &open, &err)) < 0)
         goto done;
-    output out = { .list = a->common.json ? cJSON_CreateArray() : NULL, .all = a->all };
+    output out = { .all = a->all };
+    lvlm_printer_open_rows(&out.rows, a->common.json);
     lvlm_progress_init(&bar, "comparing", a->common.quiet);
-    const lvlm_compare_options compare_options = { a->common.json ? add_row : print_row,
-                                                   &out, lvlm_progress_bytes, &bar };
+    const lvlm_compare_options compare_options = { print_row, &out, lvlm_progress_bytes,
+                                                   &bar };
     rc = lvlm_compare(&result, x, y, &compare_options, &err);
     lvlm_progress_finish(&bar);
-    if (rc == 0)
-        rc = print_result(&result, &out, operands, &notes, &err);
-    else
-        lvlm_json_free(out.list);
+    if (rc == 0) rc = print_result(&result, &out, operands, &notes, &err);
+    lvlm_printer_drop(&out.rows);
 done:
     lvlm_checkpoint_close(x);
     lvlm_checkpoint_close(y);

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/base/json.h"
+#include "formats/cli/printer.h"
 #include "formats/cli/program.h"
 #include "verify/cli/verify_commands.h"
 #include "verify/projections.h"
@@ -17,25 +17,7 @@ static bool is_missing(const lvlm_projection_state *p)
     return strcmp(p->form, "missing") == 0;
 }
 
-static cJSON *projection_json(const lvlm_projection_state *p)
-{
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "role", p->table->role);
-    cJSON_AddStringToObject(json, "name", p->name);
-    cJSON_AddItemToObject(json, "shape", lvlm_shape_json(&p->shape));
-    cJSON_AddBoolToObject(json, "bias", p->has_bias);
-    cJSON_AddStringToObject(json, "form", p->form);
-    cJSON *sources = cJSON_AddArrayToObject(json, "sources");
-    for (size_t i = 0; i < p->n_sources; i++)
-        cJSON_AddItemToArray(sources, cJSON_CreateString(p->sources[i]));
-    cJSON_AddBoolToObject(json, "transposed", p->transposed);
-    cJSON_AddStringToObject(json, "equation", p->table->equation);
-    cJSON_AddStringToObject(json, "what", p->table->what);
-    if (is_missing(p)) cJSON_AddStringToObject(json, "missing", p->table->missing);
-    return json;
-}
-
-static void print_projection(const lvlm_projection_state *p)
+static void print_text(const lvlm_projection_state *p)
 {
     char shape[LVLM_SHAPE_TEXT];
     printf("%s: %s\n", p->table->role, p->name);
@@ -59,26 +41,41 @@ static void print_projection(const lvlm_projection_state *p)
             "it is trained");
 }
 
+static void print_projection(lvlm_printer *to, const lvlm_projection_state *p)
+{
+    if (to->text) print_text(p);
+    lvlm_printer_object(to, NULL);
+    lvlm_printer_text(to, "role", p->table->role);
+    lvlm_printer_text(to, "name", p->name);
+    lvlm_printer_shape(to, "shape", &p->shape);
+    lvlm_printer_flag(to, "bias", p->has_bias);
+    lvlm_printer_text(to, "form", p->form);
+    lvlm_printer_list(to, "sources");
+    for (size_t i = 0; i < p->n_sources; i++)
+        lvlm_printer_text(to, NULL, p->sources[i]);
+    lvlm_printer_end(to);
+    lvlm_printer_flag(to, "transposed", p->transposed);
+    lvlm_printer_text(to, "equation", p->table->equation);
+    lvlm_printer_text(to, "what", p->table->what);
+    if (is_missing(p)) lvlm_printer_text(to, "missing", p->table->missing);
+    lvlm_printer_end(to);
+}
+
 static int print_all(const lvlm_manifest *m, bool as_json, size_t *n_missing,
                      lvlm_error *err)
 {
-    cJSON *json = as_json ? lvlm_json_document() : NULL;
-    cJSON *list = as_json ? cJSON_CreateArray() : NULL;
     lvlm_projection_cursor at = { 0, 0 };
-    lvlm_projection_state p;
-    while (lvlm_projections_next(&p, m, &at)) {
-        *n_missing += is_missing(&p);
-        if (as_json)
-            cJSON_AddItemToArray(list, projection_json(&p));
-        else
-            print_projection(&p);
-    }
-    if (!as_json) return 0;
-    cJSON_AddStringToObject(json, "family", m->family->name);
-    cJSON_AddBoolToObject(json, "passed", *n_missing == 0);
-    cJSON_AddItemToObject(json, "projections", list);
-    lvlm_add_notes(json, m->checkpoint->notes);
-    return lvlm_print_json(json, err);
+    lvlm_projection_state state;
+    lvlm_printer p;
+    while (lvlm_projections_next(&state, m, &at)) *n_missing += is_missing(&state);
+    lvlm_printer_open(&p, as_json, true);
+    lvlm_printer_text(&p, "family", m->family->name);
+    lvlm_printer_flag(&p, "passed", *n_missing == 0);
+    lvlm_printer_list(&p, "projections");
+    at = (lvlm_projection_cursor){ 0, 0 };
+    while (lvlm_projections_next(&state, m, &at)) print_projection(&p, &state);
+    lvlm_printer_end(&p);
+    return lvlm_printer_close(&p, m->checkpoint->notes, err);
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)

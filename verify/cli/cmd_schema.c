@@ -1,51 +1,43 @@
 /* cmd_schema.c - lvlm-verify schema PATH */
-#include <stdio.h>
-
-#include "formats/base/json.h"
 #include "formats/checkpoint/manifest.h"
+#include "formats/cli/printer.h"
 #include "formats/cli/program.h"
 #include "verify/cli/verify_commands.h"
 
 static const lvlm_option options[] = { LVLM_OPTION_END };
 
-static void print_line(void *user, const char *text)
+static void print_problem(void *user, const char *text)
 {
-    (void)user;
-    printf("%s\n", lvlm_shown(text));
+    lvlm_printer *const p = user;
+    lvlm_printer_line(p, "%s\n", lvlm_shown(text));
+    lvlm_printer_text(p, NULL, text);
 }
 
-static void add_line(void *user, const char *text)
-{
-    cJSON_AddItemToArray(user, cJSON_CreateString(text));
-}
-
-static void print_unused(const lvlm_manifest *m)
+static void print_unused(const lvlm_printer *p, const lvlm_manifest *m)
 {
     for (size_t i = 0; i < m->n_extras; i++)
         if (m->extras[i].kind == LVLM_EXTRA_UNUSED)
-            printf("'%s' is not used, by rule %s\n",
-                   lvlm_shown(m->extras[i].tensor->name), m->extras[i].rule->name);
+            lvlm_printer_line(p, "'%s' is not used, by rule %s\n",
+                              lvlm_shown(m->extras[i].tensor->name),
+                              m->extras[i].rule->name);
 }
 
 static int print_result(const lvlm_manifest *m, bool as_json, size_t *n_problems,
                         lvlm_error *err)
 {
-    if (!as_json) {
-        *n_problems = lvlm_manifest_problems(m, print_line, NULL);
-        print_unused(m);
-        printf("%s: %zu tensors expected as %s, %zu problem%s\n", m->checkpoint->path,
-               m->n_targets, m->family->title, *n_problems,
-               *n_problems == 1 ? "" : "s");
-        return 0;
-    }
-    cJSON *json = lvlm_json_document();
-    cJSON *problems = cJSON_AddArrayToObject(json, "problems");
-    *n_problems = lvlm_manifest_problems(m, add_line, problems);
-    cJSON_AddStringToObject(json, "family", m->family->name);
-    cJSON_AddNumberToObject(json, "n_tensors", (double)m->n_targets);
-    cJSON_AddBoolToObject(json, "passed", *n_problems == 0);
-    lvlm_add_notes(json, m->checkpoint->notes);
-    return lvlm_print_json(json, err);
+    lvlm_printer p;
+    lvlm_printer_open(&p, as_json, true);
+    lvlm_printer_list(&p, "problems");
+    *n_problems = lvlm_manifest_problems(m, print_problem, &p);
+    lvlm_printer_end(&p);
+    print_unused(&p, m);
+    lvlm_printer_line(&p, "%s: %zu tensors expected as %s, %zu problem%s\n",
+                      m->checkpoint->path, m->n_targets, m->family->title, *n_problems,
+                      *n_problems == 1 ? "" : "s");
+    lvlm_printer_text(&p, "family", m->family->name);
+    lvlm_printer_count(&p, "n_tensors", m->n_targets);
+    lvlm_printer_flag(&p, "passed", *n_problems == 0);
+    return lvlm_printer_close(&p, m->checkpoint->notes, err);
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)
