@@ -4,7 +4,9 @@
  *            and spans of the ledger, filled with the native tensors. If a model from
  *            .bin has been trained or merged: fresh files with the source's names
  *   hub      fresh files with the names of the official files
- *   current  fresh files with the names that the current library writes */
+ *   current  fresh files with the names that the current library writes
+ *
+ * Distinct exports may run in distinct threads. */
 #ifndef LVLM_CONVERT_EXPORT_H
 #define LVLM_CONVERT_EXPORT_H
 

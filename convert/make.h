@@ -1,4 +1,5 @@
-/* make.h - values for a projection that a checkpoint does not have. */
+/* make.h - values for a projection that a checkpoint does not have. Every function may
+ * be called from several threads at once. */
 #ifndef LVLM_CONVERT_MAKE_H
 #define LVLM_CONVERT_MAKE_H
 

@@ -19,7 +19,8 @@
  * from other software records nothing and is read as it is.
  *
  * A module that holds several native tensors (fused q, k and v) has one A and one B.
- * Each native tensor is adapted by A and its own rows of B. */
+ * Each native tensor is adapted by A and its own rows of B. Distinct objects may be
+ * used from distinct threads. */
 #ifndef LVLM_FORMATS_ADAPTER_ADAPTER_H
 #define LVLM_FORMATS_ADAPTER_ADAPTER_H
 

@@ -1,7 +1,9 @@
 /* adapter_fold.h - an adapter folded into the weights of its model.
  *
  *   exact  = stored + scale B A     in double, row by row
- *   merged = exact, rounded once to the weight's stored type */
+ *   merged = exact, rounded once to the weight's stored type
+ *
+ * Distinct adapters may be folded in distinct threads. */
 #ifndef LVLM_FORMATS_ADAPTER_ADAPTER_FOLD_H
 #define LVLM_FORMATS_ADAPTER_ADAPTER_FOLD_H
 

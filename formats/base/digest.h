@@ -1,4 +1,5 @@
-/* digest.h - SHA-256 (FIPS 180-4, by OpenSSL EVP) of a stream of bytes. */
+/* digest.h - SHA-256 (FIPS 180-4, by OpenSSL EVP) of a stream of bytes. Distinct
+ * objects may be used from distinct threads. */
 #ifndef LVLM_FORMATS_BASE_DIGEST_H
 #define LVLM_FORMATS_BASE_DIGEST_H
 

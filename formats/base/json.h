@@ -4,7 +4,8 @@
  * exact integer is an error, never rounded. Use only the functions below to access
  * nodes: they check the kind of a node, because the children of an object are not a
  * list (tests/lint/banned.sh forbids cJSON's own). Files that may have a million
- * entries are parsed by the reader, without a tree. */
+ * entries are parsed by the reader, without a tree. Distinct objects may be used from
+ * distinct threads. */
 #ifndef LVLM_FORMATS_BASE_JSON_H
 #define LVLM_FORMATS_BASE_JSON_H
 

@@ -1,4 +1,5 @@
-/* memory.h - how much memory there is for this process. */
+/* memory.h - how much memory there is for this process. Every function may be called
+ * from several threads at once. */
 #ifndef LVLM_FORMATS_BASE_MEMORY_H
 #define LVLM_FORMATS_BASE_MEMORY_H
 

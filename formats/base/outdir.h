@@ -13,7 +13,8 @@
  *
  * If that is interrupted, a loader finds the old set, the new one, or none: first the
  * new set is completed, then all parts of the old one are removed, then the new files
- * are moved, and the one that names the others last. */
+ * are moved, and the one that names the others last. Distinct objects may be used from
+ * distinct threads. */
 #ifndef LVLM_FORMATS_BASE_OUTDIR_H
 #define LVLM_FORMATS_BASE_OUTDIR_H
 

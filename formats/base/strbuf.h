@@ -1,7 +1,8 @@
 /* strbuf.h - a growing byte string with a fixed maximum.
  *
  * The first failure (no memory, beyond the maximum) sticks: later appends do
- * nothing, and lvlm_strbuf_check reports it once at the end. */
+ * nothing, and lvlm_strbuf_check reports it once at the end. Distinct objects may be
+ * used from distinct threads. */
 #ifndef LVLM_FORMATS_BASE_STRBUF_H
 #define LVLM_FORMATS_BASE_STRBUF_H
 

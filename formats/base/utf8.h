@@ -1,4 +1,5 @@
-/* utf8.h - validates UTF-8 (RFC 3629: no surrogates, no overlong forms). */
+/* utf8.h - validates UTF-8 (RFC 3629: no surrogates, no overlong forms). Every function
+ * may be called from several threads at once. */
 #ifndef LVLM_FORMATS_BASE_UTF8_H
 #define LVLM_FORMATS_BASE_UTF8_H
 

@@ -9,7 +9,8 @@
  * CACHE is $HF_HUB_CACHE, else $HUGGINGFACE_HUB_CACHE, else $HF_HOME/hub, else
  * $XDG_CACHE_HOME/huggingface/hub, else ~/.cache/huggingface/hub, as in
  * huggingface_hub. A leading ~ or ~user, $NAME and ${NAME} are expanded as it does.
- * Nothing is ever downloaded. */
+ * Nothing is ever downloaded. Every function may be called from several threads at
+ * once. */
 #ifndef LVLM_FORMATS_CHECKPOINT_HUB_CACHE_H
 #define LVLM_FORMATS_CHECKPOINT_HUB_CACHE_H
 

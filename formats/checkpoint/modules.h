@@ -4,7 +4,8 @@
  *   model.language_model.layers.0.self_attn.q_proj   text.blocks.0.attn.q.weight
  *   transformer.h.0.attn.c_attn                      text.blocks.0.attn.{q,k,v}.weight
  *
- * Only modules whose weight has two or more dimensions. */
+ * Only modules whose weight has two or more dimensions. Distinct objects may be used
+ * from distinct threads. */
 #ifndef LVLM_FORMATS_CHECKPOINT_MODULES_H
 #define LVLM_FORMATS_CHECKPOINT_MODULES_H
 

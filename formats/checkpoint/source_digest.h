@@ -1,4 +1,5 @@
-/* source_digest.h - a digest of the checkpoint that a native file came from. */
+/* source_digest.h - a digest of the checkpoint that a native file came from. Every
+ * function may be called from several threads at once. */
 #ifndef LVLM_FORMATS_CHECKPOINT_SOURCE_DIGEST_H
 #define LVLM_FORMATS_CHECKPOINT_SOURCE_DIGEST_H
 

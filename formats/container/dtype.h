@@ -1,7 +1,8 @@
 /* dtype.h - the element types that checkpoints store, with safetensors' names and in
  * its order, which decides the order of tensors in a file (lvlm_safetensors_order).
  *
- * Only types of whole bytes: a sub-byte type (F4, F6) is refused by name. */
+ * Only types of whole bytes: a sub-byte type (F4, F6) is refused by name. Every
+ * function may be called from several threads at once. */
 #ifndef LVLM_FORMATS_CONTAINER_DTYPE_H
 #define LVLM_FORMATS_CONTAINER_DTYPE_H
 

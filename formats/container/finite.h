@@ -1,7 +1,8 @@
 /* finite.h - counts, locates and names infinite values and NaN.
  *
  * Code that produces values checks them, so that values that are not finite are
- * reported where they arise and not where they are read. */
+ * reported where they arise and not where they are read. Every function may be called
+ * from several threads at once. */
 #ifndef LVLM_FORMATS_CONTAINER_FINITE_H
 #define LVLM_FORMATS_CONTAINER_FINITE_H
 

@@ -11,7 +11,8 @@
  * is opened: a member in Fortran order is transposed, unless it is read in place, and
  * its bytes stay in the file's frame; a deflated member is inflated and checked against
  * its CRC-32, and `compressed` is set: such a file cannot be rebuilt byte for byte.
- * big_vision never deflates, so lazy inflation would gain nothing. */
+ * big_vision never deflates, so lazy inflation would gain nothing. Distinct objects may
+ * be used from distinct threads. */
 #ifndef LVLM_FORMATS_CONTAINER_NPZ_H
 #define LVLM_FORMATS_CONTAINER_NPZ_H
 

@@ -3,7 +3,8 @@
  * Widening (bf16 or f16 to f32) is exact. Narrowing rounds to nearest, ties to even,
  * with overflow to infinity, as IEEE 754 and torch do; a NaN keeps its sign and top
  * bits and stays a NaN. So narrowing a widened value restores its bits, NaNs included.
- * For whole arrays see lvlm_convert_values. */
+ * For whole arrays see lvlm_convert_values. Every function may be called from several
+ * threads at once. */
 #ifndef LVLM_FORMATS_CONTAINER_NUMERIC_H
 #define LVLM_FORMATS_CONTAINER_NUMERIC_H
 

@@ -10,7 +10,8 @@
  *   pickle: byte 2: calls posix.system, which no state dict needs; nothing was executed
  *
  * Containers may contain themselves, as in Python: traverse them with a depth limit.
- * Not here: what tensors are made of (torchfile.h). */
+ * Not here: what tensors are made of (torchfile.h). Distinct objects may be used from
+ * distinct threads. */
 #ifndef LVLM_FORMATS_CONTAINER_PICKLE_H
 #define LVLM_FORMATS_CONTAINER_PICKLE_H
 

@@ -6,7 +6,8 @@
  *   3. tensor bytes; offsets count from here
  *
  * Reading never copies tensor bytes: they are borrowed from the mapped file.
- * Not here: models in several files (shards.h), what the tensors mean. */
+ * Not here: models in several files (shards.h), what the tensors mean. Distinct objects
+ * may be used from distinct threads. */
 #ifndef LVLM_FORMATS_CONTAINER_SAFETENSORS_H
 #define LVLM_FORMATS_CONTAINER_SAFETENSORS_H
 

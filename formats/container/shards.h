@@ -6,7 +6,8 @@
  *   model-00001-of-00003            pytorch_model-00001-of-00003    named by the index
  *   .safetensors, ...               .bin, ...
  *
- * Not here: opening the files (checkpoint.c). */
+ * Not here: opening the files (checkpoint.c). Distinct objects may be used from
+ * distinct threads. */
 #ifndef LVLM_FORMATS_CONTAINER_SHARDS_H
 #define LVLM_FORMATS_CONTAINER_SHARDS_H
 

@@ -1,6 +1,7 @@
 /* side_file.h - parses the small files next to a model's weights.
  *
- * Errors begin with the file's name. */
+ * Errors begin with the file's name. Every function may be called from several threads
+ * at once. */
 #ifndef LVLM_FORMATS_CONTAINER_SIDE_FILE_H
 #define LVLM_FORMATS_CONTAINER_SIDE_FILE_H
 

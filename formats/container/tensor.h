@@ -1,4 +1,5 @@
-/* tensor.h - one tensor of a checkpoint: a name, a type, a shape, borrowed bytes. */
+/* tensor.h - one tensor of a checkpoint: a name, a type, a shape, borrowed bytes. Every
+ * function may be called from several threads at once. */
 #ifndef LVLM_FORMATS_CONTAINER_TENSOR_H
 #define LVLM_FORMATS_CONTAINER_TENSOR_H
 

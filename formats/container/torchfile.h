@@ -16,7 +16,7 @@
  * A tensor that is contiguous and overlaps no earlier tensor is a span of the file, as
  * in safetensors. Any other is detached (tensor.h): it shares its storage, or is a
  * strided view of it (a transposed matrix), whose values are copied in order unless it
- * is read in place. */
+ * is read in place. Distinct objects may be used from distinct threads. */
 #ifndef LVLM_FORMATS_CONTAINER_TORCHFILE_H
 #define LVLM_FORMATS_CONTAINER_TORCHFILE_H
 

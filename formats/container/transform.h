@@ -9,7 +9,8 @@
  *   merge          the inverse of split: several native tensors fill one source
  *
  * The map is a bijection between a source tensor and its native parts, so its inverse
- * is the same copy with the strides exchanged. */
+ * is the same copy with the strides exchanged. Every function may be called from
+ * several threads at once. */
 #ifndef LVLM_FORMATS_CONTAINER_TRANSFORM_H
 #define LVLM_FORMATS_CONTAINER_TRANSFORM_H
 

@@ -1,5 +1,5 @@
 /* rewrite.h - writes a copy of a native file with new values in some of its tensors,
- * for training and merging. */
+ * for training and merging. Distinct objects may be used from distinct threads. */
 #ifndef LVLM_FORMATS_NATIVE_REWRITE_H
 #define LVLM_FORMATS_NATIVE_REWRITE_H
 
