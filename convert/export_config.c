@@ -76,9 +76,9 @@ static int edit_dtypes(edits *e, const lvlm_export *ex, const cJSON *config,
     static const char *const sections[] = { NULL, "text_config", "vision_config" };
     static const char *const keys[] = { "dtype", "torch_dtype" };
     const lvlm_target *table = lvlm_manifest_find(&ex->manifest, LVLM_EMBED_TABLE);
-    if (!ex->changed_dtype || table == NULL || table->source == NULL) return 0;
+    if (!ex->changed_dtype || table == NULL || table->here.tensor == NULL) return 0;
     const char *const name = lvlm_arena_printf(
-        e->arena, "\"%s\"", lvlm_dtype_torch_name(table->source->dtype));
+        e->arena, "\"%s\"", lvlm_dtype_torch_name(table->here.tensor->dtype));
     if (name == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < 3; i++)
         for (size_t k = 0; k < 2; k++)

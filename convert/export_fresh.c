@@ -47,17 +47,17 @@ static int push(lvlm_ledger_entry **entry, list *l, lvlm_export *ex, size_t n_ta
 static int find_or_add(lvlm_ledger_entry **entry, list *l, lvlm_export *ex,
                        const char *name, const lvlm_target *t, lvlm_error *err)
 {
-    const size_t select = t->transform.select;
+    const size_t select = t->hf.transform.select;
     for (size_t i = l->n; select > 0 && i-- > 0;) { /* parts are close together */
         *entry = &l->at[i].entry;
         if (strcmp((*entry)->source.name, name) == 0) return 0;
     }
-    TRY(push(entry, l, ex, select > 0 ? (size_t)t->transform.axes[select - 1] : 1,
+    TRY(push(entry, l, ex, select > 0 ? (size_t)t->hf.transform.axes[select - 1] : 1,
              err));
     (*entry)->source = (lvlm_tensor){ .name = name,
-                                      .dtype = t->source->dtype,
-                                      .shape = t->source_shape };
-    (*entry)->transform = t->transform;
+                                      .dtype = t->here.tensor->dtype,
+                                      .shape = t->hf.shape };
+    (*entry)->transform = t->hf.transform;
     return 0;
 }
 
@@ -75,7 +75,7 @@ static int list_target(list *l, lvlm_export *ex, const lvlm_target *t, lvlm_erro
             : NULL;
     if (name == NULL) return lvlm_fail_memory(err);
     TRY(find_or_add(&entry, l, ex, name, t, err));
-    entry->targets[t->transform.select > 0 ? t->transform.index : 0] = t->name;
+    entry->targets[t->hf.transform.select > 0 ? t->hf.transform.index : 0] = t->name;
     return 0;
 }
 

@@ -115,16 +115,17 @@ static lvlm_dtype stored_dtype(const lvlm_import *im, lvlm_dtype dtype)
 static lvlm_dtype made_dtype(const lvlm_import *im)
 {
     const lvlm_target *table = lvlm_manifest_find(&im->manifest, LVLM_EMBED_TABLE);
-    assert(table != NULL && table->source != NULL);
-    return table->source->dtype;
+    assert(table != NULL && table->here.tensor != NULL);
+    return table->here.tensor->dtype;
 }
 
 static int add_target(lvlm_import *im, const lvlm_target *t, size_t *n_pads,
                       lvlm_error *err)
 {
     const bool made = t->state == LVLM_TARGET_MADE;
-    const lvlm_dtype dtype = stored_dtype(im, made ? made_dtype(im) : t->source->dtype);
-    const lvlm_transform *transform = lvlm_manifest_transform(&im->manifest, t);
+    const lvlm_dtype dtype =
+        stored_dtype(im, made ? made_dtype(im) : t->here.tensor->dtype);
+    const lvlm_transform *transform = &t->here.transform;
     const lvlm_tensor out = { .name = t->name, .dtype = dtype, .shape = t->shape };
     lvlm_step *step;
     TRY(lvlm_native_add_pad(&im->plan, n_pads, &out, err));
@@ -135,7 +136,7 @@ static int add_target(lvlm_import *im, const lvlm_target *t, size_t *n_pads,
         step->user = &im->options.init;
         return 0;
     }
-    TRY(lvlm_plan_copy(&step, &im->plan, &out, t->source, err));
+    TRY(lvlm_plan_copy(&step, &im->plan, &out, t->here.tensor, err));
     if (lvlm_transform_is_keep(transform)) return 0;
     step->kind = LVLM_STEP_GATHER;
     step->transform = *transform;
@@ -191,8 +192,8 @@ static lvlm_ledger_entry *entry_of(lvlm_import *im, const lvlm_tensor *tensor)
 /* Targets of one source are ordered by the index of the selected axis. */
 static int account_target(lvlm_import *im, const lvlm_target *t, lvlm_error *err)
 {
-    lvlm_ledger_entry *entry = entry_of(im, t->source);
-    const lvlm_transform *transform = lvlm_manifest_transform(&im->manifest, t);
+    lvlm_ledger_entry *entry = entry_of(im, t->here.tensor);
+    const lvlm_transform *transform = &t->here.transform;
     const size_t n =
         transform->select > 0 ? (size_t)transform->axes[transform->select - 1] : 1;
     if (entry->targets == NULL)
@@ -249,7 +250,7 @@ static int account(lvlm_import *im, lvlm_error *err)
     for (size_t i = 0; i < m->n_targets; i++) {
         const lvlm_target *t = &m->targets[i];
         if (t->state == LVLM_TARGET_MADE) TRY(account_made(im, t, err));
-        if (t->source != NULL) TRY(account_target(im, t, err));
+        if (t->here.tensor != NULL) TRY(account_target(im, t, err));
     }
     for (size_t i = 0; i < m->n_extras; i++)
         TRY(account_unused(im, &m->extras[i], err));

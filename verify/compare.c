@@ -220,8 +220,8 @@ static side side_of(const lvlm_manifest *m, const lvlm_target *t)
 {
     if (t->state == LVLM_TARGET_TIED) t = lvlm_manifest_find(m, t->row->tied_to);
     if (t == NULL) return none;
-    return (side){ t->source, lvlm_manifest_transform(m, t),
-                   t->wrong_shape ? &t->expected_shape : NULL };
+    return (side){ t->here.tensor, &t->here.transform,
+                   t->here.wrong_shape ? &t->here.shape : NULL };
 }
 
 /* Is there nothing to compare? Both are the identity, or both tied: the table is

@@ -43,7 +43,8 @@ static const lvlm_transform *layout_of(const lvlm_manifest *m, const lvlm_target
         if (entry->use == LVLM_USE_USED && strcmp(entry->targets[0], t->name) == 0)
             return &entry->transform;
     }
-    return &t->transform;
+    return m->checkpoint->kind == LVLM_CHECKPOINT_NATIVE ? &t->hf.transform
+                                                         : &t->here.transform;
 }
 
 /* Does the source store the map as [in, out]? */

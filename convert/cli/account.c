@@ -158,8 +158,8 @@ static int note_target(const lvlm_import *import, const lvlm_target *t, lvlm_err
             notes, err,
             "'%s' differs from %s, although tie_word_embeddings is true: kept as a "
             "head of its own",
-            t->source->name, t->row->tied_to);
-    if (t->state == LVLM_TARGET_TIED && t->source == NULL && !tied)
+            t->here.tensor->name, t->row->tied_to);
+    if (t->state == LVLM_TARGET_TIED && t->here.tensor == NULL && !tied)
         return lvlm_notes_add(
             notes, err,
             "tie_word_embeddings is false, but there is no '%s': %s is used; is it a "

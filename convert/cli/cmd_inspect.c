@@ -57,10 +57,10 @@ static summary summarise(const lvlm_manifest *m)
                       { "vision" }, { "connector" }, { "text" }, { "unused" } } };
     for (size_t i = 0; i < m->n_targets; i++) {
         const lvlm_target *t = &m->targets[i];
-        if (t->source == NULL || t->state == LVLM_TARGET_TIED) continue;
+        if (t->here.tensor == NULL || t->state == LVLM_TARGET_TIED) continue;
         for (size_t p = 0; p < 3; p++)
             if (lvlm_starts_with(t->name, s.parts[p].name))
-                add(&s, p, t->source->dtype, &t->shape);
+                add(&s, p, t->here.tensor->dtype, &t->shape);
     }
     for (size_t i = 0; i < m->n_extras; i++)
         if (m->extras[i].kind == LVLM_EXTRA_UNUSED)

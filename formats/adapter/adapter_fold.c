@@ -173,7 +173,7 @@ static int refuse_overflow(const work *w, size_t i, lvlm_error *err)
 {
     const lvlm_module *const m = w->adapter->at[i / LVLM_MODULE_PARTS].module;
     const lvlm_target *const t = m->parts[i % LVLM_MODULE_PARTS];
-    const lvlm_dtype dtype = t->source->dtype;
+    const lvlm_dtype dtype = t->here.tensor->dtype;
     char place[LVLM_SHAPE_TEXT];
     return lvlm_fail(err, LVLM_ECHECK,
                      "%" PRIu64
@@ -207,8 +207,8 @@ int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err)
                 "%s is tied to %s and has no weight of its own: its adapter can be "
                 "kept beside the model, not folded in",
                 m->name, t->row->tied_to);
-        FAIL_IF(t->source == NULL || t->wrong_shape ||
-                    !lvlm_dtype_is_weight(t->source->dtype),
+        FAIL_IF(t->here.tensor == NULL || t->here.wrong_shape ||
+                    !lvlm_dtype_is_weight(t->here.tensor->dtype),
                 err, LVLM_EFORMAT, "tensor '%s': is missing or not a weight", t->name);
     }
     return 0;

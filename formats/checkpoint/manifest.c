@@ -180,7 +180,7 @@ static int allocate_targets(manifest_builder *b)
     return b->m->targets != NULL ? 0 : lvlm_fail_memory(b->err);
 }
 
-/* Resolve the shapes of a row. */
+/* Resolve the shapes of a row, of a native file and of Hugging Face. */
 static int resolve(lvlm_target *target, manifest_builder *b)
 {
     const lvlm_row *row = target->row;
@@ -188,22 +188,27 @@ static int resolve(lvlm_target *target, manifest_builder *b)
     const char *const source =
         row->source_shape != NULL ? row->source_shape : row->shape;
     FAIL_IF(!lvlm_shape_resolve(&target->shape, row->shape, config) ||
-                !lvlm_shape_resolve(&target->source_shape, source, config),
+                !lvlm_shape_resolve(&target->hf.shape, source, config),
             b->err, LVLM_EFORMAT, "configuration: the shape of %s cannot be computed",
             target->name);
-    target->expected_shape =
-        manifest_is_native(b->m) ? target->shape : target->source_shape;
-    target->expected_text = manifest_is_native(b->m) ? row->shape : source;
     lvlm_shape axes;
-    if (row->transform.axes == NULL) return 0;
-    FAIL_IF(!lvlm_shape_resolve(&axes, row->transform.axes, config), b->err,
-            LVLM_EFORMAT, "configuration: the layout of %s cannot be computed",
-            target->name);
-    target->transform = (lvlm_transform){ .n = axes.n,
-                                          .select = row->transform.select,
-                                          .index = row->transform.index };
-    memcpy(target->transform.axes, axes.dims, sizeof axes.dims);
-    memcpy(target->transform.order, row->transform.order, sizeof row->transform.order);
+    lvlm_transform *const transform = &target->hf.transform;
+    if (row->transform.axes != NULL) {
+        FAIL_IF(!lvlm_shape_resolve(&axes, row->transform.axes, config), b->err,
+                LVLM_EFORMAT, "configuration: the layout of %s cannot be computed",
+                target->name);
+        *transform = (lvlm_transform){ .n = axes.n,
+                                       .select = row->transform.select,
+                                       .index = row->transform.index };
+        memcpy(transform->axes, axes.dims, sizeof axes.dims);
+        memcpy(transform->order, row->transform.order, sizeof row->transform.order);
+    }
+    target->here.shape = target->shape;
+    target->here.shape_text = row->shape;
+    if (manifest_is_native(b->m)) return 0;
+    target->here.shape = target->hf.shape;
+    target->here.shape_text = source;
+    target->here.transform = *transform;
     return 0;
 }
 
@@ -249,9 +254,9 @@ static int find_source(manifest_name **found, manifest_builder *b, lvlm_target *
     TRY(find_place(&place, found, b, t->section, t->row, t->block));
     t->source_name = place.key != NULL ? place.key : t->name;
     if (place.key == NULL) return 0;
-    t->source_shape = t->expected_shape = place.shape;
-    t->expected_text = place.shape_text;
-    t->transform = place.transform;
+    t->here.shape = place.shape;
+    t->here.shape_text = place.shape_text;
+    t->here.transform = place.transform;
     return 0;
 }
 
@@ -278,10 +283,10 @@ static int add_target(manifest_builder *b, const manifest_section *section,
     if (found != NULL) {
         found->used = true;
         target->state = LVLM_TARGET_FOUND;
-        target->source = found->tensor;
+        target->here.tensor = found->tensor;
         target->source_name = found->tensor->name;
-        target->wrong_shape =
-            !lvlm_shape_equal(&found->tensor->shape, &target->expected_shape);
+        target->here.wrong_shape =
+            !lvlm_shape_equal(&found->tensor->shape, &target->here.shape);
         return 0;
     }
     target->state = row->tied_to != NULL ? LVLM_TARGET_TIED : LVLM_TARGET_MISSING;
@@ -420,13 +425,6 @@ const lvlm_target *lvlm_manifest_find(const lvlm_manifest *m, const char *name)
 bool lvlm_target_is_stored(const lvlm_target *target)
 {
     return target->state != LVLM_TARGET_TIED && target->state != LVLM_TARGET_IDENTITY;
-}
-
-const lvlm_transform *lvlm_manifest_transform(const lvlm_manifest *m,
-                                              const lvlm_target *target)
-{
-    static const lvlm_transform keep;
-    return manifest_is_native(m) ? &keep : &target->transform;
 }
 
 /* ---- public --------------------------------------------------------------------- */

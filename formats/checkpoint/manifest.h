@@ -28,23 +28,27 @@ typedef struct lvlm_target {
     const lvlm_root *root;
     const lvlm_section *section;
     const lvlm_row *row;
-    uint64_t block;          /* the {i} of its section */
-    lvlm_shape shape;        /* of the native tensor */
-    lvlm_shape source_shape; /* of the source tensor ... */
-    /* ... and the map from it; for a native file: of the Hugging Face tensor, even if
-     * it was converted from an .npz */
-    lvlm_transform transform;
-    lvlm_shape expected_shape; /* that `source` must have ... */
-    const char *expected_text; /* ... as its table writes it */
+    uint64_t block;   /* the {i} of its section */
+    lvlm_shape shape; /* of the native tensor */
     lvlm_target_state state;
-    /* FOUND, MADE: holds its values. TIED: the tensor whose bytes equal the tied one's,
-     * or NULL */
-    const lvlm_tensor *source;
-    /* in the Hugging Face checkpoint (for a native file: from the ledger); MISSING: the
-     * hub's name for it */
+    /* in the checkpoint that was read; for a native file: in the one that it was
+     * converted from. MISSING: the hub's name for it */
     const char *source_name;
-    /* FOUND: the source's shape is not expected_shape */
-    bool wrong_shape;
+    /* Where it is in this checkpoint. */
+    struct {
+        /* FOUND, MADE: holds its values. TIED: the tensor whose bytes equal the tied
+         * one's, or NULL */
+        const lvlm_tensor *tensor;
+        lvlm_shape shape;         /* that it must have ... */
+        const char *shape_text;   /* ... as the table writes it */
+        bool wrong_shape;         /* FOUND: it has another one */
+        lvlm_transform transform; /* from it to the native tensor */
+    } here;
+    /* What it is in a checkpoint of Hugging Face. */
+    struct {
+        lvlm_shape shape;
+        lvlm_transform transform; /* from it to the native tensor */
+    } hf;
 } lvlm_target;
 
 typedef enum lvlm_extra_kind {
@@ -101,11 +105,6 @@ LVLM_MUST_CHECK int lvlm_manifest_ties(lvlm_ties *out, const lvlm_manifest *mani
 LVLM_MUST_CHECK int lvlm_manifest_max_positions(uint64_t *out,
                                                 const lvlm_manifest *manifest,
                                                 lvlm_error *err);
-
-/* The map from target->source to the target: its transform, or keep in a native
- * file. */
-const lvlm_transform *lvlm_manifest_transform(const lvlm_manifest *manifest,
-                                              const lvlm_target *target);
 
 /* The canonical form of its name in a Hugging Face checkpoint (names.h). NULL: out of
  * memory. */

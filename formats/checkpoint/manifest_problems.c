@@ -28,8 +28,8 @@ static void report_line(report *r, const char *fmt, ...)
 static const char *expected(lvlm_strbuf *buf, const lvlm_target *t)
 {
     lvlm_strbuf_free(buf);
-    lvlm_strbuf_printf(buf, "[%s] = ", t->expected_text);
-    lvlm_shape_print(buf, &t->expected_shape);
+    lvlm_strbuf_printf(buf, "[%s] = ", t->here.shape_text);
+    lvlm_shape_print(buf, &t->here.shape);
     return buf->text != NULL && !buf->failed ? buf->text : "(out of memory)";
 }
 
@@ -41,14 +41,15 @@ static void report_target(report *r, lvlm_strbuf *buf, const lvlm_target *t)
                     expected(buf, t), t->name);
         return;
     }
-    if (t->source == NULL) return;
-    if (t->wrong_shape)
-        report_line(r, "tensor '%s': expected %s, got %s, for %s", t->source->name,
-                    expected(buf, t), lvlm_shape_text(got, &t->source->shape), t->name);
-    if (!lvlm_dtype_is_weight(t->source->dtype))
-        report_line(r,
-                    "tensor '%s': expected dtype F32, BF16, F16 or F64, got %s, for %s",
-                    t->source->name, lvlm_dtype_name(t->source->dtype), t->name);
+    if (t->here.tensor == NULL) return;
+    if (t->here.wrong_shape)
+        report_line(r, "tensor '%s': expected %s, got %s, for %s", t->here.tensor->name,
+                    expected(buf, t), lvlm_shape_text(got, &t->here.tensor->shape),
+                    t->name);
+    if (!lvlm_dtype_is_weight(t->here.tensor->dtype))
+        report_line(
+            r, "tensor '%s': expected dtype F32, BF16, F16 or F64, got %s, for %s",
+            t->here.tensor->name, lvlm_dtype_name(t->here.tensor->dtype), t->name);
 }
 
 static void report_extra(report *r, const lvlm_manifest *m, const lvlm_extra *extra)

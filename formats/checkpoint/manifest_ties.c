@@ -44,7 +44,7 @@ void manifest_resolve_ties(lvlm_manifest *m)
         lvlm_target *t = &m->targets[i];
         if (t->row->tied_to == NULL || t->state != LVLM_TARGET_FOUND) continue;
         const lvlm_target *to = lvlm_manifest_find(m, t->row->tied_to);
-        const lvlm_tensor *a = t->source, *b = to != NULL ? to->source : NULL;
+        const lvlm_tensor *a = t->here.tensor, *b = to != NULL ? to->here.tensor : NULL;
         if (b != NULL && a->data != NULL && b->data != NULL && a->dtype == b->dtype &&
             lvlm_shape_equal(&a->shape, &b->shape) && same_values(a, b))
             t->state = LVLM_TARGET_TIED;

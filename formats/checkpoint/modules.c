@@ -11,7 +11,7 @@ static const char weight_end[] = ".weight";
 static bool is_weight(const lvlm_target *t)
 {
     const char *const source = t->row->source;
-    return t->source_shape.n >= 2 &&
+    return t->hf.shape.n >= 2 &&
            (strcmp(source, weight_end + 1) == 0 || lvlm_ends_with(source, weight_end));
 }
 
@@ -35,10 +35,10 @@ static int begin(lvlm_module *module, const lvlm_target *t, const lvlm_family *f
     if (name == NULL) return lvlm_fail_memory(err);
     name[strlen(name) - strlen(weight_end)] = '\0';
     *module = (lvlm_module){ .name = name, .canonical = canonical };
-    module->linear = t->source_shape.n == 2 && !t->row->no_adapter;
+    module->linear = t->hf.shape.n == 2 && !t->row->no_adapter;
     if (!module->linear) return 0;
-    module->out = (size_t)t->source_shape.dims[0];
-    module->in = (size_t)t->source_shape.dims[1];
+    module->out = (size_t)t->hf.shape.dims[0];
+    module->in = (size_t)t->hf.shape.dims[1];
     return 0;
 }
 
@@ -54,7 +54,7 @@ static int add(lvlm_modules *m, const lvlm_target *t, const lvlm_family *family,
         m->n++;
     }
     assert(module->n_parts < LVLM_MODULE_PARTS);
-    assert(t->transform.select == 0 || t->transform.index == module->n_parts);
+    assert(t->hf.transform.select == 0 || t->hf.transform.index == module->n_parts);
     module->parts[module->n_parts++] = t;
     return 0;
 }
@@ -95,7 +95,7 @@ bool lvlm_module_named(const char *name, const char *target)
 
 lvlm_transform lvlm_module_rows(const lvlm_module *module, size_t part, size_t width)
 {
-    lvlm_transform rows = module->parts[part]->transform;
+    lvlm_transform rows = module->parts[part]->hf.transform;
     assert(module->linear && part < module->n_parts);
     if (rows.n == 0) return rows; /* all of it */
     assert(rows.axes[rows.n - 1] == module->in);

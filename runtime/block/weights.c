@@ -32,7 +32,7 @@ static int find_source(const lvlm_target **out, const lvlm_manifest *manifest,
         *out = NULL;
         return 0;
     }
-    FAIL_IF(target->state == LVLM_TARGET_MISSING || target->source == NULL, err,
+    FAIL_IF(target->state == LVLM_TARGET_MISSING || target->here.tensor == NULL, err,
             LVLM_EFORMAT, "tensor '%s': is missing", name);
     *out = target;
     return 0;
@@ -41,22 +41,20 @@ static int find_source(const lvlm_target **out, const lvlm_manifest *manifest,
 static int check_shape(const lvlm_target *target, const char *name, lvlm_error *err)
 {
     char want[LVLM_SHAPE_TEXT], got[LVLM_SHAPE_TEXT];
-    FAIL_IF(target->wrong_shape, err, LVLM_EFORMAT,
+    FAIL_IF(target->here.wrong_shape, err, LVLM_EFORMAT,
             "tensor '%s': shape %s, expected %s", name,
-            lvlm_shape_text(got, &target->source->shape),
-            lvlm_shape_text(want, &target->source_shape));
+            lvlm_shape_text(got, &target->here.tensor->shape),
+            lvlm_shape_text(want, &target->here.shape));
     return 0;
 }
 
-static int check_data(const lvlm_target *target, const lvlm_manifest *manifest,
-                      const char *name, lvlm_error *err)
+static int check_data(const lvlm_target *target, const char *name, lvlm_error *err)
 {
-    const lvlm_tensor *const source = target->source;
+    const lvlm_tensor *const source = target->here.tensor;
     FAIL_IF(!lvlm_dtype_is_weight(source->dtype), err, LVLM_EFORMAT,
             "tensor '%s': dtype %s, expected F32, F64, BF16 or F16", name,
             lvlm_dtype_name(source->dtype));
-    FAIL_IF(!lvlm_transform_is_keep(lvlm_manifest_transform(manifest, target)), err,
-            LVLM_EFORMAT,
+    FAIL_IF(!lvlm_transform_is_keep(&target->here.transform), err, LVLM_EFORMAT,
             "tensor '%s': lies in another layout in its source; convert it first",
             name);
     FAIL_IF(source->data == NULL, err, LVLM_EFORMAT, "tensor '%s': has no data", name);
@@ -87,7 +85,7 @@ static int bind_row(weights *w, void *field, const weight_row *row, const char *
     TRY(find_source(&target, w->manifest, name, err));
     if (target == NULL) return 0; /* the field stays absent */
     TRY(check_shape(target, name, err));
-    TRY(check_data(target, w->manifest, name, err));
+    TRY(check_data(target, name, err));
     /* an adapter belongs to the weight of that name, tied or not */
     const lvlm_target *const named = lvlm_manifest_find(w->manifest, name);
     const lowrank *const adapter =
@@ -95,14 +93,14 @@ static int bind_row(weights *w, void *field, const weight_row *row, const char *
     const size_t index = (size_t)(target - w->manifest->targets);
     real *const grad = w->grads != NULL ? w->grads[index] : NULL;
     real *const values = w->values != NULL ? w->values[index] : NULL;
-    lvlm_stored stored = { target->source->data, target->source->dtype };
+    lvlm_stored stored = { target->here.tensor->data, target->here.tensor->dtype };
     if (values != NULL) stored = (lvlm_stored){ values, LVLM_REAL_DTYPE };
     w->n_trained += grad != NULL || adapter != NULL;
     if (row->kind == WEIGHT_MATRIX) {
         *(weight_matrix *)field = (weight_matrix){ stored, grad, adapter };
         return 0;
     }
-    const size_t numel = (size_t)lvlm_tensor_numel(target->source);
+    const size_t numel = (size_t)lvlm_tensor_numel(target->here.tensor);
     const real *v = values != NULL ? values : keep_vector(w, stored, numel);
     *(weight_vector *)field = (weight_vector){ v, grad };
     return 0;
@@ -146,7 +144,7 @@ void weights_release_pages(const weights *w, const char *prefix)
 {
     const lvlm_manifest *const m = w->manifest;
     for (size_t i = 0; i < m->n_targets; i++) {
-        const lvlm_tensor *const t = m->targets[i].source;
+        const lvlm_tensor *const t = m->targets[i].here.tensor;
         if (t == NULL || t->detached || t->file >= m->checkpoint->n_files ||
             !lvlm_starts_with(m->targets[i].name, prefix))
             continue;

@@ -10,11 +10,13 @@ static int copy_values(gradients *g, size_t i, size_t numel, lvlm_error *err)
 {
     const lvlm_target *t = &g->manifest->targets[i];
     assert(g->at[i] != NULL && g->values[i] == NULL);
-    FAIL_IF(t->source->data == NULL || !lvlm_dtype_is_weight(t->source->dtype), err,
-            LVLM_EFORMAT, "tensor '%s': has no values that can be trained", t->name);
+    FAIL_IF(
+        t->here.tensor->data == NULL || !lvlm_dtype_is_weight(t->here.tensor->dtype),
+        err, LVLM_EFORMAT, "tensor '%s': has no values that can be trained", t->name);
     g->values[i] = lvlm_calloc(numel, sizeof **g->values);
     FAIL_IF(g->values[i] == NULL, err, LVLM_ENOMEM, "out of memory for %s", t->name);
-    stored_widen(g->values[i], (lvlm_stored){ t->source->data, t->source->dtype }, 0,
+    stored_widen(g->values[i],
+                 (lvlm_stored){ t->here.tensor->data, t->here.tensor->dtype }, 0,
                  numel);
     return 0;
 }
@@ -30,7 +32,7 @@ int gradients_make(gradients *g, const lvlm_manifest *manifest,
     for (size_t i = 0; i < manifest->n_targets; i++) {
         const lvlm_target *t = &manifest->targets[i];
         uint64_t numel = 0;
-        if (t->source == NULL || !lvlm_target_is_stored(t) ||
+        if (t->here.tensor == NULL || !lvlm_target_is_stored(t) ||
             !options->trains(options->user, manifest, t))
             continue;
         (void)lvlm_shape_numel(&numel, &t->shape);

@@ -76,7 +76,7 @@ static int check_overflow(void *user, lvlm_error *err)
     if (n == 0) return 0;
     const lvlm_target *const target =
         lvlm_manifest_find(lvlm_model_manifest(t->model), t->tensors[first].name);
-    const lvlm_dtype dtype = target->source->dtype;
+    const lvlm_dtype dtype = target->here.tensor->dtype;
     char place[LVLM_SHAPE_TEXT];
     return lvlm_fail(err, LVLM_ECHECK,
                      "%" PRIu64 " trained values are beyond their stored type, the "

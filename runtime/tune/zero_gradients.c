@@ -28,7 +28,8 @@ static bool is_zero(const lvlm_tensor *t)
 
 static bool is_zero_weight(const lvlm_target *t)
 {
-    return t->source != NULL && t->source->data != NULL && is_zero(t->source);
+    return t->here.tensor != NULL && t->here.tensor->data != NULL &&
+           is_zero(t->here.tensor);
 }
 
 static const char *part_of(const char *name)

@@ -419,8 +419,8 @@ static void import_makes_only_what_was_allowed_and_records_it(void **state)
     assert_int_equal(m.ledger.n_made, 2);
     assert_string_equal(m.ledger.made[0].how, "xavier, seed 7");
     float expected[144];
-    lvlm_init_values(expected, 0, 144, &options.init, t->source);
-    assert_memory_equal(t->source->data, expected, sizeof expected);
+    lvlm_init_values(expected, 0, 144, &options.init, t->here.tensor);
+    assert_memory_equal(t->here.tensor->data, expected, sizeof expected);
     lvlm_manifest_free(&m);
     lvlm_checkpoint_close(cp);
 }

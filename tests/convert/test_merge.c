@@ -123,7 +123,7 @@ static void add_part(sums *sum, const lvlm_adapted *x, size_t part,
     const lvlm_transform of_w = lvlm_module_rows(m, part, m->in);
     const lvlm_transform of_b = lvlm_module_rows(m, part, x->r);
     const size_t rows = (size_t)merged->shape.dims[0], in = m->in, r = x->r;
-    double *stored = widened(m->parts[part]->source), *ours = widened(merged);
+    double *stored = widened(m->parts[part]->here.tensor), *ours = widened(merged);
     double *a = widened(&x->a), *b_all = widened(&x->b), *w_all = widened(peft);
     double *b = b_all, *w = w_all;
     if (of_w.n > 0) {

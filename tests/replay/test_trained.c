@@ -154,8 +154,8 @@ static void compare(const char *name, const char *native, const char *tuned)
     for (size_t i = 0; i < m.n_targets; i++) {
         const lvlm_tensor *const e =
             lvlm_checkpoint_find(expected, m.targets[i].source_name);
-        if (e == NULL || m.targets[i].source == NULL) continue;
-        const lvlm_tensor *const got = m.targets[i].source;
+        if (e == NULL || m.targets[i].here.tensor == NULL) continue;
+        const lvlm_tensor *const got = m.targets[i].here.tensor;
         const lvlm_tensor *const was = lvlm_checkpoint_find(before, got->name);
         n_tensors++;
         if (has_no_slope(got->name)) continue;

@@ -47,15 +47,17 @@ static inline void composed_target(synthetic *out, const lvlm_target *from,
     const bool said = lvlm_shape_resolve(&t->shape, t->row->shape, m->config);
     assert(said && t->name != NULL);
     (void)said;
-    t->wrong_shape = false;
+    t->here.transform = (lvlm_transform){ 0 };
+    t->here.shape = t->shape;
+    t->here.wrong_shape = false;
     if (t->state == LVLM_TARGET_TIED) return;
     const bool square = t->shape.n == 2 && t->shape.dims[0] == t->shape.dims[1];
     t->state =
         t->row->identity_if_square && square ? LVLM_TARGET_IDENTITY : LVLM_TARGET_FOUND;
-    t->source = NULL;
+    t->here.tensor = NULL;
     if (t->state == LVLM_TARGET_IDENTITY) return;
     synthetic_put_random(out, t->name, &t->shape, 0.25f, state);
-    t->source = &out->tensors[out->checkpoint.n_tensors - 1];
+    t->here.tensor = &out->tensors[out->checkpoint.n_tensors - 1];
 }
 
 static inline int composed_order(const void *a, const void *b)
@@ -88,8 +90,8 @@ static inline void composed_add(synthetic *out, const char *name, lvlm_shape sha
         m->n_targets++;
     }
     synthetic_put_random(out, name, &shape, 0.25f, &state);
-    t->source = lvlm_checkpoint_find(&out->checkpoint, name);
-    t->name = t->source->name;
+    t->here.tensor = lvlm_checkpoint_find(&out->checkpoint, name);
+    t->name = t->here.tensor->name;
     t->shape = shape;
     t->state = LVLM_TARGET_FOUND;
     composed_sort(m);

@@ -96,7 +96,7 @@ static inline void synthetic_model(synthetic *s, const char *config)
     for (size_t i = 0; i < wanted.n_targets; i++) {
         const lvlm_target *const t = &wanted.targets[i];
         if (t->row->tied_to == NULL)
-            synthetic_put_random(s, t->source_name, &t->source_shape, 0.25f, &state);
+            synthetic_put_random(s, t->source_name, &t->hf.shape, 0.25f, &state);
     }
     lvlm_manifest_free(&wanted);
     rc = lvlm_manifest_build(&s->manifest, &s->checkpoint, &err);

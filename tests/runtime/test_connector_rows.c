@@ -7,7 +7,7 @@ static const float *weight(const fixture *f, const char *name)
 {
     const lvlm_target *const t = lvlm_manifest_find(&f->model.manifest, name);
     assert_non_null(t);
-    return (const float *)(const void *)t->source->data;
+    return (const float *)(const void *)t->here.tensor->data;
 }
 
 static void dense(double *y, const fixture *f, const char *name, const double *x,

@@ -224,7 +224,7 @@ static void forward_keeps_a_nan_in_its_text(void **state)
     (void)state;
     make(&f, gemma);
     const lvlm_tensor embed =
-        *lvlm_manifest_find(&f.model.manifest, "text.embed.weight")->source;
+        *lvlm_manifest_find(&f.model.manifest, "text.embed.weight")->here.tensor;
     memcpy(table, embed.data, sizeof table);
     for (size_t i = 0; i < WIDTH; i++) table[first + i] = NAN;
     synthetic_put(&f.model, embed.name, LVLM_F32, &embed.shape, table);

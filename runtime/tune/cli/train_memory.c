@@ -50,7 +50,7 @@ static void count_weights(double *n, lvlm_stage stage, const lvlm_manifest *mani
     for (size_t i = 0; i < manifest->n_targets; i++) {
         const lvlm_target *const t = &manifest->targets[i];
         uint64_t numel = 0;
-        if (t->source != NULL && lvlm_target_is_stored(t) &&
+        if (t->here.tensor != NULL && lvlm_target_is_stored(t) &&
             lvlm_stage_trains(&stage, manifest, t) &&
             lvlm_shape_numel(&numel, &t->shape))
             *n += (double)numel;

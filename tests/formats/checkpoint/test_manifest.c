@@ -60,7 +60,8 @@ static void manifest_accounts_for_every_layout(void **state)
         assert_int_equal(a.manifest.n_extras, 0);
         const lvlm_target *head = lvlm_manifest_find(&a.manifest, "text.head.weight");
         assert_int_equal(head->state, LVLM_TARGET_TIED);
-        assert_true((head->source != NULL) == (strcmp(layouts[i], "tied-copy") == 0));
+        assert_true((head->here.tensor != NULL) ==
+                    (strcmp(layouts[i], "tied-copy") == 0));
         close_account(&a);
     }
 }
