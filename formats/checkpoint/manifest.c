@@ -1,6 +1,7 @@
 /* manifest.c - matches a checkpoint with its family's table.
  *
- *   configuration -> one target per table row -> a source for each, by canonical name
+ *   configuration -> sections of its parts -> one target per row -> a source for each,
+ *   by canonical name (manifest_naming.c)
  *                 -> extras (manifest_extras.c), ties (manifest_ties.c)
  *
  * A native file is its own source: its names are canonical, and its ledger has the
@@ -14,16 +15,10 @@
 #include "formats/base/json.h"
 #include "formats/checkpoint/manifest_parts.h"
 #include "formats/family/config_keys.h"
-#include "formats/family/npz_names.h"
 #include "formats/native/native.h"
 
 /* The deepest released model has 100 blocks; a hostile config may say 10^15. */
 enum { MAX_BLOCKS = 10000 };
-
-static bool is_npz(const lvlm_manifest *m)
-{
-    return m->checkpoint->kind == LVLM_CHECKPOINT_NPZ;
-}
 
 /* ---- configuration -------------------------------------------------------------- */
 
@@ -43,81 +38,12 @@ static int read_config(manifest_builder *b)
     FAIL_IF(cp->kind == LVLM_CHECKPOINT_PLAIN, b->err, LVLM_EFORMAT,
             "is a bare .safetensors file; expected a model directory or a native file");
     TRY(lvlm_family_detect(&b->m->family, cp->config, b->err));
-    FAIL_IF(is_npz(b->m) && b->m->family->npz == NULL, b->err, LVLM_EFORMAT,
+    FAIL_IF(cp->kind == LVLM_CHECKPOINT_NPZ && b->m->family->npz == NULL, b->err,
+            LVLM_EFORMAT,
             "is an .npz, and its config.json that of %s, which has no such files",
             b->m->family->title);
     TRY(lvlm_config_check(b->m->family, cp->config, cp->notes, b->err));
     return lvlm_family_config(&b->m->config, b->m->family, cp->config, b->err);
-}
-
-/* ---- names ---------------------------------------------------------------------- */
-
-static int by_canonical(const void *a, const void *b)
-{
-    const manifest_name *x = a, *y = b;
-    const int order = strcmp(x->canonical, y->canonical);
-    if (order != 0 || x->known == y->known)
-        return order != 0 ? order : strcmp(x->tensor->name, y->tensor->name);
-    return x->known ? -1 : 1;
-}
-
-/* The canonical name of a tensor; NULL: out of memory. */
-static const char *canonical_name(bool *known, manifest_builder *b, const char *name)
-{
-    *known = true;
-    if (manifest_is_native(b->m)) return name;
-    if (is_npz(b->m)) return lvlm_npz_canonical(name);
-    return lvlm_names_canonical(b->m->family, name, known, &b->m->arena);
-}
-
-static int name_sources(manifest_builder *b)
-{
-    const lvlm_checkpoint *cp = b->m->checkpoint;
-    b->names = lvlm_arena_alloc(&b->m->arena, cp->n_tensors + 1, sizeof *b->names);
-    if (b->names == NULL) return lvlm_fail_memory(b->err);
-    b->n_names = cp->n_tensors;
-    for (size_t i = 0; i < cp->n_tensors; i++) {
-        const lvlm_tensor *t = cp->by_name[i];
-        b->names[i].tensor = t;
-        b->names[i].canonical = canonical_name(&b->names[i].known, b, t->name);
-        if (b->names[i].canonical == NULL) return lvlm_fail_memory(b->err);
-    }
-    qsort(b->names, b->n_names, sizeof *b->names, by_canonical);
-    return 0;
-}
-
-/* The first tensor with that canonical name, or NULL. A name that belongs to no
- * generation never matches, even if it looks canonical. */
-manifest_name *manifest_find_name(const manifest_builder *b, const char *canonical)
-{
-    size_t low = 0, high = b->n_names;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (strcmp(b->names[middle].canonical, canonical) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == b->n_names || !b->names[low].known ||
-        strcmp(b->names[low].canonical, canonical) != 0)
-        return NULL;
-    return &b->names[low];
-}
-
-char *lvlm_target_canonical(const lvlm_target *t, lvlm_arena *arena)
-{
-    const char *const rest =
-        lvlm_names_join(t->section->source, t->block, t->row->source, arena);
-    return rest != NULL ? lvlm_names_join(t->root->native, 0, rest, arena) : NULL;
-}
-
-/* The name under which a row's source is looked up; NULL: out of memory. */
-static char *lookup_name(manifest_builder *b, const lvlm_target *t)
-{
-    lvlm_arena *arena = &b->m->arena;
-    if (manifest_is_native(b->m))
-        return lvlm_names_join(t->section->native, t->block, t->row->native, arena);
-    return lvlm_target_canonical(t, arena);
 }
 
 /* ---- sections ------------------------------------------------------------------- */
@@ -193,70 +119,15 @@ static int resolve(lvlm_target *target, manifest_builder *b)
             target->name);
     lvlm_shape axes;
     lvlm_transform *const transform = &target->hf.transform;
-    if (row->transform.axes != NULL) {
-        FAIL_IF(!lvlm_shape_resolve(&axes, row->transform.axes, config), b->err,
-                LVLM_EFORMAT, "configuration: the layout of %s cannot be computed",
-                target->name);
-        *transform = (lvlm_transform){ .n = axes.n,
-                                       .select = row->transform.select,
-                                       .index = row->transform.index };
-        memcpy(transform->axes, axes.dims, sizeof axes.dims);
-        memcpy(transform->order, row->transform.order, sizeof row->transform.order);
-    }
-    target->here.shape = target->shape;
-    target->here.shape_text = row->shape;
-    if (manifest_is_native(b->m)) return 0;
-    target->here.shape = target->hf.shape;
-    target->here.shape_text = source;
-    target->here.transform = *transform;
-    return 0;
-}
-
-/* The best place of a native tensor in an .npz and the tensor there, or NULL. If the
- * table has no place, its key is NULL. */
-static int find_place(lvlm_npz_place *place, manifest_name **found, manifest_builder *b,
-                      const lvlm_section *section, const lvlm_row *row, uint64_t block)
-{
-    lvlm_npz_place other;
-    bool fits = false;
-    *place = (lvlm_npz_place){ 0 };
-    *found = NULL;
-    for (size_t i = 0; !fits; i++) {
-        TRY(lvlm_npz_place_get(&other, i, b->m->family, section, row, block,
-                               b->m->config, &b->m->arena, b->err));
-        if (other.key == NULL) break;
-        if (i == 0) *place = other;
-        manifest_name *there = manifest_find_name(b, other.key);
-        if (there == NULL) continue;
-        fits = lvlm_shape_equal(&there->tensor->shape, &other.shape);
-        if (*found != NULL && !fits) continue;
-        *place = other;
-        *found = there;
-    }
-    return 0;
-}
-
-/* The tensor that holds a target's values, or NULL; for an .npz also its place. Its
- * actual or expected name becomes the target's source_name. */
-static int find_source(manifest_name **found, manifest_builder *b, lvlm_target *t)
-{
-    lvlm_npz_place place;
-    const char *lookup = lookup_name(b, t);
-    if (lookup == NULL) return lvlm_fail_memory(b->err);
-    if (!is_npz(b->m)) {
-        *found = manifest_find_name(b, lookup);
-        t->source_name = manifest_is_native(b->m)
-                             ? t->name
-                             : lvlm_names_source(b->m->family, lookup, LVLM_LAYOUT_HUB,
-                                                 &b->m->arena);
-        return t->source_name != NULL ? 0 : lvlm_fail_memory(b->err);
-    }
-    TRY(find_place(&place, found, b, t->section, t->row, t->block));
-    t->source_name = place.key != NULL ? place.key : t->name;
-    if (place.key == NULL) return 0;
-    t->here.shape = place.shape;
-    t->here.shape_text = place.shape_text;
-    t->here.transform = place.transform;
+    if (row->transform.axes == NULL) return 0;
+    FAIL_IF(!lvlm_shape_resolve(&axes, row->transform.axes, config), b->err,
+            LVLM_EFORMAT, "configuration: the layout of %s cannot be computed",
+            target->name);
+    *transform = (lvlm_transform){ .n = axes.n,
+                                   .select = row->transform.select,
+                                   .index = row->transform.index };
+    memcpy(transform->axes, axes.dims, sizeof axes.dims);
+    memcpy(transform->order, row->transform.order, sizeof row->transform.order);
     return 0;
 }
 
@@ -279,7 +150,7 @@ static int add_target(manifest_builder *b, const manifest_section *section,
     }
 
     manifest_name *found;
-    TRY(find_source(&found, b, target));
+    TRY(b->naming->locate(&found, b, target));
     if (found != NULL) {
         found->used = true;
         target->state = LVLM_TARGET_FOUND;
@@ -307,7 +178,7 @@ static int find_row(const lvlm_tensor **out, manifest_builder *b, const char *na
             manifest_name *found;
             if (name == NULL) return lvlm_fail_memory(b->err);
             if (strcmp(name, native) != 0) continue;
-            TRY(find_source(&found, b, &t));
+            TRY(b->naming->locate(&found, b, &t));
             *out = found != NULL ? found->tensor : NULL;
             return 0;
         }
@@ -433,10 +304,12 @@ int lvlm_manifest_build(lvlm_manifest *out, const lvlm_checkpoint *checkpoint,
                         lvlm_error *err)
 {
     *out = (lvlm_manifest){ .checkpoint = checkpoint };
-    manifest_builder b = { .m = out, .err = err };
+    manifest_builder b = { .m = out,
+                           .naming = manifest_naming_of(checkpoint->kind),
+                           .err = err };
     int rc;
 
-    if ((rc = read_config(&b)) < 0 || (rc = name_sources(&b)) < 0 ||
+    if ((rc = read_config(&b)) < 0 || (rc = manifest_name_sources(&b)) < 0 ||
         (rc = add_targets(&b)) < 0 || (rc = index_targets(&b)) < 0 ||
         (rc = manifest_add_extras(&b)) < 0) {
         lvlm_prefix(err, "%s: ", checkpoint->path);

@@ -20,8 +20,21 @@ typedef struct manifest_section {
     const lvlm_section *of;
 } manifest_section;
 
+struct manifest_builder;
+
+/* What the tensors of one kind of checkpoint are called. */
+typedef struct manifest_naming {
+    /* The canonical name of a tensor; *known, which is true before, is false where no
+     * generation has such names. NULL: out of memory. */
+    const char *(*canonical)(bool *known, struct manifest_builder *b, const char *name);
+    /* The tensor that holds a target's values, or NULL, and what it must be: `here`;
+     * its expected name is the target's source_name. */
+    int (*locate)(manifest_name **found, struct manifest_builder *b, lvlm_target *t);
+} manifest_naming;
+
 typedef struct manifest_builder {
     lvlm_manifest *m;
+    const manifest_naming *naming;
     manifest_section *sections; /* in order of use */
     size_t n_sections;
     manifest_name
@@ -36,6 +49,10 @@ static inline bool manifest_is_native(const lvlm_manifest *m)
     return m->checkpoint->kind == LVLM_CHECKPOINT_NATIVE;
 }
 
+/* manifest_naming.c */
+const manifest_naming *manifest_naming_of(lvlm_checkpoint_kind kind);
+/* Fill in `names`. */
+int manifest_name_sources(manifest_builder *b);
 /* The first source tensor under a canonical name; NULL: none. */
 manifest_name *manifest_find_name(const manifest_builder *b, const char *canonical);
 /* The target of a native name; NULL: none. */

@@ -1,0 +1,166 @@
+/* manifest_naming.c - what each kind of checkpoint calls its tensors, and where a
+ * target's is.
+ *
+ *   native         its names are those of the targets
+ *   Hugging Face   a root's prefix of some generation, and the rest of the name
+ *   .npz           keys of big_vision, in layouts of their own */
+#include "formats/checkpoint/manifest_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/family/npz_names.h"
+
+/* ---- all sources by name -------------------------------------------------------- */
+
+static int by_canonical(const void *a, const void *b)
+{
+    const manifest_name *x = a, *y = b;
+    const int order = strcmp(x->canonical, y->canonical);
+    if (order != 0 || x->known == y->known)
+        return order != 0 ? order : strcmp(x->tensor->name, y->tensor->name);
+    return x->known ? -1 : 1;
+}
+
+int manifest_name_sources(manifest_builder *b)
+{
+    const lvlm_checkpoint *cp = b->m->checkpoint;
+    b->names = lvlm_arena_alloc(&b->m->arena, cp->n_tensors + 1, sizeof *b->names);
+    if (b->names == NULL) return lvlm_fail_memory(b->err);
+    b->n_names = cp->n_tensors;
+    for (size_t i = 0; i < cp->n_tensors; i++) {
+        const lvlm_tensor *t = cp->by_name[i];
+        b->names[i].tensor = t;
+        b->names[i].known = true;
+        b->names[i].canonical = b->naming->canonical(&b->names[i].known, b, t->name);
+        if (b->names[i].canonical == NULL) return lvlm_fail_memory(b->err);
+    }
+    qsort(b->names, b->n_names, sizeof *b->names, by_canonical);
+    return 0;
+}
+
+/* The first tensor with that canonical name, or NULL. A name that belongs to no
+ * generation never matches, even if it looks canonical. */
+manifest_name *manifest_find_name(const manifest_builder *b, const char *canonical)
+{
+    size_t low = 0, high = b->n_names;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (strcmp(b->names[middle].canonical, canonical) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == b->n_names || !b->names[low].known ||
+        strcmp(b->names[low].canonical, canonical) != 0)
+        return NULL;
+    return &b->names[low];
+}
+
+/* ---- native files --------------------------------------------------------------- */
+
+static const char *native_canonical(bool *known, manifest_builder *b, const char *name)
+{
+    (void)known, (void)b;
+    return name;
+}
+
+static int native_locate(manifest_name **found, manifest_builder *b, lvlm_target *t)
+{
+    t->source_name = t->name;
+    t->here.shape = t->shape;
+    t->here.shape_text = t->row->shape;
+    *found = manifest_find_name(b, t->name);
+    return 0;
+}
+
+/* ---- Hugging Face --------------------------------------------------------------- */
+
+static const char *hf_canonical(bool *known, manifest_builder *b, const char *name)
+{
+    return lvlm_names_canonical(b->m->family, name, known, &b->m->arena);
+}
+
+char *lvlm_target_canonical(const lvlm_target *t, lvlm_arena *arena)
+{
+    const char *const rest =
+        lvlm_names_join(t->section->source, t->block, t->row->source, arena);
+    return rest != NULL ? lvlm_names_join(t->root->native, 0, rest, arena) : NULL;
+}
+
+static void use_hf_layout(lvlm_target *t)
+{
+    t->here.shape = t->hf.shape;
+    t->here.shape_text =
+        t->row->source_shape != NULL ? t->row->source_shape : t->row->shape;
+    t->here.transform = t->hf.transform;
+}
+
+static int hf_locate(manifest_name **found, manifest_builder *b, lvlm_target *t)
+{
+    lvlm_arena *const arena = &b->m->arena;
+    const char *const canonical = lvlm_target_canonical(t, arena);
+    if (canonical == NULL) return lvlm_fail_memory(b->err);
+    use_hf_layout(t);
+    *found = manifest_find_name(b, canonical);
+    t->source_name = lvlm_names_source(b->m->family, canonical, LVLM_LAYOUT_HUB, arena);
+    return t->source_name != NULL ? 0 : lvlm_fail_memory(b->err);
+}
+
+/* ---- .npz ----------------------------------------------------------------------- */
+
+static const char *npz_canonical(bool *known, manifest_builder *b, const char *name)
+{
+    (void)known, (void)b;
+    return lvlm_npz_canonical(name);
+}
+
+/* The best place of a native tensor in an .npz and the tensor there, or NULL. If the
+ * table has no place, its key is NULL. */
+static int find_place(lvlm_npz_place *place, manifest_name **found, manifest_builder *b,
+                      const lvlm_target *t)
+{
+    lvlm_npz_place other;
+    bool fits = false;
+    *place = (lvlm_npz_place){ 0 };
+    *found = NULL;
+    for (size_t i = 0; !fits; i++) {
+        TRY(lvlm_npz_place_get(&other, i, b->m->family, t->section, t->row, t->block,
+                               b->m->config, &b->m->arena, b->err));
+        if (other.key == NULL) break;
+        if (i == 0) *place = other;
+        manifest_name *there = manifest_find_name(b, other.key);
+        if (there == NULL) continue;
+        fits = lvlm_shape_equal(&there->tensor->shape, &other.shape);
+        if (*found != NULL && !fits) continue;
+        *place = other;
+        *found = there;
+    }
+    return 0;
+}
+
+static int npz_locate(manifest_name **found, manifest_builder *b, lvlm_target *t)
+{
+    lvlm_npz_place place;
+    TRY(find_place(&place, found, b, t));
+    use_hf_layout(t);
+    t->source_name = t->name;
+    if (place.key == NULL) return 0;
+    t->source_name = place.key;
+    t->here.shape = place.shape;
+    t->here.shape_text = place.shape_text;
+    t->here.transform = place.transform;
+    return 0;
+}
+
+/* ---- all kinds ------------------------------------------------------------------ */
+
+const manifest_naming *manifest_naming_of(lvlm_checkpoint_kind kind)
+{
+    static const manifest_naming native = { native_canonical, native_locate };
+    static const manifest_naming npz = { npz_canonical, npz_locate };
+    static const manifest_naming hf = { hf_canonical, hf_locate };
+    return kind == LVLM_CHECKPOINT_NATIVE ? &native
+           : kind == LVLM_CHECKPOINT_NPZ  ? &npz
+                                          : &hf;
+}
