@@ -18,6 +18,7 @@
 #include "convert/make.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "formats/base/utf8.h"
 #include "formats/base/version.h"
 #include "formats/container/execute.h"
@@ -26,13 +27,22 @@
 
 /* ---- what may be missing -------------------------------------------------------- */
 
+/* How a missing tensor is made. */
+static lvlm_init *init_of(lvlm_import *im, const lvlm_target *t)
+{
+    const char *const prefix = im->options.identity;
+    return prefix != NULL && lvlm_starts_with(t->name, prefix) ? &im->identity
+                                                               : &im->options.init;
+}
+
 /* Mark missing tensors of the connector to be made, if that is allowed. */
 static void allow_missing(lvlm_import *im)
 {
-    if (im->options.init.kind == LVLM_INIT_NONE) return;
+    im->identity.kind = LVLM_INIT_IDENTITY;
     for (size_t i = 0; i < im->manifest.n_targets; i++) {
         lvlm_target *t = &im->manifest.targets[i];
-        if (t->state == LVLM_TARGET_MISSING && t->row->connector)
+        if (t->state == LVLM_TARGET_MISSING && t->row->connector &&
+            init_of(im, t)->kind != LVLM_INIT_NONE)
             t->state = LVLM_TARGET_MADE;
     }
 }
@@ -133,7 +143,7 @@ static int add_target(lvlm_import *im, const lvlm_target *t, size_t *n_pads,
         TRY(lvlm_plan_add(&step, &im->plan, &out, err));
         step->kind = LVLM_STEP_WRITTEN;
         step->write = lvlm_init_write;
-        step->user = &im->options.init;
+        step->user = init_of(im, t);
         return 0;
     }
     TRY(lvlm_plan_copy(&step, &im->plan, &out, t->here.tensor, err));
@@ -222,7 +232,7 @@ static int account_unused(lvlm_import *im, const lvlm_extra *extra, lvlm_error *
 static int account_made(lvlm_import *im, const lvlm_target *t, lvlm_error *err)
 {
     char how[96];
-    lvlm_init_describe(how, &im->options.init);
+    lvlm_init_describe(how, init_of(im, t));
     lvlm_ledger_made *made = &im->ledger.made[im->ledger.n_made++];
     made->target = t->name;
     made->how = lvlm_arena_strndup(&im->arena, how, strlen(how));
@@ -257,8 +267,10 @@ static int account(lvlm_import *im, lvlm_error *err)
     return 0;
 }
 
-static const char *source_kind(const lvlm_checkpoint *cp)
+static const char *source_kind(const lvlm_import *im)
 {
+    const lvlm_checkpoint *const cp = im->source;
+    if (im->options.composed) return "composed";
     if (cp->kind == LVLM_CHECKPOINT_NPZ) return "big_vision npz";
     return fnmatch("*.bin", cp->files[0].name, 0) == 0 ? "huggingface pytorch_model.bin"
                                                        : "huggingface safetensors";
@@ -300,7 +312,7 @@ static int describe(lvlm_import *im, lvlm_error *err)
     cJSON *p = cJSON_CreateObject();
     im->provenance = p;
     if (cJSON_AddStringToObject(p, "converter", "lvlm-convert " LVLM_VERSION) == NULL ||
-        cJSON_AddStringToObject(p, "source", source_kind(im->source)) == NULL ||
+        cJSON_AddStringToObject(p, "source", source_kind(im)) == NULL ||
         cJSON_AddStringToObject(
             p, "dtype",
             im->options.change_dtype ? lvlm_dtype_name(im->options.dtype) : "keep") ==
@@ -317,6 +329,17 @@ static int describe(lvlm_import *im, lvlm_error *err)
 }
 
 /* ---- public --------------------------------------------------------------------- */
+
+static int plan_source(lvlm_import *im, void (*problem)(void *user, const char *text),
+                       void *user, lvlm_error *err)
+{
+    TRY(check_names(im->source, err));
+    TRY(lvlm_manifest_build(&im->manifest, im->source, err));
+    TRY(check_account(im, problem, user, err));
+    TRY(lay_out(im, err));
+    TRY(account(im, err));
+    return describe(im, err);
+}
 
 static int plan(lvlm_import *im, const char *path, bool headers_only,
                 void (*problem)(void *user, const char *text), void *user,
@@ -335,12 +358,7 @@ static int plan(lvlm_import *im, const char *path, bool headers_only,
     FAIL_IF(kind != LVLM_CHECKPOINT_HF && kind != LVLM_CHECKPOINT_NPZ, err,
             LVLM_EFORMAT,
             "%s: expected a Hugging Face model directory or a big_vision .npz", path);
-    TRY(check_names(im->source, err));
-    TRY(lvlm_manifest_build(&im->manifest, im->source, err));
-    TRY(check_account(im, problem, user, err));
-    TRY(lay_out(im, err));
-    TRY(account(im, err));
-    return describe(im, err);
+    return plan_source(im, problem, user, err);
 }
 
 int lvlm_import_plan(lvlm_import **out, const char *path,
@@ -353,6 +371,25 @@ int lvlm_import_plan(lvlm_import **out, const char *path,
     if (im == NULL) return lvlm_fail_memory(err);
     im->options = *options;
     const int rc = plan(im, path, headers_only, problem, user, err);
+    if (rc == 0)
+        *out = im;
+    else
+        lvlm_import_free(im);
+    return rc;
+}
+
+int lvlm_import_plan_source(lvlm_import **out, lvlm_checkpoint *source,
+                            const lvlm_import_options *options,
+                            void (*problem)(void *user, const char *text), void *user,
+                            lvlm_error *err)
+{
+    lvlm_import *im = lvlm_calloc(1, sizeof *im);
+    *out = NULL;
+    if (im == NULL) return lvlm_fail_memory(err);
+    im->options = *options;
+    im->source = source;
+    im->borrows = true;
+    const int rc = plan_source(im, problem, user, err);
     if (rc == 0)
         *out = im;
     else
@@ -457,7 +494,7 @@ void lvlm_import_free(lvlm_import *im)
     if (im == NULL) return;
     lvlm_json_free(im->provenance);
     lvlm_manifest_free(&im->manifest);
-    lvlm_checkpoint_close(im->source);
+    if (!im->borrows) lvlm_checkpoint_close(im->source);
     lvlm_arena_free(&im->arena);
     lvlm_free(im);
 }

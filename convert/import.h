@@ -17,8 +17,12 @@ LVLM_BEGIN_DECLS
 typedef struct lvlm_import_options {
     bool change_dtype; /* store weights as `dtype` instead of their own */
     lvlm_dtype dtype;
-    lvlm_init init;     /* how missing connector tensors may be made */
-    bool npz;           /* the source must be an .npz */
+    lvlm_init init; /* how missing connector tensors may be made */
+    bool npz;       /* the source must be an .npz */
+    bool composed;  /* the source was joined from parts (compose/) */
+    /* prefix of native names of a square map of the connector that is made as the
+     * identity, with a bias of zeros; NULL: none */
+    const char *identity;
     const char *config; /* for an .npz: path of its config.json, or NULL */
     lvlm_notes *notes;  /* receives what is skipped of the source; NULL: none */
 } lvlm_import_options;
@@ -33,6 +37,11 @@ LVLM_MUST_CHECK int lvlm_import_plan(lvlm_import **out, const char *path,
                                      bool headers_only,
                                      void (*problem)(void *user, const char *text),
                                      void *user, lvlm_error *err);
+
+/* The same for a checkpoint that is open, which must outlive *out. */
+LVLM_MUST_CHECK int lvlm_import_plan_source(
+    lvlm_import **out, lvlm_checkpoint *source, const lvlm_import_options *options,
+    void (*problem)(void *user, const char *text), void *user, lvlm_error *err);
 
 /* What is planned; borrowed. The manifest's checkpoint is the source. */
 const lvlm_manifest *lvlm_import_manifest(const lvlm_import *import);

@@ -8,8 +8,10 @@ LVLM_BEGIN_DECLS
 
 struct lvlm_import {
     lvlm_checkpoint *source;
+    bool borrows; /* the source is the caller's */
     lvlm_manifest manifest;
     lvlm_import_options options;
+    lvlm_init identity; /* how options.identity is made */
     lvlm_plan plan;
     lvlm_ledger ledger;
     cJSON *provenance;

@@ -14,7 +14,8 @@
 
 enum { CHUNK = 4096 }; /* values made at a time */
 
-int lvlm_init_parse(lvlm_init *out, const char *text, uint64_t seed, lvlm_error *err)
+int lvlm_init_parse(lvlm_init *out, const char *what, const char *text, uint64_t seed,
+                    lvlm_error *err)
 {
     static const char normal[] = "normal:";
     *out = (lvlm_init){ .seed = seed };
@@ -34,10 +35,10 @@ int lvlm_init_parse(lvlm_init *out, const char *text, uint64_t seed, lvlm_error 
             isfinite(out->std))
             return 0;
     }
-    return lvlm_fail(err, LVLM_EUSAGE,
-                     "--init-missing '%s': expected zeros, xavier or normal:STD "
-                     "(such as normal:0.02)",
-                     text);
+    return lvlm_fail(
+        err, LVLM_EUSAGE,
+        "%s '%s': expected zeros, xavier or normal:STD (such as normal:0.02)", what,
+        text);
 }
 
 void lvlm_init_describe(char text[96], const lvlm_init *init)
@@ -45,6 +46,8 @@ void lvlm_init_describe(char text[96], const lvlm_init *init)
     assert(init->kind != LVLM_INIT_NONE);
     if (init->kind == LVLM_INIT_ZEROS)
         snprintf(text, 96, "zeros");
+    else if (init->kind == LVLM_INIT_IDENTITY)
+        snprintf(text, 96, "identity");
     else if (init->kind == LVLM_INIT_NORMAL)
         snprintf(text, 96, "normal, std %g, seed %llu", init->std,
                  (unsigned long long)init->seed);
@@ -62,6 +65,11 @@ void lvlm_init_values(float *to, uint64_t first, uint64_t count, const lvlm_init
         return;
     }
     assert(shape->n == 2);
+    if (init->kind == LVLM_INIT_IDENTITY) {
+        for (uint64_t i = 0; i < count; i++)
+            to[i] = (first + i) / shape->dims[1] == (first + i) % shape->dims[1];
+        return;
+    }
     const double bound = sqrt(6.0 / (double)(shape->dims[0] + shape->dims[1]));
     for (uint64_t i = 0; i < count; i++) {
         const double u = lvlm_random_uniform(stream, 2 * (first + i));

@@ -9,14 +9,21 @@ LVLM_BEGIN_DECLS
 
 /* How --init-missing makes a tensor. */
 typedef struct lvlm_init {
-    enum { LVLM_INIT_NONE, LVLM_INIT_ZEROS, LVLM_INIT_NORMAL, LVLM_INIT_XAVIER } kind;
+    enum {
+        LVLM_INIT_NONE,
+        LVLM_INIT_ZEROS,
+        LVLM_INIT_NORMAL,
+        LVLM_INIT_XAVIER,
+        LVLM_INIT_IDENTITY, /* of a square weight */
+    } kind;
     double std; /* NORMAL */
     uint64_t seed;
 } lvlm_init;
 
-/* "zeros", "normal:STD" or "xavier"; LVLM_EUSAGE otherwise. */
-LVLM_MUST_CHECK int lvlm_init_parse(lvlm_init *out, const char *text, uint64_t seed,
-                                    lvlm_error *err);
+/* "zeros", "normal:STD" or "xavier"; otherwise LVLM_EUSAGE, and the message begins with
+ * `what`. */
+LVLM_MUST_CHECK int lvlm_init_parse(lvlm_init *out, const char *what, const char *text,
+                                    uint64_t seed, lvlm_error *err);
 
 /* "normal, std 0.02, seed 7": what the ledger records. */
 void lvlm_init_describe(char text[96], const lvlm_init *init);

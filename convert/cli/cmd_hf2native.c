@@ -76,7 +76,7 @@ static int read_options(lvlm_import_options *out, const args *a, bool npz,
         out->dtype = dtypes[i].dtype;
     }
     if (a->init_missing == NULL) return 0;
-    return lvlm_init_parse(&out->init, a->init_missing, a->seed, err);
+    return lvlm_init_parse(&out->init, "--init-missing", a->init_missing, a->seed, err);
 }
 
 /* MODEL may not be one of the files that it is made of. */
@@ -165,7 +165,7 @@ static int check(const void *arguments, const lvlm_operands *operands, lvlm_erro
     FAIL_IF(!a->dry_run && operands->n < 2, err, LVLM_EUSAGE,
             "MODEL is needed, the file to write, or --dry-run");
     if (a->init_missing != NULL)
-        TRY(lvlm_init_parse(&made, a->init_missing, a->seed, err));
+        TRY(lvlm_init_parse(&made, "--init-missing", a->init_missing, a->seed, err));
     FAIL_IF(a->seed > 0 && (a->init_missing == NULL || made.kind == LVLM_INIT_ZEROS),
             err, LVLM_EUSAGE,
             "--seed decides nothing without --init-missing normal:STD or xavier");

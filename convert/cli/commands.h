@@ -8,6 +8,7 @@
 
 extern const lvlm_command command_hf2native;
 extern const lvlm_command command_native2hf;
+extern const lvlm_command command_compose;
 extern const lvlm_command command_npz2native;
 extern const lvlm_command command_inspect;
 extern const lvlm_command command_merge_lora;

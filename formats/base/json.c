@@ -70,6 +70,10 @@ static int build_members(cJSON *object, builder *b)
     return rc;
 }
 
+/* A bit of a node's type that cJSON does not use and copies: the number was read from a
+ * text such as 30.0. */
+enum { WITH_POINT = 1 << 12 };
+
 /* A double. If it is a whole number but the text is not the same number, valueint is
  * set to mismatch, so that lvlm_json_u64 refuses it. */
 static int build_number(cJSON **out, builder *b)
@@ -80,6 +84,7 @@ static int build_number(cJSON **out, builder *b)
     if (*out == NULL) return lvlm_fail_memory(b->err);
     const bool exact =
         n.is_whole && n.whole <= (uint64_t)MAX_EXACT && n.value == (double)n.whole;
+    if (n.has_point) (*out)->type |= WITH_POINT;
     if (!exact && n.value >= 0 && n.value == floor(n.value))
         (*out)->valueint = ~(*out)->valueint;
     return 0;
@@ -170,6 +175,11 @@ void lvlm_json_put_text(lvlm_strbuf *out, const char *text)
     lvlm_strbuf_puts(out, "\"");
 }
 
+static bool is_printed_whole(double value)
+{
+    return value == floor(value) && fabs(value) <= MAX_EXACT;
+}
+
 /* The fewest digits that read back as the same double; whole numbers as such. */
 static void print_number(lvlm_strbuf *out, double value)
 {
@@ -178,7 +188,7 @@ static void print_number(lvlm_strbuf *out, double value)
         lvlm_strbuf_puts(out, "null"); /* JSON cannot represent it */
         return;
     }
-    if (value == floor(value) && fabs(value) <= MAX_EXACT) {
+    if (is_printed_whole(value)) {
         const bool minus_zero = value == 0 && signbit(value);
         lvlm_strbuf_printf(out, "%s%" PRId64, minus_zero ? "-" : "", (int64_t)value);
         return;
@@ -207,6 +217,8 @@ static void print_value(lvlm_strbuf *out, const cJSON *json, bool pretty, size_t
         lvlm_json_put_text(out, json->valuestring);
     } else if (cJSON_IsNumber(json)) {
         print_number(out, json->valuedouble);
+        if (pretty && json->type & WITH_POINT && is_printed_whole(json->valuedouble))
+            lvlm_strbuf_puts(out, ".0");
     } else if (cJSON_IsBool(json)) {
         lvlm_strbuf_puts(out, cJSON_IsTrue(json) ? "true" : "false");
     } else if (!object && !cJSON_IsArray(json)) {

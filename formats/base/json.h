@@ -35,7 +35,8 @@ void lvlm_json_free(cJSON *json);
 /* Text without white space, in the order of insertion, the same on every run;
  * doubles in the shortest form that reads back equal. *out is owned: lvlm_free. */
 LVLM_MUST_CHECK int lvlm_json_print(char **out, const cJSON *json, lvlm_error *err);
-/* The same, indented by two spaces with a final newline, for people. */
+/* The same, indented by two spaces with a final newline, for people and for other
+ * programs' strict readers: what was read as 30.0 is printed so, not as 30. */
 LVLM_MUST_CHECK int lvlm_json_print_pretty(char **out, const cJSON *json,
                                            lvlm_error *err);
 

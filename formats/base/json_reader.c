@@ -422,6 +422,7 @@ int lvlm_json_read_number(lvlm_json_number *out, lvlm_json_reader *r, lvlm_error
     memcpy(text, r->text + start, r->at - start);
     text[r->at - start] = '\0';
     out->is_whole = to_whole(&out->whole, text);
+    out->has_point = strpbrk(text, ".eE") != NULL;
     out->value = to_double(text);
     return 0;
 }

@@ -49,6 +49,7 @@ typedef struct lvlm_json_number {
     double value;   /* the nearest double; infinite beyond its range */
     bool is_whole;  /* the text is exactly a whole number from 0 to 2^64 - 1 ... */
     uint64_t whole; /* ... and this is it */
+    bool has_point; /* the text has a decimal point or an exponent */
 } lvlm_json_number;
 
 struct lvlm_json_key; /* in json_reader.c */

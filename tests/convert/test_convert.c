@@ -409,7 +409,7 @@ static void import_makes_only_what_was_allowed_and_records_it(void **state)
     lvlm_import_options options = { 0 };
     lvlm_checkpoint *cp = NULL;
     lvlm_manifest m;
-    assert_int_equal(lvlm_init_parse(&options.init, "xavier", 7, NULL), 0);
+    assert_int_equal(lvlm_init_parse(&options.init, "it", "xavier", 7, NULL), 0);
     must_import(without_projector(s), scratch_path(s, "made.lvlm"), &options);
     assert_int_equal(
         lvlm_checkpoint_open(&cp, scratch_path(s, "made.lvlm"), NULL, NULL), 0);
@@ -434,7 +434,7 @@ static void made_values_follow_from_seed_name_and_index(void **state)
                             .shape = { 2, { 200, 200 } } };
     double sum = 0, sum2 = 0;
     (void)state;
-    assert_int_equal(lvlm_init_parse(&init, "normal:0.02", 3, NULL), 0);
+    assert_int_equal(lvlm_init_parse(&init, "it", "normal:0.02", 3, NULL), 0);
     lvlm_init_values(a, 0, N, &init, &t);
     lvlm_init_values(b + 100, 100, 900, &init, &t);
     assert_memory_equal(a + 100, b + 100, 900 * sizeof *a);
@@ -447,12 +447,12 @@ static void made_values_follow_from_seed_name_and_index(void **state)
     init.seed = 4;
     lvlm_init_values(b, 0, N, &init, &t);
     assert_true(memcmp(a, b, sizeof a) != 0);
-    assert_int_equal(lvlm_init_parse(&init, "xavier", 3, NULL), 0);
+    assert_int_equal(lvlm_init_parse(&init, "it", "xavier", 3, NULL), 0);
     lvlm_init_values(a, 0, N, &init, &t);
     for (size_t i = 0; i < N; i++) assert_true(fabs(a[i]) <= sqrt(6.0 / 400));
-    assert_int_equal(lvlm_init_parse(&init, "normal:-1", 0, NULL), LVLM_EUSAGE);
-    assert_int_equal(lvlm_init_parse(&init, "normal:", 0, NULL), LVLM_EUSAGE);
-    assert_int_equal(lvlm_init_parse(&init, "ones", 0, NULL), LVLM_EUSAGE);
+    assert_int_equal(lvlm_init_parse(&init, "it", "normal:-1", 0, NULL), LVLM_EUSAGE);
+    assert_int_equal(lvlm_init_parse(&init, "it", "normal:", 0, NULL), LVLM_EUSAGE);
+    assert_int_equal(lvlm_init_parse(&init, "it", "ones", 0, NULL), LVLM_EUSAGE);
 }
 
 /* ---- a full disk ---------------------------------------------------------------- */

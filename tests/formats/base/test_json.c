@@ -241,13 +241,15 @@ static void json_doubles_survive_printing(void **state)
 
 static void json_indents_for_people(void **state)
 {
-    static const char in[] = "{\"a\":[1,{}],\"b\":[]}";
+    static const char in[] = "{\"a\":[1,{},30.0,0.5],\"b\":[]}";
     cJSON *json = NULL;
     char *text = NULL;
     (void)state;
     assert_int_equal(lvlm_json_parse(&json, in, sizeof in - 1, NULL), 0);
     assert_int_equal(lvlm_json_print_pretty(&text, json, NULL), 0);
-    assert_string_equal(text, "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": []\n}\n");
+    assert_string_equal(text,
+                        "{\n  \"a\": [\n    1,\n    {},\n    30.0,\n    0.5\n  ],\n"
+                        "  \"b\": []\n}\n");
     lvlm_free(text);
     lvlm_json_free(json);
 }

@@ -1,0 +1,227 @@
+/* cmd_compose.c - lvlm-convert compose SPEC.json MODEL */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "convert/cli/account.h"
+#include "convert/cli/commands.h"
+#include "convert/compose/compose.h"
+#include "formats/cli/outputs.h"
+#include "formats/cli/program.h"
+
+typedef struct args {
+    lvlm_common_args common;
+    bool explain;
+    bool force;
+} args;
+
+static const lvlm_option options[] = {
+    { "explain", NULL, LVLM_OPTION_FLAG, offsetof(args, explain),
+      "print the parts, the projections between them, what is copied and what is made, "
+      "and write nothing" },
+    { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force), "overwrite MODEL" },
+    LVLM_OPTION_END,
+};
+
+static void show_problem(void *user, const char *text)
+{
+    (void)user;
+    fprintf(stderr, PROGRAM ": %s\n", lvlm_shown(text));
+}
+
+/* ---- what a composed model is made of ------------------------------------------- */
+
+/* A part: what it is, where it is, how much of it is taken, and its files. */
+static int explain_part(lvlm_printer *p, const lvlm_compose_part *part, lvlm_error *err)
+{
+    if (part->from == NULL) return 0;
+    lvlm_printer_line(p, "%-10s %s, %s: %zu tensors", part->role,
+                      part->type != NULL ? part->type : "weights", part->from->path,
+                      part->n_tensors);
+    if (part->n_left_out > 0)
+        lvlm_printer_line(p, ", %zu of other parts left out", part->n_left_out);
+    lvlm_printer_line(p, "\n");
+    lvlm_printer_object(p, NULL);
+    lvlm_printer_text(p, "part", part->role);
+    if (part->type != NULL) lvlm_printer_text(p, "type", part->type);
+    lvlm_printer_text(p, "source", part->from->path);
+    lvlm_printer_count(p, "n_tensors", part->n_tensors);
+    lvlm_printer_count(p, "n_left_out", part->n_left_out);
+    lvlm_printer_list(p, "files");
+    for (size_t i = 0; i < part->from->n_files; i++) {
+        const lvlm_source_file *const file = &part->from->files[i];
+        lvlm_hex_digest digest;
+        TRY(lvlm_digest_bytes(digest, file->map->bytes, (size_t)file->map->n_bytes,
+                              err));
+        lvlm_printer_line(p, "             %s  SHA-256 %s\n", file->name, digest);
+        lvlm_printer_object(p, NULL);
+        lvlm_printer_text(p, "name", file->name);
+        lvlm_printer_text(p, "sha256", digest);
+        lvlm_printer_end(p);
+    }
+    lvlm_printer_end(p);
+    lvlm_printer_end(p);
+    return 0;
+}
+
+/* "[48, 32]" */
+static void print_shape(char text[64], const lvlm_shape *shape)
+{
+    int n = snprintf(text, 64, "[");
+    for (size_t i = 0; i < shape->n && n < 48; i++)
+        n += snprintf(text + n, (size_t)(64 - n), "%s%" PRIu64, i > 0 ? ", " : "",
+                      shape->dims[i]);
+    snprintf(text + n, (size_t)(64 - n), "]");
+}
+
+static const char *origin(const lvlm_target *t)
+{
+    return t->state == LVLM_TARGET_MADE   ? "made"
+           : t->state == LVLM_TARGET_TIED ? "tied"
+                                          : "copied";
+}
+
+/* Every projection of the family that this model has, with its equation. */
+static void explain_projections(lvlm_printer *p, const lvlm_manifest *m)
+{
+    lvlm_printer_list(p, "projections");
+    for (const lvlm_projection *row = m->family->projections; row->role != NULL;
+         row++) {
+        char name[128], shape[64];
+        snprintf(name, sizeof name, "%s.weight", row->native);
+        const lvlm_target *const t = lvlm_manifest_find(m, name);
+        if (t == NULL) continue;
+        print_shape(shape, &t->shape);
+        lvlm_printer_line(p, "%-10s %s %s, %s: %s\n", row->role, t->name, shape,
+                          origin(t), row->equation);
+        lvlm_printer_object(p, NULL);
+        lvlm_printer_text(p, "role", row->role);
+        lvlm_printer_text(p, "name", t->name);
+        lvlm_printer_shape(p, "shape", &t->shape);
+        lvlm_printer_text(p, "equation", row->equation);
+        lvlm_printer_text(p, "origin", origin(t));
+        lvlm_printer_end(p);
+    }
+    lvlm_printer_end(p);
+}
+
+static void explain_made(lvlm_printer *p, const lvlm_ledger *ledger)
+{
+    lvlm_printer_list(p, "created");
+    for (size_t i = 0; i < ledger->n_made; i++) {
+        lvlm_printer_line(p, "made       %s: %s\n", ledger->made[i].target,
+                          ledger->made[i].how);
+        lvlm_printer_object(p, NULL);
+        lvlm_printer_text(p, "name", ledger->made[i].target);
+        lvlm_printer_text(p, "how", ledger->made[i].how);
+        lvlm_printer_end(p);
+    }
+    lvlm_printer_end(p);
+}
+
+static int explain(lvlm_printer *p, const lvlm_compose *c, lvlm_error *err)
+{
+    lvlm_printer_list(p, "parts");
+    TRY(explain_part(p, &c->parts.vision, err));
+    TRY(explain_part(p, &c->parts.connector, err));
+    TRY(explain_part(p, &c->parts.text, err));
+    lvlm_printer_end(p);
+    explain_projections(p, lvlm_import_manifest(c->import));
+    explain_made(p, lvlm_import_ledger(c->import));
+    return 0;
+}
+
+/* ---- the command ----------------------------------------------------------------- */
+
+static int write_model(lvlm_compose *c, const args *a, lvlm_outfile *model,
+                       lvlm_hex_digest root, lvlm_error *err)
+{
+    lvlm_progress bar;
+    lvlm_progress_init(&bar, "composing", a->common.quiet);
+    const lvlm_run run = { lvlm_thread_count(&a->common), lvlm_progress_bytes, &bar };
+    const int rc = lvlm_import_execute(c->import, model, &run, root, err);
+    lvlm_progress_finish(&bar);
+    return rc;
+}
+
+static int print_result(const lvlm_compose *c, const args *a, const char *model,
+                        const char *root, double seconds, lvlm_error *err)
+{
+    lvlm_printer p;
+    lvlm_printer_open(&p, a->common.json, !a->common.quiet);
+    const int rc = a->explain ? explain(&p, c, err) : 0;
+    if (rc < 0) {
+        lvlm_printer_drop(&p);
+        return rc;
+    }
+    account_totals(&p, c->import, model, root, seconds);
+    return lvlm_printer_close(&p, lvlm_import_chosen(c->import)->notes, err);
+}
+
+static int run(const void *arguments, const lvlm_operands *operands)
+{
+    const args *const a = arguments;
+    const char *const spec = operands->at[0], *const model = operands->at[1];
+    const double started = lvlm_seconds();
+    lvlm_compose compose = { 0 };
+    lvlm_notes notes = LVLM_NOTES_INIT;
+    lvlm_outputs outputs = { .force = a->force };
+    lvlm_outfile *out = NULL;
+    lvlm_hex_digest root;
+    lvlm_error err;
+    int rc;
+
+    if ((rc = lvlm_outputs_file(&outputs, &out, a->explain ? NULL : model, &err)) < 0 ||
+        (rc = lvlm_compose_plan(&compose, spec, a->explain, &notes, show_problem, NULL,
+                                &err)) < 0 ||
+        (!a->explain && (rc = write_model(&compose, a, out, root, &err)) < 0))
+        goto done;
+    rc = print_result(&compose, a, model, a->explain ? NULL : root,
+                      lvlm_seconds() - started, &err);
+done:
+    lvlm_outputs_close(&outputs);
+    lvlm_compose_free(&compose);
+    lvlm_print_notes(PROGRAM, &notes);
+    lvlm_notes_free(&notes);
+    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+}
+
+static int check(const void *arguments, const lvlm_operands *operands, lvlm_error *err)
+{
+    const args *const a = arguments;
+    FAIL_IF(!a->explain && operands->n < 2, err, LVLM_EUSAGE,
+            "MODEL is needed, the file to write, or --explain");
+    return 0;
+}
+
+const lvlm_command command_compose = {
+    "compose",
+    "SPEC.json MODEL",
+    1,
+    2,
+    "a new model from a vision tower, a connector and a language model",
+    "SPEC.json names the parts: a vision tower (CLIP, SigLIP) and a language model\n"
+    "(Llama, Qwen2, Gemma, Gemma 2), each a directory of its own, a whole LLaVA or a\n"
+    "native file; which state of the tower the features are; and the connector\n"
+    "between them, its weights in a file or how they are made:\n"
+    "\n"
+    "  { \"format\": \"lvlm-compose-1\",\n"
+    "    \"vision\": { \"source\": \"clip-vit-large-patch14-336\", \"layer\": -2,\n"
+    "                \"rows\": \"patches\" },\n"
+    "    \"connector\": { \"kind\": \"mlp\", \"layers\": 2, \"activation\": \"gelu\",\n"
+    "                   \"init\": { \"weights\": \"normal:0.02\", \"seed\": 1 } },\n"
+    "    \"text\": { \"source\": \"vicuna-7b-v1.5\" },\n"
+    "    \"image_token\": { \"id\": 31999 } }\n"
+    "\n"
+    "Paths are relative to the spec. Every size is checked against the one that it\n"
+    "has to meet; an error names both, whose they are, and what makes them meet.\n"
+    "What is made is recorded as made. MODEL is a model like any other, and native2hf\n"
+    "--layout hub writes it as LlavaForConditionalGeneration reads it.\n"
+    "\n"
+    "  lvlm-convert compose spec.json --explain\n"
+    "  lvlm-convert compose spec.json model.lvlm",
+    options,
+    sizeof(args),
+    run,
+    .check = check,
+};

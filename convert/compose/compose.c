@@ -1,0 +1,197 @@
+/* compose.c - the parts as one checkpoint, and its import.
+ *
+ *   spec -> parts -> config.json -> checks of sizes -> tensors of all parts -> import
+ *
+ * The composed checkpoint owns its list of tensors and its configuration; the tensors'
+ * bytes stay in the parts' mapped files. */
+#include "convert/compose/compose.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "convert/compose/compose_check.h"
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/container/contents_read.h"
+
+/* ---- side files ------------------------------------------------------------------ */
+
+/* Files of the language model that a composed model keeps: its tokenizer and how it
+ * generates. Of the tower only how pictures become pixels. */
+static const char *const text_files[] = {
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+    NULL,
+};
+static const char *const vision_files[] = { "preprocessor_config.json", NULL };
+
+static void keep_files(lvlm_checkpoint *to, const lvlm_checkpoint *from,
+                       const char *const *names)
+{
+    for (; *names != NULL; names++) {
+        const lvlm_side_file *const file = lvlm_checkpoint_side_file(from, *names);
+        if (file != NULL) to->side_files[to->n_side_files++] = *file;
+    }
+}
+
+static int by_file_name(const void *a, const void *b)
+{
+    return strcmp(((const lvlm_side_file *)a)->name, ((const lvlm_side_file *)b)->name);
+}
+
+static int add_text(lvlm_checkpoint *cp, const char *name, const char *text,
+                    lvlm_error *err)
+{
+    const char *const copy = lvlm_arena_strndup(&cp->arena, text, strlen(text));
+    if (copy == NULL) return lvlm_fail_memory(err);
+    cp->side_files[cp->n_side_files++] =
+        (lvlm_side_file){ name, (const unsigned char *)copy, strlen(copy) };
+    return 0;
+}
+
+static int add_side_files(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_error *err)
+{
+    enum { MOST = 16 };
+    char *config = NULL, *processor = NULL;
+    cp->side_files = lvlm_arena_alloc(&cp->arena, MOST, sizeof *cp->side_files);
+    if (cp->side_files == NULL) return lvlm_fail_memory(err);
+    int rc = lvlm_compose_config(&config, &c->parts, &c->spec, err);
+    if (rc == 0) rc = lvlm_compose_processor(&processor, &c->parts, &c->spec, err);
+    if (rc == 0) rc = add_text(cp, "config.json", config, err);
+    if (rc == 0) rc = add_text(cp, "processor_config.json", processor, err);
+    if (rc == 0) rc = lvlm_json_parse(&cp->config, config, strlen(config), err);
+    lvlm_free(config);
+    lvlm_free(processor);
+    if (rc < 0) return rc;
+    keep_files(cp, c->parts.text.from, text_files);
+    keep_files(cp, c->parts.vision.from, vision_files);
+    qsort(cp->side_files, cp->n_side_files, sizeof *cp->side_files, by_file_name);
+    return 0;
+}
+
+/* ---- tensors --------------------------------------------------------------------- */
+
+static int in_file(const void *a, const void *b)
+{
+    const lvlm_tensor *const x = a, *const y = b;
+    if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+/* Append a part's files, and its tensors file by file in the order of a ledger. The
+ * files are not given back, so a tensor's bytes are not a span of them. */
+static int add_part(lvlm_checkpoint *cp, const lvlm_compose_part *part, lvlm_error *err)
+{
+    if (part->from == NULL) return 0;
+    for (size_t f = 0; f < part->from->n_files; f++) {
+        lvlm_source_file *const file = &cp->files[cp->n_files];
+        const size_t first = cp->n_tensors;
+        *file = part->from->files[f];
+        file->copies = NULL; /* the part frees them */
+        file->compressed = true;
+        file->name = lvlm_arena_printf(&cp->arena, "%s.%s", part->role, file->name);
+        if (file->name == NULL) return lvlm_fail_memory(err);
+        for (size_t i = 0; i < part->n_tensors; i++) {
+            if (part->tensors[i].file != f) continue;
+            lvlm_tensor *const t = &cp->tensors[cp->n_tensors++];
+            *t = part->tensors[i];
+            t->file = cp->n_files;
+            t->detached = true;
+        }
+        qsort(cp->tensors + first, cp->n_tensors - first, sizeof *cp->tensors, in_file);
+        cp->n_files++;
+    }
+    return 0;
+}
+
+static int add_parts(lvlm_checkpoint *cp, const lvlm_compose_parts *p, lvlm_error *err)
+{
+    const lvlm_compose_part *const all[] = { &p->vision, &p->text, &p->connector };
+    size_t n_files = 0, n_tensors = 0;
+    for (size_t i = 0; i < 3; i++) {
+        n_tensors += all[i]->n_tensors;
+        n_files += all[i]->from != NULL ? all[i]->from->n_files : 0;
+    }
+    cp->tensors = lvlm_calloc(n_tensors + 1, sizeof *cp->tensors);
+    cp->files = lvlm_arena_alloc(&cp->arena, n_files + 1, sizeof *cp->files);
+    if (cp->tensors == NULL || cp->files == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < 3; i++) TRY(add_part(cp, all[i], err));
+    return checkpoint_index_names(cp, err);
+}
+
+/* The composed checkpoint, as if its directory had been opened. */
+static int join(lvlm_checkpoint **out, const lvlm_compose *c, bool headers_only,
+                lvlm_error *err)
+{
+    lvlm_checkpoint *const cp = lvlm_calloc(1, sizeof *cp);
+    if (cp == NULL) return lvlm_fail_memory(err);
+    *out = cp;
+    cp->kind = LVLM_CHECKPOINT_HF;
+    cp->path = c->spec.path;
+    cp->headers_only = headers_only;
+    cp->in_place = true;
+    TRY(add_side_files(cp, c, err));
+    return add_parts(cp, &c->parts, err);
+}
+
+/* ---- public ---------------------------------------------------------------------- */
+
+static lvlm_import_options import_options(const lvlm_compose_spec *spec,
+                                          lvlm_notes *notes)
+{
+    static const struct {
+        const char *name;
+        lvlm_dtype dtype;
+    } dtypes[] = { { "f32", LVLM_F32 }, { "bf16", LVLM_BF16 }, { "f16", LVLM_F16 } };
+    /* one linear map is LLaVA's two without an activation, the second the identity */
+    lvlm_import_options o = {
+        .init = spec->init,
+        .composed = true,
+        .identity = strcmp(spec->kind, "linear") == 0 ? "connector.fc2." : NULL,
+        .notes = notes,
+    };
+    for (size_t i = 0; spec->dtype != NULL && i < 3; i++)
+        if (strcmp(spec->dtype, dtypes[i].name) == 0) {
+            o.change_dtype = true;
+            o.dtype = dtypes[i].dtype;
+        }
+    return o;
+}
+
+int lvlm_compose_plan(lvlm_compose *out, const char *spec_path, bool headers_only,
+                      lvlm_notes *notes, void (*problem)(void *, const char *),
+                      void *user, lvlm_error *err)
+{
+    const lvlm_open_options open = { .headers_only = headers_only,
+                                     .in_place = true,
+                                     .notes = notes };
+    *out = (lvlm_compose){ 0 };
+    TRY(lvlm_compose_spec_read(&out->spec, spec_path, &out->arena, err));
+    const lvlm_import_options options = import_options(&out->spec, notes);
+    int rc = lvlm_compose_parts_open(&out->parts, &out->spec, &open, &out->arena, err);
+    if (rc == 0) rc = lvlm_compose_check(&out->spec, &out->parts, err);
+    if (rc == 0) rc = join(&out->joined, out, headers_only, err);
+    if (rc < 0) {
+        lvlm_prefix(err, "%s: ", spec_path);
+        return rc;
+    }
+    return lvlm_import_plan_source(&out->import, out->joined, &options, problem, user,
+                                   err);
+}
+
+void lvlm_compose_free(lvlm_compose *c)
+{
+    lvlm_import_free(c->import);
+    if (c->joined != NULL) c->joined->n_files = 0; /* they are the parts' */
+    lvlm_checkpoint_close(c->joined);
+    lvlm_compose_parts_close(&c->parts);
+    lvlm_arena_free(&c->arena);
+}

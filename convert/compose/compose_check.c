@@ -1,0 +1,317 @@
+/* compose_check.c - does each size of a composed model meet the next one?
+ *
+ *   picture -> tower: side, patch, positions, states -> connector -> language model:
+ *   width, vocabulary, image token, positions */
+#include "convert/compose/compose_check.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/base/text.h"
+#include "formats/container/side_file.h"
+
+#define TOWER "vision_tower.vision_model."
+#define CONNECTOR "multi_modal_projector."
+#define TABLE "language_model.model.embed_tokens.weight"
+
+/* What the parts are, in numbers. */
+typedef struct sizes {
+    const lvlm_compose_spec *spec;
+    const lvlm_compose_parts *parts;
+    uint64_t width, blocks, positions, patch; /* of the tower */
+    bool has_class_row;
+    uint64_t text_width, vocabulary;
+} sizes;
+
+static const lvlm_tensor *find(const lvlm_compose_part *part, const char *name)
+{
+    for (size_t i = 0; i < part->n_tensors; i++)
+        if (strcmp(part->tensors[i].name, name) == 0) return &part->tensors[i];
+    return NULL;
+}
+
+static uint64_t extent(const lvlm_tensor *t, size_t axis)
+{
+    return t != NULL && axis < t->shape.n ? t->shape.dims[axis] : 0;
+}
+
+uint64_t lvlm_compose_text_width(const lvlm_compose_parts *parts)
+{
+    return extent(find(&parts->text, TABLE), 1);
+}
+
+static uint64_t count_blocks(const lvlm_compose_part *vision)
+{
+    static const char blocks[] = TOWER "encoder.layers.";
+    uint64_t n = 0;
+    for (size_t k = 0; k < vision->n_tensors; k++) {
+        const char *const name = vision->tensors[k].name;
+        if (!lvlm_starts_with(name, blocks)) continue;
+        const uint64_t i = strtoull(name + strlen(blocks), NULL, 10);
+        if (i + 1 > n) n = i + 1;
+    }
+    return n;
+}
+
+static int measure(sizes *s, lvlm_error *err)
+{
+    const lvlm_compose_part *const vision = &s->parts->vision;
+    const lvlm_tensor *const kernel =
+        find(vision, TOWER "embeddings.patch_embedding.weight");
+    const lvlm_tensor *const table = find(&s->parts->text, TABLE);
+    FAIL_IF(kernel == NULL, err, LVLM_EFORMAT,
+            "vision.source: %s: no patch embedding; is this a vision tower?",
+            vision->from->path);
+    FAIL_IF(table == NULL, err, LVLM_EFORMAT,
+            "text.source: %s: no table of word vectors; is this a language model?",
+            s->parts->text.from->path);
+    s->width = extent(kernel, 0);
+    s->patch = extent(kernel, 2);
+    s->blocks = count_blocks(vision);
+    s->positions =
+        extent(find(vision, TOWER "embeddings.position_embedding.weight"), 0);
+    s->has_class_row = find(vision, TOWER "embeddings.class_embedding") != NULL;
+    s->vocabulary = extent(table, 0);
+    s->text_width = extent(table, 1);
+    return 0;
+}
+
+/* ---- tower ----------------------------------------------------------------------- */
+
+static int check_states(const sizes *s, lvlm_error *err)
+{
+    const int64_t most = (int64_t)s->blocks;
+    for (size_t i = 0; i < s->spec->n_layers; i++)
+        FAIL_IF(s->spec->layers[i] > most || s->spec->layers[i] < -most - 1, err,
+                LVLM_EFORMAT,
+                "vision.layer %" PRId64 ": a tower of %" PRIu64
+                " blocks has states -%" PRIu64 " to %" PRIu64,
+                s->spec->layers[i], s->blocks, s->blocks + 1, s->blocks);
+    return 0;
+}
+
+static uint64_t side_of(uint64_t squares)
+{
+    uint64_t side = 0;
+    while (side * side < squares) side++;
+    return side;
+}
+
+static int check_rows(const sizes *s, lvlm_error *err)
+{
+    const uint64_t patches = s->positions - s->has_class_row;
+    const char *const rows = s->spec->rows;
+    FAIL_IF(strcmp(rows, "patches") == 0 && !s->has_class_row, err, LVLM_EFORMAT,
+            "vision.rows \"patches\": the tower has no class row to leave out; \"all\" "
+            "keeps its %" PRIu64 " rows, \"drop_first\" loses the first patch",
+            patches);
+    FAIL_IF(strcmp(rows, "drop_first") == 0 && s->has_class_row, err, LVLM_EFORMAT,
+            "vision.rows \"drop_first\": the first row of this tower is its class row; "
+            "say \"patches\"");
+    const uint64_t side = side_of(patches);
+    FAIL_IF(side * side != patches, err, LVLM_EFORMAT,
+            "vision.source: the table of positions has %" PRIu64
+            " rows, which is not a square of patches%s",
+            s->positions, s->has_class_row ? " and a class row" : "");
+    return 0;
+}
+
+/* The side of the square that a setting of the tower or its processor gives; 0: it does
+ * not say. */
+static uint64_t side_in(const cJSON *json, const char *const *paths)
+{
+    uint64_t side = 0;
+    for (; *paths != NULL && side == 0; paths++)
+        (void)lvlm_json_u64(&side, lvlm_json_path(json, *paths));
+    return side;
+}
+
+static int check_side(const sizes *s, const char *what, uint64_t side, lvlm_error *err)
+{
+    const uint64_t grid = side_of(s->positions - s->has_class_row);
+    FAIL_IF(side != 0 && s->patch != 0 && side / s->patch != grid, err, LVLM_EFORMAT,
+            "%s makes pictures of %" PRIu64 "x%" PRIu64 ", %" PRIu64 "x%" PRIu64
+            " patches; the tower's table of positions has %" PRIu64
+            " rows, for %" PRIu64 "x%" PRIu64 ": pictures of %" PRIu64 "x%" PRIu64
+            " fit, other tables have to be resampled",
+            what, side, side, side / s->patch, side / s->patch, s->positions, grid,
+            grid, grid * s->patch, grid * s->patch);
+    return 0;
+}
+
+static int check_picture(const sizes *s, lvlm_error *err)
+{
+    static const char *const tower[] = { "image_size", NULL };
+    static const char *const processor[] = {
+        "crop_size.height",   "crop_size", "size.height",
+        "size.shortest_edge", "size",      NULL
+    };
+    const lvlm_compose_part *const vision = &s->parts->vision;
+    cJSON *json = NULL;
+    TRY(check_side(s, "vision.source: image_size", side_in(vision->config, tower),
+                   err));
+    TRY(lvlm_side_file_json(&json, vision->from, "preprocessor_config.json", err));
+    const uint64_t side = side_in(json, processor);
+    lvlm_json_free(json);
+    return check_side(s, "vision.source: preprocessor_config.json", side, err);
+}
+
+/* ---- connector ------------------------------------------------------------------- */
+
+static int check_map(const sizes *s, const char *name, uint64_t in,
+                     const char *whose_in, uint64_t out, const char *whose_out,
+                     lvlm_error *err)
+{
+    char weight[64];
+    snprintf(weight, sizeof weight, CONNECTOR "%s.weight", name);
+    const lvlm_tensor *const t = find(&s->parts->connector, weight);
+    if (t == NULL) return 0;
+    FAIL_IF(extent(t, 1) != in, err, LVLM_EFORMAT,
+            "connector.weights: %s takes %" PRIu64 ", %s %" PRIu64
+            ": it needs to be [%" PRIu64 ", %" PRIu64 "]",
+            name, extent(t, 1), whose_in, in, out, in);
+    FAIL_IF(extent(t, 0) != out, err, LVLM_EFORMAT,
+            "connector.weights: %s gives %" PRIu64 ", %s %" PRIu64
+            ": it needs to be [%" PRIu64 ", %" PRIu64 "]",
+            name, extent(t, 0), whose_out, out, out, in);
+    return 0;
+}
+
+static int check_biases(const sizes *s, lvlm_error *err)
+{
+    static const char *const biases[] = { CONNECTOR "linear_1.bias",
+                                          CONNECTOR "linear_2.bias" };
+    for (size_t i = 0; i < 2; i++)
+        FAIL_IF(!s->spec->bias && find(&s->parts->connector, biases[i]) != NULL, err,
+                LVLM_EFORMAT,
+                "connector.bias is false, and connector.weights has linear_%zu.bias",
+                i + 1);
+    return 0;
+}
+
+static int check_connector(const sizes *s, lvlm_error *err)
+{
+    const lvlm_compose_spec *const spec = s->spec;
+    const uint64_t states = s->width * spec->n_layers;
+    char tower[96];
+    FAIL_IF(strcmp(spec->kind, "merger") == 0 || strcmp(spec->kind, "resampler") == 0,
+            err, LVLM_EFORMAT,
+            "connector.kind \"%s\" has no form in LLaVA's layout, which is what is "
+            "composed; \"linear\" and \"mlp\" have",
+            spec->kind);
+    FAIL_IF(spec->n_maps != 2, err, LVLM_EFORMAT,
+            "connector.layers %" PRIu64
+            " has no form in LLaVA's layout: \"mlp\" has 2, "
+            "\"linear\" 1",
+            spec->n_maps);
+    FAIL_IF(strcmp(spec->kind, "linear") == 0 &&
+                find(&s->parts->connector, CONNECTOR "linear_2.weight") != NULL,
+            err, LVLM_EFORMAT,
+            "connector.weights has two matrices, a connector of kind \"linear\" one: "
+            "say \"kind\": \"mlp\", \"layers\": 2");
+    snprintf(tower, sizeof tower, "%s gives",
+             spec->n_layers > 1 ? "the selected states together give" : "the tower");
+    if (spec->n_layers > 1)
+        snprintf(tower, sizeof tower,
+                 "the tower's %" PRIu64 " states of %" PRIu64 " give", spec->n_layers,
+                 s->width);
+    TRY(check_map(s, "linear_1", states, tower, s->text_width,
+                  "the language model takes", err));
+    TRY(check_map(s, "linear_2", s->text_width, "the first map gives", s->text_width,
+                  "the language model takes", err));
+    return check_biases(s, err);
+}
+
+/* ---- words ----------------------------------------------------------------------- */
+
+/* Does a token id stand for something else? */
+static int check_id_free(const sizes *s, lvlm_error *err)
+{
+    static const char *const taken[] = { "bos_token_id", "eos_token_id", "pad_token_id",
+                                         "unk_token_id" };
+    for (size_t i = 0; i < 4; i++) {
+        uint64_t id;
+        const cJSON *const item = lvlm_json_get(s->parts->text.config, taken[i]);
+        FAIL_IF(lvlm_json_u64(&id, item) && id == s->spec->image_id, err, LVLM_EFORMAT,
+                "image_token.id %" PRIu64 " is the language model's %s: choose another",
+                id, taken[i]);
+    }
+    return 0;
+}
+
+/* The tokenizer must give the id for the image token, and not for an ordinary piece. */
+static int check_tokenizer(const sizes *s, lvlm_error *err)
+{
+    const lvlm_compose_spec *const spec = s->spec;
+    const cJSON *token;
+    cJSON *json = NULL;
+    uint64_t id = 0;
+    bool named = false;
+    const char *other = NULL;
+    TRY(lvlm_side_file_json(&json, s->parts->text.from, "tokenizer.json", err));
+    if (json == NULL) return 0;
+    LVLM_JSON_ITEMS (token, lvlm_json_get(json, "added_tokens")) {
+        const char *const text = lvlm_json_string(lvlm_json_get(token, "content"));
+        if (text == NULL || !lvlm_json_u64(&id, lvlm_json_get(token, "id"))) continue;
+        if (strcmp(text, spec->image_text) == 0) {
+            named = true;
+            break;
+        }
+        if (id == spec->image_id) other = text;
+    }
+    int rc = 0;
+    if (!named)
+        rc =
+            lvlm_fail(err, LVLM_EFORMAT,
+                      "image_token: \"%s\" is not a token of %s, whose tokenizer would "
+                      "split it; it must be one added token%s%s%s",
+                      spec->image_text, s->parts->text.from->path,
+                      other != NULL ? ", and the id is that of \"" : "",
+                      other != NULL ? other : "", other != NULL ? "\"" : "");
+    else if (id != spec->image_id)
+        rc = lvlm_fail(err, LVLM_EFORMAT,
+                       "image_token: the tokenizer gives %" PRIu64 " for \"%s\", the "
+                       "spec says %" PRIu64,
+                       id, spec->image_text, spec->image_id);
+    lvlm_json_free(json);
+    return rc;
+}
+
+static int check_words(const sizes *s, lvlm_error *err)
+{
+    const lvlm_compose_spec *const spec = s->spec;
+    uint64_t most = 0;
+    const uint64_t rows = s->positions - (strcmp(spec->rows, "all") != 0);
+    FAIL_IF(spec->image_id_next || spec->image_id >= s->vocabulary, err, LVLM_EFORMAT,
+            "image_token.id %s%.0" PRIu64 " is not a row of the table of word vectors, "
+            "[%" PRIu64 ", %" PRIu64 "]: name an id below %" PRIu64
+            ", or grow the vocabulary before",
+            spec->image_id_next ? "\"next\"" : "",
+            spec->image_id_next ? 0 : spec->image_id, s->vocabulary, s->text_width,
+            s->vocabulary);
+    TRY(check_id_free(s, err));
+    TRY(check_tokenizer(s, err));
+    if (!lvlm_json_u64(&most,
+                       lvlm_json_get(s->parts->text.config, "max_position_embeddings")))
+        return 0;
+    FAIL_IF(rows * spec->images_per_row + 1 >= most, err, LVLM_EFORMAT,
+            "images_per_row %" PRIu64 ": %" PRIu64 " rows of images, and the language "
+            "model has %" PRIu64 " positions",
+            spec->images_per_row, rows * spec->images_per_row, most);
+    return 0;
+}
+
+int lvlm_compose_check(const lvlm_compose_spec *spec, const lvlm_compose_parts *parts,
+                       lvlm_error *err)
+{
+    sizes s = { .spec = spec, .parts = parts };
+    TRY(measure(&s, err));
+    TRY(check_states(&s, err));
+    TRY(check_rows(&s, err));
+    TRY(check_picture(&s, err));
+    TRY(check_connector(&s, err));
+    return check_words(&s, err);
+}

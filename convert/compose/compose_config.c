@@ -1,0 +1,169 @@
+/* compose_config.c - config.json of a composed model: what
+ * LlavaForConditionalGeneration and its processor read, in all versions since 4.45.
+ *
+ * Versions read different keys for the same thing, so both are written: rope_theta and
+ * rope_parameters, torch_dtype and dtype, a flag of the tie at the top and in
+ * text_config. The configurations of the parts are kept as they are but for these. */
+#include <string.h>
+
+#include "convert/compose/compose_parts.h"
+#include "formats/base/json.h"
+#include "formats/base/text.h"
+
+static bool add_text(cJSON *to, const char *key, const char *value)
+{
+    cJSON_DeleteItemFromObjectCaseSensitive(to, key);
+    return cJSON_AddStringToObject(to, key, value) != NULL;
+}
+
+static bool add_number(cJSON *to, const char *key, double value)
+{
+    cJSON_DeleteItemFromObjectCaseSensitive(to, key);
+    return cJSON_AddNumberToObject(to, key, value) != NULL;
+}
+
+static bool add_flag(cJSON *to, const char *key, bool value)
+{
+    cJSON_DeleteItemFromObjectCaseSensitive(to, key);
+    return cJSON_AddBoolToObject(to, key, value) != NULL;
+}
+
+static bool add_copy(cJSON *to, const char *key, const cJSON *value)
+{
+    cJSON *const copy = cJSON_Duplicate(value, true);
+    cJSON_DeleteItemFromObjectCaseSensitive(to, key);
+    return copy != NULL && cJSON_AddItemToObject(to, key, copy);
+}
+
+/* transformers 5 reads rope_parameters { rope_type, rope_theta, ... }, 4 rope_theta and
+ * rope_scaling. */
+static bool add_rope(cJSON *text)
+{
+    const cJSON *const parameters = lvlm_json_get(text, "rope_parameters");
+    const cJSON *const theta = lvlm_json_get(parameters, "rope_theta");
+    const char *const type = lvlm_json_string(lvlm_json_get(parameters, "rope_type"));
+    if (theta == NULL) return true;
+    if (!add_copy(text, "rope_theta", theta)) return false;
+    return type == NULL || strcmp(type, "default") == 0 ||
+           lvlm_json_get(text, "rope_scaling") != NULL ||
+           add_copy(text, "rope_scaling", parameters);
+}
+
+static const char *dtype_of(const lvlm_compose_parts *parts,
+                            const lvlm_compose_spec *spec)
+{
+    static const struct {
+        const char *ours;
+        lvlm_dtype dtype;
+        const char *theirs;
+    } names[] = { { "f32", LVLM_F32, "float32" },
+                  { "bf16", LVLM_BF16, "bfloat16" },
+                  { "f16", LVLM_F16, "float16" } };
+    for (size_t i = 0; i < 3; i++)
+        if (spec->dtype != NULL ? strcmp(spec->dtype, names[i].ours) == 0
+                                : parts->text.tensors[0].dtype == names[i].dtype)
+            return names[i].theirs;
+    return "float32";
+}
+
+static bool add_layers(cJSON *top, const lvlm_compose_spec *spec)
+{
+    static const char key[] = "vision_feature_layer";
+    if (spec->n_layers == 1) return add_number(top, key, (double)spec->layers[0]);
+    cJSON *const list = cJSON_AddArrayToObject(top, key);
+    bool ok = list != NULL;
+    for (size_t i = 0; i < spec->n_layers && ok; i++) {
+        cJSON *const item = cJSON_CreateNumber((double)spec->layers[i]);
+        ok = item != NULL && cJSON_AddItemToArray(list, item);
+    }
+    return ok;
+}
+
+/* The tower's picture, with the class defaults of its configuration. */
+typedef struct picture {
+    bool has_class_row;
+    uint64_t side, patch;
+} picture;
+
+static picture picture_of(const cJSON *vision)
+{
+    const char *const type = lvlm_json_string(lvlm_json_get(vision, "model_type"));
+    const bool clip = type != NULL && lvlm_starts_with(type, "clip");
+    picture p = { clip, 224, clip ? 32 : 16 };
+    (void)lvlm_json_u64(&p.side, lvlm_json_get(vision, "image_size"));
+    (void)lvlm_json_u64(&p.patch, lvlm_json_get(vision, "patch_size"));
+    return p;
+}
+
+/* Rows of one image in the text. */
+static uint64_t image_rows(const picture *p, const lvlm_compose_spec *spec)
+{
+    const uint64_t side = p->patch > 0 ? p->side / p->patch : 0;
+    return side * side + p->has_class_row - (strcmp(spec->rows, "all") != 0);
+}
+
+static const char *strategy_of(const lvlm_compose_spec *spec)
+{
+    return strcmp(spec->rows, "all") == 0 ? "full" : "default";
+}
+
+static bool add_connector(cJSON *top, const lvlm_compose_spec *spec)
+{
+    const bool linear = strcmp(spec->kind, "linear") == 0;
+    return add_text(top, "projector_hidden_act",
+                    linear ? "linear" : spec->activation) &&
+           add_flag(top, "multimodal_projector_bias", spec->bias) &&
+           add_layers(top, spec) &&
+           add_text(top, "vision_feature_select_strategy", strategy_of(spec));
+}
+
+static bool compose(cJSON *top, const lvlm_compose_parts *parts,
+                    const lvlm_compose_spec *spec)
+{
+    static const char *const classes[] = { "LlavaForConditionalGeneration" };
+    const cJSON *const vocabulary = lvlm_json_get(parts->text.config, "vocab_size");
+    const cJSON *const pad = lvlm_json_get(parts->text.config, "pad_token_id");
+    const char *const dtype = dtype_of(parts, spec);
+    const picture shown = picture_of(parts->vision.config);
+    cJSON *const list = cJSON_CreateStringArray(classes, 1);
+    if (list == NULL || !cJSON_AddItemToObject(top, "architectures", list))
+        return false;
+    bool ok = add_text(top, "model_type", "llava") && add_text(top, "dtype", dtype) &&
+              add_text(top, "torch_dtype", dtype) &&
+              add_number(top, "ignore_index", -100) &&
+              add_number(top, "image_token_index", (double)spec->image_id) &&
+              add_number(top, "image_seq_length", (double)image_rows(&shown, spec)) &&
+              add_connector(top, spec);
+    if (ok && vocabulary != NULL) ok = add_copy(top, "vocab_size", vocabulary);
+    if (ok && pad != NULL) ok = add_copy(top, "pad_token_id", pad);
+    return ok && add_flag(top, "tie_word_embeddings", parts->tied) &&
+           add_copy(top, "vision_config", parts->vision.config) &&
+           add_copy(top, "text_config", parts->text.config);
+}
+
+int lvlm_compose_config(char **out, const lvlm_compose_parts *parts,
+                        const lvlm_compose_spec *spec, lvlm_error *err)
+{
+    cJSON *const top = cJSON_CreateObject();
+    const bool ok = top != NULL && add_rope(parts->text.config) &&
+                    add_flag(parts->text.config, "tie_word_embeddings", parts->tied) &&
+                    compose(top, parts, spec);
+    const int rc = ok ? lvlm_json_print_pretty(out, top, err) : lvlm_fail_memory(err);
+    lvlm_json_free(top);
+    return rc;
+}
+
+int lvlm_compose_processor(char **out, const lvlm_compose_parts *parts,
+                           const lvlm_compose_spec *spec, lvlm_error *err)
+{
+    cJSON *const top = cJSON_CreateObject();
+    const picture p = picture_of(parts->vision.config);
+    const bool ok = top != NULL && add_text(top, "processor_class", "LlavaProcessor") &&
+                    add_text(top, "image_token", spec->image_text) &&
+                    add_number(top, "patch_size", (double)p.patch) &&
+                    add_number(top, "num_additional_image_tokens", p.has_class_row) &&
+                    add_text(top, "vision_feature_select_strategy", strategy_of(spec));
+    const int rc = ok ? lvlm_json_print_pretty(out, top, err) : lvlm_fail_memory(err);
+    lvlm_json_free(top);
+    return rc;
+}

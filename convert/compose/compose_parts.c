@@ -1,0 +1,384 @@
+/* compose_parts.c - finds the tower, the language model and the connector's weights in
+ * what people have.
+ *
+ *   open -> model_type -> a row of `sources` -> its section of config.json
+ *                                            -> tensors by prefix, renamed
+ *
+ * What the rows leave out belongs to another part of the source. Everything else is
+ * taken: a name that no rule knows is reported when the composed model is checked. */
+#include "convert/compose/compose_parts.h"
+
+#include <fnmatch.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/base/text.h"
+#include "formats/checkpoint/manifest.h"
+#include "formats/container/side_file.h"
+
+enum { MAX_PREFIXES = 5 };
+
+/* Where a part is in a source of one model_type. */
+typedef struct source {
+    const char *part;    /* "vision", "text" */
+    const char *type;    /* model_type of config.json */
+    const char *section; /* of config.json; NULL: all of it */
+    /* prefix of names => name in LLaVA's layout, the first that matches is used */
+    struct {
+        const char *from, *to;
+    } names[MAX_PREFIXES];
+    const char *left_out[5]; /* globs of names that are of another part */
+} source;
+
+#define TOWER "vision_tower.vision_model."
+#define WORDS "language_model.model."
+#define HEAD "language_model.lm_head."
+
+// clang-format off
+#define DECODER(type)                                                                  \
+    { "text", type, NULL, { { "model.", WORDS }, { "lm_head.", HEAD }, { "", WORDS } } }
+
+static const source sources[] = {
+    { "vision", "clip", "vision_config", { { "vision_model.", TOWER } },
+      { "text_model.*", "visual_projection.*", "text_projection.*", "logit_scale",
+        "*.position_ids" } },
+    { "vision", "siglip", "vision_config", { { "vision_model.", TOWER } },
+      { "text_model.*", "logit_scale", "logit_bias", "*.position_ids" } },
+    { "vision", "clip_vision_model", NULL,
+      { { "vision_model.", TOWER }, { "", TOWER } },
+      { "visual_projection.*", "*.position_ids" } },
+    { "vision", "siglip_vision_model", NULL,
+      { { "vision_model.", TOWER }, { "", TOWER } }, { "*.position_ids" } },
+    { "vision", "llava", "vision_config",
+      { { "vision_tower.vision_model.", TOWER }, { "vision_tower.", TOWER },
+        { "model.vision_tower.vision_model.", TOWER },
+        { "model.vision_tower.", TOWER } },
+      { "language_model.*", "lm_head.*", "*multi_modal_projector.*",
+        "model.language_model.*" } },
+    DECODER("llama"), DECODER("qwen2"), DECODER("gemma"), DECODER("gemma2"),
+    { "text", "llava", "text_config",
+      { { "language_model.model.", WORDS }, { "language_model.lm_head.", HEAD },
+        { "model.language_model.", WORDS }, { "lm_head.", HEAD } },
+      { "vision_tower.*", "model.vision_tower.*", "*multi_modal_projector.*" } },
+    { NULL },
+};
+// clang-format on
+
+/* Names of a connector's tensors in files: as LLaVA's layout has them, alone, or as its
+ * makers save them. */
+static const struct {
+    const char *from, *to;
+} connector_names[] = {
+    { "multi_modal_projector.", "" },
+    { "model.multi_modal_projector.", "" },
+    { "model.mm_projector.0.", "linear_1." },
+    { "model.mm_projector.2.", "linear_2." },
+    { "model.mm_projector.", "linear_1." },
+    { "mm_projector.0.", "linear_1." },
+    { "mm_projector.2.", "linear_2." },
+    { "mm_projector.", "linear_1." },
+    { "linear_", "linear_" },
+    { "", "linear_1." },
+};
+
+/* ---- what a source is ------------------------------------------------------------ */
+
+static const char *type_of(const cJSON *config)
+{
+    const char *const type = lvlm_json_string(lvlm_json_get(config, "model_type"));
+    return type != NULL ? type : "";
+}
+
+/* Why a source cannot be this part. */
+static int refuse(const lvlm_compose_part *part, const char *type, lvlm_error *err)
+{
+    const bool text = strcmp(part->role, "text") == 0;
+    const char *const path = part->from->path;
+    for (const source *s = sources; s->part != NULL; s++)
+        FAIL_IF(strcmp(s->type, type) == 0, err, LVLM_EFORMAT,
+                "%s.source: %s: '%s' is not a %s", part->role, path, type,
+                text ? "language model" : "vision tower");
+    FAIL_IF(strcmp(type, "mllama") == 0, err, LVLM_EFORMAT,
+            "%s.source: %s: its decoder has cross-attention layers and its tower takes "
+            "tiles: neither can be separated",
+            part->role, path);
+    return lvlm_fail(err, LVLM_EFORMAT,
+                     "%s.source: %s: model type '%s' is not supported as a %s; known "
+                     "are %s",
+                     part->role, path, type, text ? "language model" : "vision tower",
+                     text ? "llama, qwen2, gemma, gemma2 and the text of a llava"
+                          : "clip, siglip, clip_vision_model, siglip_vision_model and "
+                            "the tower of a llava");
+}
+
+/* Sources that look like a model's folder and are not one. */
+static int refuse_folder(const lvlm_compose_part *part, const cJSON *config,
+                         lvlm_error *err)
+{
+    const lvlm_checkpoint *const cp = part->from;
+    const char *const tower =
+        lvlm_json_string(lvlm_json_get(config, "mm_vision_tower"));
+    FAIL_IF(tower != NULL && strcmp(part->role, "vision") == 0, err, LVLM_EFORMAT,
+            "vision.source: %s: a model as LLaVA's makers release it, which names its "
+            "tower (%s) and does not hold it: name that tower's folder",
+            cp->path, tower);
+    FAIL_IF(lvlm_checkpoint_side_file(cp, "adapter_config.json") != NULL, err,
+            LVLM_EFORMAT,
+            "%s.source: %s: an adapter; merge it into its base model first", part->role,
+            cp->path);
+    return 0;
+}
+
+static int read_config(cJSON **out, const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    const lvlm_side_file *const file = lvlm_checkpoint_side_file(cp, "config.json");
+    FAIL_IF(file == NULL, err, LVLM_EFORMAT, "%s: no config.json", cp->path);
+    return lvlm_side_file_parse(out, file, err);
+}
+
+/* The section of config.json that is the part's own. CLIP's may have a second one,
+ * whose members count. */
+static int take_section(lvlm_compose_part *part, const cJSON *config, const source *s,
+                        lvlm_error *err)
+{
+    const cJSON *const own =
+        s->section != NULL ? lvlm_json_get(config, s->section) : config;
+    const cJSON *const more = lvlm_json_get(config, "vision_config_dict"), *member;
+    part->config = own != NULL ? cJSON_Duplicate(own, true) : cJSON_CreateObject();
+    bool ok = part->config != NULL;
+    if (strcmp(part->role, "vision") == 0)
+        LVLM_JSON_MEMBERS (member, more) {
+            cJSON *const copy = cJSON_Duplicate(member, true);
+            cJSON_DeleteItemFromObjectCaseSensitive(part->config, member->string);
+            ok = ok && copy != NULL &&
+                 cJSON_AddItemToObject(part->config, member->string, copy);
+        }
+    if (lvlm_json_get(part->config, "model_type") == NULL) {
+        static const char *const towers[] = { "clip", "clip_vision_model", "siglip",
+                                              "siglip_vision_model" };
+        for (size_t i = 0; i < 4; i += 2)
+            if (strcmp(s->type, towers[i]) == 0)
+                ok = ok && cJSON_AddStringToObject(part->config, "model_type",
+                                                   towers[i + 1]) != NULL;
+    }
+    return ok ? 0 : lvlm_fail_memory(err);
+}
+
+/* ---- tensors --------------------------------------------------------------------- */
+
+/* Append a tensor under another name. */
+static int take(lvlm_compose_part *part, const lvlm_tensor *tensor, const char *prefix,
+                const char *rest, lvlm_arena *arena, lvlm_error *err)
+{
+    lvlm_tensor *const t = &part->tensors[part->n_tensors];
+    *t = *tensor;
+    t->name = lvlm_arena_printf(arena, "%s%s", prefix, rest);
+    if (t->name == NULL) return lvlm_fail_memory(err);
+    part->names[part->n_tensors++] = tensor->name;
+    return 0;
+}
+
+static int make_room(lvlm_compose_part *part, lvlm_arena *arena, lvlm_error *err)
+{
+    const size_t n = part->from->n_tensors + 1;
+    part->tensors = lvlm_arena_alloc(arena, n, sizeof *part->tensors);
+    part->names = lvlm_arena_alloc(arena, n, sizeof *part->names);
+    return part->tensors != NULL && part->names != NULL ? 0 : lvlm_fail_memory(err);
+}
+
+static bool is_left_out(const source *s, const char *name)
+{
+    for (size_t i = 0; i < 5 && s->left_out[i] != NULL; i++)
+        if (fnmatch(s->left_out[i], name, 0) == 0) return true;
+    return false;
+}
+
+static int take_tensors(lvlm_compose_part *part, const source *s, lvlm_arena *arena,
+                        lvlm_error *err)
+{
+    TRY(make_room(part, arena, err));
+    for (size_t i = 0; i < part->from->n_tensors; i++) {
+        const lvlm_tensor *const t = &part->from->tensors[i];
+        size_t k = 0;
+        if (is_left_out(s, t->name)) {
+            part->n_left_out++;
+            continue;
+        }
+        while (k < MAX_PREFIXES && s->names[k].from != NULL &&
+               !lvlm_starts_with(t->name, s->names[k].from))
+            k++;
+        FAIL_IF(k == MAX_PREFIXES || s->names[k].from == NULL, err, LVLM_EFORMAT,
+                "%s.source: %s: tensor '%s' belongs neither to the %s nor to a part "
+                "that is left out",
+                part->role, part->from->path, t->name, part->role);
+        TRY(take(part, t, s->names[k].to, t->name + strlen(s->names[k].from), arena,
+                 err));
+    }
+    return 0;
+}
+
+/* What a native LLaVA keeps of the part without using it. */
+static int take_unused(lvlm_compose_part *part, const lvlm_manifest *m,
+                       lvlm_arena *arena, lvlm_error *err)
+{
+    for (size_t i = 0; i < m->n_extras; i++) {
+        const lvlm_extra *const extra = &m->extras[i];
+        if (!lvlm_starts_with(extra->canonical, part->role)) continue;
+        const char *const hub =
+            lvlm_names_source(m->family, extra->canonical, LVLM_LAYOUT_HUB, arena);
+        if (hub == NULL) return lvlm_fail_memory(err);
+        TRY(take(part, extra->tensor, hub, "", arena, err));
+    }
+    return 0;
+}
+
+/* A native file knows the hub's names of its tensors. */
+static int take_native(lvlm_compose_part *part, lvlm_arena *arena, lvlm_error *err)
+{
+    lvlm_manifest m;
+    int rc = make_room(part, arena, err);
+    if (rc == 0) rc = lvlm_manifest_build(&m, part->from, err);
+    if (rc < 0) return rc;
+    for (size_t i = 0; i < m.n_targets && rc == 0; i++) {
+        const lvlm_target *const t = &m.targets[i];
+        if (t->here.tensor == NULL || t->state == LVLM_TARGET_TIED ||
+            !lvlm_starts_with(t->name, part->role))
+            continue;
+        lvlm_tensor hub = *t->here.tensor;
+        hub.shape = t->hf.shape;
+        rc = take(part, &hub, t->source_name, "", arena, err);
+    }
+    if (rc == 0) rc = take_unused(part, &m, arena, err);
+    lvlm_manifest_free(&m);
+    return rc;
+}
+
+static int open_part(lvlm_compose_part *part, const char *role, const char *path,
+                     const lvlm_open_options *options, lvlm_arena *arena,
+                     lvlm_error *err)
+{
+    cJSON *config = NULL;
+    *part = (lvlm_compose_part){ .role = role };
+    int rc = lvlm_checkpoint_open(&part->from, path, options, err);
+    if (rc == 0) rc = read_config(&config, part->from, err);
+    if (rc < 0) {
+        lvlm_prefix(err, "%s.source: ", role);
+        return rc;
+    }
+    const char *const type = type_of(config);
+    const source *s = sources;
+    while (s->part != NULL &&
+           (strcmp(s->part, role) != 0 || strcmp(s->type, type) != 0))
+        s++;
+    rc = refuse_folder(part, config, err);
+    if (rc == 0 && s->part == NULL) rc = refuse(part, type, err);
+    if (rc == 0) rc = take_section(part, config, s, err);
+    if (rc == 0)
+        rc = part->from->kind == LVLM_CHECKPOINT_NATIVE
+                 ? take_native(part, arena, err)
+                 : take_tensors(part, s, arena, err);
+    if (rc == 0) part->type = s->type;
+    lvlm_json_free(config);
+    return rc;
+}
+
+static int open_connector(lvlm_compose_part *part, const lvlm_compose_spec *spec,
+                          const lvlm_open_options *options, lvlm_arena *arena,
+                          lvlm_error *err)
+{
+    enum { N = sizeof connector_names / sizeof connector_names[0] };
+    *part = (lvlm_compose_part){ .role = "connector" };
+    if (spec->weights == NULL) return 0;
+    const int rc = lvlm_checkpoint_open(&part->from, spec->weights, options, err);
+    if (rc < 0) {
+        lvlm_prefix(err, "connector.weights: ");
+        return rc;
+    }
+    TRY(make_room(part, arena, err));
+    for (size_t i = 0; i < part->from->n_tensors; i++) {
+        const lvlm_tensor *const t = &part->from->tensors[i];
+        size_t k = 0;
+        while (k + 1 < N && !lvlm_starts_with(t->name, connector_names[k].from)) k++;
+        const char *const rest =
+            lvlm_arena_printf(arena, "%s%s", connector_names[k].to,
+                              t->name + strlen(connector_names[k].from));
+        if (rest == NULL) return lvlm_fail_memory(err);
+        TRY(take(part, t, "multi_modal_projector.", rest, arena, err));
+    }
+    return 0;
+}
+
+/* ---- the head -------------------------------------------------------------------- */
+
+static const lvlm_tensor *find(const lvlm_compose_part *part, const char *name)
+{
+    for (size_t i = 0; i < part->n_tensors; i++)
+        if (strcmp(part->tensors[i].name, name) == 0) return &part->tensors[i];
+    return NULL;
+}
+
+/* Is the head tied? What is stored and what the configuration says may disagree; then
+ * the spec has to say. */
+static int decide_head(lvlm_compose_parts *parts, const lvlm_compose_spec *spec,
+                       lvlm_error *err)
+{
+    lvlm_compose_part *const text = &parts->text;
+    const cJSON *const flag = lvlm_json_get(text->config, "tie_word_embeddings");
+    const bool gemma = lvlm_starts_with(type_of(text->config), "gemma");
+    const bool says_tied = flag != NULL ? cJSON_IsTrue(flag) : gemma;
+    const lvlm_tensor *const head = find(text, HEAD "weight");
+    const lvlm_tensor *const table = find(text, WORDS "embed_tokens.weight");
+    FAIL_IF(!says_tied && head == NULL && spec->head == NULL, err, LVLM_EFORMAT,
+            "text.source: %s: tie_word_embeddings is false and there is no "
+            "lm_head.weight; \"head\": \"tied\" takes the table of word vectors",
+            text->from->path);
+    const bool equal = head != NULL && table != NULL &&
+                       (text->from->headers_only ||
+                        (head->n_bytes == table->n_bytes &&
+                         memcmp(head->data, table->data, (size_t)head->n_bytes) == 0));
+    FAIL_IF(says_tied && head != NULL && !equal && spec->head == NULL, err,
+            LVLM_EFORMAT,
+            "text.source: %s: tie_word_embeddings is true and lm_head.weight differs "
+            "from the table of word vectors: say \"head\": \"stored\" or \"tied\"",
+            text->from->path);
+    FAIL_IF(spec->head != NULL && strcmp(spec->head, "stored") == 0 && head == NULL,
+            err, LVLM_EFORMAT, "text.head: \"stored\", but %s has no lm_head.weight",
+            text->from->path);
+    parts->tied = spec->head != NULL ? strcmp(spec->head, "tied") == 0
+                                     : head == NULL || (says_tied && equal);
+    if (!parts->tied || head == NULL) return 0;
+    const size_t at = (size_t)(head - text->tensors);
+    text->n_tensors--; /* a tied head is not stored */
+    text->n_left_out++;
+    memmove(&text->tensors[at], &text->tensors[at + 1],
+            (text->n_tensors - at) * sizeof *text->tensors);
+    memmove(&text->names[at], &text->names[at + 1],
+            (text->n_tensors - at) * sizeof *text->names);
+    return 0;
+}
+
+/* ---- all of them ----------------------------------------------------------------- */
+
+int lvlm_compose_parts_open(lvlm_compose_parts *out, const lvlm_compose_spec *spec,
+                            const lvlm_open_options *options, lvlm_arena *arena,
+                            lvlm_error *err)
+{
+    *out = (lvlm_compose_parts){ 0 };
+    TRY(open_part(&out->vision, "vision", spec->vision_source, options, arena, err));
+    TRY(open_part(&out->text, "text", spec->text_source, options, arena, err));
+    TRY(open_connector(&out->connector, spec, options, arena, err));
+    return decide_head(out, spec, err);
+}
+
+static void close_part(lvlm_compose_part *part)
+{
+    lvlm_json_free(part->config);
+    lvlm_checkpoint_close(part->from);
+}
+
+void lvlm_compose_parts_close(lvlm_compose_parts *parts)
+{
+    close_part(&parts->vision);
+    close_part(&parts->text);
+    close_part(&parts->connector);
+}

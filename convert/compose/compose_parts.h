@@ -1,0 +1,49 @@
+/* compose_parts.h - the parts of a composed model: what they are, and their tensors
+ * under the names of LLaVA's layout. Private to compose.
+ *
+ *   vision      CLIP or SigLIP: a tower, a model of tower and text, or a whole LLaVA
+ *   text        Llama, Qwen2, Gemma, Gemma 2, or a whole LLaVA
+ *   connector   the tensors of a file; those that it lacks are left to be made */
+#ifndef LVLM_CONVERT_COMPOSE_COMPOSE_PARTS_H
+#define LVLM_CONVERT_COMPOSE_COMPOSE_PARTS_H
+
+#include "convert/compose/compose_spec.h"
+#include "formats/checkpoint/checkpoint.h"
+
+LVLM_BEGIN_DECLS
+
+typedef struct lvlm_compose_part {
+    const char *role;      /* "vision", "text", "connector": its key in the spec */
+    lvlm_checkpoint *from; /* NULL: there is none */
+    const char *type;      /* model_type; of the connector NULL */
+    cJSON *config;         /* of the tower or language model only, owned */
+    lvlm_tensor *tensors;  /* those that are taken, renamed; in the arena */
+    const char **names;    /* their names in the part */
+    size_t n_tensors;
+    size_t n_left_out; /* tensors of the source that belong to another part */
+} lvlm_compose_part;
+
+typedef struct lvlm_compose_parts {
+    lvlm_compose_part vision, text, connector;
+    bool tied; /* the head is the table of word vectors */
+} lvlm_compose_parts;
+
+/* Open them and choose their tensors. LVLM_EFORMAT says what a source is that is not
+ * what the spec calls it. Free with lvlm_compose_parts_close, also after a failure. */
+LVLM_MUST_CHECK int lvlm_compose_parts_open(lvlm_compose_parts *out,
+                                            const lvlm_compose_spec *spec,
+                                            const lvlm_open_options *options,
+                                            lvlm_arena *arena, lvlm_error *err);
+void lvlm_compose_parts_close(lvlm_compose_parts *parts);
+
+/* config.json of the composed model. *out is owned: lvlm_free. */
+LVLM_MUST_CHECK int lvlm_compose_config(char **out, const lvlm_compose_parts *parts,
+                                        const lvlm_compose_spec *spec, lvlm_error *err);
+/* processor_config.json: how LlavaProcessor counts the rows of an image. Owned. */
+LVLM_MUST_CHECK int lvlm_compose_processor(char **out, const lvlm_compose_parts *parts,
+                                           const lvlm_compose_spec *spec,
+                                           lvlm_error *err);
+
+LVLM_END_DECLS
+
+#endif

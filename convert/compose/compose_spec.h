@@ -1,0 +1,63 @@
+/* compose_spec.h - the description of a composed model: SPEC.json.
+ *
+ *   { "format": "lvlm-compose-1",
+ *     "dtype": "bf16",                       stored type; absent: as in the parts
+ *     "vision": {
+ *       "source": "clip-vit-large-patch14",  a directory or native file, of a part or
+ *                                            of a whole model; relative to the spec
+ *       "layer": -2,                         states that are the features: a number or
+ *                                            a list; 0 enters the first block, -1
+ *                                            leaves the last one
+ *       "rows": "patches" },                 without class row; "all"; "drop_first"
+ *     "connector": {
+ *       "kind": "mlp",                       "linear", "mlp", "merger", "resampler"
+ *       "layers": 2, "activation": "gelu", "bias": true,
+ *       "merge": 2, "queries": 64, "heads": 8,
+ *       "weights": "connector.safetensors",  { linear_1, linear_2 }.{ weight, bias },
+ *                                            or { weight, bias }; mm_projector.bin
+ *       "init": { "weights": "normal:0.02", "seed": 1 } },     in place of weights
+ *     "text": { "source": "Qwen2-0.5B",
+ *               "head": "stored" },          or "tied", where both are possible
+ *     "image_token": { "text": "<image>", "id": 151646 },
+ *     "splice": "replace", "images_per_row": 4 }
+ *
+ * Unknown keys are errors. Messages begin with the spec's path and name the key. */
+#ifndef LVLM_CONVERT_COMPOSE_COMPOSE_SPEC_H
+#define LVLM_CONVERT_COMPOSE_COMPOSE_SPEC_H
+
+#include "convert/make.h"
+
+LVLM_BEGIN_DECLS
+
+enum { LVLM_COMPOSE_MAX_LAYERS = 8 };
+
+/* Texts are in the arena that the spec was read into; NULL where a key is absent. */
+typedef struct lvlm_compose_spec {
+    const char *path;
+    const char *dtype;
+    const char *vision_source; /* resolved against the spec's folder, as all paths */
+    int64_t layers[LVLM_COMPOSE_MAX_LAYERS];
+    uint64_t n_layers;
+    const char *rows;
+    const char *kind;
+    uint64_t n_maps; /* "layers" of the connector */
+    const char *activation;
+    bool bias;
+    uint64_t merge, queries, heads;
+    const char *weights;
+    lvlm_init init; /* NONE: there are `weights` */
+    const char *text_source;
+    const char *head;
+    const char *image_text;
+    bool image_id_next;
+    uint64_t image_id;
+    uint64_t images_per_row;
+} lvlm_compose_spec;
+
+/* LVLM_EIO, LVLM_EFORMAT. Sizes of the parts are not checked here. */
+LVLM_MUST_CHECK int lvlm_compose_spec_read(lvlm_compose_spec *out, const char *path,
+                                           lvlm_arena *arena, lvlm_error *err);
+
+LVLM_END_DECLS
+
+#endif
