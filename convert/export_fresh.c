@@ -64,7 +64,7 @@ static int find_or_add(lvlm_ledger_entry **entry, list *l, lvlm_export *ex,
 static int list_target(list *l, lvlm_export *ex, const lvlm_target *t, lvlm_error *err)
 {
     const lvlm_family *const family = ex->manifest.family;
-    lvlm_ledger_entry *entry;
+    lvlm_ledger_entry *entry = NULL;
     if (!lvlm_target_is_stored(t)) return 0;
     FAIL_IF(t->state == LVLM_TARGET_MISSING, err, LVLM_EFORMAT,
             "tensor '%s' is missing", t->name);
@@ -82,7 +82,7 @@ static int list_target(list *l, lvlm_export *ex, const lvlm_target *t, lvlm_erro
 static int list_unused(list *l, lvlm_export *ex, const lvlm_extra *extra,
                        lvlm_error *err)
 {
-    lvlm_ledger_entry *entry;
+    lvlm_ledger_entry *entry = NULL;
     if (extra->kind != LVLM_EXTRA_UNUSED) return 0;
     if (strchr(extra->canonical, '/') != NULL) return 0; /* has no name on the hub */
     TRY(push(&entry, l, ex, 1, err));
@@ -98,7 +98,7 @@ static int list_source(list *l, lvlm_export *ex, const lvlm_ledger_entry *source
                        lvlm_error *err)
 {
     const lvlm_tensor *native = lvlm_checkpoint_find(ex->model, source->targets[0]);
-    lvlm_ledger_entry *entry;
+    lvlm_ledger_entry *entry = NULL;
     FAIL_IF(native == NULL, err, LVLM_EFORMAT, "tensor '%s' is missing",
             source->targets[0]);
     TRY(push(&entry, l, ex, 0, err));
