@@ -187,11 +187,11 @@ static void class_row_is_first_and_may_be_left_out(void **state)
     const float *const positions = weight(&f, "vision.positions.weight");
     for (size_t n = 0; n < (size_t)2 * 17; n++) {
         const size_t i = n / 17, r = n % 17;
-        const double *const patch =
-            stage(&list, "vision.patches") + (i * 16 + r - 1) * WIDTH;
+        const size_t patch = r > 0 ? i * 16 + r - 1 : 0;
+        const double *const x = stage(&list, "vision.patches") + patch * WIDTH;
         double e[WIDTH], expected[WIDTH];
         for (size_t c = 0; c < WIDTH; c++)
-            e[c] = (r == 0 ? (double)class_row[c] : patch[c]) +
+            e[c] = (r == 0 ? (double)class_row[c] : x[c]) +
                    (double)positions[r * WIDTH + c];
         layer_norm(expected, &f, "vision.norm_pre", e, 1e-6);
         for (size_t c = 0; c < WIDTH; c++) /* observed 9e-16 */
