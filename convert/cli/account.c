@@ -4,8 +4,31 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "convert/cli/commands.h"
 #include "convert/make.h"
+#include "formats/base/json.h"
 #include "formats/cli/program.h"
+
+/* ---- problems ------------------------------------------------------------------- */
+
+/* At most this many problems are printed; the error has the number of all. */
+enum { MAX_SHOWN = 20 };
+
+void account_problem(void *problems, const char *text)
+{
+    account_problems *const p = problems;
+    if (++p->n <= MAX_SHOWN) fprintf(stderr, PROGRAM ": %s\n", lvlm_shown(text));
+    if (p->n == MAX_SHOWN + 1) fprintf(stderr, PROGRAM ": ... and more\n");
+    if (p->list != NULL) cJSON_AddItemToArray(p->list, cJSON_CreateString(text));
+}
+
+void account_problems_end(account_problems *problems)
+{
+    if (problems->n > 0)
+        lvlm_report_with("problems", problems->list);
+    else
+        lvlm_json_free(problems->list);
+}
 
 /* ---- the plan ------------------------------------------------------------------- */
 

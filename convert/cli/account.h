@@ -5,6 +5,17 @@
 #include "convert/import.h"
 #include "formats/cli/printer.h"
 
+/* Tensors that do not match. */
+typedef struct account_problems {
+    size_t n;
+    cJSON *list; /* with --json: all of them; else NULL */
+} account_problems;
+
+/* Print one to stderr, unless it is one of many; `problems` is an account_problems. */
+void account_problem(void *problems, const char *text);
+/* Hand them to the report of the error, if there are any, or free them. */
+void account_problems_end(account_problems *problems);
+
 /* Number of source tensors by use.  n (LVLM_N_USES) */
 void account_uses(size_t n[LVLM_N_USES], const lvlm_ledger *ledger);
 

@@ -23,12 +23,6 @@ static const lvlm_option options[] = {
     LVLM_OPTION_END,
 };
 
-static void show_problem(void *user, const char *text)
-{
-    (void)user;
-    fprintf(stderr, PROGRAM ": %s\n", lvlm_shown(text));
-}
-
 /* ---- what a composed model is made of ------------------------------------------- */
 
 /* A part: what it is, where it is, how much of it is taken, and its files. */
@@ -64,16 +58,6 @@ static int explain_part(lvlm_printer *p, const lvlm_compose_part *part, lvlm_err
     return 0;
 }
 
-/* "[48, 32]" */
-static void print_shape(char text[64], const lvlm_shape *shape)
-{
-    int n = snprintf(text, 64, "[");
-    for (size_t i = 0; i < shape->n && n < 48; i++)
-        n += snprintf(text + n, (size_t)(64 - n), "%s%" PRIu64, i > 0 ? ", " : "",
-                      shape->dims[i]);
-    snprintf(text + n, (size_t)(64 - n), "]");
-}
-
 static const char *origin(const lvlm_target *t)
 {
     return t->state == LVLM_TARGET_MADE   ? "made"
@@ -87,13 +71,12 @@ static void explain_projections(lvlm_printer *p, const lvlm_manifest *m)
     lvlm_printer_list(p, "projections");
     for (const lvlm_projection *row = m->family->projections; row->role != NULL;
          row++) {
-        char name[128], shape[64];
+        char name[128], shape[LVLM_SHAPE_TEXT];
         snprintf(name, sizeof name, "%s.weight", row->native);
         const lvlm_target *const t = lvlm_manifest_find(m, name);
         if (t == NULL) continue;
-        print_shape(shape, &t->shape);
-        lvlm_printer_line(p, "%-10s %s %s, %s: %s\n", row->role, t->name, shape,
-                          origin(t), row->equation);
+        lvlm_printer_line(p, "%-10s %s %s, %s: %s\n", row->role, t->name,
+                          lvlm_shape_text(shape, &t->shape), origin(t), row->equation);
         lvlm_printer_object(p, NULL);
         lvlm_printer_text(p, "role", row->role);
         lvlm_printer_text(p, "name", t->name);
@@ -169,11 +152,12 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_outfile *out = NULL;
     lvlm_hex_digest root;
     lvlm_error err;
+    account_problems found = { 0, a->common.json ? cJSON_CreateArray() : NULL };
     int rc;
 
     if ((rc = lvlm_outputs_file(&outputs, &out, a->explain ? NULL : model, &err)) < 0 ||
-        (rc = lvlm_compose_plan(&compose, spec, a->explain, &notes, show_problem, NULL,
-                                &err)) < 0 ||
+        (rc = lvlm_compose_plan(&compose, spec, a->explain, &notes, account_problem,
+                                &found, &err)) < 0 ||
         (!a->explain && (rc = write_model(&compose, a, out, root, &err)) < 0))
         goto done;
     rc = print_result(&compose, a, model, a->explain ? NULL : root,
@@ -183,6 +167,7 @@ done:
     lvlm_compose_free(&compose);
     lvlm_print_notes(PROGRAM, &notes);
     lvlm_notes_free(&notes);
+    account_problems_end(&found);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
 

@@ -9,9 +9,6 @@
 #include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 
-/* At most this many problems are printed; the error has the number of all. */
-enum { MAX_SHOWN = 20 };
-
 typedef struct args {
     lvlm_common_args common;
     const char *dtype;
@@ -45,36 +42,13 @@ static const lvlm_option npz_options[] = {
     LVLM_OPTION_END,
 };
 
-/* ---- problems ------------------------------------------------------------------- */
-
-typedef struct problems {
-    size_t n;
-    cJSON *list; /* with --json: all of them */
-} problems;
-
-static void show_problem(void *user, const char *text)
-{
-    problems *const p = user;
-    if (++p->n <= MAX_SHOWN) fprintf(stderr, PROGRAM ": %s\n", lvlm_shown(text));
-    if (p->n == MAX_SHOWN + 1) fprintf(stderr, PROGRAM ": ... and more\n");
-    if (p->list != NULL) cJSON_AddItemToArray(p->list, cJSON_CreateString(text));
-}
-
 /* ---- the command ---------------------------------------------------------------- */
 
 static int read_options(lvlm_import_options *out, const args *a, bool npz,
                         lvlm_error *err)
 {
-    static const struct {
-        const char *name;
-        lvlm_dtype dtype;
-    } dtypes[] = { { "f32", LVLM_F32 }, { "bf16", LVLM_BF16 }, { "f16", LVLM_F16 } };
     *out = (lvlm_import_options){ .npz = npz, .config = a->config };
-    for (size_t i = 0; a->dtype != NULL && i < 3; i++) {
-        if (strcmp(a->dtype, dtypes[i].name) != 0) continue;
-        out->change_dtype = true;
-        out->dtype = dtypes[i].dtype;
-    }
+    out->change_dtype = lvlm_dtype_from_option(&out->dtype, a->dtype);
     if (a->init_missing == NULL) return 0;
     return lvlm_init_parse(&out->init, "--init-missing", a->init_missing, a->seed, err);
 }
@@ -131,7 +105,7 @@ static int run_any(const void *arguments, const lvlm_operands *operands, bool np
     lvlm_outfile *out = NULL;
     lvlm_hex_digest root;
     lvlm_error err;
-    problems found = { 0, a->common.json ? cJSON_CreateArray() : NULL };
+    account_problems found = { 0, a->common.json ? cJSON_CreateArray() : NULL };
     int rc;
 
     if ((rc = read_options(&import_options, a, npz, &err)) < 0 ||
@@ -139,7 +113,7 @@ static int run_any(const void *arguments, const lvlm_operands *operands, bool np
         goto done;
     import_options.notes = &notes;
     if ((rc = lvlm_import_plan(&import, source, &import_options, a->dry_run,
-                               show_problem, &found, &err)) < 0 ||
+                               account_problem, &found, &err)) < 0 ||
         (rc = spare_source(&outputs, import, a->config, &err)) < 0 ||
         (!a->dry_run && (rc = convert(import, a, out, root, &err)) < 0) ||
         (rc = account_notes(import, &err)) < 0)
@@ -151,10 +125,7 @@ done:
     lvlm_import_free(import);
     lvlm_print_notes(PROGRAM, &notes);
     lvlm_notes_free(&notes);
-    if (found.n > 0)
-        lvlm_report_with("problems", found.list);
-    else
-        lvlm_json_free(found.list);
+    account_problems_end(&found);
     return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
 }
 

@@ -144,28 +144,6 @@ static int join(lvlm_checkpoint **out, const lvlm_compose *c, bool headers_only,
 
 /* ---- public ---------------------------------------------------------------------- */
 
-static lvlm_import_options import_options(const lvlm_compose_spec *spec,
-                                          lvlm_notes *notes)
-{
-    static const struct {
-        const char *name;
-        lvlm_dtype dtype;
-    } dtypes[] = { { "f32", LVLM_F32 }, { "bf16", LVLM_BF16 }, { "f16", LVLM_F16 } };
-    /* one linear map is LLaVA's two without an activation, the second the identity */
-    lvlm_import_options o = {
-        .init = spec->init,
-        .composed = true,
-        .identity = strcmp(spec->kind, "linear") == 0 ? "connector.fc2." : NULL,
-        .notes = notes,
-    };
-    for (size_t i = 0; spec->dtype != NULL && i < 3; i++)
-        if (strcmp(spec->dtype, dtypes[i].name) == 0) {
-            o.change_dtype = true;
-            o.dtype = dtypes[i].dtype;
-        }
-    return o;
-}
-
 int lvlm_compose_plan(lvlm_compose *out, const char *spec_path, bool headers_only,
                       lvlm_notes *notes, void (*problem)(void *, const char *),
                       void *user, lvlm_error *err)
@@ -175,7 +153,13 @@ int lvlm_compose_plan(lvlm_compose *out, const char *spec_path, bool headers_onl
                                      .notes = notes };
     *out = (lvlm_compose){ 0 };
     TRY(lvlm_compose_spec_read(&out->spec, spec_path, &out->arena, err));
-    const lvlm_import_options options = import_options(&out->spec, notes);
+    /* one linear map is LLaVA's two without an activation, the second the identity */
+    const bool linear = strcmp(out->spec.kind, "linear") == 0;
+    lvlm_import_options options = { .init = out->spec.init,
+                                    .composed = true,
+                                    .identity = linear ? "connector.fc2." : NULL,
+                                    .notes = notes };
+    options.change_dtype = lvlm_dtype_from_option(&options.dtype, out->spec.dtype);
     int rc = lvlm_compose_parts_open(&out->parts, &out->spec, &open, &out->arena, err);
     if (rc == 0) rc = lvlm_compose_check(&out->spec, &out->parts, err);
     if (rc == 0) rc = join(&out->joined, out, headers_only, err);

@@ -13,9 +13,9 @@
 #include "formats/base/text.h"
 #include "formats/container/side_file.h"
 
-#define TOWER "vision_tower.vision_model."
-#define CONNECTOR "multi_modal_projector."
-#define TABLE "language_model.model.embed_tokens.weight"
+#define TOWER COMPOSE_TOWER
+#define CONNECTOR COMPOSE_CONNECTOR
+#define TABLE COMPOSE_WORDS "embed_tokens.weight"
 
 /* What the parts are, in numbers. */
 typedef struct sizes {
@@ -26,21 +26,9 @@ typedef struct sizes {
     uint64_t text_width, vocabulary;
 } sizes;
 
-static const lvlm_tensor *find(const lvlm_compose_part *part, const char *name)
-{
-    for (size_t i = 0; i < part->n_tensors; i++)
-        if (strcmp(part->tensors[i].name, name) == 0) return &part->tensors[i];
-    return NULL;
-}
-
 static uint64_t extent(const lvlm_tensor *t, size_t axis)
 {
     return t != NULL && axis < t->shape.n ? t->shape.dims[axis] : 0;
-}
-
-uint64_t lvlm_compose_text_width(const lvlm_compose_parts *parts)
-{
-    return extent(find(&parts->text, TABLE), 1);
 }
 
 static uint64_t count_blocks(const lvlm_compose_part *vision)
@@ -60,8 +48,8 @@ static int measure(sizes *s, lvlm_error *err)
 {
     const lvlm_compose_part *const vision = &s->parts->vision;
     const lvlm_tensor *const kernel =
-        find(vision, TOWER "embeddings.patch_embedding.weight");
-    const lvlm_tensor *const table = find(&s->parts->text, TABLE);
+        lvlm_compose_find(vision, TOWER "embeddings.patch_embedding.weight");
+    const lvlm_tensor *const table = lvlm_compose_find(&s->parts->text, TABLE);
     FAIL_IF(kernel == NULL, err, LVLM_EFORMAT,
             "vision.source: %s: no patch embedding; is this a vision tower?",
             vision->from->path);
@@ -71,9 +59,10 @@ static int measure(sizes *s, lvlm_error *err)
     s->width = extent(kernel, 0);
     s->patch = extent(kernel, 2);
     s->blocks = count_blocks(vision);
-    s->positions =
-        extent(find(vision, TOWER "embeddings.position_embedding.weight"), 0);
-    s->has_class_row = find(vision, TOWER "embeddings.class_embedding") != NULL;
+    s->positions = extent(
+        lvlm_compose_find(vision, TOWER "embeddings.position_embedding.weight"), 0);
+    s->has_class_row =
+        lvlm_compose_find(vision, TOWER "embeddings.class_embedding") != NULL;
     s->vocabulary = extent(table, 0);
     s->text_width = extent(table, 1);
     return 0;
@@ -167,7 +156,7 @@ static int check_map(const sizes *s, const char *name, uint64_t in,
 {
     char weight[64];
     snprintf(weight, sizeof weight, CONNECTOR "%s.weight", name);
-    const lvlm_tensor *const t = find(&s->parts->connector, weight);
+    const lvlm_tensor *const t = lvlm_compose_find(&s->parts->connector, weight);
     if (t == NULL) return 0;
     FAIL_IF(extent(t, 1) != in, err, LVLM_EFORMAT,
             "connector.weights: %s takes %" PRIu64 ", %s %" PRIu64
@@ -185,8 +174,9 @@ static int check_biases(const sizes *s, lvlm_error *err)
     static const char *const biases[] = { CONNECTOR "linear_1.bias",
                                           CONNECTOR "linear_2.bias" };
     for (size_t i = 0; i < 2; i++)
-        FAIL_IF(!s->spec->bias && find(&s->parts->connector, biases[i]) != NULL, err,
-                LVLM_EFORMAT,
+        FAIL_IF(!s->spec->bias &&
+                    lvlm_compose_find(&s->parts->connector, biases[i]) != NULL,
+                err, LVLM_EFORMAT,
                 "connector.bias is false, and connector.weights has linear_%zu.bias",
                 i + 1);
     return 0;
@@ -208,12 +198,12 @@ static int check_connector(const sizes *s, lvlm_error *err)
             "\"linear\" 1",
             spec->n_maps);
     FAIL_IF(strcmp(spec->kind, "linear") == 0 &&
-                find(&s->parts->connector, CONNECTOR "linear_2.weight") != NULL,
+                lvlm_compose_find(&s->parts->connector, CONNECTOR "linear_2.weight") !=
+                    NULL,
             err, LVLM_EFORMAT,
             "connector.weights has two matrices, a connector of kind \"linear\" one: "
             "say \"kind\": \"mlp\", \"layers\": 2");
-    snprintf(tower, sizeof tower, "%s gives",
-             spec->n_layers > 1 ? "the selected states together give" : "the tower");
+    snprintf(tower, sizeof tower, "the tower gives");
     if (spec->n_layers > 1)
         snprintf(tower, sizeof tower,
                  "the tower's %" PRIu64 " states of %" PRIu64 " give", spec->n_layers,
@@ -285,13 +275,13 @@ static int check_words(const sizes *s, lvlm_error *err)
     const lvlm_compose_spec *const spec = s->spec;
     uint64_t most = 0;
     const uint64_t rows = s->positions - (strcmp(spec->rows, "all") != 0);
+    char id[32] = "\"next\"";
+    if (!spec->image_id_next) snprintf(id, sizeof id, "%" PRIu64, spec->image_id);
     FAIL_IF(spec->image_id_next || spec->image_id >= s->vocabulary, err, LVLM_EFORMAT,
-            "image_token.id %s%.0" PRIu64 " is not a row of the table of word vectors, "
-            "[%" PRIu64 ", %" PRIu64 "]: name an id below %" PRIu64
+            "image_token.id %s is not a row of the table of word vectors, [%" PRIu64
+            ", %" PRIu64 "]: name an id below %" PRIu64
             ", or grow the vocabulary before",
-            spec->image_id_next ? "\"next\"" : "",
-            spec->image_id_next ? 0 : spec->image_id, s->vocabulary, s->text_width,
-            s->vocabulary);
+            id, s->vocabulary, s->text_width, s->vocabulary);
     TRY(check_id_free(s, err));
     TRY(check_tokenizer(s, err));
     if (!lvlm_json_u64(&most,

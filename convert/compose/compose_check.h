@@ -15,9 +15,6 @@ LVLM_MUST_CHECK int lvlm_compose_check(const lvlm_compose_spec *spec,
                                        const lvlm_compose_parts *parts,
                                        lvlm_error *err);
 
-/* Width of the language model, from its table of word vectors; 0: it has none. */
-uint64_t lvlm_compose_text_width(const lvlm_compose_parts *parts);
-
 LVLM_END_DECLS
 
 #endif

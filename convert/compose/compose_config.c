@@ -52,18 +52,9 @@ static bool add_rope(cJSON *text)
 static const char *dtype_of(const lvlm_compose_parts *parts,
                             const lvlm_compose_spec *spec)
 {
-    static const struct {
-        const char *ours;
-        lvlm_dtype dtype;
-        const char *theirs;
-    } names[] = { { "f32", LVLM_F32, "float32" },
-                  { "bf16", LVLM_BF16, "bfloat16" },
-                  { "f16", LVLM_F16, "float16" } };
-    for (size_t i = 0; i < 3; i++)
-        if (spec->dtype != NULL ? strcmp(spec->dtype, names[i].ours) == 0
-                                : parts->text.tensors[0].dtype == names[i].dtype)
-            return names[i].theirs;
-    return "float32";
+    lvlm_dtype dtype = parts->text.tensors[0].dtype;
+    (void)lvlm_dtype_from_option(&dtype, spec->dtype);
+    return lvlm_dtype_torch_name(dtype);
 }
 
 static bool add_layers(cJSON *top, const lvlm_compose_spec *spec)

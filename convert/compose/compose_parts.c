@@ -30,9 +30,9 @@ typedef struct source {
     const char *left_out[5]; /* globs of names that are of another part */
 } source;
 
-#define TOWER "vision_tower.vision_model."
-#define WORDS "language_model.model."
-#define HEAD "language_model.lm_head."
+#define TOWER COMPOSE_TOWER
+#define WORDS COMPOSE_WORDS
+#define HEAD COMPOSE_HEAD
 
 // clang-format off
 #define DECODER(type)                                                                  \
@@ -303,19 +303,21 @@ static int open_connector(lvlm_compose_part *part, const lvlm_compose_spec *spec
             lvlm_arena_printf(arena, "%s%s", connector_names[k].to,
                               t->name + strlen(connector_names[k].from));
         if (rest == NULL) return lvlm_fail_memory(err);
-        TRY(take(part, t, "multi_modal_projector.", rest, arena, err));
+        TRY(take(part, t, COMPOSE_CONNECTOR, rest, arena, err));
     }
     return 0;
 }
 
-/* ---- the head -------------------------------------------------------------------- */
+/* ---- finding --------------------------------------------------------------------- */
 
-static const lvlm_tensor *find(const lvlm_compose_part *part, const char *name)
+const lvlm_tensor *lvlm_compose_find(const lvlm_compose_part *part, const char *name)
 {
     for (size_t i = 0; i < part->n_tensors; i++)
         if (strcmp(part->tensors[i].name, name) == 0) return &part->tensors[i];
     return NULL;
 }
+
+/* ---- the head -------------------------------------------------------------------- */
 
 /* Is the head tied? What is stored and what the configuration says may disagree; then
  * the spec has to say. */
@@ -326,8 +328,9 @@ static int decide_head(lvlm_compose_parts *parts, const lvlm_compose_spec *spec,
     const cJSON *const flag = lvlm_json_get(text->config, "tie_word_embeddings");
     const bool gemma = lvlm_starts_with(type_of(text->config), "gemma");
     const bool says_tied = flag != NULL ? cJSON_IsTrue(flag) : gemma;
-    const lvlm_tensor *const head = find(text, HEAD "weight");
-    const lvlm_tensor *const table = find(text, WORDS "embed_tokens.weight");
+    const lvlm_tensor *const head = lvlm_compose_find(text, HEAD "weight");
+    const lvlm_tensor *const table =
+        lvlm_compose_find(text, WORDS "embed_tokens.weight");
     FAIL_IF(!says_tied && head == NULL && spec->head == NULL, err, LVLM_EFORMAT,
             "text.source: %s: tie_word_embeddings is false and there is no "
             "lm_head.weight; \"head\": \"tied\" takes the table of word vectors",

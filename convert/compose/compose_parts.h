@@ -12,6 +12,12 @@
 
 LVLM_BEGIN_DECLS
 
+/* Names in LLaVA's layout. */
+#define COMPOSE_TOWER "vision_tower.vision_model."
+#define COMPOSE_CONNECTOR "multi_modal_projector."
+#define COMPOSE_WORDS "language_model.model."
+#define COMPOSE_HEAD "language_model.lm_head."
+
 typedef struct lvlm_compose_part {
     const char *role;      /* "vision", "text", "connector": its key in the spec */
     lvlm_checkpoint *from; /* NULL: there is none */
@@ -35,6 +41,9 @@ LVLM_MUST_CHECK int lvlm_compose_parts_open(lvlm_compose_parts *out,
                                             const lvlm_open_options *options,
                                             lvlm_arena *arena, lvlm_error *err);
 void lvlm_compose_parts_close(lvlm_compose_parts *parts);
+
+/* A tensor that is taken, by its name in LLaVA's layout; NULL: there is none. */
+const lvlm_tensor *lvlm_compose_find(const lvlm_compose_part *part, const char *name);
 
 /* config.json of the composed model. *out is owned: lvlm_free. */
 LVLM_MUST_CHECK int lvlm_compose_config(char **out, const lvlm_compose_parts *parts,

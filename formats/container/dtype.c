@@ -40,6 +40,20 @@ bool lvlm_dtype_from_name(lvlm_dtype *out, const char *name)
     return false;
 }
 
+bool lvlm_dtype_from_option(lvlm_dtype *out, const char *word)
+{
+    static const struct {
+        const char *word;
+        lvlm_dtype dtype;
+    } words[] = { { "f32", LVLM_F32 }, { "bf16", LVLM_BF16 }, { "f16", LVLM_F16 } };
+    for (size_t i = 0; word != NULL && i < 3; i++) {
+        if (strcmp(words[i].word, word) != 0) continue;
+        *out = words[i].dtype;
+        return true;
+    }
+    return false;
+}
+
 bool lvlm_dtype_is_weight(lvlm_dtype dtype)
 {
     return dtype == LVLM_F16 || dtype == LVLM_BF16 || dtype == LVLM_F32 ||

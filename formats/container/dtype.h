@@ -38,6 +38,9 @@ const char *lvlm_dtype_name(lvlm_dtype dtype);
 size_t lvlm_dtype_bytes(lvlm_dtype dtype);
 /* False if the name is unknown. */
 bool lvlm_dtype_from_name(lvlm_dtype *out, const char *name);
+/* The same for the words of options: "f32", "bf16", "f16". False, and *out stays, for
+ * "keep" and NULL. */
+bool lvlm_dtype_from_option(lvlm_dtype *out, const char *word);
 /* F16, BF16, F32, F64: the types of weights. */
 bool lvlm_dtype_is_weight(lvlm_dtype dtype);
 

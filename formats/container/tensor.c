@@ -99,12 +99,3 @@ cJSON *lvlm_shape_json(const lvlm_shape *shape)
     lvlm_json_free(json);
     return NULL;
 }
-
-cJSON *lvlm_tensor_json(const lvlm_tensor *t)
-{
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "name", t->name);
-    cJSON_AddStringToObject(json, "dtype", lvlm_dtype_name(t->dtype));
-    cJSON_AddItemToObject(json, "shape", lvlm_shape_json(&t->shape));
-    return json;
-}

@@ -74,8 +74,6 @@ LVLM_MUST_CHECK int lvlm_shape_read(lvlm_shape *out, lvlm_json_reader *reader,
                                     lvlm_error *err);
 /* A JSON array of the dimensions. Owned by the caller; NULL: out of memory. */
 cJSON *lvlm_shape_json(const lvlm_shape *shape);
-/* { "name": ..., "dtype": "F32", "shape": [3, 4] } */
-cJSON *lvlm_tensor_json(const lvlm_tensor *tensor);
 
 LVLM_END_DECLS
 
