@@ -32,7 +32,7 @@ int lvlm_plan_add(lvlm_step **step, lvlm_plan *plan, const lvlm_tensor *out,
 int lvlm_plan_copy(lvlm_step **step, lvlm_plan *plan, const lvlm_tensor *out,
                    const lvlm_tensor *input, lvlm_error *err)
 {
-    lvlm_step *added;
+    lvlm_step *added = NULL;
     const lvlm_tensor **inputs = lvlm_arena_alloc(plan->arena, 1, sizeof *inputs);
     if (inputs == NULL) return lvlm_fail_memory(err);
     inputs[0] = input;
