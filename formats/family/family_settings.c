@@ -260,7 +260,10 @@ int lvlm_family_words(cJSON **out, const lvlm_family *family, const cJSON *hf_co
         for (const lvlm_setting *s = t->settings; s->canonical != NULL; s++) {
             lvlm_error wrong;
             if (t->when != NULL || s->kind != LVLM_SETTING_WORD) continue;
-            (void)!add_setting(*out, s, hf_config, &wrong);
+            if (add_setting(*out, s, hf_config, &wrong) != LVLM_ENOMEM) continue;
+            lvlm_json_free(*out);
+            *out = NULL;
+            return lvlm_fail_memory(err);
         }
     return 0;
 }
