@@ -23,20 +23,6 @@
 #define HUB LVLM_FIXTURES "/paligemma-layouts/hub"
 #define SHARDED LVLM_FIXTURES "/paligemma2-bf16/model"
 
-static int setup(void **state)
-{
-    static scratch s;
-    scratch_make(&s);
-    *state = &s;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    scratch_remove(*state);
-    return 0;
-}
-
 static int import(const char *source, const char *native,
                   const lvlm_import_options *options, size_t threads, lvlm_error *err)
 {
@@ -496,5 +482,5 @@ int main(void)
         cmocka_unit_test(made_values_follow_from_seed_name_and_index),
         cmocka_unit_test(a_full_disk_is_named_and_leaves_the_old_state),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

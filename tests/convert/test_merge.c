@@ -35,20 +35,6 @@ static const struct recorded {
 };
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-static int setup(void **state)
-{
-    static scratch s;
-    scratch_make(&s);
-    *state = &s;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    scratch_remove(*state);
-    return 0;
-}
-
 /* The native file of a model directory. */
 static const char *native_of(scratch *s, const char *model, const char *name)
 {
@@ -370,7 +356,8 @@ static void what_does_not_fit_is_refused(void **state)
 
 int main(void)
 {
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CASE(test)                                                                     \
+    cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
         CASE(merging_gives_what_peft_gives),
         CASE(every_generation_of_names_is_one_adapter),

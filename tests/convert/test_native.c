@@ -19,20 +19,6 @@
 
 #define HUB LVLM_FIXTURES "/paligemma-layouts/hub"
 
-static int setup(void **state)
-{
-    static scratch s;
-    scratch_make(&s);
-    *state = &s;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    scratch_remove(*state);
-    return 0;
-}
-
 static int import(const char *source, const char *native, bool to_f16, lvlm_error *err)
 {
     const lvlm_import_options options = { .change_dtype = to_f16, .dtype = LVLM_F16 };
@@ -349,5 +335,5 @@ int main(void)
         cmocka_unit_test(the_root_digest_covers_the_header),
         cmocka_unit_test(the_weights_digest_ignores_side_files),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

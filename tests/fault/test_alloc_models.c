@@ -272,17 +272,8 @@ static void no_allocation_may_fail_badly(void **state)
         { "draw", draw },
         { "write_prompt", write_prompt },
     };
-    scratch s;
     (void)state;
-    scratch_make(&s);
-    assert_int_equal(import(HUB, scratch_path(&s, "model.lvlm"), NULL), 0);
-    assert_int_equal(import(RECORDED "/model", scratch_path(&s, "other.lvlm"), NULL),
-                     0);
-    assert_int_equal(import(ADAPTED, scratch_path(&s, "adapted.lvlm"), NULL), 0);
-    assert_int_equal(import(SPOKEN "/model", scratch_path(&s, "spoken.lvlm"), NULL), 0);
-    scratch_copy(&s, HUB, "dir"); /* export fills a directory that is there */
-    torture_all(&s, all, sizeof all / sizeof *all);
-    scratch_remove(&s);
+    torture_models(all, sizeof all / sizeof *all);
 }
 
 int main(void)

@@ -16,30 +16,13 @@
 #include <cmocka.h>
 
 #include "convert/export.h"
-#include "convert/import.h"
 #include "formats/base/infile.h"
 #include "formats/base/outdir.h"
 #include "formats/base/outfile.h"
+#include "tests/fault/import_model.h"
 #include "tests/support/scratch.h"
 
-#define HUB LVLM_FIXTURES "/paligemma-layouts/hub"
-#define SHARDED LVLM_FIXTURES "/paligemma2-bf16/model"
-
 enum { NOBODY = 65534, MAX_DESCRIPTORS = 64 };
-
-static int setup(void **state)
-{
-    static scratch s;
-    scratch_make(&s);
-    *state = &s;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    scratch_remove(*state);
-    return 0;
-}
 
 static void begin_anew(scratch *s)
 {
@@ -52,25 +35,10 @@ static void begin_anew(scratch *s)
 /* An operation on the scratch; returns 0 or a code. */
 typedef int operation(scratch *s, lvlm_error *err);
 
-static int import_from(const char *source, const char *native, lvlm_error *err)
-{
-    const lvlm_import_options options = { .change_dtype = false };
-    const lvlm_run run = { .threads = 1 };
-    char root[LVLM_DIGEST_HEX + 1];
-    lvlm_outfile *file = NULL;
-    lvlm_import *im = NULL;
-    int rc = lvlm_import_plan(&im, source, &options, false, NULL, NULL, err);
-    if (rc == 0) rc = lvlm_outfile_open(&file, native, true, err);
-    if (rc == 0) rc = lvlm_import_execute(im, file, &run, root, err);
-    lvlm_outfile_close(file);
-    lvlm_import_free(im);
-    return rc;
-}
-
 /* Over the model of another checkpoint. */
 static int import_over(scratch *s, lvlm_error *err)
 {
-    return import_from(SHARDED, scratch_path(s, "old.lvlm"), err);
+    return import(SHARDED, scratch_path(s, "old.lvlm"), err);
 }
 
 static int export_to(scratch *s, bool source, const char *name, lvlm_error *err)
@@ -104,8 +72,7 @@ static void prepare(scratch *s)
 {
     lvlm_error err;
     begin_anew(s);
-    if (import_from(HUB, scratch_path(s, "model.lvlm"), &err) < 0)
-        fail_msg("%s", err.text);
+    if (import(HUB, scratch_path(s, "model.lvlm"), &err) < 0) fail_msg("%s", err.text);
     scratch_copy(s, scratch_path(s, "model.lvlm"), "old.lvlm");
     scratch_copy(s, scratch_path(s, "model.lvlm"), "kept.lvlm");
 }
@@ -275,7 +242,8 @@ static void outdir_does_not_replace_what_came_meanwhile(void **state)
     assert_int_equal(scratch_count(s, ""), 2);
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CASE(test)                                                                     \
+    cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
 
 int main(void)
 {

@@ -18,20 +18,6 @@
 
 #define LORA LVLM_FIXTURES "/lora/"
 
-static int setup(void **state)
-{
-    static scratch s;
-    scratch_make(&s);
-    *state = &s;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    scratch_remove(*state);
-    return 0;
-}
-
 /* ---- what was recorded ---------------------------------------------------------- */
 
 /* Calls `check` for each run that was recorded. */
@@ -446,7 +432,8 @@ static void a_changed_base_is_not_committed(void **state)
 
 int main(void)
 {
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CASE(test)                                                                     \
+    cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
         CASE(a_run_is_pefts_run),
         CASE(a_new_adapter_changes_nothing_yet),

@@ -49,6 +49,20 @@ void scratch_remove(scratch *s)
     remove_tree(s->dir);
 }
 
+int scratch_setup(void **state)
+{
+    static scratch s;
+    scratch_make(&s);
+    *state = &s;
+    return 0;
+}
+
+int scratch_teardown(void **state)
+{
+    scratch_remove(*state);
+    return 0;
+}
+
 const char *scratch_path(scratch *s, const char *name)
 {
     char built[SCRATCH_PATH + sizeof s->dir]; /* `name` may be one of our own paths */

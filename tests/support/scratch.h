@@ -21,6 +21,9 @@ typedef struct scratch {
 void scratch_make(scratch *s);
 /* Remove it and everything in it. */
 void scratch_remove(scratch *s);
+/* Both as setup and teardown of a test or a group: *state is a scratch. */
+int scratch_setup(void **state);
+int scratch_teardown(void **state);
 
 /* "DIR/NAME"; valid until eight more calls. */
 const char *scratch_path(scratch *s, const char *name);

@@ -16,20 +16,6 @@
 #define LORA LVLM_FIXTURES "/lora/"
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-static int setup(void **state)
-{
-    static scratch s;
-    scratch_make(&s);
-    *state = &s;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    scratch_remove(*state);
-    return 0;
-}
-
 /* ---- modules -------------------------------------------------------------------- */
 
 /* Names of the library's modules; counts from its list of nn.Linear. */
@@ -262,7 +248,8 @@ static void a_pattern_that_names_nothing_is_refused(void **state)
 
 int main(void)
 {
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CASE(test)                                                                     \
+    cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
         CASE(modules_are_those_of_the_library),
         CASE(a_fused_module_has_its_parts_in_order),

@@ -18,20 +18,6 @@
 #define LORA LVLM_FIXTURES "/lora/"
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-static int setup(void **state)
-{
-    static scratch s;
-    scratch_make(&s);
-    *state = &s;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    scratch_remove(*state);
-    return 0;
-}
-
 static int save(const lvlm_adapter *adapter, const char *path, lvlm_error *err)
 {
     lvlm_outdir *const dir = open_outdir(path, &lvlm_adapter_set);
@@ -272,7 +258,8 @@ static void targets_match_these_modules_and_no_others(void **state)
 
 int main(void)
 {
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CASE(test)                                                                     \
+    cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
         CASE(what_is_read_is_written_again),
         CASE(every_bit_of_a_sealed_adapter_counts),

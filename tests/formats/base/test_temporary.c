@@ -18,20 +18,6 @@
 #include "formats/base/temporary.h"
 #include "tests/support/scratch.h"
 
-static int setup(void **state)
-{
-    static scratch s;
-    scratch_make(&s);
-    *state = &s;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    scratch_remove(*state);
-    return 0;
-}
-
 static void expect_name(const char *path, const char *name)
 {
     char *const got = lvlm_temporary_name(path);
@@ -194,7 +180,8 @@ static void the_umask_of_the_process_stays(void **state)
     assert_int_equal(umask(old), 077);
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CASE(test)                                                                     \
+    cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
 
 int main(void)
 {
