@@ -281,8 +281,7 @@ static const char *source_kind(const lvlm_import *im)
 static int describe_narrowing(lvlm_import *im, const lvlm_narrowing *n, lvlm_error *err)
 {
     cJSON *const json = cJSON_CreateObject();
-    cJSON_DeleteItemFromObjectCaseSensitive(im->provenance, "narrowed");
-    if (!cJSON_AddItemToObject(im->provenance, "narrowed", json) ||
+    if (!lvlm_json_set(im->provenance, "narrowed", json) ||
         cJSON_AddNumberToObject(json, "rounded", (double)n->n_rounded) == NULL ||
         cJSON_AddNumberToObject(json, "overflowed", (double)n->n_overflowed) == NULL ||
         cJSON_AddNumberToObject(json, "flushed", (double)n->n_flushed) == NULL)

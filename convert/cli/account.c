@@ -7,6 +7,7 @@
 #include "convert/cli/commands.h"
 #include "convert/make.h"
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "formats/cli/program.h"
 
 /* ---- problems ------------------------------------------------------------------- */
@@ -28,6 +29,21 @@ void account_problems_end(account_problems *problems)
         lvlm_report_with("problems", problems->list);
     else
         lvlm_json_free(problems->list);
+}
+
+/* ---- sources -------------------------------------------------------------------- */
+
+int account_spare(const lvlm_outputs *outputs, const lvlm_import *import,
+                  const char *other, lvlm_error *err)
+{
+    const lvlm_checkpoint *const cp = lvlm_import_manifest(import)->checkpoint;
+    for (size_t i = 0; i < cp->n_files + cp->n_side_maps; i++) {
+        const lvlm_infile *const map =
+            i < cp->n_files ? cp->files[i].map : cp->side_maps[i - cp->n_files];
+        const char *const path = map->path;
+        TRY(lvlm_outputs_spare(outputs, &path, 1, err));
+    }
+    return lvlm_outputs_spare(outputs, &other, 1, err);
 }
 
 /* ---- the plan ------------------------------------------------------------------- */
@@ -170,6 +186,8 @@ void account_totals(lvlm_printer *p, const lvlm_import *import, const char *mode
 static int note_target(const lvlm_import *import, const lvlm_target *t, lvlm_error *err)
 {
     lvlm_notes *const notes = lvlm_import_chosen(import)->notes;
+    const char *const identity = lvlm_import_chosen(import)->identity;
+    if (identity != NULL && lvlm_starts_with(t->name, identity)) return 0;
     if (t->state == LVLM_TARGET_MADE)
         return lvlm_notes_add(notes, err, "%s was made, not found: train it before use",
                               t->name);

@@ -3,6 +3,7 @@
 #define LVLM_CONVERT_CLI_ACCOUNT_H
 
 #include "convert/import.h"
+#include "formats/cli/outputs.h"
 #include "formats/cli/printer.h"
 
 /* Tensors that do not match. */
@@ -15,6 +16,12 @@ typedef struct account_problems {
 void account_problem(void *problems, const char *text);
 /* Hand them to the report of the error, if there are any, or free them. */
 void account_problems_end(account_problems *problems);
+
+/* LVLM_EUSAGE if an output is one of the files that the model is made of: those of the
+ * import, and `other` (NULL: none). */
+LVLM_MUST_CHECK int account_spare(const lvlm_outputs *outputs,
+                                  const lvlm_import *import, const char *other,
+                                  lvlm_error *err);
 
 /* Number of source tensors by use.  n (LVLM_N_USES) */
 void account_uses(size_t n[LVLM_N_USES], const lvlm_ledger *ledger);

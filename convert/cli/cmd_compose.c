@@ -122,7 +122,7 @@ static int write_model(lvlm_compose *c, const args *a, lvlm_outfile *model,
     lvlm_progress bar;
     lvlm_progress_init(&bar, "composing", a->common.quiet);
     const lvlm_run run = { lvlm_thread_count(&a->common), lvlm_progress_bytes, &bar };
-    const int rc = lvlm_import_execute(c->import, model, &run, root, err);
+    const int rc = lvlm_compose_execute(c, model, &run, root, err);
     lvlm_progress_finish(&bar);
     return rc;
 }
@@ -158,7 +158,9 @@ static int run(const void *arguments, const lvlm_operands *operands)
     if ((rc = lvlm_outputs_file(&outputs, &out, a->explain ? NULL : model, &err)) < 0 ||
         (rc = lvlm_compose_plan(&compose, spec, a->explain, &notes, account_problem,
                                 &found, &err)) < 0 ||
-        (!a->explain && (rc = write_model(&compose, a, out, root, &err)) < 0))
+        (rc = account_spare(&outputs, compose.import, spec, &err)) < 0 ||
+        (!a->explain && (rc = write_model(&compose, a, out, root, &err)) < 0) ||
+        (rc = account_notes(compose.import, &err)) < 0)
         goto done;
     rc = print_result(&compose, a, model, a->explain ? NULL : root,
                       lvlm_seconds() - started, &err);

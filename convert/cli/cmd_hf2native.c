@@ -53,20 +53,6 @@ static int read_options(lvlm_import_options *out, const args *a, bool npz,
     return lvlm_init_parse(&out->init, "--init-missing", a->init_missing, a->seed, err);
 }
 
-/* MODEL may not be one of the files that it is made of. */
-static int spare_source(const lvlm_outputs *outputs, const lvlm_import *import,
-                        const char *config, lvlm_error *err)
-{
-    const lvlm_checkpoint *const cp = lvlm_import_manifest(import)->checkpoint;
-    for (size_t i = 0; i < cp->n_files + cp->n_side_maps; i++) {
-        const lvlm_infile *const map =
-            i < cp->n_files ? cp->files[i].map : cp->side_maps[i - cp->n_files];
-        const char *const path = map->path;
-        TRY(lvlm_outputs_spare(outputs, &path, 1, err));
-    }
-    return lvlm_outputs_spare(outputs, &config, 1, err);
-}
-
 static int convert(lvlm_import *import, const args *a, lvlm_outfile *model,
                    lvlm_hex_digest root, lvlm_error *err)
 {
@@ -114,7 +100,7 @@ static int run_any(const void *arguments, const lvlm_operands *operands, bool np
     import_options.notes = &notes;
     if ((rc = lvlm_import_plan(&import, source, &import_options, a->dry_run,
                                account_problem, &found, &err)) < 0 ||
-        (rc = spare_source(&outputs, import, a->config, &err)) < 0 ||
+        (rc = account_spare(&outputs, import, a->config, &err)) < 0 ||
         (!a->dry_run && (rc = convert(import, a, out, root, &err)) < 0) ||
         (rc = account_notes(import, &err)) < 0)
         goto done;

@@ -13,6 +13,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/container/contents_read.h"
+#include "formats/native/digests.h"
 
 /* ---- side files ------------------------------------------------------------------ */
 
@@ -79,13 +80,6 @@ static int add_side_files(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_error
 
 /* ---- tensors --------------------------------------------------------------------- */
 
-static int in_file(const void *a, const void *b)
-{
-    const lvlm_tensor *const x = a, *const y = b;
-    if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
-    return strcmp(x->name, y->name);
-}
-
 /* Append a part's files, and its tensors file by file in the order of a ledger. The
  * files are not given back, so a tensor's bytes are not a span of them. */
 static int add_part(lvlm_checkpoint *cp, const lvlm_compose_part *part, lvlm_error *err)
@@ -106,7 +100,8 @@ static int add_part(lvlm_checkpoint *cp, const lvlm_compose_part *part, lvlm_err
             t->file = cp->n_files;
             t->detached = true;
         }
-        qsort(cp->tensors + first, cp->n_tensors - first, sizeof *cp->tensors, in_file);
+        qsort(cp->tensors + first, cp->n_tensors - first, sizeof *cp->tensors,
+              lvlm_tensor_span_order);
         cp->n_files++;
     }
     return 0;
@@ -169,6 +164,25 @@ int lvlm_compose_plan(lvlm_compose *out, const char *spec_path, bool headers_onl
     }
     return lvlm_import_plan_source(&out->import, out->joined, &options, problem, user,
                                    err);
+}
+
+/* Native parts record digests: what is copied from them is checked first. */
+static int check_part(const lvlm_compose_part *part, const lvlm_run *run,
+                      lvlm_error *err)
+{
+    const lvlm_run quiet = { .threads = run->threads };
+    if (part->from == NULL || part->from->kind != LVLM_CHECKPOINT_NATIVE) return 0;
+    const int rc = lvlm_digests_check(part->from, NULL, &quiet, err);
+    if (rc < 0) lvlm_prefix(err, "%s.source: %s: ", part->role, part->from->path);
+    return rc;
+}
+
+int lvlm_compose_execute(lvlm_compose *c, lvlm_outfile *file, const lvlm_run *run,
+                         lvlm_hex_digest root, lvlm_error *err)
+{
+    TRY(check_part(&c->parts.vision, run, err));
+    TRY(check_part(&c->parts.text, run, err));
+    return lvlm_import_execute(c->import, file, run, root, err);
 }
 
 void lvlm_compose_free(lvlm_compose *c)

@@ -3,7 +3,7 @@
  *
  *   lvlm_compose_plan      reads SPEC.json (compose_spec.h), opens the parts, checks
  *                          every size, and plans the file; reads headers only
- *   lvlm_import_execute    of `import`: writes it
+ *   lvlm_compose_execute   checks native parts against their digests and writes it
  *
  * The parts become one checkpoint in LLaVA's layout, which is imported like any other:
  * the same tables, checks and rules apply. Distinct objects may be used from distinct
@@ -31,6 +31,11 @@ LVLM_MUST_CHECK int lvlm_compose_plan(lvlm_compose *out, const char *spec_path,
                                       bool headers_only, lvlm_notes *notes,
                                       void (*problem)(void *user, const char *text),
                                       void *user, lvlm_error *err);
+/* Write the native file and commit it. `root` receives the root digest. LVLM_ECHECK
+ * names a corrupt tensor of a part. */
+LVLM_MUST_CHECK int lvlm_compose_execute(lvlm_compose *compose, lvlm_outfile *file,
+                                         const lvlm_run *run, lvlm_hex_digest root,
+                                         lvlm_error *err);
 void lvlm_compose_free(lvlm_compose *compose);
 
 LVLM_END_DECLS

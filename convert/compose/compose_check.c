@@ -6,79 +6,31 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "formats/base/text.h"
 #include "formats/container/side_file.h"
 
-#define TOWER COMPOSE_TOWER
 #define CONNECTOR COMPOSE_CONNECTOR
-#define TABLE COMPOSE_WORDS "embed_tokens.weight"
 
-/* What the parts are, in numbers. */
-typedef struct sizes {
+typedef struct model {
     const lvlm_compose_spec *spec;
     const lvlm_compose_parts *parts;
-    uint64_t width, blocks, positions, patch; /* of the tower */
-    bool has_class_row;
-    uint64_t text_width, vocabulary;
-} sizes;
-
-static uint64_t extent(const lvlm_tensor *t, size_t axis)
-{
-    return t != NULL && axis < t->shape.n ? t->shape.dims[axis] : 0;
-}
-
-static uint64_t count_blocks(const lvlm_compose_part *vision)
-{
-    static const char blocks[] = TOWER "encoder.layers.";
-    uint64_t n = 0;
-    for (size_t k = 0; k < vision->n_tensors; k++) {
-        const char *const name = vision->tensors[k].name;
-        if (!lvlm_starts_with(name, blocks)) continue;
-        const uint64_t i = strtoull(name + strlen(blocks), NULL, 10);
-        if (i + 1 > n) n = i + 1;
-    }
-    return n;
-}
-
-static int measure(sizes *s, lvlm_error *err)
-{
-    const lvlm_compose_part *const vision = &s->parts->vision;
-    const lvlm_tensor *const kernel =
-        lvlm_compose_find(vision, TOWER "embeddings.patch_embedding.weight");
-    const lvlm_tensor *const table = lvlm_compose_find(&s->parts->text, TABLE);
-    FAIL_IF(kernel == NULL, err, LVLM_EFORMAT,
-            "vision.source: %s: no patch embedding; is this a vision tower?",
-            vision->from->path);
-    FAIL_IF(table == NULL, err, LVLM_EFORMAT,
-            "text.source: %s: no table of word vectors; is this a language model?",
-            s->parts->text.from->path);
-    s->width = extent(kernel, 0);
-    s->patch = extent(kernel, 2);
-    s->blocks = count_blocks(vision);
-    s->positions = extent(
-        lvlm_compose_find(vision, TOWER "embeddings.position_embedding.weight"), 0);
-    s->has_class_row =
-        lvlm_compose_find(vision, TOWER "embeddings.class_embedding") != NULL;
-    s->vocabulary = extent(table, 0);
-    s->text_width = extent(table, 1);
-    return 0;
-}
+    const lvlm_compose_sizes *sizes;
+} model;
 
 /* ---- tower ----------------------------------------------------------------------- */
 
-static int check_states(const sizes *s, lvlm_error *err)
+static int check_states(const model *m, lvlm_error *err)
 {
-    const int64_t most = (int64_t)s->blocks;
-    for (size_t i = 0; i < s->spec->n_layers; i++)
-        FAIL_IF(s->spec->layers[i] > most || s->spec->layers[i] < -most - 1, err,
+    const int64_t most = (int64_t)m->sizes->blocks;
+    for (size_t i = 0; i < m->spec->n_layers; i++)
+        FAIL_IF(m->spec->layers[i] > most || m->spec->layers[i] < -most - 1, err,
                 LVLM_EFORMAT,
                 "vision.layer %" PRId64 ": a tower of %" PRIu64
                 " blocks has states -%" PRIu64 " to %" PRIu64,
-                s->spec->layers[i], s->blocks, s->blocks + 1, s->blocks);
+                m->spec->layers[i], m->sizes->blocks, m->sizes->blocks + 1,
+                m->sizes->blocks);
     return 0;
 }
 
@@ -89,22 +41,23 @@ static uint64_t side_of(uint64_t squares)
     return side;
 }
 
-static int check_rows(const sizes *s, lvlm_error *err)
+static int check_rows(const model *m, lvlm_error *err)
 {
-    const uint64_t patches = s->positions - s->has_class_row;
-    const char *const rows = s->spec->rows;
-    FAIL_IF(strcmp(rows, "patches") == 0 && !s->has_class_row, err, LVLM_EFORMAT,
+    const uint64_t patches = m->sizes->positions - m->sizes->has_class_row;
+    const char *const rows = m->spec->rows;
+    FAIL_IF(strcmp(rows, "patches") == 0 && !m->sizes->has_class_row, err, LVLM_EFORMAT,
             "vision.rows \"patches\": the tower has no class row to leave out; \"all\" "
             "keeps its %" PRIu64 " rows, \"drop_first\" loses the first patch",
             patches);
-    FAIL_IF(strcmp(rows, "drop_first") == 0 && s->has_class_row, err, LVLM_EFORMAT,
+    FAIL_IF(strcmp(rows, "drop_first") == 0 && m->sizes->has_class_row, err,
+            LVLM_EFORMAT,
             "vision.rows \"drop_first\": the first row of this tower is its class row; "
             "say \"patches\"");
     const uint64_t side = side_of(patches);
     FAIL_IF(side * side != patches, err, LVLM_EFORMAT,
             "vision.source: the table of positions has %" PRIu64
             " rows, which is not a square of patches%s",
-            s->positions, s->has_class_row ? " and a class row" : "");
+            m->sizes->positions, m->sizes->has_class_row ? " and a class row" : "");
     return 0;
 }
 
@@ -118,74 +71,76 @@ static uint64_t side_in(const cJSON *json, const char *const *paths)
     return side;
 }
 
-static int check_side(const sizes *s, const char *what, uint64_t side, lvlm_error *err)
+static int check_side(const model *m, const char *what, uint64_t side, lvlm_error *err)
 {
-    const uint64_t grid = side_of(s->positions - s->has_class_row);
-    FAIL_IF(side != 0 && s->patch != 0 && side / s->patch != grid, err, LVLM_EFORMAT,
+    const uint64_t grid = side_of(m->sizes->positions - m->sizes->has_class_row);
+    FAIL_IF(side != 0 && m->sizes->patch != 0 && side / m->sizes->patch != grid, err,
+            LVLM_EFORMAT,
             "%s makes pictures of %" PRIu64 "x%" PRIu64 ", %" PRIu64 "x%" PRIu64
             " patches; the tower's table of positions has %" PRIu64
             " rows, for %" PRIu64 "x%" PRIu64 ": pictures of %" PRIu64 "x%" PRIu64
             " fit, other tables have to be resampled",
-            what, side, side, side / s->patch, side / s->patch, s->positions, grid,
-            grid, grid * s->patch, grid * s->patch);
+            what, side, side, side / m->sizes->patch, side / m->sizes->patch,
+            m->sizes->positions, grid, grid, grid * m->sizes->patch,
+            grid * m->sizes->patch);
     return 0;
 }
 
-static int check_picture(const sizes *s, lvlm_error *err)
+static int check_picture(const model *m, lvlm_error *err)
 {
     static const char *const tower[] = { "image_size", NULL };
     static const char *const processor[] = {
         "crop_size.height",   "crop_size", "size.height",
         "size.shortest_edge", "size",      NULL
     };
-    const lvlm_compose_part *const vision = &s->parts->vision;
+    const lvlm_compose_part *const vision = &m->parts->vision;
     cJSON *json = NULL;
-    TRY(check_side(s, "vision.source: image_size", side_in(vision->config, tower),
+    TRY(check_side(m, "vision.source: image_size", side_in(vision->config, tower),
                    err));
     TRY(lvlm_side_file_json(&json, vision->from, "preprocessor_config.json", err));
     const uint64_t side = side_in(json, processor);
     lvlm_json_free(json);
-    return check_side(s, "vision.source: preprocessor_config.json", side, err);
+    return check_side(m, "vision.source: preprocessor_config.json", side, err);
 }
 
 /* ---- connector ------------------------------------------------------------------- */
 
-static int check_map(const sizes *s, const char *name, uint64_t in,
+static int check_map(const model *m, const char *name, uint64_t in,
                      const char *whose_in, uint64_t out, const char *whose_out,
                      lvlm_error *err)
 {
     char weight[64];
     snprintf(weight, sizeof weight, CONNECTOR "%s.weight", name);
-    const lvlm_tensor *const t = lvlm_compose_find(&s->parts->connector, weight);
+    const lvlm_tensor *const t = lvlm_compose_find(&m->parts->connector, weight);
     if (t == NULL) return 0;
-    FAIL_IF(extent(t, 1) != in, err, LVLM_EFORMAT,
+    FAIL_IF(lvlm_compose_extent(t, 1) != in, err, LVLM_EFORMAT,
             "connector.weights: %s takes %" PRIu64 ", %s %" PRIu64
             ": it needs to be [%" PRIu64 ", %" PRIu64 "]",
-            name, extent(t, 1), whose_in, in, out, in);
-    FAIL_IF(extent(t, 0) != out, err, LVLM_EFORMAT,
+            name, lvlm_compose_extent(t, 1), whose_in, in, out, in);
+    FAIL_IF(lvlm_compose_extent(t, 0) != out, err, LVLM_EFORMAT,
             "connector.weights: %s gives %" PRIu64 ", %s %" PRIu64
             ": it needs to be [%" PRIu64 ", %" PRIu64 "]",
-            name, extent(t, 0), whose_out, out, out, in);
+            name, lvlm_compose_extent(t, 0), whose_out, out, out, in);
     return 0;
 }
 
-static int check_biases(const sizes *s, lvlm_error *err)
+static int check_biases(const model *m, lvlm_error *err)
 {
     static const char *const biases[] = { CONNECTOR "linear_1.bias",
                                           CONNECTOR "linear_2.bias" };
     for (size_t i = 0; i < 2; i++)
-        FAIL_IF(!s->spec->bias &&
-                    lvlm_compose_find(&s->parts->connector, biases[i]) != NULL,
+        FAIL_IF(!m->spec->bias &&
+                    lvlm_compose_find(&m->parts->connector, biases[i]) != NULL,
                 err, LVLM_EFORMAT,
                 "connector.bias is false, and connector.weights has linear_%zu.bias",
                 i + 1);
     return 0;
 }
 
-static int check_connector(const sizes *s, lvlm_error *err)
+static int check_connector(const model *m, lvlm_error *err)
 {
-    const lvlm_compose_spec *const spec = s->spec;
-    const uint64_t states = s->width * spec->n_layers;
+    const lvlm_compose_spec *const spec = m->spec;
+    const uint64_t states = m->sizes->width * spec->n_layers;
     char tower[96];
     FAIL_IF(strcmp(spec->kind, "merger") == 0 || strcmp(spec->kind, "resampler") == 0,
             err, LVLM_EFORMAT,
@@ -198,7 +153,7 @@ static int check_connector(const sizes *s, lvlm_error *err)
             "\"linear\" 1",
             spec->n_maps);
     FAIL_IF(strcmp(spec->kind, "linear") == 0 &&
-                lvlm_compose_find(&s->parts->connector, CONNECTOR "linear_2.weight") !=
+                lvlm_compose_find(&m->parts->connector, CONNECTOR "linear_2.weight") !=
                     NULL,
             err, LVLM_EFORMAT,
             "connector.weights has two matrices, a connector of kind \"linear\" one: "
@@ -207,25 +162,25 @@ static int check_connector(const sizes *s, lvlm_error *err)
     if (spec->n_layers > 1)
         snprintf(tower, sizeof tower,
                  "the tower's %" PRIu64 " states of %" PRIu64 " give", spec->n_layers,
-                 s->width);
-    TRY(check_map(s, "linear_1", states, tower, s->text_width,
+                 m->sizes->width);
+    TRY(check_map(m, "linear_1", states, tower, m->sizes->text_width,
                   "the language model takes", err));
-    TRY(check_map(s, "linear_2", s->text_width, "the first map gives", s->text_width,
-                  "the language model takes", err));
-    return check_biases(s, err);
+    TRY(check_map(m, "linear_2", m->sizes->text_width, "the first map gives",
+                  m->sizes->text_width, "the language model takes", err));
+    return check_biases(m, err);
 }
 
 /* ---- words ----------------------------------------------------------------------- */
 
 /* Does a token id stand for something else? */
-static int check_id_free(const sizes *s, lvlm_error *err)
+static int check_id_free(const model *m, lvlm_error *err)
 {
     static const char *const taken[] = { "bos_token_id", "eos_token_id", "pad_token_id",
                                          "unk_token_id" };
     for (size_t i = 0; i < 4; i++) {
         uint64_t id;
-        const cJSON *const item = lvlm_json_get(s->parts->text.config, taken[i]);
-        FAIL_IF(lvlm_json_u64(&id, item) && id == s->spec->image_id, err, LVLM_EFORMAT,
+        const cJSON *const item = lvlm_json_get(m->parts->text.config, taken[i]);
+        FAIL_IF(lvlm_json_u64(&id, item) && id == m->spec->image_id, err, LVLM_EFORMAT,
                 "image_token.id %" PRIu64 " is the language model's %s: choose another",
                 id, taken[i]);
     }
@@ -233,15 +188,15 @@ static int check_id_free(const sizes *s, lvlm_error *err)
 }
 
 /* The tokenizer must give the id for the image token, and not for an ordinary piece. */
-static int check_tokenizer(const sizes *s, lvlm_error *err)
+static int check_tokenizer(const model *m, lvlm_error *err)
 {
-    const lvlm_compose_spec *const spec = s->spec;
+    const lvlm_compose_spec *const spec = m->spec;
     const cJSON *token;
     cJSON *json = NULL;
     uint64_t id = 0;
     bool named = false;
     const char *other = NULL;
-    TRY(lvlm_side_file_json(&json, s->parts->text.from, "tokenizer.json", err));
+    TRY(lvlm_side_file_json(&json, m->parts->text.from, "tokenizer.json", err));
     if (json == NULL) return 0;
     LVLM_JSON_ITEMS (token, lvlm_json_get(json, "added_tokens")) {
         const char *const text = lvlm_json_string(lvlm_json_get(token, "content"));
@@ -258,7 +213,7 @@ static int check_tokenizer(const sizes *s, lvlm_error *err)
             lvlm_fail(err, LVLM_EFORMAT,
                       "image_token: \"%s\" is not a token of %s, whose tokenizer would "
                       "split it; it must be one added token%s%s%s",
-                      spec->image_text, s->parts->text.from->path,
+                      spec->image_text, m->parts->text.from->path,
                       other != NULL ? ", and the id is that of \"" : "",
                       other != NULL ? other : "", other != NULL ? "\"" : "");
     else if (id != spec->image_id)
@@ -270,22 +225,23 @@ static int check_tokenizer(const sizes *s, lvlm_error *err)
     return rc;
 }
 
-static int check_words(const sizes *s, lvlm_error *err)
+static int check_words(const model *m, lvlm_error *err)
 {
-    const lvlm_compose_spec *const spec = s->spec;
+    const lvlm_compose_spec *const spec = m->spec;
     uint64_t most = 0;
-    const uint64_t rows = s->positions - (strcmp(spec->rows, "all") != 0);
+    const uint64_t rows = lvlm_compose_image_rows(m->parts, spec);
     char id[32] = "\"next\"";
     if (!spec->image_id_next) snprintf(id, sizeof id, "%" PRIu64, spec->image_id);
-    FAIL_IF(spec->image_id_next || spec->image_id >= s->vocabulary, err, LVLM_EFORMAT,
+    FAIL_IF(spec->image_id_next || spec->image_id >= m->sizes->vocabulary, err,
+            LVLM_EFORMAT,
             "image_token.id %s is not a row of the table of word vectors, [%" PRIu64
             ", %" PRIu64 "]: name an id below %" PRIu64
             ", or grow the vocabulary before",
-            id, s->vocabulary, s->text_width, s->vocabulary);
-    TRY(check_id_free(s, err));
-    TRY(check_tokenizer(s, err));
+            id, m->sizes->vocabulary, m->sizes->text_width, m->sizes->vocabulary);
+    TRY(check_id_free(m, err));
+    TRY(check_tokenizer(m, err));
     if (!lvlm_json_u64(&most,
-                       lvlm_json_get(s->parts->text.config, "max_position_embeddings")))
+                       lvlm_json_get(m->parts->text.config, "max_position_embeddings")))
         return 0;
     FAIL_IF(rows * spec->images_per_row + 1 >= most, err, LVLM_EFORMAT,
             "images_per_row %" PRIu64 ": %" PRIu64 " rows of images, and the language "
@@ -297,11 +253,10 @@ static int check_words(const sizes *s, lvlm_error *err)
 int lvlm_compose_check(const lvlm_compose_spec *spec, const lvlm_compose_parts *parts,
                        lvlm_error *err)
 {
-    sizes s = { .spec = spec, .parts = parts };
-    TRY(measure(&s, err));
-    TRY(check_states(&s, err));
-    TRY(check_rows(&s, err));
-    TRY(check_picture(&s, err));
-    TRY(check_connector(&s, err));
-    return check_words(&s, err);
+    const model m = { spec, parts, &parts->sizes };
+    TRY(check_states(&m, err));
+    TRY(check_rows(&m, err));
+    TRY(check_picture(&m, err));
+    TRY(check_connector(&m, err));
+    return check_words(&m, err);
 }

@@ -8,31 +8,20 @@
 
 #include "convert/compose/compose_parts.h"
 #include "formats/base/json.h"
-#include "formats/base/text.h"
 
 static bool add_text(cJSON *to, const char *key, const char *value)
 {
-    cJSON_DeleteItemFromObjectCaseSensitive(to, key);
-    return cJSON_AddStringToObject(to, key, value) != NULL;
+    return lvlm_json_set(to, key, cJSON_CreateString(value));
 }
 
 static bool add_number(cJSON *to, const char *key, double value)
 {
-    cJSON_DeleteItemFromObjectCaseSensitive(to, key);
-    return cJSON_AddNumberToObject(to, key, value) != NULL;
+    return lvlm_json_set(to, key, cJSON_CreateNumber(value));
 }
 
 static bool add_flag(cJSON *to, const char *key, bool value)
 {
-    cJSON_DeleteItemFromObjectCaseSensitive(to, key);
-    return cJSON_AddBoolToObject(to, key, value) != NULL;
-}
-
-static bool add_copy(cJSON *to, const char *key, const cJSON *value)
-{
-    cJSON *const copy = cJSON_Duplicate(value, true);
-    cJSON_DeleteItemFromObjectCaseSensitive(to, key);
-    return copy != NULL && cJSON_AddItemToObject(to, key, copy);
+    return lvlm_json_set(to, key, cJSON_CreateBool(value));
 }
 
 /* transformers 5 reads rope_parameters { rope_type, rope_theta, ... }, 4 rope_theta and
@@ -43,10 +32,10 @@ static bool add_rope(cJSON *text)
     const cJSON *const theta = lvlm_json_get(parameters, "rope_theta");
     const char *const type = lvlm_json_string(lvlm_json_get(parameters, "rope_type"));
     if (theta == NULL) return true;
-    if (!add_copy(text, "rope_theta", theta)) return false;
+    if (!lvlm_json_set_copy(text, "rope_theta", theta)) return false;
     return type == NULL || strcmp(type, "default") == 0 ||
            lvlm_json_get(text, "rope_scaling") != NULL ||
-           add_copy(text, "rope_scaling", parameters);
+           lvlm_json_set_copy(text, "rope_scaling", parameters);
 }
 
 static const char *dtype_of(const lvlm_compose_parts *parts,
@@ -68,29 +57,6 @@ static bool add_layers(cJSON *top, const lvlm_compose_spec *spec)
         ok = item != NULL && cJSON_AddItemToArray(list, item);
     }
     return ok;
-}
-
-/* The tower's picture, with the class defaults of its configuration. */
-typedef struct picture {
-    bool has_class_row;
-    uint64_t side, patch;
-} picture;
-
-static picture picture_of(const cJSON *vision)
-{
-    const char *const type = lvlm_json_string(lvlm_json_get(vision, "model_type"));
-    const bool clip = type != NULL && lvlm_starts_with(type, "clip");
-    picture p = { clip, 224, clip ? 32 : 16 };
-    (void)lvlm_json_u64(&p.side, lvlm_json_get(vision, "image_size"));
-    (void)lvlm_json_u64(&p.patch, lvlm_json_get(vision, "patch_size"));
-    return p;
-}
-
-/* Rows of one image in the text. */
-static uint64_t image_rows(const picture *p, const lvlm_compose_spec *spec)
-{
-    const uint64_t side = p->patch > 0 ? p->side / p->patch : 0;
-    return side * side + p->has_class_row - (strcmp(spec->rows, "all") != 0);
 }
 
 static const char *strategy_of(const lvlm_compose_spec *spec)
@@ -115,21 +81,21 @@ static bool compose(cJSON *top, const lvlm_compose_parts *parts,
     const cJSON *const vocabulary = lvlm_json_get(parts->text.config, "vocab_size");
     const cJSON *const pad = lvlm_json_get(parts->text.config, "pad_token_id");
     const char *const dtype = dtype_of(parts, spec);
-    const picture shown = picture_of(parts->vision.config);
     cJSON *const list = cJSON_CreateStringArray(classes, 1);
-    if (list == NULL || !cJSON_AddItemToObject(top, "architectures", list))
-        return false;
-    bool ok = add_text(top, "model_type", "llava") && add_text(top, "dtype", dtype) &&
+    bool ok = lvlm_json_set(top, "architectures", list) &&
+              add_text(top, "model_type", "llava") && add_text(top, "dtype", dtype) &&
               add_text(top, "torch_dtype", dtype) &&
               add_number(top, "ignore_index", -100) &&
               add_number(top, "image_token_index", (double)spec->image_id) &&
-              add_number(top, "image_seq_length", (double)image_rows(&shown, spec)) &&
+              add_number(top, "image_seq_length",
+                         (double)lvlm_compose_image_rows(parts, spec)) &&
               add_connector(top, spec);
-    if (ok && vocabulary != NULL) ok = add_copy(top, "vocab_size", vocabulary);
-    if (ok && pad != NULL) ok = add_copy(top, "pad_token_id", pad);
+    if (ok && vocabulary != NULL)
+        ok = lvlm_json_set_copy(top, "vocab_size", vocabulary);
+    if (ok && pad != NULL) ok = lvlm_json_set_copy(top, "pad_token_id", pad);
     return ok && add_flag(top, "tie_word_embeddings", parts->tied) &&
-           add_copy(top, "vision_config", parts->vision.config) &&
-           add_copy(top, "text_config", parts->text.config);
+           lvlm_json_set_copy(top, "vision_config", parts->vision.config) &&
+           lvlm_json_set_copy(top, "text_config", parts->text.config);
 }
 
 int lvlm_compose_config(char **out, const lvlm_compose_parts *parts,
@@ -148,11 +114,11 @@ int lvlm_compose_processor(char **out, const lvlm_compose_parts *parts,
                            const lvlm_compose_spec *spec, lvlm_error *err)
 {
     cJSON *const top = cJSON_CreateObject();
-    const picture p = picture_of(parts->vision.config);
+    const lvlm_compose_sizes *const s = &parts->sizes;
     const bool ok = top != NULL && add_text(top, "processor_class", "LlavaProcessor") &&
                     add_text(top, "image_token", spec->image_text) &&
-                    add_number(top, "patch_size", (double)p.patch) &&
-                    add_number(top, "num_additional_image_tokens", p.has_class_row) &&
+                    add_number(top, "patch_size", (double)s->patch) &&
+                    add_number(top, "num_additional_image_tokens", s->has_class_row) &&
                     add_text(top, "vision_feature_select_strategy", strategy_of(spec));
     const int rc = ok ? lvlm_json_print_pretty(out, top, err) : lvlm_fail_memory(err);
     lvlm_json_free(top);

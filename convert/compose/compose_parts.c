@@ -9,6 +9,7 @@
 #include "convert/compose/compose_parts.h"
 
 #include <fnmatch.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "formats/base/json.h"
@@ -23,6 +24,7 @@ typedef struct source {
     const char *part;    /* "vision", "text" */
     const char *type;    /* model_type of config.json */
     const char *section; /* of config.json; NULL: all of it */
+    const char *own;     /* model_type of the section, if it has none; NULL: it has */
     /* prefix of names => name in LLaVA's layout, the first that matches is used */
     struct {
         const char *from, *to;
@@ -36,27 +38,29 @@ typedef struct source {
 
 // clang-format off
 #define DECODER(type)                                                                  \
-    { "text", type, NULL, { { "model.", WORDS }, { "lm_head.", HEAD }, { "", WORDS } } }
+    { "text", type, NULL, NULL, { { "model.", WORDS }, { "lm_head.", HEAD }, { "", WORDS } } }
 
 static const source sources[] = {
-    { "vision", "clip", "vision_config", { { "vision_model.", TOWER } },
+    { "vision", "clip", "vision_config", "clip_vision_model",
+      { { "vision_model.", TOWER } },
       { "text_model.*", "visual_projection.*", "text_projection.*", "logit_scale",
         "*.position_ids" } },
-    { "vision", "siglip", "vision_config", { { "vision_model.", TOWER } },
+    { "vision", "siglip", "vision_config", "siglip_vision_model",
+      { { "vision_model.", TOWER } },
       { "text_model.*", "logit_scale", "logit_bias", "*.position_ids" } },
-    { "vision", "clip_vision_model", NULL,
+    { "vision", "clip_vision_model", NULL, NULL,
       { { "vision_model.", TOWER }, { "", TOWER } },
       { "visual_projection.*", "*.position_ids" } },
-    { "vision", "siglip_vision_model", NULL,
+    { "vision", "siglip_vision_model", NULL, NULL,
       { { "vision_model.", TOWER }, { "", TOWER } }, { "*.position_ids" } },
-    { "vision", "llava", "vision_config",
+    { "vision", "llava", "vision_config", NULL,
       { { "vision_tower.vision_model.", TOWER }, { "vision_tower.", TOWER },
         { "model.vision_tower.vision_model.", TOWER },
         { "model.vision_tower.", TOWER } },
       { "language_model.*", "lm_head.*", "*multi_modal_projector.*",
         "model.language_model.*" } },
     DECODER("llama"), DECODER("qwen2"), DECODER("gemma"), DECODER("gemma2"),
-    { "text", "llava", "text_config",
+    { "text", "llava", "text_config", NULL,
       { { "language_model.model.", WORDS }, { "language_model.lm_head.", HEAD },
         { "model.language_model.", WORDS }, { "lm_head.", HEAD } },
       { "vision_tower.*", "model.vision_tower.*", "*multi_modal_projector.*" } },
@@ -147,20 +151,10 @@ static int take_section(lvlm_compose_part *part, const cJSON *config, const sour
     part->config = own != NULL ? cJSON_Duplicate(own, true) : cJSON_CreateObject();
     bool ok = part->config != NULL;
     if (strcmp(part->role, "vision") == 0)
-        LVLM_JSON_MEMBERS (member, more) {
-            cJSON *const copy = cJSON_Duplicate(member, true);
-            cJSON_DeleteItemFromObjectCaseSensitive(part->config, member->string);
-            ok = ok && copy != NULL &&
-                 cJSON_AddItemToObject(part->config, member->string, copy);
-        }
-    if (lvlm_json_get(part->config, "model_type") == NULL) {
-        static const char *const towers[] = { "clip", "clip_vision_model", "siglip",
-                                              "siglip_vision_model" };
-        for (size_t i = 0; i < 4; i += 2)
-            if (strcmp(s->type, towers[i]) == 0)
-                ok = ok && cJSON_AddStringToObject(part->config, "model_type",
-                                                   towers[i + 1]) != NULL;
-    }
+        LVLM_JSON_MEMBERS (member, more)
+            ok = ok && lvlm_json_set_copy(part->config, member->string, member);
+    if (s->own != NULL && lvlm_json_get(part->config, "model_type") == NULL)
+        ok = ok && cJSON_AddStringToObject(part->config, "model_type", s->own) != NULL;
     return ok ? 0 : lvlm_fail_memory(err);
 }
 
@@ -174,7 +168,7 @@ static int take(lvlm_compose_part *part, const lvlm_tensor *tensor, const char *
     *t = *tensor;
     t->name = lvlm_arena_printf(arena, "%s%s", prefix, rest);
     if (t->name == NULL) return lvlm_fail_memory(err);
-    part->names[part->n_tensors++] = tensor->name;
+    part->n_tensors++;
     return 0;
 }
 
@@ -182,8 +176,7 @@ static int make_room(lvlm_compose_part *part, lvlm_arena *arena, lvlm_error *err
 {
     const size_t n = part->from->n_tensors + 1;
     part->tensors = lvlm_arena_alloc(arena, n, sizeof *part->tensors);
-    part->names = lvlm_arena_alloc(arena, n, sizeof *part->names);
-    return part->tensors != NULL && part->names != NULL ? 0 : lvlm_fail_memory(err);
+    return part->tensors != NULL ? 0 : lvlm_fail_memory(err);
 }
 
 static bool is_left_out(const source *s, const char *name)
@@ -355,9 +348,62 @@ static int decide_head(lvlm_compose_parts *parts, const lvlm_compose_spec *spec,
     text->n_left_out++;
     memmove(&text->tensors[at], &text->tensors[at + 1],
             (text->n_tensors - at) * sizeof *text->tensors);
-    memmove(&text->names[at], &text->names[at + 1],
-            (text->n_tensors - at) * sizeof *text->names);
     return 0;
+}
+
+/* ---- sizes ----------------------------------------------------------------------- */
+
+uint64_t lvlm_compose_extent(const lvlm_tensor *t, size_t axis)
+{
+    return t != NULL && axis < t->shape.n ? t->shape.dims[axis] : 0;
+}
+
+static uint64_t count_blocks(const lvlm_compose_part *vision)
+{
+    static const char blocks[] = TOWER "encoder.layers.";
+    uint64_t n = 0;
+    for (size_t k = 0; k < vision->n_tensors; k++) {
+        const char *const name = vision->tensors[k].name;
+        if (!lvlm_starts_with(name, blocks)) continue;
+        const uint64_t i = strtoull(name + strlen(blocks), NULL, 10);
+        if (i + 1 > n) n = i + 1;
+    }
+    return n;
+}
+
+static int measure(lvlm_compose_parts *parts, lvlm_error *err)
+{
+    const lvlm_compose_part *const vision = &parts->vision;
+    lvlm_compose_sizes *const s = &parts->sizes;
+    const lvlm_tensor *const kernel =
+        lvlm_compose_find(vision, TOWER "embeddings.patch_embedding.weight");
+    const lvlm_tensor *const table =
+        lvlm_compose_find(&parts->text, WORDS "embed_tokens.weight");
+    const lvlm_tensor *const positions =
+        lvlm_compose_find(vision, TOWER "embeddings.position_embedding.weight");
+    FAIL_IF(kernel == NULL, err, LVLM_EFORMAT,
+            "vision.source: %s: no patch embedding; is this a vision tower?",
+            vision->from->path);
+    FAIL_IF(table == NULL, err, LVLM_EFORMAT,
+            "text.source: %s: no table of word vectors; is this a language model?",
+            parts->text.from->path);
+    FAIL_IF(positions == NULL, err, LVLM_EFORMAT,
+            "vision.source: %s: no table of positions", vision->from->path);
+    s->width = lvlm_compose_extent(kernel, 0);
+    s->patch = lvlm_compose_extent(kernel, 2);
+    s->blocks = count_blocks(vision);
+    s->positions = lvlm_compose_extent(positions, 0);
+    s->has_class_row =
+        lvlm_compose_find(vision, TOWER "embeddings.class_embedding") != NULL;
+    s->vocabulary = lvlm_compose_extent(table, 0);
+    s->text_width = lvlm_compose_extent(table, 1);
+    return 0;
+}
+
+uint64_t lvlm_compose_image_rows(const lvlm_compose_parts *parts,
+                                 const lvlm_compose_spec *spec)
+{
+    return parts->sizes.positions - (strcmp(spec->rows, "all") != 0);
 }
 
 /* ---- all of them ----------------------------------------------------------------- */
@@ -370,7 +416,8 @@ int lvlm_compose_parts_open(lvlm_compose_parts *out, const lvlm_compose_spec *sp
     TRY(open_part(&out->vision, "vision", spec->vision_source, options, arena, err));
     TRY(open_part(&out->text, "text", spec->text_source, options, arena, err));
     TRY(open_connector(&out->connector, spec, options, arena, err));
-    return decide_head(out, spec, err);
+    TRY(decide_head(out, spec, err));
+    return measure(out, err);
 }
 
 static void close_part(lvlm_compose_part *part)

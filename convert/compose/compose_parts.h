@@ -24,13 +24,20 @@ typedef struct lvlm_compose_part {
     const char *type;      /* model_type; of the connector NULL */
     cJSON *config;         /* of the tower or language model only, owned */
     lvlm_tensor *tensors;  /* those that are taken, renamed; in the arena */
-    const char **names;    /* their names in the part */
     size_t n_tensors;
     size_t n_left_out; /* tensors of the source that belong to another part */
 } lvlm_compose_part;
 
+/* What the parts are, in numbers, from their tensors. */
+typedef struct lvlm_compose_sizes {
+    uint64_t width, blocks, positions, patch; /* of the tower */
+    bool has_class_row;
+    uint64_t text_width, vocabulary;
+} lvlm_compose_sizes;
+
 typedef struct lvlm_compose_parts {
     lvlm_compose_part vision, text, connector;
+    lvlm_compose_sizes sizes;
     bool tied; /* the head is the table of word vectors */
 } lvlm_compose_parts;
 
@@ -44,6 +51,13 @@ void lvlm_compose_parts_close(lvlm_compose_parts *parts);
 
 /* A tensor that is taken, by its name in LLaVA's layout; NULL: there is none. */
 const lvlm_tensor *lvlm_compose_find(const lvlm_compose_part *part, const char *name);
+
+/* Its extent along an axis; 0 if it has none. */
+uint64_t lvlm_compose_extent(const lvlm_tensor *tensor, size_t axis);
+
+/* Rows of one image in the text. */
+uint64_t lvlm_compose_image_rows(const lvlm_compose_parts *parts,
+                                 const lvlm_compose_spec *spec);
 
 /* config.json of the composed model. *out is owned: lvlm_free. */
 LVLM_MUST_CHECK int lvlm_compose_config(char **out, const lvlm_compose_parts *parts,

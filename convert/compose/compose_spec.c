@@ -36,9 +36,9 @@ static const key keys[] = {
     { "connector.activation", WORD, AT(activation),
       "gelu|gelu_pytorch_tanh|quick_gelu|silu|relu|linear" },
     { "connector.bias", FLAG, AT(bias), NULL },
-    { "connector.merge", COUNT, AT(merge), NULL },
-    { "connector.queries", COUNT, AT(queries), NULL },
-    { "connector.heads", COUNT, AT(heads), NULL },
+    { "connector.merge", COUNT, SIZE_MAX, NULL },
+    { "connector.queries", COUNT, SIZE_MAX, NULL },
+    { "connector.heads", COUNT, SIZE_MAX, NULL },
     { "connector.weights", PATH, AT(weights), NULL },
     { "connector.init", OBJECT, 0, NULL },
     { "connector.init.weights", TEXT, SIZE_MAX, NULL },
@@ -262,7 +262,6 @@ int lvlm_compose_spec_read(lvlm_compose_spec *out, const char *path, lvlm_arena 
                                 .n_maps = 2,
                                 .activation = "gelu",
                                 .bias = true,
-                                .merge = 2,
                                 .image_text = "<image>",
                                 .images_per_row = 1 };
     TRY(lvlm_infile_open(&file, path, err));

@@ -43,7 +43,6 @@ typedef struct lvlm_compose_spec {
     uint64_t n_maps; /* "layers" of the connector */
     const char *activation;
     bool bias;
-    uint64_t merge, queries, heads;
     const char *weights;
     lvlm_init init; /* NONE: there are `weights` */
     const char *text_source;

@@ -347,6 +347,19 @@ cJSON *lvlm_json_document(void)
     return document;
 }
 
+bool lvlm_json_set(cJSON *object, const char *key, cJSON *item)
+{
+    cJSON_DeleteItemFromObjectCaseSensitive(object, key);
+    if (item != NULL && cJSON_AddItemToObject(object, key, item)) return true;
+    lvlm_json_free(item);
+    return false;
+}
+
+bool lvlm_json_set_copy(cJSON *object, const char *key, const cJSON *item)
+{
+    return lvlm_json_set(object, key, cJSON_Duplicate(item, true));
+}
+
 void lvlm_json_add_number(cJSON *object, const char *key, double value)
 {
     if (isfinite(value))

@@ -48,8 +48,7 @@ int config_set(cJSON *config, const char *path, uint64_t value, lvlm_error *err)
     FAIL_IF((double)value > MAX_EXACT, err, LVLM_EFORMAT,
             "config.json: %s would be %" PRIu64 ", which is too large", path, value);
     cJSON *at = cJSON_GetObjectItemCaseSensitive(config, section);
-    cJSON_DeleteItemFromObjectCaseSensitive(at, path + length + 1);
-    return cJSON_AddNumberToObject(at, path + length + 1, (double)value) != NULL
+    return lvlm_json_set(at, path + length + 1, cJSON_CreateNumber((double)value))
                ? 0
                : lvlm_fail_memory(err);
 }

@@ -72,10 +72,9 @@ int lvlm_provenance_add(cJSON *provenance, const char *member, uint64_t n,
     assert(cJSON_IsObject(provenance));
     uint64_t before = 0;
     (void)lvlm_json_u64(&before, lvlm_json_get(provenance, member));
-    cJSON_DeleteItemFromObjectCaseSensitive(provenance, member);
-    FAIL_IF(cJSON_AddNumberToObject(provenance, member, (double)(before + n)) == NULL,
-            err, LVLM_ENOMEM, "out of memory");
-    return 0;
+    return lvlm_json_set(provenance, member, cJSON_CreateNumber((double)(before + n)))
+               ? 0
+               : lvlm_fail_memory(err);
 }
 
 bool lvlm_provenance_changed(const cJSON *provenance)

@@ -1,6 +1,7 @@
 /* test_alloc.c - fails the first, second, third ... allocation of every operation on
  * files: an error is returned, nothing leaks, no file is left. Operations that compute:
  * test_alloc_models.c. */
+#include "convert/compose/compose.h"
 #include "convert/export.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
@@ -162,6 +163,22 @@ static int import_new(scratch *s, lvlm_error *err)
     return rc;
 }
 
+static int compose(scratch *s, lvlm_error *err)
+{
+    const lvlm_run run = { .threads = 1 };
+    lvlm_hex_digest root;
+    lvlm_outfile *file = NULL;
+    lvlm_compose c = { 0 };
+    const char *const path = scratch_path(s, "composed.lvlm");
+    int rc = lvlm_compose_plan(&c, PARTS "/spec.json", false, NULL, NULL, NULL, err);
+    if (rc == 0) rc = lvlm_outfile_open(&file, path, true, err);
+    if (rc == 0) rc = lvlm_compose_execute(&c, file, &run, root, err);
+    lvlm_outfile_close(file);
+    lvlm_compose_free(&c);
+    if (rc == 0) assert_int_equal(unlink(path), 0);
+    return rc;
+}
+
 static int export_new(scratch *s, lvlm_error *err)
 {
     const lvlm_export_options options = { .source = true };
@@ -280,6 +297,7 @@ static void no_allocation_may_fail_badly(void **state)
         { "open_native", open_native },
         { "import_hub", import_hub },
         { "import_new", import_new },
+        { "compose", compose },
         { "export_new", export_new },
         { "export_source", export_source },
         { "export_shards", export_shards },
@@ -287,17 +305,8 @@ static void no_allocation_may_fail_badly(void **state)
         { "write_adapter", write_adapter },
         { "check_and_compare", check_and_compare },
     };
-    scratch s;
     (void)state;
-    scratch_make(&s);
-    assert_int_equal(import(HUB, scratch_path(&s, "model.lvlm"), NULL), 0);
-    assert_int_equal(import(RECORDED "/model", scratch_path(&s, "other.lvlm"), NULL),
-                     0);
-    assert_int_equal(import(ADAPTED, scratch_path(&s, "adapted.lvlm"), NULL), 0);
-    assert_int_equal(import(SPOKEN "/model", scratch_path(&s, "spoken.lvlm"), NULL), 0);
-    scratch_copy(&s, HUB, "dir"); /* export fills a directory that is there */
-    torture_all(&s, all, sizeof all / sizeof *all);
-    scratch_remove(&s);
+    torture_models(all, sizeof all / sizeof *all);
 }
 
 int main(void)

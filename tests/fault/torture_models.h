@@ -2,11 +2,10 @@
 #ifndef LVLM_TESTS_FAULT_TORTURE_MODELS_H
 #define LVLM_TESTS_FAULT_TORTURE_MODELS_H
 
-#include "convert/import.h"
+#include "tests/fault/import_model.h"
 #include "tests/fault/torture.h"
 
-#define HUB LVLM_FIXTURES "/paligemma-layouts/hub"
-#define SHARDED LVLM_FIXTURES "/paligemma2-bf16/model"
+#define PARTS LVLM_FIXTURES "/parts"
 #define TORCH LVLM_FIXTURES "/torch-files"
 #define NPZ LVLM_FIXTURES "/npz"
 #define BATCHES LVLM_FIXTURES "/train/batches"
@@ -15,19 +14,19 @@
 #define ADAPTER LVLM_FIXTURES "/lora/paligemma/end"
 #define SPOKEN LVLM_FIXTURES "/mllama-odd"
 
-static inline int import(const char *source, const char *native, lvlm_error *err)
+/* Torture `n` operations on a scratch that has the models they use. */
+static inline void torture_models(const torture_row *rows, size_t n)
 {
-    const lvlm_import_options options = { .change_dtype = false };
-    const lvlm_run run = { .threads = 1 };
-    char root[LVLM_DIGEST_HEX + 1];
-    lvlm_outfile *file = NULL;
-    lvlm_import *im = NULL;
-    int rc = lvlm_import_plan(&im, source, &options, false, NULL, NULL, err);
-    if (rc == 0) rc = lvlm_outfile_open(&file, native, true, err);
-    if (rc == 0) rc = lvlm_import_execute(im, file, &run, root, err);
-    lvlm_outfile_close(file);
-    lvlm_import_free(im);
-    return rc;
+    scratch s;
+    scratch_make(&s);
+    assert_int_equal(import(HUB, scratch_path(&s, "model.lvlm"), NULL), 0);
+    assert_int_equal(import(RECORDED "/model", scratch_path(&s, "other.lvlm"), NULL),
+                     0);
+    assert_int_equal(import(ADAPTED, scratch_path(&s, "adapted.lvlm"), NULL), 0);
+    assert_int_equal(import(SPOKEN "/model", scratch_path(&s, "spoken.lvlm"), NULL), 0);
+    scratch_copy(&s, HUB, "dir"); /* export fills a directory that is there */
+    torture_all(&s, rows, n);
+    scratch_remove(&s);
 }
 
 #endif
