@@ -10,7 +10,6 @@
 #include "convert/import_parts.h"
 
 #include <assert.h>
-#include <fnmatch.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +19,6 @@
 #include "formats/base/json.h"
 #include "formats/base/text.h"
 #include "formats/base/utf8.h"
-#include "formats/base/version.h"
 #include "formats/container/execute.h"
 #include "formats/container/safetensors.h"
 #include "formats/native/native_writer.h"
@@ -129,6 +127,26 @@ static lvlm_dtype made_dtype(const lvlm_import *im)
     return table->here.tensor->dtype;
 }
 
+/* How a source tensor gets rows that are not stored; NULL: it has all of them. */
+static lvlm_growth *growth_of(const lvlm_import *im, const lvlm_tensor *tensor)
+{
+    for (size_t i = 0; i < im->options.n_growths; i++)
+        if (strcmp(im->options.growths[i].table->name, tensor->name) == 0)
+            return &im->options.growths[i];
+    return NULL;
+}
+
+static int add_written(lvlm_import *im, const lvlm_tensor *out, lvlm_write write,
+                       void *user, lvlm_error *err)
+{
+    lvlm_step *step;
+    TRY(lvlm_plan_add(&step, &im->plan, out, err));
+    step->kind = LVLM_STEP_WRITTEN;
+    step->write = write;
+    step->user = user;
+    return 0;
+}
+
 static int add_target(lvlm_import *im, const lvlm_target *t, size_t *n_pads,
                       lvlm_error *err)
 {
@@ -139,13 +157,9 @@ static int add_target(lvlm_import *im, const lvlm_target *t, size_t *n_pads,
     const lvlm_tensor out = { .name = t->name, .dtype = dtype, .shape = t->shape };
     lvlm_step *step;
     TRY(lvlm_native_add_pad(&im->plan, n_pads, &out, err));
-    if (made) {
-        TRY(lvlm_plan_add(&step, &im->plan, &out, err));
-        step->kind = LVLM_STEP_WRITTEN;
-        step->write = lvlm_init_write;
-        step->user = init_of(im, t);
-        return 0;
-    }
+    if (made) return add_written(im, &out, lvlm_init_write, init_of(im, t), err);
+    lvlm_growth *const growth = growth_of(im, t->here.tensor);
+    if (growth != NULL) return add_written(im, &out, lvlm_growth_write, growth, err);
     TRY(lvlm_plan_copy(&step, &im->plan, &out, t->here.tensor, err));
     if (lvlm_transform_is_keep(transform)) return 0;
     step->kind = LVLM_STEP_GATHER;
@@ -267,66 +281,6 @@ static int account(lvlm_import *im, lvlm_error *err)
     return 0;
 }
 
-static const char *source_kind(const lvlm_import *im)
-{
-    const lvlm_checkpoint *const cp = im->source;
-    if (im->options.composed) return "composed";
-    if (cp->kind == LVLM_CHECKPOINT_NPZ) return "big_vision npz";
-    return fnmatch("*.bin", cp->files[0].name, 0) == 0 ? "huggingface pytorch_model.bin"
-                                                       : "huggingface safetensors";
-}
-
-/* The effect of another type on values, for the provenance. It is known only after the
- * data is written, so the header is composed for the longest numbers. */
-static int describe_narrowing(lvlm_import *im, const lvlm_narrowing *n, lvlm_error *err)
-{
-    cJSON *const json = cJSON_CreateObject();
-    if (!lvlm_json_set(im->provenance, "narrowed", json) ||
-        cJSON_AddNumberToObject(json, "rounded", (double)n->n_rounded) == NULL ||
-        cJSON_AddNumberToObject(json, "overflowed", (double)n->n_overflowed) == NULL ||
-        cJSON_AddNumberToObject(json, "flushed", (double)n->n_flushed) == NULL)
-        return lvlm_fail_memory(err);
-    return 0;
-}
-
-static int reserve_narrowing(lvlm_import *im, lvlm_error *err)
-{
-    const uint64_t most = im->plan.n_bytes; /* an upper bound of the number of values */
-    const lvlm_narrowing longest = { .n_rounded = most,
-                                     .n_overflowed = most,
-                                     .n_flushed = most };
-    char *text = NULL;
-    if (!im->options.change_dtype) return 0;
-    TRY(describe_narrowing(im, &longest, err));
-    TRY(lvlm_json_print(&text, im->provenance, err));
-    im->provenance_bytes = strlen(text);
-    lvlm_free(text);
-    return 0;
-}
-
-/* What was converted, by which program and how; no time, place or user. */
-static int describe(lvlm_import *im, lvlm_error *err)
-{
-    const cJSON *version = lvlm_json_get(im->source->config, "transformers_version");
-    cJSON *p = cJSON_CreateObject();
-    im->provenance = p;
-    if (cJSON_AddStringToObject(p, "converter", "lvlm-convert " LVLM_VERSION) == NULL ||
-        cJSON_AddStringToObject(p, "source", source_kind(im)) == NULL ||
-        cJSON_AddStringToObject(
-            p, "dtype",
-            im->options.change_dtype ? lvlm_dtype_name(im->options.dtype) : "keep") ==
-            NULL ||
-        (im->source->kind == LVLM_CHECKPOINT_NPZ &&
-         cJSON_AddStringToObject(
-             p, "config", im->source->config_made ? "made from shapes" : "given") ==
-             NULL) ||
-        (lvlm_json_string(version) != NULL &&
-         cJSON_AddStringToObject(p, "transformers_version",
-                                 lvlm_json_string(version)) == NULL))
-        return lvlm_fail_memory(err);
-    return reserve_narrowing(im, err);
-}
-
 /* ---- public --------------------------------------------------------------------- */
 
 static int plan_source(lvlm_import *im, void (*problem)(void *user, const char *text),
@@ -337,7 +291,7 @@ static int plan_source(lvlm_import *im, void (*problem)(void *user, const char *
     TRY(check_account(im, problem, user, err));
     TRY(lay_out(im, err));
     TRY(account(im, err));
-    return describe(im, err);
+    return import_describe(im, err);
 }
 
 static int plan(lvlm_import *im, const char *path, bool headers_only,
@@ -450,7 +404,7 @@ static int record_narrowing(void *user, lvlm_native_meta *meta, lvlm_error *err)
     lvlm_import *const im = w->import;
     const lvlm_narrowing narrowing = lvlm_plan_narrowing(&im->plan);
     if (!im->options.change_dtype) return 0;
-    TRY(describe_narrowing(im, &narrowing, err));
+    TRY(import_describe_narrowing(im, &narrowing, err));
     TRY(print_provenance(w, err));
     meta->provenance = w->provenance;
     return 0;

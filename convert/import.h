@@ -7,7 +7,7 @@
 #ifndef LVLM_CONVERT_IMPORT_H
 #define LVLM_CONVERT_IMPORT_H
 
-#include "convert/make.h"
+#include "convert/grow.h"
 #include "formats/base/outfile.h"
 #include "formats/base/run.h"
 #include "formats/checkpoint/manifest.h"
@@ -23,6 +23,9 @@ typedef struct lvlm_import_options {
     /* prefix of native names of a square map of the connector that is made as the
      * identity, with a bias of zeros; NULL: none */
     const char *identity;
+    /* source tensors with more rows than are stored, whose data is NULL */
+    lvlm_growth *growths;
+    size_t n_growths;
     const char *config; /* for an .npz: path of its config.json, or NULL */
     lvlm_notes *notes;  /* receives what is skipped of the source; NULL: none */
 } lvlm_import_options;

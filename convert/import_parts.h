@@ -29,6 +29,16 @@ uint64_t import_file_bytes(const lvlm_checkpoint *source, size_t file);
  * file has none. */
 LVLM_MUST_CHECK int import_frame(lvlm_import *import, size_t file, lvlm_error *err);
 
+/* ---- import_provenance.c ---- */
+
+/* Describe the conversion, with no time, place or user. */
+LVLM_MUST_CHECK int import_describe(lvlm_import *import, lvlm_error *err);
+/* Add the effect of another type on values. It is known only after the data is written,
+ * so import_describe reserves space for the longest numbers. */
+LVLM_MUST_CHECK int import_describe_narrowing(lvlm_import *import,
+                                              const lvlm_narrowing *narrowing,
+                                              lvlm_error *err);
+
 LVLM_END_DECLS
 
 #endif

@@ -48,6 +48,8 @@ void lvlm_init_describe(char text[96], const lvlm_init *init)
         snprintf(text, 96, "zeros");
     else if (init->kind == LVLM_INIT_IDENTITY)
         snprintf(text, 96, "identity");
+    else if (init->kind == LVLM_INIT_MEAN)
+        snprintf(text, 96, "mean");
     else if (init->kind == LVLM_INIT_NORMAL)
         snprintf(text, 96, "normal, std %g, seed %llu", init->std,
                  (unsigned long long)init->seed);
@@ -64,7 +66,7 @@ void lvlm_init_values(float *to, uint64_t first, uint64_t count, const lvlm_init
         memset(to, 0, (size_t)count * sizeof *to);
         return;
     }
-    assert(shape->n == 2);
+    assert(shape->n == 2 && init->kind != LVLM_INIT_MEAN);
     if (init->kind == LVLM_INIT_IDENTITY) {
         for (uint64_t i = 0; i < count; i++)
             to[i] = (first + i) / shape->dims[1] == (first + i) % shape->dims[1];

@@ -15,6 +15,7 @@ typedef struct lvlm_init {
         LVLM_INIT_NORMAL,
         LVLM_INIT_XAVIER,
         LVLM_INIT_IDENTITY, /* of a square weight */
+        LVLM_INIT_MEAN,     /* of the rows before it (grow.h) */
     } kind;
     double std; /* NORMAL */
     uint64_t seed;

@@ -102,6 +102,35 @@ static void explain_made(lvlm_printer *p, const lvlm_ledger *ledger)
     lvlm_printer_end(p);
 }
 
+/* The image token, and the rows that the word tables get for it. */
+static void explain_words(lvlm_printer *p, const lvlm_compose *c)
+{
+    const lvlm_compose_parts *const parts = &c->parts;
+    lvlm_printer_object(p, "image_token");
+    lvlm_printer_line(p, "image      %s is token %" PRIu64 "%s\n", c->spec.image_text,
+                      parts->image_id,
+                      parts->adds_token ? ", which is added to the tokenizer" : "");
+    lvlm_printer_text(p, "text", c->spec.image_text);
+    lvlm_printer_count(p, "id", parts->image_id);
+    lvlm_printer_flag(p, "added", parts->adds_token);
+    lvlm_printer_end(p);
+    lvlm_printer_list(p, "grown");
+    for (size_t i = 0; i < parts->n_growths; i++) {
+        const lvlm_growth *const g = &parts->growths[i];
+        char how[96];
+        lvlm_init_describe(how, &g->init);
+        lvlm_printer_line(p, "grown      %s: %" PRIu64 " to %" PRIu64 " rows, %s\n",
+                          g->table->name, g->table->shape.dims[0], parts->rows, how);
+        lvlm_printer_object(p, NULL);
+        lvlm_printer_text(p, "name", g->table->name);
+        lvlm_printer_count(p, "from", g->table->shape.dims[0]);
+        lvlm_printer_count(p, "to", parts->rows);
+        lvlm_printer_text(p, "how", how);
+        lvlm_printer_end(p);
+    }
+    lvlm_printer_end(p);
+}
+
 static int explain(lvlm_printer *p, const lvlm_compose *c, lvlm_error *err)
 {
     lvlm_printer_list(p, "parts");
@@ -111,6 +140,7 @@ static int explain(lvlm_printer *p, const lvlm_compose *c, lvlm_error *err)
     lvlm_printer_end(p);
     explain_projections(p, lvlm_import_manifest(c->import));
     explain_made(p, lvlm_import_ledger(c->import));
+    explain_words(p, c);
     return 0;
 }
 
@@ -198,8 +228,10 @@ const lvlm_command command_compose = {
     "    \"connector\": { \"kind\": \"mlp\", \"layers\": 2, \"activation\": \"gelu\",\n"
     "                   \"init\": { \"weights\": \"normal:0.02\", \"seed\": 1 } },\n"
     "    \"text\": { \"source\": \"vicuna-7b-v1.5\" },\n"
-    "    \"image_token\": { \"id\": 31999 } }\n"
+    "    \"image_token\": { \"id\": \"next\", \"new_rows\": \"mean\" } }\n"
     "\n"
+    "An image token \"next\" is the tokenizer's own; if it has none, one is added to\n"
+    "it and to the word tables.\n"
     "Paths are relative to the spec. Every size is checked against the one that it\n"
     "has to meet; an error names both, whose they are, and what makes them meet.\n"
     "What is made is recorded as made. MODEL is a model like any other, and native2hf\n"

@@ -34,15 +34,6 @@ static const char *const text_files[] = {
 };
 static const char *const vision_files[] = { "preprocessor_config.json", NULL };
 
-static void keep_files(lvlm_checkpoint *to, const lvlm_checkpoint *from,
-                       const char *const *names)
-{
-    for (; *names != NULL; names++) {
-        const lvlm_side_file *const file = lvlm_checkpoint_side_file(from, *names);
-        if (file != NULL) to->side_files[to->n_side_files++] = *file;
-    }
-}
-
 static int by_file_name(const void *a, const void *b)
 {
     return strcmp(((const lvlm_side_file *)a)->name, ((const lvlm_side_file *)b)->name);
@@ -55,6 +46,26 @@ static int add_text(lvlm_checkpoint *cp, const char *name, const char *text,
     if (copy == NULL) return lvlm_fail_memory(err);
     cp->side_files[cp->n_side_files++] =
         (lvlm_side_file){ name, (const unsigned char *)copy, strlen(copy) };
+    return 0;
+}
+
+/* Keep files of a part, those of the tokenizer with the image token. */
+static int keep_files(lvlm_checkpoint *cp, const lvlm_checkpoint *from,
+                      const char *const *names, const lvlm_compose *c, lvlm_error *err)
+{
+    for (; *names != NULL; names++) {
+        const lvlm_side_file *const file = lvlm_checkpoint_side_file(from, *names);
+        char *text = NULL;
+        if (file == NULL) continue;
+        TRY(lvlm_compose_tokenizer(&text, file, &c->parts, &c->spec, err));
+        if (text == NULL) {
+            cp->side_files[cp->n_side_files++] = *file;
+            continue;
+        }
+        const int rc = add_text(cp, file->name, text, err);
+        lvlm_free(text);
+        TRY(rc);
+    }
     return 0;
 }
 
@@ -72,8 +83,8 @@ static int add_side_files(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_error
     lvlm_free(config);
     lvlm_free(processor);
     if (rc < 0) return rc;
-    keep_files(cp, c->parts.text.from, text_files);
-    keep_files(cp, c->parts.vision.from, vision_files);
+    TRY(keep_files(cp, c->parts.text.from, text_files, c, err));
+    TRY(keep_files(cp, c->parts.vision.from, vision_files, c, err));
     qsort(cp->side_files, cp->n_side_files, sizeof *cp->side_files, by_file_name);
     return 0;
 }
@@ -153,9 +164,11 @@ int lvlm_compose_plan(lvlm_compose *out, const char *spec_path, bool headers_onl
     lvlm_import_options options = { .init = out->spec.init,
                                     .composed = true,
                                     .identity = linear ? "connector.fc2." : NULL,
+                                    .growths = out->parts.growths,
                                     .notes = notes };
     options.change_dtype = lvlm_dtype_from_option(&options.dtype, out->spec.dtype);
     int rc = lvlm_compose_parts_open(&out->parts, &out->spec, &open, &out->arena, err);
+    options.n_growths = out->parts.n_growths;
     if (rc == 0) rc = lvlm_compose_check(&out->spec, &out->parts, err);
     if (rc == 0) rc = join(&out->joined, out, headers_only, err);
     if (rc < 0) {

@@ -180,7 +180,7 @@ static int check_id_free(const model *m, lvlm_error *err)
     for (size_t i = 0; i < 4; i++) {
         uint64_t id;
         const cJSON *const item = lvlm_json_get(m->parts->text.config, taken[i]);
-        FAIL_IF(lvlm_json_u64(&id, item) && id == m->spec->image_id, err, LVLM_EFORMAT,
+        FAIL_IF(lvlm_json_u64(&id, item) && id == m->parts->image_id, err, LVLM_EFORMAT,
                 "image_token.id %" PRIu64 " is the language model's %s: choose another",
                 id, taken[i]);
     }
@@ -196,6 +196,7 @@ static int check_tokenizer(const model *m, lvlm_error *err)
     uint64_t id = 0;
     bool named = false;
     const char *other = NULL;
+    if (m->parts->adds_token) return 0;
     TRY(lvlm_side_file_json(&json, m->parts->text.from, "tokenizer.json", err));
     if (json == NULL) return 0;
     LVLM_JSON_ITEMS (token, lvlm_json_get(json, "added_tokens")) {
@@ -205,7 +206,7 @@ static int check_tokenizer(const model *m, lvlm_error *err)
             named = true;
             break;
         }
-        if (id == spec->image_id) other = text;
+        if (id == m->parts->image_id) other = text;
     }
     int rc = 0;
     if (!named)
@@ -216,11 +217,11 @@ static int check_tokenizer(const model *m, lvlm_error *err)
                       spec->image_text, m->parts->text.from->path,
                       other != NULL ? ", and the id is that of \"" : "",
                       other != NULL ? other : "", other != NULL ? "\"" : "");
-    else if (id != spec->image_id)
+    else if (id != m->parts->image_id)
         rc = lvlm_fail(err, LVLM_EFORMAT,
                        "image_token: the tokenizer gives %" PRIu64 " for \"%s\", the "
                        "spec says %" PRIu64,
-                       id, spec->image_text, spec->image_id);
+                       id, spec->image_text, m->parts->image_id);
     lvlm_json_free(json);
     return rc;
 }
@@ -230,14 +231,12 @@ static int check_words(const model *m, lvlm_error *err)
     const lvlm_compose_spec *const spec = m->spec;
     uint64_t most = 0;
     const uint64_t rows = lvlm_compose_image_rows(m->parts, spec);
-    char id[32] = "\"next\"";
-    if (!spec->image_id_next) snprintf(id, sizeof id, "%" PRIu64, spec->image_id);
-    FAIL_IF(spec->image_id_next || spec->image_id >= m->sizes->vocabulary, err,
-            LVLM_EFORMAT,
-            "image_token.id %s is not a row of the table of word vectors, [%" PRIu64
-            ", %" PRIu64 "]: name an id below %" PRIu64
-            ", or grow the vocabulary before",
-            id, m->sizes->vocabulary, m->sizes->text_width, m->sizes->vocabulary);
+    FAIL_IF(m->parts->image_id >= m->parts->rows, err, LVLM_EFORMAT,
+            "image_token.id %" PRIu64
+            " is not a row of the table of word vectors, [%" PRIu64 ", %" PRIu64
+            "]: name an id below %" PRIu64 ", or \"next\", which adds one",
+            m->parts->image_id, m->sizes->vocabulary, m->sizes->text_width,
+            m->sizes->vocabulary);
     TRY(check_id_free(m, err));
     TRY(check_tokenizer(m, err));
     if (!lvlm_json_u64(&most,

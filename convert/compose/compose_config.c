@@ -78,7 +78,6 @@ static bool compose(cJSON *top, const lvlm_compose_parts *parts,
                     const lvlm_compose_spec *spec)
 {
     static const char *const classes[] = { "LlavaForConditionalGeneration" };
-    const cJSON *const vocabulary = lvlm_json_get(parts->text.config, "vocab_size");
     const cJSON *const pad = lvlm_json_get(parts->text.config, "pad_token_id");
     const char *const dtype = dtype_of(parts, spec);
     cJSON *const list = cJSON_CreateStringArray(classes, 1);
@@ -86,12 +85,12 @@ static bool compose(cJSON *top, const lvlm_compose_parts *parts,
               add_text(top, "model_type", "llava") && add_text(top, "dtype", dtype) &&
               add_text(top, "torch_dtype", dtype) &&
               add_number(top, "ignore_index", -100) &&
-              add_number(top, "image_token_index", (double)spec->image_id) &&
+              add_number(top, "image_token_index", (double)parts->image_id) &&
               add_number(top, "image_seq_length",
                          (double)lvlm_compose_image_rows(parts, spec)) &&
               add_connector(top, spec);
-    if (ok && vocabulary != NULL)
-        ok = lvlm_json_set_copy(top, "vocab_size", vocabulary);
+    ok = ok && add_number(top, "vocab_size", (double)parts->rows) &&
+         add_number(parts->text.config, "vocab_size", (double)parts->rows);
     if (ok && pad != NULL) ok = lvlm_json_set_copy(top, "pad_token_id", pad);
     return ok && add_flag(top, "tie_word_embeddings", parts->tied) &&
            lvlm_json_set_copy(top, "vision_config", parts->vision.config) &&

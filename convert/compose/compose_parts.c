@@ -417,7 +417,8 @@ int lvlm_compose_parts_open(lvlm_compose_parts *out, const lvlm_compose_spec *sp
     TRY(open_part(&out->text, "text", spec->text_source, options, arena, err));
     TRY(open_connector(&out->connector, spec, options, arena, err));
     TRY(decide_head(out, spec, err));
-    return measure(out, err);
+    TRY(measure(out, err));
+    return lvlm_compose_choose_words(out, spec, err);
 }
 
 static void close_part(lvlm_compose_part *part)

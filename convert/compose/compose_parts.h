@@ -39,6 +39,12 @@ typedef struct lvlm_compose_parts {
     lvlm_compose_part vision, text, connector;
     lvlm_compose_sizes sizes;
     bool tied; /* the head is the table of word vectors */
+    uint64_t image_id;
+    bool adds_token; /* the image token is not in the tokenizer's files yet */
+    uint64_t rows;   /* of the word tables, those that are added included */
+    lvlm_growth growths[2];
+    size_t n_growths;
+    lvlm_tensor stored[2]; /* the tables of `growths` */
 } lvlm_compose_parts;
 
 /* Open them and choose their tensors. LVLM_EFORMAT says what a source is that is not
@@ -58,6 +64,18 @@ uint64_t lvlm_compose_extent(const lvlm_tensor *tensor, size_t axis);
 /* Rows of one image in the text. */
 uint64_t lvlm_compose_image_rows(const lvlm_compose_parts *parts,
                                  const lvlm_compose_spec *spec);
+
+/* Choose the image token's id, and the rows of the word tables. For
+ * lvlm_compose_parts_open. */
+LVLM_MUST_CHECK int lvlm_compose_choose_words(lvlm_compose_parts *parts,
+                                              const lvlm_compose_spec *spec,
+                                              lvlm_error *err);
+/* A file of the language model with the image token added; *out is NULL if that
+ * changes nothing in it. Owned: lvlm_free. */
+LVLM_MUST_CHECK int lvlm_compose_tokenizer(char **out, const lvlm_side_file *file,
+                                           const lvlm_compose_parts *parts,
+                                           const lvlm_compose_spec *spec,
+                                           lvlm_error *err);
 
 /* config.json of the composed model. *out is owned: lvlm_free. */
 LVLM_MUST_CHECK int lvlm_compose_config(char **out, const lvlm_compose_parts *parts,

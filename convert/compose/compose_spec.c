@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "convert/make.h"
 #include "formats/base/infile.h"
 #include "formats/base/json.h"
 #include "formats/base/options.h"
@@ -50,6 +49,9 @@ static const key keys[] = {
     { "image_token", OBJECT, 0, NULL },
     { "image_token.text", TEXT, AT(image_text), NULL },
     { "image_token.id", ID, AT(image_id), NULL },
+    { "image_token.new_rows", TEXT, SIZE_MAX, NULL },
+    { "image_token.seed", COUNT, SIZE_MAX, NULL },
+    { "vocabulary_multiple", COUNT, AT(vocabulary_multiple), NULL },
     { "splice", WORD, SIZE_MAX, "replace" },
     { "images_per_row", COUNT, AT(images_per_row), NULL },
     { "template", WORD, SIZE_MAX, "source" },
@@ -237,6 +239,22 @@ static int read_init(const reader *r)
     return 0;
 }
 
+static int read_new_rows(const reader *r)
+{
+    const cJSON *const token = lvlm_json_get(r->json, "image_token");
+    const char *const how = lvlm_json_string(lvlm_json_get(token, "new_rows"));
+    uint64_t seed = 0;
+    FAIL_IF(r->spec->vocabulary_multiple < 1, r->err, LVLM_EFORMAT,
+            "vocabulary_multiple: expected 1 or more");
+    if (how == NULL) return 0;
+    const bool seeded = lvlm_json_u64(&seed, lvlm_json_get(token, "seed"));
+    TRY(lvlm_growth_parse(&r->spec->new_rows, "image_token.new_rows", how, seed,
+                          r->err));
+    FAIL_IF(r->spec->new_rows.kind == LVLM_INIT_NORMAL && !seeded, r->err, LVLM_EFORMAT,
+            "image_token.seed is missing: random values need one");
+    return 0;
+}
+
 static int check(const reader *r)
 {
     TRY(require(r, "format", "this program reads \"lvlm-compose-1\""));
@@ -247,6 +265,7 @@ static int check(const reader *r)
                 "the token that is replaced by an image's rows, a "
                 "number or \"next\""));
     TRY(check_kind(r));
+    TRY(read_new_rows(r));
     return read_init(r);
 }
 
@@ -263,6 +282,7 @@ int lvlm_compose_spec_read(lvlm_compose_spec *out, const char *path, lvlm_arena 
                                 .activation = "gelu",
                                 .bias = true,
                                 .image_text = "<image>",
+                                .vocabulary_multiple = 1,
                                 .images_per_row = 1 };
     TRY(lvlm_infile_open(&file, path, err));
     int rc =

@@ -18,14 +18,19 @@
  *       "init": { "weights": "normal:0.02", "seed": 1 } },     in place of weights
  *     "text": { "source": "Qwen2-0.5B",
  *               "head": "stored" },          or "tied", where both are possible
- *     "image_token": { "text": "<image>", "id": 151646 },
+ *     "image_token": {
+ *       "text": "<image>",
+ *       "id": 151646,                        a row of the table of word vectors, or
+ *                                            "next": the tokenizer's, or a new one
+ *       "new_rows": "mean", "seed": 1 },     "mean", "zeros", "normal:STD"
+ *     "vocabulary_multiple": 64,             of the rows of the word tables
  *     "splice": "replace", "images_per_row": 4 }
  *
  * Unknown keys are errors. Messages begin with the spec's path and name the key. */
 #ifndef LVLM_CONVERT_COMPOSE_COMPOSE_SPEC_H
 #define LVLM_CONVERT_COMPOSE_COMPOSE_SPEC_H
 
-#include "convert/make.h"
+#include "convert/grow.h"
 
 LVLM_BEGIN_DECLS
 
@@ -50,6 +55,8 @@ typedef struct lvlm_compose_spec {
     const char *image_text;
     bool image_id_next;
     uint64_t image_id;
+    lvlm_init new_rows; /* NONE: not said */
+    uint64_t vocabulary_multiple;
     uint64_t images_per_row;
 } lvlm_compose_spec;
 

@@ -268,11 +268,9 @@ static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
 static const struct provenance_member {
     const char *name;
     bool needed;
-} provenance_texts[] = { { "converter", true },
-                         { "source", true },
-                         { "dtype", true },
-                         { "config", false },
-                         { "transformers_version", false } };
+} provenance_texts[] = { { "converter", true }, { "source", true },
+                         { "dtype", true },     { "config", false },
+                         { "new_rows", false }, { "transformers_version", false } };
 
 enum { N_PROVENANCE = sizeof provenance_texts / sizeof provenance_texts[0] };
 

@@ -1,0 +1,158 @@
+/* compose_words.c - the image token of a composed model: its id, the rows of the word
+ * tables that it needs, and the tokenizer's files that know it.
+ *
+ *   "id": 151646   a token that the tokenizer has
+ *   "id": "next"   the tokenizer's image token; if it has none, the first free id,
+ *                  which is added to the tokenizer's files and, if they are too short,
+ *                  to the tables */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "convert/compose/compose_parts.h"
+#include "formats/base/json.h"
+#include "formats/base/size.h"
+#include "formats/container/side_file.h"
+
+/* The first id above all those of a tokenizer.json; *named is the id of the added token
+ * `text`, or that first free one. */
+static void read_ids(uint64_t *n_ids, uint64_t *named, const cJSON *json,
+                     const char *text)
+{
+    const cJSON *const vocab = lvlm_json_path(json, "model.vocab"), *item;
+    uint64_t id, found = UINT64_MAX;
+    *n_ids = lvlm_json_count(vocab); /* Unigram's is a list */
+    LVLM_JSON_MEMBERS (item, vocab)
+        if (lvlm_json_u64(&id, item) && id >= *n_ids) *n_ids = id + 1;
+    LVLM_JSON_ITEMS (item, lvlm_json_get(json, "added_tokens")) {
+        const char *const content = lvlm_json_string(lvlm_json_get(item, "content"));
+        if (!lvlm_json_u64(&id, lvlm_json_get(item, "id"))) continue;
+        if (id >= *n_ids) *n_ids = id + 1;
+        if (content != NULL && strcmp(content, text) == 0) found = id;
+    }
+    *named = found != UINT64_MAX ? found : *n_ids;
+}
+
+static int choose_next(lvlm_compose_parts *parts, const lvlm_compose_spec *spec,
+                       lvlm_error *err)
+{
+    static const char *const others[] = { "tokenizer.model", "vocab.json" };
+    const lvlm_checkpoint *const from = parts->text.from;
+    uint64_t n_ids = parts->sizes.vocabulary;
+    cJSON *json = NULL;
+    TRY(lvlm_side_file_json(&json, from, "tokenizer.json", err));
+    parts->image_id = n_ids;
+    if (json != NULL) read_ids(&n_ids, &parts->image_id, json, spec->image_text);
+    parts->adds_token = json != NULL && parts->image_id == n_ids;
+    for (size_t i = 0; i < 2; i++)
+        FAIL_IF(json == NULL && lvlm_checkpoint_side_file(from, others[i]) != NULL, err,
+                LVLM_EFORMAT,
+                "image_token.id \"next\": %s has %s and no tokenizer.json, to which a "
+                "token could be added: name an id",
+                from->path, others[i]);
+    lvlm_json_free(json);
+    FAIL_IF(n_ids > parts->sizes.vocabulary && !parts->adds_token, err, LVLM_EFORMAT,
+            "text.source: the tokenizer of %s has %" PRIu64
+            " ids, its table of word vectors %" PRIu64 " rows",
+            from->path, n_ids, parts->sizes.vocabulary);
+    return 0;
+}
+
+/* Extend a table of the language model by rows that are made. */
+static void grow(lvlm_compose_parts *parts, const char *name, const lvlm_init *init)
+{
+    for (size_t i = 0; i < parts->text.n_tensors; i++) {
+        lvlm_tensor *const t = &parts->text.tensors[i];
+        if (strcmp(t->name, name) != 0 || t->shape.n != 2) continue;
+        parts->stored[parts->n_growths] = *t;
+        parts->growths[parts->n_growths] =
+            (lvlm_growth){ &parts->stored[parts->n_growths], *init };
+        parts->n_growths++;
+        t->shape.dims[0] = parts->rows;
+        t->data = NULL; /* it is stored nowhere */
+        if (!lvlm_shape_bytes(&t->n_bytes, &t->shape, t->dtype)) t->n_bytes = 0;
+    }
+}
+
+int lvlm_compose_choose_words(lvlm_compose_parts *parts, const lvlm_compose_spec *spec,
+                              lvlm_error *err)
+{
+    const uint64_t stored = parts->sizes.vocabulary;
+    parts->image_id = spec->image_id;
+    if (spec->image_id_next) TRY(choose_next(parts, spec, err));
+    parts->rows = stored;
+    if (spec->image_id_next && parts->image_id >= stored)
+        parts->rows = parts->image_id + 1;
+    parts->rows = lvlm_round_up(parts->rows, spec->vocabulary_multiple);
+    if (parts->rows == stored) return 0;
+    FAIL_IF(spec->new_rows.kind == LVLM_INIT_NONE, err, LVLM_EFORMAT,
+            "image_token.new_rows is missing: mean, zeros or normal:STD; the "
+            "table of word vectors grows from %" PRIu64 " to %" PRIu64 " rows",
+            stored, parts->rows);
+    grow(parts, COMPOSE_WORDS "embed_tokens.weight", &spec->new_rows);
+    grow(parts, COMPOSE_HEAD "weight", &spec->new_rows);
+    return 0;
+}
+
+/* ---- the tokenizer's files ------------------------------------------------------- */
+
+/* How tokenizer.json and tokenizer_config.json describe the image token. */
+static cJSON *describe_token(const lvlm_compose_parts *parts,
+                             const lvlm_compose_spec *spec, bool with_id)
+{
+    static const char *const no[] = { "single_word", "lstrip", "rstrip", "normalized" };
+    cJSON *const token = cJSON_CreateObject();
+    bool ok = token != NULL;
+    if (with_id)
+        ok = ok &&
+             lvlm_json_set(token, "id", cJSON_CreateNumber((double)parts->image_id));
+    ok = ok && lvlm_json_set(token, "content", cJSON_CreateString(spec->image_text));
+    for (size_t i = 0; i < 4; i++)
+        ok = ok && lvlm_json_set(token, no[i], cJSON_CreateBool(false));
+    if (ok && lvlm_json_set(token, "special", cJSON_CreateBool(true))) return token;
+    lvlm_json_free(token);
+    return NULL;
+}
+
+/* Add the token to a parsed file; false: out of memory. */
+static bool add_token(cJSON *json, const char *name, const lvlm_compose_parts *parts,
+                      const lvlm_compose_spec *spec)
+{
+    char id[24];
+    snprintf(id, sizeof id, "%" PRIu64, parts->image_id);
+    if (strcmp(name, "added_tokens.json") == 0)
+        return lvlm_json_set(json, spec->image_text,
+                             cJSON_CreateNumber((double)parts->image_id));
+    if (strcmp(name, "tokenizer_config.json") == 0) {
+        cJSON *const known =
+            cJSON_GetObjectItemCaseSensitive(json, "added_tokens_decoder");
+        return known == NULL ||
+               lvlm_json_set(known, id, describe_token(parts, spec, false));
+    }
+    cJSON *list = cJSON_GetObjectItemCaseSensitive(json, "added_tokens");
+    if (list == NULL) list = cJSON_AddArrayToObject(json, "added_tokens");
+    cJSON *const token = describe_token(parts, spec, true);
+    if (list != NULL && token != NULL && cJSON_AddItemToArray(list, token)) return true;
+    lvlm_json_free(token);
+    return false;
+}
+
+int lvlm_compose_tokenizer(char **out, const lvlm_side_file *file,
+                           const lvlm_compose_parts *parts,
+                           const lvlm_compose_spec *spec, lvlm_error *err)
+{
+    static const char *const names[] = { "tokenizer.json", "tokenizer_config.json",
+                                         "added_tokens.json" };
+    cJSON *json = NULL;
+    bool edited = false;
+    *out = NULL;
+    for (size_t i = 0; i < 3; i++)
+        edited |= parts->adds_token && strcmp(file->name, names[i]) == 0;
+    if (!edited) return 0;
+    TRY(lvlm_side_file_parse(&json, file, err));
+    const int rc = add_token(json, file->name, parts, spec)
+                       ? lvlm_json_print_pretty(out, json, err)
+                       : lvlm_fail_memory(err);
+    lvlm_json_free(json);
+    return rc;
+}
