@@ -10,11 +10,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "${1:-$here/../..}" || exit 1
 
 # files PATTERN... - the tree's files with such names, sorted, without the data in
-# fixtures and in the fuzz corpus.
+# fixtures, where a folder cli has the sources of a program, and in the fuzz corpus.
 files() {
     for pattern in "$@"; do
         find . \( -name .git -o -path ./build -o -name __pycache__ -o -name .cache \
-            -o -path './fixtures/*/*' -type d -o -path ./tests/fuzz/corpus \) -prune \
+            -o -path './fixtures/*/*' -type d ! -path './fixtures/*/cli' \
+            -o -path ./tests/fuzz/corpus \) -prune \
             -o -type f -name "$pattern" -print
     done | sed 's|^\./||' | sort
 }

@@ -36,11 +36,13 @@ rules='
 ^verify/api/       formats/ convert/ runtime/ verify/
 ^verify/[^/]*$     formats/ runtime/([^/]*|batch/.*)$ verify/[^/]*$
 ^verify/           formats/ runtime/([^/]*|batch/.*)$ verify/([^/]*$|report/|cli/)
+^fixtures/shapes/  formats/ runtime/prepare/image/ fixtures/shapes/
 ^tests/formats/    formats/ tests/
 ^tests/support/    formats/ tests/
 ^tests/convert/    formats/ convert/ tests/
 ^tests/runtime/    formats/ runtime/ tests/
 ^tests/verify/     formats/ runtime/ verify/ tests/
+^tests/fixtures/   formats/ runtime/ fixtures/ tests/
 ^tests/            formats/ convert/ runtime/ verify/ tests/
 '
 export rules
