@@ -284,9 +284,10 @@ typedef struct lvlm_family {
     const lvlm_projection *projections; /* ends with role NULL */
     const lvlm_difference *differences; /* ends with LVLM_AS_TRAINED */
     const lvlm_stage_rule *stage_rules; /* ends with stages NULL; NULL: none */
-    /* words of the runtime: how images are prepared (prepare/image/vision_settings.c),
-     * how a prompt is written (prepare/prompt/prompt_style.c), which tokens of it are
-     * learnt (tune/data/labels.c); NULL: it cannot do that for this family */
+    /* words of the runtime: how images are prepared (prepare/image/vision_settings.c;
+     * "tower": as the file's class says, or the tower's own), how a prompt is written
+     * (prepare/prompt/prompt_style.c), which tokens of it are learnt
+     * (tune/data/labels.c); NULL: it cannot do that for this family */
     const char *processor, *prompts, *labels;
     uint32_t max_positions; /* if config.json has no max_position_embeddings */
     /* Is the head tied if config.json does not say? NULL: yes. */

@@ -270,5 +270,6 @@ const lvlm_family lvlm_family_llava = {
     .unused = unused,
     .projections = projections,
     .differences = differences,
+    .processor = "tower",
     .max_positions = 2048,
 };

@@ -9,8 +9,9 @@ typedef int choose_fn(const lvlm_manifest *manifest, lvlm_error *err);
 
 static int choose_processor(const lvlm_manifest *m, lvlm_error *err)
 {
+    const lvlm_vision_options options = { .resampling = LVLM_RESAMPLING_PILLOW };
     vision_settings settings;
-    return vision_settings_read(&settings, m, LVLM_RESAMPLING_PILLOW, err);
+    return vision_settings_read(&settings, m, &options, err);
 }
 
 static int choose_prompts(const lvlm_manifest *m, lvlm_error *err)

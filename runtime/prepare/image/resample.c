@@ -62,10 +62,15 @@ static shape choose_shape(const lvlm_resize *to)
 
 /* ---- weights -------------------------------------------------------------------- */
 
-/* The taps of each value of one axis: a weighted sum of count[i] values from
- * first[i]. */
-typedef struct taps {
+/* Sizes of one axis, and which values of the result are computed: [from, from + n). */
+typedef struct axis {
     size_t n_in, n_out;
+    size_t from, n;
+} axis;
+
+/* The taps of each value: a weighted sum of count[i] values from first[i]. */
+typedef struct taps {
+    size_t n_in, n_out;    /* values that are computed */
     size_t most;           /* capacity of weights per value */
     size_t *first, *count; /* (n_out) */
     double *exact;         /* (n_out,most) */
@@ -81,15 +86,15 @@ static void taps_free(taps *t)
     lvlm_free(t->weights);
 }
 
-static int taps_make(taps *t, size_t n_in, size_t n_out, double support,
-                     lvlm_error *err)
+static int taps_make(taps *t, const axis *a, double support, lvlm_error *err)
 {
+    const size_t rows = a->n + 1; /* and one for a value that is not kept */
     uint64_t numel;
-    *t = (taps){ .n_in = n_in, .n_out = n_out };
+    *t = (taps){ .n_in = a->n_in, .n_out = a->n };
     t->most = (size_t)ceil(support) * 2 + 1;
-    if (!lvlm_mul_u64(&numel, n_out, t->most)) return lvlm_fail_memory(err);
-    t->first = lvlm_calloc(n_out, sizeof *t->first);
-    t->count = lvlm_calloc(n_out, sizeof *t->count);
+    if (!lvlm_mul_u64(&numel, rows, t->most)) return lvlm_fail_memory(err);
+    t->first = lvlm_calloc(rows, sizeof *t->first);
+    t->count = lvlm_calloc(rows, sizeof *t->count);
     t->exact = lvlm_calloc((size_t)numel, sizeof *t->exact);
     t->weights = lvlm_calloc((size_t)numel, sizeof *t->weights);
     const bool whole =
@@ -133,29 +138,33 @@ static void round_weights(taps *t)
     }
 }
 
-static int taps_plan(taps *t, size_t n_in, size_t n_out, const lvlm_resize *to,
-                     lvlm_error *err)
+/* Torch's bits follow from the largest weight of all values, kept or not. */
+static int taps_plan(taps *t, const axis *a, const lvlm_resize *to, lvlm_error *err)
 {
     const shape filter = choose_shape(to);
-    const double scale = (double)n_in / (double)n_out;
+    const bool torch = to->resampling == LVLM_RESAMPLING_TORCHVISION;
+    const double scale = (double)a->n_in / (double)a->n_out;
     const double widened = scale > 1.0 ? scale : 1.0;
     const double support = filter.radius * widened;
     double largest = 0;
-    TRY(taps_make(t, n_in, n_out, support, err));
-    for (size_t i = 0; i < n_out; i++) {
+    TRY(taps_make(t, a, support, err));
+    const size_t begin = torch ? 0 : a->from;
+    const size_t stop = torch ? a->n_out : a->from + a->n;
+    for (size_t i = begin; i < stop; i++) {
+        const bool kept = i >= a->from && i - a->from < a->n;
+        const size_t k = kept ? i - a->from : a->n;
         const double centre = ((double)i + 0.5) * scale;
         const double low = centre - support + 0.5, high = centre + support + 0.5;
         const size_t first = low > 0 ? (size_t)low : 0;
-        const size_t end = high < (double)n_in ? (size_t)high : n_in;
+        const size_t end = high < (double)a->n_in ? (size_t)high : a->n_in;
         assert(end > first && end - first <= t->most);
-        t->first[i] = first;
-        t->count[i] = end - first;
-        const double w = weigh(t->exact + i * t->most, end - first, first, centre,
+        t->first[k] = first;
+        t->count[k] = end - first;
+        const double w = weigh(t->exact + k * t->most, end - first, first, centre,
                                1.0 / widened, filter.at);
         if (w > largest) largest = w;
     }
-    t->bits = to->resampling == LVLM_RESAMPLING_TORCHVISION ? torch_bits(largest)
-                                                            : PILLOW_BITS;
+    t->bits = torch ? torch_bits(largest) : PILLOW_BITS;
     round_weights(t);
     return 0;
 }
@@ -218,17 +227,33 @@ static void resample_down(unsigned char *out, const unsigned char *in, size_t ro
     }
 }
 
-/* Resample one axis. *out is freed after a failure. */
+/* The axis from left to right, or from top to bottom. */
+static axis axis_of(const lvlm_image *in, bool across, const lvlm_resize *to)
+{
+    const bool all = to->keep.width == 0;
+    const axis x = { in->width, to->width, all ? 0 : to->keep.x,
+                     all ? to->width : to->keep.width };
+    const axis y = { in->height, to->height, all ? 0 : to->keep.y,
+                     all ? to->height : to->keep.height };
+    return across ? x : y;
+}
+
+static bool changes(const axis *a)
+{
+    return a->n_in != a->n_out || a->n != a->n_out;
+}
+
+/* Resample one axis. One of unchanged size that is only cut has weights of 1. */
 static int resample_axis(lvlm_image *out, const lvlm_image *in, bool across,
                          const lvlm_resize *to, lvlm_error *err)
 {
-    const size_t n_in = across ? in->width : in->height;
-    const size_t n_out = across ? to->width : to->height;
+    const axis a = axis_of(in, across, to);
     taps t;
-    int rc = taps_plan(&t, n_in, n_out, to, err);
+    assert(a.n > 0 && a.from + a.n <= a.n_out);
+    int rc = taps_plan(&t, &a, to, err);
     if (rc == 0)
-        rc = lvlm_image_make(out, across ? n_out : in->width,
-                             across ? in->height : n_out, err);
+        rc = lvlm_image_make(out, across ? a.n : in->width, across ? in->height : a.n,
+                             err);
     if (rc == 0 && across)
         resample_across(out->pixels, in->pixels, in->height, &t);
     else if (rc == 0)
@@ -257,7 +282,8 @@ int lvlm_image_resize(lvlm_image *out, const lvlm_image *in, const lvlm_resize *
                       lvlm_error *err)
 {
     const bool across = starts_across(in, to);
-    const bool wide = in->width != to->width, high = in->height != to->height;
+    const axis x = axis_of(in, true, to), y = axis_of(in, false, to);
+    const bool wide = changes(&x), high = changes(&y);
     lvlm_image between = { 0 };
     assert(in->width > 0 && in->height > 0 && to->width > 0 && to->height > 0);
     *out = (lvlm_image){ 0 };
@@ -267,4 +293,17 @@ int lvlm_image_resize(lvlm_image *out, const lvlm_image *in, const lvlm_resize *
     if (rc == 0) rc = resample_axis(out, &between, !across, to, err);
     lvlm_image_free(&between);
     return rc;
+}
+
+int lvlm_image_place(lvlm_image *out, const lvlm_image *in, const lvlm_window *at,
+                     const unsigned char colour[3], lvlm_error *err)
+{
+    assert(at->x + in->width <= at->width && at->y + in->height <= at->height);
+    TRY(lvlm_image_make(out, at->width, at->height, err));
+    for (size_t i = 0; i < at->width * at->height * CHANNELS; i++)
+        out->pixels[i] = colour[i % CHANNELS];
+    for (size_t y = 0; y < in->height; y++)
+        memcpy(out->pixels + ((at->y + y) * at->width + at->x) * CHANNELS,
+               in->pixels + y * in->width * CHANNELS, in->width * CHANNELS);
+    return 0;
 }

@@ -32,16 +32,29 @@ typedef enum lvlm_filter {
     LVLM_FILTER_BICUBIC, /* a = -0.5 */
 } lvlm_filter;
 
+/* A rectangle of an image. */
+typedef struct lvlm_window {
+    size_t x, y, width, height;
+} lvlm_window;
+
 typedef struct lvlm_resize {
     size_t width, height;
     lvlm_filter filter;
     lvlm_resampling resampling;
+    lvlm_window keep; /* what of that is computed; width 0: everything */
 } lvlm_resize;
 
-/* *out is a new image of the size in `to`; `in` is unchanged. Sizes are at least 1.
- * LVLM_ENOMEM. Free with lvlm_image_free. */
+/* *out is a new image of the size in `to`, or what it keeps of that; `in` is unchanged.
+ * Sizes are at least 1. Memory is taken for what is kept only. LVLM_ENOMEM. Free with
+ * lvlm_image_free. */
 LVLM_MUST_CHECK int lvlm_image_resize(lvlm_image *out, const lvlm_image *in,
                                       const lvlm_resize *to, lvlm_error *err);
+
+/* *out is a new image of the size of `at`, of one colour, with `in` at its x and y,
+ * where it must fit. LVLM_ENOMEM. Free with lvlm_image_free. */
+LVLM_MUST_CHECK int lvlm_image_place(lvlm_image *out, const lvlm_image *in,
+                                     const lvlm_window *at,
+                                     const unsigned char colour[3], lvlm_error *err);
 
 LVLM_END_DECLS
 

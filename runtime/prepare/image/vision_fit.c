@@ -5,17 +5,77 @@
 #include <inttypes.h>
 #include <math.h>
 
+/* A longer side: as much as the table of weights may have entries. */
+enum { MAX_RESIZED = 1 << 27 };
+
 /* ---- squares -------------------------------------------------------------------- */
+
+/* The square around the image, which is in its middle. */
+static int pad_square(vision_fit *out, lvlm_error *err)
+{
+    const size_t w = out->width, h = out->height, side = w > h ? w : h;
+    if (w == h) return 0;
+    FAIL_IF(side > LVLM_IMAGE_MAX_PIXELS / side, err, LVLM_EFORMAT,
+            "would be padded to %zu x %zu pixels, at most %" PRIu64 " are possible",
+            side, side, LVLM_IMAGE_MAX_PIXELS);
+    out->pad = (lvlm_window){ (side - w) / 2, (side - h) / 2, side, side };
+    out->width = out->height = side;
+    return 0;
+}
+
+/* Both sides become the edge, or the shorter one, and the longer in proportion. */
+static int resize_sides(vision_fit *out, const vision_settings *s, lvlm_error *err)
+{
+    const double edge = (double)s->edge;
+    const size_t w = out->width, h = out->height, shorter = w <= h ? w : h;
+    const double longer = edge * (double)(w <= h ? h : w) / (double)shorter;
+    FAIL_IF(!(longer <= (double)MAX_RESIZED), err, LVLM_EFORMAT,
+            "has %zu x %zu pixels, of which the longer side would become %.0f, at most "
+            "%d are possible",
+            w, h, longer, MAX_RESIZED);
+    out->width = s->by_edge && w > h ? (size_t)longer : (size_t)s->edge;
+    out->height = s->by_edge && w <= h ? (size_t)longer : (size_t)s->edge;
+    return 0;
+}
+
+/* Which part of one side is in the middle, or where in the square the whole side is: an
+ * odd pixel is before it with Pillow, after it with torchvision. */
+static void crop_side(size_t *from, size_t *n, size_t *at, size_t size,
+                      const vision_settings *s)
+{
+    const size_t side = (size_t)s->side;
+    const size_t odd = s->resampling == LVLM_RESAMPLING_TORCHVISION ? 0 : 1;
+    *from = size > side ? (size - side) / 2 : 0;
+    *n = size > side ? side : size;
+    *at = size < side ? (side - size + odd) / 2 : 0;
+}
+
+static void crop_square(vision_fit *out, const vision_settings *s)
+{
+    const size_t side = (size_t)s->side;
+    lvlm_window *const keep = &out->keep;
+    lvlm_window at = { .width = side, .height = side };
+    crop_side(&keep->x, &keep->width, &at.x, out->width, s);
+    crop_side(&keep->y, &keep->height, &at.y, out->height, s);
+    if (keep->width < side || keep->height < side) out->at = at;
+}
 
 static int fit_square(vision_fit *out, const vision_settings *s, lvlm_error *err)
 {
-    FAIL_IF(!s->resize && (out->width != s->side || out->height != s->side), err,
-            LVLM_EFORMAT,
-            "has %zu x %zu pixels, expected %" PRIu64 " x %" PRIu64
-            ", as do_resize is false",
-            out->width, out->height, s->side, s->side);
-    out->width = out->height = (size_t)s->side;
     out->tokens = lvlm_image_rows_square(&s->model.rows, &s->model.images);
+    if (s->pad) TRY(pad_square(out, err));
+    if (s->resize && s->edge > 0)
+        TRY(resize_sides(out, s, err));
+    else if (s->resize)
+        out->width = out->height = (size_t)s->side;
+    if (s->crop) {
+        crop_square(out, s);
+        return 0;
+    }
+    FAIL_IF(out->width != s->side || out->height != s->side, err, LVLM_EFORMAT,
+            "%s %zu x %zu pixels, expected %" PRIu64 " x %" PRIu64 ", as %s is false",
+            s->resize ? "becomes" : "has", out->width, out->height, s->side, s->side,
+            s->resize ? "do_center_crop" : "do_resize");
     return 0;
 }
 

@@ -7,7 +7,10 @@
 LVLM_BEGIN_DECLS
 
 typedef struct vision_fit {
+    lvlm_window pad;      /* the square it is put in before; width 0: none */
     size_t width, height; /* of the resized image */
+    lvlm_window keep;     /* what of that is kept; width 0: everything */
+    lvlm_window at;       /* the square that is put in then; width 0: it fills it */
     size_t rows, columns; /* of patches, of tiles; of squares 1, 1 */
     size_t tokens;        /* as in lvlm_image_note */
     size_t aspect_id; /* tiles: 1 + the index of (rows, columns) among all; else 0 */

@@ -1,11 +1,13 @@
 /* vision_input.c - images to tensors; see vision_input.h.
  *
- *   decode -> fit -> resize (bytes, image by image) -> tensors allocated -> levels
+ *   decode -> fit -> pad, resize, crop (bytes, image by image) -> tensors allocated
+ *                                                              -> levels
  *
  * A family is a row in vision_settings.c and a form: squares, patches or tiles. */
 #include "runtime/prepare/image/vision_input.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -25,8 +27,8 @@ int lvlm_vision_input_open(lvlm_vision_input **out, const lvlm_manifest *manifes
     *out = NULL;
     if (input == NULL) return lvlm_fail_memory(err);
     if (options != NULL) input->options = *options;
-    const int rc = vision_settings_read(&input->settings, manifest,
-                                        input->options.resampling, err);
+    const int rc =
+        vision_settings_read(&input->settings, manifest, &input->options, err);
     if (rc < 0) {
         lvlm_free(input);
         return rc;
@@ -51,6 +53,45 @@ typedef struct ready {
     vision_fit fit;
 } ready;
 
+/* The colour around a picture that is padded to a square. */
+static void mean_colour(unsigned char colour[3], const vision_settings *s)
+{
+    for (int c = 0; c < 3; c++) {
+        const double level = 255 * s->mean[c];
+        colour[c] = (unsigned char)(level > 0 ? fmin(level, 255) : 0);
+    }
+}
+
+/* Resize, and put what is smaller than the square on black. */
+static int fill_square(lvlm_image *out, const lvlm_image *image, const vision_fit *fit,
+                       const lvlm_resize *to, lvlm_error *err)
+{
+    static const unsigned char black[3] = { 0, 0, 0 };
+    lvlm_image part = { 0 };
+    if (fit->at.width == 0) return lvlm_image_resize(out, image, to, err);
+    TRY(lvlm_image_resize(&part, image, to, err));
+    const int rc = lvlm_image_place(out, &part, &fit->at, black, err);
+    lvlm_image_free(&part);
+    return rc;
+}
+
+static int resize_image(ready *out, const lvlm_image *image,
+                        const lvlm_vision_input *input, lvlm_error *err)
+{
+    const vision_settings *const s = &input->settings;
+    const vision_fit *const fit = &out->fit;
+    const lvlm_resize to = { fit->width, fit->height, s->filter, s->resampling,
+                             fit->keep };
+    unsigned char colour[3];
+    lvlm_image square = { 0 };
+    if (fit->pad.width == 0) return fill_square(&out->image, image, fit, &to, err);
+    mean_colour(colour, s);
+    TRY(lvlm_image_place(&square, image, &fit->pad, colour, err));
+    const int rc = fill_square(&out->image, &square, fit, &to, err);
+    lvlm_image_free(&square);
+    return rc;
+}
+
 static int fit_image(ready *out, lvlm_image_note *note, const lvlm_image *image,
                      const lvlm_vision_input *input, lvlm_error *err)
 {
@@ -60,9 +101,7 @@ static int fit_image(ready *out, lvlm_image_note *note, const lvlm_image *image,
                                .tokens = out->fit.tokens,
                                .rows = out->fit.rows,
                                .columns = out->fit.columns };
-    const lvlm_resize to = { out->fit.width, out->fit.height, input->settings.filter,
-                             input->options.resampling };
-    return lvlm_image_resize(&out->image, image, &to, err);
+    return resize_image(out, image, input, err);
 }
 
 static int prepare(ready *out, lvlm_image_note *note, const lvlm_image_source *source,

@@ -5,7 +5,7 @@
  *   images, text after text -> lvlm_vision_batch: tensors for the model,
  *                                                 one note per image for the text
  *
- *   squares   (PaliGemma) pixel_values F32 [N, 3, S, S]; S from the file
+ *   squares   (PaliGemma, LLaVA) pixel_values F32 [N, 3, S, S]; S from the file
  *             (Qwen-VL)   the same; has no file, S from the configuration
  *   patches   (Qwen2-VL, Qwen2.5-VL) pixel_values F32 [P, 3*frames*patch^2],
  *             image_grid_thw I64 [N, 3]
@@ -33,14 +33,18 @@ LVLM_BEGIN_DECLS
 typedef struct lvlm_vision_options {
     lvlm_resampling resampling; /* also selects how levels become numbers */
     bool drop_alpha;            /* as transformers before 5.21 */
-    lvlm_image_options image;   /* limits and `upright`; its alpha is ignored */
+    /* squares: first put in the middle of a square of the mean colour, as LLaVA-1.5 was
+     * trained; also if the file says do_pad */
+    bool pad_to_square;
+    lvlm_image_options image; /* limits and `upright`; its alpha is ignored */
 } lvlm_vision_options;
 
 typedef struct lvlm_vision_input lvlm_vision_input;
 
 /* Read the settings for a model. `options` may be NULL. LVLM_EFORMAT: the model has no
  * such file, or a value in it is invalid or does not match the tower; names file, key,
- * got and expected. LVLM_EUSAGE: Qwen-VL has no torchvision path. *out is owned:
+ * got and expected. LVLM_EUSAGE: Qwen-VL has no torchvision path; a
+ * model whose images are not padded to squares. *out is owned:
  * lvlm_vision_input_close; `manifest` need not outlive it. */
 LVLM_MUST_CHECK int lvlm_vision_input_open(lvlm_vision_input **out,
                                            const lvlm_manifest *manifest,

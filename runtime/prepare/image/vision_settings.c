@@ -8,8 +8,9 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
-#include "formats/base/keys.h"
 #include "formats/container/side_file.h"
+#include "runtime/prepare/image/vision_keys.h"
+#include "runtime/prepare/image/vision_rows.h"
 
 enum { WORD_BYTES = 64 };
 
@@ -28,24 +29,45 @@ enum { WORD_BYTES = 64 };
         0.5, 0.5, 0.5                                                                  \
     }
 
+/* The class whose do_pad makes a picture a square before anything else. */
+#define PADDING_CLASS "LlavaImageProcessor"
+
+/* The word of families whose files may name any class that makes squares; without one,
+ * the processor has the tower's name. */
+static const char any_tower[] = "tower";
+
 typedef struct processor {
-    const char *word; /* the family's */
-    /* none: there is no file, only defaults; the others are earlier names of the
-     * first */
-    const char *class_names[3];
+    const char *word; /* the family's, or the tower's */
+    /* none: there is no file, only defaults; the others are earlier names of the first,
+     * or do the same */
+    const char *class_names[4];
+    vision_keys_kind keys;
     vision_settings defaults;
 } processor;
 
 static const processor processors[] = {
     { "openclip",
       { NULL },
+      VISION_KEYS_SQUARES,
       { .filter = LVLM_FILTER_BICUBIC,
         .scaling = VISION_SCALE_DIVIDE,
         .mean = CLIP_MEAN,
         .std = CLIP_STD,
         .alpha = LVLM_ALPHA_DROP } },
+    { "clip",
+      { "CLIPImageProcessor", PADDING_CLASS, "CLIPFeatureExtractor" },
+      VISION_KEYS_CROPS,
+      { .filter = LVLM_FILTER_BICUBIC,
+        .mean = CLIP_MEAN,
+        .std = CLIP_STD,
+        .alpha = LVLM_ALPHA_ON_WHITE,
+        .edge = 224,
+        .by_edge = true,
+        .crop = true,
+        .side = 224 } },
     { "siglip",
       { "SiglipImageProcessor" },
+      VISION_KEYS_SQUARES,
       { .filter = LVLM_FILTER_BICUBIC,
         .mean = HALF,
         .std = HALF,
@@ -53,6 +75,7 @@ static const processor processors[] = {
         .side = 224 } },
     { "qwen2",
       { "Qwen2VLImageProcessor", "Qwen2_5_VLImageProcessor" },
+      VISION_KEYS_PATCHES,
       { .filter = LVLM_FILTER_BICUBIC,
         .mean = CLIP_MEAN,
         .std = CLIP_STD,
@@ -64,6 +87,7 @@ static const processor processors[] = {
         .merge = 2 } },
     { "tiles",
       { "MllamaImageProcessor" },
+      VISION_KEYS_TILES,
       { .filter = LVLM_FILTER_BILINEAR,
         .mean = HALF,
         .std = HALF,
@@ -175,14 +199,25 @@ static bool is_class(const char *word, const char *class_name)
             strcmp(word + n, "Pil") == 0);
 }
 
+/* The key that names the class; files of old versions have the other. */
+static const char *class_key(const reader *r)
+{
+    return given(r->object, "image_processor_type") != NULL ? "image_processor_type"
+                                                            : "feature_extractor_type";
+}
+
+static bool has_class(const reader *r, const processor *p)
+{
+    const char *const word = lvlm_json_string(given(r->object, class_key(r)));
+    for (size_t i = 0; word != NULL && p->class_names[i] != NULL; i++)
+        if (is_class(word, p->class_names[i])) return true;
+    return false;
+}
+
 static int check_class(const reader *r, const processor *p, lvlm_error *err)
 {
-    const cJSON *const item = given(r->object, "image_processor_type");
-    const char *const word = lvlm_json_string(item);
-    if (item == NULL) return 0;
-    for (size_t i = 0; word != NULL && p->class_names[i] != NULL; i++)
-        if (is_class(word, p->class_names[i])) return 0;
-    return wrong(r, "image_processor_type", p->class_names[0], err);
+    if (given(r->object, class_key(r)) == NULL || has_class(r, p)) return 0;
+    return wrong(r, class_key(r), p->class_names[0], err);
 }
 
 static int read_filter(lvlm_filter *out, const reader *r, lvlm_error *err)
@@ -199,13 +234,13 @@ static int read_filter(lvlm_filter *out, const reader *r, lvlm_error *err)
 
 static int read_common(vision_settings *s, const reader *r, lvlm_error *err)
 {
-    bool crop = false;
+    const bool may_crop = s->crop;
     const cJSON *const factor = given(r->object, "rescale_factor");
     TRY(read_flag(&s->resize, r, "do_resize", err));
     TRY(read_flag(&s->rescale, r, "do_rescale", err));
     TRY(read_flag(&s->normalize, r, "do_normalize", err));
-    TRY(read_flag(&crop, r, "do_center_crop", err));
-    if (crop) return wrong(r, "do_center_crop", "false", err);
+    TRY(read_flag(&s->crop, r, "do_center_crop", err));
+    if (s->crop && !may_crop) return wrong(r, "do_center_crop", "false", err);
     TRY(read_filter(&s->filter, r, err));
     if (factor != NULL && (!lvlm_json_double(&s->factor, factor) || s->factor <= 0))
         return wrong(r, "rescale_factor", "a number above 0", err);
@@ -215,19 +250,36 @@ static int read_common(vision_settings *s, const reader *r, lvlm_error *err)
 
 /* ---- sizes ---------------------------------------------------------------------- */
 
-/* size: {height, width}, or one number for both if `plain`. */
-static int read_square(vision_settings *s, const reader *r, bool plain, lvlm_error *err)
+/* {height, width}, or one number for both if `plain`. */
+static int read_square(uint64_t *side, const reader *r, const char *key, bool plain,
+                       lvlm_error *err)
 {
-    static const char expected[] = "equal height and width";
-    const cJSON *const size = given(r->object, "size");
+    char path[WORD_BYTES];
+    const cJSON *const size = given(r->object, key);
     uint64_t height = 0, width = 0;
     if (size == NULL) return 0;
-    if (plain && cJSON_IsNumber(size)) return read_count(&s->side, r, "size", err);
-    TRY(read_count(&height, r, "size.height", err));
-    TRY(read_count(&width, r, "size.width", err));
-    if (height == 0 || height != width) return wrong(r, "size", expected, err);
-    s->side = height;
+    if (plain && cJSON_IsNumber(size)) return read_count(side, r, key, err);
+    (void)snprintf(path, sizeof path, "%s.height", key);
+    TRY(read_count(&height, r, path, err));
+    (void)snprintf(path, sizeof path, "%s.width", key);
+    TRY(read_count(&width, r, path, err));
+    if (height == 0 || height != width)
+        return wrong(r, key, "equal height and width", err);
+    *side = height;
     return 0;
+}
+
+/* size: {shortest_edge}, or a number that means the same, or {height, width}. */
+static int read_edge(vision_settings *s, const reader *r, lvlm_error *err)
+{
+    const cJSON *const size = given(r->object, "size");
+    s->by_edge =
+        size == NULL || cJSON_IsNumber(size) || given(size, "shortest_edge") != NULL;
+    if (!s->by_edge) return read_square(&s->edge, r, "size", false, err);
+    if (given(size, "longest_edge") != NULL || given(size, "height") != NULL)
+        return wrong(r, "size", "shortest_edge, or equal height and width", err);
+    return read_count(&s->edge, r, cJSON_IsNumber(size) ? "size" : "size.shortest_edge",
+                      err);
 }
 
 /* One bound on the number of pixels: at the top level, under either name in size, or
@@ -257,12 +309,34 @@ static int must_equal(const reader *r, const char *key, uint64_t got, size_t exp
     return 0;
 }
 
-static int read_squares(vision_settings *s, const reader *r, lvlm_error *err)
+/* The class that pads does it before it resizes. */
+static int read_pad(vision_settings *s, const reader *r, lvlm_error *err)
 {
-    TRY(read_square(s, r, false, err));
+    const char *const word = lvlm_json_string(given(r->object, class_key(r)));
+    bool pad = false;
+    TRY(read_flag(&pad, r, "do_pad", err));
+    if (pad && (word == NULL || !is_class(word, PADDING_CLASS)))
+        return wrong(r, "do_pad", "false with any class but " PADDING_CLASS, err);
+    s->pad = s->pad || pad;
+    return 0;
+}
+
+/* Squares of the tower's side: resized to it, or cut from the middle. */
+static int read_squares(vision_settings *s, const reader *r, bool cropping,
+                        lvlm_error *err)
+{
     const size_t expected = lvlm_image_rows_square(&s->model.rows, &s->model.images);
     uint64_t rows = expected;
-    TRY(must_equal(r, "size", s->side, s->model.images.side, err));
+    if (cropping) {
+        TRY(read_pad(s, r, err));
+        TRY(read_edge(s, r, err));
+        TRY(read_square(&s->side, r, "crop_size", true, err));
+        if (!s->crop) s->side = s->edge;
+    } else {
+        TRY(read_square(&s->side, r, "size", false, err));
+    }
+    TRY(must_equal(r, s->crop ? "crop_size" : "size", s->side, s->model.images.side,
+                   err));
     TRY(read_count(&rows, r, "image_seq_length", err));
     return must_equal(r, "image_seq_length", rows, expected, err);
 }
@@ -286,109 +360,10 @@ static int read_tiles(vision_settings *s, const reader *r, lvlm_error *err)
     TRY(read_flag(&pad, r, "do_pad", err));
     if (!pad) return wrong(r, "do_pad", "true", err);
     if (!s->resize) return wrong(r, "do_resize", "true", err);
-    TRY(read_square(s, r, true, err));
+    TRY(read_square(&s->side, r, "size", true, err));
     TRY(read_count(&s->tiles, r, "max_image_tiles", err));
     TRY(must_equal(r, "size", s->side, s->model.images.side, err));
     return must_equal(r, "max_image_tiles", s->tiles, s->model.images.tiles, err);
-}
-
-#define INERT LVLM_KEY_INERT
-#define NOTED LVLM_KEY_NOTED
-
-// clang-format off
-/* Settings of image processors, of any class and version. */
-#define COMMON_KEYS                                                                     \
-    { "image_processor_type" },                                                         \
-    { "do_resize" },                                                                    \
-    { "size" },                                                                         \
-    { "resample" },                                                                     \
-    { "do_rescale" },                                                                   \
-    { "rescale_factor" },                                                               \
-    { "do_normalize" },                                                                 \
-    { "image_mean" },                                                                   \
-    { "image_std" },                                                                    \
-    { "do_center_crop" },                                                               \
-    { "crop_size", INERT, "do_center_crop is refused" },                                \
-    { "processor_class", INERT, "the class is the family's" },                          \
-    { "feature_extractor_type", INERT, "the class under an older name" },               \
-    { "auto_map", INERT, "code of the model's own is not run" },                        \
-    { "_*", INERT, "the class's own notes" },                                           \
-    { "do_convert_rgb", NOTED, "every image is read as RGB", "true" },                  \
-    { "default_to_square", INERT, "sizes are read in full" },                           \
-    { "data_format", NOTED, "pixels are [channels, height, width]", "\"channels_first\"" }, \
-    { "input_data_format", NOTED, "images are files", "\"channels_first\"|\"channels_last\"" }, \
-    { "return_tensors", INERT, "tensors are what there is" },                           \
-    { "device", INERT, "where, not what" },                                             \
-    { "disable_grouping", INERT, "how fast, not what" },                                \
-    { "transformers_version", INERT, "says where the file came from" }
-
-static const lvlm_key keys_of_squares[] = {
-    COMMON_KEYS,
-    { "image_seq_length" },
-    { "do_pad", NOTED, "images are resized to the square", "false" },
-    { NULL },
-};
-
-static const lvlm_key keys_of_patches[] = {
-    COMMON_KEYS,
-    { "patch_size" },
-    { "temporal_patch_size" },
-    { "merge_size" },
-    { "min_pixels" },
-    { "max_pixels" },
-    { "do_pad", NOTED, "images keep their shape", "false" },
-    { NULL },
-};
-
-static const lvlm_key keys_of_tiles[] = {
-    COMMON_KEYS,
-    { "do_pad" },
-    { "max_image_tiles" },
-    { "pad_size", NOTED, "images are padded to whole tiles" },
-    { NULL },
-};
-
-static const lvlm_key keys_of_size[] = { { "height" }, { "width" }, { NULL } };
-static const lvlm_key keys_of_bounds[] = { { "shortest_edge" },
-                                           { "longest_edge" },
-                                           { "min_pixels" },
-                                           { "max_pixels" },
-                                           { NULL } };
-
-/* Of processor_config.json, around image_processor. */
-static const lvlm_key keys_around[] = {
-    { "image_processor" },
-    { "processor_class", INERT, "the class is the family's" },
-    { "auto_map", INERT, "code of the model's own is not run" },
-    { "video_processor", INERT, "videos come as ready tensors" },
-    { "feature_extractor", INERT, "of sound" },
-    { "tokenizer", INERT, "has files of its own" },
-    { "chat_template", INERT, "is read where prompts are written" },
-    { "image_seq_length", INERT, "follows from image and patches" },
-    { "image_token", INERT, "is the configuration's" },
-    { "video_token", INERT, "likewise" },
-    { "_*", INERT, "the class's own notes" },
-    { "transformers_version", INERT, "says where the file came from" },
-    { NULL },
-};
-// clang-format on
-
-static int note_keys(const reader *r, lvlm_image_form form, lvlm_error *err)
-{
-    static const lvlm_key *const keys[] = {
-        [LVLM_IMAGES_SQUARES] = keys_of_squares,
-        [LVLM_IMAGES_PATCHES] = keys_of_patches,
-        [LVLM_IMAGES_TILES] = keys_of_tiles,
-    };
-    char where[WORD_BYTES];
-    (void)snprintf(where, sizeof where, "%s: size", r->file);
-    if (r->json != r->object)
-        TRY(lvlm_keys_check(r->json, "processor_config.json", keys_around, r->notes,
-                            err));
-    TRY(lvlm_keys_check(lvlm_json_get(r->object, "size"), where,
-                        form == LVLM_IMAGES_PATCHES ? keys_of_bounds : keys_of_size,
-                        r->notes, err));
-    return lvlm_keys_check(r->object, r->file, keys[form], r->notes, err);
 }
 
 static int read_file(vision_settings *s, const reader *r, const processor *p,
@@ -398,55 +373,99 @@ static int read_file(vision_settings *s, const reader *r, const processor *p,
             r->file);
     TRY(check_class(r, p, err));
     TRY(read_common(s, r, err));
-    TRY(note_keys(r, s->model.images.form, err));
-    switch (s->model.images.form) {
-    case LVLM_IMAGES_SQUARES: return read_squares(s, r, err);
-    case LVLM_IMAGES_PATCHES: return read_patches(s, r, err);
-    case LVLM_IMAGES_TILES: return read_tiles(s, r, err);
+    if (r->json != r->object) TRY(vision_keys_check_around(r->json, r->notes, err));
+    TRY(vision_keys_check(r->object, r->file, p->keys, r->notes, err));
+    switch (p->keys) {
+    case VISION_KEYS_SQUARES: return read_squares(s, r, false, err);
+    case VISION_KEYS_CROPS: return read_squares(s, r, true, err);
+    case VISION_KEYS_PATCHES: return read_patches(s, r, err);
+    case VISION_KEYS_TILES: return read_tiles(s, r, err);
     }
     return 0;
 }
 
 /* ---- all of it ------------------------------------------------------------------ */
 
-static int choose(const processor **out, const lvlm_family *family, lvlm_error *err)
+static int choose(const processor **out, const lvlm_manifest *manifest, lvlm_error *err)
 {
+    const lvlm_family *const family = manifest->family;
     FAIL_IF(family->processor == NULL, err, LVLM_EFORMAT,
             "%s: preparing images is not supported; only ready tensors are",
             family->title);
-    for (size_t i = 0; i < sizeof processors / sizeof *processors; i++) {
+    const char *word = family->processor;
+    if (strcmp(word, any_tower) == 0)
+        word = lvlm_json_string(lvlm_json_path(manifest->config, "vision.tower"));
+    for (size_t i = 0; word != NULL && i < sizeof processors / sizeof *processors;
+         i++) {
         *out = &processors[i];
-        if (strcmp(processors[i].word, family->processor) == 0) return 0;
+        if (strcmp(processors[i].word, word) == 0) return 0;
     }
     return lvlm_fail(err, LVLM_EFORMAT, "%s: its processor '%s' is not known",
-                     family->title, family->processor);
+                     family->title, word != NULL ? word : family->processor);
 }
 
-int vision_settings_read(vision_settings *out, const lvlm_manifest *manifest,
-                         lvlm_resampling resampling, lvlm_error *err)
+/* Any class that makes squares goes with any tower that takes them. */
+static const processor *of_class(const processor *p, const reader *r,
+                                 const lvlm_family *family)
 {
-    const processor *p = NULL;
-    const char *const path = manifest->checkpoint->path;
-    reader r = { .notes = manifest->checkpoint->notes };
-    lvlm_input_spec model;
-    TRY(lvlm_input_spec_read(&model, manifest->config, err));
-    TRY(choose(&p, manifest->family, err));
+    if (strcmp(family->processor, any_tower) != 0) return p;
+    for (size_t i = 0; i < sizeof processors / sizeof *processors; i++)
+        if (processors[i].keys <= VISION_KEYS_CROPS && has_class(r, &processors[i]))
+            return &processors[i];
+    return p;
+}
+
+static void set_defaults(vision_settings *out, const processor *p,
+                         const lvlm_vision_options *options)
+{
+    const lvlm_input_spec model = out->model;
     *out = p->defaults;
     out->model = model;
     out->resize = out->rescale = out->normalize = true;
     out->factor = 1.0 / 255;
-    if (p->class_names[0] == NULL) {
-        FAIL_IF(resampling == LVLM_RESAMPLING_TORCHVISION, err, LVLM_EUSAGE,
-                "%s: its images are resized only by Pillow, not by torchvision", path);
-        out->side = model.images.side;
-        return 0;
-    }
-    if (resampling == LVLM_RESAMPLING_TORCHVISION) out->scaling = VISION_SCALE_FUSED;
+    out->pad = options->pad_to_square;
+    out->resampling = options->resampling;
+    if (options->resampling == LVLM_RESAMPLING_TORCHVISION)
+        out->scaling = VISION_SCALE_FUSED;
+}
+
+static int read_files(vision_settings *out, const lvlm_manifest *manifest,
+                      const processor *p, const lvlm_vision_options *options,
+                      lvlm_error *err)
+{
+    reader r = { .notes = manifest->checkpoint->notes };
     int rc = find_settings(&r, manifest->checkpoint, err);
-    if (rc == 0) rc = read_file(out, &r, p, err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", path);
+    if (rc == 0) {
+        p = of_class(p, &r, manifest->family);
+        set_defaults(out, p, options);
+        rc = read_file(out, &r, p, err);
+    }
+    if (rc == 0)
+        rc = vision_rows_check(manifest->checkpoint, &out->model, out->side, err);
+    if (rc < 0) lvlm_prefix(err, "%s: ", manifest->checkpoint->path);
     lvlm_json_free(r.json);
     return rc;
+}
+
+int vision_settings_read(vision_settings *out, const lvlm_manifest *manifest,
+                         const lvlm_vision_options *options, lvlm_error *err)
+{
+    const processor *p = NULL;
+    const char *const path = manifest->checkpoint->path;
+    const bool torch = options->resampling == LVLM_RESAMPLING_TORCHVISION;
+    *out = (vision_settings){ .resize = false };
+    TRY(lvlm_input_spec_read(&out->model, manifest->config, err));
+    TRY(choose(&p, manifest, err));
+    FAIL_IF(options->pad_to_square && p->keys > VISION_KEYS_CROPS, err, LVLM_EUSAGE,
+            "%s: its images are not padded to squares", path);
+    if (p->class_names[0] != NULL) return read_files(out, manifest, p, options, err);
+    FAIL_IF(torch || options->pad_to_square, err, LVLM_EUSAGE,
+            "%s: its images are resized only by Pillow, not by torchvision, and not "
+            "padded",
+            path);
+    set_defaults(out, p, options);
+    out->side = out->model.images.side;
+    return 0;
 }
 
 /* ---- levels --------------------------------------------------------------------- */

@@ -6,7 +6,7 @@
 
 #include "formats/checkpoint/manifest.h"
 #include "runtime/batch/inputs.h"
-#include "runtime/prepare/image/resample.h"
+#include "runtime/prepare/image/vision_input.h"
 
 LVLM_BEGIN_DECLS
 
@@ -24,16 +24,22 @@ typedef struct vision_settings {
     vision_scaling scaling;
     double factor, mean[3], std[3];
     lvlm_alpha alpha;
-    uint64_t side;                   /* squares and tiles */
+    lvlm_resampling resampling;
+    uint64_t side; /* squares and tiles */
+    /* squares: padded to a square first; the shorter side, or both, become `edge`; the
+     * middle is cut out. Without a crop, edge is side or 0. */
+    bool pad, by_edge, crop;
+    uint64_t edge;
     uint64_t min_pixels, max_pixels; /* patches */
     uint64_t patch, frames, merge;   /* patches */
     uint64_t tiles;                  /* tiles */
 } vision_settings;
 
-/* Read for a model and `resampling`; errors as in lvlm_vision_input_open. */
+/* Read for a model; errors as in lvlm_vision_input_open. */
 LVLM_MUST_CHECK int vision_settings_read(vision_settings *out,
                                          const lvlm_manifest *manifest,
-                                         lvlm_resampling resampling, lvlm_error *err);
+                                         const lvlm_vision_options *options,
+                                         lvlm_error *err);
 
 /* levels[c][v]: the value of level v of channel c. */
 void vision_levels(float levels[3][256], const vision_settings *settings);

@@ -68,11 +68,60 @@ static void edges_are_clipped(void **state)
     }
 }
 
+/* A window has the pixels that it has in the whole image. */
+static void windows_are_parts_of_the_whole(void **state)
+{
+    static const lvlm_window windows[] = {
+        { 0, 0, 1, 1 }, { 30, 7, 25, 40 }, { 0, 11, 90, 2 }, { 89, 0, 1, 48 }
+    };
+    lvlm_image image = recorded_image("png-rgb.png", NULL), whole, part;
+    (void)state;
+    for (size_t i = 0; i < 4 * sizeof words / sizeof *words; i++) {
+        /* enlarged and made smaller; one side unchanged */
+        lvlm_resize to = { i / 4 == 2 ? image.width : 90, 48, LVLM_FILTER_BICUBIC,
+                           (lvlm_resampling)(i / 4) };
+        assert_int_equal(lvlm_image_resize(&whole, &image, &to, NULL), 0);
+        to.keep = windows[i % 4];
+        assert_int_equal(lvlm_image_resize(&part, &image, &to, NULL), 0);
+        assert_int_equal(part.width, to.keep.width);
+        assert_int_equal(part.height, to.keep.height);
+        for (size_t y = 0; y < part.height; y++)
+            assert_memory_equal(
+                part.pixels + y * part.width * 3,
+                whole.pixels + ((y + to.keep.y) * whole.width + to.keep.x) * 3,
+                part.width * 3);
+        lvlm_image_free(&whole);
+        lvlm_image_free(&part);
+    }
+    lvlm_image_free(&image);
+}
+
+/* 65535 x 1 pixels, 22 million wide when resized: only the middle is computed. */
+static void what_is_not_kept_takes_no_memory(void **state)
+{
+    lvlm_image long_one, part;
+    (void)state;
+    assert_int_equal(lvlm_image_make(&long_one, 65535, 1, NULL), 0);
+    memset(long_one.pixels, 77, 65535 * 3);
+    const lvlm_resize to = { (size_t)65535 * 336,
+                             336,
+                             LVLM_FILTER_BICUBIC,
+                             LVLM_RESAMPLING_PILLOW,
+                             { 11009712, 0, 336, 336 } };
+    assert_int_equal(lvlm_image_resize(&part, &long_one, &to, NULL), 0);
+    assert_int_equal(part.width * part.height, 336 * 336);
+    assert_int_equal(part.pixels[0], 77);
+    lvlm_image_free(&part);
+    lvlm_image_free(&long_one);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(resized_pixels_are_the_references),
         cmocka_unit_test(edges_are_clipped),
+        cmocka_unit_test(windows_are_parts_of_the_whole),
+        cmocka_unit_test(what_is_not_kept_takes_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

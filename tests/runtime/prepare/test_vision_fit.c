@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -74,10 +75,97 @@ static void tiles_get_the_canvas_that_fits(void **state)
     }
 }
 
+/* The shorter side becomes 336, the longer one is rounded down; the middle is kept. */
+static void crops_keep_the_middle(void **state)
+{
+    static const struct {
+        size_t width, height, to_width, to_height, x, y;
+    } all[] = {
+        { 1000, 333, 1009, 336, 336, 0 },
+        { 335, 700, 336, 702, 0, 183 },
+        { 1, 5, 336, 1680, 0, 672 },
+        { 336, 336, 336, 336, 0, 0 },
+        { 3000, 17, 59294, 336, 29479, 0 },
+        { 65535, 1, 22019760, 336, 11009712, 0 },
+        { 2, 65535, 336, 11009880, 0, 5504772 },
+    };
+    const vision_settings s = {
+        .model.images = { .form = LVLM_IMAGES_SQUARES, .side = 336, .patch = 14 },
+        .model.rows = { .pool = 1 },
+        .resize = true,
+        .crop = true,
+        .by_edge = true,
+        .edge = 336,
+        .side = 336
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        const vision_fit f = fit(&s, all[i].width, all[i].height);
+        assert_int_equal(f.width, all[i].to_width);
+        assert_int_equal(f.height, all[i].to_height);
+        assert_int_equal(f.keep.x, all[i].x);
+        assert_int_equal(f.keep.y, all[i].y);
+        assert_int_equal(f.keep.width, 336);
+        assert_int_equal(f.keep.height, 336);
+        assert_int_equal(f.at.width, 0);
+    }
+}
+
+/* A crop larger than the picture; an odd pixel is on one side or the other. */
+static void what_is_smaller_than_the_crop_is_put_in_its_middle(void **state)
+{
+    vision_settings s = {
+        .model.images = { .form = LVLM_IMAGES_SQUARES, .side = 336, .patch = 14 },
+        .model.rows = { .pool = 1 },
+        .crop = true,
+        .side = 336
+    };
+    (void)state;
+    vision_fit f = fit(&s, 335, 400);
+    assert_int_equal(f.at.x, 1);
+    assert_int_equal(f.at.y, 0);
+    assert_int_equal(f.keep.y, 32);
+    assert_int_equal(f.keep.width, 335);
+    assert_int_equal(f.at.width, 336);
+    s.resampling = LVLM_RESAMPLING_TORCHVISION;
+    f = fit(&s, 335, 331);
+    assert_int_equal(f.at.x, 0);
+    assert_int_equal(f.at.y, 2);
+}
+
+static void what_is_padded_is_a_square_before(void **state)
+{
+    const vision_settings s = {
+        .model.images = { .form = LVLM_IMAGES_SQUARES, .side = 336, .patch = 14 },
+        .model.rows = { .pool = 1 },
+        .resize = true,
+        .pad = true,
+        .crop = true,
+        .by_edge = true,
+        .edge = 336,
+        .side = 336
+    };
+    lvlm_error err = { 0 };
+    vision_fit f = fit(&s, 100, 303);
+    (void)state;
+    assert_int_equal(f.pad.x, 101);
+    assert_int_equal(f.pad.y, 0);
+    assert_int_equal(f.pad.width, 303);
+    assert_int_equal(f.width, 336);
+    assert_int_equal(f.height, 336);
+    f = fit(&s, 9, 9);
+    assert_int_equal(f.pad.width, 0);
+    assert_int_equal(vision_fit_find(&f, &s, 65535, 1, &err), LVLM_EFORMAT);
+    assert_non_null(strstr(err.text, "would be padded to 65535 x 65535 pixels"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patches_get_multiples_of_28),
+        cmocka_unit_test(crops_keep_the_middle),
+        cmocka_unit_test(what_is_smaller_than_the_crop_is_put_in_its_middle),
+        cmocka_unit_test(what_is_padded_is_a_square_before),
         cmocka_unit_test(tiles_get_the_canvas_that_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

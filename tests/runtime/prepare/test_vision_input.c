@@ -199,7 +199,7 @@ static void tensors_are_the_processors(void **state)
                      0);
     LVLM_JSON_ITEMS (entry, lvlm_json_get(json, "processors"))
         n += same_case(entry, whole);
-    assert_true(n >= 400);
+    assert_true(n >= 530);
     lvlm_checkpoint_close(whole);
     lvlm_json_free(json);
 }
