@@ -232,7 +232,7 @@ static int tokenize_with(const char *folder, const char *name, lvlm_error *err)
     const lvlm_checkpoint checkpoint = { .path = folder,
                                          .side_files = &side,
                                          .n_side_files = 1 };
-    if ((rc = lvlm_tokenizer_open_model(&tokenizer, &checkpoint, err)) == 0 &&
+    if ((rc = lvlm_tokenizer_open(&tokenizer, &checkpoint, err)) == 0 &&
         (rc = lvlm_tokenizer_encode(tokenizer, &ids, words, strlen(words), NULL,
                                     err)) == 0)
         rc = lvlm_tokenizer_decode(tokenizer, &text, ids.at, ids.n, NULL, err);

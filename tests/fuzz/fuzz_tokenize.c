@@ -47,7 +47,7 @@ static lvlm_tokenizer *open_tokenizer(void)
     const lvlm_checkpoint checkpoint = { .path = "fuzz",
                                          .side_files = &file,
                                          .n_side_files = 1 };
-    if (lvlm_tokenizer_open_model(&tokenizer, &checkpoint, &err) < 0) abort();
+    if (lvlm_tokenizer_open(&tokenizer, &checkpoint, &err) < 0) abort();
     lvlm_strbuf_free(&json);
     return tokenizer;
 }

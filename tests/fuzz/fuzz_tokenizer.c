@@ -44,7 +44,7 @@ static void open_and_use(const lvlm_side_file *files, size_t n)
                                              (lvlm_side_file *)(uintptr_t)files,
                                          .n_side_files = n };
     lvlm_tokenizer *tokenizer = NULL;
-    if (lvlm_tokenizer_open_model(&tokenizer, &checkpoint, NULL) < 0) return;
+    if (lvlm_tokenizer_open(&tokenizer, &checkpoint, NULL) < 0) return;
     for (size_t i = 0; i < N_TEXTS; i++) there_and_back(tokenizer, texts[i]);
     lvlm_tokenizer_close(tokenizer);
 }

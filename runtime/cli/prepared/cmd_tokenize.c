@@ -174,7 +174,7 @@ static int open_tokenizer(lvlm_tokenizer **out, const char *path, size_t threads
     checkpoint->notes = notes; /* only now: which files a conversion would not
                                     keep does not matter here */
     int rc = lvlm_native_check_side_files(checkpoint, threads, err);
-    if (rc == 0) rc = lvlm_tokenizer_open_model(out, checkpoint, err);
+    if (rc == 0) rc = lvlm_tokenizer_open(out, checkpoint, err);
     lvlm_checkpoint_close(checkpoint);
     return rc;
 }

@@ -97,7 +97,7 @@ static int read_config(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_err
 static int open_all(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_error *err)
 {
     TRY(prompt_style_choose(&p->style, manifest, &p->options, err));
-    TRY(lvlm_tokenizer_open_model(&p->tokenizer, manifest->checkpoint, err));
+    TRY(lvlm_tokenizer_open(&p->tokenizer, manifest->checkpoint, err));
     TRY(read_config(p, manifest, err));
     TRY(read_role(&p->bos, p, LVLM_TOKEN_BOS, err));
     TRY(read_role(&p->eos, p, LVLM_TOKEN_EOS, err));

@@ -7,10 +7,12 @@
 #include <utf8proc.h>
 
 #include "formats/base/alloc.h"
+#include "formats/base/list.h"
 #include "runtime/prepare/tokenizer/unicode_newer.h"
 
 bool special_is_off(const lvlm_special *special, int64_t id)
 {
+    assert(special == NULL || special->except != NULL || special->n_except == 0);
     if (special == NULL || !special->off) return false;
     for (size_t i = 0; i < special->n_except; i++)
         if (special->except[i] == id) return false;
@@ -19,70 +21,37 @@ bool special_is_off(const lvlm_special *special, int64_t id)
 
 /* ---- the set --------------------------------------------------------------------- */
 
-static bool make_room(added_tokens *set)
+static added_token *token_of(const added_tokens *set, const vocabulary_entry *entry)
 {
-    if (set->n < set->capacity) return true;
-    const size_t capacity = set->capacity > 0 ? set->capacity * 2 : 64;
-    added_token *const tokens = lvlm_realloc(set->tokens, capacity, sizeof *tokens);
-    if (tokens == NULL) return false;
-    set->tokens = tokens;
-    set->capacity = capacity;
-    return true;
+    return entry != NULL ? &set->tokens[entry - set->texts.entries] : NULL;
 }
 
-/* The id of a text in `texts` is its index here. */
 int added_tokens_add(added_tokens *set, const char *text, size_t n_bytes,
                      const added_token *token, lvlm_error *err)
 {
-    assert(set->by_id == NULL);
+    const size_t n = set->texts.n;
     if (n_bytes == 0) return 0;
-    const uint32_t at = vocabulary_find(&set->texts, text, n_bytes);
-    if (at != VOCABULARY_NO_ID) {
-        set->tokens[at].special |= token->special;
+    added_token *const known =
+        token_of(set, vocabulary_by_text(&set->texts, text, n_bytes));
+    if (known != NULL) {
+        known->special |= token->special;
         return 0;
     }
-    if (!make_room(set)) return lvlm_fail_memory(err);
-    TRY(vocabulary_add(&set->texts, text, n_bytes, set->n, err));
-    set->tokens[set->n++] = *token;
-    if (token->id >= set->n_ids) set->n_ids = (size_t)token->id + 1;
+    TRY(lvlm_list_room(&set->tokens, &set->capacity, n, sizeof *set->tokens, err));
+    TRY(vocabulary_add(&set->texts, text, n_bytes, token->id, err));
+    set->tokens[n] = *token;
     return 0;
 }
 
 const added_token *added_tokens_find(const added_tokens *set, const char *text,
                                      size_t n_bytes)
 {
-    const uint32_t at = vocabulary_find(&set->texts, text, n_bytes);
-    return at == VOCABULARY_NO_ID ? NULL : &set->tokens[at];
-}
-
-const char *added_tokens_text(const added_tokens *set, const added_token *token,
-                              size_t *n_bytes)
-{
-    return vocabulary_text(&set->texts, (uint64_t)(token - set->tokens), n_bytes);
-}
-
-static int token_by_id(const void *a, const void *b)
-{
-    const added_token *const x = *(const added_token *const *)a;
-    const added_token *const y = *(const added_token *const *)b;
-    if (x->id != y->id) return x->id < y->id ? -1 : 1;
-    return x < y ? -1 : x > y;
-}
-
-static int id_of_token(const void *id, const void *token)
-{
-    const uint32_t wanted = *(const uint32_t *)id;
-    const uint32_t here = (*(const added_token *const *)token)->id;
-    return wanted < here ? -1 : wanted > here;
+    return token_of(set, vocabulary_by_text(&set->texts, text, n_bytes));
 }
 
 const added_token *added_tokens_by_id(const added_tokens *set, int64_t id)
 {
-    if (id < 0 || id >= VOCABULARY_MAX_IDS || set->n == 0) return NULL;
-    const uint32_t key = (uint32_t)id;
-    const added_token **const found =
-        bsearch(&key, set->by_id, set->n, sizeof *set->by_id, id_of_token);
-    return found != NULL ? *found : NULL;
+    return token_of(set, vocabulary_by_id(&set->texts, (uint64_t)id));
 }
 
 /* ---- the patterns ---------------------------------------------------------------- */
@@ -97,15 +66,26 @@ static int pattern_by_text(const void *a, const void *b)
     return x->token < y->token ? -1 : x->token > y->token;
 }
 
-static int add_pattern(added_matcher *matcher, const added_token *token,
-                       const char *text, size_t n_bytes, lvlm_error *err)
+/* Add what is searched for a token: its text, or the normal form of that. */
+static int add_pattern(added_tokens *set, size_t i, const normal_form *form,
+                       lvlm_error *err)
 {
-    if (n_bytes == 0) return 0; /* empty after normalisation */
-    char *const copy = lvlm_malloc(n_bytes);
-    if (copy == NULL) return lvlm_fail_memory(err);
-    memcpy(copy, text, n_bytes);
-    matcher->patterns[matcher->n++] = (added_pattern){ copy, n_bytes, token };
-    return 0;
+    const added_token *const token = &set->tokens[i];
+    const vocabulary_entry *const entry = &set->texts.entries[i];
+    const char *const text = set->texts.bytes + entry->start;
+    added_matcher *const m = token->normalized ? &set->normalized : &set->raw;
+    lvlm_strbuf searched = LVLM_STRBUF_INIT(LVLM_TEXT_MAX);
+    int rc = 0;
+    if (token->normalized && !token->verbatim)
+        rc = normal_form_apply(form, &searched, text, entry->length, err);
+    else
+        lvlm_strbuf_append(&searched, text, entry->length);
+    if (rc == 0) rc = lvlm_strbuf_check(&searched, err);
+    if (rc < 0 || searched.length == 0)
+        lvlm_strbuf_free(&searched);
+    else
+        m->patterns[m->n++] = (added_pattern){ searched.text, searched.length, token };
+    return rc;
 }
 
 /* Sort, keep the first of equal patterns, and index them by first byte. */
@@ -129,40 +109,15 @@ static void index_patterns(added_matcher *m)
     }
 }
 
-static int add_normalized(added_tokens *set, const added_token *token,
-                          added_normalize *normalize, void *user, lvlm_error *err)
+int added_tokens_prepare(added_tokens *set, const normal_form *form, lvlm_error *err)
 {
-    lvlm_strbuf form = LVLM_STRBUF_INIT(LVLM_TEXT_MAX);
-    size_t n;
-    const char *const text = added_tokens_text(set, token, &n);
-    int rc;
-    if ((rc = normalize(user, &form, text, n, err)) == 0 &&
-        (rc = lvlm_strbuf_check(&form, err)) == 0)
-        rc = add_pattern(&set->normalized, token, form.text, form.length, err);
-    lvlm_strbuf_free(&form);
-    return rc;
-}
-
-int added_tokens_prepare(added_tokens *set, added_normalize *normalize, void *user,
-                         lvlm_error *err)
-{
-    set->by_id = lvlm_calloc(set->n + 1, sizeof *set->by_id);
-    set->raw.patterns = lvlm_calloc(set->n + 1, sizeof *set->raw.patterns);
-    set->normalized.patterns = lvlm_calloc(set->n + 1, sizeof *set->raw.patterns);
-    if (set->by_id == NULL || set->raw.patterns == NULL ||
-        set->normalized.patterns == NULL)
+    const size_t n = set->texts.n;
+    assert(set->raw.patterns == NULL); /* once */
+    set->raw.patterns = lvlm_calloc(n + 1, sizeof *set->raw.patterns);
+    set->normalized.patterns = lvlm_calloc(n + 1, sizeof *set->raw.patterns);
+    if (set->raw.patterns == NULL || set->normalized.patterns == NULL)
         return lvlm_fail_memory(err);
-    for (size_t i = 0; i < set->n; i++) {
-        const added_token *const token = set->by_id[i] = &set->tokens[i];
-        size_t n;
-        const char *const text = added_tokens_text(set, token, &n);
-        if (token->normalized && !token->verbatim)
-            TRY(add_normalized(set, token, normalize, user, err));
-        else
-            TRY(add_pattern(token->normalized ? &set->normalized : &set->raw, token,
-                            text, n, err));
-    }
-    if (set->n > 0) qsort(set->by_id, set->n, sizeof *set->by_id, token_by_id);
+    for (size_t i = 0; i < n; i++) TRY(add_pattern(set, i, form, err));
     index_patterns(&set->raw);
     index_patterns(&set->normalized);
     return 0;
@@ -180,7 +135,6 @@ void added_tokens_free(added_tokens *set)
     free_matcher(&set->normalized);
     vocabulary_free(&set->texts);
     lvlm_free(set->tokens);
-    lvlm_free(set->by_id);
 }
 
 /* ---- matching -------------------------------------------------------------------- */
@@ -200,11 +154,12 @@ static size_t lower_bound(const added_matcher *m, size_t low, size_t high, size_
     return low;
 }
 
-/* The longest pattern that `text` starts with, or NULL. n_bytes > 0. */
+/* The longest pattern that `text` starts with, or NULL. */
 static const added_pattern *longest(const added_matcher *m, const char *text,
                                     size_t n_bytes)
 {
     const added_pattern *best = NULL;
+    assert(n_bytes > 0);
     size_t low = m->first[(unsigned char)text[0]];
     size_t high = m->first[(unsigned char)text[0] + 1];
     for (size_t depth = 1; low < high; depth++) {
@@ -218,7 +173,7 @@ static const added_pattern *longest(const added_matcher *m, const char *text,
 }
 
 /* White_Space of Unicode. */
-static bool is_space(utf8proc_int32_t c)
+static bool is_space(uint32_t c)
 {
     return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
            (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
@@ -226,9 +181,9 @@ static bool is_space(utf8proc_int32_t c)
 }
 
 /* \w of UTS 18: alphabetic, marks, digits, connectors, joiners. */
-static bool is_word(utf8proc_int32_t c)
+static bool is_word(uint32_t c)
 {
-    switch (utf8proc_category((utf8proc_int32_t)unicode_newer_stand_in((uint32_t)c))) {
+    switch (utf8proc_category((utf8proc_int32_t)unicode_newer_stand_in(c))) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:
@@ -247,49 +202,40 @@ static bool is_word(utf8proc_int32_t c)
     }
 }
 
-/* The character at `at`, and the start of the next one. */
-static size_t next_char(utf8proc_int32_t *c, const char *text, size_t n_bytes,
-                        size_t at)
-{
-    const utf8proc_ssize_t length = utf8proc_iterate(
-        (const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(n_bytes - at), c);
-    return at + (length > 0 ? (size_t)length : 1);
-}
-
 /* The character that ends at `at`, and its start. */
-static size_t previous_char(utf8proc_int32_t *c, const char *text, size_t at)
+static size_t previous_char(uint32_t *c, const char *text, size_t at)
 {
     size_t start = at - 1;
+    assert(at > 0);
     while (start > 0 && (text[start] & 0xc0) == 0x80) start--;
-    (void)next_char(c, text, at, start);
+    (void)unicode_next(c, text + start, at - start);
     return start;
 }
 
 static bool touches_word(const char *text, size_t n_bytes, size_t start, size_t end)
 {
-    utf8proc_int32_t c;
+    uint32_t c;
     if (start > 0) {
         (void)previous_char(&c, text, start);
         if (is_word(c)) return true;
     }
     if (end == n_bytes) return false;
-    (void)next_char(&c, text, n_bytes, end);
+    (void)unicode_next(&c, text + end, n_bytes - end);
     return is_word(c);
 }
 
 static void strip(added_match *match, size_t taken, const char *text, size_t n_bytes)
 {
-    utf8proc_int32_t c;
-    size_t to;
+    uint32_t c;
     while (match->token->lstrip && match->start > taken) {
-        to = previous_char(&c, text, match->start);
+        const size_t to = previous_char(&c, text, match->start);
         if (!is_space(c)) break;
         match->start = to;
     }
     while (match->token->rstrip && match->end < n_bytes) {
-        to = next_char(&c, text, n_bytes, match->end);
+        const size_t n = unicode_next(&c, text + match->end, n_bytes - match->end);
         if (!is_space(c)) break;
-        match->end = to;
+        match->end += n;
     }
 }
 
@@ -297,6 +243,7 @@ bool added_matcher_next(added_match *match, added_cursor *cursor,
                         const added_matcher *m, const char *text, size_t n_bytes,
                         const lvlm_special *special)
 {
+    assert(cursor->at <= n_bytes && cursor->taken <= n_bytes);
     if (m->n == 0) return false;
     while (cursor->at < n_bytes) {
         const size_t start = cursor->at;

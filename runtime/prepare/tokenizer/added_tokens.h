@@ -10,6 +10,7 @@
 #ifndef LVLM_RUNTIME_PREPARE_TOKENIZER_ADDED_TOKENS_H
 #define LVLM_RUNTIME_PREPARE_TOKENIZER_ADDED_TOKENS_H
 
+#include "runtime/prepare/tokenizer/normal_form.h"
 #include "runtime/prepare/tokenizer/tokenizer.h"
 #include "runtime/prepare/tokenizer/vocabulary.h"
 
@@ -35,11 +36,9 @@ typedef struct added_matcher {
 } added_matcher;
 
 typedef struct added_tokens {
-    vocabulary texts; /* entry i is the text of tokens[i] */
-    added_token *tokens;
-    size_t n, capacity;
-    size_t n_ids;              /* one more than the highest id */
-    const added_token **by_id; /* sorted */
+    vocabulary texts;    /* of the tokens, with their ids */
+    added_token *tokens; /* one per entry of `texts` */
+    size_t capacity;
     added_matcher raw, normalized;
 } added_tokens;
 
@@ -50,21 +49,15 @@ LVLM_MUST_CHECK int added_tokens_add(added_tokens *set, const char *text,
                                      lvlm_error *err);
 void added_tokens_free(added_tokens *set);
 
-/* The token of this text, or NULL; its text, by id. Borrowed. */
+/* The token of this text; the first one with this id; NULL if there is none. */
 const added_token *added_tokens_find(const added_tokens *set, const char *text,
                                      size_t n_bytes);
-const char *added_tokens_text(const added_tokens *set, const added_token *token,
-                              size_t *n_bytes);
-
-/* Prepare for matching, after the last token is added. `normalize` appends a text's
- * normal form. */
-typedef int added_normalize(void *user, lvlm_strbuf *out, const char *text,
-                            size_t n_bytes, lvlm_error *err);
-LVLM_MUST_CHECK int added_tokens_prepare(added_tokens *set, added_normalize *normalize,
-                                         void *user, lvlm_error *err);
-
-/* Prepared: by id, or NULL. */
 const added_token *added_tokens_by_id(const added_tokens *set, int64_t id);
+
+/* Prepare for matching, after the last token is added. `form` is applied to the texts
+ * of normalized tokens. */
+LVLM_MUST_CHECK int added_tokens_prepare(added_tokens *set, const normal_form *form,
+                                         lvlm_error *err);
 
 /* A match: `token` at [start, end) of the text. */
 typedef struct added_match {

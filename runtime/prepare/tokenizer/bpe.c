@@ -41,15 +41,18 @@ void bpe_free(bpe *model)
     lvlm_free(model->rank_of);
 }
 
-void bpe_find_bytes(bpe *model)
+unsigned bpe_find_bytes(bpe *model)
 {
+    unsigned missing = 256;
     char text[8];
-    for (unsigned byte = 0; byte < 256; byte++) {
+    for (unsigned byte = 256; byte-- > 0;) {
         const size_t n = model->byte_alphabet
                              ? byte_level_spell(text, (unsigned char)byte)
                              : (size_t)snprintf(text, sizeof text, "<0x%02X>", byte);
         model->byte_ids[byte] = vocabulary_find(&model->vocab, text, n);
+        if (model->byte_ids[byte] == VOCABULARY_NO_ID) missing = byte;
     }
+    return missing;
 }
 
 void bpe_scratch_free(bpe_scratch *scratch)
@@ -97,6 +100,7 @@ static uint32_t find_joined(const bpe *model, const char *left, size_t n_left,
 int bpe_add_merge(bpe *model, const char *left, size_t n_left, const char *right,
                   size_t n_right, size_t rank, lvlm_error *err)
 {
+    assert(model->pairs != NULL && rank < model->n_slots);
     const uint32_t left_id = vocabulary_find(&model->vocab, left, n_left);
     const uint32_t right_id = vocabulary_find(&model->vocab, right, n_right);
     const uint32_t id = find_joined(model, left, n_left, right, n_right);
@@ -143,6 +147,7 @@ static void push(bpe_scratch *s, candidate c)
 
 static candidate pop(bpe_scratch *s)
 {
+    assert(s->n_heap > 0);
     const candidate top = s->heap[0];
     const candidate last = s->heap[--s->n_heap];
     size_t at = 0;
@@ -212,6 +217,7 @@ static int make_room(bpe_scratch *s, size_t n_bytes, lvlm_error *err)
 static void add_symbol(bpe_scratch *s, uint32_t id, size_t start, size_t length)
 {
     const int32_t at = (int32_t)s->n_symbols;
+    assert(s->n_symbols < s->symbols_capacity);
     if (at > 0) s->symbols[at - 1].next = at;
     s->symbols[s->n_symbols++] =
         (symbol){ id, (uint32_t)start, (uint32_t)length, at - 1, NONE };
@@ -340,6 +346,7 @@ int bpe_encode(const bpe *model, bpe_scratch *scratch, lvlm_ids *ids, const char
                size_t n_bytes, lvlm_error *err)
 {
     uint32_t whole;
+    assert(model->pairs != NULL || model->rank_of != NULL);
     assert(n_bytes <= INT32_MAX);
     if (model->whole_first) {
         TRY(find_whole(&whole, model, scratch, word, n_bytes, err));

@@ -55,8 +55,8 @@ void bpe_init(bpe *model);
 void bpe_free(bpe *model);
 
 /* Look up the ids of bytes in the vocabulary: in the byte alphabet, or as <0x00> to
- * <0xFF>. */
-void bpe_find_bytes(bpe *model);
+ * <0xFF>. Returns the first byte that has none, or 256. */
+unsigned bpe_find_bytes(bpe *model);
 
 /* Allocate a table of `n` merges, then add each, in order of rank. A duplicate gets the
  * later rank. LVLM_EFORMAT: one of the three strings is not a token. */

@@ -1,11 +1,12 @@
 /* decode.c - ids to text: token -> bytes -> complete UTF-8 characters. */
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #include "formats/base/utf8.h"
 #include "runtime/prepare/tokenizer/byte_level.h"
 #include "runtime/prepare/tokenizer/tokenizer_parts.h"
+#include "runtime/prepare/tokenizer/unicode_newer.h"
 
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
@@ -67,10 +68,9 @@ static void hold_alphabet(lvlm_strbuf *held, const char *token, size_t n)
 {
     const size_t start = held->length;
     for (size_t at = 0; at < n;) {
-        utf8proc_int32_t c;
-        at += (size_t)utf8proc_iterate((const utf8proc_uint8_t *)token + at,
-                                       (utf8proc_ssize_t)(n - at), &c);
-        const int byte = byte_level_byte((uint32_t)c);
+        uint32_t c;
+        at += unicode_next(&c, token + at, n - at);
+        const int byte = byte_level_byte(c);
         if (byte < 0) {
             held->length = start;
             lvlm_strbuf_append(held, token, n);
@@ -168,6 +168,7 @@ static void start_again(lvlm_text_stream *s)
 void lvlm_text_stream_init(lvlm_text_stream *stream, const lvlm_tokenizer *tokenizer,
                            const lvlm_special *special)
 {
+    assert(tokenizer != NULL);
     *stream = (lvlm_text_stream){ .tokenizer = tokenizer,
                                   .held = LVLM_STRBUF_INIT(LVLM_TEXT_MAX) };
     if (special != NULL) stream->special = *special;

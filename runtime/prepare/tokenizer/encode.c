@@ -1,19 +1,13 @@
 /* encode.c - text to ids, stage by stage (tokenizer_parts.h). */
-#include <inttypes.h>
+#include <assert.h>
 
-#include "formats/base/alloc.h"
+#include "formats/base/list.h"
 #include "formats/base/utf8.h"
 #include "runtime/prepare/tokenizer/tokenizer_parts.h"
 
 int lvlm_ids_append(lvlm_ids *ids, int64_t id, lvlm_error *err)
 {
-    if (ids->n == ids->capacity) {
-        const size_t capacity = ids->capacity > 0 ? ids->capacity * 2 : 64;
-        int64_t *const at = lvlm_realloc(ids->at, capacity, sizeof *at);
-        if (at == NULL) return lvlm_fail_memory(err);
-        ids->at = at;
-        ids->capacity = capacity;
-    }
+    TRY(lvlm_list_room(&ids->at, &ids->capacity, ids->n, sizeof *ids->at, err));
     ids->at[ids->n++] = id;
     return 0;
 }
@@ -79,6 +73,7 @@ static int take_raw(encoder *e, const char *text, size_t n_bytes, lvlm_error *er
 int lvlm_tokenizer_encode(const lvlm_tokenizer *t, lvlm_ids *ids, const char *text,
                           size_t n_bytes, const lvlm_special *special, lvlm_error *err)
 {
+    assert(t != NULL && (text != NULL || n_bytes == 0));
     encoder e = { .t = t, .special = special, .ids = ids };
     FAIL_IF(n_bytes > LVLM_TEXT_MAX, err, LVLM_EFORMAT,
             "the text has %zu bytes, at most %zu", n_bytes, LVLM_TEXT_MAX);

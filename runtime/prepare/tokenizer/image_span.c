@@ -1,6 +1,7 @@
 /* image_span.c - tokens to bytes; the inverse is in decode.c. */
 #include "runtime/prepare/tokenizer/image_span.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* The first `id` at or after `at`, or ids->n. */
@@ -16,6 +17,7 @@ static int append_path(const image_span *span, const lvlm_tokenizer *tokenizer,
                        lvlm_error *err)
 {
     size_t n = 0;
+    assert(at <= end && end <= old->n);
     for (; at < end; at++) {
         size_t n_bytes;
         const char *const text = lvlm_tokenizer_token(tokenizer, old->at[at], &n_bytes);
@@ -50,6 +52,7 @@ int image_span_wrap(const image_span *span, const lvlm_tokenizer *tokenizer,
 {
     lvlm_ids old = LVLM_IDS_INIT;
     int rc = 0;
+    assert(from <= ids->n);
     if (span->start < 0 || find_id(ids, from, span->start) == ids->n) return 0;
     for (size_t i = from; i < ids->n && rc == 0; i++)
         rc = lvlm_ids_append(&old, ids->at[i], err);

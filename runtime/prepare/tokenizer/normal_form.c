@@ -25,6 +25,9 @@ int normal_form_add(normal_form *form, normal_kind kind, const char *from,
 {
     FAIL_IF(form->n == NORMAL_MAX_STEPS, err, LVLM_EFORMAT, "over %d normalizers",
             NORMAL_MAX_STEPS);
+    assert((from != NULL && *from != '\0') ||
+           (kind != NORMAL_REPLACE && kind != NORMAL_TRIM_END));
+    assert(to != NULL || (kind != NORMAL_REPLACE && kind != NORMAL_PREPEND));
     normal_step *const step = &form->steps[form->n++];
     *step = (normal_step){ .kind = kind };
     if ((from != NULL && (step->from = lvlm_strdup(from)) == NULL) ||
@@ -76,23 +79,16 @@ static void order_marks(utf8proc_int32_t *points, size_t n, mark *marks)
     }
 }
 
-/* The character at `at`, and the start of the next one. */
-static size_t next_char(utf8proc_int32_t *c, const char *text, size_t n_bytes,
-                        size_t at)
-{
-    return at + (size_t)utf8proc_iterate((const utf8proc_uint8_t *)text + at,
-                                         (utf8proc_ssize_t)(n_bytes - at), c);
-}
-
 static size_t decompose(utf8proc_int32_t *points, const char *text, size_t n_bytes)
 {
     size_t n = 0;
     for (size_t at = 0; at < n_bytes;) {
-        utf8proc_int32_t c;
+        uint32_t c;
         int boundary = 0;
-        at = next_char(&c, text, n_bytes, at);
-        const utf8proc_ssize_t made = utf8proc_decompose_char(
-            c, points + n, MAX_DECOMPOSED, UTF8PROC_DECOMPOSE, &boundary);
+        at += unicode_next(&c, text + at, n_bytes - at);
+        const utf8proc_ssize_t made =
+            utf8proc_decompose_char((utf8proc_int32_t)c, points + n, MAX_DECOMPOSED,
+                                    UTF8PROC_DECOMPOSE, &boundary);
         assert(made > 0 && made <= MAX_DECOMPOSED);
         n += (size_t)made;
     }
@@ -135,9 +131,9 @@ static int apply_nfc(lvlm_strbuf *out, const char *text, size_t n_bytes, bool un
     size_t done = 0, start = 0; /* end of the output; start of the piece */
     bool may_change = false;    /* the piece has more than its low character */
     for (size_t at = 0, end; at < n_bytes; at = end) {
-        utf8proc_int32_t c;
-        end = next_char(&c, text, n_bytes, at);
-        const bool inert = unicode_9 && unicode_newer_is_inert((uint32_t)c);
+        uint32_t c;
+        end = at + unicode_next(&c, text + at, n_bytes - at);
+        const bool inert = unicode_9 && unicode_newer_is_inert(c);
         if (c >= FIRST_COMPOSED && !inert) {
             may_change = true;
             continue;
@@ -174,10 +170,10 @@ static void apply_replace(lvlm_strbuf *out, const normal_step *step, const char 
 
 static void apply_squeeze(lvlm_strbuf *out, const char *text, size_t n_bytes)
 {
-    bool behind_space = true;
+    bool after_space = true;
     for (size_t i = 0; i < n_bytes; i++) {
-        if (text[i] != ' ' || !behind_space) lvlm_strbuf_append(out, text + i, 1);
-        behind_space = text[i] == ' ';
+        if (text[i] != ' ' || !after_space) lvlm_strbuf_append(out, text + i, 1);
+        after_space = text[i] == ' ';
     }
 }
 

@@ -1,6 +1,7 @@
 /* tokenizer.c - finds and opens the files of a tokenizer. */
 #include "runtime/prepare/tokenizer/tokenizer.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,13 +20,14 @@
 /* As in the tokenizers library: after the vocabulary and the tokens added so far. */
 static int64_t next_free_id(const lvlm_tokenizer *t)
 {
-    const size_t n = t->model.vocab.n;
-    return (int64_t)(t->added.n_ids > n ? t->added.n_ids : n);
+    const size_t n = t->model.vocab.n, n_added = t->added.texts.n_ids;
+    return (int64_t)(n_added > n ? n_added : n);
 }
 
 int tokenizer_add(lvlm_tokenizer *t, const char *text, size_t n_bytes,
                   added_token token, int64_t stated, lvlm_error *err)
 {
+    assert(t->added.raw.patterns == NULL); /* not open yet */
     const uint32_t known = vocabulary_find(&t->model.vocab, text, n_bytes);
     const added_token *const before = added_tokens_find(&t->added, text, n_bytes);
     const int64_t id = before != NULL              ? (int64_t)before->id
@@ -59,6 +61,16 @@ int tokenizer_read_added(const char **text, added_token *token, const cJSON *jso
     return 0;
 }
 
+bool tokenizer_parse_number(uint64_t *out, const char *text, size_t n_bytes)
+{
+    *out = 0;
+    for (size_t i = 0; i < n_bytes; i++) {
+        if (text[i] < '0' || text[i] > '9') return false;
+        *out = *out * 10 + (uint64_t)(text[i] - '0');
+    }
+    return n_bytes > 0 && n_bytes <= 9;
+}
+
 /* The order in which PaliGemma's processor adds them. */
 static int add_paligemma(lvlm_tokenizer *t, lvlm_error *err)
 {
@@ -77,21 +89,12 @@ static int add_paligemma(lvlm_tokenizer *t, lvlm_error *err)
 
 /* ---- files ----------------------------------------------------------------------- */
 
-/* *out is unchanged if there is no such file. */
-static int parse_file(cJSON **out, const lvlm_tokenizer_source *source,
-                      const char *name, lvlm_error *err)
-{
-    lvlm_side_file file;
-    if (!source->find(&file, source->user, name)) return 0;
-    return lvlm_side_file_parse(out, &file, err);
-}
-
-static int parse_files(tokenizer_files *files, const lvlm_tokenizer_source *source,
+static int parse_files(tokenizer_files *files, const lvlm_checkpoint *cp,
                        lvlm_error *err)
 {
-    TRY(parse_file(&files->config, source, "tokenizer_config.json", err));
-    TRY(parse_file(&files->special_map, source, "special_tokens_map.json", err));
-    return parse_file(&files->added, source, "added_tokens.json", err);
+    TRY(lvlm_side_file_json(&files->config, cp, "tokenizer_config.json", err));
+    TRY(lvlm_side_file_json(&files->special_map, cp, "special_tokens_map.json", err));
+    return lvlm_side_file_json(&files->added, cp, "added_tokens.json", err);
 }
 
 static void free_files(tokenizer_files *files)
@@ -99,12 +102,6 @@ static void free_files(tokenizer_files *files)
     lvlm_json_free(files->config);
     lvlm_json_free(files->special_map);
     lvlm_json_free(files->added);
-}
-
-static bool find(lvlm_side_file *out, const lvlm_tokenizer_source *source,
-                 const char *name)
-{
-    return source->find(out, source->user, name);
 }
 
 /* A protobuf begins with the tag of its first field; ranks begin with base64. */
@@ -116,54 +113,55 @@ static int read_model(lvlm_tokenizer *t, const lvlm_side_file *file,
     return tokenizer_read_llama3(t, file, files->config, err);
 }
 
-static int read_vocabulary(lvlm_tokenizer *t, const lvlm_tokenizer_source *source,
+static int read_vocabulary(lvlm_tokenizer *t, const lvlm_checkpoint *cp,
                            const tokenizer_files *files, lvlm_error *err)
 {
-    lvlm_side_file file, merges;
+    const lvlm_side_file *file, *merges;
     int rc;
-    if (find(&file, source, "tokenizer.json")) {
-        TRY(lvlm_side_file_check(&file, err));
-        rc = tokenizer_read_json(t, &file, err);
-    } else if (find(&file, source, "vocab.json") &&
-               find(&merges, source, "merges.txt")) {
-        TRY(lvlm_side_file_check(&merges, err));
-        return tokenizer_read_vocab_and_merges(t, &file, &merges, err);
-    } else if (find(&file, source, "qwen.tiktoken")) {
-        TRY(lvlm_side_file_check(&file, err));
-        rc = tokenizer_read_qwen(t, &file, err);
-    } else if (find(&file, source, "tokenizer.model")) {
-        TRY(lvlm_side_file_check(&file, err));
-        rc = read_model(t, &file, files, err);
+    if ((file = lvlm_checkpoint_side_file(cp, "tokenizer.json")) != NULL) {
+        TRY(lvlm_side_file_check(file, err));
+        rc = tokenizer_read_json(t, file, err);
+    } else if ((file = lvlm_checkpoint_side_file(cp, "vocab.json")) != NULL &&
+               (merges = lvlm_checkpoint_side_file(cp, "merges.txt")) != NULL) {
+        TRY(lvlm_side_file_check(merges, err));
+        return tokenizer_read_vocab_and_merges(t, file, merges, err);
+    } else if ((file = lvlm_checkpoint_side_file(cp, "qwen.tiktoken")) != NULL) {
+        TRY(lvlm_side_file_check(file, err));
+        rc = tokenizer_read_qwen(t, file, err);
+    } else if ((file = lvlm_checkpoint_side_file(cp, "tokenizer.model")) != NULL) {
+        TRY(lvlm_side_file_check(file, err));
+        rc = read_model(t, file, files, err);
     } else {
         return lvlm_fail(err, LVLM_EFORMAT,
                          "no tokenizer: none of tokenizer.json, vocab.json with "
                          "merges.txt, qwen.tiktoken, tokenizer.model is there; convert "
                          "the model again with them in its directory");
     }
-    if (rc < 0) lvlm_prefix(err, "%s: ", file.name);
+    if (rc < 0) lvlm_prefix(err, "%s: ", file->name);
     return rc;
 }
 
-static int normalize(void *user, lvlm_strbuf *out, const char *text, size_t n_bytes,
-                     lvlm_error *err)
+static bool is_paligemma(const lvlm_checkpoint *cp)
 {
-    const lvlm_tokenizer *const t = user;
-    return normal_form_apply(&t->form, out, text, n_bytes, err);
+    const cJSON *const family = lvlm_json_get(cp->metadata, "family");
+    const cJSON *const type = lvlm_json_get(cp->config, "model_type");
+    const char *const name = lvlm_json_string(family != NULL ? family : type);
+    return name != NULL && lvlm_starts_with(name, "paligemma");
 }
 
 static int read_all(lvlm_tokenizer *t, tokenizer_files *files,
-                    const lvlm_tokenizer_source *source, lvlm_error *err)
+                    const lvlm_checkpoint *cp, lvlm_error *err)
 {
-    TRY(parse_files(files, source, err));
-    TRY(tokenizer_note_config(files->config, source->notes, err));
-    TRY(read_vocabulary(t, source, files, err));
+    TRY(parse_files(files, cp, err));
+    TRY(tokenizer_note_config(files->config, cp->notes, err));
+    TRY(read_vocabulary(t, cp, files, err));
     /* Qwen-VL defines its tokens in code, not in its configuration */
     if (t->images.start < 0) TRY(tokenizer_apply_config(t, files, err));
-    if (source->paligemma) TRY(add_paligemma(t, err));
-    return added_tokens_prepare(&t->added, normalize, t, err);
+    if (is_paligemma(cp)) TRY(add_paligemma(t, err));
+    return added_tokens_prepare(&t->added, &t->form, err);
 }
 
-int lvlm_tokenizer_open(lvlm_tokenizer **out, const lvlm_tokenizer_source *source,
+int lvlm_tokenizer_open(lvlm_tokenizer **out, const lvlm_checkpoint *checkpoint,
                         lvlm_error *err)
 {
     tokenizer_files files = { 0 };
@@ -172,40 +170,15 @@ int lvlm_tokenizer_open(lvlm_tokenizer **out, const lvlm_tokenizer_source *sourc
     bpe_init(&t->model);
     t->images = (image_span){ -1, -1, -1 };
     for (size_t i = 0; i < LVLM_N_TOKEN_ROLES; i++) t->roles[i] = -1;
-    const int rc = read_all(t, &files, source, err);
+    const int rc = read_all(t, &files, checkpoint, err);
     free_files(&files);
     if (rc < 0) {
-        lvlm_prefix(err, "%s: ", source->name);
+        lvlm_prefix(err, "%s: ", checkpoint->path);
         lvlm_tokenizer_close(t);
         return rc;
     }
     *out = t;
     return 0;
-}
-
-static bool find_side_file(lvlm_side_file *out, void *user, const char *name)
-{
-    const lvlm_side_file *const file = lvlm_checkpoint_side_file(user, name);
-    if (file != NULL) *out = *file;
-    return file != NULL;
-}
-
-static bool is_paligemma(const lvlm_checkpoint *checkpoint)
-{
-    const cJSON *const family = lvlm_json_get(checkpoint->metadata, "family");
-    const cJSON *const type = lvlm_json_get(checkpoint->config, "model_type");
-    const char *const name = lvlm_json_string(family != NULL ? family : type);
-    return name != NULL && lvlm_starts_with(name, "paligemma");
-}
-
-int lvlm_tokenizer_open_model(lvlm_tokenizer **out, const lvlm_checkpoint *checkpoint,
-                              lvlm_error *err)
-{
-    lvlm_checkpoint copy = *checkpoint; /* read only: find() does not take const */
-    const lvlm_tokenizer_source source = { find_side_file, &copy, checkpoint->path,
-                                           is_paligemma(checkpoint),
-                                           checkpoint->notes };
-    return lvlm_tokenizer_open(out, &source, err);
 }
 
 void lvlm_tokenizer_close(lvlm_tokenizer *t)
@@ -222,8 +195,8 @@ void lvlm_tokenizer_close(lvlm_tokenizer *t)
 
 size_t lvlm_tokenizer_size(const lvlm_tokenizer *t)
 {
-    const size_t n = t->model.vocab.n_ids;
-    return t->added.n_ids > n ? t->added.n_ids : n;
+    const size_t n = t->model.vocab.n_ids, n_added = t->added.texts.n_ids;
+    return n_added > n ? n_added : n;
 }
 
 int64_t lvlm_tokenizer_id(const lvlm_tokenizer *t, const char *token)
@@ -236,9 +209,9 @@ int64_t lvlm_tokenizer_id(const lvlm_tokenizer *t, const char *token)
 
 const char *lvlm_tokenizer_token(const lvlm_tokenizer *t, int64_t id, size_t *n_bytes)
 {
-    const added_token *const added = added_tokens_by_id(&t->added, id);
-    if (added != NULL) return added_tokens_text(&t->added, added, n_bytes);
-    return id < 0 ? NULL : vocabulary_text(&t->model.vocab, (uint64_t)id, n_bytes);
+    const char *const added = vocabulary_text(&t->added.texts, (uint64_t)id, n_bytes);
+    return added != NULL ? added
+                         : vocabulary_text(&t->model.vocab, (uint64_t)id, n_bytes);
 }
 
 bool lvlm_tokenizer_is_special(const lvlm_tokenizer *t, int64_t id)
@@ -249,5 +222,6 @@ bool lvlm_tokenizer_is_special(const lvlm_tokenizer *t, int64_t id)
 
 int64_t lvlm_tokenizer_role(const lvlm_tokenizer *t, lvlm_token_role role)
 {
+    assert((size_t)role < LVLM_N_TOKEN_ROLES);
     return t->roles[role];
 }

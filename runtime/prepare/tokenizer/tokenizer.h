@@ -3,7 +3,7 @@
  *     lvlm_tokenizer *tokenizer = NULL;
  *     lvlm_ids ids = LVLM_IDS_INIT;
  *     lvlm_strbuf text = LVLM_STRBUF_INIT(LVLM_TEXT_MAX);
- *     if ((rc = lvlm_tokenizer_open_model(&tokenizer, checkpoint, &err)) < 0 ||
+ *     if ((rc = lvlm_tokenizer_open(&tokenizer, checkpoint, &err)) < 0 ||
  *         (rc = lvlm_tokenizer_encode(tokenizer, &ids, "a cat", 5, NULL, &err)) < 0 ||
  *         (rc = lvlm_tokenizer_decode(tokenizer, &text, ids.at, ids.n, NULL,
  *                                     &err)) < 0)
@@ -51,31 +51,15 @@ typedef struct lvlm_tokenizer lvlm_tokenizer;
 
 /* ---- opening ------------------------------------------------------------------- */
 
-/* Access to the files. */
-typedef struct lvlm_tokenizer_source {
-    /* Set *out and return true if there is a file of this name. Its bytes are read only
-     * during open. */
-    bool (*find)(lvlm_side_file *out, void *user, const char *name);
-    void *user;
-    const char *name; /* of the model, for messages */
-    /* PaliGemma's processor adds <image>, <loc0000> to <loc1023> and <seg000> to
-     * <seg127>: each is one token even if the files lack it, with its id there or else
-     * the next free one. */
-    bool paligemma;
-    lvlm_notes *notes; /* receives settings that are not followed; NULL: none */
-} lvlm_tokenizer_source;
-
-/* *out is owned: lvlm_tokenizer_close. LVLM_EFORMAT names the file and the problem or,
- * if there is none, the files that were looked for. */
+/* From the side files of a native file or of a Hugging Face directory, which may be
+ * closed afterwards. PaliGemma's processor adds <image>, <loc0000> to <loc1023> and
+ * <seg000> to <seg127>: each is one token even if the files lack it, with its id there
+ * or else the next free one. Settings that are not followed are noted in the
+ * checkpoint. *out is owned: lvlm_tokenizer_close. LVLM_EFORMAT names the file and the
+ * problem or, if there is none, the files that were looked for. */
 LVLM_MUST_CHECK int lvlm_tokenizer_open(lvlm_tokenizer **out,
-                                        const lvlm_tokenizer_source *source,
+                                        const lvlm_checkpoint *checkpoint,
                                         lvlm_error *err);
-
-/* The same from the side files of a native file or of a Hugging Face directory. The
- * checkpoint may be closed afterwards. */
-LVLM_MUST_CHECK int lvlm_tokenizer_open_model(lvlm_tokenizer **out,
-                                              const lvlm_checkpoint *checkpoint,
-                                              lvlm_error *err);
 void lvlm_tokenizer_close(lvlm_tokenizer *tokenizer);
 
 /* ---- text to ids --------------------------------------------------------------- */

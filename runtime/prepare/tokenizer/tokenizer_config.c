@@ -15,13 +15,21 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/keys.h"
+#include "formats/base/text.h"
 #include "runtime/prepare/tokenizer/tokenizer_parts.h"
 
-static const char *const role_keys[] = { "bos_token", "eos_token", "unk_token",
-                                         "sep_token", "pad_token", "cls_token",
-                                         "mask_token" };
+enum { N_ROLE_KEYS = 7, NO_ROLE = -1 };
 
-enum { N_ROLE_KEYS = sizeof role_keys / sizeof *role_keys };
+/* Keys of special tokens that every tokenizer may have. */
+static const struct role_key {
+    const char *name;
+    int role; /* a lvlm_token_role, or NO_ROLE */
+} role_keys[N_ROLE_KEYS] = {
+    { "bos_token", LVLM_TOKEN_BOS }, { "eos_token", LVLM_TOKEN_EOS },
+    { "unk_token", LVLM_TOKEN_UNK }, { "sep_token", NO_ROLE },
+    { "pad_token", LVLM_TOKEN_PAD }, { "cls_token", NO_ROLE },
+    { "mask_token", NO_ROLE },
+};
 
 #define INERT LVLM_KEY_INERT
 #define NOTED LVLM_KEY_NOTED
@@ -125,45 +133,6 @@ static int by_id(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static bool parse_id(int64_t *id, const char *text)
-{
-    *id = 0;
-    for (const char *at = text; *at != '\0'; at++) {
-        if (*at < '0' || *at > '9' || at - text == 9) return false;
-        *id = *id * 10 + (*at - '0');
-    }
-    return *text != '\0';
-}
-
-/* "ID": { flags } of added_tokens_decoder. */
-static int read_decoder_id(int64_t *id, const cJSON *item, lvlm_error *err)
-{
-    FAIL_IF(!parse_id(id, item->string), err, LVLM_EFORMAT,
-            "tokenizer_config.json: added_tokens_decoder: '%.40s' is not an id",
-            item->string);
-    return 0;
-}
-
-/* "TEXT": ID of added_tokens.json. */
-static int read_legacy_id(int64_t *id, const cJSON *item, lvlm_error *err)
-{
-    uint64_t value;
-    FAIL_IF(!lvlm_json_u64(&value, item) || value > INT32_MAX, err, LVLM_EFORMAT,
-            "added_tokens.json: '%.40s' has no id", item->string);
-    *id = (int64_t)value;
-    return 0;
-}
-
-static int add_decoder_token(lvlm_tokenizer *t, const tokenizer_files *files,
-                             const numbered *at, lvlm_error *err)
-{
-    const char *text;
-    added_token token;
-    (void)files;
-    TRY(tokenizer_read_added(&text, &token, at->item, err));
-    return tokenizer_add(t, text, strlen(text), token, at->id, err);
-}
-
 static bool is_in_list(const cJSON *list, const char *text)
 {
     const cJSON *item;
@@ -177,29 +146,49 @@ static bool is_in_list(const cJSON *list, const char *text)
 static bool is_named_special(const tokenizer_files *files, const char *text)
 {
     for (size_t i = 0; i < N_ROLE_KEYS; i++) {
-        const char *const role = text_of(setting(files, role_keys[i]));
+        const char *const role = text_of(setting(files, role_keys[i].name));
         if (role != NULL && strcmp(role, text) == 0) return true;
     }
     return is_in_list(setting(files, "extra_special_tokens"), text) ||
            is_in_list(setting(files, "additional_special_tokens"), text);
 }
 
-static int add_legacy_token(lvlm_tokenizer *t, const tokenizer_files *files,
-                            const numbered *at, lvlm_error *err)
+/* "ID": { flags and text } of added_tokens_decoder, or "TEXT": ID of
+ * added_tokens.json. */
+static int read_id(int64_t *id, const cJSON *item, bool legacy, lvlm_error *err)
 {
-    const char *const text = at->item->string;
-    added_token token = { .special = is_named_special(files, text) };
-    token.normalized = !token.special;
+    uint64_t value = 0;
+    FAIL_IF(
+        !legacy && !tokenizer_parse_number(&value, item->string, strlen(item->string)),
+        err, LVLM_EFORMAT,
+        "tokenizer_config.json: added_tokens_decoder: '%.40s' is not an id",
+        item->string);
+    FAIL_IF(legacy && (!lvlm_json_u64(&value, item) || value > INT32_MAX), err,
+            LVLM_EFORMAT, "added_tokens.json: '%.40s' has no id", item->string);
+    *id = (int64_t)value;
+    return 0;
+}
+
+static int add_numbered(lvlm_tokenizer *t, const tokenizer_files *files,
+                        const numbered *at, lvlm_error *err)
+{
+    const char *text = at->item->string;
+    added_token token = { .special = false };
+    if (is_legacy(files)) {
+        token.special = is_named_special(files, text);
+        token.normalized = !token.special;
+    } else {
+        TRY(tokenizer_read_added(&text, &token, at->item, err));
+    }
     return tokenizer_add(t, text, strlen(text), token, at->id, err);
 }
 
-/* Add the members of `json` in order of their ids. */
-static int add_by_id(lvlm_tokenizer *t, const tokenizer_files *files, const cJSON *json,
-                     int (*read)(int64_t *, const cJSON *, lvlm_error *),
-                     int (*add)(lvlm_tokenizer *, const tokenizer_files *,
-                                const numbered *, lvlm_error *),
-                     lvlm_error *err)
+/* Add the tokens that have an id in the files, in order of their ids. */
+static int add_by_id(lvlm_tokenizer *t, const tokenizer_files *files, lvlm_error *err)
 {
+    const bool legacy = is_legacy(files);
+    const cJSON *const json =
+        legacy ? files->added : lvlm_json_get(files->config, "added_tokens_decoder");
     const cJSON *item;
     size_t n = 0;
     int rc = 0;
@@ -208,36 +197,49 @@ static int add_by_id(lvlm_tokenizer *t, const tokenizer_files *files, const cJSO
     if (list == NULL) return lvlm_fail_memory(err);
     LVLM_JSON_MEMBERS (item, json) {
         list[n].item = item;
-        if ((rc = read(&list[n++].id, item, err)) < 0) goto done;
+        if ((rc = read_id(&list[n++].id, item, legacy, err)) < 0) goto done;
     }
     qsort(list, n, sizeof *list, by_id);
-    for (size_t i = 0; i < n && rc == 0; i++) rc = add(t, files, &list[i], err);
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = add_numbered(t, files, &list[i], err);
 done:
     lvlm_free(list);
     return rc;
 }
 
-/* ---- by role, and from lists ----------------------------------------------------- */
+/* ---- by key, and from lists ----------------------------------------------------- */
 
-static bool is_role_key(const char *key)
+static bool is_role_key(const char *name)
 {
     for (size_t i = 0; i < N_ROLE_KEYS; i++)
-        if (strcmp(role_keys[i], key) == 0) return true;
+        if (strcmp(role_keys[i].name, name) == 0) return true;
     return false;
 }
 
-/* Roles of a particular model: "image_token" and the like. */
+/* Set the role of a key. Qwen2's class uses the end of text for those that are not
+ * given. */
+static int set_role(lvlm_tokenizer *t, const struct role_key *key,
+                    const tokenizer_files *files, lvlm_error *err)
+{
+    const added_token special = { .special = true };
+    const cJSON *const json = setting(files, key->name);
+    const char *text = text_of(json);
+    if (key->role == NO_ROLE) return 0;
+    if (json == NULL && key->role != LVLM_TOKEN_BOS && t->end_of_text != NULL) {
+        text = t->end_of_text;
+        TRY(tokenizer_add(t, text, strlen(text), special, -1, err));
+    }
+    if (text != NULL) t->roles[key->role] = lvlm_tokenizer_id(t, text);
+    return 0;
+}
+
+/* Tokens of a particular model: "image_token" and the like. */
 static int add_own_roles(lvlm_tokenizer *t, const cJSON *config, lvlm_error *err)
 {
-    static const char ending[] = "_token";
     const cJSON *item;
-    LVLM_JSON_MEMBERS (item, config) {
-        const size_t n = strlen(item->string);
-        if (n >= strlen(ending) &&
-            strcmp(item->string + n - strlen(ending), ending) == 0 &&
-            !is_role_key(item->string) && text_of(item) != NULL)
+    LVLM_JSON_MEMBERS (item, config)
+        if (lvlm_ends_with(item->string, "_token") && !is_role_key(item->string))
             TRY(add_special(t, item, err));
-    }
     return 0;
 }
 
@@ -250,50 +252,16 @@ static int add_list(lvlm_tokenizer *t, const cJSON *list, lvlm_error *err)
     return 0;
 }
 
-static void set_role(lvlm_tokenizer *t, lvlm_token_role role, const cJSON *json)
-{
-    const char *const text = text_of(json);
-    if (text != NULL) t->roles[role] = lvlm_tokenizer_id(t, text);
-}
-
-/* Qwen2's class uses it for roles that are not given. */
-static int add_end_of_text(lvlm_tokenizer *t, const tokenizer_files *files,
-                           lvlm_error *err)
-{
-    static const struct {
-        const char *key;
-        lvlm_token_role role;
-    } roles[] = {
-        { "eos_token", LVLM_TOKEN_EOS },
-        { "unk_token", LVLM_TOKEN_UNK },
-        { "pad_token", LVLM_TOKEN_PAD },
-    };
-    const added_token special = { .special = true };
-    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
-        if (setting(files, roles[i].key) != NULL) continue;
-        TRY(tokenizer_add(t, t->end_of_text, strlen(t->end_of_text), special, -1, err));
-        t->roles[roles[i].role] = lvlm_tokenizer_id(t, t->end_of_text);
-    }
-    return 0;
-}
-
 int tokenizer_apply_config(lvlm_tokenizer *t, const tokenizer_files *files,
                            lvlm_error *err)
 {
-    if (is_legacy(files))
-        TRY(add_by_id(t, files, files->added, read_legacy_id, add_legacy_token, err));
-    else
-        TRY(add_by_id(t, files, lvlm_json_get(files->config, "added_tokens_decoder"),
-                      read_decoder_id, add_decoder_token, err));
+    TRY(add_by_id(t, files, err));
     for (size_t i = 0; i < N_ROLE_KEYS; i++)
-        TRY(add_special(t, setting(files, role_keys[i]), err));
-    if (t->end_of_text != NULL) TRY(add_end_of_text(t, files, err));
+        TRY(add_special(t, setting(files, role_keys[i].name), err));
+    for (size_t i = 0; i < N_ROLE_KEYS; i++)
+        TRY(set_role(t, &role_keys[i], files, err));
     TRY(add_own_roles(t, files->config, err));
     TRY(add_list(t, setting(files, "extra_special_tokens"), err));
     TRY(add_list(t, setting(files, "additional_special_tokens"), err));
-    set_role(t, LVLM_TOKEN_BOS, setting(files, "bos_token"));
-    set_role(t, LVLM_TOKEN_EOS, setting(files, "eos_token"));
-    set_role(t, LVLM_TOKEN_PAD, setting(files, "pad_token"));
-    set_role(t, LVLM_TOKEN_UNK, setting(files, "unk_token"));
     return 0;
 }

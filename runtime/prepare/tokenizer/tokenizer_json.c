@@ -30,11 +30,6 @@ static bool is_type(const cJSON *json, const char *type)
     return strcmp(type_of(json), type) == 0;
 }
 
-static bool is_absent(const cJSON *json)
-{
-    return json == NULL || cJSON_IsNull(json);
-}
-
 static bool is_true(const cJSON *object, const char *key)
 {
     return cJSON_IsTrue(lvlm_json_get(object, key));
@@ -46,7 +41,7 @@ static int read_sequence(lvlm_tokenizer *t, const cJSON *json, const char *list,
                          lvlm_error *err)
 {
     const cJSON *step;
-    if (is_absent(json)) return 0;
+    if (json == NULL || cJSON_IsNull(json)) return 0;
     if (!is_type(json, "Sequence")) return read(t, json, err);
     LVLM_JSON_ITEMS (step, lvlm_json_get(json, list)) TRY(read(t, step, err));
     return 0;
@@ -220,13 +215,6 @@ static int check_model(const cJSON *json, lvlm_error *err)
     return 0;
 }
 
-static bool has_all_bytes(const bpe *model)
-{
-    for (size_t i = 0; i < 256; i++)
-        if (model->byte_ids[i] == VOCABULARY_NO_ID) return false;
-    return true;
-}
-
 static int read_model(bpe *model, const cJSON *json, lvlm_error *err)
 {
     const char *const unk = lvlm_json_string(lvlm_json_get(json, "unk_token"));
@@ -236,8 +224,8 @@ static int read_model(bpe *model, const cJSON *json, lvlm_error *err)
     model->byte_fallback = is_true(json, "byte_fallback");
     model->fuse_unk = is_true(json, "fuse_unk");
     model->whole_first = is_true(json, "ignore_merges");
-    bpe_find_bytes(model);
-    if (unk == NULL || (model->bytes && has_all_bytes(model))) return 0;
+    const bool has_all_bytes = bpe_find_bytes(model) == 256;
+    if (unk == NULL || (model->bytes && has_all_bytes)) return 0;
     model->unk = vocabulary_find(&model->vocab, unk, strlen(unk));
     FAIL_IF(model->unk == VOCABULARY_NO_ID, err, LVLM_EFORMAT,
             "unk_token '%.60s' is not in the vocab", unk);

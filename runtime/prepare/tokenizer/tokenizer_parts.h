@@ -97,6 +97,9 @@ LVLM_MUST_CHECK int tokenizer_add(lvlm_tokenizer *t, const char *text, size_t n_
 LVLM_MUST_CHECK int tokenizer_read_added(const char **text, added_token *token,
                                          const cJSON *json, lvlm_error *err);
 
+/* A number of at most nine decimal digits; false: the text is not one. */
+bool tokenizer_parse_number(uint64_t *out, const char *text, size_t n_bytes);
+
 /* { TOKEN: ID, ... } */
 LVLM_MUST_CHECK int tokenizer_read_vocab(vocabulary *vocab, const cJSON *json,
                                          lvlm_error *err);

@@ -8,12 +8,13 @@
  * User-defined pieces are extracted before; control pieces and the unknown piece are
  * special tokens. Other kinds of models, tables of characters, spaces as suffix and
  * unused pieces would change ids and are refused. */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
 #include "formats/base/bytes.h"
+#include "formats/base/list.h"
 #include "formats/base/utf8.h"
 #include "runtime/prepare/tokenizer/tokenizer_parts.h"
 
@@ -90,6 +91,7 @@ static int next_field(message *m, lvlm_error *err)
 
 static message inside(const message *m)
 {
+    assert(m->bytes != NULL);
     return (message){ .at = m->bytes, .end = m->bytes + m->n_bytes };
 }
 
@@ -156,12 +158,13 @@ static int apply_settings(lvlm_tokenizer *t, const settings *s, lvlm_error *err)
 /* ---- pieces ---------------------------------------------------------------------- */
 
 typedef struct piece {
+    uint32_t id;
     uint32_t order; /* monotonic in the score */
     bool merges;    /* may be the result of a merge */
 } piece;
 
 typedef struct pieces {
-    piece *at; /* by id */
+    piece *at;
     size_t n, capacity;
 } pieces;
 
@@ -170,19 +173,6 @@ static uint32_t order_of_score(uint64_t bits)
 {
     const uint32_t b = (uint32_t)bits;
     return b & 0x80000000u ? ~b : b | 0x80000000u;
-}
-
-static int add_piece(pieces *list, piece p, lvlm_error *err)
-{
-    if (list->n == list->capacity) {
-        const size_t capacity = list->capacity > 0 ? list->capacity * 2 : 1024;
-        piece *const at = lvlm_realloc(list->at, capacity, sizeof *at);
-        if (at == NULL) return lvlm_fail_memory(err);
-        list->at = at;
-        list->capacity = capacity;
-    }
-    list->at[list->n++] = p;
-    return 0;
 }
 
 static int take_piece(lvlm_tokenizer *t, const char *text, size_t n_bytes, uint64_t id,
@@ -226,61 +216,45 @@ static int read_piece(lvlm_tokenizer *t, pieces *list, message m, lvlm_error *er
     }
     if (more < 0) return more;
     const size_t id = list->n;
-    TRY(add_piece(list,
-                  (piece){ order_of_score(score),
-                           type == PIECE_NORMAL || type == PIECE_USER_DEFINED },
-                  err));
+    TRY(lvlm_list_room(&list->at, &list->capacity, id, sizeof *list->at, err));
+    list->at[list->n++] = (piece){ (uint32_t)id, order_of_score(score),
+                                   type == PIECE_NORMAL || type == PIECE_USER_DEFINED };
     /* an unused slot */
     if (type == PIECE_UNUSED && n_bytes == 1 && text[0] == '\0') return 0;
     return take_piece(t, text, n_bytes, id, type, err);
 }
 
+/* The highest score first. */
 static int by_order(const void *a, const void *b)
 {
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return x > y ? -1 : x < y;
+    const piece *const x = a, *const y = b;
+    return x->order > y->order ? -1 : x->order < y->order;
 }
 
-/* The number of distinct greater scores: equal scores have equal ranks. */
-static uint32_t rank_among(const uint32_t *orders, size_t n, uint32_t order)
+/* A rank is the number of pieces with a higher score, so equal scores have equal
+ * ranks. */
+static int rank_pieces(bpe *model, pieces *list, lvlm_error *err)
 {
-    size_t low = 0;
-    for (size_t high = n; low < high;) {
-        const size_t middle = low + (high - low) / 2;
-        if (orders[middle] > order)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return (uint32_t)low;
-}
-
-static int rank_pieces(bpe *model, const pieces *list, lvlm_error *err)
-{
-    uint32_t *const orders = lvlm_calloc(list->n, sizeof *orders);
+    assert(list->n > 0 && model->rank_of == NULL);
     model->rank_of = lvlm_calloc(list->n, sizeof *model->rank_of);
-    if (orders == NULL || model->rank_of == NULL) {
-        lvlm_free(orders);
-        return lvlm_fail_memory(err);
+    if (model->rank_of == NULL) return lvlm_fail_memory(err);
+    qsort(list->at, list->n, sizeof *list->at, by_order);
+    size_t rank = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        const piece *const p = &list->at[i];
+        if (p->order != list->at[rank].order) rank = i;
+        model->rank_of[p->id] = p->merges ? (uint32_t)rank : BPE_NO_RANK;
     }
-    for (size_t i = 0; i < list->n; i++) orders[i] = list->at[i].order;
-    qsort(orders, list->n, sizeof *orders, by_order);
-    for (size_t i = 0; i < list->n; i++)
-        model->rank_of[i] = list->at[i].merges
-                                ? rank_among(orders, list->n, list->at[i].order)
-                                : BPE_NO_RANK;
-    lvlm_free(orders);
     return 0;
 }
 
 static int check_fallback(bpe *model, lvlm_error *err)
 {
-    bpe_find_bytes(model);
+    const unsigned missing = bpe_find_bytes(model);
     FAIL_IF(!model->byte_fallback && model->unk == VOCABULARY_NO_ID, err, LVLM_EFORMAT,
             "there is neither byte fallback nor a piece for what is unknown");
-    for (unsigned byte = 0; byte < 256 && model->byte_fallback; byte++)
-        FAIL_IF(model->byte_ids[byte] == VOCABULARY_NO_ID, err, LVLM_EFORMAT,
-                "byte fallback, but there is no piece <0x%02X>", byte);
+    FAIL_IF(model->byte_fallback && missing < 256, err, LVLM_EFORMAT,
+            "byte fallback, but there is no piece <0x%02X>", missing);
     return 0;
 }
 

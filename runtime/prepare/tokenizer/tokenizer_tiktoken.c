@@ -38,19 +38,6 @@ static size_t read_word(const char **word, reader *r)
     return (size_t)(r->at - *word);
 }
 
-static int read_rank(uint64_t *rank, const char *word, size_t n, size_t line,
-                     lvlm_error *err)
-{
-    *rank = 0;
-    for (size_t i = 0; i < n; i++) {
-        FAIL_IF(word[i] < '0' || word[i] > '9' || i == 9, err, LVLM_EFORMAT,
-                "line %zu: '%.*s' is not a rank", line, (int)(n < 20 ? n : 20), word);
-        *rank = *rank * 10 + (uint64_t)(word[i] - '0');
-    }
-    FAIL_IF(n == 0, err, LVLM_EFORMAT, "line %zu: no rank", line);
-    return 0;
-}
-
 static int read_line(vocabulary *vocab, reader *r, lvlm_error *err)
 {
     unsigned char bytes[MAX_BASE64];
@@ -64,7 +51,10 @@ static int read_line(vocabulary *vocab, reader *r, lvlm_error *err)
         const int decoded = EVP_DecodeBlock(bytes, (const unsigned char *)text, (int)n);
         FAIL_IF(decoded < 0, err, LVLM_EFORMAT, "line %zu: not base64", r->line);
         const size_t padding = text[n - 1] != '=' ? 0 : text[n - 2] != '=' ? 1 : 2;
-        TRY(read_rank(&rank, number, n_number, r->line, err));
+        FAIL_IF(n_number == 0, err, LVLM_EFORMAT, "line %zu: no rank", r->line);
+        FAIL_IF(!tokenizer_parse_number(&rank, number, n_number), err, LVLM_EFORMAT,
+                "line %zu: '%.*s' is not a rank", r->line,
+                (int)(n_number < 20 ? n_number : 20), number);
         const int rc = vocabulary_add(vocab, (const char *)bytes,
                                       (size_t)decoded - padding, rank, err);
         if (rc < 0) lvlm_prefix(err, "line %zu: ", r->line);
@@ -103,50 +93,44 @@ static int read_ranks(bpe *model, const lvlm_side_file *file, lvlm_error *err)
 
 /* ---- special tokens -------------------------------------------------------------- */
 
-static int add_special(lvlm_tokenizer *t, const char *text, bool normalized,
-                       lvlm_error *err)
+/* One token, or `n` of them: "before0|>", "before1|>", ..., from `first`. */
+typedef struct special_row {
+    const char *text;
+    int first, n;
+} special_row;
+
+static int add_specials(lvlm_tokenizer *t, const special_row *rows, bool normalized,
+                        lvlm_error *err)
 {
     const added_token token = { .special = true, .normalized = normalized };
-    return tokenizer_add(t, text, strlen(text), token, -1, err);
-}
-
-/* Add `n` tokens: `format` with the numbers from `first`. */
-static int add_numbered(lvlm_tokenizer *t, const char *before, int first, int n,
-                        bool normalized, lvlm_error *err)
-{
     char text[64];
-    for (int i = first; i < first + n; i++) {
-        snprintf(text, sizeof text, "%s%d|>", before, i);
-        TRY(add_special(t, text, normalized, err));
+    for (; rows->text != NULL; rows++) {
+        for (int i = rows->first; i < rows->first + rows->n; i++) {
+            snprintf(text, sizeof text, "%s%d|>", rows->text, i);
+            TRY(tokenizer_add(t, text, strlen(text), token, -1, err));
+        }
+        if (rows->n == 0)
+            TRY(tokenizer_add(t, rows->text, strlen(rows->text), token, -1, err));
     }
     return 0;
 }
-
-static int add_listed(lvlm_tokenizer *t, const char *const *texts, size_t n,
-                      bool normalized, lvlm_error *err)
-{
-    for (size_t i = 0; i < n; i++) TRY(add_special(t, texts[i], normalized, err));
-    return 0;
-}
-
-#define N_OF(list) (sizeof(list) / sizeof *(list))
 
 /* Qwen's code applies NFC to the whole text before it searches special tokens, which
  * are therefore "normalized" here; it uses Python's Unicode, we use utf8proc's. */
 int tokenizer_read_qwen(lvlm_tokenizer *t, const lvlm_side_file *file, lvlm_error *err)
 {
-    static const char *const first[] = { "<|endoftext|>", "<|im_start|>",
-                                         "<|im_end|>" };
-    static const char *const last[] = { "<ref>",  "</ref>", "<box>",
-                                        "</box>", "<quad>", "</quad>",
-                                        "<img>",  "</img>", "<imgpad>" };
+    static const special_row specials[] = {
+        { "<|endoftext|>", 0, 0 }, { "<|im_start|>", 0, 0 }, { "<|im_end|>", 0, 0 },
+        { "<|extra_", 0, 205 },    { "<ref>", 0, 0 },        { "</ref>", 0, 0 },
+        { "<box>", 0, 0 },         { "</box>", 0, 0 },       { "<quad>", 0, 0 },
+        { "</quad>", 0, 0 },       { "<img>", 0, 0 },        { "</img>", 0, 0 },
+        { "<imgpad>", 0, 0 },      { NULL, 0, 0 },
+    };
     TRY(read_ranks(&t->model, file, err));
     TRY(normal_form_add(&t->form, NORMAL_NFC, NULL, NULL, err));
     TRY(word_split_add(&t->words, WORD_SPLIT_ISOLATED, TOKENIZER_QWEN_PATTERN, false,
                        err));
-    TRY(add_listed(t, first, N_OF(first), true, err));
-    TRY(add_numbered(t, "<|extra_", 0, 205, true, err));
-    TRY(add_listed(t, last, N_OF(last), true, err));
+    TRY(add_specials(t, specials, true, err));
     for (size_t i = LVLM_TOKEN_EOS; i < LVLM_N_TOKEN_ROLES; i++)
         t->roles[i] = lvlm_tokenizer_id(t, "<|endoftext|>");
     t->images.start = lvlm_tokenizer_id(t, "<img>");
@@ -158,22 +142,22 @@ int tokenizer_read_qwen(lvlm_tokenizer *t, const lvlm_side_file *file, lvlm_erro
 /* In the order of the released models with images: <|image|> is the last. */
 static int add_llama3(lvlm_tokenizer *t, lvlm_error *err)
 {
-    static const char *const first[] = {
-        "<|begin_of_text|>",
-        "<|end_of_text|>",
-        "<|reserved_special_token_0|>",
-        "<|reserved_special_token_1|>",
-        "<|finetune_right_pad_id|>",
-        "<|step_id|>",
-        "<|start_header_id|>",
-        "<|end_header_id|>",
-        "<|eom_id|>",
-        "<|eot_id|>",
-        "<|python_tag|>",
+    static const special_row specials[] = {
+        { "<|begin_of_text|>", 0, 0 },
+        { "<|end_of_text|>", 0, 0 },
+        { "<|reserved_special_token_", 0, 2 },
+        { "<|finetune_right_pad_id|>", 0, 0 },
+        { "<|step_id|>", 0, 0 },
+        { "<|start_header_id|>", 0, 0 },
+        { "<|end_header_id|>", 0, 0 },
+        { "<|eom_id|>", 0, 0 },
+        { "<|eot_id|>", 0, 0 },
+        { "<|python_tag|>", 0, 0 },
+        { "<|reserved_special_token_", 2, 245 },
+        { "<|image|>", 0, 0 },
+        { NULL, 0, 0 },
     };
-    TRY(add_listed(t, first, N_OF(first), false, err));
-    TRY(add_numbered(t, "<|reserved_special_token_", 2, 245, false, err));
-    TRY(add_special(t, "<|image|>", false, err));
+    TRY(add_specials(t, specials, false, err));
     t->roles[LVLM_TOKEN_BOS] = lvlm_tokenizer_id(t, "<|begin_of_text|>");
     t->roles[LVLM_TOKEN_EOS] = lvlm_tokenizer_id(t, "<|end_of_text|>");
     t->roles[LVLM_TOKEN_PAD] = lvlm_tokenizer_id(t, "<|finetune_right_pad_id|>");

@@ -76,7 +76,7 @@ int tokenizer_read_vocab_and_merges(lvlm_tokenizer *t, const lvlm_side_file *voc
     t->model.bytes = t->model.byte_alphabet = true;
     t->spelling = SPELLING_ALPHABET;
     t->end_of_text = "<|endoftext|>";
-    bpe_find_bytes(&t->model);
+    (void)bpe_find_bytes(&t->model);
     TRY(normal_form_add(&t->form, NORMAL_NFC_UNICODE_9, NULL, NULL, err));
     return word_split_add(&t->words, WORD_SPLIT_ISOLATED, TOKENIZER_QWEN_PATTERN, false,
                           err);

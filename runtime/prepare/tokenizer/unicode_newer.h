@@ -8,12 +8,28 @@
 #ifndef LVLM_RUNTIME_PREPARE_TOKENIZER_UNICODE_NEWER_H
 #define LVLM_RUNTIME_PREPARE_TOKENIZER_UNICODE_NEWER_H
 
+#include <assert.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <utf8proc.h>
 
 #include "formats/base/linkage.h"
 
 LVLM_BEGIN_DECLS
+
+/* The first character of well-formed UTF-8; returns its length in bytes. */
+static inline size_t unicode_next(uint32_t *c, const char *text, size_t n_bytes)
+{
+    utf8proc_int32_t next = (unsigned char)*text;
+    utf8proc_ssize_t length = 1;
+    if (next >= 0x80)
+        length = utf8proc_iterate((const utf8proc_uint8_t *)text,
+                                  (utf8proc_ssize_t)n_bytes, &next);
+    assert(length > 0 && (size_t)length <= n_bytes);
+    *c = (uint32_t)next;
+    return (size_t)length;
+}
 
 /* A character of the same UTF-8 length that PCRE2 classifies as the reference
  * classifies `c`: mostly c itself. */

@@ -41,17 +41,31 @@ static uint32_t *slot_of(const vocabulary *v, const char *text, size_t n, uint32
     }
 }
 
+const vocabulary_entry *vocabulary_by_text(const vocabulary *v, const char *text,
+                                           size_t n_bytes)
+{
+    if (n_bytes == 0 || n_bytes > v->longest) return NULL;
+    const uint32_t slot = *slot_of(v, text, n_bytes, hash_of(text, n_bytes));
+    return slot == 0 ? NULL : &v->entries[slot - 1];
+}
+
+const vocabulary_entry *vocabulary_by_id(const vocabulary *v, uint64_t id)
+{
+    return id >= v->n_ids || v->entry_of[id] == 0 ? NULL
+                                                  : &v->entries[v->entry_of[id] - 1];
+}
+
 uint32_t vocabulary_find(const vocabulary *v, const char *text, size_t n_bytes)
 {
-    if (v->n == 0 || n_bytes == 0 || n_bytes > v->longest) return VOCABULARY_NO_ID;
-    const uint32_t slot = *slot_of(v, text, n_bytes, hash_of(text, n_bytes));
-    return slot == 0 ? VOCABULARY_NO_ID : v->entries[slot - 1].id;
+    const vocabulary_entry *const e = vocabulary_by_text(v, text, n_bytes);
+    return e == NULL ? VOCABULARY_NO_ID : e->id;
 }
 
 const char *vocabulary_text(const vocabulary *v, uint64_t id, size_t *n_bytes)
 {
-    if (id >= v->n_ids || v->entry_of[id] == 0) return NULL;
-    const vocabulary_entry *const e = &v->entries[v->entry_of[id] - 1];
+    const vocabulary_entry *const e = vocabulary_by_id(v, id);
+    if (e == NULL) return NULL;
+    assert(e->id == id);
     *n_bytes = e->length;
     return v->bytes + e->start;
 }

@@ -42,7 +42,12 @@ LVLM_MUST_CHECK int vocabulary_add(vocabulary *vocab, const char *text, size_t n
                                    uint64_t id, lvlm_error *err);
 void vocabulary_free(vocabulary *vocab);
 
-/* The id, or VOCABULARY_NO_ID. */
+/* The entry of a string; the first entry with an id; NULL if there is none. */
+const vocabulary_entry *vocabulary_by_text(const vocabulary *vocab, const char *text,
+                                           size_t n_bytes);
+const vocabulary_entry *vocabulary_by_id(const vocabulary *vocab, uint64_t id);
+
+/* The id of a string, or VOCABULARY_NO_ID. */
 uint32_t vocabulary_find(const vocabulary *vocab, const char *text, size_t n_bytes);
 
 /* The string of an id, not NUL-terminated, or NULL. */

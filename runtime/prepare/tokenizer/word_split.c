@@ -27,13 +27,13 @@ static void give(void *block, void *user)
 
 /* ---- rules ----------------------------------------------------------------------- */
 
-static int compile(word_split_rule *rule, pcre2_general_context *general,
+static int compile(word_split_rule *rule, pcre2_general_context *memory,
                    const char *pattern, bool literal, lvlm_error *err)
 {
     PCRE2_UCHAR why[128] = "";
     int code = 0;
     PCRE2_SIZE at = 0;
-    pcre2_compile_context *const context = pcre2_compile_context_create(general);
+    pcre2_compile_context *const context = pcre2_compile_context_create(memory);
     if (context == NULL) return lvlm_fail_memory(err);
     rule->code = pcre2_compile(
         (PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
@@ -55,19 +55,19 @@ int word_split_add(word_split *split, word_split_kind kind, const char *pattern,
 {
     FAIL_IF(split->n == WORD_SPLIT_MAX_RULES, err, LVLM_EFORMAT,
             "over %d rules that split", WORD_SPLIT_MAX_RULES);
-    pcre2_general_context *const general =
-        pcre2_general_context_create(take, give, NULL);
-    if (general == NULL) return lvlm_fail_memory(err);
+    assert(pattern != NULL);
+    if (split->memory == NULL)
+        split->memory = pcre2_general_context_create(take, give, NULL);
+    if (split->memory == NULL) return lvlm_fail_memory(err);
     word_split_rule *const rule = &split->rules[split->n++];
     *rule = (word_split_rule){ kind, NULL };
-    const int rc = compile(rule, general, pattern, literal, err);
-    pcre2_general_context_free(general);
-    return rc;
+    return compile(rule, split->memory, pattern, literal, err);
 }
 
 void word_split_free(word_split *split)
 {
     for (size_t i = 0; i < split->n; i++) pcre2_code_free(split->rules[i].code);
+    pcre2_general_context_free(split->memory);
 }
 
 /* ---- matching -------------------------------------------------------------------- */
@@ -93,40 +93,33 @@ static void close_cutter(cutter *c)
 
 static int open_cutter(cutter *c, lvlm_error *err)
 {
-    pcre2_general_context *const general =
-        pcre2_general_context_create(take, give, NULL);
-    bool fine = general != NULL;
-    if (fine) {
-        c->context = pcre2_match_context_create(general);
-        c->stack = pcre2_jit_stack_create(MIN_STACK, MAX_STACK, general);
-        fine = c->context != NULL && c->stack != NULL;
-    }
+    c->context = pcre2_match_context_create(c->split->memory);
+    c->stack = pcre2_jit_stack_create(MIN_STACK, MAX_STACK, c->split->memory);
+    bool fine = c->context != NULL && c->stack != NULL;
     for (size_t i = 0; i < c->split->n && fine; i++) {
-        c->data[i] = pcre2_match_data_create(1, general);
+        c->data[i] = pcre2_match_data_create(1, c->split->memory);
         fine = c->data[i] != NULL;
     }
-    pcre2_general_context_free(general);
     if (!fine) return lvlm_fail_memory(err);
     pcre2_jit_stack_assign(c->context, NULL, c->stack);
     return 0;
 }
 
-/* Find the rule's next match at or after `at`; false: none, or rc < 0. Empty matches
- * are skipped. */
-static int next_match(bool *found, size_t *start, size_t *end, cutter *c, size_t rule,
+/* The rule's next match at or after `at`: 1, or 0 if there is none. Empty matches are
+ * skipped. */
+static int next_match(size_t *start, size_t *end, cutter *c, size_t rule,
                       const char *text, size_t n_bytes, size_t at, lvlm_error *err)
 {
     const int n =
         pcre2_match(c->split->rules[rule].code, (PCRE2_SPTR)text, n_bytes, at,
                     PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, c->data[rule], c->context);
-    *found = n >= 0;
     if (n == PCRE2_ERROR_NOMATCH) return 0;
     FAIL_IF(n < 0, err, LVLM_ENOMEM,
             "the tokenizer's pattern gave up at byte %zu (code %d of PCRE2)", at, n);
     const PCRE2_SIZE *const at_of = pcre2_get_ovector_pointer(c->data[rule]);
     *start = at_of[0];
     *end = at_of[1];
-    return 0;
+    return 1;
 }
 
 static int cut(cutter *c, size_t rule, const char *text, size_t n_bytes,
@@ -142,34 +135,33 @@ static int cut_piece(cutter *c, size_t rule, const char *text, size_t start, siz
 static int cut(cutter *c, size_t rule, const char *text, size_t n_bytes,
                lvlm_error *err)
 {
+    assert(rule <= c->split->n && n_bytes > 0);
     if (rule == c->split->n)
         return c->sink(c->user, c->text + (text - c->shadow), n_bytes, err);
     const word_split_kind kind = c->split->rules[rule].kind;
     size_t done = 0, start = 0, end = 0;
-    bool found;
-    for (;;) {
-        TRY(next_match(&found, &start, &end, c, rule, text, n_bytes, end, err));
-        if (!found) return cut_piece(c, rule, text, done, n_bytes, err);
+    int more;
+    while ((more = next_match(&start, &end, c, rule, text, n_bytes, end, err)) > 0) {
         if (kind == WORD_SPLIT_MERGED_WITH_PREVIOUS) start = end;
         TRY(cut_piece(c, rule, text, done, start, err));
         if (kind == WORD_SPLIT_ISOLATED) TRY(cut_piece(c, rule, text, start, end, err));
         done = end;
     }
+    return more < 0 ? more : cut_piece(c, rule, text, done, n_bytes, err);
 }
 
 /* A copy of `text` with replaced characters, or NULL if none is replaced. */
 static int make_shadow(char **out, const char *text, size_t n_bytes, lvlm_error *err)
 {
     for (size_t at = 0; at < n_bytes;) {
-        utf8proc_int32_t c;
-        const size_t length = (size_t)utf8proc_iterate(
-            (const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(n_bytes - at), &c);
-        const uint32_t stand_in = unicode_newer_stand_in((uint32_t)c);
-        if (stand_in != (uint32_t)c && *out == NULL) {
+        uint32_t c;
+        const size_t length = unicode_next(&c, text + at, n_bytes - at);
+        const uint32_t stand_in = unicode_newer_stand_in(c);
+        if (stand_in != c && *out == NULL) {
             if ((*out = lvlm_malloc(n_bytes)) == NULL) return lvlm_fail_memory(err);
             memcpy(*out, text, n_bytes);
         }
-        if (stand_in != (uint32_t)c) {
+        if (stand_in != c) {
             const utf8proc_ssize_t n = utf8proc_encode_char(
                 (utf8proc_int32_t)stand_in, (utf8proc_uint8_t *)*out + at);
             assert((size_t)n == length);
@@ -187,6 +179,7 @@ int word_split_apply(const word_split *split, const char *text, size_t n_bytes,
     char *shadow = NULL;
     int rc;
     if (n_bytes == 0) return 0;
+    if (split->n == 0) return sink(user, text, n_bytes, err);
     if ((rc = make_shadow(&shadow, text, n_bytes, err)) == 0 &&
         (rc = open_cutter(&c, err)) == 0) {
         c.text = text;

@@ -36,6 +36,7 @@ typedef struct word_split_rule {
 typedef struct word_split {
     word_split_rule rules[WORD_SPLIT_MAX_RULES];
     size_t n;
+    struct pcre2_real_general_context_8 *memory; /* owned; NULL without rules */
 } word_split;
 
 /* LVLM_EFORMAT: the pattern does not compile, or too many. */

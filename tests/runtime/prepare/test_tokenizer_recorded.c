@@ -77,32 +77,37 @@ static int free_texts(void **state)
 
 /* ---- tokenizers ------------------------------------------------------------------ */
 
-typedef struct folder {
-    char name[64];
-    lvlm_infile *open[8]; /* as requested */
-    size_t n;
-} folder;
-
-static bool find_in_folder(lvlm_side_file *out, void *user, const char *name)
-{
-    folder *const f = user;
-    lvlm_infile *const file = open_file(f->name, name);
-    if (file == NULL) return false;
-    f->open[f->n++] = file;
-    *out = (lvlm_side_file){ name, file->bytes, file->n_bytes };
-    return true;
-}
-
 static lvlm_tokenizer *open_recorded(const char *name)
 {
-    folder f = { .n = 0 };
+    static const char *const names[] = {
+        "added_tokens.json",       "merges.txt",     "qwen.tiktoken",
+        "special_tokens_map.json", "tokenizer.json", "tokenizer.model",
+        "tokenizer_config.json",   "vocab.json"
+    };
+    enum { N_NAMES = sizeof names / sizeof *names };
+    lvlm_infile *open[N_NAMES];
+    lvlm_side_file files[N_NAMES];
+    size_t n = 0;
+    cJSON *config = NULL;
     lvlm_tokenizer *tokenizer = NULL;
     lvlm_error err = { .text = "" };
-    snprintf(f.name, sizeof f.name, "%s/", name);
-    const lvlm_tokenizer_source source = { find_in_folder, &f, name,
-                                           strcmp(name, "gemma-json") == 0 };
-    if (lvlm_tokenizer_open(&tokenizer, &source, &err) < 0) fail_msg("%s", err.text);
-    while (f.n > 0) lvlm_infile_close(f.open[--f.n]);
+    char folder[64];
+    snprintf(folder, sizeof folder, "%s/", name);
+    for (size_t i = 0; i < N_NAMES; i++) {
+        if ((open[n] = open_file(folder, names[i])) == NULL) continue;
+        files[n] = (lvlm_side_file){ names[i], open[n]->bytes, open[n]->n_bytes };
+        n++;
+    }
+    if (strcmp(name, "gemma-json") == 0)
+        assert_int_equal(lvlm_json_parse(&config, PALIGEMMA, strlen(PALIGEMMA), NULL),
+                         0);
+    const lvlm_checkpoint checkpoint = {
+        .path = name, .side_files = files, .n_side_files = n, .config = config
+    };
+    if (lvlm_tokenizer_open(&tokenizer, &checkpoint, &err) < 0)
+        fail_msg("%s", err.text);
+    while (n > 0) lvlm_infile_close(open[--n]);
+    lvlm_json_free(config);
     return tokenizer;
 }
 

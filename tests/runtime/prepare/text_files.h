@@ -11,8 +11,12 @@
 
 #include <cmocka.h>
 
+#include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "runtime/prepare/tokenizer/byte_level.h"
 #include "runtime/prepare/tokenizer/tokenizer.h"
+
+#define PALIGEMMA "{\"model_type\":\"paligemma\"}"
 
 enum { TEXT_FILES = 4 };
 
@@ -20,17 +24,6 @@ typedef struct text_files {
     lvlm_side_file at[TEXT_FILES]; /* up to the first without a name */
     bool paligemma;
 } text_files;
-
-static inline bool text_files_find(lvlm_side_file *out, void *user, const char *name)
-{
-    const text_files *const files = user;
-    for (size_t i = 0; i < TEXT_FILES && files->at[i].name != NULL; i++)
-        if (strcmp(files->at[i].name, name) == 0) {
-            *out = files->at[i];
-            return true;
-        }
-    return false;
-}
 
 static inline void text_files_add_bytes(text_files *files, const char *name,
                                         const void *bytes, size_t n_bytes)
@@ -48,9 +41,19 @@ static inline void text_files_add(text_files *files, const char *name, const cha
 static inline int text_files_open(lvlm_tokenizer **out, text_files *files,
                                   lvlm_error *err)
 {
-    const lvlm_tokenizer_source source = { text_files_find, files, "model",
-                                           files->paligemma, NULL };
-    return lvlm_tokenizer_open(out, &source, err);
+    cJSON *config = NULL;
+    lvlm_side_file sorted[TEXT_FILES];
+    lvlm_checkpoint checkpoint = { .path = "model", .side_files = sorted };
+    size_t n = 0;
+    for (; n < TEXT_FILES && files->at[n].name != NULL; n++) sorted[n] = files->at[n];
+    qsort(sorted, n, sizeof *sorted, lvlm_by_text);
+    checkpoint.n_side_files = n;
+    if (files->paligemma)
+        TRY(lvlm_json_parse(&config, PALIGEMMA, strlen(PALIGEMMA), err));
+    checkpoint.config = config;
+    const int rc = lvlm_tokenizer_open(out, &checkpoint, err);
+    lvlm_json_free(config);
+    return rc;
 }
 
 /* Append the members of a vocabulary of bytes, each with its value as id. */
