@@ -51,6 +51,7 @@ static int read_selected_rows(lvlm_image_spec *out, const cJSON *config,
             "configuration: vision.select_rows 'patches', but the tower '%s' has no "
             "class row that can be left out, so it must be 'all'",
             out->tower);
+    out->class_rows_dropped = out->class_rows;
     out->class_rows = 0;
     return 0;
 }

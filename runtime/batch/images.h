@@ -32,7 +32,8 @@ typedef struct lvlm_image_spec {
     size_t tiles;      /* places for tiles; a square is one tile */
     size_t ratios;     /* tiles: ids of aspect ratios, 0 counted */
     size_t class_rows; /* rows of the features before the patches of each frame */
-    bool per_text;     /* squares: each text has as many, in order, and looks at them */
+    size_t class_rows_dropped; /* rows of the tower there that are not features */
+    bool per_text; /* squares: each text has as many, in order, and looks at them */
 } lvlm_image_spec;
 
 /* Counts of patches: frames or tiles, rows, columns. */

@@ -16,7 +16,9 @@ typedef struct features {
     const lvlm_grid *grids; /* (n_images) of patches */
     size_t class_rows;      /* of each frame */
     size_t group;
-    size_t P;            /* rows of an image, where all have the same number; or 0 */
+    size_t P;           /* rows of an image, where all have the same number; or 0 */
+    size_t block_rows;  /* of the tower's blocks, with all class rows and padding ... */
+    const void *layout; /* ... and where those are, for the tower */
     const size_t *order; /* (R/group^2) square g here is square order[g] in the order
                             above; NULL: the same */
     real *rows;          /* (R,C) */

@@ -107,7 +107,7 @@ static void mlp_branch(transformer_acts *a, const transformer_block *b,
     const size_t C = c->hidden, F = c->mlp;
     norm_forward(a->normed2, a->mid, &b->norm2, M, C);
     dense_forward(a->gate, a->normed2, &b->gate_w, &b->gate_b, M, C, F, scratch);
-    if (c->gated_mlp) {
+    if (transformer_is_gated(b)) {
         dense_forward(a->up, a->normed2, &b->up_w, &b->up_b, M, C, F, scratch);
         gated_forward(a->hidden, a->gate, a->up, c->activation, M * F);
     } else {
@@ -189,7 +189,7 @@ static void mlp_backward(transformer_grads *g, const transformer_acts *a,
     clear(g->normed, M * C);
     dense_backward(g->hidden, g->branch, a->hidden, &b->down_w, &b->down_b, M, F, C,
                    scratch);
-    if (c->gated_mlp) {
+    if (transformer_is_gated(b)) {
         clear(g->up, M * F);
         gated_backward(g->gate, g->up, g->hidden, a->gate, a->up, c->activation, M * F);
     } else {
@@ -197,7 +197,7 @@ static void mlp_backward(transformer_grads *g, const transformer_acts *a,
     }
     dense_backward(g->normed, g->gate, a->normed2, &b->gate_w, &b->gate_b, M, C, F,
                    scratch);
-    if (c->gated_mlp)
+    if (transformer_is_gated(b))
         dense_backward(g->normed, g->up, a->normed2, &b->up_w, &b->up_b, M, C, F,
                        scratch);
 }

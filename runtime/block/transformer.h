@@ -30,7 +30,6 @@ typedef struct transformer_config {
     size_t hidden, heads, kv_heads, head_dim, mlp;
     norm_layer norm; /* what the norms of rows are; each has its own weights */
     lvlm_activation activation;
-    bool gated_mlp;
     bool head_norms;     /* some block has q_norm and k_norm */
     double query_scalar; /* attention scale is its -1/2th power */
     double attn_softcap; /* 0: none */
@@ -49,26 +48,22 @@ typedef struct transformer_block {
     norm_layer post_attn_norm;         /* (C) */
     weight_vector attn_gate, mlp_gate; /* (1) before tanh; not with norms after */
     norm_layer norm2;                  /* (C) before the MLP */
-    weight_matrix gate_w, up_w;        /* (F,C) up: gated MLP only */
+    weight_matrix gate_w, up_w;        /* (F,C) up: only of a gated MLP */
     weight_vector gate_b, up_b;        /* (F) */
     weight_matrix down_w;              /* (C,F) */
     weight_vector down_b;              /* (C) */
     norm_layer post_mlp_norm;          /* (C) */
 } transformer_block;
 
-/* What blocks have: bits for transformer_bind. */
-enum {
-    BLOCK_QKV_BIASES = 2,
-    BLOCK_OUT_BIAS = 4,
-    BLOCK_MLP_BIASES = 8,
-    BLOCK_GATES = 16,
-    BLOCK_POST_NORMS = 32,
-};
-
-/* Weights of block i below `prefix` ("text.blocks."); is_cross is set before. */
+/* Weights of block i below `prefix` ("text.blocks."). */
 int transformer_bind(transformer_block *block, weights *w,
-                     const transformer_config *config, unsigned has, const char *prefix,
-                     size_t i, lvlm_error *err);
+                     const transformer_config *config, const char *prefix, size_t i,
+                     lvlm_error *err);
+
+static inline bool transformer_is_gated(const transformer_block *block)
+{
+    return block->up_w.w.data != NULL;
+}
 
 /* What the rows of one block attend to, and at which positions. */
 typedef struct transformer_view {

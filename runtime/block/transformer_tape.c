@@ -93,12 +93,12 @@ static bool learns(const weight_matrix *w)
     return w->grad != NULL || w->adapter != NULL;
 }
 
-static unsigned bits_of(const transformer_block *b, const transformer_config *c)
+static unsigned bits_of(const transformer_block *b)
 {
     unsigned bits = READ;
     if (b->q_norm.w.v != NULL) bits |= Q_NORM;
     if (b->k_norm.w.v != NULL) bits |= K_NORM;
-    if (c->gated_mlp) bits |= GATED;
+    if (transformer_is_gated(b)) bits |= GATED;
     if (learns(&b->q_w) || learns(&b->k_w) || learns(&b->v_w)) bits |= QKV_GRADS;
     if (learns(&b->out_w)) bits |= OUT_GRADS;
     if (b->post_attn_norm.w.v != NULL || b->attn_gate.grad != NULL) bits |= ATTN_READ;
@@ -190,7 +190,7 @@ static unsigned all_bits(const transformer_tape *t)
 {
     unsigned bits = READ;
     for (size_t i = 0; i < t->n; i++)
-        if (!skips(t, i)) bits |= bits_of(&t->blocks[i], t->config);
+        if (!skips(t, i)) bits |= bits_of(&t->blocks[i]);
     return bits;
 }
 
@@ -202,7 +202,7 @@ static int make_shared(transformer_tape *t, workspace *memory, lvlm_error *err)
     const unsigned all = all_bits(t);
     unsigned needed = o->keep == TAPE_ALL ? 0 : BIT(X); /* of out */
     for (size_t i = 0; i < t->n; i++) {
-        const unsigned bits = bits_of(&t->blocks[i], t->config);
+        const unsigned bits = bits_of(&t->blocks[i]);
         unsigned kept = 0;
         if (skips(t, i)) continue;
         if (is_kept(t, i)) kept = read_of(o->keep == TAPE_ALL ? bits : all) | BIT(OUT);
@@ -238,7 +238,7 @@ static int make_each(transformer_tape *t, workspace *memory, lvlm_error *err)
     real *next = t->out;
     for (size_t i = t->n; i-- > o->first;) {
         const transformer_block *const b = &t->blocks[i];
-        const unsigned own = read_of(bits_of(b, t->config));
+        const unsigned own = read_of(bits_of(b));
         const set_size size = { o->N, b->is_cross ? o->S : o->N,
                                 i == o->narrows ? o->M : o->N };
         if (skips(t, i)) continue;
@@ -288,7 +288,7 @@ int transformer_grads_make(transformer_grads *g, workspace *memory,
         { &g->raw_k, (bits & K_NORM) != 0 ? S : 0, K },
         { &g->hidden, N, F },
         { &g->gate, N, F },
-        { &g->up, c->gated_mlp ? N : 0, F },
+        { &g->up, (bits & GATED) != 0 ? N : 0, F },
     };
     return workspace_take(memory, slots, sizeof slots / sizeof *slots,
                           "gradients of activations", err);

@@ -18,20 +18,16 @@ enum {
     VECTOR_STEP = 16, /* elements: every vector starts on a cache line of f32 */
 };
 
-/* The tensor that holds the values of `name`, or an error. NULL: it is the identity. */
+/* The tensor that holds the values of `name`, or an error. NULL: the family does not
+ * have it, or it is the identity. */
 static int find_source(const lvlm_target **out, const lvlm_manifest *manifest,
                        const char *name, lvlm_error *err)
 {
     const lvlm_target *target = lvlm_manifest_find(manifest, name);
     if (target != NULL && target->state == LVLM_TARGET_TIED)
         target = lvlm_manifest_find(manifest, target->row->tied_to);
-    FAIL_IF(target == NULL, err, LVLM_EFORMAT,
-            "tensor '%s': the family %s does not have it", name,
-            manifest->family->name);
-    if (target->state == LVLM_TARGET_IDENTITY) {
-        *out = NULL;
-        return 0;
-    }
+    *out = NULL;
+    if (target == NULL || target->state == LVLM_TARGET_IDENTITY) return 0;
     FAIL_IF(target->state == LVLM_TARGET_MISSING || target->here.tensor == NULL, err,
             LVLM_EFORMAT, "tensor '%s': is missing", name);
     *out = target;
@@ -106,24 +102,15 @@ static int bind_row(weights *w, void *field, const weight_row *row, const char *
     return 0;
 }
 
-int weights_bind(weights *w, void *part, const weight_row *rows, unsigned has,
-                 const char *prefix, lvlm_error *err)
+int weights_bind(weights *w, void *part, const weight_row *rows, const char *prefix,
+                 lvlm_error *err)
 {
     for (const weight_row *row = rows; row->name != NULL; row++) {
         char name[NAME_BYTES];
-        if ((row->when & ~has) != 0) continue;
         (void)snprintf(name, sizeof name, "%s%s", prefix, row->name);
         TRY(bind_row(w, (char *)part + row->offset, row, name, err));
     }
     return 0;
-}
-
-int weights_bind_block(weights *w, void *block, const weight_row *rows, unsigned has,
-                       const char *prefix, size_t i, lvlm_error *err)
-{
-    char full[NAME_BYTES];
-    (void)snprintf(full, sizeof full, "%s%zu.", prefix, i);
-    return weights_bind(w, block, rows, has, full, err);
 }
 
 int weights_allocate(weights *w, lvlm_error *err)

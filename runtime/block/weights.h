@@ -1,5 +1,5 @@
-/* weights.h - a part's weights: which tensor goes into which field. Their shapes are in
- * the family's table (family.h).
+/* weights.h - a part's weights: which tensor goes into which field. Which of them a
+ * model has, and their shapes, is in the family's table (family.h).
  *
  *   static const weight_row rows[] = {
  *       { "norm1.weight", WEIGHT_FIELD(block, norm1) },
@@ -62,16 +62,14 @@ typedef struct weight_row {
     const char *name; /* after the prefix; NULL ends the table */
     weight_kind kind;
     size_t offset;
-    unsigned when; /* bits that the model must have for the row to exist; 0: always */
 } weight_row;
 
 // clang-format off
-#define WEIGHT_FIELD(type, field) WEIGHT_FIELD_WHEN(type, field, 0)
-#define WEIGHT_FIELD_WHEN(type, field, bits)                                          \
+#define WEIGHT_FIELD(type, field)                                                     \
     _Generic(((type *)0)->field,                                                      \
              weight_matrix: WEIGHT_MATRIX, weight_vector: WEIGHT_VECTOR),                \
-    offsetof(type, field), (bits)
-#define WEIGHT_END { NULL, WEIGHT_MATRIX, 0, 0 }
+    offsetof(type, field)
+#define WEIGHT_END { NULL, WEIGHT_MATRIX, 0 }
 // clang-format on
 
 typedef struct weights {
@@ -86,15 +84,13 @@ typedef struct weights {
     size_t used;
 } weights;
 
-/* Set the fields of `part` for tensors `prefix` + row name; rows whose `when` is not in
- * `has` stay as they are. Bind every part twice: weights_bind of all, weights_allocate,
- * weights_bind of all again. LVLM_EFORMAT names the tensor: missing, shape got and
- * expected, dtype that is not a weight. A tied tensor is read from its source. */
-int weights_bind(weights *w, void *part, const weight_row *rows, unsigned has,
-                 const char *prefix, lvlm_error *err);
-/* The same for block `i`: `prefix` + i + "." + row name. */
-int weights_bind_block(weights *w, void *block, const weight_row *rows, unsigned has,
-                       const char *prefix, size_t i, lvlm_error *err);
+/* Set the fields of `part` for tensors `prefix` + row name. A tensor that the family's
+ * table does not have leaves its field absent. Bind every part twice: weights_bind of
+ * all, weights_allocate, weights_bind of all again. LVLM_EFORMAT names the tensor:
+ * missing, shape got and expected, dtype that is not a weight. A tied tensor is read
+ * from its source. */
+int weights_bind(weights *w, void *part, const weight_row *rows, const char *prefix,
+                 lvlm_error *err);
 int weights_allocate(weights *w, lvlm_error *err);
 void weights_free(weights *w);
 

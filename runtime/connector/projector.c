@@ -6,7 +6,7 @@
  *   z[u] = W2 m[u] + b2
  *
  * What a kind lacks is left out: "linear" is W2 of single patches, "mlp" has no norm,
- * "merger" has all. Of linear and mlp the biases are optional (connector.bias).
+ * "merger" has all; and so are biases that the family's table does not have.
  * C = the features' width, S = pool^2 C, M = the hidden width, H = text.hidden. A tower
  * that groups its patches by the same squares is taken as it is: squares are computed
  * and emitted in its order, and leave in that of the images. Else patches are gathered
@@ -14,7 +14,6 @@
 #include <assert.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
 #include "runtime/block/configure.h"
 #include "runtime/connector/connector.h"
 #include "runtime/ops/linear.h"
@@ -22,10 +21,9 @@
 #include "runtime/ops/rows.h"
 
 typedef struct projector {
-    size_t in, pool, out; /* C, side of a square in patches, H */
-    size_t hidden;        /* M; 0: there is no W1 */
-    unsigned has;
-    bool biases;
+    vision_connector base;
+    size_t pool;   /* side of a square in patches */
+    size_t hidden; /* M; 0: there is no W1 */
     lvlm_activation activation;
     norm_layer norm;     /* (C) eps 0: there is none */
     weight_matrix fc1_w; /* (M,S) */
@@ -34,59 +32,56 @@ typedef struct projector {
     weight_vector fc2_b; /* (H) */
 } projector;
 
-enum { LINEAR = 1, MLP = 2, MERGER = 4, NORM_BIAS = 8, BIASES = 16 };
-
 static const config_row linear_settings[] = {
-    CONFIG("vision.out", projector, in),
-    CONFIG_MAYBE("connector.bias", projector, biases),
-    CONFIG("text.hidden", projector, out),
+    CONFIG("vision.out", projector, base.in),
     CONFIG_END,
 };
 
 static const config_row mlp_settings[] = {
-    CONFIG("vision.out", projector, in),
+    CONFIG("vision.out", projector, base.in),
     CONFIG("connector.hidden", projector, hidden),
     CONFIG("connector.activation", projector, activation),
-    CONFIG_MAYBE("connector.bias", projector, biases),
-    CONFIG("text.hidden", projector, out),
     CONFIG_END,
 };
 
 static const config_row merger_settings[] = {
-    CONFIG("vision.hidden", projector, in),
+    CONFIG("vision.hidden", projector, base.in),
     CONFIG("vision.norm_eps", projector, norm.eps),
     CONFIG_MAYBE("vision.rms_norms", projector, norm.rms),
     CONFIG("connector.activation", projector, activation),
-    CONFIG("text.hidden", projector, out),
     CONFIG_END,
 };
 
-// clang-format off
-#define WHEN(bits, field) WEIGHT_FIELD_WHEN(projector, field, bits)
+static const struct {
+    const char *word;
+    const config_row *settings;
+} kinds[] = {
+    { "linear", linear_settings },
+    { "mlp", mlp_settings },
+    { "merger", merger_settings },
+};
 
+// clang-format off
+#define FIELD(field) WEIGHT_FIELD(projector, field)
+
+/* A connector has proj, or fc1 and fc2. */
 static const weight_row rows[] = {
-    { "proj.weight", WHEN(LINEAR, fc2_w) },
-    { "proj.bias",   WHEN(LINEAR | BIASES, fc2_b) },
-    { "fc1.weight",  WHEN(MLP, fc1_w) },
-    { "fc1.bias",    WHEN(MLP | BIASES, fc1_b) },
-    { "fc2.weight",  WHEN(MLP, fc2_w) },
-    { "fc2.bias",    WHEN(MLP | BIASES, fc2_b) },
-    { "norm.weight", WHEN(MERGER, norm.w) },
-    { "norm.bias",   WHEN(MERGER | NORM_BIAS, norm.b) },
-    { "fc1.weight",  WHEN(MERGER, fc1_w) },
-    { "fc1.bias",    WHEN(MERGER | BIASES, fc1_b) },
-    { "fc2.weight",  WHEN(MERGER, fc2_w) },
-    { "fc2.bias",    WHEN(MERGER | BIASES, fc2_b) },
+    { "proj.weight", FIELD(fc2_w) },
+    { "proj.bias",   FIELD(fc2_b) },
+    { "norm.weight", FIELD(norm.w) },
+    { "norm.bias",   FIELD(norm.b) },
+    { "fc1.weight",  FIELD(fc1_w) },
+    { "fc1.bias",    FIELD(fc1_b) },
+    { "fc2.weight",  FIELD(fc2_w) },
+    { "fc2.bias",    FIELD(fc2_b) },
     WEIGHT_END,
 };
 // clang-format on
 
-/* ---- life ----------------------------------------------------------------------- */
-
 /* S */
 static size_t square_of(const projector *c)
 {
-    return c->pool * c->pool * c->in;
+    return c->pool * c->pool * c->base.in;
 }
 
 static bool has_norm(const projector *c)
@@ -94,51 +89,17 @@ static bool has_norm(const projector *c)
     return c->norm.eps > 0;
 }
 
-static int projector_open(void **out, const lvlm_manifest *manifest,
-                          const lvlm_image_rows *rule, unsigned has,
-                          const config_row *settings, lvlm_error *err)
+static int projector_open(void *connector, const lvlm_manifest *manifest,
+                          const lvlm_image_rows *rule, lvlm_error *err)
 {
-    projector *const c = *out = lvlm_calloc(1, sizeof *c);
-    if (c == NULL) return lvlm_fail_memory(err);
-    assert(rule->pool > 0 && rule->queries == 0);
+    projector *const c = connector;
+    size_t i = 0;
+    while (strcmp(kinds[i].word, rule->connector) != 0) i++;
+    assert(i < sizeof kinds / sizeof *kinds);
     c->pool = rule->pool;
-    c->biases = true;
-    TRY(configure(c, settings, manifest->config, err));
-    c->has = has | (c->biases ? BIASES : 0);
+    TRY(configure(c, kinds[i].settings, manifest->config, err));
+    if (has_norm(c)) c->hidden = square_of(c);
     return 0;
-}
-
-static int linear_open(void **out, const lvlm_manifest *manifest,
-                       const lvlm_image_rows *rule, lvlm_error *err)
-{
-    return projector_open(out, manifest, rule, LINEAR, linear_settings, err);
-}
-
-static int mlp_open(void **out, const lvlm_manifest *manifest,
-                    const lvlm_image_rows *rule, lvlm_error *err)
-{
-    return projector_open(out, manifest, rule, MLP, mlp_settings, err);
-}
-
-static int merger_open(void **out, const lvlm_manifest *manifest,
-                       const lvlm_image_rows *rule, lvlm_error *err)
-{
-    TRY(projector_open(out, manifest, rule, MERGER, merger_settings, err));
-    projector *const c = *out;
-    if (!c->norm.rms) c->has |= NORM_BIAS;
-    c->hidden = square_of(c);
-    return 0;
-}
-
-static int projector_bind(void *connector, weights *w, lvlm_error *err)
-{
-    const projector *const c = connector;
-    return weights_bind(w, connector, rows, c->has, "connector.", err);
-}
-
-static size_t projector_width(const void *connector)
-{
-    return ((const projector *)connector)->in;
 }
 
 static size_t projector_scratch(const void *connector, const features *f,
@@ -146,16 +107,22 @@ static size_t projector_scratch(const void *connector, const features *f,
 {
     const projector *const c = connector;
     const size_t S = square_of(c), M = c->hidden;
-    return LARGEST(linear_scratch(M > 0 ? M : S, c->out, n_threads),
+    return LARGEST(linear_scratch(M > 0 ? M : S, c->base.out, n_threads),
                    M > 0 ? linear_scratch(S, M, n_threads) : 0,
                    has_norm(c) ? norm_scratch(f->R) : 0);
+}
+
+/* A map before the activation, of single features, is a stage of its own. */
+static bool shows_linear_1(const projector *c)
+{
+    return c->hidden > 0 && !has_norm(c);
 }
 
 static void projector_announce(const void *connector, stages *s)
 {
     const projector *const c = connector;
     if (has_norm(c)) stages_announce(s, "connector.norm");
-    if (c->has & MLP) stages_announce(s, "connector.linear_1");
+    if (shows_linear_1(c)) stages_announce(s, "connector.linear_1");
     stages_announce(s, "connector.out");
 }
 
@@ -190,20 +157,20 @@ static int projector_tape_make(const void *connector, void **tape, workspace *me
     const size_t gathered = is_grouped(c, f) ? 0 : f->R;
     const size_t normed = has_norm(c) ? f->R : 0;
     const size_t merged = is_reordered(c, f) ? U : 0;
-    assert(f->C == c->in && f->R % (c->pool * c->pool) == 0);
+    assert(f->C == c->base.in && f->R % (c->pool * c->pool) == 0);
     projector_tape *const p = *tape = lvlm_arena_alloc(&memory->lists, 1, sizeof *p);
     if (p == NULL) return lvlm_fail_memory(err);
     const workspace_slot slots[] = {
-        { &p->gathered, gathered, c->in },
-        { &p->normed, normed, c->in },
+        { &p->gathered, gathered, c->base.in },
+        { &p->normed, normed, c->base.in },
         { &p->pre, U, M },
         { &p->hidden, U, M },
-        { &p->merged, merged, c->out },
-        { &p->dgathered, keep ? gathered : 0, c->in },
-        { &p->dnormed, keep ? normed : 0, c->in },
+        { &p->merged, merged, c->base.out },
+        { &p->dgathered, keep ? gathered : 0, c->base.in },
+        { &p->dnormed, keep ? normed : 0, c->base.in },
         { &p->dpre, keep ? U : 0, M },
         { &p->dhidden, keep ? U : 0, M },
-        { &p->dmerged, keep ? merged : 0, c->out },
+        { &p->dmerged, keep ? merged : 0, c->base.out },
     };
     TRY(workspace_take(memory, slots, sizeof slots / sizeof *slots, "connector", err));
     if (gathered == 0) return 0;
@@ -230,18 +197,18 @@ static int projector_forward(const void *connector, void *tape, real *out,
     const projector *const c = connector;
     projector_tape *const p = tape;
     const size_t U = f->R / (c->pool * c->pool), S = square_of(c);
-    const size_t M = c->hidden, H = c->out;
+    const size_t M = c->hidden, H = c->base.out;
     if (p->from != NULL)
-        gather_rows_forward(p->gathered, f->rows, p->from, f->R, c->in);
+        gather_rows_forward(p->gathered, f->rows, p->from, f->R, c->base.in);
     const real *x = p->x = p->from != NULL ? p->gathered : f->rows;
     if (has_norm(c)) {
-        norm_forward(p->normed, x, &c->norm, f->R, c->in);
-        TRY(features_emit(s, "connector.norm", p->normed, f, c->in, err));
+        norm_forward(p->normed, x, &c->norm, f->R, c->base.in);
+        TRY(features_emit(s, "connector.norm", p->normed, f, c->base.in, err));
         x = p->normed;
     }
     if (M > 0) {
         dense_forward(p->pre, x, &c->fc1_w, &c->fc1_b, U, S, M, scratch);
-        if (c->has & MLP) TRY(emit(c, s, "connector.linear_1", p->pre, f, M, err));
+        if (shows_linear_1(c)) TRY(emit(c, s, "connector.linear_1", p->pre, f, M, err));
         activation_forward(p->hidden, p->pre, c->activation, U * M);
         x = p->hidden;
     }
@@ -263,18 +230,18 @@ static void layers_backward(const projector *c, projector_tape *p, real *dx,
     const real *const n = has_norm(c) ? p->normed : p->x;
     assert(n != NULL); /* of forward */
     real *const dn = has_norm(c) ? p->dnormed : dx;
-    if (has_norm(c)) memset(dn, 0, R * c->in * sizeof *dn);
+    if (has_norm(c)) memset(dn, 0, R * c->base.in * sizeof *dn);
     if (M == 0) {
-        dense_backward(dn, dz, n, &c->fc2_w, &c->fc2_b, U, S, c->out, scratch);
+        dense_backward(dn, dz, n, &c->fc2_w, &c->fc2_b, U, S, c->base.out, scratch);
     } else {
         memset(p->dhidden, 0, U * M * sizeof *p->dhidden);
         memset(p->dpre, 0, U * M * sizeof *p->dpre);
-        dense_backward(p->dhidden, dz, p->hidden, &c->fc2_w, &c->fc2_b, U, M, c->out,
-                       scratch);
+        dense_backward(p->dhidden, dz, p->hidden, &c->fc2_w, &c->fc2_b, U, M,
+                       c->base.out, scratch);
         activation_backward(p->dpre, p->dhidden, p->pre, c->activation, U * M);
         dense_backward(dn, p->dpre, n, &c->fc1_w, &c->fc1_b, U, S, M, scratch);
     }
-    if (has_norm(c)) norm_backward(dx, dn, p->x, &c->norm, R, c->in, scratch);
+    if (has_norm(c)) norm_backward(dx, dn, p->x, &c->norm, R, c->base.in, scratch);
 }
 
 static void projector_backward(const void *connector, void *tape, real *drows,
@@ -289,22 +256,21 @@ static void projector_backward(const void *connector, void *tape, real *drows,
     real *const dx = gathers ? p->dgathered : drows;
     const real *dz = dout;
     if (p->merged != NULL) {
-        gather_rows_forward(p->dmerged, dout, f->order, U, c->out);
+        gather_rows_forward(p->dmerged, dout, f->order, U, c->base.out);
         dz = p->dmerged;
     }
-    if (gathers) memset(dx, 0, f->R * c->in * sizeof *dx);
+    if (gathers) memset(dx, 0, f->R * c->base.in * sizeof *dx);
     layers_backward(c, p, dx, dz, U, scratch);
-    if (gathers) gather_rows_backward(drows, dx, p->from, f->R, c->in);
+    if (gathers) gather_rows_backward(drows, dx, p->from, f->R, c->base.in);
 }
 
-#define PROJECTOR(name, how)                                                           \
-    {                                                                                  \
-        .word = name, .open = how, .bind = projector_bind, .free = lvlm_free,          \
-        .width = projector_width, .scratch = projector_scratch,                        \
-        .announce = projector_announce, .tape_make = projector_tape_make,              \
-        .forward = projector_forward, .backward = projector_backward                   \
-    }
-
-const vision_connector linear_connector = PROJECTOR("linear", linear_open);
-const vision_connector mlp_connector = PROJECTOR("mlp", mlp_open);
-const vision_connector merger_connector = PROJECTOR("merger", merger_open);
+const connector_kind projector_connector = {
+    .size = sizeof(projector),
+    .rows = rows,
+    .open = projector_open,
+    .scratch = projector_scratch,
+    .announce = projector_announce,
+    .tape_make = projector_tape_make,
+    .forward = projector_forward,
+    .backward = projector_backward,
+};

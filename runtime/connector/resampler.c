@@ -13,7 +13,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
 #include "runtime/block/configure.h"
 #include "runtime/block/workspace.h"
 #include "runtime/connector/connector.h"
@@ -24,23 +23,23 @@
 #include "runtime/ops/resize.h"
 
 typedef struct resampler {
-    size_t in, width, heads, queries, out; /* C, D, heads, Q, H */
-    size_t side;                           /* of the square of queries */
-    weight_matrix kv_w;                    /* (D,C), absent: the identity */
-    weight_vector query;                   /* (Q,D) */
-    weight_vector positions;               /* (Q,D) */
-    norm_layer norm_q, norm_kv, norm_out;  /* (D) */
-    weight_matrix q_w, k_w, v_w, o_w;      /* (D,D) */
-    weight_vector q_b, k_b, v_b, o_b;      /* (D) */
-    weight_matrix proj_w;                  /* (H,D) */
+    vision_connector base;
+    size_t width, heads, queries;         /* D, heads, Q */
+    size_t side;                          /* of the square of queries */
+    weight_matrix kv_w;                   /* (D,C), absent: the identity */
+    weight_vector query;                  /* (Q,D) */
+    weight_vector positions;              /* (Q,D) */
+    norm_layer norm_q, norm_kv, norm_out; /* (D) */
+    weight_matrix q_w, k_w, v_w, o_w;     /* (D,D) */
+    weight_vector q_b, k_b, v_b, o_b;     /* (D) */
+    weight_matrix proj_w;                 /* (H,D) */
 } resampler;
 
 static const config_row config_rows[] = {
-    CONFIG("vision.hidden", resampler, in),
+    CONFIG("vision.hidden", resampler, base.in),
     CONFIG("connector.hidden", resampler, width),
     CONFIG("connector.heads", resampler, heads),
     CONFIG("connector.norm_eps", resampler, norm_q.eps),
-    CONFIG("text.hidden", resampler, out),
     CONFIG_END,
 };
 
@@ -86,11 +85,10 @@ typedef struct resampler_tape {
 
 /* ---- life ----------------------------------------------------------------------- */
 
-static int resampler_open(void **out, const lvlm_manifest *manifest,
+static int resampler_open(void *connector, const lvlm_manifest *manifest,
                           const lvlm_image_rows *rule, lvlm_error *err)
 {
-    resampler *const c = *out = lvlm_calloc(1, sizeof *c);
-    if (c == NULL) return lvlm_fail_memory(err);
+    resampler *const c = connector;
     assert(rule->queries > 0);
     c->queries = rule->queries;
     c->side = lvlm_image_rows_grid(rule, &(lvlm_grid){ 1, 1, 1 }).h;
@@ -101,16 +99,6 @@ static int resampler_open(void **out, const lvlm_manifest *manifest,
         c->width, c->heads);
     c->norm_kv.eps = c->norm_out.eps = c->norm_q.eps;
     return 0;
-}
-
-static int resampler_bind(void *connector, weights *w, lvlm_error *err)
-{
-    return weights_bind(w, connector, rows, 0, "connector.", err);
-}
-
-static size_t resampler_width(const void *connector)
-{
-    return ((const resampler *)connector)->in;
 }
 
 /* Without ranges. */
@@ -129,11 +117,11 @@ static size_t resampler_scratch(const void *connector, const features *f,
                                 size_t n_threads)
 {
     const resampler *const c = connector;
-    assert(f->P > 0 && f->R == f->n_images * f->P && f->C == c->in);
+    assert(f->P > 0 && f->R == f->n_images * f->P && f->C == c->base.in);
     const attention_dims attention = dims_of(c, f);
-    return LARGEST(linear_scratch(c->in, c->width, n_threads),
+    return LARGEST(linear_scratch(c->base.in, c->width, n_threads),
                    linear_scratch(c->width, c->width, n_threads),
-                   linear_scratch(c->width, c->out, n_threads),
+                   linear_scratch(c->width, c->base.out, n_threads),
                    attention_scratch(&attention, n_threads),
                    norm_scratch(f->R + f->n_images * c->queries));
 }
@@ -196,7 +184,7 @@ static void make_keys(resampler_tape *p, const resampler *c, const features *f,
 {
     const size_t R = f->R, D = c->width;
     if (c->kv_w.w.data != NULL)
-        dense_forward(p->wide, f->rows, &c->kv_w, NULL, R, c->in, D, scratch);
+        dense_forward(p->wide, f->rows, &c->kv_w, NULL, R, c->base.in, D, scratch);
     else
         memcpy(p->wide, f->rows, R * D * sizeof *p->wide);
     norm_forward(p->x, p->wide, &c->norm_kv, R, D);
@@ -235,8 +223,8 @@ static int resampler_forward(const void *connector, void *tape, real *out,
     TRY(stages_emit(s, "connector.attn", p->attn, SHAPE(N, Q, D), err));
     norm_forward(p->normed, p->attn, &c->norm_out, N * Q, D);
     TRY(stages_emit(s, "connector.ln_post", p->normed, SHAPE(N, Q, D), err));
-    dense_forward(out, p->normed, &c->proj_w, NULL, N * Q, D, c->out, scratch);
-    return stages_emit(s, "connector.out", out, SHAPE(N, Q, c->out), err);
+    dense_forward(out, p->normed, &c->proj_w, NULL, N * Q, D, c->base.out, scratch);
+    return stages_emit(s, "connector.out", out, SHAPE(N, Q, c->base.out), err);
 }
 
 /* ---- backward ------------------------------------------------------------------- */
@@ -257,7 +245,8 @@ static void keys_backward(resampler_tape *p, const resampler *c, real *drows,
     dense_backward(p->dx, p->dv, p->x, &c->v_w, &c->v_b, R, D, D, scratch);
     norm_backward(p->dwide, p->dx, p->wide, &c->norm_kv, R, D, scratch);
     if (c->kv_w.w.data != NULL)
-        dense_backward(drows, p->dwide, f->rows, &c->kv_w, NULL, R, c->in, D, scratch);
+        dense_backward(drows, p->dwide, f->rows, &c->kv_w, NULL, R, c->base.in, D,
+                       scratch);
     else if (drows != NULL)
         add_forward(drows, p->dwide, R * D);
 }
@@ -290,7 +279,7 @@ static void resampler_backward(const void *connector, void *tape, real *drows,
         memset(cleared[i], 0, NQ * D * sizeof(real));
     memset(p->dk, 0, f->R * D * sizeof *p->dk);
     memset(p->dv, 0, f->R * D * sizeof *p->dv);
-    dense_backward(p->dnormed, dout, p->normed, &c->proj_w, NULL, NQ, D, c->out,
+    dense_backward(p->dnormed, dout, p->normed, &c->proj_w, NULL, NQ, D, c->base.out,
                    scratch);
     norm_backward(p->dattn, p->dnormed, p->attn, &c->norm_out, NQ, D, scratch);
     dense_backward(p->dheads, p->dattn, p->heads, &c->o_w, &c->o_b, NQ, D, D, scratch);
@@ -300,12 +289,10 @@ static void resampler_backward(const void *connector, void *tape, real *drows,
     queries_backward(p, c, f, scratch);
 }
 
-const vision_connector resampler_connector = {
-    .word = "resampler",
+const connector_kind resampler_connector = {
+    .size = sizeof(resampler),
+    .rows = rows,
     .open = resampler_open,
-    .bind = resampler_bind,
-    .free = lvlm_free,
-    .width = resampler_width,
     .scratch = resampler_scratch,
     .announce = resampler_announce,
     .tape_make = resampler_tape_make,

@@ -17,9 +17,8 @@ static int fit_connector(const pipeline *p, lvlm_error *err)
     const lvlm_image_rows *const rule = &p->spec.rows;
     assert(p->tower != NULL && p->connector != NULL && p->text.blocks != NULL);
     const char *const name = rule->connector, *const tower = images->tower;
-    const size_t takes = p->connector->width(p->projection), pool = rule->pool;
-    const size_t gives = p->tower->width(p->vision),
-                 grid = images->side / images->patch;
+    const size_t takes = p->connector->in, gives = p->tower->width, pool = rule->pool;
+    const size_t grid = images->side / images->patch;
     FAIL_IF(takes != gives, err, LVLM_EFORMAT,
             "configuration: the connector '%s' takes features of width %zu, but the "
             "tower '%s' gives %zu",

@@ -26,10 +26,11 @@ static int vision_bytes(uint64_t *grads, pass *t, tape_keep keep, lvlm_error *er
     transformer_grads g;
     assert(pass_has_images(t));
     t->tower_memory.counts = t->connector_memory.counts = true;
-    TRY(p->tower->tape_make(p->vision, &t->tower_tape, &t->tower_memory, &t->features,
-                            &t->inputs.images, keep, err));
-    TRY(p->connector->tape_make(p->projection, &t->connector_tape, &t->connector_memory,
-                                &t->features, keep != TAPE_NOTHING, err));
+    TRY(p->tower->kind->tape_make(p->tower, &t->tower_tape, &t->tower_memory,
+                                  &t->features, keep, err));
+    TRY(p->connector->kind->tape_make(p->connector, &t->connector_tape,
+                                      &t->connector_memory, &t->features,
+                                      keep != TAPE_NOTHING, err));
     if (keep == TAPE_NOTHING) return 0;
     TRY(transformer_grads_make(&g, &back, t->tower_tape, err));
     *grads = back.bytes;

@@ -27,8 +27,8 @@ static void pipeline_free(void *model)
     adapters_free(&p->adapters);
     weights_free(&p->weights);
     decoder_free(&p->text);
-    if (p->connector != NULL) p->connector->free(p->projection);
-    if (p->tower != NULL) p->tower->free(p->vision);
+    lvlm_free(p->connector);
+    tower_free(p->tower);
     lvlm_free(p);
 }
 
@@ -37,10 +37,8 @@ static int open_parts(pipeline *p, const lvlm_manifest *manifest,
 {
     const char *const reference = options->reference;
     TRY(lvlm_input_spec_read(&p->spec, manifest->config, err));
-    p->tower = tower_find(p->spec.images.tower);
-    TRY(p->tower->open(&p->vision, manifest, reference, err));
-    p->connector = connector_find(p->spec.rows.connector);
-    TRY(p->connector->open(&p->projection, manifest, &p->spec.rows, err));
+    TRY(tower_open(&p->tower, manifest, &p->spec.images, reference, err));
+    TRY(connector_open(&p->connector, manifest, &p->spec.rows, err));
     TRY(decoder_open(&p->text, manifest, reference, err));
     p->text.config.nudge = options->nudge;
     TRY(pipeline_fit(p, err));
@@ -49,8 +47,8 @@ static int open_parts(pipeline *p, const lvlm_manifest *manifest,
 
 static int bind_parts(pipeline *p, lvlm_error *err)
 {
-    TRY(p->tower->bind(p->vision, &p->weights, err));
-    TRY(p->connector->bind(p->projection, &p->weights, err));
+    TRY(tower_bind(p->tower, &p->weights, err));
+    TRY(connector_bind(p->connector, &p->weights, err));
     TRY(decoder_bind(&p->text, &p->weights, err));
     return head_bind(&p->head, &p->weights, err);
 }
@@ -143,8 +141,8 @@ static int read_batch(pass *t, const lvlm_checkpoint *inputs, const char *prefix
                          p->weights.manifest->checkpoint->notes, err));
     TRY(lvlm_packing_make(&t->packing, &t->inputs, &options, err));
     if (!pass_has_images(t)) return 0;
-    TRY(p->tower->plan(p->vision, &t->features, images, &t->inputs.arena, err));
-    assert(t->features.C == p->tower->width(p->vision) && t->features.R > 0);
+    TRY(p->tower->kind->plan(p->tower, &t->features, images, &t->inputs.arena, err));
+    assert(t->features.C == p->tower->width && t->features.R > 0);
     t->n_image_rows = lvlm_image_rows_count(&p->spec.rows, images, 0, images->n);
     if (c->rope.axes == 3)
         TRY(lvlm_positions_grids(&t->packing, &t->inputs, &p->spec, &c->rope.positions,
@@ -175,8 +173,8 @@ void pass_announce(pass *t)
 {
     const pipeline *const p = t->p;
     if (pass_has_images(t)) {
-        p->tower->announce(p->vision, &t->stages);
-        p->connector->announce(p->projection, &t->stages);
+        tower_announce(p->tower, &t->stages);
+        p->connector->kind->announce(p->connector, &t->stages);
     }
     decoder_announce(&p->text, &t->stages);
 }
@@ -190,8 +188,8 @@ int pass_make_scratch(pass *t, lvlm_error *err)
     const size_t numel = LARGEST(
         transformer_scratch(&p->text.config.block, text->N, t->cross_view.n_keys, n),
         head_scratch(&p->head, n), adapters_scratch(&p->adapters, n),
-        images ? p->tower->scratch(p->vision, &t->inputs.images, &t->features, n) : 0,
-        images ? p->connector->scratch(p->projection, &t->features, n) : 0);
+        images ? tower_scratch(p->tower, &t->features, n) : 0,
+        images ? p->connector->kind->scratch(p->connector, &t->features, n) : 0);
     const workspace_slot slot = { &t->scratch.data, numel, 1 };
     TRY(workspace_take(&t->memory, &slot, 1, "scratch", err));
     t->scratch.numel = numel;
@@ -209,19 +207,21 @@ int pass_forward_images(pass *t, tape_keep tower, bool connector, lvlm_error *er
     assert(pass_has_images(t) && t->scratch.data != NULL);
     TRY(workspace_take(&t->connector_memory, &features_slot, 1, "images", err));
     TRY(workspace_take(&t->memory, &rows_slot, 1, "images", err));
-    TRY(p->tower->tape_make(p->vision, &t->tower_tape, &t->tower_memory, &t->features,
-                            &t->inputs.images, tower, err));
-    TRY(p->tower->forward(p->vision, t->tower_tape, &t->features, &t->inputs.images,
-                          &t->stages, &t->scratch, err));
+    const tower_kind *const vision = p->tower->kind;
+    const connector_kind *const projection = p->connector->kind;
+    TRY(vision->tape_make(p->tower, &t->tower_tape, &t->tower_memory, &t->features,
+                          tower, err));
+    TRY(vision->forward(p->tower, t->tower_tape, &t->features, &t->inputs.images,
+                        &t->stages, &t->scratch, err));
     if (tower == TAPE_NOTHING) { /* it has done its part, and so have its weights */
         workspace_free(&t->tower_memory);
         weights_release_pages(&p->weights, "vision.");
     }
     if (t->stages.left == 0) return 0;
-    TRY(p->connector->tape_make(p->projection, &t->connector_tape, &t->connector_memory,
-                                &t->features, connector, err));
-    TRY(p->connector->forward(p->projection, t->connector_tape, t->image_rows,
-                              &t->features, &t->stages, &t->scratch, err));
+    TRY(projection->tape_make(p->connector, &t->connector_tape, &t->connector_memory,
+                              &t->features, connector, err));
+    TRY(projection->forward(p->connector, t->connector_tape, t->image_rows,
+                            &t->features, &t->stages, &t->scratch, err));
     if (tower == TAPE_NOTHING && !connector) workspace_free(&t->connector_memory);
     return 0;
 }
@@ -298,13 +298,14 @@ static int images_backward(pass *t, const real *dimage_rows, lvlm_error *err)
     const workspace_slot slot = { &drows, n, t->features.C };
     TRY(workspace_take(&memory, &slot, 1, "images", err));
     if (n > 0) memset(drows, 0, n * t->features.C * sizeof *drows);
-    p->connector->backward(p->projection, t->connector_tape, drows, dimage_rows,
-                           &t->features, &t->scratch);
+    p->connector->kind->backward(p->connector, t->connector_tape, drows, dimage_rows,
+                                 &t->features, &t->scratch);
     stages_advance(&t->stages, 1);
     if (n > 0 &&
         (rc = transformer_grads_make(&grads, &memory, t->tower_tape, err)) == 0)
-        rc = p->tower->backward(p->vision, t->tower_tape, &grads, drows, &t->features,
-                                &t->inputs.images, &t->scratch, err);
+        rc =
+            p->tower->kind->backward(p->tower, t->tower_tape, &grads, drows,
+                                     &t->features, &t->inputs.images, &t->scratch, err);
     workspace_free(&memory);
     return rc;
 }

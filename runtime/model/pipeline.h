@@ -14,10 +14,8 @@
 #include "runtime/vision/tower.h"
 
 typedef struct pipeline {
-    const vision_tower *tower;
-    void *vision; /* the tower's own */
-    const vision_connector *connector;
-    void *projection; /* the connector's own */
+    vision_tower *tower;
+    vision_connector *connector;
     decoder text;
     text_head head;
     weights weights;

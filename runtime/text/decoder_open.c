@@ -34,8 +34,6 @@ static const config_row config_rows[] = {
     CONFIG_MAYBE("text.attn_softcap", decoder_config, block.attn_softcap),
     CONFIG_MAYBE("text.sliding_window", decoder_config, sliding_window),
     CONFIG("text.first_position", decoder_config, first_position),
-    CONFIG("text.sandwich_norms", decoder_config, post_norms),
-    CONFIG_MAYBE("text.qkv_bias", decoder_config, qkv_bias),
     CONFIG("text.activation", decoder_config, block.activation),
     CONFIG_END,
 };
@@ -173,7 +171,7 @@ int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *refer
     TRY(read_sections(c, manifest->config, err));
     TRY(lvlm_manifest_max_positions(&max_positions, manifest, err));
     c->max_positions = (size_t)max_positions;
-    c->block.norm.rms = c->block.gated_mlp = true;
+    c->block.norm.rms = true;
     text->norm = c->block.norm;
     read_differences(c, manifest->family, reference);
     text->blocks = lvlm_calloc(c->layers, sizeof *text->blocks);
@@ -198,16 +196,13 @@ static int check_embed_rows(const decoder_config *c, const lvlm_manifest *manife
 int decoder_bind(decoder *text, weights *w, lvlm_error *err)
 {
     const decoder_config *const c = &text->config;
-    TRY(weights_bind(w, text, decoder_rows, 0, "text.", err));
+    TRY(weights_bind(w, text, decoder_rows, "text.", err));
     TRY(check_embed_rows(c, w->manifest, err));
     assert(text->blocks != NULL && c->layers > 0);
     text->first = text->embed.grad != NULL ? 0 : c->layers;
     for (size_t i = 0; i < c->layers; i++) {
         const size_t before = w->n_trained;
-        transformer_block *const b = &text->blocks[i];
-        unsigned has = c->post_norms ? BLOCK_POST_NORMS : 0;
-        has |= b->is_cross ? BLOCK_GATES : c->qkv_bias ? BLOCK_QKV_BIASES : 0;
-        TRY(transformer_bind(b, w, &c->block, has, DECODER_BLOCKS, i, err));
+        TRY(transformer_bind(&text->blocks[i], w, &c->block, DECODER_BLOCKS, i, err));
         if (w->n_trained > before && i < text->first) text->first = i;
     }
     return 0;

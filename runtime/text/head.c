@@ -44,7 +44,7 @@ int head_open(text_head *head, const lvlm_manifest *manifest, const char *refere
 
 int head_bind(text_head *head, weights *w, lvlm_error *err)
 {
-    return weights_bind(w, head, rows, 0, head->ignored ? "text.embed." : "text.head.",
+    return weights_bind(w, head, rows, head->ignored ? "text.embed." : "text.head.",
                         err);
 }
 

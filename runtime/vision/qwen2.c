@@ -11,90 +11,46 @@
 #include <assert.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
-#include "formats/container/numeric.h"
 #include "runtime/block/configure.h"
-#include "runtime/block/workspace.h"
-#include "runtime/ops/linear.h"
 #include "runtime/ops/rope.h"
 #include "runtime/vision/tower.h"
 
-enum {
-    MAX_FULL_BLOCKS = 256,
-    PATCHES = 256, /* projected at a time */
-};
+enum { MAX_FULL_BLOCKS = 256 };
 
 typedef struct qwen2 {
-    transformer_config block;
-    size_t layers, channels, patch, frames, merge;
+    vision_tower base;
+    size_t merge;
     size_t window; /* pixels; 0: there are none */
     double rope_theta;
     size_t full_blocks[MAX_FULL_BLOCKS], n_full_blocks;
-    weight_matrix patch_w;     /* (C, channels*frames*patch^2) */
-    transformer_block *blocks; /* (layers), owned */
 } qwen2;
 
 static const config_row config_rows[] = {
-    CONFIG("vision.layers", qwen2, layers),
-    CONFIG("vision.channels", qwen2, channels),
-    CONFIG("vision.patch", qwen2, patch),
-    CONFIG("vision.frames", qwen2, frames),
     CONFIG("vision.merge", qwen2, merge),
     CONFIG("vision.rope_theta", qwen2, rope_theta),
     CONFIG_MAYBE("vision.window", qwen2, window),
     CONFIG_END,
 };
 
-static const weight_row rows[] = {
-    { "patch.weight", WEIGHT_FIELD(qwen2, patch_w) },
-    WEIGHT_END,
-};
+static const weight_row rows[] = { WEIGHT_END };
 
-static const char blocks[] = "vision.blocks."; /* of weights and of stages */
-
-/* ---- life ----------------------------------------------------------------------- */
-
-static void qwen2_free(void *tower)
-{
-    qwen2 *const t = tower;
-    if (t == NULL) return;
-    lvlm_free(t->blocks);
-    lvlm_free(t);
-}
-
-static int qwen2_open(void **out, const lvlm_manifest *manifest, const char *reference,
+static int qwen2_open(void *tower, const lvlm_manifest *manifest,
+                      const lvlm_image_spec *images, const char *reference,
                       lvlm_error *err)
 {
-    qwen2 *const t = *out = lvlm_calloc(1, sizeof *t);
-    (void)reference;
-    if (t == NULL) return lvlm_fail_memory(err);
-    TRY(tower_configure(&t->block, manifest->config, err));
+    qwen2 *const t = tower;
+    const size_t head_dim = t->base.block.head_dim;
+    (void)images, (void)reference;
     TRY(configure(t, config_rows, manifest->config, err));
     if (t->window > 0)
         TRY(configure_list(t->full_blocks, MAX_FULL_BLOCKS, &t->n_full_blocks,
                            manifest->config, "vision.full_blocks", err));
-    FAIL_IF(t->block.head_dim % 4 != 0, err, LVLM_EFORMAT,
-            "configuration: vision heads of %zu are not a multiple of 4",
-            t->block.head_dim);
-    FAIL_IF(t->window > 0 && t->window / t->patch / t->merge == 0, err, LVLM_EFORMAT,
-            "configuration: vision.window %zu is below a merged patch", t->window);
-    t->blocks = lvlm_calloc(t->layers, sizeof *t->blocks);
-    FAIL_IF(t->blocks == NULL, err, LVLM_ENOMEM, "out of memory for %zu blocks",
-            t->layers);
+    FAIL_IF(head_dim % 4 != 0, err, LVLM_EFORMAT,
+            "configuration: vision heads of %zu are not a multiple of 4", head_dim);
+    FAIL_IF(t->window > 0 && t->window / t->base.patch / t->merge == 0, err,
+            LVLM_EFORMAT, "configuration: vision.window %zu is below a merged patch",
+            t->window);
     return 0;
-}
-
-static int qwen2_bind(void *tower, weights *w, lvlm_error *err)
-{
-    qwen2 *const t = tower;
-    TRY(weights_bind(w, t, rows, 0, "vision.", err));
-    return tower_bind(t->blocks, t->layers, w, &t->block,
-                      BLOCK_QKV_BIASES | BLOCK_OUT_BIAS, blocks, err);
-}
-
-static size_t qwen2_width(const void *tower)
-{
-    return ((const qwen2 *)tower)->block.hidden;
 }
 
 /* ---- layout of rows -------------------------------------------------------------- */
@@ -136,7 +92,7 @@ static void fill_frame(layout *l, size_t *next, const qwen2 *t, const lvlm_grid 
 {
     assert(g->h % t->merge == 0 && g->w % t->merge == 0);
     const size_t h = g->h / t->merge, w = g->w / t->merge, first = *next;
-    const size_t side = t->window / t->patch / t->merge;
+    const size_t side = t->window / t->base.patch / t->merge;
     const size_t dy = side > 0 ? side : h, dx = side > 0 ? side : w;
     for (size_t y = 0; y < h; y += dy)
         for (size_t x = 0; x < w; x += dx) {
@@ -150,10 +106,12 @@ static void fill_frame(layout *l, size_t *next, const qwen2 *t, const lvlm_grid 
     }
 }
 
-static int make_layout(layout *l, const qwen2 *t, const lvlm_images *images,
+static int make_layout(layout **out, const qwen2 *t, const lvlm_images *images,
                        lvlm_arena *arena, lvlm_error *err)
 {
     const size_t R = lvlm_images_patches(images, 0, images->n), n = R + 1;
+    layout *const l = *out = lvlm_arena_alloc(arena, 1, sizeof *l);
+    if (l == NULL) return lvlm_fail_memory(err);
     *l = (layout){ .R = R, .unit = t->merge * t->merge };
     if ((l->places = lvlm_arena_alloc(arena, 2 * n, sizeof *l->places)) == NULL ||
         (l->frame_lo = lvlm_arena_alloc(arena, n, sizeof *l->frame_lo)) == NULL ||
@@ -176,53 +134,17 @@ static int qwen2_plan(const void *tower, features *out, const lvlm_images *image
                       lvlm_arena *arena, lvlm_error *err)
 {
     const qwen2 *const t = tower;
-    layout l;
+    layout *l;
+    TRY(make_layout(&l, t, images, arena, err));
     *out = (features){ .n_images = images->n,
                        .grids = images->grids,
                        .group = t->merge,
-                       .C = t->block.hidden };
-    TRY(make_layout(&l, t, images, arena, err));
-    out->R = l.R;
-    out->shape = SHAPE(out->R);
-    out->order = t->window > 0 ? l.groups : NULL;
-    return 0;
-}
-
-static size_t qwen2_scratch(const void *tower, const lvlm_images *images,
-                            const features *f, size_t n_threads)
-{
-    const qwen2 *const t = tower;
-    (void)images;
-    return LARGEST(transformer_scratch(&t->block, f->R, f->R, n_threads),
-                   linear_scratch(t->channels * t->frames * t->patch * t->patch,
-                                  t->block.hidden, n_threads));
-}
-
-static void qwen2_announce(const void *tower, stages *s)
-{
-    const qwen2 *const t = tower;
-    stages_announce(s, "vision.patches");
-    stages_announce_blocks(s, blocks, t->layers);
-}
-
-/* Rows of `pixels` projected to out. */
-static int project(real *out, const qwen2 *t, const lvlm_tensor *pixels,
-                   const ops_scratch *scratch, lvlm_error *err)
-{
-    const size_t dim = t->channels * t->frames * t->patch * t->patch;
-    const size_t C = t->block.hidden, R = pixels != NULL ? pixels->shape.dims[0] : 0;
-    real *values = NULL;
-    workspace memory = { 0 };
-    const workspace_slot slot = { &values, PATCHES, dim };
-    TRY(workspace_take(&memory, &slot, 1, "patches", err));
-    for (size_t r = 0; r < R; r += PATCHES) {
-        const size_t n = R - r < PATCHES ? R - r : PATCHES;
-        lvlm_convert_values(values, LVLM_REAL_DTYPE,
-                            pixels->data + r * dim * lvlm_dtype_bytes(pixels->dtype),
-                            pixels->dtype, n * dim);
-        dense_forward(out + r * C, values, &t->patch_w, NULL, n, dim, C, scratch);
-    }
-    workspace_free(&memory);
+                       .R = l->R,
+                       .C = t->base.width,
+                       .shape = SHAPE(l->R),
+                       .order = t->window > 0 ? l->groups : NULL,
+                       .block_rows = l->R,
+                       .layout = l };
     return 0;
 }
 
@@ -235,8 +157,9 @@ static int embed(const qwen2 *t, real *x, real *spare, const layout *l,
     const size_t stills = lvlm_images_patches(images, 0, images->n - images->n_videos);
     const size_t C = f->C;
     assert(stills <= l->R && f->R == l->R && x != spare);
-    TRY(project(spare, t, images->pixels, scratch, err));
-    TRY(project(spare + stills * C, t, images->video_pixels, scratch, err));
+    TRY(tower_project(spare, &t->base, images->pixels, NULL, scratch, err));
+    TRY(tower_project(spare + stills * C, &t->base, images->video_pixels, NULL, scratch,
+                      err));
     TRY(features_emit(s, "vision.patches", spare, f, C, err));
     for (size_t g = 0; g < l->R / l->unit; g++)
         memcpy(x + g * l->unit * C, spare + l->groups[g] * l->unit * C,
@@ -246,7 +169,7 @@ static int embed(const qwen2 *t, real *x, real *spare, const layout *l,
 
 static bool is_full(const qwen2 *t, size_t block)
 {
-    assert(block < t->layers);
+    assert(block < t->base.layers);
     if (t->window == 0) return true;
     for (size_t i = 0; i < t->n_full_blocks; i++)
         if (t->full_blocks[i] == block) return true;
@@ -256,14 +179,13 @@ static bool is_full(const qwen2 *t, size_t block)
 /* Memory of one pass. */
 typedef struct qwen2_tape {
     transformer_tape blocks;
-    layout layout;
     real *cosines, *sines; /* (R,D/2) */
 } qwen2_tape;
 
 /* Angles of a head's first half: a quarter from the row, a quarter from the column. */
-static int fill_rope(qwen2_tape *p, const qwen2 *t, lvlm_error *err)
+static int fill_rope(qwen2_tape *p, const qwen2 *t, const layout *l, lvlm_error *err)
 {
-    const size_t half = t->block.head_dim / 2;
+    const size_t half = t->base.block.head_dim / 2;
     lvlm_arena arena = LVLM_ARENA_INIT;
     real *const inv_freq = lvlm_arena_alloc(&arena, half, sizeof *inv_freq);
     unsigned char *const axis = lvlm_arena_alloc(&arena, half, 1);
@@ -272,33 +194,27 @@ static int fill_rope(qwen2_tape *p, const qwen2 *t, lvlm_error *err)
         rope_frequencies(inv_freq, half / 2, t->rope_theta);
         memcpy(inv_freq + half / 2, inv_freq, half / 2 * sizeof *inv_freq);
         memset(axis + half / 2, 1, half - half / 2);
-        rope_table(p->cosines, p->sines, p->layout.places, axis, inv_freq, p->layout.R,
-                   half);
+        rope_table(p->cosines, p->sines, l->places, axis, inv_freq, l->R, half);
     }
     lvlm_arena_free(&arena);
     return ok ? 0 : lvlm_fail_memory(err);
 }
 
 static int qwen2_tape_make(const void *tower, void **tape, workspace *memory,
-                           const features *f, const lvlm_images *images, tape_keep keep,
-                           lvlm_error *err)
+                           const features *f, tape_keep keep, lvlm_error *err)
 {
     const qwen2 *const t = tower;
-    const size_t half = t->block.head_dim / 2;
-    const transformer_tape_options options = tower_tape_options(f->R, t->layers, keep);
-    qwen2_tape *const p = *tape = lvlm_arena_alloc(&memory->lists, 1, sizeof *p);
-    if (p == NULL) return lvlm_fail_memory(err);
+    const size_t half = t->base.block.head_dim / 2;
+    TRY(tower_tape_make(tape, sizeof(qwen2_tape), memory, &t->base, f, keep, err));
+    qwen2_tape *const p = *tape;
     const workspace_slot slots[] = { { &p->cosines, f->R, half },
                                      { &p->sines, f->R, half } };
-    TRY(make_layout(&p->layout, t, images, &memory->lists, err));
-    TRY(workspace_take(memory, slots, 2, "vision tower", err));
-    return transformer_tape_make(&p->blocks, memory, &t->block, t->blocks, t->layers,
-                                 &options, err);
+    return workspace_take(memory, slots, 2, "vision tower", err);
 }
 
-static transformer_view view_of(const qwen2_tape *p, const qwen2 *t, size_t block)
+static transformer_view view_of(const qwen2_tape *p, const qwen2 *t, const layout *l,
+                                size_t block)
 {
-    const layout *const l = &p->layout;
     const bool full = is_full(t, block);
     return (transformer_view){ .N = l->R,
                                .lo = full ? l->frame_lo : l->window_lo,
@@ -313,42 +229,21 @@ static int qwen2_forward(const void *tower, void *tape, const features *f,
 {
     const qwen2 *const t = tower;
     qwen2_tape *const p = tape;
+    const layout *const l = f->layout;
     real *x = transformer_tape_input(&p->blocks);
-    TRY(fill_rope(p, t, err));
-    TRY(embed(t, x, f->rows, &p->layout, images, f, s, scratch, err));
-    for (size_t i = 0; i < t->layers && s->left > 0; i++) {
+    TRY(fill_rope(p, t, l, err));
+    TRY(embed(t, x, f->rows, l, images, f, s, scratch, err));
+    for (size_t i = 0; i < t->base.layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
-        const transformer_view view = view_of(p, t, i);
+        const transformer_view view = view_of(p, t, l, i);
         x = transformer_tape_forward(&p->blocks, i, x, &view, scratch);
-        TRY(features_emit(s, stages_block(name, blocks, i), x, f, f->C, err));
+        TRY(features_emit(s, stages_block(name, TOWER_BLOCKS, i), x, f, f->C, err));
     }
     memcpy(f->rows, x, f->R * f->C * sizeof *x);
     return 0;
 }
 
 /* ---- backward ------------------------------------------------------------------- */
-
-/* The patch weights' gradient from dx (R,C) in the order of the images. */
-static int project_backward(const real *dx, const qwen2 *t, const lvlm_tensor *pixels,
-                            const ops_scratch *scratch, lvlm_error *err)
-{
-    const size_t dim = t->channels * t->frames * t->patch * t->patch;
-    const size_t C = t->block.hidden, R = pixels != NULL ? pixels->shape.dims[0] : 0;
-    real *values = NULL;
-    workspace memory = { 0 };
-    const workspace_slot slot = { &values, PATCHES, dim };
-    if (t->patch_w.grad == NULL) return 0;
-    TRY(workspace_take(&memory, &slot, 1, "patches", err));
-    for (size_t r = 0; r < R; r += PATCHES) {
-        const size_t n = R - r < PATCHES ? R - r : PATCHES;
-        lvlm_convert_values(values, LVLM_REAL_DTYPE,
-                            pixels->data + r * dim * lvlm_dtype_bytes(pixels->dtype),
-                            pixels->dtype, n * dim);
-        dense_backward(NULL, dx + r * C, values, &t->patch_w, NULL, n, dim, C, scratch);
-    }
-    workspace_free(&memory);
-    return 0;
-}
 
 static int qwen2_backward(const void *tower, void *tape, transformer_grads *g,
                           const real *drows, const features *f,
@@ -357,32 +252,29 @@ static int qwen2_backward(const void *tower, void *tape, transformer_grads *g,
 {
     const qwen2 *const t = tower;
     qwen2_tape *const p = tape;
-    const layout *const l = &p->layout;
+    const layout *const l = f->layout;
     const size_t stills = lvlm_images_patches(images, 0, images->n - images->n_videos);
     const size_t C = f->C, group = l->unit * C;
-    assert(f->R == l->R && C == t->block.hidden);
+    assert(f->R == l->R && C == t->base.width);
     memcpy(g->x, drows, f->R * C * sizeof *g->x);
-    for (size_t i = t->layers; i-- > 0;) {
-        const transformer_view view = view_of(p, t, i);
+    for (size_t i = t->base.layers; i-- > 0;) {
+        const transformer_view view = view_of(p, t, l, i);
         transformer_tape_backward(&p->blocks, i, g, &view, scratch);
     }
     for (size_t i = 0; i < l->R / l->unit; i++)
         memcpy(g->branch + l->groups[i] * group, g->x + i * group,
                group * sizeof *g->x);
-    TRY(project_backward(g->branch, t, images->pixels, scratch, err));
-    return project_backward(g->branch + stills * C, t, images->video_pixels, scratch,
-                            err);
+    TRY(tower_project_backward(g->branch, &t->base, images->pixels, NULL, scratch,
+                               err));
+    return tower_project_backward(g->branch + stills * C, &t->base,
+                                  images->video_pixels, NULL, scratch, err);
 }
 
-const vision_tower qwen2_tower = {
-    .word = "qwen2",
+const tower_kind qwen2_tower = {
+    .size = sizeof(qwen2),
+    .rows = rows,
     .open = qwen2_open,
-    .bind = qwen2_bind,
-    .free = qwen2_free,
-    .width = qwen2_width,
     .plan = qwen2_plan,
-    .scratch = qwen2_scratch,
-    .announce = qwen2_announce,
     .tape_make = qwen2_tape_make,
     .forward = qwen2_forward,
     .backward = qwen2_backward,

@@ -24,19 +24,17 @@ enum { MAX_TAPS = 64, ROWS_MULTIPLE = 8 };
 typedef enum tap_rule { TAP_ENTERING, TAP_LEAVING, TAP_LAST } tap_rule;
 
 typedef struct tiles {
-    transformer_config block;
-    size_t layers, global_layers, channels, image, patch, tiles;
+    vision_tower base;
+    size_t image, tiles;
     size_t P, L;              /* rows of a tile, and with its padding */
     size_t taps[MAX_TAPS], K; /* blocks whose states are kept */
     tap_rule rule;
     weight_vector class_row;                 /* (C) */
-    weight_matrix patch_w;                   /* (C, channels*patch^2) */
     weight_vector gate, pre_gate, post_gate; /* (1) before tanh */
     weight_vector positions;                 /* (P,C) */
     weight_matrix tables;                    /* (ids,tiles,P,C) */
     weight_vector pre, post;                 /* (ids,tiles,C) */
     norm_layer norm_pre, norm_post;          /* (C) */
-    transformer_block *blocks;               /* owned */
 } tiles;
 
 /* Rows of all images, S = tiles * L of each. */
@@ -49,11 +47,10 @@ typedef struct tiles_layout {
 /* Memory of one pass. */
 typedef struct tiles_tape {
     transformer_tape blocks; /* local blocks, then global ones */
-    tiles_layout layout;
-    real *table;   /* (P,C) one tile's */
-    real *before;  /* (images*tiles*P,C) before norm_pre; kept passes */
-    real *between; /* (R,C) before norm_post; kept passes */
-    real *spare;   /* (R,C) */
+    real *table;             /* (P,C) one tile's */
+    real *before;            /* (images*tiles*P,C) before norm_pre; kept passes */
+    real *between;           /* (R,C) before norm_post; kept passes */
+    real *spare;             /* (R,C) */
 } tiles_tape;
 
 /* Which vector of a table with one per aspect id and tile belongs to a tile of the
@@ -62,11 +59,12 @@ size_t tiles_place(const tiles *tower, const lvlm_images *images, size_t tile);
 
 /* x (R,C) entering the first block. */
 int tiles_embed(const tiles *tower, tiles_tape *tape, real *x,
-                const lvlm_images *images, stages *s, const ops_scratch *scratch,
-                lvlm_error *err);
+                const tiles_layout *layout, const lvlm_images *images, stages *s,
+                const ops_scratch *scratch, lvlm_error *err);
 /* From dx (R,C) to the weights' gradients. `de`, `dbefore` (images*tiles*P,C) */
 int tiles_embed_backward(const tiles *tower, const tiles_tape *tape, const real *dx,
-                         real *de, real *dbefore, const lvlm_images *images,
-                         const ops_scratch *scratch, lvlm_error *err);
+                         real *de, real *dbefore, const tiles_layout *layout,
+                         const lvlm_images *images, const ops_scratch *scratch,
+                         lvlm_error *err);
 
 #endif

@@ -19,7 +19,7 @@ size_t tiles_place(const tiles *t, const lvlm_images *images, size_t tile)
 static void embed_tile(const tiles *t, real *e, const real *patches, size_t place,
                        real *table)
 {
-    const size_t C = t->block.hidden, n = t->P * C;
+    const size_t C = t->base.block.hidden, n = t->P * C;
     const real g = real_tanh(*t->gate.v), pre = real_tanh(*t->pre_gate.v);
     stored_widen(table, t->tables.w, place * n, n);
     memcpy(e, t->class_row.v, C * sizeof *e);
@@ -31,7 +31,7 @@ static void embed_tile(const tiles *t, real *e, const real *patches, size_t plac
 /* x (R,C) = e (images*tiles*P,C) in the order of the layout, padding 0 */
 static void spread(const tiles *t, const tiles_layout *l, real *x, const real *e)
 {
-    const size_t C = t->block.hidden;
+    const size_t C = t->base.block.hidden;
     for (size_t r = 0; r < l->R; r++) {
         const size_t tile = l->from[r] / t->L, row = l->from[r] % t->L;
         if (row < t->P)
@@ -41,13 +41,13 @@ static void spread(const tiles *t, const tiles_layout *l, real *x, const real *e
     }
 }
 
-int tiles_embed(const tiles *t, tiles_tape *tape, real *x, const lvlm_images *images,
-                stages *s, const ops_scratch *scratch, lvlm_error *err)
+int tiles_embed(const tiles *t, tiles_tape *tape, real *x, const tiles_layout *layout,
+                const lvlm_images *images, stages *s, const ops_scratch *scratch,
+                lvlm_error *err)
 {
-    const size_t C = t->block.hidden, n = images->n * t->tiles, P = t->P;
+    const size_t C = t->base.block.hidden, n = images->n * t->tiles, P = t->P;
     real *const patches = x, *const e = tape->spare;
-    TRY(tower_project_squares(patches, images->pixels, t->patch, &t->patch_w, NULL, C,
-                              scratch, err));
+    TRY(tower_project(patches, &t->base, images->pixels, NULL, scratch, err));
     TRY(stages_emit(s, "vision.patches", patches, SHAPE(n, P - 1, C), err));
     for (size_t i = 0; i < n; i++)
         embed_tile(t, e + i * P * C, patches + i * (P - 1) * C,
@@ -55,7 +55,7 @@ int tiles_embed(const tiles *t, tiles_tape *tape, real *x, const lvlm_images *im
     if (tape->before != NULL) memcpy(tape->before, e, n * P * C * sizeof *e);
     norm_forward(e, e, &t->norm_pre, n * P, C);
     TRY(stages_emit(s, "vision.embed", e, SHAPE(images->n, t->tiles, P, C), err));
-    spread(t, &tape->layout, x, e);
+    spread(t, layout, x, e);
     return 0;
 }
 
@@ -64,7 +64,7 @@ int tiles_embed(const tiles *t, tiles_tape *tape, real *x, const lvlm_images *im
 /* de (images*tiles*P,C) = dx (R,C) without padding */
 static void gather(const tiles *t, const tiles_layout *l, real *de, const real *dx)
 {
-    const size_t C = t->block.hidden;
+    const size_t C = t->base.block.hidden;
     for (size_t r = 0; r < l->R; r++) {
         const size_t tile = l->from[r] / t->L, row = l->from[r] % t->L;
         if (row < t->P)
@@ -76,7 +76,7 @@ static void gather(const tiles *t, const tiles_layout *l, real *de, const real *
 static void positions_gradient(const tiles *t, const real *de, size_t place,
                                real *table)
 {
-    const size_t n = t->P * t->block.hidden;
+    const size_t n = t->P * t->base.block.hidden;
     const real g = real_tanh(*t->gate.v);
     if (t->positions.grad != NULL) add_scaled_forward(t->positions.grad, de, 1 - g, n);
     if (t->tables.grad != NULL)
@@ -90,7 +90,7 @@ static void positions_gradient(const tiles *t, const real *de, size_t place,
 /* de (P,C) of one tile to the class row, the pre-tile vector and its gate. */
 static void rows_gradient(const tiles *t, const real *de, size_t place)
 {
-    const size_t C = t->block.hidden;
+    const size_t C = t->base.block.hidden;
     const real pre = real_tanh(*t->pre_gate.v);
     if (t->class_row.grad != NULL) add_forward(t->class_row.grad, de, C);
     for (size_t row = 1; row < t->P; row++) {
@@ -103,12 +103,13 @@ static void rows_gradient(const tiles *t, const real *de, size_t place)
 }
 
 int tiles_embed_backward(const tiles *t, const tiles_tape *tape, const real *dx,
-                         real *de, real *dbefore, const lvlm_images *images,
-                         const ops_scratch *scratch, lvlm_error *err)
+                         real *de, real *dbefore, const tiles_layout *layout,
+                         const lvlm_images *images, const ops_scratch *scratch,
+                         lvlm_error *err)
 {
-    const size_t C = t->block.hidden, n = images->n * t->tiles, P = t->P;
+    const size_t C = t->base.block.hidden, n = images->n * t->tiles, P = t->P;
     assert(tape->before != NULL && dx != de && de != dbefore);
-    gather(t, &tape->layout, de, dx);
+    gather(t, layout, de, dx);
     memset(dbefore, 0, n * P * C * sizeof *dbefore);
     norm_backward(dbefore, de, tape->before, &t->norm_pre, n * P, C, scratch);
     for (size_t i = 0; i < n; i++) {
@@ -118,6 +119,5 @@ int tiles_embed_backward(const tiles *t, const tiles_tape *tape, const real *dx,
         memcpy(de + i * (P - 1) * C, dbefore + (i * P + 1) * C,
                (P - 1) * C * sizeof *de); /* of the patches */
     }
-    return tower_project_squares_backward(de, images->pixels, t->patch, &t->patch_w,
-                                          NULL, C, scratch, err);
+    return tower_project_backward(de, &t->base, images->pixels, NULL, scratch, err);
 }

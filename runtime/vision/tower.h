@@ -1,7 +1,7 @@
-/* tower.h - what all vision towers share: the interface through which the pipeline
+/* tower.h - what all vision towers share, and the interface through which the pipeline
  * knows them.
  *
- *   configuration word "vision.tower" -> one vision_tower
+ *   form of the images (images.h) -> one kind of tower
  *   images of a batch -> how many rows, of what shape and order -> their values */
 #ifndef LVLM_RUNTIME_VISION_TOWER_H
 #define LVLM_RUNTIME_VISION_TOWER_H
@@ -9,27 +9,39 @@
 #include "runtime/block/features.h"
 #include "runtime/block/transformer.h"
 
+#define TOWER_BLOCKS "vision.blocks." /* before names of weights and stages */
+#define TOWER_GLOBAL_BLOCKS "vision.global_blocks."
+
+/* A tower. The first member of the struct that its kind has. */
 typedef struct vision_tower {
-    const char *word;
-    /* Read the configuration and the differences in force under `reference`. *out is
-     * owned: free, also after a failure. */
-    int (*open)(void **out, const lvlm_manifest *manifest, const char *reference,
-                lvlm_error *err);
-    int (*bind)(void *tower, weights *w, lvlm_error *err);
-    void (*free)(void *tower);
-    size_t (*width)(const void *tower); /* of its features */
+    const struct tower_kind *kind;
+    transformer_config block;
+    size_t channels, patch, frames; /* a patch: (channels,frames,patch,patch) */
+    size_t layers;                  /* blocks that are run */
+    size_t global_layers;           /* and, after these, gated ones */
+    size_t width;                   /* of the features */
+    weight_matrix patch_w;          /* (C, values of a patch) */
+    transformer_block *blocks;      /* (layers + global_layers), owned */
+} vision_tower;
+
+/* `tower` and `tape` are a kind's own structs; these begin with a vision_tower and with
+ * the transformer_tape of its blocks. */
+typedef struct tower_kind {
+    size_t size;            /* of a tower */
+    const weight_row *rows; /* besides blocks and patch_w */
+    /* Something is computed between patches and blocks, and after these: the stages
+     * vision.embed and vision.out. */
+    bool has_ends;
+    /* Read what only this kind has: layers, global_layers, width. Fields that all have
+     * are there. */
+    int (*open)(void *tower, const lvlm_manifest *manifest,
+                const lvlm_image_spec *images, const char *reference, lvlm_error *err);
     /* Fill in everything of `out` but the rows; arrays live in `arena`. */
     int (*plan)(const void *tower, features *out, const lvlm_images *images,
                 lvlm_arena *arena, lvlm_error *err);
-    /* Elements of ops_scratch that forward needs. */
-    size_t (*scratch)(const void *tower, const lvlm_images *images, const features *f,
-                      size_t n_threads);
-    void (*announce)(const void *tower, stages *s);
-    /* *tape and its arrays in `memory`, for one pass. It begins with the
-     * transformer_tape of the tower's blocks. */
+    /* *tape and its arrays in `memory`, for one pass. */
     int (*tape_make)(const void *tower, void **tape, workspace *memory,
-                     const features *f, const lvlm_images *images, tape_keep keep,
-                     lvlm_error *err);
+                     const features *f, tape_keep keep, lvlm_error *err);
     /* Fill in f->rows. Stops early, with them undefined, when no stage is left. */
     int (*forward)(const void *tower, void *tape, const features *f,
                    const lvlm_images *images, stages *s, const ops_scratch *scratch,
@@ -39,38 +51,39 @@ typedef struct vision_tower {
     int (*backward)(const void *tower, void *tape, transformer_grads *grads,
                     const real *drows, const features *f, const lvlm_images *images,
                     const ops_scratch *scratch, lvlm_error *err);
-} vision_tower;
+} tower_kind;
 
-extern const vision_tower siglip_tower;
-extern const vision_tower clip_tower;
-extern const vision_tower openclip_tower;
-extern const vision_tower qwen2_tower;
-extern const vision_tower tiles_tower;
+extern const tower_kind plain_tower;
+extern const tower_kind qwen2_tower;
+extern const tower_kind tiles_tower;
 
-/* The one of a word that lvlm_image_spec_read accepted. */
-const vision_tower *tower_find(const char *word);
+/* Read the configuration and the differences in force under `reference`. Free *out with
+ * tower_free, also after a failure. */
+int tower_open(vision_tower **out, const lvlm_manifest *manifest,
+               const lvlm_image_spec *images, const char *reference, lvlm_error *err);
+int tower_bind(vision_tower *tower, weights *w, lvlm_error *err);
+void tower_free(vision_tower *tower);
 
-/* The settings of its blocks. */
-int tower_configure(transformer_config *config, const cJSON *json, lvlm_error *err);
-/* Weights of n blocks below `prefix`; has: BLOCK_*. */
-int tower_bind(transformer_block *blocks, size_t n, weights *w,
-               const transformer_config *config, unsigned has, const char *prefix,
-               lvlm_error *err);
+/* Elements of ops_scratch that a pass needs. */
+size_t tower_scratch(const vision_tower *tower, const features *f, size_t n_threads);
+void tower_announce(const vision_tower *tower, stages *s);
 
-/* Memory for R rows through all of n blocks. */
-transformer_tape_options tower_tape_options(size_t R, size_t n, tape_keep keep);
+/* ---- for the kinds --------------------------------------------------------------- */
 
-/* Each P rows attend to each other.  lo, hi (R) */
-void tower_all_to_all(size_t *lo, size_t *hi, size_t R, size_t P);
-/* Patch projections of squares [n, channels, side, side]; b may be NULL.
- * out (n*P,C), P = (side/patch)^2 */
-int tower_project_squares(real *out, const lvlm_tensor *pixels, size_t patch,
-                          const weight_matrix *w, const weight_vector *b, size_t C,
-                          const ops_scratch *scratch, lvlm_error *err);
-/* The gradients of w and b.  dout (n*P,C) */
-int tower_project_squares_backward(const real *dout, const lvlm_tensor *pixels,
-                                   size_t patch, const weight_matrix *w,
-                                   const weight_vector *b, size_t C,
-                                   const ops_scratch *scratch, lvlm_error *err);
+/* *tape of `size` bytes, zeroed but for its first member, which is made. */
+int tower_tape_make(void **tape, size_t size, workspace *memory,
+                    const vision_tower *tower, const features *f, tape_keep keep,
+                    lvlm_error *err);
+
+/* Values of a patch. */
+size_t tower_patch_values(const vision_tower *tower);
+/* Projections of all patches of `pixels`, which are squares [..., channels, side, side]
+ * or patches [R, values]; NULL: none. b may be NULL.  out (patches,C) */
+int tower_project(real *out, const vision_tower *tower, const lvlm_tensor *pixels,
+                  const weight_vector *b, const ops_scratch *scratch, lvlm_error *err);
+/* The gradients of patch_w and b.  dout (patches,C) */
+int tower_project_backward(const real *dout, const vision_tower *tower,
+                           const lvlm_tensor *pixels, const weight_vector *b,
+                           const ops_scratch *scratch, lvlm_error *err);
 
 #endif

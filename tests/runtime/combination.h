@@ -124,7 +124,7 @@ static inline void put_class_row(fixture *f)
 {
     composed_settings(f->model.manifest.config,
                       "{\"vision\": {\"tower\": \"clip\", \"grid\": 4, \"rows\": 17,"
-                      "\"select\": -2, \"select_rows\": \"patches\"}}");
+                      "\"select\": [2], \"select_rows\": \"patches\"}}");
     composed_add(&f->model, "vision.class", (lvlm_shape){ 1, { WIDTH } });
     composed_add(&f->model, "vision.positions.weight",
                  (lvlm_shape){ 2, { 17, WIDTH } });

@@ -223,15 +223,14 @@ static const struct {
       "text.embed_rows is 99, but text.embed.weight has 60 rows" },
     { mllama, mllama, mllama, "{\"vision\": {\"taps\": [1]}}",
       "vision.taps names block 1, but the tower has 1" },
-    { clip, paligemma, paligemma, CLASS_ROWS("\"select\": -5"),
-      "vision.select has a number that is not a state of the tower: those of 3 "
-      "blocks are -4 to 3" },
+    { clip, paligemma, paligemma, CLASS_ROWS("\"select\": [-2]"),
+      "vision.select is not a list of at most 64 whole numbers" },
     { clip, paligemma, paligemma, CLASS_ROWS("\"select\": [1, 4]"),
       "vision.select has a number that is not a state of the tower: those of 3 "
-      "blocks are -4 to 3" },
+      "blocks are 0 to 3" },
     { clip, paligemma, paligemma, CLASS_ROWS("\"select\": []"),
       "vision.select names no state" },
-    { clip, paligemma, paligemma, CLASS_ROWS("\"select\": [-1, -2]"),
+    { clip, paligemma, paligemma, CLASS_ROWS("\"select\": [3, 2]"),
       "the connector 'linear' takes features of width 12, but the tower 'clip' "
       "gives 24" },
     { clip, paligemma, paligemma,

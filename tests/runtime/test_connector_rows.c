@@ -218,22 +218,25 @@ static void states_are_side_by_side_and_class_rows_may_stay(void **state)
     put_pixels(&f, CLIP, 16);
     put_text(&f, GEMMA);
     composed_settings(f.model.manifest.config,
-                      "{\"vision\": {\"select\": [-1, 0], \"select_rows\": \"all\","
-                      "\"out\": 24}, \"connector\": {\"bias\": false}}");
+                      "{\"vision\": {\"select\": [3, 0], \"select_rows\": \"all\","
+                      "\"out\": 24}}");
     composed_add(&f.model, "connector.proj.weight",
                  (lvlm_shape){ 2, { text_width(&f), (uint64_t)2 * WIDTH } });
     lvlm_stage_list list = run(&f);
     const float *const w = weight(&f, "connector.proj.weight");
+    const float *const b = weight(&f, "connector.proj.bias");
     for (size_t n = 0; n < (size_t)2 * 17; n++) {
         const double *const out = stage(&list, "vision.out") + n * 2 * WIDTH;
-        double y[64] = { 0 };
+        double y[64];
         assert_memory_equal(out, row_of(&list, "vision.blocks.2", 0, n),
                             WIDTH * sizeof *out);
         assert_memory_equal(out + WIDTH, row_of(&list, "vision.embed", 0, n),
                             WIDTH * sizeof *out);
-        for (size_t o = 0; o < text_width(&f); o++)
+        for (size_t o = 0; o < text_width(&f); o++) {
+            y[o] = (double)b[o];
             for (size_t c = 0; c < (size_t)2 * WIDTH; c++)
                 y[o] += (double)w[o * 2 * WIDTH + c] * out[c];
+        }
         assert_row(&f, &list, n / 17, n % 17, y);
     }
     assert_slope(&f, "vision.", "two states");
