@@ -112,6 +112,7 @@ static int read_places(int64_t **out, const lvlm_input_source *source, const cha
 {
     const lvlm_tensor *tensor = lvlm_input_find(source, name);
     const lvlm_input_range range = { 0, most, 0, NULL };
+    assert(most >= 0);
     FAIL_IF(tensor == NULL, err, LVLM_EFORMAT, "%s%s: is missing beside pixel_values",
             source->prefix, name);
     return lvlm_input_integers(out, source, tensor, shape, &range, err);
@@ -167,6 +168,7 @@ static int read_grids(lvlm_grid *out, const lvlm_input_source *source,
     const uint64_t n_rows = pixels->shape.dims[0];
     int64_t *values;
     uint64_t n_patches = 0;
+    assert(pixels->shape.n == 2 && grids->shape.n == 2);
     TRY(lvlm_input_integers(&values, source, grids, &shape, &range, err));
     for (size_t i = 0; i < grids->shape.dims[0]; i++) {
         lvlm_grid *const g = &out[i];

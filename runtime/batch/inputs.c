@@ -92,6 +92,7 @@ static int read_cells(int64_t **out, const reader *r, const char *name,
 {
     const lvlm_tensor *tensor = lvlm_input_find(&r->source, name);
     const lvlm_shape shape = { 2, { r->out->B, r->out->T } };
+    assert(r->out->B > 0 && r->out->T > 0);
     if (tensor != NULL)
         return lvlm_input_integers(out, &r->source, tensor, &shape, range, err);
     const size_t n = r->out->B * r->out->T; /* fits: it is the shape of input_ids */
@@ -137,6 +138,7 @@ static int read_text(const reader *r, lvlm_error *err)
 
 static int check_padding(const reader *r, lvlm_error *err)
 {
+    assert(r->out->real != NULL);
     for (size_t i = 0; i < r->out->B * r->out->T; i++)
         if (r->out->real[i] != 0) return 0;
     return lvlm_fail(err, LVLM_EFORMAT, "%sattention_mask: every token is padding",

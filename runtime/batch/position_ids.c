@@ -45,6 +45,7 @@ static int cut(lvlm_inputs *in, const int64_t *at, const lvlm_input_source *sour
 {
     const size_t cells = in->B * in->T;
     size_t n = 0;
+    assert(in->begins == NULL && !in->has_mask);
     in->begins = lvlm_arena_alloc(source->arena, cells, sizeof *in->begins);
     if (in->begins == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < cells; i++) {

@@ -221,9 +221,8 @@ static int make_whole(transformer_tape *t, workspace *memory, lvlm_error *err)
     const transformer_tape_options *const o = &t->options;
     const set_size size = { o->N, most_keys(t), o->N };
     const unsigned own = read_of(all_bits(t));
-    const workspace_slot slot = { &t->inputs, (t->n - o->first) * o->N,
-                                  t->config->hidden };
-    TRY(workspace_take(memory, &slot, 1, "inputs of blocks", err));
+    TRY(workspace_array(&t->inputs, memory, (t->n - o->first) * o->N, t->config->hidden,
+                        "inputs of blocks", err));
     TRY(make_set(&t->kept[0], memory, own, &size, t->config, err));
     alias(&t->kept[0], own, &t->shared);
     return 0;
@@ -233,8 +232,8 @@ static int make_whole(transformer_tape *t, workspace *memory, lvlm_error *err)
 static int make_each(transformer_tape *t, workspace *memory, lvlm_error *err)
 {
     const transformer_tape_options *const o = &t->options;
-    const workspace_slot slot = { &t->out, o->N, t->config->hidden };
-    TRY(workspace_take(memory, &slot, 1, "output of blocks", err));
+    TRY(workspace_array(&t->out, memory, o->N, t->config->hidden, "output of blocks",
+                        err));
     real *next = t->out;
     for (size_t i = t->n; i-- > o->first;) {
         const transformer_block *const b = &t->blocks[i];
@@ -298,6 +297,7 @@ int transformer_grads_make(transformer_grads *g, workspace *memory,
 
 static transformer_acts *acts_of(transformer_tape *t, size_t i)
 {
+    assert(i < t->n);
     if (!is_kept(t, i)) return &t->shared;
     return &t->kept[t->options.keep == TAPE_ALL ? i : 0];
 }
@@ -314,6 +314,7 @@ static void run(transformer_tape *t, size_t i, transformer_acts *a,
                 const transformer_view *view, const ops_scratch *scratch)
 {
     const size_t before = view->past * t->config->kv_heads * t->config->head_dim;
+    assert((view->k != NULL) == t->options.has_cache);
     if (view->k != NULL) {
         a->k = a->raw_k = view->k + before;
         a->v = view->v + before;

@@ -1,4 +1,5 @@
 /* transformer_weights.c - names and fields of a block's weights; see transformer.h. */
+#include <assert.h>
 #include <stdio.h>
 
 #include "runtime/block/transformer.h"
@@ -50,7 +51,9 @@ int transformer_bind(transformer_block *b, weights *w, const transformer_config 
                      const char *prefix, size_t i, lvlm_error *err)
 {
     char full[PREFIX_BYTES];
-    (void)snprintf(full, sizeof full, "%s%zu.", prefix, i);
+    const int n = snprintf(full, sizeof full, "%s%zu.", prefix, i);
+    assert(n > 0 && (size_t)n < sizeof full && c->norm.eps > 0);
+    (void)n;
     b->norm1 = b->norm2 = b->post_attn_norm = b->post_mlp_norm = c->norm;
     b->q_norm = b->k_norm = (norm_layer){ .rms = true, .eps = c->norm.eps };
     return weights_bind(w, b, rows, full, err);

@@ -68,6 +68,13 @@ int workspace_take(workspace *w, const workspace_slot *slots, size_t n_slots,
     return 0;
 }
 
+int workspace_array(real **at, workspace *w, size_t rows, size_t width,
+                    const char *what, lvlm_error *err)
+{
+    const workspace_slot slot = { at, rows, width };
+    return workspace_take(w, &slot, 1, what, err);
+}
+
 void workspace_free(workspace *w)
 {
     for (void *next; w->blocks != NULL; w->blocks = next) {

@@ -37,6 +37,9 @@ typedef struct workspace {
 /* One allocation, cut into arrays. LVLM_ENOMEM says for what (`what`) and how much. */
 int workspace_take(workspace *memory, const workspace_slot *slots, size_t n_slots,
                    const char *what, lvlm_error *err);
+/* The same for one array. */
+int workspace_array(real **at, workspace *memory, size_t rows, size_t width,
+                    const char *what, lvlm_error *err);
 void workspace_free(workspace *memory);
 
 #endif

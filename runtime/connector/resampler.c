@@ -183,6 +183,7 @@ static void make_keys(resampler_tape *p, const resampler *c, const features *f,
                       const ops_scratch *scratch)
 {
     const size_t R = f->R, D = c->width;
+    assert(f->rows != NULL && f->grids[0].h * f->grids[0].w == f->P);
     if (c->kv_w.w.data != NULL)
         dense_forward(p->wide, f->rows, &c->kv_w, NULL, R, c->base.in, D, scratch);
     else
@@ -200,6 +201,7 @@ static void make_queries(resampler_tape *p, const resampler *c, const features *
                          const ops_scratch *scratch)
 {
     const size_t Q = c->queries, D = c->width;
+    assert(c->query.v != NULL && c->positions.v != NULL);
     norm_forward(p->placed, c->query.v, &c->norm_q, Q, D);
     add_forward(p->placed, c->positions.v, Q * D);
     dense_forward(p->q, p->placed, &c->q_w, &c->q_b, Q, D, D, scratch);
@@ -272,6 +274,7 @@ static void resampler_backward(const void *connector, void *tape, real *drows,
     const resampler *const c = connector;
     resampler_tape *const p = tape;
     const size_t NQ = f->n_images * c->queries, D = c->width;
+    assert(p->dk != NULL && dout != NULL);
     attention_dims dims = dims_of(c, f);
     dims.lo = p->lo, dims.hi = p->hi;
     real *const cleared[] = { p->dnormed, p->dattn, p->dheads, p->deach };

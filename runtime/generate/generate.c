@@ -1,6 +1,8 @@
 /* generate.c - the loop of generation; see generate.h. */
 #include "runtime/generate/generate.h"
 
+#include <assert.h>
+
 static bool ends(const lvlm_generation *g, int64_t id)
 {
     for (size_t i = 0; i < g->n_ends; i++)
@@ -49,6 +51,7 @@ int lvlm_generate(lvlm_generated *out, lvlm_session *session,
     lvlm_sampler sampler;
     size_t n = 0;
     *out = (lvlm_generated){ 0 };
+    assert(sink->take != NULL && logits.shape.n == 1);
     int rc =
         lvlm_sampler_make(&sampler, &settings->sampling, logits.shape.dims[0], err);
     if (rc == 0) {

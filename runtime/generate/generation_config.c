@@ -1,6 +1,7 @@
 /* generation_config.c - generation_config.json; see generation_config.h. */
 #include "runtime/generate/generation_config.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/json.h"
@@ -183,6 +184,7 @@ int lvlm_generation_read(lvlm_generation *out, const lvlm_manifest *manifest,
                          lvlm_error *err)
 {
     const lvlm_checkpoint *const checkpoint = manifest->checkpoint;
+    assert(checkpoint != NULL);
     *out = (lvlm_generation){ .sampling = { .top_k = 50, .top_p = 1, .penalty = 1 },
                               .max_new_tokens = LVLM_DEFAULT_NEW_TOKENS };
     TRY(read_side_file(out, checkpoint, generation_file, read_generation, err));

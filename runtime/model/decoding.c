@@ -10,7 +10,6 @@
 
 #include "formats/base/alloc.h"
 #include "runtime/block/workspace.h"
-#include "runtime/model/engine.h"
 #include "runtime/model/pipeline.h"
 
 enum {
@@ -29,6 +28,7 @@ typedef struct step_row {
 } step_row;
 
 typedef struct decoding {
+    struct lvlm_session base;
     pipeline *p;
     int64_t *tokens; /* (rows) ids of real tokens, from the first one on */
     size_t *columns; /* (rows) theirs; padding before them counts */
@@ -52,15 +52,15 @@ static int make_scratch(decoding *d, size_t rows, lvlm_error *err)
 {
     const pipeline *const p = d->p;
     const size_t keys = d->cross_view.n_keys > rows ? d->cross_view.n_keys : rows;
-    const workspace_slot slot = { &d->scratch.data,
-                                  LARGEST(transformer_scratch(&p->text.config.block, 1,
-                                                              keys, p->n_threads),
-                                          head_scratch(&p->head, p->n_threads),
-                                          adapters_scratch(&p->adapters, p->n_threads)),
-                                  1 };
+    assert(rows > 0 && p->n_threads > 0);
+    const size_t numel =
+        LARGEST(transformer_scratch(&p->text.config.block, 1, keys, p->n_threads),
+                head_scratch(&p->head, p->n_threads),
+                adapters_scratch(&p->adapters, p->n_threads));
     workspace_free(&d->scratch_memory);
-    TRY(workspace_take(&d->scratch_memory, &slot, 1, "scratch", err));
-    d->scratch.numel = slot.rows;
+    TRY(workspace_array(&d->scratch.data, &d->scratch_memory, numel, 1, "scratch",
+                        err));
+    d->scratch.numel = numel;
     d->scratch.n_threads = p->n_threads;
     return 0;
 }
@@ -70,11 +70,12 @@ static int reserve(decoding *d, size_t rows, lvlm_error *err)
 {
     FAIL_IF(rows > MAX_ROWS, err, LVLM_ENOMEM, "a text of %zu tokens, at most %d", rows,
             MAX_ROWS);
+    assert(d->rows <= d->capacity);
     if (rows <= d->capacity) return 0;
     const size_t wanted = rows + rows / 2 + CHUNK;
     int64_t *const tokens = lvlm_realloc(d->tokens, wanted, sizeof *tokens);
     if (tokens == NULL) return lvlm_fail_memory(err);
-    d->tokens = tokens;
+    d->base.tokens = d->tokens = tokens; /* the old ones are gone, whatever follows */
     size_t *const columns = lvlm_realloc(d->columns, wanted, sizeof *columns);
     if (columns == NULL) return lvlm_fail_memory(err);
     d->columns = columns;
@@ -87,10 +88,9 @@ static int reserve(decoding *d, size_t rows, lvlm_error *err)
     return 0;
 }
 
-void decoding_end(void *session)
+void decoding_end(struct lvlm_session *session)
 {
-    decoding *const d = session;
-    if (d == NULL) return;
+    decoding *const d = (decoding *)session;
     kv_cache_free(&d->cache);
     lvlm_free(d->tokens);
     lvlm_free(d->columns);
@@ -157,6 +157,7 @@ static void place_first_row(decoding *d, const pass *t)
 {
     step_row *const r = &d->row;
     const lvlm_packing *const p = &t->packing;
+    assert(p->B == 1 && p->N > 0 && d->rows == p->N);
     place_after(
         r->positions, p,
         d->p->text.config.rope.positions.overlaps || t->inputs.positions != NULL);
@@ -168,6 +169,18 @@ static void place_first_row(decoding *d, const pass *t)
     r->view_lo = t->cross_view.lo[p->N - 1];
     r->view_hi = t->cross_view.hi[p->N - 1];
     r->sees = t->cross_view.sees[p->N - 1];
+}
+
+/* What callers read. */
+static void publish(decoding *d)
+{
+    const decoder_config *const c = &d->p->text.config;
+    const int64_t end = c->first_position + (int64_t)c->max_positions;
+    int64_t next = 0;
+    for (size_t axis = 0; axis < d->packing.axes; axis++)
+        if (d->row.positions[axis] > next) next = d->row.positions[axis];
+    d->base.n_tokens = d->rows;
+    d->base.room = next < end ? (size_t)(end - next) : 0;
 }
 
 static void note_tokens(decoding *d, const pass *t)
@@ -214,11 +227,16 @@ static void start_evaluating(pipeline *p)
 static int begin(decoding *d, pass *t, const lvlm_checkpoint *inputs,
                  const char *prefix, lvlm_error *err)
 {
-    const workspace_slot slot = { &d->logits, 1, d->p->head.config.vocab };
+    const size_t V = d->p->head.config.vocab;
     TRY(pass_read(t, inputs, prefix, err));
     TRY(check_text(t, prefix, err));
     pass_announce(t);
-    TRY(workspace_take(&d->memory, &slot, 1, "logits", err));
+    TRY(workspace_array(&d->logits, &d->memory, 1, V, "logits", err));
+    d->base.logits = (lvlm_tensor){ .name = "logits",
+                                    .dtype = LVLM_REAL_DTYPE,
+                                    .shape = SHAPE(V),
+                                    .data = (const unsigned char *)d->logits,
+                                    .n_bytes = V * sizeof *d->logits };
     d->has_view = pass_cross_view(t) != NULL;
     point_at_row(d, t);
     TRY(reserve(d, t->packing.N, err));
@@ -228,6 +246,7 @@ static int begin(decoding *d, pass *t, const lvlm_checkpoint *inputs,
     TRY(read_text(d, t, err));
     note_tokens(d, t);
     place_first_row(d, t);
+    publish(d);
     const decoder_tape_options options = { .cross_view =
                                                d->has_view ? &d->cross_view : NULL,
                                            .cache = &d->cache };
@@ -235,21 +254,24 @@ static int begin(decoding *d, pass *t, const lvlm_checkpoint *inputs,
                              err);
 }
 
-int decoding_begin(void **out, void *model, const lvlm_checkpoint *inputs,
-                   const char *prefix, const lvlm_stage_sink *sink, lvlm_error *err)
+int decoding_begin(struct lvlm_session **out, void *model,
+                   const lvlm_checkpoint *inputs, const char *prefix,
+                   const lvlm_stage_sink *sink, lvlm_error *err)
 {
     decoding *const d = lvlm_calloc(1, sizeof *d);
+    assert(inputs != NULL && prefix != NULL);
     pass t = { .p = model, .unlabelled = true, .stages = stages_silent() };
     if (d == NULL) return lvlm_fail_memory(err);
     if (sink != NULL) t.stages.sink = sink;
     d->p = model;
+    d->base.engine = &LVLM_REAL_ENGINE;
     const int rc = begin(d, &t, inputs, prefix, err);
     pass_free(&t);
     if (rc < 0) {
-        decoding_end(d);
+        decoding_end(&d->base);
         return rc;
     }
-    *out = d;
+    *out = &d->base;
     return 0;
 }
 
@@ -265,23 +287,13 @@ static void slide(decoding *d)
         r->window_lo++;
 }
 
-size_t decoding_room(const void *session)
+int decoding_step(struct lvlm_session *session, int64_t id, lvlm_error *err)
 {
-    const decoding *const d = session;
-    const decoder_config *const c = &d->p->text.config;
-    const int64_t end = c->first_position + (int64_t)c->max_positions;
-    int64_t next = 0;
-    for (size_t axis = 0; axis < d->packing.axes; axis++)
-        if (d->row.positions[axis] > next) next = d->row.positions[axis];
-    return next < end ? (size_t)(end - next) : 0;
-}
-
-int decoding_step(void *session, int64_t id, lvlm_error *err)
-{
-    decoding *const d = session;
+    decoding *const d = (decoding *)session;
     const pipeline *const p = d->p;
     step_row *const r = &d->row;
     stages silent = stages_silent();
+    assert(d->rows > 0 && d->rows == d->cache.rows);
     FAIL_IF(id < 0 || (uint64_t)id >= p->text.config.embed_rows, err, LVLM_EUSAGE,
             "token %lld, expected 0 to %zu", (long long)id,
             p->text.config.embed_rows - 1);
@@ -299,23 +311,6 @@ int decoding_step(void *session, int64_t id, lvlm_error *err)
     d->columns[d->rows++] = r->cell++;
     r->hi++;
     for (size_t axis = 0; axis < 3; axis++) r->positions[axis]++;
+    publish(d);
     return 0;
-}
-
-const int64_t *decoding_tokens(const void *session, size_t *n)
-{
-    const decoding *const d = session;
-    *n = d->rows;
-    return d->tokens;
-}
-
-void decoding_logits(const void *session, lvlm_tensor *out)
-{
-    const decoding *const d = session;
-    const size_t V = d->p->head.config.vocab;
-    *out = (lvlm_tensor){ .name = "logits",
-                          .dtype = LVLM_REAL_DTYPE,
-                          .shape = SHAPE(V),
-                          .data = (const unsigned char *)d->logits,
-                          .n_bytes = V * sizeof *d->logits };
 }

@@ -7,7 +7,18 @@
 
 #include "runtime/model.h"
 
-typedef struct lvlm_engine {
+typedef struct lvlm_engine lvlm_engine;
+
+/* A text and the tokens after it (runtime/generate/session.h), the first member of the
+ * precision's own struct. What callers read is up to date after each step. */
+struct lvlm_session {
+    const lvlm_engine *engine;
+    const int64_t *tokens; /* (n_tokens) */
+    size_t n_tokens, room;
+    lvlm_tensor logits;
+};
+
+struct lvlm_engine {
     /* Bind the weights; `manifest` is borrowed. *out is freed with free. */
     int (*open)(void **out, const lvlm_manifest *manifest,
                 const lvlm_model_options *options, size_t n_threads, lvlm_error *err);
@@ -24,16 +35,13 @@ typedef struct lvlm_engine {
     void *(*weight)(void *pipeline, size_t target); /* as lvlm_model_weight */
     bool (*factors)(const void *pipeline, lvlm_factors *out, size_t i);
     void (*set_noise)(void *pipeline, uint64_t key);
-    /* A text and the tokens after it, as in runtime/generate/session.h. */
-    int (*begin)(void **out, void *pipeline, const lvlm_checkpoint *inputs,
-                 const char *prefix, const lvlm_stage_sink *sink, lvlm_error *err);
-    int (*step)(void *session, int64_t id, lvlm_error *err);
-    const int64_t *(*tokens)(const void *session, size_t *n);
-    void (*logits)(const void *session, lvlm_tensor *out);
-    size_t (*room)(const void *session);
-    void (*end)(void *session);
+    int (*begin)(struct lvlm_session **out, void *pipeline,
+                 const lvlm_checkpoint *inputs, const char *prefix,
+                 const lvlm_stage_sink *sink, lvlm_error *err);
+    int (*step)(struct lvlm_session *session, int64_t id, lvlm_error *err);
+    void (*end)(struct lvlm_session *session);
     void (*free)(void *pipeline);
-} lvlm_engine;
+};
 
 extern const lvlm_engine lvlm_engine_f32;
 extern const lvlm_engine lvlm_engine_f64;

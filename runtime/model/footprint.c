@@ -8,9 +8,8 @@
  *
  * The largest of the three, and what all need. Lists of rows are left out: they are
  * small beside activations. */
-#include "runtime/model/engine.h"
-
 #include "runtime/model/pipeline.h"
+
 #include <assert.h>
 
 static uint64_t larger(uint64_t a, uint64_t b)

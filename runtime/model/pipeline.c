@@ -15,7 +15,6 @@
 #include "formats/base/alloc.h"
 #include "runtime/batch/positions.h"
 #include "runtime/block/workspace.h"
-#include "runtime/model/engine.h"
 
 /* ---- life ----------------------------------------------------------------------- */
 
@@ -58,6 +57,7 @@ static int pipeline_open(void **out, const lvlm_manifest *manifest,
                          lvlm_error *err)
 {
     pipeline *const p = lvlm_calloc(1, sizeof *p);
+    assert(manifest != NULL && n_threads > 0);
     int rc;
     if (p == NULL) return lvlm_fail_memory(err);
     p->weights.manifest = manifest;
@@ -183,6 +183,7 @@ int pass_make_scratch(pass *t, lvlm_error *err)
 {
     const pipeline *const p = t->p;
     const size_t n = p->n_threads;
+    assert(t->packing.N > 0 && t->scratch.data == NULL);
     const lvlm_packing *const text = &t->packing;
     const bool images = pass_has_images(t);
     const size_t numel = LARGEST(
@@ -190,8 +191,7 @@ int pass_make_scratch(pass *t, lvlm_error *err)
         head_scratch(&p->head, n), adapters_scratch(&p->adapters, n),
         images ? tower_scratch(p->tower, &t->features, n) : 0,
         images ? p->connector->kind->scratch(p->connector, &t->features, n) : 0);
-    const workspace_slot slot = { &t->scratch.data, numel, 1 };
-    TRY(workspace_take(&t->memory, &slot, 1, "scratch", err));
+    TRY(workspace_array(&t->scratch.data, &t->memory, numel, 1, "scratch", err));
     t->scratch.numel = numel;
     t->scratch.n_threads = n;
     return 0;
@@ -200,13 +200,11 @@ int pass_make_scratch(pass *t, lvlm_error *err)
 int pass_forward_images(pass *t, tape_keep tower, bool connector, lvlm_error *err)
 {
     const pipeline *const p = t->p;
-    const workspace_slot features_slot = { &t->features.rows, t->features.R,
-                                           t->features.C };
-    const workspace_slot rows_slot = { &t->image_rows, t->n_image_rows,
-                                       p->text.config.block.hidden };
     assert(pass_has_images(t) && t->scratch.data != NULL);
-    TRY(workspace_take(&t->connector_memory, &features_slot, 1, "images", err));
-    TRY(workspace_take(&t->memory, &rows_slot, 1, "images", err));
+    TRY(workspace_array(&t->features.rows, &t->connector_memory, t->features.R,
+                        t->features.C, "images", err));
+    TRY(workspace_array(&t->image_rows, &t->memory, t->n_image_rows,
+                        p->text.config.block.hidden, "images", err));
     const tower_kind *const vision = p->tower->kind;
     const connector_kind *const projection = p->connector->kind;
     TRY(vision->tape_make(p->tower, &t->tower_tape, &t->tower_memory, &t->features,
@@ -268,6 +266,7 @@ static int pipeline_forward(void *model, const lvlm_checkpoint *inputs,
                             lvlm_error *err)
 {
     pass t = { .p = model, .stages = { .sink = sink } };
+    assert(inputs != NULL && prefix != NULL && sink != NULL);
     int rc;
     if ((rc = pass_read(&t, inputs, prefix, err)) < 0) goto done;
     pass_announce(&t);
@@ -295,8 +294,7 @@ static int images_backward(pass *t, const real *dimage_rows, lvlm_error *err)
     workspace memory = { 0 };
     int rc = 0;
     assert(dimage_rows != NULL && t->connector_tape != NULL);
-    const workspace_slot slot = { &drows, n, t->features.C };
-    TRY(workspace_take(&memory, &slot, 1, "images", err));
+    TRY(workspace_array(&drows, &memory, n, t->features.C, "images", err));
     if (n > 0) memset(drows, 0, n * t->features.C * sizeof *drows);
     p->connector->kind->backward(p->connector, t->connector_tape, drows, dimage_rows,
                                  &t->features, &t->scratch);
@@ -319,11 +317,10 @@ static int forward_backward_text(pass *t, lvlm_model_step *step, double scale,
     decoder_tape tape;
     real *dnormed = NULL;
     workspace memory = { 0 };
-    const workspace_slot slot = { &dnormed, t->packing.n_targets,
-                                  p->text.config.block.hidden };
-    int rc;
-    if ((rc = workspace_take(&memory, &slot, 1, "gradients", err)) < 0) return rc;
     const decoder_tape_options o = pass_tape_options(t, dimage_rows != NULL);
+    int rc;
+    TRY(workspace_array(&dnormed, &memory, t->packing.n_targets,
+                        p->text.config.block.hidden, "gradients", err));
     if ((rc = decoder_tape_make(&tape, &memory, &p->text, &t->packing, &o, err)) < 0 ||
         (rc = decoder_forward(&p->text, &tape, t->image_rows, cross_view, &t->stages,
                               &t->scratch, err)) < 0 ||
@@ -348,11 +345,9 @@ static int forward_backward(pass *t, lvlm_model_step *step, double scale,
     const tape_keep tower =
         p->gradients.trains[LVLM_PART_VISION] ? p->keep : TAPE_NOTHING;
     if (pass_has_images(t)) TRY(pass_forward_images(t, tower, to_images, err));
-    const size_t n = to_images ? t->n_image_rows : 0;
-    const workspace_slot slot = { &dimage_rows, n, p->text.config.block.hidden };
-    TRY(workspace_take(&memory, &slot, 1, "images", err));
-    if (to_images)
-        memset(dimage_rows, 0, n * p->text.config.block.hidden * sizeof *dimage_rows);
+    const size_t n = to_images ? t->n_image_rows : 0, C = p->text.config.block.hidden;
+    TRY(workspace_array(&dimage_rows, &memory, n, C, "images", err));
+    if (to_images) memset(dimage_rows, 0, n * C * sizeof *dimage_rows);
     int rc = forward_backward_text(t, step, scale, dimage_rows, err);
     if (rc == 0 && to_images) rc = images_backward(t, dimage_rows, err);
     workspace_free(&memory);
@@ -373,6 +368,7 @@ static int pipeline_backward(void *model, lvlm_model_step *step,
     pipeline *const p = model;
     pass t = { .p = p, .stages = { .sink = &p->passing, .left = 1 } };
     int rc;
+    assert(inputs != NULL && prefix != NULL && scale >= 0);
     *step = (lvlm_model_step){ 0 };
     p->adapters.noise.active = true; /* only here */
     if ((rc = pass_read(&t, inputs, prefix, err)) < 0) goto done;
@@ -419,6 +415,7 @@ static void pipeline_zero_gradients(void *model)
 static void *pipeline_weight(void *model, size_t target)
 {
     const gradients *const g = &((const pipeline *)model)->gradients;
+    assert(target < g->manifest->n_targets);
     return g->values != NULL ? g->values[target] : NULL;
 }
 
@@ -444,9 +441,6 @@ const lvlm_engine LVLM_REAL_ENGINE = {
     .set_noise = pipeline_set_noise,
     .begin = decoding_begin,
     .step = decoding_step,
-    .tokens = decoding_tokens,
-    .logits = decoding_logits,
-    .room = decoding_room,
     .end = decoding_end,
     .free = pipeline_free,
 };

@@ -8,6 +8,7 @@
 #include "runtime/batch/cross_view.h"
 #include "runtime/connector/connector.h"
 #include "runtime/model/adapters.h"
+#include "runtime/model/engine.h"
 #include "runtime/model/gradients.h"
 #include "runtime/text/decoder.h"
 #include "runtime/text/head.h"
@@ -73,12 +74,10 @@ int pipeline_backward_bytes(void *model, uint64_t *out, const lvlm_checkpoint *i
                             const char *prefix, lvlm_error *err);
 
 /* Generation (decoding.c), as engine.h has it. */
-int decoding_begin(void **out, void *model, const lvlm_checkpoint *inputs,
-                   const char *prefix, const lvlm_stage_sink *sink, lvlm_error *err);
-int decoding_step(void *session, int64_t id, lvlm_error *err);
-const int64_t *decoding_tokens(const void *session, size_t *n);
-void decoding_logits(const void *session, lvlm_tensor *out);
-size_t decoding_room(const void *session);
-void decoding_end(void *session);
+int decoding_begin(struct lvlm_session **out, void *model,
+                   const lvlm_checkpoint *inputs, const char *prefix,
+                   const lvlm_stage_sink *sink, lvlm_error *err);
+int decoding_step(struct lvlm_session *session, int64_t id, lvlm_error *err);
+void decoding_end(struct lvlm_session *session);
 
 #endif

@@ -43,6 +43,7 @@ static real steepness(lvlm_activation act)
 /* y = act(x).  y, x (n), n <= BLOCK, y not x */
 static void values(real *y, const real *x, lvlm_activation act, size_t n)
 {
+    assert(n <= BLOCK && y != x);
     switch (act) {
     case LVLM_ACTIVATION_GELU_TANH: gelu_tanh_exp(y, x, n);
 #pragma omp simd
@@ -68,6 +69,7 @@ static void values(real *y, const real *x, lvlm_activation act, size_t n)
 /* y = act(x), slope = act'(x).  y, slope, x (n), n <= BLOCK, three different arrays */
 static void slopes(real *y, real *slope, const real *x, lvlm_activation act, size_t n)
 {
+    assert(n <= BLOCK && y != x && slope != x && y != slope);
     switch (act) {
     case LVLM_ACTIVATION_GELU_TANH: gelu_tanh_exp(slope, x, n);
 #pragma omp simd

@@ -33,6 +33,7 @@ enum {
 attention_run attention_run_at(const attention_dims *d, size_t q0, size_t end)
 {
     attention_run run = { q0, q0, SIZE_MAX, 0 };
+    assert(q0 <= end && end <= d->Tq);
     for (; run.q1 < end; run.q1++) {
         const size_t from = d->lo[run.q1], to = d->hi[run.q1];
         if (from >= to) continue;
@@ -48,6 +49,7 @@ void attention_gather(real *rows, const real *x, const attention_dims *d, size_t
                       const attention_run *run)
 {
     const size_t width = attention_group(d) * d->D;
+    assert(g < d->kv_heads && run->q1 <= d->Tq);
     for (size_t t = run->q0; t < run->q1; t++, rows += width)
         memcpy(rows, x + t * d->heads * d->D + g * width, width * sizeof *rows);
 }
@@ -68,6 +70,7 @@ void attention_scores(real *s, const real *q, const real *k, const attention_dim
 void attention_visible(size_t *from, size_t *to, const attention_dims *d, size_t t,
                        size_t k0, size_t k1)
 {
+    assert(t < d->Tq && k0 <= k1 && k1 <= d->Tk);
     *from = min_size(max_size(d->lo[t], k0), k1) - k0;
     *to = max_size(min_size(max_size(d->hi[t], k0), k1) - k0, *from);
 }
@@ -111,6 +114,7 @@ static void raise(const partial *p, size_t r, real most, size_t D)
     const real least = LVLM_REAL_BITS == 32 ? (real)0x1p-102 : (real)0x1p-970;
     real *const out = p->out + r * D;
     real factor;
+    assert(most > p->most[r]);
     vexp(&factor, &p->most[r], most, 1);
     for (size_t c = 0; c < D; c++) {
         const real x = out[c] * factor;

@@ -97,6 +97,7 @@ static void multiply(const backward_args *a, const task *t, size_t R, size_t k0,
 {
     const attention_dims *const d = a->d;
     const size_t width = k1 - k0, ldv = d->kv_heads * d->D;
+    assert(width <= t->tile && k1 <= d->Tk);
     attention_scores(t->s, t->q, a->k, d, t->g, R, k0, k1);
     if (needs_dp)
         gemm_nt(t->dp, width, t->dout, d->D, a->v + k0 * ldv + t->g * d->D, ldv, R,
@@ -107,6 +108,7 @@ static void multiply(const backward_args *a, const task *t, size_t R, size_t k0,
 static void weigh(real *p, real *s, real most, size_t from, size_t to, size_t width,
                   real cap)
 {
+    assert(from <= to && to <= width);
     memset(p, 0, from * sizeof *p);
     memset(p + to, 0, (width - to) * sizeof *p);
     vexp(p + from, s + from, most, to - from);
@@ -137,6 +139,7 @@ static void take_row(const row_stats *stats, size_t r, const task *t, real *s,
                      const real *dp, size_t from, size_t to, size_t width, real cap)
 {
     real *const most = &stats->most[r], *const sum = &stats->weight[r];
+    assert(from < to);
     const real here = vmax(s + from, to - from);
     if (*sum == 0) {
         *most = here;
@@ -193,6 +196,7 @@ static void grad_tile(const backward_args *a, const task *t, const row_stats *st
 static void add_dq(const backward_args *a, const task *t, const attention_run *run)
 {
     const size_t width = attention_group(a->d) * a->d->D;
+    assert(run->q1 <= a->d->Tq);
     for (size_t q = run->q0; q < run->q1; q++) {
         real *const to = a->dq + q * a->d->heads * a->d->D + t->g * width;
         const real *const from = t->dq + (q - run->q0) * width;
@@ -231,6 +235,7 @@ static void backward_keys(const backward_args *a, const task *t,
     const size_t width = run->k1 - run->k0, ldk = d->kv_heads * d->D;
     const size_t at = run->k0 * ldk + t->g * d->D;
     const row_stats stats = stats_of(a, t, run);
+    assert(a->dk != NULL || a->dv != NULL);
     attention_gather(t->q, a->q, d, t->g, run);
     attention_gather(t->dout, a->dout, d, t->g, run);
     multiply(a, t, R, run->k0, run->k1, a->dk != NULL);

@@ -55,6 +55,7 @@ GEMV_KERNEL(rows_f64, double, (real))
 static void rows(real *y, const real *x, lvlm_stored w, size_t I, size_t apart,
                  size_t n)
 {
+    assert(n > 0 && n <= STREAMS);
     switch (w.dtype) {
     case LVLM_BF16: rows_bf16(y, x, w.data, I, apart, n); break;
     case LVLM_F16: rows_f16(y, x, w.data, I, apart, n); break;

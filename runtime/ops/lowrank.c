@@ -53,6 +53,7 @@ static void drop(real *out, size_t ldo, const real *x, size_t ldx, const lowrank
                  size_t n, size_t rows, size_t i, size_t cols, size_t I, bool add)
 {
     const lowrank_noise *const noise = w->noise;
+    assert(noise->rate > 0 && noise->rate < 1 && i + cols <= I);
     const uint64_t own = lvlm_random_scramble(w->stream);
     const uint64_t stream = lvlm_random_scramble(noise->key ^ own);
     const uint64_t limit = (uint64_t)(noise->rate * 0x1p32);

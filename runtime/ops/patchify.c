@@ -20,22 +20,3 @@ void patchify_forward(real *rows, const real *image, size_t C, size_t Sy, size_t
                            p * sizeof *out);
         }
 }
-
-void patchify_backward(real *dimage, const real *drows, size_t C, size_t Sy, size_t Sx,
-                       size_t p)
-{
-    if (dimage == NULL) return;
-    assert(p > 0 && dimage != drows);
-    const size_t Py = Sy / p, Px = Sx / p;
-#pragma omp parallel for collapse(2)                                                   \
-    schedule(static) if (C * Sy * Sx > LVLM_PARALLEL_MIN)
-    for (size_t py = 0; py < Py; py++)
-        for (size_t px = 0; px < Px; px++) {
-            const real *in = drows + (py * Px + px) * C * p * p;
-            for (size_t c = 0; c < C; c++)
-                for (size_t y = 0; y < p; y++, in += p) {
-                    real *out = dimage + (c * Sy + py * p + y) * Sx + px * p;
-                    for (size_t x = 0; x < p; x++) out[x] += in[x];
-                }
-        }
-}

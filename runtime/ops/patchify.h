@@ -8,9 +8,5 @@
  * right and the bottom is dropped. rows (P,C*p*p), P = (Sy/p)*(Sx/p) image (C,Sy,Sx) */
 void patchify_forward(real *rows, const real *image, size_t C, size_t Sy, size_t Sx,
                       size_t p);
-/* dimage += drows, scattered back; what was dropped has no gradient. dimage (C,Sy,Sx)
- * drows (P,C*p*p) */
-void patchify_backward(real *dimage, const real *drows, size_t C, size_t Sy, size_t Sx,
-                       size_t p);
 
 #endif

@@ -47,5 +47,6 @@ lvlm_stored stored_at(lvlm_stored w, size_t first)
 {
     if (w.data == NULL) return w;
     const char *data = w.data;
+    assert(lvlm_dtype_is_weight(w.dtype));
     return (lvlm_stored){ data + first * lvlm_dtype_bytes(w.dtype), w.dtype };
 }

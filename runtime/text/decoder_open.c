@@ -100,63 +100,67 @@ static int read_sections(decoder_config *c, const cJSON *config, lvlm_error *err
     return 0;
 }
 
+/* Behaviours that are a switch. */
+static const struct {
+    lvlm_behaviour behaviour;
+    size_t offset;
+} switches[] = {
+#define SWITCH(field) offsetof(decoder_config, field)
+    { LVLM_SLIDING_WINDOW_PREFIX, SWITCH(window_cuts_prefix) },
+    { LVLM_SUFFIX_SEEN_UNLABELLED, SWITCH(prefix.unlabelled_is_prefix) },
+    { LVLM_CAUSAL_UNTYPED, SWITCH(prefix.untyped_is_suffix) },
+    { LVLM_PADDING_SEEN, SWITCH(prefix.padding_is_prefix) },
+    { LVLM_UNSEEING_ROWS_ATTEND, SWITCH(attends_unseeing) },
+    { LVLM_IMAGE_TIME_SCALED, SWITCH(rope.positions.image_time_scaled) },
+    { LVLM_VIDEO_POSITIONS_COLLAPSED, SWITCH(rope.positions.collapsed) },
+    { LVLM_VIDEO_OVERLAPS_TEXT, SWITCH(rope.positions.overlaps) },
+    { LVLM_VIDEO_SECONDS_TRUNCATED, SWITCH(rope.positions.truncated) },
+#undef SWITCH
+};
+
 /* What of the family's differences is in force. */
 static void read_differences(decoder_config *c, const lvlm_family *family,
                              const char *reference)
 {
-    lvlm_position_rules *const p = &c->rope.positions;
-    c->window_cuts_prefix =
-        lvlm_reference_applies(family, LVLM_SLIDING_WINDOW_PREFIX, reference);
+    for (size_t i = 0; i < sizeof switches / sizeof *switches; i++)
+        *(bool *)((char *)c + switches[i].offset) =
+            lvlm_reference_applies(family, switches[i].behaviour, reference);
+    c->rope.positions.in_double = LVLM_REAL_BITS == 64;
     if (lvlm_family_differs(family, LVLM_SLIDING_WINDOW) && !c->window_cuts_prefix &&
         !lvlm_reference_applies(family, LVLM_SLIDING_WINDOW, reference))
         c->sliding_window = 0; /* it was trained without the one of config.json */
-    c->prefix = (lvlm_prefix_rules){
-        .unlabelled_is_prefix =
-            lvlm_reference_applies(family, LVLM_SUFFIX_SEEN_UNLABELLED, reference),
-        .untyped_is_suffix =
-            lvlm_reference_applies(family, LVLM_CAUSAL_UNTYPED, reference),
-        .padding_is_prefix =
-            lvlm_reference_applies(family, LVLM_PADDING_SEEN, reference),
-    };
-    c->attends_unseeing =
-        lvlm_reference_applies(family, LVLM_UNSEEING_ROWS_ATTEND, reference);
-    p->in_double = LVLM_REAL_BITS == 64;
-    p->image_time_scaled =
-        lvlm_reference_applies(family, LVLM_IMAGE_TIME_SCALED, reference);
-    p->collapsed =
-        lvlm_reference_applies(family, LVLM_VIDEO_POSITIONS_COLLAPSED, reference);
-    p->overlaps = lvlm_reference_applies(family, LVLM_VIDEO_OVERLAPS_TEXT, reference);
-    p->truncated =
-        lvlm_reference_applies(family, LVLM_VIDEO_SECONDS_TRUNCATED, reference);
 }
 
-/* Which blocks have cross-attention. */
-static int read_cross(decoder *text, const cJSON *config, lvlm_error *err)
+/* The blocks that the setting lists have the flag at `offset`. */
+static int flag_blocks(decoder *text, const cJSON *config, const char *path,
+                       size_t offset, lvlm_error *err)
 {
     const cJSON *item;
-    LVLM_JSON_ITEMS (item, lvlm_json_path(config, "text.cross_layers")) {
+    assert(text->blocks != NULL);
+    LVLM_JSON_ITEMS (item, lvlm_json_path(config, path)) {
         uint64_t i;
         FAIL_IF(!lvlm_json_u64(&i, item) || i >= text->config.layers, err, LVLM_EFORMAT,
-                "configuration: text.cross_layers names a block that is not there");
-        text->blocks[i].is_cross = text->config.block.head_norms = true;
+                "configuration: %s names a block that is not there", path);
+        *(bool *)((char *)&text->blocks[i] + offset) = true;
     }
     return 0;
 }
 
-/* Which blocks have a window: those that text.window_layers lists; without a list the
- * even ones. */
-static int read_windows(decoder *text, const cJSON *config, lvlm_error *err)
+/* Which blocks have cross-attention, and which a window: the even ones where no list
+ * says so. */
+static int read_kinds(decoder *text, const cJSON *config, lvlm_error *err)
 {
-    const size_t layers = text->config.layers;
-    const cJSON *item, *const listed = lvlm_json_path(config, "text.window_layers");
-    LVLM_JSON_ITEMS (item, listed) {
-        uint64_t i;
-        FAIL_IF(!lvlm_json_u64(&i, item) || i >= layers, err, LVLM_EFORMAT,
-                "configuration: text.window_layers names a block that is not there");
-        text->blocks[i].has_window = true;
+    static const char windows[] = "text.window_layers";
+    const bool listed = lvlm_json_path(config, windows) != NULL;
+    TRY(flag_blocks(text, config, windows, offsetof(transformer_block, has_window),
+                    err));
+    TRY(flag_blocks(text, config, "text.cross_layers",
+                    offsetof(transformer_block, is_cross), err));
+    for (size_t i = 0; i < text->config.layers; i++) {
+        transformer_block *const b = &text->blocks[i];
+        b->has_window |= !listed && i % 2 == 0;
+        text->config.block.head_norms |= b->is_cross;
     }
-    for (size_t i = 0; listed == NULL && i < layers; i += 2)
-        text->blocks[i].has_window = true;
     return 0;
 }
 
@@ -165,6 +169,7 @@ int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *refer
 {
     decoder_config *const c = &text->config;
     uint64_t max_positions;
+    assert(text->blocks == NULL && reference != NULL);
     TRY(configure(c, config_rows, manifest->config, err));
     TRY(read_words(c, manifest->config, err));
     TRY(check_config(c, err));
@@ -177,8 +182,7 @@ int decoder_open(decoder *text, const lvlm_manifest *manifest, const char *refer
     text->blocks = lvlm_calloc(c->layers, sizeof *text->blocks);
     FAIL_IF(text->blocks == NULL, err, LVLM_ENOMEM, "out of memory for %zu blocks",
             c->layers);
-    TRY(read_windows(text, manifest->config, err));
-    return read_cross(text, manifest->config, err);
+    return read_kinds(text, manifest->config, err);
 }
 
 /* Ids are checked against text.embed_rows, which not every family has. */

@@ -96,8 +96,7 @@ static int emit_logits(const text_head *head, const real *x, const lvlm_packing 
     real *logits = NULL;
     workspace memory = { 0 };
     double sum = 0;
-    const workspace_slot slot = { &logits, p->B * p->T, V };
-    TRY(workspace_take(&memory, &slot, 1, "logits", err));
+    TRY(workspace_array(&logits, &memory, p->B * p->T, V, "logits", err));
     head_project(logits, x, head, p->N, scratch);
     int rc = with_loss ? loss_of_all(&sum, logits, p, V, err) : 0;
     if (rc == 0) rc = stages_emit_rows(s, "logits", logits, V, p, logits, err);
@@ -131,8 +130,7 @@ static int emit_loss(const text_head *head, const real *x, const lvlm_packing *p
     double losses[LOSS_ROWS], sum = 0;
     real *logits = NULL;
     workspace memory = { 0 };
-    const workspace_slot slot = { &logits, rows_at_once(p->n_targets), V };
-    TRY(workspace_take(&memory, &slot, 1, "loss", err));
+    TRY(workspace_array(&logits, &memory, rows_at_once(p->n_targets), V, "loss", err));
     for (size_t first = 0, n; first < p->n_targets; first += n) {
         n = take_targets(targets, p, first);
         head_project(logits, x + first * C, head, n, scratch);

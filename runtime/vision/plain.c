@@ -194,6 +194,7 @@ static void make_place(real *x, const extent *e)
 static void make_table(const plain *t, plain_tape *p, const extent *e)
 {
     const size_t before = t->class_rows * e->C;
+    assert(t->positions.v != NULL && (before == 0 || t->class_row.v != NULL));
     for (size_t c = 0; c < before; c++)
         p->table[c] = t->class_row.v[c] + t->positions.v[c];
     resize_forward(p->table + before, t->positions.v + before, t->grid, e->grid, e->C);

@@ -148,9 +148,9 @@ static void keep_state(const tiles *t, real *out, const real *x, const tiles_lay
     const size_t C = t->base.block.hidden;
     assert(first + (C - 1) * step < width);
     for (size_t r = 0; r < l->R; r++) {
-        const size_t tile = l->from[r] / t->L, row = l->from[r] % t->L;
-        if (row >= t->P) continue;
-        real *to = out + (tile * t->P + row) * width + first;
+        const size_t at = tiles_row(t, l, r);
+        if (at == SIZE_MAX) continue;
+        real *const to = out + at * width + first;
         for (size_t c = 0; c < C; c++) to[c * step] = x[r * C + c];
     }
 }
@@ -200,6 +200,7 @@ static int run_global(const tiles *t, tiles_tape *p, real **x, const tiles_layou
 {
     const transformer_view view = { .N = l->R, .lo = l->lo, .hi = l->hi };
     const size_t C = t->base.block.hidden;
+    assert(t->post_gate.v != NULL && t->post.v != NULL);
     const real gate = real_tanh(*t->post_gate.v);
     real *const y = *x;
     if (p->between != NULL) memcpy(p->between, *x, l->R * C * sizeof **x);
@@ -242,9 +243,9 @@ static void add_state(const tiles *t, real *dx, const real *drows,
 {
     const size_t C = t->base.block.hidden;
     for (size_t r = 0; r < l->R; r++) {
-        const size_t tile = l->from[r] / t->L, row = l->from[r] % t->L;
-        if (row >= t->P) continue;
-        const real *from = drows + (tile * t->P + row) * width + first;
+        const size_t at = tiles_row(t, l, r);
+        if (at == SIZE_MAX) continue;
+        const real *const from = drows + at * width + first;
         for (size_t c = 0; c < C; c++) dx[r * C + c] += from[c * step];
     }
 }

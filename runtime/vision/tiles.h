@@ -57,6 +57,14 @@ typedef struct tiles_tape {
  * batch; id 0 is an image that is not there. */
 size_t tiles_place(const tiles *tower, const lvlm_images *images, size_t tile);
 
+/* Row r of the layout in tiles without padding, (images*tiles*P); SIZE_MAX: it is
+ * padding. */
+static inline size_t tiles_row(const tiles *t, const tiles_layout *layout, size_t r)
+{
+    const size_t tile = layout->from[r] / t->L, row = layout->from[r] % t->L;
+    return row < t->P ? tile * t->P + row : SIZE_MAX;
+}
+
 /* x (R,C) entering the first block. */
 int tiles_embed(const tiles *tower, tiles_tape *tape, real *x,
                 const tiles_layout *layout, const lvlm_images *images, stages *s,

@@ -20,6 +20,7 @@ static void embed_tile(const tiles *t, real *e, const real *patches, size_t plac
                        real *table)
 {
     const size_t C = t->base.block.hidden, n = t->P * C;
+    assert(t->class_row.v != NULL && t->positions.v != NULL && t->gate.v != NULL);
     const real g = real_tanh(*t->gate.v), pre = real_tanh(*t->pre_gate.v);
     stored_widen(table, t->tables.w, place * n, n);
     memcpy(e, t->class_row.v, C * sizeof *e);
@@ -33,9 +34,9 @@ static void spread(const tiles *t, const tiles_layout *l, real *x, const real *e
 {
     const size_t C = t->base.block.hidden;
     for (size_t r = 0; r < l->R; r++) {
-        const size_t tile = l->from[r] / t->L, row = l->from[r] % t->L;
-        if (row < t->P)
-            memcpy(x + r * C, e + (tile * t->P + row) * C, C * sizeof *x);
+        const size_t at = tiles_row(t, l, r);
+        if (at != SIZE_MAX)
+            memcpy(x + r * C, e + at * C, C * sizeof *x);
         else
             memset(x + r * C, 0, C * sizeof *x);
     }
@@ -66,9 +67,8 @@ static void gather(const tiles *t, const tiles_layout *l, real *de, const real *
 {
     const size_t C = t->base.block.hidden;
     for (size_t r = 0; r < l->R; r++) {
-        const size_t tile = l->from[r] / t->L, row = l->from[r] % t->L;
-        if (row < t->P)
-            memcpy(de + (tile * t->P + row) * C, dx + r * C, C * sizeof *de);
+        const size_t at = tiles_row(t, l, r);
+        if (at != SIZE_MAX) memcpy(de + at * C, dx + r * C, C * sizeof *de);
     }
 }
 

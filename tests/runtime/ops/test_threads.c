@@ -144,7 +144,6 @@ static void row_op(real *out, const real *in, const ops_scratch *scratch)
     cross_entropy_backward(out + 2 * RC, ones, in, ids, ROWS, C);
     for (size_t n = 0; n < ROWS; n++) out[3 * RC + n] = (real)loss[n];
     patchify_forward(out + 4 * RC, in, 3, 100, 100, 9);
-    patchify_backward(out + 5 * RC, in, 3, 100, 100, 9);
     real inv_freq[256];
     rope_frequencies(inv_freq, 256, 1e4);
     rope_table(out + 6 * RC, out + 7 * RC, ids, NULL, inv_freq, ROWS, 256);
