@@ -11,7 +11,6 @@
 
 enum {
     NAME_BYTES = 128,
-    PLACE_BYTES = 192,
     CHUNK = 1024, /* values widened at a time */
 };
 
@@ -25,19 +24,14 @@ const lvlm_tensor *lvlm_input_find(const lvlm_input_source *source, const char *
 }
 
 /* "[0, 3]": the place of element `at`. */
-static const char *place(char text[PLACE_BYTES], const lvlm_shape *shape, uint64_t at)
+static const char *place(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape,
+                         uint64_t at)
 {
-    uint64_t index[LVLM_MAX_DIMS] = { 0 };
-    size_t used = 0;
+    lvlm_shape index = { .n = shape->n };
     for (size_t i = shape->n; i-- > 0; at /= shape->dims[i])
-        index[i] = at % shape->dims[i];
-    text[0] = '\0';
-    for (size_t i = 0; i < shape->n && used < PLACE_BYTES; i++)
-        used += (size_t)snprintf(text + used, PLACE_BYTES - used, "%s%" PRIu64,
-                                 i == 0 ? "[" : ", ", index[i]);
-    if (used > 0 && used < PLACE_BYTES)
-        (void)snprintf(text + used, PLACE_BYTES - used, "]");
-    return text;
+        index.dims[i] = at % shape->dims[i];
+    assert(at == 0); /* it is one of the tensor's */
+    return lvlm_shape_text(text, &index);
 }
 
 static bool fits(const lvlm_shape *got, const lvlm_shape *want)
@@ -87,7 +81,7 @@ int64_t lvlm_input_integer(const lvlm_tensor *tensor, size_t i)
 static int refuse_value(const lvlm_tensor *tensor, size_t at,
                         const lvlm_input_range *range, lvlm_error *err)
 {
-    char where[PLACE_BYTES], also[NAME_BYTES] = "";
+    char where[LVLM_SHAPE_TEXT], also[NAME_BYTES] = "";
     /* not said of one between the others */
     if (range->also_what != NULL &&
         (range->also < range->least || range->also > range->most))
@@ -136,7 +130,7 @@ int lvlm_input_check_reals(const lvlm_tensor *tensor, const lvlm_shape *shape,
                             tensor->data + first * lvlm_dtype_bytes(tensor->dtype),
                             tensor->dtype, n);
         for (size_t i = 0; i < n; i++) {
-            char where[PLACE_BYTES];
+            char where[LVLM_SHAPE_TEXT];
             FAIL_IF(!isfinite(values[i]), err, LVLM_EFORMAT,
                     "%s%s: got %f, expected a finite number", tensor->name,
                     place(where, &tensor->shape, first + i), values[i]);

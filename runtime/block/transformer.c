@@ -105,14 +105,11 @@ static void mlp_branch(transformer_acts *a, const transformer_block *b,
                        const ops_scratch *scratch)
 {
     const size_t C = c->hidden, F = c->mlp;
+    const bool gated = transformer_is_gated(b);
     norm_forward(a->normed2, a->mid, &b->norm2, M, C);
     dense_forward(a->gate, a->normed2, &b->gate_w, &b->gate_b, M, C, F, scratch);
-    if (transformer_is_gated(b)) {
-        dense_forward(a->up, a->normed2, &b->up_w, &b->up_b, M, C, F, scratch);
-        gated_forward(a->hidden, a->gate, a->up, c->activation, M * F);
-    } else {
-        activation_forward(a->hidden, a->gate, c->activation, M * F);
-    }
+    if (gated) dense_forward(a->up, a->normed2, &b->up_w, &b->up_b, M, C, F, scratch);
+    activation_forward(a->hidden, a->gate, gated ? a->up : NULL, c->activation, M * F);
     dense_forward(a->mlp, a->hidden, &b->down_w, &b->down_b, M, F, C, scratch);
 }
 
@@ -184,20 +181,18 @@ static void mlp_backward(transformer_grads *g, const transformer_acts *a,
                          size_t M, const ops_scratch *scratch)
 {
     const size_t C = c->hidden, F = c->mlp;
+    const bool gated = transformer_is_gated(b);
     clear(g->hidden, M * F);
     clear(g->gate, M * F);
     clear(g->normed, M * C);
     dense_backward(g->hidden, g->branch, a->hidden, &b->down_w, &b->down_b, M, F, C,
                    scratch);
-    if (transformer_is_gated(b)) {
-        clear(g->up, M * F);
-        gated_backward(g->gate, g->up, g->hidden, a->gate, a->up, c->activation, M * F);
-    } else {
-        activation_backward(g->gate, g->hidden, a->gate, c->activation, M * F);
-    }
+    if (gated) clear(g->up, M * F);
+    activation_backward(g->gate, gated ? g->up : NULL, g->hidden, a->gate,
+                        gated ? a->up : NULL, c->activation, M * F);
     dense_backward(g->normed, g->gate, a->normed2, &b->gate_w, &b->gate_b, M, C, F,
                    scratch);
-    if (transformer_is_gated(b))
+    if (gated)
         dense_backward(g->normed, g->up, a->normed2, &b->up_w, &b->up_b, M, C, F,
                        scratch);
 }

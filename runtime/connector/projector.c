@@ -209,7 +209,7 @@ static int projector_forward(const void *connector, void *tape, real *out,
     if (M > 0) {
         dense_forward(p->pre, x, &c->fc1_w, &c->fc1_b, U, S, M, scratch);
         if (shows_linear_1(c)) TRY(emit(c, s, "connector.linear_1", p->pre, f, M, err));
-        activation_forward(p->hidden, p->pre, c->activation, U * M);
+        activation_forward(p->hidden, p->pre, NULL, c->activation, U * M);
         x = p->hidden;
     }
     real *const z = p->merged != NULL ? p->merged : out;
@@ -238,7 +238,8 @@ static void layers_backward(const projector *c, projector_tape *p, real *dx,
         memset(p->dpre, 0, U * M * sizeof *p->dpre);
         dense_backward(p->dhidden, dz, p->hidden, &c->fc2_w, &c->fc2_b, U, M,
                        c->base.out, scratch);
-        activation_backward(p->dpre, p->dhidden, p->pre, c->activation, U * M);
+        activation_backward(p->dpre, NULL, p->dhidden, p->pre, NULL, c->activation,
+                            U * M);
         dense_backward(dn, p->dpre, n, &c->fc1_w, &c->fc1_b, U, S, M, scratch);
     }
     if (has_norm(c)) norm_backward(dx, dn, p->x, &c->norm, R, c->base.in, scratch);

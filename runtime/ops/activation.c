@@ -110,54 +110,41 @@ static void slopes(real *y, real *slope, const real *x, lvlm_activation act, siz
     }
 }
 
-void activation_forward(real *y, const real *x, lvlm_activation act, size_t n)
-{
-#pragma omp parallel for schedule(static) if (n > LVLM_PARALLEL_MIN)
-    for (size_t begin = 0; begin < n; begin += BLOCK) {
-        const size_t len = min_size(BLOCK, n - begin);
-        real a[BLOCK];
-        values(a, x + begin, act, len);
-        for (size_t i = 0; i < len; i++) y[begin + i] = a[i];
-    }
-}
-
-void activation_backward(real *dx, const real *dy, const real *x, lvlm_activation act,
-                         size_t n)
-{
-    assert(dx != dy && dx != x);
-#pragma omp parallel for schedule(static) if (n > LVLM_PARALLEL_MIN)
-    for (size_t begin = 0; begin < n; begin += BLOCK) {
-        const size_t len = min_size(BLOCK, n - begin);
-        real a[BLOCK], slope[BLOCK];
-        slopes(a, slope, x + begin, act, len);
-        for (size_t i = 0; i < len; i++) dx[begin + i] += dy[begin + i] * slope[i];
-    }
-}
-
-void gated_forward(real *y, const real *g, const real *u, lvlm_activation act, size_t n)
+void activation_forward(real *y, const real *g, const real *u, lvlm_activation act,
+                        size_t n)
 {
 #pragma omp parallel for schedule(static) if (n > LVLM_PARALLEL_MIN)
     for (size_t begin = 0; begin < n; begin += BLOCK) {
         const size_t len = min_size(BLOCK, n - begin);
         real a[BLOCK];
         values(a, g + begin, act, len);
+        if (u == NULL) {
+            memcpy(y + begin, a, len * sizeof *y);
+            continue;
+        }
 #pragma omp simd
         for (size_t i = 0; i < len; i++) y[begin + i] = a[i] * u[begin + i];
     }
 }
 
-void gated_backward(real *dg, real *du, const real *dy, const real *g, const real *u,
-                    lvlm_activation act, size_t n)
+/* One block; all arrays begin with it. */
+static void backward_block(real *dg, real *du, const real *dy, const real *g,
+                           const real *u, lvlm_activation act, size_t n)
 {
-    assert(dg != dy && du != dy);
+    real a[BLOCK], slope[BLOCK];
+    slopes(a, slope, g, act, n);
+    for (size_t i = 0; dg != NULL && u == NULL && i < n; i++) dg[i] += dy[i] * slope[i];
+    for (size_t i = 0; dg != NULL && u != NULL && i < n; i++)
+        dg[i] += dy[i] * u[i] * slope[i];
+    for (size_t i = 0; du != NULL && i < n; i++) du[i] += dy[i] * a[i];
+}
+
+void activation_backward(real *dg, real *du, const real *dy, const real *g,
+                         const real *u, lvlm_activation act, size_t n)
+{
+    assert(dg != dy && dg != g && du != dy && (u != NULL || du == NULL));
 #pragma omp parallel for schedule(static) if (n > LVLM_PARALLEL_MIN)
-    for (size_t begin = 0; begin < n; begin += BLOCK) {
-        const size_t len = min_size(BLOCK, n - begin);
-        real a[BLOCK], slope[BLOCK];
-        slopes(a, slope, g + begin, act, len);
-        for (size_t i = begin; dg != NULL && i < begin + len; i++)
-            dg[i] += dy[i] * u[i] * slope[i - begin];
-        for (size_t i = begin; du != NULL && i < begin + len; i++)
-            du[i] += dy[i] * a[i - begin];
-    }
+    for (size_t i = 0; i < n; i += BLOCK)
+        backward_block(dg != NULL ? dg + i : NULL, du != NULL ? du + i : NULL, dy + i,
+                       g + i, u != NULL ? u + i : NULL, act, min_size(BLOCK, n - i));
 }

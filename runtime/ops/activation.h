@@ -15,18 +15,12 @@ typedef enum lvlm_activation {
     LVLM_N_ACTIVATIONS,
 } lvlm_activation;
 
-/* y = act(x). y may be x.  x, y (n) */
-void activation_forward(real *y, const real *x, lvlm_activation act, size_t n);
-/* dx += dy * act'(x).  dx, dy, x (n) */
-void activation_backward(real *dx, const real *dy, const real *x, lvlm_activation act,
-                         size_t n);
-
-/* y = act(g) * u. y may be g or u.  g, u, y (n) */
-void gated_forward(real *y, const real *g, const real *u, lvlm_activation act,
-                   size_t n);
-/* dg += dy * u * act'(g), du += dy * act(g); either may be NULL.
- * dg, du, dy, g, u (n) */
-void gated_backward(real *dg, real *du, const real *dy, const real *g, const real *u,
-                    lvlm_activation act, size_t n);
+/* y = act(g) * u, or act(g) where u is NULL. y may be g or u.  g, u, y (n) */
+void activation_forward(real *y, const real *g, const real *u, lvlm_activation act,
+                        size_t n);
+/* dg += dy * u * act'(g), du += dy * act(g); either may be NULL, and both are without
+ * u where that is.  dg, du, dy, g, u (n) */
+void activation_backward(real *dg, real *du, const real *dy, const real *g,
+                         const real *u, lvlm_activation act, size_t n);
 
 #endif

@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <omp.h>
 
+#include "formats/base/size.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/gemv.h"
 #include "runtime/ops/vmath.h"
@@ -24,15 +25,10 @@
 #define FEW_CELLS 1024 /* of FEW_CELLS / N rows, for N rows of x */
 #define ROWS_AHEAD 4   /* prefetch distance in stored rows */
 
-static size_t round_up(size_t n, size_t to)
-{
-    return (n + to - 1) / to * to;
-}
-
 /* The length of `n` equal pieces of `total`, in whole cache lines. */
 static size_t length_of(size_t total, size_t n)
 {
-    return round_up((total + n - 1) / n, 16);
+    return lvlm_round_up((total + n - 1) / n, 16);
 }
 
 /* The length of equal pieces of `total`, none above `most` (a multiple of 16). */
@@ -46,7 +42,7 @@ static size_t piece(size_t total, size_t most)
 static size_t shared_piece(size_t total, size_t most)
 {
     const size_t n = (total + most - 1) / most;
-    return length_of(total, total >= most / 4 ? round_up(n, 4) : n);
+    return length_of(total, total >= most / 4 ? lvlm_round_up(n, 4) : n);
 }
 
 static size_t n_pieces(size_t total, size_t length)
@@ -57,13 +53,13 @@ static size_t n_pieces(size_t total, size_t length)
 /* Most rows of w widened at once for N rows of x. */
 static size_t panel_rows(size_t N)
 {
-    return N <= FEW_ROWS ? min_size(round_up(FEW_CELLS / N, 16), PANEL_ROWS)
+    return N <= FEW_ROWS ? min_size(lvlm_round_up(FEW_CELLS / N, 16), PANEL_ROWS)
                          : PANEL_ROWS;
 }
 
 static size_t panel_numel(size_t I, size_t O)
 {
-    return round_up(min_size(O, PANEL_ROWS) * min_size(I, PANEL_COLS), 64);
+    return lvlm_round_up(min_size(O, PANEL_ROWS) * min_size(I, PANEL_COLS), 64);
 }
 
 size_t linear_scratch(size_t I, size_t O, size_t n_threads)

@@ -159,15 +159,15 @@ static void activations_are_their_formulas(void **state)
     x[0] = -1e4, x[N - 1] = 1e4;
     gradcheck_fill(u, N, 1);
     for (int act = 0; act < LVLM_N_ACTIVATIONS; act++) {
-        activation_forward(y, x, (lvlm_activation)act, N);
-        gated_forward(gated, x, u, (lvlm_activation)act, N);
+        activation_forward(y, x, NULL, (lvlm_activation)act, N);
+        activation_forward(gated, x, u, (lvlm_activation)act, N);
         for (size_t i = 0; i < N; i++) {
             ASSERT_CLOSE(y[i], plain_activation((lvlm_activation)act, x[i]), 1e-15);
             assert_true(gated[i] == y[i] * u[i]);
         }
-        gated_forward(u, x, u, (lvlm_activation)act, N);
+        activation_forward(u, x, u, (lvlm_activation)act, N);
         ASSERT_BYTES_EQUAL(u, gated, N);
-        activation_forward(x, x, (lvlm_activation)act, N);
+        activation_forward(x, x, NULL, (lvlm_activation)act, N);
         ASSERT_BYTES_EQUAL(x, y, N);
         for (size_t i = 0; i < N; i++) x[i] = ((double)i - N / 2) * 0.02;
     }
@@ -176,14 +176,14 @@ static void activations_are_their_formulas(void **state)
 static double activation_loss(void *context)
 {
     const op_case *c = context;
-    activation_forward(c->y, c->x, c->act, c->N * c->C);
+    activation_forward(c->y, c->x, NULL, c->act, c->N * c->C);
     return gradcheck_dot(c->y, c->dy, c->N * c->C);
 }
 
 static double gated_loss(void *context)
 {
     const op_case *c = context;
-    gated_forward(c->y, c->x, c->u, c->act, c->N * c->C);
+    activation_forward(c->y, c->x, c->u, c->act, c->N * c->C);
     return gradcheck_dot(c->y, c->dy, c->N * c->C);
 }
 
@@ -199,11 +199,11 @@ static void activation_gradients(void **state)
         for (size_t i = 0; i < n; i++) c.x[i] *= scales[k % COUNT(scales)];
         for (size_t i = 0; act == LVLM_ACTIVATION_RELU && i < n; i++)
             c.x[i] += c.x[i] < 0 ? -0.1 : 0.1; /* away from the kink */
-        activation_backward(c.dx, c.dy, c.x, act, n);
+        activation_backward(c.dx, NULL, c.dy, c.x, NULL, act, n);
         ASSERT_BELOW(gradcheck(activation_loss, &c, c.x, c.dx, n),
                      1e-7 /* observed 5.8e-11 */);
         memset(c.dx, 0, n * sizeof *c.dx);
-        gated_backward(c.dx, c.du, c.dy, c.x, c.u, act, n);
+        activation_backward(c.dx, c.du, c.dy, c.x, c.u, act, n);
         ASSERT_BELOW(gradcheck(gated_loss, &c, c.x, c.dx, n),
                      1e-7 /* observed 2.9e-10 */);
         ASSERT_BELOW(gradcheck(gated_loss, &c, c.u, c.du, n),
@@ -218,7 +218,7 @@ static void activation_slopes_stay_finite(void **state)
     const double expected[] = { 0, 0, 0, 1, 1, 1 };
     double dx[6] = { 0 };
     (void)state;
-    activation_backward(dx, dy, x, LVLM_ACTIVATION_GELU_TANH, 6);
+    activation_backward(dx, NULL, dy, x, NULL, LVLM_ACTIVATION_GELU_TANH, 6);
     for (size_t i = 1; i < 5; i++) ASSERT_CLOSE(dx[i], expected[i], 1e-15);
 }
 

@@ -120,10 +120,10 @@ static void elementwise_op(real *out, const real *in, const ops_scratch *scratch
 {
     const lvlm_activation act = LVLM_ACTIVATION_GELU_TANH;
     (void)scratch;
-    activation_forward(out, in, act, RC);
-    activation_backward(out + RC, in + 1, in, act, RC);
-    gated_forward(out + 2 * RC, in, in + 1, act, RC);
-    gated_backward(out + 3 * RC, out + 4 * RC, in + 2, in, in + 1, act, RC);
+    activation_forward(out, in, NULL, act, RC);
+    activation_backward(out + RC, NULL, in + 1, in, NULL, act, RC);
+    activation_forward(out + 2 * RC, in, in + 1, act, RC);
+    activation_backward(out + 3 * RC, out + 4 * RC, in + 2, in, in + 1, act, RC);
     softcap_forward(out + 5 * RC, in, (real)0.3, RC);
     softcap_backward(out + 6 * RC, in, out + 5 * RC, (real)0.3, RC);
     add_forward(out, in, RC);
