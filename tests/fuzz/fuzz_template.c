@@ -50,15 +50,12 @@ static void read_file(const char *name, const uint8_t *data, size_t size)
     const lvlm_checkpoint cp = { .path = "fuzz",
                                  .side_files = &file,
                                  .n_side_files = 1 };
-    prompt_template_nearest nearest = { .form = NULL };
     prompt_template template;
     lvlm_error err;
-    bool fits = false;
+    size_t i;
     if (prompt_template_read(&template, &cp, &err) == 0 && template.file != NULL) {
-        for (size_t i = 0; i < 2 && !fits; i++)
-            if (prompt_template_match(&fits, &nearest, &template, lists[i], &err) < 0)
-                abort();
-        if (!fits && prompt_template_refuse(&template, &nearest, &err) == 0) abort();
+        const int rc = prompt_template_find(&i, &template, lists, 2, &err);
+        if (rc < 0 ? rc != LVLM_EFORMAT : i >= 2) abort();
     }
     prompt_template_free(&template);
 }

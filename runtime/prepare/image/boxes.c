@@ -113,10 +113,10 @@ static int find_between(lvlm_boxes *out, finder *f, const struct tags *tags,
         f->label_bytes = end != NULL ? (size_t)(end - f->label) : 0;
         f->at = f->label + f->label_bytes;
     } else if (lvlm_starts_with(f->at, tags->box)) {
-        const char *const behind =
+        const char *const after =
             corners(edges, f->at + strlen(tags->box), tags->box_end);
-        if (behind == NULL) return 0;
-        f->at = behind;
+        if (after == NULL) return 0;
+        f->at = after;
         return add(out, edges, f->label, f->label_bytes, err);
     }
     return 0;

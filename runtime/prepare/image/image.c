@@ -48,13 +48,12 @@ int picture_make(picture *out, uint64_t width, uint64_t height, size_t channels,
             LVLM_EFORMAT,
             "has %" PRIu64 " x %" PRIu64 " pixels, at most %" PRIu64 " are taken",
             width, height, limits->max_pixels);
-    FAIL_IF(!lvlm_mul_u64(&n, n, channels) || n > SIZE_MAX, err, LVLM_ENOMEM,
-            "out of memory");
     *out = (picture){ .width = (size_t)width,
                       .height = (size_t)height,
                       .channels = channels,
                       .orientation = 1 };
-    out->pixels = lvlm_malloc((size_t)n);
+    if (lvlm_mul_u64(&n, n, channels) && n <= SIZE_MAX)
+        out->pixels = lvlm_malloc((size_t)n);
     FAIL_IF(out->pixels == NULL, err, LVLM_ENOMEM,
             "out of memory for %" PRIu64 " x %" PRIu64 " pixels", width, height);
     return 0;

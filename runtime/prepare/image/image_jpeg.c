@@ -21,19 +21,19 @@ enum {
 typedef struct reader {
     struct jpeg_decompress_struct c;
     struct jpeg_error_mgr errors;
-    struct jpeg_source_mgr source;
     struct jpeg_progress_mgr progress;
     jmp_buf escape;
     const image_bytes *file;
     picture *out;
     unsigned char *row; /* of grey or CMYK; NULL for RGB */
+    bool complete;      /* all rows are read */
     lvlm_error *err;
     int rc;
 } reader;
 
 /* ---- what libjpeg calls --------------------------------------------------------- */
 
-/* The context of all five is a reader, whose first member is `c`. */
+/* The context is a reader, whose first member is `c`. */
 
 static void on_error(j_common_ptr c)
 {
@@ -51,25 +51,13 @@ static void ignore_message(j_common_ptr c)
     (void)c;
 }
 
-static void nothing(j_decompress_ptr c)
+/* All input is in memory from the start. Data after the last row may be missing. */
+static boolean on_end(j_decompress_ptr c)
 {
-    (void)c;
-}
-
-/* All input is in memory from the start. */
-static boolean no_more_bytes(j_decompress_ptr c)
-{
-    (void)c;
-    return FALSE;
-}
-
-static void skip_bytes(j_decompress_ptr c, long n)
-{
-    struct jpeg_source_mgr *const s = c->src;
-    const size_t step =
-        n < 0 ? 0 : ((size_t)n < s->bytes_in_buffer ? (size_t)n : s->bytes_in_buffer);
-    s->next_input_byte += step;
-    s->bytes_in_buffer -= step;
+    reader *const r = (reader *)(void *)c;
+    if (!r->complete)
+        r->rc = lvlm_fail(r->err, LVLM_EFORMAT, "is cut off: the image data end early");
+    longjmp(r->escape, 1);
 }
 
 static void count_scans(j_common_ptr c)
@@ -108,25 +96,12 @@ static void cmyk_to_rgb(unsigned char *rgb, const unsigned char *cmyk, size_t n)
 
 /* ---- reading -------------------------------------------------------------------- */
 
-static int cut_off(lvlm_error *err)
-{
-    return lvlm_fail(err, LVLM_EFORMAT, "is cut off: the image data end early");
-}
-
 static void open_reader(reader *r)
 {
-    r->source = (struct jpeg_source_mgr){
-        .next_input_byte = r->file->bytes,
-        .bytes_in_buffer = r->file->n_bytes,
-        .init_source = nothing,
-        .fill_input_buffer = no_more_bytes,
-        .skip_input_data = skip_bytes,
-        .resync_to_restart = jpeg_resync_to_restart,
-        .term_source = nothing,
-    };
     r->progress = (struct jpeg_progress_mgr){ .progress_monitor = count_scans };
     jpeg_create_decompress(&r->c);
-    r->c.src = &r->source;
+    jpeg_mem_src(&r->c, r->file->bytes, r->file->n_bytes);
+    r->c.src->fill_input_buffer = on_end;
     r->c.progress = &r->progress;
     if (r->file->options->upright) jpeg_save_markers(&r->c, APP1, MARKER_BYTES);
 }
@@ -143,7 +118,7 @@ static unsigned read_orientation(const reader *r)
 
 static int read_header(reader *r, lvlm_error *err)
 {
-    if (jpeg_read_header(&r->c, TRUE) == JPEG_SUSPENDED) return cut_off(err);
+    (void)jpeg_read_header(&r->c, TRUE);
     const int n = r->c.num_components;
     FAIL_IF(n != 1 && n != 3 && n != 4, err, LVLM_EFORMAT,
             "has %d colour components, expected 1, 3 or 4", n);
@@ -155,26 +130,25 @@ static int read_header(reader *r, lvlm_error *err)
     return r->row != NULL ? 0 : lvlm_fail_memory(err);
 }
 
-static int read_rows(reader *r, lvlm_error *err)
+static void read_rows(reader *r)
 {
     const size_t width = r->out->width;
     for (size_t y = 0; y < r->out->height; y++) {
         unsigned char *const rgb = r->out->pixels + y * width * 3;
         JSAMPROW row = r->row != NULL ? r->row : rgb;
-        if (jpeg_read_scanlines(&r->c, &row, 1) != 1) return cut_off(err);
+        (void)jpeg_read_scanlines(&r->c, &row, 1);
         if (r->c.num_components == 1) grey_to_rgb(rgb, row, width);
         if (r->c.num_components == 4) cmyk_to_rgb(rgb, row, width);
     }
-    return 0;
+    r->complete = true;
 }
 
 static int read_all(reader *r, lvlm_error *err)
 {
     TRY(read_header(r, err));
-    if (!jpeg_start_decompress(&r->c)) return cut_off(err);
-    TRY(read_rows(r, err));
-    /* Data after the last row may be missing, but not damaged. */
-    (void)jpeg_finish_decompress(&r->c);
+    (void)jpeg_start_decompress(&r->c);
+    read_rows(r);
+    (void)jpeg_finish_decompress(&r->c); /* damaged data after the last row fail */
     return 0;
 }
 

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
+#include "formats/base/arena.h"
 #include "formats/base/size.h"
 
 enum {
@@ -18,46 +18,27 @@ enum {
 
 /* ---- filters -------------------------------------------------------------------- */
 
-/* The outer branch of the cubic is factored as in each library: the last bit of the
- * double depends on it. */
-
 static double triangle(double x)
 {
-    x = fabs(x);
     return x < 1.0 ? 1.0 - x : 0.0;
 }
 
-static double cubic_inner(double x, double a)
-{
-    return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
-}
-
-static double cubic_pillow(double x)
+/* The outer branch is factored as in each library: the last bit of the double depends
+ * on it. */
+static double cubic(double x, bool torch)
 {
     const double a = -0.5;
-    x = fabs(x);
-    if (x < 1.0) return cubic_inner(x, a);
-    return x < 2.0 ? (((x - 5) * x + 8) * x - 4) * a : 0.0;
+    if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
+    if (x >= 2.0) return 0.0;
+    return torch ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+                 : (((x - 5) * x + 8) * x - 4) * a;
 }
 
-static double cubic_torch(double x)
+static double filter_at(double x, const lvlm_resize *to)
 {
-    const double a = -0.5;
-    x = fabs(x);
-    if (x < 1.0) return cubic_inner(x, a);
-    return x < 2.0 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0.0;
-}
-
-typedef struct shape {
-    double (*at)(double x);
-    double radius;
-} shape;
-
-static shape choose_shape(const lvlm_resize *to)
-{
-    if (to->filter == LVLM_FILTER_BILINEAR) return (shape){ triangle, 1.0 };
-    const bool torch = to->resampling == LVLM_RESAMPLING_TORCHVISION;
-    return (shape){ torch ? cubic_torch : cubic_pillow, 2.0 };
+    return to->filter == LVLM_FILTER_BILINEAR
+               ? triangle(fabs(x))
+               : cubic(fabs(x), to->resampling == LVLM_RESAMPLING_TORCHVISION);
 }
 
 /* ---- weights -------------------------------------------------------------------- */
@@ -78,25 +59,18 @@ typedef struct taps {
     unsigned bits;
 } taps;
 
-static void taps_free(taps *t)
-{
-    lvlm_free(t->first);
-    lvlm_free(t->count);
-    lvlm_free(t->exact);
-    lvlm_free(t->weights);
-}
-
-static int taps_make(taps *t, const axis *a, double support, lvlm_error *err)
+static int taps_make(taps *t, const axis *a, double support, lvlm_arena *arena,
+                     lvlm_error *err)
 {
     const size_t rows = a->n + 1; /* and one for a value that is not kept */
     uint64_t numel;
     *t = (taps){ .n_in = a->n_in, .n_out = a->n };
     t->most = (size_t)ceil(support) * 2 + 1;
     if (!lvlm_mul_u64(&numel, rows, t->most)) return lvlm_fail_memory(err);
-    t->first = lvlm_calloc(rows, sizeof *t->first);
-    t->count = lvlm_calloc(rows, sizeof *t->count);
-    t->exact = lvlm_calloc((size_t)numel, sizeof *t->exact);
-    t->weights = lvlm_calloc((size_t)numel, sizeof *t->weights);
+    t->first = lvlm_arena_alloc(arena, rows, sizeof *t->first);
+    t->count = lvlm_arena_alloc(arena, rows, sizeof *t->count);
+    t->exact = lvlm_arena_alloc(arena, (size_t)numel, sizeof *t->exact);
+    t->weights = lvlm_arena_alloc(arena, (size_t)numel, sizeof *t->weights);
     const bool whole =
         t->first != NULL && t->count != NULL && t->exact != NULL && t->weights != NULL;
     return whole ? 0 : lvlm_fail_memory(err);
@@ -105,11 +79,11 @@ static int taps_make(taps *t, const axis *a, double support, lvlm_error *err)
 /* The weights of the values from `first` around `centre`; they sum to 1. Returns the
  * largest. */
 static double weigh(double *weights, size_t n, size_t first, double centre,
-                    double per_step, double (*at)(double))
+                    double per_step, const lvlm_resize *to)
 {
     double sum = 0, largest = 0;
     for (size_t k = 0; k < n; k++) {
-        weights[k] = at(((double)(k + first) - centre + 0.5) * per_step);
+        weights[k] = filter_at(((double)(k + first) - centre + 0.5) * per_step, to);
         sum += weights[k];
     }
     for (size_t k = 0; k < n && sum != 0; k++) {
@@ -139,15 +113,16 @@ static void round_weights(taps *t)
 }
 
 /* Torch's bits follow from the largest weight of all values, kept or not. */
-static int taps_plan(taps *t, const axis *a, const lvlm_resize *to, lvlm_error *err)
+static int taps_plan(taps *t, const axis *a, const lvlm_resize *to, lvlm_arena *arena,
+                     lvlm_error *err)
 {
-    const shape filter = choose_shape(to);
+    const double radius = to->filter == LVLM_FILTER_BILINEAR ? 1.0 : 2.0;
     const bool torch = to->resampling == LVLM_RESAMPLING_TORCHVISION;
     const double scale = (double)a->n_in / (double)a->n_out;
     const double widened = scale > 1.0 ? scale : 1.0;
-    const double support = filter.radius * widened;
+    const double support = radius * widened;
     double largest = 0;
-    TRY(taps_make(t, a, support, err));
+    TRY(taps_make(t, a, support, arena, err));
     const size_t begin = torch ? 0 : a->from;
     const size_t stop = torch ? a->n_out : a->from + a->n;
     for (size_t i = begin; i < stop; i++) {
@@ -161,7 +136,7 @@ static int taps_plan(taps *t, const axis *a, const lvlm_resize *to, lvlm_error *
         t->first[k] = first;
         t->count[k] = end - first;
         const double w = weigh(t->exact + k * t->most, end - first, first, centre,
-                               1.0 / widened, filter.at);
+                               1.0 / widened, to);
         if (w > largest) largest = w;
     }
     t->bits = torch ? torch_bits(largest) : PILLOW_BITS;
@@ -248,9 +223,10 @@ static int resample_axis(lvlm_image *out, const lvlm_image *in, bool across,
                          const lvlm_resize *to, lvlm_error *err)
 {
     const axis a = axis_of(in, across, to);
+    lvlm_arena arena = LVLM_ARENA_INIT;
     taps t;
     assert(a.n > 0 && a.from + a.n <= a.n_out);
-    int rc = taps_plan(&t, &a, to, err);
+    int rc = taps_plan(&t, &a, to, &arena, err);
     if (rc == 0)
         rc = lvlm_image_make(out, across ? a.n : in->width, across ? in->height : a.n,
                              err);
@@ -258,7 +234,7 @@ static int resample_axis(lvlm_image *out, const lvlm_image *in, bool across,
         resample_across(out->pixels, in->pixels, in->height, &t);
     else if (rc == 0)
         resample_down(out->pixels, in->pixels, in->width * CHANNELS, &t);
-    taps_free(&t);
+    lvlm_arena_free(&arena);
     return rc;
 }
 

@@ -121,14 +121,14 @@ static int prepare(ready *out, lvlm_image_note *note, const lvlm_image_source *s
 
 /* ---- bytes to numbers ----------------------------------------------------------- */
 
-/* Copy a rectangle of one channel; levels outside the image are 0. Returns the end of
- * the output. at, size: (y,x) out (size[0],size[1]) */
+/* Copy a square of one channel; levels outside the image are 0. Returns the end of the
+ * output. at: (y,x) out (side,side) */
 static float *put_plane(float *out, const float *levels, const lvlm_image *image,
-                        size_t c, const size_t at[2], const size_t size[2])
+                        size_t c, const size_t at[2], size_t side)
 {
-    const size_t right = at[1] + size[1];
+    const size_t right = at[1] + side;
     const size_t edge = right < image->width ? right : image->width;
-    for (size_t y = at[0]; y < at[0] + size[0]; y++) {
+    for (size_t y = at[0]; y < at[0] + side; y++) {
         const size_t end = y < image->height ? edge : 0;
         size_t x = at[1];
         for (; x < end; x++)
@@ -138,27 +138,16 @@ static float *put_plane(float *out, const float *levels, const lvlm_image *image
     return out;
 }
 
-/* All three channels. out (3,size[0],size[1]) */
-static float *put_planes(float *out, const lvlm_vision_input *input,
-                         const lvlm_image *image, const size_t at[2],
-                         const size_t size[2])
+/* All channels, each in so many equal frames. out (3,frames,side,side) */
+static float *put_square(float *out, const lvlm_vision_input *input,
+                         const lvlm_image *image, const size_t at[2], size_t side,
+                         size_t frames)
 {
-    for (size_t c = 0; c < 3; c++)
-        out = put_plane(out, input->levels[c], image, c, at, size);
-    return out;
-}
-
-/* One row of pixel_values: a patch, whose frames are the same.
- * out (3,frames,patch,patch) */
-static float *put_patch(float *out, const lvlm_vision_input *input,
-                        const lvlm_image *image, const size_t at[2])
-{
-    const size_t p = (size_t)input->settings.patch, size[2] = { p, p };
     for (size_t c = 0; c < 3; c++) {
         const float *const first = out;
-        out = put_plane(out, input->levels[c], image, c, at, size);
-        for (uint64_t f = 1; f < input->settings.frames; f++, out += p * p)
-            memcpy(out, first, p * p * sizeof *out);
+        out = put_plane(out, input->levels[c], image, c, at, side);
+        for (size_t f = 1; f < frames; f++, out += side * side)
+            memcpy(out, first, side * side * sizeof *out);
     }
     return out;
 }
@@ -173,19 +162,22 @@ static float *put_patches(float *out, const lvlm_vision_input *input,
         for (size_t X = 0; X < image->fit.columns; X += m)
             for (size_t i = 0; i < m * m; i++) {
                 const size_t at[2] = { (Y + i / m) * p, (X + i % m) * p };
-                out = put_patch(out, input, &image->image, at);
+                out = put_square(out, input, &image->image, at, p,
+                                 (size_t)input->settings.frames);
             }
     return out;
 }
 
-static void put_tiles(float *out, const lvlm_vision_input *input, const ready *image)
+/* A square is one tile. */
+static float *put_tiles(float *out, const lvlm_vision_input *input, const ready *image)
 {
-    const size_t side = (size_t)input->settings.side, size[2] = { side, side };
+    const size_t side = (size_t)input->settings.side;
     for (size_t Y = 0; Y < image->fit.rows; Y++)
         for (size_t X = 0; X < image->fit.columns; X++) {
             const size_t at[2] = { Y * side, X * side };
-            out = put_planes(out, input, &image->image, at, size);
+            out = put_square(out, input, &image->image, at, side, 1);
         }
+    return out;
 }
 
 /* ---- tensors -------------------------------------------------------------------- */
@@ -221,13 +213,12 @@ static int add_tensor(void **values, const work *w, const char *name, lvlm_dtype
 static int make_squares(const work *w, lvlm_error *err)
 {
     const size_t side = (size_t)w->input->settings.side;
-    const size_t n = w->request->n_images, at[2] = { 0, 0 }, size[2] = { side, side };
+    const size_t n = w->request->n_images;
     void *pixels;
     TRY(add_tensor(&pixels, w, "pixel_values", LVLM_F32,
                    (lvlm_shape){ 4, { n, 3, side, side } }, err));
     float *to = pixels;
-    for (size_t i = 0; i < n; i++)
-        to = put_planes(to, w->input, &w->images[i].image, at, size);
+    for (size_t i = 0; i < n; i++) to = put_tiles(to, w->input, &w->images[i]);
     return 0;
 }
 

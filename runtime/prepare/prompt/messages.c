@@ -30,9 +30,11 @@ typedef struct reader {
     lvlm_notes *notes; /* or NULL */
 } reader;
 
-static const char *keep(lvlm_messages *out, const char *text)
+static int keep(const char **kept, lvlm_messages *out, const char *text,
+                lvlm_error *err)
 {
-    return lvlm_arena_strndup(&out->arena, text, strlen(text));
+    *kept = lvlm_arena_strndup(&out->arena, text, strlen(text));
+    return *kept != NULL ? 0 : lvlm_fail_memory(err);
 }
 
 /* ---- keys ------------------------------------------------------------------------ */
@@ -122,8 +124,7 @@ static int read_image(lvlm_part *out, const cJSON *item, reader *r, lvlm_error *
                 "messages[%zu]: '%.64s': images are not fetched, expected a file",
                 r->message, file);
     if (lvlm_starts_with(file, local)) file += strlen(local);
-    out->image = keep(r->out, file);
-    return out->image != NULL ? 0 : lvlm_fail_memory(err);
+    return keep(&out->image, r->out, file, err);
 }
 
 static int read_part(lvlm_part *out, const cJSON *item, reader *r, lvlm_error *err)
@@ -139,18 +140,18 @@ static int read_part(lvlm_part *out, const cJSON *item, reader *r, lvlm_error *e
     const char *const text = lvlm_json_string(lvlm_json_get(item, "text"));
     FAIL_IF(text == NULL, err, LVLM_EFORMAT, "messages[%zu]: a part has no text",
             r->message);
-    out->text = keep(r->out, text);
-    return out->text != NULL ? 0 : lvlm_fail_memory(err);
+    return keep(&out->text, r->out, text, err);
 }
 
 /* ---- messages ------------------------------------------------------------------- */
 
-/* Make room for `n` parts; false: out of memory. */
-static bool make_parts(lvlm_message *message, size_t n, lvlm_arena *arena)
+/* Make room for `n` parts. */
+static int make_parts(lvlm_message *message, size_t n, lvlm_arena *arena,
+                      lvlm_error *err)
 {
-    message->parts = lvlm_arena_alloc(arena, n, sizeof *message->parts);
+    message->parts = lvlm_arena_alloc(arena, n + 1, sizeof *message->parts);
     message->n_parts = n;
-    return n == 0 || message->parts != NULL;
+    return message->parts != NULL ? 0 : lvlm_fail_memory(err);
 }
 
 static int set_text(lvlm_message *message, lvlm_role role, const char *text,
@@ -158,9 +159,8 @@ static int set_text(lvlm_message *message, lvlm_role role, const char *text,
 {
     message->role = role;
     message->plain = true;
-    if (!make_parts(message, 1, &out->arena)) return lvlm_fail_memory(err);
-    message->parts[0].text = keep(out, text);
-    return message->parts[0].text != NULL ? 0 : lvlm_fail_memory(err);
+    TRY(make_parts(message, 1, &out->arena, err));
+    return keep(&message->parts[0].text, out, text, err);
 }
 
 static int read_role(lvlm_role *out, const cJSON *item, const reader *r,
@@ -186,8 +186,7 @@ static int read_message(lvlm_message *out, const cJSON *item, reader *r,
     FAIL_IF(!cJSON_IsArray(content), err, LVLM_EFORMAT,
             "messages[%zu]: content: expected text or a list of parts", r->message);
     out->role = role;
-    if (!make_parts(out, lvlm_json_count(content), &r->out->arena))
-        return lvlm_fail_memory(err);
+    TRY(make_parts(out, lvlm_json_count(content), &r->out->arena, err));
     const cJSON *part;
     lvlm_part *at = out->parts;
     LVLM_JSON_ITEMS (part, content) TRY(read_part(at++, part, r, err));
@@ -202,13 +201,11 @@ static int keep_unplaced(reader *r, lvlm_error *err)
     FAIL_IF(n > 0 && r->n_places > 0, err, LVLM_EUSAGE,
             "images: %zu are given, %zu of the messages' name no file", r->n_images,
             r->n_taken);
-    out->unplaced = lvlm_arena_alloc(&out->arena, n, sizeof *out->unplaced);
-    if (n > 0 && out->unplaced == NULL) return lvlm_fail_memory(err);
-    for (; out->n_unplaced < n; out->n_unplaced++) {
-        const char *const file = keep(out, r->images[out->n_unplaced]);
-        if (file == NULL) return lvlm_fail_memory(err);
-        out->unplaced[out->n_unplaced] = file;
-    }
+    out->unplaced = lvlm_arena_alloc(&out->arena, n + 1, sizeof *out->unplaced);
+    if (out->unplaced == NULL) return lvlm_fail_memory(err);
+    for (; out->n_unplaced < n; out->n_unplaced++)
+        TRY(keep(&out->unplaced[out->n_unplaced], out, r->images[out->n_unplaced],
+                 err));
     return 0;
 }
 

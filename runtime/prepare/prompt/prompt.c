@@ -291,10 +291,9 @@ static int find_places(lvlm_prompt *out, const lvlm_prompter *p, lvlm_error *err
         FAIL_IF(out->ids[i] == p->video_token, err, LVLM_EFORMAT,
                 "the text has a place for a video; videos are not read");
     }
-    out->places = lvlm_arena_alloc(&out->arena, n, sizeof *out->places);
-    out->images = lvlm_arena_alloc(&out->arena, n, sizeof *out->images);
-    if (n > 0 && (out->places == NULL || out->images == NULL))
-        return lvlm_fail_memory(err);
+    out->places = lvlm_arena_alloc(&out->arena, n + 1, sizeof *out->places);
+    out->images = lvlm_arena_alloc(&out->arena, n + 1, sizeof *out->images);
+    if (out->places == NULL || out->images == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < out->n; i++)
         if (out->ids[i] == p->form.image_token)
             out->places[out->n_images++] = i + (p->between > 0);
@@ -324,6 +323,14 @@ static int spelled_image(lvlm_prompt *out, const lvlm_prompter *p, size_t i,
     return 0;
 }
 
+static int give(const char **out, size_t *n, const char *file, lvlm_arena *arena,
+                lvlm_error *err)
+{
+    if (file == NULL) return 0;
+    out[*n] = lvlm_arena_strndup(arena, file, strlen(file));
+    return out[(*n)++] != NULL ? 0 : lvlm_fail_memory(err);
+}
+
 /* The images that come with the messages, in order. */
 static int given_images(const char ***out, size_t *n, const lvlm_messages *m,
                         lvlm_arena *arena, lvlm_error *err)
@@ -331,17 +338,13 @@ static int given_images(const char ***out, size_t *n, const lvlm_messages *m,
     size_t most = m->n_unplaced;
     for (size_t i = 0; i < m->n; i++) most += m->at[i].n_parts;
     *n = 0;
-    *out = lvlm_arena_alloc(arena, most, sizeof **out);
-    if (most > 0 && *out == NULL) return lvlm_fail_memory(err);
-    for (size_t i = 0; i < m->n_unplaced; i++) (*out)[(*n)++] = m->unplaced[i];
+    *out = lvlm_arena_alloc(arena, most + 1, sizeof **out);
+    if (*out == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < m->n_unplaced; i++)
+        TRY(give(*out, n, m->unplaced[i], arena, err));
     for (size_t i = 0; i < m->n; i++)
         for (size_t j = 0; j < m->at[i].n_parts; j++)
-            if (m->at[i].parts[j].image != NULL)
-                (*out)[(*n)++] = m->at[i].parts[j].image;
-    for (size_t i = 0; i < *n; i++) {
-        (*out)[i] = lvlm_arena_strndup(arena, (*out)[i], strlen((*out)[i]));
-        if ((*out)[i] == NULL) return lvlm_fail_memory(err);
-    }
+            TRY(give(*out, n, m->at[i].parts[j].image, arena, err));
     return 0;
 }
 

@@ -39,13 +39,11 @@ static int read_token(int64_t *out, const cJSON *template, const cJSON *token,
     const int64_t id = name != NULL ? lvlm_tokenizer_id(tokenizer, name) : -1;
     FAIL_IF(id < 0, err, LVLM_EFORMAT, "post_processor: '%.64s' is not a token",
             name != NULL ? name : "");
-    const cJSON *const listed =
-        lvlm_json_get(lvlm_json_get(template, "special_tokens"), name);
-    const cJSON *const ids = lvlm_json_get(listed, "ids");
+    const cJSON *const ids = lvlm_json_get(
+        lvlm_json_get(lvlm_json_get(template, "special_tokens"), name), "ids");
     uint64_t value = 0;
     FAIL_IF(lvlm_json_count(ids) != 1 ||
-                !lvlm_json_u64(&value, lvlm_json_first_item(ids)) ||
-                value != (uint64_t)id,
+                !lvlm_json_u64(&value, lvlm_json_item(ids, 0)) || value != (uint64_t)id,
             err, LVLM_EFORMAT,
             "post_processor: special_tokens: '%.64s': expected the one id %lld", name,
             (long long)id);
@@ -53,31 +51,33 @@ static int read_token(int64_t *out, const cJSON *template, const cJSON *token,
     return 0;
 }
 
+static int refuse(lvlm_error *err)
+{
+    return lvlm_fail(err, LVLM_EFORMAT,
+                     "post_processor: single: expected tokens around one sequence A");
+}
+
 /* [ { "SpecialToken": { "id": "<bos>" } }, { "Sequence": { "id": "A" } }, ... ] */
 static int read_template(prompt_affix *out, const cJSON *template,
                          const lvlm_tokenizer *tokenizer, lvlm_error *err)
 {
     const cJSON *item;
-    bool passed = false; /* the sequence was seen */
+    bool passed = false; /* the sequence */
     LVLM_JSON_ITEMS (item, lvlm_json_get(template, "single")) {
         const cJSON *const token = lvlm_json_get(item, "SpecialToken");
-        const char *const text =
-            lvlm_json_string(lvlm_json_get(lvlm_json_get(item, "Sequence"), "id"));
+        const char *const text = lvlm_json_string(lvlm_json_path(item, "Sequence.id"));
+        size_t *const n = passed ? &out->n_back : &out->n_front;
+        int64_t *const to = passed ? out->back : out->front;
         if (token == NULL) {
-            FAIL_IF(text == NULL || strcmp(text, "A") != 0 || passed, err, LVLM_EFORMAT,
-                    "post_processor: single: expected tokens around one sequence A");
+            if (text == NULL || strcmp(text, "A") != 0 || passed) return refuse(err);
             passed = true;
             continue;
         }
-        size_t *const n = passed ? &out->n_back : &out->n_front;
         FAIL_IF(*n == PROMPT_MAX_AFFIX, err, LVLM_EFORMAT,
                 "post_processor: over %d tokens", PROMPT_MAX_AFFIX);
-        int64_t *const to = passed ? out->back : out->front;
         TRY(read_token(&to[(*n)++], template, token, tokenizer, err));
     }
-    FAIL_IF(!passed, err, LVLM_EFORMAT,
-            "post_processor: single: expected tokens around one sequence A");
-    return 0;
+    return passed ? 0 : refuse(err);
 }
 
 static int read_tokenizer(prompt_affix *out, const lvlm_checkpoint *cp,

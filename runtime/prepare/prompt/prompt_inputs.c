@@ -4,10 +4,10 @@
 #include "runtime/prepare/prompt/prompt_inputs.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "formats/base/size.h"
+#include "formats/base/text.h"
 #include "runtime/batch/inputs.h"
 
 /* Limit of one tensor in bytes. */
@@ -34,8 +34,8 @@ static int read_images(maker *m, const lvlm_vision_input *vision, lvlm_error *er
         if (per_text[b] > m->M) m->M = per_text[b];
         n += per_text[b];
     }
-    lvlm_image_source *const images = lvlm_arena_alloc(arena, n, sizeof *images);
     if (n == 0) return 0;
+    lvlm_image_source *const images = lvlm_arena_alloc(arena, n, sizeof *images);
     if (images == NULL) return lvlm_fail_memory(err);
     for (size_t b = 0, k = 0; b < m->B; b++)
         for (size_t i = 0; i < per_text[b]; i++, k++)
@@ -50,8 +50,8 @@ static int expand(maker *m, lvlm_error *err)
     for (size_t b = 0; b < m->B; b++) {
         lvlm_prompt *const prompt = m->prompts[b];
         size_t *const rows =
-            lvlm_arena_alloc(&m->out->arena, prompt->n_images, sizeof *rows);
-        if (prompt->n_images > 0 && rows == NULL) return lvlm_fail_memory(err);
+            lvlm_arena_alloc(&m->out->arena, prompt->n_images + 1, sizeof *rows);
+        if (rows == NULL) return lvlm_fail_memory(err);
         for (size_t i = 0; i < prompt->n_images; i++) rows[i] = (note++)->tokens;
         TRY(lvlm_prompt_expand(prompt, rows, err));
         if (prompt->n > m->T) m->T = prompt->n;
@@ -135,35 +135,30 @@ static int add_types(maker *m, lvlm_error *err)
 /* The end of the tokens to which image `i` is visible: the next image; consecutive
  * images share the end of the last. The only image of a text is visible to its padding
  * too. */
-static size_t end_of_sight(const maker *m, const lvlm_prompt *p, size_t i)
+static size_t end_of_visibility(const maker *m, const lvlm_prompt *p, size_t i)
 {
     while (i + 1 < p->n_images && p->places[i + 1] == p->places[i] + 1) i++;
     if (i + 1 < p->n_images) return p->places[i + 1];
     return p->n_images == 1 ? m->T : p->n;
 }
 
-static int add_sight(maker *m, lvlm_error *err)
+static int add_visibility(maker *m, lvlm_error *err)
 {
     const size_t tiles = m->out->vision.most_tiles, M = m->M;
     const lvlm_image_note *note = m->out->vision.notes;
     const lvlm_shape shape = { 4, { m->B, m->T, M, tiles } };
-    int64_t *sees;
-    TRY(add(&sees, m, "cross_attention_mask", &shape, 0, err));
+    int64_t *visible;
+    TRY(add(&visible, m, "cross_attention_mask", &shape, 0, err));
     for (size_t b = 0; b < m->B; b++) {
         const lvlm_prompt *const p = m->prompts[b];
         for (size_t i = 0; i < p->n_images; i++, note++) {
-            const size_t end = end_of_sight(m, p, i);
+            const size_t end = end_of_visibility(m, p, i);
             for (size_t t = p->places[i]; t < end; t++)
                 for (size_t k = 0; k < note->rows * note->columns; k++)
-                    sees[((b * m->T + t) * M + i) * tiles + k] = 1;
+                    visible[((b * m->T + t) * M + i) * tiles + k] = 1;
         }
     }
     return 0;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const lvlm_tensor *)a)->name, ((const lvlm_tensor *)b)->name);
 }
 
 /* Sort, and fill the checkpoint. */
@@ -172,7 +167,7 @@ static void finish(lvlm_prompt_inputs *out)
     lvlm_checkpoint *const batch = &out->batch;
     for (size_t i = 0; i < out->vision.n_tensors; i++)
         out->tensors[batch->n_tensors++] = out->vision.tensors[i];
-    qsort(out->tensors, batch->n_tensors, sizeof *out->tensors, by_name);
+    qsort(out->tensors, batch->n_tensors, sizeof *out->tensors, lvlm_by_text);
     for (size_t i = 0; i < batch->n_tensors; i++) out->by_name[i] = &out->tensors[i];
     batch->kind = LVLM_CHECKPOINT_PLAIN;
     batch->path = "prompt";
@@ -192,7 +187,7 @@ int lvlm_prompt_inputs_make(lvlm_prompt_inputs *out, lvlm_prompt *const *prompts
     TRY(add_ids(&m, err));
     if (form->prefix) TRY(add_suffix(&m, err));
     if (form->typed) TRY(add_types(&m, err));
-    if (form->crossed && m.M > 0) TRY(add_sight(&m, err));
+    if (form->crossed && m.M > 0) TRY(add_visibility(&m, err));
     finish(out);
     return 0;
 }

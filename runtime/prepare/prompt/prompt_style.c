@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/container/side_file.h"
 #include "runtime/prepare/prompt/prompt_template.h"
 
 /* Tags recognised in guarded text, and special tokens kept in answers. */
@@ -76,6 +77,7 @@ enum { N_STYLES = sizeof styles / sizeof styles[0] };
 typedef struct choice {
     const prompt_style *base;
     const prompt_style *at[N_STYLES];
+    const template_form *forms[N_STYLES]; /* theirs */
     size_t n;
     bool formats, templates;
 } choice;
@@ -88,6 +90,7 @@ static choice choices_for(const char *word)
         if (styles[i].base) c.base = &styles[i];
         c.formats |= styles[i].chat_format != NULL;
         c.templates |= styles[i].forms != NULL;
+        c.forms[c.n] = styles[i].forms;
         c.at[c.n++] = &styles[i];
     }
     return c;
@@ -99,14 +102,8 @@ static int choose_format(const prompt_style **out, const choice *c,
                          const lvlm_checkpoint *cp, bool training, lvlm_error *err)
 {
     static const char name[] = "generation_config.json";
-    const lvlm_side_file *const file = lvlm_checkpoint_side_file(cp, name);
     cJSON *json = NULL;
-    if (file != NULL) {
-        const int rc = lvlm_json_parse(&json, (const char *)file->bytes,
-                                       (size_t)file->n_bytes, err);
-        if (rc < 0) lvlm_prefix(err, "%s: ", name);
-        TRY(rc);
-    }
+    TRY(lvlm_side_file_json(&json, cp, name, err));
     const cJSON *const format = lvlm_json_get(json, "chat_format");
     const char *word = lvlm_json_string(format);
     if (word == NULL && format != NULL && !cJSON_IsNull(format)) word = "(not a text)";
@@ -125,20 +122,6 @@ static int choose_format(const prompt_style **out, const choice *c,
     return rc;
 }
 
-/* The style with the template's form; the base form if there is no template. */
-static int match_template(const prompt_style **out, const choice *c,
-                          const prompt_template *t, lvlm_error *err)
-{
-    prompt_template_nearest nearest = { .form = NULL };
-    *out = t->file == NULL ? c->base : NULL;
-    for (size_t i = 0; i < c->n && *out == NULL; i++) {
-        bool fits;
-        TRY(prompt_template_match(&fits, &nearest, t, c->at[i]->forms, err));
-        if (fits) *out = c->at[i];
-    }
-    return *out != NULL ? 0 : prompt_template_refuse(t, &nearest, err);
-}
-
 /* Append advice to the error of a refused template. */
 static int add_way_out(lvlm_error *err, bool training)
 {
@@ -148,12 +131,15 @@ static int add_way_out(lvlm_error *err, bool training)
         training ? "" : "write the prompt out and pass it with --raw, or ");
 }
 
+/* The style with the template's form; the base form if there is no template. */
 static int choose_template(const prompt_style **out, const choice *c,
                            const lvlm_checkpoint *cp, bool training, lvlm_error *err)
 {
     prompt_template t;
+    size_t i;
     int rc = prompt_template_read(&t, cp, err);
-    if (rc == 0) rc = match_template(out, c, &t, err);
+    if (rc == 0) rc = prompt_template_find(&i, &t, c->forms, c->n, err);
+    if (rc == 0) *out = i < c->n ? c->at[i] : c->base;
     if (rc == LVLM_EFORMAT && t.file != NULL && err != NULL)
         rc = add_way_out(err, training);
     prompt_template_free(&t);

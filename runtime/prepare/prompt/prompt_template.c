@@ -1,6 +1,7 @@
 /* prompt_template.c - finds the chat template and checks whether it is known. */
 #include "runtime/prepare/prompt/prompt_template.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/json.h"
@@ -148,22 +149,28 @@ void prompt_template_free(prompt_template *t)
 
 /* ---- is it known ---------------------------------------------------------------- */
 
-int prompt_template_match(bool *out, prompt_template_nearest *nearest,
-                          const prompt_template *t, const template_form *forms,
-                          lvlm_error *err)
+/* The form with the longest common prefix of parts so far. */
+typedef struct nearest {
+    const template_form *form;
+    size_t n_equal; /* number of equal leading parts */
+} nearest;
+
+/* 1: the template is one of `forms`, which may be NULL; 0: it is not. */
+static int match(nearest *near, const prompt_template *t, const template_form *forms,
+                 lvlm_error *err)
 {
-    *out = false;
-    for (; forms != NULL && forms->of != NULL && !*out; forms++) {
+    bool same = false;
+    for (; forms != NULL && forms->of != NULL && !same; forms++) {
         template_parts form;
         const int rc = template_parts_cut(&form, forms->text, strlen(forms->text), err);
         const size_t n = n_equal_parts(&t->parts, &form);
-        if (rc == 0 && (nearest->form == NULL || n > nearest->n_equal))
-            *nearest = (prompt_template_nearest){ forms, n };
-        *out = rc == 0 && same_parts(&t->parts, &form);
+        if (rc == 0 && (near->form == NULL || n > near->n_equal))
+            *near = (nearest){ forms, n };
+        same = rc == 0 && same_parts(&t->parts, &form);
         template_parts_free(&form);
         TRY(rc);
     }
-    return 0;
+    return same;
 }
 
 static const char *shown(char out[TEMPLATE_SHOWN], const template_parts *parts,
@@ -172,19 +179,32 @@ static const char *shown(char out[TEMPLATE_SHOWN], const template_parts *parts,
     return i < parts->n ? template_part_show(out, &parts->at[i]) : "its end";
 }
 
-int prompt_template_refuse(const prompt_template *t,
-                           const prompt_template_nearest *nearest, lvlm_error *err)
+static int refuse(const prompt_template *t, const nearest *near, lvlm_error *err)
 {
+    const template_form *const to = near->form;
     char got[TEMPLATE_SHOWN], expected[TEMPLATE_SHOWN];
     template_parts form;
-    int rc = template_parts_cut(&form, nearest->form->text, strlen(nearest->form->text),
-                                err);
+    int rc = template_parts_cut(&form, to->text, strlen(to->text), err);
     if (rc == 0)
         rc = lvlm_fail(err, LVLM_EFORMAT,
                        "%s: its chat template is not a released one, and templates are "
                        "not executed: %s where that of %s has %s",
-                       t->file, shown(got, &t->parts, nearest->n_equal),
-                       nearest->form->of, shown(expected, &form, nearest->n_equal));
+                       t->file, shown(got, &t->parts, near->n_equal), to->of,
+                       shown(expected, &form, near->n_equal));
     template_parts_free(&form);
     return rc;
+}
+
+int prompt_template_find(size_t *out, const prompt_template *t,
+                         const template_form *const *lists, size_t n, lvlm_error *err)
+{
+    nearest near = { .form = NULL };
+    *out = n;
+    if (t->file == NULL) return 0;
+    for (*out = 0; *out < n; (*out)++) {
+        const int rc = match(&near, t, lists[*out], err);
+        if (rc != 0) return rc < 0 ? rc : 0;
+    }
+    assert(near.form != NULL);
+    return refuse(t, &near, err);
 }

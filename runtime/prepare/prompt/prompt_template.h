@@ -23,12 +23,6 @@ typedef struct prompt_template {
     template_parts parts;
 } prompt_template;
 
-/* The form with the longest common prefix of parts. Zero-initialise. */
-typedef struct prompt_template_nearest {
-    const template_form *form;
-    size_t n_equal; /* number of equal leading parts */
-} prompt_template_nearest;
-
 /* Differing templates of other files and templates under other names are noted in `cp`.
  * LVLM_EFORMAT names the file: one that must have a template and does not, or a
  * template that cannot be parsed. Free with prompt_template_free, also after a
@@ -37,15 +31,12 @@ LVLM_MUST_CHECK int prompt_template_read(prompt_template *out,
                                          const lvlm_checkpoint *cp, lvlm_error *err);
 void prompt_template_free(prompt_template *t);
 
-/* Is it one of `forms`? Keeps the nearest in *nearest. */
-LVLM_MUST_CHECK int prompt_template_match(bool *out, prompt_template_nearest *nearest,
-                                          const prompt_template *t,
-                                          const template_form *forms, lvlm_error *err);
-
-/* LVLM_EFORMAT: the first part that differs from the nearest form. */
-LVLM_MUST_CHECK int prompt_template_refuse(const prompt_template *t,
-                                           const prompt_template_nearest *nearest,
-                                           lvlm_error *err);
+/* Which of `lists` (n), some of them NULL, has the template as a form? *out is n if t
+ * has no template. LVLM_EFORMAT: none has it; says where it differs from the form with
+ * the longest common prefix of parts. */
+LVLM_MUST_CHECK int prompt_template_find(size_t *out, const prompt_template *t,
+                                         const template_form *const *lists, size_t n,
+                                         lvlm_error *err);
 
 LVLM_END_DECLS
 

@@ -474,24 +474,23 @@ bool template_part_equal(const template_part *a, const template_part *b)
 
 const char *template_part_show(char out[TEMPLATE_SHOWN], const template_part *part)
 {
-    static const char *const open[] = { "", "{{ ", "{% " }, *const close[] = { "",
-                                                                               " }}",
-                                                                               " %}" };
-    lvlm_strbuf text = LVLM_STRBUF_INIT(4 * TEMPLATE_SHOWN + 16);
-    const size_t most = TEMPLATE_SHOWN - 12;
-    size_t n = part->n < most ? part->n : most;
-    lvlm_strbuf_puts(&text, open[part->kind]);
+    static const char *const around[][2] = { { "", "" },
+                                             { "{{ ", " }}" },
+                                             { "{% ", " %}" } };
+    enum { DOTS = 3 };
+    lvlm_strbuf text = LVLM_STRBUF_INIT(MAX_TEXT);
+    lvlm_strbuf_puts(&text, around[part->kind][0]);
     if (part->kind == TEMPLATE_LITERAL)
-        quote(&text, part->text, n);
+        quote(&text, part->text, part->n);
     else
-        lvlm_strbuf_append(&text, part->text, n);
-    lvlm_strbuf_puts(&text, close[part->kind]);
-    n = text.length;
-    const bool whole = part->n < most && n < TEMPLATE_SHOWN;
-    if (!whole) {
-        n = n < most ? n : most;
-        while (n > 0 && ((unsigned char)text.text[n] & 0xc0) == 0x80) n--;
-    }
+        lvlm_strbuf_append(&text, part->text, part->n);
+    lvlm_strbuf_puts(&text, around[part->kind][1]);
+    size_t n = text.length;
+    const bool whole = n < TEMPLATE_SHOWN;
+    if (!whole)
+        for (n = TEMPLATE_SHOWN - 1 - DOTS;
+             ((unsigned char)text.text[n] & 0xc0) == 0x80;)
+            n--;
     (void)snprintf(out, TEMPLATE_SHOWN, "%.*s%s", (int)n,
                    text.text != NULL ? text.text : "", whole ? "" : "...");
     lvlm_strbuf_free(&text);

@@ -175,11 +175,8 @@ static int read_merge(bpe *model, const cJSON *json, size_t rank, lvlm_error *er
 {
     const char *const text = lvlm_json_string(json);
     const char *const left = lvlm_json_string(lvlm_json_item(json, 0));
-    const char *right = lvlm_json_string(lvlm_json_item(json, 1));
-    if (text != NULL && (right = strchr(text, ' ')) != NULL &&
-        strchr(right + 1, ' ') == NULL)
-        return bpe_add_merge(model, text, (size_t)(right - text), right + 1,
-                             strlen(right + 1), rank, err);
+    const char *const right = lvlm_json_string(lvlm_json_item(json, 1));
+    if (text != NULL) return tokenizer_read_merge(model, text, strlen(text), rank, err);
     FAIL_IF(left == NULL || right == NULL || lvlm_json_count(json) != 2, err,
             LVLM_EFORMAT, "merge %zu is not two strings", rank);
     return bpe_add_merge(model, left, strlen(left), right, strlen(right), rank, err);

@@ -8,7 +8,6 @@
 
 #include "runtime/prepare/tokenizer/added_tokens.h"
 #include "runtime/prepare/tokenizer/bpe.h"
-#include "runtime/prepare/tokenizer/image_span.h"
 #include "runtime/prepare/tokenizer/normal_form.h"
 #include "runtime/prepare/tokenizer/tokenizer.h"
 #include "runtime/prepare/tokenizer/word_split.h"
@@ -35,6 +34,15 @@ typedef enum cut_spaces {
     CUT_ONE,
     CUT_OF_EACH, /* one from each token, until something is written */
 } cut_spaces;
+
+/* How Qwen-VL (2023) encodes an image: <img>, one id per byte of the path, padding up
+ * to 256, </img>. The ids of the bytes are their values, regardless of the tokens with
+ * these ids. encode.c writes them, decode.c reads them. */
+typedef struct image_span {
+    int64_t start, end, pad; /* ids; -1: the tokenizer has no such spans */
+} image_span;
+
+enum { IMAGE_SPAN_IDS = 256 };
 
 struct lvlm_tokenizer {
     bpe model;
@@ -99,6 +107,10 @@ LVLM_MUST_CHECK int tokenizer_read_added(const char **text, added_token *token,
 
 /* A number of at most nine decimal digits; false: the text is not one. */
 bool tokenizer_parse_number(uint64_t *out, const char *text, size_t n_bytes);
+
+/* A merge written as "LEFT RIGHT". */
+LVLM_MUST_CHECK int tokenizer_read_merge(bpe *model, const char *text, size_t n_bytes,
+                                         size_t rank, lvlm_error *err);
 
 /* { TOKEN: ID, ... } */
 LVLM_MUST_CHECK int tokenizer_read_vocab(vocabulary *vocab, const cJSON *json,

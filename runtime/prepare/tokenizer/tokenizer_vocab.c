@@ -21,14 +21,13 @@ static size_t count_lines(const char *at, const char *end)
     return n;
 }
 
-/* The line [at, end). */
-static int read_merge(bpe *model, const char *at, const char *end, size_t rank,
-                      lvlm_error *err)
+int tokenizer_read_merge(bpe *model, const char *text, size_t n_bytes, size_t rank,
+                         lvlm_error *err)
 {
-    const char *const space = memchr(at, ' ', (size_t)(end - at));
+    const char *const end = text + n_bytes, *const space = memchr(text, ' ', n_bytes);
     FAIL_IF(space == NULL || memchr(space + 1, ' ', (size_t)(end - space - 1)) != NULL,
             err, LVLM_EFORMAT, "merge %zu is not two words", rank);
-    return bpe_add_merge(model, at, (size_t)(space - at), space + 1,
+    return bpe_add_merge(model, text, (size_t)(space - text), space + 1,
                          (size_t)(end - space - 1), rank, err);
 }
 
@@ -44,7 +43,7 @@ static int read_merges(bpe *model, const char *at, const char *end, lvlm_error *
         if ((size_t)(stop - at) >= strlen(version) &&
             memcmp(at, version, strlen(version)) == 0)
             continue;
-        TRY(read_merge(model, at, stop, rank++, err));
+        TRY(tokenizer_read_merge(model, at, (size_t)(stop - at), rank++, err));
     }
     return 0;
 }

@@ -201,7 +201,7 @@ static void json_refuses_what_would_change_ids(void **state)
         { "{\"model\":{\"vocab\":{\"a\":4194304},\"merges\":[]}}", "at most 4194303" },
         { "{\"model\":{\"vocab\":{\"a\":0}}}", "no merges" },
         { "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}",
-          "merge 0 is not two strings" },
+          "merge 0 is not two words" },
         { "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[[\"a\",\"a\",\"a\"]]}}",
           "merge 0 is not two strings" },
         { "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a a\"]}}", "is not a token" },
