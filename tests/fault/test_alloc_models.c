@@ -63,23 +63,22 @@ static int prepare_images(scratch *s, lvlm_error *err)
     static const char *const names[] = { "/images/jpeg-cmyk.jpg",
                                          "/images/png-turned-6.png",
                                          "/images/webp-lossy-alpha.webp" };
-    const lvlm_vision_options options = { .image = { .upright = true } };
     lvlm_checkpoint *checkpoint = NULL;
     lvlm_vision_input *input = NULL;
     lvlm_manifest manifest = { 0 };
     lvlm_vision_batch out = { 0 };
     char paths[3][SCRATCH_PATH];
-    lvlm_image_source images[3] = { { 0 } };
+    const char *images[3];
     const lvlm_vision_request request = { .images = images, .n_images = 3 };
     (void)s;
     for (size_t i = 0; i < 3; i++) {
         (void)snprintf(paths[i], SCRATCH_PATH, "%s%s", LVLM_FIXTURES, names[i]);
-        images[i].name = paths[i];
+        images[i] = paths[i];
     }
     int rc =
         lvlm_checkpoint_open(&checkpoint, LVLM_FIXTURES "/mllama-odd/model", NULL, err);
     if (rc == 0) rc = lvlm_manifest_build(&manifest, checkpoint, err);
-    if (rc == 0) rc = lvlm_vision_input_open(&input, &manifest, &options, err);
+    if (rc == 0) rc = lvlm_vision_input_open(&input, &manifest, NULL, err);
     if (rc == 0) rc = lvlm_vision_input_read(&out, input, &request, err);
     lvlm_vision_batch_free(&out);
     lvlm_vision_input_close(input);

@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     /* Small, so that most of the time is spent in parsing. */
     const lvlm_image_options options[2] = {
         { .alpha = LVLM_ALPHA_DROP, .max_pixels = 1 << 16 },
-        { .alpha = LVLM_ALPHA_ON_WHITE, .upright = true, .max_pixels = 1 << 16 },
+        { .alpha = LVLM_ALPHA_ON_WHITE, .max_pixels = 1 << 16 },
     };
     for (size_t i = 0; i < 2; i++) {
         lvlm_image image;

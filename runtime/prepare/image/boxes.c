@@ -34,6 +34,7 @@ static int add(lvlm_boxes *out, const double edges[4], const char *label,
     if (box.label == NULL) return lvlm_fail_memory(err);
     order(&box.x0, &box.x1);
     order(&box.y0, &box.y1);
+    assert(out->n < LVLM_MAX_BOXES);
     out->at[out->n++] = box;
     return 0;
 }
@@ -167,6 +168,7 @@ const char *lvlm_box_colour(unsigned char rgb[3], size_t i)
 /* The coordinate 1 belongs to the last pixel. */
 static size_t pixel(double part, size_t size)
 {
+    assert(part >= 0 && part <= 1 && size > 0);
     const size_t at = (size_t)(part * (double)size);
     return at < size ? at : size - 1;
 }
@@ -198,6 +200,7 @@ static size_t least(size_t a, size_t b)
 static void draw(lvlm_image *image, const size_t box[4], size_t line,
                  const unsigned char rgb[3])
 {
+    assert(line > 0 && box[0] <= box[2] && box[1] <= box[3]);
     const size_t left = box[0], top = box[1], right = box[2], bottom = box[3];
     const size_t across = least(line - 1, right - left),
                  down = least(line - 1, bottom - top);

@@ -50,8 +50,7 @@ int picture_make(picture *out, uint64_t width, uint64_t height, size_t channels,
             width, height, limits->max_pixels);
     *out = (picture){ .width = (size_t)width,
                       .height = (size_t)height,
-                      .channels = channels,
-                      .orientation = 1 };
+                      .channels = channels };
     if (lvlm_mul_u64(&n, n, channels) && n <= SIZE_MAX)
         out->pixels = lvlm_malloc((size_t)n);
     FAIL_IF(out->pixels == NULL, err, LVLM_ENOMEM,
@@ -74,6 +73,7 @@ static unsigned char on_white(unsigned level, unsigned alpha)
 static void leave_rgb(picture *image, lvlm_alpha alpha)
 {
     const size_t n = image->width * image->height;
+    assert(image->channels == 4);
     unsigned char *const to = image->pixels;
     const unsigned char *const from = image->pixels;
     for (size_t i = 0; i < n; i++)
@@ -118,7 +118,6 @@ int lvlm_image_decode(lvlm_image *out, const void *bytes, size_t n_bytes,
     *out = (lvlm_image){ 0 };
     int rc = decode(&image, &file, err);
     if (rc == 0 && image.channels == 4) leave_rgb(&image, with.alpha);
-    if (rc == 0 && with.upright) rc = picture_turn(&image, err);
     if (rc < 0) {
         lvlm_free(image.pixels);
         lvlm_prefix(err, "%s: ", name);

@@ -7,7 +7,8 @@
  * Pixels equal those of Pillow's convert("RGB") bit for bit, oddities included: 16-bit
  * grey levels above 255 become 255, other 16-bit samples use the high byte; a CMYK JPEG
  * is read as inverted, with or without Adobe's marker. A JPEG with damaged but not
- * truncated data is decoded as far as libjpeg can, as in Pillow.
+ * truncated data is decoded as far as libjpeg can, as in Pillow. The orientation in
+ * EXIF data is ignored, as in the reference's processors.
  *
  * Distinct objects may be used from distinct threads. */
 #ifndef LVLM_RUNTIME_PREPARE_IMAGE_IMAGE_H
@@ -35,7 +36,6 @@ typedef enum lvlm_alpha {
 
 typedef struct lvlm_image_options {
     lvlm_alpha alpha;
-    bool upright; /* apply the EXIF orientation; else it is ignored */
     uint64_t max_pixels, max_side, max_bytes; /* 0: as above */
 } lvlm_image_options;
 
@@ -45,7 +45,7 @@ typedef struct lvlm_image {
 } lvlm_image;
 
 /* Decode the file `path`, or `n_bytes` bytes that messages call `name`. `options` may
- * be NULL: alpha dropped, not rotated. LVLM_EFORMAT: unknown kind, damaged, truncated
+ * be NULL: alpha dropped. LVLM_EFORMAT: unknown kind, damaged, truncated
  * or over a limit; begins with the name. Free with lvlm_image_free. */
 LVLM_MUST_CHECK int lvlm_image_read(lvlm_image *out, const char *path,
                                     const lvlm_image_options *options, lvlm_error *err);

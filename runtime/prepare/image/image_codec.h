@@ -18,7 +18,6 @@ typedef struct image_bytes {
 typedef struct picture {
     size_t width, height;
     size_t channels;       /* 3: RGB, 4: RGBA */
-    unsigned orientation;  /* EXIF: 1 (upright) to 8 */
     unsigned char *pixels; /* (height,width,channels) */
 } picture;
 
@@ -38,13 +37,6 @@ extern const image_codec webp_codec;
 LVLM_MUST_CHECK int picture_make(picture *out, uint64_t width, uint64_t height,
                                  size_t channels, const image_bytes *file,
                                  lvlm_error *err);
-
-/* The orientation in a block of EXIF data, with or without leading "Exif\0\0"; 1 if it
- * has none or is invalid. */
-unsigned exif_orientation(const unsigned char *bytes, size_t n_bytes);
-
-/* Rotate and mirror so that orientation becomes 1. */
-LVLM_MUST_CHECK int picture_turn(picture *image, lvlm_error *err);
 
 LVLM_END_DECLS
 

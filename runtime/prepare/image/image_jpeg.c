@@ -1,5 +1,6 @@
 /* image_jpeg.c - JPEG by libjpeg-turbo with its defaults, like Pillow: the slow integer
  * transform, smooth upsampling of colour. */
+#include <assert.h>
 #include <setjmp.h>
 #include <stdio.h> // jpeglib.h needs FILE
 
@@ -10,13 +11,9 @@
 #include "formats/base/alloc.h"
 #include "runtime/prepare/image/image_codec.h"
 
-enum {
-    /* A progressive file may have any number of scans, each over the whole image.
-     * Encoders write about ten. */
-    MAX_SCANS = 500,
-    APP1 = JPEG_APP0 + 1, /* has EXIF */
-    MARKER_BYTES = 65533,
-};
+/* A progressive file may have any number of scans, each over the whole image. Encoders
+ * write about ten. */
+enum { MAX_SCANS = 500 };
 
 typedef struct reader {
     struct jpeg_decompress_struct c;
@@ -103,17 +100,6 @@ static void open_reader(reader *r)
     jpeg_mem_src(&r->c, r->file->bytes, r->file->n_bytes);
     r->c.src->fill_input_buffer = on_end;
     r->c.progress = &r->progress;
-    if (r->file->options->upright) jpeg_save_markers(&r->c, APP1, MARKER_BYTES);
-}
-
-static unsigned read_orientation(const reader *r)
-{
-    static const unsigned char tag[] = "Exif";
-    for (jpeg_saved_marker_ptr m = r->c.marker_list; m != NULL; m = m->next)
-        if (m->marker == APP1 && m->data_length > sizeof tag &&
-            memcmp(m->data, tag, sizeof tag) == 0)
-            return exif_orientation(m->data, m->data_length);
-    return 1;
 }
 
 static int read_header(reader *r, lvlm_error *err)
@@ -124,7 +110,6 @@ static int read_header(reader *r, lvlm_error *err)
             "has %d colour components, expected 1, 3 or 4", n);
     r->c.out_color_space = n == 1 ? JCS_GRAYSCALE : n == 3 ? JCS_RGB : JCS_CMYK;
     TRY(picture_make(r->out, r->c.image_width, r->c.image_height, 3, r->file, err));
-    r->out->orientation = read_orientation(r);
     if (n == 3) return 0;
     r->row = lvlm_malloc(r->out->width * (size_t)n);
     return r->row != NULL ? 0 : lvlm_fail_memory(err);
@@ -133,6 +118,7 @@ static int read_header(reader *r, lvlm_error *err)
 static void read_rows(reader *r)
 {
     const size_t width = r->out->width;
+    assert(r->c.output_width == width && r->c.output_height == r->out->height);
     for (size_t y = 0; y < r->out->height; y++) {
         unsigned char *const rgb = r->out->pixels + y * width * 3;
         JSAMPROW row = r->row != NULL ? r->row : rgb;

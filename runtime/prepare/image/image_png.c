@@ -1,5 +1,6 @@
 /* image_png.c - PNG by libpng, which returns raw samples. They are interpreted here
  * like in Pillow: no gamma, no profile, high bytes of 16 bits. */
+#include <assert.h>
 #include <png.h>
 #include <setjmp.h>
 #include <string.h>
@@ -108,6 +109,7 @@ typedef struct columns {
 static void colour_row(const reader *r, size_t y, const columns *c, size_t step)
 {
     picture *const out = r->out;
+    assert(c->n == 0 || c->first + (c->n - 1) * c->apart < out->width);
     unsigned char *const to = out->pixels + y * out->width * out->channels;
     unsigned char rgba[4];
     for (size_t i = 0; i < c->n; i++) {
@@ -175,6 +177,7 @@ static void read_pass(const reader *r, unsigned pass, size_t step)
     static const size_t row_apart[] = { 8, 8, 8, 4, 4, 2, 2 };
     static const size_t first_column[] = { 0, 4, 0, 2, 0, 1, 0 };
     static const size_t column_apart[] = { 8, 8, 4, 4, 2, 2, 1 };
+    assert(pass < PNG_INTERLACE_ADAM7_PASSES);
     columns c = { first_column[pass], column_apart[pass], 0 };
     if (r->out->width > c.first) c.n = (r->out->width - c.first - 1) / c.apart + 1;
     for (size_t y = first_row[pass]; c.n > 0 && y < r->out->height;
@@ -205,20 +208,10 @@ static int read_pixels(reader *r, lvlm_error *err)
     return 0;
 }
 
-static void read_orientation(reader *r)
-{
-    png_uint_32 n = 0;
-    png_bytep exif = NULL;
-    if (png_get_eXIf_1(r->png, r->info, &n, &exif) != 0)
-        r->out->orientation = exif_orientation(exif, n);
-}
-
 static int read_all(reader *r, lvlm_error *err)
 {
     TRY(read_header(r, err));
-    TRY(read_pixels(r, err));
-    read_orientation(r);
-    return 0;
+    return read_pixels(r, err);
 }
 
 /* libpng jumps to r->escape on failure. */

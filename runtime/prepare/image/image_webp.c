@@ -1,5 +1,6 @@
 /* image_webp.c - WebP by libwebp's decoder of animations, like Pillow: a still image is
  * an animation with one frame. */
+#include <assert.h>
 #include <string.h>
 
 #include <webp/decode.h>
@@ -19,21 +20,13 @@ static int check_features(WebPBitstreamFeatures *out, const image_bytes *file,
     return 0;
 }
 
-static void read_orientation(picture *out, const WebPAnimDecoder *decoder)
-{
-    const WebPDemuxer *const demuxer = WebPAnimDecoderGetDemuxer(decoder);
-    WebPChunkIterator chunk;
-    if (!WebPDemuxGetChunk(demuxer, "EXIF", 1, &chunk)) return;
-    out->orientation = exif_orientation(chunk.chunk.bytes, chunk.chunk.size);
-    WebPDemuxReleaseChunkIterator(&chunk);
-}
-
 /* The canvas always has four channels. */
 static int read_frame(picture *out, WebPAnimDecoder *decoder, lvlm_error *err)
 {
     WebPAnimInfo info;
     unsigned char *canvas = NULL;
     int timestamp;
+    assert(out->channels == 3 || out->channels == 4);
     FAIL_IF(!WebPAnimDecoderGetInfo(decoder, &info) ||
                 info.canvas_width != out->width || info.canvas_height != out->height,
             err, LVLM_EFORMAT, "is damaged: it has two sizes");
@@ -41,7 +34,6 @@ static int read_frame(picture *out, WebPAnimDecoder *decoder, lvlm_error *err)
             "is damaged or cut off: the first frame does not decode");
     for (size_t i = 0; i < out->width * out->height; i++)
         memcpy(out->pixels + i * out->channels, canvas + i * 4, out->channels);
-    read_orientation(out, decoder);
     return 0;
 }
 

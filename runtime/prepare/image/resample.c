@@ -156,6 +156,7 @@ static unsigned char to_byte(int32_t sum, unsigned bits)
 static void resample_across(unsigned char *out, const unsigned char *in, size_t rows,
                             const taps *t)
 {
+    assert(t->bits > 0);
     const int32_t half = 1 << (t->bits - 1);
     for (size_t y = 0; y < rows; y++) {
         const unsigned char *const row = in + y * t->n_in * CHANNELS;

@@ -104,17 +104,13 @@ static int fit_image(ready *out, lvlm_image_note *note, const lvlm_image *image,
     return resize_image(out, image, input, err);
 }
 
-static int prepare(ready *out, lvlm_image_note *note, const lvlm_image_source *source,
+static int prepare(ready *out, lvlm_image_note *note, const char *path,
                    const lvlm_vision_input *input, lvlm_error *err)
 {
     lvlm_image image = { 0 };
-    if (source->bytes == NULL)
-        TRY(lvlm_image_read(&image, source->name, &input->options.image, err));
-    else
-        TRY(lvlm_image_decode(&image, source->bytes, source->n_bytes, source->name,
-                              &input->options.image, err));
+    TRY(lvlm_image_read(&image, path, &input->options.image, err));
     const int rc = fit_image(out, note, &image, input, err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", source->name);
+    if (rc < 0) lvlm_prefix(err, "%s: ", path);
     lvlm_image_free(&image);
     return rc;
 }
@@ -297,7 +293,7 @@ static int make_tensors(const work *w, lvlm_error *err)
 static int read_images(const work *w, lvlm_error *err)
 {
     for (size_t i = 0; i < w->request->n_images; i++)
-        TRY(prepare(&w->images[i], &w->out->notes[i], &w->request->images[i], w->input,
+        TRY(prepare(&w->images[i], &w->out->notes[i], w->request->images[i], w->input,
                     err));
     return make_tensors(w, err);
 }

@@ -36,7 +36,7 @@ typedef struct lvlm_vision_options {
     /* squares: first put in the middle of a square of the mean colour, as LLaVA-1.5 was
      * trained; also if the file says do_pad */
     bool pad_to_square;
-    lvlm_image_options image; /* limits and `upright`; its alpha is ignored */
+    lvlm_image_options image; /* limits; its alpha is ignored */
 } lvlm_vision_options;
 
 typedef struct lvlm_vision_input lvlm_vision_input;
@@ -52,16 +52,9 @@ LVLM_MUST_CHECK int lvlm_vision_input_open(lvlm_vision_input **out,
                                            lvlm_error *err);
 void lvlm_vision_input_close(lvlm_vision_input *input);
 
-/* One image: a file, or bytes in memory. */
-typedef struct lvlm_image_source {
-    const char *name;  /* the path; for bytes: their name in messages */
-    const void *bytes; /* NULL: read the file */
-    size_t n_bytes;
-} lvlm_image_source;
-
 /* The images of B texts, in order of texts. */
 typedef struct lvlm_vision_request {
-    const lvlm_image_source *images;
+    const char *const *images; /* (n_images) their files */
     size_t n_images;
     const size_t *per_text; /* (n_texts) with sum n_images; NULL: one text has all */
     size_t n_texts;

@@ -2,6 +2,7 @@
  * vision_settings.h. */
 #include "runtime/prepare/image/vision_settings.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,18 +17,11 @@ enum { WORD_BYTES = 64 };
 
 /* ---- processors ------------------------------------------------------------------ */
 
-#define CLIP_MEAN                                                                      \
-    {                                                                                  \
-        0.48145466, 0.4578275, 0.40821073                                              \
-    }
-#define CLIP_STD                                                                       \
-    {                                                                                  \
-        0.26862954, 0.26130258, 0.27577711                                             \
-    }
-#define HALF                                                                           \
-    {                                                                                  \
-        0.5, 0.5, 0.5                                                                  \
-    }
+// clang-format off
+#define CLIP .mean = { 0.48145466, 0.4578275, 0.40821073 }, \
+             .std = { 0.26862954, 0.26130258, 0.27577711 }
+#define HALF .mean = { 0.5, 0.5, 0.5 }, .std = { 0.5, 0.5, 0.5 }
+// clang-format on
 
 /* The class whose do_pad makes a picture a square before anything else. */
 #define PADDING_CLASS "LlavaImageProcessor"
@@ -45,56 +39,27 @@ typedef struct processor {
     vision_settings defaults;
 } processor;
 
+// clang-format off
 static const processor processors[] = {
-    { "openclip",
-      { NULL },
-      VISION_KEYS_SQUARES,
-      { .filter = LVLM_FILTER_BICUBIC,
-        .scaling = VISION_SCALE_DIVIDE,
-        .mean = CLIP_MEAN,
-        .std = CLIP_STD,
+    { "openclip", { NULL }, VISION_KEYS_SQUARES,
+      { .filter = LVLM_FILTER_BICUBIC, CLIP, .scaling = VISION_SCALE_DIVIDE,
         .alpha = LVLM_ALPHA_DROP } },
-    { "clip",
-      { "CLIPImageProcessor", PADDING_CLASS, "CLIPFeatureExtractor" },
-      VISION_KEYS_CROPS,
-      { .filter = LVLM_FILTER_BICUBIC,
-        .mean = CLIP_MEAN,
-        .std = CLIP_STD,
-        .alpha = LVLM_ALPHA_ON_WHITE,
-        .edge = 224,
-        .by_edge = true,
-        .crop = true,
-        .side = 224 } },
-    { "siglip",
-      { "SiglipImageProcessor" },
-      VISION_KEYS_SQUARES,
-      { .filter = LVLM_FILTER_BICUBIC,
-        .mean = HALF,
-        .std = HALF,
-        .alpha = LVLM_ALPHA_ON_WHITE,
-        .side = 224 } },
-    { "qwen2",
-      { "Qwen2VLImageProcessor", "Qwen2_5_VLImageProcessor" },
-      VISION_KEYS_PATCHES,
-      { .filter = LVLM_FILTER_BICUBIC,
-        .mean = CLIP_MEAN,
-        .std = CLIP_STD,
-        .alpha = LVLM_ALPHA_ON_WHITE,
-        .min_pixels = 56 * 56,
-        .max_pixels = 28 * 28 * 1280,
-        .patch = 14,
-        .frames = 2,
-        .merge = 2 } },
-    { "tiles",
-      { "MllamaImageProcessor" },
-      VISION_KEYS_TILES,
-      { .filter = LVLM_FILTER_BILINEAR,
-        .mean = HALF,
-        .std = HALF,
-        .alpha = LVLM_ALPHA_ON_WHITE,
-        .side = 224,
-        .tiles = 4 } },
+    { "clip", { "CLIPImageProcessor", PADDING_CLASS, "CLIPFeatureExtractor" }, VISION_KEYS_CROPS,
+      { .filter = LVLM_FILTER_BICUBIC, CLIP, .alpha = LVLM_ALPHA_ON_WHITE,
+        .edge = 224, .by_edge = true, .crop = true, .side = 224 } },
+    { "siglip", { "SiglipImageProcessor" }, VISION_KEYS_SQUARES,
+      { .filter = LVLM_FILTER_BICUBIC, HALF, .alpha = LVLM_ALPHA_ON_WHITE, .side = 224 } },
+    { "qwen2", { "Qwen2VLImageProcessor", "Qwen2_5_VLImageProcessor" }, VISION_KEYS_PATCHES,
+      { .filter = LVLM_FILTER_BICUBIC, CLIP, .alpha = LVLM_ALPHA_ON_WHITE,
+        .min_pixels = 56 * 56, .max_pixels = 28 * 28 * 1280,
+        .patch = 14, .frames = 2, .merge = 2 } },
+    { "tiles", { "MllamaImageProcessor" }, VISION_KEYS_TILES,
+      { .filter = LVLM_FILTER_BILINEAR, HALF, .alpha = LVLM_ALPHA_ON_WHITE,
+        .side = 224, .tiles = 4 } },
 };
+// clang-format on
+
+enum { N_PROCESSORS = sizeof processors / sizeof *processors };
 
 /* ---- the file ------------------------------------------------------------------- */
 
@@ -107,23 +72,17 @@ typedef struct reader {
 
 static int find_settings(reader *r, const lvlm_checkpoint *checkpoint, lvlm_error *err)
 {
-    const lvlm_side_file *file =
-        lvlm_checkpoint_side_file(checkpoint, "processor_config.json");
-    if (file != NULL) {
-        TRY(lvlm_side_file_parse(&r->json, file, err));
-        r->object = lvlm_json_get(r->json, "image_processor");
-        r->file = "processor_config.json: image_processor";
-        if (r->object != NULL) return 0; /* null is invalid too */
-        lvlm_json_free(r->json);
-        r->json = NULL;
-    }
-    file = lvlm_checkpoint_side_file(checkpoint, "preprocessor_config.json");
-    FAIL_IF(file == NULL, err, LVLM_EFORMAT,
+    TRY(lvlm_side_file_json(&r->json, checkpoint, "processor_config.json", err));
+    r->object = lvlm_json_get(r->json, "image_processor");
+    r->file = "processor_config.json: image_processor";
+    if (r->object != NULL) return 0; /* null is invalid too */
+    lvlm_json_free(r->json);
+    r->file = "preprocessor_config.json";
+    TRY(lvlm_side_file_json(&r->json, checkpoint, r->file, err));
+    FAIL_IF(r->json == NULL, err, LVLM_EFORMAT,
             "has no preprocessor_config.json, so images cannot be prepared for it; "
             "convert again from a directory that has one");
-    TRY(lvlm_side_file_parse(&r->json, file, err));
     r->object = r->json;
-    r->file = file->name;
     return 0;
 }
 
@@ -309,6 +268,14 @@ static int must_equal(const reader *r, const char *key, uint64_t got, size_t exp
     return 0;
 }
 
+/* The same, of a count that is read here. */
+static int read_equal(uint64_t *out, const reader *r, const char *key, size_t expected,
+                      lvlm_error *err)
+{
+    TRY(read_count(out, r, key, err));
+    return must_equal(r, key, *out, expected, err);
+}
+
 /* The class that pads does it before it resizes. */
 static int read_pad(vision_settings *s, const reader *r, lvlm_error *err)
 {
@@ -337,19 +304,15 @@ static int read_squares(vision_settings *s, const reader *r, bool cropping,
     }
     TRY(must_equal(r, s->crop ? "crop_size" : "size", s->side, s->model.images.side,
                    err));
-    TRY(read_count(&rows, r, "image_seq_length", err));
-    return must_equal(r, "image_seq_length", rows, expected, err);
+    return read_equal(&rows, r, "image_seq_length", expected, err);
 }
 
 static int read_patches(vision_settings *s, const reader *r, lvlm_error *err)
 {
     const lvlm_image_spec *const tower = &s->model.images;
-    TRY(read_count(&s->patch, r, "patch_size", err));
-    TRY(read_count(&s->frames, r, "temporal_patch_size", err));
-    TRY(read_count(&s->merge, r, "merge_size", err));
-    TRY(must_equal(r, "patch_size", s->patch, tower->patch, err));
-    TRY(must_equal(r, "temporal_patch_size", s->frames, tower->frames, err));
-    TRY(must_equal(r, "merge_size", s->merge, tower->merge, err));
+    TRY(read_equal(&s->patch, r, "patch_size", tower->patch, err));
+    TRY(read_equal(&s->frames, r, "temporal_patch_size", tower->frames, err));
+    TRY(read_equal(&s->merge, r, "merge_size", tower->merge, err));
     TRY(read_bound(&s->min_pixels, r, "min_pixels", "shortest_edge", err));
     return read_bound(&s->max_pixels, r, "max_pixels", "longest_edge", err);
 }
@@ -361,9 +324,8 @@ static int read_tiles(vision_settings *s, const reader *r, lvlm_error *err)
     if (!pad) return wrong(r, "do_pad", "true", err);
     if (!s->resize) return wrong(r, "do_resize", "true", err);
     TRY(read_square(&s->side, r, "size", true, err));
-    TRY(read_count(&s->tiles, r, "max_image_tiles", err));
     TRY(must_equal(r, "size", s->side, s->model.images.side, err));
-    return must_equal(r, "max_image_tiles", s->tiles, s->model.images.tiles, err);
+    return read_equal(&s->tiles, r, "max_image_tiles", s->model.images.tiles, err);
 }
 
 static int read_file(vision_settings *s, const reader *r, const processor *p,
@@ -395,8 +357,7 @@ static int choose(const processor **out, const lvlm_manifest *manifest, lvlm_err
     const char *word = family->processor;
     if (strcmp(word, any_tower) == 0)
         word = lvlm_json_string(lvlm_json_path(manifest->config, "vision.tower"));
-    for (size_t i = 0; word != NULL && i < sizeof processors / sizeof *processors;
-         i++) {
+    for (size_t i = 0; word != NULL && i < N_PROCESSORS; i++) {
         *out = &processors[i];
         if (strcmp(processors[i].word, word) == 0) return 0;
     }
@@ -409,7 +370,7 @@ static const processor *of_class(const processor *p, const reader *r,
                                  const lvlm_family *family)
 {
     if (strcmp(family->processor, any_tower) != 0) return p;
-    for (size_t i = 0; i < sizeof processors / sizeof *processors; i++)
+    for (size_t i = 0; i < N_PROCESSORS; i++)
         if (processors[i].keys <= VISION_KEYS_CROPS && has_class(r, &processors[i]))
             return &processors[i];
     return p;
@@ -450,6 +411,7 @@ static int read_files(vision_settings *out, const lvlm_manifest *manifest,
 int vision_settings_read(vision_settings *out, const lvlm_manifest *manifest,
                          const lvlm_vision_options *options, lvlm_error *err)
 {
+    assert(options != NULL);
     const processor *p = NULL;
     const char *const path = manifest->checkpoint->path;
     const bool torch = options->resampling == LVLM_RESAMPLING_TORCHVISION;

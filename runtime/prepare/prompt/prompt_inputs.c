@@ -35,11 +35,11 @@ static int read_images(maker *m, const lvlm_vision_input *vision, lvlm_error *er
         n += per_text[b];
     }
     if (n == 0) return 0;
-    lvlm_image_source *const images = lvlm_arena_alloc(arena, n, sizeof *images);
+    const char **const images = lvlm_arena_alloc(arena, n, sizeof *images);
     if (images == NULL) return lvlm_fail_memory(err);
     for (size_t b = 0, k = 0; b < m->B; b++)
         for (size_t i = 0; i < per_text[b]; i++, k++)
-            images[k].name = m->prompts[b]->images[i];
+            images[k] = m->prompts[b]->images[i];
     const lvlm_vision_request request = { images, n, per_text, m->B };
     return lvlm_vision_input_read(&m->out->vision, vision, &request, err);
 }

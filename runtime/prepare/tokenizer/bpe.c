@@ -292,11 +292,11 @@ static void split_for_ranks(const bpe *model, bpe_scratch *s, const char *word,
 
 /* Symbols that are not tokens: their bytes, or one unk for a run of characters. */
 static int append_unknown(const bpe *model, lvlm_ids *ids, const char *word,
-                          const symbol *sym, bool behind_unknown, lvlm_error *err)
+                          const symbol *sym, bool after_unknown, lvlm_error *err)
 {
     const unsigned char *const bytes = (const unsigned char *)word + sym->start;
     if (!model->byte_fallback)
-        return behind_unknown ? 0 : lvlm_ids_append(ids, model->unk, err);
+        return after_unknown ? 0 : lvlm_ids_append(ids, model->unk, err);
     for (size_t i = 0; i < sym->length; i++)
         TRY(lvlm_ids_append(ids, model->byte_ids[bytes[i]], err));
     return 0;
@@ -305,16 +305,16 @@ static int append_unknown(const bpe *model, lvlm_ids *ids, const char *word,
 static int append_ids(const bpe *model, const bpe_scratch *s, lvlm_ids *ids,
                       const char *word, lvlm_error *err)
 {
-    bool behind_unknown = false;
+    bool after_unknown = false;
     for (int32_t at = s->n_symbols > 0 ? 0 : NONE; at != NONE;
          at = s->symbols[at].next) {
         const symbol *const sym = &s->symbols[at];
         const bool unknown = sym->id == VOCABULARY_NO_ID;
         if (unknown)
-            TRY(append_unknown(model, ids, word, sym, behind_unknown, err));
+            TRY(append_unknown(model, ids, word, sym, after_unknown, err));
         else
             TRY(lvlm_ids_append(ids, sym->id, err));
-        behind_unknown = unknown;
+        after_unknown = unknown;
     }
     return 0;
 }

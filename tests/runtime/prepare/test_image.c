@@ -8,18 +8,15 @@
 
 /* ---- recorded files ------------------------------------------------------------- */
 
-static void same_pixels(const cJSON *entry, const char *key, bool upright,
-                        lvlm_alpha alpha)
+static void same_pixels(const cJSON *entry, const char *key, lvlm_alpha alpha)
 {
     const char *const name = recorded_word(entry, "file");
     const char *digest = lvlm_json_string(lvlm_json_get(entry, key));
     if (digest == NULL) digest = recorded_word(entry, "rgb");
-    const lvlm_image_options options = { .alpha = alpha, .upright = upright };
+    const lvlm_image_options options = { .alpha = alpha };
     lvlm_image image = recorded_image(name, &options);
-    if (!upright) {
-        assert_int_equal(image.width, recorded_count(entry, "width"));
-        assert_int_equal(image.height, recorded_count(entry, "height"));
-    }
+    assert_int_equal(image.width, recorded_count(entry, "width"));
+    assert_int_equal(image.height, recorded_count(entry, "height"));
     if (!pixels_are(&image, digest)) fail_msg("%s: other pixels: %s", name, key);
     lvlm_image_free(&image);
 }
@@ -31,9 +28,8 @@ static void images_decode_to_pillows_pixels(void **state)
     const cJSON *entry;
     size_t n = 0;
     LVLM_JSON_ITEMS (entry, lvlm_json_get(json, "images")) {
-        same_pixels(entry, "rgb", false, LVLM_ALPHA_DROP);
-        same_pixels(entry, "white", false, LVLM_ALPHA_ON_WHITE);
-        same_pixels(entry, "upright", true, LVLM_ALPHA_DROP);
+        same_pixels(entry, "rgb", LVLM_ALPHA_DROP);
+        same_pixels(entry, "white", LVLM_ALPHA_ON_WHITE);
         n++;
     }
     assert_true(n >= 60);
@@ -192,7 +188,6 @@ static void changed_bytes_do_no_harm(void **state)
         "png-animated.png", "webp-lossy-alpha.webp", "webp-turned-8.webp"
     };
     const lvlm_image_options options = { .alpha = LVLM_ALPHA_ON_WHITE,
-                                         .upright = true,
                                          .max_pixels = 1 << 20 };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         size_t n, n_refused = 0;
