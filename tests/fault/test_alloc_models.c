@@ -69,7 +69,8 @@ static int prepare_images(scratch *s, lvlm_error *err)
     lvlm_vision_batch out = { 0 };
     char paths[3][SCRATCH_PATH];
     const char *images[3];
-    const lvlm_vision_request request = { .images = images, .n_images = 3 };
+    const size_t all = 3;
+    const lvlm_vision_request request = { images, all, &all, 1 };
     (void)s;
     for (size_t i = 0; i < 3; i++) {
         (void)snprintf(paths[i], SCRATCH_PATH, "%s%s", LVLM_FIXTURES, names[i]);

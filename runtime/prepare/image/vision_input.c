@@ -247,10 +247,8 @@ static int make_tiles(const work *w, lvlm_error *err)
 {
     const size_t side = (size_t)w->input->settings.side;
     const size_t tiles = (size_t)w->input->settings.tiles;
-    const size_t one = w->request->n_images;
-    const size_t *const per_text =
-        w->request->per_text != NULL ? w->request->per_text : &one;
-    const size_t B = w->request->per_text != NULL ? w->request->n_texts : 1;
+    const size_t *const per_text = w->request->per_text;
+    const size_t B = w->request->n_texts;
     size_t M = 0;
     void *pixels, *ids, *mask;
     for (size_t i = 0; i < B; i++) M = per_text[i] > M ? per_text[i] : M;
@@ -278,16 +276,6 @@ static int make_tiles(const work *w, lvlm_error *err)
     return 0;
 }
 
-static int make_tensors(const work *w, lvlm_error *err)
-{
-    switch (w->input->settings.model.images.form) {
-    case LVLM_IMAGES_SQUARES: return make_squares(w, err);
-    case LVLM_IMAGES_PATCHES: return make_patches(w, err);
-    case LVLM_IMAGES_TILES: return make_tiles(w, err);
-    }
-    return 0;
-}
-
 /* ---- a batch -------------------------------------------------------------------- */
 
 static int read_images(const work *w, lvlm_error *err)
@@ -295,7 +283,12 @@ static int read_images(const work *w, lvlm_error *err)
     for (size_t i = 0; i < w->request->n_images; i++)
         TRY(prepare(&w->images[i], &w->out->notes[i], w->request->images[i], w->input,
                     err));
-    return make_tensors(w, err);
+    switch (w->input->settings.model.images.form) {
+    case LVLM_IMAGES_SQUARES: return make_squares(w, err);
+    case LVLM_IMAGES_PATCHES: return make_patches(w, err);
+    case LVLM_IMAGES_TILES: return make_tiles(w, err);
+    }
+    return 0;
 }
 
 int lvlm_vision_input_read(lvlm_vision_batch *out, const lvlm_vision_input *input,

@@ -56,7 +56,7 @@ void lvlm_vision_input_close(lvlm_vision_input *input);
 typedef struct lvlm_vision_request {
     const char *const *images; /* (n_images) their files */
     size_t n_images;
-    const size_t *per_text; /* (n_texts) with sum n_images; NULL: one text has all */
+    const size_t *per_text; /* (n_texts) with sum n_images */
     size_t n_texts;
 } lvlm_vision_request;
 

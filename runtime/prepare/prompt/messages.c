@@ -1,6 +1,7 @@
 /* messages.c - conversations from JSON or a single prompt. */
 #include "runtime/prepare/prompt/messages.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/infile.h"
@@ -16,6 +17,7 @@ static const char *const role_names[LVLM_N_ROLES] = {
 
 const char *lvlm_role_name(lvlm_role role)
 {
+    assert((size_t)role < LVLM_N_ROLES);
     return role_names[role];
 }
 
@@ -198,6 +200,7 @@ static int keep_unplaced(reader *r, lvlm_error *err)
 {
     lvlm_messages *const out = r->out;
     const size_t n = r->n_images - r->n_taken;
+    assert(r->n_taken <= r->n_images && (n == 0 || r->images != NULL));
     FAIL_IF(n > 0 && r->n_places > 0, err, LVLM_EUSAGE,
             "images: %zu are given, %zu of the messages' name no file", r->n_images,
             r->n_taken);
@@ -260,6 +263,7 @@ int lvlm_messages_make(lvlm_messages *out, const char *system, const char *text,
 {
     const char *const said[LVLM_N_ROLES] = { system, text, answer };
     reader r = { .out = out, .images = images, .n_images = n_images };
+    assert(text != NULL);
     *out = (lvlm_messages){ .n = 0 };
     out->at = lvlm_arena_alloc(&out->arena, LVLM_N_ROLES, sizeof *out->at);
     if (out->at == NULL) return lvlm_fail_memory(err);

@@ -4,6 +4,7 @@
  *   image tokens among the ids -> places; between tags also the file */
 #include "runtime/prepare/prompt/prompt.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -56,6 +57,7 @@ static void list(listed *out, const char *const *names, const lvlm_tokenizer *t)
     out->special.except = out->ids;
     for (; names != NULL && *names != NULL; names++) {
         const int64_t id = lvlm_tokenizer_id(t, *names);
+        assert(out->special.n_except < MAX_LISTED);
         if (id >= 0) out->ids[out->special.n_except++] = id;
     }
 }
@@ -204,6 +206,7 @@ static size_t in_common(const encoder *e, size_t first)
 static int encode_group(encoder *e, const prompt_piece *pieces, size_t n,
                         lvlm_error *err)
 {
+    assert(n > 0);
     const bool guarded = pieces->guarded;
     size_t done = e->ids.n, length = 0;
     const size_t first = done;
@@ -229,6 +232,7 @@ static int encode_group(encoder *e, const prompt_piece *pieces, size_t n,
 static int encode_pieces(encoder *e, const prompt_pieces *pieces, lvlm_error *err)
 {
     const prompt_affix *const affix = &e->p->affix;
+    assert(pieces->n > 0);
     e->out->spans = lvlm_arena_alloc(&e->out->arena, pieces->n, sizeof *e->out->spans);
     if (e->out->spans == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < affix->n_front; i++)
@@ -260,6 +264,7 @@ static int resize_places(lvlm_prompt *out, size_t old, const size_t *rows, size_
     }
     int64_t *const ids = lvlm_arena_alloc(&out->arena, n + 1, sizeof *ids);
     if (ids == NULL) return lvlm_fail_memory(err);
+    assert(old > 0);
     for (size_t i = 0; i <= out->n_images; i++) {
         const size_t place = i < out->n_images ? out->places[i] : out->n;
         for (; span < out->n_spans && out->spans[span].end <= place; span++) {
@@ -267,6 +272,7 @@ static int resize_places(lvlm_prompt *out, size_t old, const size_t *rows, size_
             if (span + 1 < out->n_spans)
                 out->spans[span + 1].first = out->spans[span].end;
         }
+        assert(place >= from && place + (i < out->n_images ? old : 0) <= out->n);
         memcpy(ids + to, out->ids + from, (place - from) * sizeof *ids);
         to += place - from;
         from = place;
@@ -305,6 +311,7 @@ static int spelled_image(lvlm_prompt *out, const lvlm_prompter *p, size_t i,
                          lvlm_error *err)
 {
     const size_t place = out->places[i];
+    assert(p->between >= 2);
     FAIL_IF(out->n - place <= MAX_SLOTS ||
                 out->ids[place + MAX_SLOTS] != p->form.image_token + 1,
             err, LVLM_EFORMAT,
@@ -435,6 +442,7 @@ int lvlm_prompt_write(lvlm_prompt *out, const lvlm_prompter *prompter,
                              .bos = prompter->bos,
                              .eos = prompter->eos };
     int rc;
+    assert(messages->n > 0);
     *out = (lvlm_prompt){ .n = 0 };
     if ((rc = encode_in_window(&e, &source, err)) < 0 ||
         (rc = keep_ids(out, &e.ids, err)) < 0 ||
@@ -453,6 +461,7 @@ done:
 
 int lvlm_prompt_expand(lvlm_prompt *prompt, const size_t *rows, lvlm_error *err)
 {
+    assert(rows != NULL || prompt->n_images == 0);
     if (!prompt->form.expands || prompt->n_images == 0) return 0;
     return resize_places(prompt, 1, rows, 0, err);
 }

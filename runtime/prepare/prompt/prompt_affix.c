@@ -1,6 +1,7 @@
 /* prompt_affix.c - tokens that a tokenizer adds around any text; see prompt_affix.h. */
 #include "runtime/prepare/prompt/prompt_affix.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/json.h"
@@ -102,21 +103,22 @@ static int read_tokenizer(prompt_affix *out, const lvlm_checkpoint *cp,
 
 /* ---- tokenizer_config.json ------------------------------------------------------ */
 
-/* Does `key` decide about a token? *id is its id if it is added, else -1. */
-static int read_switch(bool *decides, int64_t *id, const cJSON *config, const char *key,
-                       lvlm_token_role role, const lvlm_tokenizer *tokenizer,
-                       lvlm_error *err)
+/* Does `key` decide about a token? Appends its id to `ids` if it is added. */
+static int read_switch(bool *decides, int64_t *ids, size_t *n, const cJSON *config,
+                       const char *key, lvlm_token_role role,
+                       const lvlm_tokenizer *tokenizer, lvlm_error *err)
 {
     const cJSON *const value = lvlm_json_get(config, key);
-    *id = -1;
     if (value == NULL || cJSON_IsNull(value)) return 0;
     FAIL_IF(!cJSON_IsBool(value), err, LVLM_EFORMAT, "%s: %s: expected true or false",
             config_file, key);
     *decides = true;
     if (!cJSON_IsTrue(value)) return 0;
-    *id = lvlm_tokenizer_role(tokenizer, role);
-    FAIL_IF(*id < 0, err, LVLM_EFORMAT, "%s: %s: there is no such token", config_file,
+    const int64_t id = lvlm_tokenizer_role(tokenizer, role);
+    FAIL_IF(id < 0, err, LVLM_EFORMAT, "%s: %s: there is no such token", config_file,
             key);
+    assert(*n < PROMPT_MAX_AFFIX);
+    ids[(*n)++] = id;
     return 0;
 }
 
@@ -124,19 +126,14 @@ int prompt_affix_read(prompt_affix *out, const lvlm_checkpoint *cp,
                       const lvlm_tokenizer *tokenizer, lvlm_error *err)
 {
     cJSON *config;
-    int64_t first = -1, last = -1;
     bool decides = false;
     *out = (prompt_affix){ .n_front = 0 };
     TRY(lvlm_side_file_json(&config, cp, config_file, err));
-    int rc = read_switch(&decides, &first, config, "add_bos_token", LVLM_TOKEN_BOS,
-                         tokenizer, err);
+    int rc = read_switch(&decides, out->front, &out->n_front, config, "add_bos_token",
+                         LVLM_TOKEN_BOS, tokenizer, err);
     if (rc == 0)
-        rc = read_switch(&decides, &last, config, "add_eos_token", LVLM_TOKEN_EOS,
-                         tokenizer, err);
+        rc = read_switch(&decides, out->back, &out->n_back, config, "add_eos_token",
+                         LVLM_TOKEN_EOS, tokenizer, err);
     lvlm_json_free(config);
-    TRY(rc);
-    if (!decides) return read_tokenizer(out, cp, tokenizer, err);
-    if (first >= 0) out->front[out->n_front++] = first;
-    if (last >= 0) out->back[out->n_back++] = last;
-    return 0;
+    return rc < 0 || decides ? rc : read_tokenizer(out, cp, tokenizer, err);
 }

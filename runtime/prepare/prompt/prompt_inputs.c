@@ -95,6 +95,7 @@ static int add_ids(maker *m, lvlm_error *err)
     TRY(add_rows(&mask, m, "attention_mask", 0, err));
     for (size_t b = 0; b < m->B; b++) {
         const lvlm_prompt *const p = m->prompts[b];
+        assert(p->n <= m->T);
         memcpy(ids + b * m->T, p->ids, p->n * sizeof *ids);
         for (size_t t = 0; t < p->n; t++) mask[b * m->T + t] = 1;
     }

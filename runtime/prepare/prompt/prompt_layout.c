@@ -1,6 +1,7 @@
 /* prompt_layout.c - messages to pieces of text: turns, a plain text, a prefix. */
 #include "runtime/prepare/prompt/prompt_style.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "runtime/prepare/prompt/strip.h"
@@ -199,6 +200,7 @@ int prompt_write_turns(prompt_pieces *out, const prompt_source *source, lvlm_err
     const lvlm_messages *const m = source->messages;
     const prompt_style *const style = source->style;
     const bool given = m->at[0].role == LVLM_ROLE_SYSTEM;
+    assert(m->n > 0 && style->open != NULL && style->close != NULL);
     writer w = begin(out, source);
     if (style->bos) {
         const prompt_piece bos = { .text = source->bos,
@@ -251,6 +253,7 @@ static size_t leading_places(const char *text, const char *place)
 {
     const size_t step = strlen(place);
     size_t n = 0;
+    assert(step > 0); /* so that the search ends */
     while (strncmp(text + n, place, step) == 0) n += step;
     return n;
 }

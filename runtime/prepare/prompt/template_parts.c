@@ -3,6 +3,7 @@
  *   text -> literal | tag; tag -> tokens -> canonical spelling -> parts */
 #include "runtime/prepare/prompt/template_parts.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -121,6 +122,7 @@ static void spell(cutter *c, size_t first, size_t end)
 {
     lvlm_strbuf *const out = &c->spelt;
     bool apart = false;
+    assert(first <= end && end <= c->n);
     out->length = 0;
     for (size_t i = first; i < end; i++) {
         const token *t = &c->list[i];
@@ -234,6 +236,7 @@ static int add_token(cutter *c, token_kind kind, size_t first, size_t depth,
  * no known template has (\u0041, \N{...}, octal). */
 static int read_escape(cutter *c)
 {
+    static const char digits[] = "0123456789abcdef";
     static const char from[] = "nrt\\'\"", to[] = "\n\r\t\\'\"";
     const char escape = *c->at++;
     const char *const found = escape != '\0' ? strchr(from, escape) : NULL;
@@ -241,14 +244,9 @@ static int read_escape(cutter *c)
     if (found != NULL) return to[found - from];
     if (escape != 'x' || c->end - c->at < 2) return -1;
     for (int i = 0; i < 2; i++) {
-        const char digit = *c->at++;
-        value *= 16;
-        if (digit >= '0' && digit <= '9')
-            value += digit - '0';
-        else if (digit >= 'a' && digit <= 'f')
-            value += digit - 'a' + 10;
-        else
-            return -1;
+        const char *const digit = memchr(digits, *c->at++, sizeof digits - 1);
+        if (digit == NULL) return -1;
+        value = 16 * value + (int)(digit - digits);
     }
     return value < 0x80 ? value : -1;
 }
@@ -321,6 +319,7 @@ static size_t tag_end(const cutter *c, char close)
 static void pass_end(cutter *c, size_t n, bool drops_line)
 {
     const char sign = n == 3 ? *c->at : '\0';
+    assert((n == 2 || n == 3) && n <= (size_t)(c->end - c->at));
     c->at += n;
     if (sign == '-')
         c->at += lvlm_space_at_start(c->at, (size_t)(c->end - c->at));

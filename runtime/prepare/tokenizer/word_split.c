@@ -13,13 +13,13 @@
 /* Size of a compiled pattern's stack; more than any model's pattern needs. */
 enum { MIN_STACK = 32 << 10, MAX_STACK = 8 << 20 };
 
-static void *take(size_t n_bytes, void *user)
+static void *allocate(size_t n_bytes, void *user)
 {
     (void)user;
     return lvlm_malloc(n_bytes);
 }
 
-static void give(void *block, void *user)
+static void release(void *block, void *user)
 {
     (void)user;
     lvlm_free(block);
@@ -57,7 +57,7 @@ int word_split_add(word_split *split, word_split_kind kind, const char *pattern,
             "over %d rules that split", WORD_SPLIT_MAX_RULES);
     assert(pattern != NULL);
     if (split->memory == NULL)
-        split->memory = pcre2_general_context_create(take, give, NULL);
+        split->memory = pcre2_general_context_create(allocate, release, NULL);
     if (split->memory == NULL) return lvlm_fail_memory(err);
     word_split_rule *const rule = &split->rules[split->n++];
     *rule = (word_split_rule){ kind, NULL };

@@ -26,17 +26,18 @@ static void add_image(batch *b, const char *name)
 static void batch_read(batch *b, const cJSON *texts)
 {
     const cJSON *text, *name;
-    *b = (batch){ .request = { .images = b->images } };
+    *b = (batch){ .request = { .images = b->images, .per_text = b->per_text } };
     LVLM_JSON_ITEMS (text, texts) {
         if (cJSON_IsString(text)) {
             add_image(b, text->valuestring);
             continue;
         }
         assert_true(b->request.n_texts < TEXTS);
-        b->request.per_text = b->per_text;
         b->per_text[b->request.n_texts++] = lvlm_json_count(text);
         LVLM_JSON_ITEMS (name, text) add_image(b, name->valuestring);
     }
+    if (b->request.n_texts == 0)
+        b->per_text[b->request.n_texts++] = b->request.n_images;
 }
 
 /* One run of a case, and its name in messages. */
@@ -219,7 +220,8 @@ static int read_one(lvlm_vision_batch *out, const char *folder, const char *file
     char path[RECORDED_PATH];
     lvlm_vision_input *input = NULL;
     const char *const source = recorded_path(path, image);
-    const lvlm_vision_request request = { .images = &source, .n_images = 1 };
+    const size_t one = 1;
+    const lvlm_vision_request request = { &source, one, &one, 1 };
     bare_model_open(&m, folder);
     bare_model_add(&m, "preprocessor_config.json", file);
     if (lvlm_vision_input_open(&input, &m.manifest, options, err) < 0)
