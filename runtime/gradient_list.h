@@ -11,7 +11,7 @@
 LVLM_BEGIN_DECLS
 
 typedef struct lvlm_gradient_list {
-    lvlm_tensor *tensors; /* in order of use, or of the source */
+    lvlm_tensor *tensors; /* in order of use, or of the source; room for one more */
     size_t n;
     lvlm_arena arena;
 } lvlm_gradient_list;

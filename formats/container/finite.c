@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <float.h>
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "formats/base/json.h"
@@ -111,6 +112,11 @@ int lvlm_check_all_finite(cJSON *out, const lvlm_tensor *tensors, size_t n_tenso
         if (n > 0 && rc == 0) rc = lvlm_check_finite(t, err);
     }
     return rc;
+}
+
+const char *lvlm_not_finite_word(double value)
+{
+    return isnan(value) ? "nan" : "infinite";
 }
 
 double lvlm_dtype_most(lvlm_dtype dtype)

@@ -25,6 +25,9 @@ LVLM_MUST_CHECK int lvlm_check_finite(const lvlm_tensor *tensor, lvlm_error *err
 LVLM_MUST_CHECK int lvlm_check_all_finite(cJSON *out, const lvlm_tensor *tensors,
                                           size_t n_tensors, lvlm_error *err);
 
+/* "nan" or "infinite", which `value` is. */
+const char *lvlm_not_finite_word(double value);
+
 /* The largest finite value of a floating-point type; 0 for others. */
 double lvlm_dtype_most(lvlm_dtype dtype);
 

@@ -206,7 +206,7 @@ typedef struct lvlm_difference {
  * 2 everything, 3 connector and text, "connector" only the connector. A rule inverts
  * that for the weights that it matches. The last rule that matches is used. */
 typedef struct lvlm_stage_rule {
-    const char *stages; /* those it applies to: "1 2 connector" */
+    const char *stages; /* those it applies to: "1|2|connector" */
     const char *glob;   /* matches native names: "connector.norm_out.*" */
     /* path of a list of blocks, to match only their tensors; NULL: all that match the
      * glob */

@@ -290,7 +290,7 @@ static const lvlm_difference differences[] = { { LVLM_AS_TRAINED } };
 /* ---- stages of training --------------------------------------------------------- */
 
 static const lvlm_stage_rule stage_rules[] = {
-    { "1 2 connector", "connector.positions.weight", NULL, false,
+    { "1|2|connector", "connector.positions.weight", NULL, false,
       "the reference implementation keeps the resampler's table of sines fixed, except "
       "when it freezes the tower" },
     { "3", "connector.norm_out.*", NULL, false,

@@ -111,7 +111,7 @@ void adapters_free(adapters *x)
     *x = (adapters){ 0 };
 }
 
-bool adapters_touch(const adapters *x, lvlm_part part)
+bool adapters_touch(const adapters *x, lvlm_weight_part part)
 {
     for (size_t i = 0; x->list != NULL && i < x->list->n; i++)
         if (lvlm_part_of(x->list->at[i].module->parts[0]->name) == part) return true;

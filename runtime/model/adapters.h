@@ -26,7 +26,7 @@ int adapters_make(adapters *x, const lvlm_manifest *manifest, const lvlm_adapter
 void adapters_free(adapters *x);
 
 /* Is a weight of the part adapted? */
-bool adapters_touch(const adapters *x, lvlm_part part);
+bool adapters_touch(const adapters *x, lvlm_weight_part part);
 /* Elements of ops_scratch. */
 size_t adapters_scratch(const adapters *x, size_t n_threads);
 /* As lvlm_model_factors. */

@@ -71,7 +71,7 @@ static int pipeline_open(void **out, const lvlm_manifest *manifest,
     p->weights.grads = p->gradients.at;
     p->weights.values = p->gradients.values;
     p->weights.adapters = p->adapters.of;
-    for (lvlm_part part = LVLM_PART_VISION; part < LVLM_N_PARTS; part++)
+    for (lvlm_weight_part part = LVLM_PART_VISION; part < LVLM_N_PARTS; part++)
         p->gradients.trains[part] |= adapters_touch(&p->adapters, part);
     if ((rc = bind_parts(p, err)) < 0 || /* measures */
         (rc = weights_allocate(&p->weights, err)) < 0 || (rc = bind_parts(p, err)) < 0)

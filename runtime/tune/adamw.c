@@ -13,6 +13,8 @@ void lvlm_adamw_step(float *w, float *m, float *v, const float *g, size_t n,
                      size_t step, const lvlm_adamw *o)
 {
     assert(step > 0);
+    assert(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1);
+    assert(isfinite(o->scale));
     const double correction1 = 1 - pow(o->beta1, (double)step);
     const double correction2 = sqrt(1 - pow(o->beta2, (double)step));
     const float keep = (float)(1 - o->lr * o->decay),
@@ -34,6 +36,7 @@ double lvlm_sum_of_squares(const float *x, size_t n)
 {
     const size_t length = (n + PIECES - 1) / PIECES;
     double parts[PIECES], sum = 0;
+    assert(x != NULL || n == 0);
 #pragma omp parallel for schedule(static) if (n > PARALLEL_MIN)
     for (size_t p = 0; p < PIECES; p++) {
         const size_t end = (p + 1) * length < n ? (p + 1) * length : n;

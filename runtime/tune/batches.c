@@ -22,12 +22,6 @@ typedef struct folder {
     lvlm_arena arena;
 } folder;
 
-static void make_order(folder *f, size_t epoch)
-{
-    lvlm_order_make(f->order, f->n, f->shuffled, f->seed, epoch);
-    f->epoch = epoch;
-}
-
 /* ---- as a source ---------------------------------------------------------------- */
 
 static int folder_seek(void *self, size_t i, lvlm_error *err)
@@ -41,7 +35,10 @@ static int folder_seek(void *self, size_t i, lvlm_error *err)
 static int folder_next(void *self, lvlm_batch *out, lvlm_error *err)
 {
     folder *const f = self;
-    if (f->epoch != f->at / f->n) make_order(f, f->at / f->n);
+    assert(f->n > 0);
+    const size_t epoch = f->at / f->n;
+    if (f->epoch != epoch) lvlm_order_make(f->order, f->n, f->shuffled, f->seed, epoch);
+    f->epoch = epoch;
     assert(f->order[f->at % f->n] < f->n);
     out->name = f->paths[f->order[f->at % f->n]];
     lvlm_checkpoint_close(f->open);
@@ -89,10 +86,11 @@ static int describe(lvlm_batch_source *out, const folder *f, lvlm_error *err)
     lvlm_strbuf list = LVLM_STRBUF_INIT(MAX_LIST);
     uint64_t most = 0;
     int rc = 0;
+    assert(f->n > 0);
     if (f->shuffled) lvlm_strbuf_printf(&list, "shuffled by %" PRIu64 "\n", f->seed);
     for (size_t i = 0; rc == 0 && i < f->n; i++) {
         lvlm_infile *file = NULL;
-        rc = lvlm_infile_open(&file, f->paths[i], err);
+        rc = lvlm_infile_map(&file, f->paths[i], err);
         if (rc < 0) break;
         lvlm_strbuf_printf(&list, "%" PRIu64 " %s\n", file->n_bytes,
                            lvlm_path_base(f->paths[i]));
@@ -102,11 +100,9 @@ static int describe(lvlm_batch_source *out, const folder *f, lvlm_error *err)
         }
         lvlm_infile_close(file);
     }
-    for (size_t i = 0; f->shuffled && i < f->n; i++) /* its number in the first epoch */
-        if (f->order[i] == out->largest) {
-            out->largest = i;
-            break;
-        }
+    size_t number = 0; /* of it in the first epoch */
+    while (f->order[number] != out->largest) number++;
+    out->largest = number;
     if (rc == 0) rc = lvlm_strbuf_check(&list, err);
     if (rc == 0) rc = lvlm_digest_bytes(out->id, list.text, list.length, err);
     lvlm_strbuf_free(&list);
@@ -125,7 +121,7 @@ int lvlm_batches_open(lvlm_batch_source *out, const char *path, bool shuffled,
     f->seed = seed;
     int rc = list_paths(f, path, err);
     if (rc == 0) {
-        make_order(f, 0);
+        lvlm_order_make(f->order, f->n, f->shuffled, f->seed, 0);
         rc = describe(out, f, err);
     }
     if (rc < 0) {

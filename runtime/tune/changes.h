@@ -21,13 +21,13 @@ typedef struct lvlm_part_changes {
 typedef struct lvlm_changes {
     lvlm_part_changes parts[LVLM_N_CHANGE_PARTS];
     const char *broken; /* the first frozen tensor that changed, or NULL */
-    const char **same;  /* (n_same) trained tensors that did not change */
+    const char **same;  /* (n_same) trained tensors that did not change; owned */
     size_t n_same;
-    lvlm_arena arena;
 } lvlm_changes;
 
 /* Compare `after` with the file that `trained` was opened from. 0 also if something is
- * broken. Free with lvlm_changes_free, also after a failure. */
+ * broken. Names are borrowed from `trained`. Free with lvlm_changes_free, also after a
+ * failure. */
 LVLM_MUST_CHECK int lvlm_changes_find(lvlm_changes *out, lvlm_model *trained,
                                       const char *after, lvlm_error *err);
 void lvlm_changes_free(lvlm_changes *changes);

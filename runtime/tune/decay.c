@@ -1,6 +1,7 @@
 /* decay.c - which weights decay; see decay.h. */
 #include "runtime/tune/decay.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,6 +33,7 @@ bool lvlm_decays(const lvlm_manifest *manifest, const lvlm_target *t)
 {
     static const char *const never[] = { "bias", "layernorm", "rmsnorm" };
     char name[NAME_BYTES];
+    assert(t->section != NULL && t->row != NULL && t->row->source != NULL);
     (void)snprintf(name, sizeof name, "%s%s", t->section->source, t->row->source);
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
         if (strstr(name, never[i]) != NULL) return false;

@@ -1,6 +1,7 @@
 /* dropout.c - rates of dropout in config.json; see dropout.h. */
 #include "runtime/tune/dropout.h"
 
+#include <assert.h>
 #include <fnmatch.h>
 #include <string.h>
 
@@ -38,6 +39,7 @@ int lvlm_dropout_note(const lvlm_manifest *manifest, lvlm_error *err)
                                                { "visual", "visual." } };
     const lvlm_checkpoint *const cp = manifest->checkpoint;
     cJSON *config = NULL;
+    assert(cp != NULL);
     TRY(lvlm_side_file_json(&config, cp, "config.json", err));
     int rc = note_section(config, "", cp->notes, err);
     for (size_t i = 0; rc == 0 && i < sizeof sections / sizeof *sections; i++)

@@ -8,6 +8,7 @@
 
 #include "formats/base/options.h"
 #include "formats/base/random.h"
+#include "formats/base/text.h"
 
 /* ---- words ---------------------------------------------------------------------- */
 
@@ -22,36 +23,28 @@ static int read_number(double *out, const char *key, const char *text, double be
     return 0;
 }
 
-static int read_count(uint64_t *out, const char *key, const char *text, double below,
-                      lvlm_error *err)
+static int read_rank(size_t *out, const char *text, lvlm_error *err)
 {
     double value;
-    TRY(read_number(&value, key, text, below, err));
+    TRY(read_number(&value, "r", text, 0x1p31, err));
     FAIL_IF(value != floor(value), err, LVLM_EUSAGE,
-            "--lora %s=%s: expected a whole "
-            "number",
-            key, text);
-    *out = (uint64_t)value;
+            "--lora r=%s: expected a whole number", text);
+    FAIL_IF(value < 1, err, LVLM_EUSAGE, "--lora r=0: a rank is at least 1");
+    *out = (size_t)value;
     return 0;
 }
 
-static int read_key(lvlm_lora *l, const char *key, char *value, lvlm_error *err)
+static int read_key(lvlm_lora *l, const char *key, const char *value, lvlm_error *err)
 {
     lvlm_adapter_config *const c = &l->config;
-    uint64_t r = 0;
     if (strcmp(key, "dropout") == 0) {
         l->dropout = true;
         return read_number(&c->dropout, key, value, 1, err);
     }
     l->shaped = true;
+    if (strcmp(key, "r") == 0) return read_rank(&c->r, value, err);
     if (strcmp(key, "alpha") == 0)
         return read_number(&c->alpha, key, value, HUGE_VAL, err);
-    if (strcmp(key, "r") == 0) {
-        TRY(read_count(&r, key, value, 0x1p31, err));
-        FAIL_IF(r == 0, err, LVLM_EUSAGE, "--lora r=0: a rank is at least 1");
-        c->r = (size_t)r;
-        return 0;
-    }
     if (strcmp(key, "rslora") == 0) {
         c->rslora = strcmp(value, "true") == 0;
         FAIL_IF(!c->rslora && strcmp(value, "false") != 0, err, LVLM_EUSAGE,
@@ -60,6 +53,7 @@ static int read_key(lvlm_lora *l, const char *key, char *value, lvlm_error *err)
     }
     FAIL_IF(strcmp(key, "targets") != 0, err, LVLM_EUSAGE,
             "--lora %s: expected r, alpha, dropout, targets or rslora", key);
+    assert(l->n_targets < LVLM_LORA_TARGETS);
     l->targets[l->n_targets++] = value;
     return 0;
 }
@@ -103,12 +97,14 @@ typedef struct choice {
 
 static unsigned all_parts(const lvlm_module *m)
 {
+    assert(m->n_parts <= LVLM_MODULE_PARTS);
     return (1u << m->n_parts) - 1;
 }
 
 static bool is_head(const lvlm_module *m)
 {
-    return strncmp(m->parts[0]->name, "text.head.", 10) == 0;
+    assert(m->n_parts > 0);
+    return lvlm_starts_with(m->parts[0]->name, "text.head.");
 }
 
 static void choose_all(const choice *c)
@@ -160,15 +156,16 @@ static const char *const *short_word(const char *word)
 /* Does a word mean the native weight `name`? */
 static bool means(const char *word, const char *name)
 {
-    const char *const *behind = short_word(word);
-    if (behind == NULL) { /* the end of the name, without .weight */
+    const char *const *ends = short_word(word);
+    assert(lvlm_ends_with(name, ".weight"));
+    if (ends == NULL) { /* the end of the name, without .weight */
         const size_t n = strlen(name) - strlen(".weight"), skip = strlen(word);
         return skip <= n && strncmp(name + n - skip, word, skip) == 0 &&
                (skip == n || name[n - skip - 1] == '.');
     }
-    if (strncmp(name, "text.blocks.", 12) != 0) return false;
-    for (; *behind != NULL; behind++)
-        if (lvlm_module_named(name, *behind)) return true;
+    if (!lvlm_starts_with(name, "text.blocks.")) return false;
+    for (; *ends != NULL; ends++)
+        if (lvlm_module_named(name, *ends)) return true;
     return false;
 }
 
@@ -212,6 +209,7 @@ static int refuse_word(const choice *c, const char *word, lvlm_error *err)
 static int choose(const choice *c, const char *word, lvlm_error *err)
 {
     bool found;
+    assert(word != NULL && c->parts != NULL);
     if (strcmp(word, "all-linear") == 0) {
         choose_all(c);
         return 0;
@@ -238,12 +236,13 @@ static int add_chosen(lvlm_adapter *x, const choice *c, lvlm_error *err)
     return 0;
 }
 
-int lvlm_lora_begin(lvlm_adapter *out, const lvlm_lora *lora,
-                    const lvlm_manifest *manifest, lvlm_error *err)
+static int begin(lvlm_adapter *out, const lvlm_lora *lora,
+                 const lvlm_manifest *manifest, lvlm_error *err)
 {
     static const char *const q_and_v[] = { "q", "v" };
     const char *const *const words = lora->n_targets > 0 ? lora->targets : q_and_v;
     const size_t n = lora->n_targets > 0 ? lora->n_targets : 2;
+    assert(lora->config.r > 0);
     TRY(lvlm_adapter_begin(out, manifest, &lora->config, err));
     const choice c = { &out->modules, lvlm_arena_alloc(&out->arena, out->modules.n + 1,
                                                        sizeof *c.parts) };
@@ -252,12 +251,13 @@ int lvlm_lora_begin(lvlm_adapter *out, const lvlm_lora *lora,
     return add_chosen(out, &c, err);
 }
 
-int lvlm_lora_continue(lvlm_adapter *out, const lvlm_lora *lora, const char *dir,
-                       const lvlm_manifest *manifest, lvlm_error *err)
+int lvlm_lora_open(lvlm_adapter *out, const lvlm_lora *lora, const char *dir,
+                   const lvlm_manifest *manifest, lvlm_error *err)
 {
     *out = (lvlm_adapter){ .n = 0 };
+    if (dir == NULL) return begin(out, lora, manifest, err);
     FAIL_IF(lora->shaped, err, LVLM_EUSAGE,
-            "--lora: %s decides about rank, alpha and targets; dropout alone can be "
+            "--lora: %s decides about rank, alpha and targets; only dropout can be "
             "given with --adapter",
             dir);
     TRY(lvlm_adapter_open(out, dir, manifest, err));

@@ -39,15 +39,13 @@ typedef struct lvlm_lora {
  * LVLM_EUSAGE names the key. Do not copy *out: it points into itself. */
 LVLM_MUST_CHECK int lvlm_lora_parse(lvlm_lora *out, const char *text, lvlm_error *err);
 
-/* An adapter with pairs for the targets, without values. Free with lvlm_adapter_free,
- * also after a failure. LVLM_EUSAGE names the target that fits nothing, or more than
- * can be adapted. */
-LVLM_MUST_CHECK int lvlm_lora_begin(lvlm_adapter *out, const lvlm_lora *lora,
-                                    const lvlm_manifest *manifest, lvlm_error *err);
-/* Or an adapter that continues the one in the PEFT directory `dir`. */
-LVLM_MUST_CHECK int lvlm_lora_continue(lvlm_adapter *out, const lvlm_lora *lora,
-                                       const char *dir, const lvlm_manifest *manifest,
-                                       lvlm_error *err);
+/* An adapter that continues the one in the PEFT directory `dir` or, if that is NULL,
+ * one with pairs for the targets, without values. Free with lvlm_adapter_free, also
+ * after a failure. LVLM_EUSAGE names the target that fits nothing, or more than can be
+ * adapted. */
+LVLM_MUST_CHECK int lvlm_lora_open(lvlm_adapter *out, const lvlm_lora *lora,
+                                   const char *dir, const lvlm_manifest *manifest,
+                                   lvlm_error *err);
 
 /* First values of A, as PEFT draws them: uniform in +-1/sqrt(in), from the seed and the
  * module's name. B begins with zeros. a (r, in) */

@@ -76,11 +76,14 @@ typedef struct plot {
     axis x, loss, rate;
 } plot;
 
+#define PUT(...) lvlm_strbuf_printf(p->out, __VA_ARGS__)
+
 /* ---- axes ----------------------------------------------------------------------- */
 
 /* 1, 2 or 5 times a power of ten, so that `span` has about TICKS of them. */
 static double tick_of(double span, double least)
 {
+    assert(span > 0);
     const double raw = span / TICKS, unit = pow(10, floor(log10(raw)));
     const double factor = raw > 5 * unit ? 10 : raw > 2 * unit ? 5 : raw > unit ? 2 : 1;
     return fmax(factor * unit, least);
@@ -88,23 +91,24 @@ static double tick_of(double span, double least)
 
 static double place(const axis *a, double value)
 {
+    assert(a->high > a->low);
     return a->from + (a->to - a->from) * (value - a->low) / (a->high - a->low);
 }
 
-static void widen(axis *a, const lvlm_loss_point *points, size_t n)
+static void widen(axis *a, const lvlm_loss_list *list)
 {
-    for (size_t i = 0; i < n; i++) {
-        a->low = fmin(a->low, points[i].loss);
-        a->high = fmax(a->high, points[i].loss);
+    for (size_t i = 0; i < list->n; i++) {
+        a->low = fmin(a->low, list->at[i].loss);
+        a->high = fmax(a->high, list->at[i].loss);
     }
 }
 
 static axis loss_axis(const lvlm_loss_plot *p)
 {
-    axis a = { .low = p->points[0].loss, .from = LOSS_BOTTOM, .to = LOSS_TOP };
+    axis a = { .low = p->steps.at[0].loss, .from = LOSS_BOTTOM, .to = LOSS_TOP };
     a.high = a.low;
-    widen(&a, p->points, p->n);
-    widen(&a, p->evaluations, p->n_evaluations);
+    widen(&a, &p->steps);
+    widen(&a, &p->evaluations);
     if (a.high - a.low < 1e-6 * fmax(1, fabs(a.high)))
         a.high = a.low + fmax(1, fabs(a.low));
     a.tick = tick_of(a.high - a.low, 0);
@@ -116,7 +120,7 @@ static axis loss_axis(const lvlm_loss_plot *p)
 static axis rate_axis(const lvlm_loss_plot *p)
 {
     axis a = { .from = RATE_BOTTOM, .to = RATE_TOP };
-    for (size_t i = 0; i < p->n; i++) a.high = fmax(a.high, p->points[i].lr);
+    for (size_t i = 0; i < p->steps.n; i++) a.high = fmax(a.high, p->steps.at[i].lr);
     if (!(a.high > 0)) a.high = 1;
     a.tick = a.high;
     return a;
@@ -125,8 +129,8 @@ static axis rate_axis(const lvlm_loss_plot *p)
 static axis step_axis(const lvlm_loss_plot *p)
 {
     axis a = { .from = LEFT, .to = WIDTH - RIGHT };
-    a.low = (double)p->points[0].step;
-    a.high = fmax((double)p->points[p->n - 1].step, a.low + 1);
+    a.low = (double)p->steps.at[0].step;
+    a.high = fmax((double)p->steps.at[p->steps.n - 1].step, a.low + 1);
     a.tick = tick_of(a.high - a.low, 1);
     return a;
 }
@@ -137,14 +141,12 @@ static void put_rows(const plot *p, const axis *a)
     const size_t rows = (size_t)((a->high - a->low) / a->tick + 0.5);
     for (size_t i = 0; i <= rows; i++) {
         const double value = a->low + (double)i * a->tick, y = place(a, value);
-        lvlm_strbuf_printf(p->out,
-                           "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" "
-                           "y2=\"%.1f\"/>\n<text x=\"%d\" y=\"%.1f\" "
-                           "text-anchor=\"end\" dy=\".35em\"%s>%.6g"
-                           "</text>\n",
-                           LEFT, WIDTH - RIGHT, y, y, LEFT - 8, y,
-                           i % 2 == 1 && rows > 2 ? " class=\"odd\"" : "",
-                           fabs(value) < 1e-9 * a->tick ? 0 : value);
+        PUT("<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>\n",
+            LEFT, WIDTH - RIGHT, y, y);
+        PUT("<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" dy=\".35em\"%s>%.6g"
+            "</text>\n",
+            LEFT - 8, y, i % 2 == 1 && rows > 2 ? " class=\"odd\"" : "",
+            fabs(value) < 1e-9 * a->tick ? 0 : value);
     }
 }
 
@@ -155,80 +157,92 @@ static void put_steps_axis(const plot *p)
     for (double step = ceil(a->low / a->tick) * a->tick; step <= a->high;
          step += a->tick, i++) {
         const double x = place(a, step);
-        lvlm_strbuf_printf(p->out,
-                           "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" "
-                           "y2=\"%d\"/>\n<text x=\"%.1f\" y=\"%d\" "
-                           "text-anchor=\"middle\"%s>%.0f</text>\n",
-                           x, x, RATE_BOTTOM, RATE_BOTTOM + 6, x, RATE_BOTTOM + 30,
-                           i % 2 == 1 ? " class=\"odd\"" : "", step);
+        PUT("<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>\n", x,
+            x, RATE_BOTTOM, RATE_BOTTOM + 6);
+        PUT("<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\"%s>%.0f</text>\n", x,
+            RATE_BOTTOM + 30, i % 2 == 1 ? " class=\"odd\"" : "", step);
     }
-    lvlm_strbuf_printf(p->out,
-                       "<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/>"
-                       "\n<text class=\"name\" x=\"%d\" y=\"%d\" "
-                       "text-anchor=\"middle\">step</text>\n",
-                       LEFT, WIDTH - RIGHT, RATE_BOTTOM, RATE_BOTTOM,
-                       (WIDTH + LEFT - RIGHT) / 2, HEIGHT - 14);
+    PUT("<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/>\n", LEFT,
+        WIDTH - RIGHT, RATE_BOTTOM, RATE_BOTTOM);
 }
 
 static void put_names(const plot *p)
 {
-    lvlm_strbuf_printf(p->out,
-                       "<text class=\"name side\" transform=\"translate(26 %d) "
-                       "rotate(-90)\" text-anchor=\"middle\">loss</text>\n"
-                       "<text class=\"name\" x=\"%d\" y=\"%d\" "
-                       "text-anchor=\"end\">learning rate</text>\n",
-                       (LOSS_TOP + LOSS_BOTTOM) / 2, WIDTH - RIGHT, RATE_TOP - 10);
+    PUT("<text class=\"name\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">step</text>\n",
+        (WIDTH + LEFT - RIGHT) / 2, HEIGHT - 14);
+    PUT("<text class=\"name side\" transform=\"translate(26 %d) rotate(-90)\" "
+        "text-anchor=\"middle\">loss</text>\n",
+        (LOSS_TOP + LOSS_BOTTOM) / 2);
+    PUT("<text class=\"name\" x=\"%d\" y=\"%d\" text-anchor=\"end\">learning rate"
+        "</text>\n",
+        WIDTH - RIGHT, RATE_TOP - 10);
 }
 
 /* ---- texts ---------------------------------------------------------------------- */
 
 /* Any text, as XML can hold it. */
-static void put_text(lvlm_strbuf *out, const char *text)
+static void put_text(const plot *p, const char *text)
 {
     char shown[TEXT_BYTES];
-    for (const char *at = lvlm_visible(shown, sizeof shown, text); *at != '\0'; at++) {
+    for (const char *at = lvlm_visible(shown, sizeof shown, text); *at != '\0'; at++)
         if (*at == '&')
-            lvlm_strbuf_puts(out, "&amp;");
+            PUT("&amp;");
         else if (*at == '<')
-            lvlm_strbuf_puts(out, "&lt;");
+            PUT("&lt;");
         else
-            lvlm_strbuf_printf(out, "%c", *at);
-    }
+            PUT("%c", *at);
 }
 
 static void put_line(const plot *p, const char *class, int y, const char *text)
 {
-    lvlm_strbuf_printf(p->out, "<text class=\"%s\" x=\"%d\" y=\"%d\">", class, LEFT, y);
-    put_text(p->out, text);
-    lvlm_strbuf_puts(p->out, "</text>\n");
+    PUT("<text class=\"%s\" x=\"%d\" y=\"%d\">", class, LEFT, y);
+    put_text(p, text);
+    PUT("</text>\n");
 }
 
 /* "blue: loss of each step, thick: mean of 40; orange: eval.jsonl" */
 static void put_legend(const plot *p, size_t window)
 {
-    lvlm_strbuf_printf(p->out, "<text x=\"%d\" y=\"98\">loss of each step", LEFT);
-    if (window > 0) lvlm_strbuf_printf(p->out, ", thick: mean of %zu steps", window);
-    if (p->what->n_evaluations > 0) {
-        lvlm_strbuf_puts(p->out, "<tspan class=\"eval\">, dots: ");
-        put_text(p->out, p->what->evaluated);
-        lvlm_strbuf_puts(p->out, "</tspan>");
+    PUT("<text x=\"%d\" y=\"98\">loss of each step", LEFT);
+    if (window > 0) PUT(", thick: mean of %zu steps", window);
+    if (p->what->evaluations.n > 0) {
+        PUT("<tspan class=\"eval\">, dots: ");
+        put_text(p, p->what->evaluated);
+        PUT("</tspan>");
     }
-    lvlm_strbuf_puts(p->out, "</text>\n");
+    PUT("</text>\n");
 }
 
 /* ---- the loss ------------------------------------------------------------------- */
 
+/* A line goes through the points that follow, up to end_line. */
+static void begin_line(const plot *p, const char *class)
+{
+    PUT("<polyline class=\"%s\" points=\"", class);
+}
+
 static void put_point(const plot *p, const axis *y, size_t step, double value)
 {
-    lvlm_strbuf_printf(p->out, " %.1f,%.1f", place(&p->x, (double)step),
-                       place(y, value));
+    PUT(" %.1f,%.1f", place(&p->x, (double)step), place(y, value));
+}
+
+static void end_line(const plot *p)
+{
+    PUT("\"/>\n");
+}
+
+static void put_dot(const plot *p, const char *class, const lvlm_loss_point *point)
+{
+    PUT("<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>\n", class,
+        place(&p->x, (double)point->step), place(&p->loss, point->loss));
 }
 
 /* The smallest and the largest of points [first, end), in order. */
 static void put_column(const plot *p, size_t first, size_t end)
 {
-    const lvlm_loss_point *const points = p->what->points;
+    const lvlm_loss_point *const points = p->what->steps.at;
     size_t low = first, high = first;
+    assert(first < end && end <= p->what->steps.n);
     for (size_t i = first; i < end; i++) {
         if (points[i].loss < points[low].loss) low = i;
         if (points[i].loss > points[high].loss) high = i;
@@ -238,69 +252,57 @@ static void put_column(const plot *p, size_t first, size_t end)
     if (b != a) put_point(p, &p->loss, points[b].step, points[b].loss);
 }
 
-static size_t column_end(size_t n, size_t column, size_t n_columns)
-{
-    return (size_t)((uint64_t)n * (column + 1) / n_columns);
-}
-
-static void put_dot(const plot *p, const char *class, const lvlm_loss_point *point)
-{
-    lvlm_strbuf_printf(
-        p->out, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>\n", class,
-        place(&p->x, (double)point->step), place(&p->loss, point->loss));
-}
-
 static void put_steps(const plot *p, bool alone)
 {
-    const size_t n = p->what->n, n_columns = n < 2 * COLUMNS ? n : COLUMNS;
-    lvlm_strbuf_printf(p->out, "<polyline class=\"steps%s\" points=\"",
-                       alone ? " alone" : "");
+    const size_t n = p->what->steps.n, n_columns = n < 2 * COLUMNS ? n : COLUMNS;
+    begin_line(p, alone ? "steps alone" : "steps");
     for (size_t c = 0, first = 0; c < n_columns; c++) {
-        const size_t end = column_end(n, c, n_columns);
+        const size_t end = (size_t)((uint64_t)n * (c + 1) / n_columns);
         put_column(p, first, end);
         first = end;
     }
-    lvlm_strbuf_puts(p->out, "\"/>\n");
-    if (n == 1) put_dot(p, "dot", &p->what->points[0]);
+    end_line(p);
+    if (n == 1) put_dot(p, "dot", &p->what->steps.at[0]);
 }
 
 /* The mean of the last `window` steps, once there are as many. */
 static void put_mean(const plot *p, size_t window)
 {
-    const lvlm_loss_point *const points = p->what->points;
-    const size_t n = p->what->n, stride = n / COLUMNS + 1;
+    const lvlm_loss_point *const points = p->what->steps.at;
+    const size_t n = p->what->steps.n, stride = n / COLUMNS + 1;
     double sum = 0;
-    lvlm_strbuf_puts(p->out, "<polyline class=\"mean\" points=\"");
+    assert(window > 0);
+    begin_line(p, "mean");
     for (size_t i = 0; i < n; i++) {
         sum += points[i].loss;
         if (i >= window) sum -= points[i - window].loss;
         if (i + 1 >= window && ((n - 1 - i) % stride == 0))
             put_point(p, &p->loss, points[i].step, sum / (double)window);
     }
-    lvlm_strbuf_puts(p->out, "\"/>\n");
+    end_line(p);
 }
 
 static void put_evaluations(const plot *p)
 {
-    const lvlm_loss_plot *const what = p->what;
-    const size_t stride = what->n_evaluations / COLUMNS + 1;
-    if (what->n_evaluations == 0) return;
-    lvlm_strbuf_puts(p->out, "<polyline class=\"evals\" points=\"");
-    for (size_t i = 0; i < what->n_evaluations; i += stride)
-        put_point(p, &p->loss, what->evaluations[i].step, what->evaluations[i].loss);
-    lvlm_strbuf_puts(p->out, "\"/>\n");
-    for (size_t i = 0; i < what->n_evaluations; i += stride)
-        put_dot(p, "eval", &what->evaluations[i]);
+    const lvlm_loss_point *const points = p->what->evaluations.at;
+    const size_t n = p->what->evaluations.n, stride = n / COLUMNS + 1;
+    if (n == 0) return;
+    begin_line(p, "evals");
+    for (size_t i = 0; i < n; i += stride)
+        put_point(p, &p->loss, points[i].step, points[i].loss);
+    end_line(p);
+    for (size_t i = 0; i < n; i += stride) put_dot(p, "eval", &points[i]);
 }
 
 static void put_rate(const plot *p)
 {
-    const size_t n = p->what->n, stride = n / COLUMNS + 1;
-    lvlm_strbuf_puts(p->out, "<polyline class=\"rate\" points=\"");
+    const lvlm_loss_point *const points = p->what->steps.at;
+    const size_t n = p->what->steps.n, stride = n / COLUMNS + 1;
+    begin_line(p, "rate");
     for (size_t i = 0; i < n; i++)
         if (i % stride == 0 || i + 1 == n)
-            put_point(p, &p->rate, p->what->points[i].step, p->what->points[i].lr);
-    lvlm_strbuf_puts(p->out, "\"/>\n");
+            put_point(p, &p->rate, points[i].step, points[i].lr);
+    end_line(p);
 }
 
 /* ---- all of it ------------------------------------------------------------------ */
@@ -314,18 +316,13 @@ static size_t window_of(size_t n)
 static void put_all(const plot *p)
 {
     const lvlm_loss_plot *const what = p->what;
-    const size_t window = window_of(what->n);
-    lvlm_strbuf_printf(
-        p->out,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" "
-        "role=\"img\" aria-label=\"loss of %zu steps, the last one "
-        "%.6g\">\n<title>",
-        WIDTH, HEIGHT, what->n, what->points[what->n - 1].loss);
-    put_text(p->out, what->title);
-    lvlm_strbuf_puts(p->out, "</title>\n");
-    lvlm_strbuf_puts(p->out, style);
-    lvlm_strbuf_printf(p->out, "<rect class=\"page\" width=\"%d\" height=\"%d\"/>\n",
-                       WIDTH, HEIGHT);
+    const size_t window = window_of(what->steps.n);
+    PUT("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" role=\"img\" "
+        "aria-label=\"loss of %zu steps, the last one %.6g\">\n<title>",
+        WIDTH, HEIGHT, what->steps.n, what->steps.at[what->steps.n - 1].loss);
+    put_text(p, what->title);
+    PUT("</title>\n%s<rect class=\"page\" width=\"%d\" height=\"%d\"/>\n", style, WIDTH,
+        HEIGHT);
     put_line(p, "title", 30, what->title);
     put_line(p, "how", 66, what->subtitle);
     put_legend(p, window);
@@ -337,13 +334,13 @@ static void put_all(const plot *p)
     if (window > 0) put_mean(p, window);
     put_evaluations(p);
     put_rate(p);
-    lvlm_strbuf_puts(p->out, "</svg>\n");
+    PUT("</svg>\n");
 }
 
 int lvlm_loss_plot_save(lvlm_outfile *file, const lvlm_loss_plot *what, lvlm_error *err)
 {
     lvlm_strbuf out = LVLM_STRBUF_INIT(MAX_SVG);
-    assert(what->n > 0);
+    assert(what->steps.n > 0);
     const plot p = { .what = what,
                      .out = &out,
                      .x = step_axis(what),

@@ -15,13 +15,16 @@ typedef struct lvlm_loss_point {
     double lr;   /* of the step; 0 of an evaluation */
 } lvlm_loss_point;
 
+typedef struct lvlm_loss_list {
+    lvlm_loss_point *at; /* (n) in order of step */
+    size_t n, capacity;
+} lvlm_loss_list;
+
 typedef struct lvlm_loss_plot {
-    const char *title, *subtitle;  /* any text: what was trained, and how */
-    const lvlm_loss_point *points; /* (n), at least one, in order of step */
-    size_t n;
-    const lvlm_loss_point *evaluations; /* (n_evaluations), the same */
-    size_t n_evaluations;
-    const char *evaluated; /* the data of the evaluations, if there are any */
+    const char *title, *subtitle; /* any text: what was trained, and how */
+    lvlm_loss_list steps;         /* borrowed, at least one */
+    lvlm_loss_list evaluations;   /* borrowed, may be empty */
+    const char *evaluated;        /* the data of the evaluations, if there are any */
 } lvlm_loss_plot;
 
 /* Write and commit. The same plot gives the same bytes: it has no date. */

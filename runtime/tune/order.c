@@ -40,26 +40,20 @@ static int compare(const void *a, const void *b)
     return x->at < y->at ? -1 : 1;
 }
 
-static void sort_window(size_t *examples, size_t n, const size_t *lengths, slot *slots)
-{
-    for (size_t i = 0; i < n; i++)
-        slots[i] = (slot){ examples[i], lengths[examples[i]], i };
-    qsort(slots, n, sizeof *slots, compare);
-    for (size_t i = 0; i < n; i++) examples[i] = slots[i].example;
-}
-
 static int sort_windows(lvlm_order *o, lvlm_error *err)
 {
     size_t batches = o->n / (o->batch_size * LEAST_WINDOWS);
     if (batches > WINDOW_BATCHES) batches = WINDOW_BATCHES;
     if (batches == 0) batches = 1;
     const size_t window = batches * o->batch_size;
-    slot *const slots = lvlm_calloc(window, sizeof *slots);
+    slot *const slots = lvlm_calloc(o->n, sizeof *slots);
     if (slots == NULL) return lvlm_fail_memory(err);
-    for (size_t first = 0; first < o->n; first += window) {
-        const size_t n = o->n - first < window ? o->n - first : window;
-        sort_window(o->examples + first, n, o->lengths, slots);
-    }
+    for (size_t i = 0; i < o->n; i++)
+        slots[i] = (slot){ o->examples[i], o->lengths[o->examples[i]], i };
+    for (size_t first = 0; first < o->n; first += window)
+        qsort(slots + first, o->n - first < window ? o->n - first : window,
+              sizeof *slots, compare);
+    for (size_t i = 0; i < o->n; i++) o->examples[i] = slots[i].example;
     lvlm_free(slots);
     return 0;
 }
@@ -77,6 +71,7 @@ static int begin_epoch(lvlm_order *o, size_t epoch, lvlm_error *err)
 int lvlm_order_init(lvlm_order *o, lvlm_error *err)
 {
     assert(o->n > 0 && o->batch_size > 0);
+    assert(o->lengths != NULL || !o->shuffled);
     if (o->batch_size > o->n) o->batch_size = o->n; /* a batch has no example twice */
     o->n_batches = (o->n - 1) / o->batch_size + 1;
     o->examples = lvlm_calloc(o->n, sizeof *o->examples);
@@ -98,6 +93,7 @@ int lvlm_order_batch(const size_t **examples, size_t *n, lvlm_order *o, size_t i
     assert(o->examples != NULL && o->n_batches > 0); /* lvlm_order_init */
     if (i / o->n_batches != o->epoch) TRY(begin_epoch(o, i / o->n_batches, err));
     const size_t first = o->batches[i % o->n_batches] * o->batch_size;
+    assert(first < o->n);
     *examples = o->examples + first;
     *n = o->n - first < o->batch_size ? o->n - first : o->batch_size;
     return 0;

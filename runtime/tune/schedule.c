@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-static const char *const kinds[] = {
+static const char *const kinds[LVLM_N_SCHEDULES] = {
     [LVLM_SCHEDULE_CONSTANT] = "constant",
     [LVLM_SCHEDULE_LINEAR] = "linear",
     [LVLM_SCHEDULE_COSINE] = "cosine",
@@ -13,33 +13,27 @@ static const char *const kinds[] = {
 
 int lvlm_schedule_parse(lvlm_schedule_kind *out, const char *text, lvlm_error *err)
 {
-    *out = LVLM_SCHEDULE_LINEAR;
-    for (size_t i = 0; text != NULL && i < sizeof kinds / sizeof *kinds; i++) {
-        if (strcmp(kinds[i], text) != 0) continue;
-        *out = (lvlm_schedule_kind)i;
-        return 0;
-    }
-    FAIL_IF(text != NULL, err, LVLM_EUSAGE,
-            "--schedule '%s': expected constant, linear or cosine", text);
-    return 0;
+    if (text == NULL) text = kinds[LVLM_SCHEDULE_LINEAR];
+    for (*out = 0; *out < LVLM_N_SCHEDULES; ++*out)
+        if (strcmp(kinds[*out], text) == 0) return 0;
+    return lvlm_fail(err, LVLM_EUSAGE,
+                     "--schedule '%s': expected constant, linear or cosine", text);
 }
 
 const char *lvlm_schedule_name(lvlm_schedule_kind kind)
 {
-    assert((size_t)kind < sizeof kinds / sizeof *kinds);
+    assert(kind < LVLM_N_SCHEDULES);
     return kinds[kind];
 }
 
 double lvlm_schedule_factor(const lvlm_schedule *s, size_t step)
 {
+    assert(s->kind < LVLM_N_SCHEDULES);
     if (step < s->warmup) return (double)step / (double)s->warmup;
     const size_t left = s->steps > step ? s->steps - step : 0;
     const size_t falling = s->steps > s->warmup ? s->steps - s->warmup : 1;
     const double share = (double)left / (double)falling;
-    switch (s->kind) {
-    case LVLM_SCHEDULE_CONSTANT: return 1;
-    case LVLM_SCHEDULE_LINEAR: return share;
-    case LVLM_SCHEDULE_COSINE: return 0.5 * (1 + cos(acos(-1) * (1 - share)));
-    }
-    return 1;
+    if (s->kind == LVLM_SCHEDULE_CONSTANT) return 1;
+    return s->kind == LVLM_SCHEDULE_LINEAR ? share
+                                           : 0.5 * (1 + cos(acos(-1) * (1 - share)));
 }

@@ -13,6 +13,7 @@ typedef enum lvlm_schedule_kind {
     LVLM_SCHEDULE_CONSTANT,
     LVLM_SCHEDULE_LINEAR, /* down to 0 */
     LVLM_SCHEDULE_COSINE, /* half a wave, down to 0 */
+    LVLM_N_SCHEDULES,
 } lvlm_schedule_kind;
 
 typedef struct lvlm_schedule {

@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <fnmatch.h>
-#include <string.h>
 
 #include "runtime/part.h"
 
@@ -20,33 +19,17 @@ static const struct {
 
 int lvlm_stage_parse(lvlm_stage *out, const char *text, lvlm_error *err)
 {
-    *out = LVLM_STAGE_FULL;
-    for (size_t i = 0; text != NULL && i < LVLM_N_STAGES; i++) {
-        if (strcmp(stages[i].name, text) != 0) continue;
-        *out = (lvlm_stage)i;
-        return 0;
-    }
-    FAIL_IF(text != NULL, err, LVLM_EUSAGE,
-            "--stage '%s': expected 1, 2, 3, full or connector", text);
-    return 0;
+    if (text == NULL) text = stages[LVLM_STAGE_FULL].name;
+    for (*out = 0; *out < LVLM_N_STAGES; ++*out)
+        if (strcmp(stages[*out].name, text) == 0) return 0;
+    return lvlm_fail(err, LVLM_EUSAGE,
+                     "--stage '%s': expected 1, 2, 3, full or connector", text);
 }
 
 const char *lvlm_stage_name(lvlm_stage stage)
 {
     assert(stage < LVLM_N_STAGES);
     return stages[stage].name;
-}
-
-/* Is `word` in `list`, which blanks separate? */
-static bool lists(const char *list, const char *word)
-{
-    const size_t length = strlen(word);
-    for (const char *at = list; *at != '\0'; at += strspn(at, " ")) {
-        const size_t n = strcspn(at, " ");
-        if (n == length && memcmp(at, word, n) == 0) return true;
-        at += n;
-    }
-    return false;
 }
 
 static bool means(const lvlm_stage_rule *rule, const lvlm_target *t)
@@ -65,7 +48,7 @@ bool lvlm_stage_trains(void *stage, const lvlm_manifest *manifest,
     assert(s < LVLM_N_STAGES);
     bool trained = stages[s].trains[lvlm_part_of(target->name)];
     for (; rule != NULL && rule->stages != NULL; rule++)
-        if (lists(rule->stages, stages[s].name) && means(rule, target))
+        if (lvlm_is_listed(rule->stages, stages[s].name) && means(rule, target))
             trained = rule->trained;
     return trained;
 }

@@ -8,21 +8,24 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "formats/container/numeric.h"
-#include "runtime/part.h"
+#include "formats/base/processors.h"
+#include "formats/container/finite.h"
 #include "runtime/tune/decay.h"
 #include "runtime/tune/dropout.h"
 #include "runtime/tune/trainer_lora.h"
 
 /* ---- life ----------------------------------------------------------------------- */
 
-double trainer_rate(const lvlm_trainer_options *o, const char *name)
+void trainer_set_rates(const lvlm_trainer *t, lvlm_trained *p,
+                       const lvlm_target *target)
 {
-    const double rates[] = { [LVLM_PART_VISION] = o->lr_vision,
-                             [LVLM_PART_CONNECTOR] = o->lr_connector,
-                             [LVLM_PART_TEXT] = o->lr_text };
-    const double own = rates[lvlm_part_of(name)];
-    return own > 0 ? own : o->adamw.lr;
+    const lvlm_trainer_options *const o = &t->options;
+    const lvlm_family *const family = lvlm_model_manifest(t->model)->family;
+    const double own = o->lr_part[lvlm_part_of(target->name)];
+    assert(own >= 0);
+    p->lr = own > 0 ? own : o->adamw.lr;
+    p->decay = o->adamw.decay;
+    p->needs_image = lvlm_stage_needs_image(target) && !family->blind_gradients;
 }
 
 /* List every weight that the model owns. */
@@ -37,12 +40,10 @@ static void list_weights(lvlm_trainer *t)
             continue;
         lvlm_trained *const p = &t->tensors[t->n_tensors++];
         *p = (lvlm_trained){ .name = target->name, .w = w };
-        p->needs_image = lvlm_stage_needs_image(target) && !m->family->blind_gradients;
         p->g = (const float *)(const void *)gradient.data;
         p->numel = (size_t)lvlm_tensor_numel(&gradient);
-        p->lr = trainer_rate(&t->options, target->name);
-        p->decay =
-            t->options.decay_all || lvlm_decays(m, target) ? t->options.adamw.decay : 0;
+        trainer_set_rates(t, p, target);
+        if (!t->options.decay_all && !lvlm_decays(m, target)) p->decay = 0;
     }
 }
 
@@ -70,28 +71,25 @@ static int list_tensors(lvlm_trainer *t, lvlm_error *err)
     return 0;
 }
 
+/* Open the model to train its own weights. */
+static int open_model(lvlm_trainer *t, const char *path, lvlm_error *err)
+{
+    lvlm_model_options chosen = t->options.model;
+    chosen.trains = lvlm_stage_trains;
+    chosen.user = &t->options.stage;
+    chosen.own_weights = chosen.check = true;
+    return lvlm_model_open(&t->model, path, &chosen, err);
+}
+
 int lvlm_trainer_open(lvlm_trainer *t, const char *path,
                       const lvlm_trainer_options *options, lvlm_error *err)
 {
+    assert(options->model.adapter == NULL && options->model.trains == NULL);
+    assert(options->model.compute == LVLM_COMPUTE_F32);
     *t = (lvlm_trainer){ .options = *options };
-    if (options->lora != NULL) {
-        TRY(trainer_lora_open(t, path, err));
-        TRY(lvlm_dropout_note(&t->manifest, err));
-        return list_tensors(t, err);
-    }
-    const lvlm_model_options chosen = { .threads = options->threads,
-                                        .reference = options->reference,
-                                        .trains = lvlm_stage_trains,
-                                        .user = &t->options.stage,
-                                        .own_weights = true,
-                                        .check = true,
-                                        .checking = options->checking,
-                                        .checking_user = options->checking_user,
-                                        .progress = options->progress,
-                                        .progress_user = options->progress_user,
-                                        .checkpointing = options->checkpointing,
-                                        .notes = options->notes };
-    TRY(lvlm_model_open(&t->model, path, &chosen, err));
+    if (options->model.threads == 0) t->options.model.threads = lvlm_processors();
+    TRY(options->lora != NULL ? trainer_lora_open(t, path, err)
+                              : open_model(t, path, err));
     TRY(lvlm_dropout_note(lvlm_model_manifest(t->model), err));
     return list_tensors(t, err);
 }
@@ -117,19 +115,13 @@ typedef struct finder {
     bool found;
 } finder;
 
-static bool all_finite(const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i])) return false;
-    return true;
-}
-
 static int look(void *user, const lvlm_tensor *stage, lvlm_error *err)
 {
     finder *const f = user;
     (void)err;
-    if (f->found || all_finite((const float *)(const void *)stage->data,
-                               (size_t)lvlm_tensor_numel(stage)))
+    assert(stage->dtype == LVLM_F32);
+    if (f->found || lvlm_not_finite((const float *)(const void *)stage->data,
+                                    (size_t)lvlm_tensor_numel(stage)) == 0)
         return 0;
     f->found = true;
     (void)snprintf(f->stage, sizeof f->stage, "%s", stage->name);
@@ -143,11 +135,6 @@ static bool is_small(void *user, const char *name)
     return strcmp(name, "logits") != 0;
 }
 
-static const char *word_of(double value)
-{
-    return isnan(value) ? "nan" : "infinite";
-}
-
 static int refuse_loss(lvlm_trainer *t, const lvlm_checkpoint *batch, double loss,
                        lvlm_error *err)
 {
@@ -157,7 +144,7 @@ static int refuse_loss(lvlm_trainer *t, const lvlm_checkpoint *batch, double los
     return lvlm_fail(err, LVLM_ECHECK,
                      "the loss is %s; the first stage with a value that is not finite "
                      "is %s",
-                     word_of(loss), f.stage);
+                     lvlm_not_finite_word(loss), f.stage);
 }
 
 static int add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *err)
@@ -175,7 +162,7 @@ static int add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *err)
 
 int lvlm_trainer_add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *err)
 {
-    assert(t->model != NULL);
+    assert(t->model != NULL && batch != NULL);
     if (t->n_batches == 0) {
         lvlm_model_zero_gradients(t->model);
         t->sum = (lvlm_model_step){ 0 };
@@ -202,12 +189,12 @@ static int refuse_norm(const lvlm_trainer *t, double norm, lvlm_error *err)
     const char *first = "none, their squares are too large";
     /* a backward pass begins with the last one */
     for (size_t i = 0; i < t->n_tensors; i++)
-        if (!all_finite(t->tensors[i].g, t->tensors[i].numel))
+        if (lvlm_not_finite(t->tensors[i].g, t->tensors[i].numel) > 0)
             first = t->tensors[i].name;
     return lvlm_fail(err, LVLM_ECHECK,
                      "the norm of the gradients is %s; the first gradient with a value "
                      "that is not finite is that of %s",
-                     word_of(norm), first);
+                     lvlm_not_finite_word(norm), first);
 }
 
 int lvlm_trainer_step(lvlm_trainer *t, lvlm_trainer_report *report, lvlm_error *err)
@@ -216,6 +203,7 @@ int lvlm_trainer_step(lvlm_trainer *t, lvlm_trainer_report *report, lvlm_error *
     t->n_batches = 0; /* also after a failure */
     FAIL_IF(n_targets == 0, err, LVLM_EFORMAT, "no label of its batches counts");
     const double norm = norm_of(t), most = t->options.clip;
+    assert(most >= 0);
     if (!isfinite(norm)) return refuse_norm(t, norm, err);
     const double factor = lvlm_schedule_factor(&t->options.schedule, t->step);
     double scale = 1 / (double)n_targets;

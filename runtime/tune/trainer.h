@@ -11,6 +11,7 @@
 
 #include "formats/adapter/adapter_fold.h"
 #include "runtime/model.h"
+#include "runtime/part.h"
 #include "runtime/tune/adamw.h"
 #include "runtime/tune/lora.h"
 #include "runtime/tune/schedule.h"
@@ -20,25 +21,18 @@ LVLM_BEGIN_DECLS
 
 typedef struct lvlm_trainer_options {
     lvlm_stage stage;
-    lvlm_adamw adamw; /* lr: of parts without a rate of their own */
-    double lr_vision, lr_connector, lr_text; /* 0: adamw.lr */
-    bool decay_all; /* biases and norms too; else those of decay.h */
-    double clip;    /* largest norm of all gradients together; 0: none */
+    lvlm_adamw adamw;             /* lr: of parts without a rate of their own */
+    double lr_part[LVLM_N_PARTS]; /* of vision, connector, text; 0: adamw.lr */
+    bool decay_all;               /* biases and norms too; else those of decay.h */
+    double clip;                  /* largest norm of all gradients together; 0: none */
     lvlm_schedule schedule;
-    size_t accumulate;  /* batches per step */
-    const char *data;   /* lvlm_batch_source.id: which batches, in which order; NULL:
+    size_t accumulate;     /* batches per step */
+    const char *data;      /* lvlm_batch_source.id: which batches, in which order; NULL:
                           not known */
-    bool checkpointing; /* as lvlm_model_options has it */
-    size_t threads;
-    const char *reference;
     const lvlm_lora *lora; /* train an adapter; stage is ignored. NULL: train the
                               weights themselves */
     const char *adapter;   /* with lora: the PEFT directory to continue, or NULL */
-    void (*checking)(void *user, uint64_t done, uint64_t total); /* may be NULL */
-    void *checking_user; /* as lvlm_model_options has both */
-    void (*progress)(void *user, size_t done, size_t total); /* may be NULL */
-    void *progress_user; /* as lvlm_model_options has both */
-    lvlm_notes *notes;   /* as lvlm_model_options has it */
+    lvlm_model_options model; /* the trainer sets what is trained, and `check` */
 } lvlm_trainer_options;
 
 /* What one step did. */
@@ -60,7 +54,7 @@ typedef struct lvlm_trained {
     size_t numel;
     size_t steps;     /* that changed it */
     bool needs_image; /* a step without images changes neither it nor its moments */
-    float *w, *m, *v;
+    float *w, *m, *v; /* v follows m */
     const float *g;
     double lr, decay;
 } lvlm_trained;
@@ -70,13 +64,12 @@ typedef struct lvlm_trainer {
     lvlm_model *model;
     lvlm_trained *tensors; /* in order of use */
     size_t n_tensors;
-    size_t step;         /* steps done */
-    lvlm_model_step sum; /* of the batches since then */
-    size_t n_batches;    /* how many those are */
-    char last
-        [LVLM_TRAINER_LAST]; /* the last line of the run's log, saved with the state to
-                                     find it again; or "" */
-    float *moments;          /* owned: all m and v */
+    size_t step;                  /* steps done */
+    lvlm_model_step sum;          /* of the batches since then */
+    size_t n_batches;             /* how many those are */
+    char last[LVLM_TRAINER_LAST]; /* the last line of the run's log, saved with the
+                                     state to find it again; or "" */
+    float *moments;               /* owned: all m and v */
     /* LoRA only (trainer_lora.c): what the model is bound to */
     lvlm_checkpoint *checkpoint;
     lvlm_manifest manifest;

@@ -16,8 +16,10 @@ void trainer_lora_noise(const lvlm_trainer *t);
 /* Add what the adapter's steps depend on to the settings of a state. */
 int trainer_lora_settings(cJSON *settings, const lvlm_trainer *t, lvlm_error *err);
 
-/* The learning rate of a weight's part (trainer.c). */
-double trainer_rate(const lvlm_trainer_options *options, const char *native);
+/* Set the learning rate, the decay and needs_image of a tensor that is trained for the
+ * weight `target` (trainer.c). */
+void trainer_set_rates(const lvlm_trainer *t, lvlm_trained *trained,
+                       const lvlm_target *target);
 
 LVLM_END_DECLS
 

@@ -45,6 +45,7 @@ static int write_trained(void *user, const lvlm_step *step, lvlm_sink *sink,
     const saving *const s = user;
     const lvlm_trained *const p = find(s, tensor->name);
     assert(p != NULL); /* is_trained */
+    assert(p->numel == lvlm_tensor_numel(tensor));
     overflow *const o = &s->overflows[p - s->trainer->tensors];
     unsigned char *const buffer = lvlm_malloc(CHUNK * sizeof(double));
     if (buffer == NULL) return lvlm_fail_memory(err);
@@ -74,6 +75,7 @@ static int check_overflow(void *user, lvlm_error *err)
         if (s->overflows[i - 1].n > 0) first = i - 1;
     }
     if (n == 0) return 0;
+    assert(first < t->n_tensors);
     const lvlm_target *const target =
         lvlm_manifest_find(lvlm_model_manifest(t->model), t->tensors[first].name);
     const lvlm_dtype dtype = target->here.tensor->dtype;
@@ -92,9 +94,8 @@ int lvlm_trainer_check(const lvlm_trainer *t, lvlm_error *err)
     const char *first = NULL;
     for (size_t i = 0; i < t->n_tensors; i++) {
         const lvlm_trained *const p = &t->tensors[i];
-        const size_t found = lvlm_not_finite(p->w, p->numel) +
-                             lvlm_not_finite(p->m, p->numel) +
-                             lvlm_not_finite(p->v, p->numel);
+        const size_t found =
+            lvlm_not_finite(p->w, p->numel) + lvlm_not_finite(p->m, 2 * p->numel);
         if (found == 0) continue;
         if (n_tensors++ == 0) first = p->name;
         n += found;
@@ -109,25 +110,23 @@ int lvlm_trainer_check(const lvlm_trainer *t, lvlm_error *err)
 int lvlm_trainer_save(const lvlm_trainer *t, lvlm_outfile *file, lvlm_error *err)
 {
     const lvlm_checkpoint *const cp = lvlm_model_manifest(t->model)->checkpoint;
-    const lvlm_run run = { .threads = t->options.threads };
+    const lvlm_run run = { .threads = t->options.model.threads };
     saving user = { .trainer = t };
     lvlm_hex_digest root;
     cJSON *provenance = NULL;
-    assert(t->options.lora == NULL);
+    assert(t->options.lora == NULL && file != NULL);
     user.overflows = lvlm_calloc(t->n_tensors + 1, sizeof *user.overflows);
     if (user.overflows == NULL) return lvlm_fail_memory(err);
     int rc = lvlm_native_meta_json(&provenance, cp, "provenance", err);
     if (rc == 0)
         rc = lvlm_provenance_add(provenance, LVLM_PROVENANCE_STEPS, t->step, err);
-    if (rc == 0) {
-        const lvlm_rewrite rewrite = { .source = cp,
-                                       .provenance = provenance,
-                                       .changes = is_trained,
-                                       .write = write_trained,
-                                       .finish = check_overflow,
-                                       .user = &user };
-        rc = lvlm_rewrite_run(root, file, &rewrite, &run, err);
-    }
+    const lvlm_rewrite rewrite = { .source = cp,
+                                   .provenance = provenance,
+                                   .changes = is_trained,
+                                   .write = write_trained,
+                                   .finish = check_overflow,
+                                   .user = &user };
+    if (rc == 0) rc = lvlm_rewrite_run(root, file, &rewrite, &run, err);
     lvlm_json_free(provenance);
     lvlm_free(user.overflows);
     return rc;

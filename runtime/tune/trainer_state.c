@@ -35,18 +35,20 @@ static bool add_number(cJSON *json, const char *key, double value)
 
 static bool add_rates(cJSON *json, const lvlm_trainer_options *o)
 {
-    const double lr = o->adamw.lr;
-    return add_number(json, "lr", lr) &&
-           add_number(json, "lr-vision", o->lr_vision > 0 ? o->lr_vision : lr) &&
-           add_number(json, "lr-connector",
-                      o->lr_connector > 0 ? o->lr_connector : lr) &&
-           add_number(json, "lr-text", o->lr_text > 0 ? o->lr_text : lr) &&
-           add_number(json, "beta1", o->adamw.beta1) &&
-           add_number(json, "beta2", o->adamw.beta2) &&
-           add_number(json, "eps", o->adamw.eps) &&
-           add_number(json, "weight-decay", o->adamw.decay) &&
-           add_text(json, "decay", o->decay_all ? "all" : "matrices") &&
-           add_number(json, "clip", o->clip);
+    for (lvlm_weight_part part = 0; part < LVLM_N_PARTS; part++) {
+        char name[32];
+        const double own = o->lr_part[part];
+        (void)snprintf(name, sizeof name, "lr-%s", lvlm_part_name(part));
+        if (!add_number(json, name, own > 0 ? own : o->adamw.lr)) return false;
+    }
+    return true;
+}
+
+static bool add_adamw(cJSON *json, const lvlm_adamw *o)
+{
+    return add_number(json, "beta1", o->beta1) && add_number(json, "beta2", o->beta2) &&
+           add_number(json, "eps", o->eps) &&
+           add_number(json, "weight-decay", o->decay);
 }
 
 /* A constant rate does not depend on how long the run is to be. */
@@ -62,16 +64,19 @@ static bool add_schedule(cJSON *json, const lvlm_schedule *s)
 static int settings_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
 {
     const lvlm_trainer_options *const o = &t->options;
+    const char *const reference = o->model.reference;
     cJSON *const json = *out = cJSON_CreateObject();
     const bool ok =
         json != NULL && add_text(json, "stage", lvlm_stage_name(o->stage)) &&
         add_text(json, "data", o->data) &&
-        add_number(json, "accumulate", (double)o->accumulate) && add_rates(json, o) &&
-        add_schedule(json, &o->schedule) &&
+        add_number(json, "accumulate", (double)o->accumulate) &&
+        add_number(json, "lr", o->adamw.lr) && add_rates(json, o) &&
+        add_adamw(json, &o->adamw) &&
+        add_text(json, "decay", o->decay_all ? "all" : "matrices") &&
+        add_number(json, "clip", o->clip) && add_schedule(json, &o->schedule) &&
         add_text(json, "reference",
-                 o->reference != NULL ? o->reference : LVLM_REFERENCE_TRAINED);
-    if (!ok) return lvlm_fail_memory(err);
-    return trainer_lora_settings(json, t, err);
+                 reference != NULL ? reference : LVLM_REFERENCE_TRAINED);
+    return ok ? trainer_lora_settings(json, t, err) : lvlm_fail_memory(err);
 }
 
 static const char not_there[] = "(none)";
@@ -122,8 +127,8 @@ static int compare_settings(const cJSON *was, const cJSON *is,
     char *before = NULL, *now = NULL;
     if (name == NULL) name = first_difference(was, is);
     if (name == NULL) return 0;
-    const cJSON *const old = lvlm_json_get(was, name), *const new =
-                                                           lvlm_json_get(is, name);
+    const cJSON *const old = lvlm_json_get(was, name);
+    const cJSON *const new = lvlm_json_get(is, name);
     int rc = old != NULL ? lvlm_json_print(&before, old, err) : 0;
     if (rc == 0 && new != NULL) rc = lvlm_json_print(&now, new, err);
     if (rc == 0)
@@ -134,11 +139,16 @@ static int compare_settings(const cJSON *was, const cJSON *is,
     return rc;
 }
 
+/* A member of the state's header; NULL: it is not there. */
+static const char *member(const lvlm_checkpoint *state, const char *key)
+{
+    return lvlm_json_string(lvlm_json_get(state->metadata, key));
+}
+
 static int check_settings(const lvlm_trainer *t, const lvlm_checkpoint *state,
                           lvlm_error *err)
 {
-    const char *const text =
-        lvlm_json_string(lvlm_json_get(state->metadata, "settings"));
+    const char *const text = member(state, "settings");
     cJSON *was = NULL, *is = NULL;
     FAIL_IF(text == NULL, err, LVLM_EFORMAT, "header without settings");
     int rc = lvlm_json_parse(&was, text, strlen(text), err);
@@ -185,20 +195,14 @@ static int metadata_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
     return rc;
 }
 
-/* The step counts as the file stores them. NULL: out of memory. */
-static int64_t *steps_of(const lvlm_trainer *t, lvlm_arena *arena)
-{
-    int64_t *const steps = lvlm_arena_alloc(arena, t->n_tensors, sizeof *steps);
-    for (size_t i = 0; steps != NULL && i < t->n_tensors; i++)
-        steps[i] = (int64_t)t->tensors[i].steps;
-    return steps;
-}
-
 /* All tensors of a state; the last one is `steps`.  out (3 * n_tensors + 1) */
 static int list_tensors(lvlm_tensor *out, const lvlm_trainer *t, lvlm_arena *arena,
                         lvlm_error *err)
 {
     const size_t n = 3 * t->n_tensors;
+    assert(t->n_tensors > 0);
+    int64_t *const steps = lvlm_arena_alloc(arena, t->n_tensors, sizeof *steps);
+    if (steps == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < n; i++) {
         const lvlm_trained *const p = &t->tensors[i / 3];
         out[i] = (lvlm_tensor){ .dtype = LVLM_F32, .shape = { 1, { p->numel } } };
@@ -206,22 +210,19 @@ static int list_tensors(lvlm_tensor *out, const lvlm_trainer *t, lvlm_arena *are
         out[i].data = (const unsigned char *)values_of(p, i % 3);
         out[i].n_bytes = p->numel * sizeof(float);
         if (out[i].name == NULL) return lvlm_fail_memory(err);
+        steps[i / 3] = (int64_t)p->steps;
     }
     out[n] = (lvlm_tensor){ .name = "steps",
                             .dtype = LVLM_I64,
                             .shape = { 1, { t->n_tensors } },
-                            .n_bytes = t->n_tensors * sizeof(int64_t) };
-    out[n].data = (const unsigned char *)steps_of(t, arena);
-    return out[n].data != NULL ? 0 : lvlm_fail_memory(err);
-}
-
-static size_t threads_of(const lvlm_trainer *t)
-{
-    return t->options.threads > 0 ? t->options.threads : 1;
+                            .data = (const unsigned char *)steps,
+                            .n_bytes = t->n_tensors * sizeof *steps };
+    return 0;
 }
 
 int lvlm_trainer_save_state(const lvlm_trainer *t, const char *path, lvlm_error *err)
 {
+    assert(t->model != NULL && t->n_tensors > 0 && path != NULL);
     const size_t n = 3 * t->n_tensors + 1;
     lvlm_arena arena = LVLM_ARENA_INIT;
     lvlm_tensor *const tensors = lvlm_arena_alloc(&arena, n, sizeof *tensors);
@@ -230,16 +231,11 @@ int lvlm_trainer_save_state(const lvlm_trainer *t, const char *path, lvlm_error 
     if (rc == 0 && tensors == NULL) rc = lvlm_fail_memory(err);
     if (rc == 0) rc = list_tensors(tensors, t, &arena, err);
     if (rc == 0) rc = metadata_of(&metadata, t, err);
-    if (rc == 0) rc = lvlm_seal(metadata, tensors, n, threads_of(t), err);
+    if (rc == 0) rc = lvlm_seal(metadata, tensors, n, t->options.model.threads, err);
     if (rc == 0) rc = lvlm_safetensors_save(path, tensors, n, metadata, true, err);
     lvlm_json_free(metadata);
     lvlm_arena_free(&arena);
     return rc;
-}
-
-static const char *member(const lvlm_checkpoint *state, const char *key)
-{
-    return lvlm_json_string(lvlm_json_get(state->metadata, key));
 }
 
 static const unsigned char *find(const lvlm_checkpoint *state, const char *name,
@@ -259,6 +255,7 @@ static int load_tensors(lvlm_trainer *t, const lvlm_checkpoint *state, lvlm_erro
         const lvlm_trained *const p = &t->tensors[i / 3];
         char name[512];
         (void)snprintf(name, sizeof name, "%c/%s", kinds[i % 3], p->name);
+        assert(strlen(name) == strlen(p->name) + 2);
         const unsigned char *const data = find(state, name, LVLM_F32, p->numel, err);
         if (data == NULL) return LVLM_EFORMAT;
         memcpy(values_of(p, i % 3), data, p->numel * sizeof(float));
@@ -274,8 +271,8 @@ static int load_tensors(lvlm_trainer *t, const lvlm_checkpoint *state, lvlm_erro
 static int check_state(const lvlm_trainer *t, lvlm_checkpoint *state, lvlm_error *err)
 {
     const lvlm_checkpoint *const model = lvlm_model_manifest(t->model)->checkpoint;
-    const lvlm_run run = { threads_of(t), t->options.checking,
-                           t->options.checking_user };
+    const lvlm_model_options *const o = &t->options.model;
+    const lvlm_run run = { o->threads, o->checking, o->checking_user };
     const char *const format = member(state, "format");
     const char *const version = member(state, "version");
     const char *const base = member(state, "base");
@@ -309,7 +306,7 @@ static int load_all(lvlm_trainer *t, lvlm_checkpoint *state, lvlm_error *err)
     FAIL_IF(state->n_tensors != 3 * t->n_tensors + 1, err, LVLM_EFORMAT,
             "holds %zu tensors, expected %zu", state->n_tensors, 3 * t->n_tensors + 1);
     TRY(load_tensors(t, state, err));
-    const char *const last = lvlm_json_string(lvlm_json_get(state->metadata, "last"));
+    const char *const last = member(state, "last");
     (void)snprintf(t->last, sizeof t->last, "%s", last != NULL ? last : "");
     t->step = (size_t)done;
     return 0;
@@ -318,6 +315,7 @@ static int load_all(lvlm_trainer *t, lvlm_checkpoint *state, lvlm_error *err)
 int lvlm_trainer_load_state(lvlm_trainer *t, const char *path, lvlm_error *err)
 {
     lvlm_checkpoint *state = NULL;
+    assert(t->model != NULL && path != NULL);
     TRY(lvlm_checkpoint_open(&state, path, NULL, err));
     const int rc = load_all(t, state, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", path);

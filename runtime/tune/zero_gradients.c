@@ -19,6 +19,7 @@ enum { NAME_BYTES = 512 };
 static bool is_zero(const lvlm_tensor *t)
 {
     const size_t element = lvlm_dtype_bytes(t->dtype);
+    assert(element > 0);
     for (uint64_t i = 0; i < t->n_bytes; i++) {
         const bool has_sign = i % element == element - 1;
         if ((t->data[i] & (has_sign ? 0x7f : 0xff)) != 0) return false;
@@ -32,12 +33,11 @@ static bool is_zero_weight(const lvlm_target *t)
            is_zero(t->here.tensor);
 }
 
-static const char *part_of(const char *name)
+/* Is it another weight of the same block? */
+static bool is_neighbour(const lvlm_target *a, const lvlm_target *b)
 {
-    static const char *const words[] = { [LVLM_PART_VISION] = "vision",
-                                         [LVLM_PART_CONNECTOR] = "connector",
-                                         [LVLM_PART_TEXT] = "text" };
-    return words[lvlm_part_of(name)];
+    return a != b && a->block == b->block &&
+           strcmp(a->section->native, b->section->native) == 0;
 }
 
 /* ---- gates ---------------------------------------------------------------------- */
@@ -45,10 +45,9 @@ static const char *part_of(const char *name)
 /* "attn_gate" and "mlp_gate" of a block, "positions.gate" of a table. */
 static bool is_gate(const lvlm_target *t)
 {
-    const size_t length = strlen(t->row->native);
     uint64_t numel = 0;
-    return lvlm_shape_numel(&numel, &t->shape) && numel == 1 && length >= 4 &&
-           strcmp(t->row->native + length - 4, "gate") == 0;
+    return lvlm_shape_numel(&numel, &t->shape) && numel == 1 &&
+           lvlm_ends_with(t->row->native, "gate");
 }
 
 /* Does the gate scale this weight's gradient? Both are of one section. */
@@ -67,8 +66,7 @@ static const char *closed_gate(const lvlm_manifest *m, const lvlm_target *t)
 {
     for (size_t i = 0; i < m->n_targets; i++) {
         const lvlm_target *const g = &m->targets[i];
-        if (g != t && is_gate(g) && g->block == t->block &&
-            strcmp(g->section->native, t->section->native) == 0 &&
+        if (is_neighbour(g, t) && is_gate(g) &&
             governs(g->row->native, t->row->native) && is_zero_weight(g))
             return g->row->native;
     }
@@ -111,9 +109,7 @@ static const char *zero_neighbour(const lvlm_manifest *m, const lvlm_target *t)
 {
     for (size_t i = 0; i < m->n_targets; i++) {
         const lvlm_target *const other = &m->targets[i];
-        if (other != t && other->block == t->block && other->shape.n > 1 &&
-            strcmp(other->section->native, t->section->native) == 0 &&
-            is_zero_weight(other))
+        if (is_neighbour(other, t) && other->shape.n > 1 && is_zero_weight(other))
             return other->name;
     }
     return NULL;
@@ -141,54 +137,47 @@ static const char *cause_of(lvlm_zero_gradients *z, const lvlm_manifest *m,
 
 /* ---- groups --------------------------------------------------------------------- */
 
-static lvlm_zero_group *group_of(lvlm_zero_gradients *z, const char *part,
+static lvlm_zero_group *group_of(lvlm_zero_gradients *z, lvlm_weight_part part,
                                  const char *cause, size_t capacity)
 {
+    const char *const name = lvlm_part_name(part);
     for (size_t i = 0; i < z->n_groups; i++)
-        if (strcmp(z->groups[i].part, part) == 0 &&
+        if (strcmp(z->groups[i].part, name) == 0 &&
             strcmp(z->groups[i].cause, cause) == 0)
             return &z->groups[i];
     assert(z->n_groups < capacity);
     lvlm_zero_group *const g = &z->groups[z->n_groups];
-    *g = (lvlm_zero_group){ .part = part, .cause = cause };
+    *g = (lvlm_zero_group){ .part = name, .cause = cause };
     g->names = lvlm_arena_alloc(&z->arena, capacity, sizeof *g->names);
     if (g->names == NULL) return NULL;
     z->n_groups++;
     return g;
 }
 
-static size_t count_trained(const lvlm_model *model, const char *part)
-{
-    const lvlm_manifest *const m = lvlm_model_manifest(model);
-    size_t n = 0;
-    for (size_t i = 0; i < m->n_targets; i++) {
-        lvlm_tensor g;
-        n += strcmp(part_of(m->targets[i].name), part) == 0 &&
-             lvlm_model_gradient(model, &g, m->targets[i].name);
-    }
-    return n;
-}
-
 int lvlm_zero_gradients_find(lvlm_zero_gradients *out, const lvlm_model *model,
                              const lvlm_model_step *step, lvlm_error *err)
 {
     const lvlm_manifest *const m = lvlm_model_manifest(model);
+    assert(m->family != NULL && step != NULL);
+    size_t n_trained[LVLM_N_PARTS] = { 0 };
     *out = (lvlm_zero_gradients){ .arena = LVLM_ARENA_INIT };
     out->groups = lvlm_arena_alloc(&out->arena, m->n_targets + 1, sizeof *out->groups);
     if (out->groups == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < m->n_targets; i++) {
         const lvlm_target *const t = &m->targets[i];
+        const lvlm_weight_part part = lvlm_part_of(t->name);
         lvlm_tensor gradient;
-        if (!lvlm_model_gradient(model, &gradient, t->name) || !is_zero(&gradient))
-            continue;
+        if (!lvlm_model_gradient(model, &gradient, t->name)) continue;
+        n_trained[part]++;
+        if (!is_zero(&gradient)) continue;
         const char *const cause = cause_of(out, m, t, step);
         lvlm_zero_group *const g =
-            cause != NULL ? group_of(out, part_of(t->name), cause, m->n_targets) : NULL;
+            cause != NULL ? group_of(out, part, cause, m->n_targets) : NULL;
         if (g == NULL) return lvlm_fail_memory(err);
         g->names[g->n++] = t->name;
     }
     for (size_t i = 0; i < out->n_groups; i++)
-        out->groups[i].n_trained = count_trained(model, out->groups[i].part);
+        out->groups[i].n_trained = n_trained[lvlm_part_of(out->groups[i].names[0])];
     return 0;
 }
 

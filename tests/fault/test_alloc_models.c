@@ -17,7 +17,7 @@ static int train_adapter(scratch *s, lvlm_error *err)
 {
     static lvlm_lora lora;
     const lvlm_trainer_options options = { .adamw = { .eps = 1 },
-                                           .threads = 1,
+                                           .model.threads = 1,
                                            .lora = &lora };
     const char *path = scratch_path(s, "new.lvlm");
     lvlm_checkpoint *batch = NULL;
@@ -142,7 +142,7 @@ static int train(scratch *s, lvlm_error *err)
     const lvlm_trainer_options options = { .stage = LVLM_STAGE_3,
                                            .adamw = { .lr = 1, .eps = 1 },
                                            .accumulate = 1,
-                                           .threads = 1 };
+                                           .model.threads = 1 };
     const char *const state = scratch_path(s, "state");
     const char *const tuned = scratch_path(s, "tuned.lvlm");
     lvlm_batch_source source = { 0 };
@@ -166,13 +166,11 @@ static int train(scratch *s, lvlm_error *err)
 }
 static int draw(scratch *s, lvlm_error *err)
 {
-    const lvlm_loss_point points[] = { { 1, 3, 1 }, { 2, 1, 1 } };
+    lvlm_loss_point points[] = { { 1, 3, 1 }, { 2, 1, 1 } };
     const lvlm_loss_plot plot = { .title = "<a>",
                                   .subtitle = "b",
-                                  .points = points,
-                                  .n = 2,
-                                  .evaluations = points,
-                                  .n_evaluations = 2,
+                                  .steps = { points, 2, 2 },
+                                  .evaluations = { points, 2, 2 },
                                   .evaluated = "c" };
     lvlm_outfile *file = NULL;
     int rc = lvlm_outfile_open(&file, scratch_path(s, "loss.svg"), true, err);

@@ -74,8 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     LVLM_JSON_ITEMS (item, lvlm_json_get(json, "examples")) {
         if (n == MAX_EXAMPLES) break;
         at[n] = &examples[n];
-        if (lvlm_example_read(at[n], item, lvlm_encoder_tags(t->encoder), NULL, NULL) <
-            0)
+        if (lvlm_example_read(at[n], item, t->encoder->tags, NULL, NULL) < 0)
             lvlm_example_free(at[n]);
         else
             n++;

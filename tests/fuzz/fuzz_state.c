@@ -15,7 +15,7 @@ static void open_trainer(lvlm_trainer *t)
         .adamw = { .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8 },
         .schedule = { .kind = LVLM_SCHEDULE_CONSTANT },
         .accumulate = 1,
-        .threads = 1,
+        .model.threads = 1,
         .lora = &lora
     };
     if (lora.n_targets == 0 &&

@@ -18,7 +18,7 @@ static const lvlm_trainer_options options = {
     .adamw = { .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8 },
     .schedule = { LVLM_SCHEDULE_CONSTANT, 0, 8 },
     .accumulate = 1,
-    .threads = 2
+    .model.threads = 2
 };
 
 static void set_nan(unsigned char *bytes, const lvlm_tensor *tensor)

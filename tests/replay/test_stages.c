@@ -83,7 +83,7 @@ static int train(const expectation *e, const char *native, const char *tuned,
         .adamw = { .lr = 0.05, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = 1 },
         .decay_all = true,
         .schedule = { LVLM_SCHEDULE_CONSTANT, 0, 1 },
-        .threads = 2
+        .model.threads = 2
     };
     lvlm_tensor tensors[MAX_INPUTS];
     const lvlm_tensor *by_name[MAX_INPUTS];
@@ -160,7 +160,8 @@ static void every_stage_changes_what_it_trains_and_nothing_else(void **state)
  * what its maker thinks. */
 static void a_frozen_tensor_that_changed_is_an_error(void **state)
 {
-    static const lvlm_trainer_options options = { .stage = LVLM_STAGE_3, .threads = 2 };
+    static const lvlm_trainer_options options = { .stage = LVLM_STAGE_3,
+                                                  .model.threads = 2 };
     scratch scratch_dir, *const s = &scratch_dir;
     lvlm_trainer trainer;
     lvlm_error err;

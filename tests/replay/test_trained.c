@@ -65,13 +65,14 @@ static lvlm_trainer_options options_of(const cJSON *run)
                                           .beta2 = number(run, "beta2", 0.999),
                                           .eps = number(run, "eps", 1e-8),
                                           .decay = number(run, "weight-decay", 0) },
-                               .lr_vision = number(run, "lr-vision", 0),
-                               .lr_connector = number(run, "lr-connector", 0),
+                               .lr_part[LVLM_PART_VISION] = number(run, "lr-vision", 0),
+                               .lr_part[LVLM_PART_CONNECTOR] =
+                                   number(run, "lr-connector", 0),
                                .clip = number(run, "clip", 0),
                                .decay_all = strcmp(word(run, "decay"), "all") == 0,
                                .accumulate = (size_t)number(run, "accumulate", 1),
-                               .threads = 2,
-                               .reference = "transformers-5.23.0" };
+                               .model.threads = 2,
+                               .model.reference = "transformers-5.23.0" };
     const double warmup = number(run, "warmup", 0), steps = number(run, "steps", 0);
     o.schedule.steps = (size_t)steps;
     o.schedule.warmup = (size_t)(warmup < 1 ? ceil(warmup * steps) : warmup);

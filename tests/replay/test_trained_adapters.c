@@ -72,7 +72,7 @@ static double entry(const cJSON *json, const char *key, size_t i)
 
 static lvlm_trainer_options options_of(const cJSON *e)
 {
-    lvlm_trainer_options o = { .threads = 2, .accumulate = 1 };
+    lvlm_trainer_options o = { .model.threads = 2, .accumulate = 1 };
     o.adamw = (lvlm_adamw){ .lr = number(e, "lr"),
                             .beta1 = entry(e, "betas", 0),
                             .beta2 = entry(e, "betas", 1),
@@ -80,7 +80,7 @@ static lvlm_trainer_options options_of(const cJSON *e)
                             .decay = number(e, "weight_decay") };
     o.clip = number(e, "clip");
     o.schedule.kind = LVLM_SCHEDULE_CONSTANT;
-    o.reference = lvlm_json_string(lvlm_json_get(e, "reference"));
+    o.model.reference = lvlm_json_string(lvlm_json_get(e, "reference"));
     return o;
 }
 
@@ -199,11 +199,11 @@ static void begin(lvlm_trainer *t, lvlm_lora *lora, const char *text,
                   const char *native, size_t threads, bool checkpointing)
 {
     const lvlm_trainer_options options = {
-        .checkpointing = checkpointing,
+        .model.checkpointing = checkpointing,
         .adamw = { .lr = 1e-2, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8 },
         .schedule = { LVLM_SCHEDULE_CONSTANT, 0, STEPS },
         .accumulate = 1,
-        .threads = threads,
+        .model.threads = threads,
         .lora = lora,
     };
     lvlm_error err;

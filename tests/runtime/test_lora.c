@@ -74,7 +74,7 @@ static int begin(lvlm_adapter *x, const fixture_model *m, const char *text,
 {
     lvlm_lora l;
     if (lvlm_lora_parse(&l, text, err) < 0) fail_msg("%s", err->text);
-    return lvlm_lora_begin(x, &l, &m->manifest, err);
+    return lvlm_lora_open(x, &l, NULL, &m->manifest, err);
 }
 
 /* "targets=" and the target_modules of an adapter. */
@@ -208,13 +208,12 @@ static void continuing_keeps_the_shape(void **state)
     lvlm_error err = { .text = "" };
     (void)state;
     assert_int_equal(lvlm_lora_parse(&l, "dropout=0.25", &err), 0);
-    if (lvlm_lora_continue(&x, &l, dir, &m.manifest, &err) < 0)
-        fail_msg("%s", err.text);
+    if (lvlm_lora_open(&x, &l, dir, &m.manifest, &err) < 0) fail_msg("%s", err.text);
     assert_true(x.config.dropout == 0.25 && x.config.r == 4 && x.n == 4);
     lvlm_adapter_free(&x);
     assert_int_equal(lvlm_lora_parse(&l, "r=4", &err), 0);
-    assert_int_equal(lvlm_lora_continue(&x, &l, dir, &m.manifest, &err), LVLM_EUSAGE);
-    assert_non_null(strstr(err.text, "dropout alone"));
+    assert_int_equal(lvlm_lora_open(&x, &l, dir, &m.manifest, &err), LVLM_EUSAGE);
+    assert_non_null(strstr(err.text, "only dropout"));
     lvlm_adapter_free(&x);
     fixture_model_close(&m);
 }

@@ -34,8 +34,7 @@ static int read_options(lvlm_training *t, const lvlm_training_options *o,
                       .steps = o->steps },
         .accumulate = o->accumulate > 0 ? o->accumulate : 1,
         .data = t->source.id,
-        .threads = api_threads(o->threads),
-        .notes = &t->notes.list,
+        .model = { .threads = api_threads(o->threads), .notes = &t->notes.list },
     };
     TRY(lvlm_stage_parse(&t->options.stage, o->stage, err));
     if (o->lora == NULL) return 0;

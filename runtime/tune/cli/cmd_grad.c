@@ -1,6 +1,7 @@
 /* cmd_grad.c - lvlm-tune grad: loss and gradients of one batch, into a file.
  *
  *   MODEL + IN.safetensors -> lvlm_model_backward -> gradient_list.h -> GRADS */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,14 +55,6 @@ static bool is(const char *text, const char *word)
     return text != NULL && strcmp(text, word) == 0;
 }
 
-static int open_output(lvlm_outputs *outputs, lvlm_outfile **out, const grad_args *a,
-                       const char *model, lvlm_error *err)
-{
-    const char *const inputs[] = { model, a->inputs };
-    TRY(lvlm_outputs_file(outputs, out, a->out, err));
-    return lvlm_outputs_spare(outputs, inputs, 2, err);
-}
-
 static int backward(lvlm_model_step *step, lvlm_model *model, const char *path,
                     lvlm_error *err)
 {
@@ -75,31 +68,25 @@ static int backward(lvlm_model_step *step, lvlm_model *model, const char *path,
     return rc;
 }
 
-/* Write the gradients and the loss, sorted by name. */
-static int save(const lvlm_gradient_list *list, double loss, const grad_args *args,
-                lvlm_outfile *out, lvlm_error *err)
+/* Write the gradients and the loss, sorted by name: `list` has room for it. */
+static int save(lvlm_gradient_list *list, double loss, bool f64, lvlm_outfile *out,
+                lvlm_error *err)
 {
-    const bool f64 = is(args->compute, "f64");
     const float loss32 = (float)loss;
-    lvlm_gradient_list all = { .arena = LVLM_ARENA_INIT };
-    all.tensors = lvlm_arena_alloc(&all.arena, list->n + 1, sizeof *all.tensors);
-    if (all.tensors == NULL) return lvlm_fail_memory(err);
-    if (list->n > 0) memcpy(all.tensors, list->tensors, list->n * sizeof *all.tensors);
-    all.tensors[list->n] = (lvlm_tensor){
+    list->tensors[list->n++] = (lvlm_tensor){
         .name = "loss",
         .dtype = f64 ? LVLM_F64 : LVLM_F32,
         .data = f64 ? (const unsigned char *)&loss : (const unsigned char *)&loss32,
         .n_bytes = f64 ? sizeof loss : sizeof loss32,
     };
-    qsort(all.tensors, list->n + 1, sizeof *all.tensors, lvlm_safetensors_order);
-    const int rc = lvlm_safetensors_write(out, all.tensors, list->n + 1, NULL, err);
-    lvlm_gradient_list_free(&all);
-    return rc;
+    qsort(list->tensors, list->n, sizeof *list->tensors, lvlm_safetensors_order);
+    return lvlm_safetensors_write(out, list->tensors, list->n, NULL, err);
 }
 
 /* "vision.patch.weight", or with --names hf its source name. */
 static const char *name_of(const lvlm_model *model, const char *native, bool hf)
 {
+    assert(lvlm_manifest_find(lvlm_model_manifest(model), native) != NULL);
     return hf ? lvlm_manifest_find(lvlm_model_manifest(model), native)->source_name
               : native;
 }
@@ -121,21 +108,20 @@ static void print_zeros(lvlm_printer *p, const lvlm_zero_group *g,
     lvlm_printer_end(p);
 }
 
-/* `bad`: what lvlm_check_all_finite found. */
-static int report(const lvlm_gradient_list *list, const lvlm_zero_gradients *zeros,
-                  const cJSON *bad, const lvlm_model *model,
-                  const lvlm_model_step *step, const grad_args *args,
-                  const lvlm_notes *notes, lvlm_error *err)
+/* `bad`: what lvlm_check_all_finite found in `n` gradients. */
+static int report(size_t n, const lvlm_zero_gradients *zeros, const cJSON *bad,
+                  const lvlm_model *model, const lvlm_model_step *step,
+                  const grad_args *args, const lvlm_notes *notes, lvlm_error *err)
 {
     const double loss = step->loss / (double)step->n_targets;
     lvlm_printer p;
     if (!args->common.quiet) tune_tell_zeros(zeros);
     lvlm_printer_open(&p, args->common.json, !args->common.quiet);
     lvlm_printer_line(&p, "%s: loss %.6f over %zu labels, %zu gradients\n", args->out,
-                      loss, step->n_targets, list->n);
+                      loss, step->n_targets, n);
     lvlm_printer_number(&p, "loss", loss);
     lvlm_printer_count(&p, "labels", step->n_targets);
-    lvlm_printer_count(&p, "gradients", list->n);
+    lvlm_printer_count(&p, "gradients", n);
     lvlm_printer_list(&p, "zero");
     for (size_t i = 0; i < zeros->n_groups; i++)
         print_zeros(&p, &zeros->groups[i], model, is(args->names, "hf"));
@@ -153,28 +139,30 @@ static int check_finite(cJSON *bad, const lvlm_gradient_list *list,
     return lvlm_fail(err, LVLM_ECHECK,
                      "the loss is %s, and %zu of %zu gradients hold values that are "
                      "not finite",
-                     isnan(step->loss) ? "nan" : "infinite", lvlm_json_count(bad),
-                     list->n);
+                     lvlm_not_finite_word(step->loss), lvlm_json_count(bad), list->n);
 }
 
-/* Write and report the gradients of a model. */
+/* Write and report the gradients of a model; only then fail if some are not finite. */
 static int finish(const lvlm_model *model, const lvlm_model_step *step,
                   const grad_args *args, lvlm_outfile *out, const lvlm_notes *notes,
                   lvlm_error *err)
 {
+    assert(step->n_targets > 0);
+    const double loss = step->loss / (double)step->n_targets;
     lvlm_gradient_list list = { .arena = LVLM_ARENA_INIT };
     lvlm_zero_gradients zeros = { .arena = LVLM_ARENA_INIT };
     cJSON *const bad = cJSON_CreateArray();
     lvlm_error not_finite;
     int rc, finite = 0;
     if ((rc = lvlm_gradient_list_make(&list, model, is(args->names, "hf"), err)) == 0 &&
-        (rc = lvlm_zero_gradients_find(&zeros, model, step, err)) == 0 &&
-        (rc = save(&list, step->loss / (double)step->n_targets, args, out, err)) == 0) {
+        (rc = lvlm_zero_gradients_find(&zeros, model, step, err)) == 0) {
+        const size_t n = list.n;
         finite = check_finite(bad, &list, step, &not_finite);
-        rc = report(&list, &zeros, bad, model, step, args, notes, err);
+        rc = save(&list, loss, is(args->compute, "f64"), out, err);
+        if (rc == 0) rc = report(n, &zeros, bad, model, step, args, notes, err);
     }
     if (rc == 0 && finite < 0) {
-        if (err != NULL) *err = not_finite;
+        *err = not_finite;
         rc = finite;
     }
     lvlm_json_free(bad);
@@ -208,7 +196,10 @@ static int run(const void *arguments, const lvlm_operands *operands)
         .checking = lvlm_progress_bytes,
         .checking_user = &bar,
     };
-    if ((rc = open_output(&outputs, &out, args, operands->at[0], &err)) < 0) goto done;
+    const char *const inputs[] = { operands->at[0], args->inputs };
+    if ((rc = lvlm_outputs_file(&outputs, &out, args->out, &err)) < 0 ||
+        (rc = lvlm_outputs_spare(&outputs, inputs, 2, &err)) < 0)
+        goto done;
     lvlm_progress_init(&bar, "checking", args->common.quiet);
     rc = lvlm_model_open(&model, operands->at[0], &chosen, &err);
     lvlm_progress_finish(&bar);

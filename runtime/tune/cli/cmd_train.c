@@ -1,5 +1,6 @@
 /* cmd_train.c - lvlm-tune train: the options of fine-tuning; the run itself is
  * train_run.c. */
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,9 +39,9 @@ static const lvlm_option options[] = {
     REAL("epochs", "E", epochs, "or how many passes over the data", LVLM_MORE_THAN(0)),
     COUNT("accumulate", "N", accumulate, "batches per step (default 1); the loss is the mean over all their labels"),
     REAL("lr", "RATE", lr, "learning rate (default 5e-5)", LVLM_AT_LEAST(0)),
-    REAL("lr-vision", "RATE", lr_vision, "of the vision tower, where it differs; --stage freezes a part", LVLM_MORE_THAN(0)),
-    REAL("lr-connector", "RATE", lr_connector, "of the connector", LVLM_MORE_THAN(0)),
-    REAL("lr-text", "RATE", lr_text, "of the language model", LVLM_MORE_THAN(0)),
+    REAL("lr-vision", "RATE", lr_part[LVLM_PART_VISION], "of the vision tower, where it differs; --stage freezes a part", LVLM_MORE_THAN(0)),
+    REAL("lr-connector", "RATE", lr_part[LVLM_PART_CONNECTOR], "of the connector", LVLM_MORE_THAN(0)),
+    REAL("lr-text", "RATE", lr_part[LVLM_PART_TEXT], "of the language model", LVLM_MORE_THAN(0)),
     REAL("beta1", "B", beta1, "of AdamW (default 0.9)", BELOW_1),
     REAL("beta2", "B", beta2, "of AdamW (default 0.999)", BELOW_1),
     REAL("eps", "E", eps, "of AdamW (default 1e-8)", LVLM_AT_LEAST(0)),
@@ -77,9 +78,9 @@ static void read_numbers(lvlm_trainer_options *o, const train_args *a)
         double absent;
     } numbers[] = {
         { &o->adamw.lr, a->lr, 5e-5 },
-        { &o->lr_vision, a->lr_vision, 0 },
-        { &o->lr_connector, a->lr_connector, 0 },
-        { &o->lr_text, a->lr_text, 0 },
+        { &o->lr_part[LVLM_PART_VISION], a->lr_part[LVLM_PART_VISION], 0 },
+        { &o->lr_part[LVLM_PART_CONNECTOR], a->lr_part[LVLM_PART_CONNECTOR], 0 },
+        { &o->lr_part[LVLM_PART_TEXT], a->lr_part[LVLM_PART_TEXT], 0 },
         { &o->adamw.beta1, a->beta1, 0.9 },
         { &o->adamw.beta2, a->beta2, 0.999 },
         { &o->adamw.eps, a->eps, 1e-8 },
@@ -108,20 +109,15 @@ static int read_warmup(size_t *out, double value, size_t steps, lvlm_error *err)
 
 int train_check_rates(const train_run *r, lvlm_error *err)
 {
-    const train_args *const a = r->args;
-    const struct {
-        const char *part;
-        bool given;
-    } rates[] = { { "vision", a->lr_vision.given },
-                  { "connector", a->lr_connector.given },
-                  { "text", a->lr_text.given } };
-    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
-        bool trained = !rates[i].given;
-        for (size_t k = 0; k < r->trainer.n_tensors && !trained; k++)
-            trained = lvlm_starts_with(r->trainer.tensors[k].name, rates[i].part);
+    assert(r->trainer.n_tensors > 0);
+    for (lvlm_weight_part part = 0; part < LVLM_N_PARTS; part++) {
+        bool trained = !r->args->lr_part[part].given;
+        for (size_t i = 0; i < r->trainer.n_tensors && !trained; i++)
+            trained =
+                lvlm_starts_with(r->trainer.tensors[i].name, lvlm_part_name(part));
         FAIL_IF(!trained, err, LVLM_EUSAGE,
                 "--lr-%s: nothing of that part is trained; %s says what is",
-                rates[i].part, r->options.lora != NULL ? "--lora" : "--stage");
+                lvlm_part_name(part), r->options.lora != NULL ? "--lora" : "--stage");
     }
     return 0;
 }
@@ -134,6 +130,8 @@ static int read_length(train_run *r, lvlm_error *err)
     const double steps = a->steps > 0
                              ? (double)a->steps
                              : ceil(a->epochs.value * (double)r->source.n / each);
+    assert((a->steps > 0) != (a->epochs.value > 0)); /* the command's needs */
+    assert(r->source.n > 0);
     FAIL_IF(!(steps * each <= MAX_COUNT), err, LVLM_EUSAGE,
             "%s: %g batches in all, at most %g", a->steps > 0 ? "--steps" : "--epochs",
             steps * each, MAX_COUNT);
@@ -157,11 +155,12 @@ int train_read_options(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
     lvlm_trainer_options *const o = &r->options;
+    assert(r->source.self != NULL);
     *o = (lvlm_trainer_options){ .data = r->source.id,
-                                 .checkpointing = a->checkpointing,
-                                 .threads = lvlm_thread_count(&a->common),
-                                 .notes = &r->notes,
-                                 .reference = a->reference };
+                                 .model = { .checkpointing = a->checkpointing,
+                                            .threads = lvlm_thread_count(&a->common),
+                                            .notes = &r->notes,
+                                            .reference = a->reference } };
     TRY(read_length(r, err));
     o->decay_all = a->decay != NULL && strcmp(a->decay, "all") == 0;
     o->schedule.steps = r->steps;
@@ -172,17 +171,6 @@ int train_read_options(train_run *r, lvlm_error *err)
     return read_warmup(&o->schedule.warmup, a->warmup.value, r->steps, err);
 }
 
-static int check_lora(const train_args *a, bool lora, lvlm_error *err)
-{
-    FAIL_IF(!lora && a->adapter_out != NULL, err, LVLM_EUSAGE,
-            "--adapter-out needs --lora or --adapter");
-    FAIL_IF(a->base_name != NULL && a->adapter_out == NULL, err, LVLM_EUSAGE,
-            "--base-name needs --adapter-out DIR");
-    FAIL_IF(lora && a->stage != NULL, err, LVLM_EUSAGE,
-            "--stage: with LoRA the model is frozen; targets say what is adapted");
-    return 0;
-}
-
 static int check(const void *arguments, const lvlm_operands *operands, lvlm_error *err)
 {
     const train_args *const a = arguments;
@@ -191,7 +179,13 @@ static int check(const void *arguments, const lvlm_operands *operands, lvlm_erro
     TRY(train_check_data(a, err));
     FAIL_IF(a->save_every > 0 && a->state == NULL && a->resume == NULL, err,
             LVLM_EUSAGE, "--save-every needs --state DIR");
-    return check_lora(a, lora, err);
+    FAIL_IF(!lora && a->adapter_out != NULL, err, LVLM_EUSAGE,
+            "--adapter-out needs --lora or --adapter");
+    FAIL_IF(a->base_name != NULL && a->adapter_out == NULL, err, LVLM_EUSAGE,
+            "--base-name needs --adapter-out DIR");
+    FAIL_IF(lora && a->stage != NULL, err, LVLM_EUSAGE,
+            "--stage: with LoRA the model is frozen; targets say what is adapted");
+    return 0;
 }
 
 static int run(const void *arguments, const lvlm_operands *operands)

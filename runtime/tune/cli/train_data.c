@@ -1,5 +1,7 @@
 /* train_data.c - the data of a run: ready batches, or examples (train_examples.c). See
  * train_run.h. */
+#include <assert.h>
+
 #include "runtime/tune/batches.h"
 #include "runtime/tune/cli/train_run.h"
 
@@ -25,6 +27,7 @@ int train_open_data(train_run *r, lvlm_error *err)
     const train_args *const a = r->args;
     TRY(train_open_examples(r, err));
     if (a->data != NULL) return 0;
+    assert(a->batches != NULL); /* the command's needs */
     return lvlm_batches_open(&r->source, a->batches, a->shuffle, a->seed, err);
 }
 
@@ -39,10 +42,4 @@ int train_spare_inputs(const train_run *r, lvlm_error *err)
     TRY(lvlm_outputs_spare_folder(&r->outputs, a->batches, batches, err));
     TRY(lvlm_outputs_spare_folder(&r->outputs, a->adapter, adapter, err));
     return lvlm_outputs_spare_folder(&r->outputs, a->images, images, err);
-}
-
-void train_close_data(train_run *r)
-{
-    lvlm_batch_source_close(&r->source);
-    train_close_examples(r);
 }

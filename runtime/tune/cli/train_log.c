@@ -10,67 +10,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "formats/base/alloc.h"
 #include "formats/base/infile.h"
 #include "formats/base/json.h"
+#include "formats/base/list.h"
 #include "formats/base/outfile.h"
 #include "formats/base/temporary.h"
 
-static int append(lvlm_loss_point **list, size_t *n, size_t *capacity,
-                  const lvlm_loss_point *point, lvlm_error *err)
+static int append(lvlm_loss_list *list, const lvlm_loss_point *point, lvlm_error *err)
 {
-    if (*n == *capacity) {
-        const size_t wanted = 2 * *capacity + 64;
-        lvlm_loss_point *const grown = lvlm_realloc(*list, wanted, sizeof *grown);
-        if (grown == NULL) return lvlm_fail_memory(err);
-        *list = grown;
-        *capacity = wanted;
-    }
-    (*list)[(*n)++] = *point;
+    TRY(lvlm_list_room(&list->at, &list->capacity, list->n, sizeof *list->at, err));
+    list->at[list->n++] = *point;
     return 0;
-}
-
-static int remember(train_log *log, const lvlm_loss_point *point, lvlm_error *err)
-{
-    return append(&log->points, &log->n, &log->capacity, point, err);
-}
-
-static int remember_evaluation(train_log *log, const lvlm_loss_point *point,
-                               lvlm_error *err)
-{
-    log->evaluated = point->step;
-    return append(&log->evaluations, &log->n_evaluations, &log->evaluations_capacity,
-                  point, err);
 }
 
 /* ---- whose log is it? ----------------------------------------------------------- */
 
-typedef struct log_line {
-    bool is_one; /* it is of a log: a step and its loss, or its eval_loss */
-    bool evaluation;
-    lvlm_loss_point point;
-} log_line;
-
-static int parse_line(log_line *out, const char *line, size_t length, lvlm_error *err)
-{
-    cJSON *json = NULL;
-    uint64_t step = 0;
-    *out = (log_line){ .is_one = false };
-    const int rc = lvlm_json_parse(&json, line, length, NULL);
-    if (rc == LVLM_ENOMEM) return lvlm_fail_memory(err);
-    const cJSON *const evaluation = lvlm_json_get(json, "eval_loss");
-    out->evaluation = evaluation != NULL;
-    out->is_one =
-        rc == 0 && lvlm_json_u64(&step, lvlm_json_get(json, "step")) &&
-        lvlm_json_double(&out->point.loss,
-                         out->evaluation ? evaluation : lvlm_json_get(json, "loss"));
-    (void)lvlm_json_double(&out->point.lr, lvlm_json_get(json, "lr"));
-    out->point.step = (size_t)step;
-    lvlm_json_free(json);
-    return 0;
-}
-
-/* The content of a file that may be the log of this run. */
+/* What a file that may be the log of this run holds. */
 typedef struct search {
     size_t done;
     const char *last;
@@ -80,22 +35,42 @@ typedef struct search {
     uint64_t step;
 } search;
 
+/* A step and its loss, or with *evaluation its eval_loss. *is_one: is the line one? */
+static int parse_line(lvlm_loss_point *out, bool *is_one, bool *evaluation,
+                      const char *line, size_t length, lvlm_error *err)
+{
+    cJSON *json = NULL;
+    uint64_t step = 0;
+    *out = (lvlm_loss_point){ .step = 0 };
+    const int rc = lvlm_json_parse(&json, line, length, NULL);
+    if (rc == LVLM_ENOMEM) return lvlm_fail_memory(err);
+    const cJSON *const loss = lvlm_json_get(json, "eval_loss");
+    *evaluation = loss != NULL;
+    *is_one =
+        rc == 0 && lvlm_json_u64(&step, lvlm_json_get(json, "step")) &&
+        lvlm_json_double(&out->loss, *evaluation ? loss : lvlm_json_get(json, "loss"));
+    (void)lvlm_json_double(&out->lr, lvlm_json_get(json, "lr"));
+    out->step = (size_t)step;
+    lvlm_json_free(json);
+    return 0;
+}
+
 static int search_line(search *s, train_log *log, const char *line, size_t length,
                        lvlm_error *err)
 {
     const size_t n_last = strlen(s->last);
-    log_line l;
-    TRY(parse_line(&l, line, length, err));
-    const size_t step = l.point.step;
-    s->broken |= !l.is_one || (l.evaluation ? step < s->step : step <= s->step);
+    assert(s->done > 0);
+    lvlm_loss_point point;
+    bool is_one = false, evaluation = false;
+    TRY(parse_line(&point, &is_one, &evaluation, line, length, err));
+    s->broken |= !is_one || (evaluation ? point.step < s->step : point.step <= s->step);
     if (s->broken) return 0;
-    s->step = step;
-    if (!l.evaluation && step == s->done && n_last > 0 && length > n_last)
+    s->step = point.step;
+    if (!evaluation && point.step == s->done && n_last > 0 && length > n_last)
         s->found = memcmp(line, s->last, n_last) == 0;
-    if (step > s->done) return 0;
+    if (point.step > s->done) return 0;
     s->kept += length + 1;
-    return l.evaluation ? remember_evaluation(log, &l.point, err)
-                        : remember(log, &l.point, err);
+    return append(evaluation ? &log->evaluations : &log->steps, &point, err);
 }
 
 /* A kill may leave an incomplete line at the end. */
@@ -111,87 +86,82 @@ static int find_end(search *s, train_log *log, const lvlm_infile *file, lvlm_err
     return 0;
 }
 
-/* If the file is the log of this run, remove everything after step `done`. */
-static int resume(train_log *log, search *s, lvlm_error *err)
-{
-    lvlm_infile *old = NULL;
-    TRY(lvlm_infile_open(&old, log->path, err));
-    int rc = find_end(s, log, old, err);
-    if (rc == 0 && s->found && !s->broken && s->kept < old->n_bytes)
-        rc = lvlm_outfile_save(log->path, old->bytes, s->kept, true, err);
-    if (rc == 0 && (!s->found || s->broken))
-        log->n = log->n_evaluations = log->evaluated = 0;
-    lvlm_infile_close(old);
-    return rc;
-}
-
 /* ---- opening -------------------------------------------------------------------- */
+
+static int open_as(train_log *log, int flags, lvlm_error *err)
+{
+    log->fd = open(log->path, O_WRONLY | O_APPEND | O_CLOEXEC | flags);
+    assert(log->fd != 0); /* a program has its standard streams */
+    return log->fd > 0 ? 0 : lvlm_fail_errno(err, "%s: cannot open", log->path);
+}
 
 /* A device or a pipe; one without a reader is an error rather than a wait. */
 static int open_device(train_log *log, lvlm_error *err)
 {
-    const int fd = open(log->path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0) return lvlm_fail_errno(err, "%s: cannot open", log->path);
-    (void)fcntl(fd, F_SETFL, O_APPEND);
-    log->file = fdopen(fd, "a");
-    if (log->file == NULL) close(fd);
-    return log->file != NULL ? 0 : lvlm_fail_errno(err, "%s: cannot open", log->path);
+    TRY(open_as(log, O_NONBLOCK | O_NOCTTY, err));
+    (void)fcntl(log->fd, F_SETFL, O_APPEND);
+    return 0;
 }
 
 /* It grows line by line, so it is not an outfile; never through a link. */
 static int open_file(train_log *log, lvlm_error *err)
 {
-    const int fd = open(log->path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) return lvlm_fail_errno(err, "%s: cannot open", log->path);
-    const int rc = lvlm_lock(fd, log->path, err);
-    if (rc == 0) log->file = fdopen(fd, "a");
-    if (log->file == NULL) close(fd);
-    if (rc < 0) return rc;
-    return log->file != NULL ? 0 : lvlm_fail_errno(err, "%s: cannot open", log->path);
+    TRY(open_as(log, O_NOFOLLOW, err));
+    return lvlm_lock(log->fd, log->path, err);
 }
 
-/* A file exists: continue it, or begin a new one. */
-static int take_over(train_log *log, search *s, bool force, lvlm_error *err)
+static int cut_to(const train_log *log, size_t n_bytes, lvlm_error *err)
 {
-    if (s->done > 0) TRY(resume(log, s, err));
-    if (s->found && !s->broken) return 0;
-    FAIL_IF(!force && s->done > 0, err, LVLM_EUSAGE,
+    if (ftruncate(log->fd, (off_t)n_bytes) == 0) return 0;
+    return lvlm_fail_errno(err, "%s: cannot write", log->path);
+}
+
+/* An open file: continue it after step `done`, if it is the log of this run, or begin a
+ * new one. */
+static int take_over(train_log *log, size_t done, const char *last, bool force,
+                     lvlm_error *err)
+{
+    search s = { .done = done, .last = last };
+    lvlm_infile *old = NULL;
+    if (done > 0) {
+        TRY(lvlm_infile_open(&old, log->path, err));
+        const int rc = find_end(&s, log, old, err);
+        lvlm_infile_close(old);
+        TRY(rc);
+    }
+    if (s.found && !s.broken) return cut_to(log, s.kept, err);
+    log->steps.n = log->evaluations.n = 0;
+    FAIL_IF(!force && done > 0, err, LVLM_EUSAGE,
             "%s: exists and is not the log of this run; --force overwrites", log->path);
-    return lvlm_outfile_save(log->path, "", 0, force, err);
+    FAIL_IF(!force, err, LVLM_EUSAGE, "%s: exists; --force overwrites", log->path);
+    return cut_to(log, 0, err);
 }
 
 int train_log_open(train_log *out, const char *path, size_t done, const char *last,
                    bool force, lvlm_error *err)
 {
-    search s = { .done = done, .last = last };
     struct stat st;
     *out = (train_log){ .path = path };
     assert(done == 0 || last != NULL);
     if (path == NULL) return 0;
-    const bool leads = stat(path, &st) == 0;
-    FAIL_IF(leads && S_ISDIR(st.st_mode), err, LVLM_EUSAGE, "%s: is a directory", path);
-    FAIL_IF(leads && !S_ISREG(st.st_mode) && !force, err, LVLM_EUSAGE,
+    const bool exists = stat(path, &st) == 0;
+    FAIL_IF(exists && S_ISDIR(st.st_mode), err, LVLM_EUSAGE, "%s: is a directory",
+            path);
+    FAIL_IF(exists && !S_ISREG(st.st_mode) && !force, err, LVLM_EUSAGE,
             "%s: exists; --force overwrites", path);
-    if (leads && !S_ISREG(st.st_mode)) return open_device(out, err);
-    if (!leads) {
-        TRY(lvlm_outfile_save(path, "", 0, force, err));
-        return open_file(out, err);
-    }
-    /* the writer keeps it */
-    const int held = open(path, O_RDONLY | O_CLOEXEC);
-    if (held < 0) return lvlm_fail_errno(err, "%s: cannot open", path);
-    int rc = lvlm_lock(held, path, err);
-    if (rc == 0) rc = take_over(out, &s, force, err);
-    close(held);
-    return rc < 0 ? rc : open_file(out, err);
+    if (exists && !S_ISREG(st.st_mode)) return open_device(out, err);
+    const bool is_file = lstat(path, &st) == 0 && S_ISREG(st.st_mode);
+    if (!is_file) TRY(lvlm_outfile_save(path, "", 0, force, err)); /* replaces a link */
+    TRY(open_file(out, err));
+    return is_file ? take_over(out, done, last, force, err) : 0;
 }
 
 /* ---- writing -------------------------------------------------------------------- */
 
-static int flush(const train_log *log, lvlm_error *err)
+static int check_written(const train_log *log, int rc, lvlm_error *err)
 {
-    if (fflush(log->file) == 0) return 0;
-    return lvlm_fail_errno(err, "%s: cannot write", log->path);
+    assert(log->fd > 0);
+    return rc >= 0 ? 0 : lvlm_fail_errno(err, "%s: cannot write", log->path);
 }
 
 void train_log_text(char text[LVLM_TRAINER_LAST], const lvlm_trainer_report *r)
@@ -207,21 +177,29 @@ int train_log_add(train_log *log, const lvlm_trainer_report *r, double seconds,
 {
     const lvlm_loss_point point = { r->step, r->loss, r->lr };
     char text[LVLM_TRAINER_LAST];
-    TRY(remember(log, &point, err));
-    if (log->file == NULL) return 0;
+    assert(log->steps.n == 0 || log->steps.at[log->steps.n - 1].step < r->step);
+    TRY(append(&log->steps, &point, err));
+    if (log->fd <= 0) return 0;
     train_log_text(text, r);
-    fprintf(log->file, "%s, \"seconds\": %.3f}\n", text, seconds);
-    return flush(log, err);
+    const int rc = dprintf(log->fd, "%s, \"seconds\": %.3f}\n", text, seconds);
+    return check_written(log, rc, err);
+}
+
+size_t train_log_evaluated(const train_log *log)
+{
+    const lvlm_loss_list *const list = &log->evaluations;
+    return list->n > 0 ? list->at[list->n - 1].step : 0;
 }
 
 int train_log_evaluation(train_log *log, size_t step, double loss, lvlm_error *err)
 {
     const lvlm_loss_point point = { .step = step, .loss = loss };
-    if (log->evaluated == step) return 0;
-    TRY(remember_evaluation(log, &point, err));
-    if (log->file == NULL) return 0;
-    fprintf(log->file, "{\"step\": %zu, \"eval_loss\": %.9g}\n", step, loss);
-    return flush(log, err);
+    if (train_log_evaluated(log) == step) return 0;
+    TRY(append(&log->evaluations, &point, err));
+    if (log->fd <= 0) return 0;
+    const int rc =
+        dprintf(log->fd, "{\"step\": %zu, \"eval_loss\": %.9g}\n", step, loss);
+    return check_written(log, rc, err);
 }
 
 static size_t least(size_t a, size_t b)
@@ -232,30 +210,28 @@ static size_t least(size_t a, size_t b)
 train_loss train_log_loss(const train_log *log, size_t steps_of_epoch)
 {
     train_loss out = { .first = NAN };
-    if (log->n == 0) return out;
-    const lvlm_loss_point *const end = log->points + log->n;
+    const lvlm_loss_list *const steps = &log->steps;
+    if (steps->n == 0) return out;
+    const lvlm_loss_point *const end = steps->at + steps->n;
     out.n = least(least(steps_of_epoch, LVLM_LOSS_STEPS), (end[-1].step + 1) / 2);
-    out.n = out.n > 0 ? least(out.n, log->n) : 1;
+    out.n = out.n > 0 ? least(out.n, steps->n) : 1;
     for (size_t i = 1; i <= out.n; i++) out.mean += end[-(ptrdiff_t)i].loss;
     out.mean /= (double)out.n;
-    if (log->points[0].step == 1) out.first = log->points[0].loss;
+    if (steps->at[0].step == 1) out.first = steps->at[0].loss;
     return out;
 }
 
 int train_log_sync(const train_log *log, lvlm_error *err)
 {
     /* pipes and some devices cannot */
-    if (log->file == NULL || fdatasync(fileno(log->file)) == 0 || errno != EIO)
-        return 0;
+    assert(log->path != NULL || log->fd == 0);
+    if (log->fd <= 0 || fdatasync(log->fd) == 0 || errno != EIO) return 0;
     return lvlm_fail_errno(err, "%s: cannot flush to disk", log->path);
 }
 
 int train_log_close(train_log *log, lvlm_error *err)
 {
-    const bool failed = log->file != NULL && fclose(log->file) != 0;
-    lvlm_free(log->points);
-    lvlm_free(log->evaluations);
-    log->points = log->evaluations = NULL;
-    log->file = NULL;
-    return failed ? lvlm_fail_errno(err, "%s: cannot write", log->path) : 0;
+    lvlm_free(log->steps.at);
+    lvlm_free(log->evaluations.at);
+    return log->fd > 0 ? check_written(log, close(log->fd), err) : 0;
 }

@@ -13,13 +13,9 @@
 #include "runtime/tune/trainer.h"
 
 typedef struct train_log {
-    const char *path; /* NULL: steps are recorded only in memory */
-    FILE *file;
-    lvlm_loss_point *points; /* (n) of all steps so far */
-    size_t n, capacity;
-    lvlm_loss_point *evaluations; /* (n_evaluations) */
-    size_t n_evaluations, evaluations_capacity;
-    uint64_t evaluated; /* the step of the last evaluation; 0: none */
+    const char *path;                  /* NULL: steps are recorded only in memory */
+    int fd;                            /* 0 or less: none */
+    lvlm_loss_list steps, evaluations; /* all so far; owned */
 } train_log;
 
 /* Start a log, or with `done` above 0 continue the one whose line of step `done` begins
@@ -36,6 +32,9 @@ LVLM_MUST_CHECK int train_log_add(train_log *log, const lvlm_trainer_report *rep
 /* Append the loss of an evaluation after the line of that step; only once. */
 LVLM_MUST_CHECK int train_log_evaluation(train_log *log, size_t step, double loss,
                                          lvlm_error *err);
+/* The step of the last one; 0: there is none. */
+size_t train_log_evaluated(const train_log *log);
+
 /* The final loss of a run. The loss of one batch says little, so it is the mean of the
  * last steps: those of one epoch, but at most LVLM_LOSS_STEPS and half of the run. */
 enum { LVLM_LOSS_STEPS = 100 };

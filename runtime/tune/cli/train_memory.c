@@ -6,6 +6,7 @@
  *
  * A run that needs more than the machine has ends; one that needs more than is free is
  * reported. */
+#include <assert.h>
 #include <stdio.h>
 
 #include "formats/base/memory.h"
@@ -32,10 +33,9 @@ static int count_adapter(double *n, const train_run *r, const lvlm_manifest *man
                          lvlm_error *err)
 {
     lvlm_adapter adapter = { 0 };
+    assert(r->options.lora == &r->lora);
     const int rc =
-        r->args->adapter != NULL
-            ? lvlm_lora_continue(&adapter, &r->lora, r->args->adapter, manifest, err)
-            : lvlm_lora_begin(&adapter, &r->lora, manifest, err);
+        lvlm_lora_open(&adapter, &r->lora, r->options.adapter, manifest, err);
     for (size_t i = 0; rc == 0 && i < adapter.n; i++) {
         const lvlm_adapted *const x = &adapter.at[i];
         *n += (double)x->r * (double)(x->module->in + x->module->out);
@@ -104,6 +104,7 @@ static int count_batch(uint64_t *activations, uint64_t *batches, train_run *r,
                        lvlm_error *err)
 {
     lvlm_batch batch;
+    assert(r->source.largest < r->source.n && r->source.held > 0);
     *batches = 0;
     TRY(r->source.seek(r->source.self, r->source.largest, err));
     TRY(r->source.next(r->source.self, &batch, err));

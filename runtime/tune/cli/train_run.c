@@ -7,6 +7,7 @@
  * one before or the one after. */
 #include "runtime/tune/cli/train_run.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "formats/base/infile.h"
@@ -18,6 +19,7 @@
 
 static int add_batches(train_run *r, lvlm_error *err)
 {
+    assert(r->options.accumulate > 0);
     for (size_t i = 0; i < r->options.accumulate; i++) {
         lvlm_batch batch;
         TRY(r->source.next(r->source.self, &batch, err));
@@ -79,12 +81,13 @@ static int begin_steps(train_run *r, lvlm_error *err)
     train_catch_stop(r);
     r->state.at = lvlm_seconds();
     TRY(r->source.seek(r->source.self, r->trainer.step * r->options.accumulate, err));
-    if (r->resumed == 0 || r->log.evaluated == r->resumed) return 0;
+    if (r->resumed == 0 || train_log_evaluated(&r->log) == r->resumed) return 0;
     return evaluate_if_due(r, err);
 }
 
 static int take_steps(train_run *r, lvlm_error *err)
 {
+    assert(r->trainer.step <= r->steps); /* train_load_state */
     int rc = begin_steps(r, err);
     while (rc == 0 && r->trainer.step < r->steps && lvlm_stop_requested() == 0)
         rc = take_step(r, err);
@@ -118,6 +121,7 @@ static int save_model(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
     if (a->out == NULL) return 0;
+    assert(r->out != NULL && r->trainer.step == r->steps);
     if (r->options.lora != NULL)
         TRY(lvlm_trainer_save_merged(&r->trainer, r->out, &r->fold, err));
     else
@@ -145,7 +149,7 @@ static int save_plot(const train_run *r, lvlm_error *err)
     const train_args *const a = r->args;
     const lvlm_trainer_options *const o = &r->options;
     char title[256], subtitle[256];
-    if (r->plot == NULL || r->log.n == 0) return 0;
+    if (r->plot == NULL || r->log.steps.n == 0) return 0;
     (void)snprintf(title, sizeof title, "%.100s on %.100s", lvlm_path_base(r->model),
                    lvlm_path_base(a->data != NULL ? a->data : a->batches));
     (void)snprintf(subtitle, sizeof subtitle, "%s, %zu step%s, learning rate %g %s",
@@ -154,10 +158,8 @@ static int save_plot(const train_run *r, lvlm_error *err)
                    lvlm_schedule_name(o->schedule.kind));
     const lvlm_loss_plot plot = { .title = title,
                                   .subtitle = subtitle,
-                                  .points = r->log.points,
-                                  .n = r->log.n,
+                                  .steps = r->log.steps,
                                   .evaluations = r->log.evaluations,
-                                  .n_evaluations = r->log.n_evaluations,
                                   .evaluated =
                                       a->eval != NULL ? lvlm_path_base(a->eval) : "" };
     return lvlm_loss_plot_save(r->plot, &plot, err);
@@ -201,10 +203,10 @@ static int open_trainer(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
     lvlm_progress_init(&r->checking, "checking", a->common.quiet);
-    r->options.checking = lvlm_progress_bytes;
-    r->options.checking_user = &r->checking;
-    r->options.progress = train_tell_stage;
-    r->options.progress_user = r;
+    r->options.model.checking = lvlm_progress_bytes;
+    r->options.model.checking_user = &r->checking;
+    r->options.model.progress = train_tell_stage;
+    r->options.model.progress_user = r;
     int rc = lvlm_trainer_open(&r->trainer, r->model, &r->options, err);
     if (rc == 0 && a->out != NULL) rc = lvlm_fold_check(&r->trainer.adapter, err);
     if (rc == 0) rc = train_load_state(r, err);
@@ -256,7 +258,8 @@ int train_run_free(train_run *r, int rc, lvlm_error *err)
     const int closed = train_log_close(&r->log, rc < 0 ? NULL : err);
     lvlm_changes_free(&r->changes);
     lvlm_trainer_close(&r->trainer);
-    train_close_data(r);
+    lvlm_batch_source_close(&r->source);
+    train_close_examples(r);
     train_close_state(r);
     lvlm_outputs_close(&r->outputs);
     return rc < 0 ? rc : closed;

@@ -19,7 +19,7 @@ typedef struct train_args {
         *plot;
     const char *state, *resume, *reference, *compute;
     const char *lora, *adapter, *adapter_out, *base_name;
-    lvlm_real lr, lr_vision, lr_connector, lr_text;
+    lvlm_real lr, lr_part[LVLM_N_PARTS];
     lvlm_real beta1, beta2, eps, weight_decay, clip;
     lvlm_real epochs, warmup;
     uint64_t steps, accumulate, save_every, seed;
@@ -29,12 +29,13 @@ typedef struct train_args {
 
 /* Where the state is saved (train_state.c). */
 typedef struct train_state {
-    char *folder; /* NULL: nowhere */
-    char *path;   /* of the file in it */
-    int lock;     /* on the folder; -1: none */
-    int cleanup;  /* handle of the file's temporary */
-    size_t saved; /* the step that the saved state is of */
-    double at;    /* when it was saved, or the first step began */
+    const char *folder; /* NULL: nowhere */
+    const char *path;   /* of the file in it */
+    int lock;           /* on the folder; -1: none */
+    int cleanup;        /* handle of the file's temporary */
+    size_t saved;       /* the step that the saved state is of */
+    double at;          /* when it was saved, or the first step began */
+    lvlm_arena arena;   /* of the names */
 } train_state;
 
 typedef struct train_run {
@@ -51,7 +52,6 @@ typedef struct train_run {
     lvlm_batch_source source;
     lvlm_evaluation evaluation; /* the last one */
     train_log log;
-    const char *batch;         /* name of the current one */
     size_t steps;              /* of the whole run */
     size_t resumed;            /* done before this program started */
     double seconds;            /* of this program's steps, */
@@ -60,10 +60,9 @@ typedef struct train_run {
     lvlm_status status;        /* the progress line */
     lvlm_progress checking;    /* of digests, while model and state are opened */
     lvlm_changes changes;
-    bool compared; /* changes have been found */
-    lvlm_outputs
-        outputs; /* all but the log's and the state's bytes, of which it has the
-                             names; what is not asked for is NULL: */
+    bool compared;        /* changes have been found */
+    lvlm_outputs outputs; /* of the log and the state it has only the names; what is
+                             not asked for is NULL: */
     lvlm_outfile *out, *plot;
     lvlm_outdir *adapter_out;
     train_state state;
@@ -109,12 +108,11 @@ void train_keep_state(train_run *run, int rc);
 void train_rescue_state(train_run *run, bool again);
 void train_close_state(train_run *run);
 
-/* The data of a run (train_data.c): what options say about it, opening. */
+/* The data of a run (train_data.c): what options say about it, and run->source. */
 LVLM_MUST_CHECK int train_check_data(const train_args *args, lvlm_error *err);
 LVLM_MUST_CHECK int train_open_data(train_run *run, lvlm_error *err);
-void train_close_data(train_run *run);
-/* Examples (prepared/train_examples.c): the same, a walk over those of the evaluation
- * where there is one, and what became of their lines. */
+/* Examples (prepared/train_examples.c): the same; an epoch of those of the evaluation
+ * if there is one; what became of their lines. */
 LVLM_MUST_CHECK int train_check_examples(const train_args *args, lvlm_error *err);
 LVLM_MUST_CHECK int train_open_examples(train_run *run, lvlm_error *err);
 void train_close_examples(train_run *run);

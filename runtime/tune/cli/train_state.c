@@ -2,6 +2,7 @@
  *
  * The state is one file, replaced atomically: a run that is killed leaves the one
  * before or the one after. The folder is locked: only one run uses it at a time. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,7 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "formats/base/alloc.h"
 #include "formats/base/infile.h"
 #include "formats/base/temporary.h"
 #include "formats/cli/cleanup.h"
@@ -19,15 +19,6 @@
 #define STATE_FILE "state.safetensors"
 
 /* ---- the folder ----------------------------------------------------------------- */
-
-/* Owned; NULL: out of memory. */
-static char *join(const char *folder, const char *name)
-{
-    const size_t n = strlen(folder) + strlen(name) + 1;
-    char *const path = lvlm_malloc(n);
-    if (path != NULL) (void)snprintf(path, n, "%s%s", folder, name);
-    return path;
-}
 
 static int lock_folder(train_state *s, lvlm_error *err)
 {
@@ -52,10 +43,10 @@ static int try_writing(train_state *s, lvlm_error *err)
 
 static int use_folder(train_state *s, const char *folder, lvlm_error *err)
 {
-    s->folder = join(folder, "");
-    s->path = join(folder, "/" STATE_FILE);
-    if (s->folder == NULL || s->path == NULL) return lvlm_fail_memory(err);
-    return lock_folder(s, err);
+    assert(s->path == NULL && s->lock < 0);
+    s->folder = folder;
+    s->path = lvlm_arena_printf(&s->arena, "%s/" STATE_FILE, folder);
+    return s->path != NULL ? lock_folder(s, err) : lvlm_fail_memory(err);
 }
 
 static bool same_folder(const char *a, const char *b)
@@ -89,8 +80,7 @@ void train_close_state(train_run *r)
     train_state *const s = &r->state;
     lvlm_cleanup_drop(s->cleanup);
     if (s->lock >= 0) close(s->lock);
-    lvlm_free(s->folder);
-    lvlm_free(s->path);
+    lvlm_arena_free(&s->arena);
 }
 
 /* ---- the file ------------------------------------------------------------------- */
@@ -100,14 +90,14 @@ int train_load_state(train_run *r, lvlm_error *err)
 {
     const char *const folder = r->args->resume;
     if (folder == NULL) return 0;
-    char *const path = join(folder, "/" STATE_FILE);
-    int rc = path != NULL ? 0 : lvlm_fail_memory(err);
-    if (rc == 0 && !lvlm_path_exists(path))
+    const char *const path =
+        lvlm_arena_printf(&r->state.arena, "%s/" STATE_FILE, folder);
+    if (path == NULL) return lvlm_fail_memory(err);
+    if (lvlm_path_exists(path))
+        TRY(lvlm_trainer_load_state(&r->trainer, path, err));
+    else
         fprintf(stderr, PROGRAM ": %s: holds no state yet; the run begins\n", folder);
-    else if (rc == 0 && (rc = lvlm_trainer_load_state(&r->trainer, path, err)) == 0)
-        r->resumed = r->state.saved = r->trainer.step;
-    lvlm_free(path);
-    if (rc < 0) return rc;
+    r->resumed = r->state.saved = r->trainer.step;
     FAIL_IF(r->resumed > r->steps, err, LVLM_EUSAGE,
             "%s: is the state after step %zu, beyond the %zu steps of this run", folder,
             r->resumed, r->steps);
@@ -119,6 +109,7 @@ int train_save_state(train_run *r, lvlm_error *err)
     train_state *const s = &r->state;
     if (s->path == NULL || (s->saved == r->trainer.step && s->saved > 0)) return 0;
     TRY(train_log_sync(&r->log, err));
+    assert(s->lock >= 0);
     TRY(lvlm_trainer_save_state(&r->trainer, s->path, err));
     s->saved = r->trainer.step;
     return 0;
@@ -175,6 +166,7 @@ void train_keep_state(train_run *r, int rc)
 static void tell_rescue(const train_run *r, const lvlm_error *why, bool again)
 {
     const train_state *const s = &r->state;
+    assert(why != NULL || s->saved > 0);
     if (why != NULL) {
         fprintf(stderr,
                 PROGRAM ": what was trained is lost, its state could not be saved "
@@ -199,9 +191,9 @@ void train_rescue_state(train_run *r, bool again)
     lvlm_error why;
     int rc = 0;
     if (s->path == NULL) {
-        char *const folder = join(a->out != NULL ? a->out : a->adapter_out, ".state");
+        const char *const folder = lvlm_arena_printf(
+            &s->arena, "%s.state", a->out != NULL ? a->out : a->adapter_out);
         rc = folder != NULL ? use_folder(s, folder, &why) : lvlm_fail_memory(&why);
-        lvlm_free(folder);
         if (rc == 0 && lvlm_path_exists(s->path))
             rc = lvlm_fail(&why, LVLM_EUSAGE, "%s: exists", s->path);
     }

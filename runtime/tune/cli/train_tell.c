@@ -1,4 +1,5 @@
 /* train_tell.c - what a run prints, for people and for programs; see train_run.h. */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -13,7 +14,20 @@ enum { MOST_NAMES = 4 };
 
 static double left_of(const train_run *r, size_t step)
 {
+    assert(r->resumed < step && step <= r->steps);
     return r->seconds / (double)(step - r->resumed) * (double)(r->steps - step);
+}
+
+void tune_tell_zeros(const lvlm_zero_gradients *zeros)
+{
+    for (size_t i = 0; i < zeros->n_groups; i++) {
+        const lvlm_zero_group *const g = &zeros->groups[i];
+        assert(g->n > 0 && g->n <= g->n_trained);
+        fprintf(stderr,
+                PROGRAM ": %s: no gradient in %zu of %zu trained tensors (%s%s): %s\n",
+                g->part, g->n, g->n_trained, g->names[0], g->n > 1 ? ", ..." : "",
+                g->cause);
+    }
 }
 
 void train_tell_first(train_run *r, const lvlm_zero_gradients *zeros, double seconds)
@@ -130,6 +144,7 @@ static void print_changes(lvlm_printer *p, const lvlm_changes *c)
 static train_loss loss_of(const train_run *r)
 {
     const size_t each = r->options.accumulate;
+    assert(each > 0);
     return train_log_loss(&r->log, (r->source.n + each - 1) / each);
 }
 
@@ -192,6 +207,7 @@ int train_tell_result(const train_run *r, lvlm_error *err)
     const train_args *const a = r->args;
     const size_t n = r->trainer.step;
     lvlm_printer p;
+    assert(a->out != NULL || a->adapter_out != NULL);
     train_tell_data(r);
     if (!a->common.quiet) tell_pace(r);
     lvlm_printer_open(&p, a->common.json, !a->common.quiet);

@@ -1,7 +1,7 @@
-/* dataset.c - opens a file of training data and checks its lines; see dataset.h. Its
- * batches: dataset_batch.c. */
+/* dataset.c - lines of a file of training data, and batches of them; see dataset.h. */
 #include "runtime/tune/data/dataset.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,36 +9,46 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/text.h"
-#include "runtime/tune/data/dataset_parts.h"
 
 /* Estimates: bytes of text per token, and tokens that an example has around its
  * text. */
 enum { BYTES_PER_TOKEN = 4, FRAME_TOKENS = 16 };
 
+enum { MAX_NAME = 1 << 16, MAX_NAMED = 8 }; /* bytes and lines of a batch's name */
+
+/* What lvlm_dataset.noted says of a line. */
+enum { NOTED_BAD = 1, NOTED_CUT = 2 };
+
 /* ---- one line ------------------------------------------------------------------- */
 
-int dataset_read_example(lvlm_example *out, const lvlm_dataset *d, size_t value,
-                         lvlm_error *err)
+/* Messages begin with the line's place. Free with lvlm_example_free, also after a
+ * failure. */
+static int read_example(lvlm_example *out, const lvlm_dataset *d, size_t value,
+                        lvlm_error *err)
 {
     cJSON *json = NULL;
     *out = (lvlm_example){ .n_images = 0 };
     TRY(lvlm_jsonl_parse(&json, &d->file, value, err));
-    const int rc = lvlm_example_read(out, json, lvlm_encoder_tags(d->encoder),
-                                     lvlm_encoder_notes(d->encoder), err);
+    const int rc =
+        lvlm_example_read(out, json, d->encoder->tags, d->encoder->options.notes, err);
     if (rc < 0) lvlm_jsonl_prefix(err, &d->file, value);
     lvlm_json_free(json);
     return rc;
 }
 
-bool dataset_may_skip(const lvlm_dataset *d, int rc)
+/* May a line that failed with `rc` be left out, so that the run continues? */
+static bool may_skip(const lvlm_dataset *d, int rc)
 {
+    assert(rc < 0);
     return d->options.skip_bad && rc != LVLM_ENOMEM;
 }
 
-void dataset_leave_out(lvlm_dataset *d, size_t value, const char *why)
+/* Report and count a bad line, once. */
+static void leave_out(lvlm_dataset *d, size_t value, const char *why)
 {
-    if (d->noted[value] & DATASET_NOTED_BAD) return;
-    d->noted[value] |= DATASET_NOTED_BAD;
+    assert(value < d->file.n);
+    if (d->noted[value] & NOTED_BAD) return;
+    d->noted[value] |= NOTED_BAD;
     d->counts.bad++;
     if (d->options.tell != NULL) d->options.tell(d->options.user, why);
 }
@@ -76,14 +86,14 @@ static int check_line(lvlm_dataset *d, size_t value, lvlm_example_form *form,
                       lvlm_error *err)
 {
     lvlm_example e;
-    int rc = dataset_read_example(&e, d, value, err);
+    int rc = read_example(&e, d, value, err);
     if (rc == 0 && (rc = check_example(d, &e, *form, err)) < 0)
         lvlm_jsonl_prefix(err, &d->file, value);
     if (rc == 0) {
         *form = e.form;
         d->values[d->n] = value;
         d->lengths[d->n++] = FRAME_TOKENS + e.n_bytes / BYTES_PER_TOKEN +
-                             e.n_images * lvlm_encoder_image_tokens(d->encoder);
+                             e.n_images * d->encoder->image_tokens;
         d->n_images += e.n_images;
         d->counts.left_out += e.left_out;
     }
@@ -102,11 +112,11 @@ static int look_at_all(lvlm_dataset *d, lvlm_error *err)
         return lvlm_fail_memory(err);
     for (size_t i = 0; i < d->file.n; i++) {
         const int rc = check_line(d, i, &form, &why);
-        if (rc < 0 && !dataset_may_skip(d, rc)) {
+        if (rc < 0 && !may_skip(d, rc)) {
             if (err != NULL) *err = why;
             return rc;
         }
-        if (rc < 0) dataset_leave_out(d, i, why.text);
+        if (rc < 0) leave_out(d, i, why.text);
     }
     FAIL_IF(d->n == 0, err, LVLM_EFORMAT, "%s: none of its %zu examples can be used",
             d->file.file->path, d->file.n);
@@ -122,7 +132,7 @@ static int describe(lvlm_dataset *d, lvlm_error *err)
     if (d->options.shuffled)
         (void)snprintf(order, sizeof order, ", shuffled by %" PRIu64, d->options.seed);
     (void)snprintf(text, sizeof text, "%s, %zu of %zu by %zu up to %zu%s", d->id, d->n,
-                   d->file.n, d->order.batch_size, lvlm_encoder_max_length(d->encoder),
+                   d->file.n, d->order.batch_size, d->encoder->options.max_length,
                    order);
     return lvlm_digest_bytes(d->id, text, strlen(text), err);
 }
@@ -130,6 +140,7 @@ static int describe(lvlm_dataset *d, lvlm_error *err)
 int lvlm_dataset_open(lvlm_dataset *out, const char *path, const lvlm_encoder *encoder,
                       const lvlm_dataset_options *options, lvlm_error *err)
 {
+    assert(encoder != NULL && options != NULL);
     *out = (lvlm_dataset){ .encoder = encoder, .options = *options };
     TRY(lvlm_jsonl_open(&out->file, path, err));
     TRY(look_at_all(out, err));
@@ -151,4 +162,183 @@ void lvlm_dataset_close(lvlm_dataset *d)
     lvlm_free(d->noted);
     lvlm_jsonl_close(&d->file);
     *d = (lvlm_dataset){ .n = 0 };
+}
+
+/* ---- a batch -------------------------------------------------------------------- */
+
+/* A batch in the making, of those of its examples that can be used. */
+typedef struct maker {
+    lvlm_dataset *d;
+    lvlm_dataset_batch *out;
+    lvlm_example *examples; /* (n) */
+    lvlm_example **list;    /* (n_list) those that can be used ... */
+    size_t *values;         /* ... and where in the file they are */
+    size_t n, n_list;
+} maker;
+
+static int add_note(maker *m, size_t value, const char *bad, lvlm_error *err)
+{
+    lvlm_arena *const arena = &m->out->arena;
+    assert(value < m->d->file.n);
+    lvlm_dataset_note *const note = lvlm_arena_alloc(arena, 1, sizeof *note);
+    if (note == NULL) return lvlm_fail_memory(err);
+    note->value = value;
+    if (bad != NULL) {
+        note->bad = lvlm_arena_strndup(arena, bad, strlen(bad));
+        if (note->bad == NULL) return lvlm_fail_memory(err);
+    }
+    *m->out->end = note;
+    m->out->end = &note->next;
+    return 0;
+}
+
+/* Example `at` of the list cannot be used, because of `why`: note it, or fail. */
+static int drop(maker *m, size_t at, int rc, const lvlm_error *why, lvlm_error *err)
+{
+    if (!may_skip(m->d, rc)) {
+        if (err != NULL) *err = *why;
+        return rc;
+    }
+    assert(at < m->n_list);
+    TRY(add_note(m, m->values[at], why->text, err));
+    m->n_list--;
+    for (size_t i = at; i < m->n_list; i++) {
+        m->list[i] = m->list[i + 1];
+        m->values[i] = m->values[i + 1];
+    }
+    return 0;
+}
+
+static int read_examples(maker *m, const size_t *examples, lvlm_error *err)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        assert(examples[i] < m->d->n);
+        const size_t value = m->d->values[examples[i]], at = m->n_list++;
+        lvlm_error why;
+        m->list[at] = &m->examples[i];
+        m->values[at] = value;
+        const int rc = read_example(m->list[at], m->d, value, &why);
+        if (rc < 0) TRY(drop(m, at, rc, &why, err));
+    }
+    return 0;
+}
+
+/* Retry without the example that cannot be used. */
+static int encode(maker *m, lvlm_error *err)
+{
+    while (m->n_list > 0) {
+        lvlm_error why;
+        size_t bad;
+        const int rc = lvlm_encode(&m->out->encoded, &bad, m->d->encoder, m->list,
+                                   m->n_list, &why);
+        if (rc == 0) return 0;
+        if (bad == m->n_list) {
+            if (err != NULL) *err = why;
+            return rc;
+        }
+        lvlm_jsonl_prefix(&why, &m->d->file, m->values[bad]);
+        TRY(drop(m, bad, rc, &why, err));
+    }
+    return 0;
+}
+
+/* "data.jsonl lines 3, 17". */
+static int name_batch(maker *m, lvlm_error *err)
+{
+    lvlm_strbuf text = LVLM_STRBUF_INIT(MAX_NAME);
+    lvlm_strbuf_printf(&text, "%s line%s", m->d->file.file->path,
+                       m->n_list == 1 ? "" : "s");
+    for (size_t i = 0; i < m->n_list && i < MAX_NAMED; i++)
+        lvlm_strbuf_printf(&text, "%s%" PRIu32, i > 0 ? ", " : " ",
+                           m->d->file.values[m->values[i]].line);
+    if (m->n_list > MAX_NAMED)
+        lvlm_strbuf_printf(&text, " and %zu more", m->n_list - MAX_NAMED);
+    int rc = lvlm_strbuf_check(&text, err);
+    if (rc == 0) {
+        m->out->name = lvlm_arena_strndup(&m->out->arena, text.text, text.length);
+        if (m->out->name == NULL) rc = lvlm_fail_memory(err);
+    }
+    lvlm_strbuf_free(&text);
+    return rc;
+}
+
+static int make(maker *m, const size_t *examples, lvlm_error *err)
+{
+    TRY(read_examples(m, examples, err));
+    TRY(encode(m, err));
+    if (m->n_list == 0) return 0;
+    for (size_t i = 0; i < m->n_list; i++)
+        if (m->out->encoded->cut[i]) TRY(add_note(m, m->values[i], NULL, err));
+    return name_batch(m, err);
+}
+
+/* Batch number `i` into *out, whose notes stay. */
+static int make_batch(lvlm_dataset_batch *out, lvlm_dataset *d, size_t i,
+                      lvlm_error *err)
+{
+    lvlm_arena scratch = LVLM_ARENA_INIT;
+    maker m = { .d = d, .out = out };
+    const size_t *examples;
+    TRY(lvlm_order_batch(&examples, &m.n, &d->order, i, err));
+    m.examples = lvlm_arena_alloc(&scratch, m.n, sizeof *m.examples);
+    m.list = lvlm_arena_alloc(&scratch, m.n, sizeof *m.list);
+    m.values = lvlm_arena_alloc(&scratch, m.n, sizeof *m.values);
+    const bool ok = m.examples != NULL && m.list != NULL && m.values != NULL;
+    const int rc = ok ? make(&m, examples, err) : lvlm_fail_memory(err);
+    for (size_t k = 0; ok && k < m.n; k++) lvlm_example_free(&m.examples[k]);
+    lvlm_arena_free(&scratch);
+    return rc;
+}
+
+int lvlm_dataset_make(lvlm_dataset_batch **out, lvlm_dataset *d, size_t i, size_t n,
+                      lvlm_error *err)
+{
+    lvlm_dataset_batch *const b = lvlm_calloc(1, sizeof *b);
+    assert(n > 0);
+    if (b == NULL) return lvlm_fail_memory(err);
+    b->end = &b->notes;
+    int rc = 0;
+    for (size_t k = 0; rc == 0 && k < n && b->encoded == NULL; k++)
+        rc = make_batch(b, d, i + k, err);
+    if (rc < 0)
+        lvlm_dataset_batch_free(b);
+    else
+        *out = b;
+    return rc;
+}
+
+void lvlm_dataset_batch_free(lvlm_dataset_batch *batch)
+{
+    if (batch == NULL) return;
+    lvlm_encoded_free(batch->encoded);
+    lvlm_arena_free(&batch->arena);
+    lvlm_free(batch);
+}
+
+void lvlm_dataset_note_batch(lvlm_dataset *d, const lvlm_dataset_batch *batch)
+{
+    for (const lvlm_dataset_note *n = batch->notes; n != NULL; n = n->next) {
+        if (n->bad != NULL) {
+            leave_out(d, n->value, n->bad);
+        } else if (!(d->noted[n->value] & NOTED_CUT)) {
+            d->noted[n->value] |= NOTED_CUT;
+            d->counts.cut++;
+        }
+    }
+}
+
+int lvlm_dataset_check(lvlm_dataset *d, lvlm_error *err)
+{
+    bool any = false;
+    assert(d->n > 0);
+    for (size_t i = 0; i < d->order.n_batches; i++) {
+        lvlm_dataset_batch *batch = NULL;
+        TRY(lvlm_dataset_make(&batch, d, i, 1, err));
+        lvlm_dataset_note_batch(d, batch);
+        any |= batch->encoded != NULL;
+        lvlm_dataset_batch_free(batch);
+    }
+    FAIL_IF(!any, err, LVLM_EFORMAT, "%s: none of its examples can be used",
+            d->file.file->path);
+    return 0;
 }

@@ -31,10 +31,10 @@ typedef struct lvlm_dataset_options {
 
 /* Lines by what became of them. */
 typedef struct lvlm_dataset_counts {
-    size_t bad; /* left out */
-    size_t cut; /* truncated to the maximal length, so far */
-    size_t
-        left_out; /* began with an answer without a question (lvlm_example.left_out) */
+    size_t bad;      /* left out */
+    size_t cut;      /* truncated to the maximal length, so far */
+    size_t left_out; /* began with an answer without a question
+                        (lvlm_example.left_out) */
 } lvlm_dataset_counts;
 
 typedef struct lvlm_dataset {
@@ -71,13 +71,14 @@ typedef struct lvlm_dataset_note {
 typedef struct lvlm_dataset_batch {
     lvlm_encoded *encoded;           /* NULL: none of its examples can be used */
     const char *name;                /* "data.jsonl lines 3, 17" */
-    lvlm_dataset_note *notes, *last; /* of the list */
+    lvlm_dataset_note *notes, **end; /* of the list */
     lvlm_arena arena;
 } lvlm_dataset_batch;
 
-/* Make batch number `i` of a run. *out is owned: lvlm_dataset_batch_free. */
+/* Make batch number `i` of a run or, if none of its examples can be used, the first of
+ * the `n` batches from `i` on that has any. *out is owned: lvlm_dataset_batch_free. */
 LVLM_MUST_CHECK int lvlm_dataset_make(lvlm_dataset_batch **out, lvlm_dataset *dataset,
-                                      size_t i, lvlm_error *err);
+                                      size_t i, size_t n, lvlm_error *err);
 void lvlm_dataset_batch_free(lvlm_dataset_batch *batch);
 
 /* Make and discard every batch of an epoch: LVLM_EFORMAT as when they are used, or if
@@ -86,6 +87,9 @@ LVLM_MUST_CHECK int lvlm_dataset_check(lvlm_dataset *dataset, lvlm_error *err);
 
 /* Report and count the lines that were left out or truncated, each line once. */
 void lvlm_dataset_note_batch(lvlm_dataset *dataset, const lvlm_dataset_batch *batch);
+
+/* Enough batches made ahead of a computation. */
+enum { LVLM_DATASET_AHEAD = 2 };
 
 /* The dataset as a source for training. `depth` batches are prefetched by a thread; 0:
  * none. A batch without a usable example is replaced by the next one that has any.

@@ -6,36 +6,30 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "runtime/batch/inputs.h"
-#include "runtime/prepare/prompt/prompt_inputs.h"
-#include "runtime/tune/data/labels.h"
+#include "formats/base/text.h"
 
 /* Estimated cost in tokens of an image without a fixed size: of patches; of tiles,
  * whose cost is in the tower. */
 enum { PATCHES_TOKENS = 256, TILES_TOKENS = 1600 };
 
-struct lvlm_encoder {
-    lvlm_checkpoint *checkpoint;
-    lvlm_manifest manifest;
-    lvlm_prompter *prompter;
-    lvlm_vision_input *vision; /* NULL: ... */
-    lvlm_error no_vision;      /* ... for this reason */
-    lvlm_labeller labeller;
-    lvlm_input_spec spec;
-    char *images;
-    size_t max_length; /* SIZE_MAX: any */
-};
-
 /* ---- opening -------------------------------------------------------------------- */
 
-static int open_all(lvlm_encoder *e, const char *model, lvlm_notes *notes,
-                    lvlm_error *err)
+static size_t image_tokens(const lvlm_input_spec *spec)
 {
-    const lvlm_open_options open = { .notes = notes };
+    if (spec->images.form == LVLM_IMAGES_SQUARES)
+        return lvlm_image_rows_square(&spec->rows, &spec->images);
+    return spec->images.form == LVLM_IMAGES_PATCHES ? PATCHES_TOKENS : TILES_TOKENS;
+}
+
+static int open_all(lvlm_encoder *e, const char *model, lvlm_error *err)
+{
+    const lvlm_open_options open = { .notes = e->options.notes };
     const lvlm_prompt_options options = { .training = true };
     TRY(lvlm_checkpoint_open(&e->checkpoint, model, &open, err));
     TRY(lvlm_manifest_build(&e->manifest, e->checkpoint, err));
     TRY(lvlm_input_spec_read(&e->spec, e->manifest.config, err));
+    e->tags = e->spec.splice == LVLM_SPLICE_BETWEEN_TAGS;
+    e->image_tokens = image_tokens(&e->spec);
     TRY(lvlm_prompter_open(&e->prompter, &e->manifest, &options, err));
     TRY(lvlm_labeller_init(&e->labeller, &e->manifest,
                            lvlm_prompter_tokenizer(e->prompter), err));
@@ -47,24 +41,14 @@ static int open_all(lvlm_encoder *e, const char *model, lvlm_notes *notes,
     return 0;
 }
 
-static int read_options(lvlm_encoder *e, const lvlm_encoder_options *options,
-                        lvlm_error *err)
-{
-    e->max_length = SIZE_MAX;
-    if (options == NULL) return 0;
-    if (options->max_length > 0) e->max_length = options->max_length;
-    if (options->images == NULL) return 0;
-    e->images = lvlm_strdup(options->images);
-    return e->images != NULL ? 0 : lvlm_fail_memory(err);
-}
-
 int lvlm_encoder_open(lvlm_encoder **out, const char *model,
                       const lvlm_encoder_options *options, lvlm_error *err)
 {
     lvlm_encoder *const e = lvlm_calloc(1, sizeof *e);
     if (e == NULL) return lvlm_fail_memory(err);
-    int rc = open_all(e, model, options != NULL ? options->notes : NULL, err);
-    if (rc == 0) rc = read_options(e, options, err);
+    e->options = *options;
+    if (e->options.max_length == 0) e->options.max_length = SIZE_MAX;
+    const int rc = open_all(e, model, err);
     if (rc < 0)
         lvlm_encoder_close(e);
     else
@@ -79,45 +63,23 @@ void lvlm_encoder_close(lvlm_encoder *e)
     lvlm_prompter_close(e->prompter);
     lvlm_manifest_free(&e->manifest);
     lvlm_checkpoint_close(e->checkpoint);
-    lvlm_free(e->images);
     lvlm_free(e);
-}
-
-bool lvlm_encoder_tags(const lvlm_encoder *e)
-{
-    return e->spec.splice == LVLM_SPLICE_BETWEEN_TAGS;
 }
 
 int lvlm_encoder_reads_images(const lvlm_encoder *e, lvlm_error *err)
 {
     if (e->vision != NULL) return 0;
+    assert(e->no_vision.code < 0);
     if (err != NULL) *err = e->no_vision;
     return e->no_vision.code;
-}
-
-lvlm_notes *lvlm_encoder_notes(const lvlm_encoder *e)
-{
-    return e->checkpoint->notes;
-}
-
-size_t lvlm_encoder_max_length(const lvlm_encoder *e)
-{
-    return e->max_length;
-}
-
-size_t lvlm_encoder_image_tokens(const lvlm_encoder *e)
-{
-    if (e->spec.images.form == LVLM_IMAGES_SQUARES)
-        return lvlm_image_rows_square(&e->spec.rows, &e->spec.images);
-    return e->spec.images.form == LVLM_IMAGES_PATCHES ? PATCHES_TOKENS : TILES_TOKENS;
 }
 
 const char *lvlm_encoder_image_path(const lvlm_encoder *e, const char *name,
                                     lvlm_arena *arena)
 {
-    return e->images == NULL || *name == '/'
+    return e->options.images == NULL || *name == '/'
                ? lvlm_arena_strndup(arena, name, strlen(name))
-               : lvlm_arena_printf(arena, "%s/%s", e->images, name);
+               : lvlm_arena_printf(arena, "%s/%s", e->options.images, name);
 }
 
 /* ---- prompts -------------------------------------------------------------------- */
@@ -149,7 +111,6 @@ static int check_ids(const lvlm_encoder *e, const lvlm_prompt *p, lvlm_error *er
 static int write_prompt(const job *j, size_t i, lvlm_error *err)
 {
     lvlm_prompt *const p = &j->prompts[i];
-    lvlm_prompt_free(p);
     TRY(lvlm_prompt_write(p, j->e->prompter, &j->examples[i]->messages, err));
     TRY(check_ids(j->e, p, err));
     if (p->n_images > 0) TRY(lvlm_encoder_reads_images(j->e, err));
@@ -164,19 +125,19 @@ static int write_prompt(const job *j, size_t i, lvlm_error *err)
 
 static size_t cut_length(const lvlm_encoder *e, const lvlm_prompt *p)
 {
-    return p->n < e->max_length ? p->n : e->max_length;
+    return p->n < e->options.max_length ? p->n : e->options.max_length;
 }
 
 /* Truncation must not reach the tokens of an image or the tag that closes it. */
 static int check_cut(const lvlm_encoder *e, const lvlm_prompt *p, lvlm_error *err)
 {
     const int64_t image = e->spec.image_token;
-    const int64_t close = lvlm_encoder_tags(e) ? image + 1 : image;
+    const int64_t close = e->tags ? image + 1 : image;
     for (size_t t = cut_length(e, p); t < p->n; t++)
         FAIL_IF(p->ids[t] == image || p->ids[t] == close, err, LVLM_EFORMAT,
                 "an image would be cut: token %zu of %zu is of it, and --max-length is "
                 "%zu",
-                t + 1, p->n, e->max_length);
+                t + 1, p->n, e->options.max_length);
     return 0;
 }
 
@@ -186,6 +147,7 @@ static int make_labels(int64_t *row, const job *j, size_t i, lvlm_error *err)
     const lvlm_prompt *const p = &j->prompts[i];
     const size_t length = cut_length(j->e, p);
     size_t n_targets = 0;
+    assert(i < j->n);
     TRY(check_cut(j->e, p, err));
     int64_t *const labels = lvlm_calloc(p->n, sizeof *labels);
     if (labels == NULL) return lvlm_fail_memory(err);
@@ -208,19 +170,11 @@ static int make_labels(int64_t *row, const job *j, size_t i, lvlm_error *err)
 
 /* ---- tensors -------------------------------------------------------------------- */
 
-static bool is_one_of(const char *name, const char *const *names)
-{
-    for (; *names != NULL; names++)
-        if (strcmp(name, *names) == 0) return true;
-    return false;
-}
-
 /* Tensors with a cell per token, [B, T, ...]; tensors that are not needed or made
  * here. */
-static const char *const of_tokens[] = { "input_ids", "attention_mask",
-                                         "token_type_ids", "cross_attention_mask",
-                                         NULL };
-static const char *const left_out[] = { "mm_token_type_ids", "labels", NULL };
+static const char of_tokens[] =
+    "input_ids|attention_mask|token_type_ids|cross_attention_mask";
+static const char left_out[] = "mm_token_type_ids|labels";
 
 static void add(lvlm_encoded *out, const lvlm_tensor *tensor)
 {
@@ -264,15 +218,10 @@ static int add_labels(size_t *bad, const job *j, size_t T, lvlm_error *err)
     return 0;
 }
 
-static int compare(const void *a, const void *b)
-{
-    return strcmp(((const lvlm_tensor *)a)->name, ((const lvlm_tensor *)b)->name);
-}
-
 static void finish(lvlm_encoded *out)
 {
     lvlm_checkpoint *const batch = &out->batch;
-    qsort(out->tensors, batch->n_tensors, sizeof *out->tensors, compare);
+    qsort(out->tensors, batch->n_tensors, sizeof *out->tensors, lvlm_by_text);
     for (size_t i = 0; i < batch->n_tensors; i++) out->by_name[i] = &out->tensors[i];
     batch->kind = LVLM_CHECKPOINT_PLAIN;
     batch->path = "batch";
@@ -293,6 +242,7 @@ static int check_batch(const job *j, lvlm_error *err)
 /* The batch could not be encoded: find an example that cannot be encoded by itself. */
 static int find_bad(size_t *bad, const job *j, int rc, lvlm_error *err)
 {
+    assert(rc < 0);
     *bad = j->n == 1 ? 0 : j->n;
     for (size_t i = 0; rc != LVLM_ENOMEM && j->n > 1 && i < j->n; i++) {
         lvlm_encoded *one = NULL;
@@ -311,13 +261,14 @@ static int find_bad(size_t *bad, const job *j, int rc, lvlm_error *err)
 static int make_tensors(const job *j, size_t *bad, lvlm_error *err)
 {
     size_t T = 0;
+    assert(j->out->batch.n_tensors == 0);
     for (size_t i = 0; i < j->n; i++)
         if (cut_length(j->e, &j->prompts[i]) > T) T = cut_length(j->e, &j->prompts[i]);
-    const lvlm_checkpoint *const made = &j->out->inputs->batch;
+    const lvlm_checkpoint *const made = &j->out->inputs.batch;
     for (size_t i = 0; i < made->n_tensors; i++)
-        if (is_one_of(made->tensors[i].name, of_tokens))
+        if (lvlm_is_listed(of_tokens, made->tensors[i].name))
             TRY(add_cut(j, &made->tensors[i], T, err));
-        else if (!is_one_of(made->tensors[i].name, left_out))
+        else if (!lvlm_is_listed(left_out, made->tensors[i].name))
             add(j->out, &made->tensors[i]);
     TRY(add_labels(bad, j, T, err));
     finish(j->out);
@@ -327,7 +278,7 @@ static int make_tensors(const job *j, size_t *bad, lvlm_error *err)
 static int encode(const job *j, size_t *bad, lvlm_error *err)
 {
     for (*bad = 0; *bad < j->n; ++*bad) TRY(write_prompt(j, *bad, err));
-    int rc = lvlm_prompt_inputs_make(j->out->inputs, j->list, j->n, j->e->vision, err);
+    int rc = lvlm_prompt_inputs_make(&j->out->inputs, j->list, j->n, j->e->vision, err);
     if (rc < 0) return find_bad(bad, j, rc, err);
     TRY(make_tensors(j, bad, err));
     rc = check_batch(j, err);
@@ -339,12 +290,10 @@ static int prepare(job *j, lvlm_arena *scratch, lvlm_error *err)
 {
     j->out = lvlm_calloc(1, sizeof *j->out);
     if (j->out == NULL) return lvlm_fail_memory(err);
-    j->out->inputs = lvlm_calloc(1, sizeof *j->out->inputs);
     j->out->cut = lvlm_arena_alloc(&j->out->arena, j->n, sizeof *j->out->cut);
     j->prompts = lvlm_arena_alloc(scratch, j->n, sizeof *j->prompts);
     j->list = lvlm_arena_alloc(scratch, j->n, sizeof *j->list);
-    if (j->out->inputs == NULL || j->out->cut == NULL || j->prompts == NULL ||
-        j->list == NULL)
+    if (j->out->cut == NULL || j->prompts == NULL || j->list == NULL)
         return lvlm_fail_memory(err);
     for (size_t i = 0; i < j->n; i++) j->list[i] = &j->prompts[i];
     return 0;
@@ -355,7 +304,7 @@ int lvlm_encode(lvlm_encoded **out, size_t *bad, const lvlm_encoder *encoder,
 {
     job j = { .e = encoder, .examples = examples, .n = n };
     lvlm_arena scratch = LVLM_ARENA_INIT;
-    assert(n > 0);
+    assert(n > 0 && examples != NULL);
     *bad = n;
     int rc = prepare(&j, &scratch, err);
     if (rc == 0) {
@@ -374,8 +323,7 @@ int lvlm_encode(lvlm_encoded **out, size_t *bad, const lvlm_encoder *encoder,
 void lvlm_encoded_free(lvlm_encoded *encoded)
 {
     if (encoded == NULL) return;
-    if (encoded->inputs != NULL) lvlm_prompt_inputs_free(encoded->inputs);
-    lvlm_free(encoded->inputs);
+    lvlm_prompt_inputs_free(&encoded->inputs);
     lvlm_arena_free(&encoded->arena);
     lvlm_free(encoded);
 }

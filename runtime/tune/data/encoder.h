@@ -8,41 +8,47 @@
 #ifndef LVLM_RUNTIME_TUNE_DATA_ENCODER_H
 #define LVLM_RUNTIME_TUNE_DATA_ENCODER_H
 
-#include "formats/checkpoint/checkpoint.h"
+#include "runtime/batch/inputs.h"
+#include "runtime/prepare/prompt/prompt_inputs.h"
 #include "runtime/tune/data/example.h"
+#include "runtime/tune/data/labels.h"
 
 LVLM_BEGIN_DECLS
 
 typedef struct lvlm_encoder_options {
-    lvlm_notes *notes; /* receives what of model and examples is passed over; outlives
-                          the encoder; NULL: none */
+    lvlm_notes *notes; /* receives what of model and examples is passed over; NULL:
+                           none */
     const char
         *images;       /* the folder of the images; NULL: their names are whole paths */
     size_t max_length; /* tokens of an example, the others are cut off; 0: any number */
 } lvlm_encoder_options;
 
-typedef struct lvlm_encoder lvlm_encoder;
+/* For reading. */
+typedef struct lvlm_encoder {
+    lvlm_encoder_options options; /* max_length is SIZE_MAX for any number */
+    lvlm_input_spec spec;
+    bool tags;           /* prompts name images by tags, which stay in the text
+                            (lvlm_example_read) */
+    size_t image_tokens; /* estimated, of one image */
+    lvlm_labeller labeller;
+    lvlm_checkpoint *checkpoint;
+    lvlm_manifest manifest;
+    lvlm_prompter *prompter;
+    lvlm_vision_input *vision; /* NULL: the model cannot be given images, ... */
+    lvlm_error no_vision;      /* ... for this reason */
+} lvlm_encoder;
 
 /* For the native file `model`. LVLM_EFORMAT: it has no tokenizer, or its family has no
- * prompts or no rule for labels. `options` may be NULL. *out is closed with
- * lvlm_encoder_close. */
+ * prompts or no rule for labels. What `options` points to must outlive *out, which is
+ * closed with lvlm_encoder_close. */
 LVLM_MUST_CHECK int lvlm_encoder_open(lvlm_encoder **out, const char *model,
                                       const lvlm_encoder_options *options,
                                       lvlm_error *err);
 void lvlm_encoder_close(lvlm_encoder *encoder);
 
-/* Do the model's prompts name images by tags? Then tags stay in the text
- * (lvlm_example_read). */
-bool lvlm_encoder_tags(const lvlm_encoder *encoder);
-/* Those of the options. */
-lvlm_notes *lvlm_encoder_notes(const lvlm_encoder *encoder);
 /* 0, or why this model cannot be given images: it has no processor's file. */
 LVLM_MUST_CHECK int lvlm_encoder_reads_images(const lvlm_encoder *encoder,
                                               lvlm_error *err);
-/* SIZE_MAX: there is none. */
-size_t lvlm_encoder_max_length(const lvlm_encoder *encoder);
-/* The estimated cost of an image in tokens. */
-size_t lvlm_encoder_image_tokens(const lvlm_encoder *encoder);
 /* The path of an image; NULL: out of memory. */
 const char *lvlm_encoder_image_path(const lvlm_encoder *encoder, const char *name,
                                     lvlm_arena *arena);
@@ -56,7 +62,7 @@ typedef struct lvlm_encoded {
     /* not for callers */
     lvlm_tensor tensors[LVLM_ENCODED_TENSORS];
     const lvlm_tensor *by_name[LVLM_ENCODED_TENSORS];
-    struct lvlm_prompt_inputs *inputs;
+    lvlm_prompt_inputs inputs;
     lvlm_arena arena;
 } lvlm_encoded;
 

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "formats/container/finite.h"
 #include "runtime/tune/data/prefetch.h"
 
 /* ---- one batch ------------------------------------------------------------------ */
@@ -19,8 +20,8 @@ static int take_loss(void *user, const lvlm_tensor *stage, lvlm_error *err)
 {
     double *const loss = user;
     (void)err;
-    *loss = stage->dtype == LVLM_F64 ? *(const double *)(const void *)stage->data
-                                     : *(const float *)(const void *)stage->data;
+    assert(stage->dtype == LVLM_F32 && lvlm_tensor_numel(stage) == 1);
+    *loss = *(const float *)(const void *)stage->data;
     return 0;
 }
 
@@ -33,10 +34,10 @@ static int add_batch(lvlm_evaluation *sum, lvlm_model *model,
                                    .wants = wants_loss,
                                    .user = &loss };
     if (batch->encoded == NULL) return 0;
+    assert(batch->encoded->n_targets > 0);
     int rc = lvlm_model_forward(model, &batch->encoded->batch, "", &sink, err);
     if (rc == 0 && !isfinite(loss))
-        rc = lvlm_fail(err, LVLM_ECHECK, "the loss is %s",
-                       isnan(loss) ? "nan" : "infinite");
+        rc = lvlm_fail(err, LVLM_ECHECK, "the loss is %s", lvlm_not_finite_word(loss));
     if (rc < 0) lvlm_prefix(err, "%s: ", batch->name);
     sum->loss += loss * (double)batch->encoded->n_targets;
     sum->n_targets += batch->encoded->n_targets;
@@ -48,7 +49,7 @@ static int add_batch(lvlm_evaluation *sum, lvlm_model *model,
 static int make_item(void **item, void *user, size_t i, lvlm_error *err)
 {
     lvlm_dataset_batch *made = NULL;
-    TRY(lvlm_dataset_make(&made, user, i, err));
+    TRY(lvlm_dataset_make(&made, user, i, 1, err));
     *item = made;
     return 0;
 }
@@ -59,13 +60,13 @@ static void drop_item(void *item)
 }
 
 int lvlm_evaluate(lvlm_evaluation *out, lvlm_model *model, lvlm_dataset *data,
-                  size_t depth, int (*stop)(void), lvlm_error *err)
+                  int (*stop)(void), lvlm_error *err)
 {
     const lvlm_prefetch_work work = { .make = make_item,
                                       .drop = drop_item,
                                       .user = data,
                                       .end = data->order.n_batches,
-                                      .depth = depth };
+                                      .depth = LVLM_DATASET_AHEAD };
     lvlm_prefetch *ahead = NULL;
     int rc = 0;
     lvlm_evaluation sum = { .n_targets = 0 };

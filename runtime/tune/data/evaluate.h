@@ -12,12 +12,12 @@ typedef struct lvlm_evaluation {
     size_t n_targets;
 } lvlm_evaluation;
 
-/* One pass over `data`; `depth` as in lvlm_dataset_source. The model's gradients do not
- * change. `stop` is called before each batch and may be NULL: LVLM_ESTOPPED if it
- * returns another value than 0. LVLM_ECHECK names the batch whose loss is not finite;
- * after a failure the loss is NaN. */
+/* One pass over `data`. The model's gradients do not change. `stop` is called before
+ * each batch and may be NULL: LVLM_ESTOPPED if it returns another value than 0.
+ * LVLM_ECHECK names the batch whose loss is not finite; after a failure the loss is
+ * NaN. */
 LVLM_MUST_CHECK int lvlm_evaluate(lvlm_evaluation *out, lvlm_model *model,
-                                  lvlm_dataset *data, size_t depth, int (*stop)(void),
+                                  lvlm_dataset *data, int (*stop)(void),
                                   lvlm_error *err);
 
 LVLM_END_DECLS

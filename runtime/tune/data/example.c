@@ -3,6 +3,7 @@
  *   which form -> its images -> turn by turn: role, words cut at images -> messages */
 #include "runtime/tune/data/example.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <string.h>
 
@@ -34,6 +35,7 @@ static const char place[] = "<image>", open_tag[] = "<img>", close_tag[] = "</im
 
 const char *lvlm_example_form_name(lvlm_example_form form)
 {
+    assert(form < LVLM_N_EXAMPLE_FORMS);
     return form_names[form];
 }
 
@@ -48,13 +50,6 @@ typedef struct reader {
     lvlm_notes *notes;
 } reader;
 
-/* A value for a message, cut to a readable length. */
-static const char *word_of(const cJSON *item)
-{
-    const char *const word = lvlm_json_string(item);
-    return word != NULL ? word : "(none)";
-}
-
 /* ---- parts ---------------------------------------------------------------------- */
 
 /* Allocate `n` parts. */
@@ -65,31 +60,29 @@ static int make_parts(lvlm_message *m, size_t n, reader *r, lvlm_error *err)
     return m->parts != NULL ? 0 : lvlm_fail_memory(err);
 }
 
+static int keep(const char **out, lvlm_arena *arena, const char *text, size_t n,
+                lvlm_error *err)
+{
+    *out = lvlm_arena_strndup(arena, text, n);
+    return *out != NULL ? 0 : lvlm_fail_memory(err);
+}
+
 static int add_text(lvlm_message *m, const char *text, size_t n, reader *r,
                     lvlm_error *err)
 {
-    const char *const kept = lvlm_arena_strndup(&r->out->messages.arena, text, n);
-    if (kept == NULL) return lvlm_fail_memory(err);
-    m->parts[m->n_parts++].text = kept;
-    return 0;
+    return keep(&m->parts[m->n_parts++].text, &r->out->messages.arena, text, n, err);
 }
 
 static int add_image(lvlm_message *m, const char *file, size_t n, reader *r,
                      lvlm_error *err)
 {
-    const char *const kept = lvlm_arena_strndup(&r->out->messages.arena, file, n);
-    if (kept == NULL) return lvlm_fail_memory(err);
-    m->parts[m->n_parts++].image = kept;
-    return 0;
+    return keep(&m->parts[m->n_parts++].image, &r->out->messages.arena, file, n, err);
 }
 
 /* Append to the list of files, which has room. */
 static int list_image(lvlm_example *out, const char *file, size_t n, lvlm_error *err)
 {
-    const char *const kept = lvlm_arena_strndup(&out->arena, file, n);
-    if (kept == NULL) return lvlm_fail_memory(err);
-    out->images[out->n_images++] = kept;
-    return 0;
+    return keep(&out->images[out->n_images++], &out->arena, file, n, err);
 }
 
 static size_t count(const char *text, const char *word)
@@ -97,13 +90,6 @@ static size_t count(const char *text, const char *word)
     size_t n = 0;
     for (; (text = strstr(text, word)) != NULL; text += strlen(word)) n++;
     return n;
-}
-
-/* One part with the text as it is. */
-static int set_text(lvlm_message *m, const char *text, reader *r, lvlm_error *err)
-{
-    TRY(make_parts(m, 1, r, err));
-    return add_text(m, text, strlen(text), r, err);
 }
 
 /* A user's words in LLaVA's form. */
@@ -121,6 +107,7 @@ static int cut_at_places(lvlm_message *m, const char *text, reader *r, lvlm_erro
                 "\"%s\"",
                 r->turn, place, r->n_taken + 1, r->n_beside,
                 r->n_beside == 1 ? "file" : "files", r->key);
+        assert(r->n_taken < r->out->n_images);
         const char *const file = r->out->images[r->n_taken++];
         TRY(add_image(m, file, strlen(file), r, err));
         text = next + sizeof place - 1;
@@ -159,6 +146,7 @@ static int find_tag(const char **file, size_t *n, const char *text, const reader
             r->turn, open_tag, close_tag);
     FAIL_IF(close == from, err, LVLM_EFORMAT, "conversations[%zu]: %s%s names no file",
             r->turn, open_tag, close_tag);
+    assert(open < from && from < close);
     *file = from;
     *n = (size_t)(close - from);
     return 0;
@@ -189,39 +177,41 @@ static int cut_at_tags(lvlm_message *m, const char *text, reader *r, lvlm_error 
 
 /* ---- files ---------------------------------------------------------------------- */
 
-/* "image", or "images" as other trainers call it. */
-static int find_images(const cJSON **out, reader *r, const cJSON *json, lvlm_error *err)
+/* A member of a line that is there and not null. */
+static const cJSON *present(const cJSON *json, const char *key)
 {
-    const cJSON *const image = lvlm_json_get(json, "image");
-    const cJSON *const images = lvlm_json_get(json, "images");
-    const bool both = image != NULL && images != NULL && !cJSON_IsNull(image) &&
-                      !cJSON_IsNull(images);
-    FAIL_IF(both, err, LVLM_EFORMAT, "has \"image\" and \"images\"; keep one of them");
-    *out = image != NULL && !cJSON_IsNull(image) ? image : images;
-    r->key = *out == images && images != NULL ? "images" : "image";
-    return 0;
+    const cJSON *const item = lvlm_json_get(json, key);
+    return cJSON_IsNull(item) ? NULL : item;
 }
 
-/* Allocate the list of files, and read those that are named beside the text. */
+static int read_image(reader *r, const cJSON *item, lvlm_error *err)
+{
+    const char *const file = lvlm_json_string(item);
+    assert(r->out->images != NULL);
+    FAIL_IF(file == NULL || *file == '\0', err, LVLM_EFORMAT,
+            "\"%s\": expected a file's name, or a list of them", r->key);
+    return list_image(r->out, file, strlen(file), err);
+}
+
+/* Allocate the list of files, and read those that are named beside the text: under
+ * "image", or "images" as other trainers call it. */
 static int read_images(reader *r, const cJSON *json, lvlm_error *err)
 {
-    const cJSON *list = NULL, *turn;
-    TRY(find_images(&list, r, json, err));
-    const cJSON *item = cJSON_IsArray(list) ? lvlm_json_first_item(list) : list;
-    size_t most = cJSON_IsArray(list) ? lvlm_json_count(list) : 1;
+    const cJSON *const image = present(json, "image"), *turn, *item;
+    const cJSON *const images = present(json, "images");
+    const cJSON *const list = image != NULL ? image : images;
+    FAIL_IF(image != NULL && images != NULL, err, LVLM_EFORMAT,
+            "has \"image\" and \"images\"; keep one of them");
+    r->key = images != NULL ? "images" : "image";
+    size_t most = lvlm_json_count(list) + 1;
     LVLM_JSON_ITEMS (turn, lvlm_json_get(json, "conversations")) {
         const char *const words = lvlm_json_string(lvlm_json_get(turn, "value"));
         if (words != NULL) most += count(words, open_tag);
     }
     r->out->images = lvlm_arena_alloc(&r->out->arena, most, sizeof *r->out->images);
-    if (r->out->images == NULL && most > 0) return lvlm_fail_memory(err);
-    if (cJSON_IsNull(item)) return 0;
-    for (; item != NULL; item = cJSON_IsArray(list) ? item->next : NULL) {
-        const char *const file = lvlm_json_string(item);
-        FAIL_IF(file == NULL || *file == '\0', err, LVLM_EFORMAT,
-                "\"%s\": expected a file's name, or a list of them", r->key);
-        TRY(list_image(r->out, file, strlen(file), err));
-    }
+    if (r->out->images == NULL) return lvlm_fail_memory(err);
+    if (list != NULL && !cJSON_IsArray(list)) TRY(read_image(r, list, err));
+    LVLM_JSON_ITEMS (item, list) TRY(read_image(r, item, err));
     r->n_beside = r->out->n_images;
     return 0;
 }
@@ -280,7 +270,8 @@ static const lvlm_key turn_keys[] = {
 static int read_speaker(lvlm_role *role, const cJSON *turn, bool *known, reader *r,
                         lvlm_error *err)
 {
-    const char *const word = word_of(lvlm_json_get(turn, "from"));
+    const char *word = lvlm_json_string(lvlm_json_get(turn, "from"));
+    if (word == NULL) word = "(none)";
     *role = LVLM_ROLE_SYSTEM;
     if (strcmp(word, "system") == 0) {
         FAIL_IF(r->turn > 0, err, LVLM_EFORMAT,
@@ -310,12 +301,14 @@ static int read_words(lvlm_message *m, const char *words, reader *r, lvlm_error 
 {
     const bool qwen = r->out->form == LVLM_EXAMPLE_QWEN_VL;
     r->out->n_bytes += strlen(words);
+    assert(m->n_parts == 0);
     if (m->role == LVLM_ROLE_USER)
         return qwen ? cut_at_tags(m, words, r, err) : cut_at_places(m, words, r, err);
     FAIL_IF(qwen && strstr(words, open_tag) != NULL, err, LVLM_EFORMAT,
             "conversations[%zu]: an image in words of the %s", r->turn,
             lvlm_role_name(m->role));
-    return set_text(m, words, r, err);
+    TRY(make_parts(m, 1, r, err));
+    return add_text(m, words, strlen(words), r, err);
 }
 
 /* Read the turn into the next message, unless it is left out. */
@@ -404,6 +397,7 @@ static int read_line(reader *r, const cJSON *json, lvlm_error *err)
 int lvlm_example_read(lvlm_example *out, const cJSON *json, bool tags,
                       lvlm_notes *notes, lvlm_error *err)
 {
+    assert(json != NULL);
     reader r = { .out = out, .tags = tags, .key = "image", .notes = notes };
     *out = (lvlm_example){ .n_images = 0 };
     return read_line(&r, json, err);

@@ -5,8 +5,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/list.h"
 
 /* The remainder of the file: `at` is the next byte. */
 typedef struct scanner {
@@ -23,14 +23,9 @@ static bool is_space(char c)
 
 static void step(scanner *s)
 {
+    assert(s->at < s->n);
     if (s->text[s->at] == '\n') s->line++;
     s->at++;
-}
-
-static bool starts_with(const scanner *s, const char *bytes)
-{
-    const size_t n = strlen(bytes);
-    return s->n >= n && memcmp(s->text, bytes, n) == 0;
 }
 
 static void skip_space(scanner *s)
@@ -43,20 +38,14 @@ static int keep(scanner *s, uint64_t first, uint64_t end, uint64_t line,
                 lvlm_error *err)
 {
     lvlm_jsonl *const out = s->out;
+    assert(first <= end && end <= s->n);
     while (end > first && is_space(s->text[end - 1])) end--;
     FAIL_IF(end - first > LVLM_JSONL_MAX_VALUE, err, LVLM_EFORMAT,
             "%s:%" PRIu64 ": %" PRIu64 " bytes in one value, at most %d",
             out->file->path, line, end - first, LVLM_JSONL_MAX_VALUE);
     FAIL_IF(line > UINT32_MAX, err, LVLM_EFORMAT, "%s: more than %" PRIu32 " lines",
             out->file->path, UINT32_MAX);
-    if (out->n == out->capacity) {
-        const size_t capacity = 2 * out->capacity + 64;
-        lvlm_jsonl_value *const grown =
-            lvlm_realloc(out->values, capacity, sizeof *grown);
-        if (grown == NULL) return lvlm_fail_memory(err);
-        out->values = grown;
-        out->capacity = capacity;
-    }
+    TRY(lvlm_list_room(&out->values, &out->capacity, out->n, sizeof *out->values, err));
     out->values[out->n++] = (lvlm_jsonl_value){ .offset = first,
                                                 .n_bytes = (uint32_t)(end - first),
                                                 .line = (uint32_t)line };
@@ -78,6 +67,7 @@ static int scan_lines(scanner *s, lvlm_error *err)
 /* Move past a string, whose opening quote is next. */
 static void skip_string(scanner *s)
 {
+    assert(s->text[s->at] == '"');
     for (s->at++; s->at < s->n && s->text[s->at] != '"'; step(s))
         if (s->text[s->at] == '\\' && s->at + 1 < s->n) s->at++;
     if (s->at < s->n) s->at++;
@@ -102,6 +92,7 @@ static int scan_list(scanner *s, lvlm_error *err)
 {
     const char *const path = s->out->file->path;
     char stop = ',';
+    assert(s->text[s->at] == '[');
     s->at++;
     for (skip_space(s); stop == ','; skip_space(s)) {
         const uint64_t first = s->at, line = s->line;
@@ -114,7 +105,7 @@ static int scan_list(scanner *s, lvlm_error *err)
         TRY(keep(s, first, s->at - 1, line, err));
     }
     FAIL_IF(s->at < s->n, err, LVLM_EFORMAT,
-            "%s:%" PRIu64 ": more behind the list that the file begins with", path,
+            "%s:%" PRIu64 ": more after the list that the file begins with", path,
             s->line);
     return 0;
 }
@@ -125,9 +116,10 @@ int lvlm_jsonl_read(lvlm_jsonl *out, const lvlm_infile *file, lvlm_error *err)
     scanner s = {
         .out = out, .text = (const char *)file->bytes, .n = file->n_bytes, .line = 1
     };
-    FAIL_IF(starts_with(&s, "\xff\xfe") || starts_with(&s, "\xfe\xff"), err,
-            LVLM_EFORMAT, "%s: is UTF-16 text; save it as UTF-8", file->path);
-    if (starts_with(&s, "\xef\xbb\xbf")) s.at += 3; /* a byte order mark */
+    FAIL_IF(s.n >= 2 && (memcmp(s.text, "\xff\xfe", 2) == 0 ||
+                         memcmp(s.text, "\xfe\xff", 2) == 0),
+            err, LVLM_EFORMAT, "%s: is UTF-16 text; save it as UTF-8", file->path);
+    if (s.n >= 3 && memcmp(s.text, "\xef\xbb\xbf", 3) == 0) s.at = 3;
     skip_space(&s);
     TRY(s.at < s.n && s.text[s.at] == '[' ? scan_list(&s, err) : scan_lines(&s, err));
     FAIL_IF(out->n == 0, err, LVLM_EFORMAT, "%s: holds no example", file->path);

@@ -13,7 +13,7 @@ typedef struct label_rule {
     void (*mark)(int64_t *labels, const lvlm_labeller *l, const lvlm_prompt *p);
     const char *words[LVLM_LABEL_WORDS];
     const char *stop, *padding;
-    bool hidden; /* padding, wherever it stands */
+    bool hidden; /* padding, wherever it is */
 } label_rule;
 
 /* ---- rules ---------------------------------------------------------------------- */
@@ -26,8 +26,9 @@ static void learn(int64_t *labels, const lvlm_prompt *p, size_t first, size_t en
     for (size_t i = first; i < end; i++) labels[i] = p->ids[i];
 }
 
-static bool stands_at(const lvlm_label_word *word, const lvlm_prompt *p, size_t at)
+static bool is_at(const lvlm_label_word *word, const lvlm_prompt *p, size_t at)
 {
+    assert(at <= p->n);
     return word->n > 0 && p->n - at >= word->n &&
            memcmp(p->ids + at, word->ids, word->n * sizeof *word->ids) == 0;
 }
@@ -45,13 +46,13 @@ static void mark_turns(int64_t *labels, const lvlm_labeller *l, const lvlm_promp
     }
 }
 
-/* Behind the word and one token more: up to `stop` and one token more. What no `stop`
- * ends is not learnt. */
+/* From one token after the word up to one token after `stop`. What no `stop` ends is
+ * not learnt. */
 static void mark_answers(int64_t *labels, const lvlm_labeller *l, const lvlm_prompt *p)
 {
     const lvlm_label_word *const word = &l->words[0];
     for (size_t at = 0; at < p->n; at++) {
-        if (!stands_at(word, p, at)) continue;
+        if (!is_at(word, p, at)) continue;
         const size_t first = at + word->n + 1;
         size_t end = first;
         while (end < p->n && p->ids[end] != l->stop) end++;
@@ -67,15 +68,14 @@ static void mark_segments(int64_t *labels, const lvlm_labeller *l, const lvlm_pr
     size_t first = 0;
     bool asked = false;
     for (size_t at = 0; at < p->n; at++) {
-        asked =
-            asked || stands_at(&l->words[0], p, at) || stands_at(&l->words[1], p, at);
+        asked = asked || is_at(&l->words[0], p, at) || is_at(&l->words[1], p, at);
         if (p->ids[at] != l->stop && at + 1 < p->n) continue;
         if (!asked) learn(labels, p, first, at + 1);
         first = at + 1;
         asked = false;
     }
     for (size_t at = 0; at < p->n; at++)
-        for (size_t i = 0; stands_at(&l->words[2], p, at) && i < l->words[2].n; i++)
+        for (size_t i = 0; is_at(&l->words[2], p, at) && i < l->words[2].n; i++)
             labels[at + i] = LVLM_IGNORE_LABEL;
 }
 
@@ -111,10 +111,8 @@ static int rule_for(const label_rule **out, const lvlm_family *family, lvlm_erro
             "%s: which tokens of a text are learnt is not known; only ready tensors "
             "train it",
             family->title);
-    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
-        *out = &rules[i];
-        if (strcmp(rules[i].word, family->labels) == 0) return 0;
-    }
+    for (*out = rules; *out < rules + sizeof rules / sizeof *rules; ++*out)
+        if (strcmp((*out)->word, family->labels) == 0) return 0;
     return lvlm_fail(err, LVLM_EFORMAT, "%s: its rule of labels '%s' is not known",
                      family->title, family->labels);
 }
@@ -138,6 +136,7 @@ int lvlm_labeller_init(lvlm_labeller *out, const lvlm_manifest *manifest,
                        const lvlm_tokenizer *tokenizer, lvlm_error *err)
 {
     lvlm_input_spec spec;
+    assert(manifest->family != NULL && tokenizer != NULL);
     *out = (lvlm_labeller){ .stop = -1, .padding = -1 };
     TRY(lvlm_input_spec_read(&spec, manifest->config, err));
     TRY(rule_for(&out->rule, manifest->family, err));

@@ -3,9 +3,9 @@
  *
  *   Qwen-VL (2023)   <|im_start|> of every turn, and what closes it; of the assistant's
  *                    turns what is said too
- *   ChatML           behind every token "assistant" and the one that follows it, up to
- *                    <|im_end|> and the one behind that: wherever it stands
- *   Llama 3.2        everything, but turns up to <|eot_id|> that hold a header of the
+ *   ChatML           after every token "assistant" and the next one, up to <|im_end|>
+ *                    and the one after that: wherever it is
+ *   Llama 3.2        everything except turns up to <|eot_id|> that hold a header of the
  *                    system or the user, and the headers of the assistant
  *   PaliGemma        the suffix and eos
  *

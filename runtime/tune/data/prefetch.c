@@ -95,6 +95,7 @@ static int take_from_thread(void **item, lvlm_prefetch *p, lvlm_error *err)
     pthread_mutex_lock(&p->lock);
     while (p->made == p->taken && p->rc == 0) pthread_cond_wait(&p->changed, &p->lock);
     const bool there = p->made > p->taken;
+    assert(p->made - p->taken <= p->work.depth);
     if (there)
         *item = p->ring[p->taken++ % p->work.depth];
     else if (err != NULL)
@@ -110,6 +111,7 @@ int lvlm_prefetch_take(void **item, lvlm_prefetch *p, lvlm_error *err)
     assert(p->taken < p->work.end);
     *item = NULL;
     if (p->threaded) return take_from_thread(item, p, err);
+    assert(p->made == p->taken);
     if (p->rc == 0) p->rc = p->work.make(item, p->work.user, p->taken, &p->error);
     if (p->rc < 0) {
         if (err != NULL) *err = p->error;

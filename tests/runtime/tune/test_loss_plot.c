@@ -42,9 +42,9 @@ static lvlm_infile *draw_all(scratch *s, const lvlm_loss_plot *plot)
 
 static lvlm_infile *draw(scratch *s, size_t n)
 {
-    const lvlm_loss_plot plot = {
-        .title = "m.lvlm on d.jsonl", .subtitle = "full", .points = points, .n = n
-    };
+    const lvlm_loss_plot plot = { .title = "m.lvlm on d.jsonl",
+                                  .subtitle = "full",
+                                  .steps = { points, n, n } };
     return draw_all(s, &plot);
 }
 
@@ -110,13 +110,11 @@ static void one_step_and_one_value_can_be_drawn(void **state)
 
 static void evaluations_are_dots_and_names_are_text(void **state)
 {
-    const lvlm_loss_point evaluations[] = { { 4, 9.5, 0 }, { 10, 1.5, 0 } };
+    lvlm_loss_point evaluations[] = { { 4, 9.5, 0 }, { 10, 1.5, 0 } };
     const lvlm_loss_plot plot = { .title = "<m>&\x1b.lvlm on d",
                                   .subtitle = "full",
-                                  .points = points,
-                                  .n = 10,
-                                  .evaluations = evaluations,
-                                  .n_evaluations = 2,
+                                  .steps = { points, 10, 10 },
+                                  .evaluations = { evaluations, 2, 2 },
                                   .evaluated = "e<.jsonl" };
     scratch s;
     (void)state;

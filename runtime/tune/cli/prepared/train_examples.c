@@ -1,14 +1,12 @@
 /* train_examples.c - examples of images and text as the data of a run, and as what it
  * is evaluated on. See train_run.h. */
+#include <assert.h>
 #include <stdio.h>
 
 #include "formats/cli/cleanup.h"
 #include "formats/cli/program.h"
 #include "runtime/tune/cli/train_run.h"
 #include "runtime/tune/cli/tune_commands.h"
-
-/* Batches that are made ahead of the computation. */
-enum { DEPTH = 2 };
 
 /* ---- opening -------------------------------------------------------------------- */
 
@@ -37,6 +35,7 @@ static int open_examples(lvlm_dataset *out, train_run *r, const char *path,
                          bool shuffled, lvlm_error *err)
 {
     const train_args *const a = r->args;
+    assert(r->encoder != NULL);
     const lvlm_dataset_options options = { .batch_size = (size_t)a->batch_size,
                                            .shuffled = shuffled,
                                            .seed = a->seed,
@@ -60,7 +59,7 @@ int train_open_examples(train_run *r, lvlm_error *err)
     }
     if (a->data == NULL) return 0;
     TRY(open_examples(&r->data, r, a->data, !a->in_order, err));
-    return lvlm_dataset_source(&r->source, &r->data, DEPTH, err);
+    return lvlm_dataset_source(&r->source, &r->data, LVLM_DATASET_AHEAD, err);
 }
 
 void train_close_examples(train_run *r)
@@ -77,7 +76,8 @@ int train_evaluate(train_run *r, lvlm_error *err)
     const train_args *const a = r->args;
     const size_t step = r->trainer.step;
     if (a->eval == NULL) return 0;
-    const int rc = lvlm_evaluate(&r->evaluation, r->trainer.model, &r->eval, DEPTH,
+    assert(r->eval.n > 0);
+    const int rc = lvlm_evaluate(&r->evaluation, r->trainer.model, &r->eval,
                                  lvlm_stop_requested, err);
     train_tell_done(r);
     if (rc < 0) lvlm_prefix(err, "evaluation after step %zu: ", step);

@@ -81,7 +81,7 @@ static inline lvlm_dataset_batch *make(bench *b, size_t i)
 {
     lvlm_dataset_batch *batch = NULL;
     lvlm_error err;
-    if (lvlm_dataset_make(&batch, &b->data, i, &err) < 0) fail_msg("%s", err.text);
+    if (lvlm_dataset_make(&batch, &b->data, i, 1, &err) < 0) fail_msg("%s", err.text);
     lvlm_dataset_note_batch(&b->data, batch);
     return batch;
 }

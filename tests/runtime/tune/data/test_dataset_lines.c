@@ -109,7 +109,7 @@ static void dataset_finds_the_line_of_a_batch_that_is_bad(void **state)
         wanted w = { .model = m, .text = text, .batch_size = 3 };
         if (cut > 0) w.max_length = length_of(m, unencodable[i].line) - cut;
         open_well(&b, &w);
-        assert_int_equal(lvlm_dataset_make(&batch, &b.data, 0, &err) < 0, true);
+        assert_int_equal(lvlm_dataset_make(&batch, &b.data, 0, 1, &err) < 0, true);
         if (strstr(err.text, unencodable[i].said) == NULL)
             fail_msg("'%s' lacks '%s'", err.text, unencodable[i].said);
         close_bench(&b);

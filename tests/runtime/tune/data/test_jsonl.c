@@ -99,7 +99,7 @@ static void jsonl_refuses_files_without_an_end_or_a_value(void **state)
             "data.jsonl:3: the file ends inside the list");
     refuses(&s, "[\"a", "data.jsonl:1: the file ends inside the list");
     refuses(&s, "[\"a\\", "data.jsonl:1: the file ends inside the list");
-    refuses(&s, "[{\"i\":0}]\n\n{\"i\":1}", "data.jsonl:3: more behind the list");
+    refuses(&s, "[{\"i\":0}]\n\n{\"i\":1}", "data.jsonl:3: more after the list");
     scratch_remove(&s);
 }
 
