@@ -1,5 +1,5 @@
 /* image_rows.h - how many rows of the text an image becomes: what tower and connector
- * make of its patches, told by the configuration. */
+ * make of its patches, by the configuration. */
 #ifndef LVLM_RUNTIME_BATCH_IMAGE_ROWS_H
 #define LVLM_RUNTIME_BATCH_IMAGE_ROWS_H
 

@@ -280,7 +280,7 @@ static int read_patches(lvlm_images *out, const lvlm_input_source *source,
 /* ---- tiles ---------------------------------------------------------------------- */
 
 /* The reference masks rows of dead tiles from each other, which leaves an image without
- * a live one with nothing to look at. Its processor never makes one. */
+ * a live one with nothing to attend to. Its processor never makes one. */
 static int check_live(const lvlm_images *images, const lvlm_input_source *source,
                       size_t tiles, lvlm_error *err)
 {

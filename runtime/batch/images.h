@@ -1,6 +1,6 @@
 /* images.h - the images of one batch, in the form that the vision tower takes.
  *
- *   squares   pixel_values [N, channels, S, S]; where texts look at them, N is a
+ *   squares   pixel_values [N, channels, S, S]; where texts attend to them, N is a
  *             multiple of B, and cross_attention_mask [B, T, N / B, 1]
  *   patches   pixel_values [P, channels*frames*patch^2] and image_grid_thw [N, 3]; the
  *             same of videos: pixel_values_videos, video_grid_thw, second_per_grid_ts
@@ -33,7 +33,7 @@ typedef struct lvlm_image_spec {
     size_t ratios;     /* tiles: ids of aspect ratios, 0 counted */
     size_t class_rows; /* rows of the features before the patches of each frame */
     size_t class_rows_dropped; /* rows of the tower there that are not features */
-    bool per_text; /* squares: each text has as many, in order, and looks at them */
+    bool per_text; /* squares: each text has as many, in order, and attends to them */
 } lvlm_image_spec;
 
 /* Counts of patches: frames or tiles, rows, columns. */

@@ -177,7 +177,7 @@ enum {
     TILES = 16,
     IMAGES = 32,
     VIDEOS = 64,
-    LOOKED_AT = 128,
+    ATTENDED_TO = 128,
 };
 
 /* Every tensor that some family's processor makes. */
@@ -200,7 +200,7 @@ static const struct {
     { { "second_per_grid_ts" }, PATCHES | VIDEOS },
     { { "aspect_ratio_ids" }, TILES | IMAGES },
     { { "aspect_ratio_mask" }, TILES | IMAGES },
-    { { "cross_attention_mask" }, LOOKED_AT | IMAGES },
+    { { "cross_attention_mask" }, ATTENDED_TO | IMAGES },
 };
 
 enum { N_TENSORS = sizeof tensors / sizeof *tensors };
@@ -214,7 +214,7 @@ static unsigned has(const reader *r)
     };
     return forms[r->spec->images.form] | (r->spec->typed ? TYPED : 0) |
            (r->spec->position_axes > 0 ? PLACED : 0) |
-           (r->spec->splice == LVLM_SPLICE_CROSS_ATTENTION ? LOOKED_AT : 0) |
+           (r->spec->splice == LVLM_SPLICE_CROSS_ATTENTION ? ATTENDED_TO : 0) |
            (r->out->images.n > 0 ? IMAGES : 0) |
            (r->out->images.n_videos > 0 ? VIDEOS : 0);
 }

@@ -15,16 +15,16 @@ typedef enum lvlm_splice {
     LVLM_SPLICE_IMAGE_TOKENS,    /* rows of the connector fill image tokens, in order */
     LVLM_SPLICE_BETWEEN_TAGS,    /* the rows of one image fill the places between the
                                     image token and the next id */
-    LVLM_SPLICE_CROSS_ATTENTION, /* they do not: some blocks look at them */
+    LVLM_SPLICE_CROSS_ATTENTION, /* they do not: some blocks attend to them */
 } lvlm_splice;
 
 /* What the model can take. */
 typedef struct lvlm_input_spec {
     size_t vocab;        /* labels are below it */
     size_t embed_rows;   /* ids are below it */
-    int64_t image_token; /* the one id that may lie beyond; then never looked up */
+    int64_t image_token; /* the one id that may be beyond; then never looked up */
     int64_t video_token; /* of videos, where they have one; -1: there are none */
-    bool unlabelled;     /* labels are not looked at, whatever they are */
+    bool unlabelled;     /* labels are ignored, whatever they are */
     lvlm_splice splice;
     bool typed;           /* token_type_ids tell prefix from suffix */
     size_t position_axes; /* of position_ids; 0: the family's code never reads them */

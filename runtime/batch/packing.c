@@ -55,8 +55,8 @@ static int check_padding(const lvlm_inputs *in, const lvlm_packing_options *opti
         FAIL_IF(i % in->T != 0 && in->real[i] == 0 && in->types[i] == 0 &&
                     in->types[i - 1] != 0,
                 err, LVLM_EFORMAT,
-                "attention_mask[%zu, %zu]: padding behind a text, which this reference "
-                "lets the prefix see: not computed; pad in front",
+                "attention_mask[%zu, %zu]: padding after a text, which this reference "
+                "lets the prefix see: not computed; pad before it",
                 i / in->T, i % in->T);
     return 0;
 }

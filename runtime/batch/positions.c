@@ -6,14 +6,14 @@
 #include <math.h>
 
 /* How far the pass over the packed rows is. */
-typedef struct walk {
+typedef struct cursor {
     lvlm_packing *p;
     const lvlm_inputs *in;
     const lvlm_input_spec *spec;
     const lvlm_position_rules *rules;
     int64_t first_video_row;       /* of the connector */
     size_t next_image, next_video; /* grids that no run has taken yet */
-} walk;
+} cursor;
 
 static int64_t at_least(int64_t a, int64_t b)
 {
@@ -21,14 +21,14 @@ static int64_t at_least(int64_t a, int64_t b)
 }
 
 /* A value of the computation, rounded to f32 where that is what it runs in. */
-static double rounded(const walk *w, double x)
+static double rounded(const cursor *w, double x)
 {
     return w->rules->in_double ? x : (double)(float)x;
 }
 
 /* Steps from the first frame of the grid that was taken last to frame number `frame`:
  * the reference's products in its order. */
-static double time_of(const walk *w, bool video, size_t frame)
+static double time_of(const cursor *w, bool video, size_t frame)
 {
     const double rate = rounded(w, w->rules->tokens_per_second), count = (double)frame;
     if (rate == 0) return count;
@@ -43,7 +43,7 @@ static double time_of(const walk *w, bool video, size_t frame)
 
 /* Position of row number i of a grid that starts at `start`; false: a time that is not
  * a position. */
-static bool place(int64_t at[3], const walk *w, const lvlm_grid *g, size_t i,
+static bool place(int64_t at[3], const cursor *w, const lvlm_grid *g, size_t i,
                   int64_t start, bool video)
 {
     const bool odd = video ? w->rules->collapsed : w->rules->image_time_scaled;
@@ -56,7 +56,7 @@ static bool place(int64_t at[3], const walk *w, const lvlm_grid *g, size_t i,
     return true;
 }
 
-static int refuse_position(const walk *w, size_t n, lvlm_error *err)
+static int refuse_position(const cursor *w, size_t n, lvlm_error *err)
 {
     return lvlm_fail(
         err, LVLM_EFORMAT,
@@ -67,7 +67,7 @@ static int refuse_position(const walk *w, size_t n, lvlm_error *err)
 }
 
 /* Rows [n, n + grid) of the next image or video; text continues at the new *start. */
-static int take_grid(int64_t *start, walk *w, size_t *n, size_t end, bool video,
+static int take_grid(int64_t *start, cursor *w, size_t *n, size_t end, bool video,
                      lvlm_error *err)
 {
     size_t *const next = video ? &w->next_video : &w->next_image;
@@ -103,7 +103,7 @@ static int take_grid(int64_t *start, walk *w, size_t *n, size_t end, bool video,
 }
 
 /* Rows [n, end) of one text. */
-static int walk_text(walk *w, size_t n, size_t end, lvlm_error *err)
+static int place_text(cursor *w, size_t n, size_t end, lvlm_error *err)
 {
     int64_t start = 0;
     while (n < end) {
@@ -127,10 +127,12 @@ int lvlm_positions_grids(lvlm_packing *p, const lvlm_inputs *in,
     const size_t n_stills = in->images.n - in->images.n_videos;
     assert(p->axes == 3 && spec->rows.class_rows == 0);
     if (in->images.n == 0 || in->positions != NULL) return 0;
-    walk w = { .p = p, .in = in, .spec = spec, .rules = rules, .next_video = n_stills };
+    cursor w = {
+        .p = p, .in = in, .spec = spec, .rules = rules, .next_video = n_stills
+    };
     w.first_video_row =
         (int64_t)lvlm_image_rows_count(&spec->rows, &in->images, 0, n_stills);
     for (size_t i = 0; i < p->n_texts; i++)
-        TRY(walk_text(&w, p->texts[i], p->texts[i + 1], err));
+        TRY(place_text(&w, p->texts[i], p->texts[i + 1], err));
     return 0;
 }

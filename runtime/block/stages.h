@@ -19,7 +19,7 @@ typedef struct stages {
 
 /* Everything is computed and nothing is reported. */
 stages stages_silent(void);
-/* A sink that takes nothing and tells the progress: lvlm_model_options.progress. */
+/* A sink that takes nothing and reports the progress: lvlm_model_options.progress. */
 lvlm_stage_sink stages_counting(void (*progress)(void *user, size_t done, size_t total),
                                 void *user);
 

@@ -56,5 +56,8 @@ int transformer_bind(transformer_block *b, weights *w, const transformer_config 
     (void)n;
     b->norm1 = b->norm2 = b->post_attn_norm = b->post_mlp_norm = c->norm;
     b->q_norm = b->k_norm = (norm_layer){ .rms = true, .eps = c->norm.eps };
-    return weights_bind(w, b, rows, full, err);
+    TRY(weights_bind(w, b, rows, full, err));
+    assert(b->q_w.w.data != NULL && b->out_w.w.data != NULL && b->k_w.w.data != NULL);
+    assert(b->gate_w.w.data != NULL && b->down_w.w.data != NULL);
+    return 0;
 }

@@ -51,8 +51,7 @@ static int check_data(const lvlm_target *target, const char *name, lvlm_error *e
             "tensor '%s': dtype %s, expected F32, F64, BF16 or F16", name,
             lvlm_dtype_name(source->dtype));
     FAIL_IF(!lvlm_transform_is_keep(&target->here.transform), err, LVLM_EFORMAT,
-            "tensor '%s': lies in another layout in its source; convert it first",
-            name);
+            "tensor '%s': has another layout in its source; convert it first", name);
     FAIL_IF(source->data == NULL, err, LVLM_EFORMAT, "tensor '%s': has no data", name);
     FAIL_IF((uintptr_t)source->data % lvlm_dtype_bytes(source->dtype) != 0, err,
             LVLM_EFORMAT, "tensor '%s': starts off its alignment; convert it first",

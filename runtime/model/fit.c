@@ -46,7 +46,7 @@ static bool has_cross_layers(const decoder *text)
     return false;
 }
 
-/* How images enter the text, or are looked at. */
+/* How images enter the text, or are attended to. */
 static int fit_text(const pipeline *p, lvlm_error *err)
 {
     const lvlm_image_spec *const images = &p->spec.images;

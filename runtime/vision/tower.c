@@ -162,16 +162,16 @@ static int reader_make(patch_reader *r, const vision_tower *t,
 static size_t read_patches(patch_reader *r)
 {
     const vision_tower *const t = r->tower;
-    const size_t left = r->n - r->next, n = left < r->most ? left : r->most;
-    const size_t numel =
-        r->side > 0 ? t->channels * r->side * r->side : n * tower_patch_values(t);
-    const size_t first =
-        r->side > 0 ? r->next / r->most * numel : r->next * tower_patch_values(t);
-    assert(n > 0 && (r->side == 0 || n == r->most));
-    lvlm_convert_values(r->side > 0 ? r->square : r->patches, LVLM_REAL_DTYPE,
-                        r->pixels->data + first * lvlm_dtype_bytes(r->pixels->dtype),
-                        r->pixels->dtype, numel);
-    if (r->side > 0)
+    const bool cuts = r->side > 0;
+    const size_t n = min_size(r->n - r->next, r->most), dim = tower_patch_values(t);
+    const size_t numel = cuts ? t->channels * r->side * r->side : n * dim;
+    const size_t first = cuts ? r->next / r->most * numel : r->next * dim;
+    const lvlm_dtype dtype = r->pixels->dtype;
+    assert(n > 0 && (!cuts || n == r->most));
+    lvlm_convert_values(cuts ? r->square : r->patches, LVLM_REAL_DTYPE,
+                        r->pixels->data + first * lvlm_dtype_bytes(dtype), dtype,
+                        numel);
+    if (cuts)
         patchify_forward(r->patches, r->square, t->channels, r->side, r->side,
                          t->patch);
     r->next += n;

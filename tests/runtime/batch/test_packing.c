@@ -223,7 +223,7 @@ static void packing_refuses_seen_padding_behind_a_suffix(void **state)
     in.types = (int64_t[]){ 0, 0, 1, 1, 0 };
     in.real = (int64_t[]){ 1, 1, 1, 1, 0 };
     assert_int_equal(lvlm_packing_make(&p, &in, &seen, &err), LVLM_EFORMAT);
-    assert_non_null(strstr(err.text, "attention_mask[0, 4]: padding behind a text"));
+    assert_non_null(strstr(err.text, "attention_mask[0, 4]: padding after a text"));
     lvlm_packing_free(&p);
 }
 
