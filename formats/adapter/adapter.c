@@ -321,10 +321,9 @@ static int read_config(cJSON **json, lvlm_adapter_config *config, const char *di
     const char *path = lvlm_arena_printf(&arena, "%s/adapter_config.json", dir);
     int rc = path != NULL ? lvlm_infile_open(&file, path, err) : lvlm_fail_memory(err);
     if (rc == 0) {
-        rc = lvlm_json_parse(json, (const char *)file->bytes, (size_t)file->n_bytes,
-                             err);
+        rc = lvlm_json_parse(json, file->bytes, (size_t)file->n_bytes, err);
         if (rc == 0) rc = lvlm_adapter_config_read(config, *json, err);
-        if (rc < 0) lvlm_prefix(err, "%s: ", path);
+        rc = lvlm_within(rc, err, "%s: ", path);
     }
     lvlm_infile_close(file);
     lvlm_arena_free(&arena);
@@ -346,8 +345,7 @@ static int read_tensors(lvlm_adapter *adapter, const char *dir,
         rc = place_tensor(found, adapter, manifest->family, &adapter->file->tensors[i],
                           err);
     if (rc == 0) rc = set_factors(adapter, found, err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", path);
-    return rc;
+    return lvlm_within(rc, err, "%s: ", path);
 }
 
 int lvlm_adapter_open(lvlm_adapter *out, const char *dir, const lvlm_manifest *manifest,

@@ -1,11 +1,8 @@
 /* adapter_folder.c - other files in an adapter's folder; see adapter_folder.h. */
 #include "formats/adapter/adapter_folder.h"
 
-#include <fnmatch.h>
-#include <stdbool.h>
-#include <string.h>
-
 #include "formats/base/infile.h"
+#include "formats/base/text.h"
 
 /* Names of files that hold weights. */
 static const char *const weights[] = { "*.safetensors", "*.bin",  "*.pt",
@@ -25,13 +22,6 @@ static const char *const known[] = {
     NULL,
 };
 
-static bool fits(const char *name, const char *const *patterns)
-{
-    for (; *patterns != NULL; patterns++)
-        if (fnmatch(*patterns, name, 0) == 0) return true;
-    return false;
-}
-
 int lvlm_adapter_note_folder(const char *dir, lvlm_notes *notes, lvlm_error *err)
 {
     char **names;
@@ -39,7 +29,7 @@ int lvlm_adapter_note_folder(const char *dir, lvlm_notes *notes, lvlm_error *err
     int rc = 0;
     TRY(lvlm_path_list(&names, &n, dir, err));
     for (size_t i = 0; rc == 0 && i < n; i++)
-        if (fits(names[i], weights) && !fits(names[i], known))
+        if (lvlm_matches(weights, names[i]) && !lvlm_matches(known, names[i]))
             rc = lvlm_notes_add(notes, err,
                                 "%s: %s is not followed: it may hold weights that were "
                                 "trained together with the adapter",

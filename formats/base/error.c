@@ -42,15 +42,28 @@ int lvlm_fail_memory(lvlm_error *err)
     return lvlm_fail(err, LVLM_ENOMEM, "out of memory");
 }
 
-void lvlm_prefix(lvlm_error *err, const char *fmt, ...)
+static void prepend(lvlm_error *err, const char *fmt, va_list args)
 {
     char text[LVLM_ERROR_BYTES];
-    va_list args;
-    if (err == NULL) return;
-    va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
     const size_t used = strlen(text);
     snprintf(text + used, sizeof text - used, "%s", err->text);
     memcpy(err->text, text, sizeof text);
+}
+
+void lvlm_prefix(lvlm_error *err, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    if (err != NULL) prepend(err, fmt, args);
+    va_end(args);
+}
+
+int lvlm_within(int rc, lvlm_error *err, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    if (rc < 0 && err != NULL) prepend(err, fmt, args);
+    va_end(args);
+    return rc;
 }

@@ -27,6 +27,9 @@ int lvlm_fail_memory(lvlm_error *err);
 
 /* Prepend context to the message; keeps its code. */
 void lvlm_prefix(lvlm_error *err, const char *fmt, ...) LVLM_PRINTF(2, 3);
+/* The same if `rc`, the result of a call, is a failure; returns `rc`. The call does not
+ * change what the context is made of: it may be evaluated before. */
+int lvlm_within(int rc, lvlm_error *err, const char *fmt, ...) LVLM_PRINTF(3, 4);
 
 /* Return the code of a failed call, in functions that own nothing yet. Functions that
  * own something use `goto done`. */

@@ -65,11 +65,8 @@ static int read_bytes(lvlm_infile *file, int fd, lvlm_error *err)
     struct stat st;
     size_t n = 0;
 
-    if (bytes == NULL) {
-        lvlm_fail_memory(err);
-        lvlm_prefix(err, "%s: ", file->path);
-        return LVLM_ENOMEM;
-    }
+    if (bytes == NULL)
+        return lvlm_within(lvlm_fail_memory(err), err, "%s: ", file->path);
     file->bytes = bytes;
     while (n < n_bytes) {
         const ssize_t more = read(fd, bytes + n, n_bytes - n);

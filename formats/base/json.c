@@ -131,7 +131,7 @@ int lvlm_json_read_tree(cJSON **out, size_t max, lvlm_json_reader *reader,
     return build(out, &b);
 }
 
-int lvlm_json_parse(cJSON **out, const char *text, size_t n_bytes, lvlm_error *err)
+int lvlm_json_parse(cJSON **out, const void *text, size_t n_bytes, lvlm_error *err)
 {
     lvlm_json_reader reader;
     cJSON *json = NULL;

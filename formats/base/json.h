@@ -25,7 +25,7 @@ enum { LVLM_JSON_MAX_NODES = 10000000 };
 
 /* *out is owned: lvlm_json_free. LVLM_EFORMAT names the rule and, if there is one, the
  * key or the byte offset; LVLM_ENOMEM means only that memory ran out. */
-LVLM_MUST_CHECK int lvlm_json_parse(cJSON **out, const char *text, size_t n_bytes,
+LVLM_MUST_CHECK int lvlm_json_parse(cJSON **out, const void *text, size_t n_bytes,
                                     lvlm_error *err);
 /* The same for a reader's next value, which may contain at most `max` values. */
 LVLM_MUST_CHECK int lvlm_json_read_tree(cJSON **out, size_t max,

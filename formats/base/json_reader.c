@@ -11,6 +11,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/list.h"
 #include "formats/base/size.h"
+#include "formats/base/text.h"
 #include "formats/base/utf8.h"
 
 enum {
@@ -222,17 +223,10 @@ static bool to_whole(uint64_t *out, const char *text)
 
 /* ---- keys ----------------------------------------------------------------------- */
 
-static uint64_t hash_text(const char *text)
-{
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
-    for (; *text != '\0'; text++) hash = (hash ^ (unsigned char)*text) * 1099511628211u;
-    return hash;
-}
-
 static int keep_key(lvlm_json_reader *r, size_t at, lvlm_error *err)
 {
     TRY(lvlm_list_room(&r->keys, &r->key_capacity, r->n_keys, sizeof *r->keys, err));
-    r->keys[r->n_keys++] = (struct lvlm_json_key){ hash_text(r->string), at };
+    r->keys[r->n_keys++] = (struct lvlm_json_key){ lvlm_hash_text(r->string), at };
     return 0;
 }
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
+#include "formats/base/list.h"
 
 enum {
     NOTE_BYTES = 1024, /* longer ones are truncated */
@@ -22,16 +22,13 @@ static bool is_known(const lvlm_notes *notes, const char *text)
 
 static bool push(lvlm_notes *notes, const char *text)
 {
-    if (notes->n == notes->capacity) {
-        const size_t capacity = 2 * notes->capacity + 8;
-        char **const grown = lvlm_realloc(notes->at, capacity, sizeof *grown);
-        if (grown == NULL) return false;
-        notes->at = grown;
-        notes->capacity = capacity;
+    char *const copy = lvlm_strdup(text);
+    if (copy == NULL ||
+        lvlm_list_room(&notes->at, &notes->capacity, notes->n, sizeof copy, NULL) < 0) {
+        lvlm_free(copy);
+        return false;
     }
-    notes->at[notes->n] = lvlm_strdup(text);
-    if (notes->at[notes->n] == NULL) return false;
-    notes->n++;
+    notes->at[notes->n++] = copy;
     return true;
 }
 

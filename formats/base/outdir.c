@@ -17,6 +17,7 @@
 #include "formats/base/infile.h"
 #include "formats/base/outfile.h"
 #include "formats/base/temporary.h"
+#include "formats/base/text.h"
 
 #define INSIDE ".lvlm-tmp"
 #define MOVING ".lvlm-moving" /* its name while files are moved up */
@@ -140,16 +141,9 @@ const char *lvlm_outdir_path(const lvlm_outdir *dir)
     return dir->temporary;
 }
 
-static bool matches(const char *const *patterns, const char *name)
-{
-    for (; *patterns != NULL; patterns++)
-        if (fnmatch(*patterns, name, 0) == 0) return true;
-    return false;
-}
-
 bool lvlm_outdir_removes(const lvlm_outdir *dir, const char *name)
 {
-    return dir->set != NULL && matches(dir->set->parts, name);
+    return dir->set != NULL && lvlm_matches(dir->set->parts, name);
 }
 
 /* ---- moving up ------------------------------------------------------------------ */
@@ -213,7 +207,7 @@ static int move_matching(const move *m, const char *pattern, lvlm_error *err)
     const char *const *const last = m->dir->set != NULL ? m->dir->set->last : none;
     for (size_t i = 0; i < m->n_made; i++) {
         const char *const name = m->made[i];
-        if (pattern != NULL ? fnmatch(pattern, name, 0) != 0 : matches(last, name))
+        if (pattern != NULL ? fnmatch(pattern, name, 0) != 0 : lvlm_matches(last, name))
             continue;
         if (renameat(m->from, name, m->to, name) == 0 || errno == ENOENT)
             continue; /* already moved by an earlier pattern */

@@ -1,6 +1,8 @@
 /* random.c - SplitMix64 (Steele, Lea & Flood 2014) of a counter; see random.h. */
 #include "formats/base/random.h"
 
+#include "formats/base/text.h"
+
 uint64_t lvlm_random_scramble(uint64_t x)
 {
     x += 0x9e3779b97f4a7c15u;
@@ -9,12 +11,9 @@ uint64_t lvlm_random_scramble(uint64_t x)
     return x ^ x >> 31;
 }
 
-/* FNV-1a of the name. */
 uint64_t lvlm_random_stream(uint64_t seed, const char *name)
 {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *name != '\0'; name++) hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
-    return lvlm_random_scramble(hash ^ lvlm_random_scramble(seed));
+    return lvlm_random_scramble(lvlm_hash_text(name) ^ lvlm_random_scramble(seed));
 }
 
 void lvlm_random_bits(uint64_t *out, uint64_t stream, uint64_t first, size_t n)

@@ -13,6 +13,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/infile.h"
+#include "formats/base/text.h"
 
 #define SUFFIX ".lvlm-tmp"
 
@@ -25,14 +26,6 @@ enum { ATTEMPTS = 100 };
 
 /* ---- the name ------------------------------------------------------------------- */
 
-/* FNV-1a. */
-static uint64_t hash_of(const char *text)
-{
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *text != '\0'; text++) hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
-    return hash;
-}
-
 char *lvlm_temporary_name(const char *path)
 {
     const char *const base = lvlm_path_base(path);
@@ -44,15 +37,15 @@ char *lvlm_temporary_name(const char *path)
         (void)snprintf(name, n, "%.*s.%s" SUFFIX, dir, path, base);
     else
         (void)snprintf(name, n, "%.*s.%.*s-%016" PRIx64 SUFFIX, dir, path, CUT_BASE,
-                       base, hash_of(base));
+                       base, lvlm_hash_text(base));
     return name;
 }
 
 bool lvlm_temporary_is(const char *path)
 {
     const char *const base = lvlm_path_base(path);
-    const size_t n = strlen(base), skip = sizeof SUFFIX - 1;
-    return base[0] == '.' && n >= skip && strcmp(base + n - skip, SUFFIX) == 0;
+    return base[0] == '.' &&
+           (lvlm_ends_with(base, SUFFIX) || strcmp(base, SUFFIX) == 0);
 }
 
 /* ---- the lock ------------------------------------------------------------------- */

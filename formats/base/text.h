@@ -2,7 +2,10 @@
 #ifndef LVLM_FORMATS_BASE_TEXT_H
 #define LVLM_FORMATS_BASE_TEXT_H
 
+#include <assert.h>
+#include <fnmatch.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +37,34 @@ static inline bool lvlm_is_listed(const char *list, const char *text)
     return false;
 }
 
+/* Does `text` match one of the patterns of fnmatch, which end with NULL? */
+static inline bool lvlm_matches(const char *const *patterns, const char *text)
+{
+    while (*patterns != NULL && fnmatch(*patterns, text, 0) != 0) patterns++;
+    return *patterns != NULL;
+}
+
+/* Copy `text` up to the first of the characters `ends`; returns the length of the copy,
+ * which fits. */
+static inline size_t lvlm_copy_until(char *to, size_t size, const char *text,
+                                     const char *ends)
+{
+    const size_t n = strcspn(text, ends);
+    assert(n < size);
+    (void)size;
+    memcpy(to, text, n);
+    to[n] = '\0';
+    return n;
+}
+
+/* FNV-1a. */
+static inline uint64_t lvlm_hash_text(const char *text)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (; *text != '\0'; text++) hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+    return hash;
+}
+
 /* Bytewise comparison for qsort over an array of texts, or of structs that begin with
  * their name. */
 static inline int lvlm_by_text(const void *a, const void *b)
@@ -55,6 +86,23 @@ static inline void *lvlm_find_name(const char *name, const void *index, size_t n
     if (n > 0)
         found = (void *const *)bsearch(&key, index, n, sizeof(void *), lvlm_by_name);
     return found != NULL ? *found : NULL;
+}
+
+/* The index of the first of `n` sorted elements of `bytes` bytes that does not precede
+ * `key`; n: there is none. `compare` takes the key first, as for bsearch. */
+static inline size_t
+lvlm_first_not_below(const void *key, const void *array, size_t n, size_t bytes,
+                     int (*compare)(const void *key, const void *element))
+{
+    size_t low = 0, high = n;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (compare(key, (const char *)array + middle * bytes) > 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 LVLM_END_DECLS

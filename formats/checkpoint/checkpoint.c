@@ -47,9 +47,8 @@ static int set_config(lvlm_checkpoint *cp, const char *path, const char *bytes,
     if (cp->side_files == NULL) return lvlm_fail_memory(err);
     cp->side_files[cp->n_side_files++] =
         (lvlm_side_file){ "config.json", (const unsigned char *)bytes, n_bytes };
-    const int rc = lvlm_json_parse(&cp->config, bytes, (size_t)n_bytes, err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", path);
-    return rc;
+    return lvlm_within(lvlm_json_parse(&cp->config, bytes, (size_t)n_bytes, err), err,
+                       "%s: ", path);
 }
 
 static int give_config(lvlm_checkpoint *cp, const char *path, lvlm_error *err)
@@ -68,11 +67,8 @@ static int make_config(lvlm_checkpoint *cp, lvlm_error *err)
     const lvlm_family *const *f = lvlm_families();
     while (*f != NULL && ((*f)->npz == NULL || !(*f)->npz->recognises(cp))) f++;
     if (*f == NULL) return 0;
-    const int rc = (*f)->npz->config(&text, &cp->assumed, cp, &cp->arena, err);
-    if (rc < 0) {
-        lvlm_prefix(err, "%s: ", cp->path);
-        return rc;
-    }
+    TRY(lvlm_within((*f)->npz->config(&text, &cp->assumed, cp, &cp->arena, err), err,
+                    "%s: ", cp->path));
     cp->config_made = true;
     return set_config(cp, cp->path, text, strlen(text), err);
 }
@@ -85,11 +81,7 @@ static int open_file(lvlm_checkpoint *cp, const char *config, lvlm_error *err)
         return config != NULL ? give_config(cp, config, err) : make_config(cp, err);
     if (!lvlm_native_is(cp->metadata)) return 0;
     cp->kind = LVLM_CHECKPOINT_NATIVE;
-    const int rc = lvlm_native_validate(cp, err);
-    if (rc < 0) {
-        lvlm_prefix(err, "%s: ", cp->path);
-        return rc;
-    }
+    TRY(lvlm_within(lvlm_native_validate(cp, err), err, "%s: ", cp->path));
     return carry_side_files(cp, err);
 }
 

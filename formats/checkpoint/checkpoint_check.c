@@ -50,20 +50,15 @@ static int check_archive(const lvlm_checkpoint *cp, const lvlm_source_file *file
                               "%s: was written without checksums (no member has its "
                               "CRC-32): damage before this conversion is not noticed",
                               file->name);
-    const int rc = lvlm_zip_check(&file->zip.members[c.bad], file->map, err);
-    lvlm_prefix(err, "%s: ", file->map->path);
-    return rc;
+    return lvlm_within(lvlm_zip_check(&file->zip.members[c.bad], file->map, err), err,
+                       "%s: ", file->map->path);
 }
 
 /* ---- blobs ---------------------------------------------------------------------- */
 
-typedef struct blobs {
-    const lvlm_checkpoint *cp;
-} blobs;
-
 static int check_blob(void *user, size_t i, lvlm_error *err)
 {
-    const lvlm_checkpoint *const cp = ((const blobs *)user)->cp;
+    const lvlm_checkpoint *const cp = *(const lvlm_checkpoint **)user;
     const lvlm_infile *const file =
         i < cp->n_files ? cp->files[i].map : cp->side_maps[i - cp->n_files];
     lvlm_hex_digest named, got;
@@ -82,10 +77,9 @@ static int check_blob(void *user, size_t i, lvlm_error *err)
 int lvlm_checkpoint_check(const lvlm_checkpoint *cp, size_t n_threads, lvlm_error *err)
 {
     assert(n_threads > 0 && !cp->headers_only);
-    blobs b = { cp };
     for (size_t i = 0; i < cp->n_files; i++)
         TRY(check_archive(cp, &cp->files[i], n_threads, err));
     if (cp->kind != LVLM_CHECKPOINT_HF) return 0;
-    return lvlm_workers_each(n_threads, cp->n_files + cp->n_side_maps, check_blob, &b,
+    return lvlm_workers_each(n_threads, cp->n_files + cp->n_side_maps, check_blob, &cp,
                              err);
 }

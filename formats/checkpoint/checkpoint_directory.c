@@ -2,7 +2,6 @@
  * files. */
 #include "formats/checkpoint/checkpoint_parts.h"
 
-#include <fnmatch.h>
 #include <string.h>
 
 #include "formats/base/json.h"
@@ -16,16 +15,14 @@
 #include "formats/native/native.h"
 
 /* Files that hold weights are never kept as side files. */
-static const char *const weight_globs[] = { "*.safetensors", "*.bin",       "*.pt",
-                                            "*.pth",         "*.ckpt",      "*.gguf",
-                                            "*.npz",         "*.h5",        "*.msgpack",
-                                            "*.onnx",        "*.onnx_data", "*.lvlm" };
+static const char *const weight_globs[] = {
+    "*.safetensors", "*.bin",     "*.pt",   "*.pth",       "*.ckpt", "*.gguf", "*.npz",
+    "*.h5",          "*.msgpack", "*.onnx", "*.onnx_data", "*.lvlm", NULL
+};
 
 bool checkpoint_holds_weights(const char *name)
 {
-    for (size_t i = 0; i < sizeof weight_globs / sizeof weight_globs[0]; i++)
-        if (fnmatch(weight_globs[i], name, 0) == 0) return true;
-    return false;
+    return lvlm_matches(weight_globs, name);
 }
 
 typedef struct listing {
@@ -125,10 +122,8 @@ static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
     const lvlm_infile text = { .bytes = file->bytes, .n_bytes = file->n_bytes };
     int rc = checkpoint_refuse_pointer(&text, err);
     if (rc == 0)
-        rc = lvlm_json_parse(&cp->config, (const char *)file->bytes,
-                             (size_t)file->n_bytes, err);
-    if (rc < 0) lvlm_prefix(err, "%s/config.json: ", cp->path);
-    return rc;
+        rc = lvlm_json_parse(&cp->config, file->bytes, (size_t)file->n_bytes, err);
+    return lvlm_within(rc, err, "%s/config.json: ", cp->path);
 }
 
 /* File names of models in the order in which the reference's loader looks for them: for

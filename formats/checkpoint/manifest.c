@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "formats/checkpoint/manifest_parts.h"
 #include "formats/family/config_keys.h"
 #include "formats/native/native.h"
@@ -193,10 +194,8 @@ static int settle_row_counts(manifest_builder *b)
     for (; count->setting != NULL; count++) {
         char section[32];
         const lvlm_tensor *table;
-        const size_t length = strcspn(count->setting, ".");
-        assert(length < sizeof section);
-        memcpy(section, count->setting, length);
-        section[length] = '\0';
+        const size_t length =
+            lvlm_copy_until(section, sizeof section, count->setting, ".");
         TRY(find_row(&table, b, count->tensor));
         if (table == NULL || table->shape.n != 2) continue;
         cJSON *rows = cJSON_GetObjectItemCaseSensitive(
@@ -259,33 +258,20 @@ static int add_targets(manifest_builder *b)
     return 0;
 }
 
-static int target_by_name(const void *a, const void *b)
-{
-    return strcmp((*(lvlm_target *const *)a)->name, (*(lvlm_target *const *)b)->name);
-}
-
 static int index_targets(manifest_builder *b)
 {
     lvlm_manifest *m = b->m;
     m->by_name = lvlm_arena_alloc(&m->arena, m->n_targets + 1, sizeof *m->by_name);
     if (m->by_name == NULL) return lvlm_fail_memory(b->err);
     for (size_t i = 0; i < m->n_targets; i++) m->by_name[i] = &m->targets[i];
-    qsort(m->by_name, m->n_targets, sizeof *m->by_name, target_by_name);
+    qsort(m->by_name, m->n_targets, sizeof *m->by_name, lvlm_by_name);
     return 0;
-}
-
-static int name_of_target(const void *name, const void *target)
-{
-    return strcmp(name, (*(lvlm_target *const *)target)->name);
 }
 
 lvlm_target *manifest_find_target(const lvlm_manifest *m, const char *name)
 {
-    lvlm_target **found = m->n_targets == 0
-                              ? NULL
-                              : bsearch(name, m->by_name, m->n_targets,
-                                        sizeof *m->by_name, name_of_target);
-    return found != NULL ? *found : NULL;
+    assert(m->by_name != NULL || m->n_targets == 0);
+    return lvlm_find_name(name, m->by_name, m->n_targets);
 }
 
 const lvlm_target *lvlm_manifest_find(const lvlm_manifest *m, const char *name)

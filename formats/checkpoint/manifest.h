@@ -59,10 +59,10 @@ typedef enum lvlm_extra_kind {
 
 /* A source tensor that belongs to no target. */
 typedef struct lvlm_extra {
+    const char *canonical; /* native root + remainder: "vision.head.probe" (names.h) */
     const lvlm_tensor *tensor;
     lvlm_extra_kind kind;
     const lvlm_unused_rule *rule; /* UNUSED */
-    const char *canonical; /* native root + remainder: "vision.head.probe" (names.h) */
     /* UNKNOWN: nearest known source name; DUPLICATE: the name that is used */
     const char *other;
 } lvlm_extra;

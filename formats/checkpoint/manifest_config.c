@@ -4,6 +4,7 @@
 
 #include "formats/base/json.h"
 #include "formats/checkpoint/manifest.h"
+#include "formats/container/side_file.h"
 #include "formats/native/native.h"
 
 /* The checkpoint's config.json, or that inside a native file, which is parsed to
@@ -12,16 +13,11 @@ static int source_config(const cJSON **out, cJSON **carried, const lvlm_manifest
                          lvlm_error *err)
 {
     const lvlm_checkpoint *const cp = m->checkpoint;
-    const lvlm_side_file *const side = lvlm_checkpoint_side_file(cp, "config.json");
     *carried = NULL;
     *out = cp->config;
     if (cp->kind != LVLM_CHECKPOINT_NATIVE) return 0;
-    if (side != NULL) {
-        const int rc = lvlm_json_parse(carried, (const char *)side->bytes,
-                                       (size_t)side->n_bytes, err);
-        if (rc < 0) lvlm_prefix(err, LVLM_NATIVE_FILES "config.json: ");
-        TRY(rc);
-    }
+    TRY(lvlm_within(lvlm_side_file_json(carried, cp, "config.json", err), err,
+                    LVLM_NATIVE_FILES));
     *out = *carried;
     return 0;
 }

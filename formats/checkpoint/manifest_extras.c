@@ -2,12 +2,14 @@
  * or unknown. */
 #include "formats/checkpoint/manifest_parts.h"
 
+#include <assert.h>
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "formats/base/json.h"
 #include "formats/base/options.h"
+#include "formats/base/text.h"
 #include "formats/native/native.h"
 
 /* The number of searches for a nearest name: people read only the first few. */
@@ -113,16 +115,11 @@ int manifest_add_extras(manifest_builder *b)
     return 0;
 }
 
-static int name_of_extra(const void *canonical, const void *extra)
-{
-    return strcmp(canonical, ((const lvlm_extra *)extra)->canonical);
-}
-
 const lvlm_tensor *lvlm_manifest_find_extra(const lvlm_manifest *m,
                                             const char *canonical)
 {
-    if (m->n_extras == 0) return NULL;
+    assert(m->extras != NULL);
     const lvlm_extra *const found =
-        bsearch(canonical, m->extras, m->n_extras, sizeof *m->extras, name_of_extra);
+        bsearch(&canonical, m->extras, m->n_extras, sizeof *m->extras, lvlm_by_text);
     return found != NULL ? found->tensor : NULL;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/base/text.h"
 #include "formats/family/npz_names.h"
 
 /* ---- all sources by name -------------------------------------------------------- */
@@ -43,18 +44,11 @@ int manifest_name_sources(manifest_builder *b)
  * generation never matches, even if it looks canonical. */
 manifest_name *manifest_find_name(const manifest_builder *b, const char *canonical)
 {
-    size_t low = 0, high = b->n_names;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (strcmp(b->names[middle].canonical, canonical) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == b->n_names || !b->names[low].known ||
-        strcmp(b->names[low].canonical, canonical) != 0)
-        return NULL;
-    return &b->names[low];
+    const size_t at = lvlm_first_not_below(&canonical, b->names, b->n_names,
+                                           sizeof *b->names, lvlm_by_text);
+    const bool found = at < b->n_names && b->names[at].known &&
+                       strcmp(b->names[at].canonical, canonical) == 0;
+    return found ? &b->names[at] : NULL;
 }
 
 /* ---- native files --------------------------------------------------------------- */

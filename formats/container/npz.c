@@ -279,11 +279,7 @@ static int read_arrays(reader *r)
         a->member = &r->zip.members[i];
         a->tensor.name = lvlm_arena_strndup(r->arena, name, n - skip);
         if (a->tensor.name == NULL) return lvlm_fail_memory(r->err);
-        const int rc = read_array(r, a, start);
-        if (rc < 0) {
-            lvlm_prefix(r->err, "member '%s': ", name);
-            return rc;
-        }
+        TRY(lvlm_within(read_array(r, a, start), r->err, "member '%s': ", name));
     }
     FAIL_IF(r->n_arrays == 0, r->err, LVLM_EFORMAT, "holds no arrays");
     return 0;

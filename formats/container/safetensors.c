@@ -82,16 +82,12 @@ static int find_header(const char **text, size_t *n_bytes, const lvlm_infile *fi
 static int read_metadata(cJSON **out, lvlm_json_reader *r, lvlm_error *err)
 {
     const cJSON *item;
-    int rc = 0;
-    if (lvlm_json_peek(r) != LVLM_JSON_OBJECT)
-        rc = lvlm_fail(err, LVLM_EFORMAT, "not an object");
-    if (rc == 0) rc = lvlm_json_read_tree(out, MAX_METADATA + 1, r, err);
+    FAIL_IF(lvlm_json_peek(r) != LVLM_JSON_OBJECT, err, LVLM_EFORMAT, "not an object");
+    TRY(lvlm_json_read_tree(out, MAX_METADATA + 1, r, err));
     LVLM_JSON_MEMBERS (item, *out)
-        if (rc == 0 && !cJSON_IsString(item))
-            rc = lvlm_fail(err, LVLM_EFORMAT, "value of '%s' is not a string",
-                           item->string);
-    if (rc < 0) lvlm_prefix(err, "__metadata__: ");
-    return rc;
+        FAIL_IF(!cJSON_IsString(item), err, LVLM_EFORMAT,
+                "value of '%s' is not a string", item->string);
+    return 0;
 }
 
 static int read_dtype(lvlm_dtype *out, lvlm_json_reader *r, lvlm_error *err)
@@ -125,25 +121,18 @@ typedef struct entry {
 static int read_member(entry *e, lvlm_tensor *tensor, const char *key,
                        lvlm_json_reader *r, lvlm_error *err)
 {
-    const char *what = NULL;
-    int rc;
     if (strcmp(key, "dtype") == 0) {
         e->has_dtype = true;
         return read_dtype(&tensor->dtype, r, err);
     }
     if (strcmp(key, "shape") == 0) {
         e->has_shape = true;
-        what = "shape";
-        rc = lvlm_shape_read(&tensor->shape, r, err);
-    } else if (strcmp(key, "data_offsets") == 0) {
-        e->has_offsets = true;
-        what = "data_offsets";
-        rc = read_offsets(e->offsets, r, err);
-    } else {
-        return lvlm_fail(err, LVLM_EFORMAT, "unknown member '%s'", key);
+        return lvlm_within(lvlm_shape_read(&tensor->shape, r, err), err, "shape: ");
     }
-    if (rc < 0) lvlm_prefix(err, "%s: ", what);
-    return rc;
+    FAIL_IF(strcmp(key, "data_offsets") != 0, err, LVLM_EFORMAT, "unknown member '%s'",
+            key);
+    e->has_offsets = true;
+    return lvlm_within(read_offsets(e->offsets, r, err), err, "data_offsets: ");
 }
 
 /* Offsets are still relative to the data here. */
@@ -195,15 +184,14 @@ static int read_named(lvlm_safetensors *out, const char *key, size_t *capacity,
 {
     if (strcmp(key, "__metadata__") == 0 && out->metadata == NULL) {
         out->metadata_first = out->n_tensors == 0;
-        return read_metadata(&out->metadata, r, err);
+        return lvlm_within(read_metadata(&out->metadata, r, err), err,
+                           "__metadata__: ");
     }
     TRY(add_tensor(out, capacity, err));
     lvlm_tensor *tensor = &out->tensors[out->n_tensors - 1];
     tensor->name = lvlm_arena_strndup(arena, key, strlen(key));
     if (tensor->name == NULL) return lvlm_fail_memory(err);
-    const int rc = read_entry(tensor, r, err);
-    if (rc < 0) lvlm_prefix(err, "tensor '%s': ", tensor->name);
-    return rc;
+    return lvlm_within(read_entry(tensor, r, err), err, "tensor '%s': ", tensor->name);
 }
 
 static int read_header(lvlm_safetensors *out, const char *text, size_t n_bytes,
@@ -295,19 +283,16 @@ int lvlm_safetensors_read(lvlm_safetensors *out, const lvlm_infile *file,
     *out = (lvlm_safetensors){ 0 };
     TRY(find_header(&text, &n_bytes, file, err));
     out->header_bytes = LENGTH_BYTES + n_bytes;
-    int rc = read_header(out, text, n_bytes, arena, err);
-    if (rc < 0) {
-        lvlm_prefix(err, "header: ");
-        goto done;
-    }
-    out->data_in_order = in_order(out);
-    if (!out->data_in_order)
+    int rc = lvlm_within(read_header(out, text, n_bytes, arena, err), err, "header: ");
+    if (rc == 0) out->data_in_order = in_order(out);
+    if (rc == 0 && !out->data_in_order)
         qsort(out->tensors, out->n_tensors, sizeof *out->tensors,
               lvlm_tensor_span_order);
-    if ((rc = validate(out, file->n_bytes, headers_only, err)) == 0)
+    if (rc == 0) rc = validate(out, file->n_bytes, headers_only, err);
+    if (rc == 0)
         place(out, file, headers_only);
-done:
-    if (rc < 0) lvlm_safetensors_free(out);
+    else
+        lvlm_safetensors_free(out);
     return rc;
 }
 
@@ -352,7 +337,6 @@ int lvlm_safetensors_header(lvlm_strbuf *out, const lvlm_tensor *tensors,
                             lvlm_error *err)
 {
     assert(align >= LVLM_SAFETENSORS_ALIGN && (align & (align - 1)) == 0);
-    assert(align >= LENGTH_BYTES && (align & (align - 1)) == 0);
     const size_t start = out->length;
     uint64_t end = 0;
 

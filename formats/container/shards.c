@@ -30,26 +30,19 @@ typedef struct parser {
 /* The file `name` of the list, added if it is new. */
 static int find_file(const char **out, parser *p, const char *name)
 {
-    size_t low = 0, high = p->n_files;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        const int order = strcmp(p->files[middle], name);
-        if (order == 0) {
-            *out = p->files[middle];
-            return 0;
-        }
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
+    const size_t at = lvlm_first_not_below(&name, p->files, p->n_files,
+                                           sizeof *p->files, lvlm_by_text);
+    if (at < p->n_files && strcmp(p->files[at], name) == 0) {
+        *out = p->files[at];
+        return 0;
     }
     FAIL_IF(p->n_files == LVLM_MAX_SHARDS, p->err, LVLM_EFORMAT,
             "weight_map names more files than the limit of %d", LVLM_MAX_SHARDS);
     TRY(lvlm_list_room(&p->files, &p->file_room, p->n_files, sizeof *p->files, p->err));
     *out = lvlm_arena_strndup(p->arena, name, strlen(name));
     if (*out == NULL) return lvlm_fail_memory(p->err);
-    memmove(p->files + low + 1, p->files + low, (p->n_files - low) * sizeof *p->files);
-    p->files[low] = *out;
+    memmove(p->files + at + 1, p->files + at, (p->n_files - at) * sizeof *p->files);
+    p->files[at] = *out;
     p->n_files++;
     return 0;
 }
@@ -62,11 +55,8 @@ static int read_entry(parser *p, const char *key)
     TRY(lvlm_list_room(&p->homes, &p->home_room, n, sizeof *p->homes, p->err));
     const char *const tensor = lvlm_arena_strndup(p->arena, key, strlen(key));
     if (tensor == NULL) return lvlm_fail_memory(p->err);
-    const int rc = lvlm_json_read_text(&file, &p->reader, p->err);
-    if (rc < 0) {
-        lvlm_prefix(p->err, "weight_map: '%s': ", tensor);
-        return rc;
-    }
+    TRY(lvlm_within(lvlm_json_read_text(&file, &p->reader, p->err), p->err,
+                    "weight_map: '%s': ", tensor));
     FAIL_IF(!is_plain_name(file, p->suffix), p->err, LVLM_EFORMAT,
             "weight_map: '%s' is not in a plain %s file of this directory but in '%s'",
             tensor, p->suffix, file);
@@ -78,11 +68,9 @@ static int read_entry(parser *p, const char *key)
 static int read_map(parser *p)
 {
     const char *key;
-    int rc = lvlm_json_begin_object(&p->reader, p->err);
-    if (rc < 0) {
-        lvlm_prefix(p->err, "weight_map: ");
-        return rc;
-    }
+    int rc;
+    TRY(lvlm_within(lvlm_json_begin_object(&p->reader, p->err), p->err,
+                    "weight_map: "));
     while ((rc = lvlm_json_next_key(&key, &p->reader, p->err)) > 0)
         TRY(read_entry(p, key));
     return rc;

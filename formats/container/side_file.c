@@ -22,10 +22,8 @@ int lvlm_side_file_parse(cJSON **out, const lvlm_side_file *file, lvlm_error *er
 {
     *out = NULL;
     TRY(lvlm_side_file_check(file, err));
-    const int rc =
-        lvlm_json_parse(out, (const char *)file->bytes, (size_t)file->n_bytes, err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", file->name);
-    return rc;
+    return lvlm_within(lvlm_json_parse(out, file->bytes, (size_t)file->n_bytes, err),
+                       err, "%s: ", file->name);
 }
 
 int lvlm_side_file_json(cJSON **out, const lvlm_checkpoint *checkpoint,

@@ -48,14 +48,6 @@ uint64_t lvlm_tensor_numel(const lvlm_tensor *tensor)
     return tensor->n_bytes / lvlm_dtype_bytes(tensor->dtype);
 }
 
-void lvlm_shape_print(lvlm_strbuf *out, const lvlm_shape *shape)
-{
-    lvlm_strbuf_puts(out, "[");
-    for (size_t i = 0; i < shape->n; i++)
-        lvlm_strbuf_printf(out, "%s%" PRIu64, i > 0 ? ", " : "", shape->dims[i]);
-    lvlm_strbuf_puts(out, "]");
-}
-
 const char *lvlm_shape_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape)
 {
     assert(shape->n <= LVLM_MAX_DIMS);
@@ -72,6 +64,12 @@ const char *lvlm_shape_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape)
     return text;
 }
 
+void lvlm_shape_print(lvlm_strbuf *out, const lvlm_shape *shape)
+{
+    char text[LVLM_SHAPE_TEXT];
+    lvlm_strbuf_puts(out, lvlm_shape_text(text, shape));
+}
+
 int lvlm_shape_read(lvlm_shape *shape, lvlm_json_reader *r, lvlm_error *err)
 {
     int rc;
@@ -80,10 +78,8 @@ int lvlm_shape_read(lvlm_shape *shape, lvlm_json_reader *r, lvlm_error *err)
     while ((rc = lvlm_json_next_item(r, err)) > 0) {
         FAIL_IF(shape->n == LVLM_MAX_DIMS, err, LVLM_EFORMAT, "more than %d dimensions",
                 LVLM_MAX_DIMS);
-        if ((rc = lvlm_json_read_u64(&shape->dims[shape->n], r, err)) < 0) {
-            lvlm_prefix(err, "dimension %zu: ", shape->n);
-            return rc;
-        }
+        TRY(lvlm_within(lvlm_json_read_u64(&shape->dims[shape->n], r, err), err,
+                        "dimension %zu: ", shape->n));
         shape->n++;
     }
     return rc;

@@ -174,12 +174,9 @@ static int read_zip(reader *r)
     if (folder == NULL) return lvlm_fail_memory(r->err);
     TRY(check_byteorder(r, zip, folder));
     TRY(member_bytes(&bytes, r, object));
-    const int rc =
-        lvlm_pickle_read(&r->pickle, bytes, object->n_bytes, r->arena, r->err);
-    if (rc < 0) {
-        lvlm_prefix(r->err, "%s: ", object->name);
-        return rc;
-    }
+    TRY(lvlm_within(
+        lvlm_pickle_read(&r->pickle, bytes, object->n_bytes, r->arena, r->err), r->err,
+        "%s: ", object->name));
     TRY(read_storages(r));
     for (size_t i = 0; i < r->pickle.n_persistent; i++)
         TRY(place_in_zip(r, &r->storages[i], zip, folder));
@@ -202,11 +199,11 @@ bool torch_is_legacy(const lvlm_infile *file)
 /* The next pickle at *at, which is moved after it. */
 static int next_pickle(reader *r, lvlm_pickle *out, uint64_t *at, const char *what)
 {
-    const int rc = lvlm_pickle_read(out, r->file->bytes + *at, r->file->n_bytes - *at,
-                                    r->arena, r->err);
-    if (rc < 0) lvlm_prefix(r->err, "%s, at %" PRIu64 ": ", what, *at);
+    TRY(lvlm_within(lvlm_pickle_read(out, r->file->bytes + *at, r->file->n_bytes - *at,
+                                     r->arena, r->err),
+                    r->err, "%s, at %" PRIu64 ": ", what, *at));
     *at += out->n_bytes;
-    return rc;
+    return 0;
 }
 
 static int read_legacy_lead(reader *r, uint64_t *at)
@@ -228,32 +225,11 @@ static int read_legacy_lead(reader *r, uint64_t *at)
     return 0;
 }
 
-static int compare_keys(const char *a, size_t n_a, const char *b, size_t n_b)
-{
-    const int order = memcmp(a, b, n_a < n_b ? n_a : n_b);
-    return order != 0 ? order : (n_a > n_b) - (n_a < n_b);
-}
-
 static int by_key(const void *a, const void *b)
 {
     const storage *x = *(storage *const *)a, *y = *(storage *const *)b;
-    return compare_keys(x->key, x->n_key, y->key, y->n_key);
-}
-
-/* The first of the storages, which are sorted by key, whose key is not before this one;
- * n if there is none. */
-static size_t first_of(storage *const *sorted, size_t n, const value *key)
-{
-    size_t low = 0, high = n;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        const storage *s = sorted[middle];
-        if (compare_keys(s->key, s->n_key, key->text, key->n) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    const int order = memcmp(x->key, y->key, x->n_key < y->n_key ? x->n_key : y->n_key);
+    return order != 0 ? order : (x->n_key > y->n_key) - (x->n_key < y->n_key);
 }
 
 /* Read one storage of the file at *at, which is moved after it, and set it in all
@@ -264,10 +240,11 @@ static int place_in_legacy(reader *r, storage **sorted, size_t n, const value *k
     uint64_t n_bytes;
     FAIL_IF(key->kind != LVLM_PICKLE_TEXT, r->err, LVLM_EFORMAT,
             "the key of a storage is not text");
-    const size_t first = first_of(sorted, n, key);
-    FAIL_IF(first == n || compare_keys(sorted[first]->key, sorted[first]->n_key,
-                                       key->text, key->n) != 0,
-            r->err, LVLM_EFORMAT, "holds a storage that nothing refers to");
+    storage wanted = { .key = key->text, .n_key = key->n }, *const at_key = &wanted;
+    const size_t first =
+        lvlm_first_not_below(&at_key, sorted, n, sizeof *sorted, by_key);
+    FAIL_IF(first == n || by_key(&at_key, &sorted[first]) != 0, r->err, LVLM_EFORMAT,
+            "holds a storage that nothing refers to");
     const storage *s = sorted[first];
     FAIL_IF(r->file->n_bytes - *at < 8 ||
                 !lvlm_mul_u64(&n_bytes, s->numel, s->element) ||

@@ -194,9 +194,8 @@ static int add_view(reader *r, const value *key, const value *call)
             r->err, LVLM_EFORMAT, "the name of a tensor is not UTF-8 text");
     v->tensor.name = lvlm_arena_strndup(r->arena, key->text, key->n);
     if (v->tensor.name == NULL) return lvlm_fail_memory(r->err);
-    const int rc = read_view(v, call, r->object.storages, r->err);
-    if (rc < 0) lvlm_prefix(r->err, "tensor '%s': ", v->tensor.name);
-    return rc;
+    return lvlm_within(read_view(v, call, r->object.storages, r->err), r->err,
+                       "tensor '%s': ", v->tensor.name);
 }
 
 static int read_views(reader *r)

@@ -302,10 +302,9 @@ static int read_entry(entry *e, uint64_t *at, const directory *dir,
             "zip: an entry runs over the end of the directory");
     TRY(read_name(&e->member.name, bytes + ENTRY_BYTES, load16(bytes + 28), arena,
                   err));
-    const int rc = read_member(e, bytes, dir, file, err);
-    if (rc < 0) lvlm_prefix(err, "member '%s': ", e->member.name);
     *at += n;
-    return rc;
+    return lvlm_within(read_member(e, bytes, dir, file, err), err,
+                       "member '%s': ", e->member.name);
 }
 
 /* ---- all of them ---------------------------------------------------------------- */
@@ -463,7 +462,6 @@ int lvlm_zip_check(const lvlm_zip_member *member, const lvlm_infile *file,
                    lvlm_error *err)
 {
     assert(member->method == LVLM_ZIP_STORED);
-    assert(member->method == LVLM_ZIP_STORED);
     return check_crc(member, file->bytes + member->offset, (size_t)member->n_bytes,
                      err);
 }
@@ -471,9 +469,8 @@ int lvlm_zip_check(const lvlm_zip_member *member, const lvlm_infile *file,
 int lvlm_zip_inflate_start(void *to, size_t n, const lvlm_zip_member *member,
                            const lvlm_infile *file, lvlm_error *err)
 {
-    assert(n <= member->n_bytes);
-    const unsigned char *from = file->bytes + member->offset;
     assert(n <= member->n_bytes && n <= UINT_MAX);
+    const unsigned char *from = file->bytes + member->offset;
     if (n == 0) return 0;
     if (member->method == LVLM_ZIP_STORED) {
         memcpy(to, from, n);

@@ -10,6 +10,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/size.h"
+#include "formats/base/text.h"
 
 /* ---- the list ------------------------------------------------------------------- */
 
@@ -62,14 +63,13 @@ int lvlm_family_detect(const lvlm_family **out, const cJSON *hf_config, lvlm_err
 /* The longest setting in any shape is far shorter. */
 enum { PATH_BYTES = 64 };
 
-/* One factor of a product: a number, or a path into the configuration. */
-static bool factor_value(uint64_t *out, const char *text, size_t length,
+/* One factor of a product, a number or a path into the configuration, and its
+ * length. */
+static bool factor_value(uint64_t *out, size_t *length, const char *text,
                          const cJSON *config)
 {
     char path[PATH_BYTES];
-    assert(length < sizeof path);
-    memcpy(path, text, length);
-    path[length] = '\0';
+    *length = lvlm_copy_until(path, sizeof path, text, "*,");
     if (path[0] >= '0' && path[0] <= '9') {
         char *end;
         *out = strtoull(path, &end, 10);
@@ -82,9 +82,9 @@ bool lvlm_shape_resolve(lvlm_shape *out, const char *text, const cJSON *config)
 {
     *out = (lvlm_shape){ .n = 1, .dims = { 1 } };
     for (;;) {
-        const size_t length = strcspn(text, "*,");
         uint64_t factor, *const dim = &out->dims[out->n - 1];
-        if (!factor_value(&factor, text, length, config) ||
+        size_t length;
+        if (!factor_value(&factor, &length, text, config) ||
             !lvlm_mul_u64(dim, *dim, factor))
             return false;
         text += length;
@@ -100,10 +100,8 @@ bool lvlm_shape_resolve(lvlm_shape *out, const char *text, const cJSON *config)
 bool lvlm_config_says(const cJSON *config, const char *when)
 {
     char path[PATH_BYTES];
-    const size_t length = strcspn(when, " ");
-    assert(when[length] == ' ' && length < sizeof path);
-    memcpy(path, when, length);
-    path[length] = '\0';
+    const size_t length = lvlm_copy_until(path, sizeof path, when, " ");
+    assert(when[length] == ' ');
     const cJSON *const value = lvlm_json_path(config, path);
     const char *const word = cJSON_IsBool(value)
                                  ? cJSON_IsTrue(value) ? "true" : "false"

@@ -14,6 +14,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 
 /* More than the longest "a.b.c" and the longest list of words in any table. */
 enum { PATH_BYTES = 128, WORDS_BYTES = 256 };
@@ -29,10 +30,7 @@ static const cJSON *find(char path[PATH_BYTES], const lvlm_setting *setting,
                          const cJSON *hf_config)
 {
     for (const char *at = setting->paths; at != NULL && *at != '\0';) {
-        const size_t length = strcspn(at, "|");
-        assert(length < PATH_BYTES);
-        memcpy(path, at, length);
-        path[length] = '\0';
+        const size_t length = lvlm_copy_until(path, PATH_BYTES, at, "|");
         const cJSON *item = lvlm_json_path(hf_config, path);
         if (item != NULL && (!cJSON_IsNull(item) || null_is_a_value(setting->kind)))
             return item;
@@ -45,10 +43,7 @@ static const cJSON *find(char path[PATH_BYTES], const lvlm_setting *setting,
 static bool has_section(const lvlm_setting *setting, const cJSON *hf_config)
 {
     char section[PATH_BYTES];
-    const size_t length = strcspn(setting->paths, ".");
-    assert(length < PATH_BYTES);
-    memcpy(section, setting->paths, length);
-    section[length] = '\0';
+    (void)lvlm_copy_until(section, sizeof section, setting->paths, ".");
     return cJSON_IsObject(lvlm_json_get(hf_config, section));
 }
 
@@ -188,10 +183,8 @@ static int fall_back(cJSON **out, const lvlm_setting *setting, const cJSON *hf_c
 static int put(cJSON *config, const char *canonical, cJSON *value, lvlm_error *err)
 {
     char part[PATH_BYTES];
-    const size_t length = strcspn(canonical, ".");
-    assert(canonical[length] == '.' && length < PATH_BYTES);
-    memcpy(part, canonical, length);
-    part[length] = '\0';
+    const size_t length = lvlm_copy_until(part, sizeof part, canonical, ".");
+    assert(canonical[length] == '.');
     cJSON *section = cJSON_GetObjectItemCaseSensitive(config, part);
     if (section == NULL) section = cJSON_AddObjectToObject(config, part);
     const char *const name = canonical + length + 1;

@@ -7,6 +7,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/size.h"
+#include "formats/base/text.h"
 
 /* Whole numbers up to this one are exact for most JSON readers. */
 #define MAX_EXACT 0x1p53
@@ -41,10 +42,8 @@ uint64_t config_count(const cJSON *config, const char *path)
 int config_set(cJSON *config, const char *path, uint64_t value, lvlm_error *err)
 {
     char section[32];
-    const size_t length = strcspn(path, ".");
-    assert(path[length] == '.' && length < sizeof section);
-    memcpy(section, path, length);
-    section[length] = '\0';
+    const size_t length = lvlm_copy_until(section, sizeof section, path, ".");
+    assert(path[length] == '.');
     FAIL_IF((double)value > MAX_EXACT, err, LVLM_EFORMAT,
             "config.json: %s would be %" PRIu64 ", which is too large", path, value);
     cJSON *at = cJSON_GetObjectItemCaseSensitive(config, section);

@@ -180,7 +180,6 @@ int lvlm_native_check_side_files(const lvlm_checkpoint *checkpoint, size_t threa
 {
     const lvlm_run run = { .threads = threads };
     if (checkpoint->kind != LVLM_CHECKPOINT_NATIVE) return 0;
-    const int rc = lvlm_digests_check(checkpoint, is_side_file, &run, err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", checkpoint->path);
-    return rc;
+    return lvlm_within(lvlm_digests_check(checkpoint, is_side_file, &run, err), err,
+                       "%s: ", checkpoint->path);
 }

@@ -63,10 +63,8 @@ static int read_object(parser *p, int (*member)(parser *p, const char *key))
         char name[16]; /* long enough for every key that is known */
         const size_t n = strlen(key);
         memcpy(name, key, n < sizeof name ? n + 1 : sizeof name);
-        if ((rc = n < sizeof name ? member(p, name) : unknown(key, p)) < 0) {
-            if (n < sizeof name) lvlm_prefix(p->err, "%s: ", name);
-            return rc;
-        }
+        if (n >= sizeof name) return unknown(key, p);
+        TRY(lvlm_within(member(p, name), p->err, "%s: ", name));
     }
     return rc;
 }
@@ -235,10 +233,9 @@ static bool is_permutation(const lvlm_transform *t, size_t n_order)
 static int check_transform(const parser *p, const lvlm_ledger_entry *entry)
 {
     const lvlm_transform *const t = &entry->transform;
-    const lvlm_shape axes = { t->n,
-                              { t->axes[0], t->axes[1], t->axes[2], t->axes[3],
-                                t->axes[4], t->axes[5], t->axes[6], t->axes[7] } };
+    lvlm_shape axes = { .n = t->n };
     uint64_t numel = 0;
+    memcpy(axes.dims, t->axes, sizeof axes.dims);
     FAIL_IF(t->n == 0 || t->select > t->n, p->err, LVLM_EFORMAT,
             "transform: select is not an axis");
     FAIL_IF(!is_permutation(t, p->n_order), p->err, LVLM_EFORMAT,
@@ -282,11 +279,9 @@ static int read_entry(parser *p)
     p->n_order = 0;
     int rc = read_object(p, entry_member);
     if (rc == 0) rc = check_entry(p, last_entry(p));
-    if (rc < 0 && last_entry(p)->source.name != NULL)
-        lvlm_prefix(p->err, "tensor '%s': ", last_entry(p)->source.name);
-    else if (rc < 0)
-        lvlm_prefix(p->err, "tensor %zu: ", l->n_entries - 1);
-    return rc;
+    const char *const name = last_entry(p)->source.name;
+    return name != NULL ? lvlm_within(rc, p->err, "tensor '%s': ", name)
+                        : lvlm_within(rc, p->err, "tensor %zu: ", l->n_entries - 1);
 }
 
 static int made_member(parser *p, const char *key)

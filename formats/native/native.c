@@ -72,9 +72,8 @@ int lvlm_native_meta_json(cJSON **out, const lvlm_checkpoint *cp, const char *ke
 {
     const char *text = lvlm_checkpoint_meta(cp, key);
     FAIL_IF(text == NULL, err, LVLM_EFORMAT, "file without '%s' in its metadata", key);
-    const int rc = lvlm_json_parse(out, text, strlen(text), err);
-    if (rc < 0) lvlm_prefix(err, "metadata: %s: ", key);
-    return rc;
+    return lvlm_within(lvlm_json_parse(out, text, strlen(text), err), err,
+                       "metadata: %s: ", key);
 }
 
 int lvlm_native_check_header(const void *header, size_t n_bytes, lvlm_error *err)

@@ -224,8 +224,7 @@ static int read_digests(lvlm_checkpoint *cp, lvlm_error *err)
     lvlm_json_close(&r);
     if (rc == 0 && n < cp->n_tensors)
         rc = lvlm_fail(err, LVLM_EFORMAT, "none for tensor '%s'", cp->tensors[n].name);
-    if (rc < 0) lvlm_prefix(err, "digests: ");
-    return rc;
+    return lvlm_within(rc, err, "digests: ");
 }
 
 /* Does one of the settings after it have its name? */
@@ -256,9 +255,7 @@ static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
             "Convert it again",
             s->canonical);
         if (is_replaced(s, walk)) continue;
-        const int rc = lvlm_setting_check(s, value, err);
-        if (rc < 0) lvlm_prefix(err, "metadata: config: ");
-        TRY(rc);
+        TRY(lvlm_within(lvlm_setting_check(s, value, err), err, "metadata: config: "));
     }
     return 0;
 }
@@ -350,12 +347,9 @@ static int check_target(const lvlm_checkpoint *cp, const lvlm_ledger_entry *entr
 static int check_entry(const lvlm_checkpoint *cp, const lvlm_ledger_entry *entry,
                        bool *claimed, lvlm_error *err)
 {
-    for (size_t i = 0; i < entry->n_targets; i++) {
-        const int rc = check_target(cp, entry, entry->targets[i], claimed, err);
-        if (rc == 0) continue;
-        lvlm_prefix(err, "ledger: tensor '%s': ", entry->source.name);
-        return rc;
-    }
+    for (size_t i = 0; i < entry->n_targets; i++)
+        TRY(lvlm_within(check_target(cp, entry, entry->targets[i], claimed, err), err,
+                        "ledger: tensor '%s': ", entry->source.name));
     return 0;
 }
 
@@ -439,10 +433,9 @@ static int check_file_names(lvlm_checkpoint *cp, lvlm_error *err)
 static int read_ledger(lvlm_checkpoint *cp, lvlm_error *err)
 {
     const char *const text = lvlm_checkpoint_meta(cp, "ledger");
-    const int rc =
-        lvlm_ledger_read(&cp->native->ledger, text, strlen(text), &cp->arena, err);
-    if (rc < 0) lvlm_prefix(err, "ledger: ");
-    return rc;
+    return lvlm_within(
+        lvlm_ledger_read(&cp->native->ledger, text, strlen(text), &cp->arena, err), err,
+        "ledger: ");
 }
 
 /* ---- public --------------------------------------------------------------------- */
