@@ -19,10 +19,8 @@ enum { MAX_FILE = 8192, MAX_VALUE = 128 };
 
 int lvlm_cgroups_numbers(double out[2], const char *folder, const char *name)
 {
-    char path[PATH_MAX], text[MAX_VALUE], *end;
-    const int n = snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (n < 0 || (size_t)n >= sizeof path || !lvlm_path_peek(text, sizeof text, path))
-        return 0;
+    char text[MAX_VALUE], *end;
+    if (!lvlm_path_peek(text, sizeof text, folder, name)) return 0;
     out[0] = strtod(text, &end); /* "max": there is no limit */
     if (end == text) return 0;
     const char *const second = end;
@@ -72,9 +70,7 @@ void lvlm_cgroups_visit(const char *root, const char *controller,
                         void (*visit)(void *user, const char *folder), void *user)
 {
     const search s = { root, controller, visit, user };
-    char path[PATH_MAX], text[MAX_FILE], *rest = text;
-    const int n = snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
-    if (n < 0 || (size_t)n >= sizeof path || !lvlm_path_peek(text, sizeof text, path))
-        return;
+    char text[MAX_FILE], *rest = text;
+    if (!lvlm_path_peek(text, sizeof text, root, "proc/self/cgroup")) return;
     for (char *line; (line = strsep(&rest, "\n")) != NULL;) visit_line(&s, line);
 }

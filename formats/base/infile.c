@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "formats/base/alloc.h"
+#include "formats/base/list.h"
 #include "formats/base/size.h"
 #include "formats/base/text.h"
 
@@ -98,12 +98,19 @@ static int open_bytes(lvlm_infile *file, int fd, bool map, lvlm_error *err)
     return map ? map_bytes(file, fd, err) : read_bytes(file, fd, err);
 }
 
+/* "https://..." and the like. */
+static bool is_url(const char *path)
+{
+    const size_t n = strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789");
+    return n > 1 && strncmp(path + n, "://", 3) == 0;
+}
+
 /* Report why `path` cannot be opened. */
 static int fail_open(const char *path, lvlm_error *err)
 {
     const int number = errno;
     FAIL_IF(*path == '\0', err, LVLM_EUSAGE, "'': the name of a file is empty");
-    FAIL_IF(lvlm_path_is_url(path), err, LVLM_EIO,
+    FAIL_IF(is_url(path), err, LVLM_EIO,
             "%s: is a URL; nothing is downloaded, name a file", path);
     FAIL_IF(strcmp(path, "-") == 0, err, LVLM_EIO,
             "-: standard input is not read here, name a file");
@@ -191,9 +198,17 @@ void lvlm_infile_done_with(const lvlm_infile *file, uint64_t offset, uint64_t n_
 
 /* ---- paths ---------------------------------------------------------------------- */
 
-bool lvlm_path_peek(char *text, size_t size, const char *path)
+/* "DIR/NAME"; false: it is too long. */
+static bool join(char path[PATH_MAX], const char *dir, const char *name)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int n = snprintf(path, PATH_MAX, "%s/%s", dir, name);
+    return n >= 0 && n < PATH_MAX;
+}
+
+bool lvlm_path_peek(char *text, size_t size, const char *dir, const char *name)
+{
+    char path[PATH_MAX];
+    const int fd = join(path, dir, name) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0) return false;
     const ssize_t n = read(fd, text, size - 1);
     close(fd);
@@ -212,12 +227,6 @@ bool lvlm_path_is_directory(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-bool lvlm_path_is_url(const char *path)
-{
-    size_t n = strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789");
-    return n > 1 && strncmp(path + n, "://", 3) == 0;
-}
-
 const char *lvlm_path_base(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -228,10 +237,9 @@ bool lvlm_path_leads_out(const char *dir, const char *name)
 {
     char path[PATH_MAX], to[PATH_MAX], from[PATH_MAX];
     struct stat st;
-    const int n = snprintf(path, sizeof path, "%s/%s", dir, name);
-    if (n < 0 || (size_t)n >= sizeof path || lstat(path, &st) < 0) return false;
-    if (!S_ISLNK(st.st_mode)) return false;
-    if (realpath(path, to) == NULL || realpath(dir, from) == NULL) return false;
+    if (!join(path, dir, name) || lstat(path, &st) < 0 || !S_ISLNK(st.st_mode) ||
+        realpath(path, to) == NULL || realpath(dir, from) == NULL)
+        return false;
     const size_t length = strlen(from);
     const bool inside = strncmp(to, from, length) == 0 && to[length] == '/';
     return !inside && fnmatch("*/blobs/*", to, 0) != 0;
@@ -243,13 +251,12 @@ static bool is_regular_in(int dir_fd, const char *name)
     return fstatat(dir_fd, name, &st, 0) == 0 && S_ISREG(st.st_mode);
 }
 
-static int add_name(char ***names, size_t *n, const char *name, lvlm_error *err)
+static int add_name(char ***names, size_t *n, size_t *capacity, const char *name,
+                    lvlm_error *err)
 {
-    char **grown = lvlm_realloc(*names, *n + 1, sizeof **names);
-    if (grown == NULL) return lvlm_fail_memory(err);
-    *names = grown;
-    grown[*n] = lvlm_strdup(name);
-    if (grown[*n] == NULL) return lvlm_fail_memory(err);
+    TRY(lvlm_list_room(names, capacity, *n, sizeof **names, err));
+    char *const copy = (*names)[*n] = lvlm_strdup(name);
+    if (copy == NULL) return lvlm_fail_memory(err);
     ++*n;
     return 0;
 }
@@ -260,7 +267,7 @@ static int list_names(char ***names_out, size_t *n_out, const char *dir, bool re
 {
     DIR *handle = opendir(dir);
     char **names = NULL;
-    size_t n = 0;
+    size_t n = 0, capacity = 0;
     int rc = 0;
 
     if (handle == NULL) return lvlm_fail_errno(err, "%s: cannot list", dir);
@@ -272,7 +279,7 @@ static int list_names(char ***names_out, size_t *n_out, const char *dir, bool re
         if (entry == NULL) break;
         if (is_regular_in(dirfd(handle), entry->d_name) == regular &&
             (regular || entry->d_name[0] != '.'))
-            rc = add_name(&names, &n, entry->d_name, err);
+            rc = add_name(&names, &n, &capacity, entry->d_name, err);
     }
     closedir(handle);
     if (rc < 0) {

@@ -57,14 +57,12 @@ void lvlm_infile_watch(void (*mapped)(const lvlm_infile *file),
 void lvlm_infile_done_with(const lvlm_infile *file, uint64_t offset, uint64_t n_bytes);
 
 /* Read the beginning of a kernel file (/proc, /sys), which has no size, as text of at
- * most `size` - 1 bytes; false if there is no such file. */
-bool lvlm_path_peek(char *text, size_t size, const char *path);
+ * most `size` - 1 bytes; false if there is no such file in `dir`. */
+bool lvlm_path_peek(char *text, size_t size, const char *dir, const char *name);
 
 /* Does `path` exist (links followed)? */
 bool lvlm_path_exists(const char *path);
 bool lvlm_path_is_directory(const char *path);
-/* "https://..." and the like. */
-bool lvlm_path_is_url(const char *path);
 /* The part after the last '/', borrowed from `path`. */
 const char *lvlm_path_base(const char *path);
 

@@ -1,9 +1,7 @@
 /* memory.c - /proc/meminfo and the limits of cgroups; see memory.h. */
 #include "formats/base/memory.h"
 
-#include <limits.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,11 +14,9 @@ enum { MAX_FILE = 8192 };
 static bool read_member(double *out, const char *folder, const char *name,
                         const char *key)
 {
-    char path[PATH_MAX], text[MAX_FILE], *rest = text, *end;
+    char text[MAX_FILE], *rest = text, *end;
     const size_t n_key = strlen(key);
-    const int n = snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (n < 0 || (size_t)n >= sizeof path || !lvlm_path_peek(text, sizeof text, path))
-        return false;
+    if (!lvlm_path_peek(text, sizeof text, folder, name)) return false;
     for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
         if (strncmp(line, key, n_key) != 0) continue;
         *out = strtod(line + n_key, &end);
