@@ -1,6 +1,7 @@
 /* keys.c - known, noted and unknown keys; see keys.h. */
 #include "formats/base/keys.h"
 
+#include <assert.h>
 #include <fnmatch.h>
 #include <stdbool.h>
 #include <string.h>
@@ -10,12 +11,23 @@
 #include "formats/base/options.h"
 #include "formats/base/text.h"
 
+enum { NAME_BYTES = 128 }; /* more than any in a table */
+
+static bool is_about(const lvlm_key *key, const char *name)
+{
+    char one[NAME_BYTES];
+    for (const char *at = key->name; *at != '\0'; at += *at == '|') {
+        at += lvlm_copy_until(one, sizeof one, at, "|");
+        if (fnmatch(one, name, 0) == 0) return true;
+    }
+    return false;
+}
+
 /* The row for `name`; NULL if it is unknown. */
 static const lvlm_key *find(const lvlm_key *keys, const char *name)
 {
     for (const lvlm_key *key = keys; key->name != NULL; key++)
-        if (strcmp(key->name, name) == 0 || fnmatch(key->name, name, 0) == 0)
-            return key;
+        if (is_about(key, name)) return key;
     return NULL;
 }
 
@@ -38,6 +50,7 @@ static const char *nearest(const lvlm_key *keys, const char *name)
     size_t least = strlen(name) / 4 + 2; /* allows two letters to be swapped */
     for (const lvlm_key *key = keys; key->name != NULL; key++) {
         if (key->use != LVLM_KEY_FOLLOWED) continue;
+        assert(strchr(key->name, '|') == NULL);
         const size_t distance = lvlm_edit_distance(key->name, name);
         if (distance >= least) continue;
         least = distance;

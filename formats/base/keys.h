@@ -29,7 +29,8 @@ typedef enum lvlm_key_use {
 } lvlm_key_use;
 
 typedef struct lvlm_key {
-    /* or a pattern with '*'; NULL ends a table. The first row that matches is used */
+    /* or several that one reason is for, and patterns with '*': "dtype|torch_*"; a
+     * FOLLOWED row has one. NULL ends a table. The first row that matches is used */
     const char *name;
     lvlm_key_use use;
     /* INERT: for readers of the table; NOTED, REFUSED: the end of the sentence "'KEY'

@@ -112,10 +112,9 @@ static int resolve(lvlm_target *target, manifest_builder *b)
 {
     const lvlm_row *row = target->row;
     const cJSON *config = b->m->config;
-    const char *const source =
-        row->source_shape != NULL ? row->source_shape : row->shape;
+    target->hf.shape_text = row->source_shape != NULL ? row->source_shape : row->shape;
     FAIL_IF(!lvlm_shape_resolve(&target->shape, row->shape, config) ||
-                !lvlm_shape_resolve(&target->hf.shape, source, config),
+                !lvlm_shape_resolve(&target->hf.shape, target->hf.shape_text, config),
             b->err, LVLM_EFORMAT, "configuration: the shape of %s cannot be computed",
             target->name);
     lvlm_shape axes;

@@ -34,21 +34,10 @@ typedef struct lvlm_target {
     /* in the checkpoint that was read; for a native file: in the one that it was
      * converted from. MISSING: the hub's name for it */
     const char *source_name;
-    /* Where it is in this checkpoint. */
-    struct {
-        /* FOUND, MADE: holds its values. TIED: the tensor whose bytes equal the tied
-         * one's, or NULL */
-        const lvlm_tensor *tensor;
-        lvlm_shape shape;         /* that it must have ... */
-        const char *shape_text;   /* ... as the table writes it */
-        bool wrong_shape;         /* FOUND: it has another one */
-        lvlm_transform transform; /* from it to the native tensor */
-    } here;
-    /* What it is in a checkpoint of Hugging Face. */
-    struct {
-        lvlm_shape shape;
-        lvlm_transform transform; /* from it to the native tensor */
-    } hf;
+    /* in this checkpoint. TIED: its tensor is the one whose bytes equal the tied one's,
+     * or NULL */
+    lvlm_storage here;
+    lvlm_storage hf; /* in a checkpoint of Hugging Face; its tensor is not looked for */
 } lvlm_target;
 
 typedef enum lvlm_extra_kind {

@@ -82,20 +82,12 @@ char *lvlm_target_canonical(const lvlm_target *t, lvlm_arena *arena)
     return rest != NULL ? lvlm_names_join(t->root->native, 0, rest, arena) : NULL;
 }
 
-static void use_hf_layout(lvlm_target *t)
-{
-    t->here.shape = t->hf.shape;
-    t->here.shape_text =
-        t->row->source_shape != NULL ? t->row->source_shape : t->row->shape;
-    t->here.transform = t->hf.transform;
-}
-
 static int hf_locate(manifest_name **found, manifest_builder *b, lvlm_target *t)
 {
     lvlm_arena *const arena = &b->m->arena;
     const char *const canonical = lvlm_target_canonical(t, arena);
     if (canonical == NULL) return lvlm_fail_memory(b->err);
-    use_hf_layout(t);
+    t->here = t->hf;
     *found = manifest_find_name(b, canonical);
     t->source_name = lvlm_names_source(b->m->family, canonical, LVLM_LAYOUT_HUB, arena);
     return t->source_name != NULL ? 0 : lvlm_fail_memory(b->err);
@@ -109,41 +101,27 @@ static const char *npz_canonical(bool *known, manifest_builder *b, const char *n
     return lvlm_npz_canonical(name);
 }
 
-/* The best place of a native tensor in an .npz and the tensor there, or NULL. If the
- * table has no place, its key is NULL. */
-static int find_place(lvlm_npz_place *place, manifest_name **found, manifest_builder *b,
-                      const lvlm_target *t)
-{
-    lvlm_npz_place other;
-    bool fits = false;
-    *place = (lvlm_npz_place){ 0 };
-    *found = NULL;
-    for (size_t i = 0; !fits; i++) {
-        TRY(lvlm_npz_place_get(&other, i, b->m->family, t->section, t->row, t->block,
-                               b->m->config, &b->m->arena, b->err));
-        if (other.key == NULL) break;
-        if (i == 0) *place = other;
-        manifest_name *there = manifest_find_name(b, other.key);
-        if (there == NULL) continue;
-        fits = lvlm_shape_equal(&there->tensor->shape, &other.shape);
-        if (*found != NULL && !fits) continue;
-        *place = other;
-        *found = there;
-    }
-    return 0;
-}
-
+/* The best place of a native tensor that the table has: the first whose shape fits the
+ * tensor there, else the first with a tensor, else the first. */
 static int npz_locate(manifest_name **found, manifest_builder *b, lvlm_target *t)
 {
-    lvlm_npz_place place;
-    TRY(find_place(&place, found, b, t));
-    use_hf_layout(t);
+    bool fits = false;
+    *found = NULL;
+    t->here = t->hf;
     t->source_name = t->name;
-    if (place.key == NULL) return 0;
-    t->source_name = place.key;
-    t->here.shape = place.shape;
-    t->here.shape_text = place.shape_text;
-    t->here.transform = place.transform;
+    for (size_t i = 0; !fits; i++) {
+        const char *key;
+        lvlm_storage place;
+        TRY(lvlm_npz_place(&key, &place, i, b->m->family, t->section, t->row, t->block,
+                           b->m->config, &b->m->arena, b->err));
+        if (key == NULL) break;
+        manifest_name *const there = manifest_find_name(b, key);
+        fits = there != NULL && lvlm_shape_equal(&there->tensor->shape, &place.shape);
+        if (i > 0 && !fits && (there == NULL || *found != NULL)) continue;
+        t->here = place;
+        t->source_name = key;
+        *found = there;
+    }
     return 0;
 }
 

@@ -13,9 +13,7 @@ enum { PATH_BYTES = 192 };
 #define INERT LVLM_KEY_INERT
 #define NOTED LVLM_KEY_NOTED
 #define REFUSED LVLM_KEY_REFUSED
-#define GENERATES "generation_config.json is read for it"
-#define COPIED "another part's setting, written a second time"
-#define ORIGIN "says where the file came from"
+#define NO_EFFECT "changes nothing for this rope_type, nor in transformers"
 
 // clang-format off
 /* By name, in any section: keys of transformers and of released files that no family's
@@ -23,100 +21,51 @@ enum { PATH_BYTES = 192 };
 static const lvlm_key keys[] = {
     { "architectures" }, /* used to recognise families */
     { "model_type" },
-    { "auto_map", INERT, "code of the model's own is not run" },
     { "tie_word_embeddings" },
-    { "torch_dtype", INERT, "tensors have types of their own" },
-    { "dtype", INERT, "likewise" },
     { "quantization_config" }, /* refused earlier */
-    { "_*", INERT, ORIGIN },
-    { "transformers_version", INERT, ORIGIN },
+    { "layer_types" },
+    { "eos_token_id" }, /* read where text is generated */
+    { "pruned_heads", REFUSED, "whole heads are missing", "{}|[]" },
+    { "auto_map", INERT, "code of the model's own is not run" },
+    { "torch_dtype|dtype", INERT, "tensors have types of their own" },
+    { "_*|transformers_version|finetuning_task", INERT, "says where the file came from" },
     { "max_position_embeddings", INERT, "a length, not a size of any tensor" },
     /* dropout matters in training only: lvlm-tune reports it */
-    { "*dropout*", INERT, "of training" },
-    { "resid_pdrop", INERT, "of training" },
-    { "attn_pdrop", INERT, "of training" },
-    { "embd_pdrop", INERT, "of training" },
-    { "initializer_*", INERT, "of training" },
-    { "use_cache", INERT, "how fast, not what" },
-    { "cache_implementation", INERT, "how fast, not what" },
-    { "*attn_implementation*", INERT, "how fast, not what" },
-    { "use_flash_attn", INERT, "how fast, not what" },
+    { "*dropout*|resid_pdrop|attn_pdrop|embd_pdrop|initializer_*", INERT, "of training" },
+    { "use_cache|cache_implementation|*attn_implementation*|use_flash_attn|pretraining_tp|"
+      "chunk_size_feed_forward", INERT, "how it is computed, not what" },
     { "softmax_in_fp32", INERT, "softmax is exact enough" },
-    { "bf16", INERT, "--compute says it" },
-    { "fp16", INERT, "--compute says it" },
-    { "fp32", INERT, "--compute says it" },
-    { "onnx_safe", INERT, "of an export" },
-    { "scale_attn_weights", INERT, "the makers' code never reads it" },
-    { "attention_bias", INERT, "the tensors show it" },
-    { "mlp_bias", INERT, "the tensors show it" },
+    { "bf16|fp16|fp32", INERT, "--compute says it" },
+    { "onnx_safe|torchscript", INERT, "of an export" },
+    { "use_bfloat16|tf_legacy_loss", INERT, "of TensorFlow" },
+    { "return_dict*|output_*", INERT, "of Python" },
+    { "id2label|label2id|num_labels|problem_type", INERT, "of classifiers" },
+    { "sep_token_id|decoder_start_token_id|tie_encoder_decoder|is_decoder|"
+      "is_encoder_decoder|add_cross_attention|cross_attention_hidden_size",
+      INERT, "of encoders, with a decoder or without" },
+    { "attention_bias|mlp_bias", INERT, "the tensors show it" },
     { "vision_use_head", INERT, "the pooling head's output is not used" },
-    { "projector_hidden_act", INERT, "no code reads it" },
-    { "num_positions", INERT, "no code reads it" },
+    { "projector_hidden_act|num_positions|vision_token_id|scale_attn_weights",
+      INERT, "no code reads it" },
     { "use_bidirectional_attention", INERT, "token types decide, as in all releases" },
     { "ignore_index", INERT, "-100, as in all releases" },
-    { "num_image_tokens", INERT, COPIED },
     { "image_seq_length", INERT, "rows of an image follow from the tower" },
-    { "pretraining_tp", INERT, "how it is computed, not what" },
-    { "hidden_size", INERT, COPIED },
-    { "num_hidden_layers", INERT, COPIED },
-    { "num_attention_heads", INERT, COPIED },
-    { "intermediate_size", INERT, COPIED },
-    { "vocab_size", INERT, COPIED },
-    { "projection_dim", INERT, COPIED },
-    { "vision_output_dim", INERT, COPIED },
-    { "spatial_patch_size", INERT, COPIED },
-    { "in_chans", INERT, COPIED },
-    { "layer_types" },
+    { "num_image_tokens|hidden_size|num_hidden_layers|num_attention_heads|"
+      "intermediate_size|vocab_size|projection_dim|vision_output_dim|"
+      "spatial_patch_size|in_chans",
+      INERT, "another part's setting, written a second time" },
     { "max_window_layers", INERT, "windows are refused" },
     { "sliding_window", INERT, "only where a window slides" },
-    { "vision_start_token_id", INERT, "is in the text already" },
-    { "vision_end_token_id", INERT, "likewise" },
-    { "vision_token_id", INERT, "no code reads it" },
+    { "vision_start_token_id|vision_end_token_id", INERT, "is in the text already" },
     { "bos_token_id", INERT, "the prompt is written by its template" },
-    { "eos_token_id" }, /* read where text is generated */
     { "pad_token_id", INERT, "masks tell padding" },
-    { "sep_token_id", INERT, "of encoders" },
-    { "decoder_start_token_id", INERT, "of encoders with a decoder" },
     { "tokenizer_*", INERT, "the tokenizer has files of its own" },
-    { "tie_encoder_decoder", INERT, "of encoders with a decoder" },
-    { "is_decoder", INERT, "of encoders with a decoder" },
-    { "is_encoder_decoder", INERT, "of encoders with a decoder" },
-    { "add_cross_attention", INERT, "of encoders with a decoder" },
-    { "cross_attention_hidden_size", INERT, "of encoders with a decoder" },
-    { "chunk_size_feed_forward", INERT, "how fast, not what" },
-    { "pruned_heads", REFUSED, "whole heads are missing", "{}|[]" },
-    { "torchscript", INERT, "of an export" },
-    { "use_bfloat16", INERT, "of TensorFlow" },
-    { "tf_legacy_loss", INERT, "of TensorFlow" },
-    { "finetuning_task", INERT, ORIGIN },
-    { "task_specific_params", INERT, GENERATES },
-    { "prefix", INERT, GENERATES },
-    { "id2label", INERT, "of classifiers" },
-    { "label2id", INERT, "of classifiers" },
-    { "num_labels", INERT, "of classifiers" },
-    { "problem_type", INERT, "of classifiers" },
-    { "return_dict*", INERT, "of Python" },
-    { "output_*", INERT, "of Python" },
-    { "max_length", INERT, GENERATES },
-    { "min_length", INERT, GENERATES },
-    { "do_sample", INERT, GENERATES },
-    { "early_stopping", INERT, GENERATES },
-    { "num_beam*", INERT, GENERATES },
-    { "diversity_penalty", INERT, GENERATES },
-    { "length_penalty", INERT, GENERATES },
-    { "temperature", INERT, GENERATES },
-    { "top_k", INERT, GENERATES },
-    { "top_p", INERT, GENERATES },
-    { "typical_p", INERT, GENERATES },
-    { "repetition_penalty", INERT, GENERATES },
-    { "*no_repeat_ngram_size", INERT, GENERATES },
-    { "exponential_decay_length_penalty", INERT, GENERATES },
-    { "bad_words_ids", INERT, GENERATES },
-    { "suppress_tokens", INERT, GENERATES },
-    { "begin_suppress_tokens", INERT, GENERATES },
-    { "forced_*", INERT, GENERATES },
-    { "num_return_sequences", INERT, GENERATES },
-    { "remove_invalid_values", INERT, GENERATES },
+    { "task_specific_params|prefix|max_length|min_length|do_sample|early_stopping|"
+      "num_beam*|diversity_penalty|length_penalty|temperature|top_k|top_p|typical_p|"
+      "repetition_penalty|*no_repeat_ngram_size|exponential_decay_length_penalty|"
+      "bad_words_ids|suppress_tokens|begin_suppress_tokens|forced_*|"
+      "num_return_sequences|remove_invalid_values",
+      INERT, "generation_config.json is read for it" },
     { NULL },
 };
 
@@ -125,12 +74,11 @@ static const lvlm_key rope_keys[] = {
     { "rope_type" },
     { "type" },
     { "rope_theta" },
-    { "finetuned", INERT, ORIGIN },
+    { "finetuned", INERT, "says where the file came from" },
     { "mrope_interleaved", REFUSED, "pairs of the axes take turns", "false" },
     { "partial_rotary_factor", REFUSED, "only a part of each head rotates", "1" },
-    { "factor", NOTED, "changes nothing for this rope_type, nor in transformers", "1" },
-    { "*_freq_factor", NOTED, "changes nothing for this rope_type, nor in transformers" },
-    { "original_max_position_embeddings", NOTED, "changes nothing for this rope_type, nor in transformers" },
+    { "factor", NOTED, NO_EFFECT, "1" },
+    { "*_freq_factor|original_max_position_embeddings", NOTED, NO_EFFECT },
     { NULL },
 };
 
@@ -167,17 +115,15 @@ static const cJSON *find_value(char path[PATH_BYTES], const lvlm_setting *s,
                                const cJSON *hf_config)
 {
     const cJSON *null = NULL;
-    for (const char *at = s->paths; at != NULL && *at != '\0';) {
+    for (const char *at = s->paths; at != NULL && *at != '\0'; at += *at == '|') {
         char here[PATH_BYTES];
-        const size_t n = strcspn(at, "|");
-        (void)snprintf(here, sizeof here, "%.*s", (int)n, at);
+        at += lvlm_copy_until(here, sizeof here, at, "|");
         const cJSON *const item = lvlm_json_path(hf_config, here);
         if (item != NULL && !cJSON_IsNull(item)) return item;
         if (item != NULL && null == NULL) {
             null = item;
             memcpy(path, here, sizeof here);
         }
-        at += n + (at[n] == '|');
     }
     return null;
 }

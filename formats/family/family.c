@@ -39,9 +39,11 @@ const lvlm_family *lvlm_family_by_name(const char *name)
 
 int lvlm_family_detect(const lvlm_family **out, const cJSON *hf_config, lvlm_error *err)
 {
+    const char *const type = lvlm_json_string(lvlm_json_get(hf_config, "model_type"));
     char known[256] = "";
     for (const lvlm_family *const *f = families; *f != NULL; f++) {
-        if ((*f)->recognises(hf_config)) {
+        if (type != NULL && strcmp((*f)->model_type, type) == 0 &&
+            ((*f)->recognises == NULL || (*f)->recognises(hf_config))) {
             *out = *f;
             return 0;
         }
@@ -49,7 +51,6 @@ int lvlm_family_detect(const lvlm_family **out, const cJSON *hf_config, lvlm_err
         snprintf(known + used, sizeof known - used, "%s%s", used > 0 ? ", " : "",
                  (*f)->name);
     }
-    const char *type = lvlm_json_string(lvlm_json_get(hf_config, "model_type"));
     const bool has_vision = cJSON_IsObject(lvlm_json_get(hf_config, "vision_config")) ||
                             cJSON_IsObject(lvlm_json_get(hf_config, "visual"));
     return lvlm_fail(err, LVLM_EFORMAT,
@@ -159,26 +160,15 @@ int lvlm_reference_check(const char *reference, lvlm_error *err)
                      reference);
 }
 
-static const char *const behaviours[LVLM_N_BEHAVIOURS] = {
-    [LVLM_PADDING_SEEN] = "padding_seen",
-    [LVLM_SUFFIX_SEEN_UNLABELLED] = "suffix_seen_unlabelled",
-    [LVLM_CAUSAL_UNTYPED] = "causal_untyped",
-    [LVLM_FINAL_SOFTCAP] = "final_softcap",
-    [LVLM_SLIDING_WINDOW_PREFIX] = "sliding_window_prefix",
-    [LVLM_SLIDING_WINDOW] = "sliding_window",
-    [LVLM_STORED_HEAD_IGNORED] = "stored_head_ignored",
-    [LVLM_VIDEO_POSITIONS_COLLAPSED] = "video_positions_collapsed",
-    [LVLM_VIDEO_OVERLAPS_TEXT] = "video_overlaps_text",
-    [LVLM_IMAGE_TIME_SCALED] = "image_time_scaled",
-    [LVLM_VIDEO_SECONDS_TRUNCATED] = "video_seconds_truncated",
-    [LVLM_TAPS_LAST] = "taps_last",
-    [LVLM_TAPS_LEAVING] = "taps_leaving",
-    [LVLM_UNSEEING_ROWS_ATTEND] = "unseeing_rows_attend",
-};
-
 const char *lvlm_difference_name(const lvlm_difference *difference)
 {
-    return behaviours[difference->behaviour];
+    static const char *const names[] = {
+#define LVLM_BEHAVIOUR(behaviour, name) [behaviour] = name,
+        LVLM_BEHAVIOURS(LVLM_BEHAVIOUR)
+#undef LVLM_BEHAVIOUR
+    };
+    assert(difference->behaviour != LVLM_AS_TRAINED);
+    return names[difference->behaviour];
 }
 
 bool lvlm_family_differs(const lvlm_family *family, lvlm_behaviour behaviour)

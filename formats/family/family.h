@@ -48,6 +48,15 @@ typedef struct lvlm_row_transform {
     unsigned char order[LVLM_ROW_DIMS];
 } lvlm_row_transform;
 
+/* Where and how a checkpoint of some kind stores the values of a native tensor. */
+typedef struct lvlm_storage {
+    const lvlm_tensor *tensor; /* that holds them; NULL: none, or not looked for */
+    lvlm_shape shape;          /* that it must have ... */
+    const char *shape_text;    /* ... as the table writes it */
+    bool wrong_shape;          /* it has another one */
+    lvlm_transform transform;  /* from it to the native tensor */
+} lvlm_storage;
+
 /* One native tensor of a section. */
 typedef struct lvlm_row {
     const char *native;       /* "attn.q.weight" */
@@ -172,23 +181,29 @@ typedef struct lvlm_projection {
 /* ---- behaviours that differ between references ---------------------------------- */
 
 /* What some versions of transformers compute differently from what was trained. */
+// clang-format off
+#define LVLM_BEHAVIOURS(X)                                            \
+    X(LVLM_PADDING_SEEN,              "padding_seen")                 \
+    X(LVLM_SUFFIX_SEEN_UNLABELLED,    "suffix_seen_unlabelled")       \
+    X(LVLM_CAUSAL_UNTYPED,            "causal_untyped")               \
+    X(LVLM_FINAL_SOFTCAP,             "final_softcap")                \
+    X(LVLM_SLIDING_WINDOW_PREFIX,     "sliding_window_prefix")        \
+    X(LVLM_SLIDING_WINDOW,            "sliding_window")               \
+    X(LVLM_STORED_HEAD_IGNORED,       "stored_head_ignored")          \
+    X(LVLM_VIDEO_POSITIONS_COLLAPSED, "video_positions_collapsed")    \
+    X(LVLM_VIDEO_OVERLAPS_TEXT,       "video_overlaps_text")          \
+    X(LVLM_IMAGE_TIME_SCALED,         "image_time_scaled")            \
+    X(LVLM_VIDEO_SECONDS_TRUNCATED,   "video_seconds_truncated")      \
+    X(LVLM_TAPS_LAST,                 "taps_last")                    \
+    X(LVLM_TAPS_LEAVING,              "taps_leaving")                 \
+    X(LVLM_UNSEEING_ROWS_ATTEND,      "unseeing_rows_attend")
+// clang-format on
+
 typedef enum lvlm_behaviour {
     LVLM_AS_TRAINED, /* ends a list of differences */
-    LVLM_PADDING_SEEN,
-    LVLM_SUFFIX_SEEN_UNLABELLED,
-    LVLM_CAUSAL_UNTYPED,
-    LVLM_FINAL_SOFTCAP,
-    LVLM_SLIDING_WINDOW_PREFIX,
-    LVLM_SLIDING_WINDOW,
-    LVLM_STORED_HEAD_IGNORED,
-    LVLM_VIDEO_POSITIONS_COLLAPSED,
-    LVLM_VIDEO_OVERLAPS_TEXT,
-    LVLM_IMAGE_TIME_SCALED,
-    LVLM_VIDEO_SECONDS_TRUNCATED,
-    LVLM_TAPS_LAST,
-    LVLM_TAPS_LEAVING,
-    LVLM_UNSEEING_ROWS_ATTEND,
-    LVLM_N_BEHAVIOURS,
+#define LVLM_BEHAVIOUR(behaviour, name) behaviour,
+    LVLM_BEHAVIOURS(LVLM_BEHAVIOUR)
+#undef LVLM_BEHAVIOUR
 } lvlm_behaviour;
 
 /* Versions that behave so: since <= v < until. */
@@ -268,9 +283,10 @@ typedef struct lvlm_npz_table {
 /* ---- the table ------------------------------------------------------------------ */
 
 typedef struct lvlm_family {
-    const char *name;  /* "paligemma2" */
-    const char *title; /* "PaliGemma 2" */
-    /* Is this the config.json of a model of this family? */
+    const char *name;       /* "paligemma2" */
+    const char *title;      /* "PaliGemma 2" */
+    const char *model_type; /* of its config.json */
+    /* Is a config.json of that type one of this family? NULL: yes. */
     bool (*recognises)(const cJSON *hf_config);
     /* in order, ends with settings NULL; of settings with one name the last counts, in
      * the first one's place */

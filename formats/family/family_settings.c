@@ -29,12 +29,11 @@ static bool null_is_a_value(lvlm_setting_kind kind)
 static const cJSON *find(char path[PATH_BYTES], const lvlm_setting *setting,
                          const cJSON *hf_config)
 {
-    for (const char *at = setting->paths; at != NULL && *at != '\0';) {
-        const size_t length = lvlm_copy_until(path, PATH_BYTES, at, "|");
+    for (const char *at = setting->paths; at != NULL && *at != '\0'; at += *at == '|') {
+        at += lvlm_copy_until(path, PATH_BYTES, at, "|");
         const cJSON *item = lvlm_json_path(hf_config, path);
         if (item != NULL && (!cJSON_IsNull(item) || null_is_a_value(setting->kind)))
             return item;
-        at += length + (at[length] == '|');
     }
     return NULL;
 }
@@ -118,52 +117,52 @@ static bool is_signed(const cJSON *item)
     return true;
 }
 
-/* A validated copy of a value from config.json. */
-static int accept(cJSON **out, const lvlm_setting *setting, const char *path,
-                  const cJSON *item, lvlm_error *err)
+/* Is it a value of that kind, null excepted? *wanted describes those. */
+static bool is_value(const char **wanted, lvlm_setting_kind kind, const cJSON *item)
 {
     uint64_t whole;
     double number;
-    *out = NULL;
-    switch (setting->kind) {
-    case LVLM_SETTING_MAYBE_COUNT:
+    switch (kind) {
     case LVLM_SETTING_COUNT:
-        if (null_is_a_value(setting->kind) && cJSON_IsNull(item)) break;
-        if (!lvlm_json_u64(&whole, item) || whole == 0)
-            return refuse(setting, path, item, "a positive whole number", err);
-        break;
-    case LVLM_SETTING_MAYBE_INDEX:
-        if (cJSON_IsNull(item)) break;
-        if (lvlm_json_double(&number, item) && number < 0)
-            return lvlm_json_parse(out, "null", strlen("null"), err);
-        /* fall through */
+    case LVLM_SETTING_MAYBE_COUNT:
+        *wanted = "a positive whole number";
+        return lvlm_json_u64(&whole, item) && whole > 0;
     case LVLM_SETTING_INDEX:
-        if (!lvlm_json_u64(&whole, item))
-            return refuse(setting, path, item, "a whole number", err);
-        break;
-    case LVLM_SETTING_MAYBE_NUMBER:
+    case LVLM_SETTING_MAYBE_INDEX:
+        *wanted = "a whole number";
+        return lvlm_json_u64(&whole, item);
     case LVLM_SETTING_NUMBER:
-        if (null_is_a_value(setting->kind) && cJSON_IsNull(item)) break;
-        if (!lvlm_json_double(&number, item) || !(number > 0))
-            return refuse(setting, path, item, "a positive number", err);
-        break;
-    case LVLM_SETTING_BOOL:
-        if (!cJSON_IsBool(item))
-            return refuse(setting, path, item, "true or false", err);
-        break;
-    case LVLM_SETTING_WORD: return accept_word(out, setting, path, item, err);
-    case LVLM_SETTING_WORDS: return accept_words(out, setting, path, item, err);
+    case LVLM_SETTING_MAYBE_NUMBER:
+        *wanted = "a positive number";
+        return lvlm_json_double(&number, item) && number > 0;
+    case LVLM_SETTING_BOOL: *wanted = "true or false"; return cJSON_IsBool(item);
     case LVLM_SETTING_SIGNED:
-        if (!is_signed(item))
-            return refuse(setting, path, item, "a whole number or a list of such", err);
-        break;
-    case LVLM_SETTING_LIST:
-        if (!is_list(item))
-            return refuse(setting, path, item, "a list of whole numbers", err);
-        break;
-    case LVLM_SETTING_CONSTANT: assert(false); break; /* a constant has no paths */
+        *wanted = "a whole number or a list of such";
+        return is_signed(item);
+    default:
+        assert(kind == LVLM_SETTING_LIST); /* words: above; a constant has no paths */
+        *wanted = "a list of whole numbers";
+        return is_list(item);
     }
-    *out = cJSON_Duplicate(item, true);
+}
+
+/* A validated copy of a value from config.json; null only where that is a value. */
+static int accept(cJSON **out, const lvlm_setting *setting, const char *path,
+                  const cJSON *item, lvlm_error *err)
+{
+    assert(!cJSON_IsNull(item) || null_is_a_value(setting->kind));
+    const char *wanted;
+    double number;
+    if (setting->kind == LVLM_SETTING_WORD)
+        return accept_word(out, setting, path, item, err);
+    if (setting->kind == LVLM_SETTING_WORDS)
+        return accept_words(out, setting, path, item, err);
+    const bool none =
+        cJSON_IsNull(item) || (setting->kind == LVLM_SETTING_MAYBE_INDEX &&
+                               lvlm_json_double(&number, item) && number < 0);
+    if (!none && !is_value(&wanted, setting->kind, item))
+        return refuse(setting, path, item, wanted, err);
+    *out = none ? cJSON_CreateNull() : cJSON_Duplicate(item, true);
     return *out != NULL ? 0 : lvlm_fail_memory(err);
 }
 

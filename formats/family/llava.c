@@ -210,11 +210,6 @@ static int derive(cJSON *config, const cJSON *hf_config, lvlm_error *err)
     return decoder_derive(config, err);
 }
 
-static bool is_llava(const cJSON *config)
-{
-    return strcmp(config_model_type(config), "llava") == 0;
-}
-
 /* Gemma's class default is tied, Llama's and Qwen2's are not. */
 static bool ties(const cJSON *config)
 {
@@ -261,7 +256,7 @@ static const lvlm_difference differences[] = {
 const lvlm_family lvlm_family_llava = {
     .name = "llava",
     .title = "LLaVA-1.5",
-    .recognises = is_llava,
+    .model_type = "llava",
     .settings = settings,
     .derive = derive,
     .row_counts = vocab_of_embed,

@@ -5,8 +5,6 @@
  *   cross-attention layers between the layers of Llama 3.1
  *
  * Background and traps: family/mllama.md. */
-#include <string.h>
-
 #include "formats/base/json.h"
 #include "formats/family/page.h"
 #include "formats/family/parts.h"
@@ -27,20 +25,17 @@ static const lvlm_row vision_stem[] = {
     { "pre_tile.weight",  "pre_tile_positional_embedding.embedding.weight",
       "vision.aspect_ids, vision.tiles, vision.hidden", .source_shape = "vision.aspect_ids, vision.tiles*vision.hidden",
       .no_adapter = true },
-    { "norm_pre.weight",  "layernorm_pre.weight",                 "vision.hidden" },
-    { "norm_pre.bias",    "layernorm_pre.bias",                   "vision.hidden" },
+    NORM("norm_pre", "layernorm_pre", "vision.hidden"),
     { NULL },
 };
 
 #define VISION_BLOCK                                                                                  \
-    { "norm1.weight",    "input_layernorm.weight",          "vision.hidden" },                 \
-    { "norm1.bias",      "input_layernorm.bias",            "vision.hidden" },                 \
+    NORM("norm1", "input_layernorm", "vision.hidden"),                                         \
     { "attn.q.weight",   "self_attn.q_proj.weight",         "vision.hidden, vision.hidden" }, \
     { "attn.k.weight",   "self_attn.k_proj.weight",         "vision.hidden, vision.hidden" }, \
     { "attn.v.weight",   "self_attn.v_proj.weight",         "vision.hidden, vision.hidden" }, \
     { "attn.out.weight", "self_attn.o_proj.weight",         "vision.hidden, vision.hidden" }, \
-    { "norm2.weight",    "post_attention_layernorm.weight", "vision.hidden" },                 \
-    { "norm2.bias",      "post_attention_layernorm.bias",   "vision.hidden" },                 \
+    NORM("norm2", "post_attention_layernorm", "vision.hidden"),                                \
     PLAIN_MLP("mlp.fc1", "mlp.fc2")
 
 static const lvlm_row local_block[] = { VISION_BLOCK, { NULL } };
@@ -54,8 +49,7 @@ static const lvlm_row global_block[] = {
 };
 
 static const lvlm_row vision_middle[] = {
-    { "norm_post.weight", "layernorm_post.weight",               "vision.hidden" },
-    { "norm_post.bias",   "layernorm_post.bias",                 "vision.hidden" },
+    NORM("norm_post", "layernorm_post", "vision.hidden"),
     { "post_tile.gate",   "post_tile_positional_embedding.gate", "1" },
     { "post_tile.weight", "post_tile_positional_embedding.embedding.weight",
       "vision.aspect_ids, vision.tiles, vision.hidden", .source_shape = "vision.aspect_ids, vision.tiles*vision.hidden",
@@ -64,8 +58,7 @@ static const lvlm_row vision_middle[] = {
 };
 
 static const lvlm_row projector[] = {
-    { "proj.weight", "weight", "text.hidden, vision.out", .connector = true },
-    { "proj.bias",   "bias",   "text.hidden",                  .connector = true },
+    CONNECTOR_LINEAR("proj", "", "text.hidden", "vision.out"),
     { NULL },
 };
 
@@ -125,11 +118,6 @@ static const lvlm_root roots[] = {
 };
 // clang-format on
 
-static const lvlm_unused_rule unused[] = {
-    ROTARY_BUFFER,
-    { NULL },
-};
-
 static const lvlm_row_count row_counts[] = {
     { "text.vocab", "text.head.weight" },
     { "text.embed_rows", LVLM_EMBED_TABLE },
@@ -173,11 +161,7 @@ static const lvlm_setting own_settings[] = {
     { "text.norm_offset",     CONSTANT, NULL,                                  "0" },
     LLAMA_ROPE("500000.0"),
     { "text.activation",      WORD,     TEXT("hidden_act"),                    "\"silu\"", NULL, activation_words },
-    { "text.sandwich_norms",  CONSTANT, NULL,                                  "false" },
-    { "text.embed_scale",     CONSTANT, NULL,                                  "\"one\"" },
-    { "text.mask",            CONSTANT, NULL,                                  "\"causal\"" },
-    { "text.first_position",  CONSTANT, NULL,                                  "0" },
-    { "text.splice",          CONSTANT, NULL,                                  "\"cross_attention\"" },
+    PLAIN_DECODER("cross_attention"),
     { "tokens.image",         INDEX,    "image_token_index|image_token_id",    "128256" },
     { "tokens.pad",           MAYBE_INDEX, TEXT("pad_token_id"),               "128004" },
     { NULL },
@@ -223,20 +207,11 @@ static int derive(cJSON *config, const cJSON *hf_config, lvlm_error *err)
             (unsigned long long)config_count(config, "vision.out"),
             (unsigned long long)n_taps);
     TRY(config_add_quotient(config, "text.head_dim", "text.hidden", "text.heads", err));
-    TRY(config_check_multiple(config, "text.heads", "text.kv_heads", err));
-    TRY(config_check_even(config, "text.head_dim", err));
     TRY(check_list(config, "text.cross_layers", "text.layers", err));
     TRY(config_product(&embed_rows, config_count(config, "text.embed_rows"), 1, 8,
                        "vocab_size", err));
     TRY(config_set(config, "text.embed_rows", embed_rows, err));
-    TRY(config_set(config, "text.query_scalar", config_count(config, "text.head_dim"),
-                   err));
-    return config_check_llama_rope(config, err);
-}
-
-static bool is_mllama(const cJSON *config)
-{
-    return strcmp(config_model_type(config), "mllama") == 0;
+    return decoder_derive(config, err);
 }
 
 /* ---- projections ---------------------------------------------------------------- */
@@ -298,12 +273,12 @@ static const lvlm_stage_rule stage_rules[] = {
 const lvlm_family lvlm_family_mllama = {
     .name = "mllama",
     .title = "Llama 3.2-Vision",
-    .recognises = is_mllama,
+    .model_type = "mllama",
     .settings = settings,
     .derive = derive,
     .row_counts = row_counts,
     .roots = roots,
-    .unused = unused,
+    .unused = rotary_buffer,
     .projections = projections,
     .differences = differences,
     .stage_rules = stage_rules,

@@ -13,24 +13,18 @@
 
 LVLM_BEGIN_DECLS
 
-typedef struct lvlm_npz_place {
-    const char *key; /* canonical; NULL: the table has no further place */
-    lvlm_shape shape;
-    const char *shape_text;
-    lvlm_transform transform;
-} lvlm_npz_place;
-
 /* `key` without "params/". Borrowed. */
 const char *lvlm_npz_canonical(const char *key);
 
 /* Place number `at`, in order of preference, of the native tensor given by `section`,
- * `row` and `block`. Strings are in `arena`. LVLM_EFORMAT if `config` (canonical) does
- * not resolve the shape. */
-LVLM_MUST_CHECK int lvlm_npz_place_get(lvlm_npz_place *out, size_t at,
-                                       const lvlm_family *family,
-                                       const lvlm_section *section, const lvlm_row *row,
-                                       uint64_t block, const cJSON *config,
-                                       lvlm_arena *arena, lvlm_error *err);
+ * `row` and `block`, and its canonical key; NULL: the table has no further place.
+ * Strings are in `arena`. LVLM_EFORMAT if `config` (canonical) does not resolve the
+ * shape. */
+LVLM_MUST_CHECK int lvlm_npz_place(const char **key, lvlm_storage *out, size_t at,
+                                   const lvlm_family *family,
+                                   const lvlm_section *section, const lvlm_row *row,
+                                   uint64_t block, const cJSON *config,
+                                   lvlm_arena *arena, lvlm_error *err);
 
 LVLM_END_DECLS
 

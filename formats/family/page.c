@@ -32,6 +32,8 @@ const lvlm_word llama_rope_words[] = {
     { NULL },
 };
 
+const lvlm_unused_rule rotary_buffer[] = { ROTARY_BUFFER, { NULL } };
+
 uint64_t config_count(const cJSON *config, const char *path)
 {
     uint64_t value = 0;
@@ -110,39 +112,4 @@ int config_check_equal(const cJSON *config, const char *a, const char *b,
             "config.json: %s %" PRIu64 " is not %s %" PRIu64 ", which it must equal", a,
             x, b, y);
     return 0;
-}
-
-int config_check_even(const cJSON *config, const char *path, lvlm_error *err)
-{
-    const uint64_t value = config_count(config, path);
-    FAIL_IF(value % 2 != 0, err, LVLM_EFORMAT,
-            "config.json: %s %" PRIu64 " is odd; rotary positions need pairs", path,
-            value);
-    return 0;
-}
-
-int config_check_llama_rope(const cJSON *config, lvlm_error *err)
-{
-    static const char *const needed[] = { "text.rope_factor", "text.rope_low",
-                                          "text.rope_high", "text.rope_original" };
-    const char *type = lvlm_json_string(lvlm_json_path(config, "text.rope_type"));
-    double low, high;
-    if (strcmp(type, "llama3") != 0) return 0;
-    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
-        FAIL_IF(!cJSON_IsNumber(lvlm_json_path(config, needed[i])), err, LVLM_EFORMAT,
-                "config.json: rope type llama3 needs factor, low_freq_factor, "
-                "high_freq_factor and original_max_position_embeddings (no %s)",
-                needed[i]);
-    FAIL_IF(!lvlm_json_double(&low, lvlm_json_path(config, "text.rope_low")) ||
-                !lvlm_json_double(&high, lvlm_json_path(config, "text.rope_high")) ||
-                !(low < high),
-            err, LVLM_EFORMAT,
-            "config.json: rope: low_freq_factor has to be below high_freq_factor");
-    return 0;
-}
-
-const char *config_model_type(const cJSON *hf_config)
-{
-    const char *type = lvlm_json_string(lvlm_json_get(hf_config, "model_type"));
-    return type != NULL ? type : "";
 }

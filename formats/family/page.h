@@ -35,12 +35,31 @@ LVLM_BEGIN_DECLS
     { "patch.weight", source, "vision.hidden, vision.channels*vision.patch*vision.patch", \
       .source_shape = "vision.hidden, vision.channels, vision.patch, vision.patch" }
 
+/* A linear map with a bias, and a norm with one: two rows each. */
+#define LINEAR(native, source, out, in)                                             \
+    { native ".weight", source ".weight", out ", " in },                            \
+    { native ".bias",   source ".bias",   out }
+#define NORM(native, source, width)                                                 \
+    { native ".weight", source ".weight", width },                                  \
+    { native ".bias",   source ".bias",   width }
+
+/* A linear map of the connector. */
+#define CONNECTOR_LINEAR(native, source, out, in)                                   \
+    { native ".weight", source "weight", out ", " in, .connector = true },          \
+    { native ".bias",   source "bias",   out,         .connector = true }
+
+/* A linear map whose matrix (rows, columns) and bias are one of three equal parts,
+ * stacked in memory. */
+#define THIRD(native, source, i, rows, columns, connector_)                         \
+    { native ".weight", source "weight", rows ", " columns, "3*" rows ", " columns, \
+      { "3, " rows ", " columns, 1, (i), { 1, 2 } }, .connector = (connector_) },   \
+    { native ".bias",   source "bias",   rows,              "3*" rows,              \
+      { "3, " rows,              1, (i), { 1 } },    .connector = (connector_) }
+
 /* A tower's MLP without a gate. */
 #define PLAIN_MLP(fc1, fc2)                                                         \
-    { "mlp.fc1.weight", fc1 ".weight", "vision.mlp, vision.hidden" },               \
-    { "mlp.fc1.bias",   fc1 ".bias",   "vision.mlp" },                              \
-    { "mlp.fc2.weight", fc2 ".weight", "vision.hidden, vision.mlp" },               \
-    { "mlp.fc2.bias",   fc2 ".bias",   "vision.hidden" }
+    LINEAR("mlp.fc1", fc1, "vision.mlp", "vision.hidden"),                          \
+    LINEAR("mlp.fc2", fc2, "vision.hidden", "vision.mlp")
 
 /* The decoder block that most language models share under the same names. */
 #define ATTENTION_ROWS                                                              \
@@ -54,10 +73,6 @@ LVLM_BEGIN_DECLS
     { "mlp.up.weight",   "mlp.up_proj.weight",      "text.mlp, text.hidden" },    \
     { "mlp.down.weight", "mlp.down_proj.weight",    "text.hidden, text.mlp" }
 
-/* One of three equal parts, stacked in memory, of a matrix (rows, columns). */
-#define THIRD(i, rows, columns) { "3, " rows ", " columns, 1, (i), { 1, 2 } }
-#define THIRD_OF_VECTOR(i, rows) { "3, " rows, 1, (i), { 1 } }
-
 /* Frequencies as Llama has them, with this theta when config.json has none. */
 #define ROPE_OF(key) "text_config.rope_parameters." key "|text_config.rope_scaling." key
 #define LLAMA_ROPE(theta)                                                                  \
@@ -68,6 +83,14 @@ LVLM_BEGIN_DECLS
     { "text.rope_low",      MAYBE,  ROPE_OF("low_freq_factor"),                  "null" }, \
     { "text.rope_high",     MAYBE,  ROPE_OF("high_freq_factor"),                 "null" }, \
     { "text.rope_original", MAYBE,  ROPE_OF("original_max_position_embeddings"), "null" }
+
+/* A decoder without norms after its branches, with a causal mask. */
+#define PLAIN_DECODER(splice)                                                       \
+    { "text.sandwich_norms", CONSTANT, NULL, "false" },                             \
+    { "text.embed_scale",    CONSTANT, NULL, "\"one\"" },                           \
+    { "text.mask",           CONSTANT, NULL, "\"causal\"" },                        \
+    { "text.first_position", CONSTANT, NULL, "0" },                                 \
+    { "text.splice",         CONSTANT, NULL, "\"" splice "\"" }
 
 #define COUNT       LVLM_SETTING_COUNT
 #define MAYBE_COUNT LVLM_SETTING_MAYBE_COUNT
@@ -94,6 +117,9 @@ LVLM_BEGIN_DECLS
       "a stored head is ignored if tie_word_embeddings is true, and the embedding used " \
       "instead; the model was trained with its head" }
 // clang-format on
+
+/* The rule of ROTARY_BUFFER and no others. */
+extern const lvlm_unused_rule rotary_buffer[];
 
 /* transformers' names of activations and of rotary frequencies, and ours. */
 extern const lvlm_word activation_words[];
@@ -122,14 +148,6 @@ LVLM_MUST_CHECK int config_check_multiple(const cJSON *config, const char *whole
                                           const char *part, lvlm_error *err);
 LVLM_MUST_CHECK int config_check_equal(const cJSON *config, const char *a,
                                        const char *b, lvlm_error *err);
-LVLM_MUST_CHECK int config_check_even(const cJSON *config, const char *path,
-                                      lvlm_error *err);
-
-/* What the settings of LLAMA_ROPE say is complete. */
-LVLM_MUST_CHECK int config_check_llama_rope(const cJSON *config, lvlm_error *err);
-
-/* model_type of a config.json, or "". */
-const char *config_model_type(const cJSON *hf_config);
 
 LVLM_END_DECLS
 

@@ -4,8 +4,6 @@
  *
  * Background and traps: family/paligemma.md. The two generations share tower, connector
  * and names; they differ in the decoder's norms, caps and settings. */
-#include <string.h>
-
 #include "formats/base/json.h"
 #include "formats/family/page.h"
 #include "formats/family/paligemma_npz.h"
@@ -15,8 +13,7 @@
 
 // clang-format off
 static const lvlm_row projector[] = {
-    { "proj.weight", "linear.weight", "text.hidden, vision.out", .connector = true },
-    { "proj.bias",   "linear.bias",   "text.hidden",             .connector = true },
+    CONNECTOR_LINEAR("proj", "linear.", "text.hidden", "vision.out"),
     { NULL },
 };
 
@@ -86,23 +83,15 @@ static int derive(cJSON *config, const cJSON *hf_config, lvlm_error *err)
     return decoder_derive(config, err);
 }
 
-static bool is_paligemma(const cJSON *config, const char *text_type)
+static bool is_gemma(const cJSON *config)
 {
-    const char *type = lvlm_json_string(lvlm_json_get(config, "model_type"));
-    const char *text =
-        lvlm_json_string(lvlm_json_path(config, "text_config.model_type"));
-    return type != NULL && strcmp(type, "paligemma") == 0 &&
-           strcmp(text != NULL ? text : "gemma", text_type) == 0;
+    return lvlm_json_string(lvlm_json_path(config, "text_config.model_type")) == NULL ||
+           lvlm_config_says(config, "text_config.model_type gemma");
 }
 
-static bool is_paligemma1(const cJSON *config)
+static bool is_gemma2(const cJSON *config)
 {
-    return is_paligemma(config, "gemma");
-}
-
-static bool is_paligemma2(const cJSON *config)
-{
-    return is_paligemma(config, "gemma2");
+    return lvlm_config_says(config, "text_config.model_type gemma2");
 }
 
 /* ---- projections ---------------------------------------------------------------- */
@@ -160,38 +149,29 @@ static const lvlm_difference gemma2_differences[] = {
     { LVLM_AS_TRAINED },
 };
 
+#define BOTH_GENERATIONS                                                               \
+    .model_type = "paligemma", .derive = derive, .row_counts = vocab_of_embed,         \
+    .unused = unused, .projections = projections, .processor = "siglip",               \
+    .prompts = "paligemma", .labels = "suffix", .max_positions = 8192
+
 const lvlm_family lvlm_family_paligemma = {
     .name = "paligemma",
     .title = "PaliGemma",
-    .recognises = is_paligemma1,
+    .recognises = is_gemma,
     .settings = settings1,
-    .derive = derive,
-    .row_counts = vocab_of_embed,
     .roots = gemma_roots,
-    .unused = unused,
-    .projections = projections,
     .differences = gemma_differences,
     .npz = &lvlm_npz_paligemma,
-    .processor = "siglip",
-    .prompts = "paligemma",
-    .labels = "suffix",
-    .max_positions = 8192,
+    BOTH_GENERATIONS,
 };
 
 const lvlm_family lvlm_family_paligemma2 = {
     .name = "paligemma2",
     .title = "PaliGemma 2",
-    .recognises = is_paligemma2,
+    .recognises = is_gemma2,
     .settings = settings2,
-    .derive = derive,
-    .row_counts = vocab_of_embed,
     .roots = gemma2_roots,
-    .unused = unused,
-    .projections = projections,
     .differences = gemma2_differences,
     .npz = &lvlm_npz_paligemma2,
-    .processor = "siglip",
-    .prompts = "paligemma",
-    .labels = "suffix",
-    .max_positions = 8192,
+    BOTH_GENERATIONS,
 };

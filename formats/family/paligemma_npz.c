@@ -13,7 +13,9 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "formats/container/contents.h"
+#include "formats/family/npz_names.h"
 #include "formats/family/page.h"
 
 /* ---- keys ----------------------------------------------------------------------- */
@@ -131,57 +133,67 @@ static const lvlm_tensor *find(const lvlm_checkpoint *cp, const char *key)
     return t != NULL ? t : lvlm_checkpoint_find(cp, key);
 }
 
-/* An array of the blocks: stacked, or block 0's. */
-typedef struct blocks {
+/* An array: of the whole, or of the blocks, stacked or block 0's. */
+typedef struct array {
+    const char *key;
     const lvlm_tensor *tensor; /* NULL: absent */
-    const uint64_t *dims;      /* of one block */
+    const uint64_t *dims;      /* of the whole, or of one block */
     size_t n_dims;
     uint64_t n; /* blocks */
-} blocks;
+} array;
 
-/* `prefix` is the section's; `separator` precedes the number of a block. */
-static blocks find_blocks(const lvlm_checkpoint *cp, const char *prefix,
-                          const char *separator, const char *key)
+static array find_array(const lvlm_checkpoint *cp, const char *key)
 {
-    char name[128];
-    blocks b = { 0 };
-    snprintf(name, sizeof name, "%s/%s", prefix, key);
-    const lvlm_tensor *t = find(cp, name);
+    const lvlm_tensor *const t = find(cp, key);
+    return t != NULL ? (array){ key, t, t->shape.dims, t->shape.n, 0 }
+                     : (array){ .key = key };
+}
+
+/* `key` is that of stacked blocks and begins with `prefix`, the section's; `separator`
+ * precedes the number of a block. */
+static array find_blocks(const lvlm_checkpoint *cp, const char *prefix,
+                         const char *separator, const char *key)
+{
+    const lvlm_tensor *t = find(cp, key);
+    array a = { .key = key };
     if (t != NULL && t->shape.n > 0)
-        return (blocks){ t, t->shape.dims + 1, t->shape.n - 1, t->shape.dims[0] };
-    for (;; b.n++) {
-        snprintf(name, sizeof name, "%s%s%" PRIu64 "/%s", prefix, separator, b.n, key);
+        return (array){ key, t, t->shape.dims + 1, t->shape.n - 1, t->shape.dims[0] };
+    for (;; a.n++) {
+        char name[128];
+        snprintf(name, sizeof name, "%s%s%" PRIu64 "%s", prefix, separator, a.n,
+                 key + strlen(prefix));
         t = find(cp, name);
-        if (t == NULL) return b;
-        if (b.n == 0) b = (blocks){ t, t->shape.dims, t->shape.n, 0 };
+        if (t == NULL) return a;
+        if (a.n == 0) a = find_array(cp, name);
+        a.key = key;
     }
 }
 
-static blocks vision_blocks(const lvlm_checkpoint *cp, const char *key)
+static array vision_blocks(const lvlm_checkpoint *cp, const char *key)
 {
     return find_blocks(cp, VISION_BLOCKS, "_", key);
 }
 
-static blocks text_blocks(const lvlm_checkpoint *cp, const char *key)
+static array text_blocks(const lvlm_checkpoint *cp, const char *key)
 {
     return find_blocks(cp, TEXT_BLOCKS, "/", key);
 }
 
-/* config.json is derived from this array: check that it has `n_dims` dimensions, none
- * of them 0. */
-static int expect(const lvlm_tensor *t, const char *key, size_t n_dims, size_t expected,
-                  lvlm_error *err)
+/* config.json is derived from this array: check that it has `expected` dimensions, in
+ * one block, none of them 0. */
+static int expect(const array *a, size_t expected, lvlm_error *err)
 {
+    const lvlm_tensor *const t = a->tensor;
     char shape[LVLM_SHAPE_TEXT];
     FAIL_IF(t == NULL, err, LVLM_ECHECK,
             "tensor '%s' is missing: without it the sizes of the model are not known",
-            key);
+            a->key);
     uint64_t numel = 0;
     (void)lvlm_shape_numel(&numel, &t->shape);
-    FAIL_IF(n_dims != expected || numel == 0, err, LVLM_ECHECK,
+    FAIL_IF(a->n_dims != expected || numel == 0, err, LVLM_ECHECK,
             "tensor '%s': has shape %s: expected %zu dimensions%s", t->name,
-            lvlm_shape_text(shape, &t->shape), expected + t->shape.n - n_dims,
-            n_dims != t->shape.n ? ", blocks first" : "");
+            lvlm_shape_text(shape, &t->shape), expected + t->shape.n - a->n_dims,
+            a->n_dims != t->shape.n ? ", blocks first" : "");
     return 0;
 }
 
@@ -196,63 +208,58 @@ typedef struct sizes {
 
 static int read_vision(sizes *s, const lvlm_checkpoint *cp, lvlm_error *err)
 {
-    const lvlm_tensor *patch = find(cp, "img/embedding/kernel");
-    const lvlm_tensor *positions = find(cp, "img/pos_embedding");
-    const blocks query = vision_blocks(cp, ATTENTION "query/kernel");
-    const blocks fc1 = vision_blocks(cp, MLP_BLOCK "Dense_0/kernel");
-    TRY(expect(patch, "img/embedding/kernel", patch != NULL ? patch->shape.n : 0, 4,
-               err));
-    TRY(expect(positions, "img/pos_embedding",
-               positions != NULL ? positions->shape.n : 0, 3, err));
-    TRY(expect(query.tensor, VISION_BLOCKS "/" ATTENTION "query/kernel", query.n_dims,
-               3, err));
-    TRY(expect(fc1.tensor, VISION_BLOCKS "/" MLP_BLOCK "Dense_0/kernel", fc1.n_dims, 2,
-               err));
-    s->patch = patch->shape.dims[0];
-    s->channels = patch->shape.dims[2];
-    s->vision_hidden = patch->shape.dims[3];
+    const array patch = find_array(cp, "img/embedding/kernel");
+    const array positions = find_array(cp, "img/pos_embedding");
+    const array query = vision_blocks(cp, VISION_BLOCKS "/" ATTENTION "query/kernel");
+    const array fc1 = vision_blocks(cp, VISION_BLOCKS "/" MLP_BLOCK "Dense_0/kernel");
+    TRY(expect(&patch, 4, err));
+    TRY(expect(&positions, 3, err));
+    TRY(expect(&query, 3, err));
+    TRY(expect(&fc1, 2, err));
+    s->patch = patch.dims[0];
+    s->channels = patch.dims[2];
+    s->vision_hidden = patch.dims[3];
     s->vision_layers = query.n;
     s->vision_heads = query.dims[1];
     s->vision_mlp = fc1.dims[1];
-    s->positions = positions->shape.dims[1];
+    s->positions = positions.dims[1];
     uint64_t grid = 1;
     while (grid * grid < s->positions) grid++;
     FAIL_IF(grid * grid != s->positions, err, LVLM_ECHECK,
             "tensor '%s': %" PRIu64
             " positions are not a square of patches: give the image's size by --config "
             "FILE.json",
-            positions->name, s->positions);
+            positions.tensor->name, s->positions);
     s->image = grid * s->patch;
     return 0;
 }
 
 static int read_text(sizes *s, const lvlm_checkpoint *cp, lvlm_error *err)
 {
-    const lvlm_tensor *table = find(cp, "llm/embedder/input_embedding");
-    const blocks q = text_blocks(cp, "attn/q_einsum/w");
-    const blocks kv = text_blocks(cp, "attn/kv_einsum/w");
-    const blocks qkv = text_blocks(cp, "attn/qkv_einsum/w");
-    const blocks linear = text_blocks(cp, "mlp/linear");
-    TRY(expect(table, "llm/embedder/input_embedding",
-               table != NULL ? table->shape.n : 0, 2, err));
-    TRY(expect(linear.tensor, TEXT_BLOCKS "/mlp/linear", linear.n_dims, 2, err));
+    const array table = find_array(cp, "llm/embedder/input_embedding");
+    const array q = text_blocks(cp, TEXT_BLOCKS "/attn/q_einsum/w");
+    const array kv = text_blocks(cp, TEXT_BLOCKS "/attn/kv_einsum/w");
+    const array qkv = text_blocks(cp, TEXT_BLOCKS "/attn/qkv_einsum/w");
+    const array linear = text_blocks(cp, TEXT_BLOCKS "/mlp/linear");
+    TRY(expect(&table, 2, err));
+    TRY(expect(&linear, 2, err));
     if (qkv.tensor != NULL && q.tensor == NULL) {
-        TRY(expect(qkv.tensor, "", qkv.n_dims, 4, err));
+        TRY(expect(&qkv, 4, err));
         s->heads = s->kv_heads = qkv.dims[1];
         s->head_dim = qkv.dims[3];
         s->layers = qkv.n;
     } else {
-        TRY(expect(q.tensor, TEXT_BLOCKS "/attn/q_einsum/w", q.n_dims, 3, err));
-        TRY(expect(kv.tensor, TEXT_BLOCKS "/attn/kv_einsum/w", kv.n_dims, 4, err));
+        TRY(expect(&q, 3, err));
+        TRY(expect(&kv, 4, err));
         s->heads = q.dims[0];
         s->kv_heads = kv.dims[1];
         s->head_dim = q.dims[2];
         s->layers = q.n;
     }
-    s->rows = table->shape.dims[0];
-    s->hidden = table->shape.dims[1];
+    s->rows = table.dims[0];
+    s->hidden = table.dims[1];
     s->mlp = linear.dims[0];
-    s->dtype = table->dtype;
+    s->dtype = table.tensor->dtype;
     return 0;
 }
 
@@ -380,12 +387,20 @@ static int assume(const char **out, const sizes *s, bool gemma2, lvlm_arena *are
     return *out != NULL ? 0 : lvlm_fail_memory(err);
 }
 
+/* Norms after the branches are Gemma 2's. */
+static bool is_gemma2(const lvlm_checkpoint *cp)
+{
+    return text_blocks(cp, TEXT_BLOCKS "/post_attention_norm/scale").tensor != NULL ||
+           text_blocks(cp, TEXT_BLOCKS "/post_ffw_norm/scale").tensor != NULL;
+}
+
 static int compose(const char **out, const char **assumed, const lvlm_checkpoint *cp,
-                   bool gemma2, lvlm_arena *arena, lvlm_error *err)
+                   lvlm_arena *arena, lvlm_error *err)
 {
     sizes s = { 0 };
     char generation[512] = "    \"model_type\": \"gemma\",\n";
     lvlm_strbuf json = LVLM_STRBUF_INIT(1 << 14);
+    const bool gemma2 = is_gemma2(cp);
     TRY(read_vision(&s, cp, err));
     TRY(read_text(&s, cp, err));
     if (gemma2) {
@@ -406,19 +421,10 @@ static int compose(const char **out, const char **assumed, const lvlm_checkpoint
 
 static bool has_part(const lvlm_checkpoint *cp, const char *part)
 {
-    const size_t n = strlen(part);
-    for (size_t i = 0; i < cp->n_tensors; i++) {
-        const char *name = cp->tensors[i].name;
-        if (strncmp(name, "params/", 7) == 0) name += 7;
-        if (strncmp(name, part, n) == 0) return true;
-    }
+    for (size_t i = 0; i < cp->n_tensors; i++)
+        if (lvlm_starts_with(lvlm_npz_canonical(cp->tensors[i].name), part))
+            return true;
     return false;
-}
-
-static bool is_gemma2(const lvlm_checkpoint *cp)
-{
-    return text_blocks(cp, "post_attention_norm/scale").tensor != NULL ||
-           text_blocks(cp, "post_ffw_norm/scale").tensor != NULL;
 }
 
 static bool is_paligemma(const lvlm_checkpoint *cp)
@@ -431,21 +437,5 @@ static bool is_paligemma2(const lvlm_checkpoint *cp)
     return has_part(cp, "img/") && has_part(cp, "llm/") && is_gemma2(cp);
 }
 
-static int paligemma_config(const char **text_out, const char **assumed,
-                            const lvlm_checkpoint *cp, lvlm_arena *arena,
-                            lvlm_error *err)
-{
-    return compose(text_out, assumed, cp, false, arena, err);
-}
-
-static int paligemma2_config(const char **text_out, const char **assumed,
-                             const lvlm_checkpoint *cp, lvlm_arena *arena,
-                             lvlm_error *err)
-{
-    return compose(text_out, assumed, cp, true, arena, err);
-}
-
-const lvlm_npz_table lvlm_npz_paligemma = { gemma_sections, is_paligemma,
-                                            paligemma_config };
-const lvlm_npz_table lvlm_npz_paligemma2 = { gemma2_sections, is_paligemma2,
-                                             paligemma2_config };
+const lvlm_npz_table lvlm_npz_paligemma = { gemma_sections, is_paligemma, compose };
+const lvlm_npz_table lvlm_npz_paligemma2 = { gemma2_sections, is_paligemma2, compose };

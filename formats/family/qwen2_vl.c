@@ -5,8 +5,6 @@
  *
  * Background and traps: family/qwen2_vl.md. The generations differ only in the tower's
  * norms, MLP and windows. */
-#include <string.h>
-
 #include "formats/base/json.h"
 #include "formats/base/size.h"
 #include "formats/family/page.h"
@@ -21,27 +19,16 @@ static const lvlm_row vision_stem[] = {
     { NULL },
 };
 
-#define QKV_WEIGHT(i) "attn.qkv.weight", "vision.hidden, vision.hidden", \
-    "3*vision.hidden, vision.hidden", THIRD(i, "vision.hidden", "vision.hidden")
-#define QKV_BIAS(i) "attn.qkv.bias", "vision.hidden", "3*vision.hidden", \
-    THIRD_OF_VECTOR(i, "vision.hidden")
-
-#define VISION_ATTENTION                                                                        \
-    { "attn.q.weight",   QKV_WEIGHT(0) },                                                       \
-    { "attn.q.bias",     QKV_BIAS(0) },                                                         \
-    { "attn.k.weight",   QKV_WEIGHT(1) },                                                       \
-    { "attn.k.bias",     QKV_BIAS(1) },                                                         \
-    { "attn.v.weight",   QKV_WEIGHT(2) },                                                       \
-    { "attn.v.bias",     QKV_BIAS(2) },                                                         \
-    { "attn.out.weight", "attn.proj.weight", "vision.hidden, vision.hidden" },                  \
-    { "attn.out.bias",   "attn.proj.bias",   "vision.hidden" }
+#define VISION_ATTENTION                                                                 \
+    THIRD("attn.q", "attn.qkv.", 0, "vision.hidden", "vision.hidden", false),             \
+    THIRD("attn.k", "attn.qkv.", 1, "vision.hidden", "vision.hidden", false),             \
+    THIRD("attn.v", "attn.qkv.", 2, "vision.hidden", "vision.hidden", false),             \
+    LINEAR("attn.out", "attn.proj", "vision.hidden", "vision.hidden")
 
 static const lvlm_row qwen2_vision_block[] = {
-    { "norm1.weight", "norm1.weight", "vision.hidden" },
-    { "norm1.bias",   "norm1.bias",   "vision.hidden" },
+    NORM("norm1", "norm1", "vision.hidden"),
     VISION_ATTENTION,
-    { "norm2.weight",   "norm2.weight",   "vision.hidden" },
-    { "norm2.bias",     "norm2.bias",     "vision.hidden" },
+    NORM("norm2", "norm2", "vision.hidden"),
     PLAIN_MLP("mlp.fc1", "mlp.fc2"),
     { NULL },
 };
@@ -49,26 +36,20 @@ static const lvlm_row qwen2_vision_block[] = {
 static const lvlm_row qwen2_5_vision_block[] = {
     { "norm1.weight", "norm1.weight", "vision.hidden" },
     VISION_ATTENTION,
-    { "norm2.weight",    "norm2.weight",         "vision.hidden" },
-    { "mlp.gate.weight", "mlp.gate_proj.weight", "vision.mlp, vision.hidden" },
-    { "mlp.gate.bias",   "mlp.gate_proj.bias",   "vision.mlp" },
-    { "mlp.up.weight",   "mlp.up_proj.weight",   "vision.mlp, vision.hidden" },
-    { "mlp.up.bias",     "mlp.up_proj.bias",     "vision.mlp" },
-    { "mlp.down.weight", "mlp.down_proj.weight", "vision.hidden, vision.mlp" },
-    { "mlp.down.bias",   "mlp.down_proj.bias",   "vision.hidden" },
+    { "norm2.weight", "norm2.weight", "vision.hidden" },
+    LINEAR("mlp.gate", "mlp.gate_proj", "vision.mlp", "vision.hidden"),
+    LINEAR("mlp.up",   "mlp.up_proj",   "vision.mlp", "vision.hidden"),
+    LINEAR("mlp.down", "mlp.down_proj", "vision.hidden", "vision.mlp"),
     { NULL },
 };
 
 #define MERGED "vision.merge*vision.merge*vision.hidden"
 #define MERGER_LINEARS                                                                   \
-    { "fc1.weight",  "mlp.0.weight", MERGED ", " MERGED,      .connector = true },       \
-    { "fc1.bias",    "mlp.0.bias",   MERGED,                  .connector = true },       \
-    { "fc2.weight",  "mlp.2.weight", "text.hidden, " MERGED,  .connector = true },       \
-    { "fc2.bias",    "mlp.2.bias",   "text.hidden",           .connector = true }
+    CONNECTOR_LINEAR("fc1", "mlp.0.", MERGED, MERGED),                                   \
+    CONNECTOR_LINEAR("fc2", "mlp.2.", "text.hidden", MERGED)
 
 static const lvlm_row qwen2_merger[] = {
-    { "norm.weight", "ln_q.weight", "vision.hidden" },
-    { "norm.bias",   "ln_q.bias",   "vision.hidden" },
+    NORM("norm", "ln_q", "vision.hidden"),
     MERGER_LINEARS,
     { NULL },
 };
@@ -110,11 +91,6 @@ static const lvlm_root qwen2_roots[] = ROOTS(tower1, merger1);
 static const lvlm_root qwen2_5_roots[] = ROOTS(tower2, merger2);
 // clang-format on
 
-static const lvlm_unused_rule unused[] = {
-    ROTARY_BUFFER,
-    { NULL },
-};
-
 /* ---- configuration -------------------------------------------------------------- */
 
 /* "mrope" means the default frequencies on three axes. */
@@ -147,11 +123,7 @@ static const lvlm_setting text_settings[] = {
     { "text.activation",     WORD,     TEXT("hidden_act"),                         "\"silu\"", NULL, activation_words },
     { "text.slides",         BOOL,     TEXT("use_sliding_window"),                 "false" },
     { "text.qkv_bias",       CONSTANT, NULL,                                       "true" },
-    { "text.sandwich_norms", CONSTANT, NULL,                                       "false" },
-    { "text.embed_scale",    CONSTANT, NULL,                                       "\"one\"" },
-    { "text.mask",           CONSTANT, NULL,                                       "\"causal\"" },
-    { "text.first_position", CONSTANT, NULL,                                       "0" },
-    { "text.splice",         CONSTANT, NULL,                                       "\"image_tokens\"" },
+    PLAIN_DECODER("image_tokens"),
     { "tokens.image",        INDEX,    "image_token_id",                           "151655" },
     { "tokens.video",        INDEX,    "video_token_id",                           "151656" },
     { "tokens.pad",          MAYBE_INDEX, TEXT("pad_token_id"),                    "null" },
@@ -239,15 +211,8 @@ static int derive(cJSON *config, const cJSON *hf_config, lvlm_error *err)
             "config.json: vision_config: a head is %llu wide; rotary positions on two "
             "axes need a multiple of 4",
             (unsigned long long)config_count(config, "vision.head_dim"));
-    TRY(config_add_quotient(config, "text.head_dim", "text.hidden", "text.heads", err));
-    TRY(config_check_multiple(config, "text.heads", "text.kv_heads", err));
-    TRY(config_check_even(config, "text.head_dim", err));
+    TRY(decoder_derive(config, err));
     TRY(config_check_equal(config, "connector.out", "text.hidden", err));
-    TRY(config_set(config, "text.query_scalar", config_count(config, "text.head_dim"),
-                   err));
-    FAIL_IF(cJSON_IsTrue(lvlm_json_path(config, "text.slides")), err, LVLM_EFORMAT,
-            "config.json: use_sliding_window is true; every released model has full "
-            "attention in all layers, and this version runs nothing else");
     return check_mrope(config, err);
 }
 
@@ -265,16 +230,6 @@ static int derive_windows(cJSON *config, const cJSON *hf_config, lvlm_error *err
             (unsigned long long)config_count(config, "vision.window"),
             (unsigned long long)unit);
     return 0;
-}
-
-static bool is_qwen2_vl(const cJSON *config)
-{
-    return strcmp(config_model_type(config), "qwen2_vl") == 0;
-}
-
-static bool is_qwen2_5_vl(const cJSON *config)
-{
-    return strcmp(config_model_type(config), "qwen2_5_vl") == 0;
 }
 
 static bool ties(const cJSON *config)
@@ -339,38 +294,29 @@ static const lvlm_difference qwen2_5_differences[] = {
     { LVLM_AS_TRAINED },
 };
 
+#define BOTH_GENERATIONS                                                               \
+    .row_counts = vocab_of_embed, .ties = ties, .unused = rotary_buffer,               \
+    .projections = projections, .processor = "qwen2", .prompts = "chatml",             \
+    .labels = "answers", .max_positions = 32768
+
 const lvlm_family lvlm_family_qwen2_vl = {
     .name = "qwen2_vl",
     .title = "Qwen2-VL",
-    .recognises = is_qwen2_vl,
+    .model_type = "qwen2_vl",
     .settings = settings1,
     .derive = derive,
-    .row_counts = vocab_of_embed,
-    .ties = ties,
     .roots = qwen2_roots,
-    .unused = unused,
-    .projections = projections,
     .differences = qwen2_differences,
-    .processor = "qwen2",
-    .prompts = "chatml",
-    .labels = "answers",
-    .max_positions = 32768,
+    BOTH_GENERATIONS,
 };
 
 const lvlm_family lvlm_family_qwen2_5_vl = {
     .name = "qwen2_5_vl",
     .title = "Qwen2.5-VL",
-    .recognises = is_qwen2_5_vl,
+    .model_type = "qwen2_5_vl",
     .settings = settings2,
     .derive = derive_windows,
-    .row_counts = vocab_of_embed,
-    .ties = ties,
     .roots = qwen2_5_roots,
-    .unused = unused,
-    .projections = projections,
     .differences = qwen2_5_differences,
-    .processor = "qwen2",
-    .prompts = "chatml",
-    .labels = "answers",
-    .max_positions = 32768,
+    BOTH_GENERATIONS,
 };

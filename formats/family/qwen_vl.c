@@ -5,7 +5,6 @@
  *
  * Background and traps: family/qwen_vl.md. */
 #include <math.h>
-#include <string.h>
 
 #include "formats/base/json.h"
 #include "formats/family/page.h"
@@ -17,60 +16,46 @@
 static const lvlm_row vision_stem[] = {
     PATCHES("conv1.weight"),
     { "positions.weight", "positional_embedding", "vision.grid*vision.grid, vision.hidden" },
-    { "norm_pre.weight",  "ln_pre.weight",        "vision.hidden" },
-    { "norm_pre.bias",    "ln_pre.bias",          "vision.hidden" },
+    NORM("norm_pre", "ln_pre", "vision.hidden"),
     { NULL },
 };
 
 /* Head by head: q, k, v of head 0, then of head 1, ... */
-#define IN_PROJ_WEIGHT(i) "attn.in_proj.weight", "vision.hidden, vision.hidden",        \
-    "3*vision.hidden, vision.hidden",                                                        \
-    { "vision.heads, 3, vision.head_dim, vision.hidden", 2, (i), { 0, 2, 3 } }
-#define IN_PROJ_BIAS(i) "attn.in_proj.bias", "vision.hidden", "3*vision.hidden",           \
-    { "vision.heads, 3, vision.head_dim", 2, (i), { 0, 2 } }
+#define IN_PROJ(native, i)                                                                   \
+    { native ".weight", "attn.in_proj.weight", "vision.hidden, vision.hidden",               \
+      "3*vision.hidden, vision.hidden",                                                      \
+      { "vision.heads, 3, vision.head_dim, vision.hidden", 2, (i), { 0, 2, 3 } } },          \
+    { native ".bias",   "attn.in_proj.bias",   "vision.hidden", "3*vision.hidden",           \
+      { "vision.heads, 3, vision.head_dim", 2, (i), { 0, 2 } } }
 
 static const lvlm_row vision_block[] = {
-    { "norm1.weight",    "ln_1.weight",          "vision.hidden" },
-    { "norm1.bias",      "ln_1.bias",            "vision.hidden" },
-    { "attn.q.weight",   IN_PROJ_WEIGHT(0) },
-    { "attn.q.bias",     IN_PROJ_BIAS(0) },
-    { "attn.k.weight",   IN_PROJ_WEIGHT(1) },
-    { "attn.k.bias",     IN_PROJ_BIAS(1) },
-    { "attn.v.weight",   IN_PROJ_WEIGHT(2) },
-    { "attn.v.bias",     IN_PROJ_BIAS(2) },
-    { "attn.out.weight", "attn.out_proj.weight", "vision.hidden, vision.hidden" },
-    { "attn.out.bias",   "attn.out_proj.bias",   "vision.hidden" },
-    { "norm2.weight",    "ln_2.weight",          "vision.hidden" },
-    { "norm2.bias",      "ln_2.bias",            "vision.hidden" },
+    NORM("norm1", "ln_1", "vision.hidden"),
+    IN_PROJ("attn.q", 0),
+    IN_PROJ("attn.k", 1),
+    IN_PROJ("attn.v", 2),
+    LINEAR("attn.out", "attn.out_proj", "vision.hidden", "vision.hidden"),
+    NORM("norm2", "ln_2", "vision.hidden"),
     PLAIN_MLP("mlp.c_fc", "mlp.c_proj"),
     { NULL },
 };
 
-#define POOL_WEIGHT(i) "attn_pool.attn.in_proj_weight", "connector.hidden, connector.hidden", \
-    "3*connector.hidden, connector.hidden", THIRD(i, "connector.hidden", "connector.hidden")
-#define POOL_BIAS(i) "attn_pool.attn.in_proj_bias", "connector.hidden", "3*connector.hidden",    \
-    THIRD_OF_VECTOR(i, "connector.hidden")
+#define POOL(native, i) \
+    THIRD(native, "attn_pool.attn.in_proj_", i, "connector.hidden", "connector.hidden", true)
 
 static const lvlm_row resampler[] = {
     { "kv.weight",        "attn_pool.kv_proj.weight",   "connector.hidden, vision.hidden",
       .connector = true, .identity_if_square = true },
     { "queries",          "attn_pool.query",            "connector.queries, connector.hidden" },
     { "positions.weight", "attn_pool.pos_embed",        "connector.queries, connector.hidden" },
-    { "norm_q.weight",    "attn_pool.ln_q.weight",      "connector.hidden" },
-    { "norm_q.bias",      "attn_pool.ln_q.bias",        "connector.hidden" },
-    { "norm_kv.weight",   "attn_pool.ln_kv.weight",     "connector.hidden" },
-    { "norm_kv.bias",     "attn_pool.ln_kv.bias",       "connector.hidden" },
-    { "attn.q.weight",    POOL_WEIGHT(0),               .connector = true },
-    { "attn.q.bias",      POOL_BIAS(0),                 .connector = true },
-    { "attn.k.weight",    POOL_WEIGHT(1),               .connector = true },
-    { "attn.k.bias",      POOL_BIAS(1),                 .connector = true },
-    { "attn.v.weight",    POOL_WEIGHT(2),               .connector = true },
-    { "attn.v.bias",      POOL_BIAS(2),                 .connector = true },
+    NORM("norm_q",  "attn_pool.ln_q",  "connector.hidden"),
+    NORM("norm_kv", "attn_pool.ln_kv", "connector.hidden"),
+    POOL("attn.q", 0),
+    POOL("attn.k", 1),
+    POOL("attn.v", 2),
     { "attn.out.weight",  "attn_pool.attn.out_proj.weight", "connector.hidden, connector.hidden",
       .connector = true, .no_adapter = true },
     { "attn.out.bias",    "attn_pool.attn.out_proj.bias",   "connector.hidden", .connector = true },
-    { "norm_out.weight",  "ln_post.weight",             "connector.hidden" },
-    { "norm_out.bias",    "ln_post.bias",               "connector.hidden" },
+    NORM("norm_out", "ln_post", "connector.hidden"),
     /* y = x P in the source: [in, out], and square, so shapes cannot show it */
     { "proj.weight",      "proj",                       "text.hidden, connector.hidden",
       "connector.hidden, text.hidden",
@@ -83,19 +68,12 @@ static const lvlm_row text_stem[] = {
     { NULL },
 };
 
-#define C_ATTN_WEIGHT(i) "attn.c_attn.weight", "text.heads*text.head_dim, text.hidden", "3*text.heads*text.head_dim, text.hidden", \
-    THIRD(i, "text.heads*text.head_dim", "text.hidden")
-#define C_ATTN_BIAS(i) "attn.c_attn.bias", "text.heads*text.head_dim", "3*text.heads*text.head_dim", THIRD_OF_VECTOR(i, "text.heads*text.head_dim")
-
 /* w2 is the gate and w1 is up: the reverse of LLaMA's names. */
 static const lvlm_row text_block[] = {
     { "norm1.weight",    "ln_1.weight",        "text.hidden" },
-    { "attn.q.weight",   C_ATTN_WEIGHT(0) },
-    { "attn.q.bias",     C_ATTN_BIAS(0) },
-    { "attn.k.weight",   C_ATTN_WEIGHT(1) },
-    { "attn.k.bias",     C_ATTN_BIAS(1) },
-    { "attn.v.weight",   C_ATTN_WEIGHT(2) },
-    { "attn.v.bias",     C_ATTN_BIAS(2) },
+    THIRD("attn.q", "attn.c_attn.", 0, "text.heads*text.head_dim", "text.hidden", false),
+    THIRD("attn.k", "attn.c_attn.", 1, "text.heads*text.head_dim", "text.hidden", false),
+    THIRD("attn.v", "attn.c_attn.", 2, "text.heads*text.head_dim", "text.hidden", false),
     { "attn.out.weight", "attn.c_proj.weight", "text.hidden, text.heads*text.head_dim" },
     { "norm2.weight",    "ln_2.weight",        "text.hidden" },
     { "mlp.gate.weight", "mlp.w2.weight",      "text.mlp, text.hidden" },
@@ -183,11 +161,7 @@ static const lvlm_setting own_settings[] = {
     { "text.no_bias",        BOOL,     "no_bias",                "true" },
     { "text.activation",     CONSTANT, NULL,                     "\"silu\"" },
     { "text.qkv_bias",       CONSTANT, NULL,                     "true" },
-    { "text.sandwich_norms", CONSTANT, NULL,                     "false" },
-    { "text.embed_scale",    CONSTANT, NULL,                     "\"one\"" },
-    { "text.mask",           CONSTANT, NULL,                     "\"causal\"" },
-    { "text.first_position", CONSTANT, NULL,                     "0" },
-    { "text.splice",         CONSTANT, NULL,                     "\"between_tags\"" },
+    PLAIN_DECODER("between_tags"),
     { "tokens.image",        INDEX,    "visual.image_start_id",  "151857" }, /* </img> is the next id */
     { NULL },
 };
@@ -221,7 +195,7 @@ static int check_text(const cJSON *config, lvlm_error *err)
                        "kv_channels x num_attention_heads", err));
     FAIL_IF(width != config_count(config, "text.hidden"), err, LVLM_EFORMAT,
             "config.json: kv_channels x num_attention_heads is not hidden_size");
-    return config_check_even(config, "text.head_dim", err);
+    return 0;
 }
 
 /* intermediate_size counts gate and up together; the tower's MLP width is truncated. */
@@ -236,17 +210,15 @@ static int derive(cJSON *config, const cJSON *hf_config, lvlm_error *err)
     TRY(check_queries(config, err));
     TRY(config_check_equal(config, "connector.hidden", "text.hidden", err));
     TRY(config_set(config, "text.mlp", config_count(config, "text.mlp") / 2, err));
-    TRY(config_set(config, "text.query_scalar", config_count(config, "text.head_dim"),
-                   err));
-    return check_text(config, err);
+    TRY(check_text(config, err));
+    return decoder_derive(config, err);
 }
 
 /* model_type is also "qwen" for the language model without vision and for
  * Qwen-Audio. */
 static bool is_qwen_vl(const cJSON *config)
 {
-    return strcmp(config_model_type(config), "qwen") == 0 &&
-           cJSON_IsObject(lvlm_json_get(config, "visual"));
+    return cJSON_IsObject(lvlm_json_get(config, "visual"));
 }
 
 /* ---- projections ---------------------------------------------------------------- */
@@ -305,6 +277,7 @@ static const lvlm_stage_rule stage_rules[] = {
 const lvlm_family lvlm_family_qwen_vl = {
     .name = "qwen_vl",
     .title = "Qwen-VL",
+    .model_type = "qwen",
     .recognises = is_qwen_vl,
     .settings = settings,
     .derive = derive,

@@ -1,4 +1,6 @@
 /* text_parts.c - language models that several families have; see parts.h. */
+#include <inttypes.h>
+
 #include "formats/base/json.h"
 #include "formats/family/page.h"
 #include "formats/family/parts.h"
@@ -146,11 +148,7 @@ const lvlm_setting gemma2_settings[] = {
     { "text.norm_offset",    CONSTANT,    NULL,                              "0" },                  \
     LLAMA_ROPE("10000.0"),                                                                           \
     { "text.activation",     WORD,        "text_config.hidden_act",          "\"silu\"", NULL, activation_words }, \
-    { "text.sandwich_norms", CONSTANT,    NULL,                              "false" },              \
-    { "text.embed_scale",    CONSTANT,    NULL,                              "\"one\"" },            \
-    { "text.mask",           CONSTANT,    NULL,                              "\"causal\"" },         \
-    { "text.first_position", CONSTANT,    NULL,                              "0" },                  \
-    { "text.splice",         CONSTANT,    NULL,                              "\"image_tokens\"" }
+    PLAIN_DECODER("image_tokens")
 
 const lvlm_setting llama_settings[] = {
     LLAMA_SIZES("32000", "11008"),
@@ -178,18 +176,45 @@ static const struct {
                      "attention in all layers, and this version runs nothing else" },
 };
 
+/* What the settings of LLAMA_ROPE say is complete. */
+static int check_llama_rope(const cJSON *config, lvlm_error *err)
+{
+    static const char *const needed[] = { "text.rope_factor", "text.rope_low",
+                                          "text.rope_high", "text.rope_original" };
+    double values[4];
+    if (!lvlm_config_says(config, "text.rope_type llama3")) return 0;
+    for (size_t i = 0; i < 4; i++)
+        FAIL_IF(!lvlm_json_double(&values[i], lvlm_json_path(config, needed[i])), err,
+                LVLM_EFORMAT,
+                "config.json: rope type llama3 needs factor, low_freq_factor, "
+                "high_freq_factor and original_max_position_embeddings (no %s)",
+                needed[i]);
+    FAIL_IF(!(values[1] < values[2]), err, LVLM_EFORMAT,
+            "config.json: rope: low_freq_factor has to be below high_freq_factor");
+    return 0;
+}
+
+static int check_even(const cJSON *config, const char *path, lvlm_error *err)
+{
+    const uint64_t value = config_count(config, path);
+    FAIL_IF(value % 2 != 0, err, LVLM_EFORMAT,
+            "config.json: %s %" PRIu64 " is odd; rotary positions need pairs", path,
+            value);
+    return 0;
+}
+
 int decoder_derive(cJSON *config, lvlm_error *err)
 {
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         FAIL_IF(cJSON_IsTrue(lvlm_json_path(config, refused[i].path)), err,
-                LVLM_EFORMAT, "config.json: text_config: %s", refused[i].why);
+                LVLM_EFORMAT, "config.json: %s", refused[i].why);
     if (config_count(config, "text.head_dim") == 0)
         TRY(config_add_quotient(config, "text.head_dim", "text.hidden", "text.heads",
                                 err));
     TRY(config_check_multiple(config, "text.heads", "text.kv_heads", err));
-    TRY(config_check_even(config, "text.head_dim", err));
+    TRY(check_even(config, "text.head_dim", err));
     if (lvlm_json_path(config, "text.query_scalar") == NULL)
         TRY(config_set(config, "text.query_scalar",
                        config_count(config, "text.head_dim"), err));
-    return config_check_llama_rope(config, err);
+    return check_llama_rope(config, err);
 }
