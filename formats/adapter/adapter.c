@@ -13,50 +13,23 @@
 #include "formats/adapter/adapter_folder.h"
 #include "formats/base/infile.h"
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "formats/container/finite.h"
 
 /* ---- configuration -------------------------------------------------------------- */
 
 /* Keys that are read below or do not affect what a trained adapter computes. Every
  * other key must be null, false or empty. */
-static const char *const known_keys[] = {
-    "alpha_pattern",
-    "auto_mapping",
-    "base_model_name_or_path",
-    "bias",
-    "ensure_weight_tying",
-    "eva_config",
-    "exclude_modules",
-    "inference_mode",
-    "init_lora_weights",
-    "layers_pattern",
-    "layers_to_transform",
-    "lora_alpha",
-    "lora_dropout",
-    "megatron_core",
-    "peft_type",
-    "peft_version",
-    "qalora_group_size",
-    "r",
-    "rank_pattern",
-    "revision",
-    "runtime_config",
-    "target_modules",
-    "task_type",
-    "use_rslora",
-};
+static const char known_keys[] =
+    "alpha_pattern|auto_mapping|base_model_name_or_path|bias|ensure_weight_tying|"
+    "eva_config|exclude_modules|inference_mode|init_lora_weights|layers_pattern|"
+    "layers_to_transform|lora_alpha|lora_dropout|megatron_core|peft_type|peft_version|"
+    "qalora_group_size|r|rank_pattern|revision|runtime_config|target_modules|"
+    "task_type|use_rslora";
 
 /* Initialisations that keep the base weights; with the others (pissa, olora, corda,
  * loftq, lora_ga) the adapter belongs to modified base weights. */
-static const char *const plain_beginnings[] = { "gaussian", "eva", "orthogonal" };
-
-static bool is_listed(const char *word, const char *const *list, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(list[i], word) == 0) return true;
-    return false;
-}
-#define LISTED(word, list) is_listed((word), (list), sizeof(list) / sizeof *(list))
+static const char plain_beginnings[] = "gaussian|eva|orthogonal";
 
 static bool is_nothing(const cJSON *item)
 {
@@ -76,14 +49,15 @@ static int check_keys(const cJSON *json, lvlm_error *err)
                 (!cJSON_IsString(bias) || strcmp(bias->valuestring, "none") != 0),
             err, LVLM_EFORMAT, "bias is not 'none': trained biases are not supported");
     FAIL_IF(
-        cJSON_IsString(beginning) && !LISTED(beginning->valuestring, plain_beginnings),
+        cJSON_IsString(beginning) &&
+            !lvlm_is_listed(plain_beginnings, beginning->valuestring),
         err, LVLM_EFORMAT,
         "init_lora_weights is '%.40s': such an adapter belongs to other base weights "
         "than the model's; PEFT converts it if "
         "path_initial_model_for_weight_conversion is given to save_pretrained",
         beginning->valuestring);
     LVLM_JSON_MEMBERS (item, json)
-        FAIL_IF(!LISTED(item->string, known_keys) && !is_nothing(item), err,
+        FAIL_IF(!lvlm_is_listed(known_keys, item->string) && !is_nothing(item), err,
                 LVLM_EFORMAT, "%.60s is set, which is not supported", item->string);
     return 0;
 }

@@ -23,15 +23,15 @@
 /* The side files inside a native file. */
 static int carry_side_files(lvlm_checkpoint *cp, lvlm_error *err)
 {
-    const size_t skip = strlen(LVLM_NATIVE_FILES);
     cp->side_files =
         lvlm_arena_alloc(&cp->arena, cp->n_tensors + 1, sizeof *cp->side_files);
     if (cp->side_files == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < cp->n_tensors; i++) {
         const lvlm_tensor *t = cp->by_name[i];
-        if (strncmp(t->name, LVLM_NATIVE_FILES, skip) != 0) continue;
-        cp->side_files[cp->n_side_files++] =
-            (lvlm_side_file){ t->name + skip, t->data, t->n_bytes };
+        const char *name;
+        if (lvlm_native_section_of(&name, t->name) == LVLM_SECTION_FILES)
+            cp->side_files[cp->n_side_files++] =
+                (lvlm_side_file){ name, t->data, t->n_bytes };
     }
     return 0;
 }

@@ -75,13 +75,11 @@ static const char *nearest_source(manifest_builder *b, const char *name)
 
 static void classify(manifest_builder *b, lvlm_extra *extra, const manifest_name *name)
 {
-    const size_t skip = strlen(LVLM_NATIVE_UNUSED);
     const manifest_name *const first = manifest_find_name(b, name->canonical);
     extra->tensor = name->tensor;
     extra->canonical = name->canonical;
-    if (manifest_is_native(b->m) &&
-        strncmp(name->canonical, LVLM_NATIVE_UNUSED, skip) == 0)
-        extra->canonical += skip;
+    if (manifest_is_native(b->m))
+        (void)lvlm_native_section_of(&extra->canonical, name->canonical);
     extra->rule = find_rule(b->m, name, extra->canonical);
     if (name->known && (first->used || (first != name && extra->rule != NULL))) {
         extra->kind = LVLM_EXTRA_DUPLICATE;
@@ -106,7 +104,8 @@ int manifest_add_extras(manifest_builder *b)
     for (size_t i = 0; i < b->n_names; i++) {
         const manifest_name *name = &b->names[i];
         if (name->used ||
-            (manifest_is_native(b->m) && lvlm_native_is_carried(name->canonical)))
+            (manifest_is_native(b->m) &&
+             lvlm_native_section_of(NULL, name->canonical) >= LVLM_SECTION_FRAMES))
             continue;
         classify(b, &b->m->extras[b->m->n_extras++], name);
     }

@@ -69,33 +69,19 @@ static lvlm_read how_to_read(const lvlm_checkpoint *cp)
                             : LVLM_READ_ALL;
 }
 
-static int add_torchfile(lvlm_checkpoint *cp, const lvlm_infile *map, lvlm_error *err)
+static int add_archive(lvlm_checkpoint *cp, const lvlm_infile *map,
+                       int (*read)(lvlm_archive *out, const lvlm_infile *file,
+                                   lvlm_read how, lvlm_arena *arena, lvlm_error *err),
+                       lvlm_error *err)
 {
-    lvlm_torchfile torch;
-    TRY(lvlm_torchfile_read(&torch, map, how_to_read(cp), &cp->arena, err));
-    const int rc = append_tensors(cp, torch.tensors, torch.n_tensors, err);
-    if (rc < 0) {
-        lvlm_torchfile_free(&torch);
-        return rc;
-    }
-    cp->files[cp->n_files].copies = torch.copies;
-    cp->files[cp->n_files].zip = torch.zip;
-    return 0;
-}
-
-static int add_npz(lvlm_checkpoint *cp, const lvlm_infile *map, lvlm_error *err)
-{
-    lvlm_npz npz;
-    TRY(lvlm_npz_read(&npz, map, how_to_read(cp), &cp->arena, err));
-    const int rc = append_tensors(cp, npz.tensors, npz.n_tensors, err);
-    if (rc < 0) {
-        lvlm_npz_free(&npz);
-        return rc;
-    }
-    cp->files[cp->n_files].copies = npz.copies;
-    cp->files[cp->n_files].compressed = npz.compressed;
-    cp->files[cp->n_files].zip = npz.zip;
-    return 0;
+    lvlm_source_file *const file = &cp->files[cp->n_files];
+    lvlm_archive archive;
+    TRY(read(&archive, map, how_to_read(cp), &cp->arena, err));
+    const int rc = append_tensors(cp, archive.tensors, archive.n_tensors, err);
+    file->copies = archive.copies;
+    file->compressed = archive.compressed;
+    file->zip = archive.zip;
+    return rc;
 }
 
 bool checkpoint_is_npz(const char *name)
@@ -105,9 +91,9 @@ bool checkpoint_is_npz(const char *name)
 
 static bool is_torchfile(const char *name, const lvlm_infile *map)
 {
-    if (fnmatch("*.safetensors", name, 0) == 0) return false;
-    return fnmatch("*.bin", name, 0) == 0 || fnmatch("*.pt", name, 0) == 0 ||
-           fnmatch("*.pth", name, 0) == 0 || lvlm_torchfile_is(map);
+    static const char *const patterns[] = { "*.bin", "*.pt", "*.pth", NULL };
+    return lvlm_matches(patterns, name) ||
+           (fnmatch("*.safetensors", name, 0) != 0 && lvlm_torchfile_is(map));
 }
 
 /* Map `path`, called `name`, and read its tensors. `files` has room and is zeroed. */
@@ -119,13 +105,13 @@ int checkpoint_add_file(lvlm_checkpoint *cp, const char *path, const char *name,
     TRY(lvlm_infile_map(&map, path, err));
     int rc = checkpoint_refuse_pointer(map, err);
     if (rc == 0)
-        rc = checkpoint_is_npz(name)   ? add_npz(cp, map, err)
-             : is_torchfile(name, map) ? add_torchfile(cp, map, err)
+        rc = checkpoint_is_npz(name)   ? add_archive(cp, map, lvlm_npz_read, err)
+             : is_torchfile(name, map) ? add_archive(cp, map, lvlm_torchfile_read, err)
                                        : checkpoint_add_safetensors(cp, map, err);
     if (rc < 0) {
-        lvlm_prefix(err, "%s: ", path);
+        lvlm_free(cp->files[cp->n_files].copies);
         lvlm_infile_close(map);
-        return rc;
+        return lvlm_within(rc, err, "%s: ", path);
     }
     cp->files[cp->n_files].name = name;
     cp->files[cp->n_files++].map = map;

@@ -12,47 +12,30 @@
 /* All bits of an exponent. */
 #define EXPONENT_F64 UINT64_C(0x7ff0000000000000)
 #define EXPONENT_F32 UINT32_C(0x7f800000)
-#define EXPONENT_BF16 UINT32_C(0x7f80)
-#define EXPONENT_F16 UINT32_C(0x7c00)
+#define EXPONENT_BF16 UINT16_C(0x7f80)
+#define EXPONENT_F16 UINT16_C(0x7c00)
 
-static uint64_t count16(const unsigned char *at, uint64_t n, uint32_t exponent)
-{
-    uint64_t found = 0;
-    for (uint64_t i = 0; i < n; i++) {
-        uint16_t bits;
-        memcpy(&bits, at + 2 * i, sizeof bits);
-        found += (bits & exponent) == exponent;
+/* One loop for each size of the elements: it is vectorised. */
+#define COUNT(count_, type)                                                            \
+    static uint64_t count_(const unsigned char *at, uint64_t n, type exponent)         \
+    {                                                                                  \
+        uint64_t found = 0;                                                            \
+        for (uint64_t i = 0; i < n; i++) {                                             \
+            type bits;                                                                 \
+            memcpy(&bits, at + sizeof bits * i, sizeof bits);                          \
+            found += (bits & exponent) == exponent;                                    \
+        }                                                                              \
+        return found;                                                                  \
     }
-    return found;
-}
-
-static uint64_t count32(const unsigned char *at, uint64_t n)
-{
-    uint64_t found = 0;
-    for (uint64_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, at + 4 * i, sizeof bits);
-        found += (bits & EXPONENT_F32) == EXPONENT_F32;
-    }
-    return found;
-}
-
-static uint64_t count64(const unsigned char *at, uint64_t n)
-{
-    uint64_t found = 0;
-    for (uint64_t i = 0; i < n; i++) {
-        uint64_t bits;
-        memcpy(&bits, at + 8 * i, sizeof bits);
-        found += (bits & EXPONENT_F64) == EXPONENT_F64;
-    }
-    return found;
-}
+COUNT(count16, uint16_t)
+COUNT(count32, uint32_t)
+COUNT(count64, uint64_t)
 
 static uint64_t count(const unsigned char *at, lvlm_dtype dtype, uint64_t n)
 {
     switch (dtype) {
-    case LVLM_F64: return count64(at, n);
-    case LVLM_F32: return count32(at, n);
+    case LVLM_F64: return count64(at, n, EXPONENT_F64);
+    case LVLM_F32: return count32(at, n, EXPONENT_F32);
     case LVLM_BF16: return count16(at, n, EXPONENT_BF16);
     case LVLM_F16: return count16(at, n, EXPONENT_F16);
     default: return 0;

@@ -287,21 +287,21 @@ static int read_arrays(reader *r)
 
 /* ---- copies --------------------------------------------------------------------- */
 
-/* Convert from Fortran order (first index fastest) to C order. */
+/* Strides of Fortran order: the first index is the fastest. */
+static void fortran_strides(uint64_t stride[LVLM_MAX_DIMS], const lvlm_shape *shape)
+{
+    uint64_t step = 1;
+    for (size_t i = 0; i < shape->n; step *= shape->dims[i++]) stride[i] = step;
+}
+
 static void to_c_order(unsigned char *to, const lvlm_tensor *t,
                        const unsigned char *from)
 {
-    const size_t n = t->shape.n;
-    lvlm_transform reversed = { .n = n };
-    for (size_t i = 0; i < n; i++) {
-        reversed.axes[i] = t->shape.dims[n - 1 - i];
-        reversed.order[i] = (uint8_t)(n - 1 - i);
-    }
+    uint64_t stride[LVLM_MAX_DIMS];
+    fortran_strides(stride, &t->shape);
     const lvlm_elements source = { from, lvlm_tensor_numel(t),
-                                   lvlm_dtype_bytes(t->dtype) };
-    const bool ok = lvlm_transform_gather(to, 0, source.n, &reversed, source);
-    assert(ok); /* the reversed shape has as many elements */
-    (void)ok;
+                                   lvlm_dtype_bytes(t->dtype), &t->shape, stride };
+    lvlm_elements_read(to, 0, source.n, &source);
 }
 
 /* Copy the values of a detached tensor to `to`, which has room for its whole member. */
@@ -325,14 +325,12 @@ static int copy_array(reader *r, array *a, unsigned char *to)
     return rc;
 }
 
-/* Strides of Fortran order: the strides of the reversed shape, reversed. */
 static int read_in_place(reader *r, array *a)
 {
     lvlm_tensor *const t = &a->tensor;
-    uint64_t *const stride = lvlm_arena_alloc(r->arena, t->shape.n, sizeof *stride);
+    uint64_t *const stride = lvlm_arena_alloc(r->arena, LVLM_MAX_DIMS, sizeof *stride);
     if (stride == NULL) return lvlm_fail_memory(r->err);
-    uint64_t step = 1;
-    for (size_t i = 0; i < t->shape.n; step *= t->shape.dims[i++]) stride[i] = step;
+    fortran_strides(stride, &t->shape);
     t->stride = stride;
     t->data = r->file->bytes + t->offset;
     return 0;
@@ -367,7 +365,7 @@ static int copy_detached(reader *r, unsigned char **copies)
 
 /* ---- public --------------------------------------------------------------------- */
 
-static int read_all(lvlm_npz *out, reader *r, lvlm_read how)
+static int read_all(lvlm_archive *out, reader *r, lvlm_read how)
 {
     FAIL_IF(!lvlm_zip_is(r->file), r->err, LVLM_EFORMAT,
             "is not an .npz: it does not begin like a zip archive");
@@ -392,19 +390,15 @@ static int read_all(lvlm_npz *out, reader *r, lvlm_read how)
     return 0;
 }
 
-int lvlm_npz_read(lvlm_npz *out, const lvlm_infile *file, lvlm_read how,
+int lvlm_npz_read(lvlm_archive *out, const lvlm_infile *file, lvlm_read how,
                   lvlm_arena *arena, lvlm_error *err)
 {
     reader r = { .file = file, .arena = arena, .err = err };
-    *out = (lvlm_npz){ 0 };
+    *out = (lvlm_archive){ 0 };
     const int rc = read_all(out, &r, how);
-    if (rc < 0) lvlm_npz_free(out);
     lvlm_arena_free(&r.scratch);
+    if (rc == 0) return 0;
+    lvlm_free(out->copies);
+    *out = (lvlm_archive){ 0 };
     return rc;
-}
-
-void lvlm_npz_free(lvlm_npz *npz)
-{
-    lvlm_free(npz->copies);
-    npz->copies = NULL;
 }

@@ -16,31 +16,16 @@
 #ifndef LVLM_FORMATS_CONTAINER_NPZ_H
 #define LVLM_FORMATS_CONTAINER_NPZ_H
 
-#include "formats/base/arena.h"
-#include "formats/base/infile.h"
-#include "formats/container/tensor.h"
-#include "formats/container/zip.h"
+#include "formats/container/archive_tensors.h"
 
 LVLM_BEGIN_DECLS
-
-typedef struct lvlm_npz {
-    /* spans in order of offset, then the detached ones in order of offset; `file` is
-     * 0 */
-    lvlm_tensor *tensors;
-    size_t n_tensors;
-    /* its members; the CRC-32 of stored ones is not yet checked (lvlm_zip_check) */
-    lvlm_zip zip;
-    bool compressed;       /* a member is deflated */
-    unsigned char *copies; /* values of detached tensors, or NULL; owned here */
-} lvlm_npz;
 
 /* Read `file`, which must be whole. Names are in `arena`, data in `file` or `copies`.
  * `how`: see tensor.h; a deflated member is inflated unless only headers are read.
  * LVLM_EFORMAT names the member and the rule. Arrays of Python objects are refused
- * because they are pickles. Free with lvlm_npz_free. */
-LVLM_MUST_CHECK int lvlm_npz_read(lvlm_npz *out, const lvlm_infile *file, lvlm_read how,
-                                  lvlm_arena *arena, lvlm_error *err);
-void lvlm_npz_free(lvlm_npz *npz);
+ * because they are pickles. */
+LVLM_MUST_CHECK int lvlm_npz_read(lvlm_archive *out, const lvlm_infile *file,
+                                  lvlm_read how, lvlm_arena *arena, lvlm_error *err);
 
 LVLM_END_DECLS
 

@@ -36,22 +36,17 @@ static inline float lvlm_f32_of_bf16(uint16_t half)
     return lvlm_f32_of_bits((uint32_t)half << 16);
 }
 
-static inline uint32_t lvlm_bits_of_f16(uint16_t half)
+static inline float lvlm_f32_of_f16(uint16_t half)
 {
     const uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
     uint32_t exponent = half >> 10 & 0x1fu, mantissa = half & 0x3ffu;
-    if (exponent == 0x1f) return sign | 0x7f800000u | mantissa << 13;
+    if (exponent == 0x1f) return lvlm_f32_of_bits(sign | 0x7f800000u | mantissa << 13);
     if (exponent == 0) {
-        if (mantissa == 0) return sign;
+        if (mantissa == 0) return lvlm_f32_of_bits(sign);
         for (exponent = 1; (mantissa & 0x400u) == 0; exponent--) mantissa <<= 1;
         mantissa &= 0x3ffu;
     }
-    return sign | (exponent + 112u) << 23 | mantissa << 13;
-}
-
-static inline float lvlm_f32_of_f16(uint16_t half)
-{
-    return lvlm_f32_of_bits(lvlm_bits_of_f16(half));
+    return lvlm_f32_of_bits(sign | (exponent + 112u) << 23 | mantissa << 13);
 }
 
 /* The same without branches, for loops over many: 2^112 moves the exponent from f16's
@@ -64,8 +59,9 @@ static inline float lvlm_f32_of_f16_fast(uint16_t half)
     return lvlm_f32_of_bits(lvlm_bits_of_f32(value) | top);
 }
 
-static inline uint16_t lvlm_bf16_of_bits(uint32_t bits)
+static inline uint16_t lvlm_bf16_of_f32(float value)
 {
+    const uint32_t bits = lvlm_bits_of_f32(value);
     if ((bits & 0x7fffffffu) > 0x7f800000u) { /* NaN: never rounded up to infinity */
         const uint16_t top = (uint16_t)(bits >> 16);
         return (top & 0x7fu) != 0 ? top : (uint16_t)(top | 0x40u);
@@ -73,13 +69,9 @@ static inline uint16_t lvlm_bf16_of_bits(uint32_t bits)
     return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
-static inline uint16_t lvlm_bf16_of_f32(float value)
+static inline uint16_t lvlm_f16_of_f32(float value)
 {
-    return lvlm_bf16_of_bits(lvlm_bits_of_f32(value));
-}
-
-static inline uint16_t lvlm_f16_of_bits(uint32_t bits)
-{
+    const uint32_t bits = lvlm_bits_of_f32(value);
     const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
     const uint32_t rest = bits & 0x7fffffffu;
     if (rest > 0x7f800000u) {
@@ -95,11 +87,6 @@ static inline uint16_t lvlm_f16_of_bits(uint32_t bits)
         exponent < 113 ? (rest & 0x7fffffu) | 0x800000u : rest - (112u << 23);
     const uint32_t odd = significand >> shift & 1u;
     return (uint16_t)(sign | (significand + (1u << (shift - 1)) - 1 + odd) >> shift);
-}
-
-static inline uint16_t lvlm_f16_of_f32(float value)
-{
-    return lvlm_f16_of_bits(lvlm_bits_of_f32(value));
 }
 
 /* `n` values from `from_dtype` to `to_dtype`, both of F16, BF16, F32, F64. The

@@ -20,7 +20,7 @@
 #include "formats/base/text.h"
 #include "formats/base/utf8.h"
 #include "formats/container/torch_storages.h"
-#include "formats/container/zip.h"
+#include "formats/container/transform.h"
 
 typedef lvlm_pickle_value value;
 
@@ -266,22 +266,6 @@ static int check_names(reader *r)
 
 /* ---- strided tensors ------------------------------------------------------------ */
 
-/* Copy the elements of a view in row-major order. */
-static void gather(unsigned char *to, const view *v, const unsigned char *from)
-{
-    const lvlm_shape *shape = &v->tensor.shape;
-    const size_t element = lvlm_dtype_bytes(v->tensor.dtype), last = shape->n - 1;
-    const unsigned char *const end = to + v->tensor.n_bytes;
-    uint64_t index[LVLM_MAX_DIMS] = { 0 };
-    while (to < end) {
-        uint64_t at = 0;
-        for (size_t i = 0; i < last; i++) at += index[i] * v->stride[i];
-        for (uint64_t i = 0; i < shape->dims[last]; i++, to += element)
-            memcpy(to, from + (at + i * v->stride[last]) * element, element);
-        for (size_t i = last; i-- > 0 && ++index[i] == shape->dims[i];) index[i] = 0;
-    }
-}
-
 /* Strides for callers that read in place. */
 static int keep_strides(reader *r)
 {
@@ -316,7 +300,11 @@ static int copy_strided(reader *r)
     for (size_t i = 0; i < r->n_views; i++) {
         view *v = &r->views[i];
         if (!v->strided) continue;
-        gather(to, v, r->file->bytes + v->tensor.offset);
+        const lvlm_elements from = { r->file->bytes + v->tensor.offset,
+                                     lvlm_tensor_numel(&v->tensor),
+                                     lvlm_dtype_bytes(v->tensor.dtype),
+                                     &v->tensor.shape, v->stride };
+        lvlm_elements_read(to, 0, from.n, &from);
         v->tensor.data = to;
         to += v->tensor.n_bytes;
     }
@@ -330,7 +318,7 @@ bool lvlm_torchfile_is(const lvlm_infile *file)
     return lvlm_zip_is(file) || torch_is_legacy(file);
 }
 
-static int read_all(lvlm_torchfile *out, reader *r)
+static int read_all(lvlm_archive *out, reader *r)
 {
     TRY(torch_object_read(&r->object, r->file, &r->scratch, r->arena, r->err));
     TRY(read_views(r));
@@ -345,20 +333,16 @@ static int read_all(lvlm_torchfile *out, reader *r)
     return 0;
 }
 
-int lvlm_torchfile_read(lvlm_torchfile *out, const lvlm_infile *file, lvlm_read how,
+int lvlm_torchfile_read(lvlm_archive *out, const lvlm_infile *file, lvlm_read how,
                         lvlm_arena *arena, lvlm_error *err)
 {
     reader r = { .file = file, .how = how, .arena = arena, .err = err };
-    *out = (lvlm_torchfile){ 0 };
+    *out = (lvlm_archive){ 0 };
     const int rc = read_all(out, &r);
-    out->copies = r.copies;
-    if (rc < 0) lvlm_torchfile_free(out);
     lvlm_arena_free(&r.scratch);
+    if (rc == 0)
+        out->copies = r.copies;
+    else
+        lvlm_free(r.copies);
     return rc;
-}
-
-void lvlm_torchfile_free(lvlm_torchfile *torchfile)
-{
-    lvlm_free(torchfile->copies);
-    torchfile->copies = NULL;
 }

@@ -20,23 +20,9 @@
 #ifndef LVLM_FORMATS_CONTAINER_TORCHFILE_H
 #define LVLM_FORMATS_CONTAINER_TORCHFILE_H
 
-#include "formats/base/arena.h"
-#include "formats/base/infile.h"
-#include "formats/container/tensor.h"
-#include "formats/container/zip.h"
+#include "formats/container/archive_tensors.h"
 
 LVLM_BEGIN_DECLS
-
-typedef struct lvlm_torchfile {
-    /* spans in order of offset, then the detached ones in order of offset and name;
-     * `file` is 0 */
-    lvlm_tensor *tensors;
-    size_t n_tensors;
-    unsigned char *copies; /* values of strided tensors, or NULL; owned here */
-    /* zip form: its members, in the caller's arena; the CRC-32 of stored ones is not
-     * yet checked */
-    lvlm_zip zip;
-} lvlm_torchfile;
 
 /* Does the file begin like one of the two forms? */
 bool lvlm_torchfile_is(const lvlm_infile *file);
@@ -44,11 +30,10 @@ bool lvlm_torchfile_is(const lvlm_infile *file);
 /* Read `file`, which must be whole. Names are in `arena`, data in `file` or `copies`.
  * `how`: see tensor.h. Copies take at most as many bytes as the file. LVLM_EFORMAT
  * names the member, the tensor and the rule, or the function that the pickle calls and
- * no state dict needs. Free with lvlm_torchfile_free. */
-LVLM_MUST_CHECK int lvlm_torchfile_read(lvlm_torchfile *out, const lvlm_infile *file,
+ * no state dict needs. */
+LVLM_MUST_CHECK int lvlm_torchfile_read(lvlm_archive *out, const lvlm_infile *file,
                                         lvlm_read how, lvlm_arena *arena,
                                         lvlm_error *err);
-void lvlm_torchfile_free(lvlm_torchfile *torchfile);
 
 LVLM_END_DECLS
 

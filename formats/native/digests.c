@@ -8,7 +8,6 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
-#include "formats/base/text.h"
 #include "formats/base/workers.h"
 #include "formats/container/safetensors.h"
 #include "formats/native/native.h"
@@ -163,16 +162,14 @@ int lvlm_seal(cJSON *metadata, const lvlm_tensor *tensors, size_t n_tensors,
 
 /* ---- native files --------------------------------------------------------------- */
 
-bool lvlm_native_runs_with(const lvlm_tensor *tensor)
-{
-    return !lvlm_starts_with(tensor->name, LVLM_NATIVE_UNUSED) &&
-           !lvlm_starts_with(tensor->name, LVLM_NATIVE_FRAMES) &&
-           !lvlm_starts_with(tensor->name, LVLM_NATIVE_PAD);
-}
-
 static bool is_side_file(const lvlm_tensor *tensor)
 {
-    return lvlm_starts_with(tensor->name, LVLM_NATIVE_FILES);
+    return lvlm_native_section_of(NULL, tensor->name) == LVLM_SECTION_FILES;
+}
+
+bool lvlm_native_runs_with(const lvlm_tensor *tensor)
+{
+    return lvlm_native_is_model(tensor) || is_side_file(tensor);
 }
 
 int lvlm_native_check_side_files(const lvlm_checkpoint *checkpoint, size_t threads,

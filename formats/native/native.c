@@ -24,6 +24,16 @@ uint64_t lvlm_native_pad(uint64_t end, const lvlm_tensor *tensor)
     return lvlm_round_up(end, alignment(tensor)) - end;
 }
 
+lvlm_native_section lvlm_native_section_of(const char **rest, const char *name)
+{
+    static const char *const prefixes[] = { "", LVLM_NATIVE_UNUSED, LVLM_NATIVE_FRAMES,
+                                            LVLM_NATIVE_FILES, LVLM_NATIVE_PAD };
+    int section = LVLM_SECTION_PAD;
+    while (!lvlm_starts_with(name, prefixes[section])) section--;
+    if (rest != NULL) *rest = name + strlen(prefixes[section]);
+    return (lvlm_native_section)section;
+}
+
 /* ---- reading -------------------------------------------------------------------- */
 
 bool lvlm_native_is(const cJSON *metadata)
@@ -132,17 +142,9 @@ const char *lvlm_native_digest_of(const lvlm_checkpoint *cp, const lvlm_tensor *
     return cp->digests[tensor - cp->tensors];
 }
 
-bool lvlm_native_is_carried(const char *name)
-{
-    return lvlm_starts_with(name, LVLM_NATIVE_FRAMES) ||
-           lvlm_starts_with(name, LVLM_NATIVE_FILES) ||
-           lvlm_starts_with(name, LVLM_NATIVE_PAD);
-}
-
 bool lvlm_native_is_model(const lvlm_tensor *tensor)
 {
-    return !lvlm_native_is_carried(tensor->name) &&
-           !lvlm_starts_with(tensor->name, LVLM_NATIVE_UNUSED);
+    return lvlm_native_section_of(NULL, tensor->name) == LVLM_SECTION_MODEL;
 }
 
 int lvlm_native_digest_line(lvlm_digest *digest, const lvlm_tensor *tensor,

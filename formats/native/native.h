@@ -31,6 +31,19 @@ enum {
 /* Bytes of padding before `tensor` if the data so far ends at `end`. */
 uint64_t lvlm_native_pad(uint64_t end, const lvlm_tensor *tensor);
 
+/* The parts of the file, in their order; pads are anywhere. */
+typedef enum lvlm_native_section {
+    LVLM_SECTION_MODEL,
+    LVLM_SECTION_UNUSED,
+    LVLM_SECTION_FRAMES,
+    LVLM_SECTION_FILES,
+    LVLM_SECTION_PAD,
+} lvlm_native_section;
+
+/* The one that a tensor of this name is in. *rest, unless NULL, is the name after the
+ * section's prefix. */
+lvlm_native_section lvlm_native_section_of(const char **rest, const char *name);
+
 /* ---- reading -------------------------------------------------------------------- */
 
 /* The header's members besides tensors: checkpoint->native. Freed with the
@@ -87,14 +100,11 @@ LVLM_MUST_CHECK int lvlm_native_root(lvlm_hex_digest hex, const char **recorded,
 /* The SHA-256 recorded for a tensor of a sealed file, in hex. O(1). */
 const char *lvlm_native_digest_of(const lvlm_checkpoint *checkpoint,
                                   const lvlm_tensor *tensor);
-/* Is a tensor of that name a frame, a side file or padding? */
-bool lvlm_native_is_carried(const char *name);
 /* Add the line "NAME DTYPE [2048, 1152] HEX" and a newline to a digest of tensors. */
 LVLM_MUST_CHECK int lvlm_native_digest_line(lvlm_digest *digest,
                                             const lvlm_tensor *tensor, const char *hex,
                                             lvlm_error *err);
-/* Is it one of the model's tensors? Not a side file, a frame, a pad, nor one that the
- * model does not use. */
+/* Is it one of the model's tensors? An lvlm_selects (digests.h). */
 bool lvlm_native_is_model(const lvlm_tensor *tensor);
 /* The weights digest (NATIVE.md): SHA-256 over names, types, shapes and digests of the
  * model's tensors, family and configuration. Two files with the same one hold the same

@@ -29,7 +29,6 @@
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "formats/base/text.h"
 #include "formats/native/native.h"
 
 /* ---- header --------------------------------------------------------------------- */
@@ -94,22 +93,28 @@ static int check_header(const lvlm_checkpoint *cp, lvlm_error *err)
 
 /* ---- tensors -------------------------------------------------------------------- */
 
-enum { MODEL, UNUSED, FRAMES, FILES, PAD, NOT_A_SECTION };
+#define MODEL LVLM_SECTION_MODEL
+#define UNUSED LVLM_SECTION_UNUSED
+#define FRAMES LVLM_SECTION_FRAMES
+#define FILES LVLM_SECTION_FILES
+#define PAD LVLM_SECTION_PAD
 
-static const char *const prefixes[] = { "", LVLM_NATIVE_UNUSED, LVLM_NATIVE_FRAMES,
-                                        LVLM_NATIVE_FILES, LVLM_NATIVE_PAD };
-
-static int section_of(const lvlm_tensor *t)
+static lvlm_native_section section_of(const lvlm_tensor *t)
 {
-    for (int i = UNUSED; i <= PAD; i++)
-        if (lvlm_starts_with(t->name, prefixes[i])) return i;
-    return t->name[0] == '\0' || strchr(t->name, '/') != NULL ? NOT_A_SECTION : MODEL;
+    return lvlm_native_section_of(NULL, t->name);
 }
 
 /* The name after its section's prefix. */
 static const char *rest_of(const lvlm_tensor *t)
 {
-    return t->name + strlen(prefixes[section_of(t)]);
+    const char *rest;
+    (void)lvlm_native_section_of(&rest, t->name);
+    return rest;
+}
+
+static bool is_plain(const char *name)
+{
+    return name[0] != '\0' && strchr(name, '/') == NULL;
 }
 
 static bool is_bytes(const lvlm_tensor *t)
@@ -146,23 +151,22 @@ static int check_side_file(const lvlm_tensor *t, const lvlm_tensor *before,
                            lvlm_error *err)
 {
     const char *const name = rest_of(t);
-    FAIL_IF(name[0] == '\0' || strchr(name, '/') != NULL || strcmp(name, ".") == 0 ||
-                strcmp(name, "..") == 0,
-            err, LVLM_EFORMAT, "side file '%s' is not a plain file name", name);
+    FAIL_IF(!is_plain(name) || strcmp(name, ".") == 0 || strcmp(name, "..") == 0, err,
+            LVLM_EFORMAT, "side file '%s' is not a plain file name", name);
     FAIL_IF(before != NULL && section_of(before) == FILES &&
                 strcmp(rest_of(before), name) >= 0,
             err, LVLM_EFORMAT, "side file '%s' precedes '%s'", rest_of(before), name);
     return 0;
 }
 
-static int check_tensor(const lvlm_checkpoint *cp, size_t i, int *section,
-                        lvlm_error *err)
+static int check_tensor(const lvlm_checkpoint *cp, size_t i,
+                        lvlm_native_section *section, lvlm_error *err)
 {
     const lvlm_tensor *const t = &cp->tensors[i];
-    const int own = section_of(t);
+    const lvlm_native_section own = section_of(t);
     FAIL_IF(has_control_character(t->name), err, LVLM_EFORMAT,
             "tensor '%s': the name has a control character", t->name);
-    FAIL_IF(own == NOT_A_SECTION, err, LVLM_EFORMAT,
+    FAIL_IF(own == MODEL && !is_plain(t->name), err, LVLM_EFORMAT,
             "tensor '%s': is of no section of a native file", t->name);
     FAIL_IF(lvlm_native_pad(t->offset, t) != 0, err, LVLM_EFORMAT,
             "tensor '%s': begins at %" PRIu64 ", off its alignment", t->name,
@@ -179,7 +183,7 @@ static int check_tensor(const lvlm_checkpoint *cp, size_t i, int *section,
 static int check_tensors(const lvlm_checkpoint *cp, lvlm_error *err)
 {
     size_t n_pads = 0;
-    int section = MODEL;
+    lvlm_native_section section = MODEL;
     for (size_t i = 0; i < cp->n_tensors; i++) {
         const lvlm_tensor *const t = &cp->tensors[i];
         const bool last = i + 1 == cp->n_tensors;
@@ -324,7 +328,7 @@ static int check_target(const lvlm_checkpoint *cp, const lvlm_ledger_entry *entr
 {
     const lvlm_tensor *const t = lvlm_checkpoint_find(cp, name);
     const lvlm_tensor *const source = &entry->source;
-    const int section = entry->use == LVLM_USE_UNUSED ? UNUSED : MODEL;
+    const lvlm_native_section section = entry->use == LVLM_USE_UNUSED ? UNUSED : MODEL;
     const uint64_t numel = lvlm_transform_is_keep(&entry->transform)
                                ? lvlm_tensor_numel(source)
                                : lvlm_transform_numel(&entry->transform);

@@ -31,13 +31,13 @@ static void read_arrays(const lvlm_strbuf *file)
                                       LVLM_READ_IN_PLACE };
     for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
         lvlm_arena arena = LVLM_ARENA_INIT;
-        lvlm_npz npz;
+        lvlm_archive npz;
         unsigned sum = 0;
         if (lvlm_npz_read(&npz, &map, ways[way], &arena, NULL) == 0)
             for (size_t i = 0; i < npz.n_tensors; i++)
                 if (ways[way] != LVLM_READ_HEADERS) sum += sum_of(&npz.tensors[i]);
         if (sum == 0xffffffffu) abort(); /* the bytes are read for the sanitizer */
-        lvlm_npz_free(&npz);
+        lvlm_free(npz.copies);
         lvlm_arena_free(&arena);
     }
 }

@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "formats/base/alloc.h"
 #include "formats/container/torchfile.h"
 #include "formats/container/transform.h"
 
@@ -28,12 +29,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                       LVLM_READ_IN_PLACE };
     for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
         lvlm_arena arena = LVLM_ARENA_INIT;
-        lvlm_torchfile torch;
+        lvlm_archive torch;
         lvlm_error err;
         if (lvlm_torchfile_read(&torch, &file, ways[way], &arena, &err) == 0) {
             for (size_t i = 0; i < torch.n_tensors; i++)
                 if (ways[way] != LVLM_READ_HEADERS) look_at(&torch.tensors[i]);
-            lvlm_torchfile_free(&torch);
+            lvlm_free(torch.copies);
         }
         lvlm_arena_free(&arena);
     }

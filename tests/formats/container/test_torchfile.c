@@ -261,7 +261,7 @@ static void torchfile_refuses_cut_files(void **state)
         for (uint64_t n = 0; n < whole->n_bytes; n++) {
             const lvlm_infile cut = { .bytes = whole->bytes, .n_bytes = n };
             lvlm_arena arena = LVLM_ARENA_INIT;
-            lvlm_torchfile torch;
+            lvlm_archive torch;
             lvlm_error err = { .text = "" };
             const int rc = lvlm_torchfile_read(&torch, &cut, true, &arena, &err);
             if (rc != LVLM_EFORMAT || (n >= 4 && strstr(err.text, "truncated") == NULL))

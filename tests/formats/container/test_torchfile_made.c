@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "formats/base/alloc.h"
 #include "formats/container/torchfile.h"
 #include "tests/support/archive.h"
 
@@ -41,7 +42,7 @@ static void build(archive *a, const char *pickle, size_t n)
     archive_finish(a);
 }
 
-static int read_archive(const archive *a, lvlm_torchfile *torch, lvlm_arena *arena,
+static int read_archive(const archive *a, lvlm_archive *torch, lvlm_arena *arena,
                         lvlm_error *err)
 {
     const lvlm_infile file = { .bytes = a->bytes, .n_bytes = a->n };
@@ -51,7 +52,7 @@ static int read_archive(const archive *a, lvlm_torchfile *torch, lvlm_arena *are
 static void refuse(const archive *a, const char *message)
 {
     lvlm_arena arena = LVLM_ARENA_INIT;
-    lvlm_torchfile torch;
+    lvlm_archive torch;
     lvlm_error err = { .text = "" };
     const int rc = read_archive(a, &torch, &arena, &err);
     if (rc != LVLM_EFORMAT || strstr(err.text, message) == NULL)
@@ -79,7 +80,7 @@ static void torchfile_reads_a_made_file(void **state)
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         archive a;
         lvlm_arena arena = LVLM_ARENA_INIT;
-        lvlm_torchfile torch;
+        lvlm_archive torch;
         lvlm_error err;
         build(&a, good[i].pickle, good[i].n);
         if (read_archive(&a, &torch, &arena, &err) < 0)
@@ -89,7 +90,7 @@ static void torchfile_reads_a_made_file(void **state)
         assert_int_equal(torch.tensors[0].dtype, LVLM_F32);
         assert_int_equal(torch.tensors[0].n_bytes, 8);
         assert_ptr_equal(torch.tensors[0].data, a.bytes + archive_data(&a, 1));
-        lvlm_torchfile_free(&torch);
+        lvlm_free(torch.copies);
         lvlm_arena_free(&arena);
     }
 }
@@ -226,7 +227,7 @@ static void torchfile_refuses_bad_archives(void **state)
     "(U\7storagectorch\nFloatStorage\nU\1"                                             \
     "0U\3cpuK\2U\1vK\1K\1\x87tQ"
 
-static int read_bytes(const char *bytes, size_t n, lvlm_torchfile *torch,
+static int read_bytes(const char *bytes, size_t n, lvlm_archive *torch,
                       lvlm_arena *arena, lvlm_error *err)
 {
     const lvlm_infile file = { .bytes = (const unsigned char *)bytes, .n_bytes = n };
@@ -238,14 +239,14 @@ static void torchfile_reads_legacy_views(void **state)
     static const char bytes[] = MAGIC PROTOCOL SYSTEM W TENSOR(
         VIEW, "K\0", "K\1" TUPLE1, "K\1" TUPLE1) "s." KEYS TWO "abcdefgh";
     lvlm_arena arena = LVLM_ARENA_INIT;
-    lvlm_torchfile torch;
+    lvlm_archive torch;
     lvlm_error err;
     (void)state;
     if (read_bytes(BYTES(bytes), &torch, &arena, &err) < 0) fail_msg("%s", err.text);
     assert_int_equal(torch.n_tensors, 1);
     assert_int_equal(torch.tensors[0].offset, sizeof bytes - 1 - 4);
     assert_memory_equal(torch.tensors[0].data, "efgh", 4);
-    lvlm_torchfile_free(&torch);
+    lvlm_free(torch.copies);
     lvlm_arena_free(&arena);
 }
 
@@ -288,7 +289,7 @@ static void torchfile_refuses_bad_legacy_files(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         lvlm_arena arena = LVLM_ARENA_INIT;
-        lvlm_torchfile torch;
+        lvlm_archive torch;
         lvlm_error err = { .text = "" };
         const int rc = read_bytes(bad[i].bytes, bad[i].n, &torch, &arena, &err);
         if (rc != LVLM_EFORMAT || strstr(err.text, bad[i].message) == NULL)
