@@ -106,6 +106,11 @@ LVLM_MUST_CHECK int lvlm_adapter_seal(cJSON *metadata, const lvlm_adapter *adapt
                                       const lvlm_tensor *tensors, size_t n_tensors,
                                       lvlm_error *err);
 
+/* Note every file in `dir` that may hold weights trained together with the adapter:
+ * trainers save connectors, embeddings and heads next to it. Opening does so. */
+LVLM_MUST_CHECK int lvlm_adapter_note_folder(const char *dir, lvlm_notes *notes,
+                                             lvlm_error *err);
+
 /* The files that PEFT reads, for lvlm_outdir_open. */
 extern const lvlm_outdir_set lvlm_adapter_set;
 

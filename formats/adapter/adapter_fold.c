@@ -30,11 +30,11 @@ typedef struct work {
 
 /* An adapted tensor and the buffers of one row. */
 typedef struct row_fold {
+    lvlm_arena arena; /* of the arrays */
     const lvlm_tensor *stored;
     size_t rows, in, r, element;
     double scale;
-    double *a;                     /* (r,in) */
-    double *b;                     /* (rows,r) */
+    double *a, *b;                 /* (r,in), (rows,r) */
     double *before, *exact, *kept; /* (in) as stored, with the adapter, rounded */
     unsigned char *merged;         /* (in) kept, in the stored type */
 } row_fold;
@@ -46,15 +46,8 @@ static bool changes(void *user, const lvlm_tensor *tensor)
     return lvlm_adapter_find(&part, w->adapter, tensor->name) != NULL;
 }
 
-static void row_fold_free(row_fold *f)
-{
-    lvlm_free(f->a);
-    lvlm_free(f->b);
-    lvlm_free(f->before);
-    lvlm_free(f->merged);
-}
-
-/* Both factors in double; of b only the rows of this part. */
+/* Both factors in double; of b only the rows of this part. Free f->arena, also after a
+ * failure. */
 static int row_fold_make(row_fold *f, const lvlm_adapted *x, size_t part,
                          const lvlm_tensor *stored, lvlm_error *err)
 {
@@ -68,31 +61,26 @@ static int row_fold_make(row_fold *f, const lvlm_adapted *x, size_t part,
                      .r = x->r,
                      .element = lvlm_dtype_bytes(stored->dtype),
                      .scale = x->scale };
-    double *const all = lvlm_calloc(m->out, x->r * sizeof *all);
-    f->a = lvlm_calloc(x->r, m->in * sizeof *f->a);
-    f->b = lvlm_calloc(f->rows, x->r * sizeof *f->b);
-    f->before = lvlm_calloc(m->in, 3 * sizeof *f->before);
-    f->merged = lvlm_calloc(m->in, sizeof(double));
-    const bool ok = all != NULL && f->a != NULL && f->b != NULL && f->before != NULL &&
-                    f->merged != NULL;
-    if (ok) {
-        f->exact = f->before + m->in;
-        f->kept = f->exact + m->in;
-        lvlm_convert_values(f->a, LVLM_F64, x->a.data, x->a.dtype, x->r * m->in);
-        lvlm_convert_values(all, LVLM_F64, x->b.data, x->b.dtype, m->out * x->r);
-        if (rows.n == 0)
-            memcpy(f->b, all, m->out * x->r * sizeof *all);
-        else if (!lvlm_transform_gather(
-                     f->b, 0, f->rows * x->r, &rows,
-                     (lvlm_elements){ all, m->out * x->r, sizeof *all })) {
-            lvlm_free(all);
-            return lvlm_fail(err, LVLM_EFORMAT,
-                             "%s: the rows of its parts are not those of the module",
-                             m->name);
-        }
-    }
-    lvlm_free(all);
-    return ok ? 0 : lvlm_fail_memory(err);
+    const size_t n_all = m->out * x->r;
+    double *const all = lvlm_arena_alloc(&f->arena, m->out, x->r * sizeof *all);
+    f->a = lvlm_arena_alloc(&f->arena, x->r, m->in * sizeof *f->a);
+    f->b =
+        rows.n == 0 ? all : lvlm_arena_alloc(&f->arena, f->rows, x->r * sizeof *f->b);
+    f->before = lvlm_arena_alloc(&f->arena, m->in, 3 * sizeof *f->before);
+    f->merged = lvlm_arena_alloc(&f->arena, m->in, sizeof(double));
+    if (all == NULL || f->a == NULL || f->b == NULL || f->before == NULL ||
+        f->merged == NULL)
+        return lvlm_fail_memory(err);
+    f->exact = f->before + m->in;
+    f->kept = f->exact + m->in;
+    lvlm_convert_values(f->a, LVLM_F64, x->a.data, x->a.dtype, x->r * m->in);
+    lvlm_convert_values(all, LVLM_F64, x->b.data, x->b.dtype, n_all);
+    FAIL_IF(rows.n > 0 && !lvlm_transform_gather(
+                              f->b, 0, f->rows * x->r, &rows,
+                              (lvlm_elements){ .at = all, n_all, sizeof *all }),
+            err, LVLM_EFORMAT, "%s: the rows of its parts are not those of the module",
+            m->name);
+    return 0;
 }
 
 /* exact = before + scale b a, for row o */
@@ -150,7 +138,7 @@ static int write(void *user, const lvlm_step *step, lvlm_sink *sink, lvlm_error 
         merge_row(&f, o, &c.cost, &c.first);
         lvlm_sink_put(sink, step->out.dtype, f.merged, f.in);
     }
-    row_fold_free(&f);
+    lvlm_arena_free(&f.arena);
     w->parts[(size_t)(x - adapter->at) * LVLM_MODULE_PARTS + part] = c;
     return rc;
 }
@@ -185,8 +173,9 @@ static int refuse_overflow(const work *w, size_t i, lvlm_error *err)
 }
 
 /* Sum up the cost of all tensors; fails if any value is no longer finite. */
-static int finish(void *user, lvlm_error *err)
+static int finish(void *user, lvlm_native_meta *meta, lvlm_error *err)
 {
+    (void)meta;
     work *const w = user;
     const size_t n = w->adapter->n * LVLM_MODULE_PARTS;
     size_t first = n;

@@ -1,5 +1,4 @@
 /* adapter_save.c - writes an adapter as a PEFT directory; see adapter.h. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -13,10 +13,9 @@ typedef struct lvlm_arena {
     struct lvlm_arena_block *head; /* newest block first */
 } lvlm_arena;
 
-#define LVLM_ARENA_INIT                                                                \
-    {                                                                                  \
-        NULL                                                                           \
-    }
+// clang-format off
+#define LVLM_ARENA_INIT { NULL }
+// clang-format on
 
 /* `bytes` zeroed bytes aligned for any type, or NULL. They are freed together by
  * lvlm_arena_free. */

@@ -19,19 +19,16 @@ extern const lvlm_hex_digest lvlm_zero_digest;
 /* Are these 64 lower-case hexadecimal digits? */
 bool lvlm_digest_is(const char *text);
 
+/* The first failure sticks: later bytes are ignored, and lvlm_digest_finish reports
+ * it. */
 typedef struct lvlm_digest {
-    void *context; /* EVP_MD_CTX */
+    void *context; /* EVP_MD_CTX; NULL: not started, or failed */
 } lvlm_digest;
 
-#define LVLM_DIGEST_INIT                                                               \
-    {                                                                                  \
-        NULL                                                                           \
-    }
-
-LVLM_MUST_CHECK int lvlm_digest_start(lvlm_digest *digest, lvlm_error *err);
-LVLM_MUST_CHECK int lvlm_digest_update(lvlm_digest *digest, const void *bytes,
-                                       size_t n_bytes, lvlm_error *err);
-/* Writes the digest and frees the context. */
+/* Start one; call lvlm_digest_finish or lvlm_digest_free afterwards. */
+lvlm_digest lvlm_digest_start(void);
+void lvlm_digest_update(lvlm_digest *digest, const void *bytes, size_t n_bytes);
+/* Writes the digest, and frees it also after a failure. */
 LVLM_MUST_CHECK int lvlm_digest_finish(lvlm_digest *digest, lvlm_hex_digest hex,
                                        lvlm_error *err);
 void lvlm_digest_free(lvlm_digest *digest);

@@ -294,20 +294,21 @@ const cJSON *lvlm_json_first_member(const cJSON *json)
     return cJSON_IsObject(json) ? json->child : NULL;
 }
 
+static size_t count_from(const cJSON *item)
+{
+    size_t n = 0;
+    for (; item != NULL; item = item->next) n++;
+    return n;
+}
+
 size_t lvlm_json_count(const cJSON *json)
 {
-    const cJSON *item;
-    size_t n = 0;
-    LVLM_JSON_ITEMS (item, json) n++;
-    return n;
+    return count_from(lvlm_json_first_item(json));
 }
 
 size_t lvlm_json_count_members(const cJSON *json)
 {
-    const cJSON *item;
-    size_t n = 0;
-    LVLM_JSON_MEMBERS (item, json) n++;
-    return n;
+    return count_from(lvlm_json_first_member(json));
 }
 
 const cJSON *lvlm_json_item(const cJSON *json, size_t i)

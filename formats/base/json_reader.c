@@ -18,7 +18,6 @@ enum {
     MAX_NUMBER = 63,  /* characters; a double needs 24 */
     MAX_EQUAL = 16,   /* keys of one object with the same hash; two are rare */
     MAX_POWER = 1000, /* of ten: beyond any integer or double */
-    FIRST_STRING = 64 /* bytes */
 };
 
 struct lvlm_json_key {
@@ -67,19 +66,6 @@ static int not_kind(const lvlm_json_reader *r, const char *kind, lvlm_error *err
 }
 
 /* ---- text ----------------------------------------------------------------------- */
-
-/* Make room for `n` bytes and a NUL in the string. */
-static int make_room(lvlm_json_reader *r, size_t n, lvlm_error *err)
-{
-    if (n < r->string_capacity) return 0;
-    size_t capacity = r->string_capacity > 0 ? r->string_capacity : FIRST_STRING;
-    while (capacity <= n) capacity *= 2; /* n is at most LVLM_JSON_MAX_BYTES */
-    char *grown = lvlm_realloc(r->string, capacity, 1);
-    if (grown == NULL) return lvlm_fail_memory(err);
-    r->string = grown;
-    r->string_capacity = capacity;
-    return 0;
-}
 
 /* The UTF-16 unit of "uXXXX", or -1. */
 static long read_unit(lvlm_json_reader *r)
@@ -152,7 +138,8 @@ static int read_string(lvlm_json_reader *r, lvlm_error *err)
         while ((unsigned char)peek(r) >= ' ' && peek(r) != '"' && peek(r) != '\\')
             r->at++;
         const size_t n = r->at - start;
-        TRY(make_room(r, length + n + 4, err)); /* and one escaped character */
+        /* and one escaped character, and the NUL */
+        TRY(lvlm_list_room(&r->string, &r->string_capacity, length + n + 4, 1, err));
         memcpy(r->string + length, r->text + start, n);
         length += n;
         if (accept(r, '"')) break;

@@ -63,13 +63,10 @@ static int note_unknown(const char *name, const char *where, const lvlm_key *key
                         lvlm_notes *notes, lvlm_error *err)
 {
     const char *const meant = nearest(keys, name);
-    if (meant != NULL)
-        return lvlm_notes_add(notes, err,
-                              "%s: '%s' is not known and not followed; did you mean "
-                              "'%s'?",
-                              where, name, meant);
-    return lvlm_notes_add(notes, err, "%s: '%s' is not known and not followed", where,
-                          name);
+    const bool any = meant != NULL;
+    return lvlm_notes_add(notes, err, "%s: '%s' is not known and not followed%s%s%s",
+                          where, name, any ? "; did you mean '" : "", any ? meant : "",
+                          any ? "'?" : "");
 }
 
 int lvlm_key_check(const char *name, const cJSON *value, const char *where,

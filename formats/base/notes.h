@@ -25,10 +25,9 @@ typedef struct lvlm_notes {
     pthread_mutex_t lock;
 } lvlm_notes;
 
-#define LVLM_NOTES_INIT                                                                \
-    {                                                                                  \
-        NULL, 0, 0, 0, PTHREAD_MUTEX_INITIALIZER                                       \
-    }
+// clang-format off
+#define LVLM_NOTES_INIT { NULL, 0, 0, 0, PTHREAD_MUTEX_INITIALIZER }
+// clang-format on
 
 /* Add a sentence; no-op if `notes` is NULL. LVLM_ENOMEM. */
 LVLM_MUST_CHECK int lvlm_notes_add(lvlm_notes *notes, lvlm_error *err, const char *fmt,

@@ -57,21 +57,14 @@ enum {
     LVLM_WHOLE = 16 /* a REAL without a fraction */
 };
 
-#define LVLM_AT_LEAST(n)                                                               \
-    {                                                                                  \
-        LVLM_LEAST, (n), 0                                                             \
-    }
-#define LVLM_FROM_TO(n, m)                                                             \
-    {                                                                                  \
-        LVLM_LEAST | LVLM_MOST, (n), (m)                                               \
-    }
-#define LVLM_MORE_THAN(n)                                                              \
-    {                                                                                  \
-        LVLM_ABOVE, (n), 0                                                             \
-    }
+// clang-format off
+#define LVLM_AT_LEAST(n)   { LVLM_LEAST, (n), 0 }
+#define LVLM_FROM_TO(n, m) { LVLM_LEAST | LVLM_MOST, (n), (m) }
+#define LVLM_MORE_THAN(n)  { LVLM_ABOVE, (n), 0 }
 /* 0 is the field of an option that was not given, so it is not a value of a COUNT that
  * has a default. */
-#define LVLM_COUNTED LVLM_AT_LEAST(1)
+#define LVLM_COUNTED       LVLM_AT_LEAST(1)
+// clang-format on
 
 enum { LVLM_MAX_WORDS = 64 };
 
@@ -90,10 +83,9 @@ typedef struct lvlm_option {
     lvlm_range range;
 } lvlm_option;
 
-#define LVLM_OPTION_END                                                                \
-    {                                                                                  \
-        NULL, NULL, LVLM_OPTION_FLAG, 0, NULL                                          \
-    }
+// clang-format off
+#define LVLM_OPTION_END { NULL, NULL, LVLM_OPTION_FLAG, 0, NULL }
+// clang-format on
 
 /* What every command takes; first member of every arguments struct. */
 typedef struct lvlm_common_args {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "formats/base/alloc.h"
+#include "formats/base/arena.h"
 #include "formats/base/infile.h"
 #include "formats/base/outfile.h"
 #include "formats/base/temporary.h"
@@ -23,8 +24,8 @@
 #define MOVING ".lvlm-moving" /* its name while files are moved up */
 
 struct lvlm_outdir {
-    char *path;
-    char *temporary;
+    lvlm_arena arena; /* of names */
+    const char *path, *temporary, *moving;
     const lvlm_outdir_set *set; /* or NULL */
     int lock;                   /* the temporary directory, open; -1: none */
     bool inside;                /* it is inside the target, not next to it */
@@ -46,12 +47,11 @@ static bool is_empty(const char *path)
 }
 
 /* `path` without trailing slashes, which would hide its last part. */
-static char *trimmed(const char *path)
+static const char *trimmed(const char *path, lvlm_arena *arena)
 {
-    char *copy = lvlm_strdup(path);
-    size_t n = copy != NULL ? strlen(copy) : 0;
-    while (n > 1 && copy[n - 1] == '/') copy[--n] = '\0';
-    return copy;
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    return lvlm_arena_strndup(arena, path, n);
 }
 
 /* Can rename replace this empty directory? Not ".", a link, a mount point, or a
@@ -70,46 +70,27 @@ static bool is_replaceable(const char *path)
            st.st_ino != above.st_ino; /* the root is its own parent */
 }
 
-static char *name_inside(const char *path, const char *base)
-{
-    const size_t n = strlen(path) + 1 + strlen(base) + 1;
-    char *const name = lvlm_malloc(n);
-    if (name != NULL) (void)snprintf(name, n, "%s/%s", path, base);
-    return name;
-}
-
-/* Remove what a run left that was killed while it moved files. */
-static int sweep_moving(const lvlm_outdir *dir, lvlm_error *err)
-{
-    char *const moving = name_inside(dir->path, MOVING);
-    if (moving == NULL) return lvlm_fail_memory(err);
-    const int rc = lvlm_temporary_sweep(moving, dir->path, err);
-    lvlm_free(moving);
-    return rc;
-}
-
 static int create(lvlm_outdir *dir, lvlm_error *err)
 {
     struct stat st;
     const bool exists = stat(dir->path, &st) == 0;
-    char *const inside = name_inside(dir->path, INSIDE);
-    char *const beside = lvlm_temporary_name(dir->path);
-    int rc = inside != NULL && beside != NULL ? 0 : lvlm_fail_memory(err);
-    dir->inside = rc == 0 && exists &&
-                  (!is_empty(dir->path) || !is_replaceable(dir->path) ||
-                   lvlm_path_exists(inside));
+    const char *const inside = lvlm_arena_printf(&dir->arena, "%s/" INSIDE, dir->path);
+    const char *const beside = lvlm_temporary_name(dir->path, &dir->arena);
+    dir->moving = lvlm_arena_printf(&dir->arena, "%s/" MOVING, dir->path);
+    if (inside == NULL || beside == NULL || dir->moving == NULL)
+        return lvlm_fail_memory(err);
+    dir->inside = exists && (!is_empty(dir->path) || !is_replaceable(dir->path) ||
+                             lvlm_path_exists(inside));
+    dir->temporary = dir->inside ? inside : beside;
     /* left by a run that was killed when the target was absent or empty */
     if (dir->inside && is_replaceable(dir->path))
-        rc = lvlm_temporary_sweep(beside, dir->path, err);
-    dir->temporary = dir->inside ? inside : beside;
-    lvlm_free(dir->inside ? beside : inside);
-    if (rc == 0 && dir->inside) rc = sweep_moving(dir, err);
-    if (rc == 0)
-        rc = lvlm_temporary_create(&dir->lock, dir->temporary, 0777, true, dir->path,
-                                   err);
-    if (rc == 0 && exists && !dir->inside) /* of the directory that it replaces */
+        TRY(lvlm_temporary_sweep(beside, dir->path, err));
+    /* and by one that was killed while it moved files */
+    if (dir->inside) TRY(lvlm_temporary_sweep(dir->moving, dir->path, err));
+    TRY(lvlm_temporary_create(&dir->lock, dir->temporary, 0777, true, dir->path, err));
+    if (exists && !dir->inside) /* of the directory that it replaces */
         (void)fchmod(dir->lock, st.st_mode & 0777);
-    return rc;
+    return 0;
 }
 
 int lvlm_outdir_open(lvlm_outdir **out, const char *path, bool overwrite,
@@ -118,7 +99,7 @@ int lvlm_outdir_open(lvlm_outdir **out, const char *path, bool overwrite,
     lvlm_outdir *dir = lvlm_calloc(1, sizeof *dir);
     int rc = 0;
     if (dir != NULL) *dir = (lvlm_outdir){ .lock = -1, .set = set };
-    if (dir == NULL || (dir->path = trimmed(path)) == NULL)
+    if (dir == NULL || (dir->path = trimmed(path, &dir->arena)) == NULL)
         rc = lvlm_fail_memory(err);
     else if (lvlm_path_exists(dir->path) && !lvlm_path_is_directory(dir->path))
         rc = lvlm_fail(err, LVLM_EUSAGE, "%s: exists and is not a directory", path);
@@ -239,14 +220,9 @@ static int keep_the_rest(lvlm_outdir *dir, lvlm_error *why, lvlm_error *err)
  * which removes temporaries, does not find it. */
 static int rename_temporary(lvlm_outdir *dir, lvlm_error *err)
 {
-    char *const moving = name_inside(dir->path, MOVING);
-    if (moving == NULL) return lvlm_fail_memory(err);
-    if (rename(dir->temporary, moving) < 0) {
-        lvlm_free(moving);
+    if (rename(dir->temporary, dir->moving) < 0)
         return lvlm_fail_errno(err, "%s: cannot rename the new files", dir->path);
-    }
-    lvlm_free(dir->temporary);
-    dir->temporary = moving;
+    dir->temporary = dir->moving;
     return 0;
 }
 
@@ -300,7 +276,6 @@ void lvlm_outdir_close(lvlm_outdir *dir)
         lvlm_temporary_remove(dir->temporary, dir->lock);
         close(dir->lock);
     }
-    lvlm_free(dir->path);
-    lvlm_free(dir->temporary);
+    lvlm_arena_free(&dir->arena);
     lvlm_free(dir);
 }

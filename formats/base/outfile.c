@@ -28,9 +28,9 @@
 enum { BUFFER_BYTES = 1 << 16 };
 
 struct lvlm_outfile {
-    int fd; /* -1 once committed or closed */
-    char *path;
-    char *temporary;
+    int fd;           /* -1 once committed or closed */
+    lvlm_arena arena; /* of names */
+    const char *path, *temporary;
     bool overwrite;
     bool exists;  /* the temporary file exists and is ours */
     uint64_t end; /* of the data appended by lvlm_outfile_write, without the buffer */
@@ -77,8 +77,8 @@ int lvlm_outfile_open(lvlm_outfile **out, const char *path, bool overwrite,
     if (file == NULL) return lvlm_fail_memory(err);
     file->fd = -1;
     file->overwrite = overwrite;
-    file->path = lvlm_strdup(path);
-    file->temporary = lvlm_temporary_name(path);
+    file->path = lvlm_arena_strndup(&file->arena, path, strlen(path));
+    file->temporary = lvlm_temporary_name(path, &file->arena);
     pthread_mutex_init(&file->lock, NULL);
     const int rc = file->path != NULL && file->temporary != NULL
                        ? create_temporary(file, mode, err)
@@ -130,10 +130,7 @@ void lvlm_outfile_write_at(lvlm_outfile *file, uint64_t offset, const void *byte
     size_t left = n_bytes;
     lvlm_error error;
     if (file->failed) return;
-    if (digest != NULL && lvlm_digest_update(digest, bytes, n_bytes, &error) < 0) {
-        lvlm_prefix(&error, "%s: ", file->path);
-        stick(file, &error);
-    }
+    if (digest != NULL) lvlm_digest_update(digest, bytes, n_bytes);
     while (left > 0 && !file->failed) {
         const ssize_t n = pwrite(file->fd, at, left, (off_t)offset);
         if (n < 0 && errno == EINTR) continue;
@@ -255,8 +252,7 @@ void lvlm_outfile_close(lvlm_outfile *file)
     if (file->exists) (void)unlink(file->temporary); /* while still locked */
     if (file->fd >= 0) close(file->fd);
     pthread_mutex_destroy(&file->lock);
-    lvlm_free(file->path);
-    lvlm_free(file->temporary);
+    lvlm_arena_free(&file->arena);
     lvlm_free(file);
 }
 

@@ -1,4 +1,4 @@
-/* strbuf.c - doubling storage under a fixed maximum. */
+/* strbuf.c - growing storage under a fixed maximum. */
 #include "formats/base/strbuf.h"
 
 #include <assert.h>
@@ -7,28 +7,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
+#include "formats/base/list.h"
 
 /* Make room for `extra` more bytes and the NUL; on failure sets `failed`. */
 static bool reserve(lvlm_strbuf *buf, size_t extra)
 {
-    if (buf->failed || buf->length > buf->max || extra > buf->max - buf->length) {
-        buf->failed = true;
-        return false;
-    }
-    const size_t need = buf->length + extra + 1;
-    if (need <= buf->capacity) return true;
-    size_t capacity = buf->capacity > 0 ? buf->capacity : 64;
-    assert(buf->max < SIZE_MAX / 2); /* so neither sum nor doubling overflows */
-    while (capacity < need) capacity *= 2;
-    char *grown = lvlm_realloc(buf->text, capacity, 1);
-    if (grown == NULL) {
-        buf->failed = true;
-        return false;
-    }
-    buf->text = grown;
-    buf->capacity = capacity;
-    return true;
+    assert(buf->length <= buf->max && buf->max < SIZE_MAX / 2);
+    buf->failed =
+        buf->failed || extra > buf->max - buf->length ||
+        lvlm_list_room(&buf->text, &buf->capacity, buf->length + extra, 1, NULL) < 0;
+    return !buf->failed;
 }
 
 void lvlm_strbuf_append(lvlm_strbuf *buf, const void *bytes, size_t n_bytes)

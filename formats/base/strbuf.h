@@ -21,10 +21,9 @@ typedef struct lvlm_strbuf {
     bool failed;
 } lvlm_strbuf;
 
-#define LVLM_STRBUF_INIT(max_bytes)                                                    \
-    {                                                                                  \
-        NULL, 0, 0, (max_bytes), false                                                 \
-    }
+// clang-format off
+#define LVLM_STRBUF_INIT(max_bytes) { NULL, 0, 0, (max_bytes), false }
+// clang-format on
 
 void lvlm_strbuf_append(lvlm_strbuf *buf, const void *bytes, size_t n_bytes);
 void lvlm_strbuf_puts(lvlm_strbuf *buf, const char *text);

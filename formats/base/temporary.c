@@ -5,13 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "formats/base/alloc.h"
 #include "formats/base/infile.h"
 #include "formats/base/text.h"
 
@@ -26,19 +24,14 @@ enum { ATTEMPTS = 100 };
 
 /* ---- the name ------------------------------------------------------------------- */
 
-char *lvlm_temporary_name(const char *path)
+char *lvlm_temporary_name(const char *path, lvlm_arena *arena)
 {
     const char *const base = lvlm_path_base(path);
     const int dir = (int)(base - path);
-    const size_t n = strlen(path) + sizeof "." SUFFIX;
-    char *const name = lvlm_malloc(n);
-    if (name == NULL) return NULL;
     if (strlen(base) <= LONGEST_BASE)
-        (void)snprintf(name, n, "%.*s.%s" SUFFIX, dir, path, base);
-    else
-        (void)snprintf(name, n, "%.*s.%.*s-%016" PRIx64 SUFFIX, dir, path, CUT_BASE,
-                       base, lvlm_hash_text(base));
-    return name;
+        return lvlm_arena_printf(arena, "%.*s.%s" SUFFIX, dir, path, base);
+    return lvlm_arena_printf(arena, "%.*s.%.*s-%016" PRIx64 SUFFIX, dir, path, CUT_BASE,
+                             base, lvlm_hash_text(base));
 }
 
 bool lvlm_temporary_is(const char *path)

@@ -12,13 +12,13 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "formats/base/error.h"
+#include "formats/base/arena.h"
 
 LVLM_BEGIN_DECLS
 
 /* The temporary's path for `path`: its name has at most NAME_MAX bytes and depends only
- * on `path`. Owned; NULL: out of memory. */
-char *lvlm_temporary_name(const char *path);
+ * on `path`. NULL: out of memory. */
+char *lvlm_temporary_name(const char *path, lvlm_arena *arena);
 
 /* Is the last part of `path` such a name? */
 bool lvlm_temporary_is(const char *path);

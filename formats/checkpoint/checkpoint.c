@@ -7,7 +7,6 @@
  *   contents_read.c         maps a file and reads its tensors (all kinds) */
 #include "formats/checkpoint/checkpoint.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"

@@ -59,6 +59,7 @@ static int check_archive(const lvlm_checkpoint *cp, const lvlm_source_file *file
 static int check_blob(void *user, size_t i, lvlm_error *err)
 {
     const lvlm_checkpoint *const cp = *(const lvlm_checkpoint **)user;
+    assert(i < cp->n_files + cp->n_side_maps);
     const lvlm_infile *const file =
         i < cp->n_files ? cp->files[i].map : cp->side_maps[i - cp->n_files];
     lvlm_hex_digest named, got;

@@ -87,26 +87,6 @@ static int count_blocks(uint64_t *out, manifest_builder *b, const lvlm_section *
     return 0;
 }
 
-static size_t count_rows(const lvlm_section *section)
-{
-    size_t n = 0;
-    while (section->rows[n].native != NULL) n++;
-    return n;
-}
-
-static int allocate_targets(manifest_builder *b)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < b->n_sections; i++) {
-        const lvlm_section *const s = b->sections[i].of;
-        uint64_t blocks;
-        TRY(count_blocks(&blocks, b, s));
-        n += (size_t)blocks * count_rows(s);
-    }
-    b->m->targets = lvlm_arena_alloc(&b->m->arena, n + 1, sizeof *b->m->targets);
-    return b->m->targets != NULL ? 0 : lvlm_fail_memory(b->err);
-}
-
 /* Resolve the shapes of a row, of a native file and of Hugging Face. */
 static int resolve(lvlm_target *target, manifest_builder *b)
 {
@@ -134,13 +114,16 @@ static int resolve(lvlm_target *target, manifest_builder *b)
 static int add_target(manifest_builder *b, const manifest_section *section,
                       const lvlm_row *row, uint64_t block)
 {
-    lvlm_target *target = &b->m->targets[b->m->n_targets++];
-    lvlm_arena *arena = &b->m->arena;
-    target->root = section->root;
-    target->section = section->of;
-    target->row = row;
-    target->block = block;
-    target->name = lvlm_names_join(section->of->native, block, row->native, arena);
+    lvlm_manifest *const m = b->m;
+    lvlm_target *const all = lvlm_arena_room(&m->arena, m->targets, m->n_targets,
+                                             &b->target_room, sizeof *all);
+    if (all == NULL) return lvlm_fail_memory(b->err);
+    m->targets = all;
+    lvlm_target *const target = &all[m->n_targets++];
+    *target = (lvlm_target){
+        .root = section->root, .section = section->of, .row = row, .block = block
+    };
+    target->name = lvlm_names_join(section->of->native, block, row->native, &m->arena);
     if (target->name == NULL) return lvlm_fail_memory(b->err);
     TRY(resolve(target, b));
     if (row->identity_if_square && target->shape.dims[0] == target->shape.dims[1]) {
@@ -246,7 +229,6 @@ static int add_targets(manifest_builder *b)
 {
     TRY(list_sections(b));
     if (!manifest_is_native(b->m)) TRY(settle_row_counts(b));
-    TRY(allocate_targets(b));
     for (size_t i = 0, end; i < b->n_sections; i = end) {
         end = i + 1;
         while (end < b->n_sections &&
@@ -267,15 +249,10 @@ static int index_targets(manifest_builder *b)
     return 0;
 }
 
-lvlm_target *manifest_find_target(const lvlm_manifest *m, const char *name)
+const lvlm_target *lvlm_manifest_find(const lvlm_manifest *m, const char *name)
 {
     assert(m->by_name != NULL || m->n_targets == 0);
     return lvlm_find_name(name, m->by_name, m->n_targets);
-}
-
-const lvlm_target *lvlm_manifest_find(const lvlm_manifest *m, const char *name)
-{
-    return manifest_find_target(m, name);
 }
 
 bool lvlm_target_is_stored(const lvlm_target *target)

@@ -1,6 +1,5 @@
 /* manifest_config.c - what config.json says besides the canonical configuration; see
  * manifest.h. */
-#include <inttypes.h>
 
 #include "formats/base/json.h"
 #include "formats/checkpoint/manifest.h"

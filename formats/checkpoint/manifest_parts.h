@@ -37,8 +37,9 @@ typedef struct manifest_builder {
     const manifest_naming *naming;
     manifest_section *sections; /* in order of use */
     size_t n_sections;
-    manifest_name
-        *names; /* sorted by canonical name, known names first, then by source name */
+    size_t target_room; /* targets that fit in m->targets */
+    /* sorted by canonical name, known names first, then by source name */
+    manifest_name *names;
     size_t n_names;
     size_t n_nearest, nearest_work; /* searches for nearest names so far */
     lvlm_error *err;
@@ -55,8 +56,6 @@ const manifest_naming *manifest_naming_of(lvlm_checkpoint_kind kind);
 int manifest_name_sources(manifest_builder *b);
 /* The first source tensor under a canonical name; NULL: none. */
 manifest_name *manifest_find_name(const manifest_builder *b, const char *canonical);
-/* The target of a native name; NULL: none. */
-lvlm_target *manifest_find_target(const lvlm_manifest *m, const char *name);
 
 /* manifest_ties.c: mark heads that are tied by their bytes; add the ledger of a native
  * file, source names and tensors created at conversion. */

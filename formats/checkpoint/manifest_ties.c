@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "formats/base/text.h"
+
 /* The target that is tied to `name`, or NULL. */
 static lvlm_target *find_tied(const lvlm_manifest *m, const char *name)
 {
@@ -60,14 +62,16 @@ void manifest_apply_ledger(lvlm_manifest *m)
     for (size_t i = 0; i < ledger->n_entries; i++) {
         const lvlm_ledger_entry *entry = &ledger->entries[i];
         for (size_t j = 0; j < entry->n_targets; j++) {
-            lvlm_target *t = entry->use == LVLM_USE_TIED
-                                 ? find_tied(m, entry->targets[j])
-                                 : manifest_find_target(m, entry->targets[j]);
+            lvlm_target *t =
+                entry->use == LVLM_USE_TIED
+                    ? find_tied(m, entry->targets[j])
+                    : lvlm_find_name(entry->targets[j], m->by_name, m->n_targets);
             if (t != NULL) t->source_name = entry->source.name;
         }
     }
     for (size_t i = 0; i < ledger->n_made; i++) {
-        lvlm_target *t = manifest_find_target(m, ledger->made[i].target);
+        lvlm_target *t =
+            lvlm_find_name(ledger->made[i].target, m->by_name, m->n_targets);
         if (t != NULL && t->state == LVLM_TARGET_FOUND) t->state = LVLM_TARGET_MADE;
     }
 }

@@ -3,9 +3,8 @@
 #include "formats/checkpoint/source_digest.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#include "formats/base/alloc.h"
+#include "formats/base/arena.h"
 #include "formats/base/text.h"
 #include "formats/native/native.h"
 
@@ -40,21 +39,18 @@ static int digest_parts(lvlm_hex_digest hex, const job *j, const lvlm_ledger_ent
 {
     const size_t element = lvlm_dtype_bytes(e->source.dtype);
     const uint64_t n = lvlm_tensor_numel(&e->source), most = BLOCK / element;
-    lvlm_digest digest = LVLM_DIGEST_INIT;
-    int rc = lvlm_digest_start(&digest, err);
-    for (uint64_t at = 0; rc == 0 && at < n; at += most) {
+    lvlm_digest digest = lvlm_digest_start();
+    bool fits = true;
+    for (uint64_t at = 0; fits && at < n; at += most) {
         const uint64_t count = n - at < most ? n - at : most;
-        if (!lvlm_transform_scatter(j->block, at, count, &e->transform, j->parts,
-                                    e->n_targets))
-            rc = lvlm_fail(err, LVLM_EFORMAT,
-                           "'%s' is not made of its parts in the ledger",
-                           e->source.name);
-        if (rc == 0)
-            rc = lvlm_digest_update(&digest, j->block, (size_t)count * element, err);
+        fits = lvlm_transform_scatter(j->block, at, count, &e->transform, j->parts,
+                                      e->n_targets);
+        if (fits) lvlm_digest_update(&digest, j->block, (size_t)count * element);
     }
-    if (rc == 0) rc = lvlm_digest_finish(&digest, hex, err);
-    lvlm_digest_free(&digest);
-    return rc;
+    TRY(lvlm_digest_finish(&digest, hex, err));
+    FAIL_IF(!fits, err, LVLM_EFORMAT, "'%s' is not made of its parts in the ledger",
+            e->source.name);
+    return 0;
 }
 
 static int add_line(lvlm_digest *digest, const job *j, const lvlm_ledger_entry *e,
@@ -74,9 +70,9 @@ static int add_line(lvlm_digest *digest, const job *j, const lvlm_ledger_entry *
 static int digest_entries(lvlm_hex_digest hex, const job *j,
                           const lvlm_ledger_entry **sorted, size_t n, lvlm_error *err)
 {
-    lvlm_digest digest = LVLM_DIGEST_INIT;
+    lvlm_digest digest = lvlm_digest_start();
     bool known = n > 0;
-    int rc = lvlm_digest_start(&digest, err);
+    int rc = 0;
     qsort(sorted, n, sizeof(const lvlm_ledger_entry *), lvlm_by_name);
     for (size_t i = 0; rc == 0 && known && i < n; i++)
         if ((known = find_parts(j, sorted[i])))
@@ -94,17 +90,17 @@ int lvlm_source_digest(lvlm_hex_digest hex, const lvlm_manifest *m, lvlm_error *
     if (m->checkpoint->kind != LVLM_CHECKPOINT_NATIVE) return 0;
     for (size_t i = 0; i < ledger->n_entries; i++)
         if (ledger->entries[i].n_targets > most) most = ledger->entries[i].n_targets;
+    lvlm_arena arena = LVLM_ARENA_INIT;
     const lvlm_ledger_entry **const sorted =
-        lvlm_calloc(ledger->n_entries + 1, sizeof *sorted);
-    job j = { m->checkpoint, lvlm_calloc(most, sizeof *j.parts), lvlm_malloc(BLOCK) };
-    int rc = 0;
-    if (sorted == NULL || j.parts == NULL || j.block == NULL)
-        rc = lvlm_fail_memory(err);
+        lvlm_arena_alloc(&arena, ledger->n_entries + 1, sizeof *sorted);
+    const job j = { m->checkpoint, lvlm_arena_alloc(&arena, most, sizeof *j.parts),
+                    lvlm_arena_alloc(&arena, 1, BLOCK) };
+    int rc = sorted != NULL && j.parts != NULL && j.block != NULL
+                 ? 0
+                 : lvlm_fail_memory(err);
     for (size_t i = 0; rc == 0 && i < ledger->n_entries; i++)
         sorted[i] = &ledger->entries[i];
     if (rc == 0) rc = digest_entries(hex, &j, sorted, ledger->n_entries, err);
-    lvlm_free(j.block);
-    lvlm_free(j.parts);
-    lvlm_free(sorted);
+    lvlm_arena_free(&arena);
     return rc;
 }

@@ -56,24 +56,29 @@ typedef struct lvlm_checkpoint {
     size_t n_files;
     lvlm_side_file *side_files; /* sorted by name; native: those packed inside */
     size_t n_side_files;
-    cJSON *config;    /* HF, NPZ: config.json; native and plain: NULL */
-    bool config_made; /* NPZ: derived from the shapes, not given */
-    /* NPZ: a sentence on what had to be assumed, because neither shapes nor released
-     * models decide it, or NULL */
-    const char *assumed;
-    cJSON *metadata; /* native and plain: __metadata__, or NULL */
-    /* sealed files (digests.h), after the check: one for each of `tensors` */
-    lvlm_hex_digest *digests;
-    struct lvlm_native *native; /* native: the remainder of its header (native.h) */
-    uint64_t
-        /* of the first file if that is safetensors, its length included */
-        header_bytes;
-    bool header_in_order; /* ... and it lists metadata first, then tensors by offset */
+
+    /* ---- how it was opened ---- */
     bool headers_only, in_place;
     /* borrowed: receives what readers skip, such as files of a directory that are not
      * kept; or NULL */
     lvlm_notes *notes;
-    /* owned below; not for callers */
+
+    /* ---- HF and NPZ; NULL for the others ---- */
+    cJSON *config;    /* config.json */
+    bool config_made; /* NPZ: derived from the shapes, not given */
+    /* NPZ: a sentence on what had to be assumed, because neither shapes nor released
+     * models decide it, or NULL */
+    const char *assumed;
+
+    /* ---- native and plain: of the first file if that is safetensors ---- */
+    cJSON *metadata;       /* __metadata__, or NULL */
+    uint64_t header_bytes; /* its length included */
+    bool header_in_order;  /* it lists metadata first, then tensors by offset */
+    /* sealed files (digests.h), after the check: one for each of `tensors` */
+    lvlm_hex_digest *digests;
+    struct lvlm_native *native; /* native: the remainder of its header (native.h) */
+
+    /* ---- owned; not for callers ---- */
     lvlm_arena arena;
     lvlm_infile **side_maps;
     size_t n_side_maps;

@@ -7,7 +7,6 @@
 #include <assert.h>
 #include <fnmatch.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/text.h"

@@ -56,12 +56,14 @@ bool lvlm_dtype_from_option(lvlm_dtype *out, const char *word)
 
 bool lvlm_dtype_is_weight(lvlm_dtype dtype)
 {
+    assert(dtype < LVLM_N_DTYPES);
     return dtype == LVLM_F16 || dtype == LVLM_BF16 || dtype == LVLM_F32 ||
            dtype == LVLM_F64;
 }
 
 const char *lvlm_dtype_torch_name(lvlm_dtype dtype)
 {
+    assert(dtype < LVLM_N_DTYPES);
     return dtype == LVLM_BF16  ? "bfloat16"
            : dtype == LVLM_F16 ? "float16"
            : dtype == LVLM_F64 ? "float64"

@@ -148,11 +148,9 @@ static int stream_step(work *w, lvlm_step *step, unsigned char *buffers,
 {
     const uint64_t start = w->at + step->out.offset;
     lvlm_sink sink = {
-        w, step, start, start + step->out.n_bytes, LVLM_DIGEST_INIT, buffers + CHUNK
+        w, step, start, start + step->out.n_bytes, lvlm_digest_start(), buffers + CHUNK
     };
-    int rc = lvlm_digest_start(&sink.digest, err);
-    if (rc == 0)
-        rc = step->kind == LVLM_STEP_WRITTEN ? step->write(step->user, step, &sink, err)
+    int rc = step->kind == LVLM_STEP_WRITTEN ? step->write(step->user, step, &sink, err)
                                              : stream_inputs(&sink, buffers, err);
     assert(rc < 0 || sink.at == sink.end);
     if (rc == 0) rc = lvlm_outfile_check(w->file, err);

@@ -6,7 +6,6 @@
  * keys, each once, in any order. Nothing is evaluated. */
 #include "formats/container/npz.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

@@ -113,6 +113,7 @@ static void count_one(lvlm_narrowing *sum, double before, double after)
 void lvlm_narrowing_count(lvlm_narrowing *sum, const void *to, lvlm_dtype to_dtype,
                           const void *from, lvlm_dtype from_dtype, size_t n)
 {
+    assert(lvlm_dtype_is_weight(to_dtype) && lvlm_dtype_is_weight(from_dtype));
     double before[BLOCK], after[BLOCK];
     const size_t to_bytes = lvlm_dtype_bytes(to_dtype);
     const size_t from_bytes = lvlm_dtype_bytes(from_dtype);

@@ -8,7 +8,6 @@
 #ifndef LVLM_FORMATS_CONTAINER_NUMERIC_H
 #define LVLM_FORMATS_CONTAINER_NUMERIC_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>

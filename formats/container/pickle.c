@@ -10,8 +10,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
 #include "formats/base/bytes.h"
+#include "formats/base/list.h"
 
 // clang-format off
 static const lvlm_pickle_global globals[] = {
@@ -63,7 +63,7 @@ static const struct { unsigned char code; const char *name; } refused[] = {
 };
 // clang-format on
 
-enum { MAX_PROTOCOL = 5, FIRST_ARRAY = 256 };
+enum { MAX_PROTOCOL = 5 };
 
 typedef lvlm_pickle_value value;
 
@@ -118,14 +118,10 @@ static int read_number(machine *m, uint64_t *out, size_t n)
 /* Make room for an element at `index`, which may be beyond the end. */
 static int reserve(machine *m, array *a, size_t index)
 {
-    if (index < a->capacity) return 0;
-    size_t capacity = a->capacity > 0 ? 2 * a->capacity : FIRST_ARRAY;
-    if (capacity <= index) capacity = index + 1;
-    value **grown = lvlm_realloc(a->at, capacity, sizeof *grown);
-    if (grown == NULL) return lvlm_fail_memory(m->err);
-    memset(grown + a->capacity, 0, (capacity - a->capacity) * sizeof *grown);
-    a->at = grown;
-    a->capacity = capacity;
+    const size_t before = a->capacity;
+    TRY(lvlm_list_room(&a->at, &a->capacity, index, sizeof *a->at, m->err));
+    if (a->capacity > before)
+        memset(a->at + before, 0, (a->capacity - before) * sizeof *a->at);
     return 0;
 }
 

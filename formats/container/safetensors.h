@@ -32,7 +32,6 @@ typedef struct lvlm_safetensors {
     size_t n_tensors;
     bool data_in_order;    /* the header lists them in this order */
     uint64_t header_bytes; /* 8 + N: where tensor bytes begin */
-    uint64_t data_bytes;   /* where the last tensor ends, from there */
     cJSON *metadata;       /* object of strings, or NULL; owned here */
     bool metadata_first;   /* it precedes all tensors */
 } lvlm_safetensors;

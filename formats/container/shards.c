@@ -15,13 +15,17 @@ static bool is_plain_name(const char *name, const char *suffix)
     return name[0] != '.' && strchr(name, '/') == NULL && lvlm_ends_with(name, suffix);
 }
 
+typedef struct named_entry {
+    const char *tensor;
+    const char *file; /* a pointer of parser.files, which still grows */
+} named_entry;
+
 /* Lists that grow on the heap and are moved to the arena at the end. */
 typedef struct parser {
     lvlm_json_reader reader;
     const char **files; /* sorted, unique */
-    const char **homes; /* one per entry, pointers as in `files` */
-    lvlm_shard_entry *entries;
-    size_t n_files, n_entries, file_room, home_room, entry_room;
+    named_entry *entries;
+    size_t n_files, n_entries, file_room, entry_room;
     const char *suffix;
     lvlm_arena *arena;
     lvlm_error *err;
@@ -52,7 +56,6 @@ static int read_entry(parser *p, const char *key)
     const size_t n = p->n_entries;
     const char *file = NULL;
     TRY(lvlm_list_room(&p->entries, &p->entry_room, n, sizeof *p->entries, p->err));
-    TRY(lvlm_list_room(&p->homes, &p->home_room, n, sizeof *p->homes, p->err));
     const char *const tensor = lvlm_arena_strndup(p->arena, key, strlen(key));
     if (tensor == NULL) return lvlm_fail_memory(p->err);
     TRY(lvlm_within(lvlm_json_read_text(&file, &p->reader, p->err), p->err,
@@ -60,8 +63,9 @@ static int read_entry(parser *p, const char *key)
     FAIL_IF(!is_plain_name(file, p->suffix), p->err, LVLM_EFORMAT,
             "weight_map: '%s' is not in a plain %s file of this directory but in '%s'",
             tensor, p->suffix, file);
-    TRY(find_file(&p->homes[n], p, file));
-    p->entries[p->n_entries++] = (lvlm_shard_entry){ .tensor = tensor };
+    p->entries[n].tensor = tensor;
+    TRY(find_file(&p->entries[n].file, p, file));
+    p->n_entries++;
     return 0;
 }
 
@@ -99,10 +103,10 @@ static int move_to_arena(lvlm_shards *out, const parser *p)
     if (out->files == NULL || out->entries == NULL) return lvlm_fail_memory(p->err);
     memcpy(out->files, p->files, p->n_files * sizeof *out->files);
     for (size_t i = 0; i < p->n_entries; i++) {
+        const named_entry *const e = &p->entries[i];
         const char *const *const found =
-            bsearch(&p->homes[i], p->files, p->n_files, sizeof *p->files, lvlm_by_text);
-        out->entries[i] =
-            (lvlm_shard_entry){ p->entries[i].tensor, (size_t)(found - p->files) };
+            bsearch(&e->file, p->files, p->n_files, sizeof *p->files, lvlm_by_text);
+        out->entries[i] = (lvlm_shard_entry){ e->tensor, (size_t)(found - p->files) };
     }
     qsort(out->entries, out->n_entries, sizeof *out->entries, lvlm_by_text);
     return 0;
@@ -118,7 +122,6 @@ int lvlm_shards_parse(lvlm_shards *out, const char *text, size_t n_bytes,
     if (rc == 0) rc = move_to_arena(out, &p);
     lvlm_json_close(&p.reader);
     lvlm_free(p.files);
-    lvlm_free(p.homes);
     lvlm_free(p.entries);
     return rc;
 }

@@ -12,7 +12,6 @@
 #define LVLM_FORMATS_CONTAINER_SHARDS_H
 
 #include "formats/base/arena.h"
-#include "formats/base/infile.h"
 #include "formats/container/tensor.h"
 
 LVLM_BEGIN_DECLS

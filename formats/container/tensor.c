@@ -87,6 +87,7 @@ int lvlm_shape_read(lvlm_shape *shape, lvlm_json_reader *r, lvlm_error *err)
 
 cJSON *lvlm_shape_json(const lvlm_shape *shape)
 {
+    assert(shape->n <= LVLM_MAX_DIMS);
     cJSON *json = cJSON_CreateArray();
     bool ok = json != NULL;
     for (size_t i = 0; i < shape->n && ok; i++)

@@ -11,6 +11,7 @@
  * Not here: the pickle's opcodes (pickle.c), the archive (zip.c). */
 #include "formats/container/torchfile.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,6 +157,8 @@ static bool is_unmarked(const value *call, size_t n_arguments)
 static int read_view(view *v, const value *call, const torch_storage *storages,
                      lvlm_error *err)
 {
+    assert(call->global->role >= LVLM_ROLE_TENSOR &&
+           call->global->role <= LVLM_ROLE_TENSOR_V3);
     static const size_t n_arguments[] = {
         [LVLM_ROLE_TENSOR] = 4, [LVLM_ROLE_TENSOR_V2] = 6, [LVLM_ROLE_TENSOR_V3] = 7
     };

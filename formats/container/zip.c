@@ -424,6 +424,7 @@ static int run_inflate(z_stream *z, unsigned char *to, uint64_t n_to,
 static int inflate_member(unsigned char *to, const lvlm_zip_member *member,
                           const unsigned char *from, lvlm_error *err)
 {
+    assert(member->method == LVLM_ZIP_DEFLATED);
     z_stream z = { .zalloc = z_alloc, .zfree = z_free };
     if (inflateInit2(&z, -MAX_WBITS) != Z_OK) return lvlm_fail_memory(err);
     const int rc = run_inflate(&z, to, member->n_bytes, from, member->stored_bytes);

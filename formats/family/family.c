@@ -3,7 +3,6 @@
 #include "formats/family/family.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,18 +145,23 @@ static int compare_versions(const version *a, const char *text)
     return 0;
 }
 
+/* "transformers-5.23.0". */
+static bool parse_reference(version *out, const char *reference)
+{
+    return lvlm_starts_with(reference, TRANSFORMERS) &&
+           parse_version(out, reference + strlen(TRANSFORMERS));
+}
+
 int lvlm_reference_check(const char *reference, lvlm_error *err)
 {
     version unused;
-    const size_t skip = strlen(TRANSFORMERS);
-    if (strcmp(reference, LVLM_REFERENCE_TRAINED) == 0 ||
-        (strncmp(reference, TRANSFORMERS, skip) == 0 &&
-         parse_version(&unused, reference + skip)))
-        return 0;
-    return lvlm_fail(err, LVLM_EUSAGE,
-                     "reference '%s' is neither 'trained' nor 'transformers-VERSION' "
-                     "(such as transformers-5.23.0)",
-                     reference);
+    FAIL_IF(strcmp(reference, LVLM_REFERENCE_TRAINED) != 0 &&
+                !parse_reference(&unused, reference),
+            err, LVLM_EUSAGE,
+            "reference '%s' is neither 'trained' nor 'transformers-VERSION' "
+            "(such as transformers-5.23.0)",
+            reference);
+    return 0;
 }
 
 const char *lvlm_difference_name(const lvlm_difference *difference)
@@ -182,9 +186,7 @@ bool lvlm_reference_applies(const lvlm_family *family, lvlm_behaviour behaviour,
                             const char *reference)
 {
     version at;
-    if (strncmp(reference, TRANSFORMERS, strlen(TRANSFORMERS)) != 0 ||
-        !parse_version(&at, reference + strlen(TRANSFORMERS)))
-        return false;
+    if (!parse_reference(&at, reference)) return false;
     for (const lvlm_difference *d = family->differences;
          d->behaviour != LVLM_AS_TRAINED; d++)
         if (d->behaviour == behaviour &&

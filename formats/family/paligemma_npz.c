@@ -12,11 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/base/json.h"
+#include "formats/base/strbuf.h"
 #include "formats/base/text.h"
 #include "formats/container/contents.h"
 #include "formats/family/npz_names.h"
-#include "formats/family/page.h"
 
 /* ---- keys ----------------------------------------------------------------------- */
 

@@ -36,19 +36,16 @@ static int hash_tensor(void *user, size_t i, lvlm_error *err)
     work *const w = user;
     const lvlm_tensor *const t = &w->file->tensors[i];
     const lvlm_infile *const map = w->file->files[t->file].map;
-    lvlm_digest digest = LVLM_DIGEST_INIT;
     if (!is_wanted(w->selects, t)) return 0;
-    int rc = lvlm_digest_start(&digest, err);
-    for (uint64_t at = 0; at < t->n_bytes && rc == 0; at += PIECE) {
+    lvlm_digest digest = lvlm_digest_start();
+    for (uint64_t at = 0; at < t->n_bytes; at += PIECE) {
         const uint64_t n = t->n_bytes - at < PIECE ? t->n_bytes - at : PIECE;
-        rc = lvlm_digest_update(&digest, t->data + at, (size_t)n, err);
+        lvlm_digest_update(&digest, t->data + at, (size_t)n);
         lvlm_infile_done_with(map, t->offset + at, n);
         const uint64_t done = atomic_fetch_add(&w->done, n) + n;
         if (w->run->progress != NULL) w->run->progress(w->run->user, done, w->total);
     }
-    if (rc == 0) rc = lvlm_digest_finish(&digest, w->out[i], err);
-    lvlm_digest_free(&digest);
-    return rc;
+    return lvlm_digest_finish(&digest, w->out[i], err);
 }
 
 int lvlm_digests_compute(lvlm_hex_digest *out, const lvlm_checkpoint *file,

@@ -121,18 +121,14 @@ int lvlm_native_root(lvlm_hex_digest hex, const char **recorded, const void *hea
                      size_t n_bytes, lvlm_error *err)
 {
     const char *const text = header, *const root = find_root(text, n_bytes);
-    lvlm_digest digest = LVLM_DIGEST_INIT;
     FAIL_IF(root == NULL, err, LVLM_EFORMAT, "header without a root digest");
     const size_t before = (size_t)(root - text), after = before + LVLM_DIGEST_HEX;
-    int rc = lvlm_digest_start(&digest, err);
-    if (rc == 0) rc = lvlm_digest_update(&digest, text, before, err);
-    if (rc == 0)
-        rc = lvlm_digest_update(&digest, lvlm_zero_digest, LVLM_DIGEST_HEX, err);
-    if (rc == 0) rc = lvlm_digest_update(&digest, text + after, n_bytes - after, err);
-    if (rc == 0) rc = lvlm_digest_finish(&digest, hex, err);
-    lvlm_digest_free(&digest);
+    lvlm_digest digest = lvlm_digest_start();
+    lvlm_digest_update(&digest, text, before);
+    lvlm_digest_update(&digest, lvlm_zero_digest, LVLM_DIGEST_HEX);
+    lvlm_digest_update(&digest, text + after, n_bytes - after);
     *recorded = root;
-    return rc;
+    return lvlm_digest_finish(&digest, hex, err);
 }
 
 const char *lvlm_native_digest_of(const lvlm_checkpoint *cp, const lvlm_tensor *tensor)
@@ -154,8 +150,8 @@ int lvlm_native_digest_line(lvlm_digest *digest, const lvlm_tensor *tensor,
     lvlm_strbuf_printf(&line, "%s %s ", tensor->name, lvlm_dtype_name(tensor->dtype));
     lvlm_shape_print(&line, &tensor->shape);
     lvlm_strbuf_printf(&line, " %s\n", hex);
-    int rc = lvlm_strbuf_check(&line, err);
-    if (rc == 0) rc = lvlm_digest_update(digest, line.text, line.length, err);
+    const int rc = lvlm_strbuf_check(&line, err);
+    if (rc == 0) lvlm_digest_update(digest, line.text, line.length);
     lvlm_strbuf_free(&line);
     return rc;
 }
@@ -164,13 +160,13 @@ int lvlm_native_weights_digest(lvlm_hex_digest hex, const lvlm_checkpoint *cp,
                                lvlm_error *err)
 {
     static const char *const keys[] = { "family", "config" };
-    lvlm_digest digest = LVLM_DIGEST_INIT;
     assert(cp->kind == LVLM_CHECKPOINT_NATIVE);
-    int rc = lvlm_digest_start(&digest, err);
-    for (size_t i = 0; i < 2 && rc == 0; i++) {
+    lvlm_digest digest = lvlm_digest_start();
+    int rc = 0;
+    for (size_t i = 0; i < 2; i++) {
         const char *text = lvlm_checkpoint_meta(cp, keys[i]);
-        rc = lvlm_digest_update(&digest, text, strlen(text), err);
-        if (rc == 0) rc = lvlm_digest_update(&digest, "\n", 1, err);
+        lvlm_digest_update(&digest, text, strlen(text));
+        lvlm_digest_update(&digest, "\n", 1);
     }
     for (size_t i = 0; i < cp->n_tensors && rc == 0; i++)
         if (lvlm_native_is_model(&cp->tensors[i]))

@@ -50,6 +50,8 @@ static int put_digests(lvlm_strbuf *out, const lvlm_plan *plan, lvlm_error *err)
 
 static cJSON *metadata_of(const lvlm_native_meta *meta, const char *digests)
 {
+    assert(meta->family != NULL && meta->config != NULL && meta->provenance != NULL &&
+           meta->ledger != NULL);
     const char *const members[][2] = {
         { "format", "lvlm" },         { "version", LVLM_NATIVE_VERSION },
         { "root", lvlm_zero_digest }, { "family", meta->family },

@@ -25,15 +25,17 @@ typedef struct lvlm_native_meta {
     const char *ledger;
 } lvlm_native_meta;
 
+/* Called once after step 2, by the calling thread. It may replace strings of `meta` by
+ * others of the same length. A negative code aborts with that code. */
+typedef int (*lvlm_native_finish)(void *user, lvlm_native_meta *meta, lvlm_error *err);
+
 /* What to write. Everything is borrowed. */
 typedef struct lvlm_native_parts {
     lvlm_native_meta meta;
     lvlm_plan *plan; /* every tensor in file order, pads included */
     /* the files that the tensors come from; NULL: none */
     const lvlm_checkpoint *sources[2];
-    /* Called once after step 2, by the calling thread. It may replace strings of `meta`
-     * by others of the same length. A negative code aborts. May be NULL. */
-    int (*finish)(void *user, lvlm_native_meta *meta, lvlm_error *err);
+    lvlm_native_finish finish; /* or NULL */
     void *user;
 } lvlm_native_parts;
 

@@ -25,37 +25,29 @@ static int plan_tensor(lvlm_plan *plan, const lvlm_rewrite *r, const lvlm_tensor
     return 0;
 }
 
-static int finish(void *user, lvlm_native_meta *meta, lvlm_error *err)
-{
-    const lvlm_rewrite *const r = user;
-    (void)meta;
-    return r->finish != NULL ? r->finish(r->user, err) : 0;
-}
-
 /* Everything except the provenance is the source's, which was checked when it was
  * opened. */
 int lvlm_rewrite_run(lvlm_hex_digest root, lvlm_outfile *file,
                      const lvlm_rewrite *rewrite, const lvlm_run *run, lvlm_error *err)
 {
     const lvlm_checkpoint *const cp = rewrite->source;
-    lvlm_rewrite r = *rewrite;
     lvlm_arena arena = LVLM_ARENA_INIT;
     lvlm_plan plan = { .arena = &arena };
     char *provenance = NULL;
     int rc;
 
     assert(cp->native != NULL);
-    if ((rc = lvlm_json_print(&provenance, r.provenance, err)) < 0) goto done;
+    if ((rc = lvlm_json_print(&provenance, rewrite->provenance, err)) < 0) goto done;
     for (size_t i = 0; i < cp->n_tensors; i++)
-        if ((rc = plan_tensor(&plan, &r, &cp->tensors[i], err)) < 0) goto done;
+        if ((rc = plan_tensor(&plan, rewrite, &cp->tensors[i], err)) < 0) goto done;
     const lvlm_native_parts parts = {
         .meta = { lvlm_checkpoint_meta(cp, "family"),
                   lvlm_checkpoint_meta(cp, "config"), provenance,
                   lvlm_checkpoint_meta(cp, "ledger") },
         .plan = &plan,
-        .sources = { cp, r.other },
-        .finish = finish,
-        .user = &r,
+        .sources = { cp, rewrite->other },
+        .finish = rewrite->finish,
+        .user = rewrite->user,
     };
     rc = lvlm_native_write(root, file, &parts, run, err);
 done:

@@ -13,10 +13,8 @@ typedef struct lvlm_rewrite {
     const cJSON *provenance;       /* of the new file; all else is copied */
     /* Does this tensor get new values? */
     bool (*changes)(void *user, const lvlm_tensor *tensor);
-    lvlm_write write; /* puts them; step->inputs[0] is the source's tensor */
-    /* Called once, after the last tensor and before the commit. A negative code aborts
-     * with that code. May be NULL. */
-    int (*finish)(void *user, lvlm_error *err);
+    lvlm_write write;          /* puts them; step->inputs[0] is the source's tensor */
+    lvlm_native_finish finish; /* or NULL */
     void *user;
 } lvlm_rewrite;
 

@@ -64,8 +64,9 @@ static int write_trained(void *user, const lvlm_step *step, lvlm_sink *sink,
 
 /* A model whose values overflow its types is not written; the state has the values in
  * float32. */
-static int check_overflow(void *user, lvlm_error *err)
+static int check_overflow(void *user, lvlm_native_meta *meta, lvlm_error *err)
 {
+    (void)meta;
     const saving *const s = user;
     const lvlm_trainer *const t = s->trainer;
     uint64_t n = 0;

@@ -167,7 +167,7 @@ SURVIVES(fill_strbuf, 2)
 SURVIVES(print_help, 2)
 SURVIVES(map_file, 2)
 SURVIVES(list_files, 2)
-SURVIVES(save_file, 3)
+SURVIVES(save_file, 2)
 
 int main(void)
 {

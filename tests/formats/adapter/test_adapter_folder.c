@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "formats/adapter/adapter_folder.h"
+#include "formats/adapter/adapter.h"
 #include "tests/support/scratch.h"
 
 static void weights_beside_an_adapter_are_noted(void **state)

@@ -138,8 +138,7 @@ static void write_parts(void *user)
 {
     parallel *p = user;
     for (int i; (i = __atomic_fetch_add(&p->next, 1, __ATOMIC_SEQ_CST)) < 8;) {
-        lvlm_digest digest = LVLM_DIGEST_INIT;
-        if (lvlm_digest_start(&digest, NULL) < 0) abort();
+        lvlm_digest digest = lvlm_digest_start();
         for (size_t at = 0; at < PART; at += 1000)
             lvlm_outfile_write_at(p->file, (uint64_t)i * PART + at,
                                   p->bytes + (size_t)i * PART + at, 1000, &digest);

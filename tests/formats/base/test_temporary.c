@@ -13,16 +13,15 @@
 
 #include <cmocka.h>
 
-#include "formats/base/alloc.h"
 #include "formats/base/infile.h"
 #include "formats/base/temporary.h"
 #include "tests/support/scratch.h"
 
 static void expect_name(const char *path, const char *name)
 {
-    char *const got = lvlm_temporary_name(path);
-    assert_string_equal(got, name);
-    lvlm_free(got);
+    lvlm_arena arena = LVLM_ARENA_INIT;
+    assert_string_equal(lvlm_temporary_name(path, &arena), name);
+    lvlm_arena_free(&arena);
 }
 
 static void names_are_hidden_and_beside_their_target(void **state)
@@ -40,11 +39,12 @@ static void a_name_of_any_length_can_be_written(void **state)
     memset(a, 'x', NAME_MAX);
     memset(b, 'x', NAME_MAX);
     b[NAME_MAX - 1] = 'y';
-    char *const one = lvlm_temporary_name(a), *const other = lvlm_temporary_name(b);
+    lvlm_arena arena = LVLM_ARENA_INIT;
+    const char *const one = lvlm_temporary_name(a, &arena);
+    const char *const other = lvlm_temporary_name(b, &arena);
     assert_string_not_equal(one, other);
     assert_true(strlen(one) < NAME_MAX && strlen(other) < NAME_MAX);
-    lvlm_free(one);
-    lvlm_free(other);
+    lvlm_arena_free(&arena);
     assert_int_equal(lvlm_outfile_save(scratch_path(s, a), "x", 1, false, NULL), 0);
     assert_int_equal(lvlm_outfile_save(scratch_path(s, b), "x", 1, false, NULL), 0);
     assert_int_equal(scratch_count(s, ""), 2);
