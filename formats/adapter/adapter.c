@@ -133,6 +133,7 @@ static const cJSON *find_pattern(const cJSON *pattern, const lvlm_module *module
 int lvlm_adapter_begin(lvlm_adapter *out, const lvlm_manifest *manifest,
                        const lvlm_adapter_config *config, lvlm_error *err)
 {
+    assert(config->r > 0);
     *out = (lvlm_adapter){ .config = *config, .arena = LVLM_ARENA_INIT };
     TRY(lvlm_modules_list(&out->modules, manifest, err));
     out->at = lvlm_arena_alloc(&out->arena, out->modules.n + 1, sizeof *out->at);
@@ -160,6 +161,7 @@ void lvlm_adapter_add(lvlm_adapter *adapter, const lvlm_module *module)
 const lvlm_adapted *lvlm_adapter_find(size_t *part, const lvlm_adapter *adapter,
                                       const char *name)
 {
+    assert(name != NULL);
     for (size_t i = 0; i < adapter->n; i++) {
         const lvlm_module *const m = adapter->at[i].module;
         for (*part = 0; *part < m->n_parts; ++*part)
@@ -240,6 +242,7 @@ static int place_tensor(factors *found, lvlm_adapter *adapter,
 /* Check the shape of `t` against `wanted` and store it there. */
 static int set_factor(lvlm_tensor *wanted, const lvlm_tensor *t, lvlm_error *err)
 {
+    assert(wanted->data == NULL);
     char got[LVLM_SHAPE_TEXT], want[LVLM_SHAPE_TEXT];
     FAIL_IF(!lvlm_shape_equal(&t->shape, &wanted->shape), err, LVLM_EFORMAT,
             "'%s': shape %s, expected %s", t->name, lvlm_shape_text(got, &t->shape),

@@ -86,6 +86,7 @@ static int row_fold_make(row_fold *f, const lvlm_adapted *x, size_t part,
 /* exact = before + scale b a, for row o */
 static void add_row(const row_fold *f, size_t o)
 {
+    assert(o < f->rows);
     const size_t in = f->in;
     double *const exact = f->exact;
     memset(exact, 0, in * sizeof *exact);
@@ -159,6 +160,7 @@ static void add_cost(lvlm_fold_cost *sum, const lvlm_fold_cost *more)
 
 static int refuse_overflow(const work *w, size_t i, lvlm_error *err)
 {
+    assert(w->cost->n_not_finite > 0);
     const lvlm_module *const m = w->adapter->at[i / LVLM_MODULE_PARTS].module;
     const lvlm_target *const t = m->parts[i % LVLM_MODULE_PARTS];
     const lvlm_dtype dtype = t->here.tensor->dtype;
@@ -214,6 +216,7 @@ static int provenance_of(cJSON **out, const lvlm_checkpoint *model, uint64_t ste
 int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_adapter *adapter, uint64_t steps,
                    lvlm_outfile *file, const lvlm_run *run, lvlm_error *err)
 {
+    assert(adapter->modules.manifest->checkpoint->kind == LVLM_CHECKPOINT_NATIVE);
     const lvlm_checkpoint *const model = adapter->modules.manifest->checkpoint;
     work w = { .adapter = adapter, .cost = cost };
     cJSON *provenance = NULL;

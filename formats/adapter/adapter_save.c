@@ -1,4 +1,5 @@
 /* adapter_save.c - writes an adapter as a PEFT directory; see adapter.h. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@ static bool is_adapted(const lvlm_adapter *adapter, const lvlm_module *module)
 /* The last word of a module's name, as used in target_modules. */
 static const char *last_word(const lvlm_module *module)
 {
+    assert(module->name != NULL);
     const char *const dot = strrchr(module->name, '.');
     return dot != NULL ? dot + 1 : module->name;
 }
@@ -135,6 +137,7 @@ static int name_factor(lvlm_tensor *out, const lvlm_tensor *factor,
                        const lvlm_adapted *adapted, char which, lvlm_arena *arena,
                        lvlm_error *err)
 {
+    assert(factor->data != NULL);
     *out = *factor;
     out->name = lvlm_arena_printf(arena, "base_model.model.%s.lora_%c.weight",
                                   adapted->module->name, which);

@@ -6,6 +6,7 @@
  *   base      the digest of its weights
  *   settings  JSON: the members of adapter_config.json that decide what it computes
  *   root, digests   (digests.h) */
+#include <assert.h>
 #include <string.h>
 
 #include "formats/adapter/adapter.h"
@@ -88,6 +89,7 @@ static int compare_base(lvlm_adapter *adapter, lvlm_error *err)
 
 int lvlm_adapter_check_seal(lvlm_adapter *adapter, lvlm_error *err)
 {
+    assert(adapter->file != NULL && adapter->json != NULL);
     const lvlm_run run = { .threads = 1 };
     if (!is_sealed(adapter)) return 0;
     TRY(lvlm_native_check_seal(adapter->file, err));
@@ -106,6 +108,7 @@ int lvlm_adapter_check_seal(lvlm_adapter *adapter, lvlm_error *err)
 int lvlm_adapter_seal(cJSON *metadata, const lvlm_adapter *adapter,
                       const lvlm_tensor *tensors, size_t n_tensors, lvlm_error *err)
 {
+    assert(lvlm_json_get(metadata, "lvlm") == NULL);
     const lvlm_checkpoint *const model = adapter->modules.manifest->checkpoint;
     lvlm_hex_digest weights;
     cJSON *settings = NULL;

@@ -1,6 +1,7 @@
 /* alloc.c - heap allocation with checked sizes. */
 #include "formats/base/alloc.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,7 @@ void lvlm_free(void *block)
 
 char *lvlm_strdup(const char *text)
 {
+    assert(text != NULL);
     const size_t n = strlen(text) + 1;
     char *copy = lvlm_malloc(n);
     if (copy != NULL) memcpy(copy, text, n);

@@ -58,6 +58,7 @@ static struct lvlm_arena_block *grow(lvlm_arena *arena, size_t bytes)
 
 void *lvlm_arena_alloc(lvlm_arena *arena, size_t count, size_t bytes)
 {
+    assert(arena != NULL);
     const size_t step = alignof(max_align_t);
     if (bytes > 0 && count > (SIZE_MAX - step) / bytes) return NULL;
     size_t need = count * bytes;
@@ -86,6 +87,7 @@ void *lvlm_arena_room(lvlm_arena *arena, void *list, size_t n, size_t *capacity,
 
 char *lvlm_arena_strndup(lvlm_arena *arena, const char *text, size_t length)
 {
+    assert(text != NULL || length == 0);
     char *copy = length < SIZE_MAX ? lvlm_arena_alloc(arena, length + 1, 1) : NULL;
     if (copy != NULL && length > 0) memcpy(copy, text, length);
     return copy;

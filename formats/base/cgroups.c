@@ -7,6 +7,7 @@
  * not there; the topmost is the container's own. */
 #include "formats/base/cgroups.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -69,6 +70,7 @@ static void visit_line(const search *s, const char *line)
 void lvlm_cgroups_visit(const char *root, const char *controller,
                         void (*visit)(void *user, const char *folder), void *user)
 {
+    assert(root != NULL && visit != NULL);
     const search s = { root, controller, visit, user };
     char text[MAX_FILE], *rest = text;
     if (!lvlm_path_peek(text, sizeof text, root, "proc/self/cgroup")) return;

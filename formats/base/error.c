@@ -1,6 +1,7 @@
 /* error.c - one message per failure, prefixed with context. */
 #include "formats/base/error.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@ static void describe(lvlm_error *err, lvlm_code code, const char *fmt, va_list a
 
 int lvlm_fail(lvlm_error *err, lvlm_code code, const char *fmt, ...)
 {
+    assert(code < 0);
     va_list args;
     if (err == NULL) return code;
     va_start(args, fmt);
@@ -61,6 +63,7 @@ void lvlm_prefix(lvlm_error *err, const char *fmt, ...)
 
 int lvlm_within(int rc, lvlm_error *err, const char *fmt, ...)
 {
+    assert(rc <= 0);
     va_list args;
     va_start(args, fmt);
     if (rc < 0 && err != NULL) prepend(err, fmt, args);

@@ -26,6 +26,7 @@ static void (*watch_unmapped)(const lvlm_infile *file);
 void lvlm_infile_watch(void (*mapped)(const lvlm_infile *file),
                        void (*unmapped)(const lvlm_infile *file))
 {
+    assert((mapped == NULL) == (unmapped == NULL));
     watch_mapped = mapped;
     watch_unmapped = unmapped;
 }
@@ -50,6 +51,7 @@ static bool same_content(const lvlm_stamp *a, const lvlm_stamp *b)
 
 static int map_bytes(lvlm_infile *file, int fd, lvlm_error *err)
 {
+    assert(file->n_bytes > 0);
     void *at = mmap(NULL, (size_t)file->n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
     if (at == MAP_FAILED) return lvlm_fail_errno(err, "%s: cannot map", file->path);
     file->bytes = at;
@@ -60,6 +62,7 @@ static int map_bytes(lvlm_infile *file, int fd, lvlm_error *err)
 
 static int read_bytes(lvlm_infile *file, int fd, lvlm_error *err)
 {
+    assert(file->n_bytes > 0);
     const size_t n_bytes = (size_t)file->n_bytes;
     unsigned char *const bytes = lvlm_malloc(n_bytes);
     struct stat st;
@@ -120,6 +123,7 @@ static int fail_open(const char *path, lvlm_error *err)
 
 static int open_file(lvlm_infile **out, const char *path, bool map, lvlm_error *err)
 {
+    assert(path != NULL);
     lvlm_infile *file = lvlm_calloc(1, sizeof *file);
     int fd = -1;
     int rc;
@@ -207,6 +211,7 @@ static bool join(char path[PATH_MAX], const char *dir, const char *name)
 
 bool lvlm_path_peek(char *text, size_t size, const char *dir, const char *name)
 {
+    assert(size > 0);
     char path[PATH_MAX];
     const int fd = join(path, dir, name) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0) return false;

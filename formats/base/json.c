@@ -125,6 +125,7 @@ static int build(cJSON **out, builder *b)
 int lvlm_json_read_tree(cJSON **out, size_t max, lvlm_json_reader *reader,
                         lvlm_error *err)
 {
+    assert(max > 0);
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     builder b = { reader, max, err };
     pthread_once(&once, install_hooks);
@@ -212,6 +213,7 @@ static void new_line(lvlm_strbuf *out, bool pretty, size_t depth)
 
 static void print_value(lvlm_strbuf *out, const cJSON *json, bool pretty, size_t depth)
 {
+    assert(depth <= LVLM_JSON_MAX_DEPTH);
     const bool object = cJSON_IsObject(json);
     if (cJSON_IsString(json)) {
         lvlm_json_put_text(out, json->valuestring);

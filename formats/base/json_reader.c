@@ -5,6 +5,7 @@
  *   leave            at the end of an object: duplicate keys, by sorted hashes */
 #include "formats/base/json_reader.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,7 @@ struct lvlm_json_key {
 /* Zero bytes are refused by lvlm_json_open, so '\0' can mean the end. */
 static char peek(const lvlm_json_reader *r)
 {
+    assert(r->at <= r->n_bytes);
     return r->at < r->n_bytes ? r->text[r->at] : '\0';
 }
 
@@ -87,6 +89,7 @@ static long read_unit(lvlm_json_reader *r)
 
 static size_t put_utf8(char *to, unsigned long c)
 {
+    assert(c < 0x110000);
     const unsigned char first[] = { 0, 0, 0xc0, 0xe0, 0xf0 };
     const size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
     if (n == 1) {
@@ -212,6 +215,7 @@ static bool to_whole(uint64_t *out, const char *text)
 
 static int keep_key(lvlm_json_reader *r, size_t at, lvlm_error *err)
 {
+    assert(r->depth > 0 && r->levels[r->depth - 1].is_object);
     TRY(lvlm_list_room(&r->keys, &r->key_capacity, r->n_keys, sizeof *r->keys, err));
     r->keys[r->n_keys++] = (struct lvlm_json_key){ lvlm_hash_text(r->string), at };
     return 0;
@@ -258,6 +262,7 @@ static int check_equal(lvlm_json_reader *r, const struct lvlm_json_key *keys, si
 
 static int check_keys(lvlm_json_reader *r, size_t first, lvlm_error *err)
 {
+    assert(first <= r->n_keys);
     if (r->n_keys - first < 2) return 0;
     struct lvlm_json_key *const keys = r->keys + first;
     const size_t n = r->n_keys - first;
@@ -283,6 +288,7 @@ static int enter(lvlm_json_reader *r, bool is_object, lvlm_error *err)
 /* Advance to the next member or element: 1, or 0 at the end of the level. */
 static int advance(lvlm_json_reader *r, char close, lvlm_error *err)
 {
+    assert(r->depth > 0 && r->levels[r->depth - 1].is_object == (close == '}'));
     lvlm_json_level *const level = &r->levels[r->depth - 1];
     skip_space(r);
     if (accept(r, close)) {
@@ -302,6 +308,7 @@ static int advance(lvlm_json_reader *r, char close, lvlm_error *err)
 int lvlm_json_open(lvlm_json_reader *out, const char *text, size_t n_bytes,
                    lvlm_error *err)
 {
+    assert(text != NULL || n_bytes == 0);
     static const struct {
         const char *mark, *name;
     } marks[] = { { "\xef\xbb\xbf", "UTF-8" },
@@ -328,6 +335,7 @@ int lvlm_json_open(lvlm_json_reader *out, const char *text, size_t n_bytes,
 
 int lvlm_json_end(lvlm_json_reader *r, lvlm_error *err)
 {
+    assert(r->depth == 0);
     skip_space(r);
     const size_t left = r->n_bytes - r->at;
     FAIL_IF(left > 0, err, LVLM_EFORMAT, "%zu byte%s after the value, at byte %zu",

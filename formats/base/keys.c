@@ -72,6 +72,7 @@ static int note_unknown(const char *name, const char *where, const lvlm_key *key
 int lvlm_key_check(const char *name, const cJSON *value, const char *where,
                    const lvlm_key *keys, lvlm_notes *notes, lvlm_error *err)
 {
+    assert(name != NULL && where != NULL && keys != NULL);
     const lvlm_key *const key = find(keys, name);
     bool neutral;
     if (cJSON_IsNull(value)) return 0;

@@ -1,6 +1,7 @@
 /* notes.c - a list of unique sentences. */
 #include "formats/base/notes.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@ static bool is_known(const lvlm_notes *notes, const char *text)
 
 static bool push(lvlm_notes *notes, const char *text)
 {
+    assert(notes->n <= MOST_NOTES);
     char *const copy = lvlm_strdup(text);
     if (copy == NULL ||
         lvlm_list_room(&notes->at, &notes->capacity, notes->n, sizeof copy, NULL) < 0) {

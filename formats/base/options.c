@@ -121,6 +121,7 @@ static bool in_range(const lvlm_range *r, double value)
 /* Store `text` in the option's field; false when it is malformed. */
 static bool store(void *args, const lvlm_option *option, const char *text)
 {
+    assert(option->kind == LVLM_OPTION_FLAG || text != NULL);
     void *const field = (char *)args + option->offset;
     lvlm_real *const real = field;
     switch (option->kind) {
@@ -283,6 +284,7 @@ static void note(walk *w, const lvlm_option *option)
  * option. */
 static int parse_values(void *args, walk *w, const lvlm_option *option, lvlm_error *err)
 {
+    assert(option->kind != LVLM_OPTION_FLAG && option->value != NULL);
     FAIL_IF(w->at >= w->argc, err, LVLM_EUSAGE, "--%s needs a value: %s", option->name,
             option->value);
     do {
@@ -346,6 +348,7 @@ static int parse_argument(void *args, lvlm_operands *operands, walk *w, lvlm_err
 
 static int check_operands(const lvlm_operands *operands, const walk *w, lvlm_error *err)
 {
+    assert(w->command->min_operands <= w->command->max_operands);
     const lvlm_command *const command = w->command;
     FAIL_IF(operands->n < command->min_operands && w->words != NULL, err, LVLM_EUSAGE,
             "%s takes %s; %zu given, for all words after --%s are its own",
@@ -404,6 +407,7 @@ int lvlm_options_parse(void *args, lvlm_operands *operands, const char *program,
                        const lvlm_command *command, int argc, char *const argv[],
                        lvlm_error *err)
 {
+    assert(argc >= 0 && command->max_operands <= LVLM_MAX_OPERANDS);
     const lvlm_common_args *const got = args;
     walk w = { .program = program, .command = command, .argc = argc, .argv = argv };
     int rc = 0;

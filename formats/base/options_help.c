@@ -1,4 +1,5 @@
 /* options_help.c - usage and help by table; see options.h. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,6 +53,7 @@ const char *lvlm_option_range(char text[LVLM_RANGE_TEXT], const lvlm_option *opt
 /* How many bytes of a text are its next line: whole words, at least one. */
 static size_t line_of(const char *text, size_t most)
 {
+    assert(most > 0);
     size_t n = strcspn(text, " ");
     while (text[n] != '\0') {
         const size_t more = n + 1 + strcspn(text + n + 1, " ");
@@ -64,6 +66,7 @@ static size_t line_of(const char *text, size_t most)
 /* A word, and in a column beside it or below what it is for. */
 static void print_row(lvlm_strbuf *out, const char *left, const char *help)
 {
+    assert(left != NULL && help != NULL);
     size_t at = strlen(left) + 2; /* the column that the line has reached */
     lvlm_strbuf_printf(out, "  %s", left);
     while (*help != '\0') {
@@ -107,6 +110,7 @@ static void put_need(lvlm_strbuf *out, size_t *column, size_t indent, size_t wid
 void lvlm_options_usage(lvlm_strbuf *out, size_t width, const char *program,
                         const lvlm_command *command)
 {
+    assert(width > 0);
     const size_t start = out->length;
     const char *need = command->needs;
     size_t n;

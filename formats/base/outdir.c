@@ -96,6 +96,7 @@ static int create(lvlm_outdir *dir, lvlm_error *err)
 int lvlm_outdir_open(lvlm_outdir **out, const char *path, bool overwrite,
                      const lvlm_outdir_set *set, lvlm_error *err)
 {
+    assert(path != NULL);
     lvlm_outdir *dir = lvlm_calloc(1, sizeof *dir);
     int rc = 0;
     if (dir != NULL) *dir = (lvlm_outdir){ .lock = -1, .set = set };
@@ -240,6 +241,7 @@ static int replace(const move *m, lvlm_error *err)
 /* Move files from the temporary directory to the target above it. */
 static int move_up(lvlm_outdir *dir, lvlm_error *err)
 {
+    assert(dir->inside && dir->lock >= 0);
     move m = { .dir = dir, .from = dir->lock, .to = -1 };
     int rc = lvlm_path_list(&m.made, &m.n_made, dir->temporary, err);
     if (rc == 0) rc = lvlm_path_list(&m.there, &m.n_there, dir->path, err);

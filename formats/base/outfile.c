@@ -71,6 +71,7 @@ static int create_temporary(lvlm_outfile *file, mode_t mode, lvlm_error *err)
 int lvlm_outfile_open(lvlm_outfile **out, const char *path, bool overwrite,
                       lvlm_error *err)
 {
+    assert(path != NULL);
     mode_t mode;
     TRY(check_target(path, overwrite, &mode, err));
     lvlm_outfile *file = lvlm_calloc(1, sizeof *file);
@@ -154,6 +155,7 @@ static void append(lvlm_outfile *file, const void *bytes, size_t n_bytes)
 
 static void flush_buffer(lvlm_outfile *file)
 {
+    assert(file->n_buffered <= BUFFER_BYTES);
     append(file, file->buffer, file->n_buffered);
     file->n_buffered = 0;
 }
@@ -222,6 +224,7 @@ static int rename_to_new(const char *from, const char *to)
 
 static int move_into_place(lvlm_outfile *file, lvlm_error *err)
 {
+    assert(file->exists);
     const int moved = file->overwrite ? rename(file->temporary, file->path)
                                       : rename_to_new(file->temporary, file->path);
     FAIL_IF(moved < 0 && !file->overwrite && errno == EEXIST, err, LVLM_EUSAGE,

@@ -1,6 +1,7 @@
 /* processors.c - affinity and the quotas of cgroups; see processors.h. */
 #include "formats/base/processors.h"
 
+#include <assert.h>
 #include <sched.h>
 
 #include "formats/base/cgroups.h"
@@ -26,6 +27,7 @@ static void keep_least(void *user, const char *folder)
 
 size_t lvlm_processor_quota(const char *root)
 {
+    assert(root != NULL);
     double least = 0;
     lvlm_cgroups_visit(root, "cpu", keep_least, &least);
     if (least <= 0) return 0;

@@ -1,6 +1,8 @@
 /* random.c - SplitMix64 (Steele, Lea & Flood 2014) of a counter; see random.h. */
 #include "formats/base/random.h"
 
+#include <assert.h>
+
 #include "formats/base/text.h"
 
 uint64_t lvlm_random_scramble(uint64_t x)
@@ -18,6 +20,7 @@ uint64_t lvlm_random_stream(uint64_t seed, const char *name)
 
 void lvlm_random_bits(uint64_t *out, uint64_t stream, uint64_t first, size_t n)
 {
+    assert(out != NULL || n == 0);
     for (size_t i = 0; i < n; i++) out[i] = lvlm_random_scramble(stream + first + i);
 }
 

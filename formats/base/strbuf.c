@@ -30,6 +30,7 @@ void lvlm_strbuf_append(lvlm_strbuf *buf, const void *bytes, size_t n_bytes)
 
 void lvlm_strbuf_puts(lvlm_strbuf *buf, const char *text)
 {
+    assert(text != NULL);
     lvlm_strbuf_append(buf, text, strlen(text));
 }
 
@@ -51,6 +52,7 @@ void lvlm_strbuf_printf(lvlm_strbuf *buf, const char *fmt, ...)
 
 int lvlm_strbuf_check(const lvlm_strbuf *buf, lvlm_error *err)
 {
+    assert(buf->failed || buf->length <= buf->max);
     FAIL_IF(buf->failed, err, LVLM_ENOMEM,
             "text of more than %zu bytes: out of memory or over its limit of %zu",
             buf->length, buf->max);

@@ -1,6 +1,7 @@
 /* temporary.c - names, locks and removes temporaries; see temporary.h. */
 #include "formats/base/temporary.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +27,7 @@ enum { ATTEMPTS = 100 };
 
 char *lvlm_temporary_name(const char *path, lvlm_arena *arena)
 {
+    assert(path != NULL);
     const char *const base = lvlm_path_base(path);
     const int dir = (int)(base - path);
     if (strlen(base) <= LONGEST_BASE)
@@ -45,6 +47,7 @@ bool lvlm_temporary_is(const char *path)
 
 int lvlm_lock(int fd, const char *target, lvlm_error *err)
 {
+    assert(fd >= 0 && target != NULL);
     int got;
     do got = flock(fd, LOCK_EX | LOCK_NB);
     while (got < 0 && errno == EINTR);

@@ -1,6 +1,7 @@
 /* utf8.c - validates by table 3-7 of Unicode; escapes text for a terminal. */
 #include "formats/base/utf8.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* The permitted second bytes, by first byte. */
@@ -13,6 +14,7 @@ static bool is_second(unsigned char first, unsigned char second)
 
 lvlm_utf8_part lvlm_utf8_next(size_t *length, const char *bytes, size_t n_bytes)
 {
+    assert(n_bytes > 0);
     const unsigned char *const s = (const unsigned char *)bytes;
     *length = 1;
     if (s[0] < 0x80) return LVLM_UTF8_WHOLE;
@@ -70,6 +72,7 @@ static void put_byte(char *to, unsigned char byte)
 
 const char *lvlm_visible(char *text, size_t size, const char *from)
 {
+    assert(size > 0);
     const size_t n = strlen(from);
     bool shown = true;
     size_t out = 0, length;

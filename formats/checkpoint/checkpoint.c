@@ -7,6 +7,7 @@
  *   contents_read.c         maps a file and reads its tensors (all kinds) */
 #include "formats/checkpoint/checkpoint.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -22,6 +23,7 @@
 /* The side files inside a native file. */
 static int carry_side_files(lvlm_checkpoint *cp, lvlm_error *err)
 {
+    assert(cp->native != NULL && cp->by_name != NULL);
     cp->side_files =
         lvlm_arena_alloc(&cp->arena, cp->n_tensors + 1, sizeof *cp->side_files);
     if (cp->side_files == NULL) return lvlm_fail_memory(err);
@@ -41,6 +43,7 @@ static int carry_side_files(lvlm_checkpoint *cp, lvlm_error *err)
 static int set_config(lvlm_checkpoint *cp, const char *path, const char *bytes,
                       uint64_t n_bytes, lvlm_error *err)
 {
+    assert(cp->config == NULL && cp->side_files == NULL);
     cp->kind = LVLM_CHECKPOINT_NPZ;
     cp->side_files = lvlm_arena_alloc(&cp->arena, 1, sizeof *cp->side_files);
     if (cp->side_files == NULL) return lvlm_fail_memory(err);
@@ -114,6 +117,7 @@ static void explain_partial(const lvlm_checkpoint *cp, const char *path, int rc,
 int lvlm_checkpoint_open(lvlm_checkpoint **out, const char *path,
                          const lvlm_open_options *options, lvlm_error *err)
 {
+    assert(path != NULL);
     lvlm_checkpoint *cp = lvlm_calloc(1, sizeof *cp);
     const char *config = options != NULL ? options->config : NULL;
     int rc;

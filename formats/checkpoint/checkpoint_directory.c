@@ -2,6 +2,7 @@
  * files. */
 #include "formats/checkpoint/checkpoint_parts.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/json.h"
@@ -45,6 +46,7 @@ static int remark(lvlm_checkpoint *cp, const char *name, const char *what,
 /* Read one side file and list it. */
 static int add_side_file(lvlm_checkpoint *cp, const char *name, lvlm_error *err)
 {
+    assert(cp->side_files != NULL && cp->side_maps != NULL);
     const char *path = join(cp, name);
     lvlm_side_file *side = &cp->side_files[cp->n_side_files];
     if (path == NULL) return lvlm_fail_memory(err);
@@ -117,6 +119,7 @@ static int remark_others(lvlm_checkpoint *cp, const listing *files,
 
 static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
 {
+    assert(cp->config == NULL);
     const lvlm_side_file *file = lvlm_checkpoint_side_file(cp, "config.json");
     if (file == NULL) return 0;
     const lvlm_infile text = { .bytes = file->bytes, .n_bytes = file->n_bytes };
@@ -242,6 +245,7 @@ static int add_weights(lvlm_checkpoint *cp, const listing *files, lvlm_error *er
 
 int checkpoint_open_directory(lvlm_checkpoint *cp, lvlm_error *err)
 {
+    assert(cp->path != NULL && cp->n_files == 0);
     listing files = { NULL, 0 }, others = { NULL, 0 };
     int rc;
 

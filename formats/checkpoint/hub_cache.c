@@ -161,6 +161,7 @@ static const char *model_directory(const char *cache, const char *id, lvlm_arena
 static int read_ref(const char **commit, const char *model, const char *revision,
                     lvlm_arena *arena, lvlm_error *err)
 {
+    assert(revision[0] != '\0');
     const char *path = lvlm_arena_printf(arena, "%s/refs/%s", model, revision);
     lvlm_infile *file = NULL;
     if (path == NULL) return lvlm_fail_memory(err);

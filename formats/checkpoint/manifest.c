@@ -90,6 +90,7 @@ static int count_blocks(uint64_t *out, manifest_builder *b, const lvlm_section *
 /* Resolve the shapes of a row, of a native file and of Hugging Face. */
 static int resolve(lvlm_target *target, manifest_builder *b)
 {
+    assert(target->name != NULL && target->row->shape != NULL);
     const lvlm_row *row = target->row;
     const cJSON *config = b->m->config;
     target->hf.shape_text = row->source_shape != NULL ? row->source_shape : row->shape;
@@ -213,6 +214,7 @@ static bool same_blocks(const lvlm_section *s, const lvlm_section *next)
 /* Add the rows of sections [first, end), block by block. */
 static int add_blocks(manifest_builder *b, size_t first, size_t end)
 {
+    assert(first < end && end <= b->n_sections);
     uint64_t blocks;
     TRY(count_blocks(&blocks, b, b->sections[first].of));
     for (uint64_t i = 0; i < blocks; i++)

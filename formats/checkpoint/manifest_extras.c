@@ -23,6 +23,7 @@ enum { MAX_NEAREST = 20 };
 static bool matches_block(const lvlm_unused_rule *rule, const char *canonical,
                           const cJSON *config)
 {
+    assert(strstr(rule->glob, "{i}") != NULL);
     uint64_t from;
     const size_t prefix = (size_t)(strstr(rule->glob, "{i}") - rule->glob);
     if (strncmp(canonical, rule->glob, prefix) != 0 ||
@@ -75,6 +76,7 @@ static const char *nearest_source(manifest_builder *b, const char *name)
 
 static void classify(manifest_builder *b, lvlm_extra *extra, const manifest_name *name)
 {
+    assert(!name->used);
     const manifest_name *const first = manifest_find_name(b, name->canonical);
     extra->tensor = name->tensor;
     extra->canonical = name->canonical;

@@ -6,6 +6,7 @@
  *   .npz           keys of big_vision, in layouts of their own */
 #include "formats/checkpoint/manifest_parts.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,7 @@ static int by_canonical(const void *a, const void *b)
 
 int manifest_name_sources(manifest_builder *b)
 {
+    assert(b->names == NULL);
     const lvlm_checkpoint *cp = b->m->checkpoint;
     b->names = lvlm_arena_alloc(&b->m->arena, cp->n_tensors + 1, sizeof *b->names);
     if (b->names == NULL) return lvlm_fail_memory(b->err);
@@ -44,6 +46,7 @@ int manifest_name_sources(manifest_builder *b)
  * generation never matches, even if it looks canonical. */
 manifest_name *manifest_find_name(const manifest_builder *b, const char *canonical)
 {
+    assert(b->names != NULL || b->n_names == 0);
     const size_t at = lvlm_first_not_below(&canonical, b->names, b->n_names,
                                            sizeof *b->names, lvlm_by_text);
     const bool found = at < b->n_names && b->names[at].known &&
@@ -77,6 +80,7 @@ static const char *hf_canonical(bool *known, manifest_builder *b, const char *na
 
 char *lvlm_target_canonical(const lvlm_target *t, lvlm_arena *arena)
 {
+    assert(t->root != NULL && t->section != NULL && t->row != NULL);
     const char *const rest =
         lvlm_names_join(t->section->source, t->block, t->row->source, arena);
     return rest != NULL ? lvlm_names_join(t->root->native, 0, rest, arena) : NULL;

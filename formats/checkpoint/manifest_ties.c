@@ -2,6 +2,7 @@
  * targets. */
 #include "formats/checkpoint/manifest_parts.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/text.h"
@@ -19,6 +20,7 @@ static lvlm_target *find_tied(const lvlm_manifest *m, const char *name)
 /* Are the values of two tensors of one type and shape equal? Either may be strided. */
 static bool same_values(const lvlm_tensor *a, const lvlm_tensor *b)
 {
+    assert(a->dtype == b->dtype && a->n_bytes == b->n_bytes);
     enum { SOME = 4096 };
     const lvlm_elements x = lvlm_tensor_elements(a), y = lvlm_tensor_elements(b);
     unsigned char of_x[SOME], of_y[SOME];
@@ -56,6 +58,7 @@ void manifest_resolve_ties(lvlm_manifest *m)
 /* Add the ledger of a native file: source names, and tensors created at conversion. */
 void manifest_apply_ledger(lvlm_manifest *m)
 {
+    assert(manifest_is_native(m));
     const lvlm_ledger *ledger = &m->ledger;
     for (size_t i = 0; i < m->n_targets; i++)
         if (m->targets[i].state == LVLM_TARGET_FOUND) m->targets[i].source_name = NULL;

@@ -61,6 +61,7 @@ static int add(lvlm_modules *m, const lvlm_target *t, const lvlm_family *family,
 
 int lvlm_modules_list(lvlm_modules *out, const lvlm_manifest *manifest, lvlm_error *err)
 {
+    assert(manifest->targets != NULL || manifest->n_targets == 0);
     *out = (lvlm_modules){ .manifest = manifest, .arena = LVLM_ARENA_INIT };
     out->at = lvlm_arena_alloc(&out->arena, manifest->n_targets + 1, sizeof *out->at);
     if (out->at == NULL) return lvlm_fail_memory(err);

@@ -2,6 +2,7 @@
  * packed.h. */
 #include "formats/checkpoint/packed.h"
 
+#include <assert.h>
 #include <fnmatch.h>
 
 #include "formats/base/json.h"
@@ -92,6 +93,7 @@ static bool is_unpacked(const lvlm_checkpoint *cp)
 
 int lvlm_packed_refuse(const lvlm_checkpoint *cp, lvlm_error *err)
 {
+    assert(cp->config != NULL);
     const cJSON *const settings = find_settings(cp->config);
     TRY(refuse_tensors(cp, err));
     if (settings == NULL) return 0;

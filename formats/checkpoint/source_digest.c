@@ -2,6 +2,7 @@
  * source_digest.h. */
 #include "formats/checkpoint/source_digest.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "formats/base/arena.h"
@@ -37,6 +38,7 @@ static bool find_parts(const job *j, const lvlm_ledger_entry *e)
 static int digest_parts(lvlm_hex_digest hex, const job *j, const lvlm_ledger_entry *e,
                         lvlm_error *err)
 {
+    assert(e->n_targets > 0);
     const size_t element = lvlm_dtype_bytes(e->source.dtype);
     const uint64_t n = lvlm_tensor_numel(&e->source), most = BLOCK / element;
     lvlm_digest digest = lvlm_digest_start();
@@ -84,6 +86,7 @@ static int digest_entries(lvlm_hex_digest hex, const job *j,
 
 int lvlm_source_digest(lvlm_hex_digest hex, const lvlm_manifest *m, lvlm_error *err)
 {
+    assert(m->checkpoint != NULL);
     const lvlm_ledger *const ledger = &m->ledger;
     size_t most = 1;
     hex[0] = '\0';

@@ -50,6 +50,7 @@ const char *lvlm_checkpoint_meta(const lvlm_checkpoint *cp, const char *key)
 const lvlm_side_file *lvlm_checkpoint_side_file(const lvlm_checkpoint *cp,
                                                 const char *name)
 {
+    assert(cp->side_files != NULL || cp->n_side_files == 0);
     if (cp->n_side_files == 0) return NULL;
     return bsearch(&name, cp->side_files, cp->n_side_files, sizeof *cp->side_files,
                    lvlm_by_text);

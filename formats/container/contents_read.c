@@ -19,6 +19,7 @@
 static int append_tensors(lvlm_checkpoint *cp, const lvlm_tensor *tensors, size_t n,
                           lvlm_error *err)
 {
+    assert(tensors != NULL || n == 0);
     lvlm_tensor *grown =
         lvlm_realloc(cp->tensors, cp->n_tensors + n + 1, sizeof *grown);
     if (grown == NULL) return lvlm_fail_memory(err);
@@ -129,6 +130,7 @@ int checkpoint_index_names(lvlm_checkpoint *cp, lvlm_error *err)
 int checkpoint_add_single(lvlm_checkpoint *cp, const char *path, const char *name,
                           lvlm_error *err)
 {
+    assert(cp->files == NULL && cp->n_tensors == 0);
     cp->files = lvlm_arena_alloc(&cp->arena, 1, sizeof *cp->files);
     if (cp->files == NULL) return lvlm_fail_memory(err);
     TRY(checkpoint_add_file(cp, path, name, err));

@@ -131,6 +131,7 @@ static lvlm_dtype input_dtype(const lvlm_step *step)
 static int stream_inputs(lvlm_sink *sink, unsigned char *buffer, lvlm_error *err)
 {
     const lvlm_step *const step = sink->step;
+    assert(step->kind != LVLM_STEP_WRITTEN);
     const lvlm_dtype from = input_dtype(step);
     const uint64_t numel = lvlm_tensor_numel(&step->out);
     const uint64_t per_chunk = CHUNK / lvlm_dtype_bytes(from);
@@ -205,6 +206,7 @@ static int larger_first(const void *a, const void *b, void *user)
 int lvlm_execute(lvlm_plan *plan, lvlm_outfile *file, uint64_t at, const lvlm_run *run,
                  lvlm_error *err)
 {
+    assert(plan->steps != NULL || plan->n_steps == 0);
     assert(run->threads > 0);
     work w = { .plan = plan, .file = file, .at = at, .run = run };
     w.order = lvlm_malloc((plan->n_steps + 1) * sizeof *w.order);

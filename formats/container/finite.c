@@ -45,6 +45,7 @@ static uint64_t count(const unsigned char *at, lvlm_dtype dtype, uint64_t n)
 uint64_t lvlm_count_not_finite(uint64_t *first, const void *values, lvlm_dtype dtype,
                                uint64_t n)
 {
+    assert(dtype < LVLM_N_DTYPES);
     const unsigned char *const at = values;
     const uint64_t found = count(at, dtype, n);
     *first = n;
@@ -85,6 +86,7 @@ static bool add_row(cJSON *out, const lvlm_tensor *tensor, uint64_t n)
 int lvlm_check_all_finite(cJSON *out, const lvlm_tensor *tensors, size_t n_tensors,
                           lvlm_error *err)
 {
+    assert(cJSON_IsArray(out));
     int rc = 0;
     for (size_t i = 0; i < n_tensors; i++) {
         const lvlm_tensor *const t = &tensors[i];

@@ -6,6 +6,7 @@
  * keys, each once, in any order. Nothing is evaluated. */
 #include "formats/container/npz.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -231,6 +232,7 @@ static bool order_matters(const lvlm_shape *shape)
 
 static int resolve_place(array *a, lvlm_error *err)
 {
+    assert(a->start <= a->member->n_bytes);
     lvlm_tensor *t = &a->tensor;
     const lvlm_zip_member *m = a->member;
     char shape[LVLM_SHAPE_TEXT];
@@ -296,6 +298,7 @@ static void fortran_strides(uint64_t stride[LVLM_MAX_DIMS], const lvlm_shape *sh
 static void to_c_order(unsigned char *to, const lvlm_tensor *t,
                        const unsigned char *from)
 {
+    assert(t->shape.n > 1);
     uint64_t stride[LVLM_MAX_DIMS];
     fortran_strides(stride, &t->shape);
     const lvlm_elements source = { from, lvlm_tensor_numel(t),
@@ -306,6 +309,7 @@ static void to_c_order(unsigned char *to, const lvlm_tensor *t,
 /* Copy the values of a detached tensor to `to`, which has room for its whole member. */
 static int copy_array(reader *r, array *a, unsigned char *to)
 {
+    assert(a->tensor.detached && a->tensor.stride == NULL);
     const lvlm_zip_member *m = a->member;
     a->tensor.data = to;
     if (m->method == LVLM_ZIP_STORED) {
@@ -326,6 +330,7 @@ static int copy_array(reader *r, array *a, unsigned char *to)
 
 static int read_in_place(reader *r, array *a)
 {
+    assert(a->tensor.detached && a->member->method == LVLM_ZIP_STORED);
     lvlm_tensor *const t = &a->tensor;
     uint64_t *const stride = lvlm_arena_alloc(r->arena, LVLM_MAX_DIMS, sizeof *stride);
     if (stride == NULL) return lvlm_fail_memory(r->err);

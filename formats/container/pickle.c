@@ -7,6 +7,7 @@
  * values in the caller's arena. */
 #include "formats/container/pickle.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -94,6 +95,7 @@ typedef struct machine {
 /* The next n bytes, or an error. */
 static int read_bytes(machine *m, const unsigned char **out, uint64_t n)
 {
+    assert(m->at <= m->n_bytes);
     if (n > m->n_bytes - m->at) {
         if (m->cut)
             return lvlm_fail(m->err, LVLM_EFORMAT, "is over the limit of %zu bytes",
@@ -118,6 +120,7 @@ static int read_number(machine *m, uint64_t *out, size_t n)
 /* Make room for an element at `index`, which may be beyond the end. */
 static int reserve(machine *m, array *a, size_t index)
 {
+    assert(a->n <= a->capacity);
     const size_t before = a->capacity;
     TRY(lvlm_list_room(&a->at, &a->capacity, index, sizeof *a->at, m->err));
     if (a->capacity > before)
@@ -163,6 +166,7 @@ static int push_integer(machine *m, lvlm_pickle_kind kind, int64_t integer)
 /* Opcodes may pop only values above the last mark. */
 static size_t floor_of(const machine *m)
 {
+    assert(m->n_marks <= LVLM_PICKLE_MAX_MARKS);
     return m->n_marks > 0 ? m->marks[m->n_marks - 1] : 0;
 }
 
@@ -222,6 +226,7 @@ static int push_long(machine *m)
 
 static int push_number(machine *m, size_t width)
 {
+    assert(width == 1 || width == 2 || width == 4);
     uint64_t bits;
     TRY(read_number(m, &bits, width));
     return push_integer(m, LVLM_PICKLE_INTEGER,
@@ -263,6 +268,7 @@ static int push_marked_tuple(machine *m)
 
 static int add_items(machine *m, value *to, value *const *items, size_t n)
 {
+    assert(to->n <= to->capacity);
     if (n > to->capacity - to->n) {
         const size_t capacity = 2 * to->capacity + n;
         value **grown = lvlm_arena_alloc(m->arena, capacity, sizeof *grown);
@@ -279,6 +285,7 @@ static int add_items(machine *m, value *to, value *const *items, size_t n)
 /* Move everything above `height` into the container below it. */
 static int fill(machine *m, lvlm_pickle_kind kind, size_t height)
 {
+    assert(height <= m->stack.n);
     static const char *const names[] = { [LVLM_PICKLE_LIST] = "a list",
                                          [LVLM_PICKLE_SET] = "a set",
                                          [LVLM_PICKLE_DICT] = "a dictionary" };
@@ -607,6 +614,7 @@ static int finish(lvlm_pickle *out, machine *m)
 int lvlm_pickle_read(lvlm_pickle *out, const unsigned char *bytes, uint64_t n_bytes,
                      lvlm_arena *arena, lvlm_error *err)
 {
+    assert(bytes != NULL || n_bytes == 0);
     machine m = { .bytes = bytes, .arena = arena, .err = err };
     int rc = 0;
 

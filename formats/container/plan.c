@@ -32,6 +32,7 @@ int lvlm_plan_add(lvlm_step **step, lvlm_plan *plan, const lvlm_tensor *out,
 int lvlm_plan_copy(lvlm_step **step, lvlm_plan *plan, const lvlm_tensor *out,
                    const lvlm_tensor *input, lvlm_error *err)
 {
+    assert(input != NULL);
     lvlm_step *added = NULL;
     const lvlm_tensor **inputs = lvlm_arena_alloc(plan->arena, 1, sizeof *inputs);
     if (inputs == NULL) return lvlm_fail_memory(err);

@@ -238,6 +238,7 @@ static bool in_order(const lvlm_safetensors *st)
 static int validate(const lvlm_safetensors *st, uint64_t file_bytes, bool headers_only,
                     lvlm_error *err)
 {
+    assert(st->header_bytes <= file_bytes);
     uint64_t end = 0;
     for (size_t i = 0; i < st->n_tensors; i++) {
         const lvlm_tensor *t = &st->tensors[i];
@@ -316,6 +317,7 @@ static int put_metadata(lvlm_strbuf *out, const cJSON *metadata, lvlm_error *err
 static int put_tensor(lvlm_strbuf *out, const lvlm_tensor *tensor, uint64_t *end,
                       lvlm_error *err)
 {
+    assert(tensor->name != NULL);
     uint64_t n_bytes;
     const uint64_t begin = *end;
     FAIL_IF(!lvlm_shape_bytes(&n_bytes, &tensor->shape, tensor->dtype) ||

@@ -2,6 +2,7 @@
  * may list a million tensors), and checks it against the files. */
 #include "formats/container/shards.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,6 +116,7 @@ static int move_to_arena(lvlm_shards *out, const parser *p)
 int lvlm_shards_parse(lvlm_shards *out, const char *text, size_t n_bytes,
                       const char *suffix, lvlm_arena *arena, lvlm_error *err)
 {
+    assert(suffix[0] == '.');
     parser p = { .suffix = suffix, .arena = arena, .err = err };
     *out = (lvlm_shards){ 0 };
     TRY(lvlm_json_open(&p.reader, text, n_bytes, err));
@@ -129,6 +131,7 @@ int lvlm_shards_parse(lvlm_shards *out, const char *text, size_t n_bytes,
 int lvlm_shards_agree(const lvlm_shards *shards, const lvlm_tensor *const *by_name,
                       size_t n_tensors, lvlm_error *err)
 {
+    assert(by_name != NULL || n_tensors == 0);
     size_t i = 0, j = 0; /* both lists are sorted: one merge */
     while (i < shards->n_entries || j < n_tensors) {
         const lvlm_shard_entry *entry =

@@ -1,12 +1,14 @@
 /* side_file.c - parses the small files next to a model's weights; see side_file.h. */
 #include "formats/container/side_file.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/json.h"
 
 bool lvlm_is_pointer(const void *bytes, size_t n_bytes)
 {
+    assert(bytes != NULL || n_bytes == 0);
     static const char start[] = "version https://git-lfs";
     return n_bytes >= sizeof start - 1 && memcmp(bytes, start, sizeof start - 1) == 0;
 }

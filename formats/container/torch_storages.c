@@ -5,6 +5,7 @@
  *   read_legacy    magic | protocol | system | object | keys | storages, one by one */
 #include "formats/container/torch_storages.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,6 +145,7 @@ static int check_byteorder(reader *r, const lvlm_zip *zip, const char *folder)
 /* The member that holds a storage; it must be stored and long enough. */
 static int place_in_zip(reader *r, storage *s, const lvlm_zip *zip, const char *folder)
 {
+    assert(!s->placed);
     uint64_t n_bytes;
     const char *name =
         lvlm_arena_printf(r->arena, "%sdata/%.*s", folder, (int)s->n_key, s->key);

@@ -97,6 +97,7 @@ static int read_dims(uint64_t dims[LVLM_MAX_DIMS], size_t *n, const value *v,
 /* Elements from the first to the last that the view reads; 0 if it is empty. */
 static bool extent(uint64_t *out, const view *v)
 {
+    assert(v->tensor.shape.n <= LVLM_MAX_DIMS);
     const lvlm_shape *shape = &v->tensor.shape;
     uint64_t sum = 1, step;
     for (size_t i = 0; i < shape->n; i++) {
@@ -127,6 +128,7 @@ static bool is_strided(const view *v)
 /* Place the view in its storage; `first` is its first element. */
 static int place_view(view *v, const torch_storage *s, uint64_t first, lvlm_error *err)
 {
+    assert(s->placed);
     lvlm_tensor *t = &v->tensor;
     uint64_t n, end;
     const size_t element = lvlm_dtype_bytes(t->dtype);
@@ -285,6 +287,7 @@ static int keep_strides(reader *r)
 
 static int copy_strided(reader *r)
 {
+    assert(r->copies == NULL);
     uint64_t total = 0;
     for (size_t i = 0; i < r->n_views; i++) {
         const view *v = &r->views[i];

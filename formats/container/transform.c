@@ -79,6 +79,7 @@ static const unsigned char *element_at(const lvlm_elements *from, uint64_t at)
 void lvlm_elements_read(void *to, uint64_t first, uint64_t count,
                         const lvlm_elements *from)
 {
+    assert(from->stride == NULL || from->shape != NULL);
     assert(first <= from->n && count <= from->n - first);
     unsigned char *out = to;
     if (count == 0) return;
@@ -122,6 +123,7 @@ static bool is_range(uint64_t first, uint64_t count, uint64_t numel)
 static void copy(unsigned char *to, uint64_t first, uint64_t count, const strided *w,
                  const lvlm_elements *inputs)
 {
+    assert(w->n > 0 && w->n <= LVLM_MAX_DIMS);
     const size_t last = w->n - 1, element = inputs[0].bytes;
     uint64_t index[LVLM_MAX_DIMS];
     for (size_t i = w->n; i-- > 0; first /= w->extent[i])

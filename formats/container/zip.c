@@ -378,6 +378,7 @@ int lvlm_zip_read(lvlm_zip *out, const lvlm_infile *file, lvlm_arena *arena,
 
 const lvlm_zip_member *lvlm_zip_find(const lvlm_zip *zip, const char *name)
 {
+    assert(zip->by_name != NULL || zip->n_members == 0);
     return lvlm_find_name(name, zip->by_name, zip->n_members);
 }
 
@@ -450,6 +451,7 @@ static int check_crc(const lvlm_zip_member *member, const void *data, size_t n,
 int lvlm_zip_inflate(void *to, const lvlm_zip_member *member, const lvlm_infile *file,
                      lvlm_error *err)
 {
+    assert(to != NULL || member->n_bytes == 0);
     const unsigned char *from = file->bytes + member->offset;
     const size_t n = (size_t)member->n_bytes;
     if (member->method == LVLM_ZIP_DEFLATED)

@@ -1,6 +1,7 @@
 /* config_keys.c - how each key of a config.json is treated; see config_keys.h. */
 #include "formats/family/config_keys.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -255,6 +256,7 @@ static int compare(const rope *r, const cJSON *a, const cJSON *b, lvlm_error *er
 static int check_rope_keys(const rope *r, const cJSON *object, const char *name,
                            lvlm_notes *notes, lvlm_error *err)
 {
+    assert(name != NULL);
     char path[PATH_BYTES], where[PATH_BYTES];
     const cJSON *item;
     (void)snprintf(where, sizeof where, "config.json: %s%s%s", r->section, dot(r),

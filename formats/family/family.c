@@ -31,6 +31,7 @@ const lvlm_family *const *lvlm_families(void)
 
 const lvlm_family *lvlm_family_by_name(const char *name)
 {
+    assert(name != NULL);
     for (const lvlm_family *const *f = families; *f != NULL; f++)
         if (strcmp((*f)->name, name) == 0) return *f;
     return NULL;
@@ -177,6 +178,7 @@ const char *lvlm_difference_name(const lvlm_difference *difference)
 
 bool lvlm_family_differs(const lvlm_family *family, lvlm_behaviour behaviour)
 {
+    assert(behaviour != LVLM_AS_TRAINED);
     const lvlm_difference *d = family->differences;
     while (d->behaviour != LVLM_AS_TRAINED && d->behaviour != behaviour) d++;
     return d->behaviour != LVLM_AS_TRAINED;
@@ -185,6 +187,7 @@ bool lvlm_family_differs(const lvlm_family *family, lvlm_behaviour behaviour)
 bool lvlm_reference_applies(const lvlm_family *family, lvlm_behaviour behaviour,
                             const char *reference)
 {
+    assert(lvlm_reference_check(reference, NULL) == 0);
     version at;
     if (!parse_reference(&at, reference)) return false;
     for (const lvlm_difference *d = family->differences;

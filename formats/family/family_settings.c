@@ -41,6 +41,7 @@ static const cJSON *find(char path[PATH_BYTES], const lvlm_setting *setting,
 /* Does config.json have the section "a" of the setting's first path "a.b"? */
 static bool has_section(const lvlm_setting *setting, const cJSON *hf_config)
 {
+    assert(setting->paths != NULL);
     char section[PATH_BYTES];
     (void)lvlm_copy_until(section, sizeof section, setting->paths, ".");
     return cJSON_IsObject(lvlm_json_get(hf_config, section));
@@ -49,6 +50,7 @@ static bool has_section(const lvlm_setting *setting, const cJSON *hf_config)
 static int refuse(const lvlm_setting *setting, const char *path, const cJSON *item,
                   const char *wanted, lvlm_error *err)
 {
+    assert(item != NULL);
     char *got = NULL;
     TRY(lvlm_json_print(&got, item, err));
     const int rc = lvlm_fail(err, LVLM_EFORMAT,
@@ -72,6 +74,7 @@ static bool is_list(const cJSON *item)
 static int accept_word(cJSON **out, const lvlm_setting *setting, const char *path,
                        const cJSON *item, lvlm_error *err)
 {
+    assert(setting->words != NULL);
     char known[WORDS_BYTES];
     size_t used = (size_t)snprintf(known, sizeof known, "one of");
     const char *got = lvlm_json_string(item);
@@ -227,6 +230,7 @@ static bool has_word(const lvlm_setting *setting, const char *ours)
 
 int lvlm_setting_check(const lvlm_setting *s, const cJSON *value, lvlm_error *err)
 {
+    assert(value != NULL);
     cJSON *constant = NULL;
     char *got = NULL;
     if (s->kind == LVLM_SETTING_WORD && has_word(s, lvlm_json_string(value))) return 0;

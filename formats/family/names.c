@@ -1,6 +1,7 @@
 /* names.c - matches the longest prefix of all roots; see names.h. */
 #include "formats/family/names.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -56,6 +57,7 @@ char *lvlm_names_source(const lvlm_family *family, const char *canonical,
 char *lvlm_names_join(const char *prefix, uint64_t block, const char *rest,
                       lvlm_arena *arena)
 {
+    assert(prefix != NULL && rest != NULL);
     const char *hole = strstr(prefix, "{i}");
     if (hole == NULL) return lvlm_arena_printf(arena, "%s%s", prefix, rest);
     return lvlm_arena_printf(arena, "%.*s%" PRIu64 "%s%s", (int)(hole - prefix), prefix,

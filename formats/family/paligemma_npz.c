@@ -8,6 +8,7 @@
  * family/paligemma.md. */
 #include "formats/family/paligemma_npz.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -153,6 +154,7 @@ static array find_array(const lvlm_checkpoint *cp, const char *key)
 static array find_blocks(const lvlm_checkpoint *cp, const char *prefix,
                          const char *separator, const char *key)
 {
+    assert(lvlm_starts_with(key, prefix));
     const lvlm_tensor *t = find(cp, key);
     array a = { .key = key };
     if (t != NULL && t->shape.n > 0)

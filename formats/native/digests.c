@@ -51,6 +51,7 @@ static int hash_tensor(void *user, size_t i, lvlm_error *err)
 int lvlm_digests_compute(lvlm_hex_digest *out, const lvlm_checkpoint *file,
                          lvlm_selects selects, const lvlm_run *run, lvlm_error *err)
 {
+    assert(!file->headers_only);
     assert(run->threads > 0);
     work w = { .file = file, .selects = selects, .run = run, .out = out };
     for (size_t i = 0; i < file->n_tensors; i++)

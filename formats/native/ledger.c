@@ -79,6 +79,7 @@ static int read_list(parser *p, int (*item)(parser *p))
 
 static int file_member(parser *p, const char *key)
 {
+    assert(p->out->n_files > 0);
     lvlm_ledger_file *const file = &p->out->files[p->out->n_files - 1];
     if (strcmp(key, "name") == 0) return copy_text(&file->name, p);
     if (strcmp(key, "bytes") == 0)
@@ -97,6 +98,7 @@ static int read_file(parser *p)
 
 static lvlm_ledger_entry *last_entry(parser *p)
 {
+    assert(p->out->n_entries > 0);
     return &p->out->entries[p->out->n_entries - 1];
 }
 
@@ -286,6 +288,7 @@ static int read_entry(parser *p)
 
 static int made_member(parser *p, const char *key)
 {
+    assert(p->out->n_made > 0);
     lvlm_ledger_made *const made = &p->out->made[p->out->n_made - 1];
     if (strcmp(key, "target") == 0) return copy_text(&made->target, p);
     return strcmp(key, "how") == 0 ? copy_text(&made->how, p) : unknown(key, p);
@@ -328,6 +331,7 @@ static int check_files(const lvlm_ledger *l, lvlm_error *err)
 /* Does `t`, which follows `before` in the list, precede or overlap it in the file? */
 static bool precedes(const lvlm_tensor *t, const lvlm_tensor *before)
 {
+    assert(before != NULL);
     if (t->file != before->file) return t->file < before->file;
     if (before->detached) return !t->detached;
     return !t->detached && t->offset < before->offset + before->n_bytes;
@@ -397,6 +401,7 @@ int lvlm_ledger_read(lvlm_ledger *out, const char *text, size_t n_bytes,
 
 bool lvlm_ledger_names_file(const char *name)
 {
+    assert(name != NULL);
     return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL;
 }
 
@@ -419,6 +424,7 @@ static void print_text(lvlm_strbuf *out, const char *key, const char *text)
 
 static void print_transform(lvlm_strbuf *out, const lvlm_transform *t)
 {
+    assert(t->n > 0 && t->n <= LVLM_MAX_DIMS);
     uint64_t order[LVLM_MAX_DIMS] = { 0 };
     const size_t n_order = t->n - (t->select > 0);
     for (size_t i = 0; i < n_order; i++) order[i] = t->order[i];

@@ -80,6 +80,7 @@ void lvlm_native_free(lvlm_native *native)
 int lvlm_native_meta_json(cJSON **out, const lvlm_checkpoint *cp, const char *key,
                           lvlm_error *err)
 {
+    assert(key != NULL);
     const char *text = lvlm_checkpoint_meta(cp, key);
     FAIL_IF(text == NULL, err, LVLM_EFORMAT, "file without '%s' in its metadata", key);
     return lvlm_within(lvlm_json_parse(out, text, strlen(text), err), err,
@@ -88,6 +89,7 @@ int lvlm_native_meta_json(cJSON **out, const lvlm_checkpoint *cp, const char *ke
 
 int lvlm_native_check_header(const void *header, size_t n_bytes, lvlm_error *err)
 {
+    assert(header != NULL && n_bytes > 0);
     lvlm_infile map = { .bytes = header, .n_bytes = n_bytes };
     lvlm_source_file file = { .name = "", .map = &map };
     lvlm_checkpoint *cp = lvlm_calloc(1, sizeof *cp);
@@ -120,6 +122,7 @@ static const char *find_root(const char *header, size_t n_bytes)
 int lvlm_native_root(lvlm_hex_digest hex, const char **recorded, const void *header,
                      size_t n_bytes, lvlm_error *err)
 {
+    assert(header != NULL && n_bytes > 0);
     const char *const text = header, *const root = find_root(text, n_bytes);
     FAIL_IF(root == NULL, err, LVLM_EFORMAT, "header without a root digest");
     const size_t before = (size_t)(root - text), after = before + LVLM_DIGEST_HEX;

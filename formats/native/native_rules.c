@@ -77,6 +77,7 @@ static int check_members(const lvlm_checkpoint *cp, lvlm_error *err)
 
 static int check_header(const lvlm_checkpoint *cp, lvlm_error *err)
 {
+    assert(cp->header_bytes > 0);
     const unsigned char *const bytes = cp->files[0].map->bytes;
     uint64_t end = cp->header_bytes;
     FAIL_IF(end % LVLM_NATIVE_ALIGN_DATA != 0, err, LVLM_EFORMAT,
@@ -162,6 +163,7 @@ static int check_side_file(const lvlm_tensor *t, const lvlm_tensor *before,
 static int check_tensor(const lvlm_checkpoint *cp, size_t i,
                         lvlm_native_section *section, lvlm_error *err)
 {
+    assert(i < cp->n_tensors);
     const lvlm_tensor *const t = &cp->tensors[i];
     const lvlm_native_section own = section_of(t);
     FAIL_IF(has_control_character(t->name), err, LVLM_EFORMAT,
@@ -214,6 +216,7 @@ static int read_digest(lvlm_checkpoint *cp, size_t i, const char *key,
 /* One per tensor, in file order, and no others. */
 static int read_digests(lvlm_checkpoint *cp, lvlm_error *err)
 {
+    assert(cp->digests == NULL);
     const char *const text = lvlm_checkpoint_meta(cp, "digests"), *key;
     lvlm_json_reader r;
     size_t n = 0;
@@ -242,6 +245,7 @@ static bool is_replaced(const lvlm_setting *setting, lvlm_setting_walk after)
 
 static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
 {
+    assert(cp->native != NULL && cp->native->config == NULL);
     lvlm_native *const native = cp->native;
     native->family = lvlm_family_by_name(lvlm_checkpoint_meta(cp, "family"));
     FAIL_IF(native->family == NULL, err, LVLM_EFORMAT,
@@ -360,6 +364,7 @@ static int check_entry(const lvlm_checkpoint *cp, const lvlm_ledger_entry *entry
 static int check_made(const lvlm_checkpoint *cp, const lvlm_ledger_made *made,
                       bool *claimed, lvlm_error *err)
 {
+    assert(made->target != NULL);
     const lvlm_tensor *const t = lvlm_checkpoint_find(cp, made->target);
     FAIL_IF(t == NULL || section_of(t) != MODEL || claimed[t - cp->tensors], err,
             LVLM_EFORMAT, "ledger: made: '%s' is not in the file or has a source",
@@ -389,6 +394,7 @@ static int check_entries(lvlm_checkpoint *cp, lvlm_error *err)
  * entry of the file; it advances to that of the next one. */
 static uint64_t frame_bytes(const lvlm_ledger *l, size_t file, size_t *entry)
 {
+    assert(file < l->n_files);
     uint64_t n_bytes = l->files[file].n_bytes;
     for (; *entry < l->n_entries && l->entries[*entry].source.file == file; (*entry)++)
         if (!l->entries[*entry].source.detached)

@@ -18,6 +18,7 @@ enum { MAX_HEADER = LVLM_SAFETENSORS_MAX_HEADER + 2 * LVLM_NATIVE_ALIGN_DATA };
 int lvlm_native_add_pad(lvlm_plan *plan, size_t *n_pads, const lvlm_tensor *next,
                         lvlm_error *err)
 {
+    assert(plan->arena != NULL);
     lvlm_tensor pad = { .dtype = LVLM_U8, .shape = { 1, { 0 } } }, sized = *next;
     lvlm_step *step;
     FAIL_IF(!lvlm_shape_bytes(&sized.n_bytes, &next->shape, next->dtype), err,

@@ -30,6 +30,7 @@ static int plan_tensor(lvlm_plan *plan, const lvlm_rewrite *r, const lvlm_tensor
 int lvlm_rewrite_run(lvlm_hex_digest root, lvlm_outfile *file,
                      const lvlm_rewrite *rewrite, const lvlm_run *run, lvlm_error *err)
 {
+    assert(rewrite->changes != NULL && rewrite->write != NULL);
     const lvlm_checkpoint *const cp = rewrite->source;
     lvlm_arena arena = LVLM_ARENA_INIT;
     lvlm_plan plan = { .arena = &arena };
