@@ -88,9 +88,10 @@ int export_add_file(lvlm_export_file **file, lvlm_export *ex, const char *name,
     return 0;
 }
 
-int export_add_text(lvlm_export *ex, const char *name, const char *text, size_t n_bytes,
+int export_add_text(lvlm_export *ex, const char *name, const char *text,
                     lvlm_error *err)
 {
+    const size_t n_bytes = strlen(text);
     const char *copy = lvlm_arena_strndup(&ex->arena, text, n_bytes);
     lvlm_export_file *file;
     if (copy == NULL) return lvlm_fail_memory(err);
@@ -115,13 +116,16 @@ static int check_side_name(const char *name, lvlm_error *err)
 
 static int add_side_file(lvlm_export *ex, const lvlm_side_file *side, lvlm_error *err)
 {
-    const char *text = NULL;
-    size_t n_bytes = 0;
+    char *text = NULL;
     lvlm_export_file *file;
     TRY(check_side_name(side->name, err));
     if (!ex->options.source && strcmp(side->name, "config.json") == 0)
-        TRY(export_config(&text, &n_bytes, ex, side, err));
-    if (text != NULL) return export_add_text(ex, side->name, text, n_bytes, err);
+        TRY(export_config(&text, ex, side, err));
+    if (text != NULL) {
+        const int rc = export_add_text(ex, side->name, text, err);
+        lvlm_free(text);
+        return rc;
+    }
     const char *part =
         lvlm_arena_printf(&ex->arena, LVLM_NATIVE_FILES "%s", side->name);
     if (part == NULL) return lvlm_fail_memory(err);

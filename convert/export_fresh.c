@@ -213,7 +213,7 @@ static int add_index(lvlm_export *ex, list *l, lvlm_error *err)
          cJSON_AddNumberToObject(metadata, "total_size", total) != NULL;
     char *text = NULL;
     int rc = ok ? lvlm_json_print_pretty(&text, json, err) : lvlm_fail_memory(err);
-    if (rc == 0) rc = export_add_text(ex, LVLM_INDEX_FILE, text, strlen(text), err);
+    if (rc == 0) rc = export_add_text(ex, LVLM_INDEX_FILE, text, err);
     lvlm_free(text);
     lvlm_json_free(json);
     return rc;

@@ -33,15 +33,15 @@ LVLM_MUST_CHECK int export_add_file(lvlm_export_file **file, lvlm_export *ex,
                                     const char *name, lvlm_error *err);
 /* Append a file with a copy of this text. */
 LVLM_MUST_CHECK int export_add_text(lvlm_export *ex, const char *name, const char *text,
-                                    size_t n_bytes, lvlm_error *err);
+                                    lvlm_error *err);
 
 /* Append the tensor files of a layout to export->files. */
 LVLM_MUST_CHECK int export_source(lvlm_export *ex, lvlm_error *err);
 LVLM_MUST_CHECK int export_fresh(lvlm_export *ex, lvlm_error *err);
 
-/* Fresh layouts: the config.json that matches the weights as written, in the export's
- * arena; *text is NULL if `side`, the source's, matches. */
-LVLM_MUST_CHECK int export_config(const char **text, size_t *n_bytes, lvlm_export *ex,
+/* Fresh layouts: the config.json that matches the weights as written; *text is NULL if
+ * `side`, the source's, matches, else owned (lvlm_free). */
+LVLM_MUST_CHECK int export_config(char **text, const lvlm_export *ex,
                                   const lvlm_side_file *side, lvlm_error *err);
 
 LVLM_END_DECLS
