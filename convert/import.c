@@ -60,11 +60,11 @@ static size_t find_unknown(const lvlm_extra **first, const lvlm_extra **last,
     return n;
 }
 
-static int check_account(lvlm_import *im, void (*problem)(void *, const char *),
-                         void *user, lvlm_error *err)
+static int check_account(lvlm_import *im, lvlm_error *err)
 {
     allow_missing(im);
-    const size_t n = lvlm_manifest_problems(&im->manifest, problem, user);
+    const size_t n = lvlm_manifest_problems(&im->manifest, im->options.problem,
+                                            im->options.problem_user);
     const lvlm_extra *first, *last;
     const size_t n_unknown = find_unknown(&first, &last, &im->manifest);
     FAIL_IF(n > 0 && n_unknown > 1, err, LVLM_ECHECK,
@@ -283,22 +283,19 @@ static int account(lvlm_import *im, lvlm_error *err)
 
 /* ---- public --------------------------------------------------------------------- */
 
-static int plan_source(lvlm_import *im, void (*problem)(void *user, const char *text),
-                       void *user, lvlm_error *err)
+static int plan(lvlm_import *im, lvlm_error *err)
 {
     TRY(check_names(im->source, err));
     TRY(lvlm_manifest_build(&im->manifest, im->source, err));
-    TRY(check_account(im, problem, user, err));
+    TRY(check_account(im, err));
     TRY(lay_out(im, err));
     TRY(account(im, err));
     return import_describe(im, err);
 }
 
-static int plan(lvlm_import *im, const char *path, bool headers_only,
-                void (*problem)(void *user, const char *text), void *user,
-                lvlm_error *err)
+static int open_source(lvlm_import *im, const char *path, lvlm_error *err)
 {
-    const lvlm_open_options open = { .headers_only = headers_only,
+    const lvlm_open_options open = { .headers_only = im->options.headers_only,
                                      .in_place = true,
                                      .config = im->options.config,
                                      .notes = im->options.notes };
@@ -311,43 +308,39 @@ static int plan(lvlm_import *im, const char *path, bool headers_only,
     FAIL_IF(kind != LVLM_CHECKPOINT_HF && kind != LVLM_CHECKPOINT_NPZ, err,
             LVLM_EFORMAT,
             "%s: expected a Hugging Face model directory or a big_vision .npz", path);
-    return plan_source(im, problem, user, err);
+    return 0;
 }
 
-int lvlm_import_plan(lvlm_import **out, const char *path,
-                     const lvlm_import_options *options, bool headers_only,
-                     void (*problem)(void *user, const char *text), void *user,
-                     lvlm_error *err)
+/* `source` or, if it is NULL, the checkpoint at `path`. */
+static int create(lvlm_import **out, lvlm_checkpoint *source, const char *path,
+                  const lvlm_import_options *options, lvlm_error *err)
 {
-    lvlm_import *im = lvlm_calloc(1, sizeof *im);
-    *out = NULL;
-    if (im == NULL) return lvlm_fail_memory(err);
-    im->options = *options;
-    const int rc = plan(im, path, headers_only, problem, user, err);
-    if (rc == 0)
-        *out = im;
-    else
-        lvlm_import_free(im);
-    return rc;
-}
-
-int lvlm_import_plan_source(lvlm_import **out, lvlm_checkpoint *source,
-                            const lvlm_import_options *options,
-                            void (*problem)(void *user, const char *text), void *user,
-                            lvlm_error *err)
-{
-    lvlm_import *im = lvlm_calloc(1, sizeof *im);
+    lvlm_import *const im = lvlm_calloc(1, sizeof *im);
     *out = NULL;
     if (im == NULL) return lvlm_fail_memory(err);
     im->options = *options;
     im->source = source;
-    im->borrows = true;
-    const int rc = plan_source(im, problem, user, err);
+    im->borrows = source != NULL;
+    int rc = source != NULL ? 0 : open_source(im, path, err);
+    if (rc == 0) rc = plan(im, err);
     if (rc == 0)
         *out = im;
     else
         lvlm_import_free(im);
     return rc;
+}
+
+int lvlm_import_plan(lvlm_import **out, const char *path,
+                     const lvlm_import_options *options, lvlm_error *err)
+{
+    return create(out, NULL, path, options, err);
+}
+
+int lvlm_import_plan_source(lvlm_import **out, lvlm_checkpoint *source,
+                            const lvlm_import_options *options, lvlm_error *err)
+{
+    assert(source->headers_only == options->headers_only);
+    return create(out, source, NULL, options, err);
 }
 
 const lvlm_manifest *lvlm_import_manifest(const lvlm_import *im)
@@ -435,7 +428,11 @@ int lvlm_import_execute(lvlm_import *im, lvlm_outfile *file, const lvlm_run *run
     assert(!im->source->headers_only);
     writing w = { .import = im,
                   .ledger = LVLM_STRBUF_INIT(LVLM_SAFETENSORS_MAX_HEADER) };
-    const int rc = write_file(&w, file, run, root, err);
+    int rc = im->options.check != NULL
+                 ? im->options.check(im->options.check_user, run, err)
+                 : 0;
+    if (rc == 0) rc = write_file(&w, file, run, root, err);
+    if (rc == 0) rc = lvlm_import_note(im, err);
     lvlm_free(w.config);
     lvlm_free(w.provenance);
     lvlm_strbuf_free(&w.ledger);

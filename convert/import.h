@@ -15,6 +15,7 @@
 LVLM_BEGIN_DECLS
 
 typedef struct lvlm_import_options {
+    bool headers_only; /* for a dry run: nothing can be written */
     bool change_dtype; /* store weights as `dtype` instead of their own */
     lvlm_dtype dtype;
     lvlm_init init; /* how missing connector tensors may be made */
@@ -28,23 +29,27 @@ typedef struct lvlm_import_options {
     size_t n_growths;
     const char *config; /* for an .npz: path of its config.json, or NULL */
     lvlm_notes *notes;  /* receives what is skipped of the source; NULL: none */
+    /* Called with a line per tensor that does not match, of which planning fails then
+     * with LVLM_ECHECK; may be NULL. */
+    void (*problem)(void *user, const char *text);
+    void *problem_user;
+    /* Called before anything is written, to check the source; may be NULL. */
+    int (*check)(void *user, const lvlm_run *run, lvlm_error *err);
+    void *check_user;
 } lvlm_import_options;
 
 typedef struct lvlm_import lvlm_import;
 
-/* Open `path` and plan its conversion. `problem` (may be NULL) is called with a line
- * per problem; then the result is LVLM_ECHECK. `headers_only`: a dry run. On success
- * free *out with lvlm_import_free; after a failure it is NULL. */
+/* Open `path` and plan its conversion. On success free *out with lvlm_import_free;
+ * after a failure it is NULL. */
 LVLM_MUST_CHECK int lvlm_import_plan(lvlm_import **out, const char *path,
                                      const lvlm_import_options *options,
-                                     bool headers_only,
-                                     void (*problem)(void *user, const char *text),
-                                     void *user, lvlm_error *err);
+                                     lvlm_error *err);
 
 /* The same for a checkpoint that is open, which must outlive *out. */
-LVLM_MUST_CHECK int lvlm_import_plan_source(
-    lvlm_import **out, lvlm_checkpoint *source, const lvlm_import_options *options,
-    void (*problem)(void *user, const char *text), void *user, lvlm_error *err);
+LVLM_MUST_CHECK int lvlm_import_plan_source(lvlm_import **out, lvlm_checkpoint *source,
+                                            const lvlm_import_options *options,
+                                            lvlm_error *err);
 
 /* What is planned; borrowed. The manifest's checkpoint is the source. */
 const lvlm_manifest *lvlm_import_manifest(const lvlm_import *import);
@@ -52,10 +57,15 @@ const lvlm_ledger *lvlm_import_ledger(const lvlm_import *import);
 const lvlm_plan *lvlm_import_steps(const lvlm_import *import);
 const lvlm_import_options *lvlm_import_chosen(const lvlm_import *import);
 
-/* Write the native file and commit it. `root` receives the root digest. */
+/* Write the native file, commit it, and note what follows. `root` receives the root
+ * digest. */
 LVLM_MUST_CHECK int lvlm_import_execute(lvlm_import *import, lvlm_outfile *file,
                                         const lvlm_run *run, lvlm_hex_digest root,
                                         lvlm_error *err);
+/* Note what a user should know beyond the numbers: what was made, heads that are not
+ * what the configuration says, and values that the chosen type cannot hold. For a dry
+ * run. */
+LVLM_MUST_CHECK int lvlm_import_note(const lvlm_import *import, lvlm_error *err);
 /* The effect of the chosen dtype on values; valid after lvlm_import_execute. */
 lvlm_narrowing lvlm_import_narrowing(const lvlm_import *import);
 void lvlm_import_free(lvlm_import *import);

@@ -16,7 +16,7 @@
 
 typedef struct session {
     lvlm_replay *result;
-    const lvlm_precision_options *options;
+    const lvlm_replay_options *options;
     lvlm_stage_list exact; /* the stages in double */
     const char *prefix;    /* of the names of inputs */
     const lvlm_tensor *ids, *mask;
@@ -133,7 +133,7 @@ static int run(session *s, lvlm_error *err)
     TRY(pass(s, &options, keep, err));
     r->stages = lvlm_arena_alloc(&r->arena, s->exact.n, sizeof *r->stages);
     if (r->stages == NULL) return lvlm_fail_memory(err);
-    options.compute = s->options->compute;
+    options.compute = r->compute;
     TRY(pass(s, &options, compare, err));
     r->n_stages = s->done;
     size_t first = 0;
@@ -144,14 +144,16 @@ static int run(session *s, lvlm_error *err)
 }
 
 int lvlm_precision_run(lvlm_replay *out, const char *model, const char *inputs,
-                       const lvlm_precision_options *options, lvlm_error *err)
+                       const lvlm_replay_options *options, lvlm_error *err)
 {
     session s = { .result = out, .options = options };
     int rc = 0;
 
+    assert(options->tolerance == NULL);
     *out = (lvlm_replay){ .model = model,
                           .golden = inputs,
-                          .compute = options->compute,
+                          .compute = options->compute != NULL ? *options->compute
+                                                              : LVLM_COMPUTE_F32,
                           .is_measure = true,
                           .notes = options->notes };
     if (options->reference != NULL) rc = lvlm_reference_check(options->reference, err);

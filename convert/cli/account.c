@@ -8,43 +8,8 @@
 #include "convert/make.h"
 #include "formats/base/json.h"
 #include "formats/base/text.h"
+#include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
-
-/* ---- problems ------------------------------------------------------------------- */
-
-/* At most this many problems are printed; the error has the number of all. */
-enum { MAX_SHOWN = 20 };
-
-void account_problem(void *problems, const char *text)
-{
-    account_problems *const p = problems;
-    if (++p->n <= MAX_SHOWN) fprintf(stderr, PROGRAM ": %s\n", lvlm_shown(text));
-    if (p->n == MAX_SHOWN + 1) fprintf(stderr, PROGRAM ": ... and more\n");
-    if (p->list != NULL) cJSON_AddItemToArray(p->list, cJSON_CreateString(text));
-}
-
-void account_problems_end(account_problems *problems)
-{
-    if (problems->n > 0)
-        lvlm_report_with("problems", problems->list);
-    else
-        lvlm_json_free(problems->list);
-}
-
-/* ---- sources -------------------------------------------------------------------- */
-
-int account_spare(const lvlm_outputs *outputs, const lvlm_import *import,
-                  const char *other, lvlm_error *err)
-{
-    const lvlm_checkpoint *const cp = lvlm_import_manifest(import)->checkpoint;
-    for (size_t i = 0; i < cp->n_files + cp->n_side_maps; i++) {
-        const lvlm_infile *const map =
-            i < cp->n_files ? cp->files[i].map : cp->side_maps[i - cp->n_files];
-        const char *const path = map->path;
-        TRY(lvlm_outputs_spare(outputs, &path, 1, err));
-    }
-    return lvlm_outputs_spare(outputs, &other, 1, err);
-}
 
 /* ---- the plan ------------------------------------------------------------------- */
 
@@ -88,20 +53,13 @@ static void print_step(lvlm_printer *p, const lvlm_step *step, const lvlm_init *
     lvlm_printer_end(p);
 }
 
-/* Does config.json say that the head is the table of word vectors? */
-static bool says_tied(const lvlm_import *import)
-{
-    const lvlm_manifest *const m = lvlm_import_manifest(import);
-    return lvlm_family_ties(m->family, m->checkpoint->config).tied;
-}
-
-static void print_tie(const lvlm_printer *p, const lvlm_import *import,
+static void print_tie(const lvlm_printer *p, const lvlm_manifest *m,
                       const lvlm_target *t)
 {
     if (t->row->tied_to == NULL) return;
     if (t->state == LVLM_TARGET_TIED)
         lvlm_printer_line(p, "%-44s tied to %s\n", t->name, t->row->tied_to);
-    else if (says_tied(import))
+    else if (lvlm_family_ties(m->family, m->checkpoint->config).tied)
         lvlm_printer_line(p, "%-44s is left out, as tied, if its bytes equal %s\n",
                           t->name, t->row->tied_to);
 }
@@ -116,7 +74,7 @@ void account_plan(lvlm_printer *p, const lvlm_import *import)
     for (size_t i = 0; i < plan->n_steps; i++)
         print_step(p, &plan->steps[i], &lvlm_import_chosen(import)->init);
     lvlm_printer_end(p);
-    for (size_t i = 0; i < m->n_targets; i++) print_tie(p, import, &m->targets[i]);
+    for (size_t i = 0; i < m->n_targets; i++) print_tie(p, m, &m->targets[i]);
 }
 
 /* ---- the totals ----------------------------------------------------------------- */
@@ -181,69 +139,82 @@ void account_totals(lvlm_printer *p, const lvlm_import *import, const char *mode
         account_narrowing(p, &narrowing, true);
 }
 
-/* ---- notes ---------------------------------------------------------------------- */
+/* ---- the conversion ------------------------------------------------------------- */
 
-static int note_target(const lvlm_import *import, const lvlm_target *t, lvlm_error *err)
+/* At most this many problems are printed; the error has the number of all. */
+enum { MAX_SHOWN = 20 };
+
+/* Tensors that do not match. */
+typedef struct problems {
+    size_t n;
+    cJSON *list; /* with --json: all of them; else NULL */
+} problems;
+
+static void print_problem(void *user, const char *text)
 {
-    lvlm_notes *const notes = lvlm_import_chosen(import)->notes;
-    const char *const identity = lvlm_import_chosen(import)->identity;
-    if (identity != NULL && lvlm_starts_with(t->name, identity)) return 0;
-    if (t->state == LVLM_TARGET_MADE)
-        return lvlm_notes_add(notes, err, "%s was made, not found: train it before use",
-                              t->name);
-    if (t->row->tied_to == NULL) return 0;
-    const bool tied = says_tied(import);
-    if (t->state == LVLM_TARGET_FOUND && tied &&
-        !lvlm_import_manifest(import)->checkpoint->headers_only)
-        return lvlm_notes_add(
-            notes, err,
-            "'%s' differs from %s, although tie_word_embeddings is true: kept as a "
-            "head of its own",
-            t->here.tensor->name, t->row->tied_to);
-    if (t->state == LVLM_TARGET_TIED && t->here.tensor == NULL && !tied)
-        return lvlm_notes_add(
-            notes, err,
-            "tie_word_embeddings is false, but there is no '%s': %s is used; is it a "
-            "base model saved alone?",
-            t->source_name, t->row->tied_to);
-    return 0;
+    problems *const p = user;
+    if (++p->n <= MAX_SHOWN) fprintf(stderr, PROGRAM ": %s\n", lvlm_shown(text));
+    if (p->n == MAX_SHOWN + 1) fprintf(stderr, PROGRAM ": ... and more\n");
+    if (p->list != NULL) cJSON_AddItemToArray(p->list, cJSON_CreateString(text));
 }
 
-/* Values that the requested type cannot hold, and the first tensor with such. */
-static int note_narrowing(const lvlm_import *import, lvlm_error *err)
+/* Plan with the problems printed, and in the report of the error. */
+static int plan(const account_job *job, lvlm_import **import, lvlm_notes *notes,
+                lvlm_error *err)
 {
-    lvlm_notes *const notes = lvlm_import_chosen(import)->notes;
-    const lvlm_narrowing n = lvlm_import_narrowing(import);
-    const lvlm_plan *const plan = lvlm_import_steps(import);
-    const char *const dtype = lvlm_dtype_name(lvlm_import_chosen(import)->dtype);
-    const char *overflowed = "", *flushed = "";
-    for (size_t i = plan->n_steps; i-- > 0;) {
-        const lvlm_step *const step = &plan->steps[i];
-        if (step->narrowing.n_overflowed > 0) overflowed = step->out.name;
-        if (step->narrowing.n_flushed > 0) flushed = step->out.name;
+    problems found = { 0, job->common->json ? cJSON_CreateArray() : NULL };
+    lvlm_import_options options = { .headers_only = job->dry_run,
+                                    .notes = notes,
+                                    .problem = print_problem,
+                                    .problem_user = &found };
+    const int rc = job->plan(job->user, import, &options, err);
+    if (found.n > 0)
+        lvlm_report_with("problems", found.list);
+    else
+        lvlm_json_free(found.list);
+    return rc;
+}
+
+/* LVLM_EUSAGE if an output is one of the files that the model is made of. */
+static int spare(const lvlm_outputs *outputs, const lvlm_import *import,
+                 const char *other, lvlm_error *err)
+{
+    const lvlm_checkpoint *const cp = lvlm_import_manifest(import)->checkpoint;
+    for (size_t i = 0; i < cp->n_files + cp->n_side_maps; i++) {
+        const lvlm_infile *const map =
+            i < cp->n_files ? cp->files[i].map : cp->side_maps[i - cp->n_files];
+        const char *const path = map->path;
+        TRY(lvlm_outputs_spare(outputs, &path, 1, err));
     }
-    if (n.n_overflowed > 0)
-        TRY(lvlm_notes_add(notes, err,
-                           "%s: %" PRIu64 " value%s beyond the range of %s, now "
-                           "infinite: --dtype bf16 has the range of F32",
-                           overflowed, n.n_overflowed,
-                           n.n_overflowed == 1 ? " is" : "s, in it and others, are",
-                           dtype));
-    if (n.n_flushed > 0)
-        TRY(lvlm_notes_add(
-            notes, err, "%s: %" PRIu64 " value%s too small for %s, now zero", flushed,
-            n.n_flushed, n.n_flushed == 1 ? " is" : "s, in it and others, are", dtype));
-    return 0;
+    return lvlm_outputs_spare(outputs, &other, 1, err);
 }
 
-int account_notes(const lvlm_import *import, lvlm_error *err)
+static int write_model(const account_job *job, lvlm_import *import, lvlm_outfile *model,
+                       lvlm_hex_digest root, lvlm_error *err)
 {
-    const lvlm_manifest *const m = lvlm_import_manifest(import);
-    const lvlm_checkpoint *const source = m->checkpoint;
-    for (size_t i = 0; i < m->n_targets; i++)
-        TRY(note_target(import, &m->targets[i], err));
-    if (source->assumed != NULL)
-        TRY(lvlm_notes_add(source->notes, err, "%s: %s", source->path,
-                           source->assumed));
-    return note_narrowing(import, err);
+    lvlm_progress bar;
+    lvlm_progress_init(&bar, job->label, job->common->quiet);
+    const lvlm_run run = { lvlm_thread_count(job->common), lvlm_progress_bytes, &bar };
+    const int rc = lvlm_import_execute(import, model, &run, root, err);
+    lvlm_progress_finish(&bar);
+    return rc;
+}
+
+int account_run(const account_job *job, lvlm_import **import, lvlm_notes *notes,
+                lvlm_error *err)
+{
+    const double started = lvlm_seconds();
+    lvlm_outputs outputs = { .force = job->force };
+    lvlm_outfile *out = NULL;
+    lvlm_hex_digest root = "";
+    int rc = lvlm_outputs_file(&outputs, &out, job->dry_run ? NULL : job->model, err);
+    if (rc == 0 && (rc = plan(job, import, notes, err)) == 0 &&
+        (rc = spare(&outputs, *import, job->other, err)) == 0)
+        rc = job->dry_run ? lvlm_import_note(*import, err)
+                          : write_model(job, *import, out, root, err);
+    if (rc == 0)
+        rc = job->print(job->user, *import, job->dry_run ? NULL : root,
+                        lvlm_seconds() - started, err);
+    lvlm_outputs_close(&outputs);
+    return rc;
 }

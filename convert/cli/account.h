@@ -3,25 +3,28 @@
 #define LVLM_CONVERT_CLI_ACCOUNT_H
 
 #include "convert/import.h"
-#include "formats/cli/outputs.h"
+#include "formats/base/options.h"
 #include "formats/cli/printer.h"
 
-/* Tensors that do not match. */
-typedef struct account_problems {
-    size_t n;
-    cJSON *list; /* with --json: all of them; else NULL */
-} account_problems;
+/* A conversion, as hf2native, npz2native and compose run it. */
+typedef struct account_job {
+    const lvlm_common_args *common;
+    bool dry_run, force;
+    const char *label; /* of the progress */
+    const char *model; /* the output; of a dry run not used */
+    const char *other; /* an input besides the source; NULL: none */
+    /* Plan it; `chosen` has the options that all have in common, others may be set. */
+    int (*plan)(void *user, lvlm_import **import, lvlm_import_options *chosen,
+                lvlm_error *err);
+    /* Print the result. `root` NULL: a dry run. */
+    int (*print)(void *user, const lvlm_import *import, const char *root,
+                 double seconds, lvlm_error *err);
+    void *user;
+} account_job;
 
-/* Print one to stderr, unless it is one of many; `problems` is an account_problems. */
-void account_problem(void *problems, const char *text);
-/* Hand them to the report of the error, if there are any, or free them. */
-void account_problems_end(account_problems *problems);
-
-/* LVLM_EUSAGE if an output is one of the files that the model is made of: those of the
- * import, and `other` (NULL: none). */
-LVLM_MUST_CHECK int account_spare(const lvlm_outputs *outputs,
-                                  const lvlm_import *import, const char *other,
-                                  lvlm_error *err);
+/* *import is what was planned, after a failure NULL; the caller's. */
+LVLM_MUST_CHECK int account_run(const account_job *job, lvlm_import **import,
+                                lvlm_notes *notes, lvlm_error *err);
 
 /* Number of source tensors by use.  n (LVLM_N_USES) */
 void account_uses(size_t n[LVLM_N_USES], const lvlm_ledger *ledger);
@@ -29,9 +32,6 @@ void account_uses(size_t n[LVLM_N_USES], const lvlm_ledger *ledger);
 /* The effect of a narrower type on values, as a member "narrowed". */
 void account_narrowing(lvlm_printer *printer, const lvlm_narrowing *narrowing,
                        bool overflows);
-
-/* Add what a user should know beyond the numbers to the import's notes. */
-LVLM_MUST_CHECK int account_notes(const lvlm_import *import, lvlm_error *err);
 
 /* The steps of a dry run; as text also what is not stored because it is tied. */
 void account_plan(lvlm_printer *printer, const lvlm_import *import);

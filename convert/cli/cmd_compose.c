@@ -6,7 +6,6 @@
 #include "convert/cli/account.h"
 #include "convert/cli/commands.h"
 #include "convert/compose/compose.h"
-#include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 
 typedef struct args {
@@ -146,61 +145,56 @@ static int explain(lvlm_printer *p, const lvlm_compose *c, lvlm_error *err)
 
 /* ---- the command ----------------------------------------------------------------- */
 
-static int write_model(lvlm_compose *c, const args *a, lvlm_outfile *model,
-                       lvlm_hex_digest root, lvlm_error *err)
+typedef struct composition {
+    const args *args;
+    const char *spec, *model;
+    lvlm_compose compose;
+} composition;
+
+static int plan(void *user, lvlm_import **import, lvlm_import_options *chosen,
+                lvlm_error *err)
 {
-    lvlm_progress bar;
-    lvlm_progress_init(&bar, "composing", a->common.quiet);
-    const lvlm_run run = { lvlm_thread_count(&a->common), lvlm_progress_bytes, &bar };
-    const int rc = lvlm_compose_execute(c, model, &run, root, err);
-    lvlm_progress_finish(&bar);
+    composition *const c = user;
+    const int rc = lvlm_compose_plan(&c->compose, c->spec, chosen, err);
+    *import = c->compose.import;
     return rc;
 }
 
-static int print_result(const lvlm_compose *c, const args *a, const char *model,
-                        const char *root, double seconds, lvlm_error *err)
+static int print(void *user, const lvlm_import *import, const char *root,
+                 double seconds, lvlm_error *err)
 {
+    const composition *const c = user;
+    const lvlm_common_args *const a = &c->args->common;
     lvlm_printer p;
-    lvlm_printer_open(&p, a->common.json, !a->common.quiet);
-    const int rc = a->explain ? explain(&p, c, err) : 0;
-    if (rc < 0) {
-        lvlm_printer_drop(&p);
-        return rc;
+    lvlm_printer_open(&p, a->json, !a->quiet);
+    int rc = c->args->explain ? explain(&p, &c->compose, err) : 0;
+    if (rc == 0) {
+        account_totals(&p, import, c->model, root, seconds);
+        rc = lvlm_printer_close(&p, lvlm_import_chosen(import)->notes, err);
     }
-    account_totals(&p, c->import, model, root, seconds);
-    return lvlm_printer_close(&p, lvlm_import_chosen(c->import)->notes, err);
+    lvlm_printer_drop(&p);
+    return rc;
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
-    const args *const a = arguments;
-    const char *const spec = operands->at[0], *const model = operands->at[1];
-    const double started = lvlm_seconds();
-    lvlm_compose compose = { 0 };
-    lvlm_notes notes = LVLM_NOTES_INIT;
-    lvlm_outputs outputs = { .force = a->force };
-    lvlm_outfile *out = NULL;
-    lvlm_hex_digest root;
-    lvlm_error err;
-    account_problems found = { 0, a->common.json ? cJSON_CreateArray() : NULL };
-    int rc;
-
-    if ((rc = lvlm_outputs_file(&outputs, &out, a->explain ? NULL : model, &err)) < 0 ||
-        (rc = lvlm_compose_plan(&compose, spec, a->explain, &notes, account_problem,
-                                &found, &err)) < 0 ||
-        (rc = account_spare(&outputs, compose.import, spec, &err)) < 0 ||
-        (!a->explain && (rc = write_model(&compose, a, out, root, &err)) < 0) ||
-        (rc = account_notes(compose.import, &err)) < 0)
-        goto done;
-    rc = print_result(&compose, a, model, a->explain ? NULL : root,
-                      lvlm_seconds() - started, &err);
-done:
-    lvlm_outputs_close(&outputs);
-    lvlm_compose_free(&compose);
-    lvlm_print_notes(PROGRAM, &notes);
-    lvlm_notes_free(&notes);
-    account_problems_end(&found);
-    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+    composition c = { .args = arguments,
+                      .spec = operands->at[0],
+                      .model = operands->at[1] };
+    const account_job job = { .common = &c.args->common,
+                              .dry_run = c.args->explain,
+                              .force = c.args->force,
+                              .label = "composing",
+                              .model = c.model,
+                              .other = c.spec,
+                              .plan = plan,
+                              .print = print,
+                              .user = &c };
+    lvlm_import *import = NULL;
+    const int rc = account_run(&job, &import, notes, err);
+    lvlm_compose_free(&c.compose);
+    return rc;
 }
 
 static int check(const void *arguments, const lvlm_operands *operands, lvlm_error *err)

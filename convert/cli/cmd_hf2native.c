@@ -1,12 +1,7 @@
 /* cmd_hf2native.c - lvlm-convert hf2native SRC MODEL, npz2native FILE.npz MODEL */
-#include <stdio.h>
-#include <string.h>
-
 #include "convert/cli/account.h"
 #include "convert/cli/commands.h"
 #include "convert/make.h"
-#include "formats/base/json.h"
-#include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 
 typedef struct args {
@@ -44,75 +39,59 @@ static const lvlm_option npz_options[] = {
 
 /* ---- the command ---------------------------------------------------------------- */
 
-static int read_options(lvlm_import_options *out, const args *a, bool npz,
-                        lvlm_error *err)
-{
-    *out = (lvlm_import_options){ .npz = npz, .config = a->config };
-    out->change_dtype = lvlm_dtype_from_option(&out->dtype, a->dtype);
-    if (a->init_missing == NULL) return 0;
-    return lvlm_init_parse(&out->init, "--init-missing", a->init_missing, a->seed, err);
-}
+typedef struct source {
+    const args *args;
+    const char *path, *model;
+    bool npz;
+} source;
 
-static int convert(lvlm_import *import, const args *a, lvlm_outfile *model,
-                   lvlm_hex_digest root, lvlm_error *err)
+static int plan(void *user, lvlm_import **import, lvlm_import_options *chosen,
+                lvlm_error *err)
 {
-    lvlm_progress bar;
-    lvlm_progress_init(&bar, "converting", a->common.quiet);
-    const lvlm_run run = { lvlm_thread_count(&a->common), lvlm_progress_bytes, &bar };
-    const int rc = lvlm_import_execute(import, model, &run, root, err);
-    lvlm_progress_finish(&bar);
-    return rc;
+    const source *const s = user;
+    const args *const a = s->args;
+    chosen->npz = s->npz;
+    chosen->config = a->config;
+    chosen->change_dtype = lvlm_dtype_from_option(&chosen->dtype, a->dtype);
+    if (a->init_missing != NULL)
+        TRY(lvlm_init_parse(&chosen->init, "--init-missing", a->init_missing, a->seed,
+                            err));
+    return lvlm_import_plan(import, s->path, chosen, err);
 }
 
 /* The document has the plan last, the text first and even with --quiet. */
-static int print_result(const lvlm_import *import, const args *a, const char *model,
-                        const char *root, double seconds, lvlm_error *err)
+static int print(void *user, const lvlm_import *import, const char *root,
+                 double seconds, lvlm_error *err)
 {
+    const source *const s = user;
     lvlm_notes *const notes = lvlm_import_chosen(import)->notes;
     lvlm_printer p;
-    lvlm_printer_open(&p, a->common.json, true);
-    if (a->dry_run && p.text) account_plan(&p, import);
+    lvlm_printer_open(&p, s->args->common.json, true);
+    if (s->args->dry_run && p.text) account_plan(&p, import);
     lvlm_print_notes(PROGRAM, notes);
-    if (a->common.quiet) p.text = false;
-    account_totals(&p, import, model, root, seconds);
-    if (a->dry_run && p.json) account_plan(&p, import);
+    if (s->args->common.quiet) p.text = false;
+    account_totals(&p, import, s->model, root, seconds);
+    if (s->args->dry_run && p.json) account_plan(&p, import);
     return lvlm_printer_close(&p, notes, err);
 }
 
-static int run_any(const void *arguments, const lvlm_operands *operands, bool npz)
+static int run_any(const args *a, const lvlm_operands *operands, bool npz,
+                   lvlm_notes *notes, lvlm_error *err)
 {
-    const args *a = arguments;
-    const char *source = operands->at[0], *model = operands->at[1];
-    const double started = lvlm_seconds();
-    lvlm_import_options import_options;
+    source s = { a, operands->at[0], operands->at[1], npz };
+    const account_job job = { .common = &a->common,
+                              .dry_run = a->dry_run,
+                              .force = a->force,
+                              .label = "converting",
+                              .model = s.model,
+                              .other = a->config,
+                              .plan = plan,
+                              .print = print,
+                              .user = &s };
     lvlm_import *import = NULL;
-    lvlm_notes notes = LVLM_NOTES_INIT;
-    lvlm_outputs outputs = { .force = a->force };
-    lvlm_outfile *out = NULL;
-    lvlm_hex_digest root;
-    lvlm_error err;
-    account_problems found = { 0, a->common.json ? cJSON_CreateArray() : NULL };
-    int rc;
-
-    if ((rc = read_options(&import_options, a, npz, &err)) < 0 ||
-        (rc = lvlm_outputs_file(&outputs, &out, a->dry_run ? NULL : model, &err)) < 0)
-        goto done;
-    import_options.notes = &notes;
-    if ((rc = lvlm_import_plan(&import, source, &import_options, a->dry_run,
-                               account_problem, &found, &err)) < 0 ||
-        (rc = account_spare(&outputs, import, a->config, &err)) < 0 ||
-        (!a->dry_run && (rc = convert(import, a, out, root, &err)) < 0) ||
-        (rc = account_notes(import, &err)) < 0)
-        goto done;
-    rc = print_result(import, a, model, a->dry_run ? NULL : root,
-                      lvlm_seconds() - started, &err);
-done:
-    lvlm_outputs_close(&outputs);
+    const int rc = account_run(&job, &import, notes, err);
     lvlm_import_free(import);
-    lvlm_print_notes(PROGRAM, &notes);
-    lvlm_notes_free(&notes);
-    account_problems_end(&found);
-    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+    return rc;
 }
 
 static int check(const void *arguments, const lvlm_operands *operands, lvlm_error *err)
@@ -129,14 +108,16 @@ static int check(const void *arguments, const lvlm_operands *operands, lvlm_erro
     return 0;
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
-    return run_any(arguments, operands, false);
+    return run_any(arguments, operands, false, notes, err);
 }
 
-static int run_npz(const void *arguments, const lvlm_operands *operands)
+static int run_npz(const void *arguments, const lvlm_operands *operands,
+                   lvlm_notes *notes, lvlm_error *err)
 {
-    return run_any(arguments, operands, true);
+    return run_any(arguments, operands, true, notes, err);
 }
 
 const lvlm_command command_hf2native = {

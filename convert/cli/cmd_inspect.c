@@ -249,23 +249,20 @@ static int print_all(lvlm_printer *p, const lvlm_checkpoint *cp, bool tensors,
     return rc;
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
     const args *a = arguments;
-    lvlm_notes notes = LVLM_NOTES_INIT;
-    const lvlm_open_options open = { .headers_only = true, .notes = &notes };
+    const lvlm_open_options open = { .headers_only = true, .notes = notes };
     lvlm_checkpoint *cp = NULL;
     lvlm_printer p;
-    lvlm_error err;
     lvlm_printer_open(&p, a->common.json, true);
-    int rc = lvlm_checkpoint_open(&cp, operands->at[0], &open, &err);
-    if (rc == 0) rc = print_all(&p, cp, a->tensors, &err);
-    if (rc == 0) rc = lvlm_printer_close(&p, &notes, &err);
+    int rc = lvlm_checkpoint_open(&cp, operands->at[0], &open, err);
+    if (rc == 0) rc = print_all(&p, cp, a->tensors, err);
+    if (rc == 0) rc = lvlm_printer_close(&p, notes, err);
     lvlm_printer_drop(&p);
     lvlm_checkpoint_close(cp);
-    lvlm_print_notes(PROGRAM, &notes);
-    lvlm_notes_free(&notes);
-    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+    return rc;
 }
 
 const lvlm_command command_inspect = {

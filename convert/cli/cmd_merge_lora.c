@@ -52,33 +52,30 @@ static int open_output(lvlm_outputs *outputs, lvlm_outfile **out,
     return lvlm_outputs_spare_folder(outputs, operands->at[1], adapter_files, err);
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
     const args *const a = arguments;
     const char *const *const at = operands->at;
     const double started = lvlm_seconds();
     lvlm_outputs outputs = { .force = a->force };
-    lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_outfile *out = NULL;
     lvlm_checkpoint *model = NULL;
     lvlm_manifest manifest = { 0 };
     lvlm_adapter adapter = { 0 };
     lvlm_fold_cost cost;
-    lvlm_error err;
-    int rc = open_output(&outputs, &out, operands, &err);
+    int rc = open_output(&outputs, &out, operands, err);
     if (rc == 0 &&
-        (rc = lvlm_manifest_open(&manifest, &model, at[0], &notes, &err)) == 0 &&
-        (rc = lvlm_adapter_open(&adapter, at[1], &manifest, &err)) == 0 &&
-        (rc = merge(&adapter, &cost, a, out, &err)) == 0)
+        (rc = lvlm_manifest_open(&manifest, &model, at[0], notes, err)) == 0 &&
+        (rc = lvlm_adapter_open(&adapter, at[1], &manifest, err)) == 0 &&
+        (rc = merge(&adapter, &cost, a, out, err)) == 0)
         rc = print_result(&adapter, &cost, &a->common, at[2], lvlm_seconds() - started,
-                          &notes, &err);
+                          notes, err);
     lvlm_outputs_close(&outputs);
     lvlm_adapter_free(&adapter);
     lvlm_manifest_free(&manifest);
     lvlm_checkpoint_close(model);
-    lvlm_print_notes(PROGRAM, &notes);
-    lvlm_notes_free(&notes);
-    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+    return rc;
 }
 
 const lvlm_command command_merge_lora = {

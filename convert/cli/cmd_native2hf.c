@@ -96,32 +96,30 @@ static int write(lvlm_export *ex, const lvlm_common_args *a, lvlm_outdir *out,
     return rc;
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
     const args *a = arguments;
     const double started = lvlm_seconds();
     lvlm_export_options export_options;
     lvlm_export *export = NULL;
-    lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_outputs outputs = { .force = a->force };
     lvlm_outdir *out = NULL;
-    lvlm_error err;
     int rc;
 
-    read_options(&export_options, a, &notes);
+    read_options(&export_options, a, notes);
     if ((rc = lvlm_outputs_dir(&outputs, &out, operands->at[1], &lvlm_model_set,
-                               &err)) == 0 &&
-        (rc = lvlm_outputs_spare(&outputs, operands->at, 1, &err)) == 0 &&
-        (rc = lvlm_export_plan(&export, operands->at[0], &export_options, &err)) == 0)
-        rc = write(export, &a->common, out, &err);
-    lvlm_print_notes(PROGRAM, &notes);
+                               err)) == 0 &&
+        (rc = lvlm_outputs_spare(&outputs, operands->at, 1, err)) == 0 &&
+        (rc = lvlm_export_plan(&export, operands->at[0], &export_options, err)) == 0)
+        rc = write(export, &a->common, out, err);
+    lvlm_print_notes(PROGRAM, notes);
     if (rc == 0)
         rc = print_result(export, &a->common, operands->at[1], lvlm_seconds() - started,
-                          &notes, &err);
+                          notes, err);
     lvlm_outputs_close(&outputs);
     lvlm_export_free(export);
-    lvlm_notes_free(&notes);
-    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+    return rc;
 }
 
 const lvlm_command command_native2hf = {

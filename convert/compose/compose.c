@@ -150,35 +150,6 @@ static int join(lvlm_checkpoint **out, const lvlm_compose *c, bool headers_only,
 
 /* ---- public ---------------------------------------------------------------------- */
 
-int lvlm_compose_plan(lvlm_compose *out, const char *spec_path, bool headers_only,
-                      lvlm_notes *notes, void (*problem)(void *, const char *),
-                      void *user, lvlm_error *err)
-{
-    const lvlm_open_options open = { .headers_only = headers_only,
-                                     .in_place = true,
-                                     .notes = notes };
-    *out = (lvlm_compose){ 0 };
-    TRY(lvlm_compose_spec_read(&out->spec, spec_path, &out->arena, err));
-    /* one linear map is LLaVA's two without an activation, the second the identity */
-    const bool linear = strcmp(out->spec.kind, "linear") == 0;
-    lvlm_import_options options = { .init = out->spec.init,
-                                    .composed = true,
-                                    .identity = linear ? "connector.fc2." : NULL,
-                                    .growths = out->parts.growths,
-                                    .notes = notes };
-    options.change_dtype = lvlm_dtype_from_option(&options.dtype, out->spec.dtype);
-    int rc = lvlm_compose_parts_open(&out->parts, &out->spec, &open, &out->arena, err);
-    options.n_growths = out->parts.n_growths;
-    if (rc == 0) rc = lvlm_compose_check(&out->spec, &out->parts, err);
-    if (rc == 0) rc = join(&out->joined, out, headers_only, err);
-    if (rc < 0) {
-        lvlm_prefix(err, "%s: ", spec_path);
-        return rc;
-    }
-    return lvlm_import_plan_source(&out->import, out->joined, &options, problem, user,
-                                   err);
-}
-
 /* Native parts record digests: what is copied from them is checked first. */
 static int check_part(const lvlm_compose_part *part, const lvlm_run *run,
                       lvlm_error *err)
@@ -190,12 +161,39 @@ static int check_part(const lvlm_compose_part *part, const lvlm_run *run,
     return rc;
 }
 
-int lvlm_compose_execute(lvlm_compose *c, lvlm_outfile *file, const lvlm_run *run,
-                         lvlm_hex_digest root, lvlm_error *err)
+static int check_parts(void *compose, const lvlm_run *run, lvlm_error *err)
 {
+    const lvlm_compose *const c = compose;
     TRY(check_part(&c->parts.vision, run, err));
-    TRY(check_part(&c->parts.text, run, err));
-    return lvlm_import_execute(c->import, file, run, root, err);
+    return check_part(&c->parts.text, run, err);
+}
+
+int lvlm_compose_plan(lvlm_compose *out, const char *spec_path,
+                      const lvlm_import_options *options, lvlm_error *err)
+{
+    const lvlm_open_options open = { .headers_only = options->headers_only,
+                                     .in_place = true,
+                                     .notes = options->notes };
+    lvlm_import_options chosen = *options;
+    *out = (lvlm_compose){ 0 };
+    TRY(lvlm_compose_spec_read(&out->spec, spec_path, &out->arena, err));
+    int rc = lvlm_compose_parts_open(&out->parts, &out->spec, &open, &out->arena, err);
+    if (rc == 0) rc = lvlm_compose_check(&out->spec, &out->parts, err);
+    if (rc == 0) rc = join(&out->joined, out, options->headers_only, err);
+    if (rc < 0) {
+        lvlm_prefix(err, "%s: ", spec_path);
+        return rc;
+    }
+    /* one linear map is LLaVA's two without an activation, the second the identity */
+    if (strcmp(out->spec.kind, "linear") == 0) chosen.identity = "connector.fc2.";
+    chosen.init = out->spec.init;
+    chosen.growths = out->parts.growths;
+    chosen.n_growths = out->parts.n_growths;
+    chosen.composed = true;
+    chosen.change_dtype = lvlm_dtype_from_option(&chosen.dtype, out->spec.dtype);
+    chosen.check = check_parts;
+    chosen.check_user = out;
+    return lvlm_import_plan_source(&out->import, out->joined, &chosen, err);
 }
 
 void lvlm_compose_free(lvlm_compose *c)

@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "formats/base/error.h"
+#include "formats/base/notes.h"
 #include "formats/base/strbuf.h"
 
 LVLM_BEGIN_DECLS
@@ -115,8 +116,10 @@ typedef struct lvlm_command {
                             an example; may be NULL */
     const lvlm_option *options;
     size_t args_bytes; /* of the arguments; their first member is lvlm_common_args */
-    /* Returns an exit status. */
-    int (*run)(const void *args, const lvlm_operands *operands);
+    /* Returns 0; 1 if a check failed, as the command has printed; or a negative code,
+     * with `err` to be reported. Notes are printed after it. */
+    int (*run)(const void *args, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err);
     /* The options that a command needs, as the usage line has them after the operands,
      * or NULL: "--inputs IN --out OUT" both; "(--data FILE | --batches DIR)" exactly
      * one; "(--out FILE and/or --adapter-out DIR)" one at least. */

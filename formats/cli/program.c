@@ -199,6 +199,7 @@ static int run_command(const lvlm_program *program, const lvlm_command *command,
                        int argc, char *argv[])
 {
     lvlm_operands operands;
+    lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_error err;
     lvlm_common_args *args = lvlm_calloc(1, command->args_bytes);
     int status;
@@ -215,8 +216,11 @@ static int run_command(const lvlm_program *program, const lvlm_command *command,
         status = print_version(program);
     } else {
         atomic_store(&document.pending, args->json);
-        status = command->run(args, &operands);
+        status = command->run(args, &operands, &notes, &err);
+        lvlm_print_notes(program->name, &notes);
+        if (status < 0) status = lvlm_report(program->name, &err);
     }
+    lvlm_notes_free(&notes);
     lvlm_free(args);
     return status;
 }

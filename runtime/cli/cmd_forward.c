@@ -172,7 +172,8 @@ static int print_result(const lvlm_stage_list *list, const cJSON *bad,
     return lvlm_printer_close(&p, notes, err);
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
     const forward_args *const args = arguments;
     lvlm_model *model = NULL;
@@ -180,21 +181,20 @@ static int run(const void *arguments, const lvlm_operands *operands)
     lvlm_outputs outputs = { .force = args->force };
     lvlm_outfile *out = NULL;
     cJSON *const bad = cJSON_CreateArray();
-    lvlm_notes notes = LVLM_NOTES_INIT;
-    lvlm_error err, not_finite;
+    lvlm_error not_finite;
     int rc, finite;
-    if ((rc = open_output(&outputs, &out, args, operands->at[0], &err)) < 0 ||
-        (rc = open_model(&model, operands->at[0], args, &notes, &err)) < 0)
+    if ((rc = open_output(&outputs, &out, args, operands->at[0], err)) < 0 ||
+        (rc = open_model(&model, operands->at[0], args, notes, err)) < 0)
         goto done;
     const double started = lvlm_seconds();
-    if ((rc = forward(&list, model, args->inputs, args->common.quiet, &err)) < 0)
+    if ((rc = forward(&list, model, args->inputs, args->common.quiet, err)) < 0)
         goto done;
     const double seconds = lvlm_seconds() - started;
     finite = lvlm_check_all_finite(bad, list.stages, list.n, &not_finite);
-    if ((rc = save(&list, model, args, out, &err)) < 0) goto done;
-    rc = print_result(&list, bad, model, args, seconds, &notes, &err);
+    if ((rc = save(&list, model, args, out, err)) < 0) goto done;
+    rc = print_result(&list, bad, model, args, seconds, notes, err);
     if (rc == 0 && finite < 0) {
-        err = not_finite;
+        *err = not_finite;
         rc = finite;
     }
 done:
@@ -202,9 +202,7 @@ done:
     lvlm_json_free(bad);
     lvlm_stage_list_free(&list);
     lvlm_model_free(model);
-    lvlm_print_notes(PROGRAM, &notes);
-    lvlm_notes_free(&notes);
-    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+    return rc;
 }
 
 const lvlm_command command_forward = {

@@ -353,35 +353,32 @@ static int open_model(lvlm_model **out, const char *path, const generate_args *a
                                         err);
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
     const generate_args *const args = arguments;
-    lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_model *model = NULL;
     lvlm_generation settings;
     lvlm_outputs outputs = { .force = args->force };
     lvlm_outfile *boxes = NULL;
     prompting p;
-    lvlm_error err;
     int rc;
     memset(&p, 0, sizeof p);
-    if ((rc = lvlm_outputs_file(&outputs, &boxes, args->boxes, &err)) < 0 ||
-        (rc = open_model(&model, operands->at[0], args, &notes, &err)) < 0 ||
-        (rc = read_settings(&settings, model, args, &err)) < 0 ||
-        (rc = note_options(args, &notes, &err)) < 0 ||
-        (rc = read_prompt(&p, model, &settings, args, &notes, &err)) < 0 ||
-        (rc = prompting_spare(&p, &args->prompting, &outputs, operands->at[0], &err)) <
+    if ((rc = lvlm_outputs_file(&outputs, &boxes, args->boxes, err)) < 0 ||
+        (rc = open_model(&model, operands->at[0], args, notes, err)) < 0 ||
+        (rc = read_settings(&settings, model, args, err)) < 0 ||
+        (rc = note_options(args, notes, err)) < 0 ||
+        (rc = read_prompt(&p, model, &settings, args, notes, err)) < 0 ||
+        (rc = prompting_spare(&p, &args->prompting, &outputs, operands->at[0], err)) <
             0)
         goto done;
-    rc = generate(model, &settings, args, &p, boxes, &notes, &err);
+    rc = generate(model, &settings, args, &p, boxes, notes, err);
     if (rc == 0) say_what_is_unchecked(args);
 done:
     lvlm_outputs_close(&outputs);
     prompting_free(&p);
     lvlm_model_free(model);
-    lvlm_print_notes(PROGRAM, &notes);
-    lvlm_notes_free(&notes);
-    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+    return rc;
 }
 
 const lvlm_command command_generate = {

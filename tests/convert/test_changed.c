@@ -37,7 +37,7 @@ static void refuses_import(scratch *s, const char *changed)
     lvlm_error err = { 0 };
     snprintf(name, sizeof name, "model/%s", changed);
     const char *const dir = scratch_path(s, "model");
-    assert_int_equal(lvlm_import_plan(&im, dir, &keep, false, NULL, NULL, &err), 0);
+    assert_int_equal(lvlm_import_plan(&im, dir, &keep, &err), 0);
     touch(scratch_path(s, name));
     lvlm_outfile *const file = open_outfile(native);
     assert_int_equal(lvlm_import_execute(im, file, &run, root, &err), LVLM_EIO);
@@ -55,7 +55,7 @@ static const char *native_of(scratch *s, const char *dir)
     char root[LVLM_DIGEST_HEX + 1];
     const char *path = scratch_path(s, "model.lvlm");
     lvlm_import *im = NULL;
-    assert_int_equal(lvlm_import_plan(&im, dir, &keep, false, NULL, NULL, NULL), 0);
+    assert_int_equal(lvlm_import_plan(&im, dir, &keep, NULL), 0);
     lvlm_outfile *const file = open_outfile(path);
     assert_int_equal(lvlm_import_execute(im, file, &run, root, NULL), 0);
     lvlm_outfile_close(file);

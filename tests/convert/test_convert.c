@@ -31,8 +31,7 @@ static int import(const char *source, const char *native,
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_outfile *file = NULL;
     lvlm_import *im = NULL;
-    int rc = lvlm_import_plan(&im, source, options != NULL ? options : &keep, false,
-                              NULL, NULL, err);
+    int rc = lvlm_import_plan(&im, source, options != NULL ? options : &keep, err);
     if (rc == 0) rc = lvlm_outfile_open(&file, native, false, err);
     if (rc == 0) rc = lvlm_import_execute(im, file, &run, root, err);
     lvlm_outfile_close(file);
@@ -319,9 +318,7 @@ static void import_counts_what_f16_cannot_hold(void **state)
     assert_int_equal(fseek(file, at, SEEK_SET), 0);
     assert_int_equal(fwrite(&large, sizeof large, 1, file), 1);
     assert_int_equal(fclose(file), 0);
-    assert_int_equal(lvlm_import_plan(&im, scratch_path(s, "big"), &options, false,
-                                      NULL, NULL, NULL),
-                     0);
+    assert_int_equal(lvlm_import_plan(&im, scratch_path(s, "big"), &options, NULL), 0);
     lvlm_outfile *const native = open_outfile(scratch_path(s, "big.lvlm"));
     assert_int_equal(lvlm_import_execute(im, native, &run, root, NULL), 0);
     lvlm_outfile_close(native);

@@ -43,6 +43,7 @@ static const float *values(const lvlm_checkpoint *cp, const char *name, uint64_t
 static void compose(scratch *s, const char *native, const char *new_rows)
 {
     char spec[4096];
+    const lvlm_import_options options = { .headers_only = false };
     lvlm_compose compose;
     lvlm_hex_digest root;
     lvlm_error err;
@@ -58,10 +59,9 @@ static void compose(scratch *s, const char *native, const char *new_rows)
              "\"%s\" } }",
              PARTS, PARTS, PARTS, new_rows);
     const char *const path = scratch_write(s, "spec.json", spec, strlen(spec));
-    if (lvlm_compose_plan(&compose, path, false, NULL, NULL, NULL, &err) < 0)
-        fail_msg("%s", err.text);
+    if (lvlm_compose_plan(&compose, path, &options, &err) < 0) fail_msg("%s", err.text);
     lvlm_outfile *const out = open_outfile(native);
-    if (lvlm_compose_execute(&compose, out, &run, root, &err) < 0)
+    if (lvlm_import_execute(compose.import, out, &run, root, &err) < 0)
         fail_msg("%s", err.text);
     lvlm_outfile_close(out);
     lvlm_compose_free(&compose);

@@ -45,7 +45,7 @@ static const char *native_of(scratch *s, const char *model, const char *name)
     lvlm_import *im = NULL;
     const char *path = scratch_path(s, name);
     lvlm_outfile *const file = open_outfile(path);
-    if (lvlm_import_plan(&im, model, &keep, false, NULL, NULL, &err) < 0 ||
+    if (lvlm_import_plan(&im, model, &keep, &err) < 0 ||
         lvlm_import_execute(im, file, &run, root, &err) < 0)
         fail_msg("%s", err.text);
     lvlm_import_free(im);

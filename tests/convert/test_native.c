@@ -25,7 +25,7 @@ static int import(const char *source, const char *native, bool to_f16, lvlm_erro
     const lvlm_run run = { .threads = 2 };
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_import *im = NULL;
-    int rc = lvlm_import_plan(&im, source, &options, false, NULL, NULL, err);
+    int rc = lvlm_import_plan(&im, source, &options, err);
     lvlm_outfile *const file = open_outfile(native);
     if (rc == 0) rc = lvlm_import_execute(im, file, &run, root, err);
     lvlm_outfile_close(file);

@@ -14,7 +14,7 @@ static inline int import(const char *source, const char *native, lvlm_error *err
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_outfile *file = NULL;
     lvlm_import *im = NULL;
-    int rc = lvlm_import_plan(&im, source, &options, false, NULL, NULL, err);
+    int rc = lvlm_import_plan(&im, source, &options, err);
     if (rc == 0) rc = lvlm_outfile_open(&file, native, true, err);
     if (rc == 0) rc = lvlm_import_execute(im, file, &run, root, err);
     lvlm_outfile_close(file);

@@ -170,9 +170,10 @@ static int compose(scratch *s, lvlm_error *err)
     lvlm_outfile *file = NULL;
     lvlm_compose c = { 0 };
     const char *const path = scratch_path(s, "composed.lvlm");
-    int rc = lvlm_compose_plan(&c, PARTS "/spec.json", false, NULL, NULL, NULL, err);
+    const lvlm_import_options options = { .headers_only = false };
+    int rc = lvlm_compose_plan(&c, PARTS "/spec.json", &options, err);
     if (rc == 0) rc = lvlm_outfile_open(&file, path, true, err);
-    if (rc == 0) rc = lvlm_compose_execute(&c, file, &run, root, err);
+    if (rc == 0) rc = lvlm_import_execute(c.import, file, &run, root, err);
     lvlm_outfile_close(file);
     lvlm_compose_free(&c);
     if (rc == 0) assert_int_equal(unlink(path), 0);

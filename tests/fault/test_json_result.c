@@ -31,12 +31,11 @@ static const char expected[] = "{\n"
 static long fail_at; /* index of the allocation that fails; -1: none */
 
 /* Like the commands, without checking. */
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
     const lvlm_shape shape = { 2, { 2, 3 } };
-    lvlm_error err;
-    (void)arguments;
-    (void)operands;
+    (void)arguments, (void)operands, (void)notes;
     alloc_fail_at(fail_at);
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "name", "a");
@@ -49,9 +48,9 @@ static int run(const void *arguments, const lvlm_operands *operands)
         row = NULL;
     }
     lvlm_json_add_number(row, "value", 0.5);
-    const int rc = lvlm_print_json(json, &err);
+    const int rc = lvlm_print_json(json, err);
     alloc_fail_at(-1);
-    return lvlm_exit_status(rc);
+    return rc;
 }
 
 static const lvlm_command commands[] = {

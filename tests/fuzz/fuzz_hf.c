@@ -77,8 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     lvlm_outfile *const file = kit_outfile("m.lvlm");
     cJSON *const json = kit_parse(data, size);
     write_files(json);
-    if (lvlm_import_plan(&import, kit_path("hf"), &options, false, NULL, NULL, NULL) ==
-            0 &&
+    if (lvlm_import_plan(&import, kit_path("hf"), &options, NULL) == 0 &&
         lvlm_import_execute(import, file, &run, root, NULL) == 0)
         back(kit_path("m.lvlm"));
     lvlm_outfile_close(file);

@@ -297,7 +297,7 @@ static void convert(const char *source, const char *native)
     lvlm_outfile *file = NULL;
     lvlm_import *import = NULL;
     lvlm_error err;
-    if (lvlm_import_plan(&import, source, &options, false, NULL, NULL, &err) < 0 ||
+    if (lvlm_import_plan(&import, source, &options, &err) < 0 ||
         lvlm_outfile_open(&file, native, true, &err) < 0 ||
         lvlm_import_execute(import, file, &run, root, &err) < 0) {
         (void)fprintf(stderr, "%s: %s\n", source, err.text);

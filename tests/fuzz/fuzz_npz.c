@@ -54,7 +54,7 @@ static void convert(const lvlm_strbuf *file, const char *config)
     char root[LVLM_DIGEST_HEX + 1];
     lvlm_import *import = NULL;
     lvlm_outfile *const out = kit_outfile("m.lvlm");
-    if (lvlm_import_plan(&import, path, &options, false, NULL, NULL, NULL) == 0)
+    if (lvlm_import_plan(&import, path, &options, NULL) == 0)
         (void)!lvlm_import_execute(import, out, &run, root, NULL);
     lvlm_outfile_close(out);
     lvlm_import_free(import);

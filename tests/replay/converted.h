@@ -27,7 +27,7 @@ static inline void native_convert_as(const char *source, const char *native,
     lvlm_outfile *const file = open_outfile(native);
     lvlm_import *import = NULL;
     lvlm_error err;
-    if (lvlm_import_plan(&import, source, options, false, NULL, NULL, &err) < 0 ||
+    if (lvlm_import_plan(&import, source, options, &err) < 0 ||
         lvlm_import_execute(import, file, &run, root, &err) < 0)
         fail_msg("%s: %s", source, err.text);
     lvlm_outfile_close(file);

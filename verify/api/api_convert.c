@@ -43,17 +43,16 @@ static void take_problem(void *user, const char *text)
 static int import_all(lvlm_import **import, const char *source, lvlm_outfile *file,
                       size_t threads, lvlm_notes *notes, lvlm_error *err)
 {
-    const lvlm_import_options options = { .notes = notes };
-    const lvlm_run run = { .threads = threads };
     problems found = { notes, "" };
+    const lvlm_import_options options = { .notes = notes,
+                                          .problem = take_problem,
+                                          .problem_user = &found };
+    const lvlm_run run = { .threads = threads };
     lvlm_hex_digest root;
-    const int rc =
-        lvlm_import_plan(import, source, &options, false, take_problem, &found, err);
+    const int rc = lvlm_import_plan(import, source, &options, err);
     if (rc < 0 && *found.first != '\0')
         return lvlm_fail(err, (lvlm_code)rc, "%s: %s", source, found.first);
     TRY(rc);
-    const char *const assumed = lvlm_import_manifest(*import)->checkpoint->assumed;
-    if (assumed != NULL) TRY(lvlm_notes_add(notes, err, "%s: %s", source, assumed));
     return lvlm_import_execute(*import, file, &run, root, err);
 }
 

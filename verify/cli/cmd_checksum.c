@@ -44,22 +44,22 @@ static int print_result(const lvlm_checkpoint *cp, const lvlm_printer *rows,
 }
 
 /* The file is ours and cannot be opened: that is the result, not an error. */
-static int print_damage(const lvlm_common_args *a, const lvlm_error *damage)
+static int print_damage(bool json, lvlm_error *err)
 {
-    lvlm_error err;
+    const char *const damage = err->text;
     lvlm_printer p;
-    lvlm_printer_open(&p, a->json, true);
+    lvlm_printer_open(&p, json, true);
     lvlm_printer_line(&p, "%s %s\n", lvlm_coloured(stdout, LVLM_RED, "corrupt:"),
-                      lvlm_shown(damage->text));
+                      lvlm_shown(damage));
     lvlm_printer_flag(&p, "passed", false);
     lvlm_printer_list(&p, "corrupt");
     lvlm_printer_object(&p, NULL);
     lvlm_printer_text(&p, "name", "header");
-    lvlm_printer_text(&p, "problem", damage->text);
+    lvlm_printer_text(&p, "problem", damage);
     lvlm_printer_end(&p);
     lvlm_printer_end(&p);
-    if (lvlm_printer_close(&p, NULL, &err) < 0) return lvlm_report(PROGRAM, &err);
-    return lvlm_exit_status(LVLM_ECHECK);
+    TRY(lvlm_printer_close(&p, NULL, err));
+    return 1;
 }
 
 static int open_native(lvlm_checkpoint **cp, const char *path, lvlm_error *err)
@@ -72,36 +72,35 @@ static int open_native(lvlm_checkpoint **cp, const char *path, lvlm_error *err)
     return 0;
 }
 
-static int check(const lvlm_checkpoint *cp, const lvlm_common_args *a)
+static int check(const lvlm_checkpoint *cp, const lvlm_common_args *a, lvlm_error *err)
 {
     lvlm_progress bar;
-    lvlm_error err;
     size_t n_corrupt = 0;
     lvlm_printer rows;
     lvlm_printer_open_rows(&rows, a->json);
     lvlm_progress_init(&bar, "checking", a->quiet);
     const lvlm_run run = { lvlm_thread_count(a), lvlm_progress_bytes, &bar };
-    int rc = lvlm_checksum(&n_corrupt, cp, print_corrupt, &rows, &run, &err);
+    int rc = lvlm_checksum(&n_corrupt, cp, print_corrupt, &rows, &run, err);
     lvlm_progress_finish(&bar);
-    if (rc == 0) rc = print_result(cp, &rows, n_corrupt, &err);
+    if (rc == 0) rc = print_result(cp, &rows, n_corrupt, err);
     lvlm_printer_drop(&rows);
-    if (rc < 0) return lvlm_report(PROGRAM, &err);
-    return lvlm_exit_status(n_corrupt > 0 ? LVLM_ECHECK : LVLM_OK);
+    return rc < 0 ? rc : n_corrupt > 0;
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
-    const lvlm_common_args *a = arguments;
-    const char *path = operands->at[0];
+    const lvlm_common_args *const a = arguments;
+    const char *const path = operands->at[0];
     lvlm_checkpoint *cp = NULL;
-    lvlm_error err;
-    const int rc = open_native(&cp, path, &err);
-    const bool damaged = rc == LVLM_EFORMAT && lvlm_native_claims(path);
-    const int status = rc == 0   ? check(cp, a)
-                       : damaged ? print_damage(a, &err)
-                                 : lvlm_report(PROGRAM, &err);
+    (void)notes;
+    int rc = open_native(&cp, path, err);
+    if (rc == 0)
+        rc = check(cp, a, err);
+    else if (rc == LVLM_EFORMAT && lvlm_native_claims(path))
+        rc = print_damage(a->json, err);
     lvlm_checkpoint_close(cp);
-    return status;
+    return rc;
 }
 
 const lvlm_command command_checksum = {

@@ -142,36 +142,32 @@ static int print_result(const lvlm_compare_result *r, const output *out,
     return lvlm_printer_close(&p, notes, err);
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
     const args *a = arguments;
-    lvlm_notes notes = LVLM_NOTES_INIT;
-    const lvlm_open_options open = { .notes = &notes };
+    const lvlm_open_options open = { .notes = notes };
     lvlm_checkpoint *x = NULL, *y = NULL;
     lvlm_compare_result result = { 0 };
     lvlm_progress bar;
-    lvlm_error err;
     int rc;
 
-    if ((rc = lvlm_checkpoint_open(&x, operands->at[0], &open, &err)) < 0 ||
-        (rc = lvlm_checkpoint_open(&y, operands->at[1], &open, &err)) < 0)
+    if ((rc = lvlm_checkpoint_open(&x, operands->at[0], &open, err)) < 0 ||
+        (rc = lvlm_checkpoint_open(&y, operands->at[1], &open, err)) < 0)
         goto done;
     output out = { .all = a->all };
     lvlm_printer_open_rows(&out.rows, a->common.json);
     lvlm_progress_init(&bar, "comparing", a->common.quiet);
     const lvlm_compare_options compare_options = { print_row, &out, lvlm_progress_bytes,
                                                    &bar };
-    rc = lvlm_compare(&result, x, y, &compare_options, &err);
+    rc = lvlm_compare(&result, x, y, &compare_options, err);
     lvlm_progress_finish(&bar);
-    if (rc == 0) rc = print_result(&result, &out, operands, &notes, &err);
+    if (rc == 0) rc = print_result(&result, &out, operands, notes, err);
     lvlm_printer_drop(&out.rows);
 done:
     lvlm_checkpoint_close(x);
     lvlm_checkpoint_close(y);
-    lvlm_print_notes(PROGRAM, &notes);
-    lvlm_notes_free(&notes);
-    if (rc < 0) return lvlm_report(PROGRAM, &err);
-    return lvlm_exit_status(result.n_differ > 0 ? LVLM_ECHECK : LVLM_OK);
+    return rc < 0 ? rc : result.n_differ > 0;
 }
 
 const lvlm_command command_compare = {

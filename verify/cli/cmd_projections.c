@@ -61,7 +61,7 @@ static void print_projection(lvlm_printer *to, const lvlm_projection_state *p)
     lvlm_printer_end(to);
 }
 
-static int print_all(const lvlm_manifest *m, bool as_json, size_t *n_missing,
+static int print_all(size_t *n_missing, const lvlm_manifest *m, bool as_json,
                      lvlm_error *err)
 {
     lvlm_projection_cursor at = { 0, 0 };
@@ -78,28 +78,16 @@ static int print_all(const lvlm_manifest *m, bool as_json, size_t *n_missing,
     return lvlm_printer_close(&p, m->checkpoint->notes, err);
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
-    const lvlm_common_args *a = arguments;
-    lvlm_notes notes = LVLM_NOTES_INIT;
-    const lvlm_open_options open = { .notes = &notes };
-    lvlm_checkpoint *cp = NULL;
-    lvlm_manifest m;
-    lvlm_error err;
-    size_t n_missing = 0;
-    int rc = lvlm_checkpoint_open(&cp, operands->at[0], &open, &err);
-    if (rc == 0 && (rc = lvlm_manifest_build(&m, cp, &err)) == 0) {
-        rc = print_all(&m, a->json, &n_missing, &err);
-        lvlm_manifest_free(&m);
-    }
-    lvlm_checkpoint_close(cp);
-    lvlm_print_notes(PROGRAM, &notes);
-    lvlm_notes_free(&notes);
-    if (rc < 0) return lvlm_report(PROGRAM, &err);
+    size_t n_missing;
+    TRY(verify_judge(&n_missing, print_all, arguments, operands->at[0], notes, err));
+    lvlm_print_notes(PROGRAM, notes);
     if (n_missing > 0)
         fprintf(stderr, PROGRAM ": %s: %zu projection%s missing\n", operands->at[0],
                 n_missing, n_missing == 1 ? " is" : "s are");
-    return lvlm_exit_status(n_missing > 0 ? LVLM_ECHECK : LVLM_OK);
+    return n_missing > 0;
 }
 
 const lvlm_command command_projections = {

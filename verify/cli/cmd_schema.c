@@ -22,7 +22,7 @@ static void print_unused(const lvlm_printer *p, const lvlm_manifest *m)
                               m->extras[i].rule->name);
 }
 
-static int print_result(const lvlm_manifest *m, bool as_json, size_t *n_problems,
+static int print_result(size_t *n_problems, const lvlm_manifest *m, bool as_json,
                         lvlm_error *err)
 {
     lvlm_printer p;
@@ -40,25 +40,13 @@ static int print_result(const lvlm_manifest *m, bool as_json, size_t *n_problems
     return lvlm_printer_close(&p, m->checkpoint->notes, err);
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
-    const lvlm_common_args *a = arguments;
-    lvlm_notes notes = LVLM_NOTES_INIT;
-    const lvlm_open_options open = { .notes = &notes };
-    lvlm_checkpoint *cp = NULL;
-    lvlm_manifest m;
-    lvlm_error err;
-    size_t n_problems = 0;
-    int rc = lvlm_checkpoint_open(&cp, operands->at[0], &open, &err);
-    if (rc == 0 && (rc = lvlm_manifest_build(&m, cp, &err)) == 0) {
-        rc = print_result(&m, a->json, &n_problems, &err);
-        lvlm_manifest_free(&m);
-    }
-    lvlm_checkpoint_close(cp);
-    lvlm_print_notes(PROGRAM, &notes);
-    lvlm_notes_free(&notes);
-    if (rc < 0) return lvlm_report(PROGRAM, &err);
-    return lvlm_exit_status(n_problems > 0 ? LVLM_ECHECK : LVLM_OK);
+    size_t n_problems;
+    TRY(verify_judge(&n_problems, print_result, arguments, operands->at[0], notes,
+                     err));
+    return n_problems > 0;
 }
 
 const lvlm_command command_schema = {

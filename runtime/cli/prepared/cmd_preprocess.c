@@ -83,36 +83,32 @@ static int open_model(lvlm_checkpoint **out, const char *path,
     return lvlm_native_check_side_files(*out, lvlm_thread_count(&args->common), err);
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
     const preprocess_args *const args = arguments;
-    lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_checkpoint *cp = NULL;
     lvlm_manifest manifest = { .checkpoint = NULL };
     lvlm_outputs outputs = { .force = args->force };
     lvlm_outfile *out = NULL;
     prompting p;
-    lvlm_error err;
     int rc;
     memset(&p, 0, sizeof p);
-    if ((rc = lvlm_outputs_file(&outputs, &out, args->out, &err)) < 0 ||
-        (rc = open_model(&cp, operands->at[0], args, &notes, &err)) < 0 ||
-        (rc = lvlm_manifest_build(&manifest, cp, &err)) < 0 ||
-        (rc = prompting_make(&p, &manifest, &args->prompting, false, &notes, &err)) <
+    if ((rc = lvlm_outputs_file(&outputs, &out, args->out, err)) < 0 ||
+        (rc = open_model(&cp, operands->at[0], args, notes, err)) < 0 ||
+        (rc = lvlm_manifest_build(&manifest, cp, err)) < 0 ||
+        (rc = prompting_make(&p, &manifest, &args->prompting, false, notes, err)) < 0 ||
+        (rc = prompting_spare(&p, &args->prompting, &outputs, operands->at[0], err)) <
             0 ||
-        (rc = prompting_spare(&p, &args->prompting, &outputs, operands->at[0], &err)) <
-            0 ||
-        (rc = save(&p, out, &err)) < 0)
+        (rc = save(&p, out, err)) < 0)
         goto done;
-    rc = print(&p, args, &notes, &err);
+    rc = print(&p, args, notes, err);
 done:
     lvlm_outputs_close(&outputs);
     prompting_free(&p);
     lvlm_manifest_free(&manifest);
     lvlm_checkpoint_close(cp);
-    lvlm_print_notes(PROGRAM, &notes);
-    lvlm_notes_free(&notes);
-    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+    return rc;
 }
 
 const lvlm_command command_preprocess = {

@@ -179,21 +179,19 @@ static int open_tokenizer(lvlm_tokenizer **out, const char *path, size_t threads
     return rc;
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
     const tokenize_args *const args = arguments;
     lvlm_tokenizer *tokenizer = NULL;
-    lvlm_notes notes = LVLM_NOTES_INIT;
-    lvlm_error err;
     int rc = open_tokenizer(&tokenizer, operands->at[0],
-                            lvlm_thread_count(&args->common), &notes, &err);
-    lvlm_print_notes(PROGRAM, &notes);
+                            lvlm_thread_count(&args->common), notes, err);
+    lvlm_print_notes(PROGRAM, notes);
     if (rc == 0)
-        rc = args->common.json ? answer_json(tokenizer, args, &notes, &err)
-                               : each_line(tokenizer, args, NULL, &err);
+        rc = args->common.json ? answer_json(tokenizer, args, notes, err)
+                               : each_line(tokenizer, args, NULL, err);
     lvlm_tokenizer_close(tokenizer);
-    lvlm_notes_free(&notes);
-    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+    return rc;
 }
 
 const lvlm_command command_tokenize = {

@@ -171,46 +171,42 @@ static int finish(const lvlm_model *model, const lvlm_model_step *step,
     return rc;
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
     const grad_args *const args = arguments;
     lvlm_model *model = NULL;
-    lvlm_notes notes = LVLM_NOTES_INIT;
     lvlm_model_step step;
     lvlm_progress bar;
     lvlm_stage stage;
     lvlm_outputs outputs = { .force = args->force };
     lvlm_outfile *out = NULL;
-    lvlm_error err;
     int rc;
-    if ((rc = lvlm_stage_parse(&stage, args->stage, &err)) < 0)
-        return lvlm_report(PROGRAM, &err);
+    TRY(lvlm_stage_parse(&stage, args->stage, err));
     const lvlm_model_options chosen = {
         .compute = is(args->compute, "f64") ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
         .threads = lvlm_thread_count(&args->common),
         .reference = args->reference,
         .trains = lvlm_stage_trains,
         .user = &stage,
-        .notes = &notes,
+        .notes = notes,
         .check = true,
         .checking = lvlm_progress_bytes,
         .checking_user = &bar,
     };
     const char *const inputs[] = { operands->at[0], args->inputs };
-    if ((rc = lvlm_outputs_file(&outputs, &out, args->out, &err)) < 0 ||
-        (rc = lvlm_outputs_spare(&outputs, inputs, 2, &err)) < 0)
+    if ((rc = lvlm_outputs_file(&outputs, &out, args->out, err)) < 0 ||
+        (rc = lvlm_outputs_spare(&outputs, inputs, 2, err)) < 0)
         goto done;
     lvlm_progress_init(&bar, "checking", args->common.quiet);
-    rc = lvlm_model_open(&model, operands->at[0], &chosen, &err);
+    rc = lvlm_model_open(&model, operands->at[0], &chosen, err);
     lvlm_progress_finish(&bar);
-    if (rc == 0 && (rc = backward(&step, model, args->inputs, &err)) == 0)
-        rc = finish(model, &step, args, out, &notes, &err);
+    if (rc == 0 && (rc = backward(&step, model, args->inputs, err)) == 0)
+        rc = finish(model, &step, args, out, notes, err);
 done:
     lvlm_outputs_close(&outputs);
     lvlm_model_free(model);
-    lvlm_print_notes(PROGRAM, &notes);
-    lvlm_notes_free(&notes);
-    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+    return rc;
 }
 
 const lvlm_command command_grad = {

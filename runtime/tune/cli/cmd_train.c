@@ -188,18 +188,19 @@ static int check(const void *arguments, const lvlm_operands *operands, lvlm_erro
     return 0;
 }
 
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
     train_run r = { .args = arguments,
                     .model = operands->at[0],
                     .state = { .lock = -1, .cleanup = -1 },
                     .notes = LVLM_NOTES_INIT };
-    lvlm_error err;
-    int rc = train_run_all(&r, &err);
-    rc = train_run_free(&r, rc, &err);
+    (void)notes;
+    int rc = train_run_all(&r, err);
+    rc = train_run_free(&r, rc, err);
     lvlm_print_notes(PROGRAM, &r.notes);
     lvlm_notes_free(&r.notes);
-    return rc < 0 ? lvlm_report(PROGRAM, &err) : 0;
+    return rc;
 }
 
 const lvlm_command command_train = {

@@ -26,13 +26,14 @@ typedef struct args {
 
 /* Reads its last operand's end, after it has been made shorter; the other one is mapped
  * and closed, and an output is open. */
-static int run(const void *arguments, const lvlm_operands *operands)
+static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
+               lvlm_error *err)
 {
     lvlm_infile *closed = NULL, *file = NULL;
     lvlm_outputs outputs = { .force = false };
     lvlm_outfile *output = NULL;
     char path[SCRATCH_PATH + 8];
-    (void)arguments;
+    (void)arguments, (void)notes, (void)err;
     snprintf(path, sizeof path, "%s.new", operands->at[0]);
     if (lvlm_outputs_file(&outputs, &output, path, NULL) < 0) return 95;
     if (lvlm_infile_map(&closed, operands->at[0], NULL) < 0 ||
