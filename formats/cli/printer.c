@@ -84,6 +84,11 @@ void lvlm_printer_flag(lvlm_printer *p, const char *key, bool value)
     if (p->json) (void)add(p, key, cJSON_CreateBool(value));
 }
 
+void lvlm_printer_null(lvlm_printer *p, const char *key)
+{
+    if (p->json) (void)add(p, key, cJSON_CreateNull());
+}
+
 void lvlm_printer_seconds(lvlm_printer *p, const char *key, double value)
 {
     if (p->json) lvlm_add_seconds(p->at[p->depth], key, value);

@@ -59,6 +59,7 @@ void lvlm_printer_count(lvlm_printer *printer, const char *key, uint64_t value);
 /* null if JSON cannot represent it (infinite, NaN) */
 void lvlm_printer_number(lvlm_printer *printer, const char *key, double value);
 void lvlm_printer_flag(lvlm_printer *printer, const char *key, bool value);
+void lvlm_printer_null(lvlm_printer *printer, const char *key);
 /* rounded to microseconds */
 void lvlm_printer_seconds(lvlm_printer *printer, const char *key, double value);
 void lvlm_printer_shape(lvlm_printer *printer, const char *key,

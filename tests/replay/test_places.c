@@ -1,6 +1,6 @@
 /* test_places.c - a replay points at the row that is wrong, in every family.
  *
- *   recording -> one row of every stage changed -> replay -> JSON -> that row is the
+ *   recording -> one row of every stage changed -> replay -> that row is the
  *   worst one of its stage, by index and by name */
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "tests/replay/converted.h"
 #include "tests/support/fixtures.h"
 #include "tests/support/scratch.h"
-#include "verify/report/report.h"
+#include "verify/report/report_words.h"
 
 enum { PATH = 512 };
 
@@ -76,101 +76,66 @@ static void plant(const char *golden, const char *wrong)
 
 /* ---- what is reported ----------------------------------------------------------- */
 
-/* The worst row of a stage in a report. */
-static const cJSON *worst_of(const cJSON *stage)
-{
-    const cJSON *rows = lvlm_json_get(stage, "worst_rows"), *row;
-    LVLM_JSON_ITEMS (row, rows) return row;
-    fail_msg("%s: no worst row", lvlm_json_string(lvlm_json_get(stage, "name")));
-    return NULL;
-}
-
-static size_t value_of(const cJSON *item)
-{
-    uint64_t value = 0;
-    assert_true(lvlm_json_u64(&value, item));
-    return (size_t)value;
-}
-
 /* An index for each axis but the last, which together are that row. */
-static void check_index(const cJSON *stage, const char *golden, const lvlm_tensor *t,
-                        size_t row)
+static void check_index(const lvlm_place *index, const char *golden,
+                        const lvlm_tensor *t, size_t row)
 {
-    const cJSON *const index = lvlm_json_get(worst_of(stage), "index"), *item;
-    size_t n = 0, place = 0;
-    LVLM_JSON_ITEMS (item, index) {
-        assert_true(n + 1 < t->shape.n);
-        assert_true(value_of(item) < t->shape.dims[n]);
-        place = place * (size_t)t->shape.dims[n++] + value_of(item);
+    size_t place = 0;
+    assert_int_equal(index->n, t->shape.n - 1);
+    for (size_t i = 0; i < index->n; i++) {
+        assert_true(index->at[i].index < t->shape.dims[i]);
+        place = place * (size_t)t->shape.dims[i] + (size_t)index->at[i].index;
     }
-    if (n != t->shape.n - 1 || place != row)
+    if (place != row)
         fail_msg("%s: %s: row %zu reported, %zu planted", golden, t->name, place, row);
-    assert_int_equal(lvlm_json_count(lvlm_json_get(stage, "axes")), n);
 }
 
-static bool has_axis(const cJSON *place, const char *axis)
+static bool has_axis(const lvlm_place *place, const char *axis)
 {
-    const cJSON *part;
-    LVLM_JSON_ITEMS (part, place) {
-        if (strcmp(lvlm_json_string(lvlm_json_get(part, "axis")), axis) == 0)
-            return true;
-    }
+    for (size_t i = 0; i < place->n; i++)
+        if (strcmp(place->at[i].axis, axis) == 0) return true;
     return false;
 }
 
 /* Every stage of the forward pass has its own words for its rows. */
-static void check_words(const cJSON *stage, const lvlm_tensor *t)
+static void check_words(const lvlm_place *place, const char *name)
 {
-    const cJSON *const place = lvlm_json_get(worst_of(stage), "place");
-    const char *const name = lvlm_recorded_name(t);
     const bool of_images =
         lvlm_starts_with(name, "vision.") || lvlm_starts_with(name, "connector.");
-    if (t->shape.n < 2 || lvlm_starts_with(name, "grad.")) return;
+    if (lvlm_starts_with(name, "grad.")) return;
     if (of_images && !has_axis(place, "image") && !has_axis(place, "video"))
         fail_msg("%s: no image", name);
     if (!of_images && (!has_axis(place, "text") || !has_axis(place, "token")))
         fail_msg("%s: no text or token", name);
 }
 
-static cJSON *report(const char *native, const char *golden, bool grads)
-{
-    const lvlm_replay_options options = { .threads = 2, .grads = grads };
-    lvlm_strbuf text = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
-    lvlm_replay replay;
-    cJSON *json = NULL;
-    lvlm_error err;
-    if (lvlm_replay_run(&replay, native, golden, &options, &err) < 0 ||
-        lvlm_report_json(&text, &replay, &err) < 0 ||
-        lvlm_json_parse(&json, text.text, text.length, &err) < 0)
-        fail_msg("%s: %s", golden, err.text);
-    lvlm_strbuf_free(&text);
-    lvlm_replay_free(&replay);
-    return json;
-}
-
 /* How many stages were checked; gradients too, of a main fixture. */
 static size_t check_fixture(scratch *s, const fixture *f)
 {
+    const lvlm_replay_options options = { .threads = 2, .grads = f->is_main };
     const char *const native = scratch_path(s, "model.lvlm");
     const char *const wrong = scratch_path(s, "wrong.safetensors");
     lvlm_recording rec;
+    lvlm_replay r;
     lvlm_error err;
     size_t n = 0;
     native_convert(f->model, native);
     plant(f->golden64, wrong);
-    cJSON *const json = report(native, wrong, f->is_main);
-    const cJSON *stage;
-    if (lvlm_recording_open(&rec, f->golden64, NULL, &err) < 0)
+    if (lvlm_recording_open(&rec, f->golden64, NULL, &err) < 0 ||
+        lvlm_replay_run(&r, native, wrong, &options, &err) < 0)
         fail_msg("%s", err.text);
-    LVLM_JSON_ITEMS (stage, lvlm_json_get(json, "stages")) {
-        const char *const name = lvlm_json_string(lvlm_json_get(stage, "name"));
-        const lvlm_tensor *const t = lvlm_recording_find(&rec, name);
+    for (size_t i = 0; i < r.n_stages; i++) {
+        const lvlm_replay_stage *const stage = &r.stages[i];
+        const lvlm_tensor *const t = lvlm_recording_find(&rec, stage->name);
+        lvlm_place index, meaning;
         if (!has_rows(t)) continue;
-        check_index(stage, f->golden64, t, choose_row(&rec, t));
-        check_words(stage, t);
+        assert_true(stage->found.n_worst > 0);
+        lvlm_report_place(&index, &meaning, &r, stage, &stage->found.worst[0]);
+        check_index(&index, f->golden64, t, choose_row(&rec, t));
+        check_words(&meaning, stage->name);
         n++;
     }
-    lvlm_json_free(json);
+    lvlm_replay_free(&r);
     lvlm_recording_close(&rec);
     return n;
 }

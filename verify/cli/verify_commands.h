@@ -25,6 +25,9 @@ LVLM_MUST_CHECK int verify_judge(size_t *n_bad, verify_print *print,
                                  const lvlm_common_args *args, const char *path,
                                  lvlm_notes *notes, lvlm_error *err);
 
+/* Print the result of a proof on stdout (replay_json.c). */
+LVLM_MUST_CHECK int verify_print_json(const lvlm_replay *result, lvlm_error *err);
+
 /* Arguments of replay and precision; NULL: not given, or none of the verb's. */
 typedef struct verify_proof_args {
     lvlm_common_args common;

@@ -40,16 +40,10 @@ static void print_table(const char *table)
 static int print_result(const lvlm_replay *result, bool json, lvlm_error *err)
 {
     lvlm_strbuf text = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
-    int rc = 0;
-    if (json)
-        rc = lvlm_report_json(&text, result, err);
-    else
-        lvlm_report_text(&text, result, lvlm_terminal_width(stdout));
-    if (rc == 0) rc = lvlm_strbuf_check(&text, err);
-    if (rc == 0 && json)
-        lvlm_print_json_text(text.text);
-    else if (rc == 0)
-        print_table(text.text);
+    if (json) return verify_print_json(result, err);
+    lvlm_report_text(&text, result, lvlm_terminal_width(stdout));
+    const int rc = lvlm_strbuf_check(&text, err);
+    if (rc == 0) print_table(text.text);
     lvlm_strbuf_free(&text);
     return rc;
 }

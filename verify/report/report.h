@@ -1,4 +1,4 @@
-/* report.h - writes the result of a replay, for people and for programs, to `out`. */
+/* report.h - writes the result of a replay to `out`, for people and for CI systems. */
 #ifndef LVLM_VERIFY_REPORT_REPORT_H
 #define LVLM_VERIFY_REPORT_REPORT_H
 
@@ -12,10 +12,6 @@ enum { LVLM_MAX_REPORT = 64 << 20, LVLM_REPORT_WIDTH = 80 };
 /* A table, one row per stage, the first bad one named below it, in lines of at most
  * `width` characters; 0: LVLM_REPORT_WIDTH. */
 void lvlm_report_text(lvlm_strbuf *out, const lvlm_replay *replay, size_t width);
-/* One JSON object; of a measure (precision.h) each stage has its figures under the name
- * of the mode. */
-LVLM_MUST_CHECK int lvlm_report_json(lvlm_strbuf *out, const lvlm_replay *replay,
-                                     lvlm_error *err);
 /* JUnit XML, as CI systems read it: one test case per stage. */
 void lvlm_report_junit(lvlm_strbuf *out, const lvlm_replay *replay);
 /* The same for a replay that failed before its stages: one test case with an error. */

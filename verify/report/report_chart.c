@@ -239,9 +239,7 @@ static void put_point(lvlm_strbuf *out, const lvlm_plot *p, size_t i)
     const lvlm_replay_stage *s = &p->replay->stages[i];
     const double x = lvlm_plot_x(p, i), radius = fmin(4.5, fmax(2, p->slot * 0.34));
     char error[LVLM_ERROR_TEXT];
-    lvlm_strbuf_puts(out, "<g class=\"point\"><title>");
-    lvlm_report_escape(out, s->name);
-    lvlm_strbuf_puts(out, ": ");
+    lvlm_report_put(out, "<g class=\"point\"><title>%s: ", s->name);
     lvlm_report_reason(out, s);
     if (isfinite(drawn_error(s)))
         lvlm_strbuf_printf(out, "; max abs %s",

@@ -85,19 +85,18 @@ static void put_success(lvlm_strbuf *out, const lvlm_replay *r)
                                   : "Every value equals the recorded one.</p>\n");
         return;
     }
-    lvlm_strbuf_puts(out, "Closest to the edge of its band: ");
-    lvlm_report_name(out, s->name);
-    lvlm_strbuf_printf(out, ", error %s of %s.</p>\n",
-                       lvlm_report_error(error, s->error),
-                       lvlm_report_band(band, s->band));
+    lvlm_report_put(
+        out,
+        "Closest to the edge of its band: " LVLM_REPORT_NAME ", error %s of %s.</p>\n",
+        s->name, lvlm_report_error(error, s->error), lvlm_report_band(band, s->band));
 }
 
 static void put_measure(lvlm_strbuf *out, const lvlm_replay *r)
 {
     char verdict[LVLM_VERDICT_TEXT];
-    lvlm_strbuf_puts(out, "<h1>How far f32 is from double</h1>\n<p class=\"why\">");
-    lvlm_report_escape(out, lvlm_report_verdict(verdict, r));
-    lvlm_strbuf_puts(out, "</p>\n");
+    lvlm_report_put(out,
+                    "<h1>How far f32 is from double</h1>\n<p class=\"why\">%s</p>\n",
+                    lvlm_report_verdict(verdict, r));
 }
 
 static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
@@ -111,10 +110,10 @@ static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
     const lvlm_replay_stage *s = r->first_bad;
     assert(s != NULL && !lvlm_verdict_passes(s->verdict));
     const size_t before = (size_t)(s - r->stages);
-    lvlm_strbuf_printf(out, "<h1>First stage %s: <span class=\"name bad\">",
-                       what[s->verdict]);
-    lvlm_report_escape(out, s->name);
-    lvlm_strbuf_puts(out, "</span></h1>\n<p class=\"why\">There: ");
+    lvlm_report_put(out,
+                    "<h1>First stage %s: <span class=\"name bad\">%s</span></h1>\n"
+                    "<p class=\"why\">There: ",
+                    what[s->verdict], s->name);
     lvlm_report_reason(out, s);
     lvlm_report_times(times, s, "\u202f");
     if (times[0] != '\0') lvlm_strbuf_printf(out, " (%s times)", times);
@@ -132,11 +131,8 @@ static void put_mismatches(lvlm_strbuf *out, const lvlm_replay *r)
 {
     lvlm_mismatch sentences[LVLM_MISMATCHES];
     const size_t n = lvlm_report_mismatches(sentences, r);
-    for (size_t i = 0; i < n; i++) {
-        lvlm_strbuf_puts(out, "<p class=\"why mismatch\">");
-        lvlm_report_escape(out, sentences[i]);
-        lvlm_strbuf_puts(out, ".</p>\n");
-    }
+    for (size_t i = 0; i < n; i++)
+        lvlm_report_put(out, "<p class=\"why mismatch\">%s.</p>\n", sentences[i]);
 }
 
 static void put_verdict(lvlm_strbuf *out, const lvlm_replay *r)
@@ -156,26 +152,9 @@ static void put_verdict(lvlm_strbuf *out, const lvlm_replay *r)
 
 /* ---- what was compared ---------------------------------------------------------- */
 
-static void put_pair(lvlm_strbuf *out, const char *name, const char *class,
-                     const char *value)
-{
-    lvlm_strbuf_puts(out, "<dt>");
-    lvlm_report_escape(out, name);
-    lvlm_strbuf_printf(out, "</dt><dd%s>", class);
-    lvlm_report_escape(out, value);
-    lvlm_strbuf_puts(out, "</dd>\n");
-}
-
-static void put_difference(lvlm_strbuf *out, const lvlm_difference *d)
-{
-    lvlm_strbuf_puts(out, "<li>");
-    lvlm_report_name(out, lvlm_difference_name(d));
-    lvlm_strbuf_puts(out, ", seen from ");
-    lvlm_report_name(out, d->stage);
-    lvlm_strbuf_puts(out, " on: ");
-    lvlm_report_escape(out, d->what);
-    lvlm_strbuf_puts(out, "</li>\n");
-}
+/* Rows of a list. */
+#define PAIR "<dt>%s</dt><dd>%s</dd>\n"
+#define MONO_PAIR "<dt>%s</dt><dd class=\"mono\">%s</dd>\n"
 
 /* A sentence per difference. */
 static void put_differences(lvlm_strbuf *out, const char *heading,
@@ -183,20 +162,23 @@ static void put_differences(lvlm_strbuf *out, const char *heading,
 {
     lvlm_strbuf_printf(out, "<dt>%s</dt><dd>", heading);
     lvlm_strbuf_puts(out, n == 0 ? "nothing" : "<ul>\n");
-    for (size_t i = 0; i < n; i++) put_difference(out, list[i]);
+    for (size_t i = 0; i < n; i++)
+        lvlm_report_put(out,
+                        "<li>" LVLM_REPORT_NAME ", seen from " LVLM_REPORT_NAME
+                        " on: %s</li>\n",
+                        lvlm_difference_name(list[i]), list[i]->stage, list[i]->what);
     lvlm_strbuf_puts(out, n == 0 ? "</dd>\n" : "</ul></dd>\n");
 }
 
 static void put_subject(lvlm_strbuf *out, const lvlm_replay *r)
 {
     lvlm_strbuf_puts(out, "<h2>What was compared</h2>\n<div class=\"panel\"><dl>\n");
-    put_pair(out, "model", " class=\"mono\"", r->model);
-    put_pair(out, r->is_measure ? "inputs" : "golden", " class=\"mono\"", r->golden);
-    put_pair(out, "family", "", r->family);
-    put_pair(out, "precision", "",
-             r->compute == LVLM_COMPUTE_F64 ? "f64, double precision throughout"
-                                            : "f32, single precision");
-    put_pair(out, "behaviour computed", "", r->reference);
+    lvlm_report_put(out, MONO_PAIR MONO_PAIR PAIR PAIR PAIR, "model", r->model,
+                    r->is_measure ? "inputs" : "golden", r->golden, "family", r->family,
+                    "precision",
+                    r->compute == LVLM_COMPUTE_F64 ? "f64, double precision throughout"
+                                                   : "f32, single precision",
+                    "behaviour computed", r->reference);
     put_differences(out, "differs from trained in", r->differences, r->n_differences);
     if (r->n_from_recorded > 0 && !r->is_measure &&
         strcmp(r->recording.reference, LVLM_REFERENCE_TRAINED) != 0)
@@ -230,7 +212,7 @@ static void put_metadata(lvlm_strbuf *out, const cJSON *metadata)
     }
     qsort(sorted, n, sizeof *sorted, by_key);
     for (size_t i = 0; i < n; i++)
-        put_pair(out, sorted[i]->string, "", lvlm_json_string(sorted[i]));
+        lvlm_report_put(out, PAIR, sorted[i]->string, lvlm_json_string(sorted[i]));
     lvlm_free(sorted);
 }
 
@@ -239,29 +221,30 @@ static void put_provenance(lvlm_strbuf *out, const lvlm_replay *r)
     lvlm_strbuf_puts(out, "<h2>Versions</h2>\n<p class=\"note\">This program, and what "
                           "the golden says about its making.</p>\n"
                           "<div class=\"panel\"><dl>\n");
-    put_pair(out, "lvlm", "", LVLM_VERSION);
+    lvlm_report_put(out, PAIR, "lvlm", LVLM_VERSION);
     put_metadata(out, r->recording.metadata);
-    lvlm_strbuf_puts(out, "</dl></div>\n<h2>Digests</h2>\n<div class=\"panel\"><dl>\n");
-    put_pair(out, "model, root digest", " class=\"mono\"",
-             r->model_root[0] != '\0' ? r->model_root : "none recorded");
-    put_pair(out, "golden, SHA-256", " class=\"mono\"",
-             r->recording.sha256[0] != '\0' ? r->recording.sha256 : "none");
-    lvlm_strbuf_puts(out, "</dl></div>\n");
+    lvlm_report_put(
+        out,
+        "</dl></div>\n<h2>Digests</h2>\n<div class=\"panel\"><dl>\n" MONO_PAIR MONO_PAIR
+        "</dl></div>\n",
+        "model, root digest",
+        r->model_root[0] != '\0' ? r->model_root : "none recorded", "golden, SHA-256",
+        r->recording.sha256[0] != '\0' ? r->recording.sha256 : "none");
 }
 
 /* ---- page ----------------------------------------------------------------------- */
 
 static void put_head(lvlm_strbuf *out, const lvlm_replay *r)
 {
-    lvlm_strbuf_printf(out,
-                       "<!DOCTYPE html>\n<html lang=\"en\"><head>"
-                       "<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
-                       "content=\"width=device-width,initial-scale=1\">\n<title>%s: ",
-                       r->is_measure  ? "Precision"
-                       : is_passed(r) ? "Parity holds"
-                                      : "Out of parity");
-    lvlm_report_escape(out, r->model);
-    lvlm_strbuf_puts(out, "</title>\n<style>\n");
+    lvlm_report_put(out,
+                    "<!DOCTYPE html>\n<html lang=\"en\"><head>"
+                    "<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
+                    "content=\"width=device-width,initial-scale=1\">\n"
+                    "<title>%s: %s</title>\n<style>\n",
+                    r->is_measure  ? "Precision"
+                    : is_passed(r) ? "Parity holds"
+                                   : "Out of parity",
+                    r->model);
     lvlm_strbuf_puts(out, lvlm_report_style);
     lvlm_strbuf_puts(out, "</style></head>\n<body>\n");
 }

@@ -15,35 +15,29 @@
 
 /* ---- properties ----------------------------------------------------------------- */
 
-static void put_property(lvlm_strbuf *out, const char *prefix, const char *name,
-                         const char *value)
-{
-    lvlm_strbuf_printf(out, "      <property name=\"%s", prefix);
-    lvlm_report_escape(out, name);
-    lvlm_strbuf_puts(out, "\" value=\"");
-    lvlm_report_escape(out, value);
-    lvlm_strbuf_puts(out, "\"/>\n");
-}
+#define PROPERTY(name) "      <property name=\"" name "\" value=\"%s\"/>\n"
 
 /* Metadata of the golden has a prefix, so that it cannot replace other properties. */
 static void put_properties(lvlm_strbuf *out, const lvlm_replay *r)
 {
     const cJSON *item;
     lvlm_mismatch sentences[LVLM_MISMATCHES];
-    lvlm_strbuf_puts(out, "    <properties>\n");
-    put_property(out, "", "lvlm", LVLM_VERSION);
-    put_property(out, "", "model", r->model);
-    put_property(out, "", "model.root", r->model_root);
-    put_property(out, "", "golden", r->golden);
-    put_property(out, "", "golden.sha256", r->recording.sha256);
-    put_property(out, "", "reference", r->reference);
+    lvlm_report_put(out,
+                    "    <properties>\n" PROPERTY("lvlm") PROPERTY("model")
+                        PROPERTY("model.root") PROPERTY("golden")
+                            PROPERTY("golden.sha256") PROPERTY("reference"),
+                    LVLM_VERSION, r->model, r->model_root, r->golden,
+                    r->recording.sha256, r->reference);
     for (size_t i = 0; i < r->n_differences; i++)
-        put_property(out, "", "difference", lvlm_difference_name(r->differences[i]));
+        lvlm_report_put(out, PROPERTY("difference"),
+                        lvlm_difference_name(r->differences[i]));
     const size_t n = lvlm_report_mismatches(sentences, r);
-    for (size_t i = 0; i < n; i++) put_property(out, "", "mismatch", sentences[i]);
+    for (size_t i = 0; i < n; i++)
+        lvlm_report_put(out, PROPERTY("mismatch"), sentences[i]);
     LVLM_JSON_MEMBERS (item, r->recording.metadata) {
         if (lvlm_json_string(item) != NULL)
-            put_property(out, "golden.", item->string, lvlm_json_string(item));
+            lvlm_report_put(out, PROPERTY("golden.%s"), item->string,
+                            lvlm_json_string(item));
     }
     lvlm_strbuf_puts(out, "    </properties>\n");
 }
@@ -105,10 +99,7 @@ static void put_failure(lvlm_strbuf *out, const lvlm_replay *r,
     const size_t n = s == r->first_bad ? lvlm_report_mismatches(sentences, r) : 0;
     lvlm_strbuf_puts(out, "      <failure message=\"");
     lvlm_report_reason(out, s);
-    for (size_t i = 0; i < n; i++) {
-        lvlm_strbuf_puts(out, "; ");
-        lvlm_report_escape(out, sentences[i]);
-    }
+    for (size_t i = 0; i < n; i++) lvlm_report_put(out, "; %s", sentences[i]);
     lvlm_strbuf_printf(out, "\" type=\"%s\">", lvlm_verdict_name(s->verdict));
     put_details(out, r, s);
     lvlm_strbuf_puts(out, "</failure>\n");
@@ -117,11 +108,9 @@ static void put_failure(lvlm_strbuf *out, const lvlm_replay *r,
 static void put_case(lvlm_strbuf *out, const lvlm_replay *r, const lvlm_replay_stage *s)
 {
     const bool failed = !lvlm_verdict_passes(s->verdict);
-    lvlm_strbuf_puts(out, "    <testcase classname=\"");
-    lvlm_report_escape(out, r->family);
-    lvlm_strbuf_printf(out, ".%s\" name=\"", lvlm_report_compute(r));
-    lvlm_report_escape(out, s->name);
-    lvlm_strbuf_puts(out, failed ? "\">\n" : "\"/>\n");
+    lvlm_report_put(out, "    <testcase classname=\"%s.%s\" name=\"%s\"", r->family,
+                    lvlm_report_compute(r), s->name);
+    lvlm_strbuf_puts(out, failed ? ">\n" : "/>\n");
     if (!failed) return;
     put_failure(out, r, s);
     lvlm_strbuf_puts(out, "    </testcase>\n");
@@ -130,19 +119,17 @@ static void put_case(lvlm_strbuf *out, const lvlm_replay *r, const lvlm_replay_s
 void lvlm_report_junit_error(lvlm_strbuf *out, const char *model, const char *golden,
                              const lvlm_error *error)
 {
-    lvlm_strbuf_puts(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-                          "<testsuites tests=\"1\" failures=\"0\" errors=\"1\">\n"
-                          "  <testsuite name=\"replay\" tests=\"1\" failures=\"0\" "
-                          "errors=\"1\" skipped=\"0\">\n"
-                          "    <properties>\n");
-    put_property(out, "", "lvlm", LVLM_VERSION);
-    put_property(out, "", "model", model);
-    put_property(out, "", "golden", golden);
-    lvlm_strbuf_puts(out, "    </properties>\n"
-                          "    <testcase classname=\"replay\" name=\"run\">\n"
-                          "      <error message=\"");
-    lvlm_report_escape(out, error->text);
-    lvlm_strbuf_puts(out, "\"/>\n    </testcase>\n  </testsuite>\n</testsuites>\n");
+    lvlm_report_put(out,
+                    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+                    "<testsuites tests=\"1\" failures=\"0\" errors=\"1\">\n"
+                    "  <testsuite name=\"replay\" tests=\"1\" failures=\"0\" "
+                    "errors=\"1\" skipped=\"0\">\n"
+                    "    <properties>\n" PROPERTY("lvlm") PROPERTY("model") PROPERTY(
+                        "golden") "    </properties>\n"
+                                  "    <testcase classname=\"replay\" name=\"run\">\n"
+                                  "      <error message=\"%s\"/>\n    </testcase>\n"
+                                  "  </testsuite>\n</testsuites>\n",
+                    LVLM_VERSION, model, golden, error->text);
 }
 
 void lvlm_report_junit(lvlm_strbuf *out, const lvlm_replay *r)

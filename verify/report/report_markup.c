@@ -1,13 +1,11 @@
 /* report_markup.c - escapes text from files; see report_markup.h. */
 #include "verify/report/report_markup.h"
 
-#include <inttypes.h>
-#include <math.h>
-#include <stdio.h>
+#include <assert.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "formats/base/utf8.h"
-#include "formats/container/finite.h"
 
 /* Bytes of the well-formed character at `at`, or 0. */
 static size_t character_bytes(const char *at, const char *end)
@@ -63,9 +61,15 @@ void lvlm_report_escape_cut(lvlm_strbuf *out, const char *text, size_t n_bytes,
     if (text < end) lvlm_strbuf_puts(out, "…");
 }
 
-void lvlm_report_name(lvlm_strbuf *out, const char *name)
+void lvlm_report_put(lvlm_strbuf *out, const char *markup, ...)
 {
-    lvlm_strbuf_puts(out, "<span class=\"name\">");
-    lvlm_report_escape(out, name);
-    lvlm_strbuf_puts(out, "</span>");
+    va_list args;
+    va_start(args, markup);
+    for (const char *next; (next = strchr(markup, '%')) != NULL; markup = next + 2) {
+        assert(next[1] == 's');
+        lvlm_strbuf_append(out, markup, (size_t)(next - markup));
+        lvlm_report_escape(out, va_arg(args, const char *));
+    }
+    va_end(args);
+    lvlm_strbuf_puts(out, markup);
 }

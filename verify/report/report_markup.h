@@ -16,8 +16,12 @@ void lvlm_report_escape(lvlm_strbuf *out, const char *text);
 void lvlm_report_escape_cut(lvlm_strbuf *out, const char *text, size_t n_bytes,
                             size_t most);
 
-/* The name of a stage or setting, escaped, as HTML that no text around it reorders. */
-void lvlm_report_name(lvlm_strbuf *out, const char *name);
+/* Markup in which each "%s", the only directive, is a text to be escaped. */
+void lvlm_report_put(lvlm_strbuf *out, const char *markup, ...) LVLM_PRINTF(2, 3);
+
+/* The element in which a name of a stage or setting is HTML that no text around it
+ * reorders. */
+#define LVLM_REPORT_NAME "<span class=\"name\">%s</span>"
 
 LVLM_END_DECLS
 

@@ -12,6 +12,10 @@
 
 /* ---- stages --------------------------------------------------------------------- */
 
+/* A row of a stage, with the cell of its name. */
+#define ROW "<tr><td class=\"name\">%s</td>"
+#define BAD_ROW "<tr class=\"bad\"><td class=\"name\">%s</td>"
+
 /* A cell that a narrow screen shows below the others, after the name of its column. */
 static void put_more(lvlm_strbuf *out, const char *column, const char *class,
                      const char *value)
@@ -58,9 +62,7 @@ static void put_stage(lvlm_strbuf *out, const lvlm_replay *r,
 {
     char text[LVLM_SHAPE_TEXT], band[LVLM_ERROR_TEXT];
     const bool ok = lvlm_verdict_passes(s->verdict);
-    lvlm_strbuf_printf(out, "<tr%s><td class=\"name\">", ok ? "" : " class=\"bad\"");
-    lvlm_report_escape(out, s->name);
-    lvlm_strbuf_puts(out, "</td>");
+    lvlm_report_put(out, ok ? ROW : BAD_ROW, s->name);
     put_more(out, "shape", "soft", lvlm_shape_text(text, &s->shape));
     put_numbers(out, s);
     if (!r->is_measure) {
@@ -105,11 +107,9 @@ static void put_looks(lvlm_strbuf *out, const lvlm_replay *r)
         const lvlm_replay_stage *const s = &r->stages[i];
         const bool ok = lvlm_verdict_passes(s->verdict);
         if (!s->looked_again) continue;
-        lvlm_strbuf_printf(out, "<tr%s><td class=\"name\">",
-                           ok ? "" : " class=\"bad\"");
-        lvlm_report_escape(out, s->name);
+        lvlm_report_put(out, ok ? ROW : BAD_ROW, s->name);
         lvlm_strbuf_printf(out,
-                           "</td><td class=\"n\">%s</td><td class=\"n\">%s</td>"
+                           "<td class=\"n\">%s</td><td class=\"n\">%s</td>"
                            "<td><span class=\"%s\">%s</span></td></tr>\n",
                            lvlm_report_error(recorded, s->recorded_error),
                            lvlm_report_error(own, s->own_error), ok ? "ok" : "bad",
@@ -228,9 +228,10 @@ static void put_worst(lvlm_strbuf *out, const lvlm_replay *r)
     lvlm_place index, meaning, before = { .n = 0 };
     if (s == NULL || s->found.n_worst == 0) return;
     const bool is_text = s->is_logits || lvlm_starts_with(s->name, "text.");
-    lvlm_strbuf_printf(out, "<h2>Worst %s of ", is_text ? "tokens" : "rows");
-    lvlm_report_name(out, s->name);
-    lvlm_strbuf_puts(out, "</h2>\n<div class=\"scroll\"><table class=\"few\">\n");
+    lvlm_report_put(out,
+                    "<h2>Worst %s of " LVLM_REPORT_NAME
+                    "</h2>\n<div class=\"scroll\"><table class=\"few\">\n",
+                    is_text ? "tokens" : "rows", s->name);
     for (size_t i = 0; i < s->found.n_worst; i++) {
         lvlm_report_place(&index, &meaning, r, s, &s->found.worst[i]);
         if (i == 0 || !lvlm_report_is_plain(&before, &meaning)) {

@@ -70,11 +70,11 @@ static void put_folded(lvlm_strbuf *out, const char *text, size_t width)
     }
 }
 
-/* The same for a string buffer, which is freed. */
+/* The same for a string buffer, which is emptied. */
 static void put_sentence(lvlm_strbuf *out, lvlm_strbuf *sentence, size_t width)
 {
     out->failed |= sentence->failed;
-    if (sentence->text != NULL) put_folded(out, sentence->text, width);
+    if (sentence->length > 0) put_folded(out, sentence->text, width);
     lvlm_strbuf_free(sentence);
 }
 
@@ -89,7 +89,6 @@ static void put_heading(lvlm_strbuf *out, const lvlm_replay *r, size_t width)
                        lvlm_report_compute(r),
                        lvlm_visible(golden, sizeof golden, r->golden));
     put_sentence(out, &line, width);
-    line = (lvlm_strbuf)LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
     lvlm_strbuf_printf(&line, "behaviour: %s",
                        lvlm_visible(reference, sizeof reference, r->reference));
     for (size_t i = 0; i < r->n_differences; i++)
@@ -217,7 +216,6 @@ static void put_worst(lvlm_strbuf *out, const lvlm_replay *r,
             lvlm_strbuf_puts(&line, ":");
             put_sentence(out, &line, width);
         }
-        line = (lvlm_strbuf)LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
         lvlm_strbuf_printf(&line, "  %.2e at ", row->error);
         lvlm_report_row(&line, &index, &meaning, row);
         put_sentence(out, &line, width);

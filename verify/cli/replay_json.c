@@ -1,0 +1,160 @@
+/* replay_json.c - the result of a replay, and of a measure, for --json. */
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/cli/printer.h"
+#include "verify/cli/verify_commands.h"
+#include "verify/report/report_words.h"
+
+/* "index" counts along the stage's axes, "place" is in words. */
+static void print_row(lvlm_printer *p, const lvlm_replay *r, const lvlm_replay_stage *s,
+                      const lvlm_worst_row *worst)
+{
+    lvlm_place index, meaning;
+    lvlm_report_place(&index, &meaning, r, s, worst);
+    lvlm_printer_object(p, NULL);
+    lvlm_printer_list(p, "index");
+    for (size_t i = 0; i < index.n; i++) lvlm_printer_count(p, NULL, index.at[i].index);
+    lvlm_printer_end(p);
+    lvlm_printer_list(p, "place");
+    for (size_t i = 0; i < meaning.n; i++) {
+        lvlm_printer_object(p, NULL);
+        lvlm_printer_text(p, "axis", meaning.at[i].axis);
+        lvlm_printer_count(p, "at", meaning.at[i].index);
+        lvlm_printer_end(p);
+    }
+    lvlm_printer_end(p);
+    lvlm_printer_number(p, "relative_l2", worst->error);
+    if (worst->token >= 0) lvlm_printer_count(p, "token", (uint64_t)worst->token);
+    lvlm_printer_end(p);
+}
+
+/* The axes that an index of its rows counts along. */
+static void print_axes(lvlm_printer *p, const lvlm_replay *r,
+                       const lvlm_replay_stage *s)
+{
+    const lvlm_worst_row first = { .place = 0 };
+    lvlm_place index, meaning;
+    lvlm_report_place(&index, &meaning, r, s, &first);
+    lvlm_printer_list(p, "axes");
+    for (size_t i = 0; i < index.n; i++) lvlm_printer_text(p, NULL, index.at[i].axis);
+    lvlm_printer_end(p);
+}
+
+static void print_figures(lvlm_printer *p, const lvlm_replay_stage *s)
+{
+    const lvlm_stage_error *const e = &s->found;
+    lvlm_printer_number(p, "relative_l2", s->relative_l2);
+    if (!s->is_gradient) lvlm_printer_number(p, "row_error", s->error);
+    lvlm_printer_number(p, "max_abs", e->distance.max_abs);
+    if (lvlm_report_has_cosine(s)) lvlm_printer_number(p, "cosine", s->cosine);
+    lvlm_printer_count(p, "rows", e->n_rows);
+    if (e->distance.n_bad > 0)
+        lvlm_printer_count(p, "computed_not_finite", e->distance.n_bad);
+    if (s->is_logits && e->n_rows > 0) {
+        lvlm_printer_number(p, "max_kl", e->max_kl);
+        lvlm_printer_number(p, "top1_agreement", (double)e->n_top1 / (double)e->n_rows);
+    }
+}
+
+/* Of a measure the figures are under the name of the mode. */
+static void print_stage(lvlm_printer *p, const lvlm_replay *r,
+                        const lvlm_replay_stage *s)
+{
+    lvlm_printer_object(p, NULL);
+    lvlm_printer_text(p, "name", s->name);
+    lvlm_printer_shape(p, "shape", &s->shape);
+    if (r->is_measure) {
+        lvlm_printer_object(p, lvlm_report_compute(r));
+        print_figures(p, s);
+        lvlm_printer_end(p);
+    } else {
+        print_axes(p, r, s);
+        lvlm_printer_text(p, "verdict", lvlm_verdict_name(s->verdict));
+        lvlm_printer_number(p, "band", s->band);
+        print_figures(p, s);
+        if (s->looked_again) {
+            lvlm_printer_number(p, "recorded_from_double", s->recorded_error);
+            lvlm_printer_number(p, "own_from_double", s->own_error);
+        }
+        lvlm_printer_list(p, "worst_rows");
+        for (size_t i = 0; i < s->found.n_worst; i++)
+            print_row(p, r, s, &s->found.worst[i]);
+        lvlm_printer_end(p);
+    }
+    lvlm_printer_end(p);
+}
+
+/* "verdict" with its possible causes, and "mismatches". */
+static void print_verdict(lvlm_printer *p, const lvlm_replay *r)
+{
+    char verdict[LVLM_VERDICT_TEXT];
+    lvlm_mismatch sentences[LVLM_MISMATCHES];
+    char text[LVLM_VERDICT_TEXT + LVLM_MISMATCHES * (LVLM_MISMATCH_TEXT + 2)];
+    const size_t n = lvlm_report_mismatches(sentences, r);
+    size_t at =
+        (size_t)snprintf(text, sizeof text, "%s", lvlm_report_verdict(verdict, r));
+    for (size_t i = 0; i < n; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "; %s", sentences[i]);
+    lvlm_printer_text(p, "verdict", text);
+    lvlm_printer_list(p, "mismatches");
+    for (size_t i = 0; i < n; i++) lvlm_printer_text(p, NULL, sentences[i]);
+    lvlm_printer_end(p);
+}
+
+static void print_measure(lvlm_printer *p, const lvlm_replay *r)
+{
+    char verdict[LVLM_VERDICT_TEXT];
+    lvlm_printer_flag(p, "passed", r->n_failed == 0);
+    lvlm_printer_text(p, "verdict", lvlm_report_verdict(verdict, r));
+    lvlm_printer_text(p, "family", r->family);
+    lvlm_printer_text(p, "model", r->model);
+    lvlm_printer_text(p, "inputs", r->golden);
+    lvlm_printer_text(p, "reference", r->reference);
+    lvlm_printer_text(p, "root", r->model_root);
+}
+
+static void print_replay(lvlm_printer *p, const lvlm_replay *r)
+{
+    lvlm_printer_flag(p, "passed", r->n_failed == 0);
+    lvlm_printer_flag(p, "exact", lvlm_report_is_exact(r));
+    print_verdict(p, r);
+    if (r->first_bad != NULL)
+        lvlm_printer_text(p, "first_bad", r->first_bad->name);
+    else
+        lvlm_printer_null(p, "first_bad");
+    lvlm_printer_text(p, "family", r->family);
+    lvlm_printer_text(p, "model", r->model);
+    lvlm_printer_text(p, "golden", r->golden);
+    lvlm_printer_text(p, "compute", lvlm_report_compute(r));
+    lvlm_printer_text(p, "reference", r->reference);
+    lvlm_printer_list(p, "differences");
+    for (size_t i = 0; i < r->n_differences; i++)
+        lvlm_printer_text(p, NULL, lvlm_difference_name(r->differences[i]));
+    lvlm_printer_end(p);
+    lvlm_printer_text(p, "root", r->model_root);
+    lvlm_printer_text(p, "golden_sha256", r->recording.sha256);
+    if (r->source[0] != '\0')
+        lvlm_printer_flag(p, "same_checkpoint",
+                          strcmp(r->source, r->recording.source) == 0);
+    if (r->recording.metadata != NULL) {
+        lvlm_printer_tree(p, "golden_metadata", r->recording.metadata);
+    } else {
+        lvlm_printer_object(p, "golden_metadata");
+        lvlm_printer_end(p);
+    }
+}
+
+int verify_print_json(const lvlm_replay *r, lvlm_error *err)
+{
+    lvlm_printer p;
+    lvlm_printer_open(&p, true, false);
+    if (r->is_measure)
+        print_measure(&p, r);
+    else
+        print_replay(&p, r);
+    lvlm_printer_list(&p, "stages");
+    for (size_t i = 0; i < r->n_stages; i++) print_stage(&p, r, &r->stages[i]);
+    lvlm_printer_end(&p);
+    return lvlm_printer_close(&p, r->notes, err);
+}
