@@ -5,9 +5,8 @@
 #ifndef LVLM_RUNTIME_CLI_ANSWER_H
 #define LVLM_RUNTIME_CLI_ANSWER_H
 
-#include <cjson/cJSON.h>
-
 #include "formats/base/outfile.h"
+#include "formats/cli/printer.h"
 #include "runtime/cli/prompting.h"
 
 typedef struct answer {
@@ -27,9 +26,9 @@ LVLM_MUST_CHECK int answer_take(answer *a, int64_t id, lvlm_error *err);
  * zero characters are U+FFFD, because strings of JSON and labels end at zero here. */
 LVLM_MUST_CHECK int answer_end(answer *a, lvlm_error *err);
 
-/* Draw the boxes that the answer names on the first image, into `file`, and list them:
- * a line per box on stdout, or in `json` if it is not NULL. */
+/* Draw the boxes that the answer names on the first image, into `file`, and list
+ * them. */
 LVLM_MUST_CHECK int answer_draw(const answer *a, const prompting *p, lvlm_outfile *file,
-                                cJSON *json, lvlm_error *err);
+                                lvlm_printer *to, lvlm_error *err);
 
 #endif

@@ -19,10 +19,8 @@ typedef struct forward_args {
     lvlm_common_args common;
     const char *inputs;
     const char *out;
-    const char *compute;
-    const char *reference;
+    run_model_args model;
     bool trace;
-    bool check;
     bool force;
 } forward_args;
 
@@ -34,12 +32,7 @@ static const lvlm_option options[] = {
       "logits, loss when labels are given, and the stages" },
     { "trace", NULL, LVLM_OPTION_FLAG, offsetof(forward_args, trace),
       "write every stage: vision.patches, ..., text.norm" },
-    { "compute", "f32|f64", LVLM_OPTION_TEXT, offsetof(forward_args, compute),
-      "precision of the computation and of the results (default f32)" },
-    { "reference", "trained|transformers-VERSION", LVLM_OPTION_TEXT, offsetof(forward_args, reference),
-      "whose behaviour, where versions of transformers differ from training (default trained)" },
-    { "check", NULL, LVLM_OPTION_FLAG, offsetof(forward_args, check),
-      "compare every weight with its digest before it is used" },
+    RUN_MODEL_OPTIONS(forward_args, model, " and of the results"),
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(forward_args, force),
       "overwrite OUT.safetensors" },
     LVLM_OPTION_END,
@@ -52,26 +45,6 @@ static int open_output(lvlm_outputs *outputs, lvlm_outfile **out,
     const char *const inputs[] = { model, args->inputs };
     TRY(lvlm_outputs_file(outputs, out, args->out, err));
     return lvlm_outputs_spare(outputs, inputs, 2, err);
-}
-
-static int open_model(lvlm_model **out, const char *path, const forward_args *args,
-                      lvlm_notes *notes, lvlm_error *err)
-{
-    const bool f64 = args->compute != NULL && strcmp(args->compute, "f64") == 0;
-    lvlm_progress bar;
-    const lvlm_model_options chosen = {
-        .compute = f64 ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
-        .threads = lvlm_thread_count(&args->common),
-        .reference = args->reference,
-        .check = args->check,
-        .checking = lvlm_progress_bytes,
-        .checking_user = &bar,
-        .notes = notes,
-    };
-    lvlm_progress_init(&bar, "checking", args->common.quiet);
-    const int rc = lvlm_model_open(out, path, &chosen, err);
-    lvlm_progress_finish(&bar);
-    return rc;
 }
 
 static int forward(lvlm_stage_list *list, lvlm_model *model, const char *path,
@@ -93,12 +66,7 @@ static int forward(lvlm_stage_list *list, lvlm_model *model, const char *path,
 
 static const char *compute_of(const forward_args *args)
 {
-    return args->compute != NULL ? args->compute : "f32";
-}
-
-static const char *reference_of(const forward_args *args)
-{
-    return args->reference != NULL ? args->reference : LVLM_REFERENCE_TRAINED;
+    return args->model.compute != NULL ? args->model.compute : "f32";
 }
 
 /* The metadata of OUT: how it was computed. */
@@ -107,7 +75,8 @@ static bool describe(cJSON *to, const lvlm_model *model, const forward_args *arg
     return cJSON_AddStringToObject(to, "family",
                                    lvlm_model_manifest(model)->family->name) != NULL &&
            cJSON_AddStringToObject(to, "compute", compute_of(args)) != NULL &&
-           cJSON_AddStringToObject(to, "reference", reference_of(args)) != NULL;
+           cJSON_AddStringToObject(to, "reference", run_reference(&args->model)) !=
+               NULL;
 }
 
 static int save(lvlm_stage_list *list, const lvlm_model *model,
@@ -148,20 +117,20 @@ static int print_result(const lvlm_stage_list *list, const cJSON *bad,
                       compute_of(args));
     lvlm_printer_text(&p, "family", lvlm_model_manifest(model)->family->name);
     lvlm_printer_text(&p, "compute", compute_of(args));
-    lvlm_printer_text(&p, "reference", reference_of(args));
+    lvlm_printer_text(&p, "reference", run_reference(&args->model));
     if (logits != NULL)
         lvlm_printer_line(&p, "logits  %s\n", lvlm_shape_text(shape, &logits->shape));
     if (loss != NULL) lvlm_printer_line(&p, "loss    %.6f\n", scalar(loss));
     lvlm_printer_list(&p, "differences");
     while ((d = lvlm_model_difference(model, d)) != NULL) {
-        lvlm_printer_line(&p, "as %s: %s\n", reference_of(args), d->what);
+        lvlm_printer_line(&p, "as %s: %s\n", run_reference(&args->model), d->what);
         lvlm_printer_text(&p, NULL, lvlm_difference_name(d));
     }
     lvlm_printer_end(&p);
-    if (!args->check)
+    if (!args->model.check)
         lvlm_printer_line(&p,
                           "weights were not checked against their digests (--check)\n");
-    lvlm_printer_flag(&p, "checked", args->check);
+    lvlm_printer_flag(&p, "checked", args->model.check);
     lvlm_printer_line(&p, "%.2f s\n", seconds);
     lvlm_printer_seconds(&p, "seconds", seconds);
     if (loss != NULL) lvlm_printer_number(&p, "loss", scalar(loss));
@@ -184,7 +153,8 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
     lvlm_error not_finite;
     int rc, finite;
     if ((rc = open_output(&outputs, &out, args, operands->at[0], err)) < 0 ||
-        (rc = open_model(&model, operands->at[0], args, notes, err)) < 0)
+        (rc = run_open_model(&model, operands->at[0], &args->common, &args->model,
+                             notes, err)) < 0)
         goto done;
     const double started = lvlm_seconds();
     if ((rc = forward(&list, model, args->inputs, args->common.quiet, err)) < 0)

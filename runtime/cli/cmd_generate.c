@@ -4,12 +4,11 @@
  *         + IN.safetensors ----------------+                           -> ids
  *
  * Both are streamed to stdout. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
-#include "formats/base/json.h"
 #include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 #include "formats/native/digests.h"
@@ -21,8 +20,9 @@ typedef struct generate_args {
     lvlm_common_args common;
     prompting_args prompting;
     const char *boxes;
-    bool force, check;
-    const char *inputs, *compute, *reference;
+    run_model_args model;
+    bool force;
+    const char *inputs;
     uint64_t max_new_tokens, seed;
     lvlm_real temperature, top_k, top_p, penalty;
 } generate_args;
@@ -51,12 +51,7 @@ static const lvlm_option options[] = {
     { "repetition-penalty", "R", LVLM_OPTION_REAL, offsetof(generate_args, penalty),
       "of tokens that the text holds, greedy or not (default: the model's own setting, or 1: none)",
       LVLM_MORE_THAN(0) },
-    { "compute", "f32|f64", LVLM_OPTION_TEXT, offsetof(generate_args, compute),
-      "precision of the computation (default f32)" },
-    { "reference", "trained|transformers-VERSION", LVLM_OPTION_TEXT, offsetof(generate_args, reference),
-      "whose behaviour, where versions of transformers differ from training (default trained)" },
-    { "check", NULL, LVLM_OPTION_FLAG, offsetof(generate_args, check),
-      "compare every weight with its digest before it is used" },
+    RUN_MODEL_OPTIONS(generate_args, model, ""),
     LVLM_OPTION_END,
 };
 // clang-format on
@@ -94,7 +89,7 @@ static int note_options(const generate_args *a, lvlm_notes *notes, lvlm_error *e
 
 static void say_what_is_unchecked(const generate_args *a)
 {
-    if (a->check || a->common.quiet) return;
+    if (a->model.check || a->common.quiet) return;
     fflush(stdout);
     fprintf(stderr, "%s: weights were not checked against their digests (--check)\n",
             PROGRAM);
@@ -106,8 +101,8 @@ static void say_what_is_unchecked(const generate_args *a)
 typedef struct output {
     const generate_args *args;
     lvlm_outfile *boxes; /* or NULL */
-    cJSON *result, *ids; /* --json; else NULL */
-    answer *text;        /* NULL: ids are printed */
+    lvlm_printer printer;
+    answer *text; /* NULL: ids are printed */
     lvlm_notes *notes;
     uint64_t n;
     size_t n_prompt; /* tokens */
@@ -121,16 +116,10 @@ static int take(void *user, int64_t id, lvlm_error *err)
     output *const o = user;
     o->last = lvlm_seconds();
     if (o->n++ == 0) o->first = o->last;
-    if (o->ids != NULL) {
-        cJSON *const item = cJSON_CreateNumber((double)id);
-        if (item == NULL || !cJSON_AddItemToArray(o->ids, item))
-            return lvlm_fail_memory(err);
-    }
+    lvlm_printer_count(&o->printer, NULL, (uint64_t)id);
     if (o->text != NULL) return answer_take(o->text, id, err);
-    if (o->ids == NULL) {
-        printf(o->n > 1 ? " %lld" : "%lld", (long long)id);
-        fflush(stdout);
-    }
+    lvlm_printer_line(&o->printer, o->n > 1 ? " %" PRId64 : "%" PRId64, id);
+    fflush(stdout);
     return 0;
 }
 
@@ -168,34 +157,29 @@ static void tell_pace(const output *o, size_t n_images)
     fputc('\n', stderr);
 }
 
-static int print_json(output *o, const lvlm_generated *made, size_t n_images,
-                      lvlm_error *err)
+static int print_result(output *o, const lvlm_generated *made, size_t n_images,
+                        lvlm_error *err)
 {
-    cJSON *const result = o->result;
-    o->result = o->ids = NULL; /* printing frees it */
-    lvlm_json_add_number(result, "prompt_tokens", (double)o->n_prompt);
-    lvlm_json_add_number(result, "new_tokens", (double)made->n);
-    cJSON_AddStringToObject(result, "stopped", stopped_by(made));
-    cJSON_AddBoolToObject(result, "checked", o->args->check);
+    lvlm_printer *const p = &o->printer;
+    lvlm_printer_count(p, "prompt_tokens", o->n_prompt);
+    lvlm_printer_count(p, "new_tokens", made->n);
+    lvlm_printer_text(p, "stopped", stopped_by(made));
+    lvlm_printer_flag(p, "checked", o->args->model.check);
     if (o->seen > 0 && n_images > 0)
-        lvlm_add_seconds(result, "image_seconds",
-                         (o->seen - o->started) / (double)n_images);
-    lvlm_add_seconds(result, "prompt_seconds", o->first - o->started);
-    if (o->n > 1) lvlm_add_seconds(result, "token_seconds", token_seconds(o));
-    lvlm_add_seconds(result, "seconds", lvlm_seconds() - o->started);
-    lvlm_add_notes(result, o->notes);
-    return lvlm_print_json(result, err);
+        lvlm_printer_seconds(p, "image_seconds",
+                             (o->seen - o->started) / (double)n_images);
+    lvlm_printer_seconds(p, "prompt_seconds", o->first - o->started);
+    if (o->n > 1) lvlm_printer_seconds(p, "token_seconds", token_seconds(o));
+    lvlm_printer_seconds(p, "seconds", lvlm_seconds() - o->started);
+    return lvlm_printer_close(p, o->notes, err);
 }
 
 /* End the text, and draw its boxes. */
 static int finish_text(output *o, const prompting *p, lvlm_error *err)
 {
     TRY(answer_end(o->text, err));
-    if (o->result != NULL &&
-        cJSON_AddStringToObject(o->result, "text", o->text->text.text) == NULL)
-        return lvlm_fail_memory(err);
-    if (o->boxes == NULL) return 0;
-    return answer_draw(o->text, p, o->boxes, o->result, err);
+    lvlm_printer_text(&o->printer, "text", o->text->text.text);
+    return o->boxes != NULL ? answer_draw(o->text, p, o->boxes, &o->printer, err) : 0;
 }
 
 /* ---- all of it ------------------------------------------------------------------ */
@@ -261,16 +245,17 @@ static int say(output *o, lvlm_model *model, const lvlm_generation *settings,
     lvlm_print_notes(PROGRAM, o->notes);
     if (rc < 0) goto done;
     (void)lvlm_session_tokens(session, &o->n_prompt);
+    lvlm_printer_list(&o->printer, "tokens");
     rc = lvlm_generate(&made, session, settings, &sink, err);
-    if (o->text == NULL && o->ids == NULL && o->n > 0) putchar('\n');
+    lvlm_printer_end(&o->printer);
+    if (o->text == NULL && o->n > 0) lvlm_printer_line(&o->printer, "\n");
     if (rc == 0 && made.full)
         fprintf(stderr,
                 "%s: stopped: the text has reached the last position that the model "
                 "was made for (max_position_embeddings)\n",
                 PROGRAM);
     if (rc == 0 && o->text != NULL) rc = finish_text(o, p, err);
-    if (rc == 0 && o->result != NULL)
-        rc = print_json(o, &made, p->prompt.n_images, err);
+    if (rc == 0) rc = print_result(o, &made, p->prompt.n_images, err);
     if (rc == 0) tell_pace(o, p->prompt.n_images);
 done:
     lvlm_session_end(session);
@@ -284,19 +269,14 @@ static int generate(lvlm_model *model, const lvlm_generation *settings,
 {
     output out = { .args = a, .boxes = boxes, .notes = notes };
     answer text;
-    int rc = 0;
-    if (a->common.json) {
-        out.result = lvlm_json_document();
-        out.ids = cJSON_AddArrayToObject(out.result, "tokens");
-        if (out.ids == NULL) rc = lvlm_fail_memory(err);
-    }
+    lvlm_printer_open(&out.printer, a->common.json, true);
     if (a->inputs == NULL) {
         answer_init(&text, p, a->common.json);
         out.text = &text;
     }
-    if (rc == 0) rc = say(&out, model, settings, p, err);
+    const int rc = say(&out, model, settings, p, err);
     if (out.text != NULL) answer_free(&text);
-    lvlm_json_free(out.result);
+    lvlm_printer_drop(&out.printer);
     return rc;
 }
 
@@ -315,8 +295,7 @@ static int check(const void *arguments, const lvlm_operands *operands, lvlm_erro
 static int read_prompt(prompting *p, const lvlm_model *model, lvlm_generation *settings,
                        const generate_args *a, lvlm_notes *notes, lvlm_error *err)
 {
-    const bool trained =
-        a->reference == NULL || strcmp(a->reference, LVLM_REFERENCE_TRAINED) == 0;
+    const bool trained = strcmp(run_reference(&a->model), LVLM_REFERENCE_TRAINED) == 0;
     if (a->inputs != NULL) return 0;
     TRY(prompting_make(p, lvlm_model_manifest(model), &a->prompting, trained, notes,
                        err));
@@ -325,7 +304,6 @@ static int read_prompt(prompting *p, const lvlm_model *model, lvlm_generation *s
     FAIL_IF(p->answered, err, LVLM_EFORMAT,
             "the last message is the assistant's: there is nothing to say");
     settings->chatml &= !a->prompting.raw;
-    if (!a->common.quiet) prompting_remark(p);
     return 0;
 }
 
@@ -333,24 +311,10 @@ static int read_prompt(prompting *p, const lvlm_model *model, lvlm_generation *s
 static int open_model(lvlm_model **out, const char *path, const generate_args *a,
                       lvlm_notes *notes, lvlm_error *err)
 {
-    const bool f64 = a->compute != NULL && strcmp(a->compute, "f64") == 0;
-    const size_t threads = lvlm_thread_count(&a->common);
-    lvlm_progress bar;
-    const lvlm_model_options chosen = {
-        .compute = f64 ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
-        .threads = threads,
-        .reference = a->reference,
-        .notes = notes,
-        .check = a->check,
-        .checking = lvlm_progress_bytes,
-        .checking_user = &bar,
-    };
-    lvlm_progress_init(&bar, "checking", a->common.quiet);
-    const int rc = lvlm_model_open(out, path, &chosen, err);
-    lvlm_progress_finish(&bar);
-    if (rc < 0 || a->check) return rc;
-    return lvlm_native_check_side_files(lvlm_model_manifest(*out)->checkpoint, threads,
-                                        err);
+    TRY(run_open_model(out, path, &a->common, &a->model, notes, err));
+    if (a->model.check) return 0;
+    return lvlm_native_check_side_files(lvlm_model_manifest(*out)->checkpoint,
+                                        lvlm_thread_count(&a->common), err);
 }
 
 static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,

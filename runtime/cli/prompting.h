@@ -60,7 +60,4 @@ LVLM_MUST_CHECK int prompting_spare(const prompting *p, const prompting_args *ar
                                     const lvlm_outputs *outputs, const char *model,
                                     lvlm_error *err);
 
-/* Report on stderr what was left out, if anything was. */
-void prompting_remark(const prompting *p);
-
 #endif

@@ -64,45 +64,24 @@ int answer_end(answer *a, lvlm_error *err)
 
 /* ---- boxes ---------------------------------------------------------------------- */
 
-/* { "colour": "red", "label": "cat", "pixels": [left, top, right, bottom] } */
-static int list_box(cJSON *list, const char *colour, const lvlm_box *box,
-                    const size_t pixels[4], lvlm_error *err)
+static void print_box(lvlm_printer *to, const lvlm_box *box, const char *colour,
+                      const lvlm_image *image)
 {
-    cJSON *const item = cJSON_CreateObject();
-    cJSON *edges = NULL;
-    bool fine = item != NULL && cJSON_AddItemToArray(list, item) &&
-                cJSON_AddStringToObject(item, "colour", colour) != NULL &&
-                cJSON_AddStringToObject(item, "label", box->label) != NULL &&
-                (edges = cJSON_AddArrayToObject(item, "pixels")) != NULL;
-    for (size_t i = 0; fine && i < 4; i++) {
-        cJSON *const edge = cJSON_CreateNumber((double)pixels[i]);
-        fine = edge != NULL && cJSON_AddItemToArray(edges, edge);
-    }
-    return fine ? 0 : lvlm_fail_memory(err);
+    size_t p[4];
+    lvlm_box_pixels(p, box, image->width, image->height);
+    lvlm_printer_line(to, "%-8s %zu,%zu - %zu,%zu%s%s\n", colour, p[0], p[1], p[2],
+                      p[3], *box->label != '\0' ? "  " : "", box->label);
+    lvlm_printer_object(to, NULL);
+    lvlm_printer_text(to, "colour", colour);
+    lvlm_printer_text(to, "label", box->label);
+    lvlm_printer_list(to, "pixels");
+    for (size_t i = 0; i < 4; i++) lvlm_printer_count(to, NULL, p[i]);
+    lvlm_printer_end(to);
+    lvlm_printer_end(to);
 }
 
-static int say(const lvlm_boxes *boxes, const lvlm_image *image, cJSON *json,
-               lvlm_error *err)
-{
-    cJSON *const list = json != NULL ? cJSON_AddArrayToObject(json, "boxes") : NULL;
-    if (json != NULL && list == NULL) return lvlm_fail_memory(err);
-    for (size_t i = 0; i < boxes->n; i++) {
-        const lvlm_box *const box = &boxes->at[i];
-        unsigned char rgb[3];
-        size_t p[4];
-        const char *const colour = lvlm_box_colour(rgb, i);
-        lvlm_box_pixels(p, box, image->width, image->height);
-        if (list != NULL)
-            TRY(list_box(list, colour, box, p, err));
-        else
-            printf("%-8s %zu,%zu - %zu,%zu%s%s\n", colour, p[0], p[1], p[2], p[3],
-                   *box->label != '\0' ? "  " : "", box->label);
-    }
-    return 0;
-}
-
-int answer_draw(const answer *a, const prompting *p, lvlm_outfile *file, cJSON *json,
-                lvlm_error *err)
+int answer_draw(const answer *a, const prompting *p, lvlm_outfile *file,
+                lvlm_printer *to, lvlm_error *err)
 {
     const lvlm_image_options options = { .alpha = LVLM_ALPHA_ON_WHITE };
     lvlm_image image = { .pixels = NULL };
@@ -112,7 +91,12 @@ int answer_draw(const answer *a, const prompting *p, lvlm_outfile *file, cJSON *
         (rc = lvlm_image_read(&image, p->prompt.images[0], &options, err)) < 0)
         goto done;
     lvlm_boxes_draw(&image, &boxes);
-    if ((rc = say(&boxes, &image, json, err)) < 0) goto done;
+    lvlm_printer_list(to, "boxes");
+    for (size_t i = 0; i < boxes.n; i++) {
+        unsigned char rgb[3];
+        print_box(to, &boxes.at[i], lvlm_box_colour(rgb, i), &image);
+    }
+    lvlm_printer_end(to);
     rc = lvlm_image_save(&image, file, err);
 done:
     lvlm_image_free(&image);

@@ -70,7 +70,6 @@ static int print(const prompting *p, const preprocess_args *args,
         lvlm_printer_tensor(&out, t);
     }
     lvlm_printer_end(&out);
-    if (!args->common.json && !args->common.quiet) prompting_remark(p);
     return lvlm_printer_close(&out, notes, err);
 }
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/base/json.h"
+#include "formats/cli/printer.h"
 #include "formats/cli/program.h"
 #include "formats/cli/terminal.h"
 #include "formats/native/digests.h"
@@ -66,71 +66,57 @@ static int parse_ids(lvlm_ids *ids, const lvlm_strbuf *line, lvlm_error *err)
 
 /* ---- what is said about it ------------------------------------------------------- */
 
-static void print_ids(const lvlm_ids *ids)
-{
-    for (size_t i = 0; i < ids->n; i++)
-        printf("%s%" PRId64, i > 0 ? " " : "", ids->at[i]);
-    putchar('\n');
-}
-
 /* One entry per line: a list of ids, or a text. */
-static int add_ids(cJSON *list, const lvlm_ids *ids, lvlm_error *err)
+static void print_ids(lvlm_printer *p, const lvlm_ids *ids)
 {
-    cJSON *const row = cJSON_CreateArray();
-    if (row == NULL || !cJSON_AddItemToArray(list, row)) return lvlm_fail_memory(err);
+    lvlm_printer_list(p, NULL);
     for (size_t i = 0; i < ids->n; i++) {
-        cJSON *const id = cJSON_CreateNumber((double)ids->at[i]);
-        if (id == NULL || !cJSON_AddItemToArray(row, id)) return lvlm_fail_memory(err);
+        lvlm_printer_line(p, "%s%" PRId64, i > 0 ? " " : "", ids->at[i]);
+        lvlm_printer_count(p, NULL, (uint64_t)ids->at[i]);
     }
-    return 0;
+    lvlm_printer_end(p);
+    lvlm_printer_line(p, "\n");
 }
 
-static int add_text(cJSON *list, const lvlm_strbuf *text, lvlm_error *err)
+static int print_text(lvlm_printer *p, const lvlm_strbuf *text, char end,
+                      lvlm_error *err)
 {
-    cJSON *item;
-    FAIL_IF(strlen(text->text) != text->length, err, LVLM_EFORMAT,
+    FAIL_IF(p->json && strlen(text->text) != text->length, err, LVLM_EFORMAT,
             "the text has a zero character, which JSON cannot hold here");
-    if ((item = cJSON_CreateString(text->text)) == NULL ||
-        !cJSON_AddItemToArray(list, item))
-        return lvlm_fail_memory(err);
+    lvlm_printer_text(p, NULL, text->text);
+    if (!p->text) return 0;
+    lvlm_print_made_text(text->text, text->length);
+    putchar(end);
     return 0;
 }
 
 /* ---- lines ----------------------------------------------------------------------- */
 
-static int encode_line(const lvlm_tokenizer *tokenizer, const lvlm_strbuf *line,
-                       lvlm_ids *ids, cJSON *list, lvlm_error *err)
+static int encode_line(lvlm_printer *p, const lvlm_tokenizer *tokenizer,
+                       const lvlm_strbuf *line, lvlm_ids *ids, lvlm_error *err)
 {
     ids->n = 0;
     TRY(lvlm_tokenizer_encode(tokenizer, ids, line->text, line->length, NULL, err));
-    if (list != NULL) return add_ids(list, ids, err);
-    print_ids(ids);
+    print_ids(p, ids);
     return 0;
 }
 
-static int decode_line(const lvlm_tokenizer *tokenizer, const tokenize_args *args,
-                       const lvlm_strbuf *line, lvlm_ids *ids, cJSON *list,
-                       lvlm_error *err)
+static int decode_line(lvlm_printer *p, const lvlm_tokenizer *tokenizer,
+                       const tokenize_args *args, const lvlm_strbuf *line,
+                       lvlm_ids *ids, lvlm_error *err)
 {
     lvlm_strbuf text = LVLM_STRBUF_INIT(LVLM_TEXT_MAX);
-    int rc;
-    lvlm_strbuf_append(&text, "", 0);
-    if ((rc = parse_ids(ids, line, err)) < 0 ||
-        (rc = lvlm_tokenizer_decode(tokenizer, &text, ids->at, ids->n, NULL, err)) < 0)
-        goto done;
-    if (list != NULL) {
-        rc = add_text(list, &text, err);
-    } else {
-        lvlm_print_made_text(text.text, text.length);
-        putchar(end_of_text(args));
-    }
-done:
+    lvlm_strbuf_puts(&text, "");
+    int rc = parse_ids(ids, line, err);
+    if (rc == 0)
+        rc = lvlm_tokenizer_decode(tokenizer, &text, ids->at, ids->n, NULL, err);
+    if (rc == 0) rc = print_text(p, &text, end_of_text(args), err);
     lvlm_strbuf_free(&text);
     return rc;
 }
 
-static int each_line(const lvlm_tokenizer *tokenizer, const tokenize_args *args,
-                     cJSON *list, lvlm_error *err)
+static int each_line(lvlm_printer *p, const lvlm_tokenizer *tokenizer,
+                     const tokenize_args *args, lvlm_error *err)
 {
     const char end = args->decode ? '\n' : end_of_text(args);
     lvlm_strbuf line = LVLM_STRBUF_INIT(LVLM_TEXT_MAX);
@@ -138,31 +124,13 @@ static int each_line(const lvlm_tokenizer *tokenizer, const tokenize_args *args,
     int rc = 0;
     for (size_t n = 1; rc == 0 && read_up_to(&line, end); n++) {
         if ((rc = lvlm_strbuf_check(&line, err)) == 0)
-            rc = args->decode ? decode_line(tokenizer, args, &line, &ids, list, err)
-                              : encode_line(tokenizer, &line, &ids, list, err);
+            rc = args->decode ? decode_line(p, tokenizer, args, &line, &ids, err)
+                              : encode_line(p, tokenizer, &line, &ids, err);
         if (rc < 0) lvlm_prefix(err, "line %zu: ", n);
     }
     if (rc == 0 && ferror(stdin)) rc = lvlm_fail_errno(err, "stdin: cannot read");
     lvlm_ids_free(&ids);
     lvlm_strbuf_free(&line);
-    return rc;
-}
-
-static int answer_json(const lvlm_tokenizer *tokenizer, const tokenize_args *args,
-                       const lvlm_notes *notes, lvlm_error *err)
-{
-    cJSON *const result = lvlm_json_document();
-    cJSON *const list = cJSON_AddArrayToObject(result, args->decode ? "texts" : "ids");
-    int rc;
-    if (list == NULL)
-        rc = lvlm_fail_memory(err);
-    else
-        rc = each_line(tokenizer, args, list, err);
-    if (rc == 0) {
-        lvlm_add_notes(result, notes);
-        return lvlm_print_json(result, err);
-    }
-    lvlm_json_free(result);
     return rc;
 }
 
@@ -184,12 +152,16 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
 {
     const tokenize_args *const args = arguments;
     lvlm_tokenizer *tokenizer = NULL;
-    int rc = open_tokenizer(&tokenizer, operands->at[0],
-                            lvlm_thread_count(&args->common), notes, err);
+    lvlm_printer p;
+    TRY(open_tokenizer(&tokenizer, operands->at[0], lvlm_thread_count(&args->common),
+                       notes, err));
     lvlm_print_notes(PROGRAM, notes);
-    if (rc == 0)
-        rc = args->common.json ? answer_json(tokenizer, args, notes, err)
-                               : each_line(tokenizer, args, NULL, err);
+    lvlm_printer_open(&p, args->common.json, true);
+    lvlm_printer_list(&p, args->decode ? "texts" : "ids");
+    int rc = each_line(&p, tokenizer, args, err);
+    lvlm_printer_end(&p);
+    if (rc == 0) rc = lvlm_printer_close(&p, notes, err);
+    lvlm_printer_drop(&p);
     lvlm_tokenizer_close(tokenizer);
     return rc;
 }

@@ -122,6 +122,11 @@ int prompting_make(prompting *out, const lvlm_manifest *manifest,
     out->answered = out->messages.at[out->messages.n - 1].role == LVLM_ROLE_ASSISTANT;
     TRY(lvlm_prompter_open(&out->prompter, manifest, &options, err));
     TRY(lvlm_prompt_write(&out->prompt, out->prompter, &out->messages, err));
+    if (out->prompt.n_left_out > 0)
+        TRY(lvlm_notes_add(notes, err,
+                           "the %zu oldest messages are left out: the others fill the "
+                           "model's max_window_size",
+                           out->prompt.n_left_out));
     if (args->date != NULL && out->prompt.n_images > 0)
         TRY(lvlm_notes_add(notes, err,
                            "--date counts only without images: prompts with "
@@ -150,13 +155,4 @@ int prompting_spare(const prompting *p, const prompting_args *args,
         TRY(lvlm_outputs_spare(outputs, &image, 1, err));
     }
     return 0;
-}
-
-void prompting_remark(const prompting *p)
-{
-    if (p->prompt.n_left_out > 0)
-        fprintf(stderr,
-                "%s: the %zu oldest messages are left out: the others fill the "
-                "model's max_window_size\n",
-                PROGRAM, p->prompt.n_left_out);
 }

@@ -51,11 +51,6 @@ int prompting_spare(const prompting *p, const prompting_args *args,
     return lvlm_outputs_spare(outputs, files, 2, err);
 }
 
-void prompting_remark(const prompting *p)
-{
-    (void)p;
-}
-
 void answer_init(answer *a, const prompting *p, bool silent)
 {
     (void)p;
@@ -78,9 +73,9 @@ int answer_end(answer *a, lvlm_error *err)
     return answer_take(a, 0, err);
 }
 
-int answer_draw(const answer *a, const prompting *p, lvlm_outfile *file, cJSON *json,
-                lvlm_error *err)
+int answer_draw(const answer *a, const prompting *p, lvlm_outfile *file,
+                lvlm_printer *to, lvlm_error *err)
 {
-    (void)a, (void)p, (void)file, (void)json;
+    (void)a, (void)p, (void)file, (void)to;
     return lvlm_fail(err, LVLM_EUSAGE, LVLM_UNPREPARED);
 }

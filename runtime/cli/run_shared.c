@@ -1,0 +1,30 @@
+/* run_shared.c - opens a model as the options say. */
+#include <string.h>
+
+#include "formats/cli/program.h"
+#include "runtime/cli/run_commands.h"
+
+const char *run_reference(const run_model_args *args)
+{
+    return args->reference != NULL ? args->reference : LVLM_REFERENCE_TRAINED;
+}
+
+int run_open_model(lvlm_model **out, const char *path, const lvlm_common_args *common,
+                   const run_model_args *args, lvlm_notes *notes, lvlm_error *err)
+{
+    const bool f64 = args->compute != NULL && strcmp(args->compute, "f64") == 0;
+    lvlm_progress bar;
+    const lvlm_model_options chosen = {
+        .compute = f64 ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
+        .threads = lvlm_thread_count(common),
+        .reference = args->reference,
+        .check = args->check,
+        .checking = lvlm_progress_bytes,
+        .checking_user = &bar,
+        .notes = notes,
+    };
+    lvlm_progress_init(&bar, "checking", common->quiet);
+    const int rc = lvlm_model_open(out, path, &chosen, err);
+    lvlm_progress_finish(&bar);
+    return rc;
+}
