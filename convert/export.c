@@ -52,9 +52,7 @@ int export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_ledger_entry *entry
     if (inputs == NULL || expect == NULL || data == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < n; i++) {
         inputs[i] = lvlm_checkpoint_find(ex->model, entry->targets[i]);
-        FAIL_IF(inputs[i] == NULL, err, LVLM_EFORMAT,
-                "tensor '%s' is needed for '%s' and is missing", entry->targets[i],
-                entry->source.name);
+        assert(inputs[i] != NULL); /* native_rules.c */
         expect[i] = lvlm_native_digest_of(ex->model, inputs[i]);
         data[i] = lvlm_tensor_elements(inputs[i]);
     }
@@ -78,11 +76,7 @@ int export_add_file(lvlm_export_file **file, lvlm_export *ex, const char *name,
                                                     &ex->capacity, sizeof *files);
     if (files == NULL || name == NULL) return lvlm_fail_memory(err);
     ex->files = files;
-    for (size_t i = 0; i < ex->n_files; i++)
-        FAIL_IF(strcmp(files[i].name, name) == 0, err, LVLM_EFORMAT,
-                "holds '%s' both as a file of the model and as a side file: it was not "
-                "converted from such a directory",
-                name);
+    for (size_t i = 0; i < ex->n_files; i++) assert(strcmp(files[i].name, name) != 0);
     *file = &files[ex->n_files++];
     **file = (lvlm_export_file){ .name = name, .plan = { .arena = &ex->arena } };
     return 0;
@@ -103,9 +97,7 @@ int export_add_text(lvlm_export *ex, const char *name, const char *text,
 /* A loader of the directory would read such weights as the model. */
 static int check_side_name(const char *name, lvlm_error *err)
 {
-    FAIL_IF(strchr(name, '/') != NULL || strcmp(name, ".") == 0 ||
-                strcmp(name, "..") == 0 || name[0] == '\0',
-            err, LVLM_EFORMAT, "side file '%s' is not a plain file name", name);
+    assert(name[0] != '\0' && strchr(name, '/') == NULL); /* native_rules.c */
     FAIL_IF(fnmatch("*.safetensors", name, 0) == 0 || fnmatch("*.bin", name, 0) == 0,
             err, LVLM_EFORMAT,
             "has '%s', a file of weights, as a side file; it was not converted from "
@@ -174,13 +166,12 @@ static int choose_container(lvlm_export *ex, lvlm_error *err)
 
 static int read_provenance(lvlm_export *ex, lvlm_error *err)
 {
-    cJSON *provenance = NULL;
-    TRY(lvlm_native_meta_json(&provenance, ex->model, "provenance", err));
+    const cJSON *const provenance = ex->model->native->provenance;
     const char *dtype = lvlm_json_string(lvlm_json_get(provenance, "dtype"));
     ex->changed = lvlm_provenance_changed(provenance);
     ex->added_config = lvlm_json_get(provenance, "config") != NULL;
-    ex->changed_dtype = dtype != NULL && strcmp(dtype, "keep") != 0;
-    lvlm_json_free(provenance);
+    assert(dtype != NULL);
+    ex->changed_dtype = strcmp(dtype, "keep") != 0;
     return ex->changed && ex->options.source ? choose_container(ex, err) : 0;
 }
 

@@ -28,7 +28,7 @@ LVLM_MUST_CHECK int export_step(lvlm_export *ex, lvlm_plan *plan,
                                 const lvlm_ledger_entry *entry, lvlm_error *err);
 
 /* Append an empty file; *file is valid until the next call. Its name, which may be NULL
- * for out of memory, must outlive the export. LVLM_EFORMAT if the name is taken. */
+ * for out of memory, must outlive the export; no other file has it. */
 LVLM_MUST_CHECK int export_add_file(lvlm_export_file **file, lvlm_export *ex,
                                     const char *name, lvlm_error *err);
 /* Append a file with a copy of this text. */

@@ -4,7 +4,7 @@
  *
  * No container format is known here: the ledger has the offset of each tensor, and the
  * frame has every byte in between, including those of detached tensors. */
-#include <inttypes.h>
+#include <assert.h>
 #include <string.h>
 
 #include "convert/export_parts.h"
@@ -23,15 +23,16 @@ static int add_tensor(lvlm_export *ex, lvlm_plan *plan, const lvlm_ledger_entry 
                       lvlm_error *err)
 {
     const lvlm_tensor *native = lvlm_checkpoint_find(ex->model, entry->targets[0]);
-    FAIL_IF(native != NULL && !can_restore(native->dtype, entry->source.dtype), err,
-            LVLM_EFORMAT,
+    assert(native != NULL); /* native_rules.c */
+    FAIL_IF(!can_restore(native->dtype, entry->source.dtype), err, LVLM_EFORMAT,
             "was converted from %s to %s, which rounds: the source's bytes are lost; "
             "--layout hub writes the rounded weights",
             lvlm_dtype_name(entry->source.dtype), lvlm_dtype_name(native->dtype));
     return export_step(ex, plan, entry, err);
 }
 
-/* A file's frame, consumed from the start. */
+/* A file's frame, consumed from the start. It has as many bytes as the ledger needs:
+ * native_rules.c. */
 typedef struct frame {
     const lvlm_tensor *tensor;
     uint64_t at;
@@ -39,9 +40,7 @@ typedef struct frame {
 
 static int add_frame(lvlm_plan *plan, frame *f, uint64_t n_bytes, lvlm_error *err)
 {
-    FAIL_IF(n_bytes > f->tensor->n_bytes - f->at, err, LVLM_EFORMAT,
-            "'%s' is %" PRIu64 " bytes long, the ledger needs more", f->tensor->name,
-            f->tensor->n_bytes);
+    assert(n_bytes <= f->tensor->n_bytes - f->at);
     if (n_bytes == 0) return 0;
     const unsigned char *bytes = f->tensor->data + f->at;
     f->at += n_bytes;
@@ -55,7 +54,7 @@ static int open_frame(lvlm_export *ex, frame *f, const char *file, lvlm_error *e
     const char *name = lvlm_arena_printf(&ex->arena, LVLM_NATIVE_FRAMES "%s", file);
     if (name == NULL) return lvlm_fail_memory(err);
     *f = (frame){ lvlm_checkpoint_find(ex->model, name), 0 };
-    FAIL_IF(f->tensor == NULL, err, LVLM_EFORMAT, "tensor '%s' is missing", name);
+    assert(f->tensor != NULL);
     TRY(lvlm_digest_bytes(hex, f->tensor->data, (size_t)f->tensor->n_bytes, err));
     FAIL_IF(strcmp(hex, lvlm_native_digest_of(ex->model, f->tensor)) != 0, err,
             LVLM_ECHECK, "tensor '%s' is corrupt", name);
@@ -81,9 +80,7 @@ static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
         TRY(add_tensor(ex, plan, entry, err));
     }
     TRY(add_frame(plan, &f, ledger->files[index].n_bytes - plan->n_bytes, err));
-    FAIL_IF(f.at != f.tensor->n_bytes, err, LVLM_EFORMAT,
-            "'%s' is %" PRIu64 " bytes long, the ledger uses %" PRIu64, f.tensor->name,
-            f.tensor->n_bytes, f.at);
+    assert(f.at == f.tensor->n_bytes);
     return 0;
 }
 

@@ -343,29 +343,9 @@ int lvlm_import_plan_source(lvlm_import **out, lvlm_checkpoint *source,
     return create(out, source, NULL, options, err);
 }
 
-const lvlm_manifest *lvlm_import_manifest(const lvlm_import *im)
+lvlm_import_view lvlm_import_planned(const lvlm_import *im)
 {
-    return &im->manifest;
-}
-
-const lvlm_ledger *lvlm_import_ledger(const lvlm_import *im)
-{
-    return &im->ledger;
-}
-
-const lvlm_plan *lvlm_import_steps(const lvlm_import *im)
-{
-    return &im->plan;
-}
-
-const lvlm_import_options *lvlm_import_chosen(const lvlm_import *im)
-{
-    return &im->options;
-}
-
-lvlm_narrowing lvlm_import_narrowing(const lvlm_import *im)
-{
-    return lvlm_plan_narrowing(&im->plan);
+    return (lvlm_import_view){ &im->manifest, &im->ledger, &im->plan, &im->options };
 }
 
 /* ---- writing -------------------------------------------------------------------- */

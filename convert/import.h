@@ -51,11 +51,14 @@ LVLM_MUST_CHECK int lvlm_import_plan_source(lvlm_import **out, lvlm_checkpoint *
                                             const lvlm_import_options *options,
                                             lvlm_error *err);
 
-/* What is planned; borrowed. The manifest's checkpoint is the source. */
-const lvlm_manifest *lvlm_import_manifest(const lvlm_import *import);
-const lvlm_ledger *lvlm_import_ledger(const lvlm_import *import);
-const lvlm_plan *lvlm_import_steps(const lvlm_import *import);
-const lvlm_import_options *lvlm_import_chosen(const lvlm_import *import);
+/* What is planned; borrowed. */
+typedef struct lvlm_import_view {
+    const lvlm_manifest *manifest; /* its checkpoint is the source */
+    const lvlm_ledger *ledger;
+    const lvlm_plan *plan; /* its narrowing is valid after lvlm_import_execute */
+    const lvlm_import_options *options;
+} lvlm_import_view;
+lvlm_import_view lvlm_import_planned(const lvlm_import *import);
 
 /* Write the native file, commit it, and note what follows. `root` receives the root
  * digest. */
@@ -66,8 +69,6 @@ LVLM_MUST_CHECK int lvlm_import_execute(lvlm_import *import, lvlm_outfile *file,
  * what the configuration says, and values that the chosen type cannot hold. For a dry
  * run. */
 LVLM_MUST_CHECK int lvlm_import_note(const lvlm_import *import, lvlm_error *err);
-/* The effect of the chosen dtype on values; valid after lvlm_import_execute. */
-lvlm_narrowing lvlm_import_narrowing(const lvlm_import *import);
 void lvlm_import_free(lvlm_import *import);
 
 LVLM_END_DECLS

@@ -66,15 +66,15 @@ static void print_tie(const lvlm_printer *p, const lvlm_manifest *m,
 
 void account_plan(lvlm_printer *p, const lvlm_import *import)
 {
-    const lvlm_manifest *const m = lvlm_import_manifest(import);
-    const lvlm_plan *const plan = lvlm_import_steps(import);
+    const lvlm_import_view v = lvlm_import_planned(import);
     lvlm_printer_line(p, "%-44s %-5s %-16s %12s  %-8s %s\n", "tensor", "dtype", "shape",
                       "bytes", "how", "from");
     lvlm_printer_list(p, "plan");
-    for (size_t i = 0; i < plan->n_steps; i++)
-        print_step(p, &plan->steps[i], &lvlm_import_chosen(import)->init);
+    for (size_t i = 0; i < v.plan->n_steps; i++)
+        print_step(p, &v.plan->steps[i], &v.options->init);
     lvlm_printer_end(p);
-    for (size_t i = 0; i < m->n_targets; i++) print_tie(p, m, &m->targets[i]);
+    for (size_t i = 0; i < v.manifest->n_targets; i++)
+        print_tie(p, v.manifest, &v.manifest->targets[i]);
 }
 
 /* ---- the totals ----------------------------------------------------------------- */
@@ -109,10 +109,11 @@ static void print_unused(const lvlm_printer *p, const lvlm_manifest *m)
 void account_totals(lvlm_printer *p, const lvlm_import *import, const char *model,
                     const char *root, double seconds)
 {
-    const lvlm_manifest *const m = lvlm_import_manifest(import);
-    const lvlm_ledger *const ledger = lvlm_import_ledger(import);
-    const lvlm_narrowing narrowing = lvlm_import_narrowing(import);
-    const uint64_t n_bytes = lvlm_import_steps(import)->n_bytes;
+    const lvlm_import_view v = lvlm_import_planned(import);
+    const lvlm_manifest *const m = v.manifest;
+    const lvlm_ledger *const ledger = v.ledger;
+    const lvlm_narrowing narrowing = lvlm_plan_narrowing(v.plan);
+    const uint64_t n_bytes = v.plan->n_bytes;
     size_t n[LVLM_N_USES];
     char size[LVLM_AMOUNT_TEXT], speed[LVLM_AMOUNT_TEXT];
     account_uses(n, ledger);
@@ -135,8 +136,7 @@ void account_totals(lvlm_printer *p, const lvlm_import *import, const char *mode
                       lvlm_bytes_text(speed, (double)n_bytes / (seconds + 1e-9)), root);
     lvlm_printer_text(p, "root", root);
     lvlm_printer_seconds(p, "seconds", seconds);
-    if (lvlm_import_chosen(import)->change_dtype)
-        account_narrowing(p, &narrowing, true);
+    if (v.options->change_dtype) account_narrowing(p, &narrowing, true);
 }
 
 /* ---- the conversion ------------------------------------------------------------- */
@@ -179,7 +179,7 @@ static int plan(const account_job *job, lvlm_import **import, lvlm_notes *notes,
 static int spare(const lvlm_outputs *outputs, const lvlm_import *import,
                  const char *other, lvlm_error *err)
 {
-    const lvlm_checkpoint *const cp = lvlm_import_manifest(import)->checkpoint;
+    const lvlm_checkpoint *const cp = lvlm_import_planned(import).manifest->checkpoint;
     for (size_t i = 0; i < cp->n_files + cp->n_side_maps; i++) {
         const lvlm_infile *const map =
             i < cp->n_files ? cp->files[i].map : cp->side_maps[i - cp->n_files];

@@ -137,8 +137,8 @@ static int explain(lvlm_printer *p, const lvlm_compose *c, lvlm_error *err)
     TRY(explain_part(p, &c->parts.connector, err));
     TRY(explain_part(p, &c->parts.text, err));
     lvlm_printer_end(p);
-    explain_projections(p, lvlm_import_manifest(c->import));
-    explain_made(p, lvlm_import_ledger(c->import));
+    explain_projections(p, lvlm_import_planned(c->import).manifest);
+    explain_made(p, lvlm_import_planned(c->import).ledger);
     explain_words(p, c);
     return 0;
 }
@@ -170,7 +170,7 @@ static int print(void *user, const lvlm_import *import, const char *root,
     int rc = c->args->explain ? explain(&p, &c->compose, err) : 0;
     if (rc == 0) {
         account_totals(&p, import, c->model, root, seconds);
-        rc = lvlm_printer_close(&p, lvlm_import_chosen(import)->notes, err);
+        rc = lvlm_printer_close(&p, lvlm_import_planned(import).options->notes, err);
     }
     lvlm_printer_drop(&p);
     return rc;

@@ -64,7 +64,7 @@ static int print(void *user, const lvlm_import *import, const char *root,
                  double seconds, lvlm_error *err)
 {
     const source *const s = user;
-    lvlm_notes *const notes = lvlm_import_chosen(import)->notes;
+    lvlm_notes *const notes = lvlm_import_planned(import).options->notes;
     lvlm_printer p;
     lvlm_printer_open(&p, s->args->common.json, true);
     if (s->args->dry_run && p.text) account_plan(&p, import);

@@ -322,12 +322,12 @@ static void import_counts_what_f16_cannot_hold(void **state)
     lvlm_outfile *const native = open_outfile(scratch_path(s, "big.lvlm"));
     assert_int_equal(lvlm_import_execute(im, native, &run, root, NULL), 0);
     lvlm_outfile_close(native);
-    for (size_t i = 0; i < lvlm_import_steps(im)->n_steps; i++)
-        assert_int_equal(lvlm_import_steps(im)->steps[i].narrowing.n_overflowed,
-                         strcmp(lvlm_import_steps(im)->steps[i].out.name,
+    for (size_t i = 0; i < lvlm_import_planned(im).plan->n_steps; i++)
+        assert_int_equal(lvlm_import_planned(im).plan->steps[i].narrowing.n_overflowed,
+                         strcmp(lvlm_import_planned(im).plan->steps[i].out.name,
                                 "connector.proj.weight") == 0);
-    assert_int_equal(lvlm_import_narrowing(im).n_overflowed, 1);
-    assert_int_equal(lvlm_import_narrowing(im).n_flushed, 0);
+    assert_int_equal(lvlm_plan_narrowing(lvlm_import_planned(im).plan).n_overflowed, 1);
+    assert_int_equal(lvlm_plan_narrowing(lvlm_import_planned(im).plan).n_flushed, 0);
     const char *provenance = lvlm_json_string(lvlm_json_get(
         open_native(&cp, scratch_path(s, "big.lvlm"))->metadata, "provenance"));
     assert_non_null(strstr(provenance, "\"overflowed\":1,\"flushed\":0}"));
