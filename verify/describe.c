@@ -1,6 +1,7 @@
-/* describe.c - the description of a model in a report; see describe.h. */
-#include "verify/describe.h"
+/* describe.c - the description of a model in a report; see replay_parts.h. */
+#include "verify/replay_parts.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/json.h"
@@ -50,8 +51,26 @@ bool lvlm_replay_is_foreign(const lvlm_replay *r)
            strcmp(r->recording.family, r->family) != 0;
 }
 
-const char *lvlm_replay_reference(const char *asked, const char *recorded)
+void lvlm_replay_choose(lvlm_replay *r, const lvlm_replay_options *options)
 {
-    if (asked != NULL) return asked;
-    return recorded != NULL ? recorded : LVLM_REFERENCE_TRAINED;
+    const char *const recorded = r->recording.reference;
+    r->reference = options->reference != NULL ? options->reference
+                   : recorded != NULL         ? recorded
+                                              : LVLM_REFERENCE_TRAINED;
+}
+
+lvlm_model_options lvlm_replay_model_options(const lvlm_replay *r,
+                                             const lvlm_replay_options *options)
+{
+    assert(r->reference != NULL);
+    return (lvlm_model_options){
+        .compute = r->compute,
+        .threads = options->threads,
+        .reference = r->reference,
+        .trains = options->grads ? lvlm_pass_trains_all : NULL,
+        .notes = options->notes,
+        .check = true,
+        .checking = options->checking,
+        .checking_user = options->checking_user,
+    };
 }

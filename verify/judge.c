@@ -1,5 +1,5 @@
-/* judge.c - verdicts; see judge.h. */
-#include "verify/judge.h"
+/* judge.c - verdicts; see replay_parts.h. */
+#include "verify/replay_parts.h"
 
 #include <assert.h>
 #include <math.h>

@@ -1,8 +1,7 @@
-/* pass.c - forward and backward into one sink; see pass.h. */
-#include "verify/pass.h"
+/* pass.c - forward and backward into one sink; see replay_parts.h. */
+#include "verify/replay_parts.h"
 
 #include "runtime/gradient_list.h"
-#include "verify/recording.h"
 
 bool lvlm_pass_trains_all(void *user, const lvlm_manifest *manifest,
                           const lvlm_target *target)

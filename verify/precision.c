@@ -9,10 +9,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/text.h"
-#include "runtime/collect.h"
-#include "verify/describe.h"
-#include "verify/judge.h"
-#include "verify/pass.h"
+#include "verify/replay_parts.h"
 
 typedef struct session {
     lvlm_replay *result;
@@ -37,7 +34,7 @@ static int open_inputs(session *s, const char *path, lvlm_error *err)
     s->mask = lvlm_rows_input(in->checkpoint, s->prefix, "attention_mask");
     in->metadata = in->checkpoint->metadata;
     in->reference = lvlm_json_string(lvlm_json_get(in->metadata, "reference"));
-    s->result->reference = lvlm_replay_reference(s->options->reference, in->reference);
+    lvlm_replay_choose(s->result, s->options);
     return 0;
 }
 
@@ -120,16 +117,8 @@ static int keep_names(lvlm_replay *r, lvlm_error *err)
 static int run(session *s, lvlm_error *err)
 {
     lvlm_replay *const r = s->result;
-    lvlm_model_options options = {
-        .compute = LVLM_COMPUTE_F64,
-        .threads = s->options->threads,
-        .reference = r->reference,
-        .trains = s->options->grads ? lvlm_pass_trains_all : NULL,
-        .notes = s->options->notes,
-        .check = true,
-        .checking = s->options->checking,
-        .checking_user = s->options->checking_user,
-    };
+    lvlm_model_options options = lvlm_replay_model_options(r, s->options);
+    options.compute = LVLM_COMPUTE_F64;
     TRY(pass(s, &options, keep, err));
     r->stages = lvlm_arena_alloc(&r->arena, s->exact.n, sizeof *r->stages);
     if (r->stages == NULL) return lvlm_fail_memory(err);

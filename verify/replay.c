@@ -13,11 +13,7 @@
 #include "formats/base/json.h"
 #include "formats/checkpoint/source_digest.h"
 #include "verify/bands.h"
-#include "verify/describe.h"
-#include "verify/judge.h"
-#include "verify/pass.h"
-#include "verify/replay_stages.h"
-#include "verify/second_look.h"
+#include "verify/replay_parts.h"
 
 typedef struct session {
     lvlm_replay *replay;
@@ -127,7 +123,7 @@ static int open_recording(lvlm_replay *r, const lvlm_replay_options *options,
     if (options->reference != NULL) TRY(lvlm_reference_check(options->reference, err));
     TRY(lvlm_recording_open(&r->recording, r->golden, options->notes, err));
     const lvlm_recording *const rec = &r->recording;
-    r->reference = lvlm_replay_reference(options->reference, rec->reference);
+    lvlm_replay_choose(r, options);
     r->compute = options->compute != NULL ? *options->compute
                  : rec->in_double         ? LVLM_COMPUTE_F64
                                           : LVLM_COMPUTE_F32;
@@ -145,16 +141,7 @@ int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden
     *out =
         (lvlm_replay){ .model = model_path, .golden = golden, .notes = options->notes };
     if ((rc = open_recording(out, options, err)) < 0) goto done;
-    lvlm_model_options model_options = {
-        .compute = out->compute,
-        .threads = options->threads,
-        .reference = out->reference,
-        .trains = options->grads ? lvlm_pass_trains_all : NULL,
-        .notes = options->notes,
-        .check = true,
-        .checking = options->checking,
-        .checking_user = options->checking_user,
-    };
+    const lvlm_model_options model_options = lvlm_replay_model_options(out, options);
     if ((rc = lvlm_model_open(&model, model_path, &model_options, err)) == 0)
         rc = run(&s, model, err);
     lvlm_model_free(model); /* before another one is opened */

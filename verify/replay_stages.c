@@ -1,5 +1,5 @@
-/* replay_stages.c - recorded stages and gradients in order; see replay_stages.h. */
-#include "verify/replay_stages.h"
+/* replay_stages.c - recorded stages and gradients in order; see replay_parts.h. */
+#include "verify/replay_parts.h"
 
 #include <assert.h>
 #include <fnmatch.h>

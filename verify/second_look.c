@@ -1,5 +1,5 @@
-/* second_look.c - distinguishes rounding from a difference; see second_look.h. */
-#include "verify/second_look.h"
+/* second_look.c - distinguishes rounding from a difference; see replay_parts.h. */
+#include "verify/replay_parts.h"
 
 #include <float.h>
 #include <math.h>
@@ -9,9 +9,6 @@
 #include "formats/base/text.h"
 #include "formats/container/numeric.h"
 #include "verify/bands.h"
-#include "verify/judge.h"
-#include "verify/pass.h"
-#include "verify/replay_stages.h"
 
 typedef struct look {
     lvlm_replay *replay;

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "convert/compose/compose_check.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/container/contents_read.h"

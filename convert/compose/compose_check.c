@@ -2,7 +2,7 @@
  *
  *   picture -> tower: side, patch, positions, states -> connector -> language model:
  *   width, vocabulary, image token, positions */
-#include "convert/compose/compose_check.h"
+#include "convert/compose/compose_parts.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -85,6 +85,13 @@ LVLM_MUST_CHECK int lvlm_compose_processor(char **out, const lvlm_compose_parts 
                                            const lvlm_compose_spec *spec,
                                            lvlm_error *err);
 
+/* Check the sizes that concern two parts (compose_check.c); the others are those of the
+ * family's table. LVLM_EFORMAT names the first two that do not meet, whose they are,
+ * and what would make them meet. */
+LVLM_MUST_CHECK int lvlm_compose_check(const lvlm_compose_spec *spec,
+                                       const lvlm_compose_parts *parts,
+                                       lvlm_error *err);
+
 LVLM_END_DECLS
 
 #endif

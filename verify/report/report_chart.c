@@ -11,14 +11,13 @@
  *            vision            text            parts of the model
  *
  * It is drawn twice, for wide and for narrow screens; the style sheet shows one. */
-#include "verify/report/report_chart.h"
+#include "verify/report/report_parts.h"
 
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "verify/report/report_markup.h"
 #include "verify/report/report_plot.h"
 #include "verify/report/report_words.h"
 

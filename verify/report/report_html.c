@@ -15,10 +15,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/version.h"
-#include "verify/report/report_chart.h"
-#include "verify/report/report_markup.h"
-#include "verify/report/report_style.h"
-#include "verify/report/report_tables.h"
+#include "verify/report/report_parts.h"
 #include "verify/report/report_words.h"
 
 static bool is_passed(const lvlm_replay *r)

@@ -10,7 +10,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/version.h"
-#include "verify/report/report_markup.h"
+#include "verify/report/report_parts.h"
 #include "verify/report/report_words.h"
 
 /* ---- properties ----------------------------------------------------------------- */

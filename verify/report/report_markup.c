@@ -1,5 +1,5 @@
-/* report_markup.c - escapes text from files; see report_markup.h. */
-#include "verify/report/report_markup.h"
+/* report_markup.c - escapes text from files; see report_parts.h. */
+#include "verify/report/report_parts.h"
 
 #include <assert.h>
 #include <stdarg.h>

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "formats/base/text.h"
-#include "verify/report/report_markup.h"
+#include "verify/report/report_parts.h"
 
 enum {
     MAX_LEVELS = 3,

@@ -1,5 +1,5 @@
-/* report_tables.c - the tables of a report in HTML; see report_tables.h. */
-#include "verify/report/report_tables.h"
+/* report_tables.c - the tables of a report in HTML; see report_parts.h. */
+#include "verify/report/report_parts.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -7,7 +7,6 @@
 
 #include "formats/base/text.h"
 #include "verify/bands.h"
-#include "verify/report/report_markup.h"
 #include "verify/report/report_words.h"
 
 /* ---- stages --------------------------------------------------------------------- */

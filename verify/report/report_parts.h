@@ -1,0 +1,46 @@
+/* report_parts.h - the parts of a report in HTML. Private to verify/. */
+#ifndef LVLM_VERIFY_REPORT_REPORT_PARTS_H
+#define LVLM_VERIFY_REPORT_REPORT_PARTS_H
+
+#include "formats/base/strbuf.h"
+#include "verify/replay.h"
+
+LVLM_BEGIN_DECLS
+
+/* ---- report_markup.c: text in XML, HTML and SVG ---------------------------------- */
+
+/* Text for XML, HTML and SVG, inside of elements and of quoted attributes: markup is
+ * escaped; what is not UTF-8, and characters that XML 1.0 forbids, become U+FFFD. */
+void lvlm_report_escape(lvlm_strbuf *out, const char *text);
+
+/* The first `n_bytes` of it, `most` characters at the most. */
+void lvlm_report_escape_cut(lvlm_strbuf *out, const char *text, size_t n_bytes,
+                            size_t most);
+
+/* Markup in which each "%s", the only directive, is a text to be escaped. */
+void lvlm_report_put(lvlm_strbuf *out, const char *markup, ...) LVLM_PRINTF(2, 3);
+
+/* The element in which a name of a stage or setting is HTML that no text around it
+ * reorders. */
+#define LVLM_REPORT_NAME "<span class=\"name\">%s</span>"
+
+/* ---- report_tables.c ------------------------------------------------------------- */
+
+/* Every stage with its figures and its verdict. */
+void lvlm_report_stages(lvlm_strbuf *out, const lvlm_replay *replay);
+/* Second looks, the divergence of the logits, and the worst rows, if there are any. */
+void lvlm_report_details(lvlm_strbuf *out, const lvlm_replay *replay);
+
+/* ---- report_chart.c -------------------------------------------------------------- */
+
+/* Relative L2 of every stage on a logarithmic axis, the bands as a line, the parts of
+ * the model labelled, a legend. Colours come from the page's style sheet. */
+void lvlm_report_chart(lvlm_strbuf *out, const lvlm_replay *replay);
+
+/* ---- style.css, which the build embeds ------------------------------------------- */
+
+extern const char lvlm_report_style[];
+
+LVLM_END_DECLS
+
+#endif
