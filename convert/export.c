@@ -25,6 +25,7 @@
 /* All targets have as many values, of one type, and together those of the source. */
 static int check_step(const lvlm_step *step, lvlm_error *err)
 {
+    assert(step->n_inputs > 0);
     const uint64_t numel = step->kind == LVLM_STEP_COPY
                                ? step->parts[0].n
                                : lvlm_transform_numel(&step->transform);
@@ -151,6 +152,7 @@ static int add_side_files(lvlm_export *ex, lvlm_error *err)
  * original values. Names of an .npz are useless in another format. */
 static int choose_container(lvlm_export *ex, lvlm_error *err)
 {
+    assert(ex->changed && ex->options.source);
     const lvlm_ledger *ledger = &ex->manifest.ledger;
     for (size_t i = 0; i < ledger->n_files; i++) {
         const char *const name = ledger->files[i].name;
@@ -192,6 +194,7 @@ int lvlm_export_plan(lvlm_export **out, const char *path,
 {
     lvlm_export *ex = lvlm_calloc(1, sizeof *ex);
     *out = NULL;
+    assert(options->source || options->max_shard > 0);
     if (ex == NULL) return lvlm_fail_memory(err);
     ex->options = *options;
     const int rc = plan(ex, path, err);

@@ -7,6 +7,7 @@
  *
  * One that matches stays byte for byte. One that is changed is printed as transformers
  * does, its members in their order: each on a line, indented by two spaces. */
+#include <assert.h>
 #include <string.h>
 
 #include "convert/export_parts.h"
@@ -34,6 +35,7 @@ static int set(editor *e, cJSON *section, const char *key, cJSON *value,
                lvlm_error *err)
 {
     e->changed = true;
+    assert(cJSON_IsObject(section));
     if (value != NULL &&
         (lvlm_json_get(section, key) != NULL
              ? cJSON_ReplaceItemInObjectCaseSensitive(section, key, value)

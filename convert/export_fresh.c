@@ -48,6 +48,7 @@ static int find_or_add(lvlm_ledger_entry **entry, list *l, lvlm_export *ex,
                        const char *name, const lvlm_target *t, lvlm_error *err)
 {
     const size_t select = t->hf.transform.select;
+    assert(t->here.tensor != NULL);
     for (size_t i = l->n; select > 0 && i-- > 0;) { /* parts are close together */
         *entry = &l->at[i].entry;
         if (strcmp((*entry)->source.name, name) == 0) return 0;
@@ -75,6 +76,7 @@ static int list_target(list *l, lvlm_export *ex, const lvlm_target *t, lvlm_erro
             : NULL;
     if (name == NULL) return lvlm_fail_memory(err);
     TRY(find_or_add(&entry, l, ex, name, t, err));
+    assert(t->hf.transform.select == 0 || t->hf.transform.index < entry->n_targets);
     entry->targets[t->hf.transform.select > 0 ? t->hf.transform.index : 0] = t->name;
     return 0;
 }
@@ -124,6 +126,7 @@ static int list_all(list *l, lvlm_export *ex, lvlm_error *err)
 /* Fill one shard after another in order of use, as the reference's writer does. */
 static void split(list *l, uint64_t max_shard)
 {
+    assert(l->n_shards == 0);
     uint64_t used = 0;
     l->n_shards = 1;
     for (size_t i = 0; i < l->n; i++) {
@@ -141,6 +144,7 @@ static void split(list *l, uint64_t max_shard)
 
 static const char *shard_name(lvlm_export *ex, const list *l, size_t shard)
 {
+    assert(shard < l->n_shards);
     if (l->n_shards == 1) return LVLM_MODEL_FILE;
     return lvlm_arena_printf(&ex->arena, "model-%05zu-of-%05zu.safetensors", shard + 1,
                              l->n_shards);
@@ -177,6 +181,7 @@ static int compose_header(const char **text, size_t *n_bytes, lvlm_export *ex,
 static int add_shard(lvlm_export *ex, const char *name, const fresh *first, size_t n,
                      lvlm_error *err)
 {
+    assert(n > 0);
     lvlm_export_file *file;
     const char *header = NULL;
     size_t header_bytes = 0;

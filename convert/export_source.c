@@ -76,6 +76,7 @@ static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
     for (size_t i = 0; i < ledger->n_entries; i++) {
         const lvlm_ledger_entry *entry = &ledger->entries[i];
         if (entry->source.file != index || entry->source.detached) continue;
+        assert(entry->source.offset >= plan->n_bytes);
         TRY(add_frame(plan, &f, entry->source.offset - plan->n_bytes, err));
         TRY(add_tensor(ex, plan, entry, err));
     }

@@ -22,6 +22,7 @@ int lvlm_growth_parse(lvlm_init *out, const char *what, const char *text, uint64
 static void mean_row(float *row, double *sum, const lvlm_tensor *table, uint64_t width)
 {
     const uint64_t rows = table->shape.dims[0];
+    assert(rows > 0);
     const uint64_t row_bytes = width * lvlm_dtype_bytes(table->dtype);
     memset(sum, 0, (size_t)width * sizeof *sum);
     for (uint64_t r = 0; r < rows; r++) {

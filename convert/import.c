@@ -5,7 +5,7 @@
  *   frames/FILE   the bytes of each source file that are not in a tensor
  *   files/NAME    side files
  *
- * The ledger is written from the same tensors, so it cannot disagree with the plan. */
+ * The ledger is made with the plan, so they cannot disagree. */
 
 #include "convert/import_parts.h"
 
@@ -151,6 +151,7 @@ static int add_target(lvlm_import *im, const lvlm_target *t, size_t *n_pads,
                       lvlm_error *err)
 {
     const bool made = t->state == LVLM_TARGET_MADE;
+    assert(made || (t->state == LVLM_TARGET_FOUND && !t->here.wrong_shape));
     const lvlm_dtype dtype =
         stored_dtype(im, made ? made_dtype(im) : t->here.tensor->dtype);
     const lvlm_transform *transform = &t->here.transform;
@@ -167,49 +168,12 @@ static int add_target(lvlm_import *im, const lvlm_target *t, size_t *n_pads,
     return 0;
 }
 
-static const char *unused_name(lvlm_import *im, const lvlm_extra *extra)
-{
-    return lvlm_arena_printf(&im->arena, LVLM_NATIVE_UNUSED "%s", extra->canonical);
-}
-
-static int add_unused(lvlm_import *im, const lvlm_extra *extra, size_t *n_pads,
-                      lvlm_error *err)
-{
-    const lvlm_tensor *t = extra->tensor;
-    const lvlm_tensor out = { .name = unused_name(im, extra),
-                              .dtype = stored_dtype(im, t->dtype),
-                              .shape = t->shape };
-    if (out.name == NULL) return lvlm_fail_memory(err);
-    TRY(lvlm_native_add_pad(&im->plan, n_pads, &out, err));
-    return lvlm_plan_copy(NULL, &im->plan, &out, t, err);
-}
-
-static int lay_out(lvlm_import *im, lvlm_error *err)
-{
-    const lvlm_manifest *m = &im->manifest;
-    const lvlm_checkpoint *cp = im->source;
-    size_t n_pads = 0;
-    im->plan.arena = &im->arena;
-    for (size_t i = 0; i < m->n_targets; i++)
-        if (lvlm_target_is_stored(&m->targets[i]))
-            TRY(add_target(im, &m->targets[i], &n_pads, err));
-    for (size_t i = 0; i < m->n_extras; i++)
-        TRY(add_unused(im, &m->extras[i], &n_pads, err));
-    for (size_t i = 0; i < cp->n_files; i++) TRY(import_frame(im, i, err));
-    for (size_t i = 0; i < cp->n_side_files; i++) {
-        const lvlm_side_file *side = &cp->side_files[i];
-        const char *name =
-            lvlm_arena_printf(&im->arena, LVLM_NATIVE_FILES "%s", side->name);
-        if (name == NULL) return lvlm_fail_memory(err);
-        TRY(lvlm_plan_bytes(&im->plan, name, side->bytes, side->n_bytes, err));
-    }
-    return 0;
-}
-
-/* ---- ledger --------------------------------------------------------------------- */
+/* ---- steps and ledger ------------------------------------------------------------ */
 
 static lvlm_ledger_entry *entry_of(lvlm_import *im, const lvlm_tensor *tensor)
 {
+    assert(tensor >= im->source->tensors);
+    assert(tensor < im->source->tensors + im->source->n_tensors);
     return &im->ledger.entries[tensor - im->source->tensors];
 }
 
@@ -220,6 +184,8 @@ static int account_target(lvlm_import *im, const lvlm_target *t, lvlm_error *err
     const lvlm_transform *transform = &t->here.transform;
     const size_t n =
         transform->select > 0 ? (size_t)transform->axes[transform->select - 1] : 1;
+    assert(transform->select == 0 || transform->index < n);
+    assert(entry->targets == NULL || entry->n_targets == n);
     if (entry->targets == NULL)
         entry->targets = lvlm_arena_alloc(&im->arena, n, sizeof *entry->targets);
     if (entry->targets == NULL) return lvlm_fail_memory(err);
@@ -231,21 +197,10 @@ static int account_target(lvlm_import *im, const lvlm_target *t, lvlm_error *err
     return 0;
 }
 
-static int account_unused(lvlm_import *im, const lvlm_extra *extra, lvlm_error *err)
-{
-    lvlm_ledger_entry *entry = entry_of(im, extra->tensor);
-    entry->targets = lvlm_arena_alloc(&im->arena, 1, sizeof *entry->targets);
-    if (entry->targets == NULL || (entry->targets[0] = unused_name(im, extra)) == NULL)
-        return lvlm_fail_memory(err);
-    entry->n_targets = 1;
-    entry->use = LVLM_USE_UNUSED;
-    entry->rule = extra->rule->name;
-    return 0;
-}
-
 static int account_made(lvlm_import *im, const lvlm_target *t, lvlm_error *err)
 {
     char how[96];
+    assert(im->ledger.n_made < im->manifest.n_targets);
     lvlm_init_describe(how, init_of(im, t));
     lvlm_ledger_made *made = &im->ledger.made[im->ledger.n_made++];
     made->target = t->name;
@@ -253,31 +208,85 @@ static int account_made(lvlm_import *im, const lvlm_target *t, lvlm_error *err)
     return made->how != NULL ? 0 : lvlm_fail_memory(err);
 }
 
-static int account(lvlm_import *im, lvlm_error *err)
+static int add_targets(lvlm_import *im, size_t *n_pads, lvlm_error *err)
 {
-    const lvlm_manifest *m = &im->manifest;
-    const lvlm_checkpoint *cp = im->source;
-    lvlm_ledger *ledger = &im->ledger;
-    ledger->files =
-        lvlm_arena_alloc(&im->arena, cp->n_files + 1, sizeof *ledger->files);
-    ledger->entries =
-        lvlm_arena_alloc(&im->arena, cp->n_tensors + 1, sizeof *ledger->entries);
-    ledger->made = lvlm_arena_alloc(&im->arena, m->n_targets + 1, sizeof *ledger->made);
-    if (ledger->files == NULL || ledger->entries == NULL || ledger->made == NULL)
-        return lvlm_fail_memory(err);
-    for (size_t i = 0; i < cp->n_files; i++)
-        ledger->files[ledger->n_files++] =
-            (lvlm_ledger_file){ cp->files[i].name, import_file_bytes(cp, i),
-                                cp->files[i].compressed };
-    for (size_t i = 0; i < cp->n_tensors; i++)
-        ledger->entries[ledger->n_entries++].source = cp->tensors[i];
-    for (size_t i = 0; i < m->n_targets; i++) {
-        const lvlm_target *t = &m->targets[i];
+    for (size_t i = 0; i < im->manifest.n_targets; i++) {
+        const lvlm_target *const t = &im->manifest.targets[i];
+        if (lvlm_target_is_stored(t)) TRY(add_target(im, t, n_pads, err));
         if (t->state == LVLM_TARGET_MADE) TRY(account_made(im, t, err));
         if (t->here.tensor != NULL) TRY(account_target(im, t, err));
     }
+    return 0;
+}
+
+static int add_unused(lvlm_import *im, const lvlm_extra *extra, size_t *n_pads,
+                      lvlm_error *err)
+{
+    const lvlm_tensor *const t = extra->tensor;
+    lvlm_ledger_entry *const entry = entry_of(im, t);
+    assert(extra->kind == LVLM_EXTRA_UNUSED && entry->targets == NULL);
+    const lvlm_tensor out = {
+        .name =
+            lvlm_arena_printf(&im->arena, LVLM_NATIVE_UNUSED "%s", extra->canonical),
+        .dtype = stored_dtype(im, t->dtype),
+        .shape = t->shape,
+    };
+    entry->targets = lvlm_arena_alloc(&im->arena, 1, sizeof *entry->targets);
+    if (out.name == NULL || entry->targets == NULL) return lvlm_fail_memory(err);
+    entry->targets[0] = out.name;
+    entry->n_targets = 1;
+    entry->use = LVLM_USE_UNUSED;
+    entry->rule = extra->rule->name;
+    TRY(lvlm_native_add_pad(&im->plan, n_pads, &out, err));
+    return lvlm_plan_copy(NULL, &im->plan, &out, t, err);
+}
+
+/* A source file, by what is not in its tensors. */
+static int add_file(lvlm_import *im, size_t file, lvlm_error *err)
+{
+    const lvlm_source_file *const source = &im->source->files[file];
+    im->ledger.files[im->ledger.n_files++] =
+        (lvlm_ledger_file){ source->name, import_file_bytes(im->source, file),
+                            source->compressed };
+    return import_frame(im, file, err);
+}
+
+static int add_side_file(lvlm_import *im, const lvlm_side_file *side, lvlm_error *err)
+{
+    const char *const name =
+        lvlm_arena_printf(&im->arena, LVLM_NATIVE_FILES "%s", side->name);
+    if (name == NULL) return lvlm_fail_memory(err);
+    return lvlm_plan_bytes(&im->plan, name, side->bytes, side->n_bytes, err);
+}
+
+static int begin_ledger(lvlm_import *im, lvlm_error *err)
+{
+    const lvlm_checkpoint *const cp = im->source;
+    lvlm_ledger *const l = &im->ledger;
+    l->files = lvlm_arena_alloc(&im->arena, cp->n_files + 1, sizeof *l->files);
+    l->entries = lvlm_arena_alloc(&im->arena, cp->n_tensors + 1, sizeof *l->entries);
+    l->made = lvlm_arena_alloc(&im->arena, im->manifest.n_targets + 1, sizeof *l->made);
+    if (l->files == NULL || l->entries == NULL || l->made == NULL)
+        return lvlm_fail_memory(err);
+    for (size_t i = 0; i < cp->n_tensors; i++)
+        l->entries[l->n_entries++].source = cp->tensors[i];
+    return 0;
+}
+
+static int lay_out(lvlm_import *im, lvlm_error *err)
+{
+    const lvlm_manifest *const m = &im->manifest;
+    const lvlm_checkpoint *const cp = im->source;
+    size_t n_pads = 0;
+    im->plan.arena = &im->arena;
+    assert(im->plan.n_steps == 0);
+    TRY(begin_ledger(im, err));
+    TRY(add_targets(im, &n_pads, err));
     for (size_t i = 0; i < m->n_extras; i++)
-        TRY(account_unused(im, &m->extras[i], err));
+        TRY(add_unused(im, &m->extras[i], &n_pads, err));
+    for (size_t i = 0; i < cp->n_files; i++) TRY(add_file(im, i, err));
+    for (size_t i = 0; i < cp->n_side_files; i++)
+        TRY(add_side_file(im, &cp->side_files[i], err));
     return 0;
 }
 
@@ -289,7 +298,6 @@ static int plan(lvlm_import *im, lvlm_error *err)
     TRY(lvlm_manifest_build(&im->manifest, im->source, err));
     TRY(check_account(im, err));
     TRY(lay_out(im, err));
-    TRY(account(im, err));
     return import_describe(im, err);
 }
 
@@ -316,6 +324,7 @@ static int create(lvlm_import **out, lvlm_checkpoint *source, const char *path,
                   const lvlm_import_options *options, lvlm_error *err)
 {
     lvlm_import *const im = lvlm_calloc(1, sizeof *im);
+    assert((source == NULL) == (path != NULL));
     *out = NULL;
     if (im == NULL) return lvlm_fail_memory(err);
     im->options = *options;
@@ -377,6 +386,7 @@ static int record_narrowing(void *user, lvlm_native_meta *meta, lvlm_error *err)
     lvlm_import *const im = w->import;
     const lvlm_narrowing narrowing = lvlm_plan_narrowing(&im->plan);
     if (!im->options.change_dtype) return 0;
+    assert(im->provenance_bytes > 0);
     TRY(import_describe_narrowing(im, &narrowing, err));
     TRY(print_provenance(w, err));
     meta->provenance = w->provenance;

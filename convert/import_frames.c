@@ -21,6 +21,7 @@ uint64_t import_file_bytes(const lvlm_checkpoint *cp, size_t file)
 static const lvlm_tensor *piece(lvlm_import *im, const char *name,
                                 const unsigned char *bytes, uint64_t n_bytes)
 {
+    assert(n_bytes > 0);
     lvlm_tensor *t = lvlm_arena_alloc(&im->arena, 1, sizeof *t);
     if (t == NULL) return NULL;
     *t = (lvlm_tensor){ .name = name,
@@ -35,6 +36,7 @@ static const lvlm_tensor *piece(lvlm_import *im, const char *name,
  * the mapping, which may be only the header. */
 static int list_pieces(lvlm_step *frame, lvlm_import *im, size_t file, lvlm_error *err)
 {
+    assert(frame->out.shape.n == 1 && frame->out.shape.dims[0] == 0);
     const lvlm_checkpoint *cp = im->source;
     const lvlm_infile *map = cp->files[file].map;
     const uint64_t total = import_file_bytes(cp, file);

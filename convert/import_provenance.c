@@ -19,6 +19,7 @@ static const char *source_kind(const lvlm_import *im)
 
 int import_describe_narrowing(lvlm_import *im, const lvlm_narrowing *n, lvlm_error *err)
 {
+    assert(im->provenance != NULL);
     cJSON *const json = cJSON_CreateObject();
     if (!lvlm_json_set(im->provenance, "narrowed", json) ||
         cJSON_AddNumberToObject(json, "rounded", (double)n->n_rounded) == NULL ||
@@ -65,6 +66,7 @@ static int describe_growth(lvlm_import *im, lvlm_error *err)
 
 int import_describe(lvlm_import *im, lvlm_error *err)
 {
+    assert(im->provenance == NULL && im->source->n_files > 0);
     const cJSON *version = lvlm_json_get(im->source->config, "transformers_version");
     cJSON *p = cJSON_CreateObject();
     im->provenance = p;

@@ -62,6 +62,7 @@ void lvlm_init_values(float *to, uint64_t first, uint64_t count, const lvlm_init
 {
     const uint64_t stream = lvlm_random_stream(init->seed, tensor->name);
     const lvlm_shape *shape = &tensor->shape;
+    assert(init->kind != LVLM_INIT_NONE && init->kind != LVLM_INIT_MEAN);
     if (init->kind == LVLM_INIT_ZEROS || shape->n < 2) {
         memset(to, 0, (size_t)count * sizeof *to);
         return;

@@ -33,6 +33,7 @@ static const lvlm_transform keep;
 
 static uint64_t side_numel(const side *s)
 {
+    assert(s->tensor != NULL && s->expected == NULL);
     return lvlm_transform_is_keep(s->transform) ? lvlm_tensor_numel(s->tensor)
                                                 : lvlm_transform_numel(s->transform);
 }
@@ -68,6 +69,7 @@ static uint64_t load_integer(const unsigned char *from, lvlm_dtype dtype)
 {
     const size_t size = lvlm_dtype_bytes(dtype);
     uint64_t bits = 0;
+    assert(is_integer(dtype) && size <= sizeof bits);
     memcpy(&bits, from, size);
     if (is_signed(dtype) && size < 8 && (bits >> (8 * size - 1) & 1) != 0)
         bits |= UINT64_MAX << (8 * size);
@@ -83,6 +85,7 @@ static double integer_value(uint64_t bits, lvlm_dtype dtype)
  * infinities (OCP 8-bit floating point, 2023). */
 static double f8_value(unsigned char byte, lvlm_dtype dtype)
 {
+    assert(dtype == LVLM_F8_E4M3 || dtype == LVLM_F8_E5M2);
     if (dtype == LVLM_F8_E5M2) return (double)lvlm_f32_of_f16((uint16_t)(byte << 8));
     const int exponent = byte >> 3 & 15, mantissa = byte & 7;
     const double value = exponent == 15 && mantissa == 7 ? NAN
@@ -309,6 +312,7 @@ int lvlm_compare(lvlm_compare_result *out, const lvlm_checkpoint *a,
     const bool bare = a->kind == LVLM_CHECKPOINT_PLAIN;
     run r = { .options = options, .result = out };
     int rc = 0;
+    assert(options->row != NULL);
 
     *out = (lvlm_compare_result){ 0 };
     FAIL_IF(bare != (b->kind == LVLM_CHECKPOINT_PLAIN), err, LVLM_EFORMAT,

@@ -34,6 +34,7 @@ int lvlm_replay_describe(lvlm_replay *r, const lvlm_model *model, const char *pr
     const char *root = lvlm_checkpoint_meta(m->checkpoint, "root");
     const char *const recorded =
         r->recording.reference != NULL ? r->recording.reference : r->reference;
+    assert(r->reference != NULL && r->family == NULL);
     r->family = m->family->name;
     TRY(list_differences(&r->differences, &r->n_differences, r, m->family,
                          LVLM_REFERENCE_TRAINED, r->reference, err));

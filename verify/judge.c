@@ -24,11 +24,13 @@ const char *lvlm_verdict_name(lvlm_verdict verdict)
 
 bool lvlm_verdict_passes(lvlm_verdict verdict)
 {
+    assert((size_t)verdict < sizeof verdicts / sizeof *verdicts);
     return verdicts[verdict].passes;
 }
 
 bool lvlm_verdict_compared(lvlm_verdict verdict)
 {
+    assert((size_t)verdict < sizeof verdicts / sizeof *verdicts);
     return verdicts[verdict].compared;
 }
 
@@ -76,6 +78,7 @@ void lvlm_judge_gradients(lvlm_replay *r, size_t first)
 
 void lvlm_judge_all(lvlm_replay *r)
 {
+    assert(r->n_failed == 0 && r->first_bad == NULL);
     for (size_t i = 0; i < r->n_stages; i++) {
         if (lvlm_verdict_passes(r->stages[i].verdict)) continue;
         if (r->n_failed++ == 0) r->first_bad = &r->stages[i];

@@ -1,6 +1,8 @@
 /* pass.c - forward and backward into one sink; see replay_parts.h. */
 #include "verify/replay_parts.h"
 
+#include <assert.h>
+
 #include "runtime/gradient_list.h"
 
 bool lvlm_pass_trains_all(void *user, const lvlm_manifest *manifest,
@@ -32,6 +34,7 @@ int lvlm_pass_run(lvlm_model *model, const lvlm_checkpoint *inputs, const char *
                   bool grads, const lvlm_stage_sink *sink, lvlm_error *err)
 {
     lvlm_model_step step;
+    assert(sink->take != NULL && sink->wants != NULL);
     TRY(lvlm_model_forward(model, inputs, prefix, sink, err));
     if (!grads) return 0;
     TRY(lvlm_model_backward(model, &step, inputs, prefix, 0, err));

@@ -64,6 +64,7 @@ static void add(lvlm_place *p, const char *axis, uint64_t index)
 static void find_in_windows(size_t *y, size_t *x, size_t u, size_t h, size_t w,
                             size_t side)
 {
+    assert(side > 0 && u < h * w);
     for (size_t top = 0; top < h; top += side)
         for (size_t left = 0; left < w; left += side) {
             const size_t height = h - top < side ? h - top : side;
@@ -82,6 +83,7 @@ static void add_on_grid(lvlm_place *p, const lvlm_places *places, const lvlm_gri
                         size_t at, bool merged, bool windows)
 {
     const size_t merge = places->merge, unit = merged ? 1 : merge * merge;
+    assert(merge > 0 && at < g->h * g->w / (merged ? merge * merge : 1));
     const size_t h = g->h / merge, w = g->w / merge, u = at / unit, k = at % unit;
     size_t y = u / w, x = u % w;
     if (windows) find_in_windows(&y, &x, u, h, w, places->window);
@@ -120,6 +122,7 @@ static void add_tiles(lvlm_place *p, const lvlm_places *places, const char *name
 {
     const uint64_t tiles = places->tiles, M = places->images.per_text;
     uint64_t image = index->at[0].index, tile = index->at[1].index, patch;
+    assert(tiles > 0 && M > 0 && index->n >= 2);
     if (strcmp(name, "vision.patches") == 0) {
         patch = tile;
         tile = image % tiles;
@@ -199,6 +202,7 @@ void lvlm_place_of(lvlm_place *index, lvlm_place *meaning, const lvlm_places *pl
         index->at[i].axis = known != NULL ? known : further[i];
         index->at[i].index = left % (size_t)shape->dims[i];
     }
+    assert(index->n == 0 || left == 0);
     meaning->n = 0;
     if (on_images && places->form == LVLM_IMAGES_PATCHES && fits(places, shape)) {
         const bool patches = strcmp(name, "vision.patches") == 0;

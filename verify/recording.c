@@ -1,6 +1,7 @@
 /* recording.c - opens and checks a recording; see recording.h. */
 #include "verify/recording.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +114,7 @@ lvlm_rows lvlm_recording_rows(const lvlm_recording *recording,
                               const lvlm_tensor *tensor)
 {
     const char *const name = lvlm_recorded_name(tensor);
+    assert(name != NULL);
     return lvlm_rows_of(name, &tensor->shape, recording->ids, recording->mask,
                         find(recording, LVLM_RECORDED_ROWS, name));
 }

@@ -64,6 +64,7 @@ static lvlm_replay_stage make_stage(const lvlm_replay *r, const lvlm_tensor *t)
 
 int lvlm_replay_list_stages(lvlm_replay *r, lvlm_error *err)
 {
+    assert(r->stages == NULL && r->n_stages == 0);
     const lvlm_checkpoint *const cp = r->recording.checkpoint;
     r->stages = lvlm_arena_alloc(&r->arena, cp->n_tensors, sizeof *r->stages);
     if (r->stages == NULL) return lvlm_fail_memory(err);

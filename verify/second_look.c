@@ -1,6 +1,7 @@
 /* second_look.c - distinguishes rounding from a difference; see replay_parts.h. */
 #include "verify/replay_parts.h"
 
+#include <assert.h>
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -21,6 +22,7 @@ typedef struct look {
 /* A copy of a tensor in double, each value moved up or down by its last bit. */
 static int nudge(lvlm_tensor *t, lvlm_arena *arena, lvlm_error *err)
 {
+    assert(t->data != NULL);
     const size_t n = (size_t)lvlm_tensor_numel(t);
     double *const x = lvlm_arena_alloc(arena, n + 1, sizeof *x);
     if (x == NULL) return lvlm_fail_memory(err);
@@ -68,6 +70,7 @@ static int take(void *user, const lvlm_tensor *again, lvlm_error *err)
     const lvlm_rows all = { .ids = stage->rows.ids, .mask = stage->rows.mask };
     const double multiple = l->replay->is_exact ? LVLM_ROUNDING_EXACT : LVLM_ROUNDING;
     lvlm_stage_error recorded, own;
+    assert(stage != NULL && first != NULL);
     if (stage->verdict != LVLM_VERDICT_OUT)
         return 0; /* a gradient, judged by its scale */
     TRY(lvlm_stage_compare(&recorded, truth, stage->recorded, &stage->rows, false,

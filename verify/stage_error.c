@@ -49,6 +49,7 @@ lvlm_rows lvlm_rows_of(const char *name, const lvlm_shape *shape,
 /* The place of row `i` of the reference in the stage. */
 static size_t place_of(const lvlm_rows *rows, size_t i)
 {
+    assert(rows->kept == NULL || i < rows->kept->shape.dims[0]);
     return rows->kept != NULL ? (size_t)lvlm_input_integer(rows->kept, i) : i;
 }
 
@@ -112,6 +113,7 @@ static double median_length2(const row *rows, size_t n, double *spare)
 static void note_worst(lvlm_stage_error *e, const lvlm_worst_row *worst)
 {
     size_t at = e->n_worst;
+    assert(at <= LVLM_WORST_ROWS);
     while (at > 0 && e->worst[at - 1].error < worst->error) at--;
     if (at == LVLM_WORST_ROWS) return;
     if (e->n_worst < LVLM_WORST_ROWS) e->n_worst++;
@@ -140,6 +142,7 @@ static void judge_rows(lvlm_stage_error *e, const row *rows, size_t n, double *s
 static void add_row(lvlm_stage_error *e, row *r, const double *a, const double *b,
                     size_t C, bool logits)
 {
+    assert(C > 0);
     lvlm_distance d = { 0 };
     lvlm_distance_add(&d, a, b, C);
     lvlm_distance_merge(&e->distance, &d);

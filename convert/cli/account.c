@@ -1,6 +1,7 @@
 /* account.c - plan, totals and notes of a conversion; see account.h. */
 #include "convert/cli/account.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -15,6 +16,8 @@
 
 static const char *describe(char text[96], const lvlm_step *step, const lvlm_init *init)
 {
+    assert(step->kind == LVLM_STEP_WRITTEN || step->kind == LVLM_STEP_ZEROS ||
+           step->kind == LVLM_STEP_JOIN || step->n_inputs == 1);
     switch (step->kind) {
     case LVLM_STEP_WRITTEN: lvlm_init_describe(text, init); return text;
     case LVLM_STEP_ZEROS: return "padding";
@@ -116,6 +119,7 @@ void account_totals(lvlm_printer *p, const lvlm_import *import, const char *mode
     const uint64_t n_bytes = v.plan->n_bytes;
     size_t n[LVLM_N_USES];
     char size[LVLM_AMOUNT_TEXT], speed[LVLM_AMOUNT_TEXT];
+    assert(root == NULL || model != NULL);
     account_uses(n, ledger);
     lvlm_printer_line(p,
                       "%s: %s, %zu source tensors: %zu used, %zu tied, %zu kept unused",
@@ -207,6 +211,7 @@ int account_run(const account_job *job, lvlm_import **import, lvlm_notes *notes,
     lvlm_outputs outputs = { .force = job->force };
     lvlm_outfile *out = NULL;
     lvlm_hex_digest root = "";
+    assert(job->plan != NULL && job->print != NULL && *import == NULL);
     int rc = lvlm_outputs_file(&outputs, &out, job->dry_run ? NULL : job->model, err);
     if (rc == 0 && (rc = plan(job, import, notes, err)) == 0 &&
         (rc = spare(&outputs, *import, job->other, err)) == 0)

@@ -1,4 +1,5 @@
 /* cmd_inspect.c - lvlm-convert inspect PATH */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,6 +44,7 @@ typedef struct summary {
 static void add(summary *s, size_t index, lvlm_dtype dtype, const lvlm_shape *shape)
 {
     uint64_t n = 0;
+    assert(index < sizeof s->parts / sizeof *s->parts && dtype < LVLM_N_DTYPES);
     (void)lvlm_shape_numel(&n, shape);
     s->parts[index].n_tensors++;
     s->parts[index].n_values += n;

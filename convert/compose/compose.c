@@ -6,6 +6,7 @@
  * bytes stay in the parts' mapped files. */
 #include "convert/compose/compose.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,6 +99,7 @@ static int add_part(lvlm_checkpoint *cp, const lvlm_compose_part *part, lvlm_err
     for (size_t f = 0; f < part->from->n_files; f++) {
         lvlm_source_file *const file = &cp->files[cp->n_files];
         const size_t first = cp->n_tensors;
+        assert(part->from->files[f].map != NULL);
         *file = part->from->files[f];
         file->copies = NULL; /* the part frees them */
         file->compressed = true;

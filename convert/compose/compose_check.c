@@ -4,6 +4,7 @@
  *   width, vocabulary, image token, positions */
 #include "convert/compose/compose_parts.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,6 +44,7 @@ static uint64_t side_of(uint64_t squares)
 
 static int check_rows(const model *m, lvlm_error *err)
 {
+    assert(m->sizes->positions >= m->sizes->has_class_row);
     const uint64_t patches = m->sizes->positions - m->sizes->has_class_row;
     const char *const rows = m->spec->rows;
     FAIL_IF(strcmp(rows, "patches") == 0 && !m->sizes->has_class_row, err, LVLM_EFORMAT,
@@ -141,6 +143,7 @@ static int check_connector(const model *m, lvlm_error *err)
 {
     const lvlm_compose_spec *const spec = m->spec;
     const uint64_t states = m->sizes->width * spec->n_layers;
+    assert(spec->n_layers > 0);
     char tower[96];
     FAIL_IF(strcmp(spec->kind, "merger") == 0 || strcmp(spec->kind, "resampler") == 0,
             err, LVLM_EFORMAT,

@@ -4,6 +4,7 @@
  * Versions read different keys for the same thing, so both are written: rope_theta and
  * rope_parameters, torch_dtype and dtype, a flag of the tie at the top and in
  * text_config. The configurations of the parts are kept as they are but for these. */
+#include <assert.h>
 #include <string.h>
 
 #include "convert/compose/compose_parts.h"
@@ -48,6 +49,7 @@ static const char *dtype_of(const lvlm_compose_parts *parts,
 
 static bool add_layers(cJSON *top, const lvlm_compose_spec *spec)
 {
+    assert(spec->n_layers > 0 && spec->n_layers <= LVLM_COMPOSE_MAX_LAYERS);
     static const char key[] = "vision_feature_layer";
     if (spec->n_layers == 1) return add_number(top, key, (double)spec->layers[0]);
     cJSON *const list = cJSON_AddArrayToObject(top, key);

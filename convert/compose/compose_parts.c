@@ -8,6 +8,7 @@
  * taken: a name that no rule knows is reported when the composed model is checked. */
 #include "convert/compose/compose_parts.h"
 
+#include <assert.h>
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,13 @@
 #include "formats/checkpoint/manifest.h"
 #include "formats/container/side_file.h"
 
-enum { MAX_PREFIXES = 5 };
+/* A prefix of names, and what takes its place in LLaVA's layout; of a list the first
+ * that matches is used. */
+typedef struct renaming {
+    const char *from, *to;
+} renaming;
+
+enum { MAX_PREFIXES = 5 }; /* the last one is empty */
 
 /* Where a part is in a source of one model_type. */
 typedef struct source {
@@ -25,10 +32,7 @@ typedef struct source {
     const char *type;    /* model_type of config.json */
     const char *section; /* of config.json; NULL: all of it */
     const char *own;     /* model_type of the section, if it has none; NULL: it has */
-    /* prefix of names => name in LLaVA's layout, the first that matches is used */
-    struct {
-        const char *from, *to;
-    } names[MAX_PREFIXES];
+    renaming names[MAX_PREFIXES];
     const char *left_out[5]; /* globs of names that are of another part */
 } source;
 
@@ -70,19 +74,17 @@ static const source sources[] = {
 
 /* Names of a connector's tensors in files: as LLaVA's layout has them, alone, or as its
  * makers save them. */
-static const struct {
-    const char *from, *to;
-} connector_names[] = {
-    { "multi_modal_projector.", "" },
-    { "model.multi_modal_projector.", "" },
-    { "model.mm_projector.0.", "linear_1." },
-    { "model.mm_projector.2.", "linear_2." },
-    { "model.mm_projector.", "linear_1." },
-    { "mm_projector.0.", "linear_1." },
-    { "mm_projector.2.", "linear_2." },
-    { "mm_projector.", "linear_1." },
-    { "linear_", "linear_" },
-    { "", "linear_1." },
+static const renaming connector_names[] = {
+    { "multi_modal_projector.", COMPOSE_CONNECTOR },
+    { "model.multi_modal_projector.", COMPOSE_CONNECTOR },
+    { "model.mm_projector.0.", COMPOSE_CONNECTOR "linear_1." },
+    { "model.mm_projector.2.", COMPOSE_CONNECTOR "linear_2." },
+    { "model.mm_projector.", COMPOSE_CONNECTOR "linear_1." },
+    { "mm_projector.0.", COMPOSE_CONNECTOR "linear_1." },
+    { "mm_projector.2.", COMPOSE_CONNECTOR "linear_2." },
+    { "mm_projector.", COMPOSE_CONNECTOR "linear_1." },
+    { "linear_", COMPOSE_CONNECTOR "linear_" },
+    { "", COMPOSE_CONNECTOR "linear_1." },
 };
 
 /* ---- what a source is ------------------------------------------------------------ */
@@ -164,6 +166,7 @@ static int take_section(lvlm_compose_part *part, const cJSON *config, const sour
 static int take(lvlm_compose_part *part, const lvlm_tensor *tensor, const char *prefix,
                 const char *rest, lvlm_arena *arena, lvlm_error *err)
 {
+    assert(part->n_tensors < part->from->n_tensors);
     lvlm_tensor *const t = &part->tensors[part->n_tensors];
     *t = *tensor;
     t->name = lvlm_arena_printf(arena, "%s%s", prefix, rest);
@@ -186,26 +189,28 @@ static bool is_left_out(const source *s, const char *name)
     return false;
 }
 
+/* Append a tensor with its prefix replaced. */
+static int take_renamed(lvlm_compose_part *part, const lvlm_tensor *t,
+                        const renaming *names, lvlm_arena *arena, lvlm_error *err)
+{
+    while (names->from != NULL && !lvlm_starts_with(t->name, names->from)) names++;
+    FAIL_IF(names->from == NULL, err, LVLM_EFORMAT,
+            "%s.source: %s: tensor '%s' belongs neither to the %s nor to a part "
+            "that is left out",
+            part->role, part->from->path, t->name, part->role);
+    return take(part, t, names->to, t->name + strlen(names->from), arena, err);
+}
+
 static int take_tensors(lvlm_compose_part *part, const source *s, lvlm_arena *arena,
                         lvlm_error *err)
 {
     TRY(make_room(part, arena, err));
     for (size_t i = 0; i < part->from->n_tensors; i++) {
         const lvlm_tensor *const t = &part->from->tensors[i];
-        size_t k = 0;
-        if (is_left_out(s, t->name)) {
+        if (is_left_out(s, t->name))
             part->n_left_out++;
-            continue;
-        }
-        while (k < MAX_PREFIXES && s->names[k].from != NULL &&
-               !lvlm_starts_with(t->name, s->names[k].from))
-            k++;
-        FAIL_IF(k == MAX_PREFIXES || s->names[k].from == NULL, err, LVLM_EFORMAT,
-                "%s.source: %s: tensor '%s' belongs neither to the %s nor to a part "
-                "that is left out",
-                part->role, part->from->path, t->name, part->role);
-        TRY(take(part, t, s->names[k].to, t->name + strlen(s->names[k].from), arena,
-                 err));
+        else
+            TRY(take_renamed(part, t, s->names, arena, err));
     }
     return 0;
 }
@@ -279,7 +284,6 @@ static int open_connector(lvlm_compose_part *part, const lvlm_compose_spec *spec
                           const lvlm_open_options *options, lvlm_arena *arena,
                           lvlm_error *err)
 {
-    enum { N = sizeof connector_names / sizeof connector_names[0] };
     *part = (lvlm_compose_part){ .role = "connector" };
     if (spec->weights == NULL) return 0;
     const int rc = lvlm_checkpoint_open(&part->from, spec->weights, options, err);
@@ -288,16 +292,8 @@ static int open_connector(lvlm_compose_part *part, const lvlm_compose_spec *spec
         return rc;
     }
     TRY(make_room(part, arena, err));
-    for (size_t i = 0; i < part->from->n_tensors; i++) {
-        const lvlm_tensor *const t = &part->from->tensors[i];
-        size_t k = 0;
-        while (k + 1 < N && !lvlm_starts_with(t->name, connector_names[k].from)) k++;
-        const char *const rest =
-            lvlm_arena_printf(arena, "%s%s", connector_names[k].to,
-                              t->name + strlen(connector_names[k].from));
-        if (rest == NULL) return lvlm_fail_memory(err);
-        TRY(take(part, t, COMPOSE_CONNECTOR, rest, arena, err));
-    }
+    for (size_t i = 0; i < part->from->n_tensors; i++)
+        TRY(take_renamed(part, &part->from->tensors[i], connector_names, arena, err));
     return 0;
 }
 

@@ -5,6 +5,7 @@
  *   "id": "next"   the tokenizer's image token; if it has none, the first free id,
  *                  which is added to the tokenizer's files and, if they are too short,
  *                  to the tables */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -64,6 +65,8 @@ static void grow(lvlm_compose_parts *parts, const char *name, const lvlm_init *i
     for (size_t i = 0; i < parts->text.n_tensors; i++) {
         lvlm_tensor *const t = &parts->text.tensors[i];
         if (strcmp(t->name, name) != 0 || t->shape.n != 2) continue;
+        assert(parts->n_growths < sizeof parts->growths / sizeof *parts->growths);
+        assert(parts->rows > t->shape.dims[0]);
         parts->stored[parts->n_growths] = *t;
         parts->growths[parts->n_growths] =
             (lvlm_growth){ &parts->stored[parts->n_growths], *init };

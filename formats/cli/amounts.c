@@ -1,6 +1,7 @@
 /* amounts.c - the text of sizes and durations; see amounts.h. */
 #include "formats/cli/amounts.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -68,6 +69,7 @@ const char *lvlm_pace_text(char text[LVLM_PACE_TEXT], size_t n, const char *unit
                            double seconds)
 {
     char all[LVLM_AMOUNT_TEXT], each[LVLM_AMOUNT_TEXT];
+    assert(seconds >= 0);
     lvlm_time_text(all, seconds);
     if (n == 1)
         (void)snprintf(text, LVLM_PACE_TEXT, "1 %s in %s", unit, all);

@@ -1,6 +1,7 @@
 /* cleanup.c - a table of names and the handler that removes them; see cleanup.h. */
 #include "formats/cli/cleanup.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -79,11 +80,13 @@ static void handle(int number)
 
 void lvlm_cleanup_hold(void)
 {
+    assert(!atomic_load(&held));
     atomic_store(&held, 1);
 }
 
 void lvlm_cleanup_release(void)
 {
+    assert(atomic_load(&held));
     atomic_store(&held, 0);
     const int number = atomic_load(&waiting);
     if (number != 0) end_by(number);
@@ -102,6 +105,7 @@ void lvlm_cleanup_install(void)
 
 int lvlm_cleanup_add(const char *temporary)
 {
+    assert(*temporary != '\0');
     const size_t n = strlen(temporary) + 1;
     for (int i = 0; i < MOST; i++) {
         if (table[i].listed || n > sizeof table[i].name) continue;
@@ -114,5 +118,6 @@ int lvlm_cleanup_add(const char *temporary)
 
 void lvlm_cleanup_drop(int handle)
 {
+    assert(handle < MOST);
     if (handle >= 0) table[handle].listed = 0;
 }

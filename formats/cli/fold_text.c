@@ -1,6 +1,7 @@
 /* fold_text.c - prints facts about adapters; see fold_text.h. */
 #include "formats/cli/fold_text.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -24,12 +25,14 @@ const char *lvlm_beside_name(const lvlm_adapter *adapter)
     static const char *const names[] = { [LVLM_BESIDE_UNKNOWN] = "unknown",
                                          [LVLM_BESIDE_THESE] = "these",
                                          [LVLM_BESIDE_OTHERS] = "others" };
+    assert((size_t)adapter->beside < sizeof names / sizeof *names);
     return names[adapter->beside];
 }
 
 /* Relative L2 of a part, from sums of squares. */
 static double share(double part2, double whole2)
 {
+    assert(part2 >= 0);
     return whole2 > 0 ? sqrt(part2 / whole2) : 0;
 }
 

@@ -4,6 +4,7 @@
  * an entry is valid while its length is not 0. */
 #include "formats/cli/mapped.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -30,6 +31,7 @@ static const char *program_name;
 
 static void add(const lvlm_infile *file)
 {
+    assert(file->path != NULL);
     pthread_mutex_lock(&writing);
     for (size_t i = 0; i < MOST; i++) {
         if (atomic_load(&table[i].n_bytes) != 0) continue;
@@ -133,6 +135,7 @@ void lvlm_mapped_watch(const char *program)
     struct sigaction action = { .sa_sigaction = handle, .sa_flags = SA_SIGINFO };
     program_name = program;
     lvlm_infile_watch(add, drop);
+    assert(program != NULL);
     sigfillset(&action.sa_mask);
     (void)sigaction(SIGBUS, &action, NULL);
 }

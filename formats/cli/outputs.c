@@ -148,6 +148,7 @@ void lvlm_outputs_close(lvlm_outputs *outputs)
 static int spare(const lvlm_outputs *outputs, const struct stat *file, const char *name,
                  const struct stat *folder, lvlm_error *err)
 {
+    assert(strchr(name, '/') == NULL && S_ISDIR(folder->st_mode));
     for (size_t i = 0; i < outputs->n; i++) {
         const lvlm_output *const o = &outputs->at[i];
         FAIL_IF(is_it(o, file), err, LVLM_EUSAGE,
@@ -211,6 +212,7 @@ int lvlm_outputs_spare_folder(const lvlm_outputs *outputs, const char *folder,
                               const char *const *patterns, lvlm_error *err)
 {
     bool replaces = false;
+    assert(patterns != NULL);
     for (size_t i = 0; i < outputs->n; i++) replaces |= outputs->at[i].exists;
     if (folder == NULL || !replaces) return 0;
     const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

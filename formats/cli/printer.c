@@ -54,6 +54,7 @@ void lvlm_printer_line(const lvlm_printer *p, const char *fmt, ...)
  * printed (lvlm_print_json). */
 static bool add(lvlm_printer *p, const char *key, cJSON *item)
 {
+    assert(p->json && p->depth < LVLM_PRINTER_DEPTH);
     cJSON *const to = p->at[p->depth];
     assert(to == NULL || (key != NULL) == cJSON_IsObject(to));
     if (key != NULL ? cJSON_AddItemToObject(to, key, item)
@@ -65,6 +66,7 @@ static bool add(lvlm_printer *p, const char *key, cJSON *item)
 
 void lvlm_printer_text(lvlm_printer *p, const char *key, const char *value)
 {
+    assert(value != NULL);
     if (p->json) (void)add(p, key, cJSON_CreateString(value));
 }
 

@@ -1,6 +1,7 @@
 /* program.c - dispatch of verbs, help, errors, exit status and JSON. */
 #include "formats/cli/program.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -98,6 +99,7 @@ static void print_error(lvlm_code code, const char *text)
 
 int lvlm_report(const char *program, const lvlm_error *err)
 {
+    assert(err->code < 0 && *err->text != '\0');
     char text[4 * LVLM_ERROR_BYTES], prefix[64];
     snprintf(prefix, sizeof prefix, "%s:", program);
     const char *const message = lvlm_visible(text, sizeof text, err->text);
@@ -117,6 +119,7 @@ const char *lvlm_shown(const char *text)
 
 void lvlm_report_with(const char *key, cJSON *value)
 {
+    assert(key != NULL);
     if (document.members == NULL) document.members = cJSON_CreateObject();
     if (value != NULL && !cJSON_AddItemToObject(document.members, key, value))
         lvlm_json_free(value);
@@ -164,6 +167,7 @@ static int print_version(const lvlm_program *program)
 
 static const lvlm_command *find_command(const lvlm_program *program, const char *verb)
 {
+    assert(program->commands->name != NULL);
     const lvlm_command *best = program->commands;
     for (const lvlm_command *c = program->commands; c->name != NULL; c++) {
         if (strcmp(c->name, verb) == 0) return c;
@@ -203,6 +207,7 @@ static int run_command(const lvlm_program *program, const lvlm_command *command,
     lvlm_error err;
     lvlm_common_args *args = lvlm_calloc(1, command->args_bytes);
     int status;
+    assert(command->args_bytes >= sizeof *args);
 
     if (args == NULL) {
         lvlm_fail_memory(&err);
@@ -244,6 +249,7 @@ static int answer_options(const lvlm_program *program, int argc, char *argv[])
 /* argv[0] is the first argument. */
 static int dispatch(const lvlm_program *program, int argc, char *argv[])
 {
+    assert(argc >= 0);
     int at = lvlm_options_verb(program->commands, argc, argv);
     if (at < argc && strcmp(argv[at], "help") == 0) {
         if (++at == argc) return print_commands(program, stdout);

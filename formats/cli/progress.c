@@ -1,6 +1,7 @@
 /* progress.c - the line on stderr; see progress.h. */
 #include "formats/cli/progress.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,6 +52,7 @@ bool lvlm_status_due(const lvlm_status *s, double now)
 
 void lvlm_status_cut(char *out, size_t n, const char *text, size_t columns)
 {
+    assert(n > 0);
     /* the last column stays free: some terminals wrap after it */
     const size_t room = columns > 1 ? columns - 1 : columns > 0 ? 1 : n;
     (void)snprintf(out, room < n ? room + 1 : n, "%s", text);
@@ -81,6 +83,7 @@ void lvlm_status_clear(lvlm_status *s)
 
 void lvlm_progress_init(lvlm_progress *progress, const char *label, bool quiet)
 {
+    assert(label != NULL);
     *progress = (lvlm_progress){ .label = label };
     lvlm_status_init(&progress->status, quiet);
     pthread_mutex_init(&progress->lock, NULL);
@@ -90,6 +93,7 @@ void lvlm_progress_text(char *text, size_t n, const lvlm_progress *p, double don
                         double seconds)
 {
     char left[LVLM_AMOUNT_TEXT], speed[LVLM_AMOUNT_TEXT], amount[2 * LVLM_AMOUNT_TEXT];
+    assert(n > 0 && done > 0);
     const double rate = done / fmax(seconds, 1e-9);
     lvlm_time_text(left, (p->total - done) / rate);
     if (p->stages) {

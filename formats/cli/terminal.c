@@ -1,6 +1,7 @@
 /* terminal.c - escape sequences and the size of a window; see terminal.h. */
 #include "formats/cli/terminal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -40,6 +41,7 @@ const char *lvlm_coloured(FILE *stream, lvlm_colour colour, const char *text)
     static _Thread_local char texts[8][MAX_COLOURED];
     static _Thread_local size_t next;
     static const char *const codes[] = { "31", "32", "33" };
+    assert((size_t)colour < sizeof codes / sizeof *codes);
     if (!has_colour(stream)) return text;
     char *const to = texts[next++ % 8];
     snprintf(to, MAX_COLOURED, "\033[%sm%.*s\033[m", codes[colour], MAX_COLOURED - 16,
@@ -101,6 +103,7 @@ void lvlm_print_folded(const char *first, size_t indent, const char *text)
 /* Number of bytes to print at once: whole characters up to a line end or tab. */
 static size_t piece_of(const char *text, size_t n, size_t most)
 {
+    assert(most >= 4); /* any character */
     size_t at = 0, length;
     while (at < n && text[at] != '\n' && text[at] != '\t') {
         (void)lvlm_utf8_next(&length, text + at, n - at);

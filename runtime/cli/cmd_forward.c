@@ -1,6 +1,7 @@
 /* cmd_forward.c - lvlm-run forward: one forward pass, its stages into a file.
  *
  *   MODEL + IN.safetensors -> model.h -> stages in memory -> OUT.safetensors */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -97,6 +98,7 @@ static int save(lvlm_stage_list *list, const lvlm_model *model,
 
 static double scalar(const lvlm_tensor *tensor)
 {
+    assert(lvlm_tensor_numel(tensor) == 1);
     double value = 0;
     lvlm_convert_values(&value, LVLM_F64, tensor->data, tensor->dtype, 1);
     return value;

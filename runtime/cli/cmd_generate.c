@@ -4,6 +4,7 @@
  *         + IN.safetensors ----------------+                           -> ids
  *
  * Both are streamed to stdout. */
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -115,6 +116,7 @@ static int take(void *user, int64_t id, lvlm_error *err)
 {
     output *const o = user;
     o->last = lvlm_seconds();
+    assert(id >= 0);
     if (o->n++ == 0) o->first = o->last;
     lvlm_printer_count(&o->printer, NULL, (uint64_t)id);
     if (o->text != NULL) return answer_take(o->text, id, err);
@@ -138,6 +140,7 @@ static double token_seconds(const output *o)
 /* One line on stderr: the time per image and per token. */
 static void tell_pace(const output *o, size_t n_images)
 {
+    assert(o->last >= o->first);
     char pace[LVLM_PACE_TEXT], each[LVLM_AMOUNT_TEXT];
     if (o->args->common.quiet || o->n == 0) return;
     fflush(stdout);

@@ -19,9 +19,11 @@ typedef struct api_notes {
     void *user;
 } api_notes;
 
-/* Tell those that were not told before; at the end of every call, failed ones too. */
+/* Pass on those that were not passed on before; at the end of every call, failed ones
+ * too. */
 void api_notes_tell(api_notes *notes);
-void api_notes_free(api_notes *notes);
+/* The same, of a call without an object, and free them. */
+void api_notes_end(api_notes *notes);
 
 size_t api_threads(size_t asked);
 

@@ -15,8 +15,9 @@ void api_notes_tell(api_notes *notes)
         if (notes->take != NULL) notes->take(notes->user, list->at[list->n_printed]);
 }
 
-void api_notes_free(api_notes *notes)
+void api_notes_end(api_notes *notes)
 {
+    api_notes_tell(notes);
     lvlm_notes_free(&notes->list);
 }
 
@@ -70,8 +71,7 @@ int lvlm_convert(const char *source, const char *model,
                         err);
     lvlm_import_free(import);
     if (file != NULL) lvlm_outfile_close(file);
-    api_notes_tell(&notes);
-    api_notes_free(&notes);
+    api_notes_end(&notes);
     return rc;
 }
 
@@ -92,7 +92,6 @@ int lvlm_convert_back(const char *model, const char *folder,
     if (rc == 0) rc = lvlm_export_execute(ex, dir, &run, err);
     lvlm_export_free(ex);
     if (dir != NULL) lvlm_outdir_close(dir);
-    api_notes_tell(&notes);
-    api_notes_free(&notes);
+    api_notes_end(&notes);
     return rc;
 }

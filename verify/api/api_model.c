@@ -1,4 +1,5 @@
 /* api_model.c - an open model of lvlm.h; what it is asked is in prepared/api_ask.c. */
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -45,11 +46,12 @@ void lvlm_close(lvlm *model)
 {
     if (model == NULL) return;
     lvlm_model_free(model->model);
-    api_notes_free(&model->notes);
+    lvlm_notes_free(&model->notes.list);
     lvlm_free(model);
 }
 
 const char *lvlm_family_of(const lvlm *model)
 {
+    assert(model != NULL);
     return lvlm_model_manifest(model->model)->family->name;
 }

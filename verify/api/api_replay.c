@@ -42,7 +42,6 @@ int lvlm_replay_recording(lvlm_parity *out, const char *model, const char *recor
         lvlm_replay_free(&replay);
     }
     if (out != NULL && (rc == 0 || rc == LVLM_ECHECK)) *out = found;
-    api_notes_tell(&notes);
-    api_notes_free(&notes);
+    api_notes_end(&notes);
     return rc;
 }

@@ -1,4 +1,5 @@
 /* api_train.c - training of lvlm.h: a trainer and the source of its batches. */
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -81,7 +82,7 @@ void lvlm_training_close(lvlm_training *t)
     if (t->opened) lvlm_trainer_close(&t->trainer);
     lvlm_batch_source_close(&t->source);
     api_examples_close(t->examples);
-    api_notes_free(&t->notes);
+    lvlm_notes_free(&t->notes.list);
     lvlm_free(t);
 }
 
@@ -89,6 +90,7 @@ void lvlm_training_close(lvlm_training *t)
 
 static int take_step(lvlm_training *t, lvlm_trainer_report *report, lvlm_error *err)
 {
+    assert(t->opened && t->options.accumulate > 0);
     for (size_t i = 0; i < t->options.accumulate; i++) {
         lvlm_batch batch;
         TRY(t->source.next(t->source.self, &batch, err));

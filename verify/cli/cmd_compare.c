@@ -1,4 +1,5 @@
 /* cmd_compare.c - lvlm-verify compare A B */
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -31,6 +32,7 @@ static const char *word(lvlm_sameness sameness)
     static const char *const words[] = { "identical",   "equal values",   "DIFFERS",
                                          "only in A",   "only in B",      "other shape",
                                          "wrong shape", "missing in both" };
+    assert((size_t)sameness < sizeof words / sizeof *words);
     return words[sameness];
 }
 

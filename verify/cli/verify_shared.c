@@ -1,4 +1,5 @@
 /* verify_shared.c - what several verbs of lvlm-verify do. */
+#include <assert.h>
 #include <stdio.h>
 
 #include "formats/cli/outputs.h"
@@ -69,6 +70,7 @@ static int open_reports(reports *r, const verify_proof *proof, lvlm_error *err)
 /* Write and commit a report, and free its text. */
 static int save(lvlm_outfile *file, lvlm_strbuf *text, lvlm_error *err)
 {
+    assert(file != NULL);
     int rc = lvlm_strbuf_check(text, err);
     if (rc == 0) {
         lvlm_outfile_write(file, text->text, text->length);
@@ -132,6 +134,7 @@ int verify_prove(const verify_proof *proof, lvlm_notes *notes, lvlm_error *err)
 {
     reports r = { .html = NULL };
     lvlm_replay result;
+    assert(proof->run != NULL && proof->golden != NULL);
     bool failed = false;
     int rc = open_reports(&r, proof, err);
     if (rc < 0) goto done;

@@ -13,6 +13,7 @@
  * It is drawn twice, for wide and for narrow screens; the style sheet shows one. */
 #include "verify/report/report_parts.h"
 
+#include <assert.h>
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
@@ -62,6 +63,7 @@ static void include(lvlm_plot *p, double value)
 
 static int round_down(int value, int step)
 {
+    assert(step > 0);
     return (int)floor((double)value / step) * step;
 }
 
@@ -83,6 +85,7 @@ static void find_axis(lvlm_plot *p)
 
 static double y_of_power(const lvlm_plot *p, double power)
 {
+    assert(p->low < p->high && p->top < p->bottom);
     power = fmin(fmax(power, p->low), p->high);
     return p->top + (p->bottom - p->top) * (p->high - power) / (p->high - p->low);
 }
@@ -131,6 +134,7 @@ static void put_grid(lvlm_strbuf *out, const lvlm_plot *p)
 
 static lvlm_plot make_plot(const lvlm_replay *r, int width)
 {
+    assert(r->n_stages > 0 && width > LVLM_PLOT_LEFT + RIGHT);
     lvlm_plot p = { .replay = r, .width = width, .low = MAX_POWER, .high = MIN_POWER };
     p.step = 1;
     p.slot = (double)(width - LVLM_PLOT_LEFT - RIGHT) / (double)r->n_stages;
@@ -148,6 +152,7 @@ static lvlm_plot make_plot(const lvlm_replay *r, int width)
 
 static void put_band_label(lvlm_strbuf *out, const lvlm_plot *p)
 {
+    assert(!p->replay->is_measure);
     const lvlm_replay *r = p->replay;
     char band[LVLM_ERROR_TEXT];
     double least = r->stages[0].band, most = least;

@@ -54,28 +54,26 @@ static const lvlm_replay_stage *closest(const lvlm_replay *r)
 
 static void put_success(lvlm_strbuf *out, const lvlm_replay *r)
 {
+    assert(r->n_stages > 0 && r->first_bad == NULL);
     const lvlm_replay_stage *s = closest(r);
     const size_t n_rounding = lvlm_report_count(r, LVLM_VERDICT_ROUNDING);
     char error[LVLM_ERROR_TEXT], band[LVLM_ERROR_TEXT];
     if (lvlm_report_is_exact(r))
-        lvlm_strbuf_printf(out,
-                           "<h1>Exact: all %zu stages agree in double</h1>\n"
-                           "<p class=\"why\">",
+        lvlm_strbuf_printf(out, "<h1>Exact: all %zu stages agree in double</h1>\n",
                            r->n_stages);
     else if (r->n_stages == 1)
         lvlm_strbuf_puts(out,
-                         "<h1>Parity holds: the one stage is within its band</h1>\n"
-                         "<p class=\"why\">");
+                         "<h1>Parity holds: the one stage is within its band</h1>\n");
     else if (n_rounding > 0)
         lvlm_strbuf_printf(out,
                            "<h1>Parity holds: %zu of %zu stages within their bands, "
-                           "%zu beyond by rounding</h1>\n<p class=\"why\">",
+                           "%zu beyond by rounding</h1>\n",
                            r->n_stages - n_rounding, r->n_stages, n_rounding);
     else
         lvlm_strbuf_printf(out,
-                           "<h1>Parity holds: all %zu stages within their bands</h1>\n"
-                           "<p class=\"why\">",
+                           "<h1>Parity holds: all %zu stages within their bands</h1>\n",
                            r->n_stages);
+    lvlm_strbuf_puts(out, "<p class=\"why\">");
     if (s == NULL) {
         lvlm_strbuf_puts(out, n_rounding > 0
                                   ? "See the second look below.</p>\n"

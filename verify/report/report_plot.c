@@ -61,6 +61,7 @@ static void name_part(lvlm_plot_part *to, const lvlm_plot *p,
 static void place_label(lvlm_plot_part *to, const lvlm_plot *p,
                         double taken[MAX_LEVELS])
 {
+    assert(to->first <= to->last && to->level == 0);
     const size_t shown =
         to->bytes < LVLM_PLOT_MAX_LABEL ? to->bytes : LVLM_PLOT_MAX_LABEL;
     const double half = 0.5 * LVLM_PLOT_CHARACTER * (double)shown;
@@ -95,6 +96,7 @@ static void find_parts(lvlm_plot *p)
 /* A bracket over its stages, and its name. */
 static void put_part(lvlm_strbuf *out, const lvlm_plot *p, const lvlm_plot_part *this)
 {
+    assert(this->level < p->n_levels);
     const double gap = fmin(3, p->slot / 6);
     const double y = p->height - 9 - LVLM_PLOT_LEVEL * (double)p->n_levels;
     lvlm_strbuf_printf(out,
@@ -115,6 +117,7 @@ static void put_part(lvlm_strbuf *out, const lvlm_plot *p, const lvlm_plot_part 
 /* Every n-th block is labelled with its number; n is 1, 2, 5, 10, 20, ... */
 static size_t tick_distance(const lvlm_plot *p)
 {
+    assert(p->slot > 0);
     static const size_t factors[] = { 1, 2, 5 };
     for (size_t unit = 1;; unit *= 10)
         for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i++)
@@ -176,6 +179,7 @@ static void put_tick(lvlm_strbuf *out, const lvlm_plot *p, size_t i, size_t dist
 
 void lvlm_plot_find_names(lvlm_plot *p)
 {
+    assert(p->n_parts == 0);
     find_parts(p);
     p->turned = has_wide_word(p);
 }

@@ -6,6 +6,7 @@
  * fit are left out, and a name that does not fit has a line of its own. */
 #include "verify/report/report.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -61,6 +62,7 @@ static layout make_layout(const lvlm_replay *r, size_t width)
 /* Fold a text between words, with the lines after the first indented. */
 static void put_folded(lvlm_strbuf *out, const char *text, size_t width)
 {
+    assert(width >= LEAST_WIDTH);
     size_t indent = 0;
     while (*text != '\0') {
         const size_t n = lvlm_utf8_line(text, width - indent);

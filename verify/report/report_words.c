@@ -236,6 +236,7 @@ const char *lvlm_report_verdict(char text[LVLM_VERDICT_TEXT], const lvlm_replay 
 
 static void describe_reference(lvlm_mismatch out, const lvlm_replay *r)
 {
+    assert(r->recording.reference != NULL && r->reference != NULL);
     int at = snprintf(out, LVLM_MISMATCH_TEXT,
                       "the recording shows %.128s, this run computes %.128s: they "
                       "differ in ",

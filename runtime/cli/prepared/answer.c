@@ -2,6 +2,7 @@
 #include "runtime/cli/answer.h"
 #include "formats/cli/terminal.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,6 +43,7 @@ int answer_take(answer *a, int64_t id, lvlm_error *err)
 
 static void replace_zeros(lvlm_strbuf *text)
 {
+    assert(text->text != NULL);
     lvlm_strbuf clean = LVLM_STRBUF_INIT(LVLM_TEXT_MAX);
     if (strlen(text->text) == text->length) return;
     for (size_t at = 0; at <= text->length; at += strlen(text->text + at) + 1) {
@@ -84,6 +86,7 @@ int answer_draw(const answer *a, const prompting *p, lvlm_outfile *file,
                 lvlm_printer *to, lvlm_error *err)
 {
     const lvlm_image_options options = { .alpha = LVLM_ALPHA_ON_WHITE };
+    assert(p->prompt.n_images > 0);
     lvlm_image image = { .pixels = NULL };
     lvlm_boxes boxes;
     int rc = lvlm_boxes_find(&boxes, a->text.text, err);

@@ -1,6 +1,7 @@
 /* cmd_preprocess.c - lvlm-run preprocess: a prompt and images as ready tensors.
  *
  *   MODEL + prompt + images -> prompting.h -> OUT.safetensors */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,7 @@ static int save(const prompting *p, lvlm_outfile *out, lvlm_error *err)
 {
     const lvlm_checkpoint *const batch = &p->inputs.batch;
     lvlm_tensor sorted[LVLM_PROMPT_TENSORS];
+    assert(batch->n_tensors <= LVLM_PROMPT_TENSORS);
     memcpy(sorted, batch->tensors, batch->n_tensors * sizeof *sorted);
     qsort(sorted, batch->n_tensors, sizeof *sorted, lvlm_safetensors_order);
     return lvlm_safetensors_write(out, sorted, batch->n_tensors, NULL, err);

@@ -1,6 +1,7 @@
 /* prompting.c - makes messages, prompt and tensors from options. */
 #include "runtime/cli/prompting.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -119,6 +120,7 @@ int prompting_make(prompting *out, const lvlm_manifest *manifest,
                                           .date = args->date };
     memset(out, 0, sizeof *out);
     TRY(read_messages(out, args, notes, err));
+    assert(out->messages.n > 0);
     out->answered = out->messages.at[out->messages.n - 1].role == LVLM_ROLE_ASSISTANT;
     TRY(lvlm_prompter_open(&out->prompter, manifest, &options, err));
     TRY(lvlm_prompt_write(&out->prompt, out->prompter, &out->messages, err));

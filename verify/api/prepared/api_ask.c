@@ -1,6 +1,7 @@
 /* api_ask.c - what a model of lvlm.h is asked.
  *
  *   prompt, images -> messages -> ids, pixels -> session -> tokens -> text */
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -123,6 +124,7 @@ int lvlm_ask(lvlm *model, char **answer, const char *prompt, const char *const *
 {
     static const lvlm_ask_options plain;
     question q;
+    assert(model != NULL && prompt != NULL && (images != NULL || n_images == 0));
     memset(&q, 0, sizeof q);
     q.options = options != NULL ? options : &plain;
     q.piece.max = q.answer.max = LVLM_TEXT_MAX;
