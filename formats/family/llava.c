@@ -266,5 +266,7 @@ const lvlm_family lvlm_family_llava = {
     .projections = projections,
     .differences = differences,
     .processor = "tower",
+    .prompts = "llava",
+    .labels = "suffix",
     .max_positions = 2048,
 };

@@ -76,11 +76,13 @@ static int read_settings(lvlm_generation *g, const lvlm_model *model,
 static int note_options(const generate_args *a, lvlm_notes *notes, lvlm_error *err)
 {
     const prompting_args *const p = &a->prompting;
-    if (a->inputs != NULL && (p->system != NULL || p->date != NULL || p->raw ||
-                              p->suffix != NULL || p->resampling != NULL))
+    if (a->inputs != NULL &&
+        (p->system != NULL || p->date != NULL || p->raw || p->suffix != NULL ||
+         p->resampling != NULL || p->chat_template != NULL || p->pad_to_square))
         TRY(lvlm_notes_add(notes, err,
-                           "--system, --suffix, --raw, --date and --resampling count "
-                           "only with a prompt"));
+                           "--system, --suffix, --raw, --template, --date, "
+                           "--resampling and --pad-to-square count only with a "
+                           "prompt"));
     if (a->temperature.value > 0 || !(a->top_k.given || a->top_p.given || a->seed > 0))
         return 0;
     return lvlm_notes_add(notes, err,

@@ -11,8 +11,8 @@
 
 typedef struct prompting_args {
     lvlm_words images;
-    const char *prompt, *messages, *system, *suffix, *date, *resampling;
-    bool raw;
+    const char *prompt, *messages, *system, *suffix, *date, *resampling, *chat_template;
+    bool raw, pad_to_square;
 } prompting_args;
 
 // clang-format off
@@ -28,10 +28,14 @@ typedef struct prompting_args {
       "a system message in place of the model's own" },                                             \
     { "raw", NULL, LVLM_OPTION_FLAG, offsetof(type, field.raw),                                     \
       "the prompt as it is, without the model's chat template" },                                   \
+    { "template", "NAME", LVLM_OPTION_TEXT, offsetof(type, field.chat_template),                         \
+      "of LLaVA, in place of the model's own: llava, vicuna_v1, chatml, gemma or plain" },          \
     { "date", "TEXT", LVLM_OPTION_TEXT, offsetof(type, field.date),                                 \
       "what Llama 3.2 is told that today is (default " LVLM_PROMPT_DATE ")" },                      \
     { "resampling", "pillow|torchvision", LVLM_OPTION_TEXT, offsetof(type, field.resampling),       \
-      "whose resized pixels, bit for bit (default pillow)" }
+      "whose resized pixels, bit for bit (default pillow)" },                                       \
+    { "pad-to-square", NULL, LVLM_OPTION_FLAG, offsetof(type, field.pad_to_square),                 \
+      "images in the middle of a square of the mean colour, as LLaVA-1.5 was trained" }
 // clang-format on
 
 typedef struct prompting {

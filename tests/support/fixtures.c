@@ -131,31 +131,16 @@ bool fixture_lists(const cJSON *patterns, const char *name)
     return matches;
 }
 
-static bool takes_pictures(const fixtures *all, const lvlm_family *family)
-{
-    for (size_t i = 0; i < all->n; i++)
-        if (all->at[i].is_main && all->at[i].family == family)
-            return !cJSON_IsTrue(
-                lvlm_json_get(all->at[i].expected, "ready_tensors_only"));
-    fail_msg("%s-odd: there is no such fixture", family->name);
-    return false;
-}
-
 char **fixture_families(size_t *n, const char *folder)
 {
     char path[FIXTURE_PATH], **names;
-    fixtures all;
     (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s", folder);
     assert_int_equal(lvlm_path_list_others(&names, n, path, NULL), 0);
-    fixtures_open(&all);
     for (const lvlm_family *const *f = lvlm_families(); *f != NULL; f++) {
         bool found = false;
         for (size_t i = 0; i < *n; i++) found |= strcmp(names[i], (*f)->name) == 0;
-        if (found != takes_pictures(&all, *f))
-            fail_msg("%s: %s of %s", path, found ? "a folder" : "no folder",
-                     (*f)->name);
+        if (!found) fail_msg("%s: no folder of %s", path, (*f)->name);
     }
-    fixtures_close(&all);
     return names;
 }
 

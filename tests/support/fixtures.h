@@ -45,9 +45,8 @@ void fixtures_close(fixtures *all);
  * begin with "!" ("!vision.class")? */
 bool fixture_lists(const cJSON *patterns, const char *name);
 
-/* The folders in fixtures/FOLDER that are named after a family, sorted. Every family
- * has one, unless expected.json of its main fixture says "ready_tensors_only". Free
- * with lvlm_path_list_free. */
+/* The folders in fixtures/FOLDER, sorted: one is named after each family. Free with
+ * lvlm_path_list_free. */
 char **fixture_families(size_t *n, const char *folder);
 
 /* The JSON document in a file below fixtures/. Free with lvlm_json_free. */

@@ -42,14 +42,33 @@ static int check(const void *arguments, const lvlm_operands *operands, lvlm_erro
     return prompting_check(&args->prompting, err);
 }
 
-static int save(const prompting *p, lvlm_outfile *out, lvlm_error *err)
+/* Where there is a choice of templates: which it was, and whether images were padded.
+ * *out stays NULL elsewhere. */
+static int describe(cJSON **out, const prompting *p, bool padded, lvlm_error *err)
+{
+    const char *const template = lvlm_prompter_template(p->prompter);
+    if (template == NULL) return 0;
+    *out = cJSON_CreateObject();
+    const bool fine =
+        *out != NULL && cJSON_AddStringToObject(*out, "template", template) != NULL &&
+        cJSON_AddStringToObject(*out, "pad_to_square", padded ? "true" : "false") !=
+            NULL;
+    return fine ? 0 : lvlm_fail_memory(err);
+}
+
+static int save(const prompting *p, bool padded, lvlm_outfile *out, lvlm_error *err)
 {
     const lvlm_checkpoint *const batch = &p->inputs.batch;
     lvlm_tensor sorted[LVLM_PROMPT_TENSORS];
     assert(batch->n_tensors <= LVLM_PROMPT_TENSORS);
+    cJSON *metadata = NULL;
     memcpy(sorted, batch->tensors, batch->n_tensors * sizeof *sorted);
     qsort(sorted, batch->n_tensors, sizeof *sorted, lvlm_safetensors_order);
-    return lvlm_safetensors_write(out, sorted, batch->n_tensors, NULL, err);
+    int rc = describe(&metadata, p, padded, err);
+    if (rc == 0)
+        rc = lvlm_safetensors_write(out, sorted, batch->n_tensors, metadata, err);
+    lvlm_json_free(metadata);
+    return rc;
 }
 
 /* ---- what is said about it ------------------------------------------------------ */
@@ -72,6 +91,10 @@ static int print(const prompting *p, const preprocess_args *args,
         lvlm_printer_tensor(&out, t);
     }
     lvlm_printer_end(&out);
+    if (lvlm_prompter_template(p->prompter) != NULL) {
+        lvlm_printer_text(&out, "template", lvlm_prompter_template(p->prompter));
+        lvlm_printer_flag(&out, "pad_to_square", args->prompting.pad_to_square);
+    }
     return lvlm_printer_close(&out, notes, err);
 }
 
@@ -101,7 +124,7 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
         (rc = prompting_make(&p, &manifest, &args->prompting, false, notes, err)) < 0 ||
         (rc = prompting_spare(&p, &args->prompting, &outputs, operands->at[0], err)) <
             0 ||
-        (rc = save(&p, out, err)) < 0)
+        (rc = save(&p, args->prompting.pad_to_square, out, err)) < 0)
         goto done;
     rc = print(&p, args, notes, err);
 done:

@@ -31,6 +31,8 @@ int prompting_check(const prompting_args *args, lvlm_error *err)
             err, LVLM_EUSAGE,
             "--system and --suffix are for --prompt; messages have "
             "both in them");
+    FAIL_IF(args->raw && args->chat_template != NULL, err, LVLM_EUSAGE,
+            "--raw and --template exclude each other");
     return 0;
 }
 
@@ -101,6 +103,7 @@ static int make_inputs(prompting *p, const lvlm_manifest *manifest,
             torchvision ? LVLM_RESAMPLING_TORCHVISION : LVLM_RESAMPLING_PILLOW,
         .drop_alpha =
             as_trained && p->prompt.form.crossed, /* as Llama 3.2 was trained */
+        .pad_to_square = args->pad_to_square,
     };
     lvlm_prompt *const prompts[] = { &p->prompt };
     lvlm_vision_input *vision = NULL;
@@ -116,6 +119,7 @@ int prompting_make(prompting *out, const lvlm_manifest *manifest,
                    lvlm_error *err)
 {
     const lvlm_prompt_options options = { .raw = args->raw,
+                                          .chat_template = args->chat_template,
                                           .as_trained = as_trained,
                                           .date = args->date };
     memset(out, 0, sizeof *out);
@@ -133,8 +137,9 @@ int prompting_make(prompting *out, const lvlm_manifest *manifest,
         TRY(lvlm_notes_add(notes, err,
                            "--date counts only without images: prompts with "
                            "images have none"));
-    if (args->resampling != NULL && out->prompt.n_images == 0)
-        TRY(lvlm_notes_add(notes, err, "--resampling counts only with images"));
+    if ((args->resampling != NULL || args->pad_to_square) && out->prompt.n_images == 0)
+        TRY(lvlm_notes_add(notes, err,
+                           "--resampling and --pad-to-square count only with images"));
     return make_inputs(out, manifest, args, as_trained, err);
 }
 

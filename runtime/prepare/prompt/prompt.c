@@ -96,11 +96,28 @@ static int read_config(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_err
     return p->style->separate ? read_window(&p->window, manifest->checkpoint, err) : 0;
 }
 
+/* The tokenizer must read a placeholder as the token whose rows the model replaces. */
+static int check_place(const lvlm_prompter *p, lvlm_error *err)
+{
+    const char *const place = p->style->place;
+    const int64_t id = lvlm_tokenizer_id(p->tokenizer, place);
+    const long long image = (long long)p->form.image_token;
+    if (p->style->option == NULL) return 0;
+    FAIL_IF(id < 0, err, LVLM_EFORMAT,
+            "the tokenizer has no token %s; image_token_index says that it is %lld",
+            place, image);
+    FAIL_IF(id != image, err, LVLM_EFORMAT,
+            "the tokenizer's %s is %lld, image_token_index says %lld", place,
+            (long long)id, image);
+    return 0;
+}
+
 static int open_all(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_error *err)
 {
     TRY(prompt_style_choose(&p->style, manifest, &p->options, err));
     TRY(lvlm_tokenizer_open(&p->tokenizer, manifest->checkpoint, err));
     TRY(read_config(p, manifest, err));
+    TRY(check_place(p, err));
     TRY(read_role(&p->bos, p, LVLM_TOKEN_BOS, err));
     TRY(read_role(&p->eos, p, LVLM_TOKEN_EOS, err));
     FAIL_IF(p->style->bos && *p->bos == '\0', err, LVLM_EFORMAT,
@@ -108,6 +125,9 @@ static int open_all(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_error 
             p->style->name);
     const int64_t pad = lvlm_tokenizer_role(p->tokenizer, LVLM_TOKEN_PAD);
     p->form.pad = pad >= 0 ? pad : 0;
+    FAIL_IF(p->style->eos_closes && *p->eos == '\0', err, LVLM_EFORMAT,
+            "the tokenizer's files name no eos_token, with which answers of %s end",
+            p->style->name);
     list(&p->tags, p->style->tags, p->tokenizer);
     list(&p->kept, p->style->kept, p->tokenizer);
     if (p->options.date != NULL) {
@@ -142,6 +162,11 @@ void lvlm_prompter_close(lvlm_prompter *prompter)
     lvlm_tokenizer_close(prompter->tokenizer);
     lvlm_arena_free(&prompter->arena);
     lvlm_free(prompter);
+}
+
+const char *lvlm_prompter_template(const lvlm_prompter *prompter)
+{
+    return prompter->style->option;
 }
 
 const lvlm_tokenizer *lvlm_prompter_tokenizer(const lvlm_prompter *prompter)

@@ -14,7 +14,8 @@
  *
  * Texts equal those that the model's chat template renders, ids those of its processor.
  * A string such as "<|im_end|>" in a text becomes the token, as there; in the chat of
- * Qwen-VL (2023) only the tags of images, boxes and names do. */
+ * Qwen-VL (2023) only the tags of images, boxes and names do. For LLaVA a plain text as
+ * content is written, which the hub's template passes over. */
 #ifndef LVLM_RUNTIME_PREPARE_PROMPT_PROMPT_H
 #define LVLM_RUNTIME_PREPARE_PROMPT_PROMPT_H
 
@@ -32,11 +33,16 @@ LVLM_BEGIN_DECLS
 /* Zero-initialise for defaults. */
 typedef struct lvlm_prompt_options {
     bool raw; /* no chat template: one user message as it is */
+    /* For LLaVA, in place of the template that the model ships: "llava" (the hub's),
+     * "vicuna_v1", "chatml", "gemma", "plain" (as it is; with an answer, images and the
+     * answer alone, as its first stage is trained). LVLM_EUSAGE for others */
+    const char *chat_template;
     /* Where transformers' prompt differs from what a model was trained on, write
      * transformers': Llama 3.2's base form begins with bos even before an image. */
     bool as_trained;
     /* As in the family's fine-tuning code. For Qwen-VL: special tokens in a text are
-     * recognised, which chat prevents, and the base model uses the chat form. */
+     * recognised, which chat prevents, and the base model uses the chat form. LLaVA
+     * with the hub's template is trained as vicuna_v1. */
     bool training;
     /* date of the system message; NULL: "26 Jul 2024". LVLM_EUSAGE for models whose
      * prompts have no date */
@@ -96,6 +102,9 @@ LVLM_MUST_CHECK int lvlm_prompter_open(lvlm_prompter **out,
                                        const lvlm_prompt_options *options,
                                        lvlm_error *err);
 void lvlm_prompter_close(lvlm_prompter *prompter);
+/* What lvlm_prompt_options.chat_template calls the form that is written; NULL: it has
+ * no such name. Static. */
+const char *lvlm_prompter_template(const lvlm_prompter *prompter);
 /* Borrowed. */
 const lvlm_tokenizer *lvlm_prompter_tokenizer(const lvlm_prompter *prompter);
 /* For decoding answers: special tokens are skipped except those that have a meaning in

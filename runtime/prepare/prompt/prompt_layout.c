@@ -86,27 +86,61 @@ static void write_image(lvlm_strbuf *text, writer *w, const char *file)
     lvlm_strbuf_puts(text, style->image_close);
 }
 
+/* Images that have no place yet; those of the parts, if they all come first. */
+static void write_first_images(lvlm_strbuf *text, writer *w,
+                               const lvlm_message *message)
+{
+    const lvlm_messages *const m = w->source->messages;
+    if (w->unplaced && message->role == LVLM_ROLE_USER) {
+        for (size_t i = 0; i < m->n_unplaced; i++) write_image(text, w, m->unplaced[i]);
+        w->unplaced = false;
+    }
+    for (size_t i = 0; w->source->style->images_first && i < message->n_parts; i++)
+        if (message->parts[i].image != NULL)
+            write_image(text, w, message->parts[i].image);
+}
+
+/* Where an image stood between two texts, LLaVA's fine-tuning code leaves the blanks
+ * that were around it. */
+static void write_gap(lvlm_strbuf *text, const writer *w, const lvlm_message *message,
+                      size_t part)
+{
+    const prompt_source *const s = w->source;
+    if (s->options->training && s->style->images_first && part > 1 &&
+        message->parts[part - 1].text == NULL && message->parts[0].text != NULL)
+        lvlm_strbuf_puts(text, "  ");
+}
+
+static void write_parts(lvlm_strbuf *text, writer *w, const lvlm_message *message)
+{
+    const prompt_style *const style = w->source->style;
+    lvlm_strbuf_puts(text, "");
+    write_first_images(text, w, message);
+    for (size_t i = 0; i < message->n_parts; i++) {
+        const lvlm_part *const part = &message->parts[i];
+        if (part->text == NULL && style->images_first) continue;
+        if (part->text == NULL) {
+            write_image(text, w, part->image);
+            continue;
+        }
+        write_gap(text, w, message, i);
+        lvlm_strbuf_puts(text, part->text);
+        if (style->text_end != NULL) lvlm_strbuf_puts(text, style->text_end);
+    }
+}
+
 /* The concatenated parts of a message. NULL with an error: out of memory. */
 static const char *content(writer *w, const lvlm_message *message, lvlm_error *err)
 {
-    const lvlm_messages *const m = w->source->messages;
+    const prompt_style *const style = w->source->style;
     lvlm_strbuf text = LVLM_STRBUF_INIT(MAX_TEXT);
     const char *kept = NULL;
-    lvlm_strbuf_puts(&text, "");
-    if (w->unplaced && message->role == LVLM_ROLE_USER) {
-        for (size_t i = 0; i < m->n_unplaced; i++)
-            write_image(&text, w, m->unplaced[i]);
-        w->unplaced = false;
-    }
-    for (size_t i = 0; i < message->n_parts; i++) {
-        const lvlm_part *const part = &message->parts[i];
-        if (part->text != NULL)
-            lvlm_strbuf_puts(&text, part->text);
-        else
-            write_image(&text, w, part->image);
-    }
+    write_parts(&text, w, message);
     if (lvlm_strbuf_check(&text, err) == 0) {
-        kept = lvlm_arena_strndup(w->out->arena, text.text, text.length);
+        const char *from = text.text;
+        size_t n = text.length;
+        if (style->strips) from = lvlm_strip(from, &n);
+        kept = lvlm_arena_strndup(w->out->arena, from, n);
         if (kept == NULL) lvlm_fail_memory(err);
     }
     lvlm_strbuf_free(&text);
@@ -115,13 +149,20 @@ static const char *content(writer *w, const lvlm_message *message, lvlm_error *e
 
 /* ---- turns ---------------------------------------------------------------------- */
 
+static const char *role_name(const prompt_style *style, lvlm_role role)
+{
+    return style->roles != NULL ? style->roles[role] : lvlm_role_name(role);
+}
+
 static int write_header(writer *w, size_t message, lvlm_role role, lvlm_error *err)
 {
     const prompt_style *const style = w->source->style;
-    const char *const name = lvlm_role_name(role);
-    prompt_piece piece = {
-        .kind = LVLM_SPAN_HEADER, .role = role, .message = message, .apart = true
-    };
+    const char *const name = role_name(style, role);
+    prompt_piece piece = { .kind = LVLM_SPAN_HEADER,
+                           .role = role,
+                           .message = message,
+                           .apart = !style->joined };
+    if (*name == '\0') return 0;
     if (!style->separate) {
         piece.text = lvlm_arena_printf(w->out->arena, "%s%s%s", style->open, name,
                                        style->opened);
@@ -138,18 +179,21 @@ static int write_header(writer *w, size_t message, lvlm_role role, lvlm_error *e
 static int write_end(writer *w, size_t message, lvlm_role role, lvlm_error *err)
 {
     const prompt_style *const style = w->source->style;
-    const prompt_piece piece = { .text = style->close,
+    const bool eos = style->eos_closes && role == LVLM_ROLE_ASSISTANT;
+    const prompt_piece piece = { .text = eos ? w->source->eos : style->close,
                                  .kind = LVLM_SPAN_END,
                                  .role = role,
                                  .message = message,
-                                 .apart = true };
-    return add(w->out, &piece, err);
+                                 .apart = !style->joined };
+    return *piece.text != '\0' ? add(w->out, &piece, err) : 0;
 }
 
 static int write_turn(writer *w, size_t message, lvlm_role role, const char *text,
                       lvlm_error *err)
 {
     const prompt_style *const style = w->source->style;
+    if (style->lead != NULL && *role_name(style, role) != '\0')
+        text = lvlm_arena_printf(w->out->arena, "%s%s", style->lead, text);
     const prompt_piece said = { .text = text,
                                 .kind = LVLM_SPAN_CONTENT,
                                 .role = role,
@@ -195,6 +239,19 @@ static int write_knowledge(writer *w, lvlm_error *err)
     return write_turn(w, given ? 0 : LVLM_NO_MESSAGE, LVLM_ROLE_SYSTEM, text, err);
 }
 
+/* User and assistant in turn, from the user on. */
+static int check_turns(const prompt_source *s, lvlm_error *err)
+{
+    const lvlm_messages *const m = s->messages;
+    for (size_t i = 0; s->style->alternates && i < m->n; i++)
+        FAIL_IF(m->at[i].role != (i % 2 == 0 ? LVLM_ROLE_USER : LVLM_ROLE_ASSISTANT),
+                err, LVLM_EFORMAT,
+                "messages[%zu]: is the %s's; %s are those of the user and the "
+                "assistant in turn",
+                i, lvlm_role_name(m->at[i].role), s->style->name);
+    return 0;
+}
+
 int prompt_write_turns(prompt_pieces *out, const prompt_source *source, lvlm_error *err)
 {
     const lvlm_messages *const m = source->messages;
@@ -202,6 +259,7 @@ int prompt_write_turns(prompt_pieces *out, const prompt_source *source, lvlm_err
     const bool given = m->at[0].role == LVLM_ROLE_SYSTEM;
     assert(m->n > 0 && style->open != NULL && style->close != NULL);
     writer w = begin(out, source);
+    TRY(check_turns(source, err));
     if (style->bos) {
         const prompt_piece bos = { .text = source->bos,
                                    .role = LVLM_ROLE_SYSTEM,
@@ -278,6 +336,39 @@ int prompt_write_text(prompt_pieces *out, const prompt_source *source, lvlm_erro
                                  .role = LVLM_ROLE_USER,
                                  .apart = true };
     return add(out, &piece, err);
+}
+
+/* What to learn is images and an answer: words between them are not written. */
+static int write_pair(writer *w, lvlm_error *err)
+{
+    const lvlm_messages *const m = w->source->messages;
+    const char *asked = content(w, &m->at[0], err);
+    const char *const answer = content(w, &m->at[1], err);
+    if (asked == NULL || answer == NULL) return LVLM_ENOMEM;
+    lvlm_strbuf images = LVLM_STRBUF_INIT(MAX_TEXT);
+    const char *const place = w->source->style->place;
+    for (const char *at = asked; (at = strstr(at, place)) != NULL; at += strlen(place))
+        lvlm_strbuf_puts(&images, place);
+    if (images.length > 0)
+        asked = lvlm_arena_strndup(w->out->arena, images.text, images.length);
+    const int rc = lvlm_strbuf_check(&images, err);
+    lvlm_strbuf_free(&images);
+    TRY(rc);
+    const prompt_piece pieces[] = {
+        { .text = asked, .kind = LVLM_SPAN_CONTENT, .role = LVLM_ROLE_USER },
+        { .text = answer, LVLM_SPAN_CONTENT, LVLM_ROLE_ASSISTANT, .message = 1 },
+        { .text = "\n", LVLM_SPAN_END, LVLM_ROLE_ASSISTANT, .message = 1 },
+    };
+    for (size_t i = 0; i < 3; i++) TRY(add(w->out, &pieces[i], err));
+    return 0;
+}
+
+int prompt_write_plain(prompt_pieces *out, const prompt_source *source, lvlm_error *err)
+{
+    writer w = begin(out, source);
+    if (source->messages->n == 1) return prompt_write_text(out, source, err);
+    TRY(check_single(source, true, err));
+    return write_pair(&w, err);
 }
 
 /* The end of the last place in `text`, or 0. */

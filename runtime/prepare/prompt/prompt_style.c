@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "formats/container/side_file.h"
+#include "formats/base/strbuf.h"
+#include "formats/family/chat_templates.h"
 #include "runtime/prepare/prompt/prompt_template.h"
 
 /* Tags recognised in guarded text, and special tokens kept in answers. */
@@ -29,7 +30,39 @@ static const char *const qwen2_kept[] = {
 #define NO_TURNS     "the model ships no chat template that writes turns"
 #define KNOWLEDGE    "Cutting Knowledge Date: December 2023\nToday Date: "
 
+/* LLaVA: the language model's own turns; pictures first. */
+#define LLAVA(id)                                                                        \
+    .word = "llava", .option = id, .place = "<image>", .image = "<image>\n",             \
+    .images_first = true, .form = { .expands = true }
+
+static const char *const vicuna_roles[] = { "", "USER", "ASSISTANT" };
+static const char *const gemma_roles[] = { "", "user", "model" };
+
 static const prompt_style styles[] = {
+    { .name = "LLaVA-1.5 of the hub", LLAVA("llava"),
+      .forms = template_forms_llava, .trained_as = "vicuna_v1",
+      .write = prompt_write_turns, .roles = vicuna_roles,
+      .open = "", .opened = ":", .lead = " ", .text_end = " ", .close = "",
+      .affixed = true, .joined = true },
+    { .name = "Vicuna v1", LLAVA("vicuna_v1"),
+      .forms = template_forms_vicuna_v1,
+      .write = prompt_write_turns, .roles = vicuna_roles,
+      .open = "", .opened = ":", .lead = " ", .close = " ", .eos_closes = true,
+      .system = LVLM_VICUNA_SYSTEM, .affixed = true, .joined = true },
+    { .name = "ChatML", LLAVA("chatml"),
+      .forms = template_forms_text_chatml,
+      .write = prompt_write_turns,
+      .open = "<|im_start|>", .opened = "\n", .close = "<|im_end|>\n", .system = HELPFUL,
+      .affixed = true },
+    { .name = "Gemma's turns", LLAVA("gemma"),
+      .forms = template_forms_text_gemma,
+      .write = prompt_write_turns, .roles = gemma_roles,
+      .open = "<start_of_turn>", .opened = "\n", .close = "<end_of_turn>\n",
+      .strips = true, .alternates = true, .bos = true },
+    { .name = "the base form of LLaVA", .word = "llava", .option = "plain",
+      .unturned = NO_TURNS,
+      .base = true, .write = prompt_write_plain, .place = "<image>", .image = "<image>",
+      .affixed = true, .form = { .expands = true } },
     { .name = "ChatML", .word = "chatml",
       .forms = template_forms_chatml,
       .write = prompt_write_turns, .place = "<|image_pad|>", .image = VISION_PLACE,
@@ -123,12 +156,13 @@ static int choose_format(const prompt_style **out, const choice *c,
 }
 
 /* Append advice to the error of a refused template. */
-static int add_way_out(lvlm_error *err, bool training)
+static int add_way_out(const choice *c, lvlm_error *err, bool training)
 {
     const lvlm_error why = *err;
-    return lvlm_fail(
-        err, why.code, "%s; %sconvert the model with its released template", why.text,
-        training ? "" : "write the prompt out and pass it with --raw, or ");
+    return lvlm_fail(err, why.code,
+                     "%s; %s%sconvert the model with its released template", why.text,
+                     training ? "" : "write the prompt out and pass it with --raw, or ",
+                     c->base->option != NULL ? "name one with --template, or " : "");
 }
 
 /* The style with the template's form; the base form if there is no template. */
@@ -141,7 +175,7 @@ static int choose_template(const prompt_style **out, const choice *c,
     if (rc == 0) rc = prompt_template_find(&i, &t, c->forms, c->n, err);
     if (rc == 0) *out = i < c->n ? c->at[i] : c->base;
     if (rc == LVLM_EFORMAT && t.file != NULL && err != NULL)
-        rc = add_way_out(err, training);
+        rc = add_way_out(c, err, training);
     prompt_template_free(&t);
     return rc;
 }
@@ -160,6 +194,44 @@ static int ignore_template(const choice *c, const lvlm_checkpoint *cp, lvlm_erro
     return rc;
 }
 
+/* The style of a name; LVLM_EUSAGE has those that there are. */
+static int choose_named(const prompt_style **out, const choice *c, const char *name,
+                        lvlm_error *err)
+{
+    lvlm_strbuf names = LVLM_STRBUF_INIT(1 << 12);
+    for (size_t i = 0; i < c->n; i++) {
+        *out = c->at[i];
+        if (c->at[i]->option == NULL) continue;
+        if (strcmp(c->at[i]->option, name) == 0) {
+            lvlm_strbuf_free(&names);
+            return 0;
+        }
+        lvlm_strbuf_printf(&names, "%s%s", names.length > 0 ? ", " : "",
+                           c->at[i]->option);
+    }
+    const int rc =
+        names.length > 0
+            ? lvlm_fail(err, LVLM_EUSAGE, "template '%.64s': expected one of %s", name,
+                        names.text)
+            : lvlm_fail(err, LVLM_EUSAGE,
+                        "template '%.64s': the model has no choice of templates", name);
+    lvlm_strbuf_free(&names);
+    return rc;
+}
+
+/* Training may write another style than the template's. */
+static int retrain(const prompt_style **out, const choice *c, const lvlm_checkpoint *cp,
+                   lvlm_error *err)
+{
+    const char *const from = (*out)->name, *const as = (*out)->trained_as;
+    if (as == NULL) return 0;
+    TRY(choose_named(out, c, as, err));
+    return lvlm_notes_add(cp->notes, err,
+                          "trained as %s, whose answers end with eos: the model's "
+                          "template, %s, ends them with a blank",
+                          (*out)->name, from);
+}
+
 int prompt_style_choose(const prompt_style **out, const lvlm_manifest *manifest,
                         const lvlm_prompt_options *options, lvlm_error *err)
 {
@@ -172,8 +244,13 @@ int prompt_style_choose(const prompt_style **out, const lvlm_manifest *manifest,
     FAIL_IF(c.base == NULL, err, LVLM_EFORMAT, "%s: its prompts '%s' are not known",
             family->title, family->prompts);
     *out = c.base;
+    if (options->chat_template != NULL)
+        return choose_named(out, &c, options->chat_template, err);
     if (options->raw) return 0;
-    if (c.templates) return choose_template(out, &c, cp, options->training, err);
+    if (c.templates) {
+        TRY(choose_template(out, &c, cp, options->training, err));
+        return options->training ? retrain(out, &c, cp, err) : 0;
+    }
     TRY(ignore_template(&c, cp, err));
     return c.formats ? choose_format(out, &c, cp, options->training, err) : 0;
 }

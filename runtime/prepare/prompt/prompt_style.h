@@ -46,6 +46,8 @@ typedef int prompt_layout(prompt_pieces *out, const prompt_source *source,
 
 struct prompt_style {
     const char *name;
+    const char
+        *option; /* what lvlm_prompt_options.chat_template calls it; NULL: nothing */
     const char *word; /* of the families it is for */
     /* Chosen if the model's chat template is one of these forms, or
      * generation_config.json names this format. The base form is used for --raw and for
@@ -54,13 +56,21 @@ struct prompt_style {
     const template_form *forms; /* or NULL */
     const char *unturned; /* reason for using the base form; NULL: no other form */
     const char *chat_format;
+    const char *trained_as; /* option of the style that training writes; NULL: this */
     prompt_layout *write;
     const char *place;         /* placeholder of an image in a text */
     const char *image;         /* written for an image ... */
     const char *image_close;   /* ... followed by its file and this; NULL: no file */
     bool numbered;             /* preceded by "Picture 1: " */
+    bool images_first;         /* in a turn, wherever its parts have them */
+    const char *const *roles;  /* by lvlm_role; "": a turn has no header; NULL: ours */
     const char *open, *opened; /* before and after a turn's role */
-    const char *close;         /* after its content */
+    const char *lead;          /* before the content that a header opens; NULL: none */
+    const char *text_end;      /* after each part that is text; NULL: none */
+    const char *close;         /* after a turn's content */
+    bool eos_closes;           /* an answer ends with eos in place of that */
+    bool strips;               /* content is stripped of white space */
+    bool alternates;           /* user and assistant in turn, no system */
     const char *system;        /* default system message */
     /* System text before the date, unless there are images, with which a system message
      * is not supported. */
@@ -68,6 +78,7 @@ struct prompt_style {
     bool bos;      /* texts begin with it, or have it after leading images */
     bool affixed;  /* the tokenizer adds its usual tokens (prompt_affix.h) */
     bool separate; /* role, content and their delimiters are tokenised separately */
+    bool joined;   /* no header begins with a special token: one text */
     lvlm_prompt_form form;   /* except ids */
     const char *const *tags; /* recognised in guarded pieces; ends with NULL */
     /* special tokens kept in answers, ends with NULL; NULL: none */
@@ -86,6 +97,8 @@ LVLM_MUST_CHECK int prompt_style_choose(const prompt_style **out,
 prompt_layout prompt_write_turns;
 /* One plain text. */
 prompt_layout prompt_write_text;
+/* One plain text; or images and what is to be learnt, ended by a new line. */
+prompt_layout prompt_write_plain;
 /* Images, bos, a prefix, a new line; then, tokenised separately, a suffix and eos. */
 prompt_layout prompt_write_prefix;
 

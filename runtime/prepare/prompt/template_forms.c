@@ -6,6 +6,8 @@
 
 #include <stddef.h>
 
+#include "formats/family/chat_templates.h"
+
 // clang-format off
 
 /* ---- Qwen2-VL, Qwen2.5-VL ------------------------------------------------------- */
@@ -88,6 +90,48 @@ const template_form template_forms_qwen2_base[] = {
               "{% endif %}"
           "{% endfor %}"
       "{% endif %}" },
+    { NULL, NULL },
+};
+
+/* ---- LLaVA, and language models that are composed ------------------------------- */
+
+const template_form template_forms_llava[] = {
+    { "llava-1.5-7b-hf", lvlm_chat_template_llava },
+    { NULL, NULL },
+};
+
+const template_form template_forms_vicuna_v1[] = {
+    { "lvlm's vicuna_v1", lvlm_chat_template_vicuna_v1 },
+    { NULL, NULL },
+};
+
+const template_form template_forms_text_chatml[] = {
+    { "lvlm's chatml", lvlm_chat_template_chatml },
+    { "Qwen2-Instruct",
+      "{% for message in messages %}"
+          "{% if loop.first and messages[0]['role'] != 'system' %}"
+              "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+          "{% endif %}"
+          "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+      "{% endfor %}"
+      "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}" },
+    { NULL, NULL },
+};
+
+const template_form template_forms_text_gemma[] = {
+    { "lvlm's gemma", lvlm_chat_template_gemma },
+    { "gemma-it",
+      "{{ bos_token }}"
+      "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+      "{% for message in messages %}"
+          "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+              "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}"
+          "{% endif %}"
+          "{% if (message['role'] == 'assistant') %}{% set role = 'model' %}"
+          "{% else %}{% set role = message['role'] %}{% endif %}"
+          "{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}"
+      "{% endfor %}"
+      "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}" },
     { NULL, NULL },
 };
 

@@ -16,6 +16,10 @@ typedef struct template_form {
 
 extern const template_form template_forms_chatml[];
 extern const template_form template_forms_qwen2_base[];
+extern const template_form template_forms_llava[];
+extern const template_form template_forms_vicuna_v1[];
+extern const template_form template_forms_text_chatml[]; /* of language models, too */
+extern const template_form template_forms_text_gemma[];
 extern const template_form template_forms_llama32[]; /* with a cutoff date */
 extern const template_form template_forms_llama3[];  /* without */
 

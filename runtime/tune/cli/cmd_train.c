@@ -23,6 +23,8 @@ static const lvlm_option options[] = {
     TEXT("images", "DIR", images, "the folder of the images that examples name"),
     COUNT("batch-size", "N", batch_size, "examples per batch (default 1), grouped by similar lengths"),
     COUNT("max-length", "N", max_length, "cut examples at N tokens, those of images counted (default: never)"),
+    TEXT("template", "NAME", chat_template, "how conversations are written for LLaVA, in place of the model's own way: llava, vicuna_v1, chatml, gemma, or plain, its makers' first stage"),
+    FLAG("pad-to-square", pad_to_square, "images in the middle of a square of the mean colour, as LLaVA-1.5 was trained"),
     FLAG("skip-bad", skip_bad, "leave out and report examples that cannot be used; without it the first one ends the run"),
     FLAG("in-order", in_order, "use them in the order of the file, not shuffled"),
     TEXT("eval", "FILE.jsonl", eval, "examples for the loss on data that is not trained on, at the end"),
@@ -257,8 +259,8 @@ const lvlm_command command_train = {
     "the mean of), first_loss (of step 1), seconds (of all steps), step_seconds,\n"
     "token_seconds, image_seconds (of one each), compared, parts (of tensors:\n"
     "trained_changed, trained_same, frozen_same, frozen_changed), trained_same\n"
-    "(names), folded, data and eval (examples, left_out, cut, first_turn_left_out),\n"
-    "eval_loss, notes.",
+    "(names), folded, template and pad_to_square (of LLaVA), data and eval\n"
+    "(examples, left_out, cut, first_turn_left_out), eval_loss, notes.",
     options,
     sizeof(train_args),
     run,

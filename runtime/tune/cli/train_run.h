@@ -15,8 +15,8 @@
 
 typedef struct train_args {
     lvlm_common_args common;
-    const char *out, *data, *images, *batches, *eval, *stage, *schedule, *decay, *log,
-        *plot;
+    const char *out, *data, *images, *chat_template, *batches, *eval, *stage, *schedule,
+        *decay, *log, *plot;
     const char *state, *resume, *reference, *compute;
     const char *lora, *adapter, *adapter_out, *base_name;
     lvlm_real lr, lr_part[LVLM_N_PARTS];
@@ -24,7 +24,7 @@ typedef struct train_args {
     lvlm_real epochs, warmup;
     uint64_t steps, accumulate, save_every, seed;
     uint64_t batch_size, max_length, eval_every, report_every;
-    bool shuffle, in_order, skip_bad, checkpointing, force;
+    bool shuffle, in_order, skip_bad, pad_to_square, checkpointing, force;
 } train_args;
 
 /* Where the state is saved (train_state.c). */

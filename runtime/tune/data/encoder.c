@@ -24,7 +24,9 @@ static size_t image_tokens(const lvlm_input_spec *spec)
 static int open_all(lvlm_encoder *e, const char *model, lvlm_error *err)
 {
     const lvlm_open_options open = { .notes = e->options.notes };
-    const lvlm_prompt_options options = { .training = true };
+    const lvlm_prompt_options options = { .training = true,
+                                          .chat_template = e->options.chat_template };
+    const lvlm_vision_options images = { .pad_to_square = e->options.pad_to_square };
     TRY(lvlm_checkpoint_open(&e->checkpoint, model, &open, err));
     TRY(lvlm_manifest_build(&e->manifest, e->checkpoint, err));
     TRY(lvlm_input_spec_read(&e->spec, e->manifest.config, err));
@@ -35,7 +37,11 @@ static int open_all(lvlm_encoder *e, const char *model, lvlm_error *err)
                            lvlm_prompter_tokenizer(e->prompter), err));
     /* a model without it still trains on text */
     const int rc =
-        lvlm_vision_input_open(&e->vision, &e->manifest, NULL, &e->no_vision);
+        lvlm_vision_input_open(&e->vision, &e->manifest, &images, &e->no_vision);
+    if (rc == LVLM_EUSAGE) {
+        if (err != NULL) *err = e->no_vision;
+        return rc;
+    }
     if (rc == LVLM_ENOMEM) return lvlm_fail_memory(err);
     if (rc < 0) e->vision = NULL;
     return 0;
@@ -72,6 +78,11 @@ int lvlm_encoder_reads_images(const lvlm_encoder *e, lvlm_error *err)
     assert(e->no_vision.code < 0);
     if (err != NULL) *err = e->no_vision;
     return e->no_vision.code;
+}
+
+const char *lvlm_encoder_template(const lvlm_encoder *e)
+{
+    return lvlm_prompter_template(e->prompter);
 }
 
 const char *lvlm_encoder_image_path(const lvlm_encoder *e, const char *name,

@@ -21,6 +21,8 @@ typedef struct lvlm_encoder_options {
     const char
         *images;       /* the folder of the images; NULL: their names are whole paths */
     size_t max_length; /* tokens of an example, the others are cut off; 0: any number */
+    const char *chat_template; /* as in lvlm_prompt_options; NULL: the model's */
+    bool pad_to_square;        /* as in lvlm_vision_options */
 } lvlm_encoder_options;
 
 /* For reading. */
@@ -49,6 +51,8 @@ void lvlm_encoder_close(lvlm_encoder *encoder);
 /* 0, or why this model cannot be given images: it has no processor's file. */
 LVLM_MUST_CHECK int lvlm_encoder_reads_images(const lvlm_encoder *encoder,
                                               lvlm_error *err);
+/* The name of the template that is written; NULL: it has none. */
+const char *lvlm_encoder_template(const lvlm_encoder *encoder);
 /* The path of an image; NULL: out of memory. */
 const char *lvlm_encoder_image_path(const lvlm_encoder *encoder, const char *name,
                                     lvlm_arena *arena);

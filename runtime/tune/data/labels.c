@@ -79,12 +79,13 @@ static void mark_segments(int64_t *labels, const lvlm_labeller *l, const lvlm_pr
             labels[at + i] = LVLM_IGNORE_LABEL;
 }
 
-/* What is answered. */
+/* What is answered, and what ends it. */
 static void mark_suffix(int64_t *labels, const lvlm_labeller *l, const lvlm_prompt *p)
 {
     (void)l;
     for (size_t i = 0; i < p->n_spans; i++)
-        if (p->spans[i].role == LVLM_ROLE_ASSISTANT)
+        if (p->spans[i].role == LVLM_ROLE_ASSISTANT &&
+            p->spans[i].kind != LVLM_SPAN_HEADER)
             learn(labels, p, p->spans[i].first, p->spans[i].end);
 }
 

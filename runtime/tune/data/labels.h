@@ -8,6 +8,8 @@
  *   Llama 3.2        everything except turns up to <|eot_id|> that hold a header of the
  *                    system or the user, and the headers of the assistant
  *   PaliGemma        the suffix and eos
+ *   LLaVA            answers, and what ends each: eos (vicuna_v1), <|im_end|> and a new
+ *                    line (ChatML), a new line (plain)
  *
  * Tokens of images are never learnt. Distinct threads may use one object. */
 #ifndef LVLM_RUNTIME_TUNE_DATA_LABELS_H

@@ -49,6 +49,7 @@ static inline int write_prompt(run *r, const cJSON *item, lvlm_error *err)
 {
     const lvlm_prompt_options options = { .raw =
                                               cJSON_IsTrue(lvlm_json_get(item, "raw")),
+                                          .chat_template = case_text(item, "template"),
                                           .date = case_text(item, "date") };
     TRY(lvlm_prompter_open(&r->prompter, &r->manifest, &options, err));
     TRY(case_messages(&r->messages, item, err));

@@ -13,12 +13,11 @@
 int train_check_examples(const train_args *a, lvlm_error *err)
 {
     const bool examples = a->data != NULL || a->eval != NULL;
-    FAIL_IF(
-        !examples && (a->images != NULL || a->batch_size > 0 || a->max_length > 0 ||
-                      a->skip_bad),
-        err, LVLM_EUSAGE,
-        "--images, --batch-size, --max-length and --skip-bad are about the examples "
-        "of --data or --eval");
+    FAIL_IF(!examples && (a->images != NULL || a->batch_size > 0 || a->max_length > 0 ||
+                          a->skip_bad || a->chat_template != NULL || a->pad_to_square),
+            err, LVLM_EUSAGE,
+            "--images, --batch-size, --max-length, --skip-bad, --template and "
+            "--pad-to-square are about the examples of --data or --eval");
     return 0;
 }
 
@@ -50,7 +49,9 @@ int train_open_examples(train_run *r, lvlm_error *err)
     const train_args *const a = r->args;
     const lvlm_encoder_options options = { .notes = &r->notes,
                                            .images = a->images,
-                                           .max_length = (size_t)a->max_length };
+                                           .max_length = (size_t)a->max_length,
+                                           .chat_template = a->chat_template,
+                                           .pad_to_square = a->pad_to_square };
     if (a->data != NULL || a->eval != NULL)
         TRY(lvlm_encoder_open(&r->encoder, r->model, &options, err));
     if (a->eval != NULL) {
@@ -126,6 +127,12 @@ static void print_file(lvlm_printer *p, const char *key, const lvlm_dataset *d)
 
 void train_print_data(lvlm_printer *p, const train_run *r)
 {
+    const char *const template =
+        r->encoder != NULL ? lvlm_encoder_template(r->encoder) : NULL;
+    if (template != NULL) {
+        lvlm_printer_text(p, "template", template);
+        lvlm_printer_flag(p, "pad_to_square", r->args->pad_to_square);
+    }
     if (r->args->data != NULL) print_file(p, "data", &r->data);
     if (r->args->eval == NULL) return;
     print_file(p, "eval", &r->eval);
