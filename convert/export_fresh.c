@@ -225,9 +225,21 @@ static int add_index(lvlm_export *ex, list *l, lvlm_error *err)
 
 /* ---- the layout ----------------------------------------------------------------- */
 
+/* What only composed models have is not written for transformers. */
+static int check_form(const lvlm_export *ex, lvlm_error *err)
+{
+    const lvlm_manifest *const m = &ex->manifest;
+    const char *const *says = m->family->only_here;
+    for (; says != NULL && *says != NULL; says++)
+        FAIL_IF(lvlm_config_says(m->config, *says), err, LVLM_EFORMAT,
+                "%s has no form in transformers' %s", *says, m->family->title);
+    return 0;
+}
+
 int export_fresh(lvlm_export *ex, lvlm_error *err)
 {
     list l = { 0 };
+    TRY(check_form(ex, err));
     TRY(list_all(&l, ex, err));
     split(&l, ex->options.max_shard);
     qsort(l.at, l.n, sizeof *l.at, by_shard);

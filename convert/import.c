@@ -28,7 +28,11 @@
 /* How a missing tensor is made. */
 static lvlm_init *init_of(lvlm_import *im, const lvlm_target *t)
 {
-    const char *const prefix = im->options.identity;
+    const char *const prefix = im->options.identity, *const made = t->row->made;
+    if (im->options.init.kind != LVLM_INIT_NONE) {
+        if (made != NULL) return strcmp(made, "ones") == 0 ? &im->ones : &im->sines;
+        if (t->shape.n < 2) return &im->zeros;
+    }
     return prefix != NULL && lvlm_starts_with(t->name, prefix) ? &im->identity
                                                                : &im->options.init;
 }
@@ -37,6 +41,9 @@ static lvlm_init *init_of(lvlm_import *im, const lvlm_target *t)
 static void allow_missing(lvlm_import *im)
 {
     im->identity.kind = LVLM_INIT_IDENTITY;
+    im->zeros.kind = LVLM_INIT_ZEROS;
+    im->ones.kind = LVLM_INIT_ONES;
+    im->sines.kind = LVLM_INIT_SINES;
     for (size_t i = 0; i < im->manifest.n_targets; i++) {
         lvlm_target *t = &im->manifest.targets[i];
         if (t->state == LVLM_TARGET_MISSING && t->row->connector &&

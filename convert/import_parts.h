@@ -12,6 +12,7 @@ struct lvlm_import {
     lvlm_manifest manifest;
     lvlm_import_options options;
     lvlm_init identity; /* how options.identity is made */
+    lvlm_init zeros, ones, sines;
     lvlm_plan plan;
     lvlm_ledger ledger;
     cJSON *provenance;

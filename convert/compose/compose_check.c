@@ -139,22 +139,15 @@ static int check_biases(const model *m, lvlm_error *err)
     return 0;
 }
 
-static int check_connector(const model *m, lvlm_error *err)
+/* A connector of linear maps. */
+static int check_maps(const model *m, lvlm_error *err)
 {
     const lvlm_compose_spec *const spec = m->spec;
     const uint64_t states = m->sizes->width * spec->n_layers;
     assert(spec->n_layers > 0);
     char tower[96];
-    FAIL_IF(strcmp(spec->kind, "merger") == 0 || strcmp(spec->kind, "resampler") == 0,
-            err, LVLM_EFORMAT,
-            "connector.kind \"%s\" has no form in LLaVA's layout, which is what is "
-            "composed; \"linear\" and \"mlp\" have",
-            spec->kind);
     FAIL_IF(spec->n_maps != 2, err, LVLM_EFORMAT,
-            "connector.layers %" PRIu64
-            " has no form in LLaVA's layout: \"mlp\" has 2, "
-            "\"linear\" 1",
-            spec->n_maps);
+            "connector.layers %" PRIu64 ": \"mlp\" has 2, \"linear\" 1", spec->n_maps);
     FAIL_IF(strcmp(spec->kind, "linear") == 0 &&
                 lvlm_compose_find(&m->parts->connector, CONNECTOR "linear_2.weight") !=
                     NULL,
@@ -171,6 +164,70 @@ static int check_connector(const model *m, lvlm_error *err)
     TRY(check_map(m, "linear_2", m->sizes->text_width, "the first map gives",
                   m->sizes->text_width, "the language model takes", err));
     return check_biases(m, err);
+}
+
+static int check_merger(const model *m, lvlm_error *err)
+{
+    const uint64_t merge = m->spec->merge, width = m->sizes->width;
+    const uint64_t grid = side_of(m->sizes->positions - m->sizes->has_class_row);
+    FAIL_IF(merge < 1 || grid % merge != 0, err, LVLM_EFORMAT,
+            "connector.merge %" PRIu64 ": the tower gives %" PRIu64 "x%" PRIu64
+            " patches, and %" PRIu64 " is not divisible by it",
+            merge, grid, grid, grid);
+    TRY(check_map(m, "linear_1", merge * merge * width, "a square of patches gives",
+                  merge * merge * width, "the second map takes", err));
+    return check_map(m, "linear_2", merge * merge * width, "the first map gives",
+                     m->sizes->text_width, "the language model takes", err);
+}
+
+static int check_resampler(const model *m, lvlm_error *err)
+{
+    const uint64_t queries = m->spec->queries, width = m->sizes->text_width;
+    const uint64_t heads = m->spec->heads;
+    FAIL_IF(queries < 1 || side_of(queries) * side_of(queries) != queries, err,
+            LVLM_EFORMAT, "connector.queries %" PRIu64 " is not a square number",
+            queries);
+    FAIL_IF(heads < 1 || width % heads != 0, err, LVLM_EFORMAT,
+            "connector.heads %" PRIu64
+            ": the resampler is as wide as the language model, and %" PRIu64
+            " is not divisible by it",
+            heads, width);
+    FAIL_IF(width % 4 != 0, err, LVLM_EFORMAT,
+            "connector.kind \"resampler\": its table of places needs a width that is a "
+            "multiple of 4; the language model's is %" PRIu64,
+            width);
+    return check_map(m, "proj", width, "the resampler gives", width,
+                     "the language model takes", err);
+}
+
+/* Squares of patches, and queries that attend to them, take one state of the tower,
+ * without its class row. */
+static int check_features(const model *m, lvlm_error *err)
+{
+    const lvlm_compose_spec *const spec = m->spec;
+    FAIL_IF(spec->n_layers > 1, err, LVLM_EFORMAT,
+            "vision.layer: %" PRIu64
+            " states, and a connector of kind \"%s\" takes one",
+            spec->n_layers, spec->kind);
+    FAIL_IF(m->sizes->has_class_row && strcmp(spec->rows, "patches") != 0, err,
+            LVLM_EFORMAT,
+            "vision.rows \"%s\": the class row is not a patch, and a connector of kind "
+            "\"%s\" takes patches: say \"patches\"",
+            spec->rows, spec->kind);
+    FAIL_IF(!m->sizes->has_class_row && strcmp(spec->rows, "all") != 0, err,
+            LVLM_EFORMAT,
+            "vision.rows \"%s\": a connector of kind \"%s\" takes all patches: say "
+            "\"all\"",
+            spec->rows, spec->kind);
+    return 0;
+}
+
+static int check_connector(const model *m, lvlm_error *err)
+{
+    if (lvlm_compose_is_llava(m->spec)) return check_maps(m, err);
+    TRY(check_features(m, err));
+    return strcmp(m->spec->kind, "merger") == 0 ? check_merger(m, err)
+                                                : check_resampler(m, err);
 }
 
 /* ---- words ----------------------------------------------------------------------- */

@@ -66,12 +66,27 @@ static const char *strategy_of(const lvlm_compose_spec *spec)
     return strcmp(spec->rows, "all") == 0 ? "full" : "default";
 }
 
+/* What LLaVA's layout has no keys for. */
+static bool add_own_connector(cJSON *top, const lvlm_compose_spec *spec)
+{
+    const bool merges = strcmp(spec->kind, "merger") == 0;
+    cJSON *const own = cJSON_CreateObject();
+    if (!lvlm_json_set(top, "lvlm_connector", own) ||
+        !add_text(own, "kind", spec->kind))
+        return false;
+    if (merges) return add_number(own, "merge", (double)spec->merge);
+    return add_number(own, "queries", (double)spec->queries) &&
+           add_number(own, "heads", (double)spec->heads);
+}
+
 static bool add_connector(cJSON *top, const lvlm_compose_spec *spec)
 {
     const bool linear = strcmp(spec->kind, "linear") == 0;
+    if (!lvlm_compose_is_llava(spec) && !add_own_connector(top, spec)) return false;
     return add_text(top, "projector_hidden_act",
                     linear ? "linear" : spec->activation) &&
-           add_flag(top, "multimodal_projector_bias", spec->bias) &&
+           (!lvlm_compose_is_llava(spec) ||
+            add_flag(top, "multimodal_projector_bias", spec->bias)) &&
            add_layers(top, spec) &&
            add_text(top, "vision_feature_select_strategy", strategy_of(spec));
 }

@@ -87,6 +87,13 @@ static const renaming connector_names[] = {
     { "", COMPOSE_CONNECTOR "linear_1." },
 };
 
+/* Those of connectors that only composed models have. */
+static const renaming own_connector_names[] = {
+    { COMPOSE_CONNECTOR, COMPOSE_CONNECTOR },
+    { "", COMPOSE_CONNECTOR },
+    { NULL, NULL },
+};
+
 /* ---- what a source is ------------------------------------------------------------ */
 
 static const char *type_of(const cJSON *config)
@@ -292,8 +299,10 @@ static int open_connector(lvlm_compose_part *part, const lvlm_compose_spec *spec
         return rc;
     }
     TRY(make_room(part, arena, err));
+    const renaming *const names =
+        lvlm_compose_is_llava(spec) ? connector_names : own_connector_names;
     for (size_t i = 0; i < part->from->n_tensors; i++)
-        TRY(take_renamed(part, &part->from->tensors[i], connector_names, arena, err));
+        TRY(take_renamed(part, &part->from->tensors[i], names, arena, err));
     return 0;
 }
 
@@ -396,10 +405,18 @@ static int measure(lvlm_compose_parts *parts, lvlm_error *err)
     return 0;
 }
 
+bool lvlm_compose_is_llava(const lvlm_compose_spec *spec)
+{
+    return strcmp(spec->kind, "linear") == 0 || strcmp(spec->kind, "mlp") == 0;
+}
+
 uint64_t lvlm_compose_image_rows(const lvlm_compose_parts *parts,
                                  const lvlm_compose_spec *spec)
 {
-    return parts->sizes.positions - (strcmp(spec->rows, "all") != 0);
+    const uint64_t rows = parts->sizes.positions - (strcmp(spec->rows, "all") != 0);
+    if (strcmp(spec->kind, "resampler") == 0) return spec->queries;
+    return strcmp(spec->kind, "merger") == 0 ? rows / (spec->merge * spec->merge)
+                                             : rows;
 }
 
 /* ---- all of them ----------------------------------------------------------------- */

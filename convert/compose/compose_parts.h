@@ -61,6 +61,9 @@ const lvlm_tensor *lvlm_compose_find(const lvlm_compose_part *part, const char *
 /* Its extent along an axis; 0 if it has none. */
 uint64_t lvlm_compose_extent(const lvlm_tensor *tensor, size_t axis);
 
+/* Is the connector one that LLaVA's layout has: linear maps? */
+bool lvlm_compose_is_llava(const lvlm_compose_spec *spec);
+
 /* Rows of one image in the text. */
 uint64_t lvlm_compose_image_rows(const lvlm_compose_parts *parts,
                                  const lvlm_compose_spec *spec);

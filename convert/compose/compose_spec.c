@@ -35,9 +35,9 @@ static const key keys[] = {
     { "connector.activation", WORD, AT(activation),
       "gelu|gelu_pytorch_tanh|quick_gelu|silu|relu|linear" },
     { "connector.bias", FLAG, AT(bias), NULL },
-    { "connector.merge", COUNT, SIZE_MAX, NULL },
-    { "connector.queries", COUNT, SIZE_MAX, NULL },
-    { "connector.heads", COUNT, SIZE_MAX, NULL },
+    { "connector.merge", COUNT, AT(merge), NULL },
+    { "connector.queries", COUNT, AT(queries), NULL },
+    { "connector.heads", COUNT, AT(heads), NULL },
     { "connector.weights", PATH, AT(weights), NULL },
     { "connector.init", OBJECT, 0, NULL },
     { "connector.init.weights", TEXT, SIZE_MAX, NULL },
@@ -210,7 +210,7 @@ static int check_kind(const reader *r)
     } only[] = {
         { "connector.layers", "mlp" },      { "connector.activation", "mlp|merger" },
         { "connector.merge", "merger" },    { "connector.queries", "resampler" },
-        { "connector.heads", "resampler" },
+        { "connector.heads", "resampler" }, { "connector.bias", "linear|mlp" },
     };
     for (size_t i = 0; i < sizeof only / sizeof only[0]; i++)
         FAIL_IF(lvlm_json_path(r->json, only[i].path) != NULL &&
@@ -279,6 +279,9 @@ int lvlm_compose_spec_read(lvlm_compose_spec *out, const char *path, lvlm_arena 
                                 .n_layers = 1,
                                 .rows = "all",
                                 .n_maps = 2,
+                                .merge = 2,
+                                .queries = 64,
+                                .heads = 8,
                                 .activation = "gelu",
                                 .bias = true,
                                 .image_text = "<image>",

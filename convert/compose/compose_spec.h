@@ -46,6 +46,7 @@ typedef struct lvlm_compose_spec {
     const char *rows;
     const char *kind;
     uint64_t n_maps; /* "layers" of the connector */
+    uint64_t merge, queries, heads;
     const char *activation;
     bool bias;
     const char *weights;

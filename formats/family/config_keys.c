@@ -83,7 +83,7 @@ static const lvlm_key rope_keys[] = {
     { NULL },
 };
 
-static const char *const sections[] = { "text_config", "vision_config", "visual", NULL };
+static const char *const sections[] = { "text_config", "vision_config", "visual", "lvlm_connector", NULL };
 // clang-format on
 
 /* ---- what is followed ----------------------------------------------------------- */

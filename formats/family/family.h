@@ -67,6 +67,9 @@ typedef struct lvlm_row {
     /* full native name of the tensor that replaces an absent one */
     const char *tied_to;
     bool connector; /* --init-missing may create it */
+    /* what one that is created holds, whatever is asked for the others: "ones", or
+     * "sines" of places in a square, [side^2, width]; NULL: as asked, biases zeros */
+    const char *made;
     /* if its shape is square, the model uses the identity and stores nothing */
     bool identity_if_square;
     /* a matrix that is not a linear module: a table of vectors, or a weight that
@@ -311,6 +314,9 @@ typedef struct lvlm_family {
     /* in a batch without images the reference's training runs the tower on an empty
      * input: gradients are zero, not absent */
     bool blind_gradients;
+    /* what a configuration may say that transformers has no form for, such as
+     * "connector.kind merger"; ends with NULL; NULL: nothing */
+    const char *const *only_here;
     const lvlm_npz_table *npz; /* NULL: big_vision has no such model */
 } lvlm_family;
 

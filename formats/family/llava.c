@@ -15,26 +15,13 @@
 /* ---- names ---------------------------------------------------------------------- */
 
 // clang-format off
-static const lvlm_row maps[] = {
-    { "fc1.weight", "linear_1.weight", "connector.hidden, vision.out",  .connector = true },
-    { "fc2.weight", "linear_2.weight", "text.hidden, connector.hidden", .connector = true },
-    { NULL },
-};
-
-static const lvlm_row biases[] = {
-    { "fc1.bias", "linear_1.bias", "connector.hidden", .connector = true },
-    { "fc2.bias", "linear_2.bias", "text.hidden",      .connector = true },
-    { NULL },
-};
-
-static const lvlm_section connector[] = { { "connector.", "", NULL, maps }, { NULL } };
-static const lvlm_section connector_biases[] = { { "connector.", "", NULL, biases }, { NULL } };
-
 static const lvlm_root roots[] = {
     { VISION_TOWER_ROOT, .parts = { { clip_sections,   "vision.tower clip" },
                                     { siglip_sections, "vision.tower siglip" } } },
-    { PROJECTOR_ROOT, .parts = { { connector },
-                                 { connector_biases, "connector.bias true" } } },
+    { PROJECTOR_ROOT, .parts = { { mlp_sections,       "connector.kind mlp" },
+                                 { mlp_bias_sections,  "connector.bias true" },
+                                 { merger_sections,    "connector.kind merger" },
+                                 { resampler_sections, "connector.kind resampler" } } },
     { LANGUAGE_MODEL_ROOT, .parts = { { llama_sections,  "text.decoder llama" },
                                       { qwen2_sections,  "text.decoder qwen2" },
                                       { gemma_sections,  "text.decoder gemma" },
@@ -83,15 +70,10 @@ static const lvlm_word strategies[] = {
     { NULL },
 };
 
-static const lvlm_word projector_activations[] = {
-    { "gelu", "gelu" },
-    { "gelu_python", "gelu" },
-    { "gelu_pytorch_tanh", "gelu_tanh" },
-    { "quick_gelu", "quick_gelu" },
-    { "silu", "silu" },
-    { "swish", "silu" },
-    { "relu", "relu" },
-    { "linear", "identity" },
+static const lvlm_word connectors[] = {
+    { "mlp", "mlp" },
+    { "merger", "merger" },
+    { "resampler", "resampler" },
     { NULL },
 };
 
@@ -102,9 +84,7 @@ static const lvlm_setting own[] = {
     { "vision.tower",         WORD,     "vision_config.model_type",        "\"clip\"",    NULL, towers },
     { "vision.select",        SIGNED,   "vision_feature_layer",            "-2" },
     { "vision.select_rows",   WORD,     "vision_feature_select_strategy",  "\"patches\"", NULL, strategies },
-    { "connector.kind",       CONSTANT, NULL,                              "\"mlp\"" },
-    { "connector.activation", WORD,     "projector_hidden_act",            "\"gelu\"",    NULL, projector_activations },
-    { "connector.bias",       BOOL,     "multimodal_projector_bias",       "true" },
+    { "connector.kind",       WORD,     "lvlm_connector.kind",             "\"mlp\"",     NULL, connectors },
     { "text.decoder",         WORD,     "text_config.model_type",          "\"llama\"",   NULL, decoders },
     { "tokens.image",         INDEX,    "image_token_index|image_token_id", "32000" },
     { "tokens.pad",           MAYBE_INDEX, "text_config.pad_token_id",     "null" },
@@ -120,6 +100,9 @@ static const lvlm_setting_table settings[] = {
     { own },
     { clip_settings,   "vision.tower clip" },
     { siglip_settings, "vision.tower siglip" },
+    { mlp_settings, "connector.kind mlp" },
+    { merger_settings, "connector.kind merger" },
+    { resampler_settings, "connector.kind resampler" },
     { llama_settings,  "text.decoder llama" },
     { qwen2_settings,  "text.decoder qwen2" },
     { gemma_settings,  "text.decoder gemma" },
@@ -194,6 +177,24 @@ static int derive_rows(cJSON *config, lvlm_error *err)
     return 0;
 }
 
+/* The hidden width, and what only composed models have. */
+static int derive_connector(cJSON *config, lvlm_error *err)
+{
+    const bool merges = lvlm_config_says(config, "connector.kind merger");
+    const bool mlp = lvlm_config_says(config, "connector.kind mlp");
+    FAIL_IF(!mlp && config_count(config, "vision.out") !=
+                        config_count(config, "vision.hidden"),
+            err, LVLM_EFORMAT,
+            "config.json: lvlm_connector: a merger and a resampler take one state of "
+            "the tower, vision_feature_layer names more");
+    if (merges)
+        return config_check_multiple(config, "vision.grid", "vision.merge", err);
+    TRY(config_set(config, "connector.hidden", config_count(config, "text.hidden"),
+                   err));
+    if (mlp) return 0;
+    return config_check_multiple(config, "connector.hidden", "connector.heads", err);
+}
+
 static int derive(cJSON *config, const cJSON *hf_config, lvlm_error *err)
 {
     FAIL_IF(lvlm_json_get(hf_config, "mm_vision_tower") != NULL, err, LVLM_EFORMAT,
@@ -205,8 +206,7 @@ static int derive(cJSON *config, const cJSON *hf_config, lvlm_error *err)
                             err));
     TRY(select_states(config, err));
     TRY(derive_rows(config, err));
-    TRY(config_set(config, "connector.hidden", config_count(config, "text.hidden"),
-                   err));
+    TRY(derive_connector(config, err));
     return decoder_derive(config, err);
 }
 
@@ -229,11 +229,30 @@ static const lvlm_projection projections[] = {
       "m[r] = act(W h[r] + b); h = vision.out, the selected states of row r, "
       "concatenated; act = connector.activation",
       "the first of two maps, from the tower's width to that of the language model; "
-      "its output has the stage connector.linear_1",
+      "its output has the stage connector.linear_1; of a merger h[r] is the patches "
+      "of square r, each normed",
       BLIND },
     { "vision_to_text", "connector.fc2", "linear",
       "z[r] = W m[r] + b; z replaces the rows of <image>",
       "the second map; no activation, norm or scale after it", BLIND },
+    { "vision_to_resampler", "connector.kv", "linear",
+      "x[p] = norm_kv(W h[p]); h = vision.out",
+      "from the tower's width to the resampler's; the identity where the two are equal",
+      BLIND },
+    { "resampler_queries", "connector.attn.q", "linear",
+      "q[j] = W (norm_q(query[j]) + position[j]) + b, scaled by head_dim^-1/2",
+      "the resampler's own queries, the same for every image", BLIND },
+    { "resampler_keys", "connector.attn.k", "linear",
+      "k[p] = W (x[p] + position[p]) + b; positions resampled to the image's grid",
+      "positions are added before the map", BLIND },
+    { "resampler_values", "connector.attn.v", "linear", "v[p] = W x[p] + b",
+      "without positions", BLIND },
+    { "resampler_out", "connector.attn.out", "linear",
+      "a[j] = W (attention of query j) + b; no residual",
+      "after the resampler's attention", BLIND },
+    { "resampler_to_text", "connector.proj", "linear",
+      "z[j] = W norm_out(a[j]); z replaces the rows of <image>",
+      "the last map before the language model", BLIND },
     { "text_head", "text.head", "linear",
       "logits[t] = E h[t]; h = text.norm, E = text.embed.weight when tied",
       "the output layer of the language model: a matrix of its own in models of Llama, "
@@ -253,6 +272,9 @@ static const lvlm_difference differences[] = {
     { LVLM_AS_TRAINED },
 };
 
+static const char *const only_here[] = { "connector.kind merger",
+                                         "connector.kind resampler", NULL };
+
 const lvlm_family lvlm_family_llava = {
     .name = "llava",
     .title = "LLaVA-1.5",
@@ -269,4 +291,5 @@ const lvlm_family lvlm_family_llava = {
     .prompts = "llava",
     .labels = "suffix",
     .max_positions = 2048,
+    .only_here = only_here,
 };

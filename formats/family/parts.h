@@ -1,5 +1,6 @@
-/* parts.h - towers and language models that several families have: their rows under
- * transformers' names, their settings, and what follows from those.
+/* parts.h - towers, connectors and language models that several families have or
+ * composed models can: their rows under transformers' names, their settings, and what
+ * follows from those.
  *
  * A family's page assembles them: sections below a root, settings in a list of tables.
  * What a page says later of a setting counts, so that parts say what is usual. */
@@ -24,6 +25,18 @@ extern const lvlm_setting siglip_settings[];
  * 336 pixels. */
 extern const lvlm_section clip_sections[];
 extern const lvlm_setting clip_settings[];
+
+/* ---- connector_parts.c ----------------------------------------------------------- */
+
+/* Two linear maps; a norm and two maps of squares of patches; queries that attend to
+ * all patches. The last two have one state of the tower as features. */
+extern const lvlm_section mlp_sections[];
+extern const lvlm_section mlp_bias_sections[];
+extern const lvlm_section merger_sections[];
+extern const lvlm_section resampler_sections[];
+extern const lvlm_setting mlp_settings[];
+extern const lvlm_setting merger_settings[];
+extern const lvlm_setting resampler_settings[];
 
 /* ---- text_parts.c ---------------------------------------------------------------- */
 

@@ -8,24 +8,6 @@
 
 enum { MAX_TEXT = 256 << 20 }; /* of one piece */
 
-/* ---- pieces --------------------------------------------------------------------- */
-
-static int add(prompt_pieces *out, const prompt_piece *piece, lvlm_error *err)
-{
-    if (piece->text == NULL) return lvlm_fail_memory(err);
-    if (out->n == out->capacity) {
-        const size_t capacity = 2 * out->capacity + 16;
-        prompt_piece *const grown =
-            lvlm_arena_alloc(out->arena, capacity, sizeof *grown);
-        if (grown == NULL) return lvlm_fail_memory(err);
-        if (out->n > 0) memcpy(grown, out->at, out->n * sizeof *grown);
-        out->at = grown;
-        out->capacity = capacity;
-    }
-    out->at[out->n++] = *piece;
-    return 0;
-}
-
 /* ---- images --------------------------------------------------------------------- */
 
 static bool names_place(const lvlm_message *message, const char *place)
@@ -59,20 +41,46 @@ static bool has_images(const prompt_source *s)
     return false;
 }
 
-/* The output and the number of images written. */
+/* The output, and the message that is written. */
 typedef struct writer {
     const prompt_source *source;
     prompt_pieces *out;
-    size_t n_images;
-    bool unplaced; /* images to be placed before the first user's text */
+    size_t message;
+    lvlm_role role;
+    size_t n_images; /* written */
+    bool unplaced;   /* images to be placed before the first user's text */
 } writer;
 
+/* At the first message, of the user. */
 static writer begin(prompt_pieces *out, const prompt_source *source)
 {
     return (writer){ .source = source,
                      .out = out,
+                     .role = LVLM_ROLE_USER,
                      .unplaced = source->messages->n_unplaced > 0 &&
                                  !prompt_names_places(source) };
+}
+
+/* Add a piece of the message. NULL: out of memory. */
+static int put(writer *w, lvlm_span_kind kind, const char *text, bool apart,
+               lvlm_error *err)
+{
+    const prompt_source *const s = w->source;
+    prompt_pieces *const out = w->out;
+    if (text == NULL) return lvlm_fail_memory(err);
+    prompt_piece *const at =
+        lvlm_arena_room(out->arena, out->at, out->n, &out->capacity, sizeof *at);
+    if (at == NULL) return lvlm_fail_memory(err);
+    out->at = at;
+    at[out->n++] =
+        (prompt_piece){ .text = text,
+                        .kind = kind,
+                        .role = w->role,
+                        .message = w->message,
+                        .apart = apart,
+                        .guarded = kind == LVLM_SPAN_CONTENT &&
+                                   s->style->tags != NULL && !s->options->training };
+    return 0;
 }
 
 static void write_image(lvlm_strbuf *text, writer *w, const char *file)
@@ -157,53 +165,31 @@ static const char *role_name(const prompt_style *style, lvlm_role role)
 static int write_header(writer *w, size_t message, lvlm_role role, lvlm_error *err)
 {
     const prompt_style *const style = w->source->style;
-    const char *const name = role_name(style, role);
-    prompt_piece piece = { .kind = LVLM_SPAN_HEADER,
-                           .role = role,
-                           .message = message,
-                           .apart = !style->joined };
-    if (*name == '\0') return 0;
-    if (!style->separate) {
-        piece.text = lvlm_arena_printf(w->out->arena, "%s%s%s", style->open, name,
-                                       style->opened);
-        return add(w->out, &piece, err);
-    }
-    const char *const texts[] = { style->open, name, style->opened };
-    for (size_t i = 0; i < 3; i++) {
-        piece.text = texts[i];
-        TRY(add(w->out, &piece, err));
-    }
+    const char *const texts[] = { style->open, role_name(style, role), style->opened };
+    w->message = message;
+    w->role = role;
+    if (*texts[1] == '\0') return 0;
+    if (!style->separate)
+        return put(
+            w, LVLM_SPAN_HEADER,
+            lvlm_arena_printf(w->out->arena, "%s%s%s", texts[0], texts[1], texts[2]),
+            !style->joined, err);
+    for (size_t i = 0; i < 3; i++)
+        TRY(put(w, LVLM_SPAN_HEADER, texts[i], !style->joined, err));
     return 0;
-}
-
-static int write_end(writer *w, size_t message, lvlm_role role, lvlm_error *err)
-{
-    const prompt_style *const style = w->source->style;
-    const bool eos = style->eos_closes && role == LVLM_ROLE_ASSISTANT;
-    const prompt_piece piece = { .text = eos ? w->source->eos : style->close,
-                                 .kind = LVLM_SPAN_END,
-                                 .role = role,
-                                 .message = message,
-                                 .apart = !style->joined };
-    return *piece.text != '\0' ? add(w->out, &piece, err) : 0;
 }
 
 static int write_turn(writer *w, size_t message, lvlm_role role, const char *text,
                       lvlm_error *err)
 {
     const prompt_style *const style = w->source->style;
+    const bool eos = style->eos_closes && role == LVLM_ROLE_ASSISTANT;
+    const char *const close = eos ? w->source->eos : style->close;
     if (style->lead != NULL && *role_name(style, role) != '\0')
         text = lvlm_arena_printf(w->out->arena, "%s%s", style->lead, text);
-    const prompt_piece said = { .text = text,
-                                .kind = LVLM_SPAN_CONTENT,
-                                .role = role,
-                                .message = message,
-                                .apart = style->separate,
-                                .guarded = style->tags != NULL &&
-                                           !w->source->options->training };
     TRY(write_header(w, message, role, err));
-    TRY(add(w->out, &said, err));
-    return write_end(w, message, role, err);
+    TRY(put(w, LVLM_SPAN_CONTENT, text, style->separate, err));
+    return *close != '\0' ? put(w, LVLM_SPAN_END, close, !style->joined, err) : 0;
 }
 
 static const char *stripped(const char *text, lvlm_arena *arena)
@@ -260,13 +246,9 @@ int prompt_write_turns(prompt_pieces *out, const prompt_source *source, lvlm_err
     assert(m->n > 0 && style->open != NULL && style->close != NULL);
     writer w = begin(out, source);
     TRY(check_turns(source, err));
-    if (style->bos) {
-        const prompt_piece bos = { .text = source->bos,
-                                   .role = LVLM_ROLE_SYSTEM,
-                                   .message = LVLM_NO_MESSAGE,
-                                   .apart = true };
-        TRY(add(out, &bos, err));
-    }
+    w.message = LVLM_NO_MESSAGE;
+    w.role = LVLM_ROLE_SYSTEM;
+    if (style->bos) TRY(put(&w, LVLM_SPAN_HEADER, source->bos, true, err));
     if (style->knowledge != NULL)
         TRY(write_knowledge(&w, err));
     else if (!given && style->system != NULL)
@@ -331,11 +313,7 @@ int prompt_write_text(prompt_pieces *out, const prompt_source *source, lvlm_erro
     TRY(check_single(source, false, err));
     const char *const text = content(&w, &source->messages->at[0], err);
     if (text == NULL) return LVLM_ENOMEM;
-    const prompt_piece piece = { .text = with_bos(source, text, out->arena),
-                                 .kind = LVLM_SPAN_CONTENT,
-                                 .role = LVLM_ROLE_USER,
-                                 .apart = true };
-    return add(out, &piece, err);
+    return put(&w, LVLM_SPAN_CONTENT, with_bos(source, text, out->arena), true, err);
 }
 
 /* What to learn is images and an answer: words between them are not written. */
@@ -354,13 +332,11 @@ static int write_pair(writer *w, lvlm_error *err)
     const int rc = lvlm_strbuf_check(&images, err);
     lvlm_strbuf_free(&images);
     TRY(rc);
-    const prompt_piece pieces[] = {
-        { .text = asked, .kind = LVLM_SPAN_CONTENT, .role = LVLM_ROLE_USER },
-        { .text = answer, LVLM_SPAN_CONTENT, LVLM_ROLE_ASSISTANT, .message = 1 },
-        { .text = "\n", LVLM_SPAN_END, LVLM_ROLE_ASSISTANT, .message = 1 },
-    };
-    for (size_t i = 0; i < 3; i++) TRY(add(w->out, &pieces[i], err));
-    return 0;
+    TRY(put(w, LVLM_SPAN_CONTENT, asked, false, err));
+    w->message = 1;
+    w->role = LVLM_ROLE_ASSISTANT;
+    TRY(put(w, LVLM_SPAN_CONTENT, answer, false, err));
+    return put(w, LVLM_SPAN_END, "\n", false, err);
 }
 
 int prompt_write_plain(prompt_pieces *out, const prompt_source *source, lvlm_error *err)
@@ -394,30 +370,15 @@ int prompt_write_prefix(prompt_pieces *out, const prompt_source *source,
     FAIL_IF(n == 0, err, LVLM_EFORMAT, "%s takes an image with every prompt",
             source->style->name);
     lvlm_arena *const arena = out->arena;
-    prompt_piece piece = { .text = lvlm_arena_printf(arena, "%.*s%s", (int)n, text,
-                                                     source->bos),
-                           .kind = LVLM_SPAN_HEADER,
-                           .role = LVLM_ROLE_USER,
-                           .apart = true };
-    TRY(add(out, &piece, err));
-    piece = (prompt_piece){ .text = lvlm_arena_printf(arena, "%s\n", text + n),
-                            .kind = LVLM_SPAN_CONTENT,
-                            .role = LVLM_ROLE_USER };
-    TRY(add(out, &piece, err));
+    TRY(put(&w, LVLM_SPAN_HEADER,
+            lvlm_arena_printf(arena, "%.*s%s", (int)n, text, source->bos), true, err));
+    TRY(put(&w, LVLM_SPAN_CONTENT, lvlm_arena_printf(arena, "%s\n", text + n), false,
+            err));
     if (m->n == 1) return 0;
     FAIL_IF(*source->eos == '\0', err, LVLM_EFORMAT,
             "the tokenizer's files name no eos_token, which ends a suffix");
-    const char *const suffix = content(&w, &m->at[1], err);
-    if (suffix == NULL) return LVLM_ENOMEM;
-    piece = (prompt_piece){ .text = suffix,
-                            .kind = LVLM_SPAN_CONTENT,
-                            .role = LVLM_ROLE_ASSISTANT,
-                            .message = 1,
-                            .apart = true };
-    TRY(add(out, &piece, err));
-    piece = (prompt_piece){ .text = source->eos,
-                            .kind = LVLM_SPAN_END,
-                            .role = LVLM_ROLE_ASSISTANT,
-                            .message = 1 };
-    return add(out, &piece, err);
+    w.message = 1;
+    w.role = LVLM_ROLE_ASSISTANT;
+    TRY(put(&w, LVLM_SPAN_CONTENT, content(&w, &m->at[1], err), true, err));
+    return put(&w, LVLM_SPAN_END, source->eos, false, err);
 }

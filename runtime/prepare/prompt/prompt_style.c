@@ -7,6 +7,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/strbuf.h"
+#include "formats/container/side_file.h"
 #include "formats/family/chat_templates.h"
 #include "runtime/prepare/prompt/prompt_template.h"
 

@@ -137,7 +137,7 @@ int lvlm_labeller_init(lvlm_labeller *out, const lvlm_manifest *manifest,
                        const lvlm_tokenizer *tokenizer, lvlm_error *err)
 {
     lvlm_input_spec spec;
-    assert(manifest->family != NULL && tokenizer != NULL);
+    assert(manifest->family != NULL);
     *out = (lvlm_labeller){ .stop = -1, .padding = -1 };
     TRY(lvlm_input_spec_read(&spec, manifest->config, err));
     TRY(rule_for(&out->rule, manifest->family, err));
