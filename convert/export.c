@@ -4,6 +4,8 @@
  *   hub, current layouts   export_fresh.c     names of the family's table
  *                          export_config.c    config.json, if it does not match the
  *                                             weights
+ *                          export_part.c      what of them is the tower's or the
+ *                                             language model's
  *
  * Both produce files of steps; the common part is here. */
 #include "convert/export_parts.h"
@@ -113,7 +115,8 @@ static int add_side_file(lvlm_export *ex, const lvlm_side_file *side, lvlm_error
     lvlm_export_file *file;
     TRY(check_side_name(side->name, err));
     if (!ex->options.source && strcmp(side->name, "config.json") == 0)
-        TRY(export_config(&text, ex, side, err));
+        TRY(ex->options.part != NULL ? export_part_config(&text, ex, side, err)
+                                     : export_config(&text, ex, side, err));
     if (text != NULL) {
         const int rc = export_add_text(ex, side->name, text, err);
         lvlm_free(text);
@@ -141,7 +144,8 @@ static bool has_side_file(const lvlm_export *ex, const char *name)
 static int add_side_files(lvlm_export *ex, lvlm_error *err)
 {
     for (size_t i = 0; i < ex->model->n_side_files; i++)
-        if (has_side_file(ex, ex->model->side_files[i].name))
+        if (has_side_file(ex, ex->model->side_files[i].name) &&
+            export_part_keeps(ex, ex->model->side_files[i].name))
             TRY(add_side_file(ex, &ex->model->side_files[i], err));
     return 0;
 }

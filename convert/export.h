@@ -5,6 +5,7 @@
  *            .bin has been trained or merged: fresh files with the source's names
  *   hub      fresh files with the names of the official files
  *   current  fresh files with the names that the current library writes
+ *   a part   the tower or the language model, as if saved by itself
  *
  * Distinct exports may run in distinct threads. */
 #ifndef LVLM_CONVERT_EXPORT_H
@@ -20,6 +21,7 @@ LVLM_BEGIN_DECLS
 typedef struct lvlm_export_options {
     bool source; /* as in the source; else fresh files in `layout` */
     lvlm_layout layout;
+    const char *part;   /* "vision", "text": only that, in the hub's layout; or NULL */
     uint64_t max_shard; /* bytes of tensor data per fresh file */
     lvlm_notes *notes;  /* receives what differs from the source; NULL: none */
 } lvlm_export_options;

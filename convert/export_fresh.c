@@ -66,13 +66,14 @@ static int list_target(list *l, lvlm_export *ex, const lvlm_target *t, lvlm_erro
 {
     const lvlm_family *const family = ex->manifest.family;
     lvlm_ledger_entry *entry = NULL;
-    if (!lvlm_target_is_stored(t)) return 0;
+    if (!lvlm_target_is_stored(t) || !export_part_has(ex, t->name)) return 0;
     FAIL_IF(t->state == LVLM_TARGET_MISSING, err, LVLM_EFORMAT,
             "tensor '%s' is missing", t->name);
     const char *const canonical = lvlm_target_canonical(t, &ex->arena);
     const char *const name =
         canonical != NULL
-            ? lvlm_names_source(family, canonical, ex->options.layout, &ex->arena)
+            ? export_part_name(ex, lvlm_names_source(family, canonical,
+                                                     ex->options.layout, &ex->arena))
             : NULL;
     if (name == NULL) return lvlm_fail_memory(err);
     TRY(find_or_add(&entry, l, ex, name, t, err));
@@ -85,12 +86,14 @@ static int list_unused(list *l, lvlm_export *ex, const lvlm_extra *extra,
                        lvlm_error *err)
 {
     lvlm_ledger_entry *entry = NULL;
-    if (extra->kind != LVLM_EXTRA_UNUSED) return 0;
+    if (extra->kind != LVLM_EXTRA_UNUSED || !export_part_has(ex, extra->canonical))
+        return 0;
     if (strchr(extra->canonical, '/') != NULL) return 0; /* has no name on the hub */
     TRY(push(&entry, l, ex, 1, err));
     entry->source = *extra->tensor;
-    entry->source.name = lvlm_names_source(ex->manifest.family, extra->canonical,
-                                           ex->options.layout, &ex->arena);
+    entry->source.name =
+        export_part_name(ex, lvlm_names_source(ex->manifest.family, extra->canonical,
+                                               ex->options.layout, &ex->arena));
     entry->targets[0] = extra->tensor->name;
     return entry->source.name != NULL ? 0 : lvlm_fail_memory(err);
 }
@@ -230,9 +233,13 @@ static int check_form(const lvlm_export *ex, lvlm_error *err)
 {
     const lvlm_manifest *const m = &ex->manifest;
     const char *const *says = m->family->only_here;
+    if (ex->options.part != NULL) return 0;
     for (; says != NULL && *says != NULL; says++)
-        FAIL_IF(lvlm_config_says(m->config, *says), err, LVLM_EFORMAT,
-                "%s has no form in transformers' %s", *says, m->family->title);
+        FAIL_IF(
+            lvlm_config_says(m->config, *says), err, LVLM_EFORMAT,
+            "%s has no form in transformers' %s; its tower and language model have: "
+            "--part vision, --part text",
+            *says, m->family->title);
     return 0;
 }
 

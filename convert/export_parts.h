@@ -39,6 +39,18 @@ LVLM_MUST_CHECK int export_add_text(lvlm_export *ex, const char *name, const cha
 LVLM_MUST_CHECK int export_source(lvlm_export *ex, lvlm_error *err);
 LVLM_MUST_CHECK int export_fresh(lvlm_export *ex, lvlm_error *err);
 
+/* ---- export_part.c: one part of the model; without options.part all of it ---- */
+
+/* Is a tensor of that native name, or a side file, in it? */
+bool export_part_has(const lvlm_export *ex, const char *canonical);
+bool export_part_keeps(const lvlm_export *ex, const char *side_file);
+/* The part's own name of a tensor of the hub's layout; NULL: out of memory. */
+const char *export_part_name(lvlm_export *ex, const char *hub_name);
+/* Its config.json from the model's, `side`. LVLM_EFORMAT: transformers has no class for
+ * it. *text is owned: lvlm_free. */
+LVLM_MUST_CHECK int export_part_config(char **text, const lvlm_export *ex,
+                                       const lvlm_side_file *side, lvlm_error *err);
+
 /* Fresh layouts: the config.json that matches the weights as written; *text is NULL if
  * `side`, the source's, matches, else owned (lvlm_free). */
 LVLM_MUST_CHECK int export_config(char **text, const lvlm_export *ex,

@@ -12,7 +12,7 @@
 
 typedef struct args {
     lvlm_common_args common;
-    const char *layout;
+    const char *layout, *part;
     uint64_t max_shard;
     bool force;
 } args;
@@ -24,6 +24,9 @@ static const lvlm_option options[] = {
     { "max-shard-size", "SIZE", LVLM_OPTION_BYTES, offsetof(args, max_shard),
       "hub and current: split into files with at most SIZE of tensors each, their "
       "headers not counted (default 5GB); a tensor that is larger has its own" },
+    { "part", "vision|text", LVLM_OPTION_TEXT, offsetof(args, part),
+      "only the vision tower or the language model, as transformers saves it by "
+      "itself" },
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force),
       "write into DIR although it holds files; those of an older model are removed, "
       "others are kept" },
@@ -34,8 +37,11 @@ static int check(const void *arguments, const lvlm_operands *operands, lvlm_erro
 {
     const args *const a = arguments;
     (void)operands;
+    FAIL_IF(a->part != NULL && a->layout != NULL, err, LVLM_EUSAGE,
+            "--part has a layout of its own; leave --layout out");
     FAIL_IF(
-        a->max_shard > 0 && (a->layout == NULL || strcmp(a->layout, "source") == 0),
+        a->max_shard > 0 && a->part == NULL &&
+            (a->layout == NULL || strcmp(a->layout, "source") == 0),
         err, LVLM_EUSAGE,
         "--max-shard-size goes with --layout hub or current: source keeps the files "
         "as they were");
@@ -44,8 +50,11 @@ static int check(const void *arguments, const lvlm_operands *operands, lvlm_erro
 
 static void read_options(lvlm_export_options *out, const args *a, lvlm_notes *notes)
 {
-    const char *layout = a->layout != NULL ? a->layout : "source";
+    const char *layout = a->layout != NULL ? a->layout
+                         : a->part != NULL ? "hub"
+                                           : "source";
     *out = (lvlm_export_options){ .source = strcmp(layout, "source") == 0,
+                                  .part = a->part,
                                   .notes = notes };
     out->layout = strcmp(layout, "hub") == 0 ? LVLM_LAYOUT_HUB : LVLM_LAYOUT_CURRENT;
     out->max_shard = a->max_shard > 0 ? a->max_shard : DEFAULT_SHARD;
@@ -132,10 +141,12 @@ const lvlm_command command_native2hf = {
     "written byte for byte as they came in; if a model from .bin has been trained or\n"
     "merged, safetensors are written instead. hub and current are new files; both\n"
     "load in transformers. Each tensor is checked against its digest: a corrupt one\n"
-    "is named (exit 1) and nothing is written.\n"
+    "is named (exit 1) and nothing is written. --part vision|text writes the tower or\n"
+    "the language model by itself, for AutoModel and AutoModelForCausalLM.\n"
     "\n"
     "  lvlm-convert native2hf model.lvlm back\n"
-    "  lvlm-convert native2hf model.lvlm back --layout hub --max-shard-size 2GB",
+    "  lvlm-convert native2hf model.lvlm back --layout hub --max-shard-size 2GB\n"
+    "  lvlm-convert native2hf model.lvlm tower --part vision",
     options,
     sizeof(args),
     run,

@@ -10,29 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "convert/part_files.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/container/contents_read.h"
 #include "formats/native/digests.h"
 
 /* ---- side files ------------------------------------------------------------------ */
-
-/* Files of the language model that a composed model keeps: its tokenizer and how it
- * generates. Of the tower only how pictures become pixels. */
-static const char *const text_files[] = {
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-    NULL,
-};
-static const char *const vision_files[] = { "preprocessor_config.json", NULL };
 
 static int by_file_name(const void *a, const void *b)
 {
@@ -83,8 +67,8 @@ static int add_side_files(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_error
     lvlm_free(config);
     lvlm_free(processor);
     if (rc < 0) return rc;
-    TRY(keep_files(cp, c->parts.text.from, text_files, c, err));
-    TRY(keep_files(cp, c->parts.vision.from, vision_files, c, err));
+    TRY(keep_files(cp, c->parts.text.from, lvlm_part_files("text"), c, err));
+    TRY(keep_files(cp, c->parts.vision.from, lvlm_part_files("vision"), c, err));
     qsort(cp->side_files, cp->n_side_files, sizeof *cp->side_files, by_file_name);
     return 0;
 }
