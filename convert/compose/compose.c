@@ -10,9 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "convert/compose/compose_files.h"
 #include "convert/part_files.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "formats/container/contents_read.h"
 #include "formats/native/digests.h"
 
@@ -33,27 +35,49 @@ static int add_text(lvlm_checkpoint *cp, const char *name, const char *text,
     return 0;
 }
 
-/* Keep files of a part, those of the tokenizer with the image token. */
-static int keep_files(lvlm_checkpoint *cp, const lvlm_checkpoint *from,
-                      const char *const *names, const lvlm_compose *c, lvlm_error *err)
+/* Keep a file of the language model, one of the tokenizer with the image token. */
+static int keep_file(lvlm_checkpoint *cp, const lvlm_side_file *file,
+                     const lvlm_compose *c, lvlm_error *err)
 {
-    for (; *names != NULL; names++) {
-        const lvlm_side_file *const file = lvlm_checkpoint_side_file(from, *names);
-        char *text = NULL;
-        if (file == NULL) continue;
-        TRY(lvlm_compose_tokenizer(&text, file, &c->parts, &c->spec, err));
-        if (text == NULL) {
-            cp->side_files[cp->n_side_files++] = *file;
-            continue;
-        }
-        const int rc = add_text(cp, file->name, text, err);
-        lvlm_free(text);
-        TRY(rc);
+    char *text = NULL;
+    TRY(lvlm_compose_tokenizer(&text, file, &c->parts, &c->spec, err));
+    if (text == NULL) {
+        cp->side_files[cp->n_side_files++] = *file;
+        return 0;
     }
-    return 0;
+    const int rc = add_text(cp, file->name, text, err);
+    lvlm_free(text);
+    return rc;
 }
 
-static int add_side_files(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_error *err)
+/* Its chat template is kept unless the spec names one. */
+static int keep_text_files(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_error *err)
+{
+    const char *const template = lvlm_compose_template(&c->spec);
+    const char *const *names = lvlm_part_files("text");
+    for (; *names != NULL; names++) {
+        const lvlm_side_file *const file =
+            lvlm_checkpoint_side_file(c->parts.text.from, *names);
+        if (file == NULL ||
+            (template != NULL && lvlm_starts_with(*names, "chat_template.")))
+            continue;
+        TRY(keep_file(cp, file, c, err));
+    }
+    return template != NULL ? add_text(cp, "chat_template.jinja", template, err) : 0;
+}
+
+static int add_pictures(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_notes *notes,
+                        lvlm_error *err)
+{
+    char *text = NULL;
+    TRY(lvlm_compose_pictures(&text, &c->parts, notes, err));
+    const int rc = add_text(cp, "preprocessor_config.json", text, err);
+    lvlm_free(text);
+    return rc;
+}
+
+static int add_side_files(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_notes *notes,
+                          lvlm_error *err)
 {
     enum { MOST = 16 };
     char *config = NULL, *processor = NULL;
@@ -67,8 +91,8 @@ static int add_side_files(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_error
     lvlm_free(config);
     lvlm_free(processor);
     if (rc < 0) return rc;
-    TRY(keep_files(cp, c->parts.text.from, lvlm_part_files("text"), c, err));
-    TRY(keep_files(cp, c->parts.vision.from, lvlm_part_files("vision"), c, err));
+    TRY(keep_text_files(cp, c, err));
+    TRY(add_pictures(cp, c, notes, err));
     qsort(cp->side_files, cp->n_side_files, sizeof *cp->side_files, by_file_name);
     return 0;
 }
@@ -119,17 +143,17 @@ static int add_parts(lvlm_checkpoint *cp, const lvlm_compose_parts *p, lvlm_erro
 }
 
 /* The composed checkpoint, as if its directory had been opened. */
-static int join(lvlm_checkpoint **out, const lvlm_compose *c, bool headers_only,
-                lvlm_error *err)
+static int join(lvlm_checkpoint **out, const lvlm_compose *c,
+                const lvlm_import_options *options, lvlm_error *err)
 {
     lvlm_checkpoint *const cp = lvlm_calloc(1, sizeof *cp);
     if (cp == NULL) return lvlm_fail_memory(err);
     *out = cp;
     cp->kind = LVLM_CHECKPOINT_HF;
     cp->path = c->spec.path;
-    cp->headers_only = headers_only;
+    cp->headers_only = options->headers_only;
     cp->in_place = true;
-    TRY(add_side_files(cp, c, err));
+    TRY(add_side_files(cp, c, options->notes, err));
     return add_parts(cp, &c->parts, err);
 }
 
@@ -164,7 +188,7 @@ int lvlm_compose_plan(lvlm_compose *out, const char *spec_path,
     TRY(lvlm_compose_spec_read(&out->spec, spec_path, &out->arena, err));
     int rc = lvlm_compose_parts_open(&out->parts, &out->spec, &open, &out->arena, err);
     if (rc == 0) rc = lvlm_compose_check(&out->spec, &out->parts, err);
-    if (rc == 0) rc = join(&out->joined, out, options->headers_only, err);
+    if (rc == 0) rc = join(&out->joined, out, options, err);
     if (rc < 0) {
         lvlm_prefix(err, "%s: ", spec_path);
         return rc;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "convert/compose/compose_files.h"
 #include "formats/base/json.h"
 #include "formats/container/side_file.h"
 
@@ -96,13 +97,19 @@ static int check_picture(const model *m, lvlm_error *err)
         "size.shortest_edge", "size",      NULL
     };
     const lvlm_compose_part *const vision = &m->parts->vision;
+    const uint64_t taken = lvlm_compose_side(m->parts);
     cJSON *json = NULL;
     TRY(check_side(m, "vision.source: image_size", side_in(vision->config, tower),
                    err));
-    TRY(lvlm_side_file_json(&json, vision->from, "preprocessor_config.json", err));
+    TRY(lvlm_compose_settings(&json, vision, err));
     const uint64_t side = side_in(json, processor);
     lvlm_json_free(json);
-    return check_side(m, "vision.source: preprocessor_config.json", side, err);
+    TRY(check_side(m, "vision.source: its processor", side, err));
+    FAIL_IF(side != 0 && side != taken, err, LVLM_EFORMAT,
+            "vision.source: its processor makes pictures of %" PRIu64 "x%" PRIu64
+            ", image_size is %" PRIu64 ": they must be equal",
+            side, side, taken);
+    return 0;
 }
 
 /* ---- connector ------------------------------------------------------------------- */

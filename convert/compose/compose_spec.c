@@ -54,7 +54,7 @@ static const key keys[] = {
     { "vocabulary_multiple", COUNT, AT(vocabulary_multiple), NULL },
     { "splice", WORD, SIZE_MAX, "replace" },
     { "images_per_row", COUNT, AT(images_per_row), NULL },
-    { "template", WORD, SIZE_MAX, "source" },
+    { "template", WORD, AT(chat_template), "source|llava|vicuna_v1|chatml|gemma" },
 };
 
 enum { N_KEYS = sizeof keys / sizeof keys[0] };

@@ -24,7 +24,9 @@
  *                                            "next": the tokenizer's, or a new one
  *       "new_rows": "mean", "seed": 1 },     "mean", "zeros", "normal:STD"
  *     "vocabulary_multiple": 64,             of the rows of the word tables
- *     "splice": "replace", "images_per_row": 4 }
+ *     "splice": "replace", "images_per_row": 4,
+ *     "template": "chatml" }                 "llava", "vicuna_v1", "gemma"; absent or
+ *                                            "source": the language model's own
  *
  * Unknown keys are errors. Messages begin with the spec's path and name the key. */
 #ifndef LVLM_CONVERT_COMPOSE_COMPOSE_SPEC_H
@@ -59,6 +61,7 @@ typedef struct lvlm_compose_spec {
     lvlm_init new_rows; /* NONE: not said */
     uint64_t vocabulary_multiple;
     uint64_t images_per_row;
+    const char *chat_template; /* "source", or a name of chat_templates.h */
 } lvlm_compose_spec;
 
 /* LVLM_EIO, LVLM_EFORMAT. Sizes of the parts are not checked here. */

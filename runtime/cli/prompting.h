@@ -51,9 +51,9 @@ typedef struct prompting {
 LVLM_MUST_CHECK int prompting_check(const prompting_args *args, lvlm_error *err);
 
 /* `as_trained`: where transformers' processor differs from what a model was trained on,
- * do the latter (lvlm_prompt_options; images of Llama 3.2 lose their alpha). `notes`
- * receives notes on the messages; those on the model go to its checkpoint's notes. Free
- * with prompting_free, also after a failure; `manifest` must outlive it. */
+ * do the latter (lvlm_prompt_options; images of Llama 3.2 and LLaVA lose their alpha).
+ * `notes` receives notes on the messages; those on the model go to its checkpoint's
+ * notes. Free with prompting_free, also after a failure; `manifest` must outlive it. */
 LVLM_MUST_CHECK int prompting_make(prompting *out, const lvlm_manifest *manifest,
                                    const prompting_args *args, bool as_trained,
                                    lvlm_notes *notes, lvlm_error *err);

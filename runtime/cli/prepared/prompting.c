@@ -101,8 +101,9 @@ static int make_inputs(prompting *p, const lvlm_manifest *manifest,
     const lvlm_vision_options options = {
         .resampling =
             torchvision ? LVLM_RESAMPLING_TORCHVISION : LVLM_RESAMPLING_PILLOW,
-        .drop_alpha =
-            as_trained && p->prompt.form.crossed, /* as Llama 3.2 was trained */
+        /* as Llama 3.2 and LLaVA were trained */
+        .drop_alpha = as_trained && (p->prompt.form.crossed ||
+                                     lvlm_prompter_template(p->prompter) != NULL),
         .pad_to_square = args->pad_to_square,
     };
     lvlm_prompt *const prompts[] = { &p->prompt };

@@ -16,7 +16,8 @@
  * since 5.0), else from preprocessor_config.json, in every generation of its keys;
  * absent or null settings have the class default. Images are always converted to RGB,
  * whatever do_convert_rgb says. Transparency is blended with white, as in transformers
- * since 5.21 (Llama 3.2-Vision: always); for Qwen-VL it is dropped, as in its own code.
+ * since 5.21 (Llama 3.2-Vision: always), or dropped, as lvlm_vision_options say; for
+ * Qwen-VL it is dropped, as in its own code.
  *
  * Distinct objects may be used from distinct threads, and one lvlm_vision_input from
  * many threads. */
@@ -33,7 +34,7 @@ LVLM_BEGIN_DECLS
 typedef struct lvlm_vision_options {
     lvlm_resampling resampling; /* also selects how levels become numbers */
     bool drop_alpha;            /* as transformers before 5.21 */
-    /* squares: first put in the middle of a square of the mean colour, as LLaVA-1.5 was
+    /* LLaVA: first put in the middle of a square of the mean colour, as LLaVA-1.5 was
      * trained; also if the file says do_pad */
     bool pad_to_square;
     lvlm_image_options image; /* limits; its alpha is ignored */

@@ -42,7 +42,9 @@ int vision_rows_check(const lvlm_checkpoint *checkpoint, const lvlm_input_spec *
                       uint64_t side, lvlm_error *err)
 {
     cJSON *json = NULL;
-    if (model->images.form != LVLM_IMAGES_SQUARES) return 0;
+    if (model->images.form != LVLM_IMAGES_SQUARES ||
+        strcmp(model->rows.connector, "mlp") != 0)
+        return 0;
     TRY(lvlm_side_file_json(&json, checkpoint, file, err));
     const int rc =
         check(json, lvlm_image_rows_square(&model->rows, &model->images), side, err);

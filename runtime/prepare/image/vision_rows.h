@@ -14,8 +14,9 @@
 
 LVLM_BEGIN_DECLS
 
-/* For squares of `side`. LVLM_EFORMAT has both numbers. Nothing is compared if the file
- * has no patch_size: then the model counts by itself. */
+/* For squares of `side`. LVLM_EFORMAT has both numbers. The file counts patches, each
+ * of which a connector "mlp" makes a row; with other connectors nothing is compared,
+ * nor is it if the file has no patch_size: then the model counts by itself. */
 LVLM_MUST_CHECK int vision_rows_check(const lvlm_checkpoint *checkpoint,
                                       const lvlm_input_spec *model, uint64_t side,
                                       lvlm_error *err);

@@ -418,13 +418,12 @@ int vision_settings_read(vision_settings *out, const lvlm_manifest *manifest,
     *out = (vision_settings){ .resize = false };
     TRY(lvlm_input_spec_read(&out->model, manifest->config, err));
     TRY(choose(&p, manifest, err));
-    FAIL_IF(options->pad_to_square && p->keys > VISION_KEYS_CROPS, err, LVLM_EUSAGE,
-            "%s: its images are not padded to squares", path);
+    FAIL_IF(
+        options->pad_to_square && strcmp(manifest->family->processor, any_tower) != 0,
+        err, LVLM_EUSAGE, "%s: its images are not padded to squares", path);
     if (p->class_names[0] != NULL) return read_files(out, manifest, p, options, err);
-    FAIL_IF(torch || options->pad_to_square, err, LVLM_EUSAGE,
-            "%s: its images are resized only by Pillow, not by torchvision, and not "
-            "padded",
-            path);
+    FAIL_IF(torch, err, LVLM_EUSAGE,
+            "%s: its images are resized only by Pillow, not by torchvision", path);
     set_defaults(out, p, options);
     out->side = out->model.images.side;
     return 0;

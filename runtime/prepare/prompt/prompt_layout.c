@@ -110,13 +110,15 @@ static void write_first_images(lvlm_strbuf *text, writer *w,
 
 /* Where an image stood between two texts, LLaVA's fine-tuning code leaves the blanks
  * that were around it. */
-static void write_gap(lvlm_strbuf *text, const writer *w, const lvlm_message *message,
-                      size_t part)
+static bool leaves_gap(const writer *w, const lvlm_message *message, size_t part)
 {
     const prompt_source *const s = w->source;
-    if (s->options->training && s->style->images_first && part > 1 &&
-        message->parts[part - 1].text == NULL && message->parts[0].text != NULL)
-        lvlm_strbuf_puts(text, "  ");
+    if (!s->options->training || !s->style->images_first || part == 0 ||
+        message->parts[part - 1].text != NULL)
+        return false;
+    for (size_t i = 0; i < part; i++)
+        if (message->parts[i].text != NULL) return true;
+    return false;
 }
 
 static void write_parts(lvlm_strbuf *text, writer *w, const lvlm_message *message)
@@ -126,12 +128,11 @@ static void write_parts(lvlm_strbuf *text, writer *w, const lvlm_message *messag
     write_first_images(text, w, message);
     for (size_t i = 0; i < message->n_parts; i++) {
         const lvlm_part *const part = &message->parts[i];
-        if (part->text == NULL && style->images_first) continue;
         if (part->text == NULL) {
-            write_image(text, w, part->image);
+            if (!style->images_first) write_image(text, w, part->image);
             continue;
         }
-        write_gap(text, w, message, i);
+        if (leaves_gap(w, message, i)) lvlm_strbuf_puts(text, "  ");
         lvlm_strbuf_puts(text, part->text);
         if (style->text_end != NULL) lvlm_strbuf_puts(text, style->text_end);
     }

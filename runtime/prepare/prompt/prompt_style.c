@@ -220,11 +220,19 @@ static int choose_named(const prompt_style **out, const choice *c, const char *n
     return rc;
 }
 
-/* Training may write another style than the template's. */
+/* Training may write another style than the template's, and says what the base form
+ * leaves out. */
 static int retrain(const prompt_style **out, const choice *c, const lvlm_checkpoint *cp,
                    lvlm_error *err)
 {
     const char *const from = (*out)->name, *const as = (*out)->trained_as;
+    if ((*out)->base && (*out)->option != NULL)
+        return lvlm_notes_add(
+            cp->notes, err,
+            "trained as %s, as the model ships no chat template: what "
+            "is asked about a picture is not written; --template "
+            "names a form that writes it",
+            from);
     if (as == NULL) return 0;
     TRY(choose_named(out, c, as, err));
     return lvlm_notes_add(cp->notes, err,

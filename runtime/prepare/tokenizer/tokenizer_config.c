@@ -65,6 +65,7 @@ static const lvlm_key config_keys[] = {
     { "spaces_between_special_tokens", INERT, "only of slow tokenizers" },
     { "errors", INERT, "broken text is replaced" },
     { "use_default_system_prompt", INERT, "the template says it" },
+    { "local_files_only", INERT, "where files come from" },
     { "legacy", INERT, "the tokenizer is the fast one" },
     { "from_slow", INERT, "the tokenizer is the fast one" },
     { "use_fast", INERT, "the tokenizer is the fast one" },

@@ -26,7 +26,6 @@ static int open_all(lvlm_encoder *e, const char *model, lvlm_error *err)
     const lvlm_open_options open = { .notes = e->options.notes };
     const lvlm_prompt_options options = { .training = true,
                                           .chat_template = e->options.chat_template };
-    const lvlm_vision_options images = { .pad_to_square = e->options.pad_to_square };
     TRY(lvlm_checkpoint_open(&e->checkpoint, model, &open, err));
     TRY(lvlm_manifest_build(&e->manifest, e->checkpoint, err));
     TRY(lvlm_input_spec_read(&e->spec, e->manifest.config, err));
@@ -35,6 +34,11 @@ static int open_all(lvlm_encoder *e, const char *model, lvlm_error *err)
     TRY(lvlm_prompter_open(&e->prompter, &e->manifest, &options, err));
     TRY(lvlm_labeller_init(&e->labeller, &e->manifest,
                            lvlm_prompter_tokenizer(e->prompter), err));
+    /* LLaVA's makers drop transparency */
+    const lvlm_vision_options images = {
+        .drop_alpha = lvlm_prompter_template(e->prompter) != NULL,
+        .pad_to_square = e->options.pad_to_square,
+    };
     /* a model without it still trains on text */
     const int rc =
         lvlm_vision_input_open(&e->vision, &e->manifest, &images, &e->no_vision);

@@ -186,6 +186,24 @@ static void spans_say_who_speaks(void **state)
               "H0 <image><bos>|C0 cat\n|C1 dog|E1 <eos>");
 }
 
+/* A blank in front of an answer is part of it; the hub's template ends it with one. */
+static void spans_of_llava_are_those_of_its_turns(void **state)
+{
+    static const char shown[] =
+        "[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"cat\"}, "
+        "{\"type\": \"image\", \"path\": \"x\"}]}, "
+        "{\"role\": \"assistant\", \"content\": \"dog\"}]";
+    (void)state;
+    spans_are("llava", shown, "H0 <s> USER:|C0 <image> \ncat |H1 ASSISTANT:|C1 dog ");
+    spans_are("llava-qwen2", shown,
+              "H <|im_start|>system\n|C You are a helpful assistant.|E <|im_end|>\n"
+              "|H0 <|im_start|>user\n|C0 <image>\ncat|E0 <|im_end|>\n"
+              "|H1 <|im_start|>assistant\n|C1 dog|E1 <|im_end|>\n");
+    spans_are("llava-gemma", shown,
+              "H <bos>|H0 <start_of_turn>user\n|C0 <image>\ncat|E0 <end_of_turn>\n"
+              "|H1 <start_of_turn>model\n|C1 dog|E1 <end_of_turn>\n");
+}
+
 /* ---- options -------------------------------------------------------------------- */
 
 /* The text of a prompt's ids. */
@@ -352,6 +370,7 @@ int main(void)
         cmocka_unit_test(tensors_equal_the_processors),
         cmocka_unit_test(templates_and_formats_are_told_apart),
         cmocka_unit_test(spans_say_who_speaks),
+        cmocka_unit_test(spans_of_llava_are_those_of_its_turns),
         cmocka_unit_test(makers_write_bos_first),
         cmocka_unit_test(a_date_is_for_prompts_that_have_one),
         cmocka_unit_test(only_tags_count_in_a_guarded_text),

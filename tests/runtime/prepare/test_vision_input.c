@@ -44,7 +44,7 @@ static void batch_read(batch *b, const cJSON *texts)
 typedef struct recorded_run {
     const bare_model *model;
     const char *resampling;
-    bool drop_alpha;
+    bool drop_alpha, pad_to_square;
     const cJSON *run;
     const lvlm_checkpoint *whole; /* complete recorded tensors, ... */
     const char *case_name;        /* ... as CASE.RESAMPLING.TENSOR */
@@ -135,6 +135,7 @@ static bool same_as_recorded(recorded_run *r)
         .resampling =
             torchvision ? LVLM_RESAMPLING_TORCHVISION : LVLM_RESAMPLING_PILLOW,
         .drop_alpha = r->drop_alpha,
+        .pad_to_square = r->pad_to_square,
     };
     lvlm_vision_input *input = NULL;
     lvlm_vision_batch out;
@@ -168,6 +169,7 @@ static size_t same_case(const cJSON *entry, const lvlm_checkpoint *whole)
     size_t n = 0;
     recorded_run r = { .model = &m,
                        .drop_alpha = lvlm_json_get(entry, "drop_alpha") != NULL,
+                       .pad_to_square = lvlm_json_get(entry, "pad_to_square") != NULL,
                        .whole = whole,
                        .case_name = recorded_word(entry, "model") };
     bare_model_open(&m, r.case_name);

@@ -217,7 +217,9 @@ static void models_without_a_way_are_refused(void **state)
     refused("real_sizes/Qwen-VL", LVLM_RESAMPLING_TORCHVISION, false, LVLM_EUSAGE,
             "resized only by Pillow");
     refused("real_sizes/Qwen-VL", LVLM_RESAMPLING_PILLOW, true, LVLM_EUSAGE,
-            "not padded");
+            "its images are not padded to squares");
+    refused(SIGLIP, LVLM_RESAMPLING_PILLOW, true, LVLM_EUSAGE,
+            "its images are not padded to squares");
     refused(QWEN2, LVLM_RESAMPLING_PILLOW, true, LVLM_EUSAGE,
             "its images are not padded to squares");
 }
