@@ -29,11 +29,14 @@ const char *lvlm_schedule_name(lvlm_schedule_kind kind)
 double lvlm_schedule_factor(const lvlm_schedule *s, size_t step)
 {
     assert(s->kind < LVLM_N_SCHEDULES);
+    assert(s->least >= 0 && s->least <= 1);
     if (step < s->warmup) return (double)step / (double)s->warmup;
     const size_t left = s->steps > step ? s->steps - step : 0;
     const size_t falling = s->steps > s->warmup ? s->steps - s->warmup : 1;
     const double share = (double)left / (double)falling;
     if (s->kind == LVLM_SCHEDULE_CONSTANT) return 1;
-    return s->kind == LVLM_SCHEDULE_LINEAR ? share
-                                           : 0.5 * (1 + cos(acos(-1) * (1 - share)));
+    const double falls = s->kind == LVLM_SCHEDULE_LINEAR
+                             ? share
+                             : 0.5 * (1 + cos(acos(-1) * (1 - share)));
+    return s->least + (1 - s->least) * falls;
 }

@@ -11,14 +11,15 @@ LVLM_BEGIN_DECLS
 
 typedef enum lvlm_schedule_kind {
     LVLM_SCHEDULE_CONSTANT,
-    LVLM_SCHEDULE_LINEAR, /* down to 0 */
-    LVLM_SCHEDULE_COSINE, /* half a wave, down to 0 */
+    LVLM_SCHEDULE_LINEAR, /* down to `least` */
+    LVLM_SCHEDULE_COSINE, /* half a wave, down to `least` */
     LVLM_N_SCHEDULES,
 } lvlm_schedule_kind;
 
 typedef struct lvlm_schedule {
     lvlm_schedule_kind kind;
-    size_t warmup, steps; /* rising over the first `warmup` of `steps` */
+    size_t warmup, steps; /* rising from 0 over the first `warmup` of `steps` */
+    double least;         /* the last factor, from 0 to 1 */
 } lvlm_schedule;
 
 /* "constant", "linear", "cosine"; LVLM_EUSAGE otherwise. NULL: linear. */

@@ -12,6 +12,7 @@
 #include "formats/container/finite.h"
 #include "runtime/tune/decay.h"
 #include "runtime/tune/dropout.h"
+#include "runtime/tune/layer_decay.h"
 #include "runtime/tune/trainer_lora.h"
 
 /* ---- life ----------------------------------------------------------------------- */
@@ -24,6 +25,9 @@ void trainer_set_rates(const lvlm_trainer *t, lvlm_trained *p,
     const double own = o->lr_part[lvlm_part_of(target->name)];
     assert(own >= 0);
     p->lr = own > 0 ? own : o->adamw.lr;
+    if (o->layer_decay > 0)
+        p->lr *=
+            lvlm_layer_factor(lvlm_model_manifest(t->model), target, o->layer_decay);
     p->decay = o->adamw.decay;
     p->needs_image = lvlm_stage_needs_image(target) && !family->blind_gradients;
 }
@@ -86,7 +90,10 @@ int lvlm_trainer_open(lvlm_trainer *t, const char *path,
 {
     assert(options->model.adapter == NULL && options->model.trains == NULL);
     assert(options->model.compute == LVLM_COMPUTE_F32);
+    assert(options->min_lr >= 0 && options->min_lr <= options->adamw.lr);
     *t = (lvlm_trainer){ .options = *options };
+    if (options->min_lr > 0)
+        t->options.schedule.least = options->min_lr / options->adamw.lr;
     if (options->model.threads == 0) t->options.model.threads = lvlm_processors();
     TRY(options->lora != NULL ? trainer_lora_open(t, path, err)
                               : open_model(t, path, err));

@@ -23,8 +23,11 @@ typedef struct lvlm_trainer_options {
     lvlm_stage stage;
     lvlm_adamw adamw;             /* lr: of parts without a rate of their own */
     double lr_part[LVLM_N_PARTS]; /* of vision, connector, text; 0: adamw.lr */
-    bool decay_all;               /* biases and norms too; else those of decay.h */
-    double clip;                  /* largest norm of all gradients together; 0: none */
+    double min_lr;      /* what the schedule falls to, at most adamw.lr; rates of parts
+                           fall to the same share of theirs. schedule.least follows */
+    double layer_decay; /* of the tower's rates (layer_decay.h); 0: none */
+    bool decay_all;     /* biases and norms too; else those of decay.h */
+    double clip;        /* largest norm of all gradients together; 0: none */
     lvlm_schedule schedule;
     size_t accumulate;     /* batches per step */
     const char *data;      /* lvlm_batch_source.id: which batches, in which order; NULL:

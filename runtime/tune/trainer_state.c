@@ -33,6 +33,12 @@ static bool add_number(cJSON *json, const char *key, double value)
     return cJSON_AddNumberToObject(json, key, value) != NULL;
 }
 
+/* States of runs without the option do not have it. */
+static bool add_if_given(cJSON *json, const char *key, double value)
+{
+    return value == 0 || add_number(json, key, value);
+}
+
 static bool add_rates(cJSON *json, const lvlm_trainer_options *o)
 {
     for (lvlm_weight_part part = 0; part < LVLM_N_PARTS; part++) {
@@ -71,6 +77,8 @@ static int settings_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
         add_text(json, "data", o->data) &&
         add_number(json, "accumulate", (double)o->accumulate) &&
         add_number(json, "lr", o->adamw.lr) && add_rates(json, o) &&
+        add_if_given(json, "min-lr", o->min_lr) &&
+        add_if_given(json, "layer-decay", o->layer_decay) &&
         add_adamw(json, &o->adamw) &&
         add_text(json, "decay", o->decay_all ? "all" : "matrices") &&
         add_number(json, "clip", o->clip) && add_schedule(json, &o->schedule) &&

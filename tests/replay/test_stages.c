@@ -82,7 +82,7 @@ static int train(const expectation *e, const char *native, const char *tuned,
     lvlm_trainer_options options = {
         .adamw = { .lr = 0.05, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = 1 },
         .decay_all = true,
-        .schedule = { LVLM_SCHEDULE_CONSTANT, 0, 1 },
+        .schedule = { .kind = LVLM_SCHEDULE_CONSTANT, .steps = 1 },
         .model.threads = 2
     };
     lvlm_tensor tensors[MAX_INPUTS];

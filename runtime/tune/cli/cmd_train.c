@@ -44,6 +44,8 @@ static const lvlm_option options[] = {
     REAL("lr-vision", "RATE", lr_part[LVLM_PART_VISION], "of the vision tower, where it differs; --stage freezes a part", LVLM_MORE_THAN(0)),
     REAL("lr-connector", "RATE", lr_part[LVLM_PART_CONNECTOR], "of the connector", LVLM_MORE_THAN(0)),
     REAL("lr-text", "RATE", lr_part[LVLM_PART_TEXT], "of the language model", LVLM_MORE_THAN(0)),
+    REAL("min-lr", "RATE", min_lr, "what --schedule linear and cosine fall to at the last step, after a warm-up from 0; a part with a rate of its own falls by the same factor (default 0)", LVLM_MORE_THAN(0)),
+    REAL("layer-decay", "F", layer_decay, "of the vision tower only: the rate of block i of L is multiplied by F^(L-i), of what is before the first block, such as the patch embedding, by F^(L+1); after the last block it is the tower's (default 1)", { LVLM_ABOVE | LVLM_MOST, 0, 1 }),
     REAL("beta1", "B", beta1, "of AdamW (default 0.9)", BELOW_1),
     REAL("beta2", "B", beta2, "of AdamW (default 0.999)", BELOW_1),
     REAL("eps", "E", eps, "of AdamW (default 1e-8)", LVLM_AT_LEAST(0)),
@@ -88,6 +90,8 @@ static void read_numbers(lvlm_trainer_options *o, const train_args *a)
         { &o->adamw.eps, a->eps, 1e-8 },
         { &o->adamw.decay, a->weight_decay, 0 },
         { &o->clip, a->clip, 1 },
+        { &o->min_lr, a->min_lr, 0 },
+        { &o->layer_decay, a->layer_decay, 0 },
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         *numbers[i].to =
@@ -170,6 +174,9 @@ int train_read_options(train_run *r, lvlm_error *err)
     TRY(lvlm_stage_parse(&o->stage, a->stage, err));
     TRY(lvlm_schedule_parse(&o->schedule.kind, a->schedule, err));
     read_numbers(o, a);
+    FAIL_IF(o->min_lr > o->adamw.lr, err, LVLM_EUSAGE,
+            "--min-lr %g: is above the rate that it is reached from, --lr %g",
+            o->min_lr, o->adamw.lr);
     return read_warmup(&o->schedule.warmup, a->warmup.value, r->steps, err);
 }
 

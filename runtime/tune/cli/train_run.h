@@ -19,7 +19,7 @@ typedef struct train_args {
         *decay, *log, *plot;
     const char *state, *resume, *reference, *compute;
     const char *lora, *adapter, *adapter_out, *base_name;
-    lvlm_real lr, lr_part[LVLM_N_PARTS];
+    lvlm_real lr, lr_part[LVLM_N_PARTS], min_lr, layer_decay;
     lvlm_real beta1, beta2, eps, weight_decay, clip;
     lvlm_real epochs, warmup;
     uint64_t steps, accumulate, save_every, seed;

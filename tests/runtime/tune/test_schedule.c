@@ -9,13 +9,19 @@
 
 #include "runtime/tune/schedule.h"
 
-static void check(lvlm_schedule_kind kind, size_t warmup, size_t step, double expected)
+static void check_least(lvlm_schedule_kind kind, double least, size_t warmup,
+                        size_t step, double expected)
 {
-    const lvlm_schedule s = { kind, warmup, 10 };
+    const lvlm_schedule s = { kind, warmup, 10, least };
     const double got = lvlm_schedule_factor(&s, step);
     if (!(fabs(got - expected) <= 1e-15)) /* observed 0 */
         fail_msg("%s, step %zu: %.17g, expected %.17g", lvlm_schedule_name(kind), step,
                  got, expected);
+}
+
+static void check(lvlm_schedule_kind kind, size_t warmup, size_t step, double expected)
+{
+    check_least(kind, 0, warmup, step, expected);
 }
 
 static void rates_rise_and_fall(void **state)
@@ -40,6 +46,22 @@ static void rates_rise_and_fall(void **state)
     check(LVLM_SCHEDULE_COSINE, 2, 10, 0);
 }
 
+/* As transformers' get_cosine_with_min_lr_schedule_with_warmup, and the same line. */
+static void rates_fall_to_the_least(void **state)
+{
+    (void)state;
+    check_least(LVLM_SCHEDULE_CONSTANT, 0.25, 4, 999, 1);
+    check_least(LVLM_SCHEDULE_LINEAR, 0.25, 2, 0, 0);
+    check_least(LVLM_SCHEDULE_LINEAR, 0.25, 2, 1, 0.5);
+    check_least(LVLM_SCHEDULE_LINEAR, 0.25, 2, 2, 1);
+    check_least(LVLM_SCHEDULE_LINEAR, 0.25, 2, 6, 0.625);
+    check_least(LVLM_SCHEDULE_LINEAR, 0.25, 2, 10, 0.25);
+    check_least(LVLM_SCHEDULE_LINEAR, 0.25, 2, 11, 0.25);
+    check_least(LVLM_SCHEDULE_COSINE, 0.25, 2, 1, 0.5);
+    check_least(LVLM_SCHEDULE_COSINE, 0.25, 2, 6, 0.625);
+    check_least(LVLM_SCHEDULE_COSINE, 0.25, 2, 10, 0.25);
+}
+
 static void schedules_have_names(void **state)
 {
     lvlm_schedule_kind kind;
@@ -55,6 +77,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rates_rise_and_fall),
+        cmocka_unit_test(rates_fall_to_the_least),
         cmocka_unit_test(schedules_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
