@@ -178,11 +178,46 @@ static void a_frozen_tensor_that_changed_is_an_error(void **state)
     scratch_remove(s);
 }
 
+static double rate_of(const lvlm_trainer *t, const char *name)
+{
+    for (size_t i = 0; i < t->n_tensors; i++)
+        if (strcmp(t->tensors[i].name, name) == 0) return t->tensors[i].lr;
+    fail_msg("%s is not trained", name);
+    return 0;
+}
+
+static void rates_follow_part_and_depth(void **state)
+{
+    const lvlm_trainer_options options = { .stage = LVLM_STAGE_FULL,
+                                           .adamw = { .lr = 0.5 },
+                                           .lr_part = { [LVLM_PART_VISION] = 0.25 },
+                                           .min_lr = 0.125,
+                                           .layer_decay = 0.5,
+                                           .model.threads = 2 };
+    scratch s;
+    lvlm_trainer t;
+    (void)state;
+    scratch_make(&s);
+    native_convert(LVLM_FIXTURES "/llava-odd/model", scratch_path(&s, "m.lvlm"));
+    if (lvlm_trainer_open(&t, scratch_path(&s, "m.lvlm"), &options, NULL) < 0)
+        fail_msg("cannot be opened");
+    const double first = rate_of(&t, "vision.blocks.0.attn.q.weight");
+    assert_true(first < 0.25);
+    assert_true(rate_of(&t, "vision.blocks.1.attn.q.weight") == 2 * first);
+    assert_true(rate_of(&t, "vision.patch.weight") == first / 2);
+    assert_true(rate_of(&t, "connector.fc1.bias") == 0.5);
+    assert_true(rate_of(&t, "text.norm.weight") == 0.5);
+    assert_true(t.options.schedule.least == 0.25);
+    lvlm_trainer_close(&t);
+    scratch_remove(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_stage_changes_what_it_trains_and_nothing_else),
         cmocka_unit_test(a_frozen_tensor_that_changed_is_an_error),
+        cmocka_unit_test(rates_follow_part_and_depth),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

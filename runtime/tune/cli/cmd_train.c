@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/base/text.h"
 #include "formats/cli/program.h"
 #include "runtime/tune/cli/train_run.h"
 #include "runtime/tune/cli/tune_commands.h"
@@ -45,7 +44,7 @@ static const lvlm_option options[] = {
     REAL("lr-connector", "RATE", lr_part[LVLM_PART_CONNECTOR], "of the connector", LVLM_MORE_THAN(0)),
     REAL("lr-text", "RATE", lr_part[LVLM_PART_TEXT], "of the language model", LVLM_MORE_THAN(0)),
     REAL("min-lr", "RATE", min_lr, "what --schedule linear and cosine fall to at the last step, after a warm-up from 0; a part with a rate of its own falls by the same factor (default 0)", LVLM_MORE_THAN(0)),
-    REAL("layer-decay", "F", layer_decay, "of the vision tower only: the rate of block i of L is multiplied by F^(L-i), of what is before the first block, such as the patch embedding, by F^(L+1); after the last block it is the tower's (default 1)", { LVLM_ABOVE | LVLM_MOST, 0, 1 }),
+    REAL("layer-decay", "F", layer_decay, "of the vision tower only: the rate of block i of its L is multiplied by F^(L-i), that of the patch embedding, and all else before the first block, by F^(L+1); after the last block it is the tower's (default 1)", { LVLM_ABOVE | LVLM_MOST, 0, 1 }),
     REAL("beta1", "B", beta1, "of AdamW (default 0.9)", BELOW_1),
     REAL("beta2", "B", beta2, "of AdamW (default 0.999)", BELOW_1),
     REAL("eps", "E", eps, "of AdamW (default 1e-8)", LVLM_AT_LEAST(0)),
@@ -113,21 +112,6 @@ static int read_warmup(size_t *out, double value, size_t steps, lvlm_error *err)
     return 0;
 }
 
-int train_check_rates(const train_run *r, lvlm_error *err)
-{
-    assert(r->trainer.n_tensors > 0);
-    for (lvlm_weight_part part = 0; part < LVLM_N_PARTS; part++) {
-        bool trained = !r->args->lr_part[part].given;
-        for (size_t i = 0; i < r->trainer.n_tensors && !trained; i++)
-            trained =
-                lvlm_starts_with(r->trainer.tensors[i].name, lvlm_part_name(part));
-        FAIL_IF(!trained, err, LVLM_EUSAGE,
-                "--lr-%s: nothing of that part is trained; %s says what is",
-                lvlm_part_name(part), r->options.lora != NULL ? "--lora" : "--stage");
-    }
-    return 0;
-}
-
 /* How many steps, and how many batches each. */
 static int read_length(train_run *r, lvlm_error *err)
 {
@@ -165,7 +149,7 @@ int train_read_options(train_run *r, lvlm_error *err)
     *o = (lvlm_trainer_options){ .data = r->source.id,
                                  .model = { .checkpointing = a->checkpointing,
                                             .threads = lvlm_thread_count(&a->common),
-                                            .notes = &r->notes,
+                                            .notes = r->notes,
                                             .reference = a->reference } };
     TRY(read_length(r, err));
     o->decay_all = a->decay != NULL && strcmp(a->decay, "all") == 0;
@@ -200,16 +184,9 @@ static int check(const void *arguments, const lvlm_operands *operands, lvlm_erro
 static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
                lvlm_error *err)
 {
-    train_run r = { .args = arguments,
-                    .model = operands->at[0],
-                    .state = { .lock = -1, .cleanup = -1 },
-                    .notes = LVLM_NOTES_INIT };
-    (void)notes;
-    int rc = train_run_all(&r, err);
-    rc = train_run_free(&r, rc, err);
-    lvlm_print_notes(PROGRAM, &r.notes);
-    lvlm_notes_free(&r.notes);
-    return rc;
+    train_run r = TRAIN_RUN_INIT(arguments, operands->at[0], notes);
+    const int rc = train_run_all(&r, err);
+    return train_run_free(&r, rc, err);
 }
 
 const lvlm_command command_train = {

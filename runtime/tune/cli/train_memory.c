@@ -1,5 +1,5 @@
-/* train_memory.c - compares the memory that a run needs with that of the machine; see
- * train_run.h.
+/* train_memory.c - what a run trains, and whether the machine has the memory for it;
+ * see train_run.h.
  *
  *   before anything is allocated   weights, gradients, moments, from the headers
  *   before the first step          the same, and the largest batch
@@ -12,6 +12,7 @@
 #include "formats/base/memory.h"
 #include "formats/cli/fold_text.h"
 #include "formats/cli/program.h"
+#include "runtime/part.h"
 #include "runtime/tune/cli/train_run.h"
 #include "runtime/tune/cli/tune_commands.h"
 
@@ -28,7 +29,7 @@ static int check_total(const train_run *r, double needed, lvlm_error *err)
     return 0;
 }
 
-/* Count the trained values of an adapter, */
+/* Count the trained values of each part in an adapter, */
 static int count_adapter(double *n, const train_run *r, const lvlm_manifest *manifest,
                          lvlm_error *err)
 {
@@ -38,13 +39,14 @@ static int count_adapter(double *n, const train_run *r, const lvlm_manifest *man
         lvlm_lora_open(&adapter, &r->lora, r->options.adapter, manifest, err);
     for (size_t i = 0; rc == 0 && i < adapter.n; i++) {
         const lvlm_adapted *const x = &adapter.at[i];
-        *n += (double)x->r * (double)(x->module->in + x->module->out);
+        n[lvlm_part_of(x->module->parts[0]->name)] +=
+            (double)x->r * (double)(x->module->in + x->module->out);
     }
     lvlm_adapter_free(&adapter);
     return rc;
 }
 
-/* or of the model itself. */
+/* or in the model itself.  n (LVLM_N_PARTS) */
 static void count_weights(double *n, lvlm_stage stage, const lvlm_manifest *manifest)
 {
     for (size_t i = 0; i < manifest->n_targets; i++) {
@@ -53,24 +55,48 @@ static void count_weights(double *n, lvlm_stage stage, const lvlm_manifest *mani
         if (t->here.tensor != NULL && lvlm_target_is_stored(t) &&
             lvlm_stage_trains(&stage, manifest, t) &&
             lvlm_shape_numel(&numel, &t->shape))
-            *n += (double)numel;
+            n[lvlm_part_of(t->name)] += (double)numel;
     }
 }
 
-int train_check_memory(train_run *r, lvlm_error *err)
+static int check_rate(const char *option, double n_trained, const train_run *r,
+                      lvlm_error *err)
+{
+    FAIL_IF(n_trained == 0, err, LVLM_EUSAGE,
+            "--%s: nothing of that part is trained; %s says what is", option,
+            r->options.lora != NULL ? "--lora" : "--stage");
+    return 0;
+}
+
+/* Is every part trained that has an option of its own?  n (LVLM_N_PARTS) */
+static int check_rates(const double *n, const train_run *r, lvlm_error *err)
+{
+    const train_args *const a = r->args;
+    for (lvlm_weight_part part = 0; part < LVLM_N_PARTS; part++) {
+        char option[32];
+        (void)snprintf(option, sizeof option, "lr-%s", lvlm_part_name(part));
+        if (a->lr_part[part].given) TRY(check_rate(option, n[part], r, err));
+    }
+    return a->layer_decay.given ? check_rate("layer-decay", n[LVLM_PART_VISION], r, err)
+                                : 0;
+}
+
+int train_check_trained(train_run *r, lvlm_error *err)
 {
     lvlm_manifest manifest = { 0 };
     lvlm_checkpoint *checkpoint = NULL;
-    double n = 0;
+    double n[LVLM_N_PARTS] = { 0 };
     if (!lvlm_memory_read(&r->memory, "")) r->memory = (lvlm_memory){ 0 };
     int rc = lvlm_manifest_open(&manifest, &checkpoint, r->model, NULL, err);
-    if (rc == 0 && r->options.lora != NULL) rc = count_adapter(&n, r, &manifest, err);
+    if (rc == 0 && r->options.lora != NULL) rc = count_adapter(n, r, &manifest, err);
     if (rc == 0 && r->options.lora == NULL)
-        count_weights(&n, r->options.stage, &manifest);
-    if (rc == 0) rc = check_total(r, bytes_per_trained * n, err);
+        count_weights(n, r->options.stage, &manifest);
     lvlm_manifest_free(&manifest);
     lvlm_checkpoint_close(checkpoint);
-    return rc;
+    TRY(rc);
+    TRY(check_rates(n, r, err));
+    for (size_t i = 0; i < LVLM_N_PARTS; i++) r->n_trained += n[i];
+    return check_total(r, bytes_per_trained * r->n_trained, err);
 }
 
 /* ---- before the first step ------------------------------------------------------ */

@@ -210,7 +210,6 @@ static int open_trainer(train_run *r, lvlm_error *err)
     int rc = lvlm_trainer_open(&r->trainer, r->model, &r->options, err);
     if (rc == 0 && a->out != NULL) rc = lvlm_fold_check(&r->trainer.adapter, err);
     if (rc == 0) rc = train_load_state(r, err);
-    if (rc == 0) rc = train_check_rates(r, err);
     lvlm_progress_finish(&r->checking);
     return rc;
 }
@@ -240,12 +239,17 @@ static int open_log(train_run *r, lvlm_error *err)
     return rc;
 }
 
+int train_check_all(train_run *r, lvlm_error *err)
+{
+    TRY(train_open_data(r, err));
+    TRY(train_read_options(r, err));
+    return train_check_trained(r, err);
+}
+
 int train_run_all(train_run *r, lvlm_error *err)
 {
     TRY(open_outputs(r, err));
-    TRY(train_open_data(r, err));
-    TRY(train_read_options(r, err));
-    TRY(train_check_memory(r, err));
+    TRY(train_check_all(r, err));
     TRY(open_trainer(r, err));
     TRY(open_log(r, err));
     TRY(train_tell_plan(r, err));

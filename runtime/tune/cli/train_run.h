@@ -27,7 +27,8 @@ typedef struct train_args {
     bool shuffle, in_order, skip_bad, pad_to_square, checkpointing, force;
 } train_args;
 
-/* Where the state is saved (train_state.c). */
+/* Where the state is saved (train_state.c): in that file of its folder. */
+#define TRAIN_STATE_FILE "state.safetensors"
 typedef struct train_state {
     const char *folder; /* NULL: nowhere */
     const char *path;   /* of the file in it */
@@ -40,8 +41,9 @@ typedef struct train_state {
 
 typedef struct train_run {
     const train_args *args;
-    const char *model; /* path */
-    lvlm_notes notes;  /* on model, data and adapter */
+    const char *model;     /* path */
+    lvlm_notes *notes;     /* on model, data and adapter; the caller's */
+    lvlm_printer *printer; /* an open one for the result; NULL: one of its own */
     lvlm_trainer_options options;
     lvlm_lora lora; /* --lora and --adapter */
     lvlm_fold_cost fold;
@@ -52,6 +54,7 @@ typedef struct train_run {
     lvlm_batch_source source;
     lvlm_evaluation evaluation; /* the last one */
     train_log log;
+    double n_trained;          /* values, as the headers say */
     size_t steps;              /* of the whole run */
     size_t resumed;            /* done before this program started */
     double seconds;            /* of this program's steps, */
@@ -68,11 +71,20 @@ typedef struct train_run {
     train_state state;
 } train_run;
 
+/* Of a command line, a model and notes that outlive it. */
+#define TRAIN_RUN_INIT(train_args, model_path, train_notes)                            \
+    {                                                                                  \
+        .args = (train_args), .model = (model_path), .notes = (train_notes),           \
+        .state = {                                                                     \
+            .lock = -1,                                                                \
+            .cleanup = -1                                                              \
+        }                                                                              \
+    }
+
 /* Read the options for a source of `n` batches. */
 LVLM_MUST_CHECK int train_read_options(train_run *run, lvlm_error *err);
-/* LVLM_EUSAGE when a part has a learning rate of its own and is not trained. */
-LVLM_MUST_CHECK int train_check_rates(const train_run *run, lvlm_error *err);
-
+/* Check a run without training: data, options, memory. Free with train_run_free too. */
+LVLM_MUST_CHECK int train_check_all(train_run *run, lvlm_error *err);
 /* The whole run: open, resume or begin, steps, model, changes. LVLM_ECHECK if a loss is
  * not finite or a frozen tensor changed. If only the last evaluation fails, everything
  * is written before the error is returned. Free with train_run_free, also after a
@@ -123,9 +135,10 @@ void train_print_data(lvlm_printer *printer, const train_run *run);
 /* LVLM_EUSAGE if an output would replace something that the run reads. */
 LVLM_MUST_CHECK int train_spare_inputs(const train_run *run, lvlm_error *err);
 
-/* Memory (train_memory.c): LVLM_ENOMEM if the run needs more than the machine has; what
- * it needs is reported before the first step. */
-LVLM_MUST_CHECK int train_check_memory(train_run *run, lvlm_error *err);
+/* What is trained (train_memory.c): LVLM_ENOMEM if the run needs more memory than the
+ * machine has, LVLM_EUSAGE when a part has a rate of its own and is not trained. The
+ * memory is reported before the first step. */
+LVLM_MUST_CHECK int train_check_trained(train_run *run, lvlm_error *err);
 LVLM_MUST_CHECK int train_tell_plan(train_run *run, lvlm_error *err);
 
 /* Reports (train_tell.c): progress, the first step, changes. */

@@ -16,8 +16,6 @@
 #include "runtime/tune/cli/train_run.h"
 #include "runtime/tune/cli/tune_commands.h"
 
-#define STATE_FILE "state.safetensors"
-
 /* ---- the folder ----------------------------------------------------------------- */
 
 static int lock_folder(train_state *s, lvlm_error *err)
@@ -45,7 +43,7 @@ static int use_folder(train_state *s, const char *folder, lvlm_error *err)
 {
     assert(s->path == NULL && s->lock < 0);
     s->folder = folder;
-    s->path = lvlm_arena_printf(&s->arena, "%s/" STATE_FILE, folder);
+    s->path = lvlm_arena_printf(&s->arena, "%s/" TRAIN_STATE_FILE, folder);
     return s->path != NULL ? lock_folder(s, err) : lvlm_fail_memory(err);
 }
 
@@ -91,7 +89,7 @@ int train_load_state(train_run *r, lvlm_error *err)
     const char *const folder = r->args->resume;
     if (folder == NULL) return 0;
     const char *const path =
-        lvlm_arena_printf(&r->state.arena, "%s/" STATE_FILE, folder);
+        lvlm_arena_printf(&r->state.arena, "%s/" TRAIN_STATE_FILE, folder);
     if (path == NULL) return lvlm_fail_memory(err);
     if (lvlm_path_exists(path))
         TRY(lvlm_trainer_load_state(&r->trainer, path, err));

@@ -45,8 +45,8 @@ void train_tell_first(train_run *r, const lvlm_zero_gradients *zeros, double sec
 
 void train_tell_notes(train_run *r)
 {
-    if (r->notes.n > r->notes.n_printed) train_tell_done(r);
-    lvlm_print_notes(PROGRAM, &r->notes);
+    if (r->notes->n > r->notes->n_printed) train_tell_done(r);
+    lvlm_print_notes(PROGRAM, r->notes);
 }
 
 /* Figures of the steps so far, the most important first: a narrow terminal cuts the
@@ -202,26 +202,32 @@ static void print_saved(lvlm_printer *p, const train_run *r)
     if (r->compared) print_changes(p, &r->changes);
 }
 
-int train_tell_result(const train_run *r, lvlm_error *err)
+static void print_result(lvlm_printer *p, const train_run *r)
 {
     const train_args *const a = r->args;
     const size_t n = r->trainer.step;
-    lvlm_printer p;
-    assert(a->out != NULL || a->adapter_out != NULL);
-    train_tell_data(r);
-    if (!a->common.quiet) tell_pace(r);
-    lvlm_printer_open(&p, a->common.json, !a->common.quiet);
-    if (a->out != NULL) lvlm_printer_text(&p, "out", a->out);
-    if (a->adapter_out != NULL) lvlm_printer_text(&p, "adapter", a->adapter_out);
+    if (a->out != NULL) lvlm_printer_text(p, "out", a->out);
+    if (a->adapter_out != NULL) lvlm_printer_text(p, "adapter", a->adapter_out);
     if (a->adapter != NULL)
-        lvlm_printer_text(&p, "trained_beside", lvlm_beside_name(&r->trainer.adapter));
-    lvlm_printer_line(&p, "%s: %zu step%s", a->out != NULL ? a->out : a->adapter_out, n,
+        lvlm_printer_text(p, "trained_beside", lvlm_beside_name(&r->trainer.adapter));
+    lvlm_printer_line(p, "%s: %zu step%s", a->out != NULL ? a->out : a->adapter_out, n,
                       n == 1 ? "" : "s");
-    lvlm_printer_count(&p, "steps", n);
-    print_loss(&p, r);
-    lvlm_printer_line(&p, "\n");
-    print_pace(&p, r);
-    if (a->out != NULL) print_saved(&p, r);
-    train_print_data(&p, r);
-    return lvlm_printer_close(&p, &r->notes, err);
+    lvlm_printer_count(p, "steps", n);
+    print_loss(p, r);
+    lvlm_printer_line(p, "\n");
+    print_pace(p, r);
+    if (a->out != NULL) print_saved(p, r);
+    train_print_data(p, r);
+}
+
+int train_tell_result(const train_run *r, lvlm_error *err)
+{
+    const lvlm_common_args *const common = &r->args->common;
+    lvlm_printer own;
+    assert(r->args->out != NULL || r->args->adapter_out != NULL);
+    train_tell_data(r);
+    if (!common->quiet) tell_pace(r);
+    if (r->printer == NULL) lvlm_printer_open(&own, common->json, !common->quiet);
+    print_result(r->printer != NULL ? r->printer : &own, r);
+    return r->printer != NULL ? 0 : lvlm_printer_close(&own, r->notes, err);
 }

@@ -9,6 +9,7 @@
 
 extern const lvlm_command command_grad;
 extern const lvlm_command command_train;
+extern const lvlm_command command_stages;
 
 /* One line per group on stderr. */
 void tune_tell_zeros(const lvlm_zero_gradients *zeros);

@@ -4,7 +4,9 @@
 
 int main(int argc, char *argv[])
 {
-    const lvlm_command commands[] = { command_grad, command_train, { .name = NULL } };
+    const lvlm_command commands[] = {
+        command_grad, command_train, command_stages, { .name = NULL }
+    };
     const lvlm_program program = { PROGRAM,
                                    "Fine-tunes vision-language models in native files",
                                    commands };

@@ -47,7 +47,7 @@ static int open_examples(lvlm_dataset *out, train_run *r, const char *path,
 int train_open_examples(train_run *r, lvlm_error *err)
 {
     const train_args *const a = r->args;
-    const lvlm_encoder_options options = { .notes = &r->notes,
+    const lvlm_encoder_options options = { .notes = r->notes,
                                            .images = a->images,
                                            .max_length = (size_t)a->max_length,
                                            .chat_template = a->chat_template,
