@@ -135,6 +135,7 @@ static int check_model(bool *whole, const plan *p, const stage_facts *was,
 {
     const char *const out = p->stage->args.out;
     lvlm_hex_digest now;
+    assert(out != NULL);
     *whole = was->output[0] != '\0' && lvlm_path_exists(out);
     if (!*whole) return 0;
     TRY(weights_of(now, out, err));
@@ -201,7 +202,7 @@ static int make_plans(stages_run *s, lvlm_error *err)
 
 /* ---- training ------------------------------------------------------------------- */
 
-/* The state of a stage that is finished is of no use. */
+/* Remove a state that nothing resumes from. */
 static void remove_state(const char *folder)
 {
     char path[PATH_BYTES];
@@ -213,6 +214,7 @@ static void remove_state(const char *folder)
 static int train(stages_run *s, const plan *p, lvlm_error *err)
 {
     train_args args = p->stage->args;
+    assert(p->status != FINISHED);
     const bool resumes = p->status == RESUME && lvlm_path_is_directory(p->stage->state);
     args.resume = resumes ? p->stage->state : NULL;
     args.state = resumes ? NULL : p->stage->state;
@@ -232,6 +234,7 @@ static int train(stages_run *s, const plan *p, lvlm_error *err)
 static int run_stage(stages_run *s, plan *p, lvlm_error *err)
 {
     lvlm_hex_digest input;
+    assert(p->facts.options != NULL && p->facts.data[0] != '\0');
     TRY(weights_of(input, p->input, err));
     if (strcmp(input, p->facts.input) != 0) { /* it was not there before */
         memcpy(p->facts.input, input, sizeof input);
@@ -239,12 +242,14 @@ static int run_stage(stages_run *s, plan *p, lvlm_error *err)
         p->status = TRAIN;
         TRY(read_status(s, p, err));
     }
-    lvlm_printer_text(&s->printer, "status", status_words[p->status]);
     if (p->status == FINISHED) {
         lvlm_printer_line(&s->printer, "%s: finished\n", p->stage->args.out);
+        lvlm_printer_text(&s->printer, "status", "finished");
         lvlm_printer_text(&s->printer, "out", p->stage->args.out);
         return 0;
     }
+    lvlm_printer_text(&s->printer, "status", "trained");
+    if (p->status == TRAIN) remove_state(p->stage->state); /* it was another run's */
     TRY(stage_record_write(p->stage->record, &p->facts, err));
     TRY(train(s, p, err));
     TRY(weights_of(p->facts.output, p->stage->args.out, err));

@@ -28,6 +28,7 @@ static const char outputs[] = "out|adapter-out|log|plot";
 static const char *resolve(recipe *r, const char *path)
 {
     const size_t folder = (size_t)(lvlm_path_base(r->path) - r->path);
+    assert(path != NULL);
     return *path == '/'
                ? path
                : lvlm_arena_printf(&r->arena, "%.*s%s", (int)folder, r->path, path);
@@ -160,6 +161,7 @@ static int read_stage(recipe_stage *s, recipe *r, size_t i, lvlm_error *err)
 static int check_outputs(recipe *r, lvlm_error *err)
 {
     enum { EACH = 4 };
+    assert(r->n > 0 && r->model != NULL);
     const char **const all = lvlm_arena_alloc(&r->arena, EACH * r->n + 1, sizeof *all);
     size_t n = 0;
     if (all == NULL) return lvlm_fail_memory(err);
@@ -183,6 +185,7 @@ static int read_all(recipe *r, const char *model, const lvlm_common_args *common
                     lvlm_error *err)
 {
     const bool bare = cJSON_IsArray(r->json);
+    assert(r->folder != NULL && common != NULL);
     const cJSON *const list = bare ? r->json : lvlm_json_get(r->json, "stages"), *item;
     LVLM_JSON_MEMBERS (item, r->json)
         FAIL_IF(!lvlm_is_listed("about|model|stages", item->string), err, LVLM_EFORMAT,
