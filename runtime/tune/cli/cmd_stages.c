@@ -290,9 +290,9 @@ static const char *word_of(const plan *p)
 static void print_plan(lvlm_printer *out, const plan *p)
 {
     assert(p->stage->args.out != NULL);
-    lvlm_printer_line(out, "%s: %s: %s, %.0f values, %zu steps, %s -> %s\n",
+    lvlm_printer_line(out, "%s: %s: %s, %.0f values, %zu step%s, %s -> %s\n",
                       p->stage->name, word_of(p), p->trains, p->n_trained, p->steps,
-                      p->input, p->stage->args.out);
+                      p->steps == 1 ? "" : "s", p->input, p->stage->args.out);
     lvlm_printer_object(out, NULL);
     lvlm_printer_text(out, "name", p->stage->name);
     lvlm_printer_text(out, "status", word_of(p));
