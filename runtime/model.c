@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "formats/adapter/adapter_saved.h"
 #include "formats/base/alloc.h"
 #include "formats/base/processors.h"
 #include "formats/native/digests.h"
@@ -54,6 +55,32 @@ static int check(const lvlm_model *model, const lvlm_model_options *options,
     return rc;
 }
 
+/* Is a weight trained, by itself or with the adapter? */
+static bool trains_or_saves(void *user, const lvlm_manifest *m, const lvlm_target *t)
+{
+    const lvlm_model_options *const given = user;
+    return (given->trains != NULL && given->trains(given->user, m, t)) ||
+           lvlm_adapter_saves(given->adapter, t);
+}
+
+/* The values of modules that the adapter saves whole. */
+static int load_saved(lvlm_model *model, lvlm_compute compute, lvlm_error *err)
+{
+    const lvlm_adapter *const x = model->adapter;
+    const lvlm_dtype dtype = compute == LVLM_COMPUTE_F64 ? LVLM_F64 : LVLM_F32;
+    for (size_t i = 0; x != NULL && i < x->n_saved; i++) {
+        const lvlm_saved *const saved = &x->saved[i];
+        for (size_t p = 0; saved->value.data != NULL && p < saved->n_parts; p++) {
+            const lvlm_target *const t = saved->parts[p];
+            void *const w = lvlm_model_weight(model, t->name);
+            uint64_t n = 0;
+            if (w == NULL || !lvlm_shape_numel(&n, &t->shape)) continue; /* tied */
+            TRY(lvlm_saved_read(w, dtype, saved, p, 0, (size_t)n, err));
+        }
+    }
+    return 0;
+}
+
 /* `model->manifest` is there; make it run. */
 static int start(lvlm_model *model, const lvlm_model_options *options, lvlm_error *err)
 {
@@ -67,10 +94,16 @@ static int start(lvlm_model *model, const lvlm_model_options *options, lvlm_erro
     TRY(check(model, given, n_threads, err));
     model->engine = engines[given->compute];
     model->adapter = given->adapter;
-    lvlm_model_options checked = *given;
+    lvlm_model_options checked = *given, whole = *given;
     checked.reference = model->reference;
-    return model->engine->open(&model->pipeline, model->manifest, &checked, n_threads,
-                               err);
+    if (given->adapter != NULL && given->adapter->n_saved > 0) {
+        checked.trains = trains_or_saves;
+        checked.user = &whole;
+        checked.own_weights = true;
+    }
+    TRY(model->engine->open(&model->pipeline, model->manifest, &checked, n_threads,
+                            err));
+    return load_saved(model, given->compute, err);
 }
 
 int lvlm_model_open(lvlm_model **out, const char *path,

@@ -52,8 +52,10 @@ typedef struct lvlm_model_options {
     bool checkpointing; /* backward keeps what enters each block and computes the rest
                            again: less memory, the same bits, a third more work */
     const lvlm_adapter *adapter; /* is used beside the weights and is trained; its
-                                    modules are those of the model's own manifest. It
-                                    must outlive the model. NULL: none */
+                                    modules are those of the model's own manifest. What
+                                    it saves whole is trained, in memory, from its
+                                    values if it has some. It must outlive the model.
+                                    NULL: none */
     bool nudge; /* every value that enters the text is moved up or down by its last bit,
                    pseudo-randomly: what comes of it shows how far the model amplifies
                    rounding */

@@ -89,11 +89,13 @@ const lvlm_command command_merge_lora = {
     "MODEL with W + scale B A in place of every W that it adapts, computed in double\n"
     "and rounded once to the stored type of W. The cost of that rounding is printed:\n"
     "a change that is smaller than half a step of bfloat16 leaves a value as it was.\n"
-    "DoRA, trained biases, modules saved whole and adapted tables are refused by\n"
-    "name, and so is an output layer that is tied to the embedding. An adapter that\n"
-    "was trained here records the family and the digest of the weights that it was\n"
-    "trained with: another family is refused; other weights, or an adapter that\n"
-    "records nothing, are reported.\n"
+    "Modules that were trained whole and saved with the adapter (modules_to_save)\n"
+    "replace those of MODEL, in its types; where the head is tied to the embedding\n"
+    "both must be equal, as ensure_weight_tying makes them. DoRA, trained biases and\n"
+    "adapted tables are refused by name, and so is an adapted output layer that is\n"
+    "tied to the embedding. An adapter that was trained here records the family and\n"
+    "the digest of the weights that it was trained with: another family is refused;\n"
+    "other weights, or an adapter that records nothing, are reported.\n"
     "\n"
     "  lvlm-convert merge-lora model.lvlm adapter merged.lvlm",
     options,

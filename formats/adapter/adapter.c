@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "formats/adapter/adapter_saved.h"
 #include "formats/base/infile.h"
 #include "formats/base/json.h"
 #include "formats/base/text.h"
@@ -21,9 +22,9 @@
 static const char known_keys[] =
     "alpha_pattern|auto_mapping|base_model_name_or_path|bias|ensure_weight_tying|"
     "eva_config|exclude_modules|inference_mode|init_lora_weights|layers_pattern|"
-    "layers_to_transform|lora_alpha|lora_dropout|megatron_core|peft_type|peft_version|"
-    "qalora_group_size|r|rank_pattern|revision|runtime_config|target_modules|"
-    "task_type|use_rslora";
+    "layers_to_transform|lora_alpha|lora_dropout|megatron_core|modules_to_save|"
+    "peft_type|peft_version|qalora_group_size|r|rank_pattern|revision|runtime_config|"
+    "target_modules|task_type|use_rslora";
 
 /* Initialisations that keep the base weights; with the others (pissa, olora, corda,
  * loftq, lora_ga) the adapter belongs to modified base weights. */
@@ -95,6 +96,21 @@ static int check_pattern(const cJSON **out, const cJSON *json, const char *key,
     return 0;
 }
 
+/* An empty name would be the end of every module's. */
+static int check_saved(const cJSON **out, const cJSON *json, lvlm_error *err)
+{
+    const cJSON *const list = lvlm_json_get(json, "modules_to_save"), *item;
+    if (list == NULL || is_nothing(list)) return 0;
+    FAIL_IF(!cJSON_IsArray(list), err, LVLM_EFORMAT, "modules_to_save is not a list");
+    LVLM_JSON_ITEMS (item, list) {
+        const char *const word = lvlm_json_string(item);
+        FAIL_IF(word == NULL || *word == '\0', err, LVLM_EFORMAT,
+                "modules_to_save has an entry that is not a name");
+    }
+    *out = list;
+    return 0;
+}
+
 int lvlm_adapter_config_read(lvlm_adapter_config *out, const cJSON *json,
                              lvlm_error *err)
 {
@@ -115,6 +131,7 @@ int lvlm_adapter_config_read(lvlm_adapter_config *out, const cJSON *json,
     out->r = (size_t)r;
     out->rslora = cJSON_IsTrue(lvlm_json_get(json, "use_rslora"));
     out->base = lvlm_json_string(lvlm_json_get(json, "base_model_name_or_path"));
+    TRY(check_saved(&out->modules_to_save, json, err));
     TRY(check_pattern(&out->rank_pattern, json, "rank_pattern", true, err));
     return check_pattern(&out->alpha_pattern, json, "alpha_pattern", false, err);
 }
@@ -137,13 +154,14 @@ int lvlm_adapter_begin(lvlm_adapter *out, const lvlm_manifest *manifest,
     *out = (lvlm_adapter){ .config = *config, .arena = LVLM_ARENA_INIT };
     TRY(lvlm_modules_list(&out->modules, manifest, err));
     out->at = lvlm_arena_alloc(&out->arena, out->modules.n + 1, sizeof *out->at);
-    return out->at != NULL ? 0 : lvlm_fail_memory(err);
+    return out->at != NULL ? adapter_saved_list(out, err) : lvlm_fail_memory(err);
 }
 
 void lvlm_adapter_add(lvlm_adapter *adapter, const lvlm_module *module)
 {
     assert(module->linear && adapter->n < adapter->modules.n);
     assert(adapter->n == 0 || adapter->at[adapter->n - 1].module < module);
+    assert(!lvlm_adapter_saves(adapter, module->parts[0]));
     const lvlm_adapter_config *const c = &adapter->config;
     const cJSON *own_rank = find_pattern(c->rank_pattern, module);
     const cJSON *own_alpha = find_pattern(c->alpha_pattern, module);
@@ -186,14 +204,13 @@ typedef struct factors {
     const lvlm_tensor *a, *b;
 } factors;
 
+static const char factor_mark[] = ".lora_";
+
 /* The factor that a name belongs to; *end is the end of the module's name. */
 static int split_name(bool *is_b, size_t *end, const char *name, lvlm_error *err)
 {
-    const char *const at = strstr(name, ".lora_");
-    FAIL_IF(at == NULL, err, LVLM_EFORMAT,
-            "'%s' is not part of a low-rank pair: modules that are saved whole "
-            "(modules_to_save) and biases are not supported",
-            name);
+    const char *const at = strstr(name, factor_mark);
+    assert(at != NULL);
     FAIL_IF(strncmp(at, ".lora_embedding_", 16) == 0, err, LVLM_EFORMAT,
             "'%s' adapts a table of vectors, which is not supported", name);
     FAIL_IF(strncmp(at, ".lora_A.", 8) != 0 && strncmp(at, ".lora_B.", 8) != 0, err,
@@ -217,6 +234,8 @@ static int find_module(size_t *out, lvlm_adapter *adapter, const lvlm_family *fa
     const lvlm_module *const m = lvlm_modules_find(&adapter->modules, canonical);
     FAIL_IF(!known || m == NULL || !m->linear, err, LVLM_EFORMAT,
             "'%s' names no linear map of %s", name, family->title);
+    FAIL_IF(lvlm_adapter_saves(adapter, m->parts[0]), err, LVLM_EFORMAT,
+            "'%s' adapts a module that modules_to_save names", name);
     *out = (size_t)(m - adapter->modules.at);
     return 0;
 }
@@ -227,20 +246,21 @@ static int place_tensor(factors *found, lvlm_adapter *adapter,
 {
     bool is_b = false;
     size_t end = 0, i = 0;
+    FAIL_IF(!lvlm_dtype_is_weight(t->dtype), err, LVLM_EFORMAT,
+            "'%s': dtype %s, expected F32, F64, BF16 or F16", t->name,
+            lvlm_dtype_name(t->dtype));
+    if (strstr(t->name, factor_mark) == NULL)
+        return adapter_saved_place(adapter, t, err);
     TRY(split_name(&is_b, &end, t->name, err));
     TRY(find_module(&i, adapter, family, t->name, end, err));
     const lvlm_tensor **const place = is_b ? &found[i].b : &found[i].a;
     FAIL_IF(*place != NULL, err, LVLM_EFORMAT, "'%s' is there as '%s' too", t->name,
             (*place)->name);
-    FAIL_IF(!lvlm_dtype_is_weight(t->dtype), err, LVLM_EFORMAT,
-            "'%s': dtype %s, expected F32, F64, BF16 or F16", t->name,
-            lvlm_dtype_name(t->dtype));
     *place = t;
     return 0;
 }
 
-/* Check the shape of `t` against `wanted` and store it there. */
-static int set_factor(lvlm_tensor *wanted, const lvlm_tensor *t, lvlm_error *err)
+int adapter_set_tensor(lvlm_tensor *wanted, const lvlm_tensor *t, lvlm_error *err)
 {
     assert(wanted->data == NULL);
     char got[LVLM_SHAPE_TEXT], want[LVLM_SHAPE_TEXT];
@@ -279,11 +299,11 @@ static int set_factors(lvlm_adapter *adapter, const factors *found, lvlm_error *
         FAIL_IF(f->a == NULL || f->b == NULL, err, LVLM_EFORMAT, "'%s' has no lora_%c",
                 f->a != NULL ? f->a->name : f->b->name, f->a != NULL ? 'B' : 'A');
         lvlm_adapter_add(adapter, &adapter->modules.at[i]);
-        TRY(set_factor(&adapter->at[adapter->n - 1].a, f->a, err));
-        TRY(set_factor(&adapter->at[adapter->n - 1].b, f->b, err));
+        TRY(adapter_set_tensor(&adapter->at[adapter->n - 1].a, f->a, err));
+        TRY(adapter_set_tensor(&adapter->at[adapter->n - 1].b, f->b, err));
     }
-    FAIL_IF(adapter->n == 0, err, LVLM_EFORMAT, "holds no tensors");
-    return 0;
+    FAIL_IF(adapter->n == 0, err, LVLM_EFORMAT, "holds no low-rank pair");
+    return adapter_saved_check(adapter, err);
 }
 
 /* ---- the directory -------------------------------------------------------------- */

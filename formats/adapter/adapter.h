@@ -4,12 +4,19 @@
  *   DIR/adapter_model.safetensors   base_model.model.MODULE.lora_A.weight   (r, in)
  *                                   base_model.model.MODULE.lora_B.weight   (out, r)
  *
+ *                                   base_model.model.MODULE.weight, .bias, ...: all
+ *                                   tensors of a module that is saved whole
+ *
  *   y = W x + scale B (A x)     scale = alpha / r, or alpha / sqrt(r) with rsLoRA
  *
  * Modules are read under the names of every generation (names.h), with the adapter's
  * own name in between (lora_A.default.weight) and from adapter_model.bin, and written
  * under those of the current library. What else PEFT can put into an adapter (DoRA,
- * biases, modules saved whole, ...) is refused by name.
+ * biases, ...) is refused by name.
+ *
+ * Modules that modules_to_save names were trained whole: their values take the place of
+ * the model's. Where the head is tied to the embedding, a tied model can have only one
+ * table: both are saved, with equal values, as PEFT does with ensure_weight_tying.
  *
  * An adapter that is written here is sealed (digests.h): the metadata of its tensors
  * has their digests, the members of adapter_config.json that decide what it computes,
@@ -35,6 +42,7 @@ typedef struct lvlm_adapter_config {
     bool rslora;
     const char *base; /* base_model_name_or_path as written, or NULL */
     const cJSON *rank_pattern, *alpha_pattern; /* { module: number }, or NULL */
+    const cJSON *modules_to_save;              /* [ name ], or NULL for none */
 } lvlm_adapter_config;
 
 /* From adapter_config.json. Borrows from it. LVLM_EFORMAT names the key that is
@@ -57,11 +65,23 @@ typedef struct lvlm_adapted {
     lvlm_tensor a, b; /* (r, in), (out, r); data: borrowed, or NULL for none yet */
 } lvlm_adapted;
 
+/* One tensor of a module that is saved whole. */
+typedef struct lvlm_saved {
+    const char *name;      /* "lm_head.weight": in the current library */
+    const char *canonical; /* names.h */
+    const lvlm_target *parts[LVLM_MODULE_PARTS]; /* by index of the selected axis */
+    size_t n_parts;
+    lvlm_tensor
+        value; /* of Hugging Face's shape; data: borrowed, or NULL for none yet */
+} lvlm_saved;
+
 typedef struct lvlm_adapter {
     lvlm_adapter_config config;
     lvlm_modules modules; /* all of the model */
     lvlm_adapted *at;     /* (modules.n) in order of use, each module once */
     size_t n;
+    lvlm_saved *saved; /* in order of use: of config.modules_to_save */
+    size_t n_saved;
     lvlm_adapter_beside beside; /* of one that was opened */
     /* owned below: what was read */
     cJSON *json;
@@ -69,13 +89,15 @@ typedef struct lvlm_adapter {
     lvlm_arena arena;
 } lvlm_adapter;
 
-/* An empty adapter for the model of `manifest`. `manifest` and what `config` points at
- * must outlive it. Free with lvlm_adapter_free, also after a failure. */
+/* An adapter for the model of `manifest` without adapted modules; those that are saved
+ * whole have no values. `manifest` and what `config` points at must outlive it. Free
+ * with lvlm_adapter_free, also after a failure. LVLM_EFORMAT names a word of
+ * modules_to_save that names nothing. */
 LVLM_MUST_CHECK int lvlm_adapter_begin(lvlm_adapter *out, const lvlm_manifest *manifest,
                                        const lvlm_adapter_config *config,
                                        lvlm_error *err);
 /* Adapt one more of adapter->modules. It must be linear and follow those already
- * added. */
+ * added, and not be saved whole. */
 void lvlm_adapter_add(lvlm_adapter *adapter, const lvlm_module *module);
 
 /* The adapted module that the native tensor `name` is part of, and the index of that
@@ -114,8 +136,8 @@ LVLM_MUST_CHECK int lvlm_adapter_note_folder(const char *dir, lvlm_notes *notes,
 /* The files that PEFT reads, for lvlm_outdir_open. */
 extern const lvlm_outdir_set lvlm_adapter_set;
 
-/* Write an adapter as a PEFT directory and commit it. Every a and b must have data. The
- * same adapter gives the same bytes. */
+/* Write an adapter as a PEFT directory and commit it. Every a, b and saved tensor must
+ * have data. The same adapter gives the same bytes. */
 LVLM_MUST_CHECK int lvlm_adapter_save(const lvlm_adapter *adapter, lvlm_outdir *dir,
                                       lvlm_error *err);
 

@@ -1,6 +1,7 @@
 /* adapter_fold.c - an adapter folded into a native file's weights; see adapter_fold.h.
  *
- *   one worker per adapted tensor: factors in double -> row by row to the new file */
+ *   one worker per tensor: factors in double, or the values that were saved whole
+ *     -> row by row to the new file */
 #include "formats/adapter/adapter_fold.h"
 
 #include <assert.h>
@@ -8,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "formats/adapter/adapter_saved.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/container/finite.h"
@@ -22,19 +24,21 @@ typedef struct part_cost {
 
 typedef struct work {
     const lvlm_adapter *adapter;
-    part_cost *parts;     /* (n, LVLM_MODULE_PARTS) of each tensor */
+    part_cost *parts;     /* (n + n_saved, LVLM_MODULE_PARTS) of each tensor */
     lvlm_fold_cost *cost; /* of all */
 } work;
 
 /* ---- one tensor ----------------------------------------------------------------- */
 
-/* An adapted tensor and the buffers of one row. */
+/* A tensor that changes and the buffers of one row. */
 typedef struct row_fold {
     lvlm_arena arena; /* of the arrays */
     const lvlm_tensor *stored;
     size_t rows, in, r, element;
     double scale;
-    double *a, *b;                 /* (r,in), (rows,r) */
+    double *a, *b;           /* (r,in), (rows,r) */
+    const lvlm_saved *saved; /* in place of a pair, or NULL */
+    size_t part;
     double *before, *exact, *kept; /* (in) as stored, with the adapter, rounded */
     unsigned char *merged;         /* (in) kept, in the stored type */
 } row_fold;
@@ -43,7 +47,19 @@ static bool changes(void *user, const lvlm_tensor *tensor)
 {
     const work *const w = user;
     size_t part;
-    return lvlm_adapter_find(&part, w->adapter, tensor->name) != NULL;
+    return lvlm_adapter_find(&part, w->adapter, tensor->name) != NULL ||
+           lvlm_adapter_find_saved(&part, w->adapter, tensor->name) != NULL;
+}
+
+static int make_buffers(row_fold *f, lvlm_error *err)
+{
+    assert(f->stored->shape.n > 0 && f->in > 0);
+    f->before = lvlm_arena_alloc(&f->arena, f->in, 3 * sizeof *f->before);
+    f->merged = lvlm_arena_alloc(&f->arena, f->in, sizeof(double));
+    if (f->before == NULL || f->merged == NULL) return lvlm_fail_memory(err);
+    f->exact = f->before + f->in;
+    f->kept = f->exact + f->in;
+    return 0;
 }
 
 /* Both factors in double; of b only the rows of this part. Free f->arena, also after a
@@ -66,13 +82,8 @@ static int row_fold_make(row_fold *f, const lvlm_adapted *x, size_t part,
     f->a = lvlm_arena_alloc(&f->arena, x->r, m->in * sizeof *f->a);
     f->b =
         rows.n == 0 ? all : lvlm_arena_alloc(&f->arena, f->rows, x->r * sizeof *f->b);
-    f->before = lvlm_arena_alloc(&f->arena, m->in, 3 * sizeof *f->before);
-    f->merged = lvlm_arena_alloc(&f->arena, m->in, sizeof(double));
-    if (all == NULL || f->a == NULL || f->b == NULL || f->before == NULL ||
-        f->merged == NULL)
-        return lvlm_fail_memory(err);
-    f->exact = f->before + m->in;
-    f->kept = f->exact + m->in;
+    if (all == NULL || f->a == NULL || f->b == NULL) return lvlm_fail_memory(err);
+    TRY(make_buffers(f, err));
     lvlm_convert_values(f->a, LVLM_F64, x->a.data, x->a.dtype, x->r * m->in);
     lvlm_convert_values(all, LVLM_F64, x->b.data, x->b.dtype, n_all);
     FAIL_IF(rows.n > 0 && !lvlm_transform_gather(
@@ -81,6 +92,22 @@ static int row_fold_make(row_fold *f, const lvlm_adapted *x, size_t part,
             err, LVLM_EFORMAT, "%s: the rows of its parts are not those of the module",
             m->name);
     return 0;
+}
+
+/* The same for a tensor that is saved whole: its values are the exact ones. */
+static int row_fold_replace(row_fold *f, const lvlm_saved *saved, size_t part,
+                            const lvlm_tensor *stored, lvlm_error *err)
+{
+    const size_t numel = (size_t)lvlm_tensor_numel(stored);
+    const size_t in = (size_t)stored->shape.dims[stored->shape.n - 1];
+    assert(saved->value.data != NULL && in > 0);
+    *f = (row_fold){ .stored = stored,
+                     .rows = numel / in,
+                     .in = in,
+                     .element = lvlm_dtype_bytes(stored->dtype),
+                     .saved = saved,
+                     .part = part };
+    return make_buffers(f, err);
 }
 
 /* exact = before + scale b a, for row o */
@@ -99,13 +126,17 @@ static void add_row(const row_fold *f, size_t o)
 
 /* Compute row o of f->merged, and its cost. *first: the first value that is not
  * finite. */
-static void merge_row(const row_fold *f, size_t o, lvlm_fold_cost *cost,
-                      uint64_t *first)
+static int merge_row(const row_fold *f, size_t o, lvlm_fold_cost *cost, uint64_t *first,
+                     lvlm_error *err)
 {
     const lvlm_dtype dtype = f->stored->dtype;
     const unsigned char *const stored = f->stored->data + o * f->in * f->element;
     lvlm_convert_values(f->before, LVLM_F64, stored, dtype, f->in);
-    add_row(f, o);
+    if (f->saved == NULL)
+        add_row(f, o);
+    else
+        TRY(lvlm_saved_read(f->exact, LVLM_F64, f->saved, f->part, o * f->in, f->in,
+                            err));
     lvlm_convert_values(f->merged, dtype, f->exact, LVLM_F64, f->in);
     lvlm_convert_values(f->kept, LVLM_F64, f->merged, dtype, f->in);
     for (size_t i = 0; i < f->in; i++) {
@@ -123,6 +154,7 @@ static void merge_row(const row_fold *f, size_t o, lvlm_fold_cost *cost,
         cost->change2 += change * change;
     }
     cost->n_values += f->in;
+    return 0;
 }
 
 static int write(void *user, const lvlm_step *step, lvlm_sink *sink, lvlm_error *err)
@@ -131,16 +163,26 @@ static int write(void *user, const lvlm_step *step, lvlm_sink *sink, lvlm_error 
     const lvlm_adapter *const adapter = w->adapter;
     part_cost c = { .cost = { .n_tensors = 1 } };
     row_fold f;
-    size_t part;
+    size_t part, at;
+    int rc;
     const lvlm_adapted *const x = lvlm_adapter_find(&part, adapter, step->out.name);
-    assert(x != NULL);
-    const int rc = row_fold_make(&f, x, part, step->inputs[0], err);
+    if (x != NULL) {
+        at = (size_t)(x - adapter->at);
+        rc = row_fold_make(&f, x, part, step->inputs[0], err);
+    } else {
+        const lvlm_saved *const saved =
+            lvlm_adapter_find_saved(&part, adapter, step->out.name);
+        assert(saved != NULL); /* changes */
+        at = adapter->n + (size_t)(saved - adapter->saved);
+        rc = row_fold_replace(&f, saved, part, step->inputs[0], err);
+        c.cost.n_replaced = 1;
+    }
     for (size_t o = 0; rc == 0 && o < f.rows; o++) {
-        merge_row(&f, o, &c.cost, &c.first);
-        lvlm_sink_put(sink, step->out.dtype, f.merged, f.in);
+        rc = merge_row(&f, o, &c.cost, &c.first, err);
+        if (rc == 0) lvlm_sink_put(sink, step->out.dtype, f.merged, f.in);
     }
     lvlm_arena_free(&f.arena);
-    w->parts[(size_t)(x - adapter->at) * LVLM_MODULE_PARTS + part] = c;
+    w->parts[at * LVLM_MODULE_PARTS + part] = c;
     return rc;
 }
 
@@ -149,6 +191,7 @@ static int write(void *user, const lvlm_step *step, lvlm_sink *sink, lvlm_error 
 static void add_cost(lvlm_fold_cost *sum, const lvlm_fold_cost *more)
 {
     sum->n_tensors += more->n_tensors;
+    sum->n_replaced += more->n_replaced;
     sum->n_values += more->n_values;
     sum->n_lost += more->n_lost;
     sum->n_not_finite += more->n_not_finite;
@@ -158,11 +201,20 @@ static void add_cost(lvlm_fold_cost *sum, const lvlm_fold_cost *more)
     sum->change2 += more->change2;
 }
 
+/* The native tensor of a part; NULL: there are not so many. */
+static const lvlm_target *target_of(const lvlm_adapter *x, size_t i)
+{
+    const size_t at = i / LVLM_MODULE_PARTS, part = i % LVLM_MODULE_PARTS;
+    if (at < x->n)
+        return part < x->at[at].module->n_parts ? x->at[at].module->parts[part] : NULL;
+    const lvlm_saved *const saved = &x->saved[at - x->n];
+    return part < saved->n_parts ? saved->parts[part] : NULL;
+}
+
 static int refuse_overflow(const work *w, size_t i, lvlm_error *err)
 {
     assert(w->cost->n_not_finite > 0);
-    const lvlm_module *const m = w->adapter->at[i / LVLM_MODULE_PARTS].module;
-    const lvlm_target *const t = m->parts[i % LVLM_MODULE_PARTS];
+    const lvlm_target *const t = target_of(w->adapter, i);
     const lvlm_dtype dtype = t->here.tensor->dtype;
     char place[LVLM_SHAPE_TEXT];
     return lvlm_fail(err, LVLM_ECHECK,
@@ -179,7 +231,7 @@ static int finish(void *user, lvlm_native_meta *meta, lvlm_error *err)
 {
     (void)meta;
     work *const w = user;
-    const size_t n = w->adapter->n * LVLM_MODULE_PARTS;
+    const size_t n = (w->adapter->n + w->adapter->n_saved) * LVLM_MODULE_PARTS;
     size_t first = n;
     for (size_t i = n; i > 0; i--) {
         add_cost(w->cost, &w->parts[i - 1].cost);
@@ -190,14 +242,14 @@ static int finish(void *user, lvlm_native_meta *meta, lvlm_error *err)
 
 int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err)
 {
-    for (size_t i = 0; i < adapter->n * LVLM_MODULE_PARTS; i++) {
-        const lvlm_module *const m = adapter->at[i / LVLM_MODULE_PARTS].module;
-        if (i % LVLM_MODULE_PARTS >= m->n_parts) continue;
-        const lvlm_target *const t = m->parts[i % LVLM_MODULE_PARTS];
+    for (size_t i = 0; i < (adapter->n + adapter->n_saved) * LVLM_MODULE_PARTS; i++) {
+        const lvlm_target *const t = target_of(adapter, i);
+        const bool pair = i < adapter->n * LVLM_MODULE_PARTS;
+        if (t == NULL || (!pair && t->state == LVLM_TARGET_TIED)) continue;
         FAIL_IF(t->state == LVLM_TARGET_TIED, err, LVLM_EFORMAT,
                 "%s is tied to %s and has no weight of its own: its adapter can be "
                 "kept beside the model, not folded in",
-                m->name, t->row->tied_to);
+                adapter->at[i / LVLM_MODULE_PARTS].module->name, t->row->tied_to);
         FAIL_IF(t->here.tensor == NULL || t->here.wrong_shape ||
                     !lvlm_dtype_is_weight(t->here.tensor->dtype),
                 err, LVLM_EFORMAT, "tensor '%s': is missing or not a weight", t->name);
@@ -222,7 +274,8 @@ int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_adapter *adapter, uint64_t s
     cJSON *provenance = NULL;
     *cost = (lvlm_fold_cost){ 0 };
     TRY(lvlm_fold_check(adapter, err));
-    w.parts = lvlm_calloc(adapter->n + 1, LVLM_MODULE_PARTS * sizeof *w.parts);
+    w.parts = lvlm_calloc(adapter->n + adapter->n_saved + 1,
+                          LVLM_MODULE_PARTS * sizeof *w.parts);
     int rc = w.parts != NULL ? provenance_of(&provenance, model, steps, err)
                              : lvlm_fail_memory(err);
     if (rc == 0) {

@@ -3,6 +3,8 @@
  *   exact  = stored + scale B A     in double, row by row
  *   merged = exact, rounded once to the weight's stored type
  *
+ * Of a module that is saved whole the exact values are those of the adapter.
+ *
  * Distinct adapters may be folded in distinct threads. */
 #ifndef LVLM_FORMATS_ADAPTER_ADAPTER_FOLD_H
 #define LVLM_FORMATS_ADAPTER_ADAPTER_FOLD_H
@@ -14,9 +16,9 @@
 
 LVLM_BEGIN_DECLS
 
-/* What rounding to the stored types cost, over all adapted tensors. */
+/* What rounding to the stored types cost, over all tensors that change. */
 typedef struct lvlm_fold_cost {
-    size_t n_tensors;
+    size_t n_tensors, n_replaced; /* all, those that are saved whole */
     uint64_t n_values;
     uint64_t n_lost;       /* changed by the adapter, but not after rounding */
     uint64_t n_not_finite; /* finite before, not finite with the adapter */
@@ -32,11 +34,11 @@ typedef struct lvlm_fold_cost {
 LVLM_MUST_CHECK int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err);
 
 /* Write the adapter's model, which is a native file, to `file` with the adapter folded
- * into the weights that it adapts, each in its stored type, and commit it. Every a and
- * b has data. Nothing else changes, except that the provenance counts the adapter, and
- * `steps` steps of training if they are not 0. LVLM_ECHECK names a corrupt tensor, or
- * the first tensor with a value that overflows its stored type and the total number of
- * such values, which is also in *cost. */
+ * into the weights that it adapts, each in its stored type, and commit it. Every a, b
+ * and saved tensor has data. Nothing else changes, except that the provenance counts
+ * the adapter, and `steps` steps of training if they are not 0. LVLM_ECHECK names a
+ * corrupt tensor, or the first tensor with a value that overflows its stored type and
+ * the total number of such values, which is also in *cost. */
 LVLM_MUST_CHECK int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_adapter *adapter,
                                    uint64_t steps, lvlm_outfile *file,
                                    const lvlm_run *run, lvlm_error *err);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/adapter/adapter.h"
+#include "formats/adapter/adapter_saved.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/outfile.h"
@@ -79,6 +79,14 @@ static bool add_base(cJSON *config, const char *base)
                         : cJSON_AddNullToObject(config, key) != NULL;
 }
 
+/* null where there are none, as PEFT */
+static bool add_saved(cJSON *config, const lvlm_adapter *adapter)
+{
+    return adapter->n_saved > 0
+               ? adapter_saved_add_words(config, adapter)
+               : cJSON_AddNullToObject(config, "modules_to_save") != NULL;
+}
+
 /* In PEFT's order; absent keys have the class default. */
 static int make_config(cJSON *out, const lvlm_adapter *adapter, lvlm_error *err)
 {
@@ -86,12 +94,14 @@ static int make_config(cJSON *out, const lvlm_adapter *adapter, lvlm_error *err)
     const bool ok = add_pattern(out, "alpha_pattern", c->alpha_pattern) &&
                     add_base(out, c->base) &&
                     cJSON_AddStringToObject(out, "bias", "none") != NULL &&
+                    (!adapter_saved_ties(adapter) ||
+                     cJSON_AddTrueToObject(out, "ensure_weight_tying") != NULL) &&
                     cJSON_AddFalseToObject(out, "fan_in_fan_out") != NULL &&
                     cJSON_AddTrueToObject(out, "inference_mode") != NULL &&
                     cJSON_AddTrueToObject(out, "init_lora_weights") != NULL &&
                     cJSON_AddNumberToObject(out, "lora_alpha", c->alpha) != NULL &&
                     cJSON_AddNumberToObject(out, "lora_dropout", c->dropout) != NULL &&
-                    cJSON_AddNullToObject(out, "modules_to_save") != NULL &&
+                    add_saved(out, adapter) &&
                     cJSON_AddStringToObject(out, "peft_type", "LORA") != NULL &&
                     cJSON_AddNumberToObject(out, "r", (double)c->r) != NULL &&
                     add_pattern(out, "rank_pattern", c->rank_pattern);
@@ -113,7 +123,8 @@ int lvlm_adapter_settings(cJSON **out, const lvlm_adapter *adapter, lvlm_error *
         cJSON_AddNumberToObject(json, "lora_dropout", c->dropout) == NULL ||
         cJSON_AddBoolToObject(json, "use_rslora", c->rslora) == NULL ||
         !add_pattern(json, "rank_pattern", c->rank_pattern) ||
-        !add_pattern(json, "alpha_pattern", c->alpha_pattern))
+        !add_pattern(json, "alpha_pattern", c->alpha_pattern) ||
+        (adapter->n_saved > 0 && !adapter_saved_add_words(json, adapter)))
         return lvlm_fail_memory(err);
     return add_targets(json, adapter, err);
 }
@@ -133,39 +144,48 @@ static int save_config(const lvlm_adapter *adapter, const char *path, lvlm_error
 
 /* ---- adapter_model.safetensors -------------------------------------------------- */
 
-static int name_factor(lvlm_tensor *out, const lvlm_tensor *factor,
-                       const lvlm_adapted *adapted, char which, lvlm_arena *arena,
-                       lvlm_error *err)
+/* `end` of the name: after the module's. */
+static int name_tensor(lvlm_tensor *out, const lvlm_tensor *values, const char *module,
+                       const char *end, lvlm_arena *arena, lvlm_error *err)
 {
-    assert(factor->data != NULL);
-    *out = *factor;
-    out->name = lvlm_arena_printf(arena, "base_model.model.%s.lora_%c.weight",
-                                  adapted->module->name, which);
+    assert(values->data != NULL);
+    *out = *values;
+    out->name = lvlm_arena_printf(arena, "base_model.model.%s%s", module, end);
     if (out->name == NULL) return lvlm_fail_memory(err);
     FAIL_IF(!lvlm_shape_bytes(&out->n_bytes, &out->shape, out->dtype), err,
             LVLM_EFORMAT, "%s is too large", out->name);
     return lvlm_check_finite(out, err);
 }
 
+/* out (2 n + n_saved), in the file's order */
+static int list_tensors(lvlm_tensor *out, const lvlm_adapter *adapter,
+                        lvlm_arena *arena, lvlm_error *err)
+{
+    const size_t n = 2 * adapter->n;
+    for (size_t i = 0; i < n; i++) {
+        const lvlm_adapted *const x = &adapter->at[i / 2];
+        TRY(name_tensor(&out[i], i % 2 == 0 ? &x->a : &x->b, x->module->name,
+                        i % 2 == 0 ? ".lora_A.weight" : ".lora_B.weight", arena, err));
+    }
+    for (size_t i = 0; i < adapter->n_saved; i++)
+        TRY(name_tensor(&out[n + i], &adapter->saved[i].value, adapter->saved[i].name,
+                        "", arena, err));
+    qsort(out, n + adapter->n_saved, sizeof *out, lvlm_safetensors_order);
+    return 0;
+}
+
 static int save_tensors(const lvlm_adapter *adapter, const char *path, lvlm_error *err)
 {
     lvlm_arena arena = LVLM_ARENA_INIT;
-    const size_t n = 2 * adapter->n;
+    const size_t n = 2 * adapter->n + adapter->n_saved;
     lvlm_tensor *const tensors = lvlm_arena_alloc(&arena, n + 1, sizeof *tensors);
     cJSON *metadata = cJSON_CreateObject();
     int rc = 0;
     if (tensors == NULL || metadata == NULL ||
         cJSON_AddStringToObject(metadata, "format", "pt") == NULL)
         rc = lvlm_fail_memory(err);
-    for (size_t i = 0; rc == 0 && i < n; i++) {
-        const lvlm_adapted *const x = &adapter->at[i / 2];
-        rc = i % 2 == 0 ? name_factor(&tensors[i], &x->a, x, 'A', &arena, err)
-                        : name_factor(&tensors[i], &x->b, x, 'B', &arena, err);
-    }
-    if (rc == 0) {
-        qsort(tensors, n, sizeof *tensors, lvlm_safetensors_order);
-        rc = lvlm_adapter_seal(metadata, adapter, tensors, n, err);
-    }
+    if (rc == 0) rc = list_tensors(tensors, adapter, &arena, err);
+    if (rc == 0) rc = lvlm_adapter_seal(metadata, adapter, tensors, n, err);
     if (rc == 0) rc = lvlm_safetensors_save(path, tensors, n, metadata, false, err);
     lvlm_json_free(metadata);
     lvlm_arena_free(&arena);

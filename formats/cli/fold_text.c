@@ -40,6 +40,9 @@ void lvlm_fold_cost_print(lvlm_printer *p, const lvlm_fold_cost *c)
 {
     const double of_weights = share(c->error2, c->exact2);
     const double of_change = share(c->error2, c->change2);
+    if (c->n_replaced > 0)
+        lvlm_printer_line(p, "  %zu of the tensors are replaced whole\n",
+                          c->n_replaced);
     lvlm_printer_line(p,
                       "  rounding to the stored types: at most %.2g a value, %.2g of "
                       "the weights, %.2g of the change (relative L2)\n"
@@ -47,6 +50,7 @@ void lvlm_fold_cost_print(lvlm_printer *p, const lvlm_fold_cost *c)
                       " values did not change although the adapter moves them\n",
                       c->max_error, of_weights, of_change, c->n_lost, c->n_values);
     lvlm_printer_count(p, "n_tensors", c->n_tensors);
+    lvlm_printer_count(p, "replaced", c->n_replaced);
     lvlm_printer_count(p, "values", c->n_values);
     lvlm_printer_count(p, "lost", c->n_lost);
     lvlm_printer_number(p, "max_error", c->max_error);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/adapter/adapter_saved.h"
 #include "formats/base/options.h"
 #include "formats/base/random.h"
 #include "formats/base/text.h"
@@ -34,6 +35,19 @@ static int read_rank(size_t *out, const char *text, lvlm_error *err)
     return 0;
 }
 
+/* One of the words of a list. */
+static int add_word(lvlm_lora *l, bool saved, const char *word, lvlm_error *err)
+{
+    const char **const list = saved ? l->saved : l->targets;
+    size_t *const n = saved ? &l->n_saved : &l->n_targets;
+    FAIL_IF(*n == LVLM_LORA_TARGETS, err, LVLM_EUSAGE, "--lora: more than %d %s",
+            LVLM_LORA_TARGETS - 1, saved ? "modules to save" : "targets");
+    FAIL_IF(saved && *word == '\0', err, LVLM_EUSAGE,
+            "--lora save=: expected names of modules");
+    list[(*n)++] = word;
+    return 0;
+}
+
 static int read_key(lvlm_lora *l, const char *key, const char *value, lvlm_error *err)
 {
     lvlm_adapter_config *const c = &l->config;
@@ -51,16 +65,15 @@ static int read_key(lvlm_lora *l, const char *key, const char *value, lvlm_error
                 "--lora rslora=%s: expected true or false", value);
         return 0;
     }
-    FAIL_IF(strcmp(key, "targets") != 0, err, LVLM_EUSAGE,
-            "--lora %s: expected r, alpha, dropout, targets or rslora", key);
-    assert(l->n_targets < LVLM_LORA_TARGETS);
-    l->targets[l->n_targets++] = value;
-    return 0;
+    const bool saved = strcmp(key, "save") == 0;
+    FAIL_IF(!saved && strcmp(key, "targets") != 0, err, LVLM_EUSAGE,
+            "--lora %s: expected r, alpha, dropout, targets, save or rslora", key);
+    return add_word(l, saved, value, err);
 }
 
 int lvlm_lora_parse(lvlm_lora *l, const char *text, lvlm_error *err)
 {
-    bool in_targets = false;
+    bool in_list = false, saved = false;
     char *next;
     memset(l, 0, sizeof *l);
     l->config.r = 8;
@@ -71,18 +84,17 @@ int lvlm_lora_parse(lvlm_lora *l, const char *text, lvlm_error *err)
     for (char *item = l->text; item != NULL; item = next) {
         if ((next = strchr(item, ',')) != NULL) *next++ = '\0';
         char *const equals = strchr(item, '=');
-        FAIL_IF(l->n_targets == LVLM_LORA_TARGETS, err, LVLM_EUSAGE,
-                "--lora: more than %d targets", LVLM_LORA_TARGETS - 1);
-        FAIL_IF(*item == '\0' || (equals == NULL && !in_targets), err, LVLM_EUSAGE,
+        FAIL_IF(*item == '\0' || (equals == NULL && !in_list), err, LVLM_EUSAGE,
                 "--lora '%s': expected KEY=VALUE, such as r=8,alpha=16,targets=q,v",
                 item);
         if (equals == NULL) {
-            l->targets[l->n_targets++] = item;
+            TRY(add_word(l, saved, item, err));
             continue;
         }
         *equals = '\0';
         TRY(read_key(l, item, equals + 1, err));
-        in_targets = strcmp(item, "targets") == 0;
+        saved = strcmp(item, "save") == 0;
+        in_list = saved || strcmp(item, "targets") == 0;
     }
     return 0;
 }
@@ -222,7 +234,7 @@ static int add_chosen(lvlm_adapter *x, const choice *c, lvlm_error *err)
 {
     for (size_t i = 0; i < c->modules->n; i++) {
         const lvlm_module *const m = &c->modules->at[i];
-        if (c->parts[i] == 0) continue;
+        if (c->parts[i] == 0 || lvlm_adapter_saves(x, m->parts[0])) continue;
         FAIL_IF(
             c->parts[i] != all_parts(m), err, LVLM_EUSAGE,
             "--lora: the targets mean a part of %s, which is one matrix of q, k and "
@@ -233,7 +245,27 @@ static int add_chosen(lvlm_adapter *x, const choice *c, lvlm_error *err)
                 m->name);
         lvlm_adapter_add(x, m);
     }
+    FAIL_IF(x->n == 0, err, LVLM_EUSAGE,
+            "--lora: every target is in a module that save= names");
     return 0;
+}
+
+/* An adapter without pairs, with the modules that `save` names. */
+static int begin_saved(lvlm_adapter *out, const lvlm_lora *lora,
+                       const lvlm_manifest *manifest, lvlm_error *err)
+{
+    lvlm_adapter_config config = lora->config;
+    *out = (lvlm_adapter){ .n = 0 };
+    if (lora->n_saved == 0) return lvlm_adapter_begin(out, manifest, &config, err);
+    cJSON *const words = cJSON_CreateStringArray(lora->saved, (int)lora->n_saved);
+    if (words == NULL) return lvlm_fail_memory(err);
+    config.modules_to_save = words;
+    lvlm_error why;
+    const int rc = lvlm_adapter_begin(out, manifest, &config, &why);
+    out->json = words;
+    if (rc == LVLM_EFORMAT)
+        return lvlm_fail(err, LVLM_EUSAGE, "--lora save: %s", why.text);
+    return rc < 0 ? lvlm_fail(err, rc, "%s", why.text) : 0;
 }
 
 static int begin(lvlm_adapter *out, const lvlm_lora *lora,
@@ -243,7 +275,7 @@ static int begin(lvlm_adapter *out, const lvlm_lora *lora,
     const char *const *const words = lora->n_targets > 0 ? lora->targets : q_and_v;
     const size_t n = lora->n_targets > 0 ? lora->n_targets : 2;
     assert(lora->config.r > 0);
-    TRY(lvlm_adapter_begin(out, manifest, &lora->config, err));
+    TRY(begin_saved(out, lora, manifest, err));
     const choice c = { &out->modules, lvlm_arena_alloc(&out->arena, out->modules.n + 1,
                                                        sizeof *c.parts) };
     if (c.parts == NULL) return lvlm_fail_memory(err);
@@ -256,10 +288,11 @@ int lvlm_lora_open(lvlm_adapter *out, const lvlm_lora *lora, const char *dir,
 {
     *out = (lvlm_adapter){ .n = 0 };
     if (dir == NULL) return begin(out, lora, manifest, err);
-    FAIL_IF(lora->shaped, err, LVLM_EUSAGE,
-            "--lora: %s decides about rank, alpha and targets; only dropout can be "
-            "given with --adapter",
-            dir);
+    FAIL_IF(
+        lora->shaped, err, LVLM_EUSAGE,
+        "--lora: %s decides about rank, alpha, targets and what is saved whole; only "
+        "dropout can be given with --adapter",
+        dir);
     TRY(lvlm_adapter_open(out, dir, manifest, err));
     if (lora->dropout) out->config.dropout = lora->config.dropout;
     for (size_t i = 0; i < out->n; i++)

@@ -1,6 +1,6 @@
 /* lora.h - parses --lora, and makes the adapter that training begins with.
  *
- *   r=8,alpha=16,dropout=0.05,targets=q,v,rslora=true
+ *   r=8,alpha=16,dropout=0.05,targets=q,v,save=wte,lm_head,rslora=true
  *
  * A target is, in this order,
  *
@@ -14,7 +14,11 @@
  *                the end of a native name
  *
  * and adapts whole modules: if q, k and v are one matrix in Hugging Face's model, all
- * three must be named. */
+ * three must be named.
+ *
+ * What `save` names is trained whole and saved with the adapter, as modules_to_save of
+ * PEFT: modules whose names in Hugging Face's model end with a word. They are not
+ * adapted, whatever the targets are. */
 #ifndef LVLM_RUNTIME_TUNE_LORA_H
 #define LVLM_RUNTIME_TUNE_LORA_H
 
@@ -30,7 +34,9 @@ typedef struct lvlm_lora {
     uint64_t seed; /* of the first values and of dropout; not in the text */
     const char *targets[LVLM_LORA_TARGETS]; /* into `text` */
     size_t n_targets;
-    bool shaped;  /* r, alpha, rslora or targets were named */
+    const char *saved[LVLM_LORA_TARGETS]; /* the same */
+    size_t n_saved;
+    bool shaped;  /* r, alpha, rslora, targets or save were named */
     bool dropout; /* dropout was named */
     char text[LVLM_LORA_TEXT];
 } lvlm_lora;
@@ -41,7 +47,7 @@ LVLM_MUST_CHECK int lvlm_lora_parse(lvlm_lora *out, const char *text, lvlm_error
 
 /* An adapter that continues the one in the PEFT directory `dir` or, if that is NULL,
  * one with pairs for the targets, without values. Free with lvlm_adapter_free, also
- * after a failure. LVLM_EUSAGE names the target that fits nothing, or more than can be
+ * after a failure. LVLM_EUSAGE names the word that fits nothing, or more than can be
  * adapted. */
 LVLM_MUST_CHECK int lvlm_lora_open(lvlm_adapter *out, const lvlm_lora *lora,
                                    const char *dir, const lvlm_manifest *manifest,

@@ -1,6 +1,7 @@
 /* trainer_lora.c - a trainer's adapter: opened, listed, saved, merged.
  *
  *   --lora text, or a PEFT directory -> pairs beside the weights of the mapped model
+ *     (modules that are saved whole are weights of the model, in memory)
  *   pairs -> a PEFT directory | the native file with the pairs merged into it */
 #include "runtime/tune/trainer_lora.h"
 
@@ -90,7 +91,8 @@ static const char *lora_word(const char *member)
     static const char *const words[][2] = { { "lora_alpha", "alpha" },
                                             { "lora_dropout", "dropout" },
                                             { "use_rslora", "rslora" },
-                                            { "target_modules", "targets" } };
+                                            { "target_modules", "targets" },
+                                            { "modules_to_save", "save" } };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(words[i][0], member) == 0) return words[i][1];
     return member;
@@ -136,6 +138,50 @@ static float *join(const lvlm_adapted *x, const float *b, size_t n, lvlm_arena *
     return out;
 }
 
+/* The values of a tensor that is saved whole, in Hugging Face's layout. */
+static const void *join_saved(const lvlm_trainer *t, const lvlm_saved *saved,
+                              lvlm_arena *arena)
+{
+    lvlm_elements parts[LVLM_MODULE_PARTS];
+    const lvlm_transform *const map = &saved->parts[0]->hf.transform;
+    uint64_t n = 0;
+    for (size_t p = 0; p < saved->n_parts; p++) {
+        const lvlm_target *const own = saved->parts[p];
+        const bool tied = own->state == LVLM_TARGET_TIED;
+        const char *const name = tied ? own->row->tied_to : own->name;
+        parts[p] = (lvlm_elements){ .at = lvlm_model_weight(t->model, name),
+                                    .bytes = sizeof(float) };
+        assert(parts[p].at != NULL);
+        if (!lvlm_shape_numel(&parts[p].n, &own->shape)) return NULL;
+        n += parts[p].n;
+    }
+    if (lvlm_transform_is_keep(map)) return parts[0].at;
+    float *const out = lvlm_arena_alloc(arena, (size_t)n, sizeof *out);
+    if (out == NULL) return NULL;
+    const bool ok = lvlm_transform_scatter(out, 0, n, map, parts, saved->n_parts);
+    assert(ok); /* a tensor is made of its parts */
+    (void)ok;
+    return out;
+}
+
+static int take_saved(lvlm_adapter *out, const lvlm_trainer *t, lvlm_arena *arena,
+                      lvlm_error *err)
+{
+    const lvlm_adapter *const from = &t->adapter;
+    out->saved = lvlm_arena_alloc(arena, from->n_saved + 1, sizeof *out->saved);
+    if (out->saved == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < from->n_saved; i++) {
+        lvlm_saved *const x = &out->saved[i];
+        *x = from->saved[i];
+        x->value = (lvlm_tensor){ .dtype = LVLM_F32, .shape = x->value.shape };
+        x->value.data = join_saved(t, x, arena);
+        if (x->value.data == NULL ||
+            !lvlm_shape_bytes(&x->value.n_bytes, &x->value.shape, LVLM_F32))
+            return lvlm_fail_memory(err);
+    }
+    return 0;
+}
+
 /* The adapter with the current values of the model: what is not the trainer's is in the
  * arena. */
 static int take_snapshot(lvlm_adapter *out, const lvlm_trainer *t, lvlm_arena *arena,
@@ -157,7 +203,7 @@ static int take_snapshot(lvlm_adapter *out, const lvlm_trainer *t, lvlm_arena *a
         x->b = (lvlm_tensor){ .dtype = LVLM_F32, .shape = x->b.shape };
         x->b.data = (const unsigned char *)b;
     }
-    return 0;
+    return take_saved(out, t, arena, err);
 }
 
 int lvlm_trainer_save_adapter(const lvlm_trainer *t, lvlm_outdir *dir, lvlm_error *err)

@@ -27,7 +27,8 @@ static int train_adapter(scratch *s, lvlm_error *err)
     lvlm_outfile *file = NULL;
     lvlm_outdir *dir = NULL;
     int rc;
-    if ((rc = lvlm_lora_parse(&lora, "r=2,targets=q_proj,dropout=0.5", err)) == 0 &&
+    if ((rc = lvlm_lora_parse(&lora, "r=2,targets=q_proj,dropout=0.5,save=lm_head",
+                              err)) == 0 &&
         (rc = lvlm_trainer_open(&trainer, scratch_path(s, "adapted.lvlm"), &options,
                                 err)) == 0 &&
         (rc = lvlm_checkpoint_open(&batch, ADAPTER "/../batch-000.safetensors", NULL,

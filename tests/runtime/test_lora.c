@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
 #include "runtime/tune/lora.h"
 #include "tests/support/fixture_model.h"
 #include "tests/support/fixtures.h"
@@ -22,7 +24,9 @@ static void everything_can_be_said(void **state)
     lvlm_lora l;
     lvlm_error err;
     (void)state;
-    if (lvlm_lora_parse(&l, "r=4,alpha=2.5,targets=q,mlp.fc1,dropout=0.1,rslora=true",
+    if (lvlm_lora_parse(&l,
+                        "r=4,alpha=2.5,targets=q,mlp.fc1,dropout=0.1,"
+                        "save=wte,lm_head,rslora=true",
                         &err) < 0)
         fail_msg("%s", err.text);
     assert_int_equal(l.config.r, 4);
@@ -30,6 +34,8 @@ static void everything_can_be_said(void **state)
     assert_int_equal(l.n_targets, 2);
     assert_string_equal(l.targets[0], "q");
     assert_string_equal(l.targets[1], "mlp.fc1");
+    assert_int_equal(l.n_saved, 2);
+    assert_string_equal(l.saved[1], "lm_head");
     assert_true(l.shaped && l.dropout);
     assert_int_equal(lvlm_lora_parse(&l, "dropout=0", &err), 0);
     assert_true(!l.shaped && l.dropout);
@@ -55,7 +61,8 @@ static void nonsense_is_refused_by_name(void **state)
         { "alpha=nan", "alpha=nan: expected a number" },
         { "dropout=1", "dropout=1: expected a number from 0 to below 1" },
         { "rslora=yes", "rslora=yes: expected true or false" },
-        { "rank=4", "rank: expected r, alpha, dropout, targets or rslora" },
+        { "save=", "save=: expected names of modules" },
+        { "rank=4", "rank: expected r, alpha, dropout, targets, save or rslora" },
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -183,6 +190,11 @@ static void what_cannot_be_adapted_is_refused(void **state)
           "which is not a linear map of its own" },
         { "paligemma-odd", "targets=lm_head,dropout=0.1",
           "(lm_head) is not supported" },
+        { "paligemma-odd", "save=lm_hat",
+          "--lora save: modules_to_save: 'lm_hat' names no module of PaliGemma" },
+        { "paligemma-odd", "save=q_proj,self_attn", "inside of each other" },
+        { "paligemma-odd", "save=language_model",
+          "every target is in a module that save= names" },
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -193,6 +205,44 @@ static void what_cannot_be_adapted_is_refused(void **state)
         assert_int_equal(begin(&x, &m, cases[i].text, &err), LVLM_EUSAGE);
         if (strstr(err.text, cases[i].why) == NULL)
             fail_msg("'%s' is not in: %s", cases[i].why, err.text);
+        lvlm_adapter_free(&x);
+        fixture_model_close(&m);
+    }
+}
+
+/* Words of `save` are PEFT's: they name modules, of tied ones both. */
+static void saved_modules_are_not_adapted(void **state)
+{
+    static const struct {
+        const char *fixture, *text, *words;
+        size_t n, n_saved;
+    } cases[] = {
+        { "qwen_vl-odd", "targets=c_attn,w1,save=wte,lm_head", "[\"wte\",\"lm_head\"]",
+          2, 2 },
+        { "paligemma-odd", "save=lm_head", "[\"model.language_model.embed_tokens\"]", 2,
+          2 },
+        { "paligemma-odd", "targets=all-linear,save=multi_modal_projector",
+          "[\"multi_modal_projector\"]", 13, 2 },
+        { "paligemma-untied", "save=head", "[\"head\"]", 2, 1 },
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        fixture_model m;
+        fixture_model_open(&m, LVLM_FIXTURES, cases[i].fixture);
+        lvlm_adapter x;
+        lvlm_error err;
+        cJSON *settings = NULL;
+        char *text = NULL;
+        if (begin(&x, &m, cases[i].text, &err) < 0 ||
+            lvlm_adapter_settings(&settings, &x, &err) < 0 ||
+            lvlm_json_print(&text, lvlm_json_get(settings, "modules_to_save"), &err) <
+                0)
+            fail_msg("%s", err.text);
+        assert_string_equal(text, cases[i].words);
+        assert_int_equal(x.n, cases[i].n);
+        assert_int_equal(x.n_saved, cases[i].n_saved);
+        lvlm_free(text);
+        lvlm_json_free(settings);
         lvlm_adapter_free(&x);
         fixture_model_close(&m);
     }
@@ -255,6 +305,7 @@ int main(void)
         cmocka_unit_test(targets_are_what_peft_takes),
         cmocka_unit_test(words_mean_modules),
         cmocka_unit_test(what_cannot_be_adapted_is_refused),
+        cmocka_unit_test(saved_modules_are_not_adapted),
         cmocka_unit_test(continuing_keeps_the_shape),
         cmocka_unit_test(a_is_drawn_uniformly_from_the_seed),
     };

@@ -32,7 +32,7 @@ static const lvlm_option options[] = {
     FLAG("shuffle", shuffle, "shuffle ready batches too"),
     { "seed", "N", LVLM_OPTION_COUNT, offsetof(train_args, seed), "of the order, a new one for each epoch, and of what LoRA draws (default 0)" },
     TEXT("stage", "1|2|3|full|connector", stage, "what is trained: 1 vision and connector, 2 all that the makers trained, 3 connector and language model, only the connector, or everything (default full)"),
-    TEXT("lora", "KEY=VALUE,...", lora, "train a low-rank adapter and leave the model as it is: r=8,alpha=8,dropout=0,rslora=false,targets=q,v"),
+    TEXT("lora", "KEY=VALUE,...", lora, "train a low-rank adapter and leave the model as it is: r=8,alpha=8,dropout=0,rslora=false,targets=q,v; save=NAMES trains modules whole beside it"),
     TEXT("adapter", "DIR", adapter, "continue this PEFT adapter"),
     TEXT("adapter-out", "DIR", adapter_out, "the trained adapter, as PEFT writes it"),
     TEXT("base-name", "NAME", base_name, "what the adapter calls its base model, for PEFT: a model id or a folder (base_model_name_or_path)"),
@@ -211,7 +211,12 @@ const lvlm_command command_train = {
     "matches it (q_proj: in the tower too, where it has one), q k v o gate up down\n"
     "for the blocks of the language model only, the end of a native name\n"
     "(vision.blocks.0.attn.q), or all-linear. Where q, k and v are one matrix in\n"
-    "Hugging Face's model (c_attn, qkv) it is adapted whole. --adapter-out is what\n"
+    "Hugging Face's model (c_attn, qkv) it is adapted whole. Modules that save=\n"
+    "names, by the ends of their names in Hugging Face's model, are trained whole and\n"
+    "saved with the adapter, as PEFT's modules_to_save: save=wte,lm_head is what\n"
+    "Qwen-VL's makers train of the base model besides the targets c_attn,\n"
+    "attn.c_proj, w1 and w2. A head that is tied to the embedding is trained and\n"
+    "saved with it (ensure_weight_tying). --adapter-out is what\n"
     "PeftModel.from_pretrained loads; --out is the model with the adapter merged in,\n"
     "as lvlm-convert merge-lora does it; one of them is needed.\n"
     "\n"

@@ -8,8 +8,9 @@
 
 #include <cmocka.h>
 
-#include "formats/adapter/adapter.h"
+#include "formats/adapter/adapter_saved.h"
 #include "formats/base/json.h"
+#include "formats/container/safetensors.h"
 #include "tests/support/fixture_model.h"
 #include "tests/support/scratch.h"
 
@@ -119,8 +120,13 @@ static const struct {
     { "{\"peft_type\": \"LORA\", \"lora_bias\": true}", "lora_bias is set" },
     { "{\"peft_type\": \"LORA\", \"bias\": \"all\"}", "bias is not 'none'" },
     { "{\"peft_type\": \"LORA\", \"bias\": 7}", "bias is not 'none'" },
-    { "{\"peft_type\": \"LORA\", \"modules_to_save\": [\"lm_head\"]}",
-      "modules_to_save is set" },
+    { "{\"peft_type\": \"LORA\", \"modules_to_save\": [\"lm_head\"]}", NULL },
+    { "{\"peft_type\": \"LORA\", \"modules_to_save\": \"lm_head\"}",
+      "modules_to_save is not a list" },
+    { "{\"peft_type\": \"LORA\", \"modules_to_save\": [\"\"]}",
+      "modules_to_save has an entry that is not a name" },
+    { "{\"peft_type\": \"LORA\", \"modules_to_save\": [7]}",
+      "modules_to_save has an entry that is not a name" },
     { "{\"peft_type\": \"LORA\", \"layer_replication\": [[0, 4]]}",
       "layer_replication is set" },
     { "{\"peft_type\": \"LORA\", \"use_tomorrow\": true}", "use_tomorrow is set" },
@@ -246,6 +252,150 @@ static void a_pattern_that_names_nothing_is_refused(void **state)
     fixture_model_close(&m);
 }
 
+/* ---- modules saved whole -------------------------------------------------------- */
+
+static void saved_modules_are_those_of_peft(void **state)
+{
+    static const char *const names[] = {
+        "model.visual.patch_embed.proj.weight",
+        "model.visual.blocks.0.attn.qkv.weight",
+        "model.visual.blocks.0.attn.qkv.bias",
+        "model.visual.blocks.0.attn.proj.weight",
+        "model.visual.blocks.0.attn.proj.bias",
+        "model.language_model.embed_tokens.weight",
+        "lm_head.weight",
+    };
+    fixture_model m;
+    lvlm_adapter x;
+    lvlm_error err;
+    (void)state;
+    fixture_model_open(&m, LVLM_FIXTURES, "qwen2_vl-odd");
+    if (lvlm_adapter_open(&x, LORA "qwen2_vl-saved/end", &m.manifest, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(x.n_saved, COUNT(names));
+    for (size_t i = 0; i < COUNT(names); i++) {
+        const bool fused = strstr(names[i], "qkv") != NULL;
+        assert_string_equal(x.saved[i].name, names[i]);
+        assert_int_equal(x.saved[i].n_parts, fused ? 3 : 1);
+        assert_true(lvlm_adapter_saves(&x, x.saved[i].parts[0]));
+    }
+    lvlm_adapter_free(&x);
+    fixture_model_close(&m);
+}
+
+/* The tensors of `from` under the names that they have in memory. */
+static void write_wrapped(const char *from, const char *to)
+{
+    lvlm_checkpoint *cp = NULL;
+    char names[16][128];
+    lvlm_tensor tensors[16];
+    assert_int_equal(lvlm_checkpoint_open(&cp, from, NULL, NULL), 0);
+    assert_true(cp->n_tensors <= COUNT(tensors));
+    for (size_t i = 0; i < cp->n_tensors; i++) {
+        const char *const name = cp->tensors[i].name;
+        const bool pair = strstr(name, ".lora_") != NULL;
+        const int end = (int)(strrchr(name, '.') - name);
+        (void)snprintf(names[i], sizeof names[i], "%.*s%s.default%s", end, name,
+                       pair ? "" : ".modules_to_save", name + end);
+        tensors[i] = cp->tensors[i];
+        tensors[i].name = names[i];
+    }
+    assert_int_equal(
+        lvlm_safetensors_save(to, tensors, cp->n_tensors, NULL, true, NULL), 0);
+    lvlm_checkpoint_close(cp);
+}
+
+static void names_in_memory_are_read(void **state)
+{
+    static const char file[] = "/adapter_model.safetensors";
+    char from[SCRATCH_PATH];
+    scratch *s = *state;
+    fixture_model m;
+    lvlm_adapter x;
+    lvlm_error err;
+    fixture_model_open(&m, LVLM_FIXTURES, "paligemma-untied");
+    scratch_copy(s, LORA "paligemma-saved/end", "a");
+    (void)snprintf(from, sizeof from, LORA "paligemma-saved/end%s", file);
+    write_wrapped(from, scratch_path(s, "a/adapter_model.safetensors"));
+    if (lvlm_adapter_open(&x, scratch_path(s, "a"), &m.manifest, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(x.n_saved, 4);
+    lvlm_adapter_free(&x);
+    fixture_model_close(&m);
+}
+
+static void what_is_not_saved_whole_is_refused(void **state)
+{
+    static const char config[] = "adapter_config.json";
+    static const char weights[] = "adapter_model.safetensors";
+    static const char end[] = "\"multi_modal_projector\"\n  ],\n  "
+                              "\"monteclora_config\": null,";
+    static const struct {
+        const char *file, *from, *to, *why;
+    } rules[] = {
+        { config, "\"lm_head\"", "\"lm_heat\"", "'lm_heat' names no module of" },
+        { config, "\"lm_head\",", "",
+          "'base_model.model.lm_head.weight' is not part of a low-rank pair" },
+        { config, end, "\"multi_modal_projector\",\"layer_norm1\"],",
+          "layer_norm1.weight, and the values that it was trained to are not there" },
+        { config, end, "\"multi_modal_projector\",\"language_model\"],",
+          "modules inside of each other" },
+        { config, end, "\"multi_modal_projector\",\"self_attn\"],",
+          "adapts a module that modules_to_save names" },
+        { weights, "[80,24]", "[24,80]", "shape [24, 80], expected [80, 24]" },
+        { weights, "linear.bias", "linear.bios", "nor a tensor of PaliGemma in a" },
+        { weights, "\"F32\"", "\"I32\"", "dtype I32" },
+    };
+    scratch *s = *state;
+    fixture_model m;
+    fixture_model_open(&m, LVLM_FIXTURES, "paligemma-untied");
+    for (size_t i = 0; i < COUNT(rules); i++) {
+        lvlm_adapter x;
+        lvlm_error err = { .text = "" };
+        char name[8], file[64], to[128];
+        (void)snprintf(name, sizeof name, "a%zu", i);
+        (void)snprintf(file, sizeof file, "a%zu/%s", i, rules[i].file);
+        (void)snprintf(to, sizeof to, "%-*s", (int)strlen(rules[i].from), rules[i].to);
+        scratch_copy(s, LORA "paligemma-saved/end", name);
+        file_replace(scratch_path(s, file), rules[i].from, to);
+        const int rc = lvlm_adapter_open(&x, scratch_path(s, name), &m.manifest, &err);
+        lvlm_adapter_free(&x);
+        if (strstr(err.text, rules[i].why) == NULL)
+            fail_msg("'%s' is not in: %s", rules[i].why, err.text);
+        assert_int_equal(rc, LVLM_EFORMAT);
+    }
+    fixture_model_close(&m);
+}
+
+/* A tied head that was trained apart has no place in a tied model. */
+static void tied_modules_are_equal(void **state)
+{
+    scratch *s = *state;
+    fixture_model m;
+    lvlm_adapter x;
+    lvlm_error err = { .text = "" };
+    fixture_model_open(&m, LVLM_FIXTURES, "qwen2_vl-odd");
+    scratch_copy(s, LORA "qwen2_vl-saved/end", "a");
+    const char *const path = scratch_path(s, "a/adapter_model.safetensors");
+    lvlm_checkpoint *cp = NULL;
+    assert_int_equal(lvlm_checkpoint_open(&cp, path, NULL, NULL), 0);
+    const uint64_t at =
+        lvlm_checkpoint_find(cp, "base_model.model.lm_head.weight")->offset;
+    lvlm_checkpoint_close(cp);
+    FILE *const f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, (long)at, SEEK_SET), 0);
+    assert_int_equal(fputc(1, f), 1);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(lvlm_adapter_open(&x, scratch_path(s, "a"), &m.manifest, &err),
+                     LVLM_EFORMAT);
+    assert_non_null(strstr(err.text, "lm_head.weight and "
+                                     "model.language_model.embed_tokens.weight were "
+                                     "trained apart"));
+    lvlm_adapter_free(&x);
+    fixture_model_close(&m);
+}
+
 int main(void)
 {
 #define CASE(test)                                                                     \
@@ -258,6 +408,10 @@ int main(void)
         CASE(ranks_and_scales_follow_the_configuration),
         CASE(tensor_rules),
         CASE(a_pattern_that_names_nothing_is_refused),
+        CASE(saved_modules_are_those_of_peft),
+        CASE(names_in_memory_are_read),
+        CASE(what_is_not_saved_whole_is_refused),
+        CASE(tied_modules_are_equal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

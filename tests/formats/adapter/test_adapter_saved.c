@@ -53,7 +53,9 @@ static void what_is_read_is_written_again(void **state)
     } cases[] = { { "paligemma", "paligemma-odd" },
                   { "qwen2_vl", "qwen2_vl-odd" },
                   { "mllama", "mllama-odd" },
-                  { "qwen_vl", "qwen_vl-odd" } };
+                  { "qwen_vl", "qwen_vl-odd" },
+                  { "paligemma-saved", "paligemma-untied" },
+                  { "qwen2_vl-saved", "qwen2_vl-odd" } };
     scratch *s = *state;
     for (size_t i = 0; i < COUNT(cases); i++) {
         char dir[256], theirs[300];
@@ -75,6 +77,7 @@ static void what_is_read_is_written_again(void **state)
         for (size_t j = 0; j < x.n; j++)
             assert_true(again.at[j].scale == x.at[j].scale &&
                         again.at[j].r == x.at[j].r);
+        assert_int_equal(again.n_saved, x.n_saved);
         lvlm_adapter_free(&x);
         lvlm_adapter_free(&again);
         fixture_model_close(&m);
