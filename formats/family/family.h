@@ -197,6 +197,7 @@ typedef struct lvlm_projection {
     X(LVLM_VIDEO_OVERLAPS_TEXT,       "video_overlaps_text")          \
     X(LVLM_IMAGE_TIME_SCALED,         "image_time_scaled")            \
     X(LVLM_VIDEO_SECONDS_TRUNCATED,   "video_seconds_truncated")      \
+    X(LVLM_VIDEO_RATE_ASSUMED,        "video_rate_assumed")           \
     X(LVLM_TAPS_LAST,                 "taps_last")                    \
     X(LVLM_TAPS_LEAVING,              "taps_leaving")                 \
     X(LVLM_UNSEEING_ROWS_ATTEND,      "unseeing_rows_attend")

@@ -290,6 +290,9 @@ static const lvlm_difference qwen2_5_differences[] = {
       "second_per_grid_ts is truncated to whole seconds before it scales the times of "
       "a video, so that the frames of a fast one share one time; the model was trained "
       "with the product rounded down" },
+    { LVLM_VIDEO_RATE_ASSUMED, "5.0", NULL, "text.blocks.0",
+      "a video prepared without its frames a second counts as 24 a second; the makers' "
+      "code counts 2" },
     STORED_HEAD_IGNORED,
     { LVLM_AS_TRAINED },
 };

@@ -291,8 +291,8 @@ static int check(const void *arguments, const lvlm_operands *operands, lvlm_erro
     const prompting_args *const p = &a->prompting;
     (void)operands;
     if (a->inputs == NULL) return prompting_check(p, err);
-    FAIL_IF(p->images.n > 0 || a->boxes != NULL, err, LVLM_EUSAGE,
-            "--inputs takes the place of --image and --boxes too");
+    FAIL_IF(p->images.n > 0 || p->frames.n > 0 || a->boxes != NULL, err, LVLM_EUSAGE,
+            "--inputs takes the place of --image, --frames and --boxes too");
     return 0;
 }
 
@@ -300,10 +300,17 @@ static int check(const void *arguments, const lvlm_operands *operands, lvlm_erro
 static int read_prompt(prompting *p, const lvlm_model *model, lvlm_generation *settings,
                        const generate_args *a, lvlm_notes *notes, lvlm_error *err)
 {
-    const bool trained = strcmp(run_reference(&a->model), LVLM_REFERENCE_TRAINED) == 0;
+    const lvlm_manifest *const manifest = lvlm_model_manifest(model);
+    const char *const reference = run_reference(&a->model);
+    const bool assumed =
+        lvlm_reference_applies(manifest->family, LVLM_VIDEO_RATE_ASSUMED, reference);
+    const prompting_how how = {
+        .as_trained = strcmp(reference, LVLM_REFERENCE_TRAINED) == 0,
+        .fps = assumed ? LVLM_UNSAID_FPS : 0,
+        .quiet = a->common.quiet,
+    };
     if (a->inputs != NULL) return 0;
-    TRY(prompting_make(p, lvlm_model_manifest(model), &a->prompting, trained, notes,
-                       err));
+    TRY(prompting_make(p, manifest, &a->prompting, &how, notes, err));
     FAIL_IF(a->boxes != NULL && p->prompt.n_images == 0, err, LVLM_EUSAGE,
             "--boxes needs an image to draw on");
     FAIL_IF(p->answered, err, LVLM_EFORMAT,
@@ -371,6 +378,7 @@ const lvlm_command command_generate = {
     "prompt), token_seconds (of one token after the first), seconds, notes.\n"
     "\n"
     "  lvlm-run generate model.lvlm --image cat.jpg --prompt \"caption en\"\n"
+    "  lvlm-run generate model.lvlm --frames clip --fps 2 --prompt \"What happens?\"\n"
     "  lvlm-run generate model.lvlm --inputs in.safetensors --max-new-tokens 64",
     options,
     sizeof(generate_args),

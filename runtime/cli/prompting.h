@@ -1,7 +1,7 @@
 /* prompting.h - shared by the commands that take a prompt: their options, and making
  * tensors from them.
  *
- *   --prompt, --messages, --image ... -> messages -> ids, images -> tensors */
+ *   --prompt, --messages, --image, --frames -> messages -> ids, images -> tensors */
 #ifndef LVLM_RUNTIME_CLI_PROMPTING_H
 #define LVLM_RUNTIME_CLI_PROMPTING_H
 
@@ -10,7 +10,8 @@
 #include "runtime/prepare/prompt/prompt_inputs.h"
 
 typedef struct prompting_args {
-    lvlm_words images;
+    lvlm_words images, frames;
+    lvlm_real fps;
     const char *prompt, *messages, *system, *suffix, *date, *resampling, *chat_template;
     bool raw, pad_to_square;
 } prompting_args;
@@ -20,6 +21,11 @@ typedef struct prompting_args {
 #define PROMPTING_OPTIONS(type, field)                                                              \
     { "image", "FILE...", LVLM_OPTION_WORDS, offsetof(type, field.images),                          \
       "images, JPEG, PNG or WebP, in order; the model's operand stands in front of them" },       \
+    { "frames", "DIR...", LVLM_OPTION_WORDS, offsetof(type, field.frames),                          \
+      "videos, each as a folder of its frames, in the order of their names; after --image" },      \
+    { "fps", "N", LVLM_OPTION_REAL, offsetof(type, field.fps),                                      \
+      "frames a second in those folders (default: not known, and taken as the model does)",        \
+      LVLM_MORE_THAN(0) },                                                                          \
     { "prompt", "TEXT", LVLM_OPTION_TEXT, offsetof(type, field.prompt),                             \
       "what the user says, or - for standard input; images come first, or where it names them" }, \
     { "messages", "FILE.json", LVLM_OPTION_TEXT, offsetof(type, field.messages),                    \
@@ -38,6 +44,18 @@ typedef struct prompting_args {
       "images in the middle of a square of the mean colour, as LLaVA-1.5 was trained" }
 // clang-format on
 
+/* Frames a second of a video that does not say it: transformers from 5.0 on. */
+#define LVLM_UNSAID_FPS 24.0
+
+/* How prompts are made, besides the arguments. */
+typedef struct prompting_how {
+    /* where transformers' processor differs from what a model was trained on, do the
+     * latter (lvlm_prompt_options; images of Llama 3.2 and LLaVA lose their alpha) */
+    bool as_trained;
+    double fps; /* of videos that do not say it; 0: as in training */
+    bool quiet; /* say nothing of videos */
+} prompting_how;
+
 typedef struct prompting {
     lvlm_prompter *prompter;
     lvlm_strbuf input; /* read from stdin by --prompt - or --messages - */
@@ -50,12 +68,12 @@ typedef struct prompting {
 /* LVLM_EUSAGE when options do not go together. */
 LVLM_MUST_CHECK int prompting_check(const prompting_args *args, lvlm_error *err);
 
-/* `as_trained`: where transformers' processor differs from what a model was trained on,
- * do the latter (lvlm_prompt_options; images of Llama 3.2 and LLaVA lose their alpha).
- * `notes` receives notes on the messages; those on the model go to its checkpoint's
- * notes. Free with prompting_free, also after a failure; `manifest` must outlive it. */
+/* `notes` receives notes on the messages; those on the model go to its checkpoint's
+ * notes. What videos become, and the memory that they take, is told on stderr before
+ * they are read. Free with prompting_free, also after a failure; `manifest` must
+ * outlive it. */
 LVLM_MUST_CHECK int prompting_make(prompting *out, const lvlm_manifest *manifest,
-                                   const prompting_args *args, bool as_trained,
+                                   const prompting_args *args, const prompting_how *how,
                                    lvlm_notes *notes, lvlm_error *err);
 void prompting_free(prompting *p);
 

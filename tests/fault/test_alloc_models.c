@@ -180,16 +180,21 @@ static int draw(scratch *s, lvlm_error *err)
     (void)unlink(scratch_path(s, "loss.svg"));
     return rc;
 }
-/* A conversation with an image as the tensors of a model. */
+/* A conversation with an image and two videos as the tensors of a model. */
 static int write_prompt(scratch *s, lvlm_error *err)
 {
     static const char json[] =
         "[{\"role\": \"user\", \"content\": [{\"type\": \"image\", \"path\": "
-        "\"" LVLM_FIXTURES "/images/png-one.png\"}, {\"type\": \"text\", \"text\": "
-        "\"a\"}]}, {\"role\": \"assistant\", \"content\": \"b\"}]";
+        "\"" LVLM_FIXTURES "/images/png-one.png\"}, {\"type\": \"video\", \"video\": "
+        "\"" LVLM_FIXTURES "/videos/tiny\"}, {\"type\": \"video\"}, "
+        "{\"type\": \"text\", \"text\": \"a\"}]}, "
+        "{\"role\": \"assistant\", \"content\": \"b\"}]";
     const char *const folder = LVLM_FIXTURES "/prompts/qwen2_vl/model";
     lvlm_checkpoint *checkpoint = NULL;
+    static const char *const frames[] = { LVLM_FIXTURES "/videos/one/000.png" };
+    static const lvlm_clip clip = { frames, 1, 2 };
     lvlm_vision_input *vision = NULL;
+    lvlm_video_input *video = NULL;
     lvlm_prompter *prompter = NULL;
     lvlm_manifest manifest = { 0 };
     lvlm_messages messages = { 0 };
@@ -201,16 +206,19 @@ static int write_prompt(scratch *s, lvlm_error *err)
     int rc = lvlm_checkpoint_open(&checkpoint, folder, NULL, err);
     if (rc == 0) rc = lvlm_manifest_build(&manifest, checkpoint, err);
     if (rc == 0) rc = lvlm_vision_input_open(&vision, &manifest, NULL, err);
+    if (rc == 0) rc = lvlm_video_input_open(&video, &manifest, NULL, err);
     if (rc == 0) rc = lvlm_prompter_open(&prompter, &manifest, NULL, err);
     if (rc == 0)
         rc = lvlm_messages_parse(&messages, json, sizeof json - 1, NULL, 0, NULL, err);
+    if (rc == 0) rc = lvlm_messages_give_videos(&messages, &clip, 1, err);
     if (rc == 0) rc = lvlm_prompt_write(&prompt, prompter, &messages, err);
-    if (rc == 0) rc = lvlm_prompt_inputs_make(&inputs, prompts, 1, vision, err);
+    if (rc == 0) rc = lvlm_prompt_inputs_make(&inputs, prompts, 1, vision, video, err);
     lvlm_prompt_inputs_free(&inputs);
     lvlm_prompt_free(&prompt);
     lvlm_messages_free(&messages);
     lvlm_prompter_close(prompter);
     lvlm_vision_input_close(vision);
+    lvlm_video_input_close(video);
     lvlm_manifest_free(&manifest);
     lvlm_checkpoint_close(checkpoint);
     return rc;

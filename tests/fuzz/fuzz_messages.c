@@ -1,6 +1,7 @@
 /* fuzz_messages.c - conversations, and answers that name boxes.
  *
- * A conversation that parses has text or a file in every part; boxes are inside the
+ * A conversation that parses has text, a file or a video in every part, and videos that
+ * are given fill those without frames; boxes are inside the
  * image, also when drawn. */
 #include <stddef.h>
 #include <stdint.h>
@@ -13,6 +14,20 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void give_videos(lvlm_messages *m)
+{
+    static const char *const folder[] = { "c" };
+    static const lvlm_clip clips[] = { { folder, 1, 2 }, { folder, 1, 0 } };
+    lvlm_error err;
+    if (lvlm_messages_give_videos(m, clips, 2, &err) < 0) return;
+    if (m->n_unplaced_videos != 0 && m->n_unplaced_videos != 2) abort();
+    for (size_t i = 0; i < m->n; i++)
+        for (size_t j = 0; j < m->at[i].n_parts; j++)
+            if (m->at[i].parts[j].video != NULL &&
+                m->at[i].parts[j].video->n_files == 0)
+                abort();
+}
+
 static void read_conversation(const char *json, size_t n_bytes)
 {
     static const char *const images[] = { "a", "b" };
@@ -21,9 +36,14 @@ static void read_conversation(const char *json, size_t n_bytes)
     if (lvlm_messages_parse(&m, json, n_bytes, images, 2, NULL, &err) == 0) {
         if (m.n == 0 || m.n_unplaced > 2) abort();
         for (size_t i = 0; i < m.n; i++)
-            for (size_t j = 0; j < m.at[i].n_parts; j++)
-                if ((m.at[i].parts[j].text == NULL) == (m.at[i].parts[j].image == NULL))
+            for (size_t j = 0; j < m.at[i].n_parts; j++) {
+                const lvlm_part *const part = &m.at[i].parts[j];
+                if ((part->text != NULL) + (part->image != NULL) +
+                        (part->video != NULL) !=
+                    1)
                     abort();
+            }
+        give_videos(&m);
     }
     lvlm_messages_free(&m);
 }

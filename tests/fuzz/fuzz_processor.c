@@ -5,13 +5,14 @@
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "runtime/prepare/image/vision_input.h"
+#include "runtime/prepare/image/video_input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The part of a canonical configuration that is read. */
 #define CONFIG(splice, vision)                                                         \
-    "{\"text\":{\"splice\":\"" splice "\",\"vocab\":9},\"tokens\":{\"image\":8},"      \
+    "{\"text\":{\"splice\":\"" splice                                                  \
+    "\",\"vocab\":9},\"tokens\":{\"image\":8,\"video\":7},"                            \
     "\"connector\":{\"kind\":\"linear\"},"                                             \
     "\"vision\":{\"channels\":3,\"patch\":14," vision "}}"
 static const struct {
@@ -26,6 +27,18 @@ static const struct {
       CONFIG("cross_attention",
              "\"tower\":\"tiles\",\"image\":28,\"tiles\":4,\"aspect_ids\":9") },
 };
+
+/* Those of videos, where there are any: the same file has them. */
+static void open_videos(const lvlm_manifest *manifest)
+{
+    lvlm_video_input *input = NULL;
+    lvlm_error err = { 0 };
+    if (strcmp(manifest->family->processor, "qwen2") == 0 &&
+        lvlm_video_input_open(&input, manifest, NULL, &err) < 0 &&
+        strncmp(err.text, "fuzz: preprocessor_config.json: ", 32) != 0)
+        abort();
+    lvlm_video_input_close(input);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -45,6 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             strncmp(err.text, "fuzz: preprocessor_config.json: ", 32) != 0)
             abort(); /* the configurations above are good */
         lvlm_vision_input_close(input);
+        open_videos(&manifest);
         lvlm_json_free(manifest.config);
     }
     return 0;

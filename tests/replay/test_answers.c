@@ -57,7 +57,7 @@ static int answer(heard *h, lvlm_model *model, const cJSON *item, lvlm_error *er
         (rc = lvlm_vision_input_open(&vision, manifest, NULL, err)) < 0 ||
         (rc = case_messages(&messages, item, err)) < 0 ||
         (rc = lvlm_prompt_write(&prompt, prompter, &messages, err)) < 0 ||
-        (rc = lvlm_prompt_inputs_make(&inputs, prompts, 1, vision, err)) < 0 ||
+        (rc = lvlm_prompt_inputs_make(&inputs, prompts, 1, vision, NULL, err)) < 0 ||
         (rc = lvlm_generation_read(&settings, manifest, err)) < 0 ||
         (rc = lvlm_session_begin(&session, model, &inputs.batch, "", NULL, err)) < 0)
         goto done;

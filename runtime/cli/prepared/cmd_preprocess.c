@@ -73,16 +73,40 @@ static int save(const prompting *p, bool padded, lvlm_outfile *out, lvlm_error *
 
 /* ---- what is said about it ------------------------------------------------------ */
 
+/* For --json; else it has been told before. */
+static void print_videos(lvlm_printer *out, const lvlm_video_batch *videos)
+{
+    if (videos->n == 0) return;
+    lvlm_printer_list(out, "videos");
+    for (size_t i = 0; i < videos->n; i++) {
+        const lvlm_video_note *const note = &videos->notes[i];
+        lvlm_printer_object(out, NULL);
+        lvlm_printer_text(out, "name", note->name);
+        lvlm_printer_count(out, "frames", note->n_given);
+        lvlm_printer_count(out, "used", note->n_used);
+        lvlm_printer_count(out, "width", note->width);
+        lvlm_printer_count(out, "height", note->height);
+        lvlm_printer_count(out, "tokens", note->tokens);
+        lvlm_printer_count(out, "bytes", note->n_bytes);
+        lvlm_printer_end(out);
+    }
+    lvlm_printer_end(out);
+}
+
 static int print(const prompting *p, const preprocess_args *args,
                  const lvlm_notes *notes, lvlm_error *err)
 {
     const lvlm_checkpoint *const batch = &p->inputs.batch;
-    const size_t n = p->prompt.n_images;
+    const size_t n = p->prompt.n_images, n_videos = p->prompt.n_videos;
     char shape[LVLM_SHAPE_TEXT];
     lvlm_printer out;
     lvlm_printer_open(&out, args->common.json, !args->common.quiet);
-    lvlm_printer_line(&out, "%s: %zu tokens, %zu %s\n", args->out, p->prompt.n, n,
+    lvlm_printer_line(&out, "%s: %zu tokens, %zu %s", args->out, p->prompt.n, n,
                       n == 1 ? "image" : "images");
+    if (n_videos > 0)
+        lvlm_printer_line(&out, ", %zu %s", n_videos,
+                          n_videos == 1 ? "video" : "videos");
+    lvlm_printer_line(&out, "\n");
     lvlm_printer_list(&out, "tensors");
     for (size_t i = 0; i < batch->n_tensors; i++) {
         const lvlm_tensor *const t = &batch->tensors[i];
@@ -91,6 +115,7 @@ static int print(const prompting *p, const preprocess_args *args,
         lvlm_printer_tensor(&out, t);
     }
     lvlm_printer_end(&out);
+    print_videos(&out, &p->inputs.video);
     if (lvlm_prompter_template(p->prompter) != NULL) {
         lvlm_printer_text(&out, "template", lvlm_prompter_template(p->prompter));
         lvlm_printer_flag(&out, "pad_to_square", args->prompting.pad_to_square);
@@ -115,13 +140,14 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
     lvlm_manifest manifest = { .checkpoint = NULL };
     lvlm_outputs outputs = { .force = args->force };
     lvlm_outfile *out = NULL;
+    const prompting_how how = { .fps = LVLM_UNSAID_FPS, .quiet = args->common.quiet };
     prompting p;
     int rc;
     memset(&p, 0, sizeof p);
     if ((rc = lvlm_outputs_file(&outputs, &out, args->out, err)) < 0 ||
         (rc = open_model(&cp, operands->at[0], args, notes, err)) < 0 ||
         (rc = lvlm_manifest_build(&manifest, cp, err)) < 0 ||
-        (rc = prompting_make(&p, &manifest, &args->prompting, false, notes, err)) < 0 ||
+        (rc = prompting_make(&p, &manifest, &args->prompting, &how, notes, err)) < 0 ||
         (rc = prompting_spare(&p, &args->prompting, &outputs, operands->at[0], err)) <
             0 ||
         (rc = save(&p, args->prompting.pad_to_square, out, err)) < 0)
@@ -147,6 +173,8 @@ const lvlm_command command_preprocess = {
     "them.\n"
     "\n"
     "  lvlm-run preprocess model.lvlm --image cat.jpg --prompt \"caption en\" \\\n"
+    "      --out in.safetensors\n"
+    "  lvlm-run preprocess model.lvlm --frames clip --fps 2 --prompt \"Why?\" \\\n"
     "      --out in.safetensors",
     options,
     sizeof(preprocess_args),

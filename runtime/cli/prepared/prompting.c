@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "formats/base/infile.h"
 #include "formats/base/text.h"
 #include "formats/base/utf8.h"
+#include "runtime/cli/prepared/prompting_videos.h"
 #include "runtime/cli/run_commands.h"
 
 /* Text from the command line must be UTF-8. */
@@ -27,6 +29,8 @@ int prompting_check(const prompting_args *args, lvlm_error *err)
         FAIL_IF(strcmp(args->images.at[i], "-") == 0, err, LVLM_EUSAGE,
                 "--image -: an image is a file, not standard input; ./- is one of that "
                 "name");
+    FAIL_IF(args->fps.given && args->frames.n == 0, err, LVLM_EUSAGE,
+            "--fps is of --frames; messages say it beside their videos");
     FAIL_IF(args->messages != NULL && (args->system != NULL || args->suffix != NULL),
             err, LVLM_EUSAGE,
             "--system and --suffix are for --prompt; messages have "
@@ -94,7 +98,8 @@ static int read_messages(prompting *p, const prompting_args *a, lvlm_notes *note
 
 /* Only images need the processor's settings. */
 static int make_inputs(prompting *p, const lvlm_manifest *manifest,
-                       const prompting_args *args, bool as_trained, lvlm_error *err)
+                       const prompting_args *args, const prompting_how *how,
+                       lvlm_notes *notes, lvlm_error *err)
 {
     const bool torchvision =
         args->resampling != NULL && strcmp(args->resampling, "torchvision") == 0;
@@ -102,29 +107,34 @@ static int make_inputs(prompting *p, const lvlm_manifest *manifest,
         .resampling =
             torchvision ? LVLM_RESAMPLING_TORCHVISION : LVLM_RESAMPLING_PILLOW,
         /* as Llama 3.2 and LLaVA were trained */
-        .drop_alpha = as_trained && (p->prompt.form.crossed ||
-                                     lvlm_prompter_template(p->prompter) != NULL),
+        .drop_alpha = how->as_trained && (p->prompt.form.crossed ||
+                                          lvlm_prompter_template(p->prompter) != NULL),
         .pad_to_square = args->pad_to_square,
     };
     lvlm_prompt *const prompts[] = { &p->prompt };
     lvlm_vision_input *vision = NULL;
-    if (p->prompt.n_images > 0)
-        TRY(lvlm_vision_input_open(&vision, manifest, &options, err));
-    const int rc = lvlm_prompt_inputs_make(&p->inputs, prompts, 1, vision, err);
+    prompting_videos video;
+    int rc = prompting_videos_open(&video, p, manifest, &options, how, notes, err);
+    if (rc == 0 && p->prompt.n_images > 0)
+        rc = lvlm_vision_input_open(&vision, manifest, &options, err);
+    if (rc == 0)
+        rc = lvlm_prompt_inputs_make(&p->inputs, prompts, 1, vision, video.input, err);
+    prompting_videos_close(&video);
     lvlm_vision_input_close(vision);
     return rc;
 }
 
 int prompting_make(prompting *out, const lvlm_manifest *manifest,
-                   const prompting_args *args, bool as_trained, lvlm_notes *notes,
-                   lvlm_error *err)
+                   const prompting_args *args, const prompting_how *how,
+                   lvlm_notes *notes, lvlm_error *err)
 {
     const lvlm_prompt_options options = { .raw = args->raw,
                                           .chat_template = args->chat_template,
-                                          .as_trained = as_trained,
+                                          .as_trained = how->as_trained,
                                           .date = args->date };
     memset(out, 0, sizeof *out);
     TRY(read_messages(out, args, notes, err));
+    TRY(prompting_videos_give(&out->messages, args, err));
     assert(out->messages.n > 0);
     out->answered = out->messages.at[out->messages.n - 1].role == LVLM_ROLE_ASSISTANT;
     TRY(lvlm_prompter_open(&out->prompter, manifest, &options, err));
@@ -138,10 +148,11 @@ int prompting_make(prompting *out, const lvlm_manifest *manifest,
         TRY(lvlm_notes_add(notes, err,
                            "--date counts only without images: prompts with "
                            "images have none"));
-    if ((args->resampling != NULL || args->pad_to_square) && out->prompt.n_images == 0)
+    const size_t n_pictures = out->prompt.n_images + out->prompt.n_videos;
+    if ((args->resampling != NULL || args->pad_to_square) && n_pictures == 0)
         TRY(lvlm_notes_add(notes, err,
                            "--resampling and --pad-to-square count only with images"));
-    return make_inputs(out, manifest, args, as_trained, err);
+    return make_inputs(out, manifest, args, how, notes, err);
 }
 
 void prompting_free(prompting *p)
@@ -153,6 +164,16 @@ void prompting_free(prompting *p)
     lvlm_prompter_close(p->prompter);
 }
 
+/* Files that are named, and those in a folder. */
+static int spare_clip(const lvlm_clip *clip, const lvlm_outputs *outputs,
+                      lvlm_error *err)
+{
+    static const char *const all[] = { "*", NULL };
+    TRY(lvlm_outputs_spare(outputs, clip->files, clip->n_files, err));
+    if (!lvlm_path_is_directory(clip->files[0])) return 0;
+    return lvlm_outputs_spare_folder(outputs, clip->files[0], all, err);
+}
+
 int prompting_spare(const prompting *p, const prompting_args *args,
                     const lvlm_outputs *outputs, const char *model, lvlm_error *err)
 {
@@ -162,5 +183,7 @@ int prompting_spare(const prompting *p, const prompting_args *args,
         const char *const image = p->prompt.images[i];
         TRY(lvlm_outputs_spare(outputs, &image, 1, err));
     }
+    for (size_t i = 0; i < p->prompt.n_videos; i++)
+        TRY(spare_clip(p->prompt.videos[i], outputs, err));
     return 0;
 }

@@ -31,10 +31,10 @@ int prompting_check(const prompting_args *args, lvlm_error *err)
 /* ---- what is never called then, but by way of cleaning up ------------------------ */
 
 int prompting_make(prompting *out, const lvlm_manifest *manifest,
-                   const prompting_args *args, bool as_trained, lvlm_notes *notes,
-                   lvlm_error *err)
+                   const prompting_args *args, const prompting_how *how,
+                   lvlm_notes *notes, lvlm_error *err)
 {
-    (void)out, (void)manifest, (void)as_trained, (void)notes;
+    (void)out, (void)manifest, (void)how, (void)notes;
     return prompting_check(args, err);
 }
 

@@ -13,6 +13,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/size.h"
 #include "runtime/prepare/image/vision_fit.h"
+#include "runtime/prepare/image/vision_patches.h"
 
 struct lvlm_vision_input {
     vision_settings settings;
@@ -134,33 +135,12 @@ static float *put_plane(float *out, const float *levels, const lvlm_image *image
     return out;
 }
 
-/* All channels, each in so many equal frames. out (3,frames,side,side) */
+/* All channels. out (3,side,side) */
 static float *put_square(float *out, const lvlm_vision_input *input,
-                         const lvlm_image *image, const size_t at[2], size_t side,
-                         size_t frames)
+                         const lvlm_image *image, const size_t at[2], size_t side)
 {
-    for (size_t c = 0; c < 3; c++) {
-        const float *const first = out;
+    for (size_t c = 0; c < 3; c++)
         out = put_plane(out, input->levels[c], image, c, at, side);
-        for (size_t f = 1; f < frames; f++, out += side * side)
-            memcpy(out, first, side * side * sizeof *out);
-    }
-    return out;
-}
-
-/* Patches that are merged are adjacent, row by row. */
-static float *put_patches(float *out, const lvlm_vision_input *input,
-                          const ready *image)
-{
-    const size_t p = (size_t)input->settings.patch;
-    const size_t m = (size_t)input->settings.merge;
-    for (size_t Y = 0; Y < image->fit.rows; Y += m)
-        for (size_t X = 0; X < image->fit.columns; X += m)
-            for (size_t i = 0; i < m * m; i++) {
-                const size_t at[2] = { (Y + i / m) * p, (X + i % m) * p };
-                out = put_square(out, input, &image->image, at, p,
-                                 (size_t)input->settings.frames);
-            }
     return out;
 }
 
@@ -171,7 +151,7 @@ static float *put_tiles(float *out, const lvlm_vision_input *input, const ready 
     for (size_t Y = 0; Y < image->fit.rows; Y++)
         for (size_t X = 0; X < image->fit.columns; X++) {
             const size_t at[2] = { Y * side, X * side };
-            out = put_square(out, input, &image->image, at, side, 1);
+            out = put_square(out, input, &image->image, at, side);
         }
     return out;
 }
@@ -222,21 +202,25 @@ static int make_patches(const work *w, lvlm_error *err)
 {
     const vision_settings *const s = &w->input->settings;
     const size_t n = w->request->n_images;
+    const size_t row = (size_t)(3 * s->frames * s->patch * s->patch);
     size_t P = 0;
     void *pixels, *grids;
     for (size_t i = 0; i < n; i++)
         P += w->images[i].fit.rows * w->images[i].fit.columns;
-    TRY(add_tensor(&pixels, w, "pixel_values", LVLM_F32,
-                   (lvlm_shape){ 2, { P, 3 * s->frames * s->patch * s->patch } }, err));
+    TRY(add_tensor(&pixels, w, "pixel_values", LVLM_F32, (lvlm_shape){ 2, { P, row } },
+                   err));
     TRY(add_tensor(&grids, w, "image_grid_thw", LVLM_I64, (lvlm_shape){ 2, { n, 3 } },
                    err));
     float *to = pixels;
     int64_t *grid = grids;
     for (size_t i = 0; i < n; i++) {
-        to = put_patches(to, w->input, &w->images[i]);
+        const vision_fit *const fit = &w->images[i].fit;
+        for (size_t f = 0; f < s->frames; f++) /* all of them the same */
+            vision_patches_put(to, w->input->levels, s, &w->images[i].image, f);
+        to += fit->rows * fit->columns * row;
         *grid++ = 1;
-        *grid++ = (int64_t)w->images[i].fit.rows;
-        *grid++ = (int64_t)w->images[i].fit.columns;
+        *grid++ = (int64_t)fit->rows;
+        *grid++ = (int64_t)fit->columns;
     }
     return 0;
 }

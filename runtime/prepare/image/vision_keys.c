@@ -51,14 +51,30 @@ static const lvlm_key keys_of_crops[] = {
     { NULL },
 };
 
-static const lvlm_key keys_of_patches[] = {
+#define PATCH_KEYS                                                                      \
+    { "patch_size" },                                                                   \
+    { "temporal_patch_size" },                                                          \
+    { "merge_size" },                                                                   \
+    { "min_pixels" },                                                                   \
+    { "max_pixels" },                                                                   \
+    { "do_pad", NOTED, "images keep their shape", "false" }
+
+static const lvlm_key keys_of_patches[] = { COMMON_KEYS, PATCH_KEYS, { NULL } };
+
+static const lvlm_key keys_of_videos[] = {
     COMMON_KEYS,
-    { "patch_size" },
-    { "temporal_patch_size" },
-    { "merge_size" },
-    { "min_pixels" },
-    { "max_pixels" },
-    { "do_pad", NOTED, "images keep their shape", "false" },
+    PATCH_KEYS,
+    { "video_processor_type" },
+    { "do_sample_frames" },
+    { "fps" },
+    { "num_frames" },
+    { "min_frames" },
+    { "max_frames" },
+    { "cap_pixels_per_frame" },
+    { "max_video_tokens" },
+    { "use_token_compression", NOTED, "no version of the class reads it", "true" },
+    { "video_metadata", NOTED, "what is known of a video is given with it" },
+    { "return_metadata", INERT, "tensors are what there is" },
     { NULL },
 };
 
@@ -83,7 +99,7 @@ static const lvlm_key keys_around[] = {
     { "image_processor" },
     { "processor_class", INERT, "the class is the family's" },
     { "auto_map", INERT, "code of the model's own is not run" },
-    { "video_processor", INERT, "videos come as ready tensors" },
+    { "video_processor", INERT, "is read for videos, by itself" },
     { "feature_extractor", INERT, "of sound" },
     { "tokenizer", INERT, "has files of its own" },
     { "chat_template", INERT, "is read where prompts are written" },
@@ -108,6 +124,7 @@ static const key_tables tables[] = {
     [VISION_KEYS_CROPS] = { keys_of_crops, keys_of_edge },
     [VISION_KEYS_PATCHES] = { keys_of_patches, keys_of_bounds },
     [VISION_KEYS_TILES] = { keys_of_tiles, keys_of_size },
+    [VISION_KEYS_VIDEOS] = { keys_of_videos, keys_of_bounds },
 };
 
 int vision_keys_check(const cJSON *settings, const char *file, vision_keys_kind kind,

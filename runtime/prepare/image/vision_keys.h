@@ -14,6 +14,7 @@ typedef enum vision_keys_kind {
     VISION_KEYS_CROPS, /* squares cut from the middle */
     VISION_KEYS_PATCHES,
     VISION_KEYS_TILES,
+    VISION_KEYS_VIDEOS,
 } vision_keys_kind;
 
 /* Of the object with the settings of images, which messages call `file`. */

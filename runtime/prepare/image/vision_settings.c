@@ -10,6 +10,8 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/container/side_file.h"
+#include "runtime/prepare/image/video_settings.h"
+#include "runtime/prepare/image/vision_file.h"
 #include "runtime/prepare/image/vision_keys.h"
 #include "runtime/prepare/image/vision_rows.h"
 
@@ -68,23 +70,8 @@ typedef struct reader {
     const cJSON *object; /* the settings in it */
     cJSON *json;         /* owned */
     lvlm_notes *notes;
+    bool videos; /* those of videos */
 } reader;
-
-static int find_settings(reader *r, const lvlm_checkpoint *checkpoint, lvlm_error *err)
-{
-    TRY(lvlm_side_file_json(&r->json, checkpoint, "processor_config.json", err));
-    r->object = lvlm_json_get(r->json, "image_processor");
-    r->file = "processor_config.json: image_processor";
-    if (r->object != NULL) return 0; /* null is invalid too */
-    lvlm_json_free(r->json);
-    r->file = "preprocessor_config.json";
-    TRY(lvlm_side_file_json(&r->json, checkpoint, r->file, err));
-    FAIL_IF(r->json == NULL, err, LVLM_EFORMAT,
-            "has no preprocessor_config.json, so images cannot be prepared for it; "
-            "convert again from a directory that has one");
-    r->object = r->json;
-    return 0;
-}
 
 /* A member that is present and not null, or NULL. */
 static const cJSON *given(const cJSON *object, const char *key)
@@ -336,10 +323,13 @@ static int read_file(vision_settings *s, const reader *r, const processor *p,
     TRY(check_class(r, p, err));
     TRY(read_common(s, r, err));
     if (r->json != r->object) TRY(vision_keys_check_around(r->json, r->notes, err));
-    TRY(vision_keys_check(r->object, r->file, p->keys, r->notes, err));
+    const vision_keys_kind keys = r->videos ? VISION_KEYS_VIDEOS : p->keys;
+    TRY(vision_keys_check(r->object, r->file, keys, r->notes, err));
+    if (r->videos) TRY(video_settings_read(&s->videos, r->object, r->file, err));
     switch (p->keys) {
     case VISION_KEYS_SQUARES: return read_squares(s, r, false, err);
     case VISION_KEYS_CROPS: return read_squares(s, r, true, err);
+    case VISION_KEYS_VIDEOS: /* of patches too */
     case VISION_KEYS_PATCHES: return read_patches(s, r, err);
     case VISION_KEYS_TILES: return read_tiles(s, r, err);
     }
@@ -392,13 +382,15 @@ static void set_defaults(vision_settings *out, const processor *p,
 
 static int read_files(vision_settings *out, const lvlm_manifest *manifest,
                       const processor *p, const lvlm_vision_options *options,
-                      lvlm_error *err)
+                      bool videos, lvlm_error *err)
 {
-    reader r = { .notes = manifest->checkpoint->notes };
-    int rc = find_settings(&r, manifest->checkpoint, err);
+    reader r = { .notes = manifest->checkpoint->notes, .videos = videos };
+    int rc = vision_file_find(&r.object, &r.json, &r.file, manifest->checkpoint, videos,
+                              err);
     if (rc == 0) {
         p = of_class(p, &r, manifest->family);
         set_defaults(out, p, options);
+        if (videos) video_settings_init(out);
         rc = read_file(out, &r, p, err);
     }
     if (rc == 0)
@@ -421,7 +413,8 @@ int vision_settings_read(vision_settings *out, const lvlm_manifest *manifest,
     FAIL_IF(
         options->pad_to_square && strcmp(manifest->family->processor, any_tower) != 0,
         err, LVLM_EUSAGE, "%s: its images are not padded to squares", path);
-    if (p->class_names[0] != NULL) return read_files(out, manifest, p, options, err);
+    if (p->class_names[0] != NULL)
+        return read_files(out, manifest, p, options, false, err);
     FAIL_IF(torch, err, LVLM_EUSAGE,
             "%s: its images are resized only by Pillow, not by torchvision", path);
     set_defaults(out, p, options);
@@ -429,26 +422,14 @@ int vision_settings_read(vision_settings *out, const lvlm_manifest *manifest,
     return 0;
 }
 
-/* ---- levels --------------------------------------------------------------------- */
-
-static float level(const vision_settings *s, unsigned v, size_t c)
+int vision_settings_read_videos(vision_settings *out, const lvlm_manifest *manifest,
+                                const lvlm_vision_options *options, lvlm_error *err)
 {
-    const bool fused = s->scaling == VISION_SCALE_FUSED;
-    float mean = (float)s->mean[c], std = (float)s->std[c], x = (float)v;
-    if (s->rescale && s->normalize && fused) {
-        const float all = (float)(1.0 / s->factor);
-        mean *= all;
-        std *= all;
-    } else if (s->rescale && fused) {
-        x *= (float)s->factor;
-    } else if (s->rescale) {
-        x = s->scaling == VISION_SCALE_DIVIDE ? x / 255 : (float)(v * s->factor);
-    }
-    return s->normalize ? (x - mean) / std : x;
-}
-
-void vision_levels(float levels[3][256], const vision_settings *settings)
-{
-    for (size_t c = 0; c < 3; c++)
-        for (unsigned v = 0; v < 256; v++) levels[c][v] = level(settings, v, c);
+    const processor *p = NULL;
+    *out = (vision_settings){ .resize = false };
+    TRY(lvlm_input_spec_read(&out->model, manifest->config, err));
+    TRY(choose(&p, manifest, err));
+    FAIL_IF(p->keys != VISION_KEYS_PATCHES || out->model.video_token < 0, err,
+            LVLM_EFORMAT, "%s: takes no videos", manifest->checkpoint->path);
+    return read_files(out, manifest, p, options, true, err);
 }

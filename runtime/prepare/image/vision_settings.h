@@ -6,6 +6,7 @@
 
 #include "formats/checkpoint/manifest.h"
 #include "runtime/batch/inputs.h"
+#include "runtime/prepare/image/video_sample.h"
 #include "runtime/prepare/image/vision_input.h"
 
 LVLM_BEGIN_DECLS
@@ -33,6 +34,7 @@ typedef struct vision_settings {
     uint64_t min_pixels, max_pixels; /* patches */
     uint64_t patch, frames, merge;   /* patches */
     uint64_t tiles;                  /* tiles */
+    video_settings videos;
 } vision_settings;
 
 /* Read for a model; errors as in lvlm_vision_input_open. */
@@ -40,6 +42,12 @@ LVLM_MUST_CHECK int vision_settings_read(vision_settings *out,
                                          const lvlm_manifest *manifest,
                                          const lvlm_vision_options *options,
                                          lvlm_error *err);
+
+/* Those of the model's videos; errors as in lvlm_video_input_open. */
+LVLM_MUST_CHECK int vision_settings_read_videos(vision_settings *out,
+                                                const lvlm_manifest *manifest,
+                                                const lvlm_vision_options *options,
+                                                lvlm_error *err);
 
 /* levels[c][v]: the value of level v of channel c. */
 void vision_levels(float levels[3][256], const vision_settings *settings);

@@ -8,6 +8,7 @@
 #include "formats/base/json.h"
 #include "formats/base/keys.h"
 #include "formats/base/text.h"
+#include "runtime/prepare/prompt/message_video.h"
 
 static const char *const role_names[LVLM_N_ROLES] = {
     [LVLM_ROLE_SYSTEM] = "system",
@@ -129,6 +130,15 @@ static int read_image(lvlm_part *out, const cJSON *item, reader *r, lvlm_error *
     return keep(&out->image, r->out, file, err);
 }
 
+static int read_video(lvlm_part *out, const cJSON *item, const reader *r,
+                      lvlm_error *err)
+{
+    lvlm_arena *const arena = &r->out->arena;
+    const char *const where = lvlm_arena_printf(arena, "messages[%zu]", r->message);
+    if (where == NULL) return lvlm_fail_memory(err);
+    return message_video_read(&out->video, item, where, arena, r->notes, err);
+}
+
 static int read_part(lvlm_part *out, const cJSON *item, reader *r, lvlm_error *err)
 {
     const char *const type = lvlm_json_string(lvlm_json_get(item, "type"));
@@ -136,8 +146,10 @@ static int read_part(lvlm_part *out, const cJSON *item, reader *r, lvlm_error *e
             "messages[%zu]: a part of content has no type", r->message);
     if (strcmp(type, "image") == 0 || strcmp(type, "image_url") == 0)
         return read_image(out, item, r, err);
+    if (strcmp(type, "video") == 0) return read_video(out, item, r, err);
     FAIL_IF(strcmp(type, "text") != 0, err, LVLM_EFORMAT,
-            "messages[%zu]: type '%.64s': expected image or text", r->message, type);
+            "messages[%zu]: type '%.64s': expected image, video or text", r->message,
+            type);
     TRY(check_keys(item, text_keys, r, err));
     const char *const text = lvlm_json_string(lvlm_json_get(item, "text"));
     FAIL_IF(text == NULL, err, LVLM_EFORMAT, "messages[%zu]: a part has no text",

@@ -1,4 +1,4 @@
-/* messages.h - a conversation with images in the text.
+/* messages.h - a conversation with images and videos in the text.
  *
  *   [ { "role": "user",
  *       "content": [ { "type": "image", "path": "cat.jpg" },
@@ -12,8 +12,7 @@
 
 #include <stdbool.h>
 
-#include "formats/base/arena.h"
-#include "formats/base/notes.h"
+#include "runtime/prepare/image/clip.h"
 
 LVLM_BEGIN_DECLS
 
@@ -30,10 +29,11 @@ typedef enum lvlm_role {
 /* "system", "user", "assistant". */
 const char *lvlm_role_name(lvlm_role role);
 
-/* Text or an image. */
+/* Text, an image or a video; the others are NULL. */
 typedef struct lvlm_part {
-    const char *text;  /* UTF-8, or NULL: an image ... */
-    const char *image; /* ... in this file */
+    const char *text;  /* UTF-8 */
+    const char *image; /* its file */
+    const lvlm_clip *video;
 } lvlm_part;
 
 typedef struct lvlm_message {
@@ -48,6 +48,8 @@ typedef struct lvlm_messages {
     size_t n;              /* at least 1 */
     const char **unplaced; /* images without a part: the model's form places them */
     size_t n_unplaced;
+    const lvlm_clip **unplaced_videos; /* likewise */
+    size_t n_unplaced_videos;
     lvlm_arena arena; /* holds everything above */
 } lvlm_messages;
 
@@ -55,9 +57,11 @@ typedef struct lvlm_messages {
  * names its file as "path", "image" or "url"; one without a name is the next of
  * `images` (n_images, paths). Remaining images are unplaced if the messages have no
  * image part, and an error otherwise. LVLM_EFORMAT names the message and the key:
- * unknown roles and types, images that would have to be downloaded. Keys that are not
- * followed are noted (`notes` may be NULL). Free with lvlm_messages_free, also after a
- * failure. */
+ * unknown roles and types, images that would have to be downloaded. A video part has a
+ * folder or a list of files under "video" (or "path", "url") and, if known, frames a
+ * second under "fps"; one without frames waits for lvlm_messages_give_videos. Keys that
+ * are not followed are noted (`notes` may be NULL). Free with lvlm_messages_free, also
+ * after a failure. */
 LVLM_MUST_CHECK int lvlm_messages_parse(lvlm_messages *out, const char *json,
                                         size_t n_bytes, const char *const *images,
                                         size_t n_images, lvlm_notes *notes,
@@ -66,6 +70,13 @@ LVLM_MUST_CHECK int lvlm_messages_parse(lvlm_messages *out, const char *json,
 LVLM_MUST_CHECK int lvlm_messages_read(lvlm_messages *out, const char *path,
                                        const char *const *images, size_t n_images,
                                        lvlm_notes *notes, lvlm_error *err);
+
+/* Videos from beside the messages: each video part that names no frames is the next of
+ * `clips`. Remaining ones are unplaced if there is no video part, and an error
+ * otherwise, as are parts that get none (LVLM_EUSAGE). */
+LVLM_MUST_CHECK int lvlm_messages_give_videos(lvlm_messages *messages,
+                                              const lvlm_clip *clips, size_t n_clips,
+                                              lvlm_error *err);
 
 /* One user message `text` with all `images` unplaced, preceded by a system message
  * unless `system` is NULL and followed by an assistant's unless `answer` is NULL. */

@@ -11,11 +11,11 @@
 #include "formats/base/json.h"
 #include "formats/container/side_file.h"
 #include "runtime/prepare/prompt/prompt_affix.h"
+#include "runtime/prepare/prompt/prompt_places.h"
 #include "runtime/prepare/prompt/prompt_style.h"
 
-/* MAX_TOKENS: of a prompt, more than any model supports. MAX_SLOTS: ids that the
- * tokenizer writes between the tags of an image. */
-enum { MAX_LISTED = 16, MAX_TOKENS = 1 << 26, MAX_SLOTS = 256 };
+/* MAX_SLOTS: ids that the tokenizer writes between the tags of an image. */
+enum { MAX_LISTED = 16, MAX_SLOTS = 256 };
 
 /* Ids of a style's list of tokens. */
 typedef struct listed {
@@ -29,9 +29,8 @@ struct lvlm_prompter {
     lvlm_tokenizer *tokenizer;
     const char *bos, *eos; /* "" if there is none */
     lvlm_prompt_form form;
-    int64_t video_token; /* or -1 */
-    size_t between;      /* places of an image between its tags; 0: no tags */
-    size_t window;       /* limit of history in tokens; 0: none */
+    size_t between; /* places of an image between its tags; 0: no tags */
+    size_t window;  /* limit of history in tokens; 0: none */
     prompt_affix affix;
     listed tags, kept;
     lvlm_arena arena;
@@ -85,9 +84,9 @@ static int read_config(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_err
             err, LVLM_EFORMAT, "config: tokens.image is not a token");
     p->form = p->style->form;
     p->form.image_token = (int64_t)image;
-    p->video_token = -1;
-    if (lvlm_json_u64(&video, lvlm_json_path(manifest->config, "tokens.video")))
-        p->video_token = (int64_t)video;
+    const cJSON *const token = lvlm_json_path(manifest->config, "tokens.video");
+    p->form.video_token =
+        p->style->video != NULL && lvlm_json_u64(&video, token) ? (int64_t)video : -1;
     if (p->style->image_close == NULL) return 0;
     const cJSON *const between = lvlm_json_path(manifest->config, "connector.queries");
     FAIL_IF(!lvlm_json_u64(&queries, between) || queries < 2, err, LVLM_EFORMAT,
@@ -275,60 +274,16 @@ static int encode_pieces(encoder *e, const prompt_pieces *pieces, lvlm_error *er
 
 /* ---- images --------------------------------------------------------------------- */
 
-/* Change the number of tokens at every place from `old` to `rows[i]`, or `all` if rows
- * is NULL: truncate, or repeat the last one. */
-static int resize_places(lvlm_prompt *out, size_t old, const size_t *rows, size_t all,
-                         lvlm_error *err)
-{
-    size_t n = out->n, from = 0, to = 0, span = 0;
-    for (size_t i = 0; i < out->n_images; i++) {
-        const size_t now = rows != NULL ? rows[i] : all;
-        FAIL_IF(now > MAX_TOKENS || n > MAX_TOKENS, err, LVLM_EFORMAT,
-                "a prompt of over %d tokens", MAX_TOKENS);
-        n = n - old + now;
-    }
-    int64_t *const ids = lvlm_arena_alloc(&out->arena, n + 1, sizeof *ids);
-    if (ids == NULL) return lvlm_fail_memory(err);
-    assert(old > 0);
-    for (size_t i = 0; i <= out->n_images; i++) {
-        const size_t place = i < out->n_images ? out->places[i] : out->n;
-        for (; span < out->n_spans && out->spans[span].end <= place; span++) {
-            out->spans[span].end += to - from;
-            if (span + 1 < out->n_spans)
-                out->spans[span + 1].first = out->spans[span].end;
-        }
-        assert(place >= from && place + (i < out->n_images ? old : 0) <= out->n);
-        memcpy(ids + to, out->ids + from, (place - from) * sizeof *ids);
-        to += place - from;
-        from = place;
-        if (i == out->n_images) break;
-        const size_t now = rows != NULL ? rows[i] : all;
-        out->places[i] = to;
-        for (size_t j = 0; j < now; j++)
-            ids[to++] = out->ids[from + (j < old ? j : old - 1)];
-        from += old;
-    }
-    out->ids = ids;
-    out->n = n;
-    return 0;
-}
-
 /* The position of the image token; between tags, the position after it. */
 static int find_places(lvlm_prompt *out, const lvlm_prompter *p, lvlm_error *err)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < out->n; i++) {
-        n += out->ids[i] == p->form.image_token;
-        FAIL_IF(out->ids[i] == p->video_token, err, LVLM_EFORMAT,
-                "the text has a place for a video; videos are not read");
-    }
-    out->places = lvlm_arena_alloc(&out->arena, n + 1, sizeof *out->places);
-    out->images = lvlm_arena_alloc(&out->arena, n + 1, sizeof *out->images);
-    if (out->places == NULL || out->images == NULL) return lvlm_fail_memory(err);
-    for (size_t i = 0; i < out->n; i++)
-        if (out->ids[i] == p->form.image_token)
-            out->places[out->n_images++] = i + (p->between > 0);
-    return 0;
+    TRY(prompt_places_find(&out->places, &out->n_images, out, p->form.image_token,
+                           err));
+    out->images = lvlm_arena_alloc(&out->arena, out->n_images + 1, sizeof *out->images);
+    if (out->images == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < out->n_images; i++) out->places[i] += p->between > 0;
+    return prompt_places_find(&out->video_places, &out->n_videos, out,
+                              p->form.video_token, err);
 }
 
 /* The file spelled by the slots of image `i`: ids below 256 are its bytes. */
@@ -469,26 +424,22 @@ int lvlm_prompt_write(lvlm_prompt *out, const lvlm_prompter *prompter,
     int rc;
     assert(messages->n > 0);
     *out = (lvlm_prompt){ .n = 0 };
-    if ((rc = encode_in_window(&e, &source, err)) < 0 ||
+    if ((rc = prompt_videos_check(messages, &prompter->form, prompter->style, err)) <
+            0 ||
+        (rc = encode_in_window(&e, &source, err)) < 0 ||
         (rc = keep_ids(out, &e.ids, err)) < 0 ||
         (rc = find_places(out, prompter, err)) < 0 ||
-        (rc = name_images(out, prompter, &source, err)) < 0)
+        (rc = name_images(out, prompter, &source, err)) < 0 ||
+        (rc = prompt_videos_name(out, messages, prompter->style, err)) < 0)
         goto done;
     out->form = prompter->form;
     if (prompter->between > 0)
-        rc = resize_places(out, MAX_SLOTS, NULL, prompter->between, err);
+        rc = prompt_places_cut(out, MAX_SLOTS, prompter->between, err);
 done:
     lvlm_ids_free(&e.ids);
     lvlm_ids_free(&e.start);
     lvlm_strbuf_free(&e.text);
     return rc;
-}
-
-int lvlm_prompt_expand(lvlm_prompt *prompt, const size_t *rows, lvlm_error *err)
-{
-    assert(rows != NULL || prompt->n_images == 0);
-    if (!prompt->form.expands || prompt->n_images == 0) return 0;
-    return resize_places(prompt, 1, rows, 0, err);
 }
 
 void lvlm_prompt_free(lvlm_prompt *prompt)

@@ -1,14 +1,14 @@
 /* prompt.h - a conversation as the tokens that a model was trained on.
  *
  *   messages -> the model's style -> pieces of text -> tokenizer -> ids, one place per
- *   image -> number of rows of each image -> the model's ids
+ *   image or video -> number of rows of each -> the model's ids
  *
  *     lvlm_prompter *prompter = NULL;
  *     lvlm_prompt prompt;
  *     if ((rc = lvlm_prompter_open(&prompter, manifest, NULL, &err)) < 0 ||
  *         (rc = lvlm_prompt_write(&prompt, prompter, &messages, &err)) < 0 ||
  *         ... prompt.images are read, rows[i] counted ...
- *         (rc = lvlm_prompt_expand(&prompt, rows, &err)) < 0) ...
+ *         (rc = lvlm_prompt_expand(&prompt, rows, NULL, &err)) < 0) ...
  *     lvlm_prompt_free(&prompt);
  *     lvlm_prompter_close(prompter);
  *
@@ -74,6 +74,7 @@ typedef struct lvlm_prompt_form {
     bool typed;   /* mm_token_type_ids */
     bool crossed; /* cross_attention_mask */
     int64_t image_token;
+    int64_t video_token; /* -1: there are no videos */
     int64_t pad;
 } lvlm_prompt_form;
 
@@ -86,6 +87,9 @@ typedef struct lvlm_prompt {
     const char **images; /* (n_images) files in order of their places */
     size_t *places;      /* (n_images) index in ids of the first token of each */
     size_t n_images;
+    const lvlm_clip **videos; /* (n_videos) likewise */
+    size_t *video_places;
+    size_t n_videos;
     /* number of oldest messages dropped because of the model's window */
     size_t n_left_out;
     lvlm_arena arena;
@@ -114,13 +118,15 @@ const lvlm_special *lvlm_prompter_answer(const lvlm_prompter *prompter);
 /* Write a conversation. If the last message is not the assistant's, it is followed by
  * the header of the answer. LVLM_EFORMAT: something that the model's form does not
  * support (a system message, turns, a prompt without an image), or the numbers of
- * places and images differ. Free with lvlm_prompt_free, also after a failure. */
+ * places and of images or videos differ. Free with lvlm_prompt_free, also after a
+ * failure. */
 LVLM_MUST_CHECK int lvlm_prompt_write(lvlm_prompt *out, const lvlm_prompter *prompter,
                                       const lvlm_messages *messages, lvlm_error *err);
-/* If places expand (form): repeat the token of each rows[i] times (n_images) and adjust
- * spans and places. Call once. Otherwise a no-op. */
+/* If places expand (form): repeat the token of each image rows[i] times (n_images), of
+ * each video video_rows[i] times (n_videos), and adjust spans and places. Call once.
+ * Otherwise a no-op. */
 LVLM_MUST_CHECK int lvlm_prompt_expand(lvlm_prompt *prompt, const size_t *rows,
-                                       lvlm_error *err);
+                                       const size_t *video_rows, lvlm_error *err);
 void lvlm_prompt_free(lvlm_prompt *prompt);
 
 LVLM_END_DECLS

@@ -44,16 +44,31 @@ static int read_images(maker *m, const lvlm_vision_input *vision, lvlm_error *er
     return lvlm_vision_input_read(&m->out->vision, vision, &request, err);
 }
 
+static int read_videos(maker *m, const lvlm_video_input *video, lvlm_error *err)
+{
+    size_t n = 0;
+    for (size_t b = 0; b < m->B; b++) n += m->prompts[b]->n_videos;
+    if (n == 0) return 0;
+    const lvlm_clip **const clips = lvlm_arena_alloc(&m->out->arena, n, sizeof *clips);
+    if (clips == NULL) return lvlm_fail_memory(err);
+    for (size_t b = 0, k = 0; b < m->B; b++)
+        for (size_t i = 0; i < m->prompts[b]->n_videos; i++, k++)
+            clips[k] = m->prompts[b]->videos[i];
+    return lvlm_video_input_read(&m->out->video, video, clips, n, err);
+}
+
 static int expand(maker *m, lvlm_error *err)
 {
     const lvlm_image_note *note = m->out->vision.notes;
+    const lvlm_video_note *video = m->out->video.notes;
     for (size_t b = 0; b < m->B; b++) {
         lvlm_prompt *const prompt = m->prompts[b];
-        size_t *const rows =
-            lvlm_arena_alloc(&m->out->arena, prompt->n_images + 1, sizeof *rows);
+        const size_t n = prompt->n_images + prompt->n_videos;
+        size_t *const rows = lvlm_arena_alloc(&m->out->arena, n + 1, sizeof *rows);
         if (rows == NULL) return lvlm_fail_memory(err);
         for (size_t i = 0; i < prompt->n_images; i++) rows[i] = (note++)->tokens;
-        TRY(lvlm_prompt_expand(prompt, rows, err));
+        for (size_t i = prompt->n_images; i < n; i++) rows[i] = (video++)->tokens;
+        TRY(lvlm_prompt_expand(prompt, rows, rows + prompt->n_images, err));
         if (prompt->n > m->T) m->T = prompt->n;
     }
     return 0;
@@ -128,7 +143,9 @@ static int add_types(maker *m, lvlm_error *err)
     for (size_t b = 0; b < m->B; b++) {
         const lvlm_prompt *const p = m->prompts[b];
         for (size_t t = 0; t < p->n; t++)
-            types[b * m->T + t] = p->ids[t] == p->form.image_token;
+            types[b * m->T + t] = p->ids[t] == p->form.image_token   ? 1
+                                  : p->ids[t] == p->form.video_token ? 2
+                                                                     : 0;
     }
     return 0;
 }
@@ -168,6 +185,8 @@ static void finish(lvlm_prompt_inputs *out)
     lvlm_checkpoint *const batch = &out->batch;
     for (size_t i = 0; i < out->vision.n_tensors; i++)
         out->tensors[batch->n_tensors++] = out->vision.tensors[i];
+    for (size_t i = 0; i < out->video.n_tensors; i++)
+        out->tensors[batch->n_tensors++] = out->video.tensors[i];
     qsort(out->tensors, batch->n_tensors, sizeof *out->tensors, lvlm_by_text);
     for (size_t i = 0; i < batch->n_tensors; i++) out->by_name[i] = &out->tensors[i];
     batch->kind = LVLM_CHECKPOINT_PLAIN;
@@ -177,13 +196,15 @@ static void finish(lvlm_prompt_inputs *out)
 }
 
 int lvlm_prompt_inputs_make(lvlm_prompt_inputs *out, lvlm_prompt *const *prompts,
-                            size_t n, const lvlm_vision_input *vision, lvlm_error *err)
+                            size_t n, const lvlm_vision_input *vision,
+                            const lvlm_video_input *video, lvlm_error *err)
 {
     maker m = { .out = out, .prompts = prompts, .B = n };
     const lvlm_prompt_form *const form = &prompts[0]->form;
     assert(n > 0);
     memset(out, 0, sizeof *out);
     TRY(read_images(&m, vision, err));
+    TRY(read_videos(&m, video, err));
     TRY(expand(&m, err));
     TRY(add_ids(&m, err));
     if (form->prefix) TRY(add_suffix(&m, err));
@@ -196,6 +217,7 @@ int lvlm_prompt_inputs_make(lvlm_prompt_inputs *out, lvlm_prompt *const *prompts
 void lvlm_prompt_inputs_free(lvlm_prompt_inputs *inputs)
 {
     lvlm_vision_batch_free(&inputs->vision);
+    lvlm_video_batch_free(&inputs->video);
     lvlm_arena_free(&inputs->arena);
     memset(inputs, 0, sizeof *inputs);
 }

@@ -19,14 +19,17 @@ static bool names_place(const lvlm_message *message, const char *place)
     return false;
 }
 
-bool prompt_names_places(const prompt_source *source)
+static bool user_names(const lvlm_messages *m, const char *place)
 {
-    const lvlm_messages *const m = source->messages;
     for (size_t i = 0; i < m->n; i++)
-        if (m->at[i].role == LVLM_ROLE_USER &&
-            names_place(&m->at[i], source->style->place))
+        if (m->at[i].role == LVLM_ROLE_USER && names_place(&m->at[i], place))
             return true;
     return false;
+}
+
+bool prompt_names_places(const prompt_source *source)
+{
+    return user_names(source->messages, source->style->place);
 }
 
 /* Will image parts be written? Images named inside a text do not count: a template does
@@ -48,17 +51,20 @@ typedef struct writer {
     size_t message;
     lvlm_role role;
     size_t n_images; /* written */
-    bool unplaced;   /* images to be placed before the first user's text */
+    /* images and videos to be placed before the first user's text */
+    bool unplaced, unplaced_videos;
 } writer;
 
 /* At the first message, of the user. */
 static writer begin(prompt_pieces *out, const prompt_source *source)
 {
+    const lvlm_messages *const m = source->messages;
     return (writer){ .source = source,
                      .out = out,
                      .role = LVLM_ROLE_USER,
-                     .unplaced = source->messages->n_unplaced > 0 &&
-                                 !prompt_names_places(source) };
+                     .unplaced = m->n_unplaced > 0 && !prompt_names_places(source),
+                     .unplaced_videos = m->n_unplaced_videos > 0 &&
+                                        !user_names(m, source->style->video_place) };
 }
 
 /* Add a piece of the message. NULL: out of memory. */
@@ -94,15 +100,22 @@ static void write_image(lvlm_strbuf *text, writer *w, const char *file)
     lvlm_strbuf_puts(text, style->image_close);
 }
 
+/* What is placed before the first user's text: images, then videos. */
+static void write_unplaced(lvlm_strbuf *text, writer *w)
+{
+    const lvlm_messages *const m = w->source->messages;
+    for (size_t i = 0; w->unplaced && i < m->n_unplaced; i++)
+        write_image(text, w, m->unplaced[i]);
+    for (size_t i = 0; w->unplaced_videos && i < m->n_unplaced_videos; i++)
+        lvlm_strbuf_puts(text, w->source->style->video);
+    w->unplaced = w->unplaced_videos = false;
+}
+
 /* Images that have no place yet; those of the parts, if they all come first. */
 static void write_first_images(lvlm_strbuf *text, writer *w,
                                const lvlm_message *message)
 {
-    const lvlm_messages *const m = w->source->messages;
-    if (w->unplaced && message->role == LVLM_ROLE_USER) {
-        for (size_t i = 0; i < m->n_unplaced; i++) write_image(text, w, m->unplaced[i]);
-        w->unplaced = false;
-    }
+    if (message->role == LVLM_ROLE_USER) write_unplaced(text, w);
     for (size_t i = 0; w->source->style->images_first && i < message->n_parts; i++)
         if (message->parts[i].image != NULL)
             write_image(text, w, message->parts[i].image);
@@ -128,10 +141,10 @@ static void write_parts(lvlm_strbuf *text, writer *w, const lvlm_message *messag
     write_first_images(text, w, message);
     for (size_t i = 0; i < message->n_parts; i++) {
         const lvlm_part *const part = &message->parts[i];
-        if (part->text == NULL) {
-            if (!style->images_first) write_image(text, w, part->image);
-            continue;
-        }
+        if (part->video != NULL) lvlm_strbuf_puts(text, style->video);
+        if (part->image != NULL && !style->images_first)
+            write_image(text, w, part->image);
+        if (part->text == NULL) continue;
         if (leaves_gap(w, message, i)) lvlm_strbuf_puts(text, "  ");
         lvlm_strbuf_puts(text, part->text);
         if (style->text_end != NULL) lvlm_strbuf_puts(text, style->text_end);
@@ -262,8 +275,10 @@ int prompt_write_turns(prompt_pieces *out, const prompt_source *source, lvlm_err
         if (i >= given && i < source->first) continue; /* its images are counted */
         TRY(write_turn(&w, i, message->role, text, err));
     }
-    FAIL_IF(w.unplaced, err, LVLM_EFORMAT,
-            "images: %zu are given, and no message of the user", m->n_unplaced);
+    FAIL_IF(w.unplaced || w.unplaced_videos, err, LVLM_EFORMAT,
+            "%s: %zu are given, and no message of the user",
+            w.unplaced ? "images" : "videos",
+            w.unplaced ? m->n_unplaced : m->n_unplaced_videos);
     if (m->at[m->n - 1].role == LVLM_ROLE_ASSISTANT) return 0;
     return write_header(&w, LVLM_NO_MESSAGE, LVLM_ROLE_ASSISTANT, err);
 }

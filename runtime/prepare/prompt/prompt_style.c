@@ -27,6 +27,7 @@ static const char *const qwen2_kept[] = {
 
 // clang-format off
 #define VISION_PLACE "<|vision_start|><|image_pad|><|vision_end|>"
+#define VIDEOS       .video_place = "<|video_pad|>", .video = "<|vision_start|><|video_pad|><|vision_end|>"
 #define HELPFUL      "You are a helpful assistant."
 #define NO_TURNS     "the model ships no chat template that writes turns"
 #define KNOWLEDGE    "Cutting Knowledge Date: December 2023\nToday Date: "
@@ -66,12 +67,12 @@ static const prompt_style styles[] = {
       .affixed = true, .form = { .expands = true } },
     { .name = "ChatML", .word = "chatml",
       .forms = template_forms_chatml,
-      .write = prompt_write_turns, .place = "<|image_pad|>", .image = VISION_PLACE,
+      .write = prompt_write_turns, .place = "<|image_pad|>", .image = VISION_PLACE, VIDEOS,
       .open = "<|im_start|>", .opened = "\n", .close = "<|im_end|>\n", .system = HELPFUL,
       .affixed = true, .form = { .expands = true, .typed = true }, .kept = qwen2_kept },
     { .name = "the base form of Qwen2-VL", .word = "chatml",
       .forms = template_forms_qwen2_base, .unturned = NO_TURNS,
-      .base = true, .write = prompt_write_text, .place = "<|image_pad|>", .image = VISION_PLACE,
+      .base = true, .write = prompt_write_text, .place = "<|image_pad|>", .image = VISION_PLACE, VIDEOS,
       .affixed = true, .form = { .expands = true, .typed = true }, .kept = qwen2_kept },
     { .name = "Llama 3.2", .word = "llama3",
       .forms = template_forms_llama32,

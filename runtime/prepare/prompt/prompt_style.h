@@ -62,6 +62,8 @@ struct prompt_style {
     const char *image;         /* written for an image ... */
     const char *image_close;   /* ... followed by its file and this; NULL: no file */
     bool numbered;             /* preceded by "Picture 1: " */
+    const char *video_place;   /* placeholder of a video; NULL: there are none */
+    const char *video;         /* written for a video */
     bool images_first;         /* in a turn, wherever its parts have them */
     const char *const *roles;  /* by lvlm_role; "": a turn has no header; NULL: ours */
     const char *open, *opened; /* before and after a turn's role */

@@ -19,7 +19,7 @@
 static const lvlm_option options[] = {
     TEXT("out", "MODEL2", out, "the trained model; with LoRA, the adapter is merged into it"),
     TEXT("data", "FILE.jsonl", data, "examples, one per line or in one list: LLaVA's or Qwen-VL's conversations, PaliGemma's prefix and suffix"),
-    TEXT("images", "DIR", images, "the folder of the images that examples name"),
+    TEXT("images", "DIR", images, "the folder of the images and videos that examples name"),
     COUNT("batch-size", "N", batch_size, "examples per batch (default 1), grouped by similar lengths"),
     COUNT("max-length", "N", max_length, "cut examples at N tokens, those of images counted (default: never)"),
     TEXT("template", "NAME", chat_template, "how conversations are written for LLaVA, in place of the model's own way: llava, vicuna_v1, chatml, gemma, or plain, its makers' first stage"),
@@ -238,10 +238,12 @@ const lvlm_command command_train = {
     "  {\"prefix\": \"caption en\", \"suffix\": \"a cat\", \"image\": \"cat.jpg\"}\n"
     "\n"
     "all of a file in one form, for a model of any family; several images are a list\n"
-    "of files. Prompts are those of lvlm-run; which tokens are learnt is what the\n"
-    "family's own fine-tuning code says. A line that cannot be used is named and ends\n"
-    "the run, or with --skip-bad is left out and counted; so is what --max-length\n"
-    "cuts.\n"
+    "of files. LLaVA's may have <video> too, and beside it \"video\": a folder of\n"
+    "frames or a list of files, or one of these for each <video>, and \"fps\": how\n"
+    "many frames a second there are. Prompts are those of lvlm-run; which tokens are\n"
+    "learnt is what the family's own fine-tuning code says. A line that cannot be\n"
+    "used is named and ends the run, or with --skip-bad is left out and counted; so\n"
+    "is what --max-length cuts.\n"
     "\n"
     "The loss at the end is a mean: of the last epoch, but of at most 100 steps and\n"
     "half of the run. --json has out, adapter, steps, loss, loss_steps (that it is\n"

@@ -66,16 +66,30 @@ static int check_image(const lvlm_dataset *d, const char *name, lvlm_arena *aren
     return 0;
 }
 
+/* How many frames there are; each must exist. */
+static int count_frames(size_t *n, const lvlm_dataset *d, const lvlm_clip *clip,
+                        lvlm_arena *arena, lvlm_error *err)
+{
+    lvlm_clip frames;
+    const lvlm_clip *const named = lvlm_encoder_clip(d->encoder, clip, arena);
+    if (named == NULL) return lvlm_fail_memory(err);
+    TRY(lvlm_clip_frames(&frames, named, arena, NULL, err));
+    *n += frames.n_files;
+    return 0;
+}
+
 /* Does it have the form of the lines before it (LVLM_N_EXAMPLE_FORMS: there are none),
- * and do its images exist? */
-static int check_example(const lvlm_dataset *d, lvlm_example *e, lvlm_example_form form,
-                         lvlm_error *err)
+ * and do its images and the frames of its videos exist? Counts those. */
+static int check_example(size_t *n_frames, const lvlm_dataset *d, lvlm_example *e,
+                         lvlm_example_form form, lvlm_error *err)
 {
     FAIL_IF(form != LVLM_N_EXAMPLE_FORMS && e->form != form, err, LVLM_EFORMAT,
             "is in %s's form, and the file began in %s's",
             lvlm_example_form_name(e->form), lvlm_example_form_name(form));
     for (size_t i = 0; i < e->n_images; i++)
         TRY(check_image(d, e->images[i], &e->arena, err));
+    for (size_t i = 0; i < e->n_videos; i++)
+        TRY(count_frames(n_frames, d, &e->videos[i], &e->arena, err));
     return 0;
 }
 
@@ -86,15 +100,17 @@ static int check_line(lvlm_dataset *d, size_t value, lvlm_example_form *form,
                       lvlm_error *err)
 {
     lvlm_example e;
+    size_t n_frames = 0;
     int rc = read_example(&e, d, value, err);
-    if (rc == 0 && (rc = check_example(d, &e, *form, err)) < 0)
+    if (rc == 0 && (rc = check_example(&n_frames, d, &e, *form, err)) < 0)
         lvlm_jsonl_prefix(err, &d->file, value);
     if (rc == 0) {
         *form = e.form;
         d->values[d->n] = value;
         d->lengths[d->n++] = FRAME_TOKENS + e.n_bytes / BYTES_PER_TOKEN +
-                             e.n_images * d->encoder->image_tokens;
+                             (e.n_images + n_frames) * d->encoder->image_tokens;
         d->n_images += e.n_images;
+        d->n_videos += e.n_videos;
         d->counts.left_out += e.left_out;
     }
     lvlm_example_free(&e);
@@ -120,7 +136,8 @@ static int look_at_all(lvlm_dataset *d, lvlm_error *err)
     }
     FAIL_IF(d->n == 0, err, LVLM_EFORMAT, "%s: none of its %zu examples can be used",
             d->file.file->path, d->file.n);
-    return d->n_images > 0 ? lvlm_encoder_reads_images(d->encoder, err) : 0;
+    if (d->n_images > 0) TRY(lvlm_encoder_reads_images(d->encoder, err));
+    return d->n_videos > 0 ? lvlm_encoder_reads_videos(d->encoder, err) : 0;
 }
 
 /* The id: of the file's bytes, and of what decides which lines are in which batch. */

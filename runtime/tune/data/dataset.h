@@ -44,7 +44,7 @@ typedef struct lvlm_dataset {
     size_t *values;  /* (n) values of the file that can be used, as far as is known */
     size_t *lengths; /* (n) estimated, in tokens */
     size_t n;
-    size_t n_images;
+    size_t n_images, n_videos;
     lvlm_order order;
     lvlm_dataset_counts counts;
     unsigned char *noted; /* (file.n) what has been counted for each line */

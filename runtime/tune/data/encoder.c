@@ -21,6 +21,17 @@ static size_t image_tokens(const lvlm_input_spec *spec)
     return spec->images.form == LVLM_IMAGES_PATCHES ? PATCHES_TOKENS : TILES_TOKENS;
 }
 
+/* Settings are noted only if there are videos (lvlm_encoder_reads_videos). */
+static int open_videos(lvlm_encoder *e, lvlm_error *err)
+{
+    const lvlm_video_options options = { .notes = e->options.notes };
+    e->checkpoint->notes = NULL;
+    const int rc =
+        lvlm_video_input_open(&e->video, &e->manifest, &options, &e->no_video);
+    e->checkpoint->notes = e->options.notes;
+    return rc == LVLM_ENOMEM ? lvlm_fail_memory(err) : 0;
+}
+
 static int open_all(lvlm_encoder *e, const char *model, lvlm_error *err)
 {
     const lvlm_open_options open = { .notes = e->options.notes };
@@ -48,7 +59,7 @@ static int open_all(lvlm_encoder *e, const char *model, lvlm_error *err)
     }
     if (rc == LVLM_ENOMEM) return lvlm_fail_memory(err);
     if (rc < 0) e->vision = NULL;
-    return 0;
+    return open_videos(e, err);
 }
 
 int lvlm_encoder_open(lvlm_encoder **out, const char *model,
@@ -70,6 +81,7 @@ void lvlm_encoder_close(lvlm_encoder *e)
 {
     if (e == NULL) return;
     lvlm_vision_input_close(e->vision);
+    lvlm_video_input_close(e->video);
     lvlm_prompter_close(e->prompter);
     lvlm_manifest_free(&e->manifest);
     lvlm_checkpoint_close(e->checkpoint);
@@ -84,6 +96,19 @@ int lvlm_encoder_reads_images(const lvlm_encoder *e, lvlm_error *err)
     return e->no_vision.code;
 }
 
+int lvlm_encoder_reads_videos(const lvlm_encoder *e, lvlm_error *err)
+{
+    lvlm_video_input *noted = NULL;
+    if (e->video != NULL) {
+        const int rc = lvlm_video_input_open(&noted, &e->manifest, NULL, err);
+        lvlm_video_input_close(noted);
+        return rc;
+    }
+    assert(e->no_video.code < 0);
+    if (err != NULL) *err = e->no_video;
+    return e->no_video.code;
+}
+
 const char *lvlm_encoder_template(const lvlm_encoder *e)
 {
     return lvlm_prompter_template(e->prompter);
@@ -95,6 +120,21 @@ const char *lvlm_encoder_image_path(const lvlm_encoder *e, const char *name,
     return e->options.images == NULL || *name == '/'
                ? lvlm_arena_strndup(arena, name, strlen(name))
                : lvlm_arena_printf(arena, "%s/%s", e->options.images, name);
+}
+
+lvlm_clip *lvlm_encoder_clip(const lvlm_encoder *e, const lvlm_clip *clip,
+                             lvlm_arena *arena)
+{
+    lvlm_clip *const copy = lvlm_arena_alloc(arena, 1, sizeof *copy);
+    const char **const files =
+        lvlm_arena_alloc(arena, clip->n_files + 1, sizeof *files);
+    if (copy == NULL || files == NULL) return NULL;
+    for (size_t i = 0; i < clip->n_files; i++) {
+        files[i] = lvlm_encoder_image_path(e, clip->files[i], arena);
+        if (files[i] == NULL) return NULL;
+    }
+    *copy = (lvlm_clip){ files, clip->n_files, clip->fps };
+    return copy;
 }
 
 /* ---- prompts -------------------------------------------------------------------- */
@@ -133,6 +173,12 @@ static int write_prompt(const job *j, size_t i, lvlm_error *err)
         p->images[k] = lvlm_encoder_image_path(j->e, p->images[k], &p->arena);
         if (p->images[k] == NULL) return lvlm_fail_memory(err);
     }
+    FAIL_IF(p->n_videos > 0 && j->e->video == NULL, err, j->e->no_video.code, "%s",
+            j->e->no_video.text);
+    for (size_t k = 0; k < p->n_videos; k++) {
+        p->videos[k] = lvlm_encoder_clip(j->e, p->videos[k], &p->arena);
+        if (p->videos[k] == NULL) return lvlm_fail_memory(err);
+    }
     return 0;
 }
 
@@ -149,10 +195,12 @@ static int check_cut(const lvlm_encoder *e, const lvlm_prompt *p, lvlm_error *er
     const int64_t image = e->spec.image_token;
     const int64_t close = e->tags ? image + 1 : image;
     for (size_t t = cut_length(e, p); t < p->n; t++)
-        FAIL_IF(p->ids[t] == image || p->ids[t] == close, err, LVLM_EFORMAT,
-                "an image would be cut: token %zu of %zu is of it, and --max-length is "
-                "%zu",
-                t + 1, p->n, e->options.max_length);
+        FAIL_IF(p->ids[t] == image || p->ids[t] == close ||
+                    p->ids[t] == e->spec.video_token,
+                err, LVLM_EFORMAT,
+                "%s would be cut: token %zu of %zu is of it, and --max-length is %zu",
+                p->ids[t] == e->spec.video_token ? "a video" : "an image", t + 1, p->n,
+                e->options.max_length);
     return 0;
 }
 
@@ -293,7 +341,8 @@ static int make_tensors(const job *j, size_t *bad, lvlm_error *err)
 static int encode(const job *j, size_t *bad, lvlm_error *err)
 {
     for (*bad = 0; *bad < j->n; ++*bad) TRY(write_prompt(j, *bad, err));
-    int rc = lvlm_prompt_inputs_make(&j->out->inputs, j->list, j->n, j->e->vision, err);
+    int rc = lvlm_prompt_inputs_make(&j->out->inputs, j->list, j->n, j->e->vision,
+                                     j->e->video, err);
     if (rc < 0) return find_bad(bad, j, rc, err);
     TRY(make_tensors(j, bad, err));
     rc = check_batch(j, err);

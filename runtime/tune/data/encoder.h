@@ -38,6 +38,8 @@ typedef struct lvlm_encoder {
     lvlm_prompter *prompter;
     lvlm_vision_input *vision; /* NULL: the model cannot be given images, ... */
     lvlm_error no_vision;      /* ... for this reason */
+    lvlm_video_input *video;   /* likewise, videos */
+    lvlm_error no_video;
 } lvlm_encoder;
 
 /* For the native file `model`. LVLM_EFORMAT: it has no tokenizer, or its family has no
@@ -51,11 +53,18 @@ void lvlm_encoder_close(lvlm_encoder *encoder);
 /* 0, or why this model cannot be given images: it has no processor's file. */
 LVLM_MUST_CHECK int lvlm_encoder_reads_images(const lvlm_encoder *encoder,
                                               lvlm_error *err);
+/* The same for videos; notes which of their settings are not followed. */
+LVLM_MUST_CHECK int lvlm_encoder_reads_videos(const lvlm_encoder *encoder,
+                                              lvlm_error *err);
 /* The name of the template that is written; NULL: it has none. */
 const char *lvlm_encoder_template(const lvlm_encoder *encoder);
 /* The path of an image; NULL: out of memory. */
 const char *lvlm_encoder_image_path(const lvlm_encoder *encoder, const char *name,
                                     lvlm_arena *arena);
+
+/* A copy of a clip with the paths of its files; NULL: out of memory. */
+lvlm_clip *lvlm_encoder_clip(const lvlm_encoder *encoder, const lvlm_clip *clip,
+                             lvlm_arena *arena);
 
 enum { LVLM_ENCODED_TENSORS = 16 };
 

@@ -10,6 +10,7 @@
 #include "formats/base/json.h"
 #include "formats/base/keys.h"
 #include "runtime/prepare/prompt/strip.h"
+#include "runtime/tune/data/example_video.h"
 
 static const char *const form_names[LVLM_N_EXAMPLE_FORMS] = {
     [LVLM_EXAMPLE_LLAVA] = "LLaVA",
@@ -31,7 +32,8 @@ static const struct {
 
 enum { N_SPEAKERS = sizeof speakers / sizeof speakers[0] };
 
-static const char place[] = "<image>", open_tag[] = "<img>", close_tag[] = "</img>";
+static const char place[] = "<image>", video_place[] = "<video>";
+static const char open_tag[] = "<img>", close_tag[] = "</img>";
 
 const char *lvlm_example_form_name(lvlm_example_form form)
 {
@@ -46,7 +48,9 @@ typedef struct reader {
     const char *key; /* "image", or "images" where the line has that */
     size_t n_beside; /* files of that key */
     size_t n_taken;  /* of them, by <image> */
-    size_t turn;     /* which one is being read */
+    example_videos videos;
+    size_t n_videos_taken; /* by <video> */
+    size_t turn;           /* which one is being read */
     lvlm_notes *notes;
 } reader;
 
@@ -92,25 +96,54 @@ static size_t count(const char *text, const char *word)
     return n;
 }
 
+/* The place that is next in `text`, or NULL. */
+static const char *next_place(const char *text, bool *video)
+{
+    const char *const image = strstr(text, place);
+    const char *const moving = strstr(text, video_place);
+    *video = moving != NULL && (image == NULL || moving < image);
+    return *video ? moving : image;
+}
+
+static int refuse_place(const reader *r, const char *mark, const char *key, size_t n,
+                        const char *what, lvlm_error *err)
+{
+    return lvlm_fail(err, LVLM_EFORMAT,
+                     "conversations[%zu]: %s number %zu, and the line names %zu %s%s "
+                     "under \"%s\"",
+                     r->turn, mark, n + 1, n, what, n == 1 ? "" : "s", key);
+}
+
+static int take_place(lvlm_message *m, bool video, reader *r, lvlm_error *err)
+{
+    if (video) {
+        const example_videos *const v = &r->videos;
+        if (r->n_videos_taken == v->n)
+            return refuse_place(r, video_place, v->key, v->n, "video", err);
+        m->parts[m->n_parts++].video = &v->at[r->n_videos_taken++];
+        return 0;
+    }
+    if (r->n_taken == r->n_beside)
+        return refuse_place(r, place, r->key, r->n_beside, "file", err);
+    assert(r->n_taken < r->out->n_images);
+    const char *const file = r->out->images[r->n_taken++];
+    return add_image(m, file, strlen(file), r, err);
+}
+
 /* A user's words in LLaVA's form. */
 static int cut_at_places(lvlm_message *m, const char *text, reader *r, lvlm_error *err)
 {
-    TRY(make_parts(m, 2 * count(text, place) + 1, r, err));
+    const size_t n_places = count(text, place) + count(text, video_place);
+    TRY(make_parts(m, 2 * n_places + 1, r, err));
     for (;;) {
-        const char *const next = strstr(text, place);
+        bool video;
+        const char *const next = next_place(text, &video);
         size_t n = next != NULL ? (size_t)(next - text) : strlen(text);
         const char *const words = lvlm_strip(text, &n);
         if (n > 0) TRY(add_text(m, words, n, r, err));
         if (next == NULL) return 0;
-        FAIL_IF(r->n_taken == r->n_beside, err, LVLM_EFORMAT,
-                "conversations[%zu]: %s number %zu, and the line names %zu %s under "
-                "\"%s\"",
-                r->turn, place, r->n_taken + 1, r->n_beside,
-                r->n_beside == 1 ? "file" : "files", r->key);
-        assert(r->n_taken < r->out->n_images);
-        const char *const file = r->out->images[r->n_taken++];
-        TRY(add_image(m, file, strlen(file), r, err));
-        text = next + sizeof place - 1;
+        TRY(take_place(m, video, r, err));
+        text = next + strlen(video ? video_place : place);
     }
 }
 
@@ -222,7 +255,6 @@ static int read_images(reader *r, const cJSON *json, lvlm_error *err)
 #define NOTED LVLM_KEY_NOTED
 #define REFUSED LVLM_KEY_REFUSED
 #define ABOUT "about the example, not of it"
-#define VIDEOS "videos cannot be trained on"
 
 /* Keys of a line, in all forms. */
 static const lvlm_key line_keys[] = {
@@ -231,8 +263,9 @@ static const lvlm_key line_keys[] = {
     { "images" },
     { "prefix" },
     { "suffix" },
-    { "video", REFUSED, VIDEOS, "\"\"|[]" },
-    { "videos", REFUSED, VIDEOS, "\"\"|[]" },
+    { "video" },
+    { "videos" },
+    { "fps" },
     { "audio", REFUSED, "sound cannot be trained on", "\"\"|[]" },
     { "audios", REFUSED, "sound cannot be trained on", "\"\"|[]" },
     { "system", REFUSED, "a system message is a first turn, from 'system'", "\"\"" },
@@ -348,6 +381,10 @@ static int read_conversations(reader *r, const cJSON *json, lvlm_error *err)
     FAIL_IF(m->n == 0 || m->at[m->n - 1].role != LVLM_ROLE_ASSISTANT, err, LVLM_EFORMAT,
             "\"conversations\": the last turn is not an answer to learn");
     const bool llava = r->out->form == LVLM_EXAMPLE_LLAVA;
+    const example_videos *const v = &r->videos;
+    FAIL_IF(llava && r->n_videos_taken < v->n, err, LVLM_EFORMAT,
+            "\"%s\": %zu %s, and the text has %s %zu times", v->key, v->n,
+            v->n == 1 ? "video" : "videos", video_place, r->n_videos_taken);
     FAIL_IF(llava && r->n_taken < r->n_beside, err, LVLM_EFORMAT,
             "\"%s\": %zu %s, and the text has %s %zu times", r->key, r->n_beside,
             r->n_beside == 1 ? "file" : "files", place, r->n_taken);
@@ -374,6 +411,35 @@ static int read_prefix(reader *r, const cJSON *json, lvlm_error *err)
                               out->n_images, err);
 }
 
+/* ---- videos --------------------------------------------------------------------- */
+
+/* How often the user's words have <video>. */
+static size_t count_videos(const cJSON *json)
+{
+    const cJSON *turn;
+    size_t n = 0;
+    LVLM_JSON_ITEMS (turn, lvlm_json_get(json, "conversations")) {
+        const char *const words = lvlm_json_string(lvlm_json_get(turn, "value"));
+        const char *const from = lvlm_json_string(lvlm_json_get(turn, "from"));
+        if (words != NULL && from != NULL && strcmp(from, "human") == 0)
+            n += count(words, video_place);
+    }
+    return n;
+}
+
+static int read_videos(reader *r, const cJSON *json, lvlm_error *err)
+{
+    lvlm_example *const out = r->out;
+    const size_t n = count_videos(json);
+    TRY(example_videos_read(&r->videos, json, n, &out->arena, r->notes, err));
+    FAIL_IF(n == 0 && r->videos.n > 0, err, LVLM_EFORMAT,
+            "\"%s\": %zu %s, and the words of a \"human\" have no %s", r->videos.key,
+            r->videos.n, r->videos.n == 1 ? "video" : "videos", video_place);
+    out->videos = r->videos.at;
+    out->n_videos = r->videos.n;
+    return 0;
+}
+
 /* ---- the line ------------------------------------------------------------------- */
 
 static int read_line(reader *r, const cJSON *json, lvlm_error *err)
@@ -391,6 +457,7 @@ static int read_line(reader *r, const cJSON *json, lvlm_error *err)
             "\"prefix\", \"suffix\" and \"image\" (PaliGemma)");
     TRY(lvlm_keys_check(json, "training examples", line_keys, r->notes, err));
     TRY(read_images(r, json, err));
+    TRY(read_videos(r, json, err));
     return turns ? read_conversations(r, json, err) : read_prefix(r, json, err);
 }
 

@@ -5,6 +5,8 @@
  *                    { "from": "human", "value": "<image>\nWhat is it?" },
  *                    { "from": "gpt", "value": "A cat." } ],
  *                "image": "cat.jpg" }           or a list: one per <image>
+ *              likewise "video": "clip" per <video>, a folder of frames or a list of
+ *              files, and "fps": frames a second in it (example_video.h)
  *   Qwen-VL    { "conversations": [
  *                    { "from": "user",
  *                      "value": "Picture 1: <img>cat.jpg</img>\nWhat is it?" },
@@ -38,7 +40,9 @@ typedef struct lvlm_example {
     size_t n_bytes;      /* of all texts */
     const char **images; /* (n_images) files, as they are named */
     size_t n_images;
-    lvlm_arena arena; /* owns that list */
+    const lvlm_clip *videos; /* (n_videos) likewise */
+    size_t n_videos;
+    lvlm_arena arena; /* owns these lists */
     /* Qwen-VL's form: an assistant's turn before the first user's was left out, as in
      * its fine-tuning code. */
     bool left_out;
@@ -49,9 +53,9 @@ typedef struct lvlm_example {
  * "Picture N: " and new line; with `tags` it stays in the text, for a model that has
  * such tags. LVLM_EFORMAT names the place and what was expected: for no known form or
  * two at once, a turn without words, no answer at the end, another number of <image>
- * than of files, videos, tools. Keys that could matter but are not followed are noted
- * once for all examples (`notes` may be NULL). Free with lvlm_example_free, also after
- * a failure. */
+ * than of files, or of <video> than of videos, tools. Keys that could matter but are
+ * not followed are noted once for all examples (`notes` may be NULL). Free with
+ * lvlm_example_free, also after a failure. */
 LVLM_MUST_CHECK int lvlm_example_read(lvlm_example *out, const cJSON *json, bool tags,
                                       lvlm_notes *notes, lvlm_error *err);
 void lvlm_example_free(lvlm_example *example);

@@ -59,7 +59,7 @@ static inline int write_prompt(run *r, const cJSON *item, lvlm_error *err)
 static inline int make_inputs(run *r, lvlm_error *err)
 {
     lvlm_prompt *const prompts[] = { &r->prompt };
-    return lvlm_prompt_inputs_make(&r->inputs, prompts, 1, r->vision, err);
+    return lvlm_prompt_inputs_make(&r->inputs, prompts, 1, r->vision, NULL, err);
 }
 
 static inline void finish(run *r)

@@ -321,7 +321,8 @@ static void what_a_form_has_no_place_for_is_refused(void **state)
     refuses("qwen2_vl",
             "{\"prompt\": \"<|image_pad|><|image_pad|>\", \"images\": [\"x\"]}",
             "images: the text has 2 places (<|image_pad|>), 1 are given");
-    refuses("qwen2_vl", "{\"prompt\": \"<|video_pad|>\"}", "videos are not read");
+    refuses("qwen2_vl", "{\"prompt\": \"<|video_pad|>\"}",
+            "videos: the text has 1 places (<|video_pad|>), 0 are given");
     refuses("qwen2_vl", "{\"prompt\": \"\", \"raw\": true}", "the prompt is empty");
     refuses("qwen2_vl", "{\"prompt\": \"a\", \"system\": \"b\", \"raw\": true}",
             "the base form of Qwen2-VL takes no system message");

@@ -30,7 +30,7 @@ static int make_inputs(question *q, const lvlm *m, lvlm_error *err)
     if (q->prompt.n_images > 0)
         TRY(lvlm_vision_input_open(&vision, lvlm_model_manifest(m->model), &options,
                                    err));
-    const int rc = lvlm_prompt_inputs_make(&q->inputs, prompts, 1, vision, err);
+    const int rc = lvlm_prompt_inputs_make(&q->inputs, prompts, 1, vision, NULL, err);
     lvlm_vision_input_close(vision);
     return rc;
 }

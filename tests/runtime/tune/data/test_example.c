@@ -21,6 +21,14 @@ static int read_text(lvlm_example *out, const char *text, bool tags, lvlm_error 
     return rc;
 }
 
+/* "[FILE FILE]@4" */
+static void print_clip(lvlm_strbuf *out, const lvlm_clip *clip)
+{
+    for (size_t i = 0; i < clip->n_files; i++)
+        lvlm_strbuf_printf(out, "%s%s", i == 0 ? "[" : " ", clip->files[i]);
+    lvlm_strbuf_printf(out, "]@%g", clip->fps);
+}
+
 /* "user{FILE}|words|; assistant|words|": what was read, in one line. */
 static void print(lvlm_strbuf *out, const lvlm_messages *m)
 {
@@ -31,6 +39,8 @@ static void print(lvlm_strbuf *out, const lvlm_messages *m)
             const lvlm_part *const p = &m->at[i].parts[j];
             if (p->image != NULL)
                 lvlm_strbuf_printf(out, "{%s}", p->image);
+            else if (p->video != NULL)
+                print_clip(out, p->video);
             else
                 lvlm_strbuf_printf(out, "|%s|", p->text);
         }
@@ -101,6 +111,18 @@ static void example_reads_llavas_form(void **state)
           "system| Be brief. |; user|A|{1.png}|b|{2.png}; assistant|c <image>|; "
           "user{3.png}; assistant||",
           LVLM_EXAMPLE_LLAVA, 3, false, false },
+        { TURNS_AND(
+              SAYS("human", "<video>\\nWhat? <image> <video>") "," SAYS("gpt", "x"),
+              "\"image\":\"1.png\",\"fps\":2,"
+              "\"video\":[\"a\",{\"video\":[\"b/1.png\",\"c.png\"],\"fps\":0.5}]"),
+          "user[a]@2|What?|{1.png}[b/1.png c.png]@0.5; assistant|x|",
+          LVLM_EXAMPLE_LLAVA, 1, false, false },
+        { TURNS_AND(SAYS("human", "<video>") "," SAYS("gpt", "x"),
+                    "\"videos\":[\"1.png\",\"2.png\"]"),
+          "user[1.png 2.png]@0; assistant|x|", LVLM_EXAMPLE_LLAVA, 0, false, false },
+        { TURNS_AND(SAYS("human", "<video> <video>") "," SAYS("gpt", "x"),
+                    "\"video\":[\"1\",\"2\"],\"fps\":[3,4]"),
+          "user[1]@3[2]@4; assistant|x|", LVLM_EXAMPLE_LLAVA, 0, false, false },
         { TURNS_AND(SAYS("gpt", "first") "," SAYS("human", " ") "," SAYS("gpt", "x"),
                     "\"image\":null"),
           "assistant|first|; user; assistant|x|", LVLM_EXAMPLE_LLAVA, 0, false, false },
@@ -187,8 +209,39 @@ static const struct {
       "\"image\": expected a file's name, or a list of them" },
     { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "b"), "\"image\":\"\""),
       "\"image\": expected a file's name, or a list of them" },
-    { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "b"), "\"video\":\"x.mp4\""),
-      "training examples: 'video' is not supported: videos cannot be trained on" },
+    { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "b"), "\"video\":\"x\""),
+      "\"video\": 1 video, and the words of a \"human\" have no <video>" },
+    { TURNS_AND(SAYS("user", "<video>") "," SAYS("assistant", "b"), "\"video\":\"x\""),
+      "\"video\": 1 video, and the words of a \"human\" have no <video>" },
+    { "{\"prefix\":\"<video>\",\"suffix\":\"b\",\"video\":\"x\"}",
+      "\"video\": 1 video, and the words of a \"human\" have no <video>" },
+    { TURNS_AND(SAYS("human", "<video><video>") "," SAYS("gpt", "b"),
+                "\"video\":\"x\""),
+      "conversations[0]: <video> number 2, and the line names 1 video under "
+      "\"video\"" },
+    { TURNS(SAYS("human", "<video>") "," SAYS("gpt", "b")),
+      "conversations[0]: <video> number 1, and the line names 0 videos" },
+    { TURNS_AND(SAYS("human", "<video> <video>") "," SAYS("gpt", "b"),
+                "\"videos\":[\"x\",\"y\",\"z\"]"),
+      "\"videos\": 3 videos, and the text has <video> 2 times" },
+    { TURNS_AND(SAYS("human", "<video>") "," SAYS("gpt", "b"),
+                "\"video\":\"x\",\"videos\":\"x\""),
+      "has \"video\" and \"videos\"; keep one of them" },
+    { TURNS_AND(SAYS("human", "<video>") "," SAYS("gpt", "b"), "\"video\":1"),
+      "video: a video: expected a folder of frames, or a list of their files" },
+    { TURNS_AND(SAYS("human", "<video>") "," SAYS("gpt", "b"), "\"video\":[[]]"),
+      "video: a video of no frames" },
+    { TURNS_AND(SAYS("human", "<video>") "," SAYS("gpt", "b"), "\"video\":{\"fps\":1}"),
+      "video: a video names no frames" },
+    { TURNS_AND(SAYS("human", "<video>") "," SAYS("gpt", "b"),
+                "\"video\":\"https://x/y.mp4\""),
+      "video: 'https://x/y.mp4': videos are not fetched" },
+    { TURNS_AND(SAYS("human", "<video>") "," SAYS("gpt", "b"),
+                "\"video\":\"x\",\"fps\":0"),
+      "\"fps\": fps: expected frames a second, a number above 0" },
+    { TURNS_AND(SAYS("human", "<video>") "," SAYS("gpt", "b"),
+                "\"video\":\"x\",\"fps\":[1,2]"),
+      "\"fps\": 2 numbers, and 1 video" },
     { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "b"), "\"images\":[\"x\"]"),
       "\"images\": 1 file, and the text has <image> 0 times" },
     { TURNS_AND(SAYS("human", "<image>") "," SAYS("gpt", "b"),

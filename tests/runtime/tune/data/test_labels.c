@@ -69,7 +69,7 @@ static void write_prompt(lvlm_prompt *out, const model *m, const cJSON *recorded
     assert_int_equal(out->n_images, example.n_images);
     for (size_t i = 0; i < example.n_images; i++)
         assert_string_equal(out->images[i], example.images[i]);
-    assert_int_equal(lvlm_prompt_expand(out, n_rows, NULL), 0);
+    assert_int_equal(lvlm_prompt_expand(out, n_rows, NULL, NULL), 0);
     lvlm_example_free(&example);
 }
 
