@@ -161,11 +161,12 @@ static int choose_container(lvlm_export *ex, lvlm_error *err)
     for (size_t i = 0; i < ledger->n_files; i++) {
         const char *const name = ledger->files[i].name;
         FAIL_IF(fnmatch("*.npz", name, 0) == 0, err, LVLM_EFORMAT,
-                "has been trained or merged, and %s can be rebuilt only with its "
-                "original values; --layout hub writes safetensors",
+                "has been trained, merged or changed, and %s can be rebuilt only with "
+                "its original values; --layout hub writes safetensors",
                 name);
         if (fnmatch("*.safetensors", name, 0) != 0) ex->rewritten_as_safetensors = true;
     }
+    ex->rewritten_as_safetensors |= ex->reshaped;
     if (ex->rewritten_as_safetensors) ex->options.source = false;
     return 0;
 }
@@ -175,6 +176,7 @@ static int read_provenance(lvlm_export *ex, lvlm_error *err)
     const cJSON *const provenance = ex->model->native->provenance;
     const char *dtype = lvlm_json_string(lvlm_json_get(provenance, "dtype"));
     ex->changed = lvlm_provenance_changed(provenance);
+    ex->reshaped = lvlm_provenance_reshaped(provenance);
     ex->added_config = lvlm_json_get(provenance, "config") != NULL;
     assert(dtype != NULL);
     ex->changed_dtype = strcmp(dtype, "keep") != 0;
@@ -288,10 +290,11 @@ static int add_notes(const lvlm_export *ex, lvlm_error *err)
     const lvlm_narrowing n = lvlm_export_narrowing(ex);
     if (ex->rewritten_as_safetensors)
         TRY(lvlm_notes_add(notes, err,
-                           "the model has been trained or merged, and %s cannot hold "
-                           "other values than it came with: safetensors instead, under "
-                           "the names that came in",
-                           ledger->files[0].name));
+                           "the model has been %s, and %s cannot hold other %s than it "
+                           "came with: safetensors instead, under the names that came "
+                           "in",
+                           ex->reshaped ? "changed" : "trained or merged",
+                           ledger->files[0].name, ex->reshaped ? "shapes" : "values"));
     for (size_t i = 0; i < ledger->n_made && ex->options.source; i++)
         TRY(lvlm_notes_add(notes, err,
                            "%s was made, not found in the source, and is not in these "

@@ -13,12 +13,13 @@ struct lvlm_export {
     lvlm_export_file *files;
     size_t n_files, capacity;
     uint64_t n_bytes;   /* of all files */
-    bool changed;       /* the model has been trained or merged since conversion */
+    bool changed;       /* values differ from those that were converted */
+    bool reshaped;      /* shapes do */
     bool changed_dtype; /* conversion stored the weights as another type */
     bool added_config;  /* config.json was derived, the source had none */
-    /* `source` was requested but is written as safetensors with the source's names: the
-     * model has been trained or merged, and a .bin can be rebuilt only with its
-     * original values */
+    /* `source` was requested but is written as safetensors with the source's names:
+     * values have changed, and a .bin can be rebuilt only with its original ones; or
+     * shapes have, and no file can be rebuilt */
     bool rewritten_as_safetensors;
     lvlm_arena arena;
 };

@@ -12,5 +12,6 @@ extern const lvlm_command command_compose;
 extern const lvlm_command command_npz2native;
 extern const lvlm_command command_inspect;
 extern const lvlm_command command_merge_lora;
+extern const lvlm_command command_change;
 
 #endif

@@ -109,16 +109,16 @@ static int refuse(const lvlm_compose_part *part, const char *type, lvlm_error *e
     const char *const path = part->from->path;
     for (const source *s = sources; s->part != NULL; s++)
         FAIL_IF(strcmp(s->type, type) == 0, err, LVLM_EFORMAT,
-                "%s.source: %s: '%s' is not a %s", part->role, path, type,
+                "%s: %s: '%s' is not a %s", part->called, path, type,
                 text ? "language model" : "vision tower");
     FAIL_IF(strcmp(type, "mllama") == 0, err, LVLM_EFORMAT,
-            "%s.source: %s: its decoder has cross-attention layers and its tower takes "
+            "%s: %s: its decoder has cross-attention layers and its tower takes "
             "tiles: neither can be separated",
-            part->role, path);
+            part->called, path);
     return lvlm_fail(err, LVLM_EFORMAT,
-                     "%s.source: %s: model type '%s' is not supported as a %s; known "
+                     "%s: %s: model type '%s' is not supported as a %s; known "
                      "are %s",
-                     part->role, path, type, text ? "language model" : "vision tower",
+                     part->called, path, type, text ? "language model" : "vision tower",
                      text ? "llama, qwen2, gemma, gemma2 and the text of a llava"
                           : "clip, siglip, clip_vision_model, siglip_vision_model and "
                             "the tower of a llava");
@@ -132,13 +132,12 @@ static int refuse_folder(const lvlm_compose_part *part, const cJSON *config,
     const char *const tower =
         lvlm_json_string(lvlm_json_get(config, "mm_vision_tower"));
     FAIL_IF(tower != NULL && strcmp(part->role, "vision") == 0, err, LVLM_EFORMAT,
-            "vision.source: %s: a model as LLaVA's makers release it, which names its "
+            "%s: %s: a model as LLaVA's makers release it, which names its "
             "tower (%s) and does not hold it: name that tower's folder",
-            cp->path, tower);
+            part->called, cp->path, tower);
     FAIL_IF(lvlm_checkpoint_side_file(cp, "adapter_config.json") != NULL, err,
-            LVLM_EFORMAT,
-            "%s.source: %s: an adapter; merge it into its base model first", part->role,
-            cp->path);
+            LVLM_EFORMAT, "%s: %s: an adapter; merge it into its base model first",
+            part->called, cp->path);
     return 0;
 }
 
@@ -202,9 +201,9 @@ static int take_renamed(lvlm_compose_part *part, const lvlm_tensor *t,
 {
     while (names->from != NULL && !lvlm_starts_with(t->name, names->from)) names++;
     FAIL_IF(names->from == NULL, err, LVLM_EFORMAT,
-            "%s.source: %s: tensor '%s' belongs neither to the %s nor to a part "
+            "%s: %s: tensor '%s' belongs neither to the %s nor to a part "
             "that is left out",
-            part->role, part->from->path, t->name, part->role);
+            part->called, part->from->path, t->name, part->role);
     return take(part, t, names->to, t->name + strlen(names->from), arena, err);
 }
 
@@ -258,16 +257,17 @@ static int take_native(lvlm_compose_part *part, lvlm_arena *arena, lvlm_error *e
     return rc;
 }
 
-static int open_part(lvlm_compose_part *part, const char *role, const char *path,
-                     const lvlm_open_options *options, lvlm_arena *arena,
-                     lvlm_error *err)
+int lvlm_compose_open_part(lvlm_compose_part *part, const char *role,
+                           const char *called, const char *path,
+                           const lvlm_open_options *options, lvlm_arena *arena,
+                           lvlm_error *err)
 {
     cJSON *config = NULL;
-    *part = (lvlm_compose_part){ .role = role };
+    *part = (lvlm_compose_part){ .role = role, .called = called };
     int rc = lvlm_checkpoint_open(&part->from, path, options, err);
     if (rc == 0) rc = read_config(&config, part->from, err);
     if (rc < 0) {
-        lvlm_prefix(err, "%s.source: ", role);
+        lvlm_prefix(err, "%s: ", called);
         return rc;
     }
     const char *const type = type_of(config);
@@ -426,15 +426,17 @@ int lvlm_compose_parts_open(lvlm_compose_parts *out, const lvlm_compose_spec *sp
                             lvlm_error *err)
 {
     *out = (lvlm_compose_parts){ 0 };
-    TRY(open_part(&out->vision, "vision", spec->vision_source, options, arena, err));
-    TRY(open_part(&out->text, "text", spec->text_source, options, arena, err));
+    TRY(lvlm_compose_open_part(&out->vision, "vision", "vision.source",
+                               spec->vision_source, options, arena, err));
+    TRY(lvlm_compose_open_part(&out->text, "text", "text.source", spec->text_source,
+                               options, arena, err));
     TRY(open_connector(&out->connector, spec, options, arena, err));
     TRY(decide_head(out, spec, err));
     TRY(measure(out, err));
     return lvlm_compose_choose_words(out, spec, err);
 }
 
-static void close_part(lvlm_compose_part *part)
+void lvlm_compose_close_part(lvlm_compose_part *part)
 {
     lvlm_json_free(part->config);
     lvlm_checkpoint_close(part->from);
@@ -442,7 +444,7 @@ static void close_part(lvlm_compose_part *part)
 
 void lvlm_compose_parts_close(lvlm_compose_parts *parts)
 {
-    close_part(&parts->vision);
-    close_part(&parts->text);
-    close_part(&parts->connector);
+    lvlm_compose_close_part(&parts->vision);
+    lvlm_compose_close_part(&parts->text);
+    lvlm_compose_close_part(&parts->connector);
 }

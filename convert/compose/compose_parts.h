@@ -1,5 +1,5 @@
 /* compose_parts.h - the parts of a composed model: what they are, and their tensors
- * under the names of LLaVA's layout. Private to compose.
+ * under the names of LLaVA's layout. Compose's own, and change's.
  *
  *   vision      CLIP or SigLIP: a tower, a model of tower and text, or a whole LLaVA
  *   text        Llama, Qwen2, Gemma, Gemma 2, or a whole LLaVA
@@ -20,6 +20,7 @@ LVLM_BEGIN_DECLS
 
 typedef struct lvlm_compose_part {
     const char *role;      /* "vision", "text", "connector": its key in the spec */
+    const char *called;    /* what messages begin with: "text.source" */
     lvlm_checkpoint *from; /* NULL: there is none */
     const char *type;      /* model_type; of the connector NULL */
     cJSON *config;         /* of the tower or language model only, owned */
@@ -54,6 +55,14 @@ LVLM_MUST_CHECK int lvlm_compose_parts_open(lvlm_compose_parts *out,
                                             const lvlm_open_options *options,
                                             lvlm_arena *arena, lvlm_error *err);
 void lvlm_compose_parts_close(lvlm_compose_parts *parts);
+
+/* The same for one tower or language model: a `role`. The texts and `arena` must
+ * outlive the part; free it with lvlm_compose_close_part, also after a failure. */
+LVLM_MUST_CHECK int lvlm_compose_open_part(lvlm_compose_part *out, const char *role,
+                                           const char *called, const char *path,
+                                           const lvlm_open_options *options,
+                                           lvlm_arena *arena, lvlm_error *err);
+void lvlm_compose_close_part(lvlm_compose_part *part);
 
 /* A tensor that is taken, by its name in LLaVA's layout; NULL: there is none. */
 const lvlm_tensor *lvlm_compose_find(const lvlm_compose_part *part, const char *name);

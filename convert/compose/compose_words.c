@@ -11,27 +11,23 @@
 #include <string.h>
 
 #include "convert/compose/compose_parts.h"
+#include "convert/token_ids.h"
 #include "formats/base/json.h"
 #include "formats/base/size.h"
 #include "formats/container/side_file.h"
 
-/* The first id above all those of a tokenizer.json; *named is the id of the added token
- * `text`, or that first free one. */
-static void read_ids(uint64_t *n_ids, uint64_t *named, const cJSON *json,
-                     const char *text)
+/* The id of the added token `text`, or `next`. */
+static uint64_t find_token(const cJSON *json, const char *text, uint64_t next)
 {
-    const cJSON *const vocab = lvlm_json_path(json, "model.vocab"), *item;
-    uint64_t id, found = UINT64_MAX;
-    *n_ids = lvlm_json_count(vocab); /* Unigram's is a list */
-    LVLM_JSON_MEMBERS (item, vocab)
-        if (lvlm_json_u64(&id, item) && id >= *n_ids) *n_ids = id + 1;
+    const cJSON *item;
+    uint64_t id, found = next;
     LVLM_JSON_ITEMS (item, lvlm_json_get(json, "added_tokens")) {
         const char *const content = lvlm_json_string(lvlm_json_get(item, "content"));
-        if (!lvlm_json_u64(&id, lvlm_json_get(item, "id"))) continue;
-        if (id >= *n_ids) *n_ids = id + 1;
-        if (content != NULL && strcmp(content, text) == 0) found = id;
+        if (lvlm_json_u64(&id, lvlm_json_get(item, "id")) && content != NULL &&
+            strcmp(content, text) == 0)
+            found = id;
     }
-    *named = found != UINT64_MAX ? found : *n_ids;
+    return found;
 }
 
 static int choose_next(lvlm_compose_parts *parts, const lvlm_compose_spec *spec,
@@ -43,7 +39,10 @@ static int choose_next(lvlm_compose_parts *parts, const lvlm_compose_spec *spec,
     cJSON *json = NULL;
     TRY(lvlm_side_file_json(&json, from, "tokenizer.json", err));
     parts->image_id = n_ids;
-    if (json != NULL) read_ids(&n_ids, &parts->image_id, json, spec->image_text);
+    if (json != NULL) {
+        n_ids = lvlm_tokenizer_ids(json);
+        parts->image_id = find_token(json, spec->image_text, n_ids);
+    }
     parts->adds_token = json != NULL && parts->image_id == n_ids;
     for (size_t i = 0; i < 2; i++)
         FAIL_IF(json == NULL && lvlm_checkpoint_side_file(from, others[i]) != NULL, err,

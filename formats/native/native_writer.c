@@ -130,7 +130,7 @@ int lvlm_native_write(lvlm_hex_digest root, lvlm_outfile *file,
     TRY(check(&n_bytes, parts, file, err));
     TRY(lvlm_execute(parts->plan, file, n_bytes, run, err));
     if (parts->finish != NULL) TRY(parts->finish(parts->user, &meta, err));
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < LVLM_NATIVE_SOURCES; i++)
         if (parts->sources[i] != NULL)
             TRY(lvlm_checkpoint_unchanged(parts->sources[i], err));
     int rc = make_header(&header, root, &meta, parts->plan, err);

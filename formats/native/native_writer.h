@@ -29,12 +29,14 @@ typedef struct lvlm_native_meta {
  * others of the same length. A negative code aborts with that code. */
 typedef int (*lvlm_native_finish)(void *user, lvlm_native_meta *meta, lvlm_error *err);
 
+enum { LVLM_NATIVE_SOURCES = 3 };
+
 /* What to write. Everything is borrowed. */
 typedef struct lvlm_native_parts {
     lvlm_native_meta meta;
     lvlm_plan *plan; /* every tensor in file order, pads included */
     /* the files that the tensors come from; NULL: none */
-    const lvlm_checkpoint *sources[2];
+    const lvlm_checkpoint *sources[LVLM_NATIVE_SOURCES];
     lvlm_native_finish finish; /* or NULL */
     void *user;
 } lvlm_native_parts;

@@ -72,6 +72,16 @@ int lvlm_provenance_add(cJSON *provenance, const char *member, uint64_t n,
 
 bool lvlm_provenance_changed(const cJSON *provenance)
 {
-    return lvlm_json_get(provenance, LVLM_PROVENANCE_STEPS) != NULL ||
-           lvlm_json_get(provenance, LVLM_PROVENANCE_ADAPTERS) != NULL;
+    static const char *const members[] = {
+        LVLM_PROVENANCE_STEPS, LVLM_PROVENANCE_ADAPTERS, LVLM_PROVENANCE_EXCHANGED,
+        LVLM_PROVENANCE_RESOLUTION, LVLM_PROVENANCE_RESHAPED
+    };
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        if (lvlm_json_get(provenance, members[i]) != NULL) return true;
+    return false;
+}
+
+bool lvlm_provenance_reshaped(const cJSON *provenance)
+{
+    return lvlm_json_get(provenance, LVLM_PROVENANCE_RESHAPED) != NULL;
 }

@@ -30,12 +30,17 @@ LVLM_MUST_CHECK int lvlm_rewrite_run(lvlm_hex_digest root, lvlm_outfile *file,
 /* Members of the provenance. */
 #define LVLM_PROVENANCE_STEPS "trained_steps"      /* total over all runs */
 #define LVLM_PROVENANCE_ADAPTERS "merged_adapters" /* number folded in */
+#define LVLM_PROVENANCE_EXCHANGED "exchanged"   /* tensors of each part from another */
+#define LVLM_PROVENANCE_RESOLUTION "resolution" /* pixels of a side, from and to */
+#define LVLM_PROVENANCE_RESHAPED "reshaped"     /* tensors of another shape, in all */
 
 /* Add `n` to such a member; 0 if it is absent. */
 LVLM_MUST_CHECK int lvlm_provenance_add(cJSON *provenance, const char *member,
                                         uint64_t n, lvlm_error *err);
 /* Do the values differ from those that were converted? */
 bool lvlm_provenance_changed(const cJSON *provenance);
+/* Do shapes, so that the source's files have no place for them? */
+bool lvlm_provenance_reshaped(const cJSON *provenance);
 
 LVLM_END_DECLS
 

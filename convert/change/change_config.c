@@ -1,0 +1,231 @@
+/* change_config.c - the configuration of a changed model.
+ *
+ *   config.json               vocab_size, image_size, rows of a picture in the text
+ *   preprocessor_config.json  the size that pictures are resized to, and those rows
+ *   processor_config.json     the same, as newer versions save it
+ *
+ * A file is printed as transformers does, its members in their order; one in which
+ * nothing changes stays byte for byte. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "convert/change/change_parts.h"
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/container/side_file.h"
+
+uint64_t change_count(const cJSON *config, const char *path)
+{
+    uint64_t value = 0;
+    (void)lvlm_json_u64(&value, lvlm_json_path(config, path));
+    return value;
+}
+
+/* ---- members --------------------------------------------------------------------- */
+
+/* Set a number where it is. True if it is there and differs. */
+static bool set_present(cJSON *object, const char *key, uint64_t value)
+{
+    uint64_t now;
+    cJSON *const item = cJSON_GetObjectItemCaseSensitive(object, key);
+    if (!lvlm_json_u64(&now, item) || now == value) return false;
+    cJSON_SetNumberValue(item, (double)value);
+    return true;
+}
+
+/* Set the number at "a.b" or "b"; what is absent is added only if `add`. False: it is
+ * absent, or memory is. */
+static bool set_path(cJSON *top, const char *path, size_t length, uint64_t value,
+                     bool add)
+{
+    char text[128];
+    assert(length < sizeof text);
+    memcpy(text, path, length);
+    text[length] = '\0';
+    char *const dot = strchr(text, '.'), *const key = dot != NULL ? dot + 1 : text;
+    if (dot != NULL) *dot = '\0';
+    cJSON *section = dot != NULL ? cJSON_GetObjectItemCaseSensitive(top, text) : top;
+    if (section == NULL && add) section = cJSON_AddObjectToObject(top, text);
+    if (!add && lvlm_json_get(section, key) == NULL) return false;
+    return lvlm_json_set(section, key, cJSON_CreateNumber((double)value));
+}
+
+static const lvlm_setting *find_setting(const lvlm_change *c, const char *canonical)
+{
+    lvlm_setting_walk walk = { .config = c->manifest.config,
+                               .table = c->manifest.family->settings };
+    const lvlm_setting *s, *found = NULL;
+    while ((s = lvlm_setting_next(&walk)) != NULL)
+        if (strcmp(s->canonical, canonical) == 0 && s->paths != NULL) found = s;
+    return found;
+}
+
+/* Set a setting in config.json, everywhere where it is. */
+static int set_setting(const lvlm_change *c, cJSON *top, const char *canonical,
+                       uint64_t value, lvlm_error *err)
+{
+    const lvlm_setting *const setting = find_setting(c, canonical);
+    bool set = false;
+    assert(setting != NULL);
+    for (const char *at = setting->paths; *at != '\0';) {
+        const size_t length = strcspn(at, "|");
+        set |= set_path(top, at, length, value, false);
+        at += length + (at[length] == '|');
+    }
+    if (!set)
+        set = set_path(top, setting->paths, strcspn(setting->paths, "|"), value, true);
+    return set ? 0 : lvlm_fail_memory(err);
+}
+
+/* ---- the picture ----------------------------------------------------------------- */
+
+/* Rows of one picture in the text. */
+static uint64_t image_rows(const cJSON *config)
+{
+    const uint64_t grid = change_count(config, "vision.grid");
+    const uint64_t merge = change_count(config, "vision.merge");
+    if (lvlm_config_says(config, "connector.kind resampler"))
+        return change_count(config, "connector.queries");
+    if (merge > 0) return grid * grid / (merge * merge);
+    return lvlm_config_says(config, "vision.select_rows all") &&
+                   change_count(config, "vision.rows") > 0
+               ? change_count(config, "vision.rows")
+               : grid * grid;
+}
+
+/* Members of a processor's file. */
+static bool edit_processor(cJSON *top, uint64_t pixels, uint64_t rows)
+{
+    static const char *const sizes[] = { "size", "crop_size" };
+    static const char *const sides[] = { "height", "width", "shortest_edge" };
+    bool changed = set_present(top, "image_seq_length", rows);
+    for (size_t i = 0; i < 2; i++) {
+        cJSON *const size = cJSON_GetObjectItemCaseSensitive(top, sizes[i]);
+        changed |= set_present(top, sizes[i], pixels);
+        for (size_t k = 0; k < 3; k++) changed |= set_present(size, sides[k], pixels);
+    }
+    return changed;
+}
+
+/* ---- files ----------------------------------------------------------------------- */
+
+static int add_file(lvlm_change *c, const char *name, const cJSON *json,
+                    lvlm_error *err)
+{
+    char *text = NULL;
+    assert(c->n_files < LVLM_CHANGE_FILES);
+    TRY(lvlm_json_print_pretty(&text, json, err));
+    const char *const copy = lvlm_arena_strndup(&c->arena, text, strlen(text));
+    lvlm_free(text);
+    if (copy == NULL) return lvlm_fail_memory(err);
+    c->files[c->n_files++] = (lvlm_change_file){ name, copy };
+    return 0;
+}
+
+static int change_processor(lvlm_change *c, const char *name, lvlm_error *err)
+{
+    cJSON *json = NULL;
+    TRY(lvlm_side_file_json(&json, c->model, name, err));
+    const uint64_t pixels = c->options.resolution, rows = image_rows(c->config);
+    bool changed = edit_processor(json, pixels, rows);
+    changed |= edit_processor(cJSON_GetObjectItemCaseSensitive(json, "image_processor"),
+                              pixels, rows);
+    const int rc = changed ? add_file(c, name, json, err) : 0;
+    lvlm_json_free(json);
+    return rc;
+}
+
+/* ---- config.json ----------------------------------------------------------------- */
+
+/* The canonical configuration of a config.json, with the model's numbers of rows unless
+ * those change. *out is owned. */
+static int canonical_of(cJSON **out, const lvlm_change *c, const cJSON *top,
+                        bool rows_change, lvlm_error *err)
+{
+    const lvlm_row_count *count = c->manifest.family->row_counts;
+    TRY(lvlm_family_config(out, c->manifest.family, top, err));
+    for (; count->setting != NULL && !rows_change; count++)
+        if (!set_path(*out, count->setting, strlen(count->setting),
+                      change_count(c->manifest.config, count->setting), true))
+            return lvlm_fail_memory(err);
+    return 0;
+}
+
+static int check_file(const lvlm_change *c, const cJSON *top, lvlm_error *err)
+{
+    cJSON *config = NULL;
+    TRY(canonical_of(&config, c, top, false, err));
+    const bool same = cJSON_Compare(config, c->manifest.config, true);
+    lvlm_json_free(config);
+    FAIL_IF(!same, err, LVLM_EFORMAT,
+            "its config.json does not give its configuration; was it converted with "
+            "another one, or by another version? Convert it again");
+    return 0;
+}
+
+static int set_vocabulary(lvlm_change *c, cJSON *top, lvlm_error *err)
+{
+    const uint64_t rows = c->options.vocab;
+    c->rows[1] = rows;
+    FAIL_IF(rows == c->rows[0] && c->options.text == NULL, err, LVLM_EFORMAT,
+            "--vocab %" PRIu64 ": the word table has that many rows", rows);
+    (void)set_present(top, "vocab_size", rows);
+    return set_setting(c, top, "text.vocab", rows, err);
+}
+
+static int set_resolution(lvlm_change *c, cJSON *top, lvlm_error *err)
+{
+    const uint64_t pixels = c->options.resolution;
+    FAIL_IF(c->pixels[0] == 0, err, LVLM_EFORMAT,
+            "--resolution: %s takes pictures of any size: positions of its tower are "
+            "rotated in, and there is no table of them; preprocess has the limits",
+            c->manifest.family->title);
+    FAIL_IF(pixels == c->pixels[0], err, LVLM_EFORMAT,
+            "--resolution %" PRIu64 ": the model takes pictures of that size", pixels);
+    c->pixels[1] = pixels;
+    return set_setting(c, top, "vision.image", pixels, err);
+}
+
+/* Rows of a picture, where config.json has them; LLaVA's class has a default. */
+static int set_image_rows(const lvlm_change *c, cJSON *top, lvlm_error *err)
+{
+    static const char *const sections[] = { "text_config", "vision_config" };
+    const uint64_t rows = image_rows(c->config);
+    (void)set_present(top, "image_seq_length", rows);
+    for (size_t i = 0; i < 2; i++)
+        (void)set_present(cJSON_GetObjectItemCaseSensitive(top, sections[i]),
+                          "num_image_tokens", rows);
+    if (strcmp(c->manifest.family->name, "llava") != 0) return 0;
+    return lvlm_json_set(top, "image_seq_length", cJSON_CreateNumber((double)rows))
+               ? 0
+               : lvlm_fail_memory(err);
+}
+
+static int edit(lvlm_change *c, cJSON *top, lvlm_error *err)
+{
+    const bool words = c->options.vocab > 0, pictures = c->options.resolution > 0;
+    TRY(check_file(c, top, err));
+    if (words) TRY(set_vocabulary(c, top, err));
+    if (pictures) TRY(set_resolution(c, top, err));
+    TRY(lvlm_within(canonical_of(&c->config, c, top, words, err), err,
+                    "the result's "));
+    if (pictures) TRY(set_image_rows(c, top, err));
+    if (words || pictures) TRY(add_file(c, "config.json", top, err));
+    if (!pictures) return 0;
+    TRY(change_processor(c, "preprocessor_config.json", err));
+    return change_processor(c, "processor_config.json", err);
+}
+
+int change_config(lvlm_change *c, lvlm_error *err)
+{
+    cJSON *top = NULL;
+    c->rows[0] = c->rows[1] = change_count(c->manifest.config, "text.vocab");
+    c->pixels[0] = c->pixels[1] = change_count(c->manifest.config, "vision.image");
+    TRY(lvlm_side_file_json(&top, c->model, "config.json", err));
+    FAIL_IF(top == NULL, err, LVLM_EFORMAT, "holds no config.json");
+    const int rc = edit(c, top, err);
+    lvlm_json_free(top);
+    return rc;
+}
