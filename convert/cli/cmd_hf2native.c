@@ -1,7 +1,7 @@
 /* cmd_hf2native.c - lvlm-convert hf2native SRC MODEL, npz2native FILE.npz MODEL */
 #include "convert/cli/account.h"
 #include "convert/cli/commands.h"
-#include "convert/make.h"
+#include "convert/compose/compose.h"
 #include "formats/cli/program.h"
 
 typedef struct args {
@@ -12,6 +12,7 @@ typedef struct args {
     uint64_t seed;
     bool force;
     const char *config;
+    const char *vision;
 } args;
 
 // clang-format off
@@ -28,7 +29,12 @@ typedef struct args {
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force), "overwrite MODEL" }
 // clang-format on
 
-static const lvlm_option options[] = { COMMON_OPTIONS("SRC"), LVLM_OPTION_END };
+static const lvlm_option options[] = {
+    COMMON_OPTIONS("SRC"),
+    { "vision", "DIR", LVLM_OPTION_TEXT, offsetof(args, vision),
+      "the vision tower of a LLaVA as its makers release it, which only names it" },
+    LVLM_OPTION_END,
+};
 
 static const lvlm_option npz_options[] = {
     { "config", "FILE.json", LVLM_OPTION_TEXT, offsetof(args, config),
@@ -43,12 +49,13 @@ typedef struct source {
     const args *args;
     const char *path, *model;
     bool npz;
+    lvlm_compose compose; /* of a LLaVA as its makers save it */
 } source;
 
 static int plan(void *user, lvlm_import **import, lvlm_import_options *chosen,
                 lvlm_error *err)
 {
-    const source *const s = user;
+    source *const s = user;
     const args *const a = s->args;
     chosen->npz = s->npz;
     chosen->config = a->config;
@@ -56,6 +63,15 @@ static int plan(void *user, lvlm_import **import, lvlm_import_options *chosen,
     if (a->init_missing != NULL)
         TRY(lvlm_init_parse(&chosen->init, "--init-missing", a->init_missing, a->seed,
                             err));
+    if (!s->npz && lvlm_compose_is_makers(s->path)) {
+        const int rc =
+            lvlm_compose_plan_makers(&s->compose, s->path, a->vision, chosen, err);
+        *import = s->compose.import;
+        s->compose.import = NULL; /* the caller's */
+        return rc;
+    }
+    FAIL_IF(a->vision != NULL, err, LVLM_EUSAGE,
+            "%s: --vision is for a LLaVA as its makers release it", s->path);
     return lvlm_import_plan(import, s->path, chosen, err);
 }
 
@@ -78,19 +94,22 @@ static int print(void *user, const lvlm_import *import, const char *root,
 static int run_any(const args *a, const lvlm_operands *operands, bool npz,
                    lvlm_notes *notes, lvlm_error *err)
 {
-    source s = { a, operands->at[0], operands->at[1], npz };
+    source s = {
+        .args = a, .path = operands->at[0], .model = operands->at[1], .npz = npz
+    };
     const account_job job = { .common = &a->common,
                               .dry_run = a->dry_run,
                               .force = a->force,
                               .label = "converting",
                               .model = s.model,
-                              .other = a->config,
+                              .other = npz ? a->config : a->vision,
                               .plan = plan,
                               .print = print,
                               .user = &s };
     lvlm_import *import = NULL;
     const int rc = account_run(&job, &import, notes, err);
     lvlm_import_free(import);
+    lvlm_compose_free(&s.compose);
     return rc;
 }
 
@@ -129,7 +148,8 @@ const lvlm_command command_hf2native = {
     "SRC is a directory with config.json and model.safetensors or pytorch_model.bin,\n"
     "or shards and their index (a pickle is read, never executed); or a model id such\n"
     "as google/paligemma-3b-pt-224[@revision] in the local Hugging Face cache;\n"
-    "nothing is downloaded; or a big_vision .npz, see npz2native.\n"
+    "nothing is downloaded; or a big_vision .npz, see npz2native. A LLaVA as its\n"
+    "makers release it holds no vision tower: --vision names its folder.\n"
     "MODEL is the file to write, NAME.lvlm. Every source tensor is used, tied, or\n"
     "kept by a rule with a name; every native tensor has a source. Anything else is\n"
     "an error that names the tensor (exit 1) and nothing is written. Side files\n"

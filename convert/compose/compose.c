@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "convert/compose/compose_files.h"
+#include "convert/compose/compose_makers.h"
 #include "convert/part_files.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
@@ -66,11 +67,20 @@ static int keep_text_files(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_erro
     return template != NULL ? add_text(cp, "chat_template.jinja", template, err) : 0;
 }
 
+static int add_added_tokens(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_error *err)
+{
+    char *text = NULL;
+    TRY(lvlm_compose_added_tokens(&text, &c->parts, &c->spec, err));
+    const int rc = text != NULL ? add_text(cp, "added_tokens.json", text, err) : 0;
+    lvlm_free(text);
+    return rc;
+}
+
 static int add_pictures(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_notes *notes,
                         lvlm_error *err)
 {
     char *text = NULL;
-    TRY(lvlm_compose_pictures(&text, &c->parts, notes, err));
+    TRY(lvlm_compose_pictures(&text, &c->parts, &c->spec, notes, err));
     const int rc = add_text(cp, "preprocessor_config.json", text, err);
     lvlm_free(text);
     return rc;
@@ -92,6 +102,7 @@ static int add_side_files(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_notes
     lvlm_free(processor);
     if (rc < 0) return rc;
     TRY(keep_text_files(cp, c, err));
+    TRY(add_added_tokens(cp, c, err));
     TRY(add_pictures(cp, c, notes, err));
     qsort(cp->side_files, cp->n_side_files, sizeof *cp->side_files, by_file_name);
     return 0;
@@ -177,32 +188,52 @@ static int check_parts(void *compose, const lvlm_run *run, lvlm_error *err)
     return check_part(&c->parts.text, run, err);
 }
 
-int lvlm_compose_plan(lvlm_compose *out, const char *spec_path,
-                      const lvlm_import_options *options, lvlm_error *err)
+/* Plan what out->spec says. */
+static int plan_spec(lvlm_compose *out, const lvlm_import_options *options,
+                     lvlm_error *err)
 {
     const lvlm_open_options open = { .headers_only = options->headers_only,
                                      .in_place = true,
                                      .notes = options->notes };
+    const lvlm_compose_spec *const spec = &out->spec;
     lvlm_import_options chosen = *options;
-    *out = (lvlm_compose){ 0 };
-    TRY(lvlm_compose_spec_read(&out->spec, spec_path, &out->arena, err));
-    int rc = lvlm_compose_parts_open(&out->parts, &out->spec, &open, &out->arena, err);
-    if (rc == 0) rc = lvlm_compose_check(&out->spec, &out->parts, err);
+    int rc = lvlm_compose_parts_open(&out->parts, spec, &open, &out->arena, err);
+    if (rc == 0) rc = lvlm_compose_check(spec, &out->parts, err);
     if (rc == 0) rc = join(&out->joined, out, options, err);
-    if (rc < 0) {
-        lvlm_prefix(err, "%s: ", spec_path);
-        return rc;
-    }
+    TRY(lvlm_within(rc, err, "%s: ", spec->path));
     /* one linear map is LLaVA's two without an activation, the second the identity */
-    if (strcmp(out->spec.kind, "linear") == 0) chosen.identity = "connector.fc2.";
-    chosen.init = out->spec.init;
+    if (strcmp(spec->kind, "linear") == 0) chosen.identity = "connector.fc2.";
+    if (spec->init.kind != LVLM_INIT_NONE) chosen.init = spec->init;
     chosen.growths = out->parts.growths;
     chosen.n_growths = out->parts.n_growths;
     chosen.composed = true;
-    chosen.change_dtype = lvlm_dtype_from_option(&chosen.dtype, out->spec.dtype);
+    if (spec->dtype != NULL)
+        chosen.change_dtype = lvlm_dtype_from_option(&chosen.dtype, spec->dtype);
     chosen.check = check_parts;
     chosen.check_user = out;
     return lvlm_import_plan_source(&out->import, out->joined, &chosen, err);
+}
+
+int lvlm_compose_plan(lvlm_compose *out, const char *spec_path,
+                      const lvlm_import_options *options, lvlm_error *err)
+{
+    *out = (lvlm_compose){ 0 };
+    TRY(lvlm_compose_spec_read(&out->spec, spec_path, &out->arena, err));
+    return plan_spec(out, options, err);
+}
+
+int lvlm_compose_plan_makers(lvlm_compose *out, const char *path, const char *vision,
+                             const lvlm_import_options *options, lvlm_error *err)
+{
+    *out = (lvlm_compose){ 0 };
+    TRY(lvlm_within(compose_makers_spec(&out->spec, path, vision, &out->arena, err),
+                    err, "%s: ", path));
+    return plan_spec(out, options, err);
+}
+
+bool lvlm_compose_is_makers(const char *path)
+{
+    return compose_is_makers_folder(path);
 }
 
 void lvlm_compose_free(lvlm_compose *c)

@@ -31,6 +31,14 @@ typedef struct lvlm_compose {
 LVLM_MUST_CHECK int lvlm_compose_plan(lvlm_compose *out, const char *spec_path,
                                       const lvlm_import_options *options,
                                       lvlm_error *err);
+/* The same for a LLaVA as its makers save it, in the folder `path`; `vision` is the
+ * folder of its tower, NULL: it is there too. `options` as lvlm_import_plan's. */
+LVLM_MUST_CHECK int lvlm_compose_plan_makers(lvlm_compose *out, const char *path,
+                                             const char *vision,
+                                             const lvlm_import_options *options,
+                                             lvlm_error *err);
+/* Is the folder at `path` such a LLaVA? */
+bool lvlm_compose_is_makers(const char *path);
 void lvlm_compose_free(lvlm_compose *compose);
 
 LVLM_END_DECLS

@@ -89,8 +89,17 @@ static bool adopt(cJSON *settings, bool clip)
                          cJSON_CreateString("LlavaProcessor"));
 }
 
+/* Pictures become squares before anything else. */
+static bool pad(cJSON *settings)
+{
+    return lvlm_json_set(settings, "image_processor_type",
+                         cJSON_CreateString("LlavaImageProcessor")) &&
+           lvlm_json_set(settings, "do_pad", cJSON_CreateBool(true));
+}
+
 int lvlm_compose_pictures(char **out, const lvlm_compose_parts *parts,
-                          lvlm_notes *notes, lvlm_error *err)
+                          const lvlm_compose_spec *spec, lvlm_notes *notes,
+                          lvlm_error *err)
 {
     const bool clip = parts->sizes.has_class_row;
     cJSON *json = NULL;
@@ -110,8 +119,8 @@ int lvlm_compose_pictures(char **out, const lvlm_compose_parts *parts,
         if (rc < 0) lvlm_json_free(json);
         TRY(rc);
     }
-    const int rc = adopt(json, clip) ? lvlm_json_print_pretty(out, json, err)
-                                     : lvlm_fail_memory(err);
+    const bool ok = adopt(json, clip) && (!spec->pads_pictures || pad(json));
+    const int rc = ok ? lvlm_json_print_pretty(out, json, err) : lvlm_fail_memory(err);
     lvlm_json_free(json);
     return rc;
 }

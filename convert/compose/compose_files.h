@@ -18,6 +18,7 @@ uint64_t lvlm_compose_side(const lvlm_compose_parts *parts);
 /* preprocessor_config.json: those settings, or those that towers of the kind are
  * released with, which is noted. *out is owned: lvlm_free. */
 LVLM_MUST_CHECK int lvlm_compose_pictures(char **out, const lvlm_compose_parts *parts,
+                                          const lvlm_compose_spec *spec,
                                           lvlm_notes *notes, lvlm_error *err);
 
 /* chat_template.jinja, in place of the language model's; NULL: that is kept. Static. */

@@ -6,7 +6,7 @@
  *
  * What the rows leave out belongs to another part of the source. Everything else is
  * taken: a name that no rule knows is reported when the composed model is checked. */
-#include "convert/compose/compose_parts.h"
+#include "convert/compose/compose_makers.h"
 
 #include <assert.h>
 #include <fnmatch.h>
@@ -24,7 +24,7 @@ typedef struct renaming {
     const char *from, *to;
 } renaming;
 
-enum { MAX_PREFIXES = 5 }; /* the last one is empty */
+enum { MAX_PREFIXES = 5, MAX_LEFT_OUT = 6 }; /* the last one is empty */
 
 /* Where a part is in a source of one model_type. */
 typedef struct source {
@@ -33,7 +33,7 @@ typedef struct source {
     const char *section; /* of config.json; NULL: all of it */
     const char *own;     /* model_type of the section, if it has none; NULL: it has */
     renaming names[MAX_PREFIXES];
-    const char *left_out[5]; /* globs of names that are of another part */
+    const char *left_out[MAX_LEFT_OUT]; /* globs of names that are of another part */
 } source;
 
 #define TOWER COMPOSE_TOWER
@@ -57,6 +57,13 @@ static const source sources[] = {
       { "visual_projection.*", "*.position_ids" } },
     { "vision", "siglip_vision_model", NULL, NULL,
       { { "vision_model.", TOWER }, { "", TOWER } }, { "*.position_ids" } },
+    { "vision", "llava's makers", NULL, NULL,
+      { { "model.vision_tower.vision_tower.vision_model.", TOWER } },
+      { "model.layers.*", "model.embed_tokens.*", "model.norm.*", "lm_head.*",
+        "model.mm_projector.*", "model.image_newline" } },
+    { "text", "llava's makers", NULL, NULL,
+      { { "model.", WORDS }, { "lm_head.", HEAD } },
+      { "model.vision_tower.*", "model.mm_projector.*", "model.image_newline" } },
     { "vision", "llava", "vision_config", NULL,
       { { "vision_tower.vision_model.", TOWER }, { "vision_tower.", TOWER },
         { "model.vision_tower.vision_model.", TOWER },
@@ -125,16 +132,9 @@ static int refuse(const lvlm_compose_part *part, const char *type, lvlm_error *e
 }
 
 /* Sources that look like a model's folder and are not one. */
-static int refuse_folder(const lvlm_compose_part *part, const cJSON *config,
-                         lvlm_error *err)
+static int refuse_folder(const lvlm_compose_part *part, lvlm_error *err)
 {
     const lvlm_checkpoint *const cp = part->from;
-    const char *const tower =
-        lvlm_json_string(lvlm_json_get(config, "mm_vision_tower"));
-    FAIL_IF(tower != NULL && strcmp(part->role, "vision") == 0, err, LVLM_EFORMAT,
-            "%s: %s: a model as LLaVA's makers release it, which names its "
-            "tower (%s) and does not hold it: name that tower's folder",
-            part->called, cp->path, tower);
     FAIL_IF(lvlm_checkpoint_side_file(cp, "adapter_config.json") != NULL, err,
             LVLM_EFORMAT, "%s: %s: an adapter; merge it into its base model first",
             part->called, cp->path);
@@ -190,7 +190,7 @@ static int make_room(lvlm_compose_part *part, lvlm_arena *arena, lvlm_error *err
 
 static bool is_left_out(const source *s, const char *name)
 {
-    for (size_t i = 0; i < 5 && s->left_out[i] != NULL; i++)
+    for (size_t i = 0; i < MAX_LEFT_OUT && s->left_out[i] != NULL; i++)
         if (fnmatch(s->left_out[i], name, 0) == 0) return true;
     return false;
 }
@@ -257,6 +257,22 @@ static int take_native(lvlm_compose_part *part, lvlm_arena *arena, lvlm_error *e
     return rc;
 }
 
+/* A model as LLaVA's makers save it: its configuration is flat, and that of the tower
+ * is only a name. */
+static int take_makers(lvlm_compose_part *part, const cJSON *config, lvlm_error *err)
+{
+    const char *const tower =
+        lvlm_json_string(lvlm_json_get(config, "mm_vision_tower"));
+    if (strcmp(part->role, "text") == 0) return compose_makers_text(part->config, err);
+    FAIL_IF(part->n_tensors == 0, err, LVLM_EFORMAT,
+            "%s: %s: a model as LLaVA's makers release it, which names its tower (%s) "
+            "and does not hold it: name that tower's folder (hf2native: --vision)",
+            part->called, part->from->path, tower != NULL ? tower : "not a name");
+    lvlm_json_free(part->config);
+    part->config = cJSON_CreateObject();
+    return compose_makers_tower(part->config, part, tower != NULL ? tower : "", err);
+}
+
 int lvlm_compose_open_part(lvlm_compose_part *part, const char *role,
                            const char *called, const char *path,
                            const lvlm_open_options *options, lvlm_arena *arena,
@@ -270,18 +286,20 @@ int lvlm_compose_open_part(lvlm_compose_part *part, const char *role,
         lvlm_prefix(err, "%s: ", called);
         return rc;
     }
-    const char *const type = type_of(config);
+    const char *const type =
+        compose_is_makers(config) ? "llava's makers" : type_of(config);
     const source *s = sources;
     while (s->part != NULL &&
            (strcmp(s->part, role) != 0 || strcmp(s->type, type) != 0))
         s++;
-    rc = refuse_folder(part, config, err);
+    rc = refuse_folder(part, err);
     if (rc == 0 && s->part == NULL) rc = refuse(part, type, err);
     if (rc == 0) rc = take_section(part, config, s, err);
     if (rc == 0)
         rc = part->from->kind == LVLM_CHECKPOINT_NATIVE
                  ? take_native(part, arena, err)
                  : take_tensors(part, s, arena, err);
+    if (rc == 0 && compose_is_makers(config)) rc = take_makers(part, config, err);
     if (rc == 0) part->type = s->type;
     lvlm_json_free(config);
     return rc;
@@ -301,8 +319,15 @@ static int open_connector(lvlm_compose_part *part, const lvlm_compose_spec *spec
     TRY(make_room(part, arena, err));
     const renaming *const names =
         lvlm_compose_is_llava(spec) ? connector_names : own_connector_names;
-    for (size_t i = 0; i < part->from->n_tensors; i++)
-        TRY(take_renamed(part, &part->from->tensors[i], names, arena, err));
+    /* of a whole model only what is the connector's */
+    const bool whole = lvlm_checkpoint_side_file(part->from, "config.json") != NULL;
+    for (size_t i = 0; i < part->from->n_tensors; i++) {
+        const lvlm_tensor *const t = &part->from->tensors[i];
+        if (whole && fnmatch("*m*_projector.*", t->name, 0) != 0)
+            part->n_left_out++;
+        else
+            TRY(take_renamed(part, t, names, arena, err));
+    }
     return 0;
 }
 
@@ -363,7 +388,7 @@ uint64_t lvlm_compose_extent(const lvlm_tensor *t, size_t axis)
     return t != NULL && axis < t->shape.n ? t->shape.dims[axis] : 0;
 }
 
-static uint64_t count_blocks(const lvlm_compose_part *vision)
+uint64_t lvlm_compose_blocks(const lvlm_compose_part *vision)
 {
     static const char blocks[] = TOWER "encoder.layers.";
     uint64_t n = 0;
@@ -396,7 +421,7 @@ static int measure(lvlm_compose_parts *parts, lvlm_error *err)
             "vision.source: %s: no table of positions", vision->from->path);
     s->width = lvlm_compose_extent(kernel, 0);
     s->patch = lvlm_compose_extent(kernel, 2);
-    s->blocks = count_blocks(vision);
+    s->blocks = lvlm_compose_blocks(vision);
     s->positions = lvlm_compose_extent(positions, 0);
     s->has_class_row =
         lvlm_compose_find(vision, TOWER "embeddings.class_embedding") != NULL;

@@ -3,7 +3,11 @@
  *
  *   vision      CLIP or SigLIP: a tower, a model of tower and text, or a whole LLaVA
  *   text        Llama, Qwen2, Gemma, Gemma 2, or a whole LLaVA
- *   connector   the tensors of a file; those that it lacks are left to be made */
+ *   connector   the tensors of a file or of a whole LLaVA; those that it lacks are
+ *               left to be made
+ *
+ * A whole LLaVA is a directory of transformers or of its makers (compose_makers.h), or
+ * a native file. */
 #ifndef LVLM_CONVERT_COMPOSE_COMPOSE_PARTS_H
 #define LVLM_CONVERT_COMPOSE_COMPOSE_PARTS_H
 
@@ -73,6 +77,9 @@ uint64_t lvlm_compose_extent(const lvlm_tensor *tensor, size_t axis);
 /* Is the connector one that LLaVA's layout has: linear maps? */
 bool lvlm_compose_is_llava(const lvlm_compose_spec *spec);
 
+/* Blocks of a tower, from the names of its tensors. */
+uint64_t lvlm_compose_blocks(const lvlm_compose_part *vision);
+
 /* Rows of one image in the text. */
 uint64_t lvlm_compose_image_rows(const lvlm_compose_parts *parts,
                                  const lvlm_compose_spec *spec);
@@ -88,6 +95,13 @@ LVLM_MUST_CHECK int lvlm_compose_tokenizer(char **out, const lvlm_side_file *fil
                                            const lvlm_compose_parts *parts,
                                            const lvlm_compose_spec *spec,
                                            lvlm_error *err);
+
+/* An added_tokens.json for a tokenizer.model that has none; *out is NULL where it is
+ * not needed. Owned: lvlm_free. */
+LVLM_MUST_CHECK int lvlm_compose_added_tokens(char **out,
+                                              const lvlm_compose_parts *parts,
+                                              const lvlm_compose_spec *spec,
+                                              lvlm_error *err);
 
 /* config.json of the composed model. *out is owned: lvlm_free. */
 LVLM_MUST_CHECK int lvlm_compose_config(char **out, const lvlm_compose_parts *parts,

@@ -61,6 +61,7 @@ typedef struct lvlm_compose_spec {
     lvlm_init new_rows; /* NONE: not said */
     uint64_t vocabulary_multiple;
     uint64_t images_per_row;
+    bool pads_pictures;        /* made squares first, as LLaVA's makers do */
     const char *chat_template; /* "source", or a name of chat_templates.h */
 } lvlm_compose_spec;
 

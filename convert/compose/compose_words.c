@@ -30,27 +30,48 @@ static uint64_t find_token(const cJSON *json, const char *text, uint64_t next)
     return found;
 }
 
+/* The first id above those of an added_tokens.json, { "<image>": 32000 }, beside a
+ * tokenizer.model, and that of `text`, or that first one. */
+static void read_added(uint64_t *n_ids, uint64_t *named, const cJSON *json,
+                       const char *text)
+{
+    const cJSON *item;
+    uint64_t id, found = UINT64_MAX;
+    LVLM_JSON_MEMBERS (item, json) {
+        if (!lvlm_json_u64(&id, item)) continue;
+        if (id >= *n_ids) *n_ids = id + 1;
+        if (strcmp(item->string, text) == 0) found = id;
+    }
+    *named = found != UINT64_MAX ? found : *n_ids;
+}
+
 static int choose_next(lvlm_compose_parts *parts, const lvlm_compose_spec *spec,
                        lvlm_error *err)
 {
-    static const char *const others[] = { "tokenizer.model", "vocab.json" };
     const lvlm_checkpoint *const from = parts->text.from;
+    const bool pieces = lvlm_checkpoint_side_file(from, "tokenizer.model") != NULL;
     uint64_t n_ids = parts->sizes.vocabulary;
-    cJSON *json = NULL;
+    cJSON *json = NULL, *added = NULL;
     TRY(lvlm_side_file_json(&json, from, "tokenizer.json", err));
+    const bool has_json = json != NULL;
     parts->image_id = n_ids;
-    if (json != NULL) {
+    if (has_json) {
         n_ids = lvlm_tokenizer_ids(json);
         parts->image_id = find_token(json, spec->image_text, n_ids);
     }
-    parts->adds_token = json != NULL && parts->image_id == n_ids;
-    for (size_t i = 0; i < 2; i++)
-        FAIL_IF(json == NULL && lvlm_checkpoint_side_file(from, others[i]) != NULL, err,
-                LVLM_EFORMAT,
-                "image_token.id \"next\": %s has %s and no tokenizer.json, to which a "
-                "token could be added: name an id",
-                from->path, others[i]);
     lvlm_json_free(json);
+    FAIL_IF(
+        !has_json && !pieces && lvlm_checkpoint_side_file(from, "vocab.json") != NULL,
+        err, LVLM_EFORMAT,
+        "image_token.id \"next\": %s has vocab.json and no tokenizer.json, to which "
+        "a token could be added: name an id",
+        from->path);
+    if (!has_json && pieces) {
+        TRY(lvlm_side_file_json(&added, from, "added_tokens.json", err));
+        read_added(&n_ids, &parts->image_id, added, spec->image_text);
+        lvlm_json_free(added);
+    }
+    parts->adds_token = (has_json || pieces) && parts->image_id == n_ids;
     FAIL_IF(n_ids > parts->sizes.vocabulary && !parts->adds_token, err, LVLM_EFORMAT,
             "text.source: the tokenizer of %s has %" PRIu64
             " ids, its table of word vectors %" PRIu64 " rows",
@@ -137,6 +158,22 @@ static bool add_token(cJSON *json, const char *name, const lvlm_compose_parts *p
     if (list != NULL && token != NULL && cJSON_AddItemToArray(list, token)) return true;
     lvlm_json_free(token);
     return false;
+}
+
+int lvlm_compose_added_tokens(char **out, const lvlm_compose_parts *parts,
+                              const lvlm_compose_spec *spec, lvlm_error *err)
+{
+    static const char *const files[] = { "tokenizer.json", "added_tokens.json" };
+    *out = NULL;
+    if (!parts->adds_token) return 0;
+    for (size_t i = 0; i < 2; i++)
+        if (lvlm_checkpoint_side_file(parts->text.from, files[i]) != NULL) return 0;
+    cJSON *const json = cJSON_CreateObject();
+    const int rc = add_token(json, "added_tokens.json", parts, spec)
+                       ? lvlm_json_print_pretty(out, json, err)
+                       : lvlm_fail_memory(err);
+    lvlm_json_free(json);
+    return rc;
 }
 
 int lvlm_compose_tokenizer(char **out, const lvlm_side_file *file,

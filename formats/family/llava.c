@@ -198,9 +198,8 @@ static int derive_connector(cJSON *config, lvlm_error *err)
 static int derive(cJSON *config, const cJSON *hf_config, lvlm_error *err)
 {
     FAIL_IF(lvlm_json_get(hf_config, "mm_vision_tower") != NULL, err, LVLM_EFORMAT,
-            "config.json: mm_vision_tower: this is the layout of LLaVA's makers, whose "
-            "files have no tower; only that of transformers "
-            "(LlavaForConditionalGeneration) is taken");
+            "config.json: mm_vision_tower: this is the layout of LLaVA's makers, which "
+            "only lvlm-convert hf2native takes, as a folder");
     TRY(config_add_grid(config, err));
     TRY(config_add_quotient(config, "vision.head_dim", "vision.hidden", "vision.heads",
                             err));
