@@ -90,7 +90,7 @@ int export_add_text(lvlm_export *ex, const char *name, const char *text,
 {
     const size_t n_bytes = strlen(text);
     const char *copy = lvlm_arena_strndup(&ex->arena, text, n_bytes);
-    lvlm_export_file *file;
+    lvlm_export_file *file = NULL;
     if (copy == NULL) return lvlm_fail_memory(err);
     TRY(export_add_file(&file, ex, name, err));
     return lvlm_plan_bytes(&file->plan, name, (const unsigned char *)copy, n_bytes,
@@ -112,7 +112,7 @@ static int check_side_name(const char *name, lvlm_error *err)
 static int add_side_file(lvlm_export *ex, const lvlm_side_file *side, lvlm_error *err)
 {
     char *text = NULL;
-    lvlm_export_file *file;
+    lvlm_export_file *file = NULL;
     TRY(check_side_name(side->name, err));
     if (!ex->options.source && strcmp(side->name, "config.json") == 0)
         TRY(ex->options.part != NULL ? export_part_config(&text, ex, side, err)

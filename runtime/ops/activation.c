@@ -61,8 +61,7 @@ static void values(real *y, const real *x, lvlm_activation act, size_t n)
     case LVLM_ACTIVATION_RELU:
         for (size_t i = 0; i < n; i++) y[i] = x[i] <= 0 ? 0 : x[i];
         return;
-    case LVLM_ACTIVATION_IDENTITY: memcpy(y, x, n * sizeof *y); return;
-    default: assert(0 && "not an activation");
+    default: assert(act == LVLM_ACTIVATION_IDENTITY); memcpy(y, x, n * sizeof *y);
     }
 }
 
@@ -102,11 +101,10 @@ static void slopes(real *y, real *slope, const real *x, lvlm_activation act, siz
             slope[i] = x[i] > 0;
         }
         return;
-    case LVLM_ACTIVATION_IDENTITY:
+    default:
+        assert(act == LVLM_ACTIVATION_IDENTITY);
         memcpy(y, x, n * sizeof *y);
         for (size_t i = 0; i < n; i++) slope[i] = 1;
-        return;
-    default: assert(0 && "not an activation");
     }
 }
 
