@@ -190,6 +190,7 @@ static int plan(lvlm_export *ex, const char *path, lvlm_error *err)
     if (rc == 0)
         rc = ex->options.source ? export_source(ex, err) : export_fresh(ex, err);
     if (rc == 0) rc = add_side_files(ex, err);
+    if (rc == 0) rc = export_part_pictures(ex, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", path);
     for (size_t i = 0; i < ex->n_files; i++) ex->n_bytes += ex->files[i].plan.n_bytes;
     return rc;

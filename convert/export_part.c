@@ -8,6 +8,7 @@
 
 #include "convert/export_parts.h"
 #include "convert/part_files.h"
+#include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/text.h"
 #include "formats/container/side_file.h"
@@ -64,6 +65,24 @@ bool export_part_keeps(const lvlm_export *ex, const char *name)
     const char *const *files = lvlm_part_files(part);
     while (*files != NULL && strcmp(*files, name) != 0) files++;
     return *files != NULL;
+}
+
+/* Newer versions of transformers keep the processor of pictures in another file. */
+int export_part_pictures(lvlm_export *ex, lvlm_error *err)
+{
+    static const char name[] = "preprocessor_config.json";
+    const char *const part = ex->options.part;
+    cJSON *json = NULL;
+    char *text = NULL;
+    if (part == NULL || strcmp(part, "vision") != 0 ||
+        lvlm_checkpoint_side_file(ex->model, name) != NULL)
+        return 0;
+    TRY(lvlm_part_pictures(&json, ex->model, err));
+    int rc = json != NULL ? lvlm_json_print_pretty(&text, json, err) : 0;
+    if (text != NULL) rc = export_add_text(ex, name, text, err);
+    lvlm_free(text);
+    lvlm_json_free(json);
+    return rc;
 }
 
 /* ---- config.json ----------------------------------------------------------------- */

@@ -45,6 +45,8 @@ LVLM_MUST_CHECK int export_fresh(lvlm_export *ex, lvlm_error *err);
 /* Is a tensor of that native name, or a side file, in it? */
 bool export_part_has(const lvlm_export *ex, const char *canonical);
 bool export_part_keeps(const lvlm_export *ex, const char *side_file);
+/* Append the settings of its processor of pictures, if no side file has them. */
+LVLM_MUST_CHECK int export_part_pictures(lvlm_export *ex, lvlm_error *err);
 /* The part's own name of a tensor of the hub's layout; NULL: out of memory. */
 const char *export_part_name(lvlm_export *ex, const char *hub_name);
 /* Its config.json from the model's, `side`. LVLM_EFORMAT: transformers has no class for

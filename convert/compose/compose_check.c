@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "convert/compose/compose_files.h"
+#include "convert/part_files.h"
 #include "formats/base/json.h"
 #include "formats/container/side_file.h"
 
@@ -101,7 +102,8 @@ static int check_picture(const model *m, lvlm_error *err)
     cJSON *json = NULL;
     TRY(check_side(m, "vision.source: image_size", side_in(vision->config, tower),
                    err));
-    TRY(lvlm_compose_settings(&json, vision, err));
+    TRY(lvlm_within(lvlm_part_pictures(&json, vision->from, err), err,
+                    "vision.source: "));
     const uint64_t side = side_in(json, processor);
     lvlm_json_free(json);
     TRY(check_side(m, "vision.source: its processor", side, err));

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
+#include "convert/part_files.h"
 #include "formats/base/json.h"
-#include "formats/container/side_file.h"
 #include "formats/family/chat_templates.h"
 
 #define CLIP "CLIPImageProcessor"
@@ -14,22 +14,6 @@
 static const char pictures_file[] = "preprocessor_config.json";
 
 /* ---- pictures ------------------------------------------------------------------- */
-
-int lvlm_compose_settings(cJSON **out, const lvlm_compose_part *vision, lvlm_error *err)
-{
-    cJSON *json = NULL;
-    TRY(lvlm_side_file_json(&json, vision->from, "processor_config.json", err));
-    *out = cJSON_DetachItemFromObjectCaseSensitive(json, "image_processor");
-    lvlm_json_free(json);
-    if (*out == NULL || cJSON_IsNull(*out)) {
-        lvlm_json_free(*out);
-        TRY(lvlm_side_file_json(out, vision->from, pictures_file, err));
-    }
-    if (*out == NULL || cJSON_IsObject(*out)) return 0;
-    lvlm_json_free(*out);
-    return lvlm_fail(err, LVLM_EFORMAT,
-                     "vision.source: the settings of its processor are not an object");
-}
 
 uint64_t lvlm_compose_side(const lvlm_compose_parts *parts)
 {
@@ -103,7 +87,8 @@ int lvlm_compose_pictures(char **out, const lvlm_compose_parts *parts,
 {
     const bool clip = parts->sizes.has_class_row;
     cJSON *json = NULL;
-    TRY(lvlm_compose_settings(&json, &parts->vision, err));
+    TRY(lvlm_within(lvlm_part_pictures(&json, parts->vision.from, err), err,
+                    "vision.source: "));
     if (json == NULL) {
         const uint64_t side = lvlm_compose_side(parts);
         json = cJSON_CreateObject();

@@ -7,11 +7,6 @@
 
 LVLM_BEGIN_DECLS
 
-/* How the tower's source prepares pictures: what processor_config.json has about it, or
- * preprocessor_config.json; *out is NULL without both, and else owned. */
-LVLM_MUST_CHECK int lvlm_compose_settings(cJSON **out, const lvlm_compose_part *vision,
-                                          lvlm_error *err);
-
 /* The side of the pictures that the tower takes. */
 uint64_t lvlm_compose_side(const lvlm_compose_parts *parts);
 
