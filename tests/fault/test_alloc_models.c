@@ -12,7 +12,8 @@
 
 /* ---- operations ----------------------------------------------------------------- */
 
-/* A step of a new adapter; the model with it folded in, then the adapter. */
+/* A step of a new adapter; the model with it folded in, then the adapter, which is
+ * opened again. */
 static int train_adapter(scratch *s, lvlm_error *err)
 {
     static lvlm_lora lora;
@@ -26,6 +27,8 @@ static int train_adapter(scratch *s, lvlm_error *err)
     lvlm_fold_cost cost;
     lvlm_outfile *file = NULL;
     lvlm_outdir *dir = NULL;
+    lvlm_adapter again = { .n = 0 };
+    bool saved = false;
     int rc;
     if ((rc = lvlm_lora_parse(&lora, "r=2,targets=q_proj,dropout=0.5,save=lm_head",
                               err)) == 0 &&
@@ -41,12 +44,17 @@ static int train_adapter(scratch *s, lvlm_error *err)
         rc = lvlm_outdir_open(&dir, scratch_path(s, "newdir"), false, &lvlm_adapter_set,
                               err);
         if (rc == 0) rc = lvlm_trainer_save_adapter(&trainer, dir, err);
+        saved = rc == 0;
+        if (saved)
+            rc = lvlm_adapter_open(&again, scratch_path(s, "newdir"), &trainer.manifest,
+                                   err);
     }
+    lvlm_adapter_free(&again);
     lvlm_outfile_close(file);
     lvlm_outdir_close(dir);
     lvlm_trainer_close(&trainer);
     lvlm_checkpoint_close(batch);
-    if (rc == 0) remove_files(s, "newdir");
+    if (saved) remove_files(s, "newdir");
     return rc;
 }
 static int replay(scratch *s, lvlm_error *err)
