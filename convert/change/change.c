@@ -27,6 +27,7 @@
 /* Where the values of a tensor are: in the model, or in an exchanged part. */
 typedef struct origin {
     const lvlm_tensor *tensor;
+    lvlm_shape shape; /* as in a native file; where it is rearranged, not used */
     const lvlm_checkpoint *file;
     lvlm_transform transform;
 } origin;
@@ -59,13 +60,16 @@ static int add_written(lvlm_change *c, const lvlm_tensor *out, const origin *fro
                        lvlm_write write, void *user, lvlm_error *err)
 {
     const lvlm_tensor **const inputs = lvlm_arena_alloc(&c->arena, 1, sizeof *inputs);
+    lvlm_tensor *const view = lvlm_arena_alloc(&c->arena, 1, sizeof *view);
     lvlm_step *step = NULL;
     FAIL_IF(!lvlm_transform_is_keep(&from->transform), err, LVLM_EFORMAT,
             "'%s' is not stored row by row, so that its shape cannot change",
             from->tensor->name);
-    if (inputs == NULL) return lvlm_fail_memory(err);
+    if (inputs == NULL || view == NULL) return lvlm_fail_memory(err);
     TRY(lvlm_plan_add(&step, &c->plan, out, err));
-    *inputs = from->tensor;
+    *view = *from->tensor;
+    view->shape = from->shape;
+    *inputs = view;
     step->inputs = inputs;
     step->n_inputs = 1;
     step->kind = LVLM_STEP_WRITTEN;
@@ -77,7 +81,7 @@ static int add_written(lvlm_change *c, const lvlm_tensor *out, const origin *fro
 static int add_rows(lvlm_change *c, const lvlm_tensor *out, const origin *from,
                     lvlm_error *err)
 {
-    const uint64_t stored = from->tensor->shape.dims[0], rows = out->shape.dims[0];
+    const uint64_t stored = from->shape.dims[0], rows = out->shape.dims[0];
     if (strcmp(out->name, LVLM_EMBED_TABLE) == 0 && c->options.vocab > 0)
         c->rows[0] = stored; /* of an exchanged part's */
     if (rows == stored) return add_copy(c, out, from, err);
@@ -95,6 +99,7 @@ static int add_rows(lvlm_change *c, const lvlm_tensor *out, const origin *from,
 static int add_positions(lvlm_change *c, const lvlm_tensor *out, const origin *from,
                          lvlm_error *err)
 {
+    if (lvlm_shape_equal(&from->shape, &out->shape)) return add_copy(c, out, from, err);
     change_grid *const grid = lvlm_arena_alloc(&c->arena, 1, sizeof *grid);
     if (grid == NULL) return lvlm_fail_memory(err);
     *grid = (change_grid){ change_count(c->manifest.config, "vision.grid"),
@@ -107,7 +112,7 @@ static int add_positions(lvlm_change *c, const lvlm_tensor *out, const origin *f
 /* The values of a target, and of a tensor that nothing reads. */
 static origin origin_of(lvlm_change *c, const lvlm_tensor *t)
 {
-    const origin own = { t, c->model, { 0 } };
+    const origin own = { t, t->shape, c->model, { 0 } };
     const char *rest;
     const lvlm_native_section section = lvlm_native_section_of(&rest, t->name);
     lvlm_change_part *const part = change_part_of(c, rest);
@@ -115,11 +120,12 @@ static origin origin_of(lvlm_change *c, const lvlm_tensor *t)
     if (section == LVLM_SECTION_MODEL) {
         const lvlm_target *const got = lvlm_manifest_find(&part->manifest, t->name);
         assert(got != NULL && got->here.tensor != NULL); /* change_part.c */
-        return (origin){ got->here.tensor, part->from, got->here.transform };
+        return (origin){ got->here.tensor, got->shape, part->from,
+                         got->here.transform };
     }
     const lvlm_tensor *const extra = lvlm_manifest_find_extra(&part->manifest, rest);
     if (extra != NULL && lvlm_shape_equal(&extra->shape, &t->shape))
-        return (origin){ extra, part->from, { 0 } };
+        return (origin){ extra, extra->shape, part->from, { 0 } };
     part->n_kept++;
     return own;
 }
@@ -145,7 +151,7 @@ static int add_tensor(lvlm_change *c, const lvlm_tensor *t, size_t *n_pads,
 static int add_side_file(lvlm_change *c, const lvlm_tensor *t, const char *name,
                          lvlm_error *err)
 {
-    const origin own = { t, c->model, { 0 } };
+    const origin own = { t, t->shape, c->model, { 0 } };
     for (size_t i = 0; i < c->n_files; i++)
         if (strcmp(c->files[i].name, name) == 0)
             return lvlm_plan_bytes(&c->plan, t->name,
@@ -161,7 +167,7 @@ static int lay_out(lvlm_change *c, lvlm_error *err)
     c->plan.arena = &c->arena;
     for (size_t i = 0; i < c->model->n_tensors; i++) {
         const lvlm_tensor *const t = &c->model->tensors[i];
-        const origin own = { t, c->model, { 0 } };
+        const origin own = { t, t->shape, c->model, { 0 } };
         const char *rest;
         switch (lvlm_native_section_of(&rest, t->name)) {
         case LVLM_SECTION_MODEL:

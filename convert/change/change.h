@@ -27,7 +27,9 @@ typedef struct lvlm_change_options {
     lvlm_init new_rows;  /* what those that are added hold */
     uint64_t resolution; /* pixels of a picture's side; 0: as it is */
     /* Where the new language model and the new tower are: a directory of either by
-     * itself, a whole model of the family, or a native file; NULL: not exchanged. */
+     * itself, a whole model of the family, or a native file; NULL: not exchanged. Word
+     * tables may have any number of rows if `vocab` says how many there are to be, and
+     * a tower may be made for `resolution` already. */
     const char *text, *vision;
     lvlm_notes *notes; /* receives what is kept or lost; NULL: none */
 } lvlm_change_options;

@@ -186,6 +186,15 @@ static bool rows_change(const lvlm_change *c, const lvlm_target *t)
     return c->options.vocab > 0 && change_is_words(t->name);
 }
 
+/* Is it what --resolution makes of the model's? */
+static bool is_changed_shape(const lvlm_change *c, const lvlm_target *t,
+                             const lvlm_shape *shape)
+{
+    lvlm_shape after;
+    return lvlm_shape_resolve(&after, t->row->shape, c->config) &&
+           lvlm_shape_equal(&after, shape);
+}
+
 /* Also if it is not what the configuration of its own source says. */
 static int check_shape(const lvlm_change *c, const lvlm_change_part *part,
                        const lvlm_target *t, const lvlm_target *got, lvlm_error *err)
@@ -193,7 +202,9 @@ static int check_shape(const lvlm_change *c, const lvlm_change_part *part,
     char a[LVLM_SHAPE_TEXT], b[LVLM_SHAPE_TEXT];
     lvlm_shape expected = t->shape, found = got->shape;
     if (rows_change(c, t)) expected.dims[0] = found.dims[0];
-    if (!got->here.wrong_shape && lvlm_shape_equal(&expected, &found)) return 0;
+    if (!got->here.wrong_shape &&
+        (lvlm_shape_equal(&expected, &found) || is_changed_shape(c, t, &found)))
+        return 0;
     if (got->here.wrong_shape) {
         found = got->here.tensor->shape;
         expected = got->here.shape;
@@ -266,6 +277,7 @@ static int check_settings(const lvlm_change *c, const lvlm_change_part *part,
         char name[96], *a = NULL, *b = NULL;
         (void)snprintf(name, sizeof name, "%s.%s", part->role, item->string);
         if (cJSON_Compare(item, got, true) ||
+            cJSON_Compare(lvlm_json_path(c->config, name), got, true) ||
             (c->options.vocab > 0 && is_row_count(c->manifest.family, name)))
             continue;
         int rc = lvlm_json_print(&a, item, err);
