@@ -198,6 +198,13 @@ int lvlm_model_backward_bytes(lvlm_model *model, uint64_t *out,
     return model->engine->backward_bytes(model->pipeline, out, inputs, prefix, err);
 }
 
+int lvlm_model_images_bytes(lvlm_model *model, uint64_t *out,
+                            const lvlm_checkpoint *inputs, const char *prefix,
+                            lvlm_error *err)
+{
+    return model->engine->images_bytes(model->pipeline, out, inputs, prefix, err);
+}
+
 bool lvlm_model_gradient(const lvlm_model *model, lvlm_tensor *out, const char *name)
 {
     const lvlm_target *t = lvlm_manifest_find(model->manifest, name);

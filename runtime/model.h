@@ -186,6 +186,12 @@ LVLM_MUST_CHECK int lvlm_model_backward_bytes(lvlm_model *model, uint64_t *out,
                                               const lvlm_checkpoint *inputs,
                                               const char *prefix, lvlm_error *err);
 
+/* The memory that looking at the images of a batch takes before the text is read: what
+ * the tower and the connector compute, pixels not counted; 0 without images. */
+LVLM_MUST_CHECK int lvlm_model_images_bytes(lvlm_model *model, uint64_t *out,
+                                            const lvlm_checkpoint *inputs,
+                                            const char *prefix, lvlm_error *err);
+
 /* The gradient of a weight by its native name: F32, or F64 when that is the precision,
  * borrowed from the model; false when it is frozen or not there. */
 bool lvlm_model_gradient(const lvlm_model *model, lvlm_tensor *out, const char *name);

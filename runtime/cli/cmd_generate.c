@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "formats/cli/amounts.h"
 #include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 #include "formats/native/digests.h"
@@ -214,10 +215,24 @@ static void draw_reading(void *user, size_t done, size_t total)
     lvlm_progress_stages(&((reading *)user)->bar, done, total);
 }
 
+/* Videos are many images: what looking at them takes is said before. */
+static int tell_memory(lvlm_model *model, const lvlm_checkpoint *inputs,
+                       lvlm_error *err)
+{
+    char text[LVLM_AMOUNT_TEXT];
+    uint64_t bytes;
+    if (lvlm_checkpoint_find(inputs, "pixel_values_videos") == NULL) return 0;
+    TRY(lvlm_model_images_bytes(model, &bytes, inputs, "", err));
+    fprintf(stderr, "%s: looking at them takes %s of memory besides the pixels\n",
+            PROGRAM, lvlm_bytes_text(text, (double)bytes));
+    return 0;
+}
+
 static int begin(lvlm_session **out, output *o, lvlm_model *model,
                  const lvlm_checkpoint *inputs, lvlm_error *err)
 {
     reading r = { .seen = 0 };
+    if (!o->args->common.quiet) TRY(tell_memory(model, inputs, err));
     const lvlm_stage_sink sink = { note_images, is_last_of_images, &r, draw_reading };
     lvlm_progress_init(&r.bar, "reading", o->args->common.quiet);
     const int rc = lvlm_session_begin(out, model, inputs, "", &sink, err);

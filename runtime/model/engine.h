@@ -29,6 +29,8 @@ struct lvlm_engine {
                     lvlm_error *err);
     int (*backward_bytes)(void *pipeline, uint64_t *out, const lvlm_checkpoint *inputs,
                           const char *prefix, lvlm_error *err); /* as lvlm_model's */
+    int (*images_bytes)(void *pipeline, uint64_t *out, const lvlm_checkpoint *inputs,
+                        const char *prefix, lvlm_error *err); /* as lvlm_model's */
     /* As lvlm_model_gradient, by index of the manifest's targets. */
     bool (*gradient)(const void *pipeline, lvlm_tensor *out, size_t target);
     void (*zero_gradients)(void *pipeline);

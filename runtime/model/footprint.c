@@ -1,5 +1,5 @@
-/* footprint.c - the memory of a backward: the same calls that allocate it, with
- * workspaces that count.
+/* footprint.c - the memory of a backward, and of looking at images: the same calls that
+ * allocate it, with workspaces that count.
  *
  *   images     rows of the images, the tower's tape
  *   text       those of them that stay, the decoder's tape, then logits or the
@@ -86,6 +86,24 @@ int pipeline_backward_bytes(void *model, uint64_t *out, const lvlm_checkpoint *i
     if ((rc = pass_read(&t, inputs, prefix, err)) == 0 &&
         (rc = pass_make_scratch(&t, err)) == 0)
         rc = count(&t, out, err);
+    pass_free(&t);
+    return rc;
+}
+
+int pipeline_images_bytes(void *model, uint64_t *out, const lvlm_checkpoint *inputs,
+                          const char *prefix, lvlm_error *err)
+{
+    pass t = { .p = model, .stages = stages_silent(), .memory.counts = true };
+    uint64_t grads;
+    assert(inputs != NULL && prefix != NULL);
+    *out = 0;
+    int rc = pass_read(&t, inputs, prefix, err);
+    if (rc == 0 && pass_has_images(&t) && (rc = pass_make_scratch(&t, err)) == 0 &&
+        (rc = vision_bytes(&grads, &t, TAPE_NOTHING, err)) == 0)
+        *out = t.tower_memory.bytes + t.connector_memory.bytes + t.memory.bytes +
+               (t.features.R * t.features.C +
+                t.n_image_rows * t.p->text.config.block.hidden) *
+                   sizeof(real);
     pass_free(&t);
     return rc;
 }

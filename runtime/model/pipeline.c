@@ -434,6 +434,7 @@ const lvlm_engine LVLM_REAL_ENGINE = {
     .forward = pipeline_forward,
     .backward = pipeline_backward,
     .backward_bytes = pipeline_backward_bytes,
+    .images_bytes = pipeline_images_bytes,
     .gradient = pipeline_gradient,
     .zero_gradients = pipeline_zero_gradients,
     .weight = pipeline_weight,

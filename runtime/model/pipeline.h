@@ -72,6 +72,8 @@ int pipeline_fit(const pipeline *p, lvlm_error *err);
 /* footprint.c, as engine.h has it. */
 int pipeline_backward_bytes(void *model, uint64_t *out, const lvlm_checkpoint *inputs,
                             const char *prefix, lvlm_error *err);
+int pipeline_images_bytes(void *model, uint64_t *out, const lvlm_checkpoint *inputs,
+                          const char *prefix, lvlm_error *err);
 
 /* Generation (decoding.c), as engine.h has it. */
 int decoding_begin(struct lvlm_session **out, void *model,
