@@ -35,7 +35,7 @@ lvlm_rows lvlm_rows_of(const char *name, const lvlm_shape *shape,
                        const lvlm_tensor *ids, const lvlm_tensor *mask,
                        const lvlm_tensor *kept)
 {
-    lvlm_rows rows = { .kept = kept };
+    lvlm_rows rows = { .kept = kept, .floor = strcmp(name, "loss") == 0 };
     const bool fits =
         ids != NULL &&
         (kept != NULL || (shape->n == 3 && shape->dims[0] == ids->shape.dims[0] &&
@@ -122,9 +122,11 @@ static void note_worst(lvlm_stage_error *e, const lvlm_worst_row *worst)
 }
 
 /* The error of the stage, from those of its rows.  spare (n) */
-static void judge_rows(lvlm_stage_error *e, const row *rows, size_t n, double *spare)
+static void judge_rows(lvlm_stage_error *e, const row *rows, size_t n, double floor,
+                       double *spare)
 {
-    const double least2 = LEAST_LENGTH * LEAST_LENGTH * median_length2(rows, n, spare);
+    const double least2 = fmax(
+        LEAST_LENGTH * LEAST_LENGTH * median_length2(rows, n, spare), floor * floor);
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
         const double length2 = fmax(rows[i].length2, least2);
@@ -177,7 +179,7 @@ int lvlm_stage_compare(lvlm_stage_error *out, const lvlm_tensor *got,
         add_row(out, &list[n++], a, a + C, C, logits);
     }
     const bool ok = a != NULL && list != NULL;
-    if (ok) judge_rows(out, list, n, a + 2 * C);
+    if (ok) judge_rows(out, list, n, rows->floor, a + 2 * C);
     lvlm_free(list);
     lvlm_free(a);
     return ok ? 0 : lvlm_fail_memory(err);

@@ -8,7 +8,8 @@
  *   error = sqrt(mean over rows i of |a_i - b_i|^2 / max(|b_i|, floor)^2)
  *
  * b is the reference; floor, a thousandth of the median length of its rows, keeps the
- * rounding of a row that is almost zero from counting. */
+ * rounding of a row that is almost zero from counting. Of the loss it is 1: a loss is a
+ * difference of logits, and near 0 it is what their rounding leaves. */
 #ifndef LVLM_VERIFY_STAGE_ERROR_H
 #define LVLM_VERIFY_STAGE_ERROR_H
 
@@ -27,6 +28,7 @@ typedef struct lvlm_rows {
         *mask; /* the same: rows where it is 0 are padding, not compared */
     const lvlm_tensor *kept; /* I64 [n]: the reference has these rows of the stage, in
                                 this order */
+    double floor;            /* the least length that an error is relative to */
 } lvlm_rows;
 
 /* The input `name` after `prefix` if it can be `ids` or `mask`, else NULL. */

@@ -130,6 +130,7 @@ static void backward_block(real *dg, real *du, const real *dy, const real *g,
                            const real *u, lvlm_activation act, size_t n)
 {
     real a[BLOCK], slope[BLOCK];
+    if (n == 0) return; /* for gcc, which would warn of the arrays */
     slopes(a, slope, g, act, n);
     for (size_t i = 0; dg != NULL && u == NULL && i < n; i++) dg[i] += dy[i] * slope[i];
     for (size_t i = 0; dg != NULL && u != NULL && i < n; i++)

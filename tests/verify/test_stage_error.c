@@ -46,6 +46,20 @@ static void errors_are_the_mean_square_over_rows(void **state)
     assert_int_equal(e.worst[0].token, -1);
 }
 
+/* A loss near 0 is what the rounding of logits leaves: no smaller than theirs. */
+static void a_loss_is_a_difference(void **state)
+{
+    const double b[] = { 1e-4 }, a[] = { 1e-4 + 1e-15 };
+    const lvlm_shape scalar = { 0, { 0 } };
+    (void)state;
+    const lvlm_rows loss = lvlm_rows_of("loss", &scalar, NULL, NULL, NULL);
+    const lvlm_rows other = lvlm_rows_of("other", &scalar, NULL, NULL, NULL);
+    assert_true(compare(a, b, scalar, &loss, false).error < 2e-15);
+    assert_true(compare(a, b, scalar, &other, false).error > 5e-12);
+    const double large[] = { 4 }, off[] = { 4.4 };
+    assert_true(fabs(compare(off, large, scalar, &loss, false).error - 0.1) < 1e-15);
+}
+
 /* As in a trained language model: all together the values agree to 1e-6. */
 static void a_long_row_hides_nothing(void **state)
 {
@@ -133,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_are_the_mean_square_over_rows),
         cmocka_unit_test(a_long_row_hides_nothing),
+        cmocka_unit_test(a_loss_is_a_difference),
         cmocka_unit_test(rows_of_zeros_are_compared),
         cmocka_unit_test(what_is_not_finite_never_agrees),
         cmocka_unit_test(padding_is_left_out_and_rows_have_tokens),
