@@ -1,6 +1,9 @@
 #!/bin/sh
 # demo_files.sh - FOLDER: what the demo and README's examples start from, in a new one.
 #
+#   hf-shapes            a small LLaVA that was trained to see coloured shapes
+#   shapes.png           a picture that it was never shown
+#   shapes.safetensors   a recording of it, about that picture, in double
 #   hf-model             a PaliGemma 2
 #   golden.safetensors   a recording of it in double, gradients too
 #   hf-talks             a PaliGemma with tokenizer and templates: it can answer
@@ -9,6 +12,9 @@ set -eu
 fixtures=$(cd "$(dirname "$0")/../fixtures" && pwd)
 mkdir "$1"
 cd "$1"
+ln -s "$fixtures/shapes/model" hf-shapes
+ln -s "$fixtures/shapes/picture.png" shapes.png
+ln -s "$fixtures/shapes/picture.safetensors" shapes.safetensors
 ln -s "$fixtures/paligemma2-bf16/model" hf-model
 ln -s "$fixtures/paligemma2-bf16/golden64.safetensors" golden.safetensors
 ln -s "$fixtures/prompts/paligemma/model" hf-talks
