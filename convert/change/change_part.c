@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "convert/change/change_parts.h"
+#include "convert/compose/compose.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/text.h"
@@ -55,7 +56,10 @@ static const char *own_type(const lvlm_change *c, const lvlm_change_part *part)
 static int check_type(const lvlm_change *c, const lvlm_change_part *part,
                       lvlm_error *err)
 {
-    const char *const own = own_type(c, part), *const type = part->bare.type;
+    const char *const own = own_type(c, part);
+    const char *const said =
+        lvlm_json_string(lvlm_json_get(part->bare.config, "model_type"));
+    const char *const type = said != NULL ? said : part->bare.type;
     const bool vision = strcmp(part->role, "vision") == 0;
     FAIL_IF(
         own == NULL || (vision ? !lvlm_starts_with(type, own) : strcmp(type, own) != 0),
@@ -150,9 +154,11 @@ static int open_bare(lvlm_change *c, lvlm_change_part *part, const char *path,
 
 /* ---- a whole model --------------------------------------------------------------- */
 
+/* What LLaVA's makers save is parts of one: compose reads them. */
 static bool is_whole(const lvlm_checkpoint *cp)
 {
     const lvlm_family *family;
+    if (lvlm_compose_is_makers(cp->path)) return false;
     return cp->kind == LVLM_CHECKPOINT_NATIVE || cp->kind == LVLM_CHECKPOINT_NPZ ||
            lvlm_family_detect(&family, cp->config, NULL) == 0;
 }
