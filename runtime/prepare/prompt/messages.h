@@ -45,7 +45,10 @@ typedef struct lvlm_message {
 
 typedef struct lvlm_messages {
     lvlm_message *at;
-    size_t n;              /* at least 1 */
+    size_t n; /* at least 1 */
+    /* Texts and images that are nobody's turn: one message of the assistant, written in
+     * the model's base form and, in training, learnt whole. */
+    bool document;
     const char **unplaced; /* images without a part: the model's form places them */
     size_t n_unplaced;
     const lvlm_clip **unplaced_videos; /* likewise */

@@ -25,6 +25,7 @@ typedef struct listed {
 
 struct lvlm_prompter {
     const prompt_style *style;
+    const prompt_style *base; /* of documents */
     lvlm_prompt_options options;
     lvlm_tokenizer *tokenizer;
     const char *bos, *eos; /* "" if there is none */
@@ -61,22 +62,6 @@ static void list(listed *out, const char *const *names, const lvlm_tokenizer *t)
     }
 }
 
-/* Qwen-VL's chat drops messages older than its window. */
-static int read_window(size_t *out, const lvlm_checkpoint *cp, lvlm_error *err)
-{
-    static const char name[] = "generation_config.json";
-    cJSON *json = NULL;
-    uint64_t window = 0;
-    int rc = lvlm_side_file_json(&json, cp, name, err);
-    const cJSON *const item = lvlm_json_get(json, "max_window_size");
-    if (rc == 0 && item != NULL && !lvlm_json_u64(&window, item))
-        rc = lvlm_fail(err, LVLM_EFORMAT, "%s: max_window_size is not a whole number",
-                       name);
-    lvlm_json_free(json);
-    *out = (size_t)window;
-    return rc;
-}
-
 static int read_config(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_error *err)
 {
     uint64_t image = 0, video = 0, queries = 0;
@@ -92,7 +77,9 @@ static int read_config(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_err
     FAIL_IF(!lvlm_json_u64(&queries, between) || queries < 2, err, LVLM_EFORMAT,
             "config: connector.queries: expected 2 or more");
     p->between = (size_t)queries;
-    return p->style->separate ? read_window(&p->window, manifest->checkpoint, err) : 0;
+    return p->style->separate
+               ? prompt_style_window(&p->window, manifest->checkpoint, err)
+               : 0;
 }
 
 /* The tokenizer must read a placeholder as the token whose rows the model replaces. */
@@ -114,6 +101,7 @@ static int check_place(const lvlm_prompter *p, lvlm_error *err)
 static int open_all(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_error *err)
 {
     TRY(prompt_style_choose(&p->style, manifest, &p->options, err));
+    p->base = prompt_style_base(manifest);
     TRY(lvlm_tokenizer_open(&p->tokenizer, manifest->checkpoint, err));
     TRY(read_config(p, manifest, err));
     TRY(check_place(p, err));
@@ -136,7 +124,9 @@ static int open_all(lvlm_prompter *p, const lvlm_manifest *manifest, lvlm_error 
             lvlm_arena_strndup(&p->arena, p->options.date, strlen(p->options.date));
         if (p->options.date == NULL) return lvlm_fail_memory(err);
     }
-    if (!p->style->affixed || (p->style->bos && p->options.as_trained)) return 0;
+    if (!(p->style->affixed || (p->options.training && p->base->affixed)) ||
+        (p->style->bos && p->options.as_trained))
+        return 0;
     return prompt_affix_read(&p->affix, manifest->checkpoint, p->tokenizer, err);
 }
 
@@ -253,9 +243,10 @@ static int encode_group(encoder *e, const prompt_piece *pieces, size_t n,
     return 0;
 }
 
-static int encode_pieces(encoder *e, const prompt_pieces *pieces, lvlm_error *err)
+/* With what the tokenizer adds around them. */
+static int encode_pieces(encoder *e, const prompt_pieces *pieces,
+                         const prompt_affix *affix, lvlm_error *err)
 {
-    const prompt_affix *const affix = &e->p->affix;
     assert(pieces->n > 0);
     e->out->spans = lvlm_arena_alloc(&e->out->arena, pieces->n, sizeof *e->out->spans);
     if (e->out->spans == NULL) return lvlm_fail_memory(err);
@@ -362,11 +353,14 @@ static int name_images(lvlm_prompt *out, const lvlm_prompter *p,
 
 static int encode_all(encoder *e, const prompt_source *source, lvlm_error *err)
 {
+    static const prompt_affix no_affix = { .n_front = 0 };
     prompt_pieces pieces = { .arena = &e->out->arena };
     e->ids.n = 0;
     e->out->n_spans = 0;
-    TRY(source->style->write(&pieces, source, err));
-    return encode_pieces(e, &pieces, err);
+    TRY(e->out->document ? prompt_write_document(&pieces, source, err)
+                         : source->style->write(&pieces, source, err));
+    return encode_pieces(e, &pieces, source->style->affixed ? &e->p->affix : &no_affix,
+                         err);
 }
 
 /* Tokens before the last message, with images expanded. */
@@ -416,14 +410,16 @@ int lvlm_prompt_write(lvlm_prompt *out, const lvlm_prompter *prompter,
                   .ids = LVLM_IDS_INIT,
                   .start = LVLM_IDS_INIT,
                   .text = LVLM_STRBUF_INIT(LVLM_TEXT_MAX) };
-    prompt_source source = { .style = prompter->style,
+    prompt_source source = { .style =
+                                 messages->document ? prompter->base : prompter->style,
                              .messages = messages,
                              .options = &prompter->options,
                              .bos = prompter->bos,
                              .eos = prompter->eos };
     int rc;
     assert(messages->n > 0);
-    *out = (lvlm_prompt){ .n = 0 };
+    assert(!messages->document || prompter->options.training);
+    *out = (lvlm_prompt){ .document = messages->document };
     if ((rc = prompt_videos_check(messages, &prompter->form, prompter->style, err)) <
             0 ||
         (rc = encode_in_window(&e, &source, err)) < 0 ||

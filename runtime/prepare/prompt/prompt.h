@@ -80,7 +80,8 @@ typedef struct lvlm_prompt_form {
 
 typedef struct lvlm_prompt {
     lvlm_prompt_form form;
-    int64_t *ids; /* (n) */
+    bool document; /* texts to learn are the assistant's, images and bos are not */
+    int64_t *ids;  /* (n) */
     size_t n;
     lvlm_span *spans; /* (n_spans) in order; they cover all tokens */
     size_t n_spans;
@@ -116,7 +117,8 @@ const lvlm_tokenizer *lvlm_prompter_tokenizer(const lvlm_prompter *prompter);
 const lvlm_special *lvlm_prompter_answer(const lvlm_prompter *prompter);
 
 /* Write a conversation. If the last message is not the assistant's, it is followed by
- * the header of the answer. LVLM_EFORMAT: something that the model's form does not
+ * the header of the answer. A document is for options.training; it has an end that is
+ * the assistant's too. LVLM_EFORMAT: something that the model's form does not
  * support (a system message, turns, a prompt without an image), or the numbers of
  * places and of images or videos differ. Free with lvlm_prompt_free, also after a
  * failure. */

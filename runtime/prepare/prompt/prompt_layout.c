@@ -1,4 +1,5 @@
-/* prompt_layout.c - messages to pieces of text: turns, a plain text, a prefix. */
+/* prompt_layout.c - messages to pieces of text: turns, a plain text, a prefix, a
+ * document. */
 #include "runtime/prepare/prompt/prompt_style.h"
 
 #include <assert.h>
@@ -397,4 +398,64 @@ int prompt_write_prefix(prompt_pieces *out, const prompt_source *source,
     w.role = LVLM_ROLE_ASSISTANT;
     TRY(put(&w, LVLM_SPAN_CONTENT, content(&w, &m->at[1], err), true, err));
     return put(&w, LVLM_SPAN_END, source->eos, false, err);
+}
+
+/* ---- a document ----------------------------------------------------------------- */
+
+static int put_image(writer *w, const char *file, lvlm_error *err)
+{
+    lvlm_strbuf text = LVLM_STRBUF_INIT(MAX_TEXT);
+    write_image(&text, w, file);
+    int rc = lvlm_strbuf_check(&text, err);
+    w->role = LVLM_ROLE_USER;
+    if (rc == 0)
+        rc = put(w, LVLM_SPAN_CONTENT,
+                 lvlm_arena_strndup(w->out->arena, text.text, text.length), false, err);
+    lvlm_strbuf_free(&text);
+    return rc;
+}
+
+/* Images at the start, and what is between them and the first text. */
+static int write_lead(size_t *n_images, writer *w, const lvlm_message *m,
+                      lvlm_error *err)
+{
+    const prompt_style *const style = w->source->style;
+    size_t i = 0;
+    for (; i < m->n_parts && m->parts[i].text == NULL; i++)
+        TRY(put_image(w, m->parts[i].image, err));
+    *n_images = i;
+    if (style->bos) TRY(put(w, LVLM_SPAN_HEADER, w->source->bos, false, err));
+    if (!style->form.prefix) return 0;
+    FAIL_IF(i == 0, err, LVLM_EFORMAT, "%s takes an image with every text, first",
+            style->name);
+    return put(w, LVLM_SPAN_CONTENT, "\n", false, err);
+}
+
+int prompt_write_document(prompt_pieces *out, const prompt_source *source,
+                          lvlm_error *err)
+{
+    const prompt_style *const style = source->style;
+    const lvlm_message *const m = &source->messages->at[0];
+    const char *const end = style->end != NULL ? style->end : source->eos;
+    writer w = begin(out, source);
+    size_t first;
+    assert(source->messages->n == 1 && m->role == LVLM_ROLE_ASSISTANT);
+    FAIL_IF(*end == '\0', err, LVLM_EFORMAT,
+            "the tokenizer's files name no eos_token, which ends a text");
+    TRY(write_lead(&first, &w, m, err));
+    for (size_t i = first; i < m->n_parts; i++) {
+        const lvlm_part *const part = &m->parts[i];
+        FAIL_IF(part->text == NULL && style->form.prefix, err, LVLM_EFORMAT,
+                "%s takes images before the text, and one comes after words",
+                style->name);
+        if (part->text == NULL) {
+            TRY(put_image(&w, part->image, err));
+            continue;
+        }
+        w.role = LVLM_ROLE_ASSISTANT;
+        TRY(put(&w, LVLM_SPAN_CONTENT, part->text, style->form.prefix && i == first,
+                err));
+    }
+    w.role = LVLM_ROLE_ASSISTANT;
+    return put(&w, LVLM_SPAN_END, end, false, err);
 }

@@ -3,6 +3,7 @@
  *   chosen by the family's word, --raw, and side files: chat template or chat_format */
 #include "runtime/prepare/prompt/prompt_style.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/json.h"
@@ -63,7 +64,7 @@ static const prompt_style styles[] = {
       .strips = true, .alternates = true, .bos = true },
     { .name = "the base form of LLaVA", .word = "llava", .option = "plain",
       .unturned = NO_TURNS,
-      .base = true, .write = prompt_write_plain, .place = "<image>", .image = "<image>",
+      .base = true, .end = "\n", .write = prompt_write_plain, .place = "<image>", .image = "<image>",
       .affixed = true, .form = { .expands = true } },
     { .name = "ChatML", .word = "chatml",
       .forms = template_forms_chatml,
@@ -72,7 +73,8 @@ static const prompt_style styles[] = {
       .affixed = true, .form = { .expands = true, .typed = true }, .kept = qwen2_kept },
     { .name = "the base form of Qwen2-VL", .word = "chatml",
       .forms = template_forms_qwen2_base, .unturned = NO_TURNS,
-      .base = true, .write = prompt_write_text, .place = "<|image_pad|>", .image = VISION_PLACE, VIDEOS,
+      .base = true, .end = "<|endoftext|>",
+      .write = prompt_write_text, .place = "<|image_pad|>", .image = VISION_PLACE, VIDEOS,
       .affixed = true, .form = { .expands = true, .typed = true }, .kept = qwen2_kept },
     { .name = "Llama 3.2", .word = "llama3",
       .forms = template_forms_llama32,
@@ -86,7 +88,8 @@ static const prompt_style styles[] = {
       .bos = true, .form = { .crossed = true } },
     { .name = "the base form of Llama 3.2", .word = "llama3",
       .unturned = NO_TURNS,
-      .base = true, .write = prompt_write_text, .place = "<|image|>", .image = "<|image|>",
+      .base = true, .end = "<|end_of_text|>",
+      .write = prompt_write_text, .place = "<|image|>", .image = "<|image|>",
       .bos = true, .affixed = true, .form = { .crossed = true } },
     { .name = "PaliGemma", .word = "paligemma",
       .base = true, .write = prompt_write_prefix, .place = "<image>", .image = "<image>",
@@ -98,7 +101,8 @@ static const prompt_style styles[] = {
       .system = HELPFUL, .separate = true, .tags = qwen_tags, .kept = qwen_kept },
     { .name = "the base form of Qwen-VL", .word = "qwen",
       .unturned = "generation_config.json says chat_format raw",
-      .base = true, .write = prompt_write_text, .place = "<img>", .image = "<img>", .image_close = "</img>",
+      .base = true, .end = "<|endoftext|>",
+      .write = prompt_write_text, .place = "<img>", .image = "<img>", .image_close = "</img>",
       .kept = qwen_kept },
 };
 // clang-format on
@@ -230,16 +234,17 @@ static int retrain(const prompt_style **out, const choice *c, const lvlm_checkpo
     if ((*out)->base && (*out)->option != NULL)
         return lvlm_notes_add(
             cp->notes, err,
-            "trained as %s, as the model ships no chat template: what "
-            "is asked about a picture is not written; --template "
-            "names a form that writes it",
+            "conversations are trained as %s, as the model ships no chat template: "
+            "what is asked about a picture is not written; --template names a form "
+            "that writes it",
             from);
     if (as == NULL) return 0;
     TRY(choose_named(out, c, as, err));
-    return lvlm_notes_add(cp->notes, err,
-                          "trained as %s, whose answers end with eos: the model's "
-                          "template, %s, ends them with a blank",
-                          (*out)->name, from);
+    return lvlm_notes_add(
+        cp->notes, err,
+        "conversations are trained as %s, whose answers end with eos: the model's "
+        "template, %s, ends them with a blank",
+        (*out)->name, from);
 }
 
 int prompt_style_choose(const prompt_style **out, const lvlm_manifest *manifest,
@@ -263,4 +268,25 @@ int prompt_style_choose(const prompt_style **out, const lvlm_manifest *manifest,
     }
     TRY(ignore_template(&c, cp, err));
     return c.formats ? choose_format(out, &c, cp, options->training, err) : 0;
+}
+
+const prompt_style *prompt_style_base(const lvlm_manifest *manifest)
+{
+    assert(manifest->family->prompts != NULL);
+    return choices_for(manifest->family->prompts).base;
+}
+
+int prompt_style_window(size_t *out, const lvlm_checkpoint *cp, lvlm_error *err)
+{
+    static const char name[] = "generation_config.json";
+    cJSON *json = NULL;
+    uint64_t window = 0;
+    int rc = lvlm_side_file_json(&json, cp, name, err);
+    const cJSON *const item = lvlm_json_get(json, "max_window_size");
+    if (rc == 0 && item != NULL && !lvlm_json_u64(&window, item))
+        rc = lvlm_fail(err, LVLM_EFORMAT, "%s: max_window_size is not a whole number",
+                       name);
+    lvlm_json_free(json);
+    *out = (size_t)window;
+    return rc;
 }

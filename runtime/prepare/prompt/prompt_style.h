@@ -53,6 +53,7 @@ struct prompt_style {
      * generation_config.json names this format. The base form is used for --raw and for
      * a model without a template. */
     bool base;
+    const char *end;            /* of a document in the base form; NULL: eos */
     const template_form *forms; /* or NULL */
     const char *unturned; /* reason for using the base form; NULL: no other form */
     const char *chat_format;
@@ -93,6 +94,11 @@ LVLM_MUST_CHECK int prompt_style_choose(const prompt_style **out,
                                         const lvlm_manifest *manifest,
                                         const lvlm_prompt_options *options,
                                         lvlm_error *err);
+/* The base form of a model that has a style. */
+const prompt_style *prompt_style_base(const lvlm_manifest *manifest);
+/* How many tokens of history Qwen-VL's chat keeps; 0: all. */
+LVLM_MUST_CHECK int prompt_style_window(size_t *out, const lvlm_checkpoint *cp,
+                                        lvlm_error *err);
 
 /* Turns, each with a header; ends with the assistant's header unless the last message
  * is the assistant's. */
@@ -103,6 +109,9 @@ prompt_layout prompt_write_text;
 prompt_layout prompt_write_plain;
 /* Images, bos, a prefix, a new line; then, tokenised separately, a suffix and eos. */
 prompt_layout prompt_write_prefix;
+/* Texts and images as they are, bos after the images at the start, and an end; for a
+ * style with a prefix, that is empty and the texts are the suffix. */
+prompt_layout prompt_write_document;
 
 /* Does the user's text have placeholders of images? */
 bool prompt_names_places(const prompt_source *source);

@@ -78,13 +78,13 @@ static int count_frames(size_t *n, const lvlm_dataset *d, const lvlm_clip *clip,
     return 0;
 }
 
-/* Does it have the form of the lines before it (LVLM_N_EXAMPLE_FORMS: there are none),
- * and do its images and the frames of its videos exist? Counts those. */
+/* Does it have the form of the conversations before it (LVLM_N_EXAMPLE_FORMS: there are
+ * none), and do its images and the frames of its videos exist? Counts those. */
 static int check_example(size_t *n_frames, const lvlm_dataset *d, lvlm_example *e,
                          lvlm_example_form form, lvlm_error *err)
 {
-    FAIL_IF(form != LVLM_N_EXAMPLE_FORMS && e->form != form, err, LVLM_EFORMAT,
-            "is in %s's form, and the file began in %s's",
+    FAIL_IF(form != LVLM_N_EXAMPLE_FORMS && !e->messages.document && e->form != form,
+            err, LVLM_EFORMAT, "is in %s's form, and the file began in %s's",
             lvlm_example_form_name(e->form), lvlm_example_form_name(form));
     for (size_t i = 0; i < e->n_images; i++)
         TRY(check_image(d, e->images[i], &e->arena, err));
@@ -105,7 +105,7 @@ static int check_line(lvlm_dataset *d, size_t value, lvlm_example_form *form,
     if (rc == 0 && (rc = check_example(&n_frames, d, &e, *form, err)) < 0)
         lvlm_jsonl_prefix(err, &d->file, value);
     if (rc == 0) {
-        *form = e.form;
+        if (!e.messages.document) *form = e.form;
         d->values[d->n] = value;
         d->lengths[d->n++] = FRAME_TOKENS + e.n_bytes / BYTES_PER_TOKEN +
                              (e.n_images + n_frames) * d->encoder->image_tokens;

@@ -52,9 +52,9 @@ typedef struct lvlm_dataset {
 } lvlm_dataset;
 
 /* Open the file at `path`. LVLM_EFORMAT names the first bad line, which may also be one
- * of another form than the first line or one whose image does not exist; or no line can
- * be used. Close with lvlm_dataset_close, also after a failure. `encoder` must outlive
- * it. */
+ * of another form than the conversations before it or one whose image does not exist;
+ * or no line can be used. Close with lvlm_dataset_close, also after a failure.
+ * `encoder` must outlive it. */
 LVLM_MUST_CHECK int lvlm_dataset_open(lvlm_dataset *out, const char *path,
                                       const lvlm_encoder *encoder,
                                       const lvlm_dataset_options *options,

@@ -152,9 +152,10 @@ typedef struct job {
 static int check_ids(const lvlm_encoder *e, const lvlm_prompt *p, lvlm_error *err)
 {
     const lvlm_labeller *const l = &e->labeller;
+    const size_t end = p->document ? p->n - 1 : p->n; /* a document may end with it */
     size_t n = 0, k = 0;
-    while (k < p->n && p->ids[k] != l->padding) k++;
-    if (!l->hidden || k == p->n) return 0;
+    while (k < end && p->ids[k] != l->padding) k++;
+    if (!l->hidden || k == end) return 0;
     const char *const token =
         lvlm_tokenizer_token(lvlm_prompter_tokenizer(e->prompter), l->padding, &n);
     return lvlm_fail(err, LVLM_EFORMAT,

@@ -1,4 +1,4 @@
-/* example.c - training data in three forms; see example.h.
+/* example.c - training data in five forms; see example.h.
  *
  *   which form -> its images -> turn by turn: role, words cut at images -> messages */
 #include "runtime/tune/data/example.h"
@@ -10,12 +10,13 @@
 #include "formats/base/json.h"
 #include "formats/base/keys.h"
 #include "runtime/prepare/prompt/strip.h"
-#include "runtime/tune/data/example_video.h"
+#include "runtime/tune/data/example_reader.h"
 
 static const char *const form_names[LVLM_N_EXAMPLE_FORMS] = {
     [LVLM_EXAMPLE_LLAVA] = "LLaVA",
     [LVLM_EXAMPLE_QWEN_VL] = "Qwen-VL",
     [LVLM_EXAMPLE_PALIGEMMA] = "PaliGemma",
+    [LVLM_EXAMPLE_DOCUMENT] = "a document",
 };
 
 /* Values of "from" in the forms that are conversations. */
@@ -32,8 +33,9 @@ static const struct {
 
 enum { N_SPEAKERS = sizeof speakers / sizeof speakers[0] };
 
-static const char place[] = "<image>", video_place[] = "<video>";
-static const char open_tag[] = "<img>", close_tag[] = "</img>";
+static const char video_place[] = "<video>";
+static const char place[] = EXAMPLE_PLACE, open_tag[] = EXAMPLE_TAG,
+                  close_tag[] = "</img>";
 
 const char *lvlm_example_form_name(lvlm_example_form form)
 {
@@ -41,23 +43,9 @@ const char *lvlm_example_form_name(lvlm_example_form form)
     return form_names[form];
 }
 
-/* An example that is being read. */
-typedef struct reader {
-    lvlm_example *out;
-    bool tags;
-    const char *key; /* "image", or "images" where the line has that */
-    size_t n_beside; /* files of that key */
-    size_t n_taken;  /* of them, by <image> */
-    example_videos videos;
-    size_t n_videos_taken; /* by <video> */
-    size_t turn;           /* which one is being read */
-    lvlm_notes *notes;
-} reader;
-
 /* ---- parts ---------------------------------------------------------------------- */
 
-/* Allocate `n` parts. */
-static int make_parts(lvlm_message *m, size_t n, reader *r, lvlm_error *err)
+int example_make_parts(lvlm_message *m, size_t n, example_reader *r, lvlm_error *err)
 {
     m->parts = lvlm_arena_alloc(&r->out->messages.arena, n + 1, sizeof *m->parts);
     m->n_parts = 0;
@@ -71,14 +59,14 @@ static int keep(const char **out, lvlm_arena *arena, const char *text, size_t n,
     return *out != NULL ? 0 : lvlm_fail_memory(err);
 }
 
-static int add_text(lvlm_message *m, const char *text, size_t n, reader *r,
-                    lvlm_error *err)
+int example_add_text(lvlm_message *m, const char *text, size_t n, example_reader *r,
+                     lvlm_error *err)
 {
     return keep(&m->parts[m->n_parts++].text, &r->out->messages.arena, text, n, err);
 }
 
-static int add_image(lvlm_message *m, const char *file, size_t n, reader *r,
-                     lvlm_error *err)
+int example_add_image(lvlm_message *m, const char *file, size_t n, example_reader *r,
+                      lvlm_error *err)
 {
     return keep(&m->parts[m->n_parts++].image, &r->out->messages.arena, file, n, err);
 }
@@ -105,8 +93,8 @@ static const char *next_place(const char *text, bool *video)
     return *video ? moving : image;
 }
 
-static int refuse_place(const reader *r, const char *mark, const char *key, size_t n,
-                        const char *what, lvlm_error *err)
+static int refuse_place(const example_reader *r, const char *mark, const char *key,
+                        size_t n, const char *what, lvlm_error *err)
 {
     return lvlm_fail(err, LVLM_EFORMAT,
                      "conversations[%zu]: %s number %zu, and the line names %zu %s%s "
@@ -114,7 +102,7 @@ static int refuse_place(const reader *r, const char *mark, const char *key, size
                      r->turn, mark, n + 1, n, what, n == 1 ? "" : "s", key);
 }
 
-static int take_place(lvlm_message *m, bool video, reader *r, lvlm_error *err)
+static int take_place(lvlm_message *m, bool video, example_reader *r, lvlm_error *err)
 {
     if (video) {
         const example_videos *const v = &r->videos;
@@ -127,20 +115,21 @@ static int take_place(lvlm_message *m, bool video, reader *r, lvlm_error *err)
         return refuse_place(r, place, r->key, r->n_beside, "file", err);
     assert(r->n_taken < r->out->n_images);
     const char *const file = r->out->images[r->n_taken++];
-    return add_image(m, file, strlen(file), r, err);
+    return example_add_image(m, file, strlen(file), r, err);
 }
 
 /* A user's words in LLaVA's form. */
-static int cut_at_places(lvlm_message *m, const char *text, reader *r, lvlm_error *err)
+static int cut_at_places(lvlm_message *m, const char *text, example_reader *r,
+                         lvlm_error *err)
 {
     const size_t n_places = count(text, place) + count(text, video_place);
-    TRY(make_parts(m, 2 * n_places + 1, r, err));
+    TRY(example_make_parts(m, 2 * n_places + 1, r, err));
     for (;;) {
         bool video;
         const char *const next = next_place(text, &video);
         size_t n = next != NULL ? (size_t)(next - text) : strlen(text);
         const char *const words = lvlm_strip(text, &n);
-        if (n > 0) TRY(add_text(m, words, n, r, err));
+        if (n > 0) TRY(example_add_text(m, words, n, r, err));
         if (next == NULL) return 0;
         TRY(take_place(m, video, r, err));
         text = next + strlen(video ? video_place : place);
@@ -163,8 +152,8 @@ static size_t without_number(const char *text, size_t n)
 }
 
 /* Find the next "<img>FILE</img>": *file is NULL when there is none. */
-static int find_tag(const char **file, size_t *n, const char *text, const reader *r,
-                    lvlm_error *err)
+static int find_tag(const char **file, size_t *n, const char *text,
+                    const example_reader *r, lvlm_error *err)
 {
     const char *const open = strstr(text, open_tag);
     const char *const stray = strstr(text, close_tag);
@@ -186,11 +175,12 @@ static int find_tag(const char **file, size_t *n, const char *text, const reader
 }
 
 /* A user's words in Qwen-VL's form: cut at the tags, or with `tags` only searched. */
-static int cut_at_tags(lvlm_message *m, const char *text, reader *r, lvlm_error *err)
+static int cut_at_tags(lvlm_message *m, const char *text, example_reader *r,
+                       lvlm_error *err)
 {
     const char *const all = text, *file;
     size_t n;
-    TRY(make_parts(m, 2 * count(text, open_tag) + 1, r, err));
+    TRY(example_make_parts(m, 2 * count(text, open_tag) + 1, r, err));
     for (;;) {
         TRY(find_tag(&file, &n, text, r, err));
         if (file == NULL) break;
@@ -198,26 +188,25 @@ static int cut_at_tags(lvlm_message *m, const char *text, reader *r, lvlm_error 
         if (!r->tags) {
             const size_t before = (size_t)(file - text) - (sizeof open_tag - 1);
             const size_t words = without_number(text, before);
-            if (words > 0) TRY(add_text(m, text, words, r, err));
-            TRY(add_image(m, file, n, r, err));
+            if (words > 0) TRY(example_add_text(m, text, words, r, err));
+            TRY(example_add_image(m, file, n, r, err));
         }
         text = file + n + sizeof close_tag - 1;
         if (!r->tags && *text == '\n') text++;
     }
     if (r->tags) text = all;
-    return *text != '\0' ? add_text(m, text, strlen(text), r, err) : 0;
+    return *text != '\0' ? example_add_text(m, text, strlen(text), r, err) : 0;
 }
 
 /* ---- files ---------------------------------------------------------------------- */
 
-/* A member of a line that is there and not null. */
-static const cJSON *present(const cJSON *json, const char *key)
+const cJSON *example_member(const cJSON *json, const char *key)
 {
     const cJSON *const item = lvlm_json_get(json, key);
     return cJSON_IsNull(item) ? NULL : item;
 }
 
-static int read_image(reader *r, const cJSON *item, lvlm_error *err)
+int example_read_image(example_reader *r, const cJSON *item, lvlm_error *err)
 {
     const char *const file = lvlm_json_string(item);
     assert(r->out->images != NULL);
@@ -228,23 +217,24 @@ static int read_image(reader *r, const cJSON *item, lvlm_error *err)
 
 /* Allocate the list of files, and read those that are named beside the text: under
  * "image", or "images" as other trainers call it. */
-static int read_images(reader *r, const cJSON *json, lvlm_error *err)
+static int read_images(example_reader *r, const cJSON *json, lvlm_error *err)
 {
-    const cJSON *const image = present(json, "image"), *turn, *item;
-    const cJSON *const images = present(json, "images");
+    const cJSON *const image = example_member(json, "image"), *turn, *item;
+    const cJSON *const images = example_member(json, "images");
     const cJSON *const list = image != NULL ? image : images;
     FAIL_IF(image != NULL && images != NULL, err, LVLM_EFORMAT,
             "has \"image\" and \"images\"; keep one of them");
     r->key = images != NULL ? "images" : "image";
-    size_t most = lvlm_json_count(list) + 1;
+    size_t most =
+        lvlm_json_count(list) + lvlm_json_count(lvlm_json_get(json, "interleaved")) + 1;
     LVLM_JSON_ITEMS (turn, lvlm_json_get(json, "conversations")) {
         const char *const words = lvlm_json_string(lvlm_json_get(turn, "value"));
         if (words != NULL) most += count(words, open_tag);
     }
     r->out->images = lvlm_arena_alloc(&r->out->arena, most, sizeof *r->out->images);
     if (r->out->images == NULL) return lvlm_fail_memory(err);
-    if (list != NULL && !cJSON_IsArray(list)) TRY(read_image(r, list, err));
-    LVLM_JSON_ITEMS (item, list) TRY(read_image(r, item, err));
+    if (list != NULL && !cJSON_IsArray(list)) TRY(example_read_image(r, list, err));
+    LVLM_JSON_ITEMS (item, list) TRY(example_read_image(r, item, err));
     r->n_beside = r->out->n_images;
     return 0;
 }
@@ -263,6 +253,9 @@ static const lvlm_key line_keys[] = {
     { "images" },
     { "prefix" },
     { "suffix" },
+    { "caption" },
+    { "text" },
+    { "interleaved" },
     { "video" },
     { "videos" },
     { "fps" },
@@ -300,8 +293,8 @@ static const lvlm_key turn_keys[] = {
 /* ---- conversations -------------------------------------------------------------- */
 
 /* The form and the role that "from" implies; a system message fits every form. */
-static int read_speaker(lvlm_role *role, const cJSON *turn, bool *known, reader *r,
-                        lvlm_error *err)
+static int read_speaker(lvlm_role *role, const cJSON *turn, bool *known,
+                        example_reader *r, lvlm_error *err)
 {
     const char *word = lvlm_json_string(lvlm_json_get(turn, "from"));
     if (word == NULL) word = "(none)";
@@ -330,7 +323,8 @@ static int read_speaker(lvlm_role *role, const cJSON *turn, bool *known, reader 
         r->turn, word);
 }
 
-static int read_words(lvlm_message *m, const char *words, reader *r, lvlm_error *err)
+static int read_words(lvlm_message *m, const char *words, example_reader *r,
+                      lvlm_error *err)
 {
     const bool qwen = r->out->form == LVLM_EXAMPLE_QWEN_VL;
     r->out->n_bytes += strlen(words);
@@ -340,12 +334,12 @@ static int read_words(lvlm_message *m, const char *words, reader *r, lvlm_error 
     FAIL_IF(qwen && strstr(words, open_tag) != NULL, err, LVLM_EFORMAT,
             "conversations[%zu]: an image in words of the %s", r->turn,
             lvlm_role_name(m->role));
-    TRY(make_parts(m, 1, r, err));
-    return add_text(m, words, strlen(words), r, err);
+    TRY(example_make_parts(m, 1, r, err));
+    return example_add_text(m, words, strlen(words), r, err);
 }
 
 /* Read the turn into the next message, unless it is left out. */
-static int read_turn(reader *r, const cJSON *turn, bool *known, lvlm_error *err)
+static int read_turn(example_reader *r, const cJSON *turn, bool *known, lvlm_error *err)
 {
     lvlm_example *const out = r->out;
     lvlm_message *const m = &out->messages.at[out->messages.n];
@@ -363,7 +357,7 @@ static int read_turn(reader *r, const cJSON *turn, bool *known, lvlm_error *err)
     return read_words(m, words, r, err);
 }
 
-static int read_conversations(reader *r, const cJSON *json, lvlm_error *err)
+static int read_conversations(example_reader *r, const cJSON *json, lvlm_error *err)
 {
     const cJSON *const turns = lvlm_json_get(json, "conversations"), *turn;
     lvlm_messages *const m = &r->out->messages;
@@ -397,7 +391,7 @@ static int read_conversations(reader *r, const cJSON *json, lvlm_error *err)
 
 /* ---- prefix and suffix ---------------------------------------------------------- */
 
-static int read_prefix(reader *r, const cJSON *json, lvlm_error *err)
+static int read_prefix(example_reader *r, const cJSON *json, lvlm_error *err)
 {
     const char *const prefix = lvlm_json_string(lvlm_json_get(json, "prefix"));
     const char *const suffix = lvlm_json_string(lvlm_json_get(json, "suffix"));
@@ -427,7 +421,7 @@ static size_t count_videos(const cJSON *json)
     return n;
 }
 
-static int read_videos(reader *r, const cJSON *json, lvlm_error *err)
+static int read_videos(example_reader *r, const cJSON *json, lvlm_error *err)
 {
     lvlm_example *const out = r->out;
     const size_t n = count_videos(json);
@@ -442,30 +436,47 @@ static int read_videos(reader *r, const cJSON *json, lvlm_error *err)
 
 /* ---- the line ------------------------------------------------------------------- */
 
-static int read_line(reader *r, const cJSON *json, lvlm_error *err)
+/* The keys that say which form a line has. */
+static const struct {
+    const char *key;
+    int (*read)(example_reader *r, const cJSON *json, lvlm_error *err);
+} form_keys[] = {
+    { "conversations", read_conversations },
+    { "prefix", read_prefix },
+    { "suffix", read_prefix },
+    { "caption", example_read_pair },
+    { "text", example_read_pair },
+    { "interleaved", example_read_interleaved },
+};
+
+enum { N_FORM_KEYS = sizeof form_keys / sizeof form_keys[0] };
+
+static int read_line(example_reader *r, const cJSON *json, lvlm_error *err)
 {
-    const bool turns = lvlm_json_get(json, "conversations") != NULL;
-    const bool prefixed =
-        lvlm_json_get(json, "prefix") != NULL || lvlm_json_get(json, "suffix") != NULL;
+    size_t form = N_FORM_KEYS;
     FAIL_IF(!cJSON_IsObject(json), err, LVLM_EFORMAT, "expected an object");
-    FAIL_IF(
-        turns && prefixed, err, LVLM_EFORMAT,
-        "has \"conversations\" and PaliGemma's \"prefix\" or \"suffix\": two forms at "
-        "once");
-    FAIL_IF(!turns && !prefixed, err, LVLM_EFORMAT,
-            "is in no known form: expected \"conversations\" (LLaVA, Qwen-VL), or "
-            "\"prefix\", \"suffix\" and \"image\" (PaliGemma)");
+    for (size_t i = 0; i < N_FORM_KEYS; i++) {
+        if (example_member(json, form_keys[i].key) == NULL) continue;
+        FAIL_IF(form < N_FORM_KEYS && form_keys[i].read != form_keys[form].read, err,
+                LVLM_EFORMAT, "has \"%s\" and \"%s\": two forms at once",
+                form_keys[form].key, form_keys[i].key);
+        if (form == N_FORM_KEYS) form = i;
+    }
+    FAIL_IF(form == N_FORM_KEYS, err, LVLM_EFORMAT,
+            "is in no known form: expected \"conversations\" (LLaVA, Qwen-VL), "
+            "\"prefix\", \"suffix\" and \"image\" (PaliGemma), \"image\" and "
+            "\"caption\", or \"interleaved\"");
     TRY(lvlm_keys_check(json, "training examples", line_keys, r->notes, err));
     TRY(read_images(r, json, err));
     TRY(read_videos(r, json, err));
-    return turns ? read_conversations(r, json, err) : read_prefix(r, json, err);
+    return form_keys[form].read(r, json, err);
 }
 
 int lvlm_example_read(lvlm_example *out, const cJSON *json, bool tags,
                       lvlm_notes *notes, lvlm_error *err)
 {
     assert(json != NULL);
-    reader r = { .out = out, .tags = tags, .key = "image", .notes = notes };
+    example_reader r = { .out = out, .tags = tags, .key = "image", .notes = notes };
     *out = (lvlm_example){ .n_images = 0 };
     return read_line(&r, json, err);
 }

@@ -161,8 +161,15 @@ void lvlm_labels_make(int64_t *labels, const lvlm_labeller *l, const lvlm_prompt
 {
     for (size_t i = 0; i < p->n; i++) labels[i] = LVLM_IGNORE_LABEL;
     assert(l->rule != NULL);
-    l->rule->mark(labels, l, p);
-    for (size_t i = 0; i < p->n; i++)
-        if (labels[i] == l->image || labels[i] == l->video || labels[i] == l->padding)
+    if (p->document)
+        mark_suffix(labels, l, p);
+    else
+        l->rule->mark(labels, l, p);
+    for (size_t i = 0; i < p->n; i++) {
+        const bool ends = p->document && i + 1 == p->n; /* Qwen's end is its padding */
+        if (labels[i] == l->image || labels[i] == l->video ||
+            (labels[i] == l->padding && !ends))
             labels[i] = LVLM_IGNORE_LABEL;
+    }
+    if (p->document) labels[0] = LVLM_IGNORE_LABEL; /* nothing predicts it */
 }

@@ -11,6 +11,7 @@
  *   LLaVA            answers, and what ends each: eos (vicuna_v1), <|im_end|> and a new
  *                    line (ChatML), a new line (plain)
  *
+ * Of a document, in every family: the texts and what ends it (lvlm_messages.document).
  * Tokens of images are never learnt. Distinct threads may use one object. */
 #ifndef LVLM_RUNTIME_TUNE_DATA_LABELS_H
 #define LVLM_RUNTIME_TUNE_DATA_LABELS_H

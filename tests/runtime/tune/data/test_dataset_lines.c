@@ -7,7 +7,7 @@ static const struct {
     const char *line, *said;
 } unusable[] = {
     { "{\"conversations\":[}", "data.jsonl:3: not JSON" },
-    { "{\"text\":\"a\"}", "data.jsonl:3: is in no known form" },
+    { "{\"txt\":\"a\"}", "data.jsonl:3: is in no known form" },
     { SAID("a", "b", "\"png-one.png\""), "data.jsonl:3: \"image\": 1 file, and the" },
     { ASKED("a", "b"), "data.jsonl:3: is in PaliGemma's form, and the file began in "
                        "LLaVA's" },

@@ -1,4 +1,4 @@
-/* test_example.c - three forms of training data as messages, and what is refused. */
+/* test_example.c - forms of training data as messages, and what is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -181,12 +181,57 @@ static void example_reads_paligemmas_form(void **state)
     check(cases, sizeof cases / sizeof cases[0]);
 }
 
+static void example_reads_documents(void **state)
+{
+    static const good cases[] = {
+        { "{\"image\":\"a.png\",\"caption\":\" a cat \",\"id\":1}",
+          "assistant{a.png}| a cat |", LVLM_EXAMPLE_DOCUMENT, 1, false, false },
+        { "{\"images\":[\"c.jpg\"],\"text\":\"<b>\",\"caption\":null}",
+          "assistant{c.jpg}|<b>|", LVLM_EXAMPLE_DOCUMENT, 1, true, false },
+        { "{\"interleaved\":[{\"text\":\"a\"},{\"image\":\"b.png\",\"text\":null},"
+          "{\"image\":\"c.jpg\"},{\"type\":\"text\",\"text\":\" d\\n\"}],"
+          "\"images\":[]}",
+          "assistant|a|{b.png}{c.jpg}| d\n|", LVLM_EXAMPLE_DOCUMENT, 2, false, false },
+        { "{\"interleaved\":[{\"text\":\"<img>\"}]}", "assistant|<img>|",
+          LVLM_EXAMPLE_DOCUMENT, 0, false, false },
+    };
+    (void)state;
+    check(cases, sizeof cases / sizeof cases[0]);
+}
+
 static const struct {
     const char *json, *said;
 } refused[] = {
     { "[1]", "expected an object" },
-    { "{\"text\":\"a\"}", "is in no known form" },
-    { "{\"conversations\":[],\"suffix\":\"a\"}", "two forms at once" },
+    { "{\"txt\":\"a\"}", "is in no known form" },
+    { "{\"conversations\":[],\"suffix\":\"a\"}",
+      "has \"conversations\" and \"suffix\": two forms at once" },
+    { TURNS_AND(SAYS("human", "a") "," SAYS("gpt", "b"), "\"caption\":\"c\""),
+      "has \"conversations\" and \"caption\": two forms at once" },
+    { "{\"text\":\"a\",\"image\":\"b\",\"interleaved\":[]}",
+      "has \"text\" and \"interleaved\": two forms at once" },
+    { "{\"text\":\"a\",\"image\":\"b\",\"caption\":\"a\"}",
+      "has \"caption\" and \"text\"; keep one of them" },
+    { "{\"text\":\"a\"}",
+      "a \"text\" is of one \"image\", and the line names 0; \"interleaved\" has any" },
+    { "{\"caption\":\"a\",\"images\":[\"b\",\"c\"]}",
+      "a \"caption\" is of one \"image\", and the line names 2" },
+    { "{\"caption\":\"\",\"image\":\"b\"}", "\"caption\": expected a text to learn" },
+    { "{\"text\":[1],\"image\":\"b\"}", "\"text\": expected a text to learn" },
+    { "{\"text\":\"a<image>\",\"image\":\"b\"}",
+      "\"text\": has <image>, and images among words are parts of \"interleaved\"" },
+    { "{\"interleaved\":{}}", "\"interleaved\": expected a list of images and texts" },
+    { "{\"interleaved\":[{\"image\":\"a\"}]}", "with a text to learn" },
+    { "{\"interleaved\":[{\"text\":\"a\"}],\"image\":\"b\"}",
+      "has \"interleaved\" and \"image\": its images are parts of it" },
+    { "{\"interleaved\":[{\"text\":\"a\"},1]}",
+      "interleaved[1]: expected a \"text\" or an \"image\"" },
+    { "{\"interleaved\":[{\"text\":\"a\",\"image\":\"b\"}]}",
+      "interleaved[0]: expected a \"text\" or an \"image\"" },
+    { "{\"interleaved\":[{\"text\":\"a\"},{\"text\":\"\"}]}",
+      "interleaved[1]: \"text\": expected a text to learn" },
+    { "{\"interleaved\":[{\"image\":[\"a\"]}]}",
+      "interleaved[0]: \"image\": expected a file's name" },
     { "{\"conversations\":{}}", "\"conversations\": expected a list of turns" },
     { TURNS(""), "\"conversations\": expected a list of turns" },
     { TURNS("1"), "conversations[0]: from '(none)': expected human and gpt" },
@@ -321,6 +366,7 @@ int main(void)
         cmocka_unit_test(example_reads_llavas_form),
         cmocka_unit_test(example_reads_qwen_vls_form),
         cmocka_unit_test(example_reads_paligemmas_form),
+        cmocka_unit_test(example_reads_documents),
         cmocka_unit_test(example_notes_what_nothing_follows),
         cmocka_unit_test(example_refuses_what_is_in_no_form),
     };
