@@ -8,6 +8,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/infile.h"
 #include "formats/base/size.h"
+#include "formats/container/tar.h"
 #include "runtime/prepare/image/image_codec.h"
 
 static const image_codec *const codecs[] = { &jpeg_codec, &png_codec, &webp_codec,
@@ -131,10 +132,17 @@ int lvlm_image_read(lvlm_image *out, const char *path,
                     const lvlm_image_options *options, lvlm_error *err)
 {
     lvlm_infile *file = NULL;
+    lvlm_tar_member in = { .offset = 0 };
     *out = (lvlm_image){ 0 };
-    TRY(lvlm_infile_open(&file, path, err));
+    if (lvlm_tar_inside(path) != NULL) {
+        TRY(lvlm_tar_open(&file, &in, path, err));
+    } else {
+        TRY(lvlm_infile_open(&file, path, err));
+        in.n_bytes = file->n_bytes;
+    }
+    const unsigned char *const bytes = in.n_bytes > 0 ? file->bytes + in.offset : NULL;
     const int rc =
-        lvlm_image_decode(out, file->bytes, (size_t)file->n_bytes, path, options, err);
+        lvlm_image_decode(out, bytes, (size_t)in.n_bytes, path, options, err);
     lvlm_infile_close(file);
     return rc;
 }

@@ -44,9 +44,10 @@ typedef struct lvlm_image {
     unsigned char *pixels; /* (height,width,3); owned */
 } lvlm_image;
 
-/* Decode the file `path`, or `n_bytes` bytes that messages call `name`. `options` may
- * be NULL: alpha dropped. LVLM_EFORMAT: unknown kind, damaged, truncated
- * or over a limit; begins with the name. Free with lvlm_image_free. */
+/* Decode the file `path`, which may lead into a tar (tar.h), or `n_bytes` bytes that
+ * messages call `name`. `options` may be NULL: alpha dropped. LVLM_EFORMAT: unknown
+ * kind, damaged, truncated or over a limit; begins with the name. Free with
+ * lvlm_image_free. */
 LVLM_MUST_CHECK int lvlm_image_read(lvlm_image *out, const char *path,
                                     const lvlm_image_options *options, lvlm_error *err);
 LVLM_MUST_CHECK int lvlm_image_decode(lvlm_image *out, const void *bytes,

@@ -240,6 +240,8 @@ const lvlm_command command_train = {
     "  {\"interleaved\": [{\"text\": \"This is \"}, {\"image\": \"cat.jpg\"},\n"
     "     {\"text\": \", a cat.\"}]}\n"
     "\n"
+    "or, in FILE.tar in place of FILE.jsonl, a pair of NAME.jpg, .jpeg, .png or .webp\n"
+    "and NAME.txt or NAME.json (its \"caption\" or \"text\"), beside each other;\n"
     "for a model of any family; several images are a list of files. LLaVA's may have\n"
     "<video> too, and beside it \"video\": a folder of frames or a list of files, or\n"
     "one of these for each <video>, and \"fps\": how many frames a second there are.\n"

@@ -86,7 +86,7 @@ static int check_example(size_t *n_frames, const lvlm_dataset *d, lvlm_example *
     FAIL_IF(form != LVLM_N_EXAMPLE_FORMS && !e->messages.document && e->form != form,
             err, LVLM_EFORMAT, "is in %s's form, and the file began in %s's",
             lvlm_example_form_name(e->form), lvlm_example_form_name(form));
-    for (size_t i = 0; i < e->n_images; i++)
+    for (size_t i = 0; d->file.pairs == NULL && i < e->n_images; i++)
         TRY(check_image(d, e->images[i], &e->arena, err));
     for (size_t i = 0; i < e->n_videos; i++)
         TRY(count_frames(n_frames, d, &e->videos[i], &e->arena, err));
@@ -263,7 +263,8 @@ static int encode(maker *m, lvlm_error *err)
 static int name_batch(maker *m, lvlm_error *err)
 {
     lvlm_strbuf text = LVLM_STRBUF_INIT(MAX_NAME);
-    lvlm_strbuf_printf(&text, "%s line%s", m->d->file.file->path,
+    lvlm_strbuf_printf(&text, "%s %s%s", m->d->file.file->path,
+                       m->d->file.pairs != NULL ? "pair" : "line",
                        m->n_list == 1 ? "" : "s");
     for (size_t i = 0; i < m->n_list && i < MAX_NAMED; i++)
         lvlm_strbuf_printf(&text, "%s%" PRIu32, i > 0 ? ", " : " ",

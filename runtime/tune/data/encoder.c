@@ -7,6 +7,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/text.h"
+#include "formats/container/tar.h"
 
 /* Estimated cost in tokens of an image without a fixed size: of patches; of tiles,
  * whose cost is in the tower. */
@@ -117,7 +118,7 @@ const char *lvlm_encoder_template(const lvlm_encoder *e)
 const char *lvlm_encoder_image_path(const lvlm_encoder *e, const char *name,
                                     lvlm_arena *arena)
 {
-    return e->options.images == NULL || *name == '/'
+    return e->options.images == NULL || *name == '/' || lvlm_tar_inside(name) != NULL
                ? lvlm_arena_strndup(arena, name, strlen(name))
                : lvlm_arena_printf(arena, "%s/%s", e->options.images, name);
 }

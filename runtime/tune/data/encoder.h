@@ -19,7 +19,8 @@ typedef struct lvlm_encoder_options {
     lvlm_notes *notes; /* receives what of model and examples is passed over; NULL:
                            none */
     const char
-        *images;       /* the folder of the images; NULL: their names are whole paths */
+        *images; /* the folder of the images; NULL: their names are whole paths, as
+                          those inside a tar always are */
     size_t max_length; /* tokens of an example, the others are cut off; 0: any number */
     const char *chat_template; /* as in lvlm_prompt_options; NULL: the model's */
     bool pad_to_square;        /* as in lvlm_vision_options */

@@ -7,6 +7,8 @@
 
 #include "formats/base/json.h"
 #include "formats/base/list.h"
+#include "formats/base/text.h"
+#include "runtime/tune/data/pairs.h"
 
 /* The remainder of the file: `at` is the next byte. */
 typedef struct scanner {
@@ -130,8 +132,10 @@ int lvlm_jsonl_open(lvlm_jsonl *out, const char *path, lvlm_error *err)
 {
     lvlm_infile *file = NULL;
     *out = (lvlm_jsonl){ .n = 0 };
-    TRY(lvlm_infile_open(&file, path, err));
-    const int rc = lvlm_jsonl_read(out, file, err);
+    const bool tar = lvlm_ends_with(path, ".tar");
+    TRY(tar ? lvlm_infile_map(&file, path, err) : lvlm_infile_open(&file, path, err));
+    const int rc =
+        tar ? lvlm_pairs_read(out, file, err) : lvlm_jsonl_read(out, file, err);
     out->owned = file;
     return rc;
 }
@@ -139,6 +143,7 @@ int lvlm_jsonl_open(lvlm_jsonl *out, const char *path, lvlm_error *err)
 void lvlm_jsonl_close(lvlm_jsonl *jsonl)
 {
     lvlm_free(jsonl->values);
+    lvlm_arena_free(&jsonl->names);
     lvlm_infile_close(jsonl->owned);
     *jsonl = (lvlm_jsonl){ .n = 0 };
 }
@@ -146,7 +151,10 @@ void lvlm_jsonl_close(lvlm_jsonl *jsonl)
 void lvlm_jsonl_prefix(lvlm_error *err, const lvlm_jsonl *jsonl, size_t i)
 {
     assert(i < jsonl->n);
-    lvlm_prefix(err, "%s:%" PRIu32 ": ", jsonl->file->path, jsonl->values[i].line);
+    if (jsonl->pairs != NULL)
+        lvlm_prefix(err, "%s: %s: ", jsonl->file->path, jsonl->pairs[i].name);
+    else
+        lvlm_prefix(err, "%s:%" PRIu32 ": ", jsonl->file->path, jsonl->values[i].line);
 }
 
 int lvlm_jsonl_parse(cJSON **out, const lvlm_jsonl *jsonl, size_t i, lvlm_error *err)
@@ -154,7 +162,8 @@ int lvlm_jsonl_parse(cJSON **out, const lvlm_jsonl *jsonl, size_t i, lvlm_error 
     assert(i < jsonl->n);
     const lvlm_jsonl_value *const v = &jsonl->values[i];
     const char *const text = (const char *)jsonl->file->bytes + v->offset;
-    const int rc = lvlm_json_parse(out, text, v->n_bytes, err);
+    const int rc = jsonl->pairs != NULL ? lvlm_pairs_parse(out, jsonl, i, err)
+                                        : lvlm_json_parse(out, text, v->n_bytes, err);
     if (rc < 0) lvlm_jsonl_prefix(err, jsonl, i);
     return rc;
 }

@@ -1,7 +1,8 @@
-/* jsonl.h - random access to the values of a JSON file.
+/* jsonl.h - random access to the values of a JSON file, or the pairs of a tar.
  *
  *   JSON Lines   one value per line; lines of only white space do not count
  *   one list     if the file begins with "[": its elements, wherever lines end
+ *   a tar        if its name ends in ".tar": pairs of image and caption (pairs.h)
  *
  * A byte order mark at the beginning is skipped.
  *
@@ -13,6 +14,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "formats/base/arena.h"
 #include "formats/base/infile.h"
 
 LVLM_BEGIN_DECLS
@@ -23,14 +25,25 @@ enum { LVLM_JSONL_MAX_VALUE = 64 << 20 };
 typedef struct lvlm_jsonl_value {
     uint64_t offset;
     uint32_t n_bytes;
-    uint32_t line; /* where it begins, from 1 */
+    uint32_t line; /* where it begins, from 1; of a tar the number of the pair */
 } lvlm_jsonl_value;
+
+/* Of a tar: whose caption the value is. */
+typedef struct lvlm_jsonl_pair {
+    const char *name; /* of its files, without what they end in */
+    enum { LVLM_CAPTION_NONE, LVLM_CAPTION_TEXT, LVLM_CAPTION_JSON } caption;
+    size_t n_images;
+    const char *image; /* the last, "FILE.tar/NAME.jpg" */
+} lvlm_jsonl_pair;
 
 typedef struct lvlm_jsonl {
     const lvlm_infile *file;
     lvlm_infile *owned;       /* the same, of lvlm_jsonl_open */
     lvlm_jsonl_value *values; /* (n) in order; owned */
     size_t n, capacity;
+    lvlm_jsonl_pair *pairs; /* (n) of a tar; else NULL */
+    size_t pairs_capacity;
+    lvlm_arena names; /* holds the pairs */
 } lvlm_jsonl;
 
 /* LVLM_EFORMAT: no value, a value that is too long, a list that does not end, UTF-16.
