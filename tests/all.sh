@@ -3,13 +3,12 @@
 #
 # The last line is the sum over all stages, "N passed, N failed, N skipped". A build
 # that fails counts as one failed test, a stage that this machine cannot run as one
-# skipped.
-# Exit 1 when anything failed, or when nothing was tested.
+# skipped test. Exit 1 when anything failed, or when nothing was tested.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-# Minutes on two idle cores, compiler, folder, preset, arguments for ctest. What is
-# installed and shown is the release build, so that is the last one of this machine.
+# One stage per line: minutes on two idle cores, compiler, folder, preset, arguments for
+# ctest. The release build is the one to install and show, so it is the last native one.
 stages="
 2 gcc   build/dev       dev
 2 clang build/dev-clang dev     -LE lint|install
@@ -27,7 +26,7 @@ stage=0 passed=0 failed=0 skipped=0
 junit=$(mktemp)
 trap 'rm -f "$junit"' EXIT
 
-# What this machine lacks for PRESET; nothing when it can be run.
+# lacks PRESET - prints what this machine lacks for it; nothing when it can be run.
 lacks() {
     [ "$1" = arm64 ] || return
     for tool in aarch64-linux-gnu-gcc qemu-aarch64; do
@@ -39,7 +38,7 @@ lacks() {
     done
 }
 
-# Adds the tests that ctest wrote down. One that could not be started is a failed one.
+# Adds up the results in ctest's report. A test that could not start counts as failed.
 count() {
     total=$(grep -c '<testcase ' "$junit")
     good=$(grep -c '<testcase .* status="run"' "$junit")

@@ -1,6 +1,6 @@
 #!/bin/sh
-# build.sh - configures and builds, and shows how far it is. What is said of errors in
-# the log, FOLDER/build.log, is shown when the build fails.
+# build.sh - configures and builds, and shows its progress. When the build fails, it
+# prints the errors from the log, FOLDER/build.log.
 #
 #   CC=clang sh tests/build.sh PRESET FOLDER TARGET [CMAKE_ARGUMENT...]
 set -u
@@ -20,7 +20,7 @@ build() {
         : >"$built"
 }
 
-# The lines of make that cross a tenth: "[ 42%] Building C object ...".
+# Logs stdin and prints each tenth that make reaches: "[ 42%] Building C object ...".
 show_tenths() {
     shown=0
     while IFS= read -r line; do

@@ -5,7 +5,7 @@
 #   stage by stage; a picture, and what the model says of it; a new task, learnt in a
 #   minute; and back to Hugging Face, byte for byte where nothing was trained.
 #
-# What it makes is kept in build/demo. Stops at the first failure.
+# The results are kept in build/demo. Stops at the first failure.
 set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd)
@@ -13,7 +13,7 @@ sh tests/install.sh build
 sh tests/build.sh release build programs
 sh tests/build.sh release build make_shapes
 
-# Threads that wait sleep, so that the tiny models are quick on a busy machine too.
+# Waiting threads sleep, so that the tiny models are fast on a busy machine too.
 export OMP_WAIT_POLICY=passive
 PATH=$root/build/bin:$PATH
 rm -rf build/demo

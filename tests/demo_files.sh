@@ -1,5 +1,5 @@
 #!/bin/sh
-# demo_files.sh - FOLDER: what the demo and README's examples start from, in a new one.
+# demo_files.sh - FOLDER: creates it with the input of the demo and README's examples.
 #
 #   hf-shapes            a small LLaVA that was trained to see coloured shapes
 #   shapes.png           a picture that it was never shown

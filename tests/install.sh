@@ -1,16 +1,16 @@
 #!/bin/sh
-# install.sh - installs what is missing of the tools and libraries (Debian's packages).
+# install.sh - installs the tools and libraries that are missing (Debian's packages).
 #
 #   sh tests/install.sh unprepared   what the programs need with -DLVLM_PREPARE=OFF
 #   sh tests/install.sh build        that, and what images, tokenizers and prompts need
 #   sh tests/install.sh test         that, and what the tests need
 #
-# Looks before it installs, and is quiet when there is nothing to do. Only root can
-# install; for anyone else it prints the command. Exit 1 when something stays missing.
+# Installs only what is missing and prints nothing when nothing is. Only root can
+# install; for other users it prints the command. Exit 1 when something stays missing.
 set -u
 
-# What for, how to see that it is there, the package. omp.h: threads with clang. A wish
-# is installed where the system has such a package; where not, its test is skipped.
+# Purpose, how to check that it is installed, package. omp.h: threads with clang. A wish
+# is installed if the system has the package; if not, the test that needs it is skipped.
 needs='
 build   command gcc               gcc
 build   header  gcc stdio.h       libc6-dev
@@ -45,7 +45,7 @@ is_there() {
     esac
 }
 
-# The packages for any of PURPOSE... that are not there, each once: one line.
+# missing PURPOSE... - the packages for them that are not installed, on one line.
 missing() {
     echo "$needs" | while read -r purpose kind word more; do
         case " $* " in *" ${purpose:-none} "*) ;; *) continue ;; esac
@@ -55,7 +55,7 @@ missing() {
     done | awk '!seen[$0]++ { printf " %s", $0 }'
 }
 
-# Those of the packages missing for a wish that this system has.
+# The packages of wishes that are missing and that this system offers.
 granted() {
     for package in $(missing wish); do
         apt-cache show "$package" >/dev/null 2>&1 && printf ' %s' "$package"

@@ -1,12 +1,13 @@
 #!/bin/sh
-# bands.sh - replays beside their bands: the figures that verify/bands.h gives.
+# bands.sh - the largest errors of replays and their bands: the figures in
+# verify/bands.h.
 #
 #   sh tests/bench/bands.sh [FOLDER...]
 #
 # A FOLDER holds model/ and recordings: golden64*.safetensors in double; in float32
 # golden*.safetensors and gradients.safetensors. Without one: those of fixtures/; what
-# fixtures/trained.py makes is another. Printed are, of each comparison, the largest
-# error of a stage, of a gradient, and the largest divergence of a row of logits (kl):
+# fixtures/trained.py makes is another. For each comparison it prints the largest error
+# of a stage, of a gradient, and the largest divergence of a row of logits (kl):
 #
 #   exact      our double from recordings in double
 #   f32        our f32 from recordings in float32

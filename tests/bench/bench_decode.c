@@ -1,12 +1,12 @@
-/* bench_decode.c - speed of generation beside what memory gives.
+/* bench_decode.c - speed of generation compared with memory bandwidth.
  *
  *   bench_decode THREADS [MODEL.lvlm IN.safetensors [TOKENS]]
  *
  * "read" adds up numbers in memory, each thread at four places at once: the ceiling.
- * "one row" is one product with a matrix that no cache holds. Best of several runs. Of
- * a model: weights that a token reads, times tokens a second; by the clock on the wall
- * and, for machines that do other work besides, by the time of the processors, of
- * which one thread does not wait for another. Compiled with -DLVLM_REAL_BITS=32. */
+ * "one row" is one product with a matrix that no cache holds. Best of several runs. For
+ * a model: bytes of weights that a token reads, times tokens per second; by wall-clock
+ * time and, for machines that do other work too, by processor time with one thread.
+ * Compiled with -DLVLM_REAL_BITS=32. */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +51,7 @@ LVLM_SIMD_CLONES static uint64_t sum(const uint64_t *x, size_t n)
     return a + b + c + d;
 }
 
-/* Bytes a second. */
+/* Bytes per second. */
 static double read_speed(size_t n_threads)
 {
     const size_t n = ROW_BYTES / sizeof(uint64_t), piece = n / n_threads;
@@ -88,9 +88,9 @@ static void bench_row(size_t I, lvlm_dtype dtype, size_t n_threads, double ceili
     free(x), free(y), free(w), free(scratch.data);
 }
 
-/* Weights that one more token reads: those of the language model, but of the table of
- * word vectors one row, unless it is the head, and of cross-attention no keys and
- * values. */
+/* Bytes of weights that one more token reads: those of the language model without keys
+ * and values of cross-attention, and one row of the embedding, unless that is also the
+ * head. */
 static double bytes_a_token(const lvlm_manifest *m)
 {
     const lvlm_target *const head = lvlm_manifest_find(m, "text.head.weight");
@@ -110,7 +110,7 @@ static double bytes_a_token(const lvlm_manifest *m)
 
 typedef struct timing {
     double last, best, first;
-    clock_t used; /* when the first one was there */
+    clock_t used; /* at the first token */
     size_t n;
 } timing;
 

@@ -133,8 +133,8 @@ static void bench_row(size_t N, size_t I, size_t O, size_t n_threads)
     free(x), free(w), free(y), free(w_bf16), free(scratch.data);
 }
 
-/* `deviation`: of the scores from their mean. Those of random weights hardly differ; of
- * a trained model's some are far below the largest, where exp is next to nothing. */
+/* `deviation` is that of the scores from their mean. It is small for random weights; in
+ * a trained model some scores are far below the largest, and their exp is nearly 0. */
 static void bench_attention(size_t T, size_t heads, size_t kv_heads, size_t D,
                             double deviation, real softcap, size_t n_threads)
 {

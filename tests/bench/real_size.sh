@@ -5,7 +5,7 @@
 #
 # DIR is a Hugging Face model directory; the work is done beside it, on the same disk,
 # and needs three times its size there. cp and hf2native alternate; the median of RUNS
-# (3) is shown. Peak memory is what /proc says: all of it, and what is not mapped files.
+# (3) is printed. Peak memory is read from /proc: in total, and without mapped files.
 set -eu
 bin=$(cd "$(dirname "$0")/../../build/bin" && pwd)
 source=$(cd "$1" && pwd)

@@ -1,11 +1,11 @@
 #!/bin/sh
-# train_step.sh - times steps of training, and what they need at most.
+# train_step.sh - time and peak memory of training steps.
 #
 #   sh tests/bench/train_step.sh MODEL.lvlm BATCHES [STEPS]
 #
-# BATCHES is a folder as lvlm-tune train --batches takes it. The connector alone is
-# trained, then a LoRA of rank 8 on q and v; the best of STEPS (4) is shown. The trained
-# connector is written beside MODEL, which needs its size there, and removed.
+# BATCHES is a folder for lvlm-tune train --batches. Trains only the connector, then a
+# LoRA of rank 8 on q and v, and prints the best of STEPS (4). The trained model is
+# written beside MODEL, which needs as much space there again, and removed.
 set -eu
 bin=$(cd "$(dirname "$0")/../../build/bin" && pwd)
 model=$1

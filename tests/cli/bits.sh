@@ -1,6 +1,6 @@
-# bits.sh - damage for files of a case; sourced by its cmd.
+# bits.sh - functions that damage files; sourced by the cmd of a case.
 
-# start_of FILE TENSOR - where a tensor of a safetensors file begins in it.
+# start_of FILE TENSOR - the offset of a tensor's data in a safetensors file.
 start_of() {
     length=$(od -An -t u8 -N 8 "$1" | tr -d ' ')
     from=$(head -c $((8 + length)) "$1" | tail -c +9 |
@@ -8,7 +8,7 @@ start_of() {
     echo $((8 + length + from))
 }
 
-# place_of FILE TEXT - where a text begins in it, the first time.
+# place_of FILE TEXT - the offset of the first occurrence of a text.
 place_of() {
     LC_ALL=C grep -abo -- "$2" "$1" | head -1 | cut -d: -f1
 }
@@ -22,7 +22,7 @@ flip() {
         dd of="$2" bs=1 seek="$3" conv=notrunc 2>/dev/null
 }
 
-# put FILE AT BYTE... - bytes in octal, such as 300 177, over those that are there.
+# put FILE AT BYTE... - overwrites bytes; each is in octal, such as 300 177.
 put() {
     into=$1 at=$2
     shift 2

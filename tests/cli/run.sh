@@ -3,8 +3,8 @@
 #
 #   BIN=build/dev/bin FIXTURES=fixtures sh tests/cli/run.sh tests/cli/CASE
 #
-# With UPDATE=1 the expectations are rewritten from what came out. Exit 1 when something
-# differs; the differences are printed as unified diffs.
+# With UPDATE=1 the output replaces the expectations. Exit 1 when something differs; the
+# differences are printed as unified diffs.
 set -u
 
 case_folder=$(cd "$1" && pwd) || exit 2
@@ -29,7 +29,7 @@ if [ "${UPDATE:-0}" = 1 ]; then
 fi
 
 verdict=0
-# compare EXPECTED NAME - against what came out.
+# compare EXPECTED NAME - compares it with the output of that name.
 compare() {
     diff -u --label "$2 expected" --label "$2 got" "$1" "$scratch/$2" || verdict=1
 }
@@ -38,6 +38,6 @@ compare "$case_folder/stdout.exact" stdout
 [ -e "$case_folder/status" ] && compare "$case_folder/status" status ||
     compare "$scratch/zero" status
 [ -e "$case_folder/stderr.exact" ] && compare "$case_folder/stderr.exact" stderr
-# The messages of the program are what to read first.
+# The program's messages explain most differences: they come first.
 [ "$verdict" = 0 ] || [ -e "$case_folder/stderr.exact" ] || cat "$scratch/stderr"
 exit "$verdict"

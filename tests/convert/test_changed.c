@@ -1,4 +1,4 @@
-/* test_changed.c - a source is modified between plan and commit: nothing is committed,
+/* test_changed.c - if a source changes between plan and commit, nothing is committed
  * and the error names the file. */
 #include <fcntl.h>
 #include <setjmp.h>
@@ -20,7 +20,7 @@
 #define MODEL LVLM_FIXTURES "/paligemma-odd/model"
 #define ADAPTER LVLM_FIXTURES "/lora/paligemma/end"
 
-/* Modify bytes without changing the size. */
+/* Changes bytes and keeps the size. */
 static void touch(const char *path)
 {
     const struct timespec times[2] = { { 1, 0 }, { 1, 0 } };
@@ -63,7 +63,7 @@ static const char *native_of(scratch *s, const char *dir)
     return path;
 }
 
-static void import_refuses(void **state)
+static void import_refuses_a_source_that_changes(void **state)
 {
     scratch s;
     (void)state;
@@ -75,7 +75,7 @@ static void import_refuses(void **state)
     scratch_remove(&s);
 }
 
-static void export_refuses(void **state)
+static void export_refuses_a_source_that_changes(void **state)
 {
     const lvlm_export_options options = { .source = true };
     const lvlm_run writing = { .threads = 2 };
@@ -126,7 +126,7 @@ static void refuses_merge(const char *changed)
     scratch_remove(&s);
 }
 
-static void merge_refuses(void **state)
+static void merge_refuses_a_source_that_changes(void **state)
 {
     (void)state;
     refuses_merge("model.lvlm");
@@ -136,9 +136,9 @@ static void merge_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(import_refuses),
-        cmocka_unit_test(export_refuses),
-        cmocka_unit_test(merge_refuses),
+        cmocka_unit_test(import_refuses_a_source_that_changes),
+        cmocka_unit_test(export_refuses_a_source_that_changes),
+        cmocka_unit_test(merge_refuses_a_source_that_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

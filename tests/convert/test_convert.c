@@ -72,7 +72,7 @@ static void must_export(const char *native, const char *dir, const char *layout,
     if (export(native, dir, layout, max_shard, &err) < 0) fail_msg("%s", err.text);
 }
 
-/* ---- both ways ------------------------------------------------------------------ */
+/* ---- import and export ---------------------------------------------------------- */
 
 static void import_is_deterministic_for_any_thread_count(void **state)
 {
@@ -140,13 +140,13 @@ static void export_splits_into_shards_that_open_again(void **state)
     must_import(scratch_path(s, "r"), scratch_path(s, "r2.lvlm"), NULL);
 }
 
-static void export_gives_unused_tensors_and_an_untied_head_back(void **state)
+static void export_restores_unused_tensors_and_an_untied_head(void **state)
 {
     static const char source[] = LVLM_FIXTURES "/paligemma-untied/model";
     scratch *s = *state;
     must_import(source, scratch_path(s, "u.lvlm"), NULL);
     must_export(scratch_path(s, "u.lvlm"), scratch_path(s, "u"), "hub", 5000000000u);
-    /* config.json says tied but the head is not: only that file differs */
+    /* config.json says that the head is tied, which is wrong: only that file differs */
     assert_false(directories_equal(source, scratch_path(s, "u")));
     scratch_copy(s, LVLM_FIXTURES "/paligemma-untied/model/config.json",
                  "u/config.json");
@@ -191,7 +191,7 @@ static void expect_same_model(const char *native, const char *reference)
     lvlm_checkpoint_close(b);
 }
 
-static void torch_files_give_the_same_model_and_come_back(void **state)
+static void torch_files_give_the_same_model_and_are_restored(void **state)
 {
     static const char *const forms[] = { "zip", "legacy", "sharded", "views" };
     scratch *s = *state;
@@ -214,8 +214,8 @@ static void torch_files_give_the_same_model_and_come_back(void **state)
     }
 }
 
-/* Four tensors have no span, and the ledger marks them. */
-static void the_ledger_keeps_what_is_detached(void **state)
+/* Four tensors have no span in the source file. */
+static void the_ledger_marks_detached_tensors(void **state)
 {
     scratch *s = *state;
     lvlm_checkpoint *cp = NULL;
@@ -263,7 +263,7 @@ static void export_names_a_corrupt_tensor_and_writes_nothing(void **state)
 
 /* ---- dtype ---------------------------------------------------------------------- */
 
-static void import_rounds_to_the_dtype_that_is_asked_for(void **state)
+static void import_rounds_to_the_requested_dtype(void **state)
 {
     const lvlm_import_options options = { .change_dtype = true, .dtype = LVLM_BF16 };
     scratch *s = *state;
@@ -335,7 +335,7 @@ static void import_counts_what_f16_cannot_hold(void **state)
     lvlm_import_free(im);
 }
 
-static void widened_weights_come_back_byte_for_byte(void **state)
+static void widened_weights_are_restored_byte_for_byte(void **state)
 {
     const lvlm_import_options options = { .change_dtype = true, .dtype = LVLM_F32 };
     scratch *s = *state;
@@ -344,7 +344,7 @@ static void widened_weights_come_back_byte_for_byte(void **state)
     assert_true(directories_equal(SHARDED, scratch_path(s, "w")));
 }
 
-static void a_fresh_layout_says_the_new_dtype_and_changes_nothing_else(void **state)
+static void a_fresh_layout_records_the_new_dtype_and_changes_nothing_else(void **state)
 {
     const lvlm_import_options options = { .change_dtype = true, .dtype = LVLM_F16 };
     scratch *s = *state;
@@ -386,7 +386,7 @@ static void import_refuses_a_missing_projector_and_leaves_nothing(void **state)
     assert_int_equal(scratch_count(s, ""), before);
 }
 
-static void import_makes_only_what_was_allowed_and_records_it(void **state)
+static void import_creates_only_what_was_allowed_and_records_it(void **state)
 {
     scratch *s = *state;
     lvlm_import_options options = { 0 };
@@ -408,7 +408,7 @@ static void import_makes_only_what_was_allowed_and_records_it(void **state)
     lvlm_checkpoint_close(cp);
 }
 
-static void made_values_follow_from_seed_name_and_index(void **state)
+static void created_values_depend_only_on_seed_name_and_index(void **state)
 {
     enum { N = 40000 };
     static float a[N], b[N];
@@ -466,17 +466,17 @@ int main(void)
         cmocka_unit_test(export_to_the_current_layout_equals_the_librarys_bytes),
         cmocka_unit_test(export_splits_into_shards_that_open_again),
         cmocka_unit_test(export_has_room_for_as_many_shards_as_tensors),
-        cmocka_unit_test(export_gives_unused_tensors_and_an_untied_head_back),
-        cmocka_unit_test(torch_files_give_the_same_model_and_come_back),
-        cmocka_unit_test(the_ledger_keeps_what_is_detached),
+        cmocka_unit_test(export_restores_unused_tensors_and_an_untied_head),
+        cmocka_unit_test(torch_files_give_the_same_model_and_are_restored),
+        cmocka_unit_test(the_ledger_marks_detached_tensors),
         cmocka_unit_test(export_names_a_corrupt_tensor_and_writes_nothing),
-        cmocka_unit_test(import_rounds_to_the_dtype_that_is_asked_for),
+        cmocka_unit_test(import_rounds_to_the_requested_dtype),
         cmocka_unit_test(import_counts_what_f16_cannot_hold),
-        cmocka_unit_test(widened_weights_come_back_byte_for_byte),
-        cmocka_unit_test(a_fresh_layout_says_the_new_dtype_and_changes_nothing_else),
+        cmocka_unit_test(widened_weights_are_restored_byte_for_byte),
+        cmocka_unit_test(a_fresh_layout_records_the_new_dtype_and_changes_nothing_else),
         cmocka_unit_test(import_refuses_a_missing_projector_and_leaves_nothing),
-        cmocka_unit_test(import_makes_only_what_was_allowed_and_records_it),
-        cmocka_unit_test(made_values_follow_from_seed_name_and_index),
+        cmocka_unit_test(import_creates_only_what_was_allowed_and_records_it),
+        cmocka_unit_test(created_values_depend_only_on_seed_name_and_index),
         cmocka_unit_test(a_full_disk_is_named_and_leaves_the_old_state),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

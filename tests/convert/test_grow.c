@@ -76,7 +76,7 @@ static double expected(const char *how, const float *stored, size_t c)
     return (float)(sum / STORED);
 }
 
-static void rows_are_added(void **state)
+static void added_rows_hold_what_the_spec_says(void **state)
 {
     static const char *const ways[] = { "mean", "zeros", "normal:0.5" };
     scratch *const s = *state;
@@ -108,8 +108,8 @@ static void rows_are_added(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(rows_are_added, scratch_setup,
-                                        scratch_teardown),
+        cmocka_unit_test_setup_teardown(added_rows_hold_what_the_spec_says,
+                                        scratch_setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

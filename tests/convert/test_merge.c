@@ -1,5 +1,5 @@
-/* test_merge.c - adapters folded into weights, compared with PEFT's merge_and_unload
- * under every generation of names, and what is refused. */
+/* test_merge.c - adapters merged into weights, compared with PEFT's merge_and_unload
+ * under every generation of names, and adapters that are refused. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -89,7 +89,7 @@ static void must_refuse(scratch *s, const char *adapter, int code, const char *w
     assert_int_equal(scratch_count(s, ""), files);
 }
 
-/* ---- against PEFT --------------------------------------------------------------- */
+/* ---- compared with PEFT --------------------------------------------------------- */
 
 static double *widened(const lvlm_tensor *t)
 {
@@ -196,7 +196,7 @@ static sums compare(const char *model, const char *adapter, const char *merged,
     return sum;
 }
 
-static void merging_gives_what_peft_gives(void **state)
+static void merged_weights_equal_pefts(void **state)
 {
     scratch *s = *state;
     for (size_t i = 0; i < COUNT(recorded); i++) {
@@ -268,7 +268,7 @@ static void saved_values_are_rounded_to_the_stored_type(void **state)
     lvlm_json_free(words);
 }
 
-static void every_generation_of_names_is_one_adapter(void **state)
+static void every_generation_of_names_gives_the_same_adapter(void **state)
 {
     static const char *const variants[] = { "older", "named", "bin" };
     scratch *s = *state;
@@ -290,7 +290,7 @@ static void every_generation_of_names_is_one_adapter(void **state)
 
 /* ---- the file ------------------------------------------------------------------- */
 
-static void a_merged_file_counts_its_adapters(void **state)
+static void a_merged_file_records_how_many_adapters_it_has(void **state)
 {
     scratch *s = *state;
     cJSON *provenance = NULL;
@@ -323,7 +323,7 @@ static int export_source(const char *model, const char *dir, lvlm_error *err)
     return rc;
 }
 
-static void a_merged_file_goes_back_where_it_can(void **state)
+static void a_merged_file_exports_to_its_source_layout(void **state)
 {
     scratch *s = *state;
     lvlm_error err = { .text = "" };
@@ -370,7 +370,7 @@ static const char *make_adapter(scratch *s, const char *model, const char *word)
 }
 
 /* A pickle's checksums match only the original values: safetensors instead. */
-static void a_merged_pickle_goes_back_in_another_container(void **state)
+static void a_merged_pickle_exports_as_safetensors(void **state)
 {
     scratch *s = *state;
     lvlm_error err = { .text = "" };
@@ -385,7 +385,7 @@ static void a_merged_pickle_goes_back_in_another_container(void **state)
     assert_int_equal(lvlm_checkpoint_open(&b, again, NULL, NULL), 0);
     for (size_t i = 0; i < a->n_tensors; i++) {
         const lvlm_tensor *was = &a->tensors[i];
-        if (strchr(was->name, '/') != NULL) continue; /* not the model's */
+        if (strchr(was->name, '/') != NULL) continue; /* not a tensor of the model */
         const lvlm_tensor *is = lvlm_checkpoint_find(b, was->name);
         assert_non_null(is);
         assert_memory_equal(was->data, is->data, (size_t)was->n_bytes);
@@ -417,7 +417,7 @@ static void a_corrupt_tensor_is_named(void **state)
 
 /* ---- what is refused ------------------------------------------------------------ */
 
-static void what_does_not_fit_is_refused(void **state)
+static void adapters_that_do_not_fit_are_refused(void **state)
 {
     scratch *s = *state;
     (void)native_of(s, recorded[0].base, "m.lvlm");
@@ -437,14 +437,14 @@ int main(void)
 #define CASE(test)                                                                     \
     cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
-        CASE(merging_gives_what_peft_gives),
+        CASE(merged_weights_equal_pefts),
         CASE(saved_values_are_rounded_to_the_stored_type),
-        CASE(every_generation_of_names_is_one_adapter),
-        CASE(a_merged_file_counts_its_adapters),
-        CASE(a_merged_file_goes_back_where_it_can),
-        CASE(a_merged_pickle_goes_back_in_another_container),
+        CASE(every_generation_of_names_gives_the_same_adapter),
+        CASE(a_merged_file_records_how_many_adapters_it_has),
+        CASE(a_merged_file_exports_to_its_source_layout),
+        CASE(a_merged_pickle_exports_as_safetensors),
         CASE(a_corrupt_tensor_is_named),
-        CASE(what_does_not_fit_is_refused),
+        CASE(adapters_that_do_not_fit_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* test_native.c - the native file: what identifies it, and what is refused. */
+/* test_native.c - native files: what is refused, exact numbers, digests. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -179,8 +179,8 @@ static int flip_byte(void *user, size_t i, lvlm_error *err)
     return rc;
 }
 
-/* Without exception: the length, the JSON, the spaces after it, the digest itself. */
-static void every_bit_of_a_header_counts(void **state)
+/* In the length, the JSON, the spaces after it, and the digest itself. */
+static void a_change_of_any_byte_of_a_header_is_detected(void **state)
 {
     scratch *s = *state;
     lvlm_infile *in = NULL;
@@ -210,8 +210,8 @@ static void refuse_side_file(scratch *s, const char *name, const char *message)
     lvlm_export_free(ex);
 }
 
-/* A loader of the folder would read them as the model. */
-static void side_files_are_no_weights(void **state)
+/* After export, a loader of the folder would read them as the model. */
+static void side_files_named_like_weights_are_refused(void **state)
 {
     scratch *s = *state;
     assert_int_equal(import(HUB, scratch_path(s, "side.lvlm"), false, NULL), 0);
@@ -244,7 +244,7 @@ static void make_wide(scratch *s)
     lvlm_infile_close(in);
 }
 
-static void a_shape_beyond_doubles_comes_back(void **state)
+static void a_shape_beyond_doubles_is_restored(void **state)
 {
     const lvlm_export_options options = { .source = true };
     const lvlm_run writing = { .threads = 2 };
@@ -329,9 +329,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rule_of_a_native_file_is_checked),
-        cmocka_unit_test(every_bit_of_a_header_counts),
-        cmocka_unit_test(side_files_are_no_weights),
-        cmocka_unit_test(a_shape_beyond_doubles_comes_back),
+        cmocka_unit_test(a_change_of_any_byte_of_a_header_is_detected),
+        cmocka_unit_test(side_files_named_like_weights_are_refused),
+        cmocka_unit_test(a_shape_beyond_doubles_is_restored),
         cmocka_unit_test(the_root_digest_covers_the_header),
         cmocka_unit_test(the_weights_digest_ignores_side_files),
     };

@@ -54,7 +54,7 @@ work() {
     $killer "$@" --quiet >stdout 2>stderr
 }
 killer=
-# A redirection of the shell's would need descriptors itself.
+# A redirection in the shell would need a descriptor itself.
 echo 'ulimit "$1" "$2" && shift 2 && exec "$@"' >limit
 
 ln -s "$FIXTURES/paligemma-odd/model" hf
@@ -89,13 +89,14 @@ fail() {
     touch failed
 }
 
-# adapter_is FOLDER - is the adapter in out the one in there?
+# adapter_is FOLDER - is the adapter in out equal to that one?
 adapter_is() {
     cmp -s out/adapter_config.json "$1/adapter_config.json" &&
         cmp -s out/adapter_model.safetensors "$1/adapter_model.safetensors"
 }
 
-# set_of NAME - which set of files a loader finds in the folder: old, new, none, mixed.
+# set_of NAME - the set of files that a loader finds in the folder: old, new, none,
+# mixed.
 set_of() {
     if [ "$1" = adapter ]; then
         if [ ! -e out/adapter_config.json ] ||
@@ -132,7 +133,7 @@ outcome() {
         echo new
     elif [ "$(cat out 2>/dev/null)" = old ]; then
         echo old
-    elif [ "$1" = report ] || [ "$1" = junit ]; then # they say how long it took
+    elif [ "$1" = report ] || [ "$1" = junit ]; then # they contain times
         if tail -c 20 out | grep -q '</'; then echo new; else echo mixed; fi
     else
         echo mixed
@@ -147,7 +148,7 @@ for name in native2hf hub; do
     rm -rf out
 done
 
-# begin NAME - as it is before each attempt.
+# begin NAME - restores the state before each attempt.
 begin() {
     rm -rf out out.* .out*
     case " $folders " in
@@ -183,7 +184,7 @@ for name in $files $folders; do
             [ "$signal" = KILL ] || no_temporaries "$name, SIG$signal after $moment ms"
         done
     done
-    # and what a killed run left does not disturb the next one, which removes it
+    # leftovers of a killed run do not disturb the next one, which removes them
     begin "$name"
     killer='timeout --foreground -s KILL 0.008'
     work "$name" out --force
@@ -206,8 +207,8 @@ room() {
     no_temporaries "$1, $2"
 }
 
-# The OpenMP of clang keeps a kilobyte of shared memory, to which the limit applies too
-# and of which it does not ask whether it has it.
+# clang's OpenMP keeps a kilobyte of shared memory: the limit applies to that too, and
+# it does not check whether it got it.
 least=2
 
 bytes_of() { find "$1" -type f -exec cat {} + | wc -c; }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# limits.sh - too little address space, too few threads: each program ends with success,
-# or with one line (and notes) and exit status 3, and never computes on without an end.
+# limits.sh - too little address space, too few threads: each program succeeds, or
+# prints one line (and notes) and exits with status 3; none hangs.
 #
 #   BIN=build/dev/bin FIXTURES=fixtures sh tests/fault/limits.sh [STEP]
 #
@@ -30,8 +30,8 @@ run() {
             return
         ;;
     *)
-        # The loader of shared libraries has no room (127), or one of them ends the
-        # program while it is loaded: no line of ours runs.
+        # The loader of shared libraries has no room (127), or a library ends the
+        # program while it is loaded: none of our code runs.
         "$1" --version >version 2>&1 || [ "$?" -lt 127 ] || return
         ;;
     esac

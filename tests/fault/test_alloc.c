@@ -280,7 +280,7 @@ static int check_and_compare(scratch *s, lvlm_error *err)
     return rc;
 }
 
-static void no_allocation_may_fail_badly(void **state)
+static void failing_allocations_are_reported(void **state)
 {
     static const torture_row all[] = {
         { "parse_and_print", parse_and_print },
@@ -313,7 +313,7 @@ static void no_allocation_may_fail_badly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_allocation_may_fail_badly),
+        cmocka_unit_test(failing_allocations_are_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,8 +66,8 @@ static int export_shards(scratch *s, lvlm_error *err)
     return export_to(s, false, "shards", err);
 }
 
-/* Again before each operation: "model.lvlm" to export, "old.lvlm" to replace, and
- * "kept.lvlm", its copy. */
+/* Before each operation: creates "model.lvlm" to export, "old.lvlm" to replace, and its
+ * copy, "kept.lvlm". */
 static void prepare(scratch *s)
 {
     lvlm_error err;
@@ -150,7 +150,7 @@ static void any_descriptor_that_is_missing_leaves_the_old_state(void **state)
     }
 }
 
-/* As a user to whom the scratch directory is read-only. */
+/* As a user who cannot write to the scratch directory. */
 static void refuse_in_read_only_directory(scratch *s)
 {
     lvlm_error err = { .text = "" };
@@ -223,7 +223,7 @@ static void a_target_that_vanishes_is_an_error(void **state)
 }
 
 /* Another process fills the directory that was empty. */
-static void outdir_does_not_replace_what_came_meanwhile(void **state)
+static void outdir_does_not_replace_files_added_meanwhile(void **state)
 {
     scratch *s = *state;
     lvlm_error err = { .text = "" };
@@ -253,7 +253,7 @@ int main(void)
         CASE(permissions_are_named_and_respected),
         CASE(outdir_needs_no_permission_beside_an_empty_target),
         CASE(a_target_that_vanishes_is_an_error),
-        CASE(outdir_does_not_replace_what_came_meanwhile),
+        CASE(outdir_does_not_replace_files_added_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

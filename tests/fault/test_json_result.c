@@ -30,7 +30,7 @@ static const char expected[] = "{\n"
 
 static long fail_at; /* index of the allocation that fails; -1: none */
 
-/* Like the commands, without checking. */
+/* Builds a result like the commands do, without checking for errors. */
 static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
                lvlm_error *err)
 {

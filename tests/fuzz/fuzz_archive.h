@@ -8,7 +8,7 @@
 
 /* From a list of { "name": text, "text": text | "hex": digits, "repeat": n, "deflate":
  * bool }. With "header" (the text of an .npy header) the data become an array of NumPy.
- * False: this describes none. */
+ * False: the list does not describe an archive. */
 bool kit_archive(lvlm_strbuf *out, const cJSON *members);
 
 #endif

@@ -1,6 +1,6 @@
-/* fuzz_encode.c - training examples on their way to a batch: { "model": NAME,
- * "examples": [..] } read, encoded with the model's own tokenizer, prompt and
- * processor, and taken by the model as inputs. */
+/* fuzz_encode.c - training examples: { "model": NAME, "examples": [..] } are read,
+ * encoded with the model's own tokenizer, prompts and processor, and accepted by the
+ * model as inputs. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +57,7 @@ static void encode(const talker *t, lvlm_example *const *examples, size_t n)
     }
     if (lvlm_inputs_read(&inputs, &encoded->batch, "", &t->spec, NULL, &err) < 0) {
         (void)fprintf(stderr, "%s\n", err.text);
-        abort(); /* what is encoded is what the model takes */
+        abort(); /* the model accepts what was encoded */
     }
     lvlm_inputs_free(&inputs);
     lvlm_encoded_free(encoded);

@@ -41,7 +41,7 @@ static void write_files(const cJSON *json)
     }
 }
 
-/* The source layout restores the source's bytes. */
+/* Export to the source layout restores the source's bytes. */
 static void back(const char *native)
 {
     const lvlm_export_options options = { .source = true };

@@ -1,4 +1,4 @@
-/* fuzz_json.c - what parses prints, and what was printed parses to the same. */
+/* fuzz_json.c - a document that parses is printed, and parses again to the same. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

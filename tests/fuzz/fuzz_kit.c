@@ -1,4 +1,4 @@
-/* fuzz_kit.c - see fuzz_kit.h. A failure here is the harness's fault: it aborts. */
+/* fuzz_kit.c - see fuzz_kit.h. A failure here is an error of the harness: it aborts. */
 #include "tests/fuzz/fuzz_kit.h"
 
 #include <dirent.h>

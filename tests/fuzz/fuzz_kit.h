@@ -39,8 +39,8 @@ char *kit_text(const cJSON *json, const char *key);
  *     "tensors":  { NAME: { "dtype": "F32", "shape": [..], "data": [numbers] |
  *                           "text": text | "hex": digits }, ... } }
  *
- * Values repeat until the tensor is full. False: this describes none, or one of more
- * than a few megabytes. */
+ * Values repeat until the tensor is full. False: the JSON does not describe a file, or
+ * one of more than a few megabytes. */
 bool kit_safetensors(lvlm_strbuf *out, const cJSON *json);
 
 /* The same as a native file, with `metadata` any JSON: values that are not text are

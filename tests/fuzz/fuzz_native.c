@@ -1,5 +1,5 @@
-/* fuzz_native.c - a native file as a whole, from its parts (kit_native): what opens
- * goes through one of the commands that read it, which "use" names. */
+/* fuzz_native.c - a native file that is assembled from its parts (kit_native). If it
+ * opens, the command that "use" names reads it. */
 #include <string.h>
 
 #include "convert/export.h"
@@ -114,7 +114,7 @@ static void use(const char *path, const char *what)
     lvlm_checkpoint *cp = NULL;
     if (lvlm_checkpoint_open(&cp, path, NULL, NULL) < 0) return;
     if (cp->kind !=
-        LVLM_CHECKPOINT_NATIVE) /* its metadata say that it is another file */
+        LVLM_CHECKPOINT_NATIVE) /* its metadata describe another kind of file */
         what = "compare";
     if (strcmp(what, "compare") == 0)
         compare(cp);

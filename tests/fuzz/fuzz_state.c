@@ -1,6 +1,6 @@
 /* fuzz_state.c - the state of a training run: { "metadata": {..}, "tensors": {..} },
- * with digests right, and what the metadata leave out as a run of this harness writes
- * it. What loads is saved again. */
+ * with correct digests; members that the metadata lack are those of a run of this
+ * harness. A state that loads is saved again. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* fuzz_tokenizer.c - any bytes as each of the files of a tokenizer. A tokenizer that
  * opens must encode texts and decode to UTF-8.
  *
- *   1 byte: which file the others: its bytes; for merges.txt with a vocabulary
- *   or { FILE: JSON or text, .. }: several files together */
+ * The input is one byte that selects the file, and its contents (merges.txt comes with
+ * a vocabulary); or { FILE: JSON or text, .. }, several files together. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ static const char *const texts[] = { "", "ab abba  <s>\n",
 
 enum { N_NAMES = 4, N_TEXTS = 4, MAX_FILES = 8 };
 
-static void there_and_back(const lvlm_tokenizer *tokenizer, const char *words)
+static void round_trip(const lvlm_tokenizer *tokenizer, const char *words)
 {
     lvlm_ids ids = LVLM_IDS_INIT;
     lvlm_strbuf text = LVLM_STRBUF_INIT(1 << 20);
@@ -45,7 +45,7 @@ static void open_and_use(const lvlm_side_file *files, size_t n)
                                          .n_side_files = n };
     lvlm_tokenizer *tokenizer = NULL;
     if (lvlm_tokenizer_open(&tokenizer, &checkpoint, NULL) < 0) return;
-    for (size_t i = 0; i < N_TEXTS; i++) there_and_back(tokenizer, texts[i]);
+    for (size_t i = 0; i < N_TEXTS; i++) round_trip(tokenizer, texts[i]);
     lvlm_tokenizer_close(tokenizer);
 }
 

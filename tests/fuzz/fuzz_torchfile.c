@@ -10,7 +10,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The bytes are read for the sanitizer. */
-static void look_at(const lvlm_tensor *tensor)
+static void read_values(const lvlm_tensor *tensor)
 {
     const lvlm_elements elements = lvlm_tensor_elements(tensor);
     unsigned char one[8];
@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         lvlm_error err;
         if (lvlm_torchfile_read(&torch, &file, ways[way], &arena, &err) == 0) {
             for (size_t i = 0; i < torch.n_tensors; i++)
-                if (ways[way] != LVLM_READ_HEADERS) look_at(&torch.tensors[i]);
+                if (ways[way] != LVLM_READ_HEADERS) read_values(&torch.tensors[i]);
             lvlm_free(torch.copies);
         }
         lvlm_arena_free(&arena);

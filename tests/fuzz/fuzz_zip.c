@@ -1,6 +1,6 @@
 /* fuzz_zip.c - any bytes as a zip archive, and one put together from { "members": [ {
  * "name", "text" | "hex", "deflate": bool }, .. ] }: refused, or read without harm;
- * what inflates has the checksum that it says. */
+ * members that inflate have the checksum in their header. */
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>

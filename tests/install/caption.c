@@ -1,4 +1,4 @@
-/* caption.c - a program that knows only what is installed; C and C++ at once.
+/* caption.c - a program that uses only what is installed; valid C and C++.
  *
  *   caption SOURCE MODEL IMAGE PROMPT
  *

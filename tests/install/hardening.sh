@@ -1,5 +1,5 @@
 #!/bin/sh
-# hardening.sh - what the built programs say of themselves, read back from the files.
+# hardening.sh - checks the built programs for hardening, as read from their files.
 #
 #   BIN=FOLDER HARDENED=ON|OFF sh hardening.sh
 #
@@ -12,7 +12,7 @@ trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
 failed=0
 
-# expect PROGRAM WHAT COMMAND... - the command has to succeed.
+# expect PROGRAM WHAT COMMAND... - the command must succeed.
 expect() {
     program=$1 what=$2
     shift 2
@@ -24,7 +24,8 @@ expect() {
 has() { grep -q "$1" "$2"; }
 has_not() { ! has "$1" "$2"; }
 
-# A library that any of the programs needs, here, and that says so when it is run.
+# A library here that each of the programs needs, and that prints a line when it is
+# loaded.
 cat >planted.c <<'END'
 #include <stdio.h>
 __attribute__((constructor)) static void planted(void)

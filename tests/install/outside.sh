@@ -1,10 +1,11 @@
 #!/bin/sh
-# outside.sh - BUILD_FOLDER: the library as programs outside see it, installed to a
+# outside.sh - BUILD_FOLDER: the library as other programs use it, installed to a
 # temporary prefix.
 #
-# Its headers compile alone, and only its macros begin with LVLM_; its symbols are their
-# functions. caption.c is built in C and in C++, with the shared library and with the
-# static one, by pkg-config and by find_package, and answers as lvlm-run does.
+# Each header compiles by itself and defines only macros that begin with LVLM_; the
+# symbols are the functions of the headers. caption.c is built in C and in C++, with the
+# shared and the static library, by pkg-config and by find_package, and answers like
+# lvlm-run.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 scratch=$(mktemp -d)
@@ -22,7 +23,7 @@ include=$(pkg-config --cflags lvlm)
 libraries=${pc%/pkgconfig/*}
 strict='-Wall -Wextra -pedantic -Wshadow -Wno-missing-field-initializers -Werror'
 
-# wrong WHAT... - and the end.
+# wrong WHAT... - prints it and exits.
 wrong() {
     echo "$*"
     exit 1
@@ -62,7 +63,8 @@ check_symbols() {
         wrong 'the name that programs ask for is not that of the version'
 }
 
-# answers PROGRAM - it says what lvlm-run says, or in a build without prepare/ refuses.
+# answers PROGRAM - prints the same as lvlm-run or, in a build without prepare/,
+# refuses.
 answers() {
     status=0
     LD_LIBRARY_PATH=$libraries "./$1" "$FIXTURES/prompts/paligemma/model" model.lvlm \

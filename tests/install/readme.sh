@@ -5,9 +5,9 @@
 #   BIN=build/bin sh tests/install/readme.sh
 #
 # An example is an indented line "$ COMMAND" with its continuations; the indented lines
-# that follow are what it prints, "..." for any number of lines; without any, only its
-# exit status is looked at. Digits that a machine measures are not compared. Links lead
-# to headings and files that are there.
+# that follow are its output, "..." for any number of lines. Without any, only the exit
+# status is checked. Measured figures are not compared. Links must lead to headings and
+# files that exist.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../..
@@ -40,7 +40,7 @@ mask() {
         s/ +/ /g' "$1"
 }
 
-# What is shown, then what came out.
+# agree SHOWN OUTPUT - compares the output with what the page shows.
 agree() {
     awk '
     NR == FNR { shown[++n] = $0; next }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# scripts.sh - what install.sh and all.sh say, on machines that are made up: a user
-# without any package, and one where some tests pass, fail, are skipped, do not start.
+# scripts.sh - the output of install.sh and all.sh on simulated machines: one without
+# any package, and one where tests pass, fail, are skipped or do not start.
 set -u
 tests=$(cd "$(dirname "$0")/.." && pwd)
 scratch=$(mktemp -d)
@@ -10,14 +10,14 @@ cp "$tests"/*.sh "$scratch/tests/"
 cd "$scratch" || exit 2
 verdict=0
 
-# wrong WHAT - and the output that shows it.
+# wrong WHAT - prints it with the output that shows it, and exits.
 wrong() {
     echo "$1:"
     cat out
     verdict=1
 }
 
-# stub NAME - a program, its text on stdin.
+# stub NAME - creates a program from the text on stdin.
 stub() {
     cat >"bin/$1"
     chmod +x "bin/$1"
@@ -44,7 +44,7 @@ for purpose in unprepared build test; do
 done
 case $line in *libclang-rt-dev*) ;; *) wrong 'install.sh test: no sanitizers' ;; esac
 
-# Of four tests one of each kind; arm64 is what this machine lacks.
+# Four tests, one of each result; this machine cannot run arm64.
 stub cmake </dev/null
 stub nproc <<'END'
 #!/bin/sh

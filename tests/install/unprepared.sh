@@ -1,5 +1,5 @@
 #!/bin/sh
-# unprepared.sh - BUILD_FOLDER: a build without prepare/ (-DLVLM_PREPARE=OFF).
+# unprepared.sh - BUILD_FOLDER: checks a build without prepare/ (-DLVLM_PREPARE=OFF).
 #
 # Libraries for images and Unicode are neither looked for nor linked; conversion, replay
 # and a step of training work on ready tensors; what needs prepare/ is refused by name.
@@ -11,14 +11,14 @@ fixture=$FIXTURES/paligemma2-bf16
 verdict=0
 libraries='jpeg\|png\|webp\|pcre2\|utf8proc'
 
-# wrong WHAT - and the output that shows it.
+# wrong WHAT - prints it with the output that shows it, and exits.
 wrong() {
     echo "$1:"
     cat "$scratch/out"
     verdict=1
 }
 
-# works COMMAND...
+# works COMMAND... - it must succeed.
 works() { "$@" >"$scratch/out" 2>&1 || wrong "$*"; }
 
 # refused NAME COMMAND... - status 2, and a sentence that begins with NAME.

@@ -1,5 +1,6 @@
 #!/bin/sh
-# banned.sh - functions that have a replacement here, outside of their one place.
+# banned.sh - calls of functions that this project replaces, outside of the one file
+# that may use them.
 #
 # `// lint: allow NAME` at the end of a line exempts it; an exemption that is not needed
 # is an error as well.

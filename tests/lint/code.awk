@@ -1,7 +1,7 @@
 # code.awk - code(line): the line without comments and without what quotes hold.
 #
-# To be called once for every line, in order; blanked text keeps its width, so that
-# columns stay true. A new file starts outside of comments. Works with any POSIX awk.
+# Call it once for every line, in order. Blanked text keeps its width, so that columns
+# stay the same. A new file starts outside of comments. Works with any POSIX awk.
 
 function blank(n,    s) {
     while (length(s) < n) s = s " "

@@ -40,7 +40,7 @@ static inline void native_convert(const char *source, const char *native)
     native_convert_as(source, native, &options);
 }
 
-/* The tensors that `glob` fits, and what is done to their bytes. */
+/* The tensors that `glob` matches, and the change to their bytes. */
 typedef struct native_edit {
     const char *glob;
     void (*change)(unsigned char *bytes, const lvlm_tensor *tensor);
@@ -65,8 +65,8 @@ static inline int native_edit_one(void *user, const lvlm_step *step, lvlm_sink *
     return 0;
 }
 
-/* A sound native file again, with `change` done to the bytes of every tensor that
- * `glob` fits; at least one must. */
+/* Rewrites a native file, valid again, with `change` applied to the bytes of every
+ * tensor that `glob` matches; at least one must. */
 static inline void native_change(const char *native, const char *glob,
                                  void (*change)(unsigned char *bytes,
                                                 const lvlm_tensor *tensor),

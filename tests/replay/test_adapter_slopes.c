@@ -1,5 +1,5 @@
 /* test_adapter_slopes.c - the gradients of adapters of every linear map of every family
- * against finite differences of the loss, in double, dropout included.
+ * compared with finite differences of the loss, in double, dropout included.
  *
  *   fixture -> native file -> a pair beside each linear map, random factors -> backward
  *           -> each A and B along random directions */
@@ -54,7 +54,8 @@ static void check_all(probe *p, const char *name, size_t n_modules)
         for (size_t j = 0; j < f.b_numel; j++) b[j] *= 0.5;
         for (size_t j = 0; j < f.a_numel; j++) a[j] *= 0.3;
     }
-    const size_t stride = 1 + n_modules / 13; /* blocks repeat themselves */
+    const size_t stride =
+        1 + n_modules / 13; /* blocks are alike: check a sample of the modules */
     for (size_t i = 0; i < n_modules; i += stride) {
         assert_true(lvlm_model_factors(p->model, &f, i));
         lvlm_model_zero_gradients(p->model);
@@ -117,7 +118,7 @@ static void check_fixture(scratch *s, const fixture *f, double dropout)
     lvlm_checkpoint_close(cp);
 }
 
-/* Of the main fixtures; every other one with dropout. */
+/* For the main fixtures; every second one with dropout. */
 static void every_gradient_is_the_slope_of_the_loss(void **state)
 {
     scratch scratch_dir, *const s = &scratch_dir;

@@ -26,7 +26,7 @@ typedef struct heard {
 static int hear(void *user, int64_t id, lvlm_error *err)
 {
     heard *const h = user;
-    size_t n_bytes; /* rows of the table that no token has say nothing */
+    size_t n_bytes; /* rows of the table without a token have no text */
     FAIL_IF(h->n == MOST, err, LVLM_ECHECK, "too many tokens");
     h->ids[h->n++] = id;
     if (lvlm_tokenizer_token(h->stream.tokenizer, id, &n_bytes) == NULL) return 0;
@@ -141,6 +141,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_those_of_the_reference),
     };
-    if (chdir(LVLM_FIXTURES "/images") != 0) return 1; /* images go by bare names */
+    if (chdir(LVLM_FIXTURES "/images") != 0)
+        return 1; /* cases name images of this folder */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

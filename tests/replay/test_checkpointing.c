@@ -1,5 +1,5 @@
-/* test_checkpointing.c - recomputing activations block by block changes nothing: not a
- * bit of any gradient, in any fixture, precision, or stage.
+/* test_checkpointing.c - recomputing activations block by block changes no bit of any
+ * gradient, in any fixture, precision or stage.
  *
  *   fixture -> backward, activations kept and recomputed -> equal losses, gradients */
 #include <stdio.h>
@@ -59,7 +59,7 @@ static void check(const char *native, const fixture *f, const lvlm_checkpoint *g
     lvlm_model_free(again.model);
 }
 
-/* Every stage of training, with each reference in turn; both precisions. */
+/* Every stage of training with every reference, in both precisions. */
 static void check_stages(const char *native, const fixture *f)
 {
     lvlm_checkpoint *golden = NULL;

@@ -1,5 +1,5 @@
-/* test_fixtures.c - what every fixture must do: convert, come back byte for byte, and
- * replay in both precisions; and that a wrong weight is found. Every family has some.
+/* test_fixtures.c - every fixture converts, is restored byte for byte and replays in
+ * both precisions; a wrong weight is found; every family has fixtures.
  *
  *   families.def x fixtures/NAME -> hf2native -> native2hf == source
  *                                -> replay golden: all stages in their bands
@@ -42,8 +42,8 @@ static const cJSON *expected(const fixture *f, const char *key)
     return lvlm_json_get(f->expected, key);
 }
 
-/* Its main one says what is expected of the family, and some fixture which stages show
- * a wrong weight. */
+/* The main fixture has the expectations of the family, and at least one fixture names
+ * stages that show a wrong weight. */
 static void every_family_has_fixtures(void **state)
 {
     const context *const c = *state;
@@ -68,7 +68,7 @@ static void every_family_has_fixtures(void **state)
 
 /* ---- round trip ----------------------------------------------------------------- */
 
-static void every_fixture_comes_back_byte_for_byte(void **state)
+static void every_fixture_is_restored_byte_for_byte(void **state)
 {
     const lvlm_export_options options = { .source = true };
     const lvlm_run writing = { .threads = 2 };
@@ -169,7 +169,7 @@ static void every_fixture_replays_in_both_precisions(void **state)
 
 /* ---- planted errors ------------------------------------------------------------- */
 
-/* Flips the lowest bit of one value, the least that can be wrong. */
+/* Flips the lowest bit of one value, the smallest possible error. */
 static void flip(unsigned char *bytes, const lvlm_tensor *t)
 {
     bytes[7 % lvlm_tensor_numel(t) * lvlm_dtype_bytes(t->dtype)] ^= 1;
@@ -209,7 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_family_has_fixtures),
-        cmocka_unit_test(every_fixture_comes_back_byte_for_byte),
+        cmocka_unit_test(every_fixture_is_restored_byte_for_byte),
         cmocka_unit_test(every_fixture_replays_in_both_precisions),
         cmocka_unit_test(a_changed_weight_is_found_at_its_stage),
     };

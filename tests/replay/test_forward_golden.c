@@ -1,4 +1,4 @@
-/* test_forward_golden.c - the forward pass against recorded references, stage by stage.
+/* test_forward_golden.c - the forward pass compared with recorded references, by stage.
  *
  *   fixtures/NAME/model + golden.safetensors (f32), golden64.safetensors (f64)
  *       -> forward over in.* -> each stage against out.*: relative L2, real tokens only
@@ -152,7 +152,7 @@ static void forward_agrees_with_the_reference(void **state)
     fixtures_close(&all);
 }
 
-/* The recording caps its logits and training did not: exactly that must show. */
+/* The recording caps its logits and training did not: only logits and loss differ. */
 static void forward_as_trained_differs_where_the_family_says(void **state)
 {
     fixtures all;

@@ -1,4 +1,4 @@
-/* test_generated.c - generated texts against recordings, and against one forward.
+/* test_generated.c - generated texts compared with recordings, and with one forward.
  *
  *   fixtures/NAME/generate*.safetensors, model
  *       -> greedy in f32: the recorded tokens, one by one, and the end where it is
@@ -119,20 +119,21 @@ static void visit_all(lvlm_compute compute, void (*visit)(const recording *r))
 
 /* ---- greedy tokens -------------------------------------------------------------- */
 
-typedef struct heard {
+typedef struct generated_text {
     int64_t tokens[MOST];
     size_t n;
-} heard;
+} generated_text;
 
-static int hear(void *user, int64_t id, lvlm_error *err)
+static int take_token(void *user, int64_t id, lvlm_error *err)
 {
-    heard *const h = user;
+    generated_text *const h = user;
     FAIL_IF(h->n == MOST, err, LVLM_ECHECK, "too many tokens");
     h->tokens[h->n++] = id;
     return 0;
 }
 
-/* As the checkpoint and the recording say; no limit where an end is to be found. */
+/* Settings of the checkpoint and the recording; no limit if the recording has an
+ * end. */
 static lvlm_generation settings_of(const recording *r)
 {
     lvlm_generation g;
@@ -151,8 +152,8 @@ static void expect_tokens(const recording *r)
     lvlm_session *session = NULL;
     lvlm_generated made;
     lvlm_error err;
-    heard h = { .n = 0 };
-    const lvlm_token_sink sink = { hear, &h };
+    generated_text h = { .n = 0 };
+    const lvlm_token_sink sink = { take_token, &h };
     if (lvlm_session_begin(&session, r->model, r->file, "in.", NULL, &err) < 0 ||
         lvlm_generate(&made, session, &settings, &sink, &err) < 0)
         fail_msg("%s: %s", r->name, err.text);
@@ -250,7 +251,7 @@ static void expect_one_forward(const recording *r)
     synthetic_free(&whole);
 }
 
-static void steps_are_one_forward_over_the_whole_text(void **state)
+static void steps_equal_one_forward_over_the_whole_text(void **state)
 {
     (void)state;
     visit_all(LVLM_COMPUTE_F64, expect_one_forward);
@@ -260,7 +261,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_tokens_are_those_of_the_reference),
-        cmocka_unit_test(steps_are_one_forward_over_the_whole_text),
+        cmocka_unit_test(steps_equal_one_forward_over_the_whole_text),
     };
     return cmocka_run_group_tests(tests, make_place, remove_place);
 }

@@ -1,4 +1,4 @@
-/* test_gradients.c - gradients in float32 against recorded ones, all families;
+/* test_gradients.c - gradients in float32 compared with recorded ones, in all families;
  * test_fixtures.c compares those in double.
  *
  *   fixtures/NAME/golden64.safetensors   gradients by the names of the checkpoint
@@ -13,8 +13,8 @@
 /* Relative L2 of a tensor; gcc 12, OpenBLAS 0.3.21. */
 #define BAND 1e-4 /* observed 1.2e-5 */
 
-/* A bias of keys moves all scores of a query alike: its gradient is 0 but for rounding,
- * on which two of them need not agree. */
+/* A bias of keys adds the same number to all scores of a query: its gradient is 0, and
+ * what is computed is only rounding. */
 static bool has_no_slope(const char *name)
 {
     return strstr(name, "k_proj.bias") != NULL;
@@ -57,7 +57,7 @@ static void replay(const char *fixture, const char *file)
     scratch_remove(s);
 }
 
-static void every_family_has_the_gradients_of_double(void **state)
+static void gradients_in_float32_match_those_in_double(void **state)
 {
     (void)state;
     for (const lvlm_family *const *f = lvlm_families(); *f != NULL; f++) {
@@ -67,7 +67,7 @@ static void every_family_has_the_gradients_of_double(void **state)
     }
 }
 
-static void a_recording_in_float32_has_them_too(void **state)
+static void gradients_match_a_recording_in_float32(void **state)
 {
     (void)state;
     replay("paligemma2-odd", "gradients.safetensors");
@@ -76,8 +76,8 @@ static void a_recording_in_float32_has_them_too(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_family_has_the_gradients_of_double),
-        cmocka_unit_test(a_recording_in_float32_has_them_too),
+        cmocka_unit_test(gradients_in_float32_match_those_in_double),
+        cmocka_unit_test(gradients_match_a_recording_in_float32),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* test_not_finite.c - a NaN on the way stops a run and is found where it begins.
+/* test_not_finite.c - a NaN stops a run and is reported at the stage where it arises.
  *
  *   a weight, or a pixel, that is not finite -> lvlm_trainer_add -> the first bad
  *   stage; weights and moments stay those of the step before */
@@ -122,7 +122,7 @@ static void step_well(lvlm_trainer *t, const lvlm_checkpoint *batch, float *valu
     memcpy(values, t->tensors[0].w, n * sizeof *values);
 }
 
-static void a_bad_batch_is_forgotten_with_those_before_it(void **state)
+static void a_bad_batch_discards_those_before_it(void **state)
 {
     enum { N = 16 };
     scratch scratch_dir, *const s = &scratch_dir;
@@ -158,7 +158,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_nan_in_a_weight_is_named_by_its_stage),
         cmocka_unit_test(a_pixel_that_is_not_finite_is_refused_by_its_place),
-        cmocka_unit_test(a_bad_batch_is_forgotten_with_those_before_it),
+        cmocka_unit_test(a_bad_batch_discards_those_before_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

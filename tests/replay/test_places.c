@@ -1,4 +1,4 @@
-/* test_places.c - a replay points at the row that is wrong, in every family.
+/* test_places.c - a replay names the row that is wrong, in every family.
  *
  *   recording -> one row of every stage changed -> replay -> that row is the
  *   worst one of its stage, by index and by name */
@@ -22,7 +22,7 @@ static size_t count_rows(const lvlm_shape *shape)
     return n;
 }
 
-/* A row of a stage that is compared, another in each stage. */
+/* A row that is compared, a different one in each stage. */
 static size_t choose_row(const lvlm_recording *rec, const lvlm_tensor *t)
 {
     const lvlm_rows rows = lvlm_recording_rows(rec, t);
@@ -157,7 +157,7 @@ static void the_planted_row_is_named(void **state)
 
 /* ---- places in words ------------------------------------------------------------ */
 
-/* Rows and where they are, as the reference's own code for windows puts them. */
+/* Rows and their places, as the reference's own code for windows orders them. */
 static const struct {
     const char *fixture, *stage;
     size_t row;
@@ -235,7 +235,7 @@ static void a_row_is_an_image_and_a_place_in_it(void **state)
     scratch_remove(s);
 }
 
-/* Of a connector that pools the patches of square images. */
+/* In a connector that pools the patches of square images. */
 static void a_pooled_row_is_not_a_patch(void **state)
 {
     static const lvlm_places places = { .form = LVLM_IMAGES_SQUARES, .pools = true };

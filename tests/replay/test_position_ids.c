@@ -1,5 +1,5 @@
-/* test_position_ids.c - positions that a batch brings along: angles follow them, and
- * texts are cut apart where the reference does it.
+/* test_position_ids.c - position_ids of a batch: angles follow them, and texts are
+ * split where the reference splits them.
  *
  * Right values: transformers 5.24.0, float32, eager, use_cache=False. */
 #include <math.h>
@@ -186,8 +186,8 @@ static void angles_follow_and_texts_are_cut_as_the_reference_does(void **state)
     }
 }
 
-/* Images among the text: position_ids in place of those that the grids give. */
-static void positions_of_images_follow(void **state)
+/* Texts with images: position_ids replace the positions that follow from the grids. */
+static void positions_replace_those_of_the_grids(void **state)
 {
     static const struct {
         size_t axes, step, first;
@@ -235,7 +235,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(angles_follow_and_texts_are_cut_as_the_reference_does),
-        cmocka_unit_test(positions_of_images_follow),
+        cmocka_unit_test(positions_replace_those_of_the_grids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,7 @@
  *     -> replay in f32: beyond the band, by rounding
  *   double with inputs moved by their last bit as the recording
  *     -> replay in double: beyond the band, by rounding
- *   and neither where a value of the recording is another one */
+ *   and neither if a value of the recording is wrong */
 #include <float.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,14 +35,14 @@ static void scale_and_shift(unsigned char *bytes, const lvlm_tensor *t, float sc
     }
 }
 
-/* Of queries: attention decides between keys that are nearly alike. */
+/* Scales queries: attention then decides between keys that are nearly equal. */
 static void sharpen(unsigned char *bytes, const lvlm_tensor *t)
 {
     scale_and_shift(bytes, t, 20, 0);
 }
 
-/* Of the patch projection: all channels have a large number in common, which the
- * connector's norm takes away again; what is left of it is rounding. */
+/* Shifts the patch projection: all channels have a large common offset, which the
+ * connector's norm removes; only its rounding is left. */
 static void shift(unsigned char *bytes, const lvlm_tensor *t)
 {
     scale_and_shift(bytes, t, 1, 1e6f);
@@ -53,7 +53,7 @@ static size_t place_of(const lvlm_checkpoint *cp, const char *name)
     return (size_t)(lvlm_checkpoint_find(cp, name) - cp->tensors);
 }
 
-/* Every pixel moved by its last bit, every other one up. */
+/* Every pixel moved by its last bit, every second one up. */
 static void nudge_pixels(lvlm_checkpoint *cp)
 {
     static double values[1 << 16];
@@ -79,7 +79,7 @@ static void enlarge(lvlm_tensor *t)
     t->data = (const unsigned char *)norm;
 }
 
-/* What the model computes, as a recording in double: of moved pixels with `nudge`; with
+/* Records what the model computes in double, with `nudge` from moved pixels; with
  * `wrong` text.norm is recorded a hundredth larger. */
 static void record(const char *model_path, const char *golden, bool nudge, bool wrong)
 {
@@ -144,7 +144,7 @@ typedef struct world {
     char model[SCRATCH_PATH], golden[SCRATCH_PATH];
 } world;
 
-/* The fixture with the tensors that `glob` fits changed. */
+/* The fixture with the tensors that `glob` matches changed. */
 static void make(world *w, const char *glob, change *how)
 {
     char plain[SCRATCH_PATH];
@@ -158,7 +158,7 @@ static void make(world *w, const char *glob, change *how)
     native_change(plain, glob, how, w->model);
 }
 
-static void float32_that_is_rounded_passes(void **state)
+static void amplified_rounding_of_float32_passes(void **state)
 {
     world w;
     lvlm_replay r;
@@ -208,7 +208,7 @@ static void amplified_rounding_of_double_passes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(float32_that_is_rounded_passes),
+        cmocka_unit_test(amplified_rounding_of_float32_passes),
         cmocka_unit_test(amplified_rounding_of_double_passes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* test_slopes.c - the gradient of every tensor of every fixture against finite
+/* test_slopes.c - the gradient of every tensor of every fixture compared with finite
  * differences of the loss, in double.
  *
  *   fixture x reference -> native file -> backward -> for each tensor a random
@@ -18,7 +18,7 @@
 static const double step = 2e-4; /* truncation ~ step^4, rounding ~ 1e-15 / step */
 
 #define BAND 1e-6       /* relative; observed 5.9e-8, gcc 12, OpenBLAS 0.3.21 */
-#define LEAST_BASE 1e-3 /* a smaller slope counts as that */
+#define LEAST_BASE 1e-3 /* the least slope to divide by */
 
 static bool everything(void *user, const lvlm_manifest *manifest,
                        const lvlm_target *target)
@@ -101,10 +101,10 @@ static void check_all(lvlm_model *model, const lvlm_checkpoint *golden,
         if (!(error <= BAND))
             fail_msg("%s: %s: relative error of its slope %.2e", f->name, name, error);
     }
-    assert_true(n_checked >= 33); /* those of the smallest */
+    assert_true(n_checked >= 33); /* the smallest model has so many */
 }
 
-/* The model, computed as `reference` does it. */
+/* Checks the model as `reference` computes it. */
 static void check_as(const char *native, const fixture *f, const char *reference)
 {
     const lvlm_model_options options = { .compute = LVLM_COMPUTE_F64,

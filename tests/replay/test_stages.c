@@ -75,7 +75,7 @@ static void check_memory(lvlm_trainer *t, const expectation *e)
     }
 }
 
-/* The code of the save. */
+/* Returns the code of saving. */
 static int train(const expectation *e, const char *native, const char *tuned,
                  lvlm_error *err)
 {
@@ -156,8 +156,8 @@ static void every_stage_changes_what_it_trains_and_nothing_else(void **state)
     scratch_remove(&s);
 }
 
-/* It is not what it was when the file was made: the model that comes out would not be
- * what its maker thinks. */
+/* Its bytes do not match the digest in the file: the result would contain a tensor that
+ * nobody intended. */
 static void a_frozen_tensor_that_changed_is_an_error(void **state)
 {
     static const lvlm_trainer_options options = { .stage = LVLM_STAGE_3,

@@ -1,8 +1,8 @@
-/* test_text_only.c - what needs no reference: as trained, tokens that see no image are
- * computed as if there were none.
+/* test_text_only.c - as trained, tokens that attend to no image are computed as if
+ * there were none. Needs no recording.
  *
  *   mllama-odd, forward with images and without -> rows before the first image: the
- *   same bits; as versions of the reference have it: not */
+ *   same bits; not so with versions of the reference */
 #include <string.h>
 
 #include "runtime/collect.h"
@@ -37,8 +37,8 @@ static void forward(lvlm_stage_list *out, const char *model_path,
     lvlm_model_free(model);
 }
 
-/* Does the token at this cell see a tile? */
-static bool sees(const lvlm_tensor *mask, size_t cell)
+/* Does the token of this cell attend to a tile? */
+static bool attends(const lvlm_tensor *mask, size_t cell)
 {
     const size_t places = (size_t)(mask->shape.dims[2] * mask->shape.dims[3]);
     for (size_t i = 0; i < 8 * places; i++)
@@ -46,8 +46,8 @@ static bool sees(const lvlm_tensor *mask, size_t cell)
     return false;
 }
 
-/* Rows of real tokens that see no image, nor have one before them that does: how many
- * there are, and how many have the same logits in both runs. */
+/* Counts the rows of real tokens before the first that attends to an image, and how
+ * many of them have the same logits in both runs. */
 static void count(size_t *n, size_t *n_same, const lvlm_checkpoint *golden,
                   const lvlm_stage_list *seen, const lvlm_stage_list *blind)
 {
@@ -59,7 +59,7 @@ static void count(size_t *n, size_t *n_same, const lvlm_checkpoint *golden,
     const size_t row = (size_t)x->n_bytes / (B * T);
     *n = *n_same = 0;
     for (size_t b = 0; b < B; b++)
-        for (size_t t = 0; t < T && !sees(mask, b * T + t); t++) {
+        for (size_t t = 0; t < T && !attends(mask, b * T + t); t++) {
             const size_t cell = b * T + t;
             if (real->data[8 * cell] == 0) continue;
             ++*n;
@@ -67,7 +67,7 @@ static void count(size_t *n, size_t *n_same, const lvlm_checkpoint *golden,
         }
 }
 
-static void rows_that_see_nothing_are_those_of_the_text_alone(void **state)
+static void rows_without_images_equal_those_of_the_text_by_itself(void **state)
 {
     scratch scratch_dir, *const s = &scratch_dir;
     (void)state;
@@ -100,7 +100,7 @@ static void rows_that_see_nothing_are_those_of_the_text_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_that_see_nothing_are_those_of_the_text_alone),
+        cmocka_unit_test(rows_without_images_equal_those_of_the_text_by_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

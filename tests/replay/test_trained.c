@@ -1,4 +1,4 @@
-/* test_trained.c - whole trainings against those of torch, step by step.
+/* test_trained.c - whole trainings compared with those of torch, step by step.
  *
  *   fixtures/train/expected.json: options, losses, norms, rates of each run
  *   paligemma-layouts/hub -> native, in the run's type -> trainer.h -> each step's
@@ -130,14 +130,14 @@ static bool are_neighbours(const lvlm_tensor *a, const lvlm_tensor *b, uint64_t 
     return abs(x - y) == 1;
 }
 
-/* A bias of keys moves all scores of a query alike: its true gradient is 0, and AdamW
- * makes steps of the rounding. */
+/* A bias of keys adds the same number to all scores of a query: its true gradient is 0,
+ * and AdamW makes steps of the rounding. */
 static bool has_no_slope(const char *name)
 {
     return strstr(name, ".attn.k.bias") != NULL;
 }
 
-/* How far the weights have gone, and how far from where they should be. */
+/* Compares how far the weights moved with how far they are from the expected ones. */
 static void compare(const char *name, const char *native, const char *tuned)
 {
     char path[SCRATCH_PATH];
@@ -203,7 +203,7 @@ static void train(const cJSON *run, scratch *s, lvlm_dtype dtype)
     lvlm_batch_source_close(&source);
 }
 
-static void training_is_that_of_torch(void **state)
+static void training_equals_that_of_torch(void **state)
 {
     cJSON *const expected = read_expected();
     const cJSON *run;
@@ -223,7 +223,7 @@ static void training_is_that_of_torch(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(training_is_that_of_torch),
+        cmocka_unit_test(training_equals_that_of_torch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

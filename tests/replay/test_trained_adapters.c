@@ -1,6 +1,6 @@
-/* test_trained_adapters.c - adapters that are trained here against those that PEFT
- * trained on the same batches, from the same values; runs that are cut in two; what is
- * folded in. */
+/* test_trained_adapters.c - trained adapters compared with those that PEFT trained on
+ * the same batches from the same values; runs that are resumed; adapters that are
+ * merged. */
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
@@ -18,7 +18,7 @@
 
 #define LORA LVLM_FIXTURES "/lora/"
 
-/* ---- what was recorded ---------------------------------------------------------- */
+/* ---- recordings ----------------------------------------------------------------- */
 
 /* Calls `check` for each run that was recorded. */
 static void for_each_run(scratch *s, void (*check)(scratch *s, const char *name))
@@ -138,7 +138,7 @@ static lvlm_adapter open_adapter(const char *dir, const lvlm_manifest *m)
     return x;
 }
 
-/* How far the adapter is from PEFT's, by what PEFT's moved. */
+/* The distance from PEFT's adapter, relative to how far PEFT's moved. */
 static double error_of_change(const lvlm_trainer *t, const char *ours, const char *name)
 {
     char dir[256];
@@ -195,7 +195,7 @@ static void check_run(scratch *s, const char *name)
     lvlm_json_free(e);
 }
 
-static void a_run_is_pefts_run(void **state)
+static void a_run_equals_pefts_run(void **state)
 {
     for_each_run(*state, check_run);
 }
@@ -426,12 +426,12 @@ static void check_merged(scratch *s, const char *name)
 
 /* What the trainer folds in is what merge-lora makes of its adapter, and computes what
  * model and adapter compute. */
-static void a_merged_model_is_model_and_adapter(void **state)
+static void a_merged_model_equals_model_and_adapter(void **state)
 {
     for_each_run(*state, check_merged);
 }
 
-/* Somebody writes to the model while it is trained. */
+/* The model's file changes while it is trained. */
 static void a_changed_base_is_not_committed(void **state)
 {
     scratch *s = *state;
@@ -457,11 +457,11 @@ int main(void)
 #define CASE(test)                                                                     \
     cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
-        CASE(a_run_is_pefts_run),
+        CASE(a_run_equals_pefts_run),
         CASE(a_new_adapter_changes_nothing_yet),
         CASE(the_model_does_not_change),
         CASE(a_resumed_run_ends_in_the_same_bytes),
-        CASE(a_merged_model_is_model_and_adapter),
+        CASE(a_merged_model_equals_model_and_adapter),
         CASE(a_changed_base_is_not_committed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

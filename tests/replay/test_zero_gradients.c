@@ -18,7 +18,7 @@ static void set_to_zero(unsigned char *bytes, const lvlm_tensor *tensor)
     memset(bytes, 0, (size_t)tensor->n_bytes);
 }
 
-/* What is found in a fixture whose tensors `glob` are zero (NULL: none are). */
+/* The causes in a fixture whose tensors that match `glob` are zero (NULL: none are). */
 typedef struct finding {
     scratch s;
     lvlm_model *model;
@@ -71,8 +71,8 @@ static const char *cause_of(const finding *f, const char *name)
     return NULL;
 }
 
-/* Every trained tensor that `glob` fits has this cause (NULL: a gradient); returns how
- * many there are. */
+/* Every trained tensor that `glob` matches has this cause (NULL: a gradient); returns
+ * how many there are. */
 static size_t expect(const finding *f, const char *glob, const char *cause)
 {
     const lvlm_manifest *const m = lvlm_model_manifest(f->model);
@@ -92,7 +92,7 @@ static size_t expect(const finding *f, const char *glob, const char *cause)
     return n;
 }
 
-static void lively_weights_all_have_gradients(void **state)
+static void random_weights_all_have_gradients(void **state)
 {
     fixtures all;
     (void)state;
@@ -172,7 +172,7 @@ static void an_open_gate_lets_the_tower_learn(void **state)
     finding_free(&f);
 }
 
-static void gates_of_the_tower_close_their_own(void **state)
+static void gates_of_the_tower_hide_only_their_own_weights(void **state)
 {
     finding f;
     (void)state;
@@ -208,12 +208,12 @@ static void text_without_images_trains_no_tower(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lively_weights_all_have_gradients),
+        cmocka_unit_test(random_weights_all_have_gradients),
         cmocka_unit_test(a_zero_projector_hides_the_tower),
         cmocka_unit_test(a_zero_layer_of_the_merger_hides_what_is_before_it),
         cmocka_unit_test(closed_gates_leave_gradients_only_to_the_gates),
         cmocka_unit_test(an_open_gate_lets_the_tower_learn),
-        cmocka_unit_test(gates_of_the_tower_close_their_own),
+        cmocka_unit_test(gates_of_the_tower_hide_only_their_own_weights),
         cmocka_unit_test(text_without_images_trains_no_tower),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

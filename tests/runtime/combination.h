@@ -53,7 +53,7 @@ static const char paligemma[] =
 
 static const char qwen2_vl[] =
     QWEN2_OF("qwen2_vl", "\"embed_dim\": 12, \"hidden_size\": 24, \"mlp_ratio\": 2");
-/* windows of 2 x 2 squares, which no block sees but in the order of the rows */
+/* windows of 2 x 2 squares; all blocks are full, so that windows only order the rows */
 static const char qwen2_5_vl[] =
     QWEN2_OF("qwen2_5_vl", "\"hidden_size\": 12, \"out_hidden_size\": 24,"
              "\"intermediate_size\": 10, \"window_size\": 16,"
@@ -69,7 +69,7 @@ static const char qwen2_5_vl[] =
     "\"patch_size\": 4, \"width\": 12}}"
 
 static const char qwen_vl[] = QWEN_OF("1");
-/* its tower with a class row, with its last but one state */
+/* the tower of this one gets a class row, and its second to last state is used */
 static const char clip[] = QWEN_OF("3");
 
 static const char mllama[] =
@@ -173,7 +173,7 @@ static inline void put_pixels(fixture *f, tower t, size_t side)
                          1.0f, &state);
 }
 
-/* word, image, word, image, words that are learnt */
+/* word, image, word, image, trained words */
 static inline void put_text(fixture *f, text x)
 {
     int64_t ids[MOST_TOKENS], labels[MOST_TOKENS], types[MOST_TOKENS] = { 0 };
@@ -241,7 +241,8 @@ static inline bool is_trained(void *user, const lvlm_manifest *manifest,
     return strncmp(t->name, (const char *)user, strlen(user)) == 0;
 }
 
-/* Every trained weight + step along a direction; returns that of the gradient there. */
+/* Moves every trained weight by `step` along a direction; returns the gradient's part
+ * in that direction. */
 static inline double move(lvlm_model *model, double step)
 {
     const lvlm_manifest *const m = lvlm_model_manifest(model);

@@ -36,7 +36,7 @@ static inline void composed_settings(cJSON *config, const char *settings)
     (void)rc;
 }
 
-/* A target of one of the models with values of its own, in the composed shape. */
+/* Adds a target of one of the models, with random values and the composed shape. */
 static inline void composed_target(synthetic *out, const lvlm_target *from,
                                    uint32_t *state)
 {
@@ -74,8 +74,8 @@ static inline void composed_sort(lvlm_manifest *m)
 
 enum { COMPOSED_MORE = 8 };
 
-/* A tensor of random values that none of the families has, or that another shape; at
- * most COMPOSED_MORE of them. */
+/* Adds a tensor of random values that none of the families has, or that has another
+ * shape there; at most COMPOSED_MORE of them. */
 static inline void composed_add(synthetic *out, const char *name, lvlm_shape shape)
 {
     static const lvlm_row row = { .native = "of no family" };

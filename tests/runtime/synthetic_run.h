@@ -12,7 +12,7 @@
 #include "runtime/collect.h"
 #include "tests/runtime/synthetic.h"
 
-/* Every stage, or logits and loss; the test fails where the model does. */
+/* Every stage, or logits and loss. Fails the test on an error. */
 static inline lvlm_stage_list synthetic_run(const synthetic *model,
                                             const synthetic *batch,
                                             const lvlm_model_options *options,

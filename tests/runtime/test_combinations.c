@@ -46,8 +46,8 @@ static void three_axes_follow_the_rows_of_squares(void **state)
     }
 }
 
-/* A square is one tile: hidden by the mask it is as if it were not there. */
-static void text_looks_at_squares_as_at_tiles(void **state)
+/* A square image is one tile: hiding it by the mask equals leaving it out. */
+static void cross_attention_treats_squares_as_tiles(void **state)
 {
     const tower towers[] = { SIGLIP, OPENCLIP, CLIP };
     (void)state;
@@ -84,7 +84,7 @@ static void text_looks_at_squares_as_at_tiles(void **state)
 
 /* ---- texts that continue --------------------------------------------------------- */
 
-/* All but the last token, then that one, give the logits of all. */
+/* Reading all tokens except the last, then the last, gives the logits of one pass. */
 static void assert_continues(fixture *f, const char *names)
 {
     static const char *const of_tokens[] = { "input_ids", "labels", "token_type_ids" };
@@ -120,7 +120,7 @@ static void assert_continues(fixture *f, const char *names)
 
 /* ---- windows --------------------------------------------------------------------- */
 
-/* Of the learnt tokens in the blocks that are listed. */
+/* Windows limit trained tokens in the listed blocks. */
 static void a_window_is_in_the_blocks_that_have_one(void **state)
 {
     static const struct {
@@ -300,7 +300,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(three_axes_follow_the_rows_of_squares),
-        cmocka_unit_test(text_looks_at_squares_as_at_tiles),
+        cmocka_unit_test(cross_attention_treats_squares_as_tiles),
         cmocka_unit_test(a_window_is_in_the_blocks_that_have_one),
         cmocka_unit_test(every_combination_computes_or_is_refused_by_name),
         cmocka_unit_test(parts_that_do_not_fit_are_refused),

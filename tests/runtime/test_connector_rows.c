@@ -24,7 +24,7 @@ static void dense(double *y, const fixture *f, const char *name, const double *x
     }
 }
 
-/* A square of four rows of the tower, one after another, through the merger. */
+/* The merger's output for a square of four rows of the tower. */
 static void merge(double *y, const fixture *f, const double *const rows[4])
 {
     enum { SQUARE = 4 * WIDTH };
@@ -56,7 +56,8 @@ static void assert_row(const fixture *f, const lvlm_stage_list *list, size_t i,
             fail_msg("image %zu, row %zu: got %f, expected %f", i, k, got[c], y[c]);
 }
 
-/* Which of a tower's rows is the patch (y, x) of image i: Qwen's come in squares. */
+/* Which of a tower's rows is the patch (y, x) of image i. Qwen's are ordered by
+ * squares. */
 static size_t row_of_patch(tower t, size_t i, size_t y, size_t x)
 {
     static const size_t place[6] = { 0, 1, 4, 2, 3, 5 }; /* where square q is */
@@ -65,7 +66,7 @@ static size_t row_of_patch(tower t, size_t i, size_t y, size_t x)
     return i * 24 + windowed * 4 + y % 2 * 2 + x % 2;
 }
 
-static void linear_takes_patches_row_by_row_whatever_their_order(void **state)
+static void linear_reads_patches_row_by_row_whatever_their_order(void **state)
 {
     static const tower towers[] = { QWEN2, QWEN2_5 };
     (void)state;
@@ -88,7 +89,7 @@ static void linear_takes_patches_row_by_row_whatever_their_order(void **state)
     }
 }
 
-static void merger_takes_squares_of_a_tower_that_gives_rows(void **state)
+static void merger_reads_squares_from_a_tower_that_gives_rows(void **state)
 {
     fixture f;
     (void)state;
@@ -146,7 +147,7 @@ static void layer_norm(double *y, const fixture *f, const char *name, const doub
         y[c] = (x[c] - mean) / sqrt(square + eps) * (double)w[c] + (double)b[c];
 }
 
-static void mlp_is_two_maps(void **state)
+static void mlp_equals_two_maps(void **state)
 {
     fixture f;
     (void)state;
@@ -170,7 +171,7 @@ static void mlp_is_two_maps(void **state)
     unmake(&f);
 }
 
-/* Row r of image i of a stage with 17 rows an image. */
+/* Row r of image i of a stage with 17 rows per image. */
 static const double *row_of(const lvlm_stage_list *list, const char *name, size_t i,
                             size_t r)
 {
@@ -207,7 +208,7 @@ static void class_row_is_first_and_may_be_left_out(void **state)
     unmake(&f);
 }
 
-/* Of two images, each of 17 rows of two states in the text. */
+/* Two images, each of 17 rows of two states in the text. */
 static void states_are_side_by_side_and_class_rows_may_stay(void **state)
 {
     fixture f;
@@ -248,10 +249,10 @@ static void states_are_side_by_side_and_class_rows_may_stay(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear_takes_patches_row_by_row_whatever_their_order),
-        cmocka_unit_test(merger_takes_squares_of_a_tower_that_gives_rows),
+        cmocka_unit_test(linear_reads_patches_row_by_row_whatever_their_order),
+        cmocka_unit_test(merger_reads_squares_from_a_tower_that_gives_rows),
         cmocka_unit_test(linear_gives_as_many_rows_as_there_are_patches),
-        cmocka_unit_test(mlp_is_two_maps),
+        cmocka_unit_test(mlp_equals_two_maps),
         cmocka_unit_test(class_row_is_first_and_may_be_left_out),
         cmocka_unit_test(states_are_side_by_side_and_class_rows_may_stay),
     };

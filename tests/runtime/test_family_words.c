@@ -63,7 +63,7 @@ static void unknown_words_are_errors(void **state)
     }
 }
 
-/* Not all of what they need is there; the words are read first. */
+/* The models lack files that are needed later; the words are read first. */
 static void words_of_all_families_are_known(void **state)
 {
     choose_fn *const all[] = { choose_processor, choose_prompts };

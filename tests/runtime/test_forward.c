@@ -212,7 +212,7 @@ static void forward_of_a_text_does_not_depend_on_its_batch(void **state)
     unmake(&f);
 }
 
-/* A word of the second text is not a number: no row of the others is. */
+/* A NaN in the second text reaches no row of the others. */
 static void forward_keeps_a_nan_in_its_text(void **state)
 {
     enum { WORD = 79, WORDS = 80, WIDTH = 48, ROWS = TEXTS * TOKENS };
@@ -253,11 +253,11 @@ static void forward_in_f32_is_f64_up_to_rounding(void **state)
     unmake(&f);
 }
 
-/* ---- only what is wanted -------------------------------------------------------- */
+/* ---- only the requested stages -------------------------------------------------- */
 
 typedef struct one_stage {
     const char *name;
-    bool beside_loss; /* which is wanted too */
+    bool beside_loss; /* the loss is requested too */
     size_t n_taken;
     double first, loss;
 } one_stage;
@@ -282,8 +282,8 @@ static int take_one(void *user, const lvlm_tensor *stage, lvlm_error *err)
     return 0;
 }
 
-/* Rows that the loss does not read are left out early, or late where they are shown. */
-static void forward_computes_any_stage_alone_and_beside_the_loss(void **state)
+/* Rows that the loss does not read are dropped early, but after requested stages. */
+static void forward_computes_any_stage_by_itself_and_with_the_loss(void **state)
 {
     (void)state;
     fixture f;
@@ -454,7 +454,7 @@ int main(void)
         cmocka_unit_test(forward_of_a_text_does_not_depend_on_its_batch),
         cmocka_unit_test(forward_keeps_a_nan_in_its_text),
         cmocka_unit_test(forward_in_f32_is_f64_up_to_rounding),
-        cmocka_unit_test(forward_computes_any_stage_alone_and_beside_the_loss),
+        cmocka_unit_test(forward_computes_any_stage_by_itself_and_with_the_loss),
         cmocka_unit_test(forward_stops_when_the_sink_refuses),
         cmocka_unit_test(forward_runs_text_without_images),
         cmocka_unit_test(forward_loss_is_the_mean_over_labels_that_count),

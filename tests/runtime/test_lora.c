@@ -1,4 +1,5 @@
-/* test_lora.c - what --lora says, and which modules it means: those that PEFT took. */
+/* test_lora.c - the settings of --lora, and the modules that it selects, which are
+ * those that PEFT selects. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +20,7 @@
 
 /* ---- words ---------------------------------------------------------------------- */
 
-static void everything_can_be_said(void **state)
+static void every_setting_is_parsed(void **state)
 {
     lvlm_lora l;
     lvlm_error err;
@@ -43,7 +44,7 @@ static void everything_can_be_said(void **state)
     assert_true(l.config.alpha == 8 && !l.config.rslora && l.n_targets == 0);
 }
 
-static void nonsense_is_refused_by_name(void **state)
+static void invalid_settings_are_refused_by_name(void **state)
 {
     static const struct {
         const char *text, *why;
@@ -96,7 +97,7 @@ static void targets_of(char *out, size_t size, const cJSON *config)
 }
 
 /* The recorded adapters name these target_modules. */
-static void targets_are_what_peft_takes(void **state)
+static void targets_select_the_modules_that_peft_selects(void **state)
 {
     char **names;
     size_t n;
@@ -129,7 +130,7 @@ static void targets_are_what_peft_takes(void **state)
     lvlm_path_list_free(names, n);
 }
 
-static void words_mean_modules(void **state)
+static void words_select_modules(void **state)
 {
     static const struct {
         const char *fixture, *text, *first; /* a module of its own, the first one */
@@ -248,7 +249,7 @@ static void saved_modules_are_not_adapted(void **state)
     }
 }
 
-static void continuing_keeps_the_shape(void **state)
+static void only_dropout_of_a_continued_adapter_can_change(void **state)
 {
     static const char dir[] = LVLM_FIXTURES "/lora/paligemma/end";
     fixture_model m;
@@ -300,13 +301,13 @@ static void a_is_drawn_uniformly_from_the_seed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everything_can_be_said),
-        cmocka_unit_test(nonsense_is_refused_by_name),
-        cmocka_unit_test(targets_are_what_peft_takes),
-        cmocka_unit_test(words_mean_modules),
+        cmocka_unit_test(every_setting_is_parsed),
+        cmocka_unit_test(invalid_settings_are_refused_by_name),
+        cmocka_unit_test(targets_select_the_modules_that_peft_selects),
+        cmocka_unit_test(words_select_modules),
         cmocka_unit_test(what_cannot_be_adapted_is_refused),
         cmocka_unit_test(saved_modules_are_not_adapted),
-        cmocka_unit_test(continuing_keeps_the_shape),
+        cmocka_unit_test(only_dropout_of_a_continued_adapter_can_change),
         cmocka_unit_test(a_is_drawn_uniformly_from_the_seed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* The n-th allocation from now on fails, and none after it; -1: none does. Thread-safe,
- * but "n-th" means something in one thread only. */
+/* Only the n-th allocation from now on fails; -1: none does. Thread-safe, but with
+ * several threads it is undefined which allocation is the n-th. */
 void alloc_fail_at(long n);
 /* The same, and every later one fails too, even during cleanup. */
 void alloc_fail_from(long n);

@@ -22,7 +22,7 @@ static lvlm_checkpoint *open_golden(const char *path)
     return golden;
 }
 
-/* The differences of the family that are in force, as bits. */
+/* The differences of the family that apply to `reference`, as bits. */
 static uint64_t differences(const fixture *f, const char *reference)
 {
     uint64_t bits = 0;
@@ -42,7 +42,7 @@ static void add_reference(fixture *f, const char *reference)
                    reference);
 }
 
-/* What its recordings say. */
+/* Reads the metadata of the fixture's recordings. */
 static void read_goldens(fixture *f)
 {
     char **names;

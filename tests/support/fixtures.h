@@ -25,8 +25,8 @@ typedef struct fixture {
     bool is_long; /* FAMILY-long: hundreds of tokens, or beyond the training length */
     char folder[FIXTURE_PATH], model[FIXTURE_PATH];
     char golden[FIXTURE_PATH], golden64[FIXTURE_PATH];
-    /* Whose behaviour to compute: what was trained, the recorded references, and those
-     * of expected.json; of references that compute the same, the first. */
+    /* References to compute as: "trained", the recorded ones, and those of
+     * expected.json; only the first of those that compute the same. */
     char references[FIXTURE_REFERENCES][32];
     size_t n_references;
     cJSON *expected; /* NULL: it has none */

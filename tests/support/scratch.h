@@ -33,8 +33,8 @@ const char *scratch_write(scratch *s, const char *name, const void *bytes, size_
 typedef struct scratch_file {
     const char *path, *text;
 } scratch_file;
-/* Write files and the folders that their paths name; the first without a path ends the
- * list, which has at most `most`. */
+/* Write files and their folders; the list ends at the first without a path, or after
+ * `most`. */
 void scratch_tree(scratch *s, const scratch_file *files, size_t most);
 /* A file of the 8-byte length, `header`, and `n` data bytes; returns its path. */
 const char *scratch_safetensors(scratch *s, const char *name, const char *header,

@@ -1,4 +1,5 @@
-/* test_metrics.c - distances and divergences against plain formulas; projections. */
+/* test_metrics.c - distances and divergences compared with plain formulas;
+ * projections. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +19,7 @@ static lvlm_distance distance(const double *a, const double *b, size_t n)
     return d;
 }
 
-static void distances_are_their_formulas(void **state)
+static void distances_equal_their_formulas(void **state)
 {
     const double a[] = { 1, 2, 3, -4 }, b[] = { 1, 2, 5, -4 };
     lvlm_distance d = distance(a, b, 4);
@@ -49,7 +50,7 @@ static void zero_references_and_bad_values_never_pass(void **state)
     assert_true(lvlm_relative_l2(&d) == 0);
 }
 
-static void divergence_is_its_formula(void **state)
+static void divergence_equals_its_formula(void **state)
 {
     const double a[] = { 0.5, -1, 2 }, b[] = { 1000.5, 999.5, 1001.5 };
     double za = 0, zb = 0, expected = 0;
@@ -68,7 +69,7 @@ static void divergence_is_its_formula(void **state)
     assert_int_equal(lvlm_argmax(equal, 3), 1);
 }
 
-static void projections_say_what_each_map_is(void **state)
+static void projections_report_the_form_of_each_map(void **state)
 {
     lvlm_checkpoint *cp = NULL;
     lvlm_manifest m;
@@ -95,10 +96,10 @@ static void projections_say_what_each_map_is(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(distances_are_their_formulas),
+        cmocka_unit_test(distances_equal_their_formulas),
         cmocka_unit_test(zero_references_and_bad_values_never_pass),
-        cmocka_unit_test(divergence_is_its_formula),
-        cmocka_unit_test(projections_say_what_each_map_is),
+        cmocka_unit_test(divergence_equals_its_formula),
+        cmocka_unit_test(projections_report_the_form_of_each_map),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

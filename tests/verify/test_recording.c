@@ -1,5 +1,5 @@
-/* test_recording.c - what a recording says about itself, what of it is refused, and
- * bands from a file. */
+/* test_recording.c - the metadata of recordings, recordings that are refused, and bands
+ * from a file. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -44,7 +44,7 @@ static int open_with(lvlm_recording *out, scratch *s, const char *header,
 
 /* ---- metadata ------------------------------------------------------------------- */
 
-static void recordings_say_what_they_are(void **state)
+static void metadata_describe_the_recording(void **state)
 {
     scratch s;
     lvlm_recording r;
@@ -72,7 +72,7 @@ static void recordings_say_what_they_are(void **state)
 }
 
 /* Each is opened, and notes one sentence or none. */
-static void recordings_are_taken_at_their_word(void **state)
+static void unknown_metadata_and_tensors_are_noted(void **state)
 {
     static const struct {
         const char *metadata, *tensor, *dtype;
@@ -228,7 +228,7 @@ static void bands_come_from_the_first_pattern(void **state)
     }
 }
 
-static void bands_that_say_nothing_are_refused(void **state)
+static void invalid_bands_are_refused(void **state)
 {
     static const char *const cases[][2] = {
         { "[1]", "is not an object: expected { STAGE or GLOB: band, ... }" },
@@ -248,12 +248,12 @@ static void bands_that_say_nothing_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(recordings_say_what_they_are),
-        cmocka_unit_test(recordings_are_taken_at_their_word),
+        cmocka_unit_test(metadata_describe_the_recording),
+        cmocka_unit_test(unknown_metadata_and_tensors_are_noted),
         cmocka_unit_test(recordings_that_prove_nothing_are_refused),
         cmocka_unit_test(padding_need_not_be_finite),
         cmocka_unit_test(bands_come_from_the_first_pattern),
-        cmocka_unit_test(bands_that_say_nothing_are_refused),
+        cmocka_unit_test(invalid_bands_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

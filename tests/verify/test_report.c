@@ -81,7 +81,7 @@ static void text_fits_its_width(void **state)
     }
 }
 
-static void figures_are_those_of_people(void **state)
+static void figures_are_written_for_people(void **state)
 {
     (void)state;
     sample *s = make(1, 1);
@@ -194,7 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_verdict_says_that_the_recording_is_another),
         cmocka_unit_test(text_fits_its_width),
-        cmocka_unit_test(figures_are_those_of_people),
+        cmocka_unit_test(figures_are_written_for_people),
         cmocka_unit_test(junit_has_a_case_for_every_stage),
         cmocka_unit_test(junit_escapes_what_comes_from_files),
         cmocka_unit_test(junit_has_an_error_where_nothing_ran),

@@ -26,7 +26,7 @@ static void html_says_that_parity_holds(void **state)
     lvlm_strbuf_free(&out);
 }
 
-static void html_needs_nothing_else(void **state)
+static void html_loads_no_other_file(void **state)
 {
     (void)state;
     lvlm_strbuf out = write_with(lvlm_report_html, finish(make(5, 5)));
@@ -72,7 +72,7 @@ static void html_names_the_first_bad_stage(void **state)
     lvlm_strbuf_free(&out);
 }
 
-static void html_tells_divergence_from_distance(void **state)
+static void html_separates_divergence_from_distance(void **state)
 {
     (void)state;
     sample *s = make(1, 1);
@@ -229,7 +229,8 @@ static void html_has_a_second_look(void **state)
     lvlm_strbuf_free(&out);
 }
 
-/* Global blocks apart from local ones, every part named, whatever the room. */
+/* Global blocks are separate from local ones, and every part has its name at any
+ * width. */
 static void html_names_the_parts_of_a_long_model(void **state)
 {
     (void)state;
@@ -260,10 +261,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(html_says_that_parity_holds),
-        cmocka_unit_test(html_needs_nothing_else),
+        cmocka_unit_test(html_loads_no_other_file),
         cmocka_unit_test(html_lists_versions_sorted_and_digests),
         cmocka_unit_test(html_names_the_first_bad_stage),
-        cmocka_unit_test(html_tells_divergence_from_distance),
+        cmocka_unit_test(html_separates_divergence_from_distance),
         cmocka_unit_test(html_shows_missing_stages_and_wrong_shapes),
         cmocka_unit_test(html_escapes_what_comes_from_files),
         cmocka_unit_test(html_draws_errors_that_have_no_logarithm),

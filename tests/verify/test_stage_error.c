@@ -1,5 +1,5 @@
-/* test_stage_error.c - errors by rows: their formula, that a long row hides nothing,
- * rows that are left out. */
+/* test_stage_error.c - errors by rows: their formula, rows of very different lengths,
+ * and rows that are left out. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -73,7 +73,8 @@ static void a_long_row_hides_nothing(void **state)
     assert_int_equal(e.worst[0].place, 1);
 }
 
-/* A row that is zero counts by the others; where all are, only zeros agree. */
+/* The error of a zero row is relative to the others; if all are zero, only zeros
+ * agree. */
 static void rows_of_zeros_are_compared(void **state)
 {
     const double b[] = { 0, 0, 3, 4, 3, 4 }, a[] = { 0, 1e-9, 3, 4, 3, 4 };
@@ -86,7 +87,7 @@ static void rows_of_zeros_are_compared(void **state)
     assert_true(isinf(compare(a, zeros, shape, &every_row, false).error));
 }
 
-static void what_is_not_finite_never_agrees(void **state)
+static void values_that_are_not_finite_never_agree(void **state)
 {
     const double b[] = { 1, 1 }, a[] = { 1, NAN };
     (void)state;
@@ -149,7 +150,7 @@ int main(void)
         cmocka_unit_test(a_long_row_hides_nothing),
         cmocka_unit_test(a_loss_is_a_difference),
         cmocka_unit_test(rows_of_zeros_are_compared),
-        cmocka_unit_test(what_is_not_finite_never_agrees),
+        cmocka_unit_test(values_that_are_not_finite_never_agree),
         cmocka_unit_test(padding_is_left_out_and_rows_have_tokens),
         cmocka_unit_test(kept_rows_are_compared_with_theirs),
     };

@@ -1,4 +1,4 @@
-/* test_adapter.c - PEFT directories: modules, what is read, refused and written. */
+/* test_adapter.c - PEFT directories: modules, configuration, tensors. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -146,7 +146,7 @@ static const struct {
       "alpha_pattern: '.*q' is a regular expression" },
 };
 
-static void config_rules(void **state)
+static void every_rule_of_the_configuration_is_checked(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(settings); i++) {
@@ -197,7 +197,7 @@ static void ranks_and_scales_follow_the_configuration(void **state)
 
 /* ---- tensors -------------------------------------------------------------------- */
 
-static void tensor_rules(void **state)
+static void every_rule_of_the_tensors_is_checked(void **state)
 {
     static const struct {
         const char *from, *to, *why; /* in the header, of the same length */
@@ -404,9 +404,9 @@ int main(void)
         CASE(modules_are_those_of_the_library),
         CASE(a_fused_module_has_its_parts_in_order),
         CASE(names_match_as_peft_matches_them),
-        CASE(config_rules),
+        CASE(every_rule_of_the_configuration_is_checked),
         CASE(ranks_and_scales_follow_the_configuration),
-        CASE(tensor_rules),
+        CASE(every_rule_of_the_tensors_is_checked),
         CASE(a_pattern_that_names_nothing_is_refused),
         CASE(saved_modules_are_those_of_peft),
         CASE(names_in_memory_are_read),

@@ -46,7 +46,7 @@ static bool tensors_equal(const char *a, const char *b)
     return same;
 }
 
-static void what_is_read_is_written_again(void **state)
+static void a_written_adapter_equals_the_one_that_was_read(void **state)
 {
     static const struct {
         const char *name, *fixture;
@@ -154,7 +154,7 @@ static void flip_file(scratch *s, const fixture_model *m, const char *name, size
     free(bytes);
 }
 
-static void every_bit_of_a_sealed_adapter_counts(void **state)
+static void flipped_bits_of_a_sealed_adapter_are_detected(void **state)
 {
     scratch *s = *state;
     fixture_model m;
@@ -264,8 +264,8 @@ int main(void)
 #define CASE(test)                                                                     \
     cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
-        CASE(what_is_read_is_written_again),
-        CASE(every_bit_of_a_sealed_adapter_counts),
+        CASE(a_written_adapter_equals_the_one_that_was_read),
+        CASE(flipped_bits_of_a_sealed_adapter_are_detected),
         CASE(edited_settings_are_named),
         CASE(targets_match_these_modules_and_no_others),
     };

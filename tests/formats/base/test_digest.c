@@ -30,7 +30,7 @@ static void digest_agrees_with_the_standard(void **state)
     }
 }
 
-static void digest_of_pieces_is_that_of_the_whole(void **state)
+static void digest_of_pieces_equals_that_of_the_whole(void **state)
 {
     enum { N = 1000000, PIECE = 4093 };
     char *million = malloc(N);
@@ -52,7 +52,7 @@ static void digest_of_pieces_is_that_of_the_whole(void **state)
     free(million);
 }
 
-static void digest_may_be_dropped_half_way(void **state)
+static void digest_can_be_freed_before_it_is_finished(void **state)
 {
     lvlm_digest digest = lvlm_digest_start();
     (void)state;
@@ -62,7 +62,7 @@ static void digest_may_be_dropped_half_way(void **state)
     assert_null(digest.context);
 }
 
-static void digest_that_failed_stays_so(void **state)
+static void digest_keeps_failing_after_a_failure(void **state)
 {
     lvlm_digest digest = lvlm_digest_start();
     lvlm_hex_digest hex;
@@ -77,9 +77,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digest_agrees_with_the_standard),
-        cmocka_unit_test(digest_of_pieces_is_that_of_the_whole),
-        cmocka_unit_test(digest_may_be_dropped_half_way),
-        cmocka_unit_test(digest_that_failed_stays_so),
+        cmocka_unit_test(digest_of_pieces_equals_that_of_the_whole),
+        cmocka_unit_test(digest_can_be_freed_before_it_is_finished),
+        cmocka_unit_test(digest_keeps_failing_after_a_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@
 
 #include "formats/base/error.h"
 
-static void errors_gain_context_in_front(void **state)
+static void errors_gain_a_prefix_of_context(void **state)
 {
     lvlm_error err;
     (void)state;
@@ -24,7 +24,7 @@ static void errors_gain_context_in_front(void **state)
     assert_int_equal(lvlm_fail_memory(NULL), LVLM_ENOMEM);
 }
 
-static void errors_say_what_the_system_says(void **state)
+static void errors_include_the_systems_message(void **state)
 {
     lvlm_error err;
     (void)state;
@@ -38,8 +38,8 @@ static void errors_are_cut_at_the_end_and_never_overrun(void **state)
 {
     struct {
         lvlm_error err;
-        char behind[8];
-    } guarded = { .behind = "behind" };
+        char after[8];
+    } guarded = { .after = "after" };
     char name[2 * LVLM_ERROR_BYTES];
     (void)state;
     memset(name, 'n', sizeof name - 1);
@@ -54,7 +54,7 @@ static void errors_are_cut_at_the_end_and_never_overrun(void **state)
     errno = ENOENT;
     (void)lvlm_fail_errno(&guarded.err, "%s", name);
     assert_int_equal(strlen(guarded.err.text), LVLM_ERROR_BYTES - 1);
-    assert_string_equal(guarded.behind, "behind");
+    assert_string_equal(guarded.after, "after");
 }
 
 static int try_it(int rc)
@@ -69,7 +69,7 @@ static int refuse_odd(int n, lvlm_error *err)
     return 0;
 }
 
-static void errors_leave_the_function_with_their_code(void **state)
+static void try_returns_the_code_of_an_error(void **state)
 {
     lvlm_error err = { .text = "" };
     (void)state;
@@ -84,10 +84,10 @@ static void errors_leave_the_function_with_their_code(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors_gain_context_in_front),
-        cmocka_unit_test(errors_say_what_the_system_says),
+        cmocka_unit_test(errors_gain_a_prefix_of_context),
+        cmocka_unit_test(errors_include_the_systems_message),
         cmocka_unit_test(errors_are_cut_at_the_end_and_never_overrun),
-        cmocka_unit_test(errors_leave_the_function_with_their_code),
+        cmocka_unit_test(try_returns_the_code_of_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

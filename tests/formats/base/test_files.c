@@ -47,7 +47,7 @@ static void refuse(const char *path, const char *message)
     if (strstr(err.text, message) == NULL) fail_msg("%s", err.text);
 }
 
-static void infile_refuses_what_is_no_regular_file(void **state)
+static void infile_refuses_all_but_regular_files(void **state)
 {
     scratch *s = *state;
     refuse(scratch_path(s, "none"), "cannot open: No such file or directory");
@@ -56,7 +56,7 @@ static void infile_refuses_what_is_no_regular_file(void **state)
     refuse(scratch_path(s, "pipe"), "is not a regular file"); /* and does not wait */
 }
 
-static void infile_follows_links_and_takes_empty_files(void **state)
+static void infile_follows_links_and_accepts_empty_files(void **state)
 {
     scratch *s = *state;
     lvlm_infile *file = NULL;
@@ -74,7 +74,7 @@ static void infile_follows_links_and_takes_empty_files(void **state)
 
 /* ---- outfile -------------------------------------------------------------------- */
 
-static void outfile_appears_on_commit_alone(void **state)
+static void outfile_appears_only_on_commit(void **state)
 {
     scratch *s = *state;
     const char *path = scratch_path(s, "new");
@@ -94,7 +94,7 @@ static void outfile_appears_on_commit_alone(void **state)
     assert_int_equal(scratch_count(s, ""), 2);
 }
 
-static void outfile_never_replaces_unasked(void **state)
+static void outfile_replaces_only_on_request(void **state)
 {
     scratch *s = *state;
     const char *path = scratch_path(s, "x");
@@ -146,7 +146,7 @@ static void write_parts(void *user)
     }
 }
 
-static void outfile_takes_parts_from_many_threads(void **state)
+static void outfile_accepts_parts_from_many_threads(void **state)
 {
     scratch *s = *state;
     parallel p = { .bytes = malloc(8 * PART) };
@@ -298,12 +298,12 @@ static void outdir_fills_an_empty_directory_under_any_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(infile_refuses_what_is_no_regular_file),
-        CASE(infile_follows_links_and_takes_empty_files),
-        CASE(outfile_appears_on_commit_alone),
-        CASE(outfile_never_replaces_unasked),
+        CASE(infile_refuses_all_but_regular_files),
+        CASE(infile_follows_links_and_accepts_empty_files),
+        CASE(outfile_appears_only_on_commit),
+        CASE(outfile_replaces_only_on_request),
         CASE(outfile_has_the_mode_that_the_umask_leaves),
-        CASE(outfile_takes_parts_from_many_threads),
+        CASE(outfile_accepts_parts_from_many_threads),
         CASE(outfile_on_a_full_disk_leaves_the_old_one),
         CASE(outfile_keeps_the_first_error),
         CASE(digest_is_sha256),

@@ -1,5 +1,5 @@
-/* test_infile.c - lists and names of files; madvise without side effects. (Refusals:
- * test_files.c.) */
+/* test_infile.c - lists and names of files, changes to open files, madvise, watchers.
+ * (Refusals: test_files.c.) */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,7 +37,7 @@ static void list_is_sorted_and_of_regular_files(void **state)
     scratch_remove(&s);
 }
 
-static void list_of_what_is_no_directory_fails(void **state)
+static void list_of_a_regular_file_fails(void **state)
 {
     scratch s;
     char **names = NULL;
@@ -52,7 +52,7 @@ static void list_of_what_is_no_directory_fails(void **state)
     scratch_remove(&s);
 }
 
-static void paths_are_told_apart(void **state)
+static void paths_are_classified_and_their_base_found(void **state)
 {
     scratch s;
     (void)state;
@@ -86,7 +86,7 @@ static void advice_changes_no_byte(void **state)
 }
 
 /* Bytes that were read do not change: madvise must not drop them like mapped pages. */
-static void read_bytes_are_our_own(void **state)
+static void advice_keeps_bytes_that_were_read(void **state)
 {
     static unsigned char bytes[20000];
     scratch s;
@@ -104,7 +104,7 @@ static void read_bytes_are_our_own(void **state)
     scratch_remove(&s);
 }
 
-static void written_is_not_unchanged(void **state)
+static void a_write_to_an_open_file_is_detected(void **state)
 {
     scratch s;
     lvlm_infile *file = NULL;
@@ -119,7 +119,8 @@ static void written_is_not_unchanged(void **state)
     assert_int_equal(lvlm_infile_unchanged(file, &err), LVLM_EIO);
     assert_non_null(strstr(err.text, "f: was written to while it was in use"));
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(lvlm_infile_unchanged(file, &err), 0); /* ours is the old one */
+    assert_int_equal(lvlm_infile_unchanged(file, &err),
+                     0); /* the mapping is of the old file */
     scratch_write(&s, "f", "other", 5);
     assert_int_equal(lvlm_infile_unchanged(file, &err), 0);
     lvlm_infile_close(file);
@@ -133,25 +134,25 @@ static void written_is_not_unchanged(void **state)
 
 static const lvlm_infile *watched;
 
-static void see_mapped(const lvlm_infile *file)
+static void count_mapped(const lvlm_infile *file)
 {
     watched = file;
 }
 
-static void see_unmapped(const lvlm_infile *file)
+static void count_unmapped(const lvlm_infile *file)
 {
     assert_ptr_equal(file, watched);
     watched = NULL;
 }
 
-static void mappings_are_watched(void **state)
+static void watchers_are_called_for_each_mapping(void **state)
 {
     scratch s;
     lvlm_infile *file = NULL;
     (void)state;
     scratch_make(&s);
     const char *path = scratch_write(&s, "f", "12345", 5);
-    lvlm_infile_watch(see_mapped, see_unmapped);
+    lvlm_infile_watch(count_mapped, count_unmapped);
     assert_int_equal(lvlm_infile_open(&file, path, NULL), 0);
     assert_null(watched);
     lvlm_infile_close(file);
@@ -163,7 +164,7 @@ static void mappings_are_watched(void **state)
     scratch_remove(&s);
 }
 
-static void links_that_lead_out(void **state)
+static void links_out_of_a_folder_are_found(void **state)
 {
     scratch s;
     (void)state;
@@ -194,13 +195,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(list_is_sorted_and_of_regular_files),
-        cmocka_unit_test(list_of_what_is_no_directory_fails),
-        cmocka_unit_test(paths_are_told_apart),
+        cmocka_unit_test(list_of_a_regular_file_fails),
+        cmocka_unit_test(paths_are_classified_and_their_base_found),
         cmocka_unit_test(advice_changes_no_byte),
-        cmocka_unit_test(read_bytes_are_our_own),
-        cmocka_unit_test(written_is_not_unchanged),
-        cmocka_unit_test(mappings_are_watched),
-        cmocka_unit_test(links_that_lead_out),
+        cmocka_unit_test(advice_keeps_bytes_that_were_read),
+        cmocka_unit_test(a_write_to_an_open_file_is_detected),
+        cmocka_unit_test(watchers_are_called_for_each_mapping),
+        cmocka_unit_test(links_out_of_a_folder_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,7 @@
 #include "formats/base/json.h"
 #include "formats/base/strbuf.h"
 
-static void json_refuses(void **state)
+static void json_refuses_malformed_text(void **state)
 {
     static const struct {
         const char *text;
@@ -209,7 +209,7 @@ static void json_does_not_follow_the_locale(void **state)
     assert_non_null(setlocale(LC_ALL, "C"));
 }
 
-static void json_takes_all_of_unicode(void **state)
+static void json_accepts_all_of_unicode(void **state)
 {
     (void)state;
     expect_print("\"\\u00e9\\uffff\\ud83d\\ude00\"",
@@ -254,7 +254,7 @@ static void json_indents_for_people(void **state)
     lvlm_json_free(json);
 }
 
-static void json_says_null_where_there_is_no_number(void **state)
+static void json_prints_null_for_infinity(void **state)
 {
     cJSON *json = cJSON_CreateObject();
     char *text = NULL;
@@ -283,7 +283,7 @@ static void json_paths_lead_through_objects(void **state)
     lvlm_json_free(json);
 }
 
-static void lists_and_objects_are_walked_as_what_they_are(void **state)
+static void loops_over_lists_and_objects_check_the_kind(void **state)
 {
     const char text[] = "{\"list\":[1,2,3],\"object\":{\"a\":1,\"b\":2},\"n\":4}";
     cJSON *json = NULL;
@@ -314,18 +314,18 @@ static void lists_and_objects_are_walked_as_what_they_are(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json_refuses),
+        cmocka_unit_test(json_refuses_malformed_text),
         cmocka_unit_test(json_bounds_its_depth),
         cmocka_unit_test(json_checks_many_keys_quickly),
         cmocka_unit_test(json_integers_are_exact_or_refused),
         cmocka_unit_test(json_prints_the_same_text_that_it_read),
         cmocka_unit_test(json_prints_the_fewest_digits),
         cmocka_unit_test(json_does_not_follow_the_locale),
-        cmocka_unit_test(json_takes_all_of_unicode),
+        cmocka_unit_test(json_accepts_all_of_unicode),
         cmocka_unit_test(json_doubles_survive_printing),
         cmocka_unit_test(json_indents_for_people),
-        cmocka_unit_test(lists_and_objects_are_walked_as_what_they_are),
-        cmocka_unit_test(json_says_null_where_there_is_no_number),
+        cmocka_unit_test(loops_over_lists_and_objects_check_the_kind),
+        cmocka_unit_test(json_prints_null_for_infinity),
         cmocka_unit_test(json_paths_lead_through_objects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

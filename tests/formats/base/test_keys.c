@@ -20,7 +20,8 @@ static const lvlm_key keys[] = {
     { NULL },
 };
 
-/* Checks `json`; the only note, "" where there is none, the message of a refusal. */
+/* Checks `json`. Returns the only note, "" if there is none, or the message of a
+ * refusal. */
 static const char *check(const char *json, lvlm_notes *notes, lvlm_error *err)
 {
     cJSON *object = NULL;
@@ -32,7 +33,7 @@ static const char *check(const char *json, lvlm_notes *notes, lvlm_error *err)
     return notes->n == 1 ? notes->at[0] : "";
 }
 
-static void keys_are_passed_over_noted_or_refused(void **state)
+static void keys_are_accepted_noted_or_refused(void **state)
 {
     static const struct {
         const char *json, *said;
@@ -66,7 +67,7 @@ static void keys_are_passed_over_noted_or_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keys_are_passed_over_noted_or_refused),
+        cmocka_unit_test(keys_are_accepted_noted_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

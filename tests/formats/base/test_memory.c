@@ -1,4 +1,5 @@
-/* test_memory.c - how much memory there is, in trees as kernels and containers have. */
+/* test_memory.c - the memory that is available, in file trees like those of kernels and
+ * containers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -63,7 +64,7 @@ static const struct {
       1500 * 1024 },
 };
 
-static void limits_of_cgroups_count(void **state)
+static void limits_of_cgroups_apply(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof machines / sizeof *machines; i++) {
@@ -78,7 +79,7 @@ static void limits_of_cgroups_count(void **state)
     }
 }
 
-static void a_kernel_that_says_nothing_is_no_error(void **state)
+static void missing_kernel_files_are_not_an_error(void **state)
 {
     lvlm_memory memory;
     scratch s;
@@ -91,8 +92,8 @@ static void a_kernel_that_says_nothing_is_no_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(limits_of_cgroups_count),
-        cmocka_unit_test(a_kernel_that_says_nothing_is_no_error),
+        cmocka_unit_test(limits_of_cgroups_apply),
+        cmocka_unit_test(missing_kernel_files_are_not_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

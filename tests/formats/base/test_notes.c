@@ -23,7 +23,7 @@ static void each_sentence_is_kept_once_in_order(void **state)
     assert_int_equal(notes.n, 0);
 }
 
-static void of_a_great_many_the_last_says_that_there_are_more(void **state)
+static void after_200_notes_one_says_that_others_are_left_out(void **state)
 {
     lvlm_notes notes = LVLM_NOTES_INIT;
     (void)state;
@@ -35,7 +35,7 @@ static void of_a_great_many_the_last_says_that_there_are_more(void **state)
     lvlm_notes_free(&notes);
 }
 
-static void no_list_takes_anything(void **state)
+static void a_null_list_ignores_notes(void **state)
 {
     (void)state;
     assert_int_equal(lvlm_notes_add(NULL, NULL, "unheard"), 0);
@@ -57,8 +57,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_sentence_is_kept_once_in_order),
-        cmocka_unit_test(of_a_great_many_the_last_says_that_there_are_more),
-        cmocka_unit_test(no_list_takes_anything),
+        cmocka_unit_test(after_200_notes_one_says_that_others_are_left_out),
+        cmocka_unit_test(a_null_list_ignores_notes),
         cmocka_unit_test(a_long_sentence_is_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,7 +100,7 @@ static void options_parse_every_kind_anywhere(void **state)
     assert_int_equal(parse(&a, &o, NULL, "--bytes 2gb x"), 0);
     assert_true(a.bytes == 2000000000u);
     assert_int_equal(parse(&a, &o, NULL, "--text -- --count=5 - --"), 0);
-    assert_string_equal(a.text, "--"); /* a value, whatever it looks like */
+    assert_string_equal(a.text, "--"); /* a value, although it looks like an option */
     assert_true(a.count == 5 && o.n == 1);
     assert_string_equal(o.at[0], "-");
     assert_int_equal(parse(&a, &o, NULL, "--text= x"), 0);
@@ -169,7 +169,7 @@ static void options_refuse_with_a_reason(void **state)
     }
 }
 
-static void letters_are_flags_and_may_be_joined(void **state)
+static void one_letter_flags_may_be_joined(void **state)
 {
     args a;
     lvlm_operands o;
@@ -182,7 +182,7 @@ static void letters_are_flags_and_may_be_joined(void **state)
     assert_true(a.common.help && a.common.version);
 }
 
-static void the_last_one_counts(void **state)
+static void the_last_of_repeated_options_is_used(void **state)
 {
     args a;
     lvlm_operands o;
@@ -349,8 +349,8 @@ int main(void)
         cmocka_unit_test(options_parse_every_kind_anywhere),
         cmocka_unit_test(words_go_up_to_the_next_option),
         cmocka_unit_test(options_refuse_with_a_reason),
-        cmocka_unit_test(letters_are_flags_and_may_be_joined),
-        cmocka_unit_test(the_last_one_counts),
+        cmocka_unit_test(one_letter_flags_may_be_joined),
+        cmocka_unit_test(the_last_of_repeated_options_is_used),
         cmocka_unit_test(help_comes_before_any_error),
         cmocka_unit_test(needs_are_checked_and_shown),
         cmocka_unit_test(the_verb_may_follow_options),

@@ -48,7 +48,7 @@ static void outfile_joins_small_and_large_writes(void **state)
     free(bytes);
 }
 
-static void outfile_appends_beside_what_is_written_at_an_offset(void **state)
+static void outfile_mixes_appends_and_writes_at_an_offset(void **state)
 {
     scratch s;
     lvlm_outfile *file = NULL;
@@ -95,7 +95,7 @@ static void outfile_replaces_a_link_and_not_what_it_names(void **state)
     scratch_remove(&s);
 }
 
-static void outfile_leaves_an_open_map_alone(void **state)
+static void outfile_keeps_open_mappings_of_the_old_file(void **state)
 {
     scratch s;
     lvlm_infile *old = NULL;
@@ -123,7 +123,7 @@ static void outfile_needs_its_directory(void **state)
 }
 
 /* A file name without a directory is in the working directory. */
-static void outfile_takes_a_bare_name(void **state)
+static void outfile_accepts_a_bare_name(void **state)
 {
     scratch s;
     char here[4096];
@@ -143,12 +143,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outfile_joins_small_and_large_writes),
-        cmocka_unit_test(outfile_appends_beside_what_is_written_at_an_offset),
+        cmocka_unit_test(outfile_mixes_appends_and_writes_at_an_offset),
         cmocka_unit_test(outfile_refuses_directories_and_devices),
         cmocka_unit_test(outfile_replaces_a_link_and_not_what_it_names),
-        cmocka_unit_test(outfile_leaves_an_open_map_alone),
+        cmocka_unit_test(outfile_keeps_open_mappings_of_the_old_file),
         cmocka_unit_test(outfile_needs_its_directory),
-        cmocka_unit_test(outfile_takes_a_bare_name),
+        cmocka_unit_test(outfile_accepts_a_bare_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* test_processors.c - quotas of cgroups, in trees as kernels and containers have. */
+/* test_processors.c - quotas of cgroups, in file trees like those of kernels and
+ * containers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,7 +61,7 @@ static const struct {
       0 },
 };
 
-static void quota_is_the_least_on_the_way_up(void **state)
+static void quota_is_the_smallest_of_all_ancestors(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof machines / sizeof *machines; i++) {
@@ -73,7 +74,7 @@ static void quota_is_the_least_on_the_way_up(void **state)
     }
 }
 
-static void this_machine_has_some(void **state)
+static void this_machine_has_at_least_one_processor(void **state)
 {
     (void)state;
     assert_in_range(lvlm_processors(), 1, LVLM_MAX_THREADS);
@@ -82,8 +83,8 @@ static void this_machine_has_some(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(quota_is_the_least_on_the_way_up),
-        cmocka_unit_test(this_machine_has_some),
+        cmocka_unit_test(quota_is_the_smallest_of_all_ancestors),
+        cmocka_unit_test(this_machine_has_at_least_one_processor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

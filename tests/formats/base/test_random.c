@@ -1,4 +1,4 @@
-/* test_random.c - numbers of a stream: fixed values, and inside (0, 1). */
+/* test_random.c - numbers of a stream have fixed values and are inside (0, 1). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -76,7 +76,7 @@ int rmdir(const char *name)
     return unlinkat(AT_FDCWD, name, AT_REMOVEDIR);
 }
 
-/* ---- sets of files, and who loads them ------------------------------------------ */
+/* ---- sets of files, and their loaders ------------------------------------------- */
 
 #define INDEX "model.safetensors.index.json"
 #define BIN_INDEX "pytorch_model.bin.index.json"

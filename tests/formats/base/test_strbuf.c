@@ -36,13 +36,13 @@ static void strbuf_keeps_what_it_was_given(void **state)
     lvlm_strbuf_free(&buf);
 }
 
-static void strbuf_says_that_its_limit_was_reached(void **state)
+static void strbuf_reports_that_its_limit_was_reached(void **state)
 {
     lvlm_strbuf buf = LVLM_STRBUF_INIT(3);
     lvlm_error err;
     (void)state;
     lvlm_strbuf_printf(&buf, "%s", "1234");
-    assert_null(buf.text); /* nothing of it, not its beginning */
+    assert_null(buf.text); /* no text at all, not the beginning of it */
     assert_int_equal(lvlm_strbuf_check(&buf, &err), LVLM_ENOMEM);
     assert_non_null(strstr(err.text, "over its limit of 3"));
     lvlm_strbuf_free(&buf);
@@ -56,7 +56,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strbuf_never_grows_beyond_its_maximum),
         cmocka_unit_test(strbuf_keeps_what_it_was_given),
-        cmocka_unit_test(strbuf_says_that_its_limit_was_reached),
+        cmocka_unit_test(strbuf_reports_that_its_limit_was_reached),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,7 +94,7 @@ static void a_second_run_on_a_folder_is_refused(void **state)
     assert_int_equal(scratch_count(s, ""), 1);
 }
 
-static void what_a_killed_run_left_is_removed(void **state)
+static void leftovers_of_a_killed_run_are_removed(void **state)
 {
     scratch *s = *state;
     (void)scratch_write(s, ".f.lvlm-tmp", "half", 4);
@@ -107,7 +107,7 @@ static void what_a_killed_run_left_is_removed(void **state)
 }
 
 /* Inside the folder, which then counts as empty. */
-static void what_a_killed_run_left_inside_is_removed(void **state)
+static void leftovers_inside_a_folder_are_removed(void **state)
 {
     scratch *s = *state;
     char path[SCRATCH_PATH];
@@ -190,8 +190,8 @@ int main(void)
         CASE(a_name_of_any_length_can_be_written),
         CASE(a_second_run_on_a_file_is_refused),
         CASE(a_second_run_on_a_folder_is_refused),
-        CASE(what_a_killed_run_left_is_removed),
-        CASE(what_a_killed_run_left_inside_is_removed),
+        CASE(leftovers_of_a_killed_run_are_removed),
+        CASE(leftovers_inside_a_folder_are_removed),
         CASE(a_file_keeps_its_mode),
         CASE(an_empty_folder_keeps_its_mode),
         CASE(a_link_to_a_device_is_never_replaced),

@@ -9,7 +9,7 @@
 
 #include "formats/base/utf8.h"
 
-static void utf8_is_that_of_rfc_3629(void **state)
+static void utf8_follows_rfc_3629(void **state)
 {
     static const char *const good[] = { "",
                                         "a",
@@ -41,7 +41,7 @@ static void utf8_is_that_of_rfc_3629(void **state)
         assert_false(lvlm_utf8_valid(bad[i], strlen(bad[i])));
 }
 
-static void utf8_says_where_it_ends(void **state)
+static void utf8_reports_where_it_breaks(void **state)
 {
     (void)state;
     assert_int_equal(lvlm_utf8_invalid_at("", 0), 0);
@@ -50,7 +50,7 @@ static void utf8_says_where_it_ends(void **state)
     assert_int_equal(lvlm_utf8_invalid_at("a\xe2\x82", 3), 1);
 }
 
-static void utf8_parts_are_as_long_as_they_could_be_a_character(void **state)
+static void utf8_parts_extend_while_they_could_be_a_character(void **state)
 {
     static const struct {
         const char *bytes;
@@ -78,7 +78,7 @@ static void utf8_parts_are_as_long_as_they_could_be_a_character(void **state)
     }
 }
 
-static void visible_is_what_a_terminal_may_get(void **state)
+static void visible_escapes_control_and_broken_characters(void **state)
 {
     static const struct {
         const char *from, *shown;
@@ -105,10 +105,10 @@ static void visible_is_what_a_terminal_may_get(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(utf8_is_that_of_rfc_3629),
-        cmocka_unit_test(utf8_says_where_it_ends),
-        cmocka_unit_test(utf8_parts_are_as_long_as_they_could_be_a_character),
-        cmocka_unit_test(visible_is_what_a_terminal_may_get),
+        cmocka_unit_test(utf8_follows_rfc_3629),
+        cmocka_unit_test(utf8_reports_where_it_breaks),
+        cmocka_unit_test(utf8_parts_extend_while_they_could_be_a_character),
+        cmocka_unit_test(visible_escapes_control_and_broken_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@
 
 #include "formats/base/version.h"
 
-static void text_and_number_are_one_version(void **state)
+static void text_and_number_agree(void **state)
 {
     (void)state;
     const int number = lvlm_version_number();
@@ -20,7 +20,7 @@ static void text_and_number_are_one_version(void **state)
     assert_string_equal(text, lvlm_version());
 }
 
-static void run_time_is_compile_time_here(void **state)
+static void version_at_run_time_equals_that_of_the_header(void **state)
 {
     (void)state;
     assert_string_equal(lvlm_version(), LVLM_VERSION);
@@ -30,8 +30,8 @@ static void run_time_is_compile_time_here(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text_and_number_are_one_version),
-        cmocka_unit_test(run_time_is_compile_time_here),
+        cmocka_unit_test(text_and_number_agree),
+        cmocka_unit_test(version_at_run_time_equals_that_of_the_header),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

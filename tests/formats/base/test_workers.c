@@ -24,7 +24,7 @@ static int count(void *user, size_t i, lvlm_error *err)
     return 0;
 }
 
-static void each_takes_every_item_once(void **state)
+static void each_processes_every_item_once(void **state)
 {
     (void)state;
     for (size_t n_threads = 0; n_threads < 6; n_threads++) {
@@ -52,7 +52,7 @@ static void each_ends_with_the_first_failure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_takes_every_item_once),
+        cmocka_unit_test(each_processes_every_item_once),
         cmocka_unit_test(each_ends_with_the_first_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

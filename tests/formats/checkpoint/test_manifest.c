@@ -104,7 +104,7 @@ static lvlm_target_state state_of_copied_head(const char *family, const char *fr
     return state;
 }
 
-static void manifest_believes_what_config_json_says_of_ties(void **state)
+static void manifest_follows_config_json_on_ties(void **state)
 {
     static const char said[] = "\"tie_word_embeddings\": true";
     (void)state;
@@ -120,7 +120,7 @@ static void manifest_believes_what_config_json_says_of_ties(void **state)
     assert_int_equal(state_of_copied_head("qwen2_vl", said, silent), LVLM_TARGET_FOUND);
 }
 
-static void ties_are_looked_for_where_each_version_does(void **state)
+static void ties_are_read_where_each_version_reads_them(void **state)
 {
     static const struct {
         const char *family, *config;
@@ -207,7 +207,7 @@ static void manifest_names_missing_and_unknown_with_the_nearest(void **state)
                    "tensor 'language_model.model.norm.weight' is missing");
 }
 
-static void manifest_refuses_other_types(void **state)
+static void manifest_refuses_integer_weights(void **state)
 {
     (void)state;
     expect_problem("language_model.model.norm.weight\":{\"dtype\":\"F32\"",
@@ -239,12 +239,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(manifest_accounts_for_every_layout),
         cmocka_unit_test(manifest_keeps_an_untied_head_and_unused_tensors),
-        cmocka_unit_test(manifest_believes_what_config_json_says_of_ties),
-        cmocka_unit_test(ties_are_looked_for_where_each_version_does),
+        cmocka_unit_test(manifest_follows_config_json_on_ties),
+        cmocka_unit_test(ties_are_read_where_each_version_reads_them),
         cmocka_unit_test(manifest_takes_the_vocabulary_from_the_table),
         cmocka_unit_test(manifest_names_a_misshapen_tensor),
         cmocka_unit_test(manifest_names_missing_and_unknown_with_the_nearest),
-        cmocka_unit_test(manifest_refuses_other_types),
+        cmocka_unit_test(manifest_refuses_integer_weights),
         cmocka_unit_test(manifest_bounds_hostile_layer_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* test_mapped.c - a mapped file becomes shorter under a program: it ends in one line
- * that names the file, and status 3. The program is a child of the test. */
+/* test_mapped.c - a program whose mapped file is shortened ends with status 3 and one
+ * line that names the file. The program is a child of the test. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -24,8 +24,8 @@ typedef struct args {
     lvlm_common_args common;
 } args;
 
-/* Reads its last operand's end, after it has been made shorter; the other one is mapped
- * and closed, and an output is open. */
+/* The command: shortens its last operand and reads the end of it, while an output is
+ * open. The other operand was mapped and closed. */
 static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
                lvlm_error *err)
 {
@@ -42,12 +42,13 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
     lvlm_infile_close(closed);
     if (truncate(operands->at[1], 1) < 0) return 98;
     const volatile unsigned char *const end = file->bytes + BYTES - 1;
-    return *end == 'x' ? 97 : 96; /* does not come here */
+    return *end == 'x' ? 97 : 96; /* not reached */
 }
 
 static const lvlm_option options[] = { LVLM_OPTION_END };
 
-/* What the child printed on the two streams, and its status as waitpid has it. */
+/* Runs the child. `out` and `json` receive its output; returns its status of
+ * waitpid. */
 static int in_child(scratch *s, const char *name, char *json, char out[4096],
                     char err[4096])
 {
@@ -80,7 +81,7 @@ static int in_child(scratch *s, const char *name, char *json, char out[4096],
     return status;
 }
 
-static void ends_in_one_line(void **state)
+static void a_shortened_file_ends_the_program_with_one_line(void **state)
 {
     char out[4096], err[4096];
     scratch s;
@@ -98,7 +99,7 @@ static void ends_in_one_line(void **state)
     scratch_remove(&s);
 }
 
-static void json_gets_its_document(void **state)
+static void a_shortened_file_gives_json_its_document(void **state)
 {
     static const char begin[] = "{\n  \"schema\": 1,\n  \"error\": {\n"
                                 "    \"code\": \"io\",\n    \"text\": \"/";
@@ -120,8 +121,8 @@ static void json_gets_its_document(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ends_in_one_line),
-        cmocka_unit_test(json_gets_its_document),
+        cmocka_unit_test(a_shortened_file_ends_the_program_with_one_line),
+        cmocka_unit_test(a_shortened_file_gives_json_its_document),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

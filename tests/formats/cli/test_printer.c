@@ -1,4 +1,5 @@
-/* test_printer.c - one description gives lines or a document, never both. */
+/* test_printer.c - a description is printed as lines or as a document, never as
+ * both. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

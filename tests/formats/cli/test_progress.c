@@ -1,5 +1,4 @@
-/* test_progress.c - the line that says how far work is: its texts, its width, when it
- * appears. */
+/* test_progress.c - the progress line: its text, its width, and when it appears. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +27,7 @@ static void durations_have_one_form(void **state)
         assert_string_equal(lvlm_time_text(text, cases[i].seconds), cases[i].text);
 }
 
-static void a_pace_is_of_one_or_of_many(void **state)
+static void a_pace_is_per_item_if_there_are_several(void **state)
 {
     char text[LVLM_PACE_TEXT];
     (void)state;
@@ -48,7 +47,7 @@ static void sizes_share_the_unit_of_the_whole(void **state)
     assert_string_equal(lvlm_bytes_of_text(text, 5e15, 2e16), "5000.0 of 20000.0 TB");
 }
 
-static void lines_say_how_much_of_what(void **state)
+static void lines_show_the_amount_done_and_its_unit(void **state)
 {
     char text[128];
     lvlm_progress p;
@@ -81,7 +80,7 @@ static void lines_are_cut_to_the_terminal(void **state)
     assert_string_equal(line, "step ");
 }
 
-static void lines_appear_seldom_where_they_stay(void **state)
+static void lines_are_rare_where_they_are_not_overwritten(void **state)
 {
     lvlm_status s = { .enabled = true, .columns = 80, .started = 100 };
     (void)state;
@@ -104,11 +103,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(durations_have_one_form),
-        cmocka_unit_test(a_pace_is_of_one_or_of_many),
+        cmocka_unit_test(a_pace_is_per_item_if_there_are_several),
         cmocka_unit_test(sizes_share_the_unit_of_the_whole),
-        cmocka_unit_test(lines_say_how_much_of_what),
+        cmocka_unit_test(lines_show_the_amount_done_and_its_unit),
         cmocka_unit_test(lines_are_cut_to_the_terminal),
-        cmocka_unit_test(lines_appear_seldom_where_they_stay),
+        cmocka_unit_test(lines_are_rare_where_they_are_not_overwritten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

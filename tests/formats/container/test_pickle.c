@@ -112,7 +112,7 @@ static const struct { const char *bytes; size_t n; } same[] = {
     { BYTES(PROTO ORDERED_DICT "](](U\1aK\1e](U\1bK\2ee" TUPLE1 "R.") },
     { BYTES(PROTO "U\x0b" "collectionsU\x0b" "OrderedDict" STACK_GLOBAL
             ")R(U\1aK\1U\1bK\2u.") },
-    { BYTES(PROTO "}(U\1aK\7U\1aK\1U\1bK\2u.") }, /* the last one counts */
+    { BYTES(PROTO "}(U\1aK\7U\1aK\1U\1bK\2u.") }, /* the last one is used */
 };
 // clang-format on
 
@@ -164,7 +164,7 @@ static void pickle_keeps_calls_and_ids_as_data(void **state)
     lvlm_arena_free(&arena);
 }
 
-static void pickle_may_hold_itself(void **state)
+static void pickle_may_contain_itself(void **state)
 {
     lvlm_arena arena = LVLM_ARENA_INIT;
     lvlm_pickle p;
@@ -270,7 +270,7 @@ static void pickle_refuses_opcodes_by_name(void **state)
     }
 }
 
-static void pickle_refuses_what_does_not_add_up(void **state)
+static void pickle_refuses_inconsistent_opcodes(void **state)
 {
     static const struct {
         const char *bytes;
@@ -321,7 +321,7 @@ static void pickle_refuses_what_does_not_add_up(void **state)
         refuse(bad[i].bytes, bad[i].n, bad[i].message);
 }
 
-static void pickle_refuses_cut_ones(void **state)
+static void pickle_refuses_truncated_streams(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
@@ -343,7 +343,7 @@ static void refuse_many(const char *lead, size_t n_lead, const char *unit,
     free(bytes);
 }
 
-static void pickle_bounds_what_it_makes(void **state)
+static void pickle_bounds_the_objects_it_creates(void **state)
 {
     (void)state;
     refuse_many("", 0, BYTES("("), LVLM_PICKLE_MAX_MARKS + 1,
@@ -380,12 +380,12 @@ int main(void)
         cmocka_unit_test(pickle_reads_plain_values),
         cmocka_unit_test(pickle_reads_dictionaries),
         cmocka_unit_test(pickle_keeps_calls_and_ids_as_data),
-        cmocka_unit_test(pickle_may_hold_itself),
+        cmocka_unit_test(pickle_may_contain_itself),
         cmocka_unit_test(pickle_refuses_functions_by_name),
         cmocka_unit_test(pickle_refuses_opcodes_by_name),
-        cmocka_unit_test(pickle_refuses_what_does_not_add_up),
-        cmocka_unit_test(pickle_refuses_cut_ones),
-        cmocka_unit_test(pickle_bounds_what_it_makes),
+        cmocka_unit_test(pickle_refuses_inconsistent_opcodes),
+        cmocka_unit_test(pickle_refuses_truncated_streams),
+        cmocka_unit_test(pickle_bounds_the_objects_it_creates),
         cmocka_unit_test(pickle_bounds_its_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,7 +99,7 @@ static void a_shard_that_is_missing_is_named(void **state)
     scratch_remove(&s);
 }
 
-static void one_file_counts_before_an_index(void **state)
+static void one_file_takes_precedence_over_an_index(void **state)
 {
     scratch s;
     lvlm_checkpoint *cp = NULL;
@@ -122,7 +122,7 @@ static void one_file_counts_before_an_index(void **state)
 }
 
 /* As in the reference's loader: safetensors before .bin, one file before an index. */
-static void safetensors_count_before_torch_files(void **state)
+static void safetensors_take_precedence_over_torch_files(void **state)
 {
     static const struct {
         const char *add, *name, *first;
@@ -196,7 +196,7 @@ static void a_directory_without_a_model_says_what_it_lacks(void **state)
     scratch_remove(&s);
 }
 
-static void what_is_no_plain_model_is_named(void **state)
+static void adapters_pointers_and_packed_weights_are_named(void **state)
 {
     static const char pointer[] = "version https://git-lfs.example/spec/v1\noid x\n";
     static const char quantised[] =
@@ -240,11 +240,11 @@ int main(void)
         cmocka_unit_test(shards_refuse_a_bad_index),
         cmocka_unit_test(the_index_must_agree_with_the_files),
         cmocka_unit_test(a_shard_that_is_missing_is_named),
-        cmocka_unit_test(one_file_counts_before_an_index),
-        cmocka_unit_test(safetensors_count_before_torch_files),
+        cmocka_unit_test(one_file_takes_precedence_over_an_index),
+        cmocka_unit_test(safetensors_take_precedence_over_torch_files),
         cmocka_unit_test(an_index_of_torch_files_names_torch_files),
         cmocka_unit_test(a_directory_without_a_model_says_what_it_lacks),
-        cmocka_unit_test(what_is_no_plain_model_is_named),
+        cmocka_unit_test(adapters_pointers_and_packed_weights_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,7 +81,7 @@ static void check_places(const lvlm_checkpoint *cp)
     }
 }
 
-static void torchfile_detaches_what_is_no_span(void **state)
+static void torchfile_detaches_views_of_a_storage(void **state)
 {
     static const char *const files[] = { FILES "/kinds.pt", FILES "/kinds.pth" };
     static const char *const in_place[] = { "view.slice", "view.row", "view.unit",
@@ -141,7 +141,7 @@ static void strided_tensors_are_read_in_place(void **state)
     assert_true(n_strided > 3);
 }
 
-static void torchfile_reads_headers_alone(void **state)
+static void torchfile_can_read_only_headers(void **state)
 {
     (void)state;
     lvlm_checkpoint *cp = open_checkpoint(FILES "/kinds.pt", true);
@@ -180,9 +180,8 @@ static void torchfile_refuses_hostile_files(void **state)
     }
 }
 
-/* Every truncated file is refused, in the legacy form also if cut after the pickles. */
-/* The zip form of the model as the directory "m", after `change`; what checking says.
- * *n_notes: how many notes. */
+/* Opens and checks the zip form of the model after `change`; returns the code.
+ * *n_notes: how many notes there were. */
 static int check_changed(void (*change)(unsigned char *bytes, size_t n),
                          size_t *n_notes, lvlm_error *err)
 {
@@ -210,7 +209,7 @@ static int check_changed(void (*change)(unsigned char *bytes, size_t n),
     return rc;
 }
 
-static void leave(unsigned char *bytes, size_t n)
+static void leave_unchanged(unsigned char *bytes, size_t n)
 {
     (void)bytes;
     (void)n;
@@ -223,7 +222,7 @@ static void flip_a_bit(unsigned char *bytes, size_t n)
 }
 
 /* Like set_crc32_options(False): CRC-32 fields with other values. */
-static void forget_checksums(unsigned char *bytes, size_t n)
+static void overwrite_checksums(unsigned char *bytes, size_t n)
 {
     for (size_t i = 0; i + 20 < n; i++) {
         if (bytes[i] != 'P' || bytes[i + 1] != 'K') continue;
@@ -237,21 +236,23 @@ static void forget_checksums(unsigned char *bytes, size_t n)
     }
 }
 
-static void members_have_their_checksums_or_none_has(void **state)
+static void checksums_are_checked_unless_all_are_wrong(void **state)
 {
     lvlm_error err;
     size_t n_notes;
     (void)state;
-    assert_int_equal(check_changed(leave, &n_notes, &err), 0);
+    assert_int_equal(check_changed(leave_unchanged, &n_notes, &err), 0);
     assert_int_equal(n_notes, 0);
     assert_int_equal(check_changed(flip_a_bit, &n_notes, &err), LVLM_EFORMAT);
     assert_non_null(strstr(err.text, "/data/"));
     assert_non_null(strstr(err.text, "is corrupt: its CRC-32 is"));
-    if (check_changed(forget_checksums, &n_notes, &err) < 0) fail_msg("%s", err.text);
+    if (check_changed(overwrite_checksums, &n_notes, &err) < 0)
+        fail_msg("%s", err.text);
     assert_int_equal(n_notes, 1);
 }
 
-static void torchfile_refuses_cut_files(void **state)
+/* Also the legacy form, where the cut is after the pickles. */
+static void torchfile_refuses_truncated_files(void **state)
 {
     static const char *const files[] = { FILES "/kinds.pt", FILES "/kinds.pth" };
     (void)state;
@@ -277,12 +278,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(torchfile_reads_every_type_and_shape),
         cmocka_unit_test(torchfile_reads_models),
-        cmocka_unit_test(torchfile_detaches_what_is_no_span),
+        cmocka_unit_test(torchfile_detaches_views_of_a_storage),
         cmocka_unit_test(strided_tensors_are_read_in_place),
-        cmocka_unit_test(torchfile_reads_headers_alone),
+        cmocka_unit_test(torchfile_can_read_only_headers),
         cmocka_unit_test(torchfile_refuses_hostile_files),
-        cmocka_unit_test(members_have_their_checksums_or_none_has),
-        cmocka_unit_test(torchfile_refuses_cut_files),
+        cmocka_unit_test(checksums_are_checked_unless_all_are_wrong),
+        cmocka_unit_test(torchfile_refuses_truncated_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

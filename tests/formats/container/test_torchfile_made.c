@@ -1,4 +1,4 @@
-/* test_torchfile_made.c - torch files put together here, in both forms: what is read,
+/* test_torchfile_made.c - torch files of both forms that are crafted here: what is read
  * and what is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 #include "formats/container/torchfile.h"
 #include "tests/support/archive.h"
 
-/* ---- made files ----------------------------------------------------------------- */
+/* ---- crafted files -------------------------------------------------------------- */
 
 #define PROTO                                                                          \
     "\x80"                                                                             \
@@ -60,7 +60,7 @@ static void refuse(const archive *a, const char *message)
     lvlm_arena_free(&arena);
 }
 
-static void torchfile_reads_a_made_file(void **state)
+static void torchfile_reads_crafted_files(void **state)
 {
     static const struct {
         const char *pickle;
@@ -214,7 +214,7 @@ static void torchfile_refuses_bad_archives(void **state)
     refuse(&a, "member 'a/data/0': is compressed; torch stores tensors as they are");
 }
 
-/* ---- made files of the legacy form ---------------------------------------------- */
+/* ---- crafted files of the legacy form ------------------------------------------- */
 
 #define MAGIC PROTO "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 #define PROTOCOL PROTO "M\351\3."
@@ -301,7 +301,7 @@ static void torchfile_refuses_bad_legacy_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(torchfile_reads_a_made_file),
+        cmocka_unit_test(torchfile_reads_crafted_files),
         cmocka_unit_test(torchfile_refuses_bad_tensors),
         cmocka_unit_test(torchfile_refuses_bad_archives),
         cmocka_unit_test(torchfile_reads_legacy_views),

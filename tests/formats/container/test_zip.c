@@ -101,7 +101,7 @@ static void zip_reads_empty_members_and_archives(void **state)
 }
 
 /* torch omits sizes and CRC in the local header and writes them after the data. */
-static void zip_takes_sizes_behind_the_data(void **state)
+static void zip_accepts_sizes_after_the_data(void **state)
 {
     archive a;
     lvlm_arena arena = LVLM_ARENA_INIT;
@@ -205,7 +205,7 @@ static void zip_refuses_every_malformed_archive(void **state)
         refuse_spoiled(&spoiled64[i], true);
 }
 
-static void zip_refuses_a_cut_archive(void **state)
+static void zip_refuses_a_truncated_archive(void **state)
 {
     archive a;
     (void)state;
@@ -214,7 +214,7 @@ static void zip_refuses_a_cut_archive(void **state)
     for (a.n = 0; a.n < whole; a.n++) refuse(&a, "the file is truncated");
 }
 
-static void zip_refuses_bytes_in_front(void **state)
+static void zip_refuses_bytes_before_the_archive(void **state)
 {
     archive a;
     (void)state;
@@ -244,7 +244,7 @@ static void zip_refuses_duplicates_and_overlaps(void **state)
     refuse(&a, "member 'y': overlaps 'x'");
 }
 
-static void zip_counts_members(void **state)
+static void zip_refuses_wrong_numbers_of_members(void **state)
 {
     archive a;
     (void)state;
@@ -297,7 +297,7 @@ static void zip_checks_what_it_inflates(void **state)
 }
 
 /* 43 kB of zeros in a few bytes are possible; a terabyte is not. */
-static void zip_refuses_what_deflate_cannot_reach(void **state)
+static void zip_refuses_sizes_that_deflate_cannot_reach(void **state)
 {
     static const char zeros[43000];
     archive a = { 0 };
@@ -318,14 +318,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(zip_reads_members),
         cmocka_unit_test(zip_reads_empty_members_and_archives),
-        cmocka_unit_test(zip_takes_sizes_behind_the_data),
+        cmocka_unit_test(zip_accepts_sizes_after_the_data),
         cmocka_unit_test(zip_refuses_every_malformed_archive),
-        cmocka_unit_test(zip_refuses_a_cut_archive),
-        cmocka_unit_test(zip_refuses_bytes_in_front),
+        cmocka_unit_test(zip_refuses_a_truncated_archive),
+        cmocka_unit_test(zip_refuses_bytes_before_the_archive),
         cmocka_unit_test(zip_refuses_duplicates_and_overlaps),
-        cmocka_unit_test(zip_counts_members),
+        cmocka_unit_test(zip_refuses_wrong_numbers_of_members),
         cmocka_unit_test(zip_checks_what_it_inflates),
-        cmocka_unit_test(zip_refuses_what_deflate_cannot_reach),
+        cmocka_unit_test(zip_refuses_sizes_that_deflate_cannot_reach),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

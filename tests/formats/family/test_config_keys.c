@@ -29,7 +29,7 @@ static cJSON *read_config(const char *folder)
     return json;
 }
 
-/* What is said about `config`: the only note, a refusal, or "". */
+/* The only note on `config`, the message of a refusal, or "". */
 static const char *said(const cJSON *config, lvlm_notes *notes, lvlm_error *err)
 {
     const lvlm_family *family = NULL;
@@ -73,7 +73,7 @@ static void stock_configurations_give_no_note(void **state)
     "rope_type 'yarn' is not supported: it computes other positions than the model "   \
     "was trained with; without it the model runs, within its own length"
 
-static void keys_and_rotary_settings_that_count_are_said(void **state)
+static void keys_and_rotary_settings_are_noted_or_refused(void **state)
 {
     static const struct {
         const char *section, *key, *value, *begins;
@@ -124,7 +124,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stock_configurations_give_no_note),
-        cmocka_unit_test(keys_and_rotary_settings_that_count_are_said),
+        cmocka_unit_test(keys_and_rotary_settings_are_noted_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

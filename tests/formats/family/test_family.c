@@ -75,7 +75,7 @@ static void differences_are_documented(void **state)
 
 /* ---- names ---------------------------------------------------------------------- */
 
-static void names_of_every_generation_are_one(void **state)
+static void names_of_every_generation_map_to_the_same_tensor(void **state)
 {
     static const struct {
         const char *source, *canonical;
@@ -247,7 +247,7 @@ static void config_refuses_sizes_that_overflow(void **state)
     }
 }
 
-static void config_knows_the_padding_that_has_no_gradient(void **state)
+static void config_reads_the_padding_id_that_has_no_gradient(void **state)
 {
     static const struct {
         const char *text;
@@ -270,7 +270,7 @@ static void config_knows_the_padding_that_has_no_gradient(void **state)
 }
 
 /* Every tower uses the activation that its config.json names, like the reference. */
-static void config_takes_any_activation_of_the_reference(void **state)
+static void config_accepts_any_activation_of_the_reference(void **state)
 {
     static const struct {
         const char *config, *path, *is;
@@ -358,12 +358,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(families_have_complete_tables),
         cmocka_unit_test(differences_are_documented),
-        cmocka_unit_test(names_of_every_generation_are_one),
+        cmocka_unit_test(names_of_every_generation_map_to_the_same_tensor),
         cmocka_unit_test(config_fills_in_the_class_defaults),
         cmocka_unit_test(config_takes_null_as_none_where_it_is_a_value),
         cmocka_unit_test(config_refuses_sizes_that_overflow),
-        cmocka_unit_test(config_knows_the_padding_that_has_no_gradient),
-        cmocka_unit_test(config_takes_any_activation_of_the_reference),
+        cmocka_unit_test(config_reads_the_padding_id_that_has_no_gradient),
+        cmocka_unit_test(config_accepts_any_activation_of_the_reference),
         cmocka_unit_test(config_errors_name_key_expected_and_got),
         cmocka_unit_test(references_apply_by_version),
     };

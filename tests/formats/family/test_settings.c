@@ -69,7 +69,7 @@ static void expect(const char *hf, const char *expected)
     lvlm_json_free(json);
 }
 
-static void tables_depend_on_words_and_the_last_setting_counts(void **state)
+static void tables_depend_on_words_and_the_last_setting_is_used(void **state)
 {
     (void)state;
     expect("{}", "{\"text\":{\"kind\":\"full\",\"layers\":[],\"width\":7,\"seen\":0},"
@@ -79,7 +79,7 @@ static void tables_depend_on_words_and_the_last_setting_counts(void **state)
            "\"seen\":6},\"vision\":{\"select\":-2}}");
 }
 
-static void signed_numbers_and_lists_of_words(void **state)
+static void signed_numbers_and_lists_of_words_are_read(void **state)
 {
     (void)state;
     expect(
@@ -98,8 +98,8 @@ static void signed_numbers_and_lists_of_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tables_depend_on_words_and_the_last_setting_counts),
-        cmocka_unit_test(signed_numbers_and_lists_of_words),
+        cmocka_unit_test(tables_depend_on_words_and_the_last_setting_is_used),
+        cmocka_unit_test(signed_numbers_and_lists_of_words_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -122,7 +122,7 @@ static bool resolves(lvlm_shape *out, const char *text)
     return ok;
 }
 
-static void products_and_commas(void **state)
+static void products_and_commas_are_parsed(void **state)
 {
     lvlm_shape shape;
     (void)state;
@@ -133,7 +133,7 @@ static void products_and_commas(void **state)
     assert_true(shape.dims[0] == 36 && shape.dims[1] == 12 && shape.dims[2] == 8);
 }
 
-static void what_the_configuration_lacks_does_not_resolve(void **state)
+static void shapes_with_a_missing_setting_do_not_resolve(void **state)
 {
     lvlm_shape shape;
     (void)state;
@@ -147,8 +147,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_resolves),
-        cmocka_unit_test(products_and_commas),
-        cmocka_unit_test(what_the_configuration_lacks_does_not_resolve),
+        cmocka_unit_test(products_and_commas_are_parsed),
+        cmocka_unit_test(shapes_with_a_missing_setting_do_not_resolve),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

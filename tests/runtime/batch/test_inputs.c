@@ -1,4 +1,4 @@
-/* test_inputs.c - one good batch, and every way in which a batch can be wrong. */
+/* test_inputs.c - a valid batch, and every way in which a batch can be invalid. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -74,7 +74,7 @@ static const char *noted(const synthetic *s, const lvlm_input_spec *model,
     return notes->n == 1 ? notes->at[0] : "";
 }
 
-static void inputs_notes_tensors_without_a_use(void **state)
+static void inputs_notes_unused_tensors(void **state)
 {
     static const int64_t values[6] = { 0 };
     static const struct {
@@ -110,7 +110,7 @@ static void inputs_notes_tensors_without_a_use(void **state)
     }
 }
 
-static void inputs_fills_in_what_may_be_absent(void **state)
+static void inputs_fills_in_optional_tensors(void **state)
 {
     (void)state;
     static const int64_t ids[3] = { 1, 2, 3 };
@@ -143,7 +143,7 @@ static void inputs_accepts_i32(void **state)
 }
 
 /* A processor labels everything -100 when there is no suffix. */
-static void inputs_takes_labels_that_never_count_for_absent(void **state)
+static void inputs_treats_labels_that_never_count_as_absent(void **state)
 {
     (void)state;
     static const int64_t ids[3] = { 1, 2, 3 }, labels[3] = { 5, -100, -100 };
@@ -229,9 +229,9 @@ static void inputs_refuses_pixels_that_are_not_finite(void **state)
     }
 }
 
-/* 65536 grids of 2^48 patches are 2^64 together, and one more of 4 agrees with the
- * pixels again. */
-static void inputs_count_patches_of_grids_that_wrap_around(void **state)
+/* The patches of 65536 grids of 2^48 add up to 0 modulo 2^64; one more grid of 4 then
+ * agrees with the pixels. */
+static void inputs_refuses_grids_whose_patches_overflow(void **state)
 {
     enum { GRIDS = 65537 };
     static int64_t grids[3 * GRIDS];
@@ -282,13 +282,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inputs_accepts_a_good_batch),
-        cmocka_unit_test(inputs_notes_tensors_without_a_use),
-        cmocka_unit_test(inputs_fills_in_what_may_be_absent),
+        cmocka_unit_test(inputs_notes_unused_tensors),
+        cmocka_unit_test(inputs_fills_in_optional_tensors),
         cmocka_unit_test(inputs_accepts_i32),
-        cmocka_unit_test(inputs_takes_labels_that_never_count_for_absent),
+        cmocka_unit_test(inputs_treats_labels_that_never_count_as_absent),
         cmocka_unit_test(inputs_names_what_is_wrong),
         cmocka_unit_test(inputs_refuses_pixels_that_are_not_finite),
-        cmocka_unit_test(inputs_count_patches_of_grids_that_wrap_around),
+        cmocka_unit_test(inputs_refuses_grids_whose_patches_overflow),
         cmocka_unit_test(inputs_names_a_missing_tensor_with_its_prefix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* test_mask.c - visible ranges against the definition of the mask. */
+/* test_mask.c - visible ranges compared with the definition of the mask. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

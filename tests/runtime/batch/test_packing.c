@@ -1,4 +1,5 @@
-/* test_packing.c - which cells become rows, and what each row is, sees and predicts. */
+/* test_packing.c - which cells become rows, and each row's input, visible range and
+ * target. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,7 +42,7 @@ static int64_t labels[20] = {
     IGN, IGN, IGN, IGN, 3,   //
     IGN, IGN, IGN, IGN, IGN,
 };
-/* What splice.h makes of it: image tokens take rows in order, those in padding too. */
+/* The result of splice.h: image tokens receive rows in order, also those in padding. */
 static int64_t image_row[20] = {
     0,  1,  2,  -1, -1, //
     3,  -1, -1, -1, -1, //
@@ -90,7 +91,7 @@ static void packing_keeps_the_image_rows_of_real_tokens(void **state)
 }
 
 /* The third text has types 0 0 (padding) 1 1. */
-static void packing_sees_rows_of_its_own_text_only(void **state)
+static void packing_makes_only_rows_of_the_same_text_visible(void **state)
 {
     (void)state;
     static const size_t lo[11] = { 0, 0, 0, 0, 4, 4, 4, 7, 7, 7, 7 };
@@ -103,7 +104,7 @@ static void packing_sees_rows_of_its_own_text_only(void **state)
     lvlm_packing_free(&p);
 }
 
-static void packing_causal_rows_see_what_is_before_them(void **state)
+static void packing_causal_rows_attend_to_those_before_them(void **state)
 {
     (void)state;
     static const size_t hi[11] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 };
@@ -117,7 +118,7 @@ static void packing_causal_rows_see_what_is_before_them(void **state)
     lvlm_packing_free(&p);
 }
 
-static void packing_windows_leave_the_full_ranges_alone(void **state)
+static void packing_windows_do_not_change_the_full_ranges(void **state)
 {
     (void)state;
     static const size_t lo[11] = { 0, 0, 0, 0, 4, 4, 4, 7, 7, 7, 7 };
@@ -132,7 +133,7 @@ static void packing_windows_leave_the_full_ranges_alone(void **state)
     lvlm_packing_free(&p);
 }
 
-static void packing_targets_are_the_labels_one_place_on(void **state)
+static void packing_targets_are_the_labels_shifted_by_one(void **state)
 {
     (void)state;
     static const int64_t want[11] = { IGN, IGN, 5, IGN, IGN, 7, IGN, IGN, IGN, 3, IGN };
@@ -157,10 +158,10 @@ static void packing_without_labels_has_no_targets(void **state)
     lvlm_packing_free(&p);
 }
 
-/* ---- as versions of the reference have it --------------------------------------- */
+/* ---- versions of the reference -------------------------------------------------- */
 
-/* One text of 0 0 1 1 after one cell of padding: what is visible to each row ends at
- * `want`. */
+/* One text of types 0 0 1 1 after one cell of padding: the range that is visible to
+ * each row ends at `want`. */
 static void expect_ends(const lvlm_prefix_rules *rules, bool has_types, bool has_labels,
                         const size_t *want, size_t n)
 {
@@ -199,7 +200,7 @@ static void packing_without_types_is_causal_where_a_version_says_so(void **state
     expect_ends(&rules, true, true, trained, 4);
 }
 
-static void packing_makes_rows_of_padding_where_a_version_sees_it(void **state)
+static void packing_creates_rows_of_padding_where_a_version_attends_to_it(void **state)
 {
     static const size_t seen[] = { 3, 3, 3, 4, 5 }, trained[] = { 2, 2, 3, 4 };
     const lvlm_prefix_rules rules = { .padding_is_prefix = true };
@@ -209,7 +210,7 @@ static void packing_makes_rows_of_padding_where_a_version_sees_it(void **state)
     expect_ends(&rules, false, true, trained, 4);
 }
 
-static void packing_refuses_seen_padding_behind_a_suffix(void **state)
+static void packing_refuses_visible_padding_after_a_suffix(void **state)
 {
     const lvlm_packing_options seen = { .axes = 1,
                                         .first_position = 1,
@@ -233,15 +234,15 @@ int main(void)
         cmocka_unit_test(packing_keeps_real_tokens_in_order),
         cmocka_unit_test(packing_positions_are_columns_whatever_the_padding),
         cmocka_unit_test(packing_keeps_the_image_rows_of_real_tokens),
-        cmocka_unit_test(packing_sees_rows_of_its_own_text_only),
-        cmocka_unit_test(packing_causal_rows_see_what_is_before_them),
-        cmocka_unit_test(packing_windows_leave_the_full_ranges_alone),
-        cmocka_unit_test(packing_targets_are_the_labels_one_place_on),
+        cmocka_unit_test(packing_makes_only_rows_of_the_same_text_visible),
+        cmocka_unit_test(packing_causal_rows_attend_to_those_before_them),
+        cmocka_unit_test(packing_windows_do_not_change_the_full_ranges),
+        cmocka_unit_test(packing_targets_are_the_labels_shifted_by_one),
         cmocka_unit_test(packing_without_labels_has_no_targets),
         cmocka_unit_test(packing_without_labels_is_all_prefix_where_a_version_says_so),
         cmocka_unit_test(packing_without_types_is_causal_where_a_version_says_so),
-        cmocka_unit_test(packing_makes_rows_of_padding_where_a_version_sees_it),
-        cmocka_unit_test(packing_refuses_seen_padding_behind_a_suffix),
+        cmocka_unit_test(packing_creates_rows_of_padding_where_a_version_attends_to_it),
+        cmocka_unit_test(packing_refuses_visible_padding_after_a_suffix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

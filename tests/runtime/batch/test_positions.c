@@ -1,4 +1,4 @@
-/* test_positions.c - times of videos: the product of the reference, and its limit. */
+/* test_positions.c - times of videos: the reference's product and its limit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +26,7 @@ static const lvlm_input_spec spec = {
     .rows = { .pool = 1 },
 };
 
-/* A text of a video of `frames` frames of one patch and one more token. */
+/* A text of one video, `frames` frames of one patch each, and one more token. */
 static void put_video(synthetic *s, size_t frames, float seconds)
 {
     static float pixels[MOST_FRAMES];

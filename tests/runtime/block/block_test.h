@@ -1,5 +1,5 @@
-/* block_test.h - blocks of a model under finite differences: random weights with places
- * for their gradients, and every one of them compared with the slope of the loss.
+/* block_test.h - gradients of blocks compared with finite differences: random weights,
+ * and for each its gradient, which must be the slope of the loss.
  *
  * Built with LVLM_REAL_BITS=64. The loss is <out, r> with a random r. */
 #ifndef LVLM_TESTS_RUNTIME_BLOCK_BLOCK_TEST_H

@@ -1,6 +1,5 @@
-/* test_transformer.c - the block of towers and language models against finite
- * differences, in double: every kind of it, and what a tape keeps when less is
- * trained. */
+/* test_transformer.c - gradients of every kind of transformer block compared with
+ * finite differences, in double; and what a tape keeps when less is trained. */
 #include "runtime/block/transformer.h"
 #include "tests/runtime/block/block_test.h"
 
@@ -25,7 +24,7 @@ typedef struct bench {
     transformer_view view;
     workspace memory;
     block_places places;
-    double *x; /* (N,C) the input, a place too */
+    double *x; /* (N,C) the input, which has a gradient too */
     double r[N * 64];
     double cosines[N * 8], sines[N * 8], logn[N], sees[N];
     size_t lo[N], hi[N];
@@ -137,8 +136,8 @@ static void fill_cross(bench *b)
     b->view.sees = (real *)(void *)b->sees;
 }
 
-/* Forward and backward, then every array. With `wanted` (3) all other rows end after
- * attention. */
+/* Runs forward and backward, then checks every array. With `wanted` (3) all other rows
+ * end after attention. */
 static void check_rows(const transformer_config *config, unsigned has,
                        const size_t *wanted)
 {
@@ -201,7 +200,7 @@ static const transformer_config tower = {
     .activation = LVLM_ACTIVATION_GELU,
 };
 
-static void a_block_of_a_text_goes_back(void **state)
+static void gradients_of_a_text_block_are_slopes(void **state)
 {
     (void)state;
     check(&text, GATED | ROPE | LOGN);
@@ -209,7 +208,7 @@ static void a_block_of_a_text_goes_back(void **state)
     check(&text, GATED | ROPE | HEAD_NORMS);
 }
 
-static void a_block_of_a_tower_goes_back(void **state)
+static void gradients_of_a_tower_block_are_slopes(void **state)
 {
     transformer_config c = tower;
     (void)state;
@@ -220,7 +219,7 @@ static void a_block_of_a_tower_goes_back(void **state)
     check(&c, GATED | BIASES | ROPE);
 }
 
-static void a_block_with_norms_after_and_caps_goes_back(void **state)
+static void gradients_with_post_norms_and_caps_are_slopes(void **state)
 {
     transformer_config c = text;
     (void)state;
@@ -230,7 +229,7 @@ static void a_block_with_norms_after_and_caps_goes_back(void **state)
     check(&c, GATED | ROPE | LOGN | POST_NORMS);
 }
 
-static void a_last_block_goes_back_from_the_rows_that_are_wanted(void **state)
+static void gradients_from_selected_rows_are_slopes(void **state)
 {
     static const size_t wanted[] = { 0, 3, 5 };
     (void)state;
@@ -238,7 +237,7 @@ static void a_last_block_goes_back_from_the_rows_that_are_wanted(void **state)
     check_rows(&text, GATED | ROPE | LOGN | POST_NORMS, wanted);
 }
 
-static void a_block_with_cross_attention_goes_back(void **state)
+static void gradients_of_cross_attention_are_slopes(void **state)
 {
     (void)state;
     check(&text, GATED | CROSS | HEAD_NORMS | GATES);
@@ -246,7 +245,7 @@ static void a_block_with_cross_attention_goes_back(void **state)
 
 /* Arrays that only gradients of frozen weights would read are not kept; counting
  * allocates nothing and gives the bytes that are allocated. */
-static void what_nobody_reads_is_not_kept(void **state)
+static void a_tape_keeps_only_what_backward_reads(void **state)
 {
     bench *const b = calloc(1, sizeof *b);
     const transformer_tape_options options = { .N = N, .keep = TAPE_ALL, .narrows = 1 };
@@ -284,12 +283,12 @@ static void what_nobody_reads_is_not_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_block_of_a_text_goes_back),
-        cmocka_unit_test(a_block_of_a_tower_goes_back),
-        cmocka_unit_test(a_block_with_norms_after_and_caps_goes_back),
-        cmocka_unit_test(a_last_block_goes_back_from_the_rows_that_are_wanted),
-        cmocka_unit_test(a_block_with_cross_attention_goes_back),
-        cmocka_unit_test(what_nobody_reads_is_not_kept),
+        cmocka_unit_test(gradients_of_a_text_block_are_slopes),
+        cmocka_unit_test(gradients_of_a_tower_block_are_slopes),
+        cmocka_unit_test(gradients_with_post_norms_and_caps_are_slopes),
+        cmocka_unit_test(gradients_from_selected_rows_are_slopes),
+        cmocka_unit_test(gradients_of_cross_attention_are_slopes),
+        cmocka_unit_test(a_tape_keeps_only_what_backward_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

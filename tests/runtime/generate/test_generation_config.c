@@ -48,7 +48,7 @@ static void expect_error(const char *config, const char *generation, const char 
     assert_string_equal(err.text, text);
 }
 
-static void nothing_said_is_as_in_the_reference(void **state)
+static void defaults_are_those_of_the_reference(void **state)
 {
     (void)state;
     static const char *const texts[] = { NULL, "{}",
@@ -65,7 +65,7 @@ static void nothing_said_is_as_in_the_reference(void **state)
     }
 }
 
-static void what_the_file_says_counts_and_sampling_waits(void **state)
+static void settings_of_the_file_apply_and_temperature_stays_0(void **state)
 {
     (void)state;
     const lvlm_generation g = read_one(
@@ -90,7 +90,7 @@ static void ends_are_a_number_or_a_list(void **state)
     assert_int_equal(read_one("{\"eos_token_id\": []}").n_ends, 0);
 }
 
-static void ends_come_from_the_configuration_where_nothing_else_has_them(void **state)
+static void ends_come_from_config_json_if_no_other_file_has_them(void **state)
 {
     (void)state;
     static const char deep[] = "{\"text_config\": {\"eos_token_id\": [4, 5]}}";
@@ -114,7 +114,7 @@ static void chatml_needs_an_end(void **state)
     assert_false(read_one("{\"chat_format\": \"raw\", \"eos_token_id\": 2}").chatml);
 }
 
-static void what_is_not_followed_is_noted(void **state)
+static void unsupported_settings_are_noted(void **state)
 {
     static const struct {
         const char *json, *note;
@@ -148,7 +148,7 @@ static void what_is_not_followed_is_noted(void **state)
     }
 }
 
-static void pointers_are_named(void **state)
+static void files_that_are_not_settings_are_named(void **state)
 {
     (void)state;
     expect_error(NULL, "version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
@@ -157,7 +157,7 @@ static void pointers_are_named(void **state)
     expect_error(NULL, "[]", "generation_config.json: is not an object");
 }
 
-static void what_makes_no_sense_is_refused_by_name(void **state)
+static void invalid_settings_are_refused_by_name(void **state)
 {
     (void)state;
     expect_error(NULL, "{\"top_p\": \"high\"}",
@@ -186,14 +186,14 @@ static void what_makes_no_sense_is_refused_by_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_said_is_as_in_the_reference),
-        cmocka_unit_test(what_the_file_says_counts_and_sampling_waits),
+        cmocka_unit_test(defaults_are_those_of_the_reference),
+        cmocka_unit_test(settings_of_the_file_apply_and_temperature_stays_0),
         cmocka_unit_test(ends_are_a_number_or_a_list),
-        cmocka_unit_test(ends_come_from_the_configuration_where_nothing_else_has_them),
+        cmocka_unit_test(ends_come_from_config_json_if_no_other_file_has_them),
         cmocka_unit_test(chatml_needs_an_end),
-        cmocka_unit_test(what_is_not_followed_is_noted),
-        cmocka_unit_test(pointers_are_named),
-        cmocka_unit_test(what_makes_no_sense_is_refused_by_name),
+        cmocka_unit_test(unsupported_settings_are_noted),
+        cmocka_unit_test(files_that_are_not_settings_are_named),
+        cmocka_unit_test(invalid_settings_are_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,7 +54,7 @@ static void count(size_t *counts, lvlm_sampling sampling, const float *logits, s
     lvlm_sampler_free(&s);
 }
 
-static void greedy_is_the_first_of_equals(void **state)
+static void greedy_takes_the_first_of_equals(void **state)
 {
     (void)state;
     static const float logits[] = { 1, 3, -2, 3, 3 };
@@ -168,7 +168,7 @@ static void top_p_takes_equals_in_order_of_their_ids(void **state)
 }
 
 /* 0.4, 0.3, ...: among two they are 0.57 and 0.43, so that the first reaches 0.5. */
-static void top_p_counts_what_top_k_has_left(void **state)
+static void top_p_applies_to_what_top_k_keeps(void **state)
 {
     (void)state;
     const float logits[] = { logf(0.4f), logf(0.3f), logf(0.2f), logf(0.1f) };
@@ -182,7 +182,7 @@ static double share(size_t count)
     return (double)count / DRAWS;
 }
 
-static void draws_are_as_frequent_as_probable(void **state)
+static void draws_have_their_probabilities(void **state)
 {
     (void)state;
     const float logits[] = { logf(0.1f), logf(0.6f), logf(0.3f) };
@@ -239,7 +239,7 @@ static void expect_refusal(const float *logits, const char *message)
     lvlm_sampler_free(&s);
 }
 
-static void logits_that_are_no_numbers_are_refused(void **state)
+static void logits_that_allow_no_choice_are_refused(void **state)
 {
     (void)state;
     static const float nan[] = { 1, NAN }, none[] = { -INFINITY, -INFINITY };
@@ -264,7 +264,7 @@ static void numbers_out_of_range_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(greedy_is_the_first_of_equals),
+        cmocka_unit_test(greedy_takes_the_first_of_equals),
         cmocka_unit_test(greedy_reads_doubles_as_floats),
         cmocka_unit_test(penalty_divides_above_zero_and_multiplies_below),
         cmocka_unit_test(top_k_keeps_what_equals_the_kth),
@@ -272,11 +272,11 @@ int main(void)
         cmocka_unit_test(top_k_is_the_k_largest_of_many),
         cmocka_unit_test(top_p_keeps_the_likeliest_that_reach_it),
         cmocka_unit_test(top_p_takes_equals_in_order_of_their_ids),
-        cmocka_unit_test(top_p_counts_what_top_k_has_left),
-        cmocka_unit_test(draws_are_as_frequent_as_probable),
+        cmocka_unit_test(top_p_applies_to_what_top_k_keeps),
+        cmocka_unit_test(draws_have_their_probabilities),
         cmocka_unit_test(draws_follow_from_the_seed),
         cmocka_unit_test(a_low_temperature_is_greedy),
-        cmocka_unit_test(logits_that_are_no_numbers_are_refused),
+        cmocka_unit_test(logits_that_allow_no_choice_are_refused),
         cmocka_unit_test(numbers_out_of_range_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -90,7 +90,7 @@ static lvlm_session *begin(fixture *f, const lvlm_stage_sink *sink)
     return session;
 }
 
-/* The texts of these tests. */
+/* Token `i` of the texts of these tests. */
 static int64_t word(size_t i)
 {
     return (int64_t)(3 + i * 13 % 70);
@@ -110,7 +110,7 @@ static double at(const lvlm_tensor *t, size_t i)
 
 /* ---- the text ------------------------------------------------------------------- */
 
-static void a_text_is_read_as_by_a_forward_to_the_bit(void **state)
+static void reading_a_text_equals_a_forward_bit_for_bit(void **state)
 {
     (void)state;
     fixture f;
@@ -121,7 +121,7 @@ static void a_text_is_read_as_by_a_forward_to_the_bit(void **state)
     const lvlm_stage_sink b = lvlm_stage_list_sink(&kept);
     assert_int_equal(lvlm_model_forward(f.model, &f.batch.checkpoint, "", &a, NULL), 0);
     lvlm_session *const session = begin(&f, &b);
-    assert_int_equal(kept.n, forward.n - 1); /* all but the logits */
+    assert_int_equal(kept.n, forward.n - 1); /* every stage except the logits */
     for (size_t i = 0; i < kept.n; i++) {
         assert_string_equal(kept.stages[i].name, forward.stages[i].name);
         assert_memory_equal(kept.stages[i].data, forward.stages[i].data,
@@ -135,7 +135,7 @@ static void a_text_is_read_as_by_a_forward_to_the_bit(void **state)
 
 /* With labels and types, padding was visible in early versions; a generated text has no
  * labels. */
-static void labels_do_not_count(void **state)
+static void labels_have_no_effect(void **state)
 {
     (void)state;
     int64_t labels[TEXT + 3] = { 0 }, types[TEXT + 3] = { 0 };
@@ -182,7 +182,7 @@ static void tokens_are_those_of_the_text_and_the_steps(void **state)
 /* ---- steps ---------------------------------------------------------------------- */
 
 /* Enough that memory grows and windows slide. */
-static void steps_are_one_forward_over_the_whole_text(void **state)
+static void steps_equal_one_forward_over_the_whole_text(void **state)
 {
     enum { STEPS = 600 };
     (void)state;
@@ -255,7 +255,7 @@ static void steps_are_bit_identical_for_every_number_of_threads(void **state)
     }
 }
 
-static void padding_on_the_right_is_as_if_it_were_not_there(void **state)
+static void padding_on_the_right_has_no_effect(void **state)
 {
     (void)state;
     double plain[6 * VOCAB], padded[6 * VOCAB];
@@ -276,7 +276,7 @@ static void padding_on_the_left_changes_nothing_but_rounding(void **state)
     if (!(most < 1e-5)) fail_msg("%g", most); /* observed 1.7e-7 */
 }
 
-static void a_session_goes_on_behind_an_error(void **state)
+static void a_session_continues_after_an_error(void **state)
 {
     (void)state;
     double plain[6 * VOCAB];
@@ -296,7 +296,7 @@ static void a_session_goes_on_behind_an_error(void **state)
     close_model(&f);
 }
 
-static void sessions_of_one_model_do_not_meet(void **state)
+static void sessions_of_one_model_are_independent(void **state)
 {
     (void)state;
     double plain[6 * VOCAB];
@@ -335,23 +335,23 @@ static void more_than_one_text_is_refused(void **state)
 
 /* ---- the loop ------------------------------------------------------------------- */
 
-typedef struct heard {
+typedef struct generated_text {
     int64_t ids[16];
     size_t n, most;
-} heard;
+} generated_text;
 
-static int hear(void *user, int64_t id, lvlm_error *err)
+static int take_token(void *user, int64_t id, lvlm_error *err)
 {
-    heard *const h = user;
+    generated_text *const h = user;
     FAIL_IF(h->n == h->most, err, LVLM_ECHECK, "enough");
     h->ids[h->n++] = id;
     return 0;
 }
 
-static int generate(lvlm_generated *made, heard *h, const lvlm_generation *g)
+static int generate(lvlm_generated *made, generated_text *h, const lvlm_generation *g)
 {
     fixture f;
-    const lvlm_token_sink sink = { hear, h };
+    const lvlm_token_sink sink = { take_token, h };
     open_model(&f, LVLM_COMPUTE_F32, 1);
     put_text(&f.batch, 0, 0);
     lvlm_session *const session = begin(&f, NULL);
@@ -361,7 +361,7 @@ static int generate(lvlm_generated *made, heard *h, const lvlm_generation *g)
     return rc;
 }
 
-/* Drawn rather than greedy, so that the tokens differ. */
+/* Sampled, not greedy, so that the tokens differ. */
 static lvlm_generation some_settings(uint64_t most)
 {
     return (lvlm_generation){ .sampling = { 5, 0, 1, 1, 7 }, .max_new_tokens = most };
@@ -372,7 +372,7 @@ static void generate_stops_at_the_limit_and_at_the_end(void **state)
     (void)state;
     lvlm_generation g = some_settings(9);
     lvlm_generated made;
-    heard all = { .most = 16 }, cut = { .most = 16 };
+    generated_text all = { .most = 16 }, cut = { .most = 16 };
     assert_int_equal(generate(&made, &all, &g), 0);
     assert_int_equal(made.n, 9);
     assert_int_equal(all.n, 9);
@@ -392,18 +392,18 @@ static void generate_stops_at_the_limit_and_at_the_end(void **state)
 }
 
 /* A token that opens (end + 1) or closes (end + 2) a turn is followed by the end. */
-static void generate_ends_behind_a_turn_of_chatml(void **state)
+static void generate_ends_after_a_turn_of_chatml(void **state)
 {
     (void)state;
     lvlm_generation g = some_settings(9);
     lvlm_generated made;
-    heard all = { .most = 16 };
+    generated_text all = { .most = 16 };
     assert_int_equal(generate(&made, &all, &g), 0);
     assert_true(all.ids[0] >= 2);
-    for (int64_t behind = 1; behind <= 2; behind++) {
-        heard h = { .most = 16 };
+    for (int64_t after = 1; after <= 2; after++) {
+        generated_text h = { .most = 16 };
         g.chatml = true;
-        g.ends[0] = all.ids[0] - behind;
+        g.ends[0] = all.ids[0] - after;
         g.n_ends = 1;
         assert_int_equal(generate(&made, &h, &g), 0);
         assert_int_equal(made.n, 2);
@@ -422,8 +422,8 @@ static void generate_stops_where_positions_end(void **state)
     const lvlm_generation g = some_settings(9);
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        heard h = { .most = 16 };
-        const lvlm_token_sink sink = { hear, &h };
+        generated_text h = { .most = 16 };
+        const lvlm_token_sink sink = { take_token, &h };
         lvlm_generated made;
         lvlm_error err;
         fixture f;
@@ -441,7 +441,7 @@ static void generate_stops_where_positions_end(void **state)
     }
 }
 
-static void positions_beyond_are_computed_and_noted_once(void **state)
+static void positions_beyond_the_limit_are_noted_once(void **state)
 {
     const lvlm_model_options options = { .threads = 1 };
     lvlm_notes notes = LVLM_NOTES_INIT;
@@ -467,7 +467,7 @@ static void generate_stops_when_the_sink_refuses(void **state)
     (void)state;
     const lvlm_generation g = some_settings(9);
     lvlm_generated made;
-    heard h = { .most = 3 };
+    generated_text h = { .most = 3 };
     assert_int_equal(generate(&made, &h, &g), LVLM_ECHECK);
     assert_int_equal(h.n, 3);
 }
@@ -475,20 +475,20 @@ static void generate_stops_when_the_sink_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_text_is_read_as_by_a_forward_to_the_bit),
-        cmocka_unit_test(labels_do_not_count),
+        cmocka_unit_test(reading_a_text_equals_a_forward_bit_for_bit),
+        cmocka_unit_test(labels_have_no_effect),
         cmocka_unit_test(tokens_are_those_of_the_text_and_the_steps),
-        cmocka_unit_test(steps_are_one_forward_over_the_whole_text),
+        cmocka_unit_test(steps_equal_one_forward_over_the_whole_text),
         cmocka_unit_test(steps_are_bit_identical_for_every_number_of_threads),
-        cmocka_unit_test(padding_on_the_right_is_as_if_it_were_not_there),
+        cmocka_unit_test(padding_on_the_right_has_no_effect),
         cmocka_unit_test(padding_on_the_left_changes_nothing_but_rounding),
-        cmocka_unit_test(a_session_goes_on_behind_an_error),
-        cmocka_unit_test(sessions_of_one_model_do_not_meet),
+        cmocka_unit_test(a_session_continues_after_an_error),
+        cmocka_unit_test(sessions_of_one_model_are_independent),
         cmocka_unit_test(more_than_one_text_is_refused),
         cmocka_unit_test(generate_stops_at_the_limit_and_at_the_end),
-        cmocka_unit_test(generate_ends_behind_a_turn_of_chatml),
+        cmocka_unit_test(generate_ends_after_a_turn_of_chatml),
         cmocka_unit_test(generate_stops_where_positions_end),
-        cmocka_unit_test(positions_beyond_are_computed_and_noted_once),
+        cmocka_unit_test(positions_beyond_the_limit_are_noted_once),
         cmocka_unit_test(generate_stops_when_the_sink_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

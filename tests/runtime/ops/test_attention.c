@@ -29,7 +29,7 @@ static const attention_row rows[] = {
     { 5, 8500, 6, 2, 4, 1, EMPTY_ROWS },
 };
 
-enum { GRADCHECK_KEYS = 200 }; /* of longer texts differences would take minutes */
+enum { GRADCHECK_KEYS = 200 }; /* finite differences of longer texts take minutes */
 
 typedef struct attention_case {
     attention_dims dims;
@@ -112,7 +112,7 @@ static void plain_row(double *out, const attention_case *c, size_t t)
     }
 }
 
-static void attention_forward_is_the_formula(void **state)
+static void attention_forward_equals_the_formula(void **state)
 {
     double expected[128];
     (void)state;
@@ -130,7 +130,7 @@ static void attention_forward_is_the_formula(void **state)
     }
 }
 
-static void attention_forward_in_place(void **state)
+static void attention_forward_works_in_place(void **state)
 {
     (void)state;
     for (size_t r = 0; r < COUNT(rows); r++) {
@@ -189,7 +189,7 @@ static void attention_keeps_a_nan_in_its_range(void **state)
     case_free(&c);
 }
 
-/* Whatever the length of a text; and a hundredth of its keys where it is continued. */
+/* For any length of a text; if a text is continued, it is a hundredth of the keys. */
 static void attention_scratch_is_bounded(void **state)
 {
     const attention_dims texts[] = {
@@ -242,7 +242,7 @@ static double attention_loss(void *context)
     return gradcheck_dot(c->out, c->dout, c->dims.Tq * c->dims.heads * c->dims.D);
 }
 
-static void attention_gradients(void **state)
+static void attention_gradients_are_slopes(void **state)
 {
     (void)state;
     for (size_t r = 0; r < COUNT(rows) && rows[r].Tk <= GRADCHECK_KEYS; r++) {
@@ -291,7 +291,7 @@ static void plain_backward(double *dq, double *dk, double *dv, const attention_c
         }
 }
 
-static void attention_backward_is_the_formula(void **state)
+static void attention_backward_equals_the_formula(void **state)
 {
     (void)state;
     for (size_t r = 0; r < COUNT(rows); r++) {
@@ -339,15 +339,15 @@ static void attention_backward_skips_and_accumulates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(attention_forward_is_the_formula),
-        cmocka_unit_test(attention_forward_in_place),
+        cmocka_unit_test(attention_forward_equals_the_formula),
+        cmocka_unit_test(attention_forward_works_in_place),
         cmocka_unit_test(attention_never_reads_keys_outside_the_span),
         cmocka_unit_test(attention_keeps_a_nan_in_its_range),
         cmocka_unit_test(attention_scratch_is_bounded),
         cmocka_unit_test(attention_without_keys_is_zero),
         cmocka_unit_test(attention_survives_large_scores),
-        cmocka_unit_test(attention_gradients),
-        cmocka_unit_test(attention_backward_is_the_formula),
+        cmocka_unit_test(attention_gradients_are_slopes),
+        cmocka_unit_test(attention_backward_equals_the_formula),
         cmocka_unit_test(attention_backward_skips_and_accumulates),
     };
     ops_threads(2);

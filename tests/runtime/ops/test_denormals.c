@@ -29,8 +29,7 @@ static real score(size_t t, size_t j)
     return rise - spread * (real)((t * 37 + j * 53) % T) / T;
 }
 
-/* With k = the identity and v = the identity, scores are q and
- * the result is P. */
+/* With the identity as k and v, the scores are q and the result is P. */
 static void attention_has_no_denormals(void **state)
 {
     static real q[T * T], k[T * T], v[T * T], out[T * T], dout[T * T];

@@ -70,7 +70,7 @@ static double rmsnorm_loss(void *context)
     return gradcheck_dot(c->y, c->dy, c->N * c->C);
 }
 
-static void norms_are_their_formulas(void **state)
+static void norms_equal_their_formulas(void **state)
 {
     (void)state;
     for (size_t k = 0; k < COUNT(sizes); k++) {
@@ -102,7 +102,7 @@ static void norms_are_their_formulas(void **state)
     }
 }
 
-static void layernorm_gradients(void **state)
+static void layernorm_gradients_are_slopes(void **state)
 {
     (void)state;
     for (size_t k = 2; k < COUNT(sizes); k++) {
@@ -118,7 +118,7 @@ static void layernorm_gradients(void **state)
     }
 }
 
-static void rmsnorm_gradients(void **state)
+static void rmsnorm_gradients_are_slopes(void **state)
 {
     (void)state;
     for (size_t k = 1; k < COUNT(sizes); k++)
@@ -150,7 +150,7 @@ static double plain_activation(lvlm_activation act, double x)
 }
 
 /* From both tails, where tanh is +-1, through 0. */
-static void activations_are_their_formulas(void **state)
+static void activations_equal_their_formulas(void **state)
 {
     enum { N = 4001 };
     static double x[N], y[N], u[N], gated[N];
@@ -187,7 +187,7 @@ static double gated_loss(void *context)
     return gradcheck_dot(c->y, c->dy, c->N * c->C);
 }
 
-static void activation_gradients(void **state)
+static void activation_gradients_are_slopes(void **state)
 {
     static const double scales[] = { 0.1, 1, 5, 40 }; /* 40: most values saturate */
     const size_t n_inputs = COUNT(sizes) * COUNT(scales);
@@ -229,7 +229,7 @@ static double softcap_loss(void *context)
     return gradcheck_dot(c->y, c->dy, c->N * c->C);
 }
 
-static void softcap_value_and_gradient(void **state)
+static void softcap_equals_its_formula_and_slope(void **state)
 {
     static const double caps[] = { 0.1, 0.7, 30 }; /* 0.1: most values saturate */
     (void)state;
@@ -269,7 +269,7 @@ static void rope_table_is_double(void **state)
 }
 
 /* Each pair uses the position of its axis. */
-static void rope_table_turns_pairs_by_their_axes(void **state)
+static void rope_table_rotates_pairs_by_their_axes(void **state)
 {
     const int64_t positions[] = { 5, 6, 70, 80, 900, 1000 }; /* two rows, three axes */
     const unsigned char axis[4] = { 0, 1, 1, 2 };
@@ -286,7 +286,7 @@ static void rope_table_turns_pairs_by_their_axes(void **state)
 }
 
 /* Llama 3.1's own: 29 pairs kept, 6 blended, the others 8 times as slow. */
-static void rope_scaling_is_llama3s(void **state)
+static void rope_scaling_equals_llama3s(void **state)
 {
     double plain[64], scaled[64];
     (void)state;
@@ -317,7 +317,7 @@ static double rope_loss(void *context)
     return gradcheck_dot(r->y, r->dy, ROPE_X);
 }
 
-static void rope_value_inverse_and_gradient(void **state)
+static void rope_rotates_inverts_and_has_its_slope(void **state)
 {
     static double c[ROPE_N * ROPE_D / 2], s[ROPE_N * ROPE_D / 2];
     static double dx[ROPE_X], in[ROPE_X];
@@ -344,7 +344,7 @@ static void rope_value_inverse_and_gradient(void **state)
     test_free(r.x), test_free(r.y), test_free(r.dy);
 }
 
-static void add_and_add_rows(void **state)
+static void add_and_add_rows_equal_their_sums(void **state)
 {
     enum { N = 6, R = 3, C = 5 };
     double y[N * C], x[N * C], old[N * C], table[R * C], dtable[R * C] = { 0 };
@@ -364,18 +364,18 @@ static void add_and_add_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(norms_are_their_formulas),
-        cmocka_unit_test(layernorm_gradients),
-        cmocka_unit_test(rmsnorm_gradients),
-        cmocka_unit_test(activations_are_their_formulas),
-        cmocka_unit_test(activation_gradients),
+        cmocka_unit_test(norms_equal_their_formulas),
+        cmocka_unit_test(layernorm_gradients_are_slopes),
+        cmocka_unit_test(rmsnorm_gradients_are_slopes),
+        cmocka_unit_test(activations_equal_their_formulas),
+        cmocka_unit_test(activation_gradients_are_slopes),
         cmocka_unit_test(activation_slopes_stay_finite),
-        cmocka_unit_test(softcap_value_and_gradient),
+        cmocka_unit_test(softcap_equals_its_formula_and_slope),
         cmocka_unit_test(rope_table_is_double),
-        cmocka_unit_test(rope_table_turns_pairs_by_their_axes),
-        cmocka_unit_test(rope_scaling_is_llama3s),
-        cmocka_unit_test(rope_value_inverse_and_gradient),
-        cmocka_unit_test(add_and_add_rows),
+        cmocka_unit_test(rope_table_rotates_pairs_by_their_axes),
+        cmocka_unit_test(rope_scaling_equals_llama3s),
+        cmocka_unit_test(rope_rotates_inverts_and_has_its_slope),
+        cmocka_unit_test(add_and_add_rows_equal_their_sums),
     };
     ops_threads(2);
     return cmocka_run_group_tests(tests, NULL, NULL);

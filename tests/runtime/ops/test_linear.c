@@ -32,7 +32,7 @@ static double expected_y(const double *x, const double *w, const double *b, size
     return sum;
 }
 
-static void linear_forward_is_a_triple_loop(void **state)
+static void linear_forward_equals_a_triple_loop(void **state)
 {
     (void)state;
     for (size_t k = 0; k < COUNT(sizes); k++)
@@ -131,7 +131,7 @@ static double linear_loss(void *context)
     return gradcheck_dot(c->y, c->dy, c->N * c->O);
 }
 
-static void linear_gradients(void **state)
+static void linear_gradients_are_slopes(void **state)
 {
     (void)state;
     for (size_t k = 0; k < 6; k++) {
@@ -179,11 +179,11 @@ static void linear_backward_accumulates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear_forward_is_a_triple_loop),
+        cmocka_unit_test(linear_forward_equals_a_triple_loop),
         cmocka_unit_test(linear_widens_stored_weights_exactly),
         cmocka_unit_test(stored_widen_agrees_with_numeric),
         cmocka_unit_test(stored_widen_starts_at_first),
-        cmocka_unit_test(linear_gradients),
+        cmocka_unit_test(linear_gradients_are_slopes),
         cmocka_unit_test(linear_backward_accumulates),
     };
     ops_threads(2);

@@ -45,7 +45,7 @@ static void unmake(pair *p)
     test_free(p->dy), test_free(p->scratch.data);
 }
 
-static void forward_is_two_products(void **state)
+static void forward_equals_two_products(void **state)
 {
     (void)state;
     for (size_t k = 0; k < COUNT(sizes); k++) {
@@ -77,7 +77,7 @@ static double loss(void *context)
     return gradcheck_dot(p->y, p->dy, p->N * p->O);
 }
 
-static void gradients(void **state)
+static void gradients_are_slopes(void **state)
 {
     (void)state;
     const lowrank_noise noise = { true, 0.3, 99 };
@@ -100,7 +100,7 @@ static void gradients(void **state)
     }
 }
 
-static void backward_accumulates_what_is_wanted(void **state)
+static void backward_accumulates_only_requested_gradients(void **state)
 {
     (void)state;
     pair p = make(sizes[1], NULL);
@@ -177,9 +177,9 @@ static void no_dropout_outside_of_training(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forward_is_two_products),
-        cmocka_unit_test(gradients),
-        cmocka_unit_test(backward_accumulates_what_is_wanted),
+        cmocka_unit_test(forward_equals_two_products),
+        cmocka_unit_test(gradients_are_slopes),
+        cmocka_unit_test(backward_accumulates_only_requested_gradients),
         cmocka_unit_test(dropout_keeps_the_mean),
         cmocka_unit_test(no_dropout_outside_of_training),
     };

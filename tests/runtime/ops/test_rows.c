@@ -22,7 +22,7 @@ static double embed_loss(void *context)
     return gradcheck_dot(c->y, c->dy, N * C);
 }
 
-static void embed_value_and_gradient(void **state)
+static void embed_equals_its_formula_and_slope(void **state)
 {
     embed_case c;
     double dtable[V * C] = { 0 };
@@ -88,7 +88,7 @@ static void patchify_cuts_rows_of_patches(void **state)
 }
 
 /* In place, forward and backward, with and without the first and the last row. */
-static void selected_rows_go_where_they_came_from(void **state)
+static void selected_rows_return_to_their_places(void **state)
 {
     static const size_t some[] = { 1, 2, 5 }, ends[] = { 0, 3, N - 1 };
     static const size_t *const lists[] = { some, ends };
@@ -124,7 +124,7 @@ static double entropy_loss(void *context)
     return gradcheck_dot(c->loss, c->dloss, LOGITS_N);
 }
 
-static void cross_entropy_value_and_gradient(void **state)
+static void cross_entropy_equals_its_formula_and_slope(void **state)
 {
     static entropy_case c;
     static double dlogits[LOGITS_N * LOGITS_V];
@@ -166,12 +166,12 @@ static void cross_entropy_is_stable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(embed_value_and_gradient),
+        cmocka_unit_test(embed_equals_its_formula_and_slope),
         cmocka_unit_test(embed_gives_padding_no_gradient),
         cmocka_unit_test(embed_widens_stored_tables),
         cmocka_unit_test(patchify_cuts_rows_of_patches),
-        cmocka_unit_test(selected_rows_go_where_they_came_from),
-        cmocka_unit_test(cross_entropy_value_and_gradient),
+        cmocka_unit_test(selected_rows_return_to_their_places),
+        cmocka_unit_test(cross_entropy_equals_its_formula_and_slope),
         cmocka_unit_test(cross_entropy_is_stable),
     };
     ops_threads(2);

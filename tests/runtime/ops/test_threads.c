@@ -150,28 +150,28 @@ static void row_op(real *out, const real *in, const ops_scratch *scratch)
     rope_forward(out + 8 * RC, in, out + 6 * RC, out + 7 * RC, ROWS, 1, 512);
 }
 
-static void linear_forward_threads(void **state)
+static void linear_forward_ignores_the_number_of_threads(void **state)
 {
     (void)state;
     check_teams(linear_forward_op, 2 * N * O + O, N * I + O * I,
                 linear_scratch(I, O, 7));
 }
 
-static void lowrank_threads(void **state)
+static void lowrank_ignores_the_number_of_threads(void **state)
 {
     (void)state;
     check_teams(lowrank_op, N * O + N * I + RANK * (I + O), N * O + N * I,
                 lowrank_scratch(I, RANK, 7));
 }
 
-static void linear_backward_threads(void **state)
+static void linear_backward_ignores_the_number_of_threads(void **state)
 {
     (void)state;
     check_teams(linear_backward_op, N * I + O * I + O, N * O + N * I + O * I,
                 linear_scratch(I, O, 7));
 }
 
-static void attention_threads(void **state)
+static void attention_ignores_the_number_of_threads(void **state)
 {
     const attention_dims dims = {
         .Tq = TQ, .Tk = TK, .heads = HEADS, .kv_heads = KV_HEADS, .D = D
@@ -181,19 +181,19 @@ static void attention_threads(void **state)
                 attention_scratch(&dims, 7));
 }
 
-static void norm_threads(void **state)
+static void norms_ignore_the_number_of_threads(void **state)
 {
     (void)state;
     check_teams(norm_op, 4 * RC + 3 * C, RC + 1, norm_scratch(ROWS));
 }
 
-static void elementwise_threads(void **state)
+static void elementwise_ignores_the_number_of_threads(void **state)
 {
     (void)state;
     check_teams(elementwise_op, 8 * RC, RC + 2, 0);
 }
 
-static void row_threads(void **state)
+static void rows_ignore_the_number_of_threads(void **state)
 {
     (void)state;
     check_teams(row_op, 9 * RC, RC + 2, 0);
@@ -202,13 +202,13 @@ static void row_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear_forward_threads),
-        cmocka_unit_test(lowrank_threads),
-        cmocka_unit_test(linear_backward_threads),
-        cmocka_unit_test(attention_threads),
-        cmocka_unit_test(norm_threads),
-        cmocka_unit_test(elementwise_threads),
-        cmocka_unit_test(row_threads),
+        cmocka_unit_test(linear_forward_ignores_the_number_of_threads),
+        cmocka_unit_test(lowrank_ignores_the_number_of_threads),
+        cmocka_unit_test(linear_backward_ignores_the_number_of_threads),
+        cmocka_unit_test(attention_ignores_the_number_of_threads),
+        cmocka_unit_test(norms_ignore_the_number_of_threads),
+        cmocka_unit_test(elementwise_ignores_the_number_of_threads),
+        cmocka_unit_test(rows_ignore_the_number_of_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,7 +71,7 @@ static inline void finish(run *r)
     r->prompter = NULL;
 }
 
-/* Exchange files of a copy of the model; a null text: remove. */
+/* Replaces files of a copy of the model; null removes the file. */
 static inline void exchange(scratch *s, const cJSON *files)
 {
     const cJSON *file;
@@ -86,8 +86,8 @@ static inline void exchange(scratch *s, const cJSON *files)
     }
 }
 
-/* Open the prompter of a model without one of its files, or with another text in it;
- * `notes` receives what it skips. */
+/* Opens the prompter of a model with one file removed or replaced by `text`; `notes`
+ * receives what it skips. */
 static inline int open_changed(const char *family, const char *file, const char *text,
                                const lvlm_prompt_options *options, lvlm_notes *notes,
                                lvlm_error *err)

@@ -11,7 +11,7 @@
 #include "runtime/prepare/image/image_save.h"
 #include "tests/support/scratch.h"
 
-static void both_ways_of_naming_are_found(void **state)
+static void boxes_in_both_notations_are_found(void **state)
 {
     static const struct {
         const char *text;
@@ -109,7 +109,7 @@ static void outlines_stay_inside_and_are_written(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_ways_of_naming_are_found),
+        cmocka_unit_test(boxes_in_both_notations_are_found),
         cmocka_unit_test(outlines_stay_inside_and_are_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

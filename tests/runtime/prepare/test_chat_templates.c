@@ -33,7 +33,7 @@ static char *file_with(const char *family, const char *name, const char *key,
 #define END "{\"SpecialToken\": {\"id\": \"<|im_end|>\"}}"
 #define TEXT "{\"Sequence\": {\"id\": \"A\"}}"
 
-static void what_a_tokenizer_adds_is_followed_or_refused(void **state)
+static void tokens_that_a_tokenizer_adds_are_followed_or_refused(void **state)
 {
     static const struct {
         const char *file, *key, *value, *message; /* NULL: taken */
@@ -88,7 +88,7 @@ static void what_a_tokenizer_adds_is_followed_or_refused(void **state)
 
 /* ---- chat templates ------------------------------------------------------------- */
 
-static void templates_that_are_not_known_are_refused(void **state)
+static void unknown_templates_are_refused(void **state)
 {
     static const lvlm_prompt_options raw = { .raw = true },
                                      training = { .training = true };
@@ -159,7 +159,7 @@ static char *named_template(const char *family, bool list, const char *name)
     return out;
 }
 
-static void of_named_templates_the_default_counts(void **state)
+static void the_default_of_named_templates_is_used(void **state)
 {
     (void)state;
     for (int list = 0; list < 2; list++) {
@@ -210,8 +210,7 @@ static void other_templates_are_named(void **state)
     lvlm_notes_free(&notes);
 }
 
-/* If a model has only the base form because it lacks a template, the message explains
- * it. */
+/* A model without a template has only the base form; the message says why. */
 static void a_missing_template_is_named(void **state)
 {
     static const char turns[] =
@@ -244,12 +243,13 @@ static void a_missing_template_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_a_tokenizer_adds_is_followed_or_refused),
-        cmocka_unit_test(templates_that_are_not_known_are_refused),
-        cmocka_unit_test(of_named_templates_the_default_counts),
+        cmocka_unit_test(tokens_that_a_tokenizer_adds_are_followed_or_refused),
+        cmocka_unit_test(unknown_templates_are_refused),
+        cmocka_unit_test(the_default_of_named_templates_is_used),
         cmocka_unit_test(other_templates_are_named),
         cmocka_unit_test(a_missing_template_is_named),
     };
-    if (chdir(LVLM_FIXTURES "/images") != 0) return 1; /* images go by bare names */
+    if (chdir(LVLM_FIXTURES "/images") != 0)
+        return 1; /* cases name images of this folder */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

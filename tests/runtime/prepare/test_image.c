@@ -52,8 +52,8 @@ static void refused(const void *bytes, size_t n_bytes,
         fail_msg("expected \"%s\", got \"%s\"", text, err.text);
 }
 
-/* A truncated file is refused, unless it has all pixels and only data after them is
- * missing. Returns true if it was refused. */
+/* A truncated file is refused, unless only data after the last pixel is missing.
+ * Returns true if it was refused. */
 static bool cut_is_safe(const lvlm_infile *file, const lvlm_image *whole, size_t n)
 {
     lvlm_image image;
@@ -69,7 +69,7 @@ static bool cut_is_safe(const lvlm_infile *file, const lvlm_image *whole, size_t
     return false;
 }
 
-static void cut_files_are_refused(void **state)
+static void truncated_files_are_refused(void **state)
 {
     (void)state;
     enum { CUTS = 24, TAIL = 24 };
@@ -91,7 +91,7 @@ static void cut_files_are_refused(void **state)
     lvlm_json_free(json);
 }
 
-static void other_files_are_refused(void **state)
+static void files_of_other_formats_are_refused(void **state)
 {
     (void)state;
     refused("", 0, NULL, "is not an image that can be read");
@@ -104,7 +104,7 @@ static void other_files_are_refused(void **state)
     refused("RIFF\x10\0\0\0WEBPVP8 ", 16, NULL, "WebP: is ");
 }
 
-static void limits_hold(void **state)
+static void limits_are_enforced(void **state)
 {
     (void)state;
     static const char *const names[] = { "jpeg-420.jpg", "png-rgb.png",
@@ -165,7 +165,7 @@ static void claimed_sizes_are_checked(void **state)
 }
 
 /* Each scan of a progressive file is a pass over the whole image. */
-static void endless_scans_are_refused(void **state)
+static void too_many_scans_are_refused(void **state)
 {
     (void)state;
     enum { COPIES = 1000 };
@@ -223,11 +223,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(images_decode_to_pillows_pixels),
-        cmocka_unit_test(cut_files_are_refused),
-        cmocka_unit_test(other_files_are_refused),
-        cmocka_unit_test(limits_hold),
+        cmocka_unit_test(truncated_files_are_refused),
+        cmocka_unit_test(files_of_other_formats_are_refused),
+        cmocka_unit_test(limits_are_enforced),
         cmocka_unit_test(claimed_sizes_are_checked),
-        cmocka_unit_test(endless_scans_are_refused),
+        cmocka_unit_test(too_many_scans_are_refused),
         cmocka_unit_test(changed_bytes_do_no_harm),
         cmocka_unit_test(missing_files_are_named),
     };

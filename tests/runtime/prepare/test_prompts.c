@@ -1,7 +1,7 @@
 /* test_prompts.c - prompts of every family compared with its processor's output.
  *
  *   fixtures/prompts/FAMILY/cases.json: a prompt or messages, images -> every id, and
- *   the SHA-256 of every tensor; then again with some files of the model exchanged */
+ *   the SHA-256 of every tensor; then again with some files of the model replaced */
 #include "tests/runtime/prepare/prompt_run.h"
 
 /* ---- what is expected ------------------------------------------------------------ */
@@ -186,7 +186,8 @@ static void spans_say_who_speaks(void **state)
               "H0 <image><bos>|C0 cat\n|C1 dog|E1 <eos>");
 }
 
-/* A blank in front of an answer is part of it; the hub's template ends it with one. */
+/* A blank before an answer belongs to it; the hub's template ends an answer with
+ * one. */
 static void spans_of_llava_are_those_of_its_turns(void **state)
 {
     static const char shown[] =
@@ -378,6 +379,7 @@ int main(void)
         cmocka_unit_test(what_a_form_has_no_place_for_is_refused),
         cmocka_unit_test(files_that_do_not_say_how_are_refused),
     };
-    if (chdir(LVLM_FIXTURES "/images") != 0) return 1; /* images go by bare names */
+    if (chdir(LVLM_FIXTURES "/images") != 0)
+        return 1; /* cases name images of this folder */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,7 +46,7 @@ static void resized_pixels_are_the_references(void **state)
         n++;
     }
     assert_true(n >= 60);
-    assert_true(n_other_order >= 5); /* the order of the passes shows */
+    assert_true(n_other_order >= 5); /* the order of the passes matters */
     lvlm_json_free(json);
 }
 
@@ -68,7 +68,7 @@ static void edges_are_clipped(void **state)
     }
 }
 
-/* A window has the pixels that it has in the whole image. */
+/* A window has the same pixels as this part of the whole image. */
 static void windows_are_parts_of_the_whole(void **state)
 {
     static const lvlm_window windows[] = {
@@ -77,7 +77,7 @@ static void windows_are_parts_of_the_whole(void **state)
     lvlm_image image = recorded_image("png-rgb.png", NULL), whole, part;
     (void)state;
     for (size_t i = 0; i < 4 * sizeof words / sizeof *words; i++) {
-        /* enlarged and made smaller; one side unchanged */
+        /* enlarged and reduced; one side unchanged */
         lvlm_resize to = { i / 4 == 2 ? image.width : 90, 48, LVLM_FILTER_BICUBIC,
                            (lvlm_resampling)(i / 4) };
         assert_int_equal(lvlm_image_resize(&whole, &image, &to, NULL), 0);
@@ -97,7 +97,7 @@ static void windows_are_parts_of_the_whole(void **state)
 }
 
 /* 65535 x 1 pixels, 22 million wide when resized: only the middle is computed. */
-static void what_is_not_kept_takes_no_memory(void **state)
+static void pixels_that_are_not_kept_take_no_memory(void **state)
 {
     lvlm_image long_one, part;
     (void)state;
@@ -121,7 +121,7 @@ int main(void)
         cmocka_unit_test(resized_pixels_are_the_references),
         cmocka_unit_test(edges_are_clipped),
         cmocka_unit_test(windows_are_parts_of_the_whole),
-        cmocka_unit_test(what_is_not_kept_takes_no_memory),
+        cmocka_unit_test(pixels_that_are_not_kept_take_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ static void put_piece(lvlm_strbuf *out, const char *text, float score, int type)
 
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED };
 
-/* <unk>, <s>, a, b, ab, abb, and what the user defined: "bb". */
+/* <unk>, <s>, a, b, ab, abb, and a user-defined piece, "bb". */
 static void put_pieces(lvlm_strbuf *out)
 {
     put_piece(out, "<unk>", 0, UNKNOWN);

@@ -39,7 +39,7 @@ static void parts_are(const char *template, const char *want)
     template_parts_free(&parts);
 }
 
-static void text_and_tags_are_told_apart(void **state)
+static void text_and_tags_are_separated(void **state)
 {
     (void)state;
     parts_are("", "");
@@ -54,7 +54,7 @@ static void text_and_tags_are_told_apart(void **state)
 }
 
 /* Only a string among the first two operands makes "+" a concatenation. */
-static void sums_are_not_texts(void **state)
+static void sums_of_numbers_are_not_concatenations(void **state)
 {
     (void)state;
     parts_are("{{ a + b }}", "<a + b>");
@@ -68,7 +68,7 @@ static void sums_are_not_texts(void **state)
     parts_are("{{ -'a' + b }}", "<- 'a' + b>");
 }
 
-static void one_spelling_for_all(void **state)
+static void equivalent_spellings_give_equal_parts(void **state)
 {
     (void)state;
     parts_are("{%if a['b']==\"c\"%}", "[if a['b'] == 'c']");
@@ -144,7 +144,7 @@ static void what_jinja_cannot_read_is_refused(void **state)
 }
 
 /* The longest templates of the worst kinds; a minute would be too long. */
-static void long_templates_take_no_time(void **state)
+static void long_templates_are_split_quickly(void **state)
 {
     static const char *const units[] = {
         "{",      "{{", "{{a}}", "{%-a-%}", "{#",   "{#-#}",        " {# #}",     "\n ",
@@ -245,7 +245,7 @@ static int which(const known *k, const char *text, size_t n)
     return found;
 }
 
-static void forms_pass_in_every_spelling(void **state)
+static void forms_are_recognised_in_every_spelling(void **state)
 {
     const known *const k = *state;
     lvlm_strbuf text = LVLM_STRBUF_INIT(SHOWN);
@@ -262,7 +262,7 @@ static void forms_pass_in_every_spelling(void **state)
 }
 
 /* As in chat_template.json of Qwen2-VL-Instruct and Qwen2.5-VL-Instruct. */
-static void released_files_pass(void **state)
+static void released_files_are_recognised(void **state)
 {
     static const char qwen[] =
         "{% set image_count = namespace(value=0) %}{% set video_count = "
@@ -310,7 +310,7 @@ static bool in_tag(const char *text, size_t i)
 
 /* A changed, added or removed byte anywhere is no longer a form, except blanks in
  * tags. */
-static void one_byte_makes_another_template(void **state)
+static void any_changed_byte_makes_a_form_unknown(void **state)
 {
     const known *const k = *state;
     char *const text = malloc(SHOWN);
@@ -335,7 +335,7 @@ static void one_byte_makes_another_template(void **state)
 
 /* One part removed, duplicated or two exchanged: all parts are known, but the template
  * is not. */
-static void parts_out_of_place_make_another_template(void **state)
+static void misplaced_parts_make_a_form_unknown(void **state)
 {
     const known *const k = *state;
     lvlm_strbuf text = LVLM_STRBUF_INIT(SHOWN);
@@ -419,17 +419,17 @@ static void changed_templates_are_not_forms(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text_and_tags_are_told_apart),
-        cmocka_unit_test(sums_are_not_texts),
-        cmocka_unit_test(one_spelling_for_all),
+        cmocka_unit_test(text_and_tags_are_separated),
+        cmocka_unit_test(sums_of_numbers_are_not_concatenations),
+        cmocka_unit_test(equivalent_spellings_give_equal_parts),
         cmocka_unit_test(white_space_is_dropped_as_jinja_does),
         cmocka_unit_test(what_jinja_cannot_read_is_refused),
-        cmocka_unit_test(long_templates_take_no_time),
+        cmocka_unit_test(long_templates_are_split_quickly),
         cmocka_unit_test(shown_parts_are_one_short_line),
-        cmocka_unit_test(forms_pass_in_every_spelling),
-        cmocka_unit_test(released_files_pass),
-        cmocka_unit_test(one_byte_makes_another_template),
-        cmocka_unit_test(parts_out_of_place_make_another_template),
+        cmocka_unit_test(forms_are_recognised_in_every_spelling),
+        cmocka_unit_test(released_files_are_recognised),
+        cmocka_unit_test(any_changed_byte_makes_a_form_unknown),
+        cmocka_unit_test(misplaced_parts_make_a_form_unknown),
         cmocka_unit_test(changed_templates_are_not_forms),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -105,7 +105,7 @@ static void config_adds_tokens_by_id_then_by_role_then_from_lists(void **state)
     lvlm_tokenizer_close(t);
 }
 
-static void older_files_count_where_the_config_has_no_tokens(void **state)
+static void older_files_are_used_where_the_config_has_no_tokens(void **state)
 {
     static const char *const older[][2] = {
         { "added_tokens.json", "{\"<b>\":259,\"<a>\":258}" },
@@ -131,7 +131,7 @@ static void older_files_count_where_the_config_has_no_tokens(void **state)
 }
 
 /* As Qwen2's class does. */
-static void end_of_text_plays_the_roles_that_nothing_names(void **state)
+static void end_of_text_fills_the_roles_that_no_file_names(void **state)
 {
     (void)state;
     lvlm_tokenizer *const t = open_beside(NULL, 0);
@@ -141,7 +141,7 @@ static void end_of_text_plays_the_roles_that_nothing_names(void **state)
     lvlm_tokenizer_close(t);
 }
 
-static void config_refuses_ids_that_do_not_follow(void **state)
+static void config_refuses_ids_with_gaps_or_conflicts(void **state)
 {
     static const struct {
         const char *name, *text, *message;
@@ -188,7 +188,7 @@ static void put_base64(lvlm_strbuf *out, const char *bytes, size_t n)
     }
 }
 
-/* Bytes under their own numbers, " a" 256, "cat" 257, and `more`. */
+/* Bytes have their values as ranks, " a" 256, "cat" 257; then `more`. */
 static char *rank_lines(const char *more)
 {
     lvlm_strbuf lines = LVLM_STRBUF_INIT(1 << 20);
@@ -236,14 +236,14 @@ static void ranks_of_qwen_bring_its_special_tokens(void **state)
                     "258 259 260 465");
     text_files_give(t, "<ref></quad><imgpad></img>", "466 471 474 473");
     assert_int_equal(lvlm_tokenizer_role(t, LVLM_TOKEN_EOS), 258);
-    /* composed before the search: U+226F is not '>' */
+    /* NFC comes before the search: U+226F is not '>' */
     text_files_give(t, "<ref>\u0338", "60 114 101 102 226 137 175");
     assert_string_equal(text_ids(t, "<img>", &off, got, sizeof got),
                         "60 105 109 103 62");
     lvlm_tokenizer_close(t);
 }
 
-static void paths_between_img_tags_become_one_id_a_byte(void **state)
+static void paths_between_img_tags_become_one_id_per_byte(void **state)
 {
     lvlm_ids ids = LVLM_IDS_INIT;
     lvlm_strbuf text = LVLM_STRBUF_INIT(1000);
@@ -314,7 +314,7 @@ static void ranks_refuse_broken_lines(void **state)
 
 /* ---- PaliGemma ------------------------------------------------------------------- */
 
-static void places_are_one_token_whatever_the_file_says(void **state)
+static void locations_are_one_token_whatever_the_file_says(void **state)
 {
     /* <seg000> is in the vocabulary, the others are not */
     static const char json[] =
@@ -336,7 +336,7 @@ static void places_are_one_token_whatever_the_file_says(void **state)
     lvlm_tokenizer_close(t);
 }
 
-static void tokenizer_json_goes_first(void **state)
+static void tokenizer_json_takes_precedence(void **state)
 {
     char *const lines = rank_lines("");
     text_files files = { .paligemma = false };
@@ -361,16 +361,16 @@ int main(void)
         cmocka_unit_test(merges_are_read_with_and_without_a_version_line),
         cmocka_unit_test(vocab_refuses_broken_merges),
         cmocka_unit_test(config_adds_tokens_by_id_then_by_role_then_from_lists),
-        cmocka_unit_test(older_files_count_where_the_config_has_no_tokens),
-        cmocka_unit_test(end_of_text_plays_the_roles_that_nothing_names),
-        cmocka_unit_test(config_refuses_ids_that_do_not_follow),
+        cmocka_unit_test(older_files_are_used_where_the_config_has_no_tokens),
+        cmocka_unit_test(end_of_text_fills_the_roles_that_no_file_names),
+        cmocka_unit_test(config_refuses_ids_with_gaps_or_conflicts),
         cmocka_unit_test(ranks_of_llama3_bring_its_special_tokens),
         cmocka_unit_test(ranks_of_qwen_bring_its_special_tokens),
-        cmocka_unit_test(paths_between_img_tags_become_one_id_a_byte),
+        cmocka_unit_test(paths_between_img_tags_become_one_id_per_byte),
         cmocka_unit_test(a_path_has_256_bytes_at_most),
         cmocka_unit_test(ranks_refuse_broken_lines),
-        cmocka_unit_test(places_are_one_token_whatever_the_file_says),
-        cmocka_unit_test(tokenizer_json_goes_first),
+        cmocka_unit_test(locations_are_one_token_whatever_the_file_says),
+        cmocka_unit_test(tokenizer_json_takes_precedence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,7 +59,7 @@ static void expect_ids(const lvlm_tokenizer *tokenizer, const char *text,
 
 /* ---- merging --------------------------------------------------------------------- */
 
-static void json_takes_both_spellings_of_merges(void **state)
+static void json_accepts_both_spellings_of_merges(void **state)
 {
     static const char *const spellings[] = {
         "\"b c\",\"a b\",\"a bc\",\"Ġ a\"",
@@ -79,7 +79,7 @@ static void json_takes_both_spellings_of_merges(void **state)
     }
 }
 
-static void json_takes_words_whole_where_merges_are_ignored(void **state)
+static void json_keeps_known_words_whole_where_merges_are_ignored(void **state)
 {
     (void)state;
     lvlm_tokenizer *t = open_json("", "\"a b\"", "\"ignore_merges\":false,");
@@ -120,7 +120,7 @@ static void json_prefers_the_leftmost_and_longest_added_token(void **state)
     lvlm_tokenizer_close(t);
 }
 
-static void json_leaves_special_tokens_as_text_when_told_to(void **state)
+static void json_leaves_special_tokens_as_text_on_request(void **state)
 {
     static const int64_t kept[] = { 261 };
     const lvlm_special off = { .off = true };
@@ -247,7 +247,7 @@ static void texts_that_are_not_utf8_are_refused_with_the_place(void **state)
 
 /* ---- decoding -------------------------------------------------------------------- */
 
-static void streams_hand_out_whole_characters(void **state)
+static void streams_return_whole_characters(void **state)
 {
     static const int64_t cat[] = { 0xf0, 0x9f, 0x90, 0xb1, 'a', 0xc3, 'b', 0xe2, 0x82 };
     static const char *const steps[] = { "",
@@ -283,7 +283,7 @@ static void streams_hand_out_whole_characters(void **state)
     lvlm_tokenizer_close(t);
 }
 
-static void decoding_leaves_special_tokens_out_when_told_to(void **state)
+static void decoding_omits_special_tokens_on_request(void **state)
 {
     static const int64_t ids[] = { 256, 260, 99, 261 };
     const lvlm_special off = { .off = true };
@@ -309,18 +309,18 @@ static void decoding_leaves_special_tokens_out_when_told_to(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json_takes_both_spellings_of_merges),
-        cmocka_unit_test(json_takes_words_whole_where_merges_are_ignored),
+        cmocka_unit_test(json_accepts_both_spellings_of_merges),
+        cmocka_unit_test(json_keeps_known_words_whole_where_merges_are_ignored),
         cmocka_unit_test(json_composes_before_it_splits),
         cmocka_unit_test(json_prefers_the_leftmost_and_longest_added_token),
-        cmocka_unit_test(json_leaves_special_tokens_as_text_when_told_to),
+        cmocka_unit_test(json_leaves_special_tokens_as_text_on_request),
         cmocka_unit_test(json_strips_and_keeps_words_whole_as_the_flags_say),
         cmocka_unit_test(json_matches_normalized_tokens_in_the_normal_form),
         cmocka_unit_test(json_refuses_what_would_change_ids),
         cmocka_unit_test(a_model_without_tokenizer_says_what_is_missing),
         cmocka_unit_test(texts_that_are_not_utf8_are_refused_with_the_place),
-        cmocka_unit_test(streams_hand_out_whole_characters),
-        cmocka_unit_test(decoding_leaves_special_tokens_out_when_told_to),
+        cmocka_unit_test(streams_return_whole_characters),
+        cmocka_unit_test(decoding_omits_special_tokens_on_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

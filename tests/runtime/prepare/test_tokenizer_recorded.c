@@ -27,7 +27,7 @@
 
 enum { N_TEXTS = 10000, MAX_TEXTS_BYTES = 4 << 20, REFUSED = 1, NOT_RECORDED = 2 };
 
-/* Of a text, in expected.bin. */
+/* The record of a text in expected.bin. */
 enum { CODES_BYTES = 6 };
 
 /* ---- texts ----------------------------------------------------------------------- */
@@ -258,7 +258,7 @@ static void sentencepiece_with_a_prefix_gives_the_reference_ids(void **state)
 }
 
 /* Nothing is normalised and every byte has a token, so texts are restored exactly. */
-static void texts_come_back_as_they_were(void **state)
+static void texts_are_restored_exactly(void **state)
 {
     static const char *const names[] = { "llama3-tiktoken", "llama3-json" };
     const recorded_texts *const texts = *state;
@@ -283,7 +283,7 @@ static void texts_come_back_as_they_were(void **state)
 }
 
 /* One word of a million characters: merging that is not O(n log n) takes hours. */
-static void a_megabyte_without_a_split_is_soon_done(void **state)
+static void a_megabyte_without_a_split_takes_seconds(void **state)
 {
     enum { N = 1000000 };
     static const char *const names[] = { "qwen2-json", "llama3-tiktoken", "gemma-json",
@@ -318,8 +318,8 @@ int main(void)
         cmocka_unit_test(byte_fallback_json_with_a_prefix_gives_the_reference_ids),
         cmocka_unit_test(sentencepiece_of_gemma_gives_the_reference_ids),
         cmocka_unit_test(sentencepiece_with_a_prefix_gives_the_reference_ids),
-        cmocka_unit_test(texts_come_back_as_they_were),
-        cmocka_unit_test(a_megabyte_without_a_split_is_soon_done),
+        cmocka_unit_test(texts_are_restored_exactly),
+        cmocka_unit_test(a_megabyte_without_a_split_takes_seconds),
     };
     return cmocka_run_group_tests(tests, read_texts, free_texts);
 }

@@ -96,7 +96,7 @@ static void check_category(const cJSON *recorded, const lvlm_strbuf *everything)
     word_split_free(&split);
 }
 
-static void patterns_see_every_character_as_the_reference_does(void **state)
+static void patterns_match_every_character_as_the_reference_does(void **state)
 {
     const cJSON *category;
     lvlm_strbuf everything = LVLM_STRBUF_INIT(8 << 20);
@@ -139,7 +139,7 @@ static void put_among_marks(lvlm_strbuf *out, int32_t c)
     lvlm_strbuf_puts(out, "\u0300\n");
 }
 
-static void nfc_of_every_character_is_the_reference_one(void **state)
+static void nfc_of_every_character_equals_the_references(void **state)
 {
     normal_form form = { .n = 0 };
     lvlm_strbuf text = LVLM_STRBUF_INIT(1 << 20), out = LVLM_STRBUF_INIT(1 << 20);
@@ -161,7 +161,7 @@ static void nfc_of_every_character_is_the_reference_one(void **state)
     normal_form_free(&form);
 }
 
-static void nfc_composes_by_the_unicode_that_it_is_told(void **state)
+static void nfc_composes_by_the_given_version_of_unicode(void **state)
 {
     (void)state;
     expect_form(NORMAL_NFC, NULL, NULL, "e\u0301 \u1100\u1161\u11a8", "\u00e9 \uac01");
@@ -176,7 +176,7 @@ static void nfc_composes_by_the_unicode_that_it_is_told(void **state)
                 "\U00011935\U00011930");
 }
 
-/* Ordering by insertion would take hours. */
+/* Ordering that is quadratic would take hours. */
 static void nfc_orders_a_long_run_of_marks(void **state)
 {
     enum { N = 500000 };
@@ -197,7 +197,7 @@ static void nfc_orders_a_long_run_of_marks(void **state)
     normal_form_free(&form);
 }
 
-static void other_steps_do_what_they_say(void **state)
+static void steps_replace_prepend_squeeze_and_trim(void **state)
 {
     (void)state;
     expect_form(NORMAL_REPLACE, " ", "_", " a  b ", "_a__b_");
@@ -214,11 +214,11 @@ static void other_steps_do_what_they_say(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(patterns_see_every_character_as_the_reference_does),
-        cmocka_unit_test(nfc_of_every_character_is_the_reference_one),
-        cmocka_unit_test(nfc_composes_by_the_unicode_that_it_is_told),
+        cmocka_unit_test(patterns_match_every_character_as_the_reference_does),
+        cmocka_unit_test(nfc_of_every_character_equals_the_references),
+        cmocka_unit_test(nfc_composes_by_the_given_version_of_unicode),
         cmocka_unit_test(nfc_orders_a_long_run_of_marks),
-        cmocka_unit_test(other_steps_do_what_they_say),
+        cmocka_unit_test(steps_replace_prepend_squeeze_and_trim),
     };
     return cmocka_run_group_tests(tests, read_recorded, free_recorded);
 }

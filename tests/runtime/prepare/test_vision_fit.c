@@ -111,8 +111,8 @@ static void crops_keep_the_middle(void **state)
     }
 }
 
-/* A crop larger than the picture; an odd pixel is on one side or the other. */
-static void what_is_smaller_than_the_crop_is_put_in_its_middle(void **state)
+/* The crop is larger than the image; an odd pixel is on one side or the other. */
+static void small_images_are_centred_in_the_crop(void **state)
 {
     vision_settings s = {
         .model.images = { .form = LVLM_IMAGES_SQUARES, .side = 336, .patch = 14 },
@@ -133,7 +133,7 @@ static void what_is_smaller_than_the_crop_is_put_in_its_middle(void **state)
     assert_int_equal(f.at.y, 2);
 }
 
-static void what_is_padded_is_a_square_before(void **state)
+static void images_are_padded_to_a_square_before_they_are_resized(void **state)
 {
     const vision_settings s = {
         .model.images = { .form = LVLM_IMAGES_SQUARES, .side = 336, .patch = 14 },
@@ -164,8 +164,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patches_get_multiples_of_28),
         cmocka_unit_test(crops_keep_the_middle),
-        cmocka_unit_test(what_is_smaller_than_the_crop_is_put_in_its_middle),
-        cmocka_unit_test(what_is_padded_is_a_square_before),
+        cmocka_unit_test(small_images_are_centred_in_the_crop),
+        cmocka_unit_test(images_are_padded_to_a_square_before_they_are_resized),
         cmocka_unit_test(tiles_get_the_canvas_that_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@
 
 enum { IMAGES = 16, TEXTS = 4 };
 
-/* The request of a run: a list of names, or of such lists, text by text. */
+/* The request of a run: a list of names, or a list of names per text. */
 typedef struct batch {
     char paths[IMAGES][RECORDED_PATH];
     const char *images[IMAGES];
@@ -105,7 +105,7 @@ static uint64_t setting(const bare_model *m, const char *path)
     return value;
 }
 
-/* The number of places in the text equals the model's rows for these images. */
+/* The number of placeholders in the text equals the model's rows for these images. */
 static void notes_fit(const recorded_run *r, const lvlm_vision_batch *out)
 {
     const uint64_t merge = setting(r->model, "vision.merge");

@@ -125,7 +125,7 @@ static void settings_that_are_not_followed_are_noted(void **state)
 }
 
 /* processor_config.json precedes the older file, if it has an image_processor. */
-static void the_newer_file_counts_first(void **state)
+static void the_newer_file_takes_precedence(void **state)
 {
     static const struct {
         const char *newer;
@@ -153,7 +153,7 @@ static void the_newer_file_counts_first(void **state)
     }
 }
 
-/* What the processor writes for an image, and what the model has. */
+/* The processor's number of placeholders per image, and the model's number of rows. */
 static void numbers_of_placeholders_are_compared(void **state)
 {
     static const struct {
@@ -209,7 +209,7 @@ static void refused(const char *folder, lvlm_resampling resampling, bool pad, in
     bare_model_close(&m);
 }
 
-static void models_without_a_way_are_refused(void **state)
+static void unsupported_options_are_refused(void **state)
 {
     (void)state;
     refused(QWEN2, LVLM_RESAMPLING_PILLOW, false, LVLM_EFORMAT,
@@ -230,9 +230,9 @@ int main(void)
         cmocka_unit_test(wrong_settings_are_named),
         cmocka_unit_test(wrong_settings_of_crops_are_named),
         cmocka_unit_test(settings_that_are_not_followed_are_noted),
-        cmocka_unit_test(the_newer_file_counts_first),
+        cmocka_unit_test(the_newer_file_takes_precedence),
         cmocka_unit_test(numbers_of_placeholders_are_compared),
-        cmocka_unit_test(models_without_a_way_are_refused),
+        cmocka_unit_test(unsupported_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,7 +52,7 @@ static void open_folder(lvlm_batch_source *out, scratch *s, bool shuffled,
     assert_int_equal(out->n, N);
 }
 
-static void batches_come_in_order_and_again(void **state)
+static void batches_repeat_in_order(void **state)
 {
     scratch s;
     lvlm_batch_source source;
@@ -84,7 +84,7 @@ static void shuffled_epochs_hold_every_batch_once(void **state)
     }
     assert_memory_not_equal(taken, taken + N, N * sizeof *taken);
     assert_int_equal(taken[source.largest], 3);
-    /* from anywhere, the same */
+    /* the same from any start */
     for (size_t i = EPOCHS * N; i-- > 0;) {
         assert_int_equal(source.seek(source.self, i, NULL), 0);
         assert_int_equal(next(&source), taken[i]);
@@ -93,7 +93,7 @@ static void shuffled_epochs_hold_every_batch_once(void **state)
     scratch_remove(&s);
 }
 
-static void an_order_and_a_folder_have_their_own_id(void **state)
+static void ids_differ_by_order_and_folder(void **state)
 {
     scratch s;
     lvlm_batch_source plain, shuffled, other, again;
@@ -133,9 +133,9 @@ static void an_empty_folder_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(batches_come_in_order_and_again),
+        cmocka_unit_test(batches_repeat_in_order),
         cmocka_unit_test(shuffled_epochs_hold_every_batch_once),
-        cmocka_unit_test(an_order_and_a_folder_have_their_own_id),
+        cmocka_unit_test(ids_differ_by_order_and_folder),
         cmocka_unit_test(an_empty_folder_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

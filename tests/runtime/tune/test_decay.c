@@ -1,6 +1,6 @@
-/* test_decay.c - which weights decay, in every family: where that is not what "matrices
- * do, vectors do not" says, expected.json has the names. The lists are those of the
- * reference: Trainer's get_decay_parameter_names. */
+/* test_decay.c - which weights decay, in every family: matrices do and vectors do not,
+ * except those that expected.json names, from the reference's list: Trainer's
+ * get_decay_parameter_names. */
 #include <fnmatch.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,7 +38,7 @@ static void check(const fixture *f)
     fixture_model_close(&m);
 }
 
-static void decay_is_the_rule_of_the_reference(void **state)
+static void decay_follows_the_rule_of_the_reference(void **state)
 {
     fixtures all;
     (void)state;
@@ -51,7 +51,7 @@ static void decay_is_the_rule_of_the_reference(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decay_is_the_rule_of_the_reference),
+        cmocka_unit_test(decay_follows_the_rule_of_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* test_layer_decay.c - rates by depth in the tower, in families with one sequence of
- * blocks and with two. */
+/* test_layer_decay.c - learning rates by depth in the tower, for towers with one
+ * sequence of blocks and with two. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,7 +22,7 @@ static void check(const fixture_model *m, const char *name, size_t power)
     if (factor != pow(0.5, (double)power)) fail_msg("%s: %g", name, factor);
 }
 
-/* CLIP; its last block is after the features, and does not count. */
+/* CLIP: its last block is after the features and does not count as a layer. */
 static void rates_grow_with_depth(void **state)
 {
     fixture_model m;

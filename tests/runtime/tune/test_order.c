@@ -1,4 +1,5 @@
-/* test_order.c - every example once per epoch, similar lengths together, anywhere. */
+/* test_order.c - every example once per epoch, similar lengths together, from any
+ * start. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -59,7 +60,7 @@ static void order_has_every_example_once_per_epoch(void **state)
     }
 }
 
-static void order_keeps_the_files_own_without_a_shuffle(void **state)
+static void order_is_that_of_the_file_without_a_shuffle(void **state)
 {
     lvlm_order o = make(false, 5);
     size_t batch[SIZE];
@@ -72,7 +73,7 @@ static void order_keeps_the_files_own_without_a_shuffle(void **state)
     lvlm_order_free(&o);
 }
 
-static void order_can_be_entered_anywhere(void **state)
+static void order_can_start_at_any_batch(void **state)
 {
     lvlm_order whole = make(true, 5);
     (void)state;
@@ -112,7 +113,7 @@ static void order_follows_the_seed_and_the_epoch(void **state)
     lvlm_order_free(&c);
 }
 
-/* Places that padding to the longest would fill. */
+/* Tokens of padding, if every batch is padded to its longest example. */
 static size_t padding(lvlm_order *o)
 {
     size_t sum = 0;
@@ -156,8 +157,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(order_has_every_example_once_per_epoch),
-        cmocka_unit_test(order_keeps_the_files_own_without_a_shuffle),
-        cmocka_unit_test(order_can_be_entered_anywhere),
+        cmocka_unit_test(order_is_that_of_the_file_without_a_shuffle),
+        cmocka_unit_test(order_can_start_at_any_batch),
         cmocka_unit_test(order_follows_the_seed_and_the_epoch),
         cmocka_unit_test(order_puts_similar_lengths_together),
         cmocka_unit_test(order_has_no_batch_larger_than_the_data),

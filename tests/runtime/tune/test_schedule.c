@@ -1,4 +1,4 @@
-/* test_schedule.c - rates of learning, as the reference's schedulers have them. */
+/* test_schedule.c - learning rates are those of the reference's schedulers. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,7 +47,7 @@ static void rates_rise_and_fall(void **state)
 }
 
 /* As transformers' get_cosine_with_min_lr_schedule_with_warmup, and the same line. */
-static void rates_fall_to_the_least(void **state)
+static void rates_fall_to_the_minimum(void **state)
 {
     (void)state;
     check_least(LVLM_SCHEDULE_CONSTANT, 0.25, 4, 999, 1);
@@ -77,7 +77,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rates_rise_and_fall),
-        cmocka_unit_test(rates_fall_to_the_least),
+        cmocka_unit_test(rates_fall_to_the_minimum),
         cmocka_unit_test(schedules_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

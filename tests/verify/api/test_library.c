@@ -1,5 +1,5 @@
-/* test_library.c - the calls of lvlm.h but lvlm_ask, which tests/install/caption.c
- * makes: export, proofs, training, and what they refuse. */
+/* test_library.c - the functions of lvlm.h: export, replay, training, and their errors.
+ * tests/install/caption.c tests lvlm_ask. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@
         if ((call) < 0) fail_msg("%s", err.text);                                      \
     } while (0)
 
-/* Fails with that code, and says so with these words. */
+/* Fails with that code and a message that contains `words`. */
 #define ASSERT_FAILS(expected, words, call)                                            \
     do {                                                                               \
         assert_int_equal((call), (expected));                                          \
@@ -34,7 +34,7 @@ static void count_notes(void *user, const char *sentence)
     ++*(size_t *)user;
 }
 
-static void test_there_and_back(void **state)
+static void export_restores_the_source(void **state)
 {
     scratch s;
     lvlm_error err;
@@ -55,7 +55,7 @@ static void test_there_and_back(void **state)
     (void)scratch_write(&s, "other/unknown.bin", "x", 1);
     ASSERT_WORKS(lvlm_convert(scratch_path(&s, "other"), model, &options, &err));
     assert_true(n_notes > 0);
-    n_notes = 0; /* what the program notes too: a head that its configuration ties */
+    n_notes = 0; /* as in the program: a stored head that the configuration ties */
     ASSERT_WORKS(
         lvlm_convert(LVLM_FIXTURES "/paligemma-untied/model", model, &options, &err));
     assert_int_equal(n_notes, 1);
@@ -63,8 +63,8 @@ static void test_there_and_back(void **state)
     scratch_remove(&s);
 }
 
-/* All that fits no row is told, and the first is the error. */
-static void test_what_does_not_fit(void **state)
+/* The first tensor that fits no row is the error. */
+static void tensors_that_do_not_fit_are_named(void **state)
 {
     scratch s;
     lvlm_error err;
@@ -80,7 +80,7 @@ static void test_what_does_not_fit(void **state)
     scratch_remove(&s);
 }
 
-static void test_open(void **state)
+static void models_open_and_errors_leave_none(void **state)
 {
     scratch s;
     lvlm_error err;
@@ -101,7 +101,7 @@ static void test_open(void **state)
     scratch_remove(&s);
 }
 
-static void test_proof(void **state)
+static void a_replay_reports_its_parity(void **state)
 {
     scratch s;
     lvlm_error err;
@@ -168,8 +168,10 @@ static void test_training(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_what_does_not_fit),
-        cmocka_unit_test(test_open),           cmocka_unit_test(test_proof),
+        cmocka_unit_test(export_restores_the_source),
+        cmocka_unit_test(tensors_that_do_not_fit_are_named),
+        cmocka_unit_test(models_open_and_errors_leave_none),
+        cmocka_unit_test(a_replay_reports_its_parity),
         cmocka_unit_test(test_training),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@
 
 #include "runtime/tune/cli/train_run.h"
 
-static void every_so_many_steps_where_that_is_said(void **state)
+static void state_is_saved_every_n_steps_on_request(void **state)
 {
     (void)state;
     assert_false(train_save_is_due(4, 5, 1e6));
@@ -16,7 +16,7 @@ static void every_so_many_steps_where_that_is_said(void **state)
     assert_true(train_save_is_due(10, 5, 0));
 }
 
-static void else_every_ten_minutes(void **state)
+static void state_is_saved_every_ten_minutes_by_default(void **state)
 {
     (void)state;
     assert_false(train_save_is_due(1, 0, 599));
@@ -26,8 +26,8 @@ static void else_every_ten_minutes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_so_many_steps_where_that_is_said),
-        cmocka_unit_test(else_every_ten_minutes),
+        cmocka_unit_test(state_is_saved_every_n_steps_on_request),
+        cmocka_unit_test(state_is_saved_every_ten_minutes_by_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

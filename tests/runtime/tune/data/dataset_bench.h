@@ -1,4 +1,4 @@
-/* dataset_bench.h - datasets opened from a text, with what they report. */
+/* dataset_bench.h - opens datasets from text and collects what they report. */
 #ifndef LVLM_TESTS_RUNTIME_TUNE_DATA_DATASET_BENCH_H
 #define LVLM_TESTS_RUNTIME_TUNE_DATA_DATASET_BENCH_H
 
@@ -27,15 +27,15 @@ typedef struct bench {
     scratch s;
     lvlm_encoder *encoder;
     lvlm_dataset data;
-    char told[4096];
+    char reported[4096];
     size_t n_told;
 } bench;
 
-static inline void tell(void *user, const char *text)
+static inline void collect(void *user, const char *text)
 {
     bench *const b = user;
-    const size_t used = strlen(b->told);
-    (void)snprintf(b->told + used, sizeof b->told - used, "%s\n", text);
+    const size_t used = strlen(b->reported);
+    (void)snprintf(b->reported + used, sizeof b->reported - used, "%s\n", text);
     b->n_told++;
 }
 
@@ -52,7 +52,7 @@ static inline int open_bench(bench *b, const wanted *w, lvlm_error *err)
                                      .shuffled = w->shuffled,
                                      .seed = 3,
                                      .skip_bad = w->skip_bad,
-                                     .tell = tell,
+                                     .tell = collect,
                                      .user = b };
     memset(b, 0, sizeof *b);
     scratch_make(&b->s);

@@ -1,5 +1,5 @@
 /* test_dataset.c - files of training data as batches: what is in them, what is left
- * out, and that neither time nor place changes a byte. */
+ * out, and that they are the same bytes from any start. */
 #include "tests/runtime/tune/data/dataset_bench.h"
 
 /* ---- what is in a batch --------------------------------------------------------- */
@@ -80,7 +80,7 @@ static void dataset_rows_are_those_of_each_example(void **state)
             for (size_t i = 0, row = 0; i < 3; i++) {
                 char line[32];
                 (void)snprintf(line, sizeof line, "data.jsonl:%zu: ", i + 1);
-                if (strstr(all.told, line) != NULL) continue;
+                if (strstr(all.reported, line) != NULL) continue;
                 lvlm_dataset_batch *const alone = make(&single, i);
                 check_row(batch, row++, alone);
                 lvlm_dataset_batch_free(alone);
@@ -130,7 +130,7 @@ static void dataset_cuts_every_tensor_of_tokens(void **state)
     GOOD LINES SAID("Hello", "hello there", "[]")                                      \
         BAD GOOD LINES SAID("what is <image>", "a cat", "\"png-turned-6.png\"")
 
-static void dataset_gives_the_same_batches_ahead_and_from_anywhere(void **state)
+static void dataset_gives_the_same_batches_from_any_start(void **state)
 {
     static const wanted w = { .model = MODEL("qwen2_vl"),
                               .text = MORE,
@@ -159,7 +159,7 @@ static void dataset_gives_the_same_batches_ahead_and_from_anywhere(void **state)
             }
         }
         assert_int_equal(a.data.counts.bad, 1);
-        assert_string_equal(strstr(a.told, ":6: "), strstr(b.told, ":6: "));
+        assert_string_equal(strstr(a.reported, ":6: "), strstr(b.reported, ":6: "));
         lvlm_batch_source_close(&plain);
         lvlm_batch_source_close(&ahead);
         close_bench(&a);
@@ -167,7 +167,7 @@ static void dataset_gives_the_same_batches_ahead_and_from_anywhere(void **state)
     }
 }
 
-static void dataset_puts_the_next_batch_for_one_that_is_lost(void **state)
+static void dataset_replaces_a_lost_batch_by_the_next(void **state)
 {
     static const wanted w = { .model = MODEL("qwen2_vl"),
                               .text = GOOD BAD BAD SAID("Hello", "there", "[]"),
@@ -190,7 +190,7 @@ static void dataset_puts_the_next_batch_for_one_that_is_lost(void **state)
     close_bench(&b);
 }
 
-static void dataset_of_which_no_image_can_be_read_ends(void **state)
+static void dataset_without_a_usable_example_is_an_error(void **state)
 {
     bench b;
     lvlm_batch_source source;
@@ -206,8 +206,8 @@ static void dataset_of_which_no_image_can_be_read_ends(void **state)
     close_bench(&b);
 }
 
-/* The state of a run knows its data: other lines, other batches, other ids. */
-static void dataset_ids_tell_data_and_batches_apart(void **state)
+/* The state of a run records the id of its data: other lines or batches, another id. */
+static void dataset_ids_differ_by_data_and_batches(void **state)
 {
     static const wanted all[] = {
         { .model = MODEL("qwen2_vl"), .text = GOOD GOOD },
@@ -232,10 +232,10 @@ int main(void)
         cmocka_unit_test(dataset_batches_are_padded_on_the_right),
         cmocka_unit_test(dataset_rows_are_those_of_each_example),
         cmocka_unit_test(dataset_cuts_every_tensor_of_tokens),
-        cmocka_unit_test(dataset_gives_the_same_batches_ahead_and_from_anywhere),
-        cmocka_unit_test(dataset_puts_the_next_batch_for_one_that_is_lost),
-        cmocka_unit_test(dataset_of_which_no_image_can_be_read_ends),
-        cmocka_unit_test(dataset_ids_tell_data_and_batches_apart),
+        cmocka_unit_test(dataset_gives_the_same_batches_from_any_start),
+        cmocka_unit_test(dataset_replaces_a_lost_batch_by_the_next),
+        cmocka_unit_test(dataset_without_a_usable_example_is_an_error),
+        cmocka_unit_test(dataset_ids_differ_by_data_and_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,12 +36,12 @@ static void dataset_names_the_line_that_cannot_be_used(void **state)
         assert_int_equal(b.data.counts.bad, 1);
         assert_int_equal(b.data.n, 2);
         assert_int_equal(b.n_told, 1);
-        assert_non_null(strstr(b.told, unusable[i].said));
+        assert_non_null(strstr(b.reported, unusable[i].said));
         close_bench(&b);
     }
 }
 
-static void dataset_without_a_line_to_use_is_refused(void **state)
+static void dataset_without_a_usable_line_is_refused(void **state)
 {
     bench b;
     lvlm_error err;
@@ -55,8 +55,8 @@ static void dataset_without_a_line_to_use_is_refused(void **state)
     close_bench(&b);
 }
 
-/* Lines that only show when they are encoded, those with `cut` when so many of their
- * last tokens are cut. */
+/* Lines that are found bad only when they are encoded; those with `cut`, when that many
+ * of their last tokens are cut. */
 static const struct {
     const char *model, *line, *said;
     size_t cut;
@@ -123,13 +123,13 @@ static void dataset_finds_the_line_of_a_batch_that_is_bad(void **state)
             assert_int_equal(b.n_told, 1);
             lvlm_dataset_batch_free(batch);
         }
-        assert_non_null(strstr(b.told, unencodable[i].said));
+        assert_non_null(strstr(b.reported, unencodable[i].said));
         close_bench(&b);
     }
 }
 
 /* A batch is read as the model reads it: here a tag of an image on its own. */
-static void dataset_leaves_out_what_the_model_refuses(void **state)
+static void dataset_leaves_out_examples_that_the_model_refuses(void **state)
 {
     static const char text[] =
         SAID("a", "b", "[]") SAID("a</img> b", "c", "[]") SAID("b", "c", "[]");
@@ -141,7 +141,7 @@ static void dataset_leaves_out_what_the_model_refuses(void **state)
     open_well(&b, &w);
     lvlm_dataset_batch *const batch = make(&b, 0);
     assert_non_null(strstr(batch->name, "data.jsonl lines 1, 3"));
-    assert_non_null(strstr(b.told, "data.jsonl:2: input_ids[0, "));
+    assert_non_null(strstr(b.reported, "data.jsonl:2: input_ids[0, "));
     lvlm_dataset_batch_free(batch);
     close_bench(&b);
 }
@@ -175,9 +175,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dataset_names_the_line_that_cannot_be_used),
-        cmocka_unit_test(dataset_without_a_line_to_use_is_refused),
+        cmocka_unit_test(dataset_without_a_usable_line_is_refused),
         cmocka_unit_test(dataset_finds_the_line_of_a_batch_that_is_bad),
-        cmocka_unit_test(dataset_leaves_out_what_the_model_refuses),
+        cmocka_unit_test(dataset_leaves_out_examples_that_the_model_refuses),
         cmocka_unit_test(dataset_is_checked_as_a_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,7 +36,7 @@ static void holds(scratch *s, const char *text, size_t n, const uint32_t *lines)
     lvlm_jsonl_close(&file);
 }
 
-static void jsonl_finds_every_line_of_its_own(void **state)
+static void jsonl_finds_every_line_with_a_value(void **state)
 {
     scratch s = { .next = 0 };
     (void)state;
@@ -48,7 +48,7 @@ static void jsonl_finds_every_line_of_its_own(void **state)
     scratch_remove(&s);
 }
 
-static void jsonl_passes_over_a_byte_order_mark(void **state)
+static void jsonl_skips_a_byte_order_mark(void **state)
 {
     scratch s = { .next = 0 };
     lvlm_jsonl file;
@@ -103,7 +103,7 @@ static void jsonl_refuses_files_without_an_end_or_a_value(void **state)
     scratch_remove(&s);
 }
 
-/* What is not JSON, with its line and the byte in its value. */
+/* The message has the line, and the byte in the value. */
 static void jsonl_names_the_line_of_a_broken_value(void **state)
 {
     static const struct {
@@ -140,8 +140,8 @@ static void jsonl_names_the_line_of_a_broken_value(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(jsonl_finds_every_line_of_its_own),
-        cmocka_unit_test(jsonl_passes_over_a_byte_order_mark),
+        cmocka_unit_test(jsonl_finds_every_line_with_a_value),
+        cmocka_unit_test(jsonl_skips_a_byte_order_mark),
         cmocka_unit_test(jsonl_finds_the_elements_of_a_list),
         cmocka_unit_test(jsonl_refuses_files_without_an_end_or_a_value),
         cmocka_unit_test(jsonl_names_the_line_of_a_broken_value),

@@ -1,5 +1,5 @@
-/* test_labels.c - what is learnt of training data, position by position, against what
- * each family's own fine-tuning code does (fixtures/labels.py). */
+/* test_labels.c - which tokens of training data are learnt, compared with each family's
+ * own fine-tuning code (fixtures/labels.py). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -49,7 +49,7 @@ static void close_model(model *m)
     lvlm_checkpoint_close(m->checkpoint);
 }
 
-/* A recorded line as a prompt, its places as long as they were. */
+/* A recorded line as a prompt with as many image tokens as recorded. */
 static void write_prompt(lvlm_prompt *out, const model *m, const cJSON *recorded)
 {
     const cJSON *const rows = lvlm_json_get(recorded, "rows"), *item;

@@ -1,4 +1,4 @@
-/* test_prefetch.c - items in order, failures where they belong, nothing lost. */
+/* test_prefetch.c - items are in order, failures too, and every item is freed. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,14 +12,14 @@
 
 #include "runtime/tune/data/prefetch.h"
 
-/* What a maker does, and how many of its items are about. */
+/* How items are made. */
 typedef struct maker {
     size_t fails_at; /* SIZE_MAX: never */
     long delay_ns;
-    size_t n_made; /* calls */
+    size_t n_calls;
 } maker;
 
-static size_t n_alive; /* items that are somewhere */
+static size_t n_alive; /* items that are not freed */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void count_alive(int step)
@@ -33,7 +33,7 @@ static int make(void **item, void *user, size_t i, lvlm_error *err)
 {
     maker *const m = user;
     const struct timespec delay = { 0, m->delay_ns };
-    m->n_made++;
+    m->n_calls++;
     if (m->delay_ns > 0) nanosleep(&delay, NULL);
     FAIL_IF(i == m->fails_at, err, LVLM_EFORMAT, "item %zu is bad", i);
     size_t *const value = malloc(sizeof *value);
@@ -67,7 +67,7 @@ static size_t take(lvlm_prefetch *p)
     return value;
 }
 
-static void prefetch_hands_out_items_in_order(void **state)
+static void prefetch_returns_items_in_order(void **state)
 {
     (void)state;
     for (size_t depth = 0; depth < 5; depth++) {
@@ -75,12 +75,12 @@ static void prefetch_hands_out_items_in_order(void **state)
         lvlm_prefetch *const p = start(&m, 3, 60, depth);
         for (size_t i = 3; i < 60; i++) assert_int_equal(take(p), i * i);
         lvlm_prefetch_stop(p);
-        assert_int_equal(m.n_made, 57);
+        assert_int_equal(m.n_calls, 57);
         assert_int_equal(n_alive, 0);
     }
 }
 
-/* A failure waits for its turn, stays, and ends the making. */
+/* A failure is returned in order, and on every later call; no item is made after it. */
 static void prefetch_fails_at_the_item_that_is_bad(void **state)
 {
     (void)state;
@@ -96,12 +96,12 @@ static void prefetch_fails_at_the_item_that_is_bad(void **state)
             assert_null(item);
         }
         lvlm_prefetch_stop(p);
-        assert_int_equal(m.n_made, 8);
+        assert_int_equal(m.n_calls, 8);
         assert_int_equal(n_alive, 0);
     }
 }
 
-static void prefetch_drops_what_nobody_took(void **state)
+static void prefetch_frees_items_that_were_not_taken(void **state)
 {
     (void)state;
     for (size_t depth = 0; depth < 5; depth++) {
@@ -109,27 +109,27 @@ static void prefetch_drops_what_nobody_took(void **state)
         lvlm_prefetch *const p = start(&m, 0, 60, depth);
         assert_int_equal(take(p), 0);
         lvlm_prefetch_stop(p);
-        assert_true(m.n_made <= depth + 2); /* what was taken, the queue, one in work */
+        assert_true(m.n_calls <= depth + 2); /* taken, queued, and one being made */
         assert_int_equal(n_alive, 0);
     }
     lvlm_prefetch_stop(NULL);
 }
 
-static void prefetch_of_nothing_makes_nothing(void **state)
+static void prefetch_of_an_empty_range_creates_nothing(void **state)
 {
     maker m = { .fails_at = SIZE_MAX };
     (void)state;
     lvlm_prefetch_stop(start(&m, 4, 4, 2));
-    assert_int_equal(m.n_made, 0);
+    assert_int_equal(m.n_calls, 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prefetch_hands_out_items_in_order),
+        cmocka_unit_test(prefetch_returns_items_in_order),
         cmocka_unit_test(prefetch_fails_at_the_item_that_is_bad),
-        cmocka_unit_test(prefetch_drops_what_nobody_took),
-        cmocka_unit_test(prefetch_of_nothing_makes_nothing),
+        cmocka_unit_test(prefetch_frees_items_that_were_not_taken),
+        cmocka_unit_test(prefetch_of_an_empty_range_creates_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
