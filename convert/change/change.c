@@ -330,17 +330,22 @@ int lvlm_change_plan(lvlm_change *out, const char *model,
     return lvlm_within(plan(out, err), err, "%s: ", model);
 }
 
-/* Values of a source of another type, as the model's type holds them. */
-static int note_narrowing(const lvlm_change *c, lvlm_error *err)
+/* Values of a source of another type, as the model's type holds them. An
+ * lvlm_native_finish, so that nothing is committed if it does not hold all of them. */
+static int check_narrowing(void *change, lvlm_native_meta *meta, lvlm_error *err)
 {
+    const lvlm_change *const c = change;
     lvlm_narrowing n = { 0 };
-    for (size_t i = 0; i < c->plan.n_steps; i++)
-        if (c->plan.steps[i].kind != LVLM_STEP_WRITTEN)
-            lvlm_narrowing_add(&n, &c->plan.steps[i].narrowing);
-    if (n.n_overflowed > 0)
-        return lvlm_fail(err, LVLM_ECHECK,
-                         "%" PRIu64 " values are beyond the range of the model's type",
-                         n.n_overflowed);
+    (void)meta;
+    for (size_t i = 0; i < c->plan.n_steps; i++) {
+        const lvlm_step *const step = &c->plan.steps[i];
+        FAIL_IF(step->narrowing.n_overflowed > 0, err, LVLM_ECHECK,
+                "tensor '%s': %" PRIu64 " of its values are beyond the range of %s, "
+                "the model's type",
+                step->out.name, step->narrowing.n_overflowed,
+                lvlm_dtype_name(step->out.dtype));
+        if (step->kind != LVLM_STEP_WRITTEN) lvlm_narrowing_add(&n, &step->narrowing);
+    }
     if (n.n_rounded == 0) return 0;
     return lvlm_notes_add(c->options.notes, err,
                           "%" PRIu64 " of %" PRIu64
@@ -365,10 +370,11 @@ int lvlm_change_execute(lvlm_change *c, lvlm_outfile *file, const lvlm_run *run,
             .meta = { c->manifest.family->name, config, provenance, ledger.text },
             .plan = &c->plan,
             .sources = { c->model, c->parts[0].from, c->parts[1].from },
+            .finish = check_narrowing,
+            .user = c,
         };
         rc = lvlm_native_write(root, file, &parts, run, err);
     }
-    if (rc == 0) rc = note_narrowing(c, err);
     lvlm_free(config);
     lvlm_free(provenance);
     lvlm_strbuf_free(&ledger);
