@@ -48,16 +48,6 @@ static int check_settings(const lvlm_change *c, uint64_t rows, lvlm_error *err)
     return rc;
 }
 
-/* { TEXT: id } */
-static uint64_t ids_of_values(const cJSON *json)
-{
-    const cJSON *item;
-    uint64_t id, n_ids = 0;
-    LVLM_JSON_MEMBERS (item, json)
-        if (lvlm_json_u64(&id, item) && id >= n_ids) n_ids = id + 1;
-    return n_ids;
-}
-
 /* { "added_tokens_decoder": { "ID": ... } } */
 static uint64_t ids_of_keys(const cJSON *json)
 {
@@ -77,8 +67,8 @@ static int check_tokenizer(const lvlm_change *c, uint64_t rows, lvlm_error *err)
         uint64_t (*n_ids)(const cJSON *json);
     } files[] = {
         { "tokenizer.json", lvlm_tokenizer_ids },
-        { "added_tokens.json", ids_of_values },
-        { "vocab.json", ids_of_values },
+        { "added_tokens.json", lvlm_vocabulary_ids },
+        { "vocab.json", lvlm_vocabulary_ids },
         { "tokenizer_config.json", ids_of_keys },
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {

@@ -30,57 +30,51 @@ static uint64_t find_token(const cJSON *json, const char *text, uint64_t next)
     return found;
 }
 
-/* The first id above those of an added_tokens.json, { "<image>": 32000 }, beside a
- * tokenizer.model, and that of `text`, or that first one. */
-static void read_added(uint64_t *n_ids, uint64_t *named, const cJSON *json,
-                       const char *text)
+static int refuse_tokenizer(const lvlm_checkpoint *from, lvlm_error *err)
 {
-    const cJSON *item;
-    uint64_t id, found = UINT64_MAX;
-    LVLM_JSON_MEMBERS (item, json) {
-        if (!lvlm_json_u64(&id, item)) continue;
-        if (id >= *n_ids) *n_ids = id + 1;
-        if (strcmp(item->string, text) == 0) found = id;
-    }
-    *named = found != UINT64_MAX ? found : *n_ids;
+    return lvlm_fail(err, LVLM_EFORMAT,
+                     "image_token.id \"next\": %s has vocab.json and no "
+                     "tokenizer.json, to which a token could be added: name an id",
+                     from->path);
 }
 
+/* Tokens are added to tokenizer.json; where there is only a tokenizer.model, to an
+ * added_tokens.json beside it. A model without a tokenizer has only its tables. */
 static int choose_next(lvlm_compose_parts *parts, const lvlm_compose_spec *spec,
                        lvlm_error *err)
 {
     const lvlm_checkpoint *const from = parts->text.from;
-    const bool pieces = lvlm_checkpoint_side_file(from, "tokenizer.model") != NULL;
-    uint64_t n_ids = parts->sizes.vocabulary;
-    cJSON *json = NULL, *added = NULL;
-    TRY(lvlm_side_file_json(&json, from, "tokenizer.json", err));
-    const bool has_json = json != NULL;
-    parts->image_id = n_ids;
-    if (has_json) {
+    const uint64_t rows = parts->sizes.vocabulary;
+    uint64_t n_ids = rows;
+    cJSON *json = NULL;
+    if (lvlm_checkpoint_side_file(from, "tokenizer.json") != NULL) {
+        TRY(lvlm_side_file_json(&json, from, "tokenizer.json", err));
         n_ids = lvlm_tokenizer_ids(json);
         parts->image_id = find_token(json, spec->image_text, n_ids);
+        parts->adds_token = parts->image_id == n_ids;
+    } else if (lvlm_checkpoint_side_file(from, "tokenizer.model") != NULL) {
+        TRY(lvlm_side_file_json(&json, from, "added_tokens.json", err));
+        const uint64_t added = lvlm_vocabulary_ids(json);
+        if (added > n_ids) n_ids = added;
+        parts->image_id = n_ids;
+        (void)lvlm_json_u64(&parts->image_id, lvlm_json_get(json, spec->image_text));
+        parts->adds_token = parts->image_id == n_ids;
+    } else if (lvlm_checkpoint_side_file(from, "vocab.json") != NULL) {
+        return refuse_tokenizer(from, err);
+    } else {
+        parts->image_id = n_ids;
     }
     lvlm_json_free(json);
-    FAIL_IF(
-        !has_json && !pieces && lvlm_checkpoint_side_file(from, "vocab.json") != NULL,
-        err, LVLM_EFORMAT,
-        "image_token.id \"next\": %s has vocab.json and no tokenizer.json, to which "
-        "a token could be added: name an id",
-        from->path);
-    if (!has_json && pieces) {
-        TRY(lvlm_side_file_json(&added, from, "added_tokens.json", err));
-        read_added(&n_ids, &parts->image_id, added, spec->image_text);
-        lvlm_json_free(added);
-    }
-    parts->adds_token = (has_json || pieces) && parts->image_id == n_ids;
-    FAIL_IF(n_ids > parts->sizes.vocabulary && !parts->adds_token, err, LVLM_EFORMAT,
+    FAIL_IF(n_ids > rows && !parts->adds_token, err, LVLM_EFORMAT,
             "text.source: the tokenizer of %s has %" PRIu64
             " ids, its table of word vectors %" PRIu64 " rows",
-            from->path, n_ids, parts->sizes.vocabulary);
+            from->path, n_ids, rows);
     return 0;
 }
 
 /* Extend a table of the language model by rows that are made. */
-static void grow(lvlm_compose_parts *parts, const char *name, const lvlm_init *init)
+static int grow(lvlm_compose_parts *parts, const char *name, const lvlm_init *init,
+                lvlm_error *err)
 {
     for (size_t i = 0; i < parts->text.n_tensors; i++) {
         lvlm_tensor *const t = &parts->text.tensors[i];
@@ -93,8 +87,10 @@ static void grow(lvlm_compose_parts *parts, const char *name, const lvlm_init *i
         parts->n_growths++;
         t->shape.dims[0] = parts->rows;
         t->data = NULL; /* it is stored nowhere */
-        if (!lvlm_shape_bytes(&t->n_bytes, &t->shape, t->dtype)) t->n_bytes = 0;
+        FAIL_IF(!lvlm_shape_bytes(&t->n_bytes, &t->shape, t->dtype), err, LVLM_EFORMAT,
+                "'%s': a table of %" PRIu64 " rows is too large", t->name, parts->rows);
     }
+    return 0;
 }
 
 int lvlm_compose_choose_words(lvlm_compose_parts *parts, const lvlm_compose_spec *spec,
@@ -112,9 +108,8 @@ int lvlm_compose_choose_words(lvlm_compose_parts *parts, const lvlm_compose_spec
             "image_token.new_rows is missing: mean, zeros or normal:STD; the "
             "table of word vectors grows from %" PRIu64 " to %" PRIu64 " rows",
             stored, parts->rows);
-    grow(parts, COMPOSE_WORDS "embed_tokens.weight", &spec->new_rows);
-    grow(parts, COMPOSE_HEAD "weight", &spec->new_rows);
-    return 0;
+    TRY(grow(parts, COMPOSE_WORDS "embed_tokens.weight", &spec->new_rows, err));
+    return grow(parts, COMPOSE_HEAD "weight", &spec->new_rows, err);
 }
 
 /* ---- the tokenizer's files ------------------------------------------------------- */
