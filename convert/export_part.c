@@ -15,17 +15,19 @@
 
 /* A part that transformers has a class for. */
 typedef struct form {
-    const char *part, *type; /* model_type of its section of config.json */
+    const char *part;
+    const char *word; /* of the canonical configuration */
+    const char *type; /* model_type of its section of config.json */
     const char *class;
 } form;
 
 static const form forms[] = {
-    { "vision", "clip_vision_model", "CLIPVisionModel" },
-    { "vision", "siglip_vision_model", "SiglipVisionModel" },
-    { "text", "llama", "LlamaForCausalLM" },
-    { "text", "qwen2", "Qwen2ForCausalLM" },
-    { "text", "gemma", "GemmaForCausalLM" },
-    { "text", "gemma2", "Gemma2ForCausalLM" },
+    { "vision", "clip", "clip_vision_model", "CLIPVisionModel" },
+    { "vision", "siglip", "siglip_vision_model", "SiglipVisionModel" },
+    { "text", "llama", "llama", "LlamaForCausalLM" },
+    { "text", "qwen2", "qwen2", "Qwen2ForCausalLM" },
+    { "text", "gemma", "gemma", "GemmaForCausalLM" },
+    { "text", "gemma2", "gemma2", "Gemma2ForCausalLM" },
 };
 
 enum { N_FORMS = sizeof forms / sizeof forms[0] };
@@ -134,16 +136,27 @@ static bool describe(cJSON *config, const lvlm_export *ex, const form *f)
     return ok && settle(config, ex, f);
 }
 
+/* The word of a part whose section does not name its type. */
+static const char *word_of(const lvlm_export *ex, bool vision)
+{
+    const cJSON *const config = ex->manifest.config;
+    const char *const word = lvlm_json_string(
+        lvlm_json_path(config, vision ? "vision.tower" : "text.decoder"));
+    return word != NULL || vision ? word : ex->manifest.family->text_type;
+}
+
 /* The class of a section, or LVLM_EFORMAT. */
 static int find_form(const form **out, const lvlm_export *ex, const cJSON *section,
                      lvlm_error *err)
 {
     const char *const part = ex->options.part;
     const char *const type = lvlm_json_string(lvlm_json_get(section, "model_type"));
-    for (size_t i = 0; i < N_FORMS; i++) {
+    const char *const word = word_of(ex, strcmp(part, "vision") == 0);
+    for (size_t i = 0; i < N_FORMS && section != NULL; i++) {
+        const char *const own = type != NULL ? forms[i].type : forms[i].word;
+        const char *const said = type != NULL ? type : word;
         *out = &forms[i];
-        if (strcmp(forms[i].part, part) == 0 && type != NULL &&
-            strcmp(forms[i].type, type) == 0)
+        if (strcmp(forms[i].part, part) == 0 && said != NULL && strcmp(own, said) == 0)
             return 0;
     }
     return lvlm_fail(err, LVLM_EFORMAT,

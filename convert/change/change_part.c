@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "convert/change/change_parts.h"
-#include "convert/compose/compose.h"
+#include "convert/compose/compose_makers.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/text.h"
@@ -41,16 +41,11 @@ static bool is_of(const lvlm_change_part *part, const char *name)
 static const char *own_type(const lvlm_change *c, const lvlm_change_part *part)
 {
     const cJSON *const config = c->manifest.config;
-    const char *const name = c->manifest.family->name;
     if (strcmp(part->role, "vision") == 0)
         return lvlm_json_string(lvlm_json_path(config, "vision.tower"));
     const char *const decoder =
         lvlm_json_string(lvlm_json_path(config, "text.decoder"));
-    if (decoder != NULL) return decoder;
-    return strcmp(name, "paligemma") == 0    ? "gemma"
-           : strcmp(name, "paligemma2") == 0 ? "gemma2"
-           : lvlm_starts_with(name, "qwen2") ? "qwen2"
-                                             : NULL;
+    return decoder != NULL ? decoder : c->manifest.family->text_type;
 }
 
 static int check_type(const lvlm_change *c, const lvlm_change_part *part,
@@ -158,7 +153,7 @@ static int open_bare(lvlm_change *c, lvlm_change_part *part, const char *path,
 static bool is_whole(const lvlm_checkpoint *cp)
 {
     const lvlm_family *family;
-    if (lvlm_compose_is_makers(cp->path)) return false;
+    if (compose_is_makers(cp->config)) return false;
     return cp->kind == LVLM_CHECKPOINT_NATIVE || cp->kind == LVLM_CHECKPOINT_NPZ ||
            lvlm_family_detect(&family, cp->config, NULL) == 0;
 }

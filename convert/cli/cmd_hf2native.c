@@ -2,6 +2,7 @@
 #include "convert/cli/account.h"
 #include "convert/cli/commands.h"
 #include "convert/compose/compose.h"
+#include "convert/compose/compose_makers.h"
 #include "formats/cli/program.h"
 
 typedef struct args {
@@ -63,7 +64,7 @@ static int plan(void *user, lvlm_import **import, lvlm_import_options *chosen,
     if (a->init_missing != NULL)
         TRY(lvlm_init_parse(&chosen->init, "--init-missing", a->init_missing, a->seed,
                             err));
-    if (!s->npz && lvlm_compose_is_makers(s->path)) {
+    if (!s->npz && compose_is_makers_folder(s->path)) {
         const int rc =
             lvlm_compose_plan_makers(&s->compose, s->path, a->vision, chosen, err);
         *import = s->compose.import;

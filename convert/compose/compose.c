@@ -135,20 +135,25 @@ static int add_part(lvlm_checkpoint *cp, const lvlm_compose_part *part, lvlm_err
               lvlm_tensor_span_order);
         cp->n_files++;
     }
+    for (size_t i = 0; i < part->from->n_side_maps; i++)
+        cp->side_maps[cp->n_side_maps++] = part->from->side_maps[i];
     return 0;
 }
 
 static int add_parts(lvlm_checkpoint *cp, const lvlm_compose_parts *p, lvlm_error *err)
 {
     const lvlm_compose_part *const all[] = { &p->vision, &p->text, &p->connector };
-    size_t n_files = 0, n_tensors = 0;
+    size_t n_files = 0, n_maps = 0, n_tensors = 0;
     for (size_t i = 0; i < 3; i++) {
         n_tensors += all[i]->n_tensors;
         n_files += all[i]->from != NULL ? all[i]->from->n_files : 0;
+        n_maps += all[i]->from != NULL ? all[i]->from->n_side_maps : 0;
     }
     cp->tensors = lvlm_calloc(n_tensors + 1, sizeof *cp->tensors);
     cp->files = lvlm_arena_alloc(&cp->arena, n_files + 1, sizeof *cp->files);
-    if (cp->tensors == NULL || cp->files == NULL) return lvlm_fail_memory(err);
+    cp->side_maps = lvlm_arena_alloc(&cp->arena, n_maps + 1, sizeof(lvlm_infile *));
+    if (cp->tensors == NULL || cp->files == NULL || cp->side_maps == NULL)
+        return lvlm_fail_memory(err);
     for (size_t i = 0; i < 3; i++) TRY(add_part(cp, all[i], err));
     return checkpoint_index_names(cp, err);
 }
@@ -231,15 +236,11 @@ int lvlm_compose_plan_makers(lvlm_compose *out, const char *path, const char *vi
     return plan_spec(out, options, err);
 }
 
-bool lvlm_compose_is_makers(const char *path)
-{
-    return compose_is_makers_folder(path);
-}
-
 void lvlm_compose_free(lvlm_compose *c)
 {
     lvlm_import_free(c->import);
-    if (c->joined != NULL) c->joined->n_files = 0; /* they are the parts' */
+    if (c->joined != NULL) /* these are the parts' */
+        c->joined->n_files = c->joined->n_side_maps = 0;
     lvlm_checkpoint_close(c->joined);
     lvlm_compose_parts_close(&c->parts);
     lvlm_arena_free(&c->arena);

@@ -37,8 +37,6 @@ LVLM_MUST_CHECK int lvlm_compose_plan_makers(lvlm_compose *out, const char *path
                                              const char *vision,
                                              const lvlm_import_options *options,
                                              lvlm_error *err);
-/* Is the folder at `path` such a LLaVA? */
-bool lvlm_compose_is_makers(const char *path);
 void lvlm_compose_free(lvlm_compose *compose);
 
 LVLM_END_DECLS

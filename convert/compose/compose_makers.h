@@ -13,7 +13,6 @@ bool compose_is_makers(const cJSON *config);
 /* Is that the folder at `path`? False also for what cannot be read: opening says
  * why. */
 bool compose_is_makers_folder(const char *path);
-
 /* The spec that such a folder is; `vision` is the tower's folder, NULL: the same. Texts
  * are in the arena or borrowed. LVLM_EFORMAT: a setting that is not followed. */
 LVLM_MUST_CHECK int compose_makers_spec(lvlm_compose_spec *out, const char *path,

@@ -290,6 +290,9 @@ typedef struct lvlm_family {
     const char *name;       /* "paligemma2" */
     const char *title;      /* "PaliGemma 2" */
     const char *model_type; /* of its config.json */
+    /* that of its language model by itself; NULL: text.decoder says it, or there is no
+     * such model */
+    const char *text_type;
     /* Is a config.json of that type one of this family? NULL: yes. */
     bool (*recognises)(const cJSON *hf_config);
     /* in order, ends with settings NULL; of settings with one name the last counts, in
