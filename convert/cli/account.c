@@ -9,7 +9,6 @@
 #include "convert/make.h"
 #include "formats/base/json.h"
 #include "formats/base/text.h"
-#include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 
 /* ---- the plan ------------------------------------------------------------------- */
@@ -179,17 +178,22 @@ static int plan(const account_job *job, lvlm_import **import, lvlm_notes *notes,
     return rc;
 }
 
-/* LVLM_EUSAGE if an output is one of the files that the model is made of. */
-static int spare(const lvlm_outputs *outputs, const lvlm_import *import,
-                 const char *other, lvlm_error *err)
+int account_spare(const lvlm_outputs *outputs, const lvlm_checkpoint *cp,
+                  lvlm_error *err)
 {
-    const lvlm_checkpoint *const cp = lvlm_import_planned(import).manifest->checkpoint;
     for (size_t i = 0; i < cp->n_files + cp->n_side_maps; i++) {
         const lvlm_infile *const map =
             i < cp->n_files ? cp->files[i].map : cp->side_maps[i - cp->n_files];
         const char *const path = map->path;
         TRY(lvlm_outputs_spare(outputs, &path, 1, err));
     }
+    return 0;
+}
+
+static int spare(const lvlm_outputs *outputs, const lvlm_import *import,
+                 const char *other, lvlm_error *err)
+{
+    TRY(account_spare(outputs, lvlm_import_planned(import).manifest->checkpoint, err));
     return lvlm_outputs_spare(outputs, &other, 1, err);
 }
 

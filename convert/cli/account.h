@@ -4,6 +4,7 @@
 
 #include "convert/import.h"
 #include "formats/base/options.h"
+#include "formats/cli/outputs.h"
 #include "formats/cli/printer.h"
 
 /* A conversion, as hf2native, npz2native and compose run it. */
@@ -25,6 +26,10 @@ typedef struct account_job {
 /* *import is what was planned, after a failure NULL; the caller's. */
 LVLM_MUST_CHECK int account_run(const account_job *job, lvlm_import **import,
                                 lvlm_notes *notes, lvlm_error *err);
+
+/* LVLM_EUSAGE if an output is one of the files of a checkpoint. */
+LVLM_MUST_CHECK int account_spare(const lvlm_outputs *outputs,
+                                  const lvlm_checkpoint *checkpoint, lvlm_error *err);
 
 /* Number of source tensors by use.  n (LVLM_N_USES) */
 void account_uses(size_t n[LVLM_N_USES], const lvlm_ledger *ledger);

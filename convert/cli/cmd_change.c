@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "convert/change/change.h"
+#include "convert/cli/account.h"
 #include "convert/cli/commands.h"
 #include "formats/cli/outputs.h"
 #include "formats/cli/printer.h"
@@ -107,18 +108,10 @@ static int read_options(lvlm_change_options *out, const args *a, lvlm_notes *not
 /* LVLM_EUSAGE if OUT is one of the files that it is made of. */
 static int spare(const lvlm_outputs *outputs, const lvlm_change *c, lvlm_error *err)
 {
-    const lvlm_checkpoint *const all[] = { c->model, c->parts[0].from,
-                                           c->parts[1].from };
-    for (size_t k = 0; k < 3; k++) {
-        const lvlm_checkpoint *const cp = all[k];
-        const size_t n = cp != NULL ? cp->n_files + cp->n_side_maps : 0;
-        for (size_t i = 0; i < n; i++) {
-            const lvlm_infile *const map =
-                i < cp->n_files ? cp->files[i].map : cp->side_maps[i - cp->n_files];
-            const char *const path = map->path;
-            TRY(lvlm_outputs_spare(outputs, &path, 1, err));
-        }
-    }
+    TRY(account_spare(outputs, c->model, err));
+    for (size_t i = 0; i < LVLM_CHANGE_PARTS; i++)
+        if (c->parts[i].from != NULL)
+            TRY(account_spare(outputs, c->parts[i].from, err));
     return 0;
 }
 
