@@ -1,5 +1,5 @@
-/* footprint.c - the memory of a backward, and of looking at images: the same calls that
- * allocate it, with workspaces that count.
+/* footprint.c - the memory of a backward, and of images before the text is read: the
+ * same calls that allocate it, with workspaces that count.
  *
  *   images     rows of the images, the tower's tape
  *   text       those of them that stay, the decoder's tape, then logits or the
@@ -17,6 +17,17 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+static uint64_t features_bytes(const pass *t)
+{
+    return t->features.R * t->features.C * sizeof(real);
+}
+
+/* Of what the connector makes of them. */
+static uint64_t image_rows_bytes(const pass *t)
+{
+    return t->n_image_rows * t->p->text.config.block.hidden * sizeof(real);
+}
+
 /* The tapes of tower and connector; *grads: what the tower's backward takes. */
 static int vision_bytes(uint64_t *grads, pass *t, tape_keep keep, lvlm_error *err)
 {
@@ -24,6 +35,7 @@ static int vision_bytes(uint64_t *grads, pass *t, tape_keep keep, lvlm_error *er
     workspace back = { .counts = true };
     transformer_grads g;
     assert(pass_has_images(t));
+    *grads = 0;
     t->tower_memory.counts = t->connector_memory.counts = true;
     TRY(p->tower->kind->tape_make(p->tower, &t->tower_tape, &t->tower_memory,
                                   &t->features, keep, err));
@@ -52,58 +64,61 @@ static int text_bytes(uint64_t *out, const pass *t, bool to_images, lvlm_error *
     return rc;
 }
 
-static int count(pass *t, uint64_t *out, lvlm_error *err)
+static int count_backward(uint64_t *out, pass *t, lvlm_error *err)
 {
     const pipeline *const p = t->p;
     const bool to_images = pass_trains_images(t);
-    const tape_keep keep =
-        p->gradients.trains[LVLM_PART_VISION] ? p->keep : TAPE_NOTHING;
-    const size_t C = p->text.config.block.hidden, M = t->packing.n_targets;
+    const bool to_tower = p->gradients.trains[LVLM_PART_VISION];
+    const tape_keep keep = to_tower ? p->keep : TAPE_NOTHING;
     uint64_t rows = 0, grads = 0, text = 0;
     if (pass_has_images(t)) {
-        const uint64_t seen = t->features.R * t->features.C * sizeof(real);
-        rows = t->n_image_rows * C * sizeof(real);
         TRY(vision_bytes(&grads, t, keep, err));
-        rows += seen + (to_images ? rows : 0) +
-                (p->gradients.trains[LVLM_PART_VISION] ? seen : 0);
+        rows = image_rows_bytes(t) * (to_images ? 2 : 1) + /* with their gradients */
+               features_bytes(t) * (to_tower ? 2 : 1);
     }
     TRY(text_bytes(&text, t, to_images, err));
     const uint64_t tower = t->tower_memory.bytes;
     const uint64_t kept =
         t->connector_memory.bytes + (keep != TAPE_NOTHING ? tower : 0);
-    text += kept + M * C * sizeof(real);
+    text += kept + t->packing.n_targets * p->text.config.block.hidden * sizeof(real);
     *out = larger(larger(tower, text), kept + grads) + rows + t->memory.bytes;
     return 0;
+}
+
+static int count_images(uint64_t *out, pass *t, lvlm_error *err)
+{
+    uint64_t grads;
+    if (!pass_has_images(t)) return 0;
+    TRY(vision_bytes(&grads, t, TAPE_NOTHING, err));
+    *out = t->tower_memory.bytes + t->connector_memory.bytes + t->memory.bytes +
+           features_bytes(t) + image_rows_bytes(t);
+    return 0;
+}
+
+/* Read a batch, and count what its pass takes. */
+static int run(pipeline *p, uint64_t *out, const lvlm_checkpoint *inputs,
+               const char *prefix,
+               int (*count)(uint64_t *out, pass *t, lvlm_error *err), lvlm_error *err)
+{
+    pass t = { .p = p, .stages = stages_silent(), .memory.counts = true };
+    int rc;
+    assert(inputs != NULL && prefix != NULL);
+    *out = 0;
+    if ((rc = pass_read(&t, inputs, prefix, err)) == 0 &&
+        (rc = pass_make_scratch(&t, err)) == 0)
+        rc = count(out, &t, err);
+    pass_free(&t);
+    return rc;
 }
 
 int pipeline_backward_bytes(void *model, uint64_t *out, const lvlm_checkpoint *inputs,
                             const char *prefix, lvlm_error *err)
 {
-    pass t = { .p = model, .stages = stages_silent(), .memory.counts = true };
-    assert(inputs != NULL && prefix != NULL);
-    int rc;
-    *out = 0;
-    if ((rc = pass_read(&t, inputs, prefix, err)) == 0 &&
-        (rc = pass_make_scratch(&t, err)) == 0)
-        rc = count(&t, out, err);
-    pass_free(&t);
-    return rc;
+    return run(model, out, inputs, prefix, count_backward, err);
 }
 
 int pipeline_images_bytes(void *model, uint64_t *out, const lvlm_checkpoint *inputs,
                           const char *prefix, lvlm_error *err)
 {
-    pass t = { .p = model, .stages = stages_silent(), .memory.counts = true };
-    uint64_t grads;
-    assert(inputs != NULL && prefix != NULL);
-    *out = 0;
-    int rc = pass_read(&t, inputs, prefix, err);
-    if (rc == 0 && pass_has_images(&t) && (rc = pass_make_scratch(&t, err)) == 0 &&
-        (rc = vision_bytes(&grads, &t, TAPE_NOTHING, err)) == 0)
-        *out = t.tower_memory.bytes + t.connector_memory.bytes + t.memory.bytes +
-               (t.features.R * t.features.C +
-                t.n_image_rows * t.p->text.config.block.hidden) *
-                   sizeof(real);
-    pass_free(&t);
-    return rc;
+    return run(model, out, inputs, prefix, count_images, err);
 }
