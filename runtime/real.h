@@ -23,16 +23,10 @@ typedef float real;
 #define LVLM_REAL_DTYPE LVLM_F32 /* the stored dtype that needs no widening */
 #define LVLM_REAL_ENGINE lvlm_engine_f32
 #define REAL_EPSILON FLT_EPSILON
-#define REAL_MAX FLT_MAX
 #define real_exp expf
-#define real_log logf
 #define real_tanh tanhf
 #define real_erf erff
 #define real_sqrt sqrtf
-#define real_fabs fabsf
-#define real_sin sinf
-#define real_cos cosf
-#define real_pow powf
 #define real_gemm cblas_sgemm
 #define real_gemv cblas_sgemv
 #elif LVLM_REAL_BITS == 64
@@ -40,16 +34,10 @@ typedef double real;
 #define LVLM_REAL_DTYPE LVLM_F64
 #define LVLM_REAL_ENGINE lvlm_engine_f64
 #define REAL_EPSILON DBL_EPSILON
-#define REAL_MAX DBL_MAX
 #define real_exp exp
-#define real_log log
 #define real_tanh tanh
 #define real_erf erf
 #define real_sqrt sqrt
-#define real_fabs fabs
-#define real_sin sin
-#define real_cos cos
-#define real_pow pow
 #define real_gemm cblas_dgemm
 #define real_gemv cblas_dgemv
 #else

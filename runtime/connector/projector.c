@@ -94,8 +94,8 @@ static int projector_open(void *connector, const lvlm_manifest *manifest,
 {
     projector *const c = connector;
     size_t i = 0;
-    while (strcmp(kinds[i].word, rule->connector) != 0) i++;
-    assert(i < sizeof kinds / sizeof *kinds);
+    for (; strcmp(kinds[i].word, rule->connector) != 0; i++)
+        assert(i + 1 < sizeof kinds / sizeof *kinds);
     c->pool = rule->pool;
     TRY(configure(c, kinds[i].settings, manifest->config, err));
     if (has_norm(c)) c->hidden = square_of(c);

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "formats/base/size.h"
 #include "runtime/block/configure.h"
 #include "runtime/ops/add.h"
 
@@ -52,7 +53,7 @@ static int tiles_open(void *tower, const lvlm_manifest *manifest,
     FAIL_IF(t->P != grid * grid + 1, err, LVLM_EFORMAT,
             "configuration: vision.rows %zu, but a tile has %zu patches and one more",
             t->P, grid * grid);
-    t->L = (t->P + ROWS_MULTIPLE - 1) / ROWS_MULTIPLE * ROWS_MULTIPLE;
+    t->L = lvlm_round_up(t->P, ROWS_MULTIPLE);
     t->base.width = t->base.block.hidden * (t->K + 1);
     t->norm_post = t->norm_pre;
     t->rule = TAP_ENTERING;

@@ -89,11 +89,16 @@ void tower_free(vision_tower *t)
     lvlm_free(t);
 }
 
+static size_t patch_values(const vision_tower *t)
+{
+    return t->channels * t->frames * t->patch * t->patch;
+}
+
 size_t tower_scratch(const vision_tower *t, const features *f, size_t n_threads)
 {
     return LARGEST(
         transformer_scratch(&t->block, f->block_rows, f->block_rows, n_threads),
-        linear_scratch(tower_patch_values(t), t->block.hidden, n_threads));
+        linear_scratch(patch_values(t), t->block.hidden, n_threads));
 }
 
 void tower_announce(const vision_tower *t, stages *s)
@@ -133,11 +138,6 @@ typedef struct patch_reader {
     workspace memory;
 } patch_reader;
 
-size_t tower_patch_values(const vision_tower *t)
-{
-    return t->channels * t->frames * t->patch * t->patch;
-}
-
 static int reader_make(patch_reader *r, const vision_tower *t,
                        const lvlm_tensor *pixels, lvlm_error *err)
 {
@@ -154,7 +154,7 @@ static int reader_make(patch_reader *r, const vision_tower *t,
             (size_t)lvlm_tensor_numel(pixels) / (t->channels * side * side) * r->most;
     }
     const workspace_slot slots[] = { { &r->square, t->channels * r->side, r->side },
-                                     { &r->patches, r->most, tower_patch_values(t) } };
+                                     { &r->patches, r->most, patch_values(t) } };
     return workspace_take(&r->memory, slots, 2, "patches", err);
 }
 
@@ -163,7 +163,7 @@ static size_t read_patches(patch_reader *r)
 {
     const vision_tower *const t = r->tower;
     const bool cuts = r->side > 0;
-    const size_t n = min_size(r->n - r->next, r->most), dim = tower_patch_values(t);
+    const size_t n = min_size(r->n - r->next, r->most), dim = patch_values(t);
     const size_t numel = cuts ? t->channels * r->side * r->side : n * dim;
     const size_t first = cuts ? r->next / r->most * numel : r->next * dim;
     const lvlm_dtype dtype = r->pixels->dtype;
@@ -181,7 +181,7 @@ static size_t read_patches(patch_reader *r)
 int tower_project(real *out, const vision_tower *t, const lvlm_tensor *pixels,
                   const weight_vector *b, const ops_scratch *scratch, lvlm_error *err)
 {
-    const size_t C = t->block.hidden, dim = tower_patch_values(t);
+    const size_t C = t->block.hidden, dim = patch_values(t);
     patch_reader r;
     if (pixels == NULL) return 0;
     TRY(reader_make(&r, t, pixels, err));
@@ -198,7 +198,7 @@ int tower_project_backward(const real *dout, const vision_tower *t,
                            const lvlm_tensor *pixels, const weight_vector *b,
                            const ops_scratch *scratch, lvlm_error *err)
 {
-    const size_t C = t->block.hidden, dim = tower_patch_values(t);
+    const size_t C = t->block.hidden, dim = patch_values(t);
     const bool trains = t->patch_w.grad != NULL || (b != NULL && b->grad != NULL);
     patch_reader r;
     if (pixels == NULL || !trains) return 0;

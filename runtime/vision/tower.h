@@ -75,8 +75,6 @@ int tower_tape_make(void **tape, size_t size, workspace *memory,
                     const vision_tower *tower, const features *f, tape_keep keep,
                     lvlm_error *err);
 
-/* Values of a patch. */
-size_t tower_patch_values(const vision_tower *tower);
 /* Projections of all patches of `pixels`, which are squares [..., channels, side, side]
  * or patches [R, values]; NULL: none. b may be NULL.  out (patches,C) */
 int tower_project(real *out, const vision_tower *tower, const lvlm_tensor *pixels,
