@@ -20,7 +20,7 @@ enum { MAX_HELP = 1 << 16 };
 
 /* ---- errors --------------------------------------------------------------------- */
 
-int lvlm_exit_status(int rc)
+static int exit_status(int rc)
 {
     switch (rc) {
     case LVLM_OK: return 0;
@@ -73,6 +73,27 @@ static const char *code_name(lvlm_code code)
     }
 }
 
+/* Print JSON text. Control characters are escaped, so that a terminal does not obey
+ * them and a parser reads the same value; bytes that are not UTF-8 become U+FFFD. */
+static void print_json_text(const char *text)
+{
+    const size_t n = strlen(text);
+    size_t from = 0, length;
+    atomic_store(&document.pending, false);
+    for (size_t at = 0; at < n; at += length) {
+        const bool whole =
+            lvlm_utf8_next(&length, text + at, n - at) == LVLM_UTF8_WHOLE;
+        const unsigned char first = (unsigned char)text[at];
+        const unsigned char last = (unsigned char)text[at + length - 1];
+        const bool c1 = length == 2 && first == 0xc2 && last < 0xa0;
+        if (whole && first != 0x7f && !c1) continue;
+        fwrite(text + from, 1, at - from, stdout);
+        printf("\\u%04x", whole ? (unsigned)last : 0xfffdU);
+        from = at + length;
+    }
+    fwrite(text + from, 1, n - from, stdout);
+}
+
 /* Without cJSON, because the error may be a lack of memory. `text` has no control
  * characters. */
 static void print_error(lvlm_code code, const char *text)
@@ -85,19 +106,21 @@ static void print_error(lvlm_code code, const char *text)
         if (*at == '"' || *at == '\\') putchar('\\');
         putchar(*at);
     }
-    printf("\",\n    \"exit_status\": %d\n  }", lvlm_exit_status(code));
+    printf("\",\n    \"exit_status\": %d\n  }", exit_status(code));
     if (document.members != NULL &&
         lvlm_json_print_pretty(&members, document.members, NULL) == 0) {
         members[strlen(members) - strlen("\n}\n")] = '\0';
         putchar(',');
-        lvlm_print_json_text(members + strlen("{"));
+        print_json_text(members + strlen("{"));
     }
     printf("\n}\n");
     lvlm_free(members);
     atomic_store(&document.pending, false);
 }
 
-int lvlm_report(const char *program, const lvlm_error *err)
+/* Print "PROGRAM: MESSAGE" on stderr; returns the exit status of err->code. If --json
+ * was given and no result has been printed, stdout gets the document of an error. */
+static int report(const char *program, const lvlm_error *err)
 {
     assert(err->code < 0 && *err->text != '\0');
     char text[4 * LVLM_ERROR_BYTES], prefix[64];
@@ -106,7 +129,7 @@ int lvlm_report(const char *program, const lvlm_error *err)
     if (lvlm_json_pending()) print_error(err->code, message);
     fflush(stdout);
     fprintf(stderr, "%s %s\n", lvlm_coloured(stderr, LVLM_RED, prefix), message);
-    return lvlm_exit_status(err->code);
+    return exit_status(err->code);
 }
 
 const char *lvlm_shown(const char *text)
@@ -141,8 +164,8 @@ static int print_text(const lvlm_program *program, lvlm_strbuf *text, FILE *to)
     const int rc = lvlm_strbuf_check(text, &err);
     if (rc == 0) fputs(text->text, to);
     lvlm_strbuf_free(text);
-    if (rc < 0) return lvlm_report(program->name, &err);
-    return to == stdout ? 0 : lvlm_exit_status(LVLM_EUSAGE);
+    if (rc < 0) return report(program->name, &err);
+    return to == stdout ? 0 : exit_status(LVLM_EUSAGE);
 }
 
 static int print_commands(const lvlm_program *program, FILE *to)
@@ -181,7 +204,7 @@ static const lvlm_command *find_command(const lvlm_program *program, const char 
     else
         lvlm_fail(&err, LVLM_EUSAGE, "unknown command '%s'; \"%s --help\" lists them",
                   verb, program->name);
-    (void)lvlm_report(program->name, &err);
+    (void)report(program->name, &err);
     return NULL;
 }
 
@@ -189,10 +212,10 @@ static int refuse(const lvlm_program *program, const lvlm_command *command,
                   const lvlm_error *err)
 {
     lvlm_strbuf usage = LVLM_STRBUF_INIT(MAX_HELP);
-    const int status = lvlm_report(program->name, err);
+    const int status = report(program->name, err);
     lvlm_options_usage(&usage, SIZE_MAX, program->name, command);
     lvlm_strbuf_puts(&usage, "   (--help prints more)\n");
-    if (status == lvlm_exit_status(LVLM_EUSAGE))
+    if (status == exit_status(LVLM_EUSAGE))
         (void)print_text(program, &usage, stderr);
     else
         lvlm_strbuf_free(&usage);
@@ -211,7 +234,7 @@ static int run_command(const lvlm_program *program, const lvlm_command *command,
 
     if (args == NULL) {
         lvlm_fail_memory(&err);
-        status = lvlm_report(program->name, &err);
+        status = report(program->name, &err);
     } else if (lvlm_options_parse(args, &operands, program->name, command, argc, argv,
                                   &err) < 0) {
         status = refuse(program, command, &err);
@@ -223,7 +246,7 @@ static int run_command(const lvlm_program *program, const lvlm_command *command,
         atomic_store(&document.pending, args->json);
         status = command->run(args, &operands, &notes, &err);
         lvlm_print_notes(program->name, &notes);
-        if (status < 0) status = lvlm_report(program->name, &err);
+        if (status < 0) status = report(program->name, &err);
     }
     lvlm_notes_free(&notes);
     lvlm_free(args);
@@ -243,7 +266,7 @@ static int answer_options(const lvlm_program *program, int argc, char *argv[])
     lvlm_fail(&err, LVLM_EUSAGE,
               "no command is given with %s; \"%s --help\" lists them", argv[0],
               program->name);
-    return lvlm_report(program->name, &err);
+    return report(program->name, &err);
 }
 
 /* argv[0] is the first argument. */
@@ -255,12 +278,12 @@ static int dispatch(const lvlm_program *program, int argc, char *argv[])
         if (++at == argc) return print_commands(program, stdout);
         const lvlm_command *const command = find_command(program, argv[at]);
         return command != NULL ? print_command(program, command)
-                               : lvlm_exit_status(LVLM_EUSAGE);
+                               : exit_status(LVLM_EUSAGE);
     }
     if (at == argc || strcmp(argv[at], "--") == 0)
         return answer_options(program, argc, argv);
     const lvlm_command *const command = find_command(program, argv[at]);
-    if (command == NULL) return lvlm_exit_status(LVLM_EUSAGE);
+    if (command == NULL) return exit_status(LVLM_EUSAGE);
     memmove(argv + 1, argv, (size_t)at * sizeof *argv); /* removes the verb */
     return run_command(program, command, argc - 1, argv + 1);
 }
@@ -299,7 +322,7 @@ int lvlm_program_main(const lvlm_program *program, int argc, char *argv[])
     lvlm_json_free(document.members);
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;
     fprintf(stderr, "%s: cannot write to standard output\n", program->name);
-    return lvlm_exit_status(LVLM_EIO);
+    return exit_status(LVLM_EIO);
 }
 
 /* ---- for the commands ----------------------------------------------------------- */
@@ -310,29 +333,10 @@ int lvlm_print_json(cJSON *json, lvlm_error *err)
     const int rc = atomic_load(&document.incomplete)
                        ? lvlm_fail_memory(err)
                        : lvlm_json_print_pretty(&text, json, err);
-    if (rc == 0) lvlm_print_json_text(text);
+    if (rc == 0) print_json_text(text);
     lvlm_free(text);
     lvlm_json_free(json);
     return rc;
-}
-
-void lvlm_print_json_text(const char *text)
-{
-    const size_t n = strlen(text);
-    size_t from = 0, length;
-    atomic_store(&document.pending, false);
-    for (size_t at = 0; at < n; at += length) {
-        const bool whole =
-            lvlm_utf8_next(&length, text + at, n - at) == LVLM_UTF8_WHOLE;
-        const unsigned char first = (unsigned char)text[at];
-        const unsigned char last = (unsigned char)text[at + length - 1];
-        const bool c1 = length == 2 && first == 0xc2 && last < 0xa0;
-        if (whole && first != 0x7f && !c1) continue;
-        fwrite(text + from, 1, at - from, stdout);
-        printf("\\u%04x", whole ? (unsigned)last : 0xfffdU);
-        from = at + length;
-    }
-    fwrite(text + from, 1, n - from, stdout);
 }
 
 size_t lvlm_thread_count(const lvlm_common_args *args)

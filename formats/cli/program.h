@@ -21,20 +21,17 @@ typedef struct lvlm_program {
 } lvlm_program;
 
 /* A whole main(): "PROGRAM VERB ...", options before or after the verb, "--help", "help
- * VERB", "--version". Returns the exit status; 3 if stdout could not be written. Closed
+ * VERB", "--version". Returns the exit status: 0 success, 1 a check failed, 2 wrong
+ * usage, 3 bad input or I/O, 128 plus the number of the signal that stopped it; 3 also
+ * if stdout could not be written. An error is printed as "PROGRAM: MESSAGE" on stderr,
+ * and if --json was given and no result has been printed, as a document on stdout:
+ * {"schema": 1, "error": {"code": "format", "text": ..., "exit_status": 3}}. Closed
  * descriptors 0, 1 and 2 are opened on /dev/null in the wrong direction, so that no
  * other file gets their numbers and using them still fails. */
 int lvlm_program_main(const lvlm_program *program, int argc, char *argv[]);
 
-/* 0 success, 1 a check failed, 2 wrong usage, 3 bad input or I/O, 128 plus the number
- * of the signal that stopped it. `rc` is 0 or negative. */
-int lvlm_exit_status(int rc);
-
-/* Print "PROGRAM: MESSAGE" on stderr; returns the exit status of err->code. If --json
- * was given and no result has been printed, stdout gets the document of an error:
- * {"schema": 1, "error": {"code": "format", "text": ..., "exit_status": 3}}. */
-int lvlm_report(const char *program, const lvlm_error *err);
-/* Add a member to that document, beside "error". Takes `value`, which may be NULL. */
+/* Add a member to the document of an error, beside "error". Takes `value`, which may be
+ * NULL. */
 void lvlm_report_with(const char *key, cJSON *value);
 
 /* A name from a file, or a text that contains one, made safe to print (lvlm_visible).
@@ -51,9 +48,6 @@ bool lvlm_json_pending(void);
 /* Print a result as indented JSON on stdout, and free it. LVLM_ENOMEM, with nothing
  * printed, if adding any member failed: code that adds them need not check. */
 LVLM_MUST_CHECK int lvlm_print_json(cJSON *json, lvlm_error *err);
-/* Print JSON text. Control characters are escaped, so that a terminal does not obey
- * them and a parser reads the same value; bytes that are not UTF-8 become U+FFFD. */
-void lvlm_print_json_text(const char *text);
 
 /* --threads, or the number of processors that this process may use (processors.h). */
 size_t lvlm_thread_count(const lvlm_common_args *args);
