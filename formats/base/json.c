@@ -362,11 +362,3 @@ bool lvlm_json_set_copy(cJSON *object, const char *key, const cJSON *item)
 {
     return lvlm_json_set(object, key, cJSON_Duplicate(item, true));
 }
-
-void lvlm_json_add_number(cJSON *object, const char *key, double value)
-{
-    if (isfinite(value))
-        cJSON_AddNumberToObject(object, key, value);
-    else
-        cJSON_AddNullToObject(object, key);
-}

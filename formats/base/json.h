@@ -79,14 +79,12 @@ const char *lvlm_json_string(const cJSON *item);
 enum { LVLM_JSON_SCHEMA = 1 };
 cJSON *lvlm_json_document(void);
 
-/* Make `item`, which is owned then, member `key` of an object, in place of the one that
- * it has. False: out of memory, and `item` is freed; also if it is NULL. */
+/* Make `item`, which is owned then, the last member of an object, called `key`; the one
+ * that it has is removed. False: out of memory, and `item` is freed; also if it is
+ * NULL. */
 bool lvlm_json_set(cJSON *object, const char *key, cJSON *item);
 /* The same with a copy. */
 bool lvlm_json_set_copy(cJSON *object, const char *key, const cJSON *item);
-
-/* Add a number to an object; null if JSON cannot represent it (infinite, NaN). */
-void lvlm_json_add_number(cJSON *object, const char *key, double value);
 
 LVLM_END_DECLS
 

@@ -47,7 +47,7 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
         lvlm_json_free(row);
         row = NULL;
     }
-    lvlm_json_add_number(row, "value", 0.5);
+    cJSON_AddNumberToObject(row, "value", 0.5);
     const int rc = lvlm_print_json(json, err);
     alloc_fail_at(-1);
     return rc;
