@@ -47,7 +47,7 @@ static const char *escape_character(lvlm_strbuf *out, const char *at, const char
     return at + (n > 0 ? n : 1);
 }
 
-void lvlm_report_escape(lvlm_strbuf *out, const char *text)
+static void escape(lvlm_strbuf *out, const char *text)
 {
     const char *const end = text + strlen(text);
     while (text < end) text = escape_character(out, text, end);
@@ -68,7 +68,7 @@ void lvlm_report_put(lvlm_strbuf *out, const char *markup, ...)
     for (const char *next; (next = strchr(markup, '%')) != NULL; markup = next + 2) {
         assert(next[1] == 's');
         lvlm_strbuf_append(out, markup, (size_t)(next - markup));
-        lvlm_report_escape(out, va_arg(args, const char *));
+        escape(out, va_arg(args, const char *));
     }
     va_end(args);
     lvlm_strbuf_puts(out, markup);

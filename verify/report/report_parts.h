@@ -9,16 +9,14 @@ LVLM_BEGIN_DECLS
 
 /* ---- report_markup.c: text in XML, HTML and SVG ---------------------------------- */
 
-/* Text for XML, HTML and SVG, inside of elements and of quoted attributes: markup is
- * escaped; what is not UTF-8, and characters that XML 1.0 forbids, become U+FFFD. */
-void lvlm_report_escape(lvlm_strbuf *out, const char *text);
+/* Markup in which each "%s", the only directive, is a text inside of an element or of a
+ * quoted attribute: its markup is escaped; what is not UTF-8, and characters that XML
+ * 1.0 forbids, become U+FFFD. */
+void lvlm_report_put(lvlm_strbuf *out, const char *markup, ...) LVLM_PRINTF(2, 3);
 
-/* The first `n_bytes` of it, `most` characters at the most. */
+/* The first `n_bytes` of such a text, `most` characters at the most. */
 void lvlm_report_escape_cut(lvlm_strbuf *out, const char *text, size_t n_bytes,
                             size_t most);
-
-/* Markup in which each "%s", the only directive, is a text to be escaped. */
-void lvlm_report_put(lvlm_strbuf *out, const char *markup, ...) LVLM_PRINTF(2, 3);
 
 /* The element in which a name of a stage or setting is HTML that no text around it
  * reorders. */
