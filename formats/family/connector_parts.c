@@ -18,43 +18,35 @@ static const lvlm_row biases[] = {
 const lvlm_section mlp_sections[] = { { "connector.", "", NULL, maps }, { NULL } };
 const lvlm_section mlp_bias_sections[] = { { "connector.", "", NULL, biases }, { NULL } };
 
-#define MERGED "vision.merge*vision.merge*vision.hidden"
+/* A norm that --init-missing may create. */
+#define CONNECTOR_NORM(native, source, width)                                              \
+    { native ".weight", source ".weight", width, .connector = true, .made = "ones" },       \
+    { native ".bias",   source ".bias",   width, .connector = true }
 
 static const lvlm_row merger[] = {
-    { "norm.weight", "norm.weight",     "vision.hidden",         .connector = true, .made = "ones" },
-    { "norm.bias",   "norm.bias",       "vision.hidden",         .connector = true },
-    { "fc1.weight",  "linear_1.weight", MERGED ", " MERGED,      .connector = true },
-    { "fc1.bias",    "linear_1.bias",   MERGED,                  .connector = true },
-    { "fc2.weight",  "linear_2.weight", "text.hidden, " MERGED,  .connector = true },
-    { "fc2.bias",    "linear_2.bias",   "text.hidden",           .connector = true },
+    CONNECTOR_NORM("norm", "norm", "vision.hidden"),
+    MERGER_LINEARS("linear_1.", "linear_2."),
     { NULL },
 };
 
 const lvlm_section merger_sections[] = { { "connector.", "", NULL, merger }, { NULL } };
 
-#define SQUARE "connector.hidden, connector.hidden"
-#define TABLE  "connector.queries, connector.hidden"
+#define WIDTH "connector.hidden"
+#define TABLE "connector.queries, " WIDTH
 
 static const lvlm_row resampler[] = {
-    { "kv.weight",        "kv_proj.weight",  "connector.hidden, vision.hidden",
+    { "kv.weight",        "kv_proj.weight", WIDTH ", vision.hidden",
       .connector = true, .identity_if_square = true },
-    { "queries",          "query",           TABLE,              .connector = true },
-    { "positions.weight", "pos_embed",       TABLE,              .connector = true, .made = "sines" },
-    { "norm_q.weight",    "ln_q.weight",     "connector.hidden", .connector = true, .made = "ones" },
-    { "norm_q.bias",      "ln_q.bias",       "connector.hidden", .connector = true },
-    { "norm_kv.weight",   "ln_kv.weight",    "connector.hidden", .connector = true, .made = "ones" },
-    { "norm_kv.bias",     "ln_kv.bias",      "connector.hidden", .connector = true },
-    { "attn.q.weight",    "q_proj.weight",   SQUARE,             .connector = true },
-    { "attn.q.bias",      "q_proj.bias",     "connector.hidden", .connector = true },
-    { "attn.k.weight",    "k_proj.weight",   SQUARE,             .connector = true },
-    { "attn.k.bias",      "k_proj.bias",     "connector.hidden", .connector = true },
-    { "attn.v.weight",    "v_proj.weight",   SQUARE,             .connector = true },
-    { "attn.v.bias",      "v_proj.bias",     "connector.hidden", .connector = true },
-    { "attn.out.weight",  "out_proj.weight", SQUARE,             .connector = true },
-    { "attn.out.bias",    "out_proj.bias",   "connector.hidden", .connector = true },
-    { "norm_out.weight",  "ln_post.weight",  "connector.hidden", .connector = true, .made = "ones" },
-    { "norm_out.bias",    "ln_post.bias",    "connector.hidden", .connector = true },
-    { "proj.weight",      "proj.weight",     "text.hidden, connector.hidden", .connector = true },
+    { "queries",          "query",          TABLE,                 .connector = true },
+    { "positions.weight", "pos_embed",      TABLE,                 .connector = true, .made = "sines" },
+    CONNECTOR_NORM("norm_q",  "ln_q",  WIDTH),
+    CONNECTOR_NORM("norm_kv", "ln_kv", WIDTH),
+    CONNECTOR_LINEAR("attn.q",   "q_proj.",   WIDTH, WIDTH),
+    CONNECTOR_LINEAR("attn.k",   "k_proj.",   WIDTH, WIDTH),
+    CONNECTOR_LINEAR("attn.v",   "v_proj.",   WIDTH, WIDTH),
+    CONNECTOR_LINEAR("attn.out", "out_proj.", WIDTH, WIDTH),
+    CONNECTOR_NORM("norm_out", "ln_post", WIDTH),
+    { "proj.weight",      "proj.weight",    "text.hidden, " WIDTH, .connector = true },
     { NULL },
 };
 

@@ -48,6 +48,12 @@ LVLM_BEGIN_DECLS
     { native ".weight", source "weight", out ", " in, .connector = true },          \
     { native ".bias",   source "bias",   out,         .connector = true }
 
+/* Those of a merger, which takes squares of patches. */
+#define MERGED "vision.merge*vision.merge*vision.hidden"
+#define MERGER_LINEARS(fc1, fc2)                                                    \
+    CONNECTOR_LINEAR("fc1", fc1, MERGED, MERGED),                                   \
+    CONNECTOR_LINEAR("fc2", fc2, "text.hidden", MERGED)
+
 /* A linear map whose matrix (rows, columns) and bias are one of three equal parts,
  * stacked in memory. */
 #define THIRD(native, source, i, rows, columns, connector_)                         \

@@ -43,20 +43,15 @@ static const lvlm_row qwen2_5_vision_block[] = {
     { NULL },
 };
 
-#define MERGED "vision.merge*vision.merge*vision.hidden"
-#define MERGER_LINEARS                                                                   \
-    CONNECTOR_LINEAR("fc1", "mlp.0.", MERGED, MERGED),                                   \
-    CONNECTOR_LINEAR("fc2", "mlp.2.", "text.hidden", MERGED)
-
 static const lvlm_row qwen2_merger[] = {
     NORM("norm", "ln_q", "vision.hidden"),
-    MERGER_LINEARS,
+    MERGER_LINEARS("mlp.0.", "mlp.2."),
     { NULL },
 };
 
 static const lvlm_row qwen2_5_merger[] = {
     { "norm.weight", "ln_q.weight", "vision.hidden" },
-    MERGER_LINEARS,
+    MERGER_LINEARS("mlp.0.", "mlp.2."),
     { NULL },
 };
 
