@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
+#include "formats/base/list.h"
 
 static bool wants(void *user, const char *name)
 {
@@ -12,23 +12,12 @@ static bool wants(void *user, const char *name)
     return list->everything || strcmp(name, "logits") == 0 || strcmp(name, "loss") == 0;
 }
 
-static int make_room(lvlm_stage_list *list, lvlm_error *err)
-{
-    if (list->n < list->capacity) return 0;
-    const size_t capacity = list->capacity > 0 ? 2 * list->capacity : 64;
-    lvlm_tensor *const stages =
-        lvlm_realloc(list->stages, capacity, sizeof *list->stages);
-    FAIL_IF(stages == NULL, err, LVLM_ENOMEM, "out of memory for %zu stages", capacity);
-    list->stages = stages;
-    list->capacity = capacity;
-    return 0;
-}
-
 /* One allocation per stage: its data, then its name. */
 int lvlm_stage_list_add(lvlm_stage_list *list, const lvlm_tensor *stage,
                         lvlm_error *err)
 {
-    TRY(make_room(list, err));
+    TRY(lvlm_list_room(&list->stages, &list->capacity, list->n, sizeof *list->stages,
+                       err));
     const size_t name_bytes = strlen(stage->name) + 1;
     unsigned char *const block = lvlm_malloc((size_t)stage->n_bytes + name_bytes);
     FAIL_IF(block == NULL, err, LVLM_ENOMEM, "stage %s: out of memory", stage->name);

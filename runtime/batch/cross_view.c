@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
+#include "formats/base/list.h"
 
 /* One set that rows of the batch see. */
 typedef struct tile_set {
@@ -31,24 +31,13 @@ static bool same_set(const builder *b, const tile_set *set, size_t text,
 }
 
 /* Memory for one more set, its end and its tiles. */
-static bool make_room(builder *b)
+static int make_room(builder *b, lvlm_error *err)
 {
     lvlm_cross_view *const s = b->out;
-    if (b->n_sets + 2 > b->set_capacity) {
-        const size_t wanted = 2 * b->set_capacity + 8;
-        tile_set *grown = lvlm_realloc(b->sets, wanted, sizeof *grown);
-        if (grown == NULL) return false;
-        b->sets = grown;
-        b->set_capacity = wanted;
-    }
-    if (s->n_tiles + b->places > b->tile_capacity) {
-        const size_t wanted = 2 * b->tile_capacity + b->places;
-        size_t *grown = lvlm_realloc(s->tiles, wanted, sizeof *grown);
-        if (grown == NULL) return false;
-        s->tiles = grown;
-        b->tile_capacity = wanted;
-    }
-    return true;
+    TRY(lvlm_list_room(&b->sets, &b->set_capacity, b->n_sets + 1, sizeof *b->sets,
+                       err));
+    return lvlm_list_room(&s->tiles, &b->tile_capacity, s->n_tiles + b->places,
+                          sizeof *s->tiles, err);
 }
 
 /* The number of the set, which is added if it is new. Rows of one set mostly follow one
@@ -62,7 +51,7 @@ static int find_set(size_t *out, builder *b, size_t text, const int64_t *mask,
         *out = i;
         return 0;
     }
-    if (!make_room(b)) return lvlm_fail_memory(err);
+    TRY(make_room(b, err));
     *out = b->n_sets;
     b->sets[b->n_sets++] = (tile_set){ text, mask, s->n_tiles };
     for (size_t i = 0; i < b->places; i++)
