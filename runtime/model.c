@@ -50,9 +50,8 @@ static int check(const lvlm_model *model, const lvlm_model_options *options,
     const lvlm_checkpoint *const cp = model->manifest->checkpoint;
     const lvlm_run run = { n_threads, options->checking, options->checking_user };
     if (!options->check || cp->kind != LVLM_CHECKPOINT_NATIVE) return 0;
-    const int rc = lvlm_digests_check(cp, lvlm_native_runs_with, &run, err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", cp->path);
-    return rc;
+    return lvlm_within(lvlm_digests_check(cp, lvlm_native_runs_with, &run, err), err,
+                       "%s: ", cp->path);
 }
 
 /* Is a weight trained, by itself or with the adapter? */
