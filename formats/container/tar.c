@@ -1,4 +1,4 @@
-/* tar.c - headers of a tar, one after another; see tar.h. */
+/* tar.c - headers of a tar, one after another, and an index of them; see tar.h. */
 #include "formats/container/tar.h"
 
 #include <assert.h>
@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/base/arena.h"
+#include "formats/base/list.h"
+#include "formats/base/text.h"
 
 enum { BLOCK = 512 };
 
@@ -218,4 +219,74 @@ int lvlm_tar_open(lvlm_infile **file, lvlm_tar_member *member, const char *path,
     if (rc < 0) lvlm_infile_close(*file);
     member->name = NULL;
     return rc < 0 ? rc : 0;
+}
+
+/* ---- an index ------------------------------------------------------------------- */
+
+static int by_name_and_place(const void *a, const void *b)
+{
+    const lvlm_tar_member *const x = a, *const y = b;
+    const int names = lvlm_by_text(a, b);
+    return names != 0 ? names : (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+static int list_members(lvlm_tar_index *index, lvlm_error *err)
+{
+    lvlm_tar tar = { .file = index->file };
+    lvlm_tar_member member;
+    int rc;
+    while ((rc = lvlm_tar_next(&member, &tar, err)) > 0) {
+        TRY(lvlm_list_room(&index->at, &index->capacity, index->n, sizeof member, err));
+        member.name =
+            lvlm_arena_strndup(&index->names, member.name, strlen(member.name));
+        if (member.name == NULL) return lvlm_fail_memory(err);
+        index->at[index->n++] = member;
+    }
+    return rc;
+}
+
+int lvlm_tar_index_open(lvlm_tar_index *out, const char *path, lvlm_error *err)
+{
+    *out = (lvlm_tar_index){ .names = LVLM_ARENA_INIT };
+    TRY(lvlm_infile_map(&out->file, path, err));
+    TRY(list_members(out, err));
+    if (out->n > 0) qsort(out->at, out->n, sizeof *out->at, by_name_and_place);
+    return 0;
+}
+
+void lvlm_tar_index_close(lvlm_tar_index *index)
+{
+    lvlm_free(index->at);
+    lvlm_arena_free(&index->names);
+    lvlm_infile_close(index->file);
+    *index = (lvlm_tar_index){ .names = LVLM_ARENA_INIT };
+}
+
+/* The first member of this name. */
+static const lvlm_tar_member *find_name(const lvlm_tar_index *index, const char *name)
+{
+    size_t low = 0, high = index->n;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (strcmp(index->at[middle].name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const bool found = low < index->n && strcmp(index->at[low].name, name) == 0;
+    return found ? &index->at[low] : NULL;
+}
+
+const lvlm_tar_index *lvlm_tar_index_find(lvlm_tar_member *member,
+                                          const lvlm_tar_index *index, const char *path)
+{
+    for (; index != NULL; index = index->next) {
+        const size_t n = strlen(index->file->path);
+        if (!lvlm_starts_with(path, index->file->path) || path[n] != '/') continue;
+        const lvlm_tar_member *const found = find_name(index, path + n + 1);
+        if (found == NULL) continue;
+        *member = *found;
+        return index;
+    }
+    return NULL;
 }

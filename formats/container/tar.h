@@ -7,10 +7,12 @@
  *     while ((rc = lvlm_tar_next(&member, &tar, &err)) > 0)
  *         ... file->bytes + member.offset ...
  *
- * Distinct objects may be used from distinct threads. */
+ * Distinct objects may be used from distinct threads, and one index from many threads
+ * for reading. */
 #ifndef LVLM_FORMATS_CONTAINER_TAR_H
 #define LVLM_FORMATS_CONTAINER_TAR_H
 
+#include "formats/base/arena.h"
 #include "formats/base/infile.h"
 
 LVLM_BEGIN_DECLS
@@ -39,9 +41,31 @@ LVLM_MUST_CHECK int lvlm_tar_next(lvlm_tar_member *out, lvlm_tar *tar, lvlm_erro
  * a file; NULL: it is the path of a file as it is. */
 const char *lvlm_tar_inside(const char *path);
 /* Map that tar and find the member. On success close *file with lvlm_infile_close.
- * LVLM_EFORMAT: the tar has no such member. */
+ * LVLM_EFORMAT: the tar has no such member. Reads every header before it: an index is
+ * for those who read many. */
 LVLM_MUST_CHECK int lvlm_tar_open(lvlm_infile **file, lvlm_tar_member *member,
                                   const char *path, lvlm_error *err);
+
+/* The members of a tar by name. */
+typedef struct lvlm_tar_index {
+    lvlm_infile *file;   /* mapped */
+    lvlm_tar_member *at; /* (n) sorted by name, those of one name in order */
+    size_t n, capacity;
+    lvlm_arena names;
+    /* borrowed: another tar, which is searched after this one; NULL: none */
+    const struct lvlm_tar_index *next;
+} lvlm_tar_index;
+
+/* Map the tar at `path` and read all of its headers. Errors as lvlm_tar_next. Close
+ * with lvlm_tar_index_close, also after a failure. */
+LVLM_MUST_CHECK int lvlm_tar_index_open(lvlm_tar_index *out, const char *path,
+                                        lvlm_error *err);
+void lvlm_tar_index_close(lvlm_tar_index *index);
+/* The tar that "FILE.tar/MEMBER" leads into, as lvlm_tar_open finds the member; NULL:
+ * it leads into none of these, which may be none (NULL). */
+const lvlm_tar_index *lvlm_tar_index_find(lvlm_tar_member *member,
+                                          const lvlm_tar_index *index,
+                                          const char *path);
 
 LVLM_END_DECLS
 

@@ -17,7 +17,9 @@
 
 static int open_encoder(scratch *s, lvlm_error *err)
 {
-    const lvlm_encoder_options o = { .images = IMAGES };
+    const lvlm_encoder_options o = {
+        .images = IMAGES, .data = { NULL, LVLM_FIXTURES "/train/pairs.tar" }
+    };
     lvlm_encoder *encoder = NULL;
     (void)s;
     const int rc =

@@ -128,21 +128,35 @@ int lvlm_image_decode(lvlm_image *out, const void *bytes, size_t n_bytes,
     return 0;
 }
 
+static int decode_member(lvlm_image *out, const lvlm_infile *file,
+                         const lvlm_tar_member *in, const char *path,
+                         const lvlm_image_options *options, lvlm_error *err)
+{
+    const unsigned char *const bytes =
+        in->n_bytes > 0 ? file->bytes + in->offset : NULL;
+    return lvlm_image_decode(out, bytes, (size_t)in->n_bytes, path, options, err);
+}
+
 int lvlm_image_read(lvlm_image *out, const char *path,
                     const lvlm_image_options *options, lvlm_error *err)
 {
     lvlm_infile *file = NULL;
     lvlm_tar_member in = { .offset = 0 };
     *out = (lvlm_image){ 0 };
+    const lvlm_tar_index *const tar =
+        lvlm_tar_index_find(&in, options != NULL ? options->tars : NULL, path);
+    if (tar != NULL) {
+        const int rc = decode_member(out, tar->file, &in, path, options, err);
+        lvlm_infile_done_with(tar->file, in.offset, in.n_bytes);
+        return rc;
+    }
     if (lvlm_tar_inside(path) != NULL) {
         TRY(lvlm_tar_open(&file, &in, path, err));
     } else {
         TRY(lvlm_infile_open(&file, path, err));
         in.n_bytes = file->n_bytes;
     }
-    const unsigned char *const bytes = in.n_bytes > 0 ? file->bytes + in.offset : NULL;
-    const int rc =
-        lvlm_image_decode(out, bytes, (size_t)in.n_bytes, path, options, err);
+    const int rc = decode_member(out, file, &in, path, options, err);
     lvlm_infile_close(file);
     return rc;
 }

@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "formats/base/error.h"
+#include "formats/container/tar.h"
 
 LVLM_BEGIN_DECLS
 
@@ -37,6 +37,7 @@ typedef enum lvlm_alpha {
 typedef struct lvlm_image_options {
     lvlm_alpha alpha;
     uint64_t max_pixels, max_side, max_bytes; /* 0: as above */
+    const lvlm_tar_index *tars; /* of those that many paths lead into; NULL: none */
 } lvlm_image_options;
 
 typedef struct lvlm_image {

@@ -7,7 +7,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/text.h"
-#include "formats/container/tar.h"
+#include "runtime/tune/data/jsonl.h"
 
 /* Estimated cost in tokens of an image without a fixed size: of patches; of tiles,
  * whose cost is in the tower. */
@@ -20,6 +20,19 @@ static size_t image_tokens(const lvlm_input_spec *spec)
     if (spec->images.form == LVLM_IMAGES_SQUARES)
         return lvlm_image_rows_square(&spec->rows, &spec->images);
     return spec->images.form == LVLM_IMAGES_PATCHES ? PATCHES_TOKENS : TILES_TOKENS;
+}
+
+/* List the members of the tars. *list: the first of them. */
+static int list_tars(const lvlm_tar_index **list, lvlm_encoder *e, lvlm_error *err)
+{
+    for (size_t i = 0; i < sizeof e->tars / sizeof *e->tars; i++) {
+        const char *const path = e->options.data[i];
+        if (path == NULL || !lvlm_jsonl_is_tar(path)) continue;
+        TRY(lvlm_tar_index_open(&e->tars[i], path, err));
+        e->tars[i].next = *list;
+        *list = &e->tars[i];
+    }
+    return 0;
 }
 
 /* Settings are noted only if there are videos (lvlm_encoder_reads_videos). */
@@ -47,10 +60,11 @@ static int open_all(lvlm_encoder *e, const char *model, lvlm_error *err)
     TRY(lvlm_labeller_init(&e->labeller, &e->manifest,
                            lvlm_prompter_tokenizer(e->prompter), err));
     /* LLaVA's makers drop transparency */
-    const lvlm_vision_options images = {
+    lvlm_vision_options images = {
         .drop_alpha = lvlm_prompter_template(e->prompter) != NULL,
         .pad_to_square = e->options.pad_to_square,
     };
+    TRY(list_tars(&images.image.tars, e, err));
     /* a model without it still trains on text */
     const int rc =
         lvlm_vision_input_open(&e->vision, &e->manifest, &images, &e->no_vision);
@@ -86,6 +100,8 @@ void lvlm_encoder_close(lvlm_encoder *e)
     lvlm_prompter_close(e->prompter);
     lvlm_manifest_free(&e->manifest);
     lvlm_checkpoint_close(e->checkpoint);
+    for (size_t i = 0; i < sizeof e->tars / sizeof *e->tars; i++)
+        lvlm_tar_index_close(&e->tars[i]);
     lvlm_free(e);
 }
 

@@ -21,6 +21,8 @@ typedef struct lvlm_encoder_options {
     const char
         *images; /* the folder of the images; NULL: their names are whole paths, as
                           those inside a tar always are */
+    const char *data[2]; /* files of examples, or NULL: those that are tars are indexed,
+                            else every image reads the headers before it */
     size_t max_length; /* tokens of an example, the others are cut off; 0: any number */
     const char *chat_template; /* as in lvlm_prompt_options; NULL: the model's */
     bool pad_to_square;        /* as in lvlm_vision_options */
@@ -41,6 +43,7 @@ typedef struct lvlm_encoder {
     lvlm_error no_vision;      /* ... for this reason */
     lvlm_video_input *video;   /* likewise, videos */
     lvlm_error no_video;
+    lvlm_tar_index tars[2]; /* of options.data; file is NULL: it is not a tar */
 } lvlm_encoder;
 
 /* For the native file `model`. LVLM_EFORMAT: it has no tokenizer, or its family has no

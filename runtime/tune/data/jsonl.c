@@ -128,11 +128,16 @@ int lvlm_jsonl_read(lvlm_jsonl *out, const lvlm_infile *file, lvlm_error *err)
     return 0;
 }
 
+bool lvlm_jsonl_is_tar(const char *path)
+{
+    return lvlm_ends_with(path, ".tar");
+}
+
 int lvlm_jsonl_open(lvlm_jsonl *out, const char *path, lvlm_error *err)
 {
     lvlm_infile *file = NULL;
     *out = (lvlm_jsonl){ .n = 0 };
-    const bool tar = lvlm_ends_with(path, ".tar");
+    const bool tar = lvlm_jsonl_is_tar(path);
     TRY(tar ? lvlm_infile_map(&file, path, err) : lvlm_infile_open(&file, path, err));
     const int rc =
         tar ? lvlm_pairs_read(out, file, err) : lvlm_jsonl_read(out, file, err);

@@ -46,6 +46,9 @@ typedef struct lvlm_jsonl {
     lvlm_arena names; /* holds the pairs */
 } lvlm_jsonl;
 
+/* Is a file of this name read as a tar? */
+bool lvlm_jsonl_is_tar(const char *path);
+
 /* LVLM_EFORMAT: no value, a value that is too long, a list that does not end, UTF-16.
  * Close with lvlm_jsonl_close, also after a failure. */
 LVLM_MUST_CHECK int lvlm_jsonl_open(lvlm_jsonl *out, const char *path, lvlm_error *err);

@@ -194,6 +194,55 @@ static void a_path_leads_into_a_tar(void **state)
     scratch_remove(&s);
 }
 
+/* Finds `path` and compares the bytes of the member. */
+static void check_found(const lvlm_tar_index *index, const char *path, const char *data)
+{
+    lvlm_tar_member member;
+    const lvlm_tar_index *const in = lvlm_tar_index_find(&member, index, path);
+    if (in == NULL) fail_msg("%s is not found", path);
+    assert_int_equal(member.n_bytes, strlen(data));
+    assert_memory_equal(in->file->bytes + member.offset, data, strlen(data));
+}
+
+static void an_index_finds_members(void **state)
+{
+    scratch s = { .next = 0 };
+    lvlm_tar_index first, second;
+    lvlm_tar_member member;
+    lvlm_error err;
+    maker m = { .n = 0 };
+    char path[512];
+    (void)state;
+    scratch_make(&s);
+    (void)file(&m, "f/b.png", "two");
+    const char *const one = scratch_write(&s, "x.tar", m.bytes, m.n + 2 * BLOCK);
+    (void)file(&m, "c", "three");
+    (void)file(&m, "a", "one");
+    (void)file(&m, "a", "again");
+    const char *const other = scratch_write(&s, "x.tar.tar", m.bytes, m.n + 2 * BLOCK);
+    assert_int_equal(lvlm_tar_index_open(&first, one, &err), 0);
+    assert_int_equal(lvlm_tar_index_open(&second, other, &err), 0);
+    first.next = &second;
+    (void)snprintf(path, sizeof path, "%s/f/b.png", one);
+    check_found(&first, path, "two");
+    assert_null(lvlm_tar_index_find(&member, &second, path));
+    assert_null(lvlm_tar_index_find(&member, NULL, path));
+    (void)snprintf(path, sizeof path, "%s/a", one);
+    assert_null(lvlm_tar_index_find(&member, &first, path));
+    assert_null(lvlm_tar_index_find(&member, &first, one));
+    (void)snprintf(path, sizeof path, "%s/a", other);
+    check_found(&first, path, "one"); /* as lvlm_tar_open */
+    (void)snprintf(path, sizeof path, "%s/c", other);
+    check_found(&first, path, "three");
+    lvlm_tar_index_close(&first);
+    lvlm_tar_index_close(&second);
+    const char *const cut = scratch_write(&s, "cut.tar", m.bytes, BLOCK + 2);
+    assert_int_equal(lvlm_tar_index_open(&first, cut, &err), LVLM_EFORMAT);
+    assert_non_null(strstr(err.text, "cut.tar: byte 0: f/b.png is cut off"));
+    lvlm_tar_index_close(&first);
+    scratch_remove(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +250,7 @@ int main(void)
         cmocka_unit_test(tar_reads_headers_before_a_file),
         cmocka_unit_test(tar_refuses_damage),
         cmocka_unit_test(a_path_leads_into_a_tar),
+        cmocka_unit_test(an_index_finds_members),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
