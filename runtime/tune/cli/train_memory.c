@@ -42,9 +42,12 @@ static int count_adapter(double *n, const train_run *r, const lvlm_manifest *man
         n[lvlm_part_of(x->module->parts[0]->name)] +=
             (double)x->r * (double)(x->module->in + x->module->out);
     }
-    for (size_t i = 0; rc == 0 && i < adapter.n_saved; i++)
-        if (lvlm_target_is_stored(adapter.saved[i].parts[0])) /* else tied */
-            *n += (double)lvlm_tensor_numel(&adapter.saved[i].value);
+    for (size_t i = 0; rc == 0 && i < adapter.n_saved; i++) {
+        const lvlm_target *const t = adapter.saved[i].parts[0];
+        if (lvlm_target_is_stored(t)) /* else tied */
+            n[lvlm_part_of(t->name)] +=
+                (double)lvlm_tensor_numel(&adapter.saved[i].value);
+    }
     lvlm_adapter_free(&adapter);
     return rc;
 }
