@@ -54,4 +54,8 @@ refused --messages lvlm-run generate model.lvlm --messages m.json
 refused --data lvlm-tune train model.lvlm --data d.jsonl --steps 1 --out o.lvlm
 refused --eval lvlm-tune train model.lvlm --batches batches --eval d.jsonl --steps 1 \
     --out o.lvlm
+for option in '--template llava' --pad-to-square; do
+    refused '--images, .* and --pad-to-square' lvlm-tune train small.lvlm \
+        --batches batches --steps 1 --out o.lvlm $option
+done
 exit "$verdict"

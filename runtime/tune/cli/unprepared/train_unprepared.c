@@ -7,9 +7,11 @@ int train_check_examples(const train_args *a, lvlm_error *err)
 {
     FAIL_IF(a->data != NULL || a->eval != NULL, err, LVLM_EUSAGE,
             "--%s: " LVLM_UNPREPARED, a->data != NULL ? "data" : "eval");
-    FAIL_IF(a->images != NULL || a->batch_size > 0 || a->max_length > 0 || a->skip_bad,
+    FAIL_IF(a->images != NULL || a->batch_size > 0 || a->max_length > 0 ||
+                a->skip_bad || a->chat_template != NULL || a->pad_to_square,
             err, LVLM_EUSAGE,
-            "--images, --batch-size, --max-length and --skip-bad: " LVLM_UNPREPARED);
+            "--images, --batch-size, --max-length, --skip-bad, --template and "
+            "--pad-to-square: " LVLM_UNPREPARED);
     return 0;
 }
 
