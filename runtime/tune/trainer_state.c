@@ -89,21 +89,24 @@ static int settings_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
 
 static const char not_there[] = "(none)";
 
+enum { REASON_BYTES = 80 };
+
 /* Why another length makes it another run. */
-static const char *reason_of(const char *name, const lvlm_schedule *s)
+static const char *reason_of(char text[REASON_BYTES], const char *name,
+                             const lvlm_schedule *s)
 {
-    if (strcmp(name, "steps") == 0)
-        return s->kind == LVLM_SCHEDULE_LINEAR
-                   ? ": --schedule linear falls to 0 at the last step"
-                   : ": --schedule cosine falls to 0 at the last step";
     if (strcmp(name, "warmup") == 0)
         return " steps, of which a share depends on --steps";
-    return "";
+    if (strcmp(name, "steps") != 0) return "";
+    (void)snprintf(text, REASON_BYTES, ": --schedule %s falls to %s at the last step",
+                   lvlm_schedule_name(s->kind), s->least > 0 ? "--min-lr" : "0");
+    return text;
 }
 
 static int refuse_setting(const char *name, const char *was, const char *is,
                           const lvlm_schedule *schedule, lvlm_error *err)
 {
+    char reason[REASON_BYTES];
     if (strcmp(name, "data") == 0)
         return lvlm_fail(err, LVLM_EUSAGE,
                          "belongs to a run on other batches, or in another order");
@@ -115,7 +118,7 @@ static int refuse_setting(const char *name, const char *was, const char *is,
     return lvlm_fail(
         err, LVLM_EUSAGE,
         "belongs to a run with --%s %s, not %s%s; a run continues only as it began",
-        name, was, is, reason_of(name, schedule));
+        name, was, is, reason_of(reason, name, schedule));
 }
 
 /* The first setting of `a` that differs or is absent in `b`. */
@@ -325,8 +328,7 @@ int lvlm_trainer_load_state(lvlm_trainer *t, const char *path, lvlm_error *err)
     lvlm_checkpoint *state = NULL;
     assert(t->model != NULL && path != NULL);
     TRY(lvlm_checkpoint_open(&state, path, NULL, err));
-    const int rc = load_all(t, state, err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", path);
+    const int rc = lvlm_within(load_all(t, state, err), err, "%s: ", path);
     lvlm_checkpoint_close(state);
     return rc;
 }
