@@ -119,23 +119,33 @@ int trainer_lora_settings(cJSON *settings, const lvlm_trainer *t, lvlm_error *er
 
 /* ---- saved ---------------------------------------------------------------------- */
 
+/* A tensor of Hugging Face's model from its parts. NULL: out of memory. */
+static float *join(const lvlm_transform *map, const lvlm_elements *parts,
+                   size_t n_parts, lvlm_arena *arena)
+{
+    uint64_t n = 0;
+    assert(n_parts > 0 && n_parts <= LVLM_MODULE_PARTS);
+    for (size_t p = 0; p < n_parts; p++) n += parts[p].n;
+    float *const out = lvlm_arena_alloc(arena, (size_t)n, sizeof *out);
+    if (out == NULL) return NULL;
+    const bool ok = lvlm_transform_scatter(out, 0, (size_t)n, map, parts, n_parts);
+    assert(ok); /* it is made of its parts */
+    (void)ok;
+    return out;
+}
+
 /* B in the module's row order, from the rows of its parts. */
-static float *join(const lvlm_adapted *x, const float *b, size_t n, lvlm_arena *arena)
+static const float *join_rows(const lvlm_adapted *x, const float *b, lvlm_arena *arena)
 {
     lvlm_elements parts[LVLM_MODULE_PARTS];
     const lvlm_transform rows = lvlm_module_rows(x->module, 0, x->r);
-    float *const out = lvlm_arena_alloc(arena, n, sizeof *out);
-    if (out == NULL) return NULL;
-    assert(x->module->n_parts <= LVLM_MODULE_PARTS);
+    if (x->module->n_parts == 1) return b;
     for (size_t p = 0; p < x->module->n_parts; p++) {
         parts[p] =
             (lvlm_elements){ b, x->module->parts[p]->shape.dims[0] * x->r, sizeof *b };
         b += parts[p].n;
     }
-    const bool ok = lvlm_transform_scatter(out, 0, n, &rows, parts, x->module->n_parts);
-    assert(ok); /* a module is made of its parts */
-    (void)ok;
-    return out;
+    return join(&rows, parts, x->module->n_parts, arena);
 }
 
 /* The values of a tensor that is saved whole, in Hugging Face's layout. */
@@ -144,7 +154,6 @@ static const void *join_saved(const lvlm_trainer *t, const lvlm_saved *saved,
 {
     lvlm_elements parts[LVLM_MODULE_PARTS];
     const lvlm_transform *const map = &saved->parts[0]->hf.transform;
-    uint64_t n = 0;
     for (size_t p = 0; p < saved->n_parts; p++) {
         const lvlm_target *const own = saved->parts[p];
         const bool tied = own->state == LVLM_TARGET_TIED;
@@ -153,15 +162,9 @@ static const void *join_saved(const lvlm_trainer *t, const lvlm_saved *saved,
                                     .bytes = sizeof(float) };
         assert(parts[p].at != NULL);
         if (!lvlm_shape_numel(&parts[p].n, &own->shape)) return NULL;
-        n += parts[p].n;
     }
     if (lvlm_transform_is_keep(map)) return parts[0].at;
-    float *const out = lvlm_arena_alloc(arena, (size_t)n, sizeof *out);
-    if (out == NULL) return NULL;
-    const bool ok = lvlm_transform_scatter(out, 0, n, map, parts, saved->n_parts);
-    assert(ok); /* a tensor is made of its parts */
-    (void)ok;
-    return out;
+    return join(map, parts, saved->n_parts, arena);
 }
 
 static int take_saved(lvlm_adapter *out, const lvlm_trainer *t, lvlm_arena *arena,
@@ -196,8 +199,7 @@ static int take_snapshot(lvlm_adapter *out, const lvlm_trainer *t, lvlm_arena *a
         lvlm_factors f;
         *x = t->adapter.at[i];
         if (!lvlm_model_factors(t->model, &f, i)) return lvlm_fail_memory(err);
-        const float *const b =
-            x->module->n_parts > 1 ? join(x, f.b, f.b_numel, arena) : f.b;
+        const float *const b = join_rows(x, f.b, arena);
         if (b == NULL) return lvlm_fail_memory(err);
         x->a = (lvlm_tensor){ .dtype = LVLM_F32, .shape = x->a.shape, .data = f.a };
         x->b = (lvlm_tensor){ .dtype = LVLM_F32, .shape = x->b.shape };
