@@ -15,8 +15,8 @@
 /* Members of a stage that are not options of train. */
 static const char own[] = "name|about";
 
-/* Options of train that belong to the whole. */
-static const char of_all[] = "state|resume|force|threads|json|quiet|color|help|version";
+/* Options of train that belong to the whole, as those of every command do. */
+static const char of_all[] = "state|resume|force";
 
 /* Options whose values are paths. */
 static const char inputs[] = "data|images|eval|batches|adapter";
@@ -58,9 +58,8 @@ static int add(arguments *a, char *text, lvlm_error *err)
     return 0;
 }
 
-static const lvlm_option *find_option(const char *name)
+static const lvlm_option *find_option(const lvlm_option *o, const char *name)
 {
-    const lvlm_option *o = command_train.options;
     while (o->name != NULL && strcmp(o->name, name) != 0) o++;
     return o->name != NULL ? o : NULL;
 }
@@ -89,9 +88,10 @@ static int text_of(const char **out, recipe *r, const cJSON *item, lvlm_error *e
 static int add_option(arguments *a, recipe *r, const cJSON *item, lvlm_error *err)
 {
     const char *const name = item->string, *text;
-    const lvlm_option *const option = find_option(name);
+    const lvlm_option *const option = find_option(command_train.options, name);
     FAIL_IF(
-        lvlm_is_listed(of_all, name), err, LVLM_EFORMAT,
+        lvlm_is_listed(of_all, name) || find_option(lvlm_common_options, name) != NULL,
+        err, LVLM_EFORMAT,
         "\"%s\" is not an option of one stage: lvlm-tune stages itself resumes, and "
         "has the others for all",
         name);
@@ -148,8 +148,7 @@ static int read_stage(recipe_stage *s, recipe *r, size_t i, lvlm_error *err)
     s->state = lvlm_arena_printf(&r->arena, "%s/%s.state", r->folder, s->name);
     if (s->record == NULL || s->state == NULL) return lvlm_fail_memory(err);
     s->args.state = s->state;
-    const int rc = read_options(s, r, err);
-    if (rc < 0) lvlm_prefix(err, "stage '%s': ", s->name);
+    const int rc = lvlm_within(read_options(s, r, err), err, "stage '%s': ", s->name);
     if (rc != LVLM_EUSAGE) return rc;
     err->code = LVLM_EFORMAT; /* it is in the file, not in the command line */
     return LVLM_EFORMAT;
@@ -217,12 +216,10 @@ int recipe_open(recipe *out, const char *path, const char *model, const char *fo
     out->folder = folder != NULL ? folder : default_folder(out);
     if (out->folder == NULL) return lvlm_fail_memory(err);
     TRY(lvlm_infile_open(&file, path, err));
-    int rc = lvlm_json_parse(&out->json, (const char *)file->bytes,
-                             (size_t)file->n_bytes, err);
+    int rc = lvlm_json_parse(&out->json, file->bytes, (size_t)file->n_bytes, err);
     lvlm_infile_close(file);
     if (rc == 0) rc = read_all(out, model, common, err);
-    if (rc < 0) lvlm_prefix(err, "%s: ", path);
-    return rc;
+    return lvlm_within(rc, err, "%s: ", path);
 }
 
 void recipe_close(recipe *r)
