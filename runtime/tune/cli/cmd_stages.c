@@ -192,10 +192,8 @@ static int make_plans(stages_run *s, lvlm_error *err)
     if (s->plans == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < s->recipe.n; i++) {
         const int rc = make_plan(s, i, err);
-        if (rc < 0)
-            lvlm_prefix(err, "%s: stage '%s': ", s->recipe.path,
-                        s->recipe.stages[i].name);
-        if (rc < 0) return rc;
+        TRY(lvlm_within(rc, err, "%s: stage '%s': ", s->recipe.path,
+                        s->recipe.stages[i].name));
     }
     return 0;
 }
@@ -270,8 +268,7 @@ static int run_stages(stages_run *s, lvlm_error *err)
         lvlm_printer_object(&s->printer, NULL);
         lvlm_printer_text(&s->printer, "name", p->stage->name);
         const int rc = run_stage(s, p, err);
-        if (rc < 0) lvlm_prefix(err, "stage '%s': ", p->stage->name);
-        if (rc < 0) return rc;
+        TRY(lvlm_within(rc, err, "stage '%s': ", p->stage->name));
         lvlm_printer_end(&s->printer);
     }
     return 0;

@@ -34,8 +34,7 @@ static int parse(stage_record *r, const char *path, lvlm_error *err)
 {
     lvlm_infile *file = NULL;
     TRY(lvlm_infile_open(&file, path, err));
-    int rc = lvlm_json_parse(&r->json, (const char *)file->bytes, (size_t)file->n_bytes,
-                             err);
+    int rc = lvlm_json_parse(&r->json, file->bytes, (size_t)file->n_bytes, err);
     lvlm_infile_close(file);
     const char *const format = lvlm_json_string(lvlm_json_get(r->json, "format"));
     r->facts.options = lvlm_json_get(r->json, "options");
@@ -45,8 +44,7 @@ static int parse(stage_record *r, const char *path, lvlm_error *err)
                     !read_digest(r->facts.input, r->json, "input") ||
                     !read_digest(r->facts.output, r->json, "output")))
         rc = lvlm_fail(err, LVLM_EFORMAT, "is not the record of a stage");
-    if (rc < 0) lvlm_prefix(err, "%s: ", path);
-    return rc;
+    return lvlm_within(rc, err, "%s: ", path);
 }
 
 int stage_record_read(stage_record *out, const char *path, lvlm_error *err)

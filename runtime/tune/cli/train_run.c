@@ -24,8 +24,7 @@ static int add_batches(train_run *r, lvlm_error *err)
         lvlm_batch batch;
         TRY(r->source.next(r->source.self, &batch, err));
         const int rc = lvlm_trainer_add(&r->trainer, batch.tensors, err);
-        if (rc < 0) lvlm_prefix(err, "%s: ", batch.name);
-        if (rc < 0) return rc;
+        TRY(lvlm_within(rc, err, "%s: ", batch.name));
     }
     return 0;
 }

@@ -86,8 +86,7 @@ int example_read_interleaved(example_reader *r, const cJSON *json, lvlm_error *e
     r->key = "image";
     LVLM_JSON_ITEMS (part, parts) {
         const int rc = read_part(m, r, part, err);
-        if (rc < 0) lvlm_prefix(err, "interleaved[%zu]: ", m->n_parts);
-        TRY(rc);
+        TRY(lvlm_within(rc, err, "interleaved[%zu]: ", m->n_parts));
     }
     FAIL_IF(r->out->n_bytes == 0, err, LVLM_EFORMAT,
             "\"interleaved\": expected a list of images and texts, with a text to "

@@ -82,8 +82,7 @@ int train_evaluate(train_run *r, lvlm_error *err)
     const int rc = lvlm_evaluate(&r->evaluation, r->trainer.model, &r->eval,
                                  lvlm_stop_requested, err);
     train_tell_done(r);
-    if (rc < 0) lvlm_prefix(err, "evaluation after step %zu: ", step);
-    if (rc < 0) return rc;
+    TRY(lvlm_within(rc, err, "evaluation after step %zu: ", step));
     if (!a->common.quiet)
         fprintf(stderr, PROGRAM ": step %zu: loss %.4f over %zu labels of %s\n", step,
                 r->evaluation.loss, r->evaluation.n_targets, a->eval);
