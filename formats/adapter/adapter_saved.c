@@ -83,12 +83,18 @@ static void choose_tied(candidate *all, const lvlm_manifest *m)
     }
 }
 
+/* The one with this canonical name, or NULL. */
+static lvlm_saved *find_canonical(const lvlm_adapter *x, const char *canonical)
+{
+    for (size_t i = x->n_saved; i-- > 0;)
+        if (strcmp(x->saved[i].canonical, canonical) == 0) return &x->saved[i];
+    return NULL;
+}
+
 static int add(lvlm_adapter *x, const lvlm_target *t, const candidate *c,
                lvlm_error *err)
 {
-    lvlm_saved *saved = NULL;
-    for (size_t i = x->n_saved; saved == NULL && i-- > 0;)
-        if (strcmp(x->saved[i].canonical, c->canonical) == 0) saved = &x->saved[i];
+    lvlm_saved *saved = find_canonical(x, c->canonical);
     if (saved == NULL) {
         saved = &x->saved[x->n_saved++];
         *saved = (lvlm_saved){ .name = c->name, .canonical = c->canonical };
@@ -168,13 +174,12 @@ int adapter_saved_place(lvlm_adapter *x, const lvlm_tensor *t, lvlm_error *err)
     if (name == NULL) return lvlm_fail_memory(err);
     const char *const canonical = lvlm_names_canonical(family, name, &known, &x->arena);
     if (canonical == NULL) return lvlm_fail_memory(err);
-    size_t i = 0;
-    while (i < x->n_saved && strcmp(x->saved[i].canonical, canonical) != 0) i++;
-    FAIL_IF(!known || i == x->n_saved, err, LVLM_EFORMAT,
+    lvlm_saved *const saved = find_canonical(x, canonical);
+    FAIL_IF(!known || saved == NULL, err, LVLM_EFORMAT,
             "'%s' is not part of a low-rank pair, nor a tensor of %s in a module that "
             "modules_to_save names: biases and the like are not supported",
             t->name, family->title);
-    lvlm_tensor *const place = &x->saved[i].value;
+    lvlm_tensor *const place = &saved->value;
     FAIL_IF(place->data != NULL, err, LVLM_EFORMAT, "'%s' is there as '%s' too",
             t->name, place->name);
     return adapter_set_tensor(place, t, err);
@@ -189,21 +194,24 @@ static const lvlm_saved *tied_to(const lvlm_adapter *x, const lvlm_saved *saved)
     return lvlm_adapter_find_saved(&part, x, t->row->tied_to);
 }
 
+/* Also if neither is there. */
+static bool same_values(const lvlm_tensor *a, const lvlm_tensor *b)
+{
+    if (a->data == NULL || b->data == NULL) return a->data == b->data;
+    return a->dtype == b->dtype && a->n_bytes == b->n_bytes &&
+           memcmp(a->data, b->data, (size_t)a->n_bytes) == 0;
+}
+
 int adapter_saved_check(const lvlm_adapter *x, lvlm_error *err)
 {
     for (size_t i = 0; i < x->n_saved; i++) {
         const lvlm_saved *const saved = &x->saved[i], *const other = tied_to(x, saved);
-        const lvlm_tensor *const a = &saved->value;
-        const lvlm_tensor *const b = other != NULL ? &other->value : a;
-        const bool alone = (a->data == NULL) != (b->data == NULL);
-        FAIL_IF(alone || (a->data != NULL &&
-                          (a->dtype != b->dtype || a->n_bytes != b->n_bytes ||
-                           memcmp(a->data, b->data, (size_t)a->n_bytes) != 0)),
-                err, LVLM_EFORMAT,
+        FAIL_IF(other != NULL && !same_values(&saved->value, &other->value), err,
+                LVLM_EFORMAT,
                 "%s and %s were trained apart, and in this model they are one tensor; "
                 "with ensure_weight_tying PEFT trains them together",
-                saved->name, other != NULL ? other->name : saved->name);
-        FAIL_IF(a->data == NULL, err, LVLM_EFORMAT,
+                saved->name, other->name);
+        FAIL_IF(saved->value.data == NULL, err, LVLM_EFORMAT,
                 "modules_to_save names the module of %s, and the values that it was "
                 "trained to are not there",
                 saved->name);
