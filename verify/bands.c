@@ -67,15 +67,12 @@ static void set_bands(lvlm_replay_stage *stage, const cJSON *json)
 
 int lvlm_bands_read(lvlm_replay *replay, const char *path, lvlm_error *err)
 {
-    lvlm_infile *file = NULL;
     cJSON *json = NULL;
     if (path == NULL) return 0;
-    TRY(lvlm_infile_open(&file, path, err));
-    int rc = lvlm_json_parse(&json, file->bytes, (size_t)file->n_bytes, err);
-    if (rc == 0) rc = check_bands(replay, json, err);
+    TRY(lvlm_json_load(&json, path, err));
+    const int rc = check_bands(replay, json, err);
     for (size_t i = 0; rc == 0 && i < replay->n_stages; i++)
         set_bands(&replay->stages[i], json);
     lvlm_json_free(json);
-    lvlm_infile_close(file);
     return lvlm_within(rc, err, "%s: ", path);
 }

@@ -21,13 +21,7 @@ static int read_config(cJSON **out, const char *folder, lvlm_arena *arena,
                        lvlm_error *err)
 {
     const char *const path = lvlm_arena_printf(arena, "%s/config.json", folder);
-    lvlm_infile *file = NULL;
-    if (path == NULL) return lvlm_fail_memory(err);
-    TRY(lvlm_infile_open(&file, path, err));
-    const int rc =
-        lvlm_json_parse(out, (const char *)file->bytes, (size_t)file->n_bytes, err);
-    lvlm_infile_close(file);
-    return rc;
+    return path != NULL ? lvlm_json_load(out, path, err) : lvlm_fail_memory(err);
 }
 
 bool compose_is_makers_folder(const char *path)

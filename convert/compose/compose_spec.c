@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/base/infile.h"
 #include "formats/base/json.h"
 #include "formats/base/options.h"
 #include "formats/base/text.h"
@@ -272,7 +271,6 @@ static int check(const reader *r)
 int lvlm_compose_spec_read(lvlm_compose_spec *out, const char *path, lvlm_arena *arena,
                            lvlm_error *err)
 {
-    lvlm_infile *file = NULL;
     cJSON *json = NULL;
     *out = (lvlm_compose_spec){ .path = path,
                                 .layers = { -1 },
@@ -287,14 +285,10 @@ int lvlm_compose_spec_read(lvlm_compose_spec *out, const char *path, lvlm_arena 
                                 .image_text = "<image>",
                                 .vocabulary_multiple = 1,
                                 .images_per_row = 1 };
-    TRY(lvlm_infile_open(&file, path, err));
-    int rc =
-        lvlm_json_parse(&json, (const char *)file->bytes, (size_t)file->n_bytes, err);
+    TRY(lvlm_json_load(&json, path, err));
     const reader r = { out, arena, json, err };
-    if (rc == 0) rc = read_members(&r, json, "");
+    int rc = read_members(&r, json, "");
     if (rc == 0) rc = check(&r);
-    if (rc < 0) lvlm_prefix(err, "%s: ", path);
     lvlm_json_free(json);
-    lvlm_infile_close(file);
-    return rc;
+    return lvlm_within(rc, err, "%s: ", path);
 }

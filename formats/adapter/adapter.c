@@ -346,15 +346,11 @@ static int read_config(cJSON **json, lvlm_adapter_config *config, const char *di
                        lvlm_error *err)
 {
     lvlm_arena arena = LVLM_ARENA_INIT;
-    lvlm_infile *file = NULL;
     const char *path = lvlm_arena_printf(&arena, "%s/adapter_config.json", dir);
-    int rc = path != NULL ? lvlm_infile_open(&file, path, err) : lvlm_fail_memory(err);
-    if (rc == 0) {
-        rc = lvlm_json_parse(json, file->bytes, (size_t)file->n_bytes, err);
-        if (rc == 0) rc = lvlm_adapter_config_read(config, *json, err);
-        rc = lvlm_within(rc, err, "%s: ", path);
-    }
-    lvlm_infile_close(file);
+    int rc = path != NULL ? lvlm_json_load(json, path, err) : lvlm_fail_memory(err);
+    if (rc == 0)
+        rc = lvlm_within(lvlm_adapter_config_read(config, *json, err), err,
+                         "%s: ", path);
     lvlm_arena_free(&arena);
     return rc;
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "formats/base/infile.h"
 #include "formats/base/strbuf.h"
 
 /* Every whole number up to this one is exact in a double. */
@@ -145,6 +146,16 @@ int lvlm_json_parse(cJSON **out, const void *text, size_t n_bytes, lvlm_error *e
     else
         *out = json;
     return rc;
+}
+
+int lvlm_json_load(cJSON **out, const char *path, lvlm_error *err)
+{
+    lvlm_infile *file = NULL;
+    *out = NULL;
+    TRY(lvlm_infile_open(&file, path, err));
+    const int rc = lvlm_json_parse(out, file->bytes, (size_t)file->n_bytes, err);
+    lvlm_infile_close(file);
+    return lvlm_within(rc, err, "%s: ", path);
 }
 
 void lvlm_json_free(cJSON *json)

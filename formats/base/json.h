@@ -27,6 +27,8 @@ enum { LVLM_JSON_MAX_NODES = 10000000 };
  * key or the byte offset; LVLM_ENOMEM means only that memory ran out. */
 LVLM_MUST_CHECK int lvlm_json_parse(cJSON **out, const void *text, size_t n_bytes,
                                     lvlm_error *err);
+/* The same for the text of a file. Errors begin with its path. */
+LVLM_MUST_CHECK int lvlm_json_load(cJSON **out, const char *path, lvlm_error *err);
 /* The same for a reader's next value, which may contain at most `max` values. */
 LVLM_MUST_CHECK int lvlm_json_read_tree(cJSON **out, size_t max,
                                         lvlm_json_reader *reader, lvlm_error *err);

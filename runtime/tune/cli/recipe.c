@@ -211,15 +211,11 @@ static int read_all(recipe *r, const char *model, const lvlm_common_args *common
 int recipe_open(recipe *out, const char *path, const char *model, const char *folder,
                 const lvlm_common_args *common, lvlm_error *err)
 {
-    lvlm_infile *file = NULL;
     *out = (recipe){ .path = path };
     out->folder = folder != NULL ? folder : default_folder(out);
     if (out->folder == NULL) return lvlm_fail_memory(err);
-    TRY(lvlm_infile_open(&file, path, err));
-    int rc = lvlm_json_parse(&out->json, file->bytes, (size_t)file->n_bytes, err);
-    lvlm_infile_close(file);
-    if (rc == 0) rc = read_all(out, model, common, err);
-    return lvlm_within(rc, err, "%s: ", path);
+    TRY(lvlm_json_load(&out->json, path, err));
+    return lvlm_within(read_all(out, model, common, err), err, "%s: ", path);
 }
 
 void recipe_close(recipe *r)

@@ -32,19 +32,16 @@ static bool read_digest(lvlm_hex_digest out, const cJSON *json, const char *key)
 
 static int parse(stage_record *r, const char *path, lvlm_error *err)
 {
-    lvlm_infile *file = NULL;
-    TRY(lvlm_infile_open(&file, path, err));
-    int rc = lvlm_json_parse(&r->json, file->bytes, (size_t)file->n_bytes, err);
-    lvlm_infile_close(file);
+    TRY(lvlm_json_load(&r->json, path, err));
     const char *const format = lvlm_json_string(lvlm_json_get(r->json, "format"));
     r->facts.options = lvlm_json_get(r->json, "options");
-    if (rc == 0 && (format == NULL || strcmp(format, FORMAT) != 0 ||
-                    !cJSON_IsObject(r->facts.options) ||
-                    !read_digest(r->facts.data, r->json, "data") ||
-                    !read_digest(r->facts.input, r->json, "input") ||
-                    !read_digest(r->facts.output, r->json, "output")))
-        rc = lvlm_fail(err, LVLM_EFORMAT, "is not the record of a stage");
-    return lvlm_within(rc, err, "%s: ", path);
+    FAIL_IF(format == NULL || strcmp(format, FORMAT) != 0 ||
+                !cJSON_IsObject(r->facts.options) ||
+                !read_digest(r->facts.data, r->json, "data") ||
+                !read_digest(r->facts.input, r->json, "input") ||
+                !read_digest(r->facts.output, r->json, "output"),
+            err, LVLM_EFORMAT, "%s: is not the record of a stage", path);
+    return 0;
 }
 
 int stage_record_read(stage_record *out, const char *path, lvlm_error *err)
