@@ -283,6 +283,12 @@ const cJSON *lvlm_json_get(const cJSON *object, const char *key)
                                   : NULL;
 }
 
+const cJSON *lvlm_json_given(const cJSON *object, const char *key)
+{
+    const cJSON *const item = lvlm_json_get(object, key);
+    return cJSON_IsNull(item) ? NULL : item;
+}
+
 const cJSON *lvlm_json_path(const cJSON *object, const char *dotted)
 {
     char key[128];

@@ -48,6 +48,8 @@ void lvlm_json_put_text(lvlm_strbuf *out, const char *text);
 /* Member `key` of an object, or NULL (also if `object` is NULL or not an object).
  * Borrowed. */
 const cJSON *lvlm_json_get(const cJSON *object, const char *key);
+/* The same, but NULL for a null too. */
+const cJSON *lvlm_json_given(const cJSON *object, const char *key);
 /* The same along "a.b.c". */
 const cJSON *lvlm_json_path(const cJSON *object, const char *dotted);
 

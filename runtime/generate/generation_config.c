@@ -95,16 +95,10 @@ static const lvlm_key keys[] = {
 };
 // clang-format on
 
-static const cJSON *find(const cJSON *json, const char *name)
-{
-    const cJSON *const item = lvlm_json_get(json, name);
-    return cJSON_IsNull(item) ? NULL : item;
-}
-
 static int read_number(double *out, const cJSON *json, const char *name,
                        lvlm_error *err)
 {
-    const cJSON *const item = find(json, name);
+    const cJSON *const item = lvlm_json_given(json, name);
     FAIL_IF(item != NULL && !lvlm_json_double(out, item), err, LVLM_EFORMAT,
             "%s: %s is not a number", generation_file, name);
     return 0;
@@ -113,7 +107,7 @@ static int read_number(double *out, const cJSON *json, const char *name,
 static int read_count(uint64_t *out, const cJSON *json, const char *name,
                       lvlm_error *err)
 {
-    const cJSON *const item = find(json, name);
+    const cJSON *const item = lvlm_json_given(json, name);
     FAIL_IF(item != NULL && (!lvlm_json_u64(out, item) || *out > MOST), err,
             LVLM_EFORMAT, "%s: %s is not a whole number, 0 to %d", generation_file,
             name, MOST);
@@ -135,7 +129,7 @@ static int add_end(lvlm_generation *g, const cJSON *item, const char *file,
 static int read_ends(lvlm_generation *g, const cJSON *json, const char *file,
                      lvlm_error *err)
 {
-    const cJSON *const ends = find(json, "eos_token_id"), *item;
+    const cJSON *const ends = lvlm_json_given(json, "eos_token_id"), *item;
     if (ends == NULL) return 0;
     if (!cJSON_IsArray(ends)) return add_end(g, ends, file, err);
     LVLM_JSON_ITEMS (item, ends) TRY(add_end(g, item, file, err));
@@ -144,7 +138,7 @@ static int read_ends(lvlm_generation *g, const cJSON *json, const char *file,
 
 static int read_generation(lvlm_generation *g, const cJSON *json, lvlm_error *err)
 {
-    const char *const chat = lvlm_json_string(find(json, "chat_format"));
+    const char *const chat = lvlm_json_string(lvlm_json_given(json, "chat_format"));
     TRY(read_count(&g->sampling.top_k, json, "top_k", err));
     TRY(read_number(&g->sampling.top_p, json, "top_p", err));
     TRY(read_number(&g->sampling.penalty, json, "repetition_penalty", err));

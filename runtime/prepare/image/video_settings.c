@@ -24,17 +24,10 @@ static int wrong(const char *file, const char *key, const char *expected,
     return lvlm_fail(err, LVLM_EFORMAT, "%s: %s: expected %s", file, key, expected);
 }
 
-/* A member that is present and not null, or NULL. */
-static const cJSON *given(const cJSON *object, const char *key)
-{
-    const cJSON *const item = lvlm_json_get(object, key);
-    return cJSON_IsNull(item) ? NULL : item;
-}
-
 static int read_flag(bool *out, const cJSON *object, const char *key, const char *file,
                      lvlm_error *err)
 {
-    const cJSON *const item = given(object, key);
+    const cJSON *const item = lvlm_json_given(object, key);
     if (item == NULL) return 0;
     if (!cJSON_IsBool(item)) return wrong(file, key, "true or false", err);
     *out = cJSON_IsTrue(item);
@@ -44,7 +37,7 @@ static int read_flag(bool *out, const cJSON *object, const char *key, const char
 static int read_count(uint64_t *out, const cJSON *object, const char *key,
                       const char *file, lvlm_error *err)
 {
-    const cJSON *const item = given(object, key);
+    const cJSON *const item = lvlm_json_given(object, key);
     if (item == NULL) return 0;
     if (!lvlm_json_u64(out, item) || *out == 0 || *out > MOST_TOKENS)
         return wrong(file, key, "a whole number from 1 to 2^32", err);
@@ -54,7 +47,7 @@ static int read_count(uint64_t *out, const cJSON *object, const char *key,
 static int read_rate(double *out, const cJSON *object, const char *key,
                      const char *file, lvlm_error *err)
 {
-    const cJSON *const item = given(object, key);
+    const cJSON *const item = lvlm_json_given(object, key);
     if (item == NULL) return 0;
     if (!lvlm_json_double(out, item) || !(*out > 0))
         return wrong(file, key, "a number above 0", err);
@@ -65,7 +58,7 @@ int video_settings_read(video_settings *out, const cJSON *object, const char *fi
                         lvlm_error *err)
 {
     video_sampling *const s = &out->sampling;
-    const cJSON *const type = given(object, "video_processor_type");
+    const cJSON *const type = lvlm_json_given(object, "video_processor_type");
     const char *const word = lvlm_json_string(type);
     if (type != NULL && (word == NULL || strcmp(word, CLASS) != 0))
         return wrong(file, "video_processor_type", CLASS, err);

@@ -9,21 +9,16 @@
 
 static const char file[] = "processor_config.json";
 
-static const cJSON *given(const cJSON *json, const char *key)
-{
-    const cJSON *const item = lvlm_json_get(json, key);
-    return cJSON_IsNull(item) ? NULL : item;
-}
-
 static int check(const cJSON *json, uint64_t expected, uint64_t side, lvlm_error *err)
 {
-    const cJSON *const more = given(json, "num_additional_image_tokens");
+    const cJSON *const size = lvlm_json_given(json, "patch_size");
+    const cJSON *const more = lvlm_json_given(json, "num_additional_image_tokens");
     const char *const strategy =
         lvlm_json_string(lvlm_json_get(json, "vision_feature_select_strategy"));
     uint64_t patch = 0, added = 0;
-    if (given(json, "patch_size") == NULL) return 0;
-    FAIL_IF(!lvlm_json_u64(&patch, given(json, "patch_size")) || patch == 0, err,
-            LVLM_EFORMAT, "%s: patch_size is not a whole number of at least 1", file);
+    if (size == NULL) return 0;
+    FAIL_IF(!lvlm_json_u64(&patch, size) || patch == 0, err, LVLM_EFORMAT,
+            "%s: patch_size is not a whole number of at least 1", file);
     FAIL_IF(more != NULL && !lvlm_json_u64(&added, more), err, LVLM_EFORMAT,
             "%s: num_additional_image_tokens is not a whole number", file);
     const uint64_t dropped = strategy != NULL && strcmp(strategy, "default") == 0;

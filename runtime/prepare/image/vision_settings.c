@@ -73,13 +73,6 @@ typedef struct reader {
     bool videos; /* those of videos */
 } reader;
 
-/* A member that is present and not null, or NULL. */
-static const cJSON *given(const cJSON *object, const char *key)
-{
-    const cJSON *const item = lvlm_json_get(object, key);
-    return cJSON_IsNull(item) ? NULL : item;
-}
-
 static int wrong(const reader *r, const char *key, const char *expected,
                  lvlm_error *err)
 {
@@ -121,7 +114,7 @@ static int read_count(uint64_t *out, const reader *r, const char *path, lvlm_err
 static int read_channels(double out[3], const reader *r, const char *key, bool above_0,
                          lvlm_error *err)
 {
-    const cJSON *const item = given(r->object, key);
+    const cJSON *const item = lvlm_json_given(r->object, key);
     if (item == NULL) return 0;
     const bool is_list = lvlm_json_count(item) == 3;
     for (int c = 0; c < 3; c++) {
@@ -148,13 +141,14 @@ static bool is_class(const char *word, const char *class_name)
 /* The key that names the class; files of old versions have the other. */
 static const char *class_key(const reader *r)
 {
-    return given(r->object, "image_processor_type") != NULL ? "image_processor_type"
-                                                            : "feature_extractor_type";
+    return lvlm_json_given(r->object, "image_processor_type") != NULL
+               ? "image_processor_type"
+               : "feature_extractor_type";
 }
 
 static bool has_class(const reader *r, const processor *p)
 {
-    const char *const word = lvlm_json_string(given(r->object, class_key(r)));
+    const char *const word = lvlm_json_string(lvlm_json_given(r->object, class_key(r)));
     for (size_t i = 0; word != NULL && p->class_names[i] != NULL; i++)
         if (is_class(word, p->class_names[i])) return true;
     return false;
@@ -162,7 +156,7 @@ static bool has_class(const reader *r, const processor *p)
 
 static int check_class(const reader *r, const processor *p, lvlm_error *err)
 {
-    if (given(r->object, class_key(r)) == NULL || has_class(r, p)) return 0;
+    if (lvlm_json_given(r->object, class_key(r)) == NULL || has_class(r, p)) return 0;
     return wrong(r, class_key(r), p->class_names[0], err);
 }
 
@@ -170,7 +164,7 @@ static int read_filter(lvlm_filter *out, const reader *r, lvlm_error *err)
 {
     enum { PIL_BILINEAR = 2, PIL_BICUBIC = 3 };
     uint64_t code;
-    const cJSON *const item = given(r->object, "resample");
+    const cJSON *const item = lvlm_json_given(r->object, "resample");
     if (item == NULL) return 0;
     if (!lvlm_json_u64(&code, item) || (code != PIL_BILINEAR && code != PIL_BICUBIC))
         return wrong(r, "resample", "2 (bilinear) or 3 (bicubic)", err);
@@ -181,7 +175,7 @@ static int read_filter(lvlm_filter *out, const reader *r, lvlm_error *err)
 static int read_common(vision_settings *s, const reader *r, lvlm_error *err)
 {
     const bool may_crop = s->crop;
-    const cJSON *const factor = given(r->object, "rescale_factor");
+    const cJSON *const factor = lvlm_json_given(r->object, "rescale_factor");
     TRY(read_flag(&s->resize, r, "do_resize", err));
     TRY(read_flag(&s->rescale, r, "do_rescale", err));
     TRY(read_flag(&s->normalize, r, "do_normalize", err));
@@ -201,7 +195,7 @@ static int read_square(uint64_t *side, const reader *r, const char *key, bool pl
                        lvlm_error *err)
 {
     char path[WORD_BYTES];
-    const cJSON *const size = given(r->object, key);
+    const cJSON *const size = lvlm_json_given(r->object, key);
     uint64_t height = 0, width = 0;
     if (size == NULL) return 0;
     if (plain && cJSON_IsNumber(size)) return read_count(side, r, key, err);
@@ -218,11 +212,12 @@ static int read_square(uint64_t *side, const reader *r, const char *key, bool pl
 /* size: {shortest_edge}, or a number that means the same, or {height, width}. */
 static int read_edge(vision_settings *s, const reader *r, lvlm_error *err)
 {
-    const cJSON *const size = given(r->object, "size");
-    s->by_edge =
-        size == NULL || cJSON_IsNumber(size) || given(size, "shortest_edge") != NULL;
+    const cJSON *const size = lvlm_json_given(r->object, "size");
+    s->by_edge = size == NULL || cJSON_IsNumber(size) ||
+                 lvlm_json_given(size, "shortest_edge") != NULL;
     if (!s->by_edge) return read_square(&s->edge, r, "size", false, err);
-    if (given(size, "longest_edge") != NULL || given(size, "height") != NULL)
+    if (lvlm_json_given(size, "longest_edge") != NULL ||
+        lvlm_json_given(size, "height") != NULL)
         return wrong(r, "size", "shortest_edge, or equal height and width", err);
     return read_count(&s->edge, r, cJSON_IsNumber(size) ? "size" : "size.shortest_edge",
                       err);
@@ -240,7 +235,7 @@ static int read_bound(uint64_t *out, const reader *r, const char *top, const cha
     if (value == 0) TRY(read_count(&value, r, path, err));
     (void)snprintf(path, sizeof path, "size.%s", top);
     if (value == 0) TRY(read_count(&value, r, path, err));
-    if (value == 0 && given(r->object, "size") != NULL)
+    if (value == 0 && lvlm_json_given(r->object, "size") != NULL)
         return wrong(r, "size", "shortest_edge and longest_edge", err);
     if (value != 0) *out = value;
     return 0;
@@ -266,7 +261,7 @@ static int read_equal(uint64_t *out, const reader *r, const char *key, size_t ex
 /* The class that pads does it before it resizes. */
 static int read_pad(vision_settings *s, const reader *r, lvlm_error *err)
 {
-    const char *const word = lvlm_json_string(given(r->object, class_key(r)));
+    const char *const word = lvlm_json_string(lvlm_json_given(r->object, class_key(r)));
     bool pad = false;
     TRY(read_flag(&pad, r, "do_pad", err));
     if (pad && (word == NULL || !is_class(word, PADDING_CLASS)))

@@ -88,8 +88,8 @@ int message_video_read(const lvlm_clip **out, const cJSON *item, const char *whe
     if (clip == NULL) return lvlm_fail_memory(err);
     TRY(lvlm_keys_check(item, "videos", keys, notes, err));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const cJSON *const files = lvlm_json_get(item, names[i]);
-        if (files == NULL || cJSON_IsNull(files)) continue;
+        const cJSON *const files = lvlm_json_given(item, names[i]);
+        if (files == NULL) continue;
         FAIL_IF(named != NULL, err, LVLM_EFORMAT,
                 "%s: a video has '%s' and '%s'; keep one of them", where, named->string,
                 names[i]);

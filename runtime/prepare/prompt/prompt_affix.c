@@ -108,8 +108,8 @@ static int read_switch(bool *decides, int64_t *ids, size_t *n, const cJSON *conf
                        const char *key, lvlm_token_role role,
                        const lvlm_tokenizer *tokenizer, lvlm_error *err)
 {
-    const cJSON *const value = lvlm_json_get(config, key);
-    if (value == NULL || cJSON_IsNull(value)) return 0;
+    const cJSON *const value = lvlm_json_given(config, key);
+    if (value == NULL) return 0;
     FAIL_IF(!cJSON_IsBool(value), err, LVLM_EFORMAT, "%s: %s: expected true or false",
             config_file, key);
     *decides = true;

@@ -143,9 +143,9 @@ static int choose_format(const prompt_style **out, const choice *c,
     static const char name[] = "generation_config.json";
     cJSON *json = NULL;
     TRY(lvlm_side_file_json(&json, cp, name, err));
-    const cJSON *const format = lvlm_json_get(json, "chat_format");
+    const cJSON *const format = lvlm_json_given(json, "chat_format");
     const char *word = lvlm_json_string(format);
-    if (word == NULL && format != NULL && !cJSON_IsNull(format)) word = "(not a text)";
+    if (word == NULL && format != NULL) word = "(not a text)";
     const bool raw = word != NULL && strcmp(word, "raw") == 0;
     int rc = 0;
     *out = raw && !training ? c->base : NULL;

@@ -44,8 +44,8 @@ static int take_named(found *out, const char *name, const cJSON *template,
 /* A text, a list of { "name", "template" }, or an object of named texts. */
 static int find_in_json(found *out, const cJSON *json, lvlm_error *err)
 {
-    const cJSON *const value = lvlm_json_get(json, "chat_template"), *item;
-    out->any = value != NULL && !cJSON_IsNull(value);
+    const cJSON *const value = lvlm_json_given(json, "chat_template"), *item;
+    out->any = value != NULL;
     out->text = lvlm_json_string(value);
     if (!out->any || out->text != NULL) return 0;
     FAIL_IF(!cJSON_IsArray(value) && !cJSON_IsObject(value), err, LVLM_EFORMAT,

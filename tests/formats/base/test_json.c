@@ -283,6 +283,20 @@ static void json_paths_lead_through_objects(void **state)
     lvlm_json_free(json);
 }
 
+static void a_null_is_not_given(void **state)
+{
+    const char text[] = "{\"none\":null,\"no\":false,\"zero\":0}";
+    cJSON *json = NULL;
+    (void)state;
+    assert_int_equal(lvlm_json_parse(&json, text, strlen(text), NULL), 0);
+    assert_null(lvlm_json_given(json, "none"));
+    assert_null(lvlm_json_given(json, "absent"));
+    assert_null(lvlm_json_given(NULL, "none"));
+    assert_ptr_equal(lvlm_json_given(json, "no"), lvlm_json_get(json, "no"));
+    assert_ptr_equal(lvlm_json_given(json, "zero"), lvlm_json_get(json, "zero"));
+    lvlm_json_free(json);
+}
+
 static void loops_over_lists_and_objects_check_the_kind(void **state)
 {
     const char text[] = "{\"list\":[1,2,3],\"object\":{\"a\":1,\"b\":2},\"n\":4}";
@@ -327,6 +341,7 @@ int main(void)
         cmocka_unit_test(loops_over_lists_and_objects_check_the_kind),
         cmocka_unit_test(json_prints_null_for_infinity),
         cmocka_unit_test(json_paths_lead_through_objects),
+        cmocka_unit_test(a_null_is_not_given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
