@@ -18,55 +18,29 @@ void video_settings_init(vision_settings *out)
                                     .sampling = { .least = 4, .most = 768 } };
 }
 
-static int wrong(const char *file, const char *key, const char *expected,
-                 lvlm_error *err)
+static int read_count(uint64_t *out, const vision_file *file, const char *key,
+                      lvlm_error *err)
 {
-    return lvlm_fail(err, LVLM_EFORMAT, "%s: %s: expected %s", file, key, expected);
-}
-
-static int read_flag(bool *out, const cJSON *object, const char *key, const char *file,
-                     lvlm_error *err)
-{
-    const cJSON *const item = lvlm_json_given(object, key);
-    if (item == NULL) return 0;
-    if (!cJSON_IsBool(item)) return wrong(file, key, "true or false", err);
-    *out = cJSON_IsTrue(item);
-    return 0;
-}
-
-static int read_count(uint64_t *out, const cJSON *object, const char *key,
-                      const char *file, lvlm_error *err)
-{
-    const cJSON *const item = lvlm_json_given(object, key);
+    const cJSON *const item = lvlm_json_given(file->object, key);
     if (item == NULL) return 0;
     if (!lvlm_json_u64(out, item) || *out == 0 || *out > MOST_TOKENS)
-        return wrong(file, key, "a whole number from 1 to 2^32", err);
+        return vision_file_wrong(file, key, "a whole number from 1 to 2^32", err);
     return 0;
 }
 
-static int read_rate(double *out, const cJSON *object, const char *key,
-                     const char *file, lvlm_error *err)
+int video_settings_read(video_settings *out, const vision_file *file, lvlm_error *err)
 {
-    const cJSON *const item = lvlm_json_given(object, key);
-    if (item == NULL) return 0;
-    if (!lvlm_json_double(out, item) || !(*out > 0))
-        return wrong(file, key, "a number above 0", err);
-    return 0;
-}
-
-int video_settings_read(video_settings *out, const cJSON *object, const char *file,
-                        lvlm_error *err)
-{
+    static const char type_key[] = "video_processor_type";
     video_sampling *const s = &out->sampling;
-    const cJSON *const type = lvlm_json_given(object, "video_processor_type");
+    const cJSON *const type = lvlm_json_given(file->object, type_key);
     const char *const word = lvlm_json_string(type);
     if (type != NULL && (word == NULL || strcmp(word, CLASS) != 0))
-        return wrong(file, "video_processor_type", CLASS, err);
-    TRY(read_flag(&s->on, object, "do_sample_frames", file, err));
-    TRY(read_rate(&s->fps, object, "fps", file, err));
-    TRY(read_count(&s->n, object, "num_frames", file, err));
-    TRY(read_count(&s->least, object, "min_frames", file, err));
-    TRY(read_count(&s->most, object, "max_frames", file, err));
-    TRY(read_flag(&out->capped, object, "cap_pixels_per_frame", file, err));
-    return read_count(&out->max_tokens, object, "max_video_tokens", file, err);
+        return vision_file_wrong(file, type_key, CLASS, err);
+    TRY(vision_file_flag(&s->on, file, "do_sample_frames", err));
+    TRY(vision_file_above_0(&s->fps, file, "fps", err));
+    TRY(read_count(&s->n, file, "num_frames", err));
+    TRY(read_count(&s->least, file, "min_frames", err));
+    TRY(read_count(&s->most, file, "max_frames", err));
+    TRY(vision_file_flag(&out->capped, file, "cap_pixels_per_frame", err));
+    return read_count(&out->max_tokens, file, "max_video_tokens", err);
 }

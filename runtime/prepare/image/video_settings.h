@@ -2,8 +2,7 @@
 #ifndef LVLM_RUNTIME_PREPARE_IMAGE_VIDEO_SETTINGS_H
 #define LVLM_RUNTIME_PREPARE_IMAGE_VIDEO_SETTINGS_H
 
-#include <cjson/cJSON.h>
-
+#include "runtime/prepare/image/vision_file.h"
 #include "runtime/prepare/image/vision_settings.h"
 
 LVLM_BEGIN_DECLS
@@ -11,9 +10,8 @@ LVLM_BEGIN_DECLS
 /* The defaults of the class, where they are not those for images. */
 void video_settings_init(vision_settings *out);
 
-/* Read them from `object`, which messages call `file`. LVLM_EFORMAT names the key. */
-LVLM_MUST_CHECK int video_settings_read(video_settings *out, const cJSON *object,
-                                        const char *file, lvlm_error *err);
+LVLM_MUST_CHECK int video_settings_read(video_settings *out, const vision_file *file,
+                                        lvlm_error *err);
 
 LVLM_END_DECLS
 

@@ -7,9 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
 #include "formats/base/json.h"
-#include "formats/container/side_file.h"
 #include "runtime/prepare/image/video_settings.h"
 #include "runtime/prepare/image/vision_file.h"
 #include "runtime/prepare/image/vision_keys.h"
@@ -63,71 +61,24 @@ static const processor processors[] = {
 
 enum { N_PROCESSORS = sizeof processors / sizeof *processors };
 
-/* ---- the file ------------------------------------------------------------------- */
-
-typedef struct reader {
-    const char *file;    /* its name, for messages */
-    const cJSON *object; /* the settings in it */
-    cJSON *json;         /* owned */
-    lvlm_notes *notes;
-    bool videos; /* those of videos */
-} reader;
-
-static int wrong(const reader *r, const char *key, const char *expected,
-                 lvlm_error *err)
-{
-    char *text = NULL;
-    if (lvlm_json_print(&text, lvlm_json_path(r->object, key), NULL) < 0)
-        return lvlm_fail_memory(err);
-    const int rc = lvlm_fail(err, LVLM_EFORMAT, "%s: %s is %.*s, expected %s", r->file,
-                             key, WORD_BYTES, text, expected);
-    lvlm_free(text);
-    return rc;
-}
-
-/* Null is the default in transformers 5, and false in earlier versions. */
-static int read_flag(bool *out, const reader *r, const char *key, lvlm_error *err)
-{
-    const cJSON *const item = lvlm_json_get(r->object, key);
-    if (item == NULL || (cJSON_IsNull(item) && !*out)) return 0;
-    if (cJSON_IsNull(item))
-        return lvlm_notes_add(r->notes, err,
-                              "%s: '%s' is null: counts as true, as in transformers 5; "
-                              "earlier versions read it as false",
-                              r->file, key);
-    if (!cJSON_IsBool(item)) return wrong(r, key, "true or false", err);
-    *out = cJSON_IsTrue(item);
-    return 0;
-}
-
-/* `path` may go through one object ("size.height"). */
-static int read_count(uint64_t *out, const reader *r, const char *path, lvlm_error *err)
-{
-    const cJSON *const item = lvlm_json_path(r->object, path);
-    if (item == NULL || cJSON_IsNull(item)) return 0;
-    if (!lvlm_json_u64(out, item) || *out == 0)
-        return wrong(r, path, "a whole number of at least 1", err);
-    return 0;
-}
+/* ---- what all processors have --------------------------------------------------- */
 
 /* One number for all channels, or one per channel. */
-static int read_channels(double out[3], const reader *r, const char *key, bool above_0,
-                         lvlm_error *err)
+static int read_channels(double out[3], const vision_file *file, const char *key,
+                         bool above_0, lvlm_error *err)
 {
-    const cJSON *const item = lvlm_json_given(r->object, key);
+    const cJSON *const item = lvlm_json_given(file->object, key);
     if (item == NULL) return 0;
     const bool is_list = lvlm_json_count(item) == 3;
     for (int c = 0; c < 3; c++) {
         const cJSON *const value = is_list ? lvlm_json_item(item, (size_t)c) : item;
         if (!lvlm_json_double(&out[c], value) || (above_0 && !(out[c] > 0)))
-            return wrong(r, key,
-                         above_0 ? "a number above 0, or three" : "a number, or three",
-                         err);
+            return vision_file_wrong(
+                file, key,
+                above_0 ? "a number above 0, or three" : "a number, or three", err);
     }
     return 0;
 }
-
-/* ---- what all processors have --------------------------------------------------- */
 
 /* "SiglipImageProcessor", also with the suffix "Fast" or "Pil". */
 static bool is_class(const char *word, const char *class_name)
@@ -139,194 +90,200 @@ static bool is_class(const char *word, const char *class_name)
 }
 
 /* The key that names the class; files of old versions have the other. */
-static const char *class_key(const reader *r)
+static const char *class_key(const vision_file *file)
 {
-    return lvlm_json_given(r->object, "image_processor_type") != NULL
+    return lvlm_json_given(file->object, "image_processor_type") != NULL
                ? "image_processor_type"
                : "feature_extractor_type";
 }
 
-static bool has_class(const reader *r, const processor *p)
+static bool has_class(const vision_file *file, const processor *p)
 {
-    const char *const word = lvlm_json_string(lvlm_json_given(r->object, class_key(r)));
+    const char *const word =
+        lvlm_json_string(lvlm_json_given(file->object, class_key(file)));
     for (size_t i = 0; word != NULL && p->class_names[i] != NULL; i++)
         if (is_class(word, p->class_names[i])) return true;
     return false;
 }
 
-static int check_class(const reader *r, const processor *p, lvlm_error *err)
+static int check_class(const vision_file *file, const processor *p, lvlm_error *err)
 {
-    if (lvlm_json_given(r->object, class_key(r)) == NULL || has_class(r, p)) return 0;
-    return wrong(r, class_key(r), p->class_names[0], err);
+    if (lvlm_json_given(file->object, class_key(file)) == NULL || has_class(file, p))
+        return 0;
+    return vision_file_wrong(file, class_key(file), p->class_names[0], err);
 }
 
-static int read_filter(lvlm_filter *out, const reader *r, lvlm_error *err)
+static int read_filter(lvlm_filter *out, const vision_file *file, lvlm_error *err)
 {
     enum { PIL_BILINEAR = 2, PIL_BICUBIC = 3 };
     uint64_t code;
-    const cJSON *const item = lvlm_json_given(r->object, "resample");
+    const cJSON *const item = lvlm_json_given(file->object, "resample");
     if (item == NULL) return 0;
     if (!lvlm_json_u64(&code, item) || (code != PIL_BILINEAR && code != PIL_BICUBIC))
-        return wrong(r, "resample", "2 (bilinear) or 3 (bicubic)", err);
+        return vision_file_wrong(file, "resample", "2 (bilinear) or 3 (bicubic)", err);
     *out = code == PIL_BICUBIC ? LVLM_FILTER_BICUBIC : LVLM_FILTER_BILINEAR;
     return 0;
 }
 
-static int read_common(vision_settings *s, const reader *r, lvlm_error *err)
+static int read_common(vision_settings *s, const vision_file *file, lvlm_error *err)
 {
     const bool may_crop = s->crop;
-    const cJSON *const factor = lvlm_json_given(r->object, "rescale_factor");
-    TRY(read_flag(&s->resize, r, "do_resize", err));
-    TRY(read_flag(&s->rescale, r, "do_rescale", err));
-    TRY(read_flag(&s->normalize, r, "do_normalize", err));
-    TRY(read_flag(&s->crop, r, "do_center_crop", err));
-    if (s->crop && !may_crop) return wrong(r, "do_center_crop", "false", err);
-    TRY(read_filter(&s->filter, r, err));
-    if (factor != NULL && (!lvlm_json_double(&s->factor, factor) || s->factor <= 0))
-        return wrong(r, "rescale_factor", "a number above 0", err);
-    TRY(read_channels(s->mean, r, "image_mean", false, err));
-    return read_channels(s->std, r, "image_std", true, err);
+    TRY(vision_file_flag(&s->resize, file, "do_resize", err));
+    TRY(vision_file_flag(&s->rescale, file, "do_rescale", err));
+    TRY(vision_file_flag(&s->normalize, file, "do_normalize", err));
+    TRY(vision_file_flag(&s->crop, file, "do_center_crop", err));
+    if (s->crop && !may_crop)
+        return vision_file_wrong(file, "do_center_crop", "false", err);
+    TRY(read_filter(&s->filter, file, err));
+    TRY(vision_file_above_0(&s->factor, file, "rescale_factor", err));
+    TRY(read_channels(s->mean, file, "image_mean", false, err));
+    return read_channels(s->std, file, "image_std", true, err);
 }
 
 /* ---- sizes ---------------------------------------------------------------------- */
 
 /* {height, width}, or one number for both if `plain`. */
-static int read_square(uint64_t *side, const reader *r, const char *key, bool plain,
-                       lvlm_error *err)
+static int read_square(uint64_t *side, const vision_file *file, const char *key,
+                       bool plain, lvlm_error *err)
 {
     char path[WORD_BYTES];
-    const cJSON *const size = lvlm_json_given(r->object, key);
+    const cJSON *const size = lvlm_json_given(file->object, key);
     uint64_t height = 0, width = 0;
     if (size == NULL) return 0;
-    if (plain && cJSON_IsNumber(size)) return read_count(side, r, key, err);
+    if (plain && cJSON_IsNumber(size)) return vision_file_count(side, file, key, err);
     (void)snprintf(path, sizeof path, "%s.height", key);
-    TRY(read_count(&height, r, path, err));
+    TRY(vision_file_count(&height, file, path, err));
     (void)snprintf(path, sizeof path, "%s.width", key);
-    TRY(read_count(&width, r, path, err));
+    TRY(vision_file_count(&width, file, path, err));
     if (height == 0 || height != width)
-        return wrong(r, key, "equal height and width", err);
+        return vision_file_wrong(file, key, "equal height and width", err);
     *side = height;
     return 0;
 }
 
 /* size: {shortest_edge}, or a number that means the same, or {height, width}. */
-static int read_edge(vision_settings *s, const reader *r, lvlm_error *err)
+static int read_edge(vision_settings *s, const vision_file *file, lvlm_error *err)
 {
-    const cJSON *const size = lvlm_json_given(r->object, "size");
+    const cJSON *const size = lvlm_json_given(file->object, "size");
     s->by_edge = size == NULL || cJSON_IsNumber(size) ||
                  lvlm_json_given(size, "shortest_edge") != NULL;
-    if (!s->by_edge) return read_square(&s->edge, r, "size", false, err);
+    if (!s->by_edge) return read_square(&s->edge, file, "size", false, err);
     if (lvlm_json_given(size, "longest_edge") != NULL ||
         lvlm_json_given(size, "height") != NULL)
-        return wrong(r, "size", "shortest_edge, or equal height and width", err);
-    return read_count(&s->edge, r, cJSON_IsNumber(size) ? "size" : "size.shortest_edge",
-                      err);
+        return vision_file_wrong(file, "size",
+                                 "shortest_edge, or equal height and width", err);
+    return vision_file_count(&s->edge, file,
+                             cJSON_IsNumber(size) ? "size" : "size.shortest_edge", err);
 }
 
 /* One bound on the number of pixels: at the top level, under either name in size, or
  * the default without a size. */
-static int read_bound(uint64_t *out, const reader *r, const char *top, const char *edge,
-                      lvlm_error *err)
+static int read_bound(uint64_t *out, const vision_file *file, const char *top,
+                      const char *edge, lvlm_error *err)
 {
     char path[WORD_BYTES];
     uint64_t value = 0;
-    TRY(read_count(&value, r, top, err));
+    TRY(vision_file_count(&value, file, top, err));
     (void)snprintf(path, sizeof path, "size.%s", edge);
-    if (value == 0) TRY(read_count(&value, r, path, err));
+    if (value == 0) TRY(vision_file_count(&value, file, path, err));
     (void)snprintf(path, sizeof path, "size.%s", top);
-    if (value == 0) TRY(read_count(&value, r, path, err));
-    if (value == 0 && lvlm_json_given(r->object, "size") != NULL)
-        return wrong(r, "size", "shortest_edge and longest_edge", err);
+    if (value == 0) TRY(vision_file_count(&value, file, path, err));
+    if (value == 0 && lvlm_json_given(file->object, "size") != NULL)
+        return vision_file_wrong(file, "size", "shortest_edge and longest_edge", err);
     if (value != 0) *out = value;
     return 0;
 }
 
 /* A count in the file that must equal the tower's. */
-static int must_equal(const reader *r, const char *key, uint64_t got, size_t expected,
-                      lvlm_error *err)
+static int must_equal(const vision_file *file, const char *key, uint64_t got,
+                      size_t expected, lvlm_error *err)
 {
     FAIL_IF(got != expected, err, LVLM_EFORMAT,
-            "%s: %s is %" PRIu64 ", the model takes %zu", r->file, key, got, expected);
+            "%s: %s is %" PRIu64 ", the model takes %zu", file->name, key, got,
+            expected);
     return 0;
 }
 
 /* The same, of a count that is read here. */
-static int read_equal(uint64_t *out, const reader *r, const char *key, size_t expected,
-                      lvlm_error *err)
+static int read_equal(uint64_t *out, const vision_file *file, const char *key,
+                      size_t expected, lvlm_error *err)
 {
-    TRY(read_count(out, r, key, err));
-    return must_equal(r, key, *out, expected, err);
+    TRY(vision_file_count(out, file, key, err));
+    return must_equal(file, key, *out, expected, err);
 }
 
 /* The class that pads does it before it resizes. */
-static int read_pad(vision_settings *s, const reader *r, lvlm_error *err)
+static int read_pad(vision_settings *s, const vision_file *file, lvlm_error *err)
 {
-    const char *const word = lvlm_json_string(lvlm_json_given(r->object, class_key(r)));
+    const char *const word =
+        lvlm_json_string(lvlm_json_given(file->object, class_key(file)));
     bool pad = false;
-    TRY(read_flag(&pad, r, "do_pad", err));
+    TRY(vision_file_flag(&pad, file, "do_pad", err));
     if (pad && (word == NULL || !is_class(word, PADDING_CLASS)))
-        return wrong(r, "do_pad", "false with any class but " PADDING_CLASS, err);
+        return vision_file_wrong(file, "do_pad",
+                                 "false with any class but " PADDING_CLASS, err);
     s->pad = s->pad || pad;
     return 0;
 }
 
 /* Squares of the tower's side: resized to it, or cut from the middle. */
-static int read_squares(vision_settings *s, const reader *r, bool cropping,
+static int read_squares(vision_settings *s, const vision_file *file, bool cropping,
                         lvlm_error *err)
 {
     const size_t expected = lvlm_image_rows_square(&s->model.rows, &s->model.images);
     uint64_t rows = expected;
     if (cropping) {
-        TRY(read_pad(s, r, err));
-        TRY(read_edge(s, r, err));
-        TRY(read_square(&s->side, r, "crop_size", true, err));
+        TRY(read_pad(s, file, err));
+        TRY(read_edge(s, file, err));
+        TRY(read_square(&s->side, file, "crop_size", true, err));
         if (!s->crop) s->side = s->edge;
     } else {
-        TRY(read_square(&s->side, r, "size", false, err));
+        TRY(read_square(&s->side, file, "size", false, err));
     }
-    TRY(must_equal(r, s->crop ? "crop_size" : "size", s->side, s->model.images.side,
+    TRY(must_equal(file, s->crop ? "crop_size" : "size", s->side, s->model.images.side,
                    err));
-    return read_equal(&rows, r, "image_seq_length", expected, err);
+    return read_equal(&rows, file, "image_seq_length", expected, err);
 }
 
-static int read_patches(vision_settings *s, const reader *r, lvlm_error *err)
+static int read_patches(vision_settings *s, const vision_file *file, lvlm_error *err)
 {
     const lvlm_image_spec *const tower = &s->model.images;
-    TRY(read_equal(&s->patch, r, "patch_size", tower->patch, err));
-    TRY(read_equal(&s->frames, r, "temporal_patch_size", tower->frames, err));
-    TRY(read_equal(&s->merge, r, "merge_size", tower->merge, err));
-    TRY(read_bound(&s->min_pixels, r, "min_pixels", "shortest_edge", err));
-    return read_bound(&s->max_pixels, r, "max_pixels", "longest_edge", err);
+    TRY(read_equal(&s->patch, file, "patch_size", tower->patch, err));
+    TRY(read_equal(&s->frames, file, "temporal_patch_size", tower->frames, err));
+    TRY(read_equal(&s->merge, file, "merge_size", tower->merge, err));
+    TRY(read_bound(&s->min_pixels, file, "min_pixels", "shortest_edge", err));
+    return read_bound(&s->max_pixels, file, "max_pixels", "longest_edge", err);
 }
 
-static int read_tiles(vision_settings *s, const reader *r, lvlm_error *err)
+static int read_tiles(vision_settings *s, const vision_file *file, lvlm_error *err)
 {
     bool pad = true;
-    TRY(read_flag(&pad, r, "do_pad", err));
-    if (!pad) return wrong(r, "do_pad", "true", err);
-    if (!s->resize) return wrong(r, "do_resize", "true", err);
-    TRY(read_square(&s->side, r, "size", true, err));
-    TRY(must_equal(r, "size", s->side, s->model.images.side, err));
-    return read_equal(&s->tiles, r, "max_image_tiles", s->model.images.tiles, err);
+    TRY(vision_file_flag(&pad, file, "do_pad", err));
+    if (!pad) return vision_file_wrong(file, "do_pad", "true", err);
+    if (!s->resize) return vision_file_wrong(file, "do_resize", "true", err);
+    TRY(read_square(&s->side, file, "size", true, err));
+    TRY(must_equal(file, "size", s->side, s->model.images.side, err));
+    return read_equal(&s->tiles, file, "max_image_tiles", s->model.images.tiles, err);
 }
 
-static int read_file(vision_settings *s, const reader *r, const processor *p,
+static int read_file(vision_settings *s, const vision_file *file, const processor *p,
                      lvlm_error *err)
 {
-    FAIL_IF(!cJSON_IsObject(r->object), err, LVLM_EFORMAT, "%s: is not an object",
-            r->file);
-    TRY(check_class(r, p, err));
-    TRY(read_common(s, r, err));
-    if (r->json != r->object) TRY(vision_keys_check_around(r->json, r->notes, err));
-    const vision_keys_kind keys = r->videos ? VISION_KEYS_VIDEOS : p->keys;
-    TRY(vision_keys_check(r->object, r->file, keys, r->notes, err));
-    if (r->videos) TRY(video_settings_read(&s->videos, r->object, r->file, err));
+    FAIL_IF(!cJSON_IsObject(file->object), err, LVLM_EFORMAT, "%s: is not an object",
+            file->name);
+    TRY(check_class(file, p, err));
+    TRY(read_common(s, file, err));
+    if (file->json != file->object)
+        TRY(vision_keys_check_around(file->json, file->notes, err));
+    const vision_keys_kind keys = file->videos ? VISION_KEYS_VIDEOS : p->keys;
+    TRY(vision_keys_check(file->object, file->name, keys, file->notes, err));
+    if (file->videos) TRY(video_settings_read(&s->videos, file, err));
     switch (p->keys) {
-    case VISION_KEYS_SQUARES: return read_squares(s, r, false, err);
-    case VISION_KEYS_CROPS: return read_squares(s, r, true, err);
+    case VISION_KEYS_SQUARES: return read_squares(s, file, false, err);
+    case VISION_KEYS_CROPS: return read_squares(s, file, true, err);
     case VISION_KEYS_VIDEOS: /* of patches too */
-    case VISION_KEYS_PATCHES: return read_patches(s, r, err);
-    case VISION_KEYS_TILES: return read_tiles(s, r, err);
+    case VISION_KEYS_PATCHES: return read_patches(s, file, err);
+    case VISION_KEYS_TILES: return read_tiles(s, file, err);
     }
     return 0;
 }
@@ -351,12 +308,12 @@ static int choose(const processor **out, const lvlm_manifest *manifest, lvlm_err
 }
 
 /* Any class that makes squares goes with any tower that takes them. */
-static const processor *of_class(const processor *p, const reader *r,
+static const processor *of_class(const processor *p, const vision_file *file,
                                  const lvlm_family *family)
 {
     if (strcmp(family->processor, any_tower) != 0) return p;
     for (size_t i = 0; i < N_PROCESSORS; i++)
-        if (processors[i].keys <= VISION_KEYS_CROPS && has_class(r, &processors[i]))
+        if (processors[i].keys <= VISION_KEYS_CROPS && has_class(file, &processors[i]))
             return &processors[i];
     return p;
 }
@@ -379,19 +336,18 @@ static int read_files(vision_settings *out, const lvlm_manifest *manifest,
                       const processor *p, const lvlm_vision_options *options,
                       bool videos, lvlm_error *err)
 {
-    reader r = { .notes = manifest->checkpoint->notes, .videos = videos };
-    int rc = vision_file_find(&r.object, &r.json, &r.file, manifest->checkpoint, videos,
-                              err);
+    vision_file file;
+    int rc = vision_file_find(&file, manifest->checkpoint, videos, err);
     if (rc == 0) {
-        p = of_class(p, &r, manifest->family);
+        p = of_class(p, &file, manifest->family);
         set_defaults(out, p, options);
         if (videos) video_settings_init(out);
-        rc = read_file(out, &r, p, err);
+        rc = read_file(out, &file, p, err);
     }
     if (rc == 0)
         rc = vision_rows_check(manifest->checkpoint, &out->model, out->side, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", manifest->checkpoint->path);
-    lvlm_json_free(r.json);
+    vision_file_free(&file);
     return rc;
 }
 
