@@ -11,7 +11,7 @@ static int choose_processor(const lvlm_manifest *m, lvlm_error *err)
 {
     const lvlm_vision_options options = { .resampling = LVLM_RESAMPLING_PILLOW };
     vision_settings settings;
-    return vision_settings_read(&settings, m, &options, err);
+    return vision_settings_read(&settings, m, &options, false, err);
 }
 
 static int choose_prompts(const lvlm_manifest *m, lvlm_error *err)

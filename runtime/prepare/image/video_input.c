@@ -29,14 +29,13 @@ int lvlm_video_input_open(lvlm_video_input **out, const lvlm_manifest *manifest,
     *out = NULL;
     if (input == NULL) return lvlm_fail_memory(err);
     if (options != NULL) input->options = *options;
-    const lvlm_vision_options *const frames = &input->options.frames;
-    const int rc = vision_settings_read_videos(&input->settings, manifest, frames, err);
+    const int rc = vision_settings_read(&input->settings, manifest,
+                                        &input->options.frames, true, err);
     if (rc < 0) {
         lvlm_free(input);
         return rc;
     }
-    input->options.frames.image.alpha =
-        frames->drop_alpha ? LVLM_ALPHA_DROP : input->settings.alpha;
+    input->options.frames.image.alpha = input->settings.alpha;
     input->timed = lvlm_json_path(manifest->config, "vision.tokens_per_second") != NULL;
     vision_levels(input->levels, &input->settings);
     *out = input;
@@ -174,7 +173,7 @@ static int read_frame(lvlm_image *out, const plan *p, const char *file,
     const lvlm_resize to = { .width = p->fit.width,
                              .height = p->fit.height,
                              .filter = input->settings.filter,
-                             .resampling = input->options.frames.resampling };
+                             .resampling = input->settings.resampling };
     lvlm_image image = { 0 };
     TRY(lvlm_image_read(&image, file, &input->options.frames.image, err));
     const bool same = image.width == p->note->width && image.height == p->note->height;

@@ -58,8 +58,9 @@ typedef struct lvlm_video_input lvlm_video_input;
 
 /* Read the settings for a model; those that are not followed are noted with the
  * checkpoint. `options` may be NULL. LVLM_EFORMAT: the model takes no videos, has no
- * such file, or a value in it is invalid or does not match the tower. *out is owned:
- * lvlm_video_input_close; `manifest` need not outlive it. */
+ * such file, or a value in it is invalid or does not match the tower. LVLM_EUSAGE: its
+ * images are not padded to squares. *out is owned: lvlm_video_input_close; `manifest`
+ * need not outlive it. */
 LVLM_MUST_CHECK int lvlm_video_input_open(lvlm_video_input **out,
                                           const lvlm_manifest *manifest,
                                           const lvlm_video_options *options,

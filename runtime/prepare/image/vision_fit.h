@@ -1,4 +1,5 @@
-/* vision_fit.h - private to vision_input.c: the size that an image is resized to. */
+/* vision_fit.h - private to vision_input.c and video_input.c: the size that an
+ * image is resized to. */
 #ifndef LVLM_RUNTIME_PREPARE_IMAGE_VISION_FIT_H
 #define LVLM_RUNTIME_PREPARE_IMAGE_VISION_FIT_H
 

@@ -29,13 +29,12 @@ int lvlm_vision_input_open(lvlm_vision_input **out, const lvlm_manifest *manifes
     if (input == NULL) return lvlm_fail_memory(err);
     if (options != NULL) input->options = *options;
     const int rc =
-        vision_settings_read(&input->settings, manifest, &input->options, err);
+        vision_settings_read(&input->settings, manifest, &input->options, false, err);
     if (rc < 0) {
         lvlm_free(input);
         return rc;
     }
-    input->options.image.alpha =
-        input->options.drop_alpha ? LVLM_ALPHA_DROP : input->settings.alpha;
+    input->options.image.alpha = input->settings.alpha;
     vision_levels(input->levels, &input->settings);
     *out = input;
     return 0;

@@ -327,6 +327,7 @@ static void set_defaults(vision_settings *out, const processor *p,
     out->resize = out->rescale = out->normalize = true;
     out->factor = 1.0 / 255;
     out->pad = options->pad_to_square;
+    if (options->drop_alpha) out->alpha = LVLM_ALPHA_DROP;
     out->resampling = options->resampling;
     if (options->resampling == LVLM_RESAMPLING_TORCHVISION)
         out->scaling = VISION_SCALE_FUSED;
@@ -352,7 +353,8 @@ static int read_files(vision_settings *out, const lvlm_manifest *manifest,
 }
 
 int vision_settings_read(vision_settings *out, const lvlm_manifest *manifest,
-                         const lvlm_vision_options *options, lvlm_error *err)
+                         const lvlm_vision_options *options, bool videos,
+                         lvlm_error *err)
 {
     assert(options != NULL);
     const processor *p = NULL;
@@ -361,26 +363,16 @@ int vision_settings_read(vision_settings *out, const lvlm_manifest *manifest,
     *out = (vision_settings){ .resize = false };
     TRY(lvlm_input_spec_read(&out->model, manifest->config, err));
     TRY(choose(&p, manifest, err));
+    FAIL_IF(videos && (p->keys != VISION_KEYS_PATCHES || out->model.video_token < 0),
+            err, LVLM_EFORMAT, "%s: takes no videos", path);
     FAIL_IF(
         options->pad_to_square && strcmp(manifest->family->processor, any_tower) != 0,
         err, LVLM_EUSAGE, "%s: its images are not padded to squares", path);
     if (p->class_names[0] != NULL)
-        return read_files(out, manifest, p, options, false, err);
+        return read_files(out, manifest, p, options, videos, err);
     FAIL_IF(torch, err, LVLM_EUSAGE,
             "%s: its images are resized only by Pillow, not by torchvision", path);
     set_defaults(out, p, options);
     out->side = out->model.images.side;
     return 0;
-}
-
-int vision_settings_read_videos(vision_settings *out, const lvlm_manifest *manifest,
-                                const lvlm_vision_options *options, lvlm_error *err)
-{
-    const processor *p = NULL;
-    *out = (vision_settings){ .resize = false };
-    TRY(lvlm_input_spec_read(&out->model, manifest->config, err));
-    TRY(choose(&p, manifest, err));
-    FAIL_IF(p->keys != VISION_KEYS_PATCHES || out->model.video_token < 0, err,
-            LVLM_EFORMAT, "%s: takes no videos", manifest->checkpoint->path);
-    return read_files(out, manifest, p, options, true, err);
 }

@@ -1,4 +1,5 @@
-/* vision_settings.h - private to vision_input.c: settings of the image processor.
+/* vision_settings.h - private to this folder: settings of the processor of images, or of
+ * videos.
  *
  * One row per processor, which families name: its class, defaults and differences. */
 #ifndef LVLM_RUNTIME_PREPARE_IMAGE_VISION_SETTINGS_H
@@ -37,17 +38,12 @@ typedef struct vision_settings {
     video_settings videos;
 } vision_settings;
 
-/* Read for a model; errors as in lvlm_vision_input_open. */
+/* Read for a model's images, or its videos; errors as in lvlm_vision_input_open, and in
+ * lvlm_video_input_open. */
 LVLM_MUST_CHECK int vision_settings_read(vision_settings *out,
                                          const lvlm_manifest *manifest,
                                          const lvlm_vision_options *options,
-                                         lvlm_error *err);
-
-/* Those of the model's videos; errors as in lvlm_video_input_open. */
-LVLM_MUST_CHECK int vision_settings_read_videos(vision_settings *out,
-                                                const lvlm_manifest *manifest,
-                                                const lvlm_vision_options *options,
-                                                lvlm_error *err);
+                                         bool videos, lvlm_error *err);
 
 /* levels[c][v]: the value of level v of channel c. */
 void vision_levels(float levels[3][256], const vision_settings *settings);
