@@ -4,13 +4,12 @@
 #include "runtime/prepare/image/video_input.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/size.h"
 #include "runtime/prepare/image/vision_fit.h"
-#include "runtime/prepare/image/vision_patches.h"
+#include "runtime/prepare/image/vision_tensors.h"
 
 /* Frames a second of the videos in training, where a list of frames does not say it. */
 #define TRAINED_FPS 2.0
@@ -69,6 +68,7 @@ typedef struct work {
  * least of a frame: in the reference's arithmetic. */
 static uint64_t most_pixels(const vision_settings *s, size_t n_frames)
 {
+    assert(n_frames > 0); /* so many are sampled */
     const uint64_t side = s->patch * s->merge;
     const double all = (double)(s->videos.max_tokens * side * side) * 0.9;
     const uint64_t share = (uint64_t)all * s->frames / n_frames;
@@ -155,7 +155,7 @@ static int plan_all(work *w, const lvlm_clip *const *clips, lvlm_error *err)
     const lvlm_video_watch *const watch = &w->input->options.watch;
     for (size_t i = 0; i < w->out->n; i++) {
         w->plans[i].note = &w->out->notes[i];
-        TRY(plan_clip(&w->plans[i], w->input, clips[i], &w->out->arena, err));
+        TRY(plan_clip(&w->plans[i], w->input, clips[i], &w->out->tensors.arena, err));
         if (!lvlm_add_u64(&w->n_bytes, w->n_bytes, w->out->notes[i].n_bytes))
             return lvlm_fail_memory(err);
     }
@@ -192,6 +192,7 @@ static int read_frame(lvlm_image *out, const plan *p, const char *file,
 static int put_clip(float *out, work *w, const plan *p, lvlm_error *err)
 {
     const size_t T = (size_t)w->input->settings.frames, n = p->note->n_used;
+    assert(n <= p->note->frames * T);
     const size_t step = (size_t)(p->note->n_bytes / sizeof *out) / p->note->frames;
     const lvlm_video_watch *const watch = &w->input->options.watch;
     for (size_t i = 0; i < n; i++) {
@@ -212,39 +213,21 @@ static int put_clip(float *out, work *w, const plan *p, lvlm_error *err)
 
 /* ---- tensors -------------------------------------------------------------------- */
 
-static int add_tensor(void **values, lvlm_video_batch *out, const char *name,
-                      lvlm_dtype dtype, lvlm_shape shape, lvlm_error *err)
-{
-    uint64_t n_bytes;
-    char text[LVLM_SHAPE_TEXT];
-    assert(out->n_tensors < LVLM_VISION_TENSORS);
-    *values = NULL;
-    if (lvlm_shape_bytes(&n_bytes, &shape, dtype) && n_bytes <= SIZE_MAX)
-        *values = lvlm_malloc((size_t)n_bytes);
-    FAIL_IF(*values == NULL, err, LVLM_ENOMEM, "out of memory for %s %s", name,
-            lvlm_shape_text(text, &shape));
-    out->tensors[out->n_tensors++] = (lvlm_tensor){ .name = name,
-                                                    .dtype = dtype,
-                                                    .shape = shape,
-                                                    .data = *values,
-                                                    .n_bytes = n_bytes };
-    return 0;
-}
-
 static int make_tensors(work *w, lvlm_error *err)
 {
     lvlm_video_batch *const out = w->out;
+    lvlm_vision_tensors *const tensors = &out->tensors;
     const vision_settings *const s = &w->input->settings;
     const uint64_t row = 3 * s->frames * s->patch * s->patch;
     const uint64_t P = w->n_bytes / (row * sizeof(float));
     void *pixels, *grids, *seconds = NULL;
-    TRY(add_tensor(&pixels, out, "pixel_values_videos", LVLM_F32,
-                   (lvlm_shape){ 2, { P, row } }, err));
-    TRY(add_tensor(&grids, out, "video_grid_thw", LVLM_I64,
-                   (lvlm_shape){ 2, { out->n, 3 } }, err));
+    TRY(vision_tensors_add(&pixels, tensors, "pixel_values_videos", LVLM_F32,
+                           (lvlm_shape){ 2, { P, row } }, err));
+    TRY(vision_tensors_add(&grids, tensors, "video_grid_thw", LVLM_I64,
+                           (lvlm_shape){ 2, { out->n, 3 } }, err));
     if (w->input->timed)
-        TRY(add_tensor(&seconds, out, "second_per_grid_ts", LVLM_F32,
-                       (lvlm_shape){ 1, { out->n } }, err));
+        TRY(vision_tensors_add(&seconds, tensors, "second_per_grid_ts", LVLM_F32,
+                               (lvlm_shape){ 1, { out->n } }, err));
     float *to = pixels;
     int64_t *grid = grids;
     for (size_t i = 0; i < out->n; i++) {
@@ -265,8 +248,9 @@ int lvlm_video_input_read(lvlm_video_batch *out, const lvlm_video_input *input,
     work w = { .input = input, .out = out };
     *out = (lvlm_video_batch){ .n = n };
     if (n == 0) return 0;
-    w.plans = lvlm_arena_alloc(&out->arena, n, sizeof *w.plans);
-    out->notes = lvlm_arena_alloc(&out->arena, n, sizeof *out->notes);
+    lvlm_arena *const arena = &out->tensors.arena;
+    w.plans = lvlm_arena_alloc(arena, n, sizeof *w.plans);
+    out->notes = lvlm_arena_alloc(arena, n, sizeof *out->notes);
     if (w.plans == NULL || out->notes == NULL) return lvlm_fail_memory(err);
     TRY(plan_all(&w, clips, err));
     return make_tensors(&w, err);
@@ -275,8 +259,6 @@ int lvlm_video_input_read(lvlm_video_batch *out, const lvlm_video_input *input,
 void lvlm_video_batch_free(lvlm_video_batch *batch)
 {
     if (batch == NULL) return;
-    for (size_t i = 0; i < batch->n_tensors; i++)
-        lvlm_free((void *)(uintptr_t)batch->tensors[i].data);
-    lvlm_arena_free(&batch->arena);
+    lvlm_arena_free(&batch->tensors.arena);
     *batch = (lvlm_video_batch){ .n = 0 };
 }

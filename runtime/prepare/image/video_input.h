@@ -68,11 +68,9 @@ LVLM_MUST_CHECK int lvlm_video_input_open(lvlm_video_input **out,
 void lvlm_video_input_close(lvlm_video_input *input);
 
 typedef struct lvlm_video_batch {
-    lvlm_tensor tensors[LVLM_VISION_TENSORS]; /* as listed above, owned */
-    size_t n_tensors;                         /* 0: no videos */
-    lvlm_video_note *notes;                   /* (n) */
+    lvlm_vision_tensors tensors; /* as listed above */
+    lvlm_video_note *notes;      /* (n) */
     size_t n;
-    lvlm_arena arena; /* holds the notes */
 } lvlm_video_batch;
 
 /* Read the clips (n) of one or more texts, in order. LVLM_EFORMAT and LVLM_EIO name the

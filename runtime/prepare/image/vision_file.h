@@ -20,8 +20,8 @@ typedef struct vision_file {
     bool videos;         /* those of videos */
 } vision_file;
 
-/* Those for videos may be in the file for images. LVLM_EFORMAT: there is none. Free with
- * vision_file_free, also after a failure. */
+/* Those for videos may be in the file for images. LVLM_EFORMAT: there is none. Free
+ * with vision_file_free, also after a failure. */
 LVLM_MUST_CHECK int vision_file_find(vision_file *out,
                                      const lvlm_checkpoint *checkpoint, bool videos,
                                      lvlm_error *err);

@@ -8,12 +8,10 @@
 
 #include <assert.h>
 #include <math.h>
-#include <string.h>
 
 #include "formats/base/alloc.h"
-#include "formats/base/size.h"
 #include "runtime/prepare/image/vision_fit.h"
-#include "runtime/prepare/image/vision_patches.h"
+#include "runtime/prepare/image/vision_tensors.h"
 
 struct lvlm_vision_input {
     vision_settings settings;
@@ -165,33 +163,14 @@ typedef struct work {
     ready *images; /* (n_images) */
 } work;
 
-/* A tensor of zeros. */
-static int add_tensor(void **values, const work *w, const char *name, lvlm_dtype dtype,
-                      lvlm_shape shape, lvlm_error *err)
-{
-    uint64_t n_bytes;
-    char text[LVLM_SHAPE_TEXT];
-    assert(w->out->n_tensors < LVLM_VISION_TENSORS);
-    *values = NULL;
-    if (lvlm_shape_bytes(&n_bytes, &shape, dtype) && n_bytes <= SIZE_MAX)
-        *values = lvlm_calloc((size_t)n_bytes, 1);
-    FAIL_IF(*values == NULL, err, LVLM_ENOMEM, "out of memory for %s %s", name,
-            lvlm_shape_text(text, &shape));
-    w->out->tensors[w->out->n_tensors++] = (lvlm_tensor){ .name = name,
-                                                          .dtype = dtype,
-                                                          .shape = shape,
-                                                          .data = *values,
-                                                          .n_bytes = n_bytes };
-    return 0;
-}
-
 static int make_squares(const work *w, lvlm_error *err)
 {
+    lvlm_vision_tensors *const tensors = &w->out->tensors;
     const size_t side = (size_t)w->input->settings.side;
     const size_t n = w->request->n_images;
     void *pixels;
-    TRY(add_tensor(&pixels, w, "pixel_values", LVLM_F32,
-                   (lvlm_shape){ 4, { n, 3, side, side } }, err));
+    TRY(vision_tensors_add(&pixels, tensors, "pixel_values", LVLM_F32,
+                           (lvlm_shape){ 4, { n, 3, side, side } }, err));
     float *to = pixels;
     for (size_t i = 0; i < n; i++) to = put_tiles(to, w->input, &w->images[i]);
     return 0;
@@ -199,6 +178,7 @@ static int make_squares(const work *w, lvlm_error *err)
 
 static int make_patches(const work *w, lvlm_error *err)
 {
+    lvlm_vision_tensors *const tensors = &w->out->tensors;
     const vision_settings *const s = &w->input->settings;
     const size_t n = w->request->n_images;
     const size_t row = (size_t)(3 * s->frames * s->patch * s->patch);
@@ -206,10 +186,10 @@ static int make_patches(const work *w, lvlm_error *err)
     void *pixels, *grids;
     for (size_t i = 0; i < n; i++)
         P += w->images[i].fit.rows * w->images[i].fit.columns;
-    TRY(add_tensor(&pixels, w, "pixel_values", LVLM_F32, (lvlm_shape){ 2, { P, row } },
-                   err));
-    TRY(add_tensor(&grids, w, "image_grid_thw", LVLM_I64, (lvlm_shape){ 2, { n, 3 } },
-                   err));
+    TRY(vision_tensors_add(&pixels, tensors, "pixel_values", LVLM_F32,
+                           (lvlm_shape){ 2, { P, row } }, err));
+    TRY(vision_tensors_add(&grids, tensors, "image_grid_thw", LVLM_I64,
+                           (lvlm_shape){ 2, { n, 3 } }, err));
     float *to = pixels;
     int64_t *grid = grids;
     for (size_t i = 0; i < n; i++) {
@@ -228,6 +208,7 @@ static int make_patches(const work *w, lvlm_error *err)
  * tile in the mask. */
 static int make_tiles(const work *w, lvlm_error *err)
 {
+    lvlm_vision_tensors *const tensors = &w->out->tensors;
     const size_t side = (size_t)w->input->settings.side;
     const size_t tiles = (size_t)w->input->settings.tiles;
     const size_t *const per_text = w->request->per_text;
@@ -235,12 +216,12 @@ static int make_tiles(const work *w, lvlm_error *err)
     size_t M = 0;
     void *pixels, *ids, *mask;
     for (size_t i = 0; i < B; i++) M = per_text[i] > M ? per_text[i] : M;
-    TRY(add_tensor(&pixels, w, "pixel_values", LVLM_F32,
-                   (lvlm_shape){ 6, { B, M, tiles, 3, side, side } }, err));
-    TRY(add_tensor(&ids, w, "aspect_ratio_ids", LVLM_I64, (lvlm_shape){ 2, { B, M } },
-                   err));
-    TRY(add_tensor(&mask, w, "aspect_ratio_mask", LVLM_I64,
-                   (lvlm_shape){ 3, { B, M, tiles } }, err));
+    TRY(vision_tensors_add(&pixels, tensors, "pixel_values", LVLM_F32,
+                           (lvlm_shape){ 6, { B, M, tiles, 3, side, side } }, err));
+    TRY(vision_tensors_add(&ids, tensors, "aspect_ratio_ids", LVLM_I64,
+                           (lvlm_shape){ 2, { B, M } }, err));
+    TRY(vision_tensors_add(&mask, tensors, "aspect_ratio_mask", LVLM_I64,
+                           (lvlm_shape){ 3, { B, M, tiles } }, err));
     const ready *image = w->images;
     for (size_t i = 0; i < B; i++) {
         for (size_t j = 0; j < M; j++) {
@@ -255,6 +236,7 @@ static int make_tiles(const work *w, lvlm_error *err)
                       image++);
         }
     }
+    assert(image == w->images + w->request->n_images);
     w->out->most_tiles = tiles;
     return 0;
 }
@@ -281,8 +263,9 @@ int lvlm_vision_input_read(lvlm_vision_batch *out, const lvlm_vision_input *inpu
     work w = { input, request, out, NULL };
     *out = (lvlm_vision_batch){ .n_images = n };
     if (n == 0) return 0;
+    lvlm_arena *const arena = &out->tensors.arena;
     w.images = lvlm_calloc(n, sizeof *w.images);
-    out->notes = lvlm_calloc(n, sizeof *out->notes);
+    out->notes = lvlm_arena_alloc(arena, n, sizeof *out->notes);
     const int rc = w.images != NULL && out->notes != NULL ? read_images(&w, err)
                                                           : lvlm_fail_memory(err);
     for (size_t i = 0; w.images != NULL && i < n; i++)
@@ -295,8 +278,6 @@ int lvlm_vision_input_read(lvlm_vision_batch *out, const lvlm_vision_input *inpu
 void lvlm_vision_batch_free(lvlm_vision_batch *batch)
 {
     if (batch == NULL) return;
-    for (size_t i = 0; i < batch->n_tensors; i++)
-        lvlm_free((void *)(uintptr_t)batch->tensors[i].data);
-    lvlm_free(batch->notes);
-    *batch = (lvlm_vision_batch){ 0 };
+    lvlm_arena_free(&batch->tensors.arena);
+    *batch = (lvlm_vision_batch){ .n_images = 0 };
 }

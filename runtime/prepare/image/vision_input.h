@@ -71,10 +71,15 @@ typedef struct lvlm_image_note {
 
 enum { LVLM_VISION_TENSORS = 3 };
 
+typedef struct lvlm_vision_tensors {
+    lvlm_tensor at[LVLM_VISION_TENSORS]; /* as listed above */
+    size_t n;                            /* 0: there is nothing to see */
+    lvlm_arena arena;                    /* holds what belongs to a batch */
+} lvlm_vision_tensors;
+
 typedef struct lvlm_vision_batch {
-    lvlm_tensor tensors[LVLM_VISION_TENSORS]; /* as listed above, owned */
-    size_t n_tensors;                         /* 0: no images */
-    lvlm_image_note *notes;                   /* (n_images) owned */
+    lvlm_vision_tensors tensors;
+    lvlm_image_note *notes; /* (n_images) */
     size_t n_images;
     size_t most_tiles; /* tiles: tile places per image; else 0 */
 } lvlm_vision_batch;

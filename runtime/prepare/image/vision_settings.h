@@ -1,5 +1,5 @@
-/* vision_settings.h - private to this folder: settings of the processor of images, or of
- * videos.
+/* vision_settings.h - private to this folder: settings of the processor of images, or
+ * of videos.
  *
  * One row per processor, which families name: its class, defaults and differences. */
 #ifndef LVLM_RUNTIME_PREPARE_IMAGE_VISION_SETTINGS_H
@@ -44,9 +44,6 @@ LVLM_MUST_CHECK int vision_settings_read(vision_settings *out,
                                          const lvlm_manifest *manifest,
                                          const lvlm_vision_options *options,
                                          bool videos, lvlm_error *err);
-
-/* levels[c][v]: the value of level v of channel c. */
-void vision_levels(float levels[3][256], const vision_settings *settings);
 
 LVLM_END_DECLS
 

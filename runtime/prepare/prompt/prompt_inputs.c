@@ -179,14 +179,18 @@ static int add_visibility(maker *m, lvlm_error *err)
     return 0;
 }
 
+static void add_all(lvlm_prompt_inputs *out, const lvlm_vision_tensors *tensors)
+{
+    for (size_t i = 0; i < tensors->n; i++)
+        out->tensors[out->batch.n_tensors++] = tensors->at[i];
+}
+
 /* Sort, and fill the checkpoint. */
 static void finish(lvlm_prompt_inputs *out)
 {
     lvlm_checkpoint *const batch = &out->batch;
-    for (size_t i = 0; i < out->vision.n_tensors; i++)
-        out->tensors[batch->n_tensors++] = out->vision.tensors[i];
-    for (size_t i = 0; i < out->video.n_tensors; i++)
-        out->tensors[batch->n_tensors++] = out->video.tensors[i];
+    add_all(out, &out->vision.tensors);
+    add_all(out, &out->video.tensors);
     qsort(out->tensors, batch->n_tensors, sizeof *out->tensors, lvlm_by_text);
     for (size_t i = 0; i < batch->n_tensors; i++) out->by_name[i] = &out->tensors[i];
     batch->kind = LVLM_CHECKPOINT_PLAIN;

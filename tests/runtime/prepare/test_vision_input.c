@@ -84,13 +84,14 @@ static void same_tensors(const recorded_run *r, const lvlm_vision_batch *out,
                          const cJSON *expected)
 {
     const cJSON *entry;
-    assert_int_equal(out->n_tensors, lvlm_json_count_members(expected));
+    assert_int_equal(out->tensors.n, lvlm_json_count_members(expected));
     LVLM_JSON_MEMBERS (entry, expected) {
         size_t i = 0;
-        while (i < out->n_tensors && strcmp(out->tensors[i].name, entry->string) != 0)
+        while (i < out->tensors.n &&
+               strcmp(out->tensors.at[i].name, entry->string) != 0)
             i++;
-        if (i == out->n_tensors) fail_msg("%s: no %s", r->what, entry->string);
-        const lvlm_tensor *const got = &out->tensors[i];
+        if (i == out->tensors.n) fail_msg("%s: no %s", r->what, entry->string);
+        const lvlm_tensor *const got = &out->tensors.at[i];
         same_shape(got, lvlm_json_get(entry, "shape"), r->what);
         same_values(r, got);
         if (!digest_is(got->data, got->n_bytes, recorded_word(entry, "sha256")))
@@ -113,9 +114,10 @@ static void notes_fit(const recorded_run *r, const lvlm_vision_batch *out)
     const uint64_t queries = setting(r->model, "connector.queries");
     uint64_t got = 0, expected = out->n_images;
     for (size_t i = 0; i < out->n_images; i++) got += out->notes[i].tokens;
-    if (out->tensors[0].shape.n == 2)
-        expected = out->tensors[0].shape.dims[0] / (merge * merge);
-    if (out->tensors[0].shape.n == 4) expected *= queries != 0 ? queries : grid * grid;
+    if (out->tensors.at[0].shape.n == 2)
+        expected = out->tensors.at[0].shape.dims[0] / (merge * merge);
+    if (out->tensors.at[0].shape.n == 4)
+        expected *= queries != 0 ? queries : grid * grid;
     if (expected != got) fail_msg("%s: %zu tokens", r->what, (size_t)got);
 }
 
@@ -258,7 +260,7 @@ static void images_that_do_not_fit_are_named(void **state)
         if (strstr(err.text, all[i].message) == NULL ||
             strstr(err.text, all[i].image) == NULL)
             fail_msg("expected \"%s\", got \"%s\"", all[i].message, err.text);
-        assert_int_equal(out.n_tensors, 0);
+        assert_int_equal(out.tensors.n, 0);
         lvlm_vision_batch_free(&out);
     }
 }
@@ -290,7 +292,7 @@ static void without_images_there_is_no_tensor(void **state)
     assert_int_equal(lvlm_vision_input_open(&input, &m.manifest, NULL, NULL), 0);
     bare_model_close(&m); /* no longer needed */
     assert_int_equal(lvlm_vision_input_read(&out, input, &request, NULL), 0);
-    assert_int_equal(out.n_tensors, 0);
+    assert_int_equal(out.tensors.n, 0);
     lvlm_vision_batch_free(&out);
     lvlm_vision_input_close(input);
 }
