@@ -10,8 +10,13 @@
 
 LVLM_BEGIN_DECLS
 
-/* Read such an object; without frames *out has no files. Messages and notes begin with
- * `where`. LVLM_EFORMAT. `arena` holds *out and what it points to. */
+/* What says the size of one picture or video (a row of keys.h). */
+#define MESSAGE_SIZE_KEYS                                                              \
+    "min_pixels|max_pixels|total_pixels|resized_height|resized_width"
+
+/* Read such an object; without frames *out has no files. Errors begin with `where`;
+ * notes, and errors of keys, with "videos". LVLM_EFORMAT. `arena` holds *out and what
+ * it points to. */
 LVLM_MUST_CHECK int message_video_read(const lvlm_clip **out, const cJSON *item,
                                        const char *where, lvlm_arena *arena,
                                        lvlm_notes *notes, lvlm_error *err);
