@@ -12,7 +12,14 @@ extern const lvlm_command command_generate;
 extern const lvlm_command command_preprocess;
 extern const lvlm_command command_tokenize;
 
-/* ---- run_shared.c: how a model is run -------------------------------------------- */
+/* ---- run_shared.c: how a model is opened and run --------------------------------- */
+
+/* Open a model for its side files alone, which are compared with their digests. Which
+ * files a conversion would not keep does not matter for that, and is not noted. Close
+ * *out with lvlm_checkpoint_close, also after a failure. */
+LVLM_MUST_CHECK int run_open_files(lvlm_checkpoint **out, const char *path,
+                                   const lvlm_common_args *common, lvlm_notes *notes,
+                                   lvlm_error *err);
 
 typedef struct run_model_args {
     const char *compute;   /* "f32", "f64"; NULL: f32 */

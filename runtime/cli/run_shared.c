@@ -1,8 +1,18 @@
-/* run_shared.c - opens a model as the options say. */
+/* run_shared.c - opens a model as the options say, or its files alone. */
 #include <string.h>
 
 #include "formats/cli/program.h"
+#include "formats/native/digests.h"
 #include "runtime/cli/run_commands.h"
+
+int run_open_files(lvlm_checkpoint **out, const char *path,
+                   const lvlm_common_args *common, lvlm_notes *notes, lvlm_error *err)
+{
+    *out = NULL;
+    TRY(lvlm_checkpoint_open(out, path, NULL, err));
+    (*out)->notes = notes;
+    return lvlm_native_check_side_files(*out, lvlm_thread_count(common), err);
+}
 
 const char *run_reference(const run_model_args *args)
 {

@@ -11,7 +11,6 @@
 #include "formats/cli/printer.h"
 #include "formats/cli/program.h"
 #include "formats/container/safetensors.h"
-#include "formats/native/digests.h"
 #include "runtime/cli/prompting.h"
 #include "runtime/cli/run_commands.h"
 
@@ -123,15 +122,6 @@ static int print(const prompting *p, const preprocess_args *args,
     return lvlm_printer_close(&out, notes, err);
 }
 
-/* Without notes: which files a conversion would not keep does not matter here. */
-static int open_model(lvlm_checkpoint **out, const char *path,
-                      const preprocess_args *args, lvlm_notes *notes, lvlm_error *err)
-{
-    TRY(lvlm_checkpoint_open(out, path, NULL, err));
-    (*out)->notes = notes;
-    return lvlm_native_check_side_files(*out, lvlm_thread_count(&args->common), err);
-}
-
 static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
                lvlm_error *err)
 {
@@ -145,7 +135,7 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
     int rc;
     memset(&p, 0, sizeof p);
     if ((rc = lvlm_outputs_file(&outputs, &out, args->out, err)) < 0 ||
-        (rc = open_model(&cp, operands->at[0], args, notes, err)) < 0 ||
+        (rc = run_open_files(&cp, operands->at[0], &args->common, notes, err)) < 0 ||
         (rc = lvlm_manifest_build(&manifest, cp, err)) < 0 ||
         (rc = prompting_make(&p, &manifest, &args->prompting, &how, notes, err)) < 0 ||
         (rc = prompting_spare(&p, &args->prompting, &outputs, operands->at[0], err)) <

@@ -8,7 +8,6 @@
 #include "formats/cli/printer.h"
 #include "formats/cli/program.h"
 #include "formats/cli/terminal.h"
-#include "formats/native/digests.h"
 #include "runtime/cli/run_commands.h"
 #include "runtime/prepare/tokenizer/tokenizer.h"
 
@@ -134,14 +133,12 @@ static int each_line(lvlm_printer *p, const lvlm_tokenizer *tokenizer,
     return rc;
 }
 
-static int open_tokenizer(lvlm_tokenizer **out, const char *path, size_t threads,
-                          lvlm_notes *notes, lvlm_error *err)
+static int open_tokenizer(lvlm_tokenizer **out, const char *path,
+                          const lvlm_common_args *common, lvlm_notes *notes,
+                          lvlm_error *err)
 {
-    lvlm_checkpoint *checkpoint = NULL;
-    TRY(lvlm_checkpoint_open(&checkpoint, path, NULL, err));
-    checkpoint->notes = notes; /* only now: which files a conversion would not
-                                    keep does not matter here */
-    int rc = lvlm_native_check_side_files(checkpoint, threads, err);
+    lvlm_checkpoint *checkpoint;
+    int rc = run_open_files(&checkpoint, path, common, notes, err);
     if (rc == 0) rc = lvlm_tokenizer_open(out, checkpoint, err);
     lvlm_checkpoint_close(checkpoint);
     return rc;
@@ -153,8 +150,7 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
     const tokenize_args *const args = arguments;
     lvlm_tokenizer *tokenizer = NULL;
     lvlm_printer p;
-    TRY(open_tokenizer(&tokenizer, operands->at[0], lvlm_thread_count(&args->common),
-                       notes, err));
+    TRY(open_tokenizer(&tokenizer, operands->at[0], &args->common, notes, err));
     lvlm_print_notes(PROGRAM, notes);
     lvlm_printer_open(&p, args->common.json, true);
     lvlm_printer_list(&p, args->decode ? "texts" : "ids");
