@@ -78,10 +78,10 @@ static int note_options(const generate_args *a, lvlm_notes *notes, lvlm_error *e
 {
     const prompting_args *const p = &a->prompting;
     if (a->inputs != NULL &&
-        (p->system != NULL || p->date != NULL || p->raw || p->suffix != NULL ||
+        (p->system != NULL || p->date != NULL || p->raw || p->fps.given ||
          p->resampling != NULL || p->chat_template != NULL || p->pad_to_square))
         TRY(lvlm_notes_add(notes, err,
-                           "--system, --suffix, --raw, --template, --date, "
+                           "--system, --raw, --template, --date, --fps, "
                            "--resampling and --pad-to-square count only with a "
                            "prompt"));
     if (a->temperature.value > 0 || !(a->top_k.given || a->top_p.given || a->seed > 0))
