@@ -63,17 +63,19 @@ check_symbols() {
         wrong 'the name that programs ask for is not that of the version'
 }
 
-# answers PROGRAM - prints the same as lvlm-run or, in a build without prepare/,
-# refuses.
+# answers PROGRAM [FIXTURE IMAGE PROMPT] - prints the same as lvlm-run or, in a build
+# without prepare/, refuses.
 answers() {
     status=0
-    LD_LIBRARY_PATH=$libraries "./$1" "$FIXTURES/prompts/paligemma/model" model.lvlm \
-        "$FIXTURES/images/jpeg-photo.jpg" 'caption en' >said 2>log || status=$?
+    image=$FIXTURES/images/${3:-jpeg-photo.jpg}
+    prompt=${4:-caption en}
+    LD_LIBRARY_PATH=$libraries "./$1" "$FIXTURES/prompts/${2:-paligemma}/model" \
+        model.lvlm "$image" "$prompt" >said 2>log || status=$?
     if [ "$prepared" = no ]; then
         [ "$status" = 2 ] && grep -q LVLM_PREPARE log && return
     elif [ "$status" = 0 ]; then
-        "$prefix/bin/lvlm-run" generate model.lvlm --prompt 'caption en' --quiet \
-            --max-new-tokens 8 --image "$FIXTURES/images/jpeg-photo.jpg" >expected
+        "$prefix/bin/lvlm-run" generate model.lvlm --prompt "$prompt" --quiet \
+            --max-new-tokens 8 --image "$image" >expected
         head -n 1 said | cmp - expected && return
     fi
     cat said log
@@ -91,6 +93,7 @@ with_pkg_config() {
     "$CC" -shared $CFLAGS -o libother.so -Wl,--whole-archive "$libraries/liblvlm.a" \
         -Wl,--no-whole-archive $flags
     for program in c_program cpp_program c_static cpp_static; do answers $program; done
+    answers c_static llava png-rgba.png Hello # as trained, without alpha
 }
 
 with_find_package() {

@@ -106,9 +106,7 @@ static int make_inputs(prompting *p, const lvlm_manifest *manifest,
     const lvlm_vision_options options = {
         .resampling =
             torchvision ? LVLM_RESAMPLING_TORCHVISION : LVLM_RESAMPLING_PILLOW,
-        /* as Llama 3.2 and LLaVA were trained */
-        .drop_alpha = how->as_trained && (p->prompt.form.crossed ||
-                                          lvlm_prompter_template(p->prompter) != NULL),
+        .drop_alpha = how->as_trained && p->prompt.form.opaque,
         .pad_to_square = args->pad_to_square,
     };
     lvlm_prompt *const prompts[] = { &p->prompt };

@@ -37,8 +37,8 @@ typedef struct lvlm_prompt_options {
      * "vicuna_v1", "chatml", "gemma", "plain" (as it is; with an answer, images and the
      * answer alone, as its first stage is trained). LVLM_EUSAGE for others */
     const char *chat_template;
-    /* Where transformers' prompt differs from what a model was trained on, write
-     * transformers': Llama 3.2's base form begins with bos even before an image. */
+    /* Where transformers' prompt differs from what a model was trained on, write the
+     * latter: Llama 3.2's base form begins with bos even before an image. */
     bool as_trained;
     /* As in the family's fine-tuning code. For Qwen-VL: special tokens in a text are
      * recognised, which chat prevents, and the base model uses the chat form. LLaVA
@@ -73,6 +73,7 @@ typedef struct lvlm_prompt_form {
     bool prefix;  /* the assistant's text is a suffix: token_type_ids, labels */
     bool typed;   /* mm_token_type_ids */
     bool crossed; /* cross_attention_mask */
+    bool opaque;  /* as trained, images lose their alpha (lvlm_vision_options) */
     int64_t image_token;
     int64_t video_token; /* -1: there are no videos */
     int64_t pad;

@@ -36,7 +36,7 @@ static const char *const qwen2_kept[] = {
 /* LLaVA: the language model's own turns; pictures first. */
 #define LLAVA(id)                                                                        \
     .word = "llava", .option = id, .place = "<image>", .image = "<image>\n",             \
-    .images_first = true, .form = { .expands = true }
+    .images_first = true, .form = { .expands = true, .opaque = true }
 
 static const char *const vicuna_roles[] = { "", "USER", "ASSISTANT" };
 static const char *const gemma_roles[] = { "", "user", "model" };
@@ -65,7 +65,7 @@ static const prompt_style styles[] = {
     { .name = "the base form of LLaVA", .word = "llava", .option = "plain",
       .unturned = NO_TURNS,
       .base = true, .end = "\n", .write = prompt_write_plain, .place = "<image>", .image = "<image>",
-      .affixed = true, .form = { .expands = true } },
+      .affixed = true, .form = { .expands = true, .opaque = true } },
     { .name = "ChatML", .word = "chatml",
       .forms = template_forms_chatml,
       .write = prompt_write_turns, .place = "<|image_pad|>", .image = VISION_PLACE, VIDEOS,
@@ -80,17 +80,17 @@ static const prompt_style styles[] = {
       .forms = template_forms_llama32,
       .write = prompt_write_turns, .place = "<|image|>", .image = "<|image|>",
       .open = "<|start_header_id|>", .opened = "<|end_header_id|>\n\n", .close = "<|eot_id|>",
-      .knowledge = KNOWLEDGE, .bos = true, .form = { .crossed = true } },
+      .knowledge = KNOWLEDGE, .bos = true, .form = { .crossed = true, .opaque = true } },
     { .name = "Llama 3", .word = "llama3",
       .forms = template_forms_llama3,
       .write = prompt_write_turns, .place = "<|image|>", .image = "<|image|>",
       .open = "<|start_header_id|>", .opened = "<|end_header_id|>\n\n", .close = "<|eot_id|>",
-      .bos = true, .form = { .crossed = true } },
+      .bos = true, .form = { .crossed = true, .opaque = true } },
     { .name = "the base form of Llama 3.2", .word = "llama3",
       .unturned = NO_TURNS,
       .base = true, .end = "<|end_of_text|>",
       .write = prompt_write_text, .place = "<|image|>", .image = "<|image|>",
-      .bos = true, .affixed = true, .form = { .crossed = true } },
+      .bos = true, .affixed = true, .form = { .crossed = true, .opaque = true } },
     { .name = "PaliGemma", .word = "paligemma",
       .base = true, .write = prompt_write_prefix, .place = "<image>", .image = "<image>",
       .bos = true,

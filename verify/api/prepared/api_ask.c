@@ -23,7 +23,7 @@ typedef struct question {
 static int make_inputs(question *q, const lvlm *m, lvlm_error *err)
 {
     const lvlm_vision_options options = {
-        .drop_alpha = m->as_trained && q->prompt.form.crossed, /* as Llama 3.2 was */
+        .drop_alpha = m->as_trained && q->prompt.form.opaque,
     };
     lvlm_prompt *const prompts[] = { &q->prompt };
     lvlm_vision_input *vision = NULL;
