@@ -55,16 +55,17 @@ static int answer(heard *h, const run *r, lvlm_model *model, size_t most,
 
 static void expect_answer(const cJSON *item, const char *family)
 {
-    const cJSON *const said = lvlm_json_get(item, "generated"), *token;
+    const cJSON *const said = lvlm_json_get(item, "generated");
     const cJSON *const tokens = lvlm_json_get(said, "tokens");
     const lvlm_model_options options = { .threads = 2,
                                          .reference = case_text(said, "reference") };
     heard h = { .n = 0 };
+    char what[256];
     lvlm_model *model = NULL;
     lvlm_error err;
     scratch s;
-    size_t i = 0;
     run r;
+    (void)snprintf(what, sizeof what, "%s: %s", family, case_text(item, "name"));
     scratch_make(&s);
     const char *const native = scratch_path(&s, "model.lvlm");
     const char *const source = video_case_model(&s, family, item);
@@ -73,15 +74,8 @@ static void expect_answer(const cJSON *item, const char *family)
     if (lvlm_model_open(&model, native, &options, &err) < 0 ||
         video_case_make(&r, item, LVLM_RESAMPLING_TORCHVISION, &err) < 0 ||
         answer(&h, &r, model, lvlm_json_count(tokens), &err) < 0)
-        fail_msg("%s: %s: %s", family, case_text(item, "name"), err.text);
-    assert_int_equal(h.n, lvlm_json_count(tokens));
-    LVLM_JSON_ITEMS (token, tokens) {
-        uint64_t want = 0;
-        assert_true(lvlm_json_u64(&want, token));
-        if (h.ids[i++] != (int64_t)want)
-            fail_msg("%s: %s: token %zu differs", family, case_text(item, "name"),
-                     i - 1);
-    }
+        fail_msg("%s: %s", what, err.text);
+    case_ids_are(h.ids, h.n, tokens, what);
     lvlm_model_free(model);
     finish(&r);
     close_model(&r);
@@ -92,7 +86,7 @@ static void answers_are_those_of_the_reference(void **state)
 {
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        cJSON *const cases = video_cases_read(families[i]);
+        cJSON *const cases = cases_read("videos", families[i]);
         const cJSON *item;
         size_t n = 0;
         LVLM_JSON_ITEMS (item, cases) {
@@ -217,7 +211,7 @@ static void a_step_is_that_of_torch(void **state)
         scratch s;
         (void)snprintf(name, sizeof name, "%s/trained.json", families[i]);
         cJSON *const json = fixture_json("videos", name);
-        cJSON *const cases = video_cases_read(families[i]);
+        cJSON *const cases = cases_read("videos", families[i]);
         assert_int_equal(lvlm_json_print(&line, lvlm_json_get(json, "line"), NULL), 0);
         scratch_make(&s);
         const char *const native = scratch_path(&s, "model.lvlm");

@@ -12,9 +12,9 @@
 #include <cmocka.h>
 
 #include "formats/base/alloc.h"
-#include "formats/base/infile.h"
 #include "formats/base/json.h"
 #include "runtime/prepare/prompt/messages.h"
+#include "tests/support/fixtures.h"
 
 #ifndef LVLM_FIXTURES /* set by the build */
 #define LVLM_FIXTURES "fixtures"
@@ -30,24 +30,33 @@ static inline const char *cases_path(char path[CASES_PATH], const char *family,
     return path;
 }
 
-/* Free with lvlm_json_free. */
-static inline cJSON *cases_read(const char *family)
+/* fixtures/FOLDER/FAMILY/cases.json. Free with lvlm_json_free. */
+static inline cJSON *cases_read(const char *folder, const char *family)
 {
-    char path[CASES_PATH];
-    lvlm_infile *file = NULL;
-    cJSON *json = NULL;
-    assert_int_equal(
-        lvlm_infile_open(&file, cases_path(path, family, "cases.json"), NULL), 0);
-    assert_int_equal(
-        lvlm_json_parse(&json, (const char *)file->bytes, (size_t)file->n_bytes, NULL),
-        0);
-    lvlm_infile_close(file);
-    return json;
+    char name[CASES_PATH];
+    (void)snprintf(name, sizeof name, "%s/cases.json", family);
+    return fixture_json(folder, name);
 }
 
 static inline const char *case_text(const cJSON *item, const char *key)
 {
     return lvlm_json_string(lvlm_json_get(item, key));
+}
+
+/* Ids are those of a recorded list. */
+static inline void case_ids_are(const int64_t *ids, size_t n, const cJSON *recorded,
+                                const char *what)
+{
+    const cJSON *id;
+    size_t i = 0;
+    LVLM_JSON_ITEMS (id, recorded) {
+        uint64_t want = 0;
+        assert_true(lvlm_json_u64(&want, id));
+        if (i >= n || ids[i] != (int64_t)want)
+            fail_msg("%s: token %zu differs", what, i);
+        i++;
+    }
+    if (i != n) fail_msg("%s: %zu tokens, got %zu", what, i, n);
 }
 
 /* A case's conversation, as read by the commands. */

@@ -62,6 +62,22 @@ static inline int make_inputs(run *r, lvlm_error *err)
     return lvlm_prompt_inputs_make(&r->inputs, prompts, 1, r->vision, NULL, err);
 }
 
+/* A tensor of the batch is the recorded one, whose name is the key of `want`. */
+static inline void check_tensor(const run *r, const cJSON *want, const char *what)
+{
+    const lvlm_tensor *const got = lvlm_checkpoint_find(&r->inputs.batch, want->string);
+    char hex[LVLM_DIGEST_HEX + 1];
+    if (got == NULL) fail_msg("%s: %s is missing", what, want->string);
+    cJSON *const shape = lvlm_shape_json(&got->shape);
+    if (!cJSON_Compare(shape, lvlm_json_get(want, "shape"), true))
+        fail_msg("%s: %s: another shape", what, want->string);
+    lvlm_json_free(shape);
+    assert_string_equal(lvlm_dtype_name(got->dtype), case_text(want, "dtype"));
+    assert_int_equal(lvlm_digest_bytes(hex, got->data, (size_t)got->n_bytes, NULL), 0);
+    if (strcmp(hex, case_text(want, "sha256")) != 0)
+        fail_msg("%s: %s differs", what, want->string);
+}
+
 static inline void finish(run *r)
 {
     lvlm_prompt_inputs_free(&r->inputs);

@@ -6,41 +6,11 @@
 
 /* ---- what is expected ------------------------------------------------------------ */
 
-static void check_ids(const run *r, const cJSON *item, const char *what)
-{
-    const cJSON *const ids = lvlm_json_get(item, "input_ids"), *id;
-    size_t i = 0;
-    LVLM_JSON_ITEMS (id, ids) {
-        uint64_t want = 0;
-        assert_true(lvlm_json_u64(&want, id));
-        if (i >= r->prompt.n || r->prompt.ids[i] != (int64_t)want)
-            fail_msg("%s: token %zu differs", what, i);
-        i++;
-    }
-    if (i != r->prompt.n) fail_msg("%s: %zu tokens, got %zu", what, i, r->prompt.n);
-}
-
 static void check_tensors(const run *r, const cJSON *item, const char *what)
 {
     const cJSON *const tensors = lvlm_json_get(item, "tensors"), *want;
-    size_t n = 0;
-    LVLM_JSON_MEMBERS (want, tensors) {
-        const lvlm_tensor *const got =
-            lvlm_checkpoint_find(&r->inputs.batch, want->string);
-        char hex[LVLM_DIGEST_HEX + 1];
-        if (got == NULL) fail_msg("%s: %s is missing", what, want->string);
-        cJSON *const shape = lvlm_shape_json(&got->shape);
-        if (!cJSON_Compare(shape, lvlm_json_get(want, "shape"), true))
-            fail_msg("%s: %s: another shape", what, want->string);
-        lvlm_json_free(shape);
-        assert_string_equal(lvlm_dtype_name(got->dtype), case_text(want, "dtype"));
-        assert_int_equal(lvlm_digest_bytes(hex, got->data, (size_t)got->n_bytes, NULL),
-                         0);
-        if (strcmp(hex, case_text(want, "sha256")) != 0)
-            fail_msg("%s: %s differs", what, want->string);
-        n++;
-    }
-    assert_int_equal(r->inputs.batch.n_tensors, n);
+    LVLM_JSON_MEMBERS (want, tensors) check_tensor(r, want, what);
+    assert_int_equal(r->inputs.batch.n_tensors, lvlm_json_count_members(tensors));
 }
 
 /* Spans cover all tokens, in order. */
@@ -67,7 +37,7 @@ static size_t run_cases(const char *folder, const cJSON *cases, const char *wher
         snprintf(what, sizeof what, "%s: %s", where, case_text(item, "name"));
         if (write_prompt(&r, item, &err) < 0 || make_inputs(&r, &err) < 0)
             fail_msg("%s: %s", what, err.text);
-        check_ids(&r, item, what);
+        case_ids_are(r.prompt.ids, r.prompt.n, lvlm_json_get(item, "input_ids"), what);
         check_tensors(&r, item, what);
         check_spans(&r);
         finish(&r);
@@ -85,7 +55,7 @@ static void tensors_equal_the_processors(void **state)
     families = fixture_families(&n, "prompts");
     for (size_t i = 0; i < n; i++) {
         char folder[CASES_PATH];
-        cJSON *const json = cases_read(families[i]);
+        cJSON *const json = cases_read("prompts", families[i]);
         cases_path(folder, families[i], "model");
         assert_true(run_cases(folder, lvlm_json_get(json, "cases"), families[i]) >= 2);
         lvlm_json_free(json);
@@ -101,7 +71,7 @@ static void templates_and_formats_are_told_apart(void **state)
     families = fixture_families(&n_families, "prompts");
     for (size_t i = 0; i < n_families; i++) {
         char folder[CASES_PATH], where[128];
-        cJSON *const json = cases_read(families[i]);
+        cJSON *const json = cases_read("prompts", families[i]);
         const cJSON *variant;
         cases_path(folder, families[i], "model");
         LVLM_JSON_ITEMS (variant, lvlm_json_get(json, "variants")) {

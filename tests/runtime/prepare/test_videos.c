@@ -6,34 +6,6 @@
 #include "tests/runtime/prepare/prompt_run.h"
 #include "tests/runtime/prepare/video_cases.h"
 
-static void check_ids(const run *r, const cJSON *item, const char *what)
-{
-    const cJSON *const ids = lvlm_json_get(item, "input_ids"), *id;
-    size_t i = 0;
-    LVLM_JSON_ITEMS (id, ids) {
-        uint64_t want = 0;
-        assert_true(lvlm_json_u64(&want, id));
-        if (i >= r->prompt.n || r->prompt.ids[i] != (int64_t)want)
-            fail_msg("%s: token %zu differs", what, i);
-        i++;
-    }
-    if (i != r->prompt.n) fail_msg("%s: %zu tokens, got %zu", what, i, r->prompt.n);
-}
-
-static void check_tensor(const lvlm_tensor *got, const cJSON *want, const char *what)
-{
-    char hex[LVLM_DIGEST_HEX + 1];
-    if (got == NULL) fail_msg("%s: %s is missing", what, want->string);
-    cJSON *const shape = lvlm_shape_json(&got->shape);
-    if (!cJSON_Compare(shape, lvlm_json_get(want, "shape"), true))
-        fail_msg("%s: %s: another shape", what, want->string);
-    lvlm_json_free(shape);
-    assert_string_equal(lvlm_dtype_name(got->dtype), case_text(want, "dtype"));
-    assert_int_equal(lvlm_digest_bytes(hex, got->data, (size_t)got->n_bytes, NULL), 0);
-    if (strcmp(hex, case_text(want, "sha256")) != 0)
-        fail_msg("%s: %s differs", what, want->string);
-}
-
 static void run_case(const char *folder, const cJSON *item, const char *family,
                      lvlm_resampling resampling)
 {
@@ -47,11 +19,10 @@ static void run_case(const char *folder, const cJSON *item, const char *family,
     open_model(&r, folder);
     if (video_case_make(&r, item, resampling, &err) < 0)
         fail_msg("%s: %s", what, err.text);
-    check_ids(&r, item, what);
+    case_ids_are(r.prompt.ids, r.prompt.n, lvlm_json_get(item, "input_ids"), what);
     LVLM_JSON_MEMBERS (want, lvlm_json_get(item, "tensors")) {
         const cJSON *const other = lvlm_json_get(others, want->string);
-        check_tensor(lvlm_checkpoint_find(&r.inputs.batch, want->string),
-                     pillow && other != NULL ? other : want, what);
+        check_tensor(&r, pillow && other != NULL ? other : want, what);
     }
     assert_int_equal(r.inputs.batch.n_tensors,
                      lvlm_json_count_members(lvlm_json_get(item, "tensors")));
@@ -64,7 +35,7 @@ static void tensors_equal_the_processors(void **state)
     static const char *const families[] = { "qwen2_vl", "qwen2_5_vl" };
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        cJSON *const cases = video_cases_read(families[i]);
+        cJSON *const cases = cases_read("videos", families[i]);
         const cJSON *item;
         assert_true(lvlm_json_count(cases) >= 30);
         LVLM_JSON_ITEMS (item, cases) {

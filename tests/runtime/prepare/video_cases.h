@@ -7,14 +7,6 @@
 
 enum { VIDEO_CASE_CLIPS = 4 };
 
-/* Free with lvlm_json_free. */
-static inline cJSON *video_cases_read(const char *family)
-{
-    char name[CASES_PATH];
-    (void)snprintf(name, sizeof name, "%s/cases.json", family);
-    return fixture_json("videos", name);
-}
-
 /* The model of a case: that of prompts/, with the case's files. Valid until `s` is. */
 static inline const char *video_case_model(scratch *s, const char *family,
                                            const cJSON *item)
