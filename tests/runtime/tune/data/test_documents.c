@@ -11,45 +11,15 @@
 
 #include "formats/base/json.h"
 #include "formats/base/strbuf.h"
-#include "runtime/batch/inputs.h"
-#include "runtime/tune/data/example.h"
-#include "runtime/tune/data/labels.h"
-#include "tests/support/fixtures.h"
+#include "tests/runtime/tune/data/label_model.h"
 
 enum { ROWS = 2, MAX_IMAGES = 4 };
 
-/* A model of the prompts' fixtures, and what labels need of it. */
-typedef struct model {
-    lvlm_checkpoint *checkpoint;
-    lvlm_manifest manifest;
-    lvlm_prompter *prompter;
-    lvlm_labeller labeller;
-    bool tags;
-} model;
-
-static void open_model(model *m, const char *name, const char *template)
+static void open_named(model *m, const char *name, const char *template)
 {
-    const lvlm_prompt_options options = { .training = true, .chat_template = template };
-    lvlm_input_spec spec;
-    lvlm_error err = { .text = "" };
     char path[512];
     (void)snprintf(path, sizeof path, LVLM_FIXTURES "/prompts/%s/model", name);
-    *m = (model){ .tags = false };
-    if (lvlm_checkpoint_open(&m->checkpoint, path, NULL, &err) < 0 ||
-        lvlm_manifest_build(&m->manifest, m->checkpoint, &err) < 0 ||
-        lvlm_input_spec_read(&spec, m->manifest.config, &err) < 0 ||
-        lvlm_prompter_open(&m->prompter, &m->manifest, &options, &err) < 0 ||
-        lvlm_labeller_init(&m->labeller, &m->manifest,
-                           lvlm_prompter_tokenizer(m->prompter), &err) < 0)
-        fail_msg("%s: %s", name, err.text);
-    m->tags = spec.splice == LVLM_SPLICE_BETWEEN_TAGS;
-}
-
-static void close_model(model *m)
-{
-    lvlm_prompter_close(m->prompter);
-    lvlm_manifest_free(&m->manifest);
-    lvlm_checkpoint_close(m->checkpoint);
+    open_model(m, path, template);
 }
 
 /* The line as a prompt whose images have ROWS rows, or the error. */
@@ -196,7 +166,7 @@ static void every_family_writes_and_learns_its_form(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
         model m;
-        open_model(&m, forms[i].model, forms[i].template);
+        open_named(&m, forms[i].model, forms[i].template);
         check(&m, forms[i].model, PAIR, forms[i].pair);
         check(&m, forms[i].model, BETWEEN, forms[i].between);
         check(&m, forms[i].model, AFTER, forms[i].after);
@@ -228,7 +198,7 @@ static void a_pair_is_what_the_makers_learn(void **state)
         lvlm_error err = { .text = "" };
         lvlm_prompt prompt;
         model m;
-        open_model(&m, cases[i].model, cases[i].template);
+        open_named(&m, cases[i].model, cases[i].template);
         if (write_prompt(&prompt, &m, cases[i].line, &err) < 0)
             fail_msg("%s", err.text);
         print(&text, &m, &prompt);
@@ -243,7 +213,7 @@ static void what_a_form_cannot_hold_is_said(void **state)
 {
     model m;
     (void)state;
-    open_model(&m, "paligemma", NULL);
+    open_named(&m, "paligemma", NULL);
     check(&m, "paligemma",
           "{\"interleaved\": [{\"image\": \"a\"}, "
           "{\"text\": \"b\"}, {\"image\": \"c\"}]}",
