@@ -197,58 +197,67 @@ static void ranks_and_scales_follow_the_configuration(void **state)
 
 /* ---- tensors -------------------------------------------------------------------- */
 
+static const char config[] = "adapter_config.json";
+static const char weights[] = "adapter_model.safetensors";
+
+/* An adapter is refused if in this file `from` is `to`, which is padded with spaces to
+ * the same length. */
+typedef struct rule {
+    const char *file, *from, *to, *why;
+} rule;
+
+static void check_rule(scratch *s, const fixture_model *m, const char *adapter,
+                       const rule *r)
+{
+    lvlm_adapter x;
+    lvlm_error err = { .text = "" };
+    char name[64], path[128], to[128];
+    (void)snprintf(name, sizeof name, "a%zu", scratch_count(s, ""));
+    (void)snprintf(path, sizeof path, "%s/%s", name, r->file);
+    (void)snprintf(to, sizeof to, "%-*s", (int)strlen(r->from), r->to);
+    scratch_copy(s, adapter, name);
+    file_replace(scratch_path(s, path), r->from, to);
+    const int rc = lvlm_adapter_open(&x, scratch_path(s, name), &m->manifest, &err);
+    lvlm_adapter_free(&x);
+    assert_int_equal(rc, LVLM_EFORMAT);
+    if (strstr(err.text, r->why) == NULL)
+        fail_msg("'%s' is not in: %s", r->why, err.text);
+    if (r->file == weights && strstr(err.text, path) == NULL)
+        fail_msg("no file in: %s", err.text);
+}
+
 static void every_rule_of_the_tensors_is_checked(void **state)
 {
-    static const struct {
-        const char *from, *to, *why; /* in the header, of the same length */
-    } rules[] = {
-        { "q_proj.lora_A.weight", "q_proj.lora_C.weight", "neither lora_A nor lora_B" },
-        { "q_proj.lora_A.weight", "q_proj.lora_A.weighs", "is not a weight" },
-        { "q_proj.lora_A.weight", "q_proj.Lora_A.weight",
+    static const rule rules[] = {
+        { weights, "q_proj.lora_A.weight", "q_proj.lora_C.weight",
+          "neither lora_A nor lora_B" },
+        { weights, "q_proj.lora_A.weight", "q_proj.lora_A.weighs", "is not a weight" },
+        { weights, "q_proj.lora_A.weight", "q_proj.Lora_A.weight",
           "not part of a low-rank pair" },
-        { "model.language_model.layers.0.self_attn.q_proj.lora_A",
+        { weights, "model.language_model.layers.0.self_attn.q_proj.lora_A",
           "language_model.model.layers.0.self_attn.v_proj.lora_A", "' is there as '" },
-        { "q_proj.lora_A.weight", "u_proj.lora_A.weight", "names no linear map of" },
-        { "q_proj.lora_A.weight", "k_proj.lora_A.weight", "has no lora_" },
-        { "self_attn.q_proj.lora_A.weight", "qqqqqq.lora_embedding_A.weight",
+        { weights, "q_proj.lora_A.weight", "u_proj.lora_A.weight",
+          "names no linear map of" },
+        { weights, "q_proj.lora_A.weight", "k_proj.lora_A.weight", "has no lora_" },
+        { weights, "self_attn.q_proj.lora_A.weight", "qqqqqq.lora_embedding_A.weight",
           "adapts a table of vectors" },
-        { "[4,40]", "[40,4]", "shape [40, 4], expected [4, 40]" },
-        { "\"F32\"", "\"I32\"", "dtype I32" },
+        { weights, "[4,40]", "[40,4]", "shape [40, 4], expected [4, 40]" },
+        { weights, "\"F32\"", "\"I32\"", "dtype I32" },
     };
-    scratch *s = *state;
     fixture_model m;
     fixture_model_open(&m, LVLM_FIXTURES, "paligemma-odd");
-    for (size_t i = 0; i < COUNT(rules); i++) {
-        lvlm_adapter x;
-        lvlm_error err = { .text = "" };
-        char name[8], file[64];
-        (void)snprintf(name, sizeof name, "a%zu", i);
-        (void)snprintf(file, sizeof file, "a%zu/adapter_model.safetensors", i);
-        scratch_copy(s, LORA "paligemma/end", name);
-        file_replace(scratch_path(s, file), rules[i].from, rules[i].to);
-        const int rc = lvlm_adapter_open(&x, scratch_path(s, name), &m.manifest, &err);
-        lvlm_adapter_free(&x);
-        assert_int_equal(rc, LVLM_EFORMAT);
-        if (strstr(err.text, rules[i].why) == NULL)
-            fail_msg("'%s' is not in: %s", rules[i].why, err.text);
-        if (strstr(err.text, file) == NULL) fail_msg("no file in: %s", err.text);
-    }
+    for (size_t i = 0; i < COUNT(rules); i++)
+        check_rule(*state, &m, LORA "paligemma/end", &rules[i]);
     fixture_model_close(&m);
 }
 
 static void a_pattern_that_names_nothing_is_refused(void **state)
 {
-    scratch *s = *state;
+    static const rule fcx = { config, "\"fc1\": 5", "\"fcx\": 5",
+                              "the pattern 'fcx' names no module" };
     fixture_model m;
     fixture_model_open(&m, LVLM_FIXTURES, "mllama-odd");
-    lvlm_adapter x;
-    lvlm_error err = { .text = "" };
-    scratch_copy(s, LORA "mllama/end", "a");
-    file_replace(scratch_path(s, "a/adapter_config.json"), "\"fc1\": 5", "\"fcx\": 5");
-    assert_int_equal(lvlm_adapter_open(&x, scratch_path(s, "a"), &m.manifest, &err),
-                     LVLM_EFORMAT);
-    assert_non_null(strstr(err.text, "the pattern 'fcx' names no module"));
-    lvlm_adapter_free(&x);
+    check_rule(*state, &m, LORA "mllama/end", &fcx);
     fixture_model_close(&m);
 }
 
@@ -326,13 +335,9 @@ static void names_in_memory_are_read(void **state)
 
 static void what_is_not_saved_whole_is_refused(void **state)
 {
-    static const char config[] = "adapter_config.json";
-    static const char weights[] = "adapter_model.safetensors";
     static const char end[] = "\"multi_modal_projector\"\n  ],\n  "
                               "\"monteclora_config\": null,";
-    static const struct {
-        const char *file, *from, *to, *why;
-    } rules[] = {
+    static const rule rules[] = {
         { config, "\"lm_head\"", "\"lm_heat\"", "'lm_heat' names no module of" },
         { config, "\"lm_head\",", "",
           "'base_model.model.lm_head.weight' is not part of a low-rank pair" },
@@ -346,24 +351,10 @@ static void what_is_not_saved_whole_is_refused(void **state)
         { weights, "linear.bias", "linear.bios", "nor a tensor of PaliGemma in a" },
         { weights, "\"F32\"", "\"I32\"", "dtype I32" },
     };
-    scratch *s = *state;
     fixture_model m;
     fixture_model_open(&m, LVLM_FIXTURES, "paligemma-untied");
-    for (size_t i = 0; i < COUNT(rules); i++) {
-        lvlm_adapter x;
-        lvlm_error err = { .text = "" };
-        char name[8], file[64], to[128];
-        (void)snprintf(name, sizeof name, "a%zu", i);
-        (void)snprintf(file, sizeof file, "a%zu/%s", i, rules[i].file);
-        (void)snprintf(to, sizeof to, "%-*s", (int)strlen(rules[i].from), rules[i].to);
-        scratch_copy(s, LORA "paligemma-saved/end", name);
-        file_replace(scratch_path(s, file), rules[i].from, to);
-        const int rc = lvlm_adapter_open(&x, scratch_path(s, name), &m.manifest, &err);
-        lvlm_adapter_free(&x);
-        if (strstr(err.text, rules[i].why) == NULL)
-            fail_msg("'%s' is not in: %s", rules[i].why, err.text);
-        assert_int_equal(rc, LVLM_EFORMAT);
-    }
+    for (size_t i = 0; i < COUNT(rules); i++)
+        check_rule(*state, &m, LORA "paligemma-saved/end", &rules[i]);
     fixture_model_close(&m);
 }
 
