@@ -12,35 +12,16 @@
 #include <cmocka.h>
 
 #include "convert/change/change.h"
-#include "convert/import.h"
 #include "formats/base/alloc.h"
-#include "tests/support/scratch.h"
-
-static lvlm_checkpoint *must_open(const char *path)
-{
-    lvlm_checkpoint *cp = NULL;
-    lvlm_error err;
-    if (lvlm_checkpoint_open(&cp, path, NULL, &err) < 0) fail_msg("%s", err.text);
-    return cp;
-}
+#include "tests/convert/converted.h"
 
 /* FIXTURES/NAME/model as a native file. */
 static const char *convert(scratch *s, const char *name)
 {
     char source[512];
     const char *const native = scratch_path(s, "model.lvlm");
-    const lvlm_import_options options = { .headers_only = false };
-    const lvlm_run run = { .threads = 2 };
-    lvlm_import *import = NULL;
-    lvlm_hex_digest root;
-    lvlm_error err;
     snprintf(source, sizeof source, "%s/%s/model", LVLM_FIXTURES, name);
-    lvlm_outfile *const out = open_outfile(native);
-    if (lvlm_import_plan(&import, source, &options, &err) < 0 ||
-        lvlm_import_execute(import, out, &run, root, &err) < 0)
-        fail_msg("%s", err.text);
-    lvlm_outfile_close(out);
-    lvlm_import_free(import);
+    native_convert(source, native);
     return native;
 }
 

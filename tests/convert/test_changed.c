@@ -15,7 +15,7 @@
 #include "convert/import.h"
 #include "formats/adapter/adapter_fold.h"
 #include "formats/base/infile.h"
-#include "tests/support/scratch.h"
+#include "tests/convert/converted.h"
 
 #define MODEL LVLM_FIXTURES "/paligemma-odd/model"
 #define ADAPTER LVLM_FIXTURES "/lora/paligemma/end"
@@ -50,16 +50,8 @@ static void refuses_import(scratch *s, const char *changed)
 
 static const char *native_of(scratch *s, const char *dir)
 {
-    static const lvlm_import_options keep;
-    const lvlm_run run = { .threads = 2 };
-    char root[LVLM_DIGEST_HEX + 1];
     const char *path = scratch_path(s, "model.lvlm");
-    lvlm_import *im = NULL;
-    assert_int_equal(lvlm_import_plan(&im, dir, &keep, NULL), 0);
-    lvlm_outfile *const file = open_outfile(path);
-    assert_int_equal(lvlm_import_execute(im, file, &run, root, NULL), 0);
-    lvlm_outfile_close(file);
-    lvlm_import_free(im);
+    native_convert(dir, path);
     return path;
 }
 

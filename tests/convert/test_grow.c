@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "convert/compose/compose.h"
-#include "tests/support/scratch.h"
+#include "tests/convert/converted.h"
 
 #define PARTS LVLM_FIXTURES "/parts/"
 
@@ -21,14 +21,6 @@ static const char *const tables[][2] = {
     { "text.embed.weight", "model.embed_tokens.weight" },
     { "text.head.weight", "lm_head.weight" },
 };
-
-static lvlm_checkpoint *must_open(const char *path)
-{
-    lvlm_checkpoint *cp = NULL;
-    lvlm_error err;
-    if (lvlm_checkpoint_open(&cp, path, NULL, &err) < 0) fail_msg("%s", err.text);
-    return cp;
-}
 
 static const float *values(const lvlm_checkpoint *cp, const char *name, uint64_t rows)
 {

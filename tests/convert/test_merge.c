@@ -12,11 +12,11 @@
 #include <cmocka.h>
 
 #include "convert/export.h"
-#include "convert/import.h"
 #include "formats/adapter/adapter_saved.h"
 #include "formats/base/json.h"
 #include "formats/container/numeric.h"
 #include "formats/native/rewrite.h"
+#include "tests/convert/converted.h"
 #include "tests/support/merged.h"
 #include "tests/support/scratch.h"
 
@@ -42,18 +42,8 @@ static const struct recorded {
 /* The native file of a model directory. */
 static const char *native_of(scratch *s, const char *model, const char *name)
 {
-    static const lvlm_import_options keep;
-    const lvlm_run run = { .threads = 2 };
-    char root[LVLM_DIGEST_HEX + 1];
-    lvlm_error err;
-    lvlm_import *im = NULL;
     const char *path = scratch_path(s, name);
-    lvlm_outfile *const file = open_outfile(path);
-    if (lvlm_import_plan(&im, model, &keep, &err) < 0 ||
-        lvlm_import_execute(im, file, &run, root, &err) < 0)
-        fail_msg("%s", err.text);
-    lvlm_import_free(im);
-    lvlm_outfile_close(file);
+    native_convert(model, path);
     return path;
 }
 

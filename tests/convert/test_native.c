@@ -15,7 +15,7 @@
 #include "formats/base/json.h"
 #include "formats/base/workers.h"
 #include "formats/native/native.h"
-#include "tests/support/scratch.h"
+#include "tests/convert/converted.h"
 
 #define HUB LVLM_FIXTURES "/paligemma-layouts/hub"
 
@@ -31,14 +31,6 @@ static int import(const char *source, const char *native, bool to_f16, lvlm_erro
     lvlm_outfile_close(file);
     lvlm_import_free(im);
     return rc;
-}
-
-static lvlm_checkpoint *must_open(const char *native)
-{
-    lvlm_checkpoint *cp = NULL;
-    lvlm_error err;
-    if (lvlm_checkpoint_open(&cp, native, NULL, &err) < 0) fail_msg("%s", err.text);
-    return cp;
 }
 
 /* ---- crafted files -------------------------------------------------------------- */

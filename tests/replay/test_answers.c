@@ -8,7 +8,7 @@
 #include "formats/base/utf8.h"
 #include "runtime/generate/generate.h"
 #include "runtime/prepare/prompt/prompt_inputs.h"
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/runtime/prepare/prompt_cases.h"
 #include "tests/support/fixtures.h"
 #include "tests/support/scratch.h"

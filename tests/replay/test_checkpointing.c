@@ -7,7 +7,7 @@
 
 #include "runtime/model.h"
 #include "runtime/tune/stage.h"
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/support/fixtures.h"
 #include "tests/support/scratch.h"
 

@@ -10,7 +10,7 @@
 #include "runtime/generate/generate.h"
 #include "runtime/tune/data/dataset.h"
 #include "runtime/tune/trainer.h"
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/runtime/prepare/video_cases.h"
 
 /* Relative; gcc 12, OpenBLAS 0.3.21. */

@@ -11,7 +11,7 @@
 
 #include "convert/export.h"
 #include "formats/base/json.h"
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/support/fixtures.h"
 #include "verify/replay.h"
 

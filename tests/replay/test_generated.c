@@ -18,7 +18,7 @@
 #include "formats/base/bytes.h"
 #include "runtime/collect.h"
 #include "runtime/generate/generate.h"
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/runtime/synthetic.h"
 #include "tests/support/fixtures.h"
 #include "tests/support/scratch.h"

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/support/scratch.h"
 #include "verify/replay.h"
 

@@ -7,7 +7,7 @@
 
 #include "runtime/tune/batches.h"
 #include "runtime/tune/trainer.h"
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/support/scratch.h"
 
 #define HUB LVLM_FIXTURES "/paligemma-layouts/hub"

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "formats/base/text.h"
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/support/fixtures.h"
 #include "tests/support/scratch.h"
 #include "verify/report/report_words.h"

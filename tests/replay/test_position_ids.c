@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "runtime/collect.h"
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/runtime/synthetic.h"
 #include "tests/support/scratch.h"
 

@@ -13,7 +13,7 @@
 #include "formats/container/numeric.h"
 #include "formats/container/safetensors.h"
 #include "runtime/collect.h"
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/support/scratch.h"
 #include "verify/replay.h"
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "runtime/model.h"
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/support/fixtures.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/scratch.h"

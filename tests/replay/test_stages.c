@@ -12,7 +12,7 @@
 #include "formats/base/json.h"
 #include "formats/native/native.h"
 #include "runtime/tune/trainer.h"
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/support/fixtures.h"
 #include "tests/support/scratch.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "runtime/collect.h"
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/support/scratch.h"
 
 #define FIXTURE LVLM_FIXTURES "/mllama-odd/"

@@ -12,7 +12,7 @@
 #include "formats/container/numeric.h"
 #include "runtime/tune/batches.h"
 #include "runtime/tune/trainer.h"
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/support/scratch.h"
 
 #define FOLDER LVLM_FIXTURES "/train/"

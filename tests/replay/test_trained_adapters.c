@@ -11,7 +11,7 @@
 #include "formats/base/json.h"
 #include "runtime/collect.h"
 #include "runtime/tune/trainer.h"
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/support/fixtures.h"
 #include "tests/support/merged.h"
 #include "tests/support/scratch.h"

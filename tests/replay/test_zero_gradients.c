@@ -9,7 +9,7 @@
 
 #include "runtime/tune/stage.h"
 #include "runtime/tune/zero_gradients.h"
-#include "tests/replay/converted.h"
+#include "tests/convert/converted.h"
 #include "tests/support/fixtures.h"
 #include "tests/support/scratch.h"
 

@@ -1,6 +1,6 @@
 /* converted.h - fixtures as native files, for tests. */
-#ifndef LVLM_TESTS_REPLAY_CONVERTED_H
-#define LVLM_TESTS_REPLAY_CONVERTED_H
+#ifndef LVLM_TESTS_CONVERT_CONVERTED_H
+#define LVLM_TESTS_CONVERT_CONVERTED_H
 
 #include <fnmatch.h>
 #include <setjmp.h>
@@ -40,6 +40,15 @@ static inline void native_convert(const char *source, const char *native)
     native_convert_as(source, native, &options);
 }
 
+/* A checkpoint of any kind; fails the test when it cannot be opened. */
+static inline lvlm_checkpoint *must_open(const char *path)
+{
+    lvlm_checkpoint *cp = NULL;
+    lvlm_error err;
+    if (lvlm_checkpoint_open(&cp, path, NULL, &err) < 0) fail_msg("%s", err.text);
+    return cp;
+}
+
 /* The tensors that `glob` matches, and the change to their bytes. */
 typedef struct native_edit {
     const char *glob;
@@ -74,12 +83,11 @@ static inline void native_change(const char *native, const char *glob,
 {
     native_edit edit = { glob, change };
     char root[LVLM_DIGEST_HEX + 1];
-    lvlm_checkpoint *cp = NULL;
+    lvlm_checkpoint *const cp = must_open(native);
     cJSON *provenance = NULL;
     lvlm_error err;
     size_t n = 0;
-    if (lvlm_checkpoint_open(&cp, native, NULL, &err) < 0 ||
-        lvlm_native_meta_json(&provenance, cp, "provenance", &err) < 0)
+    if (lvlm_native_meta_json(&provenance, cp, "provenance", &err) < 0)
         fail_msg("%s", err.text);
     for (size_t i = 0; i < cp->n_tensors; i++)
         n += native_edits(&edit, &cp->tensors[i]);
@@ -103,9 +111,8 @@ static inline void native_change(const char *native, const char *glob,
 static inline void native_damage(const char *native, const char *tensor, uint64_t at,
                                  unsigned bit, const char *damaged)
 {
-    lvlm_checkpoint *cp = NULL;
+    lvlm_checkpoint *const cp = must_open(native);
     lvlm_error err;
-    if (lvlm_checkpoint_open(&cp, native, NULL, &err) < 0) fail_msg("%s", err.text);
     const lvlm_infile *const map = cp->files[0].map;
     unsigned char *const bytes = malloc((size_t)map->n_bytes);
     assert_non_null(bytes);
