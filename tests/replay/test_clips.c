@@ -6,11 +6,10 @@
  *                                          trained.safetensors, weights after a step */
 #include <math.h>
 
-#include "formats/container/numeric.h"
 #include "runtime/generate/generate.h"
 #include "runtime/tune/data/dataset.h"
 #include "runtime/tune/trainer.h"
-#include "tests/convert/converted.h"
+#include "tests/replay/trained_weights.h"
 #include "tests/runtime/prepare/video_cases.h"
 
 /* Relative; gcc 12, OpenBLAS 0.3.21. */
@@ -115,50 +114,13 @@ static void is_near(const char *what, double got, double expected, double band)
         fail_msg("%s is %.9g, expected %.9g, %.1e away", what, got, expected, error);
 }
 
-static double value_of(const lvlm_tensor *t, uint64_t i)
-{
-    double value = NAN;
-    lvlm_convert_values(&value, LVLM_F64, t->data + i * lvlm_dtype_bytes(t->dtype),
-                        t->dtype, 1);
-    return value;
-}
-
-/* How far the weights have gone, and how far from where they should be. */
 static void compare(const char *family, const char *native, const char *tuned)
 {
     char path[CASES_PATH];
-    lvlm_checkpoint *before = NULL, *after = NULL, *expected = NULL;
-    lvlm_manifest m;
-    lvlm_error err;
-    double apart = 0, moved = 0;
-    size_t n = 0;
     (void)snprintf(path, sizeof path, "%s/trained.safetensors", family);
-    if (lvlm_checkpoint_open(&before, native, NULL, &err) < 0 ||
-        lvlm_checkpoint_open(&after, tuned, NULL, &err) < 0 ||
-        lvlm_checkpoint_open(&expected, path, NULL, &err) < 0 ||
-        lvlm_manifest_build(&m, after, &err) < 0)
-        fail_msg("%s", err.text);
-    for (size_t i = 0; i < m.n_targets; i++) {
-        const lvlm_tensor *const e =
-            lvlm_checkpoint_find(expected, m.targets[i].source_name);
-        const lvlm_tensor *const got = m.targets[i].here.tensor;
-        if (e == NULL || got == NULL) continue;
-        const lvlm_tensor *const was = lvlm_checkpoint_find(before, got->name);
-        assert_int_equal(got->n_bytes, e->n_bytes);
-        for (uint64_t k = 0; k < lvlm_tensor_numel(e); k++) {
-            const double b = value_of(e, k);
-            apart += pow(value_of(got, k) - b, 2);
-            moved += pow(b - value_of(was, k), 2);
-        }
-        n++;
-    }
-    assert_int_equal(n, expected->n_tensors);
-    is_near("the change of the weights, and its error", sqrt(moved) + sqrt(apart),
-            sqrt(moved), BAND_CHANGE);
-    lvlm_manifest_free(&m);
-    lvlm_checkpoint_close(before);
-    lvlm_checkpoint_close(after);
-    lvlm_checkpoint_close(expected);
+    const weights_change c = weights_compare(native, tuned, path);
+    if (!(c.error <= BAND_CHANGE))
+        fail_msg("%s: the weights' change is %.1e away", family, c.error);
 }
 
 /* One step on a line of data; the model after it is in `tuned`. */

@@ -9,11 +9,10 @@
 #include <string.h>
 
 #include "formats/base/json.h"
-#include "formats/container/numeric.h"
 #include "runtime/tune/batches.h"
 #include "runtime/tune/trainer.h"
-#include "tests/convert/converted.h"
-#include "tests/support/scratch.h"
+#include "tests/replay/trained_weights.h"
+#include "tests/support/fixtures.h"
 
 #define FOLDER LVLM_FIXTURES "/train/"
 
@@ -23,19 +22,6 @@
 #define BAND_RATE 1e-12  /* observed 0 */
 #define BAND_CHANGE 5e-5 /* of all weights together; observed 5.6e-6 */
 #define BAND_BF16 1e-3   /* values that were rounded to another bf16; observed 1e-4 */
-
-static cJSON *read_expected(void)
-{
-    lvlm_infile *file = NULL;
-    cJSON *json = NULL;
-    lvlm_error err;
-    if (lvlm_infile_open(&file, FOLDER "expected.json", &err) < 0 ||
-        lvlm_json_parse(&json, (const char *)file->bytes, (size_t)file->n_bytes, &err) <
-            0)
-        fail_msg("%s", err.text);
-    lvlm_infile_close(file);
-    return json;
-}
 
 static double number(const cJSON *run, const char *key, double absent)
 {
@@ -112,73 +98,16 @@ static void take_steps(lvlm_trainer *t, const cJSON *run, lvlm_batch_source *sou
     }
 }
 
-static double value_of(const lvlm_tensor *t, uint64_t i)
-{
-    double value = NAN;
-    lvlm_convert_values(&value, LVLM_F64, t->data + i * lvlm_dtype_bytes(t->dtype),
-                        t->dtype, 1);
-    return value;
-}
-
-/* Adjacent values of bf16: a value near their middle may be rounded to either,
- * depending on the last bits of its sum, which depend on the processor. */
-static bool are_neighbours(const lvlm_tensor *a, const lvlm_tensor *b, uint64_t i)
-{
-    if (a->dtype != LVLM_BF16) return false;
-    const int x = a->data[2 * i] | a->data[2 * i + 1] << 8;
-    const int y = b->data[2 * i] | b->data[2 * i + 1] << 8;
-    return abs(x - y) == 1;
-}
-
-/* A bias of keys adds the same number to all scores of a query: its true gradient is 0,
- * and AdamW makes steps of the rounding. */
-static bool has_no_slope(const char *name)
-{
-    return strstr(name, ".attn.k.bias") != NULL;
-}
-
 /* Compares how far the weights moved with how far they are from the expected ones. */
 static void compare(const char *name, const char *native, const char *tuned)
 {
     char path[SCRATCH_PATH];
-    lvlm_checkpoint *before = NULL, *after = NULL, *expected = NULL;
-    lvlm_manifest m;
-    lvlm_error err;
-    double apart = 0, moved = 0;
-    size_t n_tensors = 0, n_other = 0, n = 0;
     (void)snprintf(path, sizeof path, FOLDER "%s.safetensors", name);
-    if (lvlm_checkpoint_open(&before, native, NULL, &err) < 0 ||
-        lvlm_checkpoint_open(&after, tuned, NULL, &err) < 0 ||
-        lvlm_checkpoint_open(&expected, path, NULL, &err) < 0 ||
-        lvlm_manifest_build(&m, after, &err) < 0)
-        fail_msg("%s", err.text);
-    for (size_t i = 0; i < m.n_targets; i++) {
-        const lvlm_tensor *const e =
-            lvlm_checkpoint_find(expected, m.targets[i].source_name);
-        if (e == NULL || m.targets[i].here.tensor == NULL) continue;
-        const lvlm_tensor *const got = m.targets[i].here.tensor;
-        const lvlm_tensor *const was = lvlm_checkpoint_find(before, got->name);
-        n_tensors++;
-        if (has_no_slope(got->name)) continue;
-        assert_int_equal(got->dtype, e->dtype);
-        assert_int_equal(got->n_bytes, e->n_bytes);
-        for (uint64_t k = 0; k < lvlm_tensor_numel(e); k++, n++) {
-            const double a = value_of(got, k), b = value_of(e, k), w = value_of(was, k);
-            if (!are_neighbours(got, e, k)) apart += (a - b) * (a - b);
-            moved += (b - w) * (b - w);
-            n_other += a != b;
-        }
-    }
-    assert_int_equal(n_tensors, expected->n_tensors);
-    if (!(sqrt(apart / moved) <= BAND_CHANGE))
-        fail_msg("%s: the weights' change is %.1e away", name, sqrt(apart / moved));
-    if (expected->tensors[0].dtype == LVLM_BF16 &&
-        !((double)n_other <= BAND_BF16 * (double)n))
-        fail_msg("%s: %zu of %zu values are others", name, n_other, n);
-    lvlm_manifest_free(&m);
-    lvlm_checkpoint_close(before);
-    lvlm_checkpoint_close(after);
-    lvlm_checkpoint_close(expected);
+    const weights_change c = weights_compare(native, tuned, path);
+    if (!(c.error <= BAND_CHANGE))
+        fail_msg("%s: the weights' change is %.1e away", name, c.error);
+    if (c.dtype == LVLM_BF16 && !((double)c.n_other <= BAND_BF16 * (double)c.n))
+        fail_msg("%s: %zu of %zu values are others", name, c.n_other, c.n);
 }
 
 static void train(const cJSON *run, scratch *s, lvlm_dtype dtype)
@@ -205,7 +134,7 @@ static void train(const cJSON *run, scratch *s, lvlm_dtype dtype)
 
 static void training_equals_that_of_torch(void **state)
 {
-    cJSON *const expected = read_expected();
+    cJSON *const expected = fixture_json("train", "expected.json");
     const cJSON *run;
     size_t n = 0;
     (void)state;
