@@ -11,7 +11,6 @@ cd "$(dirname "$0")/.."
 root=$(pwd)
 sh tests/install.sh build
 sh tests/build.sh release build programs
-sh tests/build.sh release build make_shapes
 
 # Waiting threads sleep, so that the tiny models are fast on a busy machine too.
 export OMP_WAIT_POLICY=passive
