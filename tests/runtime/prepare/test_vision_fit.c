@@ -75,6 +75,17 @@ static void tiles_get_the_canvas_that_fits(void **state)
     }
 }
 
+/* LLaVA's. */
+static const vision_settings crops = {
+    .model.images = { .form = LVLM_IMAGES_SQUARES, .side = 336, .patch = 14 },
+    .model.rows = { .pool = 1 },
+    .resize = true,
+    .crop = true,
+    .by_edge = true,
+    .edge = 336,
+    .side = 336
+};
+
 /* The shorter side becomes 336, the longer one is rounded down; the middle is kept. */
 static void crops_keep_the_middle(void **state)
 {
@@ -89,18 +100,9 @@ static void crops_keep_the_middle(void **state)
         { 65535, 1, 22019760, 336, 11009712, 0 },
         { 2, 65535, 336, 11009880, 0, 5504772 },
     };
-    const vision_settings s = {
-        .model.images = { .form = LVLM_IMAGES_SQUARES, .side = 336, .patch = 14 },
-        .model.rows = { .pool = 1 },
-        .resize = true,
-        .crop = true,
-        .by_edge = true,
-        .edge = 336,
-        .side = 336
-    };
     (void)state;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        const vision_fit f = fit(&s, all[i].width, all[i].height);
+        const vision_fit f = fit(&crops, all[i].width, all[i].height);
         assert_int_equal(f.width, all[i].to_width);
         assert_int_equal(f.height, all[i].to_height);
         assert_int_equal(f.keep.x, all[i].x);
@@ -114,13 +116,9 @@ static void crops_keep_the_middle(void **state)
 /* The crop is larger than the image; an odd pixel is on one side or the other. */
 static void small_images_are_centred_in_the_crop(void **state)
 {
-    vision_settings s = {
-        .model.images = { .form = LVLM_IMAGES_SQUARES, .side = 336, .patch = 14 },
-        .model.rows = { .pool = 1 },
-        .crop = true,
-        .side = 336
-    };
+    vision_settings s = crops;
     (void)state;
+    s.resize = s.by_edge = false;
     vision_fit f = fit(&s, 335, 400);
     assert_int_equal(f.at.x, 1);
     assert_int_equal(f.at.y, 0);
@@ -135,19 +133,11 @@ static void small_images_are_centred_in_the_crop(void **state)
 
 static void images_are_padded_to_a_square_before_they_are_resized(void **state)
 {
-    const vision_settings s = {
-        .model.images = { .form = LVLM_IMAGES_SQUARES, .side = 336, .patch = 14 },
-        .model.rows = { .pool = 1 },
-        .resize = true,
-        .pad = true,
-        .crop = true,
-        .by_edge = true,
-        .edge = 336,
-        .side = 336
-    };
+    vision_settings s = crops;
     lvlm_error err = { 0 };
-    vision_fit f = fit(&s, 100, 303);
     (void)state;
+    s.pad = true;
+    vision_fit f = fit(&s, 100, 303);
     assert_int_equal(f.pad.x, 101);
     assert_int_equal(f.pad.y, 0);
     assert_int_equal(f.pad.width, 303);
