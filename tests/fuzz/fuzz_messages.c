@@ -1,8 +1,7 @@
 /* fuzz_messages.c - conversations, and answers that name boxes.
  *
  * A conversation that parses has text, a file or a video in every part, and videos that
- * are given fill those without frames; boxes are inside the
- * image, also when drawn. */
+ * are given fill those without frames; boxes are inside the image, also when drawn. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

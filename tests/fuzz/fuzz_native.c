@@ -113,9 +113,8 @@ static void use(const char *path, const char *what)
 {
     lvlm_checkpoint *cp = NULL;
     if (lvlm_checkpoint_open(&cp, path, NULL, NULL) < 0) return;
-    if (cp->kind !=
-        LVLM_CHECKPOINT_NATIVE) /* its metadata describe another kind of file */
-        what = "compare";
+    /* its metadata may describe another kind of file */
+    if (cp->kind != LVLM_CHECKPOINT_NATIVE) what = "compare";
     if (strcmp(what, "compare") == 0)
         compare(cp);
     else if (strcmp(what, "source") == 0)

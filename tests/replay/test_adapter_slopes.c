@@ -54,8 +54,8 @@ static void check_all(probe *p, const char *name, size_t n_modules)
         for (size_t j = 0; j < f.b_numel; j++) b[j] *= 0.5;
         for (size_t j = 0; j < f.a_numel; j++) a[j] *= 0.3;
     }
-    const size_t stride =
-        1 + n_modules / 13; /* blocks are alike: check a sample of the modules */
+    /* blocks are alike: check a sample of the modules */
+    const size_t stride = 1 + n_modules / 13;
     for (size_t i = 0; i < n_modules; i += stride) {
         assert_true(lvlm_model_factors(p->model, &f, i));
         lvlm_model_zero_gradients(p->model);

@@ -134,7 +134,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_those_of_the_reference),
     };
-    if (chdir(LVLM_FIXTURES "/images") != 0)
-        return 1; /* cases name images of this folder */
+    /* cases name images of this folder */
+    if (chdir(LVLM_FIXTURES "/images") != 0) return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -196,6 +196,7 @@ int main(void)
         cmocka_unit_test(answers_are_those_of_the_reference),
         cmocka_unit_test(a_step_is_that_of_torch),
     };
-    if (chdir(LVLM_FIXTURES "/videos") != 0) return 1; /* clips go by bare names */
+    /* cases name clips of this folder */
+    if (chdir(LVLM_FIXTURES "/videos") != 0) return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -196,11 +196,12 @@ static void rates_follow_part_and_depth(void **state)
                                            .model.threads = 2 };
     scratch s;
     lvlm_trainer t;
+    lvlm_error err;
     (void)state;
     scratch_make(&s);
     native_convert(LVLM_FIXTURES "/llava-odd/model", scratch_path(&s, "m.lvlm"));
-    if (lvlm_trainer_open(&t, scratch_path(&s, "m.lvlm"), &options, NULL) < 0)
-        fail_msg("cannot be opened");
+    if (lvlm_trainer_open(&t, scratch_path(&s, "m.lvlm"), &options, &err) < 0)
+        fail_msg("%s", err.text);
     const double first = rate_of(&t, "vision.blocks.0.attn.q.weight");
     assert_true(first < 0.25);
     assert_true(rate_of(&t, "vision.blocks.1.attn.q.weight") == 2 * first);

@@ -119,8 +119,8 @@ static void a_write_to_an_open_file_is_detected(void **state)
     assert_int_equal(lvlm_infile_unchanged(file, &err), LVLM_EIO);
     assert_non_null(strstr(err.text, "f: was written to while it was in use"));
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(lvlm_infile_unchanged(file, &err),
-                     0); /* the mapping is of the old file */
+    /* the mapping is of the old file */
+    assert_int_equal(lvlm_infile_unchanged(file, &err), 0);
     scratch_write(&s, "f", "other", 5);
     assert_int_equal(lvlm_infile_unchanged(file, &err), 0);
     lvlm_infile_close(file);

@@ -145,8 +145,8 @@ static void narrowing_counts_what_does_not_fit(void **state)
     lvlm_convert_values(half, LVLM_F16, values, LVLM_F32, 10);
     lvlm_narrowing_count(&sum, half, LVLM_F16, values, LVLM_F32, 10);
     assert_int_equal(sum.n, 10);
-    assert_int_equal(sum.n_rounded,
-                     4); /* without those that were infinite or NaN before */
+    /* without those that were infinite or NaN before */
+    assert_int_equal(sum.n_rounded, 4);
     assert_int_equal(sum.n_overflowed, 2);
     assert_int_equal(sum.n_flushed, 1);
     assert_true(sum.max_relative == 1); /* 1e-9 became 0 */

@@ -249,7 +249,7 @@ int main(void)
         cmocka_unit_test(other_templates_are_named),
         cmocka_unit_test(a_missing_template_is_named),
     };
-    if (chdir(LVLM_FIXTURES "/images") != 0)
-        return 1; /* cases name images of this folder */
+    /* cases name images of this folder */
+    if (chdir(LVLM_FIXTURES "/images") != 0) return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

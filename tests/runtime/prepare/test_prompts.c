@@ -349,7 +349,7 @@ int main(void)
         cmocka_unit_test(what_a_form_has_no_place_for_is_refused),
         cmocka_unit_test(files_that_do_not_say_how_are_refused),
     };
-    if (chdir(LVLM_FIXTURES "/images") != 0)
-        return 1; /* cases name images of this folder */
+    /* cases name images of this folder */
+    if (chdir(LVLM_FIXTURES "/images") != 0) return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

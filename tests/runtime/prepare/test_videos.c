@@ -55,6 +55,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tensors_equal_the_processors),
     };
-    if (chdir(LVLM_FIXTURES "/videos") != 0) return 1; /* clips go by bare names */
+    /* cases name clips of this folder */
+    if (chdir(LVLM_FIXTURES "/videos") != 0) return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
