@@ -98,7 +98,7 @@ typedef struct lvlm_common_args {
     const char *colour; /* --color; NULL: auto */
 } lvlm_common_args;
 
-enum { LVLM_MAX_OPERANDS = 8 };
+enum { LVLM_MAX_OPERANDS = 256 };
 
 typedef struct lvlm_operands {
     const char *at[LVLM_MAX_OPERANDS];

@@ -27,7 +27,7 @@
 #include "formats/container/tensor.h"
 
 /* Lists and objects inside each other. */
-enum { LVLM_PRINTER_DEPTH = 8 };
+enum { LVLM_PRINTER_DEPTH = 16 };
 
 typedef struct lvlm_printer {
     bool json; /* the document is asked for ... */

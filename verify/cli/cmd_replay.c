@@ -1,23 +1,11 @@
 /* cmd_replay.c - lvlm-verify replay MODEL GOLDEN.safetensors */
-#include <string.h>
-
 #include "verify/cli/verify_commands.h"
 
 static const lvlm_option options[] = {
-    { "compute", "f32|f64", LVLM_OPTION_TEXT, offsetof(verify_proof_args, compute),
-      "precision of the computation (default: f64 for a recording in double, else "
-      "f32)" },
-    VERIFY_REFERENCE("recording says"),
-    { "grads", NULL, LVLM_OPTION_FLAG, offsetof(verify_proof_args, grads),
-      "compare the recorded gradients too (grad.*), from the head down" },
-    { "tolerance", "FILE.json", LVLM_OPTION_TEXT,
-      offsetof(verify_proof_args, tolerance),
-      "bands: { \"text.blocks.*\": 1e-4, ... }; the first pattern that fits counts" },
-    VERIFY_REPORT,
-    { "junit", "FILE.xml", LVLM_OPTION_TEXT, offsetof(verify_proof_args, junit),
-      "write a report for CI systems" },
-    { "force", NULL, LVLM_OPTION_FLAG, offsetof(verify_proof_args, force),
-      "overwrite the reports" },
+    VERIFY_COMPUTE,     VERIFY_REFERENCE("recording says"),
+    VERIFY_GRADS,       VERIFY_TOLERANCE,
+    VERIFY_REPORT,      VERIFY_JUNIT,
+    VERIFY_ANNOTATIONS, VERIFY_FORCE,
     LVLM_OPTION_END,
 };
 
@@ -25,14 +13,12 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
                lvlm_error *err)
 {
     const verify_proof_args *const a = arguments;
-    const bool f64 = a->compute != NULL && strcmp(a->compute, "f64") == 0;
-    const lvlm_compute compute = f64 ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32;
     const verify_proof proof = { a,
                                  lvlm_replay_run,
                                  "replaying",
                                  operands->at[0],
                                  operands->at[1],
-                                 a->compute != NULL ? &compute : NULL };
+                                 verify_compute(a) };
     return verify_prove(&proof, notes, err);
 }
 

@@ -145,16 +145,21 @@ static void print_replay(lvlm_printer *p, const lvlm_replay *r)
     }
 }
 
+void verify_print_replay(lvlm_printer *p, const lvlm_replay *r)
+{
+    if (r->is_measure)
+        print_measure(p, r);
+    else
+        print_replay(p, r);
+    lvlm_printer_list(p, "stages");
+    for (size_t i = 0; i < r->n_stages; i++) print_stage(p, r, &r->stages[i]);
+    lvlm_printer_end(p);
+}
+
 int verify_print_json(const lvlm_replay *r, lvlm_error *err)
 {
     lvlm_printer p;
     lvlm_printer_open(&p, true, false);
-    if (r->is_measure)
-        print_measure(&p, r);
-    else
-        print_replay(&p, r);
-    lvlm_printer_list(&p, "stages");
-    for (size_t i = 0; i < r->n_stages; i++) print_stage(&p, r, &r->stages[i]);
-    lvlm_printer_end(&p);
+    verify_print_replay(&p, r);
     return lvlm_printer_close(&p, r->notes, err);
 }

@@ -4,6 +4,9 @@
 
 #include "formats/base/options.h"
 #include "formats/checkpoint/manifest.h"
+#include "formats/cli/outputs.h"
+#include "formats/cli/printer.h"
+#include "formats/cli/progress.h"
 #include "verify/replay.h"
 
 #define PROGRAM "lvlm-verify"
@@ -14,6 +17,7 @@ extern const lvlm_command command_projections;
 extern const lvlm_command command_compare;
 extern const lvlm_command command_replay;
 extern const lvlm_command command_precision;
+extern const lvlm_command command_all;
 
 /* ---- verify_shared.c ------------------------------------------------------------- */
 
@@ -28,11 +32,14 @@ LVLM_MUST_CHECK int verify_judge(size_t *n_bad, verify_print *print,
 /* Print the result of a proof on stdout (replay_json.c). */
 LVLM_MUST_CHECK int verify_print_json(const lvlm_replay *result, lvlm_error *err);
 
-/* Arguments of replay and precision; NULL: not given, or none of the verb's. */
+/* Add the members of a replay to the innermost object. */
+void verify_print_replay(lvlm_printer *printer, const lvlm_replay *result);
+
+/* Arguments of replay, precision and all; NULL: not given, or none of the verb's. */
 typedef struct verify_proof_args {
     lvlm_common_args common;
     const char *compute, *inputs, *reference, *tolerance;
-    const char *report, *junit;
+    const char *report, *junit, *annotations;
     bool grads, force;
 } verify_proof_args;
 
@@ -45,7 +52,61 @@ typedef struct verify_proof_args {
 #define VERIFY_REPORT                                                                  \
     { "report", "FILE.html", LVLM_OPTION_TEXT, offsetof(verify_proof_args, report),    \
       "write a report for people" }
+#define VERIFY_JUNIT                                                                   \
+    { "junit", "FILE.xml", LVLM_OPTION_TEXT, offsetof(verify_proof_args, junit),       \
+      "write a report for CI systems" }
+#define VERIFY_ANNOTATIONS                                                             \
+    { "annotations", "github", LVLM_OPTION_TEXT,                                       \
+      offsetof(verify_proof_args, annotations),                                        \
+      "also tell the result on stderr as commands of GitHub Actions" }
+#define VERIFY_FORCE                                                                   \
+    { "force", NULL, LVLM_OPTION_FLAG, offsetof(verify_proof_args, force),             \
+      "overwrite the reports" }
+#define VERIFY_COMPUTE                                                                 \
+    { "compute", "f32|f64", LVLM_OPTION_TEXT, offsetof(verify_proof_args, compute),    \
+      "precision of the computation (default: f64 for a recording in double, else "    \
+      "f32)" }
+#define VERIFY_GRADS                                                                   \
+    { "grads", NULL, LVLM_OPTION_FLAG, offsetof(verify_proof_args, grads),             \
+      "compare the recorded gradients too (grad.*), from the head down" }
+#define VERIFY_TOLERANCE                                                               \
+    { "tolerance", "FILE.json", LVLM_OPTION_TEXT,                                      \
+      offsetof(verify_proof_args, tolerance),                                          \
+      "bands: { \"text.blocks.*\": 1e-4, ... }; the first pattern that fits counts" }
 // clang-format on
+
+/* --compute. NULL: not given. */
+const lvlm_compute *verify_compute(const verify_proof_args *args);
+
+/* The files that a verb writes about its result; those that were not requested are
+ * NULL. Close outputs, also after a failure. */
+typedef struct verify_reports {
+    lvlm_outputs outputs;
+    lvlm_outfile *html, *junit;
+} verify_reports;
+/* LVLM_EUSAGE if one of them would replace an input. */
+LVLM_MUST_CHECK int verify_reports_open(verify_reports *out,
+                                        const verify_proof_args *args,
+                                        const char *const *inputs, size_t n,
+                                        lvlm_error *err);
+/* Write and commit a report, and free its text. */
+LVLM_MUST_CHECK int verify_save(lvlm_outfile *file, lvlm_strbuf *text, lvlm_error *err);
+/* CI systems expect test results even if no stage was computed. */
+void verify_report_error(const verify_reports *reports, const verify_proof_args *args,
+                         const char *model, const char *golden,
+                         const lvlm_error *error);
+/* Print annotations on stderr, and free them. */
+LVLM_MUST_CHECK int verify_annotate(lvlm_strbuf *text, lvlm_error *err);
+
+/* The progress of a replay: begin, run with these options, end, which prints the
+ * notes. */
+typedef struct verify_watch {
+    lvlm_progress stages, bytes;
+} verify_watch;
+lvlm_replay_options verify_watch_begin(verify_watch *watch, const char *label,
+                                       const verify_proof_args *args,
+                                       lvlm_notes *notes);
+void verify_watch_end(verify_watch *watch, lvlm_notes *notes);
 
 typedef struct verify_proof {
     const verify_proof_args *args;

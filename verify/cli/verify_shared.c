@@ -1,8 +1,8 @@
 /* verify_shared.c - what several verbs of lvlm-verify do. */
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
-#include "formats/cli/outputs.h"
 #include "formats/cli/program.h"
 #include "verify/cli/verify_commands.h"
 #include "verify/report/report.h"
@@ -49,26 +49,26 @@ static int print_result(const lvlm_replay *result, bool json, lvlm_error *err)
     return rc;
 }
 
-/* ---- its reports ----------------------------------------------------------------- */
-
-/* The report files of a run; those that were not requested are NULL. */
-typedef struct reports {
-    lvlm_outputs outputs;
-    lvlm_outfile *html, *junit;
-} reports;
-
-static int open_reports(reports *r, const verify_proof *proof, lvlm_error *err)
+const lvlm_compute *verify_compute(const verify_proof_args *args)
 {
-    const verify_proof_args *const a = proof->args;
-    const char *const inputs[] = { proof->model, proof->golden, a->tolerance };
-    r->outputs.force = a->force;
-    TRY(lvlm_outputs_file(&r->outputs, &r->html, a->report, err));
-    TRY(lvlm_outputs_file(&r->outputs, &r->junit, a->junit, err));
-    return lvlm_outputs_spare(&r->outputs, inputs, 3, err);
+    static const lvlm_compute computes[] = { LVLM_COMPUTE_F32, LVLM_COMPUTE_F64 };
+    if (args->compute == NULL) return NULL;
+    return &computes[strcmp(args->compute, "f64") == 0];
 }
 
-/* Write and commit a report, and free its text. */
-static int save(lvlm_outfile *file, lvlm_strbuf *text, lvlm_error *err)
+/* ---- its reports ----------------------------------------------------------------- */
+
+int verify_reports_open(verify_reports *r, const verify_proof_args *a,
+                        const char *const *inputs, size_t n, lvlm_error *err)
+{
+    *r = (verify_reports){ .outputs = { .force = a->force } };
+    TRY(lvlm_outputs_file(&r->outputs, &r->html, a->report, err));
+    TRY(lvlm_outputs_file(&r->outputs, &r->junit, a->junit, err));
+    TRY(lvlm_outputs_spare(&r->outputs, &a->tolerance, 1, err));
+    return lvlm_outputs_spare(&r->outputs, inputs, n, err);
+}
+
+int verify_save(lvlm_outfile *file, lvlm_strbuf *text, lvlm_error *err)
 {
     assert(file != NULL);
     int rc = lvlm_strbuf_check(text, err);
@@ -80,70 +80,99 @@ static int save(lvlm_outfile *file, lvlm_strbuf *text, lvlm_error *err)
     return rc;
 }
 
-static int write_reports(const reports *r, const lvlm_replay *result, lvlm_error *err)
+int verify_annotate(lvlm_strbuf *text, lvlm_error *err)
 {
-    lvlm_strbuf html = LVLM_STRBUF_INIT(LVLM_MAX_REPORT), junit = html;
-    if (r->html != NULL) {
-        lvlm_report_html(&html, result);
-        TRY(save(r->html, &html, err));
-    }
-    if (r->junit == NULL) return 0;
-    lvlm_report_junit(&junit, result);
-    return save(r->junit, &junit, err);
+    const int rc = lvlm_strbuf_check(text, err);
+    if (rc == 0 && text->text != NULL) fputs(text->text, stderr);
+    lvlm_strbuf_free(text);
+    return rc;
 }
 
-/* CI systems expect test results even if no stage was computed. */
-static void write_error(const reports *r, const verify_proof *proof,
-                        const lvlm_error *error)
+static int write_reports(const verify_reports *r, const verify_proof *proof,
+                         const lvlm_replay *result, lvlm_error *err)
 {
-    lvlm_strbuf xml = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
-    if (r->junit == NULL) return;
-    lvlm_report_junit_error(&xml, proof->model, proof->golden, error);
-    (void)save(r->junit, &xml, NULL); /* the first error is the one to report */
+    lvlm_strbuf html = LVLM_STRBUF_INIT(LVLM_MAX_REPORT), junit = html, lines = html;
+    if (r->html != NULL) {
+        lvlm_report_html(&html, result);
+        TRY(verify_save(r->html, &html, err));
+    }
+    if (r->junit != NULL) {
+        lvlm_report_junit(&junit, result);
+        TRY(verify_save(r->junit, &junit, err));
+    }
+    if (proof->args->annotations == NULL) return 0;
+    lvlm_report_github(&lines, result);
+    return verify_annotate(&lines, err);
+}
+
+/* The first error is the one to report: others are not. */
+void verify_report_error(const verify_reports *r, const verify_proof_args *a,
+                         const char *model, const char *golden, const lvlm_error *error)
+{
+    lvlm_strbuf xml = LVLM_STRBUF_INIT(LVLM_MAX_REPORT), line = xml;
+    if (r->junit != NULL) {
+        lvlm_report_junit_error(&xml, model, golden, error);
+        (void)!verify_save(r->junit, &xml, NULL);
+    }
+    if (a->annotations == NULL) return;
+    lvlm_report_github_line(&line, true, PROGRAM, golden, error->text);
+    (void)!verify_annotate(&line, NULL);
 }
 
 /* ---- a proof --------------------------------------------------------------------- */
 
-static int compute(lvlm_replay *result, const verify_proof *proof, lvlm_notes *notes,
-                   lvlm_error *err)
+lvlm_replay_options verify_watch_begin(verify_watch *watch, const char *label,
+                                       const verify_proof_args *a, lvlm_notes *notes)
 {
-    const verify_proof_args *const a = proof->args;
-    lvlm_progress bar, checking;
-    const lvlm_replay_options options = {
-        .compute = proof->compute,
+    lvlm_progress_init(&watch->stages, label, a->common.quiet);
+    lvlm_progress_init(&watch->bytes, "checking", a->common.quiet);
+    return (lvlm_replay_options){
         .threads = lvlm_thread_count(&a->common),
         .reference = a->reference,
         .tolerance = a->tolerance,
         .grads = a->grads,
         .progress = lvlm_progress_stages,
-        .user = &bar,
+        .user = &watch->stages,
         .checking = lvlm_progress_bytes,
-        .checking_user = &checking,
+        .checking_user = &watch->bytes,
         .notes = notes,
     };
-    lvlm_progress_init(&bar, proof->label, a->common.quiet);
-    lvlm_progress_init(&checking, "checking", a->common.quiet);
-    const int rc = proof->run(result, proof->model, proof->golden, &options, err);
-    lvlm_progress_finish(&bar);
-    lvlm_progress_finish(&checking);
+}
+
+void verify_watch_end(verify_watch *watch, lvlm_notes *notes)
+{
+    lvlm_progress_finish(&watch->stages);
+    lvlm_progress_finish(&watch->bytes);
     lvlm_print_notes(PROGRAM, notes);
+}
+
+static int compute(lvlm_replay *result, const verify_proof *proof, lvlm_notes *notes,
+                   lvlm_error *err)
+{
+    verify_watch watch;
+    lvlm_replay_options options =
+        verify_watch_begin(&watch, proof->label, proof->args, notes);
+    options.compute = proof->compute;
+    const int rc = proof->run(result, proof->model, proof->golden, &options, err);
+    verify_watch_end(&watch, notes);
     return rc;
 }
 
 int verify_prove(const verify_proof *proof, lvlm_notes *notes, lvlm_error *err)
 {
-    reports r = { .html = NULL };
+    const char *const inputs[] = { proof->model, proof->golden };
+    verify_reports r;
     lvlm_replay result;
     assert(proof->run != NULL && proof->golden != NULL);
     bool failed = false;
-    int rc = open_reports(&r, proof, err);
+    int rc = verify_reports_open(&r, proof->args, inputs, 2, err);
     if (rc < 0) goto done;
     if ((rc = compute(&result, proof, notes, err)) < 0) {
-        write_error(&r, proof, err);
+        verify_report_error(&r, proof->args, proof->model, proof->golden, err);
         goto done;
     }
     rc = print_result(&result, proof->args->common.json, err);
-    if (rc == 0) rc = write_reports(&r, &result, err);
+    if (rc == 0) rc = write_reports(&r, proof, &result, err);
     failed = result.n_failed > 0;
     lvlm_replay_free(&result);
 done:

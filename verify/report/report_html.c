@@ -25,7 +25,7 @@ static bool is_passed(const lvlm_replay *r)
 
 /* ---- verdict -------------------------------------------------------------------- */
 
-static void put_badge(lvlm_strbuf *out, bool ok, bool measure)
+void lvlm_report_badge(lvlm_strbuf *out, bool ok, const char *word)
 {
     lvlm_strbuf_printf(
         out,
@@ -34,9 +34,7 @@ static void put_badge(lvlm_strbuf *out, bool ok, bool measure)
         "</svg>\n<p class=\"word %s\">%s</p>\n",
         ok ? "ok" : "bad", ok ? "passed" : "failed",
         ok ? "M13 23l6.5 6.5L31.5 16" : "M15 15l14 14m0-14l-14 14", ok ? "ok" : "bad",
-        measure ? "Precision"
-        : ok    ? "✓ Replay passed"
-                : "✗ Replay failed");
+        word);
 }
 
 /* The stage that is closest to leaving its band; NULL: every value is equal. */
@@ -132,7 +130,10 @@ static void put_mismatches(lvlm_strbuf *out, const lvlm_replay *r)
 
 static void put_verdict(lvlm_strbuf *out, const lvlm_replay *r)
 {
-    put_badge(out, is_passed(r), r->is_measure);
+    lvlm_report_badge(out, is_passed(r),
+                      r->is_measure  ? "Precision"
+                      : is_passed(r) ? "✓ Replay passed"
+                                     : "✗ Replay failed");
     if (r->n_stages == 0)
         lvlm_strbuf_puts(out, "<h1>Nothing was compared: no stage is recorded</h1>\n");
     else if (r->first_bad == NULL && r->is_measure)
@@ -229,24 +230,25 @@ static void put_provenance(lvlm_strbuf *out, const lvlm_replay *r)
 
 /* ---- page ----------------------------------------------------------------------- */
 
-static void put_head(lvlm_strbuf *out, const lvlm_replay *r)
+void lvlm_report_page_open(lvlm_strbuf *out, const char *verdict, const char *model)
 {
     lvlm_report_put(out,
                     "<!DOCTYPE html>\n<html lang=\"en\"><head>"
                     "<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
                     "content=\"width=device-width,initial-scale=1\">\n"
                     "<title>%s: %s</title>\n<style>\n",
-                    r->is_measure  ? "Precision"
-                    : is_passed(r) ? "Parity holds"
-                                   : "Out of parity",
-                    r->model);
+                    verdict, model);
     lvlm_strbuf_puts(out, lvlm_report_style);
     lvlm_strbuf_puts(out, "</style></head>\n<body>\n");
 }
 
-void lvlm_report_html(lvlm_strbuf *out, const lvlm_replay *r)
+void lvlm_report_page_close(lvlm_strbuf *out)
 {
-    put_head(out, r);
+    lvlm_strbuf_puts(out, "</body></html>\n");
+}
+
+void lvlm_report_replay(lvlm_strbuf *out, const lvlm_replay *r)
+{
     put_verdict(out, r);
     put_subject(out, r);
     if (r->n_stages > 0) {
@@ -260,5 +262,15 @@ void lvlm_report_html(lvlm_strbuf *out, const lvlm_replay *r)
     }
     lvlm_report_details(out, r);
     put_provenance(out, r);
-    lvlm_strbuf_puts(out, "</body></html>\n");
+}
+
+void lvlm_report_html(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    lvlm_report_page_open(out,
+                          r->is_measure  ? "Precision"
+                          : is_passed(r) ? "Parity holds"
+                                         : "Out of parity",
+                          r->model);
+    lvlm_report_replay(out, r);
+    lvlm_report_page_close(out);
 }

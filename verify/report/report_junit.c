@@ -116,31 +116,68 @@ static void put_case(lvlm_strbuf *out, const lvlm_replay *r, const lvlm_replay_s
     lvlm_strbuf_puts(out, "    </testcase>\n");
 }
 
-void lvlm_report_junit_error(lvlm_strbuf *out, const char *model, const char *golden,
+/* ---- the document ---------------------------------------------------------------- */
+
+void lvlm_report_junit_open(lvlm_strbuf *out, const lvlm_report_counts *n)
+{
+    lvlm_strbuf_printf(out,
+                       "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+                       "<testsuites tests=\"%zu\" failures=\"%zu\"",
+                       n->tests, n->failures);
+    if (n->errors > 0) lvlm_strbuf_printf(out, " errors=\"%zu\"", n->errors);
+    lvlm_strbuf_puts(out, ">\n");
+}
+
+void lvlm_report_junit_close(lvlm_strbuf *out)
+{
+    lvlm_strbuf_puts(out, "</testsuites>\n");
+}
+
+void lvlm_report_junit_suite(lvlm_strbuf *out, const char *name,
+                             const lvlm_report_counts *n)
+{
+    lvlm_strbuf_printf(out,
+                       "  <testsuite name=\"%s\" tests=\"%zu\" failures=\"%zu\" "
+                       "errors=\"%zu\" skipped=\"%zu\">\n",
+                       name, n->tests, n->failures, n->errors, n->skipped);
+}
+
+void lvlm_report_junit_replay(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    const lvlm_report_counts n = { r->n_stages, r->n_failed, 0, 0 };
+    lvlm_report_junit_suite(out, "replay", &n);
+    put_properties(out, r);
+    for (size_t i = 0; i < r->n_stages; i++) put_case(out, r, &r->stages[i]);
+    lvlm_strbuf_puts(out, "  </testsuite>\n");
+}
+
+void lvlm_report_junit_unrun(lvlm_strbuf *out, const char *model, const char *golden,
                              const lvlm_error *error)
 {
+    const lvlm_report_counts n = { 1, 0, 1, 0 };
+    lvlm_report_junit_suite(out, "replay", &n);
     lvlm_report_put(out,
-                    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-                    "<testsuites tests=\"1\" failures=\"0\" errors=\"1\">\n"
-                    "  <testsuite name=\"replay\" tests=\"1\" failures=\"0\" "
-                    "errors=\"1\" skipped=\"0\">\n"
                     "    <properties>\n" PROPERTY("lvlm") PROPERTY("model") PROPERTY(
                         "golden") "    </properties>\n"
                                   "    <testcase classname=\"replay\" name=\"run\">\n"
                                   "      <error message=\"%s\"/>\n    </testcase>\n"
-                                  "  </testsuite>\n</testsuites>\n",
+                                  "  </testsuite>\n",
                     LVLM_VERSION, model, golden, error->text);
+}
+
+void lvlm_report_junit_error(lvlm_strbuf *out, const char *model, const char *golden,
+                             const lvlm_error *error)
+{
+    const lvlm_report_counts n = { 1, 0, 1, 0 };
+    lvlm_report_junit_open(out, &n);
+    lvlm_report_junit_unrun(out, model, golden, error);
+    lvlm_report_junit_close(out);
 }
 
 void lvlm_report_junit(lvlm_strbuf *out, const lvlm_replay *r)
 {
-    lvlm_strbuf_printf(out,
-                       "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-                       "<testsuites tests=\"%zu\" failures=\"%zu\">\n"
-                       "  <testsuite name=\"replay\" tests=\"%zu\" failures=\"%zu\" "
-                       "errors=\"0\" skipped=\"0\">\n",
-                       r->n_stages, r->n_failed, r->n_stages, r->n_failed);
-    put_properties(out, r);
-    for (size_t i = 0; i < r->n_stages; i++) put_case(out, r, &r->stages[i]);
-    lvlm_strbuf_puts(out, "  </testsuite>\n</testsuites>\n");
+    const lvlm_report_counts n = { r->n_stages, r->n_failed, 0, 0 };
+    lvlm_report_junit_open(out, &n);
+    lvlm_report_junit_replay(out, r);
+    lvlm_report_junit_close(out);
 }

@@ -22,6 +22,33 @@ void lvlm_report_escape_cut(lvlm_strbuf *out, const char *text, size_t n_bytes,
  * reorders. */
 #define LVLM_REPORT_NAME "<span class=\"name\">%s</span>"
 
+/* ---- report_html.c: a page, and what several have -------------------------------- */
+
+/* Everything up to the first element of the page, whose title begins with a verdict. */
+void lvlm_report_page_open(lvlm_strbuf *out, const char *verdict, const char *model);
+void lvlm_report_page_close(lvlm_strbuf *out);
+/* The beginning of a header: a sign, and a word beside it. */
+void lvlm_report_badge(lvlm_strbuf *out, bool ok, const char *word);
+/* A replay: its header, and all that follows. */
+void lvlm_report_replay(lvlm_strbuf *out, const lvlm_replay *replay);
+
+/* ---- report_junit.c -------------------------------------------------------------- */
+
+typedef struct lvlm_report_counts {
+    size_t tests, failures, errors, skipped;
+} lvlm_report_counts;
+
+/* The document around its suites. */
+void lvlm_report_junit_open(lvlm_strbuf *out, const lvlm_report_counts *counts);
+void lvlm_report_junit_close(lvlm_strbuf *out);
+/* The opening tag of a suite. */
+void lvlm_report_junit_suite(lvlm_strbuf *out, const char *name,
+                             const lvlm_report_counts *counts);
+/* The suite of a replay, and of one that failed before its stages. */
+void lvlm_report_junit_replay(lvlm_strbuf *out, const lvlm_replay *replay);
+void lvlm_report_junit_unrun(lvlm_strbuf *out, const char *model, const char *golden,
+                             const lvlm_error *error);
+
 /* ---- report_tables.c ------------------------------------------------------------- */
 
 /* Every stage with its figures and its verdict. */

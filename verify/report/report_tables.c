@@ -79,17 +79,20 @@ static void put_stage(lvlm_strbuf *out, const lvlm_replay *r,
 
 void lvlm_report_stages(lvlm_strbuf *out, const lvlm_replay *r)
 {
-    lvlm_strbuf_puts(out,
-                     "<h2>Stages</h2>\n<p class=\"note\">In order of computation. The "
-                     "error is the root mean square over rows of the relative L2 of "
-                     "each; rows of padding are not compared.</p>\n"
-                     "<input type=\"checkbox\" class=\"all\" id=\"all\"/>"
-                     "<label for=\"all\"><span class=\"more-word\">all figures</span>"
-                     "<span class=\"less\">fewer figures</span></label>\n"
-                     "<div class=\"scroll\"><table "
-                     "class=\"stages\">\n<thead><tr><th>stage</th><th>shape</th>"
-                     "<th class=\"n\">error</th><th class=\"n\">relative L2</th>"
-                     "<th class=\"n\">max abs</th><th class=\"n\">cosine</th>");
+    const char *const page = r->recording.sha256; /* of several on one page */
+    lvlm_strbuf_printf(
+        out,
+        "<h2>Stages</h2>\n<p class=\"note\">In order of computation. The "
+        "error is the root mean square over rows of the relative L2 of "
+        "each; rows of padding are not compared.</p>\n"
+        "<input type=\"checkbox\" class=\"all\" id=\"all%.8s\"/>"
+        "<label for=\"all%.8s\"><span class=\"more-word\">all figures</span>"
+        "<span class=\"less\">fewer figures</span></label>\n"
+        "<div class=\"scroll\"><table "
+        "class=\"stages\">\n<thead><tr><th>stage</th><th>shape</th>"
+        "<th class=\"n\">error</th><th class=\"n\">relative L2</th>"
+        "<th class=\"n\">max abs</th><th class=\"n\">cosine</th>",
+        page, page);
     if (!r->is_measure)
         lvlm_strbuf_puts(out, "<th class=\"n\">band</th><th>verdict</th>");
     lvlm_strbuf_puts(out, "</tr></thead>\n<tbody>\n");

@@ -1,0 +1,86 @@
+/* report_github.c - results as workflow commands of GitHub Actions, one a line:
+ *
+ *   ::error title=TITLE,file=FILE::MESSAGE
+ *   ::notice title=TITLE,file=FILE::MESSAGE
+ *
+ * The runner reads them in the output of a step, on either stream, and shows them
+ * beside the run. Line ends and percent signs are escaped everywhere, colons and commas
+ * in properties, so that nothing from a file is read as a command or as a property. */
+#include <assert.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/utf8.h"
+#include "verify/report/report.h"
+#include "verify/report/report_words.h"
+
+enum { SHOWN_BYTES = 4096 };
+
+static void put_escaped(lvlm_strbuf *out, const char *text, const char *escaped)
+{
+    for (; *text != '\0'; text++) {
+        if (strchr(escaped, *text) != NULL)
+            lvlm_strbuf_printf(out, "%%%02X", (unsigned)(unsigned char)*text);
+        else
+            lvlm_strbuf_append(out, text, 1);
+    }
+}
+
+static void put_property(lvlm_strbuf *out, const char *name, const char *value)
+{
+    char shown[SHOWN_BYTES];
+    lvlm_strbuf_puts(out, name);
+    put_escaped(out, lvlm_visible(shown, sizeof shown, value), "%\r\n:,");
+}
+
+/* One command. `message` is freed. */
+static void put_command(lvlm_strbuf *out, bool error, const char *title,
+                        const char *file, lvlm_strbuf *message)
+{
+    char shown[SHOWN_BYTES];
+    if (message->failed || message->text == NULL) {
+        out->failed = out->failed || message->failed;
+        return;
+    }
+    lvlm_strbuf_puts(out, error ? "::error" : "::notice");
+    put_property(out, " title=", title);
+    put_property(out, ",file=", file);
+    lvlm_strbuf_puts(out, "::");
+    put_escaped(out, lvlm_visible(shown, sizeof shown, message->text), "%\r\n");
+    lvlm_strbuf_puts(out, "\n");
+    lvlm_strbuf_free(message);
+}
+
+void lvlm_report_github_line(lvlm_strbuf *out, bool error, const char *title,
+                             const char *file, const char *message)
+{
+    lvlm_strbuf text = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
+    lvlm_strbuf_puts(&text, message);
+    put_command(out, error, title, file, &text);
+}
+
+/* The first stage that fails, by how much, and possible causes. */
+static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    lvlm_mismatch sentences[LVLM_MISMATCHES];
+    lvlm_strbuf title = LVLM_STRBUF_INIT(LVLM_MAX_REPORT), message = title;
+    const size_t n = lvlm_report_mismatches(sentences, r);
+    assert(r->first_bad != NULL);
+    lvlm_strbuf_printf(&title, "lvlm-verify: %s, %s", r->first_bad->name,
+                       lvlm_verdict_name(r->first_bad->verdict));
+    lvlm_strbuf_puts(&message, "first stage that is wrong: ");
+    lvlm_strbuf_printf(&message, "%s: ", r->first_bad->name);
+    lvlm_report_reason(&message, r->first_bad);
+    for (size_t i = 0; i < n; i++) lvlm_strbuf_printf(&message, "; %s", sentences[i]);
+    put_command(out, true, title.text != NULL ? title.text : "", r->golden, &message);
+    out->failed = out->failed || title.failed;
+    lvlm_strbuf_free(&title);
+}
+
+void lvlm_report_github(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    char verdict[LVLM_VERDICT_TEXT];
+    if (r->first_bad != NULL) put_failure(out, r);
+    lvlm_report_github_line(out, false, "lvlm-verify", r->golden,
+                            lvlm_report_verdict(verdict, r));
+}
