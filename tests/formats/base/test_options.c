@@ -136,7 +136,6 @@ static void options_refuse_with_a_reason(void **state)
         { "a --forced", "unknown option --forced; \"program verb" }, /* never --force */
         { "a --bogus", "unknown option --bogus; \"program verb" },
         { "a --=7", "unknown option --; \"program verb --help\"" },
-        { "a b c d e f g h i", "verb: too many operands" },
         { "a -x", "verb: unknown option -x; \"program verb --help\"" },
         { "a -qx", "verb: unknown option -qx; " },
         { "a --flag=1", "--flag takes no value" },
@@ -167,6 +166,20 @@ static void options_refuse_with_a_reason(void **state)
         assert_int_equal(parse(&a, &o, &err, bad[i].line), LVLM_EUSAGE);
         if (strstr(err.text, bad[i].message) == NULL) fail_msg("%s", err.text);
     }
+}
+
+static void more_operands_than_there_is_room_for_are_refused(void **state)
+{
+    char word[] = "a", *argv[LVLM_MAX_OPERANDS + 1];
+    args a = { .flag = false };
+    lvlm_operands o = { .n = 0 };
+    lvlm_error err = { .text = "" };
+    (void)state;
+    for (size_t i = 0; i <= LVLM_MAX_OPERANDS; i++) argv[i] = word;
+    assert_int_equal(lvlm_options_parse(&a, &o, "program", &command,
+                                        LVLM_MAX_OPERANDS + 1, argv, &err),
+                     LVLM_EUSAGE);
+    assert_non_null(strstr(err.text, "verb: too many operands"));
 }
 
 static void one_letter_flags_may_be_joined(void **state)
@@ -349,6 +362,7 @@ int main(void)
         cmocka_unit_test(options_parse_every_kind_anywhere),
         cmocka_unit_test(words_go_up_to_the_next_option),
         cmocka_unit_test(options_refuse_with_a_reason),
+        cmocka_unit_test(more_operands_than_there_is_room_for_are_refused),
         cmocka_unit_test(one_letter_flags_may_be_joined),
         cmocka_unit_test(the_last_of_repeated_options_is_used),
         cmocka_unit_test(help_comes_before_any_error),
