@@ -112,7 +112,11 @@ int lvlm_model_open(lvlm_model **out, const char *path,
     if (model == NULL) return lvlm_fail_memory(err);
     model->manifest = &model->own;
     lvlm_notes *const notes = options != NULL ? options->notes : NULL;
+    const size_t layers = options != NULL ? options->layers : 0;
     int rc = lvlm_manifest_open(&model->own, &model->checkpoint, path, notes, err);
+    if (rc == 0 && layers > 0)
+        rc =
+            lvlm_within(lvlm_manifest_cut(&model->own, layers, err), err, "%s: ", path);
     if (rc == 0 && (rc = start(model, options, err)) == LVLM_EFORMAT)
         lvlm_prefix(err, "%s: ", path);
     if (rc < 0) {

@@ -56,6 +56,8 @@ typedef struct lvlm_model_options {
                                     it saves whole is trained, in memory, from its
                                     values if it has some. It must outlive the model.
                                     NULL: none */
+    size_t layers; /* of lvlm_model_open: only the first of its decoder blocks, as if it
+                      had been made with so few (lvlm_manifest_cut). 0: all */
     bool nudge; /* every value that enters the text is moved up or down by its last bit,
                    pseudo-randomly: what comes of it shows how far the model amplifies
                    rounding */

@@ -10,7 +10,6 @@
 
 #include <string.h>
 
-#include "formats/base/json.h"
 #include "formats/checkpoint/source_digest.h"
 #include "verify/bands.h"
 #include "verify/replay_parts.h"
@@ -67,17 +66,22 @@ static int check_source(const session *s, const lvlm_manifest *m, lvlm_error *er
         r->recording.source, r->source);
 }
 
+/* Note that only a part of the model is computed. */
+static int note_layers(const session *s, lvlm_error *err)
+{
+    const size_t layers = s->replay->layers;
+    if (layers == 0) return 0;
+    return lvlm_notes_add(
+        s->options->notes, err, "only the first %zu decoder block%s computed, as %s",
+        layers, layers == 1 ? " is" : "s are",
+        s->replay->recording.layers > 0 ? "in the recording" : "--layers says");
+}
+
 /* Compare what the recording says about itself with this model and run. */
 static int check_match(const session *s, const lvlm_model *model, lvlm_error *err)
 {
     const lvlm_recording *const rec = &s->replay->recording;
-    const cJSON *const config = lvlm_model_manifest(model)->config;
-    double layers = 0;
     size_t n_gradients = 0;
-    (void)lvlm_json_double(&layers, lvlm_json_path(config, "text.layers"));
-    FAIL_IF(rec->layers > 0 && (double)rec->layers != layers, err, LVLM_EFORMAT,
-            "%s: is of a model cut to its first %zu decoder blocks, this one has %.0f",
-            rec->path, rec->layers, layers);
     if (rec->family == NULL || strcmp(rec->family, s->replay->family) == 0)
         TRY(check_source(s, lvlm_model_manifest(model), err));
     for (size_t i = 0; i < rec->checkpoint->n_tensors; i++)
@@ -108,6 +112,7 @@ static int run(session *s, lvlm_model *model, lvlm_error *err)
     const bool grads = s->options->grads;
     TRY(lvlm_replay_describe(r, model, LVLM_RECORDED_INPUT, err));
     TRY(check_match(s, model, err));
+    TRY(note_layers(s, err));
     if (grads) TRY(lvlm_replay_list_gradients(r, lvlm_model_manifest(model), err));
     TRY(lvlm_bands_read(r, s->options->tolerance, err));
     const int rc = lvlm_pass_run(model, r->recording.checkpoint, LVLM_RECORDED_INPUT,
@@ -117,6 +122,18 @@ static int run(session *s, lvlm_model *model, lvlm_error *err)
     return rc;
 }
 
+/* As many decoder blocks as were recorded, or are requested. */
+static int choose_layers(lvlm_replay *r, const lvlm_replay_options *options,
+                         lvlm_error *err)
+{
+    const size_t recorded = r->recording.layers, wanted = options->layers;
+    FAIL_IF(wanted > 0 && recorded > 0 && wanted != recorded, err, LVLM_EUSAGE,
+            "%s: is of the first %zu decoder blocks, not of %zu", r->golden, recorded,
+            wanted);
+    r->layers = wanted > 0 ? wanted : recorded;
+    return 0;
+}
+
 static int open_recording(lvlm_replay *r, const lvlm_replay_options *options,
                           lvlm_error *err)
 {
@@ -124,6 +141,7 @@ static int open_recording(lvlm_replay *r, const lvlm_replay_options *options,
     TRY(lvlm_recording_open(&r->recording, r->golden, options->notes, err));
     const lvlm_recording *const rec = &r->recording;
     lvlm_replay_choose(r, options);
+    TRY(choose_layers(r, options, err));
     r->compute = options->compute != NULL ? *options->compute
                  : rec->in_double         ? LVLM_COMPUTE_F64
                                           : LVLM_COMPUTE_F32;

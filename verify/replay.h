@@ -63,6 +63,7 @@ typedef struct lvlm_replay {
     lvlm_hex_digest source;     /* of the checkpoint that it exports to, if the
                                    recording has a digest; "": not known */
     lvlm_compute compute;
+    size_t layers;   /* only the first decoder blocks; 0: all */
     bool is_exact;   /* recorded in double and computed in double */
     bool is_measure; /* no recording: the reference is our own double (precision.h) */
     const lvlm_notes *notes; /* of the options */
@@ -78,7 +79,8 @@ typedef struct lvlm_replay_options {
     size_t threads;
     const char *reference; /* NULL: what the recording says, else "trained" */
     const char *tolerance; /* path of JSON, { STAGE or GLOB: band, ... }, or NULL */
-    bool grads;            /* compare the recorded gradients too, after the stages */
+    size_t layers; /* only the first decoder blocks; 0: as many as the recording has */
+    bool grads;    /* compare the recorded gradients too, after the stages */
     void (*progress)(void *user, size_t done, size_t total); /* stages; may be NULL */
     void *user;
     void (*checking)(void *user, uint64_t done, uint64_t total); /* may be NULL */

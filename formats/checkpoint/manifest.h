@@ -85,6 +85,13 @@ LVLM_MUST_CHECK int lvlm_manifest_open(lvlm_manifest *out, lvlm_checkpoint **che
                                        const char *path, lvlm_notes *notes,
                                        lvlm_error *err);
 
+/* Leave out the decoder blocks from number `layers` on, as if the model had been made
+ * with so few: their targets, and what the configuration lists of them. The checkpoint,
+ * its ledger and its digests stay whole. LVLM_EFORMAT if `layers` is 0 or more than
+ * there are. */
+LVLM_MUST_CHECK int lvlm_manifest_cut(lvlm_manifest *manifest, uint64_t layers,
+                                      lvlm_error *err);
+
 /* Is the head tied according to config.json (family.h)? Reads the checkpoint's
  * config.json, or that inside a native file. LVLM_EFORMAT if that cannot be parsed. */
 LVLM_MUST_CHECK int lvlm_manifest_ties(lvlm_ties *out, const lvlm_manifest *manifest,

@@ -303,12 +303,18 @@ int lvlm_lora_open(lvlm_adapter *out, const lvlm_lora *lora, const char *dir,
     return 0;
 }
 
-void lvlm_lora_draw(float *a, const lvlm_adapted *adapted, uint64_t seed)
+void lvlm_lora_draw(lvlm_dtype dtype, void *a, const lvlm_adapted *adapted,
+                    uint64_t seed)
 {
     assert(adapted->r > 0 && adapted->module->in > 0);
     const size_t n = adapted->r * adapted->module->in;
     const uint64_t stream = lvlm_random_stream(seed, adapted->module->name);
     const double bound = 1 / sqrt((double)adapted->module->in);
-    for (size_t i = 0; i < n; i++)
-        a[i] = (float)(bound * (2 * lvlm_random_uniform(stream, i) - 1));
+    for (size_t i = 0; i < n; i++) {
+        const float value = (float)(bound * (2 * lvlm_random_uniform(stream, i) - 1));
+        if (dtype == LVLM_F64)
+            ((double *)a)[i] = value;
+        else
+            ((float *)a)[i] = value;
+    }
 }

@@ -54,8 +54,10 @@ LVLM_MUST_CHECK int lvlm_lora_open(lvlm_adapter *out, const lvlm_lora *lora,
                                    lvlm_error *err);
 
 /* First values of A, as PEFT draws them: uniform in +-1/sqrt(in), from the seed and the
- * module's name. B begins with zeros. a (r, in) */
-void lvlm_lora_draw(float *a, const lvlm_adapted *adapted, uint64_t seed);
+ * module's name, rounded to float32 in either type. B begins with zeros.
+ * a (r, in), F32 or F64 */
+void lvlm_lora_draw(lvlm_dtype dtype, void *a, const lvlm_adapted *adapted,
+                    uint64_t seed);
 
 LVLM_END_DECLS
 

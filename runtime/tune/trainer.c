@@ -39,13 +39,13 @@ static void list_weights(lvlm_trainer *t)
     for (size_t i = 0; i < m->n_targets; i++) {
         const lvlm_target *target = &m->targets[i];
         lvlm_tensor gradient;
-        float *const w = lvlm_model_weight(t->model, target->name);
+        void *const w = lvlm_model_weight(t->model, target->name);
         if (w == NULL || !lvlm_model_gradient(t->model, &gradient, target->name))
             continue;
         lvlm_trained *const p = &t->tensors[t->n_tensors++];
-        *p = (lvlm_trained){ .name = target->name, .w = w };
-        p->g = (const float *)(const void *)gradient.data;
-        p->numel = (size_t)lvlm_tensor_numel(&gradient);
+        *p = (lvlm_trained){ .name = target->name,
+                             .of = { .w = w, .g = gradient.data } };
+        p->of.n = (size_t)lvlm_tensor_numel(&gradient);
         trainer_set_rates(t, p, target);
         if (!t->options.decay_all && !lvlm_decays(m, target)) p->decay = 0;
     }
@@ -60,18 +60,20 @@ static int list_tensors(lvlm_trainer *t, lvlm_error *err)
     list_weights(t);
     TRY(trainer_lora_list(t, err));
     assert(t->n_tensors <= most);
-    for (size_t i = 0; i < t->n_tensors; i++) numel += t->tensors[i].numel;
+    for (size_t i = 0; i < t->n_tensors; i++) numel += t->tensors[i].of.n;
     FAIL_IF(t->n_tensors == 0, err, LVLM_EUSAGE, "nothing of this model is trained");
-    t->moments = lvlm_calloc(numel, 2 * sizeof *t->moments);
+    const size_t bytes = lvlm_dtype_bytes(t->dtype);
+    t->moments = lvlm_calloc(numel, 2 * bytes);
     FAIL_IF(t->moments == NULL, err, LVLM_ENOMEM,
             "out of memory for the moments of %zu weights", numel);
-    float *at = t->moments;
+    unsigned char *at = t->moments;
     for (size_t i = 0; i < t->n_tensors; i++) {
-        t->tensors[i].m = at;
-        t->tensors[i].v = at + t->tensors[i].numel;
-        at += 2 * t->tensors[i].numel;
+        lvlm_adamw_arrays *const a = &t->tensors[i].of;
+        a->dtype = t->dtype;
+        a->m = at;
+        a->v = at + a->n * bytes;
+        at += 2 * a->n * bytes;
     }
-    assert(at == t->moments + 2 * numel);
     return 0;
 }
 
@@ -89,9 +91,9 @@ int lvlm_trainer_open(lvlm_trainer *t, const char *path,
                       const lvlm_trainer_options *options, lvlm_error *err)
 {
     assert(options->model.adapter == NULL && options->model.trains == NULL);
-    assert(options->model.compute == LVLM_COMPUTE_F32);
     assert(options->min_lr >= 0 && options->min_lr <= options->adamw.lr);
     *t = (lvlm_trainer){ .options = *options };
+    t->dtype = options->model.compute == LVLM_COMPUTE_F64 ? LVLM_F64 : LVLM_F32;
     if (options->min_lr > 0)
         t->options.schedule.least = options->min_lr / options->adamw.lr;
     if (options->model.threads == 0) t->options.model.threads = lvlm_processors();
@@ -126,8 +128,7 @@ static int look(void *user, const lvlm_tensor *stage, lvlm_error *err)
 {
     finder *const f = user;
     (void)err;
-    assert(stage->dtype == LVLM_F32);
-    if (f->found || lvlm_not_finite((const float *)(const void *)stage->data,
+    if (f->found || lvlm_not_finite(stage->dtype, stage->data,
                                     (size_t)lvlm_tensor_numel(stage)) == 0)
         return 0;
     f->found = true;
@@ -142,23 +143,24 @@ static bool is_small(void *user, const char *name)
     return strcmp(name, "logits") != 0;
 }
 
-static int refuse_loss(lvlm_trainer *t, const lvlm_checkpoint *batch, double loss,
-                       lvlm_error *err)
+static int refuse_loss(lvlm_trainer *t, const lvlm_checkpoint *batch,
+                       const char *prefix, double loss, lvlm_error *err)
 {
     finder f = { "none", false };
     const lvlm_stage_sink sink = { .take = look, .wants = is_small, .user = &f };
-    TRY(lvlm_model_forward(t->model, batch, "", &sink, err));
+    TRY(lvlm_model_forward(t->model, batch, prefix, &sink, err));
     return lvlm_fail(err, LVLM_ECHECK,
                      "the loss is %s; the first stage with a value that is not finite "
                      "is %s",
                      lvlm_not_finite_word(loss), f.stage);
 }
 
-static int add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *err)
+static int add(lvlm_trainer *t, const lvlm_checkpoint *batch, const char *prefix,
+               lvlm_error *err)
 {
     lvlm_model_step found;
-    TRY(lvlm_model_backward(t->model, &found, batch, "", 1, err));
-    if (!isfinite(found.loss)) return refuse_loss(t, batch, found.loss, err);
+    TRY(lvlm_model_backward(t->model, &found, batch, prefix, 1, err));
+    if (!isfinite(found.loss)) return refuse_loss(t, batch, prefix, found.loss, err);
     t->sum.loss += found.loss;
     t->sum.n_targets += found.n_targets;
     t->sum.n_tokens += found.n_tokens;
@@ -167,16 +169,17 @@ static int add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *err)
     return 0;
 }
 
-int lvlm_trainer_add(lvlm_trainer *t, const lvlm_checkpoint *batch, lvlm_error *err)
+int lvlm_trainer_add(lvlm_trainer *t, const lvlm_checkpoint *batch, const char *prefix,
+                     lvlm_error *err)
 {
-    assert(t->model != NULL && batch != NULL);
+    assert(t->model != NULL && batch != NULL && prefix != NULL);
     if (t->n_batches == 0) {
         lvlm_model_zero_gradients(t->model);
         t->sum = (lvlm_model_step){ 0 };
     }
     trainer_lora_noise(t);
     t->n_batches++;
-    const int rc = add(t, batch, err);
+    const int rc = add(t, batch, prefix, err);
     if (rc < 0) t->n_batches = 0; /* gradients may be incomplete */
     return rc;
 }
@@ -186,7 +189,7 @@ static double norm_of(const lvlm_trainer *t)
 {
     double sum = 0;
     for (size_t i = 0; i < t->n_tensors; i++)
-        sum += lvlm_sum_of_squares(t->tensors[i].g, t->tensors[i].numel);
+        sum += lvlm_sum_of_squares(t->dtype, t->tensors[i].of.g, t->tensors[i].of.n);
     assert(t->sum.n_targets > 0);
     return sqrt(sum) / (double)t->sum.n_targets;
 }
@@ -196,7 +199,7 @@ static int refuse_norm(const lvlm_trainer *t, double norm, lvlm_error *err)
     const char *first = "none, their squares are too large";
     /* a backward pass begins with the last one */
     for (size_t i = 0; i < t->n_tensors; i++)
-        if (lvlm_not_finite(t->tensors[i].g, t->tensors[i].numel) > 0)
+        if (lvlm_not_finite(t->dtype, t->tensors[i].of.g, t->tensors[i].of.n) > 0)
             first = t->tensors[i].name;
     return lvlm_fail(err, LVLM_ECHECK,
                      "the norm of the gradients is %s; the first gradient with a value "
@@ -222,7 +225,7 @@ int lvlm_trainer_step(lvlm_trainer *t, lvlm_trainer_report *report, lvlm_error *
         o.lr = p->lr * factor;
         o.decay = p->decay;
         o.scale = scale;
-        lvlm_adamw_step(p->w, p->m, p->v, p->g, p->numel, ++p->steps, &o);
+        lvlm_adamw_step(&p->of, ++p->steps, &o);
     }
     TRY(lvlm_trainer_check(t, err));
     t->step++;

@@ -3,9 +3,10 @@
  *   for each step: batches -> lvlm_trainer_add (forward and backward, one or several)
  *                          -> lvlm_trainer_step (mean, clip, AdamW)
  *
- * Weights of any stored type are trained in float32 and rounded once, when they are
- * saved. Frozen weights stay in the mapped file and have neither gradients nor moments;
- * with LoRA that is the whole model, and an adapter beside it is trained. */
+ * Weights of any stored type are trained in float32, or in double where the model
+ * computes in double, and rounded once, when they are saved. Frozen weights stay in the
+ * mapped file and have neither gradients nor moments; with LoRA that is the whole
+ * model, and an adapter beside it is trained. */
 #ifndef LVLM_RUNTIME_TUNE_TRAINER_H
 #define LVLM_RUNTIME_TUNE_TRAINER_H
 
@@ -54,11 +55,9 @@ enum { LVLM_TRAINER_LAST = 256 };
 /* One trained tensor. */
 typedef struct lvlm_trained {
     const char *name;
-    size_t numel;
-    size_t steps;     /* that changed it */
-    bool needs_image; /* a step without images changes neither it nor its moments */
-    float *w, *m, *v; /* v follows m */
-    const float *g;
+    lvlm_adamw_arrays of; /* in the trainer's precision; v follows m */
+    size_t steps;         /* that changed it */
+    bool needs_image;     /* a step without images changes neither it nor its moments */
     double lr, decay;
 } lvlm_trained;
 
@@ -72,7 +71,8 @@ typedef struct lvlm_trainer {
     size_t n_batches;             /* how many those are */
     char last[LVLM_TRAINER_LAST]; /* the last line of the run's log, saved with the
                                      state to find it again; or "" */
-    float *moments;               /* owned: all m and v */
+    lvlm_dtype dtype;             /* of weights, gradients and moments: F32 or F64 */
+    void *moments;                /* owned: all m and v */
     /* LoRA only (trainer_lora.c): what the model is bound to */
     lvlm_checkpoint *checkpoint;
     lvlm_manifest manifest;
@@ -87,12 +87,14 @@ LVLM_MUST_CHECK int lvlm_trainer_open(lvlm_trainer *out, const char *path,
                                       lvlm_error *err);
 void lvlm_trainer_close(lvlm_trainer *trainer);
 
-/* Gradients of one more batch (lvlm_model_forward lists its tensors). LVLM_ECHECK when
+/* Gradients of one more batch: the tensors of lvlm_model_forward in `batch` whose names
+ * start with `prefix`. LVLM_ECHECK when
  * its loss is not finite: names the first stage with a value that is not. After a
  * failure weights and moments are as after the last step, and may be saved; the batches
  * since then are discarded, and a new step may begin. */
 LVLM_MUST_CHECK int lvlm_trainer_add(lvlm_trainer *trainer,
-                                     const lvlm_checkpoint *batch, lvlm_error *err);
+                                     const lvlm_checkpoint *batch, const char *prefix,
+                                     lvlm_error *err);
 /* Update the weights by the mean gradient of the batches since the last step; an error
  * if no label counts. LVLM_ECHECK names the first gradient, in backward order, that is
  * not finite; nothing has changed then. LVLM_ECHECK also if the weights are not finite
@@ -106,7 +108,7 @@ LVLM_MUST_CHECK int lvlm_trainer_step(lvlm_trainer *trainer,
 LVLM_MUST_CHECK int lvlm_trainer_check(const lvlm_trainer *trainer, lvlm_error *err);
 
 /* Write and commit the native file that was opened, with the trained weights in their
- * stored types. Not for LoRA. LVLM_ECHECK if values that are finite in float32 overflow
+ * stored types. Not for LoRA. LVLM_ECHECK if values that are finite as trained overflow
  * their stored type: how many, and the first tensor; nothing is written then. */
 LVLM_MUST_CHECK int lvlm_trainer_save(const lvlm_trainer *trainer, lvlm_outfile *file,
                                       lvlm_error *err);

@@ -12,6 +12,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/random.h"
+#include "formats/container/numeric.h"
 #include "formats/native/rewrite.h"
 
 /* ---- made ----------------------------------------------------------------------- */
@@ -22,7 +23,7 @@ static void draw(const lvlm_trainer *t)
     lvlm_factors f;
     assert(t->options.lora != NULL && t->options.adapter == NULL);
     for (size_t i = 0; lvlm_model_factors(t->model, &f, i); i++)
-        lvlm_lora_draw(f.a, &t->adapter.at[i], t->options.lora->seed);
+        lvlm_lora_draw(t->dtype, f.a, &t->adapter.at[i], t->options.lora->seed);
 }
 
 /* A rank above that of a full matrix costs memory and learns nothing more. */
@@ -65,9 +66,9 @@ int trainer_lora_list(lvlm_trainer *t, lvlm_error *err)
         lvlm_trained *const p = &t->tensors[t->n_tensors++];
         FAIL_IF(!lvlm_model_factors(t->model, &f, i / 2), err, LVLM_EFORMAT,
                 "adapter: the model has no factors for %s", m->name);
-        *p = (lvlm_trained){ .w = is_b ? f.b : f.a,
-                             .g = is_b ? f.db : f.da,
-                             .numel = is_b ? f.b_numel : f.a_numel };
+        *p = (lvlm_trained){ .of = { .w = is_b ? f.b : f.a,
+                                     .g = is_b ? f.db : f.da,
+                                     .n = is_b ? f.b_numel : f.a_numel } };
         p->name = lvlm_arena_printf(&t->adapter.arena, "%s.lora_%c", m->name,
                                     is_b ? 'B' : 'A');
         if (p->name == NULL) return lvlm_fail_memory(err);
@@ -119,6 +120,16 @@ int trainer_lora_settings(cJSON *settings, const lvlm_trainer *t, lvlm_error *er
 
 /* ---- saved ---------------------------------------------------------------------- */
 
+/* Trained values as float32, the type of a saved adapter. NULL: out of memory. */
+static const void *narrow(const lvlm_trainer *t, const void *values, size_t n,
+                          lvlm_arena *arena)
+{
+    if (t->dtype == LVLM_F32) return values;
+    float *const out = lvlm_arena_alloc(arena, n + 1, sizeof *out);
+    if (out != NULL) lvlm_convert_values(out, LVLM_F32, values, t->dtype, n);
+    return out;
+}
+
 /* A tensor of Hugging Face's model from its parts. NULL: out of memory. */
 static float *join(const lvlm_transform *map, const lvlm_elements *parts,
                    size_t n_parts, lvlm_arena *arena)
@@ -158,10 +169,12 @@ static const void *join_saved(const lvlm_trainer *t, const lvlm_saved *saved,
         const lvlm_target *const own = saved->parts[p];
         const bool tied = own->state == LVLM_TARGET_TIED;
         const char *const name = tied ? own->row->tied_to : own->name;
-        parts[p] = (lvlm_elements){ .at = lvlm_model_weight(t->model, name),
-                                    .bytes = sizeof(float) };
-        assert(parts[p].at != NULL);
+        const void *const values = lvlm_model_weight(t->model, name);
+        parts[p] = (lvlm_elements){ .bytes = sizeof(float) };
+        assert(values != NULL);
         if (!lvlm_shape_numel(&parts[p].n, &own->shape)) return NULL;
+        parts[p].at = narrow(t, values, (size_t)parts[p].n, arena);
+        if (parts[p].at == NULL) return NULL;
     }
     if (lvlm_transform_is_keep(map)) return parts[0].at;
     return join(map, parts, saved->n_parts, arena);
@@ -199,9 +212,12 @@ static int take_snapshot(lvlm_adapter *out, const lvlm_trainer *t, lvlm_arena *a
         lvlm_factors f;
         *x = t->adapter.at[i];
         if (!lvlm_model_factors(t->model, &f, i)) return lvlm_fail_memory(err);
-        const float *const b = join_rows(x, f.b, arena);
+        const void *const a = narrow(t, f.a, f.a_numel, arena);
+        const void *const whole = narrow(t, f.b, f.b_numel, arena);
+        if (a == NULL || whole == NULL) return lvlm_fail_memory(err);
+        const float *const b = join_rows(x, whole, arena);
         if (b == NULL) return lvlm_fail_memory(err);
-        x->a = (lvlm_tensor){ .dtype = LVLM_F32, .shape = x->a.shape, .data = f.a };
+        x->a = (lvlm_tensor){ .dtype = LVLM_F32, .shape = x->a.shape, .data = a };
         x->b = (lvlm_tensor){ .dtype = LVLM_F32, .shape = x->b.shape };
         x->b.data = (const unsigned char *)b;
     }

@@ -13,7 +13,7 @@
 
 enum { CHUNK = 1 << 16 }; /* values narrowed at a time */
 
-/* Values that are finite in float32 but not in the type of their tensor. */
+/* Values that are finite as trained but not in the type of their tensor. */
 typedef struct overflow {
     uint64_t n;
     uint64_t first; /* index in the tensor */
@@ -37,7 +37,7 @@ static bool is_trained(void *user, const lvlm_tensor *tensor)
     return find(user, tensor->name) != NULL;
 }
 
-/* Write a tensor, narrowed from its float32 values. */
+/* Write a tensor, narrowed from its trained values. */
 static int write_trained(void *user, const lvlm_step *step, lvlm_sink *sink,
                          lvlm_error *err)
 {
@@ -45,14 +45,16 @@ static int write_trained(void *user, const lvlm_step *step, lvlm_sink *sink,
     const saving *const s = user;
     const lvlm_trained *const p = find(s, tensor->name);
     assert(p != NULL); /* is_trained */
-    assert(p->numel == lvlm_tensor_numel(tensor));
+    const size_t numel = p->of.n, bytes = lvlm_dtype_bytes(p->of.dtype);
+    const unsigned char *const values = p->of.w;
+    assert(numel == lvlm_tensor_numel(tensor));
     overflow *const o = &s->overflows[p - s->trainer->tensors];
     unsigned char *const buffer = lvlm_malloc(CHUNK * sizeof(double));
     if (buffer == NULL) return lvlm_fail_memory(err);
-    for (size_t i = 0; i < p->numel; i += CHUNK) {
-        const size_t n = p->numel - i < CHUNK ? p->numel - i : CHUNK;
+    for (size_t i = 0; i < numel; i += CHUNK) {
+        const size_t n = numel - i < CHUNK ? numel - i : CHUNK;
         uint64_t first;
-        lvlm_convert_values(buffer, tensor->dtype, p->w + i, LVLM_F32, n);
+        lvlm_convert_values(buffer, tensor->dtype, values + i * bytes, p->of.dtype, n);
         const uint64_t found = lvlm_count_not_finite(&first, buffer, tensor->dtype, n);
         if (o->n == 0) o->first = i + first;
         o->n += found;
@@ -62,8 +64,8 @@ static int write_trained(void *user, const lvlm_step *step, lvlm_sink *sink,
     return 0;
 }
 
-/* A model whose values overflow its types is not written; the state has the values in
- * float32. */
+/* A model whose values overflow its types is not written; the state has the values as
+ * trained. */
 static int check_overflow(void *user, lvlm_native_meta *meta, lvlm_error *err)
 {
     (void)meta;
@@ -95,8 +97,8 @@ int lvlm_trainer_check(const lvlm_trainer *t, lvlm_error *err)
     const char *first = NULL;
     for (size_t i = 0; i < t->n_tensors; i++) {
         const lvlm_trained *const p = &t->tensors[i];
-        const size_t found =
-            lvlm_not_finite(p->w, p->numel) + lvlm_not_finite(p->m, 2 * p->numel);
+        const size_t found = lvlm_not_finite(t->dtype, p->of.w, p->of.n) +
+                             lvlm_not_finite(t->dtype, p->of.m, 2 * p->of.n);
         if (found == 0) continue;
         if (n_tensors++ == 0) first = p->name;
         n += found;

@@ -1,6 +1,6 @@
 /* trainer_state.c - the state of a run, to resume it: a sealed file (digests.h).
  *
- *   w/NAME, m/NAME, v/NAME   weights and moments in float32
+ *   w/NAME, m/NAME, v/NAME   weights and moments, F32 or F64 as they are trained
  *   steps                    I64 [tensors]: how many moved each, in order of use
  *   metadata: format         "lvlm-state", and version "1"
  *             base           the weights digest of the model that is trained
@@ -82,6 +82,7 @@ static int settings_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
         add_adamw(json, &o->adamw) &&
         add_text(json, "decay", o->decay_all ? "all" : "matrices") &&
         add_number(json, "clip", o->clip) && add_schedule(json, &o->schedule) &&
+        (t->dtype != LVLM_F64 || add_text(json, "compute", "f64")) &&
         add_text(json, "reference",
                  reference != NULL ? reference : LVLM_REFERENCE_TRAINED);
     return ok ? trainer_lora_settings(json, t, err) : lvlm_fail_memory(err);
@@ -177,10 +178,10 @@ static int check_settings(const lvlm_trainer *t, const lvlm_checkpoint *state,
 
 static const char kinds[3] = { 'w', 'm', 'v' };
 
-static float *values_of(const lvlm_trained *p, size_t kind)
+static void *values_of(const lvlm_trained *p, size_t kind)
 {
     assert(kind < sizeof kinds);
-    return kind == 0 ? p->w : kind == 1 ? p->m : p->v;
+    return kind == 0 ? p->of.w : kind == 1 ? p->of.m : p->of.v;
 }
 
 static int metadata_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
@@ -216,10 +217,10 @@ static int list_tensors(lvlm_tensor *out, const lvlm_trainer *t, lvlm_arena *are
     if (steps == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < n; i++) {
         const lvlm_trained *const p = &t->tensors[i / 3];
-        out[i] = (lvlm_tensor){ .dtype = LVLM_F32, .shape = { 1, { p->numel } } };
+        out[i] = (lvlm_tensor){ .dtype = t->dtype, .shape = { 1, { p->of.n } } };
         out[i].name = lvlm_arena_printf(arena, "%c/%s", kinds[i % 3], p->name);
-        out[i].data = (const unsigned char *)values_of(p, i % 3);
-        out[i].n_bytes = p->numel * sizeof(float);
+        out[i].data = values_of(p, i % 3);
+        out[i].n_bytes = p->of.n * lvlm_dtype_bytes(t->dtype);
         if (out[i].name == NULL) return lvlm_fail_memory(err);
         steps[i / 3] = (int64_t)p->steps;
     }
@@ -267,9 +268,9 @@ static int load_tensors(lvlm_trainer *t, const lvlm_checkpoint *state, lvlm_erro
         char name[512];
         (void)snprintf(name, sizeof name, "%c/%s", kinds[i % 3], p->name);
         assert(strlen(name) == strlen(p->name) + 2);
-        const unsigned char *const data = find(state, name, LVLM_F32, p->numel, err);
+        const unsigned char *const data = find(state, name, t->dtype, p->of.n, err);
         if (data == NULL) return LVLM_EFORMAT;
-        memcpy(values_of(p, i % 3), data, p->numel * sizeof(float));
+        memcpy(values_of(p, i % 3), data, p->of.n * lvlm_dtype_bytes(t->dtype));
     }
     const unsigned char *data = find(state, "steps", LVLM_I64, t->n_tensors, err);
     if (data == NULL) return LVLM_EFORMAT;

@@ -36,7 +36,7 @@ static int train_adapter(scratch *s, lvlm_error *err)
                                 err)) == 0 &&
         (rc = lvlm_checkpoint_open(&batch, ADAPTER "/../batch-000.safetensors", NULL,
                                    err)) == 0 &&
-        (rc = lvlm_trainer_add(&trainer, batch, err)) == 0 &&
+        (rc = lvlm_trainer_add(&trainer, batch, "", err)) == 0 &&
         (rc = lvlm_trainer_step(&trainer, &report, err)) == 0 &&
         (rc = lvlm_outfile_open(&file, path, false, err)) == 0 &&
         (rc = lvlm_trainer_save_merged(&trainer, file, &cost, err)) == 0) {
@@ -137,7 +137,7 @@ static int take_a_step(lvlm_trainer *t, lvlm_batch_source *source, scratch *s,
     lvlm_batch batch;
     int rc;
     if ((rc = source->next(source->self, &batch, err)) == 0 &&
-        (rc = lvlm_trainer_add(t, batch.tensors, err)) == 0 &&
+        (rc = lvlm_trainer_add(t, batch.tensors, "", err)) == 0 &&
         (rc = lvlm_zero_gradients_find(&zeros, t->model, &t->sum, err)) == 0 &&
         (rc = lvlm_trainer_step(t, &report, err)) == 0 &&
         (rc = lvlm_trainer_save_state(t, scratch_path(s, "state"), err)) == 0)

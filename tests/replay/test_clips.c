@@ -149,7 +149,7 @@ static void step(const cJSON *json, const char *native, const char *data,
         lvlm_dataset_open(&dataset, data, encoder, &reading, &err) < 0 ||
         lvlm_dataset_make(&batch, &dataset, 0, 1, &err) < 0 ||
         lvlm_trainer_open(&trainer, native, &options, &err) < 0 ||
-        lvlm_trainer_add(&trainer, &batch->encoded->batch, &err) < 0 ||
+        lvlm_trainer_add(&trainer, &batch->encoded->batch, "", &err) < 0 ||
         lvlm_trainer_step(&trainer, &report, &err) < 0)
         fail_msg("%s", err.text);
     is_near("the loss", report.loss, number(json, "loss"), BAND_LOSS);

@@ -51,11 +51,11 @@ static int first_step(const char *native, const char *batches, lvlm_error *err)
         lvlm_trainer_open(&trainer, native, &options, err) < 0 ||
         source.next(source.self, &batch, err) < 0)
         fail_msg("%s", err->text);
-    if ((rc = lvlm_trainer_add(&trainer, batch.tensors, err)) == 0)
+    if ((rc = lvlm_trainer_add(&trainer, batch.tensors, "", err)) == 0)
         rc = lvlm_trainer_step(&trainer, &report, err);
     assert_int_equal(trainer.step, rc == 0);
     for (size_t i = 0; i < trainer.n_tensors; i++)
-        assert_true(rc == 0 || trainer.tensors[i].m[0] == 0);
+        assert_true(rc == 0 || ((const float *)trainer.tensors[i].of.m)[0] == 0);
     lvlm_trainer_close(&trainer);
     lvlm_batch_source_close(&source);
     return rc;
@@ -116,10 +116,11 @@ static void step_well(lvlm_trainer *t, const lvlm_checkpoint *batch, float *valu
 {
     lvlm_trainer_report report;
     lvlm_error err;
-    if (lvlm_trainer_add(t, batch, &err) < 0 || lvlm_trainer_step(t, &report, &err) < 0)
+    if (lvlm_trainer_add(t, batch, "", &err) < 0 ||
+        lvlm_trainer_step(t, &report, &err) < 0)
         fail_msg("%s", err.text);
-    assert_true(t->tensors[0].numel >= n);
-    memcpy(values, t->tensors[0].w, n * sizeof *values);
+    assert_true(t->tensors[0].of.n >= n);
+    memcpy(values, t->tensors[0].of.w, n * sizeof *values);
 }
 
 static void a_bad_batch_discards_those_before_it(void **state)
@@ -142,8 +143,8 @@ static void a_bad_batch_discards_those_before_it(void **state)
     step_well(&t, batch, clean, N);
     lvlm_trainer_close(&t);
     assert_int_equal(lvlm_trainer_open(&t, model, &options, &err), 0);
-    assert_int_equal(lvlm_trainer_add(&t, batch, &err), 0);
-    assert_int_equal(lvlm_trainer_add(&t, &nothing, &err), LVLM_EFORMAT);
+    assert_int_equal(lvlm_trainer_add(&t, batch, "", &err), 0);
+    assert_int_equal(lvlm_trainer_add(&t, &nothing, "", &err), LVLM_EFORMAT);
     assert_int_equal(lvlm_trainer_step(&t, &report, &err), LVLM_EFORMAT);
     assert_non_null(strstr(err.text, "no label of its batches counts"));
     step_well(&t, batch, after, N);

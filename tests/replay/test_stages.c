@@ -99,7 +99,7 @@ static int train(const expectation *e, const char *native, const char *tuned,
         fail_msg("%s", err->text);
     check_memory(&trainer, e);
     const lvlm_checkpoint batch = batch_of(golden, tensors, by_name);
-    if (lvlm_trainer_add(&trainer, &batch, err) < 0 ||
+    if (lvlm_trainer_add(&trainer, &batch, "", err) < 0 ||
         lvlm_trainer_step(&trainer, &report, err) < 0)
         fail_msg("%s, stage %s: %s", e->fixture, e->stage, err->text);
     lvlm_outfile *const file = open_outfile(tuned);

@@ -44,7 +44,7 @@ static const char *word(const cJSON *run, const char *key)
     return text;
 }
 
-static lvlm_trainer_options options_of(const cJSON *run)
+static lvlm_trainer_options options_of(const cJSON *run, lvlm_compute compute)
 {
     lvlm_trainer_options o = { .adamw = { .lr = number(run, "lr", 0),
                                           .beta1 = number(run, "beta1", 0.9),
@@ -57,6 +57,7 @@ static lvlm_trainer_options options_of(const cJSON *run)
                                .clip = number(run, "clip", 0),
                                .decay_all = strcmp(word(run, "decay"), "all") == 0,
                                .accumulate = (size_t)number(run, "accumulate", 1),
+                               .model.compute = compute,
                                .model.threads = 2,
                                .model.reference = "transformers-5.23.0" };
     const double warmup = number(run, "warmup", 0), steps = number(run, "steps", 0);
@@ -85,7 +86,7 @@ static void take_steps(lvlm_trainer *t, const cJSON *run, lvlm_batch_source *sou
         for (size_t i = 0; i < t->options.accumulate; i++) {
             lvlm_batch batch;
             if (source->next(source->self, &batch, &err) < 0 ||
-                lvlm_trainer_add(t, batch.tensors, &err) < 0)
+                lvlm_trainer_add(t, batch.tensors, "", &err) < 0)
                 fail_msg("%s: %s", run->string, err.text);
         }
         if (lvlm_trainer_step(t, &report, &err) < 0) fail_msg("%s", err.text);
@@ -110,12 +111,12 @@ static void compare(const char *name, const char *native, const char *tuned)
         fail_msg("%s: %zu of %zu values are others", name, c.n_other, c.n);
 }
 
-static void train(const cJSON *run, scratch *s, lvlm_dtype dtype)
+static void train(const cJSON *run, scratch *s, lvlm_dtype dtype, lvlm_compute compute)
 {
     const char *const native = scratch_path(s, "model.lvlm");
     const char *const tuned = scratch_path(s, "tuned.lvlm");
     const lvlm_import_options import = { .change_dtype = true, .dtype = dtype };
-    const lvlm_trainer_options options = options_of(run);
+    const lvlm_trainer_options options = options_of(run, compute);
     lvlm_batch_source source;
     lvlm_trainer trainer;
     lvlm_error err;
@@ -123,6 +124,7 @@ static void train(const cJSON *run, scratch *s, lvlm_dtype dtype)
     if (lvlm_batches_open(&source, FOLDER "batches", false, 0, &err) < 0 ||
         lvlm_trainer_open(&trainer, native, &options, &err) < 0)
         fail_msg("%s", err.text);
+    assert_int_equal(trainer.dtype, compute == LVLM_COMPUTE_F64 ? LVLM_F64 : LVLM_F32);
     take_steps(&trainer, run, &source);
     lvlm_outfile *const file = open_outfile(tuned);
     if (lvlm_trainer_save(&trainer, file, &err) < 0) fail_msg("%s", err.text);
@@ -132,16 +134,16 @@ static void train(const cJSON *run, scratch *s, lvlm_dtype dtype)
     lvlm_batch_source_close(&source);
 }
 
-static void training_equals_that_of_torch(void **state)
+static void train_all(lvlm_compute compute)
 {
     cJSON *const expected = fixture_json("train", "expected.json");
     const cJSON *run;
     size_t n = 0;
-    (void)state;
     LVLM_JSON_MEMBERS (run, expected) {
         scratch s;
         scratch_make(&s);
-        train(run, &s, strcmp(run->string, "bf16") == 0 ? LVLM_BF16 : LVLM_F32);
+        train(run, &s, strcmp(run->string, "bf16") == 0 ? LVLM_BF16 : LVLM_F32,
+              compute);
         scratch_remove(&s);
         n++;
     }
@@ -149,10 +151,24 @@ static void training_equals_that_of_torch(void **state)
     lvlm_json_free(expected);
 }
 
+static void training_equals_that_of_torch(void **state)
+{
+    (void)state;
+    train_all(LVLM_COMPUTE_F32);
+}
+
+/* Torch's is in float32: this is as close to it as that. */
+static void so_does_training_in_double(void **state)
+{
+    (void)state;
+    train_all(LVLM_COMPUTE_F64);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_equals_that_of_torch),
+        cmocka_unit_test(so_does_training_in_double),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

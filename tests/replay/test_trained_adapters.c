@@ -96,7 +96,8 @@ static lvlm_trainer_report step_of(lvlm_trainer *t, const char *name)
     (void)snprintf(path, sizeof path, LORA "%s/batch-%03zu.safetensors", name,
                    t->step % 2);
     if (lvlm_checkpoint_open(&batch, path, NULL, &err) < 0 ||
-        lvlm_trainer_add(t, batch, &err) < 0 || lvlm_trainer_step(t, &report, &err) < 0)
+        lvlm_trainer_add(t, batch, "", &err) < 0 ||
+        lvlm_trainer_step(t, &report, &err) < 0)
         fail_msg("%s: %s", name, err.text);
     lvlm_checkpoint_close(batch);
     return report;

@@ -280,12 +280,12 @@ static void a_is_drawn_uniformly_from_the_seed(void **state)
     const lvlm_adapted x = { .module = &one, .r = r }, y = { .module = &two, .r = r };
     double sum = 0, sum2 = 0, most = 0;
     (void)state;
-    lvlm_lora_draw(a, &x, 3);
-    lvlm_lora_draw(again, &x, 3);
+    lvlm_lora_draw(LVLM_F32, a, &x, 3);
+    lvlm_lora_draw(LVLM_F32, again, &x, 3);
     assert_memory_equal(a, again, sizeof a);
-    lvlm_lora_draw(other, &x, 4);
+    lvlm_lora_draw(LVLM_F32, other, &x, 4);
     assert_memory_not_equal(a, other, sizeof a);
-    lvlm_lora_draw(other, &y, 3);
+    lvlm_lora_draw(LVLM_F32, other, &y, 3);
     assert_memory_not_equal(a, other, sizeof a);
     for (size_t i = 0; i < (size_t)r * in; i++) {
         sum += a[i];

@@ -94,7 +94,7 @@ static int take_step(lvlm_training *t, lvlm_trainer_report *report, lvlm_error *
     for (size_t i = 0; i < t->options.accumulate; i++) {
         lvlm_batch batch;
         TRY(t->source.next(t->source.self, &batch, err));
-        const int rc = lvlm_trainer_add(&t->trainer, batch.tensors, err);
+        const int rc = lvlm_trainer_add(&t->trainer, batch.tensors, "", err);
         if (rc < 0) lvlm_prefix(err, "%s: ", batch.name);
         TRY(rc);
     }

@@ -2,10 +2,18 @@
 #include "verify/cli/verify_commands.h"
 
 static const lvlm_option options[] = {
-    VERIFY_COMPUTE,     VERIFY_REFERENCE("recording says"),
-    VERIFY_GRADS,       VERIFY_TOLERANCE,
-    VERIFY_REPORT,      VERIFY_JUNIT,
-    VERIFY_ANNOTATIONS, VERIFY_FORCE,
+    VERIFY_COMPUTE,
+    VERIFY_REFERENCE("recording says"),
+    VERIFY_GRADS,
+    VERIFY_TOLERANCE,
+    VERIFY_REPORT,
+    VERIFY_JUNIT,
+    VERIFY_ANNOTATIONS,
+    VERIFY_FORCE,
+    { "layers", "N", LVLM_OPTION_COUNT, offsetof(verify_proof_args, layers),
+      "compute only the first N decoder blocks (default: as many as the recording "
+      "says)",
+      LVLM_COUNTED },
     LVLM_OPTION_END,
 };
 

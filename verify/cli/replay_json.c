@@ -128,6 +128,7 @@ static void print_replay(lvlm_printer *p, const lvlm_replay *r)
     lvlm_printer_text(p, "golden", r->golden);
     lvlm_printer_text(p, "compute", lvlm_report_compute(r));
     lvlm_printer_text(p, "reference", r->reference);
+    if (r->layers > 0) lvlm_printer_count(p, "layers", r->layers);
     lvlm_printer_list(p, "differences");
     for (size_t i = 0; i < r->n_differences; i++)
         lvlm_printer_text(p, NULL, lvlm_difference_name(r->differences[i]));

@@ -40,6 +40,7 @@ typedef struct verify_proof_args {
     lvlm_common_args common;
     const char *compute, *inputs, *reference, *tolerance;
     const char *report, *junit, *annotations;
+    uint64_t layers;
     bool grads, force;
 } verify_proof_args;
 

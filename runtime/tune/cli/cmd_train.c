@@ -60,7 +60,7 @@ static const lvlm_option options[] = {
     COUNT("save-every", "N", save_every, "and after every N steps (default: every ten minutes)"),
     TEXT("resume", "DIR", resume, "continue from the state in that folder, and save there"),
     FLAG("checkpointing", checkpointing, "compute activations again, block by block, instead of keeping them: less memory, a third more work, the same bits"),
-    TEXT("compute", "f32", compute, "precision of the computation: there is one only"),
+    TEXT("compute", "f32|f64", compute, "precision of the computation, and of weights and moments in training (default f32)"),
     TEXT("reference", "trained|transformers-VERSION", reference, "whose behaviour is computed (default trained)"),
     FLAG("force", force, "overwrite MODEL2, the adapter, the log, the picture and the state of another run"),
     LVLM_OPTION_END,
@@ -152,6 +152,8 @@ int train_read_options(train_run *r, lvlm_error *err)
                                             .notes = r->notes,
                                             .reference = a->reference } };
     TRY(read_length(r, err));
+    if (a->compute != NULL && strcmp(a->compute, "f64") == 0)
+        o->model.compute = LVLM_COMPUTE_F64;
     o->decay_all = a->decay != NULL && strcmp(a->decay, "all") == 0;
     o->schedule.steps = r->steps;
     TRY(read_lora(r, err));

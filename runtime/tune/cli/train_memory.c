@@ -16,8 +16,12 @@
 #include "runtime/tune/cli/train_run.h"
 #include "runtime/tune/cli/tune_commands.h"
 
-/* Weight, gradient and two moments. */
-static const double bytes_per_trained = 4 * sizeof(float);
+/* Of one trained value. */
+static double value_bytes(const train_run *r)
+{
+    return r->options.model.compute == LVLM_COMPUTE_F64 ? sizeof(double)
+                                                        : sizeof(float);
+}
 
 static int check_total(const train_run *r, double needed, lvlm_error *err)
 {
@@ -102,7 +106,8 @@ int train_check_trained(train_run *r, lvlm_error *err)
     TRY(rc);
     TRY(check_rates(n, r, err));
     for (size_t i = 0; i < LVLM_N_PARTS; i++) r->n_trained += n[i];
-    return check_total(r, bytes_per_trained * r->n_trained, err);
+    /* weight, gradient and two moments */
+    return check_total(r, 4 * value_bytes(r) * r->n_trained, err);
 }
 
 /* ---- before the first step ------------------------------------------------------ */
@@ -166,13 +171,15 @@ int train_tell_plan(train_run *r, lvlm_error *err)
     TRY(count_batch(&activations, &batches, r,
                     err)); /* also with --quiet: it may fail */
     for (size_t i = 0; i < r->trainer.n_tensors; i++)
-        each += (double)sizeof(float) * (double)r->trainer.tensors[i].numel;
+        each += value_bytes(r) * (double)r->trainer.tensors[i].of.n;
     const double needed = 4 * each + (double)activations + (double)batches;
     TRY(check_total(r, needed, err));
     if (r->args->common.quiet) return 0;
     tell_adapter(r);
     tell_sum(r, needed);
-    tell_part("trained weights in float32", each);
+    tell_part(r->trainer.dtype == LVLM_F64 ? "trained weights in double"
+                                           : "trained weights in float32",
+              each);
     tell_part("their gradients", each);
     tell_part("their moments", 2 * each);
     tell_part("activations and logits of the largest batch", (double)activations);

@@ -23,7 +23,7 @@ static int add_batches(train_run *r, lvlm_error *err)
     for (size_t i = 0; i < r->options.accumulate; i++) {
         lvlm_batch batch;
         TRY(r->source.next(r->source.self, &batch, err));
-        const int rc = lvlm_trainer_add(&r->trainer, batch.tensors, err);
+        const int rc = lvlm_trainer_add(&r->trainer, batch.tensors, "", err);
         TRY(lvlm_within(rc, err, "%s: ", batch.name));
     }
     return 0;
