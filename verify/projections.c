@@ -96,6 +96,7 @@ bool lvlm_projections_next(lvlm_projection_state *out, const lvlm_manifest *m,
     for (;; at->row++, at->block = 0) {
         const lvlm_projection *table = &m->family->projections[at->row];
         if (table->role == NULL) return false;
+        if (table->when != NULL && !lvlm_config_says(m->config, table->when)) continue;
         const uint64_t n = strstr(table->native, "{i}") != NULL ? block_count(m) : 1;
         while (at->block < n) {
             const uint64_t block = at->block++;

@@ -73,7 +73,8 @@ static void explain_projections(lvlm_printer *p, const lvlm_manifest *m)
         char name[128], shape[LVLM_SHAPE_TEXT];
         snprintf(name, sizeof name, "%s.weight", row->native);
         const lvlm_target *const t = lvlm_manifest_find(m, name);
-        if (t == NULL) continue;
+        if (t == NULL || (row->when != NULL && !lvlm_config_says(m->config, row->when)))
+            continue;
         lvlm_printer_line(p, "%-10s %s %s, %s: %s\n", row->role, t->name,
                           lvlm_shape_text(shape, &t->shape), origin(t), row->equation);
         lvlm_printer_object(p, NULL);
@@ -226,7 +227,8 @@ const lvlm_command command_compose = {
     "\n"
     "The connector is \"linear\" or \"mlp\", which LLaVA has too, a \"merger\" of\n"
     "squares of patches (\"merge\": 2), or a \"resampler\" (\"queries\": 64,\n"
-    "\"heads\": 8).\n"
+    "\"heads\": 8). An \"mlp\" has 1 to 8 \"layers\", LLaVA's has 2, and between\n"
+    "them an \"activation\": gelu, gelu_pytorch_tanh, quick_gelu, silu, relu, linear.\n"
     "An image token \"next\" is the tokenizer's own; if it has none, one is added to\n"
     "it and to the word tables.\n"
     "Pictures are prepared as the tower's processor does it, conversations as the\n"

@@ -135,16 +135,59 @@ static int check_map(const model *m, const char *name, uint64_t in,
     return 0;
 }
 
+/* Maps in the file of the connector: the number of the last one. */
+static uint64_t count_maps(const lvlm_compose_part *connector)
+{
+    char name[64];
+    uint64_t n = 0;
+    for (uint64_t i = 1; i <= LVLM_COMPOSE_MAX_MAPS; i++) {
+        snprintf(name, sizeof name, CONNECTOR "linear_%" PRIu64 ".weight", i);
+        if (lvlm_compose_find(connector, name) != NULL) n = i;
+    }
+    return n;
+}
+
 static int check_biases(const model *m, lvlm_error *err)
 {
-    static const char *const biases[] = { CONNECTOR "linear_1.bias",
-                                          CONNECTOR "linear_2.bias" };
-    for (size_t i = 0; i < 2; i++)
-        FAIL_IF(!m->spec->bias &&
-                    lvlm_compose_find(&m->parts->connector, biases[i]) != NULL,
-                err, LVLM_EFORMAT,
-                "connector.bias is false, and connector.weights has linear_%zu.bias",
-                i + 1);
+    char name[64];
+    for (uint64_t i = 1; i <= m->spec->n_maps && !m->spec->bias; i++) {
+        snprintf(name, sizeof name, CONNECTOR "linear_%" PRIu64 ".bias", i);
+        FAIL_IF(lvlm_compose_find(&m->parts->connector, name) != NULL, err,
+                LVLM_EFORMAT,
+                "connector.bias is false, and connector.weights has linear_%" PRIu64
+                ".bias",
+                i);
+    }
+    return 0;
+}
+
+static int check_further(const model *m, lvlm_error *err)
+{
+    const uint64_t width = m->sizes->text_width;
+    char name[32], before[48];
+    for (uint64_t i = 2; i <= m->spec->n_maps; i++) {
+        snprintf(name, sizeof name, "linear_%" PRIu64, i);
+        snprintf(before, sizeof before,
+                 i == 2 ? "the first map gives" : "map %" PRIu64 " gives", i - 1);
+        TRY(check_map(m, name, width, before, width, "the language model takes", err));
+    }
+    return 0;
+}
+
+static int check_number(const model *m, lvlm_error *err)
+{
+    const lvlm_compose_spec *const spec = m->spec;
+    const uint64_t stored = count_maps(&m->parts->connector);
+    char said[48], remedy[48];
+    snprintf(said, sizeof said,
+             spec->n_maps == 1 ? "kind \"linear\"" : "layers %" PRIu64, spec->n_maps);
+    snprintf(remedy, sizeof remedy,
+             stored == 1 ? "\"kind\": \"linear\""
+                         : "\"kind\": \"mlp\", \"layers\": %" PRIu64,
+             stored);
+    FAIL_IF(stored > 0 && stored != spec->n_maps, err, LVLM_EFORMAT,
+            "connector.%s: connector.weights has %" PRIu64 " linear map%s: say %s",
+            said, stored, stored == 1 ? "" : "s", remedy);
     return 0;
 }
 
@@ -153,16 +196,8 @@ static int check_maps(const model *m, lvlm_error *err)
 {
     const lvlm_compose_spec *const spec = m->spec;
     const uint64_t states = m->sizes->width * spec->n_layers;
-    assert(spec->n_layers > 0);
+    assert(spec->n_layers > 0 && spec->n_maps > 0);
     char tower[96];
-    FAIL_IF(spec->n_maps != 2, err, LVLM_EFORMAT,
-            "connector.layers %" PRIu64 ": \"mlp\" has 2, \"linear\" 1", spec->n_maps);
-    FAIL_IF(strcmp(spec->kind, "linear") == 0 &&
-                lvlm_compose_find(&m->parts->connector, CONNECTOR "linear_2.weight") !=
-                    NULL,
-            err, LVLM_EFORMAT,
-            "connector.weights has two matrices, a connector of kind \"linear\" one: "
-            "say \"kind\": \"mlp\", \"layers\": 2");
     snprintf(tower, sizeof tower, "the tower gives");
     if (spec->n_layers > 1)
         snprintf(tower, sizeof tower,
@@ -170,8 +205,8 @@ static int check_maps(const model *m, lvlm_error *err)
                  m->sizes->width);
     TRY(check_map(m, "linear_1", states, tower, m->sizes->text_width,
                   "the language model takes", err));
-    TRY(check_map(m, "linear_2", m->sizes->text_width, "the first map gives",
-                  m->sizes->text_width, "the language model takes", err));
+    TRY(check_further(m, err));
+    TRY(check_number(m, err));
     return check_biases(m, err);
 }
 

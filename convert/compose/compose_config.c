@@ -70,10 +70,12 @@ static const char *strategy_of(const lvlm_compose_spec *spec)
 static bool add_own_connector(cJSON *top, const lvlm_compose_spec *spec)
 {
     const bool merges = strcmp(spec->kind, "merger") == 0;
+    const bool deep = strcmp(spec->kind, "mlp") == 0;
     cJSON *const own = cJSON_CreateObject();
     if (!lvlm_json_set(top, "lvlm_connector", own) ||
-        !add_text(own, "kind", spec->kind))
+        !add_text(own, "kind", deep ? "deep_mlp" : spec->kind))
         return false;
+    if (deep) return add_number(own, "layers", (double)spec->n_maps);
     if (merges) return add_number(own, "merge", (double)spec->merge);
     return add_number(own, "queries", (double)spec->queries) &&
            add_number(own, "heads", (double)spec->heads);
@@ -82,7 +84,9 @@ static bool add_own_connector(cJSON *top, const lvlm_compose_spec *spec)
 static bool add_connector(cJSON *top, const lvlm_compose_spec *spec)
 {
     const bool linear = strcmp(spec->kind, "linear") == 0;
-    if (!lvlm_compose_is_llava(spec) && !add_own_connector(top, spec)) return false;
+    const bool deep = lvlm_compose_is_llava(spec) && spec->n_maps > 2;
+    if ((!lvlm_compose_is_llava(spec) || deep) && !add_own_connector(top, spec))
+        return false;
     return add_text(top, "projector_hidden_act",
                     linear ? "linear" : spec->activation) &&
            (!lvlm_compose_is_llava(spec) ||

@@ -50,7 +50,10 @@ static int check_settings(const cJSON *config, lvlm_error *err)
     static const struct {
         const char *key, *followed, *fallback;
     } words[] = {
-        { "mm_projector_type", "linear|mlp2x_gelu", "linear" },
+        { "mm_projector_type",
+          "linear|mlp1x_gelu|mlp2x_gelu|mlp3x_gelu|mlp4x_gelu|mlp5x_gelu|mlp6x_gelu|"
+          "mlp7x_gelu|mlp8x_gelu",
+          "linear" },
         { "mm_vision_select_feature", "patch|cls_patch", "patch" },
         { "mm_patch_merge_type", "flat", "flat" },
         { "image_aspect_ratio", "square|pad", "square" },
@@ -67,6 +70,13 @@ static int check_settings(const cJSON *config, lvlm_error *err)
     return 0;
 }
 
+/* Linear maps of "linear" or "mlp2x_gelu". */
+static uint64_t count_maps(const cJSON *config)
+{
+    const char *const type = word_of(config, "mm_projector_type", "linear");
+    return lvlm_starts_with(type, "mlp") ? (uint64_t)(type[3] - '0') : 1;
+}
+
 int compose_makers_spec(lvlm_compose_spec *out, const char *path, const char *vision,
                         lvlm_arena *arena, lvlm_error *err)
 {
@@ -75,8 +85,7 @@ int compose_makers_spec(lvlm_compose_spec *out, const char *path, const char *vi
     int rc = read_config(&config, path, arena, err);
     if (rc == 0) rc = check_settings(config, err);
     (void)lvlm_json_double(&layer, lvlm_json_get(config, "mm_vision_select_layer"));
-    const bool linear =
-        strcmp(word_of(config, "mm_projector_type", "linear"), "linear") == 0;
+    const uint64_t n_maps = rc == 0 ? count_maps(config) : 1;
     const bool patches =
         strcmp(word_of(config, "mm_vision_select_feature", "patch"), "patch") == 0;
     const bool pads =
@@ -86,8 +95,8 @@ int compose_makers_spec(lvlm_compose_spec *out, const char *path, const char *vi
                                 .layers = { (int64_t)layer },
                                 .n_layers = 1,
                                 .rows = patches ? "patches" : "all",
-                                .kind = linear ? "linear" : "mlp",
-                                .n_maps = 2,
+                                .kind = n_maps == 1 ? "linear" : "mlp",
+                                .n_maps = n_maps,
                                 .activation = "gelu",
                                 .bias = true,
                                 .weights = path,

@@ -81,15 +81,21 @@ static const source sources[] = {
 
 /* Names of a connector's tensors in files: as LLaVA's layout has them, alone, or as its
  * makers save them. */
+// clang-format off
+#define MAKERS(prefix, place, number)                                                  \
+    { prefix "mm_projector." place ".", COMPOSE_CONNECTOR "linear_" number "." }
+#define ALL_OF_MAKERS(prefix)                                                          \
+    MAKERS(prefix, "0", "1"),  MAKERS(prefix, "2", "2"),  MAKERS(prefix, "4", "3"),    \
+    MAKERS(prefix, "6", "4"),  MAKERS(prefix, "8", "5"),  MAKERS(prefix, "10", "6"),   \
+    MAKERS(prefix, "12", "7"), MAKERS(prefix, "14", "8"),                              \
+    { prefix "mm_projector.", COMPOSE_CONNECTOR "linear_1." }
+// clang-format on
+
 static const renaming connector_names[] = {
     { "multi_modal_projector.", COMPOSE_CONNECTOR },
     { "model.multi_modal_projector.", COMPOSE_CONNECTOR },
-    { "model.mm_projector.0.", COMPOSE_CONNECTOR "linear_1." },
-    { "model.mm_projector.2.", COMPOSE_CONNECTOR "linear_2." },
-    { "model.mm_projector.", COMPOSE_CONNECTOR "linear_1." },
-    { "mm_projector.0.", COMPOSE_CONNECTOR "linear_1." },
-    { "mm_projector.2.", COMPOSE_CONNECTOR "linear_2." },
-    { "mm_projector.", COMPOSE_CONNECTOR "linear_1." },
+    ALL_OF_MAKERS("model."),
+    ALL_OF_MAKERS(""),
     { "linear_", COMPOSE_CONNECTOR "linear_" },
     { "", COMPOSE_CONNECTOR "linear_1." },
 };

@@ -74,7 +74,7 @@ const lvlm_tensor *lvlm_compose_find(const lvlm_compose_part *part, const char *
 /* Its extent along an axis; 0 if it has none. */
 uint64_t lvlm_compose_extent(const lvlm_tensor *tensor, size_t axis);
 
-/* Is the connector one that LLaVA's layout has: linear maps? */
+/* Is the connector of linear maps, as LLaVA's is? */
 bool lvlm_compose_is_llava(const lvlm_compose_spec *spec);
 
 /* Blocks of a tower, from the names of its tensors. */

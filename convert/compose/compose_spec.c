@@ -2,6 +2,7 @@
  * them. */
 #include "convert/compose/compose_spec.h"
 
+#include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -219,6 +220,18 @@ static int check_kind(const reader *r)
     return 0;
 }
 
+/* One map is the kind "linear", whatever it is called, and has no activation. */
+static int check_layers(const reader *r)
+{
+    lvlm_compose_spec *const spec = r->spec;
+    FAIL_IF(spec->n_maps < 1 || spec->n_maps > LVLM_COMPOSE_MAX_MAPS, r->err,
+            LVLM_EFORMAT, "connector.layers: expected 1 to %d, got %" PRIu64,
+            LVLM_COMPOSE_MAX_MAPS, spec->n_maps);
+    if (spec->n_maps == 1) spec->kind = "linear";
+    if (strcmp(spec->kind, "linear") == 0) spec->n_maps = 1;
+    return 0;
+}
+
 static int read_init(const reader *r)
 {
     const cJSON *const init = lvlm_json_path(r->json, "connector.init");
@@ -264,6 +277,7 @@ static int check(const reader *r)
                 "the token that is replaced by an image's rows, a "
                 "number or \"next\""));
     TRY(check_kind(r));
+    TRY(check_layers(r));
     TRY(read_new_rows(r));
     return read_init(r);
 }

@@ -11,10 +11,13 @@
  *       "rows": "patches" },                 without class row; "all"; "drop_first"
  *     "connector": {
  *       "kind": "mlp",                       "linear", "mlp", "merger", "resampler"
- *       "layers": 2, "activation": "gelu", "bias": true,
+ *       "layers": 2,                         of "mlp": 1 to 8 linear maps
+ *       "activation": "gelu", "bias": true,  between them: "gelu", "gelu_pytorch_tanh",
+ *                                            "quick_gelu", "silu", "relu", "linear"
  *       "merge": 2, "queries": 64, "heads": 8,
- *       "weights": "connector.safetensors",  { linear_1, linear_2 }.{ weight, bias },
- *                                            or { weight, bias }; mm_projector.bin
+ *       "weights": "connector.safetensors",  { linear_1, linear_2 ... }.{ weight,
+ *                                            bias }, or { weight, bias };
+ *                                            mm_projector.bin
  *       "init": { "weights": "normal:0.02", "seed": 1 } },     in place of weights
  *     "text": { "source": "Qwen2-0.5B",
  *               "head": "stored" },          or "tied", where both are possible
@@ -33,10 +36,12 @@
 #define LVLM_CONVERT_COMPOSE_COMPOSE_SPEC_H
 
 #include "convert/grow.h"
+#include "formats/family/parts.h"
 
 LVLM_BEGIN_DECLS
 
-enum { LVLM_COMPOSE_MAX_LAYERS = 8 };
+/* Most states that are the features, and linear maps of a connector. */
+enum { LVLM_COMPOSE_MAX_LAYERS = 8, LVLM_COMPOSE_MAX_MAPS = CONNECTOR_MAX_LAYERS };
 
 /* Texts are in the arena that the spec was read into; NULL where a key is absent. */
 typedef struct lvlm_compose_spec {
@@ -47,7 +52,7 @@ typedef struct lvlm_compose_spec {
     uint64_t n_layers;
     const char *rows;
     const char *kind;
-    uint64_t n_maps; /* "layers" of the connector */
+    uint64_t n_maps; /* "layers" of the connector: 1 of "linear" */
     uint64_t merge, queries, heads;
     const char *activation;
     bool bias;

@@ -222,7 +222,7 @@ static int add_blocks(manifest_builder *b, size_t first, size_t end)
             const manifest_section *const s = &b->sections[k];
             if (!has_block(b->m, s->of, i)) continue;
             for (const lvlm_row *row = s->of->rows; row->native != NULL; row++)
-                TRY(add_target(b, s, row, i));
+                TRY(add_target(b, s, row, s->of->first + i));
         }
     return 0;
 }

@@ -18,6 +18,37 @@ static const lvlm_row biases[] = {
 const lvlm_section mlp_sections[] = { { "connector.", "", NULL, maps }, { NULL } };
 const lvlm_section mlp_bias_sections[] = { { "connector.", "", NULL, biases }, { NULL } };
 
+/* Any number of maps from the second on. */
+static const lvlm_row further_map[] = {
+    { "weight", "weight", "text.hidden, connector.hidden", .connector = true },
+    { NULL },
+};
+
+static const lvlm_row further_bias[] = {
+    { "bias", "bias", "text.hidden", .connector = true },
+    { NULL },
+};
+
+static const lvlm_row first_map[] = {
+    { "fc1.weight", "linear_1.weight", "connector.hidden, vision.out", .connector = true },
+    { NULL },
+};
+
+static const lvlm_row first_bias[] = {
+    { "fc1.bias", "linear_1.bias", "connector.hidden", .connector = true },
+    { NULL },
+};
+
+#define DEEP(first_, further_)                                                             \
+    {                                                                                      \
+        { "connector.",       "",            NULL,                first_ },                 \
+        { "connector.fc{i}.", "linear_{i}.", "connector.further", further_, .first = 2 },  \
+        { NULL },                                                                          \
+    }
+
+const lvlm_section deep_mlp_sections[] = DEEP(first_map, further_map);
+const lvlm_section deep_mlp_bias_sections[] = DEEP(first_bias, further_bias);
+
 /* A norm that --init-missing may create. */
 #define CONNECTOR_NORM(native, source, width)                                              \
     { native ".weight", source ".weight", width, .connector = true, .made = "ones" },       \
@@ -70,8 +101,15 @@ const lvlm_setting mlp_settings[] = {
     { NULL },
 };
 
-/* Of these two transformers knows nothing: only composed models have them, and
+/* Of the others transformers knows nothing: only composed models have them, and
  * "lvlm_connector" in their config.json. */
+const lvlm_setting deep_mlp_settings[] = {
+    { "connector.activation", WORD,  "projector_hidden_act",      "\"gelu\"", NULL, activations },
+    { "connector.biases",     BOOL,  "multimodal_projector_bias", "true" },
+    { "connector.layers",     COUNT, "lvlm_connector.layers",     "3" },
+    { NULL },
+};
+
 const lvlm_setting merger_settings[] = {
     { "connector.activation", WORD,  "projector_hidden_act", "\"gelu\"", NULL, activations },
     { "vision.merge",         COUNT, "lvlm_connector.merge", "2" },

@@ -86,6 +86,7 @@ typedef struct lvlm_section {
     /* canonical config path of the number of repetitions; NULL: once */
     const char *count;
     const lvlm_row *rows;    /* ends with native NULL */
+    uint64_t first;          /* number of the first of them */
     const char *only_blocks; /* path of a list of blocks; only they have these rows */
     const char *not_blocks; /* ... or of blocks that do not have them; both NULL: all */
 } lvlm_section;
@@ -96,7 +97,7 @@ typedef struct lvlm_model_part {
     const char *when; /* it is there if the configuration says so; NULL: always */
 } lvlm_model_part;
 
-enum { LVLM_MAX_PREFIXES = 8, LVLM_MAX_PARTS = 6 };
+enum { LVLM_MAX_PREFIXES = 8, LVLM_MAX_PARTS = 8 };
 
 /* One name space in every generation of names, and the parts in it. */
 typedef struct lvlm_root {
@@ -179,6 +180,7 @@ typedef struct lvlm_projection {
     const char *equation; /* in words and symbols */
     const char *what;     /* what it is, where it comes from */
     const char *missing;  /* what a model without it computes */
+    const char *when; /* the row counts if the configuration says so; NULL: always */
 } lvlm_projection;
 
 /* ---- behaviours that differ between references ---------------------------------- */

@@ -5,6 +5,7 @@
  *
  * Background and traps: family/llava.md. One class of transformers builds any tower and
  * any language model, so this is also the layout of models that are composed. */
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -20,6 +21,8 @@ static const lvlm_root roots[] = {
                                     { siglip_sections, "vision.tower siglip" } } },
     { PROJECTOR_ROOT, .parts = { { mlp_sections,       "connector.kind mlp" },
                                  { mlp_bias_sections,  "connector.bias true" },
+                                 { deep_mlp_sections,  "connector.kind deep_mlp" },
+                                 { deep_mlp_bias_sections, "connector.biases true" },
                                  { merger_sections,    "connector.kind merger" },
                                  { resampler_sections, "connector.kind resampler" } } },
     { LANGUAGE_MODEL_ROOT, .parts = { { llama_sections,  "text.decoder llama" },
@@ -72,6 +75,7 @@ static const lvlm_word strategies[] = {
 
 static const lvlm_word connectors[] = {
     { "mlp", "mlp" },
+    { "deep_mlp", "deep_mlp" },
     { "merger", "merger" },
     { "resampler", "resampler" },
     { NULL },
@@ -101,6 +105,7 @@ static const lvlm_setting_table settings[] = {
     { clip_settings,   "vision.tower clip" },
     { siglip_settings, "vision.tower siglip" },
     { mlp_settings, "connector.kind mlp" },
+    { deep_mlp_settings, "connector.kind deep_mlp" },
     { merger_settings, "connector.kind merger" },
     { resampler_settings, "connector.kind resampler" },
     { llama_settings,  "text.decoder llama" },
@@ -177,11 +182,22 @@ static int derive_rows(cJSON *config, lvlm_error *err)
     return 0;
 }
 
+/* Maps after the first one. */
+static int derive_further(cJSON *config, lvlm_error *err)
+{
+    const uint64_t layers = config_count(config, "connector.layers");
+    FAIL_IF(layers < 2 || layers > CONNECTOR_MAX_LAYERS, err, LVLM_EFORMAT,
+            "config.json: lvlm_connector.layers: expected 2 to %d, got %" PRIu64,
+            CONNECTOR_MAX_LAYERS, layers);
+    return config_set(config, "connector.further", layers - 1, err);
+}
+
 /* The hidden width, and what only composed models have. */
 static int derive_connector(cJSON *config, lvlm_error *err)
 {
     const bool merges = lvlm_config_says(config, "connector.kind merger");
-    const bool mlp = lvlm_config_says(config, "connector.kind mlp");
+    const bool deep = lvlm_config_says(config, "connector.kind deep_mlp");
+    const bool mlp = deep || lvlm_config_says(config, "connector.kind mlp");
     FAIL_IF(!mlp && config_count(config, "vision.out") !=
                         config_count(config, "vision.hidden"),
             err, LVLM_EFORMAT,
@@ -191,6 +207,7 @@ static int derive_connector(cJSON *config, lvlm_error *err)
         return config_check_multiple(config, "vision.grid", "vision.merge", err);
     TRY(config_set(config, "connector.hidden", config_count(config, "text.hidden"),
                    err));
+    if (deep) return derive_further(config, err);
     if (mlp) return 0;
     return config_check_multiple(config, "connector.hidden", "connector.heads", err);
 }
@@ -223,17 +240,41 @@ static bool ties(const cJSON *config)
     "the language model gets no image: every <image> row would hold the embedding of " \
     "the placeholder, and nothing else in the model reports it"
 
+#define SECOND(kind)                                                                   \
+    {                                                                                  \
+        "vision_to_text", "connector.fc2", "linear",                                   \
+            "z[r] = W m[r] + b; z replaces the rows of <image>",                       \
+            "the second map; no activation, norm or scale after it", BLIND,            \
+            .when = "connector.kind " kind                                             \
+    }
+
+#define FURTHER(number)                                                                \
+    {                                                                                  \
+        "vision_to_text", "connector.fc" number, "linear",                             \
+            "m'[r] = act(W m[r] + b), m of the map before; the last one has no act, "  \
+            "and its rows replace those of <image>",                                   \
+            "map " number " of connector.layers; its output before act has the stage " \
+            "connector.linear_" number ", that of the last one connector.out",         \
+            BLIND, .when = "connector.kind deep_mlp"                                   \
+    }
+
 static const lvlm_projection projections[] = {
     { "vision_to_text", "connector.fc1", "linear",
       "m[r] = act(W h[r] + b); h = vision.out, the selected states of row r, "
       "concatenated; act = connector.activation",
-      "the first of two maps, from the tower's width to that of the language model; "
+      "the first of the maps, from the tower's width to that of the language model; "
       "its output has the stage connector.linear_1; of a merger h[r] is the patches "
       "of square r, each normed",
       BLIND },
-    { "vision_to_text", "connector.fc2", "linear",
-      "z[r] = W m[r] + b; z replaces the rows of <image>",
-      "the second map; no activation, norm or scale after it", BLIND },
+    SECOND("mlp"),
+    SECOND("merger"),
+    FURTHER("2"),
+    FURTHER("3"),
+    FURTHER("4"),
+    FURTHER("5"),
+    FURTHER("6"),
+    FURTHER("7"),
+    FURTHER("8"),
     { "vision_to_resampler", "connector.kv", "linear",
       "x[p] = norm_kv(W h[p]); h = vision.out",
       "from the tower's width to the resampler's; the identity where the two are equal",
@@ -271,7 +312,8 @@ static const lvlm_difference differences[] = {
     { LVLM_AS_TRAINED },
 };
 
-static const char *const only_here[] = { "connector.kind merger",
+static const char *const only_here[] = { "connector.kind deep_mlp",
+                                         "connector.kind merger",
                                          "connector.kind resampler", NULL };
 
 const lvlm_family lvlm_family_llava = {

@@ -26,15 +26,22 @@ extern const lvlm_setting siglip_settings[];
 extern const lvlm_section clip_sections[];
 extern const lvlm_setting clip_settings[];
 
+/* Most linear maps of a connector. */
+enum { CONNECTOR_MAX_LAYERS = 8 };
+
 /* ---- connector_parts.c ----------------------------------------------------------- */
 
-/* Two linear maps; a norm and two maps of squares of patches; queries that attend to
- * all patches. The last two have one state of the tower as features. */
+/* Two linear maps; any number of them, connector.further after the first; a
+ * norm and two maps of squares of patches; queries that attend to all patches. The last
+ * two have one state of the tower as features. */
 extern const lvlm_section mlp_sections[];
 extern const lvlm_section mlp_bias_sections[];
+extern const lvlm_section deep_mlp_sections[];
+extern const lvlm_section deep_mlp_bias_sections[];
 extern const lvlm_section merger_sections[];
 extern const lvlm_section resampler_sections[];
 extern const lvlm_setting mlp_settings[];
+extern const lvlm_setting deep_mlp_settings[];
 extern const lvlm_setting merger_settings[];
 extern const lvlm_setting resampler_settings[];
 

@@ -16,6 +16,7 @@ static const struct {
 } connectors[] = {
     { "linear", NULL, NULL },
     { "mlp", NULL, NULL },
+    { "deep_mlp", NULL, NULL },
     { "merger", "vision.merge", NULL },
     { "resampler", NULL, "connector.queries" },
 };

@@ -1,8 +1,8 @@
 /* connector.h - what all connectors share, and the interface through which the pipeline
  * knows them.
  *
- *   configuration word "connector.kind" -> one connector: linear, mlp, merger,
- *   resampler
+ *   configuration word "connector.kind" -> one connector: linear, mlp, deep_mlp,
+ *   merger, resampler
  *   features of the tower -> rows in the width of the language model (image_rows.h says
  *   how many) */
 #ifndef LVLM_RUNTIME_CONNECTOR_CONNECTOR_H
