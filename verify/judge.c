@@ -14,6 +14,7 @@ static const struct {
     [LVLM_VERDICT_OUT] = { "OUT OF BAND", false, true },
     [LVLM_VERDICT_MISSING] = { "missing", false, false },
     [LVLM_VERDICT_SHAPE] = { "wrong shape", false, false },
+    [LVLM_VERDICT_VACUOUS] = { "vacuous", false, true },
 };
 
 const char *lvlm_verdict_name(lvlm_verdict verdict)
@@ -73,6 +74,21 @@ void lvlm_judge_gradients(lvlm_replay *r, size_t first)
         if (!lvlm_verdict_compared(stage->verdict)) continue;
         stage->least = 1e-3 * sqrt(sum / n * (double)stage->found.distance.n);
         lvlm_judge(stage, r->is_exact);
+    }
+}
+
+void lvlm_judge_vacuous(lvlm_replay *r)
+{
+    double gradients2 = 0;
+    for (size_t i = 0; i < r->n_stages; i++)
+        if (r->stages[i].is_gradient) gradients2 += r->stages[i].found.distance.b2;
+    for (size_t i = 0; i < r->n_stages; i++) {
+        lvlm_replay_stage *const s = &r->stages[i];
+        const bool empty = lvlm_verdict_compared(s->verdict) && s->found.n_rows == 0;
+        const bool blind =
+            s->is_gradient ? gradients2 == 0 : lvlm_stage_is_blind(&s->found);
+        if (empty || (lvlm_verdict_passes(s->verdict) && blind))
+            s->verdict = LVLM_VERDICT_VACUOUS;
     }
 }
 

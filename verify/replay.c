@@ -10,8 +10,10 @@
 
 #include <string.h>
 
+#include "formats/base/text.h"
 #include "formats/checkpoint/source_digest.h"
 #include "verify/bands.h"
+#include "verify/coverage.h"
 #include "verify/replay_parts.h"
 
 typedef struct session {
@@ -39,7 +41,10 @@ static int take(void *user, const lvlm_tensor *got, lvlm_error *err)
 
 static bool wants(void *user, const char *name)
 {
-    return lvlm_replay_find(((const session *)user)->replay, name) != NULL;
+    lvlm_replay *const r = ((const session *)user)->replay;
+    if (lvlm_replay_find(r, name) != NULL) return true;
+    if (!lvlm_starts_with(name, LVLM_RECORDED_GRADIENT)) lvlm_coverage_skip(r, name);
+    return false;
 }
 
 static void progress(void *user, size_t done, size_t total)
@@ -119,7 +124,7 @@ static int run(session *s, lvlm_model *model, lvlm_error *err)
                                  grads, &sink, err);
     if (rc < 0) prefix_error(r, err);
     if (rc == 0 && grads) lvlm_judge_gradients(r, n_forward);
-    return rc;
+    return rc == 0 ? lvlm_coverage_find(r, model, err) : rc;
 }
 
 /* As many decoder blocks as were recorded, or are requested. */
@@ -156,15 +161,21 @@ int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden
     session s = { .replay = out, .options = options };
     int rc;
 
-    *out =
-        (lvlm_replay){ .model = model_path, .golden = golden, .notes = options->notes };
+    *out = (lvlm_replay){ .model = model_path,
+                          .golden = golden,
+                          .notes = options->notes,
+                          .not_compared = LVLM_NOTES_INIT,
+                          .not_exercised = LVLM_NOTES_INIT };
     if ((rc = open_recording(out, options, err)) < 0) goto done;
     const lvlm_model_options model_options = lvlm_replay_model_options(out, options);
     if ((rc = lvlm_model_open(&model, model_path, &model_options, err)) == 0)
         rc = run(&s, model, err);
     lvlm_model_free(model); /* before another one is opened */
     if (rc == 0) rc = lvlm_look_again(out, &model_options, &s.kept, err);
-    if (rc == 0) lvlm_judge_all(out);
+    if (rc == 0) {
+        lvlm_judge_vacuous(out);
+        lvlm_judge_all(out);
+    }
 done:
     lvlm_stage_list_free(&s.kept);
     if (rc < 0) lvlm_replay_free(out);
@@ -174,6 +185,8 @@ done:
 void lvlm_replay_free(lvlm_replay *replay)
 {
     lvlm_recording_close(&replay->recording);
+    lvlm_notes_free(&replay->not_compared);
+    lvlm_notes_free(&replay->not_exercised);
     lvlm_arena_free(&replay->arena);
     *replay = (lvlm_replay){ 0 };
 }

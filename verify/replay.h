@@ -23,6 +23,8 @@ typedef enum lvlm_verdict {
     LVLM_VERDICT_OUT,      /* outside of its band */
     LVLM_VERDICT_MISSING,  /* recorded, and this model does not compute it */
     LVLM_VERDICT_SHAPE,    /* computed in another shape */
+    LVLM_VERDICT_VACUOUS,  /* it agrees, and would with many another model: no row is
+                              compared, or all are constant or the same */
 } lvlm_verdict;
 
 /* One stage, in order of computation, or one gradient. */
@@ -67,6 +69,11 @@ typedef struct lvlm_replay {
     bool is_exact;   /* recorded in double and computed in double */
     bool is_measure; /* no recording: the reference is our own double (precision.h) */
     const lvlm_notes *notes; /* of the options */
+    /* What is left unproven, in sentences: values that were not compared, and parts of
+     * the model that the inputs do not exercise. Owned. */
+    lvlm_notes not_compared, not_exercised;
+    const char **skipped; /* stages that the model computes, not recorded */
+    size_t n_skipped, skipped_room;
     lvlm_replay_stage *stages;
     size_t n_stages;
     size_t n_failed;
@@ -104,7 +111,7 @@ bool lvlm_replay_is_foreign(const lvlm_replay *replay);
 /* Can a stage have this name, or match this pattern ("text.blocks.*")? */
 bool lvlm_replay_knows(const char *name);
 
-/* "ok", "exact", "rounding", "OUT OF BAND", "missing", "wrong shape". */
+/* "ok", "exact", "rounding", "OUT OF BAND", "missing", "wrong shape", "vacuous". */
 const char *lvlm_verdict_name(lvlm_verdict verdict);
 bool lvlm_verdict_passes(lvlm_verdict verdict);
 /* Did the stage have values to compare? */

@@ -52,6 +52,10 @@ void lvlm_judge(lvlm_replay_stage *stage, bool exact);
  * norm counts as at least a thousandth of the average gradient of its size. */
 void lvlm_judge_gradients(lvlm_replay *replay, size_t first);
 
+/* A stage that agrees and proves nothing is vacuous; so are gradients that are all
+ * zero. */
+void lvlm_judge_vacuous(lvlm_replay *replay);
+
 /* Count the stages that fail, and find the first one. */
 void lvlm_judge_all(lvlm_replay *replay);
 

@@ -156,6 +156,23 @@ static void add_row(lvlm_stage_error *e, row *r, const double *a, const double *
     e->n_top1 += lvlm_argmax(a, C) == lvlm_argmax(b, C);
 }
 
+/* Count rows of the reference that do not tell anything.  b, first (C) */
+static void count_blind(lvlm_stage_error *e, const double *b, double *first, size_t C,
+                        bool is_first)
+{
+    if (is_first) memcpy(first, b, C * sizeof *b);
+    e->n_same += memcmp(first, b, C * sizeof *b) == 0;
+    size_t i = 1;
+    while (i < C && b[i] == b[0]) i++;
+    e->n_constant += C > 1 && i == C;
+}
+
+bool lvlm_stage_is_blind(const lvlm_stage_error *e)
+{
+    return e->n_rows > 0 &&
+           (e->n_constant == e->n_rows || (e->n_rows > 1 && e->n_same == e->n_rows));
+}
+
 int lvlm_stage_compare(lvlm_stage_error *out, const lvlm_tensor *got,
                        const lvlm_tensor *want, const lvlm_rows *rows, bool logits,
                        lvlm_error *err)
@@ -164,7 +181,7 @@ int lvlm_stage_compare(lvlm_stage_error *out, const lvlm_tensor *got,
     const size_t n_rows = count_rows(&C, &want->shape);
     const size_t got_bytes = C * lvlm_dtype_bytes(got->dtype);
     const size_t want_bytes = C * lvlm_dtype_bytes(want->dtype);
-    double *const a = lvlm_calloc(2 * C + n_rows + 1, sizeof *a);
+    double *const a = lvlm_calloc(3 * C + n_rows + 1, sizeof *a);
     row *const list = lvlm_calloc(n_rows + 1, sizeof *list);
     assert(lvlm_stages_fit(&got->shape, &want->shape, rows));
     *out = (lvlm_stage_error){ 0 };
@@ -176,10 +193,11 @@ int lvlm_stage_compare(lvlm_stage_error *out, const lvlm_tensor *got,
         lvlm_convert_values(a, LVLM_F64, got->data + place * got_bytes, got->dtype, C);
         lvlm_convert_values(a + C, LVLM_F64, want->data + i * want_bytes, want->dtype,
                             C);
+        count_blind(out, a + C, a + 2 * C, C, n == 0);
         add_row(out, &list[n++], a, a + C, C, logits);
     }
     const bool ok = a != NULL && list != NULL;
-    if (ok) judge_rows(out, list, n, rows->floor, a + 2 * C);
+    if (ok) judge_rows(out, list, n, rows->floor, a + 3 * C);
     lvlm_free(list);
     lvlm_free(a);
     return ok ? 0 : lvlm_fail_memory(err);

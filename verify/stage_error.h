@@ -57,12 +57,18 @@ typedef struct lvlm_stage_error {
     double error;           /* as above; infinite if a value is not finite, or if no
                                row is compared, which proves nothing */
     uint64_t n_rows;        /* that were compared */
+    uint64_t n_constant;    /* of those: rows of one value, which are wider than that */
+    uint64_t n_same;        /* of those: rows equal to the first of them */
     lvlm_worst_row worst[LVLM_WORST_ROWS];
     size_t n_worst;
     /* of logits */
     double max_kl;   /* largest divergence of a row, in nats */
     uint64_t n_top1; /* rows in which both prefer the same token */
 } lvlm_stage_error;
+
+/* Do the reference's rows tell nothing: is each one value repeated, or are all of
+ * several the same? A model without the weights before it would agree. */
+bool lvlm_stage_is_blind(const lvlm_stage_error *found);
 
 /* Can `got`, a stage, be compared with `want`, which has its rows rows->kept? */
 bool lvlm_stages_fit(const lvlm_shape *got, const lvlm_shape *want,

@@ -44,6 +44,56 @@ static void the_verdict_says_that_the_recording_is_another(void **state)
     lvlm_strbuf_free(&xml);
 }
 
+static void reports_say_what_is_unproven(void **state)
+{
+    static char hostile[] = HOSTILE, video[] = "video: there is none";
+    static char *lacks[] = { hostile }, *blind[] = { video };
+    sample *s = make(2, 2);
+    lvlm_strbuf text = LVLM_STRBUF_INIT(1 << 20);
+    (void)state;
+    s->replay.not_compared = (lvlm_notes){ .at = lacks, .n = 1 };
+    s->replay.not_exercised = (lvlm_notes){ .at = blind, .n = 1 };
+    const lvlm_replay *const r = finish(s);
+    lvlm_report_text(&text, r, 400);
+    expect(text.text, "\nnot compared: a<script>");
+    expect(text.text, "\nnot exercised: video: there is none\nall ");
+    expect_not(text.text, "\x1b");
+    lvlm_strbuf_free(&text);
+    lvlm_strbuf html = write_with(lvlm_report_html, r);
+    expect(html.text, "<li>video: there is none</li>");
+    expect(html.text, "<li>a&lt;script&gt;");
+    lvlm_strbuf_free(&html);
+    lvlm_strbuf xml = write_with(lvlm_report_junit, r);
+    expect(xml.text, "name=\"not_exercised\" value=\"video: there is none\"/>");
+    expect(xml.text, "name=\"not_compared\" value=\"a&lt;script&gt;");
+    lvlm_strbuf_free(&xml);
+}
+
+static void a_vacuous_stage_is_given_its_reason(void **state)
+{
+    sample *s = make(2, 2);
+    lvlm_replay_stage *const out = find(s, "connector.out");
+    lvlm_strbuf text = LVLM_STRBUF_INIT(1 << 20);
+    (void)state;
+    out->verdict = LVLM_VERDICT_VACUOUS;
+    out->found.n_same = out->found.n_rows;
+    out->found.distance.b2 = 1;
+    const lvlm_replay *const r = finish(s);
+    lvlm_report_text(&text, r, 400);
+    expect(text.text, "every recorded row is the same, which proves nothing");
+    expect(text.text, "connector.out (vacuous); 1 of ");
+    lvlm_strbuf_free(&text);
+    lvlm_strbuf html = write_with(lvlm_report_html, r);
+    expect(html.text, "First stage vacuous");
+    expect(html.text, "every recorded row is the same, which proves nothing");
+    lvlm_strbuf_free(&html);
+    out->found.distance.b2 = 0;
+    lvlm_strbuf xml = write_with(lvlm_report_junit, r);
+    expect(xml.text, "<failure message=\"every recorded value is zero, which proves");
+    expect(xml.text, "type=\"vacuous\"");
+    lvlm_strbuf_free(&xml);
+}
+
 /* The longest line of a text, in characters; all of these are ASCII. */
 static size_t longest_line(const char *text)
 {
@@ -193,6 +243,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_verdict_says_that_the_recording_is_another),
+        cmocka_unit_test(reports_say_what_is_unproven),
+        cmocka_unit_test(a_vacuous_stage_is_given_its_reason),
         cmocka_unit_test(text_fits_its_width),
         cmocka_unit_test(figures_are_written_for_people),
         cmocka_unit_test(junit_has_a_case_for_every_stage),

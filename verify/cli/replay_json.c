@@ -114,6 +114,13 @@ static void print_measure(lvlm_printer *p, const lvlm_replay *r)
     lvlm_printer_text(p, "root", r->model_root);
 }
 
+static void print_sentences(lvlm_printer *p, const char *key, const lvlm_notes *list)
+{
+    lvlm_printer_list(p, key);
+    for (size_t i = 0; i < list->n; i++) lvlm_printer_text(p, NULL, list->at[i]);
+    lvlm_printer_end(p);
+}
+
 static void print_replay(lvlm_printer *p, const lvlm_replay *r)
 {
     lvlm_printer_flag(p, "passed", r->n_failed == 0);
@@ -123,6 +130,8 @@ static void print_replay(lvlm_printer *p, const lvlm_replay *r)
         lvlm_printer_text(p, "first_bad", r->first_bad->name);
     else
         lvlm_printer_null(p, "first_bad");
+    print_sentences(p, "not_compared", &r->not_compared);
+    print_sentences(p, "not_exercised", &r->not_exercised);
     lvlm_printer_text(p, "family", r->family);
     lvlm_printer_text(p, "model", r->model);
     lvlm_printer_text(p, "golden", r->golden);

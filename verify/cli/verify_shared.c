@@ -34,6 +34,7 @@ static void print_table(const char *table)
         { "ok", LVLM_GREEN },        { "exact", LVLM_GREEN },
         { "rounding", LVLM_GREEN },  { "OUT OF BAND", LVLM_RED },
         { "wrong shape", LVLM_RED }, { "missing", LVLM_YELLOW },
+        { "vacuous", LVLM_RED },
     };
     lvlm_print_verdicts(table, words, sizeof words / sizeof *words);
 }

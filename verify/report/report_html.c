@@ -1,7 +1,7 @@
 /* report_html.c - a replay as one self-contained HTML file.
  *
- *   verdict -> what was compared -> chart -> stages -> second look -> logits
- *           -> worst rows -> versions, digests
+ *   verdict -> what was compared, and what was not -> chart -> stages -> second look
+ *           -> logits -> worst rows -> versions, digests
  *
  * No script, no outside reference, no time: two runs give equal bytes. */
 #include "verify/report/report.h"
@@ -98,6 +98,7 @@ static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
         [LVLM_VERDICT_OUT] = "out of band",
         [LVLM_VERDICT_MISSING] = "missing",
         [LVLM_VERDICT_SHAPE] = "in another shape",
+        [LVLM_VERDICT_VACUOUS] = "vacuous",
     };
     char times[LVLM_TIMES_TEXT];
     const lvlm_replay_stage *s = r->first_bad;
@@ -183,6 +184,27 @@ static void put_subject(lvlm_strbuf *out, const lvlm_replay *r)
     lvlm_strbuf_puts(out, "</dl></div>\n");
 }
 
+/* ---- what was not --------------------------------------------------------------- */
+
+static void put_notes(lvlm_strbuf *out, const char *heading, const lvlm_notes *notes)
+{
+    if (notes->n == 0) return;
+    lvlm_strbuf_printf(out, "<dt>%s</dt><dd><ul>\n", heading);
+    for (size_t i = 0; i < notes->n; i++)
+        lvlm_report_put(out, "<li>%s</li>\n", notes->at[i]);
+    lvlm_strbuf_puts(out, "</ul></dd>\n");
+}
+
+static void put_unproven(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    if (r->not_compared.n + r->not_exercised.n == 0) return;
+    lvlm_strbuf_puts(out, "<h2>What this leaves unproven</h2>\n"
+                          "<div class=\"panel\"><dl>\n");
+    put_notes(out, "not compared", &r->not_compared);
+    put_notes(out, "not exercised by the inputs", &r->not_exercised);
+    lvlm_strbuf_puts(out, "</dl></div>\n");
+}
+
 /* ---- versions and digests ------------------------------------------------------- */
 
 static int by_key(const void *a, const void *b)
@@ -251,6 +273,7 @@ void lvlm_report_replay(lvlm_strbuf *out, const lvlm_replay *r)
 {
     put_verdict(out, r);
     put_subject(out, r);
+    put_unproven(out, r);
     if (r->n_stages > 0) {
         lvlm_strbuf_puts(out,
                          "<h2>Error along the depth</h2>\n<p class=\"note\">Error "

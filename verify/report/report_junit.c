@@ -34,6 +34,10 @@ static void put_properties(lvlm_strbuf *out, const lvlm_replay *r)
     const size_t n = lvlm_report_mismatches(sentences, r);
     for (size_t i = 0; i < n; i++)
         lvlm_report_put(out, PROPERTY("mismatch"), sentences[i]);
+    for (size_t i = 0; i < r->not_compared.n; i++)
+        lvlm_report_put(out, PROPERTY("not_compared"), r->not_compared.at[i]);
+    for (size_t i = 0; i < r->not_exercised.n; i++)
+        lvlm_report_put(out, PROPERTY("not_exercised"), r->not_exercised.at[i]);
     LVLM_JSON_MEMBERS (item, r->recording.metadata) {
         if (lvlm_json_string(item) != NULL)
             lvlm_report_put(out, PROPERTY("golden.%s"), item->string,

@@ -49,7 +49,8 @@ static void put_why(lvlm_strbuf *out, const lvlm_replay_stage *s)
     if (s->verdict == LVLM_VERDICT_SHAPE) {
         lvlm_strbuf_printf(out, "<span class=\"why-not\">computed in %s</span>",
                            lvlm_shape_text(shape, &s->got));
-    } else if (!ok && (s->error <= s->band || s->found.distance.n_bad > 0)) {
+    } else if (!ok && (s->verdict == LVLM_VERDICT_VACUOUS || s->error <= s->band ||
+                       s->found.distance.n_bad > 0)) {
         lvlm_strbuf_puts(out, "<span class=\"why-not\">");
         lvlm_report_reason(out, s);
         lvlm_strbuf_puts(out, "</span>");

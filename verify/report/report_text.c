@@ -143,6 +143,10 @@ static void put_remark(lvlm_strbuf *out, const lvlm_replay_stage *s, size_t widt
     if (s->verdict == LVLM_VERDICT_SHAPE)
         lvlm_strbuf_printf(&line, "  computed in shape %s",
                            lvlm_shape_text(shape, &s->got));
+    if (s->verdict == LVLM_VERDICT_VACUOUS) {
+        lvlm_strbuf_puts(&line, "  ");
+        lvlm_report_reason(&line, s);
+    }
     if (s->found.distance.n_bad > 0)
         lvlm_strbuf_printf(&line, "  %" PRIu64 " computed values are not finite",
                            s->found.distance.n_bad);
@@ -224,6 +228,19 @@ static void put_worst(lvlm_strbuf *out, const lvlm_replay *r,
     }
 }
 
+/* A sentence per line. */
+static void put_notes(lvlm_strbuf *out, const char *heading, const lvlm_notes *notes,
+                      size_t width)
+{
+    char shown[2 * LVLM_MISMATCH_TEXT];
+    lvlm_strbuf line = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
+    for (size_t i = 0; i < notes->n; i++) {
+        lvlm_strbuf_printf(&line, "%s: %s", heading,
+                           lvlm_visible(shown, sizeof shown, notes->at[i]));
+        put_sentence(out, &line, width);
+    }
+}
+
 static void put_verdict(lvlm_strbuf *out, const lvlm_replay *r, size_t width)
 {
     char text[LVLM_VERDICT_TEXT], name[NAME_BYTES], shown[2 * LVLM_MISMATCH_TEXT];
@@ -251,5 +268,7 @@ void lvlm_report_text(lvlm_strbuf *out, const lvlm_replay *r, size_t width)
     for (size_t i = 0; i < r->n_stages; i++) put_stage(out, &r->stages[i], &l);
     lvlm_strbuf_puts(out, "\n");
     put_remarks(out, r, l.width);
+    put_notes(out, "not compared", &r->not_compared, l.width);
+    put_notes(out, "not exercised", &r->not_exercised, l.width);
     put_verdict(out, r, l.width);
 }

@@ -38,10 +38,6 @@ static void put_distance_reason(lvlm_strbuf *out, const lvlm_replay_stage *s)
 {
     const bool inside = s->error <= s->band;
     char error[LVLM_ERROR_TEXT], band[LVLM_ERROR_TEXT];
-    if (s->found.n_rows == 0) {
-        lvlm_strbuf_puts(out, "no row is compared: all of them are padding");
-        return;
-    }
     if (inside && s->verdict == LVLM_VERDICT_OUT && s->is_logits) {
         lvlm_strbuf_printf(out, "max KL %s is over the band %s",
                            lvlm_report_error(error, s->found.max_kl),
@@ -56,6 +52,17 @@ static void put_distance_reason(lvlm_strbuf *out, const lvlm_replay_stage *s)
                            s->found.distance.n_bad, s->found.distance.n);
 }
 
+/* Why agreement there proves nothing. */
+static const char *blind_reason(const lvlm_replay_stage *s)
+{
+    const lvlm_stage_error *const e = &s->found;
+    if (s->is_gradient) return "every recorded gradient is zero";
+    if (e->n_rows == 0) return "no row is compared: all of them are padding";
+    if (e->distance.b2 == 0) return "every recorded value is zero";
+    return e->n_constant == e->n_rows ? "every recorded row is one value repeated"
+                                      : "every recorded row is the same";
+}
+
 void lvlm_report_reason(lvlm_strbuf *out, const lvlm_replay_stage *s)
 {
     char want[LVLM_SHAPE_TEXT], got[LVLM_SHAPE_TEXT];
@@ -67,6 +74,12 @@ void lvlm_report_reason(lvlm_strbuf *out, const lvlm_replay_stage *s)
         lvlm_strbuf_printf(out, "recorded in shape %s, computed in shape %s",
                            lvlm_shape_text(want, &s->shape),
                            lvlm_shape_text(got, &s->got));
+        break;
+    case LVLM_VERDICT_VACUOUS:
+        lvlm_strbuf_printf(out,
+                           "%s, which proves nothing: record it with inputs that "
+                           "differ",
+                           blind_reason(s));
         break;
     case LVLM_VERDICT_OK:
     case LVLM_VERDICT_EXACT:
