@@ -208,19 +208,29 @@ static int write_model(const account_job *job, lvlm_import *import, lvlm_outfile
     return rc;
 }
 
+/* The drawing is committed after the model. */
+static int write_all(const account_job *job, lvlm_import *import, lvlm_outfile *model,
+                     lvlm_outfile *drawing, lvlm_hex_digest root, lvlm_error *err)
+{
+    if (drawing != NULL) TRY(job->draw(job->user, drawing, err));
+    TRY(job->dry_run ? lvlm_import_note(import, err)
+                     : write_model(job, import, model, root, err));
+    return drawing != NULL ? lvlm_outfile_commit(drawing, err) : 0;
+}
+
 int account_run(const account_job *job, lvlm_import **import, lvlm_notes *notes,
                 lvlm_error *err)
 {
     const double started = lvlm_seconds();
     lvlm_outputs outputs = { .force = job->force };
-    lvlm_outfile *out = NULL;
+    lvlm_outfile *out = NULL, *drawing = NULL;
     lvlm_hex_digest root = "";
     assert(job->plan != NULL && job->print != NULL && *import == NULL);
     int rc = lvlm_outputs_file(&outputs, &out, job->dry_run ? NULL : job->model, err);
+    if (rc == 0) rc = lvlm_outputs_file(&outputs, &drawing, job->drawing, err);
     if (rc == 0 && (rc = plan(job, import, notes, err)) == 0 &&
         (rc = spare(&outputs, *import, job->other, err)) == 0)
-        rc = job->dry_run ? lvlm_import_note(*import, err)
-                          : write_model(job, *import, out, root, err);
+        rc = write_all(job, *import, out, drawing, root, err);
     if (rc == 0)
         rc = job->print(job->user, *import, job->dry_run ? NULL : root,
                         lvlm_seconds() - started, err);

@@ -11,9 +11,11 @@
 typedef struct account_job {
     const lvlm_common_args *common;
     bool dry_run, force;
-    const char *label; /* of the progress */
-    const char *model; /* the output; of a dry run not used */
-    const char *other; /* an input besides the source; NULL: none */
+    const char *label;   /* of the progress */
+    const char *model;   /* the output; of a dry run not used */
+    const char *other;   /* an input besides the source; NULL: none */
+    const char *drawing; /* a second output, written by `draw`; NULL: none */
+    int (*draw)(void *user, lvlm_outfile *file, lvlm_error *err);
     /* Plan it; `chosen` has the options that all have in common, others may be set. */
     int (*plan)(void *user, lvlm_import **import, lvlm_import_options *chosen,
                 lvlm_error *err);

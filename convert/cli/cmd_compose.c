@@ -6,28 +6,34 @@
 #include "convert/cli/account.h"
 #include "convert/cli/commands.h"
 #include "convert/compose/compose.h"
+#include "convert/compose/compose_draw.h"
 #include "formats/cli/program.h"
 
 typedef struct args {
     lvlm_common_args common;
     bool explain;
     bool force;
+    const char *svg;
 } args;
 
 static const lvlm_option options[] = {
     { "explain", NULL, LVLM_OPTION_FLAG, offsetof(args, explain),
       "print the parts, the projections between them, what is copied and what is made, "
       "and write nothing" },
-    { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force), "overwrite MODEL" },
+    { "svg", "FILE", LVLM_OPTION_TEXT, offsetof(args, svg),
+      "draw the parts, their files, and every projection with its equation, what is "
+      "copied and what is made" },
+    { "force", NULL, LVLM_OPTION_FLAG, offsetof(args, force),
+      "overwrite MODEL and the file of --svg" },
     LVLM_OPTION_END,
 };
 
 /* ---- what a composed model is made of ------------------------------------------- */
 
 /* A part: what it is, where it is, how much of it is taken, and its files. */
-static int explain_part(lvlm_printer *p, const lvlm_compose_part *part, lvlm_error *err)
+static void explain_part(lvlm_printer *p, const lvlm_compose_part *part)
 {
-    if (part->from == NULL) return 0;
+    if (part->from == NULL) return;
     lvlm_printer_line(p, "%-10s %s, %s: %zu tensors", part->role,
                       part->type != NULL ? part->type : "weights", part->from->path,
                       part->n_tensors);
@@ -43,9 +49,7 @@ static int explain_part(lvlm_printer *p, const lvlm_compose_part *part, lvlm_err
     lvlm_printer_list(p, "files");
     for (size_t i = 0; i < part->from->n_files; i++) {
         const lvlm_source_file *const file = &part->from->files[i];
-        lvlm_hex_digest digest;
-        TRY(lvlm_digest_bytes(digest, file->map->bytes, (size_t)file->map->n_bytes,
-                              err));
+        const char *const digest = part->digests[i];
         lvlm_printer_line(p, "             %s  SHA-256 %s\n", file->name, digest);
         lvlm_printer_object(p, NULL);
         lvlm_printer_text(p, "name", file->name);
@@ -54,7 +58,6 @@ static int explain_part(lvlm_printer *p, const lvlm_compose_part *part, lvlm_err
     }
     lvlm_printer_end(p);
     lvlm_printer_end(p);
-    return 0;
 }
 
 static const char *origin(const lvlm_target *t)
@@ -131,12 +134,13 @@ static void explain_words(lvlm_printer *p, const lvlm_compose *c)
     lvlm_printer_end(p);
 }
 
-static int explain(lvlm_printer *p, const lvlm_compose *c, lvlm_error *err)
+static int explain(lvlm_printer *p, lvlm_compose *c, lvlm_error *err)
 {
+    TRY(lvlm_compose_digest_files(c, err));
     lvlm_printer_list(p, "parts");
-    TRY(explain_part(p, &c->parts.vision, err));
-    TRY(explain_part(p, &c->parts.connector, err));
-    TRY(explain_part(p, &c->parts.text, err));
+    explain_part(p, &c->parts.vision);
+    explain_part(p, &c->parts.connector);
+    explain_part(p, &c->parts.text);
     lvlm_printer_end(p);
     explain_projections(p, lvlm_import_planned(c->import).manifest);
     explain_made(p, lvlm_import_planned(c->import).ledger);
@@ -164,7 +168,7 @@ static int plan(void *user, lvlm_import **import, lvlm_import_options *chosen,
 static int print(void *user, const lvlm_import *import, const char *root,
                  double seconds, lvlm_error *err)
 {
-    const composition *const c = user;
+    composition *const c = user;
     const lvlm_common_args *const a = &c->args->common;
     lvlm_printer p;
     lvlm_printer_open(&p, a->json, !a->quiet);
@@ -175,6 +179,13 @@ static int print(void *user, const lvlm_import *import, const char *root,
     }
     lvlm_printer_drop(&p);
     return rc;
+}
+
+static int draw(void *user, lvlm_outfile *file, lvlm_error *err)
+{
+    composition *const c = user;
+    TRY(lvlm_compose_digest_files(&c->compose, err));
+    return lvlm_compose_draw(file, &c->compose, err);
 }
 
 static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
@@ -189,6 +200,8 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
                               .label = "composing",
                               .model = c.model,
                               .other = c.spec,
+                              .drawing = c.args->svg,
+                              .draw = draw,
                               .plan = plan,
                               .print = print,
                               .user = &c };
@@ -240,7 +253,7 @@ const lvlm_command command_compose = {
     "--layout hub writes one that LLaVA has a form for as\n"
     "LlavaForConditionalGeneration reads it.\n"
     "\n"
-    "  lvlm-convert compose spec.json --explain\n"
+    "  lvlm-convert compose spec.json --explain --svg model.svg\n"
     "  lvlm-convert compose spec.json model.lvlm",
     options,
     sizeof(args),

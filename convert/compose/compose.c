@@ -236,6 +236,27 @@ int lvlm_compose_plan_makers(lvlm_compose *out, const char *path, const char *vi
     return plan_spec(out, options, err);
 }
 
+static int digest_files(lvlm_compose_part *part, lvlm_arena *arena, lvlm_error *err)
+{
+    if (part->from == NULL || part->digests != NULL) return 0;
+    const size_t n = part->from->n_files;
+    lvlm_hex_digest *const digests = lvlm_arena_alloc(arena, n, sizeof *digests);
+    if (digests == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < n; i++) {
+        const lvlm_infile *const map = part->from->files[i].map;
+        TRY(lvlm_digest_bytes(digests[i], map->bytes, (size_t)map->n_bytes, err));
+    }
+    part->digests = digests;
+    return 0;
+}
+
+int lvlm_compose_digest_files(lvlm_compose *c, lvlm_error *err)
+{
+    TRY(digest_files(&c->parts.vision, &c->arena, err));
+    TRY(digest_files(&c->parts.connector, &c->arena, err));
+    return digest_files(&c->parts.text, &c->arena, err);
+}
+
 void lvlm_compose_free(lvlm_compose *c)
 {
     lvlm_import_free(c->import);

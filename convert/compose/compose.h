@@ -37,6 +37,8 @@ LVLM_MUST_CHECK int lvlm_compose_plan_makers(lvlm_compose *out, const char *path
                                              const char *vision,
                                              const lvlm_import_options *options,
                                              lvlm_error *err);
+/* Read every file of the parts: their digests, for people. */
+LVLM_MUST_CHECK int lvlm_compose_digest_files(lvlm_compose *compose, lvlm_error *err);
 void lvlm_compose_free(lvlm_compose *compose);
 
 LVLM_END_DECLS

@@ -31,6 +31,8 @@ typedef struct lvlm_compose_part {
     lvlm_tensor *tensors;  /* those that are taken, renamed; in the arena */
     size_t n_tensors;
     size_t n_left_out; /* tensors of the source that belong to another part */
+    lvlm_hex_digest
+        *digests; /* of from->files, once lvlm_compose_digest_files is called */
 } lvlm_compose_part;
 
 /* What the parts are, in numbers, from their tensors. */
