@@ -3,7 +3,8 @@
  *   task          a kv head, a run of queries, sometimes a part of the keys
  *   per tile      S = Q K^T; the largest score of a row so far is its `most`,
  *                 P = exp(S - most), out += P V, sum += the row of P; where `most`
- *                 rises, out and sum are scaled to it
+ *                 rises, out and sum are scaled to it. Dropout takes P out of `out`,
+ *                 not out of the sum
  *   at the end    out / sum
  *
  * Few queries (a text that is continued) make few tasks: then the keys are divided too,
@@ -73,6 +74,23 @@ void attention_visible(size_t *from, size_t *to, const attention_dims *d, size_t
     assert(t < d->Tq && k0 <= k1 && k1 <= d->Tk);
     *from = min_size(max_size(d->lo[t], k0), k1) - k0;
     *to = max_size(min_size(max_size(d->hi[t], k0), k1) - k0, *from);
+}
+
+void attention_drop(real *s, const attention_dims *d, size_t g,
+                    const attention_run *run, size_t k0, size_t k1)
+{
+    const size_t G = attention_group(d), R = (run->q1 - run->q0) * G;
+    if (!dropout_drops(&d->drop)) return;
+    for (size_t r = 0; r < R; r++) {
+        const size_t t = run->q0 + r / G;
+        size_t from, to;
+        attention_visible(&from, &to, d, t, k0, k1);
+        if (from == to) continue;
+        real *const seen = s + r * (k1 - k0) + from;
+        dropout_values(seen, seen, d->drop.rate,
+                       dropout_stream(&d->drop, t, g * G + r % G), k0 + from - d->lo[t],
+                       to - from, false);
+    }
 }
 
 size_t attention_scratch(const attention_dims *d, size_t n_threads)
@@ -165,6 +183,7 @@ static void sum_run(const partial *p, real *own, const real *q, const real *k,
             attention_visible(&from, &to, d, run->q0 + r / G, k0, k1);
             take_row(p, r, s + r * width, from, to, width, D);
         }
+        attention_drop(s, d, g, run, k0, k1);
         gemm_nn(p->out, D, s, width, v + k0 * ldv + g * D, ldv, R, D, width, 1,
                 k0 == first ? 0 : 1);
     }

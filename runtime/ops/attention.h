@@ -6,7 +6,7 @@
 #ifndef LVLM_RUNTIME_OPS_ATTENTION_H
 #define LVLM_RUNTIME_OPS_ATTENTION_H
 
-#include "runtime/ops/ops.h"
+#include "runtime/ops/dropout.h"
 
 typedef struct attention_dims {
     size_t Tq, Tk;    /* query rows; key and value rows */
@@ -17,6 +17,8 @@ typedef struct attention_dims {
     real softcap;     /* 0: none; else s <- softcap * tanh(s / softcap) */
     const size_t *lo; /* (Tq) first visible key row */
     const size_t *hi; /* (Tq) one past the last, <= Tk; hi <= lo: none, out is 0 */
+    dropout drop;     /* of probabilities, after they are normalised: key k of query t
+                         and head n is number k - lo[t] of dropout_stream(drop, t, n) */
 } attention_dims;
 
 /* Elements of scratch for both directions, by the five sizes of `dims`. Longer texts
@@ -24,9 +26,9 @@ typedef struct attention_dims {
  * less than their keys. */
 size_t attention_scratch(const attention_dims *dims, size_t n_threads);
 
-/* out[t] = sum_k softmax_k(s[t,k]) v[k] per head. Keys that no query of a task sees are
- * never read. If ranges do not overlap, no value of one affects another, not even a
- * NaN. out may be q. out, q (Tq,heads*D) k, v (Tk,kv_heads*D) */
+/* out[t] = sum_k drop(softmax_k(s[t,k])) v[k] per head. Keys that no query of a task
+ * sees are never read. If ranges do not overlap, no value of one affects another, not
+ * even a NaN. out may be q. out, q (Tq,heads*D) k, v (Tk,kv_heads*D) */
 void attention_forward(real *out, const real *q, const real *k, const real *v,
                        const attention_dims *dims, const ops_scratch *scratch);
 

@@ -1,10 +1,10 @@
 /* attention_backward.c - the gradients of softmax attention; see attention_run.h.
  *
- *   queries   per (kv head, run of queries), tiles of keys: S = Q K^T, dP = dout V^T,
- *             and of each row the largest score, the sum of P and delta, the mean of dP
- *             weighted by P; then dS = P (dP - delta) cap', dq += scale dS K
+ *   queries   per (kv head, run of queries), tiles of keys: S = Q K^T, dP = drop(dout
+ *             V^T), and of each row the largest score, the sum of P and delta, the mean
+ *             of dP weighted by P; then dS = P (dP - delta) cap', dq += scale dS K
  *   keys      per (kv head, block of keys), for the runs of queries in order:
- *             P and dS again, dv += P^T dout, dk += scale dS^T Q
+ *             P and dS again, dv += drop(P)^T dout, dk += scale dS^T Q
  *
  * A run whose keys are one tile computes S and dP once in the first pass, else twice.
  * Each gradient belongs to one task with one fixed order of sums. */
@@ -91,17 +91,19 @@ static row_stats stats_of(const backward_args *a, const task *t,
     return (row_stats){ a->stats.most + at, a->stats.weight + at, a->stats.delta + at };
 }
 
-/* S, and dP = dout V^T, of all rows and the keys [k0, k1). */
-static void multiply(const backward_args *a, const task *t, size_t R, size_t k0,
-                     size_t k1, bool needs_dp)
+/* S, and dP = drop(dout V^T), of all rows and the keys [k0, k1). */
+static void multiply(const backward_args *a, const task *t, const attention_run *run,
+                     size_t k0, size_t k1, bool needs_dp)
 {
     const attention_dims *const d = a->d;
+    const size_t R = (run->q1 - run->q0) * attention_group(d);
     const size_t width = k1 - k0, ldv = d->kv_heads * d->D;
     assert(width <= t->tile && k1 <= d->Tk);
     attention_scores(t->s, t->q, a->k, d, t->g, R, k0, k1);
-    if (needs_dp)
-        gemm_nt(t->dp, width, t->dout, d->D, a->v + k0 * ldv + t->g * d->D, ldv, R,
-                width, d->D, 1, 0);
+    if (!needs_dp) return;
+    gemm_nt(t->dp, width, t->dout, d->D, a->v + k0 * ldv + t->g * d->D, ldv, R, width,
+            d->D, 1, 0);
+    attention_drop(t->dp, d, t->g, run, k0, k1);
 }
 
 /* p = exp(s - most), and s = p cap'; both 0 outside [from, to).  p, s (width) */
@@ -163,7 +165,7 @@ static void take_tile(const backward_args *a, const task *t, const row_stats *st
 {
     const size_t G = attention_group(a->d), R = (run->q1 - run->q0) * G;
     const size_t width = k1 - k0;
-    multiply(a, t, R, k0, k1, true);
+    multiply(a, t, run, k0, k1, true);
     for (size_t r = 0; r < R; r++) {
         size_t from, to;
         attention_visible(&from, &to, a->d, run->q0 + r / G, k0, k1);
@@ -180,7 +182,7 @@ static void grad_tile(const backward_args *a, const task *t, const row_stats *st
     const attention_dims *const d = a->d;
     const size_t G = attention_group(d), R = (run->q1 - run->q0) * G;
     const size_t width = k1 - k0, ldk = d->kv_heads * d->D;
-    if (again) multiply(a, t, R, k0, k1, true);
+    if (again) multiply(a, t, run, k0, k1, true);
     for (size_t r = 0; r < R; r++) {
         real *const s = t->s + r * width, *const dp = t->dp + r * width;
         size_t from, to;
@@ -238,7 +240,7 @@ static void backward_keys(const backward_args *a, const task *t,
     assert(a->dk != NULL || a->dv != NULL);
     attention_gather(t->q, a->q, d, t->g, run);
     attention_gather(t->dout, a->dout, d, t->g, run);
-    multiply(a, t, R, run->k0, run->k1, a->dk != NULL);
+    multiply(a, t, run, run->k0, run->k1, a->dk != NULL);
     for (size_t r = 0; r < R; r++) {
         real *const s = t->s + r * width, *const dp = t->dp + r * width;
         size_t from, to;
@@ -249,8 +251,10 @@ static void backward_keys(const backward_args *a, const task *t,
 #pragma omp simd
         for (size_t i = 0; i < width; i++) s[i] = t->p[i] * stats.weight[r];
     }
-    if (a->dv != NULL)
+    if (a->dv != NULL) {
+        attention_drop(t->s, d, t->g, run, run->k0, run->k1);
         gemm_tn(a->dv + at, ldk, t->s, width, t->dout, d->D, width, d->D, R, 1, 1);
+    }
     if (a->dk != NULL)
         gemm_tn(a->dk + at, ldk, t->dp, width, t->q, d->D, width, d->D, R, d->scale, 1);
 }

@@ -52,6 +52,11 @@ void attention_scores(real *s, const real *q, const real *k, const attention_dim
 void attention_visible(size_t *from, size_t *to, const attention_dims *d, size_t t,
                        size_t k0, size_t k1);
 
+/* Drop elements of s (R,k1-k0), one for each row and key, as dims->drop does with the
+ * probabilities: nothing outside of what a row sees. */
+void attention_drop(real *s, const attention_dims *d, size_t g,
+                    const attention_run *run, size_t k0, size_t k1);
+
 /* attention_scratch of one direction. */
 size_t attention_forward_scratch(const attention_dims *d, size_t n_threads);
 size_t attention_backward_scratch(const attention_dims *d, size_t n_threads);

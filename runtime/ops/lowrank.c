@@ -15,13 +15,13 @@
 #include <string.h>
 
 #include "formats/base/random.h"
+#include "runtime/ops/dropout.h"
 #include "runtime/ops/gemm.h"
 
 enum {
     BLOCK = 512,   /* rows of x per block */
     ROWS = 64,     /* of x in a tile */
     COLUMNS = 256, /* of a gradient in a tile */
-    CHUNK = 64,    /* random numbers at a time */
 };
 
 /* The length of h and of g, in whole cache lines. */
@@ -53,23 +53,12 @@ static void drop(real *out, size_t ldo, const real *x, size_t ldx, const lowrank
                  size_t n, size_t rows, size_t i, size_t cols, size_t I, bool add)
 {
     const lowrank_noise *const noise = w->noise;
-    assert(noise->rate > 0 && noise->rate < 1 && i + cols <= I);
+    assert(i + cols <= I);
     const uint64_t own = lvlm_random_scramble(w->stream);
     const uint64_t stream = lvlm_random_scramble(noise->key ^ own);
-    const uint64_t limit = (uint64_t)(noise->rate * 0x1p32);
-    const real keep = (real)(1 / (1 - noise->rate));
-    uint64_t bits[CHUNK];
     for (size_t row = 0; row < rows; row++)
-        for (size_t c = 0; c < cols; c += CHUNK) {
-            const size_t some = min_size(CHUNK, cols - c);
-            real *const to = out + row * ldo + c;
-            const real *const from = x + row * ldx + c;
-            lvlm_random_bits(bits, stream, (n + row) * I + i + c, some);
-            for (size_t j = 0; j < some; j++) {
-                const real value = bits[j] >> 32 >= limit ? keep * from[j] : 0;
-                to[j] = add ? to[j] + value : value;
-            }
-        }
+        dropout_values(out + row * ldo, x + row * ldx, noise->rate, stream,
+                       (n + row) * I + i, cols, add);
 }
 
 /* ---- forward -------------------------------------------------------------------- */

@@ -34,6 +34,7 @@ enum { GRADCHECK_KEYS = 200 }; /* finite differences of longer texts take minute
 typedef struct attention_case {
     attention_dims dims;
     size_t *lo, *hi;
+    uint64_t *rows; /* their numbers, of dropout */
     double *q, *k, *v, *out, *dout;
     ops_scratch scratch;
 } attention_case;
@@ -72,6 +73,7 @@ static attention_case case_of(const attention_row *r, size_t n_threads)
     attention_case c = {
         .lo = test_calloc(r->Tq, sizeof(size_t)),
         .hi = test_calloc(r->Tq, sizeof(size_t)),
+        .rows = test_calloc(r->Tq, sizeof(uint64_t)),
         .q = array(nq, 1),
         .k = array(nk, 2),
         .v = array(nk, 3),
@@ -79,16 +81,39 @@ static attention_case case_of(const attention_row *r, size_t n_threads)
         .dout = array(nq, 5),
         .scratch = { test_calloc(numel, sizeof(real)), numel, n_threads },
     };
-    for (size_t t = 0; t < r->Tq; t++) fill_range(&c.lo[t], &c.hi[t], r, t);
+    for (size_t t = 0; t < r->Tq; t++) {
+        fill_range(&c.lo[t], &c.hi[t], r, t);
+        c.rows[t] = 5 * t;
+    }
     c.dims = (attention_dims){ r->Tq, r->Tk,      r->heads, r->kv_heads, r->D,
                                0.7,   r->softcap, c.lo,     c.hi };
     return c;
 }
 
+/* Every row without dropout and with it. */
+static attention_case case_number(size_t k)
+{
+    attention_case c = case_of(&rows[k / 2], 2);
+    if (k % 2 != 0) c.dims.drop = (dropout){ 0.3, 7, c.rows };
+    return c;
+}
+
 static void case_free(attention_case *c)
 {
-    test_free(c->lo), test_free(c->hi), test_free(c->q), test_free(c->k);
+    test_free(c->lo), test_free(c->hi), test_free(c->rows), test_free(c->q),
+        test_free(c->k);
     test_free(c->v), test_free(c->out), test_free(c->dout), test_free(c->scratch.data);
+}
+
+/* What dropout multiplies the probability of key j with, of query t and head h. */
+static double kept(const attention_case *c, size_t t, size_t h, size_t j)
+{
+    const dropout *const drop = &c->dims.drop;
+    double one = 1;
+    if (drop->rate > 0)
+        dropout_values(&one, &one, drop->rate, dropout_stream(drop, t, h),
+                       j - c->dims.lo[t], 1, false);
+    return one;
 }
 
 /* out (heads*D) of query t, by the formula */
@@ -106,7 +131,8 @@ static void plain_row(double *out, const attention_case *c, size_t t)
             double s = d->scale * gradcheck_dot(q, k, d->D);
             if (d->softcap > 0) s = d->softcap * tanh(s / d->softcap);
             sum += exp(s);
-            for (size_t i = 0; i < d->D; i++) out[h * d->D + i] += exp(s) * v[i];
+            const double p = exp(s) * kept(c, t, h, j);
+            for (size_t i = 0; i < d->D; i++) out[h * d->D + i] += p * v[i];
         }
         for (size_t i = 0; sum > 0 && i < d->D; i++) out[h * d->D + i] /= sum;
     }
@@ -116,8 +142,9 @@ static void attention_forward_equals_the_formula(void **state)
 {
     double expected[128];
     (void)state;
-    for (size_t r = 0; r < COUNT(rows); r++) {
-        attention_case c = case_of(&rows[r], 2);
+    for (size_t k = 0; k < 2 * COUNT(rows); k++) {
+        const size_t r = k / 2;
+        attention_case c = case_number(k);
         const size_t width = rows[r].heads * rows[r].D;
         attention_forward(c.out, c.q, c.k, c.v, &c.dims, &c.scratch);
         for (size_t t = 0; t < rows[r].Tq; t++) {
@@ -245,8 +272,10 @@ static double attention_loss(void *context)
 static void attention_gradients_are_slopes(void **state)
 {
     (void)state;
-    for (size_t r = 0; r < COUNT(rows) && rows[r].Tk <= GRADCHECK_KEYS; r++) {
-        attention_case c = case_of(&rows[r], 2);
+    for (size_t k = 0; k < 2 * COUNT(rows); k++) {
+        const size_t r = k / 2;
+        if (rows[r].Tk > GRADCHECK_KEYS) continue;
+        attention_case c = case_number(k);
         const size_t nq = rows[r].Tq * rows[r].heads * rows[r].D;
         const size_t nk = rows[r].Tk * rows[r].kv_heads * rows[r].D;
         double *dq = test_calloc(nq, 8), *dk = test_calloc(nk, 8);
@@ -279,14 +308,15 @@ static void plain_backward(double *dq, double *dk, double *dv, const attention_c
                 s = d->softcap * tanh(s / d->softcap);
                 slope = 1 - s / d->softcap * s / d->softcap;
             }
-            const double dp = gradcheck_dot(c->dout + at, c->v + of, d->D);
+            const double m = kept(c, t, h, j);
+            const double dp = m * gradcheck_dot(c->dout + at, c->v + of, d->D);
             if (pass == 0) sum += exp(s);
             if (pass == 1) delta += exp(s) / sum * dp;
             const double ds = exp(s) / sum * (dp - delta) * slope * d->scale;
             for (size_t i = 0; pass == 2 && i < d->D; i++) {
                 dq[at + i] += ds * c->k[of + i];
                 dk[of + i] += ds * c->q[at + i];
-                dv[of + i] += exp(s) / sum * c->dout[at + i];
+                dv[of + i] += m * exp(s) / sum * c->dout[at + i];
             }
         }
 }
@@ -294,8 +324,9 @@ static void plain_backward(double *dq, double *dk, double *dv, const attention_c
 static void attention_backward_equals_the_formula(void **state)
 {
     (void)state;
-    for (size_t r = 0; r < COUNT(rows); r++) {
-        attention_case c = case_of(&rows[r], 2);
+    for (size_t k = 0; k < 2 * COUNT(rows); k++) {
+        const size_t r = k / 2;
+        attention_case c = case_number(k);
         const size_t nq = rows[r].Tq * rows[r].heads * rows[r].D;
         const size_t nk = rows[r].Tk * rows[r].kv_heads * rows[r].D;
         double *const got = test_calloc(nq + 2 * nk, sizeof(double));
@@ -336,6 +367,54 @@ static void attention_backward_skips_and_accumulates(void **state)
     case_free(&c);
 }
 
+/* Many draws together are attention without dropout, and a single one is not. */
+static void attention_keeps_its_mean_under_dropout(void **state)
+{
+    enum { DRAWS = 4000, WIDTH = 20 };
+    const attention_row row = { 5, 9, 4, 2, 5, 0, PREFIX };
+    attention_case c = case_of(&row, 2);
+    double plain[5 * WIDTH], sum[5 * WIDTH] = { 0 }, most = 0;
+    (void)state;
+    attention_forward(plain, c.q, c.k, c.v, &c.dims, &c.scratch);
+    for (uint64_t draw = 0; draw < DRAWS; draw++) {
+        c.dims.drop = (dropout){ 0.25, draw << 32, c.rows };
+        attention_forward(c.out, c.q, c.k, c.v, &c.dims, &c.scratch);
+        for (size_t i = 0; i < 5 * WIDTH; i++) {
+            sum[i] += c.out[i] / DRAWS;
+            most = fmax(most, fabs(c.out[i] - plain[i]));
+        }
+    }
+    for (size_t i = 0; i < 5 * WIDTH; i++)
+        ASSERT_CLOSE(sum[i], plain[i], 0.03 /* five deviations; observed 0.009 */);
+    assert_true(most > 0.1);
+    case_free(&c);
+}
+
+/* A text loses the same wherever it is among others. */
+static void attention_drops_by_numbers_of_rows(void **state)
+{
+    enum { ROWS = 40, MORE = 130, WIDTH = 6, KEYS = 3 };
+    const attention_row alone = { ROWS, ROWS, 2, 1, 3, 0, CAUSAL };
+    const attention_row both = { MORE, MORE, 2, 1, 3, 0, CAUSAL };
+    attention_case a = case_of(&alone, 1), b = case_of(&both, 2);
+    const size_t at = MORE - ROWS;
+    (void)state;
+    a.dims.drop = (dropout){ 0.3, 7, a.rows };
+    b.dims.drop = (dropout){ 0.3, 7, b.rows };
+    memcpy(b.q + at * WIDTH, a.q, ROWS * WIDTH * sizeof *a.q);
+    memcpy(b.k + at * KEYS, a.k, ROWS * KEYS * sizeof *a.k);
+    memcpy(b.v + at * KEYS, a.v, ROWS * KEYS * sizeof *a.v);
+    for (size_t t = 0; t < ROWS; t++) {
+        b.lo[at + t] = at;
+        b.rows[at + t] = a.rows[t];
+    }
+    attention_forward(a.out, a.q, a.k, a.v, &a.dims, &a.scratch);
+    attention_forward(b.out, b.q, b.k, b.v, &b.dims, &b.scratch);
+    for (size_t i = 0; i < ROWS * WIDTH; i++)
+        ASSERT_CLOSE(b.out[at * WIDTH + i], a.out[i], 1e-14 /* observed 5e-16 */);
+    case_free(&a), case_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +428,8 @@ int main(void)
         cmocka_unit_test(attention_gradients_are_slopes),
         cmocka_unit_test(attention_backward_equals_the_formula),
         cmocka_unit_test(attention_backward_skips_and_accumulates),
+        cmocka_unit_test(attention_keeps_its_mean_under_dropout),
+        cmocka_unit_test(attention_drops_by_numbers_of_rows),
     };
     ops_threads(2);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include "runtime/ops/activation.h"
 #include "runtime/ops/add.h"
 #include "runtime/ops/attention.h"
+#include "runtime/ops/dropout.h"
 #include "runtime/ops/embed.h"
 #include "runtime/ops/linear.h"
 #include "runtime/ops/loss.h"
@@ -94,8 +95,11 @@ enum { NQ = TQ * HEADS * D, NK = TK * KV_HEADS * D };
 static void attention_op(real *out, const real *in, const ops_scratch *scratch)
 {
     size_t lo[TQ], hi[TQ];
-    const attention_dims dims = { TQ, TK, HEADS, KV_HEADS, D, (real)0.3, 2, lo, hi };
+    uint64_t rows[TQ];
+    const attention_dims dims = { TQ,        TK, HEADS, KV_HEADS, D,
+                                  (real)0.3, 2,  lo,    hi,       { 0.2, 3, rows } };
     for (size_t t = 0; t < TQ; t++) {
+        rows[t] = t;
         lo[t] = t / 2;
         hi[t] = t % 11 == 0 ? 0 : TK - TQ + t;
     }
@@ -129,6 +133,9 @@ static void elementwise_op(real *out, const real *in, const ops_scratch *scratch
     add_forward(out, in, RC);
     add_rows_forward(out, in, ROWS, ROWS / 2, C);
     add_rows_backward(out + 7 * RC, in, ROWS, ROWS / 2, C);
+    uint64_t rows[ROWS];
+    for (size_t n = 0; n < ROWS; n++) rows[n] = n;
+    dropout_rows(out, &(dropout){ 0.5, 9, rows }, NULL, ROWS, C);
 }
 
 static void row_op(real *out, const real *in, const ops_scratch *scratch)
