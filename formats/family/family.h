@@ -236,6 +236,32 @@ typedef struct lvlm_stage_rule {
     const char *why;
 } lvlm_stage_rule;
 
+/* ---- dropout --------------------------------------------------------------------- */
+
+/* Where training may drop values. */
+typedef enum lvlm_dropout_place {
+    LVLM_NO_DROPOUT, /* ends a list */
+    /* probabilities of the tower's attention */
+    LVLM_DROPOUT_VISION_ATTENTION,
+    /* words that are looked up; the rows of images are not dropped */
+    LVLM_DROPOUT_TEXT_EMBED,
+    /* probabilities of the language model's attention, of that to images too */
+    LVLM_DROPOUT_TEXT_ATTENTION,
+    /* what its attention and MLP add to a row: after the norm that may follow
+     * attention, before that of the MLP */
+    LVLM_DROPOUT_TEXT_BRANCHES,
+    LVLM_N_DROPOUTS,
+} lvlm_dropout_place;
+
+/* A place where a family's training code drops values. */
+typedef struct lvlm_dropout_row {
+    lvlm_dropout_place place;
+    /* where config.json may have the rate: "a.b|c", the first that is present; NULL:
+     * nowhere, it is a setting of the training */
+    const char *paths;
+    bool only_theirs; /* transformers has the place, and the makers' code does not */
+} lvlm_dropout_row;
+
 /* The table of word vectors: every family has it. */
 #define LVLM_EMBED_TABLE "text.embed.weight"
 
@@ -309,6 +335,7 @@ typedef struct lvlm_family {
     const lvlm_projection *projections; /* ends with role NULL */
     const lvlm_difference *differences; /* ends with LVLM_AS_TRAINED */
     const lvlm_stage_rule *stage_rules; /* ends with stages NULL; NULL: none */
+    const lvlm_dropout_row *dropouts;   /* ends with LVLM_NO_DROPOUT */
     /* words of the runtime: how images are prepared (prepare/image/vision_settings.c;
      * "tower": as the file's class says, or the tower's own), how a prompt is written
      * (prepare/prompt/prompt_style.c), which tokens of it are learnt

@@ -303,6 +303,14 @@ static const lvlm_projection projections[] = {
     { NULL },
 };
 
+/* ---- dropout --------------------------------------------------------------------- */
+
+static const lvlm_dropout_row dropouts[] = {
+    { LVLM_DROPOUT_TEXT_ATTENTION, "text_config.attention_dropout" },
+    { LVLM_DROPOUT_VISION_ATTENTION, "vision_config.attention_dropout" },
+    { LVLM_NO_DROPOUT },
+};
+
 /* ---- where transformers differs ------------------------------------------------- */
 
 static const lvlm_difference differences[] = {
@@ -328,6 +336,7 @@ const lvlm_family lvlm_family_llava = {
     .unused = unused,
     .projections = projections,
     .differences = differences,
+    .dropouts = dropouts,
     .processor = "tower",
     .prompts = "llava",
     .labels = "suffix",

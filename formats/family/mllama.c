@@ -270,6 +270,13 @@ static const lvlm_stage_rule stage_rules[] = {
     { NULL },
 };
 
+/* ---- dropout --------------------------------------------------------------------- */
+
+static const lvlm_dropout_row dropouts[] = {
+    { LVLM_DROPOUT_TEXT_ATTENTION, "text_config.dropout" },
+    { LVLM_NO_DROPOUT },
+};
+
 const lvlm_family lvlm_family_mllama = {
     .name = "mllama",
     .title = "Llama 3.2-Vision",
@@ -281,6 +288,7 @@ const lvlm_family lvlm_family_mllama = {
     .unused = rotary_buffer,
     .projections = projections,
     .differences = differences,
+    .dropouts = dropouts,
     .stage_rules = stage_rules,
     .processor = "tiles",
     .prompts = "llama3",

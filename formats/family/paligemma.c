@@ -149,10 +149,20 @@ static const lvlm_difference gemma2_differences[] = {
     { LVLM_AS_TRAINED },
 };
 
+/* ---- dropout --------------------------------------------------------------------- */
+
+static const lvlm_dropout_row dropouts[] = {
+    { LVLM_DROPOUT_TEXT_BRANCHES, NULL, false },
+    { LVLM_DROPOUT_TEXT_ATTENTION, "text_config.attention_dropout", true },
+    { LVLM_DROPOUT_VISION_ATTENTION, "vision_config.attention_dropout", true },
+    { LVLM_NO_DROPOUT },
+};
+
 #define BOTH_GENERATIONS                                                               \
     .model_type = "paligemma", .derive = derive, .row_counts = vocab_of_embed,         \
-    .unused = unused, .projections = projections, .processor = "siglip",               \
-    .prompts = "paligemma", .labels = "suffix", .max_positions = 8192
+    .unused = unused, .projections = projections, .dropouts = dropouts,                \
+    .processor = "siglip", .prompts = "paligemma", .labels = "suffix",                 \
+    .max_positions = 8192
 
 const lvlm_family lvlm_family_paligemma = {
     .name = "paligemma",

@@ -292,10 +292,17 @@ static const lvlm_difference qwen2_5_differences[] = {
     { LVLM_AS_TRAINED },
 };
 
+/* ---- dropout --------------------------------------------------------------------- */
+
+static const lvlm_dropout_row dropouts[] = {
+    { LVLM_DROPOUT_TEXT_ATTENTION, "text_config.attention_dropout|attention_dropout" },
+    { LVLM_NO_DROPOUT },
+};
+
 #define BOTH_GENERATIONS                                                               \
     .row_counts = vocab_of_embed, .ties = ties, .unused = rotary_buffer,               \
-    .projections = projections, .processor = "qwen2", .prompts = "chatml",             \
-    .labels = "answers", .max_positions = 32768
+    .projections = projections, .dropouts = dropouts, .processor = "qwen2",            \
+    .prompts = "chatml", .labels = "answers", .max_positions = 32768
 
 const lvlm_family lvlm_family_qwen2_vl = {
     .name = "qwen2_vl",

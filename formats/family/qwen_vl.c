@@ -274,6 +274,14 @@ static const lvlm_stage_rule stage_rules[] = {
     { NULL },
 };
 
+/* ---- dropout --------------------------------------------------------------------- */
+
+static const lvlm_dropout_row dropouts[] = {
+    { LVLM_DROPOUT_TEXT_EMBED, "emb_dropout_prob" },
+    { LVLM_DROPOUT_TEXT_ATTENTION, "attn_dropout_prob" },
+    { LVLM_NO_DROPOUT },
+};
+
 const lvlm_family lvlm_family_qwen_vl = {
     .name = "qwen_vl",
     .title = "Qwen-VL",
@@ -286,6 +294,7 @@ const lvlm_family lvlm_family_qwen_vl = {
     .unused = unused,
     .projections = projections,
     .differences = differences,
+    .dropouts = dropouts,
     .stage_rules = stage_rules,
     .blind_gradients = true,
     .processor = "openclip",
