@@ -241,7 +241,12 @@ bool lvlm_model_is_trained(lvlm_model *model, const char *name)
            (adapter != NULL && lvlm_adapter_find(&part, adapter, name) != NULL);
 }
 
-void lvlm_model_set_noise(lvlm_model *model, uint64_t key)
+void lvlm_model_set_noise(lvlm_model *model, const lvlm_noise *noise)
 {
-    model->engine->set_noise(model->pipeline, key);
+    model->engine->set_noise(model->pipeline, noise);
+}
+
+void lvlm_model_set_dropout(lvlm_model *model, const double *rates)
+{
+    model->engine->set_dropout(model->pipeline, rates);
 }

@@ -167,7 +167,8 @@ typedef struct lvlm_model_step {
     double loss;      /* sum over the labels that count; 0 when none does */
     size_t n_targets; /* how many those are */
     size_t n_tokens;  /* of the texts, without padding */
-    size_t n_images;  /* videos too */
+    size_t n_texts;
+    size_t n_images; /* videos too */
     bool sees; /* pixels took part: else tower, connector and cross-attention did not */
 } lvlm_model_step;
 
@@ -223,9 +224,23 @@ bool lvlm_model_factors(const lvlm_model *model, lvlm_factors *out, size_t i);
  * folded in? */
 bool lvlm_model_is_trained(lvlm_model *model, const char *name);
 
-/* What dropout drops in the backward passes that follow: the same for the same key.
- * A forward pass never drops. */
-void lvlm_model_set_noise(lvlm_model *model, uint64_t key);
+/* ---- dropout -------------------------------------------------------------------- */
+
+/* What dropout draws from. */
+typedef struct lvlm_noise {
+    uint64_t adapter;     /* an adapter's dropout: a number of its own for each pass */
+    uint64_t step;        /* the model's: one for each step ... */
+    size_t texts, images; /* ... of which earlier passes had so many */
+} lvlm_noise;
+
+/* Of the backward passes that follow: they drop the same for the same noise, whatever
+ * the number of threads, and with options->checkpointing. A forward never drops. */
+void lvlm_model_set_noise(lvlm_model *model, const lvlm_noise *noise);
+
+/* The rates of the model's own dropout in those passes, below 1, by lvlm_dropout_place;
+ * only places that the family has count. At first all are 0. A text or image loses the
+ * same whatever else is in its batch.  rates (LVLM_N_DROPOUTS) */
+void lvlm_model_set_dropout(lvlm_model *model, const double *rates);
 
 LVLM_END_DECLS
 

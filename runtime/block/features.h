@@ -4,6 +4,7 @@
 #define LVLM_RUNTIME_BLOCK_FEATURES_H
 
 #include "runtime/batch/images.h"
+#include "runtime/block/noise.h"
 #include "runtime/block/stages.h"
 
 /* Rows image by image and frame by frame: class rows, then patches in squares of
@@ -21,6 +22,7 @@ typedef struct features {
     const void *layout; /* ... and where those are, for the tower */
     const size_t *order; /* (R/group^2) square g here is square order[g] in the order
                             above; NULL: the same */
+    const noise *noise;  /* what training drops; NULL: nothing. Borrowed */
     real *rows;          /* (R,C) */
 } features;
 

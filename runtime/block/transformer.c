@@ -45,6 +45,7 @@ static attention_dims dims_of(const transformer_block *b, const transformer_conf
         .softcap = (real)c->attn_softcap,
         .lo = view->lo,
         .hi = view->hi,
+        .drop = view->attention_drop,
     };
 }
 
@@ -113,23 +114,27 @@ static void mlp_branch(transformer_acts *a, const transformer_block *b,
     dense_forward(a->mlp, a->hidden, &b->down_w, &b->down_b, M, F, C, scratch);
 }
 
-/* y = x + the branch, through its norm or gate. y may be x; then the branch is
- * overwritten by its norm. */
+static const dropout no_dropout = { .rate = 0 };
+
+/* y = x + drop(norm(branch)) * tanh(gate). y may be x; then the branch is overwritten
+ * by its norm, and without a norm always by what remains of it. */
 static void add_branch(real *y, const real *x, real *branch, const norm_layer *norm,
-                       const weight_vector *gate, size_t N, size_t C)
+                       const dropout *drop, const weight_vector *gate, size_t N,
+                       size_t C)
 {
-    if (gate->v != NULL) {
-        assert(norm->w.v == NULL);
-        if (y != x) memcpy(y, x, N * C * sizeof *y);
-        add_scaled_forward(y, branch, real_tanh(*gate->v), N * C);
-        return;
-    }
     if (norm->w.v != NULL) {
         real *const normed = y != x ? y : branch;
+        assert(gate->v == NULL);
         norm_forward(normed, branch, norm, N, C);
         branch = normed;
     }
-    sum_forward(y, x, branch, N * C);
+    dropout_rows(branch, drop, NULL, N, C);
+    if (gate->v == NULL) {
+        sum_forward(y, x, branch, N * C);
+        return;
+    }
+    if (y != x) memcpy(y, x, N * C * sizeof *y);
+    add_scaled_forward(y, branch, real_tanh(*gate->v), N * C);
 }
 
 void transformer_forward(transformer_acts *a, const transformer_block *b,
@@ -141,11 +146,14 @@ void transformer_forward(transformer_acts *a, const transformer_block *b,
     assert((view->cosines == NULL) == (view->sines == NULL));
     assert((view->k == NULL) == (view->v == NULL));
     attention_branch(a, b, c, view, scratch);
-    add_branch(a->mid, a->x, a->attn, &b->post_attn_norm, &b->attn_gate, N, C);
+    add_branch(a->mid, a->x, a->attn, &b->post_attn_norm, &view->attn_drop,
+               &b->attn_gate, N, C);
     if (M < N) select_rows_forward(a->mid, view->wanted, M, C);
     mlp_branch(a, b, c, M, scratch);
     if (view->sees != NULL) scale_rows_forward(a->mlp, view->sees, M, C);
-    add_branch(a->out, a->mid, a->mlp, &b->post_mlp_norm, &b->mlp_gate, M, C);
+    dropout_rows(a->mlp, &view->mlp_drop, view->wanted, M, C);
+    add_branch(a->out, a->mid, a->mlp, &b->post_mlp_norm, &no_dropout, &b->mlp_gate, M,
+               C);
 }
 
 /* ---- backward -------------------------------------------------------------------- */
@@ -155,16 +163,25 @@ static void clear(real *x, size_t n)
     memset(x, 0, n * sizeof *x);
 }
 
-/* dbranch = the gradient of the branch, before its norm or gate; theirs += */
+/* dbranch = the gradient of the branch, before its norm, dropout or gate; theirs +=
+ * `spare` is overwritten.  dbranch, dy, branch, spare (N,C) */
 static void branch_backward(real *dbranch, const real *dy, const real *branch,
-                            const norm_layer *norm, const weight_vector *gate, size_t N,
-                            size_t C, const ops_scratch *scratch)
+                            const norm_layer *norm, const dropout *drop,
+                            const weight_vector *gate, real *spare, size_t N, size_t C,
+                            const ops_scratch *scratch)
 {
     const size_t n = N * C;
     if (norm->w.v != NULL) {
+        if (dropout_drops(drop)) {
+            memcpy(spare, dy, n * sizeof *spare);
+            dropout_rows(spare, drop, NULL, N, C);
+            dy = spare;
+        }
         clear(dbranch, n);
         norm_backward(dbranch, dy, branch, norm, N, C, scratch);
-    } else if (gate->v != NULL) {
+        return;
+    }
+    if (gate->v != NULL) {
         const real open = real_tanh(*gate->v);
         if (gate->grad != NULL)
             *gate->grad += (1 - open * open) * dot_forward(dy, branch, n);
@@ -173,6 +190,7 @@ static void branch_backward(real *dbranch, const real *dy, const real *branch,
     } else {
         memcpy(dbranch, dy, n * sizeof *dbranch);
     }
+    dropout_rows(dbranch, drop, NULL, N, C);
 }
 
 /* From g->branch to g->normed. */
@@ -259,14 +277,15 @@ void transformer_backward(transformer_grads *g, const transformer_acts *a,
 {
     const size_t N = view->N, M = rows_after_attention(view), C = c->hidden;
     assert(N > 0 && M <= N && (!b->is_cross || view->states != NULL));
-    branch_backward(g->branch, g->x, a->mlp, &b->post_mlp_norm, &b->mlp_gate, M, C,
-                    scratch);
+    branch_backward(g->branch, g->x, a->mlp, &b->post_mlp_norm, &no_dropout,
+                    &b->mlp_gate, g->normed, M, C, scratch);
+    dropout_rows(g->branch, &view->mlp_drop, view->wanted, M, C);
     if (view->sees != NULL) scale_rows_forward(g->branch, view->sees, M, C);
     mlp_backward(g, a, b, c, M, scratch);
     norm_backward(g->x, g->normed, a->mid, &b->norm2, M, C, scratch);
     if (M < N) select_rows_backward(g->x, view->wanted, M, N, C);
-    branch_backward(g->branch, g->x, a->attn, &b->post_attn_norm, &b->attn_gate, N, C,
-                    scratch);
+    branch_backward(g->branch, g->x, a->attn, &b->post_attn_norm, &view->attn_drop,
+                    &b->attn_gate, g->normed, N, C, scratch);
     attention_branch_backward(g, a, b, c, view, scratch);
     norm_backward(g->x, g->normed, a->x, &b->norm1, N, C, scratch);
 }

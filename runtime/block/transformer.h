@@ -2,16 +2,16 @@
  * backward.
  *
  *   q = rope(q_norm(Wq n + bq)), k = rope(k_norm(Wk s + bk)), v = Wv s + bv
- *   x += post_attn_norm(Wo attention(q, k, v) + bo) * tanh(attn_gate)    n = norm1 x
- *   x += post_mlp_norm(MLP(norm2 x)) * tanh(mlp_gate)
+ *   x += drop(post_attn_norm(Wo attention(q, k, v) + bo)) * tanh(attn_gate)
+ *   x += post_mlp_norm(drop(MLP(norm2 x))) * tanh(mlp_gate)              n = norm1 x
  *
  *   MLP(m) = Wdown act(Wgate m + b) + b                  plain
  *            Wdown (act(Wgate m + b) * (Wup m + b)) + b  gated
  *
  * s is n in self-attention; in cross-attention it is rows of an image. What a block
  * lacks is absent: biases, norms per head, norms after a branch, gates, rotary
- * positions. N rows, C = hidden, D = head_dim, Q = heads D, K = kv_heads D, F = mlp, S
- * rows of keys and values: N in self-attention.
+ * positions, dropout. N rows, C = hidden, D = head_dim, Q = heads D, K = kv_heads D,
+ * F = mlp, S rows of keys and values: N in self-attention.
  *
  * After attention no row reads another, so rows whose result is not needed can be left
  * out of the second half: M rows remain.
@@ -25,6 +25,7 @@
 #include "runtime/block/weights.h"
 #include "runtime/block/workspace.h"
 #include "runtime/ops/activation.h"
+#include "runtime/ops/dropout.h"
 
 typedef struct transformer_config {
     size_t hidden, heads, kv_heads, head_dim, mlp;
@@ -76,6 +77,8 @@ typedef struct transformer_view {
     size_t n_wanted;
     real *k, *v; /* a cache: k and v of `past` rows, and then of these; NULL: none */
     size_t past;
+    dropout attention_drop;      /* of probabilities */
+    dropout attn_drop, mlp_drop; /* of what the branches add, by rows of x */
     /* Cross-attention. */
     size_t S;
     const real

@@ -36,7 +36,8 @@ struct lvlm_engine {
     void (*zero_gradients)(void *pipeline);
     void *(*weight)(void *pipeline, size_t target); /* as lvlm_model_weight */
     bool (*factors)(const void *pipeline, lvlm_factors *out, size_t i);
-    void (*set_noise)(void *pipeline, uint64_t key);
+    void (*set_noise)(void *pipeline, const lvlm_noise *noise);
+    void (*set_dropout)(void *pipeline, const double *rates);
     int (*begin)(struct lvlm_session **out, void *pipeline,
                  const lvlm_checkpoint *inputs, const char *prefix,
                  const lvlm_stage_sink *sink, lvlm_error *err);

@@ -143,6 +143,7 @@ static int read_batch(pass *t, const lvlm_checkpoint *inputs, const char *prefix
     if (!pass_has_images(t)) return 0;
     TRY(p->tower->kind->plan(p->tower, &t->features, images, &t->inputs.arena, err));
     assert(t->features.C == p->tower->width && t->features.R > 0);
+    t->features.noise = t->noise;
     t->n_image_rows = lvlm_image_rows_count(&p->spec.rows, images, 0, images->n);
     if (c->rope.axes == 3)
         TRY(lvlm_positions_grids(&t->packing, &t->inputs, &p->spec, &c->rope.positions,
@@ -166,7 +167,8 @@ decoder_tape_options pass_tape_options(const pass *t, bool to_images)
                                    .keep = t->p->keep,
                                    .to_images = to_images,
                                    .wanted = t->packing.predicting,
-                                   .n_wanted = t->packing.n_targets };
+                                   .n_wanted = t->packing.n_targets,
+                                   .noise = t->noise };
 }
 
 void pass_announce(pass *t)
@@ -366,7 +368,9 @@ static int pipeline_backward(void *model, lvlm_model_step *step,
                              double scale, lvlm_error *err)
 {
     pipeline *const p = model;
-    pass t = { .p = p, .stages = { .sink = &p->passing, .left = 1 } };
+    pass t = { .p = p,
+               .stages = { .sink = &p->passing, .left = 1 },
+               .noise = noise_drops(&p->noise) ? &p->noise : NULL };
     int rc;
     assert(inputs != NULL && prefix != NULL && scale >= 0);
     *step = (lvlm_model_step){ 0 };
@@ -374,6 +378,7 @@ static int pipeline_backward(void *model, lvlm_model_step *step,
     if ((rc = pass_read(&t, inputs, prefix, err)) < 0) goto done;
     step->n_targets = t.packing.n_targets;
     step->n_tokens = t.packing.N;
+    step->n_texts = t.packing.n_texts;
     step->n_images = lvlm_images_present(&t.inputs.images);
     step->sees = pass_has_images(&t);
     if (t.packing.n_targets == 0 || (rc = pass_make_scratch(&t, err)) < 0) goto done;
@@ -424,9 +429,22 @@ static bool pipeline_factors(const void *model, lvlm_factors *out, size_t i)
     return adapters_factors(&((const pipeline *)model)->adapters, out, i);
 }
 
-static void pipeline_set_noise(void *model, uint64_t key)
+static void pipeline_set_noise(void *model, const lvlm_noise *given)
 {
-    ((pipeline *)model)->adapters.noise.key = key;
+    pipeline *const p = model;
+    p->adapters.noise.key = given->adapter;
+    p->noise.key = given->step;
+    p->noise.texts = given->texts;
+    p->noise.images = given->images;
+}
+
+static void pipeline_set_dropout(void *model, const double *rates)
+{
+    pipeline *const p = model;
+    const lvlm_dropout_row *row = p->weights.manifest->family->dropouts;
+    memset(p->noise.rates, 0, sizeof p->noise.rates);
+    for (; row->place != LVLM_NO_DROPOUT; row++)
+        p->noise.rates[row->place] = rates[row->place];
 }
 
 const lvlm_engine LVLM_REAL_ENGINE = {
@@ -440,6 +458,7 @@ const lvlm_engine LVLM_REAL_ENGINE = {
     .weight = pipeline_weight,
     .factors = pipeline_factors,
     .set_noise = pipeline_set_noise,
+    .set_dropout = pipeline_set_dropout,
     .begin = decoding_begin,
     .step = decoding_step,
     .end = decoding_end,

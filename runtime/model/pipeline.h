@@ -25,6 +25,7 @@ typedef struct pipeline {
     lvlm_input_spec spec;
     size_t n_threads;
     tape_keep keep;          /* what training keeps */
+    noise noise;             /* what it drops, besides adapters */
     lvlm_stage_sink passing; /* of backward: takes nothing, and counts */
     bool noted_positions;    /* that a batch has more than the model was made for */
 } pipeline;
@@ -32,7 +33,8 @@ typedef struct pipeline {
 /* What one forward has; freed part by part as it goes. */
 typedef struct pass {
     pipeline *p;
-    bool unlabelled; /* labels that come with the inputs are ignored */
+    bool unlabelled;    /* labels that come with the inputs are ignored */
+    const noise *noise; /* what a backward drops; NULL: nothing */
     lvlm_inputs inputs;
     lvlm_packing packing;
     lvlm_cross_view cross_view; /* cross-attention only */
@@ -47,8 +49,8 @@ typedef struct pass {
     workspace connector_memory; /* of features.rows and the connector's tape */
 } pass;
 
-/* Inputs to packed rows, positions and what sees what. `t` holds p, stages and
- * unlabelled; free with pass_free, also after a failure. */
+/* Inputs to packed rows, positions and what sees what. `t` holds p, stages, unlabelled
+ * and noise; free with pass_free, also after a failure. */
 int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
               lvlm_error *err);
 bool pass_has_images(const pass *t);

@@ -15,15 +15,23 @@
 
 /* ---- forward -------------------------------------------------------------------- */
 
-/* x = scaled embeddings, and image rows as they are. */
-static void embed(real *x, const decoder *text, const lvlm_packing *p,
+static dropout embed_drop(const decoder_tape *t)
+{
+    return noise_at(t->noise, LVLM_DROPOUT_TEXT_EMBED, 0, t->rows);
+}
+
+/* x = scaled embeddings after dropout, and image rows as they are. */
+static void embed(real *x, const decoder *text, const decoder_tape *t,
                   const real *image_rows)
 {
+    const lvlm_packing *const p = t->packing;
+    const dropout drop = embed_drop(t);
     const decoder_config *const c = &text->config;
     const size_t C = c->block.hidden;
     assert(text->embed.w.data != NULL);
     embed_forward(x, text->embed.w, p->ids, (real)c->embed_scale, p->N, c->embed_rows,
                   C);
+    dropout_rows(x, &drop, NULL, p->N, C);
     for (size_t n = 0; n < p->N; n++)
         if (p->image_row[n] >= 0)
             memcpy(x + n * C, image_rows + (size_t)p->image_row[n] * C, C * sizeof *x);
@@ -87,7 +95,12 @@ static transformer_view view_of(const decoder_tape *t, const decoder *text, size
     const lvlm_packing *const p = t->packing;
     assert(i < text->config.layers);
     const bool slides = p->window_lo != NULL && text->blocks[i].has_window;
-    transformer_view view = { .N = t->N };
+    transformer_view view = {
+        .N = t->N,
+        .attention_drop = noise_at(t->noise, LVLM_DROPOUT_TEXT_ATTENTION, i, t->rows),
+        .attn_drop = noise_at(t->noise, LVLM_DROPOUT_TEXT_BRANCHES, 2 * i, t->rows),
+        .mlp_drop = noise_at(t->noise, LVLM_DROPOUT_TEXT_BRANCHES, 2 * i + 1, t->rows),
+    };
     if (t->cache != NULL) {
         view.k = t->cache->blocks[i].k;
         view.v = t->cache->blocks[i].v;
@@ -141,7 +154,7 @@ int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows
     const size_t N = t->N, C = c->block.hidden;
     real *x = transformer_tape_input(&t->blocks);
     assert(t->cache == NULL || t->cache->rows + N <= t->cache->capacity);
-    embed(x, text, p, image_rows);
+    embed(x, text, t, image_rows);
     TRY(stages_emit_rows(s, "text.embed", x, C, p, t->spare, err));
     TRY(fill_positions(t, c, err));
     if (t->keys.states != NULL)
@@ -161,18 +174,21 @@ int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows
 
 /* ---- backward ------------------------------------------------------------------- */
 
-/* dx (N,C) of the first block's input, to the table and the image rows. */
-static void embed_gradient(const decoder *text, const lvlm_packing *p, const real *dx,
+/* dx (N,C) of the first block's input, to the image rows and the table; overwritten. */
+static void embed_gradient(const decoder *text, const decoder_tape *t, real *dx,
                            real *dimage_rows)
 {
     const decoder_config *const c = &text->config;
+    const lvlm_packing *const p = t->packing;
+    const dropout drop = embed_drop(t);
     const size_t C = c->block.hidden;
-    if (text->embed.grad != NULL)
-        embed_backward(text->embed.grad, dx, p->ids, c->pad, (real)c->embed_scale, p->N,
-                       c->embed_rows, C);
     for (size_t n = 0; dimage_rows != NULL && n < p->N; n++)
         if (p->image_row[n] >= 0)
             add_forward(dimage_rows + (size_t)p->image_row[n] * C, dx + n * C, C);
+    if (text->embed.grad == NULL) return;
+    dropout_rows(dx, &drop, NULL, p->N, C);
+    embed_backward(text->embed.grad, dx, p->ids, c->pad, (real)c->embed_scale, p->N,
+                   c->embed_rows, C);
 }
 
 int decoder_backward(const decoder *text, decoder_tape *t, const real *dnormed,
@@ -197,7 +213,7 @@ int decoder_backward(const decoder *text, decoder_tape *t, const real *dnormed,
         transformer_tape_backward(&t->blocks, i, &g, &view, scratch);
     }
     stages_advance(s, first);
-    embed_gradient(text, t->packing, g.x, dimage_rows);
+    embed_gradient(text, t, g.x, dimage_rows);
     if (cross_view != NULL && dimage_rows != NULL)
         gather_rows_backward(dimage_rows, t->keys.dstates, t->keys.from,
                              cross_view->n_keys, C);

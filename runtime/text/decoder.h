@@ -1,6 +1,6 @@
 /* decoder.h - the language model: one decoder, driven by its configuration.
  *
- *   x = scale * E[id]  or a row of the connector
+ *   x = drop(scale * E[id])  or a row of the connector
  *   L blocks (transformer.h), some of which attend to the image in place of the text
  *   out = norm x
  *
@@ -11,6 +11,7 @@
 #include "runtime/batch/cross_view.h"
 #include "runtime/batch/packing.h"
 #include "runtime/batch/positions.h"
+#include "runtime/block/noise.h"
 #include "runtime/block/stages.h"
 #include "runtime/block/transformer.h"
 #include "runtime/text/cross.h"
@@ -73,6 +74,8 @@ typedef struct decoder_tape {
     cross_keys keys;       /* what blocks with cross-attention attend to */
     real *cosines, *sines; /* (N,head_dim/2) */
     real *logn;            /* (N) factors of queries; NULL: all are 1 */
+    const noise *noise;    /* borrowed; NULL: nothing is dropped */
+    uint64_t *rows;        /* (N) noise_row of each row; with noise only */
     real *normed;          /* (n_wanted,C) the last norm's output; before, (N,C) */
     real *spare; /* (B*T,C) rows with padding between, when there is padding */
 } decoder_tape;
@@ -87,6 +90,7 @@ typedef struct decoder_tape_options {
         *wanted; /* (n_wanted) rows of normed, increasing; NULL: all. Borrowed */
     size_t n_wanted;
     const stages *stages; /* that will leave; NULL: none */
+    const noise *noise;   /* what training drops; NULL: nothing. Borrowed */
 } decoder_tape_options;
 
 /* Read the configuration; the family's differences that are in force under `reference`

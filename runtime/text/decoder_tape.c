@@ -55,6 +55,19 @@ static int make_blocks(decoder_tape *t, workspace *memory, const decoder *text,
                                  &blocks, err);
 }
 
+/* The numbers of rows, text by text. */
+static int number_rows(decoder_tape *t, workspace *memory, lvlm_error *err)
+{
+    const lvlm_packing *const p = t->packing;
+    if (t->noise == NULL) return 0;
+    t->rows = lvlm_arena_alloc(&memory->lists, p->N, sizeof *t->rows);
+    if (t->rows == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < p->n_texts; i++)
+        for (size_t n = p->texts[i]; n < p->texts[i + 1]; n++)
+            t->rows[n] = noise_row(t->noise->texts + i, n - p->texts[i]);
+    return 0;
+}
+
 int decoder_tape_make(decoder_tape *t, workspace *memory, const decoder *text,
                       const lvlm_packing *packing, const decoder_tape_options *o,
                       lvlm_error *err)
@@ -69,13 +82,15 @@ int decoder_tape_make(decoder_tape *t, workspace *memory, const decoder *text,
     };
     assert(N > 0 && packing->axes == c->rope.axes && M <= N);
     assert(o->cache == NULL || evaluates);
+    assert(o->noise == NULL || !evaluates);
     assert(o->cache == NULL || o->cache->rows + N <= o->cache->capacity);
     *t = (decoder_tape){ .packing = packing,
                          .N = N,
                          .wanted = o->wanted,
                          .n_wanted = M,
                          .narrows = narrowing_block(text, o),
-                         .cache = o->cache };
+                         .cache = o->cache,
+                         .noise = o->noise };
     const workspace_slot slots[] = {
         { &t->cosines, N, c->block.head_dim / 2 },
         { &t->sines, N, c->block.head_dim / 2 },
@@ -85,6 +100,7 @@ int decoder_tape_make(decoder_tape *t, workspace *memory, const decoder *text,
     };
     TRY(workspace_take(memory, slots, sizeof slots / sizeof *slots, "language model",
                        err));
+    TRY(number_rows(t, memory, err));
     if (o->cross_view != NULL)
         TRY(cross_keys_make(&t->keys, memory, o->cross_view, N, C, &cross, err));
     return make_blocks(t, memory, text, o, err);

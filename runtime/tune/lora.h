@@ -31,7 +31,6 @@ enum { LVLM_LORA_TARGETS = 64, LVLM_LORA_TEXT = 4096 };
 /* Zero-initialised: take the settings of the adapter that is continued. */
 typedef struct lvlm_lora {
     lvlm_adapter_config config;
-    uint64_t seed; /* of the first values and of dropout; not in the text */
     const char *targets[LVLM_LORA_TARGETS]; /* into `text` */
     size_t n_targets;
     const char *saved[LVLM_LORA_TARGETS]; /* the same */

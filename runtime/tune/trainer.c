@@ -9,9 +9,9 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/processors.h"
+#include "formats/base/random.h"
 #include "formats/container/finite.h"
 #include "runtime/tune/decay.h"
-#include "runtime/tune/dropout.h"
 #include "runtime/tune/layer_decay.h"
 #include "runtime/tune/trainer_lora.h"
 
@@ -99,7 +99,10 @@ int lvlm_trainer_open(lvlm_trainer *t, const char *path,
     if (options->model.threads == 0) t->options.model.threads = lvlm_processors();
     TRY(options->lora != NULL ? trainer_lora_open(t, path, err)
                               : open_model(t, path, err));
-    TRY(lvlm_dropout_note(lvlm_model_manifest(t->model), err));
+    const lvlm_manifest *const manifest = lvlm_model_manifest(t->model);
+    TRY(lvlm_within(lvlm_dropout_rates(t->dropout, &t->options.dropout, manifest, err),
+                    err, "%s: ", path));
+    lvlm_model_set_dropout(t->model, t->dropout);
     return list_tensors(t, err);
 }
 
@@ -164,9 +167,21 @@ static int add(lvlm_trainer *t, const lvlm_checkpoint *batch, const char *prefix
     t->sum.loss += found.loss;
     t->sum.n_targets += found.n_targets;
     t->sum.n_tokens += found.n_tokens;
+    t->sum.n_texts += found.n_texts;
     t->sum.n_images += found.n_images;
     t->sum.sees |= found.sees;
     return 0;
+}
+
+/* What dropout draws from in the next batch, which is one more of this step. */
+static void set_noise(const lvlm_trainer *t)
+{
+    const uint64_t stream = lvlm_random_stream(t->options.seed, "dropout of a model");
+    lvlm_noise noise = { .adapter = trainer_lora_noise(t),
+                         .texts = t->sum.n_texts,
+                         .images = t->sum.n_images };
+    lvlm_random_bits(&noise.step, stream, t->step, 1);
+    lvlm_model_set_noise(t->model, &noise);
 }
 
 int lvlm_trainer_add(lvlm_trainer *t, const lvlm_checkpoint *batch, const char *prefix,
@@ -177,7 +192,7 @@ int lvlm_trainer_add(lvlm_trainer *t, const lvlm_checkpoint *batch, const char *
         lvlm_model_zero_gradients(t->model);
         t->sum = (lvlm_model_step){ 0 };
     }
-    trainer_lora_noise(t);
+    set_noise(t);
     t->n_batches++;
     const int rc = add(t, batch, prefix, err);
     if (rc < 0) t->n_batches = 0; /* gradients may be incomplete */

@@ -14,6 +14,7 @@
 #include "runtime/model.h"
 #include "runtime/part.h"
 #include "runtime/tune/adamw.h"
+#include "runtime/tune/dropout_rates.h"
 #include "runtime/tune/lora.h"
 #include "runtime/tune/schedule.h"
 #include "runtime/tune/stage.h"
@@ -36,6 +37,8 @@ typedef struct lvlm_trainer_options {
     const lvlm_lora *lora; /* train an adapter; stage is ignored. NULL: train the
                               weights themselves */
     const char *adapter;   /* with lora: the PEFT directory to continue, or NULL */
+    lvlm_dropout dropout;  /* of the model itself, also of parts that are frozen */
+    uint64_t seed;         /* of all that is drawn */
     lvlm_model_options model; /* the trainer sets what is trained, and `check` */
 } lvlm_trainer_options;
 
@@ -66,13 +69,14 @@ typedef struct lvlm_trainer {
     lvlm_model *model;
     lvlm_trained *tensors; /* in order of use */
     size_t n_tensors;
-    size_t step;                  /* steps done */
-    lvlm_model_step sum;          /* of the batches since then */
-    size_t n_batches;             /* how many those are */
-    char last[LVLM_TRAINER_LAST]; /* the last line of the run's log, saved with the
-                                     state to find it again; or "" */
-    lvlm_dtype dtype;             /* of weights, gradients and moments: F32 or F64 */
-    void *moments;                /* owned: all m and v */
+    size_t step;                     /* steps done */
+    lvlm_model_step sum;             /* of the batches since then */
+    size_t n_batches;                /* how many those are */
+    char last[LVLM_TRAINER_LAST];    /* the last line of the run's log, saved with the
+                                        state to find it again; or "" */
+    lvlm_dtype dtype;                /* of weights, gradients and moments: F32 or F64 */
+    void *moments;                   /* owned: all m and v */
+    double dropout[LVLM_N_DROPOUTS]; /* the rates of options.dropout */
     /* LoRA only (trainer_lora.c): what the model is bound to */
     lvlm_checkpoint *checkpoint;
     lvlm_manifest manifest;

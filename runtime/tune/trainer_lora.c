@@ -23,7 +23,7 @@ static void draw(const lvlm_trainer *t)
     lvlm_factors f;
     assert(t->options.lora != NULL && t->options.adapter == NULL);
     for (size_t i = 0; lvlm_model_factors(t->model, &f, i); i++)
-        lvlm_lora_draw(t->dtype, f.a, &t->adapter.at[i], t->options.lora->seed);
+        lvlm_lora_draw(t->dtype, f.a, &t->adapter.at[i], t->options.seed);
 }
 
 /* A rank above that of a full matrix costs memory and learns nothing more. */
@@ -77,13 +77,13 @@ int trainer_lora_list(lvlm_trainer *t, lvlm_error *err)
     return 0;
 }
 
-void trainer_lora_noise(const lvlm_trainer *t)
+uint64_t trainer_lora_noise(const lvlm_trainer *t)
 {
     uint64_t key;
-    if (t->options.lora == NULL) return;
-    const uint64_t stream = lvlm_random_stream(t->options.lora->seed, "dropout");
+    if (t->options.lora == NULL) return 0;
+    const uint64_t stream = lvlm_random_stream(t->options.seed, "dropout");
     lvlm_random_bits(&key, stream + ((uint64_t)t->step << 24), t->n_batches, 1);
-    lvlm_model_set_noise(t->model, key);
+    return key;
 }
 
 /* The name that --lora has for a member of adapter_config.json. */
@@ -113,8 +113,6 @@ int trainer_lora_settings(cJSON *settings, const lvlm_trainer *t, lvlm_error *er
         ok = ok && lvlm_json_set_copy(settings, name, item);
     }
     lvlm_json_free(all);
-    const double seed = (double)t->options.lora->seed;
-    ok = ok && cJSON_AddNumberToObject(settings, "seed", seed) != NULL;
     return ok ? 0 : lvlm_fail_memory(err);
 }
 

@@ -10,8 +10,9 @@ LVLM_BEGIN_DECLS
 int trainer_lora_open(lvlm_trainer *t, const char *path, lvlm_error *err);
 /* Append the adapter's factors, if there is one, to t->tensors, which has room. */
 int trainer_lora_list(lvlm_trainer *t, lvlm_error *err);
-/* Set the dropout of the next batch: it depends only on seed, step and batch. */
-void trainer_lora_noise(const lvlm_trainer *t);
+/* What the adapter's dropout draws from in the next batch: it depends only on seed,
+ * step and batch. */
+uint64_t trainer_lora_noise(const lvlm_trainer *t);
 
 /* Add what the adapter's steps depend on to the settings of a state. */
 int trainer_lora_settings(cJSON *settings, const lvlm_trainer *t, lvlm_error *err);

@@ -66,6 +66,26 @@ static bool add_schedule(cJSON *json, const lvlm_schedule *s)
             add_number(json, "steps", (double)s->steps));
 }
 
+/* Rates by place, of places that have one. */
+static bool add_dropout(cJSON *json, const double *rates)
+{
+    cJSON *all = NULL;
+    for (lvlm_dropout_place i = 0; i < LVLM_N_DROPOUTS; i++) {
+        if (rates[i] == 0) continue;
+        if (all == NULL) all = cJSON_AddObjectToObject(json, "dropout");
+        if (!add_number(all, lvlm_dropout_name(i), rates[i])) return false;
+    }
+    return true;
+}
+
+/* The seed, where anything is drawn. */
+static int add_seed(cJSON *json, const lvlm_trainer *t, lvlm_error *err)
+{
+    if (t->options.lora == NULL && lvlm_json_get(json, "dropout") == NULL) return 0;
+    const bool ok = add_number(json, "seed", (double)t->options.seed);
+    return ok ? 0 : lvlm_fail_memory(err);
+}
+
 /* The settings that every step depends on. *out is owned: lvlm_json_free. */
 static int settings_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
 {
@@ -84,8 +104,11 @@ static int settings_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
         add_number(json, "clip", o->clip) && add_schedule(json, &o->schedule) &&
         (t->dtype != LVLM_F64 || add_text(json, "compute", "f64")) &&
         add_text(json, "reference",
-                 reference != NULL ? reference : LVLM_REFERENCE_TRAINED);
-    return ok ? trainer_lora_settings(json, t, err) : lvlm_fail_memory(err);
+                 reference != NULL ? reference : LVLM_REFERENCE_TRAINED) &&
+        add_dropout(json, t->dropout);
+    if (!ok) return lvlm_fail_memory(err);
+    TRY(trainer_lora_settings(json, t, err));
+    return add_seed(json, t, err);
 }
 
 static const char not_there[] = "(none)";

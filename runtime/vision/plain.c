@@ -156,7 +156,33 @@ typedef struct plain_tape {
     transformer_tape blocks;
     real *table;    /* (V,C) what is added to the rows of an image */
     real *embedded; /* (R,C) before norm_pre; kept passes of towers that have it */
+    uint64_t *rows; /* (R) noise_row of each row; with noise only */
 } plain_tape;
+
+/* The numbers of rows, image by image. */
+static int number_rows(plain_tape *p, workspace *memory, const features *f,
+                       lvlm_error *err)
+{
+    const extent *const e = f->layout;
+    if (f->noise == NULL) return 0;
+    p->rows = lvlm_arena_alloc(&memory->lists, e->R, sizeof *p->rows);
+    if (p->rows == NULL) return lvlm_fail_memory(err);
+    for (size_t r = 0; r < e->R; r++)
+        p->rows[r] = noise_row(f->noise->images + r / e->V, r % e->V);
+    return 0;
+}
+
+/* What the rows of block i attend to. */
+static transformer_view view_of(const plain_tape *p, const features *f, size_t i)
+{
+    const extent *const e = f->layout;
+    return (transformer_view){
+        .N = e->R,
+        .lo = e->lo,
+        .hi = e->hi,
+        .attention_drop = noise_at(f->noise, LVLM_DROPOUT_VISION_ATTENTION, i, p->rows),
+    };
+}
 
 static int plain_tape_make(const void *tower, void **tape, workspace *memory,
                            const features *f, tape_keep keep, lvlm_error *err)
@@ -165,6 +191,7 @@ static int plain_tape_make(const void *tower, void **tape, workspace *memory,
     const extent *const e = f->layout;
     TRY(tower_tape_make(tape, sizeof(plain_tape), memory, &t->base, f, keep, err));
     plain_tape *const p = *tape;
+    TRY(number_rows(p, memory, f, err));
     const bool embedded = keep != TAPE_NOTHING && t->norm_pre.w.v != NULL;
     const workspace_slot slots[] = { { &p->table, e->V, e->C },
                                      { &p->embedded, embedded ? e->R : 0, e->C } };
@@ -237,13 +264,13 @@ static int plain_forward(const void *tower, void *tape, const features *f,
     const plain *const t = tower;
     plain_tape *const p = tape;
     const extent *const e = f->layout;
-    const transformer_view view = { .N = e->R, .lo = e->lo, .hi = e->hi };
     real *x = transformer_tape_input(&p->blocks);
     assert(f->R == e->N * (e->V - t->first_row) && f->C == t->n_states * e->C);
     TRY(embed(t, p, x, e, images, s, scratch, err));
     keep_state(t, f, x, e, 0);
     for (size_t i = 0; i < t->base.layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
+        const transformer_view view = view_of(p, f, i);
         x = transformer_tape_forward(&p->blocks, i, x, &view, scratch);
         keep_state(t, f, x, e, i + 1);
         TRY(emit(s, stages_block(name, TOWER_BLOCKS, i), x, e, err));
@@ -307,7 +334,6 @@ static int plain_backward(const void *tower, void *tape, transformer_grads *g,
     const plain *const t = tower;
     plain_tape *const p = tape;
     const extent *const e = f->layout;
-    const transformer_view view = { .N = e->R, .lo = e->lo, .hi = e->hi };
     assert(f->R == e->N * (e->V - t->first_row) && f->C == t->n_states * e->C);
     memset(g->x, 0, e->R * e->C * sizeof *g->x);
     if (has_norm(t)) /* then the last state is all of the features */
@@ -315,6 +341,7 @@ static int plain_backward(const void *tower, void *tape, transformer_grads *g,
     else
         add_state_gradient(t, g->x, drows, f, e, t->base.layers);
     for (size_t i = t->base.layers; i-- > 0;) {
+        const transformer_view view = view_of(p, f, i);
         transformer_tape_backward(&p->blocks, i, g, &view, scratch);
         add_state_gradient(t, g->x, drows, f, e, i);
     }

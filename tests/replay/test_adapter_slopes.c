@@ -108,7 +108,7 @@ static void check_fixture(scratch *s, const fixture *f, double dropout)
                                          .adapter = &adapter };
     if (lvlm_model_bind(&model, &manifest, &options, &err) < 0)
         fail_msg("%s", err.text);
-    lvlm_model_set_noise(model, 5);
+    lvlm_model_set_noise(model, &(lvlm_noise){ .adapter = 5 });
     probe p = { model, golden };
     check_all(&p, f->name, adapter.n);
     lvlm_model_free(model);

@@ -216,10 +216,10 @@ static void begin(lvlm_trainer *t, lvlm_lora *lora, const char *text,
         .accumulate = 1,
         .model.threads = threads,
         .lora = lora,
+        .seed = 5,
     };
     lvlm_error err;
     if (lvlm_lora_parse(lora, text, &err) < 0) fail_msg("%s", err.text);
-    lora->seed = 5;
     if (lvlm_trainer_open(t, native, &options, &err) < 0) fail_msg("%s", err.text);
 }
 
@@ -270,7 +270,7 @@ static void a_new_adapter_changes_nothing_yet(void **state)
     const double dropped = loss_of(t.model, batch, true);
     assert_true(fabs(dropped - tuned) > 1e-3);
     assert_true(loss_of(t.model, batch, true) == dropped);
-    lvlm_model_set_noise(t.model, 1);
+    lvlm_model_set_noise(t.model, &(lvlm_noise){ .adapter = 1 });
     assert_true(loss_of(t.model, batch, true) != dropped);
     lvlm_trainer_close(&t);
     lvlm_model_free(plain);

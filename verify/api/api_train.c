@@ -35,6 +35,7 @@ static int read_options(lvlm_training *t, const lvlm_training_options *o,
                       .steps = o->steps },
         .accumulate = o->accumulate > 0 ? o->accumulate : 1,
         .data = t->source.id,
+        .seed = o->seed,
         .model = { .threads = api_threads(o->threads), .notes = &t->notes.list },
     };
     TRY(lvlm_stage_parse(&t->options.stage, o->stage, err));
@@ -43,7 +44,6 @@ static int read_options(lvlm_training *t, const lvlm_training_options *o,
             "lvlm_training_open: with lora the model is frozen; targets say what is "
             "adapted, not stage");
     TRY(lvlm_lora_parse(&t->lora, o->lora, err));
-    t->lora.seed = o->seed;
     t->options.lora = &t->lora;
     return 0;
 }

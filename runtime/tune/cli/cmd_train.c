@@ -30,12 +30,13 @@ static const lvlm_option options[] = {
     COUNT("eval-every", "N", eval_every, "and after every N steps"),
     TEXT("batches", "DIR", batches, "ready batches in place of --data: batch-000.safetensors, ... in order, again from the start"),
     FLAG("shuffle", shuffle, "shuffle ready batches too"),
-    { "seed", "N", LVLM_OPTION_COUNT, offsetof(train_args, seed), "of the order, a new one for each epoch, and of what LoRA draws (default 0)" },
+    { "seed", "N", LVLM_OPTION_COUNT, offsetof(train_args, seed), "of the order, a new one for each epoch, and of what LoRA and dropout draw (default 0)" },
     TEXT("stage", "1|2|3|full|connector", stage, "what is trained: 1 vision and connector, 2 all that the makers trained, 3 connector and language model, only the connector, or everything (default full)"),
     TEXT("lora", "KEY=VALUE,...", lora, "train a low-rank adapter and leave the model as it is: r=8,alpha=8,dropout=0,rslora=false,targets=q,v; save=NAMES trains modules whole beside it"),
     TEXT("adapter", "DIR", adapter, "continue this PEFT adapter"),
     TEXT("adapter-out", "DIR", adapter_out, "the trained adapter, as PEFT writes it"),
     TEXT("base-name", "NAME", base_name, "what the adapter calls its base model, for PEFT: a model id or a folder (base_model_name_or_path)"),
+    TEXT("dropout", "P|config", dropout, "in training, values of the model become 0 with probability P where its makers do that (PaliGemma: in what attention and MLP of the language model add; Qwen-VL: in looked-up words and attention probabilities; LLaVA: in attention probabilities of tower and language model; others: in those of the language model), or where config.json has a rate, at that. They follow from --seed, the step, and the text or image (default: none do)"),
     COUNT("steps", "N", steps, "how many steps"),
     REAL("epochs", "E", epochs, "or how many passes over the data", LVLM_MORE_THAN(0)),
     COUNT("accumulate", "N", accumulate, "batches per step (default 1); the loss is the mean over all their labels"),
@@ -135,7 +136,6 @@ static int read_lora(train_run *r, lvlm_error *err)
     const train_args *const a = r->args;
     if (a->lora == NULL && a->adapter == NULL) return 0;
     if (a->lora != NULL) TRY(lvlm_lora_parse(&r->lora, a->lora, err));
-    r->lora.seed = a->seed;
     r->options.lora = &r->lora;
     r->options.adapter = a->adapter;
     return 0;
@@ -150,13 +150,15 @@ int train_read_options(train_run *r, lvlm_error *err)
                                  .model = { .checkpointing = a->checkpointing,
                                             .threads = lvlm_thread_count(&a->common),
                                             .notes = r->notes,
-                                            .reference = a->reference } };
+                                            .reference = a->reference },
+                                 .seed = a->seed };
     TRY(read_length(r, err));
     if (a->compute != NULL && strcmp(a->compute, "f64") == 0)
         o->model.compute = LVLM_COMPUTE_F64;
     o->decay_all = a->decay != NULL && strcmp(a->decay, "all") == 0;
     o->schedule.steps = r->steps;
     TRY(read_lora(r, err));
+    TRY(lvlm_dropout_parse(&o->dropout, a->dropout, err));
     TRY(lvlm_stage_parse(&o->stage, a->stage, err));
     TRY(lvlm_schedule_parse(&o->schedule.kind, a->schedule, err));
     read_numbers(o, a);
@@ -170,8 +172,10 @@ static int check(const void *arguments, const lvlm_operands *operands, lvlm_erro
 {
     const train_args *const a = arguments;
     const bool lora = a->lora != NULL || a->adapter != NULL;
+    lvlm_dropout dropout;
     (void)operands;
     TRY(train_check_data(a, err));
+    TRY(lvlm_dropout_parse(&dropout, a->dropout, err));
     FAIL_IF(a->save_every > 0 && a->state == NULL && a->resume == NULL, err,
             LVLM_EUSAGE, "--save-every needs --state DIR");
     FAIL_IF(!lora && a->adapter_out != NULL, err, LVLM_EUSAGE,

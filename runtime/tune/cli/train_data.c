@@ -14,9 +14,10 @@ int train_check_data(const train_args *a, lvlm_error *err)
             "--in-order is about --data; ready batches are in order without --shuffle");
     FAIL_IF(a->shuffle && a->in_order, err, LVLM_EUSAGE,
             "--shuffle and --in-order exclude each other");
-    FAIL_IF(a->seed > 0 && !shuffled && !lora, err, LVLM_EUSAGE,
-            "--seed decides nothing %s",
-            a->data != NULL ? "with --in-order" : "without --shuffle or --lora");
+    FAIL_IF(
+        a->seed > 0 && !shuffled && !lora && a->dropout == NULL, err, LVLM_EUSAGE,
+        "--seed decides nothing %s",
+        a->data != NULL ? "with --in-order" : "without --shuffle, --lora or --dropout");
     FAIL_IF(a->eval_every > 0 && a->eval == NULL, err, LVLM_EUSAGE,
             "--eval-every needs --eval FILE.jsonl");
     return 0;

@@ -18,7 +18,7 @@ typedef struct train_args {
     const char *out, *data, *images, *chat_template, *batches, *eval, *stage, *schedule,
         *decay, *log, *plot;
     const char *state, *resume, *reference, *compute;
-    const char *lora, *adapter, *adapter_out, *base_name;
+    const char *lora, *adapter, *adapter_out, *base_name, *dropout;
     lvlm_real lr, lr_part[LVLM_N_PARTS], min_lr, layer_decay;
     lvlm_real beta1, beta2, eps, weight_decay, clip;
     lvlm_real epochs, warmup;

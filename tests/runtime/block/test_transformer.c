@@ -15,6 +15,7 @@ enum {
     CROSS = 32,
     HEAD_NORMS = 64,
     GATED = 128,
+    DROPS = 256,
 };
 
 typedef struct bench {
@@ -28,6 +29,7 @@ typedef struct bench {
     double r[N * 64];
     double cosines[N * 8], sines[N * 8], logn[N], sees[N];
     size_t lo[N], hi[N];
+    uint64_t rows[N];
     double scratch_data[SCRATCH];
     ops_scratch scratch;
 } bench;
@@ -110,6 +112,7 @@ static void fill_view(bench *b, unsigned has)
         b->lo[n] = n < 4 ? 0 : 4;
         b->hi[n] = n < 2 ? 2 : n + 1;
         b->logn[n] = 1 + 0.1 * (double)n;
+        b->rows[n] = 10 * n;
         for (size_t j = 0; j < half; j++) {
             b->cosines[n * half + j] = cos((double)n / (1 + (double)j));
             b->sines[n * half + j] = sin((double)n / (1 + (double)j));
@@ -118,6 +121,10 @@ static void fill_view(bench *b, unsigned has)
     b->view = (transformer_view){ .N = N, .lo = b->lo, .hi = b->hi };
     if (has & ROPE) b->view.cosines = b->cosines, b->view.sines = b->sines;
     if (has & LOGN) b->view.logn = b->logn;
+    if (!(has & DROPS)) return;
+    b->view.attention_drop = (dropout){ 0.3, 1, b->rows };
+    b->view.attn_drop = (dropout){ 0.2, 2, b->rows };
+    b->view.mlp_drop = (dropout){ 0.4, 3, b->rows };
 }
 
 /* Rows of the first text attend to one tile or both; one row to nothing. */
@@ -243,6 +250,46 @@ static void gradients_of_cross_attention_are_slopes(void **state)
     check(&text, GATED | CROSS | HEAD_NORMS | GATES);
 }
 
+static void gradients_under_dropout_are_slopes(void **state)
+{
+    static const size_t wanted[] = { 0, 3, 5 };
+    (void)state;
+    check(&tower, BIASES | DROPS);
+    check(&tower, GATES | DROPS);
+    check(&text, GATED | ROPE | LOGN | POST_NORMS | DROPS);
+    check(&text, GATED | CROSS | HEAD_NORMS | GATES | DROPS);
+    check_rows(&text, GATED | ROPE | DROPS, wanted);
+    check_rows(&text, GATED | ROPE | POST_NORMS | DROPS, wanted);
+}
+
+/* With a rate of nearly 1 a branch adds nothing: rows leave the block as they came. */
+static void each_branch_is_dropped(void **state)
+{
+    (void)state;
+    for (unsigned has = GATED | DROPS; has <= (GATED | DROPS | POST_NORMS);
+         has += POST_NORMS) {
+        bench *const b = calloc(1, sizeof *b);
+        const transformer_tape_options options = { .N = N, .narrows = 1 };
+        assert_non_null(b);
+        b->config = text;
+        b->scratch = (ops_scratch){ b->scratch_data, SCRATCH, 1 };
+        fill_block(b, has);
+        fill_view(b, has);
+        b->view.attention_drop.rate = 0;
+        b->view.attn_drop.rate = b->view.mlp_drop.rate = 1 - 0x1p-40;
+        b->x = block_place(&b->places, "input", (size_t)N * text.hidden, 1);
+        assert_int_equal(transformer_tape_make(&b->tape, &b->memory, &b->config,
+                                               &b->block, 1, &options, NULL),
+                         0);
+        const real *const out =
+            transformer_tape_forward(&b->tape, 0, b->x, &b->view, &b->scratch);
+        assert_memory_equal(out, b->x, N * text.hidden * sizeof *out);
+        block_free(&b->places);
+        workspace_free(&b->memory);
+        free(b);
+    }
+}
+
 /* Arrays that only gradients of frozen weights would read are not kept; counting
  * allocates nothing and gives the bytes that are allocated. */
 static void a_tape_keeps_only_what_backward_reads(void **state)
@@ -288,6 +335,8 @@ int main(void)
         cmocka_unit_test(gradients_with_post_norms_and_caps_are_slopes),
         cmocka_unit_test(gradients_from_selected_rows_are_slopes),
         cmocka_unit_test(gradients_of_cross_attention_are_slopes),
+        cmocka_unit_test(gradients_under_dropout_are_slopes),
+        cmocka_unit_test(each_branch_is_dropped),
         cmocka_unit_test(a_tape_keeps_only_what_backward_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
