@@ -149,6 +149,9 @@ int lvlm_coverage_find(lvlm_replay *r, const lvlm_model *model, lvlm_error *err)
     TRY(find_stages(r, err));
     TRY(find_rows(r, err));
     TRY(find_padding(r, err));
+    if (r->layers > 0)
+        TRY(lvlm_notes_add(&r->not_compared, err, "decoder blocks after the first %zu",
+                           r->layers));
     TRY(lvlm_notes_add(&r->not_compared, err,
                        "how images and prompts are prepared; generation"));
     return lvlm_coverage_inputs(r, model, err);

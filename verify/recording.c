@@ -36,7 +36,9 @@ static const lvlm_key metadata_keys[] = {
     { "what", INERT, MADE },
     { "one_forward", INERT, MADE },
     { "repetition_penalty", INERT, "of a recording of generated tokens" },
-    { "precision", LVLM_KEY_NOTED, "it is judged as a recording in float32", "\"double\"|\"float32\"" },
+    { "precision", LVLM_KEY_NOTED, "it is judged as a recording in float32",
+      "\"double\"|\"float32\"|\"bfloat16\"|\"float16\"" },
+    { "dtype", INERT, MADE },
     { NULL },
 };
 // clang-format on

@@ -13,7 +13,9 @@
 #include "formats/base/text.h"
 #include "formats/checkpoint/source_digest.h"
 #include "verify/bands.h"
+#include "verify/coarse.h"
 #include "verify/coverage.h"
+#include "verify/other_references.h"
 #include "verify/replay_parts.h"
 
 typedef struct session {
@@ -118,6 +120,7 @@ static int run(session *s, lvlm_model *model, lvlm_error *err)
     TRY(lvlm_replay_describe(r, model, LVLM_RECORDED_INPUT, err));
     TRY(check_match(s, model, err));
     TRY(note_layers(s, err));
+    lvlm_coarse_find(r, model);
     if (grads) TRY(lvlm_replay_list_gradients(r, lvlm_model_manifest(model), err));
     TRY(lvlm_bands_read(r, s->options->tolerance, err));
     const int rc = lvlm_pass_run(model, r->recording.checkpoint, LVLM_RECORDED_INPUT,
@@ -175,6 +178,7 @@ int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden
     if (rc == 0) {
         lvlm_judge_vacuous(out);
         lvlm_judge_all(out);
+        rc = lvlm_try_references(out, options, err);
     }
 done:
     lvlm_stage_list_free(&s.kept);

@@ -48,7 +48,16 @@ typedef struct lvlm_replay_stage {
      * against our own double. */
     bool looked_again;
     double recorded_error, own_error;
+    double explained; /* what rounding explains of the former */
 } lvlm_replay_stage;
+
+/* Types that are coarser than float32, "bf16" or "f16"; NULL: none (coarse.h). */
+typedef struct lvlm_coarse {
+    const char *recording; /* in which the reference computed */
+    const char *how;       /* that is known of it */
+    const char *model;     /* to which weights were rounded at conversion ... */
+    uint64_t n_rounded;    /* ... and how many values changed */
+} lvlm_coarse;
 
 typedef struct lvlm_replay {
     const char *model;  /* path */
@@ -60,12 +69,17 @@ typedef struct lvlm_replay {
      * shows, if it names its reference. */
     const lvlm_difference **differences, **from_recorded;
     size_t n_differences, n_from_recorded;
+    /* Of a failure whose recording does not say whose behaviour it shows: the reference
+     * that agrees at every stage, or NULL, and how many were tried. */
+    const char *agrees_with;
+    size_t n_tried;
     lvlm_places places;
     lvlm_hex_digest model_root; /* root digest of the native file */
     lvlm_hex_digest source;     /* of the checkpoint that it exports to, if the
                                    recording has a digest; "": not known */
     lvlm_compute compute;
-    size_t layers;   /* only the first decoder blocks; 0: all */
+    size_t layers; /* only the first decoder blocks; 0: all */
+    lvlm_coarse coarse;
     bool is_exact;   /* recorded in double and computed in double */
     bool is_measure; /* no recording: the reference is our own double (precision.h) */
     const lvlm_notes *notes; /* of the options */

@@ -10,11 +10,13 @@
 #include "formats/base/text.h"
 #include "formats/container/numeric.h"
 #include "verify/bands.h"
+#include "verify/coarse.h"
 
 typedef struct look {
     lvlm_replay *replay;
     const lvlm_stage_list *kept;
     bool first_is_double; /* the kept stages are our double, else the new ones are */
+    double own;           /* our error at the stage before */
 } look;
 
 /* ---- inputs moved by their last bit --------------------------------------------- */
@@ -59,16 +61,23 @@ static bool wants(void *user, const char *name)
     return lvlm_stage_list_find(((const look *)user)->kept, name) != NULL;
 }
 
+/* What rounding explains of the distance of a recording from double. */
+static double explained(const lvlm_replay *r, double own_error)
+{
+    const double multiple = r->is_exact ? LVLM_ROUNDING_EXACT : LVLM_ROUNDING;
+    if (lvlm_coarse_type(r) != NULL) return lvlm_coarse_limit(r, own_error);
+    return multiple * own_error;
+}
+
 /* Receives a stage of the second computation. */
 static int take(void *user, const lvlm_tensor *again, lvlm_error *err)
 {
-    const look *const l = user;
+    look *const l = user;
     lvlm_replay_stage *const stage = lvlm_replay_find(l->replay, again->name);
     const lvlm_tensor *const first = lvlm_stage_list_find(l->kept, again->name);
     const lvlm_tensor *const truth = l->first_is_double ? first : again;
     const lvlm_tensor *const other = l->first_is_double ? again : first;
     const lvlm_rows all = { .ids = stage->rows.ids, .mask = stage->rows.mask };
-    const double multiple = l->replay->is_exact ? LVLM_ROUNDING_EXACT : LVLM_ROUNDING;
     lvlm_stage_error recorded, own;
     assert(stage != NULL && first != NULL);
     if (stage->verdict != LVLM_VERDICT_OUT)
@@ -79,8 +88,13 @@ static int take(void *user, const lvlm_tensor *again, lvlm_error *err)
     stage->looked_again = true;
     stage->recorded_error = lvlm_judged_error(stage, &recorded);
     stage->own_error = lvlm_judged_error(stage, &own);
+    /* a loss is one number, which may be right by chance: it rounds as logits do */
+    if (strcmp(stage->name, "loss") == 0)
+        stage->own_error = fmax(stage->own_error, l->own);
+    l->own = stage->own_error;
+    stage->explained = explained(l->replay, stage->own_error);
     if (isfinite(stage->own_error) && isfinite(stage->error) &&
-        stage->recorded_error <= multiple * stage->own_error)
+        stage->recorded_error <= stage->explained)
         stage->verdict = LVLM_VERDICT_ROUNDING;
     return 0;
 }
@@ -103,7 +117,7 @@ static void find_work(const lvlm_replay *r, const lvlm_stage_list *kept, bool *s
 int lvlm_look_again(lvlm_replay *r, const lvlm_model_options *first,
                     const lvlm_stage_list *kept, lvlm_error *err)
 {
-    look l = { r, kept, r->compute == LVLM_COMPUTE_F64 };
+    look l = { r, kept, r->compute == LVLM_COMPUTE_F64, 0 };
     const lvlm_stage_sink sink = { .take = take, .wants = wants, .user = &l };
     lvlm_model_options options = *first;
     lvlm_arena arena = LVLM_ARENA_INIT;
@@ -114,13 +128,14 @@ int lvlm_look_again(lvlm_replay *r, const lvlm_model_options *first,
 
     find_work(r, kept, &stages, &grads);
     if (!stages) return 0;
-    options.compute = r->compute == LVLM_COMPUTE_F32 || r->is_exact ? LVLM_COMPUTE_F64
-                                                                    : LVLM_COMPUTE_F32;
-    options.nudge = r->is_exact;
+    const bool nudges = r->is_exact && lvlm_coarse_type(r) == NULL;
+    options.compute =
+        r->compute == LVLM_COMPUTE_F32 || nudges ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32;
+    options.nudge = nudges;
     options.trains = grads ? lvlm_pass_trains_all : NULL;
     options.check = false; /* the first pass did */
     options.notes = NULL;
-    if (r->is_exact) rc = nudge_inputs(&inputs, r->recording.checkpoint, &arena, err);
+    if (nudges) rc = nudge_inputs(&inputs, r->recording.checkpoint, &arena, err);
     if (rc == 0) rc = lvlm_model_open(&model, r->model, &options, err);
     if (rc == 0)
         rc = lvlm_pass_run(model, &inputs, LVLM_RECORDED_INPUT, grads, &sink, err);

@@ -219,13 +219,15 @@ static void html_has_a_second_look(void **state)
     stage->looked_again = true;
     stage->recorded_error = 1.5e-5;
     stage->own_error = 9e-6;
+    stage->explained = 3.6e-5;
     lvlm_strbuf out = write_with(lvlm_report_html, finish(s));
     expect(out.text, "8 of 9 stages within their bands, 1 beyond by rounding");
     expect(out.text, "<h2>Second look</h2>");
     assert_int_equal(count(out.text, "class=\"ring\""), 2 * 1 + 1); /* in the legend */
     expect(out.text, "</svg>beyond its band by rounding</span>");
     expect(out.text, "text.norm</td><td class=\"n\">1.50e-05</td>"
-                     "<td class=\"n\">9.00e-06</td><td><span class=\"ok\">rounding");
+                     "<td class=\"n\">9.00e-06</td><td class=\"n\">3.60e-05</td>"
+                     "<td><span class=\"ok\">rounding");
     lvlm_strbuf_free(&out);
 }
 

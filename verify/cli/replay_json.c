@@ -76,6 +76,7 @@ static void print_stage(lvlm_printer *p, const lvlm_replay *r,
         if (s->looked_again) {
             lvlm_printer_number(p, "recorded_from_double", s->recorded_error);
             lvlm_printer_number(p, "own_from_double", s->own_error);
+            lvlm_printer_number(p, "rounding_up_to", s->explained);
         }
         lvlm_printer_list(p, "worst_rows");
         for (size_t i = 0; i < s->found.n_worst; i++)
@@ -138,6 +139,7 @@ static void print_replay(lvlm_printer *p, const lvlm_replay *r)
     lvlm_printer_text(p, "compute", lvlm_report_compute(r));
     lvlm_printer_text(p, "reference", r->reference);
     if (r->layers > 0) lvlm_printer_count(p, "layers", r->layers);
+    if (r->agrees_with != NULL) lvlm_printer_text(p, "agrees_with", r->agrees_with);
     lvlm_printer_list(p, "differences");
     for (size_t i = 0; i < r->n_differences; i++)
         lvlm_printer_text(p, NULL, lvlm_difference_name(r->differences[i]));

@@ -7,6 +7,7 @@
 
 #include "formats/base/text.h"
 #include "verify/bands.h"
+#include "verify/coarse.h"
 #include "verify/report/report_words.h"
 
 /* ---- stages --------------------------------------------------------------------- */
@@ -105,7 +106,7 @@ void lvlm_report_stages(lvlm_strbuf *out, const lvlm_replay *r)
 
 static void put_looks(lvlm_strbuf *out, const lvlm_replay *r)
 {
-    char recorded[LVLM_ERROR_TEXT], own[LVLM_ERROR_TEXT];
+    char recorded[LVLM_ERROR_TEXT], own[LVLM_ERROR_TEXT], most[LVLM_ERROR_TEXT];
     for (size_t i = 0; i < r->n_stages; i++) {
         const lvlm_replay_stage *const s = &r->stages[i];
         const bool ok = lvlm_verdict_passes(s->verdict);
@@ -113,31 +114,53 @@ static void put_looks(lvlm_strbuf *out, const lvlm_replay *r)
         lvlm_report_put(out, ok ? ROW : BAD_ROW, s->name);
         lvlm_strbuf_printf(out,
                            "<td class=\"n\">%s</td><td class=\"n\">%s</td>"
+                           "<td class=\"n\">%s</td>"
                            "<td><span class=\"%s\">%s</span></td></tr>\n",
                            lvlm_report_error(recorded, s->recorded_error),
-                           lvlm_report_error(own, s->own_error), ok ? "ok" : "bad",
+                           lvlm_report_error(own, s->own_error),
+                           lvlm_report_error(most, s->explained), ok ? "ok" : "bad",
                            ok ? "rounding" : "a difference");
     }
+}
+
+/* How the last column follows from the one before it. */
+static void put_rule(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    const char *const coarse = lvlm_coarse_type(r);
+    if (coarse != NULL)
+        lvlm_strbuf_printf(out,
+                           "in the other precision. Rounding to %s explains %.0f "
+                           "times what our f32 is from double, times the ratio of "
+                           "their units",
+                           coarse, LVLM_ROUNDING_COARSE);
+    else if (r->is_exact)
+        lvlm_strbuf_printf(out,
+                           "in double with every input moved by its last bit. Rounding "
+                           "explains %.0f times what that changes",
+                           LVLM_ROUNDING_EXACT);
+    else
+        lvlm_strbuf_printf(out,
+                           "in the other precision. Rounding explains %.0f times what "
+                           "our f32 is from double",
+                           LVLM_ROUNDING);
 }
 
 /* The figures that tell rounding from a difference, of stages beyond their bands. */
 static void put_second_look(lvlm_strbuf *out, const lvlm_replay *r)
 {
     size_t n = 0;
+    const bool moved = r->is_exact && lvlm_coarse_type(r) == NULL;
     for (size_t i = 0; i < r->n_stages; i++) n += r->stages[i].looked_again;
     if (n == 0) return;
-    lvlm_strbuf_printf(
-        out,
-        "<h2>Second look</h2>\n<p class=\"note\">What is beyond its band is computed "
-        "once more, %s. A recording that is at most %.0f times as far from our double "
-        "as that differs by rounding.</p>\n<div class=\"scroll\">"
-        "<table class=\"few\">\n"
-        "<thead><tr><th>from double</th><th class=\"n\">the recording</th>"
-        "<th class=\"n\">%s</th><th></th></tr></thead>\n<tbody>\n",
-        r->is_exact ? "in double with every input moved by its last bit"
-                    : "in the other precision",
-        r->is_exact ? LVLM_ROUNDING_EXACT : LVLM_ROUNDING,
-        r->is_exact ? "moved inputs" : "our f32");
+    lvlm_strbuf_puts(out, "<h2>Second look</h2>\n<p class=\"note\">What is beyond its "
+                          "band is computed once more, ");
+    put_rule(out, r);
+    lvlm_strbuf_printf(out,
+                       ".</p>\n<div class=\"scroll\"><table class=\"few\">\n"
+                       "<thead><tr><th>from double</th><th class=\"n\">the recording"
+                       "</th><th class=\"n\">%s</th><th class=\"n\">rounding up to"
+                       "</th><th></th></tr></thead>\n<tbody>\n",
+                       moved ? "moved inputs" : "our f32");
     put_looks(out, r);
     lvlm_strbuf_puts(out, "</tbody></table></div>\n");
 }

@@ -10,6 +10,7 @@
 
 #include "formats/base/utf8.h"
 #include "verify/bands.h"
+#include "verify/coarse.h"
 
 /* ---- numbers and reasons --------------------------------------------------------- */
 
@@ -180,13 +181,18 @@ const char *lvlm_report_look(char text[LVLM_LOOK_TEXT], const lvlm_replay *r,
                              const lvlm_replay_stage *s)
 {
     const bool rounds = s->verdict == LVLM_VERDICT_ROUNDING;
-    (void)snprintf(text, LVLM_LOOK_TEXT,
-                   r->is_exact ? "%s: the recording is %.1e from our double, which "
-                                 "inputs moved by their last bit change by %.1e"
-                               : "%s: the recording is %.1e from our double, our f32 "
-                                 "is %.1e from it",
-                   rounds ? "rounding" : "not rounding", s->recorded_error,
-                   s->own_error);
+    const char *const coarse = lvlm_coarse_type(r);
+    const int at = snprintf(
+        text, LVLM_LOOK_TEXT,
+        r->is_exact && coarse == NULL
+            ? "%s: the recording is %.1e from our double, which inputs moved by their "
+              "last bit change by %.1e"
+            : "%s: the recording is %.1e from our double, our f32 is %.1e from it",
+        rounds ? "rounding" : "not rounding", s->recorded_error, s->own_error);
+    assert(at > 0 && at < LVLM_LOOK_TEXT);
+    if (coarse != NULL)
+        (void)snprintf(text + at, (size_t)(LVLM_LOOK_TEXT - at),
+                       ", %s may be up to %.1e", coarse, s->explained);
     return text;
 }
 
@@ -261,6 +267,43 @@ static void describe_reference(lvlm_mismatch out, const lvlm_replay *r)
                        r->from_recorded[i]->stage);
 }
 
+/* Whose behaviour it is that the recording shows. */
+static size_t describe_tries(lvlm_mismatch *out, const lvlm_replay *r)
+{
+    if (r->agrees_with != NULL)
+        (void)snprintf(
+            *out, LVLM_MISMATCH_TEXT,
+            "the recording does not say whose behaviour it shows, and agrees "
+            "with %s at every stage: see --reference",
+            r->agrees_with);
+    else if (r->n_tried > 0)
+        (void)snprintf(
+            *out, LVLM_MISMATCH_TEXT,
+            "the recording does not say whose behaviour it shows, and agrees "
+            "with none that %s is known to have (%zu tried)",
+            r->family, r->n_tried + 1);
+    return r->n_tried > 0;
+}
+
+/* Precisions that no band of float32 is for. */
+static size_t describe_coarse(lvlm_mismatch *out, const lvlm_replay *r)
+{
+    const lvlm_coarse *const c = &r->coarse;
+    size_t n = 0;
+    if (c->recording != NULL)
+        (void)snprintf(out[n++], LVLM_MISMATCH_TEXT,
+                       "the recording was computed in %s (%s): what its rounding "
+                       "explains passes, a recording in double proves more",
+                       c->recording, c->how);
+    if (c->model != NULL)
+        (void)snprintf(out[n++], LVLM_MISMATCH_TEXT,
+                       "the model was converted with --dtype %s, which rounded %" PRIu64
+                       " values: what that explains passes, one that keeps its types "
+                       "proves more",
+                       c->model, c->n_rounded);
+    return n;
+}
+
 size_t lvlm_report_mismatches(lvlm_mismatch out[LVLM_MISMATCHES], const lvlm_replay *r)
 {
     size_t n = 0;
@@ -269,5 +312,6 @@ size_t lvlm_report_mismatches(lvlm_mismatch out[LVLM_MISMATCHES], const lvlm_rep
                        "the recording is of %.128s, the model is %s",
                        r->recording.family, r->family);
     if (!r->is_measure && r->n_from_recorded > 0) describe_reference(out[n++], r);
-    return n;
+    n += describe_tries(out + n, r);
+    return n + describe_coarse(out + n, r);
 }

@@ -57,7 +57,7 @@ bool lvlm_report_loose_gradients(const lvlm_replay *replay);
     "gradients of a float32 recording are judged at 2e-03: the reference takes its "   \
     "loss in float32; a recording in double proves more"
 
-enum { LVLM_LOOK_TEXT = 160, LVLM_VERDICT_TEXT = 192 };
+enum { LVLM_LOOK_TEXT = 192, LVLM_VERDICT_TEXT = 192 };
 /* The result of the second look at a stage, with both figures. */
 const char *lvlm_report_look(char text[LVLM_LOOK_TEXT], const lvlm_replay *replay,
                              const lvlm_replay_stage *stage);
@@ -65,11 +65,11 @@ const char *lvlm_report_look(char text[LVLM_LOOK_TEXT], const lvlm_replay *repla
 const char *lvlm_report_verdict(char text[LVLM_VERDICT_TEXT],
                                 const lvlm_replay *replay);
 
-/* Sentences about a recording of another family than the model, or of another behaviour
- * than was computed: "the recording shows trained, this run computes
- * transformers-5.23.0: they differ in final_softcap (seen from logits on)". Names are
- * as the recording has them. */
-enum { LVLM_MISMATCHES = 2, LVLM_MISMATCH_TEXT = 1024 };
+/* Sentences about a recording of another family than the model, of another behaviour
+ * than was computed, or of a coarser type: "the recording shows trained, this run
+ * computes transformers-5.23.0: they differ in final_softcap (seen from logits on)".
+ * Names are as the recording has them. */
+enum { LVLM_MISMATCHES = 5, LVLM_MISMATCH_TEXT = 1024 };
 typedef char lvlm_mismatch[LVLM_MISMATCH_TEXT];
 /* Returns how many there are. */
 size_t lvlm_report_mismatches(lvlm_mismatch out[LVLM_MISMATCHES],
