@@ -11,6 +11,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/processors.h"
 #include "formats/native/digests.h"
+#include "formats/reshape/resolution.h"
 #include "runtime/model/engine.h"
 #include "runtime/threads.h"
 
@@ -113,7 +114,9 @@ int lvlm_model_open(lvlm_model **out, const char *path,
     model->manifest = &model->own;
     lvlm_notes *const notes = options != NULL ? options->notes : NULL;
     const size_t layers = options != NULL ? options->layers : 0;
-    int rc = lvlm_manifest_open(&model->own, &model->checkpoint, path, notes, err);
+    const uint64_t pixels = options != NULL ? options->resolution : 0;
+    int rc =
+        lvlm_resolution_open(&model->own, &model->checkpoint, path, pixels, notes, err);
     if (rc == 0 && layers > 0)
         rc =
             lvlm_within(lvlm_manifest_cut(&model->own, layers, err), err, "%s: ", path);

@@ -49,8 +49,10 @@ typedef struct lvlm_model_options {
                    const lvlm_target *target);
     void *user; /* of trains */
     bool own_weights;
-    bool checkpointing; /* backward keeps what enters each block and computes the rest
+    bool checkpointing;  /* backward keeps what enters each block and computes the rest
                            again: less memory, the same bits, a third more work */
+    uint64_t resolution; /* of lvlm_model_open: pixels of a picture's side, if others
+                            than the model's (resolution.h); 0: those */
     const lvlm_adapter *adapter; /* is used beside the weights and is trained; its
                                     modules are those of the model's own manifest. What
                                     it saves whole is trained, in memory, from its

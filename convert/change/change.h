@@ -5,11 +5,10 @@
  *                         the new file; reads headers and side files
  *   lvlm_change_execute   writes it; MODEL is never modified
  *
- * What changes follows from the family's table: config.json is edited, the canonical
- * configuration is made from it again, and a tensor whose shape it says differently
- * gets new rows (change_words.c) or interpolated positions (change_positions.c).
- * Everything else is copied and compared with its digest. Distinct objects may be used
- * from distinct threads. */
+ * What changes follows from the family's table (reshape.h): a tensor whose shape the
+ * configuration says differently gets new rows (change_words.c) or interpolated
+ * positions. Everything else is copied and compared with its digest. Distinct objects
+ * may be used from distinct threads. */
 #ifndef LVLM_CONVERT_CHANGE_CHANGE_H
 #define LVLM_CONVERT_CHANGE_CHANGE_H
 
@@ -17,8 +16,7 @@
 #include "convert/grow.h"
 #include "formats/base/outfile.h"
 #include "formats/base/run.h"
-#include "formats/checkpoint/manifest.h"
-#include "formats/container/plan.h"
+#include "formats/reshape/reshape.h"
 
 LVLM_BEGIN_DECLS
 
@@ -45,25 +43,12 @@ typedef struct lvlm_change_part {
     size_t n_kept;    /* that nothing reads, and that the source does not have */
 } lvlm_change_part;
 
-typedef struct lvlm_change_file {
-    const char *name, *text;
-} lvlm_change_file;
-
-enum { LVLM_CHANGE_PARTS = 2, LVLM_CHANGE_FILES = 3 };
+enum { LVLM_CHANGE_PARTS = 2 };
 
 typedef struct lvlm_change {
     lvlm_change_options options;
-    lvlm_checkpoint *model;
-    lvlm_manifest manifest;
-    cJSON *config; /* canonical, of the result */
+    lvlm_reshape to;
     lvlm_change_part parts[LVLM_CHANGE_PARTS];
-    lvlm_change_file files[LVLM_CHANGE_FILES]; /* side files with another text */
-    size_t n_files;
-    uint64_t rows[2], pixels[2]; /* before and after; equal where nothing changes */
-    size_t n_reshaped;           /* tensors of another shape */
-    cJSON *provenance;
-    lvlm_plan plan;
-    lvlm_arena arena;
 } lvlm_change;
 
 /* LVLM_EFORMAT names the option, the tensor or the setting, what it is and what was

@@ -40,12 +40,12 @@ static bool is_of(const lvlm_change_part *part, const char *name)
 /* What the model's own part is called by transformers. */
 static const char *own_type(const lvlm_change *c, const lvlm_change_part *part)
 {
-    const cJSON *const config = c->manifest.config;
+    const cJSON *const config = c->to.manifest.config;
     if (strcmp(part->role, "vision") == 0)
         return lvlm_json_string(lvlm_json_path(config, "vision.tower"));
     const char *const decoder =
         lvlm_json_string(lvlm_json_path(config, "text.decoder"));
-    return decoder != NULL ? decoder : c->manifest.family->text_type;
+    return decoder != NULL ? decoder : c->to.manifest.family->text_type;
 }
 
 static int check_type(const lvlm_change *c, const lvlm_change_part *part,
@@ -61,8 +61,8 @@ static int check_type(const lvlm_change *c, const lvlm_change_part *part,
         err, LVLM_EFORMAT,
         "%s: %s: is a %s, but the %s of %s is %s: give a whole %s, or one of the "
         "same type",
-        option_of(part), part->bare.from->path, type, noun_of(part), c->model->path,
-        own != NULL ? own : "its own", c->manifest.family->title);
+        option_of(part), part->bare.from->path, type, noun_of(part), c->to.model->path,
+        own != NULL ? own : "its own", c->to.manifest.family->title);
     return 0;
 }
 
@@ -74,9 +74,9 @@ static int merge_config(cJSON **out, const lvlm_change *c, const lvlm_change_par
     const char *const key =
         strcmp(part->role, "text") == 0 ? "text_config" : "vision_config";
     const cJSON *member;
-    TRY(lvlm_side_file_json(out, c->model, "config.json", err));
+    TRY(lvlm_side_file_json(out, c->to.model, "config.json", err));
     assert(*out != NULL); /* change_config */
-    if (!lvlm_starts_with(c->manifest.family->name, "qwen"))
+    if (!lvlm_starts_with(c->to.manifest.family->name, "qwen"))
         return lvlm_json_set_copy(*out, key, part->bare.config) ? 0
                                                                 : lvlm_fail_memory(err);
     cJSON *const nested = cJSON_GetObjectItemCaseSensitive(*out, key);
@@ -108,8 +108,8 @@ static const char *rename_tensor(lvlm_change *c, const char *name)
                                                { COMPOSE_HEAD, "text.head." } };
     for (size_t i = 0; i < 3; i++)
         if (lvlm_starts_with(name, prefixes[i][0]))
-            return lvlm_arena_printf(&c->arena, "%s%s",
-                                     hub_prefix(c->manifest.family, prefixes[i][1]),
+            return lvlm_arena_printf(&c->to.arena, "%s%s",
+                                     hub_prefix(c->to.manifest.family, prefixes[i][1]),
                                      name + strlen(prefixes[i][0]));
     return name;
 }
@@ -141,7 +141,7 @@ static int open_bare(lvlm_change *c, lvlm_change_part *part, const char *path,
 {
     const lvlm_open_options open = { .notes = c->options.notes };
     TRY(lvlm_compose_open_part(&part->bare, part->role, option_of(part), path, &open,
-                               &c->arena, err));
+                               &c->to.arena, err));
     TRY(check_type(c, part, err));
     TRY(join(c, part, err));
     return lvlm_manifest_build(&part->manifest, part->joined, err);
@@ -173,9 +173,9 @@ static int open_part(lvlm_change *c, lvlm_change_part *part, const char *path,
     }
     TRY(lvlm_within(lvlm_manifest_build(&part->manifest, part->from, err), err,
                     "%s: ", option_of(part)));
-    FAIL_IF(part->manifest.family != c->manifest.family, err, LVLM_EFORMAT,
+    FAIL_IF(part->manifest.family != c->to.manifest.family, err, LVLM_EFORMAT,
             "%s: %s: is %s, expected %s or a %s by itself", option_of(part), path,
-            part->manifest.family->title, c->manifest.family->title, noun_of(part));
+            part->manifest.family->title, c->to.manifest.family->title, noun_of(part));
     return 0;
 }
 
@@ -192,7 +192,7 @@ static bool is_changed_shape(const lvlm_change *c, const lvlm_target *t,
                              const lvlm_shape *shape)
 {
     lvlm_shape after;
-    return lvlm_shape_resolve(&after, t->row->shape, c->config) &&
+    return lvlm_shape_resolve(&after, t->row->shape, c->to.config) &&
            lvlm_shape_equal(&after, shape);
 }
 
@@ -248,7 +248,7 @@ static int check_surplus(const lvlm_change *c, const lvlm_change_part *part,
     for (size_t i = 0; i < m->n_targets; i++) {
         const lvlm_target *const t = &m->targets[i];
         FAIL_IF(is_of(part, t->name) && t->here.tensor != NULL &&
-                    lvlm_manifest_find(&c->manifest, t->name) == NULL,
+                    lvlm_manifest_find(&c->to.manifest, t->name) == NULL,
                 err, LVLM_EFORMAT, "%s: %s: tensor '%s' (%s): got %s, expected none",
                 option_of(part), part->from->path, t->source_name, t->name,
                 lvlm_shape_text(shape, &t->shape));
@@ -273,13 +273,13 @@ static int check_settings(const lvlm_change *c, const lvlm_change_part *part,
                           lvlm_error *err)
 {
     const cJSON *item, *const theirs = lvlm_json_get(part->manifest.config, part->role);
-    LVLM_JSON_MEMBERS (item, lvlm_json_get(c->manifest.config, part->role)) {
+    LVLM_JSON_MEMBERS (item, lvlm_json_get(c->to.manifest.config, part->role)) {
         const cJSON *const got = lvlm_json_get(theirs, item->string);
         char name[96], *a = NULL, *b = NULL;
         (void)snprintf(name, sizeof name, "%s.%s", part->role, item->string);
         if (cJSON_Compare(item, got, true) ||
-            cJSON_Compare(lvlm_json_path(c->config, name), got, true) ||
-            (c->options.vocab > 0 && is_row_count(c->manifest.family, name)))
+            cJSON_Compare(lvlm_json_path(c->to.config, name), got, true) ||
+            (c->options.vocab > 0 && is_row_count(c->to.manifest.family, name)))
             continue;
         int rc = lvlm_json_print(&a, item, err);
         if (rc == 0 && got != NULL) rc = lvlm_json_print(&b, got, err);
@@ -304,7 +304,7 @@ static int note_files(const lvlm_change *c, const lvlm_change_part *part,
     const char *const name =
         strcmp(part->role, "text") == 0 ? "tokenizer.json" : "preprocessor_config.json";
     const lvlm_side_file *const theirs = lvlm_checkpoint_side_file(part->from, name);
-    const lvlm_side_file *const own = lvlm_checkpoint_side_file(c->model, name);
+    const lvlm_side_file *const own = lvlm_checkpoint_side_file(c->to.model, name);
     if (theirs == NULL || own == NULL ||
         (theirs->n_bytes == own->n_bytes &&
          memcmp(theirs->bytes, own->bytes, (size_t)own->n_bytes) == 0))
@@ -318,9 +318,9 @@ int change_part_open(lvlm_change *c, lvlm_change_part *part, const char *path,
                      lvlm_error *err)
 {
     TRY(open_part(c, part, path, err));
-    for (size_t i = 0; i < c->manifest.n_targets; i++)
-        if (is_of(part, c->manifest.targets[i].name))
-            TRY(check_target(c, part, &c->manifest.targets[i], err));
+    for (size_t i = 0; i < c->to.manifest.n_targets; i++)
+        if (is_of(part, c->to.manifest.targets[i].name))
+            TRY(check_target(c, part, &c->to.manifest.targets[i], err));
     TRY(check_surplus(c, part, err));
     TRY(check_settings(c, part, err));
     return note_files(c, part, err);

@@ -6,15 +6,6 @@
 
 LVLM_BEGIN_DECLS
 
-/* ---- change_config.c ---- */
-
-/* Edit config.json and the files of the picture's processor; set `config`, `files`,
- * `rows` and `pixels`. */
-LVLM_MUST_CHECK int change_config(lvlm_change *change, lvlm_error *err);
-
-/* A number of a canonical configuration; 0: there is none. */
-uint64_t change_count(const cJSON *config, const char *path);
-
 /* ---- change_part.c ---- */
 
 /* Open the source of a part and check that its tensors and settings are those that the
@@ -38,21 +29,6 @@ LVLM_MUST_CHECK int change_check_words(const lvlm_change *change, uint64_t rows,
  * used. */
 LVLM_MUST_CHECK int change_cut_write(void *user, const lvlm_step *step, lvlm_sink *sink,
                                      lvlm_error *err);
-
-/* ---- change_positions.c ---- */
-
-/* Sides of the squares of positions: before and after. */
-typedef struct change_grid {
-    uint64_t from, to;
-} change_grid;
-
-/* The lvlm_write of a step that interpolates inputs[0] (..., C + from x from, W) to
- * (..., C + to x to, W): the C rows before the square, of a class row, are kept;
- * bicubic, a = -0.75, corners not aligned, indices clamped to the border, without
- * antialiasing even when shrinking, as torch's interpolate(mode="bicubic",
- * align_corners=False); in double, rounded once. `grid` is a change_grid. */
-LVLM_MUST_CHECK int change_positions_write(void *grid, const lvlm_step *step,
-                                           lvlm_sink *sink, lvlm_error *err);
 
 LVLM_END_DECLS
 

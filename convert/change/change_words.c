@@ -34,12 +34,12 @@ static int check_settings(const lvlm_change *c, uint64_t rows, lvlm_error *err)
     const cJSON *token;
     cJSON *config = NULL;
     uint64_t id;
-    LVLM_JSON_MEMBERS (token, lvlm_json_get(c->config, "tokens")) {
+    LVLM_JSON_MEMBERS (token, lvlm_json_get(c->to.config, "tokens")) {
         char name[64];
         (void)snprintf(name, sizeof name, "tokens.%s", token->string);
         if (lvlm_json_u64(&id, token)) TRY(check_ids(c, name, id + 1, rows, err));
     }
-    TRY(lvlm_side_file_json(&config, c->model, "config.json", err));
+    TRY(lvlm_side_file_json(&config, c->to.model, "config.json", err));
     int rc = 0;
     for (size_t i = 0; i < sizeof keys / sizeof *keys && rc == 0; i++)
         if (lvlm_json_u64(&id, lvlm_json_path(config, keys[i])))
@@ -73,7 +73,7 @@ static int check_tokenizer(const lvlm_change *c, uint64_t rows, lvlm_error *err)
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         cJSON *json = NULL;
-        TRY(lvlm_side_file_json(&json, c->model, files[i].name, err));
+        TRY(lvlm_side_file_json(&json, c->to.model, files[i].name, err));
         const uint64_t n_ids = files[i].n_ids(json);
         lvlm_json_free(json);
         TRY(check_ids(c, files[i].name, n_ids, rows, err));
@@ -86,9 +86,9 @@ static int check_tokenizer(const lvlm_change *c, uint64_t rows, lvlm_error *err)
 static int check_others(const lvlm_change *c, lvlm_error *err)
 {
     static const char *const names[] = { "tokenizer.model", "qwen.tiktoken" };
-    if (lvlm_checkpoint_side_file(c->model, "tokenizer.json") != NULL) return 0;
+    if (lvlm_checkpoint_side_file(c->to.model, "tokenizer.json") != NULL) return 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        FAIL_IF(lvlm_checkpoint_side_file(c->model, names[i]) != NULL, err,
+        FAIL_IF(lvlm_checkpoint_side_file(c->to.model, names[i]) != NULL, err,
                 LVLM_EFORMAT,
                 "--vocab %" PRIu64 ": rows can be cut off only where tokenizer.json "
                 "says which ids there are; this model has %s",

@@ -73,17 +73,18 @@ static int print_result(const lvlm_change *c, const lvlm_common_args *a,
 {
     lvlm_printer p;
     lvlm_printer_open(&p, a->json, !a->quiet);
-    lvlm_printer_line(
-        &p, "%s: %s, %zu tensor%s of another shape, root digest %.16s...\n", out,
-        c->manifest.family->title, c->n_reshaped, c->n_reshaped == 1 ? "" : "s", root);
-    print_pair(&p, "vocabulary", "rows", c->rows);
-    print_pair(&p, "resolution", "pixels", c->pixels);
+    lvlm_printer_line(&p,
+                      "%s: %s, %zu tensor%s of another shape, root digest %.16s...\n",
+                      out, c->to.manifest.family->title, c->to.n_reshaped,
+                      c->to.n_reshaped == 1 ? "" : "s", root);
+    print_pair(&p, "vocabulary", "rows", c->to.rows);
+    print_pair(&p, "resolution", "pixels", c->to.pixels);
     print_parts(&p, c);
-    lvlm_printer_count(&p, "n_reshaped", c->n_reshaped);
+    lvlm_printer_count(&p, "n_reshaped", c->to.n_reshaped);
     lvlm_printer_list(&p, "files");
-    for (size_t i = 0; i < c->n_files; i++) {
-        lvlm_printer_line(&p, "  %-10s %s\n", "edited", c->files[i].name);
-        lvlm_printer_text(&p, NULL, c->files[i].name);
+    for (size_t i = 0; i < c->to.n_files; i++) {
+        lvlm_printer_line(&p, "  %-10s %s\n", "edited", c->to.files[i].name);
+        lvlm_printer_text(&p, NULL, c->to.files[i].name);
     }
     lvlm_printer_end(&p);
     lvlm_printer_text(&p, "root", root);
@@ -108,7 +109,7 @@ static int read_options(lvlm_change_options *out, const args *a, lvlm_notes *not
 /* LVLM_EUSAGE if OUT is one of the files that it is made of. */
 static int spare(const lvlm_outputs *outputs, const lvlm_change *c, lvlm_error *err)
 {
-    TRY(account_spare(outputs, c->model, err));
+    TRY(account_spare(outputs, c->to.model, err));
     for (size_t i = 0; i < LVLM_CHANGE_PARTS; i++)
         if (c->parts[i].from != NULL)
             TRY(account_spare(outputs, c->parts[i].from, err));

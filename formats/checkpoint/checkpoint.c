@@ -18,25 +18,6 @@
 #include "formats/family/family.h"
 #include "formats/native/native.h"
 
-/* ---- one file ------------------------------------------------------------------- */
-
-/* The side files inside a native file. */
-static int carry_side_files(lvlm_checkpoint *cp, lvlm_error *err)
-{
-    assert(cp->native != NULL && cp->by_name != NULL);
-    cp->side_files =
-        lvlm_arena_alloc(&cp->arena, cp->n_tensors + 1, sizeof *cp->side_files);
-    if (cp->side_files == NULL) return lvlm_fail_memory(err);
-    for (size_t i = 0; i < cp->n_tensors; i++) {
-        const lvlm_tensor *t = cp->by_name[i];
-        const char *name;
-        if (lvlm_native_section_of(&name, t->name) == LVLM_SECTION_FILES)
-            cp->side_files[cp->n_side_files++] =
-                (lvlm_side_file){ name, t->data, t->n_bytes };
-    }
-    return 0;
-}
-
 /* ---- big_vision's .npz ---------------------------------------------------------- */
 
 /* Use `bytes` as the config.json of an .npz. */
@@ -84,7 +65,7 @@ static int open_file(lvlm_checkpoint *cp, const char *config, lvlm_error *err)
     if (!lvlm_native_is(cp->metadata)) return 0;
     cp->kind = LVLM_CHECKPOINT_NATIVE;
     TRY(lvlm_within(lvlm_native_validate(cp, err), err, "%s: ", cp->path));
-    return carry_side_files(cp, err);
+    return lvlm_native_list_files(cp, err);
 }
 
 /* ---- public --------------------------------------------------------------------- */

@@ -30,9 +30,10 @@ typedef struct work {
 } work;
 
 struct lvlm_sink {
-    work *work;
+    work *work;            /* NULL: into memory, */
+    unsigned char *memory; /* the step's bytes */
     lvlm_step *step;
-    uint64_t at, end; /* in the file */
+    uint64_t at, end; /* in the file, or in memory */
     lvlm_digest digest;
     unsigned char *converted; /* CHUNK bytes */
 };
@@ -45,6 +46,12 @@ static void put_bytes(lvlm_sink *sink, const void *bytes, size_t n_bytes)
 {
     assert(sink->at + n_bytes <= sink->end);
     work *const w = sink->work;
+    if (w == NULL) {
+        memcpy(sink->memory + sink->at, bytes, n_bytes);
+        lvlm_digest_update(&sink->digest, bytes, n_bytes);
+        sink->at += n_bytes;
+        return;
+    }
     lvlm_outfile_write_at(w->file, sink->at, bytes, n_bytes, &sink->digest);
     sink->at += n_bytes;
     const uint64_t done = atomic_fetch_add(&w->done, n_bytes) + n_bytes;
@@ -127,6 +134,11 @@ static lvlm_dtype input_dtype(const lvlm_step *step)
     return step->n_inputs > 0 ? step->inputs[0]->dtype : step->out.dtype;
 }
 
+static int check_output(const lvlm_sink *sink, lvlm_error *err)
+{
+    return sink->work != NULL ? lvlm_outfile_check(sink->work->file, err) : 0;
+}
+
 /* Everything that is made of inputs. */
 static int stream_inputs(lvlm_sink *sink, unsigned char *buffer, lvlm_error *err)
 {
@@ -139,24 +151,23 @@ static int stream_inputs(lvlm_sink *sink, unsigned char *buffer, lvlm_error *err
         const uint64_t count = numel - at < per_chunk ? numel - at : per_chunk;
         TRY(fetch(step, at, count, buffer, err));
         lvlm_sink_put(sink, from, buffer, (size_t)count);
-        TRY(lvlm_outfile_check(sink->work->file, err));
+        TRY(check_output(sink, err));
     }
     return 0;
 }
 
-static int stream_step(work *w, lvlm_step *step, unsigned char *buffers,
-                       lvlm_error *err)
+/* buffers (2 CHUNK) */
+static int stream_step(lvlm_sink *sink, unsigned char *buffers, lvlm_error *err)
 {
-    const uint64_t start = w->at + step->out.offset;
-    lvlm_sink sink = {
-        w, step, start, start + step->out.n_bytes, lvlm_digest_start(), buffers + CHUNK
-    };
-    int rc = step->kind == LVLM_STEP_WRITTEN ? step->write(step->user, step, &sink, err)
-                                             : stream_inputs(&sink, buffers, err);
-    assert(rc < 0 || sink.at == sink.end);
-    if (rc == 0) rc = lvlm_outfile_check(w->file, err);
-    if (rc == 0) rc = lvlm_digest_finish(&sink.digest, step->digest, err);
-    lvlm_digest_free(&sink.digest);
+    lvlm_step *const step = sink->step;
+    sink->digest = lvlm_digest_start();
+    sink->converted = buffers + CHUNK;
+    int rc = step->kind == LVLM_STEP_WRITTEN ? step->write(step->user, step, sink, err)
+                                             : stream_inputs(sink, buffers, err);
+    assert(rc < 0 || sink->at == sink->end);
+    if (rc == 0) rc = check_output(sink, err);
+    if (rc == 0) rc = lvlm_digest_finish(&sink->digest, step->digest, err);
+    lvlm_digest_free(&sink->digest);
     return rc;
 }
 
@@ -180,18 +191,33 @@ static int check_inputs(const lvlm_step *step, lvlm_error *err)
     return 0;
 }
 
+static int run_sink(lvlm_sink *sink, lvlm_error *err)
+{
+    unsigned char *const buffers = lvlm_malloc(2 * CHUNK);
+    if (buffers == NULL) return lvlm_fail_memory(err);
+    int rc = stream_step(sink, buffers, err);
+    if (rc == 0) rc = check_inputs(sink->step, err);
+    lvlm_free(buffers);
+    return rc;
+}
+
+int lvlm_execute_step(unsigned char *out, lvlm_step *step, lvlm_error *err)
+{
+    lvlm_sink sink = { .memory = out, .step = step, .end = step->out.n_bytes };
+    return run_sink(&sink, err);
+}
+
 /* ---- workers -------------------------------------------------------------------- */
 
 static int run_step(void *user, size_t i, lvlm_error *err)
 {
     work *const w = user;
     lvlm_step *const step = &w->plan->steps[w->order[i]];
-    unsigned char *const buffers = lvlm_malloc(2 * CHUNK);
-    if (buffers == NULL) return lvlm_fail_memory(err);
-    int rc = stream_step(w, step, buffers, err);
-    if (rc == 0) rc = check_inputs(step, err);
-    lvlm_free(buffers);
-    return rc;
+    const uint64_t start = w->at + step->out.offset;
+    lvlm_sink sink = {
+        .work = w, .step = step, .at = start, .end = start + step->out.n_bytes
+    };
+    return run_sink(&sink, err);
 }
 
 static int larger_first(const void *a, const void *b, void *user)

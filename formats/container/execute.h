@@ -18,6 +18,11 @@ LVLM_BEGIN_DECLS
 LVLM_MUST_CHECK int lvlm_execute(lvlm_plan *plan, lvlm_outfile *file, uint64_t at,
                                  const lvlm_run *run, lvlm_error *err);
 
+/* Put the bytes of one step into memory, out (step->out.n_bytes), and set its
+ * digest. */
+LVLM_MUST_CHECK int lvlm_execute_step(unsigned char *out, lvlm_step *step,
+                                      lvlm_error *err);
+
 LVLM_END_DECLS
 
 #endif

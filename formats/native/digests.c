@@ -41,7 +41,7 @@ static int hash_tensor(void *user, size_t i, lvlm_error *err)
     for (uint64_t at = 0; at < t->n_bytes; at += PIECE) {
         const uint64_t n = t->n_bytes - at < PIECE ? t->n_bytes - at : PIECE;
         lvlm_digest_update(&digest, t->data + at, (size_t)n);
-        lvlm_infile_done_with(map, t->offset + at, n);
+        if (!t->detached) lvlm_infile_done_with(map, t->offset + at, n);
         const uint64_t done = atomic_fetch_add(&w->done, n) + n;
         if (w->run->progress != NULL) w->run->progress(w->run->user, done, w->total);
     }

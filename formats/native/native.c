@@ -87,6 +87,22 @@ int lvlm_native_meta_json(cJSON **out, const lvlm_checkpoint *cp, const char *ke
                        "metadata: %s: ", key);
 }
 
+int lvlm_native_list_files(lvlm_checkpoint *cp, lvlm_error *err)
+{
+    assert(cp->native != NULL && cp->by_name != NULL);
+    cp->side_files =
+        lvlm_arena_alloc(&cp->arena, cp->n_tensors + 1, sizeof *cp->side_files);
+    if (cp->side_files == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < cp->n_tensors; i++) {
+        const lvlm_tensor *t = cp->by_name[i];
+        const char *name;
+        if (lvlm_native_section_of(&name, t->name) == LVLM_SECTION_FILES)
+            cp->side_files[cp->n_side_files++] =
+                (lvlm_side_file){ name, t->data, t->n_bytes };
+    }
+    return 0;
+}
+
 int lvlm_native_check_header(const void *header, size_t n_bytes, lvlm_error *err)
 {
     assert(header != NULL && n_bytes > 0);

@@ -71,6 +71,9 @@ bool lvlm_native_claims(const char *path);
  * checksum does, and so do the commands that copy tensors or prove something with
  * them. */
 LVLM_MUST_CHECK int lvlm_native_validate(lvlm_checkpoint *checkpoint, lvlm_error *err);
+/* Then list its side files. */
+LVLM_MUST_CHECK int lvlm_native_list_files(lvlm_checkpoint *checkpoint,
+                                           lvlm_error *err);
 /* Check a header in memory by every rule that opening a native file checks. For
  * writers, before they write it. */
 LVLM_MUST_CHECK int lvlm_native_check_header(const void *header, size_t n_bytes,

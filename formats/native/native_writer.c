@@ -10,6 +10,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
+#include "formats/container/contents_read.h"
 #include "formats/container/execute.h"
 #include "formats/container/safetensors.h"
 
@@ -141,4 +142,110 @@ int lvlm_native_write(lvlm_hex_digest root, lvlm_outfile *file,
     }
     lvlm_strbuf_free(&header);
     return rc;
+}
+
+/* ---- without writing it --------------------------------------------------------- */
+
+/* Does this step only copy bytes that have a digest? */
+static bool is_unchanged(const lvlm_step *step)
+{
+    return step->kind == LVLM_STEP_COPY && step->expect != NULL &&
+           step->inputs[0]->dtype == step->out.dtype;
+}
+
+/* Compute what is not copied, and set all digests. *out is owned: the computed bytes,
+ * one step after another. */
+static int compute(unsigned char **out, lvlm_plan *plan, lvlm_error *err)
+{
+    uint64_t n_bytes = 0, at = 0;
+    for (size_t i = 0; i < plan->n_steps; i++)
+        if (!is_unchanged(&plan->steps[i])) n_bytes += plan->steps[i].out.n_bytes;
+    *out = lvlm_malloc((size_t)n_bytes + 1);
+    FAIL_IF(*out == NULL, err, LVLM_ENOMEM,
+            "out of memory for tensors of other shapes");
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        lvlm_step *const step = &plan->steps[i];
+        if (is_unchanged(step)) {
+            memcpy(step->digest, step->expect[0], LVLM_DIGEST_HEX + 1);
+            continue;
+        }
+        TRY(lvlm_execute_step(*out + at, step, err));
+        at += step->out.n_bytes;
+    }
+    return 0;
+}
+
+/* Read a header as that of a file. cp->files has room and is zeroed. */
+static int read_header(lvlm_checkpoint *cp, const lvlm_strbuf *header, lvlm_error *err)
+{
+    lvlm_infile map = { .bytes = (const unsigned char *)header->text,
+                        .n_bytes = header->length };
+    cp->headers_only = true;
+    cp->files[0].map = &map;
+    int rc = checkpoint_add_safetensors(cp, &map, err);
+    if (rc == 0) rc = checkpoint_index_names(cp, err);
+    if (rc == 0) rc = lvlm_native_validate(cp, err);
+    cp->headers_only = false;
+    cp->files[0].map = NULL;
+    return rc;
+}
+
+/* The tensors' bytes: those of the source, and the computed ones. */
+static void place(lvlm_checkpoint *cp, const lvlm_plan *plan,
+                  const unsigned char *computed)
+{
+    assert(cp->n_tensors == plan->n_steps);
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        const lvlm_step *const step = &plan->steps[i];
+        lvlm_tensor *const t = &cp->tensors[i];
+        assert(strcmp(t->name, step->out.name) == 0);
+        t->detached = !is_unchanged(step);
+        if (t->detached) {
+            t->data = computed;
+            computed += t->n_bytes;
+        } else {
+            t->data = step->inputs[0]->data;
+            t->offset = step->inputs[0]->offset;
+        }
+    }
+}
+
+static int view(lvlm_checkpoint *cp, const lvlm_checkpoint *source,
+                const lvlm_native_meta *meta, lvlm_plan *plan, lvlm_error *err)
+{
+    lvlm_strbuf header;
+    lvlm_hex_digest root;
+    cp->kind = LVLM_CHECKPOINT_NATIVE;
+    cp->notes = source->notes;
+    cp->path = lvlm_arena_strndup(&cp->arena, source->path, strlen(source->path));
+    cp->files = lvlm_arena_alloc(&cp->arena, 1, sizeof *cp->files);
+    if (cp->path == NULL || cp->files == NULL) return lvlm_fail_memory(err);
+    TRY(compute(&cp->files[0].copies, plan, err));
+    int rc = make_header(&header, root, meta, plan, err);
+    if (rc == 0) rc = read_header(cp, &header, err);
+    lvlm_strbuf_free(&header);
+    TRY(rc);
+    place(cp, plan, cp->files[0].copies);
+    return lvlm_native_list_files(cp, err);
+}
+
+int lvlm_native_view(lvlm_checkpoint **out, lvlm_checkpoint *source,
+                     const lvlm_native_meta *meta, lvlm_plan *plan, lvlm_error *err)
+{
+    assert(source->kind == LVLM_CHECKPOINT_NATIVE && source->n_files == 1);
+    lvlm_checkpoint *const cp = lvlm_calloc(1, sizeof *cp);
+    if (cp == NULL) return lvlm_fail_memory(err);
+    const int rc = view(cp, source, meta, plan, err);
+    if (rc < 0) {
+        if (cp->files != NULL) lvlm_free(cp->files[0].copies);
+        lvlm_native_free(cp->native);
+        checkpoint_free(cp);
+        return rc;
+    }
+    cp->files[0].name = lvlm_path_base(cp->path);
+    cp->files[0].map = source->files[0].map;
+    cp->n_files = 1;
+    source->n_files = 0;
+    *out = cp;
+    return 0;
 }

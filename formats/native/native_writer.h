@@ -6,7 +6,8 @@
  *   3. check that the files that they came from did not change meanwhile
  *   4. write the header with the digests and commit the file
  *
- * Conversion, training and merging all write through it. */
+ * Conversion, training and merging all write through it. lvlm_native_view opens such a
+ * file without writing it. */
 #ifndef LVLM_FORMATS_NATIVE_NATIVE_WRITER_H
 #define LVLM_FORMATS_NATIVE_NATIVE_WRITER_H
 
@@ -52,6 +53,14 @@ LVLM_MUST_CHECK int lvlm_native_add_pad(lvlm_plan *plan, size_t *n_pads,
 LVLM_MUST_CHECK int lvlm_native_write(lvlm_hex_digest root, lvlm_outfile *file,
                                       const lvlm_native_parts *parts,
                                       const lvlm_run *run, lvlm_error *err);
+
+/* What opening that file would give, without writing it: what is copied as it is stays
+ * where the source has it, everything else is computed into memory now. On success the
+ * mapped file of `source`, a native file and the only one, belongs to *out; close both.
+ * `finish` is not called. Errors as lvlm_native_write. */
+LVLM_MUST_CHECK int lvlm_native_view(lvlm_checkpoint **out, lvlm_checkpoint *source,
+                                     const lvlm_native_meta *meta, lvlm_plan *plan,
+                                     lvlm_error *err);
 
 LVLM_END_DECLS
 

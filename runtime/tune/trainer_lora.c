@@ -14,6 +14,7 @@
 #include "formats/base/random.h"
 #include "formats/container/numeric.h"
 #include "formats/native/rewrite.h"
+#include "formats/reshape/resolution.h"
 
 /* ---- made ----------------------------------------------------------------------- */
 
@@ -46,7 +47,8 @@ int trainer_lora_open(lvlm_trainer *t, const char *path, lvlm_error *err)
 {
     const lvlm_trainer_options *const o = &t->options;
     lvlm_model_options chosen = o->model;
-    TRY(lvlm_manifest_open(&t->manifest, &t->checkpoint, path, o->model.notes, err));
+    TRY(lvlm_resolution_open(&t->manifest, &t->checkpoint, path, o->model.resolution,
+                             o->model.notes, err));
     TRY(lvlm_lora_open(&t->adapter, o->lora, o->adapter, &t->manifest, err));
     TRY(note_rank(&t->adapter, o->model.notes, err));
     chosen.adapter = &t->adapter;

@@ -13,6 +13,8 @@
 
 #include "convert/change/change.h"
 #include "formats/base/alloc.h"
+#include "formats/native/digests.h"
+#include "formats/reshape/resolution.h"
 #include "tests/convert/converted.h"
 
 /* FIXTURES/NAME/model as a native file. */
@@ -116,6 +118,93 @@ static void rows_of_both_tables_are_added(void **state)
     lvlm_checkpoint_close(after);
 }
 
+/* Everything that a program can see of a file that was opened. */
+static void same_file(const lvlm_checkpoint *a, const lvlm_checkpoint *b)
+{
+    assert_string_equal(lvlm_checkpoint_meta(a, "root"),
+                        lvlm_checkpoint_meta(b, "root"));
+    assert_int_equal(a->header_bytes, b->header_bytes);
+    assert_int_equal(a->n_tensors, b->n_tensors);
+    for (size_t i = 0; i < a->n_tensors; i++) {
+        assert_string_equal(a->tensors[i].name, b->tensors[i].name);
+        assert_int_equal(a->tensors[i].n_bytes, b->tensors[i].n_bytes);
+        assert_memory_equal(a->tensors[i].data, b->tensors[i].data,
+                            (size_t)a->tensors[i].n_bytes);
+    }
+    assert_int_equal(a->n_side_files, b->n_side_files);
+    for (size_t i = 0; i < a->n_side_files; i++)
+        assert_memory_equal(a->side_files[i].bytes, b->side_files[i].bytes,
+                            (size_t)a->side_files[i].n_bytes);
+}
+
+static void opening_at_a_size_is_opening_the_changed_file(void **state)
+{
+    static const struct {
+        const char *name;
+        uint64_t pixels;
+    } cases[] = { { "llava-odd", 56 },
+                  { "mllama-odd", 20 },
+                  { "paligemma2-bf16", 70 },
+                  { "qwen_vl-odd", 56 },
+                  { "llava-odd", 14 } };
+    const lvlm_run run = { .threads = 2 };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const lvlm_change_options options = { .resolution = cases[i].pixels };
+        const char *const native = convert(*state, cases[i].name);
+        lvlm_checkpoint *const written = changed(*state, native, &options), *opened;
+        lvlm_manifest manifest;
+        lvlm_error err;
+        if (lvlm_resolution_open(&manifest, &opened, native, cases[i].pixels, NULL,
+                                 &err) < 0 ||
+            lvlm_digests_check(opened, NULL, &run, &err) < 0)
+            fail_msg("%s: %s", cases[i].name, err.text);
+        assert_ptr_equal(manifest.checkpoint, opened);
+        same_file(opened, written);
+        lvlm_manifest_free(&manifest);
+        lvlm_checkpoint_close(opened);
+        lvlm_checkpoint_close(written);
+    }
+}
+
+static void opening_at_its_own_size_is_opening(void **state)
+{
+    const char *const native = convert(*state, "llava-odd");
+    lvlm_checkpoint *const plain = must_open(native), *opened;
+    for (uint64_t pixels = 0; pixels < 32; pixels += 31) {
+        lvlm_manifest manifest;
+        lvlm_error err;
+        if (lvlm_resolution_open(&manifest, &opened, native, pixels, NULL, &err) < 0)
+            fail_msg("%s", err.text);
+        same_file(opened, plain);
+        lvlm_manifest_free(&manifest);
+        lvlm_checkpoint_close(opened);
+    }
+    lvlm_checkpoint_close(plain);
+}
+
+static void a_damaged_table_is_not_interpolated(void **state)
+{
+    scratch *const s = *state;
+    const char *const native = convert(s, "llava-odd");
+    lvlm_checkpoint *cp = must_open(native);
+    const lvlm_tensor *const t = lvlm_checkpoint_find(cp, "vision.positions.weight");
+    assert_non_null(t);
+    const long at = (long)t->offset + 8;
+    lvlm_checkpoint_close(cp);
+    FILE *const f = fopen(native, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    assert_int_equal(fputc(0x5a, f), 0x5a);
+    assert_int_equal(fclose(f), 0);
+    lvlm_manifest manifest;
+    lvlm_error err;
+    assert_int_equal(lvlm_resolution_open(&manifest, &cp, native, 56, NULL, &err),
+                     LVLM_ECHECK);
+    assert_non_null(strstr(err.text, "'vision.positions.weight' is corrupt"));
+    lvlm_manifest_free(&manifest);
+    lvlm_checkpoint_close(cp);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +212,12 @@ int main(void)
                                         scratch_teardown),
         cmocka_unit_test_setup_teardown(rows_of_both_tables_are_added, scratch_setup,
                                         scratch_teardown),
+        cmocka_unit_test_setup_teardown(opening_at_a_size_is_opening_the_changed_file,
+                                        scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(opening_at_its_own_size_is_opening,
+                                        scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_table_is_not_interpolated,
+                                        scratch_setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

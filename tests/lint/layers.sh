@@ -12,6 +12,7 @@ rules='
 ^formats/family/    formats/(base|container|family)/
 ^formats/native/    formats/(base|container|family|native)/
 ^formats/checkpoint/ formats/(base|container|family|native|checkpoint)/
+^formats/reshape/   formats/(base|container|family|native|checkpoint|reshape)/
 ^formats/adapter/   formats/(base|container|family|native|checkpoint|adapter)/
 ^formats/cli/       formats/
 ^convert/          formats/ convert/

@@ -51,7 +51,8 @@ static const char *const status_words[] = { "to train", "to resume", "finished" 
 
 typedef struct plan {
     const recipe_stage *stage;
-    const char *input; /* path of the model that it starts from */
+    const char *input;   /* path of the model that it starts from */
+    uint64_t resolution; /* of its pictures; 0: the first model's */
     stage_facts facts;
     status status;
     bool own;              /* its outputs, if they are there, are those of the record */
@@ -89,6 +90,7 @@ static int check_stage(stages_run *s, plan *p, lvlm_error *err)
     train_args quiet = p->stage->args;
     lvlm_error ignored;
     quiet.common.quiet = true;
+    quiet.resolution = p->resolution;
     train_run r = TRAIN_RUN_INIT(&quiet, s->recipe.model, s->notes);
     int rc = train_check_all(&r, err);
     memcpy(p->facts.data, r.source.id, sizeof p->facts.data);
@@ -180,6 +182,8 @@ static int make_plan(stages_run *s, size_t i, lvlm_error *err)
     *p = (plan){ .stage = &s->recipe.stages[i], .status = TRAIN };
     p->facts.options = p->stage->options;
     p->input = i == 0 ? s->recipe.model : s->plans[i - 1].stage->args.out;
+    p->resolution = p->stage->args.resolution;
+    if (p->resolution == 0 && i > 0) p->resolution = p[-1].resolution;
     if (i == 0) TRY(weights_of(p->facts.input, p->input, err));
     if (i > 0) memcpy(p->facts.input, p[-1].facts.output, sizeof p->facts.input);
     TRY(check_stage(s, p, err));
@@ -349,8 +353,8 @@ const lvlm_command command_stages = {
     "A stage has a name and options of lvlm-tune train by their long names; true is\n"
     "for options without a value. Paths are relative to the recipe. Models go to\n"
     "DIR/NAME.lvlm unless a stage says \"out\"; with \"lora\" the adapter is merged\n"
-    "into it. Options, data and memory of all stages are checked before the first is\n"
-    "trained.\n"
+    "into it. A \"resolution\" is that of the stages after it too. Options, data and\n"
+    "memory of all stages are checked before the first is trained.\n"
     "\n"
     "The same command again continues: a finished stage is left as it is, an\n"
     "interrupted one resumes from DIR/NAME.state, to the same bytes. DIR/NAME.json\n"

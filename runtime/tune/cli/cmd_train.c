@@ -24,6 +24,7 @@ static const lvlm_option options[] = {
     COUNT("max-length", "N", max_length, "cut examples at N tokens, those of images counted (default: never)"),
     TEXT("template", "NAME", chat_template, "how conversations are written for LLaVA, in place of the model's own way: llava, vicuna_v1, chatml, gemma, or plain, its makers' first stage"),
     FLAG("pad-to-square", pad_to_square, "images in the middle of a square of the mean colour, as LLaVA-1.5 was trained"),
+    COUNT("resolution", "S", resolution, "train at S x S pixels: the model is first changed as by lvlm-convert change --resolution"),
     FLAG("skip-bad", skip_bad, "leave out and report examples that cannot be used; without it the first one ends the run"),
     FLAG("in-order", in_order, "use them in the order of the file, not shuffled"),
     TEXT("eval", "FILE.jsonl", eval, "examples for the loss on data that is not trained on, at the end"),
@@ -149,6 +150,7 @@ int train_read_options(train_run *r, lvlm_error *err)
     *o = (lvlm_trainer_options){ .data = r->source.id,
                                  .model = { .checkpointing = a->checkpointing,
                                             .threads = lvlm_thread_count(&a->common),
+                                            .resolution = a->resolution,
                                             .notes = r->notes,
                                             .reference = a->reference },
                                  .seed = a->seed };

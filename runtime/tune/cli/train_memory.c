@@ -12,6 +12,7 @@
 #include "formats/base/memory.h"
 #include "formats/cli/fold_text.h"
 #include "formats/cli/program.h"
+#include "formats/reshape/resolution.h"
 #include "runtime/part.h"
 #include "runtime/tune/cli/train_run.h"
 #include "runtime/tune/cli/tune_commands.h"
@@ -97,7 +98,8 @@ int train_check_trained(train_run *r, lvlm_error *err)
     lvlm_checkpoint *checkpoint = NULL;
     double n[LVLM_N_PARTS] = { 0 };
     if (!lvlm_memory_read(&r->memory, "")) r->memory = (lvlm_memory){ 0 };
-    int rc = lvlm_manifest_open(&manifest, &checkpoint, r->model, NULL, err);
+    int rc = lvlm_resolution_open(&manifest, &checkpoint, r->model, r->args->resolution,
+                                  NULL, err);
     if (rc == 0 && r->options.lora != NULL) rc = count_adapter(n, r, &manifest, err);
     if (rc == 0 && r->options.lora == NULL)
         count_weights(n, r->options.stage, &manifest);

@@ -23,7 +23,7 @@ typedef struct train_args {
     lvlm_real beta1, beta2, eps, weight_decay, clip;
     lvlm_real epochs, warmup;
     uint64_t steps, accumulate, save_every, seed;
-    uint64_t batch_size, max_length, eval_every, report_every;
+    uint64_t batch_size, max_length, eval_every, report_every, resolution;
     bool shuffle, in_order, skip_bad, pad_to_square, checkpointing, force;
 } train_args;
 

@@ -7,6 +7,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/text.h"
+#include "formats/reshape/resolution.h"
 #include "runtime/tune/data/jsonl.h"
 
 /* Estimated cost in tokens of an image without a fixed size: of patches; of tiles,
@@ -46,13 +47,21 @@ static int open_videos(lvlm_encoder *e, lvlm_error *err)
     return rc == LVLM_ENOMEM ? lvlm_fail_memory(err) : 0;
 }
 
-static int open_all(lvlm_encoder *e, const char *model, lvlm_error *err)
+static int open_model(lvlm_encoder *e, const char *model, lvlm_error *err)
 {
     const lvlm_open_options open = { .notes = e->options.notes };
+    if (e->options.resolution > 0)
+        return lvlm_resolution_open(&e->manifest, &e->checkpoint, model,
+                                    e->options.resolution, e->options.notes, err);
+    TRY(lvlm_checkpoint_open(&e->checkpoint, model, &open, err));
+    return lvlm_manifest_build(&e->manifest, e->checkpoint, err);
+}
+
+static int open_all(lvlm_encoder *e, const char *model, lvlm_error *err)
+{
     const lvlm_prompt_options options = { .training = true,
                                           .chat_template = e->options.chat_template };
-    TRY(lvlm_checkpoint_open(&e->checkpoint, model, &open, err));
-    TRY(lvlm_manifest_build(&e->manifest, e->checkpoint, err));
+    TRY(open_model(e, model, err));
     TRY(lvlm_input_spec_read(&e->spec, e->manifest.config, err));
     e->tags = e->spec.splice == LVLM_SPLICE_BETWEEN_TAGS;
     e->image_tokens = image_tokens(&e->spec);

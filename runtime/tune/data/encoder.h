@@ -23,6 +23,7 @@ typedef struct lvlm_encoder_options {
                           those inside a tar always are */
     const char *data[2]; /* files of examples, or NULL: those that are tars are indexed,
                             else every image reads the headers before it */
+    uint64_t resolution; /* as in lvlm_model_options, of a native file */
     size_t max_length; /* tokens of an example, the others are cut off; 0: any number */
     const char *chat_template; /* as in lvlm_prompt_options; NULL: the model's */
     bool pad_to_square;        /* as in lvlm_vision_options */

@@ -50,6 +50,7 @@ int train_open_examples(train_run *r, lvlm_error *err)
     const lvlm_encoder_options options = { .notes = r->notes,
                                            .images = a->images,
                                            .data = { a->eval, a->data },
+                                           .resolution = a->resolution,
                                            .max_length = (size_t)a->max_length,
                                            .chat_template = a->chat_template,
                                            .pad_to_square = a->pad_to_square };

@@ -1,4 +1,4 @@
-/* change_config.c - the configuration of a changed model.
+/* reshape_config.c - the configuration of a model with other sizes.
  *
  *   config.json               vocab_size, image_size, rows of a picture in the text
  *   preprocessor_config.json  the size that pictures are resized to, and those rows
@@ -11,12 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "convert/change/change_parts.h"
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/container/side_file.h"
+#include "formats/reshape/reshape.h"
 
-uint64_t change_count(const cJSON *config, const char *path)
+uint64_t lvlm_reshape_count(const cJSON *config, const char *path)
 {
     uint64_t value = 0;
     (void)lvlm_json_u64(&value, lvlm_json_path(config, path));
@@ -52,10 +52,10 @@ static bool set_path(cJSON *top, const char *path, size_t length, uint64_t value
     return lvlm_json_set(section, key, cJSON_CreateNumber((double)value));
 }
 
-static const lvlm_setting *find_setting(const lvlm_change *c, const char *canonical)
+static const lvlm_setting *find_setting(const lvlm_reshape *r, const char *canonical)
 {
-    lvlm_setting_walk walk = { .config = c->manifest.config,
-                               .table = c->manifest.family->settings };
+    lvlm_setting_walk walk = { .config = r->manifest.config,
+                               .table = r->manifest.family->settings };
     const lvlm_setting *s, *found = NULL;
     while ((s = lvlm_setting_next(&walk)) != NULL)
         if (strcmp(s->canonical, canonical) == 0 && s->paths != NULL) found = s;
@@ -63,10 +63,10 @@ static const lvlm_setting *find_setting(const lvlm_change *c, const char *canoni
 }
 
 /* Set a setting in config.json, everywhere where it is. */
-static int set_setting(const lvlm_change *c, cJSON *top, const char *canonical,
+static int set_setting(const lvlm_reshape *r, cJSON *top, const char *canonical,
                        uint64_t value, lvlm_error *err)
 {
-    const lvlm_setting *const setting = find_setting(c, canonical);
+    const lvlm_setting *const setting = find_setting(r, canonical);
     bool set = false;
     assert(setting != NULL);
     for (const char *at = setting->paths; *at != '\0';) {
@@ -84,14 +84,14 @@ static int set_setting(const lvlm_change *c, cJSON *top, const char *canonical,
 /* Rows of one picture in the text. */
 static uint64_t image_rows(const cJSON *config)
 {
-    const uint64_t grid = change_count(config, "vision.grid");
-    const uint64_t merge = change_count(config, "vision.merge");
+    const uint64_t grid = lvlm_reshape_count(config, "vision.grid");
+    const uint64_t merge = lvlm_reshape_count(config, "vision.merge");
     if (lvlm_config_says(config, "connector.kind resampler"))
-        return change_count(config, "connector.queries");
+        return lvlm_reshape_count(config, "connector.queries");
     if (merge > 0) return grid * grid / (merge * merge);
     return lvlm_config_says(config, "vision.select_rows all") &&
-                   change_count(config, "vision.rows") > 0
-               ? change_count(config, "vision.rows")
+                   lvlm_reshape_count(config, "vision.rows") > 0
+               ? lvlm_reshape_count(config, "vision.rows")
                : grid * grid;
 }
 
@@ -111,28 +111,28 @@ static bool edit_processor(cJSON *top, uint64_t pixels, uint64_t rows)
 
 /* ---- files ----------------------------------------------------------------------- */
 
-static int add_file(lvlm_change *c, const char *name, const cJSON *json,
+static int add_file(lvlm_reshape *r, const char *name, const cJSON *json,
                     lvlm_error *err)
 {
     char *text = NULL;
-    assert(c->n_files < LVLM_CHANGE_FILES);
+    assert(r->n_files < LVLM_RESHAPE_FILES);
     TRY(lvlm_json_print_pretty(&text, json, err));
-    const char *const copy = lvlm_arena_strndup(&c->arena, text, strlen(text));
+    const char *const copy = lvlm_arena_strndup(&r->arena, text, strlen(text));
     lvlm_free(text);
     if (copy == NULL) return lvlm_fail_memory(err);
-    c->files[c->n_files++] = (lvlm_change_file){ name, copy };
+    r->files[r->n_files++] = (lvlm_reshape_file){ name, copy };
     return 0;
 }
 
-static int change_processor(lvlm_change *c, const char *name, lvlm_error *err)
+static int change_processor(lvlm_reshape *r, const char *name, lvlm_error *err)
 {
     cJSON *json = NULL;
-    TRY(lvlm_side_file_json(&json, c->model, name, err));
-    const uint64_t pixels = c->options.resolution, rows = image_rows(c->config);
+    TRY(lvlm_side_file_json(&json, r->model, name, err));
+    const uint64_t pixels = r->resolution, rows = image_rows(r->config);
     bool changed = edit_processor(json, pixels, rows);
     changed |= edit_processor(cJSON_GetObjectItemCaseSensitive(json, "image_processor"),
                               pixels, rows);
-    const int rc = changed ? add_file(c, name, json, err) : 0;
+    const int rc = changed ? add_file(r, name, json, err) : 0;
     lvlm_json_free(json);
     return rc;
 }
@@ -141,23 +141,23 @@ static int change_processor(lvlm_change *c, const char *name, lvlm_error *err)
 
 /* The canonical configuration of a config.json, with the model's numbers of rows unless
  * those change. *out is owned. */
-static int canonical_of(cJSON **out, const lvlm_change *c, const cJSON *top,
+static int canonical_of(cJSON **out, const lvlm_reshape *r, const cJSON *top,
                         bool rows_change, lvlm_error *err)
 {
-    const lvlm_row_count *count = c->manifest.family->row_counts;
-    TRY(lvlm_family_config(out, c->manifest.family, top, err));
+    const lvlm_row_count *count = r->manifest.family->row_counts;
+    TRY(lvlm_family_config(out, r->manifest.family, top, err));
     for (; count->setting != NULL && !rows_change; count++)
         if (!set_path(*out, count->setting, strlen(count->setting),
-                      change_count(c->manifest.config, count->setting), true))
+                      lvlm_reshape_count(r->manifest.config, count->setting), true))
             return lvlm_fail_memory(err);
     return 0;
 }
 
-static int check_file(const lvlm_change *c, const cJSON *top, lvlm_error *err)
+static int check_file(const lvlm_reshape *r, const cJSON *top, lvlm_error *err)
 {
     cJSON *config = NULL;
-    TRY(canonical_of(&config, c, top, false, err));
-    const bool same = cJSON_Compare(config, c->manifest.config, true);
+    TRY(canonical_of(&config, r, top, false, err));
+    const bool same = cJSON_Compare(config, r->manifest.config, true);
     lvlm_json_free(config);
     FAIL_IF(!same, err, LVLM_EFORMAT,
             "its config.json does not give its configuration; was it converted with "
@@ -165,67 +165,66 @@ static int check_file(const lvlm_change *c, const cJSON *top, lvlm_error *err)
     return 0;
 }
 
-static int set_vocabulary(lvlm_change *c, cJSON *top, lvlm_error *err)
+static int set_vocabulary(lvlm_reshape *r, cJSON *top, lvlm_error *err)
 {
-    const uint64_t rows = c->options.vocab;
-    c->rows[1] = rows;
-    FAIL_IF(rows == c->rows[0] && c->options.text == NULL, err, LVLM_EFORMAT,
-            "--vocab %" PRIu64 ": the word table has that many rows", rows);
+    const uint64_t rows = r->vocab;
+    r->rows[1] = rows;
     (void)set_present(top, "vocab_size", rows);
-    return set_setting(c, top, "text.vocab", rows, err);
+    return set_setting(r, top, "text.vocab", rows, err);
 }
 
-static int set_resolution(lvlm_change *c, cJSON *top, lvlm_error *err)
+static int set_resolution(lvlm_reshape *r, cJSON *top, lvlm_error *err)
 {
-    const uint64_t pixels = c->options.resolution;
-    FAIL_IF(c->pixels[0] == 0, err, LVLM_EFORMAT,
+    const uint64_t pixels = r->resolution;
+    FAIL_IF(r->pixels[0] == 0, err, LVLM_EFORMAT,
             "--resolution: %s takes pictures of any size: positions of its tower are "
-            "rotated in, and there is no table of them; preprocess has the limits",
-            c->manifest.family->title);
-    FAIL_IF(pixels == c->pixels[0], err, LVLM_EFORMAT,
+            "rotated in, and there is no table of them; min_pixels and max_pixels of "
+            "its preprocessor_config.json are the limits",
+            r->manifest.family->title);
+    FAIL_IF(pixels == r->pixels[0], err, LVLM_EFORMAT,
             "--resolution %" PRIu64 ": the model takes pictures of that size", pixels);
-    c->pixels[1] = pixels;
-    return set_setting(c, top, "vision.image", pixels, err);
+    r->pixels[1] = pixels;
+    return set_setting(r, top, "vision.image", pixels, err);
 }
 
 /* Rows of a picture, where config.json has them; LLaVA's class has a default. */
-static int set_image_rows(const lvlm_change *c, cJSON *top, lvlm_error *err)
+static int set_image_rows(const lvlm_reshape *r, cJSON *top, lvlm_error *err)
 {
     static const char *const sections[] = { "text_config", "vision_config" };
-    const uint64_t rows = image_rows(c->config);
+    const uint64_t rows = image_rows(r->config);
     (void)set_present(top, "image_seq_length", rows);
     for (size_t i = 0; i < 2; i++)
         (void)set_present(cJSON_GetObjectItemCaseSensitive(top, sections[i]),
                           "num_image_tokens", rows);
-    if (strcmp(c->manifest.family->name, "llava") != 0) return 0;
+    if (strcmp(r->manifest.family->name, "llava") != 0) return 0;
     return lvlm_json_set(top, "image_seq_length", cJSON_CreateNumber((double)rows))
                ? 0
                : lvlm_fail_memory(err);
 }
 
-static int edit(lvlm_change *c, cJSON *top, lvlm_error *err)
+static int edit(lvlm_reshape *r, cJSON *top, lvlm_error *err)
 {
-    const bool words = c->options.vocab > 0, pictures = c->options.resolution > 0;
-    TRY(check_file(c, top, err));
-    if (words) TRY(set_vocabulary(c, top, err));
-    if (pictures) TRY(set_resolution(c, top, err));
-    TRY(lvlm_within(canonical_of(&c->config, c, top, words, err), err,
+    const bool words = r->vocab > 0, pictures = r->resolution > 0;
+    TRY(check_file(r, top, err));
+    if (words) TRY(set_vocabulary(r, top, err));
+    if (pictures) TRY(set_resolution(r, top, err));
+    TRY(lvlm_within(canonical_of(&r->config, r, top, words, err), err,
                     "the result's "));
-    if (pictures) TRY(set_image_rows(c, top, err));
-    if (words || pictures) TRY(add_file(c, "config.json", top, err));
+    if (pictures) TRY(set_image_rows(r, top, err));
+    if (words || pictures) TRY(add_file(r, "config.json", top, err));
     if (!pictures) return 0;
-    TRY(change_processor(c, "preprocessor_config.json", err));
-    return change_processor(c, "processor_config.json", err);
+    TRY(change_processor(r, "preprocessor_config.json", err));
+    return change_processor(r, "processor_config.json", err);
 }
 
-int change_config(lvlm_change *c, lvlm_error *err)
+int lvlm_reshape_config(lvlm_reshape *r, lvlm_error *err)
 {
     cJSON *top = NULL;
-    c->rows[0] = c->rows[1] = change_count(c->manifest.config, "text.vocab");
-    c->pixels[0] = c->pixels[1] = change_count(c->manifest.config, "vision.image");
-    TRY(lvlm_side_file_json(&top, c->model, "config.json", err));
+    TRY(lvlm_side_file_json(&top, r->model, "config.json", err));
     FAIL_IF(top == NULL, err, LVLM_EFORMAT, "holds no config.json");
-    const int rc = edit(c, top, err);
+    const int rc = edit(r, top, err);
     lvlm_json_free(top);
+    r->grid[0] = lvlm_reshape_count(r->manifest.config, "vision.grid");
+    r->grid[1] = lvlm_reshape_count(r->config, "vision.grid");
     return rc;
 }
