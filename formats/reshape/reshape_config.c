@@ -156,9 +156,10 @@ static int canonical_of(cJSON **out, const lvlm_reshape *r, const cJSON *top,
 static int check_file(const lvlm_reshape *r, const cJSON *top, lvlm_error *err)
 {
     cJSON *config = NULL;
-    TRY(canonical_of(&config, r, top, false, err));
-    const bool same = cJSON_Compare(config, r->manifest.config, true);
+    const int rc = canonical_of(&config, r, top, false, err);
+    const bool same = rc == 0 && cJSON_Compare(config, r->manifest.config, true);
     lvlm_json_free(config);
+    TRY(rc);
     FAIL_IF(!same, err, LVLM_EFORMAT,
             "its config.json does not give its configuration; was it converted with "
             "another one, or by another version? Convert it again");

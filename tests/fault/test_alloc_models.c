@@ -1,5 +1,6 @@
 /* test_alloc_models.c - fails allocations as test_alloc.c does, in operations that
  * compute: training, generation, images, prompts. */
+#include "formats/reshape/resolution.h"
 #include "runtime/generate/generate.h"
 #include "runtime/prepare/prompt/prompt_inputs.h"
 #include "runtime/tune/batches.h"
@@ -173,6 +174,17 @@ static int train(scratch *s, lvlm_error *err)
     (void)unlink(tuned);
     return rc;
 }
+/* Two tables of positions, interpolated. */
+static int open_at_a_size(scratch *s, lvlm_error *err)
+{
+    lvlm_manifest manifest;
+    lvlm_checkpoint *checkpoint;
+    const int rc = lvlm_resolution_open(&manifest, &checkpoint,
+                                        scratch_path(s, "spoken.lvlm"), 20, NULL, err);
+    lvlm_manifest_free(&manifest);
+    lvlm_checkpoint_close(checkpoint);
+    return rc;
+}
 static int draw(scratch *s, lvlm_error *err)
 {
     lvlm_loss_point points[] = { { 1, 3, 1 }, { 2, 1, 1 } };
@@ -284,6 +296,7 @@ static void no_allocation_may_fail_badly(void **state)
         { "tokenize_pieces", tokenize_pieces },
         { "generate", generate },
         { "train", train },
+        { "open_at_a_size", open_at_a_size },
         { "draw", draw },
         { "write_prompt", write_prompt },
     };
