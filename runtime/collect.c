@@ -43,7 +43,9 @@ static void progress(void *user, size_t done, size_t total)
 
 lvlm_stage_sink lvlm_stage_list_sink(lvlm_stage_list *list)
 {
-    return (lvlm_stage_sink){ take, wants, list, progress };
+    return (lvlm_stage_sink){
+        .take = take, .wants = wants, .user = list, .progress = progress
+    };
 }
 
 static int by_name(const void *a, const void *b)

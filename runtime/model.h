@@ -6,7 +6,7 @@
  *
  *     lvlm_model *model = NULL;
  *     lvlm_checkpoint *inputs = NULL;
- *     lvlm_stage_sink sink = { take, NULL, &mine };
+ *     lvlm_stage_sink sink = { .take = take, .user = &mine };
  *     if ((rc = lvlm_model_open(&model, "model.lvlm", NULL, &err)) < 0 ||
  *         (rc = lvlm_checkpoint_open(&inputs, "in.safetensors", NULL, &err)) < 0 ||
  *         (rc = lvlm_model_forward(model, inputs, "", &sink, &err)) < 0) ...
@@ -112,6 +112,14 @@ typedef struct lvlm_stage_sink {
     void *user;
     /* Called after each stage: how many of all are computed. May be NULL. */
     void (*progress)(void *user, size_t done, size_t total);
+    /* Stages that are given: whatever follows is computed from their values here. A
+     * stage that is given and not wanted is not computed, so a part of the model can be
+     * computed by itself, with the positions, masks and order of rows of the whole.
+     * Both or neither; asked like `wants`. */
+    bool (*gives)(void *user, const char *name);
+    /* Put the values of `stage` into `values`, which have its shape and type and are
+     * those of stage->data; called after `take`. Rows of padding are ignored. */
+    int (*give)(void *user, const lvlm_tensor *stage, void *values, lvlm_error *err);
 } lvlm_stage_sink;
 
 /* Open a native file and bind its weights. `options` may be NULL. On success *out must

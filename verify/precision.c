@@ -86,7 +86,9 @@ static void progress(void *user, size_t done, size_t total)
 static int pass(session *s, lvlm_model_options *options,
                 int (*take)(void *, const lvlm_tensor *, lvlm_error *), lvlm_error *err)
 {
-    const lvlm_stage_sink sink = { take, wants, s, progress };
+    const lvlm_stage_sink sink = {
+        .take = take, .wants = wants, .user = s, .progress = progress
+    };
     lvlm_model *model = NULL;
     TRY(lvlm_model_open(&model, s->result->model, options, err));
     int rc = 0;

@@ -16,6 +16,7 @@
 #include "verify/coarse.h"
 #include "verify/coverage.h"
 #include "verify/other_references.h"
+#include "verify/own.h"
 #include "verify/replay_parts.h"
 
 typedef struct session {
@@ -114,7 +115,9 @@ static void prefix_error(const lvlm_replay *r, lvlm_error *err)
 static int run(session *s, lvlm_model *model, lvlm_error *err)
 {
     lvlm_replay *const r = s->replay;
-    const lvlm_stage_sink sink = { take, wants, s, progress };
+    const lvlm_stage_sink sink = {
+        .take = take, .wants = wants, .user = s, .progress = progress
+    };
     const size_t n_forward = r->n_stages;
     const bool grads = s->options->grads;
     TRY(lvlm_replay_describe(r, model, LVLM_RECORDED_INPUT, err));
@@ -180,6 +183,7 @@ int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden
         lvlm_judge_all(out);
         rc = lvlm_try_references(out, options, err);
     }
+    if (rc == 0) rc = lvlm_own_errors(out, &model_options, err);
 done:
     lvlm_stage_list_free(&s.kept);
     if (rc < 0) lvlm_replay_free(out);

@@ -27,6 +27,19 @@ typedef enum lvlm_verdict {
                               compared, or all are constant or the same */
 } lvlm_verdict;
 
+/* The error of a stage that fails, in two: the one that it was given, and its own, when
+ * it is computed by itself from recorded rows (own.h). */
+typedef struct lvlm_replay_share {
+    bool known;       /* else there is nothing below */
+    double own;       /* its error then, as stage->error */
+    bool is_cause;    /* that is beyond the band */
+    double given;     /* the error in the whole pass of stage `from`; 0: the inputs */
+    const char *from; /* the nearest recorded stage before it; NULL: the inputs */
+    bool is_direct;   /* no stage lies between: the error is of this stage and of no
+                         other */
+    bool met;         /* for own.c */
+} lvlm_replay_share;
+
 /* One stage, in order of computation, or one gradient. */
 typedef struct lvlm_replay_stage {
     const char *name; /* "text.blocks.0", "grad.NAME" */
@@ -49,6 +62,7 @@ typedef struct lvlm_replay_stage {
     bool looked_again;
     double recorded_error, own_error;
     double explained; /* what rounding explains of the former */
+    lvlm_replay_share share;
 } lvlm_replay_stage;
 
 /* Types that are coarser than float32, "bf16" or "f16"; NULL: none (coarse.h). */
@@ -92,7 +106,9 @@ typedef struct lvlm_replay {
     size_t n_stages;
     size_t n_failed;
     const lvlm_replay_stage *first_bad; /* in order of computation; NULL: none */
-    lvlm_arena arena;                   /* owned; not for callers */
+    const lvlm_replay_stage *cause; /* the first stage with an error of its own beyond
+                                       its band; NULL: none, or nothing fails */
+    lvlm_arena arena;               /* owned; not for callers */
 } lvlm_replay;
 
 typedef struct lvlm_replay_options {

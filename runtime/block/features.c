@@ -4,8 +4,8 @@
 
 #include <assert.h>
 
-int features_emit(stages *s, const char *name, const real *data, const features *f,
-                  size_t C, lvlm_error *err)
+int features_emit(stages *s, const char *name, real *data, const features *f, size_t C,
+                  lvlm_error *err)
 {
     lvlm_shape shape = f->shape;
     assert(shape.n > 0 && shape.n < LVLM_MAX_DIMS);

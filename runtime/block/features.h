@@ -27,8 +27,8 @@ typedef struct features {
 } features;
 
 /* Emit a stage of f->R rows.  data (f->R,C) */
-int features_emit(stages *s, const char *name, const real *data, const features *f,
-                  size_t C, lvlm_error *err);
+int features_emit(stages *s, const char *name, real *data, const features *f, size_t C,
+                  lvlm_error *err);
 
 /* Which row of `f` is number k when squares are side x side and in the order of the
  * images.  *out (R), in `arena`. There are no class rows, and `side` divides the

@@ -29,6 +29,21 @@ bool stages_wants(const stages *s, const char *name)
     return s->sink->wants == NULL || s->sink->wants(s->sink->user, name);
 }
 
+bool stages_gives(const stages *s, const char *name)
+{
+    return s->sink->gives != NULL && s->sink->gives(s->sink->user, name);
+}
+
+bool stages_computes(const stages *s, const char *name)
+{
+    return !stages_gives(s, name) || stages_wants(s, name);
+}
+
+bool stages_shows(const stages *s, const char *name)
+{
+    return stages_wants(s, name) || stages_gives(s, name);
+}
+
 void stages_announce(stages *s, const char *name)
 {
     s->left += stages_wants(s, name);
@@ -63,31 +78,27 @@ void stages_advance(stages *s, size_t n)
     if (s->sink->progress != NULL) s->sink->progress(s->sink->user, s->done, s->total);
 }
 
-static int report(stages *s, const char *name, const real *data, lvlm_shape shape,
-                  lvlm_error *err)
-{
-    assert(s->left > 0);
-    lvlm_tensor stage = { .name = name, .dtype = LVLM_REAL_DTYPE, .shape = shape };
-    stage.data = (const unsigned char *)data;
-    FAIL_IF(!lvlm_shape_bytes(&stage.n_bytes, &shape, stage.dtype), err, LVLM_ENOMEM,
-            "stage %s is too large", name);
-    s->left--;
-    return s->sink->take(s->sink->user, &stage, err);
-}
-
-int stages_emit(stages *s, const char *name, const real *data, lvlm_shape shape,
+int stages_emit(stages *s, const char *name, real *data, lvlm_shape shape,
                 lvlm_error *err)
 {
+    const lvlm_stage_sink *const sink = s->sink;
+    lvlm_tensor stage = { .name = name, .dtype = LVLM_REAL_DTYPE, .shape = shape };
+    stage.data = (const unsigned char *)data;
     stages_advance(s, 1);
-    if (!stages_wants(s, name)) return 0;
-    return report(s, name, data, shape, err);
+    if (!stages_shows(s, name)) return 0;
+    FAIL_IF(!lvlm_shape_bytes(&stage.n_bytes, &shape, stage.dtype), err, LVLM_ENOMEM,
+            "stage %s is too large", name);
+    if (stages_wants(s, name)) {
+        assert(s->left > 0);
+        s->left--;
+        TRY(sink->take(sink->user, &stage, err));
+    }
+    return stages_gives(s, name) ? sink->give(sink->user, &stage, data, err) : 0;
 }
 
 int stages_emit_scalar(stages *s, const char *name, real value, lvlm_error *err)
 {
-    stages_advance(s, 1);
-    if (!stages_wants(s, name)) return 0;
-    return report(s, name, &value, (lvlm_shape){ 0, { 0 } }, err);
+    return stages_emit(s, name, &value, (lvlm_shape){ 0, { 0 } }, err);
 }
 
 /* cell[n] >= n and both increase, so going down never overwrites a row that is still to
@@ -106,16 +117,26 @@ static void spread(real *to, const real *packed, size_t C, const lvlm_packing *p
     }
 }
 
-int stages_emit_rows(stages *s, const char *name, const real *packed, size_t C,
+/* The inverse: going up never overwrites a row that is still to be moved. */
+static void pack(real *packed, const real *from, size_t C, const lvlm_packing *packing)
+{
+    for (size_t n = 0; n < packing->N; n++)
+        memmove(packed + n * C, from + packing->cell[n] * C, C * sizeof *packed);
+}
+
+int stages_emit_rows(stages *s, const char *name, real *packed, size_t C,
                      const lvlm_packing *packing, real *spare, lvlm_error *err)
 {
-    if (!stages_wants(s, name)) {
+    if (!stages_shows(s, name)) {
         stages_advance(s, 1);
         return 0;
     }
     const bool padded = packing->N < packing->B * packing->T;
     assert(!padded || spare != NULL);
     if (padded) spread(spare, packed, C, packing);
-    return stages_emit(s, name, padded ? spare : packed,
-                       SHAPE(packing->B, packing->T, C), err);
+    TRY(stages_emit(s, name, padded ? spare : packed, SHAPE(packing->B, packing->T, C),
+                    err));
+    if (padded && (spare == packed || stages_gives(s, name)))
+        pack(packed, spare, C, packing);
+    return 0;
 }

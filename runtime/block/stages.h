@@ -24,6 +24,11 @@ lvlm_stage_sink stages_counting(void (*progress)(void *user, size_t done, size_t
                                 void *user);
 
 bool stages_wants(const stages *s, const char *name);
+bool stages_gives(const stages *s, const char *name);
+/* Is the stage to be computed? Not when it is given and nobody wants it. */
+bool stages_computes(const stages *s, const char *name);
+/* Do all its rows take part in the pass: is it wanted or given? */
+bool stages_shows(const stages *s, const char *name);
 
 /* A stage that will be emitted. */
 void stages_announce(stages *s, const char *name);
@@ -39,14 +44,16 @@ void stages_advance(stages *s, size_t n);
     ((lvlm_shape){ sizeof((uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t),             \
                    { __VA_ARGS__ } })
 
-/* Emit a stage, if wanted.  data: of that shape */
-int stages_emit(stages *s, const char *name, const real *data, lvlm_shape shape,
+/* Emit a stage, if wanted, then put what is given in its place, if it is.
+ * data: of that shape */
+int stages_emit(stages *s, const char *name, real *data, lvlm_shape shape,
                 lvlm_error *err);
 int stages_emit_scalar(stages *s, const char *name, real value, lvlm_error *err);
 
-/* Emit packed rows as [B, T, C] with zeros in rows of padding. `spare` (B*T,C) may
- * be packed, which is then spread in place; NULL without padding.  packed (N,C) */
-int stages_emit_rows(stages *s, const char *name, const real *packed, size_t C,
+/* The same for packed rows, as [B, T, C] with zeros in rows of padding. `spare` (B*T,C)
+ * may be packed, which is then spread in place for the time; NULL without padding.
+ * packed (N,C) */
+int stages_emit_rows(stages *s, const char *name, real *packed, size_t C,
                      const lvlm_packing *packing, real *spare, lvlm_error *err);
 
 #endif

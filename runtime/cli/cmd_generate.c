@@ -233,7 +233,10 @@ static int begin(lvlm_session **out, output *o, lvlm_model *model,
 {
     reading r = { .seen = 0 };
     if (!o->args->common.quiet) TRY(tell_memory(model, inputs, err));
-    const lvlm_stage_sink sink = { note_images, is_last_of_images, &r, draw_reading };
+    const lvlm_stage_sink sink = { .take = note_images,
+                                   .wants = is_last_of_images,
+                                   .user = &r,
+                                   .progress = draw_reading };
     lvlm_progress_init(&r.bar, "reading", o->args->common.quiet);
     const int rc = lvlm_session_begin(out, model, inputs, "", &sink, err);
     lvlm_progress_finish(&r.bar);

@@ -143,6 +143,7 @@ static size_t projector_scratch(const void *connector, const features *f,
 }
 
 /* Maps before an activation, of single features, are stages of their own. */
+static const char last_stage[] = "connector.out";
 static const char *const linear_stages[MAX_MAPS - 1] = {
     "connector.linear_1", "connector.linear_2", "connector.linear_3",
     "connector.linear_4", "connector.linear_5", "connector.linear_6",
@@ -159,7 +160,7 @@ static void projector_announce(const void *connector, stages *s)
     const projector *const c = connector;
     if (has_norm(c)) stages_announce(s, "connector.norm");
     for (size_t i = 0; i < shown_maps(c); i++) stages_announce(s, linear_stages[i]);
-    stages_announce(s, "connector.out");
+    stages_announce(s, last_stage);
 }
 
 /* ---- memory --------------------------------------------------------------------- */
@@ -221,7 +222,7 @@ static int projector_tape_make(const void *connector, void **tape, workspace *me
 /* ---- forward -------------------------------------------------------------------- */
 
 /* A stage of the squares; those of single patches have the shape of the features. */
-static int emit(const projector *c, stages *s, const char *name, const real *data,
+static int emit(const projector *c, stages *s, const char *name, real *data,
                 const features *f, size_t width, lvlm_error *err)
 {
     lvlm_shape shape = f->shape;
@@ -239,8 +240,11 @@ static int hidden_forward(const real **x, const projector *c, projector_tape *p,
     const size_t U = f->R / (c->pool * c->pool), M = c->hidden;
     for (size_t i = 0; i < c->further; i++) {
         const projector_map *const map = &c->maps[i];
-        dense_forward(p->pre[i], *x, &map->w, &map->b, U, taken_by(c, i), M, scratch);
-        if (i < shown_maps(c)) TRY(emit(c, s, linear_stages[i], p->pre[i], f, M, err));
+        const bool shown = i < shown_maps(c);
+        if (stages_computes(s, shown ? linear_stages[i] : last_stage))
+            dense_forward(p->pre[i], *x, &map->w, &map->b, U, taken_by(c, i), M,
+                          scratch);
+        if (shown) TRY(emit(c, s, linear_stages[i], p->pre[i], f, M, err));
         activation_forward(p->hidden[i], p->pre[i], NULL, c->activation, U * M);
         *x = p->hidden[i];
     }
@@ -259,14 +263,16 @@ static int projector_forward(const void *connector, void *tape, real *out,
         gather_rows_forward(p->gathered, f->rows, p->from, f->R, c->base.in);
     const real *x = p->x = p->from != NULL ? p->gathered : f->rows;
     if (has_norm(c)) {
-        norm_forward(p->normed, x, &c->norm, f->R, c->base.in);
+        if (stages_computes(s, "connector.norm"))
+            norm_forward(p->normed, x, &c->norm, f->R, c->base.in);
         TRY(features_emit(s, "connector.norm", p->normed, f, c->base.in, err));
         x = p->normed;
     }
     TRY(hidden_forward(&x, c, p, f, s, scratch, err));
     real *const z = p->merged != NULL ? p->merged : out;
-    dense_forward(z, x, &last->w, &last->b, U, taken_by(c, c->further), H, scratch);
-    TRY(emit(c, s, "connector.out", z, f, H, err));
+    if (stages_computes(s, last_stage))
+        dense_forward(z, x, &last->w, &last->b, U, taken_by(c, c->further), H, scratch);
+    TRY(emit(c, s, last_stage, z, f, H, err));
     for (size_t u = 0; z != out && u < U; u++)
         memcpy(out + f->order[u] * H, z + u * H, H * sizeof *out);
     return 0;

@@ -218,14 +218,18 @@ static int resampler_forward(const void *connector, void *tape, real *out,
     const size_t N = f->n_images, Q = c->queries, D = c->width;
     attention_dims dims = dims_of(c, f);
     dims.lo = p->lo, dims.hi = p->hi;
-    make_keys(p, c, f, scratch);
-    make_queries(p, c, f, scratch);
-    attention_forward(p->heads, p->each, p->k, p->v, &dims, scratch);
-    dense_forward(p->attn, p->heads, &c->o_w, &c->o_b, N * Q, D, D, scratch);
+    if (stages_computes(s, "connector.attn")) {
+        make_keys(p, c, f, scratch);
+        make_queries(p, c, f, scratch);
+        attention_forward(p->heads, p->each, p->k, p->v, &dims, scratch);
+        dense_forward(p->attn, p->heads, &c->o_w, &c->o_b, N * Q, D, D, scratch);
+    }
     TRY(stages_emit(s, "connector.attn", p->attn, SHAPE(N, Q, D), err));
-    norm_forward(p->normed, p->attn, &c->norm_out, N * Q, D);
+    if (stages_computes(s, "connector.ln_post"))
+        norm_forward(p->normed, p->attn, &c->norm_out, N * Q, D);
     TRY(stages_emit(s, "connector.ln_post", p->normed, SHAPE(N, Q, D), err));
-    dense_forward(out, p->normed, &c->proj_w, NULL, N * Q, D, c->base.out, scratch);
+    if (stages_computes(s, "connector.out"))
+        dense_forward(out, p->normed, &c->proj_w, NULL, N * Q, D, c->base.out, scratch);
     return stages_emit(s, "connector.out", out, SHAPE(N, Q, c->base.out), err);
 }
 

@@ -232,7 +232,7 @@ static int read_text(pass *t, lvlm_error *err)
     const pipeline *const p = t->p;
     const lvlm_cross_view *const cross_view = pass_cross_view(t);
     const lvlm_packing *const packing = &t->packing;
-    const bool all = stages_wants(&t->stages, "logits") || packing->n_targets == 0;
+    const bool all = stages_shows(&t->stages, "logits") || packing->n_targets == 0;
     assert(!pass_has_images(t) || t->image_rows != NULL);
     workspace memory = { 0 };
     decoder_tape tape;

@@ -154,7 +154,7 @@ int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows
     const size_t N = t->N, C = c->block.hidden;
     real *x = transformer_tape_input(&t->blocks);
     assert(t->cache == NULL || t->cache->rows + N <= t->cache->capacity);
-    embed(x, text, t, image_rows);
+    if (stages_computes(s, "text.embed")) embed(x, text, t, image_rows);
     TRY(stages_emit_rows(s, "text.embed", x, C, p, t->spare, err));
     TRY(fill_positions(t, c, err));
     if (t->keys.states != NULL)
@@ -163,9 +163,9 @@ int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows
     for (size_t i = 0; i < c->layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
         const transformer_view view = view_of(t, text, i);
-        x = transformer_tape_forward(&t->blocks, i, x, &view, scratch);
-        TRY(stages_emit_rows(s, stages_block(name, DECODER_BLOCKS, i), x, C, p,
-                             t->spare, err));
+        if (stages_computes(s, stages_block(name, DECODER_BLOCKS, i)))
+            x = transformer_tape_forward(&t->blocks, i, x, &view, scratch);
+        TRY(stages_emit_rows(s, name, x, C, p, t->spare, err));
     }
     if (s->left == 0) return 0;
     if (t->cache != NULL) kv_cache_add(t->cache, N, p->T, cross_view != NULL);

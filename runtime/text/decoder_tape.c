@@ -3,14 +3,14 @@
 
 #include <assert.h>
 
-/* Is a stage wanted that comes from block `first` or after it? */
+/* Is a stage wanted or given that comes from block `first` or after it? */
 static bool shows_end(const stages *s, size_t first, size_t layers)
 {
     char name[STAGE_NAME_BYTES];
     if (s == NULL) return false;
     for (size_t i = first; i < layers; i++)
-        if (stages_wants(s, stages_block(name, DECODER_BLOCKS, i))) return true;
-    return stages_wants(s, "text.norm");
+        if (stages_shows(s, stages_block(name, DECODER_BLOCKS, i))) return true;
+    return stages_shows(s, "text.norm");
 }
 
 /* The block after whose attention only wanted rows remain: the last one that runs, if

@@ -97,9 +97,9 @@ static int emit_logits(const text_head *head, const real *x, const lvlm_packing 
     workspace memory = { 0 };
     double sum = 0;
     TRY(workspace_array(&logits, &memory, p->B * p->T, V, "logits", err));
-    head_project(logits, x, head, p->N, scratch);
-    int rc = with_loss ? loss_of_all(&sum, logits, p, V, err) : 0;
-    if (rc == 0) rc = stages_emit_rows(s, "logits", logits, V, p, logits, err);
+    if (stages_computes(s, "logits")) head_project(logits, x, head, p->N, scratch);
+    int rc = stages_emit_rows(s, "logits", logits, V, p, logits, err);
+    if (rc == 0 && with_loss) rc = loss_of_all(&sum, logits, p, V, err);
     if (rc == 0 && with_loss)
         rc = stages_emit_scalar(s, "loss", (real)(sum / (double)p->n_targets), err);
     workspace_free(&memory);
@@ -145,7 +145,7 @@ int head_forward(const text_head *head, const real *x, const lvlm_packing *packi
 {
     if (s->left == 0) return 0;
     assert(packing->targets != NULL || stages_wants(s, "logits"));
-    if (stages_wants(s, "logits"))
+    if (stages_shows(s, "logits"))
         return emit_logits(head, x, packing, s, scratch, err);
     return emit_loss(head, x, packing, s, scratch, err);
 }

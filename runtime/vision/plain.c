@@ -199,8 +199,7 @@ static int plain_tape_make(const void *tower, void **tape, workspace *memory,
 }
 
 /* A stage of the rows of the blocks. */
-static int emit(stages *s, const char *name, const real *x, const extent *e,
-                lvlm_error *err)
+static int emit(stages *s, const char *name, real *x, const extent *e, lvlm_error *err)
 {
     return stages_emit(s, name, x, SHAPE(e->N, e->V, e->C), err);
 }
@@ -234,7 +233,8 @@ static int embed(const plain *t, plain_tape *p, real *x, const extent *e,
 {
     const size_t R = e->R, C = e->C;
     assert(t->class_rows == 0 || e->grid == t->grid);
-    TRY(tower_project(x, &t->base, images->pixels, &t->patch_b, scratch, err));
+    if (stages_computes(s, "vision.patches"))
+        TRY(tower_project(x, &t->base, images->pixels, &t->patch_b, scratch, err));
     TRY(stages_emit(s, "vision.patches", x, SHAPE(e->N, e->P, C), err));
     make_place(x, e);
     make_table(t, p, e);
@@ -271,9 +271,10 @@ static int plain_forward(const void *tower, void *tape, const features *f,
     for (size_t i = 0; i < t->base.layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
         const transformer_view view = view_of(p, f, i);
-        x = transformer_tape_forward(&p->blocks, i, x, &view, scratch);
+        if (stages_computes(s, stages_block(name, TOWER_BLOCKS, i)))
+            x = transformer_tape_forward(&p->blocks, i, x, &view, scratch);
+        TRY(emit(s, name, x, e, err));
         keep_state(t, f, x, e, i + 1);
-        TRY(emit(s, stages_block(name, TOWER_BLOCKS, i), x, e, err));
     }
     if (s->left == 0) return 0;
     if (has_norm(t)) norm_forward(f->rows, f->rows, &t->norm, f->R, f->C);

@@ -157,9 +157,11 @@ static int embed(const qwen2 *t, real *x, real *spare, const layout *l,
     const size_t stills = lvlm_images_patches(images, 0, images->n - images->n_videos);
     const size_t C = f->C;
     assert(stills <= l->R && f->R == l->R && x != spare);
-    TRY(tower_project(spare, &t->base, images->pixels, NULL, scratch, err));
-    TRY(tower_project(spare + stills * C, &t->base, images->video_pixels, NULL, scratch,
-                      err));
+    if (stages_computes(s, "vision.patches")) {
+        TRY(tower_project(spare, &t->base, images->pixels, NULL, scratch, err));
+        TRY(tower_project(spare + stills * C, &t->base, images->video_pixels, NULL,
+                          scratch, err));
+    }
     TRY(features_emit(s, "vision.patches", spare, f, C, err));
     for (size_t g = 0; g < l->R / l->unit; g++)
         memcpy(x + g * l->unit * C, spare + l->groups[g] * l->unit * C,
@@ -236,8 +238,9 @@ static int qwen2_forward(const void *tower, void *tape, const features *f,
     for (size_t i = 0; i < t->base.layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
         const transformer_view view = view_of(p, t, l, i);
-        x = transformer_tape_forward(&p->blocks, i, x, &view, scratch);
-        TRY(features_emit(s, stages_block(name, TOWER_BLOCKS, i), x, f, f->C, err));
+        if (stages_computes(s, stages_block(name, TOWER_BLOCKS, i)))
+            x = transformer_tape_forward(&p->blocks, i, x, &view, scratch);
+        TRY(features_emit(s, name, x, f, f->C, err));
     }
     memcpy(f->rows, x, f->R * f->C * sizeof *x);
     return 0;

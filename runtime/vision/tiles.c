@@ -166,13 +166,17 @@ static void tap(const tiles *t, const features *f, const real *x, const tiles_la
 }
 
 /* Emit x in the order of the reference. */
-static int emit_block(stages *s, const char *name, const real *x, tiles_tape *p,
+static int emit_block(stages *s, const char *name, real *x, tiles_tape *p,
                       const tiles_layout *l, size_t C, lvlm_error *err)
 {
     if (stages_wants(s, name))
         for (size_t r = 0; r < l->R; r++)
             memcpy(p->spare + l->from[r] * C, x + r * C, C * sizeof *x);
-    return stages_emit(s, name, p->spare, SHAPE(l->R / l->S, l->S, C), err);
+    TRY(stages_emit(s, name, p->spare, SHAPE(l->R / l->S, l->S, C), err));
+    if (stages_gives(s, name))
+        for (size_t r = 0; r < l->R; r++)
+            memcpy(x + r * C, p->spare + l->from[r] * C, C * sizeof *x);
+    return 0;
 }
 
 /* *x through the local blocks */
@@ -184,10 +188,10 @@ static int run_local(const tiles *t, tiles_tape *p, real **x, const features *f,
     for (size_t i = 0; i < t->base.layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
         if (t->rule == TAP_ENTERING) tap(t, f, *x, l, i);
-        *x = transformer_tape_forward(&p->blocks, i, *x, &view, scratch);
+        if (stages_computes(s, stages_block(name, TOWER_BLOCKS, i)))
+            *x = transformer_tape_forward(&p->blocks, i, *x, &view, scratch);
+        TRY(emit_block(s, name, *x, p, l, t->base.block.hidden, err));
         if (t->rule == TAP_LEAVING) tap(t, f, *x, l, i);
-        TRY(emit_block(s, stages_block(name, TOWER_BLOCKS, i), *x, p, l,
-                       t->base.block.hidden, err));
     }
     for (size_t k = 0; t->rule == TAP_LAST && k < t->K; k++)
         keep_state(t, f->rows, *x, l, f->C, t->base.block.hidden + k, t->K);
@@ -212,10 +216,10 @@ static int run_global(const tiles *t, tiles_tape *p, real **x, const tiles_layou
     }
     for (size_t i = 0; i < t->base.global_layers && s->left > 0; i++) {
         char name[STAGE_NAME_BYTES];
-        *x = transformer_tape_forward(&p->blocks, t->base.layers + i, *x, &view,
-                                      scratch);
-        TRY(emit_block(s, stages_block(name, TOWER_GLOBAL_BLOCKS, i), *x, p, l, C,
-                       err));
+        if (stages_computes(s, stages_block(name, TOWER_GLOBAL_BLOCKS, i)))
+            *x = transformer_tape_forward(&p->blocks, t->base.layers + i, *x, &view,
+                                          scratch);
+        TRY(emit_block(s, name, *x, p, l, C, err));
     }
     return 0;
 }

@@ -48,7 +48,8 @@ int tiles_embed(const tiles *t, tiles_tape *tape, real *x, const tiles_layout *l
 {
     const size_t C = t->base.block.hidden, n = images->n * t->tiles, P = t->P;
     real *const patches = x, *const e = tape->spare;
-    TRY(tower_project(patches, &t->base, images->pixels, NULL, scratch, err));
+    if (stages_computes(s, "vision.patches"))
+        TRY(tower_project(patches, &t->base, images->pixels, NULL, scratch, err));
     TRY(stages_emit(s, "vision.patches", patches, SHAPE(n, P - 1, C), err));
     for (size_t i = 0; i < n; i++)
         embed_tile(t, e + i * P * C, patches + i * (P - 1) * C,

@@ -120,7 +120,7 @@ static bool replay(comparison *c, const fixture *f, const char *path,
     *c = (comparison){ .golden = golden, .band = twin ? BAND_F64 : BAND_F32 };
     const lvlm_model_options options = { twin ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32, 2,
                                          reference };
-    const lvlm_stage_sink sink = { compare, is_recorded, c };
+    const lvlm_stage_sink sink = { .take = compare, .wants = is_recorded, .user = c };
     const int rc = lvlm_model_bind(&model, &source.manifest, &options, &err);
     if ((rc < 0 && strstr(err.text, "convert") == NULL) ||
         (rc == 0 && lvlm_model_forward(model, golden, "in.", &sink, &err) < 0))

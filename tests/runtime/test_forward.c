@@ -294,7 +294,9 @@ static void forward_computes_any_stage_by_itself_and_with_the_loss(void **state)
     assert_int_equal(lvlm_model_bind(&model, &f.model.manifest, &options, NULL), 0);
     for (size_t i = 0; i < 2 * all.n; i++) {
         one_stage one = { .name = all.stages[i / 2].name, .beside_loss = i % 2 };
-        const lvlm_stage_sink sink = { take_one, wants_one, &one };
+        const lvlm_stage_sink sink = { .take = take_one,
+                                       .wants = wants_one,
+                                       .user = &one };
         assert_int_equal(
             lvlm_model_forward(model, &f.batch.checkpoint, "", &sink, NULL), 0);
         assert_int_equal(one.n_taken, 1);
@@ -318,7 +320,7 @@ static void forward_stops_when_the_sink_refuses(void **state)
     (void)state;
     fixture f;
     make(&f, gemma);
-    const lvlm_stage_sink sink = { refuse, NULL, NULL };
+    const lvlm_stage_sink sink = { .take = refuse };
     lvlm_model *model = NULL;
     lvlm_error err;
     assert_int_equal(lvlm_model_bind(&model, &f.model.manifest, NULL, NULL), 0);

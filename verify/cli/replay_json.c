@@ -4,6 +4,7 @@
 
 #include "formats/cli/printer.h"
 #include "verify/cli/verify_commands.h"
+#include "verify/report/report.h"
 #include "verify/report/report_words.h"
 
 /* "index" counts along the stage's axes, "place" is in words. */
@@ -57,6 +58,40 @@ static void print_figures(lvlm_printer *p, const lvlm_replay_stage *s)
     }
 }
 
+/* NULL: the inputs. */
+static void print_from(lvlm_printer *p, const char *from)
+{
+    if (from != NULL)
+        lvlm_printer_text(p, "given_from", from);
+    else
+        lvlm_printer_null(p, "given_from");
+}
+
+static void print_share(lvlm_printer *p, const lvlm_replay_share *share)
+{
+    lvlm_printer_number(p, "own_error", share->own);
+    lvlm_printer_number(p, "given_error", share->given);
+    print_from(p, share->from);
+    lvlm_printer_flag(p, "separable", share->is_direct);
+}
+
+/* The first stage with an error of its own, or null. */
+static void print_cause(lvlm_printer *p, const lvlm_replay *r)
+{
+    lvlm_strbuf whose = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
+    if (r->cause == NULL) {
+        lvlm_printer_null(p, "cause");
+        return;
+    }
+    lvlm_report_whose(&whose, r);
+    lvlm_printer_object(p, "cause");
+    lvlm_printer_text(p, "stage", r->cause->name);
+    print_share(p, &r->cause->share);
+    if (!whose.failed) lvlm_printer_text(p, "sentence", whose.text);
+    lvlm_printer_end(p);
+    lvlm_strbuf_free(&whose);
+}
+
 /* Of a measure the figures are under the name of the mode. */
 static void print_stage(lvlm_printer *p, const lvlm_replay *r,
                         const lvlm_replay_stage *s)
@@ -78,6 +113,7 @@ static void print_stage(lvlm_printer *p, const lvlm_replay *r,
             lvlm_printer_number(p, "own_from_double", s->own_error);
             lvlm_printer_number(p, "rounding_up_to", s->explained);
         }
+        if (s->share.known) print_share(p, &s->share);
         lvlm_printer_list(p, "worst_rows");
         for (size_t i = 0; i < s->found.n_worst; i++)
             print_row(p, r, s, &s->found.worst[i]);
@@ -133,6 +169,7 @@ static void print_replay(lvlm_printer *p, const lvlm_replay *r)
         lvlm_printer_null(p, "first_bad");
     print_sentences(p, "not_compared", &r->not_compared);
     print_sentences(p, "not_exercised", &r->not_exercised);
+    print_cause(p, r);
     lvlm_printer_text(p, "family", r->family);
     lvlm_printer_text(p, "model", r->model);
     lvlm_printer_text(p, "golden", r->golden);

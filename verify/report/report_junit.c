@@ -67,6 +67,22 @@ static void put_rows(lvlm_strbuf *out, const lvlm_replay *r, const lvlm_replay_s
     }
 }
 
+static void put_share(lvlm_strbuf *out, const lvlm_replay_stage *s)
+{
+    char own[LVLM_ERROR_TEXT], given[LVLM_ERROR_TEXT];
+    lvlm_strbuf from = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
+    if (!s->share.known) return;
+    lvlm_report_from(&from, s);
+    out->failed |= from.failed;
+    if (!from.failed)
+        lvlm_report_put(out,
+                        "own error %s, computed from %s%s, which was given with %s\n",
+                        lvlm_report_error(own, s->share.own), from.text,
+                        s->share.is_direct ? "" : " (not the stage before it)",
+                        lvlm_report_error(given, s->share.given));
+    lvlm_strbuf_free(&from);
+}
+
 static void put_details(lvlm_strbuf *out, const lvlm_replay *r,
                         const lvlm_replay_stage *s)
 {
@@ -84,6 +100,7 @@ static void put_details(lvlm_strbuf *out, const lvlm_replay *r,
     lvlm_strbuf_puts(out, "\n");
     if (s->looked_again)
         lvlm_strbuf_printf(out, "%s\n", lvlm_report_look(figures, r, s));
+    put_share(out, s);
     lvlm_strbuf_printf(out, "%" PRIu64 " of %" PRIu64 " values differ\n",
                        s->found.distance.n_differ, s->found.distance.n);
     if (s->is_logits)
@@ -101,8 +118,13 @@ static void put_failure(lvlm_strbuf *out, const lvlm_replay *r,
 {
     lvlm_mismatch sentences[LVLM_MISMATCHES];
     const size_t n = s == r->first_bad ? lvlm_report_mismatches(sentences, r) : 0;
+    lvlm_strbuf whose = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
     lvlm_strbuf_puts(out, "      <failure message=\"");
     lvlm_report_reason(out, s);
+    if (s == r->first_bad) lvlm_report_whose(&whose, r);
+    out->failed |= whose.failed;
+    if (whose.length > 0) lvlm_report_put(out, "; %s", whose.text);
+    lvlm_strbuf_free(&whose);
     for (size_t i = 0; i < n; i++) lvlm_report_put(out, "; %s", sentences[i]);
     lvlm_strbuf_printf(out, "\" type=\"%s\">", lvlm_verdict_name(s->verdict));
     put_details(out, r, s);

@@ -58,6 +58,17 @@ static void put_why(lvlm_strbuf *out, const lvlm_replay_stage *s)
     }
 }
 
+static void put_share(lvlm_strbuf *out, const lvlm_replay_share *share)
+{
+    char own[LVLM_ERROR_TEXT] = "", given[LVLM_ERROR_TEXT] = "";
+    if (share->known) {
+        (void)lvlm_report_error(own, share->own);
+        (void)lvlm_report_error(given, share->given);
+    }
+    put_more(out, share->known ? "own" : "", share->is_cause ? "n bad" : "n", own);
+    put_more(out, share->known ? "given" : "", "n", given);
+}
+
 static void put_stage(lvlm_strbuf *out, const lvlm_replay *r,
                       const lvlm_replay_stage *s)
 {
@@ -66,6 +77,7 @@ static void put_stage(lvlm_strbuf *out, const lvlm_replay *r,
     lvlm_report_put(out, ok ? ROW : BAD_ROW, s->name);
     put_more(out, "shape", "soft", lvlm_shape_text(text, &s->shape));
     put_numbers(out, s);
+    if (lvlm_report_has_shares(r)) put_share(out, &s->share);
     if (!r->is_measure) {
         put_more(out, "band", "n soft", lvlm_report_band(band, s->band));
         lvlm_strbuf_printf(out,
@@ -82,12 +94,17 @@ static void put_stage(lvlm_strbuf *out, const lvlm_replay *r,
 void lvlm_report_stages(lvlm_strbuf *out, const lvlm_replay *r)
 {
     const char *const page = r->recording.sha256; /* of several on one page */
+    lvlm_strbuf_puts(out,
+                     "<h2>Stages</h2>\n<p class=\"note\">In order of computation. The "
+                     "error is the root mean square over rows of the relative L2 of "
+                     "each; rows of padding are not compared.");
+    if (lvlm_report_has_shares(r))
+        lvlm_strbuf_puts(out, " Own: when a stage is computed from the recorded rows "
+                              "of the one before it; given: the error that it had got "
+                              "from there.");
     lvlm_strbuf_printf(
         out,
-        "<h2>Stages</h2>\n<p class=\"note\">In order of computation. The "
-        "error is the root mean square over rows of the relative L2 of "
-        "each; rows of padding are not compared.</p>\n"
-        "<input type=\"checkbox\" class=\"all\" id=\"all%.8s\"/>"
+        "</p>\n<input type=\"checkbox\" class=\"all\" id=\"all%.8s\"/>"
         "<label for=\"all%.8s\"><span class=\"more-word\">all figures</span>"
         "<span class=\"less\">fewer figures</span></label>\n"
         "<div class=\"scroll\"><table "
@@ -95,6 +112,8 @@ void lvlm_report_stages(lvlm_strbuf *out, const lvlm_replay *r)
         "<th class=\"n\">error</th><th class=\"n\">relative L2</th>"
         "<th class=\"n\">max abs</th><th class=\"n\">cosine</th>",
         page, page);
+    if (lvlm_report_has_shares(r))
+        lvlm_strbuf_puts(out, "<th class=\"n\">own</th><th class=\"n\">given</th>");
     if (!r->is_measure)
         lvlm_strbuf_puts(out, "<th class=\"n\">band</th><th>verdict</th>");
     lvlm_strbuf_puts(out, "</tr></thead>\n<tbody>\n");

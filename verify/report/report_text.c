@@ -22,6 +22,7 @@ enum {
     SHAPE = 17,
     ERROR = 10,
     MAX_ABS = 10,
+    SHARE = 9,
     BAND = 8,
     VERDICT = 13,
 };
@@ -30,7 +31,7 @@ enum {
 typedef struct layout {
     size_t width; /* of all */
     size_t name;  /* of the first column */
-    bool shape, max_abs, band, verdict;
+    bool shape, max_abs, own, given, band, verdict;
 } layout;
 
 static size_t longest_name(const lvlm_replay *r)
@@ -46,9 +47,11 @@ static layout make_layout(const lvlm_replay *r, size_t width)
     layout l = { .width = width > LEAST_WIDTH ? width : LEAST_WIDTH,
                  .verdict = !r->is_measure };
     size_t left = l.width - ERROR - (l.verdict ? VERDICT : 0);
-    const size_t columns[] = { MAX_ABS, l.verdict ? BAND : 0, SHAPE };
-    bool *const shown[] = { &l.max_abs, &l.band, &l.shape };
-    for (size_t i = 0; i < 3; i++) {
+    const size_t share = lvlm_report_has_shares(r) ? SHARE : 0;
+    const size_t columns[] = { share, share, share > 0 ? 0 : MAX_ABS,
+                               l.verdict ? BAND : 0, SHAPE };
+    bool *const shown[] = { &l.own, &l.given, &l.max_abs, &l.band, &l.shape };
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
         *shown[i] = columns[i] > 0 && left >= NAME + columns[i];
         if (*shown[i]) left -= columns[i];
     }
@@ -107,6 +110,8 @@ static void put_columns(lvlm_strbuf *out, const layout *l)
     lvlm_strbuf_printf(out, "%-*s", (int)l->name, "stage");
     if (l->shape) lvlm_strbuf_printf(out, " %-*s", SHAPE - 1, "shape");
     lvlm_strbuf_printf(out, " %*s", ERROR - 1, "error");
+    if (l->own) lvlm_strbuf_printf(out, " %*s", SHARE - 1, "own");
+    if (l->given) lvlm_strbuf_printf(out, " %*s", SHARE - 1, "given");
     if (l->max_abs) lvlm_strbuf_printf(out, " %*s", MAX_ABS - 1, "max abs");
     if (l->band) lvlm_strbuf_printf(out, " %*s", BAND - 1, "band");
     lvlm_strbuf_puts(out, l->verdict ? "  verdict\n" : "\n");
@@ -153,6 +158,13 @@ static void put_remark(lvlm_strbuf *out, const lvlm_replay_stage *s, size_t widt
     put_sentence(out, &line, width);
 }
 
+static void put_share(lvlm_strbuf *out, const lvlm_replay_share *share, double error)
+{
+    char text[LVLM_ERROR_TEXT] = "-";
+    if (share->known) (void)snprintf(text, sizeof text, "%.1e", error);
+    lvlm_strbuf_printf(out, " %*s", SHARE - 1, text);
+}
+
 static void put_stage(lvlm_strbuf *out, const lvlm_replay_stage *s, const layout *l)
 {
     const bool compared = lvlm_verdict_compared(s->verdict);
@@ -163,6 +175,8 @@ static void put_stage(lvlm_strbuf *out, const lvlm_replay_stage *s, const layout
     }
     put_names(out, s, l);
     lvlm_strbuf_printf(out, " %*s", ERROR - 1, error);
+    if (l->own) put_share(out, &s->share, s->share.own);
+    if (l->given) put_share(out, &s->share, s->share.given);
     if (l->max_abs) lvlm_strbuf_printf(out, " %*s", MAX_ABS - 1, max_abs);
     if (l->band) lvlm_strbuf_printf(out, " %*.0e", BAND - 1, s->band);
     if (l->verdict) lvlm_strbuf_printf(out, "  %s", lvlm_verdict_name(s->verdict));
@@ -253,6 +267,8 @@ static void put_verdict(lvlm_strbuf *out, const lvlm_replay *r, size_t width)
             lvlm_verdict_name(r->first_bad->verdict), r->n_failed, r->n_stages);
     else
         lvlm_strbuf_puts(&line, lvlm_report_verdict(text, r));
+    put_sentence(out, &line, width);
+    lvlm_report_whose(&line, r);
     put_sentence(out, &line, width);
     const size_t n = lvlm_report_mismatches(sentences, r);
     for (size_t i = 0; i < n; i++)

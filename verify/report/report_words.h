@@ -57,6 +57,14 @@ bool lvlm_report_loose_gradients(const lvlm_replay *replay);
     "gradients of a float32 recording are judged at 2e-03: the reference takes its "   \
     "loss in float32; a recording in double proves more"
 
+/* Does some stage have an error of its own and one that it was given? */
+bool lvlm_report_has_shares(const lvlm_replay *replay);
+/* "text.blocks.1", or "the inputs": what the own error was computed from. */
+void lvlm_report_from(lvlm_strbuf *out, const lvlm_replay_stage *stage);
+/* Which stage is at fault, and which follow: a sentence without markup; nothing if
+ * nothing fails. */
+void lvlm_report_whose(lvlm_strbuf *out, const lvlm_replay *replay);
+
 enum { LVLM_LOOK_TEXT = 192, LVLM_VERDICT_TEXT = 192 };
 /* The result of the second look at a stage, with both figures. */
 const char *lvlm_report_look(char text[LVLM_LOOK_TEXT], const lvlm_replay *replay,
