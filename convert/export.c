@@ -58,6 +58,7 @@ int export_step(lvlm_export *ex, lvlm_plan *plan, const lvlm_ledger_entry *entry
         assert(inputs[i] != NULL); /* native_rules.c */
         expect[i] = lvlm_native_digest_of(ex->model, inputs[i]);
         data[i] = lvlm_tensor_elements(inputs[i]);
+        if (entry->grown) (void)lvlm_shape_numel(&data[i].n, &entry->source.shape);
     }
     TRY(lvlm_plan_add(&step, plan, &entry->source, err));
     step->kind =
@@ -132,10 +133,18 @@ static int add_side_file(lvlm_export *ex, const lvlm_side_file *side, lvlm_error
     return export_step(ex, &file->plan, &entry, err);
 }
 
+/* Are the files those that came in, or in their place? */
+static bool gives_back(const lvlm_export *ex)
+{
+    return ex->options.source || ex->rewritten_as_safetensors;
+}
+
 /* Does this side file belong in the directory? The config.json of an .npz was not part
  * of the source, and a fresh layout has its own index. */
 static bool has_side_file(const lvlm_export *ex, const char *name)
 {
+    if (ex->is_makers && gives_back(ex)) /* the others are files of the ledger */
+        return !lvlm_ledger_names_file(name);
     if (ex->options.source)
         return !ex->added_config || strcmp(name, "config.json") != 0;
     return strcmp(name, LVLM_INDEX_FILE) != 0 && strcmp(name, LVLM_BIN_INDEX_FILE) != 0;
@@ -158,8 +167,12 @@ static int choose_container(lvlm_export *ex, lvlm_error *err)
 {
     assert(ex->changed && ex->options.source);
     const lvlm_ledger *ledger = &ex->manifest.ledger;
+    FAIL_IF(ex->is_makers && ex->reshaped, err, LVLM_EFORMAT,
+            "has tensors of other shapes than its makers' folder; --layout hub writes "
+            "it whole");
     for (size_t i = 0; i < ledger->n_files; i++) {
         const char *const name = ledger->files[i].name;
+        if (export_is_elsewhere(ex, i) || !lvlm_ledger_has_tensors(ledger, i)) continue;
         FAIL_IF(fnmatch("*.npz", name, 0) == 0, err, LVLM_EFORMAT,
                 "has been trained, merged or changed, and %s can be rebuilt only with "
                 "its original values; --layout hub writes safetensors",
@@ -177,6 +190,8 @@ static int read_provenance(lvlm_export *ex, lvlm_error *err)
     const char *dtype = lvlm_json_string(lvlm_json_get(provenance, "dtype"));
     ex->changed = lvlm_provenance_changed(provenance);
     ex->reshaped = lvlm_provenance_reshaped(provenance);
+    ex->is_makers = strcmp(lvlm_json_string(lvlm_json_get(provenance, "source")),
+                           LVLM_PROVENANCE_MAKERS) == 0;
     ex->added_config = lvlm_json_get(provenance, "config") != NULL;
     assert(dtype != NULL);
     ex->changed_dtype = strcmp(dtype, "keep") != 0;
@@ -190,6 +205,8 @@ static int plan(lvlm_export *ex, const char *path, lvlm_error *err)
     if (rc == 0)
         rc = ex->options.source ? export_source(ex, err) : export_fresh(ex, err);
     if (rc == 0) rc = add_side_files(ex, err);
+    if (rc == 0 && ex->is_makers && ex->rewritten_as_safetensors)
+        rc = export_source_side_files(ex, err);
     if (rc == 0) rc = export_part_pictures(ex, err);
     if (rc < 0) lvlm_prefix(err, "%s: ", path);
     for (size_t i = 0; i < ex->n_files; i++) ex->n_bytes += ex->files[i].plan.n_bytes;
@@ -296,6 +313,13 @@ static int add_notes(const lvlm_export *ex, lvlm_error *err)
                            "in",
                            ex->reshaped ? "changed" : "trained or merged",
                            ledger->files[0].name, ex->reshaped ? "shapes" : "values"));
+    for (size_t i = 0; ex->is_makers && gives_back(ex) && i < ledger->n_files; i++)
+        if (export_is_elsewhere(ex, i))
+            TRY(lvlm_notes_add(notes, err,
+                               "the vision tower came from another folder (%s) and is "
+                               "not in these files, as its makers release it; --part "
+                               "vision writes it, --layout hub the whole model",
+                               ledger->files[i].name));
     for (size_t i = 0; i < ledger->n_made && ex->options.source; i++)
         TRY(lvlm_notes_add(notes, err,
                            "%s was made, not found in the source, and is not in these "

@@ -115,7 +115,8 @@ static int list_all(list *l, lvlm_export *ex, lvlm_error *err)
 {
     const lvlm_manifest *const m = &ex->manifest;
     for (size_t i = 0; ex->rewritten_as_safetensors && i < m->ledger.n_entries; i++)
-        TRY(list_source(l, ex, &m->ledger.entries[i], err));
+        if (!export_is_elsewhere(ex, m->ledger.entries[i].source.file))
+            TRY(list_source(l, ex, &m->ledger.entries[i], err));
     if (ex->rewritten_as_safetensors) return 0;
     for (size_t i = 0; i < m->n_targets; i++)
         TRY(list_target(l, ex, &m->targets[i], err));

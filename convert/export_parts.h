@@ -17,6 +17,7 @@ struct lvlm_export {
     bool reshaped;      /* shapes do */
     bool changed_dtype; /* conversion stored the weights as another type */
     bool added_config;  /* config.json was derived, the source had none */
+    bool is_makers;     /* the source was a LLaVA as its makers save it */
     /* `source` was requested but is written as safetensors with the source's names:
      * values have changed, and a .bin can be rebuilt only with its original ones; or
      * shapes have, and no file can be rebuilt */
@@ -38,6 +39,10 @@ LVLM_MUST_CHECK int export_add_text(lvlm_export *ex, const char *name, const cha
 
 /* Append the tensor files of a layout to export->files. */
 LVLM_MUST_CHECK int export_source(lvlm_export *ex, lvlm_error *err);
+/* Append the source's files without tensors, but for an index of its weights. */
+LVLM_MUST_CHECK int export_source_side_files(lvlm_export *ex, lvlm_error *err);
+/* Is file number `file` of the ledger of another folder than the makers'? */
+bool export_is_elsewhere(const lvlm_export *ex, size_t file);
 LVLM_MUST_CHECK int export_fresh(lvlm_export *ex, lvlm_error *err);
 
 /* ---- export_part.c: one part of the model; without options.part all of it ---- */

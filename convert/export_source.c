@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "convert/export_parts.h"
+#include "formats/container/shards.h"
 #include "formats/native/native.h"
 
 /* Widened values narrow to the same bits or, if training or merging has changed them,
@@ -85,11 +86,29 @@ static int lay_out(lvlm_export *ex, size_t index, lvlm_error *err)
     return 0;
 }
 
+bool export_is_elsewhere(const lvlm_export *ex, size_t file)
+{
+    assert(file < ex->manifest.ledger.n_files);
+    return ex->is_makers && ex->manifest.ledger.files[file].compressed;
+}
+
 int export_source(lvlm_export *ex, lvlm_error *err)
 {
     const lvlm_ledger *ledger = &ex->manifest.ledger;
     FAIL_IF(ledger->n_files == 0, err, LVLM_EFORMAT,
             "was not converted from files; --layout hub writes fresh ones");
-    for (size_t i = 0; i < ledger->n_files; i++) TRY(lay_out(ex, i, err));
+    for (size_t i = 0; i < ledger->n_files; i++)
+        if (!export_is_elsewhere(ex, i)) TRY(lay_out(ex, i, err));
+    return 0;
+}
+
+int export_source_side_files(lvlm_export *ex, lvlm_error *err)
+{
+    const lvlm_ledger *ledger = &ex->manifest.ledger;
+    for (size_t i = 0; i < ledger->n_files; i++)
+        if (!lvlm_ledger_has_tensors(ledger, i) && !export_is_elsewhere(ex, i) &&
+            strcmp(ledger->files[i].name, LVLM_INDEX_FILE) != 0 &&
+            strcmp(ledger->files[i].name, LVLM_BIN_INDEX_FILE) != 0)
+            TRY(lay_out(ex, i, err));
     return 0;
 }

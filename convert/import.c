@@ -198,6 +198,8 @@ static int account_target(lvlm_import *im, const lvlm_target *t, lvlm_error *err
     if (entry->targets == NULL) return lvlm_fail_memory(err);
     entry->n_targets = n;
     entry->transform = *transform;
+    entry->grown =
+        im->options.originals != NULL && growth_of(im, t->here.tensor) != NULL;
     entry->use = t->state == LVLM_TARGET_TIED ? LVLM_USE_TIED : LVLM_USE_USED;
     entry->targets[transform->select > 0 ? transform->index : 0] =
         t->state == LVLM_TARGET_TIED ? t->row->tied_to : t->name;
@@ -253,7 +255,7 @@ static int add_file(lvlm_import *im, size_t file, lvlm_error *err)
 {
     const lvlm_source_file *const source = &im->source->files[file];
     im->ledger.files[im->ledger.n_files++] =
-        (lvlm_ledger_file){ source->name, import_file_bytes(im->source, file),
+        (lvlm_ledger_file){ source->name, import_file_bytes(im, file),
                             source->compressed };
     return import_frame(im, file, err);
 }
@@ -276,7 +278,8 @@ static int begin_ledger(lvlm_import *im, lvlm_error *err)
     if (l->files == NULL || l->entries == NULL || l->made == NULL)
         return lvlm_fail_memory(err);
     for (size_t i = 0; i < cp->n_tensors; i++)
-        l->entries[l->n_entries++].source = cp->tensors[i];
+        l->entries[l->n_entries++].source =
+            im->options.originals != NULL ? im->options.originals[i] : cp->tensors[i];
     return 0;
 }
 

@@ -20,7 +20,11 @@ typedef struct lvlm_import_options {
     lvlm_dtype dtype;
     lvlm_init init; /* how missing connector tensors may be made */
     bool npz;       /* the source must be an .npz */
-    bool composed;  /* the source was joined from parts (compose/) */
+    /* the provenance's word for a source that was joined from parts; else NULL */
+    const char *joined;
+    /* (tensors of the source) how its files have them, where they were renamed or have
+     * grown, and their files can be given back; NULL: as they are */
+    const lvlm_tensor *originals;
     /* prefix of native names of a square map of the connector that is made as the
      * identity, with a bias of zeros; NULL: none */
     const char *identity;

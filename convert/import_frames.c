@@ -6,11 +6,11 @@
 
 #include "formats/native/native.h"
 
-uint64_t import_file_bytes(const lvlm_checkpoint *cp, size_t file)
+uint64_t import_file_bytes(const lvlm_import *im, size_t file)
 {
-    uint64_t end = cp->files[file].map->n_bytes;
-    for (size_t i = 0; i < cp->n_tensors; i++) {
-        const lvlm_tensor *t = &cp->tensors[i];
+    uint64_t end = im->source->files[file].map->n_bytes;
+    for (size_t i = 0; i < im->ledger.n_entries; i++) {
+        const lvlm_tensor *t = &im->ledger.entries[i].source;
         if (t->file == file && !t->detached && t->offset + t->n_bytes > end)
             end = t->offset + t->n_bytes;
     }
@@ -37,14 +37,14 @@ static const lvlm_tensor *piece(lvlm_import *im, const char *name,
 static int list_pieces(lvlm_step *frame, lvlm_import *im, size_t file, lvlm_error *err)
 {
     assert(frame->out.shape.n == 1 && frame->out.shape.dims[0] == 0);
-    const lvlm_checkpoint *cp = im->source;
-    const lvlm_infile *map = cp->files[file].map;
-    const uint64_t total = import_file_bytes(cp, file);
+    const lvlm_ledger *const l = &im->ledger;
+    const lvlm_infile *map = im->source->files[file].map;
+    const uint64_t total = import_file_bytes(im, file);
     const lvlm_tensor **pieces = NULL;
     size_t n = 0, capacity = 0;
     uint64_t at = 0;
-    for (size_t i = 0; i <= cp->n_tensors; i++) {
-        const lvlm_tensor *t = i < cp->n_tensors ? &cp->tensors[i] : NULL;
+    for (size_t i = 0; i <= l->n_entries; i++) {
+        const lvlm_tensor *t = i < l->n_entries ? &l->entries[i].source : NULL;
         if (t != NULL && (t->file != file || t->detached)) continue;
         const uint64_t until = t != NULL ? t->offset : total;
         if (until <= map->n_bytes && until > at) {

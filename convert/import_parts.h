@@ -24,7 +24,7 @@ struct lvlm_import {
 
 /* The size of a source file; if only its header was read, the size that the header
  * describes. */
-uint64_t import_file_bytes(const lvlm_checkpoint *source, size_t file);
+uint64_t import_file_bytes(const lvlm_import *import, size_t file);
 
 /* Plan a tensor of all bytes of a source file that are outside of spans. A compressed
  * file has none. */

@@ -11,7 +11,7 @@
 static const char *source_kind(const lvlm_import *im)
 {
     const lvlm_checkpoint *const cp = im->source;
-    if (im->options.composed) return "composed";
+    if (im->options.joined != NULL) return im->options.joined;
     if (cp->kind == LVLM_CHECKPOINT_NPZ) return "big_vision npz";
     return fnmatch("*.bin", cp->files[0].name, 0) == 0 ? "huggingface pytorch_model.bin"
                                                        : "huggingface safetensors";

@@ -13,12 +13,20 @@
 
 /* ---- the plan ------------------------------------------------------------------- */
 
-static const char *describe(char text[96], const lvlm_step *step, const lvlm_init *init)
+/* How values are made that are in no source. */
+static const lvlm_init *init_of(const lvlm_step *step)
+{
+    if (step->write != lvlm_growth_write) return step->user;
+    const lvlm_growth *const growth = step->user;
+    return &growth->init;
+}
+
+static const char *describe(char text[96], const lvlm_step *step)
 {
     assert(step->kind == LVLM_STEP_WRITTEN || step->kind == LVLM_STEP_ZEROS ||
            step->kind == LVLM_STEP_JOIN || step->n_inputs == 1);
     switch (step->kind) {
-    case LVLM_STEP_WRITTEN: lvlm_init_describe(text, init); return text;
+    case LVLM_STEP_WRITTEN: lvlm_init_describe(text, init_of(step)); return text;
     case LVLM_STEP_ZEROS: return "padding";
     case LVLM_STEP_JOIN: return "keep";
     case LVLM_STEP_COPY:
@@ -33,11 +41,11 @@ static const char *describe(char text[96], const lvlm_step *step, const lvlm_ini
     }
 }
 
-static void print_step(lvlm_printer *p, const lvlm_step *step, const lvlm_init *init)
+static void print_step(lvlm_printer *p, const lvlm_step *step)
 {
     char shape[LVLM_SHAPE_TEXT], text[96];
     const lvlm_tensor *const out = &step->out;
-    const char *const how = describe(text, step, init);
+    const char *const how = describe(text, step);
     const char *const from = step->n_inputs > 0 ? step->inputs[0]->name : NULL;
     lvlm_printer_line(p, "%-44s %-5s %-16s %12" PRIu64 "  %-8s %s\n",
                       lvlm_shown(out->name), lvlm_dtype_name(out->dtype),
@@ -72,8 +80,7 @@ void account_plan(lvlm_printer *p, const lvlm_import *import)
     lvlm_printer_line(p, "%-44s %-5s %-16s %12s  %-8s %s\n", "tensor", "dtype", "shape",
                       "bytes", "how", "from");
     lvlm_printer_list(p, "plan");
-    for (size_t i = 0; i < v.plan->n_steps; i++)
-        print_step(p, &v.plan->steps[i], &v.options->init);
+    for (size_t i = 0; i < v.plan->n_steps; i++) print_step(p, &v.plan->steps[i]);
     lvlm_printer_end(p);
     for (size_t i = 0; i < v.manifest->n_targets; i++)
         print_tie(p, v.manifest, &v.manifest->targets[i]);

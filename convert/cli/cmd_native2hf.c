@@ -139,7 +139,8 @@ const lvlm_command command_native2hf = {
     "native file to a Hugging Face directory",
     "With --layout source every tensor file, the index and every side file are\n"
     "written byte for byte as they came in; if a model from .bin has been trained or\n"
-    "merged, safetensors are written instead. hub and current are new files; both\n"
+    "merged, safetensors are written instead. Of a LLaVA of its makers it is their\n"
+    "folder, without a tower from another one. hub and current are new files; both\n"
     "load in transformers. Each tensor is checked against its digest: a corrupt one\n"
     "is named (exit 1) and nothing is written. --part vision|text writes the tower or\n"
     "the language model by itself, for AutoModel and AutoModelForCausalLM.\n"

@@ -18,6 +18,7 @@
 #include "formats/base/text.h"
 #include "formats/container/contents_read.h"
 #include "formats/native/digests.h"
+#include "formats/native/rewrite.h"
 
 /* ---- side files ------------------------------------------------------------------ */
 
@@ -86,12 +87,22 @@ static int add_pictures(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_notes *
     return rc;
 }
 
+/* Of a makers' folder: those that a ledger has no names for. */
+static void keep_hidden_files(lvlm_checkpoint *cp, const lvlm_compose *c)
+{
+    const lvlm_checkpoint *const from = c->parts.text.from;
+    for (size_t i = 0; c->is_makers && i < from->n_side_files; i++)
+        if (!lvlm_ledger_names_file(from->side_files[i].name))
+            cp->side_files[cp->n_side_files++] = from->side_files[i];
+}
+
 static int add_side_files(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_notes *notes,
                           lvlm_error *err)
 {
     enum { MOST = 16 };
+    const size_t most = MOST + c->parts.text.from->n_side_files;
     char *config = NULL, *processor = NULL;
-    cp->side_files = lvlm_arena_alloc(&cp->arena, MOST, sizeof *cp->side_files);
+    cp->side_files = lvlm_arena_alloc(&cp->arena, most, sizeof *cp->side_files);
     if (cp->side_files == NULL) return lvlm_fail_memory(err);
     int rc = lvlm_compose_config(&config, &c->parts, &c->spec, err);
     if (rc == 0) rc = lvlm_compose_processor(&processor, &c->parts, &c->spec, err);
@@ -104,62 +115,119 @@ static int add_side_files(lvlm_checkpoint *cp, const lvlm_compose *c, lvlm_notes
     TRY(keep_text_files(cp, c, err));
     TRY(add_added_tokens(cp, c, err));
     TRY(add_pictures(cp, c, notes, err));
+    keep_hidden_files(cp, c);
     qsort(cp->side_files, cp->n_side_files, sizeof *cp->side_files, by_file_name);
     return 0;
 }
 
 /* ---- tensors --------------------------------------------------------------------- */
 
-/* Append a part's files, and its tensors file by file in the order of a ledger. The
- * files are not given back, so a tensor's bytes are not a span of them. */
-static int add_part(lvlm_checkpoint *cp, const lvlm_compose_part *part, lvlm_error *err)
+/* A tensor of the composed checkpoint, and as its file has it. */
+typedef struct placed {
+    lvlm_tensor tensor; /* first: for sorting */
+    lvlm_tensor original;
+} placed;
+
+/* By file, and in it in the order of a ledger. */
+static int by_place(const void *a, const void *b)
 {
-    if (part->from == NULL) return 0;
+    const lvlm_tensor *const x = a, *const y = b;
+    if (x->file != y->file) return x->file < y->file ? -1 : 1;
+    return lvlm_tensor_span_order(x, y);
+}
+
+/* Are a part's files those of the makers' folder, which can be given back? */
+static bool is_given_back(const lvlm_compose *c, const lvlm_compose_part *part)
+{
+    return c->is_makers && strcmp(part->from->path, c->parts.text.from->path) == 0;
+}
+
+/* Append a part's files, unless they are there. Only those of a makers' folder are
+ * given back; a tensor's bytes are not a span of the others. */
+static int add_files(size_t *first, lvlm_checkpoint *cp, const lvlm_compose *c,
+                     const lvlm_compose_part *part, lvlm_error *err)
+{
+    const bool back = is_given_back(c, part);
+    *first = cp->n_files;
+    for (size_t i = 0; back && i < cp->n_files; i++)
+        if (strcmp(cp->files[i].name, part->from->files[0].name) == 0) {
+            *first = i;
+            return 0;
+        }
     for (size_t f = 0; f < part->from->n_files; f++) {
-        lvlm_source_file *const file = &cp->files[cp->n_files];
-        const size_t first = cp->n_tensors;
+        lvlm_source_file *const file = &cp->files[cp->n_files++];
         assert(part->from->files[f].map != NULL);
         *file = part->from->files[f];
         file->copies = NULL; /* the part frees them */
+        if (back) continue;
         file->compressed = true;
         file->name = lvlm_arena_printf(&cp->arena, "%s.%s", part->role, file->name);
         if (file->name == NULL) return lvlm_fail_memory(err);
-        for (size_t i = 0; i < part->n_tensors; i++) {
-            if (part->tensors[i].file != f) continue;
-            lvlm_tensor *const t = &cp->tensors[cp->n_tensors++];
-            *t = part->tensors[i];
-            t->file = cp->n_files;
-            t->detached = true;
-        }
-        qsort(cp->tensors + first, cp->n_tensors - first, sizeof *cp->tensors,
-              lvlm_tensor_span_order);
-        cp->n_files++;
     }
     for (size_t i = 0; i < part->from->n_side_maps; i++)
         cp->side_maps[cp->n_side_maps++] = part->from->side_maps[i];
     return 0;
 }
 
-static int add_parts(lvlm_checkpoint *cp, const lvlm_compose_parts *p, lvlm_error *err)
+static int add_part(placed *list, size_t *n, lvlm_checkpoint *cp, const lvlm_compose *c,
+                    const lvlm_compose_part *part, lvlm_error *err)
 {
-    const lvlm_compose_part *const all[] = { &p->vision, &p->text, &p->connector };
-    size_t n_files = 0, n_maps = 0, n_tensors = 0;
+    size_t first;
+    if (part->from == NULL) return 0;
+    TRY(add_files(&first, cp, c, part, err));
+    for (size_t i = 0; i < part->n_tensors; i++) {
+        placed *const p = &list[(*n)++];
+        *p = (placed){ part->tensors[i], *part->originals[i] };
+        p->tensor.file = p->original.file = first + part->tensors[i].file;
+        if (is_given_back(c, part)) continue;
+        p->tensor.detached = true;
+        p->original = p->tensor;
+    }
+    return 0;
+}
+
+/* Side files of a makers' folder are kept as they are beside those made of them: as
+ * files without tensors. */
+static void add_originals(lvlm_checkpoint *cp, const lvlm_compose *c)
+{
+    const lvlm_checkpoint *const from = c->parts.text.from;
+    for (size_t i = 0; c->is_makers && i < from->n_side_files; i++)
+        if (lvlm_ledger_names_file(from->side_files[i].name))
+            cp->files[cp->n_files++] =
+                (lvlm_source_file){ .name = from->side_files[i].name,
+                                    .map = from->side_maps[i] };
+}
+
+static int add_parts(lvlm_checkpoint *cp, lvlm_compose *c, lvlm_error *err)
+{
+    const lvlm_compose_part *const all[] = { &c->parts.vision, &c->parts.text,
+                                             &c->parts.connector };
+    size_t n_files = c->parts.text.from->n_side_files, n_maps = 0, n_tensors = 0, n = 0;
     for (size_t i = 0; i < 3; i++) {
         n_tensors += all[i]->n_tensors;
         n_files += all[i]->from != NULL ? all[i]->from->n_files : 0;
         n_maps += all[i]->from != NULL ? all[i]->from->n_side_maps : 0;
     }
+    placed *const list = lvlm_arena_alloc(&cp->arena, n_tensors + 1, sizeof *list);
+    c->originals = lvlm_arena_alloc(&cp->arena, n_tensors + 1, sizeof(lvlm_tensor));
     cp->tensors = lvlm_calloc(n_tensors + 1, sizeof *cp->tensors);
     cp->files = lvlm_arena_alloc(&cp->arena, n_files + 1, sizeof *cp->files);
     cp->side_maps = lvlm_arena_alloc(&cp->arena, n_maps + 1, sizeof(lvlm_infile *));
-    if (cp->tensors == NULL || cp->files == NULL || cp->side_maps == NULL)
+    if (list == NULL || c->originals == NULL || cp->tensors == NULL ||
+        cp->files == NULL || cp->side_maps == NULL)
         return lvlm_fail_memory(err);
-    for (size_t i = 0; i < 3; i++) TRY(add_part(cp, all[i], err));
+    for (size_t i = 0; i < 3; i++) TRY(add_part(list, &n, cp, c, all[i], err));
+    add_originals(cp, c);
+    qsort(list, n, sizeof *list, by_place);
+    for (size_t i = 0; i < n; i++) {
+        cp->tensors[cp->n_tensors++] = list[i].tensor;
+        c->originals[i] = list[i].original;
+    }
     return checkpoint_index_names(cp, err);
 }
 
 /* The composed checkpoint, as if its directory had been opened. */
-static int join(lvlm_checkpoint **out, const lvlm_compose *c,
+static int join(lvlm_checkpoint **out, lvlm_compose *c,
                 const lvlm_import_options *options, lvlm_error *err)
 {
     lvlm_checkpoint *const cp = lvlm_calloc(1, sizeof *cp);
@@ -170,7 +238,7 @@ static int join(lvlm_checkpoint **out, const lvlm_compose *c,
     cp->headers_only = options->headers_only;
     cp->in_place = true;
     TRY(add_side_files(cp, c, options->notes, err));
-    return add_parts(cp, &c->parts, err);
+    return add_parts(cp, c, err);
 }
 
 /* ---- public ---------------------------------------------------------------------- */
@@ -211,7 +279,8 @@ static int plan_spec(lvlm_compose *out, const lvlm_import_options *options,
     if (spec->init.kind != LVLM_INIT_NONE) chosen.init = spec->init;
     chosen.growths = out->parts.growths;
     chosen.n_growths = out->parts.n_growths;
-    chosen.composed = true;
+    chosen.joined = out->is_makers ? LVLM_PROVENANCE_MAKERS : "composed";
+    if (out->is_makers) chosen.originals = out->originals;
     if (spec->dtype != NULL)
         chosen.change_dtype = lvlm_dtype_from_option(&chosen.dtype, spec->dtype);
     chosen.check = check_parts;
@@ -230,7 +299,7 @@ int lvlm_compose_plan(lvlm_compose *out, const char *spec_path,
 int lvlm_compose_plan_makers(lvlm_compose *out, const char *path, const char *vision,
                              const lvlm_import_options *options, lvlm_error *err)
 {
-    *out = (lvlm_compose){ 0 };
+    *out = (lvlm_compose){ .is_makers = true };
     TRY(lvlm_within(compose_makers_spec(&out->spec, path, vision, &out->arena, err),
                     err, "%s: ", path));
     return plan_spec(out, options, err);

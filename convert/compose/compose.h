@@ -20,6 +20,8 @@ typedef struct lvlm_compose {
     lvlm_compose_spec spec;
     lvlm_compose_parts parts;
     lvlm_checkpoint *joined; /* the parts as one checkpoint */
+    bool is_makers;          /* a LLaVA as its makers save it */
+    lvlm_tensor *originals;  /* (tensors of `joined`) as their files have them */
     lvlm_import *import;
     lvlm_arena arena;
 } lvlm_compose;

@@ -181,6 +181,7 @@ static int take(lvlm_compose_part *part, const lvlm_tensor *tensor, const char *
     assert(part->n_tensors < part->from->n_tensors);
     lvlm_tensor *const t = &part->tensors[part->n_tensors];
     *t = *tensor;
+    part->originals[part->n_tensors] = tensor;
     t->name = lvlm_arena_printf(arena, "%s%s", prefix, rest);
     if (t->name == NULL) return lvlm_fail_memory(err);
     part->n_tensors++;
@@ -191,7 +192,8 @@ static int make_room(lvlm_compose_part *part, lvlm_arena *arena, lvlm_error *err
 {
     const size_t n = part->from->n_tensors + 1;
     part->tensors = lvlm_arena_alloc(arena, n, sizeof *part->tensors);
-    return part->tensors != NULL ? 0 : lvlm_fail_memory(err);
+    part->originals = lvlm_arena_alloc(arena, n, sizeof *part->originals);
+    return part->tensors != NULL && part->originals != NULL ? 0 : lvlm_fail_memory(err);
 }
 
 static bool is_left_out(const source *s, const char *name)
@@ -384,6 +386,8 @@ static int decide_head(lvlm_compose_parts *parts, const lvlm_compose_spec *spec,
     text->n_left_out++;
     memmove(&text->tensors[at], &text->tensors[at + 1],
             (text->n_tensors - at) * sizeof *text->tensors);
+    memmove(&text->originals[at], &text->originals[at + 1],
+            (text->n_tensors - at) * sizeof *text->originals);
     return 0;
 }
 

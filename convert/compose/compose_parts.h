@@ -29,6 +29,7 @@ typedef struct lvlm_compose_part {
     const char *type;      /* model_type; of the connector NULL */
     cJSON *config;         /* of the tower or language model only, owned */
     lvlm_tensor *tensors;  /* those that are taken, renamed; in the arena */
+    const lvlm_tensor **originals; /* (n_tensors) as the source has them */
     size_t n_tensors;
     size_t n_left_out; /* tensors of the source that belong to another part */
     lvlm_hex_digest

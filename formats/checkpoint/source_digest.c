@@ -20,7 +20,7 @@ typedef struct job {
 /* Does conversion store the tensor as it was, under one name? */
 static bool is_kept(const lvlm_ledger_entry *e)
 {
-    return e->n_targets == 1 && lvlm_transform_is_keep(&e->transform);
+    return e->n_targets == 1 && !e->grown && lvlm_transform_is_keep(&e->transform);
 }
 
 /* The parts of a tensor, which are there; false: as another type. */
@@ -64,7 +64,12 @@ static int add_line(lvlm_digest *digest, const job *j, const lvlm_ledger_entry *
         return lvlm_native_digest_line(digest, &e->source,
                                        lvlm_native_digest_of(j->native, t), err);
     }
-    TRY(digest_parts(hex, j, e, err));
+    if (e->grown) {
+        const lvlm_tensor *const t = lvlm_checkpoint_find(j->native, e->targets[0]);
+        TRY(lvlm_digest_bytes(hex, t->data, (size_t)e->source.n_bytes, err));
+    } else {
+        TRY(digest_parts(hex, j, e, err));
+    }
     return lvlm_native_digest_line(digest, &e->source, hex, err);
 }
 

@@ -14,7 +14,7 @@
 LVLM_BEGIN_DECLS
 
 typedef enum lvlm_step_kind {
-    LVLM_STEP_COPY,    /* inputs[0], unchanged or converted to another dtype */
+    LVLM_STEP_COPY,    /* inputs[0] or its first values, in their dtype or another */
     LVLM_STEP_GATHER,  /* a native tensor from a source tensor: inputs[0] */
     LVLM_STEP_SCATTER, /* a source tensor from its native parts: all inputs */
     LVLM_STEP_JOIN,    /* U8: the concatenated bytes of all inputs */

@@ -82,6 +82,7 @@ static int file_member(parser *p, const char *key)
     assert(p->out->n_files > 0);
     lvlm_ledger_file *const file = &p->out->files[p->out->n_files - 1];
     if (strcmp(key, "name") == 0) return copy_text(&file->name, p);
+    p->seen |= strcmp(key, "bytes") == 0;
     if (strcmp(key, "bytes") == 0)
         return lvlm_json_read_u64(&file->n_bytes, &p->reader, p->err);
     if (strcmp(key, "compressed") == 0) return read_true(&file->compressed, p);
@@ -93,7 +94,12 @@ static int read_file(parser *p)
     lvlm_ledger *const l = p->out;
     TRY(lvlm_list_room(&l->files, &p->file_room, l->n_files, sizeof *l->files, p->err));
     l->files[l->n_files++] = (lvlm_ledger_file){ 0 };
-    return read_object(p, file_member);
+    p->seen = 0;
+    TRY(read_object(p, file_member));
+    const char *const name = l->files[l->n_files - 1].name;
+    FAIL_IF(name != NULL && p->seen == 0, p->err, LVLM_EFORMAT, "file '%s' has no size",
+            name);
+    return 0;
 }
 
 static lvlm_ledger_entry *last_entry(parser *p)
@@ -146,13 +152,14 @@ enum {
     TARGETS,
     N_NEEDED,
     DETACHED = N_NEEDED,
+    GROWN,
     RULE,
     TRANSFORM,
     N_MEMBERS
 };
 static const char *const member_names[N_MEMBERS] = {
-    "name", "file",    "offset",   "dtype", "shape",
-    "use",  "targets", "detached", "rule",  "transform",
+    "name",    "file",     "offset", "dtype", "shape",     "use",
+    "targets", "detached", "grown",  "rule",  "transform",
 };
 
 static int read_dtype(parser *p)
@@ -214,6 +221,7 @@ static int entry_member(parser *p, const char *key)
     case USE: return read_use(p);
     case TARGETS: return read_list(p, read_target);
     case DETACHED: return read_true(&entry->source.detached, p);
+    case GROWN: return read_true(&entry->grown, p);
     case RULE: return copy_text(&entry->rule, p);
     case TRANSFORM: return read_object(p, transform_member);
     default: return unknown(key, p);
@@ -265,6 +273,9 @@ static int check_entry(const parser *p, lvlm_ledger_entry *entry)
     FAIL_IF((entry->rule != NULL) != (entry->use == LVLM_USE_UNUSED), p->err,
             LVLM_EFORMAT, "a rule is required if unused, and only then");
     FAIL_IF(entry->n_targets == 0, p->err, LVLM_EFORMAT, "has no targets");
+    FAIL_IF(entry->grown && (source->shape.n != 2 || (p->seen >> TRANSFORM & 1u) != 0 ||
+                             entry->use == LVLM_USE_UNUSED),
+            p->err, LVLM_EFORMAT, "only a table that is used as it is can have grown");
     if ((p->seen >> TRANSFORM & 1u) != 0) return check_transform(p, entry);
     FAIL_IF(entry->n_targets != 1, p->err, LVLM_EFORMAT, "has %zu targets, expected 1",
             entry->n_targets);
@@ -322,8 +333,6 @@ static int check_files(const lvlm_ledger *l, lvlm_error *err)
         FAIL_IF(name == NULL, err, LVLM_EFORMAT, "file %zu has no name", i);
         FAIL_IF(!lvlm_ledger_names_file(name), err, LVLM_EFORMAT,
                 "'%s' is not a plain file name", name);
-        FAIL_IF(l->files[i].n_bytes == 0, err, LVLM_EFORMAT, "file '%s' has no size",
-                name);
     }
     return 0;
 }
@@ -446,6 +455,7 @@ static void print_entry(lvlm_strbuf *out, const lvlm_ledger_entry *entry)
     print_numbers(out, "shape", t->shape.dims, t->shape.n);
     lvlm_strbuf_printf(out, ",\"use\":\"%s\"", use_names[entry->use]);
     if (t->detached) lvlm_strbuf_puts(out, ",\"detached\":true");
+    if (entry->grown) lvlm_strbuf_puts(out, ",\"grown\":true");
     if (entry->rule != NULL) {
         lvlm_strbuf_puts(out, ",");
         print_text(out, "rule", entry->rule);

@@ -25,6 +25,7 @@ typedef struct lvlm_ledger_entry {
     const char **targets;
     size_t n_targets;
     lvlm_transform transform; /* from the source to its targets; index is not kept */
+    bool grown; /* the target has rows after the source's: it is a table that grew */
     lvlm_use use;
     const char *rule; /* UNUSED: its rule; else NULL */
 } lvlm_ledger_entry;
@@ -45,6 +46,14 @@ typedef struct lvlm_ledger {
 
 /* Is this a valid name of a source file: not empty, not hidden, no '/'? */
 bool lvlm_ledger_names_file(const char *name);
+
+/* Is a tensor in file number `file`? */
+static inline bool lvlm_ledger_has_tensors(const lvlm_ledger *ledger, size_t file)
+{
+    for (size_t i = 0; i < ledger->n_entries; i++)
+        if (ledger->entries[i].source.file == file) return true;
+    return false;
+}
 
 /* Parse its JSON into `arena`; strings are copied. LVLM_EFORMAT names the tensor and
  * the member. Checks every rule that needs only the ledger: members, spans inside their

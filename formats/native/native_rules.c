@@ -21,7 +21,7 @@
  *     every unused one is the target of one entry, or made
  *   every source file has its frame, of the size of its bytes that  check_frames
  *     belong to no tensor
- *   no side file has a source file's name                           check_file_names
+ *   no side file has the name of a source file with tensors         check_file_names
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -338,7 +338,12 @@ static int check_target(const lvlm_checkpoint *cp, const lvlm_ledger_entry *entr
                                : lvlm_transform_numel(&entry->transform);
     FAIL_IF(t == NULL || section_of(t) != section, err, LVLM_EFORMAT,
             "its target '%s' is not in the file", name);
-    FAIL_IF(lvlm_tensor_numel(t) != numel, err, LVLM_EFORMAT,
+    if (entry->grown) {
+        FAIL_IF(t->shape.n != 2 || t->shape.dims[1] != source->shape.dims[1] ||
+                    t->shape.dims[0] <= source->shape.dims[0],
+                err, LVLM_EFORMAT, "has not grown to '%s'", name);
+    }
+    FAIL_IF(!entry->grown && lvlm_tensor_numel(t) != numel, err, LVLM_EFORMAT,
             "has %" PRIu64 " values for '%s', which has %" PRIu64, numel, name,
             lvlm_tensor_numel(t));
     FAIL_IF(t->dtype != source->dtype && (!lvlm_dtype_is_weight(t->dtype) ||
@@ -425,7 +430,8 @@ static int check_frames(const lvlm_checkpoint *cp, lvlm_error *err)
     return 0;
 }
 
-/* A file cannot be both a source file and a side file. */
+/* A file cannot hold weights and be a side file. One without tensors may have the name
+ * of a side file, which is then what conversion made of it. */
 static int check_file_names(lvlm_checkpoint *cp, lvlm_error *err)
 {
     const lvlm_ledger *const l = &cp->native->ledger;
@@ -434,8 +440,8 @@ static int check_file_names(lvlm_checkpoint *cp, lvlm_error *err)
         const char *const side =
             lvlm_arena_printf(&cp->arena, LVLM_NATIVE_FILES "%s", name);
         if (side == NULL) return lvlm_fail_memory(err);
-        FAIL_IF(lvlm_checkpoint_find(cp, side) != NULL, err, LVLM_EFORMAT,
-                "'%s' is a source file and a side file", name);
+        FAIL_IF(lvlm_checkpoint_find(cp, side) != NULL && lvlm_ledger_has_tensors(l, i),
+                err, LVLM_EFORMAT, "'%s' is a source file and a side file", name);
     }
     return 0;
 }

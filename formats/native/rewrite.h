@@ -27,6 +27,8 @@ LVLM_MUST_CHECK int lvlm_rewrite_run(lvlm_hex_digest root, lvlm_outfile *file,
 
 /* ---- what was done to the values ------------------------------------------------ */
 
+/* The source of a LLaVA as its makers save it, whose folder is given back. */
+#define LVLM_PROVENANCE_MAKERS "llava of its makers"
 /* Members of the provenance. */
 #define LVLM_PROVENANCE_STEPS "trained_steps"      /* total over all runs */
 #define LVLM_PROVENANCE_ADAPTERS "merged_adapters" /* number folded in */

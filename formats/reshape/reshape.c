@@ -112,6 +112,7 @@ static int reshape_entry(lvlm_reshape *r, lvlm_ledger_entry *entry, lvlm_error *
         return lvlm_fail(err, LVLM_EFORMAT, "the new shape of %s cannot be computed",
                          t->source_name);
     entry->source.shape = shape;
+    entry->grown = false;
     entry->transform = (lvlm_transform){ 0 };
     return 0;
 }
