@@ -1,5 +1,6 @@
-/* test_model_dropout.c - whole models that drop values in training: gradients are the
- * slopes of that loss, and what is dropped follows from the noise, from nothing else.
+/* test_model_dropout.c - whole models that drop values in training: losses are those of
+ * the reference, gradients are their slopes, and what is dropped follows from the noise
+ * and nothing else.
  *
  *   fixture of a family -> native file -> rates at all places of the family -> backward
  *   -> along a random direction of a tensor, the loss of passes with the same noise */
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #include "runtime/model.h"
+#include "runtime/tune/dropout_rates.h"
 #include "tests/convert/converted.h"
 #include "tests/support/fixtures.h"
 #include "tests/support/gradcheck.h"
@@ -21,7 +23,12 @@ static const double step = 2e-4; /* truncation ~ step^4, rounding ~ 1e-15 / step
 
 enum { SAMPLE = 4 }; /* one tensor in so many */
 
+/* As fixtures/dropout.py has it. */
 static const lvlm_noise noise = { .step = 11, .texts = 3, .images = 2 };
+
+static size_t n_recorded;
+
+#define LOSS_BAND 1e-12 /* relative; observed 2.2e-16 */
 
 static bool last_norm_only(void *user, const lvlm_manifest *manifest,
                            const lvlm_target *target)
@@ -204,6 +211,41 @@ static void check_places(const char *native, const fixture *f,
     lvlm_model_free(model);
 }
 
+/* The rates and the noise of fixtures/dropout.json, where this fixture is in it. */
+static void check_recorded(const char *native, const fixture *f,
+                           const lvlm_checkpoint *golden)
+{
+    cJSON *const all = fixture_json(".", "dropout.json");
+    const cJSON *const recorded = lvlm_json_get(lvlm_json_get(all, "losses"), f->name);
+    const lvlm_model_options options = {
+        .compute = LVLM_COMPUTE_F64,
+        .threads = 2,
+        .trains = last_norm_only,
+        .reference = lvlm_json_string(lvlm_json_get(all, "reference")),
+    };
+    double rates[LVLM_N_DROPOUTS] = { 0 }, loss;
+    lvlm_model *model = NULL;
+    lvlm_error err;
+    if (recorded != NULL) {
+        if (lvlm_model_open(&model, native, &options, &err) < 0)
+            fail_msg("%s: %s", f->name, err.text);
+        for (lvlm_dropout_place i = LVLM_NO_DROPOUT + 1; i < LVLM_N_DROPOUTS; i++)
+            (void)lvlm_json_double(
+                &rates[i],
+                lvlm_json_get(lvlm_json_get(recorded, "rates"), lvlm_dropout_name(i)));
+        lvlm_model_set_dropout(model, rates);
+        lvlm_model_set_noise(model, &noise);
+        assert_true(lvlm_json_double(&loss, lvlm_json_get(recorded, "loss")));
+        const double error = fabs(loss_of(model, golden) / loss - 1);
+        if (!(error <= LOSS_BAND)) fail_msg("%s: loss off by %.2e", f->name, error);
+        if (getenv("LVLM_TEST_SHOW") != NULL)
+            print_message("%s: %.2g\n", f->name, error);
+        lvlm_model_free(model);
+        n_recorded++;
+    }
+    lvlm_json_free(all);
+}
+
 /* For the main fixture of every family. */
 static void visit(void (*check)(const char *native, const fixture *f,
                                 const lvlm_checkpoint *golden))
@@ -220,7 +262,7 @@ static void visit(void (*check)(const char *native, const fixture *f,
         lvlm_error err;
         if (!f->is_main) continue;
         native_convert(f->model, native);
-        if (lvlm_checkpoint_open(&golden, f->golden, NULL, &err) < 0)
+        if (lvlm_checkpoint_open(&golden, f->golden64, NULL, &err) < 0)
             fail_msg("%s", err.text);
         check(native, f, golden);
         lvlm_checkpoint_close(golden);
@@ -260,6 +302,14 @@ static void threads_and_checkpointing_change_no_bit(void **state)
     visit(check_bits);
 }
 
+/* That library's own code, with the same elements dropped. */
+static void losses_are_those_of_transformers(void **state)
+{
+    (void)state;
+    visit(check_recorded);
+    assert_int_equal(n_recorded, 6);
+}
+
 static void frozen_parts_drop_too(void **state)
 {
     (void)state;
@@ -277,6 +327,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_gradient_is_the_slope_of_the_loss),
         cmocka_unit_test(threads_and_checkpointing_change_no_bit),
+        cmocka_unit_test(losses_are_those_of_transformers),
         cmocka_unit_test(frozen_parts_drop_too),
         cmocka_unit_test(every_place_drops_by_the_noise),
     };
