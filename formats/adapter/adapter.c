@@ -342,12 +342,25 @@ int lvlm_adapter_note_folder(const char *dir, lvlm_notes *notes, lvlm_error *err
     return rc;
 }
 
-static int read_config(cJSON **json, lvlm_adapter_config *config, const char *dir,
-                       lvlm_error *err)
+static int parse_config(cJSON **json, lvlm_hex_digest digest, const char *path,
+                        lvlm_error *err)
+{
+    lvlm_infile *file = NULL;
+    TRY(lvlm_infile_open(&file, path, err));
+    const size_t n = (size_t)file->n_bytes;
+    int rc = lvlm_within(lvlm_json_parse(json, file->bytes, n, err), err, "%s: ", path);
+    if (rc == 0) rc = lvlm_digest_bytes(digest, file->bytes, n, err);
+    lvlm_infile_close(file);
+    return rc;
+}
+
+static int read_config(cJSON **json, lvlm_hex_digest digest,
+                       lvlm_adapter_config *config, const char *dir, lvlm_error *err)
 {
     lvlm_arena arena = LVLM_ARENA_INIT;
     const char *path = lvlm_arena_printf(&arena, "%s/adapter_config.json", dir);
-    int rc = path != NULL ? lvlm_json_load(json, path, err) : lvlm_fail_memory(err);
+    int rc =
+        path != NULL ? parse_config(json, digest, path, err) : lvlm_fail_memory(err);
     if (rc == 0)
         rc = lvlm_within(lvlm_adapter_config_read(config, *json, err), err,
                          "%s: ", path);
@@ -377,11 +390,26 @@ int lvlm_adapter_open(lvlm_adapter *out, const char *dir, const lvlm_manifest *m
                       lvlm_error *err)
 {
     lvlm_adapter_config config;
+    lvlm_hex_digest digest = "";
     cJSON *json = NULL;
     *out = (lvlm_adapter){ 0 };
-    int rc = read_config(&json, &config, dir, err);
+    int rc = read_config(&json, digest, &config, dir, err);
     if (rc == 0) rc = lvlm_adapter_note_folder(dir, manifest->checkpoint->notes, err);
     if (rc == 0) rc = lvlm_adapter_begin(out, manifest, &config, err);
     out->json = json;
+    memcpy(out->config_digest, digest, sizeof digest);
     return rc < 0 ? rc : read_tensors(out, dir, manifest, err);
+}
+
+int lvlm_adapter_record(cJSON *step, const lvlm_adapter *adapter, lvlm_error *err)
+{
+    if (adapter->file == NULL) return 0;
+    assert(adapter->file->n_files > 0);
+    const lvlm_infile *const file = adapter->file->files[0].map;
+    lvlm_hex_digest hex;
+    TRY(lvlm_digest_bytes(hex, file->bytes, (size_t)file->n_bytes, err));
+    if (cJSON_AddStringToObject(step, "adapter", hex) == NULL ||
+        cJSON_AddStringToObject(step, "adapter_config", adapter->config_digest) == NULL)
+        return lvlm_fail_memory(err);
+    return 0;
 }

@@ -82,7 +82,8 @@ typedef struct lvlm_adapter {
     size_t n;
     lvlm_saved *saved; /* in order of use: of config.modules_to_save */
     size_t n_saved;
-    lvlm_adapter_beside beside; /* of one that was opened */
+    lvlm_adapter_beside beside;    /* of one that was opened */
+    lvlm_hex_digest config_digest; /* SHA-256 of adapter_config.json as it was read */
     /* owned below: what was read */
     cJSON *json;
     lvlm_checkpoint *file;
@@ -114,8 +115,13 @@ LVLM_MUST_CHECK int lvlm_adapter_open(lvlm_adapter *out, const char *dir,
                                       const lvlm_manifest *manifest, lvlm_error *err);
 void lvlm_adapter_free(lvlm_adapter *adapter);
 
+/* Add the digests of the adapter's two files to a step of a history (history.h); none
+ * of one that was not opened. */
+LVLM_MUST_CHECK int lvlm_adapter_record(cJSON *step, const lvlm_adapter *adapter,
+                                        lvlm_error *err);
+
 /* The members of adapter_config.json that decide what the adapter computes. *out is
- * owned: lvlm_json_free. */
+ * owned: lvlm_json_free, also after a failure. */
 LVLM_MUST_CHECK int lvlm_adapter_settings(cJSON **out, const lvlm_adapter *adapter,
                                           lvlm_error *err);
 

@@ -14,6 +14,7 @@
 #include "formats/base/json.h"
 #include "formats/container/finite.h"
 #include "formats/container/numeric.h"
+#include "formats/native/history.h"
 #include "formats/native/rewrite.h"
 
 /* One adapted tensor's part of the cost. */
@@ -257,16 +258,33 @@ int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err)
     return 0;
 }
 
-static int provenance_of(cJSON **out, const lvlm_checkpoint *model, uint64_t steps,
-                         lvlm_error *err)
+static int add_merge(cJSON *provenance, const lvlm_adapter *adapter, lvlm_error *err)
 {
-    TRY(lvlm_native_meta_json(out, model, "provenance", err));
-    if (steps > 0) TRY(lvlm_provenance_add(*out, LVLM_PROVENANCE_STEPS, steps, err));
-    return lvlm_provenance_add(*out, LVLM_PROVENANCE_ADAPTERS, 1, err);
+    const lvlm_checkpoint *const model = adapter->modules.manifest->checkpoint;
+    cJSON *step = NULL;
+    int rc = lvlm_history_begin(&step, LVLM_HISTORY_MERGED, model, err);
+    if (rc == 0) rc = lvlm_adapter_record(step, adapter, err);
+    if (rc == 0) rc = lvlm_history_add(provenance, step, err);
+    lvlm_json_free(step);
+    return rc;
 }
 
-int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_adapter *adapter, uint64_t steps,
-                   lvlm_outfile *file, const lvlm_run *run, lvlm_error *err)
+static int provenance_of(cJSON **out, const lvlm_adapter *adapter, const cJSON *trained,
+                         lvlm_error *err)
+{
+    const lvlm_checkpoint *const model = adapter->modules.manifest->checkpoint;
+    uint64_t steps = 0;
+    TRY(lvlm_native_meta_json(out, model, "provenance", err));
+    (void)lvlm_json_u64(&steps, lvlm_json_get(trained, "steps"));
+    if (steps > 0) TRY(lvlm_provenance_add(*out, LVLM_PROVENANCE_STEPS, steps, err));
+    TRY(lvlm_provenance_add(*out, LVLM_PROVENANCE_ADAPTERS, 1, err));
+    return trained != NULL ? lvlm_history_add(*out, trained, err)
+                           : add_merge(*out, adapter, err);
+}
+
+int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_adapter *adapter,
+                   const cJSON *trained, lvlm_outfile *file, const lvlm_run *run,
+                   lvlm_error *err)
 {
     assert(adapter->modules.manifest->checkpoint->kind == LVLM_CHECKPOINT_NATIVE);
     const lvlm_checkpoint *const model = adapter->modules.manifest->checkpoint;
@@ -276,7 +294,7 @@ int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_adapter *adapter, uint64_t s
     TRY(lvlm_fold_check(adapter, err));
     w.parts = lvlm_calloc(adapter->n + adapter->n_saved + 1,
                           LVLM_MODULE_PARTS * sizeof *w.parts);
-    int rc = w.parts != NULL ? provenance_of(&provenance, model, steps, err)
+    int rc = w.parts != NULL ? provenance_of(&provenance, adapter, trained, err)
                              : lvlm_fail_memory(err);
     if (rc == 0) {
         const lvlm_rewrite rewrite = { .source = model,

@@ -36,11 +36,12 @@ LVLM_MUST_CHECK int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err
 /* Write the adapter's model, which is a native file, to `file` with the adapter folded
  * into the weights that it adapts, each in its stored type, and commit it. Every a, b
  * and saved tensor has data. Nothing else changes, except that the provenance counts
- * the adapter, and `steps` steps of training if they are not 0. LVLM_ECHECK names a
+ * the adapter and records the step: `trained`, a step of the history (history.h) if the
+ * adapter was trained now, NULL if it was opened. LVLM_ECHECK names a
  * corrupt tensor, or the first tensor with a value that overflows its stored type and
  * the total number of such values, which is also in *cost. */
 LVLM_MUST_CHECK int lvlm_fold_save(lvlm_fold_cost *cost, const lvlm_adapter *adapter,
-                                   uint64_t steps, lvlm_outfile *file,
+                                   const cJSON *trained, lvlm_outfile *file,
                                    const lvlm_run *run, lvlm_error *err);
 
 LVLM_END_DECLS

@@ -29,6 +29,7 @@
 #include <string.h>
 
 #include "formats/base/json.h"
+#include "formats/native/history.h"
 #include "formats/native/native.h"
 
 /* ---- header --------------------------------------------------------------------- */
@@ -268,8 +269,8 @@ static int read_config(lvlm_checkpoint *cp, lvlm_error *err)
     return 0;
 }
 
-/* Members of the provenance that are text. The others are counts or objects of counts:
- * the effects of training, merging and conversion on values. */
+/* Members of the provenance that are text. The others are the history, and counts or
+ * objects of counts: the effects of training, merging and conversion on values. */
 static const struct provenance_member {
     const char *name;
     bool needed;
@@ -303,6 +304,9 @@ static int check_provenance_member(const cJSON *item, lvlm_error *err)
             err, LVLM_EFORMAT, "metadata: provenance: unknown dtype '%s'", text);
         return 0;
     }
+    if (strcmp(item->string, LVLM_PROVENANCE_HISTORY) == 0)
+        return lvlm_within(lvlm_history_check(item, err), err,
+                           "metadata: provenance: history: ");
     FAIL_IF(!are_counts(item), err, LVLM_EFORMAT,
             "metadata: provenance: '%s' is neither known nor a count", item->string);
     return 0;

@@ -21,11 +21,13 @@ typedef struct lvlm_batch {
 } lvlm_batch;
 
 typedef struct lvlm_batch_source {
-    void *self;         /* owned: close */
-    size_t n;           /* batches of one epoch; the next epoch follows */
-    size_t largest;     /* number of the batch that should need the most memory */
-    size_t held;        /* batches in memory at once, prefetched ones included */
-    lvlm_hex_digest id; /* the same for the same data in the same order */
+    void *self;           /* owned: close */
+    size_t n;             /* batches of one epoch; the next epoch follows */
+    size_t largest;       /* number of the batch that should need the most memory */
+    size_t held;          /* batches in memory at once, prefetched ones included */
+    lvlm_hex_digest id;   /* the same for the same data in the same order */
+    lvlm_hex_digest file; /* SHA-256 of the file of examples; "": ready batches */
+    char how[128];        /* "100 of 100 examples, 4 per batch, shuffled by 0" */
     /* Batch number `i`, from 0, comes next. */
     int (*seek)(void *self, size_t i, lvlm_error *err);
     /* Borrowed until the next call. */

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <fnmatch.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/infile.h"
@@ -88,6 +89,10 @@ static int describe(lvlm_batch_source *out, const folder *f, lvlm_error *err)
     int rc = 0;
     assert(f->n > 0);
     if (f->shuffled) lvlm_strbuf_printf(&list, "shuffled by %" PRIu64 "\n", f->seed);
+    (void)snprintf(out->how, sizeof out->how, "%zu batches", f->n);
+    if (f->shuffled)
+        (void)snprintf(out->how, sizeof out->how, "%zu batches, shuffled by %" PRIu64,
+                       f->n, f->seed);
     for (size_t i = 0; rc == 0 && i < f->n; i++) {
         lvlm_infile *file = NULL;
         rc = lvlm_infile_map(&file, f->paths[i], err);

@@ -34,6 +34,9 @@ typedef struct lvlm_trainer_options {
     size_t accumulate;     /* batches per step */
     const char *data;      /* lvlm_batch_source.id: which batches, in which order; NULL:
                           not known */
+    const char *data_file; /* SHA-256 of the file of examples; NULL or "": none. It and
+                              `batches` are recorded in the model */
+    const char *batches;   /* lvlm_batch_source.how, or NULL */
     const lvlm_lora *lora; /* train an adapter; stage is ignored. NULL: train the
                               weights themselves */
     const char *adapter;   /* with lora: the PEFT directory to continue, or NULL */

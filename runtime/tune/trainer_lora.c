@@ -15,6 +15,7 @@
 #include "formats/container/numeric.h"
 #include "formats/native/rewrite.h"
 #include "formats/reshape/resolution.h"
+#include "runtime/tune/trainer_history.h"
 
 /* ---- made ----------------------------------------------------------------------- */
 
@@ -107,8 +108,7 @@ int trainer_lora_settings(cJSON *settings, const lvlm_trainer *t, lvlm_error *er
     cJSON *all = NULL;
     const cJSON *item;
     if (t->options.lora == NULL) return 0;
-    TRY(lvlm_adapter_settings(&all, &t->adapter, err));
-    bool ok = true;
+    bool ok = lvlm_adapter_settings(&all, &t->adapter, err) == 0;
     LVLM_JSON_MEMBERS (item, all) {
         char name[64];
         (void)snprintf(name, sizeof name, "lora %s", lora_word(item->string));
@@ -242,8 +242,11 @@ int lvlm_trainer_save_merged(const lvlm_trainer *t, lvlm_outfile *file,
     const lvlm_run run = { .threads = t->options.model.threads };
     lvlm_arena arena = LVLM_ARENA_INIT;
     lvlm_adapter now;
+    cJSON *step = NULL;
     int rc = take_snapshot(&now, t, &arena, err);
-    if (rc == 0) rc = lvlm_fold_save(cost, &now, t->step, file, &run, err);
+    if (rc == 0) rc = trainer_history(&step, t, err);
+    if (rc == 0) rc = lvlm_fold_save(cost, &now, step, file, &run, err);
+    lvlm_json_free(step);
     lvlm_arena_free(&arena);
     return rc;
 }

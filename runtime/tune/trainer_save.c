@@ -8,8 +8,9 @@
 #include "formats/base/json.h"
 #include "formats/container/finite.h"
 #include "formats/container/numeric.h"
+#include "formats/native/history.h"
 #include "formats/native/rewrite.h"
-#include "runtime/tune/trainer.h"
+#include "runtime/tune/trainer_history.h"
 
 enum { CHUNK = 1 << 16 }; /* values narrowed at a time */
 
@@ -116,13 +117,15 @@ int lvlm_trainer_save(const lvlm_trainer *t, lvlm_outfile *file, lvlm_error *err
     const lvlm_run run = { .threads = t->options.model.threads };
     saving user = { .trainer = t };
     lvlm_hex_digest root;
-    cJSON *provenance = NULL;
+    cJSON *provenance = NULL, *step = NULL;
     assert(t->options.lora == NULL && file != NULL);
     user.overflows = lvlm_calloc(t->n_tensors + 1, sizeof *user.overflows);
     if (user.overflows == NULL) return lvlm_fail_memory(err);
     int rc = lvlm_native_meta_json(&provenance, cp, "provenance", err);
     if (rc == 0)
         rc = lvlm_provenance_add(provenance, LVLM_PROVENANCE_STEPS, t->step, err);
+    if (rc == 0) rc = trainer_history(&step, t, err);
+    if (rc == 0) rc = lvlm_history_add(provenance, step, err);
     const lvlm_rewrite rewrite = { .source = cp,
                                    .provenance = provenance,
                                    .changes = is_trained,
@@ -130,6 +133,7 @@ int lvlm_trainer_save(const lvlm_trainer *t, lvlm_outfile *file, lvlm_error *err
                                    .finish = check_overflow,
                                    .user = &user };
     if (rc == 0) rc = lvlm_rewrite_run(root, file, &rewrite, &run, err);
+    lvlm_json_free(step);
     lvlm_json_free(provenance);
     lvlm_free(user.overflows);
     return rc;

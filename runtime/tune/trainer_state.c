@@ -19,6 +19,7 @@
 #include "formats/container/safetensors.h"
 #include "formats/native/digests.h"
 #include "formats/native/native.h"
+#include "runtime/tune/trainer_history.h"
 #include "runtime/tune/trainer_lora.h"
 
 /* ---- settings ------------------------------------------------------------------- */
@@ -86,8 +87,7 @@ static int add_seed(cJSON *json, const lvlm_trainer *t, lvlm_error *err)
     return ok ? 0 : lvlm_fail_memory(err);
 }
 
-/* The settings that every step depends on. *out is owned: lvlm_json_free. */
-static int settings_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
+int trainer_settings(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
 {
     const lvlm_trainer_options *const o = &t->options;
     const char *const reference = o->model.reference;
@@ -187,7 +187,7 @@ static int check_settings(const lvlm_trainer *t, const lvlm_checkpoint *state,
     cJSON *was = NULL, *is = NULL;
     FAIL_IF(text == NULL, err, LVLM_EFORMAT, "header without settings");
     int rc = lvlm_json_parse(&was, text, strlen(text), err);
-    if (rc == 0) rc = settings_of(&is, t, err);
+    if (rc == 0) rc = trainer_settings(&is, t, err);
     if (rc == 0) rc = compare_settings(was, is, &t->options.schedule, err);
     lvlm_json_free(was);
     lvlm_json_free(is);
@@ -217,7 +217,7 @@ static int metadata_of(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
     (void)snprintf(steps, sizeof steps, "%zu", t->step);
     if (metadata == NULL) return lvlm_fail_memory(err);
     int rc = lvlm_native_weights_digest(base, model, err);
-    if (rc == 0) rc = settings_of(&settings, t, err);
+    if (rc == 0) rc = trainer_settings(&settings, t, err);
     if (rc == 0) rc = lvlm_json_print(&text, settings, err);
     if (rc == 0 &&
         (!add_text(metadata, "format", FORMAT) ||

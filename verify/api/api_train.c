@@ -36,6 +36,8 @@ static int read_options(lvlm_training *t, const lvlm_training_options *o,
         .accumulate = o->accumulate > 0 ? o->accumulate : 1,
         .data = t->source.id,
         .seed = o->seed,
+        .data_file = t->source.file,
+        .batches = t->source.how,
         .model = { .threads = api_threads(o->threads), .notes = &t->notes.list },
     };
     TRY(lvlm_stage_parse(&t->options.stage, o->stage, err));

@@ -148,6 +148,8 @@ int train_read_options(train_run *r, lvlm_error *err)
     lvlm_trainer_options *const o = &r->options;
     assert(r->source.self != NULL);
     *o = (lvlm_trainer_options){ .data = r->source.id,
+                                 .data_file = r->source.file,
+                                 .batches = r->source.how,
                                  .model = { .checkpointing = a->checkpointing,
                                             .threads = lvlm_thread_count(&a->common),
                                             .resolution = a->resolution,

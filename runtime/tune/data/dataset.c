@@ -145,12 +145,14 @@ static int describe(lvlm_dataset *d, lvlm_error *err)
 {
     const lvlm_infile *const file = d->file.file;
     char text[256], order[64] = "";
-    TRY(lvlm_digest_bytes(d->id, file->bytes, (size_t)file->n_bytes, err));
+    TRY(lvlm_digest_bytes(d->sha256, file->bytes, (size_t)file->n_bytes, err));
     if (d->options.shuffled)
         (void)snprintf(order, sizeof order, ", shuffled by %" PRIu64, d->options.seed);
-    (void)snprintf(text, sizeof text, "%s, %zu of %zu by %zu up to %zu%s", d->id, d->n,
-                   d->file.n, d->order.batch_size, d->encoder->options.max_length,
+    (void)snprintf(text, sizeof text, "%s, %zu of %zu by %zu up to %zu%s", d->sha256,
+                   d->n, d->file.n, d->order.batch_size, d->encoder->options.max_length,
                    order);
+    (void)snprintf(d->how, sizeof d->how, "%zu of %zu examples, %zu per batch%s", d->n,
+                   d->file.n, d->order.batch_size, order);
     return lvlm_digest_bytes(d->id, text, strlen(text), err);
 }
 

@@ -47,8 +47,10 @@ typedef struct lvlm_dataset {
     size_t n_images, n_videos;
     lvlm_order order;
     lvlm_dataset_counts counts;
-    unsigned char *noted; /* (file.n) what has been counted for each line */
-    lvlm_hex_digest id;   /* the same for the same lines in the same batches */
+    unsigned char *noted;   /* (file.n) what has been counted for each line */
+    lvlm_hex_digest id;     /* the same for the same lines in the same batches */
+    lvlm_hex_digest sha256; /* of the file */
+    char how[128];          /* lvlm_batch_source.how */
 } lvlm_dataset;
 
 /* Open the file at `path`. LVLM_EFORMAT names the first bad line, which may also be one

@@ -98,6 +98,8 @@ int lvlm_dataset_source(lvlm_batch_source *out, lvlm_dataset *dataset, size_t de
                                 .next = source_next,
                                 .close = source_close };
     memcpy(out->id, dataset->id, sizeof out->id);
+    memcpy(out->file, dataset->sha256, sizeof out->file);
+    memcpy(out->how, dataset->how, sizeof out->how);
     const int rc = find_largest(&out->largest, dataset, err);
     if (rc < 0) lvlm_batch_source_close(out);
     return rc;
