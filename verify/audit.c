@@ -188,7 +188,7 @@ static int check_all(lvlm_audit *a, const char *const *goldens, size_t n,
 int lvlm_audit_run(lvlm_audit *out, const char *model, const char *const *goldens,
                    size_t n_goldens, const lvlm_audit_options *options, lvlm_error *err)
 {
-    *out = (lvlm_audit){ .model = model };
+    *out = (lvlm_audit){ .model = model, .options = options->replay };
     const int rc = check_all(out, goldens, n_goldens, options, err);
     if (rc < 0)
         lvlm_audit_free(out);

@@ -44,9 +44,10 @@ typedef struct lvlm_audit {
     lvlm_check *checks;          /* in the order of their kinds */
     size_t n_checks;
     size_t n_passed;
-    const lvlm_check *worst; /* the first that could not be made, or else the first
+    const lvlm_check *worst;     /* the first that could not be made, or else the first
                                 that failed; NULL: all passed */
-    lvlm_arena arena;        /* owned; not for callers */
+    lvlm_replay_options options; /* of the replays */
+    lvlm_arena arena;            /* owned; not for callers */
     size_t problem_room;
 } lvlm_audit;
 

@@ -35,6 +35,8 @@ rules='
 ^runtime/tune/     formats/ runtime/[^/]*$ runtime/(batch|model)/ runtime/tune/[^/]*$
 ^runtime/cli/      formats/ runtime/
 ^verify/api/       formats/ convert/ runtime/ verify/
+^verify/cli/       formats/ runtime/([^/]*|batch/.*)$ verify/([^/]*$|report/|cli/)
+    verify/api/lvlm[.]h$
 ^verify/[^/]*$     formats/ runtime/([^/]*|batch/.*)$ verify/[^/]*$
 ^verify/           formats/ runtime/([^/]*|batch/.*)$ verify/([^/]*$|report/|cli/)
 ^fixtures/shapes/  formats/ runtime/prepare/image/ fixtures/shapes/

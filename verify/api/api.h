@@ -4,6 +4,7 @@
 #ifndef LVLM_VERIFY_API_API_H
 #define LVLM_VERIFY_API_API_H
 
+#include "convert/import.h"
 #include "formats/base/notes.h"
 #include "runtime/model.h"
 #include "runtime/tune/batch_source.h"
@@ -43,6 +44,12 @@ struct lvlm_training {
     api_notes notes;
     bool opened; /* the trainer was */
 };
+
+/* Convert `source` as `chosen` says, whose problem functions are set here, to `file`,
+ * and commit it (api_convert.c). Free *import, also after a failure. */
+LVLM_MUST_CHECK int api_import(lvlm_import **import, const char *source,
+                               lvlm_outfile *file, const lvlm_import_options *chosen,
+                               size_t threads, lvlm_hex_digest root, lvlm_error *err);
 
 /* Examples as the source of a training (prepared/api_examples.c): sets both members.
  * Close with api_examples_close, also after a failure. */

@@ -41,15 +41,15 @@ static void take_problem(void *user, const char *text)
     (void)!lvlm_notes_add(p->notes, NULL, "%s", text);
 }
 
-static int import_all(lvlm_import **import, const char *source, lvlm_outfile *file,
-                      size_t threads, lvlm_notes *notes, lvlm_error *err)
+int api_import(lvlm_import **import, const char *source, lvlm_outfile *file,
+               const lvlm_import_options *chosen, size_t threads, lvlm_hex_digest root,
+               lvlm_error *err)
 {
-    problems found = { notes, "" };
-    const lvlm_import_options options = { .notes = notes,
-                                          .problem = take_problem,
-                                          .problem_user = &found };
+    problems found = { chosen->notes, "" };
+    lvlm_import_options options = *chosen;
     const lvlm_run run = { .threads = threads };
-    lvlm_hex_digest root;
+    options.problem = take_problem;
+    options.problem_user = &found;
     const int rc = lvlm_import_plan(import, source, &options, err);
     if (rc < 0 && *found.first != '\0')
         return lvlm_fail(err, (lvlm_code)rc, "%s: %s", source, found.first);
@@ -63,11 +63,13 @@ int lvlm_convert(const char *source, const char *model,
     static const lvlm_convert_options plain;
     const lvlm_convert_options *const o = options != NULL ? options : &plain;
     api_notes notes = { LVLM_NOTES_INIT, o->note, o->user };
+    const lvlm_import_options chosen = { .notes = &notes.list };
+    lvlm_hex_digest root;
     lvlm_import *import = NULL;
     lvlm_outfile *file = NULL;
     int rc = lvlm_outfile_open(&file, model, o->overwrite, err);
     if (rc == 0)
-        rc = import_all(&import, source, file, api_threads(o->threads), &notes.list,
+        rc = api_import(&import, source, file, &chosen, api_threads(o->threads), root,
                         err);
     lvlm_import_free(import);
     if (file != NULL) lvlm_outfile_close(file);

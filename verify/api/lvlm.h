@@ -72,6 +72,23 @@ LVLM_API LVLM_MUST_CHECK int lvlm_convert_back(const char *model, const char *fo
                                                const lvlm_convert_options *options,
                                                lvlm_error *err);
 
+/* What lvlm_rederive found to be the same, bit for bit. */
+typedef enum lvlm_rederived {
+    LVLM_REDERIVED_FILE,     /* the whole file */
+    LVLM_REDERIVED_CONTENTS, /* its tensors, configuration and ledger: another version
+                                of this library converted it */
+    LVLM_REDERIVED_BASE,     /* the weights that its training or merging began with */
+} lvlm_rederived;
+
+/* Convert `source` again as the native file `model` was converted, to a file `scratch`
+ * that must not exist and is removed afterwards, and compare. LVLM_ECHECK: what differs
+ * is named. LVLM_EUSAGE: it was composed or changed in a way that a conversion does not
+ * give. `options`: overwrite has no effect. */
+LVLM_API LVLM_MUST_CHECK int lvlm_rederive(lvlm_rederived *out, const char *source,
+                                           const char *model, const char *scratch,
+                                           const lvlm_convert_options *options,
+                                           lvlm_error *err);
+
 /* ---- answers -------------------------------------------------------------------- */
 
 /* A native file that is open. Its weights stay in the mapped file, which must not

@@ -7,7 +7,7 @@
 #include "formats/cli/outputs.h"
 #include "formats/cli/printer.h"
 #include "formats/cli/progress.h"
-#include "verify/replay.h"
+#include "verify/audit.h"
 
 #define PROGRAM "lvlm-verify"
 
@@ -18,6 +18,7 @@ extern const lvlm_command command_compare;
 extern const lvlm_command command_replay;
 extern const lvlm_command command_precision;
 extern const lvlm_command command_all;
+extern const lvlm_command command_card;
 
 /* ---- verify_shared.c ------------------------------------------------------------- */
 
@@ -32,6 +33,9 @@ LVLM_MUST_CHECK int verify_judge(size_t *n_bad, verify_print *print,
 /* Print the result of a proof on stdout (replay_json.c). */
 LVLM_MUST_CHECK int verify_print_json(const lvlm_replay *result, lvlm_error *err);
 
+/* Print the checks of an audit (audit_print.c). */
+void verify_print_checks(lvlm_printer *printer, const lvlm_audit *audit);
+
 /* Add the members of a replay to the innermost object. */
 void verify_print_replay(lvlm_printer *printer, const lvlm_replay *result);
 
@@ -39,7 +43,7 @@ void verify_print_replay(lvlm_printer *printer, const lvlm_replay *result);
 typedef struct verify_proof_args {
     lvlm_common_args common;
     const char *compute, *inputs, *reference, *tolerance;
-    const char *report, *junit, *annotations;
+    const char *report, *junit, *annotations, *card;
     uint64_t layers;
     bool grads, force;
 } verify_proof_args;
@@ -80,16 +84,18 @@ typedef struct verify_proof_args {
 const lvlm_compute *verify_compute(const verify_proof_args *args);
 
 /* The files that a verb writes about its result; those that were not requested are
- * NULL. Close outputs, also after a failure. */
+ * NULL. Close them, also after a failure. */
 typedef struct verify_reports {
     lvlm_outputs outputs;
-    lvlm_outfile *html, *junit;
+    lvlm_outfile *html, *junit, *card, *card_page;
+    lvlm_arena arena; /* of the page's name */
 } verify_reports;
 /* LVLM_EUSAGE if one of them would replace an input. */
 LVLM_MUST_CHECK int verify_reports_open(verify_reports *out,
                                         const verify_proof_args *args,
                                         const char *const *inputs, size_t n,
                                         lvlm_error *err);
+void verify_reports_close(verify_reports *reports);
 /* Write and commit a report, and free its text. */
 LVLM_MUST_CHECK int verify_save(lvlm_outfile *file, lvlm_strbuf *text, lvlm_error *err);
 /* CI systems expect test results even if no stage was computed. */
@@ -104,6 +110,8 @@ LVLM_MUST_CHECK int verify_annotate(lvlm_strbuf *text, lvlm_error *err);
 typedef struct verify_watch {
     lvlm_progress stages, bytes;
 } verify_watch;
+lvlm_audit_options verify_audit_begin(verify_watch *watch,
+                                      const verify_proof_args *args, lvlm_notes *notes);
 lvlm_replay_options verify_watch_begin(verify_watch *watch, const char *label,
                                        const verify_proof_args *args,
                                        lvlm_notes *notes);

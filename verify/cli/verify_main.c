@@ -7,7 +7,8 @@ int main(int argc, char *argv[])
     const lvlm_command commands[] = { command_checksum,    command_schema,
                                       command_projections, command_compare,
                                       command_replay,      command_precision,
-                                      command_all,         { .name = NULL } };
+                                      command_all,         command_card,
+                                      { .name = NULL } };
     const lvlm_program program = {
         PROGRAM, "Proves vision-language checkpoints and conversions stage by stage",
         commands

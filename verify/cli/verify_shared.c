@@ -59,14 +59,34 @@ const lvlm_compute *verify_compute(const verify_proof_args *args)
 
 /* ---- its reports ----------------------------------------------------------------- */
 
+/* FILE.json and FILE.md. */
+static int open_card(verify_reports *r, const char *path, lvlm_error *err)
+{
+    static const char json[] = ".json";
+    const size_t n = strlen(path), tail = strlen(json);
+    const bool ends = n > tail && strcmp(path + n - tail, json) == 0;
+    const char *const page =
+        lvlm_arena_printf(&r->arena, "%.*s.md", (int)(ends ? n - tail : n), path);
+    if (page == NULL) return lvlm_fail_memory(err);
+    TRY(lvlm_outputs_file(&r->outputs, &r->card, path, err));
+    return lvlm_outputs_file(&r->outputs, &r->card_page, page, err);
+}
+
 int verify_reports_open(verify_reports *r, const verify_proof_args *a,
                         const char *const *inputs, size_t n, lvlm_error *err)
 {
     *r = (verify_reports){ .outputs = { .force = a->force } };
     TRY(lvlm_outputs_file(&r->outputs, &r->html, a->report, err));
     TRY(lvlm_outputs_file(&r->outputs, &r->junit, a->junit, err));
+    if (a->card != NULL) TRY(open_card(r, a->card, err));
     TRY(lvlm_outputs_spare(&r->outputs, &a->tolerance, 1, err));
     return lvlm_outputs_spare(&r->outputs, inputs, n, err);
+}
+
+void verify_reports_close(verify_reports *r)
+{
+    lvlm_outputs_close(&r->outputs);
+    lvlm_arena_free(&r->arena);
 }
 
 int verify_save(lvlm_outfile *file, lvlm_strbuf *text, lvlm_error *err)
@@ -141,6 +161,19 @@ lvlm_replay_options verify_watch_begin(verify_watch *watch, const char *label,
     };
 }
 
+lvlm_audit_options verify_audit_begin(verify_watch *watch, const verify_proof_args *a,
+                                      lvlm_notes *notes)
+{
+    const lvlm_replay_options replay = verify_watch_begin(watch, "replaying", a, notes);
+    lvlm_audit_options o = {
+        .replay = replay,
+        .checksum = { replay.threads, lvlm_progress_bytes, &watch->bytes },
+        .notes = notes,
+    };
+    o.replay.compute = verify_compute(a);
+    return o;
+}
+
 void verify_watch_end(verify_watch *watch, lvlm_notes *notes)
 {
     lvlm_progress_finish(&watch->stages);
@@ -178,6 +211,6 @@ int verify_prove(const verify_proof *proof, lvlm_notes *notes, lvlm_error *err)
     failed = result.n_failed > 0;
     lvlm_replay_free(&result);
 done:
-    lvlm_outputs_close(&r.outputs);
+    verify_reports_close(&r);
     return rc < 0 ? rc : failed;
 }
