@@ -49,6 +49,34 @@ static int add_source(lvlm_gradient_list *list, const lvlm_model *model,
     return 0;
 }
 
+const char *lvlm_gradient_source_name(const lvlm_manifest *m, const lvlm_target *t,
+                                      lvlm_arena *arena)
+{
+    if (t->source_name != NULL) return t->source_name;
+    const char *const canonical = lvlm_target_canonical(t, arena);
+    return canonical != NULL
+               ? lvlm_names_source(m->family, canonical, LVLM_LAYOUT_HUB, arena)
+               : NULL;
+}
+
+/* The same for a tensor that was made, as the hub would store it. */
+static int add_made(lvlm_gradient_list *list, const lvlm_model *model,
+                    const char *native, lvlm_error *err)
+{
+    const lvlm_manifest *const m = lvlm_model_manifest(model);
+    const lvlm_target *const t = lvlm_manifest_find(m, native);
+    if (t == NULL || t->hf.transform.select > 0) return 0;
+    const lvlm_ledger_entry entry = {
+        .source = { .name = lvlm_gradient_source_name(m, t, &list->arena),
+                    .shape = t->hf.shape },
+        .targets = &native,
+        .n_targets = 1,
+        .transform = t->hf.transform,
+    };
+    return entry.source.name != NULL ? add_source(list, model, &entry, err)
+                                     : lvlm_fail_memory(err);
+}
+
 static int list_sources(lvlm_gradient_list *list, const lvlm_model *model,
                         lvlm_error *err)
 {
@@ -56,6 +84,8 @@ static int list_sources(lvlm_gradient_list *list, const lvlm_model *model,
     for (size_t i = 0; i < ledger->n_entries; i++)
         if (ledger->entries[i].use == LVLM_USE_USED)
             TRY(add_source(list, model, &ledger->entries[i], err));
+    for (size_t i = 0; i < ledger->n_made; i++)
+        TRY(add_made(list, model, ledger->made[i].target, err));
     return 0;
 }
 

@@ -17,12 +17,18 @@ typedef struct lvlm_gradient_list {
 } lvlm_gradient_list;
 
 /* Gradients of everything that is trained. With `source_names` a tensor of which only a
- * part is trained is left out. Native ones are borrowed from the model. Free with
- * lvlm_gradient_list_free, also after a failure. */
+ * part is trained is left out, and so is a made one that is part of a fused one on the
+ * hub. Native ones are borrowed from the model. Free with lvlm_gradient_list_free, also
+ * after a failure. */
 LVLM_MUST_CHECK int lvlm_gradient_list_make(lvlm_gradient_list *out,
                                             const lvlm_model *model, bool source_names,
                                             lvlm_error *err);
 void lvlm_gradient_list_free(lvlm_gradient_list *list);
+
+/* The name of one of the model's targets in the checkpoint that it came from; of one
+ * that was made, which that has not, the hub's. NULL: out of memory. */
+const char *lvlm_gradient_source_name(const lvlm_manifest *manifest,
+                                      const lvlm_target *target, lvlm_arena *arena);
 
 LVLM_END_DECLS
 

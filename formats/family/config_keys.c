@@ -60,7 +60,7 @@ static const lvlm_key keys[] = {
     { "vision_start_token_id|vision_end_token_id", INERT, "is in the text already" },
     { "bos_token_id", INERT, "the prompt is written by its template" },
     { "pad_token_id", INERT, "masks tell padding" },
-    { "tokenizer_*", INERT, "the tokenizer has files of its own" },
+    { "tokenizer_*|unk_token_id", INERT, "the tokenizer has files of its own" },
     { "task_specific_params|prefix|max_length|min_length|do_sample|early_stopping|"
       "num_beam*|diversity_penalty|length_penalty|temperature|top_k|top_p|typical_p|"
       "repetition_penalty|*no_repeat_ngram_size|exponential_decay_length_penalty|"

@@ -84,15 +84,19 @@ static int save(lvlm_gradient_list *list, double loss, bool f64, lvlm_outfile *o
 }
 
 /* "vision.patch.weight", or with --names hf its source name. */
-static const char *name_of(const lvlm_model *model, const char *native, bool hf)
+static const char *name_of(lvlm_zero_gradients *zeros, const lvlm_model *model,
+                           const char *native, bool hf)
 {
-    assert(lvlm_manifest_find(lvlm_model_manifest(model), native) != NULL);
-    return hf ? lvlm_manifest_find(lvlm_model_manifest(model), native)->source_name
-              : native;
+    const lvlm_manifest *const m = lvlm_model_manifest(model);
+    const lvlm_target *const t = lvlm_manifest_find(m, native);
+    assert(t != NULL);
+    const char *const name =
+        hf ? lvlm_gradient_source_name(m, t, &zeros->arena) : native;
+    return name != NULL ? name : native; /* out of memory */
 }
 
-static void print_zeros(lvlm_printer *p, const lvlm_zero_group *g,
-                        const lvlm_model *model, bool hf)
+static void print_zeros(lvlm_printer *p, lvlm_zero_gradients *zeros,
+                        const lvlm_zero_group *g, const lvlm_model *model, bool hf)
 {
     const char *last = "";
     lvlm_printer_object(p, NULL);
@@ -100,7 +104,7 @@ static void print_zeros(lvlm_printer *p, const lvlm_zero_group *g,
     lvlm_printer_text(p, "cause", g->cause);
     lvlm_printer_list(p, "names");
     for (size_t i = 0; i < g->n; i++) { /* parts of one fused tensor are consecutive */
-        const char *const name = name_of(model, g->names[i], hf);
+        const char *const name = name_of(zeros, model, g->names[i], hf);
         if (strcmp(name, last) != 0) lvlm_printer_text(p, NULL, name);
         last = name;
     }
@@ -109,7 +113,7 @@ static void print_zeros(lvlm_printer *p, const lvlm_zero_group *g,
 }
 
 /* `bad`: what lvlm_check_all_finite found in `n` gradients. */
-static int report(size_t n, const lvlm_zero_gradients *zeros, const cJSON *bad,
+static int report(size_t n, lvlm_zero_gradients *zeros, const cJSON *bad,
                   const lvlm_model *model, const lvlm_model_step *step,
                   const grad_args *args, const lvlm_notes *notes, lvlm_error *err)
 {
@@ -124,7 +128,7 @@ static int report(size_t n, const lvlm_zero_gradients *zeros, const cJSON *bad,
     lvlm_printer_count(&p, "gradients", n);
     lvlm_printer_list(&p, "zero");
     for (size_t i = 0; i < zeros->n_groups; i++)
-        print_zeros(&p, &zeros->groups[i], model, is(args->names, "hf"));
+        print_zeros(&p, zeros, &zeros->groups[i], model, is(args->names, "hf"));
     lvlm_printer_end(&p);
     if (lvlm_json_count(bad) > 0) lvlm_printer_tree(&p, "not_finite", bad);
     return lvlm_printer_close(&p, notes, err);
