@@ -5,6 +5,7 @@
  * Not here: how it is computed. */
 #include "runtime/model.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "formats/adapter/adapter_saved.h"
@@ -12,6 +13,7 @@
 #include "formats/base/processors.h"
 #include "formats/native/digests.h"
 #include "formats/reshape/resolution.h"
+#include "runtime/kernel/kernel.h"
 #include "runtime/model/engine.h"
 #include "runtime/threads.h"
 
@@ -28,10 +30,33 @@ struct lvlm_model {
     lvlm_manifest own;
 };
 
-static const lvlm_engine *const engines[] = {
-    [LVLM_COMPUTE_F32] = &lvlm_engine_f32,
-    [LVLM_COMPUTE_F64] = &lvlm_engine_f64,
+static const struct {
+    const char *name;
+    const lvlm_engine *engine;
+} computes[] = {
+    [LVLM_COMPUTE_F32] = { "f32", &lvlm_engine_f32 },
+    [LVLM_COMPUTE_F64] = { "f64", &lvlm_engine_f64 },
+    [LVLM_COMPUTE_BF16X2] = { "bf16x2", &lvlm_engine_f32 },
+    [LVLM_COMPUTE_BF16] = { "bf16", &lvlm_engine_f32 },
 };
+
+lvlm_compute lvlm_compute_of(const char *name)
+{
+    for (size_t i = 0; name != NULL && i < sizeof computes / sizeof *computes; i++)
+        if (strcmp(name, computes[i].name) == 0) return (lvlm_compute)i;
+    assert(name == NULL);
+    return LVLM_COMPUTE_F32;
+}
+
+const char *lvlm_compute_name(lvlm_compute compute)
+{
+    return computes[compute].name;
+}
+
+const char *lvlm_kernel_name(lvlm_compute compute)
+{
+    return compute == LVLM_COMPUTE_F64 ? "openblas" : lvlm_unit_chosen()->name;
+}
 
 static int set_reference(lvlm_model *model, const char *reference, lvlm_error *err)
 {
@@ -89,10 +114,11 @@ static int start(lvlm_model *model, const lvlm_model_options *options, lvlm_erro
     size_t n_threads = given->threads != 0 ? given->threads : lvlm_processors();
     FAIL_IF(n_threads > LVLM_MAX_THREADS, err, LVLM_EUSAGE, "%zu threads, at most %d",
             n_threads, LVLM_MAX_THREADS);
+    TRY(lvlm_unit_check(err));
     TRY(set_reference(model, given->reference, err));
     TRY(lvlm_threads_reserve(&n_threads, model->manifest->checkpoint->notes, err));
     TRY(check(model, given, n_threads, err));
-    model->engine = engines[given->compute];
+    model->engine = computes[given->compute].engine;
     model->adapter = given->adapter;
     lvlm_model_options checked = *given, whole = *given;
     checked.reference = model->reference;

@@ -34,7 +34,23 @@ LVLM_BEGIN_DECLS
 typedef enum lvlm_compute {
     LVLM_COMPUTE_F32, /* activations, sums and results in float */
     LVLM_COMPUTE_F64, /* everything in double: distinguishes rounding from a mistake */
+    /* As F32, but operands of matrix products are rounded first: */
+    LVLM_COMPUTE_BF16X2, /* to a sum of two bf16 numbers, 16 bits of significand */
+    LVLM_COMPUTE_BF16,   /* to bf16 */
 } lvlm_compute;
+
+/* What programs call them, for their tables of options. */
+#define LVLM_COMPUTE_NAMES "f32|bf16x2|bf16|f64"
+
+/* One of those names; NULL: f32. */
+lvlm_compute lvlm_compute_of(const char *name);
+const char *lvlm_compute_name(lvlm_compute compute);
+
+/* What multiplies matrices in this process: "openblas", or kernels of the processor
+ * ("avx512_bf16", "amx"), which products in double do not use. The variable LVLM_KERNEL
+ * of the environment names one; without it the fastest is chosen. Another kernel rounds
+ * sums otherwise. */
+const char *lvlm_kernel_name(lvlm_compute compute);
 
 /* All zero is a good choice. */
 typedef struct lvlm_model_options {

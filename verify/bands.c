@@ -1,17 +1,31 @@
 /* bands.c - bands by default and from a file; see bands.h. */
 #include "verify/bands.h"
 
+#include <assert.h>
 #include <fnmatch.h>
 
 #include "formats/base/json.h"
 
-void lvlm_bands_default(lvlm_replay_stage *stage, bool exact)
+/* By precision; the second side is as exact as float32 at least. */
+static const struct {
+    double stage, gradient, kl;
+} bands[] = {
+    [LVLM_COMPUTE_F32] = { LVLM_BAND_F32, LVLM_BAND_F32_GRADIENT, LVLM_BAND_F32_KL },
+    [LVLM_COMPUTE_F64] = { LVLM_BAND_F32, LVLM_BAND_F32_GRADIENT, LVLM_BAND_F32_KL },
+    [LVLM_COMPUTE_BF16X2] = { LVLM_BAND_BF16X2, LVLM_BAND_BF16X2_GRADIENT,
+                              LVLM_BAND_BF16X2_KL },
+    [LVLM_COMPUTE_BF16] = { LVLM_BAND_BF16, LVLM_BAND_BF16_GRADIENT,
+                            LVLM_BAND_BF16_KL },
+};
+
+void lvlm_bands_default(lvlm_replay_stage *stage, bool exact, lvlm_compute compute)
 {
-    if (stage->is_gradient)
-        stage->band = exact ? LVLM_BAND_EXACT_GRADIENT : LVLM_BAND_F32_GRADIENT;
-    else
-        stage->band = exact ? LVLM_BAND_EXACT : LVLM_BAND_F32;
-    stage->band_kl = exact ? LVLM_BAND_EXACT_KL : LVLM_BAND_F32_KL;
+    assert(!exact || compute == LVLM_COMPUTE_F64);
+    stage->band = stage->is_gradient ? bands[compute].gradient : bands[compute].stage;
+    stage->band_kl = bands[compute].kl;
+    if (!exact) return;
+    stage->band = stage->is_gradient ? LVLM_BAND_EXACT_GRADIENT : LVLM_BAND_EXACT;
+    stage->band_kl = LVLM_BAND_EXACT_KL;
 }
 
 /* ---- from a file ---------------------------------------------------------------- */

@@ -30,6 +30,18 @@ LVLM_BEGIN_DECLS
 #define LVLM_BAND_EXACT_KL 1e-12
 #define LVLM_BAND_F32_KL 1e-6
 
+/* If we compute in bf16x2. Observed at most 5.4e-5, 5.1e-4 and 7.5e-7 at the recordings
+ * of families, from our own double. */
+#define LVLM_BAND_BF16X2 5e-4
+#define LVLM_BAND_BF16X2_GRADIENT 5e-3
+#define LVLM_BAND_BF16X2_KL 1e-5
+
+/* If we compute in bf16. Observed at most 3.3e-2 and 0.16, and 0.40 at gradients, apart
+ * from one that is rounding in any precision but double. */
+#define LVLM_BAND_BF16 0.15
+#define LVLM_BAND_BF16_GRADIENT 0.8
+#define LVLM_BAND_BF16_KL 1.0
+
 /* A stage outside of its band differs by rounding if the recording is at most this many
  * times as far from our double as our other computation is (second_look.h). Observed at
  * most 0.3 between float32 and double, 1.7 with another image; between double and
@@ -44,7 +56,7 @@ LVLM_BEGIN_DECLS
 #define LVLM_ROUNDING_COARSE 2.0
 
 /* Set the bands of a stage or gradient; `exact`: both sides are double. */
-void lvlm_bands_default(lvlm_replay_stage *stage, bool exact);
+void lvlm_bands_default(lvlm_replay_stage *stage, bool exact, lvlm_compute compute);
 
 /* Bands from a file, { STAGE or GLOB: band, ... }. The first entry that matches a stage
  * is used, and for the divergence of logits the first that matches "logits.kl"; without

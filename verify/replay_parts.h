@@ -65,7 +65,7 @@ void lvlm_judge_all(lvlm_replay *replay);
  * each: what is recorded, our double, and our other computation.
  *
  *   computed in       our double   our other computation
- *   f32               the second   the first
+ *   f32, bf16x2, bf16 the second   the first
  *   f64, recorded f32 the first    the second, in f32
  *   f64, both double  the first    the second, every input moved by its last bit
  *

@@ -58,7 +58,7 @@ static lvlm_replay_stage make_stage(const lvlm_replay *r, const lvlm_tensor *t)
         .is_gradient = lvlm_starts_with(t->name, LVLM_RECORDED_GRADIENT),
     };
     stage.is_logits = strcmp(stage.name, "logits") == 0;
-    lvlm_bands_default(&stage, r->is_exact);
+    lvlm_bands_default(&stage, r->is_exact, r->compute);
     return stage;
 }
 

@@ -130,7 +130,7 @@ int lvlm_look_again(lvlm_replay *r, const lvlm_model_options *first,
     if (!stages) return 0;
     const bool nudges = r->is_exact && lvlm_coarse_type(r) == NULL;
     options.compute =
-        r->compute == LVLM_COMPUTE_F32 || nudges ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32;
+        r->compute == LVLM_COMPUTE_F64 && !nudges ? LVLM_COMPUTE_F32 : LVLM_COMPUTE_F64;
     options.nudge = nudges;
     options.trains = grads ? lvlm_pass_trains_all : NULL;
     options.check = false; /* the first pass did */

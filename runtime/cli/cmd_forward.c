@@ -67,7 +67,7 @@ static int forward(lvlm_stage_list *list, lvlm_model *model, const char *path,
 
 static const char *compute_of(const forward_args *args)
 {
-    return args->model.compute != NULL ? args->model.compute : "f32";
+    return lvlm_compute_name(lvlm_compute_of(args->model.compute));
 }
 
 /* The metadata of OUT: how it was computed. */

@@ -22,7 +22,7 @@ LVLM_MUST_CHECK int run_open_files(lvlm_checkpoint **out, const char *path,
                                    lvlm_error *err);
 
 typedef struct run_model_args {
-    const char *compute;   /* "f32", "f64"; NULL: f32 */
+    const char *compute;   /* LVLM_COMPUTE_NAMES; NULL: f32 */
     const char *reference; /* NULL: as trained */
     bool check;
 } run_model_args;
@@ -30,8 +30,8 @@ typedef struct run_model_args {
 // clang-format off
 /* Rows of an option table, for arguments that hold a run_model_args `field`. */
 #define RUN_MODEL_OPTIONS(type, field, whose)                                          \
-    { "compute", "f32|f64", LVLM_OPTION_TEXT, offsetof(type, field.compute),           \
-      "precision of the computation" whose " (default f32)" },                         \
+    { "compute", LVLM_COMPUTE_NAMES, LVLM_OPTION_TEXT, offsetof(type, field.compute),  \
+      "precision of the computation" whose " (default f32); bf16x2 and bf16 round operands of matrix products" }, \
     { "reference", "trained|transformers-VERSION", LVLM_OPTION_TEXT,                   \
       offsetof(type, field.reference),                                                 \
       "whose behaviour, where versions of transformers differ from training (default trained)" }, \

@@ -1,6 +1,4 @@
 /* run_shared.c - opens a model as the options say, or its files alone. */
-#include <string.h>
-
 #include "formats/cli/program.h"
 #include "formats/native/digests.h"
 #include "runtime/cli/run_commands.h"
@@ -22,10 +20,9 @@ const char *run_reference(const run_model_args *args)
 int run_open_model(lvlm_model **out, const char *path, const lvlm_common_args *common,
                    const run_model_args *args, lvlm_notes *notes, lvlm_error *err)
 {
-    const bool f64 = args->compute != NULL && strcmp(args->compute, "f64") == 0;
     lvlm_progress bar;
     const lvlm_model_options chosen = {
-        .compute = f64 ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
+        .compute = lvlm_compute_of(args->compute),
         .threads = lvlm_thread_count(common),
         .reference = args->reference,
         .check = args->check,

@@ -62,6 +62,7 @@ static int make_scratch(decoding *d, size_t rows, lvlm_error *err)
                         err));
     d->scratch.numel = numel;
     d->scratch.n_threads = p->n_threads;
+    d->scratch.terms = p->terms;
     return 0;
 }
 

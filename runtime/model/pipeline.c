@@ -62,6 +62,9 @@ static int pipeline_open(void **out, const lvlm_manifest *manifest,
     if (p == NULL) return lvlm_fail_memory(err);
     p->weights.manifest = manifest;
     p->n_threads = n_threads;
+    p->terms = options->compute == LVLM_COMPUTE_BF16     ? 1
+               : options->compute == LVLM_COMPUTE_BF16X2 ? 2
+                                                         : 0;
     p->keep = options->checkpointing ? TAPE_INPUTS : TAPE_ALL;
     p->passing = stages_counting(options->progress, options->progress_user);
     if ((rc = open_parts(p, manifest, options, err)) < 0 ||
@@ -196,6 +199,7 @@ int pass_make_scratch(pass *t, lvlm_error *err)
     TRY(workspace_array(&t->scratch.data, &t->memory, numel, 1, "scratch", err));
     t->scratch.numel = numel;
     t->scratch.n_threads = n;
+    t->scratch.terms = p->terms;
     return 0;
 }
 

@@ -24,6 +24,7 @@ typedef struct pipeline {
     adapters adapters;
     lvlm_input_spec spec;
     size_t n_threads;
+    unsigned terms;          /* of ops_scratch */
     tape_keep keep;          /* what training keeps */
     noise noise;             /* what it drops, besides adapters */
     lvlm_stage_sink passing; /* of backward: takes nothing, and counts */

@@ -4,9 +4,14 @@
  *   dx        for each tile (rows of dx, columns of dx):    dx += sum over blocks of O
  *   dw        for each tile (rows of dw, columns of dw):    dw += one product over N
  *
- * A tile is one thread's work and its sum has one fixed order, so the result does not
- * depend on how many threads share the tiles. If w is not `real`, the panel of w that a
- * product needs is widened to the thread's scratch, which stays in cache. */
+ * Above one row of x the processor's own kernels do it where it has some (product.h);
+ * the rest of this page is how OpenBLAS does it. A tile is one thread's work and its
+ * sum has one fixed order, so the result does not depend on how many threads share the
+ * tiles. If w is not `real`, the panel of w that a product needs is widened to the
+ * thread's scratch, which stays in cache; where operands are rounded so is the block of
+ * the other one.
+ *
+ * One row of x is limited by memory: it is never rounded. */
 #include "runtime/ops/linear.h"
 
 #include <assert.h>
@@ -15,11 +20,13 @@
 #include "formats/base/size.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/gemv.h"
+#include "runtime/ops/product.h"
 #include "runtime/ops/vmath.h"
 
 #define PANEL_ROWS 576 /* most rows of w widened at once */
 #define PANEL_COLS 512 /* most columns widened at once: with the rows, 1.1 MiB of f32 */
 #define TILE_ROWS 512  /* most rows of x in one product */
+#define ROUND_ROWS 128 /* the same where they are rounded */
 #define GEMV_ROWS 128  /* most rows of w in one product for one row of x */
 #define FEW_ROWS 32    /* up to here panels are smaller, to fit a nearer cache */
 #define FEW_CELLS 1024 /* of FEW_CELLS / N rows, for N rows of x */
@@ -62,9 +69,22 @@ static size_t panel_numel(size_t I, size_t O)
     return lvlm_round_up(min_size(O, PANEL_ROWS) * min_size(I, PANEL_COLS), 64);
 }
 
+/* Of a block of x or dy that is rounded. */
+static size_t block_numel(size_t I, size_t O)
+{
+    return ROUND_ROWS * min_size(max_size(I, O), PANEL_ROWS);
+}
+
+/* Of a thread: a panel or a block, and in float another block. */
+static size_t thread_numel(size_t I, size_t O)
+{
+    if (LVLM_REAL_BITS == 64) return panel_numel(I, O);
+    return max_size(panel_numel(I, O), block_numel(I, O)) + block_numel(I, O);
+}
+
 size_t linear_scratch(size_t I, size_t O, size_t n_threads)
 {
-    return panel_numel(I, O) * n_threads;
+    return max_size(product_scratch(I, O, n_threads), thread_numel(I, O) * n_threads);
 }
 
 /* Rows of a panel are too short for the hardware prefetcher: prefetch the next ones. */
@@ -75,31 +95,64 @@ static void fetch(lvlm_stored row, size_t cols)
     for (size_t i = 0; i < n; i += LVLM_CACHE_LINE) LVLM_PREFETCH(at + i);
 }
 
-/* One panel of w: in place if w is `real`, else widened into `buffer`.
- * w (O,I)  buffer (rows,cols) */
+static size_t tile_rows(const ops_scratch *scratch)
+{
+    return scratch->terms == 0 ? TILE_ROWS : ROUND_ROWS;
+}
+
+/* What a thread computes with. */
+typedef struct worker {
+    real *block, *panel; /* scratch */
+    unsigned terms;      /* of ops_scratch */
+} worker;
+
+static worker worker_of(const ops_scratch *scratch, size_t I, size_t O)
+{
+    const size_t numel = thread_numel(I, O);
+    real *const at = scratch->data + (size_t)omp_get_thread_num() * numel;
+    real *const block = LVLM_REAL_BITS == 32 ? at + numel - block_numel(I, O) : NULL;
+    return (worker){ block, at, scratch->terms };
+}
+
 typedef struct panel {
     const real *data;
     size_t ld; /* row stride of data */
 } panel;
 
-static panel panel_of(real *buffer, lvlm_stored w, size_t I, size_t row, size_t rows,
+/* One panel of w: in place if w is `real`, else widened, and rounded if asked for.
+ * w (O,I) */
+static panel panel_of(const worker *t, lvlm_stored w, size_t I, size_t row, size_t rows,
                       size_t col, size_t cols)
 {
-    if (w.dtype == LVLM_REAL_DTYPE)
+    if (w.dtype == LVLM_REAL_DTYPE && t->terms == 0)
         return (panel){ (const real *)w.data + row * I + col, I };
     for (size_t r = 0; r < rows; r++) {
         if (r + ROWS_AHEAD < rows)
             fetch(stored_at(w, (row + r + ROWS_AHEAD) * I + col), cols);
-        stored_widen(buffer + r * cols, w, (row + r) * I + col, cols);
+        stored_widen(t->panel + r * cols, w, (row + r) * I + col, cols);
     }
+    if (t->terms > 0 && w.dtype != LVLM_BF16)
+        product_round(t->panel, t->panel, cols, rows, cols, t->terms);
+    return (panel){ t->panel, cols };
+}
+
+/* The same of x, of row stride ldx; `buffer`: where it is rounded. */
+static panel block_of(const worker *t, real *buffer, const real *x, size_t ldx,
+                      size_t rows, size_t cols)
+{
+    if (t->terms == 0) return (panel){ x, ldx };
+    product_round(buffer, x, ldx, rows, cols, t->terms);
     return (panel){ buffer, cols };
 }
 
 /* The length of the blocks of a sum: without widening and for many rows of x one
  * product over everything is faster than one per block. */
-static size_t block_length(lvlm_stored w, size_t rows, size_t total, size_t most)
+static size_t block_length(const worker *t, lvlm_stored w, size_t rows, size_t total,
+                           size_t most)
 {
-    return w.dtype == LVLM_REAL_DTYPE && rows > FEW_ROWS ? total : piece(total, most);
+    return w.dtype == LVLM_REAL_DTYPE && t->terms == 0 && rows > FEW_ROWS
+               ? total
+               : piece(total, most);
 }
 
 /* y = b in every row, or 0.  y (rows,cols) of row stride ldy  b (cols) or NULL */
@@ -111,14 +164,15 @@ static void fill_bias(real *y, size_t ldy, const real *b, size_t rows, size_t co
 
 /* y (rows,cols) of row stride O  x (rows,I)  w (O,I), used from row `o` on */
 static void forward_tile(real *y, const real *x, lvlm_stored w, const real *b, size_t o,
-                         size_t rows, size_t cols, size_t I, size_t O, real *buffer)
+                         size_t rows, size_t cols, size_t I, size_t O, const worker *t)
 {
-    const size_t step = block_length(w, rows, I, PANEL_COLS);
+    const size_t step = block_length(t, w, rows, I, PANEL_COLS);
     fill_bias(y, O, b, rows, cols);
     for (size_t i = 0; i < I; i += step) {
         const size_t len = min_size(step, I - i);
-        const panel p = panel_of(buffer, w, I, o, cols, i, len);
-        gemm_nt(y, O, x + i, I, p.data, p.ld, rows, cols, len, 1, 1);
+        const panel p = panel_of(t, w, I, o, cols, i, len);
+        const panel a = block_of(t, t->block, x + i, I, rows, len);
+        gemm_nt(y, O, a.data, a.ld, p.data, p.ld, rows, cols, len, 1, 1);
     }
 }
 
@@ -146,61 +200,78 @@ void linear_forward(real *y, const real *x, lvlm_stored w, const real *b, size_t
         forward_one(y, x, w, b, I, O, scratch);
         return;
     }
-    const size_t rows = piece(N, TILE_ROWS), cols = shared_piece(O, panel_rows(N));
+    if (product_forward(y, x, w, b, N, I, O, scratch)) return;
+    const size_t rows = piece(N, tile_rows(scratch)),
+                 cols = shared_piece(O, panel_rows(N));
     const size_t n_rows = n_pieces(N, rows), n_cols = n_pieces(O, cols);
-    const size_t stride = panel_numel(I, O);
 #pragma omp parallel for collapse(2) schedule(dynamic, 1)                              \
     num_threads((int)scratch->n_threads) if (N * I * O > LVLM_PARALLEL_MIN)
     for (size_t r = 0; r < n_rows; r++)
         for (size_t c = 0; c < n_cols; c++) {
             const size_t n = r * rows, o = c * cols;
-            real *buffer = scratch->data + (size_t)omp_get_thread_num() * stride;
+            const worker t = worker_of(scratch, I, O);
             forward_tile(y + n * O + o, x + n * I, w, b != NULL ? b + o : NULL, o,
-                         min_size(rows, N - n), min_size(cols, O - o), I, O, buffer);
+                         min_size(rows, N - n), min_size(cols, O - o), I, O, &t);
         }
 }
 
 /* dx (rows,cols) of row stride I  dy (rows,O)  w (O,I), used from column `i` on */
 static void dx_tile(real *dx, const real *dy, lvlm_stored w, size_t i, size_t rows,
-                    size_t cols, size_t I, size_t O, real *buffer)
+                    size_t cols, size_t I, size_t O, const worker *t)
 {
-    const size_t step = block_length(w, rows, O, panel_rows(rows));
+    const size_t step = block_length(t, w, rows, O, panel_rows(rows));
     for (size_t o = 0; o < O; o += step) {
         const size_t len = min_size(step, O - o);
-        const panel p = panel_of(buffer, w, I, o, len, i, cols);
-        gemm_nn(dx, I, dy + o, O, p.data, p.ld, rows, cols, len, 1, 1);
+        const panel p = panel_of(t, w, I, o, len, i, cols);
+        const panel a = block_of(t, t->block, dy + o, O, rows, len);
+        gemm_nn(dx, I, a.data, a.ld, p.data, p.ld, rows, cols, len, 1, 1);
     }
 }
 
 static void backward_dx(real *dx, const real *dy, lvlm_stored w, size_t N, size_t I,
                         size_t O, const ops_scratch *scratch)
 {
-    const size_t rows = piece(N, TILE_ROWS), cols = shared_piece(I, PANEL_COLS);
+    const size_t rows = piece(N, tile_rows(scratch)),
+                 cols = shared_piece(I, PANEL_COLS);
     const size_t n_rows = n_pieces(N, rows), n_cols = n_pieces(I, cols);
-    const size_t stride = panel_numel(I, O);
 #pragma omp parallel for collapse(2) schedule(dynamic, 1)                              \
     num_threads((int)scratch->n_threads) if (N * I * O > LVLM_PARALLEL_MIN)
     for (size_t r = 0; r < n_rows; r++)
         for (size_t c = 0; c < n_cols; c++) {
             const size_t n = r * rows, i = c * cols;
-            real *buffer = scratch->data + (size_t)omp_get_thread_num() * stride;
+            const worker t = worker_of(scratch, I, O);
             dx_tile(dx + n * I + i, dy + n * O, w, i, min_size(rows, N - n),
-                    min_size(cols, I - i), I, O, buffer);
+                    min_size(cols, I - i), I, O, &t);
         }
+}
+
+/* dw (rows,cols) of row stride I  dy (N,rows) of row stride O  x (N,cols) of I */
+static void dw_tile(real *dw, const real *dy, const real *x, size_t rows, size_t cols,
+                    size_t N, size_t I, size_t O, const worker *t)
+{
+    const size_t step = t->terms == 0 ? N : ROUND_ROWS;
+    for (size_t n = 0; n < N; n += step) {
+        const size_t len = min_size(step, N - n);
+        const panel a = block_of(t, t->panel, dy + n * O, O, len, rows);
+        const panel b = block_of(t, t->block, x + n * I, I, len, cols);
+        gemm_tn(dw, I, a.data, a.ld, b.data, b.ld, rows, cols, len, 1, 1);
+    }
 }
 
 static void backward_dw(real *dw, const real *dy, const real *x, size_t N, size_t I,
                         size_t O, const ops_scratch *scratch)
 {
-    const size_t rows = shared_piece(O, PANEL_ROWS), cols = piece(I, 4 * PANEL_COLS);
+    const size_t rows = shared_piece(O, PANEL_ROWS);
+    const size_t cols = piece(I, scratch->terms == 0 ? 4 * PANEL_COLS : PANEL_COLS);
     const size_t n_rows = n_pieces(O, rows), n_cols = n_pieces(I, cols);
 #pragma omp parallel for collapse(2) schedule(dynamic, 1)                              \
     num_threads((int)scratch->n_threads) if (N * I * O > LVLM_PARALLEL_MIN)
     for (size_t r = 0; r < n_rows; r++)
         for (size_t c = 0; c < n_cols; c++) {
             const size_t o = r * rows, i = c * cols;
-            gemm_tn(dw + o * I + i, I, dy + o, O, x + i, I, min_size(rows, O - o),
-                    min_size(cols, I - i), N, 1, 1);
+            const worker t = worker_of(scratch, I, O);
+            dw_tile(dw + o * I + i, dy + o, x + i, min_size(rows, O - o),
+                    min_size(cols, I - i), N, I, O, &t);
         }
 }
 
@@ -225,11 +296,13 @@ void linear_backward(real *dx, real *dw, real *db, const real *dy, const real *x
     if (N == 0) return;
     if (dx != NULL) {
         assert(w.data != NULL && dx != dy);
-        backward_dx(dx, dy, w, N, I, O, scratch);
+        if (!product_dx(dx, dy, w, N, I, O, scratch))
+            backward_dx(dx, dy, w, N, I, O, scratch);
     }
     if (dw != NULL) {
         assert(x != NULL);
-        backward_dw(dw, dy, x, N, I, O, scratch);
+        if (!product_dw(dw, dy, x, N, I, O, scratch))
+            backward_dw(dw, dy, x, N, I, O, scratch);
     }
     if (db != NULL) backward_db(db, dy, N, O, scratch);
 }

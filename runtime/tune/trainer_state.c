@@ -102,7 +102,8 @@ int trainer_settings(cJSON **out, const lvlm_trainer *t, lvlm_error *err)
         add_adamw(json, &o->adamw) &&
         add_text(json, "decay", o->decay_all ? "all" : "matrices") &&
         add_number(json, "clip", o->clip) && add_schedule(json, &o->schedule) &&
-        (t->dtype != LVLM_F64 || add_text(json, "compute", "f64")) &&
+        (o->model.compute == LVLM_COMPUTE_F32 ||
+         add_text(json, "compute", lvlm_compute_name(o->model.compute))) &&
         add_text(json, "reference",
                  reference != NULL ? reference : LVLM_REFERENCE_TRAINED) &&
         add_dropout(json, t->dropout);

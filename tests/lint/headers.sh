@@ -45,7 +45,7 @@ verdict "$(for header in $(files '*.h'); do
         compile "$c" "$header" -DLVLM_REAL_BITS=64
         ;;
     tests/*) compile "$c" "$header" '-DLVLM_FIXTURES=""' ;;
-    */cli/* | formats/base/linkage.h) compile "$c" "$header" ;;
+    */cli/* | runtime/kernel/* | formats/base/linkage.h) compile "$c" "$header" ;;
     *)
         compile "$c" "$header"
         compile "$cpp" "$header"

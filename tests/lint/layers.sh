@@ -16,7 +16,8 @@ rules='
 ^formats/adapter/   formats/(base|container|family|native|checkpoint|adapter)/
 ^formats/cli/       formats/
 ^convert/          formats/ convert/
-^runtime/ops/      formats/ runtime/real\.h runtime/ops/
+^runtime/kernel/   formats/ runtime/kernel/
+^runtime/ops/      formats/ runtime/real\.h runtime/(kernel|ops)/
 ^runtime/batch/    formats/ runtime/batch/
 ^runtime/block/    formats/ runtime/(model|real)\.h runtime/(ops|batch|block)/
 ^runtime/vision/   formats/ runtime/(ops|batch|block|vision)/
@@ -24,7 +25,7 @@ rules='
 ^runtime/text/     formats/ runtime/(ops|batch|block|vision|text)/
 ^runtime/model/    formats/ runtime/[^/]*$
     runtime/(ops|batch|block|vision|connector|text|model)/
-^runtime/[^/]*$    formats/ runtime/[^/]*$ runtime/(batch|model)/
+^runtime/[^/]*$    formats/ runtime/[^/]*$ runtime/(kernel|batch|model)/
 ^runtime/prepare/image/ formats/ runtime/(batch|prepare/image)/
 ^runtime/prepare/tokenizer/ formats/ runtime/prepare/tokenizer/
 ^runtime/prepare/  formats/ runtime/(batch|prepare)/

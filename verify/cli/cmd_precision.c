@@ -6,6 +6,9 @@ static const lvlm_option options[] = {
     { "inputs", "FILE.safetensors", LVLM_OPTION_TEXT,
       offsetof(verify_proof_args, inputs),
       "a recording, or inputs as lvlm-run forward takes them" },
+    { "compute", "f32|bf16x2|bf16", LVLM_OPTION_TEXT,
+      offsetof(verify_proof_args, compute),
+      "precision that is measured (default f32)" },
     { "grads", NULL, LVLM_OPTION_FLAG, offsetof(verify_proof_args, grads),
       "measure gradients too; there are labels among the inputs" },
     VERIFY_REFERENCE("inputs say"),
@@ -19,9 +22,10 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
                lvlm_error *err)
 {
     const verify_proof_args *const a = arguments;
+    const lvlm_compute compute = lvlm_compute_of(a->compute);
     const verify_proof proof = { a,           lvlm_precision_run,
                                  "computing", operands->at[0],
-                                 a->inputs,   NULL };
+                                 a->inputs,   &compute };
     return verify_prove(&proof, notes, err);
 }
 
@@ -30,12 +34,12 @@ const lvlm_command command_precision = {
     "MODEL",
     1,
     1,
-    "how far f32 is from double on this model and input, stage by stage",
-    "Computes the inputs in double and in f32 and compares each stage: the error is\n"
-    "the root mean square over rows of each row's relative L2; of logits the\n"
-    "divergence and the agreement of first choices too. No reference is needed.\n"
-    "Every stage is kept in memory in double, 8 bytes a value. Exit 1 when f32 is not\n"
-    "finite somewhere.\n"
+    "how far a precision is from double on this model and input, stage by stage",
+    "Computes the inputs in double and in f32, or what --compute says, and compares\n"
+    "each stage: the error is the root mean square over rows of each row's\n"
+    "relative L2; of logits the divergence and the agreement of first choices too.\n"
+    "No reference is needed. Every stage is kept in memory in double, 8 bytes a\n"
+    "value. Exit 1 when a stage is not finite.\n"
     "\n"
     "  lvlm-verify precision model.lvlm --inputs golden.safetensors",
     options,

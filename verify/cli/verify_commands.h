@@ -68,7 +68,8 @@ typedef struct verify_proof_args {
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(verify_proof_args, force),             \
       "overwrite the reports" }
 #define VERIFY_COMPUTE                                                                 \
-    { "compute", "f32|f64", LVLM_OPTION_TEXT, offsetof(verify_proof_args, compute),    \
+    { "compute", LVLM_COMPUTE_NAMES, LVLM_OPTION_TEXT,                                 \
+      offsetof(verify_proof_args, compute),                                            \
       "precision of the computation (default: f64 for a recording in double, else "    \
       "f32)" }
 #define VERIFY_GRADS                                                                   \

@@ -52,9 +52,9 @@ static int print_result(const lvlm_replay *result, bool json, lvlm_error *err)
 
 const lvlm_compute *verify_compute(const verify_proof_args *args)
 {
-    static const lvlm_compute computes[] = { LVLM_COMPUTE_F32, LVLM_COMPUTE_F64 };
-    if (args->compute == NULL) return NULL;
-    return &computes[strcmp(args->compute, "f64") == 0];
+    static const lvlm_compute all[] = { LVLM_COMPUTE_F32, LVLM_COMPUTE_F64,
+                                        LVLM_COMPUTE_BF16X2, LVLM_COMPUTE_BF16 };
+    return args->compute != NULL ? &all[lvlm_compute_of(args->compute)] : NULL;
 }
 
 /* ---- its reports ----------------------------------------------------------------- */

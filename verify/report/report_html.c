@@ -88,8 +88,8 @@ static void put_measure(lvlm_strbuf *out, const lvlm_replay *r)
 {
     char verdict[LVLM_VERDICT_TEXT];
     lvlm_report_put(out,
-                    "<h1>How far f32 is from double</h1>\n<p class=\"why\">%s</p>\n",
-                    lvlm_report_verdict(verdict, r));
+                    "<h1>How far %s is from double</h1>\n<p class=\"why\">%s</p>\n",
+                    lvlm_report_compute(r), lvlm_report_verdict(verdict, r));
 }
 
 static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
@@ -174,15 +174,24 @@ static void put_differences(lvlm_strbuf *out, const char *heading,
     lvlm_strbuf_puts(out, n == 0 ? "</dd>\n" : "</ul></dd>\n");
 }
 
+static const char *precision_of(const lvlm_replay *r)
+{
+    switch (r->compute) {
+    case LVLM_COMPUTE_F64: return "f64, double precision throughout";
+    case LVLM_COMPUTE_BF16X2:
+        return "bf16x2, single precision, operands of products rounded to 16 bits";
+    case LVLM_COMPUTE_BF16:
+        return "bf16, single precision, operands of products rounded to bf16";
+    default: return "f32, single precision";
+    }
+}
+
 static void put_subject(lvlm_strbuf *out, const lvlm_replay *r)
 {
     lvlm_strbuf_puts(out, "<h2>What was compared</h2>\n<div class=\"panel\"><dl>\n");
     lvlm_report_put(out, MONO_PAIR MONO_PAIR PAIR PAIR PAIR, "model", r->model,
                     r->is_measure ? "inputs" : "golden", r->golden, "family", r->family,
-                    "precision",
-                    r->compute == LVLM_COMPUTE_F64 ? "f64, double precision throughout"
-                                                   : "f32, single precision",
-                    "behaviour computed", r->reference);
+                    "precision", precision_of(r), "behaviour computed", r->reference);
     put_differences(out, "differs from trained in", r->differences, r->n_differences);
     if (r->n_from_recorded > 0 && !r->is_measure &&
         strcmp(r->recording.reference, LVLM_REFERENCE_TRAINED) != 0)

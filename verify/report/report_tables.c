@@ -179,7 +179,7 @@ static void put_second_look(lvlm_strbuf *out, const lvlm_replay *r)
                        "<thead><tr><th>from double</th><th class=\"n\">the recording"
                        "</th><th class=\"n\">%s</th><th class=\"n\">rounding up to"
                        "</th><th></th></tr></thead>\n<tbody>\n",
-                       moved ? "moved inputs" : "our f32");
+                       moved ? "moved inputs" : "ours");
     put_looks(out, r);
     lvlm_strbuf_puts(out, "</tbody></table></div>\n");
 }

@@ -177,18 +177,25 @@ bool lvlm_report_loose_gradients(const lvlm_replay *r)
            r->stages[r->n_stages - 1].is_gradient;
 }
 
+/* Our other computation that is not in double. */
+static const char *other_of(const lvlm_replay *r)
+{
+    return lvlm_compute_name(r->compute == LVLM_COMPUTE_F64 ? LVLM_COMPUTE_F32
+                                                            : r->compute);
+}
+
 const char *lvlm_report_look(char text[LVLM_LOOK_TEXT], const lvlm_replay *r,
                              const lvlm_replay_stage *s)
 {
     const bool rounds = s->verdict == LVLM_VERDICT_ROUNDING;
     const char *const coarse = lvlm_coarse_type(r);
+    const bool moved = r->is_exact && coarse == NULL;
     const int at = snprintf(
         text, LVLM_LOOK_TEXT,
-        r->is_exact && coarse == NULL
-            ? "%s: the recording is %.1e from our double, which inputs moved by their "
-              "last bit change by %.1e"
-            : "%s: the recording is %.1e from our double, our f32 is %.1e from it",
-        rounds ? "rounding" : "not rounding", s->recorded_error, s->own_error);
+        moved ? "%s: the recording is %.1e from our double, which %s change by %.1e"
+              : "%s: the recording is %.1e from our double, our %s is %.1e from it",
+        rounds ? "rounding" : "not rounding", s->recorded_error,
+        moved ? "inputs moved by their last bit" : other_of(r), s->own_error);
     assert(at > 0 && at < LVLM_LOOK_TEXT);
     if (coarse != NULL)
         (void)snprintf(text + at, (size_t)(LVLM_LOOK_TEXT - at),
@@ -208,7 +215,7 @@ static const lvlm_replay_stage *find_largest(const lvlm_replay *r)
 
 const char *lvlm_report_compute(const lvlm_replay *r)
 {
-    return r->compute == LVLM_COMPUTE_F64 ? "f64" : "f32";
+    return lvlm_compute_name(r->compute);
 }
 
 size_t lvlm_report_count(const lvlm_replay *r, lvlm_verdict verdict)
@@ -224,13 +231,13 @@ const char *lvlm_report_verdict(char text[LVLM_VERDICT_TEXT], const lvlm_replay 
     char name[64];
     if (r->is_measure && r->n_failed > 0) {
         (void)snprintf(text, LVLM_VERDICT_TEXT,
-                       "%zu of %zu stages are not finite in f32, the first is %s",
-                       r->n_failed, r->n_stages,
+                       "%zu of %zu stages are not finite in %s, the first is %s",
+                       r->n_failed, r->n_stages, lvlm_report_compute(r),
                        lvlm_visible(name, sizeof name, r->first_bad->name));
     } else if (r->is_measure) {
         const lvlm_replay_stage *const s = find_largest(r);
         (void)snprintf(text, LVLM_VERDICT_TEXT,
-                       "f32 is farthest from double at %s: %.1e",
+                       "%s is farthest from double at %s: %.1e", lvlm_report_compute(r),
                        lvlm_visible(name, sizeof name, s->name), s->error);
     } else if (r->n_failed > 0) {
         (void)snprintf(text, LVLM_VERDICT_TEXT, "failed: %zu of %zu stages",

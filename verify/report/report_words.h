@@ -43,7 +43,7 @@ const char *lvlm_report_times(char text[LVLM_TIMES_TEXT],
 /* Only stages of more than one value have a cosine. */
 bool lvlm_report_has_cosine(const lvlm_replay_stage *stage);
 
-/* "f64" or "f32". */
+/* The name of the precision. */
 const char *lvlm_report_compute(const lvlm_replay *replay);
 
 /* The number of stages with a verdict. */

@@ -40,8 +40,8 @@ static const lvlm_option options[] = {
       "language model; full everything (default)" },
     { "names", "native|hf", LVLM_OPTION_TEXT, offsetof(grad_args, names),
       "native names, or those and the layouts of the source checkpoint (default native)" },
-    { "compute", "f32|f64", LVLM_OPTION_TEXT, offsetof(grad_args, compute),
-      "precision of the computation and of the results (default f32)" },
+    { "compute", LVLM_COMPUTE_NAMES, LVLM_OPTION_TEXT, offsetof(grad_args, compute),
+      "precision of the computation and of the results (default f32); bf16x2 and bf16 round operands of matrix products" },
     { "reference", "trained|transformers-VERSION", LVLM_OPTION_TEXT, offsetof(grad_args, reference),
       "whose behaviour, where versions of transformers differ from training (default trained)" },
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(grad_args, force),
@@ -162,7 +162,8 @@ static int finish(const lvlm_model *model, const lvlm_model_step *step,
         (rc = lvlm_zero_gradients_find(&zeros, model, step, err)) == 0) {
         const size_t n = list.n;
         finite = check_finite(bad, &list, step, &not_finite);
-        rc = save(&list, loss, is(args->compute, "f64"), out, err);
+        rc = save(&list, loss, lvlm_compute_of(args->compute) == LVLM_COMPUTE_F64, out,
+                  err);
         if (rc == 0) rc = report(n, &zeros, bad, model, step, args, notes, err);
     }
     if (rc == 0 && finite < 0) {
@@ -188,7 +189,7 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
     int rc;
     TRY(lvlm_stage_parse(&stage, args->stage, err));
     const lvlm_model_options chosen = {
-        .compute = is(args->compute, "f64") ? LVLM_COMPUTE_F64 : LVLM_COMPUTE_F32,
+        .compute = lvlm_compute_of(args->compute),
         .threads = lvlm_thread_count(&args->common),
         .reference = args->reference,
         .trains = lvlm_stage_trains,

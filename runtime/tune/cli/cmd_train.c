@@ -62,7 +62,7 @@ static const lvlm_option options[] = {
     COUNT("save-every", "N", save_every, "and after every N steps (default: every ten minutes)"),
     TEXT("resume", "DIR", resume, "continue from the state in that folder, and save there"),
     FLAG("checkpointing", checkpointing, "compute activations again, block by block, instead of keeping them: less memory, a third more work, the same bits"),
-    TEXT("compute", "f32|f64", compute, "precision of the computation, and of weights and moments in training (default f32)"),
+    TEXT("compute", LVLM_COMPUTE_NAMES, compute, "precision of the computation (default f32): bf16x2 and bf16 round operands of matrix products, in f64 weights and moments are double too"),
     TEXT("reference", "trained|transformers-VERSION", reference, "whose behaviour is computed (default trained)"),
     FLAG("force", force, "overwrite MODEL2, the adapter, the log, the picture and the state of another run"),
     LVLM_OPTION_END,
@@ -150,15 +150,14 @@ int train_read_options(train_run *r, lvlm_error *err)
     *o = (lvlm_trainer_options){ .data = r->source.id,
                                  .data_file = r->source.file,
                                  .batches = r->source.how,
-                                 .model = { .checkpointing = a->checkpointing,
+                                 .model = { .compute = lvlm_compute_of(a->compute),
+                                            .checkpointing = a->checkpointing,
                                             .threads = lvlm_thread_count(&a->common),
                                             .resolution = a->resolution,
                                             .notes = r->notes,
                                             .reference = a->reference },
                                  .seed = a->seed };
     TRY(read_length(r, err));
-    if (a->compute != NULL && strcmp(a->compute, "f64") == 0)
-        o->model.compute = LVLM_COMPUTE_F64;
     o->decay_all = a->decay != NULL && strcmp(a->decay, "all") == 0;
     o->schedule.steps = r->steps;
     TRY(read_lora(r, err));

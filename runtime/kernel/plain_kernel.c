@@ -1,0 +1,70 @@
+/* plain_kernel.c - the kernels in plain C: what the others are compared with.
+ *
+ * For blocks of LVLM_MOST_ROWS rows and two panels. */
+#include <string.h>
+
+#include "formats/container/numeric.h"
+#include "runtime/kernel/kernel.h"
+
+enum { COLUMNS = 2 * LVLM_PANEL };
+
+static float half_at(const char *data, size_t i)
+{
+    uint16_t half;
+    memcpy(&half, data + i * sizeof half, sizeof half);
+    return lvlm_f32_of_bf16(half);
+}
+
+static float float_at(const char *data, size_t i)
+{
+    float value;
+    memcpy(&value, data + i * sizeof value, sizeof value);
+    return value;
+}
+
+static void terms(float *sums, const lvlm_block *b)
+{
+    const size_t tile = LVLM_STEP * LVLM_PANEL * sizeof(uint16_t);
+    for (size_t r = 0; r < LVLM_MOST_ROWS; r++)
+        for (size_t c = 0; c < b->n_panels * LVLM_PANEL; c++) {
+            const char *const right = b->right.data + c / LVLM_PANEL * b->right.panel;
+            float sum = 0;
+            LVLM_EACH_PAIR(b, i, j)
+            for (size_t k = 0; k < b->n_steps * LVLM_STEP; k++) {
+                const size_t s = k / LVLM_STEP, at = k % LVLM_STEP;
+                const char *const left = b->left.data + s * b->left.step +
+                                         r * b->left.row + i * b->left.term;
+                const char *const pair = right + s * b->right.step + j * tile;
+                sum += half_at(left, at) *
+                       half_at(pair, at / 2 * COLUMNS + c % LVLM_PANEL * 2 + at % 2);
+            }
+            sums[r * COLUMNS + c] = sum;
+        }
+}
+
+static void floats(float *sums, const lvlm_block *b)
+{
+    for (size_t r = 0; r < LVLM_MOST_ROWS; r++)
+        for (size_t c = 0; c < b->n_panels * LVLM_PANEL; c++) {
+            const char *const right = b->right.data + c / LVLM_PANEL * b->right.panel;
+            float sum = 0;
+            for (size_t k = 0; k < b->n_steps * LVLM_STEP; k++) {
+                const char *const left =
+                    b->left.data + k / LVLM_STEP * b->left.step + r * b->left.row;
+                sum += (b->left.is_float ? float_at(left, k % LVLM_STEP)
+                                         : half_at(left, k % LVLM_STEP)) *
+                       float_at(right, k * LVLM_PANEL + c % LVLM_PANEL);
+            }
+            sums[r * COLUMNS + c] = sum;
+        }
+}
+
+static void turn(float *to, const float *from, size_t line)
+{
+    for (size_t c = 0; c < LVLM_PANEL; c++)
+        for (size_t r = 0; r < LVLM_PANEL; r++)
+            to[c * LVLM_PANEL + r] = from[r * line + c];
+}
+
+const lvlm_kernel lvlm_plain_terms = { terms, LVLM_MOST_ROWS, 2, turn, NULL, NULL };
+const lvlm_kernel lvlm_plain_floats = { floats, LVLM_MOST_ROWS, 2, turn, NULL, NULL };

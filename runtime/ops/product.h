@@ -1,0 +1,29 @@
+/* product.h - the door to matrix products in parallel: by the processor's own kernels
+ * (runtime/kernel) or by OpenBLAS, as lvlm_unit_chosen has it. Private to ops.
+ *
+ * Operands are rounded to scratch->terms terms of bf16 (0: not at all); sums are
+ * `real`. The double build has OpenBLAS only. */
+#ifndef LVLM_RUNTIME_OPS_PRODUCT_H
+#define LVLM_RUNTIME_OPS_PRODUCT_H
+
+#include <stdbool.h>
+
+#include "runtime/ops/stored.h"
+
+/* Elements of scratch that kernels need, in any processor. */
+size_t product_scratch(size_t I, size_t O, size_t n_threads);
+
+/* y = x w^T + b, dx += dy w, dw += dy^T x by a kernel; false: none is used, and nothing
+ * is done. y, dy (N,O) x, dx (N,I) w, dw (O,I) b (O) or NULL */
+bool product_forward(real *y, const real *x, lvlm_stored w, const real *b, size_t N,
+                     size_t I, size_t O, const ops_scratch *scratch);
+bool product_dx(real *dx, const real *dy, lvlm_stored w, size_t N, size_t I, size_t O,
+                const ops_scratch *scratch);
+bool product_dw(real *dw, const real *dy, const real *x, size_t N, size_t I, size_t O,
+                const ops_scratch *scratch);
+
+/* out (rows,cols) = x, of row stride ldx, rounded to `terms` terms, 1 or 2. */
+void product_round(real *out, const real *x, size_t ldx, size_t rows, size_t cols,
+                   unsigned terms);
+
+#endif
