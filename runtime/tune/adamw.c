@@ -9,10 +9,8 @@ enum {
     PARALLEL_MIN = 16384,
 };
 
-static bool is_real(lvlm_dtype dtype)
-{
-    return dtype == LVLM_F32 || dtype == LVLM_F64;
-}
+/* The types of numbers in training; a macro, since only assertions use it. */
+#define IS_REAL(dtype) ((dtype) == LVLM_F32 || (dtype) == LVLM_F64)
 
 /* One for each precision: the same operations in the same order. */
 // clang-format off
@@ -42,7 +40,7 @@ DEFINE_STEP(step_f64, double, sqrt)
 
 void lvlm_adamw_step(const lvlm_adamw_arrays *a, size_t step, const lvlm_adamw *o)
 {
-    assert(step > 0 && is_real(a->dtype));
+    assert(step > 0 && IS_REAL(a->dtype));
     assert(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1);
     assert(isfinite(o->scale));
     if (a->dtype == LVLM_F64)
@@ -65,7 +63,7 @@ double lvlm_sum_of_squares(lvlm_dtype dtype, const void *x, size_t n)
 {
     const size_t length = (n + PIECES - 1) / PIECES;
     double parts[PIECES], sum = 0;
-    assert(is_real(dtype) && (x != NULL || n == 0));
+    assert(IS_REAL(dtype) && (x != NULL || n == 0));
 #pragma omp parallel for schedule(static) if (n > PARALLEL_MIN)
     for (size_t p = 0; p < PIECES; p++) {
         const size_t end = (p + 1) * length < n ? (p + 1) * length : n;
@@ -81,7 +79,7 @@ size_t lvlm_not_finite(lvlm_dtype dtype, const void *x, size_t n)
     const double *const wide = dtype == LVLM_F64 ? x : NULL;
     const float *const narrow = dtype == LVLM_F64 ? NULL : x;
     size_t found = 0;
-    assert(is_real(dtype));
+    assert(IS_REAL(dtype));
 #pragma omp parallel for schedule(static) reduction(+ : found) if (n > PARALLEL_MIN)
     for (size_t i = 0; i < n; i++)
         found += (wide != NULL ? isfinite(wide[i]) : isfinite(narrow[i])) ? 0 : 1;
