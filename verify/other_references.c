@@ -49,9 +49,12 @@ static int try_version(lvlm_replay *r, tries *t, const char *version,
     if (!is_new(t, reference)) return 0;
     again.reference = reference;
     again.notes = NULL; /* the first replay has made them */
-    TRY(lvlm_replay_run(&other, r->model, r->golden, &again, err));
-    const bool agrees = other.n_failed == 0;
-    lvlm_replay_free(&other);
+    lvlm_error refusal;
+    const int rc = lvlm_replay_run(&other, r->model, r->golden, &again, &refusal);
+    /* one that refuses these inputs did not make the recording */
+    if (rc < 0 && rc != LVLM_EFORMAT) return lvlm_fail(err, rc, "%s", refusal.text);
+    const bool agrees = rc == 0 && other.n_failed == 0;
+    if (rc == 0) lvlm_replay_free(&other);
     r->n_tried++;
     if (!agrees) return 0;
     r->agrees_with = lvlm_arena_printf(&r->arena, "%s", reference);
