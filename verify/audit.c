@@ -7,7 +7,7 @@
 
 #include "formats/native/native.h"
 #include "verify/checksum.h"
-#include "verify/projections.h"
+#include "verify/projection_values.h"
 
 const char *lvlm_check_name(lvlm_check_kind kind)
 {
@@ -99,19 +99,30 @@ static int check_schema(lvlm_audit *a, lvlm_error *err)
     return finish(&c, err);
 }
 
+static void judge_projection(checking *c, const lvlm_projection_state *p,
+                             const lvlm_projection_values *v)
+{
+    const bool missing = strcmp(p->form, "missing") == 0;
+    c->check->n++;
+    if (!missing && !lvlm_projection_values_fail(v, p)) return;
+    c->check->n_failed++;
+    add_problem(
+        c, missing ? lvlm_arena_printf(&c->audit->arena, "%s '%s' is missing: %s",
+                                       p->table->role, p->name, p->table->missing)
+                   : lvlm_arena_printf(&c->audit->arena, "%s '%s': every value is %g",
+                                       p->table->role, p->name, v->value));
+}
+
 static int check_projections(lvlm_audit *a, lvlm_error *err)
 {
     checking c;
-    lvlm_check *const check = begin(&c, a, LVLM_CHECK_PROJECTIONS);
+    (void)begin(&c, a, LVLM_CHECK_PROJECTIONS);
     lvlm_projection_cursor at = { 0, 0 };
     lvlm_projection_state p;
-    while (lvlm_projections_next(&p, &a->manifest, &at)) {
-        check->n++;
-        if (strcmp(p.form, "missing") != 0) continue;
-        check->n_failed++;
-        add_problem(&c, lvlm_arena_printf(&a->arena, "%s '%s' is missing: %s",
-                                          p.table->role, p.name, p.table->missing));
-    }
+    lvlm_projection_values *values;
+    TRY(lvlm_projection_values_read(&values, &a->manifest, &a->arena, err));
+    for (size_t i = 0; lvlm_projections_next(&p, &a->manifest, &at); i++)
+        judge_projection(&c, &p, &values[i]);
     return finish(&c, err);
 }
 

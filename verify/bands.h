@@ -50,6 +50,11 @@ LVLM_BEGIN_DECLS
 #define LVLM_ROUNDING 4.0
 #define LVLM_ROUNDING_EXACT 64.0
 
+/* Of a single number, such as a gate's gradient, the two may be equal by chance: they
+ * differ by 4 times one of them in one case out of six, by 64 times in one of a
+ * hundred. Then a multiple is this much larger. */
+#define LVLM_ROUNDING_SINGLE 16.0
+
 /* The same if either side is in bf16 or f16: times what our float32 is from double,
  * scaled by the ratio of their units (coarse.h). Observed at most 0.9 at a stage and
  * 1.5 at a loss, of the references of all families in bf16 and f16. */
@@ -58,12 +63,16 @@ LVLM_BEGIN_DECLS
 /* Set the bands of a stage or gradient; `exact`: both sides are double. */
 void lvlm_bands_default(lvlm_replay_stage *stage, bool exact, lvlm_compute compute);
 
+/* The divergence of logits, in a file of bands. */
+#define LVLM_BAND_KL "logits.kl"
+
 /* Bands from a file, { STAGE or GLOB: band, ... }. The first entry that matches a stage
- * is used, and for the divergence of logits the first that matches "logits.kl"; without
- * one it is scaled like the logits' band. `path` may be NULL. LVLM_EFORMAT: the file is
- * not such an object, or a pattern matches no stage. */
-LVLM_MUST_CHECK int lvlm_bands_read(lvlm_replay *replay, const char *path,
-                                    lvlm_error *err);
+ * is used, and for the divergence of logits the first that matches LVLM_BAND_KL;
+ * without one it is scaled like the logits' band. `path` may be NULL. LVLM_EFORMAT: the
+ * file is not such an object, or sets no band, a band is 1 or more, or a pattern
+ * matches no stage of the recording nor of the model (NULL: of the recording only). */
+LVLM_MUST_CHECK int lvlm_bands_read(lvlm_replay *replay, const lvlm_manifest *model,
+                                    const char *path, lvlm_error *err);
 
 LVLM_END_DECLS
 

@@ -125,7 +125,7 @@ static int run(session *s, lvlm_model *model, lvlm_error *err)
     TRY(note_layers(s, err));
     lvlm_coarse_find(r, model);
     if (grads) TRY(lvlm_replay_list_gradients(r, lvlm_model_manifest(model), err));
-    TRY(lvlm_bands_read(r, s->options->tolerance, err));
+    TRY(lvlm_bands_read(r, lvlm_model_manifest(model), s->options->tolerance, err));
     const int rc = lvlm_pass_run(model, r->recording.checkpoint, LVLM_RECORDED_INPUT,
                                  grads, &sink, err);
     if (rc < 0) prefix_error(r, err);

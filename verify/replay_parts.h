@@ -76,6 +76,11 @@ LVLM_MUST_CHECK int lvlm_look_again(lvlm_replay *replay,
                                     const lvlm_model_options *options,
                                     const lvlm_stage_list *kept, lvlm_error *err);
 
+/* How far a stage of the recording may be from our double by rounding, from
+ * stage->own_error. */
+double lvlm_rounding_explains(const lvlm_replay *replay,
+                              const lvlm_replay_stage *stage);
+
 /* ---- describe.c: the description of a model in a report -------------------------- */
 
 /* Set the family of a replay, its differences, root digest and places; the latter from

@@ -61,12 +61,13 @@ static bool wants(void *user, const char *name)
     return lvlm_stage_list_find(((const look *)user)->kept, name) != NULL;
 }
 
-/* What rounding explains of the distance of a recording from double. */
-static double explained(const lvlm_replay *r, double own_error)
+double lvlm_rounding_explains(const lvlm_replay *r, const lvlm_replay_stage *s)
 {
-    const double multiple = r->is_exact ? LVLM_ROUNDING_EXACT : LVLM_ROUNDING;
-    if (lvlm_coarse_type(r) != NULL) return lvlm_coarse_limit(r, own_error);
-    return multiple * own_error;
+    uint64_t n = 0;
+    const bool single = s->is_gradient && lvlm_shape_numel(&n, &s->shape) && n == 1;
+    const double own = s->own_error * (single ? LVLM_ROUNDING_SINGLE : 1);
+    if (lvlm_coarse_type(r) != NULL) return lvlm_coarse_limit(r, own);
+    return own * (r->is_exact ? LVLM_ROUNDING_EXACT : LVLM_ROUNDING);
 }
 
 /* Receives a stage of the second computation. */
@@ -92,7 +93,7 @@ static int take(void *user, const lvlm_tensor *again, lvlm_error *err)
     if (strcmp(stage->name, "loss") == 0)
         stage->own_error = fmax(stage->own_error, l->own);
     l->own = stage->own_error;
-    stage->explained = explained(l->replay, stage->own_error);
+    stage->explained = lvlm_rounding_explains(l->replay, stage);
     if (isfinite(stage->own_error) && isfinite(stage->error) &&
         stage->recorded_error <= stage->explained)
         stage->verdict = LVLM_VERDICT_ROUNDING;

@@ -48,7 +48,7 @@ static const lvlm_key keys[] = {
     { "vision_use_head", INERT, "the pooling head's output is not used" },
     { "projector_hidden_act|num_positions|vision_token_id|scale_attn_weights",
       INERT, "no code reads it" },
-    { "use_bidirectional_attention", INERT, "token types decide, as in all releases" },
+    { "use_bidirectional_attention" }, /* check_direction */
     { "ignore_index", INERT, "-100, as in all releases" },
     { "image_seq_length", INERT, "rows of an image follow from the tower" },
     { "num_image_tokens|hidden_size|num_hidden_layers|num_attention_heads|"
@@ -293,10 +293,11 @@ static int check_rope(const lvlm_setting_walk *settings, const cJSON *object,
 
 /* ---- windows -------------------------------------------------------------------- */
 
-/* In families with a window only even layers slide. */
-static int check_layers(const lvlm_setting_walk *settings, const cJSON *types,
-                        lvlm_error *err)
+/* In families with a window only even layers slide. `section`: "text_config.", "". */
+static int check_layers(const lvlm_setting_walk *settings, const cJSON *object,
+                        const char *section, lvlm_error *err)
 {
+    const cJSON *const types = lvlm_json_get(object, "layer_types");
     const lvlm_setting *const window = find_setting(settings, "text.sliding_window");
     const bool slides = window != NULL && window->paths != NULL;
     const cJSON *item;
@@ -305,14 +306,31 @@ static int check_layers(const lvlm_setting_walk *settings, const cJSON *types,
         const char *const word = lvlm_json_string(item);
         const char *const expected =
             slides && i % 2 == 0 ? "sliding_attention" : "full_attention";
-        FAIL_IF(
-            word == NULL || strcmp(word, expected) != 0, err, LVLM_EFORMAT,
-            "config.json: text_config.layer_types[%zu]: got '%.40s', expected '%s': "
-            "windows of other layers are not computed",
-            i, word != NULL ? word : "(no text)", expected);
+        FAIL_IF(word == NULL || strcmp(word, expected) != 0, err, LVLM_EFORMAT,
+                "config.json: %slayer_types[%zu]: got '%.40s', expected '%s': "
+                "windows of other layers are not computed",
+                section, i, word != NULL ? word : "(no text)", expected);
         i++;
     }
     return 0;
+}
+
+/* ---- direction ------------------------------------------------------------------ */
+
+/* Where a prefix is seen as a whole, token types say what it is; elsewhere every text
+ * is causal. */
+static int check_direction(const lvlm_setting_walk *settings, const cJSON *object,
+                           const char *section, lvlm_notes *notes, lvlm_error *err)
+{
+    const cJSON *const both = lvlm_json_get(object, "use_bidirectional_attention");
+    const lvlm_setting *const mask = find_setting(settings, "text.mask");
+    const bool prefix = mask != NULL && strcmp(mask->fallback, "\"prefix_lm\"") == 0;
+    if (!cJSON_IsBool(both) || cJSON_IsTrue(both) == prefix) return 0;
+    return lvlm_notes_add(
+        notes, err, "config.json: %suse_bidirectional_attention %s is not followed: %s",
+        section, prefix ? "false" : "true",
+        prefix ? "token types say which tokens attend in both directions"
+               : "every text is causal, as the model was trained");
 }
 
 /* ---- all of it ------------------------------------------------------------------ */
@@ -347,8 +365,11 @@ static int check_members(const lvlm_setting_walk *settings, const cJSON *object,
 static int check_all(const lvlm_setting_walk *settings, const cJSON *hf_config,
                      lvlm_notes *notes, lvlm_error *err)
 {
-    TRY(check_layers(settings, lvlm_json_path(hf_config, "text_config.layer_types"),
-                     err));
+    const cJSON *const text = lvlm_json_get(hf_config, "text_config");
+    TRY(check_layers(settings, text, "text_config.", err));
+    TRY(check_layers(settings, hf_config, "", err));
+    TRY(check_direction(settings, text, "text_config.", notes, err));
+    TRY(check_direction(settings, hf_config, "", notes, err));
     TRY(check_nulls(settings, hf_config, notes, err));
     TRY(check_members(settings, hf_config, "", notes, err));
     for (const char *const *s = sections; *s != NULL; s++)

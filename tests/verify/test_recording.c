@@ -200,7 +200,7 @@ static int read_bands(lvlm_replay_stage stages[2], const char *text, lvlm_error 
     };
     scratch_make(&s);
     const int rc =
-        lvlm_bands_read(&r, scratch_write(&s, "b.json", text, strlen(text)), err);
+        lvlm_bands_read(&r, NULL, scratch_write(&s, "b.json", text, strlen(text)), err);
     scratch_remove(&s);
     return rc;
 }
@@ -211,13 +211,12 @@ static void bands_come_from_the_first_pattern(void **state)
         const char *text;
         double block, logits, kl;
     } cases[] = {
-        { "{}", 1e-5, 1e-5, 1e-6 },
-        { "{\"*\": 10}", 10, 10, 10 },
-        { "{\"text.*\": 0, \"*\": 1}", 0, 1, 1 },
+        { "{\"*\": 0.5}", 0.5, 0.5, 0.5 },
+        { "{\"text.*\": 0, \"*\": 0.1}", 0, 0.1, 0.1 },
         { "{\"logits\": 1e-2}", 1e-5, 1e-2, 1e-3 },
         { "{\"logits\": 1e-7}", 1e-5, 1e-7, 1e-6 },
-        { "{\"logits.kl\": 0.5, \"logits\": 1e-2}", 1e-5, 1e-2, 0.5 },
-        { "{\"vision.out\": 1, \"text.blocks.*\": 2}", 2, 1e-5, 1e-6 },
+        { "{\"logits.kl\": 5, \"logits\": 1e-2}", 1e-5, 1e-2, 5 },
+        { "{\"text.blocks.*\": 0.2}", 0.2, 1e-5, 1e-6 },
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -235,7 +234,10 @@ static void invalid_bands_are_refused(void **state)
         { "[1]", "is not an object: expected { STAGE or GLOB: band, ... }" },
         { "{\"text.blokcs.*\": 1}", "'text.blokcs.*' fits no stage" },
         { "{\"logits\": \"wide\"}", "'logits': the band is not a positive number" },
-        { "{\"vision.blocks.0\": -1}", "the band is not a positive number" },
+        { "{\"text.blocks.0\": -1}", "the band is not a positive number" },
+        { "{\"vision.blocks.0\": 1e-3}", "'vision.blocks.0' fits no stage" },
+        { "{}", "sets no band" },
+        { "{\"*\": 1}", "'*': within a band of 1 a model that computes zeros passes" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -5,7 +5,7 @@
 #include "formats/cli/printer.h"
 #include "formats/cli/program.h"
 #include "verify/cli/verify_commands.h"
-#include "verify/projections.h"
+#include "verify/projection_values.h"
 
 /* Columns before the values. */
 enum { INDENT = 12 };
@@ -17,7 +17,23 @@ static bool is_missing(const lvlm_projection_state *p)
     return strcmp(p->form, "missing") == 0;
 }
 
-static void print_text(const lvlm_projection_state *p)
+/* "all zeros: ..." */
+static void print_look(const lvlm_projection_state *p, const lvlm_projection_values *v)
+{
+    char text[256];
+    if (v->same_as != NULL)
+        (void)snprintf(text, sizeof text, "the same as those of %s", v->same_as);
+    else if (strcmp(v->look, "zero") == 0)
+        (void)snprintf(text, sizeof text, "all zeros: nothing passes through this map");
+    else
+        (void)snprintf(text, sizeof text,
+                       "all %g: every output of this map is the same", v->value);
+    lvlm_print_folded(
+        lvlm_projection_values_fail(v, p) ? "  VALUES    " : "  values    ", INDENT,
+        text);
+}
+
+static void print_text(const lvlm_projection_state *p, const lvlm_projection_values *v)
 {
     char shape[LVLM_SHAPE_TEXT];
     printf("%s: %s\n", p->table->role, p->name);
@@ -30,6 +46,7 @@ static void print_text(const lvlm_projection_state *p)
                lvlm_shown(p->sources[i]));
     lvlm_print_folded("  equation  ", INDENT, p->table->equation);
     lvlm_print_folded("  what      ", INDENT, p->table->what);
+    if (v->look != NULL) print_look(p, v);
     if (is_missing(p))
         printf("  %s   %s. lvlm-convert hf2native --init-missing makes a new one, to "
                "be trained\n",
@@ -41,9 +58,10 @@ static void print_text(const lvlm_projection_state *p)
             "it is trained");
 }
 
-static void print_projection(lvlm_printer *to, const lvlm_projection_state *p)
+static void print_projection(lvlm_printer *to, const lvlm_projection_state *p,
+                             const lvlm_projection_values *v)
 {
-    if (to->text) print_text(p);
+    if (to->text) print_text(p, v);
     lvlm_printer_object(to, NULL);
     lvlm_printer_text(to, "role", p->table->role);
     lvlm_printer_text(to, "name", p->name);
@@ -58,36 +76,60 @@ static void print_projection(lvlm_printer *to, const lvlm_projection_state *p)
     lvlm_printer_text(to, "equation", p->table->equation);
     lvlm_printer_text(to, "what", p->table->what);
     if (is_missing(p)) lvlm_printer_text(to, "missing", p->table->missing);
+    if (v->look != NULL) lvlm_printer_text(to, "values", v->look);
+    if (v->same_as != NULL) lvlm_printer_text(to, "same_as", v->same_as);
     lvlm_printer_end(to);
 }
 
-static int print_all(size_t *n_missing, const lvlm_manifest *m, bool as_json,
-                     lvlm_error *err)
+static size_t count_bad(const lvlm_manifest *m, const lvlm_projection_values *values)
+{
+    lvlm_projection_cursor at = { 0, 0 };
+    lvlm_projection_state state;
+    size_t n = 0;
+    for (size_t i = 0; lvlm_projections_next(&state, m, &at); i++)
+        n += is_missing(&state) || lvlm_projection_values_fail(&values[i], &state);
+    return n;
+}
+
+static int print_list(size_t *n_bad, const lvlm_manifest *m,
+                      const lvlm_projection_values *values, bool as_json,
+                      lvlm_error *err)
 {
     lvlm_projection_cursor at = { 0, 0 };
     lvlm_projection_state state;
     lvlm_printer p;
-    while (lvlm_projections_next(&state, m, &at)) *n_missing += is_missing(&state);
+    *n_bad = count_bad(m, values);
     lvlm_printer_open(&p, as_json, true);
     lvlm_printer_text(&p, "family", m->family->name);
-    lvlm_printer_flag(&p, "passed", *n_missing == 0);
+    lvlm_printer_flag(&p, "passed", *n_bad == 0);
     lvlm_printer_list(&p, "projections");
-    at = (lvlm_projection_cursor){ 0, 0 };
-    while (lvlm_projections_next(&state, m, &at)) print_projection(&p, &state);
+    for (size_t i = 0; lvlm_projections_next(&state, m, &at); i++)
+        print_projection(&p, &state, &values[i]);
     lvlm_printer_end(&p);
     return lvlm_printer_close(&p, m->checkpoint->notes, err);
+}
+
+static int print_all(size_t *n_bad, const lvlm_manifest *m, bool as_json,
+                     lvlm_error *err)
+{
+    lvlm_arena arena = LVLM_ARENA_INIT;
+    lvlm_projection_values *values;
+    int rc = lvlm_projection_values_read(&values, m, &arena, err);
+    if (rc == 0) rc = print_list(n_bad, m, values, as_json, err);
+    lvlm_arena_free(&arena);
+    return rc;
 }
 
 static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
                lvlm_error *err)
 {
-    size_t n_missing;
-    TRY(verify_judge(&n_missing, print_all, arguments, operands->at[0], notes, err));
+    size_t n_bad;
+    TRY(verify_judge(&n_bad, print_all, arguments, operands->at[0], notes, err));
     lvlm_print_notes(PROGRAM, notes);
-    if (n_missing > 0)
-        fprintf(stderr, PROGRAM ": %s: %zu projection%s missing\n", operands->at[0],
-                n_missing, n_missing == 1 ? " is" : "s are");
-    return n_missing > 0;
+    if (n_bad > 0)
+        fprintf(stderr, PROGRAM ": %s: %zu projection%s missing or of one value\n",
+                operands->at[0], n_bad, n_bad == 1 ? " is" : "s are");
+    return n_bad > 0;
 }
 
 const lvlm_command command_projections = {
@@ -98,7 +140,9 @@ const lvlm_command command_projections = {
     "every linear map from vision into language, and every head",
     "PATH is a model directory or a native file. Tells each map's shape, bias, form,\n"
     "where it comes from and its equation; for one that is missing (exit 1) what\n"
-    "shape it would have and what the model does without it.\n"
+    "shape it would have and what the model does without it. One whose values are\n"
+    "all zero, or all the same, carries nothing (exit 1); one that repeats another\n"
+    "is remarked.\n"
     "\n"
     "forms: linear, raw_parameter, vit_head, tied, identity, made, missing",
     options,

@@ -19,6 +19,7 @@ extern const lvlm_command command_replay;
 extern const lvlm_command command_precision;
 extern const lvlm_command command_all;
 extern const lvlm_command command_card;
+extern const lvlm_command command_calibrate;
 
 /* ---- verify_shared.c ------------------------------------------------------------- */
 
@@ -39,11 +40,12 @@ void verify_print_checks(lvlm_printer *printer, const lvlm_audit *audit);
 /* Add the members of a replay to the innermost object. */
 void verify_print_replay(lvlm_printer *printer, const lvlm_replay *result);
 
-/* Arguments of replay, precision and all; NULL: not given, or none of the verb's. */
+/* Arguments of replay, precision, all and calibrate; NULL: not given, or none of the
+ * verb's. */
 typedef struct verify_proof_args {
     lvlm_common_args common;
     const char *compute, *inputs, *reference, *tolerance;
-    const char *report, *junit, *annotations, *card;
+    const char *report, *junit, *annotations, *card, *out;
     uint64_t layers;
     bool grads, force;
 } verify_proof_args;

@@ -8,7 +8,7 @@ int main(int argc, char *argv[])
                                       command_projections, command_compare,
                                       command_replay,      command_precision,
                                       command_all,         command_card,
-                                      { .name = NULL } };
+                                      command_calibrate,   { .name = NULL } };
     const lvlm_program program = {
         PROGRAM, "Proves vision-language checkpoints and conversions stage by stage",
         commands

@@ -53,7 +53,7 @@ void lvlm_report_check(lvlm_strbuf *out, const lvlm_check *c)
         put_problems(out, c,
                      c->kind == LVLM_CHECK_CHECKSUM ? "corrupt"
                      : c->kind == LVLM_CHECK_SCHEMA ? "wrong"
-                                                    : "missing");
+                                                    : "missing or of one value");
 }
 
 void lvlm_report_audit(lvlm_strbuf *out, const lvlm_audit *a)

@@ -91,6 +91,8 @@ static void keys_and_rotary_settings_are_noted_or_refused(void **state)
         { "text_config", "rope_parameters", "{\"rope_type\": \"default\", \"mrope_interleaved\": true," SECTION "}", "config.json: text_config.rope_parameters: 'mrope_interleaved' is not supported" },
         { "text_config", "rope_parameters", "{\"rope_type\": \"default\", \"rope_tehta\": 5," SECTION "}", "config.json: text_config.rope_parameters: 'rope_tehta' is not known and not followed; did you mean 'rope_theta'?" },
         { "text_config", "layer_types", "[\"sliding_attention\", \"full_attention\"]", "config.json: text_config.layer_types[0]: got 'sliding_attention', expected 'full_attention'" },
+        { "text_config", "use_bidirectional_attention", "false", "" },
+        { "text_config", "use_bidirectional_attention", "true", "config.json: text_config.use_bidirectional_attention true is not followed: every text is causal" },
         { "text_config", "num_layers", "3", "config.json: text_config: 'num_layers' is not known and not followed" },
         { "vision_config", "deepstack_visual_indexes", "[1]", "config.json: vision_config: 'deepstack_visual_indexes' is not known and not followed" },
         { "vision_config", "rope_parameters", "{\"rope_type\": \"yarn\"}", "config.json: vision_config.rope_parameters: " OTHER },
