@@ -18,9 +18,32 @@ static int list_native(lvlm_gradient_list *list, const lvlm_model *model)
     return 0;
 }
 
-/* The gradient of a source tensor out of those of its native parts. */
-static int add_source(lvlm_gradient_list *list, const lvlm_model *model,
-                      const lvlm_ledger_entry *entry, lvlm_error *err)
+/* What is listed of a native tensor; false: nothing. */
+typedef bool fetch_fn(lvlm_model *model, lvlm_tensor *out, const char *name);
+
+static bool fetch_gradient(lvlm_model *model, lvlm_tensor *out, const char *name)
+{
+    return lvlm_model_gradient(model, out, name);
+}
+
+static bool fetch_trained(lvlm_model *model, lvlm_tensor *out, const char *name)
+{
+    if (!lvlm_model_gradient(model, out, name)) return false;
+    out->data = lvlm_model_weight(model, name);
+    return out->data != NULL;
+}
+
+static bool fetch_stored(lvlm_model *model, lvlm_tensor *out, const char *name)
+{
+    const lvlm_target *const t = lvlm_manifest_find(lvlm_model_manifest(model), name);
+    if (!fetch_trained(model, out, name)) return false;
+    *out = *t->here.tensor;
+    return true;
+}
+
+/* A source tensor out of its native parts. */
+static int add_source(lvlm_gradient_list *list, lvlm_model *model,
+                      const lvlm_ledger_entry *entry, fetch_fn *fetch, lvlm_error *err)
 {
     lvlm_elements *parts =
         lvlm_arena_alloc(&list->arena, entry->n_targets, sizeof *parts);
@@ -28,7 +51,7 @@ static int add_source(lvlm_gradient_list *list, const lvlm_model *model,
     if (parts == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < entry->n_targets; i++) {
         lvlm_tensor part;
-        if (!lvlm_model_gradient(model, &part, entry->targets[i])) return 0;
+        if (!fetch(model, &part, entry->targets[i])) return 0;
         parts[i] = lvlm_tensor_elements(&part);
         t.dtype = part.dtype;
         t.data = part.data;
@@ -60,8 +83,8 @@ const char *lvlm_gradient_source_name(const lvlm_manifest *m, const lvlm_target 
 }
 
 /* The same for a tensor that was made, as the hub would store it. */
-static int add_made(lvlm_gradient_list *list, const lvlm_model *model,
-                    const char *native, lvlm_error *err)
+static int add_made(lvlm_gradient_list *list, lvlm_model *model, const char *native,
+                    fetch_fn *fetch, lvlm_error *err)
 {
     const lvlm_manifest *const m = lvlm_model_manifest(model);
     const lvlm_target *const t = lvlm_manifest_find(m, native);
@@ -73,31 +96,45 @@ static int add_made(lvlm_gradient_list *list, const lvlm_model *model,
         .n_targets = 1,
         .transform = t->hf.transform,
     };
-    return entry.source.name != NULL ? add_source(list, model, &entry, err)
+    return entry.source.name != NULL ? add_source(list, model, &entry, fetch, err)
                                      : lvlm_fail_memory(err);
 }
 
-static int list_sources(lvlm_gradient_list *list, const lvlm_model *model,
+static int list_sources(lvlm_gradient_list *list, lvlm_model *model, fetch_fn *fetch,
                         lvlm_error *err)
 {
     const lvlm_ledger *ledger = &lvlm_model_manifest(model)->ledger;
     for (size_t i = 0; i < ledger->n_entries; i++)
         if (ledger->entries[i].use == LVLM_USE_USED)
-            TRY(add_source(list, model, &ledger->entries[i], err));
+            TRY(add_source(list, model, &ledger->entries[i], fetch, err));
     for (size_t i = 0; i < ledger->n_made; i++)
-        TRY(add_made(list, model, ledger->made[i].target, err));
+        TRY(add_made(list, model, ledger->made[i].target, fetch, err));
     return 0;
 }
 
-int lvlm_gradient_list_make(lvlm_gradient_list *out, const lvlm_model *model,
-                            bool source_names, lvlm_error *err)
+static int make(lvlm_gradient_list *out, const lvlm_model *model, lvlm_error *err)
 {
     const lvlm_manifest *m = lvlm_model_manifest(model);
     *out = (lvlm_gradient_list){ .arena = LVLM_ARENA_INIT };
     out->tensors = lvlm_arena_alloc(&out->arena, m->n_targets + m->ledger.n_entries + 1,
                                     sizeof *out->tensors);
-    if (out->tensors == NULL) return lvlm_fail_memory(err);
-    return source_names ? list_sources(out, model, err) : list_native(out, model);
+    return out->tensors != NULL ? 0 : lvlm_fail_memory(err);
+}
+
+int lvlm_gradient_list_make(lvlm_gradient_list *out, lvlm_model *model,
+                            bool source_names, lvlm_error *err)
+{
+    TRY(make(out, model, err));
+    return source_names ? list_sources(out, model, fetch_gradient, err)
+                        : list_native(out, model);
+}
+
+int lvlm_weight_list_make(lvlm_gradient_list *out, lvlm_model *model,
+                          lvlm_weight_values values, lvlm_error *err)
+{
+    TRY(make(out, model, err));
+    return list_sources(
+        out, model, values == LVLM_WEIGHTS_STORED ? fetch_stored : fetch_trained, err);
 }
 
 void lvlm_gradient_list_free(lvlm_gradient_list *list)

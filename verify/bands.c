@@ -27,9 +27,13 @@ void lvlm_bands_default(lvlm_replay_stage *stage, bool exact, lvlm_compute compu
     assert(!exact || compute == LVLM_COMPUTE_F64);
     stage->band = stage->is_gradient ? bands[compute].gradient : bands[compute].stage;
     stage->band_kl = bands[compute].kl;
-    if (!exact) return;
-    stage->band = stage->is_gradient ? LVLM_BAND_EXACT_GRADIENT : LVLM_BAND_EXACT;
-    stage->band_kl = LVLM_BAND_EXACT_KL;
+    if (lvlm_starts_with(stage->name, LVLM_RECORDED_STEP))
+        stage->band = exact ? LVLM_BAND_EXACT_STEP : LVLM_BAND_F32_STEP;
+    else if (lvlm_starts_with(stage->name, LVLM_RECORDED_WEIGHT))
+        stage->band = exact ? LVLM_BAND_EXACT_CHANGE : LVLM_BAND_F32_CHANGE;
+    else if (exact)
+        stage->band = stage->is_gradient ? LVLM_BAND_EXACT_GRADIENT : LVLM_BAND_EXACT;
+    if (exact) stage->band_kl = LVLM_BAND_EXACT_KL;
 }
 
 /* ---- from a file ---------------------------------------------------------------- */

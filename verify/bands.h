@@ -42,6 +42,23 @@ LVLM_BEGIN_DECLS
 #define LVLM_BAND_BF16_GRADIENT 0.8
 #define LVLM_BAND_BF16_KL 1.0
 
+/* Training steps: losses and norms, and the change of each weight. */
+#define LVLM_BAND_EXACT_STEP 1e-10
+#define LVLM_BAND_EXACT_CHANGE 1e-8
+#define LVLM_BAND_F32_STEP 1e-4
+#define LVLM_BAND_F32_CHANGE 2e-2
+
+/* The least that a gradient, or the change of a weight, counts as, of the average of
+ * its size. AdamW moves every weight by about the learning rate; those whose true
+ * gradient is 0, the biases of keys, by the share of their rounding in its eps. */
+#define LVLM_LEAST_GRADIENT 1e-3
+#define LVLM_LEAST_CHANGE 0.1
+
+/* Another token is chosen by rounding if the logits of both are at most this far
+ * apart, or twice as far as the recorded logits are from ours. */
+#define LVLM_TIE_EXACT 1e-9
+#define LVLM_TIE_F32 2e-3
+
 /* A stage outside of its band differs by rounding if the recording is at most this many
  * times as far from our double as our other computation is (second_look.h). Observed at
  * most 0.3 between float32 and double, 1.7 with another image; between double and

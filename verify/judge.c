@@ -61,18 +61,18 @@ void lvlm_judge(lvlm_replay_stage *stage, bool exact)
                                                    : LVLM_VERDICT_OK;
 }
 
-void lvlm_judge_gradients(lvlm_replay *r, size_t first)
+void lvlm_judge_wholes(lvlm_replay *r, size_t first, size_t end, double share)
 {
     double sum = 0, n = 0;
-    assert(first <= r->n_stages);
-    for (size_t i = first; i < r->n_stages; i++) {
+    assert(first <= end && end <= r->n_stages);
+    for (size_t i = first; i < end; i++) {
         sum += r->stages[i].found.distance.b2;
         n += (double)r->stages[i].found.distance.n;
     }
-    for (size_t i = first; i < r->n_stages; i++) {
+    for (size_t i = first; i < end; i++) {
         lvlm_replay_stage *const stage = &r->stages[i];
         if (!lvlm_verdict_compared(stage->verdict)) continue;
-        stage->least = 1e-3 * sqrt(sum / n * (double)stage->found.distance.n);
+        stage->least = share * sqrt(sum / n * (double)stage->found.distance.n);
         lvlm_judge(stage, r->is_exact);
     }
 }

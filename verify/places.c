@@ -168,7 +168,8 @@ static axes axes_of(const lvlm_places *places, const char *name,
 {
     const bool on_images =
         lvlm_starts_with(name, "vision.") || lvlm_starts_with(name, "connector.");
-    if (lvlm_starts_with(name, "grad.")) return (axes){ { "output row" } };
+    if (lvlm_starts_with(name, "grad.") || lvlm_starts_with(name, "weights."))
+        return (axes){ { "output row" } };
     if (!on_images) return (axes){ { "text", "token" } };
     if (places->form == LVLM_IMAGES_TILES) return tile_axes(name, shape);
     if (places->form == LVLM_IMAGES_PATCHES)

@@ -9,6 +9,7 @@
 
 #include "formats/base/json.h"
 #include "formats/base/text.h"
+#include "verify/bands.h"
 #include "verify/replay_parts.h"
 
 typedef struct session {
@@ -129,7 +130,7 @@ static int run(session *s, lvlm_error *err)
     r->n_stages = s->done;
     size_t first = 0;
     while (first < r->n_stages && !r->stages[first].is_gradient) first++;
-    lvlm_judge_gradients(r, first);
+    lvlm_judge_wholes(r, first, r->n_stages, LVLM_LEAST_GRADIENT);
     lvlm_judge_all(r);
     return keep_names(r, err);
 }

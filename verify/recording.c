@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,9 @@ static const lvlm_key metadata_keys[] = {
     { "reference" },
     { "family" },
     { "layers" },
+    { "training" },
+    { "left_out", INERT, MADE },
+    { "not_repeated", INERT, MADE },
     { "format", INERT, MADE },
     { "transformers", INERT, MADE },
     { "torch", INERT, MADE },
@@ -35,7 +39,7 @@ static const lvlm_key metadata_keys[] = {
     { "checkpoint" },
     { "what", INERT, MADE },
     { "one_forward", INERT, MADE },
-    { "repetition_penalty", INERT, "of a recording of generated tokens" },
+    { "repetition_penalty" },
     { "precision", LVLM_KEY_NOTED, "it is judged as a recording in float32",
       "\"double\"|\"float32\"|\"bfloat16\"|\"float16\"" },
     { "dtype", INERT, MADE },
@@ -59,6 +63,14 @@ static const char *metadata_text(const lvlm_recording *r, const char *key)
     return lvlm_json_string(lvlm_json_get(r->metadata, key));
 }
 
+/* NAN: none. */
+static double number_of(const char *text)
+{
+    char *end;
+    const double value = text != NULL ? strtod(text, &end) : NAN;
+    return text == NULL || end == text || *end != '\0' ? NAN : value;
+}
+
 static int read_metadata(lvlm_recording *r, lvlm_notes *notes, lvlm_error *err)
 {
     const char *const precision = metadata_text(r, "precision");
@@ -67,6 +79,8 @@ static int read_metadata(lvlm_recording *r, lvlm_notes *notes, lvlm_error *err)
     r->family = metadata_text(r, "family");
     r->reference = metadata_text(r, "reference");
     r->source = metadata_text(r, "checkpoint");
+    r->training = metadata_text(r, "training");
+    r->penalty = number_of(metadata_text(r, "repetition_penalty"));
     r->in_double = precision != NULL && strcmp(precision, "double") == 0;
     if (layers != NULL) {
         r->layers = (size_t)strtoul(layers, &end, 10);
@@ -84,9 +98,17 @@ static int read_metadata(lvlm_recording *r, lvlm_notes *notes, lvlm_error *err)
 
 /* ---- tensors -------------------------------------------------------------------- */
 
+static bool keeps_name(const char *name)
+{
+    return lvlm_starts_with(name, LVLM_RECORDED_GRADIENT) ||
+           lvlm_starts_with(name, LVLM_RECORDED_STEP) ||
+           lvlm_starts_with(name, LVLM_RECORDED_WEIGHT) ||
+           lvlm_starts_with(name, LVLM_RECORDED_ROUND);
+}
+
 const char *lvlm_recorded_name(const lvlm_tensor *tensor)
 {
-    if (lvlm_starts_with(tensor->name, LVLM_RECORDED_GRADIENT)) return tensor->name;
+    if (keeps_name(tensor->name)) return tensor->name;
     return lvlm_starts_with(tensor->name, LVLM_RECORDED_STAGE)
                ? tensor->name + strlen(LVLM_RECORDED_STAGE)
                : NULL;
@@ -106,9 +128,7 @@ const lvlm_tensor *lvlm_recording_find(const lvlm_recording *recording,
                                        const char *name)
 {
     const lvlm_tensor *const t =
-        find(recording,
-             lvlm_starts_with(name, LVLM_RECORDED_GRADIENT) ? "" : LVLM_RECORDED_STAGE,
-             name);
+        find(recording, keeps_name(name) ? "" : LVLM_RECORDED_STAGE, name);
     return t != NULL && lvlm_dtype_is_weight(t->dtype) ? t : NULL;
 }
 
@@ -172,7 +192,8 @@ static int check_tensor(const lvlm_recording *r, const lvlm_tensor *t,
 {
     const bool named = lvlm_recorded_name(t) != NULL;
     if (lvlm_starts_with(t->name, LVLM_RECORDED_INPUT) ||
-        lvlm_starts_with(t->name, LVLM_RECORDED_ROWS))
+        lvlm_starts_with(t->name, LVLM_RECORDED_BATCH) ||
+        lvlm_starts_with(t->name, LVLM_RECORDED_ROWS) || t == r->tokens)
         return 0;
     if (named && lvlm_dtype_is_weight(t->dtype)) return check_values(r, t, err);
     return lvlm_notes_add(notes, err, "recording: '%s' is compared with nothing: %s",
@@ -186,7 +207,8 @@ static int check_tensor(const lvlm_recording *r, const lvlm_tensor *t,
 static bool has_stage(const lvlm_checkpoint *cp)
 {
     for (size_t i = 0; i < cp->n_tensors; i++)
-        if (lvlm_starts_with(cp->tensors[i].name, LVLM_RECORDED_STAGE) &&
+        if ((lvlm_starts_with(cp->tensors[i].name, LVLM_RECORDED_STAGE) ||
+             lvlm_starts_with(cp->tensors[i].name, LVLM_RECORDED_STEP)) &&
             lvlm_dtype_is_weight(cp->tensors[i].dtype))
             return true;
     return false;
@@ -200,7 +222,11 @@ static int check(lvlm_recording *r, lvlm_notes *notes, lvlm_error *err)
     r->metadata = cp->metadata;
     r->ids = lvlm_rows_input(cp, LVLM_RECORDED_INPUT, "input_ids");
     r->mask = lvlm_rows_input(cp, LVLM_RECORDED_INPUT, "attention_mask");
-    FAIL_IF(!has_stage(cp), err, LVLM_EFORMAT,
+    r->tokens = find(r, LVLM_RECORDED_STAGE, LVLM_RECORDED_TOKENS);
+    if (r->tokens != NULL && (r->tokens->dtype != LVLM_I64 || r->tokens->shape.n != 1 ||
+                              r->tokens->shape.dims[0] == 0))
+        r->tokens = NULL;
+    FAIL_IF(!has_stage(cp) && r->tokens == NULL, err, LVLM_EFORMAT,
             "records no stage (no tensor is called " LVLM_RECORDED_STAGE "*)");
     TRY(read_metadata(r, notes, err));
     for (size_t i = 0; i < cp->n_tensors; i++) /* values are checked by rows */

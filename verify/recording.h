@@ -14,6 +14,11 @@ LVLM_BEGIN_DECLS
 #define LVLM_RECORDED_STAGE "out."
 #define LVLM_RECORDED_GRADIENT "grad."
 #define LVLM_RECORDED_ROWS "rows."
+#define LVLM_RECORDED_BATCH "batch."
+#define LVLM_RECORDED_STEP "step."
+#define LVLM_RECORDED_WEIGHT "weights."
+#define LVLM_RECORDED_ROUND "round."
+#define LVLM_RECORDED_TOKENS "tokens" /* after that of a stage */
 
 typedef struct lvlm_recording {
     const char *path;            /* borrowed from the caller */
@@ -28,6 +33,10 @@ typedef struct lvlm_recording {
     const char
         *source;   /* digest of the checkpoint (formats/checkpoint/source_digest.h) */
     size_t layers; /* of a model cut to its first decoder blocks; 0: a whole one */
+    const char *training;      /* settings of the recorded training steps, JSON */
+    const lvlm_tensor *tokens; /* I64 [n], generated ones */
+    double penalty;          /* for repetition, that they were chosen with; NAN: that of
+                                generation_config.json */
     const lvlm_tensor *ids;  /* I64 or I32 [B, T], or NULL */
     const lvlm_tensor *mask; /* the same */
 } lvlm_recording;
@@ -41,14 +50,16 @@ LVLM_MUST_CHECK int lvlm_recording_open(lvlm_recording *out, const char *path,
                                         lvlm_notes *notes, lvlm_error *err);
 void lvlm_recording_close(lvlm_recording *recording);
 
-/* The recorded values of stage "text.norm" or gradient "grad.NAME"; NULL: none. */
+/* The recorded values of stage "text.norm", or of "grad.NAME", "step.1.loss" and the
+ * like; NULL: none. */
 const lvlm_tensor *lvlm_recording_find(const lvlm_recording *recording,
                                        const char *name);
 /* The rows of `tensor`, which is one of those. */
 lvlm_rows lvlm_recording_rows(const lvlm_recording *recording,
                               const lvlm_tensor *tensor);
 
-/* "text.norm" of "out.text.norm"; gradients keep their whole name. NULL: neither. */
+/* "text.norm" of "out.text.norm"; gradients, steps, weights and rounds keep their whole
+ * name. NULL: none of these. */
 const char *lvlm_recorded_name(const lvlm_tensor *tensor);
 
 LVLM_END_DECLS

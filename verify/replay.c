@@ -90,6 +90,10 @@ static int check_match(const session *s, const lvlm_model *model, lvlm_error *er
 {
     const lvlm_recording *const rec = &s->replay->recording;
     size_t n_gradients = 0;
+    if (rec->training != NULL && !s->options->steps)
+        TRY(lvlm_notes_add(s->options->notes, err,
+                           "recording: its training steps are not compared without "
+                           "--steps"));
     if (rec->family == NULL || strcmp(rec->family, s->replay->family) == 0)
         TRY(check_source(s, lvlm_model_manifest(model), err));
     for (size_t i = 0; i < rec->checkpoint->n_tensors; i++)
@@ -119,18 +123,24 @@ static int run(session *s, lvlm_model *model, lvlm_error *err)
         .take = take, .wants = wants, .user = s, .progress = progress
     };
     const size_t n_forward = r->n_stages;
-    const bool grads = s->options->grads;
+    const bool grads = s->options->grads, steps = s->options->steps;
     TRY(lvlm_replay_describe(r, model, LVLM_RECORDED_INPUT, err));
     TRY(check_match(s, model, err));
     TRY(note_layers(s, err));
     lvlm_coarse_find(r, model);
-    if (grads) TRY(lvlm_replay_list_gradients(r, lvlm_model_manifest(model), err));
-    TRY(lvlm_bands_read(r, lvlm_model_manifest(model), s->options->tolerance, err));
+    const lvlm_manifest *const m = lvlm_model_manifest(model);
+    if (grads) TRY(lvlm_replay_list_gradients(r, m, err));
+    const size_t n_pass = r->n_stages;
+    lvlm_replay_list_rounds(r);
+    if (steps) TRY(lvlm_replay_list_steps(r, m, err));
+    TRY(lvlm_bands_read(r, m, s->options->tolerance, err));
     const int rc = lvlm_pass_run(model, r->recording.checkpoint, LVLM_RECORDED_INPUT,
                                  grads, &sink, err);
     if (rc < 0) prefix_error(r, err);
-    if (rc == 0 && grads) lvlm_judge_gradients(r, n_forward);
-    return rc == 0 ? lvlm_coverage_find(r, model, err) : rc;
+    if (rc == 0 && grads) lvlm_judge_wholes(r, n_forward, n_pass, LVLM_LEAST_GRADIENT);
+    TRY(rc);
+    TRY(lvlm_replay_rounds(r, model, s->options->notes, err));
+    return lvlm_coverage_find(r, model, err);
 }
 
 /* As many decoder blocks as were recorded, or are requested. */
@@ -178,6 +188,7 @@ int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden
         rc = run(&s, model, err);
     lvlm_model_free(model); /* before another one is opened */
     if (rc == 0) rc = lvlm_look_again(out, &model_options, &s.kept, err);
+    if (rc == 0 && options->steps) rc = lvlm_replay_steps(out, &model_options, err);
     if (rc == 0) {
         lvlm_judge_vacuous(out);
         lvlm_judge_all(out);

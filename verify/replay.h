@@ -43,7 +43,8 @@ typedef struct lvlm_replay_share {
 /* One stage, in order of computation, or one gradient. */
 typedef struct lvlm_replay_stage {
     const char *name; /* "text.blocks.0", "grad.NAME" */
-    bool is_gradient, is_logits;
+    bool is_gradient; /* or change of a weight: judged as a whole, not by rows */
+    bool is_logits;
     const lvlm_tensor *recorded;
     lvlm_rows rows;
     lvlm_shape shape; /* as recorded */
@@ -72,6 +73,21 @@ typedef struct lvlm_coarse {
     const char *model;     /* to which weights were rounded at conversion ... */
     uint64_t n_rounded;    /* ... and how many values changed */
 } lvlm_coarse;
+/* A round that chooses another token than the recorded one. */
+typedef struct lvlm_other_token {
+    size_t round;
+    int64_t recorded, computed;
+    /* How far the logit of the one that is chosen is above that of the other, in the
+     * recording (NAN: its logits are not recorded) and here. */
+    double recorded_gap, computed_gap;
+    bool is_tie; /* both are about 0: rounding decides */
+} lvlm_other_token;
+
+typedef struct lvlm_replay_tokens {
+    size_t n; /* rounds; 0: none are recorded */
+    size_t n_others, n_ties;
+    lvlm_other_token first; /* difference, else near tie, if n_others > 0 */
+} lvlm_replay_tokens;
 
 typedef struct lvlm_replay {
     const char *model;  /* path */
@@ -96,6 +112,7 @@ typedef struct lvlm_replay {
     lvlm_coarse coarse;
     bool is_exact;   /* recorded in double and computed in double */
     bool is_measure; /* no recording: the reference is our own double (precision.h) */
+    lvlm_replay_tokens tokens;
     const lvlm_notes *notes; /* of the options */
     /* What is left unproven, in sentences: values that were not compared, and parts of
      * the model that the inputs do not exercise. Owned. */
@@ -118,6 +135,7 @@ typedef struct lvlm_replay_options {
     const char *tolerance; /* path of JSON, { STAGE or GLOB: band, ... }, or NULL */
     size_t layers; /* only the first decoder blocks; 0: as many as the recording has */
     bool grads;    /* compare the recorded gradients too, after the stages */
+    bool steps;    /* train the recorded steps too, after everything else */
     void (*progress)(void *user, size_t done, size_t total); /* stages; may be NULL */
     void *user;
     void (*checking)(void *user, uint64_t done, uint64_t total); /* may be NULL */

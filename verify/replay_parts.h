@@ -20,6 +20,16 @@ LVLM_MUST_CHECK int lvlm_replay_list_gradients(lvlm_replay *replay,
                                                const lvlm_manifest *manifest,
                                                lvlm_error *err);
 
+/* Append what is recorded as a stage, unless it is NULL. */
+void lvlm_replay_list(lvlm_replay *replay, const lvlm_tensor *recorded);
+
+/* Append the recorded tensors whose names start with `prefix`, which the name of a
+ * source tensor follows: in order of use, or the last one first; then the others. */
+LVLM_MUST_CHECK int lvlm_replay_list_by_source(lvlm_replay *replay,
+                                               const lvlm_manifest *manifest,
+                                               const char *prefix, bool last_first,
+                                               lvlm_error *err);
+
 /* NULL: not recorded. */
 lvlm_replay_stage *lvlm_replay_find(const lvlm_replay *replay, const char *name);
 
@@ -38,6 +48,27 @@ LVLM_MUST_CHECK int lvlm_pass_run(lvlm_model *model, const lvlm_checkpoint *inpu
 bool lvlm_pass_trains_all(void *user, const lvlm_manifest *manifest,
                           const lvlm_target *target);
 
+/* ---- steps.c: recorded training ------------------------------------------------- */
+
+/* Append the losses, norms and weights of the recorded steps. LVLM_EFORMAT: none are
+ * recorded, or their settings cannot be read. */
+LVLM_MUST_CHECK int lvlm_replay_list_steps(lvlm_replay *replay,
+                                           const lvlm_manifest *manifest,
+                                           lvlm_error *err);
+/* Train them and compare; `options` as for the forward pass. */
+LVLM_MUST_CHECK int lvlm_replay_steps(lvlm_replay *replay,
+                                      const lvlm_model_options *options,
+                                      lvlm_error *err);
+
+/* ---- rounds.c: recorded tokens -------------------------------------------------- */
+
+/* Append the logits of the recorded rounds and the tokens, if there are any. */
+void lvlm_replay_list_rounds(lvlm_replay *replay);
+/* Compute and compare them; the first other token is noted. LVLM_EFORMAT: the batch is
+ * not of one text. */
+LVLM_MUST_CHECK int lvlm_replay_rounds(lvlm_replay *replay, lvlm_model *model,
+                                       lvlm_notes *notes, lvlm_error *err);
+
 /* ---- judge.c: the verdict of a stage, from its error ----------------------------- */
 
 /* The error of a comparison by which a stage or gradient is judged. */
@@ -47,10 +78,11 @@ double lvlm_judged_error(const lvlm_replay_stage *stage, const lvlm_stage_error 
  * are in double. */
 void lvlm_judge(lvlm_replay_stage *stage, bool exact);
 
-/* Judge the gradients, which are stages [first, n), relative to the scale of all of
- * them: the relative error of a gradient that is only rounding means nothing, so its
- * norm counts as at least a thousandth of the average gradient of its size. */
-void lvlm_judge_gradients(lvlm_replay *replay, size_t first);
+/* Judge the gradients, or changes of weights, which are stages [first, end), relative
+ * to the scale of all of them: the relative error of one that is only rounding means
+ * nothing, so its norm counts as at least `share` of the average of its size
+ * (bands.h). */
+void lvlm_judge_wholes(lvlm_replay *replay, size_t first, size_t end, double share);
 
 /* A stage that agrees and proves nothing is vacuous; so are gradients that are all
  * zero. */

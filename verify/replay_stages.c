@@ -17,6 +17,7 @@ static const char *const order[] = {
     "vision.patches", "vision.embed", "vision.blocks.*", "vision.global_blocks.*",
     "vision.out",     "connector.*",  "connector.out",   "text.embed",
     "text.blocks.*",  "text.norm",    "logits",          "loss",
+    "round.*",        "tokens",       "step.*",          "weights.*",
 };
 
 static size_t rank_of(const char *name)
@@ -55,9 +56,11 @@ static lvlm_replay_stage make_stage(const lvlm_replay *r, const lvlm_tensor *t)
         .verdict = LVLM_VERDICT_MISSING,
         .error = INFINITY,
         .relative_l2 = INFINITY,
-        .is_gradient = lvlm_starts_with(t->name, LVLM_RECORDED_GRADIENT),
+        .is_gradient = lvlm_starts_with(t->name, LVLM_RECORDED_GRADIENT) ||
+                       lvlm_starts_with(t->name, LVLM_RECORDED_WEIGHT),
     };
-    stage.is_logits = strcmp(stage.name, "logits") == 0;
+    stage.is_logits = fnmatch("logits", stage.name, 0) == 0 ||
+                      lvlm_starts_with(t->name, LVLM_RECORDED_ROUND);
     lvlm_bands_default(&stage, r->is_exact, r->compute);
     return stage;
 }
@@ -85,22 +88,27 @@ lvlm_replay_stage *lvlm_replay_find(const lvlm_replay *replay, const char *name)
     return NULL;
 }
 
-/* ---- gradients ------------------------------------------------------------------ */
-
-/* Add a gradient, unless it is listed; `listed` has a flag per tensor of the
- * recording. */
-static void add_gradient(lvlm_replay *r, bool *listed, const lvlm_tensor *t)
+void lvlm_replay_list(lvlm_replay *r, const lvlm_tensor *recorded)
 {
-    bool *const flag = &listed[t - r->recording.checkpoint->tensors];
-    if (*flag || !lvlm_starts_with(t->name, LVLM_RECORDED_GRADIENT) ||
-        !lvlm_dtype_is_weight(t->dtype))
-        return;
+    if (recorded == NULL) return;
     assert(r->n_stages < r->recording.checkpoint->n_tensors);
-    *flag = true;
-    r->stages[r->n_stages++] = make_stage(r, t);
+    r->stages[r->n_stages++] = make_stage(r, recorded);
 }
 
-/* A source tensor, and the last of its native parts in order of use. */
+/* ---- gradients and weights ------------------------------------------------------ */
+
+/* Add a tensor, unless it is listed; `listed` has a flag per tensor of the
+ * recording. */
+static void add(lvlm_replay *r, bool *listed, const lvlm_tensor *t, const char *prefix)
+{
+    bool *const flag = &listed[t - r->recording.checkpoint->tensors];
+    if (*flag || !lvlm_starts_with(t->name, prefix) || !lvlm_dtype_is_weight(t->dtype))
+        return;
+    *flag = true;
+    lvlm_replay_list(r, t);
+}
+
+/* A source tensor, and one of its native parts. */
 typedef struct place {
     const char *source;
     const lvlm_target *target;
@@ -112,10 +120,15 @@ static int last_first(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-int lvlm_replay_list_gradients(lvlm_replay *r, const lvlm_manifest *m, lvlm_error *err)
+static int first_first(const void *a, const void *b)
+{
+    return last_first(b, a);
+}
+
+int lvlm_replay_list_by_source(lvlm_replay *r, const lvlm_manifest *m,
+                               const char *prefix, bool reverse, lvlm_error *err)
 {
     const lvlm_checkpoint *const cp = r->recording.checkpoint;
-    const size_t before = r->n_stages;
     size_t n = 0;
     place *places =
         lvlm_arena_alloc(&r->arena, m->ledger.n_entries + 1, sizeof *places);
@@ -124,18 +137,25 @@ int lvlm_replay_list_gradients(lvlm_replay *r, const lvlm_manifest *m, lvlm_erro
     for (size_t i = 0; i < m->ledger.n_entries; i++) {
         const lvlm_ledger_entry *e = &m->ledger.entries[i];
         if (e->use != LVLM_USE_USED || e->n_targets == 0) continue;
-        places[n++] = (place){ e->source.name,
-                               lvlm_manifest_find(m, e->targets[e->n_targets - 1]) };
+        const char *const part = e->targets[reverse ? e->n_targets - 1 : 0];
+        places[n++] = (place){ e->source.name, lvlm_manifest_find(m, part) };
     }
-    qsort(places, n, sizeof *places, last_first);
+    qsort(places, n, sizeof *places, reverse ? last_first : first_first);
     for (size_t i = 0; i < n; i++) {
         const char *name =
-            lvlm_arena_printf(&r->arena, LVLM_RECORDED_GRADIENT "%s", places[i].source);
+            lvlm_arena_printf(&r->arena, "%s%s", prefix, places[i].source);
         if (name == NULL) return lvlm_fail_memory(err);
         const lvlm_tensor *t = lvlm_checkpoint_find(cp, name);
-        if (t != NULL) add_gradient(r, listed, t);
+        if (t != NULL) add(r, listed, t, prefix);
     }
-    for (size_t i = 0; i < cp->n_tensors; i++) add_gradient(r, listed, &cp->tensors[i]);
+    for (size_t i = 0; i < cp->n_tensors; i++) add(r, listed, &cp->tensors[i], prefix);
+    return 0;
+}
+
+int lvlm_replay_list_gradients(lvlm_replay *r, const lvlm_manifest *m, lvlm_error *err)
+{
+    const size_t before = r->n_stages;
+    TRY(lvlm_replay_list_by_source(r, m, LVLM_RECORDED_GRADIENT, true, err));
     FAIL_IF(r->n_stages == before, err, LVLM_EFORMAT,
             "%s: records no gradient (no tensor is called " LVLM_RECORDED_GRADIENT "*)",
             r->golden);

@@ -21,6 +21,13 @@ static bool is_of_text(const char *name)
     return strncmp(name, "text.", 5) == 0 || strcmp(name, "logits") == 0;
 }
 
+/* That of a batch, or of a training step. */
+static bool is_loss(const char *name)
+{
+    const char *const last = strrchr(name, '.');
+    return strcmp(last != NULL ? last + 1 : name, "loss") == 0;
+}
+
 const lvlm_tensor *lvlm_rows_input(const lvlm_checkpoint *inputs, const char *prefix,
                                    const char *name)
 {
@@ -35,7 +42,7 @@ lvlm_rows lvlm_rows_of(const char *name, const lvlm_shape *shape,
                        const lvlm_tensor *ids, const lvlm_tensor *mask,
                        const lvlm_tensor *kept)
 {
-    lvlm_rows rows = { .kept = kept, .floor = strcmp(name, "loss") == 0 };
+    lvlm_rows rows = { .kept = kept, .floor = is_loss(name) };
     const bool fits =
         ids != NULL &&
         (kept != NULL || (shape->n == 3 && shape->dims[0] == ids->shape.dims[0] &&

@@ -10,13 +10,6 @@ static bool ends(const lvlm_generation *g, int64_t id)
     return false;
 }
 
-/* Does this token open or close a turn? In Qwen's vocabulary these ids follow the end
- * of text. */
-static bool turns(const lvlm_generation *g, int64_t id)
-{
-    return g->chatml && (id == g->ends[0] + 1 || id == g->ends[0] + 2);
-}
-
 static int run(lvlm_generated *out, lvlm_session *session, lvlm_sampler *sampler,
                const lvlm_generation *g, const lvlm_token_sink *sink, lvlm_error *err)
 {
@@ -28,9 +21,7 @@ static int run(lvlm_generated *out, lvlm_session *session, lvlm_sampler *sampler
             "(max_position_embeddings): there is no room for an answer",
             n_text);
     while (out->n < g->max_new_tokens && !(out->full = room-- == 0)) {
-        if (turns(g, id)) {
-            id = g->ends[0];
-        } else {
+        if (!lvlm_generation_forces(&id, g, id)) {
             if (out->n > 0) TRY(lvlm_session_step(session, id, err));
             const lvlm_tensor logits = lvlm_session_logits(session);
             TRY(lvlm_sampler_pick(sampler, &id, &logits, err));

@@ -185,3 +185,12 @@ int lvlm_generation_read(lvlm_generation *out, const lvlm_manifest *manifest,
     if (out->n_ends > 0) return 0;
     return read_side_file(out, checkpoint, config_file, read_config_ends, err);
 }
+
+/* In Qwen's vocabulary the ids that open and close a turn follow the end of text. */
+bool lvlm_generation_forces(int64_t *id, const lvlm_generation *g, int64_t previous)
+{
+    if (!g->chatml || (previous != g->ends[0] + 1 && previous != g->ends[0] + 2))
+        return false;
+    *id = g->ends[0];
+    return true;
+}

@@ -35,6 +35,11 @@ LVLM_MUST_CHECK int lvlm_generation_read(lvlm_generation *out,
                                          const lvlm_manifest *manifest,
                                          lvlm_error *err);
 
+/* Only one token can follow `previous`, whatever the logits say: an end after one that
+ * opens or closes a turn of chatml. */
+bool lvlm_generation_forces(int64_t *id, const lvlm_generation *settings,
+                            int64_t previous);
+
 LVLM_END_DECLS
 
 #endif

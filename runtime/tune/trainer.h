@@ -45,6 +45,16 @@ typedef struct lvlm_trainer_options {
     lvlm_model_options model; /* the trainer sets what is trained, and `check` */
 } lvlm_trainer_options;
 
+/* What a run does whose options are not given: those of lvlm-tune train. */
+lvlm_trainer_options lvlm_trainer_defaults(void);
+
+/* The options of a run from a JSON object, by the names that lvlm-tune train has for
+ * them: steps, accumulate, stage, lr, lr-vision, lr-connector, lr-text, min-lr,
+ * layer-decay, beta1, beta2, eps, weight-decay, decay, clip, schedule, warmup. Only
+ * steps is required. LVLM_EFORMAT names a member that is unknown or out of range. */
+LVLM_MUST_CHECK int lvlm_trainer_options_read(lvlm_trainer_options *out,
+                                              const cJSON *settings, lvlm_error *err);
+
 /* What one step did. */
 typedef struct lvlm_trainer_report {
     size_t step;      /* from 1 */

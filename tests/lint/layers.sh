@@ -38,7 +38,8 @@ rules='
 ^verify/api/       formats/ convert/ runtime/ verify/
 ^verify/cli/       formats/ runtime/([^/]*|batch/.*)$ verify/([^/]*$|report/|cli/)
     verify/api/lvlm[.]h$
-^verify/[^/]*$     formats/ runtime/([^/]*|batch/.*)$ verify/[^/]*$
+^verify/[^/]*$     formats/ runtime/([^/]*|(batch|generate)/.*|tune/[^/]*)$
+    verify/[^/]*$
 ^verify/           formats/ runtime/([^/]*|batch/.*)$ verify/([^/]*$|report/|cli/)
 ^fixtures/shapes/  formats/ runtime/prepare/image/ fixtures/shapes/
 ^tests/formats/    formats/ tests/

@@ -89,7 +89,13 @@ static void unknown_metadata_and_tensors_are_noted(void **state)
         { "\"precision\":\"bfloat16\"", "out.logits", "F32", NULL },
         { "\"precision\":\"int8\"", "out.logits", "F32", "recording: metadata: 'precision' is not followed: it is judged as a recording in float32" },
         { "\"seed\":\"1\"", "outt.logits", "F32", "recording: 'outt.logits' is compared with nothing: stages are called out.*" },
-        { "\"seed\":\"1\"", "out.tokens", "I64", "recording: 'out.tokens' is compared with nothing: its values" },
+        { "\"seed\":\"1\"", "out.words", "I64", "recording: 'out.words' is compared with nothing: its values" },
+        { "\"repetition_penalty\":\"1.05\"", "out.tokens", "I64", NULL },
+        { "\"left_out\":\"grad.w\"", "out.tokens", "F32", NULL }, /* a stage that no model has */
+        { "\"training\":\"{}\"", "step.1.loss", "F32", NULL },
+        { "\"training\":\"{}\"", "weights.lm_head.weight", "F32", NULL },
+        { "\"training\":\"{}\"", "batch.1.input_ids", "I64", NULL },
+        { "\"seed\":\"1\"", "round.0.logits", "F32", NULL },
         // clang-format on
     };
     (void)state;

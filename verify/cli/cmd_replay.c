@@ -14,6 +14,8 @@ static const lvlm_option options[] = {
       "compute only the first N decoder blocks (default: as many as the recording "
       "says)",
       LVLM_COUNTED },
+    { "steps", NULL, LVLM_OPTION_FLAG, offsetof(verify_proof_args, steps),
+      "train the recorded steps too, and compare losses, norms and weights" },
     LVLM_OPTION_END,
 };
 

@@ -1,4 +1,5 @@
 /* replay_json.c - the result of a replay, and of a measure, for --json. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -122,6 +123,27 @@ static void print_stage(lvlm_printer *p, const lvlm_replay *r,
     lvlm_printer_end(p);
 }
 
+static void print_tokens(lvlm_printer *p, const lvlm_replay_tokens *t)
+{
+    const lvlm_other_token *const f = &t->first;
+    lvlm_printer_object(p, "tokens");
+    lvlm_printer_count(p, "rounds", t->n);
+    lvlm_printer_count(p, "others", t->n_others);
+    lvlm_printer_count(p, "near_ties", t->n_ties);
+    if (t->n_others > 0) {
+        lvlm_printer_object(p, "first");
+        lvlm_printer_count(p, "round", f->round);
+        lvlm_printer_number(p, "recorded", (double)f->recorded);
+        lvlm_printer_number(p, "computed", (double)f->computed);
+        if (!isnan(f->recorded_gap))
+            lvlm_printer_number(p, "recorded_gap", f->recorded_gap);
+        lvlm_printer_number(p, "computed_gap", f->computed_gap);
+        lvlm_printer_flag(p, "near_tie", f->is_tie);
+        lvlm_printer_end(p);
+    }
+    lvlm_printer_end(p);
+}
+
 /* "verdict" with its possible causes, and "mismatches". */
 static void print_verdict(lvlm_printer *p, const lvlm_replay *r)
 {
@@ -177,6 +199,7 @@ static void print_replay(lvlm_printer *p, const lvlm_replay *r)
     lvlm_printer_text(p, "reference", r->reference);
     if (r->layers > 0) lvlm_printer_count(p, "layers", r->layers);
     if (r->agrees_with != NULL) lvlm_printer_text(p, "agrees_with", r->agrees_with);
+    if (r->tokens.n > 0) print_tokens(p, &r->tokens);
     lvlm_printer_list(p, "differences");
     for (size_t i = 0; i < r->n_differences; i++)
         lvlm_printer_text(p, NULL, lvlm_difference_name(r->differences[i]));

@@ -47,7 +47,7 @@ typedef struct verify_proof_args {
     const char *compute, *inputs, *reference, *tolerance;
     const char *report, *junit, *annotations, *card, *out;
     uint64_t layers;
-    bool grads, force;
+    bool grads, steps, force;
 } verify_proof_args;
 
 // clang-format off

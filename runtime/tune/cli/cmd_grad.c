@@ -84,7 +84,7 @@ static int save(lvlm_gradient_list *list, double loss, bool f64, lvlm_outfile *o
 }
 
 /* "vision.patch.weight", or with --names hf its source name. */
-static const char *name_of(lvlm_zero_gradients *zeros, const lvlm_model *model,
+static const char *name_of(lvlm_zero_gradients *zeros, lvlm_model *model,
                            const char *native, bool hf)
 {
     const lvlm_manifest *const m = lvlm_model_manifest(model);
@@ -96,7 +96,7 @@ static const char *name_of(lvlm_zero_gradients *zeros, const lvlm_model *model,
 }
 
 static void print_zeros(lvlm_printer *p, lvlm_zero_gradients *zeros,
-                        const lvlm_zero_group *g, const lvlm_model *model, bool hf)
+                        const lvlm_zero_group *g, lvlm_model *model, bool hf)
 {
     const char *last = "";
     lvlm_printer_object(p, NULL);
@@ -114,8 +114,8 @@ static void print_zeros(lvlm_printer *p, lvlm_zero_gradients *zeros,
 
 /* `bad`: what lvlm_check_all_finite found in `n` gradients. */
 static int report(size_t n, lvlm_zero_gradients *zeros, const cJSON *bad,
-                  const lvlm_model *model, const lvlm_model_step *step,
-                  const grad_args *args, const lvlm_notes *notes, lvlm_error *err)
+                  lvlm_model *model, const lvlm_model_step *step, const grad_args *args,
+                  const lvlm_notes *notes, lvlm_error *err)
 {
     const double loss = step->loss / (double)step->n_targets;
     lvlm_printer p;
@@ -147,9 +147,8 @@ static int check_finite(cJSON *bad, const lvlm_gradient_list *list,
 }
 
 /* Write and report the gradients of a model; only then fail if some are not finite. */
-static int finish(const lvlm_model *model, const lvlm_model_step *step,
-                  const grad_args *args, lvlm_outfile *out, const lvlm_notes *notes,
-                  lvlm_error *err)
+static int finish(lvlm_model *model, const lvlm_model_step *step, const grad_args *args,
+                  lvlm_outfile *out, const lvlm_notes *notes, lvlm_error *err)
 {
     assert(step->n_targets > 0);
     const double loss = step->loss / (double)step->n_targets;

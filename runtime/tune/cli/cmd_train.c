@@ -80,23 +80,21 @@ static void read_numbers(lvlm_trainer_options *o, const train_args *a)
     const struct {
         double *to;
         lvlm_real from;
-        double absent;
     } numbers[] = {
-        { &o->adamw.lr, a->lr, 5e-5 },
-        { &o->lr_part[LVLM_PART_VISION], a->lr_part[LVLM_PART_VISION], 0 },
-        { &o->lr_part[LVLM_PART_CONNECTOR], a->lr_part[LVLM_PART_CONNECTOR], 0 },
-        { &o->lr_part[LVLM_PART_TEXT], a->lr_part[LVLM_PART_TEXT], 0 },
-        { &o->adamw.beta1, a->beta1, 0.9 },
-        { &o->adamw.beta2, a->beta2, 0.999 },
-        { &o->adamw.eps, a->eps, 1e-8 },
-        { &o->adamw.decay, a->weight_decay, 0 },
-        { &o->clip, a->clip, 1 },
-        { &o->min_lr, a->min_lr, 0 },
-        { &o->layer_decay, a->layer_decay, 0 },
+        { &o->adamw.lr, a->lr },
+        { &o->lr_part[LVLM_PART_VISION], a->lr_part[LVLM_PART_VISION] },
+        { &o->lr_part[LVLM_PART_CONNECTOR], a->lr_part[LVLM_PART_CONNECTOR] },
+        { &o->lr_part[LVLM_PART_TEXT], a->lr_part[LVLM_PART_TEXT] },
+        { &o->adamw.beta1, a->beta1 },
+        { &o->adamw.beta2, a->beta2 },
+        { &o->adamw.eps, a->eps },
+        { &o->adamw.decay, a->weight_decay },
+        { &o->clip, a->clip },
+        { &o->min_lr, a->min_lr },
+        { &o->layer_decay, a->layer_decay },
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        *numbers[i].to =
-            numbers[i].from.given ? numbers[i].from.value : numbers[i].absent;
+        if (numbers[i].from.given) *numbers[i].to = numbers[i].from.value;
 }
 
 /* A whole number of steps, or a share of them below 1. */
@@ -147,16 +145,17 @@ int train_read_options(train_run *r, lvlm_error *err)
     const train_args *const a = r->args;
     lvlm_trainer_options *const o = &r->options;
     assert(r->source.self != NULL);
-    *o = (lvlm_trainer_options){ .data = r->source.id,
-                                 .data_file = r->source.file,
-                                 .batches = r->source.how,
-                                 .model = { .compute = lvlm_compute_of(a->compute),
-                                            .checkpointing = a->checkpointing,
-                                            .threads = lvlm_thread_count(&a->common),
-                                            .resolution = a->resolution,
-                                            .notes = r->notes,
-                                            .reference = a->reference },
-                                 .seed = a->seed };
+    *o = lvlm_trainer_defaults();
+    o->data = r->source.id;
+    o->data_file = r->source.file;
+    o->batches = r->source.how;
+    o->seed = a->seed;
+    o->model = (lvlm_model_options){ .compute = lvlm_compute_of(a->compute),
+                                     .checkpointing = a->checkpointing,
+                                     .threads = lvlm_thread_count(&a->common),
+                                     .resolution = a->resolution,
+                                     .notes = r->notes,
+                                     .reference = a->reference };
     TRY(read_length(r, err));
     o->decay_all = a->decay != NULL && strcmp(a->decay, "all") == 0;
     o->schedule.steps = r->steps;
