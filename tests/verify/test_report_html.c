@@ -72,6 +72,25 @@ static void html_names_the_first_bad_stage(void **state)
     lvlm_strbuf_free(&out);
 }
 
+static void html_draws_the_error_of_a_stage_by_itself(void **state)
+{
+    (void)state;
+    sample *s = make(5, 5);
+    lvlm_replay_stage *const bad = find(s, "text.blocks.0");
+    lvlm_replay_stage *const follower = find(s, "text.blocks.1");
+    break_stage(bad, LVLM_VERDICT_OUT, 1.2e-3);
+    break_stage(follower, LVLM_VERDICT_OUT, 2e-3);
+    bad->share = (lvlm_replay_share){ .known = true, .own = 1.2e-3, .is_cause = true };
+    follower->share =
+        (lvlm_replay_share){ .known = true, .own = 3e-9, .given = 1.2e-3 };
+    lvlm_strbuf out = write_with(lvlm_report_html, finish(s));
+    expect(out.text, "own error 3.00e-09");
+    expect(out.text, "its own error, from recorded rows");
+    assert_int_equal(count(out.text, "class=\"own\""), 2 * 2 + 1);
+    check_coordinates(out.text);
+    lvlm_strbuf_free(&out);
+}
+
 static void html_separates_divergence_from_distance(void **state)
 {
     (void)state;
@@ -266,6 +285,7 @@ int main(void)
         cmocka_unit_test(html_loads_no_other_file),
         cmocka_unit_test(html_lists_versions_sorted_and_digests),
         cmocka_unit_test(html_names_the_first_bad_stage),
+        cmocka_unit_test(html_draws_the_error_of_a_stage_by_itself),
         cmocka_unit_test(html_separates_divergence_from_distance),
         cmocka_unit_test(html_shows_missing_stages_and_wrong_shapes),
         cmocka_unit_test(html_escapes_what_comes_from_files),

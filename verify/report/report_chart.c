@@ -3,7 +3,7 @@
  *
  *   inf   |  .  .  .  .  .  x  .  .  .  .     infinite, not a number, not compared
  *   10^-4 |--------------------------------
- *         | - - - - - - - - - - - - - band     above it: crosses
+ *         | - - - - - - - - - - - - - band     above it: crosses; triangles: own error
  *   10^-6 |--------------------------------        or by rounding: rings
  *         |     o  o  o  o     o  o  o  o      within its band: dots
  *   0     |  <>  .  .  .  .  .  .  .  .  .     equal in every value: diamonds
@@ -72,6 +72,7 @@ static void find_axis(lvlm_plot *p)
     const lvlm_replay *const r = p->replay;
     for (size_t i = 0; i < r->n_stages; i++) {
         include(p, drawn_error(&r->stages[i]));
+        if (r->stages[i].share.known) include(p, r->stages[i].share.own);
         if (r->is_measure) continue;
         include(p, r->stages[i].band);
         include(p, fmin(HEADROOM * r->stages[i].band, DBL_MAX));
@@ -237,6 +238,13 @@ static void put_mark(lvlm_strbuf *out, const lvlm_replay_stage *s, double x, dou
             x, y - r - 1, r + 1, r + 1, -r - 1, r + 1, -r - 1, -r - 1);
 }
 
+/* What a stage adds to the error that it was given. */
+static void put_own(lvlm_strbuf *out, double x, double y, double r)
+{
+    lvlm_strbuf_printf(out, "<path class=\"own\" d=\"M%.1f %.1fl%.1f %.1fh%.1fz\"/>", x,
+                       y - r, r, 1.8 * r, -2 * r);
+}
+
 /* A mark, and a rectangle over the whole height that reacts to the pointer. */
 static void put_point(lvlm_strbuf *out, const lvlm_plot *p, size_t i)
 {
@@ -248,12 +256,16 @@ static void put_point(lvlm_strbuf *out, const lvlm_plot *p, size_t i)
     if (isfinite(drawn_error(s)))
         lvlm_strbuf_printf(out, "; max abs %s",
                            lvlm_report_error(error, s->found.distance.max_abs));
+    if (s->share.known)
+        lvlm_strbuf_printf(out, "; own error %s",
+                           lvlm_report_error(error, s->share.own));
     if (isfinite(drawn_error(s)) && lvlm_report_has_cosine(s))
         lvlm_strbuf_printf(out, ", cosine %.9f", s->cosine);
     lvlm_strbuf_printf(out,
                        "</title><rect class=\"hit\" x=\"%.2f\" y=\"%d\" "
                        "width=\"%.2f\" height=\"%d\"/>",
                        x - p->slot / 2, TOP_MARGIN, p->slot, HEIGHT - TOP_MARGIN);
+    if (s->share.known) put_own(out, x, y_of(p, s->share.own), radius);
     put_mark(out, s, x, y_of(p, drawn_error(s)), radius);
     lvlm_strbuf_puts(out, "</g>\n");
 }
@@ -297,10 +309,12 @@ static void put_legend(lvlm_strbuf *out, const lvlm_replay *r)
     static const lvlm_replay_stage equal = { .error = 0 };
     static const lvlm_replay_stage bad = { .verdict = LVLM_VERDICT_OUT };
     const size_t n_rounding = lvlm_report_count(r, LVLM_VERDICT_ROUNDING);
-    size_t n_equal = 0;
-    for (size_t i = 0; i < r->n_stages; i++)
+    size_t n_equal = 0, n_shares = 0;
+    for (size_t i = 0; i < r->n_stages; i++) {
         n_equal +=
             lvlm_verdict_passes(r->stages[i].verdict) && !(r->stages[i].error > 0);
+        n_shares += r->stages[i].share.known;
+    }
     lvlm_strbuf_puts(out, "<p class=\"legend\">\n");
     if (n_equal + n_rounding + r->n_failed < r->n_stages)
         put_key(out, &within,
@@ -311,6 +325,11 @@ static void put_legend(lvlm_strbuf *out, const lvlm_replay *r)
         put_key(
             out, &bad,
             r->is_measure ? "not finite" : "out of band, missing or in another shape");
+    if (n_shares > 0) {
+        lvlm_strbuf_puts(out, "<span><svg class=\"key\" viewBox=\"0 0 16 16\">");
+        put_own(out, 8, 8, 4.5);
+        lvlm_strbuf_puts(out, "</svg>its own error, from recorded rows</span>\n");
+    }
     if (!r->is_measure)
         lvlm_strbuf_puts(out, "<span><svg class=\"key\" viewBox=\"0 0 16 16\"><path "
                               "class=\"band\" d=\"M0 8H16\"/></svg>band</span>\n");
