@@ -1,10 +1,10 @@
-/* compare.h - compares two checkpoints of any kind tensor by tensor, by native
- * names. */
+/* compare.h - compares two checkpoints of any kind tensor by tensor, by native names:
+ * how far each is from the other, and what kind of change makes one of the other. */
 #ifndef LVLM_VERIFY_COMPARE_H
 #define LVLM_VERIFY_COMPARE_H
 
-#include "formats/checkpoint/manifest.h"
-#include "verify/metrics.h"
+#include "formats/base/arena.h"
+#include "verify/alteration.h"
 
 LVLM_BEGIN_DECLS
 
@@ -27,7 +27,8 @@ typedef struct lvlm_comparison {
         *a_expected; /* WRONG_SHAPE: what a should have; NULL: a is right */
     const lvlm_shape *b_expected;
     lvlm_sameness sameness;
-    lvlm_distance distance; /* b is the reference */
+    lvlm_distance distance; /* where both have as many values; b is the reference */
+    lvlm_alteration change; /* DIFFERS */
     bool renamed;           /* the tensors have different names */
     bool reshaped;          /* the same values in another shape */
     bool retied;            /* one stores a head of its own, the other ties it */
@@ -35,11 +36,21 @@ typedef struct lvlm_comparison {
                                the end of one of them: padding; else 0 */
 } lvlm_comparison;
 
+/* What `a` calls `a_name` is, bit for bit, what `b` calls `b_name`; both as
+ * lvlm_comparison.name. */
+typedef struct lvlm_move {
+    const char *a_name, *b_name;
+} lvlm_move;
+
 typedef struct lvlm_compare_result {
     size_t n;         /* tensors compared */
     size_t n_same;    /* SAME_BITS or SAME_VALUES */
     size_t n_missing; /* IN_NEITHER */
     size_t n_differ;  /* everything else */
+    /* contents that differ at their place and that the other has at another one */
+    lvlm_move *moves;
+    size_t n_moves;
+    lvlm_arena arena; /* owned; not for callers */
 } lvlm_compare_result;
 
 typedef struct lvlm_compare_options {
@@ -51,11 +62,14 @@ typedef struct lvlm_compare_options {
     void *progress_user;
 } lvlm_compare_options;
 
-/* Compare two models, or two bare files, in constant memory. LVLM_ECHECK if they are of
- * different families, LVLM_EFORMAT if only one is a model. */
+/* Compare two models, or two bare files, in memory that depends only on the number of
+ * tensors and the longest rows and columns. LVLM_ECHECK if they are of different
+ * families, LVLM_EFORMAT if only one is a model. On success free *out with
+ * lvlm_compare_free. */
 LVLM_MUST_CHECK int lvlm_compare(lvlm_compare_result *out, const lvlm_checkpoint *a,
                                  const lvlm_checkpoint *b,
                                  const lvlm_compare_options *options, lvlm_error *err);
+void lvlm_compare_free(lvlm_compare_result *result);
 
 LVLM_END_DECLS
 

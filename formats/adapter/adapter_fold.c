@@ -33,11 +33,9 @@ typedef struct work {
 
 /* A tensor that changes and the buffers of one row. */
 typedef struct row_fold {
-    lvlm_arena arena; /* of the arrays */
+    lvlm_fold_factors f; /* of a pair; its arena has the buffers */
     const lvlm_tensor *stored;
-    size_t rows, in, r, element;
-    double scale;
-    double *a, *b;           /* (r,in), (rows,r) */
+    size_t rows, in, element;
     const lvlm_saved *saved; /* in place of a pair, or NULL */
     size_t part;
     double *before, *exact, *kept; /* (in) as stored, with the adapter, rounded */
@@ -55,44 +53,55 @@ static bool changes(void *user, const lvlm_tensor *tensor)
 static int make_buffers(row_fold *f, lvlm_error *err)
 {
     assert(f->stored->shape.n > 0 && f->in > 0);
-    f->before = lvlm_arena_alloc(&f->arena, f->in, 3 * sizeof *f->before);
-    f->merged = lvlm_arena_alloc(&f->arena, f->in, sizeof(double));
+    f->before = lvlm_arena_alloc(&f->f.arena, f->in, 3 * sizeof *f->before);
+    f->merged = lvlm_arena_alloc(&f->f.arena, f->in, sizeof(double));
     if (f->before == NULL || f->merged == NULL) return lvlm_fail_memory(err);
     f->exact = f->before + f->in;
     f->kept = f->exact + f->in;
     return 0;
 }
 
-/* Both factors in double; of b only the rows of this part. Free f->arena, also after a
- * failure. */
-static int row_fold_make(row_fold *f, const lvlm_adapted *x, size_t part,
-                         const lvlm_tensor *stored, lvlm_error *err)
+int lvlm_fold_factors_make(lvlm_fold_factors *f, const lvlm_adapted *x, size_t part,
+                           size_t n_rows, lvlm_error *err)
 {
     assert(x->a.data != NULL && x->b.data != NULL);
-    assert(stored->shape.n == 2);
     const lvlm_module *const m = x->module;
     const lvlm_transform rows = lvlm_module_rows(m, part, x->r);
-    *f = (row_fold){ .stored = stored,
-                     .rows = (size_t)stored->shape.dims[0],
-                     .in = m->in,
-                     .r = x->r,
-                     .element = lvlm_dtype_bytes(stored->dtype),
-                     .scale = x->scale };
+    *f = (lvlm_fold_factors){
+        .rows = n_rows, .in = m->in, .r = x->r, .scale = x->scale
+    };
     const size_t n_all = m->out * x->r;
     double *const all = lvlm_arena_alloc(&f->arena, m->out, x->r * sizeof *all);
     f->a = lvlm_arena_alloc(&f->arena, x->r, m->in * sizeof *f->a);
-    f->b =
-        rows.n == 0 ? all : lvlm_arena_alloc(&f->arena, f->rows, x->r * sizeof *f->b);
+    f->b = rows.n == 0 ? all : lvlm_arena_alloc(&f->arena, n_rows, x->r * sizeof *f->b);
     if (all == NULL || f->a == NULL || f->b == NULL) return lvlm_fail_memory(err);
-    TRY(make_buffers(f, err));
     lvlm_convert_values(f->a, LVLM_F64, x->a.data, x->a.dtype, x->r * m->in);
     lvlm_convert_values(all, LVLM_F64, x->b.data, x->b.dtype, n_all);
     FAIL_IF(rows.n > 0 && !lvlm_transform_gather(
-                              f->b, 0, f->rows * x->r, &rows,
+                              f->b, 0, n_rows * x->r, &rows,
                               (lvlm_elements){ .at = all, n_all, sizeof *all }),
             err, LVLM_EFORMAT, "%s: the rows of its parts are not those of the module",
             m->name);
     return 0;
+}
+
+void lvlm_fold_factors_free(lvlm_fold_factors *f)
+{
+    lvlm_arena_free(&f->arena);
+    *f = (lvlm_fold_factors){ 0 };
+}
+
+/* Free f->f, also after a failure. */
+static int row_fold_make(row_fold *f, const lvlm_adapted *x, size_t part,
+                         const lvlm_tensor *stored, lvlm_error *err)
+{
+    assert(stored->shape.n == 2);
+    *f = (row_fold){ .stored = stored,
+                     .rows = (size_t)stored->shape.dims[0],
+                     .in = x->module->in,
+                     .element = lvlm_dtype_bytes(stored->dtype) };
+    TRY(lvlm_fold_factors_make(&f->f, x, part, f->rows, err));
+    return make_buffers(f, err);
 }
 
 /* The same for a tensor that is saved whole: its values are the exact ones. */
@@ -118,11 +127,11 @@ static void add_row(const row_fold *f, size_t o)
     const size_t in = f->in;
     double *const exact = f->exact;
     memset(exact, 0, in * sizeof *exact);
-    for (size_t k = 0; k < f->r; k++) {
-        const double b = f->b[o * f->r + k], *const a = f->a + k * in;
+    for (size_t k = 0; k < f->f.r; k++) {
+        const double b = f->f.b[o * f->f.r + k], *const a = f->f.a + k * in;
         for (size_t i = 0; i < in; i++) exact[i] += b * a[i];
     }
-    for (size_t i = 0; i < in; i++) exact[i] = f->before[i] + f->scale * exact[i];
+    for (size_t i = 0; i < in; i++) exact[i] = f->before[i] + f->f.scale * exact[i];
 }
 
 /* Compute row o of f->merged, and its cost. *first: the first value that is not
@@ -182,7 +191,7 @@ static int write(void *user, const lvlm_step *step, lvlm_sink *sink, lvlm_error 
         rc = merge_row(&f, o, &c.cost, &c.first, err);
         if (rc == 0) lvlm_sink_put(sink, step->out.dtype, f.merged, f.in);
     }
-    lvlm_arena_free(&f.arena);
+    lvlm_fold_factors_free(&f.f);
     w->parts[at * LVLM_MODULE_PARTS + part] = c;
     return rc;
 }

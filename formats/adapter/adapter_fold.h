@@ -29,6 +29,21 @@ typedef struct lvlm_fold_cost {
     lvlm_hex_digest root;  /* of the new file */
 } lvlm_fold_cost;
 
+/* The two factors of one native tensor of an adapted module, in double; of b only the
+ * rows of that tensor. */
+typedef struct lvlm_fold_factors {
+    size_t rows, in, r;
+    double scale;
+    double *a, *b;    /* (r,in), (rows,r) */
+    lvlm_arena arena; /* of the arrays */
+} lvlm_fold_factors;
+
+/* Of part number `part`, which has that many rows. Free, also after a failure. */
+LVLM_MUST_CHECK int lvlm_fold_factors_make(lvlm_fold_factors *out,
+                                           const lvlm_adapted *adapted, size_t part,
+                                           size_t rows, lvlm_error *err);
+void lvlm_fold_factors_free(lvlm_fold_factors *factors);
+
 /* Can the adapter be folded in? LVLM_EFORMAT if a module is missing, or is tied to an
  * embedding and has no weight of its own. */
 LVLM_MUST_CHECK int lvlm_fold_check(const lvlm_adapter *adapter, lvlm_error *err);

@@ -20,6 +20,7 @@ extern const lvlm_command command_precision;
 extern const lvlm_command command_all;
 extern const lvlm_command command_card;
 extern const lvlm_command command_calibrate;
+extern const lvlm_command command_merge;
 
 /* ---- verify_shared.c ------------------------------------------------------------- */
 

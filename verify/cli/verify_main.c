@@ -4,11 +4,11 @@
 
 int main(int argc, char *argv[])
 {
-    const lvlm_command commands[] = { command_checksum,    command_schema,
-                                      command_projections, command_compare,
-                                      command_replay,      command_precision,
-                                      command_all,         command_card,
-                                      command_calibrate,   { .name = NULL } };
+    const lvlm_command commands[] = {
+        command_checksum,  command_schema,    command_projections, command_compare,
+        command_replay,    command_precision, command_all,         command_card,
+        command_calibrate, command_merge,     { .name = NULL }
+    };
     const lvlm_program program = {
         PROGRAM, "Proves vision-language checkpoints and conversions stage by stage",
         commands
