@@ -275,6 +275,7 @@ static int check_and_compare(scratch *s, lvlm_error *err)
         (rc = lvlm_checkpoint_open(&b, HUB, NULL, err)) == 0 &&
         (rc = lvlm_checksum(&n_corrupt, a, NULL, NULL, &run, err)) == 0)
         rc = lvlm_compare(&result, a, b, &compare, err);
+    if (b != NULL && rc == 0) lvlm_compare_free(&result);
     lvlm_checkpoint_close(a);
     lvlm_checkpoint_close(b);
     return rc;

@@ -61,6 +61,7 @@ static void back(const char *native)
         abort();
     }
     if (result.n_differ > 0) abort();
+    lvlm_compare_free(&result);
     lvlm_checkpoint_close(a);
     lvlm_checkpoint_close(b);
     lvlm_outdir_close(dir);
