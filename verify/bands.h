@@ -42,7 +42,9 @@ LVLM_BEGIN_DECLS
 #define LVLM_BAND_BF16_GRADIENT 0.8
 #define LVLM_BAND_BF16_KL 1.0
 
-/* Training steps: losses and norms, and the change of each weight. */
+/* Training steps: losses and norms, and the change of each weight. Observed at most
+ * 3.0e-15 and 1.4e-12 over three or four steps of models of four families, at a change
+ * in float32 3.7e-5. */
 #define LVLM_BAND_EXACT_STEP 1e-10
 #define LVLM_BAND_EXACT_CHANGE 1e-8
 #define LVLM_BAND_F32_STEP 1e-4

@@ -30,6 +30,7 @@ import copy
 import fnmatch
 import hashlib
 import importlib.util
+import inspect
 import json
 import math
 import os
@@ -405,8 +406,11 @@ class Reference:
                     setattr(m, name, 0.0)
 
     def cast(self, batch):
+        """The inputs in the precision, without those that older versions do not know and do not need."""
         dtype = torch.float64 if self.double else next(iter(self.model.parameters())).dtype
-        return {k: v.to(dtype) if v.is_floating_point() else v for k, v in batch.items()}
+        known = inspect.signature(self.model.forward).parameters
+        return {k: v.to(dtype) if v.is_floating_point() else v for k, v in batch.items()
+                if k in known or k != "mm_token_type_ids"}
 
     def forward(self, batch):
         """Stages in evaluation, in order of computation, logits and loss."""
@@ -725,7 +729,7 @@ def restatement(args, folder):
 
 def open_reference(args, folder, checkpoint):
     with open(f"{folder}/config.json") as f:
-        if json.load(f)["model_type"] == "qwen":
+        if json.load(f).get("model_type") == "qwen":
             return restatement(args, folder)
     if args.precision != "double":
         return Reference(from_pretrained(folder, DTYPES[args.precision], args.layers), False)
@@ -752,6 +756,8 @@ def run(args):
         torch.set_num_threads(args.threads)
     folder = args.model
     if not os.path.isdir(folder):
+        if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", folder):
+            raise Refused(f"{folder}: is not a folder")
         from huggingface_hub import snapshot_download
         folder = snapshot_download(folder)
     training = read_training(args.training)
@@ -836,8 +842,8 @@ def main():
     try:
         run(args)
         return 0
-    except (Refused, OSError) as e:
-        say(e)
+    except (Refused, OSError, ImportError) as e:
+        say(str(e).strip().partition("\n")[0])
         return 2
 
 
