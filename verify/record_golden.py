@@ -37,11 +37,14 @@ import os
 import re
 import sys
 
-import torch
-import transformers
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from torch.overrides import TorchFunctionMode
+try:
+    import torch
+    import transformers
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+    from torch.overrides import TorchFunctionMode
+except ModuleNotFoundError as missing:
+    sys.exit(f"{__doc__}\nrecord_golden: {missing.name} is not there: pip install torch transformers")
 
 NAMES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 DTYPES = {"double": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

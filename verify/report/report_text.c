@@ -189,8 +189,10 @@ static void put_stage(lvlm_strbuf *out, const lvlm_replay_stage *s, const layout
 static void put_divergence(lvlm_strbuf *out, const lvlm_replay *r,
                            const lvlm_replay_stage *s, size_t width)
 {
+    char name[NAME_BYTES];
     lvlm_strbuf line = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
-    lvlm_strbuf_printf(&line, "logits: max KL %.2e", s->found.max_kl);
+    lvlm_strbuf_printf(&line, "%s: max KL %.2e",
+                       lvlm_visible(name, sizeof name, s->name), s->found.max_kl);
     if (!r->is_measure) lvlm_strbuf_printf(&line, " (band %.0e)", s->band_kl);
     lvlm_strbuf_printf(&line, ", same first choice in %" PRIu64 " of %" PRIu64 " rows",
                        s->found.n_top1, s->found.n_rows);
