@@ -48,7 +48,7 @@ AMX_TARGET static void amx_multiply(float *sums, const lvlm_block *b)
     TILE_ZERO(2);
     TILE_ZERO(3);
     LVLM_EACH_PAIR(b, i, j)
-    for (size_t s = 0; s < b->n_steps; s++)
+    for (size_t s = 0; s < lvlm_steps_of(b->n_values); s++)
         amx_step(b->left.data + s * b->left.step + i * b->left.term, b->left.row,
                  b->right.data + s * b->right.step + j * AMX_TILE, b->right.panel,
                  b->n_panels);

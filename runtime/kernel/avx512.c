@@ -54,7 +54,7 @@ INLINE void half_block(float *sums, const lvlm_block *b, const char *left, size_
     UNROLL for (size_t r = 0; r < HALF; r++) UNROLL for (size_t c = 0; c < n; c++)
         s[r][c] = _mm512_setzero_ps();
     LVLM_EACH_PAIR(b, i, j)
-    for (size_t step = 0; step < b->n_steps; step++)
+    for (size_t step = 0; step < lvlm_steps_of(b->n_values); step++)
         add_pairs(s, left + step * b->left.step + i * b->left.term, b->left.row,
                   b->right.data + step * b->right.step + j * tile, b->right.panel, n);
     store(sums, s, n);
@@ -85,31 +85,31 @@ INLINE void load_panels(__m512 *b, const char *right, size_t panel, size_t n)
     UNROLL for (size_t c = 0; c < n; c++) b[c] = _mm512_loadu_ps(right + c * panel);
 }
 
-/* One step; the rows are floats. */
-INLINE void add_floats(__m512 s[HALF][PANELS], const char *left, size_t row,
-                       const char *right, size_t panel, size_t n)
+/* n_values of a step; the rows are floats. */
+INLINE void add_floats(__m512 s[HALF][PANELS], const char *left, const lvlm_block *b,
+                       const char *right, size_t n_values, size_t n)
 {
-    for (size_t k = 0; k < LVLM_STEP; k++) {
-        __m512 b[PANELS];
-        load_panels(b, right + k * sizeof(__m512), panel, n);
-        UNROLL for (size_t r = 0; r < HALF; r++) add_products(
-            s, _mm512_castsi512_ps(broadcast(left + r * row + k * sizeof(float))), r, b,
-            n);
+    const size_t row = b->left.row, apart = b->left.apart;
+    for (size_t k = 0; k < n_values; k++, left += apart, right += sizeof(__m512)) {
+        __m512 x[PANELS];
+        load_panels(x, right, b->right.panel, n);
+        UNROLL for (size_t r = 0; r < HALF; r++)
+            add_products(s, _mm512_castsi512_ps(broadcast(left + r * row)), r, x, n);
     }
 }
 
-/* One step; the rows are bf16, two of which are broadcast at once. */
-INLINE void add_halves(__m512 s[HALF][PANELS], const char *left, size_t row,
-                       const char *right, size_t panel, size_t n)
+/* The same; the rows are bf16, two of which are broadcast at once. */
+INLINE void add_halves(__m512 s[HALF][PANELS], const char *left, const lvlm_block *b,
+                       const char *right, size_t n_values, size_t n)
 {
     const __m512i high = _mm512_set1_epi32((int)0xffff0000u);
-    for (size_t k = 0; k < LVLM_STEP; k += 2) {
+    for (size_t k = 0; k < n_values; k += 2) {
         __m512 even[PANELS], odd[PANELS];
-        load_panels(even, right + k * sizeof(__m512), panel, n);
-        load_panels(odd, right + (k + 1) * sizeof(__m512), panel, n);
+        load_panels(even, right + k * sizeof(__m512), b->right.panel, n);
+        load_panels(odd, right + (k + 1) * sizeof(__m512), b->right.panel, n);
         UNROLL for (size_t r = 0; r < HALF; r++)
         {
-            const __m512i a = broadcast(left + r * row + k * sizeof(uint16_t));
+            const __m512i a = broadcast(left + r * b->left.row + k * sizeof(uint16_t));
             add_products(s, _mm512_castsi512_ps(_mm512_slli_epi32(a, 16)), r, even, n);
             add_products(s, _mm512_castsi512_ps(_mm512_and_si512(a, high)), r, odd, n);
         }
@@ -123,11 +123,12 @@ INLINE void half_of_floats(float *sums, const lvlm_block *b, const char *left, s
     __m512 s[HALF][PANELS];
     UNROLL for (size_t r = 0; r < HALF; r++) UNROLL for (size_t c = 0; c < n; c++)
         s[r][c] = _mm512_setzero_ps();
-    for (size_t step = 0; step < b->n_steps; step++) {
+    for (size_t k = 0; k < b->n_values; k += LVLM_STEP) {
+        const size_t rest = b->n_values - k, some = rest < LVLM_STEP ? rest : LVLM_STEP;
         if (is_float)
-            add_floats(s, left, b->left.row, right, b->right.panel, n);
+            add_floats(s, left, b, right, some, n);
         else
-            add_halves(s, left, b->left.row, right, b->right.panel, n);
+            add_halves(s, left, b, right, some, n);
         left += b->left.step;
         right += b->right.step;
     }

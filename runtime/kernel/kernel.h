@@ -28,10 +28,11 @@ enum {
 };
 
 /* The rows of a block: row r of step s begins at data + s * step + r * row, and its
- * term t is t * term beyond. Strides are in bytes. */
+ * term t is t * term beyond. Values that are floats are `apart` from each other, others
+ * side by side. Strides are in bytes. */
 typedef struct lvlm_left {
     const char *data;
-    size_t row, step, term;
+    size_t row, step, term, apart;
     unsigned n_terms;
     bool is_float; /* form floats: float, else bf16 */
 } lvlm_left;
@@ -49,7 +50,9 @@ typedef struct lvlm_right {
 typedef struct lvlm_block {
     lvlm_left left;
     lvlm_right right;
-    size_t n_steps, n_panels;
+    size_t n_values; /* of the sum: the last step may have fewer in form floats, where
+                        an odd one is padded if the rows are bf16 */
+    size_t n_panels;
     unsigned levels; /* products of term i and term j with i + j < levels count */
 } lvlm_block;
 
@@ -60,8 +63,13 @@ typedef struct lvlm_block {
         for (unsigned i = 0, j = level_; i <= level_; i++, j--)                        \
             if (i < (b)->left.n_terms && j < (b)->right.n_terms)
 
-/* sums (rows, panels * LVLM_PANEL) = the block over n_steps steps; columns beyond
- * n_panels are not written. */
+static inline size_t lvlm_steps_of(size_t n_values)
+{
+    return (n_values + LVLM_STEP - 1) / LVLM_STEP;
+}
+
+/* sums (rows, panels * LVLM_PANEL) = the block; columns beyond n_panels are not
+ * written. */
 typedef void lvlm_multiply(float *sums, const lvlm_block *block);
 
 /* to[c][r] = from[r * line + c], LVLM_PANEL each way. */

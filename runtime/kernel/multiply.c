@@ -33,11 +33,6 @@ static size_t min(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static size_t steps_of(size_t len)
-{
-    return (len + LVLM_STEP - 1) / LVLM_STEP;
-}
-
 static size_t left_rows(const stretch *s)
 {
     return s->kernel->rows;
@@ -72,12 +67,12 @@ static const lvlm_form largest = { false, LVLM_MOST_TERMS };
 static size_t own_bytes(size_t length)
 {
     return lvlm_pack_bytes(LVLM_MOST_PANELS * LVLM_PANEL,
-                           min(SUM_STEPS, steps_of(length)), largest);
+                           min(SUM_STEPS, lvlm_steps_of(length)), largest);
 }
 
 size_t lvlm_product_scratch(size_t length, size_t n_threads)
 {
-    return lvlm_pack_bytes(ONCE, steps_of(length), largest) +
+    return lvlm_pack_bytes(ONCE, lvlm_steps_of(length), largest) +
            n_threads * own_bytes(length);
 }
 
@@ -86,7 +81,7 @@ static void pack_once(stretch *s, size_t g)
 {
     const lvlm_product *const p = s->p;
     const size_t r = g * once_rows(s), n = min(once_rows(s), s->n - r);
-    char *const to = s->memory + lvlm_pack_bytes(r, steps_of(s->len), s->form);
+    char *const to = s->memory + lvlm_pack_bytes(r, lvlm_steps_of(s->len), s->form);
     if (p->packs_left)
         s->left[g] = lvlm_pack_left(to, &p->left, s->first + r, n, left_rows(s), s->k,
                                     s->len, s->form);
@@ -140,7 +135,7 @@ static void run_rows(const stretch *s, size_t r, size_t n, size_t next, size_t i
 {
     const lvlm_product *const p = s->p;
     const size_t k = s->k + i, rows = other_rows(s);
-    lvlm_block b = { .n_steps = steps_of(len), .levels = s->form.levels };
+    lvlm_block b = { .n_values = len, .levels = s->form.levels };
     if (p->packs_left)
         b.right = lvlm_pack_right(own, &p->right, r, n, k, len, s->form);
     else
@@ -196,7 +191,7 @@ void lvlm_product_run(const lvlm_product *p, const lvlm_unit *unit, void *scratc
     assert(p->M > 0 && p->N > 0 && p->K > 0 && p->stretch > 0 && unit->terms != NULL);
     assert(p->stretch % LVLM_STEP == 0);
     s.kernel = s.form.is_floats ? unit->floats : unit->terms;
-    s.own = s.memory + lvlm_pack_bytes(ONCE, steps_of(p->stretch), largest);
+    s.own = s.memory + lvlm_pack_bytes(ONCE, lvlm_steps_of(p->stretch), largest);
     for (s.first = 0; s.first < once; s.first += ONCE) {
         s.n = min(ONCE, once - s.first);
         for (s.k = 0; s.k < p->K; s.k += p->stretch) {

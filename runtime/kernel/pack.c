@@ -124,11 +124,6 @@ static void round_floats(float *x, const lvlm_matrix *m, size_t n, lvlm_form for
 
 /* ---- layout ---------------------------------------------------------------------- */
 
-static size_t steps_of(size_t len)
-{
-    return (len + LVLM_STEP - 1) / LVLM_STEP;
-}
-
 static unsigned terms_in(lvlm_dtype dtype, lvlm_form form)
 {
     return form.is_floats ? 1 : lvlm_terms_of(dtype, form.levels);
@@ -148,7 +143,9 @@ size_t lvlm_pack_bytes(size_t rows, size_t steps, lvlm_form form)
 
 lvlm_left lvlm_left_in(void *memory, lvlm_dtype dtype, size_t rows, lvlm_form form)
 {
-    lvlm_left out = { .data = memory, .is_float = form.is_floats };
+    lvlm_left out = { .data = memory,
+                      .apart = sizeof(float),
+                      .is_float = form.is_floats };
     out.n_terms = terms_in(dtype, form);
     out.row = LVLM_STEP * bytes_of(form);
     out.term = rows * out.row;
@@ -166,12 +163,15 @@ lvlm_right lvlm_right_in(void *memory, lvlm_dtype dtype, size_t steps, lvlm_form
 
 /* ---- left ------------------------------------------------------------------------ */
 
+/* The rows of a block can be read where they are: all of them, and what is read at once
+ * of a row. */
 static bool is_in_place(const lvlm_matrix *m, size_t n, size_t rows, size_t len,
                         lvlm_form form)
 {
-    if (m->turned || n < rows || len % LVLM_STEP != 0) return false;
-    return m->dtype == LVLM_BF16 ||
-           (m->dtype == LVLM_F32 && form.is_floats && !must_round(m, form));
+    if (n < rows) return false;
+    if (form.is_floats && m->dtype == LVLM_F32) return !must_round(m, form);
+    return !m->turned && m->dtype == LVLM_BF16 &&
+           len % (form.is_floats ? 2 : LVLM_STEP) == 0;
 }
 
 /* `steps` steps of row r, beginning with number `step`, from their values x, which are
@@ -208,10 +208,13 @@ static void turn_left(const lvlm_left *out, size_t step, const lvlm_matrix *m,
 static lvlm_left left_of(const lvlm_matrix *m, size_t first, size_t k)
 {
     const size_t bytes = lvlm_dtype_bytes(m->dtype);
-    return (lvlm_left){ .data = (const char *)m->data + (first * m->ld + k) * bytes,
-                        .row = m->ld * bytes,
-                        .step = LVLM_STEP * bytes,
+    const size_t row = (m->turned ? 1 : m->ld) * bytes;
+    const size_t apart = (m->turned ? m->ld : 1) * bytes;
+    return (lvlm_left){ .data = (const char *)m->data + first * row + k * apart,
+                        .row = row,
+                        .step = LVLM_STEP * apart,
                         .n_terms = 1,
+                        .apart = apart,
                         .is_float = m->dtype == LVLM_F32 };
 }
 
@@ -232,7 +235,7 @@ static void pack_row(const lvlm_left *out, size_t r, const lvlm_matrix *m, size_
 lvlm_left lvlm_pack_left(void *memory, const lvlm_matrix *m, size_t first, size_t n,
                          size_t rows, size_t k, size_t len, lvlm_form form)
 {
-    const size_t steps = steps_of(len);
+    const size_t steps = lvlm_steps_of(len);
     assert(n > 0 && n <= rows && rows <= LVLM_MOST_ROWS);
     if (is_in_place(m, n, rows, len, form)) return left_of(m, first, k);
     const lvlm_left out = lvlm_left_in(memory, m->dtype, rows, form);
@@ -276,70 +279,81 @@ static void pack_column(const lvlm_right *out, char *to, size_t c, const lvlm_ma
     }
 }
 
-LVLM_SIMD_CLONES static void interleave(uint16_t *to, const uint16_t *a,
-                                        const uint16_t *b)
+/* A pair is two rows of memory. Pair p is at to + 2 * p * LVLM_PANEL. */
+LVLM_SIMD_CLONES static void interleave(uint16_t *to, const uint16_t *from, size_t ld,
+                                        size_t n_pairs)
 {
-    for (size_t c = 0; c < LVLM_PANEL; c++) {
-        to[2 * c] = a[c];
-        to[2 * c + 1] = b[c];
-    }
+    for (size_t p = 0; p < n_pairs; p++, from += 2 * ld, to += 2 * LVLM_PANEL)
+        for (size_t c = 0; c < LVLM_PANEL; c++) {
+            to[2 * c] = from[c];
+            to[2 * c + 1] = from[ld + c];
+        }
 }
 
-/* Two rows of memory, k and k + 1, of which there are `len`. */
-static void pack_pair(char *to, const lvlm_matrix *m, size_t first, size_t n, size_t k,
-                      size_t len, unsigned n_terms)
+LVLM_SIMD_CLONES static void widen_columns(float *to, const uint16_t *from, size_t ld,
+                                           size_t n)
 {
-    float a[LVLM_PANEL], b[LVLM_PANEL];
-    uint16_t one[LVLM_PANEL], other[LVLM_PANEL];
-    load(a, m, len > 0 ? k * m->ld + first : 0, len > 0 ? n : 0, LVLM_PANEL);
-    load(b, m, len > 1 ? (k + 1) * m->ld + first : 0, len > 1 ? n : 0, LVLM_PANEL);
-    for (unsigned t = 0; t < n_terms; t++) {
-        take_terms(one, a, LVLM_PANEL);
-        take_terms(other, b, LVLM_PANEL);
-        interleave((uint16_t *)(to + t * TILE), one, other);
-    }
+    for (size_t i = 0; i < n; i++, from += ld, to += LVLM_PANEL)
+#pragma omp simd
+        for (size_t c = 0; c < LVLM_PANEL; c++) to[c] = lvlm_f32_of_bf16(from[c]);
 }
 
-/* A panel whose columns lie side by side in memory, over [k, k + len). */
+/* A panel whose columns lie side by side in memory, over [k, k + len), padded to `room`
+ * rows.  to (room,LVLM_PANEL) */
+static void copy_columns(float *to, const lvlm_matrix *m, size_t first, size_t n,
+                         size_t k, size_t len, size_t room)
+{
+    const size_t at = k * m->ld + first;
+    if (n == LVLM_PANEL && m->dtype == LVLM_BF16)
+        widen_columns(to, (const uint16_t *)m->data + at, m->ld, len);
+    else if (n == LVLM_PANEL && m->dtype == LVLM_F32)
+        for (size_t i = 0; i < len; i++)
+            memcpy(to + i * LVLM_PANEL, (const float *)m->data + at + i * m->ld,
+                   LVLM_PANEL * sizeof *to);
+    else
+        for (size_t i = 0; i < len; i++)
+            load(to + i * LVLM_PANEL, m, at + i * m->ld, n, LVLM_PANEL);
+    memset(to + len * LVLM_PANEL, 0, (room - len) * LVLM_PANEL * sizeof *to);
+}
+
+/* The same as terms, by steps. */
 static void pack_pairs(const lvlm_right *out, char *to, const lvlm_matrix *m,
                        size_t first, size_t n, size_t k, size_t len)
 {
-    const uint16_t *const halves = m->data;
-    for (size_t i = 0; i < steps_of(len) * LVLM_STEP; i += 2) {
-        char *const pair = to + i / LVLM_STEP * out->step +
-                           i % LVLM_STEP * LVLM_PANEL * sizeof(uint16_t);
-        const size_t at = (k + i) * m->ld + first, left = i < len ? len - i : 0;
-        if (m->dtype == LVLM_BF16 && n == LVLM_PANEL && left > 1)
-            interleave((uint16_t *)pair, halves + at, halves + at + m->ld);
-        else
-            pack_pair(pair, m, first, n, k + i, left, out->n_terms);
-    }
-}
-
-/* The same in form floats. */
-static void copy_columns(char *to, const lvlm_matrix *m, size_t first, size_t n,
-                         size_t k, size_t len, lvlm_form form)
-{
-    for (size_t i = 0; i < steps_of(len) * LVLM_STEP; i++) {
-        float *const x = (float *)to + i * LVLM_PANEL;
-        load(x, m, i < len ? (k + i) * m->ld + first : 0, i < len ? n : 0, LVLM_PANEL);
-        round_floats(x, m, LVLM_PANEL, form);
+    const bool plain = m->dtype == LVLM_BF16 && n == LVLM_PANEL;
+    for (size_t i = 0; i < len; i += LVLM_STEP, to += out->step) {
+        const size_t some = min(LVLM_STEP, len - i);
+        float x[LVLM_STEP * LVLM_PANEL];
+        uint16_t term[LVLM_STEP * LVLM_PANEL];
+        if (plain && some == LVLM_STEP) {
+            interleave((uint16_t *)to,
+                       (const uint16_t *)m->data + (k + i) * m->ld + first, m->ld,
+                       LVLM_STEP / 2);
+            continue;
+        }
+        copy_columns(x, m, first, n, k + i, some, LVLM_STEP);
+        for (unsigned t = 0; t < out->n_terms; t++) {
+            take_terms(term, x, LVLM_STEP * LVLM_PANEL);
+            interleave((uint16_t *)(to + t * TILE), term, LVLM_PANEL, LVLM_STEP / 2);
+        }
     }
 }
 
 lvlm_right lvlm_pack_right(void *memory, const lvlm_matrix *m, size_t first, size_t n,
                            size_t k, size_t len, lvlm_form form)
 {
-    const size_t steps = steps_of(len);
+    const size_t steps = lvlm_steps_of(len);
     const lvlm_right out = lvlm_right_in(memory, m->dtype, steps, form);
     assert(n > 0 && len > 0);
     for (size_t p = 0; p < n; p += LVLM_PANEL) {
         char *const to = (char *)memory + p / LVLM_PANEL * out.panel;
         const size_t some = min(LVLM_PANEL, n - p);
-        if (m->turned && form.is_floats)
-            copy_columns(to, m, first + p, some, k, len, form);
-        else if (m->turned)
+        if (m->turned && form.is_floats) {
+            copy_columns((float *)to, m, first + p, some, k, len, steps * LVLM_STEP);
+            round_floats((float *)to, m, len * LVLM_PANEL, form);
+        } else if (m->turned) {
             pack_pairs(&out, to, m, first + p, some, k, len);
+        }
         for (size_t c = 0; !m->turned && c < LVLM_PANEL; c++)
             pack_column(&out, to, c, m, c < some ? (first + p + c) * m->ld + k : 0,
                         c < some ? len : 0, steps, form);

@@ -30,7 +30,7 @@ static void terms(float *sums, const lvlm_block *b)
             const char *const right = b->right.data + c / LVLM_PANEL * b->right.panel;
             float sum = 0;
             LVLM_EACH_PAIR(b, i, j)
-            for (size_t k = 0; k < b->n_steps * LVLM_STEP; k++) {
+            for (size_t k = 0; k < lvlm_steps_of(b->n_values) * LVLM_STEP; k++) {
                 const size_t s = k / LVLM_STEP, at = k % LVLM_STEP;
                 const char *const left = b->left.data + s * b->left.step +
                                          r * b->left.row + i * b->left.term;
@@ -48,11 +48,12 @@ static void floats(float *sums, const lvlm_block *b)
         for (size_t c = 0; c < b->n_panels * LVLM_PANEL; c++) {
             const char *const right = b->right.data + c / LVLM_PANEL * b->right.panel;
             float sum = 0;
-            for (size_t k = 0; k < b->n_steps * LVLM_STEP; k++) {
+            for (size_t k = 0; k < b->n_values; k++) {
                 const char *const left =
                     b->left.data + k / LVLM_STEP * b->left.step + r * b->left.row;
-                sum += (b->left.is_float ? float_at(left, k % LVLM_STEP)
-                                         : half_at(left, k % LVLM_STEP)) *
+                sum += (b->left.is_float
+                            ? float_at(left + k % LVLM_STEP * b->left.apart, 0)
+                            : half_at(left, k % LVLM_STEP)) *
                        float_at(right, k * LVLM_PANEL + c % LVLM_PANEL);
             }
             sums[r * COLUMNS + c] = sum;
