@@ -14,6 +14,7 @@ enum {
     SUM_STEPS = 16,     /* of a block of the sum: with ONCE rows, half of an L2 cache */
     SUM_STEPS_ONE = 32, /* the same for products of one term */
     SUM_STEPS_FLOATS = 8, /* in form floats: sums of more would be rounded too often */
+    SMALL_STEPS = 16,     /* that a small product packs at once */
     FEW = 16384,          /* products for which one thread is enough */
 };
 
@@ -162,20 +163,53 @@ static void run_task(const stretch *s, size_t begin, size_t end, char *own)
     if (s->kernel->end != NULL) s->kernel->end();
 }
 
+static size_t others_of(const stretch *s)
+{
+    return s->p->packs_left ? s->p->N : s->p->M;
+}
+
+static size_t groups_of(const stretch *s)
+{
+    return (s->n + once_rows(s) - 1) / once_rows(s);
+}
+
 static void run_stretch(stretch *s, size_t n_threads)
 {
     const lvlm_product *const p = s->p;
-    const size_t others = p->packs_left ? p->N : p->M;
-    const size_t n_groups = (s->n + once_rows(s) - 1) / once_rows(s);
-    const size_t n_pieces = (others + PIECE - 1) / PIECE;
+    const size_t n_pieces = (others_of(s) + PIECE - 1) / PIECE;
 #pragma omp parallel num_threads((int)n_threads) if (p->M * p->N * p->K > FEW)
     {
 #pragma omp for schedule(static)
-        for (size_t g = 0; g < n_groups; g++) pack_once(s, g);
+        for (size_t g = 0; g < groups_of(s); g++) pack_once(s, g);
 #pragma omp for schedule(dynamic, 1)
         for (size_t t = 0; t < n_pieces; t++)
-            run_task(s, t * PIECE, min((t + 1) * PIECE, others),
+            run_task(s, t * PIECE, min((t + 1) * PIECE, others_of(s)),
                      s->own + (size_t)omp_get_thread_num() * own_bytes(p->stretch));
+    }
+}
+
+static void run_stretch_here(stretch *s)
+{
+    for (size_t g = 0; g < groups_of(s); g++) pack_once(s, g);
+    run_task(s, 0, others_of(s), s->own);
+}
+
+/* By n_threads; 0: by the calling thread, without a team. */
+static void run_all(stretch *s, size_t n_threads)
+{
+    const lvlm_product *const p = s->p;
+    const size_t once = p->packs_left ? p->M : p->N;
+    assert(p->M > 0 && p->N > 0 && p->K > 0 && p->stretch > 0);
+    assert(p->stretch % LVLM_STEP == 0);
+    for (s->first = 0; s->first < once; s->first += ONCE) {
+        s->n = min(ONCE, once - s->first);
+        for (s->k = 0; s->k < p->K; s->k += p->stretch) {
+            s->len = min(p->stretch, p->K - s->k);
+            if (n_threads > 0)
+                run_stretch(s, n_threads);
+            else
+                run_stretch_here(s);
+        }
     }
 }
 
@@ -187,16 +221,38 @@ void lvlm_product_run(const lvlm_product *p, const lvlm_unit *unit, void *scratc
     stretch s = { .p = p,
                   .form = { products > unit->most_products, p->levels },
                   .memory = scratch };
-    const size_t once = p->packs_left ? p->M : p->N;
-    assert(p->M > 0 && p->N > 0 && p->K > 0 && p->stretch > 0 && unit->terms != NULL);
-    assert(p->stretch % LVLM_STEP == 0);
     s.kernel = s.form.is_floats ? unit->floats : unit->terms;
     s.own = s.memory + lvlm_pack_bytes(ONCE, lvlm_steps_of(p->stretch), largest);
-    for (s.first = 0; s.first < once; s.first += ONCE) {
-        s.n = min(ONCE, once - s.first);
-        for (s.k = 0; s.k < p->K; s.k += p->stretch) {
-            s.len = min(p->stretch, p->K - s.k);
-            run_stretch(&s, n_threads);
-        }
-    }
+    run_all(&s, n_threads);
+}
+
+/* ---- small products -------------------------------------------------------------- */
+
+static const lvlm_form floats = { true, LVLM_MOST_TERMS };
+
+static size_t small_stretch(size_t length)
+{
+    return min(lvlm_steps_of(length), SMALL_STEPS) * LVLM_STEP;
+}
+
+/* Of the operand that is packed once; its last group may be padded. */
+static size_t small_bytes(size_t rows, size_t length)
+{
+    return lvlm_pack_bytes(min(rows, ONCE) + LVLM_MOST_ROWS,
+                           lvlm_steps_of(small_stretch(length)), floats);
+}
+
+size_t lvlm_product_small_scratch(size_t rows, size_t length)
+{
+    return small_bytes(rows, length) +
+           lvlm_pack_bytes(LVLM_MOST_PANELS * LVLM_PANEL, SUM_STEPS_FLOATS, floats);
+}
+
+void lvlm_product_small(lvlm_product p, const lvlm_unit *unit, void *scratch)
+{
+    stretch s = { .p = &p, .form = floats, .memory = scratch, .kernel = unit->floats };
+    p.levels = LVLM_MOST_TERMS;
+    p.stretch = small_stretch(p.K);
+    s.own = s.memory + small_bytes(p.packs_left ? p.M : p.N, p.K);
+    run_all(&s, 0);
 }

@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include "runtime/ops/attention_run.h"
-#include "runtime/ops/gemm.h"
+#include "runtime/ops/product.h"
 #include "runtime/ops/vmath.h"
 
 enum {
@@ -56,12 +56,12 @@ void attention_gather(real *rows, const real *x, const attention_dims *d, size_t
 }
 
 void attention_scores(real *s, const real *q, const real *k, const attention_dims *d,
-                      size_t g, size_t R, size_t k0, size_t k1)
+                      size_t g, size_t R, size_t k0, size_t k1, real *place)
 {
     const size_t width = k1 - k0, ldk = d->kv_heads * d->D;
     const real cap = d->softcap;
-    gemm_nt(s, width, q, d->D, k + k0 * ldk + g * d->D, ldk, R, width, d->D,
-            cap > 0 ? d->scale / cap : d->scale, 0);
+    product_nt(s, width, q, d->D, k + k0 * ldk + g * d->D, ldk, R, width, d->D,
+               cap > 0 ? d->scale / cap : d->scale, 0, place);
     if (cap == 0) return;
     vtanh(s, s, R * width);
 #pragma omp simd
@@ -167,6 +167,7 @@ static void sum_run(const partial *p, real *own, const real *q, const real *k,
     const size_t G = attention_group(d), R = (run->q1 - run->q0) * G, D = d->D;
     const size_t ldv = d->kv_heads * D;
     real *const packed = own, *const s = own + R * D;
+    real *const place = s + R * min_size(d->Tk, TILE);
     first = max_size(first, run->k0);
     end = min_size(end, run->k1);
     memset(p->sum, 0, R * sizeof *p->sum);
@@ -177,15 +178,15 @@ static void sum_run(const partial *p, real *own, const real *q, const real *k,
     attention_gather(packed, q, d, g, run);
     for (size_t k0 = first; k0 < end; k0 += TILE) {
         const size_t k1 = min_size(k0 + TILE, end), width = k1 - k0;
-        attention_scores(s, packed, k, d, g, R, k0, k1);
+        attention_scores(s, packed, k, d, g, R, k0, k1, place);
         for (size_t r = 0; r < R; r++) {
             size_t from, to;
             attention_visible(&from, &to, d, run->q0 + r / G, k0, k1);
             take_row(p, r, s + r * width, from, to, width, D);
         }
         attention_drop(s, d, g, run, k0, k1);
-        gemm_nn(p->out, D, s, width, v + k0 * ldv + g * D, ldv, R, D, width, 1,
-                k0 == first ? 0 : 1);
+        product_nn(p->out, D, s, width, v + k0 * ldv + g * D, ldv, R, D, width, 1,
+                   k0 == first ? 0 : 1, place);
     }
 }
 
@@ -227,12 +228,13 @@ static size_t parts_of(const attention_dims *d)
     return d->Tq > attention_step(d, ROWS) || n == 0 ? 1 : n;
 }
 
-/* Of a thread: Q (R,D), S (R,tile), a partial. */
+/* Of a thread: Q (R,D), S (R,tile), a partial, and a place for products. */
 static size_t thread_numel(const attention_dims *d)
 {
     const size_t R = attention_rows(d, attention_step(d, ROWS));
     const size_t tile = min_size(d->Tk, TILE);
-    return (R * (d->D + tile) + partial_numel(R, d->D) + 15) / 16 * 16;
+    const size_t place = product_place_numel(R, max_size(d->D, tile));
+    return (R * (d->D + tile) + partial_numel(R, d->D) + place + 15) / 16 * 16;
 }
 
 size_t attention_forward_scratch(const attention_dims *d, size_t n_threads)

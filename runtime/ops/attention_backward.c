@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "runtime/ops/attention_run.h"
-#include "runtime/ops/gemm.h"
+#include "runtime/ops/product.h"
 #include "runtime/ops/vmath.h"
 
 enum {
@@ -47,11 +47,14 @@ typedef struct task {
     real *q, *dout, *dq; /* (R,D) */
     real *s, *dp;        /* (R,tile) */
     real *p;             /* (tile) */
+    real *place;         /* of products */
 } task;
 
 static size_t task_numel(size_t R, size_t D, size_t tile)
 {
-    return (R * (3 * D + 2 * tile) + tile + 15) / 16 * 16;
+    const size_t place =
+        product_place_numel(max_size(R, KEY_BLOCK), max_size(max_size(D, tile), R));
+    return (R * (3 * D + 2 * tile) + tile + place + 15) / 16 * 16;
 }
 
 static task task_at(real *own, size_t g, size_t R, size_t D, size_t tile)
@@ -63,6 +66,7 @@ static task task_at(real *own, size_t g, size_t R, size_t D, size_t tile)
     t.s = t.dq + R * D;
     t.dp = t.s + R * tile;
     t.p = t.dp + R * tile;
+    t.place = t.p + tile;
     return t;
 }
 
@@ -99,10 +103,10 @@ static void multiply(const backward_args *a, const task *t, const attention_run 
     const size_t R = (run->q1 - run->q0) * attention_group(d);
     const size_t width = k1 - k0, ldv = d->kv_heads * d->D;
     assert(width <= t->tile && k1 <= d->Tk);
-    attention_scores(t->s, t->q, a->k, d, t->g, R, k0, k1);
+    attention_scores(t->s, t->q, a->k, d, t->g, R, k0, k1, t->place);
     if (!needs_dp) return;
-    gemm_nt(t->dp, width, t->dout, d->D, a->v + k0 * ldv + t->g * d->D, ldv, R, width,
-            d->D, 1, 0);
+    product_nt(t->dp, width, t->dout, d->D, a->v + k0 * ldv + t->g * d->D, ldv, R,
+               width, d->D, 1, 0, t->place);
     attention_drop(t->dp, d, t->g, run, k0, k1);
 }
 
@@ -190,8 +194,8 @@ static void grad_tile(const backward_args *a, const task *t, const row_stats *st
         if (again) weigh(t->p, s, stats->most[r], from, to, width, d->softcap);
         grad_scores(dp, s, stats->weight[r], stats->delta[r], from, to, width);
     }
-    gemm_nn(t->dq, d->D, t->dp, width, a->k + k0 * ldk + t->g * d->D, ldk, R, d->D,
-            width, d->scale, k0 == run->k0 ? 0 : 1);
+    product_nn(t->dq, d->D, t->dp, width, a->k + k0 * ldk + t->g * d->D, ldk, R, d->D,
+               width, d->scale, k0 == run->k0 ? 0 : 1, t->place);
 }
 
 /* dq (Tq,heads*D) += that of a run's rows */
@@ -253,10 +257,12 @@ static void backward_keys(const backward_args *a, const task *t,
     }
     if (a->dv != NULL) {
         attention_drop(t->s, d, t->g, run, run->k0, run->k1);
-        gemm_tn(a->dv + at, ldk, t->s, width, t->dout, d->D, width, d->D, R, 1, 1);
+        product_tn(a->dv + at, ldk, t->s, width, t->dout, d->D, width, d->D, R, 1, 1,
+                   t->place);
     }
     if (a->dk != NULL)
-        gemm_tn(a->dk + at, ldk, t->dp, width, t->q, d->D, width, d->D, R, d->scale, 1);
+        product_tn(a->dk + at, ldk, t->dp, width, t->q, d->D, width, d->D, R, d->scale,
+                   1, t->place);
 }
 
 /* ---- tasks ----------------------------------------------------------------------- */

@@ -43,10 +43,10 @@ attention_run attention_run_at(const attention_dims *d, size_t q0, size_t end);
 void attention_gather(real *rows, const real *x, const attention_dims *d, size_t g,
                       const attention_run *run);
 
-/* s (R,k1-k0) = scale q k^T, capped, for the keys [k0, k1) of kv head g.
- * q (R,D)  k (Tk,kv_heads*D) */
+/* s (R,k1-k0) = scale q k^T, capped, for the keys [k0, k1) of kv head g. q (R,D) k
+ * (Tk,kv_heads*D)  place: as for all products here, of product_place_numel */
 void attention_scores(real *s, const real *q, const real *k, const attention_dims *d,
-                      size_t g, size_t R, size_t k0, size_t k1);
+                      size_t g, size_t R, size_t k0, size_t k1, real *place);
 
 /* The part of [k0, k1) that query t sees, as offsets from k0. */
 void attention_visible(size_t *from, size_t *to, const attention_dims *d, size_t t,

@@ -5,6 +5,7 @@
 
 #include "formats/base/size.h"
 #include "runtime/kernel/multiply.h"
+#include "runtime/ops/gemm.h"
 
 #if LVLM_REAL_BITS == 32
 
@@ -88,7 +89,113 @@ void product_round(real *out, const real *x, size_t ldx, size_t rows, size_t col
         lvlm_round_to_terms(out + r * cols, x + r * ldx, cols, terms);
 }
 
+/* ---- by one thread --------------------------------------------------------------- */
+
+enum { FEW = 8 }; /* rows, or columns, that leave most of a block empty */
+
+size_t product_place_numel(size_t rows, size_t length)
+{
+    return (lvlm_product_small_scratch(rows, length) + LINE) / sizeof(real);
+}
+
+static void *aligned(real *place)
+{
+    return (char *)place + (LINE - (uintptr_t)place % LINE) % LINE;
+}
+
+static bool takes(size_t M, size_t N, size_t K)
+{
+    return lvlm_unit_chosen()->floats != NULL && M >= FEW && N >= FEW && K >= FEW;
+}
+
+void product_nt(real *c, size_t ldc, const real *a, size_t lda, const real *b,
+                size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
+                real *place)
+{
+    assert(beta == 0 || beta == 1);
+    if (!takes(M, N, K)) {
+        gemm_nt(c, ldc, a, lda, b, ldb, M, N, K, alpha, beta);
+        return;
+    }
+    const lvlm_product p = {
+        .left = matrix(b, ldb, false),
+        .right = matrix(a, lda, false),
+        .M = N,
+        .N = M,
+        .K = K,
+        .out = { c, ldc, .turned = true, .adds = beta != 0, .scale = alpha },
+    };
+    lvlm_product_small(p, lvlm_unit_chosen(), aligned(place));
+}
+
+/* c = alpha a b + beta c, or a turned */
+static void multiply(real *c, size_t ldc, lvlm_matrix a, const real *b, size_t ldb,
+                     size_t M, size_t N, size_t K, real alpha, real beta, real *place)
+{
+    const lvlm_product p = {
+        .left = a,
+        .right = matrix(b, ldb, true),
+        .M = M,
+        .N = N,
+        .K = K,
+        .out = { c, ldc, .adds = beta != 0, .scale = alpha },
+        .packs_left = true,
+    };
+    assert(beta == 0 || beta == 1);
+    lvlm_product_small(p, lvlm_unit_chosen(), aligned(place));
+}
+
+void product_nn(real *c, size_t ldc, const real *a, size_t lda, const real *b,
+                size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
+                real *place)
+{
+    if (takes(M, N, K))
+        multiply(c, ldc, matrix(a, lda, false), b, ldb, M, N, K, alpha, beta, place);
+    else
+        gemm_nn(c, ldc, a, lda, b, ldb, M, N, K, alpha, beta);
+}
+
+void product_tn(real *c, size_t ldc, const real *a, size_t lda, const real *b,
+                size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
+                real *place)
+{
+    if (takes(M, N, K))
+        multiply(c, ldc, matrix(a, lda, true), b, ldb, M, N, K, alpha, beta, place);
+    else
+        gemm_tn(c, ldc, a, lda, b, ldb, M, N, K, alpha, beta);
+}
+
 #else
+
+size_t product_place_numel(size_t rows, size_t length)
+{
+    (void)rows, (void)length;
+    return 0;
+}
+
+void product_nt(real *c, size_t ldc, const real *a, size_t lda, const real *b,
+                size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
+                real *place)
+{
+    (void)place;
+    gemm_nt(c, ldc, a, lda, b, ldb, M, N, K, alpha, beta);
+}
+
+void product_nn(real *c, size_t ldc, const real *a, size_t lda, const real *b,
+                size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
+                real *place)
+{
+    (void)place;
+    gemm_nn(c, ldc, a, lda, b, ldb, M, N, K, alpha, beta);
+}
+
+void product_tn(real *c, size_t ldc, const real *a, size_t lda, const real *b,
+                size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
+                real *place)
+{
+    (void)place;
+    gemm_tn(c, ldc, a, lda, b, ldb, M, N, K, alpha, beta);
+}
 
 size_t product_scratch(size_t I, size_t O, size_t n_threads)
 {
