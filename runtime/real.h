@@ -25,7 +25,6 @@ typedef float real;
 #define REAL_EPSILON FLT_EPSILON
 #define real_exp expf
 #define real_tanh tanhf
-#define real_erf erff
 #define real_sqrt sqrtf
 #define real_gemm cblas_sgemm
 #define real_gemv cblas_sgemv
@@ -36,7 +35,6 @@ typedef double real;
 #define REAL_EPSILON DBL_EPSILON
 #define real_exp exp
 #define real_tanh tanh
-#define real_erf erf
 #define real_sqrt sqrt
 #define real_gemm cblas_dgemm
 #define real_gemv cblas_dgemv

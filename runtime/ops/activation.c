@@ -26,6 +26,14 @@ static void gelu_tanh_exp(real *e, const real *x, size_t n)
     vexp(e, e, 0, n);
 }
 
+/* y = erf(x / sqrt(2)): gelu(x) = x / 2 (1 + y).  y (n)  x (n) */
+static void gelu_erf(real *y, const real *x, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) y[i] = x[i] * sqrt_half;
+    verf(y, y, n);
+}
+
 /* e = exp(-a x): x / (1 + e) is silu for a = 1, quick gelu for a = 1.702.
  * e (n)  x (n) */
 static void swish_exp(real *e, const real *x, real a, size_t n)
@@ -49,9 +57,9 @@ static void values(real *y, const real *x, lvlm_activation act, size_t n)
 #pragma omp simd
         for (size_t i = 0; i < n; i++) y[i] = x[i] / (1 + y[i]);
         return;
-    case LVLM_ACTIVATION_GELU:
-        for (size_t i = 0; i < n; i++)
-            y[i] = x[i] / 2 * (1 + real_erf(x[i] * sqrt_half));
+    case LVLM_ACTIVATION_GELU: gelu_erf(y, x, n);
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) y[i] = x[i] / 2 * (1 + y[i]);
         return;
     case LVLM_ACTIVATION_QUICK_GELU:
     case LVLM_ACTIVATION_SILU: swish_exp(y, x, steepness(act), n);
@@ -79,11 +87,15 @@ static void slopes(real *y, real *slope, const real *x, lvlm_activation act, siz
             slope[i] = s + x[i] * s * (slope[i] * s) * inner;
         }
         return;
-    case LVLM_ACTIVATION_GELU:
+    case LVLM_ACTIVATION_GELU: gelu_erf(y, x, n);
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) slope[i] = -x[i] * x[i] / 2;
+        vexp(slope, slope, 0, n);
+#pragma omp simd
         for (size_t i = 0; i < n; i++) {
-            const real phi = (1 + real_erf(x[i] * sqrt_half)) / 2;
+            const real phi = (1 + y[i]) / 2;
             y[i] = x[i] * phi;
-            slope[i] = phi + x[i] * inv_sqrt_2pi * real_exp(-x[i] * x[i] / 2);
+            slope[i] = phi + x[i] * inv_sqrt_2pi * slope[i];
         }
         return;
     case LVLM_ACTIVATION_QUICK_GELU:

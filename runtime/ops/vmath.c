@@ -51,6 +51,28 @@ static inline float tanh_one(float x)
     return a < 0.625f ? near : signed_far;
 }
 
+/* x + x P(x^2) near 0, else 1 - exp(-a - a Q(a)), both minimax polynomials of N. Juffa.
+ * From 4 on it is 1. */
+static inline float erf_one(float x)
+{
+    const float most = x < 0 ? -x : x, a = most > 4 ? 4 : most, z = a * a;
+    float p = -5.96761703e-4f;
+    p = p * z + 4.99119423e-3f;
+    p = p * z - 2.67681349e-2f;
+    p = p * z + 1.12819925e-1f;
+    p = p * z - 3.76125336e-1f;
+    p = p * z + 1.28379166e-1f;
+    const float near = p * x + x;
+    float q = -1.72853470e-5f * a + 3.83197126e-4f;
+    q = q * z + (-3.88396438e-3f * a + 2.42546219e-2f);
+    q = q * a - 1.06777877e-1f;
+    q = q * a - 6.34846687e-1f;
+    q = q * a - 1.28717512e-1f;
+    const float far = 1.0f - exp_one(q * a - a);
+    const float signed_far = x < 0 ? -far : far;
+    return a < 0.927734375f ? near : signed_far;
+}
+
 #else
 #define SIMD /* libm's functions are calls */
 
@@ -65,6 +87,11 @@ static inline double tanh_one(double x)
     return tanh(x);
 }
 
+static inline double erf_one(double x)
+{
+    return erf(x);
+}
+
 #endif
 
 LVLM_SIMD_CLONES static void exp_all(real *y, const real *x, real shift, size_t n)
@@ -75,6 +102,11 @@ LVLM_SIMD_CLONES static void exp_all(real *y, const real *x, real shift, size_t 
 LVLM_SIMD_CLONES static void tanh_all(real *y, const real *x, size_t n)
 {
     SIMD for (size_t i = 0; i < n; i++) y[i] = tanh_one(x[i]);
+}
+
+LVLM_SIMD_CLONES static void erf_all(real *y, const real *x, size_t n)
+{
+    SIMD for (size_t i = 0; i < n; i++) y[i] = erf_one(x[i]);
 }
 
 LVLM_SIMD_CLONES static real sum_of(const real *x, size_t n)
@@ -122,6 +154,11 @@ void vexp(real *y, const real *x, real shift, size_t n)
 void vtanh(real *y, const real *x, size_t n)
 {
     tanh_all(y, x, n);
+}
+
+void verf(real *y, const real *x, size_t n)
+{
+    erf_all(y, x, n);
 }
 
 real vsum(const real *x, size_t n)

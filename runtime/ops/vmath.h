@@ -1,6 +1,6 @@
 /* vmath.h - functions of arrays that the compiler can vectorise.
  *
- * libm's expf and tanhf are calls that the compiler keeps scalar without -ffast-math;
+ * libm's expf, tanhf and erff are calls that the compiler keeps scalar without -ffast-math;
  * the f32 versions here are polynomials, within 2 ulp. The f64 versions are libm's. NaN
  * stays NaN. Private to ops. */
 #ifndef LVLM_RUNTIME_OPS_VMATH_H
@@ -14,8 +14,9 @@
  * times before they become denormal, which is a hundred times slower on many
  * processors. y may be x. x, y (n) */
 void vexp(real *y, const real *x, real shift, size_t n);
-/* y = tanh(x). y may be x.  x, y (n) */
+/* y = tanh(x), y = erf(x). y may be x.  x, y (n) */
 void vtanh(real *y, const real *x, size_t n);
+void verf(real *y, const real *x, size_t n);
 /* Sum, and largest value (n >= 1), in an order that depends on n only.  x (n) */
 real vsum(const real *x, size_t n);
 real vmax(const real *x, size_t n);

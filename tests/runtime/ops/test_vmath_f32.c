@@ -1,4 +1,4 @@
-/* test_vmath_f32.c - the float exp and tanh compared with libm in double, in ulp. */
+/* test_vmath_f32.c - the float exp, tanh and erf compared with libm in double, in ulp. */
 #undef LVLM_REAL_BITS
 #define LVLM_REAL_BITS 32
 
@@ -50,6 +50,18 @@ static void vtanh_within_2_ulp(void **state)
     ASSERT_BELOW(worst_ulp(y, x, tanh), 2 /* observed 1.3 */);
 }
 
+static void verf_within_2_ulp(void **state)
+{
+    static float x[POINTS], y[POINTS];
+    (void)state;
+    fill(x, -5, 5);
+    verf(y, x, POINTS);
+    ASSERT_BELOW(worst_ulp(y, x, erf), 2 /* observed 1.3 */);
+    fill(x, -1e-3, 1e-3);
+    verf(y, x, POINTS);
+    ASSERT_BELOW(worst_ulp(y, x, erf), 2 /* observed 0.9 */);
+}
+
 static void vexp_limits_and_nan(void **state)
 {
     const float x[] = { -INFINITY, -1e30f, 1e30f, INFINITY, NAN, 0 };
@@ -60,6 +72,9 @@ static void vexp_limits_and_nan(void **state)
     assert_true(y[2] > 1e38f && isfinite(y[2]) && y[3] == y[2]);
     assert_true(isnan(y[4]) && y[5] == 1);
     vtanh(y, x, 6);
+    assert_true(y[0] == -1 && y[1] == -1 && y[2] == 1 && y[3] == 1);
+    assert_true(isnan(y[4]) && y[5] == 0);
+    verf(y, x, 6);
     assert_true(y[0] == -1 && y[1] == -1 && y[2] == 1 && y[3] == 1);
     assert_true(isnan(y[4]) && y[5] == 0);
 }
@@ -84,6 +99,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vexp_within_2_ulp),
         cmocka_unit_test(vtanh_within_2_ulp),
+        cmocka_unit_test(verf_within_2_ulp),
         cmocka_unit_test(vexp_limits_and_nan),
         cmocka_unit_test(reductions_cover_every_length),
     };
