@@ -1,8 +1,8 @@
 /* vmath.h - functions of arrays that the compiler can vectorise.
  *
- * libm's expf, tanhf and erff are calls that the compiler keeps scalar without -ffast-math;
- * the f32 versions here are polynomials, within 2 ulp. The f64 versions are libm's. NaN
- * stays NaN. Private to ops. */
+ * libm's expf, tanhf and erff are calls that the compiler keeps scalar without
+ * -ffast-math; the f32 versions here are polynomials, within 2 ulp. The f64 versions
+ * are libm's. NaN stays NaN. Private to ops. */
 #ifndef LVLM_RUNTIME_OPS_VMATH_H
 #define LVLM_RUNTIME_OPS_VMATH_H
 

@@ -1,4 +1,4 @@
-/* test_vmath_f32.c - the float exp, tanh and erf compared with libm in double, in ulp. */
+/* test_vmath_f32.c - float exp, tanh and erf compared with libm in double, in ulp. */
 #undef LVLM_REAL_BITS
 #define LVLM_REAL_BITS 32
 
