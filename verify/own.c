@@ -8,6 +8,7 @@
 #include "formats/base/json.h"
 #include "formats/base/text.h"
 #include "formats/container/numeric.h"
+#include "verify/cause/cause.h"
 #include "verify/replay_parts.h"
 
 /* ---- a pass from recorded rows --------------------------------------------------- */
@@ -69,6 +70,11 @@ typedef struct session {
     bool gap;                       /* ... and one that is not came after it */
 } session;
 
+double lvlm_own_limit(const lvlm_replay_stage *stage)
+{
+    return stage->looked_again ? fmax(stage->band, stage->explained) : stage->band;
+}
+
 static bool is_separable(const lvlm_replay_stage *s)
 {
     return s->verdict == LVLM_VERDICT_OUT && !s->is_gradient;
@@ -123,7 +129,7 @@ static int take_own(void *user, const lvlm_replay_stage *stage, const lvlm_tenso
                            err));
     own->share.known = true;
     own->share.own = lvlm_judged_error(stage, &found);
-    own->share.is_cause = !(own->share.own <= stage->band) ||
+    own->share.is_cause = !(own->share.own <= lvlm_own_limit(stage)) ||
                           (stage->is_logits && !(found.max_kl <= stage->band_kl));
     return 0;
 }
@@ -143,9 +149,11 @@ int lvlm_own_errors(lvlm_replay *r, const lvlm_model_options *options, lvlm_erro
     const lvlm_given_pass pass = { r, wants_failed, take_own, meets, &s };
     const cJSON *const config = lvlm_model_manifest(model)->config;
     s.has_cross = lvlm_json_path(config, "text.cross_layers") != NULL;
-    const int rc = lvlm_given_pass_run(&pass, model, err);
-    lvlm_model_free(model);
+    int rc = lvlm_given_pass_run(&pass, model, err);
     for (size_t i = 0; rc == 0 && i < r->n_stages && r->cause == NULL; i++)
         if (r->stages[i].share.is_cause) r->cause = &r->stages[i];
+    if (rc == 0 && r->cause != NULL && r->agrees_with == NULL)
+        rc = lvlm_cause_find(r, model, &again, err);
+    lvlm_model_free(model);
     return rc;
 }

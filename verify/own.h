@@ -20,6 +20,10 @@ LVLM_BEGIN_DECLS
 LVLM_MUST_CHECK int lvlm_own_errors(lvlm_replay *replay,
                                     const lvlm_model_options *options, lvlm_error *err);
 
+/* The largest error of its own that rounding explains: its band, or more if a second
+ * look found so. */
+double lvlm_own_limit(const lvlm_replay_stage *stage);
+
 /* A pass in which everything that is recorded is given. */
 typedef struct lvlm_given_pass {
     const lvlm_replay *replay;

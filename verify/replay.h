@@ -113,7 +113,8 @@ typedef struct lvlm_replay {
     bool is_exact;   /* recorded in double and computed in double */
     bool is_measure; /* no recording: the reference is our own double (precision.h) */
     lvlm_replay_tokens tokens;
-    const lvlm_notes *notes; /* of the options */
+    const struct lvlm_cause *why; /* of cause (cause/cause.h); NULL: none */
+    const lvlm_notes *notes;      /* of the options */
     /* What is left unproven, in sentences: values that were not compared, and parts of
      * the model that the inputs do not exercise. Owned. */
     lvlm_notes not_compared, not_exercised;
@@ -136,6 +137,7 @@ typedef struct lvlm_replay_options {
     size_t layers; /* only the first decoder blocks; 0: as many as the recording has */
     bool grads;    /* compare the recorded gradients too, after the stages */
     bool steps;    /* train the recorded steps too, after everything else */
+    bool briefly;  /* only verdicts: no cause is looked for */
     void (*progress)(void *user, size_t done, size_t total); /* stages; may be NULL */
     void *user;
     void (*checking)(void *user, uint64_t done, uint64_t total); /* may be NULL */

@@ -53,8 +53,7 @@ lvlm_rows lvlm_rows_of(const char *name, const lvlm_shape *shape,
     return rows;
 }
 
-/* The place of row `i` of the reference in the stage. */
-static size_t place_of(const lvlm_rows *rows, size_t i)
+size_t lvlm_row_place(const lvlm_rows *rows, size_t i)
 {
     assert(rows->kept == NULL || i < rows->kept->shape.dims[0]);
     return rows->kept != NULL ? (size_t)lvlm_input_integer(rows->kept, i) : i;
@@ -62,12 +61,14 @@ static size_t place_of(const lvlm_rows *rows, size_t i)
 
 bool lvlm_row_counts(const lvlm_rows *rows, size_t i)
 {
-    return rows->mask == NULL || lvlm_input_integer(rows->mask, place_of(rows, i)) != 0;
+    return rows->mask == NULL ||
+           lvlm_input_integer(rows->mask, lvlm_row_place(rows, i)) != 0;
 }
 
 int64_t lvlm_row_token(const lvlm_rows *rows, size_t i)
 {
-    return rows->ids != NULL ? lvlm_input_integer(rows->ids, place_of(rows, i)) : -1;
+    return rows->ids != NULL ? lvlm_input_integer(rows->ids, lvlm_row_place(rows, i))
+                             : -1;
 }
 
 /* Rows of a shape: all axes but the last, which is *width. */
@@ -87,7 +88,7 @@ bool lvlm_stages_fit(const lvlm_shape *got, const lvlm_shape *want,
     const size_t n = count_rows(&width, got), n_kept = count_rows(&wanted_width, want);
     if (width != wanted_width || n_kept != rows->kept->shape.dims[0]) return false;
     for (size_t i = 0; i < n_kept; i++)
-        if (place_of(rows, i) >= n) return false;
+        if (lvlm_row_place(rows, i) >= n) return false;
     return true;
 }
 
@@ -193,7 +194,7 @@ int lvlm_stage_compare(lvlm_stage_error *out, const lvlm_tensor *got,
     assert(lvlm_stages_fit(&got->shape, &want->shape, rows));
     *out = (lvlm_stage_error){ 0 };
     for (size_t i = 0; a != NULL && list != NULL && i < n_rows; i++) {
-        const size_t place = place_of(rows, i);
+        const size_t place = lvlm_row_place(rows, i);
         if (!lvlm_row_counts(rows, i)) continue;
         list[n].place = place;
         list[n].token = lvlm_row_token(rows, i);

@@ -41,7 +41,9 @@ lvlm_rows lvlm_rows_of(const char *name, const lvlm_shape *shape,
                        const lvlm_tensor *ids, const lvlm_tensor *mask,
                        const lvlm_tensor *kept);
 
-/* Row `i` of the reference: whether it is compared, and the input id there, or -1. */
+/* Row `i` of the reference: its place in the stage, whether it is compared, and the
+ * input id there, or -1. */
+size_t lvlm_row_place(const lvlm_rows *rows, size_t i);
 bool lvlm_row_counts(const lvlm_rows *rows, size_t i);
 int64_t lvlm_row_token(const lvlm_rows *rows, size_t i);
 

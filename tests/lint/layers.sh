@@ -36,11 +36,13 @@ rules='
 ^runtime/tune/     formats/ runtime/[^/]*$ runtime/(batch|model)/ runtime/tune/[^/]*$
 ^runtime/cli/      formats/ runtime/
 ^verify/api/       formats/ convert/ runtime/ verify/
-^verify/cli/       formats/ runtime/([^/]*|batch/.*)$ verify/([^/]*$|report/|cli/)
-    verify/api/lvlm[.]h$
+^verify/cli/       formats/ runtime/([^/]*|batch/.*)$
+    verify/([^/]*$|cause/cause\.h|report/|cli/) verify/api/lvlm[.]h$
 ^verify/[^/]*$     formats/ runtime/([^/]*|(batch|generate)/.*|tune/[^/]*)$
-    verify/[^/]*$
-^verify/           formats/ runtime/([^/]*|batch/.*)$ verify/([^/]*$|report/|cli/)
+    verify/([^/]*$|cause/cause\.h)
+^verify/cause/     formats/ runtime/([^/]*|batch/.*)$ verify/([^/]*$|cause/)
+^verify/           formats/ runtime/([^/]*|batch/.*)$
+    verify/([^/]*$|cause/cause\.h|report/|cli/)
 ^fixtures/shapes/  formats/ runtime/prepare/image/ fixtures/shapes/
 ^tests/formats/    formats/ tests/
 ^tests/support/    formats/ tests/

@@ -109,6 +109,7 @@ static void every_stage_agrees_by_itself(void **state)
         if (i % 2 == 0) native_convert(f->model, native);
         run(&r, native, i % 2 == 0 ? f->golden64 : f->golden);
         assert_null(r.cause);
+        assert_null(r.why);
         for (size_t k = 0; k < r.n_stages; k++) assert_false(r.stages[k].share.known);
         compute_stages(&r);
         lvlm_replay_free(&r);

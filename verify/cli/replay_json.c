@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "formats/cli/printer.h"
+#include "verify/cause/cause.h"
 #include "verify/cli/verify_commands.h"
 #include "verify/report/report.h"
 #include "verify/report/report_words.h"
@@ -76,6 +77,50 @@ static void print_share(lvlm_printer *p, const lvlm_replay_share *share)
     lvlm_printer_flag(p, "separable", share->is_direct);
 }
 
+static void print_texts(lvlm_printer *p, const char *key, const char *const *list,
+                        size_t n)
+{
+    lvlm_printer_list(p, key);
+    for (size_t i = 0; i < n; i++) lvlm_printer_text(p, NULL, list[i]);
+    lvlm_printer_end(p);
+}
+
+static void print_tensor(lvlm_printer *p, const lvlm_cause_tensor *t)
+{
+    lvlm_printer_object(p, NULL);
+    lvlm_printer_text(p, "name", t->name);
+    if (t->source != NULL) lvlm_printer_text(p, "source", t->source);
+    lvlm_printer_text(p, "dtype", lvlm_dtype_name(t->dtype));
+    lvlm_printer_shape(p, "shape", &t->shape);
+    if (t->digest != NULL) lvlm_printer_text(p, "sha256", t->digest);
+    lvlm_printer_end(p);
+}
+
+static void print_candidate(lvlm_printer *p, const lvlm_cause_candidate *c)
+{
+    lvlm_printer_object(p, NULL);
+    lvlm_printer_text(p, "name", c->mistake);
+    lvlm_printer_flag(p, "agrees", c->agrees);
+    lvlm_printer_number(p, "own_error", c->error);
+    lvlm_printer_count(p, "n_settled", c->n_settled);
+    lvlm_printer_text(p, "sentence", c->sentence);
+    lvlm_printer_end(p);
+}
+
+static void print_why(lvlm_printer *p, const lvlm_cause *c)
+{
+    lvlm_printer_count(p, "n_stages", c->n_causes);
+    print_texts(p, "signs", c->signs, c->n_signs);
+    print_texts(p, "weights", c->weights, c->n_weights);
+    lvlm_printer_list(p, "tensors");
+    for (size_t i = 0; i < c->n_tensors; i++) print_tensor(p, &c->tensors[i]);
+    lvlm_printer_end(p);
+    lvlm_printer_count(p, "n_tried", c->n_tried);
+    lvlm_printer_list(p, "candidates");
+    for (size_t i = 0; i < c->n_candidates; i++) print_candidate(p, &c->candidates[i]);
+    lvlm_printer_end(p);
+}
+
 /* The first stage with an error of its own, or null. */
 static void print_cause(lvlm_printer *p, const lvlm_replay *r)
 {
@@ -89,6 +134,7 @@ static void print_cause(lvlm_printer *p, const lvlm_replay *r)
     lvlm_printer_text(p, "stage", r->cause->name);
     print_share(p, &r->cause->share);
     if (!whose.failed) lvlm_printer_text(p, "sentence", whose.text);
+    if (r->why != NULL) print_why(p, r->why);
     lvlm_printer_end(p);
     lvlm_strbuf_free(&whose);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "formats/base/utf8.h"
+#include "verify/cause/cause.h"
 
 enum { NAME_BYTES = 512, MOST_NAMED = 3 };
 
@@ -102,4 +103,51 @@ void lvlm_report_whose(lvlm_strbuf *out, const lvlm_replay *r)
     }
     put_cause(out, r);
     put_others(out, r);
+}
+
+/* ---- why ------------------------------------------------------------------------- */
+
+static const char *tried(char text[LVLM_CAUSE_TEXT], const lvlm_cause *c)
+{
+    const bool found = c->n_candidates > 0 && c->candidates[0].agrees;
+    char rest[64] = "";
+    if (c->n_left_out > 0)
+        (void)snprintf(rest, sizeof rest, "; %zu more were not tried", c->n_left_out);
+    (void)snprintf(text, LVLM_CAUSE_TEXT,
+                   "%zu known mistake%s undone in this stage by "
+                   "itself%s%s",
+                   c->n_tried, c->n_tried == 1 ? " was" : "s were",
+                   found ? "" : ": none makes it agree", rest);
+    return text;
+}
+
+static const char *tensor(char text[LVLM_CAUSE_TEXT], const lvlm_cause_tensor *t)
+{
+    char shape[LVLM_SHAPE_TEXT];
+    (void)snprintf(text, LVLM_CAUSE_TEXT, "fed by %s %s %s%s%.12s",
+                   t->source != NULL ? t->source : t->name, lvlm_dtype_name(t->dtype),
+                   lvlm_shape_text(shape, &t->shape),
+                   t->digest != NULL ? ", SHA-256 " : "",
+                   t->digest != NULL ? t->digest : "");
+    return text;
+}
+
+const char *lvlm_report_cause(char text[LVLM_CAUSE_TEXT], const char **kind,
+                              const lvlm_replay *r, size_t i)
+{
+    const lvlm_cause *const c = r->why;
+    if (c == NULL) return NULL;
+    *kind = "sign";
+    if (i < c->n_signs) return c->signs[i];
+    i -= c->n_signs;
+    *kind = "weights";
+    if (i < c->n_weights) return c->weights[i];
+    i -= c->n_weights;
+    *kind = "tried";
+    if (i-- == 0) return tried(text, c);
+    *kind = "cause";
+    if (i < c->n_candidates) return c->candidates[i].sentence;
+    i -= c->n_candidates;
+    *kind = "tensor";
+    return i < c->n_tensors ? tensor(text, &c->tensors[i]) : NULL;
 }

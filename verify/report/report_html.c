@@ -92,6 +92,16 @@ static void put_measure(lvlm_strbuf *out, const lvlm_replay *r)
                     lvlm_report_compute(r), lvlm_report_verdict(verdict, r));
 }
 
+/* Mistakes that explain the failure. */
+static void put_explanations(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    char text[LVLM_CAUSE_TEXT];
+    const char *kind, *sentence;
+    for (size_t i = 0; (sentence = lvlm_report_cause(text, &kind, r, i)) != NULL; i++)
+        if (strcmp(kind, "cause") == 0)
+            lvlm_report_put(out, "<p class=\"why mismatch\">%s.</p>\n", sentence);
+}
+
 static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
 {
     static const char *const what[] = {
@@ -125,6 +135,7 @@ static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
     if (!whose.failed)
         lvlm_report_put(out, "<p class=\"why mismatch\">%s.</p>\n", whose.text);
     lvlm_strbuf_free(&whose);
+    put_explanations(out, r);
 }
 
 /* Possible causes. */

@@ -7,6 +7,7 @@
 #include "verify/report/report.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "formats/base/json.h"
 #include "formats/base/version.h"
@@ -113,6 +114,17 @@ static void put_details(lvlm_strbuf *out, const lvlm_replay *r,
     put_rows(out, r, s);
 }
 
+/* Sentences of one kind on the cause; NULL: all. */
+static void put_cause(lvlm_strbuf *out, const char *markup, const char *only,
+                      const lvlm_replay *r)
+{
+    char text[LVLM_CAUSE_TEXT];
+    const char *kind, *sentence;
+    for (size_t i = 0; (sentence = lvlm_report_cause(text, &kind, r, i)) != NULL; i++)
+        if (only == NULL || strcmp(kind, only) == 0)
+            lvlm_report_put(out, markup, sentence);
+}
+
 static void put_failure(lvlm_strbuf *out, const lvlm_replay *r,
                         const lvlm_replay_stage *s)
 {
@@ -125,9 +137,11 @@ static void put_failure(lvlm_strbuf *out, const lvlm_replay *r,
     out->failed |= whose.failed;
     if (whose.length > 0) lvlm_report_put(out, "; %s", whose.text);
     lvlm_strbuf_free(&whose);
+    if (s == r->first_bad) put_cause(out, "; %s", "cause", r);
     for (size_t i = 0; i < n; i++) lvlm_report_put(out, "; %s", sentences[i]);
     lvlm_strbuf_printf(out, "\" type=\"%s\">", lvlm_verdict_name(s->verdict));
     put_details(out, r, s);
+    if (s == r->cause) put_cause(out, "%s\n", NULL, r);
     lvlm_strbuf_puts(out, "</failure>\n");
 }
 

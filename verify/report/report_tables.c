@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "formats/base/text.h"
 #include "verify/bands.h"
@@ -290,8 +291,30 @@ static void put_worst(lvlm_strbuf *out, const lvlm_replay *r)
     lvlm_strbuf_puts(out, "</tbody></table></div>\n");
 }
 
+/* ---- the cause ------------------------------------------------------------------ */
+
+/* What is known of the stage at fault, a sentence a line. */
+static void put_cause(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    char text[LVLM_CAUSE_TEXT];
+    const char *kind, *sentence;
+    if (r->why == NULL) return;
+    lvlm_report_put(out,
+                    "<h2>Why <span class=\"name\">%s</span></h2>\n"
+                    "<p class=\"note\">Of its error, of the tensors that feed it, "
+                    "and of known mistakes that were undone.</p>\n<ul>\n",
+                    r->cause->name);
+    for (size_t i = 0; (sentence = lvlm_report_cause(text, &kind, r, i)) != NULL; i++)
+        lvlm_report_put(out,
+                        strcmp(kind, "cause") == 0 ? "<li><strong>%s</strong></li>\n"
+                                                   : "<li>%s</li>\n",
+                        sentence);
+    lvlm_strbuf_puts(out, "</ul>\n");
+}
+
 void lvlm_report_details(lvlm_strbuf *out, const lvlm_replay *r)
 {
+    put_cause(out, r);
     put_second_look(out, r);
     put_logits(out, r);
     put_worst(out, r);

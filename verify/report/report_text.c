@@ -257,6 +257,19 @@ static void put_notes(lvlm_strbuf *out, const char *heading, const lvlm_notes *n
     }
 }
 
+/* Why, a sentence a line. */
+static void put_cause(lvlm_strbuf *out, const lvlm_replay *r, size_t width)
+{
+    char text[LVLM_CAUSE_TEXT], shown[2 * LVLM_CAUSE_TEXT];
+    const char *kind, *sentence;
+    lvlm_strbuf line = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
+    for (size_t i = 0; (sentence = lvlm_report_cause(text, &kind, r, i)) != NULL; i++) {
+        if (strcmp(kind, "tensor") == 0) break; /* they are in the other reports */
+        lvlm_strbuf_printf(&line, "  %s", lvlm_visible(shown, sizeof shown, sentence));
+        put_sentence(out, &line, width);
+    }
+}
+
 static void put_verdict(lvlm_strbuf *out, const lvlm_replay *r, size_t width)
 {
     char text[LVLM_VERDICT_TEXT], name[NAME_BYTES], shown[2 * LVLM_MISMATCH_TEXT];
@@ -272,6 +285,7 @@ static void put_verdict(lvlm_strbuf *out, const lvlm_replay *r, size_t width)
     put_sentence(out, &line, width);
     lvlm_report_whose(&line, r);
     put_sentence(out, &line, width);
+    put_cause(out, r, width);
     const size_t n = lvlm_report_mismatches(sentences, r);
     for (size_t i = 0; i < n; i++)
         put_folded(out, lvlm_visible(shown, sizeof shown, sentences[i]), width);

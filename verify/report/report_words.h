@@ -61,6 +61,11 @@ bool lvlm_report_loose_gradients(const lvlm_replay *replay);
 bool lvlm_report_has_shares(const lvlm_replay *replay);
 /* "text.blocks.1", or "the inputs": what the own error was computed from. */
 void lvlm_report_from(lvlm_strbuf *out, const lvlm_replay_stage *stage);
+/* The sentences on the cause (cause/cause.h), `i` from 0 on; NULL: there are no more.
+ * `kind` is what a sentence is about: "sign", "weights", "cause", "tried", "tensor". */
+enum { LVLM_CAUSE_TEXT = 1024 };
+const char *lvlm_report_cause(char text[LVLM_CAUSE_TEXT], const char **kind,
+                              const lvlm_replay *replay, size_t i);
 /* Which stage is at fault, and which follow: a sentence without markup; nothing if
  * nothing fails. */
 void lvlm_report_whose(lvlm_strbuf *out, const lvlm_replay *replay);

@@ -1,0 +1,213 @@
+/* cause.c - the search for the cause of a stage's own error; see cause.h.
+ *
+ *   stage -> tensors that feed it -> rows as computed and as recorded -> signs
+ *         -> tensors by themselves -> known mistakes, undone one by one */
+#include "verify/cause/cause.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/container/numeric.h"
+#include "formats/container/side_file.h"
+#include "formats/native/native.h"
+#include "verify/cause/trial.h"
+#include "verify/own.h"
+#include "verify/replay_parts.h"
+
+enum { SENTENCE = 1024, SMALL = 1 << 26, FEWEST = 32 };
+
+#define MOST_WORK (UINT64_C(1) << 42) /* of all tries: a minute or two */
+
+/* ---- the rows of the stage ------------------------------------------------------- */
+
+typedef struct meeting {
+    cause_session *s;
+    const char *names[SPAN_STAGES]; /* all stages of the model, in order */
+    size_t n;
+} meeting;
+
+static bool wants(void *user, const lvlm_replay_stage *stage)
+{
+    return stage == ((const meeting *)user)->s->stage;
+}
+
+static void meets(void *user, const char *name, const lvlm_replay_stage *stage)
+{
+    meeting *const m = user;
+    (void)stage;
+    for (size_t i = 0; i < m->n; i++)
+        if (strcmp(m->names[i], name) == 0) return;
+    if (m->n == SPAN_STAGES) return;
+    const char *const copy = lvlm_arena_strndup(&m->s->arena, name, strlen(name));
+    if (copy != NULL) m->names[m->n++] = copy;
+}
+
+static int make_room(cause_session *s, const lvlm_shape *shape, lvlm_error *err)
+{
+    uint64_t rows = 1;
+    s->C = shape->n > 0 ? (size_t)shape->dims[shape->n - 1] : 1;
+    for (size_t i = 0; i + 1 < shape->n; i++) rows *= shape->dims[i];
+    const size_t n = (size_t)rows * s->C;
+    s->got = lvlm_calloc(2 * n + 1, sizeof *s->got);
+    s->places = lvlm_calloc((size_t)rows + 1, sizeof *s->places);
+    if (s->got == NULL || s->places == NULL) return lvlm_fail_memory(err);
+    s->want = s->got + n;
+    return 0;
+}
+
+/* Keep the rows that are compared. */
+static int take(void *user, const lvlm_replay_stage *stage, const lvlm_tensor *got,
+                lvlm_error *err)
+{
+    cause_session *const s = ((const meeting *)user)->s;
+    TRY(make_room(s, &stage->shape, err));
+    const lvlm_tensor *const want = stage->recorded;
+    const size_t got_row = s->C * lvlm_dtype_bytes(got->dtype);
+    const size_t want_row = s->C * lvlm_dtype_bytes(want->dtype);
+    const size_t n = s->C > 0 ? (size_t)lvlm_tensor_numel(want) / s->C : 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!lvlm_row_counts(&stage->rows, i)) continue;
+        const size_t place = lvlm_row_place(&stage->rows, i);
+        s->places[s->R] = place;
+        lvlm_convert_values(s->got + s->R * s->C, LVLM_F64, got->data + place * got_row,
+                            got->dtype, s->C);
+        lvlm_convert_values(s->want + s->R * s->C, LVLM_F64, want->data + i * want_row,
+                            want->dtype, s->C);
+        s->R++;
+    }
+    return 0;
+}
+
+/* ---- the result ------------------------------------------------------------------ */
+
+int cause_say(cause_session *s, const char ***list, size_t *n, lvlm_error *err,
+              const char *fmt, ...)
+{
+    enum { MOST = 16 };
+    char text[SENTENCE];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (*n == MOST) return 0;
+    if (*list == NULL) *list = lvlm_arena_alloc(&s->replay->arena, MOST, sizeof **list);
+    if (*list == NULL) return lvlm_fail_memory(err);
+    (*list)[*n] = lvlm_arena_strndup(&s->replay->arena, text, strlen(text));
+    return (*list)[(*n)++] != NULL ? 0 : lvlm_fail_memory(err);
+}
+
+static const char *copy(cause_session *s, const char *text)
+{
+    return text != NULL ? lvlm_arena_strndup(&s->replay->arena, text, strlen(text))
+                        : NULL;
+}
+
+static int list_tensors(cause_session *s, lvlm_error *err)
+{
+    lvlm_cause *const out = s->out;
+    out->tensors =
+        lvlm_arena_alloc(&s->replay->arena, s->n_feeds + 1, sizeof *out->tensors);
+    if (out->tensors == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < s->n_feeds; i++) {
+        const lvlm_target *const t = s->feeds[i];
+        const lvlm_checkpoint *const cp = s->manifest->checkpoint;
+        out->tensors[out->n_tensors++] = (lvlm_cause_tensor){
+            .name = copy(s, t->name),
+            .source = copy(s, t->source_name),
+            .dtype = t->here.tensor->dtype,
+            .shape = t->here.tensor->shape,
+            .digest = cp->kind == LVLM_CHECKPOINT_NATIVE
+                          ? copy(s, lvlm_native_digest_of(cp, t->here.tensor))
+                          : NULL,
+        };
+    }
+    return 0;
+}
+
+/* ---- the search ------------------------------------------------------------------ */
+
+static int try_mistakes(cause_session *s, bool relations, lvlm_error *err)
+{
+    TRY(cause_try_settings(s, relations, err));
+    TRY(cause_try_others(s, relations, err));
+    TRY(cause_try_orders(s, relations, err));
+    return cause_try_values(s, relations, err);
+}
+
+/* Mistakes of the kind that the rows show first; the others if none of those agrees. */
+static int search(cause_session *s, lvlm_error *err)
+{
+    lvlm_cause *const out = s->out;
+    for (int i = 0; i < 2 && !cause_is_found(s); i++)
+        TRY(try_mistakes(s, s->only_relations == (i == 0), err));
+    /* of several that settle this stage, those that settle most of the others */
+    while (cause_is_found(s) && out->candidates[out->n_candidates - 1].n_settled <
+                                    out->candidates[0].n_settled)
+        out->n_candidates--;
+    return 0;
+}
+
+/* Starting threads takes longer than a small stage; of a large one not every mistake is
+ * tried. */
+static void plan_tries(cause_session *s)
+{
+    uint64_t work = 1; /* multiplications of a try */
+    for (size_t i = 0; i < s->n_feeds; i++)
+        work += lvlm_tensor_numel(s->feeds[i]->here.tensor) * (uint64_t)s->R;
+    if (work < SMALL) s->options.threads = 1;
+    s->most_tries = (size_t)(MOST_WORK / work) + FEWEST;
+}
+
+static int find(cause_session *s, lvlm_error *err)
+{
+    meeting m = { .s = s };
+    const lvlm_given_pass pass = { s->replay, wants, take, meets, &m };
+    lvlm_model *again = NULL;
+    TRY(lvlm_side_file_json(&s->source_config, s->manifest->checkpoint, "config.json",
+                            err));
+    TRY(lvlm_model_bind(&again, s->manifest, &s->options, err));
+    const int rc = lvlm_given_pass_run(&pass, again, err);
+    lvlm_model_free(again);
+    if (rc < 0) return rc;
+    TRY(cause_find_feeds(s, m.names, m.n, err));
+    plan_tries(s);
+    TRY(list_tensors(s, err));
+    TRY(cause_find_signs(s, err));
+    TRY(cause_find_weights(s, err));
+    TRY(variant_make(&s->changed, s->manifest, err));
+    return search(s, err);
+}
+
+int lvlm_cause_find(lvlm_replay *r, const lvlm_model *model,
+                    const lvlm_model_options *options, lvlm_error *err)
+{
+    cause_session *const s = lvlm_calloc(1, sizeof *s);
+    lvlm_cause *const out = lvlm_arena_alloc(&r->arena, 1, sizeof *out);
+    int rc;
+    assert(r->cause != NULL && options->trains == NULL);
+    if (s == NULL || out == NULL) {
+        lvlm_free(s);
+        return lvlm_fail_memory(err);
+    }
+    *s = (cause_session){ .replay = r,
+                          .stage = r->cause,
+                          .manifest = lvlm_model_manifest(model),
+                          .options = *options,
+                          .out = out,
+                          .arena = LVLM_ARENA_INIT };
+    out->stage = r->cause;
+    for (size_t i = 0; i < r->n_stages; i++)
+        out->n_causes += r->stages[i].share.is_cause;
+    if ((rc = find(s, err)) == 0) r->why = out;
+    variant_free(&s->changed);
+    lvlm_json_free(s->source_config);
+    lvlm_free(s->got);
+    lvlm_free(s->places);
+    lvlm_arena_free(&s->arena);
+    lvlm_free(s);
+    return rc;
+}

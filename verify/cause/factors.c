@@ -1,0 +1,138 @@
+/* factors.c - mistakes in the values of tensors: one added or missing, a factor, a
+ * sign, a gate before or after tanh; see trial.h. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "verify/cause/trial.h"
+
+/* ---- what can be done to a value ------------------------------------------------- */
+
+static double add_one(double x, double by)
+{
+    return x + by;
+}
+
+static double times(double x, double by)
+{
+    return x * by;
+}
+
+static double to_tanh(double x, double by)
+{
+    (void)by;
+    return tanh(x);
+}
+
+static double from_tanh(double x, double by)
+{
+    (void)by;
+    return fabs(x) < 1 ? atanh(x) : x;
+}
+
+/* Factors that are known to be left out or to be there twice. */
+static size_t list_factors(double by[8], const cause_session *s, const lvlm_target *t)
+{
+    const double width = (double)t->shape.dims[t->shape.n - 1];
+    const double D = (double)cause_head_dim(s, t);
+    const double known[] = { -1,      0.5,         2, sqrt(width), 1 / sqrt(width),
+                             sqrt(D), 1 / sqrt(D), 0 };
+    memcpy(by, known, sizeof known);
+    return 7;
+}
+
+static size_t list_ones(double by[8], const cause_session *s, const lvlm_target *t)
+{
+    (void)s, (void)t;
+    by[0] = 1;
+    by[1] = -1;
+    return 2;
+}
+
+static size_t list_zero(double by[8], const cause_session *s, const lvlm_target *t)
+{
+    (void)s, (void)t;
+    by[0] = 0;
+    return 1;
+}
+
+// clang-format off
+/* Tensors by the ends of their names, and what may have happened to them. */
+static const struct value_row {
+    const char *mistake, *tensors;
+    double (*change)(double x, double by);
+    size_t (*list)(double by[8], const cause_session *s, const lvlm_target *t);
+    const char *what; /* "added to": the number is before it, the tensors after it */
+    const char *see;  /* after their names */
+    bool together;    /* all of them, after each by itself */
+    bool maps;        /* a weight and its bias too */
+} rows[] = {
+    { "norm_offset", "*norm*.weight", add_one, list_ones,
+      "added to", "norms are stored as w or as 1 + w, the other way round from this family", true },
+    { "factor", "*", times, list_factors,
+      "times", "holds values times a factor", false, true },
+    { "bias", "*.bias", times, list_zero,
+      "times", "is not there in the reference, or was zero", false },
+    { "gate", "*gate", from_tanh, list_zero,
+      "atanh of", "holds the gate after tanh, and this family stores it before", true },
+    { "gate", "*gate", to_tanh, list_zero,
+      "tanh of", "holds the gate where tanh is taken of it twice", true },
+};
+// clang-format on
+
+static bool fits(const struct value_row *row, const lvlm_target *t)
+{
+    return cause_matches(row->tensors, t->name) && t->shape.n > 0;
+}
+
+static int apply(cause_session *s, const struct value_row *row, const lvlm_target *t,
+                 double by, lvlm_error *err)
+{
+    double *const x = variant_values(&s->changed, t);
+    const size_t n = (size_t)lvlm_tensor_numel(t->here.tensor);
+    if (x == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < n; i++) x[i] = row->change(x[i], by);
+    return 0;
+}
+
+static int try_one(cause_session *s, const struct value_row *row,
+                   const lvlm_target *const *list, size_t n, double by, lvlm_error *err)
+{
+    const char *const names = cause_names(s, list, n);
+    if (names == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 0; i < n; i++) TRY(apply(s, row, list[i], by, err));
+    const bool gate = row->change == from_tanh || row->change == to_tanh;
+    return cause_try(
+        s, row->mistake,
+        gate ? lvlm_arena_printf(&s->arena, "%s %s", row->what, names)
+             : lvlm_arena_printf(&s->arena, "%.6g %s %s", by, row->what, names),
+        lvlm_arena_printf(&s->arena, "%s: %s", names, row->see), err);
+}
+
+static int try_row(cause_session *s, const struct value_row *row, lvlm_error *err)
+{
+    const lvlm_target *all[FEEDS];
+    double by[8];
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_feeds; i++) {
+        if (!fits(row, s->feeds[i])) continue;
+        all[n++] = s->feeds[i];
+        const size_t n_by = row->list(by, s, s->feeds[i]);
+        for (size_t k = 0; k < n_by; k++)
+            TRY(try_one(s, row, &s->feeds[i], 1, by[k], err));
+        const lvlm_target *const map[2] = { s->feeds[i], cause_bias(s, s->feeds[i]) };
+        for (size_t k = 0; row->maps && map[1] != NULL && k < n_by; k++)
+            TRY(try_one(s, row, map, 2, by[k], err));
+    }
+    if (!row->together || n < 2 || n > VARIANT_TENSORS) return 0;
+    const size_t n_by = row->list(by, s, all[0]);
+    for (size_t k = 0; k < n_by; k++) TRY(try_one(s, row, all, n, by[k], err));
+    return 0;
+}
+
+int cause_try_values(cause_session *s, bool relations, lvlm_error *err)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && !relations; i++)
+        TRY(try_row(s, &rows[i], err));
+    return 0;
+}

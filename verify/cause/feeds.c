@@ -1,0 +1,198 @@
+/* feeds.c - which tensors a stage is computed from; see trial.h. */
+#include <assert.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/base/json.h"
+#include "formats/base/strbuf.h"
+#include "formats/base/text.h"
+#include "verify/cause/trial.h"
+#include "verify/own.h"
+#include "verify/replay_parts.h"
+
+enum { GLOB_BYTES = 128, NAMED = 4, MOST_NAMES = 1 << 14 };
+
+/* Stages and their tensors, both globs. A stage of a block has those below its name
+ * besides. */
+static const struct {
+    const char *stage, *tensors;
+} feeds[] = {
+    { "vision.patches", "vision.patch.*" },
+    { "vision.embed", "vision.class|vision.positions.*|vision.pre_tile.*|"
+                      "vision.norm_pre.*" },
+    { "vision.global_blocks.0", "vision.norm_post.*|vision.post_tile.*" },
+    { "vision.out", "vision.norm.*" },
+    { "connector.norm", "connector.norm.*" },
+    { "connector.attn", "connector.kv.*|connector.queries|connector.positions.*|"
+                        "connector.norm_q.*|connector.norm_kv.*|connector.attn.*" },
+    { "connector.ln_post", "connector.norm_out.*" },
+    { "connector.out", "connector.proj.*|connector.fc?.*" },
+    { "text.embed", "text.embed.*" },
+    { "text.norm", "text.norm.*" },
+    { "logits", "text.head.*" },
+};
+
+bool cause_matches(const char *globs, const char *name)
+{
+    char glob[GLOB_BYTES];
+    for (const char *at = globs; *at != '\0';) {
+        const size_t n = strcspn(at, "|");
+        assert(n < sizeof glob);
+        memcpy(glob, at, n);
+        glob[n] = '\0';
+        if (fnmatch(glob, name, 0) == 0) return true;
+        at += n + (at[n] == '|');
+    }
+    return false;
+}
+
+bool cause_spans(const cause_session *s, const char *globs)
+{
+    for (size_t i = 0; i < s->n_span; i++)
+        if (cause_matches(globs, s->span[i])) return true;
+    return false;
+}
+
+/* "connector.fc2.weight" of "connector.linear_2". */
+static bool feeds_linear(const char *stage, const char *tensor)
+{
+    static const char linear[] = "connector.linear_", map[] = "connector.fc";
+    return lvlm_starts_with(stage, linear) && lvlm_starts_with(tensor, map) &&
+           stage[sizeof linear - 1] == tensor[sizeof map - 1];
+}
+
+/* Maps that have a stage of their own do not feed the last one. */
+static bool has_own_stage(const char *const *stages, size_t n, const char *tensor)
+{
+    for (size_t i = 0; i < n; i++)
+        if (feeds_linear(stages[i], tensor)) return true;
+    return false;
+}
+
+/* Does the tensor feed the last of n stages? */
+static bool feeds_last(const char *const *stages, size_t n, const char *tensor)
+{
+    const char *const stage = stages[n - 1];
+    const size_t length = strlen(stage);
+    if (strstr(stage, "blocks.") != NULL && strncmp(tensor, stage, length) == 0 &&
+        tensor[length] == '.')
+        return true;
+    if (feeds_linear(stage, tensor)) return true;
+    for (size_t i = 0; i < sizeof feeds / sizeof *feeds; i++)
+        if (strcmp(feeds[i].stage, stage) == 0 &&
+            cause_matches(feeds[i].tensors, tensor))
+            return !has_own_stage(stages, n - 1, tensor);
+    return false;
+}
+
+/* A head that is tied is the table of word vectors. */
+static const lvlm_target *stored(const lvlm_manifest *m, const lvlm_target *t)
+{
+    if (t->state == LVLM_TARGET_TIED) t = lvlm_manifest_find(m, t->row->tied_to);
+    return t != NULL && t->here.tensor != NULL ? t : NULL;
+}
+
+/* Tensors of the last of n stages. */
+static void add_feeds(cause_session *s, const char *const *stages, size_t n)
+{
+    const lvlm_manifest *const m = s->manifest;
+    for (size_t i = 0; i < m->n_targets && s->n_feeds < FEEDS; i++) {
+        if (!feeds_last(stages, n, m->targets[i].name)) continue;
+        const lvlm_target *const t = stored(m, &m->targets[i]);
+        if (t != NULL) s->feeds[s->n_feeds++] = t;
+    }
+}
+
+/* Does the stage read connector.out as it was recorded, and nothing before that? */
+static bool images_are_given(const cause_session *s)
+{
+    const lvlm_replay_stage *const images =
+        lvlm_replay_find(s->replay, "connector.out");
+    return images != NULL && lvlm_is_givable(images) &&
+           !lvlm_starts_with(s->stage->name, "vision.") &&
+           !lvlm_starts_with(s->stage->name, "connector.");
+}
+
+int cause_find_feeds(cause_session *s, const char *const *stages, size_t n_stages,
+                     lvlm_error *err)
+{
+    const char *const from = s->stage->share.from;
+    size_t last = 0, first = 0;
+    while (last < n_stages && strcmp(stages[last], s->stage->name) != 0) last++;
+    assert(last < n_stages);
+    for (size_t i = 0; i < last; i++)
+        if (from != NULL && strcmp(stages[i], from) == 0) first = i + 1;
+    if (from == NULL && s->stage->share.is_direct) first = last;
+    if (from == NULL && images_are_given(s))
+        while (first < last && !lvlm_starts_with(stages[first], "text.")) first++;
+    for (size_t i = first; i <= last && s->n_span < SPAN_STAGES; i++) {
+        s->span[s->n_span] =
+            lvlm_arena_strndup(&s->arena, stages[i], strlen(stages[i]));
+        if (s->span[s->n_span++] == NULL) return lvlm_fail_memory(err);
+        add_feeds(s, stages, i + 1);
+    }
+    return 0;
+}
+
+size_t cause_count(const cause_session *s, const char *path)
+{
+    uint64_t value = 0;
+    (void)lvlm_json_u64(&value, lvlm_json_path(s->manifest->config, path));
+    return (size_t)value;
+}
+
+size_t cause_head_dim(const cause_session *s, const lvlm_target *t)
+{
+    if (lvlm_starts_with(t->name, "text.")) return cause_count(s, "text.head_dim");
+    const bool vision = lvlm_starts_with(t->name, "vision.");
+    const size_t width = cause_count(s, vision ? "vision.hidden" : "connector.hidden");
+    const size_t heads = cause_count(s, vision ? "vision.heads" : "connector.heads");
+    return heads > 0 ? width / heads : 0;
+}
+
+const lvlm_target *cause_bias(const cause_session *s, const lvlm_target *weight)
+{
+    const char *const end = ".weight";
+    const size_t n = strlen(weight->name);
+    if (!lvlm_ends_with(weight->name, end)) return NULL;
+    for (size_t i = 0; i < s->n_feeds; i++)
+        if (strncmp(s->feeds[i]->name, weight->name, n - strlen(end)) == 0 &&
+            strcmp(s->feeds[i]->name + n - strlen(end), ".bias") == 0)
+            return s->feeds[i];
+    return NULL;
+}
+
+/* How much of two names is the same, up to a dot. */
+static size_t same_start(const char *a, const char *b)
+{
+    size_t n = 0;
+    for (size_t i = 0; a[i] != '\0' && a[i] == b[i]; i++)
+        if (a[i] == '.') n = i + 1;
+    return n;
+}
+
+const char *cause_names(cause_session *s, const lvlm_target *const *list, size_t n)
+{
+    lvlm_strbuf text = LVLM_STRBUF_INIT(MOST_NAMES);
+    const char *first = NULL, *before = "";
+    size_t named = 0, left = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *const name =
+            list[i]->source_name != NULL ? list[i]->source_name : list[i]->name;
+        if (strcmp(name, before) == 0) continue; /* parts of one source */
+        before = name;
+        if (named == NAMED) {
+            left++;
+            continue;
+        }
+        lvlm_strbuf_printf(&text, "%s%s", named++ > 0 ? ", " : "",
+                           first == NULL ? name : name + same_start(first, name));
+        if (first == NULL) first = name;
+    }
+    if (left > 0) lvlm_strbuf_printf(&text, " and %zu more", left);
+    char *const kept =
+        text.failed ? NULL : lvlm_arena_strndup(&s->arena, text.text, text.length);
+    lvlm_strbuf_free(&text);
+    return kept;
+}

@@ -1,0 +1,413 @@
+/* orders.c - mistakes in the order of values: rotary pairs, heads, thirds, patches,
+ * channels, positions; see trial.h.
+ *
+ * A tensor is viewed as `outer` times `n` items of `inner` values; undoing a mistake
+ * puts the items into another order. */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/base/alloc.h"
+#include "formats/base/json.h"
+#include "formats/base/text.h"
+#include "verify/cause/trial.h"
+
+enum { LABEL = 96 };
+
+typedef struct view view;
+struct view {
+    size_t outer, n, inner;
+    size_t (*from)(const view *v, size_t k); /* item k is that which was here */
+    size_t extent[4];                        /* for `from` */
+    size_t order[4];                         /* for `from` */
+    char label[LABEL];                       /* what the order is */
+};
+
+/* Try number `number` of a mistake; false: there are no more, or it does not apply. */
+typedef bool view_maker(view *v, const cause_session *s, const lvlm_target *t,
+                        size_t number);
+
+/* ---- orders ---------------------------------------------------------------------- */
+
+/* Order number `number` of n things, the first is that which they have. */
+static void permutation(size_t order[4], size_t n, size_t number)
+{
+    size_t left[4] = { 0, 1, 2, 3 }, factorial = 1;
+    for (size_t i = 2; i < n; i++) factorial *= i;
+    for (size_t i = 0; i < n; i++) {
+        const size_t at = number / factorial;
+        order[i] = left[at];
+        memmove(left + at, left + at + 1, (n - i - at - 1) * sizeof *left);
+        number %= factorial;
+        if (n - i > 1) factorial /= n - i - 1;
+    }
+}
+
+static size_t in_order(const view *v, size_t k)
+{
+    return v->order[k];
+}
+
+static size_t reversed(const view *v, size_t k)
+{
+    return v->n - 1 - k;
+}
+
+static size_t one_later(const view *v, size_t k)
+{
+    return (k + 1) % v->n;
+}
+
+static size_t one_earlier(const view *v, size_t k)
+{
+    return (k + v->n - 1) % v->n;
+}
+
+/* extent[0] x extent[1] items, stored column by column. */
+static size_t transposed(const view *v, size_t k)
+{
+    return k % v->extent[1] * v->extent[0] + k / v->extent[1];
+}
+
+/* Axes `order` of `extent`, as stored, back to axes 0 to 3. */
+static size_t permuted(const view *v, size_t k)
+{
+    size_t at[4], from = 0;
+    for (size_t i = 4; i-- > 0; k /= v->extent[i]) at[i] = k % v->extent[i];
+    for (size_t i = 0; i < 4; i++)
+        from = from * v->extent[v->order[i]] + at[v->order[i]];
+    return from;
+}
+
+/* ---- rows of heads --------------------------------------------------------------- */
+
+static size_t rows_of(const lvlm_target *t)
+{
+    return (size_t)t->shape.dims[0];
+}
+
+static size_t columns_of(const lvlm_target *t)
+{
+    return (size_t)(lvlm_tensor_numel(t->here.tensor) / t->shape.dims[0]);
+}
+
+/* The halves of a head are what rotates together; pairs of neighbours are the other
+ * convention. */
+static bool make_pairs(view *v, const cause_session *s, const lvlm_target *t,
+                       size_t number)
+{
+    static const char *const labels[] = {
+        "as neighbouring pairs, where halves of a head are expected",
+        "as halves of a head, where neighbouring pairs are expected"
+    };
+    const size_t D = cause_head_dim(s, t);
+    if (number > 1 || D < 4 || rows_of(t) % D != 0) return false;
+    *v = (view){ .outer = rows_of(t) / D, .n = D, .inner = columns_of(t) };
+    v->from = transposed;
+    v->extent[0] = number == 0 ? 2 : D / 2;
+    v->extent[1] = number == 0 ? D / 2 : 2;
+    (void)snprintf(v->label, LABEL, "%s", labels[number]);
+    return true;
+}
+
+/* Heads as rows of a map into them, or as columns of one from them. */
+static bool make_heads(view *v, const cause_session *s, const lvlm_target *t,
+                       size_t number)
+{
+    const bool out = cause_matches("*.out.weight", t->name);
+    const size_t D = cause_head_dim(s, t), width = out ? columns_of(t) : rows_of(t);
+    const size_t groups = cause_count(s, "text.kv_heads");
+    const bool text = lvlm_starts_with(t->name, "text.");
+    static const char *const labels[] = { "with the heads in reverse order",
+                                          "with heads of a group far apart",
+                                          "with heads of a group side by side" };
+    if (number > 2 || D == 0 || width % D != 0 || width == D) return false;
+    *v = (view){ .outer = out ? rows_of(t) : 1,
+                 .n = width / D,
+                 .inner = out ? D : D * columns_of(t) };
+    v->from = number == 0 ? reversed : transposed;
+    if (number > 0 && (!text || v->n % groups != 0 || groups == 1 || v->n == groups))
+        return false;
+    v->extent[0] = number == 1 ? groups : v->n / (groups > 0 ? groups : 1);
+    v->extent[1] = v->extent[0] > 0 ? v->n / v->extent[0] : 0;
+    (void)snprintf(v->label, LABEL, "%s", labels[number]);
+    return true;
+}
+
+/* ---- matrices -------------------------------------------------------------------- */
+
+static bool make_transposed(view *v, const cause_session *s, const lvlm_target *t,
+                            size_t number)
+{
+    (void)s;
+    if (number > 0 || t->shape.n != 2 || rows_of(t) == 1 || columns_of(t) == 1)
+        return false;
+    *v = (view){ .outer = 1, .n = rows_of(t) * columns_of(t), .inner = 1 };
+    v->from = transposed;
+    v->extent[0] = rows_of(t);
+    v->extent[1] = columns_of(t);
+    (void)snprintf(v->label, LABEL, "transposed");
+    return true;
+}
+
+/* Columns of a map from squares of 2 x 2 patches. */
+static bool make_squares(view *v, const cause_session *s, const lvlm_target *t,
+                         size_t number)
+{
+    const size_t merge = cause_count(s, "vision.merge");
+    if (++number >= 24 || merge != 2 || t->shape.n != 2 || columns_of(t) % 4 != 0)
+        return false;
+    *v = (view){ .outer = rows_of(t), .n = 4, .inner = columns_of(t) / 4 };
+    v->from = in_order;
+    permutation(v->order, 4, number);
+    (void)snprintf(v->label, LABEL,
+                   "with the patches of a square in the order %zu, %zu, %zu, %zu",
+                   v->order[0], v->order[1], v->order[2], v->order[3]);
+    return true;
+}
+
+/* Columns of a map from the last state and earlier ones: those interleaved, or not. */
+static bool make_states(view *v, const cause_session *s, const lvlm_target *t,
+                        size_t number)
+{
+    const size_t C = cause_count(s, "vision.hidden");
+    const size_t K =
+        lvlm_json_count(lvlm_json_path(s->manifest->config, "vision.taps"));
+    if (number > 1 || K < 2 || columns_of(t) != C * (K + 1)) return false;
+    *v = (view){ .outer = rows_of(t), .n = C * K, .inner = 1 };
+    v->from = transposed;
+    v->extent[0] = number == 0 ? C : K;
+    v->extent[1] = number == 0 ? K : C;
+    (void)snprintf(v->label, LABEL,
+                   number == 0 ? "with the earlier states one after another"
+                               : "with the earlier states interleaved twice");
+    return true;
+}
+
+/* ---- patches --------------------------------------------------------------------- */
+
+static const char *const patch_axes[4] = { "channel", "frame", "row", "column" };
+
+static size_t flipped(const view *v, size_t k)
+{
+    size_t at[4], from = 0;
+    for (size_t i = 4; i-- > 0; k /= v->extent[i]) at[i] = k % v->extent[i];
+    at[v->order[0]] = v->extent[v->order[0]] - 1 - at[v->order[0]];
+    for (size_t i = 0; i < 4; i++) from = from * v->extent[i] + at[i];
+    return from;
+}
+
+/* Another order of the three channels. */
+static size_t rechannelled(const view *v, size_t k)
+{
+    const size_t inner = v->extent[1] * v->extent[2] * v->extent[3];
+    return v->order[k / inner] * inner + k % inner;
+}
+
+/* First other orders of the axes, then flips of one, then orders of the channels. */
+static bool make_kernel(view *v, const cause_session *s, const lvlm_target *t,
+                        size_t number)
+{
+    enum { AXES = 23, FLIPS = 4, CHANNELS = 5 };
+    const size_t frames = cause_count(s, "vision.frames");
+    const size_t p = cause_count(s, "vision.patch");
+    const size_t c = cause_count(s, "vision.channels");
+    *v = (view){ .outer = rows_of(t), .n = columns_of(t), .inner = 1 };
+    const size_t extent[4] = { c, frames > 0 ? frames : 1, p, p };
+    if (number >= AXES + FLIPS + CHANNELS ||
+        extent[0] * extent[1] * p * p != columns_of(t))
+        return false;
+    memcpy(v->extent, extent, sizeof extent);
+    if (number < AXES) {
+        v->from = permuted;
+        permutation(v->order, 4, number + 1);
+        (void)snprintf(v->label, LABEL, "as %s, %s, %s, %s", patch_axes[v->order[0]],
+                       patch_axes[v->order[1]], patch_axes[v->order[2]],
+                       patch_axes[v->order[3]]);
+    } else if (number < AXES + FLIPS) {
+        v->from = flipped;
+        v->order[0] = number - AXES;
+        if (v->extent[v->order[0]] == 1 || (v->order[0] == 0 && c == 3))
+            v->order[0] = 3; /* nothing to turn, or an order of channels below */
+        (void)snprintf(v->label, LABEL, "with its %ss in reverse order",
+                       patch_axes[v->order[0]]);
+    } else {
+        v->from = c == 3 ? rechannelled : flipped;
+        permutation(v->order, 3, number - AXES - FLIPS + 1);
+        (void)snprintf(v->label, LABEL, "with its channels in the order %zu, %zu, %zu",
+                       v->order[0], v->order[1], v->order[2]);
+    }
+    return true;
+}
+
+/* ---- tables ---------------------------------------------------------------------- */
+
+static size_t transposed_grid(const view *v, size_t k)
+{
+    const size_t first = v->extent[2];
+    return k < first ? k : first + transposed(v, k - first);
+}
+
+static size_t upside_down(const view *v, size_t k)
+{
+    const size_t first = v->extent[2], side = v->extent[0], at = k - first;
+    return k < first ? k : first + (side - 1 - at / side) * side + at % side;
+}
+
+static size_t mirrored(const view *v, size_t k)
+{
+    const size_t first = v->extent[2], side = v->extent[0], at = k - first;
+    return k < first ? k : first + at / side * side + side - 1 - at % side;
+}
+
+static bool make_positions(view *v, const cause_session *s, const lvlm_target *t,
+                           size_t number)
+{
+    static const struct {
+        size_t (*from)(const view *v, size_t k);
+        const char *label;
+    } orders[] = {
+        { transposed_grid, "column by column" },
+        { upside_down, "upside down" },
+        { mirrored, "mirrored" },
+        { one_later, "one row late" },
+        { one_earlier, "one row early" },
+        { reversed, "in reverse order" },
+    };
+    const size_t side = cause_count(s, "vision.grid");
+    if (number >= sizeof orders / sizeof *orders || side == 0 ||
+        rows_of(t) < side * side)
+        return false;
+    *v = (view){ .outer = 1, .n = rows_of(t), .inner = columns_of(t) };
+    v->from = orders[number].from;
+    v->extent[0] = v->extent[1] = side;
+    v->extent[2] = rows_of(t) - side * side;
+    (void)snprintf(v->label, LABEL, "%s", orders[number].label);
+    return true;
+}
+
+/* A vector per word, or per aspect id: shifted by one. */
+static bool make_shifted(view *v, const cause_session *s, const lvlm_target *t,
+                         size_t number)
+{
+    (void)s;
+    if (number > 1 || t->shape.n < 2) return false;
+    *v = (view){ .outer = 1, .n = rows_of(t), .inner = columns_of(t) };
+    v->from = number == 0 ? one_later : one_earlier;
+    (void)snprintf(v->label, LABEL, number == 0 ? "one row late" : "one row early");
+    return true;
+}
+
+/* Tables with an entry for every tile. */
+static bool make_tiles(view *v, const cause_session *s, const lvlm_target *t,
+                       size_t number)
+{
+    const size_t tiles = cause_count(s, "vision.tiles");
+    if (++number >= 24 || tiles != 4 || t->shape.n < 3 || t->shape.dims[1] != 4)
+        return false;
+    *v = (view){ .outer = rows_of(t), .n = 4, .inner = columns_of(t) / 4 };
+    v->from = in_order;
+    permutation(v->order, 4, number);
+    (void)snprintf(v->label, LABEL, "with the tiles in the order %zu, %zu, %zu, %zu",
+                   v->order[0], v->order[1], v->order[2], v->order[3]);
+    return true;
+}
+
+/* ---- the table ------------------------------------------------------------------- */
+
+#define QK "*attn.[qk].*|*cross.[qk].*"
+
+// clang-format off
+static const struct order_row {
+    const char *mistake, *tensors;
+    view_maker *make;
+    const char *see; /* after the names of the tensors */
+    bool together, relations;
+} rows[] = {
+    { "rotary_pairs", "text.*.attn.[qk].*|vision.*.attn.[qk].*", make_pairs, "rows are stored", true,  true },
+    { "heads",        QK,                                make_heads,     "rows are stored",     true,  true },
+    { "heads",        "*attn.v.*|*cross.v.*|*attn.out.weight|*cross.out.weight", make_heads, "it is stored", true, false },
+    { "transposed",   QK,                                make_transposed, "it is stored",       false, true },
+    { "transposed",   "*.weight|*.queries",              make_transposed, "it is stored",       false, false },
+    { "squares",      "connector.*.weight",              make_squares,   "its columns are stored",     false, false },
+    { "states",       "connector.proj.weight",           make_states,    "its columns are stored",     false, false },
+    { "kernel",       "vision.patch.weight",             make_kernel,    "it is stored",               false, false },
+    { "positions",    "vision.positions.weight",         make_positions, "rows are stored",     false, false },
+    { "positions",    "connector.positions.weight|connector.queries", make_shifted, "rows are stored", false, false },
+    { "shifted",      "text.embed.weight|text.head.weight|vision.*tile*", make_shifted, "rows are stored", false, false },
+    { "tiles",        "vision.*tile*",                   make_tiles,     "it is stored",        false, false },
+};
+// clang-format on
+
+/* New values of `t` as the view has them. */
+static int rearrange(cause_session *s, const lvlm_target *t, const view *v,
+                     lvlm_error *err)
+{
+    double *const to = variant_values(&s->changed, t);
+    const size_t total = (size_t)lvlm_tensor_numel(t->here.tensor);
+    const size_t skipped = total - v->outer * v->n * v->inner;
+    double *const x = lvlm_malloc((total + 1) * sizeof *x);
+    if (to == NULL || x == NULL) {
+        lvlm_free(x);
+        return lvlm_fail_memory(err);
+    }
+    /* what a view leaves out is before its items */
+    const size_t before = v->outer > 0 ? skipped / v->outer : 0;
+    const size_t row = before + v->n * v->inner;
+    memcpy(x, to, total * sizeof *x);
+    for (size_t o = 0; o < v->outer; o++)
+        for (size_t k = 0; k < v->n; k++) {
+            const size_t from = v->from(v, k);
+            assert(from < v->n);
+            memcpy(to + o * row + before + k * v->inner,
+                   x + o * row + before + from * v->inner, v->inner * sizeof *to);
+        }
+    lvlm_free(x);
+    return 0;
+}
+
+static int try_list(cause_session *s, const struct order_row *row,
+                    const lvlm_target *const *list, size_t n, size_t number,
+                    lvlm_error *err)
+{
+    view v;
+    for (size_t i = 0; i < n; i++) {
+        if (!row->make(&v, s, list[i], number)) return variant_reset(&s->changed, err);
+        TRY(rearrange(s, list[i], &v, err));
+    }
+    const char *const names = cause_names(s, list, n);
+    if (names == NULL) return lvlm_fail_memory(err);
+    return cause_try(
+        s, row->mistake, lvlm_arena_printf(&s->arena, "%s read %s", names, v.label),
+        lvlm_arena_printf(&s->arena, "%s: %s %s", names, row->see, v.label), err);
+}
+
+static int try_row(cause_session *s, const struct order_row *row, lvlm_error *err)
+{
+    enum { MOST = 64 }; /* far above the tries of any mistake */
+    const lvlm_target *all[FEEDS];
+    size_t n = 0;
+    view v;
+    for (size_t i = 0; i < s->n_feeds; i++) {
+        const lvlm_target *const t = s->feeds[i];
+        if (!cause_matches(row->tensors, t->name) || t->shape.n == 0 ||
+            (!row->relations && cause_matches(QK, t->name)))
+            continue;
+        all[n++] = t;
+    }
+    for (size_t number = 0; number < MOST; number++) {
+        if (row->together && n > 1 && n <= VARIANT_TENSORS)
+            TRY(try_list(s, row, all, n, number, err));
+        for (size_t i = 0; i < n; i++)
+            if (row->make(&v, s, all[i], number))
+                TRY(try_list(s, row, &all[i], 1, number, err));
+    }
+    return 0;
+}
+
+int cause_try_orders(cause_session *s, bool relations, lvlm_error *err)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].relations == relations) TRY(try_row(s, &rows[i], err));
+    return 0;
+}

@@ -1,0 +1,163 @@
+/* trial.c - the stage computed with a variant of the model; see trial.h. */
+#include "verify/cause/trial.h"
+
+#include <assert.h>
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "verify/own.h"
+#include "verify/replay_parts.h"
+
+#define MUCH 4.0 /* times as near as before: worth to be said */
+
+typedef struct trial {
+    const lvlm_replay_stage *stage; /* NULL: every one with an error of its own */
+    double error;                   /* of the last one */
+    bool agrees;
+    size_t n_agree;
+} trial;
+
+static bool wants(void *user, const lvlm_replay_stage *stage)
+{
+    const trial *const t = user;
+    return t->stage != NULL ? stage == t->stage : stage->share.is_cause;
+}
+
+static int take(void *user, const lvlm_replay_stage *stage, const lvlm_tensor *got,
+                lvlm_error *err)
+{
+    trial *const t = user;
+    lvlm_stage_error found;
+    if (!lvlm_stages_fit(&got->shape, &stage->shape, &stage->rows)) return 0;
+    TRY(lvlm_stage_compare(&found, got, stage->recorded, &stage->rows, stage->is_logits,
+                           err));
+    t->error = lvlm_judged_error(stage, &found);
+    t->agrees = t->error <= lvlm_own_limit(stage) &&
+                (!stage->is_logits || found.max_kl <= stage->band_kl);
+    t->n_agree += t->agrees;
+    return 0;
+}
+
+/* A variant that cannot be computed is passed over. */
+static int compute(trial *t, const cause_session *s, lvlm_error *err)
+{
+    lvlm_model_options options = s->options;
+    lvlm_model *model = NULL;
+    lvlm_error ignored = { .text = "" };
+    const lvlm_given_pass pass = {
+        .replay = s->replay, .wants = wants, .take = take, .user = t
+    };
+    if (s->changed.reference != NULL) options.reference = s->changed.reference;
+    int rc = lvlm_model_bind(&model, &s->changed.manifest, &options, &ignored);
+    if (rc == 0) rc = lvlm_given_pass_run(&pass, model, &ignored);
+    lvlm_model_free(model);
+    return rc == LVLM_ENOMEM ? lvlm_fail_memory(err) : 0;
+}
+
+/* ---- candidates ------------------------------------------------------------------ */
+
+bool cause_is_found(const cause_session *s)
+{
+    return s->out->n_candidates > 0 && s->out->candidates[0].agrees;
+}
+
+/* Those that settle most first. */
+static void sort(lvlm_cause *out)
+{
+    for (size_t i = out->n_candidates - 1; i > 0; i--) {
+        lvlm_cause_candidate *const c = &out->candidates[i];
+        if (c[-1].n_settled >= c->n_settled) return;
+        const lvlm_cause_candidate before = c[-1];
+        c[-1] = *c;
+        *c = before;
+    }
+}
+
+/* Keep those that agree, or else the nearest. */
+static int keep(cause_session *s, const lvlm_cause_candidate *c, lvlm_error *err)
+{
+    lvlm_cause *const out = s->out;
+    const double least =
+        out->n_candidates > 0 ? out->candidates[0].error : s->stage->share.own;
+    if (!c->agrees && (cause_is_found(s) || !(c->error < least))) return 0;
+    const double own = s->stage->share.own;
+    if (!c->agrees && !(isfinite(own) && c->error < own / MUCH)) return 0;
+    for (size_t i = 0; i < out->n_candidates; i++) /* of two rows of a table */
+        if (strcmp(out->candidates[i].sentence, c->sentence) == 0) return 0;
+    if (!cause_is_found(s)) out->n_candidates = 0; /* only near */
+    lvlm_cause_candidate *const list =
+        lvlm_arena_room(&s->replay->arena, out->candidates, out->n_candidates,
+                        &s->candidate_room, sizeof *list);
+    if (list == NULL) return lvlm_fail_memory(err);
+    out->candidates = list;
+    list[out->n_candidates++] = *c;
+    sort(out);
+    return 0;
+}
+
+/* Values that were changed and stored again lost their last bits: is no more left of
+ * the error than that, and was there much more? */
+static bool is_rounding(const cause_session *s, double error)
+{
+    double epsilon = 0;
+    for (size_t i = 0; i < s->changed.n_made; i++) {
+        const lvlm_dtype dtype = s->changed.stored[i];
+        const double of = dtype == LVLM_F64    ? DBL_EPSILON
+                          : dtype == LVLM_F32  ? FLT_EPSILON
+                          : dtype == LVLM_BF16 ? 0x1p-7
+                                               : 0x1p-10;
+        epsilon = fmax(epsilon, of);
+    }
+    return error <= 4 * epsilon && error * 64 < s->stage->share.own;
+}
+
+/* "this stage agrees to 4e-16, and 2 others do too" */
+static const char *result(cause_session *s, const trial *t, bool rounds, size_t settled)
+{
+    if (rounds)
+        return lvlm_arena_printf(&s->arena,
+                                 "agrees to %.0e, as nearly as rounding of the changed "
+                                 "values allows",
+                                 t->error);
+    if (settled > 1)
+        return lvlm_arena_printf(&s->arena,
+                                 "agrees to %.0e, and %zu other%s with an "
+                                 "error of %s own too",
+                                 t->error, settled - 1, settled == 2 ? "" : "s",
+                                 settled == 2 ? "its" : "their");
+    return lvlm_arena_printf(&s->arena, "agrees to %.0e", t->error);
+}
+
+int cause_try(cause_session *s, const char *mistake, const char *with, const char *see,
+              lvlm_error *err)
+{
+    lvlm_arena *const arena = &s->replay->arena;
+    trial t = { .stage = s->stage, .error = INFINITY }, all = { .stage = NULL };
+    if (with == NULL || see == NULL) return lvlm_fail_memory(err);
+    if (s->out->n_tried == s->most_tries) {
+        s->out->n_left_out++;
+        return variant_reset(&s->changed, err);
+    }
+    TRY(compute(&t, s, err));
+    if (t.agrees && s->out->n_causes > 1) TRY(compute(&all, s, err));
+    s->out->n_tried++;
+    const bool rounds = !t.agrees && is_rounding(s, t.error);
+    const size_t settled = s->out->n_causes > 1 ? all.n_agree : t.agrees;
+    const char *const how = result(s, &t, rounds, settled);
+    if (how == NULL) return lvlm_fail_memory(err);
+    const lvlm_cause_candidate c = {
+        .mistake = mistake,
+        .sentence =
+            t.agrees || rounds
+                ? lvlm_arena_printf(arena, "with %s this stage %s: %s", with, how, see)
+                : lvlm_arena_printf(arena, "nearest: with %s its error is %.1e: %s",
+                                    with, t.error, see),
+        .error = t.error,
+        .agrees = t.agrees || rounds,
+        .n_settled = settled,
+    };
+    if (c.sentence == NULL) return lvlm_fail_memory(err);
+    TRY(keep(s, &c, err));
+    return variant_reset(&s->changed, err);
+}

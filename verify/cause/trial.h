@@ -1,0 +1,91 @@
+/* trial.h - what the sources of cause.h share: a stage at fault, and trials of what
+ * may be wrong with it. Private to verify/cause. */
+#ifndef LVLM_VERIFY_CAUSE_TRIAL_H
+#define LVLM_VERIFY_CAUSE_TRIAL_H
+
+#include "verify/cause/cause.h"
+#include "verify/cause/variant.h"
+
+LVLM_BEGIN_DECLS
+
+enum { SPAN_STAGES = 512, FEEDS = 1024 };
+
+/* The stage and what it is made of. */
+typedef struct cause_session {
+    lvlm_replay *replay;
+    const lvlm_replay_stage *stage;
+    const lvlm_manifest *manifest; /* of the model as it is */
+    lvlm_model_options options;
+    lvlm_cause *out;
+    lvlm_arena arena; /* for the time of the search */
+    /* Stages between the recorded one and this one, with it: if one is not recorded,
+     * the mistake may be in any of them. */
+    const char *span[SPAN_STAGES];
+    size_t n_span;
+    const lvlm_target *feeds[FEEDS]; /* tensors from which they are computed */
+    size_t n_feeds;
+    cJSON
+        *source_config; /* config.json of the checkpoint that was converted, or NULL */
+    /* The rows that are compared: as computed and as recorded.  (R,C) */
+    double *got, *want;
+    size_t R, C;
+    size_t *places;      /* (R) of the rows, in the stage */
+    bool only_relations; /* what differs is which rows attend to which */
+    size_t most_tries;   /* more would take too long */
+    variant changed;     /* the model with a mistake undone */
+    size_t candidate_room;
+} cause_session;
+
+/* ---- feeds.c --------------------------------------------------------------------- */
+
+/* Find span and feeds. */
+LVLM_MUST_CHECK int cause_find_feeds(cause_session *s, const char *const *stages,
+                                     size_t n_stages, lvlm_error *err);
+/* Is a stage of the span one of these: globs with '|' between them? */
+bool cause_spans(const cause_session *s, const char *globs);
+/* Does one of the globs match? */
+bool cause_matches(const char *globs, const char *name);
+/* A number of the canonical configuration; 0: it is not there. */
+size_t cause_count(const cause_session *s, const char *path);
+/* The width of a head of the blocks that the tensor belongs to; 0: none. */
+size_t cause_head_dim(const cause_session *s, const lvlm_target *t);
+/* The bias that belongs to a weight, of the feeds; NULL: it has none. */
+const lvlm_target *cause_bias(const cause_session *s, const lvlm_target *weight);
+/* The names of tensors in the source: "a, b and 2 more". In the session's arena. */
+const char *cause_names(cause_session *s, const lvlm_target *const *list, size_t n);
+
+/* ---- trial.c --------------------------------------------------------------------- */
+
+/* Compute the stage with s->changed, and keep it as a candidate if it agrees, or if
+ * nothing came nearer; the variant is reset. `with` is what was changed ("rope_theta
+ * 10000 instead of 1000000") and `see` where to look, both in the arena of the session;
+ * NULL: out of memory. */
+LVLM_MUST_CHECK int cause_try(cause_session *s, const char *mistake, const char *with,
+                              const char *see, lvlm_error *err);
+/* Does a candidate agree? */
+bool cause_is_found(const cause_session *s);
+
+/* ---- known mistakes -------------------------------------------------------------- */
+
+/* Each tries those of its table that apply; with `relations` only those that change
+ * which rows attend to which, else only the others. */
+LVLM_MUST_CHECK int cause_try_settings(cause_session *s, bool relations,
+                                       lvlm_error *err);
+LVLM_MUST_CHECK int cause_try_values(cause_session *s, bool relations, lvlm_error *err);
+LVLM_MUST_CHECK int cause_try_orders(cause_session *s, bool relations, lvlm_error *err);
+LVLM_MUST_CHECK int cause_try_others(cause_session *s, bool relations, lvlm_error *err);
+
+/* ---- what can be seen without a trial -------------------------------------------- */
+
+/* signs.c: sentences on the error. Sets s->only_relations. */
+LVLM_MUST_CHECK int cause_find_signs(cause_session *s, lvlm_error *err);
+/* tensors.c: sentences on the tensors. */
+LVLM_MUST_CHECK int cause_find_weights(cause_session *s, lvlm_error *err);
+
+/* Add a sentence to a list of the result. */
+LVLM_MUST_CHECK int cause_say(cause_session *s, const char ***list, size_t *n,
+                              lvlm_error *err, const char *fmt, ...) LVLM_PRINTF(5, 6);
+
+LVLM_END_DECLS
+
+#endif
