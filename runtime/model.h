@@ -52,6 +52,19 @@ const char *lvlm_compute_name(lvlm_compute compute);
  * sums otherwise. */
 const char *lvlm_kernel_name(lvlm_compute compute);
 
+/* Keeps features of a frozen tower from one pass to the next, so that they are computed
+ * once. `user` is the first argument of both. */
+struct lvlm_images;
+typedef struct lvlm_feature_store {
+    /* Put the features of these images into `values`, which have the shape and type of
+     * `rows` and are those of rows->data, and set *found; or set it to false. */
+    int (*find)(void *user, bool *found, const struct lvlm_images *images,
+                const lvlm_tensor *rows, void *values, lvlm_error *err);
+    /* These were computed; called after a `find` that did not find them. */
+    int (*keep)(void *user, const lvlm_tensor *rows, lvlm_error *err);
+    void *user;
+} lvlm_feature_store;
+
 /* All zero is a good choice. */
 typedef struct lvlm_model_options {
     lvlm_compute compute;
@@ -79,6 +92,9 @@ typedef struct lvlm_model_options {
     bool nudge; /* every value that enters the text is moved up or down by its last bit,
                    pseudo-randomly: what comes of it shows how far the model amplifies
                    rounding */
+    /* Used in passes in which the tower is frozen, drops nothing, and none of its
+     * stages is wanted or given. It must outlive the model. NULL: none */
+    const lvlm_feature_store *features;
     bool check; /* of a native file: compare every weight and side file with its digest
                    before anything is computed. Other checkpoints record none */
     /* Called while that is done with the bytes that are read, of how many, from any

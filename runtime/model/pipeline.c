@@ -66,6 +66,7 @@ static int pipeline_open(void **out, const lvlm_manifest *manifest,
                : options->compute == LVLM_COMPUTE_BF16X2 ? 2
                                                          : 0;
     p->keep = options->checkpointing ? TAPE_INPUTS : TAPE_ALL;
+    p->store = options->features;
     p->passing = stages_counting(options->progress, options->progress_user);
     if ((rc = open_parts(p, manifest, options, err)) < 0 ||
         (rc = gradients_make(&p->gradients, manifest, options, err)) < 0 ||
@@ -178,7 +179,9 @@ void pass_announce(pass *t)
 {
     const pipeline *const p = t->p;
     if (pass_has_images(t)) {
+        const size_t before = t->stages.left;
         tower_announce(p->tower, &t->stages);
+        t->shows_tower = t->stages.left > before || t->stages.sink->gives != NULL;
         p->connector->kind->announce(p->connector, &t->stages);
     }
     decoder_announce(&p->text, &t->stages);
@@ -200,33 +203,6 @@ int pass_make_scratch(pass *t, lvlm_error *err)
     t->scratch.numel = numel;
     t->scratch.n_threads = n;
     t->scratch.terms = p->terms;
-    return 0;
-}
-
-int pass_forward_images(pass *t, tape_keep tower, bool connector, lvlm_error *err)
-{
-    const pipeline *const p = t->p;
-    assert(pass_has_images(t) && t->scratch.data != NULL);
-    TRY(workspace_array(&t->features.rows, &t->connector_memory, t->features.R,
-                        t->features.C, "images", err));
-    TRY(workspace_array(&t->image_rows, &t->memory, t->n_image_rows,
-                        p->text.config.block.hidden, "images", err));
-    const tower_kind *const vision = p->tower->kind;
-    const connector_kind *const projection = p->connector->kind;
-    TRY(vision->tape_make(p->tower, &t->tower_tape, &t->tower_memory, &t->features,
-                          tower, err));
-    TRY(vision->forward(p->tower, t->tower_tape, &t->features, &t->inputs.images,
-                        &t->stages, &t->scratch, err));
-    if (tower == TAPE_NOTHING) { /* it has done its part, and so have its weights */
-        workspace_free(&t->tower_memory);
-        weights_release_pages(&p->weights, "vision.");
-    }
-    if (t->stages.left == 0) return 0;
-    TRY(projection->tape_make(p->connector, &t->connector_tape, &t->connector_memory,
-                              &t->features, connector, err));
-    TRY(projection->forward(p->connector, t->connector_tape, t->image_rows,
-                            &t->features, &t->stages, &t->scratch, err));
-    if (tower == TAPE_NOTHING && !connector) workspace_free(&t->connector_memory);
     return 0;
 }
 
@@ -290,30 +266,6 @@ done:
 
 /* ---- backward ------------------------------------------------------------------- */
 
-/* From the gradient of the connector's rows to connector and tower. */
-static int images_backward(pass *t, const real *dimage_rows, lvlm_error *err)
-{
-    const pipeline *const p = t->p;
-    const size_t n = p->gradients.trains[LVLM_PART_VISION] ? t->features.R : 0;
-    real *drows = NULL;
-    transformer_grads grads;
-    workspace memory = { 0 };
-    int rc = 0;
-    assert(dimage_rows != NULL && t->connector_tape != NULL);
-    TRY(workspace_array(&drows, &memory, n, t->features.C, "images", err));
-    if (n > 0) memset(drows, 0, n * t->features.C * sizeof *drows);
-    p->connector->kind->backward(p->connector, t->connector_tape, drows, dimage_rows,
-                                 &t->features, &t->scratch);
-    stages_advance(&t->stages, 1);
-    if (n > 0 &&
-        (rc = transformer_grads_make(&grads, &memory, t->tower_tape, err)) == 0)
-        rc =
-            p->tower->kind->backward(p->tower, t->tower_tape, &grads, drows,
-                                     &t->features, &t->inputs.images, &t->scratch, err);
-    workspace_free(&memory);
-    return rc;
-}
-
 /* Decoder and head, forward and backward; dimage_rows as decoder_backward has it. */
 static int forward_backward_text(pass *t, lvlm_model_step *step, double scale,
                                  real *dimage_rows, lvlm_error *err)
@@ -355,7 +307,7 @@ static int forward_backward(pass *t, lvlm_model_step *step, double scale,
     TRY(workspace_array(&dimage_rows, &memory, n, C, "images", err));
     if (to_images) memset(dimage_rows, 0, n * C * sizeof *dimage_rows);
     int rc = forward_backward_text(t, step, scale, dimage_rows, err);
-    if (rc == 0 && to_images) rc = images_backward(t, dimage_rows, err);
+    if (rc == 0 && to_images) rc = pass_backward_images(t, dimage_rows, err);
     workspace_free(&memory);
     return rc;
 }

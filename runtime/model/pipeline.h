@@ -29,6 +29,7 @@ typedef struct pipeline {
     noise noise;             /* what it drops, besides adapters */
     lvlm_stage_sink passing; /* of backward: takes nothing, and counts */
     bool noted_positions;    /* that a batch has more than the model was made for */
+    const lvlm_feature_store *store; /* or NULL */
 } pipeline;
 
 /* What one forward has; freed part by part as it goes. */
@@ -41,6 +42,7 @@ typedef struct pass {
     lvlm_cross_view cross_view; /* cross-attention only */
     features features;
     stages stages;
+    bool shows_tower; /* some of its stages are wanted, or may be given */
     ops_scratch scratch;
     void *tower_tape, *connector_tape;
     size_t n_image_rows;
@@ -67,6 +69,8 @@ decoder_tape_options pass_tape_options(const pass *t, bool to_images);
 int pass_make_scratch(pass *t, lvlm_error *err);
 /* Run tower and connector; `tower` and `connector`: what they keep for backward. */
 int pass_forward_images(pass *t, tape_keep tower, bool connector, lvlm_error *err);
+/* From the gradient of the connector's rows to connector and tower. */
+int pass_backward_images(pass *t, const real *dimage_rows, lvlm_error *err);
 void pass_free(pass *t);
 
 /* Do the parts take what they are given (fit.c)? LVLM_EFORMAT names both sides. */

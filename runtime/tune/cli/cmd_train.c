@@ -61,6 +61,7 @@ static const lvlm_option options[] = {
     TEXT("state", "DIR", state, "save the state there at the end, when a signal stops the run, and after the last good step when one fails"),
     COUNT("save-every", "N", save_every, "and after every N steps (default: every ten minutes)"),
     TEXT("resume", "DIR", resume, "continue from the state in that folder, and save there"),
+    TEXT("cache-features", "DIR", cache_features, "keep what a frozen vision tower makes of the images there, and compute it only once: the same bits. A file holds the images of one batch: --in-order, --batches and batches of 1 meet it again in the next epoch and run; shuffled batches of several do not"),
     FLAG("checkpointing", checkpointing, "compute activations again, block by block, instead of keeping them: less memory, a third more work, the same bits"),
     TEXT("compute", LVLM_COMPUTE_NAMES, compute, "precision of the computation (default f32): bf16x2 and bf16 round operands of matrix products, in f64 weights and moments are double too"),
     TEXT("reference", "trained|transformers-VERSION", reference, "whose behaviour is computed (default trained)"),
@@ -268,8 +269,9 @@ const lvlm_command command_train = {
     "the mean of), first_loss (of step 1), seconds (of all steps), step_seconds,\n"
     "token_seconds, image_seconds (of one each), compared, parts (of tensors:\n"
     "trained_changed, trained_same, frozen_same, frozen_changed), trained_same\n"
-    "(names), folded, template and pad_to_square (of LLaVA), data and eval\n"
-    "(examples, left_out, cut, first_turn_left_out), eval_loss, notes.",
+    "(names), folded, features (hits, misses, damaged), template and pad_to_square\n"
+    "(of LLaVA), data and eval (examples, left_out, cut, first_turn_left_out),\n"
+    "eval_loss, notes.",
     options,
     sizeof(train_args),
     run,

@@ -20,7 +20,7 @@ static const char of_all[] = "state|resume|force";
 
 /* Options whose values are paths. */
 static const char inputs[] = "data|images|eval|batches|adapter";
-static const char outputs[] = "out|adapter-out|log|plot";
+static const char outputs[] = "out|adapter-out|log|plot|cache-features";
 
 /* ---- paths ---------------------------------------------------------------------- */
 

@@ -92,6 +92,25 @@ static int check_rates(const double *n, const train_run *r, lvlm_error *err)
                                 : 0;
 }
 
+/* Are the tower's features the same in every epoch? */
+static int check_features(double n_trained, const train_run *r,
+                          const lvlm_manifest *manifest, lvlm_error *err)
+{
+    double rates[LVLM_N_DROPOUTS];
+    if (r->args->cache_features == NULL) return 0;
+    FAIL_IF(n_trained > 0, err, LVLM_EUSAGE,
+            "--cache-features: the vision tower is trained, so its features change; "
+            "%s says what is",
+            r->options.lora != NULL ? "--lora" : "--stage");
+    TRY(lvlm_dropout_rates(rates, &r->options.dropout, manifest, err));
+    const double rate = rates[LVLM_DROPOUT_VISION_ATTENTION];
+    FAIL_IF(rate > 0, err, LVLM_EUSAGE,
+            "--cache-features: --dropout %g drops values of the vision tower (%s), so "
+            "its features change",
+            rate, lvlm_dropout_name(LVLM_DROPOUT_VISION_ATTENTION));
+    return 0;
+}
+
 int train_check_trained(train_run *r, lvlm_error *err)
 {
     lvlm_manifest manifest = { 0 };
@@ -103,6 +122,7 @@ int train_check_trained(train_run *r, lvlm_error *err)
     if (rc == 0 && r->options.lora != NULL) rc = count_adapter(n, r, &manifest, err);
     if (rc == 0 && r->options.lora == NULL)
         count_weights(n, r->options.stage, &manifest);
+    if (rc == 0) rc = check_features(n[LVLM_PART_VISION], r, &manifest, err);
     lvlm_manifest_free(&manifest);
     lvlm_checkpoint_close(checkpoint);
     TRY(rc);

@@ -206,7 +206,11 @@ static int open_trainer(train_run *r, lvlm_error *err)
     r->options.model.checking_user = &r->checking;
     r->options.model.progress = train_tell_stage;
     r->options.model.progress_user = r;
+    if (a->cache_features != NULL) r->options.model.features = &r->features.store;
     int rc = lvlm_trainer_open(&r->trainer, r->model, &r->options, err);
+    if (rc == 0 && a->cache_features != NULL)
+        rc = lvlm_feature_cache_begin(&r->features, r->trainer.model, &r->options.model,
+                                      err);
     if (rc == 0 && a->out != NULL) rc = lvlm_fold_check(&r->trainer.adapter, err);
     if (rc == 0) rc = train_load_state(r, err);
     lvlm_progress_finish(&r->checking);
@@ -223,6 +227,8 @@ static int open_outputs(train_run *r, lvlm_error *err)
                          &lvlm_adapter_set, err));
     TRY(lvlm_outputs_file(&r->outputs, &r->plot, a->plot, err));
     TRY(train_open_state(r, err));
+    if (a->cache_features != NULL)
+        TRY(lvlm_feature_cache_open(&r->features, a->cache_features, r->notes, err));
     TRY(lvlm_outputs_name(&r->outputs, a->log, err));
     return train_spare_inputs(r, err);
 }

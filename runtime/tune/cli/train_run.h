@@ -11,6 +11,7 @@
 #include "runtime/tune/changes.h"
 #include "runtime/tune/cli/train_log.h"
 #include "runtime/tune/data/evaluate.h"
+#include "runtime/tune/feature_cache.h"
 #include "runtime/tune/zero_gradients.h"
 
 typedef struct train_args {
@@ -18,7 +19,7 @@ typedef struct train_args {
     const char *out, *data, *images, *chat_template, *batches, *eval, *stage, *schedule,
         *decay, *log, *plot;
     const char *state, *resume, *reference, *compute;
-    const char *lora, *adapter, *adapter_out, *base_name, *dropout;
+    const char *lora, *adapter, *adapter_out, *base_name, *dropout, *cache_features;
     lvlm_real lr, lr_part[LVLM_N_PARTS], min_lr, layer_decay;
     lvlm_real beta1, beta2, eps, weight_decay, clip;
     lvlm_real epochs, warmup;
@@ -49,8 +50,9 @@ typedef struct train_run {
     lvlm_fold_cost fold;
     lvlm_memory memory; /* before the run; all 0: not known */
     lvlm_trainer trainer;
-    lvlm_encoder *encoder;   /* of examples */
-    lvlm_dataset data, eval; /* of --data and --eval */
+    lvlm_feature_cache features; /* of --cache-features */
+    lvlm_encoder *encoder;       /* of examples */
+    lvlm_dataset data, eval;     /* of --data and --eval */
     lvlm_batch_source source;
     lvlm_evaluation evaluation; /* the last one */
     train_log log;
@@ -136,8 +138,9 @@ void train_print_data(lvlm_printer *printer, const train_run *run);
 LVLM_MUST_CHECK int train_spare_inputs(const train_run *run, lvlm_error *err);
 
 /* What is trained (train_memory.c): LVLM_ENOMEM if the run needs more memory than the
- * machine has, LVLM_EUSAGE when a part has a rate of its own and is not trained. The
- * memory is reported before the first step. */
+ * machine has, LVLM_EUSAGE when a part has a rate of its own and is not trained, or the
+ * tower's features are to be kept and change. The memory is reported before the first
+ * step. */
 LVLM_MUST_CHECK int train_check_trained(train_run *run, lvlm_error *err);
 LVLM_MUST_CHECK int train_tell_plan(train_run *run, lvlm_error *err);
 

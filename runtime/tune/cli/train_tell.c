@@ -180,6 +180,29 @@ static void tell_pace(const train_run *r)
     fputc('\n', stderr);
 }
 
+static void tell_features(const train_run *r)
+{
+    const lvlm_feature_cache *const c = &r->features;
+    const size_t n = c->n_hits + c->n_misses;
+    if (r->args->cache_features == NULL) return;
+    fprintf(stderr, PROGRAM ": %s: has given the features of images %zu of %zu time%s",
+            c->dir, c->n_hits, n, n == 1 ? "" : "s");
+    if (c->n_damaged > 0)
+        fprintf(stderr, "; %zu of its files were damaged", c->n_damaged);
+    fputc('\n', stderr);
+}
+
+static void print_features(lvlm_printer *p, const train_run *r)
+{
+    const lvlm_feature_cache *const c = &r->features;
+    if (r->args->cache_features == NULL) return;
+    lvlm_printer_object(p, "features");
+    lvlm_printer_count(p, "hits", c->n_hits);
+    lvlm_printer_count(p, "misses", c->n_misses);
+    lvlm_printer_count(p, "damaged", c->n_damaged);
+    lvlm_printer_end(p);
+}
+
 static void print_pace(lvlm_printer *p, const train_run *r)
 {
     const size_t n = r->trainer.step - r->resumed;
@@ -216,6 +239,7 @@ static void print_result(lvlm_printer *p, const train_run *r)
     print_loss(p, r);
     lvlm_printer_line(p, "\n");
     print_pace(p, r);
+    print_features(p, r);
     if (a->out != NULL) print_saved(p, r);
     train_print_data(p, r);
 }
@@ -226,7 +250,10 @@ int train_tell_result(const train_run *r, lvlm_error *err)
     lvlm_printer own;
     assert(r->args->out != NULL || r->args->adapter_out != NULL);
     train_tell_data(r);
-    if (!common->quiet) tell_pace(r);
+    if (!common->quiet) {
+        tell_pace(r);
+        tell_features(r);
+    }
     if (r->printer == NULL) lvlm_printer_open(&own, common->json, !common->quiet);
     print_result(r->printer != NULL ? r->printer : &own, r);
     return r->printer != NULL ? 0 : lvlm_printer_close(&own, r->notes, err);
