@@ -99,11 +99,11 @@ static double bytes_a_token(const lvlm_manifest *m)
     for (size_t i = 0; i < m->n_targets; i++) {
         const lvlm_target *const t = &m->targets[i];
         if (strncmp(t->name, "text.", 5) != 0 || t->state == LVLM_TARGET_TIED ||
-            t->source == NULL || strstr(t->name, ".cross.k.") != NULL ||
+            t->here.tensor == NULL || strstr(t->name, ".cross.k.") != NULL ||
             strstr(t->name, ".cross.v.") != NULL ||
             (!tied && strcmp(t->name, "text.embed.weight") == 0))
             continue;
-        bytes += (double)t->source->n_bytes;
+        bytes += (double)t->here.tensor->n_bytes;
     }
     return bytes;
 }

@@ -1,9 +1,12 @@
 # measure.sh - time and memory of a command, for the scripts here; sourced.
 
-# measure COMMAND... - sets seconds, peak and anonymous (MB resident, not of files).
-measure() {
+# measure_to FILE COMMAND... - its output goes to FILE. Sets seconds, peak and anonymous
+# (MB resident, not of files).
+measure_to() {
+    output=$1
+    shift
     begin=$(date +%s.%N)
-    "$@" >/dev/null &
+    "$@" >"$output" &
     pid=$!
     peak=0
     anonymous=0
@@ -17,3 +20,5 @@ measure() {
     wait "$pid"
     seconds=$(echo "$begin $(date +%s.%N)" | awk '{ printf "%.2f", $2 - $1 }')
 }
+
+measure() { measure_to /dev/null "$@"; }
