@@ -9,8 +9,8 @@
  * vectors 0.01, in bf16. The numbers repeat every few million, from another place for
  * each tensor. The second writes TEXTS (1) texts of an image, SIDE x SIDE patches where
  * the family leaves that open, and TOKENS words, of which the last half have labels.
- * SIDE 0: no image. The third prints the floating-point operations of the linear maps in
- * a forward pass over such inputs; attention is not counted. */
+ * SIDE 0: no image. The third prints the floating-point operations of the linear maps
+ * in a forward pass over such inputs; attention is not counted. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +42,7 @@ static uint64_t numel(const lvlm_shape *shape)
     return n;
 }
 
-/* ---- weights ------------------------------------------------------------------------ */
+/* ---- weights --------------------------------------------------------------------- */
 
 /* An empty file, so that the folder opens as a checkpoint that lacks everything. */
 static int write_empty(const char *path, lvlm_error *err)
@@ -148,7 +148,7 @@ static int make_checkpoint(const char *dir, lvlm_error *err)
     return rc;
 }
 
-/* ---- inputs ------------------------------------------------------------------------- */
+/* ---- inputs ---------------------------------------------------------------------- */
 
 /* What a batch consists of. */
 typedef struct sizes {

@@ -9,7 +9,8 @@
 # build/bench by default and needs 25 GB for the largest; they are used again by the
 # next run. Where PYTHON (python3) has torch and transformers, the reference is timed in
 # turns with ours and its results are compared; else the page shows ours. Every figure
-# goes to DIR/results.tsv; page.awk writes FILE.md (DIR/page.md) and the chart beside it.
+# goes to DIR/results.tsv; page.awk writes FILE.md (DIR/page.md), and chart.awk the
+# chart beside it.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -53,9 +54,9 @@ number_in() { sed -n "s/.*\"$1\": \([-0-9.e]*\).*/\1/p" "$2" | head -1; }
 
 # forward MODEL WORK MODE INPUTS - the pass, and the whole program.
 forward() {
-    measure_to "$dir/forward.json" "$bin/lvlm-run" forward "$dir/$1.lvlm" --inputs "$4" \
-        --out "$dir/ours-$3.safetensors" --compute "$3" --force --json --quiet \
-        --threads "$threads"
+    measure_to "$dir/forward.json" "$bin/lvlm-run" forward "$dir/$1.lvlm" \
+        --inputs "$4" --out "$dir/ours-$3.safetensors" --compute "$3" --force --json \
+        --quiet --threads "$threads"
     record "$1" "$2" "$3" ours "$(number_in seconds "$dir/forward.json")" "$peak" \
         "$anonymous"
     record "$1" "$2, started" "$3" ours "$seconds" "$peak" "$anonymous"
@@ -66,7 +67,7 @@ train() {
     model=$1 work=$2 mode=$3
     shift 3
     rm -rf "$dir/tuned.lvlm" "$dir/adapter"
-    measure_to /dev/null "$bin/lvlm-tune" train "$dir/$model.lvlm" --steps 2 \
+    measure "$bin/lvlm-tune" train "$dir/$model.lvlm" --steps 2 \
         --batches "$dir/$model-batches" --compute "$mode" --log "$dir/train.jsonl" \
         --lr 1e-5 --schedule constant --force --quiet --threads "$threads" "$@"
     rm -rf "$dir/tuned.lvlm" "$dir/adapter"
@@ -78,8 +79,9 @@ train() {
 }
 
 decode() { # MODEL MODE INPUTS
-    measure_to "$dir/decode.json" "$bin/lvlm-run" generate "$dir/$1.lvlm" --inputs "$3" \
-        --max-new-tokens 25 --compute "$2" --json --quiet --threads "$threads"
+    measure_to "$dir/decode.json" "$bin/lvlm-run" generate "$dir/$1.lvlm" \
+        --inputs "$3" --max-new-tokens 25 --compute "$2" --json --quiet \
+        --threads "$threads"
     record "$1" decode "$2" ours "$(number_in token_seconds "$dir/decode.json")" \
         "$peak" "$anonymous"
 }
@@ -110,13 +112,14 @@ reference() {
 
 # ---- both --------------------------------------------------------------------------
 
-modes="f32"
+modes="f32 bf16x2 bf16"
 
 # turns MODEL WORK SIDE TOKENS [TEXTS] - forward passes over such inputs.
 turns() {
     model=$1 name=$2
     shift 2
-    record "$model" "$name" - flop "$("$top/build/tests/bench_make" work "$dir/$model" "$@")" 0 0
+    flop=$("$top/build/tests/bench_make" work "$dir/$model" "$@")
+    record "$model" "$name" - flop "$flop" 0 0
     each_round turn "$model" "$name" "$(inputs "$model" "$@")"
 }
 
@@ -134,7 +137,8 @@ distance() {
     [ -e "$5" ] || return 0
     "$bin/lvlm-verify" compare "$dir/ours-f64.safetensors" "$5" --json --quiet \
         >"$dir/distance.json" || true
-    record "$1" "$2" "$3" "$4, error" "$(number_in relative_l2 "$dir/distance.json")" 0 0
+    error=$(number_in relative_l2 "$dir/distance.json")
+    record "$1" "$2" "$3" "$4, error" "$error" 0 0
 }
 
 # accuracy MODEL WORK INPUTS - of what the last turn left.
@@ -187,13 +191,13 @@ training() { ln -f "$2" "$dir/$1-batches/batch-000.safetensors"; }
 
 conversion() { # MODEL - cp and what reads or writes every byte
     rm -rf "$dir/copy" "$dir/copy.lvlm"; sync
-    measure_to /dev/null cp -rL "$dir/$1" "$dir/copy"
+    measure cp -rL "$dir/$1" "$dir/copy"
     record "$1" cp - ours "$seconds" "$peak" "$anonymous"
     rm -rf "$dir/copy"; sync
-    measure_to /dev/null "$bin/lvlm-convert" hf2native "$dir/$1" "$dir/copy.lvlm" --quiet
+    measure "$bin/lvlm-convert" hf2native "$dir/$1" "$dir/copy.lvlm" --quiet
     record "$1" hf2native - ours "$seconds" "$peak" "$anonymous"
     rm -f "$dir/copy.lvlm"
-    measure_to /dev/null "$bin/lvlm-verify" checksum "$dir/$1.lvlm" --quiet
+    measure "$bin/lvlm-verify" checksum "$dir/$1.lvlm" --quiet
     record "$1" checksum - ours "$seconds" "$peak" "$anonymous"
 }
 
@@ -248,27 +252,36 @@ run_3b() {
     accuracy 3b "forward, 288 tokens" "$in"
     training 3b "$in"
     each_round steps 3b connector --stage connector --out "$dir/tuned.lvlm"
-    each_round steps 3b lora --lora r=8,alpha=16,targets=q,v --adapter-out "$dir/adapter"
+    each_round steps 3b lora --lora r=8,alpha=16,targets=q,v \
+        --adapter-out "$dir/adapter"
     both_decode 3b "$in"
     each_round conversion 3b
 }
 
 # ---- the machine -------------------------------------------------------------------
 
+fact() { printf '%s\t%s\n' "$1" "$2"; }
+
+# largest PATTERN COMMAND... - of the numbers that the pattern takes from its output.
+largest() {
+    pattern=$1
+    shift
+    "$@" | sed -n "$pattern" | sort -n | tail -1
+}
+
 machine() {
-    printf 'processor\t%s\n' "$(lscpu | sed -n 's/^Model name: *//p' | head -1)"
-    printf 'family, model\t%s\n' "$(lscpu | sed -n 's/^CPU family: *//p; s/^Model: *//p' |
+    fact processor "$(lscpu | sed -n 's/^Model name: *//p' | head -1)"
+    fact 'family, model' "$(lscpu | sed -n 's/^CPU family: *//p; s/^Model: *//p' |
         paste -sd, -)"
-    printf 'cores used\t%s\n' "$threads"
-    printf 'memory\t%s GB\n' "$(awk '/MemTotal/ { printf "%.0f", $2 / 1e6 }' /proc/meminfo)"
-    printf 'lvlm\t%s\n' "$("$bin/lvlm-run" --version | paste -sd' ' -)"
-    [ -z "$python" ] || printf 'reference\t%s\n' "$("$python" -c 'import torch, transformers
-print("transformers", transformers.__version__, "on torch", torch.__version__)' 2>/dev/null)"
-    printf 'read from memory\t%s GB/s\n' \
-        "$("$top/build/tests/bench_decode" "$threads" | sed -n 's/.*read \([0-9.]*\) GB.*/\1/p')"
-    printf 'sgemm\t%s GFLOP/s\n' \
-        "$("$top/build/tests/bench_ops" "$threads" | sed -n 's/.*sgemm \([0-9.]*\) .*/\1/p' |
-            sort -n | tail -1)"
+    fact 'cores used' "$threads"
+    fact memory "$(awk '/MemTotal/ { printf "%.0f GB", $2 / 1e6 }' /proc/meminfo)"
+    fact lvlm "$("$bin/lvlm-run" --version | paste -sd' ' -)"
+    [ -z "$python" ] || fact reference "$("$python" -c 'import torch, transformers
+print("transformers", transformers.__version__, "on torch", torch.__version__)')"
+    fact 'read from memory, GB/s' "$(largest 's/.*read \([0-9.]*\) GB.*/\1/p' \
+        "$top/build/tests/bench_decode" "$threads")"
+    fact 'sgemm, GFLOP/s' "$(largest 's/.*sgemm \([0-9.]*\) .*/\1/p' \
+        "$top/build/tests/bench_ops" "$threads")"
 }
 
 machine >"$dir/machine.tsv"
@@ -278,7 +291,7 @@ for model in $models; do
     *) say "no model '$model': small, middle, tower, 3b"; exit 2 ;;
     esac
 done
-awk -v chart="$(basename "$page" .md).svg" -f "$here/page.awk" \
+awk -v chart="$(basename "$page" .md).svg" -f "$here/sort.awk" -f "$here/page.awk" \
     "$dir/machine.tsv" "$results" >"$page"
-awk -f "$here/chart.awk" "$results" >"${page%.md}.svg"
+awk -f "$here/sort.awk" -f "$here/chart.awk" "$results" >"${page%.md}.svg"
 echo "$page"
