@@ -1,7 +1,7 @@
 #!/bin/sh
-# run.sh - runs one case of the command line tests (see README.md beside this file).
+# case.sh - runs one case of the command line tests (see README.md beside this file).
 #
-#   BIN=build/dev/bin FIXTURES=fixtures sh tests/cli/run.sh tests/cli/CASE
+#   BIN=build/dev/bin FIXTURES=fixtures sh tests/cli/case.sh tests/cli/CASE
 #
 # With UPDATE=1 the output replaces the expectations. Exit 1 when something differs; the
 # differences are printed as unified diffs.
