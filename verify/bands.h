@@ -43,12 +43,13 @@ LVLM_BEGIN_DECLS
 #define LVLM_BAND_BF16_KL 1.0
 
 /* Training steps: losses and norms, and the change of each weight. Observed at most
- * 3.0e-15 and 1.4e-12 over three or four steps of models of four families, at a change
- * in float32 3.7e-5. */
+ * 3.0e-15 and 1.4e-12 over three or four steps of four models of three families, at a
+ * change in float32 3.7e-5. AdamW divides by the root of tiny second moments, so that
+ * the reference in float32 is up to 7.5e-4 from itself in double. */
 #define LVLM_BAND_EXACT_STEP 1e-10
 #define LVLM_BAND_EXACT_CHANGE 1e-8
 #define LVLM_BAND_F32_STEP 1e-4
-#define LVLM_BAND_F32_CHANGE 2e-2
+#define LVLM_BAND_F32_CHANGE 5e-3
 
 /* The least that a gradient, or the change of a weight, counts as, of the average of
  * its size. AdamW moves every weight by about the learning rate; those whose true

@@ -152,7 +152,7 @@ int lvlm_coverage_find(lvlm_replay *r, const lvlm_model *model, lvlm_error *err)
     if (r->layers > 0)
         TRY(lvlm_notes_add(&r->not_compared, err, "decoder blocks after the first %zu",
                            r->layers));
-    TRY(lvlm_notes_add(&r->not_compared, err,
-                       "how images and prompts are prepared; generation"));
+    TRY(lvlm_notes_add(&r->not_compared, err, "how images and prompts are prepared%s",
+                       r->recording.tokens == NULL ? "; generation" : ""));
     return lvlm_coverage_inputs(r, model, err);
 }
