@@ -31,7 +31,8 @@ LVLM_BEGIN_DECLS
  *
  *   "3*vision.hidden, vision.hidden"
  *
- * The configuration resolves it; messages print both: "[text.hidden, 3] = [2304, 3]".
+ * The configuration resolves it; messages print both, in config.json's
+ * words (config_words.h): "[text_config.hidden_size, 3] = [2304, 3]".
  * False if a setting is absent or not a whole number, or the product overflows. */
 bool lvlm_shape_resolve(lvlm_shape *out, const char *text, const cJSON *config);
 

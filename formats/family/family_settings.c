@@ -15,6 +15,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/text.h"
+#include "formats/family/config_words.h"
 
 /* More than the longest "a.b.c" and the longest list of words in any table. */
 enum { PATH_BYTES = 128, WORDS_BYTES = 256 };
@@ -264,6 +265,19 @@ int lvlm_family_words(cJSON **out, const lvlm_family *family, const cJSON *hf_co
     return 0;
 }
 
+/* The sentence of a family's refusal, in the words of config.json. */
+static int in_words(int rc, const lvlm_family *family, const cJSON *hf_config,
+                    lvlm_error *err)
+{
+    lvlm_strbuf text = LVLM_STRBUF_INIT(LVLM_ERROR_BYTES);
+    if (rc >= 0 || err == NULL || rc == LVLM_ENOMEM) return rc;
+    lvlm_config_words(&text, err->text, family, NULL, hf_config);
+    if (text.text != NULL && !text.failed)
+        (void)snprintf(err->text, sizeof err->text, "%s", text.text);
+    lvlm_strbuf_free(&text);
+    return rc;
+}
+
 int lvlm_family_config(cJSON **out, const lvlm_family *family, const cJSON *hf_config,
                        lvlm_error *err)
 {
@@ -274,7 +288,8 @@ int lvlm_family_config(cJSON **out, const lvlm_family *family, const cJSON *hf_c
     const lvlm_setting *s;
     while (rc == 0 && (s = lvlm_setting_next(&walk)) != NULL)
         rc = add_setting(config, s, hf_config, err);
-    if (rc == 0 && family->derive != NULL) rc = family->derive(config, hf_config, err);
+    if (rc == 0 && family->derive != NULL)
+        rc = in_words(family->derive(config, hf_config, err), family, hf_config, err);
     if (rc < 0) {
         lvlm_json_free(config);
         return rc;

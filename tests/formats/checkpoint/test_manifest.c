@@ -188,11 +188,12 @@ static void expect_problem(const char *from, const char *to, size_t n_problems,
 static void manifest_names_a_misshapen_tensor(void **state)
 {
     (void)state;
-    expect_problem(
-        "self_attn.k_proj.weight\":{\"dtype\":\"F32\",\"shape\":[6,12]",
-        "self_attn.k_proj.weight\":{\"dtype\":\"F32\",\"shape\":[12,6]", 1,
-        "self_attn.k_proj.weight': expected [text.kv_heads*text.head_dim, text.hidden] "
-        "= [6, 12], got [12, 6], for text.blocks.0.attn.k.weight");
+    expect_problem("self_attn.k_proj.weight\":{\"dtype\":\"F32\",\"shape\":[6,12]",
+                   "self_attn.k_proj.weight\":{\"dtype\":\"F32\",\"shape\":[12,6]", 1,
+                   "self_attn.k_proj.weight': expected "
+                   "[text_config.num_key_value_heads*text_config.head_dim, "
+                   "text_config.hidden_size] "
+                   "= [6, 12], got [12, 6], for text.blocks.0.attn.k.weight");
 }
 
 static void manifest_names_missing_and_unknown_with_the_nearest(void **state)
@@ -201,7 +202,7 @@ static void manifest_names_missing_and_unknown_with_the_nearest(void **state)
     expect_problem("multi_modal_projector.linear.bias",
                    "multi_modal_projector.linear.bia_", 2,
                    "tensor 'multi_modal_projector.linear.bias' is missing: expected "
-                   "[text.hidden] = [12], for connector.proj.bias");
+                   "[text_config.hidden_size] = [12], for connector.proj.bias");
     expect_problem("language_model.model.norm.weight",
                    "language_model.model.nxrm.weight", 2,
                    "tensor 'language_model.model.norm.weight' is missing");

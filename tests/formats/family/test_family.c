@@ -320,9 +320,10 @@ static void config_errors_name_key_expected_and_got(void **state)
           "attention_bias is true" },
         { "{\"model_type\":\"paligemma\",\"text_config\":{\"num_attention_heads\":3,"
           "\"num_key_value_heads\":2}}",
-          "text.heads 3 is not a multiple of text.kv_heads 2" },
+          "text_config.num_attention_heads 3 is not a multiple of "
+          "text_config.num_key_value_heads 2" },
         { "{\"model_type\":\"paligemma\",\"vision_config\":{\"image_size\":7}}",
-          "vision.image 7 is below vision.patch 16" },
+          "vision_config.image_size 7 is below vision_config.patch_size 16" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

@@ -66,7 +66,8 @@ static void wrong_configurations_are_named(void **state)
         { "\"text_config\":{\"model_type\":\"qwen2\",\"use_sliding_window\":true}",
           "use_sliding_window is true" },
         { "\"text_config\":{\"num_attention_heads\":3}",
-          "text.hidden 4096 is not a multiple of text.heads 3" },
+          "text_config.hidden_size 4096 is not a multiple of "
+          "text_config.num_attention_heads 3" },
         { "\"text_config\":{\"rope_scaling\":{\"rope_type\":\"llama3\"}}",
           "rope type llama3 needs factor" },
     };
