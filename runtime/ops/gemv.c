@@ -16,7 +16,7 @@
 
 enum {
     STREAMS = 8,
-    LANES = 16,  /* partial sums of a row, added in order at the end */
+    LANES = GEMV_LANES,
     BLOCK = 32,  /* elements of one stream before switching to the next */
     AHEAD = 512, /* prefetch distance in bytes */
 };

@@ -4,14 +4,14 @@
  *   dx        for each tile (rows of dx, columns of dx):    dx += sum over blocks of O
  *   dw        for each tile (rows of dw, columns of dw):    dw += one product over N
  *
- * Above one row of x the processor's own kernels do it where it has some (product.h);
- * the rest of this page is how OpenBLAS does it. A tile is one thread's work and its
- * sum has one fixed order, so the result does not depend on how many threads share the
- * tiles. If w is not `real`, the panel of w that a product needs is widened to the
- * thread's scratch, which stays in cache; where operands are rounded so is the block of
- * the other one.
+ * Above LINEAR_ALIKE rows of x the processor's own kernels do it where it has some
+ * (product.h); the rest of this page is how OpenBLAS does it. A tile is one thread's
+ * work and its sum has one fixed order, so the result does not depend on how many
+ * threads share the tiles. If w is not `real`, the panel of w that a product needs is
+ * widened to the thread's scratch, which stays in cache; where operands are rounded so
+ * is the block of the other one.
  *
- * One row of x is limited by memory: it is never rounded. */
+ * A few rows of x are limited by memory: they are never rounded. */
 #include "runtime/ops/linear.h"
 
 #include <assert.h>
@@ -23,11 +23,13 @@
 #include "runtime/ops/product.h"
 #include "runtime/ops/vmath.h"
 
+_Static_assert((int)LINEAR_ALIKE == (int)GEMV_MOST_VECTORS, "few rows of x");
+
 #define PANEL_ROWS 576 /* most rows of w widened at once */
 #define PANEL_COLS 512 /* most columns widened at once: with the rows, 1.1 MiB of f32 */
 #define TILE_ROWS 512  /* most rows of x in one product */
 #define ROUND_ROWS 128 /* the same where they are rounded */
-#define GEMV_ROWS 128  /* most rows of w in one product for one row of x */
+#define GEMV_ROWS 128  /* most rows of w in one product for few rows of x */
 #define FEW_ROWS 32    /* up to here panels are smaller, to fit a nearer cache */
 #define FEW_CELLS 1024 /* of FEW_CELLS / N rows, for N rows of x */
 #define ROWS_AHEAD 4   /* prefetch distance in stored rows */
@@ -84,7 +86,8 @@ static size_t thread_numel(size_t I, size_t O)
 
 size_t linear_scratch(size_t I, size_t O, size_t n_threads)
 {
-    return max_size(product_scratch(I, O, n_threads), thread_numel(I, O) * n_threads);
+    return LARGEST(product_scratch(I, O, n_threads), thread_numel(I, O) * n_threads,
+                   gemv_packed_numel(I));
 }
 
 /* Rows of a panel are too short for the hardware prefetcher: prefetch the next ones. */
@@ -176,17 +179,22 @@ static void forward_tile(real *y, const real *x, lvlm_stored w, const real *b, s
     }
 }
 
-/* The same for one row of x, as in generation. */
-static void forward_one(real *y, const real *x, lvlm_stored w, const real *b, size_t I,
-                        size_t O, const ops_scratch *scratch)
+/* The same for a few rows of x, as in generation: each as if it were the only one. */
+static void forward_few(real *y, const real *x, lvlm_stored w, const real *b, size_t N,
+                        size_t I, size_t O, const ops_scratch *scratch)
 {
     const size_t rows = piece(O, GEMV_ROWS), n = n_pieces(O, rows);
+    if (N > 1) gemv_pack(scratch->data, x, N, I);
 #pragma omp parallel for schedule(dynamic, 1)                                          \
-    num_threads((int)scratch->n_threads) if (I * O > LVLM_PARALLEL_MIN)
+    num_threads((int)scratch->n_threads) if (N * I * O > LVLM_PARALLEL_MIN)
     for (size_t r = 0; r < n; r++) {
-        const size_t o = r * rows;
-        gemv_forward(y + o, x, stored_at(w, o * I), b != NULL ? b + o : NULL,
-                     min_size(rows, O - o), I);
+        const size_t o = r * rows, some = min_size(rows, O - o);
+        const lvlm_stored at = stored_at(w, o * I);
+        const real *const bias = b != NULL ? b + o : NULL;
+        if (N == 1)
+            gemv_forward(y + o, x, at, bias, some, I);
+        else
+            gemv_several(y + o, O, scratch->data, N, at, bias, some, I);
     }
 }
 
@@ -196,8 +204,8 @@ void linear_forward(real *y, const real *x, lvlm_stored w, const real *b, size_t
     assert(I > 0 && O > 0 && w.data != NULL && y != x);
     assert(scratch->numel >= linear_scratch(I, O, scratch->n_threads));
     if (N == 0) return;
-    if (N == 1) {
-        forward_one(y, x, w, b, I, O, scratch);
+    if (N <= LINEAR_ALIKE) {
+        forward_few(y, x, w, b, N, I, O, scratch);
         return;
     }
     if (product_forward(y, x, w, b, N, I, O, scratch)) return;

@@ -4,6 +4,9 @@
 
 #include "runtime/ops/stored.h"
 
+/* Up to so many rows of x, each row of y has the bits that it has by itself. */
+enum { LINEAR_ALIKE = 8 };
+
 /* Elements of scratch for both directions and every N and dtype of w. */
 size_t linear_scratch(size_t I, size_t O, size_t n_threads);
 

@@ -17,6 +17,7 @@
 #include "formats/base/random.h"
 #include "runtime/ops/dropout.h"
 #include "runtime/ops/gemm.h"
+#include "runtime/ops/linear.h"
 
 enum {
     BLOCK = 512,   /* rows of x per block */
@@ -127,8 +128,9 @@ void lowrank_forward(real *y, const real *x, const lowrank *w, size_t N, size_t 
 {
     assert(I > 0 && O > 0 && w->r > 0 && y != x);
     assert(scratch->numel >= lowrank_scratch(I, w->r, scratch->n_threads));
-    for (size_t first = 0; first < N; first += BLOCK) {
-        const block b = block_of(w, x, first, N, I, O, scratch);
+    const size_t step = N <= LINEAR_ALIKE ? 1 : BLOCK; /* few: as linear.h has it */
+    for (size_t first = 0; first < N; first += step) {
+        const block b = block_of(w, x, first, min_size(first + step, N), I, O, scratch);
         inner(&b);
         outer(y + first * O, &b);
     }

@@ -3,10 +3,11 @@
  *   bench_decode THREADS [MODEL.lvlm IN.safetensors [TOKENS]]
  *
  * "read" adds up numbers in memory, each thread at four places at once: the ceiling.
- * "one row" is one product with a matrix that no cache holds. Best of several runs. For
- * a model: bytes of weights that a token reads, times tokens per second; by wall-clock
- * time and, for machines that do other work too, by processor time with one thread.
- * Compiled with -DLVLM_REAL_BITS=32. */
+ * "rows" are products with a matrix that no cache holds: the speed of one row, and how
+ * much longer a few take. Best of several runs. For a model: bytes of weights that a
+ * token reads, times tokens per second; by wall-clock time and, for machines that do
+ * other work too, by processor time with one thread. Compiled with -DLVLM_REAL_BITS=32.
+ */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,22 +70,28 @@ static double read_speed(size_t n_threads)
     return (double)(piece * n_threads * sizeof *x) / best;
 }
 
-static void bench_row(size_t I, lvlm_dtype dtype, size_t n_threads, double ceiling)
+static void bench_rows(size_t I, lvlm_dtype dtype, size_t n_threads, double ceiling)
 {
-    const size_t O = ROW_BYTES / lvlm_dtype_bytes(dtype) / I;
+    static const size_t few[] = { 1, 2, 4, 8 };
+    const size_t O = ROW_BYTES / lvlm_dtype_bytes(dtype) / I, most = LINEAR_ALIKE;
     const size_t numel = linear_scratch(I, O, n_threads);
-    real *const x = array(I, sizeof *x), *const y = array(O, sizeof *y);
+    real *const x = array(most * I, sizeof *x), *const y = array(most * O, sizeof *y);
     void *const w = array(O * I, lvlm_dtype_bytes(dtype));
     const ops_scratch scratch = { array(numel, sizeof *x), numel, n_threads };
-    double best = 0;
-    for (int r = 0; r < REPEATS; r++) {
-        const double start = omp_get_wtime();
-        linear_forward(y, x, (lvlm_stored){ w, dtype }, NULL, 1, I, O, &scratch);
-        best = best_of(best, start);
-    }
-    const double speed = (double)(O * I * lvlm_dtype_bytes(dtype)) / best;
-    printf("one row (%zu,%zu) %-4s  %5.1f GB/s, %3.0f %% of read\n", O, I,
+    double best[sizeof few / sizeof *few] = { 0 };
+    for (int r = 0; r < REPEATS; r++)
+        for (size_t i = 0; i < sizeof few / sizeof *few; i++) {
+            const double start = omp_get_wtime();
+            linear_forward(y, x, (lvlm_stored){ w, dtype }, NULL, few[i], I, O,
+                           &scratch);
+            best[i] = best_of(best[i], start);
+        }
+    const double speed = (double)(O * I * lvlm_dtype_bytes(dtype)) / best[0];
+    printf("rows (%zu,%zu) %-4s  %5.1f GB/s, %3.0f %% of read;", O, I,
            lvlm_dtype_name(dtype), 1e-9 * speed, 100 * speed / ceiling);
+    for (size_t i = 1; i < sizeof few / sizeof *few; i++)
+        printf(" %zu rows in %.2f", few[i], best[i] / best[0]);
+    printf(" of the time\n");
     free(x), free(y), free(w), free(scratch.data);
 }
 
@@ -180,11 +187,11 @@ int main(int argc, char **argv)
     ops_threads(n_threads);
     const double ceiling = read_speed(n_threads);
     printf("%zu threads: read %.1f GB/s\n", n_threads, 1e-9 * ceiling);
-    bench_row(1536, LVLM_BF16, n_threads, ceiling);
-    bench_row(4096, LVLM_BF16, n_threads, ceiling);
-    bench_row(8960, LVLM_BF16, n_threads, ceiling);
-    bench_row(4096, LVLM_F16, n_threads, ceiling);
-    bench_row(4096, LVLM_F32, n_threads, ceiling);
+    bench_rows(1536, LVLM_BF16, n_threads, ceiling);
+    bench_rows(4096, LVLM_BF16, n_threads, ceiling);
+    bench_rows(8960, LVLM_BF16, n_threads, ceiling);
+    bench_rows(4096, LVLM_F16, n_threads, ceiling);
+    bench_rows(4096, LVLM_F32, n_threads, ceiling);
     if (argc < 4) return 0;
     if (bench_model(argv[2], argv[3], tokens >= 2 ? (size_t)tokens : 2, n_threads,
                     ceiling, &err) == 0)

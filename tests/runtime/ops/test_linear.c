@@ -82,6 +82,33 @@ static void linear_widens_stored_weights_exactly(void **state)
         }
 }
 
+/* A row's bits do not depend on the rows beside it, up to LINEAR_ALIKE of them. */
+static void few_rows_are_as_one(void **state)
+{
+    static const lvlm_dtype dtypes[] = { LVLM_BF16, LVLM_F16, LVLM_F32, LVLM_F64 };
+    (void)state;
+    for (size_t k = 0; k < COUNT(sizes); k++)
+        for (size_t d = 0; d < COUNT(dtypes); d++) {
+            const size_t N = LINEAR_ALIKE, I = sizes[k][1], O = sizes[k][2];
+            double *x = array(N * I, 1), *w = array(O * I, 2), *b = array(O, 3);
+            double *y = test_calloc(N * O, 8), *one = test_calloc(O, 8);
+            void *stored = test_calloc(O * I, 8);
+            ops_scratch scratch = scratch_for(I, O, 2);
+            lvlm_convert_values(stored, dtypes[d], w, LVLM_F64, O * I);
+            const lvlm_stored narrow = { stored, dtypes[d] };
+            for (size_t rows = 1; rows <= N; rows++) {
+                const double *const bias = rows % 2 == 0 ? b : NULL;
+                linear_forward(y, x, narrow, bias, rows, I, O, &scratch);
+                for (size_t n = 0; n < rows; n++) {
+                    linear_forward(one, x + n * I, narrow, bias, 1, I, O, &scratch);
+                    assert_memory_equal(y + n * O, one, O * sizeof *one);
+                }
+            }
+            test_free(x), test_free(w), test_free(b), test_free(y), test_free(one);
+            test_free(stored), test_free(scratch.data);
+        }
+}
+
 /* Every bit pattern of the 16-bit types, NaN and subnormals included. */
 static void stored_widen_agrees_with_numeric(void **state)
 {
@@ -181,6 +208,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_forward_equals_a_triple_loop),
         cmocka_unit_test(linear_widens_stored_weights_exactly),
+        cmocka_unit_test(few_rows_are_as_one),
         cmocka_unit_test(stored_widen_agrees_with_numeric),
         cmocka_unit_test(stored_widen_starts_at_first),
         cmocka_unit_test(linear_gradients_are_slopes),

@@ -45,6 +45,21 @@ static void unmake(pair *p)
     test_free(p->dy), test_free(p->scratch.data);
 }
 
+/* A row's bits do not depend on the few beside it. */
+static void few_rows_are_as_one(void **state)
+{
+    static const size_t size[] = { 8, 270, 300, 7 };
+    (void)state;
+    pair p = make(size, NULL);
+    double *one = array(p.N * p.O, 4);
+    lowrank_forward(p.y, p.x, &p.w, p.N, p.I, p.O, &p.scratch);
+    for (size_t n = 0; n < p.N; n++)
+        lowrank_forward(one + n * p.O, p.x + n * p.I, &p.w, 1, p.I, p.O, &p.scratch);
+    assert_memory_equal(p.y, one, p.N * p.O * sizeof *one);
+    test_free(one);
+    unmake(&p);
+}
+
 static void forward_equals_two_products(void **state)
 {
     (void)state;
@@ -178,6 +193,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forward_equals_two_products),
+        cmocka_unit_test(few_rows_are_as_one),
         cmocka_unit_test(gradients_are_slopes),
         cmocka_unit_test(backward_accumulates_only_requested_gradients),
         cmocka_unit_test(dropout_keeps_the_mean),
