@@ -141,11 +141,17 @@ int lvlm_own_errors(lvlm_replay *r, const lvlm_model_options *options, lvlm_erro
     lvlm_model *model = NULL;
     size_t n = 0;
     for (size_t i = 0; i < r->n_stages; i++) n += is_separable(&r->stages[i]);
-    if (n == 0) return 0;
+    const bool gradients = n == 0 && r->first_bad != NULL && r->first_bad->is_gradient;
+    if (n == 0 && !gradients) return 0;
     again.check = false; /* the first pass did, and noted what there is */
     again.notes = NULL;
     again.trains = NULL;
     TRY(lvlm_model_open(&model, r->model, &again, err));
+    if (gradients) {
+        const int rc = lvlm_cause_of_gradients(r, lvlm_model_manifest(model), err);
+        lvlm_model_free(model);
+        return rc;
+    }
     const lvlm_given_pass pass = { r, wants_failed, take_own, meets, &s };
     const cJSON *const config = lvlm_model_manifest(model)->config;
     s.has_cross = lvlm_json_path(config, "text.cross_layers") != NULL;

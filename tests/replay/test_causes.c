@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "formats/container/numeric.h"
+#include "formats/container/safetensors.h"
 #include "tests/convert/converted.h"
 #include "tests/support/scratch.h"
 #include "verify/cause/cause.h"
@@ -368,10 +369,67 @@ static void every_mistake_is_named(void **state)
     }
 }
 
+/* ---- gradients ------------------------------------------------------------------- */
+
+/* The recording with one gradient half as large. */
+static const char *halve_gradient(scratch *s, const char *golden, const char *name)
+{
+    const char *const path = scratch_path(s, "golden.safetensors");
+    lvlm_checkpoint *const cp = must_open(golden);
+    lvlm_tensor *const tensors = malloc(cp->n_tensors * sizeof *tensors);
+    double *x = NULL;
+    lvlm_error err;
+    assert_non_null(tensors);
+    memcpy(tensors, cp->tensors, cp->n_tensors * sizeof *tensors);
+    for (size_t i = 0; i < cp->n_tensors; i++) {
+        if (strcmp(tensors[i].name, name) != 0) continue;
+        const size_t n = (size_t)lvlm_tensor_numel(&tensors[i]);
+        assert_int_equal(tensors[i].dtype, LVLM_F64);
+        assert_non_null(x = malloc(n * sizeof *x));
+        memcpy(x, tensors[i].data, n * sizeof *x);
+        for (size_t k = 0; k < n; k++) x[k] /= 2;
+        tensors[i].data = (const unsigned char *)x;
+    }
+    assert_non_null(x);
+    if (lvlm_safetensors_save(path, tensors, cp->n_tensors, cp->metadata, true, &err) <
+        0)
+        fail_msg("%s", err.text);
+    free(x);
+    free(tensors);
+    lvlm_checkpoint_close(cp);
+    return path;
+}
+
+static void a_gradient_is_named_with_its_stage(void **state)
+{
+    static const char name[] = "grad.model.layers.0.mlp.up_proj.weight";
+    const char *const golden = LVLM_FIXTURES "/" Q2 "/golden64.safetensors";
+    const lvlm_replay_options options = { .threads = 1, .grads = true };
+    scratch s;
+    lvlm_replay r;
+    lvlm_error err;
+    (void)state;
+    scratch_make(&s);
+    native_convert(LVLM_FIXTURES "/" Q2 "/model", scratch_path(&s, "model.lvlm"));
+    if (lvlm_replay_run(&r, scratch_path(&s, "model.lvlm"),
+                        halve_gradient(&s, golden, name), &options, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(r.n_failed, 1);
+    assert_string_equal(r.cause->name, name);
+    assert_non_null(r.why);
+    assert_true(list_says(r.why->signs, r.why->n_signs, "every stage agrees"));
+    assert_true(list_says(r.why->signs, r.why->n_signs,
+                          "model.layers.0.mlp.up_proj.weight is a tensor of stage "
+                          "text.blocks.0"));
+    lvlm_replay_free(&r);
+    scratch_remove(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_mistake_is_named),
+        cmocka_unit_test(a_gradient_is_named_with_its_stage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

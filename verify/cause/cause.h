@@ -53,6 +53,12 @@ typedef struct lvlm_cause {
 LVLM_MUST_CHECK int lvlm_cause_find(lvlm_replay *replay, const lvlm_model *model,
                                     const lvlm_model_options *options, lvlm_error *err);
 
+/* The same of a replay whose stages all agree, and whose gradients do not:
+ * replay->cause is the first of these. */
+LVLM_MUST_CHECK int lvlm_cause_of_gradients(lvlm_replay *replay,
+                                            const lvlm_manifest *manifest,
+                                            lvlm_error *err);
+
 LVLM_END_DECLS
 
 #endif

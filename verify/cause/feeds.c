@@ -86,6 +86,17 @@ static bool feeds_last(const char *const *stages, size_t n, const char *tensor)
     return false;
 }
 
+const char *cause_stage_of(cause_session *s, const lvlm_target *t)
+{
+    const char *const blocks = strstr(t->name, "blocks.");
+    const char *const end = blocks != NULL ? strchr(blocks + 7, '.') : NULL;
+    if (end != NULL)
+        return lvlm_arena_strndup(&s->arena, t->name, (size_t)(end - t->name));
+    for (size_t i = 0; i < sizeof feeds / sizeof *feeds; i++)
+        if (cause_matches(feeds[i].tensors, t->name)) return feeds[i].stage;
+    return NULL;
+}
+
 /* A head that is tied is the table of word vectors. */
 static const lvlm_target *stored(const lvlm_manifest *m, const lvlm_target *t)
 {

@@ -41,6 +41,8 @@ typedef struct cause_session {
 /* Find span and feeds. */
 LVLM_MUST_CHECK int cause_find_feeds(cause_session *s, const char *const *stages,
                                      size_t n_stages, lvlm_error *err);
+/* The stage that a tensor feeds, in the arena of the session; NULL: not known. */
+const char *cause_stage_of(cause_session *s, const lvlm_target *t);
 /* Is a stage of the span one of these: globs with '|' between them? */
 bool cause_spans(const cause_session *s, const char *globs);
 /* Does one of the globs match? */

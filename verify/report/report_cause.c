@@ -144,7 +144,7 @@ const char *lvlm_report_cause(char text[LVLM_CAUSE_TEXT], const char **kind,
     if (i < c->n_weights) return c->weights[i];
     i -= c->n_weights;
     *kind = "tried";
-    if (i-- == 0) return tried(text, c);
+    if (c->n_tried > 0 && i-- == 0) return tried(text, c);
     *kind = "cause";
     if (i < c->n_candidates) return c->candidates[i].sentence;
     i -= c->n_candidates;

@@ -8,6 +8,7 @@
 
 #include "formats/base/text.h"
 #include "verify/bands.h"
+#include "verify/cause/cause.h"
 #include "verify/coarse.h"
 #include "verify/report/report_words.h"
 
@@ -303,7 +304,7 @@ static void put_cause(lvlm_strbuf *out, const lvlm_replay *r)
                     "<h2>Why <span class=\"name\">%s</span></h2>\n"
                     "<p class=\"note\">Of its error, of the tensors that feed it, "
                     "and of known mistakes that were undone.</p>\n<ul>\n",
-                    r->cause->name);
+                    r->why->stage->name);
     for (size_t i = 0; (sentence = lvlm_report_cause(text, &kind, r, i)) != NULL; i++)
         lvlm_report_put(out,
                         strcmp(kind, "cause") == 0 ? "<li><strong>%s</strong></li>\n"
