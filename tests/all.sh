@@ -12,12 +12,12 @@ cd "$(dirname "$0")/.." || exit 1
 stages="
 2 gcc   build/dev       dev
 2 clang build/dev-clang dev     -LE lint|install
-3 clang build/asan      asan    -LE lint|install
-4 gcc   build/asan-gcc  asan    -LE lint|install
+3 clang build/asan      asan    -LE lint|install|planted
+4 gcc   build/asan-gcc  asan    -LE lint|install|planted
 1 clang build/fuzz      fuzz
 1 gcc   build/unprepared unprepared -L unit|replay|install
 2 gcc   build           release -LE lint
-8 aarch64-linux-gnu-gcc build/arm64 arm64 -LE lint|install|fault
+8 aarch64-linux-gnu-gcc build/arm64 arm64 -LE lint|install|fault|planted
 "
 
 jobs=$(sh tests/jobs.sh)

@@ -6,7 +6,7 @@
 #ifndef LVLM_TESTS_PLANTED_KINDS_H
 #define LVLM_TESTS_PLANTED_KINDS_H
 
-#include "tests/planted/plant.h"
+#include "tests/planted/mistakes.h"
 
 /* Changes values; `other` are those of a second tensor, or NULL. */
 typedef void change_values(plant_values *v, plant_values *other, double by);

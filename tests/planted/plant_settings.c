@@ -1,9 +1,9 @@
-/* plant_settings.c - changes of config.json, by the names of settings; see plant.h. */
+/* plant_settings.c - changes of config.json by names of settings; see mistakes.h. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "tests/convert/converted.h"
-#include "tests/planted/plant.h"
+#include "tests/planted/mistakes.h"
 
 enum { PATH = 256 };
 

@@ -1,5 +1,5 @@
-/* plant.c - see plant.h. */
-#include "tests/planted/plant.h"
+/* mistakes.c - see mistakes.h. */
+#include "tests/planted/mistakes.h"
 
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-/* plant.h - a checkpoint of Hugging Face with one mistake in it.
+/* mistakes.h - a checkpoint of Hugging Face with one mistake in it.
  *
  *   plant_open      the right checkpoint, its tensors copied
  *   plant_read ...  values of a native tensor, wherever the source has them
@@ -6,8 +6,8 @@
  *   plant_save      the wrong checkpoint: one file of weights and config.json
  *
  * All functions fail the test on an error. */
-#ifndef LVLM_TESTS_PLANTED_PLANT_H
-#define LVLM_TESTS_PLANTED_PLANT_H
+#ifndef LVLM_TESTS_PLANTED_MISTAKES_H
+#define LVLM_TESTS_PLANTED_MISTAKES_H
 
 #include <stdbool.h>
 #include <stddef.h>
