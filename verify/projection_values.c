@@ -1,12 +1,12 @@
 /* projection_values.c - looks at the values of projections; see projection_values.h. */
 #include "verify/projection_values.h"
 
-#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/digest.h"
 #include "formats/container/numeric.h"
+#include "verify/values.h"
 
 enum { BLOCK = 1 << 14 };
 
@@ -24,13 +24,8 @@ typedef struct map {
 static const unsigned char *fetch(unsigned char *buffer, const lvlm_storage *at,
                                   uint64_t first, size_t n)
 {
-    if (lvlm_transform_is_keep(&at->transform))
-        return at->tensor->data + first * lvlm_dtype_bytes(at->tensor->dtype);
-    const bool ok = lvlm_transform_gather(buffer, first, n, &at->transform,
-                                          lvlm_tensor_elements(at->tensor));
-    assert(ok); /* its shape is right */
-    (void)ok;
-    return buffer;
+    const lvlm_values values = { .tensor = at->tensor, .transform = &at->transform };
+    return lvlm_values_fetch(&values, first, n, buffer);
 }
 
 static bool can_be_read(const lvlm_projection_state *p, const lvlm_target *t)

@@ -39,11 +39,15 @@ void lvlm_values_matrix(uint64_t *rows, uint64_t *columns, const lvlm_values *v)
 const unsigned char *lvlm_values_fetch(const lvlm_values *v, uint64_t first, size_t n,
                                        unsigned char *buffer)
 {
-    const size_t element = lvlm_dtype_bytes(v->tensor->dtype);
+    const lvlm_elements all = lvlm_tensor_elements(v->tensor);
+    bool ok = true;
     assert(v->expected == NULL && n <= LVLM_VALUES_BLOCK);
-    if (lvlm_transform_is_keep(v->transform)) return v->tensor->data + first * element;
-    const bool ok = lvlm_transform_gather(buffer, first, n, v->transform,
-                                          lvlm_tensor_elements(v->tensor));
+    if (!lvlm_transform_is_keep(v->transform))
+        ok = lvlm_transform_gather(buffer, first, n, v->transform, all);
+    else if (all.stride != NULL)
+        lvlm_elements_read(buffer, first, n, &all);
+    else
+        return v->tensor->data + first * all.bytes;
     assert(ok);
     (void)ok;
     return buffer;

@@ -306,17 +306,37 @@ static void to_c_order(unsigned char *to, const lvlm_tensor *t,
     lvlm_elements_read(to, 0, source.n, &source);
 }
 
+/* Leave the elements in their order, where they are or once they are inflated. */
+static int read_in_place(reader *r, array *a)
+{
+    lvlm_tensor *const t = &a->tensor;
+    if (!a->fortran) return 0;
+    uint64_t *const stride = lvlm_arena_alloc(r->arena, LVLM_MAX_DIMS, sizeof *stride);
+    if (stride == NULL) return lvlm_fail_memory(r->err);
+    fortran_strides(stride, &t->shape);
+    t->stride = stride;
+    t->data = r->file->bytes + t->offset; /* of a stored one */
+    return 0;
+}
+
+/* Is a copy the only way to read it? */
+static bool is_copied(const array *a)
+{
+    const bool inflated = a->member->method == LVLM_ZIP_DEFLATED;
+    return a->tensor.detached && (inflated || a->tensor.stride == NULL);
+}
+
 /* Copy the values of a detached tensor to `to`, which has room for its whole member. */
 static int copy_array(reader *r, array *a, unsigned char *to)
 {
-    assert(a->tensor.detached && a->tensor.stride == NULL);
+    assert(is_copied(a));
     const lvlm_zip_member *m = a->member;
     a->tensor.data = to;
     if (m->method == LVLM_ZIP_STORED) {
         to_c_order(to, &a->tensor, r->file->bytes + a->tensor.offset);
         return 0;
     }
-    if (!a->fortran) {
+    if (!a->fortran || a->tensor.stride != NULL) {
         a->tensor.data = to + a->start;
         return lvlm_zip_inflate(to, m, r->file, r->err);
     }
@@ -326,24 +346,6 @@ static int copy_array(reader *r, array *a, unsigned char *to)
     if (rc == 0) to_c_order(to, &a->tensor, whole + a->start);
     lvlm_free(whole);
     return rc;
-}
-
-static int read_in_place(reader *r, array *a)
-{
-    assert(a->tensor.detached && a->member->method == LVLM_ZIP_STORED);
-    lvlm_tensor *const t = &a->tensor;
-    uint64_t *const stride = lvlm_arena_alloc(r->arena, LVLM_MAX_DIMS, sizeof *stride);
-    if (stride == NULL) return lvlm_fail_memory(r->err);
-    fortran_strides(stride, &t->shape);
-    t->stride = stride;
-    t->data = r->file->bytes + t->offset;
-    return 0;
-}
-
-/* Is a copy the only way to read it? */
-static bool is_copied(const array *a)
-{
-    return a->tensor.detached && a->tensor.stride == NULL;
 }
 
 static int copy_detached(reader *r, unsigned char **copies)
@@ -376,9 +378,7 @@ static int read_all(lvlm_archive *out, reader *r, lvlm_read how)
     TRY(lvlm_zip_read(&r->zip, r->file, r->arena, r->err));
     TRY(read_arrays(r));
     for (size_t i = 0; i < r->n_arrays && how == LVLM_READ_IN_PLACE; i++)
-        if (r->arrays[i].tensor.detached &&
-            r->arrays[i].member->method == LVLM_ZIP_STORED)
-            TRY(read_in_place(r, &r->arrays[i]));
+        TRY(read_in_place(r, &r->arrays[i]));
     if (how != LVLM_READ_HEADERS) TRY(copy_detached(r, &out->copies));
     out->zip = r->zip;
     out->tensors = lvlm_arena_alloc(r->arena, r->n_arrays, sizeof *out->tensors);

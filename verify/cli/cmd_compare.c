@@ -244,7 +244,7 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
                lvlm_error *err)
 {
     const args *a = arguments;
-    const lvlm_open_options open = { .notes = notes };
+    const lvlm_open_options open = { .in_place = true, .notes = notes };
     lvlm_checkpoint *x = NULL, *y = NULL;
     lvlm_compare_result result = { 0 };
     lvlm_progress bar;

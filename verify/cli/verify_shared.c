@@ -12,7 +12,7 @@
 int verify_judge(size_t *n_bad, verify_print *print, const lvlm_common_args *a,
                  const char *path, lvlm_notes *notes, lvlm_error *err)
 {
-    const lvlm_open_options open = { .notes = notes };
+    const lvlm_open_options open = { .in_place = true, .notes = notes };
     lvlm_checkpoint *cp = NULL;
     lvlm_manifest m;
     *n_bad = 0;

@@ -114,16 +114,21 @@ static void torchfile_detaches_views_of_a_storage(void **state)
 static void strided_tensors_are_read_in_place(void **state)
 {
     const lvlm_open_options options = { .in_place = true };
-    static const char *const files[] = { FILES "/views", FILES "/kinds.pt",
+    static const char *const files[] = { FILES "/views",
+                                         FILES "/kinds.pt",
                                          FILES "/kinds.pth",
                                          LVLM_FIXTURES "/npz/paligemma-odd.npz",
-                                         LVLM_FIXTURES "/npz/paligemma2-odd.npz" };
+                                         LVLM_FIXTURES "/npz/paligemma2-odd.npz",
+                                         LVLM_FIXTURES "/npz/packed.npz" };
+    const size_t n_files = sizeof files / sizeof *files;
     lvlm_checkpoint *copied = NULL, *placed = NULL;
     size_t n_strided = 0;
     (void)state;
-    for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
+    for (size_t f = 0; f < n_files; f++) {
         assert_int_equal(lvlm_checkpoint_open(&copied, files[f], NULL, NULL), 0);
         assert_int_equal(lvlm_checkpoint_open(&placed, files[f], &options, NULL), 0);
+        /* memory does not grow with them, unless they are compressed */
+        assert_int_equal(placed->files[0].copies != NULL, f == n_files - 1);
         for (size_t i = 0; i < copied->n_tensors; i++) {
             const lvlm_tensor *t = &copied->tensors[i];
             const lvlm_elements in = lvlm_tensor_elements(&placed->tensors[i]);
