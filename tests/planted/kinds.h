@@ -29,9 +29,6 @@ typedef struct kind {
     /* Globs of the first stage with an error of its own; NULL: the first that one of
      * the changed tensors feeds. */
     const char *stage;
-    /* What the search for the cause says: names of mistakes between "|", each of which
-     * undoes this one; NULL: it knows none. */
-    const char *cause;
 } kind;
 
 extern const kind weight_kinds[], setting_kinds[]; /* end with a name of NULL */

@@ -25,11 +25,8 @@ typedef struct outcome {
     const fixture *in;
     char stage[STAGE]; /* the first with an error of its own; a gradient */
     char size[16];     /* of that error: "1e-3" */
-    char cause[128];
     char expected[STAGE]; /* globs of the stage that it must be */
     bool is_expected;
-    bool named; /* the cause is the one that the kind expects; a refusal names the
-                   tensor or the setting */
 } outcome;
 
 outcome plant_and_replay(const kind *k, const fixture *f, scratch *s);
