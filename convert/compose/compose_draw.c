@@ -203,7 +203,7 @@ static void put_tower(compose_canvas *d)
     const uint64_t grid = count(d, "vision.grid");
     const char *const rows = d->c->spec.rows;
     compose_put_line(d, "part", 0, "VISION TOWER");
-    compose_put_line(d, "kind", 28, word(d, "vision.tower"));
+    compose_put_line(d, "kind", 28, "%s", word(d, "vision.tower"));
     compose_put_line(d, "text", 22, "%" PRIu64 " blocks of width %" PRIu64, s->blocks,
                      s->width);
     compose_put_line(d, "text", 18,
@@ -273,7 +273,7 @@ static void put_language_model(compose_canvas *d)
     const lvlm_target *const table = lvlm_manifest_find(d->m, LVLM_EMBED_TABLE);
     assert(table != NULL);
     compose_put_line(d, "part", 0, "LANGUAGE MODEL");
-    compose_put_line(d, "kind", 28, word(d, "text.decoder"));
+    compose_put_line(d, "kind", 28, "%s", word(d, "text.decoder"));
     compose_put_line(d, "text", 22, "%" PRIu64 " blocks of width %" PRIu64,
                      count(d, "text.layers"), count(d, "text.hidden"));
     compose_put_line(d, "text", 18, "%s is token %" PRIu64 "%s", d->c->spec.image_text,

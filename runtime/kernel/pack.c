@@ -35,13 +35,13 @@ unsigned lvlm_products_of(lvlm_dtype left, lvlm_dtype right, unsigned levels)
 
 /* ---- values ---------------------------------------------------------------------- */
 
-LVLM_SIMD_CLONES static void widen_bf16(float *out, const uint16_t *x, size_t n)
+LVLM_SIMD_CLONES static void unpack_bf16(float *out, const uint16_t *x, size_t n)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) out[i] = lvlm_f32_of_bf16(x[i]);
 }
 
-LVLM_SIMD_CLONES static void widen_f16(float *out, const uint16_t *x, size_t n)
+LVLM_SIMD_CLONES static void unpack_f16(float *out, const uint16_t *x, size_t n)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) out[i] = lvlm_f32_of_f16_fast(x[i]);
@@ -51,8 +51,8 @@ LVLM_SIMD_CLONES static void widen_f16(float *out, const uint16_t *x, size_t n)
 static void load(float *out, const lvlm_matrix *m, size_t at, size_t n, size_t room)
 {
     switch (m->dtype) {
-    case LVLM_BF16: widen_bf16(out, (const uint16_t *)m->data + at, n); break;
-    case LVLM_F16: widen_f16(out, (const uint16_t *)m->data + at, n); break;
+    case LVLM_BF16: unpack_bf16(out, (const uint16_t *)m->data + at, n); break;
+    case LVLM_F16: unpack_f16(out, (const uint16_t *)m->data + at, n); break;
     default:
         assert(m->dtype == LVLM_F32);
         memcpy(out, (const float *)m->data + at, n * sizeof *out);

@@ -23,8 +23,8 @@ enum { STAGE = 64 };
 typedef struct outcome {
     caught_by by;
     const fixture *in;
-    char stage[STAGE]; /* the first with an error of its own; a gradient */
-    char size[16];     /* of that error: "1e-3" */
+    char stage[STAGE];    /* the first with an error of its own; a gradient */
+    char size[16];        /* of that error: "1e-3" */
     char expected[STAGE]; /* globs of the stage that it must be */
     bool is_expected;
 } outcome;

@@ -158,8 +158,8 @@ static int rederive(checking *c, lvlm_error *err)
     static const char *const words[] = {
         [LVLM_REDERIVED_FILE] = "the source gives the same file, bit for bit",
         [LVLM_REDERIVED_CONTENTS] =
-            "the source gives the same tensors, settings and account, bit for bit; "
-            "only the provenance differs: another version converted it",
+            ("the source gives the same tensors, settings and account, bit for bit; "
+             "only the provenance differs: another version converted it"),
         [LVLM_REDERIVED_BASE] =
             "the source gives the weights that its history began with, bit for bit",
     };
