@@ -72,7 +72,7 @@ function pairs(what) {
 
 BEGIN { FS = "\t" }
 
-FILENAME ~ /machine/ { machine[++n_machine] = "| " $1 " | " $2 " |"; next }
+NR == FNR { machine[++n_machine] = "| " $1 " | " $2 " |"; next }
 
 {
     row = $1 FS $2

@@ -5,12 +5,12 @@
 #   sh tests/bench/run.sh [--dir DIR] [--models "small middle tower 3b"] [--rounds N]
 #                         [--python PYTHON] [--page FILE.md] [--threads N]
 #
-# Makes checkpoints of real shape with random weights (bench_make.c) in DIR, which is
-# build/bench by default and needs 25 GB for the largest; they are used again by the
-# next run. Where PYTHON (python3) has torch and transformers, the reference is timed in
-# turns with ours and its results are compared; else the page shows ours. Every figure
-# goes to DIR/results.tsv; page.awk writes FILE.md (DIR/page.md), and chart.awk the
-# chart beside it.
+# Builds what it needs, and makes checkpoints of real shape with random weights
+# (bench_make.c) in DIR, which is build/bench by default and needs 25 GB for the
+# largest; they are used again by the next run. Where PYTHON (python3) has torch and
+# transformers, the reference is timed in turns with ours and its results are compared;
+# else the page shows ours. Every figure goes to DIR/results.tsv; page.awk writes
+# FILE.md (DIR/page.md), and chart.awk the chart beside it.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -30,6 +30,7 @@ while [ $# -gt 0 ]; do
         ;;
     esac
 done
+sh "$top/tests/build.sh" release build benchmarks >&2
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 [ -n "$page" ] || page=$dir/page.md
@@ -49,7 +50,7 @@ record() { printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$@" >>"$results"; }
 
 # ---- ours --------------------------------------------------------------------------
 
-# seconds_in KEY FILE - the number of a key of JSON.
+# number_in KEY FILE - the number of a key of JSON.
 number_in() { sed -n "s/.*\"$1\": \([-0-9.e]*\).*/\1/p" "$2" | head -1; }
 
 # forward MODEL WORK MODE INPUTS - the pass, and the whole program.
