@@ -5,6 +5,7 @@
 
 #include "formats/base/infile.h"
 #include "formats/base/json.h"
+#include "formats/base/text.h"
 #include "formats/cli/cleanup.h"
 #include "formats/cli/program.h"
 #include "verify/api/lvlm.h"
@@ -125,6 +126,9 @@ static int read_options(verify_proof_args *out, const checking *c, lvlm_error *e
     out->grads = cJSON_IsTrue(lvlm_json_get(o, "grads"));
     out->compute = lvlm_json_string(lvlm_json_get(o, "compute"));
     out->reference = lvlm_json_string(lvlm_json_get(o, "reference"));
+    FAIL_IF(out->compute != NULL && !lvlm_is_listed(LVLM_COMPUTE_NAMES, out->compute),
+            err, LVLM_EFORMAT, "%s: its compute is '%.40s', expected " LVLM_COMPUTE_NAMES,
+            c->operands->at[0], out->compute);
     FAIL_IF((lvlm_json_get(o, "tolerance") != NULL) != (out->tolerance != NULL), err,
             LVLM_EUSAGE, "%s: was made %s --tolerance", c->operands->at[0],
             out->tolerance != NULL ? "without" : "with");

@@ -1,8 +1,6 @@
 /* card.c - makes an evidence card of an audit; see card.h. */
 #include "verify/report/card.h"
 
-#include <assert.h>
-#include <math.h>
 #include <string.h>
 
 #include "formats/base/infile.h"
@@ -228,7 +226,7 @@ static int put_options(maker *m, cJSON *card, lvlm_error *err)
     cJSON *const to = put_object(m, card, "options");
     put_flag(m, to, "grads", o->grads);
     if (o->compute != NULL)
-        put_text(m, to, "compute", *o->compute == LVLM_COMPUTE_F64 ? "f64" : "f32");
+        put_text(m, to, "compute", lvlm_compute_name(*o->compute));
     put_text(m, to, "reference", o->reference);
     if (o->tolerance == NULL) return 0;
     cJSON *bands = NULL;
