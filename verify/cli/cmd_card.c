@@ -35,7 +35,9 @@ typedef struct checking {
     cJSON *card, *now;
     lvlm_arena arena;
     const char *found[LVLM_MAX_OPERANDS]; /* recordings that are here */
-    size_t n_found;
+    const char **missing;                 /* names of the others */
+    size_t n_found, n_missing;
+    lvlm_hex_digest digests[LVLM_MAX_OPERANDS]; /* of operands; "": not a file */
     lvlm_audit audit;
     bool has_audit;
     const char **disagreements;
@@ -47,16 +49,17 @@ typedef struct checking {
 
 /* ---- recordings ----------------------------------------------------------------- */
 
-static bool has_digest(const char *path, const char *sha256)
+/* "": there is no such file. */
+static void digest_file(lvlm_hex_digest hex, const char *path)
 {
     lvlm_infile *file = NULL;
-    lvlm_hex_digest hex;
+    hex[0] = '\0';
     if (!lvlm_path_exists(path) || lvlm_path_is_directory(path) ||
         lvlm_infile_map(&file, path, NULL) < 0)
-        return false;
-    const int rc = lvlm_digest_bytes(hex, file->bytes, (size_t)file->n_bytes, NULL);
+        return;
+    if (lvlm_digest_bytes(hex, file->bytes, (size_t)file->n_bytes, NULL) < 0)
+        hex[0] = '\0';
     lvlm_infile_close(file);
-    return rc == 0 && strcmp(hex, sha256) == 0;
 }
 
 /* A file of that name in the folder of `beside`. */
@@ -72,10 +75,13 @@ static const char *find(checking *c, const char *name, const char *sha256)
     const char *const *const at = c->operands->at;
     if (*sha256 == '\0') return NULL;
     for (size_t i = 2; i < c->operands->n; i++)
-        if (has_digest(at[i], sha256)) return at[i];
+        if (strcmp(c->digests[i], sha256) == 0) return at[i];
     for (size_t i = 0; i < 2; i++) {
         const char *const path = neighbour(c, at[i], name);
-        if (path != NULL && has_digest(path, sha256)) return path;
+        lvlm_hex_digest hex;
+        if (path == NULL) continue;
+        digest_file(hex, path);
+        if (strcmp(hex, sha256) == 0) return path;
     }
     return NULL;
 }
@@ -84,9 +90,17 @@ static const char *find(checking *c, const char *name, const char *sha256)
 static int find_goldens(checking *c, lvlm_error *err)
 {
     const char *name, *sha256;
+    const size_t n = lvlm_json_count(lvlm_json_get(c->card, "goldens"));
+    c->missing = lvlm_arena_alloc(&c->arena, n + 1, sizeof *c->missing);
+    if (c->missing == NULL) return lvlm_fail_memory(err);
+    for (size_t i = 2; i < c->operands->n; i++)
+        digest_file(c->digests[i], c->operands->at[i]);
     for (size_t i = 0; lvlm_card_golden(&name, &sha256, c->card, i); i++) {
         const char *const path = find(c, name, sha256);
-        if (path == NULL) continue;
+        if (path == NULL) {
+            c->missing[c->n_missing++] = name;
+            continue;
+        }
         FAIL_IF(c->n_found == LVLM_MAX_OPERANDS, err, LVLM_EFORMAT,
                 "%s: more than %d recordings", c->operands->at[0], LVLM_MAX_OPERANDS);
         c->found[c->n_found++] = path;
@@ -127,7 +141,8 @@ static int read_options(verify_proof_args *out, const checking *c, lvlm_error *e
     out->compute = lvlm_json_string(lvlm_json_get(o, "compute"));
     out->reference = lvlm_json_string(lvlm_json_get(o, "reference"));
     FAIL_IF(out->compute != NULL && !lvlm_is_listed(LVLM_COMPUTE_NAMES, out->compute),
-            err, LVLM_EFORMAT, "%s: its compute is '%.40s', expected " LVLM_COMPUTE_NAMES,
+            err, LVLM_EFORMAT,
+            "%s: its compute is '%.40s', expected " LVLM_COMPUTE_NAMES,
             c->operands->at[0], out->compute);
     FAIL_IF((lvlm_json_get(o, "tolerance") != NULL) != (out->tolerance != NULL), err,
             LVLM_EUSAGE, "%s: was made %s --tolerance", c->operands->at[0],
@@ -198,15 +213,10 @@ static bool is_passed(const checking *c)
            cJSON_IsTrue(lvlm_json_get(c->card, "passed"));
 }
 
-static size_t count_missing(const checking *c)
-{
-    return lvlm_json_count(lvlm_json_get(c->card, "goldens")) - c->n_found;
-}
-
 /* "agrees with model.lvlm; 1 of 2 recordings is not here". */
 static const char *verdict_of(checking *c)
 {
-    const size_t missing = count_missing(c), all = c->n_found + missing;
+    const size_t missing = c->n_missing, all = c->n_found + missing;
     const bool passed = cJSON_IsTrue(lvlm_json_get(c->card, "passed"));
     const char *const text = lvlm_arena_printf(
         &c->arena, "%s with %s%s%s", c->n == 0 ? "agrees" : "does not agree",
@@ -221,18 +231,16 @@ static const char *verdict_of(checking *c)
     return whole != NULL ? whole : "";
 }
 
-static void print_missing(lvlm_printer *p, checking *c)
+static void print_missing(lvlm_printer *p, const checking *c)
 {
-    const char *name, *sha256;
     lvlm_printer_list(p, "not_found");
-    for (size_t i = 0; lvlm_card_golden(&name, &sha256, c->card, i); i++) {
-        if (find(c, name, sha256) != NULL) continue;
+    for (size_t i = 0; i < c->n_missing; i++) {
         lvlm_printer_line(p,
                           "replay       not tried  %s: there is no file with its "
                           "digest beside the card or the model, or among the "
                           "operands\n",
-                          lvlm_shown(name));
-        lvlm_printer_text(p, NULL, name);
+                          lvlm_shown(c->missing[i]));
+        lvlm_printer_text(p, NULL, c->missing[i]);
     }
     lvlm_printer_end(p);
 }
