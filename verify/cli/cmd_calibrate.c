@@ -93,8 +93,7 @@ static int calibrate(lvlm_calibration *out, const verify_proof_args *a,
                      const lvlm_operands *operands, lvlm_notes *notes, lvlm_error *err)
 {
     verify_watch watch;
-    lvlm_replay_options o = verify_watch_begin(&watch, "replaying", a, notes);
-    o.compute = verify_compute(a);
+    const lvlm_replay_options o = verify_watch_begin(&watch, "replaying", a, notes);
     const int rc = lvlm_calibrate(out, operands->at[0], operands->at + 1,
                                   operands->n - 1, &o, err);
     verify_watch_end(&watch, notes);

@@ -22,10 +22,8 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
                lvlm_error *err)
 {
     const verify_proof_args *const a = arguments;
-    const lvlm_compute compute = lvlm_compute_of(a->compute);
-    const verify_proof proof = { a,           lvlm_precision_run,
-                                 "computing", operands->at[0],
-                                 a->inputs,   &compute };
+    const verify_proof proof = { a, lvlm_precision_run, "computing", operands->at[0],
+                                 a->inputs };
     return verify_prove(&proof, notes, err);
 }
 

@@ -23,12 +23,8 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
                lvlm_error *err)
 {
     const verify_proof_args *const a = arguments;
-    const verify_proof proof = { a,
-                                 lvlm_replay_run,
-                                 "replaying",
-                                 operands->at[0],
-                                 operands->at[1],
-                                 verify_compute(a) };
+    const verify_proof proof = { a, lvlm_replay_run, "replaying", operands->at[0],
+                                 operands->at[1] };
     return verify_prove(&proof, notes, err);
 }
 

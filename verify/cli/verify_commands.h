@@ -84,9 +84,6 @@ typedef struct verify_proof_args {
       "bands: { \"text.blocks.*\": 1e-4, ... }; the first pattern that fits counts" }
 // clang-format on
 
-/* --compute. NULL: not given. */
-const lvlm_compute *verify_compute(const verify_proof_args *args);
-
 /* The files that a verb writes about its result; those that were not requested are
  * NULL. Close them, also after a failure. */
 typedef struct verify_reports {
@@ -127,7 +124,6 @@ typedef struct verify_proof {
                const lvlm_replay_options *options, lvlm_error *err);
     const char *label; /* of the progress */
     const char *model, *golden;
-    const lvlm_compute *compute; /* as in lvlm_replay_options */
 } verify_proof;
 
 /* Run a proof, print its result and write its reports. Returns what a command does. */

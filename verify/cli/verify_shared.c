@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "formats/base/text.h"
 #include "formats/cli/program.h"
 #include "verify/cli/verify_commands.h"
 #include "verify/report/report.h"
@@ -50,23 +51,14 @@ static int print_result(const lvlm_replay *result, bool json, lvlm_error *err)
     return rc;
 }
 
-const lvlm_compute *verify_compute(const verify_proof_args *args)
-{
-    static const lvlm_compute all[] = { LVLM_COMPUTE_F32, LVLM_COMPUTE_F64,
-                                        LVLM_COMPUTE_BF16X2, LVLM_COMPUTE_BF16 };
-    return args->compute != NULL ? &all[lvlm_compute_of(args->compute)] : NULL;
-}
-
 /* ---- its reports ----------------------------------------------------------------- */
 
 /* FILE.json and FILE.md. */
 static int open_card(verify_reports *r, const char *path, lvlm_error *err)
 {
-    static const char json[] = ".json";
-    const size_t n = strlen(path), tail = strlen(json);
-    const bool ends = n > tail && strcmp(path + n - tail, json) == 0;
+    const size_t tail = lvlm_ends_with(path, ".json") ? strlen(".json") : 0;
     const char *const page =
-        lvlm_arena_printf(&r->arena, "%.*s.md", (int)(ends ? n - tail : n), path);
+        lvlm_arena_printf(&r->arena, "%.*s.md", (int)(strlen(path) - tail), path);
     if (page == NULL) return lvlm_fail_memory(err);
     TRY(lvlm_outputs_file(&r->outputs, &r->card, path, err));
     return lvlm_outputs_file(&r->outputs, &r->card_page, page, err);
@@ -142,12 +134,21 @@ void verify_report_error(const verify_reports *r, const verify_proof_args *a,
 
 /* ---- a proof --------------------------------------------------------------------- */
 
+/* --compute. NULL: not given. */
+static const lvlm_compute *compute_of(const verify_proof_args *args)
+{
+    static const lvlm_compute all[] = { LVLM_COMPUTE_F32, LVLM_COMPUTE_F64,
+                                        LVLM_COMPUTE_BF16X2, LVLM_COMPUTE_BF16 };
+    return args->compute != NULL ? &all[lvlm_compute_of(args->compute)] : NULL;
+}
+
 lvlm_replay_options verify_watch_begin(verify_watch *watch, const char *label,
                                        const verify_proof_args *a, lvlm_notes *notes)
 {
     lvlm_progress_init(&watch->stages, label, a->common.quiet);
     lvlm_progress_init(&watch->bytes, "checking", a->common.quiet);
     return (lvlm_replay_options){
+        .compute = compute_of(a),
         .threads = lvlm_thread_count(&a->common),
         .reference = a->reference,
         .tolerance = a->tolerance,
@@ -166,13 +167,11 @@ lvlm_audit_options verify_audit_begin(verify_watch *watch, const verify_proof_ar
                                       lvlm_notes *notes)
 {
     const lvlm_replay_options replay = verify_watch_begin(watch, "replaying", a, notes);
-    lvlm_audit_options o = {
+    return (lvlm_audit_options){
         .replay = replay,
         .checksum = { replay.threads, lvlm_progress_bytes, &watch->bytes },
         .notes = notes,
     };
-    o.replay.compute = verify_compute(a);
-    return o;
 }
 
 void verify_watch_end(verify_watch *watch, lvlm_notes *notes)
@@ -186,9 +185,8 @@ static int compute(lvlm_replay *result, const verify_proof *proof, lvlm_notes *n
                    lvlm_error *err)
 {
     verify_watch watch;
-    lvlm_replay_options options =
+    const lvlm_replay_options options =
         verify_watch_begin(&watch, proof->label, proof->args, notes);
-    options.compute = proof->compute;
     const int rc = proof->run(result, proof->model, proof->golden, &options, err);
     verify_watch_end(&watch, notes);
     return rc;
