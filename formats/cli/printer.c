@@ -101,6 +101,14 @@ void lvlm_printer_shape(lvlm_printer *p, const char *key, const lvlm_shape *valu
     if (p->json) (void)add(p, key, lvlm_shape_json(value));
 }
 
+void lvlm_printer_texts(lvlm_printer *p, const char *key, const char *const *values,
+                        size_t n)
+{
+    lvlm_printer_list(p, key);
+    for (size_t i = 0; i < n; i++) lvlm_printer_text(p, NULL, values[i]);
+    lvlm_printer_end(p);
+}
+
 void lvlm_printer_tensor(lvlm_printer *p, const lvlm_tensor *value)
 {
     lvlm_printer_object(p, NULL);

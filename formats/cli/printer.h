@@ -66,6 +66,9 @@ void lvlm_printer_shape(lvlm_printer *printer, const char *key,
                         const lvlm_shape *value);
 /* An item { "name": ..., "dtype": "F32", "shape": [3, 4] } of a list. */
 void lvlm_printer_tensor(lvlm_printer *printer, const lvlm_tensor *value);
+/* a list of them */
+void lvlm_printer_texts(lvlm_printer *printer, const char *key,
+                        const char *const *values, size_t n);
 /* a copy of a tree, nothing if it is NULL */
 void lvlm_printer_tree(lvlm_printer *printer, const char *key, const cJSON *value);
 

@@ -32,10 +32,7 @@ static void print_check(lvlm_printer *p, const lvlm_check *c)
     lvlm_printer_text(p, "summary", text);
     lvlm_printer_count(p, "n_checked", c->n);
     lvlm_printer_count(p, "n_failed", c->n_failed);
-    lvlm_printer_list(p, "problems");
-    for (size_t i = 0; i < c->n_problems; i++)
-        lvlm_printer_text(p, NULL, c->problems[i]);
-    lvlm_printer_end(p);
+    lvlm_printer_texts(p, "problems", c->problems, c->n_problems);
     if (c->replay.model != NULL) {
         lvlm_printer_object(p, "replay");
         verify_print_replay(p, &c->replay);

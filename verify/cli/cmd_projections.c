@@ -68,10 +68,7 @@ static void print_projection(lvlm_printer *to, const lvlm_projection_state *p,
     lvlm_printer_shape(to, "shape", &p->shape);
     lvlm_printer_flag(to, "bias", p->has_bias);
     lvlm_printer_text(to, "form", p->form);
-    lvlm_printer_list(to, "sources");
-    for (size_t i = 0; i < p->n_sources; i++)
-        lvlm_printer_text(to, NULL, p->sources[i]);
-    lvlm_printer_end(to);
+    lvlm_printer_texts(to, "sources", p->sources, p->n_sources);
     lvlm_printer_flag(to, "transposed", p->transposed);
     lvlm_printer_text(to, "equation", p->table->equation);
     lvlm_printer_text(to, "what", p->table->what);

@@ -77,14 +77,6 @@ static void print_share(lvlm_printer *p, const lvlm_replay_share *share)
     lvlm_printer_flag(p, "separable", share->is_direct);
 }
 
-static void print_texts(lvlm_printer *p, const char *key, const char *const *list,
-                        size_t n)
-{
-    lvlm_printer_list(p, key);
-    for (size_t i = 0; i < n; i++) lvlm_printer_text(p, NULL, list[i]);
-    lvlm_printer_end(p);
-}
-
 static void print_tensor(lvlm_printer *p, const lvlm_cause_tensor *t)
 {
     lvlm_printer_object(p, NULL);
@@ -110,8 +102,8 @@ static void print_candidate(lvlm_printer *p, const lvlm_cause_candidate *c)
 static void print_why(lvlm_printer *p, const lvlm_cause *c)
 {
     lvlm_printer_count(p, "n_stages", c->n_causes);
-    print_texts(p, "signs", c->signs, c->n_signs);
-    print_texts(p, "weights", c->weights, c->n_weights);
+    lvlm_printer_texts(p, "signs", c->signs, c->n_signs);
+    lvlm_printer_texts(p, "weights", c->weights, c->n_weights);
     lvlm_printer_list(p, "tensors");
     for (size_t i = 0; i < c->n_tensors; i++) print_tensor(p, &c->tensors[i]);
     lvlm_printer_end(p);
@@ -221,9 +213,7 @@ static void print_measure(lvlm_printer *p, const lvlm_replay *r)
 
 static void print_sentences(lvlm_printer *p, const char *key, const lvlm_notes *list)
 {
-    lvlm_printer_list(p, key);
-    for (size_t i = 0; i < list->n; i++) lvlm_printer_text(p, NULL, list->at[i]);
-    lvlm_printer_end(p);
+    lvlm_printer_texts(p, key, (const char *const *)list->at, list->n);
 }
 
 static void print_replay(lvlm_printer *p, const lvlm_replay *r)
