@@ -225,8 +225,7 @@ static int put_options(maker *m, cJSON *card, lvlm_error *err)
     const lvlm_replay_options *const o = &m->audit->options;
     cJSON *const to = put_object(m, card, "options");
     put_flag(m, to, "grads", o->grads);
-    if (o->compute != NULL)
-        put_text(m, to, "compute", lvlm_compute_name(*o->compute));
+    if (o->compute != NULL) put_text(m, to, "compute", lvlm_compute_name(*o->compute));
     put_text(m, to, "reference", o->reference);
     if (o->tolerance == NULL) return 0;
     cJSON *bands = NULL;

@@ -33,30 +33,16 @@ static void put_property(lvlm_strbuf *out, const char *name, const char *value)
     put_escaped(out, lvlm_visible(shown, sizeof shown, value), "%\r\n:,");
 }
 
-/* One command. `message` is freed. */
-static void put_command(lvlm_strbuf *out, bool error, const char *title,
-                        const char *file, lvlm_strbuf *message)
+void lvlm_report_github_line(lvlm_strbuf *out, bool error, const char *title,
+                             const char *file, const char *message)
 {
     char shown[SHOWN_BYTES];
-    if (message->failed || message->text == NULL) {
-        out->failed = out->failed || message->failed;
-        return;
-    }
     lvlm_strbuf_puts(out, error ? "::error" : "::notice");
     put_property(out, " title=", title);
     put_property(out, ",file=", file);
     lvlm_strbuf_puts(out, "::");
-    put_escaped(out, lvlm_visible(shown, sizeof shown, message->text), "%\r\n");
+    put_escaped(out, lvlm_visible(shown, sizeof shown, message), "%\r\n");
     lvlm_strbuf_puts(out, "\n");
-    lvlm_strbuf_free(message);
-}
-
-void lvlm_report_github_line(lvlm_strbuf *out, bool error, const char *title,
-                             const char *file, const char *message)
-{
-    lvlm_strbuf text = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
-    lvlm_strbuf_puts(&text, message);
-    put_command(out, error, title, file, &text);
 }
 
 /* The first stage that fails, by how much, and possible causes. */
@@ -68,13 +54,14 @@ static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
     assert(r->first_bad != NULL);
     lvlm_strbuf_printf(&title, "lvlm-verify: %s, %s", r->first_bad->name,
                        lvlm_verdict_name(r->first_bad->verdict));
-    lvlm_strbuf_puts(&message, "first stage that is wrong: ");
-    lvlm_strbuf_printf(&message, "%s: ", r->first_bad->name);
+    lvlm_strbuf_printf(&message, "first stage that is wrong: %s: ", r->first_bad->name);
     lvlm_report_reason(&message, r->first_bad);
     for (size_t i = 0; i < n; i++) lvlm_strbuf_printf(&message, "; %s", sentences[i]);
-    put_command(out, true, title.text != NULL ? title.text : "", r->golden, &message);
-    out->failed = out->failed || title.failed;
+    out->failed = out->failed || title.failed || message.failed;
+    if (!out->failed)
+        lvlm_report_github_line(out, true, title.text, r->golden, message.text);
     lvlm_strbuf_free(&title);
+    lvlm_strbuf_free(&message);
 }
 
 void lvlm_report_github(lvlm_strbuf *out, const lvlm_replay *r)

@@ -191,10 +191,11 @@ void lvlm_report_junit_replay(lvlm_strbuf *out, const lvlm_replay *r)
     lvlm_strbuf_puts(out, "  </testsuite>\n");
 }
 
-void lvlm_report_junit_unrun(lvlm_strbuf *out, const char *model, const char *golden,
+void lvlm_report_junit_error(lvlm_strbuf *out, const char *model, const char *golden,
                              const lvlm_error *error)
 {
     const lvlm_report_counts n = { 1, 0, 1, 0 };
+    lvlm_report_junit_open(out, &n);
     lvlm_report_junit_suite(out, "replay", &n);
     lvlm_report_put(out,
                     "    <properties>\n" PROPERTY("lvlm") PROPERTY("model") PROPERTY(
@@ -203,14 +204,6 @@ void lvlm_report_junit_unrun(lvlm_strbuf *out, const char *model, const char *go
                                   "      <error message=\"%s\"/>\n    </testcase>\n"
                                   "  </testsuite>\n",
                     LVLM_VERSION, model, golden, error->text);
-}
-
-void lvlm_report_junit_error(lvlm_strbuf *out, const char *model, const char *golden,
-                             const lvlm_error *error)
-{
-    const lvlm_report_counts n = { 1, 0, 1, 0 };
-    lvlm_report_junit_open(out, &n);
-    lvlm_report_junit_unrun(out, model, golden, error);
     lvlm_report_junit_close(out);
 }
 

@@ -44,10 +44,8 @@ void lvlm_report_junit_close(lvlm_strbuf *out);
 /* The opening tag of a suite. */
 void lvlm_report_junit_suite(lvlm_strbuf *out, const char *name,
                              const lvlm_report_counts *counts);
-/* The suite of a replay, and of one that failed before its stages. */
+/* The suite of a replay. */
 void lvlm_report_junit_replay(lvlm_strbuf *out, const lvlm_replay *replay);
-void lvlm_report_junit_unrun(lvlm_strbuf *out, const char *model, const char *golden,
-                             const lvlm_error *error);
 
 /* ---- report_tables.c ------------------------------------------------------------- */
 
