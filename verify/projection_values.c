@@ -5,10 +5,9 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/digest.h"
-#include "formats/container/numeric.h"
 #include "verify/values.h"
 
-enum { BLOCK = 1 << 14 };
+enum { BLOCK = LVLM_VALUES_BLOCK };
 
 /* One map, read. */
 typedef struct map {
@@ -20,35 +19,28 @@ typedef struct map {
     bool constant;
 } map;
 
-/* Elements [first, first + n) in native order, as stored. */
-static const unsigned char *fetch(unsigned char *buffer, const lvlm_storage *at,
-                                  uint64_t first, size_t n)
-{
-    const lvlm_values values = { .tensor = at->tensor, .transform = &at->transform };
-    return lvlm_values_fetch(&values, first, n, buffer);
-}
-
-static bool can_be_read(const lvlm_projection_state *p, const lvlm_target *t)
+static bool can_be_read(const lvlm_projection_state *p, const lvlm_target *t,
+                        const lvlm_values *v)
 {
     return (t->state == LVLM_TARGET_FOUND || t->state == LVLM_TARGET_MADE) &&
-           strcmp(p->form, "missing") != 0 && t->here.tensor != NULL &&
-           t->here.tensor->data != NULL && !t->here.wrong_shape &&
-           lvlm_dtype_is_weight(t->here.tensor->dtype);
+           strcmp(p->form, "missing") != 0 && v->tensor != NULL &&
+           v->tensor->data != NULL && v->expected == NULL &&
+           lvlm_dtype_is_weight(v->tensor->dtype);
 }
 
-static int read_map(map *m, const lvlm_target *t, unsigned char *bytes, double *values,
+static int read_map(map *m, const lvlm_values *v, unsigned char *bytes, double *values,
                     lvlm_error *err)
 {
-    const lvlm_dtype dtype = t->here.tensor->dtype;
-    uint64_t numel = 0;
+    const lvlm_dtype dtype = v->tensor->dtype;
+    const uint64_t numel = lvlm_values_count(v);
     lvlm_digest digest = lvlm_digest_start();
     m->dtype = dtype;
-    m->constant = lvlm_shape_numel(&numel, &t->shape) && numel > 1;
+    m->constant = numel > 1;
     for (uint64_t at = 0; at < numel; at += BLOCK) {
         const size_t n = numel - at < BLOCK ? (size_t)(numel - at) : BLOCK;
-        const unsigned char *const from = fetch(bytes, &t->here, at, n);
+        const unsigned char *const from = lvlm_values_fetch(v, at, n, bytes);
         lvlm_digest_update(&digest, from, n * lvlm_dtype_bytes(dtype));
-        lvlm_convert_values(values, LVLM_F64, from, dtype, n);
+        lvlm_values_widen(values, from, dtype, n);
         if (at == 0) m->first = values[0];
         for (size_t i = 0; m->constant && i < n; i++)
             m->constant = values[i] == m->first;
@@ -92,7 +84,8 @@ static int read_all(lvlm_projection_values *out, map *maps, const lvlm_manifest 
         const lvlm_target *const t = lvlm_manifest_find(m, p.name);
         maps[i].name = p.name;
         maps[i].shape = p.shape;
-        if (can_be_read(&p, t)) rc = read_map(&maps[i], t, bytes, values, err);
+        const lvlm_values v = lvlm_values_of(m, t);
+        if (can_be_read(&p, t, &v)) rc = read_map(&maps[i], &v, bytes, values, err);
         if (rc == 0) out[i] = judge(maps, i);
     }
     lvlm_free(values);
