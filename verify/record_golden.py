@@ -46,7 +46,9 @@ try:
 except ModuleNotFoundError as missing:
     sys.exit(f"{__doc__}\nrecord_golden: {missing.name} is not there: pip install torch transformers")
 
-NAMES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+NAMES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16",
+         torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8",
+         torch.bool: "BOOL"}
 DTYPES = {"double": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 VERSION = tuple(int(x) for x in re.findall(r"\d+", transformers.__version__)[:2])
@@ -155,8 +157,8 @@ class Checkpoint:
             return part.get_shape(), {v: k for k, v in NAMES.items()}[part.get_dtype()]
 
     def dtype(self):
-        """The type of all tensors, or the one that holds the values of each."""
-        found = {self.shape(name)[1] for name in self.names()}
+        """The type of all weights, or the one that holds the values of each."""
+        found = {t for t in (self.shape(name)[1] for name in self.names()) if t.is_floating_point}
         return found.pop() if len(found) == 1 else torch.float64 if torch.float64 in found else torch.float32
 
     def digest(self):
@@ -436,8 +438,7 @@ class Reference:
             self.model.train()(**self.cast(batch), use_cache=False).loss.backward()
             self.model.eval()
         if self.blockwise:
-            gradients, self.blockwise.gradients = dict(self.blockwise.gradients), {}
-            self.blockwise.gradients.clear()
+            gradients, self.blockwise.gradients = self.blockwise.gradients, {}
         else:
             gradients = {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None}
             self.model.zero_grad()
