@@ -216,20 +216,12 @@ static void compare_pair(run *r, const char *name, const lvlm_values *a,
     finish(r, &c);
 }
 
-/* Is there nothing to compare? Both are the identity, or both tied: the table is
- * compared. */
-static bool says_nothing(const lvlm_target *x, const lvlm_target *y)
-{
-    return y != NULL && x->state == y->state &&
-           (x->state == LVLM_TARGET_IDENTITY || x->state == LVLM_TARGET_TIED);
-}
-
 static void compare_targets(run *r, const lvlm_manifest *a, const lvlm_manifest *b)
 {
     for (size_t i = 0; i < a->n_targets; i++) {
         const lvlm_target *x = &a->targets[i];
         const lvlm_target *y = lvlm_manifest_find(b, x->name);
-        if (says_nothing(x, y)) continue;
+        if (lvlm_values_are_none(x, y)) continue;
         const lvlm_values sx = lvlm_values_of(a, x);
         const lvlm_values sy = y != NULL ? lvlm_values_of(b, y) : none;
         const bool retied = y != NULL && (x->state == LVLM_TARGET_TIED) !=

@@ -207,7 +207,6 @@ static int check_adapted(run *r, lvlm_merge_tensor *t, const lvlm_adapted *x,
     uint64_t rows, columns;
     piece *const p = r->p;
     lvlm_values_matrix(&rows, &columns, base);
-    t->kind = LVLM_MERGED_ADAPTED;
     t->fits = possible(x);
     r->result->n_adapted++;
     const int rc = lvlm_fold_factors_make(&f, x, part, (size_t)rows, err);
@@ -233,7 +232,6 @@ static int check_known(run *r, lvlm_merge_tensor *t, const lvlm_saved *saved,
 {
     const uint64_t numel = lvlm_values_count(merged);
     piece *const p = r->p;
-    t->kind = saved != NULL ? LVLM_MERGED_SAVED : LVLM_MERGED_KEPT;
     t->fits = ALL_ORDERS;
     if (saved != NULL)
         r->result->n_saved++;
@@ -256,12 +254,24 @@ static int check_known(run *r, lvlm_merge_tensor *t, const lvlm_saved *saved,
     return 0;
 }
 
+static const char not_in_base[] = "is not in the base";
+
 static const char *problem_of(const lvlm_values *base, const lvlm_values *merged)
 {
+    if (base->tensor == NULL) return not_in_base;
     if (merged->tensor == NULL) return "is missing";
     if (merged->expected != NULL) return "has another shape";
     return lvlm_values_count(base) != lvlm_values_count(merged) ? "has another shape"
                                                                 : NULL;
+}
+
+/* Count a tensor, and hand it on. */
+static void finish(run *r, const lvlm_merge_tensor *t)
+{
+    r->result->n_neither += t->fits == 0;
+    r->result->fits &= t->fits;
+    if (t->kind == LVLM_MERGED_ADAPTED) r->result->used |= t->fits;
+    r->options->row(r->options->user, t);
 }
 
 static int check_tensor(run *r, const lvlm_manifest *base, const lvlm_target *x,
@@ -273,23 +283,40 @@ static int check_tensor(run *r, const lvlm_manifest *base, const lvlm_target *x,
         y != NULL ? lvlm_values_of(merged, y) : lvlm_values_stored(NULL);
     lvlm_merge_tensor t = { .name = x->name };
     size_t part = 0;
-    if (vx.tensor == NULL || vx.expected != NULL) return 0; /* no base to start from */
+    if (lvlm_values_are_none(x, y)) return 0;
     const lvlm_adapted *const adapted = lvlm_adapter_find(&part, r->adapter, x->name);
     const lvlm_saved *const saved =
         adapted == NULL ? lvlm_adapter_find_saved(&part, r->adapter, x->name) : NULL;
+    if (vx.expected != NULL ||
+        (vx.tensor == NULL && (vy.tensor == NULL || saved != NULL)))
+        return 0; /* no base to start from */
+    t.kind = adapted != NULL ? LVLM_MERGED_ADAPTED
+             : saved != NULL ? LVLM_MERGED_SAVED
+                             : LVLM_MERGED_KEPT;
     t.problem = problem_of(&vx, &vy);
     if (t.problem == NULL && adapted != NULL)
         TRY(check_adapted(r, &t, adapted, part, &vx, &vy, err));
     else if (t.problem == NULL)
         TRY(check_known(r, &t, saved, part, &vx, &vy, err));
-    r->result->n_neither += t.fits == 0;
-    r->result->fits &= t.fits;
-    if (t.kind == LVLM_MERGED_ADAPTED) r->result->used |= t.fits;
-    r->done += vx.tensor->n_bytes;
+    if (vx.tensor != NULL) r->done += vx.tensor->n_bytes;
     if (r->options->progress != NULL)
         r->options->progress(r->options->progress_user, r->done, r->total);
-    r->options->row(r->options->user, &t);
+    finish(r, &t);
     return 0;
+}
+
+/* What only the merged model has, such as one more block, is nobody's arithmetic. */
+static void list_added(run *r, const lvlm_manifest *base, const lvlm_manifest *merged)
+{
+    for (size_t i = 0; i < merged->n_targets; i++) {
+        const lvlm_target *const y = &merged->targets[i];
+        const lvlm_values values = lvlm_values_of(merged, y);
+        const lvlm_merge_tensor t = { .name = y->name,
+                                      .kind = LVLM_MERGED_KEPT,
+                                      .problem = not_in_base };
+        if (values.tensor != NULL && lvlm_manifest_find(base, y->name) == NULL)
+            finish(r, &t);
+    }
 }
 
 int lvlm_merge_check(lvlm_merge_result *out, const lvlm_manifest *base,
@@ -305,14 +332,9 @@ int lvlm_merge_check(lvlm_merge_result *out, const lvlm_manifest *base,
     if ((r.p = lvlm_malloc(sizeof *r.p)) == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < base->checkpoint->n_tensors; i++)
         r.total += base->checkpoint->tensors[i].n_bytes;
-    for (size_t i = 0; rc == 0 && i < base->n_targets; i++) {
-        const lvlm_target *const x = &base->targets[i];
-        const lvlm_target *const y = lvlm_manifest_find(merged, x->name);
-        if (y != NULL && x->state == y->state &&
-            (x->state == LVLM_TARGET_IDENTITY || x->state == LVLM_TARGET_TIED))
-            continue;
-        rc = check_tensor(&r, base, x, merged, err);
-    }
+    for (size_t i = 0; rc == 0 && i < base->n_targets; i++)
+        rc = check_tensor(&r, base, &base->targets[i], merged, err);
+    if (rc == 0) list_added(&r, base, merged);
     lvlm_free(r.p);
     return rc;
 }

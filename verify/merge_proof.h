@@ -42,7 +42,8 @@ typedef enum lvlm_merge_kind {
 typedef struct lvlm_merge_tensor {
     const char *name; /* native */
     lvlm_merge_kind kind;
-    const char *problem; /* "is missing", "has another shape"; NULL: it was compared */
+    const char *problem; /* "is missing", "has another shape", "is not in the base";
+                            NULL: it was compared */
     unsigned fits;       /* bit n: every value agrees with order n; others than ADAPTED
                             fit all or none */
     uint64_t n_differ;   /* values that are not those of LVLM_MERGE_ONCE */

@@ -22,6 +22,12 @@ lvlm_values lvlm_values_of(const lvlm_manifest *m, const lvlm_target *t)
                           t->here.wrong_shape ? &t->here.shape : NULL };
 }
 
+bool lvlm_values_are_none(const lvlm_target *x, const lvlm_target *y)
+{
+    return y != NULL && x->state == y->state &&
+           (x->state == LVLM_TARGET_IDENTITY || x->state == LVLM_TARGET_TIED);
+}
+
 uint64_t lvlm_values_count(const lvlm_values *v)
 {
     assert(v->tensor != NULL && v->expected == NULL);

@@ -24,6 +24,10 @@ lvlm_values lvlm_values_stored(const lvlm_tensor *tensor);
 /* The values of a target: its own tensor, or that of the target that it is tied to. */
 lvlm_values lvlm_values_of(const lvlm_manifest *manifest, const lvlm_target *target);
 
+/* Is there nothing to compare of a target of two models? Both are the identity, or both
+ * tied: the table is compared. `y` NULL: the second model has no such target. */
+bool lvlm_values_are_none(const lvlm_target *x, const lvlm_target *y);
+
 uint64_t lvlm_values_count(const lvlm_values *values);
 /* The same in rows and columns: all axes after the first are columns. */
 void lvlm_values_matrix(uint64_t *rows, uint64_t *columns, const lvlm_values *values);

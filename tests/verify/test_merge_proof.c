@@ -20,7 +20,10 @@ typedef struct pair {
     lvlm_manifest base, merged;
     lvlm_adapter adapter;
     size_t n_neither;
-    double times; /* of the last adapted tensor */
+    double times;        /* of the last adapted tensor */
+    const char *problem; /* the last one */
+    const char *renamed; /* what the merged model calls its first tensor; NULL: as the
+                            base does */
 } pair;
 
 static void open_pair(pair *p, const char *name, const char *base)
@@ -87,6 +90,7 @@ static void take(void *user, const lvlm_merge_tensor *t)
     pair *const p = user;
     p->n_neither += t->fits == 0;
     if (t->kind == LVLM_MERGED_ADAPTED) p->times = t->times;
+    if (t->problem != NULL) p->problem = t->problem;
 }
 
 static lvlm_merge_result check(pair *p)
@@ -94,9 +98,11 @@ static lvlm_merge_result check(pair *p)
     const lvlm_merge_options options = { .row = take, .user = p };
     lvlm_merge_result result;
     lvlm_error err = { .text = "" };
-    if (lvlm_manifest_build(&p->merged, p->merged_file, &err) < 0 ||
-        lvlm_merge_check(&result, &p->base, &p->adapter, &p->merged, &options, &err) <
-            0)
+    if (lvlm_manifest_build(&p->merged, p->merged_file, &err) < 0)
+        fail_msg("%s", err.text);
+    if (p->renamed != NULL) p->merged.targets[0].name = p->renamed;
+    if (lvlm_merge_check(&result, &p->base, &p->adapter, &p->merged, &options, &err) <
+        0)
         fail_msg("%s", err.text);
     assert_int_equal(p->n_neither, result.n_neither);
     return result;
@@ -171,12 +177,30 @@ static void one_bit_is_found(void **state)
     }
 }
 
+/* Under another name: one is missing, and one is of no base. */
+static void an_added_tensor_is_found(void **state)
+{
+    pair p;
+    char name[256];
+    (void)state;
+    open_pair(&p, "bf16", "paligemma2-bf16");
+    replace_all(&p);
+    (void)snprintf(name, sizeof name, "%s.more", p.base.targets[0].name);
+    p.renamed = name;
+    const lvlm_merge_result r = check(&p);
+    assert_int_equal(r.n_neither, 2);
+    assert_int_equal(r.fits, 0);
+    assert_string_equal(p.problem, "is not in the base");
+    close_pair(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recorded_merges_are_pefts),
         cmocka_unit_test(one_tensor_that_was_left_out_is_found),
         cmocka_unit_test(one_bit_is_found),
+        cmocka_unit_test(an_added_tensor_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
