@@ -63,8 +63,8 @@ LVLM_BEGIN_DECLS
 #define LVLM_TIE_F32 2e-3
 
 /* A stage outside of its band differs by rounding if the recording is at most this many
- * times as far from our double as our other computation is (second_look.h). Observed at
- * most 0.3 between float32 and double, 1.7 with another image; between double and
+ * times as far from our double as our other computation is (replay_parts.h). Observed
+ * at most 0.3 between float32 and double, 1.7 with another image; between double and
  * inputs moved by their last bit 4.0 at a stage, 34 at a gradient: rounding on the way
  * adds to that of the inputs. */
 #define LVLM_ROUNDING 4.0

@@ -1,7 +1,6 @@
 /* coverage.c - what was not compared; see coverage.h. */
 #include "verify/coverage.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

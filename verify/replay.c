@@ -2,7 +2,7 @@
  *
  *   recording -> stages in order of computation, each with its band
  *   pass      -> sink: find the stage, compare it row by row
- *   judge     -> stages out of their bands get a second look (second_look.h)
+ *   judge     -> stages out of their bands get a second look (second_look.c)
  *
  * Only the sums and the worst rows of a stage are kept, unless it is out of its
  * band. */

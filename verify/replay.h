@@ -73,6 +73,7 @@ typedef struct lvlm_coarse {
     const char *model;     /* to which weights were rounded at conversion ... */
     uint64_t n_rounded;    /* ... and how many values changed */
 } lvlm_coarse;
+
 /* A round that chooses another token than the recorded one. */
 typedef struct lvlm_other_token {
     size_t round;

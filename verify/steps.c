@@ -6,7 +6,6 @@
  * is a thousandth of the weight, and would not show in it. */
 #include "verify/replay_parts.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -2,7 +2,6 @@
  *
  *   provenance and ledger -> how it was converted -> the same again, to a scratch file
  *     -> root digests, or else tensors, configuration and ledger one by one */
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,4 @@
 /* cmd_calibrate.c - lvlm-verify calibrate MODEL GOLDEN... */
-#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 

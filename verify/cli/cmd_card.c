@@ -1,5 +1,4 @@
 /* cmd_card.c - lvlm-verify card CARD MODEL [GOLDEN...] */
-#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 

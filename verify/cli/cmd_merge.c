@@ -1,7 +1,6 @@
 /* cmd_merge.c - lvlm-verify merge BASE ADAPTER MERGED */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "formats/cli/program.h"
 #include "verify/cli/verify_commands.h"

@@ -3,7 +3,6 @@
  *   verdict -> the model -> checks -> recordings -> projections -> account -> history
  *
  * Everything from a file is escaped: it cannot become a link, a heading or a column. */
-#include <inttypes.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"

@@ -1,7 +1,5 @@
-/* report_audit.c - an audit in words, as JUnit XML and as one page of HTML. */
-#include <assert.h>
-#include <string.h>
-
+/* report_audit.c - an audit in words, as JUnit XML, as annotations, and as one page of
+ * HTML. */
 #include "verify/report/report.h"
 #include "verify/report/report_parts.h"
 #include "verify/report/report_words.h"

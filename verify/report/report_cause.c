@@ -1,8 +1,6 @@
 /* report_cause.c - whose error it is, in words; see report_words.h. */
 #include "verify/report/report_words.h"
 
-#include <assert.h>
-#include <math.h>
 #include <stdio.h>
 
 #include "formats/base/utf8.h"
