@@ -17,20 +17,10 @@ typedef struct tries {
     size_t n;
 } tries;
 
-static uint64_t in_force(const lvlm_family *family, const char *reference)
-{
-    uint64_t bits = 0;
-    for (const lvlm_difference *d = family->differences;
-         d->behaviour != LVLM_AS_TRAINED; d++)
-        if (lvlm_reference_applies(family, d->behaviour, reference))
-            bits |= (uint64_t)1 << d->behaviour;
-    return bits;
-}
-
 /* Does `reference` compute something that was not tried? */
 static bool is_new(tries *t, const char *reference)
 {
-    const uint64_t bits = in_force(t->family, reference);
+    const uint64_t bits = lvlm_reference_behaviours(t->family, reference);
     for (size_t i = 0; i < t->n; i++)
         if (t->done[i] == bits) return false;
     if (t->n == MOST) return false;

@@ -198,3 +198,13 @@ bool lvlm_reference_applies(const lvlm_family *family, lvlm_behaviour behaviour,
             return true;
     return false;
 }
+
+uint64_t lvlm_reference_behaviours(const lvlm_family *family, const char *reference)
+{
+    uint64_t bits = 0;
+    for (const lvlm_difference *d = family->differences;
+         d->behaviour != LVLM_AS_TRAINED; d++)
+        if (lvlm_reference_applies(family, d->behaviour, reference))
+            bits |= UINT64_C(1) << d->behaviour;
+    return bits;
+}

@@ -408,6 +408,9 @@ const char *lvlm_difference_name(const lvlm_difference *difference);
  * "trained". The reference has passed lvlm_reference_check. */
 bool lvlm_reference_applies(const lvlm_family *family, lvlm_behaviour behaviour,
                             const char *reference);
+/* All of the family's differences that apply to `reference`, each as the bit
+ * 1 << behaviour: references with the same bits compute the same. */
+uint64_t lvlm_reference_behaviours(const lvlm_family *family, const char *reference);
 /* Is there a reference that behaves so? */
 bool lvlm_family_differs(const lvlm_family *family, lvlm_behaviour behaviour);
 /* LVLM_EUSAGE unless `reference` is "trained" or "transformers-X.Y[.Z]". */

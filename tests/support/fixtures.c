@@ -22,21 +22,11 @@ static lvlm_checkpoint *open_golden(const char *path)
     return golden;
 }
 
-/* The differences of the family that apply to `reference`, as bits. */
-static uint64_t differences(const fixture *f, const char *reference)
-{
-    uint64_t bits = 0;
-    size_t n = 0;
-    for (const lvlm_difference *d = f->family->differences;
-         d->behaviour != LVLM_AS_TRAINED; d++, n++)
-        if (lvlm_reference_applies(f->family, d->behaviour, reference)) bits |= 1U << n;
-    return bits;
-}
-
 static void add_reference(fixture *f, const char *reference)
 {
+    const uint64_t bits = lvlm_reference_behaviours(f->family, reference);
     for (size_t i = 0; i < f->n_references; i++)
-        if (differences(f, f->references[i]) == differences(f, reference)) return;
+        if (lvlm_reference_behaviours(f->family, f->references[i]) == bits) return;
     assert_true(f->n_references < FIXTURE_REFERENCES);
     (void)snprintf(f->references[f->n_references++], sizeof f->references[0], "%s",
                    reference);

@@ -200,17 +200,6 @@ static int try_head(cause_session *s, lvlm_error *err)
 
 /* ---- other versions -------------------------------------------------------------- */
 
-/* Which of the family's differences are in force, a bit for each. */
-static uint64_t in_force(const lvlm_family *family, const char *reference)
-{
-    uint64_t bits = 0;
-    for (const lvlm_difference *d = family->differences;
-         d->behaviour != LVLM_AS_TRAINED; d++)
-        if (lvlm_reference_applies(family, d->behaviour, reference))
-            bits |= (uint64_t)1 << d->behaviour;
-    return bits;
-}
-
 /* "final_softcap, sliding_window": those that are in only one of two sets. */
 static const char *list_differences(cause_session *s, uint64_t bits)
 {
@@ -237,8 +226,8 @@ static int try_reference(cause_session *s, references *r, const char *reference,
 {
     const lvlm_family *const family = s->manifest->family;
     if (reference == NULL) return lvlm_fail_memory(err);
-    const uint64_t now = in_force(family, s->replay->reference);
-    const uint64_t bits = in_force(family, reference);
+    const uint64_t now = lvlm_reference_behaviours(family, s->replay->reference);
+    const uint64_t bits = lvlm_reference_behaviours(family, reference);
     for (size_t i = 0; i < r->n; i++)
         if (r->tried[i] == bits) return 0;
     if (bits == now || r->n == sizeof r->tried / sizeof *r->tried) return 0;
