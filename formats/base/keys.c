@@ -2,7 +2,6 @@
 #include "formats/base/keys.h"
 
 #include <assert.h>
-#include <fnmatch.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -11,23 +10,11 @@
 #include "formats/base/options.h"
 #include "formats/base/text.h"
 
-enum { NAME_BYTES = 128 }; /* more than any in a table */
-
-static bool is_about(const lvlm_key *key, const char *name)
-{
-    char one[NAME_BYTES];
-    for (const char *at = key->name; *at != '\0'; at += *at == '|') {
-        at += lvlm_copy_until(one, sizeof one, at, "|");
-        if (fnmatch(one, name, 0) == 0) return true;
-    }
-    return false;
-}
-
 /* The row for `name`; NULL if it is unknown. */
 static const lvlm_key *find(const lvlm_key *keys, const char *name)
 {
     for (const lvlm_key *key = keys; key->name != NULL; key++)
-        if (is_about(key, name)) return key;
+        if (lvlm_matches_listed(key->name, name)) return key;
     return NULL;
 }
 

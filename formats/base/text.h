@@ -57,6 +57,18 @@ static inline size_t lvlm_copy_until(char *to, size_t size, const char *text,
     return n;
 }
 
+/* Does `text` match one of the patterns of fnmatch "first|second|...", each shorter than
+ * 128 bytes? */
+static inline bool lvlm_matches_listed(const char *list, const char *text)
+{
+    char pattern[128];
+    for (const char *at = list; *at != '\0'; at += *at == '|') {
+        at += lvlm_copy_until(pattern, sizeof pattern, at, "|");
+        if (fnmatch(pattern, text, 0) == 0) return true;
+    }
+    return false;
+}
+
 /* FNV-1a. */
 static inline uint64_t lvlm_hash_text(const char *text)
 {

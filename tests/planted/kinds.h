@@ -40,9 +40,6 @@ typedef struct blind_pair {
 } blind_pair;
 extern const blind_pair blind_pairs[]; /* ends with a kind of NULL */
 
-/* Does a list of globs between "|" match? */
-bool kind_matches(const char *globs, const char *name);
-
 /* ---- plant_values.c: of values --------------------------------------------------- */
 
 change_values change_transpose, change_times, change_add, change_exchange, change_take;

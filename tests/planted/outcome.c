@@ -32,11 +32,13 @@ static bool plant_kind(plant *p, const kind *k)
 {
     const lvlm_target *last = NULL;
     if (k->settings != NULL)
-        return (k->where == NULL || kind_matches(k->where, p->manifest.family->name)) &&
+        return (k->where == NULL ||
+                lvlm_matches_listed(k->where, p->manifest.family->name)) &&
                plant_set(p, k->settings) && plant_is_wrong(p);
     for (size_t i = 0; i < p->manifest.n_targets; i++) {
         const lvlm_target *const t = &p->manifest.targets[i];
-        if (t->state != LVLM_TARGET_FOUND || !kind_matches(k->where, t->name)) continue;
+        if (t->state != LVLM_TARGET_FOUND || !lvlm_matches_listed(k->where, t->name))
+            continue;
         last = t;
         if (k->every) change(p, k, t);
     }
@@ -110,7 +112,7 @@ static void stage_of(char stage[STAGE], const lvlm_replay *r, const char *tensor
                        tensor[strlen("connector.fc")]);
         if (is_recorded(r, stage)) return;
     }
-    while (!kind_matches(feeds[i].tensors, tensor)) i++;
+    while (!lvlm_matches_listed(feeds[i].tensors, tensor)) i++;
     (void)snprintf(stage, STAGE, "%s", feeds[i].stage);
 }
 
@@ -122,7 +124,7 @@ static void expect_stage(outcome *out, const lvlm_replay *r, const kind *k, plan
         (void)snprintf(out->expected, sizeof out->expected, "%s", k->stage);
     else
         stage_of(out->expected, r, t != NULL ? t->name : "text.norm.none");
-    out->is_expected = kind_matches(out->expected, out->stage);
+    out->is_expected = lvlm_matches_listed(out->expected, out->stage);
 }
 
 /* ---- what catches it ------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "formats/base/text.h"
 #include "tests/convert/converted.h"
 #include "tests/planted/mistakes.h"
 
@@ -36,17 +37,15 @@ static cJSON *object_of(cJSON *config, const char *path, const char **key)
 static bool choose(char path[PATH], const plant *p, const char *paths)
 {
     bool found = false;
-    for (const char *at = paths; *at != '\0';) {
+    for (const char *at = paths; *at != '\0'; at += *at == '|') {
         char one[PATH];
         const char *key;
-        const size_t n = strcspn(at, "|");
-        (void)snprintf(one, sizeof one, "%.*s", (int)n, at);
+        at += lvlm_copy_until(one, sizeof one, at, "|");
         const bool there = lvlm_json_path(p->config, one) != NULL;
-        if (there || (!found && object_of(p->config, one, &key) != NULL))
-            (void)snprintf(path, PATH, "%s", one);
+        const bool has_section = object_of(p->config, one, &key) != NULL;
+        if (there || (!found && has_section)) (void)snprintf(path, PATH, "%s", one);
         if (there) return true;
-        found |= object_of(p->config, one, &key) != NULL;
-        at += n + (at[n] == '|');
+        found |= has_section;
     }
     return found;
 }
@@ -92,11 +91,10 @@ static bool set(plant *p, const char *change)
 {
     char name[PATH], path[PATH];
     const char *key;
-    const size_t n = strcspn(change, "=*/+<!");
-    const char how = change[n];
     const bool raw = change[0] == '$';
-    assert_true(how != '\0' && n < sizeof name);
-    (void)snprintf(name, sizeof name, "%.*s", (int)(n - raw), change + raw);
+    const size_t n = raw + lvlm_copy_until(name, sizeof name, change + raw, "=*/+<!");
+    const char how = change[n];
+    assert_true(how != '\0');
     const lvlm_setting *const setting = raw ? NULL : setting_of(p, name);
     const char *const paths = raw ? name : setting != NULL ? setting->paths : NULL;
     if (paths == NULL || !choose(path, p, paths)) return false;
@@ -114,12 +112,9 @@ static bool set(plant *p, const char *change)
 bool plant_set(plant *p, const char *changes)
 {
     char one[PATH];
-    for (const char *at = changes; *at != '\0';) {
-        const size_t n = strcspn(at, ";");
-        assert_true(n < sizeof one);
-        (void)snprintf(one, sizeof one, "%.*s", (int)n, at);
+    for (const char *at = changes; *at != '\0'; at += *at == ';') {
+        at += lvlm_copy_until(one, sizeof one, at, ";");
         if (!set(p, one)) return false;
-        at += n + (at[n] == ';');
     }
     return true;
 }

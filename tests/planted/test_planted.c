@@ -8,6 +8,7 @@
 
 #include "formats/base/alloc.h"
 #include "formats/base/infile.h"
+#include "formats/base/text.h"
 #include "tests/convert/converted.h"
 #include "tests/planted/outcome.h"
 #include "tests/planted/planted_page.h"
@@ -37,8 +38,8 @@ static const char *family_of(const fixture *f)
 static const char *why_blind(const kind *k, const char *family)
 {
     for (const blind_pair *b = blind_pairs; b->kind != NULL; b++)
-        if (kind_matches(b->kind, k->name) &&
-            (b->families == NULL || kind_matches(b->families, family)))
+        if (lvlm_matches_listed(b->kind, k->name) &&
+            (b->families == NULL || lvlm_matches_listed(b->families, family)))
             return b->why;
     return NULL;
 }

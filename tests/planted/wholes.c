@@ -1,5 +1,4 @@
 /* wholes.c - mistakes in which tensors there are, and in whole blocks; see kinds.h. */
-#include <fnmatch.h>
 #include <stdio.h>
 
 #include "formats/base/text.h"
@@ -7,20 +6,7 @@
 #include "tests/convert/converted.h"
 #include "tests/planted/kinds.h"
 
-enum { NAME = 256, GLOB = 128 };
-
-bool kind_matches(const char *globs, const char *name)
-{
-    for (const char *at = globs; *at != '\0';) {
-        char glob[GLOB];
-        const size_t n = strcspn(at, "|");
-        assert_true(n < sizeof glob);
-        (void)snprintf(glob, sizeof glob, "%.*s", (int)n, at);
-        if (fnmatch(glob, name, 0) == 0) return true;
-        at += n + (at[n] == '|');
-    }
-    return false;
-}
+enum { NAME = 256 };
 
 /* ---- other tensors --------------------------------------------------------------- */
 
@@ -190,7 +176,7 @@ static bool is_third(const lvlm_target *t)
 
 static size_t heads_of(const plant *p, const lvlm_target *t)
 {
-    char path[GLOB];
+    char path[NAME];
     (void)snprintf(path, sizeof path, "%.*s.heads", (int)strcspn(t->name, "."),
                    t->name);
     return plant_count(p, path);
@@ -265,7 +251,7 @@ void whole_block_copied(plant *p, const lvlm_target *t, const lvlm_target *other
 /* One fewer in config.json, of those that there are. */
 static void count_fewer(plant *p, const lvlm_target *t)
 {
-    char change[GLOB];
+    char change[NAME];
     (void)snprintf(change, sizeof change, "%s+-1", t->section->count);
     assert_true(plant_set(p, change));
     for (size_t i = 0; i < p->manifest.n_targets; i++) {

@@ -10,12 +10,7 @@
 /* Is it one that decides which rows attend to which: queries, keys, their norms? */
 static bool is_of_relations(const lvlm_target *t)
 {
-    return cause_matches("*attn.[qk].*|*cross.[qk].*|*[qk]_norm.*", t->name);
-}
-
-static const char *source_of(const lvlm_target *t)
-{
-    return t->source_name != NULL ? t->source_name : t->name;
+    return lvlm_matches_listed("*attn.[qk].*|*cross.[qk].*|*[qk]_norm.*", t->name);
 }
 
 /* ---- two of a block exchanged ---------------------------------------------------- */
@@ -87,9 +82,9 @@ static int try_block(cause_session *s, uint64_t block, bool relations, lvlm_erro
         variant_use(&s->changed, t, o);
         TRY(cause_try(s, "other_block",
                       lvlm_arena_printf(&s->arena, "the values of %s in place of %s",
-                                        source_of(o), source_of(t)),
+                                        cause_name(o), cause_name(t)),
                       lvlm_arena_printf(&s->arena, "%s: holds those of another block",
-                                        source_of(t)),
+                                        cause_name(t)),
                       err));
     }
     if (n < 2 || relations) return 0;
@@ -147,20 +142,21 @@ static int try_thirds(cause_session *s, lvlm_error *err)
 {
     for (size_t i = 0; i < s->n_feeds; i++) {
         const lvlm_target *const q = s->feeds[i];
-        const char *const source = source_of(q);
+        const char *const source = cause_name(q);
         const lvlm_target *parts[2][3]; /* weights, biases */
         size_t n[2] = { 0 };
-        if (!cause_matches("*attn.q.weight", q->name)) continue;
+        if (!lvlm_matches_listed("*attn.q.weight", q->name)) continue;
         for (size_t k = i; k < s->n_feeds; k++) {
             const lvlm_target *const t = s->feeds[k];
-            const bool bias = cause_matches("*attn.[qkv].bias", t->name);
-            if ((bias || cause_matches("*attn.[qkv].weight", t->name)) && n[bias] < 3)
+            const bool bias = lvlm_matches_listed("*attn.[qkv].bias", t->name);
+            if ((bias || lvlm_matches_listed("*attn.[qkv].weight", t->name)) &&
+                n[bias] < 3)
                 parts[bias][n[bias]++] = t;
         }
         const size_t D = cause_head_dim(s, q);
         if (n[0] < 3 || D == 0 || q->shape.dims[0] % D != 0 ||
             !lvlm_shape_equal(&q->shape, &parts[0][1]->shape) ||
-            strcmp(source, source_of(parts[0][1])) != 0)
+            strcmp(source, cause_name(parts[0][1])) != 0)
             continue; /* they are tensors of their own */
         for (int back = 0; back <= 1; back++) {
             TRY(regroup(s, parts[0], back != 0, err));
@@ -192,8 +188,8 @@ static int try_head(cause_session *s, lvlm_error *err)
         return 0;
     variant_use(&s->changed, head, table);
     return cause_try(s, "tied",
-                     lvlm_arena_printf(&s->arena, "%s in place of %s", source_of(table),
-                                       source_of(head)),
+                     lvlm_arena_printf(&s->arena, "%s in place of %s",
+                                       cause_name(table), cause_name(head)),
                      LVLM_TIE_KEY ": the reference has the head tied to the embedding",
                      err);
 }

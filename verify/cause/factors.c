@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "formats/base/text.h"
 #include "verify/cause/trial.h"
 
 /* ---- what can be done to a value ------------------------------------------------- */
@@ -82,7 +83,7 @@ static const struct value_row {
 
 static bool fits(const struct value_row *row, const lvlm_target *t)
 {
-    return cause_matches(row->tensors, t->name) && t->shape.n > 0;
+    return lvlm_matches_listed(row->tensors, t->name) && t->shape.n > 0;
 }
 
 static int apply(cause_session *s, const struct value_row *row, const lvlm_target *t,

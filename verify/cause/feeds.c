@@ -1,6 +1,5 @@
 /* feeds.c - which tensors a stage is computed from; see trial.h. */
 #include <assert.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +10,7 @@
 #include "verify/own.h"
 #include "verify/replay_parts.h"
 
-enum { GLOB_BYTES = 128, NAMED = 4, MOST_NAMES = 1 << 14 };
+enum { NAMED = 4, MOST_NAMES = 1 << 14 };
 
 /* Stages and their tensors, both globs. A stage of a block has those below its name
  * besides. */
@@ -33,24 +32,10 @@ static const struct {
     { "logits", "text.head.*" },
 };
 
-bool cause_matches(const char *globs, const char *name)
-{
-    char glob[GLOB_BYTES];
-    for (const char *at = globs; *at != '\0';) {
-        const size_t n = strcspn(at, "|");
-        assert(n < sizeof glob);
-        memcpy(glob, at, n);
-        glob[n] = '\0';
-        if (fnmatch(glob, name, 0) == 0) return true;
-        at += n + (at[n] == '|');
-    }
-    return false;
-}
-
 bool cause_spans(const cause_session *s, const char *globs)
 {
     for (size_t i = 0; i < s->n_span; i++)
-        if (cause_matches(globs, s->span[i])) return true;
+        if (lvlm_matches_listed(globs, s->span[i])) return true;
     return false;
 }
 
@@ -81,7 +66,7 @@ static bool feeds_last(const char *const *stages, size_t n, const char *tensor)
     if (feeds_linear(stage, tensor)) return true;
     for (size_t i = 0; i < sizeof feeds / sizeof *feeds; i++)
         if (strcmp(feeds[i].stage, stage) == 0 &&
-            cause_matches(feeds[i].tensors, tensor))
+            lvlm_matches_listed(feeds[i].tensors, tensor))
             return !has_own_stage(stages, n - 1, tensor);
     return false;
 }
@@ -93,7 +78,7 @@ const char *cause_stage_of(cause_session *s, const lvlm_target *t)
     if (end != NULL)
         return lvlm_arena_strndup(&s->arena, t->name, (size_t)(end - t->name));
     for (size_t i = 0; i < sizeof feeds / sizeof *feeds; i++)
-        if (cause_matches(feeds[i].tensors, t->name)) return feeds[i].stage;
+        if (lvlm_matches_listed(feeds[i].tensors, t->name)) return feeds[i].stage;
     return NULL;
 }
 
@@ -183,14 +168,18 @@ static size_t same_start(const char *a, const char *b)
     return n;
 }
 
+const char *cause_name(const lvlm_target *t)
+{
+    return t->source_name != NULL ? t->source_name : t->name;
+}
+
 const char *cause_names(cause_session *s, const lvlm_target *const *list, size_t n)
 {
     lvlm_strbuf text = LVLM_STRBUF_INIT(MOST_NAMES);
     const char *first = NULL, *before = "";
     size_t named = 0, left = 0;
     for (size_t i = 0; i < n; i++) {
-        const char *const name =
-            list[i]->source_name != NULL ? list[i]->source_name : list[i]->name;
+        const char *const name = cause_name(list[i]);
         if (strcmp(name, before) == 0) continue; /* parts of one source */
         before = name;
         if (named == NAMED) {

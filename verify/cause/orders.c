@@ -114,7 +114,7 @@ static bool make_pairs(view *v, const cause_session *s, const lvlm_target *t,
 static bool make_heads(view *v, const cause_session *s, const lvlm_target *t,
                        size_t number)
 {
-    const bool out = cause_matches("*.out.weight", t->name);
+    const bool out = lvlm_matches_listed("*.out.weight", t->name);
     const size_t D = cause_head_dim(s, t), width = out ? columns_of(t) : rows_of(t);
     const size_t groups = cause_count(s, "text.kv_heads");
     const bool text = lvlm_starts_with(t->name, "text.");
@@ -390,8 +390,8 @@ static int try_row(cause_session *s, const struct order_row *row, lvlm_error *er
     view v;
     for (size_t i = 0; i < s->n_feeds; i++) {
         const lvlm_target *const t = s->feeds[i];
-        if (!cause_matches(row->tensors, t->name) || t->shape.n == 0 ||
-            (!row->relations && cause_matches(QK, t->name)))
+        if (!lvlm_matches_listed(row->tensors, t->name) || t->shape.n == 0 ||
+            (!row->relations && lvlm_matches_listed(QK, t->name)))
             continue;
         all[n++] = t;
     }

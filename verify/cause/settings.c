@@ -267,15 +267,11 @@ static void key_of(char key[TEXT_BYTES], bool *there, const cause_session *s,
                    const lvlm_setting *setting)
 {
     *there = false;
-    for (const char *at = setting->paths; *at != '\0' && !*there;) {
-        const size_t n = strcspn(at, "|");
-        (void)snprintf(key, TEXT_BYTES, "%.*s", (int)n, at);
+    for (const char *at = setting->paths; *at != '\0' && !*there; at += *at == '|') {
+        at += lvlm_copy_until(key, TEXT_BYTES, at, "|");
         *there = lvlm_json_path(s->source_config, key) != NULL;
-        at += n + (at[n] == '|');
     }
-    if (!*there)
-        (void)snprintf(key, TEXT_BYTES, "%.*s", (int)strcspn(setting->paths, "|"),
-                       setting->paths);
+    if (!*there) (void)lvlm_copy_until(key, TEXT_BYTES, setting->paths, "|");
 }
 
 /* A value as config.json would say it. */

@@ -38,6 +38,15 @@ static int say(const signs *g, lvlm_error *err, const char *text)
     return cause_say(g->s, &g->s->out->signs, &g->s->out->n_signs, err, "%s", text);
 }
 
+/* Frees the text. */
+static int say_built(const signs *g, lvlm_strbuf *text, lvlm_error *err)
+{
+    int rc = lvlm_strbuf_check(text, err);
+    if (rc == 0) rc = say(g, err, text->text);
+    lvlm_strbuf_free(text);
+    return rc;
+}
+
 static double difference(const signs *g, size_t r, size_t c)
 {
     const cause_session *const s = g->s;
@@ -160,9 +169,7 @@ static int say_ids(const signs *g, lvlm_error *err)
     for (size_t k = 0; k < n; k++)
         lvlm_strbuf_printf(&text, "%s%" PRId64, k > 0 ? ", " : "", wrong[k]);
     lvlm_strbuf_puts(&text, ", all of them");
-    const int rc = text.failed ? lvlm_fail_memory(err) : say(g, err, text.text);
-    lvlm_strbuf_free(&text);
-    return rc;
+    return say_built(g, &text, err);
 }
 
 /* ---- rows of images -------------------------------------------------------------- */
@@ -201,9 +208,7 @@ static int say_axis(const signs *g, size_t axis, lvlm_error *err)
         lvlm_strbuf_printf(&text, "%s%zu", between, i);
         between = ", ";
     }
-    const int rc = text.failed ? lvlm_fail_memory(err) : say(g, err, text.text);
-    lvlm_strbuf_free(&text);
-    return rc;
+    return say_built(g, &text, err);
 }
 
 /* Every how many rows does the pattern of wrong ones repeat? 0: it does not. */
@@ -322,8 +327,7 @@ static int say_vector(const signs *g, lvlm_error *err)
         const double times = times_of(g, s->feeds[i]);
         if (times == 0) continue;
         (void)snprintf(text, sizeof text, "that vector is %.3g times %s", times,
-                       s->feeds[i]->source_name != NULL ? s->feeds[i]->source_name
-                                                        : s->feeds[i]->name);
+                       cause_name(s->feeds[i]));
         TRY(say(g, err, text));
     }
     return 0;

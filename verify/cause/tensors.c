@@ -10,23 +10,16 @@
 #include "formats/native/native.h"
 #include "verify/cause/trial.h"
 
-enum {
-    FEW = 16,
-    AT_ONCE = 4096
-}; /* values from which nothing follows; read at a time */
+enum { FEW = 16 };       /* values from which nothing follows */
+enum { AT_ONCE = 4096 }; /* values that are read at a time */
 
 #define OUTLIER 1e4
-
-static const char *name_of(const lvlm_target *t)
-{
-    return t->source_name != NULL ? t->source_name : t->name;
-}
 
 static int say(cause_session *s, const lvlm_target *t, lvlm_error *err,
                const char *what)
 {
-    return cause_say(s, &s->out->weights, &s->out->n_weights, err, "%s %s", name_of(t),
-                     what);
+    return cause_say(s, &s->out->weights, &s->out->n_weights, err, "%s %s",
+                     cause_name(t), what);
 }
 
 /* ---- one tensor ------------------------------------------------------------------ */
@@ -71,7 +64,7 @@ static figures figures_of(const lvlm_tensor *t)
 
 static bool is_norm(const lvlm_target *t)
 {
-    return cause_matches("*norm*.weight", t->name);
+    return lvlm_matches_listed("*norm*.weight", t->name);
 }
 
 static int say_values(cause_session *s, const lvlm_target *t, const figures *f,
@@ -145,7 +138,7 @@ static int say_twin(cause_session *s, const lvlm_target *t, lvlm_error *err)
         if (o == t || o->here.tensor == NULL || o->state != LVLM_TARGET_FOUND ||
             !same_bytes(t->here.tensor, o->here.tensor))
             continue;
-        (void)snprintf(what, sizeof what, "equals %s bit for bit", name_of(o));
+        (void)snprintf(what, sizeof what, "equals %s bit for bit", cause_name(o));
         return say(s, t, err, what);
     }
     return 0;
@@ -156,7 +149,7 @@ static int say_heads(cause_session *s, const lvlm_target *t, lvlm_error *err)
 {
     const size_t D = cause_head_dim(s, t);
     char what[128];
-    if (!cause_matches("*attn.[kv].weight|*cross.[kv].weight", t->name) || D == 0)
+    if (!lvlm_matches_listed("*attn.[kv].weight|*cross.[kv].weight", t->name) || D == 0)
         return 0;
     const lvlm_tensor *const x = t->here.tensor;
     const size_t heads = (size_t)t->shape.dims[0] / D;

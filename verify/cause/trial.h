@@ -24,8 +24,8 @@ typedef struct cause_session {
     size_t n_span;
     const lvlm_target *feeds[FEEDS]; /* tensors from which they are computed */
     size_t n_feeds;
-    cJSON
-        *source_config; /* config.json of the checkpoint that was converted, or NULL */
+    /* config.json of the checkpoint that was converted, or NULL */
+    cJSON *source_config;
     /* The rows that are compared: as computed and as recorded.  (R,C) */
     double *got, *want;
     size_t R, C;
@@ -45,15 +45,15 @@ LVLM_MUST_CHECK int cause_find_feeds(cause_session *s, const char *const *stages
 const char *cause_stage_of(cause_session *s, const lvlm_target *t);
 /* Is a stage of the span one of these: globs with '|' between them? */
 bool cause_spans(const cause_session *s, const char *globs);
-/* Does one of the globs match? */
-bool cause_matches(const char *globs, const char *name);
 /* A number of the canonical configuration; 0: it is not there. */
 size_t cause_count(const cause_session *s, const char *path);
 /* The width of a head of the blocks that the tensor belongs to; 0: none. */
 size_t cause_head_dim(const cause_session *s, const lvlm_target *t);
 /* The bias that belongs to a weight, of the feeds; NULL: it has none. */
 const lvlm_target *cause_bias(const cause_session *s, const lvlm_target *weight);
-/* The names of tensors in the source: "a, b and 2 more". In the session's arena. */
+/* A tensor's name in the source, or else its own. */
+const char *cause_name(const lvlm_target *t);
+/* The names of tensors: "a, b and 2 more". In the session's arena. */
 const char *cause_names(cause_session *s, const lvlm_target *const *list, size_t n);
 
 /* ---- trial.c --------------------------------------------------------------------- */
