@@ -9,6 +9,8 @@
 #include "formats/checkpoint/manifest.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -255,6 +257,23 @@ const lvlm_target *lvlm_manifest_find(const lvlm_manifest *m, const char *name)
 {
     assert(m->by_name != NULL || m->n_targets == 0);
     return lvlm_find_name(name, m->by_name, m->n_targets);
+}
+
+const lvlm_target *lvlm_manifest_find_in_block(const lvlm_manifest *m,
+                                               const lvlm_target *target,
+                                               uint64_t block)
+{
+    static const char before[] = "blocks.";
+    char name[256];
+    const char *const at = strstr(target->name, before);
+    if (at == NULL) return NULL;
+    const char *const number = at + sizeof before - 1;
+    const int n =
+        snprintf(name, sizeof name, "%.*s%" PRIu64 "%s", (int)(number - target->name),
+                 target->name, block, number + strcspn(number, "."));
+    assert(n > 0 && (size_t)n < sizeof name);
+    (void)n;
+    return lvlm_manifest_find(m, name);
 }
 
 bool lvlm_target_is_stored(const lvlm_target *target)

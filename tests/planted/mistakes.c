@@ -101,14 +101,8 @@ lvlm_tensor *plant_tensor(plant *p, const lvlm_target *target)
 const lvlm_target *plant_of_block(const plant *p, const lvlm_target *target,
                                   uint64_t block)
 {
-    char name[256];
-    const char *const at = strstr(target->name, "blocks.");
-    if (at == NULL) return NULL;
-    const char *const number = at + strlen("blocks."), *const rest =
-                                                           strchr(number, '.');
-    (void)snprintf(name, sizeof name, "%.*s%llu%s", (int)(number - target->name),
-                   target->name, (unsigned long long)block, rest);
-    const lvlm_target *const other = lvlm_manifest_find(&p->manifest, name);
+    const lvlm_target *const other =
+        lvlm_manifest_find_in_block(&p->manifest, target, block);
     return other != NULL && other->here.tensor != NULL ? other : NULL;
 }
 

@@ -1,6 +1,5 @@
 /* exchanges.c - tensors in the place of others, and the behaviour of other versions;
  * see trial.h. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,18 +56,10 @@ static int try_exchanges(cause_session *s, bool relations, lvlm_error *err)
 static const lvlm_target *of_block(const cause_session *s, const lvlm_target *t,
                                    uint64_t block)
 {
-    char name[256];
-    const char *const at = strstr(t->name, "blocks.");
-    if (at == NULL) return NULL;
-    const char *const number = at + strlen("blocks."), *const rest =
-                                                           strchr(number, '.');
-    (void)snprintf(name, sizeof name, "%.*s%llu%s", (int)(number - t->name), t->name,
-                   (unsigned long long)block, rest != NULL ? rest : "");
-    const lvlm_target *const other = lvlm_manifest_find(s->manifest, name);
-    return other != NULL && other->here.tensor != NULL &&
-                   lvlm_shape_equal(&other->shape, &t->shape)
-               ? other
-               : NULL;
+    const lvlm_target *const o = lvlm_manifest_find_in_block(s->manifest, t, block);
+    const bool fits =
+        o != NULL && o->here.tensor != NULL && lvlm_shape_equal(&o->shape, &t->shape);
+    return fits ? o : NULL;
 }
 
 static int try_block(cause_session *s, uint64_t block, bool relations, lvlm_error *err)
