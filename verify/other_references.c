@@ -39,7 +39,7 @@ static int try_version(lvlm_replay *r, tries *t, const char *version,
     if (!is_new(t, reference)) return 0;
     again.reference = reference;
     again.notes = NULL; /* the first replay has made them */
-    again.briefly = true;
+    again.depth = LVLM_REPLAY_VERDICTS;
     lvlm_error refusal;
     const int rc = lvlm_replay_run(&other, r->model, r->golden, &again, &refusal);
     /* one that refuses these inputs did not make the recording */

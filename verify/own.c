@@ -134,7 +134,8 @@ static int take_own(void *user, const lvlm_replay_stage *stage, const lvlm_tenso
     return 0;
 }
 
-int lvlm_own_errors(lvlm_replay *r, const lvlm_model_options *options, lvlm_error *err)
+int lvlm_own_errors(lvlm_replay *r, const lvlm_model_options *options, bool explains,
+                    lvlm_error *err)
 {
     session s = { .replay = r };
     lvlm_model_options again = *options;
@@ -158,7 +159,7 @@ int lvlm_own_errors(lvlm_replay *r, const lvlm_model_options *options, lvlm_erro
     int rc = lvlm_given_pass_run(&pass, model, err);
     for (size_t i = 0; rc == 0 && i < r->n_stages && r->cause == NULL; i++)
         if (r->stages[i].share.is_cause) r->cause = &r->stages[i];
-    if (rc == 0 && r->cause != NULL && r->agrees_with == NULL)
+    if (rc == 0 && explains && r->cause != NULL && r->agrees_with == NULL)
         rc = lvlm_cause_find(r, model, &again, err);
     lvlm_model_free(model);
     return rc;

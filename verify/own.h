@@ -14,11 +14,13 @@
 
 LVLM_BEGIN_DECLS
 
-/* Set `share` of the stages that fail and have values, and replay->cause. The model is
- * opened with `options`, not checked again. Nothing is computed if no such stage
- * fails. */
+/* Set `share` of the stages that fail and have values, and replay->cause; if `explains`
+ * also replay->why, unless the replay agrees with another reference. Of gradients alone
+ * both are set. The model is opened with `options`, not checked again. Nothing is
+ * computed if no such stage fails. */
 LVLM_MUST_CHECK int lvlm_own_errors(lvlm_replay *replay,
-                                    const lvlm_model_options *options, lvlm_error *err);
+                                    const lvlm_model_options *options, bool explains,
+                                    lvlm_error *err);
 
 /* The largest error of its own that rounding explains: its band, or more if a second
  * look found so. */

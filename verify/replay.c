@@ -194,7 +194,9 @@ int lvlm_replay_run(lvlm_replay *out, const char *model_path, const char *golden
         lvlm_judge_all(out);
         rc = lvlm_try_references(out, options, err);
     }
-    if (rc == 0 && !options->briefly) rc = lvlm_own_errors(out, &model_options, err);
+    if (rc == 0 && options->depth != LVLM_REPLAY_VERDICTS)
+        rc = lvlm_own_errors(out, &model_options, options->depth == LVLM_REPLAY_CAUSE,
+                             err);
 done:
     lvlm_stage_list_free(&s.kept);
     if (rc < 0) lvlm_replay_free(out);

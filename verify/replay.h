@@ -130,6 +130,13 @@ typedef struct lvlm_replay {
     lvlm_arena arena;               /* owned; not for callers */
 } lvlm_replay;
 
+/* What a replay that fails finds out besides; each is more work than the one after it. */
+typedef enum lvlm_replay_depth {
+    LVLM_REPLAY_CAUSE,    /* the mistake: replay->why */
+    LVLM_REPLAY_OWN,      /* which stages have errors of their own: replay->cause */
+    LVLM_REPLAY_VERDICTS, /* nothing */
+} lvlm_replay_depth;
+
 typedef struct lvlm_replay_options {
     const lvlm_compute *compute; /* NULL: in double where the recording is, else f32 */
     size_t threads;
@@ -138,7 +145,7 @@ typedef struct lvlm_replay_options {
     size_t layers; /* only the first decoder blocks; 0: as many as the recording has */
     bool grads;    /* compare the recorded gradients too, after the stages */
     bool steps;    /* train the recorded steps too, after everything else */
-    bool briefly;  /* only verdicts: no cause is looked for */
+    lvlm_replay_depth depth;
     void (*progress)(void *user, size_t done, size_t total); /* stages; may be NULL */
     void *user;
     void (*checking)(void *user, uint64_t done, uint64_t total); /* may be NULL */

@@ -189,7 +189,9 @@ static void replay(outcome *out, const kind *k, const fixture *f, plant *p,
     lvlm_replay r;
     lvlm_error err;
     for (int grads = 0; grads <= 1 && out->by <= CAUGHT_BY_NOTHING; grads++) {
-        const lvlm_replay_options options = { .threads = 1, .grads = grads != 0 };
+        const lvlm_replay_options options = { .threads = 1,
+                                              .grads = grads != 0,
+                                              .depth = LVLM_REPLAY_OWN };
         if (lvlm_replay_run(&r, native, f->golden64, &options, &err) < 0) {
             out->by = CAUGHT_BY_REFUSAL;
             return;

@@ -201,7 +201,7 @@ static void flip(unsigned char *bytes, const lvlm_tensor *t)
 static void find_planted(const fixture *f, const char *native, const char *wrong,
                          const cJSON *planted)
 {
-    const lvlm_replay_options options = { .threads = 2, .briefly = true };
+    const lvlm_replay_options options = { .threads = 2, .depth = LVLM_REPLAY_VERDICTS };
     lvlm_replay replay;
     native_change(native, planted->string, flip, wrong);
     run(&replay, wrong, f->golden64, &options);
