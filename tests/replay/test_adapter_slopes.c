@@ -4,14 +4,9 @@
  *   fixture -> native file -> a pair beside each linear map, random factors -> backward
  *           -> each A and B along random directions */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "runtime/model.h"
-#include "tests/convert/converted.h"
+#include "tests/replay/slopes.h"
 #include "tests/support/fixtures.h"
-#include "tests/support/gradcheck.h"
-#include "tests/support/scratch.h"
 
 #define BAND 1e-7 /* observed 1.0e-8 */
 
@@ -20,15 +15,10 @@ typedef struct probe {
     const lvlm_checkpoint *golden;
 } probe;
 
-/* The mean loss of a pass that trains: with dropout, the same each time. */
 static double loss_of(void *context)
 {
     const probe *const p = context;
-    lvlm_model_step found;
-    lvlm_error err;
-    if (lvlm_model_backward(p->model, &found, p->golden, "in.", 0, &err) < 0)
-        fail_msg("%s", err.text);
-    return found.loss / (double)found.n_targets;
+    return trained_loss(p->model, p->golden);
 }
 
 static double check(probe *p, void *values, const void *gradient, size_t n)
@@ -88,16 +78,16 @@ static void adapt_everything(lvlm_adapter *x, const lvlm_manifest *m, double dro
 static void check_fixture(scratch *s, const fixture *f, double dropout)
 {
     const char *const native = scratch_path(s, "model.lvlm");
-    lvlm_checkpoint *cp = NULL, *golden = NULL;
+    lvlm_checkpoint *cp = NULL;
     lvlm_manifest manifest;
     lvlm_adapter adapter;
     lvlm_model *model = NULL;
     lvlm_error err;
     uint64_t n_modules;
     native_convert(f->model, native);
-    if (lvlm_manifest_open(&manifest, &cp, native, NULL, &err) < 0 ||
-        lvlm_checkpoint_open(&golden, f->golden, NULL, &err) < 0)
+    if (lvlm_manifest_open(&manifest, &cp, native, NULL, &err) < 0)
         fail_msg("%s", err.text);
+    lvlm_checkpoint *const golden = must_open(f->golden);
     adapt_everything(&adapter, &manifest, dropout);
     assert_true(lvlm_json_u64(&n_modules, lvlm_json_get(f->expected, "linear_maps")));
     if (adapter.n != n_modules)

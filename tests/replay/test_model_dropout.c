@@ -4,22 +4,13 @@
  *
  *   fixture of a family -> native file -> rates at all places of the family -> backward
  *   -> along a random direction of a tensor, the loss of passes with the same noise */
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "runtime/model.h"
 #include "runtime/tune/dropout_rates.h"
-#include "tests/convert/converted.h"
+#include "tests/replay/slopes.h"
 #include "tests/support/fixtures.h"
-#include "tests/support/gradcheck.h"
-#include "tests/support/scratch.h"
 
-static const double step = 2e-4; /* truncation ~ step^4, rounding ~ 1e-15 / step */
-
-#define BAND 1e-6       /* relative; observed 2.2e-8, gcc 12, OpenBLAS 0.3.21 */
-#define LEAST_BASE 1e-3 /* the least slope to divide by */
+#define BAND 1e-6 /* relative; observed 2.2e-8, gcc 12, OpenBLAS 0.3.21 */
 
 enum { SAMPLE = 4 }; /* one tensor in so many */
 
@@ -37,19 +28,12 @@ static bool last_norm_only(void *user, const lvlm_manifest *manifest,
     return strcmp(target->name, "text.norm.weight") == 0;
 }
 
-static bool everything(void *user, const lvlm_manifest *manifest,
-                       const lvlm_target *target)
-{
-    (void)user, (void)manifest, (void)target;
-    return true;
-}
-
 static lvlm_model *open_model(const char *native, lvlm_compute compute, size_t threads,
                               bool checkpointing)
 {
     const lvlm_model_options options = { .compute = compute,
                                          .threads = threads,
-                                         .trains = everything,
+                                         .trains = trains_everything,
                                          .own_weights = true,
                                          .checkpointing = checkpointing };
     lvlm_model *model = NULL;
@@ -66,49 +50,6 @@ static void set_rates(lvlm_model *model, double rate)
     lvlm_model_set_noise(model, &noise);
 }
 
-/* The mean loss of a pass that trains. */
-static double loss_of(lvlm_model *model, const lvlm_checkpoint *golden)
-{
-    lvlm_model_step found;
-    lvlm_error err;
-    if (lvlm_model_backward(model, &found, golden, "in.", 0, &err) < 0)
-        fail_msg("%s", err.text);
-    return found.loss / (double)found.n_targets;
-}
-
-typedef struct line {
-    lvlm_model *model;
-    const lvlm_checkpoint *golden;
-    double *w; /* (n) the tensor */
-    size_t n;
-} line;
-
-/* The loss at w + t u. */
-static double loss_at(const line *l, const double *origin, const double *u, double t)
-{
-    for (size_t i = 0; i < l->n; i++) l->w[i] = origin[i] + t * u[i];
-    return loss_of(l->model, l->golden);
-}
-
-/* Relative difference of slope and <gradient, u>.  gradient (n) */
-static double error_of(const line *l, const double *gradient, uint64_t seed)
-{
-    double *const origin = malloc(2 * l->n * sizeof *origin), *const u = origin + l->n;
-    assert_non_null(origin);
-    memcpy(origin, l->w, l->n * sizeof *origin);
-    gradcheck_fill(u, l->n, seed);
-    const double length = sqrt(gradcheck_dot(u, u, l->n));
-    for (size_t i = 0; i < l->n; i++) u[i] /= length;
-    const double found = gradcheck_dot(gradient, u, l->n);
-    const double near = loss_at(l, origin, u, step) - loss_at(l, origin, u, -step);
-    const double far =
-        loss_at(l, origin, u, 2 * step) - loss_at(l, origin, u, -2 * step);
-    const double slope = (8 * near - far) / (12 * step);
-    memcpy(l->w, origin, l->n * sizeof *origin);
-    free(origin);
-    return fabs(slope - found) / fmax(LEAST_BASE, fabs(slope));
-}
-
 /* Of the table of words and a sample of the others: blocks are alike. */
 static void check_slopes(const char *native, const fixture *f,
                          const lvlm_checkpoint *golden)
@@ -123,12 +64,10 @@ static void check_slopes(const char *native, const fixture *f,
         if (i % SAMPLE != 0 && strcmp(m->targets[i].name, LVLM_EMBED_TABLE) != 0)
             continue;
         lvlm_model_zero_gradients(model); /* each pass adds to them */
-        (void)loss_of(model, golden);
+        (void)trained_loss(model, golden);
         if (!lvlm_model_gradient(model, &g, m->targets[i].name)) continue;
-        const line l = { model, golden, lvlm_model_weight(model, m->targets[i].name),
-                         (size_t)lvlm_tensor_numel(&g) };
-        const double error =
-            error_of(&l, (const double *)(const void *)g.data, ++n_checked);
+        const double error = slope_error(trained_loss, model, golden,
+                                         m->targets[i].name, &g, ++n_checked);
         if (!(error <= BAND))
             fail_msg("%s: %s: relative error of its slope %.2e", f->name,
                      m->targets[i].name, error);
@@ -148,7 +87,7 @@ static void check_bits(const char *native, const fixture *f,
     const lvlm_manifest *const m = lvlm_model_manifest(one);
     set_rates(one, 0.3);
     set_rates(two, 0.3);
-    assert_true(loss_of(one, golden) == loss_of(two, golden));
+    assert_true(trained_loss(one, golden) == trained_loss(two, golden));
     for (size_t i = 0; i < m->n_targets; i++) {
         lvlm_tensor a, b;
         if (!lvlm_model_gradient(one, &a, m->targets[i].name)) continue;
@@ -160,35 +99,13 @@ static void check_bits(const char *native, const fixture *f,
     lvlm_model_free(two);
 }
 
-static int take(void *loss, const lvlm_tensor *stage, lvlm_error *err)
-{
-    (void)err;
-    memcpy(loss, stage->data, sizeof(double));
-    return 0;
-}
-
-static bool is_loss(void *user, const char *name)
-{
-    (void)user;
-    return strcmp(name, "loss") == 0;
-}
-
-static double forward_loss(lvlm_model *model, const lvlm_checkpoint *golden)
-{
-    double loss = NAN;
-    const lvlm_stage_sink sink = { .take = take, .wants = is_loss, .user = &loss };
-    lvlm_error err;
-    if (lvlm_model_forward(model, golden, "in.", &sink, &err) < 0)
-        fail_msg("%s", err.text);
-    return loss;
-}
-
 /* Each place of the family drops something, in training only; the noise says what. */
 static void check_places(const char *native, const fixture *f,
                          const lvlm_checkpoint *golden)
 {
     lvlm_model *const model = open_model(native, LVLM_COMPUTE_F64, 1, false);
-    const double whole = loss_of(model, golden), shown = forward_loss(model, golden);
+    const double whole = trained_loss(model, golden);
+    const double shown = evaluated_loss(model, golden);
     for (const lvlm_dropout_row *row = f->family->dropouts;
          row->place != LVLM_NO_DROPOUT; row++) {
         double rates[LVLM_N_DROPOUTS] = { 0 };
@@ -197,17 +114,17 @@ static void check_places(const char *native, const fixture *f,
         rates[row->place] = 0.5;
         lvlm_model_set_dropout(model, rates);
         lvlm_model_set_noise(model, &noise);
-        const double dropped = loss_of(model, golden);
+        const double dropped = trained_loss(model, golden);
         assert_true(fabs(dropped - whole) > 1e-7);
-        assert_true(loss_of(model, golden) == dropped);
-        assert_true(forward_loss(model, golden) == shown);
+        assert_true(trained_loss(model, golden) == dropped);
+        assert_true(evaluated_loss(model, golden) == shown);
         for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
             lvlm_model_set_noise(model, &others[i]);
-            assert_true(loss_of(model, golden) != dropped);
+            assert_true(trained_loss(model, golden) != dropped);
         }
     }
     set_rates(model, 0);
-    assert_true(loss_of(model, golden) == whole);
+    assert_true(trained_loss(model, golden) == whole);
     lvlm_model_free(model);
 }
 
@@ -236,7 +153,7 @@ static void check_recorded(const char *native, const fixture *f,
         lvlm_model_set_dropout(model, rates);
         lvlm_model_set_noise(model, &noise);
         assert_true(lvlm_json_double(&loss, lvlm_json_get(recorded, "loss")));
-        const double error = fabs(loss_of(model, golden) / loss - 1);
+        const double error = fabs(trained_loss(model, golden) / loss - 1);
         if (!(error <= LOSS_BAND)) fail_msg("%s: loss off by %.2e", f->name, error);
         if (getenv("LVLM_TEST_SHOW") != NULL)
             print_message("%s: %.2g\n", f->name, error);
@@ -258,12 +175,9 @@ static void visit(void (*check)(const char *native, const fixture *f,
     for (size_t i = 0; i < all.n; i++) {
         const fixture *const f = &all.at[i];
         const char *const native = scratch_path(s, "model.lvlm");
-        lvlm_checkpoint *golden = NULL;
-        lvlm_error err;
         if (!f->is_main) continue;
         native_convert(f->model, native);
-        if (lvlm_checkpoint_open(&golden, f->golden64, NULL, &err) < 0)
-            fail_msg("%s", err.text);
+        lvlm_checkpoint *const golden = must_open(f->golden64);
         check(native, f, golden);
         lvlm_checkpoint_close(golden);
         n++;
@@ -285,7 +199,7 @@ static void check_frozen(const char *native, const fixture *f,
         fail_msg("%s: %s", f->name, err.text);
     set_rates(all, 0.3);
     set_rates(frozen, 0.3);
-    assert_true(loss_of(all, golden) == loss_of(frozen, golden));
+    assert_true(trained_loss(all, golden) == trained_loss(frozen, golden));
     lvlm_model_free(all);
     lvlm_model_free(frozen);
 }

@@ -5,34 +5,13 @@
  *                    whatever else is computed
  *   errors planted in two blocks -> both have an error of their own, others follow
  *   a recording that lacks the stage between -> not separable */
-#include <stdio.h>
-#include <string.h>
-
-#include "formats/container/safetensors.h"
 #include "runtime/collect.h"
-#include "tests/convert/converted.h"
+#include "tests/replay/recordings.h"
 #include "tests/support/fixtures.h"
-#include "tests/support/scratch.h"
 #include "verify/bands.h"
 #include "verify/own.h"
 
-enum { MOST = 256 };
-
-static void run(lvlm_replay *r, const char *model, const char *golden)
-{
-    const lvlm_replay_options options = { .threads = 2 };
-    lvlm_error err;
-    if (lvlm_replay_run(r, model, golden, &options, &err) < 0)
-        fail_msg("%s: %s", golden, err.text);
-}
-
-static const lvlm_replay_stage *stage_of(const lvlm_replay *r, const char *name)
-{
-    for (size_t i = 0; i < r->n_stages; i++)
-        if (strcmp(r->stages[i].name, name) == 0) return &r->stages[i];
-    fail_msg("%s is not recorded", name);
-    return NULL;
-}
+static const lvlm_replay_options plain = { .threads = 2 };
 
 /* ---- sound models ---------------------------------------------------------------- */
 
@@ -107,7 +86,7 @@ static void every_stage_agrees_by_itself(void **state)
         const char *const native = scratch_path(s, "model.lvlm");
         lvlm_replay r;
         if (i % 2 == 0) native_convert(f->model, native);
-        run(&r, native, i % 2 == 0 ? f->golden64 : f->golden);
+        must_replay(&r, native, i % 2 == 0 ? f->golden64 : f->golden, &plain);
         assert_null(r.cause);
         assert_null(r.why);
         for (size_t k = 0; k < r.n_stages; k++) assert_false(r.stages[k].share.known);
@@ -146,7 +125,7 @@ static const char *plant(scratch *s)
 static void followers_have_no_error_of_their_own(void **state)
 {
     lvlm_replay r;
-    run(&r, plant(*state), FIXTURE "/golden64.safetensors");
+    must_replay(&r, plant(*state), FIXTURE "/golden64.safetensors", &plain);
     assert_string_equal(r.first_bad->name, "text.blocks.0");
     assert_ptr_equal(r.cause, r.first_bad);
     for (size_t i = 0; i < r.n_stages; i++) {
@@ -170,16 +149,11 @@ static void followers_have_no_error_of_their_own(void **state)
 static const char *without(scratch *s, const char *stage)
 {
     const char *const path = scratch_path(s, "lacks.safetensors");
-    lvlm_checkpoint *const cp = must_open(FIXTURE "/golden64.safetensors");
-    lvlm_tensor kept[MOST];
-    lvlm_error err;
-    size_t n = 0;
-    for (size_t i = 0; i < cp->n_tensors; i++)
-        if (strcmp(cp->tensors[i].name, stage) != 0) kept[n++] = cp->tensors[i];
-    assert_int_equal(n + 1, cp->n_tensors);
-    if (lvlm_safetensors_save(path, kept, n, cp->metadata, true, &err) < 0)
-        fail_msg("%s", err.text);
-    lvlm_checkpoint_close(cp);
+    recorded rec;
+    recorded_open(&rec, FIXTURE "/golden64.safetensors");
+    recorded_drop(&rec, stage);
+    recorded_save(&rec, path);
+    recorded_close(&rec);
     return path;
 }
 
@@ -187,7 +161,7 @@ static void a_stage_that_is_not_recorded_is_not_separable(void **state)
 {
     lvlm_replay r;
     const char *const wrong = plant(*state);
-    run(&r, wrong, without(*state, "out.text.blocks.0"));
+    must_replay(&r, wrong, without(*state, "out.text.blocks.0"), &plain);
     assert_string_equal(r.cause->name, "text.blocks.1");
     assert_string_equal(r.cause->share.from, "text.embed");
     assert_false(r.cause->share.is_direct);
