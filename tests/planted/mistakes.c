@@ -23,8 +23,10 @@ void plant_open(plant *p, const char *folder)
     lvlm_error err;
     *p = (plant){ .source = must_open(folder), .arena = LVLM_ARENA_INIT };
     if (lvlm_manifest_build(&p->manifest, p->source, &err) < 0 ||
-        lvlm_side_file_json(&p->config, p->source, "config.json", &err) < 0)
+        lvlm_side_file_json(&p->right, p->source, "config.json", &err) < 0)
         fail_msg("%s: %s", folder, err.text);
+    p->config = cJSON_Duplicate(p->right, true);
+    assert_non_null(p->config);
     p->n = p->source->n_tensors;
     p->tensors = room(p, p->n + MORE_TENSORS, sizeof *p->tensors);
     for (size_t i = 0; i < p->n; i++) {
@@ -38,6 +40,7 @@ void plant_open(plant *p, const char *folder)
 
 void plant_close(plant *p)
 {
+    lvlm_json_free(p->right);
     lvlm_json_free(p->config);
     lvlm_manifest_free(&p->manifest);
     lvlm_checkpoint_close(p->source);
@@ -53,16 +56,10 @@ static bool same(const lvlm_tensor *a, const lvlm_tensor *b)
 
 bool plant_is_wrong(const plant *p)
 {
-    cJSON *right = NULL;
-    lvlm_error err;
     if (p->n != p->source->n_tensors) return true;
     for (size_t i = 0; i < p->n; i++)
         if (!same(&p->tensors[i], &p->source->tensors[i])) return true;
-    if (lvlm_side_file_json(&right, p->source, "config.json", &err) < 0)
-        fail_msg("%s", err.text);
-    const bool equal = cJSON_Compare(right, p->config, true) != 0;
-    lvlm_json_free(right);
-    return !equal;
+    return cJSON_Compare(p->right, p->config, true) == 0;
 }
 
 static void save_config(const plant *p, const char *folder)

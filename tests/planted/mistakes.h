@@ -21,7 +21,7 @@ typedef struct plant {
     /* (n) first those of the source, in its order; one without a name is left out */
     lvlm_tensor *tensors;
     size_t n;
-    cJSON *config;
+    cJSON *right, *config; /* config.json as it is, and with the mistake */
     lvlm_arena arena;
 } plant;
 

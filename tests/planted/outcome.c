@@ -5,9 +5,8 @@
 #include <stdio.h>
 
 #include "formats/base/text.h"
-#include "formats/container/side_file.h"
 #include "tests/convert/converted.h"
-#include "verify/replay.h"
+#include "verify/replay_parts.h"
 
 /* ---- planting -------------------------------------------------------------------- */
 
@@ -89,13 +88,6 @@ static const struct {
     { "text.head.*", "logits" },
 };
 
-static bool is_recorded(const lvlm_replay *r, const char *stage)
-{
-    for (size_t i = 0; i < r->n_stages; i++)
-        if (strcmp(r->stages[i].name, stage) == 0) return true;
-    return false;
-}
-
 /* The stage that a tensor feeds. */
 static void stage_of(char stage[STAGE], const lvlm_replay *r, const char *tensor)
 {
@@ -110,7 +102,7 @@ static void stage_of(char stage[STAGE], const lvlm_replay *r, const char *tensor
     if (lvlm_starts_with(tensor, "connector.fc")) {
         (void)snprintf(stage, STAGE, "connector.linear_%c",
                        tensor[strlen("connector.fc")]);
-        if (is_recorded(r, stage)) return;
+        if (lvlm_replay_find(r, stage) != NULL) return;
     }
     while (!lvlm_matches_listed(feeds[i].tensors, tensor)) i++;
     (void)snprintf(stage, STAGE, "%s", feeds[i].stage);
@@ -129,22 +121,10 @@ static void expect_stage(outcome *out, const lvlm_replay *r, const kind *k, plan
 
 /* ---- what catches it ------------------------------------------------------------- */
 
-typedef struct refusal {
-    char text[4096];
-} refusal;
-
-static void note_problem(void *user, const char *text)
-{
-    refusal *const r = user;
-    const size_t n = strlen(r->text);
-    (void)snprintf(r->text + n, sizeof r->text - n, "%s\n", text);
-}
-
 /* Converts the planted folder. False: refused. */
-static bool convert(const char *source, const char *native, refusal *why)
+static bool convert(const char *source, const char *native)
 {
-    const lvlm_import_options options = { .problem = note_problem,
-                                          .problem_user = why };
+    const lvlm_import_options options = { 0 };
     const lvlm_run run = { .threads = 1 };
     lvlm_outfile *const file = open_outfile(native);
     char root[LVLM_DIGEST_HEX + 1];
@@ -152,7 +132,6 @@ static bool convert(const char *source, const char *native, refusal *why)
     lvlm_error err;
     int rc = lvlm_import_plan(&import, source, &options, &err);
     if (rc == 0) rc = lvlm_import_execute(import, file, &run, root, &err);
-    if (rc < 0) note_problem(why, err.text);
     lvlm_outfile_close(file);
     lvlm_import_free(import);
     return rc == 0;
@@ -214,14 +193,9 @@ static cJSON *canonical(const lvlm_family *family, const cJSON *config)
 /* Do the settings come down to the same ones? Not if they are refused. */
 static bool is_read_equal(const plant *p)
 {
-    cJSON *right = NULL;
-    lvlm_error err;
-    if (lvlm_side_file_json(&right, p->source, "config.json", &err) < 0)
-        fail_msg("%s", err.text);
-    cJSON *const a = canonical(p->manifest.family, right);
+    cJSON *const a = canonical(p->manifest.family, p->right);
     cJSON *const b = canonical(p->manifest.family, p->config);
     const bool equal = a != NULL && b != NULL && cJSON_Compare(a, b, true) != 0;
-    lvlm_json_free(right);
     lvlm_json_free(a);
     lvlm_json_free(b);
     return equal;
@@ -230,7 +204,6 @@ static bool is_read_equal(const plant *p)
 outcome plant_and_replay(const kind *k, const fixture *f, scratch *s)
 {
     outcome out = { .by = NOT_PLANTED, .in = f, .is_expected = true };
-    refusal why = { "" };
     plant p;
     plant_open(&p, f->model);
     if (!plant_kind(&p, k)) {
@@ -243,7 +216,7 @@ outcome plant_and_replay(const kind *k, const fixture *f, scratch *s)
     (void)remove(native);
     if (k->settings != NULL && is_read_equal(&p))
         out.by = NOT_READ;
-    else if (convert(scratch_path(s, "wrong"), native, &why))
+    else if (convert(scratch_path(s, "wrong"), native))
         replay(&out, k, f, &p, native);
     else
         out.by = CAUGHT_BY_HF2NATIVE;
