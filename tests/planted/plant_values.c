@@ -8,37 +8,24 @@
 
 /* ---- single values --------------------------------------------------------------- */
 
-void change_times(plant_values *v, plant_values *other, double by)
-{
-    (void)other;
-    for (size_t i = 0; i < v->n; i++) v->x[i] *= by;
-}
+/* The new value of each x. */
+#define EACH(name, expression)                                                         \
+    void name(plant_values *v, plant_values *other, double by)                         \
+    {                                                                                  \
+        (void)other;                                                                   \
+        (void)by;                                                                      \
+        for (size_t i = 0; i < v->n; i++) {                                            \
+            const double x = v->x[i];                                                  \
+            (void)x;                                                                   \
+            v->x[i] = (expression);                                                    \
+        }                                                                              \
+    }
 
-void change_negate(plant_values *v, plant_values *other, double by)
-{
-    (void)by;
-    change_times(v, other, -1);
-}
-
-void change_add(plant_values *v, plant_values *other, double by)
-{
-    (void)other;
-    for (size_t i = 0; i < v->n; i++) v->x[i] += by;
-}
-
-void change_set_one(plant_values *v, plant_values *other, double by)
-{
-    (void)other;
-    (void)by;
-    for (size_t i = 0; i < v->n; i++) v->x[i] = 1;
-}
-
-void change_tanh(plant_values *v, plant_values *other, double by)
-{
-    (void)other;
-    (void)by;
-    for (size_t i = 0; i < v->n; i++) v->x[i] = tanh(v->x[i]);
-}
+EACH(change_times, (x * by))
+EACH(change_negate, -x)
+EACH(change_add, x + by)
+EACH(change_set_one, 1)
+EACH(change_tanh, tanh(x))
 
 /* Times the root of the width, to the power of `by`. */
 void change_root_of_width(plant_values *v, plant_values *other, double by)

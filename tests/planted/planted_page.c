@@ -84,6 +84,18 @@ const page_row *page_find(const page *p, const char *kind, const char *family)
 
 static const char blind_heading[] = "## What recordings cannot show";
 
+char *page_file(const char *path)
+{
+    lvlm_infile *file = NULL;
+    lvlm_error err;
+    if (lvlm_infile_open(&file, path, &err) < 0) fail_msg("%s", err.text);
+    char *const text = calloc((size_t)file->n_bytes + 1, 1);
+    assert_non_null(text);
+    memcpy(text, file->bytes, (size_t)file->n_bytes);
+    lvlm_infile_close(file);
+    return text;
+}
+
 /* "| kind | families | outcome |" */
 static void read_row(page *p, const char *line, size_t n, bool is_blind)
 {
@@ -101,23 +113,17 @@ static void read_row(page *p, const char *line, size_t n, bool is_blind)
 void page_read(page *p, const char *path)
 {
     static const char first[] = "| error |";
-    lvlm_infile *file = NULL;
-    lvlm_strbuf text = LVLM_STRBUF_INIT(MOST_BYTES);
-    lvlm_error err;
+    char *const text = page_file(path);
     bool is_blind = false;
-    if (lvlm_infile_open(&file, path, &err) < 0) fail_msg("%s", err.text);
-    lvlm_strbuf_append(&text, file->bytes, (size_t)file->n_bytes);
-    lvlm_infile_close(file);
     page_make(p);
-    for (const char *at = text.text, *end; (end = strchr(at, '\n')) != NULL;
-         at = end + 1) {
+    for (const char *at = text, *end; (end = strchr(at, '\n')) != NULL; at = end + 1) {
         const size_t n = (size_t)(end - at);
         is_blind |= strncmp(at, blind_heading, sizeof blind_heading - 1) == 0;
         if (n > 8 && strncmp(at, "| ", 2) == 0 &&
             strncmp(at, first, sizeof first - 1) != 0)
             read_row(p, at, n, is_blind);
     }
-    lvlm_strbuf_free(&text);
+    free(text);
     assert_true(p->n > 0);
 }
 

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { PAGE_ROWS = 2048, PAGE_CELL = 256, PAGE_FAMILIES = 16 };
+enum { PAGE_ROWS = 2048, PAGE_CELL = 256 };
 
 /* Families in which an error has the same outcome. */
 typedef struct page_row {
@@ -25,6 +25,8 @@ void page_free(page *p);
 /* All pairs of a kind are added one after another. */
 void page_add(page *p, const char *kind, const char *family, const char *outcome,
               bool is_blind);
+/* The text of a file; free with free. */
+char *page_file(const char *path);
 /* The rows of a page in a file. Fails the test if it has none. */
 void page_read(page *p, const char *path);
 /* How many kinds of errors it has. */

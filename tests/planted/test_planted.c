@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 #include "formats/base/alloc.h"
-#include "formats/base/infile.h"
 #include "formats/base/text.h"
 #include "tests/convert/converted.h"
 #include "tests/planted/outcome.h"
@@ -133,23 +132,11 @@ static void a_family_is_as_the_page_says(void **state)
     if (n_wrong > 0) fail_msg("%zu differ: see the head of test_planted.c", n_wrong);
 }
 
-static char *content(const char *path)
-{
-    lvlm_infile *file = NULL;
-    lvlm_error err;
-    if (lvlm_infile_open(&file, path, &err) < 0) fail_msg("%s", err.text);
-    char *const text = calloc((size_t)file->n_bytes + 1, 1);
-    assert_non_null(text);
-    memcpy(text, file->bytes, (size_t)file->n_bytes);
-    lvlm_infile_close(file);
-    return text;
-}
-
 /* The README tells how many there are. */
 static void check_readme(const page *p)
 {
     char count[PAGE_CELL];
-    char *const text = content(LVLM_PLANTED_README);
+    char *const text = page_file(LVLM_PLANTED_README);
     (void)snprintf(count, sizeof count, "%zu kinds of errors", page_kinds(p));
     if (strstr(text, count) == NULL) fail_msg("README.md: no '%s'", count);
     free(text);
@@ -169,7 +156,7 @@ static void the_page_is_as_it_was_written(void **state)
     page read;
     (void)state;
     page_read(&read, LVLM_PLANTED_PAGE);
-    char *const is = content(LVLM_PLANTED_PAGE), *const text = page_text(&read);
+    char *const is = page_file(LVLM_PLANTED_PAGE), *const text = page_text(&read);
     assert_string_equal(is, text);
     free(is);
     lvlm_free(text);

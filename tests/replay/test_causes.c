@@ -6,13 +6,8 @@
  *
  * What cannot be undone, as values are lost, shows in the tensor itself. */
 #include <math.h>
-#include <stdio.h>
-#include <string.h>
 
-#include "formats/container/numeric.h"
-#include "formats/container/safetensors.h"
-#include "tests/convert/converted.h"
-#include "tests/support/scratch.h"
+#include "tests/replay/recordings.h"
 #include "verify/cause/cause.h"
 
 enum { TEXT = 1 << 16 };
@@ -357,12 +352,10 @@ static void every_mistake_is_named(void **state)
         char golden[SCRATCH_PATH];
         scratch s;
         lvlm_replay r;
-        lvlm_error err;
         scratch_make(&s);
         (void)snprintf(golden, sizeof golden, "%s/%s/golden64.safetensors",
                        LVLM_FIXTURES, plants[i].fixture);
-        if (lvlm_replay_run(&r, make(&s, &plants[i]), golden, &options, &err) < 0)
-            fail_msg("%s: %s", plants[i].fixture, err.text);
+        must_replay(&r, make(&s, &plants[i]), golden, &options);
         check(&r, &plants[i]);
         lvlm_replay_free(&r);
         scratch_remove(&s);
@@ -375,28 +368,14 @@ static void every_mistake_is_named(void **state)
 static const char *halve_gradient(scratch *s, const char *golden, const char *name)
 {
     const char *const path = scratch_path(s, "golden.safetensors");
-    lvlm_checkpoint *const cp = must_open(golden);
-    lvlm_tensor *const tensors = malloc(cp->n_tensors * sizeof *tensors);
-    double *x = NULL;
-    lvlm_error err;
-    assert_non_null(tensors);
-    memcpy(tensors, cp->tensors, cp->n_tensors * sizeof *tensors);
-    for (size_t i = 0; i < cp->n_tensors; i++) {
-        if (strcmp(tensors[i].name, name) != 0) continue;
-        const size_t n = (size_t)lvlm_tensor_numel(&tensors[i]);
-        assert_int_equal(tensors[i].dtype, LVLM_F64);
-        assert_non_null(x = malloc(n * sizeof *x));
-        memcpy(x, tensors[i].data, n * sizeof *x);
-        for (size_t k = 0; k < n; k++) x[k] /= 2;
-        tensors[i].data = (const unsigned char *)x;
-    }
-    assert_non_null(x);
-    if (lvlm_safetensors_save(path, tensors, cp->n_tensors, cp->metadata, true, &err) <
-        0)
-        fail_msg("%s", err.text);
-    free(x);
-    free(tensors);
-    lvlm_checkpoint_close(cp);
+    recorded rec;
+    recorded_open(&rec, golden);
+    double *const x = recorded_values(&rec, name);
+    const lvlm_tensor *const t = lvlm_checkpoint_find(rec.source, name);
+    assert_int_equal(t->dtype, LVLM_F64);
+    for (uint64_t i = 0; i < lvlm_tensor_numel(t); i++) x[i] /= 2;
+    recorded_save(&rec, path);
+    recorded_close(&rec);
     return path;
 }
 
@@ -407,13 +386,11 @@ static void a_gradient_is_named_with_its_stage(void **state)
     const lvlm_replay_options options = { .threads = 1, .grads = true };
     scratch s;
     lvlm_replay r;
-    lvlm_error err;
     (void)state;
     scratch_make(&s);
     native_convert(LVLM_FIXTURES "/" Q2 "/model", scratch_path(&s, "model.lvlm"));
-    if (lvlm_replay_run(&r, scratch_path(&s, "model.lvlm"),
-                        halve_gradient(&s, golden, name), &options, &err) < 0)
-        fail_msg("%s", err.text);
+    must_replay(&r, scratch_path(&s, "model.lvlm"), halve_gradient(&s, golden, name),
+                &options);
     assert_int_equal(r.n_failed, 1);
     assert_string_equal(r.cause->name, name);
     assert_non_null(r.why);

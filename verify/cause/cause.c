@@ -26,8 +26,9 @@ enum { SENTENCE = 1024, SMALL = 1 << 26, FEWEST = 32 };
 
 typedef struct meeting {
     cause_session *s;
-    const char *names[SPAN_STAGES]; /* all stages of the model, in order */
-    size_t n;
+    const char **names; /* all stages of the model, in order */
+    size_t n, room;
+    bool failed; /* out of memory */
 } meeting;
 
 static bool wants(void *user, const lvlm_replay_stage *stage)
@@ -41,9 +42,14 @@ static void meets(void *user, const char *name, const lvlm_replay_stage *stage)
     (void)stage;
     for (size_t i = 0; i < m->n; i++)
         if (strcmp(m->names[i], name) == 0) return;
-    if (m->n == SPAN_STAGES) return;
-    const char *const copy = lvlm_arena_strndup(&m->s->arena, name, strlen(name));
-    if (copy != NULL) m->names[m->n++] = copy;
+    lvlm_arena *const arena = &m->s->arena;
+    const char *const copy = lvlm_arena_strndup(arena, name, strlen(name));
+    const char **const names =
+        lvlm_arena_room(arena, m->names, m->n, &m->room, sizeof *names);
+    m->failed |= copy == NULL || names == NULL;
+    if (m->failed) return;
+    m->names = names;
+    m->names[m->n++] = copy;
 }
 
 static int make_room(cause_session *s, const lvlm_shape *shape, lvlm_error *err)
@@ -100,10 +106,12 @@ int cause_say(cause_session *s, const char ***list, size_t *n, lvlm_error *err,
     return (*list)[(*n)++] != NULL ? 0 : lvlm_fail_memory(err);
 }
 
-static const char *copy(cause_session *s, const char *text)
+/* For the result; NULL of NULL. */
+static int keep(const char **out, cause_session *s, const char *text, lvlm_error *err)
 {
-    return text != NULL ? lvlm_arena_strndup(&s->replay->arena, text, strlen(text))
-                        : NULL;
+    *out =
+        text != NULL ? lvlm_arena_strndup(&s->replay->arena, text, strlen(text)) : NULL;
+    return *out != NULL || text == NULL ? 0 : lvlm_fail_memory(err);
 }
 
 static int list_tensors(cause_session *s, lvlm_error *err)
@@ -115,15 +123,15 @@ static int list_tensors(cause_session *s, lvlm_error *err)
     for (size_t i = 0; i < s->n_feeds; i++) {
         const lvlm_target *const t = s->feeds[i];
         const lvlm_checkpoint *const cp = s->manifest->checkpoint;
-        out->tensors[out->n_tensors++] = (lvlm_cause_tensor){
-            .name = copy(s, t->name),
-            .source = copy(s, t->source_name),
-            .dtype = t->here.tensor->dtype,
-            .shape = t->here.tensor->shape,
-            .digest = cp->kind == LVLM_CHECKPOINT_NATIVE
-                          ? copy(s, lvlm_native_digest_of(cp, t->here.tensor))
-                          : NULL,
-        };
+        const char *const digest = cp->kind == LVLM_CHECKPOINT_NATIVE
+                                       ? lvlm_native_digest_of(cp, t->here.tensor)
+                                       : NULL;
+        lvlm_cause_tensor *const kept = &out->tensors[out->n_tensors++];
+        kept->dtype = t->here.tensor->dtype;
+        kept->shape = t->here.tensor->shape;
+        TRY(keep(&kept->name, s, t->name, err));
+        TRY(keep(&kept->source, s, t->source_name, err));
+        TRY(keep(&kept->digest, s, digest, err));
     }
     return 0;
 }
@@ -173,7 +181,8 @@ static int find(cause_session *s, lvlm_error *err)
     const int rc = lvlm_given_pass_run(&pass, again, err);
     lvlm_model_free(again);
     if (rc < 0) return rc;
-    TRY(cause_find_feeds(s, m.names, m.n, err));
+    if (m.failed) return lvlm_fail_memory(err);
+    cause_find_feeds(s, m.names, m.n);
     plan_tries(s);
     TRY(list_tensors(s, err));
     TRY(cause_find_signs(s, err));

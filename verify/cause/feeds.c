@@ -110,8 +110,7 @@ static bool images_are_given(const cause_session *s)
            !lvlm_starts_with(s->stage->name, "connector.");
 }
 
-int cause_find_feeds(cause_session *s, const char *const *stages, size_t n_stages,
-                     lvlm_error *err)
+void cause_find_feeds(cause_session *s, const char *const *stages, size_t n_stages)
 {
     const char *const from = s->stage->share.from;
     size_t last = 0, first = 0;
@@ -122,13 +121,9 @@ int cause_find_feeds(cause_session *s, const char *const *stages, size_t n_stage
     if (from == NULL && s->stage->share.is_direct) first = last;
     if (from == NULL && images_are_given(s))
         while (first < last && !lvlm_starts_with(stages[first], "text.")) first++;
-    for (size_t i = first; i <= last && s->n_span < SPAN_STAGES; i++) {
-        s->span[s->n_span] =
-            lvlm_arena_strndup(&s->arena, stages[i], strlen(stages[i]));
-        if (s->span[s->n_span++] == NULL) return lvlm_fail_memory(err);
-        add_feeds(s, stages, i + 1);
-    }
-    return 0;
+    s->span = stages + first;
+    s->n_span = last + 1 - first;
+    for (size_t i = first; i <= last; i++) add_feeds(s, stages, i + 1);
 }
 
 size_t cause_count(const cause_session *s, const char *path)

@@ -122,14 +122,17 @@ static bool make_heads(view *v, const cause_session *s, const lvlm_target *t,
                                           "with heads of a group far apart",
                                           "with heads of a group side by side" };
     if (number > 2 || D == 0 || width % D != 0 || width == D) return false;
+    if (number > 0 &&
+        (!text || groups < 2 || width / D % groups != 0 || width / D == groups))
+        return false;
     *v = (view){ .outer = out ? rows_of(t) : 1,
                  .n = width / D,
                  .inner = out ? D : D * columns_of(t) };
     v->from = number == 0 ? reversed : transposed;
-    if (number > 0 && (!text || v->n % groups != 0 || groups == 1 || v->n == groups))
-        return false;
-    v->extent[0] = number == 1 ? groups : v->n / (groups > 0 ? groups : 1);
-    v->extent[1] = v->extent[0] > 0 ? v->n / v->extent[0] : 0;
+    if (number > 0) {
+        v->extent[0] = number == 1 ? groups : v->n / groups;
+        v->extent[1] = v->n / v->extent[0];
+    }
     (void)snprintf(v->label, LABEL, "%s", labels[number]);
     return true;
 }
@@ -204,7 +207,7 @@ static size_t rechannelled(const view *v, size_t k)
     return v->order[k / inner] * inner + k % inner;
 }
 
-/* First other orders of the axes, then flips of one, then orders of the channels. */
+/* First other orders of the axes, then one reversed, then orders of three channels. */
 static bool make_kernel(view *v, const cause_session *s, const lvlm_target *t,
                         size_t number)
 {
@@ -225,14 +228,16 @@ static bool make_kernel(view *v, const cause_session *s, const lvlm_target *t,
                        patch_axes[v->order[1]], patch_axes[v->order[2]],
                        patch_axes[v->order[3]]);
     } else if (number < AXES + FLIPS) {
+        const size_t axis = number - AXES;
+        /* nothing to reverse, or one of the orders of channels below */
+        if (v->extent[axis] == 1 || (axis == 0 && c == 3)) return false;
         v->from = flipped;
-        v->order[0] = number - AXES;
-        if (v->extent[v->order[0]] == 1 || (v->order[0] == 0 && c == 3))
-            v->order[0] = 3; /* nothing to turn, or an order of channels below */
+        v->order[0] = axis;
         (void)snprintf(v->label, LABEL, "with its %ss in reverse order",
                        patch_axes[v->order[0]]);
     } else {
-        v->from = c == 3 ? rechannelled : flipped;
+        if (c != 3) return false;
+        v->from = rechannelled;
         permutation(v->order, 3, number - AXES - FLIPS + 1);
         (void)snprintf(v->label, LABEL, "with its channels in the order %zu, %zu, %zu",
                        v->order[0], v->order[1], v->order[2]);

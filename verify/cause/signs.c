@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,16 +32,15 @@ typedef struct signs {
     double length2, error2; /* sums of squares of the recording, and of D */
 } signs;
 
-static int say(const signs *g, lvlm_error *err, const char *text)
-{
-    return cause_say(g->s, &g->s->out->signs, &g->s->out->n_signs, err, "%s", text);
-}
+/* Add a sentence on the error. */
+#define SAY(g, err, ...)                                                               \
+    cause_say((g)->s, &(g)->s->out->signs, &(g)->s->out->n_signs, err, __VA_ARGS__)
 
 /* Frees the text. */
 static int say_built(const signs *g, lvlm_strbuf *text, lvlm_error *err)
 {
     int rc = lvlm_strbuf_check(text, err);
-    if (rc == 0) rc = say(g, err, text->text);
+    if (rc == 0) rc = SAY(g, err, "%s", text->text);
     lvlm_strbuf_free(text);
     return rc;
 }
@@ -119,31 +117,27 @@ static tokens look_at_tokens(const signs *g, size_t T)
 
 static int say_tokens(signs *g, size_t T, lvlm_error *err)
 {
-    char text[256];
     const tokens t = look_at_tokens(g, T);
     const bool block = lvlm_starts_with(g->s->stage->name, "text.blocks.");
     if (!t.first_right || t.n_texts == 0) return 0;
     g->s->only_relations = block;
     if (block && t.most_cut == 1)
-        return say(
+        return SAY(
             g, err,
             "the first token of every text is right: what differs is which "
             "tokens look at which (queries, keys, positions), not values, output, "
             "MLP or norms");
     if (!block || !t.cut) return 0;
     if (t.least_cut == t.most_cut)
-        (void)snprintf(text, sizeof text,
-                       "tokens before number %zu are right, and all from there on "
-                       "wrong: compare that with lengths and windows, and with where "
-                       "images are",
-                       t.least_cut);
-    else
-        (void)snprintf(
-            text, sizeof text,
-            "every text is right up to a token, number %zu to %zu, and wrong "
-            "from there on: it may be the first after an image",
-            t.least_cut, t.most_cut);
-    return say(g, err, text);
+        return SAY(g, err,
+                   "tokens before number %zu are right, and all from there on "
+                   "wrong: compare that with lengths and windows, and with where "
+                   "images are",
+                   t.least_cut);
+    return SAY(g, err,
+               "every text is right up to a token, number %zu to %zu, and wrong "
+               "from there on: it may be the first after an image",
+               t.least_cut, t.most_cut);
 }
 
 /* Are the wrong rows those of certain ids? */
@@ -227,13 +221,10 @@ static int say_rows(signs *g, lvlm_error *err)
 {
     const cause_session *const s = g->s;
     const lvlm_tensor *const ids = s->stage->rows.ids;
-    char text[128];
     if (s->R < 2) return 0;
-    (void)snprintf(
-        text, sizeof text,
-        g->n_rows == s->R ? "all %zu rows are wrong" : "%zu of %zu rows are wrong",
-        g->n_rows, s->R);
-    TRY(say(g, err, text));
+    TRY(SAY(g, err,
+            g->n_rows == s->R ? "all %zu rows are wrong" : "%zu of %zu rows are wrong",
+            g->n_rows, s->R));
     if (g->n_rows == s->R) return 0;
     if (ids != NULL) {
         TRY(say_tokens(g, (size_t)ids->shape.dims[1], err));
@@ -243,8 +234,7 @@ static int say_rows(signs *g, lvlm_error *err)
     for (size_t axis = 0; axis < 5; axis++) TRY(say_axis(g, axis, err));
     const size_t p = period(g);
     if (p == 0 || s->out->n_signs > before) return 0;
-    (void)snprintf(text, sizeof text, "which rows are wrong repeats every %zu rows", p);
-    return say(g, err, text);
+    return SAY(g, err, "which rows are wrong repeats every %zu rows", p);
 }
 
 /* ---- channels -------------------------------------------------------------------- */
@@ -252,26 +242,20 @@ static int say_rows(signs *g, lvlm_error *err)
 static int say_channels(const signs *g, lvlm_error *err)
 {
     const size_t C = g->s->C, n = g->n_columns;
-    char text[256];
     size_t first = 0, last = C;
     if (C < 2 || n == 0 || n == C) return 0;
     while (!g->column[first]) first++;
     while (!g->column[last - 1]) last--;
     if (n == 1)
-        (void)snprintf(
-            text, sizeof text,
-            "only channel %zu of %zu is wrong: row %zu of the last map, or a "
-            "number in it",
-            first, C, first);
-    else if (last - first == n)
-        (void)snprintf(text, sizeof text, "only channels %zu to %zu of %zu are wrong%s",
-                       first, last - 1, C, C % 3 == 0 && n == C / 3 ? ", a third" : "");
-    else
-        (void)snprintf(text, sizeof text,
-                       "%zu of %zu channels are wrong, from %zu to "
-                       "%zu",
-                       n, C, first, last - 1);
-    return say(g, err, text);
+        return SAY(g, err,
+                   "only channel %zu of %zu is wrong: row %zu of the last map, or a "
+                   "number in it",
+                   first, C, first);
+    if (last - first == n)
+        return SAY(g, err, "only channels %zu to %zu of %zu are wrong%s", first,
+                   last - 1, C, C % 3 == 0 && n == C / 3 ? ", a third" : "");
+    return SAY(g, err, "%zu of %zu channels are wrong, from %zu to %zu", n, C, first,
+               last - 1);
 }
 
 /* ---- patterns -------------------------------------------------------------------- */
@@ -318,17 +302,15 @@ static int say_vector(const signs *g, lvlm_error *err)
 {
     cause_session *const s = g->s;
     if (!is_one_vector(g)) return 0;
-    TRY(say(
+    TRY(SAY(
         g, err,
         "the error is the same vector in every row that is wrong: one that is added "
         "last, such as a bias"));
     for (size_t i = 0; i < s->n_feeds; i++) {
-        char text[512];
         const double times = times_of(g, s->feeds[i]);
         if (times == 0) continue;
-        (void)snprintf(text, sizeof text, "that vector is %.3g times %s", times,
-                       cause_name(s->feeds[i]));
-        TRY(say(g, err, text));
+        TRY(SAY(g, err, "that vector is %.3g times %s", times,
+                cause_name(s->feeds[i])));
     }
     return 0;
 }
@@ -337,7 +319,6 @@ static int say_vector(const signs *g, lvlm_error *err)
 static int say_factor(const signs *g, lvlm_error *err)
 {
     const cause_session *const s = g->s;
-    char text[160];
     double dot = 0, rest2 = 0;
     for (size_t i = 0; i < s->R * s->C; i++) dot += s->got[i] * s->want[i];
     const double f = g->length2 > 0 ? dot / g->length2 : 1;
@@ -346,21 +327,19 @@ static int say_factor(const signs *g, lvlm_error *err)
         rest2 += d * d;
     }
     if (s->R * s->C < 2 || !(rest2 <= SAME * SAME * g->error2)) return 0;
-    (void)snprintf(text, sizeof text,
-                   "what is computed is %.6g times what is recorded%s", f,
-                   fabs(f * f - (double)s->C) < 1e-3 * (double)s->C
-                       ? ", the square root of the width"
-                   : fabs(f * f * (double)s->C - 1) < 1e-3
-                       ? ", one over the square root of the width"
-                       : "");
-    return say(g, err, text);
+    return SAY(g, err, "what is computed is %.6g times what is recorded%s", f,
+               fabs(f * f - (double)s->C) < 1e-3 * (double)s->C
+                   ? ", the square root of the width"
+               : fabs(f * f * (double)s->C - 1) < 1e-3
+                   ? ", one over the square root of the width"
+                   : "");
 }
 
 static int say_size(const signs *g, lvlm_error *err)
 {
     const bool everywhere = g->n_rows == g->s->R && g->n_columns == g->s->C;
     if (!everywhere || !(sqrt(g->error2 / g->length2) < SMALL_ERROR)) return 0;
-    return say(
+    return SAY(
         g, err,
         "it is small in every row and channel: an epsilon, a rounding of weights, "
         "erf against tanh, or a factor near 1");
@@ -384,7 +363,6 @@ static int say_order(const signs *g, bool rows, lvlm_error *err)
     const double least =
         2 * SLACK * lvlm_own_limit(s->stage) * sqrt(g->length2 / (double)(s->R * s->C));
     size_t moved = 0, from = 0, to = 0;
-    char text[192];
     if (n < 2 || n > MOST || m < 2) return 0;
     for (size_t i = 0; i < n; i++) {
         size_t k = i;
@@ -395,23 +373,19 @@ static int say_order(const signs *g, bool rows, lvlm_error *err)
         if (moved++ == 0) from = i, to = k;
     }
     if (moved < 2) return 0;
-    (void)snprintf(text, sizeof text,
-                   "the %s are those of the recording in another order: %s %zu is "
-                   "computed where the recording has %s %zu",
-                   rows ? "rows" : "channels", rows ? "row" : "channel", to,
-                   rows ? "row" : "channel", from);
-    return say(g, err, text);
+    return SAY(g, err,
+               "the %s are those of the recording in another order: %s %zu is "
+               "computed where the recording has %s %zu",
+               rows ? "rows" : "channels", rows ? "row" : "channel", to,
+               rows ? "row" : "channel", from);
 }
 
 static int find(signs *g, lvlm_error *err)
 {
-    char text[96];
     measure(g);
-    if (g->n_bad > 0) {
-        (void)snprintf(text, sizeof text, "%zu of %zu values are not finite", g->n_bad,
-                       g->s->R * g->s->C);
-        return say(g, err, text);
-    }
+    if (g->n_bad > 0)
+        return SAY(g, err, "%zu of %zu values are not finite", g->n_bad,
+                   g->s->R * g->s->C);
     TRY(say_rows(g, err));
     TRY(say_channels(g, err));
     TRY(say_vector(g, err));

@@ -8,7 +8,7 @@
 
 LVLM_BEGIN_DECLS
 
-enum { SPAN_STAGES = 512, FEEDS = 1024 };
+enum { FEEDS = 1024 };
 
 /* The stage and what it is made of. */
 typedef struct cause_session {
@@ -20,7 +20,7 @@ typedef struct cause_session {
     lvlm_arena arena; /* for the time of the search */
     /* Stages between the recorded one and this one, with it: if one is not recorded,
      * the mistake may be in any of them. */
-    const char *span[SPAN_STAGES];
+    const char *const *span;
     size_t n_span;
     const lvlm_target *feeds[FEEDS]; /* tensors from which they are computed */
     size_t n_feeds;
@@ -38,9 +38,8 @@ typedef struct cause_session {
 
 /* ---- feeds.c --------------------------------------------------------------------- */
 
-/* Find span and feeds. */
-LVLM_MUST_CHECK int cause_find_feeds(cause_session *s, const char *const *stages,
-                                     size_t n_stages, lvlm_error *err);
+/* Find span and feeds. `stages` are all of the model, in order, and outlive `s`. */
+void cause_find_feeds(cause_session *s, const char *const *stages, size_t n_stages);
 /* The stage that a tensor feeds, in the arena of the session; NULL: not known. */
 const char *cause_stage_of(cause_session *s, const lvlm_target *t);
 /* Is a stage of the span one of these: globs with '|' between them? */
