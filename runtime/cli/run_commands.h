@@ -31,7 +31,7 @@ typedef struct run_model_args {
 /* Rows of an option table, for arguments that hold a run_model_args `field`. */
 #define RUN_MODEL_OPTIONS(type, field, whose)                                          \
     { "compute", LVLM_COMPUTE_NAMES, LVLM_OPTION_TEXT, offsetof(type, field.compute),  \
-      "precision of the computation" whose " (default f32); bf16x2 and bf16 round operands of matrix products" }, \
+      "precision of the computation" whose " (default f32); bf16x2 and bf16 round operands of matrix products of more than 8 rows" }, \
     { "reference", "trained|transformers-VERSION", LVLM_OPTION_TEXT,                   \
       offsetof(type, field.reference),                                                 \
       "whose behaviour, where versions of transformers differ from training (default trained)" }, \

@@ -22,7 +22,6 @@ enum {
     AMX_PANELS = 2,
     AMX_LINE = AMX_PANELS * LVLM_PANEL * (int)sizeof(float),
     AMX_TILE_ROWS = 16,
-    AMX_TILE = LVLM_STEP * LVLM_PANEL * (int)sizeof(uint16_t),
 };
 
 /* One step of a term of each side. */
@@ -50,7 +49,7 @@ AMX_TARGET static void amx_multiply(float *sums, const lvlm_block *b)
     LVLM_EACH_PAIR(b, i, j)
     for (size_t s = 0; s < lvlm_steps_of(b->n_values); s++)
         amx_step(b->left.data + s * b->left.step + i * b->left.term, b->left.row,
-                 b->right.data + s * b->right.step + j * AMX_TILE, b->right.panel,
+                 b->right.data + s * b->right.step + j * LVLM_TILE, b->right.panel,
                  b->n_panels);
     TILE_STORE(0, sums, AMX_LINE);
     TILE_STORE(2, below, AMX_LINE);

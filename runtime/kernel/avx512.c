@@ -49,14 +49,14 @@ INLINE void add_pairs(__m512 s[HALF][PANELS], const char *left, size_t row,
 
 INLINE void half_block(float *sums, const lvlm_block *b, const char *left, size_t n)
 {
-    const size_t tile = LVLM_STEP * LVLM_PANEL * sizeof(uint16_t);
     __m512 s[HALF][PANELS];
     UNROLL for (size_t r = 0; r < HALF; r++) UNROLL for (size_t c = 0; c < n; c++)
         s[r][c] = _mm512_setzero_ps();
     LVLM_EACH_PAIR(b, i, j)
     for (size_t step = 0; step < lvlm_steps_of(b->n_values); step++)
         add_pairs(s, left + step * b->left.step + i * b->left.term, b->left.row,
-                  b->right.data + step * b->right.step + j * tile, b->right.panel, n);
+                  b->right.data + step * b->right.step + j * LVLM_TILE, b->right.panel,
+                  n);
     store(sums, s, n);
 }
 

@@ -47,6 +47,9 @@ typedef struct lvlm_right {
     unsigned n_terms;
 } lvlm_right;
 
+/* Bytes of one term of such a step. */
+enum { LVLM_TILE = LVLM_STEP * LVLM_PANEL * (int)sizeof(uint16_t) };
+
 typedef struct lvlm_block {
     lvlm_left left;
     lvlm_right right;

@@ -4,13 +4,11 @@
 #include <assert.h>
 #include <string.h>
 
+#include "formats/base/size.h"
 #include "formats/container/numeric.h"
 #include "runtime/kernel/clones.h"
 
-enum {
-    CHUNK = 512, /* values that are widened at once */
-    TILE = LVLM_STEP * LVLM_PANEL * (int)sizeof(uint16_t), /* a step of a term */
-};
+enum { CHUNK = 512 }; /* values that are widened at once */
 
 static size_t min(size_t a, size_t b)
 {
@@ -115,11 +113,24 @@ static bool must_round(const lvlm_matrix *m, lvlm_form form)
     return lvlm_terms_of(m->dtype, LVLM_MOST_TERMS) > form.levels;
 }
 
-/* Of m, in form floats. */
+/* Values of m, in form floats; terms are rounded as they are taken. */
 static void round_floats(float *x, const lvlm_matrix *m, size_t n, lvlm_form form)
 {
-    assert(form.is_floats);
-    if (must_round(m, form)) lvlm_round_to_terms(x, x, n, form.levels);
+    if (form.is_floats && must_round(m, form))
+        lvlm_round_to_terms(x, x, n, form.levels);
+}
+
+/* x (CHUNK) = steps of a row or column from number `step` of `steps` on, at most as
+ * many as fit; returns how many. They are `len` values from number `at` of m on, and
+ * padded. */
+static size_t load_steps(float *x, const lvlm_matrix *m, size_t at, size_t len,
+                         size_t step, size_t steps, lvlm_form form)
+{
+    const size_t i = min(step * LVLM_STEP, len), some = min(CHUNK, len - i);
+    const size_t n = min(CHUNK / LVLM_STEP, steps - step);
+    load(x, m, at + i, some, n * LVLM_STEP);
+    round_floats(x, m, some, form);
+    return n;
 }
 
 /* ---- layout ---------------------------------------------------------------------- */
@@ -136,8 +147,7 @@ static size_t bytes_of(lvlm_form form)
 
 size_t lvlm_pack_bytes(size_t rows, size_t steps, lvlm_form form)
 {
-    const size_t padded = (rows + LVLM_PANEL - 1) / LVLM_PANEL * LVLM_PANEL;
-    return padded * steps * LVLM_STEP * bytes_of(form) *
+    return lvlm_round_up(rows, LVLM_PANEL) * steps * LVLM_STEP * bytes_of(form) *
            (form.is_floats ? 1 : form.levels);
 }
 
@@ -198,7 +208,7 @@ static void turn_left(const lvlm_left *out, size_t step, const lvlm_matrix *m,
     memset(turned, 0, sizeof turned);
     for (size_t i = 0; i < len; i++) {
         load(x, m, (k + i) * m->ld + first, n, rows);
-        if (form.is_floats) round_floats(x, m, n, form);
+        round_floats(x, m, n, form);
         for (size_t r = 0; r < n; r++) turned[r][i] = x[r];
     }
     for (size_t r = 0; r < rows; r++) write_left(out, step, r, turned[r], 1);
@@ -222,12 +232,9 @@ static lvlm_left left_of(const lvlm_matrix *m, size_t first, size_t k)
 static void pack_row(const lvlm_left *out, size_t r, const lvlm_matrix *m, size_t at,
                      size_t len, size_t steps, lvlm_form form)
 {
-    for (size_t s = 0; s < steps; s += CHUNK / LVLM_STEP) {
-        const size_t i = min(s * LVLM_STEP, len), some = min(CHUNK, len - i);
-        const size_t n = min(CHUNK / LVLM_STEP, steps - s);
-        float x[CHUNK];
-        load(x, m, at + i, some, n * LVLM_STEP);
-        if (form.is_floats) round_floats(x, m, some, form);
+    float x[CHUNK];
+    for (size_t s = 0, n; s < steps; s += n) {
+        n = load_steps(x, m, at, len, s, steps, form);
         write_left(out, s, r, x, n);
     }
 }
@@ -259,7 +266,7 @@ static void write_column(char *to, size_t c, float *x, unsigned n_terms, bool is
         uint16_t term[LVLM_STEP];
         take_terms(term, x, LVLM_STEP);
         for (size_t i = 0; i < LVLM_STEP; i += 2)
-            memcpy(to + t * TILE + (i / 2 * LVLM_PANEL + c) * 4, &term[i], 4);
+            memcpy(to + t * LVLM_TILE + (i / 2 * LVLM_PANEL + c) * 4, &term[i], 4);
     }
 }
 
@@ -267,12 +274,9 @@ static void write_column(char *to, size_t c, float *x, unsigned n_terms, bool is
 static void pack_column(const lvlm_right *out, char *to, size_t c, const lvlm_matrix *m,
                         size_t at, size_t len, size_t steps, lvlm_form form)
 {
-    for (size_t s = 0; s < steps; s += CHUNK / LVLM_STEP) {
-        const size_t i = min(s * LVLM_STEP, len), some = min(CHUNK, len - i);
-        const size_t n = min(CHUNK / LVLM_STEP, steps - s);
-        float x[CHUNK];
-        load(x, m, at + i, some, n * LVLM_STEP);
-        if (form.is_floats) round_floats(x, m, some, form);
+    float x[CHUNK];
+    for (size_t s = 0, n; s < steps; s += n) {
+        n = load_steps(x, m, at, len, s, steps, form);
         for (size_t d = 0; d < n; d++)
             write_column(to + (s + d) * out->step, c, x + d * LVLM_STEP, out->n_terms,
                          form.is_floats);
@@ -334,7 +338,8 @@ static void pack_pairs(const lvlm_right *out, char *to, const lvlm_matrix *m,
         copy_columns(x, m, first, n, k + i, some, LVLM_STEP);
         for (unsigned t = 0; t < out->n_terms; t++) {
             take_terms(term, x, LVLM_STEP * LVLM_PANEL);
-            interleave((uint16_t *)(to + t * TILE), term, LVLM_PANEL, LVLM_STEP / 2);
+            interleave((uint16_t *)(to + t * LVLM_TILE), term, LVLM_PANEL,
+                       LVLM_STEP / 2);
         }
     }
 }

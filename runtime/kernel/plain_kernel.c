@@ -24,7 +24,6 @@ static float float_at(const char *data, size_t i)
 
 static void terms(float *sums, const lvlm_block *b)
 {
-    const size_t tile = LVLM_STEP * LVLM_PANEL * sizeof(uint16_t);
     for (size_t r = 0; r < LVLM_MOST_ROWS; r++)
         for (size_t c = 0; c < b->n_panels * LVLM_PANEL; c++) {
             const char *const right = b->right.data + c / LVLM_PANEL * b->right.panel;
@@ -34,7 +33,7 @@ static void terms(float *sums, const lvlm_block *b)
                 const size_t s = k / LVLM_STEP, at = k % LVLM_STEP;
                 const char *const left = b->left.data + s * b->left.step +
                                          r * b->left.row + i * b->left.term;
-                const char *const pair = right + s * b->right.step + j * tile;
+                const char *const pair = right + s * b->right.step + j * LVLM_TILE;
                 sum += half_at(left, at) *
                        half_at(pair, at / 2 * COLUMNS + c % LVLM_PANEL * 2 + at % 2);
             }

@@ -49,7 +49,7 @@ static int stored_features(pass *t, lvlm_error *err)
             "the features are too large");
     TRY(store->find(store->user, &found, &t->inputs.images, &rows, f->rows, err));
     if (found) {
-        stages_advance(&t->stages, tower_stages(t->p->tower));
+        stages_advance(&t->stages, t->tower_stages);
         return 0;
     }
     TRY(tower_forward(t, TAPE_NOTHING, err));

@@ -179,9 +179,10 @@ void pass_announce(pass *t)
 {
     const pipeline *const p = t->p;
     if (pass_has_images(t)) {
-        const size_t before = t->stages.left;
+        const stages before = t->stages;
         tower_announce(p->tower, &t->stages);
-        t->shows_tower = t->stages.left > before || t->stages.sink->gives != NULL;
+        t->tower_stages = t->stages.total - before.total;
+        t->shows_tower = t->stages.left > before.left || t->stages.sink->gives != NULL;
         p->connector->kind->announce(p->connector, &t->stages);
     }
     decoder_announce(&p->text, &t->stages);

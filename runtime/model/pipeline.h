@@ -42,7 +42,8 @@ typedef struct pass {
     lvlm_cross_view cross_view; /* cross-attention only */
     features features;
     stages stages;
-    bool shows_tower; /* some of its stages are wanted, or may be given */
+    size_t tower_stages; /* how many there are */
+    bool shows_tower;    /* some of them are wanted, or may be given */
     ops_scratch scratch;
     void *tower_tape, *connector_tape;
     size_t n_image_rows;

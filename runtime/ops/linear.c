@@ -11,7 +11,7 @@
  * widened to the thread's scratch, which stays in cache; where operands are rounded so
  * is the block of the other one.
  *
- * A few rows of x are limited by memory: they are never rounded. */
+ * Forward, a few rows of x are limited by memory: nothing is rounded there. */
 #include "runtime/ops/linear.h"
 
 #include <assert.h>

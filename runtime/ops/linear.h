@@ -4,7 +4,8 @@
 
 #include "runtime/ops/stored.h"
 
-/* Up to so many rows of x, each row of y has the bits that it has by itself. */
+/* Up to so many rows of x, each row of y has the bits that it has by itself, whatever
+ * scratch->terms is. */
 enum { LINEAR_ALIKE = 8 };
 
 /* Elements of scratch for both directions and every N and dtype of w. */

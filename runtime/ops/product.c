@@ -7,8 +7,6 @@
 #include "runtime/kernel/multiply.h"
 #include "runtime/ops/gemm.h"
 
-#if LVLM_REAL_BITS == 32
-
 enum { LINE = 64, STRETCH = 4096 };
 
 /* The same for all products of a linear map. */
@@ -19,27 +17,39 @@ static size_t stretch_of(size_t I, size_t O)
 
 size_t product_scratch(size_t I, size_t O, size_t n_threads)
 {
+    if (LVLM_REAL_BITS == 64) return 0;
     return (lvlm_product_scratch(stretch_of(I, O), n_threads) + LINE) / sizeof(real);
 }
 
 static lvlm_matrix matrix(const real *data, size_t ld, bool turned)
 {
-    return (lvlm_matrix){ data, LVLM_F32, ld, turned };
+    return (lvlm_matrix){ data, LVLM_REAL_DTYPE, ld, turned };
 }
 
-static bool run(lvlm_product *p, size_t I, size_t O, const ops_scratch *scratch)
+/* Does a kernel compute it? Then `real` is float. */
+static bool has_kernel(const lvlm_product *p)
 {
-    const lvlm_unit *const unit = lvlm_unit_chosen();
-    const uintptr_t at = (uintptr_t)scratch->data,
-                    aligned = (at + LINE - 1) / LINE * LINE;
-    if (unit->terms == NULL || p->left.dtype == LVLM_F64 || p->right.dtype == LVLM_F64)
-        return false;
+    return lvlm_unit_chosen()->floats != NULL && p->left.dtype != LVLM_F64 &&
+           p->right.dtype != LVLM_F64;
+}
+
+static void *aligned(real *scratch)
+{
+    return (char *)scratch + (LINE - (uintptr_t)scratch % LINE) % LINE;
+}
+
+/* p into `out`, of type real; bias too. */
+static bool run(lvlm_product *p, void *out, const void *bias, size_t I, size_t O,
+                const ops_scratch *scratch)
+{
+    if (!has_kernel(p)) return false;
     assert(scratch->numel >= product_scratch(I, O, scratch->n_threads));
     p->levels = scratch->terms > 0 ? scratch->terms : LVLM_MOST_TERMS;
+    p->out.data = out;
+    p->out.bias = bias;
     p->out.scale = 1;
     p->stretch = stretch_of(I, O);
-    lvlm_product_run(p, unit, (char *)scratch->data + (aligned - at),
-                     scratch->n_threads);
+    lvlm_product_run(p, lvlm_unit_chosen(), aligned(scratch->data), scratch->n_threads);
     return true;
 }
 
@@ -51,8 +61,8 @@ bool product_forward(real *y, const real *x, lvlm_stored w, const real *b, size_
                        .M = O,
                        .N = N,
                        .K = I,
-                       .out = { .data = y, .ld = O, .turned = true, .bias = b } };
-    return run(&p, I, O, scratch);
+                       .out = { .ld = O, .turned = true } };
+    return run(&p, y, b, I, O, scratch);
 }
 
 bool product_dx(real *dx, const real *dy, lvlm_stored w, size_t N, size_t I, size_t O,
@@ -63,9 +73,9 @@ bool product_dx(real *dx, const real *dy, lvlm_stored w, size_t N, size_t I, siz
                        .M = N,
                        .N = I,
                        .K = O,
-                       .out = { .data = dx, .ld = I, .adds = true },
+                       .out = { .ld = I, .adds = true },
                        .packs_left = true };
-    return run(&p, I, O, scratch);
+    return run(&p, dx, NULL, I, O, scratch);
 }
 
 bool product_dw(real *dw, const real *dy, const real *x, size_t N, size_t I, size_t O,
@@ -76,17 +86,20 @@ bool product_dw(real *dw, const real *dy, const real *x, size_t N, size_t I, siz
                        .M = O,
                        .N = I,
                        .K = N,
-                       .out = { .data = dw, .ld = I, .adds = true },
+                       .out = { .ld = I, .adds = true },
                        .packs_left = true };
-    return run(&p, I, O, scratch);
+    return run(&p, dw, NULL, I, O, scratch);
 }
 
 void product_round(real *out, const real *x, size_t ldx, size_t rows, size_t cols,
                    unsigned terms)
 {
-    assert(terms == 1 || terms == 2);
-    for (size_t r = 0; r < rows; r++)
-        lvlm_round_to_terms(out + r * cols, x + r * ldx, cols, terms);
+    assert(LVLM_REAL_BITS == 32 && (terms == 1 || terms == 2));
+    for (size_t r = 0; r < rows; r++) {
+        void *const to = out + r * cols;
+        const void *const from = x + r * ldx;
+        lvlm_round_to_terms(to, from, cols, terms);
+    }
 }
 
 /* ---- by one thread --------------------------------------------------------------- */
@@ -95,63 +108,50 @@ enum { FEW = 8 }; /* rows, or columns, that leave most of a block empty */
 
 size_t product_place_numel(size_t rows, size_t length)
 {
+    if (LVLM_REAL_BITS == 64) return 0;
     return (lvlm_product_small_scratch(rows, length) + LINE) / sizeof(real);
 }
 
-static void *aligned(real *place)
+/* c = alpha p + beta c by a kernel, c of type real; false: not faster, or there is
+ * none, and nothing is done. */
+static bool small(lvlm_product p, void *c, size_t ldc, real alpha, real beta,
+                  real *place)
 {
-    return (char *)place + (LINE - (uintptr_t)place % LINE) % LINE;
-}
-
-static bool takes(size_t M, size_t N, size_t K)
-{
-    return lvlm_unit_chosen()->floats != NULL && M >= FEW && N >= FEW && K >= FEW;
+    assert(beta == 0 || beta == 1);
+    if (!has_kernel(&p) || p.M < FEW || p.N < FEW || p.K < FEW) return false;
+    p.out.data = c;
+    p.out.ld = ldc;
+    p.out.adds = beta != 0;
+    p.out.scale = (float)alpha;
+    lvlm_product_small(p, lvlm_unit_chosen(), aligned(place));
+    return true;
 }
 
 void product_nt(real *c, size_t ldc, const real *a, size_t lda, const real *b,
                 size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
                 real *place)
 {
-    assert(beta == 0 || beta == 1);
-    if (!takes(M, N, K)) {
+    const lvlm_product p = { .left = matrix(b, ldb, false),
+                             .right = matrix(a, lda, false),
+                             .M = N,
+                             .N = M,
+                             .K = K,
+                             .out.turned = true };
+    if (!small(p, c, ldc, alpha, beta, place))
         gemm_nt(c, ldc, a, lda, b, ldb, M, N, K, alpha, beta);
-        return;
-    }
-    const lvlm_product p = {
-        .left = matrix(b, ldb, false),
-        .right = matrix(a, lda, false),
-        .M = N,
-        .N = M,
-        .K = K,
-        .out = { c, ldc, .turned = true, .adds = beta != 0, .scale = alpha },
-    };
-    lvlm_product_small(p, lvlm_unit_chosen(), aligned(place));
-}
-
-/* c = alpha a b + beta c, or a turned */
-static void multiply(real *c, size_t ldc, lvlm_matrix a, const real *b, size_t ldb,
-                     size_t M, size_t N, size_t K, real alpha, real beta, real *place)
-{
-    const lvlm_product p = {
-        .left = a,
-        .right = matrix(b, ldb, true),
-        .M = M,
-        .N = N,
-        .K = K,
-        .out = { c, ldc, .adds = beta != 0, .scale = alpha },
-        .packs_left = true,
-    };
-    assert(beta == 0 || beta == 1);
-    lvlm_product_small(p, lvlm_unit_chosen(), aligned(place));
 }
 
 void product_nn(real *c, size_t ldc, const real *a, size_t lda, const real *b,
                 size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
                 real *place)
 {
-    if (takes(M, N, K))
-        multiply(c, ldc, matrix(a, lda, false), b, ldb, M, N, K, alpha, beta, place);
-    else
+    const lvlm_product p = { .left = matrix(a, lda, false),
+                             .right = matrix(b, ldb, true),
+                             .M = M,
+                             .N = N,
+                             .K = K,
+                             .packs_left = true };
+    if (!small(p, c, ldc, alpha, beta, place))
         gemm_nn(c, ldc, a, lda, b, ldb, M, N, K, alpha, beta);
 }
 
@@ -159,76 +159,12 @@ void product_tn(real *c, size_t ldc, const real *a, size_t lda, const real *b,
                 size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
                 real *place)
 {
-    if (takes(M, N, K))
-        multiply(c, ldc, matrix(a, lda, true), b, ldb, M, N, K, alpha, beta, place);
-    else
+    const lvlm_product p = { .left = matrix(a, lda, true),
+                             .right = matrix(b, ldb, true),
+                             .M = M,
+                             .N = N,
+                             .K = K,
+                             .packs_left = true };
+    if (!small(p, c, ldc, alpha, beta, place))
         gemm_tn(c, ldc, a, lda, b, ldb, M, N, K, alpha, beta);
 }
-
-#else
-
-size_t product_place_numel(size_t rows, size_t length)
-{
-    (void)rows, (void)length;
-    return 0;
-}
-
-void product_nt(real *c, size_t ldc, const real *a, size_t lda, const real *b,
-                size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
-                real *place)
-{
-    (void)place;
-    gemm_nt(c, ldc, a, lda, b, ldb, M, N, K, alpha, beta);
-}
-
-void product_nn(real *c, size_t ldc, const real *a, size_t lda, const real *b,
-                size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
-                real *place)
-{
-    (void)place;
-    gemm_nn(c, ldc, a, lda, b, ldb, M, N, K, alpha, beta);
-}
-
-void product_tn(real *c, size_t ldc, const real *a, size_t lda, const real *b,
-                size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
-                real *place)
-{
-    (void)place;
-    gemm_tn(c, ldc, a, lda, b, ldb, M, N, K, alpha, beta);
-}
-
-size_t product_scratch(size_t I, size_t O, size_t n_threads)
-{
-    (void)I, (void)O, (void)n_threads;
-    return 0;
-}
-
-bool product_forward(real *y, const real *x, lvlm_stored w, const real *b, size_t N,
-                     size_t I, size_t O, const ops_scratch *scratch)
-{
-    (void)y, (void)x, (void)w, (void)b, (void)N, (void)I, (void)O, (void)scratch;
-    return false;
-}
-
-bool product_dx(real *dx, const real *dy, lvlm_stored w, size_t N, size_t I, size_t O,
-                const ops_scratch *scratch)
-{
-    (void)dx, (void)dy, (void)w, (void)N, (void)I, (void)O, (void)scratch;
-    return false;
-}
-
-bool product_dw(real *dw, const real *dy, const real *x, size_t N, size_t I, size_t O,
-                const ops_scratch *scratch)
-{
-    (void)dw, (void)dy, (void)x, (void)N, (void)I, (void)O, (void)scratch;
-    return false;
-}
-
-void product_round(real *out, const real *x, size_t ldx, size_t rows, size_t cols,
-                   unsigned terms)
-{
-    (void)out, (void)x, (void)ldx, (void)rows, (void)cols, (void)terms;
-    assert(0 && "double is never rounded");
-}
-
-#endif

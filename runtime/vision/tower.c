@@ -110,12 +110,6 @@ void tower_announce(const vision_tower *t, stages *s)
     if (t->kind->has_ends) stages_announce(s, "vision.out");
 }
 
-size_t tower_stages(const vision_tower *t)
-{
-    const size_t ends = t->kind->has_ends ? 2 : 0;
-    return 1 + ends + t->layers + t->global_layers;
-}
-
 int tower_tape_make(void **tape, size_t size, workspace *memory, const vision_tower *t,
                     const features *f, tape_keep keep, lvlm_error *err)
 {

@@ -67,8 +67,6 @@ void tower_free(vision_tower *tower);
 /* Elements of ops_scratch that a pass needs. */
 size_t tower_scratch(const vision_tower *tower, const features *f, size_t n_threads);
 void tower_announce(const vision_tower *tower, stages *s);
-/* How many stages those are. */
-size_t tower_stages(const vision_tower *tower);
 
 /* ---- for the kinds --------------------------------------------------------------- */
 
