@@ -200,12 +200,6 @@ static int cut_at_tags(lvlm_message *m, const char *text, example_reader *r,
 
 /* ---- files ---------------------------------------------------------------------- */
 
-const cJSON *example_member(const cJSON *json, const char *key)
-{
-    const cJSON *const item = lvlm_json_get(json, key);
-    return cJSON_IsNull(item) ? NULL : item;
-}
-
 int example_read_image(example_reader *r, const cJSON *item, lvlm_error *err)
 {
     const char *const file = lvlm_json_string(item);
@@ -219,8 +213,8 @@ int example_read_image(example_reader *r, const cJSON *item, lvlm_error *err)
  * "image", or "images" as other trainers call it. */
 static int read_images(example_reader *r, const cJSON *json, lvlm_error *err)
 {
-    const cJSON *const image = example_member(json, "image"), *turn, *item;
-    const cJSON *const images = example_member(json, "images");
+    const cJSON *const image = lvlm_json_given(json, "image"), *turn, *item;
+    const cJSON *const images = lvlm_json_given(json, "images");
     const cJSON *const list = image != NULL ? image : images;
     FAIL_IF(image != NULL && images != NULL, err, LVLM_EFORMAT,
             "has \"image\" and \"images\"; keep one of them");
@@ -456,7 +450,7 @@ static int read_line(example_reader *r, const cJSON *json, lvlm_error *err)
     size_t form = N_FORM_KEYS;
     FAIL_IF(!cJSON_IsObject(json), err, LVLM_EFORMAT, "expected an object");
     for (size_t i = 0; i < N_FORM_KEYS; i++) {
-        if (example_member(json, form_keys[i].key) == NULL) continue;
+        if (lvlm_json_given(json, form_keys[i].key) == NULL) continue;
         FAIL_IF(form < N_FORM_KEYS && form_keys[i].read != form_keys[form].read, err,
                 LVLM_EFORMAT, "has \"%s\" and \"%s\": two forms at once",
                 form_keys[form].key, form_keys[i].key);

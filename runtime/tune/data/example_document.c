@@ -46,8 +46,8 @@ static int add_words(lvlm_message *m, const cJSON *item, example_reader *r,
 
 int example_read_pair(example_reader *r, const cJSON *json, lvlm_error *err)
 {
-    const cJSON *const caption = example_member(json, "caption");
-    const cJSON *const text = example_member(json, "text");
+    const cJSON *const caption = lvlm_json_given(json, "caption");
+    const cJSON *const text = lvlm_json_given(json, "text");
     const size_t n = r->out->n_images;
     lvlm_message *m;
     FAIL_IF(caption != NULL && text != NULL, err, LVLM_EFORMAT,
@@ -64,8 +64,8 @@ int example_read_pair(example_reader *r, const cJSON *json, lvlm_error *err)
 static int read_part(lvlm_message *m, example_reader *r, const cJSON *part,
                      lvlm_error *err)
 {
-    const cJSON *const text = example_member(part, "text");
-    const cJSON *const image = example_member(part, "image");
+    const cJSON *const text = lvlm_json_given(part, "text");
+    const cJSON *const image = lvlm_json_given(part, "image");
     FAIL_IF((text != NULL) == (image != NULL), err, LVLM_EFORMAT,
             "expected a \"text\" or an \"image\"");
     TRY(lvlm_keys_check(part, "training examples: interleaved", part_keys, r->notes,

@@ -27,9 +27,6 @@ typedef struct example_reader {
     lvlm_notes *notes;
 } example_reader;
 
-/* A member of a line that is there and not null; or NULL. */
-const cJSON *example_member(const cJSON *json, const char *key);
-
 /* Allocate `n` parts; append one to them, which have room. */
 LVLM_MUST_CHECK int example_make_parts(lvlm_message *m, size_t n, example_reader *r,
                                        lvlm_error *err);

@@ -3,7 +3,6 @@
 
 #include "formats/base/json.h"
 #include "runtime/prepare/prompt/message_video.h"
-#include "runtime/tune/data/example_reader.h"
 
 /* Is it a list of names, and nothing else? */
 static bool names_files(const cJSON *list)
@@ -30,7 +29,7 @@ static int read_clip(lvlm_clip *out, const cJSON *item, const char *where,
 /* One number for all videos that have none of their own, or one for each. */
 static int read_rates(example_videos *out, const cJSON *json, lvlm_error *err)
 {
-    const cJSON *const fps = example_member(json, "fps"), *item;
+    const cJSON *const fps = lvlm_json_given(json, "fps"), *item;
     const size_t n = lvlm_json_count(fps);
     double rate = 0;
     if (!cJSON_IsArray(fps)) {
@@ -53,8 +52,8 @@ static int read_rates(example_videos *out, const cJSON *json, lvlm_error *err)
 int example_videos_read(example_videos *out, const cJSON *json, size_t n_places,
                         lvlm_arena *arena, lvlm_notes *notes, lvlm_error *err)
 {
-    const cJSON *const video = example_member(json, "video"), *item;
-    const cJSON *const videos = example_member(json, "videos");
+    const cJSON *const video = lvlm_json_given(json, "video"), *item;
+    const cJSON *const videos = lvlm_json_given(json, "videos");
     const cJSON *const list = video != NULL ? video : videos;
     *out = (example_videos){ .key = videos != NULL ? "videos" : "video" };
     FAIL_IF(video != NULL && videos != NULL, err, LVLM_EFORMAT,
