@@ -140,7 +140,7 @@ static bool record_words(lvlm_change *c)
     char how[96];
     if (!lvlm_reshape_record(c->to.provenance, "vocabulary", c->to.rows)) return false;
     const cJSON *const pair = lvlm_json_get(c->to.provenance, "vocabulary");
-    if (lvlm_reshape_count(pair, "to") <= lvlm_reshape_count(pair, "from"))
+    if (lvlm_json_whole(pair, "to") <= lvlm_json_whole(pair, "from"))
         cJSON_DeleteItemFromObjectCaseSensitive(c->to.provenance, "new_rows");
     if (c->to.rows[1] < c->to.rows[0]) return true;
     lvlm_init_describe(how, &c->options.new_rows);

@@ -135,9 +135,7 @@ static void put_projections(compose_canvas *d, const char *prefix)
 
 static uint64_t count(const compose_canvas *d, const char *path)
 {
-    uint64_t value = 0;
-    (void)lvlm_json_u64(&value, lvlm_json_path(d->m->config, path));
-    return value;
+    return lvlm_json_whole(d->m->config, path);
 }
 
 static const char *word(const compose_canvas *d, const char *path)

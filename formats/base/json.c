@@ -348,6 +348,13 @@ bool lvlm_json_u64(uint64_t *out, const cJSON *item)
     return true;
 }
 
+uint64_t lvlm_json_whole(const cJSON *object, const char *dotted)
+{
+    uint64_t value = 0;
+    (void)lvlm_json_u64(&value, lvlm_json_path(object, dotted));
+    return value;
+}
+
 bool lvlm_json_double(double *out, const cJSON *item)
 {
     if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble)) return false;

@@ -74,6 +74,8 @@ const cJSON *lvlm_json_item(const cJSON *json, size_t i);
 
 /* Exact non-negative integer up to 2^53; false for anything else. */
 bool lvlm_json_u64(uint64_t *out, const cJSON *item);
+/* The one along "a.b.c", as a canonical configuration has them; 0 if there is none. */
+uint64_t lvlm_json_whole(const cJSON *object, const char *dotted);
 bool lvlm_json_double(double *out, const cJSON *item);
 /* The string's bytes, or NULL if it is not a string. Borrowed. */
 const char *lvlm_json_string(const cJSON *item);

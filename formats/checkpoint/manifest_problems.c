@@ -69,9 +69,7 @@ static const char *key_of(report *r, const char *setting)
 
 static uint64_t count_of(const report *r, const char *setting)
 {
-    uint64_t n = 0;
-    (void)lvlm_json_u64(&n, lvlm_json_path(r->m->config, setting));
-    return n;
+    return lvlm_json_whole(r->m->config, setting);
 }
 
 /* What a name says of the model that a tensor is from. */

@@ -37,9 +37,7 @@ const lvlm_unused_rule rotary_buffer[] = { ROTARY_BUFFER, { NULL } };
 uint64_t config_count(const cJSON *config, const char *path)
 {
     assert(strchr(path, '.') != NULL);
-    uint64_t value = 0;
-    (void)lvlm_json_u64(&value, lvlm_json_path(config, path));
-    return value;
+    return lvlm_json_whole(config, path);
 }
 
 int config_set(cJSON *config, const char *path, uint64_t value, lvlm_error *err)

@@ -17,8 +17,8 @@ int lvlm_reshape_open(lvlm_reshape *out, const char *path, lvlm_notes *notes,
     TRY(lvlm_manifest_open(&out->manifest, &out->model, path, notes, err));
     const cJSON *const config = out->manifest.config;
     out->plan.arena = &out->arena;
-    out->rows[0] = out->rows[1] = lvlm_reshape_count(config, "text.vocab");
-    out->pixels[0] = out->pixels[1] = lvlm_reshape_count(config, "vision.image");
+    out->rows[0] = out->rows[1] = lvlm_json_whole(config, "text.vocab");
+    out->pixels[0] = out->pixels[1] = lvlm_json_whole(config, "vision.image");
     out->provenance = cJSON_Duplicate(out->model->native->provenance, true);
     return out->provenance != NULL ? 0 : lvlm_fail_memory(err);
 }

@@ -89,9 +89,6 @@ LVLM_MUST_CHECK int lvlm_reshape_meta(lvlm_native_meta *out, lvlm_reshape *resha
  * first change. False: out of memory. */
 bool lvlm_reshape_record(cJSON *provenance, const char *member, const uint64_t pair[2]);
 
-/* A number of a canonical configuration; 0: there is none. */
-uint64_t lvlm_reshape_count(const cJSON *config, const char *path);
-
 LVLM_END_DECLS
 
 #endif

@@ -16,13 +16,6 @@
 #include "formats/container/side_file.h"
 #include "formats/reshape/reshape.h"
 
-uint64_t lvlm_reshape_count(const cJSON *config, const char *path)
-{
-    uint64_t value = 0;
-    (void)lvlm_json_u64(&value, lvlm_json_path(config, path));
-    return value;
-}
-
 /* ---- members --------------------------------------------------------------------- */
 
 /* Set a number where it is. True if it is there and differs. */
@@ -84,14 +77,14 @@ static int set_setting(const lvlm_reshape *r, cJSON *top, const char *canonical,
 /* Rows of one picture in the text. */
 static uint64_t image_rows(const cJSON *config)
 {
-    const uint64_t grid = lvlm_reshape_count(config, "vision.grid");
-    const uint64_t merge = lvlm_reshape_count(config, "vision.merge");
+    const uint64_t grid = lvlm_json_whole(config, "vision.grid");
+    const uint64_t merge = lvlm_json_whole(config, "vision.merge");
     if (lvlm_config_says(config, "connector.kind resampler"))
-        return lvlm_reshape_count(config, "connector.queries");
+        return lvlm_json_whole(config, "connector.queries");
     if (merge > 0) return grid * grid / (merge * merge);
     return lvlm_config_says(config, "vision.select_rows all") &&
-                   lvlm_reshape_count(config, "vision.rows") > 0
-               ? lvlm_reshape_count(config, "vision.rows")
+                   lvlm_json_whole(config, "vision.rows") > 0
+               ? lvlm_json_whole(config, "vision.rows")
                : grid * grid;
 }
 
@@ -148,7 +141,7 @@ static int canonical_of(cJSON **out, const lvlm_reshape *r, const cJSON *top,
     TRY(lvlm_family_config(out, r->manifest.family, top, err));
     for (; count->setting != NULL && !rows_change; count++)
         if (!set_path(*out, count->setting, strlen(count->setting),
-                      lvlm_reshape_count(r->manifest.config, count->setting), true))
+                      lvlm_json_whole(r->manifest.config, count->setting), true))
             return lvlm_fail_memory(err);
     return 0;
 }
@@ -225,7 +218,7 @@ int lvlm_reshape_config(lvlm_reshape *r, lvlm_error *err)
     FAIL_IF(top == NULL, err, LVLM_EFORMAT, "holds no config.json");
     const int rc = edit(r, top, err);
     lvlm_json_free(top);
-    r->grid[0] = lvlm_reshape_count(r->manifest.config, "vision.grid");
-    r->grid[1] = lvlm_reshape_count(r->config, "vision.grid");
+    r->grid[0] = lvlm_json_whole(r->manifest.config, "vision.grid");
+    r->grid[1] = lvlm_json_whole(r->config, "vision.grid");
     return rc;
 }

@@ -277,6 +277,8 @@ static void json_paths_lead_through_objects(void **state)
     (void)state;
     assert_int_equal(lvlm_json_parse(&json, "{\"a\":{\"B\":{\"c\":7}}}", 19, NULL), 0);
     assert_true(lvlm_json_u64(&value, lvlm_json_path(json, "a.B.c")) && value == 7);
+    assert_int_equal(lvlm_json_whole(json, "a.B.c"), 7);
+    assert_int_equal(lvlm_json_whole(json, "a.B"), 0);
     assert_null(lvlm_json_path(json, "a.b.c")); /* case counts */
     assert_null(lvlm_json_path(json, "a.B.c.d"));
     assert_null(lvlm_json_path(NULL, "a"));
