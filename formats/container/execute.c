@@ -175,9 +175,7 @@ static int stream_step(lvlm_sink *sink, unsigned char *buffers, lvlm_error *err)
  * hashed while it was copied. */
 static int check_inputs(const lvlm_step *step, lvlm_error *err)
 {
-    const bool unchanged = step->kind == LVLM_STEP_COPY &&
-                           input_dtype(step) == step->out.dtype &&
-                           step->inputs[0]->n_bytes == step->out.n_bytes;
+    const bool unchanged = lvlm_step_keeps_bytes(step);
     for (size_t i = 0; i < step->n_inputs && step->expect != NULL; i++) {
         const lvlm_tensor *input = step->inputs[i];
         lvlm_hex_digest hex;

@@ -59,6 +59,12 @@ int lvlm_plan_bytes(lvlm_plan *plan, const char *name, const unsigned char *byte
     return lvlm_plan_copy(NULL, plan, input, input, err);
 }
 
+bool lvlm_step_keeps_bytes(const lvlm_step *step)
+{
+    return step->kind == LVLM_STEP_COPY && step->inputs[0]->dtype == step->out.dtype &&
+           step->inputs[0]->n_bytes == step->out.n_bytes;
+}
+
 lvlm_narrowing lvlm_plan_narrowing(const lvlm_plan *plan)
 {
     lvlm_narrowing sum = { 0 };

@@ -73,6 +73,9 @@ LVLM_MUST_CHECK int lvlm_plan_bytes(lvlm_plan *plan, const char *name,
                                     const unsigned char *bytes, uint64_t n_bytes,
                                     lvlm_error *err);
 
+/* Does the step copy all bytes of its input as they are? */
+bool lvlm_step_keeps_bytes(const lvlm_step *step);
+
 /* The effect of narrower types on values, summed over all steps. */
 lvlm_narrowing lvlm_plan_narrowing(const lvlm_plan *plan);
 

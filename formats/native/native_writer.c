@@ -149,8 +149,7 @@ int lvlm_native_write(lvlm_hex_digest root, lvlm_outfile *file,
 /* Does this step only copy bytes that have a digest? */
 static bool is_unchanged(const lvlm_step *step)
 {
-    return step->kind == LVLM_STEP_COPY && step->expect != NULL &&
-           step->inputs[0]->dtype == step->out.dtype;
+    return lvlm_step_keeps_bytes(step) && step->expect != NULL;
 }
 
 /* Compute what is not copied, and set all digests. *out is owned: the computed bytes,
