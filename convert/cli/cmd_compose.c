@@ -73,11 +73,9 @@ static void explain_projections(lvlm_printer *p, const lvlm_manifest *m)
     lvlm_printer_list(p, "projections");
     for (const lvlm_projection *row = m->family->projections; row->role != NULL;
          row++) {
-        char name[128], shape[LVLM_SHAPE_TEXT];
-        snprintf(name, sizeof name, "%s.weight", row->native);
-        const lvlm_target *const t = lvlm_manifest_find(m, name);
-        if (t == NULL || (row->when != NULL && !lvlm_config_says(m->config, row->when)))
-            continue;
+        char shape[LVLM_SHAPE_TEXT];
+        const lvlm_target *const t = lvlm_manifest_projection(m, row);
+        if (t == NULL) continue;
         lvlm_printer_line(p, "%-10s %s %s, %s: %s\n", row->role, t->name,
                           lvlm_shape_text(shape, &t->shape), origin(t), row->equation);
         lvlm_printer_object(p, NULL);

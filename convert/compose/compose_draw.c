@@ -121,13 +121,9 @@ static void put_projections(compose_canvas *d, const char *prefix)
 {
     const lvlm_projection *row = d->m->family->projections;
     for (; row->role != NULL; row++) {
-        char name[128];
-        if (!lvlm_starts_with(row->native, prefix) ||
-            (row->when != NULL && !lvlm_config_says(d->m->config, row->when)))
-            continue;
-        snprintf(name, sizeof name, "%s.weight", row->native);
-        const lvlm_target *const t = lvlm_manifest_find(d->m, name);
-        if (t != NULL) put_tensor(d, t, row->equation);
+        const lvlm_target *const t = lvlm_manifest_projection(d->m, row);
+        if (t != NULL && lvlm_starts_with(row->native, prefix))
+            put_tensor(d, t, row->equation);
     }
 }
 
@@ -400,12 +396,9 @@ static void describe(const compose_canvas *d)
     compose_put_text(d, d->c->spec.kind, strlen(d->c->spec.kind));
     PUT(") to the rows of the image token of a %s. ", word(d, "text.decoder"));
     for (; row->role != NULL; row++) {
-        char name[128], shape[LVLM_SHAPE_TEXT];
-        snprintf(name, sizeof name, "%s.weight", row->native);
-        const lvlm_target *const t = lvlm_manifest_find(d->m, name);
-        if (t == NULL ||
-            (row->when != NULL && !lvlm_config_says(d->m->config, row->when)))
-            continue;
+        char shape[LVLM_SHAPE_TEXT];
+        const lvlm_target *const t = lvlm_manifest_projection(d->m, row);
+        if (t == NULL) continue;
         const char *const how = origin_words(d, t);
         PUT("%s %s: ", row->native, lvlm_shape_text(shape, &t->shape));
         compose_put_text(d, how != NULL ? how : "copied", COMPOSE_TEXT - 1);

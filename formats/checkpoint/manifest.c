@@ -276,6 +276,15 @@ const lvlm_target *lvlm_manifest_find_in_block(const lvlm_manifest *m,
     return lvlm_manifest_find(m, name);
 }
 
+const lvlm_target *lvlm_manifest_projection(const lvlm_manifest *m,
+                                            const lvlm_projection *row)
+{
+    char name[128];
+    if (row->when != NULL && !lvlm_config_says(m->config, row->when)) return NULL;
+    (void)snprintf(name, sizeof name, "%s.weight", row->native);
+    return lvlm_manifest_find(m, name);
+}
+
 bool lvlm_target_is_stored(const lvlm_target *target)
 {
     return target->state != LVLM_TARGET_TIED && target->state != LVLM_TARGET_IDENTITY;

@@ -116,6 +116,11 @@ const lvlm_target *lvlm_manifest_find_in_block(const lvlm_manifest *manifest,
                                                const lvlm_target *target,
                                                uint64_t block);
 
+/* The weight of a row of the family's projections; NULL if this model does not have it,
+ * or has one in each block. */
+const lvlm_target *lvlm_manifest_projection(const lvlm_manifest *manifest,
+                                            const lvlm_projection *row);
+
 /* An extra tensor by canonical name; NULL if there is none. O(log n). */
 const lvlm_tensor *lvlm_manifest_find_extra(const lvlm_manifest *manifest,
                                             const char *canonical);

@@ -6,14 +6,11 @@
 #include "runtime/tune/zero_gradients.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "formats/base/text.h"
 #include "runtime/part.h"
 #include "runtime/tune/stage.h"
-
-enum { NAME_BYTES = 512 };
 
 /* Of any floating-point type; -0 is zero too. */
 static bool is_zero(const lvlm_tensor *t)
@@ -94,10 +91,8 @@ static bool all_closed(const lvlm_manifest *m)
 static const char *zero_map(const lvlm_manifest *m, const lvlm_target *t)
 {
     for (const lvlm_projection *p = m->family->projections; p->role != NULL; p++) {
-        char name[NAME_BYTES];
-        (void)snprintf(name, sizeof name, "%s.weight", p->native);
-        const lvlm_target *const map = lvlm_manifest_find(m, name);
-        if (map != NULL && map != t && lvlm_part_of(name) == LVLM_PART_CONNECTOR &&
+        const lvlm_target *const map = lvlm_manifest_projection(m, p);
+        if (map != NULL && map != t && lvlm_part_of(map->name) == LVLM_PART_CONNECTOR &&
             is_zero_weight(map))
             return map->name;
     }
