@@ -17,37 +17,26 @@ lvlm_trainer_options lvlm_trainer_defaults(void)
 }
 
 /* Numbers from 0, those of `below_1` below 1. */
-static const struct {
-    const char *name;
-    size_t offset;
-    bool below_1;
-} numbers[] = {
-#define NUMBER(name, field)                                                            \
-    {                                                                                  \
-        name, offsetof(lvlm_trainer_options, field), false                             \
-    }
-#define BELOW_1(name, field)                                                           \
-    {                                                                                  \
-        name, offsetof(lvlm_trainer_options, field), true                              \
-    }
-    NUMBER("lr", adamw.lr),
-    NUMBER("lr-vision", lr_part[LVLM_PART_VISION]),
-    NUMBER("lr-connector", lr_part[LVLM_PART_CONNECTOR]),
-    NUMBER("lr-text", lr_part[LVLM_PART_TEXT]),
-    NUMBER("min-lr", min_lr),
-    NUMBER("layer-decay", layer_decay),
-    BELOW_1("beta1", adamw.beta1),
-    BELOW_1("beta2", adamw.beta2),
-    NUMBER("eps", adamw.eps),
-    NUMBER("weight-decay", adamw.decay),
-    NUMBER("clip", clip),
-#undef NUMBER
-#undef BELOW_1
-};
-
 static int read_number(lvlm_trainer_options *o, bool *known, const cJSON *item,
                        lvlm_error *err)
 {
+    const struct {
+        const char *name;
+        double *to;
+        bool below_1;
+    } numbers[] = {
+        { "lr", &o->adamw.lr, false },
+        { "lr-vision", &o->lr_part[LVLM_PART_VISION], false },
+        { "lr-connector", &o->lr_part[LVLM_PART_CONNECTOR], false },
+        { "lr-text", &o->lr_part[LVLM_PART_TEXT], false },
+        { "min-lr", &o->min_lr, false },
+        { "layer-decay", &o->layer_decay, false },
+        { "beta1", &o->adamw.beta1, true },
+        { "beta2", &o->adamw.beta2, true },
+        { "eps", &o->adamw.eps, false },
+        { "weight-decay", &o->adamw.decay, false },
+        { "clip", &o->clip, false },
+    };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         double value = NAN;
         if (strcmp(numbers[i].name, item->string) != 0) continue;
@@ -56,7 +45,7 @@ static int read_number(lvlm_trainer_options *o, bool *known, const cJSON *item,
                     (numbers[i].below_1 && value >= 1),
                 err, LVLM_EFORMAT, "'%s': expected a number from 0%s", item->string,
                 numbers[i].below_1 ? ", below 1" : "");
-        *(double *)((char *)o + numbers[i].offset) = value;
+        *numbers[i].to = value;
     }
     return 0;
 }
