@@ -85,14 +85,15 @@ static int list_paths(folder *f, const char *path, lvlm_error *err)
 static int describe(lvlm_batch_source *out, const folder *f, lvlm_error *err)
 {
     lvlm_strbuf list = LVLM_STRBUF_INIT(MAX_LIST);
+    char order[64] = "";
     uint64_t most = 0;
     int rc = 0;
     assert(f->n > 0);
-    if (f->shuffled) lvlm_strbuf_printf(&list, "shuffled by %" PRIu64 "\n", f->seed);
-    (void)snprintf(out->how, sizeof out->how, "%zu batches", f->n);
-    if (f->shuffled)
-        (void)snprintf(out->how, sizeof out->how, "%zu batches, shuffled by %" PRIu64,
-                       f->n, f->seed);
+    if (f->shuffled) {
+        lvlm_strbuf_printf(&list, "shuffled by %" PRIu64 "\n", f->seed);
+        (void)snprintf(order, sizeof order, ", shuffled by %" PRIu64, f->seed);
+    }
+    (void)snprintf(out->how, sizeof out->how, "%zu batches%s", f->n, order);
     for (size_t i = 0; rc == 0 && i < f->n; i++) {
         lvlm_infile *file = NULL;
         rc = lvlm_infile_map(&file, f->paths[i], err);
