@@ -184,6 +184,13 @@ int lvlm_outfile_check(lvlm_outfile *file, lvlm_error *err)
 
 /* ---- making it real ------------------------------------------------------------- */
 
+int lvlm_folder_make(const char *path, lvlm_error *err)
+{
+    if (mkdir(path, 0777) != 0 && errno != EEXIST)
+        return lvlm_fail_errno(err, "%s: cannot make the folder", path);
+    return 0;
+}
+
 /* No allocation: nothing after the rename may fail. */
 int lvlm_sync_parent(const char *path, lvlm_error *err)
 {

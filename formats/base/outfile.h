@@ -56,6 +56,9 @@ void lvlm_outfile_close(lvlm_outfile *file);
 LVLM_MUST_CHECK int lvlm_outfile_save(const char *path, const void *bytes,
                                       size_t n_bytes, bool overwrite, lvlm_error *err);
 
+/* Make a folder, unless something of that name is there. */
+LVLM_MUST_CHECK int lvlm_folder_make(const char *path, lvlm_error *err);
+
 /* fsync the directory that `path` is in: a rename is durable once that is done. */
 LVLM_MUST_CHECK int lvlm_sync_parent(const char *path, lvlm_error *err);
 

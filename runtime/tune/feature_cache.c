@@ -4,14 +4,13 @@
 #include "runtime/tune/feature_cache.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/infile.h"
 #include "formats/base/json.h"
+#include "formats/base/outfile.h"
 #include "formats/base/version.h"
 #include "formats/container/safetensors.h"
 #include "formats/native/digests.h"
@@ -209,8 +208,7 @@ int lvlm_feature_cache_open(lvlm_feature_cache *out, const char *dir, lvlm_notes
     out->store = (lvlm_feature_store){ .find = find, .keep = keep, .user = out };
     FAIL_IF(strlen(dir) >= PATH_BYTES - 2 * LVLM_DIGEST_HEX, err, LVLM_EUSAGE,
             "%.40s...: the path is too long", dir);
-    if (mkdir(dir, 0777) != 0 && errno != EEXIST)
-        return lvlm_fail_errno(err, "%s: cannot make the folder", dir);
+    TRY(lvlm_folder_make(dir, err));
     FAIL_IF(!lvlm_path_is_directory(dir), err, LVLM_EUSAGE, "%s: is not a folder", dir);
     return 0;
 }

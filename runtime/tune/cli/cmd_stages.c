@@ -6,14 +6,13 @@
  * one. So the command that was interrupted finds what is finished, what has a state to
  * resume from, and what has changed since. */
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/infile.h"
+#include "formats/base/outfile.h"
 #include "formats/native/native.h"
 #include "runtime/tune/cli/recipe.h"
 #include "runtime/tune/cli/stage_record.h"
@@ -262,8 +261,7 @@ static int run_stage(stages_run *s, plan *p, lvlm_error *err)
 
 static int run_stages(stages_run *s, lvlm_error *err)
 {
-    if (mkdir(s->recipe.folder, 0777) != 0 && errno != EEXIST)
-        return lvlm_fail_errno(err, "%s: cannot make the folder", s->recipe.folder);
+    TRY(lvlm_folder_make(s->recipe.folder, err));
     for (size_t i = 0; i < s->recipe.n; i++) {
         plan *const p = &s->plans[i];
         if (!s->args->common.quiet)

@@ -3,7 +3,6 @@
  * The state is one file, replaced atomically: a run that is killed leaves the one
  * before or the one after. The folder is locked: only one run uses it at a time. */
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "formats/base/infile.h"
+#include "formats/base/outfile.h"
 #include "formats/base/temporary.h"
 #include "formats/cli/cleanup.h"
 #include "runtime/tune/cli/train_run.h"
@@ -20,8 +20,7 @@
 
 static int lock_folder(train_state *s, lvlm_error *err)
 {
-    if (mkdir(s->folder, 0777) != 0 && errno != EEXIST)
-        return lvlm_fail_errno(err, "%s: cannot make the folder", s->folder);
+    TRY(lvlm_folder_make(s->folder, err));
     s->lock = open(s->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->lock < 0) return lvlm_fail_errno(err, "%s: cannot open", s->folder);
     return lvlm_lock(s->lock, s->folder, err);
