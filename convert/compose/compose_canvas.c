@@ -42,20 +42,11 @@ const char compose_style[] =
 
 /* ---- texts ---------------------------------------------------------------------- */
 
-/* Any text, as XML can hold it. */
 void compose_put_text(const compose_canvas *d, const char *text, size_t n_bytes)
 {
     char shown[COMPOSE_TEXT], part[COMPOSE_TEXT];
     snprintf(part, sizeof part, "%.*s", (int)n_bytes, text);
-    for (const char *at = lvlm_visible(shown, sizeof shown, part); *at != '\0'; at++)
-        if (*at == '&')
-            PUT("&amp;");
-        else if (*at == '<')
-            PUT("&lt;");
-        else if (*at == '>')
-            PUT("&gt;");
-        else
-            PUT("%c", *at);
+    lvlm_strbuf_xml(d->out, lvlm_visible(shown, sizeof shown, part));
 }
 
 void compose_put_span(const compose_canvas *d, const char *style, int x, int y,

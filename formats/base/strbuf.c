@@ -50,6 +50,18 @@ void lvlm_strbuf_printf(lvlm_strbuf *buf, const char *fmt, ...)
     va_end(args);
 }
 
+void lvlm_strbuf_xml(lvlm_strbuf *buf, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        switch (*text) {
+        case '&': lvlm_strbuf_puts(buf, "&amp;"); break;
+        case '<': lvlm_strbuf_puts(buf, "&lt;"); break;
+        case '>': lvlm_strbuf_puts(buf, "&gt;"); break; /* "]]>" is not allowed */
+        default: lvlm_strbuf_append(buf, text, 1);
+        }
+    }
+}
+
 int lvlm_strbuf_check(const lvlm_strbuf *buf, lvlm_error *err)
 {
     assert(buf->failed || buf->length <= buf->max);

@@ -28,6 +28,8 @@ typedef struct lvlm_strbuf {
 void lvlm_strbuf_append(lvlm_strbuf *buf, const void *bytes, size_t n_bytes);
 void lvlm_strbuf_puts(lvlm_strbuf *buf, const char *text);
 void lvlm_strbuf_printf(lvlm_strbuf *buf, const char *fmt, ...) LVLM_PRINTF(2, 3);
+/* A printable text (lvlm_visible) as the content of an XML element: & < > escaped. */
+void lvlm_strbuf_xml(lvlm_strbuf *buf, const char *text);
 /* LVLM_ENOMEM when any append failed. */
 LVLM_MUST_CHECK int lvlm_strbuf_check(const lvlm_strbuf *buf, lvlm_error *err);
 void lvlm_strbuf_free(lvlm_strbuf *buf);

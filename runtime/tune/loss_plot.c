@@ -180,17 +180,10 @@ static void put_names(const plot *p)
 
 /* ---- texts ---------------------------------------------------------------------- */
 
-/* Any text, as XML can hold it. */
 static void put_text(const plot *p, const char *text)
 {
     char shown[TEXT_BYTES];
-    for (const char *at = lvlm_visible(shown, sizeof shown, text); *at != '\0'; at++)
-        if (*at == '&')
-            PUT("&amp;");
-        else if (*at == '<')
-            PUT("&lt;");
-        else
-            PUT("%c", *at);
+    lvlm_strbuf_xml(p->out, lvlm_visible(shown, sizeof shown, text));
 }
 
 static void put_line(const plot *p, const char *class, int y, const char *text)

@@ -51,12 +51,22 @@ static void strbuf_reports_that_its_limit_was_reached(void **state)
     lvlm_strbuf_free(&buf);
 }
 
+static void strbuf_escapes_texts_for_xml(void **state)
+{
+    lvlm_strbuf buf = LVLM_STRBUF_INIT(100);
+    (void)state;
+    lvlm_strbuf_xml(&buf, "a<b> & \"c\"]]>");
+    assert_string_equal(buf.text, "a&lt;b&gt; &amp; \"c\"]]&gt;");
+    lvlm_strbuf_free(&buf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strbuf_never_grows_beyond_its_maximum),
         cmocka_unit_test(strbuf_keeps_what_it_was_given),
         cmocka_unit_test(strbuf_reports_that_its_limit_was_reached),
+        cmocka_unit_test(strbuf_escapes_texts_for_xml),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,7 +111,7 @@ static void one_step_and_one_value_can_be_drawn(void **state)
 static void evaluations_are_dots_and_names_are_text(void **state)
 {
     lvlm_loss_point evaluations[] = { { 4, 9.5, 0 }, { 10, 1.5, 0 } };
-    const lvlm_loss_plot plot = { .title = "<m>&\x1b.lvlm on d",
+    const lvlm_loss_plot plot = { .title = "<m>&\x1b.lvlm on d]]>",
                                   .subtitle = "full",
                                   .steps = { points, 10, 10 },
                                   .evaluations = { evaluations, 2, 2 },
@@ -124,7 +124,7 @@ static void evaluations_are_dots_and_names_are_text(void **state)
     assert_int_equal(count(file, "<circle class=\"eval\""), 2);
     assert_int_equal(count(file, "class=\"evals\""), 1);
     assert_int_equal(count(file, "dots: e&lt;.jsonl"), 1);
-    assert_int_equal(count(file, "&lt;m>&amp;\\x1b.lvlm on d"), 2);
+    assert_int_equal(count(file, "&lt;m&gt;&amp;\\x1b.lvlm on d]]&gt;"), 2);
     assert_int_equal(count(file, ">10</text>"), 2); /* loss 10 is in, and step 10 */
     lvlm_infile_close(file);
     scratch_remove(&s);
