@@ -130,7 +130,7 @@ typedef struct lvlm_replay {
     lvlm_arena arena;               /* owned; not for callers */
 } lvlm_replay;
 
-/* What a replay that fails finds out besides; each is more work than the one after it. */
+/* What a replay that fails finds out besides; each is more work than the next. */
 typedef enum lvlm_replay_depth {
     LVLM_REPLAY_CAUSE,    /* the mistake: replay->why */
     LVLM_REPLAY_OWN,      /* which stages have errors of their own: replay->cause */

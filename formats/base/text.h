@@ -57,8 +57,8 @@ static inline size_t lvlm_copy_until(char *to, size_t size, const char *text,
     return n;
 }
 
-/* Does `text` match one of the patterns of fnmatch "first|second|...", each shorter than
- * 128 bytes? */
+/* Does `text` match one of the patterns of fnmatch "first|second|...", each shorter
+ * than 128 bytes? */
 static inline bool lvlm_matches_listed(const char *list, const char *text)
 {
     char pattern[128];

@@ -111,7 +111,7 @@ bool lvlm_target_is_stored(const lvlm_target *target);
 
 /* By native name; NULL if the family has no such tensor. O(log n). */
 const lvlm_target *lvlm_manifest_find(const lvlm_manifest *manifest, const char *name);
-/* The target of the same name in block `block` of its section; NULL if there is none. */
+/* The target of the same name in block `block` of its section; NULL if absent. */
 const lvlm_target *lvlm_manifest_find_in_block(const lvlm_manifest *manifest,
                                                const lvlm_target *target,
                                                uint64_t block);

@@ -32,7 +32,7 @@ static inline bool is_loss(void *user, const char *name)
     return strcmp(name, "loss") == 0;
 }
 
-/* The loss of a recording's inputs in evaluation, of a model that computes in double. */
+/* The loss of a recording's inputs in evaluation; the model computes in double. */
 static inline double evaluated_loss(lvlm_model *model, const lvlm_checkpoint *golden)
 {
     double loss = NAN;
