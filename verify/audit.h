@@ -8,7 +8,7 @@
 #define LVLM_VERIFY_AUDIT_H
 
 #include "formats/base/run.h"
-#include "verify/replay.h"
+#include "verify/replay/replay.h"
 
 LVLM_BEGIN_DECLS
 

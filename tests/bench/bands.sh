@@ -1,6 +1,6 @@
 #!/bin/sh
 # bands.sh - the largest errors of replays and their bands: the figures in
-# verify/bands.h.
+# verify/replay/bands.h.
 #
 #   sh tests/bench/bands.sh [FOLDER...]
 #

@@ -8,7 +8,7 @@
 #include "tests/fault/torture_models.h"
 #include "tests/support/merged.h"
 #include "verify/checksum.h"
-#include "verify/compare.h"
+#include "verify/compare/compare.h"
 
 /* ---- operations ----------------------------------------------------------------- */
 

@@ -9,7 +9,7 @@
 #include "runtime/tune/trainer.h"
 #include "runtime/tune/zero_gradients.h"
 #include "tests/fault/torture_models.h"
-#include "verify/replay.h"
+#include "verify/replay/replay.h"
 
 /* ---- operations ----------------------------------------------------------------- */
 

@@ -9,7 +9,7 @@
 #include "convert/import.h"
 #include "formats/base/alloc.h"
 #include "tests/fuzz/fuzz_kit.h"
-#include "verify/compare.h"
+#include "verify/compare/compare.h"
 
 static void no_row(void *user, const lvlm_comparison *comparison)
 {

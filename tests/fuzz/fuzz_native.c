@@ -9,7 +9,7 @@
 #include "runtime/model.h"
 #include "tests/fuzz/fuzz_kit.h"
 #include "verify/checksum.h"
-#include "verify/compare.h"
+#include "verify/compare/compare.h"
 #include "verify/projections.h"
 
 static const uint64_t id_values[] = { 1, 2, 3 };

@@ -5,7 +5,7 @@
 
 #include "formats/base/alloc.h"
 #include "tests/fuzz/fuzz_kit.h"
-#include "verify/replay.h"
+#include "verify/replay/replay.h"
 #include "verify/report/report.h"
 
 static const char *model_of(const cJSON *json)

@@ -37,12 +37,14 @@ rules='
 ^runtime/cli/      formats/ runtime/
 ^verify/api/       formats/ convert/ runtime/ verify/
 ^verify/cli/       formats/ runtime/([^/]*|batch/.*)$
-    verify/([^/]*$|cause/cause\.h|report/|cli/) verify/api/lvlm[.]h$
-^verify/[^/]*$     formats/ runtime/([^/]*|(batch|generate)/.*|tune/[^/]*)$
-    verify/([^/]*$|cause/cause\.h)
-^verify/cause/     formats/ runtime/([^/]*|batch/.*)$ verify/([^/]*$|cause/)
+    verify/([^/]*$|compare/|replay/|cause/cause\.h|report/|cli/) verify/api/lvlm[.]h$
+^verify/[^/]*$     formats/ runtime/([^/]*|batch/.*)$ verify/([^/]*$|replay/)
+^verify/compare/   formats/ verify/([^/]*$|compare/)
+^verify/replay/    formats/ runtime/([^/]*|(batch|generate)/.*|tune/[^/]*)$
+    verify/([^/]*$|replay/|cause/cause\.h)
+^verify/cause/     formats/ runtime/([^/]*|batch/.*)$ verify/([^/]*$|replay/|cause/)
 ^verify/           formats/ runtime/([^/]*|batch/.*)$
-    verify/([^/]*$|cause/cause\.h|report/|cli/)
+    verify/([^/]*$|compare/|replay/|cause/cause\.h|report/|cli/)
 ^fixtures/shapes/  formats/ runtime/prepare/image/ fixtures/shapes/
 ^tests/formats/    formats/ tests/
 ^tests/support/    formats/ tests/

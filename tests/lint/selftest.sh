@@ -112,7 +112,7 @@ planted layers formats/base/up.c 2 'may not include "runtime/ops/sum.h"' <<'END'
 /* up.c - goes up. */
 #include "runtime/ops/sum.h"
 END
-planted layers verify/judge.c 1 'may not include "convert/plan.h"' <<'END'
+planted layers verify/replay/judge.c 1 'may not include "convert/plan.h"' <<'END'
 #include "convert/plan.h"
 END
 planted layers convert/plan.c 1 'may not include "runtime/model.h"' <<'END'
@@ -127,8 +127,8 @@ END
 planted layers runtime/cli/show.c 1 'may not include "convert/plan.h"' <<'END'
 #include "convert/plan.h"
 END
-planted layers tests/formats/test_x.c 1 'may not include "verify/replay.h"' <<'END'
-#include "verify/replay.h"
+planted layers tests/formats/test_x.c 1 'may not include "verify/checksum.h"' <<'END'
+#include "verify/checksum.h"
 END
 planted layers formats/container/near.c 1 'name "near.h" from the root' <<'END'
 #include "near.h"

@@ -6,7 +6,7 @@
 
 #include "formats/base/text.h"
 #include "tests/convert/converted.h"
-#include "verify/replay_parts.h"
+#include "verify/replay/replay_parts.h"
 
 /* ---- planting -------------------------------------------------------------------- */
 

@@ -16,7 +16,7 @@
 #include "formats/container/numeric.h"
 #include "formats/container/safetensors.h"
 #include "tests/convert/converted.h"
-#include "verify/replay.h"
+#include "verify/replay/replay.h"
 
 enum { RECORDED_TENSORS = 512 };
 

@@ -7,7 +7,7 @@
 #include <math.h>
 
 #include "tests/replay/recordings.h"
-#include "verify/coarse.h"
+#include "verify/replay/coarse.h"
 
 static const lvlm_replay_options plain = { .threads = 2 };
 

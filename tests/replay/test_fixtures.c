@@ -13,7 +13,7 @@
 #include "formats/base/json.h"
 #include "tests/convert/converted.h"
 #include "tests/support/fixtures.h"
-#include "verify/replay.h"
+#include "verify/replay/replay.h"
 
 typedef struct context {
     fixtures all;

@@ -8,7 +8,7 @@
 
 #include "tests/convert/converted.h"
 #include "tests/support/scratch.h"
-#include "verify/replay.h"
+#include "verify/replay/replay.h"
 
 /* Relative L2 of a tensor; gcc 12, OpenBLAS 0.3.21. */
 #define BAND 1e-4 /* observed 1.2e-5 */

@@ -8,8 +8,8 @@
 #include "runtime/collect.h"
 #include "tests/replay/recordings.h"
 #include "tests/support/fixtures.h"
-#include "verify/bands.h"
-#include "verify/own.h"
+#include "verify/replay/bands.h"
+#include "verify/replay/own.h"
 
 static const lvlm_replay_options plain = { .threads = 2 };
 

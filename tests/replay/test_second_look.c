@@ -15,7 +15,7 @@
 #include "runtime/collect.h"
 #include "tests/convert/converted.h"
 #include "tests/support/scratch.h"
-#include "verify/replay.h"
+#include "verify/replay/replay.h"
 
 #define FIXTURE LVLM_FIXTURES "/qwen2_vl-odd/"
 

@@ -19,7 +19,7 @@
 #include "formats/base/json.h"
 #include "formats/base/utf8.h"
 #include "formats/base/version.h"
-#include "verify/bands.h"
+#include "verify/replay/bands.h"
 #include "verify/report/report.h"
 
 enum { MAX_STAGES = 512, NAME = 96, DEPTH = 64 };

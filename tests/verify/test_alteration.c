@@ -10,7 +10,7 @@
 
 #include "formats/base/random.h"
 #include "formats/container/numeric.h"
-#include "verify/alteration.h"
+#include "verify/compare/alteration.h"
 
 enum { ROWS = 700, COLUMNS = 620, MOST = ROWS * COLUMNS };
 

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "verify/merge_proof.h"
+#include "verify/compare/merge_proof.h"
 
 #define LORA LVLM_FIXTURES "/lora/"
 

@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "tests/support/scratch.h"
-#include "verify/bands.h"
-#include "verify/recording.h"
+#include "verify/replay/bands.h"
+#include "verify/replay/recording.h"
 
 /* Input ids [1, 3], the last of them padding, and a stage of three rows of two. */
 #define IDS                                                                            \

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "verify/bands.h"
-#include "verify/replay_parts.h"
+#include "verify/replay/bands.h"
+#include "verify/replay/replay_parts.h"
 
 #define OWN 1e-7
 

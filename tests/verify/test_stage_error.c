@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "verify/stage_error.h"
+#include "verify/replay/stage_error.h"
 
 static lvlm_tensor tensor(lvlm_dtype dtype, lvlm_shape shape, const void *data)
 {

@@ -1,8 +1,8 @@
-/* api_replay.c - proofs of lvlm.h: verify/replay.h, and its verdict as a code. */
+/* api_replay.c - proofs of lvlm.h: a replay, and its verdict as a code. */
 #include <math.h>
 
 #include "verify/api/api.h"
-#include "verify/replay.h"
+#include "verify/replay/replay.h"
 
 static lvlm_parity summary_of(const lvlm_replay *replay)
 {

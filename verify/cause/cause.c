@@ -15,8 +15,8 @@
 #include "formats/container/side_file.h"
 #include "formats/native/native.h"
 #include "verify/cause/trial.h"
-#include "verify/own.h"
-#include "verify/replay_parts.h"
+#include "verify/replay/own.h"
+#include "verify/replay/replay_parts.h"
 
 enum { SENTENCE = 1024, SMALL = 1 << 26, FEWEST = 32 };
 

@@ -4,12 +4,12 @@
  *
  * A mistake is undone in a variant of the model (variant.h): other settings, other
  * values of some tensors. The stage is computed with it by itself, from recorded rows
- * (verify/own.h), so a trial costs one block. Only settings.c, exchanges.c,
+ * (verify/replay/own.h), so a trial costs one block. Only settings.c, exchanges.c,
  * orders.c and factors.c know mistakes; they are tables. */
 #ifndef LVLM_VERIFY_CAUSE_CAUSE_H
 #define LVLM_VERIFY_CAUSE_CAUSE_H
 
-#include "verify/replay.h"
+#include "verify/replay/replay.h"
 
 LVLM_BEGIN_DECLS
 

@@ -7,8 +7,8 @@
 #include "formats/base/strbuf.h"
 #include "formats/base/text.h"
 #include "verify/cause/trial.h"
-#include "verify/own.h"
-#include "verify/replay_parts.h"
+#include "verify/replay/own.h"
+#include "verify/replay/replay_parts.h"
 
 enum { NAMED = 4, MOST_NAMES = 1 << 14 };
 

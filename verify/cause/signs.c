@@ -16,7 +16,7 @@
 #include "formats/container/numeric.h"
 #include "runtime/batch/input_tensor.h"
 #include "verify/cause/trial.h"
-#include "verify/own.h"
+#include "verify/replay/own.h"
 
 enum { NAMED = 4, MOST_TEXT = 1 << 12 };
 

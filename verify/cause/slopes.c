@@ -4,7 +4,7 @@
 #include "formats/base/strbuf.h"
 #include "formats/base/text.h"
 #include "verify/cause/trial.h"
-#include "verify/recording.h"
+#include "verify/replay/recording.h"
 
 enum { MOST_TEXT = 1 << 12, NAMED = 4 };
 

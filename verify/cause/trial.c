@@ -6,8 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "verify/own.h"
-#include "verify/replay_parts.h"
+#include "verify/replay/own.h"
+#include "verify/replay/replay_parts.h"
 
 #define MUCH 4.0 /* times as near as before: worth to be said */
 

@@ -4,8 +4,8 @@
 
 #include "formats/cli/printer.h"
 #include "formats/cli/program.h"
-#include "verify/calibrate.h"
 #include "verify/cli/verify_commands.h"
+#include "verify/replay/calibrate.h"
 #include "verify/report/report.h"
 
 static const lvlm_option options[] = {

@@ -8,7 +8,7 @@
 #include "formats/cli/program.h"
 #include "formats/cli/terminal.h"
 #include "verify/cli/verify_commands.h"
-#include "verify/compare_sum.h"
+#include "verify/compare/compare_sum.h"
 
 typedef struct args {
     lvlm_common_args common;

@@ -4,7 +4,7 @@
 
 #include "formats/cli/program.h"
 #include "verify/cli/verify_commands.h"
-#include "verify/merge_proof.h"
+#include "verify/compare/merge_proof.h"
 
 typedef struct args {
     lvlm_common_args common;

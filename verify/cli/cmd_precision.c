@@ -1,6 +1,6 @@
 /* cmd_precision.c - lvlm-verify precision MODEL --inputs IN.safetensors */
 #include "verify/cli/verify_commands.h"
-#include "verify/precision.h"
+#include "verify/replay/precision.h"
 
 static const lvlm_option options[] = {
     { "inputs", "FILE.safetensors", LVLM_OPTION_TEXT,

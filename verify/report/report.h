@@ -5,7 +5,7 @@
 
 #include "formats/base/strbuf.h"
 #include "verify/audit.h"
-#include "verify/replay.h"
+#include "verify/replay/replay.h"
 
 LVLM_BEGIN_DECLS
 

@@ -3,7 +3,7 @@
 #define LVLM_VERIFY_REPORT_REPORT_PARTS_H
 
 #include "formats/base/strbuf.h"
-#include "verify/replay.h"
+#include "verify/replay/replay.h"
 
 LVLM_BEGIN_DECLS
 

@@ -4,7 +4,7 @@
 #define LVLM_VERIFY_REPORT_REPORT_PLOT_H
 
 #include "formats/base/strbuf.h"
-#include "verify/replay.h"
+#include "verify/replay/replay.h"
 
 LVLM_BEGIN_DECLS
 

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "formats/base/text.h"
-#include "verify/bands.h"
 #include "verify/cause/cause.h"
-#include "verify/coarse.h"
+#include "verify/replay/bands.h"
+#include "verify/replay/coarse.h"
 #include "verify/report/report_words.h"
 
 /* ---- stages --------------------------------------------------------------------- */

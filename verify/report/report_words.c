@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "formats/base/utf8.h"
-#include "verify/bands.h"
-#include "verify/coarse.h"
+#include "verify/replay/bands.h"
+#include "verify/replay/coarse.h"
 
 /* ---- numbers and reasons --------------------------------------------------------- */
 
