@@ -92,7 +92,7 @@ static int try_block(cause_session *s, uint64_t block, bool relations, lvlm_erro
 static int try_blocks(cause_session *s, bool relations, lvlm_error *err)
 {
     enum { FAR = 8 }; /* of that many blocks all are tried, else those next to it */
-    const char *const at = strstr(s->stage->name, "blocks.");
+    const char *const at = strstr(s->span[s->n_span - 1], "blocks.");
     if (at == NULL) return 0;
     const uint64_t here = strtoull(at + strlen("blocks."), NULL, 10);
     for (uint64_t block = here > FAR ? here - FAR : 0; block <= here + FAR; block++)
@@ -228,7 +228,7 @@ static int try_reference(cause_session *s, references *r, const char *reference,
         err);
 }
 
-static int try_references(cause_session *s, lvlm_error *err)
+int cause_try_references(cause_session *s, lvlm_error *err)
 {
     const char *const recorded = s->replay->recording.reference;
     references r = { .n = 0 };
@@ -248,7 +248,7 @@ static int try_references(cause_session *s, lvlm_error *err)
 
 int cause_try_others(cause_session *s, bool relations, lvlm_error *err)
 {
-    if (relations) TRY(try_references(s, err));
+    if (relations) TRY(cause_try_references(s, err));
     TRY(try_exchanges(s, relations, err));
     if (!relations) TRY(try_thirds(s, err));
     TRY(try_blocks(s, relations, err));

@@ -12,7 +12,8 @@
 #include "formats/base/text.h"
 #include "verify/cause/trial.h"
 
-enum { LABEL = 96 };
+enum { LABEL = CAUSE_ORDER_TEXT };
+enum { NUMBERS = 64 }; /* far above the tries of any mistake */
 
 typedef struct view view;
 struct view {
@@ -344,31 +345,44 @@ static const struct order_row {
 };
 // clang-format on
 
+/* `total` values as the view has them. */
+static void arrange(double *to, const double *from, size_t total, const view *v)
+{
+    /* what a view leaves out is before its items */
+    const size_t skipped = total - v->outer * v->n * v->inner;
+    const size_t before = v->outer > 0 ? skipped / v->outer : 0;
+    const size_t row = before + v->n * v->inner;
+    memcpy(to, from, total * sizeof *to);
+    for (size_t o = 0; o < v->outer; o++)
+        for (size_t k = 0; k < v->n; k++) {
+            const size_t item = v->from(v, k);
+            assert(item < v->n);
+            memcpy(to + o * row + before + k * v->inner,
+                   from + o * row + before + item * v->inner, v->inner * sizeof *to);
+        }
+}
+
 /* New values of `t` as the view has them. */
 static int rearrange(cause_session *s, const lvlm_target *t, const view *v,
                      lvlm_error *err)
 {
     double *const to = variant_values(&s->changed, t);
     const size_t total = (size_t)lvlm_tensor_numel(t->here.tensor);
-    const size_t skipped = total - v->outer * v->n * v->inner;
     double *const x = lvlm_malloc((total + 1) * sizeof *x);
     if (to == NULL || x == NULL) {
         lvlm_free(x);
         return lvlm_fail_memory(err);
     }
-    /* what a view leaves out is before its items */
-    const size_t before = v->outer > 0 ? skipped / v->outer : 0;
-    const size_t row = before + v->n * v->inner;
     memcpy(x, to, total * sizeof *x);
-    for (size_t o = 0; o < v->outer; o++)
-        for (size_t k = 0; k < v->n; k++) {
-            const size_t from = v->from(v, k);
-            assert(from < v->n);
-            memcpy(to + o * row + before + k * v->inner,
-                   x + o * row + before + from * v->inner, v->inner * sizeof *to);
-        }
+    arrange(to, x, total, v);
     lvlm_free(x);
     return 0;
+}
+
+static bool fits(const struct order_row *row, const lvlm_target *t)
+{
+    return lvlm_matches_listed(row->tensors, t->name) && t->shape.n > 0 &&
+           (row->relations || !lvlm_matches_listed(QK, t->name));
 }
 
 static int try_list(cause_session *s, const struct order_row *row,
@@ -389,18 +403,14 @@ static int try_list(cause_session *s, const struct order_row *row,
 
 static int try_row(cause_session *s, const struct order_row *row, lvlm_error *err)
 {
-    enum { MOST = 64 }; /* far above the tries of any mistake */
     const lvlm_target *all[FEEDS];
     size_t n = 0;
     view v;
     for (size_t i = 0; i < s->n_feeds; i++) {
         const lvlm_target *const t = s->feeds[i];
-        if (!lvlm_matches_listed(row->tensors, t->name) || t->shape.n == 0 ||
-            (!row->relations && lvlm_matches_listed(QK, t->name)))
-            continue;
-        all[n++] = t;
+        if (fits(row, t)) all[n++] = t;
     }
-    for (size_t number = 0; number < MOST; number++) {
+    for (size_t number = 0; number < NUMBERS; number++) {
         if (row->together && n > 1 && n <= VARIANT_TENSORS)
             TRY(try_list(s, row, all, n, number, err));
         for (size_t i = 0; i < n; i++)
@@ -415,4 +425,37 @@ int cause_try_orders(cause_session *s, bool relations, lvlm_error *err)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].relations == relations) TRY(try_row(s, &rows[i], err));
     return 0;
+}
+
+/* ---- one by one ------------------------------------------------------------------ */
+
+bool cause_next_order(cause_order *o, const cause_session *s, const lvlm_target *t)
+{
+    view v;
+    for (; o->next < NUMBERS * (sizeof rows / sizeof *rows); o->next++) {
+        const struct order_row *const row = &rows[o->next / NUMBERS];
+        if (!fits(row, t) || !row->make(&v, s, t, o->next % NUMBERS)) continue;
+        o->mistake = row->mistake;
+        o->see = row->see;
+        o->at = o->next++;
+        memcpy(o->label, v.label, LABEL);
+        return true;
+    }
+    return false;
+}
+
+void cause_arrange(double *to, const double *from, const cause_order *o,
+                   const cause_session *s, const lvlm_target *t)
+{
+    view v;
+    if (rows[o->at / NUMBERS].make(&v, s, t, o->at % NUMBERS))
+        arrange(to, from, (size_t)lvlm_tensor_numel(t->here.tensor), &v);
+}
+
+int cause_undo_order(cause_session *s, const cause_order *o, const lvlm_target *t,
+                     lvlm_error *err)
+{
+    view v;
+    if (!rows[o->at / NUMBERS].make(&v, s, t, o->at % NUMBERS)) return 0;
+    return rearrange(s, t, &v, err);
 }

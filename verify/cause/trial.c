@@ -112,52 +112,71 @@ static bool is_rounding(const cause_session *s, double error)
     return error <= 4 * epsilon && error * 64 < s->stage->share.own;
 }
 
-/* "this stage agrees to 4e-16, and 2 others do too" */
-static const char *result(cause_session *s, const trial *t, bool rounds, size_t settled)
+/* "agrees to 4e-16, and 2 others do too" */
+static const char *result(cause_session *s, const cause_finding *f, bool rounds)
 {
+    const size_t others = f->n_settled - 1;
     if (rounds)
         return lvlm_arena_printf(&s->arena,
                                  "agrees to %.0e, as nearly as rounding of the changed "
                                  "values allows",
-                                 t->error);
-    if (settled > 1)
+                                 f->error);
+    if (f->n_settled > 1)
         return lvlm_arena_printf(&s->arena,
                                  "agrees to %.0e, and %zu other%s with an "
                                  "error of %s own too",
-                                 t->error, settled - 1, settled == 2 ? "" : "s",
-                                 settled == 2 ? "its" : "their");
-    return lvlm_arena_printf(&s->arena, "agrees to %.0e", t->error);
+                                 f->error, others, others == 1 ? "" : "s",
+                                 others == 1 ? "its" : "their");
+    return lvlm_arena_printf(&s->arena, "agrees to %.0e", f->error);
+}
+
+int cause_offer(cause_session *s, const char *mistake, const char *with,
+                const char *see, const cause_finding *f, lvlm_error *err)
+{
+    lvlm_arena *const arena = &s->replay->arena;
+    const bool rounds = !f->agrees && is_rounding(s, f->error);
+    const char *const how = result(s, f, rounds);
+    if (with == NULL || see == NULL || how == NULL) return lvlm_fail_memory(err);
+    const lvlm_cause_candidate c = {
+        .mistake = mistake,
+        .sentence =
+            f->agrees || rounds
+                ? lvlm_arena_printf(arena, "with %s this %s %s: %s", with,
+                                    s->noun != NULL ? s->noun : "stage", how, see)
+                : lvlm_arena_printf(arena, "nearest: with %s its error is %.1e: %s",
+                                    with, f->error, see),
+        .error = f->error,
+        .agrees = f->agrees || rounds,
+        .n_settled = f->n_settled,
+    };
+    if (c.sentence == NULL) return lvlm_fail_memory(err);
+    return keep(s, &c, err);
+}
+
+static int judge_stage(cause_session *s, cause_finding *out, lvlm_error *err)
+{
+    trial t = { .stage = s->stage, .error = INFINITY }, all = { .stage = NULL };
+    TRY(compute(&t, s, err));
+    if (t.agrees && s->out->n_causes > 1) TRY(compute(&all, s, err));
+    *out =
+        (cause_finding){ .error = t.error,
+                         .agrees = t.agrees,
+                         .n_settled = s->out->n_causes > 1 ? all.n_agree : t.agrees };
+    return 0;
 }
 
 int cause_try(cause_session *s, const char *mistake, const char *with, const char *see,
               lvlm_error *err)
 {
-    lvlm_arena *const arena = &s->replay->arena;
-    trial t = { .stage = s->stage, .error = INFINITY }, all = { .stage = NULL };
+    cause_finding found;
     if (with == NULL || see == NULL) return lvlm_fail_memory(err);
     if (s->out->n_tried == s->most_tries) {
         s->out->n_left_out++;
         return variant_reset(&s->changed, err);
     }
-    TRY(compute(&t, s, err));
-    if (t.agrees && s->out->n_causes > 1) TRY(compute(&all, s, err));
+    TRY(s->judge != NULL ? s->judge(s->judge_user, &found, err)
+                         : judge_stage(s, &found, err));
     s->out->n_tried++;
-    const bool rounds = !t.agrees && is_rounding(s, t.error);
-    const size_t settled = s->out->n_causes > 1 ? all.n_agree : t.agrees;
-    const char *const how = result(s, &t, rounds, settled);
-    if (how == NULL) return lvlm_fail_memory(err);
-    const lvlm_cause_candidate c = {
-        .mistake = mistake,
-        .sentence =
-            t.agrees || rounds
-                ? lvlm_arena_printf(arena, "with %s this stage %s: %s", with, how, see)
-                : lvlm_arena_printf(arena, "nearest: with %s its error is %.1e: %s",
-                                    with, t.error, see),
-        .error = t.error,
-        .agrees = t.agrees || rounds,
-        .n_settled = settled,
-    };
-    if (c.sentence == NULL) return lvlm_fail_memory(err);
-    TRY(keep(s, &c, err));
+    TRY(cause_offer(s, mistake, with, see, &found, err));
     return variant_reset(&s->changed, err);
 }

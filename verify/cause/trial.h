@@ -10,6 +10,13 @@ LVLM_BEGIN_DECLS
 
 enum { FEEDS = 1024 };
 
+/* What came of a trial. */
+typedef struct cause_finding {
+    double error;     /* that is left */
+    bool agrees;      /* which is within its band */
+    size_t n_settled; /* so many of those with an error of their own agree then */
+} cause_finding;
+
 /* The stage and what it is made of. */
 typedef struct cause_session {
     lvlm_replay *replay;
@@ -34,6 +41,11 @@ typedef struct cause_session {
     size_t most_tries;   /* more would take too long */
     variant changed;     /* the model with a mistake undone */
     size_t candidate_room;
+    /* How `changed` is judged, and what that is about: "gradient". NULL: the stage is
+     * computed with it, from recorded rows. */
+    int (*judge)(void *user, cause_finding *out, lvlm_error *err);
+    void *judge_user;
+    const char *noun;
 } cause_session;
 
 /* ---- feeds.c --------------------------------------------------------------------- */
@@ -63,6 +75,10 @@ const char *cause_names(cause_session *s, const lvlm_target *const *list, size_t
  * NULL: out of memory. */
 LVLM_MUST_CHECK int cause_try(cause_session *s, const char *mistake, const char *with,
                               const char *see, lvlm_error *err);
+/* The same of one that was computed otherwise, and of which this came. */
+LVLM_MUST_CHECK int cause_offer(cause_session *s, const char *mistake, const char *with,
+                                const char *see, const cause_finding *found,
+                                lvlm_error *err);
 /* Does a candidate agree? */
 bool cause_is_found(const cause_session *s);
 
@@ -75,6 +91,28 @@ LVLM_MUST_CHECK int cause_try_settings(cause_session *s, bool relations,
 LVLM_MUST_CHECK int cause_try_values(cause_session *s, bool relations, lvlm_error *err);
 LVLM_MUST_CHECK int cause_try_orders(cause_session *s, bool relations, lvlm_error *err);
 LVLM_MUST_CHECK int cause_try_others(cause_session *s, bool relations, lvlm_error *err);
+/* Of these, the behaviour of other versions. */
+LVLM_MUST_CHECK int cause_try_references(cause_session *s, lvlm_error *err);
+
+/* ---- orders, one by one (orders.c) ----------------------------------------------- */
+
+enum { CAUSE_ORDER_TEXT = 96 };
+
+/* One in which the values of a tensor may be stored. At first all zero. */
+typedef struct cause_order {
+    const char *mistake, *see;    /* from the table: "heads", "rows are stored" */
+    char label[CAUSE_ORDER_TEXT]; /* "with the heads in reverse order" */
+    size_t at, next;              /* for orders.c */
+} cause_order;
+
+/* The next one that tensor `t` may have; false: there are no more. */
+bool cause_next_order(cause_order *o, const cause_session *s, const lvlm_target *t);
+/* Values of its shape, put back into order; one that it cannot have changes nothing. */
+void cause_arrange(double *to, const double *from, const cause_order *o,
+                   const cause_session *s, const lvlm_target *t);
+/* The same in s->changed. */
+LVLM_MUST_CHECK int cause_undo_order(cause_session *s, const cause_order *o,
+                                     const lvlm_target *t, lvlm_error *err);
 
 /* ---- what can be seen without a trial -------------------------------------------- */
 
