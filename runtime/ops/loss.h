@@ -6,17 +6,17 @@
 
 /* y = cap * tanh(x / cap). y may be x.  x, y (n) */
 void softcap_forward(real *y, const real *x, real cap, size_t n);
-/* dx += dy * (1 - (y/cap)^2), from the output y.  dx, dy, y (n) */
-void softcap_backward(real *dx, const real *dy, const real *y, real cap, size_t n);
 
 /* loss[n] = log sum_v exp(logits[n,v]) - logits[n,targets[n]], and 0 where the target
  * is negative; the sum is computed in double. Means over rows, examples or batches are
  * up to the caller.  loss (N)  logits (N,V)  targets (N), < V */
 void cross_entropy_forward(double *loss, const real *logits, const int64_t *targets,
                            size_t N, size_t V);
-/* dlogits[n] += dloss[n] * (softmax(logits[n]) - onehot(targets[n])).
- * dlogits, logits (N,V)  dloss (N)  targets (N) */
-void cross_entropy_backward(real *dlogits, const double *dloss, const real *logits,
-                            const int64_t *targets, size_t N, size_t V);
+/* Also the gradient of scale times the sum of these losses, in the place of logits:
+ * scale * (softmax(logits[n]) - onehot(targets[n])), 0 where the target is negative;
+ * with cap > 0 logits are results of softcap_forward, and it is the gradient of what
+ * that was given.  loss (N)  logits (N,V)  targets (N), < V */
+void cross_entropy_gradient(double *loss, real *logits, const int64_t *targets,
+                            double scale, real cap, size_t N, size_t V);
 
 #endif

@@ -13,8 +13,8 @@
 _Static_assert(LVLM_IGNORE_LABEL < 0, "cross entropy leaves such targets out");
 
 /* Rows whose logits are in memory at once when only the loss is wanted: with a
- * vocabulary of 257216 that is 132 MB in f32. */
-enum { LOSS_ROWS = 128 };
+ * vocabulary of 257216 that is 263 MB in f32. */
+enum { LOSS_ROWS = 256 };
 
 static const config_row config_rows[] = {
     CONFIG("text.hidden", text_head_config, hidden),
@@ -152,54 +152,28 @@ int head_forward(const text_head *head, const real *x, const lvlm_packing *packi
 
 /* ---- backward ------------------------------------------------------------------- */
 
-/* Memory for some rows. */
-typedef struct chunk {
-    real *logits, *dlogits, *dcapped; /* (rows,V) */
-    int64_t targets[LOSS_ROWS];
-    double losses[LOSS_ROWS], scales[LOSS_ROWS];
-    size_t n;
-} chunk;
-
-/* dx, x (n,C) */
-static void chunk_backward(chunk *k, real *dx, const real *x, const text_head *head,
-                           const ops_scratch *scratch)
-{
-    const size_t C = head->config.hidden, V = head->config.vocab, n = k->n * V;
-    const real cap = (real)head->config.softcap;
-    memset(k->dlogits, 0, n * sizeof *k->dlogits);
-    memset(dx, 0, k->n * C * sizeof *dx);
-    cross_entropy_backward(k->dlogits, k->scales, k->logits, k->targets, k->n, V);
-    if (cap > 0) {
-        memset(k->dcapped, 0, n * sizeof *k->dcapped);
-        softcap_backward(k->dcapped, k->dlogits, k->logits, cap, n);
-    }
-    dense_backward(dx, cap > 0 ? k->dcapped : k->dlogits, x, &head->weight, NULL, k->n,
-                   C, V, scratch);
-}
-
 int head_backward(const text_head *head, double *sum, real *dx, const real *x,
                   const lvlm_packing *p, double scale, const ops_scratch *scratch,
                   lvlm_error *err)
 {
     const size_t C = head->config.hidden, V = head->config.vocab;
-    const size_t most = rows_at_once(p->n_targets);
-    chunk k = { .n = 0 };
-    assert(p->targets != NULL && p->n_targets > 0 && dx != x);
+    const real cap = (real)head->config.softcap;
+    int64_t targets[LOSS_ROWS];
+    double losses[LOSS_ROWS];
+    real *logits = NULL;
     workspace memory = { 0 };
-    const workspace_slot slots[] = {
-        { &k.logits, most, V },
-        { &k.dlogits, most, V },
-        { &k.dcapped, head->config.softcap > 0 ? most : 0, V },
-    };
-    TRY(workspace_take(&memory, slots, sizeof slots / sizeof *slots, "loss", err));
-    for (size_t i = 0; i < LOSS_ROWS; i++) k.scales[i] = scale;
+    assert(p->targets != NULL && p->n_targets > 0 && dx != x);
+    TRY(workspace_array(&logits, &memory, rows_at_once(p->n_targets), V, "loss", err));
+    memset(dx, 0, p->n_targets * C * sizeof *dx);
     *sum = 0;
-    for (size_t first = 0; first < p->n_targets; first += k.n) {
+    for (size_t first = 0, n; first < p->n_targets; first += n) {
         const real *const some = x + first * C;
-        k.n = take_targets(k.targets, p, first);
-        head_project(k.logits, some, head, k.n, scratch);
-        *sum += sum_losses(k.losses, k.logits, k.targets, k.n, V);
-        chunk_backward(&k, dx + first * C, some, head, scratch);
+        n = take_targets(targets, p, first);
+        head_project(logits, some, head, n, scratch);
+        cross_entropy_gradient(losses, logits, targets, scale, cap, n, V);
+        for (size_t i = 0; i < n; i++) *sum += losses[i];
+        dense_backward(dx + first * C, logits, some, &head->weight, NULL, n, C, V,
+                       scratch);
     }
     workspace_free(&memory);
     return 0;
@@ -207,6 +181,5 @@ int head_backward(const text_head *head, double *sum, real *dx, const real *x,
 
 uint64_t head_backward_bytes(const text_head *head, size_t n_targets)
 {
-    const uint64_t arrays = head->config.softcap > 0 ? 3 : 2;
-    return arrays * rows_at_once(n_targets) * head->config.vocab * sizeof(real);
+    return (uint64_t)rows_at_once(n_targets) * head->config.vocab * sizeof(real);
 }

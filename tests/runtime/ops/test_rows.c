@@ -114,53 +114,68 @@ enum { LOGITS_N = 5, LOGITS_V = 1031 };
 static const int64_t targets[LOGITS_N] = { 0, -100, 1030, 17, 512 };
 
 typedef struct entropy_case {
-    double logits[LOGITS_N * LOGITS_V], loss[LOGITS_N], dloss[LOGITS_N];
+    double x[LOGITS_N * LOGITS_V], logits[LOGITS_N * LOGITS_V], loss[LOGITS_N];
+    double scale, cap;
 } entropy_case;
 
 static double entropy_loss(void *context)
 {
     entropy_case *c = context;
+    double sum = 0;
+    memcpy(c->logits, c->x, sizeof c->x);
+    if (c->cap > 0) softcap_forward(c->logits, c->x, c->cap, COUNT(c->x));
     cross_entropy_forward(c->loss, c->logits, targets, LOGITS_N, LOGITS_V);
-    return gradcheck_dot(c->loss, c->dloss, LOGITS_N);
+    for (size_t n = 0; n < LOGITS_N; n++) sum += c->scale * c->loss[n];
+    return sum;
+}
+
+static void check_gradient(entropy_case *c)
+{
+    double loss[LOGITS_N];
+    entropy_loss(c);
+    memcpy(loss, c->loss, sizeof loss);
+    static double dx[LOGITS_N * LOGITS_V];
+    memcpy(dx, c->logits, sizeof dx);
+    cross_entropy_gradient(c->loss, dx, targets, c->scale, c->cap, LOGITS_N, LOGITS_V);
+    assert_memory_equal(c->loss, loss, sizeof loss);
+    ASSERT_BELOW(gradcheck(entropy_loss, c, c->x, dx, COUNT(dx)),
+                 1e-7 /* observed 4.2e-11 */);
+    for (size_t v = 0; v < LOGITS_V; v++) assert_true(dx[LOGITS_V + v] == 0);
 }
 
 static void cross_entropy_equals_its_formula_and_slope(void **state)
 {
-    static entropy_case c;
-    static double dlogits[LOGITS_N * LOGITS_V];
+    static entropy_case c = { .scale = 0.3 };
     (void)state;
-    gradcheck_fill(c.logits, COUNT(c.logits), 1), gradcheck_fill(c.dloss, LOGITS_N, 2);
-    for (size_t i = 0; i < COUNT(c.logits); i++) c.logits[i] *= 8;
+    gradcheck_fill(c.x, COUNT(c.x), 1);
+    for (size_t i = 0; i < COUNT(c.x); i++) c.x[i] *= 8;
     entropy_loss(&c);
     for (size_t n = 0; n < LOGITS_N; n++) {
+        const double *const x = c.x + n * LOGITS_V;
         double sum = 0;
-        for (size_t v = 0; v < LOGITS_V; v++) sum += exp(c.logits[n * LOGITS_V + v]);
+        for (size_t v = 0; v < LOGITS_V; v++) sum += exp(x[v]);
         if (targets[n] < 0)
             assert_true(c.loss[n] == 0);
         else
-            ASSERT_CLOSE(c.loss[n],
-                         log(sum) - c.logits[n * LOGITS_V + (size_t)targets[n]], 1e-14);
+            ASSERT_CLOSE(c.loss[n], log(sum) - x[(size_t)targets[n]], 1e-14);
     }
-    cross_entropy_backward(dlogits, c.dloss, c.logits, targets, LOGITS_N, LOGITS_V);
-    ASSERT_BELOW(gradcheck(entropy_loss, &c, c.logits, dlogits, COUNT(dlogits)),
-                 1e-7 /* observed 4.2e-11 */);
-    for (size_t v = 0; v < LOGITS_V; v++) assert_true(dlogits[LOGITS_V + v] == 0);
+    check_gradient(&c);
+    c.cap = 5;
+    check_gradient(&c);
 }
 
 static void cross_entropy_is_stable(void **state)
 {
-    const double logits[] = { 1e5, 0, -1e5, -1e5, 0, 1e5 };
+    double logits[] = { 1e5, 0, -1e5, -1e5, 0, 1e5 };
     const int64_t target[] = { 0, 0 };
-    const double ones[] = { 1, 1 };
-    double loss[2], dlogits[6] = { 0 };
+    double loss[2];
     (void)state;
-    cross_entropy_forward(loss, logits, target, 2, 3);
+    cross_entropy_gradient(loss, logits, target, 1, 0, 2, 3);
     ASSERT_CLOSE(loss[0], 0, 1e-15);
     ASSERT_CLOSE(loss[1], 2e5, 1e-15);
-    cross_entropy_backward(dlogits, ones, logits, target, 2, 3);
-    ASSERT_CLOSE(dlogits[0], 0, 1e-15);
-    ASSERT_CLOSE(dlogits[3], -1, 1e-15);
-    ASSERT_CLOSE(dlogits[5], 1, 1e-15);
+    ASSERT_CLOSE(logits[0], 0, 1e-15);
+    ASSERT_CLOSE(logits[3], -1, 1e-15);
+    ASSERT_CLOSE(logits[5], 1, 1e-15);
 }
 
 int main(void)
