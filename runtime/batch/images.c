@@ -333,3 +333,56 @@ int lvlm_images_read(lvlm_images *out, const lvlm_input_source *source,
     }
     return 0;
 }
+
+/* ---- parts ----------------------------------------------------------------------- */
+
+/* `n` of the equal pieces that a tensor has, from number `first` on. */
+static void take_pieces(lvlm_tensor *out, const lvlm_tensor *from, size_t pieces,
+                        size_t first, size_t n)
+{
+    assert(from->stride == NULL && first + n <= pieces);
+    const uint64_t piece = from->n_bytes / pieces;
+    *out = *from;
+    out->data += first * piece;
+    out->n_bytes = n * piece;
+}
+
+/* Rows of patches of the images [first, end) of those from number `base` to `most`. */
+static const lvlm_tensor *take_patches(lvlm_tensor *out, const lvlm_tensor *from,
+                                       const lvlm_images *all, size_t base, size_t most,
+                                       size_t first, size_t end)
+{
+    first = first > base ? first : base;
+    end = end < most ? end : most;
+    if (first >= end) return NULL;
+    const size_t rows = lvlm_images_patches(all, first, end);
+    take_pieces(out, from, (size_t)from->shape.dims[0],
+                lvlm_images_patches(all, base, first), rows);
+    out->shape.dims[0] = rows;
+    return out;
+}
+
+void lvlm_images_take(lvlm_images_part *out, const lvlm_images *all,
+                      const lvlm_image_spec *spec, size_t first, size_t n)
+{
+    lvlm_images *const part = &out->images;
+    const size_t end = first + n, stills = all->n - all->n_videos;
+    assert(n > 0 && end <= all->n);
+    *part = (lvlm_images){
+        .n = n, .grids = all->grids + first, .side = all->side, .per_text = n
+    };
+    if (spec->form == LVLM_IMAGES_PATCHES) {
+        part->n_videos = end > stills ? end - (first > stills ? first : stills) : 0;
+        part->pixels =
+            take_patches(&out->pixels, all->pixels, all, 0, stills, first, end);
+        part->video_pixels = take_patches(&out->video_pixels, all->video_pixels, all,
+                                          stills, all->n, first, end);
+        return;
+    }
+    take_pieces(&out->pixels, all->pixels, all->n, first, n);
+    out->pixels.shape.dims[0] = spec->form == LVLM_IMAGES_TILES ? 1 : n;
+    if (spec->form == LVLM_IMAGES_TILES) out->pixels.shape.dims[1] = n;
+    part->pixels = &out->pixels;
+    if (all->aspect_ids != NULL) part->aspect_ids = all->aspect_ids + first;
+    if (all->live != NULL) part->live = all->live + first * spec->tiles;
+}

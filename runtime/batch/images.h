@@ -73,6 +73,17 @@ size_t lvlm_images_present(const lvlm_images *images);
 /* Patches of all grids [first, end). */
 size_t lvlm_images_patches(const lvlm_images *images, size_t first, size_t end);
 
+/* Some of the images of a batch, for a tower: without what texts see of them, and
+ * without `seconds`. */
+typedef struct lvlm_images_part {
+    lvlm_images images; /* borrows from all, and from this struct: do not copy it */
+    lvlm_tensor pixels, video_pixels;
+} lvlm_images_part;
+
+/* Images [first, first + n) of all. */
+void lvlm_images_take(lvlm_images_part *out, const lvlm_images *all,
+                      const lvlm_image_spec *spec, size_t first, size_t n);
+
 LVLM_END_DECLS
 
 #endif

@@ -28,17 +28,38 @@ static uint64_t image_rows_bytes(const pass *t)
     return t->n_image_rows * t->p->text.config.block.hidden * sizeof(real);
 }
 
+/* The tower's tape, which is t->tower_tape; of parts the largest. */
+static int tower_bytes(uint64_t *out, pass *t, tape_keep keep, lvlm_error *err)
+{
+    const vision_tower *const tower = t->p->tower;
+    const bool cut = pass_tower_is_cut(t, keep);
+    *out = 0;
+    t->tower_memory.counts = true;
+    for (size_t first = 0, n; first < t->inputs.images.n; first += n) {
+        lvlm_images_part part;
+        features f = t->features;
+        n = cut ? pass_tower_part(t, first) : t->inputs.images.n;
+        if (cut)
+            TRY(pass_tower_plan(&f, &part, t, first, n, &t->tower_memory.lists, err));
+        t->tower_memory.bytes = 0;
+        TRY(tower->kind->tape_make(tower, &t->tower_tape, &t->tower_memory, &f, keep,
+                                   err));
+        *out = larger(*out, t->tower_memory.bytes);
+    }
+    return 0;
+}
+
 /* The tapes of tower and connector; *grads: what the tower's backward takes. */
-static int vision_bytes(uint64_t *grads, pass *t, tape_keep keep, lvlm_error *err)
+static int vision_bytes(uint64_t *tower, uint64_t *grads, pass *t, tape_keep keep,
+                        lvlm_error *err)
 {
     const pipeline *const p = t->p;
     workspace back = { .counts = true };
     transformer_grads g;
     assert(pass_has_images(t));
     *grads = 0;
-    t->tower_memory.counts = t->connector_memory.counts = true;
-    TRY(p->tower->kind->tape_make(p->tower, &t->tower_tape, &t->tower_memory,
-                                  &t->features, keep, err));
+    t->connector_memory.counts = true;
+    TRY(tower_bytes(tower, t, keep, err));
     TRY(p->connector->kind->tape_make(p->connector, &t->connector_tape,
                                       &t->connector_memory, &t->features,
                                       keep != TAPE_NOTHING, err));
@@ -70,14 +91,13 @@ static int count_backward(uint64_t *out, pass *t, lvlm_error *err)
     const bool to_images = pass_trains_images(t);
     const bool to_tower = p->gradients.trains[LVLM_PART_VISION];
     const tape_keep keep = to_tower ? p->keep : TAPE_NOTHING;
-    uint64_t rows = 0, grads = 0, text = 0;
+    uint64_t rows = 0, tower = 0, grads = 0, text = 0;
     if (pass_has_images(t)) {
-        TRY(vision_bytes(&grads, t, keep, err));
+        TRY(vision_bytes(&tower, &grads, t, keep, err));
         rows = image_rows_bytes(t) * (to_images ? 2 : 1) + /* with their gradients */
                features_bytes(t) * (to_tower ? 2 : 1);
     }
     TRY(text_bytes(&text, t, to_images, err));
-    const uint64_t tower = t->tower_memory.bytes;
     const uint64_t kept =
         t->connector_memory.bytes + (keep != TAPE_NOTHING ? tower : 0);
     text += kept + t->packing.n_targets * p->text.config.block.hidden * sizeof(real);
@@ -87,11 +107,11 @@ static int count_backward(uint64_t *out, pass *t, lvlm_error *err)
 
 static int count_images(uint64_t *out, pass *t, lvlm_error *err)
 {
-    uint64_t grads;
+    uint64_t tower, grads;
     if (!pass_has_images(t)) return 0;
-    TRY(vision_bytes(&grads, t, TAPE_NOTHING, err));
-    *out = t->tower_memory.bytes + t->connector_memory.bytes + t->memory.bytes +
-           features_bytes(t) + image_rows_bytes(t);
+    TRY(vision_bytes(&tower, &grads, t, TAPE_NOTHING, err));
+    *out = tower + t->connector_memory.bytes + t->memory.bytes + features_bytes(t) +
+           image_rows_bytes(t);
     return 0;
 }
 

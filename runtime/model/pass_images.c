@@ -10,21 +10,6 @@
 
 /* ---- forward -------------------------------------------------------------------- */
 
-static int tower_forward(pass *t, tape_keep keep, lvlm_error *err)
-{
-    const pipeline *const p = t->p;
-    const tower_kind *const vision = p->tower->kind;
-    TRY(vision->tape_make(p->tower, &t->tower_tape, &t->tower_memory, &t->features,
-                          keep, err));
-    TRY(vision->forward(p->tower, t->tower_tape, &t->features, &t->inputs.images,
-                        &t->stages, &t->scratch, err));
-    if (keep == TAPE_NOTHING) { /* it has done its part, and so have its weights */
-        workspace_free(&t->tower_memory);
-        weights_release_pages(&p->weights, "vision.");
-    }
-    return 0;
-}
-
 /* Do the features depend only on the images and the file, and does nobody want more? */
 static bool features_are_stored(const pass *t)
 {
@@ -52,7 +37,7 @@ static int stored_features(pass *t, lvlm_error *err)
         stages_advance(&t->stages, t->tower_stages);
         return 0;
     }
-    TRY(tower_forward(t, TAPE_NOTHING, err));
+    TRY(pass_forward_tower(t, TAPE_NOTHING, true, err));
     return store->keep(store->user, &rows, err);
 }
 
@@ -68,7 +53,7 @@ int pass_forward_images(pass *t, tape_keep tower, bool connector, lvlm_error *er
     if (features_are_stored(t))
         TRY(stored_features(t, err));
     else
-        TRY(tower_forward(t, tower, err));
+        TRY(pass_forward_tower(t, tower, t->shows_images, err));
     if (t->stages.left == 0) return 0;
     TRY(projection->tape_make(p->connector, &t->connector_tape, &t->connector_memory,
                               &t->features, connector, err));

@@ -184,6 +184,7 @@ void pass_announce(pass *t)
         t->tower_stages = t->stages.total - before.total;
         t->shows_tower = t->stages.left > before.left || t->stages.sink->gives != NULL;
         p->connector->kind->announce(p->connector, &t->stages);
+        t->shows_images = t->shows_tower || t->stages.left > before.left;
     }
     decoder_announce(&p->text, &t->stages);
 }

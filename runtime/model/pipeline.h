@@ -43,7 +43,8 @@ typedef struct pass {
     features features;
     stages stages;
     size_t tower_stages; /* how many there are */
-    bool shows_tower;    /* some of them are wanted, or may be given */
+    bool shows_tower;    /* some of them are wanted, or may be given ... */
+    bool shows_images;   /* ... or some of the connector's */
     ops_scratch scratch;
     void *tower_tape, *connector_tape;
     size_t n_image_rows;
@@ -70,9 +71,20 @@ decoder_tape_options pass_tape_options(const pass *t, bool to_images);
 int pass_make_scratch(pass *t, lvlm_error *err);
 /* Run tower and connector; `tower` and `connector`: what they keep for backward. */
 int pass_forward_images(pass *t, tape_keep tower, bool connector, lvlm_error *err);
+/* Of these the tower: rows of t->features. `all`: also of images that no text sees;
+ * their rows are 0 otherwise. */
+int pass_forward_tower(pass *t, tape_keep keep, bool all, lvlm_error *err);
 /* From the gradient of the connector's rows to connector and tower. */
 int pass_backward_images(pass *t, const real *dimage_rows, lvlm_error *err);
 void pass_free(pass *t);
+
+/* Does the tower take the images in parts, each the next pass_tower_part of them, all
+ * seen or none? */
+bool pass_tower_is_cut(const pass *t, tape_keep keep);
+size_t pass_tower_part(const pass *t, size_t first);
+/* The features of a part, without rows; lists live in `arena`. */
+int pass_tower_plan(features *out, lvlm_images_part *part, const pass *t, size_t first,
+                    size_t n, lvlm_arena *arena, lvlm_error *err);
 
 /* Do the parts take what they are given (fit.c)? LVLM_EFORMAT names both sides. */
 int pipeline_fit(const pipeline *p, lvlm_error *err);

@@ -14,8 +14,8 @@ void cross_entropy_forward(double *loss, const real *logits, const int64_t *targ
                            size_t N, size_t V);
 /* Also the gradient of scale times the sum of these losses, in the place of logits:
  * scale * (softmax(logits[n]) - onehot(targets[n])), 0 where the target is negative;
- * with cap > 0 logits are results of softcap_forward, and it is the gradient of what
- * that was given.  loss (N)  logits (N,V)  targets (N), < V */
+ * with cap > 0 logits are softcap_forward(x), and the gradient is that of x.
+ * loss (N)  logits (N,V)  targets (N), < V */
 void cross_entropy_gradient(double *loss, real *logits, const int64_t *targets,
                             double scale, real cap, size_t N, size_t V);
 
