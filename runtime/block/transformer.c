@@ -37,7 +37,7 @@ static attention_dims dims_of(const transformer_block *b, const transformer_conf
 {
     return (attention_dims){
         .Tq = view->N,
-        .Tk = b->is_cross ? view->S : view->past + view->N,
+        .Tk = b->is_cross ? view->S : view->N,
         .heads = c->heads,
         .kv_heads = c->kv_heads,
         .D = c->head_dim,
@@ -84,12 +84,34 @@ static void project_keys(transformer_acts *a, const real *source, size_t S,
         rope_forward(a->k, a->k, view->cosines, view->sines, S, c->kv_heads, D);
 }
 
+/* Rows of several texts, one by one. */
+static void attend_rows(transformer_acts *a, const transformer_block *b,
+                        const transformer_config *c, const transformer_view *view,
+                        const ops_scratch *scratch)
+{
+    const size_t Q = c->heads * c->head_dim, K = c->kv_heads * c->head_dim;
+    for (size_t n = 0; !b->is_cross && n < view->N; n++) {
+        const transformer_row *const row = &view->rows[n];
+        memcpy(row->k + (row->S - 1) * K, a->k + n * K, K * sizeof *row->k);
+        memcpy(row->v + (row->S - 1) * K, a->v + n * K, K * sizeof *row->v);
+    }
+    for (size_t n = 0; n < view->N; n++) {
+        const transformer_row *const row = &view->rows[n];
+        attention_dims dims = dims_of(b, c, view);
+        dims.Tq = 1;
+        dims.Tk = row->S;
+        dims.lo = &row->lo;
+        dims.hi = &row->hi;
+        attention_forward(a->heads + n * Q, a->q + n * Q, row->k, row->v, &dims,
+                          scratch);
+    }
+}
+
 static void attention_branch(transformer_acts *a, const transformer_block *b,
                              const transformer_config *c, const transformer_view *view,
                              const ops_scratch *scratch)
 {
-    const size_t N = view->N, C = c->hidden, D = c->head_dim;
-    const size_t before = view->past * c->kv_heads * D;
+    const size_t N = view->N, C = c->hidden;
     const attention_dims dims = dims_of(b, c, view);
     norm_forward(a->normed1, a->x, &b->norm1, N, C);
     project_queries(a, b, c, view, scratch);
@@ -97,8 +119,12 @@ static void attention_branch(transformer_acts *a, const transformer_block *b,
         project_keys(a, a->normed1, N, b, c, view, scratch);
     else if (view->states != NULL)
         project_keys(a, view->states, view->S, b, c, view, scratch);
-    attention_forward(a->heads, a->q, a->k - before, a->v - before, &dims, scratch);
-    dense_forward(a->attn, a->heads, &b->out_w, &b->out_b, N, c->heads * D, C, scratch);
+    if (view->rows != NULL)
+        attend_rows(a, b, c, view, scratch);
+    else
+        attention_forward(a->heads, a->q, a->k, a->v, &dims, scratch);
+    dense_forward(a->attn, a->heads, &b->out_w, &b->out_b, N, c->heads * c->head_dim, C,
+                  scratch);
 }
 
 static void mlp_branch(transformer_acts *a, const transformer_block *b,
@@ -142,7 +168,8 @@ void transformer_forward(transformer_acts *a, const transformer_block *b,
                          const ops_scratch *scratch)
 {
     const size_t N = view->N, M = rows_after_attention(view), C = c->hidden;
-    assert(N > 0 && M <= N && view->lo != NULL && view->hi != NULL);
+    assert(N > 0 && M <= N);
+    assert(view->rows != NULL || (view->lo != NULL && view->hi != NULL));
     assert((view->cosines == NULL) == (view->sines == NULL));
     assert((view->k == NULL) == (view->v == NULL));
     attention_branch(a, b, c, view, scratch);
@@ -254,7 +281,7 @@ static void attention_branch_backward(transformer_grads *g, const transformer_ac
     const size_t N = view->N, C = c->hidden, D = c->head_dim;
     const size_t Q = c->heads * D, K = c->kv_heads * D;
     const attention_dims dims = dims_of(b, c, view);
-    assert(view->k == NULL && view->past == 0);
+    assert(view->k == NULL && view->rows == NULL);
     clear(g->heads, N * Q);
     clear(g->q, N * Q);
     clear(g->k, dims.Tk * K);

@@ -66,6 +66,14 @@ static inline bool transformer_is_gated(const transformer_block *block)
     return block->up_w.w.data != NULL;
 }
 
+/* What a row attends to that continues a text of its own: keys and values in memory,
+ * to which those of earlier rows belong. */
+typedef struct transformer_row {
+    real *k, *v;   /* (S,K) */
+    size_t S;      /* self-attention: the last is the row's own, and is written */
+    size_t lo, hi; /* it attends to [lo, hi) */
+} transformer_row;
+
 /* What the rows of one block attend to, and at which positions. */
 typedef struct transformer_view {
     size_t N;
@@ -75,8 +83,10 @@ typedef struct transformer_view {
     const size_t *wanted;        /* (n_wanted) rows that remain after attention,
                                     increasing; NULL: all */
     size_t n_wanted;
-    real *k, *v; /* a cache: k and v of `past` rows, and then of these; NULL: none */
-    size_t past;
+    real *k, *v; /* (S,K) a cache, in place of the tape's arrays; NULL: none */
+    const transformer_row *rows; /* (N) in place of lo, hi, k, v, S and states: each row
+                                    has the results that it has by itself, if there are
+                                    at most LINEAR_ALIKE; NULL: the rows of a pass */
     dropout attention_drop;      /* of probabilities */
     dropout attn_drop, mlp_drop; /* of what the branches add, by rows of x */
     /* Cross-attention. */
@@ -113,8 +123,7 @@ typedef struct transformer_grads {
     real *hidden, *gate, *up; /* (N,F) */
 } transformer_grads;
 
-/* Elements of ops_scratch for N rows; S: the most keys of an attention, those of a
- * cache too. */
+/* Elements of ops_scratch for N rows; S: the most keys of an attention. */
 size_t transformer_scratch(const transformer_config *config, size_t N, size_t S,
                            size_t n_threads);
 
@@ -167,7 +176,8 @@ int transformer_grads_make(transformer_grads *grads, workspace *memory,
 
 /* Where the input of the first block goes.  (N,C) */
 real *transformer_tape_input(transformer_tape *tape);
-/* Block i from x to its output, which is returned: the memory of x is not kept. */
+/* Block i from x to its output, which is returned: the memory of x is not kept. With
+ * view->rows there may be fewer rows than the tape has room for. */
 real *transformer_tape_forward(transformer_tape *tape, size_t i, real *x,
                                const transformer_view *view,
                                const ops_scratch *scratch);

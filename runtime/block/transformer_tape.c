@@ -313,11 +313,10 @@ real *transformer_tape_input(transformer_tape *t)
 static void run(transformer_tape *t, size_t i, transformer_acts *a,
                 const transformer_view *view, const ops_scratch *scratch)
 {
-    const size_t before = view->past * t->config->kv_heads * t->config->head_dim;
     assert((view->k != NULL) == t->options.has_cache);
     if (view->k != NULL) {
-        a->k = a->raw_k = view->k + before;
-        a->v = view->v + before;
+        a->k = a->raw_k = view->k;
+        a->v = view->v;
     }
     transformer_forward(a, &t->blocks[i], t->config, view, scratch);
     t->held = i;
@@ -326,9 +325,10 @@ static void run(transformer_tape *t, size_t i, transformer_acts *a,
 real *transformer_tape_forward(transformer_tape *t, size_t i, real *x,
                                const transformer_view *view, const ops_scratch *scratch)
 {
-    const size_t n = t->options.N * t->config->hidden;
+    const size_t n = view->N * t->config->hidden;
     transformer_acts *const a = acts_of(t, i);
-    assert(i < t->n && view->N == t->options.N);
+    assert(i < t->n && view->N <= t->options.N);
+    assert(view->N == t->options.N || view->rows != NULL);
     if (skips(t, i)) return x;
     if (t->inputs != NULL && i >= t->options.first)
         memcpy(t->inputs + (i - t->options.first) * n, x, n * sizeof *x);

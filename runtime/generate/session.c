@@ -17,12 +17,32 @@ int lvlm_session_begin(lvlm_session **out, lvlm_model *model,
 
 int lvlm_session_step(lvlm_session *session, int64_t id, lvlm_error *err)
 {
-    return session->engine->step(session, id, err);
+    const lvlm_continuation step = { session, &id, 1 };
+    return lvlm_sessions_step(&step, 1, err);
+}
+
+int lvlm_sessions_step(const lvlm_continuation *steps, size_t n, lvlm_error *err)
+{
+    assert(n > 0);
+    return steps[0].session->engine->step(steps, n, err);
+}
+
+void lvlm_session_keep(lvlm_session *session, size_t n)
+{
+    session->engine->keep(session, n);
 }
 
 lvlm_tensor lvlm_session_logits(const lvlm_session *session)
 {
     return session->logits;
+}
+
+lvlm_tensor lvlm_session_logits_after(const lvlm_session *session, size_t i)
+{
+    lvlm_tensor logits = session->logits;
+    assert(i < session->n_new);
+    logits.data -= (session->n_new - 1 - i) * logits.n_bytes;
+    return logits;
 }
 
 const int64_t *lvlm_session_tokens(const lvlm_session *session, size_t *n)

@@ -14,6 +14,7 @@
 #define LVLM_RUNTIME_GENERATE_SESSION_H
 
 #include "runtime/model.h"
+#include "runtime/model/step.h"
 
 LVLM_BEGIN_DECLS
 
@@ -41,9 +42,23 @@ LVLM_MUST_CHECK int lvlm_session_begin(lvlm_session **out, lvlm_model *model,
 LVLM_MUST_CHECK int lvlm_session_step(lvlm_session *session, int64_t id,
                                       lvlm_error *err);
 
+/* Append tokens to several texts of one model, at most LVLM_STEP_TOKENS in all, each
+ * text once: weights are read once for all of them. Every text has the logits, bit for
+ * bit, that it has when its tokens are appended one by one. Errors as above; after one
+ * every text is unchanged. */
+LVLM_MUST_CHECK int lvlm_sessions_step(const lvlm_continuation *steps, size_t n,
+                                       lvlm_error *err);
+
+/* Of the tokens that the last step appended keep the first n, at least one: the text is
+ * as if the others had never been there. */
+void lvlm_session_keep(lvlm_session *session, size_t n);
+
 /* Logits [V] of the next token: F32, or F64 in that precision. Borrowed until the next
  * step. */
 lvlm_tensor lvlm_session_logits(const lvlm_session *session);
+
+/* The same after token number i, from 0, of the last step. */
+lvlm_tensor lvlm_session_logits_after(const lvlm_session *session, size_t i);
 
 /* The ids of the text so far, without padding. (n), borrowed until the next step. */
 const int64_t *lvlm_session_tokens(const lvlm_session *session, size_t *n);

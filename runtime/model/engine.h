@@ -6,6 +6,7 @@
 #define LVLM_RUNTIME_MODEL_ENGINE_H
 
 #include "runtime/model.h"
+#include "runtime/model/step.h"
 
 typedef struct lvlm_engine lvlm_engine;
 
@@ -15,7 +16,8 @@ struct lvlm_session {
     const lvlm_engine *engine;
     const int64_t *tokens; /* (n_tokens) */
     size_t n_tokens, room;
-    lvlm_tensor logits;
+    size_t n_new;       /* tokens of the last step that are kept; 1 before any */
+    lvlm_tensor logits; /* after the last of them; those after the others precede it */
 };
 
 struct lvlm_engine {
@@ -41,7 +43,8 @@ struct lvlm_engine {
     int (*begin)(struct lvlm_session **out, void *pipeline,
                  const lvlm_checkpoint *inputs, const char *prefix,
                  const lvlm_stage_sink *sink, lvlm_error *err);
-    int (*step)(struct lvlm_session *session, int64_t id, lvlm_error *err);
+    int (*step)(const lvlm_continuation *steps, size_t n, lvlm_error *err);
+    void (*keep)(struct lvlm_session *session, size_t n);
     void (*end)(struct lvlm_session *session);
     void (*free)(void *pipeline);
 };

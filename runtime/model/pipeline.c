@@ -22,6 +22,7 @@ static void pipeline_free(void *model)
 {
     pipeline *const p = model;
     if (p == NULL) return;
+    step_memory_free(p->steps);
     gradients_free(&p->gradients);
     adapters_free(&p->adapters);
     weights_free(&p->weights);
@@ -88,6 +89,12 @@ fail:
 }
 
 /* ---- forward -------------------------------------------------------------------- */
+
+void pipeline_evaluates(pipeline *p)
+{
+    p->adapters.noise.active = false;
+    ops_threads(p->n_threads);
+}
 
 bool pass_has_images(const pass *t)
 {
@@ -419,6 +426,7 @@ const lvlm_engine LVLM_REAL_ENGINE = {
     .set_dropout = pipeline_set_dropout,
     .begin = decoding_begin,
     .step = decoding_step,
+    .keep = decoding_keep,
     .end = decoding_end,
     .free = pipeline_free,
 };

@@ -30,6 +30,7 @@ typedef struct pipeline {
     lvlm_stage_sink passing; /* of backward: takes nothing, and counts */
     bool noted_positions;    /* that a batch has more than the model was made for */
     const lvlm_feature_store *store; /* or NULL */
+    struct step_memory *steps;       /* of generation; NULL before its first step */
 } pipeline;
 
 /* What one forward has; freed part by part as it goes. */
@@ -95,11 +96,16 @@ int pipeline_backward_bytes(void *model, uint64_t *out, const lvlm_checkpoint *i
 int pipeline_images_bytes(void *model, uint64_t *out, const lvlm_checkpoint *inputs,
                           const char *prefix, lvlm_error *err);
 
-/* Generation (decoding.c), as engine.h has it. */
+/* Nothing is dropped, and teams have the model's number of threads. */
+void pipeline_evaluates(pipeline *p);
+
+/* Generation (decoding.h), as engine.h has it. */
 int decoding_begin(struct lvlm_session **out, void *model,
                    const lvlm_checkpoint *inputs, const char *prefix,
                    const lvlm_stage_sink *sink, lvlm_error *err);
-int decoding_step(struct lvlm_session *session, int64_t id, lvlm_error *err);
+int decoding_step(const lvlm_continuation *steps, size_t n, lvlm_error *err);
+void decoding_keep(struct lvlm_session *session, size_t n);
 void decoding_end(struct lvlm_session *session);
+void step_memory_free(struct step_memory *memory);
 
 #endif

@@ -22,15 +22,15 @@ static int list_rows(cross_keys *keys, lvlm_arena *arena, lvlm_error *err)
 
 int cross_keys_make(cross_keys *keys, workspace *memory,
                     const lvlm_cross_view *cross_view, size_t N, size_t C,
-                    const cross_options *o, lvlm_error *err)
+                    bool has_gradient, lvlm_error *err)
 {
     const size_t rows = cross_rows(cross_view);
     assert(N > 0 && C > 0);
     *keys = (cross_keys){ .cross_view = cross_view };
-    const workspace_slot slots[] = { { &keys->states, o->has_states ? rows : 0, C },
-                                     { &keys->dstates, o->has_gradient ? rows : 0, C },
+    const workspace_slot slots[] = { { &keys->states, rows, C },
+                                     { &keys->dstates, has_gradient ? rows : 0, C },
                                      { &keys->sees, N, 1 } };
-    if (o->has_states) TRY(list_rows(keys, &memory->lists, err));
+    TRY(list_rows(keys, &memory->lists, err));
     TRY(workspace_take(memory, slots, sizeof slots / sizeof *slots, "cross-attention",
                        err));
     for (size_t n = 0; keys->sees != NULL && n < N; n++)

@@ -9,19 +9,15 @@
 typedef struct cross_keys {
     const lvlm_cross_view *cross_view; /* borrowed; NULL: nothing to attend to */
     size_t *from;                      /* (n_keys) which row of the connector */
-    real *states;  /* (n_keys,C); NULL: a cache has their keys and values */
+    real *states;                      /* (n_keys,C) */
     real *dstates; /* (n_keys,C) their gradient, from all blocks, or NULL */
     real *sees;    /* (N) 1 or 0 */
 } cross_keys;
 
-typedef struct cross_options {
-    bool has_states, has_gradient; /* of states */
-} cross_options;
-
-/* For N rows, states C wide. */
+/* For N rows, states C wide; `has_gradient`: of states. */
 int cross_keys_make(cross_keys *keys, workspace *memory,
                     const lvlm_cross_view *cross_view, size_t N, size_t C,
-                    const cross_options *options, lvlm_error *err);
+                    bool has_gradient, lvlm_error *err);
 /* Rows of the states and of the arrays computed from them; one where there are none,
  * as an empty array would have no address. */
 size_t cross_rows(const lvlm_cross_view *cross_view);

@@ -3,14 +3,11 @@
 #include "runtime/text/decoder.h"
 
 #include <assert.h>
-#include <math.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
 #include "runtime/ops/add.h"
 #include "runtime/ops/embed.h"
 #include "runtime/ops/nudge.h"
-#include "runtime/ops/rope.h"
 #include "runtime/ops/rows.h"
 
 /* ---- forward -------------------------------------------------------------------- */
@@ -45,50 +42,6 @@ void decoder_announce(const decoder *text, stages *s)
     stages_announce(s, "text.norm");
 }
 
-/* Past the length that it was trained for, a Qwen of 2023 rotates more slowly, only in
- * evaluation; a continued text rotates as it began. */
-static double theta_of(const decoder_tape *t, const decoder_config *c)
-{
-    const decoder_rope *const rope = &c->rope;
-    const bool continues = t->cache != NULL && t->cache->rows > 0;
-    const size_t T = continues ? t->cache->length : t->packing->T;
-    const double D = (double)c->block.head_dim;
-    if (!rope->dynamic_ntk || t->blocks.options.keep != TAPE_NOTHING ||
-        T <= rope->train_length)
-        return rope->theta;
-    const double ratio = log2((double)T / (double)rope->train_length);
-    const double alpha = exp2(ceil(ratio + 1)) - 1;
-    return rope->theta * pow(alpha, D / (D - 2));
-}
-
-static int fill_positions(decoder_tape *t, const decoder_config *c, lvlm_error *err)
-{
-    const decoder_rope *const rope = &c->rope;
-    const lvlm_packing *const p = t->packing;
-    const size_t half = c->block.head_dim / 2, *s = rope->sections;
-    assert(c->block.head_dim % 2 == 0 && (rope->axes == 1 || rope->axes == 3));
-    real *const inv_freq = lvlm_malloc(half * sizeof *inv_freq);
-    unsigned char *const axis = lvlm_calloc(half, 1);
-    const bool ok = inv_freq != NULL && axis != NULL;
-    if (ok) {
-        for (size_t j = 0; rope->axes == 3 && j < half; j++)
-            axis[j] = (unsigned char)((j >= s[0]) + (j >= s[0] + s[1]));
-        rope_frequencies(inv_freq, half, theta_of(t, c));
-        if (rope->llama3)
-            rope_scale_llama3(inv_freq, half, rope->factor, rope->low, rope->high,
-                              rope->original);
-        rope_table(t->cosines, t->sines, p->positions, axis, inv_freq, t->N, half);
-    }
-    for (size_t n = 0; t->logn != NULL && n < t->N; n++) {
-        const double at = (double)p->positions[n] + 1,
-                     most = (double)rope->train_length;
-        t->logn[n] = at > most ? (real)(log(at) / log(most)) : 1;
-    }
-    lvlm_free(inv_freq);
-    lvlm_free(axis);
-    return ok ? 0 : lvlm_fail_memory(err);
-}
-
 /* What the rows of block i attend to. */
 static transformer_view view_of(const decoder_tape *t, const decoder *text, size_t i)
 {
@@ -114,7 +67,6 @@ static transformer_view view_of(const decoder_tape *t, const decoder *text, size
     view.cosines = t->cosines;
     view.sines = t->sines;
     view.logn = t->logn;
-    view.past = t->cache != NULL ? t->cache->rows : 0;
     if (i == t->narrows && t->n_wanted < t->N) {
         view.wanted = t->wanted;
         view.n_wanted = t->n_wanted;
@@ -153,10 +105,11 @@ int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows
     const lvlm_packing *const p = t->packing;
     const size_t N = t->N, C = c->block.hidden;
     real *x = transformer_tape_input(&t->blocks);
-    assert(t->cache == NULL || t->cache->rows + N <= t->cache->capacity);
+    assert(t->cache == NULL || (t->cache->rows == 0 && N <= t->cache->capacity));
     if (stages_computes(s, "text.embed")) embed(x, text, t, image_rows);
     TRY(stages_emit_rows(s, "text.embed", x, C, p, t->spare, err));
-    TRY(fill_positions(t, c, err));
+    TRY(decoder_rotary(t->cosines, t->sines, t->logn, p->positions, N, p->T, c,
+                       t->blocks.options.keep == TAPE_NOTHING, err));
     if (t->keys.states != NULL)
         gather_rows_forward(t->keys.states, image_rows, t->keys.from,
                             cross_view->n_keys, C);
@@ -168,7 +121,7 @@ int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows
         TRY(stages_emit_rows(s, name, x, C, p, t->spare, err));
     }
     if (s->left == 0) return 0;
-    if (t->cache != NULL) kv_cache_add(t->cache, N, p->T, cross_view != NULL);
+    if (t->cache != NULL) kv_cache_fill(t->cache, p, cross_view);
     return norm_rows(text, t, x, s, err);
 }
 

@@ -70,7 +70,7 @@ typedef struct decoder_tape {
     size_t narrows; /* the block after whose attention only those are computed; the
                        number of blocks: after the last norm */
     transformer_tape blocks;
-    kv_cache *cache;       /* borrowed; NULL: none */
+    kv_cache *cache;       /* borrowed, and empty before the pass; NULL: none */
     cross_keys keys;       /* what blocks with cross-attention attend to */
     real *cosines, *sines; /* (N,head_dim/2) */
     real *logn;            /* (N) factors of queries; NULL: all are 1 */
@@ -83,7 +83,7 @@ typedef struct decoder_tape {
 typedef struct decoder_tape_options {
     const lvlm_cross_view
         *cross_view; /* of cross-attention; NULL: such blocks are left out */
-    kv_cache *cache; /* NULL: none; else with room for the rows */
+    kv_cache *cache; /* NULL: none; else empty, with room for the rows of one text */
     tape_keep keep;
     bool to_images; /* gradients reach the image rows */
     const size_t
@@ -103,17 +103,14 @@ void decoder_free(decoder *text);
 
 void decoder_announce(const decoder *text, stages *s);
 
-/* The tape of one pass (decoder_tape.c), in `memory`. With a cache rows attend to those
- * of earlier passes too: lo and hi of the packing count from the first of those, and
- * only the first pass needs the image rows. */
+/* The tape of one pass (decoder_tape.c), in `memory`. */
 int decoder_tape_make(decoder_tape *tape, workspace *memory, const decoder *text,
                       const lvlm_packing *packing, const decoder_tape_options *options,
                       lvlm_error *err);
 
 /* From ids and connector rows to tape->normed, the final norm's output of the rows that
  * are wanted. Rows of the text that are image rows take theirs. Stops early when no
- * stage is left to compute. With a cache all rows are in it afterwards, and the tape
- * can be reused for as many more.
+ * stage is left to compute. With a cache all rows are in it afterwards.
  * image_rows (n,C), NULL without images */
 int decoder_forward(const decoder *text, decoder_tape *tape, const real *image_rows,
                     const lvlm_cross_view *cross_view, stages *s,
@@ -124,5 +121,46 @@ int decoder_forward(const decoder *text, decoder_tape *tape, const real *image_r
 int decoder_backward(const decoder *text, decoder_tape *tape, const real *dnormed,
                      real *dimage_rows, const lvlm_cross_view *cross_view, stages *s,
                      const ops_scratch *scratch, lvlm_error *err);
+
+/* ---- rows after a text (decoder_step.c) ------------------------------------------ */
+
+/* A token that continues a text. */
+typedef struct decoder_row {
+    int64_t id, positions[3];
+    const kv_cache *cache; /* of its text; with room for it */
+    size_t row;            /* its number in there, after those that it attends to */
+    size_t window_lo;      /* the first that it attends to where a window slides */
+} decoder_row;
+
+/* The memory of a step. */
+typedef struct decoder_steps {
+    size_t most; /* rows */
+    transformer_tape blocks;
+    transformer_row *rows; /* (most) */
+    real *cosines, *sines; /* (most,head_dim/2) */
+    real *logn, *sees;     /* (most) */
+    real *normed;          /* (most,C) the last norm's output */
+} decoder_steps;
+
+/* For up to `most` rows, at most LINEAR_ALIKE, in `memory`. */
+int decoder_steps_make(decoder_steps *steps, workspace *memory, const decoder *text,
+                       size_t most, lvlm_error *err);
+
+/* From N rows, of one text or several, to steps->normed. Rows of one text are in order
+ * and attend to those before them too; those of texts with images come first. Each row
+ * has the results that it has by itself. Keys and values are in the caches afterwards,
+ * whose number of rows is the caller's. */
+int decoder_step(const decoder *text, decoder_steps *steps, const decoder_row *rows,
+                 size_t N, const ops_scratch *scratch, lvlm_error *err);
+/* Elements of its scratch, where `keys` are the most that a row attends to. */
+size_t decoder_step_scratch(const decoder *text, size_t most, size_t keys,
+                            size_t n_threads);
+
+/* cosines and sines (N,head_dim/2) of positions (axes,N) in a text of length T, and
+ * logn (N), factors of queries, unless that is NULL (decoder_rotary.c). Beyond
+ * train_length only evaluation differs. */
+int decoder_rotary(real *cosines, real *sines, real *logn, const int64_t *positions,
+                   size_t N, size_t T, const decoder_config *config, bool evaluates,
+                   lvlm_error *err);
 
 #endif

@@ -76,14 +76,10 @@ int decoder_tape_make(decoder_tape *t, workspace *memory, const decoder *text,
     const size_t N = packing->N, C = c->block.hidden, cells = packing->B * packing->T;
     const bool evaluates = o->keep == TAPE_NOTHING;
     const size_t M = o->wanted != NULL ? o->n_wanted : N;
-    const cross_options cross = {
-        .has_states = o->cache == NULL || !o->cache->has_images,
-        .has_gradient = o->to_images,
-    };
     assert(N > 0 && packing->axes == c->rope.axes && M <= N);
     assert(o->cache == NULL || evaluates);
     assert(o->noise == NULL || !evaluates);
-    assert(o->cache == NULL || o->cache->rows + N <= o->cache->capacity);
+    assert(o->cache == NULL || (o->cache->rows == 0 && N <= o->cache->capacity));
     *t = (decoder_tape){ .packing = packing,
                          .N = N,
                          .wanted = o->wanted,
@@ -102,6 +98,6 @@ int decoder_tape_make(decoder_tape *t, workspace *memory, const decoder *text,
                        err));
     TRY(number_rows(t, memory, err));
     if (o->cross_view != NULL)
-        TRY(cross_keys_make(&t->keys, memory, o->cross_view, N, C, &cross, err));
+        TRY(cross_keys_make(&t->keys, memory, o->cross_view, N, C, o->to_images, err));
     return make_blocks(t, memory, text, o, err);
 }

@@ -35,12 +35,18 @@ int kv_cache_reserve(kv_cache *cache, const transformer_config *c,
     return 0;
 }
 
-void kv_cache_add(kv_cache *cache, size_t rows, size_t length, bool has_images)
+void kv_cache_fill(kv_cache *cache, const lvlm_packing *text,
+                   const lvlm_cross_view *cross_view)
 {
-    assert(cache->rows + rows <= cache->capacity);
-    if (cache->rows == 0) cache->length = length;
-    cache->rows += rows;
-    cache->has_images = has_images;
+    assert(cache->rows == 0 && text->N > 0 && text->N <= cache->capacity);
+    cache->rows = text->N;
+    cache->length = text->T;
+    cache->has_images = cross_view != NULL;
+    if (cross_view == NULL) return;
+    cache->image_rows = cross_view->n_keys;
+    cache->image_lo = cross_view->lo[text->N - 1];
+    cache->image_hi = cross_view->hi[text->N - 1];
+    cache->sees = cross_view->sees[text->N - 1];
 }
 
 void kv_cache_free(kv_cache *cache)

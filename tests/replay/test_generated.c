@@ -15,136 +15,15 @@
 
 #include <cmocka.h>
 
-#include "formats/base/bytes.h"
 #include "runtime/collect.h"
 #include "runtime/generate/generate.h"
-#include "tests/convert/converted.h"
+#include "tests/replay/generated.h"
 #include "tests/runtime/synthetic.h"
-#include "tests/support/fixtures.h"
-#include "tests/support/scratch.h"
 
 /* Largest difference of two logits; they are of the order of 10. */
 #define BAND_STEPS 1e-10 /* observed 4.2e-14, gcc 12, OpenBLAS 0.3.21 */
 
-enum { RECORDINGS = 13 /* at least */, MOST = 64 /* tokens in one */ };
-
-static scratch place;
-
-static int make_place(void **state)
-{
-    (void)state;
-    scratch_make(&place);
-    return 0;
-}
-
-static int remove_place(void **state)
-{
-    (void)state;
-    scratch_remove(&place);
-    return 0;
-}
-
-/* ---- recordings ----------------------------------------------------------------- */
-
-typedef struct recording {
-    char name[300]; /* FIXTURE/FILE */
-    lvlm_checkpoint *file;
-    lvlm_model *model;
-    int64_t tokens[MOST];
-    size_t n;
-} recording;
-
-static const char *meta(const recording *r, const char *key)
-{
-    const char *const text = lvlm_json_string(lvlm_json_get(r->file->metadata, key));
-    assert_non_null(text);
-    return text;
-}
-
-static void open_recording(recording *r, const fixture *f, const char *file,
-                           lvlm_compute compute)
-{
-    char path[2 * SCRATCH_PATH];
-    lvlm_error err;
-    (void)snprintf(r->name, sizeof r->name, "%s/%s", f->name, file);
-    native_convert(f->model, scratch_path(&place, "model.lvlm"));
-    (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s", r->name);
-    if (lvlm_checkpoint_open(&r->file, path, NULL, &err) < 0) fail_msg("%s", err.text);
-    const lvlm_model_options options = { compute, 2, meta(r, "reference") };
-    if (lvlm_model_open(&r->model, scratch_path(&place, "model.lvlm"), &options, &err) <
-        0)
-        fail_msg("%s: %s", r->name, err.text);
-    const lvlm_tensor *const tokens = lvlm_checkpoint_find(r->file, "out.tokens");
-    assert_non_null(tokens);
-    r->n = (size_t)lvlm_tensor_numel(tokens);
-    assert_in_range(r->n, 1, MOST);
-    for (size_t i = 0; i < r->n; i++)
-        r->tokens[i] = (int64_t)lvlm_load_le(tokens->data + 8 * i, 8);
-}
-
-static void close_recording(recording *r)
-{
-    lvlm_model_free(r->model);
-    lvlm_checkpoint_close(r->file);
-}
-
-/* Visit every recording of one fixture; their number. */
-static size_t visit_fixture(const fixture *f, lvlm_compute compute,
-                            void (*visit)(const recording *r))
-{
-    char **names;
-    size_t n_names, n = 0;
-    assert_int_equal(lvlm_path_list(&names, &n_names, f->folder, NULL), 0);
-    for (size_t i = 0; i < n_names; i++) {
-        recording r = { .n = 0 };
-        if (strncmp(names[i], "generate", strlen("generate")) != 0) continue;
-        open_recording(&r, f, names[i], compute);
-        visit(&r);
-        close_recording(&r);
-        n++;
-    }
-    lvlm_path_list_free(names, n_names);
-    return n;
-}
-
-static void visit_all(lvlm_compute compute, void (*visit)(const recording *r))
-{
-    fixtures all;
-    size_t n = 0;
-    fixtures_open(&all);
-    for (size_t i = 0; i < all.n; i++) n += visit_fixture(&all.at[i], compute, visit);
-    fixtures_close(&all);
-    assert_true(n >= RECORDINGS);
-}
-
 /* ---- greedy tokens -------------------------------------------------------------- */
-
-typedef struct generated_text {
-    int64_t tokens[MOST];
-    size_t n;
-} generated_text;
-
-static int take_token(void *user, int64_t id, lvlm_error *err)
-{
-    generated_text *const h = user;
-    FAIL_IF(h->n == MOST, err, LVLM_ECHECK, "too many tokens");
-    h->tokens[h->n++] = id;
-    return 0;
-}
-
-/* Settings of the checkpoint and the recording; no limit if the recording has an
- * end. */
-static lvlm_generation settings_of(const recording *r)
-{
-    lvlm_generation g;
-    const char *const penalty = meta(r, "repetition_penalty");
-    assert_int_equal(lvlm_generation_read(&g, lvlm_model_manifest(r->model), NULL), 0);
-    if (penalty[0] != '\0') g.sampling.penalty = strtod(penalty, NULL);
-    g.max_new_tokens = r->n;
-    for (size_t i = 0; i < g.n_ends; i++)
-        if (g.ends[i] == r->tokens[r->n - 1]) g.max_new_tokens = MOST;
-    return g;
-}
 
 static void expect_tokens(const recording *r)
 {

@@ -1,0 +1,158 @@
+/* test_steps_together.c - several tokens in one step, of one text or of several,
+ * compared bit by bit with one at a time.
+ *
+ *   fixtures/NAME/generate*.safetensors, model
+ *       -> steps of one token: the logits that are expected
+ *       -> runs of tokens, of which some are wrong and dropped: the same
+ *       -> beside other texts of the model, with and without images: the same */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/replay/generated.h"
+#include "tests/runtime/synthetic.h"
+
+enum { STEPS = 12, WORDS = 5 };
+
+/* A session and the logits that are expected of it: (STEPS+1,V) after the text, and
+ * after each of its tokens. */
+typedef struct told {
+    lvlm_session *session;
+    int64_t tokens[STEPS];
+    unsigned char *expected;
+    size_t row; /* bytes of one */
+    size_t n;   /* tokens so far */
+} told;
+
+static lvlm_session *begin(const recording *r, const lvlm_checkpoint *inputs,
+                           const char *prefix)
+{
+    lvlm_session *session = NULL;
+    lvlm_error err;
+    if (lvlm_session_begin(&session, r->model, inputs, prefix, NULL, &err) < 0)
+        fail_msg("%s: %s", r->name, err.text);
+    return session;
+}
+
+static void keep_logits(told *t, size_t at)
+{
+    const lvlm_tensor logits = lvlm_session_logits(t->session);
+    if (t->expected == NULL) {
+        t->row = (size_t)logits.n_bytes;
+        t->expected = calloc(STEPS + 1, t->row);
+        assert_non_null(t->expected);
+    }
+    memcpy(t->expected + at * t->row, logits.data, t->row);
+}
+
+/* Tokens of the recording, the first again where they end; `first`: the number of the
+ * first. */
+static void tell(told *t, const recording *r, const lvlm_checkpoint *inputs,
+                 const char *prefix, size_t first)
+{
+    *t = (told){ .session = begin(r, inputs, prefix) };
+    keep_logits(t, 0);
+    for (size_t i = 0; i < STEPS; i++) {
+        t->tokens[i] = r->tokens[(first + i) % r->n];
+        assert_int_equal(lvlm_session_step(t->session, t->tokens[i], NULL), 0);
+        keep_logits(t, i + 1);
+    }
+    lvlm_session_end(t->session);
+    t->session = begin(r, inputs, prefix);
+}
+
+static void forget(told *t)
+{
+    lvlm_session_end(t->session);
+    free(t->expected);
+}
+
+/* Those of the last step after the first `n`, which follow what was told before. */
+static void expect_logits(const recording *r, told *t, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const lvlm_tensor logits = lvlm_session_logits_after(t->session, i);
+        if (memcmp(logits.data, t->expected + (t->n + i + 1) * t->row, t->row) != 0)
+            fail_msg("%s: logits after token %zu differ", r->name, t->n + i);
+    }
+    t->n += n;
+}
+
+/* Runs of 1 to 8 tokens, of which the last ones are wrong. */
+static void expect_runs(const recording *r)
+{
+    for (size_t wrong = 0; wrong < 4; wrong++) {
+        told t;
+        tell(&t, r, r->file, "in.", 0);
+        for (size_t run = 1; t.n < STEPS; run = run % (LVLM_STEP_TOKENS - wrong) + 1) {
+            int64_t ids[LVLM_STEP_TOKENS];
+            const size_t good = run < STEPS - t.n ? run : STEPS - t.n;
+            memcpy(ids, t.tokens + t.n, good * sizeof *ids);
+            for (size_t i = 0; i < wrong; i++) ids[good + i] = t.tokens[0] + (int64_t)i;
+            const lvlm_continuation step = { t.session, ids, good + wrong };
+            assert_int_equal(lvlm_sessions_step(&step, 1, NULL), 0);
+            lvlm_session_keep(t.session, good);
+            expect_logits(r, &t, good);
+            const lvlm_tensor last = lvlm_session_logits(t.session);
+            assert_memory_equal(last.data, t.expected + t.n * t.row, t.row);
+        }
+        forget(&t);
+    }
+}
+
+/* Four texts, each with another number of tokens per step. */
+static void expect_neighbours(const recording *r)
+{
+    static const size_t runs[4][3] = {
+        { 1, 1, 1 }, { 2, 0, 3 }, { 0, 4, 1 }, { 3, 1, 2 }
+    };
+    const int64_t words[WORDS] = { r->tokens[0], 2, 3, r->tokens[1 % r->n], 4 };
+    synthetic plain = { .arena = LVLM_ARENA_INIT };
+    synthetic_put_integers(&plain, "input_ids", 1, WORDS, words);
+    told texts[4];
+    for (size_t i = 0; i < 4; i++)
+        tell(&texts[i], r, i % 2 == 0 ? &plain.checkpoint : r->file,
+             i % 2 == 0 ? "" : "in.", i);
+    for (size_t round = 0; round < STEPS; round++) {
+        lvlm_continuation steps[4];
+        size_t of[4], n = 0;
+        for (size_t i = 0; i < 4; i++) {
+            told *const t = &texts[i];
+            const size_t run = runs[i][round % 3];
+            if (run == 0 || t->n + run > STEPS) continue;
+            of[n] = i;
+            steps[n++] = (lvlm_continuation){ t->session, t->tokens + t->n, run };
+        }
+        if (n == 0) break;
+        assert_int_equal(lvlm_sessions_step(steps, n, NULL), 0);
+        for (size_t k = 0; k < n; k++) expect_logits(r, &texts[of[k]], steps[k].n);
+    }
+    for (size_t i = 0; i < 4; i++) assert_true(texts[i].n >= STEPS - 3);
+    for (size_t i = 0; i < 4; i++) forget(&texts[i]);
+    synthetic_free(&plain);
+}
+
+static void runs_of_one_text_equal_its_tokens_one_by_one(void **state)
+{
+    (void)state;
+    visit_all(LVLM_COMPUTE_F32, expect_runs);
+}
+
+static void texts_are_the_same_beside_others(void **state)
+{
+    (void)state;
+    visit_all(LVLM_COMPUTE_F32, expect_neighbours);
+    visit_all(LVLM_COMPUTE_F64, expect_neighbours);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(runs_of_one_text_equal_its_tokens_one_by_one),
+        cmocka_unit_test(texts_are_the_same_beside_others),
+    };
+    return cmocka_run_group_tests(tests, make_place, remove_place);
+}
