@@ -121,6 +121,7 @@ static int check_projections(lvlm_audit *a, lvlm_error *err)
     lvlm_projection_state p;
     lvlm_projection_values *values;
     TRY(lvlm_projection_values_read(&values, &a->manifest, &a->arena, err));
+    a->values = values;
     for (size_t i = 0; lvlm_projections_next(&p, &a->manifest, &at); i++)
         judge_projection(&c, &p, &values[i]);
     return finish(&c, err);

@@ -8,6 +8,7 @@
 #define LVLM_VERIFY_AUDIT_H
 
 #include "formats/base/run.h"
+#include "verify/projection_values.h"
 #include "verify/replay/replay.h"
 
 LVLM_BEGIN_DECLS
@@ -38,10 +39,12 @@ typedef struct lvlm_check {
 } lvlm_check;
 
 typedef struct lvlm_audit {
-    const char *model;           /* path */
-    lvlm_checkpoint *checkpoint; /* NULL: its header is damaged */
-    lvlm_manifest manifest;      /* of it */
-    lvlm_check *checks;          /* in the order of their kinds */
+    const char *model;                    /* path */
+    lvlm_checkpoint *checkpoint;          /* NULL: its header is damaged */
+    lvlm_manifest manifest;               /* of it */
+    const lvlm_projection_values *values; /* of its projections, in their order; NULL:
+                                             not read */
+    lvlm_check *checks;                   /* in the order of their kinds */
     size_t n_checks;
     size_t n_passed;
     const lvlm_check *worst;     /* the first that could not be made, or else the first

@@ -1,6 +1,7 @@
 /* card.c - makes an evidence card of an audit; see card.h. */
 #include "verify/report/card.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "formats/base/infile.h"
@@ -144,7 +145,8 @@ static void put_account(maker *m, cJSON *card)
 
 /* ---- projections ---------------------------------------------------------------- */
 
-static void put_projection(maker *m, cJSON *list, const lvlm_projection_state *p)
+static void put_projection(maker *m, cJSON *list, const lvlm_projection_state *p,
+                           const lvlm_projection_values *v)
 {
     const lvlm_checkpoint *const cp = m->audit->checkpoint;
     const lvlm_tensor *const weight = lvlm_checkpoint_find(cp, p->name);
@@ -158,6 +160,10 @@ static void put_projection(maker *m, cJSON *list, const lvlm_projection_state *p
     for (size_t i = 0; i < p->n_sources; i++)
         (void)put(m, sources, NULL, cJSON_CreateString(p->sources[i]));
     put_flag(m, to, "transposed", p->transposed);
+    put_text(m, to, "values", v->look);
+    if (v->look != NULL && strcmp(v->look, "constant") == 0 && isfinite(v->value))
+        (void)put(m, to, "value", cJSON_CreateNumber(v->value));
+    put_text(m, to, "same_as", v->same_as);
     if (weight != NULL) put_text(m, to, "sha256", lvlm_native_digest_of(cp, weight));
 }
 
@@ -166,8 +172,8 @@ static void put_projections(maker *m, cJSON *card)
     cJSON *const list = put_list(m, card, "projections");
     lvlm_projection_cursor at = { 0, 0 };
     lvlm_projection_state state;
-    while (lvlm_projections_next(&state, &m->audit->manifest, &at))
-        put_projection(m, list, &state);
+    for (size_t i = 0; lvlm_projections_next(&state, &m->audit->manifest, &at); i++)
+        put_projection(m, list, &state, &m->audit->values[i]);
 }
 
 /* ---- results -------------------------------------------------------------------- */
@@ -192,6 +198,13 @@ static void put_check(maker *m, cJSON *checks, const lvlm_check *c)
         (void)put(m, problems, NULL, cJSON_CreateString(c->problems[i]));
 }
 
+static void put_sentences(maker *m, cJSON *to, const char *key, const lvlm_notes *notes)
+{
+    cJSON *const list = put_list(m, to, key);
+    for (size_t i = 0; i < notes->n; i++)
+        (void)put(m, list, NULL, cJSON_CreateString(notes->at[i]));
+}
+
 static void put_replay(maker *m, cJSON *to, const lvlm_replay *r)
 {
     put_text(m, to, "sha256", r->recording.sha256);
@@ -205,6 +218,8 @@ static void put_replay(maker *m, cJSON *to, const lvlm_replay *r)
     put_count(m, to, "n_stages", r->n_stages);
     put_count(m, to, "n_failed", r->n_failed);
     if (r->first_bad != NULL) put_text(m, to, "first_bad", r->first_bad->name);
+    put_sentences(m, to, "not_compared", &r->not_compared);
+    put_sentences(m, to, "not_exercised", &r->not_exercised);
     if (r->recording.metadata != NULL &&
         !lvlm_json_set_copy(to, "metadata", r->recording.metadata))
         m->failed = true;

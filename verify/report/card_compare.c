@@ -135,9 +135,10 @@ static const cJSON *find_golden(const cJSON *card, const char *sha256)
 
 static void compare_goldens(walk *w, const cJSON *card, const cJSON *now)
 {
-    static const char *const keys[] = { "state",       "exact",    "compute",
-                                        "reference",   "n_stages", "n_failed",
-                                        "differences", "first_bad" };
+    static const char *const keys[] = { "state",        "exact",     "compute",
+                                        "reference",    "n_stages",  "n_failed",
+                                        "differences",  "first_bad", "not_compared",
+                                        "not_exercised" };
     const char *name, *hex;
     for (size_t i = 0; lvlm_card_golden(&name, &hex, card, i); i++) {
         const cJSON *const was = lvlm_json_item(lvlm_json_get(card, "goldens"), i);

@@ -1,6 +1,7 @@
 /* card_markdown.c - an evidence card as a page of Markdown; see card.h.
  *
- *   verdict -> the model -> checks -> recordings -> projections -> account -> history
+ *   verdict -> the model -> checks -> recordings, and what they leave unproven ->
+ *   projections -> account -> history
  *
  * Everything from a file is escaped: it cannot become a link, a heading or a column. */
 #include <string.h>
@@ -54,11 +55,21 @@ static void put_row(lvlm_strbuf *out, const char *label, const cJSON *value)
     lvlm_strbuf_puts(out, " |\n");
 }
 
+/* Has any row a value in this column? */
+static bool is_filled(const cJSON *list, const char *key)
+{
+    const cJSON *row;
+    LVLM_JSON_ITEMS (row, list)
+        if (lvlm_json_get(row, key) != NULL) return true;
+    return false;
+}
+
 /* Columns of a row. */
-static void put_cells(lvlm_strbuf *out, const cJSON *row, const char *const *keys,
-                      size_t n)
+static void put_cells(lvlm_strbuf *out, const cJSON *list, const cJSON *row,
+                      const char *const *keys, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
+        if (!is_filled(list, keys[i])) continue;
         lvlm_strbuf_puts(out, "| ");
         put_value(out, lvlm_json_get(row, keys[i]));
         lvlm_strbuf_puts(out, " ");
@@ -66,18 +77,45 @@ static void put_cells(lvlm_strbuf *out, const cJSON *row, const char *const *key
     lvlm_strbuf_puts(out, "|\n");
 }
 
-/* A table of a list of objects, if it has any. */
+/* A table of a list of objects, if it has any; without columns that are empty. */
 static void put_table(lvlm_strbuf *out, const char *heading, const cJSON *list,
                       const char *const *keys, size_t n)
 {
     const cJSON *row;
     if (lvlm_json_count(list) == 0) return;
     lvlm_strbuf_printf(out, "\n## %s\n\n", heading);
-    for (size_t i = 0; i < n; i++) lvlm_strbuf_printf(out, "| %s ", keys[i]);
+    for (size_t i = 0; i < n; i++)
+        if (is_filled(list, keys[i])) lvlm_strbuf_printf(out, "| %s ", keys[i]);
     lvlm_strbuf_puts(out, "|\n");
-    for (size_t i = 0; i < n; i++) lvlm_strbuf_puts(out, "|---");
+    for (size_t i = 0; i < n; i++)
+        if (is_filled(list, keys[i])) lvlm_strbuf_puts(out, "|---");
     lvlm_strbuf_puts(out, "|\n");
-    LVLM_JSON_ITEMS (row, list) put_cells(out, row, keys, n);
+    LVLM_JSON_ITEMS (row, list) put_cells(out, list, row, keys, n);
+}
+
+static void put_sentences(lvlm_strbuf *out, const char *label, const cJSON *list)
+{
+    const cJSON *sentence;
+    LVLM_JSON_ITEMS (sentence, list) {
+        lvlm_strbuf_printf(out, "- %s: ", label);
+        put_value(out, sentence);
+        lvlm_strbuf_puts(out, "\n");
+    }
+}
+
+/* What each recording leaves unproven. */
+static void put_coverage(lvlm_strbuf *out, const cJSON *goldens)
+{
+    const cJSON *golden;
+    LVLM_JSON_ITEMS (golden, goldens) {
+        if (lvlm_json_get(golden, "not_compared") == NULL) continue;
+        lvlm_strbuf_puts(out, "\n## Left unproven by ");
+        put_escaped(out, text_of(golden, "name"));
+        lvlm_strbuf_puts(out, "\n\n");
+        put_sentences(out, "not compared", lvlm_json_get(golden, "not_compared"));
+        put_sentences(out, "not exercised by its inputs",
+                      lvlm_json_get(golden, "not_exercised"));
+    }
 }
 
 /* Pairs of a name and a value. */
@@ -121,14 +159,16 @@ void lvlm_card_markdown(lvlm_strbuf *out, const cJSON *card)
     static const char *const checks[] = { "check", "state", "summary" };
     static const char *const goldens[] = { "name", "state", "summary", "reference",
                                            "sha256" };
-    static const char *const maps[] = { "role", "name",    "shape",
-                                        "form", "sources", "sha256" };
+    static const char *const maps[] = { "role",    "name",    "shape",
+                                        "form",    "values",  "value",
+                                        "same_as", "sources", "sha256" };
     const cJSON *const provenance = lvlm_json_get(card, "provenance");
     put_verdict(out, card);
     put_pairs(out, "The model", lvlm_json_get(card, "model"));
     put_table(out, "Checks", lvlm_json_get(card, "checks"), checks, 3);
     put_table(out, "Recordings", lvlm_json_get(card, "goldens"), goldens, 5);
-    put_table(out, "Projections", lvlm_json_get(card, "projections"), maps, 6);
+    put_coverage(out, lvlm_json_get(card, "goldens"));
+    put_table(out, "Projections", lvlm_json_get(card, "projections"), maps, 9);
     put_pairs(out, "Account of the source", lvlm_json_get(card, "accounting"));
     put_pairs(out, "Provenance", provenance);
     put_history(out, lvlm_json_get(provenance, "history"));
