@@ -36,13 +36,7 @@ static int set(editor *e, cJSON *section, const char *key, cJSON *value,
 {
     e->changed = true;
     assert(cJSON_IsObject(section));
-    if (value != NULL &&
-        (lvlm_json_get(section, key) != NULL
-             ? cJSON_ReplaceItemInObjectCaseSensitive(section, key, value)
-             : cJSON_AddItemToObject(section, key, value)))
-        return 0;
-    lvlm_json_free(value);
-    return lvlm_fail_memory(err);
+    return lvlm_json_replace(section, key, value) ? 0 : lvlm_fail_memory(err);
 }
 
 /* transformers reads the top level since 5.0, and text_config, if present, before: set

@@ -221,6 +221,18 @@ bool lvlm_path_peek(char *text, size_t size, const char *dir, const char *name)
     return n > 0;
 }
 
+bool lvlm_path_start(void *bytes, size_t *n, const char *path)
+{
+    struct stat st;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return false;
+    const ssize_t got =
+        fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read(fd, bytes, *n) : -1;
+    close(fd);
+    *n = got > 0 ? (size_t)got : 0;
+    return got >= 0;
+}
+
 bool lvlm_path_exists(const char *path)
 {
     return access(path, F_OK) == 0;

@@ -60,6 +60,10 @@ void lvlm_infile_done_with(const lvlm_infile *file, uint64_t offset, uint64_t n_
  * most `size` - 1 bytes; false if there is no such file in `dir`. */
 bool lvlm_path_peek(char *text, size_t size, const char *dir, const char *name);
 
+/* Read the beginning of a regular file, at most *n bytes, and set *n to how many; false
+ * if it cannot be read. Allocates nothing. */
+bool lvlm_path_start(void *bytes, size_t *n, const char *path);
+
 /* Does `path` exist (links followed)? */
 bool lvlm_path_exists(const char *path);
 bool lvlm_path_is_directory(const char *path);

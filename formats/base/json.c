@@ -382,6 +382,17 @@ bool lvlm_json_set(cJSON *object, const char *key, cJSON *item)
     return false;
 }
 
+bool lvlm_json_replace(cJSON *object, const char *key, cJSON *item)
+{
+    cJSON *const old = cJSON_GetObjectItemCaseSensitive(object, key);
+    if (item == NULL || !cJSON_AddItemToObject(object, key, item)) {
+        lvlm_json_free(item);
+        return false;
+    }
+    return old == NULL || cJSON_ReplaceItemViaPointer(
+                              object, old, cJSON_DetachItemViaPointer(object, item));
+}
+
 bool lvlm_json_set_copy(cJSON *object, const char *key, const cJSON *item)
 {
     return lvlm_json_set(object, key, cJSON_Duplicate(item, true));

@@ -89,7 +89,10 @@ cJSON *lvlm_json_document(void);
  * that it has is removed. False: out of memory, and `item` is freed; also if it is
  * NULL. */
 bool lvlm_json_set(cJSON *object, const char *key, cJSON *item);
-/* The same with a copy. */
+/* The same in the place of the one that it has, if it has one. (cJSON's own function
+ * loses the key when memory runs out.) */
+bool lvlm_json_replace(cJSON *object, const char *key, cJSON *item);
+/* As lvlm_json_set with a copy. */
 bool lvlm_json_set_copy(cJSON *object, const char *key, const cJSON *item);
 
 LVLM_END_DECLS

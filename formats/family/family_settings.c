@@ -191,13 +191,10 @@ static int put(cJSON *config, const char *canonical, cJSON *value, lvlm_error *e
     cJSON *section = cJSON_GetObjectItemCaseSensitive(config, part);
     if (section == NULL) section = cJSON_AddObjectToObject(config, part);
     const char *const name = canonical + length + 1;
-    if (section != NULL &&
-        (lvlm_json_get(section, name) != NULL
-             ? cJSON_ReplaceItemInObjectCaseSensitive(section, name, value)
-             : cJSON_AddItemToObject(section, name, value)))
-        return 0;
-    lvlm_json_free(value);
-    return lvlm_fail_memory(err);
+    if (section == NULL) lvlm_json_free(value);
+    return section != NULL && lvlm_json_replace(section, name, value)
+               ? 0
+               : lvlm_fail_memory(err);
 }
 
 static int add_setting(cJSON *config, const lvlm_setting *s, const cJSON *hf_config,

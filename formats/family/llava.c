@@ -157,8 +157,9 @@ static int select_states(cJSON *config, lvlm_error *err)
     if (states == NULL) return lvlm_fail_memory(err);
     const int rc = add_states(states, &last, config, err);
     const size_t n = lvlm_json_count(states);
-    cJSON_ReplaceItemInObjectCaseSensitive(vision, "select", states);
+    if (rc < 0) lvlm_json_free(states);
     TRY(rc);
+    if (!lvlm_json_replace(vision, "select", states)) return lvlm_fail_memory(err);
     TRY(config_set(config, "vision.layers", (uint64_t)last, err));
     TRY(config_product(&out, config_count(config, "vision.hidden"), n, 0,
                        "vision_config: hidden_size of all selected states", err));

@@ -46,27 +46,22 @@ bool lvlm_native_is_file(const char *path)
 {
     /* after the header's length: the first bytes that the writer writes */
     static const char start[] = "{\"__metadata__\":{\"format\":\"lvlm\"";
-    const size_t n = sizeof start - 1, at = sizeof(uint64_t);
-    lvlm_infile *map = NULL;
-    if (lvlm_infile_map(&map, path, NULL) < 0) return false;
-    const bool is = map->n_bytes >= at + n && memcmp(map->bytes + at, start, n) == 0;
-    lvlm_infile_close(map);
-    return is;
+    char bytes[sizeof(uint64_t) + sizeof start - 1];
+    size_t n = sizeof bytes;
+    return lvlm_path_start(bytes, &n, path) && n == sizeof bytes &&
+           memcmp(bytes + sizeof(uint64_t), start, sizeof start - 1) == 0;
 }
 
 bool lvlm_native_claims(const char *path)
 {
     /* the first members, one of them complete, which no other file has there */
     static const char *const marks[] = { "\"format\":\"lvlm\"", "\"root\":\"" };
-    enum { BEGINNING = 160 };
-    lvlm_infile *map = NULL;
+    char bytes[160];
+    size_t n = sizeof bytes;
+    if (!lvlm_path_start(bytes, &n, path)) return false;
     bool found = lvlm_ends_with(path, ".lvlm");
-    if (lvlm_infile_map(&map, path, NULL) < 0) return false;
-    for (size_t i = 0; i < 2 && map->n_bytes > 0; i++)
-        if (memmem(map->bytes, map->n_bytes < BEGINNING ? map->n_bytes : BEGINNING,
-                   marks[i], strlen(marks[i])) != NULL)
-            found = true;
-    lvlm_infile_close(map);
+    for (size_t i = 0; i < 2; i++)
+        found = found || memmem(bytes, n, marks[i], strlen(marks[i])) != NULL;
     return found;
 }
 

@@ -308,7 +308,7 @@ static void failing_allocations_are_reported(void **state)
         { "check_and_compare", check_and_compare },
     };
     (void)state;
-    torture_models(all, sizeof all / sizeof *all);
+    torture_models(all, sizeof all / sizeof *all, NULL);
 }
 
 int main(void)

@@ -233,6 +233,7 @@ static int write_prompt(scratch *s, lvlm_error *err)
     if (rc == 0) rc = lvlm_messages_give_videos(&messages, &clip, 1, err);
     if (rc == 0) rc = lvlm_prompt_write(&prompt, prompter, &messages, err);
     if (rc == 0) rc = lvlm_prompt_inputs_make(&inputs, prompts, 1, vision, video, err);
+    if (rc == 0) assert_int_equal(prompt.n, 0x58);
     lvlm_prompt_inputs_free(&inputs);
     lvlm_prompt_free(&prompt);
     lvlm_messages_free(&messages);
@@ -243,10 +244,13 @@ static int write_prompt(scratch *s, lvlm_error *err)
     lvlm_checkpoint_close(checkpoint);
     return rc;
 }
-/* Encode and decode with the tokenizer of `folder`, whose only file is `name`. */
-static int tokenize_with(const char *folder, const char *name, lvlm_error *err)
+static const char words[] = "a cat's <|im_end|>e\u0301 <loc0001><img>a</img>\n";
+
+/* Encode and decode with the tokenizer of `folder`, whose only file is `name`. Patterns
+ * that cannot be compiled to machine code for lack of memory are interpreted. */
+static int tokenize_with(const char *folder, const char *name, const char *expected,
+                         lvlm_error *err)
 {
-    static const char words[] = "a cat's <|im_end|>e\u0301 <loc0001><img>a</img>\n";
     char path[512];
     lvlm_infile *file = NULL;
     lvlm_tokenizer *tokenizer = NULL;
@@ -263,6 +267,7 @@ static int tokenize_with(const char *folder, const char *name, lvlm_error *err)
         (rc = lvlm_tokenizer_encode(tokenizer, &ids, words, strlen(words), NULL,
                                     err)) == 0)
         rc = lvlm_tokenizer_decode(tokenizer, &text, ids.at, ids.n, NULL, err);
+    if (rc == 0) assert_string_equal(text.text, expected);
     lvlm_strbuf_free(&text);
     lvlm_ids_free(&ids);
     lvlm_tokenizer_close(tokenizer);
@@ -272,17 +277,18 @@ static int tokenize_with(const char *folder, const char *name, lvlm_error *err)
 static int tokenize_json(scratch *s, lvlm_error *err)
 {
     (void)s;
-    return tokenize_with("llama2-json", "tokenizer.json", err);
+    return tokenize_with("llama2-json", "tokenizer.json", words, err);
 }
 static int tokenize_ranks(scratch *s, lvlm_error *err)
 {
     (void)s;
-    return tokenize_with("qwen-tiktoken", "qwen.tiktoken", err);
+    return tokenize_with("qwen-tiktoken", "qwen.tiktoken",
+                         "a cat's <|im_end|>\u00e9 <loc0001><img>a</img>\n", err);
 }
 static int tokenize_pieces(scratch *s, lvlm_error *err)
 {
     (void)s;
-    return tokenize_with("sentencepiece-gemma", "tokenizer.model", err);
+    return tokenize_with("sentencepiece-gemma", "tokenizer.model", words, err);
 }
 
 static void no_allocation_may_fail_badly(void **state)
@@ -291,17 +297,17 @@ static void no_allocation_may_fail_badly(void **state)
         { "train_adapter", train_adapter },
         { "replay", replay },
         { "prepare_images", prepare_images },
-        { "tokenize_json", tokenize_json },
-        { "tokenize_ranks", tokenize_ranks },
-        { "tokenize_pieces", tokenize_pieces },
+        { "tokenize_json", tokenize_json, .tolerates = true },
+        { "tokenize_ranks", tokenize_ranks, .tolerates = true },
+        { "tokenize_pieces", tokenize_pieces, .tolerates = true },
         { "generate", generate },
         { "train", train },
         { "open_at_a_size", open_at_a_size },
         { "draw", draw },
-        { "write_prompt", write_prompt },
+        { "write_prompt", write_prompt, .tolerates = true },
     };
     (void)state;
-    torture_models(all, sizeof all / sizeof *all);
+    torture_models(all, sizeof all / sizeof *all, NULL);
 }
 
 int main(void)

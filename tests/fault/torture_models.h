@@ -14,8 +14,10 @@
 #define ADAPTER LVLM_FIXTURES "/lora/paligemma/end"
 #define SPOKEN LVLM_FIXTURES "/mllama-odd"
 
-/* Torture `n` operations on a scratch that has the models they use. */
-static inline void torture_models(const torture_row *rows, size_t n)
+/* Torture `n` operations on a scratch that has the models they use; `more` makes
+ * others; NULL: none. */
+static inline void torture_models(const torture_row *rows, size_t n,
+                                  void (*more)(scratch *s))
 {
     scratch s;
     scratch_make(&s);
@@ -25,6 +27,7 @@ static inline void torture_models(const torture_row *rows, size_t n)
     assert_int_equal(import(ADAPTED, scratch_path(&s, "adapted.lvlm"), NULL), 0);
     assert_int_equal(import(SPOKEN "/model", scratch_path(&s, "spoken.lvlm"), NULL), 0);
     scratch_copy(&s, HUB, "dir"); /* export fills a directory that is there */
+    if (more != NULL) more(&s);
     torture_all(&s, rows, n);
     scratch_remove(&s);
 }

@@ -3,7 +3,6 @@
 
 #include <malloc.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,19 +10,21 @@
 #include "formats/base/alloc.h"
 
 static atomic_long until_failure = -1;
-static atomic_bool for_good;
+static atomic_bool for_good, failed;
 static atomic_long live;
 static atomic_size_t bytes_live, bytes_peak;
 
 void alloc_fail_at(long n)
 {
     atomic_store(&for_good, false);
+    atomic_store(&failed, false);
     atomic_store(&until_failure, n);
 }
 
 void alloc_fail_from(long n)
 {
     atomic_store(&for_good, true);
+    atomic_store(&failed, false);
     atomic_store(&until_failure, n);
 }
 
@@ -32,12 +33,19 @@ long alloc_live(void)
     return atomic_load(&live);
 }
 
+bool alloc_has_failed(void)
+{
+    return atomic_load(&failed);
+}
+
 static bool fails(void)
 {
     const long left = atomic_load(&until_failure);
     if (left < 0) return false;
-    if (left == 0 && atomic_load(&for_good)) return true;
-    return atomic_fetch_sub(&until_failure, 1) == 0;
+    if (left > 0 || !atomic_load(&for_good))
+        if (atomic_fetch_sub(&until_failure, 1) != 0) return false;
+    atomic_store(&failed, true);
+    return true;
 }
 
 size_t alloc_peak(void)

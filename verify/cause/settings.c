@@ -13,14 +13,33 @@ enum { TEXT_BYTES = 512, MOST_VALUES = 300 };
 
 /* ---- values that depend on the model --------------------------------------------- */
 
-static void add(cJSON *values, double value)
+/* Values of a setting, a list. */
+typedef struct choices {
+    cJSON *values;
+    bool failed; /* out of memory */
+} choices;
+
+/* Append to the list, or to one that is to be appended to it; takes `item`. */
+static void push(choices *c, cJSON *list, cJSON *item)
 {
-    if (value > 0 && lvlm_json_count(values) < MOST_VALUES)
-        (void)cJSON_AddItemToArray(values, cJSON_CreateNumber(value));
+    if (list != NULL && item != NULL && cJSON_AddItemToArray(list, item)) return;
+    lvlm_json_free(item);
+    c->failed = true;
+}
+
+static void push_number(choices *c, cJSON *list, double value)
+{
+    push(c, list, cJSON_CreateNumber(value));
+}
+
+static void add(choices *c, double value)
+{
+    if (value > 0 && lvlm_json_count(c->values) < MOST_VALUES)
+        push_number(c, c->values, value);
 }
 
 /* Numbers of heads that divide the width. */
-static void list_heads(cJSON *values, const cause_session *s, const char *path)
+static void list_heads(choices *c, const cause_session *s, const char *path)
 {
     const bool text = lvlm_starts_with(path, "text.");
     const char *const of = strchr(path, '.');
@@ -29,22 +48,22 @@ static void list_heads(cJSON *values, const cause_session *s, const char *path)
     const size_t W = text ? cause_count(s, path) * cause_count(s, "text.head_dim")
                           : cause_count(s, width);
     for (size_t heads = 1; heads <= W / 2; heads++)
-        if (W % heads == 0) add(values, (double)heads);
+        if (W % heads == 0) add(c, (double)heads);
 }
 
-static void list_query_scalars(cJSON *values, const cause_session *s, const char *path)
+static void list_query_scalars(choices *c, const cause_session *s, const char *path)
 {
     const double hidden = (double)cause_count(s, "text.hidden");
     const double D = (double)cause_count(s, "text.head_dim");
     const double heads = (double)cause_count(s, "text.heads");
     (void)path;
-    add(values, D);
-    add(values, hidden / heads);
-    add(values, hidden);
-    add(values, heads);
-    add(values, D * D);
-    add(values, 1);
-    add(values, 256);
+    add(c, D);
+    add(c, hidden / heads);
+    add(c, hidden);
+    add(c, heads);
+    add(c, D * D);
+    add(c, 1);
+    add(c, 256);
 }
 
 /* The longest text of the batch. */
@@ -55,17 +74,17 @@ static size_t length_of(const cause_session *s)
 }
 
 /* Those that a text of this length can tell apart. */
-static void list_lengths(cJSON *values, const cause_session *s, const char *path)
+static void list_lengths(choices *c, const cause_session *s, const char *path)
 {
     const size_t T = length_of(s);
     (void)path;
-    (void)cJSON_AddItemToArray(values, cJSON_CreateNull());
-    for (size_t n = 1; n <= T && T < MOST_VALUES; n++) add(values, (double)n);
-    for (size_t n = 256; n <= 65536; n *= 2) add(values, (double)n);
+    push(c, c->values, cJSON_CreateNull());
+    for (size_t n = 1; n <= T && T < MOST_VALUES; n++) add(c, (double)n);
+    for (size_t n = 256; n <= 65536; n *= 2) add(c, (double)n);
 }
 
 /* Which blocks have a window: none, all, even or odd ones. */
-static void list_window_layers(cJSON *values, const cause_session *s, const char *path)
+static void list_window_layers(choices *c, const cause_session *s, const char *path)
 {
     const size_t layers = cause_count(s, "text.layers");
     (void)path;
@@ -73,22 +92,22 @@ static void list_window_layers(cJSON *values, const cause_session *s, const char
         for (size_t first = 0; first < step; first++) {
             cJSON *const list = cJSON_CreateArray();
             for (size_t i = first; i < layers; i += step)
-                (void)cJSON_AddItemToArray(list, cJSON_CreateNumber((double)i));
-            (void)cJSON_AddItemToArray(values, list);
+                push_number(c, list, (double)i);
+            push(c, c->values, list);
         }
-    (void)cJSON_AddItemToArray(values, cJSON_CreateArray());
+    push(c, c->values, cJSON_CreateArray());
 }
 
-static void add_sections(cJSON *values, double a, double b, double c)
+static void add_sections(choices *c, double x, double y, double z)
 {
-    const double x[3] = { a, b, c };
-    if (lvlm_json_count(values) < MOST_VALUES)
-        (void)cJSON_AddItemToArray(values, cJSON_CreateDoubleArray(x, 3));
+    const double xyz[3] = { x, y, z };
+    if (lvlm_json_count(c->values) < MOST_VALUES)
+        push(c, c->values, cJSON_CreateDoubleArray(xyz, 3));
 }
 
 /* Three numbers with the sum of a head's pairs: all where those are few, else those of
  * released models and other orders of the present ones. */
-static void list_sections(cJSON *values, const cause_session *s, const char *path)
+static void list_sections(choices *c, const cause_session *s, const char *path)
 {
     enum { FEW = 12 };
     const size_t half = cause_count(s, "text.head_dim") / 2;
@@ -98,42 +117,41 @@ static void list_sections(cJSON *values, const cause_session *s, const char *pat
         (void)lvlm_json_double(&n[i], lvlm_json_item(now, i));
     for (size_t a = 0; a <= half && half <= FEW; a++)
         for (size_t b = 0; a + b <= half; b++)
-            add_sections(values, (double)a, (double)b, (double)(half - a - b));
+            add_sections(c, (double)a, (double)b, (double)(half - a - b));
     if (half <= FEW) return;
-    add_sections(values, (double)half / 4, (double)half * 3 / 8, (double)half * 3 / 8);
+    add_sections(c, (double)half / 4, (double)half * 3 / 8, (double)half * 3 / 8);
     for (size_t i = 0; i < 3; i++)
         for (size_t k = 1; k <= 2; k++)
-            add_sections(values, n[i], n[(i + k) % 3], n[(i + 3 - k) % 3]);
+            add_sections(c, n[i], n[(i + k) % 3], n[(i + 3 - k) % 3]);
 }
 
 /* Windows of whole merged patches. */
-static void list_windows(cJSON *values, const cause_session *s, const char *path)
+static void list_windows(choices *c, const cause_session *s, const char *path)
 {
     const size_t unit = cause_count(s, "vision.patch") * cause_count(s, "vision.merge");
     (void)path;
-    for (size_t n = 1; n <= 16; n++) add(values, (double)(n * unit));
+    for (size_t n = 1; n <= 16; n++) add(c, (double)(n * unit));
 }
 
 /* All lists of blocks of a small tower. */
-static void list_subsets(cJSON *values, size_t layers)
+static void list_subsets(choices *c, size_t layers)
 {
     for (size_t set = 0; set < (size_t)1 << layers; set++) {
         cJSON *const list = cJSON_CreateArray();
         for (size_t block = 0; block < layers; block++)
-            if ((set >> block & 1) != 0)
-                (void)cJSON_AddItemToArray(list, cJSON_CreateNumber((double)block));
-        (void)cJSON_AddItemToArray(values, list);
+            if ((set >> block & 1) != 0) push_number(c, list, (double)block);
+        push(c, c->values, list);
     }
 }
 
 /* The list with each block of the tower in or out, all of them, and none. */
-static void list_full_blocks(cJSON *values, const cause_session *s, const char *path)
+static void list_full_blocks(choices *c, const cause_session *s, const char *path)
 {
     enum { FEW = 6 };
     const size_t layers = cause_count(s, "vision.layers");
     const cJSON *item, *const now = lvlm_json_path(s->manifest->config, path);
     if (layers <= FEW) {
-        list_subsets(values, layers);
+        list_subsets(c, layers);
         return;
     }
     for (size_t i = 0; i < layers + 2; i++) {
@@ -143,37 +161,35 @@ static void list_full_blocks(cJSON *values, const cause_session *s, const char *
             LVLM_JSON_ITEMS (item, now)
                 in |= i < layers && (size_t)item->valuedouble == block;
             if (i < layers ? in != (block == i) : in)
-                (void)cJSON_AddItemToArray(list, cJSON_CreateNumber((double)block));
+                push_number(c, list, (double)block);
         }
-        (void)cJSON_AddItemToArray(values, list);
+        push(c, c->values, list);
     }
 }
 
 /* Lists of states of the tower: each one by itself, and all of them one further or
  * one earlier. */
-static void list_states(cJSON *values, const cause_session *s, const char *path)
+static void list_states(choices *c, const cause_session *s, const char *path)
 {
     const size_t layers = cause_count(s, "vision.layers");
     const cJSON *item, *const now = lvlm_json_path(s->manifest->config, path);
     const bool one = lvlm_json_count(now) == 1;
     for (size_t i = 0; one && i <= layers; i++) {
         const double x = (double)i;
-        (void)cJSON_AddItemToArray(values, cJSON_CreateDoubleArray(&x, 1));
+        push(c, c->values, cJSON_CreateDoubleArray(&x, 1));
     }
     for (int by = -2; by <= 2; by++) {
         cJSON *const list = cJSON_CreateArray();
-        LVLM_JSON_ITEMS (item, now)
-            (void)cJSON_AddItemToArray(list,
-                                       cJSON_CreateNumber(item->valuedouble + by));
-        (void)cJSON_AddItemToArray(values, list);
+        LVLM_JSON_ITEMS (item, now) push_number(c, list, item->valuedouble + by);
+        push(c, c->values, list);
     }
     for (size_t i = 0; i < lvlm_json_count(now); i++) /* one of them another */
         for (size_t state = 0; state <= layers; state++) {
-            cJSON *const list = cJSON_Duplicate(now, true);
-            if (list != NULL)
-                (void)cJSON_ReplaceItemInArray(list, (int)i,
-                                               cJSON_CreateNumber((double)state));
-            (void)cJSON_AddItemToArray(values, list);
+            cJSON *const list = cJSON_CreateArray();
+            size_t at = 0;
+            LVLM_JSON_ITEMS (item, now)
+                push_number(c, list, at++ == i ? (double)state : item->valuedouble);
+            push(c, c->values, list);
         }
 }
 
@@ -210,7 +226,7 @@ static int follow_heads(cause_session *s, const cJSON *heads, lvlm_error *err)
 static const struct setting_row {
     const char *mistake, *stages, *path;
     const char *values; /* a list in JSON; NULL: `list` makes it */
-    void (*list)(cJSON *values, const cause_session *s, const char *path);
+    void (*list)(choices *c, const cause_session *s, const char *path);
     int (*follow)(cause_session *s, const cJSON *value, lvlm_error *err);
     bool relations; /* which rows attend to which */
 } rows[] = {
@@ -275,8 +291,8 @@ static void key_of(char key[TEXT_BYTES], bool *there, const cause_session *s,
 }
 
 /* A value as config.json would say it. */
-static void value_text(char text[TEXT_BYTES], const lvlm_setting *setting,
-                       const cJSON *value)
+static int value_text(char text[TEXT_BYTES], const lvlm_setting *setting,
+                      const cJSON *value, lvlm_error *err)
 {
     const char *const word = lvlm_json_string(value);
     const lvlm_word *w = setting != NULL ? setting->words : NULL;
@@ -285,12 +301,14 @@ static void value_text(char text[TEXT_BYTES], const lvlm_setting *setting,
     if (word != NULL) {
         const bool known = w != NULL && w->theirs != NULL;
         (void)snprintf(text, TEXT_BYTES, "%s", known ? w->theirs : word);
-        return;
+        return 0;
     }
     if (lvlm_json_count(value) == 1) value = lvlm_json_item(value, 0);
-    char *const printed = value != NULL ? cJSON_PrintUnformatted(value) : NULL;
+    char *printed = NULL;
+    if (value != NULL) TRY(lvlm_json_print(&printed, value, err));
     (void)snprintf(text, TEXT_BYTES, "%s", printed != NULL ? printed : "null");
-    cJSON_free(printed);
+    lvlm_free(printed);
+    return 0;
 }
 
 static const char *last_part(const char *path)
@@ -323,8 +341,8 @@ static int try_value(cause_session *s, const struct setting_row *row,
     char key[TEXT_BYTES], was[TEXT_BYTES], is[TEXT_BYTES];
     if (cJSON_Compare(now, value, true) || (now == NULL && cJSON_IsNull(value)))
         return 0;
-    value_text(was, setting, now);
-    value_text(is, setting, value);
+    TRY(value_text(was, setting, now, err));
+    TRY(value_text(is, setting, value, err));
     if (strcmp(was, is) == 0) return 0;
     const char *const where = see(s, row->path, setting, key);
     const char *const with =
@@ -340,12 +358,13 @@ static int try_row(cause_session *s, const struct setting_row *row, lvlm_error *
 {
     const char *const text = row->values != NULL ? row->values : "[]";
     const cJSON *value;
-    cJSON *values = NULL;
-    int rc = lvlm_json_parse(&values, text, strlen(text), err);
-    if (rc == 0 && row->list != NULL) row->list(values, s, row->path);
-    LVLM_JSON_ITEMS (value, values)
+    choices c = { .values = NULL };
+    int rc = lvlm_json_parse(&c.values, text, strlen(text), err);
+    if (rc == 0 && row->list != NULL) row->list(&c, s, row->path);
+    if (rc == 0 && c.failed) rc = lvlm_fail_memory(err);
+    LVLM_JSON_ITEMS (value, c.values)
         if (rc == 0) rc = try_value(s, row, value, err);
-    lvlm_json_free(values);
+    lvlm_json_free(c.values);
     return rc;
 }
 
