@@ -7,7 +7,7 @@
 #include "formats/base/alloc.h"
 #include "formats/base/size.h"
 
-enum { ALIGN = 64 };
+enum { ALIGN = 64 }; /* and a multiple of what structs need */
 
 /* Larger than any machine, far from wrapping around. */
 #define MAX_BYTES (UINT64_C(1) << 47)
@@ -38,10 +38,74 @@ static int total_bytes(uint64_t *total, const workspace_slot *slots, size_t n_sl
     return 0;
 }
 
-/* In front of the first array. */
-typedef struct header {
-    void *next;
-} header;
+/* ---- allocations ----------------------------------------------------------------- */
+
+/* In front of the first array of an allocation. */
+typedef struct workspace_bed {
+    struct workspace_bed *next;  /* of the same workspace */
+    struct workspace_bed *below; /* in the region of the pool */
+    workspace_pool *pool;
+    uint64_t bytes;
+    bool stacked, left; /* in the region; and not used any more */
+} bed;
+
+/* A region for what passes need, once nothing is in use. */
+static void grow(workspace_pool *pool)
+{
+    if (pool->used + pool->beside > 0 || pool->highest <= pool->size) return;
+    lvlm_free(pool->region);
+    pool->region = lvlm_malloc(pool->highest);
+    pool->size = pool->region != NULL ? pool->highest : 0;
+}
+
+static bed *stack_up(workspace_pool *pool, uint64_t bytes)
+{
+    grow(pool);
+    if (bytes > pool->size - pool->used) return NULL;
+    bed *const b = (bed *)(void *)((char *)pool->region + pool->used);
+    *b = (bed){ .below = pool->top, .stacked = true };
+    pool->top = b;
+    pool->used += bytes;
+    return b;
+}
+
+static bed *make_bed(workspace_pool *pool, uint64_t bytes)
+{
+    bed *b = pool != NULL ? stack_up(pool, bytes) : NULL;
+    if (b == NULL) {
+        b = lvlm_malloc(bytes);
+        if (b == NULL) return NULL;
+        *b = (bed){ .stacked = false };
+        if (pool != NULL) pool->beside += bytes;
+    }
+    b->pool = pool;
+    b->bytes = bytes;
+    if (pool != NULL && pool->used + pool->beside > pool->highest)
+        pool->highest = pool->used + pool->beside;
+    return b;
+}
+
+static void leave(bed *b)
+{
+    workspace_pool *const pool = b->pool;
+    if (!b->stacked) {
+        if (pool != NULL) pool->beside -= b->bytes;
+        lvlm_free(b);
+        return;
+    }
+    b->left = true;
+    for (; pool->top != NULL && pool->top->left; pool->top = pool->top->below)
+        pool->used -= pool->top->bytes;
+}
+
+void workspace_pool_free(workspace_pool *pool)
+{
+    assert(pool->used == 0 && pool->beside == 0);
+    lvlm_free(pool->region);
+    *pool = (workspace_pool){ .region = NULL };
+}
+
+/* ---- arrays ---------------------------------------------------------------------- */
 
 int workspace_take(workspace *w, const workspace_slot *slots, size_t n_slots,
                    const char *what, lvlm_error *err)
@@ -51,7 +115,7 @@ int workspace_take(workspace *w, const workspace_slot *slots, size_t n_slots,
     TRY(total_bytes(&total, slots, n_slots, what, err));
     w->bytes += total;
     if (w->counts || total == 0) return 0;
-    header *const head = lvlm_malloc(total);
+    bed *const head = make_bed(w->pool, total);
     FAIL_IF(head == NULL, err, LVLM_ENOMEM, "%s: out of memory for %" PRIu64 " bytes",
             what, total);
     head->next = w->blocks;
@@ -77,9 +141,9 @@ int workspace_array(real **at, workspace *w, size_t rows, size_t width,
 
 void workspace_free(workspace *w)
 {
-    for (void *next; w->blocks != NULL; w->blocks = next) {
-        next = ((header *)w->blocks)->next;
-        lvlm_free(w->blocks);
+    for (bed *next; w->blocks != NULL; w->blocks = next) {
+        next = w->blocks->next;
+        leave(w->blocks);
     }
     lvlm_arena_free(&w->lists);
     w->bytes = 0;

@@ -128,7 +128,7 @@ static int read_text(decoding *d, pass *t, lvlm_error *err)
     const size_t last = t->packing.N - 1;
     assert(t->packing.N <= d->capacity && d->cache.rows == 0);
     const lvlm_cross_view *const cross_view = pass_cross_view(t);
-    workspace memory = { 0 };
+    workspace memory = { .pool = &t->p->pool };
     decoder_tape tape;
     int rc;
     const decoder_tape_options o = { .cross_view = cross_view,

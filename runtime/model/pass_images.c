@@ -71,7 +71,7 @@ int pass_backward_images(pass *t, const real *dimage_rows, lvlm_error *err)
     const size_t n = p->gradients.trains[LVLM_PART_VISION] ? t->features.R : 0;
     real *drows = NULL;
     transformer_grads grads;
-    workspace memory = { 0 };
+    workspace memory = { .pool = &t->p->pool };
     int rc = 0;
     assert(dimage_rows != NULL && t->connector_tape != NULL);
     TRY(workspace_array(&drows, &memory, n, t->features.C, "images", err));

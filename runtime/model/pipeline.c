@@ -29,6 +29,7 @@ static void pipeline_free(void *model)
     decoder_free(&p->text);
     lvlm_free(p->connector);
     tower_free(p->tower);
+    workspace_pool_free(&p->pool);
     lvlm_free(p);
 }
 
@@ -168,6 +169,7 @@ static int read_batch(pass *t, const lvlm_checkpoint *inputs, const char *prefix
 int pass_read(pass *t, const lvlm_checkpoint *inputs, const char *prefix,
               lvlm_error *err)
 {
+    t->memory.pool = t->tower_memory.pool = t->connector_memory.pool = &t->p->pool;
     TRY(read_batch(t, inputs, prefix, err));
     return note_positions(t, prefix, err);
 }
@@ -223,7 +225,7 @@ static int read_text(pass *t, lvlm_error *err)
     const lvlm_packing *const packing = &t->packing;
     const bool all = stages_shows(&t->stages, "logits") || packing->n_targets == 0;
     assert(!pass_has_images(t) || t->image_rows != NULL);
-    workspace memory = { 0 };
+    workspace memory = { .pool = &t->p->pool };
     decoder_tape tape;
     int rc;
     const decoder_tape_options o = {
@@ -236,7 +238,8 @@ static int read_text(pass *t, lvlm_error *err)
         (rc = decoder_forward(&p->text, &tape, t->image_rows, cross_view, &t->stages,
                               &t->scratch, err)) < 0)
         goto done;
-    rc = head_forward(&p->head, tape.normed, packing, &t->stages, &t->scratch, err);
+    rc = head_forward(&p->head, tape.normed, packing, &t->stages, &t->p->pool,
+                      &t->scratch, err);
 done:
     workspace_free(&memory);
     return rc;
@@ -283,7 +286,7 @@ static int forward_backward_text(pass *t, lvlm_model_step *step, double scale,
     const lvlm_cross_view *const cross_view = pass_cross_view(t);
     decoder_tape tape;
     real *dnormed = NULL;
-    workspace memory = { 0 };
+    workspace memory = { .pool = &t->p->pool };
     const decoder_tape_options o = pass_tape_options(t, dimage_rows != NULL);
     int rc;
     TRY(workspace_array(&dnormed, &memory, t->packing.n_targets,
@@ -292,7 +295,7 @@ static int forward_backward_text(pass *t, lvlm_model_step *step, double scale,
         (rc = decoder_forward(&p->text, &tape, t->image_rows, cross_view, &t->stages,
                               &t->scratch, err)) < 0 ||
         (rc = head_backward(&p->head, &step->loss, dnormed, tape.normed, &t->packing,
-                            scale, &t->scratch, err)) < 0)
+                            scale, &t->p->pool, &t->scratch, err)) < 0)
         goto done;
     stages_advance(&t->stages, 1);
     rc = decoder_backward(&p->text, &tape, dnormed, dimage_rows, cross_view, &t->stages,
@@ -308,7 +311,7 @@ static int forward_backward(pass *t, lvlm_model_step *step, double scale,
     const pipeline *const p = t->p;
     const bool to_images = pass_trains_images(t);
     real *dimage_rows = NULL;
-    workspace memory = { 0 };
+    workspace memory = { .pool = &t->p->pool };
     const tape_keep tower =
         p->gradients.trains[LVLM_PART_VISION] ? p->keep : TAPE_NOTHING;
     if (pass_has_images(t)) TRY(pass_forward_images(t, tower, to_images, err));

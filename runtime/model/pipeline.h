@@ -31,6 +31,7 @@ typedef struct pipeline {
     bool noted_positions;    /* that a batch has more than the model was made for */
     const lvlm_feature_store *store; /* or NULL */
     struct step_memory *steps;       /* of generation; NULL before its first step */
+    workspace_pool pool;             /* of passes */
 } pipeline;
 
 /* What one forward has; freed part by part as it goes. */

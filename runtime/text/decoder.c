@@ -154,7 +154,7 @@ int decoder_backward(const decoder *text, decoder_tape *t, const real *dnormed,
     assert(t->blocks.options.keep != TAPE_NOTHING && t->cache == NULL);
     assert(first <= c->layers &&
            (dimage_rows == NULL || first == 0 || cross_view != NULL));
-    workspace memory = { 0 };
+    workspace memory = { .pool = t->pool };
     transformer_grads g;
     int rc = transformer_grads_make(&g, &memory, &t->blocks, err);
     if (rc < 0) goto done;

@@ -77,7 +77,8 @@ typedef struct decoder_tape {
     const noise *noise;    /* borrowed; NULL: nothing is dropped */
     uint64_t *rows;        /* (N) noise_row of each row; with noise only */
     real *normed;          /* (n_wanted,C) the last norm's output; before, (N,C) */
-    real *spare; /* (B*T,C) rows with padding between, when there is padding */
+    real *spare;          /* (B*T,C) rows with padding between, when there is padding */
+    workspace_pool *pool; /* of the tape's memory, and of backward's */
 } decoder_tape;
 
 typedef struct decoder_tape_options {

@@ -86,7 +86,8 @@ int decoder_tape_make(decoder_tape *t, workspace *memory, const decoder *text,
                          .n_wanted = M,
                          .narrows = narrowing_block(text, o),
                          .cache = o->cache,
-                         .noise = o->noise };
+                         .noise = o->noise,
+                         .pool = memory->pool };
     const workspace_slot slots[] = {
         { &t->cosines, N, c->block.head_dim / 2 },
         { &t->sines, N, c->block.head_dim / 2 },

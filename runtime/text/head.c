@@ -6,7 +6,6 @@
 
 #include "formats/base/alloc.h"
 #include "runtime/block/configure.h"
-#include "runtime/block/workspace.h"
 #include "runtime/ops/linear.h"
 #include "runtime/ops/loss.h"
 
@@ -89,12 +88,13 @@ static int loss_of_all(double *sum, const real *logits, const lvlm_packing *p, s
 }
 
 static int emit_logits(const text_head *head, const real *x, const lvlm_packing *p,
-                       stages *s, const ops_scratch *scratch, lvlm_error *err)
+                       stages *s, workspace_pool *pool, const ops_scratch *scratch,
+                       lvlm_error *err)
 {
     const size_t V = head->config.vocab;
     const bool with_loss = p->targets != NULL && stages_wants(s, "loss");
     real *logits = NULL;
-    workspace memory = { 0 };
+    workspace memory = { .pool = pool };
     double sum = 0;
     TRY(workspace_array(&logits, &memory, p->B * p->T, V, "logits", err));
     if (stages_computes(s, "logits")) head_project(logits, x, head, p->N, scratch);
@@ -123,13 +123,14 @@ static size_t take_targets(int64_t *targets, const lvlm_packing *p, size_t first
 }
 
 static int emit_loss(const text_head *head, const real *x, const lvlm_packing *p,
-                     stages *s, const ops_scratch *scratch, lvlm_error *err)
+                     stages *s, workspace_pool *pool, const ops_scratch *scratch,
+                     lvlm_error *err)
 {
     const size_t C = head->config.hidden, V = head->config.vocab;
     int64_t targets[LOSS_ROWS];
     double losses[LOSS_ROWS], sum = 0;
     real *logits = NULL;
-    workspace memory = { 0 };
+    workspace memory = { .pool = pool };
     TRY(workspace_array(&logits, &memory, rows_at_once(p->n_targets), V, "loss", err));
     for (size_t first = 0, n; first < p->n_targets; first += n) {
         n = take_targets(targets, p, first);
@@ -141,27 +142,28 @@ static int emit_loss(const text_head *head, const real *x, const lvlm_packing *p
 }
 
 int head_forward(const text_head *head, const real *x, const lvlm_packing *packing,
-                 stages *s, const ops_scratch *scratch, lvlm_error *err)
+                 stages *s, workspace_pool *pool, const ops_scratch *scratch,
+                 lvlm_error *err)
 {
     if (s->left == 0) return 0;
     assert(packing->targets != NULL || stages_wants(s, "logits"));
     if (stages_shows(s, "logits"))
-        return emit_logits(head, x, packing, s, scratch, err);
-    return emit_loss(head, x, packing, s, scratch, err);
+        return emit_logits(head, x, packing, s, pool, scratch, err);
+    return emit_loss(head, x, packing, s, pool, scratch, err);
 }
 
 /* ---- backward ------------------------------------------------------------------- */
 
 int head_backward(const text_head *head, double *sum, real *dx, const real *x,
-                  const lvlm_packing *p, double scale, const ops_scratch *scratch,
-                  lvlm_error *err)
+                  const lvlm_packing *p, double scale, workspace_pool *pool,
+                  const ops_scratch *scratch, lvlm_error *err)
 {
     const size_t C = head->config.hidden, V = head->config.vocab;
     const real cap = (real)head->config.softcap;
     int64_t targets[LOSS_ROWS];
     double losses[LOSS_ROWS];
     real *logits = NULL;
-    workspace memory = { 0 };
+    workspace memory = { .pool = pool };
     assert(p->targets != NULL && p->n_targets > 0 && dx != x);
     TRY(workspace_array(&logits, &memory, rows_at_once(p->n_targets), V, "loss", err));
     memset(dx, 0, p->n_targets * C * sizeof *dx);

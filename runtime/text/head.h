@@ -9,6 +9,7 @@
 
 #include "runtime/block/stages.h"
 #include "runtime/block/weights.h"
+#include "runtime/block/workspace.h"
 
 typedef struct text_head_config {
     size_t hidden, vocab;
@@ -35,17 +36,19 @@ void head_project(real *logits, const real *x, const text_head *head, size_t N,
                   const ops_scratch *scratch);
 
 /* With the stage of logits wanted those of every row, x (N,C); else only the loss, a
- * few rows at a time: x (n_targets,C), the rows of packing->predicting. */
+ * few rows at a time: x (n_targets,C), the rows of packing->predicting. Memory is
+ * taken from `pool`. */
 int head_forward(const text_head *head, const real *x, const lvlm_packing *packing,
-                 stages *s, const ops_scratch *scratch, lvlm_error *err);
+                 stages *s, workspace_pool *pool, const ops_scratch *scratch,
+                 lvlm_error *err);
 
 /* Loss and gradients in one pass over the rows that have a target, a few at a time:
  * *sum = sum of their losses; dx = the gradient of scale times that sum, and the
  * head's weight gradient accumulates. Only a few rows of logits are in memory.
  * x, dx (n_targets,C): the rows of packing->predicting */
 int head_backward(const text_head *head, double *sum, real *dx, const real *x,
-                  const lvlm_packing *packing, double scale, const ops_scratch *scratch,
-                  lvlm_error *err);
+                  const lvlm_packing *packing, double scale, workspace_pool *pool,
+                  const ops_scratch *scratch, lvlm_error *err);
 
 /* The memory that this takes. */
 uint64_t head_backward_bytes(const text_head *head, size_t n_targets);
