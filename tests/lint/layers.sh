@@ -42,7 +42,8 @@ rules='
 ^verify/compare/   formats/ verify/([^/]*$|compare/)
 ^verify/replay/    formats/ runtime/([^/]*|(batch|generate)/.*|tune/[^/]*)$
     verify/([^/]*$|replay/|cause/cause\.h)
-^verify/cause/     formats/ runtime/([^/]*|batch/.*)$ verify/([^/]*$|replay/|cause/)
+^verify/cause/     formats/ runtime/([^/]*|batch/.*|tune/dropout_rates[.]h)$
+    verify/([^/]*$|replay/|cause/)
 ^verify/           formats/ runtime/([^/]*|batch/.*)$
     verify/([^/]*$|compare/|replay/|cause/cause\.h|report/|cli/)
 ^fixtures/shapes/  formats/ runtime/prepare/image/ fixtures/shapes/

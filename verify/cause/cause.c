@@ -114,7 +114,7 @@ static int keep(const char **out, cause_session *s, const char *text, lvlm_error
     return *out != NULL || text == NULL ? 0 : lvlm_fail_memory(err);
 }
 
-static int list_tensors(cause_session *s, lvlm_error *err)
+int cause_list_tensors(cause_session *s, lvlm_error *err)
 {
     lvlm_cause *const out = s->out;
     out->tensors =
@@ -147,7 +147,7 @@ static int try_mistakes(cause_session *s, bool relations, lvlm_error *err)
 }
 
 /* Mistakes of the kind that the rows show first; the others if none of those agrees. */
-static int search(cause_session *s, lvlm_error *err)
+int cause_search(cause_session *s, lvlm_error *err)
 {
     lvlm_cause *const out = s->out;
     for (int i = 0; i < 2 && !cause_is_found(s); i++)
@@ -184,11 +184,11 @@ static int find(cause_session *s, lvlm_error *err)
     if (m.failed) return lvlm_fail_memory(err);
     cause_find_feeds(s, m.names, m.n);
     plan_tries(s);
-    TRY(list_tensors(s, err));
+    TRY(cause_list_tensors(s, err));
     TRY(cause_find_signs(s, err));
     TRY(cause_find_weights(s, err));
     TRY(variant_make(&s->changed, s->manifest, err));
-    return search(s, err);
+    return cause_search(s, err);
 }
 
 int lvlm_cause_find(lvlm_replay *r, const lvlm_model *model,

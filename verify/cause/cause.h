@@ -29,7 +29,8 @@ typedef struct lvlm_cause_candidate {
     double error;         /* that the stage has without it */
     bool agrees;          /* which is within its band */
     size_t n_settled;     /* of an agreeing one: so many of the stages with an error of
-                             their own agree without it, this one too */
+                             their own, or of the gradients that differ, agree without
+                             it, this one too */
 } lvlm_cause_candidate;
 
 /* All in the replay's arena. */
@@ -46,18 +47,21 @@ typedef struct lvlm_cause {
     lvlm_cause_candidate *candidates;
     size_t n_candidates;
     size_t n_tried, n_left_out; /* the latter as the stage is too large to try all */
-    size_t n_causes;            /* stages with an error of their own */
+    size_t n_passes; /* of gradients: whole backward passes that were computed */
+    size_t n_causes; /* stages, or gradients, with an error of their own */
 } lvlm_cause;
 
 /* Set replay->why for replay->cause. `model` is opened with `options`. */
 LVLM_MUST_CHECK int lvlm_cause_find(lvlm_replay *replay, const lvlm_model *model,
                                     const lvlm_model_options *options, lvlm_error *err);
 
-/* The same of a replay whose stages all agree, and whose gradients do not:
- * replay->cause is the first of these. */
+/* The same of a replay whose stages all agree, and whose gradients do not (slope.h);
+ * sets replay->cause and the shares of gradients too. Mistakes are looked for if
+ * `explains`. */
 LVLM_MUST_CHECK int lvlm_cause_of_gradients(lvlm_replay *replay,
-                                            const lvlm_manifest *manifest,
-                                            lvlm_error *err);
+                                            const lvlm_model *model,
+                                            const lvlm_model_options *options,
+                                            bool explains, lvlm_error *err);
 
 LVLM_END_DECLS
 

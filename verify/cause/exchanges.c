@@ -232,7 +232,8 @@ int cause_try_references(cause_session *s, lvlm_error *err)
 {
     const char *const recorded = s->replay->recording.reference;
     references r = { .n = 0 };
-    if (recorded != NULL) return try_reference(s, &r, recorded, err);
+    if (recorded != NULL && s->judge == NULL)
+        return try_reference(s, &r, recorded, err);
     TRY(try_reference(s, &r, LVLM_REFERENCE_TRAINED, err));
     for (const lvlm_difference *d = s->manifest->family->differences;
          d->behaviour != LVLM_AS_TRAINED; d++) {

@@ -121,6 +121,11 @@ static const char *result(cause_session *s, const cause_finding *f, bool rounds)
                                  "agrees to %.0e, as nearly as rounding of the changed "
                                  "values allows",
                                  f->error);
+    if (f->n_settled > 1 && s->noun != NULL)
+        return lvlm_arena_printf(
+            &s->arena, "agrees to %.0e, and so do%s %zu other%s that differ%s",
+            f->error, others == 1 ? "es" : "", others, others == 1 ? "" : "s",
+            others == 1 ? "s" : "");
     if (f->n_settled > 1)
         return lvlm_arena_printf(&s->arena,
                                  "agrees to %.0e, and %zu other%s with an "

@@ -67,6 +67,21 @@ const char *cause_name(const lvlm_target *t);
 /* The names of tensors: "a, b and 2 more". In the session's arena. */
 const char *cause_names(cause_session *s, const lvlm_target *const *list, size_t n);
 
+/* ---- spelling.c ------------------------------------------------------------------ */
+
+/* "rows 96 to 127 of NAME": rows [first, last] of a tensor by their numbers in the
+ * source, where they are rows there, else in the native file. In the arena of the
+ * session; NULL: out of memory. */
+const char *cause_rows(cause_session *s, const lvlm_target *t, size_t first,
+                       size_t last);
+
+/* ---- cause.c --------------------------------------------------------------------- */
+
+/* Set the tensors of the result from s->feeds. */
+LVLM_MUST_CHECK int cause_list_tensors(cause_session *s, lvlm_error *err);
+/* Try the known mistakes of s->span and s->feeds. */
+LVLM_MUST_CHECK int cause_search(cause_session *s, lvlm_error *err);
+
 /* ---- trial.c --------------------------------------------------------------------- */
 
 /* Compute the stage with s->changed, and keep it as a candidate if it agrees, or if

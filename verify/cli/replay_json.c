@@ -108,6 +108,7 @@ static void print_why(lvlm_printer *p, const lvlm_cause *c)
     for (size_t i = 0; i < c->n_tensors; i++) print_tensor(p, &c->tensors[i]);
     lvlm_printer_end(p);
     lvlm_printer_count(p, "n_tried", c->n_tried);
+    lvlm_printer_count(p, "n_passes", c->n_passes);
     lvlm_printer_list(p, "candidates");
     for (size_t i = 0; i < c->n_candidates; i++) print_candidate(p, &c->candidates[i]);
     lvlm_printer_end(p);

@@ -149,7 +149,7 @@ int lvlm_own_errors(lvlm_replay *r, const lvlm_model_options *options, bool expl
     again.trains = NULL;
     TRY(lvlm_model_open(&model, r->model, &again, err));
     if (gradients) {
-        const int rc = lvlm_cause_of_gradients(r, lvlm_model_manifest(model), err);
+        const int rc = lvlm_cause_of_gradients(r, model, &again, explains, err);
         lvlm_model_free(model);
         return rc;
     }

@@ -74,6 +74,38 @@ static void put_others(lvlm_strbuf *out, const lvlm_replay *r)
                            n_followers == 1 ? "it was" : "they were");
 }
 
+/* The same of gradients, which are in order of a backward pass. */
+static void put_gradients(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    char own[LVLM_ERROR_TEXT];
+    size_t n_causes = 0, n_followers = 0;
+    lvlm_strbuf_puts(out, "first gradient with an error of its own: ");
+    put_name(out, r->cause->name);
+    lvlm_strbuf_printf(out, ", %s",
+                       r->cause->verdict == LVLM_VERDICT_OUT
+                           ? lvlm_report_error(own, r->cause->share.own)
+                           : lvlm_verdict_name(r->cause->verdict));
+    for (size_t i = 0; i < r->n_stages; i++) {
+        const lvlm_replay_stage *const s = &r->stages[i];
+        if (s == r->cause || !s->is_gradient || lvlm_verdict_passes(s->verdict))
+            continue;
+        n_followers += !s->share.is_cause;
+        if (!s->share.is_cause) continue;
+        if (n_causes < MOST_NAMED) {
+            lvlm_strbuf_puts(out, n_causes == 0 ? "; so have " : ", ");
+            put_name(out, s->name);
+        }
+        n_causes++;
+    }
+    if (n_causes > MOST_NAMED)
+        lvlm_strbuf_printf(out, " and %zu more", n_causes - MOST_NAMED);
+    if (n_followers > 0)
+        lvlm_strbuf_printf(out,
+                           "; %zu gradient%s of tensors before it may fail by "
+                           "what flows back",
+                           n_followers, n_followers == 1 ? "" : "s");
+}
+
 /* No stage is at fault: the one nearest to its band. */
 static void put_sum(lvlm_strbuf *out, const lvlm_replay *r)
 {
@@ -99,6 +131,10 @@ void lvlm_report_whose(lvlm_strbuf *out, const lvlm_replay *r)
         put_sum(out, r);
         return;
     }
+    if (r->cause->is_gradient) {
+        put_gradients(out, r);
+        return;
+    }
     put_cause(out, r);
     put_others(out, r);
 }
@@ -111,11 +147,18 @@ static const char *tried(char text[LVLM_CAUSE_TEXT], const lvlm_cause *c)
     char rest[64] = "";
     if (c->n_left_out > 0)
         (void)snprintf(rest, sizeof rest, "; %zu more were not tried", c->n_left_out);
-    (void)snprintf(text, LVLM_CAUSE_TEXT,
-                   "%zu known mistake%s undone in this stage by "
-                   "itself%s%s",
-                   c->n_tried, c->n_tried == 1 ? " was" : "s were",
-                   found ? "" : ": none makes it agree", rest);
+    const char *const none = found ? "" : ": none makes it agree";
+    const char *const were = c->n_tried == 1 ? " was" : "s were";
+    if (c->n_passes > 0)
+        (void)snprintf(
+            text, LVLM_CAUSE_TEXT,
+            "%zu known mistake%s tried, with %zu backward pass%s of the whole "
+            "model%s%s",
+            c->n_tried, were, c->n_passes, c->n_passes == 1 ? "" : "es", none, rest);
+    else
+        (void)snprintf(text, LVLM_CAUSE_TEXT,
+                       "%zu known mistake%s undone in this stage by itself%s%s",
+                       c->n_tried, were, none, rest);
     return text;
 }
 
