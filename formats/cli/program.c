@@ -185,7 +185,7 @@ static int print_command(const lvlm_program *program, const lvlm_command *comman
 static int print_version(const lvlm_program *program)
 {
     printf("%s %s\n", program->name, LVLM_VERSION);
-    if (program->print_about != NULL) program->print_about();
+    if (program->about != NULL) printf("%s\n", program->about());
     return 0;
 }
 

@@ -18,7 +18,7 @@ typedef struct lvlm_program {
     const char *summary;
     const lvlm_command
         *commands; /* ends with name NULL; all-zero arguments are defaults */
-    void (*print_about)(void); /* --version: print lines of its own; NULL: none */
+    const char *(*about)(void); /* --version: a line of its own; NULL: none */
 } lvlm_program;
 
 /* A whole main(): "PROGRAM VERB ...", options before or after the verb, "--help", "help

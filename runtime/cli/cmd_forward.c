@@ -70,12 +70,18 @@ static const char *compute_of(const forward_args *args)
     return lvlm_compute_name(lvlm_compute_of(args->model.compute));
 }
 
+static const char *kernel_of(const forward_args *args)
+{
+    return lvlm_kernel_name(lvlm_compute_of(args->model.compute));
+}
+
 /* The metadata of OUT: how it was computed. */
 static bool describe(cJSON *to, const lvlm_model *model, const forward_args *args)
 {
     return cJSON_AddStringToObject(to, "family",
                                    lvlm_model_manifest(model)->family->name) != NULL &&
            cJSON_AddStringToObject(to, "compute", compute_of(args)) != NULL &&
+           cJSON_AddStringToObject(to, "kernel", kernel_of(args)) != NULL &&
            cJSON_AddStringToObject(to, "reference", run_reference(&args->model)) !=
                NULL;
 }
@@ -119,6 +125,7 @@ static int print_result(const lvlm_stage_list *list, const cJSON *bad,
                       compute_of(args));
     lvlm_printer_text(&p, "family", lvlm_model_manifest(model)->family->name);
     lvlm_printer_text(&p, "compute", compute_of(args));
+    lvlm_printer_text(&p, "kernel", kernel_of(args));
     lvlm_printer_text(&p, "reference", run_reference(&args->model));
     if (logits != NULL)
         lvlm_printer_line(&p, "logits  %s\n", lvlm_shape_text(shape, &logits->shape));

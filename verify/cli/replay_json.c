@@ -233,6 +233,7 @@ static void print_replay(lvlm_printer *p, const lvlm_replay *r)
     lvlm_printer_text(p, "model", r->model);
     lvlm_printer_text(p, "golden", r->golden);
     lvlm_printer_text(p, "compute", lvlm_report_compute(r));
+    lvlm_printer_text(p, "kernel", lvlm_kernel_name(r->compute));
     lvlm_printer_text(p, "reference", r->reference);
     if (r->layers > 0) lvlm_printer_count(p, "layers", r->layers);
     if (r->agrees_with != NULL) lvlm_printer_text(p, "agrees_with", r->agrees_with);

@@ -1,5 +1,6 @@
 /* verify_main.c - lvlm-verify: proves checkpoints and conversions. */
 #include "formats/cli/program.h"
+#include "runtime/about.h"
 #include "verify/cli/verify_commands.h"
 
 int main(int argc, char *argv[])
@@ -11,7 +12,7 @@ int main(int argc, char *argv[])
     };
     const lvlm_program program = {
         PROGRAM, "Proves vision-language checkpoints and conversions stage by stage",
-        commands
+        commands, lvlm_about
     };
     return lvlm_program_main(&program, argc, argv);
 }

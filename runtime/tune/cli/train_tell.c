@@ -203,9 +203,11 @@ static void print_features(lvlm_printer *p, const train_run *r)
     lvlm_printer_end(p);
 }
 
+/* What computed, and how fast. */
 static void print_pace(lvlm_printer *p, const train_run *r)
 {
     const size_t n = r->trainer.step - r->resumed;
+    lvlm_printer_text(p, "kernel", lvlm_kernel_name(r->options.model.compute));
     lvlm_printer_seconds(p, "seconds", r->seconds);
     if (n == 0) return;
     lvlm_printer_seconds(p, "step_seconds", r->seconds / (double)n);
