@@ -1,76 +1,205 @@
-/* gemv.c - rows of a stored matrix times one vector.
+/* gemv.c - rows of a stored matrix times 1 to 8 vectors, read once for all.
  *
- *   O rows in STREAMS pieces, read in parallel, row by row:
+ *   w        O rows in STREAMS pieces, read in parallel: a step is one row of each
+ *              [ piece 0 | piece 1 | ... ]
+ *                ->        ->
+ *   x        packed: LANES elements of the first vector, of the second, ... of the
+ *            last of `width`, which is 1, 4 or 8; then the next LANES of each
+ *   a step   block by block: x stays in cache, the next block of w is fetched
+ *   a tile   rows of w times all vectors; sums in registers, and elements of w are
+ *            widened once
  *
- *     w  [ piece 0 | piece 1 | ... ]     a step: one row of each piece
- *          ->        ->                  x is read once for all of them
- *
- * Several independent sequential streams hide memory latency, and each is prefetched.
- * Widening happens in registers. */
-#include "runtime/ops/gemv.h"
-
+ * Several sequential streams, each fetched ahead, hide memory latency. Whatever the
+ * width, a sum has one order: partial sums by lanes, which are added in order at the
+ * end. */
 #include <assert.h>
+#include <string.h>
 
+#include "formats/base/size.h"
 #include "formats/container/numeric.h"
+#include "runtime/ops/gemv.h"
 #include "runtime/ops/vmath.h"
 
 enum {
-    STREAMS = 8,
     LANES = GEMV_LANES,
-    BLOCK = 32,  /* elements of one stream before switching to the next */
-    AHEAD = 512, /* prefetch distance in bytes */
+    STREAMS = 8,
+    FEW = 4, /* vectors; more than that are computed as MOST */
+    MOST = GEMV_MOST_VECTORS,
+    BLOCK = 1024,             /* bytes of a row before the next rows */
+    PART = 64 / sizeof(real), /* lanes of a register, at most */
+    PARTS = LANES / PART,     /* of all lanes */
 };
 
-/* name: y[k * apart] = the row k * apart of w, times x, for k < n.
- * y (n*apart)  x (I)  w (n*apart,I) */
-#define GEMV_KERNEL(name, type, widen)                                                 \
-    LVLM_SIMD_CLONES static void name(real *y, const real *x, const type *w, size_t I, \
-                                      size_t apart, size_t n)                          \
+#define UNROLL _Pragma("GCC unroll 16")
+
+/* LANES values. Compilers make of it whatever registers there are; loops in place of
+ * these expressions are not always vectorised. */
+#define VECTOR(type) type __attribute__((vector_size(LANES * sizeof(type))))
+typedef VECTOR(uint16_t) lanes_u16;
+typedef VECTOR(int16_t) lanes_i16;
+typedef VECTOR(uint32_t) lanes_u32;
+typedef VECTOR(int32_t) lanes_i32;
+typedef VECTOR(float) lanes_f32;
+typedef VECTOR(double) lanes_f64;
+typedef real lanes __attribute__((vector_size(PART * sizeof(real))));
+typedef lanes packed_lanes __attribute__((aligned(sizeof(real)), may_alias));
+
+/* As lvlm_f32_of_bf16 and lvlm_f32_of_f16_fast. */
+#define F32_OF_BF16(x) ((lanes_f32)(__builtin_convertvector(x, lanes_u32) << 16))
+#define F32_OF_F16(x)                                                                  \
+    ((lanes_f32)((lanes_u32)((lanes_f32)((lanes_u32)(__builtin_convertvector(          \
+                                                         (lanes_i16)(x), lanes_i32)    \
+                                                     << 13) &                          \
+                                         0x8fffe000u) *                                \
+                             0x1p112f) |                                               \
+                 ((lanes_u32)((__builtin_convertvector(x, lanes_u32) & 0x7c00u) ==     \
+                              0x7c00u) &                                               \
+                  0x7f800000u)))
+#define AS_IS(x) (x)
+
+static size_t width_of(size_t N)
+{
+    if (N == 1) return 1;
+    return N <= FEW ? FEW : MOST;
+}
+
+/* Rows of w in a tile. */
+static size_t tile_rows(size_t width)
+{
+    return width == 1 ? STREAMS : 16 / width;
+}
+
+size_t gemv_packed_numel(size_t I)
+{
+    return MOST * lvlm_round_up(I, LANES);
+}
+
+void gemv_pack(real *packed, const real *x, size_t N, size_t I)
+{
+    const size_t width = width_of(N);
+    assert(N >= 1 && N <= GEMV_MOST_VECTORS);
+    memset(packed, 0, width * lvlm_round_up(I, LANES) * sizeof *packed);
+    for (size_t n = 0; n < N; n++) {
+        const real *const row = x + n * I;
+        size_t i = 0;
+        for (; i + LANES <= I; i += LANES)
+            memcpy(packed + i * width + n * LANES, row + i, LANES * sizeof *x);
+        memcpy(packed + i * width + n * LANES, row + i, (I - i) * sizeof *x);
+    }
+}
+
+/* name: sums (ROWS,width,LANES) += ROWS rows of w times `width` vectors, over n
+ * elements, a multiple of LANES.  x packed  w (ROWS) */
+#define TILE(name, ROWS, width, type, loaded, widen)                                   \
+    LVLM_SIMD_CLONES static void name(real *sums, const real *x, const type *const *w, \
+                                      size_t n)                                        \
     {                                                                                  \
-        real sums[STREAMS][LANES] = { { 0 } };                                         \
-        size_t i = 0;                                                                  \
-        for (; i + BLOCK <= I; i += BLOCK)                                             \
-            for (size_t k = 0; k < n; k++) {                                           \
-                const type *const p = w + k * apart * I + i;                           \
-                for (size_t b = 0; b < BLOCK * sizeof *p; b += LVLM_CACHE_LINE)        \
-                    LVLM_PREFETCH((const char *)p + AHEAD + b);                        \
-                for (size_t j = 0; j < BLOCK; j += LANES)                              \
-                    _Pragma("omp simd") for (size_t l = 0; l < LANES; l++)             \
-                        sums[k][l] += x[i + j + l] * widen(p[j + l]);                  \
+        lanes s[ROWS][width][PARTS];                                                   \
+        packed_lanes *const kept = (packed_lanes *)sums;                               \
+        UNROLL for (size_t k = 0; k < ROWS; k++)                                       \
+            UNROLL for (size_t r = 0; r < width; r++)                                  \
+                UNROLL for (size_t h = 0; h < PARTS; h++) s[k][r][h] =                 \
+                    kept[(k * width + r) * PARTS + h];                                 \
+        for (size_t i = 0; i < n; i += LANES) {                                        \
+            lanes a[ROWS][PARTS];                                                      \
+            UNROLL for (size_t k = 0; k < ROWS; k++)                                   \
+            {                                                                          \
+                loaded stored;                                                         \
+                memcpy(&stored, w[k] + i, sizeof stored);                              \
+                const VECTOR(real) wide =                                              \
+                    __builtin_convertvector(widen(stored), VECTOR(real));              \
+                memcpy(a[k], &wide, sizeof wide);                                      \
+                LVLM_PREFETCH((const char *)(w[k] + i) + BLOCK);                       \
             }                                                                          \
-        for (; i < I; i++)                                                             \
-            for (size_t k = 0; k < n; k++)                                             \
-                sums[k][i % LANES] += x[i] * widen(w[k * apart * I + i]);              \
-        for (size_t k = 0; k < n; k++) {                                               \
-            y[k * apart] = sums[k][0];                                                 \
-            for (size_t l = 1; l < LANES; l++) y[k * apart] += sums[k][l];             \
+            const packed_lanes *const b = (const packed_lanes *)(x + i * width);       \
+            UNROLL for (size_t r = 0; r < width; r++)                                  \
+                UNROLL for (size_t h = 0; h < PARTS; h++)                              \
+            {                                                                          \
+                const lanes value = b[r * PARTS + h];                                  \
+                UNROLL for (size_t k = 0; k < ROWS; k++) s[k][r][h] +=                 \
+                    value * a[k][h];                                                   \
+            }                                                                          \
         }                                                                              \
+        UNROLL for (size_t k = 0; k < ROWS; k++)                                       \
+            UNROLL for (size_t r = 0; r < width; r++)                                  \
+                UNROLL for (size_t h = 0; h < PARTS; h++)                              \
+                    kept[(k * width + r) * PARTS + h] = s[k][r][h];                    \
     }
 
-GEMV_KERNEL(rows_bf16, uint16_t, (real)lvlm_f32_of_bf16)
-GEMV_KERNEL(rows_f16, uint16_t, (real)lvlm_f32_of_f16_fast)
-GEMV_KERNEL(rows_f32, float, (real))
-GEMV_KERNEL(rows_f64, double, (real))
+/* totals[i] = the sum of sums[i], in order, for i < n, a multiple of MOST: side by
+ * side, as each waits for its last addition. */
+static void add_lanes(real *totals, real (*sums)[LANES], size_t n)
+{
+    for (size_t i = 0; i < n; i += MOST) {
+        real total[MOST];
+        UNROLL for (size_t j = 0; j < MOST; j++) total[j] = sums[i + j][0];
+        for (size_t l = 1; l < LANES; l++)
+            UNROLL for (size_t j = 0; j < MOST; j++) total[j] += sums[i + j][l];
+        memcpy(totals + i, total, sizeof total);
+    }
+}
 
-static void rows(real *y, const real *x, lvlm_stored w, size_t I, size_t apart,
-                 size_t n)
+/* name: y[r * ldy + k * apart] = the row k * apart of w, times vector r, for k < n and
+ * r < N.  x packed  w (n*apart,I) */
+#define ROWS_OF(name, type, loaded, widen_lanes, widen)                                \
+    TILE(name##_one, 8, 1, type, loaded, widen_lanes)                                  \
+    TILE(name##_few, 4, FEW, type, loaded, widen_lanes)                                \
+    TILE(name##_most, 2, MOST, type, loaded, widen_lanes)                              \
+    static void name(real *y, size_t ldy, const real *x, const type *w, size_t N,      \
+                     size_t I, size_t apart, size_t n)                                 \
+    {                                                                                  \
+        real sums[STREAMS * MOST][LANES] = { { 0 } }, totals[STREAMS * MOST];          \
+        const size_t whole = I / LANES * LANES, width = width_of(N);                   \
+        void (*const tile)(real *, const real *, const type *const *, size_t) =        \
+            width == 1     ? name##_one                                                \
+            : width == FEW ? name##_few                                                \
+                           : name##_most;                                              \
+        for (size_t i = 0; i < whole; i += BLOCK / sizeof *w)                          \
+            for (size_t k = 0; k < n; k += tile_rows(width)) {                         \
+                const type *at[STREAMS]; /* past the last row: it again, unused */     \
+                for (size_t j = 0; j < tile_rows(width); j++)                          \
+                    at[j] = w + min_size(k + j, n - 1) * apart * I + i;                \
+                tile(sums[k * width], x + i * width, at,                               \
+                     min_size(BLOCK / sizeof *w, whole - i));                          \
+            }                                                                          \
+        for (size_t k = 0; k < n && whole < I; k++)                                    \
+            for (size_t r = 0; r < N; r++)                                             \
+                for (size_t i = whole; i < I; i++)                                     \
+                    sums[k * width + r][i - whole] +=                                  \
+                        x[whole * width + r * LANES + i - whole] *                     \
+                        widen(w[k * apart * I + i]);                                   \
+        add_lanes(totals, sums, STREAMS *width);                                       \
+        for (size_t k = 0; k < n; k++)                                                 \
+            for (size_t r = 0; r < N; r++)                                             \
+                y[r * ldy + k * apart] = totals[k * width + r];                        \
+    }
+
+ROWS_OF(rows_bf16, uint16_t, lanes_u16, F32_OF_BF16, (real)lvlm_f32_of_bf16)
+ROWS_OF(rows_f16, uint16_t, lanes_u16, F32_OF_F16, (real)lvlm_f32_of_f16_fast)
+ROWS_OF(rows_f32, float, lanes_f32, AS_IS, (real))
+ROWS_OF(rows_f64, double, lanes_f64, AS_IS, (real))
+
+static void rows(real *y, size_t ldy, const real *x, lvlm_stored w, size_t N, size_t I,
+                 size_t apart, size_t n)
 {
     assert(n > 0 && n <= STREAMS);
     switch (w.dtype) {
-    case LVLM_BF16: rows_bf16(y, x, w.data, I, apart, n); break;
-    case LVLM_F16: rows_f16(y, x, w.data, I, apart, n); break;
-    case LVLM_F32: rows_f32(y, x, w.data, I, apart, n); break;
-    case LVLM_F64: rows_f64(y, x, w.data, I, apart, n); break;
+    case LVLM_BF16: rows_bf16(y, ldy, x, w.data, N, I, apart, n); break;
+    case LVLM_F16: rows_f16(y, ldy, x, w.data, N, I, apart, n); break;
+    case LVLM_F32: rows_f32(y, ldy, x, w.data, N, I, apart, n); break;
+    case LVLM_F64: rows_f64(y, ldy, x, w.data, N, I, apart, n); break;
     default: assert(0 && "not a dtype of weights");
     }
 }
 
-void gemv_forward(real *y, const real *x, lvlm_stored w, const real *b, size_t O,
-                  size_t I)
+void gemv_forward(real *y, size_t ldy, const real *packed, size_t N, lvlm_stored w,
+                  const real *b, size_t O, size_t I)
 {
     const size_t apart = (O + STREAMS - 1) / STREAMS;
-    assert(w.data != NULL && y != x);
+    assert(w.data != NULL && N >= 1 && N <= GEMV_MOST_VECTORS);
     for (size_t o = 0; o < apart && o < O; o++) /* the last piece may be shorter */
-        rows(y + o, x, stored_at(w, o * I), I, apart, (O - o + apart - 1) / apart);
-    for (size_t o = 0; b != NULL && o < O; o++) y[o] += b[o];
+        rows(y + o, ldy, packed, stored_at(w, o * I), N, I, apart,
+             (O - o + apart - 1) / apart);
+    for (size_t n = 0; b != NULL && n < N; n++)
+        for (size_t o = 0; o < O; o++) y[n * ldy + o] += b[o];
 }

@@ -7,23 +7,19 @@
 
 #include "runtime/ops/stored.h"
 
-/* y[o] = sum_i w[o,i] * x[i] + b[o]. Sums have one order on every machine. y (O) x (I)
- * w (O,I) b (O) or NULL */
-void gemv_forward(real *y, const real *x, lvlm_stored w, const real *b, size_t O,
-                  size_t I);
-
 enum {
     GEMV_LANES = 16,       /* partial sums of a row, added in order at the end */
-    GEMV_MOST_VECTORS = 8, /* of gemv_several */
+    GEMV_MOST_VECTORS = 8, /* in one pass over w */
 };
 
 /* Elements of a packed x. */
 size_t gemv_packed_numel(size_t I);
-/* packed = N vectors, as gemv_several wants them.  x (N,I) */
+/* packed = N vectors, as gemv_forward wants them.  x (N,I) */
 void gemv_pack(real *packed, const real *x, size_t N, size_t I);
-/* The same for N vectors, N <= GEMV_MOST_VECTORS, bit for bit, in one pass over w.
- * y (N,O) of row stride ldy  w (O,I)  b (O) or NULL */
-void gemv_several(real *y, size_t ldy, const real *packed, size_t N, lvlm_stored w,
+/* y[n,o] = sum_i w[o,i] * x[n,i] + b[o] for N <= GEMV_MOST_VECTORS vectors. Sums have
+ * one order on every machine and for every N. y (N,O) of row stride ldy  w (O,I)  b (O)
+ * or NULL */
+void gemv_forward(real *y, size_t ldy, const real *packed, size_t N, lvlm_stored w,
                   const real *b, size_t O, size_t I);
 
 #endif

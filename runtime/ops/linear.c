@@ -184,17 +184,13 @@ static void forward_few(real *y, const real *x, lvlm_stored w, const real *b, si
                         size_t I, size_t O, const ops_scratch *scratch)
 {
     const size_t rows = piece(O, GEMV_ROWS), n = n_pieces(O, rows);
-    if (N > 1) gemv_pack(scratch->data, x, N, I);
+    gemv_pack(scratch->data, x, N, I);
 #pragma omp parallel for schedule(dynamic, 1)                                          \
     num_threads((int)scratch->n_threads) if (N * I * O > LVLM_PARALLEL_MIN)
     for (size_t r = 0; r < n; r++) {
         const size_t o = r * rows, some = min_size(rows, O - o);
-        const lvlm_stored at = stored_at(w, o * I);
-        const real *const bias = b != NULL ? b + o : NULL;
-        if (N == 1)
-            gemv_forward(y + o, x, at, bias, some, I);
-        else
-            gemv_several(y + o, O, scratch->data, N, at, bias, some, I);
+        gemv_forward(y + o, O, scratch->data, N, stored_at(w, o * I),
+                     b != NULL ? b + o : NULL, some, I);
     }
 }
 
