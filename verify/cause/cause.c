@@ -188,7 +188,8 @@ static int find(cause_session *s, lvlm_error *err)
     TRY(cause_find_signs(s, err));
     TRY(cause_find_weights(s, err));
     TRY(variant_make(&s->changed, s->manifest, err));
-    return cause_search(s, err);
+    TRY(cause_search(s, err));
+    return cause_is_found(s) ? 0 : cause_find_heads(s, err);
 }
 
 int lvlm_cause_find(lvlm_replay *r, const lvlm_model *model,

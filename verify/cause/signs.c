@@ -1,46 +1,24 @@
 /* signs.c - which rows and channels carry the error of a stage, and its pattern; see
- * trial.h.
- *
- * D is computed minus recorded. A row or channel is wrong if its part of D is beyond a
- * few bands. */
+ * signs.h. */
 #include <assert.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
-#include "formats/base/json.h"
-#include "formats/base/strbuf.h"
 #include "formats/base/text.h"
 #include "formats/container/numeric.h"
-#include "runtime/batch/input_tensor.h"
-#include "verify/cause/trial.h"
+#include "verify/cause/signs.h"
 #include "verify/replay/own.h"
-
-enum { NAMED = 4, MOST_TEXT = 1 << 12 };
 
 #define SLACK 4.0        /* bands that a row or channel may be off by rounding */
 #define SAME 1e-3        /* relative: two vectors that are the same but for the rest */
 #define SMALL_ERROR 1e-3 /* an error of a detail, not of a map */
 
-typedef struct signs {
-    cause_session *s;
-    bool *row, *column; /* (R), (C) wrong */
-    size_t n_rows, n_columns, n_bad;
-    double *mean;           /* (C) of D over the wrong rows */
-    double length2, error2; /* sums of squares of the recording, and of D */
-} signs;
-
-/* Add a sentence on the error. */
-#define SAY(g, err, ...)                                                               \
-    cause_say((g)->s, &(g)->s->out->signs, &(g)->s->out->n_signs, err, __VA_ARGS__)
-
-/* Frees the text. */
-static int say_built(const signs *g, lvlm_strbuf *text, lvlm_error *err)
+int signs_say_built(const signs *g, lvlm_strbuf *text, lvlm_error *err)
 {
     int rc = lvlm_strbuf_check(text, err);
-    if (rc == 0) rc = SAY(g, err, "%s", text->text);
+    if (rc == 0) rc = SIGNS_SAY(g, err, "%s", text->text);
     lvlm_strbuf_free(text);
     return rc;
 }
@@ -85,177 +63,64 @@ static void measure(signs *g)
     }
 }
 
-/* ---- rows of texts --------------------------------------------------------------- */
-
-/* What is known of the tokens of all texts. */
-typedef struct tokens {
-    bool first_right; /* the first token of each is right */
-    bool cut;         /* each is right up to a place and wrong from there on */
-    size_t least_cut, most_cut; /* of those with a wrong row: that place */
-    size_t n_texts;             /* with a wrong row */
-} tokens;
-
-static tokens look_at_tokens(const signs *g, size_t T)
-{
-    const cause_session *const s = g->s;
-    tokens t = { .first_right = true, .cut = true, .least_cut = SIZE_MAX };
-    for (size_t r = 0, next; r < s->R; r = next) {
-        size_t first = SIZE_MAX;
-        for (next = r; next < s->R && s->places[next] / T == s->places[r] / T; next++) {
-            if (g->row[next] && first == SIZE_MAX) first = next;
-            if (!g->row[next] && first != SIZE_MAX) t.cut = false;
-        }
-        if (g->row[r]) t.first_right = false;
-        if (first == SIZE_MAX) continue;
-        const size_t at = first - r;
-        t.n_texts++;
-        t.least_cut = at < t.least_cut ? at : t.least_cut;
-        t.most_cut = at > t.most_cut ? at : t.most_cut;
-    }
-    return t;
-}
-
-static int say_tokens(signs *g, size_t T, lvlm_error *err)
-{
-    const tokens t = look_at_tokens(g, T);
-    const bool block = lvlm_starts_with(g->s->stage->name, "text.blocks.");
-    if (!t.first_right || t.n_texts == 0) return 0;
-    g->s->only_relations = block;
-    if (block && t.most_cut == 1)
-        return SAY(
-            g, err,
-            "the first token of every text is right: what differs is which "
-            "tokens look at which (queries, keys, positions), not values, output, "
-            "MLP or norms");
-    if (!block || !t.cut) return 0;
-    if (t.least_cut == t.most_cut)
-        return SAY(g, err,
-                   "tokens before number %zu are right, and all from there on "
-                   "wrong: compare that with lengths and windows, and with where "
-                   "images are",
-                   t.least_cut);
-    return SAY(g, err,
-               "every text is right up to a token, number %zu to %zu, and wrong "
-               "from there on: it may be the first after an image",
-               t.least_cut, t.most_cut);
-}
-
-/* Are the wrong rows those of certain ids? */
-static int say_ids(const signs *g, lvlm_error *err)
-{
-    const cause_session *const s = g->s;
-    const lvlm_tensor *const ids = s->replay->recording.ids;
-    lvlm_strbuf text = LVLM_STRBUF_INIT(MOST_TEXT);
-    int64_t wrong[NAMED];
-    size_t n = 0;
-    for (size_t r = 0; r < s->R; r++) {
-        const int64_t id = lvlm_input_integer(ids, s->places[r]);
-        size_t k = 0;
-        while (k < n && wrong[k] != id) k++;
-        if (g->row[r] && k == n && n == NAMED) return 0; /* many */
-        if (g->row[r] && k == n) wrong[n++] = id;
-    }
-    for (size_t r = 0; r < s->R; r++) /* a right row of one of them */
-        for (size_t k = 0; k < n; k++)
-            if (!g->row[r] && lvlm_input_integer(ids, s->places[r]) == wrong[k])
-                return 0;
-    lvlm_strbuf_puts(&text, "the rows that are wrong are those of id ");
-    for (size_t k = 0; k < n; k++)
-        lvlm_strbuf_printf(&text, "%s%" PRId64, k > 0 ? ", " : "", wrong[k]);
-    lvlm_strbuf_puts(&text, ", all of them");
-    return say_built(g, &text, err);
-}
-
-/* ---- rows of images -------------------------------------------------------------- */
-
-/* Along one axis of the places of rows: which indexes have wrong rows, and only wrong
- * ones? */
-static int say_axis(const signs *g, size_t axis, lvlm_error *err)
-{
-    enum { MOST = 256 };
-    const cause_session *const s = g->s;
-    unsigned char seen[MOST] = { 0 }; /* 1: right rows, 2: wrong ones */
-    const char *name = NULL;
-    size_t n_wrong = 0, n_values = 0;
-    for (size_t r = 0; r < s->R; r++) {
-        lvlm_place index, meaning;
-        lvlm_place_of(&index, &meaning, &s->replay->places, s->stage->name,
-                      &s->stage->got, s->places[r]);
-        if (axis >= meaning.n || meaning.at[axis].index >= MOST) return 0;
-        name = meaning.at[axis].axis;
-        seen[meaning.at[axis].index] |= g->row[r] ? 2 : 1;
-    }
-    for (size_t i = 0; i < MOST; i++) {
-        if (seen[i] == 3) return 0;
-        n_values += seen[i] != 0;
-        n_wrong += seen[i] == 2;
-    }
-    if (n_wrong == 0 || n_wrong == n_values || name == NULL) return 0;
-    const bool most = n_values - n_wrong < n_wrong;
-    if ((most ? n_values - n_wrong : n_wrong) > NAMED) return 0;
-    lvlm_strbuf text = LVLM_STRBUF_INIT(MOST_TEXT);
-    lvlm_strbuf_printf(&text, "the rows that are wrong are all%s with %s",
-                       most ? " but those" : "", name);
-    const char *between = " ";
-    for (size_t i = 0; i < MOST; i++) {
-        if (seen[i] != (most ? 1 : 2)) continue;
-        lvlm_strbuf_printf(&text, "%s%zu", between, i);
-        between = ", ";
-    }
-    return say_built(g, &text, err);
-}
-
-/* Every how many rows does the pattern of wrong ones repeat? 0: it does not. */
-static size_t period(const signs *g)
-{
-    const size_t R = g->s->R;
-    for (size_t p = 2; p <= R / 3; p++) {
-        size_t r = p;
-        while (r < R && g->row[r] == g->row[r - p]) r++;
-        if (r == R) return p;
-    }
-    return 0;
-}
-
-static int say_rows(signs *g, lvlm_error *err)
-{
-    const cause_session *const s = g->s;
-    const lvlm_tensor *const ids = s->stage->rows.ids;
-    if (s->R < 2) return 0;
-    TRY(SAY(g, err,
-            g->n_rows == s->R ? "all %zu rows are wrong" : "%zu of %zu rows are wrong",
-            g->n_rows, s->R));
-    if (g->n_rows == s->R) return 0;
-    if (ids != NULL) {
-        TRY(say_tokens(g, (size_t)ids->shape.dims[1], err));
-        return say_ids(g, err);
-    }
-    const size_t before = s->out->n_signs;
-    for (size_t axis = 0; axis < 5; axis++) TRY(say_axis(g, axis, err));
-    const size_t p = period(g);
-    if (p == 0 || s->out->n_signs > before) return 0;
-    return SAY(g, err, "which rows are wrong repeats every %zu rows", p);
-}
-
 /* ---- channels -------------------------------------------------------------------- */
+
+/* What comes last in a stage: a channel of it is a row of that map, or a value of that
+ * norm. Of several the first that is there. */
+static const char *const last[] = {
+    "*.post_mlp_norm.weight",
+    "*.mlp.down.weight|*.mlp.fc2.weight",
+    "vision.norm.weight|vision.norm_post.weight",
+    "vision.norm_pre.weight|vision.patch.weight",
+    "connector.norm_out.weight",
+    "connector.fc[0-9].weight",
+    "connector.proj.weight",
+    "connector.attn.out.weight",
+    "connector.norm.weight",
+    "text.norm.weight|text.head.weight|text.embed.weight",
+};
+
+static const lvlm_target *find_last(const cause_session *s)
+{
+    const lvlm_target *found = NULL;
+    for (size_t i = 0; i < sizeof last / sizeof *last && found == NULL; i++)
+        for (size_t k = 0; k < s->n_feeds; k++)
+            if (lvlm_matches_listed(last[i], s->feeds[k]->name)) found = s->feeds[k];
+    return found;
+}
+
+static int say_channel(const signs *g, size_t channel, lvlm_error *err)
+{
+    cause_session *const s = g->s;
+    const lvlm_target *const t = find_last(s);
+    const size_t C = s->C;
+    if (t == NULL || t->shape.dims[0] != C)
+        return SIGNS_SAY(g, err, "only channel %zu of %zu is wrong", channel, C);
+    if (t->shape.n == 1)
+        return SIGNS_SAY(g, err, "only channel %zu of %zu is wrong: value %zu of %s",
+                         channel, C, channel, cause_name(t));
+    const char *const row = cause_rows(s, t, channel, channel);
+    const lvlm_target *const bias = cause_bias(s, t);
+    if (row == NULL) return lvlm_fail_memory(err);
+    return SIGNS_SAY(g, err,
+                     "only channel %zu of %zu is wrong: %s, or a number in it%s%s",
+                     channel, C, row, bias != NULL ? ", or that of " : "",
+                     bias != NULL ? cause_name(bias) : "");
+}
 
 static int say_channels(const signs *g, lvlm_error *err)
 {
     const size_t C = g->s->C, n = g->n_columns;
-    size_t first = 0, last = C;
+    size_t first = 0, end = C;
     if (C < 2 || n == 0 || n == C) return 0;
     while (!g->column[first]) first++;
-    while (!g->column[last - 1]) last--;
-    if (n == 1)
-        return SAY(g, err,
-                   "only channel %zu of %zu is wrong: row %zu of the last map, or a "
-                   "number in it",
-                   first, C, first);
-    if (last - first == n)
-        return SAY(g, err, "only channels %zu to %zu of %zu are wrong%s", first,
-                   last - 1, C, C % 3 == 0 && n == C / 3 ? ", a third" : "");
-    return SAY(g, err, "%zu of %zu channels are wrong, from %zu to %zu", n, C, first,
-               last - 1);
+    while (!g->column[end - 1]) end--;
+    if (n == 1) return say_channel(g, first, err);
+    if (end - first == n)
+        return SIGNS_SAY(g, err, "only channels %zu to %zu of %zu are wrong%s", first,
+                         end - 1, C, C % 3 == 0 && n == C / 3 ? ", a third" : "");
+    return SIGNS_SAY(g, err, "%zu of %zu channels are wrong, from %zu to %zu", n, C,
+                     first, end - 1);
 }
 
 /* ---- patterns -------------------------------------------------------------------- */
@@ -302,15 +167,15 @@ static int say_vector(const signs *g, lvlm_error *err)
 {
     cause_session *const s = g->s;
     if (!is_one_vector(g)) return 0;
-    TRY(SAY(
+    TRY(SIGNS_SAY(
         g, err,
         "the error is the same vector in every row that is wrong: one that is added "
         "last, such as a bias"));
     for (size_t i = 0; i < s->n_feeds; i++) {
         const double times = times_of(g, s->feeds[i]);
         if (times == 0) continue;
-        TRY(SAY(g, err, "that vector is %.3g times %s", times,
-                cause_name(s->feeds[i])));
+        TRY(SIGNS_SAY(g, err, "that vector is %.3g times %s", times,
+                      cause_name(s->feeds[i])));
     }
     return 0;
 }
@@ -327,19 +192,19 @@ static int say_factor(const signs *g, lvlm_error *err)
         rest2 += d * d;
     }
     if (s->R * s->C < 2 || !(rest2 <= SAME * SAME * g->error2)) return 0;
-    return SAY(g, err, "what is computed is %.6g times what is recorded%s", f,
-               fabs(f * f - (double)s->C) < 1e-3 * (double)s->C
-                   ? ", the square root of the width"
-               : fabs(f * f * (double)s->C - 1) < 1e-3
-                   ? ", one over the square root of the width"
-                   : "");
+    return SIGNS_SAY(g, err, "what is computed is %.6g times what is recorded%s", f,
+                     fabs(f * f - (double)s->C) < 1e-3 * (double)s->C
+                         ? ", the square root of the width"
+                     : fabs(f * f * (double)s->C - 1) < 1e-3
+                         ? ", one over the square root of the width"
+                         : "");
 }
 
 static int say_size(const signs *g, lvlm_error *err)
 {
     const bool everywhere = g->n_rows == g->s->R && g->n_columns == g->s->C;
     if (!everywhere || !(sqrt(g->error2 / g->length2) < SMALL_ERROR)) return 0;
-    return SAY(
+    return SIGNS_SAY(
         g, err,
         "it is small in every row and channel: an epsilon, a rounding of weights, "
         "erf against tanh, or a factor near 1");
@@ -373,20 +238,20 @@ static int say_order(const signs *g, bool rows, lvlm_error *err)
         if (moved++ == 0) from = i, to = k;
     }
     if (moved < 2) return 0;
-    return SAY(g, err,
-               "the %s are those of the recording in another order: %s %zu is "
-               "computed where the recording has %s %zu",
-               rows ? "rows" : "channels", rows ? "row" : "channel", to,
-               rows ? "row" : "channel", from);
+    return SIGNS_SAY(g, err,
+                     "the %s are those of the recording in another order: %s %zu is "
+                     "computed where the recording has %s %zu",
+                     rows ? "rows" : "channels", rows ? "row" : "channel", to,
+                     rows ? "row" : "channel", from);
 }
 
 static int find(signs *g, lvlm_error *err)
 {
     measure(g);
     if (g->n_bad > 0)
-        return SAY(g, err, "%zu of %zu values are not finite", g->n_bad,
-                   g->s->R * g->s->C);
-    TRY(say_rows(g, err));
+        return SIGNS_SAY(g, err, "%zu of %zu values are not finite", g->n_bad,
+                         g->s->R * g->s->C);
+    TRY(signs_say_rows(g, err));
     TRY(say_channels(g, err));
     TRY(say_vector(g, err));
     TRY(say_factor(g, err));

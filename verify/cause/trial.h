@@ -133,6 +133,9 @@ LVLM_MUST_CHECK int cause_undo_order(cause_session *s, const cause_order *o,
 
 /* signs.c: sentences on the error. Sets s->only_relations. */
 LVLM_MUST_CHECK int cause_find_signs(cause_session *s, lvlm_error *err);
+/* sign_heads.c: a sentence if one head, or one row of the output map, is wrong; takes
+ * some passes of the stage. */
+LVLM_MUST_CHECK int cause_find_heads(cause_session *s, lvlm_error *err);
 /* tensors.c: sentences on the tensors. */
 LVLM_MUST_CHECK int cause_find_weights(cause_session *s, lvlm_error *err);
 

@@ -1,0 +1,36 @@
+/* signs.h - which rows and channels carry the error of a stage: what the sources of
+ * signs share. Private to verify/cause.
+ *
+ * D is computed minus recorded. A row or channel is wrong if its part of D is beyond a
+ * few bands. */
+#ifndef LVLM_VERIFY_CAUSE_SIGNS_H
+#define LVLM_VERIFY_CAUSE_SIGNS_H
+
+#include "formats/base/strbuf.h"
+#include "verify/cause/trial.h"
+
+LVLM_BEGIN_DECLS
+
+enum { SIGNS_NAMED = 4, SIGNS_TEXT = 1 << 12 };
+
+typedef struct signs {
+    cause_session *s;
+    bool *row, *column; /* (R), (C) wrong */
+    size_t n_rows, n_columns, n_bad;
+    double *mean;           /* (C) of D over the wrong rows */
+    double length2, error2; /* sums of squares of the recording, and of D */
+} signs;
+
+/* Add a sentence on the error. */
+#define SIGNS_SAY(g, err, ...)                                                         \
+    cause_say((g)->s, &(g)->s->out->signs, &(g)->s->out->n_signs, err, __VA_ARGS__)
+
+/* The same of a text that was built, which is freed. */
+LVLM_MUST_CHECK int signs_say_built(const signs *g, lvlm_strbuf *text, lvlm_error *err);
+
+/* sign_rows.c: which rows are wrong. Sets s->only_relations. */
+LVLM_MUST_CHECK int signs_say_rows(signs *g, lvlm_error *err);
+
+LVLM_END_DECLS
+
+#endif
